@@ -1,0 +1,167 @@
+//! The closed set of ways in which work can fail, each with what to do about it.
+
+use std::time::Duration;
+
+/// The class of a failure: the same word in reports, logs and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "`hint` says of each what it means and what to do")]
+pub enum Class {
+    Auth,
+    HostKey,
+    Tls,
+    Dns,
+    Connect,
+    Busy,
+    Stalled,
+    Truncated,
+    Permission,
+    Protocol,
+    ListingFailed,
+    NotFound,
+    SizeMismatch,
+    ArchiveDamaged,
+    ArchiveEncrypted,
+    ArchiveUnsupported,
+    StoreAuth,
+    StoreConflict,
+    StoreContainer,
+    StoreUnavailable,
+    StoreRejected,
+    Ledger,
+    LimitArchive,
+    LimitTemp,
+    AfterAction,
+    Interrupted,
+    Internal,
+}
+
+impl Class {
+    /// Every class, for documentation and tests.
+    pub const ALL: &[Class] = &[
+        Class::Auth,
+        Class::HostKey,
+        Class::Tls,
+        Class::Dns,
+        Class::Connect,
+        Class::Busy,
+        Class::Stalled,
+        Class::Truncated,
+        Class::Permission,
+        Class::Protocol,
+        Class::ListingFailed,
+        Class::NotFound,
+        Class::SizeMismatch,
+        Class::ArchiveDamaged,
+        Class::ArchiveEncrypted,
+        Class::ArchiveUnsupported,
+        Class::StoreAuth,
+        Class::StoreConflict,
+        Class::StoreContainer,
+        Class::StoreUnavailable,
+        Class::StoreRejected,
+        Class::Ledger,
+        Class::LimitArchive,
+        Class::LimitTemp,
+        Class::AfterAction,
+        Class::Interrupted,
+        Class::Internal,
+    ];
+
+    /// The word that reports use, as `size_mismatch`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Class::Auth => "auth",
+            Class::HostKey => "host_key",
+            Class::Tls => "tls",
+            Class::Dns => "dns",
+            Class::Connect => "connect",
+            Class::Busy => "busy",
+            Class::Stalled => "stalled",
+            Class::Truncated => "truncated",
+            Class::Permission => "permission",
+            Class::Protocol => "protocol",
+            Class::ListingFailed => "listing_failed",
+            Class::NotFound => "not_found",
+            Class::SizeMismatch => "size_mismatch",
+            Class::ArchiveDamaged => "archive_damaged",
+            Class::ArchiveEncrypted => "archive_encrypted",
+            Class::ArchiveUnsupported => "archive_unsupported",
+            Class::StoreAuth => "store_auth",
+            Class::StoreConflict => "store_conflict",
+            Class::StoreContainer => "store_container",
+            Class::StoreUnavailable => "store_unavailable",
+            Class::StoreRejected => "store_rejected",
+            Class::Ledger => "ledger",
+            Class::LimitArchive => "limit_archive",
+            Class::LimitTemp => "limit_temp",
+            Class::AfterAction => "after_action",
+            Class::Interrupted => "interrupted",
+            Class::Internal => "internal",
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Class::Auth => "check user, password or key; it was tried once, so that the account is not locked out",
+            Class::HostKey => "compare the fingerprint with one that the server's owner tells you, then set `host_key`",
+            Class::Tls => "check the server's certificate; `tls_ca_file` names an authority of your own",
+            Class::Dns => "check the host name in `url` and this machine's name service",
+            Class::Connect => "check host, port and firewall; is the server up?",
+            Class::Busy => "the server has no room for more connections now; lower `connections` if this stays",
+            Class::Stalled => "the server stopped sending; raise `stall_timeout` if it is only slow",
+            Class::Truncated => "the server ended the file early; it is taken again by the next run",
+            Class::Permission => "give the user the right to read this file or folder",
+            Class::Protocol => "the server answered in a way that the protocol does not allow; tell its owner",
+            Class::ListingFailed => "the folder could not be listed in full, so files below it may be missing",
+            Class::NotFound => "the server does not have it; check the path in `url` and `include`",
+            Class::SizeMismatch => "the server promised another size than it sent; it is taken again by the next run",
+            Class::ArchiveDamaged => "the archive is damaged: have it sent again, or set `archives = \"keep\"`",
+            Class::ArchiveEncrypted => "the archive needs a password: set `archives = \"keep\"` to store it as it is",
+            Class::ArchiveUnsupported => "this kind of archive is not read: set `archives = \"keep\"` to store it as it is",
+            Class::StoreAuth => "check the storage credential, its rights and its expiry, and this machine's clock",
+            Class::StoreConflict => "another writer owns this blob name; move that blob away or use another source name",
+            Class::StoreContainer => "create the container, or allow it with `create_container = true`",
+            Class::StoreUnavailable => "storage did not answer in time; the next run takes up the rest",
+            Class::StoreRejected => "storage refused the request; its message says why",
+            Class::Ledger => "the record of what was ingested could not be read or written; nothing was lost",
+            Class::LimitArchive => "the archive unpacks to more than the limits allow; raise them if you trust the sender",
+            Class::LimitTemp => "there is no room for this archive; raise `limits.temp` or free space",
+            Class::AfterAction => "the file is stored, only its removal failed; the next run tries that again",
+            Class::Interrupted => "the run was stopped; the next run takes up the rest",
+            Class::Internal => "this is a defect of blobferry; please report it with this message",
+        }
+    }
+}
+
+impl std::fmt::Display for Class {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// What every error of a room that touches the world can answer.
+pub trait Failure: std::error::Error + Send + Sync + 'static {
+    /// Its class.
+    fn class(&self) -> Class;
+    /// Whether the same call may succeed if it is simply made again.
+    fn is_transient(&self) -> bool;
+    /// How long the other side asked us to wait, if it did.
+    fn retry_after(&self) -> Option<Duration> {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_is_the_same_word_in_json_and_text() {
+        for class in Class::ALL {
+            assert_eq!(serde_json::to_value(class).unwrap_or_default(), class.word());
+            assert!(!class.hint().is_empty());
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The command line comes with the road that it drives.
+
+fn main() {}

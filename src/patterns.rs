@@ -1,0 +1,166 @@
+//! Which paths of a source are wanted: globs and exact paths, read from the URL's path.
+
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+
+use crate::model::RemotePath;
+
+/// Compiled patterns, relative to the root of a source.
+#[derive(Clone, Debug)]
+pub struct Patterns {
+    root: RemotePath,
+    include: GlobSet,
+    exclude: GlobSet,
+    in_progress: GlobSet,
+    /// The literal beginnings of the include patterns: folders that must be entered.
+    anchors: Vec<Vec<u8>>,
+    /// Exact paths, when no include pattern is a glob: then nothing needs to be listed.
+    exact: Option<Vec<RemotePath>>,
+    /// Where `after = "move:…"` puts files: outside the listing.
+    outside: Option<RemotePath>,
+}
+
+/// Why a pattern is none.
+#[derive(Debug, thiserror::Error)]
+#[error("the pattern `{pattern}`: {cause}")]
+pub struct BadPattern {
+    pattern: String,
+    cause: String,
+}
+
+impl Patterns {
+    /// Compiles patterns. No `include` means everything.
+    pub fn new(
+        root: RemotePath,
+        include: &[String],
+        exclude: &[String],
+        in_progress: &[String],
+        outside: Option<RemotePath>,
+    ) -> Result<Self, BadPattern> {
+        let everything = ["**".to_owned()];
+        let include = if include.is_empty() { &everything[..] } else { include };
+        let exact = include.iter().map(|pattern| exact_path(pattern)).collect::<Option<Vec<_>>>();
+        Ok(Self {
+            include: compile(include)?,
+            exclude: compile(exclude)?,
+            in_progress: compile(in_progress)?,
+            anchors: include.iter().map(|pattern| anchor(pattern)).collect(),
+            exact: exact.map(|paths| paths.iter().map(|below| root.join(below)).collect()),
+            root,
+            outside,
+        })
+    }
+
+    /// The exact paths that are wanted, if nothing else is.
+    pub fn exact(&self) -> Option<&[RemotePath]> {
+        self.exact.as_deref()
+    }
+
+    /// Whether a file is wanted.
+    pub fn wants(&self, path: &RemotePath) -> bool {
+        let Some(below) = path.below(&self.root) else { return false };
+        self.include.is_match(as_path(below)) && !self.exclude.is_match(as_path(below)) && !self.is_outside(path)
+    }
+
+    /// Whether a file's name says that it is still being written.
+    pub fn in_progress(&self, path: &RemotePath) -> bool {
+        path.below(&self.root).is_some_and(|below| self.in_progress.is_match(as_path(below)))
+    }
+
+    /// Whether anything below the folder `dir` can be wanted.
+    pub fn enters(&self, dir: &RemotePath) -> bool {
+        let Some(below) = dir.below(&self.root) else { return *dir == self.root };
+        let leads = |anchor: &Vec<u8>| is_at_or_below(anchor, below) || is_at_or_below(below, anchor);
+        // A pattern that takes out everything below a folder takes out the folder itself too.
+        let probe = [below, b"/x/y"].concat();
+        let taken_out = self.exclude.is_match(as_path(&probe)) && self.exclude.is_match(as_path(&[below, b"/\xff"].concat()));
+        self.anchors.iter().any(leads) && !taken_out && !self.is_outside(dir)
+    }
+
+    fn is_outside(&self, path: &RemotePath) -> bool {
+        self.outside.as_ref().is_some_and(|outside| path == outside || path.below(outside).is_some())
+    }
+}
+
+fn is_at_or_below(path: &[u8], dir: &[u8]) -> bool {
+    dir.is_empty() || path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+}
+
+const GLOB_CHARACTERS: &[char] = &['*', '?', '[', ']', '{', '}', '\\'];
+
+fn exact_path(pattern: &str) -> Option<Vec<u8>> {
+    let below = pattern.trim_start_matches('/');
+    (!below.contains(GLOB_CHARACTERS) && !below.ends_with('/') && !below.is_empty()).then(|| below.as_bytes().to_vec())
+}
+
+/// The folder that everything that `pattern` can match lies in.
+fn anchor(pattern: &str) -> Vec<u8> {
+    let below = pattern.trim_start_matches('/');
+    let literal = &below[..below.find(GLOB_CHARACTERS).unwrap_or(below.len())];
+    literal.as_bytes()[..literal.rfind('/').unwrap_or(0)].to_vec()
+}
+
+fn compile(patterns: &[String]) -> Result<GlobSet, BadPattern> {
+    let mut set = GlobSetBuilder::new();
+    for pattern in patterns {
+        let bad = |cause: globset::Error| BadPattern { pattern: pattern.clone(), cause: cause.kind().to_string() };
+        // `dir/` means everything in it.
+        let below = pattern.trim_start_matches('/');
+        let below = if below.ends_with('/') { format!("{below}**") } else { below.to_owned() };
+        set.add(GlobBuilder::new(&below).literal_separator(true).backslash_escape(true).build().map_err(bad)?);
+    }
+    set.build().map_err(|cause| BadPattern { pattern: patterns.join("`, `"), cause: cause.kind().to_string() })
+}
+
+#[cfg(unix)]
+fn as_path(bytes: &[u8]) -> &std::path::Path {
+    use std::os::unix::ffi::OsStrExt;
+    std::path::Path::new(std::ffi::OsStr::from_bytes(bytes))
+}
+
+#[cfg(not(unix))]
+fn as_path(bytes: &[u8]) -> std::path::PathBuf {
+    // Windows paths are Unicode; a byte that is not takes part in matching as U+FFFD.
+    String::from_utf8_lossy(bytes).into_owned().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(include: &[&str], exclude: &[&str]) -> Patterns {
+        let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        Patterns::new(RemotePath::from("/out"), &owned(include), &owned(exclude), &owned(&["**/*.part"]), Some(RemotePath::from("/out/done")))
+            .expect("they compile")
+    }
+
+    #[test]
+    fn globs_are_read_from_the_urls_path() {
+        let patterns = patterns(&["**/*.zip", "/daily/report.csv"], &["**/tmp/**"]);
+        let wants = |path: &str| patterns.wants(&RemotePath::from(path));
+        assert!(wants("/out/a.zip") && wants("/out/x/y/a.zip") && wants("/out/daily/report.csv"));
+        assert!(!wants("/out/report.csv") && !wants("/out/x/tmp/a.zip") && !wants("/elsewhere/a.zip"));
+        assert!(patterns.exact().is_none());
+        assert!(patterns.wants(&RemotePath::new(&b"/out/caf\xe9.zip"[..])));
+    }
+
+    #[test]
+    fn exact_paths_need_no_listing() {
+        let patterns = patterns(&["/daily/report.csv", "b.csv"], &[]);
+        assert_eq!(patterns.exact(), Some(&[RemotePath::from("/out/daily/report.csv"), RemotePath::from("/out/b.csv")][..]));
+    }
+
+    #[test]
+    fn only_folders_that_can_hold_something_wanted_are_entered() {
+        let wanted = patterns(&["/a/b/*.csv"], &["**/tmp/**"]);
+        let enters = |path: &str| wanted.enters(&RemotePath::from(path));
+        assert!(enters("/out") && enters("/out/a") && enters("/out/a/b") && !enters("/out/c") && !enters("/out/ab"));
+        let all = patterns(&[], &["**/tmp/**"]);
+        assert!(all.enters(&RemotePath::from("/out/x")) && !all.enters(&RemotePath::from("/out/x/tmp")));
+    }
+
+    #[test]
+    fn the_folder_that_files_are_moved_to_is_outside() {
+        let all = patterns(&[], &[]);
+        assert!(!all.enters(&RemotePath::from("/out/done")) && !all.wants(&RemotePath::from("/out/done/a.csv")));
+    }
+}

@@ -1,0 +1,406 @@
+//! Outcomes to report. A file is counted by what became of it, so the equation
+//! `listed = ingested + unchanged + skipped + deferred + failed` holds by construction.
+
+mod text;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::failure::Class;
+use crate::model::{RemotePath, chain};
+use crate::plan::Skip;
+
+pub use self::text::in_bytes;
+
+/// How many files a report tells in full, per kind; beyond that it only counts.
+pub const DETAILS: usize = 1_000;
+
+/// What became of one listed file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in the store and in the ledger.
+    Ingested(Ingested),
+    /// It was there already.
+    Unchanged,
+    /// It was left alone.
+    Skipped(Skip),
+    /// It is taken by a later run.
+    Deferred(Defer),
+    /// It could not be brought over.
+    Failed(Problem),
+}
+
+/// What was stored of one file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ingested {
+    /// Bytes read from the source.
+    pub bytes: u64,
+    /// Blobs written.
+    pub stored: u64,
+    /// Blobs that were there already with equal content.
+    pub identical: u64,
+    /// The original of an archive, written beside its members.
+    pub originals: u64,
+    /// Members of an archive that were not stored: directories, links.
+    pub members_skipped: u64,
+    /// Those of them that are no directories and not kept with the original either: the source has the only copy.
+    pub members_left: u64,
+    /// Members in the archive, if it was unpacked.
+    pub members: Option<u64>,
+    /// What a reader should know: names that climb, collisions, members gone since the last version.
+    pub notes: Vec<String>,
+    /// Why the file is still at the source though it should be deleted or moved.
+    pub after: Option<Problem>,
+}
+
+/// Why a file is taken later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Defer {
+    /// It may still be written.
+    Unsettled,
+    /// It changed while it was read.
+    Changed,
+    /// The run was stopped before its turn came.
+    Interrupted,
+}
+
+impl Defer {
+    /// The word for reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Defer::Unsettled => "unsettled",
+            Defer::Changed => "changed_during_read",
+            Defer::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// A failure for people: class, what happened, what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Its class.
+    pub class: Class,
+    /// The whole chain of causes on one safe line.
+    pub message: String,
+    /// What to do next.
+    pub hint: &'static str,
+}
+
+impl Problem {
+    /// A problem of `class` with this text.
+    pub fn new(class: Class, message: impl Into<String>) -> Self {
+        Self { class, message: message.into(), hint: class.hint() }
+    }
+}
+
+/// A failure of a room as a problem of the report, with its whole chain.
+pub fn problem<E: crate::failure::Failure>(error: &E) -> Problem {
+    Problem::new(error.class(), chain(error))
+}
+
+/// A file that is told by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileLine {
+    /// Its path, safe for a line.
+    pub path: String,
+    /// Why it is told.
+    #[serde(flatten)]
+    pub problem: Problem,
+}
+
+/// Everything that one pass over one source came to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SourceReport {
+    /// The source's name.
+    pub source: String,
+    /// Its address, without user info.
+    pub address: String,
+    /// Files that the source listed: the sum of the five counts below.
+    pub listed: u64,
+    /// Files stored by this run.
+    pub ingested: u64,
+    /// Files stored by an earlier run.
+    pub unchanged: u64,
+    /// Files left alone.
+    pub skipped: u64,
+    /// Files left for a later run.
+    pub deferred: u64,
+    /// Files that could not be brought over.
+    pub failed: u64,
+    /// Bytes read from the source for ingested files.
+    pub bytes: u64,
+    /// Blobs written.
+    pub blobs: u64,
+    /// Archives that were unpacked, and what became of their members.
+    pub members: Members,
+    /// Skipped files by reason.
+    pub skipped_by_reason: BTreeMap<&'static str, u64>,
+    /// Deferred files by reason.
+    pub deferred_by_reason: BTreeMap<&'static str, u64>,
+    /// Deferred files by name, at most [`DETAILS`].
+    pub deferred_files: Vec<String>,
+    /// Failed files by name, at most [`DETAILS`].
+    pub failures: Vec<FileLine>,
+    /// Listing lines that nobody can parse.
+    pub unparsed_lines: u64,
+    /// The first few of them.
+    pub unparsed_samples: Vec<String>,
+    /// What went wrong with the source as a whole or with a folder of it.
+    pub problems: Vec<Problem>,
+    /// Whether nothing of the source could be worked on.
+    pub unusable: bool,
+    /// Files that are stored, but whose removal or move at the source failed.
+    pub after_failed: u64,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+}
+
+/// Members of unpacked archives: `members = stored + identical + skipped`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Members {
+    /// Archives unpacked.
+    pub archives: u64,
+    /// Members in them: the sum of the three counts below.
+    pub members: u64,
+    /// Stored by this run.
+    pub stored: u64,
+    /// There already with equal content.
+    pub identical: u64,
+    /// Directories and links.
+    pub skipped: u64,
+}
+
+impl SourceReport {
+    /// An empty report.
+    pub fn new(source: &str, address: &str) -> Self {
+        Self { source: source.to_owned(), address: address.to_owned(), ..Self::default() }
+    }
+
+    /// Counts what became of one listed file.
+    pub fn add(&mut self, path: &RemotePath, outcome: Outcome) {
+        self.listed += 1;
+        match outcome {
+            Outcome::Ingested(ingested) => self.add_ingested(path, ingested),
+            Outcome::Unchanged => self.unchanged += 1,
+            Outcome::Skipped(skip) => {
+                self.skipped += 1;
+                *self.skipped_by_reason.entry(skip.word()).or_default() += 1;
+            }
+            Outcome::Deferred(defer) => {
+                self.deferred += 1;
+                *self.deferred_by_reason.entry(defer.word()).or_default() += 1;
+                push(&mut self.deferred_files, format!("{path} ({})", defer.word()));
+            }
+            Outcome::Failed(problem) => {
+                self.failed += 1;
+                push(&mut self.failures, FileLine { path: path.to_string(), problem });
+            }
+        }
+    }
+
+    fn add_ingested(&mut self, path: &RemotePath, ingested: Ingested) {
+        self.ingested += 1;
+        self.bytes += ingested.bytes;
+        self.blobs += ingested.stored + ingested.originals;
+        if let Some(members) = ingested.members {
+            self.members.archives += 1;
+            self.members.members += members;
+            self.members.stored += ingested.stored;
+            self.members.identical += ingested.identical;
+            self.members.skipped += ingested.members_skipped;
+        }
+        for note in ingested.notes {
+            self.add_note(path, &note);
+        }
+        if let Some(problem) = ingested.after {
+            self.add_after_failed(path, &problem);
+        }
+    }
+
+    /// Notes what a reader should know of a file.
+    pub fn add_note(&mut self, path: &RemotePath, note: &str) {
+        push(&mut self.notes, format!("{path}: {note}"));
+    }
+
+    /// Notes a stored file that could not be removed or moved at the source.
+    pub fn add_after_failed(&mut self, path: &RemotePath, problem: &Problem) {
+        self.after_failed += 1;
+        push(&mut self.problems, Problem::new(Class::AfterAction, format!("{path}: {}", problem.message)));
+    }
+
+    /// Counts a line of a listing that nobody can parse.
+    pub fn add_unparsed(&mut self, line: String) {
+        self.unparsed_lines += 1;
+        if self.unparsed_samples.len() < 5 {
+            self.unparsed_samples.push(line);
+        }
+    }
+
+    /// How the pass ended.
+    pub fn status(&self) -> Status {
+        if self.unusable {
+            Status::Failed
+        } else if self.failed > 0 || self.unparsed_lines > 0 || !self.problems.is_empty() {
+            Status::Degraded
+        } else {
+            Status::Ok
+        }
+    }
+}
+
+fn push<T>(list: &mut Vec<T>, item: T) {
+    if list.len() < DETAILS {
+        list.push(item);
+    }
+}
+
+/// How a run or a pass ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// All is well.
+    Ok,
+    /// Something did not arrive, or may not have been listed.
+    Degraded,
+    /// Nothing could be done.
+    Failed,
+}
+
+/// The report of a run. In JSON it begins with its `status`.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The run's id.
+    pub run: String,
+    /// When it began.
+    pub started: OffsetDateTime,
+    /// When it ended.
+    pub ended: OffsetDateTime,
+    /// Whether it was stopped from outside.
+    pub interrupted: bool,
+    /// Where blobs went.
+    pub store: String,
+    /// What went wrong with the run as a whole.
+    pub problems: Vec<Problem>,
+    /// Its passes, one a source.
+    pub sources: Vec<SourceReport>,
+}
+
+impl Serialize for Report {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::{Error, SerializeStruct};
+        let rfc3339 = |at: OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339).map_err(S::Error::custom);
+        let sources: Vec<_> = self.sources.iter().map(|source| WithStatus { status: source.status(), source }).collect();
+        let mut report = serializer.serialize_struct("Report", 8)?;
+        report.serialize_field("status", &self.status())?;
+        report.serialize_field("run", &self.run)?;
+        report.serialize_field("started", &rfc3339(self.started)?)?;
+        report.serialize_field("ended", &rfc3339(self.ended)?)?;
+        report.serialize_field("interrupted", &self.interrupted)?;
+        report.serialize_field("store", &self.store)?;
+        report.serialize_field("problems", &self.problems)?;
+        report.serialize_field("sources", &sources)?;
+        report.end()
+    }
+}
+
+#[derive(Serialize)]
+struct WithStatus<'a> {
+    status: Status,
+    #[serde(flatten)]
+    source: &'a SourceReport,
+}
+
+impl Report {
+    /// How the run ended.
+    pub fn status(&self) -> Status {
+        let worst = self.sources.iter().map(SourceReport::status).max().unwrap_or(Status::Ok);
+        let all_failed = !self.sources.is_empty() && self.sources.iter().all(|source| source.status() == Status::Failed);
+        if all_failed || (self.sources.is_empty() && !self.problems.is_empty()) {
+            Status::Failed
+        } else if worst > Status::Ok || !self.problems.is_empty() || self.interrupted {
+            Status::Degraded
+        } else {
+            Status::Ok
+        }
+    }
+
+    /// The exit status that tells the same: 0 all well, 1 degraded, 3 nothing could be done.
+    pub fn exit_code(&self) -> u8 {
+        match self.status() {
+            Status::Ok => 0,
+            Status::Degraded => 1,
+            Status::Failed => 3,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+    use time::macros::datetime;
+
+    fn report(sources: Vec<SourceReport>) -> Report {
+        Report {
+            run: "20261120T120000Z-0a1b2c3d".into(),
+            started: datetime!(2026-11-20 12:00 UTC),
+            ended: datetime!(2026-11-20 12:00:02 UTC),
+            interrupted: false,
+            store: "folder ./ingested".into(),
+            problems: Vec::new(),
+            sources,
+        }
+    }
+
+    fn mixed() -> SourceReport {
+        let mut source = SourceReport::new("acme", "sftp://sftp.acme.example:22");
+        let archive = Ingested { bytes: 5 << 20, stored: 2, identical: 1, members_skipped: 1, members: Some(4), ..Ingested::default() };
+        source.add(&RemotePath::from("/a.zip"), Outcome::Ingested(archive));
+        source.add(&RemotePath::from("/old.csv"), Outcome::Unchanged);
+        source.add(&RemotePath::from("/x.part"), Outcome::Skipped(Skip::InProgress));
+        source.add(&RemotePath::from("/young\n.csv"), Outcome::Deferred(Defer::Unsettled));
+        source.add(&RemotePath::from("/bad.zip"), Outcome::Failed(Problem::new(Class::ArchiveDamaged, "unpacking: truncated")));
+        source
+    }
+
+    #[test]
+    fn the_report_adds_up_and_reads_well() {
+        let source = mixed();
+        assert_eq!(source.listed, source.ingested + source.unchanged + source.skipped + source.deferred + source.failed);
+        let report = report(vec![source]);
+        assert_eq!(report.exit_code(), 1);
+        expect![[r#"
+            acme (sftp://sftp.acme.example:22)
+              listed 5 = ingested 1 + unchanged 1 + skipped 1 + deferred 1 + failed 1
+              2 blobs from 5.0 MiB
+              1 archives: members 4 = stored 2 + identical 1 + skipped 1
+              skipped: in_progress 1
+              deferred: /young\x0A.csv (unsettled)
+              failed /bad.zip [archive_damaged]: unpacking: truncated
+                hint: the archive is damaged: have it sent again, or set `archives = "keep"`
+            run 20261120T120000Z-0a1b2c3d degraded: 1 ingested, 5.0 MiB in 2.0 s, into folder ./ingested
+        "#]]
+        .assert_eq(&report.to_string());
+    }
+
+    #[test]
+    fn deferred_alone_is_well_and_a_dead_source_is_not() {
+        let mut deferred = SourceReport::new("a", "file://");
+        deferred.add(&RemotePath::from("/x"), Outcome::Deferred(Defer::Unsettled));
+        assert_eq!(report(vec![deferred.clone()]).exit_code(), 0);
+        let mut dead = SourceReport::new("b", "ftp://b:21");
+        dead.unusable = true;
+        assert_eq!(report(vec![dead.clone()]).exit_code(), 3);
+        assert_eq!(report(vec![deferred, dead]).exit_code(), 1);
+    }
+
+    #[test]
+    fn an_unparsed_line_degrades_the_run() {
+        let mut source = SourceReport::new("a", "ftp://a:21");
+        source.add_unparsed("!!!".into());
+        assert_eq!(report(vec![source]).exit_code(), 1);
+    }
+}

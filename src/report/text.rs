@@ -1,0 +1,105 @@
+//! A report as people read it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::{Members, Problem, Report, SourceReport, Status};
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in &self.problems {
+            write_problem(f, "", problem)?;
+        }
+        for source in &self.sources {
+            write!(f, "{source}")?;
+        }
+        let seconds = (self.ended - self.started).as_seconds_f64();
+        let word = match (self.status(), self.interrupted) {
+            (_, true) => "interrupted",
+            (Status::Ok, _) => "ok",
+            (Status::Degraded, _) => "degraded",
+            (Status::Failed, _) => "failed",
+        };
+        let ingested: u64 = self.sources.iter().map(|source| source.ingested).sum();
+        let bytes: u64 = self.sources.iter().map(|source| source.bytes).sum();
+        writeln!(f, "run {} {word}: {ingested} ingested, {} in {seconds:.1} s, into {}", self.run, in_bytes(bytes), self.store)
+    }
+}
+
+impl fmt::Display for SourceReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} ({})", self.source, self.address)?;
+        if !self.unusable {
+            writeln!(
+                f,
+                "  listed {} = ingested {} + unchanged {} + skipped {} + deferred {} + failed {}",
+                self.listed, self.ingested, self.unchanged, self.skipped, self.deferred, self.failed
+            )?;
+        }
+        if self.ingested > 0 {
+            writeln!(f, "  {} blobs from {}", self.blobs, in_bytes(self.bytes))?;
+        }
+        if self.members.archives > 0 {
+            let Members { archives, members, stored, identical, skipped } = self.members;
+            writeln!(f, "  {archives} archives: members {members} = stored {stored} + identical {identical} + skipped {skipped}")?;
+        }
+        if !self.skipped_by_reason.is_empty() {
+            writeln!(f, "  skipped: {}", reasons(&self.skipped_by_reason))?;
+        }
+        write_some(f, "deferred", &self.deferred_files, self.deferred)?;
+        write_some(f, "note", &self.notes, self.notes.len() as u64)?;
+        for line in self.failures.iter().take(SHOWN) {
+            writeln!(f, "  failed {} [{}]: {}", line.path, line.problem.class, line.problem.message)?;
+            writeln!(f, "    hint: {}", line.problem.hint)?;
+        }
+        if self.failed > SHOWN as u64 {
+            writeln!(f, "  … and {} more failed files", self.failed - SHOWN as u64)?;
+        }
+        if self.unparsed_lines > 0 {
+            writeln!(f, "  {} listing lines that cannot be parsed, as: {}", self.unparsed_lines, self.unparsed_samples.join(" | "))?;
+        }
+        for problem in self.problems.iter().take(SHOWN) {
+            write_problem(f, "  ", problem)?;
+        }
+        Ok(())
+    }
+}
+
+const SHOWN: usize = 20;
+
+fn write_some(f: &mut fmt::Formatter<'_>, word: &str, lines: &[String], total: u64) -> fmt::Result {
+    for line in lines.iter().take(SHOWN) {
+        writeln!(f, "  {word}: {line}")?;
+    }
+    if total > SHOWN as u64 {
+        writeln!(f, "  … and {} more {word}", total - SHOWN as u64)?;
+    }
+    Ok(())
+}
+
+fn write_problem(f: &mut fmt::Formatter<'_>, indent: &str, problem: &Problem) -> fmt::Result {
+    writeln!(f, "{indent}problem [{}]: {}", problem.class, problem.message)?;
+    writeln!(f, "{indent}  hint: {}", problem.hint)
+}
+
+fn reasons(counts: &BTreeMap<&'static str, u64>) -> String {
+    counts.iter().map(|(reason, count)| format!("{reason} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Bytes for people, as `5.0 MiB`.
+pub fn in_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for next in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}

@@ -1,0 +1,454 @@
+//! A section of settings as its reader sees it: declared keys, typed values, errors that name file, line and key.
+//!
+//! `config` fills sections from text and environment; drivers read theirs without knowing `config`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::model::{RemotePath, Secret, printable};
+
+/// A setting that a section may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its name in the file.
+    pub name: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// One sentence for people, with the default; shown by `blobferry schema`.
+    pub doc: &'static str,
+}
+
+/// What values a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A text that no message may repeat.
+    Secret,
+    /// A whole number from `min` to `max`.
+    Integer {
+        /// The smallest.
+        min: u64,
+        /// The largest.
+        max: u64,
+    },
+    /// A number of bytes with a unit, as `"64 MiB"`.
+    Size,
+    /// A duration with a unit, as `"90s"`.
+    Duration,
+    /// `true` or `false`.
+    Flag,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A list of texts; a single text stands for a list of one.
+    List,
+}
+
+/// A value as found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A text.
+    Text(String),
+    /// A number.
+    Integer(i64),
+    /// `true` or `false`.
+    Flag(bool),
+    /// A list of texts.
+    List(Vec<String>),
+    /// Something that no setting takes; what it is called.
+    Other(&'static str),
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The value.
+    pub value: Value,
+    /// Line in the file, from 1; `None` when it came from the environment alone.
+    pub line: Option<usize>,
+    /// The environment variable that it was read from.
+    pub variable: Option<String>,
+}
+
+/// What is wrong with a setting: where, what was found, what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingError {
+    /// `ingest.toml:12` or the name of an environment variable.
+    pub place: String,
+    /// The setting, as `source.acme.password`.
+    pub key: String,
+    /// What was found and what is allowed.
+    pub problem: String,
+}
+
+impl fmt::Display for SettingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: `{}` {}", self.place, self.key, self.problem)
+    }
+}
+
+impl std::error::Error for SettingError {}
+
+/// A table of the file: `[destination]`, `[limits]`, one `[[source]]`.
+#[derive(Clone, Debug)]
+pub struct Section {
+    /// The file's name, for messages.
+    pub file: String,
+    /// Its dotted name, for messages, as `source.acme`.
+    pub name: String,
+    /// The line that it starts on.
+    pub line: usize,
+    entries: BTreeMap<String, Entry>,
+    keys: Vec<Key>,
+}
+
+impl Section {
+    /// A section with these entries, of which each must be one of `keys`.
+    pub fn new(file: &str, name: &str, line: usize, entries: BTreeMap<String, Entry>, keys: Vec<Key>) -> Result<Self, SettingError> {
+        let section = Self { file: file.to_owned(), name: name.to_owned(), line, entries, keys };
+        let mut unknown: Vec<&String> = section.entries.keys().filter(|name| section.key(name).is_none()).collect();
+        unknown.sort_by_key(|name| section.entries[*name].line);
+        match unknown.first() {
+            None => Ok(section),
+            Some(name) => Err(section.unknown(name)),
+        }
+    }
+
+    fn key(&self, name: &str) -> Option<&Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    fn unknown(&self, name: &str) -> SettingError {
+        let names: Vec<&str> = self.keys.iter().map(|key| key.name).collect();
+        let problem = match closest(name, &names) {
+            Some(near) => format!("is not a setting of this section; did you mean `{near}`?"),
+            None => format!("is not a setting of this section; allowed are {}", listed(&names)),
+        };
+        self.error(name, problem)
+    }
+
+    /// An error about `key` with this text, at the place where the key stands (or the section, if it is missing).
+    pub fn error(&self, key: &str, problem: impl Into<String>) -> SettingError {
+        let place = match self.entries.get(key) {
+            Some(Entry { line: Some(line), variable: None, .. }) => format!("{}:{line}", self.file),
+            Some(Entry { line: Some(line), variable: Some(variable), .. }) => format!("{}:{line} (environment variable {variable})", self.file),
+            Some(Entry { line: None, variable: Some(variable), .. }) => format!("environment variable {variable}"),
+            _ => format!("{}:{}", self.file, self.line),
+        };
+        SettingError { place, key: format!("{}.{}", self.name, printable(key.as_bytes())), problem: problem.into() }
+    }
+
+    /// Every secret that the section holds.
+    pub fn secrets(&self) -> Vec<Secret> {
+        let secret = |name: &String| self.key(name).is_some_and(|key| key.kind == Kind::Secret);
+        let values = self.entries.iter().filter(|(name, _)| secret(name)).map(|(_, entry)| &entry.value);
+        let texts = values.filter_map(|value| if let Value::Text(text) = value { Some(Secret::new(text.clone())) } else { None });
+        texts.collect()
+    }
+
+    /// Whether the section holds `key`.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    fn value(&self, key: &str) -> Option<(&Key, &Entry)> {
+        let declared = self.key(key).expect("a driver reads only keys that it declares");
+        self.entries.get(key).map(|entry| (declared, entry))
+    }
+
+    fn wrong(&self, key: &Key, entry: &Entry, wanted: &str) -> SettingError {
+        let found = match &entry.value {
+            _ if key.kind == Kind::Secret => "a value of another kind".to_owned(),
+            Value::Text(text) => format!("\"{}\"", printable(text.as_bytes())),
+            Value::Integer(number) => number.to_string(),
+            Value::Flag(flag) => flag.to_string(),
+            Value::List(_) => "a list".to_owned(),
+            Value::Other(what) => (*what).to_owned(),
+        };
+        self.error(key.name, format!("is {found}; allowed is {wanted}"))
+    }
+
+    /// A text.
+    pub fn text(&self, key: &str) -> Result<Option<String>, SettingError> {
+        let Some((key, entry)) = self.value(key) else { return Ok(None) };
+        match &entry.value {
+            Value::Text(text) if !text.is_empty() => Ok(Some(text.clone())),
+            _ => Err(self.wrong(key, entry, "a text that is not empty")),
+        }
+    }
+
+    /// A secret text.
+    pub fn secret(&self, key: &str) -> Result<Option<Secret>, SettingError> {
+        let Some((key, entry)) = self.value(key) else { return Ok(None) };
+        match &entry.value {
+            Value::Text(text) if text.is_empty() => Err(self.error(key.name, "is empty; allowed is a text that is not empty")),
+            Value::Text(text) => Ok(Some(Secret::new(text.clone()))),
+            // A password of digits alone needs quotes in TOML; guessing would drop leading zeros.
+            _ => Err(self.wrong(key, entry, "a text in quotes")),
+        }
+    }
+
+    /// A whole number within the key's range.
+    pub fn integer(&self, key: &str) -> Result<Option<u64>, SettingError> {
+        let Some((key, entry)) = self.value(key) else { return Ok(None) };
+        let Kind::Integer { min, max } = key.kind else { panic!("`{}` is not declared as a number", key.name) };
+        let number = match &entry.value {
+            Value::Integer(number) => u64::try_from(*number).ok(),
+            Value::Text(text) if entry.variable.is_some() => text.trim().parse().ok(),
+            _ => None,
+        };
+        match number.filter(|number| (min..=max).contains(number)) {
+            Some(number) => Ok(Some(number)),
+            None => Err(self.wrong(key, entry, &format!("a whole number from {min} to {max}"))),
+        }
+    }
+
+    /// A number of bytes.
+    pub fn size(&self, key: &str) -> Result<Option<u64>, SettingError> {
+        self.measured(key, parse_size, "a size with a unit, as \"64 MiB\"")
+    }
+
+    /// A duration.
+    pub fn duration(&self, key: &str) -> Result<Option<Duration>, SettingError> {
+        self.measured(key, parse_duration, "a duration with a unit, as \"90s\", \"15m\" or \"6h\"")
+    }
+
+    fn measured<T>(&self, key: &str, parse: fn(&str) -> Option<T>, wanted: &str) -> Result<Option<T>, SettingError> {
+        let Some((key, entry)) = self.value(key) else { return Ok(None) };
+        let parsed = match &entry.value {
+            Value::Text(text) => parse(text),
+            _ => None,
+        };
+        parsed.map(Some).ok_or_else(|| self.wrong(key, entry, wanted))
+    }
+
+    /// `true` or `false`; `default` when it is not set.
+    pub fn flag(&self, key: &str, default: bool) -> Result<bool, SettingError> {
+        let Some((key, entry)) = self.value(key) else { return Ok(default) };
+        match &entry.value {
+            Value::Flag(flag) => Ok(*flag),
+            Value::Text(text) if entry.variable.is_some() && text == "true" => Ok(true),
+            Value::Text(text) if entry.variable.is_some() && text == "false" => Ok(false),
+            _ => Err(self.wrong(key, entry, "true or false")),
+        }
+    }
+
+    /// One of the key's words.
+    pub fn one_of(&self, key: &str) -> Result<Option<&'static str>, SettingError> {
+        let Some((key, entry)) = self.value(key) else { return Ok(None) };
+        let Kind::OneOf(words) = key.kind else { panic!("`{}` is not declared as a choice", key.name) };
+        let found = match &entry.value {
+            Value::Text(text) => words.iter().find(|word| *word == text),
+            _ => None,
+        };
+        found.map(|word| Some(*word)).ok_or_else(|| self.wrong(key, entry, &listed(words)))
+    }
+
+    /// A list of texts; empty when it is not set.
+    pub fn list(&self, key: &str) -> Result<Vec<String>, SettingError> {
+        let Some((key, entry)) = self.value(key) else { return Ok(Vec::new()) };
+        match &entry.value {
+            Value::List(list) => Ok(list.clone()),
+            Value::Text(text) if !text.is_empty() => Ok(vec![text.clone()]),
+            _ => Err(self.wrong(key, entry, "a list of texts")),
+        }
+    }
+}
+
+/// Words in backticks, parted by commas.
+pub fn listed(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The candidate that was most likely meant, if one is near.
+pub fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    let (distance, best) = candidates.iter().map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate)).min()?;
+    (distance <= 1 + best.len() / 4).then_some(best)
+}
+
+/// `"64 MiB"`, `"10 GB"`, `"512 B"`: binary units are powers of 1,024, decimal ones of 1,000.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let (number, unit) = split_unit(text)?;
+    let factor: u64 = match unit {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        _ => return None,
+    };
+    number.checked_mul(factor)
+}
+
+/// `"500ms"`, `"90s"`, `"15m"`, `"6h"`, `"7d"`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split_unit(text)?;
+    let milliseconds: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    // A century is far enough for every deadline, and far from the overflow of any clock.
+    number.checked_mul(milliseconds).filter(|ms| *ms <= 36_525 * 86_400_000).map(Duration::from_millis)
+}
+
+fn split_unit(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    Some((text[..digits].parse().ok()?, text[digits..].trim_start()))
+}
+
+/// The `url` of a source, taken apart.
+#[derive(Clone, Debug)]
+pub struct SourceUrl {
+    /// Lower-case scheme, as `sftp`.
+    pub scheme: String,
+    /// User, percent-decoded.
+    pub user: Option<String>,
+    /// Password, percent-decoded.
+    pub password: Option<Secret>,
+    /// Host name or address (without brackets); empty for `file`.
+    pub host: String,
+    /// Port, if it is not the scheme's own.
+    pub port: Option<u16>,
+    /// Where listing starts, percent-decoded to bytes; `/` if the URL has no path.
+    pub root: RemotePath,
+}
+
+impl SourceUrl {
+    /// Takes a URL apart. The error text never repeats the URL, which may hold a password.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (scheme, rest) = text.split_once("://").ok_or("has no `scheme://`, as in `sftp://user@host/folder`")?;
+        let (authority, path) = match rest.find('/') {
+            Some(slash) => rest.split_at(slash),
+            None => (rest, "/"),
+        };
+        // A raw `/`, `?` or `#` in a password would silently cut the URL in another place.
+        if path.contains('@') && !authority.contains('@') {
+            return Err("holds an `@` after a `/`: percent-encode `/` in a password as `%2F`, or put it into `password`".into());
+        }
+        if rest.contains(['?', '#']) {
+            return Err("holds a raw `?` or `#`: percent-encode them as `%3F` and `%23`, or put the password into `password`".into());
+        }
+        let (info, host_port) = match authority.rsplit_once('@') {
+            Some((info, host_port)) => (Some(info), host_port),
+            None => (None, authority),
+        };
+        if info.is_some_and(|info| info.contains('@')) {
+            return Err("holds two `@`: percent-encode the one in the password as `%40`, or put the password into `password`".into());
+        }
+        let (user, password) = match info.map(|info| info.split_once(':').map_or((info, None), |(user, password)| (user, Some(password)))) {
+            Some((user, password)) => (Some(decode_text(user)?), password.map(decode_text).transpose()?.map(Secret::new)),
+            None => (None, None),
+        };
+        let (host, port) = split_port(host_port)?;
+        Ok(Self {
+            scheme: scheme.to_ascii_lowercase(),
+            user: user.filter(|user| !user.is_empty()),
+            password,
+            host,
+            port,
+            root: RemotePath::new(percent_decode(path).ok_or("holds a `%` that no two hex digits follow")?),
+        })
+    }
+}
+
+fn split_port(text: &str) -> Result<(String, Option<u16>), String> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']').ok_or("has a `[` without `]`")?;
+            (host, after.strip_prefix(':'))
+        }
+        None => text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let port =
+        port.map(|port| port.parse::<u16>().ok().filter(|port| *port > 0).ok_or("has a port that is not a number from 1 to 65535")).transpose()?;
+    if host.chars().any(|c| c.is_control() || c.is_whitespace() || "/\\<>\"'`".contains(c)) {
+        return Err("has a host name with characters that no host name holds".into());
+    }
+    Ok((host.to_owned(), port))
+}
+
+fn decode_text(text: &str) -> Result<String, String> {
+    let bytes = percent_decode(text).ok_or("holds a `%` that no two hex digits follow: write a plain `%` as `%25`")?;
+    String::from_utf8(bytes).map_err(|_| "holds user info that is not UTF-8".to_owned())
+}
+
+/// Undoes `%XX`. `None` if a `%` is not followed by two hex digits.
+pub fn percent_decode(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let digit = |byte: u8| (byte as char).to_digit(16);
+        let (high, low) = (digit(bytes.next()?)?, digit(bytes.next()?)?);
+        out.push(u8::try_from(high * 16 + low).expect("two hex digits make a byte"));
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: &[Key] = &[
+        Key { name: "password", kind: Kind::Secret, doc: "" },
+        Key { name: "connections", kind: Kind::Integer { min: 1, max: 64 }, doc: "" },
+        Key { name: "memory", kind: Kind::Size, doc: "" },
+    ];
+
+    fn section(key: &str, value: Value) -> Result<Section, SettingError> {
+        let entry = Entry { value, line: Some(7), variable: None };
+        Section::new("ingest.toml", "source.acme", 5, BTreeMap::from([(key.to_owned(), entry)]), KEYS.to_vec())
+    }
+
+    #[test]
+    fn a_typo_is_answered_with_the_key_that_was_meant() {
+        let error = section("pasword", Value::Text("x".into())).map(|_| ()).map_err(|error| error.to_string());
+        assert_eq!(error, Err("ingest.toml:7: `source.acme.pasword` is not a setting of this section; did you mean `password`?".into()));
+    }
+
+    #[test]
+    fn an_error_names_line_key_found_and_allowed_but_no_secret() {
+        let error = section("connections", Value::Integer(0)).and_then(|s| s.integer("connections")).map_err(|error| error.to_string());
+        assert_eq!(error, Err("ingest.toml:7: `source.acme.connections` is 0; allowed is a whole number from 1 to 64".into()));
+        let error = section("password", Value::Integer(1234)).and_then(|s| s.secret("password")).map_err(|error| error.to_string());
+        assert_eq!(error, Err("ingest.toml:7: `source.acme.password` is a value of another kind; allowed is a text in quotes".into()));
+    }
+
+    #[test]
+    fn sizes_and_durations_need_units() {
+        assert_eq!(parse_size("64 MiB"), Some(64 << 20));
+        assert_eq!(parse_size("10GB"), Some(10_000_000_000));
+        assert_eq!((parse_size("64"), parse_size("-1 MiB"), parse_size("99999999999 TiB")), (None, None, None));
+        assert_eq!(parse_duration("90s"), Some(Duration::from_secs(90)));
+        assert_eq!((parse_duration("90"), parse_duration("9999999d")), (None, None));
+    }
+
+    #[test]
+    fn urls_come_apart_byte_by_byte() {
+        let url = SourceUrl::parse("sftp://in%40gest:p%40ss%3Aw%2Frd%23%25@[::1]:2222/out%E9/a b").expect("it parses");
+        assert_eq!((url.scheme.as_str(), url.user.as_deref(), url.host.as_str(), url.port), ("sftp", Some("in@gest"), "::1", Some(2222)));
+        assert_eq!(url.password.as_ref().map(Secret::reveal), Some("p@ss:w/rd#%"));
+        assert_eq!(url.root.as_bytes(), b"/out\xe9/a b");
+    }
+
+    #[test]
+    fn ambiguous_urls_are_refused_without_being_repeated() {
+        for bad in ["sftp://u:p@ss@h/", "sftp://u:p/w@h/", "sftp://u:p#w@h/", "sftp://u:100%@h/", "host/path", "ftp://h:99999/"] {
+            let error = SourceUrl::parse(bad).map(|_| ()).expect_err(bad);
+            assert!(!error.contains(bad), "{error}");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! One test binary: contract suites, worlds, real servers, the house itself.
