@@ -22,3 +22,5 @@ pub mod plan;
 pub mod report;
 pub mod retry;
 pub mod verify;
+
+pub mod archive;

@@ -1,0 +1,67 @@
+//! What can go wrong in the archive room, told by class and member.
+
+use std::fmt;
+use std::io;
+
+use crate::failure::{Class, Failure};
+use crate::model::BoxError;
+
+/// Why an archive could not be unpacked.
+#[derive(Debug)]
+pub struct UnpackError {
+    member: Option<String>,
+    class: Class,
+    cause: BoxError,
+}
+
+impl UnpackError {
+    /// An error of `class` (`archive_*`, `limit_*`, `internal`).
+    pub fn new(class: Class, cause: impl Into<BoxError>) -> Self {
+        Self { member: None, class, cause: cause.into() }
+    }
+
+    /// The error behind a failed read of a member's content or of a spool: what was put in by
+    /// [`UnpackError::into_read`] as it was; anything else came from a decoder, so the archive is damaged.
+    pub fn from_read(error: io::Error) -> Self {
+        match error.downcast::<Self>() {
+            Ok(error) => error,
+            Err(error) => Self::new(Class::ArchiveDamaged, error),
+        }
+    }
+
+    /// This error as one that `Read` can carry.
+    pub fn into_read(self) -> io::Error {
+        io::Error::other(self)
+    }
+
+    /// The member that it was about; the first to tell is the nearest and stays.
+    #[must_use]
+    pub fn at(mut self, member: &str) -> Self {
+        self.member.get_or_insert_with(|| crate::model::printable(member.as_bytes()));
+        self
+    }
+}
+
+impl fmt::Display for UnpackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.member {
+            Some(member) => write!(f, "unpacking member `{member}`"),
+            None => f.write_str("unpacking"),
+        }
+    }
+}
+
+impl std::error::Error for UnpackError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.cause.as_ref())
+    }
+}
+
+impl Failure for UnpackError {
+    fn class(&self) -> Class {
+        self.class
+    }
+    fn is_transient(&self) -> bool {
+        false
+    }
+}

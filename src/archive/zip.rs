@@ -1,0 +1,260 @@
+//! The zip format: members stored or deflated, each proven by size and CRC-32.
+#![expect(clippy::disallowed_types, reason = "decoders are opened here, under the meter, and nowhere else")]
+
+use std::io::{self, Read, Take};
+
+use crc_fast::{CrcAlgorithm, Digest};
+use flate2::bufread::DeflateDecoder;
+
+use crate::archive::contract::{Format, Member, UnpackError, Visit};
+use crate::archive::limits::Meter;
+use crate::archive::spool::SpoolReader;
+use crate::archive::zip_directory::{Directory, Entry, FLAG_ENCRYPTED, damaged};
+use crate::archive::zip_fields;
+use crate::failure::Class;
+
+/// zip, with zip64 and data descriptors.
+#[derive(Debug)]
+pub struct Zip;
+
+impl Format for Zip {
+    fn name(&self) -> &'static str {
+        "zip"
+    }
+
+    fn recognises(&self, head: &[u8]) -> bool {
+        // A member, an empty archive, a part of a split one, one that was to be split and fitted after all.
+        [b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"].iter().any(|magic| head.starts_with(*magic)) || head.starts_with(b"PK00PK\x03\x04")
+    }
+
+    fn is_document(&self, mut archive: SpoolReader) -> Result<bool, UnpackError> {
+        let directory = Directory::find(&mut archive)?;
+        let mut index = 0;
+        let mut document = false;
+        directory.entries(&mut archive, |entry| {
+            document |= marks_document(index, &entry);
+            index += 1;
+            Ok(())
+        })?;
+        Ok(document)
+    }
+
+    fn visit(&self, mut archive: SpoolReader, meter: &mut Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
+        // Everything that the headers can tell is judged before the first member is read.
+        for packed in open(&mut archive, meter)? {
+            meter.member().map_err(|error| error.at(&packed.member.name))?;
+            archive.jump(packed.data);
+            let mut content = Content::new(archive.clone(), &packed, meter);
+            visit(&packed.member, &mut content)?;
+            // `Ok` from us means proven, whatever `visit` left unread.
+            io::copy(&mut content, &mut io::sink()).map_err(UnpackError::from_read)?;
+        }
+        Ok(())
+    }
+}
+
+/// What office documents, Java and Android programs, e-books and Python packages are told by.
+fn marks_document(index: u64, entry: &Entry) -> bool {
+    let is_short_and_stored = entry.method == STORED && entry.unpacked < 256;
+    match entry.raw_name.as_slice() {
+        b"[Content_Types].xml" | b"META-INF/MANIFEST.MF" | b"AndroidManifest.xml" | b"META-INF/container.xml" | b"Index/Document.iwa" => true,
+        b"EGG-INFO/PKG-INFO" => true,
+        b"META-INF/" => index == 0,
+        b"mimetype" => index == 0 && is_short_and_stored,
+        name => name.ends_with(b".dist-info/WHEEL"),
+    }
+}
+
+/// A member and where its packed content is.
+struct Packed {
+    member: Member,
+    method: Method,
+    crc: u32,
+    bytes: u64,
+    data: u64,
+}
+
+/// The ways to pack that are read. A further one is a variant here and in [`Decoder`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    Stored,
+    Deflate,
+}
+
+const STORED: u16 = 0;
+const DEFLATE: u16 = 8;
+/// Stands for the real method of content encrypted with AES.
+const AES: u16 = 99;
+/// Bit 5 of the flags: a patch to a file that someone else has.
+const FLAG_PATCH: u16 = 1 << 5;
+
+impl Method {
+    fn of(entry: &Entry) -> Result<Self, UnpackError> {
+        let unsupported = |what: &str| Err(UnpackError::new(Class::ArchiveUnsupported, format!("it is {what}")));
+        match entry.method {
+            _ if entry.flags & FLAG_ENCRYPTED != 0 => Err(UnpackError::new(Class::ArchiveEncrypted, "it is encrypted")),
+            AES => Err(UnpackError::new(Class::ArchiveEncrypted, "it is encrypted with AES")),
+            _ if entry.flags & FLAG_PATCH != 0 => unsupported("a patch"),
+            STORED => Ok(Method::Stored),
+            DEFLATE => Ok(Method::Deflate),
+            other => match METHODS.iter().find(|(number, _)| *number == other) {
+                Some((number, name)) => unsupported(&format!("packed with {name} (method {number})")),
+                None => unsupported(&format!("packed with the unknown method {other}")),
+            },
+        }
+    }
+}
+
+/// Methods that have a name and are not read.
+const METHODS: &[(u16, &str)] = &[
+    (1, "shrink"),
+    (2, "reduce"),
+    (3, "reduce"),
+    (4, "reduce"),
+    (5, "reduce"),
+    (6, "implode"),
+    (9, "deflate64"),
+    (10, "PKWARE DCL implode"),
+    (12, "bzip2"),
+    (14, "LZMA"),
+    (16, "IBM CMPSC"),
+    (18, "IBM TERSE"),
+    (19, "IBM LZ77"),
+    (20, "zstd"),
+    (93, "zstd"),
+    (94, "MP3"),
+    (95, "xz"),
+    (96, "JPEG"),
+    (97, "WavPack"),
+    (98, "PPMd"),
+];
+
+fn open(archive: &mut SpoolReader, meter: &Meter) -> Result<Vec<Packed>, UnpackError> {
+    let directory = Directory::find(archive)?;
+    meter.claimed_members(directory.members)?;
+    let members = usize::try_from(directory.members).unwrap_or(usize::MAX);
+    let (mut all, mut extents) = (Vec::with_capacity(members), Vec::with_capacity(members));
+    let mut headers = archive.clone();
+    directory.entries(archive, |entry| {
+        let member = member(all.len(), &entry);
+        let at = |error: UnpackError| error.at(&member.name);
+        let method = Method::of(&entry).map_err(at)?;
+        let extent = directory.extent(&mut headers, &entry).map_err(at)?;
+        if method == Method::Stored && entry.packed != entry.unpacked {
+            return Err(at(damaged("it is stored, and its sizes packed and unpacked differ")));
+        }
+        extents.push(extent);
+        all.push(Packed { member, method, crc: entry.crc, bytes: entry.packed, data: extent.data });
+        Ok(())
+    })?;
+    directory.covers(&mut headers, extents)?;
+    Ok(all)
+}
+
+fn member(index: usize, entry: &Entry) -> Member {
+    let name = zip_fields::name(&entry.raw_name, &entry.extra, entry.made_by);
+    Member {
+        index,
+        raw_name: entry.raw_name.clone(),
+        kind: zip_fields::kind(&name, entry.made_by, entry.attributes, entry.unpacked),
+        name,
+        size: entry.unpacked,
+        modified: zip_fields::modified(&entry.extra, entry.dos_date, entry.dos_time),
+    }
+}
+
+/// The content of a member. Its end is reported only once size and checksum held.
+struct Content<'a> {
+    packed: &'a Packed,
+    decoder: Decoder,
+    meter: &'a mut Meter,
+    crc: Digest,
+    size: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Reading,
+    Proven,
+    Failed,
+}
+
+/// Decoders that know which packed byte they stand at. Opened here only, under the meter.
+enum Decoder {
+    Stored(Take<SpoolReader>),
+    Deflate(Box<DeflateDecoder<Take<SpoolReader>>>),
+}
+
+impl Decoder {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Decoder::Stored(input) => input.read(into),
+            Decoder::Deflate(decoder) => decoder.read(into),
+        }
+    }
+
+    fn unread(&self) -> u64 {
+        match self {
+            Decoder::Stored(input) => input.limit(),
+            Decoder::Deflate(decoder) => decoder.get_ref().limit(),
+        }
+    }
+}
+
+impl<'a> Content<'a> {
+    fn new(archive: SpoolReader, packed: &'a Packed, meter: &'a mut Meter) -> Self {
+        let input = archive.take(packed.bytes);
+        let decoder = match packed.method {
+            Method::Stored => Decoder::Stored(input),
+            Method::Deflate => Decoder::Deflate(Box::new(DeflateDecoder::new(input))),
+        };
+        Self { packed, decoder, meter, crc: Digest::new(CrcAlgorithm::Crc32IsoHdlc), size: 0, state: State::Reading }
+    }
+
+    fn next(&mut self, into: &mut [u8]) -> Result<usize, UnpackError> {
+        if self.state == State::Failed {
+            return Err(damaged("it failed before"));
+        }
+        let read = self.decoder.read(into).map_err(UnpackError::from_read)?;
+        if read == 0 && !into.is_empty() {
+            self.prove()?;
+        }
+        let claimed = self.packed.member.size;
+        self.size += read as u64;
+        self.meter.bytes(read as u64)?;
+        if self.size > claimed {
+            return Err(damaged(format!("it has more than the {claimed} bytes that the directory tells")));
+        }
+        self.crc.update(&into[..read]);
+        Ok(read)
+    }
+
+    fn prove(&mut self) -> Result<(), UnpackError> {
+        let (size, claimed) = (self.size, self.packed.member.size);
+        if size != claimed {
+            return Err(damaged(format!("it has {size} bytes; the directory tells {claimed}")));
+        }
+        let (crc, told) = (self.crc.finalize(), u64::from(self.packed.crc));
+        if crc != told {
+            return Err(damaged(format!("its checksum is {crc:08x}; the directory tells {told:08x}")));
+        }
+        match self.decoder.unread() {
+            0 => self.state = State::Proven,
+            left => return Err(damaged(format!("{left} packed bytes follow its end"))),
+        }
+        Ok(())
+    }
+}
+
+impl Read for Content<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.state == State::Proven {
+            return Ok(0);
+        }
+        self.next(into).map_err(|error| {
+            self.state = State::Failed;
+            error.at(&self.packed.member.name).into_read()
+        })
+    }
+}

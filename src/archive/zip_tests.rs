@@ -1,0 +1,450 @@
+//! What becomes of zips, honest and hostile: each is built here, byte by byte where the lie needs it.
+
+use std::io::Write;
+
+use flate2::write::DeflateEncoder;
+use md5::{Digest, Md5};
+use proptest::prelude::*;
+
+use crate::archive::contract::{Format, Member, MemberKind, MemberTime, UnpackError};
+use crate::archive::limits::{Limits, Meter};
+use crate::archive::spool::{Room, Spool, SpoolLimits, Spooler};
+use crate::archive::unpack::{self, Part};
+use crate::archive::zip::Zip;
+use crate::failure::{Class, Failure};
+use crate::model::chain;
+
+/// A member to build; what is `None` is told as it is.
+#[derive(Clone, Debug, Default)]
+struct Made {
+    name: Vec<u8>,
+    content: Vec<u8>,
+    deflate: bool,
+    descriptor: bool,
+    made_by: u8,
+    attributes: u32,
+    flags: u16,
+    method: Option<u16>,
+    size: Option<u32>,
+    crc: Option<u32>,
+    extra: Vec<u8>,
+}
+
+fn made(name: &str, content: &[u8]) -> Made {
+    Made { name: name.into(), content: content.to_vec(), deflate: true, made_by: 3, ..Made::default() }
+}
+
+impl Made {
+    fn packed(&self) -> Vec<u8> {
+        if !self.deflate {
+            return self.content.clone();
+        }
+        let mut encoder = DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(&self.content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// The fields that header and directory share, from `version needed` to `extra length`.
+    fn shared(&self, packed: u32, hidden: bool) -> Vec<u8> {
+        let method = self.method.unwrap_or(if self.deflate { 8 } else { 0 });
+        let crc = self.crc.unwrap_or_else(|| crc_fast::crc32_iso_hdlc(&self.content));
+        let sizes = [crc, packed, self.size.unwrap_or(self.content.len() as u32)].map(|value| if hidden { 0 } else { value });
+        let mut out = Vec::new();
+        for value in [20, self.flags | u16::from(self.descriptor) << 3, method, 0x6000, 0x5B74] {
+            out.extend(value.to_le_bytes());
+        }
+        sizes.iter().for_each(|value| out.extend(value.to_le_bytes()));
+        out.extend((self.name.len() as u16).to_le_bytes());
+        out.extend((self.extra.len() as u16).to_le_bytes());
+        out
+    }
+}
+
+fn end(members: u16, size: usize, start: usize) -> Vec<u8> {
+    let counts = [0u16, 0, members, members].into_iter().flat_map(|value| value.to_le_bytes());
+    let places = [size as u32, start as u32].into_iter().flat_map(u32::to_le_bytes);
+    b"PK\x05\x06".iter().copied().chain(counts).chain(places).chain([0, 0]).collect()
+}
+
+fn build(members: &[Made]) -> Vec<u8> {
+    let (mut out, mut directory) = (Vec::new(), Vec::new());
+    for member in members {
+        let packed = member.packed();
+        let (start, length) = (out.len() as u32, packed.len() as u32);
+        out.extend([b"PK\x03\x04", &member.shared(length, member.descriptor)[..], &member.name, &member.extra, &packed].concat());
+        if member.descriptor {
+            out.extend([b"PK\x07\x08", &member.shared(length, false)[10..22]].concat());
+        }
+        directory.extend([b"PK\x01\x02", &[20, member.made_by][..], &member.shared(length, false), &[0; 6]].concat());
+        directory.extend([&member.attributes.to_le_bytes()[..], &start.to_le_bytes(), &member.name, &member.extra].concat());
+    }
+    let start = out.len();
+    let tail = end(members.len() as u16, directory.len(), start);
+    [out, directory, tail].concat()
+}
+
+type Read = Vec<(Member, Vec<u8>)>;
+
+fn read_within(archive: &[u8], limits: Limits) -> Result<Read, UnpackError> {
+    let spool = Spool::of(archive);
+    let mut read = Vec::new();
+    Zip.visit(spool.reader(), &mut Meter::new(limits, spool.size()), &mut |member, content| {
+        let mut bytes = Vec::new();
+        content.read_to_end(&mut bytes).map_err(UnpackError::from_read)?;
+        read.push((member.clone(), bytes));
+        Ok(())
+    })?;
+    Ok(read)
+}
+
+fn read(archive: &[u8]) -> Result<Read, UnpackError> {
+    read_within(archive, Limits::default())
+}
+
+/// Asserts that `archive` holds just these names and contents, in this order.
+fn check(archive: &[u8], expected: &[(&str, &[u8])]) {
+    let read = read(archive).unwrap_or_else(|error| panic!("{}", chain(&error)));
+    let found: Vec<_> = read.iter().map(|(member, bytes)| (member.name.as_str(), bytes.as_slice())).collect();
+    assert_eq!(found, expected);
+    assert!(read.iter().enumerate().all(|(index, (member, bytes))| member.index == index && member.size == bytes.len() as u64));
+}
+
+fn refused(archive: &[u8], class: Class, text: &str) {
+    let error = read(archive).expect_err("it must be refused");
+    let line = chain(&error);
+    assert_eq!(error.class(), class, "{line}");
+    assert!(line.contains(text), "{line}");
+}
+
+fn find(archive: &[u8], part: &[u8]) -> usize {
+    archive.windows(part.len()).position(|window| window == part).unwrap()
+}
+
+#[test]
+fn members_come_in_order_with_all_their_bytes() {
+    let big: Vec<u8> = (0..300_000u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
+    let stored = Made { deflate: false, ..made("b.bin", &big) };
+    let streamed = Made { descriptor: true, ..made("c.bin", &big) };
+    let both = Made { deflate: false, ..streamed.clone() };
+    let archive = build(&[made("a.txt", b"one"), stored, streamed, Made { name: b"d".to_vec(), ..both }, made("empty", b"")]);
+    check(&archive, &[("a.txt", b"one"), ("b.bin", &big), ("c.bin", &big), ("d", &big), ("empty", b"")]);
+}
+
+#[test]
+fn an_empty_zip_has_no_members() {
+    check(&build(&[]), &[]);
+}
+
+#[test]
+fn duplicates_and_names_that_differ_in_case_are_all_there() {
+    let archive = build(&[made("a", b"1"), made("a", b"2"), made("A", b"3"), made("a", b"")]);
+    check(&archive, &[("a", b"1"), ("a", b"2"), ("A", b"3"), ("a", b"")]);
+}
+
+#[test]
+fn odd_names_are_kept_as_they_are() {
+    let names = ["../../a", "/etc/passwd", "C:/x", "C:x", "a\0b", "", "..", "a//b", "ends.", "caf\u{e9}"];
+    let members: Vec<Made> = names.iter().map(|name| made(name, b"x")).collect();
+    check(&build(&members), &names.map(|name| (name, &b"x"[..])));
+    let raw = Made { name: b"\x8e\\\xff".to_vec(), made_by: 0, ..made("", b"x") };
+    let read = read(&build(&[raw])).unwrap();
+    assert_eq!((read[0].0.raw_name.as_slice(), read[0].0.name.as_str()), (&b"\x8e\\\xff"[..], "Ä/\u{a0}"));
+}
+
+#[test]
+fn kinds_and_times_are_told() {
+    let link = Made { attributes: 0o120_777 << 16, ..made("link", b"target") };
+    let archive = build(&[made("dir/", b""), made("dir/file", b"x"), link]);
+    let read = read(&archive).unwrap();
+    let kinds: Vec<_> = read.iter().map(|(member, _)| member.kind).collect();
+    assert_eq!(kinds, [MemberKind::Directory, MemberKind::File, MemberKind::Special]);
+    assert_eq!(read[2].1, b"target");
+    assert_eq!(read[1].0.modified, Some(MemberTime::Local(time::macros::datetime!(2025-11-20 12:00:00))));
+}
+
+#[test]
+fn an_archive_by_another_writer_is_read() {
+    use zip::write::SimpleFileOptions;
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+    for i in 0..70_000 {
+        writer.start_file(format!("{i}.txt"), options.compression_method(zip::CompressionMethod::Stored)).unwrap();
+        writer.write_all(i.to_string().as_bytes()).unwrap();
+    }
+    writer.start_file("wide", options.large_file(true)).unwrap();
+    writer.write_all(&[7; 100_000]).unwrap();
+    let archive = writer.finish().unwrap().into_inner();
+    let read = read(&archive).unwrap();
+    assert_eq!(read.len(), 70_001);
+    assert!(read[..70_000].iter().enumerate().all(|(i, (_, bytes))| bytes == i.to_string().as_bytes()));
+    assert_eq!(read[70_000].1, [7; 100_000]);
+}
+
+/// More than 4 GiB of zeros, stored.
+#[test]
+fn a_member_beyond_32_bits_is_read() {
+    let size: u64 = (4 << 30) + 1;
+    let crc = 0x41D912FF; // Of so many zeros, as zlib has it.
+    let wide = [&[1, 0, 16, 0][..], &size.to_le_bytes(), &size.to_le_bytes()].concat();
+    let member = Made { extra: wide, size: Some(u32::MAX), crc: Some(crc), deflate: false, ..made("big", b"") };
+    let header = [b"PK\x03\x04", &member.shared(u32::MAX, false)[..], b"big", &member.extra].concat();
+    let entry = [b"PK\x01\x02\x14\x03", &member.shared(u32::MAX, false)[..], &[0; 14], b"big", &member.extra].concat();
+    let start = header.len() as u64 + size;
+    let end64 = [b"PK\x06\x06", &44u64.to_le_bytes()[..], &[0; 12]].concat();
+    let counts = [1, 1, entry.len() as u64, start].map(u64::to_le_bytes).concat();
+    let locator = [b"PK\x06\x07", &[0; 4][..], &(start + entry.len() as u64).to_le_bytes(), &[1, 0, 0, 0]].concat();
+    let tail = [entry, end64, counts, locator, end(1, usize::MAX, usize::MAX)].concat();
+    let spool = Spool::of_zeros(&header, size, &tail);
+    let mut read = 0;
+    let result = Zip.visit(spool.reader(), &mut Meter::new(Limits::default(), spool.size()), &mut |member, content| {
+        assert_eq!(member.size, size);
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match content.read(&mut buffer).map_err(UnpackError::from_read)? {
+                0 => return Ok(()),
+                bytes => read += bytes as u64,
+            }
+        }
+    });
+    assert!(result.is_ok(), "{:?}", result.map_err(|error| chain(&error)));
+    assert_eq!(read, size);
+}
+
+#[test]
+fn more_members_than_allowed_are_refused_by_the_claim() {
+    let archive = build(&vec![made("a", b""); 20]);
+    let error = read_within(&archive, Limits { members: 19, ..Limits::default() }).unwrap_err();
+    assert_eq!(error.class(), Class::LimitArchive);
+    assert!(read_within(&archive, Limits { members: 20, ..Limits::default() }).is_ok());
+}
+
+#[test]
+fn the_last_of_many_members_is_proven_too() {
+    let mut members: Vec<Made> = (0..5_000).map(|i| made(&format!("{i}"), b"content")).collect();
+    members[4_999].crc = Some(1);
+    refused(&build(&members), Class::ArchiveDamaged, "unpacking member `4999`: its checksum is");
+}
+
+#[test]
+fn what_is_left_unread_is_proven_too() {
+    let spool = Spool::of(&build(&[Made { crc: Some(1), ..made("a", b"content") }]));
+    let error = Zip.visit(spool.reader(), &mut Meter::new(Limits::default(), spool.size()), &mut |_, _| Ok(())).unwrap_err();
+    assert_eq!(error.class(), Class::ArchiveDamaged);
+}
+
+#[test]
+fn the_visitors_error_comes_back_as_it_is() {
+    let spool = Spool::of(&build(&[made("a", b"content"), made("b", b"")]));
+    let mut visits = 0;
+    let error = Zip.visit(spool.reader(), &mut Meter::new(Limits::default(), spool.size()), &mut |_, _| {
+        visits += 1;
+        Err(UnpackError::new(Class::Interrupted, "stop"))
+    });
+    assert_eq!((error.unwrap_err().class(), visits), (Class::Interrupted, 1));
+}
+
+#[test]
+fn lying_sizes_are_refused() {
+    for (size, text) in [(3, "more than the 3 bytes"), (99, "it has 7 bytes; the directory tells 99")] {
+        refused(&build(&[Made { size: Some(size), ..made("a", b"content") }]), Class::ArchiveDamaged, text);
+        refused(
+            &build(&[Made { size: Some(size), deflate: false, ..made("a", b"content") }]),
+            Class::ArchiveDamaged,
+            "sizes packed and unpacked differ",
+        );
+    }
+    let mut archive = build(&[made("a", b"content")]);
+    archive[22] ^= 1;
+    refused(&archive, Class::ArchiveDamaged, "differ in its size or checksum");
+}
+
+#[test]
+fn headers_that_disagree_are_refused() {
+    let archive = build(&[made("name", b"content"), made("other", b"")]);
+    let mut renamed = archive.clone();
+    renamed[30] = b'N';
+    refused(&renamed, Class::ArchiveDamaged, "different names");
+    let mut method = archive.clone();
+    method[8] = 0;
+    refused(&method, Class::ArchiveDamaged, "differ in how it is packed");
+    let streamed = build(&[Made { descriptor: true, ..made("name", b"content") }]);
+    let mut lying = streamed.clone();
+    lying[find(&streamed, b"PK\x07\x08") + 4] ^= 1;
+    refused(&lying, Class::ArchiveDamaged, "differ in its size or checksum");
+}
+
+#[test]
+fn encrypted_members_are_told_so() {
+    refused(&build(&[made("plain", b""), Made { flags: 1, ..made("secret", b"content") }]), Class::ArchiveEncrypted, "member `secret`");
+    refused(&build(&[Made { method: Some(99), ..made("secret", b"content") }]), Class::ArchiveEncrypted, "AES");
+}
+
+#[test]
+fn methods_that_are_not_read_are_named() {
+    for (method, text) in [(9, "deflate64 (method 9)"), (12, "bzip2"), (14, "LZMA"), (93, "zstd"), (777, "unknown method 777")] {
+        refused(&build(&[Made { method: Some(method), ..made("a", b"x") }]), Class::ArchiveUnsupported, text);
+    }
+}
+
+#[test]
+fn parts_of_split_archives_are_told_so() {
+    let mut archive = build(&[made("a", b"x")]);
+    let at = archive.len() - 22 + 4;
+    archive[at] = 1;
+    refused(&archive, Class::ArchiveUnsupported, "split");
+}
+
+#[test]
+fn members_that_share_bytes_are_refused() {
+    let archive = build(&[made("a", b"content"), made("a", b"content")]);
+    let second = find(&archive, b"PK\x01\x02") + 46 + 1;
+    let mut overlap = archive.clone();
+    overlap[second + 42..second + 46].copy_from_slice(&[0; 4]);
+    refused(&overlap, Class::ArchiveDamaged, "overlap");
+}
+
+#[test]
+fn members_that_the_directory_keeps_quiet_about_are_refused() {
+    let archive = build(&[made("a", b"x"), made("b", b"y")]);
+    let start = find(&archive, b"PK\x01\x02");
+    let listed = &archive[start..start + 47];
+    let hidden = [&archive[..start], listed, &end(1, 47, start)].concat();
+    refused(&hidden, Class::ArchiveDamaged, "that its directory does not list");
+    let miscounted = [&archive[..archive.len() - 22], &end(1, 94, start)].concat();
+    refused(&miscounted, Class::ArchiveDamaged, "lists more members than it counts");
+    let overcounted = [&archive[..archive.len() - 22], &end(60_000, 94, start)].concat();
+    refused(&overcounted, Class::ArchiveDamaged, "cannot hold the 60000 members");
+}
+
+#[test]
+fn bytes_after_the_end_are_fine_unless_they_are_more_of_a_zip() {
+    let archive = build(&[made("a", b"x")]);
+    check(&[&archive[..], b"\n-- mailed by a gateway"].concat(), &[("a", b"x")]);
+    refused(&[&archive[..], &archive[..]].concat(), Class::ArchiveDamaged, "more of a zip follows");
+    // An archive that lost its end holds a whole one, stored: that is not what was sent.
+    let outer = build(&[made("before", b"y"), Made { deflate: false, ..made("inner.zip", &archive) }]);
+    let cut = find(&outer, b"inner.zip") + 9 + archive.len();
+    refused(&outer[..cut], Class::ArchiveDamaged, "not where its end says");
+}
+
+#[test]
+fn bombs_are_stopped_while_they_unpack() {
+    let zeros = made("zeros", &vec![0; 40 << 20]);
+    let error = read(&build(std::slice::from_ref(&zeros))).unwrap_err();
+    assert_eq!((error.class(), chain(&error).contains("bytes per packed byte")), (Class::LimitArchive, true));
+    let free = Limits { ratio: u64::MAX, ..Limits::default() };
+    assert!(read_within(&build(std::slice::from_ref(&zeros)), free.clone()).is_ok());
+    for limits in [Limits { total_bytes: 1 << 20, ..free.clone() }, Limits { member_bytes: 1 << 20, ..free }] {
+        assert_eq!(read_within(&build(std::slice::from_ref(&zeros)), limits).unwrap_err().class(), Class::LimitArchive);
+    }
+}
+
+#[test]
+fn a_zip_cut_anywhere_is_never_whole() {
+    let archive = build(&[made("a", b"content"), Made { descriptor: true, ..made("dir/b", &[b'x'; 500]) }, made("c/", b"")]);
+    for length in 0..archive.len() {
+        let error = read(&archive[..length]).expect_err("a part is not the whole");
+        assert_eq!(error.class(), Class::ArchiveDamaged, "{length}");
+    }
+}
+
+#[test]
+fn documents_are_told_from_archives() {
+    let check = |names: &[&str], expected: bool| {
+        let members: Vec<Made> = names.iter().map(|name| Made { deflate: false, ..made(name, b"x") }).collect();
+        assert_eq!(Zip.is_document(Spool::of(&build(&members)).reader()).unwrap(), expected, "{names:?}");
+    };
+    check(&["word/document.xml", "[Content_Types].xml"], true);
+    check(&["META-INF/", "META-INF/MANIFEST.MF", "A.class"], true);
+    check(&["mimetype", "content.xml"], true);
+    check(&["classes.dex", "AndroidManifest.xml"], true);
+    check(&["a.csv", "mimetype"], false);
+    check(&["folder/META-INF/MANIFEST.MF"], false);
+    check(&[], false);
+}
+
+#[test]
+fn zips_are_recognised_by_their_first_bytes() {
+    for head in [&build(&[])[..], &build(&[made("a", b"")]), b"PK\x07\x08PK\x03\x04", b"PK00PK\x03\x04"] {
+        assert!(crate::archive::recognise(head).is_some());
+    }
+    for head in [&b""[..], b"PK", b"PK\x01\x02", b"\x1f\x8b\x08", b"PKZIP is a program"] {
+        assert!(crate::archive::recognise(head).is_none());
+    }
+}
+
+/// What `stream` tells of `archive`, a word a part.
+async fn told(archive: &[u8]) -> String {
+    let mut parts = unpack::stream(&Zip, &Spool::of(archive), Limits::default());
+    let mut words = Vec::new();
+    while let Some(part) = parts.next().await {
+        words.push(match part {
+            Ok(Part::Begin(member)) => member.name,
+            Ok(Part::Chunk(chunk)) => chunk.len().to_string(),
+            Ok(Part::End) => "end".to_owned(),
+            Err(error) => error.class().to_string(),
+        });
+    }
+    words.join(" ")
+}
+
+#[tokio::test]
+async fn a_member_that_does_not_hold_never_ends() {
+    let good = made("a", b"content");
+    assert_eq!(told(&build(&[good.clone(), made("b", b""), made("c", &[1; 300_000])])).await, "a 7 end b end c 262144 37856 end");
+    assert_eq!(told(&build(&[good.clone(), Made { crc: Some(1), ..made("b", b"x") }, good])).await, "a 7 end b archive_damaged");
+}
+
+#[tokio::test]
+async fn an_archive_in_a_temporary_file_is_checked_in_full() {
+    let limits = SpoolLimits { memory_bytes: 0, archive_memory_bytes: 0, temp_bytes: 64 << 20, folder: std::env::temp_dir() };
+    let mut noise = 1u32;
+    let mut content = || -> Vec<u8> {
+        (0..700_000)
+            .map(|_| {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (noise >> 24) as u8
+            })
+            .collect()
+    };
+    let mut members: Vec<Made> = (0..6).map(|i| Made { deflate: i % 2 == 0, descriptor: i % 3 == 0, ..made(&i.to_string(), &content()) }).collect();
+    for damage in [false, true] {
+        members[5].crc = damage.then_some(1);
+        let mut writer = Spooler::new(limits.clone()).writer(None, Room::Wait).await.unwrap();
+        writer.write(build(&members).into()).await.unwrap();
+        let checked = unpack::check(&Zip, &writer.finish().await.unwrap(), Limits::default()).await;
+        if damage {
+            assert!(chain(&checked.unwrap_err()).starts_with("unpacking member `5`: its checksum is"));
+        } else {
+            let found: Vec<_> = checked.unwrap().iter().map(|checked| (checked.size, checked.md5)).collect();
+            let expected: Vec<_> = members.iter().map(|made| (made.content.len() as u64, Md5::digest(&made.content).into())).collect();
+            assert_eq!(found, expected);
+        }
+    }
+}
+
+proptest! {
+    /// Whatever bytes are flipped: no panic, and what is called whole has the same names and contents.
+    #[test]
+    fn flipped_bytes_never_pass_as_other_content(flips in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 1..4)) {
+        let archive = build(&[
+            made("a", b"content"),
+            Made { descriptor: true, ..made("dir/b", &[b'x'; 300]) },
+            Made { deflate: false, ..made("c", b"stored bytes") },
+        ]);
+        let mut flipped = archive.clone();
+        for (index, flip) in &flips {
+            flipped[index.index(archive.len())] ^= flip;
+        }
+        if let Ok(found) = read(&flipped) {
+            let contents = |read: &Read| read.iter().map(|(member, bytes)| (member.raw_name.clone(), bytes.clone())).collect::<Vec<_>>();
+            prop_assert_eq!(contents(&found), contents(&read(&archive).unwrap()));
+        }
+    }
+
+    #[test]
+    fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..200), size in any::<u16>()) {
+        let torn = [b"PK\x03\x04", &bytes[..], &end(size % 5, usize::from(size) % 300, bytes.len() / 2)].concat();
+        prop_assert!(read(&torn).is_err() || read(&torn).unwrap().is_empty());
+    }
+}
