@@ -24,3 +24,4 @@ pub mod retry;
 pub mod verify;
 
 pub mod archive;
+pub mod store;

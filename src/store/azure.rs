@@ -1,0 +1,318 @@
+//! Blobs in Azure Storage.
+
+use std::fmt;
+use std::num::NonZero;
+
+use async_trait::async_trait;
+use azure_core::http::{Body, ClientMethodOptions, Context, Etag as SdkEtag, RequestContent, StatusCode};
+use azure_storage_blob::models::{
+    AppendBlobClientAppendBlockOptions, AppendBlobClientCreateOptions, BlobClientDownloadOptions, BlobContainerClientListBlobsOptions,
+    BlockBlobClientCommitBlockListOptions, BlockBlobClientCommitBlockListResultHeaders, BlockBlobClientStageBlockOptions,
+    BlockBlobClientUploadOptions, BlockLookupList, HttpRange, ListBlobsIncludeItem,
+};
+use azure_storage_blob::{BlobClient, BlobContainerClient};
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+
+mod answer;
+mod client;
+mod connection;
+mod failure;
+mod identity;
+mod settings;
+mod shared_key;
+
+use self::failure::fail;
+use super::contract::{BlobInfo, Condition, Etag, Properties, Store, StoreError, StoreKind, Upload};
+use super::limits;
+use crate::model::{BlobName, BoxError};
+
+pub use self::client::transport;
+pub use self::connection::{Connection, parse_connection_string};
+pub use self::identity::{Identity, credential};
+pub use self::settings::{AzureSettings, ContainerCreation, Credential, Timeouts};
+
+/// A container of block blobs. Each call is one try; nothing in here retries.
+///
+/// Listings come in the service's own order of names: the one of text, but characters beyond
+/// the basic plane (emoji) may come before some within it.
+pub struct AzureStore {
+    container: BlobContainerClient,
+    name: String,
+    address: String,
+    creation: ContainerCreation,
+    page: Option<u16>,
+}
+
+impl fmt::Debug for AzureStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AzureStore({})", self.address)
+    }
+}
+
+impl AzureStore {
+    /// The store of these settings; asks nothing yet.
+    pub fn new(settings: AzureSettings) -> Result<Self, StoreError> {
+        let mut shown = settings.service.clone();
+        shown.set_query(None);
+        let address = format!("{}/{}", shown.as_str().trim_end_matches('/'), settings.container);
+        let unusable = |why: BoxError| StoreError::new("opening", &settings.container, &address, StoreKind::Rejected, why);
+        if let Some(why) = illegal_container(&settings.container) {
+            return Err(unusable(why.into()));
+        }
+        let container = client::container(&settings).map_err(unusable)?;
+        Ok(Self { container, name: settings.container, address, creation: settings.creation, page: settings.page })
+    }
+
+    fn blob(&self, name: &BlobName) -> BlobClient {
+        self.container.blob_client(name.as_str())
+    }
+
+    fn failed(&self, op: &'static str, name: &BlobName, error: &azure_core::Error) -> StoreError {
+        fail(op, name.as_str(), &self.address, error)
+    }
+
+    fn refused(&self, op: &'static str, name: &BlobName, kind: StoreKind, why: impl Into<BoxError>) -> StoreError {
+        StoreError::new(op, name.as_str(), &self.address, kind, why)
+    }
+
+    async fn create_container(&self) -> Result<(), StoreError> {
+        match self.container.create(None).await {
+            Ok(_) => Ok(()),
+            Err(error) if code_of(&error) == Some("ContainerAlreadyExists") => Ok(()),
+            Err(error) => Err(fail("creating container", &self.name, &self.address, &error)),
+        }
+    }
+}
+
+/// Source: "Naming and referencing containers, blobs, and metadata".
+fn illegal_container(name: &str) -> Option<&'static str> {
+    if name == "$web" {
+        return None;
+    }
+    if !(3..=63).contains(&name.len()) || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+        return Some("a container's name is 3 to 63 lower-case letters, digits and dashes");
+    }
+    (name.starts_with('-') || name.ends_with('-') || name.contains("--")).then_some("a container's name has only single dashes, none at its ends")
+}
+
+fn code_of(error: &azure_core::Error) -> Option<&str> {
+    match error.kind() {
+        azure_core::error::ErrorKind::HttpResponse { error_code, .. } => error_code.as_deref(),
+        _ => None,
+    }
+}
+
+fn is_unreadable(error: &azure_core::Error) -> bool {
+    matches!(error.kind(), azure_core::error::ErrorKind::DataConversion)
+}
+
+/// `If-Match` and `If-None-Match` of a condition.
+fn conditions(condition: &Condition) -> (Option<SdkEtag>, Option<SdkEtag>) {
+    match condition {
+        Condition::IfAbsent => (None, Some("*".into())),
+        Condition::IfMatch(etag) => (Some(answer::quoted(etag)), None),
+        Condition::Always => (None, None),
+    }
+}
+
+fn crc64(bytes: &[u8]) -> Vec<u8> {
+    // Azure's CRC-64 is the one of NVMe, little-endian on the wire.
+    crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes).to_le_bytes().to_vec()
+}
+
+#[async_trait]
+impl Store for AzureStore {
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    async fn prepare(&self) -> Result<(), StoreError> {
+        // Asking for a blob needs no right beyond those that a run needs anyway;
+        // asking for the container's own properties would.
+        let probe = BlobName::new("_blobferry/prepare").expect("the name keeps the rules");
+        match self.head(&probe).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind == StoreKind::NoContainer && self.creation == ContainerCreation::Allowed => self.create_container().await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn head(&self, name: &BlobName) -> Result<Option<BlobInfo>, StoreError> {
+        let op = "looking at";
+        match self.blob(name).get_properties(None).await {
+            Ok(response) => {
+                let response = response.to_raw_response();
+                let info = answer::info(name, response.headers());
+                info.map(Some).ok_or_else(|| self.refused(op, name, StoreKind::Unavailable, answer::NOT_STORAGE))
+            }
+            Err(error) if code_of(&error) == Some("BlobNotFound") => Ok(None),
+            Err(error) => Err(self.failed(op, name, &error)),
+        }
+    }
+
+    async fn get(&self, name: &BlobName, start: u64, max_bytes: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+        let op = "reading";
+        let too_long = |size: u64| {
+            self.refused(
+                op,
+                name,
+                StoreKind::Rejected,
+                format!("it has {size} bytes from {start} on, more than the {max_bytes} that are read at once"),
+            )
+        };
+        let from = usize::try_from(start).map_err(|_| too_long(0))?;
+        // One request for all that is allowed; a longer blob is known by its `Content-Range`.
+        let partition = usize::try_from(max_bytes).unwrap_or(usize::MAX >> 2).clamp(1, usize::MAX >> 2);
+        let options = BlobClientDownloadOptions {
+            range: Some(HttpRange::from(from..)),
+            parallel: NonZero::new(1),
+            partition_size: NonZero::new(partition),
+            ..BlobClientDownloadOptions::default()
+        };
+        let download = match self.blob(name).download(Some(options)).await {
+            Ok(download) => download,
+            Err(error) if code_of(&error) == Some("BlobNotFound") => return Ok(None),
+            // Nothing begins at the end of a blob: an answer without bytes, for us. Azurite instead
+            // answers with the range `0--1` of an empty blob, which the SDK cannot read.
+            Err(error) if error.http_status() == Some(StatusCode::RequestedRangeNotSatisfiable) || is_unreadable(&error) => {
+                return match self.head(name).await? {
+                    Some(info) if info.size == start => Ok(Some((info, Bytes::new()))),
+                    Some(info) if info.size < start => Err(self.refused(op, name, StoreKind::Rejected, "it is shorter than where to start")),
+                    Some(_) => Err(self.failed(op, name, &error)),
+                    None => Ok(None),
+                };
+            }
+            Err(error) => return Err(self.failed(op, name, &error)),
+        };
+        let info = answer::info(name, &download.headers).ok_or_else(|| self.refused(op, name, StoreKind::Unavailable, answer::NOT_STORAGE))?;
+        let expected = info.size.saturating_sub(start);
+        if expected > max_bytes {
+            return Err(too_long(expected));
+        }
+        let bytes = download.body.collect().await.map_err(|error| self.failed(op, name, &error))?;
+        if bytes.len() as u64 != expected {
+            return Err(self.refused(op, name, StoreKind::Unavailable, format!("{} of {expected} bytes arrived", bytes.len())));
+        }
+        Ok(Some((info, bytes)))
+    }
+
+    async fn put(&self, name: &BlobName, bytes: Bytes, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+        let op = "writing";
+        limits::check_properties(properties).map_err(|why| self.refused(op, name, StoreKind::Rejected, why))?;
+        let (if_match, if_none_match) = conditions(condition);
+        let options = BlockBlobClientUploadOptions {
+            blob_content_md5: Some(properties.md5.to_vec()),
+            blob_content_type: Some(properties.content_type.clone()),
+            metadata: Some(properties.metadata.clone().into_iter().collect()),
+            if_match,
+            if_none_match,
+            // Larger than any content: the SDK must not cut it into blocks of its own.
+            partition_size: NonZero::new(u64::MAX >> 1),
+            method_options: ClientMethodOptions { context: Context::new().with_value(client::Transactional(properties.md5)) },
+            ..BlockBlobClientUploadOptions::default()
+        };
+        let written = self.blob(name).block_blob_client().upload(Body::from(bytes).into(), Some(options)).await;
+        let written = written.map_err(|error| self.failed(op, name, &error))?;
+        if written.content_md5.as_ref().is_some_and(|md5| md5.as_slice() != properties.md5) {
+            return Err(self.refused(op, name, StoreKind::Corrupted, "the service computed another MD5 than ours"));
+        }
+        let etag = written.etag.as_ref().map(answer::unquoted);
+        etag.ok_or_else(|| self.refused(op, name, StoreKind::Unavailable, answer::NOT_STORAGE))
+    }
+
+    async fn stage(&self, upload: &Upload, index: u32, bytes: Bytes) -> Result<(), StoreError> {
+        let op = "staging a block of";
+        limits::check_block(index, bytes.len()).map_err(|why| self.refused(op, &upload.name, StoreKind::Rejected, why))?;
+        let options =
+            BlockBlobClientStageBlockOptions { transactional_content_crc64: Some(crc64(&bytes)), ..BlockBlobClientStageBlockOptions::default() };
+        let (id, length) = (upload.block_id(index), bytes.len() as u64);
+        let staged = self.blob(&upload.name).block_blob_client().stage_block(id.as_bytes(), length, Body::from(bytes).into(), Some(options)).await;
+        staged.map(|_| ()).map_err(|error| self.failed(op, &upload.name, &error))
+    }
+
+    async fn commit(&self, upload: &Upload, blocks: u32, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+        let op = "committing";
+        let name = &upload.name;
+        limits::check_properties(properties)
+            .and_then(|()| limits::check_blocks(blocks))
+            .map_err(|why| self.refused(op, name, StoreKind::Rejected, why))?;
+        let (if_match, if_none_match) = conditions(condition);
+        let options = BlockBlobClientCommitBlockListOptions {
+            blob_content_md5: Some(properties.md5.to_vec()),
+            blob_content_type: Some(properties.content_type.clone()),
+            metadata: Some(properties.metadata.clone().into_iter().collect()),
+            if_match,
+            if_none_match,
+            ..BlockBlobClientCommitBlockListOptions::default()
+        };
+        let latest = (0..blocks).map(|index| upload.block_id(index).into_bytes()).collect();
+        let list: RequestContent<BlockLookupList, _> =
+            BlockLookupList { latest: Some(latest), ..BlockLookupList::default() }.try_into().map_err(|error| self.failed(op, name, &error))?;
+        let written = self.blob(name).block_blob_client().commit_block_list(list, Some(options)).await;
+        let written = written.map_err(|error| self.failed(op, name, &error))?;
+        let etag = written.etag().ok().flatten();
+        etag.as_ref().map(answer::unquoted).ok_or_else(|| self.refused(op, name, StoreKind::Unavailable, answer::NOT_STORAGE))
+    }
+
+    async fn abandon(&self, _upload: &Upload) {
+        // The service has no call for it: uncommitted blocks are dropped after a week,
+        // or at the next write under this name.
+    }
+
+    async fn append(&self, name: &BlobName, bytes: Bytes, position: u64) -> Result<u64, StoreError> {
+        let op = "appending to";
+        limits::check_append(bytes.len()).map_err(|why| self.refused(op, name, StoreKind::Rejected, why))?;
+        let append_position = i64::try_from(position).map_err(|_| self.refused(op, name, StoreKind::Condition, "no blob is that long"))?;
+        let client = self.blob(name).append_blob_client();
+        if position == 0 {
+            let options = AppendBlobClientCreateOptions { if_none_match: Some("*".into()), ..AppendBlobClientCreateOptions::default() };
+            match client.create(Some(options)).await {
+                Ok(_) => {}
+                // Another writer's, or ours from before a crash: the position decides.
+                Err(error) if code_of(&error) == Some("BlobAlreadyExists") => {}
+                Err(error) => return Err(self.failed(op, name, &error)),
+            }
+        }
+        let options = AppendBlobClientAppendBlockOptions {
+            append_position: Some(append_position),
+            transactional_content_crc64: Some(crc64(&bytes)),
+            ..AppendBlobClientAppendBlockOptions::default()
+        };
+        let length = bytes.len() as u64;
+        match client.append_block(Body::from(bytes).into(), length, Some(options)).await {
+            Ok(_) => Ok(position + length),
+            Err(error) if code_of(&error) == Some("BlobNotFound") => {
+                Err(self.refused(op, name, StoreKind::Condition, "there is no such blob, so it is not that long"))
+            }
+            Err(error) => Err(self.failed(op, name, &error)),
+        }
+    }
+
+    async fn list(&self, prefix: &str, visit: &mut (dyn FnMut(BlobInfo) + Send)) -> Result<(), StoreError> {
+        let failed = |error: azure_core::Error| fail("listing", prefix, &self.address, &error);
+        let options = BlobContainerClientListBlobsOptions {
+            prefix: (!prefix.is_empty()).then(|| prefix.to_owned()),
+            include: Some(vec![ListBlobsIncludeItem::Metadata]),
+            maxresults: self.page.map(i32::from),
+            ..BlobContainerClientListBlobsOptions::default()
+        };
+        let mut pages = self.container.list_blobs(Some(options)).map_err(failed)?.into_pages();
+        while let Some(page) = pages.try_next().await.map_err(failed)? {
+            for item in page.into_model().map_err(failed)?.blob_items {
+                if let Some(info) = answer::listed(item) {
+                    visit(info);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
+        match self.blob(name).delete(None).await {
+            Ok(_) => Ok(()),
+            Err(error) if code_of(&error) == Some("BlobNotFound") => Ok(()),
+            Err(error) => Err(self.failed("removing", name, &error)),
+        }
+    }
+}

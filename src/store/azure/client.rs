@@ -1,0 +1,119 @@
+//! The way to the service: one HTTP transport, no retries, signed and logged requests.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use azure_core::credentials::TokenCredential;
+use azure_core::http::policies::{Policy, PolicyResult};
+use azure_core::http::{ClientOptions, Context, Request, RetryOptions, Transport, Url};
+use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
+use base64::Engine;
+
+use super::settings::{AzureSettings, Credential, Timeouts};
+use super::shared_key::{Sas, SharedKey};
+use crate::model::{BoxError, Md5, printable};
+
+/// An HTTP client for storage. Clones share one pool of connections: hand it to every store and queue.
+pub fn transport(timeouts: Timeouts) -> Result<reqwest::Client, BoxError> {
+    let client = reqwest::Client::builder()
+        .connect_timeout(timeouts.connect)
+        .read_timeout(timeouts.read)
+        .pool_idle_timeout(Duration::from_secs(60))
+        // A redirect is never storage's: it would carry our data and credential elsewhere.
+        .redirect(reqwest::redirect::Policy::none())
+        // Bytes are checked and counted as they are stored, and each call is one try on the wire.
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
+        .http1_only()
+        .retry(reqwest::retry::never())
+        .build()?;
+    Ok(client)
+}
+
+/// The SDK's client for the container of `settings`.
+pub(super) fn container(settings: &AzureSettings) -> Result<BlobContainerClient, BoxError> {
+    let mut url = settings.service.clone();
+    let path = format!("{}/{}", url.path().trim_end_matches('/'), settings.container);
+    url.set_path(&path);
+    url.set_query(None);
+    let (signing, token) = signing(&settings.credential, &url)?;
+    let http = match &settings.http {
+        Some(http) => http.clone(),
+        None => transport(settings.timeouts)?,
+    };
+    let mut options = BlobContainerClientOptions {
+        client_options: ClientOptions {
+            per_call_policies: vec![Arc::new(Log), Arc::new(ContentMd5)],
+            per_try_policies: signing.into_iter().collect(),
+            // Ours is the only retry loop.
+            retry: RetryOptions::none(),
+            transport: Some(Transport::new(Arc::new(http))),
+            ..ClientOptions::default()
+        },
+        ..BlobContainerClientOptions::default()
+    };
+    if let Some(version) = &settings.api_version {
+        options.version = version.clone();
+    }
+    Ok(BlobContainerClient::new(url, token, Some(options))?)
+}
+
+type Signing = (Option<Arc<dyn Policy>>, Option<Arc<dyn TokenCredential>>);
+
+fn signing(credential: &Credential, url: &Url) -> Result<Signing, BoxError> {
+    match credential {
+        Credential::SharedKey { account, key } => Ok((Some(Arc::new(SharedKey::new(account, key))), None)),
+        Credential::Sas(query) => Ok((Some(Arc::new(Sas::new(query))), None)),
+        Credential::Token(_) if url.scheme() != "https" => Err("an identity's token goes over https only".into()),
+        Credential::Token(token) => Ok((None, Some(token.clone()))),
+    }
+}
+
+/// The MD5 that a whole write must arrive with: the SDK has no option for it on Put Blob.
+#[derive(Clone, Debug)]
+pub(super) struct Transactional(pub Md5);
+
+struct ContentMd5;
+
+impl fmt::Debug for ContentMd5 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ContentMd5")
+    }
+}
+
+#[async_trait]
+impl Policy for ContentMd5 {
+    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+        if let Some(Transactional(md5)) = ctx.value::<Transactional>() {
+            request.insert_header("content-md5", base64::engine::general_purpose::STANDARD.encode(md5));
+        }
+        next[0].send(ctx, request, &next[1..]).await
+    }
+}
+
+/// One debug line a request, before anything secret is added to it.
+#[derive(Debug)]
+struct Log;
+
+#[async_trait]
+impl Policy for Log {
+    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+        let method = request.method();
+        let path = printable(request.url().path().as_bytes());
+        let start = Instant::now();
+        let result = next[0].send(ctx, request, &next[1..]).await;
+        let ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match &result {
+            Ok(response) => {
+                tracing::debug!(method = %method.as_str(), path, status = u16::from(response.status()), ms, "Asked storage.");
+            }
+            // The error itself is told by whoever handles it, without the URL that it may hold.
+            Err(_) => tracing::debug!(method = %method.as_str(), path, ms, "Asked storage without an answer."),
+        }
+        result
+    }
+}

@@ -1,0 +1,248 @@
+//! What an answer of the service means for us: the only place that knows its status and error codes.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use azure_core::error::ErrorKind;
+use azure_core::http::RawResponse;
+use azure_core::http::headers::{HeaderName, Headers};
+use time::OffsetDateTime;
+
+use crate::store::contract::{StoreError, StoreKind};
+
+const SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// Maps an error of the SDK. No text of it holds a URL with a query, a key or a signature.
+pub fn fail(op: &'static str, name: &str, address: &str, error: &azure_core::Error) -> StoreError {
+    match error.kind() {
+        ErrorKind::HttpResponse { status, error_code, raw_response } => {
+            let response = raw_response.as_deref();
+            // Where no code was sent, the SDK puts the status in its place.
+            let code = error_code.as_deref().filter(|code| !code.bytes().all(|b| b.is_ascii_digit())).unwrap_or_default();
+            let status = u16::from(*status);
+            let kind = kind_of(status, code);
+            let wait = response.and_then(|response| asked_to_wait(response.headers()));
+            StoreError::new(op, name, address, kind, told(status, code, kind, response)).after(wait)
+        }
+        ErrorKind::Connection | ErrorKind::Io => StoreError::new(op, name, address, StoreKind::Unavailable, causes(error)),
+        // Not what the service writes: a proxy's page, or an answer cut off.
+        ErrorKind::DataConversion => {
+            StoreError::new(op, name, address, StoreKind::Unavailable, format!("the answer makes no sense: {}", causes(error)))
+        }
+        ErrorKind::Credential => {
+            let kind = if passing(error) { StoreKind::Unavailable } else { StoreKind::Denied };
+            StoreError::new(op, name, address, kind, format!("no token for storage: {}", causes(error)))
+        }
+        _ => StoreError::new(op, name, address, StoreKind::Rejected, causes(error)),
+    }
+}
+
+/// The kind of a refusal by status and service code.
+/// Source: "Common REST API error codes" and "Blob Storage error codes".
+pub fn kind_of(status: u16, code: &str) -> StoreKind {
+    match code {
+        "BlobAlreadyExists" | "ConditionNotMet" | "AppendPositionConditionNotMet" | "TargetConditionNotMet" => StoreKind::Condition,
+        // A SAS that may create but not overwrite answers so when the blob is there; so does a container under a retention policy.
+        "UnauthorizedBlobOverwrite" | "BlobImmutableDueToPolicy" => StoreKind::Condition,
+        // The blob is there, as another type than the one we write.
+        "InvalidBlobType" => StoreKind::Condition,
+        // Our blocks are gone because another writer committed under this name, so the same
+        // commit can never succeed: the caller has to look and to decide, as with any conflict.
+        "InvalidBlockList" => StoreKind::Condition,
+        "ContainerNotFound" | "ContainerDisabled" => StoreKind::NoContainer,
+        "ContainerBeingDeleted" | "ServerBusy" | "OperationTimedOut" | "InternalError" => StoreKind::Unavailable,
+        // Somebody else holds a lease for a while.
+        "LeaseIdMissing" => StoreKind::Unavailable,
+        "Md5Mismatch" | "Crc64Mismatch" => StoreKind::Corrupted,
+        // Every answer of storage names a code. One that does not comes from something in between.
+        "" if !matches!(status, 401 | 403 | 409 | 412) => StoreKind::Unavailable,
+        _ => match status {
+            401 | 403 => StoreKind::Denied,
+            412 => StoreKind::Condition,
+            408 | 429 | 500 | 502 | 503 | 504 => StoreKind::Unavailable,
+            _ => StoreKind::Rejected,
+        },
+    }
+}
+
+fn told(status: u16, code: &str, kind: StoreKind, response: Option<&RawResponse>) -> String {
+    let headers = response.map(RawResponse::headers);
+    let header = |name: &'static str| headers.and_then(|headers| headers.get_optional_str(&HeaderName::from_static(name)));
+    let mut text = if code.is_empty() {
+        format!("status {status} without a storage error code, so not from storage itself: is a proxy in between, is the endpoint right?")
+    } else {
+        format!("{code} ({status})")
+    };
+    if let Some(message) = response.and_then(|response| message_in(response.body())).filter(|_| !code.is_empty()) {
+        text.push_str(&format!(": {message}"));
+    }
+    if kind == StoreKind::Denied {
+        let skew = header("date").and_then(|date| azure_core::time::parse_rfc7231(date).ok()).and_then(skewed);
+        text.push_str(&format!("; {}", skew.unwrap_or_else(|| to_check(code).to_owned())));
+    }
+    if let Some(request) = header("x-ms-request-id") {
+        text.push_str(&format!(" (request {request})"));
+    }
+    text
+}
+
+/// The first line of `<Message>`: what follows are request id and time.
+fn message_in(body: &[u8]) -> Option<String> {
+    let body = std::str::from_utf8(body).ok()?;
+    let (_, rest) = body.split_once("<Message>")?;
+    let message = rest.split(['\n', '<']).next()?.trim();
+    (!message.is_empty()).then(|| message.chars().take(300).collect())
+}
+
+fn skewed(theirs: OffsetDateTime) -> Option<String> {
+    let ours = OffsetDateTime::now_utc();
+    let skew = (ours - theirs).unsigned_abs();
+    let way = if ours > theirs { "ahead of" } else { "behind" };
+    (skew > SKEW).then(|| format!("this machine's clock is {} s {way} the service's: set it right", skew.as_secs()))
+}
+
+fn to_check(code: &str) -> &'static str {
+    match code {
+        "AuthorizationPermissionMismatch" => {
+            "check that the identity has the role Storage Blob Data Contributor, or that the SAS has the permissions rwcadl"
+        }
+        "AuthorizationFailure" => {
+            "check the account's network rules (firewall, private endpoint), the SAS's services and resource types (it needs `ss=b`, `srt=co`), the key"
+        }
+        "AuthorizationSourceIPMismatch" => "the SAS is for another IP address than this machine's",
+        "AuthorizationProtocolMismatch" => "the SAS is for https only",
+        "AuthorizationServiceMismatch" | "AuthorizationResourceTypeMismatch" => {
+            "check the SAS's services and resource types (it needs `ss=b`, `srt=co`)"
+        }
+        "KeyBasedAuthenticationNotPermitted" => "the account does not allow keys: use a managed identity",
+        "AccountIsDisabled" => "the account is disabled",
+        "InsufficientAccountPermissions" => "the account does not allow this",
+        _ => "check the key, the SAS's expiry and signature, or the identity's role",
+    }
+}
+
+fn asked_to_wait(headers: &Headers) -> Option<Duration> {
+    let header = |name: &'static str| headers.get_optional_str(&HeaderName::from_static(name));
+    let millis = header("x-ms-retry-after-ms").or_else(|| header("retry-after-ms")).and_then(|text| text.trim().parse().ok());
+    millis.map(Duration::from_millis).or_else(|| {
+        let text = header("retry-after")?.trim();
+        let until = || azure_core::time::parse_rfc7231(text).ok().map(|at| (at - OffsetDateTime::now_utc()).try_into().unwrap_or_default());
+        text.parse().ok().map(Duration::from_secs).or_else(until)
+    })
+}
+
+/// Whether what kept us from a token may pass by itself.
+fn passing(error: &azure_core::Error) -> bool {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(inner) = cause.downcast_ref::<azure_core::Error>() {
+            match inner.kind() {
+                ErrorKind::Connection | ErrorKind::Io => return true,
+                ErrorKind::HttpResponse { status, .. } => return matches!(u16::from(*status), 408 | 429 | 500..),
+                _ => {}
+            }
+        }
+        next = cause.source();
+    }
+    false
+}
+
+/// The chain of causes. `reqwest` writes whole URLs, a SAS with them: of its errors only the kind is told.
+fn causes(error: &azure_core::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        let text = match cause.downcast_ref::<reqwest::Error>() {
+            Some(error) if error.is_timeout() => "timed out".to_owned(),
+            Some(error) if error.is_connect() => "no connection".to_owned(),
+            Some(_) => "the request failed".to_owned(),
+            None => without_queries(&cause.to_string()),
+        };
+        if !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
+        }
+        next = cause.source();
+    }
+    parts.join(": ")
+}
+
+/// Belt and braces: whatever looks like the query of a URL is cut out.
+fn without_queries(text: &str) -> String {
+    text.split(' ')
+        .map(|word| if word.contains("sig=") || word.contains("://") { word.split('?').next().unwrap_or_default() } else { word })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, headers: &[(&'static str, String)], body: &'static str) -> String {
+        let mut all = Headers::new();
+        for (name, value) in headers {
+            all.insert(*name, value.clone());
+        }
+        let code = body.split_once("<Code>").and_then(|(_, rest)| rest.split('<').next()).map(str::to_owned);
+        let raw_response = Some(Box::new(RawResponse::from_bytes(status.into(), all, body)));
+        let error = ErrorKind::HttpResponse { status: status.into(), error_code: code, raw_response }.into_error();
+        let error = fail("writing", "b", "store", &error);
+        use crate::failure::Failure;
+        format!("{:?} {:?} {}", error.kind, error.retry_after(), crate::model::chain(&error))
+    }
+
+    #[test]
+    fn codes_become_kinds() {
+        for (status, code, kind) in [
+            (409, "BlobAlreadyExists", StoreKind::Condition),
+            (412, "ConditionNotMet", StoreKind::Condition),
+            (403, "UnauthorizedBlobOverwrite", StoreKind::Condition),
+            (400, "InvalidBlockList", StoreKind::Condition),
+            (404, "ContainerNotFound", StoreKind::NoContainer),
+            (409, "ContainerBeingDeleted", StoreKind::Unavailable),
+            (401, "InvalidAuthenticationInfo", StoreKind::Denied),
+            (403, "AuthorizationFailure", StoreKind::Denied),
+            (403, "", StoreKind::Denied),
+            (503, "ServerBusy", StoreKind::Unavailable),
+            (429, "TooManyRequests", StoreKind::Unavailable),
+            (302, "", StoreKind::Unavailable),
+            (400, "Md5Mismatch", StoreKind::Corrupted),
+            (400, "InvalidMetadata", StoreKind::Rejected),
+        ] {
+            assert_eq!(kind_of(status, code), kind, "{status} {code}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_check() {
+        let body = "<?xml?><Error><Code>AuthorizationFailure</Code><Message>Not authorized.\nRequestId:1\nTime:2</Message></Error>";
+        let told = answer(403, &[("x-ms-request-id", "42".into())], body);
+        assert_eq!(
+            told,
+            "Denied None writing `b` in store: AuthorizationFailure (403): Not authorized.; check the account's network rules \
+             (firewall, private endpoint), the SAS's services and resource types (it needs `ss=b`, `srt=co`), the key (request 42)"
+        );
+        let skewed = answer(403, &[("date", "Mon, 01 Jan 2001 00:00:00 GMT".into())], body);
+        assert!(skewed.contains("ahead of the service's"), "{skewed}");
+    }
+
+    #[test]
+    fn a_busy_service_is_given_the_time_it_asks_for() {
+        assert!(answer(503, &[("retry-after", "7".into())], "").starts_with("Unavailable Some(7s)"));
+        assert!(answer(429, &[("x-ms-retry-after-ms", "1500".into()), ("retry-after", "7".into())], "").starts_with("Unavailable Some(1.5s)"));
+    }
+
+    #[test]
+    fn an_identity_endpoint_that_is_down_may_come_back() {
+        let kind = |status: u16| {
+            let inner = ErrorKind::HttpResponse { status: status.into(), error_code: None, raw_response: None }.into_error();
+            fail("writing", "b", "store", &azure_core::Error::new(ErrorKind::Credential, inner)).kind
+        };
+        assert_eq!((kind(503), kind(429), kind(400)), (StoreKind::Unavailable, StoreKind::Unavailable, StoreKind::Denied));
+    }
+
+    #[test]
+    fn queries_are_cut_out() {
+        assert_eq!(without_queries("sending to http://h/c?sv=1&sig=canary failed"), "sending to http://h/c failed");
+    }
+}

@@ -1,0 +1,207 @@
+//! What a store is: a flat space of named blobs with conditional, all-or-nothing writes.
+//!
+//! `tests/it/store_contract.rs` holds for every implementation. Nothing in here retries:
+//! `retry` does, and a conditional write whose reply was lost comes back as
+//! [`StoreKind::Condition`] on the next try, which the caller resolves by [`Store::head`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::failure::{Class, Failure};
+use crate::model::{BlobName, BoxError, Md5};
+
+/// The bytes of a block at which [`Store::stage`] is worth its request; the default block size.
+pub const BLOCK_BYTES: u64 = 8 << 20;
+/// The most blocks that one blob can have.
+pub const MAX_BLOCKS: u64 = 50_000;
+/// The most bytes of metadata, names and values together.
+pub const MAX_METADATA_BYTES: usize = 8 << 10;
+
+/// An opaque version of a blob, as the store tells it. Changes with every write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Etag(pub String);
+
+/// When a write may happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Only if there is no such blob.
+    IfAbsent,
+    /// Only if the blob is the one with this tag.
+    IfMatch(Etag),
+    /// In any case. For our own reports, never for users' data.
+    Always,
+}
+
+/// Metadata of a blob: names are lower-case letters, digits and `_`, values printable ASCII
+/// without blanks at the ends. At most [`MAX_METADATA_BYTES`] in all.
+pub type Metadata = BTreeMap<String, String>;
+
+/// Everything about a blob but its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Properties {
+    /// MIME type.
+    pub content_type: String,
+    /// MD5 of the whole content, stored as the blob's `Content-MD5`.
+    pub md5: Md5,
+    /// Our metadata.
+    pub metadata: Metadata,
+}
+
+/// A blob as the store describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobInfo {
+    /// Its name in the container. Text, not [`BlobName`]: others write names there that we would not.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its version.
+    pub etag: Etag,
+    /// Its `Content-MD5`, if it has one.
+    pub md5: Option<Md5>,
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// Its MIME type, if told.
+    pub content_type: Option<String>,
+}
+
+/// One upload of one blob in blocks. Blocks of different uploads never mix, even under one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// The blob to be.
+    pub name: BlobName,
+    nonce: String,
+}
+
+impl Upload {
+    /// A new upload with a random nonce of its own.
+    pub fn new(name: BlobName) -> Self {
+        let mut nonce = [0u8; 8];
+        getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
+        Self { name, nonce: crate::model::hex(&nonce) }
+    }
+
+    /// The id of block `index`: equally long for each, unique to this upload.
+    pub fn block_id(&self, index: u32) -> String {
+        format!("{}-{index:08}", self.nonce)
+    }
+}
+
+/// A container of blobs.
+#[async_trait]
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Where it is, for logs and reports; never a secret.
+    fn address(&self) -> &str;
+
+    /// Makes sure that the container is there: creates it if that is allowed,
+    /// else fails with [`StoreKind::NoContainer`]. Safe to call from many processes at once.
+    async fn prepare(&self) -> Result<(), StoreError>;
+
+    /// The blob's properties; `None` if there is no such (committed) blob.
+    async fn head(&self, name: &BlobName) -> Result<Option<BlobInfo>, StoreError>;
+
+    /// The bytes of a blob from `start` (at most its size) to its end; `None` if there is no such blob.
+    /// More than `max_bytes` of them is [`StoreKind::Rejected`]: this is for our own state, not for users' data.
+    async fn get(&self, name: &BlobName, start: u64, max_bytes: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError>;
+
+    /// Writes a whole blob at once: either all of it, its properties with it, becomes visible, or nothing.
+    /// The store checks the bytes against `properties.md5` on arrival.
+    async fn put(&self, name: &BlobName, bytes: Bytes, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError>;
+
+    /// Stages block `index` of `upload`: invisible until committed, checked by checksum on arrival.
+    /// Staging the same block again replaces it. Calls for one upload may overlap.
+    async fn stage(&self, upload: &Upload, index: u32, bytes: Bytes) -> Result<(), StoreError>;
+
+    /// Makes blocks `0..blocks` of `upload` the content of its blob, with `properties`, at once and visibly.
+    async fn commit(&self, upload: &Upload, blocks: u32, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError>;
+
+    /// Gives up staged blocks, as far as the store can (Azure drops them after a week by itself).
+    async fn abandon(&self, upload: &Upload);
+
+    /// Appends `bytes` (at most 4 MiB) to the append-only blob `name` if it is exactly `position` bytes long;
+    /// at position 0 the blob is created. Another length is [`StoreKind::Condition`]. Returns the new length.
+    async fn append(&self, name: &BlobName, bytes: Bytes, position: u64) -> Result<u64, StoreError>;
+
+    /// Calls `visit` for each blob whose name starts with `prefix`, in order of name, with metadata.
+    async fn list(&self, prefix: &str, visit: &mut (dyn FnMut(BlobInfo) + Send)) -> Result<(), StoreError>;
+
+    /// Removes a blob; `Ok` also when there was none.
+    async fn delete(&self, name: &BlobName) -> Result<(), StoreError>;
+}
+
+/// What kind of refusal it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// A condition did not hold: the blob is there already, or is another one by now.
+    Condition,
+    /// The credential was refused or lacks a right.
+    Denied,
+    /// There is no such container, or it cannot be used.
+    NoContainer,
+    /// Too busy, timed out, connection lost: may work later.
+    Unavailable,
+    /// The bytes did not arrive as sent.
+    Corrupted,
+    /// Anything else that it does not accept.
+    Rejected,
+}
+
+/// Something that went wrong with a store: what we were doing, to what, why.
+#[derive(Debug)]
+pub struct StoreError {
+    op: &'static str,
+    name: String,
+    address: String,
+    /// What kind of refusal.
+    pub kind: StoreKind,
+    retry_after: Option<Duration>,
+    cause: BoxError,
+}
+
+impl StoreError {
+    /// `op` is a present participle, as `writing`; `name` a blob's or container's name.
+    pub fn new(op: &'static str, name: &str, address: &str, kind: StoreKind, cause: impl Into<BoxError>) -> Self {
+        let name = crate::model::printable(name.as_bytes());
+        Self { op, name, address: address.to_owned(), kind, retry_after: None, cause: cause.into() }
+    }
+
+    /// The store asked us to wait.
+    #[must_use]
+    pub fn after(mut self, wait: Option<Duration>) -> Self {
+        self.retry_after = wait;
+        self
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}` in {}", self.op, self.name, self.address)
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.cause.as_ref())
+    }
+}
+
+impl Failure for StoreError {
+    fn class(&self) -> Class {
+        match self.kind {
+            StoreKind::Condition => Class::StoreConflict,
+            StoreKind::Denied => Class::StoreAuth,
+            StoreKind::NoContainer => Class::StoreContainer,
+            StoreKind::Unavailable | StoreKind::Corrupted => Class::StoreUnavailable,
+            StoreKind::Rejected => Class::StoreRejected,
+        }
+    }
+    fn is_transient(&self) -> bool {
+        matches!(self.kind, StoreKind::Unavailable | StoreKind::Corrupted)
+    }
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}

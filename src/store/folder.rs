@@ -1,0 +1,407 @@
+//! Blobs as files in a local folder.
+
+use std::fs::{self, File, FileTimes, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use md5::Digest;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+mod paths;
+mod record;
+
+use self::paths::{OWN, Place};
+use self::record::{Alone, Found, Record, Shelf, key_of, random, record_of};
+use super::contract::{BlobInfo, Condition, Etag, Properties, Store, StoreError, StoreKind, Upload};
+use super::limits;
+use crate::model::{BlobName, BoxError};
+
+/// Unfinished files older than this are of dead processes; Azure drops blocks at the same age.
+const LEFTOVER: Duration = Duration::from_secs(7 * 86_400);
+
+/// Blobs as files below a folder: plain names are their own relative path. Properties are kept
+/// in `.blobferry` beside them; a file's modified time is the metadata's `mtime`.
+///
+/// Writes are atomic against crashes and against other processes on the same file system.
+/// File systems that fold case or Unicode forms hold fewer names than Azure does.
+#[derive(Clone, Debug)]
+pub struct FolderStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shelf: Shelf,
+    address: String,
+}
+
+/// Why a step failed: the world, or a rule of the contract.
+enum Trouble {
+    Io(io::Error),
+    Rule(StoreKind, BoxError),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn rule(kind: StoreKind, why: impl Into<BoxError>) -> Trouble {
+    Trouble::Rule(kind, why.into())
+}
+
+impl FolderStore {
+    /// The store in `root`, which [`Store::prepare`] creates if it is missing.
+    pub fn new(root: &Path) -> io::Result<Self> {
+        let root = std::path::absolute(root)?;
+        let address = root.display().to_string();
+        Ok(Self { inner: Arc::new(Inner { shelf: Shelf::new(&root), address }) })
+    }
+
+    /// Runs `work` where it may block.
+    async fn work<T: Send + 'static>(
+        &self,
+        op: &'static str,
+        name: &str,
+        work: impl FnOnce(&Inner, &str) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (inner, of) = (self.inner.clone(), name.to_owned());
+        let result = tokio::task::spawn_blocking(move || work(&inner, &of)).await;
+        let address = &self.inner.address;
+        match result {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(Trouble::Rule(kind, why))) => Err(StoreError::new(op, name, address, kind, why)),
+            Ok(Err(Trouble::Io(error))) => Err(fail(op, name, address, error)),
+            Err(panic) => Err(StoreError::new(op, name, address, StoreKind::Rejected, panic)),
+        }
+    }
+}
+
+fn fail(op: &'static str, name: &str, address: &str, error: io::Error) -> StoreError {
+    use io::ErrorKind::{InvalidFilename, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    let kind = match error.kind() {
+        PermissionDenied | ReadOnlyFilesystem => StoreKind::Denied,
+        InvalidFilename => StoreKind::Rejected,
+        // Missing are only the folders that `prepare` makes.
+        NotFound => StoreKind::NoContainer,
+        _ => StoreKind::Unavailable,
+    };
+    StoreError::new(op, name, address, kind, error)
+}
+
+impl Inner {
+    fn read<T>(&self, name: &str, work: impl FnOnce(Option<Found>) -> Result<T, Trouble>) -> Result<T, Trouble> {
+        let _lock = self.shelf.lock(&key_of(name), Alone::No)?;
+        work(self.shelf.find(name)?)
+    }
+
+    /// A new temporary file for `name`; its own name tells whose it is and how old.
+    fn temporary(&self, name: &str) -> io::Result<(String, File)> {
+        let id = format!("{}.{}.{}", key_of(name), OffsetDateTime::now_utc().unix_timestamp(), random());
+        let file = OpenOptions::new().create_new(true).write(true).open(self.shelf.temporary().join(&id))?;
+        Ok((id, file))
+    }
+
+    /// Makes the temporary file `id` the blob `name`, if `condition` holds.
+    fn publish(&self, name: &str, id: &str, file: File, properties: &Properties, condition: &Condition) -> Result<Etag, Trouble> {
+        if let Some(mtime) = properties.metadata.get("mtime").and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok()) {
+            // Beyond these years file systems cut times or refuse them. The metadata keeps the time in any case.
+            if (1902..=2400).contains(&mtime.year()) {
+                self.swept(file.set_times(FileTimes::new().set_modified(mtime.into())), id);
+            }
+        }
+        file.sync_all()?;
+        let record = record_of(name, Place::Plain, id, &file.metadata()?, properties)?;
+        drop(file);
+        let _lock = self.shelf.lock(&key_of(name), Alone::Yes)?;
+        self.shelf.settle(name)?;
+        let found = self.shelf.find(name)?;
+        check(condition, found.as_ref())?;
+        let place = found.and_then(|found| found.record).map_or(Place::Plain, |record| record.place);
+        let etag = Etag(record.etag.clone());
+        self.shelf.commit(Record { place, ..record })?;
+        Ok(etag)
+    }
+
+    fn put(&self, name: &str, bytes: &[u8], properties: &Properties, condition: &Condition) -> Result<Etag, Trouble> {
+        limits::check_properties(properties).map_err(|why| rule(StoreKind::Rejected, why))?;
+        if md5::Md5::digest(bytes).as_slice() != properties.md5 {
+            return Err(rule(StoreKind::Corrupted, "the bytes have another MD5 than they should have"));
+        }
+        let (id, mut file) = self.temporary(name)?;
+        let written = file.write_all(bytes).map_err(Trouble::from).and_then(|()| self.publish(name, &id, file, properties, condition));
+        self.tidied(&id, written)
+    }
+
+    /// Where block `id` is staged, in the folder of its upload.
+    fn block(&self, id: &str) -> PathBuf {
+        self.shelf.staged().join(upload_of(id)).join(id)
+    }
+
+    fn stage(&self, id: &str, bytes: &[u8]) -> Result<(), Trouble> {
+        let path = self.block(id);
+        let folder = self.shelf.staged().join(upload_of(id));
+        // Not all the way up: a folder that `prepare` never made is told as such.
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+            _ => {}
+        }
+        // A block that is only half there must not be taken for one.
+        let new = folder.join(random());
+        fs::write(&new, bytes)?;
+        Ok(fs::rename(new, path)?)
+    }
+
+    fn commit(&self, name: &str, ids: &[String], upload: &str, properties: &Properties, condition: &Condition) -> Result<Etag, Trouble> {
+        limits::check_properties(properties).map_err(|why| rule(StoreKind::Rejected, why))?;
+        // Before the copying, which takes long; `publish` asks again, under the lock.
+        self.read(name, |found| check(condition, found.as_ref()))?;
+        let (id, mut whole) = self.temporary(name)?;
+        let joined = self.join(ids, &mut whole).and_then(|()| self.publish(name, &id, whole, properties, condition));
+        let etag = self.tidied(&id, joined)?;
+        self.abandon(upload);
+        Ok(etag)
+    }
+
+    fn join(&self, ids: &[String], whole: &mut File) -> Result<(), Trouble> {
+        for id in ids {
+            let mut block = File::open(self.block(id)).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => rule(StoreKind::Condition, "a block was never staged, or is gone"),
+                _ => error.into(),
+            })?;
+            io::copy(&mut block, whole)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the temporary file of a write that failed.
+    fn tidied<T>(&self, id: &str, result: Result<T, Trouble>) -> Result<T, Trouble> {
+        if result.is_err() {
+            self.swept(self.shelf.forget_temporary(id), id);
+        }
+        result
+    }
+
+    fn abandon(&self, upload: &str) {
+        match fs::remove_dir_all(self.shelf.staged().join(upload)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => self.swept(Err(error), upload),
+            _ => {}
+        }
+    }
+
+    fn swept(&self, result: io::Result<()>, what: &str) {
+        if let Err(error) = result {
+            tracing::debug!(store = self.address, what, %error, "Could not tidy up.");
+        }
+    }
+
+    fn append(&self, name: &str, bytes: &[u8], position: u64) -> Result<u64, Trouble> {
+        limits::check_append(bytes.len()).map_err(|why| rule(StoreKind::Rejected, why))?;
+        let _lock = self.shelf.lock(&key_of(name), Alone::Yes)?;
+        self.shelf.settle(name)?;
+        let end = position + bytes.len() as u64;
+        match self.shelf.find(name)? {
+            None if position == 0 => {
+                let (id, mut file) = self.temporary(name)?;
+                file.write_all(bytes)?;
+                file.sync_all()?;
+                let properties = Properties { content_type: "application/octet-stream".into(), md5: [0; 16], metadata: Default::default() };
+                let record = record_of(name, Place::Plain, &id, &file.metadata()?, &properties)?;
+                self.shelf.commit(Record { md5: None, modified: None, ..record })?;
+            }
+            None => return Err(rule(StoreKind::Condition, "there is no such blob, so it is not that long")),
+            Some(Found { record: Some(record), path, .. }) if record.modified.is_none() => {
+                if record.size != position {
+                    return Err(rule(StoreKind::Condition, format!("it is {} bytes long, not {position}", record.size)));
+                }
+                let mut file = OpenOptions::new().write(true).open(path)?;
+                // Whatever a killed append left behind the end never counted.
+                file.set_len(position)?;
+                file.seek(SeekFrom::End(0))?;
+                file.write_all(bytes)?;
+                file.sync_all()?;
+                self.shelf.amend(&Record { size: end, etag: random(), ..record })?;
+            }
+            Some(_) => return Err(rule(StoreKind::Condition, "it is no append blob")),
+        }
+        Ok(end)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<BlobInfo>, Trouble> {
+        let mut names = Vec::new();
+        let folder = prefix.rsplit_once('/').map(|(folder, _)| folder);
+        match folder {
+            None => self.walk(PathBuf::new(), prefix, &mut names)?,
+            // No blob is there, and outside of our folder we have no business.
+            Some(folder) if folder.split('/').any(|segment| matches!(segment, "" | "." | "..")) => {}
+            Some(folder) => {
+                // Only where such names can be: at their own path, or apart.
+                let below = |place| paths::path_of(&format!("{folder}/x"), place).0.parent().map(Path::to_owned).unwrap_or_default();
+                self.walk(below(Place::Plain), prefix, &mut names)?;
+                self.walk(below(Place::Apart), prefix, &mut names)?;
+            }
+        }
+        names.sort();
+        let mut found = Vec::with_capacity(names.len());
+        for name in names {
+            self.read(&name, |blob| {
+                found.extend(blob.map(|blob| blob.info));
+                Ok(())
+            })?;
+        }
+        Ok(found)
+    }
+
+    fn walk(&self, start: PathBuf, prefix: &str, names: &mut Vec<String>) -> Result<(), Trouble> {
+        let mut folders = vec![start];
+        while let Some(below) = folders.pop() {
+            let entries = match fs::read_dir(self.shelf.root.join(&below)) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) && below != Path::new("") => continue,
+                entries => entries?,
+            };
+            for entry in entries {
+                let entry = entry?;
+                let path = below.join(entry.file_name());
+                if path == Path::new(OWN) {
+                    continue;
+                }
+                if entry.file_type()?.is_dir() {
+                    folders.push(path);
+                } else if let Some(name) = self.shelf.name_of(&path).filter(|name| name.starts_with(prefix)) {
+                    names.push(name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what dead processes left.
+    fn sweep(&self) -> io::Result<()> {
+        let now = OffsetDateTime::now_utc();
+        for entry in fs::read_dir(self.shelf.temporary())? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let born = name.split('.').nth(1).and_then(|text| text.parse().ok()).and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
+            if born.is_some_and(|born| now - born > LEFTOVER) {
+                self.shelf.forget_temporary(&name)?;
+            }
+        }
+        for entry in fs::read_dir(self.shelf.staged())? {
+            let entry = entry?;
+            let touched: OffsetDateTime = entry.metadata()?.modified()?.into();
+            if now - touched > LEFTOVER {
+                self.abandon(&entry.file_name().to_string_lossy());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check(condition: &Condition, found: Option<&Found>) -> Result<(), Trouble> {
+    match (condition, found) {
+        (Condition::IfAbsent, Some(_)) => Err(rule(StoreKind::Condition, "it is there already")),
+        (Condition::IfMatch(etag), found) if found.map(|found| &found.info.etag) != Some(etag) => {
+            Err(rule(StoreKind::Condition, "it is another version by now"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn upload_of(block_id: &str) -> &str {
+    block_id.rsplit_once('-').map_or(block_id, |(upload, _)| upload)
+}
+
+#[async_trait]
+impl Store for FolderStore {
+    fn address(&self) -> &str {
+        &self.inner.address
+    }
+
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.work("opening", "folder", |inner, _| {
+            inner.shelf.create()?;
+            // Two processes may sweep at once: what one finds gone is no trouble.
+            inner.swept(inner.sweep(), OWN);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn head(&self, name: &BlobName) -> Result<Option<BlobInfo>, StoreError> {
+        self.work("looking at", name.as_str(), |inner, name| inner.read(name, |found| Ok(found.map(|found| found.info)))).await
+    }
+
+    async fn get(&self, name: &BlobName, start: u64, max_bytes: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+        self.work("reading", name.as_str(), move |inner, name| {
+            inner.read(name, |found| {
+                let Some(Found { path, info, .. }) = found else { return Ok(None) };
+                let length = info.size.checked_sub(start).ok_or_else(|| rule(StoreKind::Rejected, "it is shorter than where to start"))?;
+                if length > max_bytes {
+                    return Err(rule(StoreKind::Rejected, format!("it has {length} bytes, more than {max_bytes}")));
+                }
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(start))?;
+                let mut bytes = Vec::new();
+                file.take(length).read_to_end(&mut bytes)?;
+                Ok(Some((info, bytes.into())))
+            })
+        })
+        .await
+    }
+
+    async fn put(&self, name: &BlobName, bytes: Bytes, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+        let (properties, condition) = (properties.clone(), condition.clone());
+        self.work("writing", name.as_str(), move |inner, name| inner.put(name, &bytes, &properties, &condition)).await
+    }
+
+    async fn stage(&self, upload: &Upload, index: u32, bytes: Bytes) -> Result<(), StoreError> {
+        let id = upload.block_id(index);
+        self.work("staging a block of", upload.name.as_str(), move |inner, _| {
+            limits::check_block(index, bytes.len()).map_err(|why| rule(StoreKind::Rejected, why))?;
+            inner.stage(&id, &bytes)
+        })
+        .await
+    }
+
+    async fn commit(&self, upload: &Upload, blocks: u32, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+        let (properties, condition) = (properties.clone(), condition.clone());
+        let first = upload.block_id(0);
+        let upload_id = upload_of(&first).to_owned();
+        let ids: Vec<String> = (0..blocks).map(|index| upload.block_id(index)).collect();
+        self.work("committing", upload.name.as_str(), move |inner, name| {
+            limits::check_blocks(blocks).map_err(|why| rule(StoreKind::Rejected, why))?;
+            inner.commit(name, &ids, &upload_id, &properties, &condition)
+        })
+        .await
+    }
+
+    async fn abandon(&self, upload: &Upload) {
+        let (inner, first) = (self.inner.clone(), upload.block_id(0));
+        // A panic in there was told by the panic itself, and there is nothing to do about it.
+        drop(tokio::task::spawn_blocking(move || inner.abandon(upload_of(&first))).await);
+    }
+
+    async fn append(&self, name: &BlobName, bytes: Bytes, position: u64) -> Result<u64, StoreError> {
+        self.work("appending to", name.as_str(), move |inner, name| inner.append(name, &bytes, position)).await
+    }
+
+    async fn list(&self, prefix: &str, visit: &mut (dyn FnMut(BlobInfo) + Send)) -> Result<(), StoreError> {
+        let found = self.work("listing", prefix, |inner, prefix| inner.list(prefix)).await?;
+        found.into_iter().for_each(visit);
+        Ok(())
+    }
+
+    async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
+        self.work("removing", name.as_str(), |inner, name| {
+            let _lock = inner.shelf.lock(&key_of(name), Alone::Yes)?;
+            inner.shelf.settle(name)?;
+            Ok(inner.shelf.remove(name)?)
+        })
+        .await
+    }
+}

@@ -1,0 +1,173 @@
+//! Which file holds which blob: plain names are their own relative path, the rest is marked, one-to-one.
+//!
+//! The mark is `%=`. A literal `%=` of a name is doubled; what follows a single one tells why
+//! the name could not stay as it is:
+//!
+//! - `%=d`, `%=f` at the end of each folder and of the file: another blob's name needs one of
+//!   the plain names as a folder or as a file (`a` and `a/b`), so this one lives apart.
+//! - `%=h` and 32 hex digits: a segment too long for a file system; the whole of it is kept in a file.
+//! - `%=r`: the store's own folder, or a name that Windows keeps to itself.
+//! - `%=x` and two hex digits: a character that Windows cannot hold (there only).
+
+use std::path::{Path, PathBuf};
+
+use sha2::Digest;
+
+use crate::model::hex;
+
+/// The store's own folder, below the root.
+pub const OWN: &str = ".blobferry";
+const MARK: &str = "%=";
+/// File systems hold 255 bytes; a mark at the end needs three of them.
+const MAX_SEGMENT: usize = 252;
+const WINDOWS_NAMES: [&str; 4] = ["con", "prn", "aux", "nul"];
+
+/// Where a blob lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Place {
+    /// At its own name.
+    Plain,
+    /// Under marked names, where no plain name can be in its way.
+    Apart,
+}
+
+/// The path of blob `name` below the root, and the long segments that have to be kept for it.
+pub fn path_of(name: &str, place: Place) -> (PathBuf, Vec<LongSegment>) {
+    let mut long = Vec::new();
+    let mut path = PathBuf::new();
+    let mut segments = name.split('/').enumerate().peekable();
+    while let Some((depth, segment)) = segments.next() {
+        let mark = match (place, segments.peek()) {
+            (Place::Plain, _) => "",
+            (Place::Apart, Some(_)) => "%=d",
+            (Place::Apart, None) => "%=f",
+        };
+        path.push(format!("{}{mark}", segment_of(segment, depth, &mut long)));
+    }
+    (path, long)
+}
+
+/// A segment that a file system cannot hold, and the name that stands for it.
+#[derive(Debug)]
+pub struct LongSegment {
+    /// 32 hex digits.
+    pub hash: String,
+    /// The segment.
+    pub text: String,
+}
+
+fn segment_of(segment: &str, depth: usize, long: &mut Vec<LongSegment>) -> String {
+    let mut text = segment.replace(MARK, "%=%=");
+    if cfg!(windows) {
+        text = text.chars().map(|c| if "<>:\"|?*".contains(c) { format!("{MARK}x{:02X}", u32::from(c)) } else { c.to_string() }).collect();
+        if let Some(start) = text.strip_suffix(' ') {
+            text = format!("{start}{MARK}x20");
+        }
+    }
+    let stem = segment.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    if (depth == 0 && segment.eq_ignore_ascii_case(OWN)) || (cfg!(windows) && WINDOWS_NAMES.contains(&stem.as_str())) {
+        text.push_str("%=r");
+    }
+    if text.len() <= MAX_SEGMENT {
+        return text;
+    }
+    let hash = hex(&sha2::Sha256::digest(segment)[..16]);
+    let mut start = 180;
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    // Cut before a mark rather than through it.
+    let shown = text[..start].split(MARK).next().unwrap_or_default();
+    let cut = format!("{shown}{MARK}h{hash}");
+    long.push(LongSegment { hash, text: segment.to_owned() });
+    cut
+}
+
+/// The name and the place that a relative path stands for; `long` finds a segment by its hash.
+/// `None` for a path that no blob maps to.
+pub fn name_of(path: &Path, long: &dyn Fn(&str) -> Option<String>) -> Option<(String, Place)> {
+    let mut segments = Vec::new();
+    let mut apart = 0;
+    let parts: Vec<&str> = path.iter().map(|part| part.to_str()).collect::<Option<_>>()?;
+    for (depth, part) in parts.iter().enumerate() {
+        let mark = if depth + 1 == parts.len() { "%=f" } else { "%=d" };
+        let (text, marked) = original(part, mark, long)?;
+        apart += usize::from(marked);
+        segments.push(text);
+    }
+    let place = match apart {
+        0 => Place::Plain,
+        all if all == parts.len() => Place::Apart,
+        _ => return None,
+    };
+    let name = segments.join("/");
+    // Only the path that the name maps to is the blob: others are somebody else's files.
+    (path_of(&name, place).0 == path).then_some((name, place))
+}
+
+fn original(part: &str, end: &str, long: &dyn Fn(&str) -> Option<String>) -> Option<(String, bool)> {
+    let (mut out, mut rest, mut marked) = (String::new(), part, false);
+    while let Some(at) = rest.find(MARK) {
+        out.push_str(&rest[..at]);
+        let after = &rest[at + MARK.len()..];
+        if let Some(next) = after.strip_prefix(MARK) {
+            out.push_str(MARK);
+            rest = next;
+        } else if let Some(next) = after.strip_prefix('h') {
+            out = long(next.get(..32)?)?;
+            rest = next.get(32..)?;
+        } else if let Some(next) = after.strip_prefix('x') {
+            out.push(char::from(u8::from_str_radix(next.get(..2)?, 16).ok()?));
+            rest = &next[2..];
+        } else if let Some(next) = after.strip_prefix('r') {
+            rest = next;
+        } else if after == &end[MARK.len()..] {
+            marked = true;
+            rest = "";
+        } else {
+            return None;
+        }
+    }
+    out.push_str(rest);
+    Some((out, marked))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn check(name: &str, plain: &str, apart: &str) {
+        assert_eq!(path_of(name, Place::Plain).0, Path::new(plain));
+        assert_eq!(path_of(name, Place::Apart).0, Path::new(apart));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn plain_names_stay_as_they_are() {
+        check("acme/daily/ü report.csv", "acme/daily/ü report.csv", "acme%=d/daily%=d/ü report.csv%=f");
+        check("50%.txt", "50%.txt", "50%.txt%=f");
+        check("%=f", "%=%=f", "%=%=f%=f");
+        check(".blobferry/x", ".blobferry%=r/x", ".blobferry%=r%=d/x%=f");
+        check("a/.blobferry", "a/.blobferry", "a%=d/.blobferry%=f");
+        check("%%==", "%%=%==", "%%=%==%=f");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_name_comes_back_from_its_path(name in "([a%=dfrhx. é]{1,4}|[a%=]{240,300}|\\.blobferry|con)(/([a%=dfrhx]{1,4}|\\.blobferry)){0,3}", apart: bool) {
+            let place = if apart { Place::Apart } else { Place::Plain };
+            let kept = RefCell::new(BTreeMap::new());
+            let (path, long) = path_of(&name, place);
+            for segment in long {
+                kept.borrow_mut().insert(segment.hash, segment.text);
+            }
+            proptest::prop_assert!(path.iter().all(|part| part.len() <= 255));
+            if name.split('/').all(|segment| segment.len() < 200 && !matches!(segment, "." | "..")) || name.split('/').all(|segment| segment.len() >= 200) {
+                proptest::prop_assert_eq!(name_of(&path, &|hash| kept.borrow().get(hash).cloned()), Some((name, place)));
+            }
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! What a folder remembers of each blob beside its bytes, and the order of steps that keeps both in one.
+//!
+//! A write is, under an exclusive lock on the name: the next record is written and synced; the
+//! content's temporary file is renamed to its place, which is the commit; the next record is
+//! renamed over the last. After a kill in between the next record counts if, and only if, its
+//! temporary file is gone, so nobody ever sees content without its own properties.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+use sha2::Digest;
+
+use super::paths::{self, OWN, Place};
+use crate::model::{Md5, hex};
+use crate::store::contract::{BlobInfo, Etag, Metadata, Properties};
+
+/// What is remembered of a blob.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The blob's name.
+    pub name: String,
+    /// Where its content is.
+    pub place: Place,
+    /// Its version.
+    pub etag: String,
+    /// Its bytes.
+    pub size: u64,
+    /// The modified time of its file in nanoseconds; `None` for an append blob, whose file may
+    /// have more bytes than count: those of an append that did not finish.
+    pub modified: Option<i128>,
+    /// MD5 of its content.
+    pub md5: Option<Md5>,
+    /// MIME type.
+    pub content_type: String,
+    /// Our metadata.
+    pub metadata: Metadata,
+    /// The temporary file that became its content.
+    pub temporary: String,
+}
+
+/// A blob that is there.
+#[derive(Debug)]
+pub struct Found {
+    /// The path of its content.
+    pub path: PathBuf,
+    /// How the contract tells of it.
+    pub info: BlobInfo,
+    /// What is remembered; `None` if somebody else put or changed the file.
+    pub record: Option<Record>,
+}
+
+/// The folders of a store.
+#[derive(Clone, Debug)]
+pub struct Shelf {
+    /// What users see.
+    pub root: PathBuf,
+    own: PathBuf,
+}
+
+impl Shelf {
+    /// The shelf at `root`.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), own: root.join(OWN) }
+    }
+
+    /// Makes the store's own folders.
+    pub fn create(&self) -> io::Result<()> {
+        for folder in ["temporary", "staged", "locks", "records", "long"] {
+            fs::create_dir_all(self.own.join(folder))?;
+        }
+        Ok(())
+    }
+
+    /// The folder of unfinished content.
+    pub fn temporary(&self) -> PathBuf {
+        self.own.join("temporary")
+    }
+
+    /// The folder of staged blocks.
+    pub fn staged(&self) -> PathBuf {
+        self.own.join("staged")
+    }
+
+    /// Held until dropped, also against other processes; the system drops it when a process dies.
+    pub fn lock(&self, key: &str, alone: Alone) -> io::Result<File> {
+        let path = self.own.join("locks").join(&key[..2]);
+        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
+        match alone {
+            Alone::Yes => file.lock()?,
+            Alone::No => file.lock_shared()?,
+        }
+        Ok(file)
+    }
+
+    fn record(&self, key: &str) -> PathBuf {
+        self.own.join("records").join(&key[..2]).join(format!("{key}.json"))
+    }
+
+    fn next_record(&self, key: &str) -> PathBuf {
+        self.record(key).with_extension("next")
+    }
+
+    /// The blob `name`; call under its lock.
+    pub fn find(&self, name: &str) -> io::Result<Option<Found>> {
+        let key = key_of(name);
+        let record = match self.read(&self.next_record(&key))? {
+            Some(next) if self.happened(&next)? => Some(next),
+            _ => self.read(&self.record(&key))?,
+        };
+        if let Some(record) = record.filter(|record| record.name == name) {
+            let (below, _) = paths::path_of(name, record.place);
+            let path = self.root.join(below);
+            if let Some(file) = metadata(&path)? {
+                return Ok(Some(found(name, path, &file, Some(record))?));
+            }
+        }
+        // A file that somebody put there by hand is a blob too, so that it is never written over.
+        let path = self.root.join(paths::path_of(name, Place::Plain).0);
+        metadata(&path)?.map(|file| found(name, path, &file, None)).transpose()
+    }
+
+    /// Settles what a killed writer left; call under the name's exclusive lock.
+    pub fn settle(&self, name: &str) -> io::Result<()> {
+        let key = key_of(name);
+        let path = self.next_record(&key);
+        match self.read(&path)? {
+            Some(next) if self.happened(&next)? => fs::rename(&path, self.record(&key)),
+            _ => remove(&path),
+        }
+    }
+
+    /// Puts the temporary file in its place with its record; call under the name's exclusive lock,
+    /// when it is settled and the condition holds.
+    pub fn commit(&self, mut record: Record) -> io::Result<()> {
+        let key = key_of(&record.name);
+        let temporary = self.temporary().join(&record.temporary);
+        loop {
+            let (below, long) = paths::path_of(&record.name, record.place);
+            for segment in long {
+                self.keep_long(&segment)?;
+            }
+            let target = self.root.join(below);
+            let next = self.next_record(&key);
+            write_synced(&next, &serde_json::to_vec(&record)?)?;
+            let placed = target.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::rename(&temporary, &target));
+            match placed {
+                Ok(()) => {
+                    sync_folder(target.parent())?;
+                    return fs::rename(&next, self.record(&key));
+                }
+                // Another blob is a file where this one needs a folder, or the other way round.
+                Err(_) if record.place == Place::Plain && clashes(&self.root, &target) => record.place = Place::Apart,
+                Err(error) => {
+                    remove(&next)?;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Replaces the record of an append blob; its bytes are in place already.
+    pub fn amend(&self, record: &Record) -> io::Result<()> {
+        let path = self.record(&key_of(&record.name));
+        let new = path.with_extension("new");
+        write_synced(&new, &serde_json::to_vec(record)?)?;
+        fs::rename(new, path)
+    }
+
+    /// Removes content first: a record alone is no blob. Call under the name's exclusive lock, when settled.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        if let Some(found) = self.find(name)? {
+            remove(&found.path)?;
+        }
+        remove(&self.record(&key_of(name)))
+    }
+
+    /// The name that a path below the root stands for.
+    pub fn name_of(&self, below: &Path) -> Option<String> {
+        let long = |hash: &str| fs::read_to_string(self.own.join("long").join(hash)).ok();
+        paths::name_of(below, &long).map(|(name, _)| name)
+    }
+
+    /// Forgets a temporary file of a dead process, and the next record that waits for it.
+    pub fn forget_temporary(&self, file: &str) -> io::Result<()> {
+        if let Some((key, _)) = file.split_once('.').filter(|(key, _)| key.len() == 64) {
+            let _lock = self.lock(key, Alone::Yes)?;
+            let next = self.next_record(key);
+            if self.read(&next)?.is_none_or(|record| record.temporary == file) {
+                remove(&next)?;
+            }
+        }
+        remove(&self.temporary().join(file))
+    }
+
+    fn happened(&self, next: &Record) -> io::Result<bool> {
+        Ok(metadata(&self.temporary().join(&next.temporary))?.is_none())
+    }
+
+    /// A record; `None` if there is none, or only the start of one.
+    fn read(&self, path: &Path) -> io::Result<Option<Record>> {
+        match fs::read(path) {
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn keep_long(&self, segment: &paths::LongSegment) -> io::Result<()> {
+        let path = self.own.join("long").join(&segment.hash);
+        if metadata(&path)?.is_some() {
+            return Ok(());
+        }
+        let new = self.temporary().join(random());
+        write_synced(&new, segment.text.as_bytes())?;
+        fs::rename(new, path)
+    }
+}
+
+/// Whether a lock is shared.
+#[derive(Clone, Copy, Debug)]
+pub enum Alone {
+    /// For writing.
+    Yes,
+    /// For reading.
+    No,
+}
+
+/// What records and locks of a name are filed under.
+pub fn key_of(name: &str) -> String {
+    hex(&sha2::Sha256::digest(name))
+}
+
+/// 16 random hex digits.
+pub fn random() -> String {
+    let mut bytes = [0u8; 8];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    hex(&bytes)
+}
+
+/// The record of content in a temporary file.
+pub fn record_of(name: &str, place: Place, temporary: &str, file: &fs::Metadata, properties: &Properties) -> io::Result<Record> {
+    Ok(Record {
+        name: name.to_owned(),
+        place,
+        etag: random(),
+        size: file.len(),
+        modified: Some(modified(file)?),
+        md5: Some(properties.md5),
+        content_type: properties.content_type.clone(),
+        metadata: properties.metadata.clone(),
+        temporary: temporary.to_owned(),
+    })
+}
+
+fn found(name: &str, path: PathBuf, file: &fs::Metadata, record: Option<Record>) -> io::Result<Found> {
+    let at = modified(file)?;
+    let record = record.filter(|record| match record.modified {
+        Some(modified) => (modified, record.size) == (at, file.len()),
+        None => record.size <= file.len(),
+    });
+    let info = match &record {
+        Some(record) => BlobInfo {
+            name: name.to_owned(),
+            size: record.size,
+            etag: Etag(record.etag.clone()),
+            md5: record.md5,
+            metadata: record.metadata.clone(),
+            content_type: Some(record.content_type.clone()),
+        },
+        None => BlobInfo {
+            name: name.to_owned(),
+            size: file.len(),
+            etag: Etag(format!("{:x}-{at:x}", file.len())),
+            md5: None,
+            metadata: Metadata::new(),
+            content_type: None,
+        },
+    };
+    Ok(Found { path, info, record })
+}
+
+fn modified(file: &fs::Metadata) -> io::Result<i128> {
+    let time = file.modified()?;
+    Ok(match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i128::try_from(after.as_nanos()).unwrap_or(i128::MAX),
+        Err(before) => -i128::try_from(before.duration().as_nanos()).unwrap_or(i128::MAX),
+    })
+}
+
+/// The file's metadata; `None` if there is no file there, or something else.
+fn metadata(path: &Path) -> io::Result<Option<fs::Metadata>> {
+    use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok(Some(found).filter(fs::Metadata::is_file)),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory | InvalidFilename) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the target is a folder, or one of its folders is a file.
+fn clashes(root: &Path, target: &Path) -> bool {
+    let above = target.ancestors().skip(1).take_while(|folder| *folder != root);
+    target.is_dir() || above.into_iter().any(|folder| folder.exists() && !folder.is_dir())
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// A rename is durable once its folder is. Other systems than Unix cannot open folders for it.
+fn sync_folder(folder: Option<&Path>) -> io::Result<()> {
+    match folder {
+        Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct World {
+        _dir: tempfile::TempDir,
+        shelf: Shelf,
+    }
+
+    /// A shelf with blob `a` = "one", and a second write of it, "two", prepared as far as its next record.
+    fn between() -> (World, Record) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let world = World { shelf: Shelf::new(dir.path()), _dir: dir };
+        world.shelf.create().expect("it is created");
+        let one = world.temporary("one");
+        world.shelf.commit(one).expect("it commits");
+        let two = world.temporary("two!");
+        write_synced(&world.shelf.next_record(&key_of("a")), &serde_json::to_vec(&two).expect("json")).expect("it writes");
+        (world, two)
+    }
+
+    impl World {
+        fn temporary(&self, content: &str) -> Record {
+            let id = format!("{}.{}.{}", key_of("a"), 0, random());
+            let path = self.shelf.temporary().join(&id);
+            fs::write(&path, content).expect("it writes");
+            let metadata = Metadata::from([("content".to_owned(), content.to_owned())]);
+            let properties = Properties { content_type: "text/plain".into(), md5: [1; 16], metadata };
+            record_of("a", Place::Plain, &id, &fs::metadata(path).expect("it is there"), &properties).expect("a record")
+        }
+
+        /// The content and what its metadata says of it: they have to agree.
+        fn seen(&self) -> (String, String) {
+            let found = self.shelf.find("a").expect("it looks").expect("it is there");
+            let content = fs::read_to_string(found.path).expect("it reads");
+            (content, found.info.metadata.get("content").cloned().unwrap_or_default())
+        }
+    }
+
+    fn agree(content: &str) -> (String, String) {
+        (content.to_owned(), content.to_owned())
+    }
+
+    #[test]
+    fn killed_before_the_rename_nothing_happened() {
+        let (world, _) = between();
+        assert_eq!(world.seen(), agree("one"));
+        world.shelf.settle("a").expect("it settles");
+        assert_eq!(world.seen(), agree("one"));
+    }
+
+    #[test]
+    fn killed_after_the_rename_all_of_it_happened() {
+        let (world, two) = between();
+        fs::rename(world.shelf.temporary().join(two.temporary), world.shelf.root.join("a")).expect("it renames");
+        assert_eq!(world.seen(), agree("two!"));
+        world.shelf.settle("a").expect("it settles");
+        assert_eq!(world.seen(), agree("two!"));
+    }
+
+    #[test]
+    fn half_a_record_is_none() {
+        let (world, _) = between();
+        fs::write(world.shelf.next_record(&key_of("a")), "{\"name\":\"a").expect("it writes");
+        assert_eq!(world.seen(), agree("one"));
+        world.shelf.settle("a").expect("it settles");
+        assert_eq!(world.seen(), agree("one"));
+    }
+
+    #[test]
+    fn sweeping_a_leftover_never_makes_its_record_count() {
+        let (world, two) = between();
+        world.shelf.forget_temporary(&two.temporary).expect("it sweeps");
+        assert_eq!(world.seen(), agree("one"));
+    }
+}
