@@ -24,4 +24,6 @@ pub mod retry;
 pub mod verify;
 
 pub mod archive;
+pub mod demo;
+pub mod source;
 pub mod store;

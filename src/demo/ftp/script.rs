@@ -1,0 +1,139 @@
+//! How a server misbehaves: the dialects and faults of servers in the field, as data.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything that a server does differently. The default is a server that does everything right.
+#[derive(Clone, Debug, Default)]
+pub struct Script {
+    /// Sent instead of the greeting, byte for byte.
+    pub greeting: Option<Vec<u8>>,
+    /// What the server does not know: any command; `UTF8`; `MLST` also takes away `MLSD`;
+    /// `LIST -a` makes it take options for names.
+    pub without: Vec<&'static str>,
+    /// Raw replies (with their CR LF) instead of a command's own; an empty one closes the connection.
+    pub replies: Vec<(&'static str, &'static str)>,
+    /// How `LIST` looks.
+    pub listing: ListFormat,
+    /// Sent at the end of every listing, as they are.
+    pub extra_lines: Vec<Vec<u8>>,
+    /// Instead of the closing reply of a listing.
+    pub listing_reply: Option<&'static str>,
+    /// The address that `PASV` names instead of the true one.
+    pub pasv_address: Option<[u8; 4]>,
+    /// Passive ports that nobody listens on.
+    pub dead_ports: DeadPorts,
+    /// The n-th connection, from 1, and those after it are turned away with 421.
+    pub full_from: Option<u64>,
+    /// What happens to reads of the file with this name (its last segment).
+    pub files: BTreeMap<Vec<u8>, Fault>,
+    /// What happens to reads of every other file.
+    pub every_file: Option<Fault>,
+    /// Called while files are read.
+    pub hooks: Vec<Hook>,
+    /// Connections that ask nothing for so long are closed.
+    pub idle: Option<Duration>,
+    /// Whether encrypted data ends without TLS's own sign of the end.
+    pub rude_tls: bool,
+}
+
+impl Script {
+    /// Whether the server does not know `what`.
+    pub(super) fn lacks(&self, what: &str) -> bool {
+        self.without.contains(&what) || what == "MLSD" && self.without.contains(&"MLST")
+    }
+
+    /// What happens to a read of the file named `name`.
+    pub(super) fn fault(&self, name: &[u8]) -> Option<&Fault> {
+        self.files.get(name).or(self.every_file.as_ref())
+    }
+}
+
+/// How `LIST` looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ListFormat {
+    /// As `ls -l`.
+    #[default]
+    Unix,
+    /// As `ls -l`, every file dated `Feb 29  2024`.
+    UnixOld,
+    /// As `ls -l`, lines ended by LF alone.
+    UnixLf,
+    /// As IIS.
+    Dos,
+    /// As IIS with years of four digits and a clock of 24 hours.
+    DosLong,
+    /// As OpenVMS.
+    Vms,
+    /// As nothing known.
+    Garbage,
+}
+
+/// Which passive ports nobody listens on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadPorts {
+    /// None.
+    #[default]
+    None,
+    /// Those that `EPSV` names.
+    Extended,
+    /// All.
+    All,
+}
+
+/// What happens to a read. Numbers count bytes of the file that are sent before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The data ends early, and the server says that all is well.
+    FinThen226(u64),
+    /// The data ends early, and the server says so.
+    FinThen426(u64),
+    /// The data connection is reset.
+    Reset(u64),
+    /// Both connections end.
+    DieControl(u64),
+    /// Nothing comes any more.
+    Stall(u64),
+    /// All the data, but no closing reply.
+    No226,
+    /// All the data, and the closing reply so much later.
+    Late226(Duration),
+    /// Two closing replies.
+    Twice226,
+    /// This reply (with its CR LF) instead of the data.
+    Refuse(&'static str),
+    /// This reply instead of the data, so many times; then the data.
+    RefuseTimes(u64, &'static str),
+    /// A kilobyte each time that this long has passed.
+    Drip(Duration),
+}
+
+impl Fault {
+    /// How many bytes are sent, if not all.
+    pub(super) fn limit(&self) -> Option<u64> {
+        match self {
+            Fault::FinThen226(at) | Fault::FinThen426(at) | Fault::Reset(at) | Fault::DieControl(at) | Fault::Stall(at) => Some(*at),
+            _ => None,
+        }
+    }
+}
+
+/// Called when a read of a file has come to a point: to change the file on disk under the reader.
+#[derive(Clone)]
+pub struct Hook {
+    /// The file's name (its last segment).
+    pub name: Vec<u8>,
+    /// After so many bytes; with 0, before the file is opened.
+    pub at: u64,
+    /// Gets the file's path on disk.
+    pub run: Arc<dyn Fn(&Path) + Send + Sync>,
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hook(at {} of {})", self.at, crate::model::printable(&self.name))
+    }
+}

@@ -1,0 +1,107 @@
+//! What goes wrong, file by file.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::source::sftp::packet::Entry;
+
+/// Something done to the real file, whose path it is given.
+pub type Hook = Arc<dyn Fn(&Path) + Send + Sync>;
+
+/// One thing that goes wrong with a file.
+#[derive(Clone)]
+pub enum Fault {
+    /// No READ is answered with more than this many bytes.
+    ShortReads(u32),
+    /// A READ of this byte is answered with this status.
+    StatusAt(u64, u32),
+    /// A READ of this byte cuts the connection.
+    DisconnectAt(u64),
+    /// A READ of this byte is never answered.
+    StallAt(u64),
+    /// A READ of this byte is answered with the end of the file.
+    EofAt(u64),
+    /// The size is told wrong by this much.
+    LieSize(i64),
+    /// Nothing is told: no size, no time, no kind.
+    NoAttributes,
+    /// STAT, LSTAT and FSTAT are denied; listings tell all.
+    StatDenied,
+    /// OPEN is answered with this status.
+    OpenStatus(u32),
+    /// This happens before the file is opened.
+    OnOpen(Hook),
+    /// This happens before a READ of this byte.
+    OnRead(u64, Hook),
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::ShortReads(most) => write!(f, "ShortReads({most})"),
+            Fault::StatusAt(at, code) => write!(f, "StatusAt({at}, {code})"),
+            Fault::DisconnectAt(at) => write!(f, "DisconnectAt({at})"),
+            Fault::StallAt(at) => write!(f, "StallAt({at})"),
+            Fault::EofAt(at) => write!(f, "EofAt({at})"),
+            Fault::LieSize(by) => write!(f, "LieSize({by})"),
+            Fault::NoAttributes => f.write_str("NoAttributes"),
+            Fault::StatDenied => f.write_str("StatDenied"),
+            Fault::OpenStatus(code) => write!(f, "OpenStatus({code})"),
+            Fault::OnOpen(_) => f.write_str("OnOpen"),
+            Fault::OnRead(at, _) => write!(f, "OnRead({at})"),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Rule {
+    fault: Fault,
+    left: AtomicUsize,
+}
+
+/// Everything that goes wrong; empty, a server that does its work.
+#[derive(Debug, Default, Clone)]
+pub struct Script {
+    rules: HashMap<Vec<u8>, Vec<Arc<Rule>>>,
+    /// Entries that listings of a directory (by its path) show beside the real ones.
+    pub entries: HashMap<Vec<u8>, Vec<Entry>>,
+    /// After this many logins every credential is refused.
+    pub most_logins: Option<usize>,
+    /// Above this many open connections, visitors are turned away as sshd does.
+    pub most_connections: Option<usize>,
+}
+
+impl Script {
+    /// `fault` befalls every file named `name`, each time.
+    #[must_use]
+    pub fn always(self, name: impl AsRef<[u8]>, fault: Fault) -> Self {
+        self.times(usize::MAX, name, fault)
+    }
+
+    /// `fault` befalls files named `name` once. For the faults that come at a moment, not for those of the attributes.
+    #[must_use]
+    pub fn once(self, name: impl AsRef<[u8]>, fault: Fault) -> Self {
+        self.times(1, name, fault)
+    }
+
+    /// `fault` befalls files named `name` so many times.
+    #[must_use]
+    pub fn times(mut self, times: usize, name: impl AsRef<[u8]>, fault: Fault) -> Self {
+        let rule = Rule { fault, left: AtomicUsize::new(times) };
+        self.rules.entry(name.as_ref().to_vec()).or_default().push(Arc::new(rule));
+        self
+    }
+
+    /// The first fault of `name` that `applies`, counted as having happened.
+    pub(super) fn happens(&self, name: &[u8], applies: impl Fn(&Fault) -> bool) -> Option<Fault> {
+        let rules = self.rules.get(name)?;
+        let rule = rules.iter().find(|rule| {
+            let count = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(1) };
+            applies(&rule.fault) && rule.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).is_ok()
+        })?;
+        Some(rule.fault.clone())
+    }
+}

@@ -1,0 +1,285 @@
+//! The SFTP side of the server: requests answered from the folder, or as the script has it.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use time::OffsetDateTime;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use super::House;
+use super::jail::{Jail, wire_name};
+use super::script::Fault;
+use crate::source::sftp::frames::Packets;
+use crate::source::sftp::packet::{Attributes, Entry, FileKind, Reply, Request, VERSION, status};
+
+/// What OpenSSH sends in one reply; we say so and keep to it.
+const LARGEST_READ: u32 = 261_120;
+/// Entries of one READDIR reply, as OpenSSH has it.
+const ENTRIES_AT_ONCE: usize = 100;
+/// Handles that one visitor may hold.
+const MOST_HANDLES: usize = 1024;
+const LIMITS: &[u8] = b"limits@openssh.com";
+
+/// One SFTP channel of one visitor.
+pub(super) struct Service {
+    house: Arc<House>,
+    visitor: u64,
+    handles: HashMap<Bytes, Open>,
+    next_handle: u32,
+}
+
+enum Open {
+    File { file: File, real: PathBuf, name: Vec<u8> },
+    Directory(VecDeque<Entry>),
+}
+
+enum Answer {
+    Reply(Reply),
+    Silence,
+    Cut,
+}
+
+/// Answers request by request until the visitor leaves.
+pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Send, service: Service) {
+    let (read, mut write) = tokio::io::split(stream);
+    let mut packets = Packets::new(read, Arc::default());
+    let mut service = service;
+    while let Ok(Some(body)) = packets.next().await {
+        let Ok((id, request)) = Request::decode(body) else { return };
+        let work = tokio::task::spawn_blocking(move || {
+            let answer = service.answer(request);
+            (service, answer)
+        });
+        let Ok((returned, answer)) = work.await else { return };
+        service = returned;
+        let sent = match answer {
+            Answer::Reply(reply) => write.write_all(&reply.encode(id)).await,
+            Answer::Silence => Ok(()),
+            Answer::Cut => return service.house.cut(service.visitor),
+        };
+        if sent.is_err() || write.flush().await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Service {
+    pub(super) fn new(house: Arc<House>, visitor: u64) -> Self {
+        Self { house, visitor, handles: HashMap::new(), next_handle: 0 }
+    }
+
+    fn answer(&mut self, request: Request) -> Answer {
+        if let Request::Read { handle, offset, length } = request {
+            return self.read(&handle, offset, length).unwrap_or_else(|error| Answer::Reply(refusal(&error)));
+        }
+        Answer::Reply(self.reply(request).unwrap_or_else(|error| refusal(&error)))
+    }
+
+    fn reply(&mut self, request: Request) -> io::Result<Reply> {
+        let jail = &self.house.jail;
+        match request {
+            Request::Init { .. } => Ok(Reply::Version { version: VERSION, extensions: vec![(Bytes::from_static(LIMITS), Bytes::from_static(b"1"))] }),
+            Request::Extended { name } if name.as_ref() == LIMITS => Ok(limits()),
+            Request::RealPath { path } => {
+                Ok(Reply::Names(vec![Entry { name: Jail::tidy(&path).into(), long_name: Bytes::new(), attributes: Attributes::default() }]))
+            }
+            Request::Lstat { path } => {
+                let metadata = fs::symlink_metadata(jail.entry(&path)?)?;
+                self.describe(last(&path), &metadata)
+            }
+            Request::Stat { path } => {
+                let metadata = fs::metadata(jail.follow(&path)?)?;
+                self.describe(last(&path), &metadata)
+            }
+            Request::Fstat { handle } => match self.handles.get(&handle) {
+                Some(Open::File { file, name, .. }) => self.describe(name, &file.metadata()?),
+                _ => Err(io::ErrorKind::InvalidInput.into()),
+            },
+            Request::Open { path, .. } => self.open(&path),
+            Request::OpenDir { path } => self.open_dir(&path),
+            Request::ReadDir { handle } => match self.handles.get_mut(&handle) {
+                Some(Open::Directory(entries)) if entries.is_empty() => Ok(say(status::EOF, "end of directory")),
+                Some(Open::Directory(entries)) => Ok(Reply::Names(entries.drain(..entries.len().min(ENTRIES_AT_ONCE)).collect())),
+                _ => Err(io::ErrorKind::InvalidInput.into()),
+            },
+            Request::Close { handle } => match self.handles.remove(&handle) {
+                Some(_) => Ok(say(status::OK, "")),
+                None => Err(io::ErrorKind::InvalidInput.into()),
+            },
+            Request::Remove { path } => fs::remove_file(jail.entry(&path)?).map(|()| say(status::OK, "")),
+            Request::MakeDir { path } => fs::create_dir(jail.entry(&path)?).map(|()| say(status::OK, "")),
+            Request::Rename { from, to } => {
+                let to = jail.entry(&to)?;
+                if fs::symlink_metadata(&to).is_ok() {
+                    return Ok(say(status::FAILURE, "the target exists"));
+                }
+                fs::rename(jail.entry(&from)?, to).map(|()| say(status::OK, ""))
+            }
+            Request::Read { .. } | Request::Extended { .. } | Request::Other { .. } => Ok(say(status::OP_UNSUPPORTED, "not served here")),
+        }
+    }
+
+    fn open(&mut self, path: &[u8]) -> io::Result<Reply> {
+        let script = self.house.script();
+        let name = last(path);
+        let real = self.house.jail.follow(path)?;
+        if let Some(Fault::OnOpen(hook)) = script.happens(name, |fault| matches!(fault, Fault::OnOpen(_))) {
+            hook(&real);
+        }
+        if let Some(Fault::OpenStatus(code)) = script.happens(name, |fault| matches!(fault, Fault::OpenStatus(_))) {
+            return Ok(say(code, "as the script has it"));
+        }
+        let file = File::open(&real)?;
+        if !file.metadata()?.is_file() {
+            return Ok(say(status::FAILURE, "not a file"));
+        }
+        Ok(self.keep(Open::File { file, real, name: name.to_vec() }))
+    }
+
+    fn open_dir(&mut self, path: &[u8]) -> io::Result<Reply> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(self.house.jail.follow(path)?)? {
+            let entry = entry?;
+            // A file that goes away while it is listed was never there.
+            let Ok(metadata) = fs::symlink_metadata(entry.path()) else { continue };
+            let name = wire_name(&entry.file_name());
+            let attributes = self.attributes(&name, &metadata);
+            entries.push(Entry { long_name: long_name(&name, &metadata), name: name.into(), attributes });
+        }
+        entries.sort_by(|one, other| one.name.cmp(&other.name));
+        if let Some(more) = self.house.script().entries.get(&Jail::tidy(path)) {
+            entries.extend_from_slice(more);
+        }
+        let directory = Attributes { permissions: Some(0o040_755), ..Attributes::default() };
+        let dots = [".", ".."].map(|name| Entry { name: name.into(), long_name: Bytes::new(), attributes: directory.clone() });
+        Ok(self.keep(Open::Directory(dots.into_iter().chain(entries).collect())))
+    }
+
+    fn keep(&mut self, open: Open) -> Reply {
+        if self.handles.len() >= MOST_HANDLES {
+            return say(status::FAILURE, "too many open handles");
+        }
+        // Four bytes as OpenSSH has them: no text, and no UTF-8 from 128 on.
+        let handle = Bytes::copy_from_slice(&self.next_handle.to_be_bytes());
+        self.next_handle += 1;
+        self.handles.insert(handle.clone(), open);
+        self.house.counters.opens.fetch_add(1, Ordering::Relaxed);
+        Reply::Handle(handle)
+    }
+
+    fn read(&mut self, handle: &Bytes, offset: u64, length: u32) -> io::Result<Answer> {
+        let Some(Open::File { file, real, name }) = self.handles.get_mut(handle) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let script = self.house.script();
+        let mut length = length.min(LARGEST_READ);
+        let covers = |at: u64| (offset..=offset.saturating_add(u64::from(length)).saturating_sub(1)).contains(&at);
+        if let Some(Fault::OnRead(_, hook)) = script.happens(name, |fault| matches!(fault, Fault::OnRead(at, _) if covers(*at))) {
+            hook(real);
+        }
+        let now = |fault: &Fault| match fault {
+            Fault::StatusAt(at, _) | Fault::DisconnectAt(at) | Fault::StallAt(at) => covers(*at),
+            Fault::EofAt(at) => covers(*at) || offset >= *at,
+            _ => false,
+        };
+        match script.happens(name, now) {
+            Some(Fault::StatusAt(_, code)) => return Ok(Answer::Reply(say(code, "as the script has it"))),
+            Some(Fault::DisconnectAt(_)) => return Ok(Answer::Cut),
+            Some(Fault::StallAt(_)) => return Ok(Answer::Silence),
+            Some(Fault::EofAt(at)) if offset >= at => return Ok(Answer::Reply(say(status::EOF, "as the script has it"))),
+            Some(Fault::EofAt(at)) => length = u32::try_from(at - offset).unwrap_or(length),
+            _ => {}
+        }
+        if let Some(Fault::ShortReads(most)) = script.happens(name, |fault| matches!(fault, Fault::ShortReads(_))) {
+            length = length.min(most);
+        }
+        file.seek(SeekFrom::Start(offset))?;
+        let mut data = BytesMut::with_capacity(length as usize).writer();
+        let count = io::copy(&mut file.take(u64::from(length)), &mut data)?;
+        if count == 0 {
+            return Ok(Answer::Reply(say(status::EOF, "end of file")));
+        }
+        self.house.counters.bytes_sent.fetch_add(count, Ordering::Relaxed);
+        Ok(Answer::Reply(Reply::Data(data.into_inner().freeze())))
+    }
+
+    fn describe(&self, name: &[u8], metadata: &Metadata) -> io::Result<Reply> {
+        match self.house.script().happens(name, |fault| matches!(fault, Fault::StatDenied)) {
+            Some(_) => Err(io::ErrorKind::PermissionDenied.into()),
+            None => Ok(Reply::Attributes(self.attributes(name, metadata))),
+        }
+    }
+
+    fn attributes(&self, name: &[u8], metadata: &Metadata) -> Attributes {
+        let script = self.house.script();
+        if script.happens(name, |fault| matches!(fault, Fault::NoAttributes)).is_some() {
+            return Attributes::default();
+        }
+        let mut size = metadata.len();
+        if let Some(Fault::LieSize(by)) = script.happens(name, |fault| matches!(fault, Fault::LieSize(_))) {
+            size = size.saturating_add_signed(by);
+        }
+        let modified = metadata.modified().ok().map(|at| OffsetDateTime::from(at).unix_timestamp());
+        Attributes { size: Some(size), permissions: Some(permissions(metadata)), modified: modified.and_then(|seconds| u32::try_from(seconds).ok()) }
+    }
+}
+
+fn limits() -> Reply {
+    let mut limits = BytesMut::new();
+    // The largest packet, read, write, and the most handles.
+    for limit in [256 << 10, u64::from(LARGEST_READ), u64::from(LARGEST_READ), MOST_HANDLES as u64] {
+        limits.put_u64(limit);
+    }
+    Reply::Extended(limits.freeze())
+}
+
+fn last(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+}
+
+fn say(code: u32, message: &'static str) -> Reply {
+    Reply::Status { code, message: Bytes::from_static(message.as_bytes()) }
+}
+
+fn refusal(error: &io::Error) -> Reply {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => say(status::NO_SUCH_FILE, "No such file"),
+        io::ErrorKind::PermissionDenied => say(status::PERMISSION_DENIED, "Permission denied"),
+        _ => Reply::Status { code: status::FAILURE, message: error.to_string().into() },
+    }
+}
+
+fn long_name(name: &[u8], metadata: &Metadata) -> Bytes {
+    let kind = Attributes { permissions: Some(permissions(metadata)), ..Attributes::default() }.kind();
+    let kind = match kind {
+        Some(FileKind::Directory) => 'd',
+        Some(FileKind::Symlink) => 'l',
+        Some(FileKind::Special) => 'p',
+        _ => '-',
+    };
+    let mut line = format!("{kind}rw-r--r--    1 demo     demo     {:>12} ", metadata.len()).into_bytes();
+    line.extend_from_slice(name);
+    line.into()
+}
+
+#[cfg(unix)]
+fn permissions(metadata: &Metadata) -> u32 {
+    std::os::unix::fs::MetadataExt::mode(metadata)
+}
+
+#[cfg(not(unix))]
+fn permissions(metadata: &Metadata) -> u32 {
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        0o040_755
+    } else if kind.is_symlink() {
+        0o120_777
+    } else {
+        0o100_644
+    }
+}

@@ -1,0 +1,214 @@
+//! What a source is: an endpoint opens sessions; a session lists, describes, reads, removes, renames.
+//!
+//! A driver (one protocol) implements [`Endpoint`], [`Session`] and [`Download`] and describes
+//! itself in a [`Driver`]. `tests/it/source_contract.rs` holds for every one of them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::failure::{Class, Failure};
+use crate::model::{BoxError, RemoteFile, RemotePath};
+use crate::settings::{Key, Section, SettingError, SourceUrl};
+
+/// A protocol: which URLs it serves, which settings it knows, how it turns them into an endpoint.
+pub struct Driver {
+    /// URL schemes, as `sftp`.
+    pub schemes: &'static [&'static str],
+    /// Settings beside those that every source has.
+    pub keys: &'static [Key],
+    /// Settings to endpoint: checks everything that can be checked without the network, does no I/O
+    /// but reading key and certificate files that the settings name.
+    pub configure: Configure,
+}
+
+/// See [`Driver::configure`].
+pub type Configure = fn(&Section, &SourceUrl) -> Result<Arc<dyn Endpoint>, SettingError>;
+
+/// A server with a user, as configured. Opening it costs one login.
+#[async_trait]
+pub trait Endpoint: Send + Sync + fmt::Debug {
+    /// `scheme://host:port` for logs and reports; never user info.
+    fn address(&self) -> &str;
+
+    /// How many logins at once are polite when the settings do not say.
+    fn default_connections(&self) -> usize;
+
+    /// How many transfers one login carries at once (see [`Session::fork`]).
+    fn transfers_per_connection(&self) -> usize {
+        1
+    }
+
+    /// Logs in. One call is one login: no retries inside, and a refused credential comes back
+    /// as [`Class::Auth`] after exactly one attempt. Bounded in time by the driver's own limits.
+    async fn open(&self) -> Result<Box<dyn Session>, SourceError>;
+}
+
+/// One login, or one of several users of the same login (see [`Session::fork`]).
+///
+/// After any error that is not [`SourceError::keeps_session`], the session is in an unknown
+/// state and must be dropped. Dropping never blocks.
+#[async_trait]
+pub trait Session: Send {
+    /// Another session on the same login, when the protocol carries several transfers at once
+    /// over one login (SFTP) and the login has room for one more; `None` otherwise.
+    fn fork(&self) -> Option<Box<dyn Session>>;
+
+    /// Lists one directory, not what is below it, calling `visit` for each entry in the server's order
+    /// (never for `.` and `..`). `Ok` means the server said that the listing was complete.
+    /// On `Err` some entries may have been visited already.
+    async fn list(&mut self, dir: &RemotePath, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), SourceError>;
+
+    /// The file at `path` as it is now, as exactly as the protocol can tell;
+    /// `None` when there is no file (any more).
+    async fn stat(&mut self, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError>;
+
+    /// Starts to read `file` at byte `offset`. Only one download of a session at a time.
+    /// `file.size`, when known, tells how far it is worth asking for bytes.
+    async fn read<'a>(&'a mut self, file: &RemoteFile, offset: u64) -> Result<Box<dyn Download + 'a>, SourceError>;
+
+    /// Removes a file. `Ok` when it is gone, also when it was gone before.
+    async fn remove(&mut self, path: &RemotePath) -> Result<(), SourceError>;
+
+    /// Moves a file, creating the target's directory if need be; never replaces an existing file knowingly.
+    async fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), SourceError>;
+
+    /// Says good-bye. Errors are of no interest to anyone.
+    async fn close(self: Box<Self>);
+}
+
+/// The bytes of one file, in order, without gaps.
+#[async_trait]
+pub trait Download: Send {
+    /// The next bytes (never empty), or `None` once the server itself has said that the file is
+    /// complete (FTP: the closing reply; SFTP: end of file). A connection that merely ends is an error.
+    /// Each call is bounded by the source's stall timeout.
+    async fn next(&mut self) -> Result<Option<Bytes>, SourceError>;
+}
+
+/// What a directory holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// A regular file.
+    File(RemoteFile),
+    /// A directory.
+    Directory(RemotePath),
+    /// A symbolic link; not followed.
+    Symlink(RemotePath),
+    /// A device, pipe, socket.
+    Special(RemotePath),
+    /// A file whose name cannot be asked for again, with the reason (a CR or LF over FTP, a slash).
+    Unreachable(RemotePath, &'static str),
+    /// A line that nobody can parse, as text safe for a log, cut to 200 characters.
+    Unparsed(String),
+}
+
+/// What was being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Op {
+    Connect,
+    Login,
+    List,
+    Stat,
+    Read,
+    Remove,
+    Rename,
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Op::Connect => "connecting",
+            Op::Login => "logging in",
+            Op::List => "listing",
+            Op::Stat => "describing",
+            Op::Read => "reading",
+            Op::Remove => "removing",
+            Op::Rename => "renaming",
+        })
+    }
+}
+
+/// Something that went wrong with a source: what we were doing, to what, why.
+#[derive(Debug)]
+pub struct SourceError {
+    op: Op,
+    address: String,
+    path: Option<RemotePath>,
+    class: Class,
+    transient: bool,
+    keeps_session: bool,
+    retry_after: Option<Duration>,
+    cause: BoxError,
+}
+
+impl SourceError {
+    /// An error of `class` in doing `op`. Transient if its class usually is
+    /// (busy, connect, stalled, truncated); the session is not usable afterwards.
+    pub fn new(op: Op, address: &str, class: Class, cause: impl Into<BoxError>) -> Self {
+        let transient = matches!(class, Class::Busy | Class::Connect | Class::Dns | Class::Stalled | Class::Truncated);
+        Self { op, address: address.to_owned(), path: None, class, transient, keeps_session: false, retry_after: None, cause: cause.into() }
+    }
+
+    /// The path that it was about.
+    #[must_use]
+    pub fn at(mut self, path: &RemotePath) -> Self {
+        self.path = Some(path.clone());
+        self
+    }
+
+    /// Overrides whether trying again may help.
+    #[must_use]
+    pub fn transient(mut self, transient: bool) -> Self {
+        self.transient = transient;
+        self
+    }
+
+    /// Marks an error (a missing file, a refused right) after which the session goes on well.
+    #[must_use]
+    pub fn session_survives(mut self) -> Self {
+        self.keeps_session = true;
+        self
+    }
+
+    /// Whether the session may be used again.
+    pub fn keeps_session(&self) -> bool {
+        self.keeps_session
+    }
+
+    /// What was being done.
+    pub fn op(&self) -> Op {
+        self.op
+    }
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.path {
+            Some(path) => write!(f, "{} `{path}` on {}", self.op, self.address),
+            None => write!(f, "{} to {}", self.op, self.address),
+        }
+    }
+}
+
+impl std::error::Error for SourceError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.cause.as_ref())
+    }
+}
+
+impl Failure for SourceError {
+    fn class(&self) -> Class {
+        self.class
+    }
+    fn is_transient(&self) -> bool {
+        self.transient
+    }
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}

@@ -1,0 +1,120 @@
+//! The bytes of one file, up to the server's closing reply.
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use suppaftp::FtpError;
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+
+use super::client::{Client, Transfer};
+use super::fault::{Reply, Scene};
+use crate::failure::Class;
+use crate::model::RemoteFile;
+use crate::source::contract::{Download, Op, SourceError};
+
+/// The most bytes of one chunk.
+const CHUNK: usize = 256 * 1024;
+/// A chunk of this size is not held back to be filled further.
+const ENOUGH: usize = 64 * 1024;
+
+/// A transfer that runs. Dropped before its end, it leaves the client out of step: nobody waits
+/// for the rest of a large file only to keep a connection.
+pub struct Reading<'a> {
+    client: &'a mut Client,
+    transfer: Option<Box<Transfer>>,
+    buffer: BytesMut,
+    file: RemoteFile,
+    /// Where in the file the next byte stands.
+    position: u64,
+    /// How many bytes to drop first, when the server cannot begin in the middle.
+    skip: u64,
+    /// Whether the data ended without TLS saying so.
+    cut: bool,
+}
+
+impl<'a> Reading<'a> {
+    /// `transfer` begins at byte `position` of `file`; its first `skip` bytes are not wanted.
+    pub fn new(client: &'a mut Client, transfer: Box<Transfer>, file: RemoteFile, position: u64, skip: u64) -> Self {
+        Self { client, transfer: Some(transfer), buffer: BytesMut::new(), file, position, skip, cut: false }
+    }
+
+    /// Bytes as they come, as many as there are up to a chunk; 0 at the end.
+    async fn fill(&mut self) -> Result<usize, SourceError> {
+        let Some(transfer) = &mut self.transfer else { return Ok(0) };
+        let account = self.client.account.clone();
+        let scene = Scene { op: Op::Read, address: &account.address, path: Some(&self.file.path) };
+        if self.buffer.capacity() < ENOUGH {
+            self.buffer = BytesMut::with_capacity(CHUNK);
+        }
+        let at = self.position;
+        match timeout(account.limits.stall, transfer.read_buf(&mut self.buffer)).await {
+            Err(_) => return Err(scene.fault(Class::Stalled, format!("no byte for {:?}, after {at} bytes", account.limits.stall))),
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof && self.client.is_encrypted() => self.cut = true,
+            Ok(Err(error)) => return Err(scene.fault(Class::Truncated, format!("the data connection broke after {at} bytes: {error}"))),
+            Ok(Ok(_)) => {}
+        }
+        // Encrypted data comes in pieces of 16 KiB: take along what is there already.
+        while !self.buffer.is_empty() && self.buffer.len() < ENOUGH {
+            match transfer.read_buf(&mut self.buffer).now_or_never() {
+                Some(Ok(more)) if more > 0 => {}
+                // An end or an error shows itself again at the next call.
+                _ => break,
+            }
+        }
+        Ok(self.buffer.len())
+    }
+
+    /// Asks the server whether that was all.
+    async fn finish(&mut self) -> Result<(), SourceError> {
+        let Some(transfer) = self.transfer.take() else { return Ok(()) };
+        let account = self.client.account.clone();
+        let scene = Scene { op: Op::Read, address: &account.address, path: Some(&self.file.path) };
+        let whole = self.file.size == Some(self.position);
+        let at = self.position;
+        match self.client.closing(*transfer).await {
+            Some(Ok(())) => {
+                self.client.back_in_step();
+                // Without TLS's own end and without a size, anybody on the way may have cut the data.
+                if self.cut && self.file.size.is_none() {
+                    return Err(scene.fault(Class::Truncated, format!("the encrypted data ended after {at} bytes without a sign that it was whole")));
+                }
+                Ok(())
+            }
+            Some(Err(FtpError::UnexpectedResponse(response))) => Err(unfinished(scene, &Reply::of(response), at)),
+            None | Some(Err(_)) if whole => {
+                tracing::warn!(server = %account.address, path = %self.file.path, bytes = at, "All bytes came, the closing reply did not.");
+                Ok(())
+            }
+            None => Err(scene.fault(Class::Stalled, format!("no closing reply after {at} bytes"))),
+            Some(Err(error)) => Err(scene.fault(Class::Truncated, format!("the connection ended after {at} bytes: {}", crate::model::chain(&error)))),
+        }
+    }
+}
+
+fn unfinished(scene: Scene<'_>, reply: &Reply, at: u64) -> SourceError {
+    match reply.code {
+        521 | 522 | 533..=536 => scene.refused(reply),
+        _ => scene.fault(Class::Truncated, format!("after {at} bytes: {}", reply.text())),
+    }
+}
+
+#[async_trait]
+impl Download for Reading<'_> {
+    async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
+        loop {
+            if self.fill().await? == 0 {
+                self.finish().await?;
+                return Ok(None);
+            }
+            let mut bytes = self.buffer.split().freeze();
+            let dropped = self.skip.min(bytes.len() as u64);
+            self.skip -= dropped;
+            self.position += bytes.len() as u64;
+            bytes = bytes.slice(usize::try_from(dropped).expect("it is at most the length of a chunk")..);
+            if !bytes.is_empty() {
+                return Ok(Some(bytes));
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The protocol's row: its URLs, its settings, its endpoint.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::client::{Account, Client, Limits, Security};
+use super::session::FtpSession;
+use super::tls::{self, MaxVersion, Tls, Trust};
+use crate::model::Secret;
+use crate::settings::{Key, Kind, Section, SettingError, SourceUrl};
+use crate::source::contract::{Driver, Endpoint, Session, SourceError};
+
+const CONNECT: Duration = Duration::from_secs(15);
+const COMMAND: Duration = Duration::from_secs(30);
+const STALL: Duration = Duration::from_secs(60);
+const FINISH: Duration = Duration::from_secs(10);
+
+/// FTP, in clear text or encrypted.
+pub const DRIVER: Driver = Driver { schemes: &["ftp", "ftps", "ftpes"], keys: KEYS, configure };
+
+const KEYS: &[Key] = &[
+    Key { name: "user", kind: Kind::Text, doc: "User to log in as; `anonymous` if neither this nor the URL names one." },
+    Key { name: "password", kind: Kind::Secret, doc: "Password of the user." },
+    Key {
+        name: "tls",
+        kind: Kind::OneOf(&["none", "explicit", "implicit"]),
+        doc: "Encryption of an `ftp://` source: `explicit` begins with AUTH TLS, `implicit` encrypts from the first byte; default none.",
+    },
+    Key { name: "tls_ca_file", kind: Kind::Text, doc: "PEM file of the authorities to trust instead of this machine's." },
+    Key { name: "tls_pin", kind: Kind::Text, doc: "Fingerprint (`SHA256:…`) of the one certificate to trust, whoever signed it." },
+    Key { name: "tls_max_version", kind: Kind::OneOf(&["1.2", "1.3"]), doc: "Highest TLS version to offer; default 1.3." },
+    Key { name: "stall_timeout", kind: Kind::Duration, doc: "How long the server may send nothing during a transfer; default 60s." },
+    Key { name: "connect_timeout", kind: Kind::Duration, doc: "How long a connection may take to open; default 15s." },
+];
+
+fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, SettingError> {
+    let security = security(section, url)?;
+    let (user, password) = credentials(section, url)?;
+    let default_port = if matches!(security, Security::Implicit(_)) { 990 } else { 21 };
+    let port = url.port.unwrap_or(default_port);
+    if url.host.is_empty() {
+        return Err(section.error("url", "names no host"));
+    }
+    let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
+    let limits = Limits {
+        connect: patience(section, "connect_timeout", CONNECT)?,
+        command: COMMAND,
+        stall: patience(section, "stall_timeout", STALL)?,
+        finish: FINISH,
+    };
+    let account = Account {
+        address: format!("{}://{host}:{port}", url.scheme),
+        host: url.host.clone(),
+        port,
+        user,
+        password,
+        security,
+        limits,
+        wants_pasv: AtomicBool::new(false),
+    };
+    Ok(Arc::new(FtpEndpoint { account: Arc::new(account) }))
+}
+
+fn patience(section: &Section, key: &str, default: Duration) -> Result<Duration, SettingError> {
+    match section.duration(key)? {
+        Some(Duration::ZERO) => Err(section.error(key, "is zero; allowed is a duration above it")),
+        found => Ok(found.unwrap_or(default)),
+    }
+}
+
+fn credentials(section: &Section, url: &SourceUrl) -> Result<(String, Secret), SettingError> {
+    let user = match (section.text("user")?, &url.user) {
+        (Some(_), Some(_)) => return Err(section.error("user", "is named here and in `url`; allowed is one of them")),
+        (user, named) => user.or_else(|| named.clone()),
+    };
+    let password = match (section.secret("password")?, &url.password) {
+        (Some(_), Some(_)) => return Err(section.error("password", "is given here and in `url`; allowed is one of them")),
+        (password, given) => password.or_else(|| given.clone()),
+    };
+    for (key, text) in [("user", user.as_deref()), ("password", password.as_ref().map(Secret::reveal))] {
+        if text.is_some_and(|text| text.contains(['\r', '\n', '\0'])) {
+            return Err(section.error(key, "holds a line break or a NUL, which FTP cannot carry"));
+        }
+    }
+    match (user, password) {
+        (Some(user), Some(password)) => Ok((user, password)),
+        (None, Some(password)) => Ok(("anonymous".into(), password)),
+        // By custom, an anonymous guest leaves an address.
+        (None, None) => Ok(("anonymous".into(), Secret::new("blobferry@example.invalid"))),
+        (Some(user), None) if user == "anonymous" || user == "ftp" => Ok((user, Secret::new("blobferry@example.invalid"))),
+        (Some(_), None) => Err(section.error("password", "is missing; a user that is not `anonymous` needs one")),
+    }
+}
+
+fn security(section: &Section, url: &SourceUrl) -> Result<Security, SettingError> {
+    let tls = tls(section)?;
+    let chosen = section.one_of("tls")?;
+    let mode = match (url.scheme.as_str(), chosen) {
+        ("ftps", None | Some("implicit")) => "implicit",
+        ("ftpes", None | Some("explicit")) => "explicit",
+        ("ftp", chosen) => chosen.unwrap_or("none"),
+        (scheme, _) => return Err(section.error("tls", format!("contradicts `{scheme}://`; leave it out or write `ftp://`"))),
+    };
+    match mode {
+        "implicit" => Ok(Security::Implicit(tls)),
+        "explicit" => Ok(Security::Explicit(tls)),
+        _ => match ["tls_ca_file", "tls_pin", "tls_max_version"].into_iter().find(|key| section.has(key)) {
+            // Who names an authority believes that the connection is encrypted.
+            Some(key) => Err(section.error(key, "is of no use without encryption; write `ftpes://` or set `tls`")),
+            None => Ok(Security::Clear),
+        },
+    }
+}
+
+fn tls(section: &Section) -> Result<Tls, SettingError> {
+    let trust = match (section.text("tls_ca_file")?, section.text("tls_pin")?) {
+        (Some(_), Some(_)) => return Err(section.error("tls_pin", "and `tls_ca_file` exclude each other")),
+        (Some(file), None) => {
+            let pem = std::fs::read(&file).map_err(|error| section.error("tls_ca_file", format!("names a file that cannot be read: {error}")))?;
+            tls::authorities(&pem).map_err(|why| section.error("tls_ca_file", why))?
+        }
+        (None, Some(pin)) => {
+            tls::pin(&pin).ok_or_else(|| section.error("tls_pin", "is no fingerprint; allowed is `SHA256:` and 64 hex digits or base64"))?
+        }
+        (None, None) => Trust::Platform,
+    };
+    let max_version = match section.one_of("tls_max_version")? {
+        Some("1.2") => MaxVersion::V1_2,
+        _ => MaxVersion::V1_3,
+    };
+    Ok(Tls { trust, max_version })
+}
+
+/// A server with a user.
+#[derive(Debug)]
+pub(super) struct FtpEndpoint {
+    pub(super) account: Arc<Account>,
+}
+
+#[async_trait]
+impl Endpoint for FtpEndpoint {
+    fn address(&self) -> &str {
+        &self.account.address
+    }
+
+    fn default_connections(&self) -> usize {
+        // More of them exhaust the passive ports of small servers, and were no faster.
+        4
+    }
+
+    async fn open(&self) -> Result<Box<dyn Session>, SourceError> {
+        let client = Client::open(self.account.clone()).await?;
+        Ok(Box::new(FtpSession::new(client)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::settings::{Entry, Value};
+
+    fn configured(url: &str, settings: &[(&str, &str)]) -> Result<Arc<dyn Endpoint>, SettingError> {
+        let entry = |text: &str| Entry { value: Value::Text(text.into()), line: Some(1), variable: None };
+        let entries: BTreeMap<_, _> = settings.iter().map(|(key, text)| ((*key).to_owned(), entry(text))).collect();
+        let mut keys = KEYS.to_vec();
+        keys.push(Key { name: "url", kind: Kind::Text, doc: "" });
+        configure(&Section::new("ingest.toml", "source.acme", 1, entries, keys)?, &SourceUrl::parse(url).unwrap())
+    }
+
+    fn check(url: &str, settings: &[(&str, &str)], shown: &str) {
+        match configured(url, settings) {
+            Ok(endpoint) => assert_eq!(endpoint.address(), shown, "{endpoint:?}"),
+            Err(error) => assert_eq!(error.to_string(), shown),
+        }
+    }
+
+    #[test]
+    fn each_scheme_has_its_port() {
+        check("ftp://h", &[], "ftp://h:21");
+        check("ftps://h", &[], "ftps://h:990");
+        check("ftpes://h", &[], "ftpes://h:21");
+        check("ftp://[::1]:2121/x", &[], "ftp://[::1]:2121");
+        check("ftp://h", &[("tls", "implicit")], "ftp://h:990");
+        check("ftp://h", &[("tls", "explicit"), ("tls_max_version", "1.2"), ("stall_timeout", "5s")], "ftp://h:21");
+    }
+
+    #[test]
+    fn secrets_stay_secret() {
+        let endpoint = configured("ftp://u:canary@h", &[]).unwrap();
+        assert!(!format!("{endpoint:?}").contains("canary"));
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other() {
+        check("ftps://h", &[("tls", "none")], "ingest.toml:1: `source.acme.tls` contradicts `ftps://`; leave it out or write `ftp://`");
+        check(
+            "ftp://h",
+            &[("tls_pin", "SHA256:x")],
+            "ingest.toml:1: `source.acme.tls_pin` is no fingerprint; allowed is `SHA256:` and 64 hex digits or base64",
+        );
+        let pin = format!("SHA256:{}", "0".repeat(64));
+        check("ftp://h", &[("tls_pin", &pin)], "ingest.toml:1: `source.acme.tls_pin` is of no use without encryption; write `ftpes://` or set `tls`");
+        check("ftp://u@h", &[], "ingest.toml:1: `source.acme.password` is missing; a user that is not `anonymous` needs one");
+        check("ftp://u:p@h", &[("password", "x")], "ingest.toml:1: `source.acme.password` is given here and in `url`; allowed is one of them");
+        check("ftp://u%0D%0AX:p@h", &[], "ingest.toml:1: `source.acme.user` holds a line break or a NUL, which FTP cannot carry");
+        check("ftp://h", &[("stall_timeout", "0s")], "ingest.toml:1: `source.acme.stall_timeout` is zero; allowed is a duration above it");
+    }
+}

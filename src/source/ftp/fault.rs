@@ -1,0 +1,185 @@
+//! What a server's refusal or a broken connection means: the only place that knows the library's errors.
+
+use std::io;
+
+use suppaftp::FtpError;
+
+use crate::failure::Class;
+use crate::model::{RemotePath, printable};
+use crate::source::contract::{Op, SourceError};
+
+/// The most characters of a server's reply that go into a message.
+const REPLY_CHARS: usize = 300;
+
+/// One reply of a server, with every line it had.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The three digits that ended it.
+    pub code: u32,
+    /// All its lines as they came.
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// A reply as the library hands it over: its own table of codes has gaps, so they are read again.
+    pub fn of(response: suppaftp::types::Response) -> Self {
+        let body = response.body;
+        let last = body.split(|b| *b == b'\n').rev().find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+        let code = last.get(..3).and_then(super::when::number).unwrap_or(0);
+        Self { code, body }
+    }
+
+    /// The text on one safe line.
+    pub fn text(&self) -> String {
+        let lines = self.body.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+        let text = lines.map(printable).collect::<Vec<_>>().join(" / ");
+        text.chars().take(REPLY_CHARS).collect()
+    }
+
+    /// Whether the text holds one of these words, whatever the case.
+    pub fn says(&self, words: &[&str]) -> bool {
+        let text = String::from_utf8_lossy(&self.body).to_lowercase();
+        words.iter().any(|word| text.contains(word))
+    }
+
+    /// A 550 that is about rights, not about a missing file.
+    pub fn denies(&self) -> bool {
+        self.says(&["permission", "denied", "not permitted", "not allowed", "forbidden", "unauthor", "privilege", "prohibited", "access is"])
+    }
+
+    /// A 550 that says in words that there is no such file.
+    pub fn says_missing(&self) -> bool {
+        self.says(&["no such", "not found", "not exist", "cannot find", "can't find", "unknown file", "does not exist"])
+    }
+
+    /// The server has no such command, or not with this argument.
+    pub fn not_understood(&self) -> bool {
+        matches!(self.code, 500..=504) && !self.dying()
+    }
+
+    /// vsftpd's last words before it ends the connection.
+    fn dying(&self) -> bool {
+        self.says(&["oops"])
+    }
+}
+
+/// vsftpd dies like this when it finds no port to listen on.
+const FEW_PORTS: &str = "the server may have run out of passive ports: lower `connections`, or ask its owner for a wider passive port range";
+
+/// Where a fault happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene<'a> {
+    /// What was being done.
+    pub op: Op,
+    /// With which server.
+    pub address: &'a str,
+    /// To what, if it was about one path.
+    pub path: Option<&'a RemotePath>,
+}
+
+impl Scene<'_> {
+    /// An error of this class here.
+    pub fn fault(self, class: Class, cause: impl Into<String>) -> SourceError {
+        let error = SourceError::new(self.op, self.address, class, cause.into());
+        match self.path {
+            Some(path) => error.at(path),
+            None => error,
+        }
+    }
+
+    /// A reply other than the ones that were waited for.
+    pub fn refused(self, reply: &Reply) -> SourceError {
+        let text = reply.text();
+        match reply.code {
+            421 if reply.says(&["timeout", "timed out", "idle", "inactiv"]) => {
+                self.fault(Class::Connect, format!("the server closed an idle session: {text}"))
+            }
+            421 | 120 => self.fault(Class::Busy, text),
+            // vsftpd dies after the password when the user's folder does not suit it: waiting mends nothing.
+            _ if reply.dying() && reply.says(&["refusing to run", "cannot change directory", "cannot locate user"]) => {
+                self.fault(Class::Permission, text)
+            }
+            _ if reply.dying() && self.op == Op::Login => self.fault(Class::Busy, text),
+            _ if reply.dying() => self.fault(Class::Busy, format!("{text}; {FEW_PORTS}")),
+            425 => self.fault(Class::Busy, format!("{text}; {FEW_PORTS}")),
+            426 => self.fault(Class::Truncated, text),
+            450..=452 | 552 => self.fault(Class::Busy, text).transient(true).session_survives(),
+            430 | 530 | 532 | 332
+                if self.op == Op::Login && reply.says(&["too many", "maximum number", "limit", "try again later", "busy", "overload"]) =>
+            {
+                self.fault(Class::Busy, text)
+            }
+            430 | 530 | 532 | 332 => self.fault(Class::Auth, text),
+            521 | 522 | 533..=536 => {
+                self.fault(Class::Tls, format!("{text}; the server's rules on TLS refuse this: see `tls` and `tls_max_version`"))
+            }
+            550 if reply.denies() => self.fault(Class::Permission, text).session_survives(),
+            550 => self.fault(Class::NotFound, text).session_survives(),
+            553 => self.fault(Class::Permission, text).session_survives(),
+            400..=499 => self.fault(Class::Busy, text),
+            500..=599 => self.fault(Class::Protocol, text).session_survives(),
+            // A reply that answers an earlier question: nothing on this connection can be trusted any more.
+            _ => self.fault(Class::Protocol, format!("the replies are out of step: {text}")).transient(true),
+        }
+    }
+
+    /// An error of the library: the connection is of no use any more.
+    pub fn broken(self, error: FtpError) -> SourceError {
+        match error {
+            FtpError::UnexpectedResponse(response) => self.refused(&Reply::of(response)),
+            FtpError::ConnectionError(error) => self.lost(&error),
+            FtpError::SecureError(text) => self.fault(Class::Tls, printable(text.as_bytes())),
+            FtpError::BadResponse => self.fault(Class::Protocol, "the server sent a reply that the protocol does not know"),
+            error => self.fault(Class::Protocol, printable(error.to_string().as_bytes())),
+        }
+    }
+
+    /// The connection broke, or was never made.
+    pub fn lost(self, error: &io::Error) -> SourceError {
+        let text = printable(error.to_string().as_bytes());
+        match error.get_ref() {
+            Some(inner) if inner.is::<suppaftp::ReplyTooLarge>() => return self.fault(Class::Protocol, text),
+            // vsftpd writes its last words in clear text on the encrypted connection.
+            Some(inner) if matches!(inner.downcast_ref(), Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))) => {
+                let why = if self.op == Op::Login { "its own log says why" } else { FEW_PORTS };
+                return self.fault(Class::Busy, format!("the server broke off with clear text on an encrypted connection; {why}"));
+            }
+            _ => {}
+        }
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => self.fault(Class::Connect, "the server closed the connection"),
+            _ => self.fault(Class::Connect, text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Failure;
+
+    fn check(op: Op, body: &str, class: Class, transient: bool, survives: bool) {
+        let code = super::super::when::number(&body.as_bytes()[..3]).unwrap();
+        let scene = Scene { op, address: "ftp://x:21", path: None };
+        let error = scene.refused(&Reply { code, body: body.as_bytes().to_vec() });
+        assert_eq!((error.class(), error.is_transient(), error.keeps_session()), (class, transient, survives), "{body}");
+    }
+
+    #[test]
+    fn refusals_mean_what_people_meant() {
+        check(Op::Login, "530 Login incorrect.", Class::Auth, false, false);
+        check(Op::Login, "530 Sorry, the maximum number of clients (2) for this user are already connected.", Class::Busy, true, false);
+        check(Op::Login, "421 Too many connections", Class::Busy, true, false);
+        check(Op::Stat, "421 Timeout.", Class::Connect, true, false);
+        check(Op::Read, "550 Failed to open file: Permission denied", Class::Permission, false, true);
+        check(Op::Read, "550 No such file", Class::NotFound, false, true);
+        check(Op::Read, "450 File busy", Class::Busy, true, true);
+        check(Op::Read, "552 Quota", Class::Busy, true, true);
+        check(Op::Read, "426 Aborted", Class::Truncated, true, false);
+        check(Op::Read, "425 Failed to establish connection.", Class::Busy, true, false);
+        check(Op::Read, "500 OOPS: vsf_sysutil_bind", Class::Busy, true, false);
+        check(Op::Read, "522 SSL connection failed; session reuse required", Class::Tls, false, false);
+        check(Op::Read, "502 no", Class::Protocol, false, true);
+        check(Op::Stat, "226 Transfer complete", Class::Protocol, true, false);
+    }
+}

@@ -1,0 +1,263 @@
+//! A listing on its way: bytes to lines to entries, with nothing held but one line.
+
+use bytes::BytesMut;
+use time::OffsetDateTime;
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+
+use super::client::{Client, Transfer};
+use super::fault::{Reply, Scene};
+use super::listing::{self, Line, list_line};
+use super::mlsd;
+use crate::failure::Class;
+use crate::model::{RemotePath, chain};
+use crate::source::contract::{Listed, SourceError};
+
+/// The longest line that is believed to be one.
+const LINE_LIMIT: usize = 64 * 1024;
+
+/// How the lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Facts.
+    Mlsd,
+    /// As people read them.
+    List,
+}
+
+/// Reads a listing of `dir` to the server's closing reply; how many lines there were.
+pub async fn read(
+    client: &mut Client,
+    mut data: Transfer,
+    scene: Scene<'_>,
+    dir: &RemotePath,
+    dialect: Dialect,
+    visit: &mut (dyn FnMut(Listed) + Send),
+) -> Result<u64, SourceError> {
+    let mut splitter = Splitter::new(dir, dialect, OffsetDateTime::now_utc());
+    let stall = client.account.limits.stall;
+    let mut buffer = BytesMut::with_capacity(LINE_LIMIT);
+    loop {
+        match timeout(stall, data.read_buf(&mut buffer)).await {
+            Err(_) => return Err(scene.fault(Class::Stalled, format!("no line for {stall:?}"))),
+            Ok(Ok(0)) => break,
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof && client.is_encrypted() => break,
+            Ok(Err(error)) => return Err(scene.fault(Class::Truncated, format!("the data connection broke: {error}"))),
+            Ok(Ok(_)) => splitter.take(&mut buffer, visit),
+        }
+    }
+    splitter.end(&buffer, visit);
+    match client.closing_of_listing(data).await {
+        Some(Ok(words)) => {
+            client.back_in_step();
+            if let Some(words) = words.filter(|words| words.says(&["truncated"])) {
+                // There is more in the folder than was listed, and nobody can say what.
+                visit(Listed::Unparsed(listing::sample(words.text().as_bytes())));
+            }
+        }
+        Some(Err(suppaftp::FtpError::UnexpectedResponse(response))) => return Err(scene.fault(Class::Truncated, Reply::of(response).text())),
+        Some(Err(error)) => return Err(scene.fault(Class::Truncated, chain(&error))),
+        None => return Err(scene.fault(Class::Stalled, "no closing reply to the listing")),
+    }
+    Ok(splitter.lines)
+}
+
+/// How this server ends its lines.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Unknown,
+    CrLf,
+    Lf,
+}
+
+/// Cuts lines; where lines end in CR LF, a bare LF is part of a name.
+struct Splitter<'a> {
+    dir: &'a RemotePath,
+    dialect: Dialect,
+    now: OffsetDateTime,
+    ending: Ending,
+    /// A line that ended in a bare LF, as long as we do not know whether it was one.
+    torn: Option<Vec<u8>>,
+    /// Whether we are within a line that was too long.
+    flooded: bool,
+    lines: u64,
+}
+
+impl<'a> Splitter<'a> {
+    fn new(dir: &'a RemotePath, dialect: Dialect, now: OffsetDateTime) -> Self {
+        Self { dir, dialect, now, ending: Ending::Unknown, torn: None, flooded: false, lines: 0 }
+    }
+
+    fn take(&mut self, buffer: &mut BytesMut, visit: &mut (dyn FnMut(Listed) + Send)) {
+        while let Some(end) = buffer.iter().position(|b| *b == b'\n') {
+            let line = buffer.split_to(end + 1);
+            self.line(&line[..end], visit);
+        }
+        if buffer.len() >= LINE_LIMIT {
+            if !self.flooded {
+                self.lines += 1;
+                visit(Listed::Unparsed(listing::sample(buffer)));
+            }
+            self.flooded = true;
+            buffer.clear();
+        }
+    }
+
+    fn line(&mut self, line: &[u8], visit: &mut (dyn FnMut(Listed) + Send)) {
+        if std::mem::take(&mut self.flooded) {
+            return;
+        }
+        let (line, ended) = match line.strip_suffix(b"\r") {
+            Some(line) => (line, Ending::CrLf),
+            None => (line, Ending::Lf),
+        };
+        match (self.ending, ended, self.torn.take()) {
+            (Ending::Lf, _, _) => self.visit(line, visit),
+            (_, Ending::CrLf, torn) => {
+                self.ending = Ending::CrLf;
+                match torn {
+                    Some(head) => self.name_with_line_feed(&[&head, line].join(&b'\n'), visit),
+                    None => self.visit(line, visit),
+                }
+            }
+            (Ending::Unknown, _, Some(first)) => {
+                self.ending = Ending::Lf;
+                self.visit(&first, visit);
+                self.visit(line, visit);
+            }
+            (_, _, None) => self.torn = Some(line.to_vec()),
+            // Another line feed in the same name; the beginning is enough to report it.
+            (Ending::CrLf, _, Some(mut head)) => {
+                if head.len() + line.len() < LINE_LIMIT {
+                    head.push(b'\n');
+                    head.extend_from_slice(line);
+                }
+                self.torn = Some(head);
+            }
+        }
+    }
+
+    fn end(&mut self, rest: &[u8], visit: &mut (dyn FnMut(Listed) + Send)) {
+        match self.torn.take() {
+            Some(head) if self.ending == Ending::CrLf => self.name_with_line_feed(&head, visit),
+            Some(head) => self.visit(&head, visit),
+            None => {}
+        }
+        if !rest.is_empty() && !self.flooded {
+            self.visit(rest.strip_suffix(b"\r").unwrap_or(rest), visit);
+        }
+    }
+
+    fn parse(&self, line: &[u8]) -> Line {
+        match self.dialect {
+            Dialect::Mlsd => mlsd::line(line),
+            Dialect::List => list_line(line, self.now),
+        }
+    }
+
+    fn visit(&mut self, line: &[u8], visit: &mut (dyn FnMut(Listed) + Send)) {
+        self.lines += 1;
+        if let Some(listed) = listing::listed(self.dir, line, self.parse(line)) {
+            visit(listed);
+        }
+    }
+
+    fn name_with_line_feed(&mut self, line: &[u8], visit: &mut (dyn FnMut(Listed) + Send)) {
+        self.lines += 1;
+        // What kind it is matters less than that it cannot be asked for.
+        visit(match self.parse(line) {
+            Line::Entry(entry) => Listed::Unreachable(self.dir.join(&entry.name), "the name holds a line feed, which no FTP command can carry"),
+            _ => Listed::Unparsed(listing::sample(line)),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use time::macros::datetime;
+
+    fn split(bytes: &[u8], step: usize, dialect: Dialect) -> Vec<Listed> {
+        let dir = RemotePath::from("/d");
+        let mut listed = Vec::new();
+        let mut splitter = Splitter::new(&dir, dialect, datetime!(2026-11-23 2:00 UTC));
+        let mut buffer = BytesMut::new();
+        for piece in bytes.chunks(step.max(1)) {
+            buffer.extend_from_slice(piece);
+            splitter.take(&mut buffer, &mut |entry| listed.push(entry));
+        }
+        splitter.end(&buffer, &mut |entry| listed.push(entry));
+        listed
+    }
+
+    fn names(bytes: &[u8]) -> Vec<String> {
+        let show = |listed: &Listed| match listed {
+            Listed::File(file) => format!("{}", file.path),
+            Listed::Unreachable(path, _) => format!("unreachable {path}"),
+            Listed::Unparsed(text) => format!("unparsed {text}"),
+            other => format!("{other:?}"),
+        };
+        let whole: Vec<String> = split(bytes, bytes.len(), Dialect::Mlsd).iter().map(show).collect();
+        let bytewise: Vec<String> = split(bytes, 1, Dialect::Mlsd).iter().map(show).collect();
+        assert_eq!(whole, bytewise);
+        whole
+    }
+
+    #[test]
+    fn a_line_feed_in_a_name_is_no_second_file() {
+        let listing = b"type=file;size=1; a\r\ntype=file;size=1; nl\ntype=file;size=9; x\r\ntype=file;size=1; b\r\n";
+        assert_eq!(names(listing), ["/d/a", "unreachable /d/nl\\x0Atype=file;size=9; x", "/d/b"]);
+        assert_eq!(names(b"type=file; a\r\ntype=file; nl\n\nx\r\ntype=file; b\r\n"), ["/d/a", "unreachable /d/nl\\x0A\\x0Ax", "/d/b"]);
+        assert_eq!(names(b"type=file; a\r\ntype=file; z\n"), ["/d/a", "unreachable /d/z"]);
+    }
+
+    #[test]
+    fn a_carriage_return_in_a_name_is_told() {
+        assert_eq!(names(b"type=file; a\rb\r\ntype=file; c\r\r\n"), ["unreachable /d/a\\x0Db", "unreachable /d/c\\x0D"]);
+    }
+
+    #[test]
+    fn a_server_that_ends_lines_in_line_feeds_alone() {
+        assert_eq!(names(b"type=file; a\ntype=file; b\ntype=file; c"), ["/d/a", "/d/b", "/d/c"]);
+        assert_eq!(names(b"type=file; only\n"), ["/d/only"]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_one_bad_line() {
+        let listing = [b"type=file; a\r\n".as_slice(), &vec![b'x'; 300_000], b"\r\ntype=file; b\r\n"].concat();
+        let found = split(&listing, 4096, Dialect::Mlsd);
+        assert_eq!(found.len(), 3);
+        assert!(matches!(&found[1], Listed::Unparsed(text) if text.len() == 200));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_break_the_parser(bytes in proptest::collection::vec(any::<u8>(), 0..600), step in 1usize..50) {
+            split(&bytes, step, Dialect::Mlsd);
+            split(&bytes, step, Dialect::List);
+        }
+
+        #[test]
+        fn no_line_of_the_right_letters_breaks_the_parser(line in "[-dlbcp][-rwxst]{9}[+. ]{1,2}[0-9a-zA-Z:. +,-]{0,60}", dos in "[0-9/-]{8,10} +[0-9:]{3,8}[APMapm]{0,2} +(<DIR>)?[0-9 a-z]{0,20}") {
+            split(line.as_bytes(), 7, Dialect::List);
+            split(dos.as_bytes(), 7, Dialect::List);
+        }
+
+        #[test]
+        fn every_name_comes_back_as_it_was(name in proptest::collection::vec(any::<u8>(), 1..80)) {
+            prop_assume!(!name.iter().any(|b| matches!(b, b'\r' | b'\n' | b'/' | 0)) && name != b"." && name != b"..");
+            for (head, dialect) in [
+                ("type=file;size=3;modify=20261120101112; ", Dialect::Mlsd),
+                ("-rw-r--r--   1 ftp      ftp             3 Nov 20 10:11 ", Dialect::List),
+                ("-rw-r--r--   1 ftp      ftp             3 Nov 20  2024 ", Dialect::List),
+                ("11-20-26  10:11AM                    3 ", Dialect::List),
+            ] {
+                let found = split(&[head.as_bytes(), &name, b"\r\n"].concat(), 100, dialect);
+                let [Listed::File(file)] = found.as_slice() else { panic!("{found:?}") };
+                prop_assert_eq!(file.path.file_name(), name.as_slice());
+                prop_assert_eq!(file.size, Some(3));
+            }
+        }
+    }
+}

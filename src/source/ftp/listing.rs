@@ -1,0 +1,128 @@
+//! One line of a listing, as raw bytes, to what it says.
+
+use time::OffsetDateTime;
+
+use super::{listing_dos, listing_unix};
+use crate::model::{ModifiedTime, RemoteFile, RemotePath, printable};
+use crate::source::contract::Listed;
+
+/// The most characters of a line that nobody can parse which are kept for the report.
+const SAMPLE_CHARS: usize = 200;
+
+/// What a line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// Nothing: a blank line, `total 12`, the directory itself or its parent.
+    Nothing,
+    /// An entry of the directory.
+    Entry(Entry),
+    /// Something that is no known form of an entry.
+    Unparsed,
+}
+
+/// An entry of a directory, before it is put below that directory's path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name, byte for byte.
+    pub name: Vec<u8>,
+    /// Its size, if the line tells it.
+    pub size: Option<u64>,
+    /// Its modified time, if the line tells it.
+    pub modified: Option<ModifiedTime>,
+}
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum Kind {
+    File,
+    Directory,
+    Symlink,
+    Special,
+}
+
+/// A line of `LIST`, in the dialect of Unix or of DOS. `now` decides on years that are left out.
+pub fn list_line(line: &[u8], now: OffsetDateTime) -> Line {
+    if line.iter().all(|b| *b == b' ' || *b == b'\t') || is_total(line) {
+        return Line::Nothing;
+    }
+    match listing_unix::entry(line, now).or_else(|| listing_dos::entry(line)) {
+        Some(entry) => settled(entry),
+        None => Line::Unparsed,
+    }
+}
+
+/// Drops the names that mean the directory itself, refuses those that mean nothing.
+pub(super) fn settled(entry: Entry) -> Line {
+    match entry.name.as_slice() {
+        b"." | b".." => Line::Nothing,
+        b"" => Line::Unparsed,
+        _ => Line::Entry(entry),
+    }
+}
+
+/// `total 12`, `total 1.5K`: the head of a Unix listing.
+fn is_total(line: &[u8]) -> bool {
+    let Some(rest) = line.strip_prefix(b"total ") else { return false };
+    rest.trim_ascii().first().is_some_and(u8::is_ascii_digit) && !rest.trim_ascii().contains(&b' ')
+}
+
+/// `line` as a line of the report about `dir`; `None` when it says nothing.
+pub fn listed(dir: &RemotePath, line: &[u8], parsed: Line) -> Option<Listed> {
+    match parsed {
+        Line::Nothing => None,
+        Line::Unparsed => Some(Listed::Unparsed(sample(line))),
+        Line::Entry(entry) => Some(placed(dir, entry)),
+    }
+}
+
+fn placed(dir: &RemotePath, entry: Entry) -> Listed {
+    let unreachable = unreachable(&entry.name);
+    let path = dir.join(&entry.name);
+    match (unreachable, entry.kind) {
+        (Some(why), _) => Listed::Unreachable(path, why),
+        (None, Kind::File) => Listed::File(RemoteFile { path, size: entry.size, modified: entry.modified }),
+        (None, Kind::Directory) => Listed::Directory(path),
+        (None, Kind::Symlink) => Listed::Symlink(path),
+        (None, Kind::Special) => Listed::Special(path),
+    }
+}
+
+/// Why an FTP command cannot carry `name` as one segment of a path.
+pub fn unreachable(name: &[u8]) -> Option<&'static str> {
+    name.iter().find_map(|b| match b {
+        b'\r' => Some("the name holds a carriage return, which no FTP command can carry"),
+        b'\n' => Some("the name holds a line feed, which no FTP command can carry"),
+        0 => Some("the name holds a NUL byte, which no FTP command can carry"),
+        b'/' => Some("the name holds a slash"),
+        _ => None,
+    })
+}
+
+/// The beginning of `line` as text that is safe in a log.
+pub fn sample(line: &[u8]) -> String {
+    printable(&line[..line.len().min(4 * SAMPLE_CHARS)]).chars().take(SAMPLE_CHARS).collect()
+}
+
+/// The words of a line and where each ends; never more than `LIMIT`, since no dialect has more columns.
+pub(super) fn words(line: &[u8]) -> Vec<(&[u8], usize)> {
+    const LIMIT: usize = 16;
+    let mut words = Vec::with_capacity(LIMIT);
+    let mut start = None;
+    for (at, byte) in line.iter().chain(b" ").enumerate() {
+        match (start, *byte == b' ') {
+            (None, false) => start = Some(at),
+            (Some(from), true) => {
+                words.push((&line[from..at], at));
+                start = None;
+                if words.len() == LIMIT {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    words
+}

@@ -1,0 +1,124 @@
+//! Lines of `MLSD` and `MLST` (RFC 3659): facts, one blank, the name.
+
+use super::listing::{Entry, Kind, Line, settled};
+use super::when;
+
+/// A line as `type=file;size=1024;modify=20261120101112; name`.
+///
+/// Everything behind the first blank is the name, whatever it holds.
+pub fn line(line: &[u8]) -> Line {
+    if line.is_empty() {
+        return Line::Nothing;
+    }
+    let Some(blank) = line.iter().position(|b| *b == b' ') else { return Line::Unparsed };
+    let facts = Facts::of(&line[..blank]);
+    let name = line[blank + 1..].to_vec();
+    match facts.kind {
+        Some(Meaning::Itself) => Line::Nothing,
+        Some(Meaning::Entry(kind)) => settled(Entry { kind, name, size: facts.size, modified: facts.modified }),
+        // A name without a type may be a folder as well as a file: better told than guessed.
+        None => Line::Unparsed,
+    }
+}
+
+/// Whether `FEAT`'s line of facts (as `type*;size*;modify;perm*;`) leaves out one that we need by default.
+pub fn lacks_facts(offered: &str) -> bool {
+    let on = |fact: &str| offered.split(';').any(|word| word.trim().strip_suffix('*').is_some_and(|word| word.eq_ignore_ascii_case(fact)));
+    offered.contains(';') && !["type", "size", "modify"].into_iter().all(on)
+}
+
+enum Meaning {
+    Itself,
+    Entry(Kind),
+}
+
+#[derive(Default)]
+struct Facts {
+    kind: Option<Meaning>,
+    size: Option<u64>,
+    modified: Option<crate::model::ModifiedTime>,
+}
+
+impl Facts {
+    fn of(facts: &[u8]) -> Self {
+        let mut found = Self::default();
+        for fact in facts.split(|b| *b == b';') {
+            let Some(equals) = fact.iter().position(|b| *b == b'=') else { continue };
+            let (name, value) = (fact[..equals].to_ascii_lowercase(), &fact[equals + 1..]);
+            match name.as_slice() {
+                b"type" => found.kind = meaning(value),
+                b"size" => {
+                    found.size =
+                        std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit())).and_then(|text| text.parse().ok())
+                }
+                b"modify" => found.modified = when::stamp(value),
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+fn meaning(value: &[u8]) -> Option<Meaning> {
+    let value = value.to_ascii_lowercase();
+    Some(match value.as_slice() {
+        b"file" => Meaning::Entry(Kind::File),
+        b"dir" => Meaning::Entry(Kind::Directory),
+        b"cdir" | b"pdir" => Meaning::Itself,
+        b"" => return None,
+        // `OS.unix=slink:/target`, `OS.unix=slink:`, and proftpd's `OS.unix=symlink`.
+        kind if kind.starts_with(b"os.unix=slink") || kind.starts_with(b"os.unix=symlink") => Meaning::Entry(Kind::Symlink),
+        // `OS.unix=chr-1/3`, and pure-ftpd's `unknown` for a pipe.
+        _ => Meaning::Entry(Kind::Special),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, shown: &str) {
+        let found = match line(text.as_bytes()) {
+            Line::Entry(entry) => {
+                let modified = entry.modified.map_or("?".into(), |m| m.at.to_string());
+                format!("{:?} {:?} {:?} {modified}", entry.kind, String::from_utf8_lossy(&entry.name), entry.size)
+            }
+            other => format!("{other:?}"),
+        };
+        assert_eq!(found, shown, "{text:?}");
+    }
+
+    #[test]
+    fn names_keep_blanks_and_semicolons() {
+        check("type=file;size=3;modify=20261120101112; a;b = c ", r#"File "a;b = c " Some(3) 2026-11-20 10:11:12.0 +00:00:00"#);
+        check("Type=file;Size=3;Modify=20261120101160.999;UNIX.mode=00;   x", r#"File "  x" Some(3) 2026-11-20 10:11:59.0 +00:00:00"#);
+        check("size=3;type=file x", r#"File "x" Some(3) ?"#);
+    }
+
+    #[test]
+    fn what_is_no_file() {
+        check("type=cdir;modify=20261120101112; /", "Nothing");
+        check("type=pdir;modify=20261120101112; ..", "Nothing");
+        check("type=dir; ..", "Nothing");
+        check("type=dir;modify=20261120101112; d", r#"Directory "d" None 2026-11-20 10:11:12.0 +00:00:00"#);
+        check("type=OS.unix=slink:/x;size=4; l", r#"Symlink "l" Some(4) ?"#);
+        check("type=OS.unix=symlink;size=4; l", r#"Symlink "l" Some(4) ?"#);
+        check("type=OS.unix=chr-1/3; c", r#"Special "c" None ?"#);
+        check("type=unknown;size=0; p", r#"Special "p" Some(0) ?"#);
+    }
+
+    #[test]
+    fn what_nobody_can_parse() {
+        for text in ["x", " x", "size=3; x", "type=file;size=3; ", "type=; x", "-rw-r--r-- 1 f f 3 Nov 20 10:11 x"] {
+            check(text, "Unparsed");
+        }
+        check("type=file;size=-3;modify=now; x", r#"File "x" None ?"#);
+    }
+
+    #[test]
+    fn facts_that_have_to_be_switched_on() {
+        assert!(lacks_facts("type*;size*;modify;perm*;"));
+        assert!(!lacks_facts("Type*;Size*;Modify*;UNIX.mode*;"));
+        assert!(!lacks_facts(""));
+    }
+}

@@ -1,0 +1,374 @@
+//! One login at work: list, describe, read, remove, rename.
+
+use async_trait::async_trait;
+
+use super::client::{Client, Opened, with_path};
+use super::download::Reading;
+use super::fault::{Reply, Scene};
+use super::lines;
+use super::listing::unreachable;
+use super::mlsd;
+use super::when;
+use crate::failure::{Class, Failure};
+use crate::model::{ModifiedTime, RemoteFile, RemotePath};
+use crate::source::contract::{Download, Listed, Op, Session, SourceError};
+
+/// How often a folder that could not be entered, but is there, is tried again: once for each folder that
+/// somebody else may be making at this moment, in any path of a sensible depth.
+const LOOKS: u32 = 4;
+
+/// One login.
+pub struct FtpSession {
+    client: Client,
+    /// Whether `LIST -a` shows more than `LIST`, as far as we know.
+    list_all: bool,
+    /// Whether transfers can begin in the middle, as far as we know.
+    resumes: bool,
+}
+
+/// What a server says of one property of a file.
+enum Told {
+    Value(Vec<u8>),
+    Missing(Reply),
+    NoSuchCommand,
+}
+
+/// How sure we have to be that a file is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Absence {
+    /// Two refusals in a row will do.
+    Claimed,
+    /// If the refusals do not say why, the folder's listing has to show it.
+    Proven,
+}
+
+impl FtpSession {
+    /// A session on a client that has just logged in.
+    pub fn new(client: Client) -> Self {
+        Self { client, list_all: true, resumes: true }
+    }
+
+    /// Goes to `dir`; the refusal, if the server has one.
+    async fn enter(&mut self, scene: Scene<'_>, dir: &RemotePath) -> Result<Option<Reply>, SourceError> {
+        check_path(scene, dir)?;
+        let reply = self.client.ask(scene, "CWD", dir).await?;
+        Ok((!matches!(reply.code, 200 | 250)).then_some(reply))
+    }
+
+    /// Lists the directory that the session stands in, in the best way that the server knows.
+    async fn list_here(&mut self, op: Op, dir: &RemotePath, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), SourceError> {
+        let account = self.client.account.clone();
+        let scene = Scene { op, address: &account.address, path: Some(dir) };
+        if self.client.machine_listings {
+            match self.client.transfer(scene, b"MLSD", 0).await? {
+                Opened::Data(data) => return lines::read(&mut self.client, *data, scene, dir, lines::Dialect::Mlsd, visit).await.map(drop),
+                Opened::Refused(reply) if reply.not_understood() => self.client.machine_listings = false,
+                Opened::Refused(reply) => return nothing_there(scene, &reply),
+            }
+        }
+        if self.list_all {
+            match self.client.transfer(scene, b"LIST -a", 0).await? {
+                Opened::Data(data) => {
+                    let lines = lines::read(&mut self.client, *data, scene, dir, lines::Dialect::List, visit).await?;
+                    // With `-a` even an empty directory shows itself; without a line, it was taken for a name.
+                    if lines > 0 {
+                        return Ok(());
+                    }
+                }
+                Opened::Refused(reply) if reply.denies() || scene.refused(&reply).class() == Class::Busy => return Err(scene.refused(&reply)),
+                Opened::Refused(_) => {}
+            }
+        }
+        match self.client.transfer(scene, b"LIST", 0).await? {
+            Opened::Data(data) => {
+                let lines = lines::read(&mut self.client, *data, scene, dir, lines::Dialect::List, visit).await?;
+                self.list_all &= lines == 0;
+                Ok(())
+            }
+            Opened::Refused(reply) => nothing_there(scene, &reply),
+        }
+    }
+
+    async fn describe(&mut self, scene: Scene<'_>, path: &RemotePath, absence: Absence) -> Result<Option<RemoteFile>, SourceError> {
+        check_path(scene, path)?;
+        let mut refusals = Vec::new();
+        if self.client.machine_listings {
+            let reply = self.client.ask(scene, "MLST", path).await?;
+            match reply.code {
+                250 => match told_by_mlst(&reply, path) {
+                    Some(Some(file)) if file.size.is_some() => return Ok(Some(file)),
+                    Some(None) => return Ok(None),
+                    _ => {}
+                },
+                550 => refusals.push(reply),
+                _ if reply.not_understood() => self.client.machine_listings = false,
+                _ => return Err(scene.refused(&reply)),
+            }
+        }
+        let size = match self.told(scene, "SIZE", path).await? {
+            Told::Value(value) => std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok()),
+            Told::Missing(reply) => {
+                refusals.push(reply);
+                None
+            }
+            Told::NoSuchCommand => None,
+        };
+        let mut modified = None;
+        if refusals.len() < 2 {
+            match self.told(scene, "MDTM", path).await? {
+                Told::Value(value) => modified = when::stamp(value.split(|b| *b == b' ').next().unwrap_or_default()),
+                Told::Missing(reply) => refusals.push(reply),
+                Told::NoSuchCommand => {}
+            }
+        }
+        match size {
+            Some(_) => Ok(Some(RemoteFile { path: path.clone(), size, modified })),
+            None => self.doubtful(scene, path, modified, &refusals, absence).await,
+        }
+    }
+
+    /// The server did not tell a size: is there a file at all?
+    async fn doubtful(
+        &mut self,
+        scene: Scene<'_>,
+        path: &RemotePath,
+        modified: Option<ModifiedTime>,
+        refusals: &[Reply],
+        absence: Absence,
+    ) -> Result<Option<RemoteFile>, SourceError> {
+        if let Some(reply) = refusals.iter().find(|reply| reply.denies()) {
+            return Err(scene.refused(reply));
+        }
+        if let [.., reply] = refusals
+            && path.as_bytes().contains(&0xFF)
+        {
+            return Err(refused_path(scene, path, reply));
+        }
+        let said = refusals.iter().any(Reply::says_missing) || absence == Absence::Claimed;
+        if refusals.len() >= 2 && said {
+            return Ok(None);
+        }
+        let file = self.find_in_listing(scene, path).await?;
+        Ok(file.map(|file| RemoteFile { modified: modified.or(file.modified), ..file }))
+    }
+
+    async fn find_in_listing(&mut self, scene: Scene<'_>, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError> {
+        match self.search(scene, path).await? {
+            Some(Listed::File(file)) => Ok(Some(file)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Looks for `path` in the listing of its folder, or, where that cannot be entered, for the
+    /// folder in the one above, up to the root: a server's bare "failed" may mean a missing file
+    /// as well as a closed one, and only the missing one may be taken for vanished.
+    async fn search(&mut self, scene: Scene<'_>, path: &RemotePath) -> Result<Option<Listed>, SourceError> {
+        let mut wanted = path.clone();
+        let mut looks = 0;
+        loop {
+            let dir = wanted.parent();
+            match self.enter(scene, &dir).await? {
+                Some(reply) if reply.code == 550 && reply.says_missing() => return Ok(None),
+                Some(reply) if reply.code == 550 && !reply.denies() && dir.as_bytes() != b"/" => wanted = dir,
+                Some(reply) => return Err(refused_path(scene, &dir, &reply)),
+                None => {
+                    let found = self.search_here(scene, &dir, &wanted).await?;
+                    looks += 1;
+                    return match found {
+                        // Another session may have made the folder after it could not be entered.
+                        Some(_) if wanted != *path && looks < LOOKS => {
+                            wanted = path.clone();
+                            continue;
+                        }
+                        Some(_) if wanted != *path => Err(scene.fault(Class::Permission, format!("`{wanted}` cannot be entered")).session_survives()),
+                        found => Ok(found),
+                    };
+                }
+            }
+        }
+    }
+
+    async fn search_here(&mut self, scene: Scene<'_>, dir: &RemotePath, wanted: &RemotePath) -> Result<Option<Listed>, SourceError> {
+        let (mut found, mut doubt) = (None, None);
+        let mut visit = |listed: Listed| match &listed {
+            Listed::Unparsed(line) => doubt = Some(line.clone()),
+            listed if path_of(listed) == Some(wanted) => found = Some(listed.clone()),
+            _ => {}
+        };
+        self.list_here(scene.op, dir, &mut visit).await?;
+        match (found, doubt) {
+            (None, Some(line)) => Err(scene.fault(Class::ListingFailed, format!("it may be in this line of the listing: {line}")).session_survives()),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// What a refusal to read or to enter `path` means.
+    async fn explained(&mut self, scene: Scene<'_>, path: &RemotePath, reply: &Reply) -> SourceError {
+        if reply.code != 550 || reply.denies() || reply.says_missing() || path.as_bytes() == b"/" || path.as_bytes().contains(&0xFF) {
+            return refused_path(scene, path, reply);
+        }
+        match self.search(scene, path).await {
+            Ok(None) => refused_path(scene, path, reply),
+            Ok(Some(Listed::File(_))) if scene.op == Op::List => scene.fault(Class::NotFound, "it is a file, not a folder").session_survives(),
+            Ok(Some(_)) => scene.fault(Class::Permission, format!("it is there, but: {}", reply.text())).session_survives(),
+            Err(error) => error,
+        }
+    }
+
+    async fn told(&mut self, scene: Scene<'_>, verb: &str, path: &RemotePath) -> Result<Told, SourceError> {
+        let reply = self.client.ask(scene, verb, path).await?;
+        match reply.code {
+            213 => Ok(Told::Value(reply.body.get(4..).unwrap_or_default().trim_ascii().to_vec())),
+            550 => Ok(Told::Missing(reply)),
+            _ if reply.not_understood() => Ok(Told::NoSuchCommand),
+            _ => Err(scene.refused(&reply)),
+        }
+    }
+
+    /// `Ok(None)` when it is done, the refusal otherwise.
+    async fn move_file(&mut self, scene: Scene<'_>, from: &RemotePath, to: &RemotePath) -> Result<Option<Reply>, SourceError> {
+        let reply = self.client.ask(scene, "RNFR", from).await?;
+        if reply.code != 350 {
+            return Err(scene.refused(&reply));
+        }
+        let reply = self.client.ask(scene, "RNTO", to).await?;
+        Ok((!matches!(reply.code, 200 | 250)).then_some(reply))
+    }
+
+    /// Makes `dir` and what is above it, as far as it is not there.
+    async fn make(&mut self, scene: Scene<'_>, dir: &RemotePath) -> Result<(), SourceError> {
+        let mut missing = Vec::new();
+        let mut next = dir.clone();
+        while next.as_bytes() != b"/" {
+            missing.push(next.clone());
+            next = next.parent();
+        }
+        for dir in missing.iter().rev() {
+            // Whether it was there before or cannot be made: what follows will show.
+            self.client.ask(scene, "MKD", dir).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Session for FtpSession {
+    fn fork(&self) -> Option<Box<dyn Session>> {
+        // FTP knows one transfer per login.
+        None
+    }
+
+    async fn list(&mut self, dir: &RemotePath, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), SourceError> {
+        let account = self.client.account.clone();
+        let scene = Scene { op: Op::List, address: &account.address, path: Some(dir) };
+        match self.enter(scene, dir).await? {
+            None => self.list_here(Op::List, dir, visit).await,
+            Some(reply) => Err(self.explained(scene, dir, &reply).await),
+        }
+    }
+
+    async fn stat(&mut self, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError> {
+        let account = self.client.account.clone();
+        self.describe(Scene { op: Op::Stat, address: &account.address, path: Some(path) }, path, Absence::Proven).await
+    }
+
+    async fn read<'a>(&'a mut self, file: &RemoteFile, offset: u64) -> Result<Box<dyn Download + 'a>, SourceError> {
+        let account = self.client.account.clone();
+        let scene = Scene { op: Op::Read, address: &account.address, path: Some(&file.path) };
+        check_path(scene, &file.path)?;
+        let line = with_path("RETR", &file.path);
+        if self.resumes && offset > 0 {
+            match self.client.transfer(scene, &line, offset).await? {
+                Opened::Data(data) => return Ok(Box::new(Reading::new(&mut self.client, data, file.clone(), offset, 0))),
+                Opened::Refused(reply) if reply.not_understood() => self.resumes = false,
+                Opened::Refused(reply) => return Err(self.explained(scene, &file.path, &reply).await),
+            }
+        }
+        match self.client.transfer(scene, &line, 0).await? {
+            Opened::Data(data) => Ok(Box::new(Reading::new(&mut self.client, data, file.clone(), 0, offset))),
+            Opened::Refused(reply) => Err(self.explained(scene, &file.path, &reply).await),
+        }
+    }
+
+    async fn remove(&mut self, path: &RemotePath) -> Result<(), SourceError> {
+        let account = self.client.account.clone();
+        let scene = Scene { op: Op::Remove, address: &account.address, path: Some(path) };
+        check_path(scene, path)?;
+        let reply = self.client.ask(scene, "DELE", path).await?;
+        match reply.code {
+            200 | 250 => Ok(()),
+            550 if !reply.denies() && self.describe(scene, path, Absence::Proven).await?.is_none() => Ok(()),
+            // It is there, so this is about the right to remove it.
+            550 => Err(scene.fault(Class::Permission, reply.text()).session_survives()),
+            _ => Err(scene.refused(&reply)),
+        }
+    }
+
+    async fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), SourceError> {
+        let account = self.client.account.clone();
+        let scene = Scene { op: Op::Rename, address: &account.address, path: Some(from) };
+        check_path(scene, from)?;
+        if self.describe(scene, to, Absence::Claimed).await?.is_some() {
+            return Err(scene.fault(Class::AfterAction, format!("`{to}` is there already")).session_survives());
+        }
+        let Some(reply) = self.move_file(scene, from, to).await? else { return Ok(()) };
+        if !matches!(reply.code, 550 | 553 | 450 | 451 | 501) {
+            return Err(scene.refused(&reply));
+        }
+        self.make(scene, &to.parent()).await?;
+        match self.move_file(scene, from, to).await? {
+            None => Ok(()),
+            Some(reply) => Err(scene.refused(&reply)),
+        }
+    }
+
+    async fn close(self: Box<Self>) {
+        self.client.quit().await;
+    }
+}
+
+fn path_of(listed: &Listed) -> Option<&RemotePath> {
+    match listed {
+        Listed::File(file) => Some(&file.path),
+        Listed::Directory(path) | Listed::Symlink(path) | Listed::Special(path) | Listed::Unreachable(path, _) => Some(path),
+        Listed::Unparsed(_) => None,
+    }
+}
+
+/// What `MLST` says: a file, something else (`Some(None)`), or nothing that can be read.
+fn told_by_mlst(reply: &Reply, path: &RemotePath) -> Option<Option<RemoteFile>> {
+    use super::listing::{Kind, Line};
+    let line = reply.body.split(|b| *b == b'\n').nth(1)?;
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    match mlsd::line(line.strip_prefix(b" ").unwrap_or(line)) {
+        Line::Entry(entry) if entry.kind == Kind::File => Some(Some(RemoteFile { path: path.clone(), size: entry.size, modified: entry.modified })),
+        Line::Entry(_) | Line::Nothing => Some(None),
+        Line::Unparsed => None,
+    }
+}
+
+/// Some servers refuse to list an empty directory instead of listing nothing.
+fn nothing_there(scene: Scene<'_>, reply: &Reply) -> Result<(), SourceError> {
+    match reply.code {
+        450 | 550 if reply.says(&["no files", "directory is empty", "empty directory"]) => Ok(()),
+        _ => Err(scene.refused(reply)),
+    }
+}
+
+fn check_path(scene: Scene<'_>, path: &RemotePath) -> Result<(), SourceError> {
+    let segments = path.as_bytes().split(|b| *b == b'/');
+    match segments.filter_map(unreachable).next() {
+        Some(why) => Err(scene.fault(Class::Protocol, why).session_survives()),
+        None => Ok(()),
+    }
+}
+
+/// vsftpd and pure-ftpd do not take back the doubling of 0xFF that the protocol's Telnet rules
+/// demand, so that a file which is there seems to be missing. That must not look like "vanished".
+fn refused_path(scene: Scene<'_>, path: &RemotePath, reply: &Reply) -> SourceError {
+    if reply.code == 550 && !reply.denies() && path.as_bytes().contains(&0xFF) {
+        let why = format!("the name holds a byte 0xFF, which this server cannot be asked for: {}", reply.text());
+        return scene.fault(Class::Protocol, why).session_survives();
+    }
+    scene.refused(reply)
+}

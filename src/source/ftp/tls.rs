@@ -1,0 +1,273 @@
+//! Encryption: whom to trust, one set of resumable TLS sessions per login, why a certificate was refused.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use async_trait::async_trait;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use sha2::{Digest, Sha256};
+use suppaftp::tokio::{AsyncRustlsStream, AsyncTlsConnector};
+use suppaftp::{FtpError, FtpResult};
+use time::OffsetDateTime;
+use tokio::net::TcpStream;
+
+use crate::model::{hex, printable};
+
+/// How many TLS sessions of one login can be taken up again by its data connections.
+const RESUMABLE: usize = 64;
+
+/// Whose certificates are believed.
+#[derive(Clone)]
+pub enum Trust {
+    /// What this machine trusts.
+    Platform,
+    /// The authorities of a file, and nobody else.
+    Authorities(Arc<RootCertStore>),
+    /// The one certificate with this SHA-256.
+    Pin([u8; 32]),
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trust::Platform => f.write_str("Platform"),
+            Trust::Authorities(store) => write!(f, "Authorities({})", store.len()),
+            Trust::Pin(pin) => write!(f, "Pin({})", hex(pin)),
+        }
+    }
+}
+
+/// The certificates of a PEM text; why not, otherwise.
+pub fn authorities(pem: &[u8]) -> Result<Trust, String> {
+    let mut store = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem) {
+        let certificate = certificate.map_err(|error| format!("holds no readable PEM: {error}"))?;
+        store.add(certificate).map_err(|error| format!("holds a certificate that cannot be used: {error}"))?;
+    }
+    if store.is_empty() {
+        return Err("holds no `BEGIN CERTIFICATE`".into());
+    }
+    Ok(Trust::Authorities(Arc::new(store)))
+}
+
+/// `SHA256:` and 64 hex digits (colons between them are allowed) or base64.
+pub fn pin(text: &str) -> Option<Trust> {
+    use base64::Engine;
+    let digest = text.trim().strip_prefix("SHA256:")?;
+    let digits: String = digest.chars().filter(|c| *c != ':').collect();
+    let bytes = if digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        (0..32).filter_map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).ok()).collect()
+    } else {
+        base64::engine::general_purpose::STANDARD_NO_PAD.decode(digest.trim_end_matches('=')).ok()?
+    };
+    Some(Trust::Pin(<[u8; 32]>::try_from(bytes).ok()?))
+}
+
+/// How TLS is to be spoken.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Whose certificates are believed.
+    pub trust: Trust,
+    /// Whether TLS 1.3 is left out.
+    pub max_version: MaxVersion,
+}
+
+/// The highest version of TLS that is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxVersion {
+    /// TLS 1.2.
+    V1_2,
+    /// TLS 1.3.
+    V1_3,
+}
+
+impl Tls {
+    /// The TLS of one login: servers want its data connections to take up the TLS session of
+    /// its control connection, so each login has a store of sessions of its own.
+    pub fn connector(&self, host: &str) -> Result<Connector, String> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = Arc::new(Verifier { inner: self.verifier(&provider)?, refusal: Mutex::default() });
+        let versions: &[_] = match self.max_version {
+            MaxVersion::V1_2 => &[&rustls::version::TLS12],
+            MaxVersion::V1_3 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        };
+        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).map_err(|error| error.to_string())?;
+        let mut config = builder.dangerous().with_custom_certificate_verifier(verifier.clone()).with_no_client_auth();
+        config.resumption = Resumption::in_memory_sessions(RESUMABLE);
+        let name =
+            ServerName::try_from(host.to_owned()).map_err(|_| format!("`{}` is no name that a certificate can hold", printable(host.as_bytes())))?;
+        Ok(Connector { config: Arc::new(config), name, verifier })
+    }
+
+    fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Believes, String> {
+        let roots = match &self.trust {
+            Trust::Pin(pin) => return Ok(Believes::Pin(*pin, provider.clone())),
+            Trust::Authorities(roots) => roots.clone(),
+            Trust::Platform => platform_roots()?,
+        };
+        let inner = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build().map_err(|error| error.to_string())?;
+        Ok(Believes::Authorities(inner))
+    }
+}
+
+/// What this machine trusts; read once, since it is a hundred files on some systems.
+fn platform_roots() -> Result<Arc<RootCertStore>, String> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    let roots = ROOTS.get_or_init(|| {
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Arc::new(store)
+    });
+    if roots.is_empty() {
+        return Err("this machine has no trusted authorities; set `tls_ca_file`".into());
+    }
+    Ok(roots.clone())
+}
+
+/// Opens the TLS connections of one login.
+#[derive(Clone)]
+pub struct Connector {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    verifier: Arc<Verifier>,
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connector({:?})", self.name)
+    }
+}
+
+impl Connector {
+    /// Why the last certificate was refused, if it was.
+    pub fn refusal(&self) -> Option<String> {
+        self.verifier.refusal.lock().ok()?.clone()
+    }
+}
+
+#[async_trait]
+impl AsyncTlsConnector for Connector {
+    type Stream = AsyncRustlsStream;
+
+    async fn connect(&self, _domain: &str, stream: TcpStream) -> FtpResult<AsyncRustlsStream> {
+        let connector = tokio_rustls::TlsConnector::from(self.config.clone());
+        match connector.connect(self.name.clone(), stream).await {
+            Ok(stream) => Ok(stream.into()),
+            // Only what TLS itself says is about TLS; a connection that broke meanwhile is just that.
+            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => Err(FtpError::SecureError(error.to_string())),
+            Err(error) => Err(FtpError::ConnectionError(error)),
+        }
+    }
+}
+
+enum Believes {
+    Authorities(Arc<WebPkiServerVerifier>),
+    Pin([u8; 32], Arc<CryptoProvider>),
+}
+
+/// Checks certificates and remembers why one was refused: the library passes on a bare text only.
+struct Verifier {
+    inner: Believes,
+    refusal: Mutex<Option<String>>,
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Verifier")
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let found: [u8; 32] = Sha256::digest(certificate).into();
+        let result = match &self.inner {
+            Believes::Authorities(inner) => inner.verify_server_cert(certificate, intermediates, name, ocsp, now),
+            Believes::Pin(pin, _) if *pin == found => Ok(ServerCertVerified::assertion()),
+            Believes::Pin(..) => Err(CertificateError::ApplicationVerificationFailure.into()),
+        };
+        if let (Err(error), Ok(mut refusal)) = (&result, self.refusal.lock()) {
+            *refusal = Some(format!("the certificate {}; its fingerprint is SHA256:{}", reason(error), hex(&found)));
+        }
+        result
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        match &self.inner {
+            Believes::Authorities(inner) => inner.verify_tls12_signature(message, certificate, signed),
+            Believes::Pin(_, provider) => verify_tls12_signature(message, certificate, signed, &provider.signature_verification_algorithms),
+        }
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        match &self.inner {
+            Believes::Authorities(inner) => inner.verify_tls13_signature(message, certificate, signed),
+            Believes::Pin(_, provider) => verify_tls13_signature(message, certificate, signed, &provider.signature_verification_algorithms),
+        }
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        match &self.inner {
+            Believes::Authorities(inner) => inner.supported_verify_schemes(),
+            Believes::Pin(_, provider) => provider.signature_verification_algorithms.supported_schemes(),
+        }
+    }
+}
+
+fn reason(error: &rustls::Error) -> String {
+    let rustls::Error::InvalidCertificate(problem) = error else { return format!("was refused: {error}") };
+    match problem {
+        CertificateError::ExpiredContext { not_after, .. } => format!("expired on {}", day(*not_after)),
+        CertificateError::NotValidYetContext { not_before, .. } => format!("is not valid before {}", day(*not_before)),
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            format!("is for {}, not for `{}`", printable(presented.join(", ").as_bytes()), expected.to_str())
+        }
+        CertificateError::UnknownIssuer => "is signed by itself or by an authority that is not trusted".into(),
+        CertificateError::BadSignature => "is not signed by the authority whose name it bears".into(),
+        CertificateError::ApplicationVerificationFailure => "is not the one that `tls_pin` names".into(),
+        other => format!("was refused: {}", printable(other.to_string().as_bytes())),
+    }
+}
+
+fn day(time: UnixTime) -> String {
+    let at = i64::try_from(time.as_secs()).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    at.map_or_else(|| "an unknown day".into(), |at| at.date().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pins_in_hex_and_in_base64() {
+        let hex = "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF";
+        let with_colons = format!("{:?}", pin(&format!("SHA256:{hex}")).unwrap());
+        let plain = format!("{:?}", pin(&format!("SHA256:{}", hex.replace(':', ""))).unwrap());
+        let base64 = format!("{:?}", pin("SHA256:ABEiM0RVZneImaq7zN3u/wARIjNEVWZ3iJmqu8zd7v8=").unwrap());
+        assert!(with_colons == plain && plain == base64);
+        for bad in ["", "SHA256:", "SHA1:00", "SHA256:0011", hex] {
+            assert!(pin(bad).is_none(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Moments as FTP servers write them: `MDTM` stamps, month names, years left out.
+
+use time::{Date, Duration, Month, OffsetDateTime, PrimitiveDateTime, Time};
+
+use crate::model::{ModifiedTime, Precision};
+
+/// A number of at most nine digits; `None` for anything else, so that nothing overflows.
+pub fn number(bytes: &[u8]) -> Option<u32> {
+    let fits = !bytes.is_empty() && bytes.len() <= 9;
+    fits.then(|| bytes.iter().try_fold(0, |sum, b| b.is_ascii_digit().then(|| sum * 10 + u32::from(b - b'0'))))?
+}
+
+fn small(bytes: &[u8]) -> Option<u8> {
+    number(bytes).and_then(|number| u8::try_from(number).ok())
+}
+
+fn utc(date: Date, time: Time) -> OffsetDateTime {
+    PrimitiveDateTime::new(date, time).assume_utc()
+}
+
+fn date(year: u32, month: u8, day: u8) -> Option<Date> {
+    Date::from_calendar_date(i32::try_from(year).ok()?, Month::try_from(month).ok()?, day).ok()
+}
+
+/// `20261120101112` or `20261120101112.345`, UTC: what `MLSD` and `MDTM` tell.
+pub fn stamp(bytes: &[u8]) -> Option<ModifiedTime> {
+    let (whole, fraction) = match bytes.iter().position(|b| *b == b'.') {
+        Some(dot) => (&bytes[..dot], &bytes[dot + 1..]),
+        None => (bytes, &b""[..]),
+    };
+    if whole.len() != 14 || !fraction.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let date = date(number(&whole[..4])?, small(&whole[4..6])?, small(&whole[6..8])?)?;
+    // A leap second is told as 60; the type knows none.
+    let time = Time::from_hms(small(&whole[8..10])?, small(&whole[10..12])?, small(&whole[12..])?.min(59)).ok()?;
+    Some(ModifiedTime::new(utc(date, time), Precision::Second))
+}
+
+/// `Nov`, whatever the case.
+pub fn month(bytes: &[u8]) -> Option<u8> {
+    const NAMES: [&[u8]; 12] = [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
+    let index = NAMES.iter().position(|name| bytes.eq_ignore_ascii_case(name))?;
+    u8::try_from(index + 1).ok()
+}
+
+/// `20` or `20.`, from 1 to 31.
+pub fn day(bytes: &[u8]) -> Option<u8> {
+    let digits = bytes.strip_suffix(b".").unwrap_or(bytes);
+    small(digits).filter(|day| digits.len() <= 2 && (1..=31).contains(day))
+}
+
+/// `10:11`, `9:05`, `10:11:12.345`; cut to minutes. With `AM` or `PM` behind it, a 12-hour clock.
+pub fn clock(bytes: &[u8]) -> Option<Time> {
+    let (digits, half) = match bytes.len().checked_sub(2).map(|at| bytes.split_at(at)) {
+        Some((digits, tail)) if tail.eq_ignore_ascii_case(b"am") => (digits, Some(0)),
+        Some((digits, tail)) if tail.eq_ignore_ascii_case(b"pm") => (digits, Some(12)),
+        _ => (bytes, None),
+    };
+    let mut parts = digits.split(|b| *b == b':');
+    let (hour, minute) = (small(parts.next()?)?, small(parts.next()?)?);
+    if !parts.all(|part| part.iter().all(|b| b.is_ascii_digit() || *b == b'.')) {
+        return None;
+    }
+    let hour = match half {
+        None => hour,
+        Some(offset) => hour.checked_rem(12).filter(|_| (1..=12).contains(&hour))? + offset,
+    };
+    Time::from_hms(hour, minute, 0).ok()
+}
+
+/// `2026-11-20`.
+pub fn iso_date(bytes: &[u8]) -> Option<Date> {
+    let dashes = bytes.len() == 10 && bytes[4] == b'-' && bytes[7] == b'-';
+    dashes.then(|| date(number(&bytes[..4])?, small(&bytes[5..7])?, small(&bytes[8..])?))?
+}
+
+/// Whether these are the digits and dashes of `11-20-26`, `11-20-2026` or `2026-11-20`.
+pub fn is_dashed_date(bytes: &[u8]) -> bool {
+    let parts: Vec<&[u8]> = bytes.splitn(4, |b| *b == b'-' || *b == b'/').collect();
+    let widths = (parts.first().map_or(0, |p| p.len()), parts.get(1).map_or(0, |p| p.len()), parts.get(2).map_or(0, |p| p.len()));
+    parts.len() == 3 && parts.iter().all(|part| number(part).is_some()) && matches!(widths, (2, 2, 2 | 4) | (4, 2, 2))
+}
+
+/// The day of `11-20-26`, `11-20-2026` (month first) or `2026-11-20`; `None` when no calendar has it.
+pub fn dashed_date(bytes: &[u8]) -> Option<Date> {
+    let parts: Vec<u32> = bytes.splitn(4, |b| *b == b'-' || *b == b'/').map(number).collect::<Option<_>>()?;
+    let &[first, second, third] = parts.as_slice() else { return None };
+    let (year, month, day) = if first > 999 { (first, second, third) } else { (third, first, second) };
+    let year = match year {
+        0..=69 => 2000 + year,
+        70..=99 => 1900 + year,
+        _ => year,
+    };
+    date(year, u8::try_from(month).ok()?, u8::try_from(day).ok()?)
+}
+
+/// `date` and `time` as a listing tells them: to the minute, in an unknown zone.
+pub fn to_the_minute(date: Date, time: Time) -> ModifiedTime {
+    ModifiedTime::new(utc(date, time), Precision::Minute)
+}
+
+/// `2024-02-29` without a time of day.
+pub fn to_the_day(year: u32, month: u8, day: u8) -> Option<ModifiedTime> {
+    Some(ModifiedTime::new(utc(date(year, month, day)?, Time::MIDNIGHT), Precision::Day))
+}
+
+/// The latest year that puts this moment at most a day after `now`: a server's zone may be
+/// ahead of ours by hours, but a listing leaves the year out only for the recent past.
+pub fn without_year(month: u8, day: u8, time: Time, now: OffsetDateTime) -> Option<ModifiedTime> {
+    let latest = now.saturating_add(Duration::DAY);
+    let this_year = u32::try_from(now.year()).ok()?;
+    // Nine years, because eight may lie between two 29ths of February.
+    let years = (this_year.saturating_sub(8)..=this_year + 1).rev();
+    years
+        .filter_map(|year| date(year, month, day))
+        .map(|date| utc(date, time))
+        .find(|at| *at <= latest)
+        .map(|at| ModifiedTime::new(at, Precision::Minute))
+}
+
+/// `+0100` as a distance from UTC.
+pub fn zone(bytes: &[u8]) -> Option<Duration> {
+    let (sign, digits) = match bytes.split_first()? {
+        (b'+', digits) => (1, digits),
+        (b'-', digits) => (-1, digits),
+        _ => return None,
+    };
+    let four = digits.len() == 4;
+    four.then(|| Some(Duration::minutes(sign * i64::from(number(&digits[..2])? * 60 + number(&digits[2..])?))))?
+}

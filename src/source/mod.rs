@@ -1,0 +1,14 @@
+//! Sources: the table of protocols.
+
+pub mod contract;
+pub mod file;
+pub mod ftp;
+pub mod memory;
+pub mod pool;
+pub mod sftp;
+pub mod walk;
+
+use contract::Driver;
+
+/// Every protocol that a source's `url` may name.
+pub const DRIVERS: &[Driver] = &[sftp::DRIVER, ftp::DRIVER, file::DRIVER];

@@ -1,0 +1,216 @@
+//! The logins of one source: lent out, forked where the protocol allows it, never more than the cap.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::failure::{Class, Failure};
+use crate::model::chain;
+use crate::source::contract::{Endpoint, Op, Session, SourceError};
+
+/// Sessions of one endpoint.
+///
+/// At most `connections` logins are open at any time. The first login is made alone; once a
+/// credential, host key or certificate was refused, no further login is tried.
+#[derive(Debug)]
+pub struct Pool {
+    endpoint: Arc<dyn Endpoint>,
+    logins: Arc<Semaphore>,
+    opening: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+    returned: Notify,
+    opened: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    idle: Vec<Lent>,
+    /// One session of each login that can be forked; never lent itself.
+    trunks: Vec<Lent>,
+    /// Why no login is tried any more.
+    refused: Option<(Class, String)>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} idle, {} trunks, refused: {:?}", self.idle.len(), self.trunks.len(), self.refused)
+    }
+}
+
+struct Lent {
+    session: Box<dyn Session>,
+    login: Arc<Login>,
+}
+
+/// A login holds its place under the cap until the last session on it is gone.
+struct Login {
+    id: u64,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Pool {
+    /// A pool of at most `connections` logins.
+    pub fn new(endpoint: Arc<dyn Endpoint>, connections: usize) -> Arc<Self> {
+        Arc::new(Self {
+            endpoint,
+            logins: Arc::new(Semaphore::new(connections.max(1))),
+            opening: tokio::sync::Mutex::new(()),
+            state: Mutex::default(),
+            returned: Notify::new(),
+            opened: AtomicU64::new(0),
+        })
+    }
+
+    /// The endpoint's address, for logs and reports.
+    pub fn address(&self) -> &str {
+        self.endpoint.address()
+    }
+
+    /// How many logins were made so far.
+    pub fn logins(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no code panics while it holds this lock")
+    }
+
+    /// Lends a session: an idle one, else a fork of a login with room, else a new login if the cap
+    /// allows it, else waits until one of these comes true.
+    pub async fn lend(self: &Arc<Self>) -> Result<Lease, SourceError> {
+        loop {
+            let returned = self.returned.notified();
+            tokio::pin!(returned);
+            returned.as_mut().enable();
+            if let Some(lent) = self.at_hand()? {
+                return Ok(Lease { lent: Some(lent), pool: self.clone() });
+            }
+            tokio::select! {
+                place = self.logins.clone().acquire_owned() => {
+                    let place = place.expect("this semaphore is never closed");
+                    if let Some(lent) = self.log_in(place).await? {
+                        return Ok(Lease { lent: Some(lent), pool: self.clone() });
+                    }
+                }
+                () = &mut returned => {}
+            }
+        }
+    }
+
+    fn at_hand(&self) -> Result<Option<Lent>, SourceError> {
+        let mut state = self.state();
+        if let Some((class, message)) = &state.refused {
+            return Err(SourceError::new(Op::Login, self.address(), *class, message.clone()).transient(false));
+        }
+        if let Some(lent) = state.idle.pop() {
+            return Ok(Some(lent));
+        }
+        let fork = |trunk: &Lent| Some(Lent { session: trunk.session.fork()?, login: trunk.login.clone() });
+        Ok(state.trunks.iter().find_map(fork))
+    }
+
+    /// Logs in, alone until one login has succeeded. `None` when meanwhile a session came free.
+    async fn log_in(&self, place: OwnedSemaphorePermit) -> Result<Option<Lent>, SourceError> {
+        let alone = if self.logins() == 0 { Some(self.opening.lock().await) } else { None };
+        if alone.is_some()
+            && let Some(lent) = self.at_hand()?
+        {
+            return Ok(Some(lent));
+        }
+        let session = match self.endpoint.open().await {
+            Ok(session) => session,
+            Err(error) => {
+                if matches!(error.class(), Class::Auth | Class::HostKey | Class::Tls) {
+                    let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), chain);
+                    self.state().refused = Some((error.class(), cause));
+                }
+                // The place is free again, and others wait for news.
+                drop(place);
+                self.returned.notify_waiters();
+                return Err(error);
+            }
+        };
+        let id = self.opened.fetch_add(1, Ordering::Relaxed);
+        let login = Arc::new(Login { id, _place: place });
+        let lent = match session.fork() {
+            Some(fork) => {
+                self.state().trunks.push(Lent { session, login: login.clone() });
+                Lent { session: fork, login }
+            }
+            None => Lent { session, login },
+        };
+        self.returned.notify_waiters();
+        Ok(Some(lent))
+    }
+
+    /// Says good-bye on every idle login. Lent sessions end with their leases.
+    pub async fn close(&self) {
+        let (idle, trunks) = {
+            let mut state = self.state();
+            (std::mem::take(&mut state.idle), std::mem::take(&mut state.trunks))
+        };
+        for lent in idle.into_iter().chain(trunks) {
+            lent.session.close().await;
+        }
+    }
+}
+
+/// A session on loan. Dropping it throws the session away (a cancelled transfer leaves it in an
+/// unknown state); [`Lease::give_back`] keeps it for the next one.
+pub struct Lease {
+    lent: Option<Lent>,
+    pool: Arc<Pool>,
+}
+
+impl Lease {
+    /// Returns a session that is in order.
+    pub fn give_back(mut self) {
+        if let Some(lent) = self.lent.take() {
+            self.pool.state().idle.push(lent);
+        }
+    }
+
+    /// Ends the lease as `result` demands: a session that survived goes back, one that did not takes
+    /// its login, and the idle sessions that have probably died with it, out of circulation.
+    pub fn settle<T>(self, result: &Result<T, SourceError>) {
+        match result {
+            Err(error) if !error.keeps_session() => self.discard(),
+            _ => self.give_back(),
+        }
+    }
+
+    /// Throws the session away, its login and the idle sessions that have probably died with it.
+    pub fn discard(mut self) {
+        let Some(lent) = self.lent.take() else { return };
+        let dead: Vec<Lent> = {
+            let mut state = self.pool.state();
+            let trunks = std::mem::take(&mut state.trunks);
+            let (dead, alive): (Vec<_>, Vec<_>) = trunks.into_iter().partition(|trunk| trunk.login.id == lent.login.id);
+            state.trunks = alive;
+            dead.into_iter().chain(std::mem::take(&mut state.idle)).collect()
+        };
+        drop((lent, dead));
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        drop(self.lent.take());
+        self.pool.returned.notify_waiters();
+    }
+}
+
+impl Deref for Lease {
+    type Target = dyn Session;
+    fn deref(&self) -> &Self::Target {
+        self.lent.as_ref().expect("a lease holds its session until it ends").session.as_ref()
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.lent.as_mut().expect("a lease holds its session until it ends").session.as_mut()
+    }
+}

@@ -1,0 +1,178 @@
+//! Logging in: each credential is shown to the server once, in the order the server asks for.
+
+use std::sync::Arc;
+
+use russh::client::AuthResult;
+use russh::client::{Handle, Handler, KeyboardInteractiveAuthResponse as Answer};
+use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg};
+use russh::{MethodKind, MethodSet};
+
+use crate::model::{Secret, printable};
+
+/// What there is to log in with; at least one of the two.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The user.
+    pub user: String,
+    /// The password, for `password` as well as for `keyboard-interactive`.
+    pub password: Option<Secret>,
+    /// The key.
+    pub key: Option<Arc<PrivateKey>>,
+    /// Whether SHA-1 signatures of RSA keys may be made for a server that takes no others.
+    pub sha1: Sha1Signatures,
+}
+
+/// Whether RSA signatures may use SHA-1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sha1Signatures {
+    /// Never.
+    Refused,
+    /// If the server offers nothing better.
+    Allowed,
+}
+
+/// Why a login did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The server refused what we showed, or wants what we do not have.
+    #[error("{0}")]
+    Refused(String),
+    /// The connection ended before the server had decided.
+    #[error("the connection ended while logging in")]
+    Ended {
+        /// Whether a credential had been sent by then.
+        after_credential: bool,
+    },
+    /// The transport failed.
+    #[error(transparent)]
+    Transport(#[from] russh::Error),
+}
+
+enum Step {
+    Done,
+    /// The server took this step and wants another.
+    Next(MethodSet),
+    Refused(MethodSet),
+}
+
+/// Logs in on `handle`. No credential is sent twice, in no way: a refused one ends the attempt.
+pub async fn log_in<H: Handler>(handle: &mut Handle<H>, credentials: &Credentials) -> Result<(), AuthError> {
+    let mut key = credentials.key.as_ref();
+    let mut password = credentials.password.as_ref();
+    let mut sent: Vec<&'static str> = Vec::new();
+    // `none` is not a credential; its refusal tells what the server takes.
+    let mut step = plain_step(handle.authenticate_none(&credentials.user).await?);
+    loop {
+        let wanted = match step {
+            Step::Done => return Ok(()),
+            Step::Refused(_) | Step::Next(_) if handle.is_closed() => return Err(AuthError::Ended { after_credential: !sent.is_empty() }),
+            Step::Refused(left) if !sent.is_empty() => return Err(AuthError::Refused(refusal(&sent, &left))),
+            Step::Refused(wanted) | Step::Next(wanted) => wanted,
+        };
+        if wanted.contains(&MethodKind::PublicKey)
+            && let Some(key) = key.take()
+        {
+            sent.push("key");
+            step = show_key(handle, credentials, key).await?;
+        } else if wanted.contains(&MethodKind::Password)
+            && let Some(password) = password.take()
+        {
+            sent.push("password");
+            step = plain_step(handle.authenticate_password(&credentials.user, password.reveal()).await?);
+        } else if wanted.contains(&MethodKind::KeyboardInteractive)
+            && let Some(password) = password.take()
+        {
+            sent.push("password");
+            step = answer_prompts(handle, &credentials.user, password).await?;
+        } else {
+            return Err(AuthError::Refused(nothing_left(&sent, credentials, &wanted)));
+        }
+    }
+}
+
+fn plain_step(result: AuthResult) -> Step {
+    match result {
+        AuthResult::Success => Step::Done,
+        AuthResult::Failure { remaining_methods, partial_success: true } => Step::Next(remaining_methods),
+        AuthResult::Failure { remaining_methods, partial_success: false } => Step::Refused(remaining_methods),
+    }
+}
+
+async fn show_key<H: Handler>(handle: &mut Handle<H>, credentials: &Credentials, key: &Arc<PrivateKey>) -> Result<Step, AuthError> {
+    let mut hash = None;
+    if key.algorithm().is_rsa() {
+        hash = match handle.best_supported_rsa_hash().await? {
+            Some(Some(hash)) => Some(hash),
+            // Servers that tell nothing may be old ones that know SHA-1 only, or new ones that keep silent.
+            None if credentials.sha1 == Sha1Signatures::Refused => Some(HashAlg::Sha512),
+            Some(None) if credentials.sha1 == Sha1Signatures::Refused => {
+                let problem = "the server takes RSA keys with SHA-1 signatures only; use an Ed25519 key, or set legacy_algorithms = true";
+                return Err(AuthError::Refused(problem.into()));
+            }
+            Some(None) | None => None,
+        };
+    }
+    let key = PrivateKeyWithHashAlg::new(key.clone(), hash);
+    Ok(plain_step(handle.authenticate_publickey(&credentials.user, key).await?))
+}
+
+/// Answers the one question for a password. Whatever else is asked, a person would have to answer.
+async fn answer_prompts<H: Handler>(handle: &mut Handle<H>, user: &str, password: &Secret) -> Result<Step, AuthError> {
+    let mut password = Some(password);
+    let mut answer = handle.authenticate_keyboard_interactive_start(user, None::<String>).await;
+    // Servers may send rounds without questions; they do not send many.
+    for _ in 0..8 {
+        match answer {
+            Ok(Answer::Success) => return Ok(Step::Done),
+            Ok(Answer::Failure { remaining_methods, partial_success: true }) => return Ok(Step::Next(remaining_methods)),
+            Ok(Answer::Failure { remaining_methods, partial_success: false }) => return Ok(Step::Refused(remaining_methods)),
+            Ok(Answer::InfoRequest { prompts, .. }) => {
+                let asks_password = |text: &str| text.to_lowercase().contains("password");
+                let responses = match prompts.as_slice() {
+                    [] => Vec::new(),
+                    [one] if !one.echo || asks_password(&one.prompt) => match password.take() {
+                        Some(password) => vec![password.reveal().to_owned()],
+                        None => return Err(AuthError::Refused(further_question(&one.prompt))),
+                    },
+                    [first, ..] => return Err(AuthError::Refused(further_question(&first.prompt))),
+                };
+                answer = handle.authenticate_keyboard_interactive_respond(responses).await;
+            }
+            Err(russh::Error::RecvError) => return Err(AuthError::Ended { after_credential: password.is_none() }),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(AuthError::Refused("the server keeps asking without asking anything".into()))
+}
+
+fn further_question(prompt: &str) -> String {
+    let prompt: String = printable(prompt.trim().as_bytes()).chars().take(120).collect();
+    format!("the server asks more than a password, which no program can answer: `{prompt}`")
+}
+
+fn names(methods: &MethodSet) -> String {
+    if methods.is_empty() {
+        return "nothing".into();
+    }
+    methods.iter().map(<&str>::from).collect::<Vec<_>>().join(", ")
+}
+
+fn refusal(sent: &[&str], left: &MethodSet) -> String {
+    let last = sent.last().expect("something was sent");
+    match sent {
+        [_] => format!("the server refuses the {last}; it goes on to accept {}", names(left)),
+        _ => format!("the server refuses the {last} after it took the {}; it goes on to accept {}", sent[0], names(left)),
+    }
+}
+
+fn nothing_left(sent: &[&str], credentials: &Credentials, wanted: &MethodSet) -> String {
+    if let [first, ..] = sent {
+        return format!("the server took the {first} and now wants {}, which the settings do not hold", names(wanted));
+    }
+    let held = match (&credentials.password, &credentials.key) {
+        (Some(_), Some(_)) => "a password and a key",
+        (Some(_), None) => "a password only",
+        _ => "a key only",
+    };
+    format!("the server accepts {}, but the settings hold {held}; nothing was sent", names(wanted))
+}

@@ -1,0 +1,19 @@
+//! SFTP: many files at once over one login, byte by byte as the server names them.
+
+pub mod algorithms;
+pub mod auth;
+pub mod client;
+pub mod driver;
+pub mod frames;
+pub mod host_key;
+pub mod known_hosts;
+pub mod packet;
+pub mod private_key;
+pub mod reading;
+pub mod settings;
+pub mod transport;
+
+pub use driver::DRIVER;
+
+#[cfg(test)]
+mod tests;

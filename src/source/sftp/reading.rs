@@ -1,0 +1,136 @@
+//! One file read in order, with many requests under way and what each answer left out asked for again.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::client::{Client, ClientError, OpenHandle, Ticket, unexpected};
+use super::packet::{Malformed, Reply, Request, status};
+
+/// What one file may have asked for and not yet handed on. 8 MiB carry 80 MiB/s over 100 ms.
+const WINDOW: u64 = 8 << 20;
+/// Requests under way for one file. Small chunks shrink the window, they do not swamp the server.
+const MOST_REQUESTS: usize = 256;
+/// The question at the end: does the server agree that the file ends here?
+const PROBE: u32 = 4 << 10;
+/// A server that answers short gets smaller questions, but never smaller than this.
+const SMALLEST_CHUNK: u32 = 512;
+/// Full answers in a row after which larger questions are tried again.
+const TRUST_AFTER: u32 = 64;
+
+/// A file being read. Dropping it forgets what is under way and closes the file on the server.
+pub struct Reading {
+    client: Client,
+    file: OpenHandle,
+    asked: VecDeque<Asked>,
+    under_way: u64,
+    window: u64,
+    chunk: u32,
+    full_answers: u32,
+    next: u64,
+    end: Option<u64>,
+    probing: bool,
+    ended: bool,
+}
+
+struct Asked {
+    offset: u64,
+    length: u32,
+    ticket: Ticket,
+    /// Its part of the connection's budget; one request per file goes without, so that none starves.
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+impl Reading {
+    /// Reads `file` from `offset` on; `size`, if known, is how far it is worth asking.
+    pub fn new(client: Client, file: OpenHandle, offset: u64, size: Option<u64>) -> Self {
+        let chunk = client.read_limit();
+        // Past an unknown end every question is wasted, so that window opens slowly.
+        let window = if size.is_some() { WINDOW } else { 2 * u64::from(chunk) };
+        let asked = VecDeque::new();
+        Self { client, file, asked, under_way: 0, window, chunk, full_answers: 0, next: offset, end: size, probing: false, ended: false }
+    }
+
+    /// The next bytes, never empty; `None` once the server has said that the file ends here,
+    /// be that before or after the size that was expected. May be dropped and called again.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        if self.ended {
+            return Ok(None);
+        }
+        self.ask_ahead();
+        let front = self.asked.front_mut().expect("ask_ahead always leaves a request");
+        let reply = self.client.answer(&mut front.ticket).await?;
+        let Asked { offset, length, .. } = self.asked.pop_front().expect("it was there before the answer");
+        self.under_way -= u64::from(length);
+        match reply {
+            Reply::Data(data) => {
+                let got = u32::try_from(data.len()).ok().filter(|got| (1..=length).contains(got));
+                let got = got.ok_or(Malformed("it answered a read with no bytes, or with more than were asked for"))?;
+                self.learn(offset, length, got);
+                Ok(Some(data))
+            }
+            Reply::Status { code: status::EOF, .. } => {
+                self.ended = true;
+                self.asked.clear();
+                Ok(None)
+            }
+            reply => Err(unexpected(reply)),
+        }
+    }
+
+    /// Asks for as much as window, budget and the file's end allow, but for one chunk in any case.
+    fn ask_ahead(&mut self) {
+        while self.asked.len() < MOST_REQUESTS {
+            let left = self.end.map(|end| end.saturating_sub(self.next));
+            let length = match left {
+                None => self.chunk,
+                Some(0) if self.probing => return,
+                Some(0) => PROBE.min(self.chunk),
+                Some(left) => u32::try_from(left).unwrap_or(u32::MAX).min(self.chunk),
+            };
+            let first = self.asked.is_empty();
+            let share = self.share(length);
+            if !first && (share.is_none() || self.under_way + u64::from(length) > self.window) {
+                return;
+            }
+            self.probing = left == Some(0);
+            let asked = self.request(self.next, length, share);
+            self.asked.push_back(asked);
+            self.next = self.next.saturating_add(u64::from(length));
+        }
+    }
+
+    fn share(&self, length: u32) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(self.client.budget()).try_acquire_many_owned(length).ok()
+    }
+
+    fn request(&mut self, offset: u64, length: u32, share: Option<OwnedSemaphorePermit>) -> Asked {
+        self.under_way += u64::from(length);
+        let ticket = self.client.ask(&Request::Read { handle: self.file.handle.clone(), offset, length });
+        Asked { offset, length, ticket, _share: share }
+    }
+
+    /// Draws the consequences of an answer of `got` bytes to a question for `length`.
+    fn learn(&mut self, offset: u64, length: u32, got: u32) {
+        self.window = (self.window * 2).min(WINDOW);
+        if self.end.is_some_and(|end| offset >= end) {
+            // The file has grown. Whoever counts will notice; go on as the server does.
+            self.probing = false;
+            self.next = offset.saturating_add(u64::from(got));
+        } else if got < length {
+            self.full_answers = 0;
+            self.chunk = got.max(SMALLEST_CHUNK).min(self.chunk);
+            let share = self.share(length - got);
+            let missing = self.request(offset.saturating_add(u64::from(got)), length - got, share);
+            self.asked.push_front(missing);
+        } else {
+            self.full_answers += 1;
+            if self.full_answers >= TRUST_AFTER && self.chunk < self.client.read_limit() {
+                self.full_answers = 0;
+                self.chunk = self.chunk.saturating_mul(2).min(self.client.read_limit());
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! The client against servers that break the protocol, byte by byte.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncWriteExt, DuplexStream};
+
+use crate::source::sftp::client::{Client, ClientError};
+use crate::source::sftp::frames::Packets;
+use crate::source::sftp::packet::{Reply, Request, status};
+use crate::source::sftp::reading::Reading;
+
+/// Greets and opens like a server; what follows is up to `answer`: bytes to send, `None` to hang up.
+async fn play(stream: DuplexStream, pace: Duration, answer: impl Fn(u32, Request) -> Option<Bytes>) {
+    let (read, mut write) = tokio::io::split(stream);
+    let mut packets = Packets::new(read, Default::default());
+    while let Ok(Some(body)) = packets.next().await {
+        let (id, request) = Request::decode(body).expect("the client speaks properly");
+        let bytes = match request {
+            Request::Init { .. } => Reply::Version { version: 3, extensions: Vec::new() }.encode(0),
+            Request::Open { .. } => Reply::Handle(Bytes::from_static(b"h")).encode(id),
+            request => match answer(id, request) {
+                Some(bytes) => bytes,
+                None => return,
+            },
+        };
+        for piece in bytes.chunks(8 << 10) {
+            tokio::time::sleep(pace).await;
+            if write.write_all(piece).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn read(pace: Duration, answer: impl Fn(u32, Request) -> Option<Bytes> + Send + 'static) -> Result<usize, ClientError> {
+    let (ours, theirs) = tokio::io::duplex(64 << 10);
+    tokio::spawn(play(theirs, pace, answer));
+    let client = Client::start(ours, Duration::from_millis(200), Default::default()).await?;
+    let handle = client.open(b"/f").await?;
+    let mut reading = Reading::new(client, handle, 0, Some(100_000));
+    let mut count = 0;
+    while let Some(bytes) = reading.next().await? {
+        count += bytes.len();
+    }
+    Ok(count)
+}
+
+async fn check(words: &str, answer: impl Fn(u32, Request) -> Option<Bytes> + Send + 'static) {
+    let error = read(Duration::ZERO, answer).await.expect_err(words).to_string();
+    assert!(error.contains(words), "{error}");
+}
+
+#[tokio::test]
+async fn broken_answers_are_errors_never_hangs() {
+    check("no bytes", |id, _| Some(Reply::Data(Bytes::new()).encode(id))).await;
+    check("more than were asked", |id, _| Some(Reply::Data(vec![0; 40_000].into()).encode(id))).await;
+    check("does not fit", |id, _| Some(Reply::Handle(Bytes::new()).encode(id))).await;
+    check("OK where an answer was due", |id, _| Some(Reply::Status { code: status::OK, message: Bytes::new() }.encode(id))).await;
+    check("no answer within", |id, _| Some(Reply::Data(Bytes::from_static(b"x")).encode(id + 1_000_000))).await;
+    check("unknown kind", |id, _| Some([&[0, 0, 0, 5, 77][..], &id.to_be_bytes()].concat().into())).await;
+    check("ends inside a number", |id, _| Some([&[0, 0, 0, 6, 103][..], &id.to_be_bytes(), &[0]].concat().into())).await;
+    check("without an id", |_, _| Some(Bytes::from_static(&[0, 0, 0, 1, 103]))).await;
+    check("claims 4294967295 bytes", |_, _| Some(Bytes::from_static(&[0xFF; 8]))).await;
+    check("closed the SFTP channel", |_, _| None).await;
+    check("no such thing \\x1B (status 4711)", |id, _| Some(Reply::Status { code: 4711, message: "no such thing \x1b".into() }.encode(id))).await;
+}
+
+#[tokio::test]
+async fn a_slow_line_is_no_silent_one() {
+    let file = |id, request| {
+        let Request::Read { offset, length, .. } = request else { return Some(Bytes::new()) };
+        let left = 100_000_u64.saturating_sub(offset).min(u64::from(length));
+        Some(match left {
+            0 => Reply::Status { code: status::EOF, message: Bytes::new() }.encode(id),
+            left => Reply::Data(vec![7; usize::try_from(left).expect("it is small")].into()).encode(id),
+        })
+    };
+    // Each reply takes longer than the stall timeout of 200 ms, but bytes keep coming.
+    assert_eq!(read(Duration::from_millis(60), file).await.expect("it reads"), 100_000);
+}

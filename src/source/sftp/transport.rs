@@ -1,0 +1,372 @@
+//! From an address to a logged-in SFTP channel, with every failure told apart.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use russh::client::{self, DisconnectReason, Handle};
+use russh::keys::{PublicKey, PublicKeyOrCertificate};
+use russh::{ChannelMsg, ChannelOpenFailure, Disconnect};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::algorithms::{self, Algorithms};
+use super::auth::{self, AuthError, Credentials};
+use super::client::{Client, ClientError, LastWords};
+use super::host_key::{Distrust, Trust};
+use crate::failure::Class;
+use crate::model::{BoxError, printable};
+
+/// Key exchange and login together. Servers that need longer are as good as down (sshd itself gives 120 s).
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// What the server may send before we take it. More than the read budget's rate needs, and bounded.
+const WINDOW: u32 = 8 << 20;
+/// How much of a server's first words is kept for messages.
+const FIRST_WORDS: usize = 255;
+
+/// Where to and as whom.
+#[derive(Clone)]
+pub struct Target {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// How to log in.
+    pub credentials: Credentials,
+    /// Which host keys to take.
+    pub trust: Trust,
+    /// Which algorithms to offer.
+    pub algorithms: Algorithms,
+    /// Limit for each address's TCP connection.
+    pub connect_timeout: Duration,
+    /// Limit for an answer.
+    pub stall_timeout: Duration,
+}
+
+/// Whether connecting or logging in failed, as what, why.
+#[derive(Debug)]
+pub struct OpenError {
+    /// Whether it was the login; the connection otherwise.
+    pub at_login: bool,
+    /// What kind of failure.
+    pub class: Class,
+    /// Whether trying again may help; the class's own rule if `None`.
+    pub transient: Option<bool>,
+    /// Why.
+    pub cause: BoxError,
+}
+
+impl OpenError {
+    fn connect(class: Class, cause: impl Into<BoxError>) -> Self {
+        Self { at_login: false, class, transient: None, cause: cause.into() }
+    }
+
+    fn login(class: Class, cause: impl Into<BoxError>) -> Self {
+        Self { at_login: true, class, transient: None, cause: cause.into() }
+    }
+
+    fn not_transient(mut self) -> Self {
+        self.transient = Some(false);
+        self
+    }
+}
+
+/// A login. Dropping it says good-bye without waiting.
+pub struct Connection {
+    /// The SFTP channel.
+    pub client: Client,
+    handle: Option<Handle<Watcher>>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let (Some(handle), Ok(runtime)) = (self.handle.take(), tokio::runtime::Handle::try_current()) else { return };
+        runtime.spawn(async move {
+            // A server that does not listen any more is left by dropping the handle.
+            drop(timeout(Duration::from_secs(5), handle.disconnect(Disconnect::ByApplication, "", "")).await);
+        });
+    }
+}
+
+/// Connects, checks the host key, logs in, opens the SFTP channel.
+pub async fn open(target: &Target) -> Result<Connection, OpenError> {
+    let stream = connect_tcp(target).await?;
+    let watch = Watch::default();
+    let deadline = Instant::now() + LOGIN_TIMEOUT;
+    let mut handle = match timeout_at(deadline, shake_hands(target, stream, &watch)).await {
+        Ok(handle) => handle?,
+        Err(_) => return Err(watch.no_ssh().unwrap_or_else(|| OpenError::connect(Class::Stalled, too_slow("the key exchange")))),
+    };
+    match timeout_at(deadline, auth::log_in(&mut handle, &target.credentials)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            if matches!(error, AuthError::Ended { .. }) {
+                // The reason is known a moment after the end.
+                drop(timeout(Duration::from_secs(1), &mut handle).await);
+            }
+            return Err(login_failure(error, &watch));
+        }
+        // The credential may be on its way to a refusal, so it is not shown again in this run.
+        Err(_) => return Err(OpenError::login(Class::Stalled, too_slow("the login")).not_transient()),
+    }
+    match timeout(LOGIN_TIMEOUT, open_channel(target, &handle, &watch)).await {
+        Ok(client) => Ok(Connection { client: client?, handle: Some(handle) }),
+        Err(_) => Err(OpenError::login(Class::Stalled, too_slow("the SFTP channel"))),
+    }
+}
+
+fn too_slow(what: &str) -> String {
+    format!("{what} took more than {} s", LOGIN_TIMEOUT.as_secs())
+}
+
+async fn connect_tcp(target: &Target) -> Result<TcpStream, OpenError> {
+    let lookup = timeout(target.connect_timeout, tokio::net::lookup_host((target.host.as_str(), target.port)));
+    let addresses: Vec<SocketAddr> = match lookup.await {
+        Ok(Ok(addresses)) => addresses.collect(),
+        Ok(Err(error)) => return Err(OpenError::connect(Class::Dns, error)),
+        Err(_) => return Err(OpenError::connect(Class::Dns, "the name service does not answer")),
+    };
+    let mut problems = Vec::new();
+    for address in &addresses {
+        match timeout(target.connect_timeout, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // Without it each question waits for the acknowledgement of the one before.
+                stream.set_nodelay(true).map_err(|error| OpenError::connect(Class::Connect, error))?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => problems.push(format!("{address}: {error}")),
+            Err(_) => problems.push(format!("{address}: no answer within {:?}", target.connect_timeout)),
+        }
+    }
+    if problems.is_empty() {
+        return Err(OpenError::connect(Class::Dns, "the name has no address"));
+    }
+    Err(OpenError::connect(Class::Connect, problems.join("; ")))
+}
+
+async fn shake_hands(target: &Target, stream: TcpStream, watch: &Watch) -> Result<Handle<Watcher>, OpenError> {
+    let watcher = Watcher { trust: target.trust.clone(), host: target.host.clone(), port: target.port, watch: watch.clone() };
+    let config = client::Config {
+        nodelay: true,
+        window_size: WINDOW,
+        keepalive_interval: Some(Duration::from_secs(15)),
+        keepalive_max: 3,
+        preferred: algorithms::offer(target.algorithms, |all| target.trust.preferred(&target.host, target.port, all)),
+        ..client::Config::default()
+    };
+    let stream = Listening { stream, watch: watch.clone() };
+    client::connect_stream(Arc::new(config), stream, watcher).await.map_err(|error| handshake_failure(error, watch))
+}
+
+async fn open_channel(target: &Target, handle: &Handle<Watcher>, watch: &Watch) -> Result<Client, OpenError> {
+    let mut channel = handle.channel_open_session().await.map_err(|error| channel_failure(error, watch))?;
+    channel.request_subsystem(true, "sftp").await.map_err(|error| channel_failure(error, watch))?;
+    loop {
+        match channel.wait().await {
+            Some(ChannelMsg::Success) => break,
+            Some(ChannelMsg::Failure) => {
+                return Err(OpenError::login(Class::Protocol, "the server offers no SFTP to this user").not_transient());
+            }
+            Some(_) => {}
+            None => return Err(OpenError::login(Class::Busy, watch.ended("the server closed the channel"))),
+        }
+    }
+    Client::start(channel.into_stream(), target.stall_timeout, watch.last_words.clone()).await.map_err(|error| match error {
+        ClientError::Stalled(_) => OpenError::login(Class::Stalled, error),
+        _ => OpenError::login(Class::Protocol, error),
+    })
+}
+
+fn handshake_failure(error: russh::Error, watch: &Watch) -> OpenError {
+    if let Some(distrust) = watch.notes().distrust.take() {
+        return OpenError::connect(Class::HostKey, distrust);
+    }
+    if let Some(no_ssh) = watch.no_ssh() {
+        return no_ssh;
+    }
+    match error {
+        russh::Error::NoCommonAlgo { kind, ours, theirs } => {
+            let hint = if algorithms::any_legacy(&theirs) { "; legacy_algorithms = true allows old ones" } else { "" };
+            let theirs = printable(theirs.join(", ").as_bytes());
+            let cause = format!("no common {kind:?} algorithm: the server offers {theirs}; we offer {}{hint}", ours.join(", "));
+            OpenError::connect(Class::Protocol, cause)
+        }
+        // sshd drops connections above MaxStartups in this phase, and so do firewalls that count.
+        russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) => {
+            OpenError::connect(Class::Busy, watch.ended("the server closed the connection during the key exchange"))
+        }
+        error => OpenError::connect(Class::Protocol, error),
+    }
+}
+
+fn login_failure(error: AuthError, watch: &Watch) -> OpenError {
+    let said_no = watch.notes().about_login;
+    match error {
+        AuthError::Refused(_) => OpenError::login(Class::Auth, error),
+        AuthError::Ended { after_credential: true } if said_no => {
+            OpenError::login(Class::Auth, watch.ended("the server ended the connection over the credential"))
+        }
+        // Perhaps refused, perhaps a broken line: not tried again now, so that no account is locked, but by the next run.
+        AuthError::Ended { after_credential: true } => {
+            OpenError::login(Class::Connect, watch.ended("the connection ended before the server judged the credential")).not_transient()
+        }
+        AuthError::Ended { after_credential: false } => {
+            OpenError::login(Class::Busy, watch.ended("the server closed the connection before the login"))
+        }
+        AuthError::Transport(error) => OpenError::login(Class::Connect, error),
+    }
+}
+
+fn channel_failure(error: russh::Error, watch: &Watch) -> OpenError {
+    match error {
+        russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited) => {
+            OpenError::login(Class::Protocol, "the server offers no sessions to this user").not_transient()
+        }
+        russh::Error::ChannelOpenFailure(_) => OpenError::login(Class::Busy, error),
+        _ => OpenError::login(Class::Connect, watch.ended("the server closed the connection after the login")),
+    }
+}
+
+/// What was seen of a connection from below and from within.
+#[derive(Clone, Default)]
+struct Watch {
+    notes: Arc<Mutex<Notes>>,
+    last_words: LastWords,
+}
+
+#[derive(Default)]
+struct Notes {
+    first_words: Vec<u8>,
+    distrust: Option<Distrust>,
+    about_login: bool,
+}
+
+impl Watch {
+    fn notes(&self) -> std::sync::MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the server said on leaving, or else `otherwise`.
+    fn ended(&self, otherwise: &str) -> String {
+        self.last_words.heard().unwrap_or_else(|| otherwise.to_owned())
+    }
+
+    /// The failure that the first words tell, if the server does not speak SSH.
+    fn no_ssh(&self) -> Option<OpenError> {
+        let notes = self.notes();
+        let words = &notes.first_words;
+        if words.starts_with(b"SSH-") || words.windows(5).any(|window| window == b"\nSSH-") {
+            return None;
+        }
+        if words.is_empty() {
+            let cause = "the server closed the connection before it said anything, as servers with too many connections do";
+            return Some(OpenError::connect(Class::Busy, cause));
+        }
+        let text = printable(String::from_utf8_lossy(words).trim().as_bytes());
+        // FTP, SMTP and IMAP greet; HTTP and TLS answer. None of them will be SSH the next time.
+        if words[0].is_ascii_digit() || words.starts_with(b"HTTP/") || words.starts_with(b"* OK") || words[0] == 0x15 {
+            return Some(OpenError::connect(Class::Protocol, format!("this is no SSH server; it says `{text}`")));
+        }
+        Some(OpenError::connect(Class::Busy, format!("the server turned us away: `{text}`")))
+    }
+}
+
+/// The socket, with an ear on the first words: russh forgets what is no SSH greeting.
+struct Listening {
+    stream: TcpStream,
+    watch: Watch,
+}
+
+impl AsyncRead for Listening {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Poll::Ready(result) = &polled {
+            let mut notes = self.watch.notes();
+            let room = FIRST_WORDS - notes.first_words.len();
+            if room > 0 {
+                let new = &buf.filled()[before..];
+                notes.first_words.extend_from_slice(&new[..new.len().min(room)]);
+            }
+            drop(notes);
+            if let Err(error) = result {
+                self.watch.last_words.say(error.to_string());
+            }
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Listening {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// russh's questions to us about one connection.
+struct Watcher {
+    trust: Trust,
+    host: String,
+    port: u16,
+    watch: Watch,
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Watcher of {}:{}", self.host, self.port)
+    }
+}
+
+impl Watcher {
+    fn judge(&self, key: &PublicKey) -> bool {
+        match self.trust.judge(&self.host, self.port, key) {
+            Ok(()) => true,
+            Err(distrust) => {
+                self.watch.notes().distrust = Some(distrust);
+                false
+            }
+        }
+    }
+}
+
+impl client::Handler for Watcher {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, presented: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+        Ok(match presented {
+            PublicKeyOrCertificate::PublicKey { key, .. } => self.judge(key),
+            // We offer no certificate algorithm, so a server has no business to present one.
+            PublicKeyOrCertificate::Certificate(_) => false,
+        })
+    }
+
+    async fn disconnected(&mut self, reason: DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
+        match reason {
+            DisconnectReason::ReceivedDisconnect(info) => {
+                let message = printable(info.message.trim().as_bytes()).chars().take(300).collect::<String>();
+                let lower = message.to_lowercase();
+                self.watch.notes().about_login = matches!(info.reason_code, Disconnect::NoMoreAuthMethodsAvailable | Disconnect::IllegalUserName)
+                    || ["auth", "password", "login"].iter().any(|word| lower.contains(word));
+                self.watch.last_words.say(format!("the server disconnected: {message} ({:?})", info.reason_code));
+            }
+            // russh gives up by itself when a refusal leaves no other method.
+            DisconnectReason::Error(russh::Error::NoAuthMethod) => {
+                self.watch.notes().about_login = true;
+                self.watch.last_words.say("the server refuses the credential, and accepts nothing else");
+            }
+            DisconnectReason::Error(error) => self.watch.last_words.say(error.to_string()),
+        }
+        Ok(())
+    }
+}
