@@ -10,7 +10,7 @@
 //! Nothing is visible before the commit; nothing is recorded before it; nothing is deleted at
 //! the source before the record is durable.
 //!
-//! Rooms in reading order. What decides does no I/O; what touches the world decides nothing; `run` joins them.
+//! Rooms in reading order. What decides does no I/O; what touches the world decides nothing; [`run`] joins them.
 
 pub mod failure;
 pub mod model;
@@ -21,9 +21,14 @@ pub mod patterns;
 pub mod plan;
 pub mod report;
 pub mod retry;
+pub mod run;
 pub mod verify;
 
 pub mod archive;
+pub mod cli;
+pub mod config;
 pub mod demo;
+pub mod ledger;
 pub mod source;
 pub mod store;
+pub mod telemetry;

@@ -1,0 +1,26 @@
+//! Standard output for data, standard error for people.
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::telemetry::Watched;
+
+/// Writes data to standard output. A reader that has gone (`| head`) is no failure.
+pub fn data(text: &str) -> u8 {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => super::NOTHING,
+        _ => super::WELL,
+    }
+}
+
+/// Writes a line for people to standard error.
+pub fn say(text: &str) {
+    let mut err = io::stderr().lock();
+    // Without a standard error there is nobody to tell.
+    drop(writeln!(err, "{text}"));
+}
+
+/// Whether somebody watches.
+pub fn watched() -> Watched {
+    if io::stderr().is_terminal() { Watched::Yes } else { Watched::No }
+}

@@ -1,0 +1,95 @@
+//! The command line: one file a command.
+
+mod check;
+mod console;
+mod demo;
+mod ls;
+mod open;
+mod plan;
+mod progress;
+mod run;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Exit status: all well.
+const WELL: u8 = 0;
+/// Exit status: the configuration cannot be used.
+const UNUSABLE: u8 = 2;
+/// Exit status: nothing could be done.
+const NOTHING: u8 = 3;
+
+/// Brings files from FTP, FTPS and SFTP servers into Azure Blob Storage: whole, proven and on time.
+#[derive(Debug, Parser)]
+#[command(name = "blobferry", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring over what is new, once.
+    ///
+    /// Exit status: 0 all well, 1 some files failed or the run is degraded,
+    /// 2 unusable configuration, 3 nothing could be done.
+    Run(run::Arguments),
+    /// Show what a run would do now, and change nothing.
+    Plan(plan::Arguments),
+    /// Try everything that a run needs, step by step, and say what to mend. Changes nothing.
+    Check(check::Arguments),
+    /// List blobs in the container: size, modified time, checksum, name.
+    Ls(ls::Arguments),
+    /// Try it without any cloud: embedded servers, generated files, two runs into a local folder.
+    Demo(demo::Arguments),
+    /// Print the JSON Schema of the configuration file.
+    Schema,
+}
+
+/// The configuration file, unless another is named.
+const CONFIG: &str = "ingest.toml";
+
+/// Which configuration, and which of its sources.
+#[derive(Debug, clap::Args)]
+struct Configured {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "BLOBFERRY_CONFIG", default_value = CONFIG)]
+    config: PathBuf,
+    /// Only this source; may be given several times. Default: all.
+    #[arg(long = "source", value_name = "NAME")]
+    sources: Vec<String>,
+}
+
+/// Runs the command that the process was called with. Returns its exit status.
+pub async fn main() -> u8 {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors: clap knows where each belongs.
+            let code = if error.use_stderr() { UNUSABLE } else { WELL };
+            return error.print().map_or(NOTHING, |()| code);
+        }
+    };
+    let environment: BTreeMap<String, String> =
+        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+    let command = match arguments.command {
+        Some(command) => command,
+        None => {
+            console::say(&Arguments::command().render_help().to_string());
+            return UNUSABLE;
+        }
+    };
+    match command {
+        Command::Run(arguments) => run::run(arguments, &environment).await,
+        Command::Plan(arguments) => plan::plan(arguments, &environment).await,
+        Command::Check(arguments) => check::check(arguments, &environment).await,
+        Command::Ls(arguments) => ls::ls(arguments, &environment).await,
+        Command::Demo(arguments) => demo::demo(arguments).await,
+        Command::Schema => {
+            let text = format!("{:#}\n", crate::config::schema::schema());
+            console::data(&text)
+        }
+    }
+}

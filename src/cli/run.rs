@@ -1,0 +1,134 @@
+//! `blobferry run`.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+use super::open::{self, Opened, Unusable};
+use super::progress::Bars;
+use super::{Configured, console};
+use crate::config::text::Environment;
+use crate::report::Report;
+use crate::retry::Policy;
+use crate::run::progress::{Progress, Silent};
+use crate::run::{self, Options};
+use crate::telemetry::redact::Redactor;
+use crate::telemetry::{self, Console, Watched};
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    configured: Configured,
+    /// Fetch files that match this glob again though they are known; may be given several times.
+    #[arg(long, value_name = "GLOB")]
+    again: Vec<String>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+    /// No progress bars, and log lines from warnings up only.
+    #[arg(long, short)]
+    quiet: bool,
+    /// Log every file.
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+pub async fn run(arguments: Arguments, environment: &Environment) -> u8 {
+    match open::open(&arguments.configured, environment).and_then(|opened| check_globs(&arguments).map(|()| opened)) {
+        Ok(opened) => go(arguments, opened).await,
+        Err(unusable) => unusable.tell(),
+    }
+}
+
+fn check_globs(arguments: &Arguments) -> Result<(), Unusable> {
+    let check = |glob: &String| crate::patterns::Patterns::new("/".into(), std::slice::from_ref(glob), &[], &[], None).map(|_| ());
+    arguments.again.iter().try_for_each(check).map_err(|error| Unusable(format!("--again: {error}")))
+}
+
+async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened) -> u8 {
+    let bars = (console::watched() == Watched::Yes && !arguments.quiet && !arguments.verbose && !arguments.json)
+        .then(|| Arc::new(Bars::new(config.sources.iter().map(|source| source.name.as_str()))));
+    let level = match (&bars, arguments.quiet, arguments.verbose) {
+        (_, _, true) => Console::Verbose,
+        (Some(_), ..) | (_, true, _) => Console::Quiet,
+        _ => Console::AsSet,
+    };
+    let above = bars.clone();
+    let line_out = move |_: tracing::Level, line: &[u8]| {
+        let text = String::from_utf8_lossy(line);
+        match &above {
+            Some(bars) => bars.above(&text),
+            None => console::say(text.trim_end()),
+        }
+    };
+    let telemetry = telemetry::start(&config.log, level, console::watched(), Arc::new(line_out), &redactor);
+    telemetry.warnings.iter().for_each(|warning| console::say(warning));
+    let cancel = CancellationToken::new();
+    let signal = stop_on_signal(cancel.clone());
+    let progress: Arc<dyn Progress> = match bars {
+        Some(bars) => bars,
+        None => Arc::new(Silent),
+    };
+    let options = Options {
+        id: run::run_id(OffsetDateTime::now_utc()),
+        store,
+        limits: open::limits(&config.limits),
+        policy: Policy::default(),
+        again: arguments.again,
+        cancel,
+        progress,
+    };
+    let report = run::run(config.sources, options).await;
+    let code = tell(&report, arguments.json, &redactor);
+    drop(telemetry);
+    signal.lock().expect("no code panics while it holds this lock").unwrap_or(code)
+}
+
+fn tell(report: &Report, json: bool, redactor: &Redactor) -> u8 {
+    let text = if json {
+        format!("{:#}\n", redactor.json(serde_json::to_value(report).expect("a report holds nothing that JSON cannot")))
+    } else {
+        redactor.text(&report.to_string())
+    };
+    match console::data(&text) {
+        super::WELL => report.exit_code(),
+        failed => failed,
+    }
+}
+
+/// Cancels the run at SIGINT or SIGTERM: no new file is begun, files in hand have a few seconds. The exit
+/// status is then the one that shells expect, 128 + the signal's number. A second signal ends at once.
+fn stop_on_signal(cancel: CancellationToken) -> Arc<std::sync::Mutex<Option<u8>>> {
+    let code = Arc::new(std::sync::Mutex::new(None));
+    let told = code.clone();
+    tokio::spawn(async move {
+        let number = signal().await;
+        *told.lock().expect("no code panics while it holds this lock") = Some(128 + number);
+        tracing::warn!("Warning: stopping. Files in hand have a few seconds; once more ends at once.");
+        cancel.cancel();
+        let number = signal().await;
+        std::process::exit(i32::from(128 + number));
+    });
+    code
+}
+
+#[cfg(unix)]
+async fn signal() -> u8 {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => 2,
+        _ = terminate.recv() => 15,
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() -> u8 {
+    match tokio::signal::ctrl_c().await {
+        Ok(()) => 2,
+        Err(_) => std::future::pending().await,
+    }
+}

@@ -1,0 +1,93 @@
+//! The settings that do not belong to one protocol, with what the schema says of them.
+
+use crate::settings::{Key, Kind};
+
+/// `[destination]`.
+pub const DESTINATION: &[Key] = &[
+    Key { name: "connection_string", kind: Kind::Secret, doc: "Connection string of the storage account; `UseDevelopmentStorage=true` is Azurite." },
+    Key { name: "account", kind: Kind::Text, doc: "Name of the storage account, reached by an identity or with `sas`." },
+    Key { name: "endpoint", kind: Kind::Text, doc: "URL of the blob service, instead of `account`." },
+    Key {
+        name: "identity",
+        kind: Kind::OneOf(&["managed", "workload", "cli"]),
+        doc: "Who we are to the account: a managed identity, a Kubernetes workload, or whoever is logged in with `az login`. Default `managed`.",
+    },
+    Key { name: "client_id", kind: Kind::Text, doc: "Client id of a user-assigned identity. Default: the environment's AZURE_CLIENT_ID, if set." },
+    Key { name: "sas", kind: Kind::Secret, doc: "Shared access signature with the rights to read, add, create, write, delete and list." },
+    Key { name: "container", kind: Kind::Text, doc: "Container that blobs go to." },
+    Key { name: "create_container", kind: Kind::Flag, doc: "Whether a missing container is created. Default true." },
+    Key { name: "api_version", kind: Kind::Text, doc: "`x-ms-version` to ask for, for services that do not know the newest." },
+    Key { name: "folder", kind: Kind::Text, doc: "A local folder instead of Azure, relative to this file." },
+];
+
+/// `[limits]`.
+pub const LIMITS: &[Key] = &[
+    Key { name: "transfers", kind: Kind::Integer { min: 1, max: 1024 }, doc: "Files in flight over all sources. Default 16." },
+    Key { name: "memory", kind: Kind::Size, doc: "Bytes of file content held in memory at once. Default \"256 MiB\", at least \"32 MiB\"." },
+    Key {
+        name: "temp",
+        kind: Kind::Size,
+        doc: "Bytes of archives in temporary files at once. Default: the smaller of \"4 GiB\" and half of what is free.",
+    },
+    Key { name: "temp_folder", kind: Kind::Text, doc: "Where temporary files go. Default: the system's folder." },
+    Key { name: "blocks", kind: Kind::Integer { min: 1, max: 64 }, doc: "Blocks of one blob on their way at once. Default 4." },
+    Key { name: "archive_bytes", kind: Kind::Size, doc: "What one archive may unpack to. Default \"64 GiB\"." },
+    Key { name: "archive_ratio", kind: Kind::Integer { min: 1, max: 1_000_000 }, doc: "Unpacked bytes per packed byte of an archive. Default 200." },
+    Key { name: "archive_members", kind: Kind::Integer { min: 1, max: 100_000_000 }, doc: "Members of one archive. Default 100000." },
+];
+
+/// `[log]`.
+pub const LOG: &[Key] = &[
+    Key { name: "level", kind: Kind::OneOf(&["error", "warn", "info", "debug", "trace"]), doc: "How much is logged. Default `info`." },
+    Key {
+        name: "format",
+        kind: Kind::OneOf(&["text", "json"]),
+        doc: "How log lines look. Default `text`, but `json` on a console that is no terminal.",
+    },
+    Key { name: "files", kind: Kind::Flag, doc: "Whether log files are written. Default true, except under the Functions host." },
+    Key { name: "monitor", kind: Kind::Text, doc: "File for everything, relative to this file. Default \"log/monitor.log\"." },
+    Key { name: "errors", kind: Kind::Text, doc: "File for errors and warnings, relative to this file. Default \"log/error.log\"." },
+    Key {
+        name: "rotation",
+        kind: Kind::OneOf(&["daily", "hourly", "never"]),
+        doc: "When a new log file is begun; the old one's name then ends in the time. Default `daily`.",
+    },
+    Key { name: "keep", kind: Kind::Integer { min: 1, max: 10_000 }, doc: "How many rotated log files are kept. Default 14." },
+];
+
+/// `[[source]]`, whatever its protocol.
+pub const SOURCE: &[Key] = &[
+    Key { name: "name", kind: Kind::Text, doc: "Name of the source: lower-case letters, digits and `-`. First segment of its blobs." },
+    Key { name: "url", kind: Kind::Text, doc: "`scheme://[user[:password]@]host[:port]/folder`; special characters percent-encoded." },
+    Key { name: "include", kind: Kind::List, doc: "Globs or exact paths below the URL's path. Default: everything." },
+    Key { name: "exclude", kind: Kind::List, doc: "Globs of what is left alone." },
+    Key {
+        name: "in_progress",
+        kind: Kind::List,
+        doc: "Globs of names that are still being written. Default: `**/*.part`, `**/*.partial`, `**/*.filepart`, `**/*.tmp`, `**/*.crdownload`.",
+    },
+    Key { name: "connections", kind: Kind::Integer { min: 1, max: 64 }, doc: "Cap on logins at once. Default: 2 for SFTP, 4 for FTP." },
+    Key { name: "attempts", kind: Kind::Integer { min: 1, max: 100 }, doc: "Tries for what may succeed when tried again. Default 5." },
+    Key { name: "depth", kind: Kind::Integer { min: 1, max: 1000 }, doc: "Folders in folders that are walked. Default 64." },
+    Key { name: "stable_for", kind: Kind::Duration, doc: "How long a file must rest before it is taken. Default \"60s\"." },
+    Key { name: "marker", kind: Kind::Text, doc: "Suffix of marker files: `X` is taken only when `X` with this suffix is there." },
+    Key { name: "archives", kind: Kind::OneOf(&["unpack", "keep", "both"]), doc: "What happens to archives. Default `unpack`." },
+    Key { name: "archive_time_zone", kind: Kind::Text, doc: "Offset from UTC of times in archives that name no zone, as `+02:00`. Default `UTC`." },
+    Key { name: "unpack_documents", kind: Kind::Flag, doc: "Whether docx, xlsx, jar, epub and their like are unpacked too. Default false." },
+    Key {
+        name: "layout",
+        kind: Kind::OneOf(&["path", "by-type"]),
+        doc: "How blobs are named: `{source}/{path}` or `{host}_{port}/{type}/{name}`. Default `path`.",
+    },
+    Key {
+        name: "versions",
+        kind: Kind::OneOf(&["keep", "overwrite"]),
+        doc: "Whether a changed file gets a new blob or replaces the old one. Default `keep`.",
+    },
+    Key {
+        name: "after",
+        kind: Kind::Text,
+        doc: "What happens at the source once a file is stored: `keep`, `delete` or `move:/folder`. Default `keep`.",
+    },
+    Key { name: "adopt", kind: Kind::Flag, doc: "Whether a foreign blob at our name is taken over when its bytes are equal. Default false." },
+];

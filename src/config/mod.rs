@@ -1,0 +1,290 @@
+//! `ingest.toml` and the environment to a configuration: the only door from text to settings.
+
+pub mod keys;
+pub mod schema;
+pub mod source;
+pub mod text;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::archive::limits::Limits as ArchiveLimits;
+use crate::model::Secret;
+use crate::run::settings::{Limits, Source};
+use crate::settings::{Key, Section, SettingError};
+use crate::store::azure::Identity;
+use text::{Environment, RawSection};
+
+/// Everything that the file and the environment say, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Where blobs go.
+    pub destination: Destination,
+    /// What a run may use.
+    pub limits: LimitSettings,
+    /// What is logged, and where to.
+    pub log: LogSettings,
+    /// Where files come from; at least one.
+    pub sources: Vec<Source>,
+    /// Every secret of the sources: no output may repeat them.
+    pub secrets: Vec<Secret>,
+}
+
+/// Where blobs go.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    /// A container of a storage account.
+    Azure {
+        /// How to reach and prove ourselves to the account.
+        account: Account,
+        /// The container's name.
+        container: String,
+        /// Whether a missing container is created.
+        create_container: bool,
+        /// `x-ms-version` to ask for.
+        api_version: Option<String>,
+    },
+    /// A local folder.
+    Folder(PathBuf),
+}
+
+/// A storage account with a credential.
+#[derive(Clone, Debug)]
+pub enum Account {
+    /// As in the portal.
+    ConnectionString(Secret),
+    /// URL of the blob service and a shared access signature.
+    Sas {
+        /// URL without a query.
+        endpoint: String,
+        /// The query.
+        sas: Secret,
+    },
+    /// URL of the blob service and an identity that has a role there.
+    Identity {
+        /// URL without a query.
+        endpoint: String,
+        /// Who we are.
+        identity: Identity,
+    },
+}
+
+/// `[limits]`; what is not set depends on the machine.
+#[derive(Clone, Debug, Default)]
+pub struct LimitSettings {
+    transfers: Option<u64>,
+    memory: Option<u64>,
+    temp: Option<u64>,
+    temp_folder: Option<PathBuf>,
+    blocks: Option<u64>,
+    archive: Option<ArchiveLimits>,
+}
+
+impl LimitSettings {
+    /// Where temporary files go.
+    pub fn temp_folder(&self) -> PathBuf {
+        self.temp_folder.clone().unwrap_or_else(std::env::temp_dir)
+    }
+
+    /// The limits on a machine with `free_bytes` in its folder for temporary files.
+    pub fn limits(&self, free_bytes: u64) -> Limits {
+        let count = |set: Option<u64>, default: usize| set.map_or(default, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        let default = Limits::default_with(self.temp_folder(), free_bytes);
+        Limits {
+            transfers: count(self.transfers, default.transfers),
+            memory: self.memory.unwrap_or(default.memory),
+            temp: self.temp.unwrap_or(default.temp),
+            blocks: count(self.blocks, default.blocks),
+            archive: self.archive.clone().unwrap_or(default.archive),
+            temp_folder: default.temp_folder,
+        }
+    }
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The least important level that is logged.
+    pub level: &'static str,
+    /// Whether lines are JSON objects; `None`: on the console unless somebody watches, not in files.
+    pub json: Option<bool>,
+    /// Whether log files are written; `None`: wherever the file system is ours.
+    pub files: Option<bool>,
+    /// The file for everything.
+    pub monitor: PathBuf,
+    /// The file for errors and warnings.
+    pub errors: PathBuf,
+    /// `daily`, `hourly` or `never`.
+    pub rotation: &'static str,
+    /// Rotated files to keep.
+    pub keep: usize,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("reading the configuration file `{}`", .0.display())]
+    Read(PathBuf, #[source] std::io::Error),
+    /// The file is no text that we read.
+    #[error("the configuration file `{}` is {}", .0.display(), .1)]
+    Encoding(PathBuf, &'static str),
+    /// A setting does not hold.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+}
+
+/// Reads the file at `path` under `environment`.
+pub fn load(path: &Path, environment: &Environment) -> Result<Config, ConfigError> {
+    let bytes = std::fs::read(path).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
+    let encoding = |problem| ConfigError::Encoding(path.to_owned(), problem);
+    let bytes = match bytes.as_slice() {
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => return Err(encoding("UTF-16; allowed is UTF-8: save it again as UTF-8")),
+        [0xEF, 0xBB, 0xBF, rest @ ..] => rest,
+        all => all,
+    };
+    let text = std::str::from_utf8(bytes).map_err(|_| encoding("not UTF-8: save it again as UTF-8"))?;
+    let file = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    let folder = path.parent().unwrap_or(Path::new(""));
+    Ok(parse(&file, folder, text, environment)?)
+}
+
+/// Reads `text`, the content of a file called `file` in `folder`, under `environment`. Pure but for the
+/// key and certificate files that sources name.
+pub fn parse(file: &str, folder: &Path, text: &str, environment: &Environment) -> Result<Config, SettingError> {
+    let mut raw = text::read(file, text, environment)?;
+    let mut section = |name: &str, keys: &[Key]| {
+        let RawSection { line, entries } = raw.tables.remove(name).unwrap_or_default();
+        Section::new(file, name, line.max(1), entries, keys.to_vec())
+    };
+    let destination = destination(&section("destination", keys::DESTINATION)?, folder, environment)?;
+    let limits = limits(&section("limits", keys::LIMITS)?, folder)?;
+    let log = log(&section("log", keys::LOG)?, folder)?;
+    let sources = raw.sources.into_iter().map(|raw| source::parse(file, raw)).collect::<Result<Vec<_>, _>>()?;
+    let (sources, secrets): (Vec<_>, Vec<_>) = sources.into_iter().unzip();
+    check_sources(file, &sources)?;
+    Ok(Config { destination, limits, log, sources, secrets: secrets.concat() })
+}
+
+fn check_sources(file: &str, sources: &[Source]) -> Result<(), SettingError> {
+    let error = |key: String, problem: &str| Err(SettingError { place: file.to_owned(), key, problem: problem.to_owned() });
+    if sources.is_empty() {
+        return error("source".into(), "is missing; at least one `[[source]]` is needed");
+    }
+    let mut names = BTreeMap::new();
+    for source in sources {
+        if names.insert(&source.name, ()).is_some() {
+            return error(format!("source.{}", source.name), "stands twice; each source needs a name of its own");
+        }
+    }
+    Ok(())
+}
+
+fn destination(section: &Section, folder: &Path, environment: &Environment) -> Result<Destination, SettingError> {
+    if let Some(path) = section.text("folder")? {
+        for other in ["connection_string", "account", "endpoint", "sas", "identity", "client_id", "container"] {
+            if section.has(other) {
+                return Err(section.error(other, "stands beside `folder`; allowed is one of both"));
+            }
+        }
+        return Ok(Destination::Folder(folder.join(path)));
+    }
+    let container =
+        section.text("container")?.ok_or_else(|| section.error("container", "is missing; allowed is the name of a container, or `folder`"))?;
+    check_container(section, &container)?;
+    Ok(Destination::Azure {
+        account: account(section, environment)?,
+        container,
+        create_container: section.flag("create_container", true)?,
+        api_version: section.text("api_version")?,
+    })
+}
+
+fn account(section: &Section, environment: &Environment) -> Result<Account, SettingError> {
+    let (string, sas) = (section.secret("connection_string")?, section.secret("sas")?);
+    let identity = ["identity", "client_id"].into_iter().find(|key| section.has(key));
+    if let Some(string) = string {
+        return match ["account", "endpoint", "sas"].into_iter().chain(identity).find(|key| section.has(key)) {
+            None => Ok(Account::ConnectionString(string)),
+            Some(other) => Err(section.error(other, "stands beside `connection_string`; allowed is one way to the account")),
+        };
+    }
+    let endpoint = match (section.text("account")?, section.text("endpoint")?) {
+        (Some(account), None) if account.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) => {
+            format!("https://{account}.blob.core.windows.net")
+        }
+        (Some(_), None) => return Err(section.error("account", "is no name of a storage account: they hold lower-case letters and digits only")),
+        (None, Some(endpoint)) => endpoint,
+        (Some(_), Some(_)) => return Err(section.error("endpoint", "stands beside `account`; allowed is one of both")),
+        (None, None) => {
+            return Err(section.error("account", "is missing; allowed are `account` or `endpoint`, `connection_string`, or `folder`"));
+        }
+    };
+    match (sas, identity) {
+        (Some(sas), None) => Ok(Account::Sas { endpoint, sas }),
+        (Some(_), Some(key)) => Err(section.error(key, "stands beside `sas`; allowed is one of both")),
+        (None, _) => Ok(Account::Identity { identity: who(section, &endpoint, environment)?, endpoint }),
+    }
+}
+
+fn who(section: &Section, endpoint: &str, environment: &Environment) -> Result<Identity, SettingError> {
+    if !endpoint.starts_with("https://") {
+        return Err(section.error("endpoint", "is not `https://…`; an identity's token goes over https only"));
+    }
+    let client_id = match section.text("client_id")? {
+        None => environment.get("AZURE_CLIENT_ID").filter(|id| !id.is_empty()).cloned(),
+        client_id => client_id,
+    };
+    match section.one_of("identity")? {
+        Some("workload") => Ok(Identity::Workload { client_id }),
+        Some("cli") => Ok(Identity::Cli),
+        _ => Ok(Identity::Managed { client_id }),
+    }
+}
+
+fn check_container(section: &Section, name: &str) -> Result<(), SettingError> {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let good = (3..=63).contains(&name.len()) && name.chars().all(legal) && !name.starts_with('-') && !name.ends_with('-') && !name.contains("--");
+    if good {
+        return Ok(());
+    }
+    let shown = crate::model::printable(name.as_bytes());
+    Err(section.error("container", format!("is \"{shown}\"; allowed are 3 to 63 lower-case letters, digits and single `-` between them")))
+}
+
+fn limits(section: &Section, folder: &Path) -> Result<LimitSettings, SettingError> {
+    let default = ArchiveLimits::default();
+    let bytes = section.size("archive_bytes")?.unwrap_or(default.total_bytes);
+    let memory = section.size("memory")?;
+    if memory.is_some_and(|memory| memory < 32 << 20) {
+        return Err(section.error("memory", "is too little; allowed is \"32 MiB\" and more"));
+    }
+    Ok(LimitSettings {
+        transfers: section.integer("transfers")?,
+        memory,
+        temp: section.size("temp")?,
+        temp_folder: section.text("temp_folder")?.map(|path| folder.join(path)),
+        blocks: section.integer("blocks")?,
+        archive: Some(ArchiveLimits {
+            total_bytes: bytes,
+            member_bytes: bytes,
+            ratio: section.integer("archive_ratio")?.unwrap_or(default.ratio),
+            members: section.integer("archive_members")?.unwrap_or(default.members),
+        }),
+    })
+}
+
+fn log(section: &Section, folder: &Path) -> Result<LogSettings, SettingError> {
+    Ok(LogSettings {
+        level: section.one_of("level")?.unwrap_or("info"),
+        json: section.one_of("format")?.map(|format| format == "json"),
+        files: if section.has("files") { Some(section.flag("files", true)?) } else { None },
+        monitor: folder.join(section.text("monitor")?.unwrap_or_else(|| "log/monitor.log".into())),
+        errors: folder.join(section.text("errors")?.unwrap_or_else(|| "log/error.log".into())),
+        rotation: section.one_of("rotation")?.unwrap_or("daily"),
+        keep: usize::try_from(section.integer("keep")?.unwrap_or(14)).unwrap_or(14),
+    })
+}
+
+#[cfg(test)]
+mod tests;

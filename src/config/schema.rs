@@ -1,0 +1,53 @@
+//! The JSON Schema of the configuration file, made from the same tables that read it.
+
+use serde_json::{Map, Value, json};
+
+use crate::config::keys;
+use crate::settings::{Key, Kind};
+use crate::source::DRIVERS;
+
+/// The schema, draft 2020-12.
+pub fn schema() -> Value {
+    let driver_keys = DRIVERS.iter().flat_map(|driver| driver.keys);
+    let mut source_keys: Vec<Key> = keys::SOURCE.iter().chain(driver_keys).copied().collect();
+    source_keys.sort_by_key(|key| key.name);
+    source_keys.dedup_by_key(|key| key.name);
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "blobferry configuration (ingest.toml)",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["destination", "source"],
+        "properties": {
+            "destination": table(keys::DESTINATION, &[]),
+            "limits": table(keys::LIMITS, &[]),
+            "log": table(keys::LOG, &[]),
+            "source": { "type": "array", "minItems": 1, "items": table(&source_keys, &["name", "url"]) },
+        },
+    })
+}
+
+fn table(keys: &[Key], required: &[&str]) -> Value {
+    let properties: Map<String, Value> = keys.iter().map(|key| (key.name.to_owned(), property(key))).collect();
+    json!({ "type": "object", "additionalProperties": false, "properties": properties, "required": required })
+}
+
+fn property(key: &Key) -> Value {
+    let from_environment = json!({
+        "type": "object", "additionalProperties": false, "required": ["env"],
+        "properties": { "env": { "type": "string", "minLength": 1 } },
+    });
+    json!({ "description": key.doc, "anyOf": [literal(key.kind), from_environment] })
+}
+
+fn literal(kind: Kind) -> Value {
+    match kind {
+        Kind::Text | Kind::Secret => json!({ "type": "string", "minLength": 1 }),
+        Kind::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
+        Kind::Size => json!({ "type": "string", "pattern": "^\\s*[0-9]+\\s*(B|[KMGT]iB|[kKMGT]B)$" }),
+        Kind::Duration => json!({ "type": "string", "pattern": "^\\s*[0-9]+\\s*(ms|s|m|min|h|d)$" }),
+        Kind::Flag => json!({ "type": "boolean" }),
+        Kind::OneOf(words) => json!({ "enum": words }),
+        Kind::List => json!({ "anyOf": [{ "type": "string", "minLength": 1 }, { "type": "array", "items": { "type": "string" } }] }),
+    }
+}

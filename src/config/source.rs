@@ -1,0 +1,128 @@
+//! A `[[source]]` table to a source: the common settings here, the protocol's own by its driver.
+
+use std::time::Duration;
+
+use time::UtcOffset;
+
+use crate::config::keys;
+use crate::config::text::{RawSection, source_name};
+use crate::model::{RemotePath, Secret};
+use crate::naming::{Layout, Naming};
+use crate::patterns::Patterns;
+use crate::retry::Policy;
+use crate::run::settings::{After, Archives, Source, Versions};
+use crate::settings::{Entry, Key, Section, SettingError, SourceUrl, Value, listed};
+use crate::source::DRIVERS;
+use crate::source::contract::Driver;
+
+const IN_PROGRESS: &[&str] = &["**/*.part", "**/*.partial", "**/*.filepart", "**/*.tmp", "**/*.crdownload"];
+const STABLE_FOR: Duration = Duration::from_secs(60);
+const DEPTH: u64 = 64;
+
+/// Reads one source. Its secrets come back beside it: no output may repeat them.
+pub fn parse(file: &str, raw: RawSection) -> Result<(Source, Vec<Secret>), SettingError> {
+    let label = source_name(&raw).map_or("source".to_owned(), |name| format!("source.{}", crate::model::printable(name.as_bytes())));
+    let (url, driver) = url_and_driver(file, &label, &raw)?;
+    let known: Vec<Key> = keys::SOURCE.iter().chain(driver.keys).copied().collect();
+    let section = Section::new(file, &label, raw.line, raw.entries, known)?;
+    let secrets = section.secrets().into_iter().chain(url.password.clone()).collect();
+    let name = name(&section)?;
+    let endpoint = (driver.configure)(&section, &url)?;
+    let after = after(&section, &url.root)?;
+    let connections = section.integer("connections")?.map_or(endpoint.default_connections(), |n| usize::try_from(n).unwrap_or(1));
+    let attempts = section.integer("attempts")?.map_or(Policy::default().attempts, |n| u32::try_from(n).unwrap_or(1));
+    let source = Source {
+        patterns: patterns(&section, &url.root, &after)?,
+        naming: naming(&section, &name, &url)?,
+        connections,
+        stable_for: section.duration("stable_for")?.unwrap_or(STABLE_FOR),
+        archives: match section.one_of("archives")? {
+            Some("keep") => Archives::Keep,
+            Some("both") => Archives::Both,
+            _ => Archives::Unpack,
+        },
+        zone: zone(&section)?,
+        unpack_documents: section.flag("unpack_documents", false)?,
+        versions: if section.one_of("versions")? == Some("overwrite") { Versions::Overwrite } else { Versions::Keep },
+        marker: section.text("marker")?,
+        adopt: section.flag("adopt", false)?,
+        depth: usize::try_from(section.integer("depth")?.unwrap_or(DEPTH)).unwrap_or(usize::MAX),
+        policy: Policy { attempts, ..Policy::default() },
+        after,
+        root: url.root,
+        endpoint,
+        name,
+    };
+    Ok((source, secrets))
+}
+
+/// The URL decides which protocol's settings are allowed, so it is read before all others.
+fn url_and_driver(file: &str, label: &str, raw: &RawSection) -> Result<(SourceUrl, &'static Driver), SettingError> {
+    let only_url = raw.entries.iter().filter(|(key, _)| *key == "url").map(|(key, entry)| (key.clone(), entry.clone())).collect();
+    let section = Section::new(file, label, raw.line, only_url, keys::SOURCE.to_vec())?;
+    let schemes: Vec<&str> = DRIVERS.iter().flat_map(|driver| driver.schemes.iter().copied()).collect();
+    let text = match raw.entries.get("url") {
+        None => return Err(section.error("url", "is missing; allowed is `scheme://user@host/folder`")),
+        Some(Entry { value: Value::Text(text), .. }) => text,
+        Some(_) => return Err(section.error("url", "is no text; allowed is `scheme://user@host/folder`")),
+    };
+    let url = SourceUrl::parse(text).map_err(|problem| section.error("url", problem))?;
+    let driver = DRIVERS.iter().find(|driver| driver.schemes.contains(&url.scheme.as_str()));
+    let unknown =
+        || section.error("url", format!("has the scheme `{}`; allowed are {}", crate::model::printable(url.scheme.as_bytes()), listed(&schemes)));
+    let driver = driver.ok_or_else(unknown)?;
+    Ok((url, driver))
+}
+
+fn name(section: &Section) -> Result<String, SettingError> {
+    let name = section.text("name")?.ok_or_else(|| section.error("name", "is missing; allowed is a name as `acme`"))?;
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.len() <= 63 && !name.starts_with('-') && name.chars().all(legal) {
+        return Ok(name);
+    }
+    let shown = crate::model::printable(name.as_bytes());
+    Err(section.error("name", format!("is \"{shown}\"; allowed are up to 63 lower-case letters, digits and `-`, not `-` first")))
+}
+
+fn zone(section: &Section) -> Result<UtcOffset, SettingError> {
+    let Some(text) = section.text("archive_time_zone")? else { return Ok(UtcOffset::UTC) };
+    let format = time::macros::format_description!("[offset_hour sign:mandatory]:[offset_minute]");
+    let wrong = || section.error("archive_time_zone", "is no offset from UTC; allowed is one as `+02:00`");
+    if text == "UTC" { Ok(UtcOffset::UTC) } else { UtcOffset::parse(&text, format).map_err(|_| wrong()) }
+}
+
+fn naming(section: &Section, name: &str, url: &SourceUrl) -> Result<Naming, SettingError> {
+    let layout = if section.one_of("layout")? == Some("by-type") { Layout::ByType } else { Layout::Path };
+    // The predecessor took port 21 for `ftp` and 22 for everything else; names made with it stay valid.
+    let port = url.port.unwrap_or(if url.scheme == "ftp" { 21 } else { 22 });
+    Ok(Naming { source: name.to_owned(), layout, root: url.root.clone(), host_port: format!("{}_{port}", url.host) })
+}
+
+fn patterns(section: &Section, root: &RemotePath, after: &After) -> Result<Patterns, SettingError> {
+    let in_progress = if section.has("in_progress") { section.list("in_progress")? } else { IN_PROGRESS.iter().map(|s| (*s).to_owned()).collect() };
+    let outside = match after {
+        After::Move(target) => Some(target.clone()),
+        _ => None,
+    };
+    let (include, exclude) = (section.list("include")?, section.list("exclude")?);
+    Patterns::new(root.clone(), &include, &exclude, &in_progress, outside).map_err(|error| section.error("include", error.to_string()))
+}
+
+fn after(section: &Section, root: &RemotePath) -> Result<After, SettingError> {
+    let allowed = "`keep`, `delete` or `move:/folder`";
+    match section.text("after")?.as_deref() {
+        None | Some("keep") => Ok(After::Keep),
+        Some("delete") => Ok(After::Delete),
+        Some(text) => match text.strip_prefix("move:") {
+            Some(target) if target.starts_with('/') && target.len() > 1 => {
+                let target = RemotePath::from(target);
+                // Everything would be moved onto itself, or out of the listing for ever.
+                if root == &target || root.below(&target).is_some() {
+                    return Err(section.error("after", "moves files to the folder that they are taken from, or above it"));
+                }
+                Ok(After::Move(target))
+            }
+            _ => Err(section.error("after", format!("is \"{}\"; allowed is {allowed}", crate::model::printable(text.as_bytes())))),
+        },
+    }
+}

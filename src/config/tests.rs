@@ -1,0 +1,173 @@
+//! What people write into the file, and what they are told.
+
+use super::*;
+use expect_test::{Expect, expect};
+
+const GOOD: &str = r#"
+[destination]
+folder = "out"
+
+[[source]]
+name = "acme"
+url = "file:///srv/share"
+"#;
+
+fn read(text: &str, environment: &[(&str, &str)]) -> Result<Config, SettingError> {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    parse("ingest.toml", Path::new("/etc/blobferry"), text, &environment)
+}
+
+fn refused(text: &str, environment: &[(&str, &str)], expected: Expect) {
+    let error = read(text, environment).map(|_| ()).expect_err("it is refused");
+    expected.assert_eq(&error.to_string());
+}
+
+#[test]
+fn a_small_file_means_the_defaults() {
+    let config = read(GOOD, &[]).expect("it is good");
+    let source = &config.sources[0];
+    assert!(matches!(&config.destination, Destination::Folder(path) if path == Path::new("/etc/blobferry/out")));
+    assert_eq!((source.name.as_str(), source.root.to_string().as_str(), source.stable_for.as_secs()), ("acme", "/srv/share", 60));
+    assert_eq!(config.log.monitor, Path::new("/etc/blobferry/log/monitor.log"));
+    let limits = config.limits.limits(1 << 30);
+    assert_eq!((limits.transfers, limits.memory, limits.temp), (16, 256 << 20, 512 << 20));
+}
+
+#[test]
+fn typos_are_answered_with_what_was_meant() {
+    refused(&GOOD.replace("name =", "nmae ="), &[], expect!["ingest.toml:6: `source.nmae` is not a setting of this section; did you mean `name`?"]);
+    refused(
+        &GOOD.replace("[destination]", "[destnation]"),
+        &[],
+        expect!["ingest.toml:2: `destnation` is not a section; did you mean `destination`?"],
+    );
+    refused(&GOOD.replace("[[source]]", "[source]"), &[], expect!["ingest.toml:5: `source` stands in single brackets; allowed is `[[source]]`"]);
+}
+
+#[test]
+fn broken_toml_is_told_by_line_and_column_without_its_text() {
+    let text = format!("{GOOD}password = \"canary\nx = 1\n");
+    let error = read(&text, &[]).map(|_| ()).expect_err("it is refused").to_string();
+    assert!(error.starts_with("ingest.toml:8:") && !error.contains("canary"), "{error}");
+}
+
+#[test]
+fn values_come_from_the_environment_and_missing_ones_are_named() {
+    let text = GOOD.replace("\"file:///srv/share\"", "{ env = \"ACME_URL\" }");
+    assert!(read(&text, &[("ACME_URL", "file:///x")]).is_ok());
+    refused(&text, &[], expect!["ingest.toml:7: `source.url` reads the environment variable ACME_URL, which is not set"]);
+    refused(&text, &[("ACME_URL", "")], expect!["ingest.toml:7: `source.url` reads the environment variable ACME_URL, which is empty"]);
+    refused(
+        &text,
+        &[("ACME_URL", "@Microsoft.KeyVault(SecretUri=https://v.example/secrets/n)")],
+        expect![
+            "ingest.toml:7: `source.url` reads the environment variable ACME_URL, which holds a Key Vault reference that was not resolved: check the vault's and the secret's name and that the app's identity has the role `Key Vault Secrets User`"
+        ],
+    );
+}
+
+#[test]
+fn the_environment_overrides_single_settings() {
+    let config = read(GOOD, &[("BLOBFERRY__SOURCE__ACME__CONNECTIONS", "3"), ("BLOBFERRY__LIMITS__TRANSFERS", "5")]).expect("it is good");
+    assert_eq!((config.sources[0].connections, config.limits.limits(0).transfers), (3, 5));
+    refused(
+        GOOD,
+        &[("BLOBFERRY__LIMITS__TRANSFERS", "many")],
+        expect!["environment variable BLOBFERRY__LIMITS__TRANSFERS: `limits.transfers` is \"many\"; allowed is a whole number from 1 to 1024"],
+    );
+    refused(
+        GOOD,
+        &[("BLOBFERRY__SOURCE__OTHER__URL", "x")],
+        expect!["environment: `BLOBFERRY__SOURCE__OTHER__URL` names a source `other` that the file does not hold"],
+    );
+}
+
+#[test]
+fn names_urls_and_after_actions_are_checked() {
+    refused(
+        &GOOD.replace("\"acme\"", "\"Acme\""),
+        &[],
+        expect!["ingest.toml:6: `source.Acme.name` is \"Acme\"; allowed are up to 63 lower-case letters, digits and `-`, not `-` first"],
+    );
+    let error = read(&GOOD.replace("file://", "gopher://"), &[]).map(|_| ()).expect_err("it is refused").to_string();
+    assert!(error.starts_with("ingest.toml:7: `source.acme.url` has the scheme `gopher`; allowed are `sftp`"), "{error}");
+    refused(
+        &format!("{GOOD}after = \"move:/srv\""),
+        &[],
+        expect!["ingest.toml:8: `source.acme.after` moves files to the folder that they are taken from, or above it"],
+    );
+    refused(
+        &format!("{GOOD}after = \"drop\""),
+        &[],
+        expect!["ingest.toml:8: `source.acme.after` is \"drop\"; allowed is `keep`, `delete` or `move:/folder`"],
+    );
+    refused(
+        &format!("{GOOD}include = [\"a[\"]"),
+        &[],
+        expect!["ingest.toml:8: `source.acme.include` the pattern `a[`: unclosed character class; missing ']'"],
+    );
+}
+
+#[test]
+fn two_sources_cannot_share_a_name() {
+    let twice = format!("{GOOD}[[source]]\nname = \"acme\"\nurl = \"file:///other\"\n");
+    refused(&twice, &[], expect!["ingest.toml: `source.acme` stands twice; each source needs a name of its own"]);
+}
+
+#[test]
+fn a_destination_is_one_account_or_one_folder() {
+    let azure = |lines: &str| GOOD.replace("folder = \"out\"", lines);
+    assert!(read(&azure("connection_string = \"UseDevelopmentStorage=true\"\ncontainer = \"landing\""), &[]).is_ok());
+    assert!(read(&azure("account = \"contoso\"\nsas = \"sv=1\"\ncontainer = \"landing\""), &[]).is_ok());
+    refused(
+        &azure("container = \"landing\""),
+        &[],
+        expect!["ingest.toml:2: `destination.account` is missing; allowed are `account` or `endpoint`, `connection_string`, or `folder`"],
+    );
+    refused(
+        &azure("container = \"No\""),
+        &[],
+        expect![[r#"ingest.toml:3: `destination.container` is "No"; allowed are 3 to 63 lower-case letters, digits and single `-` between them"#]],
+    );
+    refused(
+        &azure("folder = \"out\"\ncontainer = \"landing\""),
+        &[],
+        expect!["ingest.toml:4: `destination.container` stands beside `folder`; allowed is one of both"],
+    );
+}
+
+#[test]
+fn an_account_alone_means_a_managed_identity() {
+    let azure = |lines: &str, environment: &[(&str, &str)]| {
+        let text = GOOD.replace("folder = \"out\"", &format!("container = \"landing\"\n{lines}"));
+        match read(&text, environment).expect("it is good").destination {
+            Destination::Azure { account: Account::Identity { endpoint, identity }, .. } => (endpoint, identity),
+            other => panic!("{other:?}"),
+        }
+    };
+    let managed = |id: Option<&str>| Identity::Managed { client_id: id.map(str::to_owned) };
+    assert_eq!(azure("account = \"contoso\"", &[]), ("https://contoso.blob.core.windows.net".into(), managed(None)));
+    assert_eq!(azure("account = \"contoso\"", &[("AZURE_CLIENT_ID", "abc")]).1, managed(Some("abc")));
+    assert_eq!(azure("account = \"contoso\"\nclient_id = \"def\"", &[("AZURE_CLIENT_ID", "abc")]).1, managed(Some("def")));
+    assert_eq!(azure("account = \"contoso\"\nidentity = \"cli\"", &[]).1, Identity::Cli);
+    let plain = GOOD.replace("folder = \"out\"", "container = \"landing\"\nendpoint = \"http://127.0.0.1:10000/x\"");
+    refused(&plain, &[], expect!["ingest.toml:4: `destination.endpoint` is not `https://…`; an identity's token goes over https only"]);
+}
+
+#[test]
+fn windows_editors_are_forgiven_their_byte_order_mark_but_not_utf_16() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("ingest.toml");
+    std::fs::write(&path, [b"\xEF\xBB\xBF", GOOD.replace('\n', "\r\n").as_bytes()].concat()).expect("written");
+    assert!(load(&path, &Environment::new()).is_ok());
+    std::fs::write(&path, b"\xFF\xFE[\0").expect("written");
+    assert!(load(&path, &Environment::new()).map(|_| ()).expect_err("refused").to_string().contains("UTF-16"));
+}
+
+#[test]
+fn every_setting_is_in_the_schema() {
+    let text = schema::schema().to_string();
+    for key in keys::DESTINATION.iter().chain(keys::LIMITS).chain(keys::LOG).chain(keys::SOURCE) {
+        assert!(text.contains(&format!("\"{}\"", key.name)), "{}", key.name);
+    }
+}

@@ -1,0 +1,202 @@
+//! Text and environment to sections: the only reader of TOML.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::settings::{Entry, SettingError, Value, closest, listed};
+
+/// The environment, as a value.
+pub type Environment = BTreeMap<String, String>;
+
+/// A table as found, its keys unchecked.
+#[derive(Debug, Default)]
+pub struct RawSection {
+    /// The line that it starts on.
+    pub line: usize,
+    /// Its entries.
+    pub entries: BTreeMap<String, Entry>,
+}
+
+/// Everything that the file and the environment say.
+#[derive(Debug, Default)]
+pub struct Raw {
+    /// Tables by name.
+    pub tables: BTreeMap<String, RawSection>,
+    /// The `[[source]]` tables.
+    pub sources: Vec<RawSection>,
+}
+
+/// Names of tables that may stand once.
+pub const TABLES: &[&str] = &["destination", "limits", "log"];
+const SOURCE: &str = "source";
+/// Environment variables that override settings begin so.
+pub const PREFIX: &str = "BLOBFERRY__";
+
+/// Reads `text` (of a file called `file`, for messages) and lays the environment over it.
+pub fn read(file: &str, text: &str, environment: &Environment) -> Result<Raw, SettingError> {
+    let reader = Reader { file, text, environment };
+    let document = DeTable::parse(text).map_err(|error| reader.syntax(&error))?;
+    let mut raw = Raw::default();
+    for (name, value) in document.get_ref() {
+        reader.table(&mut raw, name.get_ref(), name.span(), value)?;
+    }
+    reader.overrides(&mut raw)?;
+    Ok(raw)
+}
+
+struct Reader<'a> {
+    file: &'a str,
+    text: &'a str,
+    environment: &'a Environment,
+}
+
+impl Reader<'_> {
+    fn line(&self, span: &Range<usize>) -> usize {
+        self.text.as_bytes()[..span.start.min(self.text.len())].iter().filter(|b| **b == b'\n').count() + 1
+    }
+
+    fn error(&self, span: &Range<usize>, key: &str, problem: impl Into<String>) -> SettingError {
+        SettingError { place: format!("{}:{}", self.file, self.line(span)), key: key.to_owned(), problem: problem.into() }
+    }
+
+    /// The parser's own words, without the line of text that it would show: that may hold a password.
+    fn syntax(&self, error: &toml::de::Error) -> SettingError {
+        let span = error.span().unwrap_or(0..0);
+        let column = self.text[..span.start.min(self.text.len())].rsplit('\n').next().map_or(1, |line| line.chars().count() + 1);
+        let mut error = self.error(&span, "TOML", format!("is not understood at column {column}: {}", error.message()));
+        error.place = format!("{}:{}:{column}", self.file, self.line(&span));
+        error
+    }
+
+    fn table(&self, raw: &mut Raw, name: &str, at: Range<usize>, value: &Spanned<DeValue<'_>>) -> Result<(), SettingError> {
+        match value.get_ref() {
+            DeValue::Table(table) if TABLES.contains(&name) => {
+                raw.tables.insert(name.to_owned(), self.section(name, &at, table)?);
+                Ok(())
+            }
+            DeValue::Array(sources) if name == SOURCE => {
+                for source in sources.iter() {
+                    let DeValue::Table(table) = source.get_ref() else {
+                        return Err(self.error(&source.span(), SOURCE, "is not a table; allowed is `[[source]]`"));
+                    };
+                    raw.sources.push(self.section(SOURCE, &source.span(), table)?);
+                }
+                Ok(())
+            }
+            _ if name == SOURCE => Err(self.error(&at, SOURCE, "stands in single brackets; allowed is `[[source]]`")),
+            _ if TABLES.contains(&name) => Err(self.error(&at, name, format!("is not a table; allowed is `[{name}]`"))),
+            _ => {
+                let all: Vec<&str> = TABLES.iter().copied().chain([SOURCE]).collect();
+                let hint = match closest(name, &all) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("allowed are {}", listed(&all)),
+                };
+                Err(self.error(&at, name, format!("is not a section; {hint}")))
+            }
+        }
+    }
+
+    fn section(&self, name: &str, at: &Range<usize>, table: &DeTable<'_>) -> Result<RawSection, SettingError> {
+        let mut section = RawSection { line: self.line(at), entries: BTreeMap::new() };
+        for (key, value) in table {
+            let key_name = format!("{name}.{}", key.get_ref());
+            let line = self.line(&key.span());
+            let mut entry = Entry { value: Value::Other("nothing"), line: Some(line), variable: None };
+            match value.get_ref() {
+                DeValue::Table(inner) => {
+                    let variable = self.variable(&key_name, &key.span(), inner)?;
+                    entry.value = Value::Text(self.look_up(&variable, &key_name, &key.span())?);
+                    entry.variable = Some(variable);
+                }
+                other => entry.value = plain(other),
+            }
+            section.entries.insert(key.get_ref().to_string(), entry);
+        }
+        Ok(section)
+    }
+
+    /// The name in `{ env = "NAME" }`.
+    fn variable(&self, key: &str, at: &Range<usize>, table: &DeTable<'_>) -> Result<String, SettingError> {
+        let mut entries = table.iter();
+        match (entries.next(), entries.next()) {
+            (Some((name, value)), None) if name.get_ref() == "env" => match value.get_ref() {
+                DeValue::String(variable) if !variable.is_empty() => Ok(variable.to_string()),
+                _ => Err(self.error(at, key, "names no environment variable; allowed is `{ env = \"NAME\" }`")),
+            },
+            _ => Err(self.error(at, key, "is a table; allowed is a value or `{ env = \"NAME\" }`")),
+        }
+    }
+
+    fn look_up(&self, variable: &str, key: &str, at: &Range<usize>) -> Result<String, SettingError> {
+        let problem = match self.environment.get(variable).map(String::as_str) {
+            None => format!("reads the environment variable {variable}, which is not set"),
+            Some("") => format!("reads the environment variable {variable}, which is empty"),
+            Some(value) => match unresolved(value) {
+                None => return Ok(value.to_owned()),
+                Some(problem) => format!("reads the environment variable {variable}, {problem}"),
+            },
+        };
+        Err(self.error(at, key, problem))
+    }
+
+    /// `BLOBFERRY__DESTINATION__CONTAINER=x`, `BLOBFERRY__SOURCE__ACME__PASSWORD=x`.
+    fn overrides(&self, raw: &mut Raw) -> Result<(), SettingError> {
+        for (variable, value) in self.environment.range(PREFIX.to_owned()..) {
+            let Some(path) = variable.strip_prefix(PREFIX) else { break };
+            let wrong = |problem: String| SettingError { place: "environment".into(), key: variable.clone(), problem };
+            let parts: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
+            let (section, key) = match parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                [SOURCE, source, key] => {
+                    let named = |section: &&mut RawSection| source_name(section).is_some_and(|name| name.replace('-', "_") == source);
+                    let found = raw.sources.iter_mut().find(named);
+                    (found.ok_or_else(|| wrong(format!("names a source `{source}` that the file does not hold")))?, key.to_owned())
+                }
+                [table, key] if TABLES.contains(&table) => (raw.tables.entry(table.to_owned()).or_default(), key.to_owned()),
+                _ => return Err(wrong(format!("is no setting; allowed are {PREFIX}<SECTION>__<KEY> and {PREFIX}SOURCE__<NAME>__<KEY>"))),
+            };
+            if let Some(problem) = unresolved(value) {
+                return Err(wrong(problem.to_owned()));
+            }
+            section.entries.insert(key, Entry { value: Value::Text(value.clone()), line: None, variable: Some(variable.clone()) });
+        }
+        Ok(())
+    }
+}
+
+/// The name that a source gives itself, if it does.
+pub fn source_name(section: &RawSection) -> Option<&str> {
+    match section.entries.get("name").map(|entry| &entry.value) {
+        Some(Value::Text(name)) => Some(name),
+        _ => None,
+    }
+}
+
+/// App Service leaves a Key Vault reference as it stands when it cannot resolve it.
+fn unresolved(value: &str) -> Option<&'static str> {
+    value.starts_with("@Microsoft.KeyVault(").then_some(
+        "which holds a Key Vault reference that was not resolved: check the vault's and the secret's name and that the app's identity has the role `Key Vault Secrets User`",
+    )
+}
+
+fn plain(value: &DeValue<'_>) -> Value {
+    match value {
+        DeValue::String(text) => Value::Text(text.to_string()),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Other("a number out of range"), Value::Integer)
+        }
+        DeValue::Boolean(flag) => Value::Flag(*flag),
+        DeValue::Float(_) => Value::Other("a fraction"),
+        DeValue::Datetime(_) => Value::Other("a date"),
+        DeValue::Table(_) => Value::Other("a table"),
+        DeValue::Array(array) => {
+            let texts = array.iter().map(|item| match item.get_ref() {
+                DeValue::String(text) => Some(text.to_string()),
+                _ => None,
+            });
+            texts.collect::<Option<Vec<_>>>().map_or(Value::Other("a list that holds other things than texts"), Value::List)
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What all transfers of a run share, and what those of one source share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::archive::contract::Member;
+use crate::archive::spool::Spooler;
+use crate::ledger::Ledger;
+use crate::model::ModifiedTime;
+use crate::retry::Policy;
+use crate::run::budget::ByteBudget;
+use crate::run::progress::Progress;
+use crate::run::settings::{Limits, Source};
+use crate::source::pool::Pool;
+use crate::store::contract::Store;
+
+/// What all transfers of a run share.
+pub struct Run {
+    /// Its id: the UTC time that it began at and eight random digits.
+    pub id: String,
+    /// When it began.
+    pub started: OffsetDateTime,
+    /// Where blobs go.
+    pub store: Arc<dyn Store>,
+    /// What it may use.
+    pub limits: Limits,
+    /// Files in flight.
+    pub transfers: Arc<Semaphore>,
+    /// Bytes of blocks in memory.
+    pub blocks: ByteBudget,
+    /// Archives at rest.
+    pub spooler: Spooler,
+    /// How stubborn to be with the store.
+    pub policy: Policy,
+    /// Stops the run: no new file is begun, waits end.
+    pub cancel: CancellationToken,
+    /// Who looks on.
+    pub progress: Arc<dyn Progress>,
+}
+
+/// How long reads that are under way may go on once the run was told to stop: `docker stop` kills after 10 s.
+const GRACE: Duration = Duration::from_secs(4);
+
+impl Run {
+    /// What `work` comes to; `None` if the run was told to stop and it is not done soon after. Only for
+    /// work that leaves nothing visible when it is dropped.
+    pub async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let over = async {
+            self.cancel.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            value = work => Some(value),
+            () = over => None,
+        }
+    }
+}
+
+/// What all transfers of one source share.
+pub struct Pass {
+    /// The run.
+    pub run: Arc<Run>,
+    /// The source.
+    pub source: Source,
+    /// Its sessions.
+    pub pool: Arc<Pool>,
+    /// What was ingested from it.
+    pub ledger: Ledger,
+}
+
+/// A new id for a run that begins at `now`: that time and eight random digits.
+pub fn run_id(now: OffsetDateTime) -> String {
+    let mut random = [0u8; 4];
+    getrandom::fill(&mut random).expect("the operating system gives random bytes");
+    let (date, time) = (now.date(), now.time());
+    format!(
+        "{:04}{:02}{:02}T{:02}{:02}{:02}Z-{}",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second(),
+        crate::model::hex(&random)
+    )
+}
+
+impl Pass {
+    /// How many things the source can be asked for at once.
+    pub fn parallel(&self) -> usize {
+        (self.source.connections * self.source.endpoint.transfers_per_connection()).max(1)
+    }
+
+    /// When a member was last modified; local times are read in the source's zone.
+    pub fn modified(&self, member: &Member) -> Option<ModifiedTime> {
+        member.modified.map(|modified| modified.at_offset(self.source.zone))
+    }
+}

@@ -1,0 +1,70 @@
+//! Why a transfer failed: one of the rooms' errors, unchanged.
+
+use crate::archive::contract::UnpackError;
+use crate::failure::{Class, Failure};
+use crate::ledger::journal::LedgerError;
+use crate::model::BlobName;
+use crate::source::contract::SourceError;
+use crate::store::contract::StoreError;
+use crate::verify::Mismatch;
+
+/// Why a transfer failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// The source.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// What arrived is not what was promised.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+    /// The archive.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A blob name belongs to somebody else.
+    #[error("writing `{name}`: {why}")]
+    Conflict {
+        /// The name.
+        name: BlobName,
+        /// Whose it is, or what it holds.
+        why: &'static str,
+    },
+    /// The run was told to stop, and the source did not come to an end soon enough.
+    #[error("the run was stopped")]
+    Interrupted,
+    /// A task of ours ended in a panic.
+    #[error("a defect in {0}")]
+    Defect(&'static str),
+}
+
+impl TransferError {
+    fn inner(&self) -> Option<&dyn Failure> {
+        match self {
+            TransferError::Source(error) => Some(error),
+            TransferError::Mismatch(error) => Some(error),
+            TransferError::Unpack(error) => Some(error),
+            TransferError::Store(error) => Some(error),
+            TransferError::Ledger(error) => Some(error),
+            TransferError::Conflict { .. } | TransferError::Interrupted | TransferError::Defect(_) => None,
+        }
+    }
+}
+
+impl Failure for TransferError {
+    fn class(&self) -> Class {
+        match (self, self.inner()) {
+            (_, Some(inner)) => inner.class(),
+            (TransferError::Conflict { .. }, None) => Class::StoreConflict,
+            (TransferError::Interrupted, None) => Class::Interrupted,
+            (_, None) => Class::Internal,
+        }
+    }
+    fn is_transient(&self) -> bool {
+        self.inner().is_some_and(Failure::is_transient)
+    }
+}

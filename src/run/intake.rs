@@ -1,0 +1,271 @@
+//! Bytes on their way: a stream of chunks to one whole piece, to staged blocks, or to a spooled archive.
+
+use bytes::{Bytes, BytesMut};
+use md5::{Digest, Md5};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::archive;
+use crate::archive::contract::{Format, HEAD_BYTES};
+use crate::archive::spool::{Room, Spool};
+use crate::model;
+use crate::retry::retry;
+use crate::run::budget::Drawn;
+use crate::run::context::Run;
+use crate::run::error::TransferError;
+use crate::store::contract::{BLOCK_BYTES, MAX_BLOCKS, Upload};
+
+/// What the bytes have become.
+#[derive(Debug)]
+pub enum Arrived {
+    /// A piece small enough for one request.
+    Whole(Whole),
+    /// Blocks, staged and not yet visible.
+    Staged(Staged),
+    /// An archive at rest.
+    Spooled(Spool, &'static dyn Format),
+}
+
+/// Content in memory.
+#[derive(Debug)]
+pub struct Whole {
+    /// All of it.
+    pub bytes: Bytes,
+    /// Its MD5.
+    pub md5: model::Md5,
+    _drawn: Drawn,
+}
+
+/// Content in staged blocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Staged {
+    /// Its first bytes.
+    pub head: Bytes,
+    /// How many blocks.
+    pub blocks: u32,
+    /// Bytes in them.
+    pub size: u64,
+    /// MD5 of them all.
+    pub md5: model::Md5,
+}
+
+/// Whether archives are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// By their first bytes.
+    ForArchives,
+    /// Everything is a plain file.
+    Away,
+}
+
+/// Bytes of a block of a blob of `size`: 8 MiB, more where 50,000 of them would not do.
+/// A blob of unknown size begins with 8 MiB and doubles every 10,000 blocks.
+fn block_bytes(size: Option<u64>, index: u32) -> u64 {
+    match size {
+        Some(size) => BLOCK_BYTES.max(size.div_ceil(MAX_BLOCKS).next_multiple_of(1 << 20)),
+        None => BLOCK_BYTES << (index / 10_000).min(4),
+    }
+}
+
+/// Takes in one stream of chunks.
+pub struct Intake<'a> {
+    run: &'a Run,
+    chunks: &'a mut mpsc::Receiver<Bytes>,
+    rest: Option<Bytes>,
+    expected: Option<u64>,
+}
+
+impl<'a> Intake<'a> {
+    /// Of a stream that promises `expected` bytes.
+    pub fn new(run: &'a Run, chunks: &'a mut mpsc::Receiver<Bytes>, expected: Option<u64>) -> Self {
+        Self { run, chunks, rest: None, expected }
+    }
+
+    /// Takes the stream to its end. Blocks are staged under `upload`; nothing becomes visible.
+    /// A sender that fails looks like an end here: whoever joins both must ask the sender how it ended.
+    pub async fn take(mut self, upload: &Upload, look: Look) -> Result<Arrived, TransferError> {
+        if look == Look::ForArchives
+            && let Some(format) = archive::recognise(&self.head().await)
+        {
+            return self.spool(format).await;
+        }
+        let drawn = self.draw(0, 0).await;
+        let first = self.fill(block_bytes(self.expected, 0)).await;
+        if self.peek().await.is_none() {
+            let (bytes, md5) = hashed(first).await?;
+            return Ok(Arrived::Whole(Whole { bytes, md5, _drawn: drawn }));
+        }
+        self.stage(upload, first, drawn).await.map(Arrived::Staged)
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        match self.rest.take() {
+            Some(rest) => Some(rest),
+            None => self.chunks.recv().await,
+        }
+    }
+
+    async fn peek(&mut self) -> Option<&Bytes> {
+        if self.rest.is_none() {
+            self.rest = self.chunks.recv().await;
+        }
+        self.rest.as_ref()
+    }
+
+    /// The first bytes of the stream, which stay in it.
+    async fn head(&mut self) -> Bytes {
+        let mut head = self.next().await.unwrap_or_default();
+        while head.len() < HEAD_BYTES {
+            let Some(more) = self.chunks.recv().await else { break };
+            head = [&head[..], &more[..]].concat().into();
+        }
+        if !head.is_empty() {
+            self.rest = Some(head.clone());
+        }
+        head.slice(..head.len().min(HEAD_BYTES))
+    }
+
+    /// Draws room for block `index`, after `taken` bytes.
+    async fn draw(&self, index: u32, taken: u64) -> Drawn {
+        let block = block_bytes(self.expected, index);
+        let left = self.expected.map_or(block, |expected| expected.saturating_sub(taken));
+        self.run.blocks.draw(left.min(block)).await
+    }
+
+    /// The next `block` bytes, fewer at the end of the stream. One chunk that is all there is, is not copied.
+    async fn fill(&mut self, block: u64) -> Bytes {
+        let block = usize::try_from(block).unwrap_or(usize::MAX);
+        let Some(first) = self.next_up_to(block).await else { return Bytes::new() };
+        if first.len() == block || self.peek().await.is_none() {
+            return first;
+        }
+        let mut filled = BytesMut::with_capacity(block.min(self.expected.map_or(block, |e| usize::try_from(e).unwrap_or(block)).max(first.len())));
+        filled.extend_from_slice(&first);
+        drop(first);
+        while filled.len() < block {
+            let Some(chunk) = self.next_up_to(block - filled.len()).await else { break };
+            filled.extend_from_slice(&chunk);
+        }
+        filled.freeze()
+    }
+
+    async fn next_up_to(&mut self, most: usize) -> Option<Bytes> {
+        let mut chunk = self.next().await?;
+        if chunk.len() > most {
+            self.rest = Some(chunk.split_off(most));
+        }
+        Some(chunk)
+    }
+
+    async fn stage(&mut self, upload: &Upload, first: Bytes, drawn: Drawn) -> Result<Staged, TransferError> {
+        let mut staging = Staging::new(self.run, upload);
+        let (mut block, mut drawn) = (first, drawn);
+        loop {
+            staging.add(block, drawn).await?;
+            if self.peek().await.is_none() {
+                return staging.finish().await;
+            }
+            drawn = self.draw(staging.blocks, staging.size).await;
+            block = self.fill(block_bytes(self.expected, staging.blocks)).await;
+        }
+    }
+
+    async fn spool(mut self, format: &'static dyn Format) -> Result<Arrived, TransferError> {
+        let mut writer = self.run.spooler.writer(self.expected, Room::Wait).await?;
+        while let Some(chunk) = self.next().await {
+            writer.write(chunk).await?;
+        }
+        Ok(Arrived::Spooled(writer.finish().await?, format))
+    }
+}
+
+/// Blocks of one upload on their way, some at once, hashed in order beside.
+struct Staging<'a> {
+    run: &'a Run,
+    upload: &'a Upload,
+    tasks: JoinSet<Result<(), TransferError>>,
+    hash: Hash,
+    head: Bytes,
+    blocks: u32,
+    size: u64,
+}
+
+impl<'a> Staging<'a> {
+    fn new(run: &'a Run, upload: &'a Upload) -> Self {
+        Self { run, upload, tasks: JoinSet::new(), hash: Hash::default(), head: Bytes::new(), blocks: 0, size: 0 }
+    }
+
+    async fn add(&mut self, block: Bytes, drawn: Drawn) -> Result<(), TransferError> {
+        while self.tasks.len() >= self.run.limits.blocks {
+            self.join_one().await?;
+        }
+        if self.blocks == 0 {
+            self.head = Bytes::copy_from_slice(&block[..block.len().min(HEAD_BYTES)]);
+        }
+        self.hash.update(block.clone()).await?;
+        self.size += block.len() as u64;
+        let (store, policy, cancel) = (self.run.store.clone(), self.run.policy, self.run.cancel.clone());
+        let (upload, index) = (self.upload.clone(), self.blocks);
+        self.tasks.spawn(async move {
+            let once = |_| store.stage(&upload, index, block.clone());
+            retry(&policy, &cancel, "staging a block", once).await?;
+            drop((block, drawn));
+            Ok(())
+        });
+        self.blocks += 1;
+        Ok(())
+    }
+
+    async fn join_one(&mut self) -> Result<(), TransferError> {
+        match self.tasks.join_next().await {
+            None => Ok(()),
+            Some(result) => result.map_err(|_| TransferError::Defect("staging a block"))?,
+        }
+    }
+
+    async fn finish(mut self) -> Result<Staged, TransferError> {
+        while !self.tasks.is_empty() {
+            self.join_one().await?;
+        }
+        Ok(Staged { head: self.head, blocks: self.blocks, size: self.size, md5: self.hash.finish().await? })
+    }
+}
+
+/// An MD5 that is computed on blocking threads, one block behind the stream.
+struct Hash(JoinHandle<Md5>);
+
+impl Default for Hash {
+    fn default() -> Self {
+        Self(tokio::task::spawn_blocking(Md5::new))
+    }
+}
+
+impl Hash {
+    async fn update(&mut self, block: Bytes) -> Result<(), TransferError> {
+        let mut md5 = (&mut self.0).await.map_err(|_| TransferError::Defect("hashing"))?;
+        self.0 = tokio::task::spawn_blocking(move || {
+            md5.update(&block);
+            md5
+        });
+        Ok(())
+    }
+
+    async fn finish(self) -> Result<model::Md5, TransferError> {
+        Ok(self.0.await.map_err(|_| TransferError::Defect("hashing"))?.finalize().into())
+    }
+}
+
+/// Content up to this size is hashed where it is: handing it to another thread would cost more.
+const HASHED_IN_PLACE: usize = 64 << 10;
+
+async fn hashed(bytes: Bytes) -> Result<(Bytes, model::Md5), TransferError> {
+    if bytes.len() <= HASHED_IN_PLACE {
+        let md5 = Md5::digest(&bytes).into();
+        return Ok((bytes, md5));
+    }
+    let work = tokio::task::spawn_blocking(move || {
+        let md5 = Md5::digest(&bytes).into();
+        (bytes, md5)
+    });
+    work.await.map_err(|_| TransferError::Defect("hashing"))
+}

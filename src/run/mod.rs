@@ -1,0 +1,183 @@
+//! The only room that joins: sources, archives, store and ledger to a run.
+
+mod after;
+mod blob;
+mod budget;
+mod context;
+mod error;
+mod fetch;
+mod intake;
+mod members;
+mod pass;
+pub mod progress;
+pub mod settings;
+mod side_by_side;
+mod survey;
+mod transfer;
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use time::OffsetDateTime;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::archive::spool::{SpoolLimits, Spooler};
+use crate::model::RemotePath;
+use crate::report::{Report, SourceReport, problem};
+use crate::retry::{Policy, retry};
+use crate::store::contract::Store;
+use budget::ByteBudget;
+use context::{Pass, Run};
+use progress::Progress;
+use settings::{Limits, Source};
+
+pub use context::run_id;
+
+/// What a run is given beside its sources.
+pub struct Options {
+    /// Its id, from [`run_id`].
+    pub id: String,
+    /// Where blobs go.
+    pub store: Arc<dyn Store>,
+    /// What it may use.
+    pub limits: Limits,
+    /// How stubborn to be with the store.
+    pub policy: Policy,
+    /// Globs of files that are fetched again though they are known.
+    pub again: Vec<String>,
+    /// Stops the run: no new file is begun, what is in hand has a few seconds.
+    pub cancel: CancellationToken,
+    /// Who looks on.
+    pub progress: Arc<dyn Progress>,
+}
+
+/// Brings over what is new at `sources`, all of them side by side. Never fails: the report tells.
+pub async fn run(sources: Vec<Source>, options: Options) -> Report {
+    let (again, cancel) = (options.again.clone(), options.cancel.clone());
+    let run = Arc::new(begin(options));
+    tracing::info!(run = run.id, sources = sources.len(), store = run.store.address(), "A run begins.");
+    let mut report = empty_report(&run);
+    match retry(&run.policy, &run.cancel, "preparing the store", |_| run.store.prepare()).await {
+        Err(error) => report.problems.push(problem(&error)),
+        Ok(()) => {
+            let passes = sources.into_iter().map(|source| {
+                let again = patterns_again(&source, &again);
+                let (name, address) = (source.name.clone(), source.endpoint.address().to_owned());
+                // Whoever drops the run stops it.
+                let task = AbortOnDropHandle::new(tokio::spawn(pass::pass(run.clone(), source, again)));
+                async move { task.await.unwrap_or_else(|_| defect(&name, &address)) }
+            });
+            report.sources = join_all(passes).await;
+        }
+    }
+    report.interrupted = cancel.is_cancelled();
+    report.ended = OffsetDateTime::now_utc();
+    tracing::info!(run = run.id, status = ?report.status(), ingested = report.sources.iter().map(|s| s.ingested).sum::<u64>(), "A run ended.");
+    report
+}
+
+fn begin(options: Options) -> Run {
+    let Options { id, store, limits, policy, cancel, progress, .. } = options;
+    let started = OffsetDateTime::now_utc();
+    // Half for blocks on their way, half for archives at rest: neither waits for the other's room.
+    let half = limits.memory / 2;
+    let spooler =
+        Spooler::new(SpoolLimits { memory_bytes: half, archive_memory_bytes: half / 4, temp_bytes: limits.temp, folder: limits.temp_folder.clone() });
+    Run {
+        id,
+        started,
+        store,
+        transfers: Arc::new(Semaphore::new(limits.transfers)),
+        blocks: ByteBudget::new(half),
+        spooler,
+        limits,
+        policy,
+        cancel,
+        progress,
+    }
+}
+
+fn empty_report(run: &Run) -> Report {
+    Report {
+        run: run.id.clone(),
+        started: run.started,
+        ended: run.started,
+        interrupted: false,
+        store: run.store.address().to_owned(),
+        problems: Vec::new(),
+        sources: Vec::new(),
+    }
+}
+
+fn patterns_again(source: &Source, globs: &[String]) -> survey::Again {
+    if globs.is_empty() {
+        return None;
+    }
+    // Checked when the command line was read.
+    crate::patterns::Patterns::new(source.root.clone(), globs, &[], &[], None).ok()
+}
+
+fn defect(source: &str, address: &str) -> SourceReport {
+    let mut report = SourceReport::new(source, address);
+    report.unusable = true;
+    report
+        .problems
+        .push(crate::report::Problem::new(crate::failure::Class::Internal, "a defect ended the work on this source; the log has its trace"));
+    report
+}
+
+/// What a run would do with one source.
+pub struct Plan {
+    /// What is decided already, counted, and what went wrong with the listing.
+    pub report: SourceReport,
+    /// What would be fetched, in the listing's order.
+    pub files: Vec<Planned>,
+}
+
+/// A file that would be fetched.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Planned {
+    /// Its path.
+    #[serde(serialize_with = "as_text")]
+    pub path: RemotePath,
+    /// Its size, if the source tells.
+    pub size: Option<u64>,
+    /// Why: `new`, `changed`, `again`.
+    pub why: &'static str,
+    /// Whether it must be looked at again first, because it may still be written.
+    pub unsettled: bool,
+    /// The plain name of its blob; members of an archive go below it.
+    pub blob: crate::model::BlobName,
+}
+
+fn as_text<S: serde::Serializer>(path: &RemotePath, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(path)
+}
+
+/// What a run would do now. Changes nothing, neither at the sources nor in the store.
+pub async fn plan(sources: Vec<Source>, options: Options) -> Vec<Plan> {
+    let again = options.again.clone();
+    let run = Arc::new(begin(options));
+    let plans = sources.into_iter().map(|source| plan_one(run.clone(), source, again.clone()));
+    join_all(plans).await
+}
+
+async fn plan_one(run: Arc<Run>, source: Source, again: Vec<String>) -> Plan {
+    let again = patterns_again(&source, &again);
+    let pass = match pass::open(run, source).await {
+        Ok(pass) => Arc::new(pass),
+        Err(report) => return Plan { report, files: Vec::new() },
+    };
+    let survey = survey::survey(&pass, &again).await;
+    pass.pool.close().await;
+    let settled = survey.transfers.iter().map(|transfer| planned(&pass, transfer, false));
+    let files = settled.chain(survey.unsettled.iter().map(|transfer| planned(&pass, transfer, true))).collect();
+    Plan { report: survey.report, files }
+}
+
+fn planned(pass: &Pass, transfer: &transfer::Transfer, unsettled: bool) -> Planned {
+    let path = transfer.file.path.clone();
+    Planned { blob: pass.source.naming.file(&path), size: transfer.file.size, why: transfer.why.word(), unsettled, path }
+}

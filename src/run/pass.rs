@@ -1,0 +1,283 @@
+//! One pass over one source: survey, transfers, a second look at young files, the report.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use md5::{Digest, Md5};
+use tokio::time::Instant;
+
+use crate::failure::{Class, Failure};
+use crate::ledger::Ledger;
+use crate::model::{BlobName, RemoteFile, RemotePath};
+use crate::plan::{Known, Seen, Skip};
+use crate::report::{Defer, Outcome, Problem, SourceReport, Status, problem};
+use crate::retry::retry;
+use crate::run::after::{self, Acted};
+use crate::run::context::{Pass, Run};
+use crate::run::fetch;
+use crate::run::settings::Source;
+use crate::run::side_by_side::side_by_side;
+use crate::run::survey::{Again, Survey, survey};
+use crate::run::transfer::{Transfer, transfer};
+use crate::source::pool::Pool;
+use crate::store::contract::{Condition, Properties};
+
+/// Goes over `source` once. Never fails: whatever goes wrong is in the report.
+pub async fn pass(run: Arc<Run>, source: Source, again: Again) -> SourceReport {
+    let pass = match open(run.clone(), source.clone()).await {
+        Ok(pass) => pass,
+        Err(report) => return report,
+    };
+    let pass = Arc::new(pass);
+    let mut survey = match run.in_time(survey(&pass, &again)).await {
+        Some(survey) => survey,
+        None => Survey::stopped(&pass),
+    };
+    let mut report = std::mem::take(&mut survey.report);
+    let (files, bytes) = (survey.transfers.len() as u64, survey.transfers.iter().filter_map(|transfer| transfer.file.size).sum());
+    run.progress.planned(&source.name, files, bytes);
+    work(&pass, survey, &mut report).await;
+    if !run.cancel.is_cancelled() {
+        // Of a run that is being stopped nobody waits for good-byes.
+        pass.pool.close().await;
+    }
+    if let Err(problem) = write_report(&run, &report).await {
+        report.problems.push(problem);
+    }
+    run.progress.finished(&report);
+    report
+}
+
+/// The pass with its ledger read, or the report of a source that nothing can be done about.
+pub async fn open(run: Arc<Run>, source: Source) -> Result<Pass, SourceReport> {
+    let pool = Pool::new(source.endpoint.clone(), source.connections);
+    // A run that is being stopped still writes down what it has done, so the ledger does not see `cancel`.
+    let cancel = tokio_util::sync::CancellationToken::new();
+    match Ledger::open(run.store.clone(), &source.name, &run.id, run.policy, cancel).await {
+        Ok(ledger) => Ok(Pass { run, source, pool, ledger }),
+        Err(error) => {
+            let mut report = SourceReport::new(&source.name, pool.address());
+            report.problems.push(problem(&error));
+            report.unusable = true;
+            run.progress.finished(&report);
+            Err(report)
+        }
+    }
+}
+
+async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
+    let mut begun = false;
+    if !survey.transfers.is_empty() {
+        begun = begin(pass, report).await;
+        if !begun {
+            return give_up(survey.transfers.iter().chain(&survey.unsettled), report);
+        }
+    }
+    transfer_all(pass, survey.transfers, report).await;
+    finish_after(pass, survey.after, report).await;
+    for (file, known) in survey.relisted {
+        note(report, pass.ledger.ingested(&file, &known, 0, 0).await);
+    }
+    let settled = second_look(pass, survey.unsettled, survey.began, report).await;
+    if !settled.is_empty() {
+        begun = begun || begin(pass, report).await;
+        if !begun {
+            return give_up(settled.iter(), report);
+        }
+        transfer_all(pass, settled, report).await;
+    }
+    if begun {
+        note(report, pass.ledger.end().await);
+    }
+}
+
+/// Without a ledger nothing may be committed.
+async fn begin(pass: &Pass, report: &mut SourceReport) -> bool {
+    let result = pass.ledger.begin(time::OffsetDateTime::now_utc()).await;
+    let begun = result.is_ok();
+    note(report, result);
+    begun
+}
+
+fn note<E: Failure>(report: &mut SourceReport, result: Result<(), E>) {
+    if let Err(error) = result {
+        report.problems.push(problem(&error));
+    }
+}
+
+fn give_up<'a>(transfers: impl Iterator<Item = &'a Transfer>, report: &mut SourceReport) {
+    for transfer in transfers {
+        let cause = Problem::new(Class::Ledger, "its ledger cannot be written, so it was not begun");
+        report.add(&transfer.file.path, Outcome::Failed(cause));
+    }
+}
+
+async fn transfer_all(pass: &Arc<Pass>, transfers: Vec<Transfer>, report: &mut SourceReport) {
+    let work = |one: Transfer| {
+        let pass = pass.clone();
+        async move { admitted(&pass, &one).await }
+    };
+    let parallel = pass.parallel().min(pass.run.limits.transfers);
+    side_by_side(transfers, parallel, work, |one, outcome| {
+        let outcome =
+            outcome.unwrap_or_else(|| Outcome::Failed(Problem::new(Class::Internal, "its transfer ended in a panic; the log has its trace")));
+        log(pass, &one.file, &outcome);
+        pass.run.progress.done(&pass.source.name, &one.file.path, &outcome);
+        report.add(&one.file.path, outcome);
+    })
+    .await;
+}
+
+/// Files wait here for their turn among all sources; a run that is being stopped begins none.
+async fn admitted(pass: &Pass, one: &Transfer) -> Outcome {
+    let turn = tokio::select! {
+        turn = pass.run.transfers.acquire() => turn,
+        () = pass.run.cancel.cancelled() => return Outcome::Deferred(Defer::Interrupted),
+    };
+    if turn.is_err() || pass.run.cancel.is_cancelled() {
+        return Outcome::Deferred(Defer::Interrupted);
+    }
+    // What cannot be recorded would be read again by the next run.
+    if pass.ledger.is_closed() {
+        return Outcome::Failed(Problem::new(Class::Ledger, "its ledger cannot be written any more, so it was not begun"));
+    }
+    tokio::select! {
+        outcome = transfer(pass, one) => outcome,
+        () = out_of_time(pass) => Outcome::Deferred(Defer::Interrupted),
+    }
+}
+
+/// How long a commit or a record that is under way may take once the run is being stopped. Whoever stops
+/// us with SIGTERM usually waits ten seconds before it kills.
+const LAST_GRACE: Duration = Duration::from_secs(8);
+
+/// Ends when a run that is being stopped has had its grace. What is given up then is in the state
+/// that a kill would have left it in, which is always a safe one.
+async fn out_of_time(pass: &Pass) {
+    pass.run.cancel.cancelled().await;
+    tokio::time::sleep(LAST_GRACE).await;
+}
+
+fn log(pass: &Pass, file: &RemoteFile, outcome: &Outcome) {
+    let (source, path) = (&pass.source.name, &file.path);
+    match outcome {
+        Outcome::Failed(problem) => {
+            tracing::error!(source, %path, class = %problem.class, error = problem.message, hint = problem.hint, "A file did not arrive.");
+        }
+        Outcome::Ingested(ingested) => {
+            tracing::debug!(source, %path, bytes = ingested.bytes, stored = ingested.stored, identical = ingested.identical, "A file is stored.");
+        }
+        Outcome::Deferred(defer) => tracing::debug!(source, %path, reason = defer.word(), "A file is left for a later run."),
+        Outcome::Skipped(skip) => tracing::debug!(source, %path, reason = skip.word(), "A file is left alone."),
+        Outcome::Unchanged => {}
+    }
+}
+
+async fn finish_after(pass: &Arc<Pass>, files: Vec<(RemotePath, Known)>, report: &mut SourceReport) {
+    let work = |(path, known): (RemotePath, Known)| {
+        let pass = pass.clone();
+        async move { if pass.run.cancel.is_cancelled() { Acted::Done } else { after::finish(&pass, &path, &known).await } }
+    };
+    side_by_side(files, pass.parallel(), work, |(path, _), acted| match acted {
+        Some(Acted::Done) => {}
+        Some(Acted::Stays(note)) => report.add_note(&path, &note),
+        Some(Acted::Failed(problem)) => report.add_after_failed(&path, &problem),
+        None => report.add_after_failed(&path, &Problem::new(Class::Internal, "it ended in a panic; the log has its trace")),
+    })
+    .await;
+}
+
+/// Waits until young files have had time to settle, and looks at them again: those that are as they were
+/// come back, the others are left for a later run, which is told what this one saw.
+async fn second_look(pass: &Arc<Pass>, unsettled: Vec<Transfer>, began: (time::OffsetDateTime, Instant), report: &mut SourceReport) -> Vec<Transfer> {
+    if unsettled.is_empty() {
+        return Vec::new();
+    }
+    wait(pass, unsettled.len(), began.1 + pass.source.stable_for).await;
+    let look = |one: Transfer| {
+        let pass = pass.clone();
+        async move { look_again(&pass, &one, began.0).await }
+    };
+    let (mut settled, mut deferred) = (Vec::new(), Vec::new());
+    side_by_side(unsettled, pass.parallel(), look, |one, result| match result {
+        Some(Ok(())) => settled.push(one),
+        Some(Err((outcome, seen))) => {
+            log(pass, &one.file, &outcome);
+            deferred.extend(seen);
+            report.add(&one.file.path, outcome);
+        }
+        None => report.add(&one.file.path, Outcome::Failed(Problem::new(Class::Internal, "looking at it again ended in a panic"))),
+    })
+    .await;
+    for seen in deferred {
+        note(report, pass.ledger.note_seen(&seen).await);
+    }
+    settled
+}
+
+/// `Ok` if a young file has settled, else what becomes of it, and what the next run should know of it.
+async fn look_again(pass: &Pass, one: &Transfer, began: time::OffsetDateTime) -> Result<(), (Outcome, Option<Seen>)> {
+    if pass.run.cancel.is_cancelled() {
+        return Err((Outcome::Deferred(Defer::Interrupted), Some(Seen { file: one.file.clone(), at: began })));
+    }
+    let interrupted = || (Outcome::Deferred(Defer::Interrupted), None);
+    match pass.run.in_time(fetch::stat(pass, &one.file)).await.ok_or_else(interrupted)? {
+        Ok(Some(now)) if is_same(&one.file, &now) => Ok(()),
+        Ok(Some(now)) => {
+            // The next listing will show a time as this one did, exact or coarse.
+            let modified = if is_coarse(&one.file) { one.file.modified } else { now.modified };
+            let seen = Seen { file: RemoteFile { modified, ..now }, at: time::OffsetDateTime::now_utc() };
+            Err((Outcome::Deferred(Defer::Unsettled), Some(seen)))
+        }
+        Ok(None) => Err((Outcome::Skipped(Skip::Vanished), None)),
+        Err(error) => Err((Outcome::Failed(problem(&error)), None)),
+    }
+}
+
+/// A listing's coarse time has no zone that we know: there only the size tells.
+fn is_same(listed: &RemoteFile, now: &RemoteFile) -> bool {
+    if is_coarse(listed) { listed.size.is_none() || listed.size == now.size } else { now.unchanged_since(listed) }
+}
+
+fn is_coarse(listed: &RemoteFile) -> bool {
+    listed.modified.is_none_or(|modified| modified.precision > crate::model::Precision::Second)
+}
+
+async fn wait(pass: &Pass, files: usize, until: Instant) {
+    let left = until.saturating_duration_since(Instant::now());
+    if left > Duration::ZERO {
+        pass.run.progress.waiting(&pass.source.name, files, left.as_secs());
+        tracing::info!(source = pass.source.name, files, seconds = left.as_secs(), "Waiting for young files to settle.");
+    }
+    tokio::select! {
+        () = tokio::time::sleep_until(until) => {}
+        () = pass.run.cancel.cancelled() => {}
+    }
+}
+
+/// A pass's report as it is kept.
+#[derive(serde::Serialize)]
+struct StoredReport<'a> {
+    run: &'a str,
+    #[serde(with = "time::serde::rfc3339")]
+    started: time::OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    ended: time::OffsetDateTime,
+    status: Status,
+    #[serde(flatten)]
+    report: &'a SourceReport,
+}
+
+/// The pass's report, beside the ledger.
+async fn write_report(run: &Run, report: &SourceReport) -> Result<(), Problem> {
+    let date = &run.id[..8];
+    let name =
+        BlobName::new(format!("_blobferry/{}/runs/{date}/{}.json", report.source, run.id)).expect("source names and run ids are legal segments");
+    let stored = StoredReport { run: &run.id, started: run.started, ended: time::OffsetDateTime::now_utc(), status: report.status(), report };
+    let bytes = Bytes::from(serde_json::to_vec_pretty(&stored).expect("a report holds nothing that JSON cannot"));
+    let properties = Properties { content_type: "application/json".into(), md5: Md5::digest(&bytes).into(), metadata: [].into() };
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let once = |_| run.store.put(&name, bytes.clone(), &properties, &Condition::Always);
+    retry(&run.policy, &cancel, "writing a report", once).await.map(|_| ()).map_err(|error| problem(&error))
+}

@@ -1,0 +1,108 @@
+//! What a run is given: sources, limits, ways to treat files. Built by `config` or by hand in tests.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::UtcOffset;
+
+use crate::archive::limits::Limits as ArchiveLimits;
+use crate::model::RemotePath;
+use crate::naming::Naming;
+use crate::patterns::Patterns;
+use crate::retry::Policy;
+use crate::source::contract::Endpoint;
+
+/// A source and how to treat it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its name, `[a-z0-9][a-z0-9-]*`: the first segment of its blobs and the key of its ledger.
+    pub name: String,
+    /// Where it is.
+    pub endpoint: Arc<dyn Endpoint>,
+    /// Where its tree begins.
+    pub root: RemotePath,
+    /// Which files are wanted.
+    pub patterns: Patterns,
+    /// Logins at once, at most.
+    pub connections: usize,
+    /// How long a file must rest before it is taken.
+    pub stable_for: Duration,
+    /// What happens to archives.
+    pub archives: Archives,
+    /// The zone of times in archives that do not name one.
+    pub zone: UtcOffset,
+    /// Whether zip-based documents count as archives.
+    pub unpack_documents: bool,
+    /// How blobs are named.
+    pub naming: Naming,
+    /// What happens when a file changes.
+    pub versions: Versions,
+    /// What happens to a file at the source once it is stored.
+    pub after: After,
+    /// Suffix of marker files: `X` is taken only when `X` + suffix is there.
+    pub marker: Option<String>,
+    /// Whether a blob of another writer at our name is taken over when its bytes are equal.
+    pub adopt: bool,
+    /// Folders in folders, at most.
+    pub depth: usize,
+    /// How stubborn to be with the server.
+    pub policy: Policy,
+}
+
+/// What happens to archives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Archives {
+    /// Their members are stored.
+    Unpack,
+    /// They are stored as they are.
+    Keep,
+    /// Both.
+    Both,
+}
+
+/// What happens when a file changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// Each version gets a blob of its own.
+    Keep,
+    /// The blob is replaced.
+    Overwrite,
+}
+
+/// What happens to a file at the source once it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Nothing.
+    Keep,
+    /// It is deleted.
+    Delete,
+    /// It is moved below this folder, keeping its path below the root.
+    Move(RemotePath),
+}
+
+/// What a run may use.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Files in flight over all sources.
+    pub transfers: usize,
+    /// Bytes of file content in memory at once: blocks on their way and archives at rest, half each.
+    pub memory: u64,
+    /// Bytes of archives in temporary files at once.
+    pub temp: u64,
+    /// Where temporary files go.
+    pub temp_folder: PathBuf,
+    /// Blocks of one blob on their way at once.
+    pub blocks: usize,
+    /// What one archive may unpack to.
+    pub archive: ArchiveLimits,
+}
+
+impl Limits {
+    /// The limits when the settings do not say: 16 files, 256 MiB of memory, the smaller of 4 GiB and
+    /// half of what is free for temporary files.
+    pub fn default_with(temp_folder: PathBuf, free_bytes: u64) -> Self {
+        let temp = (4 << 30).min(free_bytes / 2);
+        Self { transfers: 16, memory: 256 << 20, temp, temp_folder, blocks: 4, archive: ArchiveLimits::default() }
+    }
+}

@@ -1,0 +1,233 @@
+//! What a source holds and what is to be done about it: listing, ledger and rules joined into a plan.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::failure::{Class, Failure};
+use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, chain};
+use crate::patterns::Patterns;
+use crate::plan::{Clock, Decision, Known, Rules, Same, Skip, Why, compare, decide};
+use crate::report::{Outcome, Problem, SourceReport, problem};
+use crate::run::context::Pass;
+use crate::run::fetch;
+use crate::run::settings::After;
+use crate::run::side_by_side::side_by_side;
+use crate::run::transfer::Transfer;
+use crate::source::contract::{Listed, SourceError};
+use crate::source::walk::{Found, Walk};
+
+/// A source's plan.
+pub struct Survey {
+    /// To be brought over now.
+    pub transfers: Vec<Transfer>,
+    /// To be looked at again before they are brought over.
+    pub unsettled: Vec<Transfer>,
+    /// In the store already, but still to be deleted or moved at the source.
+    pub after: Vec<(RemotePath, Known)>,
+    /// Observations for the ledger: known files whose listed time looks different now.
+    pub relisted: Vec<(RemoteFile, Known)>,
+    /// Everything that is decided already, counted; problems of the listing.
+    pub report: SourceReport,
+    /// When the listing began, by our clock and by the steady one.
+    pub began: (OffsetDateTime, Instant),
+}
+
+/// Paths that the user asks for again though they are known.
+pub type Again = Option<Patterns>;
+
+/// Lists the source and decides about each file. Reads only.
+pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
+    let began = (OffsetDateTime::now_utc(), Instant::now());
+    let report = SourceReport::new(&pass.source.name, pass.pool.address());
+    let mut survey = Survey { transfers: Vec::new(), unsettled: Vec::new(), after: Vec::new(), relisted: Vec::new(), report, began };
+    let files = match pass.source.patterns.exact() {
+        Some(paths) => describe_all(pass, paths, &mut survey.report).await,
+        None => list(pass, &mut survey.report).await,
+    };
+    decide_all(pass, files, again, &mut survey).await;
+    survey
+}
+
+/// Exact paths need no listing.
+async fn describe_all(pass: &Arc<Pass>, paths: &[RemotePath], report: &mut SourceReport) -> Vec<RemoteFile> {
+    let marker = |path: &RemotePath| pass.source.marker.as_ref().map(|marker| RemotePath::new([path.as_bytes(), marker.as_bytes()].concat()));
+    let markers: Vec<RemotePath> = paths.iter().filter_map(marker).collect();
+    let asked = [paths, &markers].concat();
+    let ask = |path: RemotePath| {
+        let pass = pass.clone();
+        async move { fetch::stat(&pass, &RemoteFile { path, size: None, modified: None }).await }
+    };
+    let (mut files, mut unknown) = (Vec::new(), 0);
+    side_by_side(asked, pass.parallel(), ask, |path, answer| match answer {
+        Some(Ok(Some(file))) => files.push(file),
+        Some(Ok(None)) if paths.contains(&path) => report.notes.push(format!("{path}: is not there")),
+        Some(Ok(None)) => {}
+        Some(Err(error)) => {
+            unknown += usize::from(paths.contains(&path));
+            unlisted(report, &path, &error, false);
+        }
+        None => {
+            unknown += usize::from(paths.contains(&path));
+            report.problems.push(Problem::new(Class::Internal, format!("describing `{path}` ended in a panic")));
+        }
+    })
+    .await;
+    report.unusable = unknown >= paths.len();
+    files
+}
+
+async fn list(pass: &Pass, report: &mut SourceReport) -> Vec<RemoteFile> {
+    let (sender, mut found) = mpsc::channel::<Vec<Found>>(64);
+    let patterns = Arc::new(pass.source.patterns.clone());
+    let walk = Walk {
+        pool: pass.pool.clone(),
+        root: pass.source.root.clone(),
+        enter: Arc::new(move |dir| patterns.enters(dir)),
+        parallel: pass.source.connections * pass.source.endpoint.transfers_per_connection().min(8),
+        depth: pass.source.depth,
+        policy: pass.source.policy,
+        cancel: pass.run.cancel.clone(),
+    };
+    let mut files = Vec::new();
+    let collect = async {
+        while let Some(batch) = found.recv().await {
+            batch.into_iter().for_each(|found| sort(pass, found, &mut files, report));
+        }
+    };
+    tokio::join!(walk.run(sender), collect);
+    files
+}
+
+fn sort(pass: &Pass, found: Found, files: &mut Vec<RemoteFile>, report: &mut SourceReport) {
+    let skip = |path: &RemotePath, skip: Skip| {
+        let wanted = pass.source.patterns.wants(path);
+        Outcome::Skipped(if wanted { skip } else { Skip::Excluded })
+    };
+    match found {
+        Found::Entry(Listed::File(file)) => files.push(file),
+        Found::Entry(Listed::Symlink(path)) => report.add(&path, skip(&path, Skip::Symlink)),
+        Found::Entry(Listed::Special(path)) => report.add(&path, skip(&path, Skip::Special)),
+        Found::Entry(Listed::Unreachable(path, why)) => unreachable(pass, report, &path, why),
+        Found::Entry(Listed::Unparsed(line)) => report.add_unparsed(line),
+        Found::Entry(Listed::Directory(_)) => {}
+        Found::Unlisted(dir, error) if dir == pass.source.root => unlisted(report, &dir, &error, true),
+        Found::Unlisted(dir, error) if error.class() == Class::NotFound => report.notes.push(format!("{dir}: vanished before it could be listed")),
+        Found::Unlisted(dir, error) => unlisted(report, &dir, &error, false),
+        Found::TooDeep(dir) => {
+            let text = format!("listing `{dir}`: it lies deeper than `depth` = {}", pass.source.depth);
+            report.problems.push(Problem::new(Class::ListingFailed, text));
+        }
+    }
+}
+
+/// A file that nobody can ask for is lost to us, and the report must not call that well.
+fn unreachable(pass: &Pass, report: &mut SourceReport, path: &RemotePath, why: &str) {
+    if pass.source.patterns.wants(path) {
+        report.add(path, Outcome::Failed(Problem::new(Class::Protocol, format!("its name cannot be asked for: {why}"))));
+    } else {
+        report.add(path, Outcome::Skipped(Skip::Excluded));
+    }
+}
+
+fn unlisted(report: &mut SourceReport, dir: &RemotePath, error: &SourceError, all: bool) {
+    report.unusable |= all;
+    let text = chain(error);
+    // The error names the folder itself where it got as far as asking for it.
+    let text = if text.contains(&dir.to_string()) { text } else { format!("listing `{dir}`: {text}") };
+    let class = if error.class() == Class::Protocol { Class::ListingFailed } else { error.class() };
+    report.problems.push(Problem::new(class, text));
+}
+
+async fn decide_all(pass: &Arc<Pass>, files: Vec<RemoteFile>, again: &Again, survey: &mut Survey) {
+    let marker = pass.source.marker.as_deref();
+    let is_marker = |file: &&RemoteFile| marker.is_some_and(|marker| file.path.as_bytes().ends_with(marker.as_bytes()));
+    let markers: HashSet<RemotePath> = files.iter().filter(is_marker).map(|file| file.path.clone()).collect();
+    let newest = files.iter().filter_map(|file| file.modified.filter(|modified| modified.precision <= Precision::Second)).map(|m| m.at).max();
+    let clock = Clock { here: survey.began.0, newest };
+    let patterns = &pass.source.patterns;
+    let rules = Rules {
+        wanted: &|path| patterns.wants(path),
+        in_progress: &|path| patterns.in_progress(path),
+        again: &|path| again.as_ref().is_some_and(|again| again.wants(path)),
+        marker,
+        markers: &markers,
+        stable_for: pass.source.stable_for,
+        clock,
+    };
+    let mut ask = Vec::new();
+    for file in files {
+        let known = pass.ledger.known(&file.path);
+        let seen = pass.ledger.seen(&file.path);
+        match decide(&file, known.as_ref(), seen.as_ref(), &rules) {
+            Decision::AskTime => ask.push(file),
+            decision => survey.take(pass, file, None, known, decision),
+        }
+    }
+    for (listed, answer) in ask_times(pass, ask).await {
+        survey.take_exact(pass, listed, answer, &rules);
+    }
+}
+
+impl Survey {
+    /// Of a run that was told to stop while the source was being listed.
+    pub fn stopped(pass: &Pass) -> Self {
+        let mut report = SourceReport::new(&pass.source.name, pass.pool.address());
+        report.problems.push(Problem::new(Class::Interrupted, "the run was stopped while the source was being listed"));
+        let began = (OffsetDateTime::now_utc(), Instant::now());
+        Self { transfers: Vec::new(), unsettled: Vec::new(), after: Vec::new(), relisted: Vec::new(), report, began }
+    }
+
+    /// `listed` is the time that the listing showed, if the file's own is another by now.
+    fn take(&mut self, pass: &Pass, file: RemoteFile, listed: Option<ModifiedTime>, known: Option<Known>, decision: Decision) {
+        match decision {
+            Decision::Ingest(why) => self.transfers.push(Transfer { listed: listed.or(file.modified), file, why, known }),
+            Decision::LookAgain(why) => self.unsettled.push(Transfer { listed: listed.or(file.modified), file, why, known }),
+            Decision::Skip(skip) => self.report.add(&file.path, Outcome::Skipped(skip)),
+            Decision::Unchanged | Decision::AskTime => {
+                self.report.add(&file.path, Outcome::Unchanged);
+                if let Some(known) = known.filter(|_| pass.source.after != After::Keep) {
+                    self.after.push((file.path, known));
+                }
+            }
+        }
+    }
+
+    /// Decides about a file whose exact time had to be asked for.
+    fn take_exact(&mut self, pass: &Pass, listed: RemoteFile, answer: Option<Result<Option<RemoteFile>, SourceError>>, rules: &Rules<'_>) {
+        let exact = match answer {
+            Some(Ok(Some(exact))) => exact,
+            Some(Ok(None)) => return self.report.add(&listed.path, Outcome::Skipped(Skip::Vanished)),
+            Some(Err(error)) => return self.report.add(&listed.path, Outcome::Failed(problem(&error))),
+            None => return self.report.add(&listed.path, Outcome::Failed(Problem::new(Class::Internal, "asking for its time ended in a panic"))),
+        };
+        // What even the exact answer leaves out, the listing may have told.
+        let exact = RemoteFile { size: exact.size.or(listed.size), modified: exact.modified.or(listed.modified), ..exact };
+        let known = pass.ledger.known(&exact.path);
+        if let Some(known) = known.as_ref().filter(|known| compare(&exact, known) != Same::No) {
+            self.relisted.push((exact.clone(), Known { listed: listed.modified, ..known.clone() }));
+            let known = Some(known.clone());
+            return self.take(pass, exact, None, known, Decision::Unchanged);
+        }
+        let why = if known.is_some() { Why::Changed } else { Why::New };
+        let seen = pass.ledger.seen(&exact.path);
+        // A time that stays coarse proves no rest.
+        let settled = matches!(decide(&exact, None, seen.as_ref(), rules), Decision::Ingest(_));
+        let decision = if settled { Decision::Ingest(why) } else { Decision::LookAgain(why) };
+        self.take(pass, exact, listed.modified, known, decision);
+    }
+}
+
+/// Asks for the exact time of files whose listed time is too coarse to decide by.
+async fn ask_times(pass: &Arc<Pass>, files: Vec<RemoteFile>) -> Vec<(RemoteFile, Option<Result<Option<RemoteFile>, SourceError>>)> {
+    let ask = |file: RemoteFile| {
+        let pass = pass.clone();
+        async move { fetch::stat(&pass, &file).await }
+    };
+    let mut answers = Vec::new();
+    side_by_side(files, pass.parallel(), ask, |file, answer| answers.push((file, answer))).await;
+    answers
+}

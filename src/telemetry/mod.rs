@@ -1,0 +1,141 @@
+//! What is logged, where to, and that no secret is in it.
+
+pub mod redact;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use file_rotate::compression::Compression;
+use file_rotate::suffix::{AppendTimestamp, FileLimit};
+use file_rotate::{ContentLimit, FileRotate, TimeFrequency};
+use tracing::Level;
+use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::fmt::writer::MakeWriterExt;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+
+use crate::config::LogSettings;
+use redact::Redactor;
+
+type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Where log lines of the process go.
+pub struct Telemetry {
+    /// Flushes log files when it is dropped.
+    _guards: Vec<WorkerGuard>,
+    /// Why a log file could not be opened. Never a reason not to run.
+    pub warnings: Vec<String>,
+}
+
+/// Writes a whole line of this level to the console. It is called by the thread that logs.
+pub type LineOut = Arc<dyn Fn(Level, &[u8]) + Send + Sync>;
+
+/// How the console looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Console {
+    /// Warnings and errors only: progress bars or a report are on the terminal.
+    Quiet,
+    /// As the settings say.
+    AsSet,
+    /// Everything down to debug.
+    Verbose,
+}
+
+/// Whether somebody watches the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// It is a terminal.
+    Yes,
+    /// A program reads it: lines are JSON unless the settings say otherwise.
+    No,
+}
+
+/// Starts logging for the process. Every line passes `redactor`. Libraries are heard from warnings up.
+/// Calling it a second time in a process changes nothing.
+pub fn start(settings: &LogSettings, console: Console, watched: Watched, line_out: LineOut, redactor: &Redactor) -> Telemetry {
+    let level = match console {
+        Console::Quiet => "warn",
+        Console::AsSet => settings.level,
+        Console::Verbose => "debug",
+    };
+    let console_out = redactor.around(move |level| LineWriter { out: line_out.clone(), level, line: Vec::new() });
+    let mut layers = vec![layer(settings.json.unwrap_or(watched == Watched::No), level, console_out)];
+    let mut guards = Vec::new();
+    let mut warnings = Vec::new();
+    if settings.files != Some(false) {
+        for (path, highest) in [(&settings.monitor, Level::TRACE), (&settings.errors, Level::WARN)] {
+            match open(path, settings) {
+                Ok(file) => {
+                    let (writer, guard) = tracing_appender::non_blocking(file);
+                    guards.push(guard);
+                    layers.push(layer(
+                        settings.json.unwrap_or(false),
+                        settings.level,
+                        redactor.around(move |_| writer.clone()).with_max_level(highest),
+                    ));
+                }
+                Err(error) => warnings.push(format!("Warning: the log file `{}` could not be opened: {error}", path.display())),
+            }
+        }
+    }
+    // Fails only if a subscriber is there already: then that one stays.
+    let started = tracing_subscriber::registry().with(layers).try_init();
+    if let Err(error) = started {
+        warnings.push(format!("Warning: logging was started before: {error}"));
+    }
+    Telemetry { _guards: guards, warnings }
+}
+
+fn layer<W>(json: bool, level: &str, writer: W) -> BoxedLayer
+where
+    W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
+{
+    // The libraries below us log names and addresses that have not passed our escaping.
+    let filter = EnvFilter::new(format!("warn,blobferry={level},azure_core=error,azure_storage_blob=error,russh=error,suppaftp=off"));
+    let base = fmt::layer().with_ansi(false).with_target(false).with_span_events(FmtSpan::NONE).with_writer(writer);
+    if json { base.json().flatten_event(true).with_filter(filter).boxed() } else { base.with_filter(filter).boxed() }
+}
+
+/// The log file at `path`: a new one is begun each day or hour, the old one then gets the time into its name.
+fn open(path: &Path, settings: &LogSettings) -> io::Result<FileRotate<AppendTimestamp>> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)?;
+    // The library tells nobody when it cannot write, so this asks first.
+    fs::OpenOptions::new().create(true).append(true).open(path)?;
+    let limit = match settings.rotation {
+        "hourly" => ContentLimit::Time(TimeFrequency::Hourly),
+        "never" => ContentLimit::None,
+        _ => ContentLimit::Time(TimeFrequency::Daily),
+    };
+    let suffix = AppendTimestamp::default(FileLimit::MaxFiles(settings.keep));
+    Ok(FileRotate::new(folder.join(path.file_name().unwrap_or_default()), suffix, limit, Compression::None, None))
+}
+
+/// Hands whole lines to the console, so that they can be written above progress bars.
+struct LineWriter {
+    out: LineOut,
+    level: Level,
+    line: Vec<u8>,
+}
+
+impl Write for LineWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.line.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for LineWriter {
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            (self.out)(self.level, &self.line);
+        }
+    }
+}
