@@ -28,6 +28,7 @@ pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod handler;
 pub mod ledger;
 pub mod source;
 pub mod store;

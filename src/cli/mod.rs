@@ -8,6 +8,7 @@ mod open;
 mod plan;
 mod progress;
 mod run;
+mod serve;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,6 +45,8 @@ enum Command {
     Ls(ls::Arguments),
     /// Try it without any cloud: embedded servers, generated files, two runs into a local folder.
     Demo(demo::Arguments),
+    /// Be the custom handler of an Azure Functions app; the host's default where no command is given.
+    Serve(serve::Arguments),
     /// Print the JSON Schema of the configuration file.
     Schema,
 }
@@ -76,6 +79,7 @@ pub async fn main() -> u8 {
         std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
     let command = match arguments.command {
         Some(command) => command,
+        None if environment.contains_key(crate::handler::host::PORT) => Command::Serve(serve::Arguments::none_given(&environment)),
         None => {
             console::say(&Arguments::command().render_help().to_string());
             return UNUSABLE;
@@ -87,6 +91,7 @@ pub async fn main() -> u8 {
         Command::Check(arguments) => check::check(arguments, &environment).await,
         Command::Ls(arguments) => ls::ls(arguments, &environment).await,
         Command::Demo(arguments) => demo::demo(arguments).await,
+        Command::Serve(arguments) => serve::serve(arguments, &environment).await,
         Command::Schema => {
             let text = format!("{:#}\n", crate::config::schema::schema());
             console::data(&text)

@@ -1,0 +1,190 @@
+//! Our HTTP API, as far as it is words: what a request may ask for, where a run is found, what is refused. Pure.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use super::envelope::{BadPayload, Envelope, HttpAnswer, HttpCall, json_of};
+use super::record::UnderWay;
+use crate::model::printable;
+use crate::settings::listed;
+
+/// Runs in a list, unless the request says how many.
+const LISTED: usize = 20;
+/// Runs in a list, at most.
+const MOST_LISTED: usize = 100;
+
+/// What may stand in every query: how the host takes its keys.
+const KEYS: &[&str] = &["code", "clientid"];
+
+/// Where the run `id` is told of.
+pub fn location(prefix: &str, id: &str) -> String {
+    format!("{prefix}/ingest/runs/{id}")
+}
+
+/// Refuses `call` unless it is made by `method`.
+pub fn check_method(call: &HttpCall, method: &'static str) -> Result<(), HttpAnswer> {
+    if call.method == method {
+        return Ok(());
+    }
+    Err(HttpAnswer::refusal(405, format!("this is asked by {method} only")).with("Allow", method))
+}
+
+/// The sources that a request names, `None` meaning all: `{"sources":["acme"]}` as its body, or
+/// `?sources=acme,other`, since the host loses bodies that were sent in chunks. It can name what is
+/// configured, and nothing else: neither hosts, nor paths, nor credentials come by this door.
+pub fn wanted(call: &HttpCall, known: &[&str]) -> Result<Option<Vec<String>>, HttpAnswer> {
+    let mut names = Vec::new();
+    let mut is_named = false;
+    for (name, value) in &call.query {
+        match name.to_ascii_lowercase().as_str() {
+            "source" | "sources" => {
+                is_named = true;
+                names.extend(value.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()));
+            }
+            key if KEYS.contains(&key) => {}
+            _ => return Err(unknown("parameter", name)),
+        }
+    }
+    if let Some(body) = body(call)? {
+        for (name, value) in &body {
+            if name != "sources" {
+                return Err(unknown("field", name));
+            }
+            is_named = true;
+            names.extend(texts(value).ok_or_else(|| HttpAnswer::refusal(400, "`sources` is no list of names, as [\"acme\"]"))?);
+        }
+    }
+    match names.iter().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => {
+            let reason = format!("there is no source `{}`; the configuration holds {}", printable(name.as_bytes()), listed(known));
+            Err(HttpAnswer::new(404, json!({ "error": reason, "sources": known })))
+        }
+        None if is_named && names.is_empty() => Err(HttpAnswer::refusal(400, "`sources` names no source; leave it out to mean all")),
+        None => Ok(is_named.then_some(names)),
+    }
+}
+
+fn unknown(what: &str, name: &str) -> HttpAnswer {
+    let name = printable(name.as_bytes());
+    HttpAnswer::refusal(400, format!("unknown {what} `{name}`; allowed is `sources`, a list of configured names"))
+}
+
+fn texts(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|name| name.as_str().map(str::to_owned)).collect()
+}
+
+/// The body as an object; the host hands on some content types in base64.
+fn body(call: &HttpCall) -> Result<Option<Map<String, Value>>, HttpAnswer> {
+    let bad = |why: &str| HttpAnswer::refusal(400, format!("the body {why}; allowed is {{\"sources\":[\"acme\"]}}, or none"));
+    let value = match &call.body {
+        None => return Ok(None),
+        Some(Value::String(text)) if text.trim().is_empty() => return Ok(None),
+        Some(Value::String(text)) => {
+            let plain = json_of(text.as_bytes());
+            let packed = || STANDARD.decode(text).map_or(Err(BadPayload::Shape("not base64")), |bytes| json_of(&bytes));
+            plain.or_else(|error| packed().map_err(|_| error)).map_err(|error| bad(&format!("cannot be read ({error})")))?
+        }
+        Some(value) => value.clone(),
+    };
+    match value {
+        Value::Object(object) => Ok(Some(object)),
+        _ => Err(bad("is no JSON object")),
+    }
+}
+
+/// What a request for status asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The last runs, at most so many.
+    List(usize),
+    /// The run of this id.
+    One(String),
+}
+
+/// Reads a request for status: `ingest/runs?limit=20` or `ingest/runs/{id}`.
+pub fn asked(envelope: &Envelope, call: &HttpCall) -> Result<Asked, HttpAnswer> {
+    let id = call.params.get("id").cloned().or_else(|| envelope.metadata("id")).or_else(|| id_in(&call.url));
+    if let Some(id) = id.filter(|id| !id.is_empty()) {
+        return Ok(Asked::One(id));
+    }
+    let Some(limit) = call.query.get("limit") else { return Ok(Asked::List(LISTED)) };
+    match limit.parse() {
+        Ok(limit @ 1..=MOST_LISTED) => Ok(Asked::List(limit)),
+        _ => Err(HttpAnswer::refusal(400, format!("`limit` is no number from 1 to {MOST_LISTED}"))),
+    }
+}
+
+/// The id in a URL, for hosts that tell route parameters nowhere else.
+fn id_in(url: &str) -> Option<String> {
+    let path = url.split(['?', '#']).next()?;
+    let (_, id) = path.trim_end_matches('/').rsplit_once("/runs/")?;
+    Some(id.to_owned())
+}
+
+/// No run was started, because others are busy with all that was asked for.
+pub fn joined(prefix: &str, under_way: &[UnderWay]) -> HttpAnswer {
+    let first = under_way.first().map_or(String::new(), |run| location(prefix, &run.id));
+    let body = json!({ "id": under_way.first().map(|run| &run.id), "status": "running", "joined": true, "location": first, "under_way": lines(prefix, under_way) });
+    HttpAnswer::new(202, body).with("Location", first)
+}
+
+/// A run goes on beyond the time that a caller waits.
+pub fn accepted(prefix: &str, id: &str, under_way: &[UnderWay]) -> HttpAnswer {
+    let at = location(prefix, id);
+    let body = json!({ "id": id, "status": "running", "joined": false, "location": at, "under_way": lines(prefix, under_way) });
+    HttpAnswer::new(202, body).with("Location", at)
+}
+
+/// Sources that other runs are busy with.
+pub fn lines(prefix: &str, under_way: &[UnderWay]) -> Value {
+    under_way.iter().map(|run| json!({ "source": run.source, "id": run.id, "location": location(prefix, &run.id) })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: &[&str] = &["acme", "other"];
+
+    fn call(query: &[(&str, &str)], body: Option<&str>) -> HttpCall {
+        let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        HttpCall { method: "POST".into(), query, body: body.map(Value::from), ..HttpCall::default() }
+    }
+
+    fn check(query: &[(&str, &str)], body: Option<&str>, expected: Result<Option<&[&str]>, u16>) {
+        let found = wanted(&call(query, body), KNOWN).map_err(|answer| answer.status);
+        let expected = expected.map(|names| names.map(|names| names.iter().map(|name| (*name).to_owned()).collect()));
+        assert_eq!(found, expected, "{query:?} {body:?}");
+    }
+
+    #[test]
+    fn a_request_names_configured_sources_and_nothing_else() {
+        check(&[], None, Ok(None));
+        check(&[("code", "k")], Some("  "), Ok(None));
+        check(&[], Some("{}"), Ok(None));
+        check(&[], Some(r#"{"sources":["acme"]}"#), Ok(Some(&["acme"])));
+        check(&[], Some("eyJzb3VyY2VzIjpbIm90aGVyIl19"), Ok(Some(&["other"])));
+        check(&[("Sources", "acme, other")], None, Ok(Some(&["acme", "other"])));
+        check(&[("sources", "")], None, Err(400));
+        check(&[("url", "ftp://evil")], None, Err(400));
+        for bad in [r#"{"sources":[]}"#, r#"{"sources":"acme"}"#, r#"{"sources":[1]}"#, r#"{"url":"ftp://evil"}"#, "[]", "acme"] {
+            check(&[], Some(bad), Err(400));
+        }
+        check(&[], Some(r#"{"sources":["acme","../x"]}"#), Err(404));
+        let answer = wanted(&call(&[("source", "nix\n")], None), KNOWN).expect_err("unknown");
+        assert_eq!(answer.body["sources"], json!(KNOWN));
+    }
+
+    #[test]
+    fn status_is_asked_of_one_run_or_of_the_last() {
+        let at = |url: &str, limit: &[(&str, &str)]| {
+            let call = HttpCall { url: url.into(), ..call(limit, None) };
+            asked(&Envelope::default(), &call).map_err(|answer| answer.status)
+        };
+        assert_eq!(at("http://x/api/ingest/runs?code=/runs/k", &[]), Ok(Asked::List(20)));
+        assert_eq!(at("http://x/api/ingest/runs", &[("limit", "3")]), Ok(Asked::List(3)));
+        assert_eq!(at("http://x/api/ingest/runs", &[("limit", "1000")]), Err(400));
+        assert_eq!(at("http://x/api/ingest/runs/abc/?code=k", &[]), Ok(Asked::One("abc".into())));
+    }
+}

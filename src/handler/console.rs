@@ -1,0 +1,143 @@
+//! Log lines as the Functions host reads them: which stream, which words, whose line.
+//!
+//! The host takes every line of standard output for information, and every line of standard error for an
+//! error, unless it contains "warn" in any case: then it is a warning. So records are one line each,
+//! information goes to standard output, warnings and errors to standard error, a warning's line contains
+//! "warn", and an error's line never does: where a file's name or a text brings the word along, its first
+//! letter is written as `\x77` (`\x57` for a capital), in JSON lines as `\u0077`, which reads the same.
+//! The host ties no line to an invocation, so each line ends in the run's and the invocation's ids.
+
+use std::cell::RefCell;
+use std::io::Write;
+use std::sync::Arc;
+
+use tracing::Level;
+
+/// Whose line it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ids {
+    /// The run, as our HTTP API calls it.
+    pub run: String,
+    /// The host's invocation that started it.
+    pub invocation: String,
+}
+
+thread_local! {
+    static IDS: RefCell<Option<Arc<Ids>>> = const { RefCell::new(None) };
+}
+
+/// From now on, lines of this thread are `ids`'. Each run has threads of its own.
+pub fn this_thread_is_of(ids: &Arc<Ids>) {
+    IDS.with_borrow_mut(|mine| *mine = Some(ids.clone()));
+}
+
+/// Where the host reads a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output: information.
+    Out,
+    /// Standard error: warnings and errors.
+    Error,
+}
+
+/// `text`, a record of `level`, as the host shall read it; it ends in a line feed.
+pub fn line(level: Level, text: &str, ids: Option<&Ids>) -> (Stream, String) {
+    let text = text.trim_end();
+    let is_json = text.starts_with('{') && text.ends_with('}');
+    let mut line = text.replace('\r', "\\r").replace('\n', "\\n");
+    if let Some(Ids { run, invocation }) = ids {
+        if is_json {
+            line.truncate(line.len() - 1);
+            line += &format!(",\"run_id\":\"{run}\",\"invocation\":\"{invocation}\"}}");
+        } else {
+            line += &format!(" run_id={run} invocation={invocation}");
+        }
+    }
+    let stream = match level {
+        Level::ERROR => {
+            line = without_warn(&line, is_json);
+            Stream::Error
+        }
+        Level::WARN => {
+            if !has_warn(&line) {
+                line.insert_str(0, "warning: ");
+            }
+            Stream::Error
+        }
+        _ => Stream::Out,
+    };
+    line.push('\n');
+    (stream, line)
+}
+
+fn has_warn(line: &str) -> bool {
+    line.as_bytes().windows(4).any(|word| word.eq_ignore_ascii_case(b"warn"))
+}
+
+fn without_warn(line: &str, is_json: bool) -> String {
+    let mut clean = String::with_capacity(line.len());
+    let bytes = line.as_bytes();
+    for (at, c) in line.char_indices() {
+        let here = bytes.get(at..at + 4).is_some_and(|word| word.eq_ignore_ascii_case(b"warn"));
+        match (here, is_json) {
+            (true, true) => clean += &format!("\\u{:04x}", u32::from(c)),
+            (true, false) => clean += &format!("\\x{:02x}", u32::from(c)),
+            (false, _) => clean.push(c),
+        }
+    }
+    clean
+}
+
+/// Writes a record of `level` to where the host reads it.
+pub fn say(level: Level, text: &str) {
+    let (stream, line) = IDS.with_borrow(|ids| line(level, text, ids.as_deref()));
+    // Each line in one call: lines of many threads never mix. A console that is gone must not stop the work.
+    match stream {
+        Stream::Out => {
+            let mut out = std::io::stdout().lock();
+            drop(out.write_all(line.as_bytes()).and_then(|()| out.flush()));
+        }
+        Stream::Error => drop(std::io::stderr().lock().write_all(line.as_bytes())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn whatever_a_text_holds_its_level_arrives(text in "[wWaArRnN\\\\\"{}\n\r ü]{0,40}", error in any::<bool>()) {
+            let level = if error { Level::ERROR } else { Level::WARN };
+            let (stream, line) = line(level, &text, None);
+            prop_assert_eq!(stream, Stream::Error);
+            prop_assert_eq!(has_warn(&line), !error);
+            prop_assert!(line.ends_with('\n') && line.trim_end_matches('\n').lines().count() <= 1);
+        }
+    }
+
+    #[test]
+    fn each_level_arrives_as_what_it_is() {
+        assert_eq!(line(Level::INFO, "A run begins.\n", None), (Stream::Out, "A run begins.\n".into()));
+        assert_eq!(line(Level::DEBUG, "warned", None), (Stream::Out, "warned\n".into()));
+        assert_eq!(line(Level::WARN, "2026  WARN Tried again.", None), (Stream::Error, "2026  WARN Tried again.\n".into()));
+        assert_eq!(line(Level::WARN, "Tried again.", None), (Stream::Error, "warning: Tried again.\n".into()));
+        assert_eq!(line(Level::ERROR, "/warnings.zip and WaRn", None), (Stream::Error, "/\\x77arnings.zip and \\x57aRn\n".into()));
+    }
+
+    #[test]
+    fn json_stays_json_and_says_the_same() {
+        let ids = Ids { run: "r".into(), invocation: "i".into() };
+        let (_, text) = line(Level::ERROR, r#"{"level":"ERROR","path":"/WARN\\warnings ü.zip"}"#, Some(&ids));
+        assert!(!text.to_ascii_lowercase().contains("warn"), "{text}");
+        let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(value, serde_json::json!({"level": "ERROR", "path": "/WARN\\warnings ü.zip", "run_id": "r", "invocation": "i"}));
+    }
+
+    #[test]
+    fn a_record_is_one_line_with_its_ids() {
+        let ids = Ids { run: "r".into(), invocation: "i".into() };
+        assert_eq!(line(Level::INFO, "a\nb\r\n", Some(&ids)).1, "a\\nb run_id=r invocation=i\n");
+    }
+}

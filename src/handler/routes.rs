@@ -1,0 +1,132 @@
+//! The paths that the host calls: a ping, and one path a function.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tracing::Level;
+
+use super::console::say;
+use super::envelope::Envelope;
+use super::functions::{Answer, App, Invocation, NAMES, call};
+
+/// A payload of the host is smaller.
+const MAX_BODY: usize = 64 << 10;
+/// What is read of a payload that is too large, so that the host hears why it was refused.
+const MAX_READ: usize = 4 << 20;
+/// The host is on this machine: a payload that takes longer does not come.
+const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// All paths.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new().fallback(any).with_state(app)
+}
+
+async fn any(State(app): State<Arc<App>>, request: Request) -> Response {
+    let path = request.uri().path();
+    match (request.method().clone(), path.trim_start_matches('/')) {
+        (Method::GET | Method::HEAD, "") => ping(&app),
+        (Method::POST, name) if NAMES.contains(&name) => {
+            let name = name.to_owned();
+            invoke(app, name, request).await
+        }
+        (_, name) => {
+            let (status, why) = if name.is_empty() || NAMES.contains(&name) { (405, "is not asked so") } else { (404, "is no function") };
+            let shown = crate::model::printable(path.as_bytes());
+            reply(&Answer::not_done(status, format!("{} {shown} {why}; POST /{} are", request.method(), NAMES.join(", POST /"))), "-")
+        }
+    }
+}
+
+/// The host asks whether we are there, at once and at any time; so it is told at once, whatever goes on.
+fn ping(app: &App) -> Response {
+    let configuration = match &*app.loaded.borrow() {
+        None => "is being read",
+        Some(Ok(_)) => "ok",
+        Some(Err(_)) => "cannot be used",
+    };
+    json_response(200, &json!({ "name": "blobferry", "version": env!("CARGO_PKG_VERSION"), "configuration": configuration }))
+}
+
+async fn invoke(app: Arc<App>, name: String, request: Request) -> Response {
+    let begun = Instant::now();
+    let id = invocation_id(request.headers());
+    let envelope = match payload(request.into_body()).await {
+        Ok(bytes) => match Envelope::parse(&bytes) {
+            Ok(envelope) => envelope,
+            Err(error) => return reply(&error.into(), &id),
+        },
+        Err(answer) => return reply(&answer, &id),
+    };
+    let invocation = Invocation { id: id.clone(), begun, envelope };
+    // In a task of its own: a panic costs this invocation only, and a host that hangs up stops nothing.
+    let task = tokio::spawn(async move { call(&app, &name, invocation).await });
+    let answer = match task.await {
+        Ok(Some(answer)) => answer,
+        Ok(None) => Answer::not_done(404, "there is no such function"),
+        Err(_) => Answer::not_done(500, "a defect of blobferry ended this invocation; the log has its trace"),
+    };
+    reply(&answer, &id)
+}
+
+/// The host's id of the invocation, if it is fit for a log line.
+fn invocation_id(headers: &HeaderMap) -> String {
+    let id = headers.get("x-azure-functions-invocationid").and_then(|value| value.to_str().ok());
+    let fits = |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    id.filter(fits).unwrap_or("-").to_owned()
+}
+
+/// The whole body, sent in chunks or with its length.
+async fn payload(body: Body) -> Result<Vec<u8>, Answer> {
+    let collect = async {
+        let (mut kept, mut read) = (Vec::new(), 0usize);
+        let mut stream = body.into_data_stream();
+        while let Some(chunk) = stream.next().await {
+            let chunk: Bytes = chunk.map_err(|error| Answer::not_done(400, format!("the payload broke off: {error}")))?;
+            read += chunk.len();
+            if read > MAX_READ {
+                break;
+            }
+            if read <= MAX_BODY {
+                kept.extend_from_slice(&chunk);
+            }
+        }
+        if read > MAX_BODY {
+            return Err(Answer::not_done(413, format!("the payload is larger than {MAX_BODY} bytes")));
+        }
+        Ok(kept)
+    };
+    match tokio::time::timeout(BODY_TIME, collect).await {
+        Ok(result) => result,
+        Err(_) => Err(Answer::not_done(408, "the payload did not arrive in time")),
+    }
+}
+
+/// Answers the host. It throws away every answer that is no success, so the log keeps the reason.
+fn reply(answer: &Answer, invocation: &str) -> Response {
+    if let Some(reason) = &answer.reason {
+        tell(answer.status, reason, invocation);
+    }
+    json_response(answer.status, &answer.body)
+}
+
+fn tell(status: u16, reason: &str, invocation: &str) {
+    // Before the configuration is read, and where it cannot be used, nobody listens to `tracing`.
+    match (status >= 500, tracing::enabled!(Level::ERROR)) {
+        (true, true) => tracing::error!(invocation, status, reason, "An invocation failed."),
+        (false, true) => tracing::warn!(invocation, status, reason, "Warning: an invocation was refused."),
+        (true, false) => say(Level::ERROR, &format!("An invocation failed. status={status} invocation={invocation} reason={reason}")),
+        (false, false) => say(Level::WARN, &format!("Warning: an invocation was refused. status={status} invocation={invocation} reason={reason}")),
+    }
+}
+
+fn json_response(status: u16, body: &Value) -> Response {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}

@@ -1,0 +1,175 @@
+//! One run from its start to its record's last word: its own threads, its deadline, its heartbeat.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::console::{Ids, this_thread_is_of};
+use super::host::Deadline;
+use super::ready::Ready;
+use super::record::{RunRecord, Status};
+use super::records::Records;
+use super::tally::Tally;
+use crate::model::chain;
+use crate::report::Report;
+use crate::retry::Policy;
+use crate::run::settings::Source;
+use crate::run::{self, Options};
+
+/// A record is written this often while its run goes on.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+/// Writing a record never takes longer.
+const WRITE: Duration = Duration::from_secs(60);
+
+/// A run to be.
+pub struct Job {
+    /// What it works with.
+    pub ready: Arc<Ready>,
+    /// The sources to go over; nobody else does at this time.
+    pub sources: Vec<Source>,
+    /// Whose lines its threads write.
+    pub ids: Arc<Ids>,
+    /// When its invocation began.
+    pub begun: Instant,
+    /// How long it may take.
+    pub deadline: Deadline,
+    /// Stops it: files in hand are finished.
+    pub stop: CancellationToken,
+    /// Ends it: nothing is finished.
+    pub end: CancellationToken,
+    /// How far it has come.
+    pub tally: Arc<Tally>,
+    /// What others see of it.
+    pub record: watch::Sender<RunRecord>,
+}
+
+/// How it ended.
+enum End {
+    Report(Box<Report>),
+    Broken(Status, String),
+}
+
+/// Runs `job`. The record tells how it ended, first to those who watch it, then in the store.
+pub async fn drive(job: Job) {
+    let keeper = tokio::spawn(keep(Records::new(job.ready.store.clone()), job.record.subscribe(), job.tally.clone()));
+    let end = work(&job).await;
+    let redactor = &job.ready.redactor;
+    job.record.send_modify(|record| match &end {
+        End::Report(report) => record.end(report, redactor),
+        End::Broken(status, problem) => record.cut(*status, &redactor.text(problem), job.tally.sources(), OffsetDateTime::now_utc()),
+    });
+    tell(&job, &end);
+    if let Err(panic) = keeper.await {
+        tracing::error!(run_id = job.ids.run, error = %chain(&panic), "The record of a run was not kept.");
+    }
+}
+
+/// Says in the log what an operator must see, also where nobody waits for the answer.
+fn tell(job: &Job, end: &End) {
+    let Ids { run: run_id, invocation } = &*job.ids;
+    match end {
+        End::Report(_) => {
+            let record = job.record.borrow();
+            if record.status == Status::Failed {
+                tracing::error!(run_id, invocation, error = record.first_problem(), "A run could do nothing.");
+            }
+        }
+        End::Broken(Status::Failed, error) => tracing::error!(run_id, invocation, error, "A run broke down."),
+        End::Broken(_, reason) => tracing::warn!(run_id, invocation, reason, "Warning: a run was ended."),
+    }
+}
+
+/// A run has a runtime of its own. So its lines can be told from others', its work never delays the answer
+/// to a ping, and it can be ended for good at its deadline, whatever it is in the middle of.
+async fn work(job: &Job) -> End {
+    let given = match (job.ready.open)() {
+        Ok(given) => given,
+        Err(problem) => return End::Broken(Status::Failed, problem),
+    };
+    let ids = job.ids.clone();
+    let mut threads = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match threads.enable_all().on_thread_start(move || this_thread_is_of(&ids)).build() {
+        Ok(runtime) => runtime,
+        Err(error) => return End::Broken(Status::Failed, format!("no threads for the run: {error}")),
+    };
+    let options = Options {
+        id: job.ids.run.clone(),
+        store: given.store,
+        limits: given.limits,
+        policy: Policy::default(),
+        again: Vec::new(),
+        cancel: job.stop.clone(),
+        progress: job.tally.clone(),
+    };
+    let task = runtime.spawn(run::run(job.sources.clone(), options));
+    let end = watch_over(job, task).await;
+    runtime.shutdown_background();
+    end
+}
+
+async fn watch_over(job: &Job, mut task: JoinHandle<Report>) -> End {
+    tokio::select! {
+        ended = &mut task => return of(ended),
+        () = until(job.begun, job.deadline.stop) => {
+            tracing::warn!(run_id = job.ids.run, invocation = job.ids.invocation, "Warning: functionTimeout is near: files in hand are finished, no other is begun.");
+            job.stop.cancel();
+        }
+        () = job.stop.cancelled() => {}
+    }
+    tokio::select! {
+        ended = task => of(ended),
+        () = until(job.begun, job.deadline.answer) => {
+            End::Broken(Status::Interrupted, "functionTimeout came before the files in hand were done; the next run takes them again".into())
+        }
+        () = job.end.cancelled() => {
+            End::Broken(Status::Interrupted, "the process was told to end before the files in hand were done; the next run takes them again".into())
+        }
+    }
+}
+
+async fn until(begun: Instant, at: Option<Duration>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(begun + at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn of(ended: Result<Report, JoinError>) -> End {
+    match ended {
+        Ok(report) => End::Report(Box::new(report)),
+        Err(_) => End::Broken(Status::Failed, "a defect of blobferry ended the run; the log has its trace".into()),
+    }
+}
+
+/// Writes the record at the start, at each heartbeat and at the end. What cannot be written is told, and
+/// stops nothing.
+async fn keep(records: Records, mut record: watch::Receiver<RunRecord>, tally: Arc<Tally>) {
+    loop {
+        let mut now = record.borrow_and_update().clone();
+        let has_ended = now.ended.is_some();
+        if !has_ended {
+            now.heartbeat = OffsetDateTime::now_utc();
+            now.sources = tally.sources();
+        }
+        let problem = match tokio::time::timeout(WRITE, records.put(&now)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(chain(&error)),
+            Err(_) => Some(format!("no answer within {WRITE:?}")),
+        };
+        if let Some(error) = problem {
+            tracing::warn!(run_id = now.id, invocation = now.invocation, error, "Warning: the record of this run could not be written.");
+        }
+        if has_ended {
+            return;
+        }
+        tokio::select! {
+            changed = record.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(HEARTBEAT) => {}
+        }
+    }
+}

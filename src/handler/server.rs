@@ -1,0 +1,163 @@
+//! The handler as a process: it listens before anything else, and ends only by a signal.
+
+use std::future::IntoFuture;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::Level;
+
+use super::console::say;
+use super::functions::{App, Loaded, PATIENCE};
+use super::host::{self, Host};
+use super::ready::Load;
+use super::routes::router;
+use super::runs::Runs;
+use crate::config::text::Environment;
+use crate::telemetry::Telemetry;
+
+/// Exit status: it cannot be told where to listen.
+const UNUSABLE: u8 = 2;
+/// Exit status: it cannot listen there.
+const NOTHING: u8 = 3;
+/// After a signal, files in hand get this long.
+const FILES_IN_HAND: Duration = Duration::from_secs(8);
+/// After a signal, everything is over after this long: records and answers of ended runs included.
+const OVER: Duration = Duration::from_secs(10);
+
+/// Serves until a signal comes. Returns 128 + the signal's number, and never 0: the host takes a handler
+/// that ends with 0 for one that wanted to, and starts no other.
+pub async fn serve(environment: &Environment, load: Load) -> u8 {
+    let signals = Signals::new();
+    let port = match host::port(environment) {
+        Ok(port) => port,
+        Err(problem) => return cannot(UNUSABLE, &problem),
+    };
+    // Tokio sets SO_REUSEADDR: the host starts a fallen handler again on the same port.
+    let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+        Ok(listener) => listener,
+        Err(error) => return cannot(NOTHING, &format!("listening on 127.0.0.1:{port}: {error}")),
+    };
+    tell_panics();
+    let (tell, loaded) = watch::channel(None);
+    let app = Arc::new(App { loaded, runs: Arc::new(Runs::default()), patience: PATIENCE });
+    let loading = spawn_load(environment.clone(), load, tell);
+    let closing = CancellationToken::new();
+    let serving = axum::serve(listener, router(app.clone())).with_graceful_shutdown(closing.clone().cancelled_owned());
+    let mut serving = tokio::spawn(serving.into_future());
+    let number = tokio::select! {
+        number = signals.next() => number,
+        // It ends when it is told to, or by a defect.
+        _ = &mut serving => return cannot(NOTHING, "the server ended by itself"),
+    };
+    tracing::warn!("Warning: stopping by signal {number}. Files in hand are finished; once more ends at once.");
+    app.runs.stop();
+    closing.cancel();
+    let ending = async {
+        if tokio::time::timeout(FILES_IN_HAND, app.runs.over()).await.is_err() {
+            app.runs.end();
+            app.runs.over().await;
+        }
+        // Answers of ended runs go out. How the server ends makes no difference any more.
+        drop(serving.await);
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(OVER, ending) => {}
+        _ = signals.next() => {}
+    }
+    if let Ok(Ok(telemetry)) = tokio::time::timeout(Duration::from_millis(100), loading).await {
+        drop(telemetry);
+    }
+    128 + number
+}
+
+fn cannot(code: u8, problem: &str) -> u8 {
+    say(Level::ERROR, &format!("error: {problem}").replace('\n', "; "));
+    code
+}
+
+/// Reads what may take its time, while the host is answered already. A configuration that cannot be used
+/// is told once here, and to every invocation.
+fn spawn_load(environment: Environment, load: Load, tell: watch::Sender<Loaded>) -> JoinHandle<Option<Telemetry>> {
+    tokio::task::spawn_blocking(move || {
+        let host_json = environment.get(host::APP_ROOT).and_then(|root| std::fs::read(Path::new(root).join("host.json")).ok());
+        let host = Host::read(host_json.as_deref(), &environment);
+        host.warnings.iter().for_each(|warning| say(Level::WARN, warning));
+        match load() {
+            Ok(mut ready) => {
+                let telemetry = ready.telemetry.take();
+                let sources = ready.names().join(",");
+                tracing::info!(sources, store = ready.store.address(), timeout_seconds = host.timeout.map(|t| t.as_secs()), "Ready for invocations.");
+                tell.send_replace(Some(Ok((Arc::new(ready), Arc::new(host)))));
+                telemetry
+            }
+            Err(reason) => {
+                say(Level::ERROR, &format!("error: the configuration cannot be used, so every invocation fails: {reason}"));
+                tell.send_replace(Some(Err(format!("the configuration cannot be used: {reason}"))));
+                None
+            }
+        }
+    })
+}
+
+/// A panic is one line of the log, as the host reads lines, without secrets.
+fn tell_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let payload = info.payload();
+        let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let text = crate::model::printable(text.unwrap_or("no text").as_bytes());
+        let at = info.location().map(ToString::to_string);
+        if tracing::enabled!(Level::ERROR) {
+            tracing::error!(at, panic = text, "A defect of blobferry: a task panicked.");
+        } else {
+            say(Level::ERROR, &format!("A defect of blobferry: a task panicked at {}: {text}", at.unwrap_or_default()));
+        }
+    }));
+}
+
+/// SIGINT and SIGTERM, noted from the start.
+#[cfg(unix)]
+struct Signals(Option<tokio::sync::Mutex<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)>>);
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        let both = signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+        Self(both.ok().map(tokio::sync::Mutex::new))
+    }
+
+    /// The number of the next.
+    async fn next(&self) -> u8 {
+        let Some(both) = &self.0 else { return std::future::pending().await };
+        let mut both = both.lock().await;
+        let (interrupt, terminate) = &mut *both;
+        tokio::select! {
+            _ = interrupt.recv() => 2,
+            _ = terminate.recv() => 15,
+        }
+    }
+}
+
+/// Ctrl-C.
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Self {
+        Self
+    }
+
+    async fn next(&self) -> u8 {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => 2,
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
