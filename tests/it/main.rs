@@ -1,1 +1,30 @@
 //! One test binary: contract suites, worlds, real servers, the house itself.
+
+// `cfg(test)` tells clippy that these are tests through and through.
+#[cfg(test)]
+#[cfg(unix)]
+mod e2e;
+#[cfg(test)]
+#[cfg(unix)]
+mod handler;
+#[cfg(test)]
+#[cfg(unix)]
+mod identity;
+#[cfg(test)]
+#[cfg(unix)]
+mod names;
+#[cfg(test)]
+#[cfg(unix)]
+mod served;
+#[cfg(test)]
+#[cfg(unix)]
+mod servers;
+#[cfg(test)]
+#[cfg(unix)]
+mod source_contract;
+#[cfg(test)]
+mod store_contract;
+#[cfg(test)]
+mod tidy;
+#[cfg(test)]
+mod world;

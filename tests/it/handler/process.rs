@@ -1,0 +1,201 @@
+//! The binary under a host: it listens at once, keeps its deadline, writes lines as the host reads them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use blobferry::demo::sftp::script::{Fault, Script};
+use blobferry::demo::sftp::{Account, Options, SftpServer};
+use blobferry::model::Secret;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::worker::{Encoding, Worker, command, post, until};
+use super::{CANARY, http, ingest, res, status, timer};
+
+/// An app folder with an SFTP source `acme` of these files and a folder as its store.
+pub struct App {
+    /// The folder.
+    pub folder: TempDir,
+    /// The server, which suffers by a script.
+    pub server: SftpServer,
+    asked: Arc<AtomicBool>,
+}
+
+impl App {
+    /// With a server that holds `files`.
+    pub async fn new(files: &[&str], script: Script) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("files");
+        std::fs::create_dir(&root).expect("made");
+        for name in files {
+            std::fs::write(root.join(name), format!("the content of {name}")).expect("written");
+        }
+        let asked = Arc::new(AtomicBool::new(false));
+        let told = asked.clone();
+        let script = script.always("slow.txt", Fault::OnRead(0, Arc::new(move |_| told.store(true, Ordering::Relaxed))));
+        let account = Some(Account { user: "user".into(), password: Secret::new(CANARY) });
+        let server = SftpServer::start(Options { account, script, ..Options::new(&root) }).await.expect("a server");
+        let source = format!(
+            "name = \"acme\"\nurl = \"sftp://user@127.0.0.1:{}/\"\npassword = \"{CANARY}\"\nhost_key = \"{}\"\nstable_for = \"0s\"\nattempts = 2\n",
+            server.address.port(),
+            server.host_key
+        );
+        configure(folder.path(), &format!("[destination]\nfolder = \"stored\"\n[[source]]\n{source}"));
+        Self { folder, server, asked }
+    }
+
+    /// Starts a handler, and waits until it listens.
+    pub fn worker(&self, settings: &[(&str, &str)]) -> Worker {
+        let worker = Worker::start(self.folder.path(), settings);
+        worker.ready();
+        worker
+    }
+
+    /// Starts a run that hangs on the server, in a thread of its own.
+    pub fn hang(&self, worker: &Worker) -> std::thread::JoinHandle<(u16, serde_json::Value)> {
+        let port = worker.port;
+        let run = std::thread::spawn(move || post(port, "IngestTimer", "11-11", &timer(), Encoding::Chunked));
+        self.hangs();
+        run
+    }
+
+    /// Waits until the slow file is asked for.
+    pub fn hangs(&self) {
+        until("the slow file is asked for", || self.asked.load(Ordering::Relaxed).then_some(()));
+    }
+
+    /// The content of a stored blob.
+    pub fn stored(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(self.folder.path().join("stored").join(name)).ok()
+    }
+}
+
+fn configure(app: &Path, text: &str) {
+    std::fs::write(app.join("ingest.toml"), text).expect("written");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ping_is_answered_at_once_whatever_the_store_does() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A store that swallows connections, and a source beside it.
+    let hole = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let store = format!(
+        "connection_string = \"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;BlobEndpoint=http://{}/a;\"",
+        hole.local_addr().expect("an address")
+    );
+    configure(folder.path(), &format!("[destination]\n{store}\ncontainer = \"landing\"\n[[source]]\nname = \"acme\"\nurl = \"file:///nowhere\"\n"));
+    let worker = Worker::start(folder.path(), &[]);
+    worker.ready();
+    let port = worker.port;
+    std::thread::spawn(move || post(port, "IngestTimer", "1-1", &timer(), Encoding::Sized));
+    until("a run begins", || worker.out().iter().any(|line| line.contains("A run begins.")).then_some(()));
+    // The fastest of many: the machine may be busy with other things.
+    let fastest = (0..20).map(|_| worker.ready()).min().expect("some");
+    assert!(fastest < Duration::from_millis(50), "{fastest:?}");
+}
+
+#[test]
+fn a_bad_configuration_keeps_listening_and_is_told_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    configure(
+        folder.path(),
+        &format!("[destination]\nfolder = \"stored\"\n[[source]]\nname = \"acme\"\nurl = \"file:///x\"\npasword = \"{CANARY}\"\n"),
+    );
+    let mut worker = Worker::start(folder.path(), &[]);
+    worker.ready();
+    for encoding in [Encoding::Chunked, Encoding::Sized] {
+        let (code, answer) = worker.post("IngestTimer", "1-1", &timer(), encoding);
+        assert!(code == 500 && answer["Logs"][0].as_str().is_some_and(|reason| reason.contains("pasword")), "{code} {answer}");
+    }
+    let (code, answer) = worker.post("IngestHttp", "1-2", &ingest(&[]), Encoding::Sized);
+    let (status, _, body) = res(&answer);
+    assert!(code == 200 && status == 500 && body["error"].as_str().is_some_and(|reason| reason.contains("pasword")), "{answer}");
+    worker.ready();
+    worker.signal("TERM");
+    assert_eq!(worker.ended().code(), Some(143));
+    let told = worker.err().iter().filter(|line| line.contains("pasword")).count();
+    assert_eq!(told, 1, "{:?}", worker.err());
+}
+
+#[test]
+fn a_port_that_is_none_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for port in [None, Some("http")] {
+        let mut command = command(folder.path());
+        let output = command.arg("serve").envs(port.map(|port| ("FUNCTIONS_CUSTOMHANDLER_PORT", port))).output().expect("it runs");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && text.contains("FUNCTIONS_CUSTOMHANDLER_PORT"), "{output:?}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+    let output = command(folder.path()).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2), "without a port and a command there is nothing to do");
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let output = command(folder.path()).env("FUNCTIONS_CUSTOMHANDLER_PORT", port).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_go_where_the_host_reads_them_as_what_they_are() {
+    const DENIED: u32 = 3;
+    let app = App::new(&["a.txt", "warnings.txt"], Script::default().always("warnings.txt", Fault::OpenStatus(DENIED))).await;
+    for settings in [&[][..], &[("WEBSITE_INSTANCE_ID", "abc")]] {
+        let mut worker = app.worker(settings);
+        let (code, answer) = worker.post("IngestTimer", "44-55", &timer(), Encoding::Chunked);
+        assert!(code == 200 && answer["Logs"][0].as_str().is_some_and(|text| text.contains("degraded") && text.contains("failed 1")), "{answer}");
+        assert_eq!(worker.post("IngestTimer", "44-66", "{", Encoding::Chunked).0, 400);
+        worker.signal("TERM");
+        assert_eq!(worker.ended().code(), Some(143));
+        let (out, err) = (worker.out(), worker.err());
+        assert!(out.iter().all(|line| line.contains("INFO")), "{out:#?}");
+        let errors: Vec<&String> = err.iter().filter(|line| line.contains("ERROR")).collect();
+        assert!(!errors.is_empty() && errors.iter().all(|line| !line.to_ascii_lowercase().contains("warn")), "{err:#?}");
+        assert!(errors.iter().any(|line| line.contains("arnings.txt") && line.contains("run_id") && line.contains("44-55")), "{err:#?}");
+        let others = err.iter().filter(|line| !line.contains("ERROR"));
+        assert!(others.clone().all(|line| line.to_ascii_lowercase().contains("warn")), "{err:#?}");
+        assert!(others.clone().any(|line| line.contains("44-66")), "{err:#?}");
+        if !settings.is_empty() {
+            assert!(out.iter().chain(&err).all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{out:#?} {err:#?}");
+        }
+    }
+    assert_eq!(app.stored("acme/a.txt").as_deref(), Some("the content of a.txt"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_under_way_is_joined_and_then_ends_well() {
+    let app = App::new(&["a.txt", "slow.txt"], Script::default().once("slow.txt", Fault::StallAt(0))).await;
+    let worker = app.worker(&[]);
+    let run = app.hang(&worker);
+    let (code, answer) = worker.post("IngestHttp", "22-22", &ingest(&["acme"]), Encoding::Chunked);
+    let (status_code, headers, body) = res(&answer);
+    assert_eq!((code, status_code, &body["joined"]), (200, 202, &json!(true)), "{answer}");
+    let id = body["id"].as_str().expect("an id").to_owned();
+    assert_eq!(headers["Location"], format!("/api/ingest/runs/{id}"));
+    let (_, answer) = worker.post("IngestStatus", "33-33", &status(Some(&id)), Encoding::Chunked);
+    assert_eq!(res(&answer).2["status"], "running");
+    app.server.disconnect_all();
+    let (code, answer) = run.join().expect("an answer");
+    assert!(code == 200 && answer["Logs"][0].as_str().is_some_and(|text| text.contains("ingested 2")), "{answer}");
+    let (_, answer) = worker.post("IngestStatus", "33-34", &status(None), Encoding::Sized);
+    let list = res(&answer).2;
+    assert_eq!((list["runs"].as_array().map(Vec::len), &list["runs"][0]["id"], &list["runs"][0]["status"]), (Some(1), &json!(id), &json!("ok")));
+    assert_eq!(res(&worker.post("IngestStatus", "33-35", &http("GET", "/api/ingest/runs", json!({ "limit": "0" }), None), Encoding::Sized).1).0, 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_server_ends_the_run_before_the_host_would() {
+    let app = App::new(&["a.txt", "slow.txt"], Script::default().always("slow.txt", Fault::StallAt(0))).await;
+    let worker = app.worker(&[("AzureFunctionsJobHost__functionTimeout", "00:00:05")]);
+    let begun = Instant::now();
+    let (code, answer) = worker.post("IngestTimer", "1-1", &timer(), Encoding::Chunked);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(code == 200 && answer["Logs"][0].as_str().is_some_and(|text| text.contains("interrupted: ingested 1")), "{answer}");
+    let (_, answer) = worker.post("IngestStatus", "1-2", &status(None), Encoding::Sized);
+    let list = res(&answer).2;
+    assert_eq!((&list["runs"][0]["status"], &list["runs"][0]["sources"][0]["ingested"]), (&json!("interrupted"), &json!(1)), "{list}");
+    app.server.follow(Script::default());
+    let (code, answer) = worker.post("IngestTimer", "1-3", &timer(), Encoding::Chunked);
+    assert!(code == 200 && answer["Logs"][0].as_str().is_some_and(|text| text.contains("ok: ingested 1, unchanged 1")), "{answer}");
+}

@@ -1,0 +1,125 @@
+//! Managed identity from end to end: the real binary, an identity endpoint as App Service has it, Azurite with tokens.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use time::OffsetDateTime;
+
+use crate::servers::Azurite;
+
+const HEADER: &str = "canary-identity-header";
+
+/// An identity endpoint that answers every request with `status` and, if that is 200, a token.
+struct Endpoint {
+    url: String,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Endpoint {
+    fn start(status: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}/msi/token", listener.local_addr().expect("it listens"));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let noted = requests.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("a connection");
+                let lines = BufReader::new(stream.try_clone().expect("a handle")).lines();
+                let head: Vec<String> = lines.map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+                noted.lock().expect("not poisoned").push(head.join("\n"));
+                let body = if status.starts_with("200") { token() } else { r#"{"error":"no"}"#.to_owned() };
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+                stream.write_all(answer.as_bytes()).expect("it is read");
+            }
+        });
+        Self { url, requests }
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.requests.lock().expect("not poisoned").clone()
+    }
+}
+
+/// What Azurite reads of a token are its times, issuer and audience, not its signature.
+fn token() -> String {
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    let part = |json: serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    let claims = serde_json::json!({
+        "aud": "https://storage.azure.com", "iss": "https://sts.windows.net/00000000-0000-0000-0000-000000000000/",
+        "iat": now - 60, "nbf": now - 60, "exp": now + 3600,
+    });
+    let token = [part(serde_json::json!({ "alg": "RS256", "typ": "JWT" })), part(claims), "canarysignature".to_owned()].join(".");
+    serde_json::json!({
+        "access_token": token, "expires_on": (now + 3600).to_string(), "resource": "https://storage.azure.com", "token_type": "Bearer",
+    })
+    .to_string()
+}
+
+fn run(azurite: &Azurite, endpoint: &str, more: &str) -> Output {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = folder.path().join("files");
+    std::fs::create_dir(&files).expect("made");
+    std::fs::write(files.join("a.txt"), "one").expect("written");
+    let config = format!(
+        "[destination]\nendpoint = \"{}\"\ncontainer = \"{}\"\n{more}\n[log]\nfiles = false\n[[source]]\nname = \"local\"\nurl = \"file://{}\"\nstable_for = \"0s\"\nattempts = 2\n",
+        azurite.blob_url(),
+        Azurite::container("identity"),
+        files.display()
+    );
+    let path = folder.path().join("ingest.toml");
+    std::fs::write(&path, config).expect("written");
+    Command::new(env!("CARGO_BIN_EXE_blobferry"))
+        .args(["run", "-v", "--config"])
+        .arg(path)
+        .env_remove("AZURE_CLIENT_ID")
+        .env("IDENTITY_ENDPOINT", endpoint)
+        .env("IDENTITY_HEADER", HEADER)
+        .env("SSL_CERT_FILE", azurite.ca.as_ref().expect("it speaks TLS"))
+        .output()
+        .expect("it runs")
+}
+
+fn text(output: &Output) -> String {
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(!text.contains(HEADER) && !text.contains("canarysignature"), "a secret was told: {text}");
+    text
+}
+
+#[test]
+fn a_managed_identity_writes_blobs_with_one_token() {
+    let Some(azurite) = Azurite::start_with_tokens() else { return };
+    let endpoint = Endpoint::start("200 OK");
+    let output = run(&azurite, &endpoint.url, "");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("ingested 1"), "{}", text(&output));
+    let requests = endpoint.requests();
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    assert!(requests[0].contains("resource=https%3A%2F%2Fstorage.azure.com") && requests[0].contains(HEADER), "{requests:?}");
+    assert!(!requests[0].contains("client_id"), "{requests:?}");
+}
+
+#[test]
+fn a_user_assigned_identity_is_asked_for_by_its_client_id() {
+    let Some(azurite) = Azurite::start_with_tokens() else { return };
+    let endpoint = Endpoint::start("200 OK");
+    let output = run(&azurite, &endpoint.url, "client_id = \"11111111-2222\"");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(endpoint.requests()[0].contains("client_id=11111111-2222"), "{:?}", endpoint.requests());
+}
+
+#[test]
+fn an_identity_that_is_not_there_is_told_as_such_and_ends_the_run() {
+    let Some(azurite) = Azurite::start_with_tokens() else { return };
+    let refusing = Endpoint::start("400 Bad Request");
+    let output = run(&azurite, &refusing.url, "");
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    assert!(text(&output).contains("store_auth"), "{}", text(&output));
+}

@@ -1,0 +1,72 @@
+//! Files that may still be written: young, marked, named as unfinished.
+
+use std::time::Duration;
+
+use super::{World, now};
+use blobferry::model::RemotePath;
+use blobferry::source::memory::{Fault, Tree};
+use tokio_util::sync::CancellationToken;
+
+fn waiting() -> World {
+    World::new().with(|source| source.stable_for = Duration::from_millis(60))
+}
+
+fn grow(tree: &mut Tree) {
+    let file = tree.files.get_mut(&RemotePath::from("/a")).unwrap();
+    (file.content, file.claimed_size) = ("longer".into(), Some(6));
+}
+
+#[tokio::test]
+async fn a_young_file_that_rests_is_taken_at_the_end_of_the_same_run() {
+    let world = waiting();
+    world.put("/a", "one", now());
+    assert_eq!(world.run().await.brief(), "ok: ingested 1");
+    assert_eq!(world.text("acme/a"), "one");
+}
+
+#[tokio::test]
+async fn a_file_that_is_still_growing_is_left_and_the_next_run_takes_it_without_waiting() {
+    let world = waiting().fault("/a", "stat", Fault::Before(Box::new(grow)));
+    world.put("/a", "one", now());
+    let ran = world.run().await;
+    assert_eq!((ran.brief().as_str(), ran.report.exit_code()), ("ok: deferred 1 [unsettled]", 0));
+    assert!(world.names().is_empty());
+    tokio::time::sleep(Duration::from_millis(70)).await;
+    let plan = blobferry::run::plan(vec![world.source.clone()], world.options(world.store.clone(), CancellationToken::new())).await;
+    assert!(!plan[0].files[0].unsettled, "it was seen before as it is now");
+    assert_eq!(world.run().await.brief(), "ok: ingested 1");
+    assert_eq!(world.text("acme/a"), "longer");
+}
+
+#[tokio::test]
+async fn a_young_file_that_vanishes_meanwhile_is_skipped() {
+    let world = waiting().fault("/a", "stat", Fault::Before(Box::new(|tree| tree.files.clear())));
+    world.put("/a", "one", now());
+    assert_eq!(world.run().await.brief(), "ok: skipped 1 [vanished]");
+}
+
+#[tokio::test]
+async fn with_no_time_to_settle_a_young_file_is_taken_at_once() {
+    let world = World::new();
+    world.put("/a", "one", now());
+    assert_eq!(world.run().await.brief(), "ok: ingested 1");
+}
+
+#[tokio::test]
+async fn with_markers_only_marked_files_are_taken() {
+    let world = World::new().with(|source| source.marker = Some(".done".into()));
+    let world = world.file("/a", "one").file("/a.done", "").file("/b", "two");
+    assert_eq!(world.run().await.brief(), "ok: ingested 1, skipped 2 [marker no_marker]");
+    assert_eq!(world.names(), ["acme/a"]);
+    let world = world.file("/b.done", "");
+    assert_eq!(world.run().await.brief(), "ok: ingested 1, unchanged 1, skipped 2 [marker]");
+}
+
+#[tokio::test]
+async fn files_named_as_unfinished_are_left_alone() {
+    let world = World::new().file("/a.part", "half");
+    assert_eq!(world.run().await.brief(), "ok: skipped 1 [in_progress]");
+    world.server.tree().files.clear();
+    world.put("/a", "whole", super::LONG_AGO);
+    assert_eq!(world.run().await.brief(), "ok: ingested 1");
+}
