@@ -40,6 +40,11 @@ impl RemotePath {
         Self(bytes)
     }
 
+    /// The last segment as text; what is no UTF-8 is replaced.
+    pub fn file_name_text(&self) -> String {
+        String::from_utf8_lossy(self.file_name()).into_owned()
+    }
+
     /// The last segment; empty for the root.
     pub fn file_name(&self) -> &[u8] {
         self.0.rsplit(|b| *b == b'/').next().unwrap_or_default()

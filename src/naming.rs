@@ -42,12 +42,13 @@ impl Naming {
         }
     }
 
-    /// The plain name of a member of the archive at `path`.
-    pub fn member(&self, path: &RemotePath, member: &str) -> BlobName {
+    /// The plain name of a member of the archive at `path`; `within` names the archives in it that it is in.
+    pub fn member(&self, path: &RemotePath, within: &[String], member: &str) -> BlobName {
         match self.layout {
             Layout::Path => {
                 let below = path.below(&self.root).unwrap_or(path.as_bytes());
-                legal(format!("{}/{}!/{}", self.source, escaped_path(below), escaped_path(member.as_bytes())))
+                let inside: String = within.iter().map(|outer| escaped_path(outer.as_bytes()) + "!/").collect();
+                legal(format!("{}/{}!/{inside}{}", self.source, escaped_path(below), escaped_path(member.as_bytes())))
             }
             Layout::ByType => self.by_type(member.rsplit('/').next().unwrap_or(member).as_bytes()),
         }
@@ -239,14 +240,14 @@ mod tests {
     #[test]
     fn an_archives_members_never_meet_a_folder_of_its_name() {
         let naming = naming(Layout::Path);
-        assert_eq!(naming.member(&RemotePath::from("/out/a.zip"), "x/1.txt").as_str(), "acme/a.zip!/x/1.txt");
+        assert_eq!(naming.member(&RemotePath::from("/out/a.zip"), &[], "x/1.txt").as_str(), "acme/a.zip!/x/1.txt");
         check(b"/out/a.zip!/x/1.txt", "acme/a.zip%21/x/1.txt");
         check(b"/out/hey!you", "acme/hey!you");
     }
 
     #[test]
     fn climbing_absolute_and_empty_member_names_arrive_escaped() {
-        let member = |name: &str| naming(Layout::Path).member(&RemotePath::from("/out/a.zip"), name).as_str().to_owned();
+        let member = |name: &str| naming(Layout::Path).member(&RemotePath::from("/out/a.zip"), &[], name).as_str().to_owned();
         assert_eq!(member("../../etc/passwd"), "acme/a.zip!/%2E%2E/%2E%2E/etc/passwd");
         assert_eq!(member("/tmp/moo"), "acme/a.zip!/%2Ftmp/moo");
         assert_eq!(member("a//b/"), "acme/a.zip!/a/%2Fb%2F");
@@ -315,7 +316,7 @@ mod tests {
         #[test]
         fn members_decode_to_their_names(member in "\\PC{0,60}", odd in "[./!%\\\\ \\x00-\\x20]{0,12}") {
             let member = format!("{odd}{member}{odd}");
-            let name = naming(Layout::Path).member(&RemotePath::from("/out/a.zip"), &member);
+            let name = naming(Layout::Path).member(&RemotePath::from("/out/a.zip"), &[], &member);
             let tail = name.as_str().strip_prefix("acme/a.zip!/").unwrap_or("none").to_owned();
             let decoded = if tail == "%" { Some(Vec::new()) } else { percent_decode(&tail) };
             prop_assert_eq!(decoded, Some(member.into_bytes()));

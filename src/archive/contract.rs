@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Read;
+use std::sync::Arc;
 
 use time::{PrimitiveDateTime, UtcOffset};
 
@@ -10,47 +11,93 @@ use crate::archive::spool::SpoolReader;
 use crate::model::{ModifiedTime, Precision};
 
 pub use crate::archive::error::UnpackError;
+pub use crate::archive::options::{Charset, Options};
 
 /// A kind of archive.
 pub trait Format: Send + Sync + fmt::Debug {
     /// Its usual name, as `zip`.
     fn name(&self) -> &'static str;
 
-    /// Whether a file that begins with `head` (its first bytes, up to [`HEAD_BYTES`]) may be one.
-    fn recognises(&self, head: &[u8]) -> bool;
+    /// Whether a file called `name` that begins with `head` (its first bytes, up to [`HEAD_BYTES`]) may be one.
+    /// The content decides: the name may only say that it is worth a closer look at the whole file.
+    fn recognises(&self, head: &[u8], name: &str) -> bool;
 
-    /// Whether the archive is really a document (docx, jar, epub…) that users want whole.
-    fn is_document(&self, archive: SpoolReader) -> Result<bool, UnpackError>;
+    /// What a file that [`Format::recognises`] took for one really is. Blocking. An error is one of an archive
+    /// that cannot be read, not of a file that is none.
+    fn nature(&self, archive: SpoolReader) -> Result<Nature, UnpackError>;
 
-    /// Calls `visit` for each member in the archive's order, each exactly once, directories and links too.
-    /// `visit` reads the content to its end or returns an error, which ends the visit and comes back as it is.
-    /// `Ok` means that the archive was read to its end and every checksum and size in it held.
-    /// `meter` counts what comes out; its limits are errors of class `limit_archive`.
+    /// Calls `visit` for each member in the archive's order, each exactly once, directories and links too, and
+    /// `index` counts them from 0. `visit` reads the content to its end or returns an error, which ends the visit
+    /// and comes back as it is. `Ok` means that the archive was read to its end and every checksum and size in it
+    /// held. `meter` counts what comes out; its limits are errors of class `limit_archive`.
     /// Blocking: runs on a blocking thread.
-    fn visit(&self, archive: SpoolReader, meter: &mut Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError>;
+    fn visit(&self, archive: SpoolReader, options: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError>;
+
+    /// The members, where each can be read by itself without those before it; `None` where it cannot.
+    /// Everything that the archive says beside the members' content is judged here, as [`Format::visit`] would.
+    /// Blocking.
+    fn index(&self, _archive: SpoolReader, _options: &Options, _meter: &Meter) -> Result<Option<Arc<dyn Indexed>>, UnpackError> {
+        Ok(None)
+    }
+}
+
+/// An archive whose members can be read in any order, by several threads at once.
+pub trait Indexed: Send + Sync + fmt::Debug {
+    /// Every member, in the archive's order: the one at place `i` has `index` `i`.
+    fn members(&self) -> &[Member];
+
+    /// Calls `visit` for the member at `index`, as [`Format::visit`] does. Blocking.
+    fn visit_one(&self, index: usize, archive: SpoolReader, options: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError>;
 }
 
 /// What is called for each member, with its content.
 pub type Visit<'a> = dyn FnMut(&Member, &mut dyn Read) -> Result<(), UnpackError> + 'a;
 
-/// How many first bytes of a file are looked at to recognise a format.
+/// How many first bytes of a file are looked at to recognise a format: a tar header.
 pub const HEAD_BYTES: usize = 512;
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nature {
+    /// An archive, to be unpacked.
+    Archive,
+    /// A document (docx, jar, epub…) in the form of an archive, which users want whole.
+    Document,
+    /// Only like an archive at first sight: a file like others.
+    Other,
+}
 
 /// One member, as the archive's directory describes it: claims, until the content was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Place in the archive, from 0.
     pub index: usize,
-    /// Its name as stored: bytes, in whatever character set.
+    /// Names of the archives that it is in, within the outermost one, from outside in; decoded like `name`.
+    /// Empty as formats tell it: nesting is not their business.
+    pub within: Vec<String>,
+    /// Its name as stored: bytes, in whatever character set. Those of archives that it is in stand before it,
+    /// each with `!/`.
     pub raw_name: Vec<u8>,
     /// Its name decoded, with `/` between segments; may still climb, be absolute or hold anything.
     pub name: String,
     /// Its kind.
     pub kind: MemberKind,
-    /// Unpacked size in bytes, as claimed.
-    pub size: u64,
+    /// Unpacked size in bytes, as claimed; `None` where only reading tells.
+    pub size: Option<u64>,
     /// When it was last modified, if the archive tells a date that exists.
     pub modified: Option<MemberTime>,
+}
+
+impl Member {
+    /// Its name with those of the archives that it is in, for people.
+    pub fn full_name(&self) -> String {
+        let mut full = String::new();
+        for outer in &self.within {
+            full.push_str(outer);
+            full.push_str("!/");
+        }
+        full + &self.name
+    }
 }
 
 /// A member's modified time, as the archive tells it.

@@ -5,6 +5,8 @@ pub mod contract;
 pub mod error;
 pub mod limits;
 pub mod names;
+mod nested;
+pub mod options;
 pub mod spool;
 pub mod unpack;
 pub mod zip;
@@ -18,7 +20,8 @@ use contract::Format;
 /// Every format that is read, in the order in which they are asked.
 pub const FORMATS: &[&dyn Format] = &[&zip::Zip];
 
-/// The format of a file that begins with `head` (up to [`contract::HEAD_BYTES`]), if it may be an archive.
-pub fn recognise(head: &[u8]) -> Option<&'static dyn Format> {
-    FORMATS.iter().copied().find(|format| format.recognises(head))
+/// The format that a file called `name` that begins with `head` (up to [`contract::HEAD_BYTES`]) may have, if
+/// it may be an archive: [`contract::Format::nature`] tells, once all of it is there.
+pub fn recognise(head: &[u8], name: &str) -> Option<&'static dyn Format> {
+    FORMATS.iter().copied().find(|format| format.recognises(head, name))
 }

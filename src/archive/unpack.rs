@@ -1,34 +1,61 @@
-//! Joins the blocking visit of an archive to async work.
+//! Joins the blocking visit of an archive to async work: proved as a whole first, then streamed.
 
 use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use md5::{Digest, Md5};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
-use crate::archive::contract::{Format, Member, UnpackError};
-use crate::archive::limits::{Limits, Meter};
-use crate::archive::spool::Spool;
+use crate::archive::contract::{Indexed, Member, Nature, UnpackError};
+use crate::archive::limits::Meter;
+use crate::archive::nested::{Walk, fill, read};
 use crate::failure::Class;
 use crate::model;
 
-/// The most bytes of one [`Part::Chunk`].
-pub const CHUNK_BYTES: usize = 256 << 10;
+pub use crate::archive::nested::{Archive, CHUNK_BYTES};
+
+/// The largest member that is kept from the check.
+pub const MOST_KEPT_OF_ONE: u64 = 8 << 20;
 /// How many parts wait for a slow consumer.
 const PARTS_AHEAD: usize = 4;
+/// Threads that read one archive, at most.
+const MOST_THREADS: usize = 4;
+/// A smaller archive is read faster than threads begin.
+const WORTH_THREADS_BYTES: u64 = 256 << 10;
+
+/// What else the check is to bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// Bytes of members that may be kept in memory, so that they need not be unpacked again.
+    pub keep_bytes: u64,
+    /// Whether MD5s are wanted of those that are not kept, too.
+    pub md5: bool,
+}
 
 /// A member that was read to its end and held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// What the archive says of it.
+    /// What the archive says of it. Its index counts members of inner archives, too.
     pub member: Member,
     /// How many bytes it has.
     pub size: u64,
-    /// Their MD5.
-    pub md5: model::Md5,
+    /// Their MD5, if it was wanted or they were kept.
+    pub md5: Option<model::Md5>,
+    /// All of them, if they were kept.
+    pub kept: Option<Bytes>,
+}
+
+/// An archive that was read to its end and held.
+#[derive(Debug)]
+pub struct Proven {
+    /// Every member, in the archive's order; where an inner archive was opened, its members stand in its place.
+    pub members: Vec<Checked>,
+    index: Option<Arc<dyn Indexed>>,
+    /// For each member of the outermost archive, the index of the first one that came of it; and the end.
+    starts: Arc<Vec<usize>>,
 }
 
 /// A piece of an unpacked archive, in order: `Begin`, any number of `Chunk`s, `End`, and again.
@@ -42,65 +69,238 @@ pub enum Part {
     End,
 }
 
-/// Reads the whole archive once and keeps nothing of it: `Ok` says that every member can be unpacked within
-/// `limits` and that all sizes and checksums hold. Members come in the archive's order.
-/// Dropping the future stops the reading soon.
-pub async fn check(format: &'static dyn Format, spool: &Spool, limits: Limits) -> Result<Vec<Checked>, UnpackError> {
-    let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
-    let (stopped, spool) = (Arc::clone(&stop.0), spool.clone());
-    let work = tokio::task::spawn_blocking(move || {
-        let mut checked = Vec::new();
-        let mut buffer = vec![0; CHUNK_BYTES];
-        format.visit(spool.reader(), &mut Meter::new(limits, spool.size()), &mut |member, content| {
-            let (mut size, mut md5) = (0, Md5::new());
-            loop {
-                if stopped.load(Ordering::Relaxed) {
-                    return Err(UnpackError::new(Class::Interrupted, "nobody waits for it any more"));
-                }
-                match read(content, &mut buffer)? {
-                    0 => break,
-                    read => {
-                        md5.update(&buffer[..read]);
-                        size += read as u64;
-                    }
-                }
+impl Archive {
+    /// What it really is. An error is one of an archive that cannot be read.
+    pub async fn nature(&self) -> Result<Nature, UnpackError> {
+        let (format, reader) = (self.format, self.spool.reader());
+        joined(tokio::task::spawn_blocking(move || format.nature(reader))).await
+    }
+
+    /// Reads the whole archive once: `Ok` says that every member can be unpacked within the limits and that all sizes
+    /// and checksums hold. Dropping the future stops the reading soon.
+    pub async fn check(&self, wish: Wish) -> Result<Proven, UnpackError> {
+        let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
+        let meter = Arc::new(Meter::new(self.options.limits.clone(), self.spool.size()));
+        let checking = Checking { stopped: Arc::clone(&stop.0), meter, keep: Arc::new(AtomicU64::new(wish.keep_bytes)), md5: wish.md5 };
+        let result = match self.open(&checking.meter).await? {
+            Some(index) => self.check_indexed(index, checking).await,
+            None => self.check_in_order(checking).await,
+        };
+        drop(stop);
+        result
+    }
+
+    async fn open(&self, meter: &Arc<Meter>) -> Result<Option<Arc<dyn Indexed>>, UnpackError> {
+        let (format, reader, options, meter) = (self.format, self.spool.reader(), Arc::clone(&self.options), Arc::clone(meter));
+        joined(tokio::task::spawn_blocking(move || format.index(reader, &options, &meter))).await
+    }
+
+    async fn check_in_order(&self, checking: Checking) -> Result<Proven, UnpackError> {
+        let archive = self.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let walk = Walk::new(&archive, &checking.meter);
+            let (mut members, mut starts) = (Vec::new(), Vec::new());
+            archive.format.visit(archive.spool.reader(), &archive.options, &checking.meter, &mut |member, content| {
+                starts.push(members.len());
+                walk.leaves(member, content, &mut |member, content| checking.read(member, content).map(|checked| members.push(checked)))
+            })?;
+            starts.push(members.len());
+            Ok(proven(members, None, starts))
+        });
+        joined(work).await
+    }
+
+    async fn check_indexed(&self, index: Arc<dyn Indexed>, checking: Checking) -> Result<Proven, UnpackError> {
+        let count = index.members().len();
+        let next = Arc::new(AtomicUsize::new(0));
+        let mut threads = JoinSet::new();
+        for _ in 0..self.threads(count) {
+            let (archive, index, checking, next) = (self.clone(), Arc::clone(&index), checking.clone(), Arc::clone(&next));
+            threads.spawn_blocking(move || archive.check_some(index.as_ref(), &checking, &next));
+        }
+        let (mut found, mut first_error) = (Vec::with_capacity(count), None::<(usize, UnpackError)>);
+        while let Some(thread) = threads.join_next().await {
+            match joined(async { thread.map(Ok) }).await? {
+                Ok(some) => found.extend(some),
+                Err((at, error)) if first_error.as_ref().is_none_or(|(first, _)| at < *first) => first_error = Some((at, error)),
+                Err(_) => {}
             }
-            checked.push(Checked { member: member.clone(), size, md5: md5.finalize().into() });
-            Ok(())
-        })?;
-        Ok(checked)
-    });
-    let result = joined(work).await;
-    drop(stop);
-    result
+        }
+        if let Some((_, error)) = first_error {
+            return Err(error);
+        }
+        found.sort_unstable_by_key(|(at, _)| *at);
+        let (mut members, mut starts) = (Vec::with_capacity(count), Vec::with_capacity(count + 1));
+        for (_, leaves) in found {
+            starts.push(members.len());
+            members.extend(leaves);
+        }
+        starts.push(members.len());
+        Ok(proven(members, Some(index), starts))
+    }
+
+    /// Checks members until none is left or one fails, which stops the other threads, too.
+    fn check_some(&self, index: &dyn Indexed, checking: &Checking, next: &AtomicUsize) -> Result<Found, (usize, UnpackError)> {
+        let walk = Walk::new(self, &checking.meter);
+        let mut found = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= index.members().len() {
+                return Ok(found);
+            }
+            let mut leaves = Vec::new();
+            let result = index.visit_one(at, self.spool.reader(), &self.options, &checking.meter, &mut |member, content| {
+                walk.leaves(member, content, &mut |member, content| checking.read(member, content).map(|checked| leaves.push(checked)))
+            });
+            if let Err(error) = result {
+                next.store(usize::MAX >> 1, Ordering::Relaxed);
+                return Err((at, error));
+            }
+            found.push((at, leaves));
+        }
+    }
+
+    fn threads(&self, members: usize) -> usize {
+        if self.spool.size() < WORTH_THREADS_BYTES {
+            return 1;
+        }
+        std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(members).max(1)
+    }
+
+    /// Unpacks what was not kept on blocking threads, each no further ahead than a few chunks. Every member's parts
+    /// come in one of the streams, those that were kept in none; a stream that fails does not end the others.
+    /// Must be called within a runtime. Dropping a [`Parts`] stops its thread.
+    pub fn stream(&self, proven: &Proven) -> Vec<Parts> {
+        let is_kept = |leaves: &[usize]| proven.members[leaves[0]..leaves[1]].iter().all(|checked| checked.kept.is_some());
+        let wanted: Vec<usize> = proven.starts.windows(2).enumerate().filter(|(_, leaves)| !is_kept(leaves)).map(|(outer, _)| outer).collect();
+        if wanted.is_empty() {
+            return Vec::new();
+        }
+        // Nothing that was proved is refused now, whatever the clock says.
+        let limits = crate::archive::limits::Limits { time: std::time::Duration::MAX, ..self.options.limits.clone() };
+        let meter = Arc::new(Meter::new(limits, self.spool.size()));
+        let starts = Arc::clone(&proven.starts);
+        let Some(index) = &proven.index else {
+            let archive = self.clone();
+            return vec![Parts::of(move |sending| {
+                let walk = Walk::new(&archive, &meter);
+                archive.format.visit(archive.spool.reader(), &archive.options, &meter, &mut |member, content| {
+                    let mut at = starts.get(member.index).copied().unwrap_or(usize::MAX);
+                    walk.leaves(member, content, &mut |member, content| sending.member(&mut at, member, content))
+                })
+            })];
+        };
+        let (wanted, next) = (Arc::new(wanted), Arc::new(AtomicUsize::new(0)));
+        let stream = |_| {
+            let (archive, index, meter, starts) = (self.clone(), Arc::clone(index), Arc::clone(&meter), Arc::clone(&starts));
+            let (wanted, next) = (Arc::clone(&wanted), Arc::clone(&next));
+            Parts::of(move |sending| {
+                let walk = Walk::new(&archive, &meter);
+                while let Some(outer) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let mut at = starts[*outer];
+                    index.visit_one(*outer, archive.spool.reader(), &archive.options, &meter, &mut |member, content| {
+                        walk.leaves(member, content, &mut |member, content| sending.member(&mut at, member, content))
+                    })?;
+                }
+                Ok(())
+            })
+        };
+        (0..self.threads(wanted.len())).map(stream).collect()
+    }
 }
 
-/// Unpacks the archive on a blocking thread, no further ahead than a few chunks. A member's parts come before
-/// later members were read: call [`check`] first where all or nothing is wanted.
-/// Must be called within a runtime. Dropping the [`Parts`] stops the thread.
-pub fn stream(format: &'static dyn Format, spool: &Spool, limits: Limits) -> Parts {
-    let (sender, parts) = mpsc::channel(PARTS_AHEAD);
-    let spool = spool.clone();
-    let work = tokio::task::spawn_blocking(move || {
-        let send = |part| sender.blocking_send(part).map_err(|_| UnpackError::new(Class::Interrupted, "nobody waits for it any more"));
-        format.visit(spool.reader(), &mut Meter::new(limits, spool.size()), &mut |member, content| {
-            send(Part::Begin(member.clone()))?;
-            loop {
-                // One byte more than claimed, so that a member that tells the truth ends in the same read.
-                let wish = usize::try_from(member.size).unwrap_or(CHUNK_BYTES).saturating_add(1).min(CHUNK_BYTES);
-                let mut chunk = BytesMut::zeroed(wish);
-                let filled = fill(content, &mut chunk)?;
-                chunk.truncate(filled);
-                if filled > 0 {
-                    send(Part::Chunk(chunk.freeze()))?;
-                }
-                if filled < wish {
-                    return send(Part::End);
-                }
+/// Members of the outermost archive and what came of each.
+type Found = Vec<(usize, Vec<Checked>)>;
+
+fn proven(mut members: Vec<Checked>, index: Option<Arc<dyn Indexed>>, starts: Vec<usize>) -> Proven {
+    members.iter_mut().enumerate().for_each(|(at, checked)| checked.member.index = at);
+    Proven { members, index, starts: Arc::new(starts) }
+}
+
+/// What the threads that check one archive share.
+#[derive(Clone)]
+struct Checking {
+    stopped: Arc<AtomicBool>,
+    meter: Arc<Meter>,
+    keep: Arc<AtomicU64>,
+    md5: bool,
+}
+
+impl Checking {
+    fn read(&self, member: &Member, content: &mut dyn Read) -> Result<Checked, UnpackError> {
+        let mut kept = self.room(member).map(|room| (room, BytesMut::new()));
+        let mut md5 = (self.md5 || kept.is_some()).then(Md5::new);
+        let mut buffer = vec![0; CHUNK_BYTES.min(member.size.map_or(CHUNK_BYTES, |size| usize::try_from(size).unwrap_or(CHUNK_BYTES) + 1))];
+        let mut size = 0;
+        loop {
+            if self.stopped.load(Ordering::Relaxed) {
+                return Err(UnpackError::new(Class::Interrupted, "nobody waits for it any more"));
             }
-        })
-    });
-    Parts { parts, work: Some(work) }
+            let read = read(content, &mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            size += read as u64;
+            if let Some(md5) = &mut md5 {
+                md5.update(&buffer[..read]);
+            }
+            match &mut kept {
+                Some((room, bytes)) if size <= *room => bytes.extend_from_slice(&buffer[..read]),
+                _ => self.give_back(kept.take()),
+            }
+        }
+        if let Some((room, _)) = &kept {
+            self.keep.fetch_add(room - size, Ordering::Relaxed);
+        }
+        let kept = kept.map(|(_, bytes)| bytes.freeze());
+        let md5 = md5.filter(|_| self.md5 || kept.is_some()).map(|md5| md5.finalize().into());
+        Ok(Checked { member: member.clone(), size, md5, kept })
+    }
+
+    /// Room for `member`, taken from what may be kept, if it may be kept whole.
+    fn room(&self, member: &Member) -> Option<u64> {
+        const UNKNOWN: u64 = 1 << 20;
+        let room = member.size.unwrap_or(UNKNOWN);
+        if room > MOST_KEPT_OF_ONE {
+            return None;
+        }
+        self.keep.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(room)).ok().map(|_| room)
+    }
+
+    fn give_back(&self, kept: Option<(u64, BytesMut)>) {
+        if let Some((room, _)) = kept {
+            self.keep.fetch_add(room, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The sending end of [`Parts`].
+struct Sending(mpsc::Sender<Part>);
+
+impl Sending {
+    fn send(&self, part: Part) -> Result<(), UnpackError> {
+        self.0.blocking_send(part).map_err(|_| UnpackError::new(Class::Interrupted, "nobody waits for it any more"))
+    }
+
+    /// Sends `member` as the one at `index`, which then counts on.
+    fn member(&self, index: &mut usize, member: &Member, content: &mut dyn Read) -> Result<(), UnpackError> {
+        self.send(Part::Begin(Member { index: *index, ..member.clone() }))?;
+        *index = index.wrapping_add(1);
+        loop {
+            // One byte more than claimed, so that a member that tells the truth ends in the same read.
+            let claimed = member.size.map_or(CHUNK_BYTES, |size| usize::try_from(size).unwrap_or(CHUNK_BYTES));
+            let wish = claimed.saturating_add(1).min(CHUNK_BYTES);
+            let mut chunk = BytesMut::zeroed(wish);
+            let filled = fill(content, &mut chunk)?;
+            chunk.truncate(filled);
+            if filled > 0 {
+                self.send(Part::Chunk(chunk.freeze()))?;
+            }
+            if filled < wish {
+                return self.send(Part::End);
+            }
+        }
+    }
 }
 
 /// The parts of an archive as they are unpacked.
@@ -111,7 +311,13 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The next part; `None` once the whole archive was read and held. Nothing follows an error.
+    fn of(work: impl FnOnce(&Sending) -> Result<(), UnpackError> + Send + 'static) -> Self {
+        let (sender, parts) = mpsc::channel(PARTS_AHEAD);
+        let sending = Sending(sender);
+        Self { parts, work: Some(tokio::task::spawn_blocking(move || work(&sending))) }
+    }
+
+    /// The next part; `None` once all of this stream was read and held. Nothing follows an error.
     /// Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Result<Part, UnpackError>> {
         if let Some(part) = self.parts.recv().await {
@@ -144,145 +350,6 @@ async fn joined<T>(work: impl Future<Output = Result<Result<T, UnpackError>, tok
     }
 }
 
-fn read(content: &mut dyn Read, into: &mut [u8]) -> Result<usize, UnpackError> {
-    loop {
-        match content.read(into) {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            result => return result.map_err(UnpackError::from_read),
-        }
-    }
-}
-
-/// Fills `into`; less only at the content's end.
-fn fill(content: &mut dyn Read, into: &mut [u8]) -> Result<usize, UnpackError> {
-    let mut filled = 0;
-    while filled < into.len() {
-        match read(content, &mut into[filled..])? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    Ok(filled)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::archive::contract::{MemberKind, Visit};
-    use crate::archive::spool::SpoolReader;
-    use crate::failure::Failure;
-    use std::io;
-    use std::sync::atomic::AtomicUsize;
-    use std::time::Duration;
-
-    /// A format whose archives hold members of `0`, `1`, `2`… mebibytes, and then what its name says.
-    #[derive(Debug)]
-    struct Scripted {
-        members: usize,
-        then: fn(),
-        visits_left: &'static AtomicUsize,
-    }
-
-    struct OnDrop(&'static AtomicUsize);
-
-    impl Drop for OnDrop {
-        fn drop(&mut self) {
-            self.0.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-
-    impl Format for Scripted {
-        fn name(&self) -> &'static str {
-            "scripted"
-        }
-        fn recognises(&self, _: &[u8]) -> bool {
-            false
-        }
-        fn is_document(&self, _: SpoolReader) -> Result<bool, UnpackError> {
-            Ok(false)
-        }
-        fn visit(&self, _: SpoolReader, _: &mut Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
-            self.visits_left.fetch_add(1, Ordering::SeqCst);
-            let _left = OnDrop(self.visits_left);
-            for index in 0..self.members {
-                let size = (index as u64) << 20;
-                let name = index.to_string();
-                let member = Member { index, raw_name: name.clone().into(), name, kind: MemberKind::File, size, modified: None };
-                visit(&member, &mut io::repeat(b'x').take(size))?;
-            }
-            (self.then)();
-            Ok(())
-        }
-    }
-
-    fn scripted(members: usize, then: fn()) -> &'static Scripted {
-        Box::leak(Box::new(Scripted { members, then, visits_left: Box::leak(Box::new(AtomicUsize::new(0))) }))
-    }
-
-    async fn ends(format: &Scripted) {
-        for _ in 0..500 {
-            if format.visits_left.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the thread goes on");
-    }
-
-    #[tokio::test]
-    async fn members_are_checked_in_order() {
-        let checked = check(scripted(3, || ()), &Spool::of(b""), Limits::default()).await.unwrap();
-        assert_eq!(checked.iter().map(|checked| checked.size).collect::<Vec<_>>(), [0, 1 << 20, 2 << 20]);
-        assert_eq!(model::hex(&checked[0].md5), "d41d8cd98f00b204e9800998ecf8427e");
-        assert_eq!(checked[1].md5, <[u8; 16]>::from(Md5::digest(vec![b'x'; 1 << 20])));
-    }
-
-    #[tokio::test]
-    async fn parts_come_in_order() {
-        let mut parts = stream(scripted(3, || ()), &Spool::of(b""), Limits::default());
-        let mut sizes = Vec::new();
-        while let Some(part) = parts.next().await {
-            match part.unwrap() {
-                Part::Begin(member) => {
-                    assert_eq!(member.index, sizes.len());
-                    sizes.push(0);
-                }
-                Part::Chunk(chunk) => {
-                    assert!(!chunk.is_empty() && chunk.len() <= CHUNK_BYTES);
-                    *sizes.last_mut().unwrap() += chunk.len();
-                }
-                Part::End => assert_eq!(*sizes.last().unwrap(), (sizes.len() - 1) << 20),
-            }
-        }
-        assert_eq!(sizes, [0, 1 << 20, 2 << 20]);
-        assert!(parts.next().await.is_none());
-    }
-
-    #[tokio::test]
-    async fn a_panicking_decoder_is_an_error() {
-        let format = scripted(1, || panic!("index out of bounds"));
-        let error = check(format, &Spool::of(b""), Limits::default()).await.unwrap_err();
-        assert_eq!((error.class(), model::chain(&error).contains("index out of bounds")), (Class::Internal, true));
-        let mut parts = stream(format, &Spool::of(b""), Limits::default());
-        let mut last = None;
-        while let Some(part) = parts.next().await {
-            last = Some(part);
-        }
-        assert_eq!(last.unwrap().unwrap_err().class(), Class::Internal);
-    }
-
-    #[tokio::test]
-    async fn whoever_stops_listening_stops_the_thread() {
-        let endless = scripted(usize::MAX, || ());
-        let mut parts = stream(endless, &Spool::of(b""), Limits::default());
-        for _ in 0..10 {
-            assert!(parts.next().await.unwrap().is_ok());
-        }
-        drop(parts);
-        ends(endless).await;
-        let spool = Spool::of(b"");
-        let waits = tokio::time::timeout(Duration::from_millis(50), check(endless, &spool, Limits::default())).await;
-        assert!(waits.is_err());
-        ends(endless).await;
-    }
-}
+#[path = "unpack_tests.rs"]
+mod tests;

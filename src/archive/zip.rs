@@ -2,12 +2,13 @@
 #![expect(clippy::disallowed_types, reason = "decoders are opened here, under the meter, and nowhere else")]
 
 use std::io::{self, Read, Take};
+use std::sync::Arc;
 
 use crc_fast::{CrcAlgorithm, Digest};
 use flate2::bufread::DeflateDecoder;
 
-use crate::archive::contract::{Format, Member, UnpackError, Visit};
-use crate::archive::limits::Meter;
+use crate::archive::contract::{Format, Indexed, Member, Nature, Options, UnpackError, Visit};
+use crate::archive::limits::{MemberMeter, Meter};
 use crate::archive::spool::SpoolReader;
 use crate::archive::zip_directory::{Directory, Entry, FLAG_ENCRYPTED, damaged};
 use crate::archive::zip_fields;
@@ -22,12 +23,12 @@ impl Format for Zip {
         "zip"
     }
 
-    fn recognises(&self, head: &[u8]) -> bool {
+    fn recognises(&self, head: &[u8], _name: &str) -> bool {
         // A member, an empty archive, a part of a split one, one that was to be split and fitted after all.
         [b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"].iter().any(|magic| head.starts_with(*magic)) || head.starts_with(b"PK00PK\x03\x04")
     }
 
-    fn is_document(&self, mut archive: SpoolReader) -> Result<bool, UnpackError> {
+    fn nature(&self, mut archive: SpoolReader) -> Result<Nature, UnpackError> {
         let directory = Directory::find(&mut archive)?;
         let mut index = 0;
         let mut document = false;
@@ -36,19 +37,39 @@ impl Format for Zip {
             index += 1;
             Ok(())
         })?;
-        Ok(document)
+        Ok(if document { Nature::Document } else { Nature::Archive })
     }
 
-    fn visit(&self, mut archive: SpoolReader, meter: &mut Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
-        // Everything that the headers can tell is judged before the first member is read.
-        for packed in open(&mut archive, meter)? {
-            meter.member().map_err(|error| error.at(&packed.member.name))?;
-            archive.jump(packed.data);
-            let mut content = Content::new(archive.clone(), &packed, meter);
-            visit(&packed.member, &mut content)?;
-            // `Ok` from us means proven, whatever `visit` left unread.
-            io::copy(&mut content, &mut io::sink()).map_err(UnpackError::from_read)?;
-        }
+    fn visit(&self, archive: SpoolReader, options: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
+        let opened = Opened::new(archive.clone(), options, meter)?;
+        (0..opened.members.len()).try_for_each(|index| opened.visit_one(index, archive.clone(), options, meter, visit))
+    }
+
+    fn index(&self, archive: SpoolReader, options: &Options, meter: &Meter) -> Result<Option<Arc<dyn Indexed>>, UnpackError> {
+        Ok(Some(Arc::new(Opened::new(archive, options, meter)?)))
+    }
+}
+
+/// A zip whose headers were judged: all that they can tell, before the first member is read.
+#[derive(Debug)]
+struct Opened {
+    members: Vec<Member>,
+    packed: Vec<Packed>,
+}
+
+impl Indexed for Opened {
+    fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    fn visit_one(&self, index: usize, mut archive: SpoolReader, _: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
+        let (member, packed) = (&self.members[index], &self.packed[index]);
+        let meter = meter.member().map_err(|error| error.at(&member.name))?;
+        archive.jump(packed.data);
+        let mut content = Content::new(archive, member, packed, meter);
+        visit(member, &mut content)?;
+        // `Ok` from us means proven, whatever `visit` left unread.
+        io::copy(&mut content, &mut io::sink()).map_err(UnpackError::from_read)?;
         Ok(())
     }
 }
@@ -65,12 +86,13 @@ fn marks_document(index: u64, entry: &Entry) -> bool {
     }
 }
 
-/// A member and where its packed content is.
+/// Where a member's packed content is, and how it is packed.
+#[derive(Debug)]
 struct Packed {
-    member: Member,
     method: Method,
     crc: u32,
     bytes: u64,
+    unpacked: u64,
     data: u64,
 }
 
@@ -129,45 +151,51 @@ const METHODS: &[(u16, &str)] = &[
     (98, "PPMd"),
 ];
 
-fn open(archive: &mut SpoolReader, meter: &Meter) -> Result<Vec<Packed>, UnpackError> {
-    let directory = Directory::find(archive)?;
-    meter.claimed_members(directory.members)?;
-    let members = usize::try_from(directory.members).unwrap_or(usize::MAX);
-    let (mut all, mut extents) = (Vec::with_capacity(members), Vec::with_capacity(members));
-    let mut headers = archive.clone();
-    directory.entries(archive, |entry| {
-        let member = member(all.len(), &entry);
-        let at = |error: UnpackError| error.at(&member.name);
-        let method = Method::of(&entry).map_err(at)?;
-        let extent = directory.extent(&mut headers, &entry).map_err(at)?;
-        if method == Method::Stored && entry.packed != entry.unpacked {
-            return Err(at(damaged("it is stored, and its sizes packed and unpacked differ")));
-        }
-        extents.push(extent);
-        all.push(Packed { member, method, crc: entry.crc, bytes: entry.packed, data: extent.data });
-        Ok(())
-    })?;
-    directory.covers(&mut headers, extents)?;
-    Ok(all)
+impl Opened {
+    fn new(mut archive: SpoolReader, _options: &Options, meter: &Meter) -> Result<Self, UnpackError> {
+        let directory = Directory::find(&mut archive)?;
+        meter.claimed_members(directory.members)?;
+        let count = usize::try_from(directory.members).unwrap_or(usize::MAX);
+        let (mut members, mut packed) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut extents = Vec::with_capacity(count);
+        let mut headers = archive.clone();
+        directory.entries(&mut archive, |entry| {
+            let member = member(members.len(), &entry);
+            let at = |error: UnpackError| error.at(&member.name);
+            let method = Method::of(&entry).map_err(at)?;
+            let extent = directory.extent(&mut headers, &entry).map_err(at)?;
+            if method == Method::Stored && entry.packed != entry.unpacked {
+                return Err(at(damaged("it is stored, and its sizes packed and unpacked differ")));
+            }
+            extents.push(extent);
+            packed.push(Packed { method, crc: entry.crc, bytes: entry.packed, unpacked: entry.unpacked, data: extent.data });
+            members.push(member);
+            Ok(())
+        })?;
+        directory.covers(&mut headers, extents)?;
+        Ok(Self { members, packed })
+    }
 }
 
 fn member(index: usize, entry: &Entry) -> Member {
     let name = zip_fields::name(&entry.raw_name, &entry.extra, entry.made_by);
     Member {
         index,
+        within: Vec::new(),
         raw_name: entry.raw_name.clone(),
         kind: zip_fields::kind(&name, entry.made_by, entry.attributes, entry.unpacked),
         name,
-        size: entry.unpacked,
+        size: Some(entry.unpacked),
         modified: zip_fields::modified(&entry.extra, entry.dos_date, entry.dos_time),
     }
 }
 
 /// The content of a member. Its end is reported only once size and checksum held.
 struct Content<'a> {
+    member: &'a Member,
     packed: &'a Packed,
     decoder: Decoder,
-    meter: &'a mut Meter,
+    meter: MemberMeter<'a>,
     crc: Digest,
     size: u64,
     state: State,
@@ -203,13 +231,13 @@ impl Decoder {
 }
 
 impl<'a> Content<'a> {
-    fn new(archive: SpoolReader, packed: &'a Packed, meter: &'a mut Meter) -> Self {
+    fn new(archive: SpoolReader, member: &'a Member, packed: &'a Packed, meter: MemberMeter<'a>) -> Self {
         let input = archive.take(packed.bytes);
         let decoder = match packed.method {
             Method::Stored => Decoder::Stored(input),
             Method::Deflate => Decoder::Deflate(Box::new(DeflateDecoder::new(input))),
         };
-        Self { packed, decoder, meter, crc: Digest::new(CrcAlgorithm::Crc32IsoHdlc), size: 0, state: State::Reading }
+        Self { member, packed, decoder, meter, crc: Digest::new(CrcAlgorithm::Crc32IsoHdlc), size: 0, state: State::Reading }
     }
 
     fn next(&mut self, into: &mut [u8]) -> Result<usize, UnpackError> {
@@ -220,7 +248,7 @@ impl<'a> Content<'a> {
         if read == 0 && !into.is_empty() {
             self.prove()?;
         }
-        let claimed = self.packed.member.size;
+        let claimed = self.packed.unpacked;
         self.size += read as u64;
         self.meter.bytes(read as u64)?;
         if self.size > claimed {
@@ -231,7 +259,7 @@ impl<'a> Content<'a> {
     }
 
     fn prove(&mut self) -> Result<(), UnpackError> {
-        let (size, claimed) = (self.size, self.packed.member.size);
+        let (size, claimed) = (self.size, self.packed.unpacked);
         if size != claimed {
             return Err(damaged(format!("it has {size} bytes; the directory tells {claimed}")));
         }
@@ -254,7 +282,7 @@ impl Read for Content<'_> {
         }
         self.next(into).map_err(|error| {
             self.state = State::Failed;
-            error.at(&self.packed.member.name).into_read()
+            error.at(&self.member.name).into_read()
         })
     }
 }

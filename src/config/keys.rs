@@ -33,6 +33,7 @@ pub const LIMITS: &[Key] = &[
     Key { name: "blocks", kind: Kind::Integer { min: 1, max: 64 }, doc: "Blocks of one blob on their way at once. Default 4." },
     Key { name: "archive_bytes", kind: Kind::Size, doc: "What one archive may unpack to. Default \"64 GiB\"." },
     Key { name: "archive_ratio", kind: Kind::Integer { min: 1, max: 1_000_000 }, doc: "Unpacked bytes per packed byte of an archive. Default 200." },
+    Key { name: "archive_time", kind: Kind::Duration, doc: "How long reading one archive may take. Default \"1h\"." },
     Key { name: "archive_members", kind: Kind::Integer { min: 1, max: 100_000_000 }, doc: "Members of one archive. Default 100000." },
 ];
 
@@ -73,6 +74,11 @@ pub const SOURCE: &[Key] = &[
     Key { name: "marker", kind: Kind::Text, doc: "Suffix of marker files: `X` is taken only when `X` with this suffix is there." },
     Key { name: "archives", kind: Kind::OneOf(&["unpack", "keep", "both"]), doc: "What happens to archives. Default `unpack`." },
     Key { name: "archive_time_zone", kind: Kind::Text, doc: "Offset from UTC of times in archives that name no zone, as `+02:00`. Default `UTC`." },
+    Key {
+        name: "archive_depth",
+        kind: Kind::Integer { min: 1, max: 100 },
+        doc: "Archives in archives that are opened, the outermost counted. Default 3.",
+    },
     Key { name: "unpack_documents", kind: Kind::Flag, doc: "Whether docx, xlsx, jar, epub and their like are unpacked too. Default false." },
     Key {
         name: "layout",

@@ -270,6 +270,7 @@ fn limits(section: &Section, folder: &Path) -> Result<LimitSettings, SettingErro
             member_bytes: bytes,
             ratio: section.integer("archive_ratio")?.unwrap_or(default.ratio),
             members: section.integer("archive_members")?.unwrap_or(default.members),
+            time: section.duration("archive_time")?.unwrap_or(default.time),
         }),
     })
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use time::UtcOffset;
 
+use crate::archive::options::Options;
 use crate::config::keys;
 use crate::config::text::{RawSection, source_name};
 use crate::model::{RemotePath, Secret};
@@ -42,7 +43,7 @@ pub fn parse(file: &str, raw: RawSection) -> Result<(Source, Vec<Secret>), Setti
             _ => Archives::Unpack,
         },
         zone: zone(&section)?,
-        unpack_documents: section.flag("unpack_documents", false)?,
+        unpacking: unpacking(&section)?,
         versions: if section.one_of("versions")? == Some("overwrite") { Versions::Overwrite } else { Versions::Keep },
         marker: section.text("marker")?,
         adopt: section.flag("adopt", false)?,
@@ -89,6 +90,13 @@ fn zone(section: &Section) -> Result<UtcOffset, SettingError> {
     let format = time::macros::format_description!("[offset_hour sign:mandatory]:[offset_minute]");
     let wrong = || section.error("archive_time_zone", "is no offset from UTC; allowed is one as `+02:00`");
     if text == "UTC" { Ok(UtcOffset::UTC) } else { UtcOffset::parse(&text, format).map_err(|_| wrong()) }
+}
+
+/// How archives are read; limits come from the run.
+fn unpacking(section: &Section) -> Result<Options, SettingError> {
+    let default = Options::default();
+    let depth = section.integer("archive_depth")?.map_or(default.depth, |depth| u32::try_from(depth).unwrap_or(u32::MAX));
+    Ok(Options { unpack_documents: section.flag("unpack_documents", false)?, depth, ..default })
 }
 
 fn naming(section: &Section, name: &str, url: &SourceUrl) -> Result<Naming, SettingError> {

@@ -7,7 +7,7 @@ use crate::plan::Known;
 use crate::report::{Problem, problem};
 use crate::retry::retry;
 use crate::run::context::Pass;
-use crate::run::members;
+use crate::run::manifest;
 use crate::run::settings::{After, Archives};
 use crate::source::contract::{Session, SourceError};
 
@@ -24,7 +24,7 @@ pub enum Acted {
 /// Finishes what an earlier run could not, for a file that is stored as `known` says.
 pub async fn finish(pass: &Pass, path: &RemotePath, known: &Known) -> Acted {
     let left = match pass.source.archives {
-        Archives::Unpack => members::complete(pass, known.version).await.map(|found| found.map_or(0, |archive| archive.members_left)),
+        Archives::Unpack => manifest::complete(pass, known.version).await.map(|found| found.map_or(0, |archive| archive.members_left)),
         Archives::Keep | Archives::Both => Ok(0),
     };
     // The time as it was read exactly then: a listing may show another one, in a zone of its own.

@@ -29,4 +29,15 @@ impl ByteBudget {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.total);
         Drawn(self.units.clone().acquire_many_owned(units).await.expect("this semaphore is never closed"))
     }
+
+    /// Draws `bytes` if they are free now. More than the whole budget counts as the whole budget.
+    pub fn draw_now(&self, bytes: u64) -> Option<Drawn> {
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.total);
+        self.units.clone().try_acquire_many_owned(units).ok().map(Drawn)
+    }
+
+    /// All of it, in bytes.
+    pub fn total(&self) -> u64 {
+        u64::from(self.total) * UNIT
+    }
 }

@@ -32,6 +32,8 @@ pub struct Run {
     pub transfers: Arc<Semaphore>,
     /// Bytes of blocks in memory.
     pub blocks: ByteBudget,
+    /// Bytes of small members that are kept from the check of their archive.
+    pub kept: ByteBudget,
     /// Archives at rest.
     pub spooler: Spooler,
     /// How stubborn to be with the store.

@@ -33,7 +33,14 @@ pub struct Whole {
     pub bytes: Bytes,
     /// Its MD5.
     pub md5: model::Md5,
-    _drawn: Drawn,
+    _drawn: Option<Drawn>,
+}
+
+impl Whole {
+    /// Content that whoever holds it has room for.
+    pub fn kept(bytes: Bytes, md5: model::Md5) -> Self {
+        Self { bytes, md5, _drawn: None }
+    }
 }
 
 /// Content in staged blocks.
@@ -51,9 +58,9 @@ pub struct Staged {
 
 /// Whether archives are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
-    /// By their first bytes.
-    ForArchives,
+pub enum Look<'a> {
+    /// By the first bytes of a file of this name.
+    ForArchives(&'a str),
     /// Everything is a plain file.
     Away,
 }
@@ -83,9 +90,9 @@ impl<'a> Intake<'a> {
 
     /// Takes the stream to its end. Blocks are staged under `upload`; nothing becomes visible.
     /// A sender that fails looks like an end here: whoever joins both must ask the sender how it ended.
-    pub async fn take(mut self, upload: &Upload, look: Look) -> Result<Arrived, TransferError> {
-        if look == Look::ForArchives
-            && let Some(format) = archive::recognise(&self.head().await)
+    pub async fn take(mut self, upload: &Upload, look: Look<'_>) -> Result<Arrived, TransferError> {
+        if let Look::ForArchives(name) = look
+            && let Some(format) = archive::recognise(&self.head().await, name)
         {
             return self.spool(format).await;
         }
@@ -93,7 +100,7 @@ impl<'a> Intake<'a> {
         let first = self.fill(block_bytes(self.expected, 0)).await;
         if self.peek().await.is_none() {
             let (bytes, md5) = hashed(first).await?;
-            return Ok(Arrived::Whole(Whole { bytes, md5, _drawn: drawn }));
+            return Ok(Arrived::Whole(Whole { bytes, md5, _drawn: Some(drawn) }));
         }
         self.stage(upload, first, drawn).await.map(Arrived::Staged)
     }

@@ -7,6 +7,7 @@ mod context;
 mod error;
 mod fetch;
 mod intake;
+mod manifest;
 mod members;
 mod pass;
 pub mod progress;
@@ -81,8 +82,9 @@ pub async fn run(sources: Vec<Source>, options: Options) -> Report {
 fn begin(options: Options) -> Run {
     let Options { id, store, limits, policy, cancel, progress, .. } = options;
     let started = OffsetDateTime::now_utc();
-    // Half for blocks on their way, half for archives at rest: neither waits for the other's room.
-    let half = limits.memory / 2;
+    // Half for archives at rest, an eighth for members kept from their check, the rest for blocks on their way: none
+    // of them waits for another's room.
+    let (half, eighth) = (limits.memory / 2, limits.memory / 8);
     let spooler =
         Spooler::new(SpoolLimits { memory_bytes: half, archive_memory_bytes: half / 4, temp_bytes: limits.temp, folder: limits.temp_folder.clone() });
     Run {
@@ -90,7 +92,8 @@ fn begin(options: Options) -> Run {
         started,
         store,
         transfers: Arc::new(Semaphore::new(limits.transfers)),
-        blocks: ByteBudget::new(half),
+        blocks: ByteBudget::new(half - eighth),
+        kept: ByteBudget::new(eighth),
         spooler,
         limits,
         policy,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use time::UtcOffset;
 
 use crate::archive::limits::Limits as ArchiveLimits;
+use crate::archive::options::Options;
 use crate::model::RemotePath;
 use crate::naming::Naming;
 use crate::patterns::Patterns;
@@ -32,8 +33,8 @@ pub struct Source {
     pub archives: Archives,
     /// The zone of times in archives that do not name one.
     pub zone: UtcOffset,
-    /// Whether zip-based documents count as archives.
-    pub unpack_documents: bool,
+    /// How archives are read.
+    pub unpacking: Options,
     /// How blobs are named.
     pub naming: Naming,
     /// What happens when a file changes.

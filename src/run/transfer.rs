@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::archive::contract::Format;
+use crate::archive::contract::{Format, Nature};
 use crate::archive::spool::Spool;
 use crate::failure::{Class, Failure};
 use crate::model::{ModifiedTime, RemoteFile, Version};
@@ -15,6 +15,7 @@ use crate::run::context::Pass;
 use crate::run::error::TransferError;
 use crate::run::fetch::{FetchError, describe, fetch};
 use crate::run::intake::{Arrived, Intake, Look};
+use crate::run::manifest;
 use crate::run::members;
 use crate::run::settings::{Archives, Versions};
 use crate::store::contract::{BLOCK_BYTES, StoreKind, Upload};
@@ -108,7 +109,7 @@ async fn place(pass: &Pass, transfer: &Transfer, file: &RemoteFile, version: Ver
     if pass.source.archives != Archives::Keep
         && pass.source.versions == Versions::Keep
         && transfer.why != Why::Again
-        && let Some(ingested) = members::complete(pass, version).await?
+        && let Some(ingested) = manifest::complete(pass, version).await?
     {
         return Ok(Place::Done(ingested));
     }
@@ -131,7 +132,8 @@ async fn bring(
     claim: Claim,
     upload: &Upload,
 ) -> Result<Result<Ingested, Verdict>, TransferError> {
-    let look = if pass.source.archives == Archives::Keep { Look::Away } else { Look::ForArchives };
+    let file_name = file.path.file_name_text();
+    let look = if pass.source.archives == Archives::Keep { Look::Away } else { Look::ForArchives(&file_name) };
     let (verdict, arrived) = read(pass, file, upload, look).await?;
     if verdict != Verdict::Whole {
         return Ok(Err(verdict));
@@ -144,7 +146,7 @@ async fn bring(
 }
 
 /// Source and store work side by side; nothing is visible when this returns.
-async fn read(pass: &Pass, file: &RemoteFile, upload: &Upload, look: Look) -> Result<(Verdict, Arrived), TransferError> {
+async fn read(pass: &Pass, file: &RemoteFile, upload: &Upload, look: Look<'_>) -> Result<(Verdict, Arrived), TransferError> {
     let (sender, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
     let intake = async {
         let arrived = Intake::new(&pass.run, &mut chunks, file.size).take(upload, look).await;
@@ -186,26 +188,26 @@ async fn unpack_or_keep(
     claim: Claim,
     upload: &Upload,
 ) -> Result<Ingested, TransferError> {
-    if !pass.source.unpack_documents && is_document(format, &spool).await? {
+    let archive = members::archive(pass, &identity.file.path, format, &spool);
+    let opens = match archive.nature().await? {
+        Nature::Archive => true,
+        Nature::Document => pass.source.unpacking.unpack_documents,
+        Nature::Other => false,
+    };
+    if !opens {
         let arrived = members::replay(pass, &spool, upload).await?;
         return plain_file(pass, identity, &arrived, claim, upload).await;
     }
     // Nothing, not even the original, becomes visible before the archive has proved whole.
-    let checked = members::check(pass, format, &spool).await?;
+    let proven = members::check(pass, transfer, archive).await?;
     let kept = if pass.source.archives == Archives::Both {
         let arrived = members::replay(pass, &spool, upload).await?;
         plain_file(pass, identity, &arrived, claim, upload).await?
     } else {
         Ingested::default()
     };
-    let unpacked = members::store(pass, transfer, identity, format, &spool, checked).await?;
+    let unpacked = members::store(pass, transfer, identity, proven).await?;
     Ok(Ingested { bytes: spool.size(), originals: kept.stored, notes: [kept.notes, unpacked.notes.clone()].concat(), ..unpacked })
-}
-
-async fn is_document(format: &'static dyn Format, spool: &Spool) -> Result<bool, TransferError> {
-    let reader = spool.reader();
-    let asked = tokio::task::spawn_blocking(move || format.is_document(reader)).await;
-    Ok(asked.map_err(|_| TransferError::Defect("reading an archive's directory"))??)
 }
 
 /// Only now, with every blob committed, does the ledger speak of the file.

@@ -277,7 +277,7 @@ pub fn source(name: &str, server: &MemoryServer) -> Source {
         stable_for: Duration::ZERO,
         archives: Archives::Unpack,
         zone: time::UtcOffset::UTC,
-        unpack_documents: false,
+        unpacking: Default::default(),
         naming: Naming { source: name.to_owned(), layout: Layout::Path, root: root.clone(), host_port: "ftp.acme.example_21".to_owned() },
         versions: Versions::Keep,
         after: After::Keep,

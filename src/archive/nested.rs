@@ -1,0 +1,140 @@
+//! Archives in archives: a member that is one is opened in its turn, down to a depth.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use crate::archive::contract::{Format, HEAD_BYTES, Member, MemberKind, Nature, Options, UnpackError};
+use crate::archive::limits::Meter;
+use crate::archive::recognise;
+use crate::archive::spool::{Room, Spool, Spooler};
+
+/// Content is read in pieces of at most this many bytes.
+pub const CHUNK_BYTES: usize = 256 << 10;
+/// What stands between the raw names of an archive and of a member of it, as in blob names.
+const INSIDE: &[u8] = b"!/";
+
+/// An archive that is to be unpacked, and how.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    /// Its format.
+    pub format: &'static dyn Format,
+    /// Its bytes.
+    pub spool: Spool,
+    /// How it is read.
+    pub options: Arc<Options>,
+    /// Gives room to the archives in it.
+    pub spooler: Spooler,
+}
+
+#[cfg(test)]
+impl Archive {
+    /// `spool` as `format`, read by the defaults, with little room for archives in it.
+    pub fn of(format: &'static dyn Format, spool: Spool) -> Self {
+        let folder = std::env::temp_dir();
+        let limits = crate::archive::spool::SpoolLimits { memory_bytes: 8 << 20, archive_memory_bytes: 2 << 20, temp_bytes: 64 << 20, folder };
+        Self { format, spool, options: Arc::default(), spooler: Spooler::new(limits) }
+    }
+}
+
+/// The way down through one archive.
+pub(super) struct Walk<'a> {
+    archive: &'a Archive,
+    meter: &'a Meter,
+    runtime: tokio::runtime::Handle,
+}
+
+/// Where on that way an archive stands.
+#[derive(Clone, Default)]
+struct Place {
+    within: Vec<String>,
+    raw: Vec<u8>,
+}
+
+/// What is called for each member that is not opened.
+type Leaf<'a> = dyn FnMut(&Member, &mut dyn Read) -> Result<(), UnpackError> + 'a;
+
+impl<'a> Walk<'a> {
+    /// On a blocking thread of a runtime.
+    pub(super) fn new(archive: &'a Archive, meter: &'a Meter) -> Self {
+        Self { archive, meter, runtime: tokio::runtime::Handle::current() }
+    }
+
+    /// Calls `leaf` for `member` of the outermost archive or, where it is an archive, for each of its members.
+    pub(super) fn leaves(&self, member: &Member, content: &mut dyn Read, leaf: &mut Leaf<'_>) -> Result<(), UnpackError> {
+        self.below(&Place::default(), member, content, leaf)
+    }
+
+    fn below(&self, place: &Place, member: &Member, content: &mut dyn Read, leaf: &mut Leaf<'_>) -> Result<(), UnpackError> {
+        let told = place.tell(member);
+        let is_deepest = place.within.len() + 1 >= self.archive.options.depth as usize;
+        if member.kind != MemberKind::File || is_deepest {
+            return leaf(&told, content);
+        }
+        let file_name = member.name.rsplit('/').next().unwrap_or_default();
+        let mut head = [0; HEAD_BYTES];
+        let filled = fill(content, &mut head)?;
+        let mut content = head[..filled].chain(content);
+        let Some(format) = recognise(&head[..filled], file_name) else { return leaf(&told, &mut content) };
+        let full_name = told.full_name();
+        let at = |error: UnpackError| error.at(&full_name);
+        let spool = self.spool(member.size, &mut content).map_err(at)?;
+        let opens = match format.nature(spool.reader()).map_err(at)? {
+            Nature::Archive => true,
+            Nature::Document => self.archive.options.unpack_documents,
+            Nature::Other => false,
+        };
+        if !opens {
+            return leaf(&told, &mut spool.reader());
+        }
+        let options = Options { file_name: file_name.to_owned(), ..Options::clone(&self.archive.options) };
+        let inside = place.enter(member);
+        format.visit(spool.reader(), &options, self.meter, &mut |member, content| self.below(&inside, member, content, leaf)).map_err(at)
+    }
+
+    fn spool(&self, size: Option<u64>, content: &mut dyn Read) -> Result<Spool, UnpackError> {
+        let mut writer = self.runtime.block_on(self.archive.spooler.writer(size, Room::Now))?;
+        let mut chunk = vec![0; CHUNK_BYTES];
+        loop {
+            let filled = fill(content, &mut chunk)?;
+            self.runtime.block_on(writer.write(bytes::Bytes::copy_from_slice(&chunk[..filled])))?;
+            if filled < chunk.len() {
+                return self.runtime.block_on(writer.finish());
+            }
+        }
+    }
+}
+
+impl Place {
+    /// `member`, with the way to it.
+    fn tell(&self, member: &Member) -> Member {
+        let raw_name = [&self.raw[..], &member.raw_name].concat();
+        Member { within: self.within.clone(), raw_name, ..member.clone() }
+    }
+
+    fn enter(&self, member: &Member) -> Self {
+        let within = self.within.iter().cloned().chain([member.name.clone()]).collect();
+        Self { within, raw: [&self.raw[..], &member.raw_name, INSIDE].concat() }
+    }
+}
+
+/// Reads some; 0 at the content's end.
+pub(super) fn read(content: &mut dyn Read, into: &mut [u8]) -> Result<usize, UnpackError> {
+    loop {
+        match content.read(into) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            result => return result.map_err(UnpackError::from_read),
+        }
+    }
+}
+
+/// Fills `into`; less only at the content's end.
+pub(super) fn fill(content: &mut dyn Read, into: &mut [u8]) -> Result<usize, UnpackError> {
+    let mut filled = 0;
+    while filled < into.len() {
+        match read(content, &mut into[filled..])? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,140 @@
+//! The manifest of an archive: its last write, and what tells of it later.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use md5::{Digest, Md5};
+use serde::{Deserialize, Serialize};
+use time::format_description::well_known::Rfc3339;
+
+use crate::archive::contract::{Member, MemberKind};
+use crate::archive::unpack::Checked;
+use crate::model::{BlobName, Version, hex};
+use crate::naming::escaped_for_metadata;
+use crate::report::Ingested;
+use crate::retry::retry;
+use crate::run::blob::{self, Stored};
+use crate::run::context::Pass;
+use crate::run::error::TransferError;
+use crate::run::transfer::Transfer;
+use crate::store::contract::{Condition, Properties};
+
+/// The largest manifest that is read back to find members that a new version no longer has.
+const MAX_MANIFEST_BYTES: u64 = 64 << 20;
+
+/// The last write of an archive: the sign that all of it is in the store.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    pub schema: u32,
+    pub run: String,
+    pub source_path: String,
+    pub version: String,
+    pub format: String,
+    pub bytes: u64,
+    pub members: Vec<ManifestMember>,
+    /// Blobs of members that the version before had and this one has not. They stay.
+    pub stale: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ManifestMember {
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+    pub size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub md5: Option<String>,
+}
+
+/// The name of the manifest of an archive's version.
+pub fn name_of(source: &str, version: Version) -> BlobName {
+    BlobName::new(format!("_blobferry/{source}/archives/{version}.json")).expect("source names are legal segments")
+}
+
+/// Whether this version of an archive is in the store already, by its manifest.
+pub async fn complete(pass: &Pass, version: Version) -> Result<Option<Ingested>, TransferError> {
+    let name = name_of(&pass.source.name, version);
+    let Some(found) = blob::head(&pass.run, &name).await? else { return Ok(None) };
+    let count = |key: &str| found.metadata.get(key).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let (members, skipped) = (count("members"), count("members_skipped"));
+    let identical = members - skipped.min(members);
+    Ok(Some(Ingested { identical, members_skipped: skipped, members_left: count("members_left"), members: Some(members), ..Ingested::default() }))
+}
+
+/// What the manifest says of a member.
+pub fn member(pass: &Pass, checked: &Checked, stored: Option<&Stored>) -> ManifestMember {
+    let member = &checked.member;
+    let skipped = match member.kind {
+        MemberKind::File => None,
+        MemberKind::Directory => Some("directory".to_owned()),
+        MemberKind::Special => Some("link or special file".to_owned()),
+    };
+    ManifestMember {
+        name: escaped_for_metadata(&member.raw_name),
+        blob: stored.map(|stored| stored.name.as_str().to_owned()),
+        skipped,
+        size: checked.size,
+        modified: modified(pass, member),
+        md5: stored.map(|stored| hex(&stored.md5)),
+    }
+}
+
+fn modified(pass: &Pass, member: &Member) -> Option<String> {
+    pass.modified(member).and_then(|modified| modified.at.format(&Rfc3339).ok())
+}
+
+/// What was stored of the version before.
+pub async fn before(pass: &Pass, transfer: &Transfer) -> Result<Option<Manifest>, TransferError> {
+    let Some(known) = &transfer.known else { return Ok(None) };
+    let name = name_of(&pass.source.name, known.version);
+    let once = |_| pass.run.store.get(&name, 0, MAX_MANIFEST_BYTES);
+    let Some((_, bytes)) = retry(&pass.run.policy, &pass.run.cancel, "reading a manifest", once).await? else { return Ok(None) };
+    // The version before may not have been an archive, or be described by a later release: then nothing is known of it.
+    Ok(serde_json::from_slice(&bytes).ok())
+}
+
+/// Members by name; those that share one are left out.
+pub fn by_name(before: Option<&Manifest>) -> HashMap<&str, &ManifestMember> {
+    let mut members = HashMap::new();
+    let mut shared = HashSet::new();
+    for member in before.iter().flat_map(|manifest| &manifest.members) {
+        if members.insert(member.name.as_str(), member).is_some() {
+            shared.insert(member.name.as_str());
+        }
+    }
+    members.retain(|name, _| !shared.contains(name));
+    members
+}
+
+/// Blobs of members that the version before had and this one has not.
+pub fn stale(before: Option<Manifest>, members: &[ManifestMember]) -> Vec<String> {
+    let Some(before) = before else { return Vec::new() };
+    let names: HashSet<&str> = members.iter().map(|member| member.name.as_str()).collect();
+    let gone = before.members.into_iter().filter(|member| !names.contains(member.name.as_str()));
+    gone.filter_map(|member| member.blob).chain(before.stale).collect()
+}
+
+pub async fn write(pass: &Pass, version: Version, manifest: &Manifest, ingested: &Ingested) -> Result<(), TransferError> {
+    let bytes = Bytes::from(serde_json::to_vec_pretty(manifest).map_err(|_| TransferError::Defect("writing a manifest"))?);
+    let metadata =
+        [("members", manifest.members.len() as u64), ("members_skipped", ingested.members_skipped), ("members_left", ingested.members_left)];
+    let properties = Properties {
+        content_type: "application/json".to_owned(),
+        md5: Md5::digest(&bytes).into(),
+        metadata: metadata.into_iter().map(|(key, count)| (key.to_owned(), count.to_string())).collect(),
+    };
+    let name = name_of(&pass.source.name, version);
+    let once = |_| pass.run.store.put(&name, bytes.clone(), &properties, &Condition::Always);
+    retry(&pass.run.policy, &pass.run.cancel, "writing a manifest", once).await?;
+    Ok(())
+}
+
+/// The blob of `earlier`, if it says that it holds what `checked` is.
+pub fn same_content(pass: &Pass, earlier: &ManifestMember, checked: &Checked, md5: &crate::model::Md5) -> Option<BlobName> {
+    let same = earlier.size == checked.size && earlier.md5.as_ref() == Some(&hex(md5)) && earlier.modified == modified(pass, &checked.member);
+    earlier.blob.as_ref().filter(|_| same).and_then(|blob| BlobName::new(blob).ok())
+}
