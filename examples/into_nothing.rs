@@ -27,6 +27,7 @@ async fn main() -> Result<()> {
         limits: config.limits.limits(4 << 30),
         policy: Policy::default(),
         again: Vec::new(),
+        retry_quarantined: false,
         cancel: CancellationToken::new(),
         progress: Arc::new(Silent),
     };

@@ -81,6 +81,22 @@ impl Patterns {
     }
 }
 
+/// Globs on names that lie in no tree: those of archive members.
+#[derive(Clone, Debug)]
+pub struct NameGlobs(GlobSet);
+
+impl NameGlobs {
+    /// Compiles `globs`; a name must match one of them.
+    pub fn new(globs: &[String]) -> Result<Self, BadPattern> {
+        Ok(Self(compile(globs)?))
+    }
+
+    /// Whether one of them matches `name`.
+    pub fn matches(&self, name: &str) -> bool {
+        self.0.is_match(as_path(name.as_bytes()))
+    }
+}
+
 fn is_at_or_below(path: &[u8], dir: &[u8]) -> bool {
     dir.is_empty() || path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
 }

@@ -85,6 +85,8 @@ pub enum Skip {
     Special,
     /// Its name cannot be asked for over this protocol.
     Unreachable,
+    /// It is an archive that could not be unpacked and is in quarantine.
+    Quarantined,
     /// It was gone when its turn came.
     Vanished,
 }
@@ -100,6 +102,7 @@ impl Skip {
             Skip::Symlink => "symlink",
             Skip::Special => "special",
             Skip::Unreachable => "unreachable",
+            Skip::Quarantined => "quarantined",
             Skip::Vanished => "vanished",
         }
     }

@@ -40,6 +40,17 @@ impl UnpackError {
         self.member.get_or_insert_with(|| crate::model::printable(member.as_bytes()));
         self
     }
+
+    /// It happened in the archive that is the member `outer` of another one.
+    #[must_use]
+    pub fn inside(mut self, outer: &str) -> Self {
+        let outer = crate::model::printable(outer.as_bytes());
+        self.member = Some(match self.member {
+            Some(member) => format!("{outer}!/{member}"),
+            None => outer,
+        });
+        self
+    }
 }
 
 impl fmt::Display for UnpackError {

@@ -75,8 +75,7 @@ impl<'a> Walk<'a> {
         let filled = fill(content, &mut head)?;
         let mut content = head[..filled].chain(content);
         let Some(format) = recognise(&head[..filled], file_name) else { return leaf(&told, &mut content) };
-        let full_name = told.full_name();
-        let at = |error: UnpackError| error.at(&full_name);
+        let at = |error: UnpackError| error.at(&member.name);
         let spool = self.spool(member.size, &mut content).map_err(at)?;
         let opens = match format.nature(spool.reader()).map_err(at)? {
             Nature::Archive => true,
@@ -88,7 +87,9 @@ impl<'a> Walk<'a> {
         }
         let options = Options { file_name: file_name.to_owned(), ..Options::clone(&self.archive.options) };
         let inside = place.enter(member);
-        format.visit(spool.reader(), &options, self.meter, &mut |member, content| self.below(&inside, member, content, leaf)).map_err(at)
+        format
+            .visit(spool.reader(), &options, self.meter, &mut |member, content| self.below(&inside, member, content, leaf))
+            .map_err(|error| error.inside(&member.name))
     }
 
     fn spool(&self, size: Option<u64>, content: &mut dyn Read) -> Result<Spool, UnpackError> {

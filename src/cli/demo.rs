@@ -176,6 +176,7 @@ async fn one_run(text: &str) -> Result<Report> {
         limits: open::limits(&config.limits),
         policy: Policy::default(),
         again: Vec::new(),
+        retry_quarantined: false,
         cancel: CancellationToken::new(),
         progress,
     };

@@ -47,6 +47,7 @@ pub async fn plan(arguments: Arguments, environment: &Environment) -> u8 {
         limits: open::limits(&config.limits),
         policy: Policy::default(),
         again: Vec::new(),
+        retry_quarantined: false,
         cancel: CancellationToken::new(),
         progress: Arc::new(Silent),
     };

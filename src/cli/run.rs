@@ -23,6 +23,9 @@ pub struct Arguments {
     /// Fetch files that match this glob again though they are known; may be given several times.
     #[arg(long, value_name = "GLOB")]
     again: Vec<String>,
+    /// Take archives again that are in quarantine.
+    #[arg(long)]
+    retry_quarantined: bool,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -76,6 +79,7 @@ async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened) ->
         limits: open::limits(&config.limits),
         policy: Policy::default(),
         again: arguments.again,
+        retry_quarantined: arguments.retry_quarantined,
         cancel,
         progress,
     };

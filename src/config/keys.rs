@@ -79,6 +79,12 @@ pub const SOURCE: &[Key] = &[
         kind: Kind::Integer { min: 1, max: 100 },
         doc: "Archives in archives that are opened, the outermost counted. Default 3.",
     },
+    Key { name: "include_members", kind: Kind::List, doc: "Globs of names within archives: only these members are stored. Default: all of them." },
+    Key {
+        name: "quarantine",
+        kind: Kind::Flag,
+        doc: "Whether the originals of archives that cannot be unpacked are kept below `_blobferry/` and not fetched again. Default false.",
+    },
     Key { name: "unpack_documents", kind: Kind::Flag, doc: "Whether docx, xlsx, jar, epub and their like are unpacked too. Default false." },
     Key {
         name: "layout",

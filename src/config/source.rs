@@ -9,7 +9,7 @@ use crate::config::keys;
 use crate::config::text::{RawSection, source_name};
 use crate::model::{RemotePath, Secret};
 use crate::naming::{Layout, Naming};
-use crate::patterns::Patterns;
+use crate::patterns::{NameGlobs, Patterns};
 use crate::retry::Policy;
 use crate::run::settings::{After, Archives, Source, Versions};
 use crate::settings::{Entry, Key, Section, SettingError, SourceUrl, Value, listed};
@@ -43,6 +43,8 @@ pub fn parse(file: &str, raw: RawSection) -> Result<(Source, Vec<Secret>), Setti
             _ => Archives::Unpack,
         },
         zone: zone(&section)?,
+        include_members: include_members(&section)?,
+        quarantine: section.flag("quarantine", false)?,
         unpacking: unpacking(&section)?,
         versions: if section.one_of("versions")? == Some("overwrite") { Versions::Overwrite } else { Versions::Keep },
         marker: section.text("marker")?,
@@ -90,6 +92,13 @@ fn zone(section: &Section) -> Result<UtcOffset, SettingError> {
     let format = time::macros::format_description!("[offset_hour sign:mandatory]:[offset_minute]");
     let wrong = || section.error("archive_time_zone", "is no offset from UTC; allowed is one as `+02:00`");
     if text == "UTC" { Ok(UtcOffset::UTC) } else { UtcOffset::parse(&text, format).map_err(|_| wrong()) }
+}
+
+fn include_members(section: &Section) -> Result<Option<NameGlobs>, SettingError> {
+    if !section.has("include_members") {
+        return Ok(None);
+    }
+    NameGlobs::new(&section.list("include_members")?).map(Some).map_err(|error| section.error("include_members", error.to_string()))
 }
 
 /// How archives are read; limits come from the run.

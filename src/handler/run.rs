@@ -103,6 +103,7 @@ async fn work(job: &Job) -> End {
         limits: given.limits,
         policy: Policy::default(),
         again: Vec::new(),
+        retry_quarantined: false,
         cancel: job.stop.clone(),
         progress: job.tally.clone(),
     };

@@ -142,6 +142,11 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// A name of our own state, whatever stands there.
+    pub fn always(name: BlobName) -> Self {
+        Self { name, condition: Condition::Always, adopted: None, note: None }
+    }
+
     /// The plain name, taken to be free.
     pub fn hopeful(name: BlobName) -> Self {
         Self { name, condition: Condition::IfAbsent, adopted: None, note: None }
@@ -284,7 +289,8 @@ pub async fn write(
     }
 }
 
-async fn commit(run: &Run, content: Content<'_>, claim: &Claim, properties: &Properties) -> Result<(), StoreError> {
+/// Makes `content` visible under `claim`.
+pub async fn commit(run: &Run, content: Content<'_>, claim: &Claim, properties: &Properties) -> Result<(), StoreError> {
     let store = &run.store;
     let once = |_| async {
         match content {

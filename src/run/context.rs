@@ -14,6 +14,7 @@ use crate::model::ModifiedTime;
 use crate::retry::Policy;
 use crate::run::budget::ByteBudget;
 use crate::run::progress::Progress;
+use crate::run::quarantine::Quarantine;
 use crate::run::settings::{Limits, Source};
 use crate::source::pool::Pool;
 use crate::store::contract::Store;
@@ -38,6 +39,8 @@ pub struct Run {
     pub spooler: Spooler,
     /// How stubborn to be with the store.
     pub policy: Policy,
+    /// Whether archives in quarantine are taken again.
+    pub retry_quarantined: bool,
     /// Stops the run: no new file is begun, waits end.
     pub cancel: CancellationToken,
     /// Who looks on.
@@ -73,6 +76,8 @@ pub struct Pass {
     pub pool: Arc<Pool>,
     /// What was ingested from it.
     pub ledger: Ledger,
+    /// What could not be unpacked.
+    pub quarantine: Quarantine,
 }
 
 /// A new id for a run that begins at `now`: that time and eight random digits.

@@ -34,6 +34,15 @@ pub enum TransferError {
         /// Whose it is, or what it holds.
         why: &'static str,
     },
+    /// The archive, whose original was kept.
+    #[error("{cause}; its original is kept as `{name}`")]
+    Quarantined {
+        /// What failed.
+        #[source]
+        cause: Box<TransferError>,
+        /// Where the original is.
+        name: BlobName,
+    },
     /// The run was told to stop, and the source did not come to an end soon enough.
     #[error("the run was stopped")]
     Interrupted,
@@ -50,6 +59,7 @@ impl TransferError {
             TransferError::Unpack(error) => Some(error),
             TransferError::Store(error) => Some(error),
             TransferError::Ledger(error) => Some(error),
+            TransferError::Quarantined { cause, .. } => Some(cause.as_ref()),
             TransferError::Conflict { .. } | TransferError::Interrupted | TransferError::Defect(_) => None,
         }
     }

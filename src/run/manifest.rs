@@ -69,6 +69,7 @@ pub async fn complete(pass: &Pass, version: Version) -> Result<Option<Ingested>,
 pub fn member(pass: &Pass, checked: &Checked, stored: Option<&Stored>) -> ManifestMember {
     let member = &checked.member;
     let skipped = match member.kind {
+        MemberKind::File if stored.is_none() => Some("not wanted".to_owned()),
         MemberKind::File => None,
         MemberKind::Directory => Some("directory".to_owned()),
         MemberKind::Special => Some("link or special file".to_owned()),

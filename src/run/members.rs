@@ -135,7 +135,7 @@ fn planned(pass: &Pass, identity: &Identity<'_>, checked: &[Checked]) -> Vec<Opt
     };
     let mut plans = Vec::with_capacity(checked.len());
     for Checked { member, .. } in checked {
-        if member.kind != MemberKind::File {
+        if member.kind != MemberKind::File || !is_wanted(pass, member) {
             plans.push(None);
             continue;
         }
@@ -331,10 +331,19 @@ async fn pump(parts: &mut Parts, chunks: Option<mpsc::Sender<Bytes>>) -> Result<
     }
 }
 
+/// Whether the source's user wants the member.
+fn is_wanted(pass: &Pass, member: &Member) -> bool {
+    pass.source.include_members.as_ref().is_none_or(|globs| globs.matches(&member.full_name()))
+}
+
 /// How many members are neither stored nor kept with the original.
 fn left(pass: &Pass, checked: &[Checked]) -> u64 {
-    let special = checked.iter().filter(|checked| checked.member.kind == MemberKind::Special).count() as u64;
+    let special = checked.iter().filter(|checked| is_left(pass, &checked.member)).count() as u64;
     if pass.source.archives == Archives::Both { 0 } else { special }
+}
+
+fn is_left(pass: &Pass, member: &Member) -> bool {
+    member.kind == MemberKind::Special || (member.kind == MemberKind::File && !is_wanted(pass, member))
 }
 
 /// What a reader should know of the members' names.

@@ -11,6 +11,7 @@ mod manifest;
 mod members;
 mod pass;
 pub mod progress;
+mod quarantine;
 pub mod settings;
 mod side_by_side;
 mod survey;
@@ -48,6 +49,8 @@ pub struct Options {
     pub policy: Policy,
     /// Globs of files that are fetched again though they are known.
     pub again: Vec<String>,
+    /// Whether archives in quarantine are taken again.
+    pub retry_quarantined: bool,
     /// Stops the run: no new file is begun, what is in hand has a few seconds.
     pub cancel: CancellationToken,
     /// Who looks on.
@@ -80,7 +83,7 @@ pub async fn run(sources: Vec<Source>, options: Options) -> Report {
 }
 
 fn begin(options: Options) -> Run {
-    let Options { id, store, limits, policy, cancel, progress, .. } = options;
+    let Options { id, store, limits, policy, retry_quarantined, cancel, progress, .. } = options;
     let started = OffsetDateTime::now_utc();
     // Half for archives at rest, an eighth for members kept from their check, the rest for blocks on their way: none
     // of them waits for another's room.
@@ -97,6 +100,7 @@ fn begin(options: Options) -> Run {
         spooler,
         limits,
         policy,
+        retry_quarantined,
         cancel,
         progress,
     }

@@ -16,6 +16,7 @@ use crate::retry::retry;
 use crate::run::after::{self, Acted};
 use crate::run::context::{Pass, Run};
 use crate::run::fetch;
+use crate::run::quarantine::Quarantine;
 use crate::run::settings::Source;
 use crate::run::side_by_side::side_by_side;
 use crate::run::survey::{Again, Survey, survey};
@@ -55,7 +56,20 @@ pub async fn open(run: Arc<Run>, source: Source) -> Result<Pass, SourceReport> {
     // A run that is being stopped still writes down what it has done, so the ledger does not see `cancel`.
     let cancel = tokio_util::sync::CancellationToken::new();
     match Ledger::open(run.store.clone(), &source.name, &run.id, run.policy, cancel).await {
-        Ok(ledger) => Ok(Pass { run, source, pool, ledger }),
+        Ok(ledger) => with_quarantine(run, source, pool, ledger).await,
+        Err(error) => {
+            let mut report = SourceReport::new(&source.name, pool.address());
+            report.problems.push(problem(&error));
+            report.unusable = true;
+            run.progress.finished(&report);
+            Err(report)
+        }
+    }
+}
+
+async fn with_quarantine(run: Arc<Run>, source: Source, pool: Arc<Pool>, ledger: Ledger) -> Result<Pass, SourceReport> {
+    match Quarantine::open(&run, &source, run.retry_quarantined).await {
+        Ok(quarantine) => Ok(Pass { run, source, pool, ledger, quarantine }),
         Err(error) => {
             let mut report = SourceReport::new(&source.name, pool.address());
             report.problems.push(problem(&error));

@@ -10,7 +10,7 @@ use crate::archive::limits::Limits as ArchiveLimits;
 use crate::archive::options::Options;
 use crate::model::RemotePath;
 use crate::naming::Naming;
-use crate::patterns::Patterns;
+use crate::patterns::{NameGlobs, Patterns};
 use crate::retry::Policy;
 use crate::source::contract::Endpoint;
 
@@ -33,6 +33,10 @@ pub struct Source {
     pub archives: Archives,
     /// The zone of times in archives that do not name one.
     pub zone: UtcOffset,
+    /// Members of archives that are wanted, by their names within; `None` is all of them.
+    pub include_members: Option<NameGlobs>,
+    /// Whether the originals of archives that cannot be unpacked are kept, and not fetched again.
+    pub quarantine: bool,
     /// How archives are read.
     pub unpacking: Options,
     /// How blobs are named.

@@ -5,6 +5,7 @@ use tokio::sync::mpsc;
 
 use crate::archive::contract::{Format, Nature};
 use crate::archive::spool::Spool;
+use crate::archive::unpack::Archive;
 use crate::failure::{Class, Failure};
 use crate::model::{ModifiedTime, RemoteFile, Version};
 use crate::plan::{Known, Skip, Why};
@@ -16,7 +17,8 @@ use crate::run::error::TransferError;
 use crate::run::fetch::{FetchError, describe, fetch};
 use crate::run::intake::{Arrived, Intake, Look};
 use crate::run::manifest;
-use crate::run::members;
+use crate::run::members::{self, ProvenArchive};
+use crate::run::quarantine;
 use crate::run::settings::{Archives, Versions};
 use crate::store::contract::{BLOCK_BYTES, StoreKind, Upload};
 use crate::verify::Verdict;
@@ -59,6 +61,9 @@ async fn road(pass: &Pass, transfer: &Transfer) -> Result<Outcome, TransferError
         Err(verdict) => return Ok(left_for_later(verdict)),
     };
     let version = Version::of(&file);
+    if pass.quarantine.holds(version) {
+        return Ok(Outcome::Skipped(Skip::Quarantined));
+    }
     let mut ingested = match place(pass, transfer, &file, version).await? {
         Place::Done(ingested) => ingested,
         Place::Free(claim) => {
@@ -74,6 +79,7 @@ async fn road(pass: &Pass, transfer: &Transfer) -> Result<Outcome, TransferError
         }
     };
     record(pass, transfer, &file, version, &ingested).await?;
+    quarantine::release(pass, version).await?;
     match after::act(pass, &file, ingested.members_left).await {
         Acted::Done => {}
         Acted::Stays(note) => ingested.notes.push(note),
@@ -189,17 +195,15 @@ async fn unpack_or_keep(
     upload: &Upload,
 ) -> Result<Ingested, TransferError> {
     let archive = members::archive(pass, &identity.file.path, format, &spool);
-    let opens = match archive.nature().await? {
-        Nature::Archive => true,
-        Nature::Document => pass.source.unpacking.unpack_documents,
-        Nature::Other => false,
-    };
-    if !opens {
-        let arrived = members::replay(pass, &spool, upload).await?;
-        return plain_file(pass, identity, &arrived, claim, upload).await;
-    }
     // Nothing, not even the original, becomes visible before the archive has proved whole.
-    let proven = members::check(pass, transfer, archive).await?;
+    let proven = match prove(pass, transfer, archive).await {
+        Ok(Some(proven)) => proven,
+        Ok(None) => {
+            let arrived = members::replay(pass, &spool, upload).await?;
+            return plain_file(pass, identity, &arrived, claim, upload).await;
+        }
+        Err(error) => return Err(quarantine::keep(pass, identity, &spool, error).await),
+    };
     let kept = if pass.source.archives == Archives::Both {
         let arrived = members::replay(pass, &spool, upload).await?;
         plain_file(pass, identity, &arrived, claim, upload).await?
@@ -208,6 +212,16 @@ async fn unpack_or_keep(
     };
     let unpacked = members::store(pass, transfer, identity, proven).await?;
     Ok(Ingested { bytes: spool.size(), originals: kept.stored, notes: [kept.notes, unpacked.notes.clone()].concat(), ..unpacked })
+}
+
+/// The archive, read to its end; `None` if it is none, or a document that is wanted whole.
+async fn prove(pass: &Pass, transfer: &Transfer, archive: Archive) -> Result<Option<ProvenArchive>, TransferError> {
+    let opens = match archive.nature().await? {
+        Nature::Archive => true,
+        Nature::Document => pass.source.unpacking.unpack_documents,
+        Nature::Other => false,
+    };
+    if opens { members::check(pass, transfer, archive).await.map(Some) } else { Ok(None) }
 }
 
 /// Only now, with every blob committed, does the ledger speak of the file.

@@ -31,7 +31,9 @@ mod ledger;
 mod listing;
 mod logins;
 mod names;
+mod nested;
 mod planning;
+mod quarantine;
 mod races;
 mod reading;
 mod settling;
@@ -52,6 +54,7 @@ pub struct World {
     pub source: Source,
     pub limits: Limits,
     pub again: Vec<String>,
+    pub retry_quarantined: bool,
 }
 
 impl World {
@@ -63,7 +66,7 @@ impl World {
     /// This server before this container.
     pub fn of(server: MemoryServer, store: MemoryStore) -> Self {
         let limits = Limits { memory: 64 << 20, ..Limits::default_with(std::env::temp_dir(), 1 << 30) };
-        Self { source: source("acme", &server), server, store: Arc::new(store), limits, again: Vec::new() }
+        Self { source: source("acme", &server), server, store: Arc::new(store), limits, again: Vec::new(), retry_quarantined: false }
     }
 
     /// With a file that was last modified long ago.
@@ -142,6 +145,7 @@ impl World {
             limits: self.limits.clone(),
             policy: quick(),
             again: self.again.clone(),
+            retry_quarantined: self.retry_quarantined,
             cancel,
             progress: Arc::new(Silent),
         }
@@ -277,6 +281,8 @@ pub fn source(name: &str, server: &MemoryServer) -> Source {
         stable_for: Duration::ZERO,
         archives: Archives::Unpack,
         zone: time::UtcOffset::UTC,
+        include_members: None,
+        quarantine: false,
         unpacking: Default::default(),
         naming: Naming { source: name.to_owned(), layout: Layout::Path, root: root.clone(), host_port: "ftp.acme.example_21".to_owned() },
         versions: Versions::Keep,

@@ -1,0 +1,108 @@
+//! Archives that cannot be unpacked: their originals are kept for a look, and not fetched again in vain.
+
+use std::collections::HashSet;
+
+use crate::archive::spool::Spool;
+use crate::failure::{Class, Failure};
+use crate::model::{BlobName, Version, chain};
+use crate::naming::escaped_for_metadata;
+use crate::retry::retry;
+use crate::run::blob::{self, Claim, Content, Identity};
+use crate::run::context::{Pass, Run};
+use crate::run::error::TransferError;
+use crate::run::members::replay;
+use crate::run::settings::Source;
+use crate::store::contract::{Properties, StoreError, Upload};
+
+/// How much of the reason is kept with an original: metadata is small.
+const MAX_REASON_CHARACTERS: usize = 500;
+
+/// What a source has in quarantine.
+#[derive(Debug, Default)]
+pub struct Quarantine {
+    versions: HashSet<String>,
+    again: bool,
+}
+
+impl Quarantine {
+    /// Reads what `source` has there: one listing, and only where it uses a quarantine.
+    /// With `again`, what is there does not keep its files from being taken.
+    pub async fn open(run: &Run, source: &Source, again: bool) -> Result<Self, StoreError> {
+        if !source.quarantine {
+            return Ok(Self::default());
+        }
+        let prefix = prefix(&source.name);
+        let once = |_| async {
+            let mut versions = HashSet::new();
+            run.store.list(&prefix, &mut |blob| versions.extend(blob.name.strip_prefix(&prefix).map(str::to_owned))).await?;
+            Ok(versions)
+        };
+        Ok(Self { versions: retry(&run.policy, &run.cancel, "listing the quarantine", once).await?, again })
+    }
+
+    /// Whether this version of a file is there and must not be taken.
+    pub fn holds(&self, version: Version) -> bool {
+        !self.again && self.versions.contains(&version.to_string())
+    }
+
+    fn has(&self, version: Version) -> bool {
+        self.versions.contains(&version.to_string())
+    }
+}
+
+fn prefix(source: &str) -> String {
+    format!("_blobferry/{source}/quarantine/")
+}
+
+fn name_of(source: &str, version: Version) -> BlobName {
+    BlobName::new(format!("{}{version}", prefix(source))).expect("source names are legal segments")
+}
+
+/// Whether an archive that failed with `class` will fail again, however often it is fetched.
+fn is_hopeless(class: Class) -> bool {
+    matches!(class, Class::ArchiveDamaged | Class::ArchiveEncrypted | Class::ArchiveUnsupported | Class::LimitArchive)
+}
+
+/// Keeps the original of an archive that failed with `error`, if its source wants that. The error comes back, and
+/// tells where the original is.
+pub async fn keep(pass: &Pass, identity: &Identity<'_>, spool: &Spool, error: TransferError) -> TransferError {
+    if !pass.source.quarantine || !is_hopeless(error.class()) {
+        return error;
+    }
+    let name = name_of(&pass.source.name, identity.version);
+    let upload = Upload::new(name.clone());
+    let kept = async {
+        let arrived = replay(pass, spool, &upload).await?;
+        let content = Content::of(&arrived, &upload)?;
+        let reason: String = chain(&error).chars().take(MAX_REASON_CHARACTERS).collect();
+        let metadata = [
+            ("source_path", escaped_for_metadata(identity.file.path.as_bytes())),
+            ("class", error.class().to_string()),
+            ("reason", escaped_for_metadata(reason.as_bytes())),
+            ("run", pass.run.id.clone()),
+        ];
+        let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let properties = Properties { content_type: "application/octet-stream".to_owned(), md5: content.proof().1, metadata };
+        let claim = Claim::always(name.clone());
+        blob::commit(&pass.run, content, &claim, &properties).await?;
+        Ok::<_, TransferError>(())
+    };
+    let kept = kept.await;
+    match kept {
+        Ok(()) => TransferError::Quarantined { cause: Box::new(error), name },
+        Err(failed) => {
+            pass.run.store.abandon(&upload).await;
+            tracing::warn!(source = pass.source.name, path = %identity.file.path, error = chain(&failed), "Warning: an archive cannot be put into quarantine.");
+            error
+        }
+    }
+}
+
+/// Lets go of a version that was there and has been unpacked after all.
+pub async fn release(pass: &Pass, version: Version) -> Result<(), StoreError> {
+    if !pass.quarantine.has(version) {
+        return Ok(());
+    }
+    let name = name_of(&pass.source.name, version);
+    retry(&pass.run.policy, &pass.run.cancel, "emptying the quarantine", |_| pass.run.store.delete(&name)).await
+}
