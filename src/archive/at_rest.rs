@@ -34,6 +34,19 @@ pub(super) enum Store {
     /// Each of [`BLOCK`] bytes but the last.
     Memory(Vec<Bytes>),
     File(Arc<File>),
+    /// Some parts of a file, one behind the other.
+    Parts(Spool, Vec<Piece>),
+}
+
+/// A part of a file that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Where it begins in the file.
+    pub start: u64,
+    /// How many bytes.
+    pub length: u64,
+    /// Where it begins among the parts.
+    pub packed: u64,
 }
 
 impl Spool {
@@ -47,9 +60,14 @@ impl Spool {
         self.0.size
     }
 
+    /// Parts of a file of `size` bytes: `pieces`, in order of their start, lie in `packed`. What is not there cannot be read.
+    pub fn of_parts(packed: Spool, size: u64, pieces: Vec<Piece>) -> Self {
+        Self::new(Store::Parts(packed, pieces), size, None)
+    }
+
     /// A reader at its start.
     pub fn reader(&self) -> SpoolReader {
-        SpoolReader { at_rest: Arc::clone(&self.0), position: 0, buffer: Vec::new(), buffer_start: 0, ahead: AHEAD_AFTER_JUMP }
+        SpoolReader::new(Arc::clone(&self.0), 0)
     }
 
     /// A spool over bytes that are there already.
@@ -83,9 +101,19 @@ pub struct SpoolReader {
     buffer: Vec<u8>,
     buffer_start: u64,
     ahead: usize,
+    /// Reads the parts, where only parts are there.
+    packed: Option<Box<SpoolReader>>,
 }
 
 impl SpoolReader {
+    fn new(at_rest: Arc<AtRest>, position: u64) -> Self {
+        let packed = match &at_rest.store {
+            Store::Parts(packed, _) => Some(Box::new(packed.reader())),
+            _ => None,
+        };
+        Self { at_rest, position, buffer: Vec::new(), buffer_start: 0, ahead: AHEAD_AFTER_JUMP, packed }
+    }
+
     /// The size of the whole archive.
     pub fn size(&self) -> u64 {
         self.at_rest.size
@@ -138,7 +166,7 @@ impl SpoolReader {
 
 impl Clone for SpoolReader {
     fn clone(&self) -> Self {
-        Self { at_rest: Arc::clone(&self.at_rest), position: self.position, buffer: Vec::new(), buffer_start: 0, ahead: AHEAD_AFTER_JUMP }
+        Self::new(Arc::clone(&self.at_rest), self.position)
     }
 }
 
@@ -150,6 +178,15 @@ impl BufRead for SpoolReader {
         let file = match &self.at_rest.store {
             Store::Memory(_) => None,
             Store::File(file) => Some(Arc::clone(file)),
+            Store::Parts(_, pieces) => {
+                let Some((packed, left)) = piece_at(pieces, self.position) else {
+                    return Err(UnpackError::new(Class::Internal, "a part of the archive was not fetched").into_read());
+                };
+                let Some(reader) = &mut self.packed else { return Ok(&[]) };
+                reader.jump(packed);
+                let buffer = reader.fill_buf()?;
+                return Ok(&buffer[..buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX))]);
+            }
         };
         if let Some(file) = file {
             if self.buffered().is_none() {
@@ -188,6 +225,14 @@ impl Seek for SpoolReader {
         self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(self.position)
     }
+}
+
+/// Where the byte at `position` of the file lies among the parts, and how many bytes of its part follow it.
+fn piece_at(pieces: &[Piece], position: u64) -> Option<(u64, u64)> {
+    let after = pieces.partition_point(|piece| piece.start <= position);
+    let piece = pieces.get(after.checked_sub(1)?)?;
+    let within = position - piece.start;
+    (within < piece.length).then(|| (piece.packed + within, piece.length - within))
 }
 
 #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Read;
+use std::ops::Range;
 use std::sync::Arc;
 
 use time::{PrimitiveDateTime, UtcOffset};
@@ -39,12 +40,53 @@ pub trait Format: Send + Sync + fmt::Debug {
     fn index(&self, _archive: SpoolReader, _options: &Options, _meter: &Meter) -> Result<Option<Arc<dyn Indexed>>, UnpackError> {
         Ok(None)
     }
+
+    /// How to read single members from parts of the file, where the format allows it.
+    fn partial(&self) -> Option<&dyn Partial> {
+        None
+    }
+}
+
+/// A format that lists its members in one place and has each of them in another: some can be read without the others.
+/// What is not read is not proved.
+pub trait Partial: Send + Sync {
+    /// Whether a file called `name` is worth a look at its directory.
+    fn expects(&self, name: &str) -> bool;
+
+    /// How many last bytes of a file tell where its directory is.
+    fn tail_bytes(&self) -> u64;
+
+    /// Where the directory is, by the end of the file. `archive` holds the last [`Partial::tail_bytes`] at least. Blocking.
+    fn directory(&self, archive: SpoolReader) -> Result<Range<u64>, UnpackError>;
+
+    /// What the directory says of the members, in its order. `archive` holds the tail and the directory. Blocking.
+    fn places(&self, archive: SpoolReader, options: &Options, meter: &Meter) -> Result<Vec<Place>, UnpackError>;
+
+    /// The archive, of which `archive` holds the tail, the directory and the places of those members that are `wanted`;
+    /// only these may be visited. Blocking.
+    fn open(&self, archive: SpoolReader, options: &Options, meter: &Meter, wanted: &[bool]) -> Result<Arc<dyn Indexed>, UnpackError>;
+}
+
+/// What the directory says of one member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The member.
+    pub member: Member,
+    /// The part of the file that all of it is in.
+    pub bytes: Range<u64>,
+    /// CRC-32 of its content, as claimed.
+    pub crc32: Option<u32>,
 }
 
 /// An archive whose members can be read in any order, by several threads at once.
 pub trait Indexed: Send + Sync + fmt::Debug {
     /// Every member, in the archive's order: the one at place `i` has `index` `i`.
     fn members(&self) -> &[Member];
+
+    /// CRC-32 of the content of the member at `index`, where the archive tells it.
+    fn crc32(&self, _index: usize) -> Option<u32> {
+        None
+    }
 
     /// Calls `visit` for the member at `index`, as [`Format::visit`] does. Blocking.
     fn visit_one(&self, index: usize, archive: SpoolReader, options: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError>;

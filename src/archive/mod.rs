@@ -12,6 +12,7 @@ pub mod unpack;
 pub mod zip;
 mod zip_directory;
 mod zip_fields;
+mod zip_partial;
 #[cfg(test)]
 mod zip_tests;
 

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::archive::at_rest::{BLOCK, Store, no_room};
 use crate::archive::error::UnpackError;
 
-pub use crate::archive::at_rest::{Spool, SpoolReader};
+pub use crate::archive::at_rest::{Piece, Spool, SpoolReader};
 
 /// How much room spools may take.
 #[derive(Clone, Debug, PartialEq, Eq)]

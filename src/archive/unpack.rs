@@ -9,7 +9,7 @@ use md5::{Digest, Md5};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::archive::contract::{Indexed, Member, Nature, UnpackError};
+use crate::archive::contract::{Indexed, Member, Nature, Partial, UnpackError};
 use crate::archive::limits::Meter;
 use crate::archive::nested::{Walk, fill, read};
 use crate::failure::Class;
@@ -46,6 +46,16 @@ pub struct Checked {
     pub md5: Option<model::Md5>,
     /// All of them, if they were kept.
     pub kept: Option<Bytes>,
+    /// CRC-32 of its content, where the archive tells it.
+    pub crc32: Option<u32>,
+    /// Whether it was read at all. What was not is only what the archive claims of it.
+    pub read: bool,
+}
+
+impl Checked {
+    fn unread(member: &Member) -> Self {
+        Self { member: member.clone(), size: member.size.unwrap_or(0), md5: None, kept: None, crc32: None, read: false }
+    }
 }
 
 /// An archive that was read to its end and held.
@@ -56,6 +66,13 @@ pub struct Proven {
     index: Option<Arc<dyn Indexed>>,
     /// For each member of the outermost archive, the index of the first one that came of it; and the end.
     starts: Arc<Vec<usize>>,
+}
+
+impl Proven {
+    /// The index of the first member that came of the one at `outer` of the outermost archive.
+    pub fn first_of(&self, outer: usize) -> Option<usize> {
+        self.starts.get(outer).copied()
+    }
 }
 
 /// A piece of an unpacked archive, in order: `Begin`, any number of `Chunk`s, `End`, and again.
@@ -80,14 +97,29 @@ impl Archive {
     /// and checksums hold. Dropping the future stops the reading soon.
     pub async fn check(&self, wish: Wish) -> Result<Proven, UnpackError> {
         let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
-        let meter = Arc::new(Meter::new(self.options.limits.clone(), self.spool.size()));
-        let checking = Checking { stopped: Arc::clone(&stop.0), meter, keep: Arc::new(AtomicU64::new(wish.keep_bytes)), md5: wish.md5 };
+        let checking = self.checking(wish, &stop);
         let result = match self.open(&checking.meter).await? {
-            Some(index) => self.check_indexed(index, checking).await,
+            Some(index) => self.check_indexed(index, None, checking).await,
             None => self.check_in_order(checking).await,
         };
         drop(stop);
         result
+    }
+
+    /// Like [`Archive::check`], but reads only those members that are `wanted` of an archive that is there in parts.
+    pub async fn check_some_of(&self, format: &'static dyn Partial, wanted: Vec<bool>, wish: Wish) -> Result<Proven, UnpackError> {
+        let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
+        let checking = self.checking(wish, &stop);
+        let (reader, options, meter) = (self.spool.reader(), Arc::clone(&self.options), Arc::clone(&checking.meter));
+        let wanted = Arc::new(wanted);
+        let asked = Arc::clone(&wanted);
+        let index = joined(tokio::task::spawn_blocking(move || format.open(reader, &options, &meter, &asked))).await?;
+        self.check_indexed(index, Some(wanted), checking).await
+    }
+
+    fn checking(&self, wish: Wish, stop: &StopOnDrop) -> Checking {
+        let meter = Arc::new(Meter::new(self.options.limits.clone(), self.spool.size()));
+        Checking { stopped: Arc::clone(&stop.0), meter, keep: Arc::new(AtomicU64::new(wish.keep_bytes)), md5: wish.md5 }
     }
 
     async fn open(&self, meter: &Arc<Meter>) -> Result<Option<Arc<dyn Indexed>>, UnpackError> {
@@ -110,13 +142,14 @@ impl Archive {
         joined(work).await
     }
 
-    async fn check_indexed(&self, index: Arc<dyn Indexed>, checking: Checking) -> Result<Proven, UnpackError> {
+    async fn check_indexed(&self, index: Arc<dyn Indexed>, wanted: Option<Arc<Vec<bool>>>, checking: Checking) -> Result<Proven, UnpackError> {
         let count = index.members().len();
         let next = Arc::new(AtomicUsize::new(0));
         let mut threads = JoinSet::new();
         for _ in 0..self.threads(count) {
             let (archive, index, checking, next) = (self.clone(), Arc::clone(&index), checking.clone(), Arc::clone(&next));
-            threads.spawn_blocking(move || archive.check_some(index.as_ref(), &checking, &next));
+            let wanted = wanted.clone();
+            threads.spawn_blocking(move || archive.check_some(index.as_ref(), wanted.as_deref(), &checking, &next));
         }
         let (mut found, mut first_error) = (Vec::with_capacity(count), None::<(usize, UnpackError)>);
         while let Some(thread) = threads.join_next().await {
@@ -131,22 +164,34 @@ impl Archive {
         }
         found.sort_unstable_by_key(|(at, _)| *at);
         let (mut members, mut starts) = (Vec::with_capacity(count), Vec::with_capacity(count + 1));
-        for (_, leaves) in found {
+        for (at, leaves) in found {
             starts.push(members.len());
-            members.extend(leaves);
+            let opened = leaves.len() != 1 || leaves[0].member.within != index.members()[at].within;
+            let crc32 = index.crc32(at).filter(|_| !opened);
+            members.extend(leaves.into_iter().map(|leaf| Checked { crc32, ..leaf }));
         }
         starts.push(members.len());
         Ok(proven(members, Some(index), starts))
     }
 
     /// Checks members until none is left or one fails, which stops the other threads, too.
-    fn check_some(&self, index: &dyn Indexed, checking: &Checking, next: &AtomicUsize) -> Result<Found, (usize, UnpackError)> {
+    fn check_some(
+        &self,
+        index: &dyn Indexed,
+        wanted: Option<&Vec<bool>>,
+        checking: &Checking,
+        next: &AtomicUsize,
+    ) -> Result<Found, (usize, UnpackError)> {
         let walk = Walk::new(self, &checking.meter);
         let mut found = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             if at >= index.members().len() {
                 return Ok(found);
+            }
+            if wanted.is_some_and(|wanted| !wanted.get(at).copied().unwrap_or(false)) {
+                found.push((at, vec![Checked::unread(&index.members()[at])]));
+                continue;
             }
             let mut leaves = Vec::new();
             let result = index.visit_one(at, self.spool.reader(), &self.options, &checking.meter, &mut |member, content| {
@@ -171,7 +216,7 @@ impl Archive {
     /// come in one of the streams, those that were kept in none; a stream that fails does not end the others.
     /// Must be called within a runtime. Dropping a [`Parts`] stops its thread.
     pub fn stream(&self, proven: &Proven) -> Vec<Parts> {
-        let is_kept = |leaves: &[usize]| proven.members[leaves[0]..leaves[1]].iter().all(|checked| checked.kept.is_some());
+        let is_kept = |leaves: &[usize]| proven.members[leaves[0]..leaves[1]].iter().all(|checked| checked.kept.is_some() || !checked.read);
         let wanted: Vec<usize> = proven.starts.windows(2).enumerate().filter(|(_, leaves)| !is_kept(leaves)).map(|(outer, _)| outer).collect();
         if wanted.is_empty() {
             return Vec::new();
@@ -254,7 +299,7 @@ impl Checking {
         }
         let kept = kept.map(|(_, bytes)| bytes.freeze());
         let md5 = md5.filter(|_| self.md5 || kept.is_some()).map(|md5| md5.finalize().into());
-        Ok(Checked { member: member.clone(), size, md5, kept })
+        Ok(Checked { member: member.clone(), size, md5, kept, crc32: None, read: true })
     }
 
     /// Room for `member`, taken from what may be kept, if it may be kept whole.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crc_fast::{CrcAlgorithm, Digest};
 use flate2::bufread::DeflateDecoder;
 
-use crate::archive::contract::{Format, Indexed, Member, Nature, Options, UnpackError, Visit};
+use crate::archive::contract::{Format, Indexed, Member, Nature, Options, Partial, UnpackError, Visit};
 use crate::archive::limits::{MemberMeter, Meter};
 use crate::archive::spool::SpoolReader;
 use crate::archive::zip_directory::{Directory, Entry, FLAG_ENCRYPTED, damaged};
@@ -41,18 +41,22 @@ impl Format for Zip {
     }
 
     fn visit(&self, archive: SpoolReader, options: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
-        let opened = Opened::new(archive.clone(), options, meter)?;
+        let opened = Opened::new(archive.clone(), options, meter, None)?;
         (0..opened.members.len()).try_for_each(|index| opened.visit_one(index, archive.clone(), options, meter, visit))
     }
 
     fn index(&self, archive: SpoolReader, options: &Options, meter: &Meter) -> Result<Option<Arc<dyn Indexed>>, UnpackError> {
-        Ok(Some(Arc::new(Opened::new(archive, options, meter)?)))
+        Ok(Some(Arc::new(Opened::new(archive, options, meter, None)?)))
+    }
+
+    fn partial(&self) -> Option<&dyn Partial> {
+        Some(self)
     }
 }
 
 /// A zip whose headers were judged: all that they can tell, before the first member is read.
 #[derive(Debug)]
-struct Opened {
+pub(super) struct Opened {
     members: Vec<Member>,
     packed: Vec<Packed>,
 }
@@ -60,6 +64,10 @@ struct Opened {
 impl Indexed for Opened {
     fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    fn crc32(&self, index: usize) -> Option<u32> {
+        self.packed.get(index).map(|packed| packed.crc)
     }
 
     fn visit_one(&self, index: usize, mut archive: SpoolReader, _: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
@@ -152,7 +160,8 @@ const METHODS: &[(u16, &str)] = &[
 ];
 
 impl Opened {
-    fn new(mut archive: SpoolReader, _options: &Options, meter: &Meter) -> Result<Self, UnpackError> {
+    /// Of an archive that is there as a whole, or in the places of the members that are `wanted`.
+    pub(super) fn new(mut archive: SpoolReader, _options: &Options, meter: &Meter, wanted: Option<&[bool]>) -> Result<Self, UnpackError> {
         let directory = Directory::find(&mut archive)?;
         meter.claimed_members(directory.members)?;
         let count = usize::try_from(directory.members).unwrap_or(usize::MAX);
@@ -161,6 +170,11 @@ impl Opened {
         let mut headers = archive.clone();
         directory.entries(&mut archive, |entry| {
             let member = member(members.len(), &entry);
+            if wanted.is_some_and(|wanted| !wanted.get(members.len()).copied().unwrap_or(false)) {
+                packed.push(Packed { method: Method::Stored, crc: entry.crc, bytes: 0, unpacked: entry.unpacked, data: 0 });
+                members.push(member);
+                return Ok(());
+            }
             let at = |error: UnpackError| error.at(&member.name);
             let method = Method::of(&entry).map_err(at)?;
             let extent = directory.extent(&mut headers, &entry).map_err(at)?;
@@ -172,12 +186,14 @@ impl Opened {
             members.push(member);
             Ok(())
         })?;
-        directory.covers(&mut headers, extents)?;
+        if wanted.is_none() {
+            directory.covers(&mut headers, extents)?;
+        }
         Ok(Self { members, packed })
     }
 }
 
-fn member(index: usize, entry: &Entry) -> Member {
+pub(super) fn member(index: usize, entry: &Entry) -> Member {
     let name = zip_fields::name(&entry.raw_name, &entry.extra, entry.made_by);
     Member {
         index,

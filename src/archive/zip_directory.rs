@@ -31,8 +31,10 @@ const DESCRIPTOR: [u8; 4] = *b"PK\x07\x08";
 /// Where the directory is and how many members it counts: claims that fit each other and the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Directory {
-    start: u64,
-    size: u64,
+    /// Where it begins.
+    pub start: u64,
+    /// Its size in bytes.
+    pub size: u64,
     /// How many members it counts; no more than its size can hold.
     pub members: u64,
 }
@@ -52,7 +54,8 @@ pub struct Entry {
     pub raw_name: Vec<u8>,
     pub extra: Vec<u8>,
     disk: u32,
-    header: u64,
+    /// Where its own header begins.
+    pub header: u64,
 }
 
 /// Which bytes of the file a member takes.

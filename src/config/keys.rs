@@ -81,6 +81,11 @@ pub const SOURCE: &[Key] = &[
     },
     Key { name: "include_members", kind: Kind::List, doc: "Globs of names within archives: only these members are stored. Default: all of them." },
     Key {
+        name: "incremental_members",
+        kind: Kind::Flag,
+        doc: "Whether members of a new version of a zip that equal the recorded ones by CRC-32, size and time are not fetched again. Default false.",
+    },
+    Key {
         name: "quarantine",
         kind: Kind::Flag,
         doc: "Whether the originals of archives that cannot be unpacked are kept below `_blobferry/` and not fetched again. Default false.",

@@ -44,6 +44,7 @@ pub fn parse(file: &str, raw: RawSection) -> Result<(Source, Vec<Secret>), Setti
         },
         zone: zone(&section)?,
         include_members: include_members(&section)?,
+        incremental_members: section.flag("incremental_members", false)?,
         quarantine: section.flag("quarantine", false)?,
         unpacking: unpacking(&section)?,
         versions: if section.one_of("versions")? == Some("overwrite") { Versions::Overwrite } else { Versions::Keep },

@@ -7,9 +7,9 @@ use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
 
-use crate::archive::contract::{Member, MemberKind};
+use crate::archive::contract::{Member, MemberKind, Place};
 use crate::archive::unpack::Checked;
-use crate::model::{BlobName, Version, hex};
+use crate::model::{self, BlobName, Version, hex};
 use crate::naming::escaped_for_metadata;
 use crate::report::Ingested;
 use crate::retry::retry;
@@ -48,6 +48,21 @@ pub struct ManifestMember {
     pub modified: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub md5: Option<String>,
+    /// As the archive tells it, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc32: Option<String>,
+}
+
+impl ManifestMember {
+    /// The MD5 that was recorded, as bytes.
+    fn md5_bytes(&self) -> Option<model::Md5> {
+        let text = self.md5.as_ref()?;
+        let mut bytes = [0; 16];
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        (hex(&bytes) == *text).then_some(bytes)
+    }
 }
 
 /// The name of the manifest of an archive's version.
@@ -81,6 +96,7 @@ pub fn member(pass: &Pass, checked: &Checked, stored: Option<&Stored>) -> Manife
         size: checked.size,
         modified: modified(pass, member),
         md5: stored.map(|stored| hex(&stored.md5)),
+        crc32: checked.crc32.map(|crc32| format!("{crc32:08x}")),
     }
 }
 
@@ -135,7 +151,18 @@ pub async fn write(pass: &Pass, version: Version, manifest: &Manifest, ingested:
 }
 
 /// The blob of `earlier`, if it says that it holds what `checked` is.
-pub fn same_content(pass: &Pass, earlier: &ManifestMember, checked: &Checked, md5: &crate::model::Md5) -> Option<BlobName> {
+pub fn same_content(pass: &Pass, earlier: &ManifestMember, checked: &Checked, md5: &model::Md5) -> Option<BlobName> {
     let same = earlier.size == checked.size && earlier.md5.as_ref() == Some(&hex(md5)) && earlier.modified == modified(pass, &checked.member);
     earlier.blob.as_ref().filter(|_| same).and_then(|blob| BlobName::new(blob).ok())
+}
+
+/// The blob of `earlier`, if what its archive's directory says now is what it said then: CRC-32, size and time.
+pub fn unchanged(pass: &Pass, earlier: &ManifestMember, place: &Place) -> Option<Stored> {
+    let crc32 = place.crc32.map(|crc32| format!("{crc32:08x}"))?;
+    let same = earlier.crc32.as_ref() == Some(&crc32)
+        && Some(earlier.size) == place.member.size
+        && earlier.modified.is_some()
+        && earlier.modified == modified(pass, &place.member);
+    let blob = earlier.blob.as_ref().filter(|_| same).and_then(|blob| BlobName::new(blob).ok())?;
+    Some(Stored { name: blob, size: earlier.size, md5: earlier.md5_bytes()?, identical: true, note: None })
 }

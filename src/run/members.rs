@@ -8,7 +8,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
 use tokio::sync::mpsc;
 
-use crate::archive::contract::{Format, Member, MemberKind, Options};
+use crate::archive::contract::{Format, Member, MemberKind, Options, Partial};
 use crate::archive::names::{Oddity, odd_names};
 use crate::archive::spool::Spool;
 use crate::archive::unpack::{Archive, Checked, Part, Parts, Proven, Wish};
@@ -37,6 +37,8 @@ pub struct ProvenArchive {
     archive: Archive,
     proven: Proven,
     look_first: bool,
+    /// Members that are in the store already and were not read, by index.
+    known: HashMap<usize, Stored>,
     _kept: Option<Drawn>,
 }
 
@@ -62,23 +64,46 @@ pub fn archive(pass: &Pass, file: &RemotePath, format: &'static dyn Format, spoo
 
 /// Reads the archive to its end: nothing of it may become visible before that has gone well.
 pub async fn check(pass: &Pass, transfer: &Transfer, archive: Archive) -> Result<ProvenArchive, TransferError> {
+    let (look_first, wish, kept) = wish(pass, transfer);
+    let proven = archive.check(wish).await?;
+    Ok(ProvenArchive { archive, proven, look_first, known: HashMap::new(), _kept: kept })
+}
+
+/// Like [`check`], of an archive of which only the places of `wanted` members are there; others may be `known`.
+pub async fn check_some(
+    pass: &Pass,
+    transfer: &Transfer,
+    archive: Archive,
+    format: &'static dyn Partial,
+    wanted: Vec<bool>,
+    known: HashMap<usize, Stored>,
+) -> Result<ProvenArchive, TransferError> {
+    let (look_first, wish, kept) = wish(pass, transfer);
+    let outer: HashMap<usize, Stored> = known;
+    let proven = archive.check_some_of(format, wanted, wish).await?;
+    // Inner archives that were opened shift those behind them.
+    let known = outer.into_iter().filter_map(|(at, stored)| Some((proven.first_of(at)?, stored))).collect();
+    Ok(ProvenArchive { archive, proven, look_first, known, _kept: kept })
+}
+
+fn wish(pass: &Pass, transfer: &Transfer) -> (bool, Wish, Option<Drawn>) {
     let look_first = transfer.why != Why::New || pass.ledger.unclean() || pass.source.versions == Versions::Overwrite || pass.source.adopt;
     let kept = pass.run.kept.draw_now(KEPT_BYTES);
     let keep_bytes = if kept.is_some() { KEPT_BYTES.min(pass.run.kept.total()) } else { 0 };
-    let proven = archive.check(Wish { keep_bytes, md5: look_first }).await?;
-    Ok(ProvenArchive { archive, proven, look_first, _kept: kept })
+    (look_first, Wish { keep_bytes, md5: look_first }, kept)
 }
 
 /// Stores every member of a checked archive, then its manifest.
 pub async fn store(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>, whole: ProvenArchive) -> Result<Ingested, TransferError> {
-    let ProvenArchive { archive, proven, look_first, .. } = &whole;
+    let ProvenArchive { archive, proven, look_first, known, .. } = &whole;
     let checked = &proven.members;
     let plans = planned(pass, identity, checked);
     let before = manifest::before(pass, transfer).await?;
     let format = archive.format.name();
     let before_by_name = manifest::by_name(before.as_ref());
     let way = Way { pass, archive: identity, format, checked, plans: &plans, look_first: *look_first, before: before_by_name };
-    let stored = way.store(archive.stream(proven)).await?;
+    let mut stored = way.store(archive.stream(proven)).await?;
+    stored.extend(known.iter().map(|(index, stored)| (*index, stored.clone())));
     let mut ingested =
         Ingested { members: Some(checked.len() as u64), members_left: left(pass, checked), notes: notes(checked), ..Ingested::default() };
     let mut members = Vec::with_capacity(checked.len());

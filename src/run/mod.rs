@@ -9,6 +9,7 @@ mod fetch;
 mod intake;
 mod manifest;
 mod members;
+mod partly;
 mod pass;
 pub mod progress;
 mod quarantine;

@@ -35,6 +35,9 @@ pub struct Source {
     pub zone: UtcOffset,
     /// Members of archives that are wanted, by their names within; `None` is all of them.
     pub include_members: Option<NameGlobs>,
+    /// Whether members are left alone that a new version of an archive holds as the version before did, by its
+    /// directory: CRC-32, size and time.
+    pub incremental_members: bool,
     /// Whether the originals of archives that cannot be unpacked are kept, and not fetched again.
     pub quarantine: bool,
     /// How archives are read.

@@ -18,6 +18,7 @@ use crate::run::fetch::{FetchError, describe, fetch};
 use crate::run::intake::{Arrived, Intake, Look};
 use crate::run::manifest;
 use crate::run::members::{self, ProvenArchive};
+use crate::run::partly::{self, Partly};
 use crate::run::quarantine;
 use crate::run::settings::{Archives, Versions};
 use crate::store::contract::{BLOCK_BYTES, StoreKind, Upload};
@@ -138,6 +139,15 @@ async fn bring(
     claim: Claim,
     upload: &Upload,
 ) -> Result<Result<Ingested, Verdict>, TransferError> {
+    match partly::read(pass, transfer, file).await? {
+        Partly::Not => {}
+        Partly::Changed(verdict) => return Ok(Err(verdict)),
+        Partly::Proven(proven) => {
+            let identity = Identity { file, version, member: None };
+            let ingested = members::store(pass, transfer, &identity, *proven).await?;
+            return Ok(Ok(Ingested { bytes: file.size.unwrap_or(0), ..ingested }));
+        }
+    }
     let file_name = file.path.file_name_text();
     let look = if pass.source.archives == Archives::Keep { Look::Away } else { Look::ForArchives(&file_name) };
     let (verdict, arrived) = read(pass, file, upload, look).await?;

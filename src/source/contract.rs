@@ -4,6 +4,7 @@
 //! itself in a [`Driver`]. `tests/it/source_contract.rs` holds for every one of them.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +71,14 @@ pub trait Session: Send {
     /// `file.size`, when known, tells how far it is worth asking for bytes.
     async fn read<'a>(&'a mut self, file: &RemoteFile, offset: u64) -> Result<Box<dyn Download + 'a>, SourceError>;
 
+    /// Starts to read the bytes of `file` in `range`. More may come; as little as can be is sent for nothing when
+    /// the download is stopped where the range ends.
+    async fn read_part<'a>(&'a mut self, file: &RemoteFile, range: Range<u64>) -> Result<Box<dyn Download + 'a>, SourceError> {
+        // Nothing beyond a known end is asked for.
+        let bounded = RemoteFile { size: Some(range.end), ..file.clone() };
+        self.read(&bounded, range.start).await
+    }
+
     /// Removes a file. `Ok` when it is gone, also when it was gone before.
     async fn remove(&mut self, path: &RemotePath) -> Result<(), SourceError>;
 
@@ -87,6 +96,11 @@ pub trait Download: Send {
     /// complete (FTP: the closing reply; SFTP: end of file). A connection that merely ends is an error.
     /// Each call is bounded by the source's stall timeout.
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError>;
+
+    /// Ends a download of which no more is wanted, so that its session can be used again.
+    async fn stop(self: Box<Self>) -> Result<(), SourceError> {
+        Ok(())
+    }
 }
 
 /// What a directory holds.

@@ -61,6 +61,8 @@ pub struct Tree {
     pub most_open: u64,
     /// Reads begun so far.
     pub reads: u64,
+    /// Bytes of files sent so far.
+    pub bytes_read: u64,
     /// Classes that the next logins fail with.
     pub login_faults: VecDeque<Class>,
     /// Every login is ended by the server after this many calls.
@@ -248,7 +250,9 @@ impl Session for MemorySession {
             tree.files.get(&file.path).map(|file| file.content.clone()).ok_or_else(|| gone(Op::Read, &file.path))?
         };
         let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
-        Ok(Box::new(MemoryDownload { session: self, path: file.path.clone(), rest: content.slice(offset..), sent: 0, fault }))
+        // Like SFTP, it is asked for no more than the file is said to have, until that much was sent.
+        let worth = file.size.map_or(u64::MAX, |size| size.saturating_sub(offset as u64));
+        Ok(Box::new(MemoryDownload { session: self, path: file.path.clone(), rest: content.slice(offset..), worth, sent: 0, fault }))
     }
 
     async fn remove(&mut self, path: &RemotePath) -> Result<(), SourceError> {
@@ -275,6 +279,7 @@ struct MemoryDownload<'a> {
     session: &'a MemorySession,
     path: RemotePath,
     rest: Bytes,
+    worth: u64,
     sent: u64,
     fault: Option<Fault>,
 }
@@ -294,8 +299,10 @@ impl Download for MemoryDownload<'_> {
             }
         }
         let room = until_fault.filter(|room| *room > 0).map_or(CHUNK, |room| usize::try_from(room).unwrap_or(CHUNK).min(CHUNK));
-        let chunk = self.rest.split_to(room.min(self.rest.len()));
+        let worth = usize::try_from(self.worth.saturating_sub(self.sent)).ok().filter(|worth| *worth > 0).unwrap_or(room);
+        let chunk = self.rest.split_to(room.min(worth).min(self.rest.len()));
         self.sent += chunk.len() as u64;
+        self.session.tree().bytes_read += chunk.len() as u64;
         Ok((!chunk.is_empty()).then_some(chunk))
     }
 }

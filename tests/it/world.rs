@@ -32,6 +32,7 @@ mod listing;
 mod logins;
 mod names;
 mod nested;
+mod partly;
 mod planning;
 mod quarantine;
 mod races;
@@ -39,7 +40,7 @@ mod reading;
 mod settling;
 mod store_faults;
 mod versions_of_archives;
-mod zips;
+pub mod zips;
 
 /// 2024-01-01, long enough ago to be settled.
 pub const LONG_AGO: i64 = 1_704_067_200;
@@ -282,6 +283,7 @@ pub fn source(name: &str, server: &MemoryServer) -> Source {
         archives: Archives::Unpack,
         zone: time::UtcOffset::UTC,
         include_members: None,
+        incremental_members: false,
         quarantine: false,
         unpacking: Default::default(),
         naming: Naming { source: name.to_owned(), layout: Layout::Path, root: root.clone(), host_port: "ftp.acme.example_21".to_owned() },

@@ -8,7 +8,7 @@ use std::time::Duration;
 use suppaftp::tokio::{AsyncRustlsFtpStream, AsyncRustlsStream, TransferStream};
 use suppaftp::{FtpError, Mode, Status};
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::fault::{Reply, Scene};
@@ -79,6 +79,8 @@ struct Door {
     known: AtomicBool,
     /// The port was connected to.
     open: AtomicBool,
+    /// Whether little is to be sent ahead.
+    narrow: AtomicBool,
 }
 
 /// What came of a command that opens a data connection.
@@ -328,6 +330,11 @@ impl Client {
         }
     }
 
+    /// Whether the next data connections are of which only the beginning may be wanted.
+    pub fn narrow(&self, narrow: bool) {
+        self.door.narrow.store(narrow, Ordering::SeqCst);
+    }
+
     /// Whether data connections are encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.connector.is_some()
@@ -422,12 +429,24 @@ fn knock(door: Arc<Door>, limit: Duration) -> impl Fn(SocketAddr) -> Knock + Sen
         let door = door.clone();
         Box::pin(async move {
             door.known.store(true, Ordering::SeqCst);
-            let stream =
-                timeout(limit, TcpStream::connect(address)).await.map_err(|_| late("no connection in time"))?.map_err(FtpError::ConnectionError)?;
+            let connect = connect(address, door.narrow.load(Ordering::SeqCst));
+            let stream = timeout(limit, connect).await.map_err(|_| late("no connection in time"))?.map_err(FtpError::ConnectionError)?;
             door.open.store(true, Ordering::SeqCst);
             Ok(stream)
         })
     }
+}
+
+/// What the server may send ahead of us on a narrow data connection, in bytes: it is thrown away when enough has come.
+const NARROW_BYTES: u32 = 32 << 10;
+
+async fn connect(address: SocketAddr, narrow: bool) -> std::io::Result<TcpStream> {
+    if !narrow {
+        return TcpStream::connect(address).await;
+    }
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_recv_buffer_size(NARROW_BYTES)?;
+    socket.connect(address).await
 }
 
 /// Names as the library carries them: each byte one character of the same number.

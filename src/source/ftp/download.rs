@@ -117,4 +117,19 @@ impl Download for Reading<'_> {
             }
         }
     }
+
+    /// The data connection is closed; what the server says to that does not matter, only that it says so.
+    async fn stop(mut self: Box<Self>) -> Result<(), SourceError> {
+        let Some(transfer) = self.transfer.take() else { return Ok(()) };
+        let account = self.client.account.clone();
+        let scene = Scene { op: Op::Read, address: &account.address, path: Some(&self.file.path) };
+        match self.client.closing(*transfer).await {
+            Some(Ok(()) | Err(FtpError::UnexpectedResponse(_))) => {
+                self.client.back_in_step();
+                Ok(())
+            }
+            Some(Err(error)) => Err(scene.fault(Class::Truncated, format!("the connection ended: {}", crate::model::chain(&error)))),
+            None => Err(scene.fault(Class::Stalled, "no reply after the data connection was closed")),
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! One login at work: list, describe, read, remove, rename.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 
-use super::client::{Client, Opened, with_path};
+use super::client::{Client, Opened, Transfer, with_path};
 use super::download::Reading;
 use super::fault::{Reply, Scene};
 use super::lines;
@@ -249,6 +251,23 @@ impl FtpSession {
         }
         Ok(())
     }
+
+    /// Asks for `file` from `offset` on: the data, where in the file it begins, and how many bytes of it come too early.
+    async fn open(&mut self, scene: Scene<'_>, file: &RemoteFile, offset: u64) -> Result<(Box<Transfer>, u64, u64), SourceError> {
+        check_path(scene, &file.path)?;
+        let line = with_path("RETR", &file.path);
+        if self.resumes && offset > 0 {
+            match self.client.transfer(scene, &line, offset).await? {
+                Opened::Data(data) => return Ok((data, offset, 0)),
+                Opened::Refused(reply) if reply.not_understood() => self.resumes = false,
+                Opened::Refused(reply) => return Err(self.explained(scene, &file.path, &reply).await),
+            }
+        }
+        match self.client.transfer(scene, &line, 0).await? {
+            Opened::Data(data) => Ok((data, 0, offset)),
+            Opened::Refused(reply) => Err(self.explained(scene, &file.path, &reply).await),
+        }
+    }
 }
 
 #[async_trait]
@@ -275,19 +294,18 @@ impl Session for FtpSession {
     async fn read<'a>(&'a mut self, file: &RemoteFile, offset: u64) -> Result<Box<dyn Download + 'a>, SourceError> {
         let account = self.client.account.clone();
         let scene = Scene { op: Op::Read, address: &account.address, path: Some(&file.path) };
-        check_path(scene, &file.path)?;
-        let line = with_path("RETR", &file.path);
-        if self.resumes && offset > 0 {
-            match self.client.transfer(scene, &line, offset).await? {
-                Opened::Data(data) => return Ok(Box::new(Reading::new(&mut self.client, data, file.clone(), offset, 0))),
-                Opened::Refused(reply) if reply.not_understood() => self.resumes = false,
-                Opened::Refused(reply) => return Err(self.explained(scene, &file.path, &reply).await),
-            }
-        }
-        match self.client.transfer(scene, &line, 0).await? {
-            Opened::Data(data) => Ok(Box::new(Reading::new(&mut self.client, data, file.clone(), 0, offset))),
-            Opened::Refused(reply) => Err(self.explained(scene, &file.path, &reply).await),
-        }
+        let (data, position, skip) = self.open(scene, file, offset).await?;
+        Ok(Box::new(Reading::new(&mut self.client, data, file.clone(), position, skip)))
+    }
+
+    async fn read_part<'a>(&'a mut self, file: &RemoteFile, range: Range<u64>) -> Result<Box<dyn Download + 'a>, SourceError> {
+        self.client.narrow(true);
+        let account = self.client.account.clone();
+        let scene = Scene { op: Op::Read, address: &account.address, path: Some(&file.path) };
+        let opened = self.open(scene, file, range.start).await;
+        self.client.narrow(false);
+        let (data, position, skip) = opened?;
+        Ok(Box::new(Reading::new(&mut self.client, data, file.clone(), position, skip)))
     }
 
     async fn remove(&mut self, path: &RemotePath) -> Result<(), SourceError> {

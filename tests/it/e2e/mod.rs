@@ -8,6 +8,7 @@ mod rough;
 mod secrets;
 mod watch;
 mod whole_runs;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

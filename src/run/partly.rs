@@ -1,0 +1,280 @@
+//! Reads only those members of a remote archive that are wanted: its directory first, then the parts they are in.
+//!
+//! Whatever stands in the way here is no failure: the archive is then read as a whole, and that way tells.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::archive::contract::{Format, MemberKind, Nature, Partial, Place};
+use crate::archive::limits::Meter;
+use crate::archive::spool::{Piece, Room, Spool, SpoolReader};
+use crate::archive::{FORMATS, contract::UnpackError, recognise};
+use crate::model::RemoteFile;
+use crate::naming::escaped_for_metadata;
+use crate::run::blob::Stored;
+use crate::run::context::Pass;
+use crate::run::error::TransferError;
+use crate::run::manifest::{self, Manifest};
+use crate::run::members::{self, ProvenArchive};
+use crate::run::settings::Archives;
+use crate::run::transfer::Transfer;
+use crate::source::contract::Session;
+use crate::verify::{self, Verdict};
+
+/// A smaller file is read faster than looked at.
+const WORTH_BYTES: u64 = 1 << 20;
+/// A gap up to this is read along: asking twice costs more.
+const GAP_BYTES: u64 = 64 << 10;
+/// Reading more than this share of the file in parts is not worth it, in percent.
+const WORTH_PERCENT: u64 = 70;
+
+/// What reading in parts came to.
+pub enum Partly {
+    /// The wanted members, proved, and what is known of the others.
+    Proven(Box<ProvenArchive>),
+    /// The file is not what it was when the reading began.
+    Changed(Verdict),
+    /// The file is to be read as a whole.
+    Not,
+}
+
+/// Tries to read only what is wanted of `file`.
+pub async fn read(pass: &Pass, transfer: &Transfer, file: &RemoteFile) -> Result<Partly, TransferError> {
+    let file_name = file.path.file_name_text();
+    let Some((format, partial)) = expected(pass, file, &file_name) else { return Ok(Partly::Not) };
+    let before = if pass.source.incremental_members { manifest::before(pass, transfer).await? } else { None };
+    if pass.source.include_members.is_none() && before.is_none() {
+        return Ok(Partly::Not);
+    }
+    let size = file.size.unwrap_or(0);
+    let Ok(mut lease) = pass.pool.lend().await else { return Ok(Partly::Not) };
+    let mut work = Work { pass, file, size, session: &mut *lease };
+    let found = match work.look(format, partial).await {
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            lease.give_back();
+            return Ok(Partly::Not);
+        }
+        // The session may be in any state: it goes.
+        Err(Stop) => return Ok(Partly::Not),
+    };
+    let selection = select(pass, before.as_ref(), &found.places);
+    let spool = match work.fetch(&found, &selection).await {
+        Ok(Some(spool)) => spool,
+        Ok(None) => {
+            lease.give_back();
+            return Ok(Partly::Not);
+        }
+        Err(Stop) => return Ok(Partly::Not),
+    };
+    let after = lease.stat(&file.path).await;
+    lease.settle(&after);
+    let Ok(after) = after else { return Ok(Partly::Not) };
+    match verify::source(file, after.as_ref(), size) {
+        Ok(Verdict::Whole) => {}
+        Ok(verdict) => return Ok(Partly::Changed(verdict)),
+        Err(_) => return Ok(Partly::Not),
+    }
+    let bytes = work_bytes(&found, &selection);
+    tracing::debug!(source = pass.source.name, path = %file.path, bytes, of = size, "An archive is read in parts.");
+    let archive = members::archive(pass, &file.path, format, &spool);
+    let proven = members::check_some(pass, transfer, archive, partial, selection.wanted, selection.known).await?;
+    Ok(Partly::Proven(Box::new(proven)))
+}
+
+/// The format that `file` has by its name, if its settings and size make parts worth a try.
+fn expected(pass: &Pass, file: &RemoteFile, file_name: &str) -> Option<(&'static dyn Format, &'static dyn Partial)> {
+    let wants_parts = pass.source.include_members.is_some() || pass.source.incremental_members;
+    // With `both` the original is needed whole.
+    if !wants_parts || pass.source.archives != Archives::Unpack || file.size.is_none_or(|size| size < WORTH_BYTES) {
+        return None;
+    }
+    let formats = FORMATS.iter().copied().filter_map(|format| Some((format, format.partial()?)));
+    formats.into_iter().find(|(_, partial)| partial.expects(file_name))
+}
+
+/// Reading in parts has come to an end; reading the whole will tell why.
+struct Stop;
+
+impl From<crate::source::contract::SourceError> for Stop {
+    fn from(error: crate::source::contract::SourceError) -> Self {
+        tracing::debug!(error = crate::model::chain(&error), "An archive cannot be read in parts.");
+        Self
+    }
+}
+
+impl From<UnpackError> for Stop {
+    fn from(error: UnpackError) -> Self {
+        tracing::debug!(error = crate::model::chain(&error), "An archive cannot be read in parts.");
+        Self
+    }
+}
+
+/// An archive whose directory was read.
+struct Found {
+    /// The parts that were read for it.
+    parts: Vec<(u64, Bytes)>,
+    places: Vec<Place>,
+}
+
+/// Which members are read, and where those are that are in the store already.
+struct Selection {
+    wanted: Vec<bool>,
+    known: HashMap<usize, Stored>,
+}
+
+struct Work<'a> {
+    pass: &'a Pass,
+    file: &'a RemoteFile,
+    size: u64,
+    session: &'a mut dyn Session,
+}
+
+impl Work<'_> {
+    /// Reads the directory; `None` if this is no archive to be opened.
+    async fn look(&mut self, format: &'static dyn Format, partial: &'static dyn Partial) -> Result<Option<Found>, Stop> {
+        let tail_start = self.size.saturating_sub(partial.tail_bytes());
+        let mut parts = vec![(tail_start, self.part(tail_start..self.size).await?)];
+        let spool = spooled(self.pass, self.size, &parts).await?;
+        let directory = blocking(&spool, move |reader| partial.directory(reader)).await?;
+        if directory.start < tail_start {
+            let more = directory.start..directory.end.min(tail_start);
+            parts.insert(0, (more.start, self.part(more.clone()).await?));
+            if more.end < tail_start {
+                let between = more.end..tail_start;
+                parts.insert(1, (between.start, self.part(between).await?));
+            }
+        }
+        let spool = spooled(self.pass, self.size, &parts).await?;
+        let nature = blocking(&spool, move |reader| format.nature(reader)).await?;
+        let opens = nature == Nature::Archive || (nature == Nature::Document && self.pass.source.unpacking.unpack_documents);
+        if !opens {
+            return Ok(None);
+        }
+        let archive = members::archive(self.pass, &self.file.path, format, &spool);
+        let options = archive.options.clone();
+        let limits = options.limits.clone();
+        let size = self.size;
+        let places = blocking(&spool, move |reader| partial.places(reader, &options, &Meter::new(limits, size))).await?;
+        Ok(Some(Found { parts, places }))
+    }
+
+    /// Reads the places of wanted members; `None` if that is not worth it or there is no room.
+    async fn fetch(&mut self, found: &Found, selection: &Selection) -> Result<Option<Spool>, Stop> {
+        let ranges = missing(found, &selection.wanted);
+        let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        let there: u64 = found.parts.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        if (bytes + there) * 100 > self.size * WORTH_PERCENT {
+            return Ok(None);
+        }
+        // Room is not waited for while the directory is held.
+        let Ok(mut writer) = self.pass.run.spooler.writer(Some(bytes + there), Room::Now).await else { return Ok(None) };
+        let mut pieces = Vec::new();
+        for range in ranges {
+            let mut at = range.start;
+            pieces.push(Piece { start: at, length: range.end - at, packed: writer.size() });
+            let mut download = self.session.read_part(self.file, range.clone()).await?;
+            while at < range.end {
+                let Some(mut chunk) = download.next().await? else { return Err(Stop) };
+                chunk.truncate(usize::try_from(range.end - at).unwrap_or(usize::MAX));
+                at += chunk.len() as u64;
+                self.pass.run.progress.fetched(&self.pass.source.name, chunk.len() as u64);
+                writer.write(chunk).await?;
+            }
+            download.stop().await?;
+        }
+        for (start, bytes) in &found.parts {
+            pieces.push(Piece { start: *start, length: bytes.len() as u64, packed: writer.size() });
+            writer.write(bytes.clone()).await?;
+        }
+        pieces.sort_unstable_by_key(|piece| piece.start);
+        Ok(Some(Spool::of_parts(writer.finish().await?, self.size, pieces)))
+    }
+
+    async fn part(&mut self, range: Range<u64>) -> Result<Bytes, Stop> {
+        let length = usize::try_from(range.end - range.start).map_err(|_| Stop)?;
+        let mut part = bytes::BytesMut::with_capacity(length);
+        let mut download = self.session.read_part(self.file, range.clone()).await?;
+        while part.len() < length {
+            let Some(mut chunk) = download.next().await? else { return Err(Stop) };
+            chunk.truncate(length - part.len());
+            self.pass.run.progress.fetched(&self.pass.source.name, chunk.len() as u64);
+            part.extend_from_slice(&chunk);
+        }
+        download.stop().await?;
+        Ok(part.freeze())
+    }
+}
+
+async fn spooled(pass: &Pass, size: u64, parts: &[(u64, Bytes)]) -> Result<Spool, Stop> {
+    let bytes = parts.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let mut writer = pass.run.spooler.writer(Some(bytes), Room::Now).await?;
+    let mut pieces = Vec::new();
+    for (start, bytes) in parts {
+        pieces.push(Piece { start: *start, length: bytes.len() as u64, packed: writer.size() });
+        writer.write(bytes.clone()).await?;
+    }
+    Ok(Spool::of_parts(writer.finish().await?, size, pieces))
+}
+
+async fn blocking<T: Send + 'static>(spool: &Spool, work: impl FnOnce(SpoolReader) -> Result<T, UnpackError> + Send + 'static) -> Result<T, Stop> {
+    let reader = spool.reader();
+    Ok(tokio::task::spawn_blocking(move || work(reader)).await.map_err(|_| Stop)??)
+}
+
+fn select(pass: &Pass, before: Option<&Manifest>, places: &[Place]) -> Selection {
+    let before = manifest::by_name(before);
+    let (mut wanted, mut known) = (Vec::with_capacity(places.len()), HashMap::new());
+    for place in places {
+        let member = &place.member;
+        let earlier = before.get(escaped_for_metadata(&member.raw_name).as_str());
+        let unchanged = earlier.and_then(|earlier| manifest::unchanged(pass, earlier, place));
+        wanted.push(unchanged.is_none() && is_wanted(pass, place));
+        if let Some(stored) = unchanged {
+            known.insert(member.index, stored);
+        }
+    }
+    Selection { wanted, known }
+}
+
+/// Whether a member must be read: it is wanted itself, or it may be an archive with wanted members.
+fn is_wanted(pass: &Pass, place: &Place) -> bool {
+    let member = &place.member;
+    if member.kind != MemberKind::File {
+        return false;
+    }
+    let Some(globs) = &pass.source.include_members else { return true };
+    let file_name = member.name.rsplit('/').next().unwrap_or_default();
+    let may_be_archive = pass.source.unpacking.depth > 1 && (recognise(&[], file_name).is_some() || has_archive_extension(file_name));
+    globs.matches(&member.name) || may_be_archive
+}
+
+fn has_archive_extension(file_name: &str) -> bool {
+    const EXTENSIONS: &[&str] = &["zip", "zipx", "tar", "gz", "tgz", "bz2", "tbz2", "xz", "txz", "zst", "tzst", "lz4", "7z"];
+    let extension = file_name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
+}
+
+/// The parts of the file that hold wanted members and were not read yet, in order, those that lie close together joined.
+fn missing(found: &Found, wanted: &[bool]) -> Vec<Range<u64>> {
+    let first_there = found.parts.first().map_or(u64::MAX, |(start, _)| *start);
+    let wanted = found.places.iter().zip(wanted).filter(|(_, wanted)| **wanted);
+    let mut ranges: Vec<Range<u64>> = wanted.map(|(place, _)| place.bytes.start..place.bytes.end.min(first_there)).collect();
+    ranges.retain(|range| range.start < range.end);
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if range.start <= last.end.saturating_add(GAP_BYTES) => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+fn work_bytes(found: &Found, selection: &Selection) -> u64 {
+    let ranges = missing(found, &selection.wanted);
+    ranges.iter().map(|range| range.end - range.start).sum::<u64>() + found.parts.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>()
+}
