@@ -269,6 +269,17 @@ pub enum Status {
     Failed,
 }
 
+impl Status {
+    /// The word for reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Ok => "ok",
+            Status::Degraded => "degraded",
+            Status::Failed => "failed",
+        }
+    }
+}
+
 /// The report of a run. In JSON it begins with its `status`.
 #[derive(Clone, Debug)]
 pub struct Report {

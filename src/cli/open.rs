@@ -3,17 +3,22 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use azure_core::credentials::TokenCredential;
 use url::Url;
 
 use super::{Configured, UNUSABLE, console};
 use crate::config::text::Environment;
 use crate::config::{self, Account, Config, Destination, LimitSettings};
 use crate::failure::Failure;
+use crate::handler::host::{INSTANCE, SITE};
 use crate::model::{Secret, chain};
 use crate::run::settings::Limits;
+use crate::store::azure::Identity;
 use crate::store::azure::{AzureSettings, AzureStore, ContainerCreation, Credential, credential, parse_connection_string};
 use crate::store::contract::Store;
 use crate::store::folder::FolderStore;
+use crate::telemetry::insights::connection::{AUTHENTICATION, CONNECTION, Connection, authentication, connection};
+use crate::telemetry::insights::{Insights, Requests, Settings};
 use crate::telemetry::redact::Redactor;
 
 /// Why a command cannot begin: text for people, all of it.
@@ -112,6 +117,58 @@ pub fn limits(settings: &LimitSettings) -> Limits {
 /// The nearest folder above that is there: free space is asked of it.
 fn existing(path: &Path) -> &Path {
     path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."))
+}
+
+/// The export to Application Insights, if the environment asks for one. What is wrong with it is a warning for
+/// people: a run does not need it.
+pub fn insights(config: &Config, environment: &Environment, redactor: &Redactor) -> (Option<Arc<Insights>>, Vec<String>) {
+    let variable = |name: &str| environment.get(name).map_or("", String::as_str);
+    let connection = match connection(variable(CONNECTION)) {
+        Ok(None) => return (None, Vec::new()),
+        Ok(Some(connection)) => connection,
+        Err(problem) => return (None, vec![format!("Warning: {CONNECTION} cannot be used, so nothing goes to Application Insights: {problem}")]),
+    };
+    let mut warnings = Vec::new();
+    let credential = insights_credential(config, environment).unwrap_or_else(|problem| {
+        warnings.push(format!("Warning: {AUTHENTICATION} cannot be used, so telemetry is sent without a token: {problem}"));
+        None
+    });
+    match Insights::start(insights_settings(connection, credential, environment), redactor) {
+        Ok(insights) => (Some(insights), warnings),
+        Err(problem) => {
+            warnings.push(format!("Warning: nothing goes to Application Insights: {}", redactor.text(&problem)));
+            (None, warnings)
+        }
+    }
+}
+
+fn insights_settings(connection: Connection, credential: Option<Arc<dyn TokenCredential>>, environment: &Environment) -> Settings {
+    let first = |names: &[&str]| names.iter().find_map(|name| environment.get(*name).filter(|value| !value.is_empty())).cloned();
+    Settings {
+        connection,
+        credential,
+        requests: if first(&[INSTANCE]).is_some() { Requests::TheHosts } else { Requests::Ours },
+        role: first(&[SITE, "OTEL_SERVICE_NAME"]).unwrap_or_else(|| "blobferry".into()),
+        instance: first(&[INSTANCE, "HOSTNAME", "COMPUTERNAME"]).unwrap_or_else(|| "local".into()),
+    }
+}
+
+/// The identity that the store is reached by, else a managed one; none, if the key is enough.
+fn insights_credential(config: &Config, environment: &Environment) -> Result<Option<Arc<dyn TokenCredential>>, String> {
+    let text = environment.get(AUTHENTICATION).map_or("", String::as_str);
+    let Some(authentication) = authentication(text)? else { return Ok(None) };
+    let of_store = match &config.destination {
+        Destination::Azure { account: Account::Identity { identity, .. }, .. } => Some(identity.clone()),
+        _ => None,
+    };
+    let named = authentication.client_id;
+    let identity = match of_store {
+        Some(Identity::Managed { client_id }) => Identity::Managed { client_id: named.or(client_id) },
+        Some(Identity::Workload { client_id }) => Identity::Workload { client_id: named.or(client_id) },
+        Some(Identity::Cli) => Identity::Cli,
+        None => Identity::Managed { client_id: named.or_else(|| environment.get("AZURE_CLIENT_ID").filter(|id| !id.is_empty()).cloned()) },
+    };
+    credential(&identity).map(Some).map_err(|error| error.to_string())
 }
 
 /// Everything that no output may repeat.

@@ -9,10 +9,11 @@ use super::open::{self, Opened, Unusable};
 use super::progress::Bars;
 use super::{Configured, console};
 use crate::config::text::Environment;
-use crate::report::Report;
+use crate::report::{Report, Status};
 use crate::retry::Policy;
 use crate::run::progress::{Progress, Silent};
 use crate::run::{self, Options};
+use crate::telemetry::insights::{Beginning, FLUSH};
 use crate::telemetry::redact::Redactor;
 use crate::telemetry::{self, Console, Watched};
 
@@ -39,7 +40,7 @@ pub struct Arguments {
 
 pub async fn run(arguments: Arguments, environment: &Environment) -> u8 {
     match open::open(&arguments.configured, environment).and_then(|opened| check_globs(&arguments).map(|()| opened)) {
-        Ok(opened) => go(arguments, opened).await,
+        Ok(opened) => go(arguments, opened, environment).await,
         Err(unusable) => unusable.tell(),
     }
 }
@@ -49,7 +50,7 @@ fn check_globs(arguments: &Arguments) -> Result<(), Unusable> {
     arguments.again.iter().try_for_each(check).map_err(|error| Unusable(format!("--again: {error}")))
 }
 
-async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened) -> u8 {
+async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened, environment: &Environment) -> u8 {
     let bars = (console::watched() == Watched::Yes && !arguments.quiet && !arguments.verbose && !arguments.json)
         .then(|| Arc::new(Bars::new(config.sources.iter().map(|source| source.name.as_str()))));
     let level = match (&bars, arguments.quiet, arguments.verbose) {
@@ -65,16 +66,21 @@ async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened) ->
             None => console::say(text.trim_end()),
         }
     };
-    let telemetry = telemetry::start(&config.log, level, console::watched(), Arc::new(line_out), &redactor);
-    telemetry.warnings.iter().for_each(|warning| console::say(warning));
+    let (insights, warnings) = open::insights(&config, environment, &redactor);
+    let telemetry = telemetry::start_with(&config.log, level, console::watched(), Arc::new(line_out), &redactor, insights.as_ref());
+    telemetry.warnings.iter().chain(&warnings).for_each(|warning| console::say(warning));
     let cancel = CancellationToken::new();
     let signal = stop_on_signal(cancel.clone());
     let progress: Arc<dyn Progress> = match bars {
         Some(bars) => bars,
         None => Arc::new(Silent),
     };
+    let id = run::run_id(OffsetDateTime::now_utc());
+    let beginning =
+        Beginning { name: "blobferry run", run: &id, trigger: "command", invocation: None, traceparent: None, at: std::time::SystemTime::now() };
+    let operation = insights.as_ref().map(|insights| insights.begin(&beginning));
     let options = Options {
-        id: run::run_id(OffsetDateTime::now_utc()),
+        id,
         store,
         limits: open::limits(&config.limits),
         policy: Policy::default(),
@@ -85,6 +91,11 @@ async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened) ->
     };
     let report = run::run(config.sources, options).await;
     let code = tell(&report, arguments.json, &redactor);
+    if let Some(operation) = operation {
+        operation.end(report.status().word(), report.status() == Status::Failed);
+        // Whoever stops us kills us soon after.
+        operation.flush(if report.interrupted { FLUSH / 4 } else { FLUSH }).await;
+    }
     drop(telemetry);
     signal.lock().expect("no code panics while it holds this lock").unwrap_or(code)
 }

@@ -44,14 +44,17 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
     let line_out = |level, line: &[u8]| lines::say(level, &String::from_utf8_lossy(line));
     // In Azure lines end up where programs search them; under Core Tools, on a developer's terminal.
     let watched = if environment.contains_key(INSTANCE) { Watched::No } else { Watched::Yes };
-    let telemetry = telemetry::start(&log, Console::AsSet, watched, Arc::new(line_out), &redactor);
-    telemetry.warnings.iter().for_each(|warning| lines::say(tracing::Level::WARN, warning));
+    let (insights, warnings) = open::insights(&config, environment, &redactor);
+    // The host sends our lines to Application Insights too, and each of them would be paid for twice.
+    let console = if insights.is_some() { Console::Quiet } else { Console::AsSet };
+    let telemetry = telemetry::start_with(&log, console, watched, Arc::new(line_out), &redactor, insights.as_ref());
+    telemetry.warnings.iter().chain(&warnings).for_each(|warning| lines::say(tracing::Level::WARN, warning));
     let (destination, limits) = (config.destination, config.limits);
     let open = move || {
         let store = open::store(&destination).map_err(|Unusable(problem)| problem)?;
         Ok(Given { store, limits: open::limits(&limits) })
     };
-    Ok(Ready { sources: config.sources, store, open: Box::new(open), redactor, telemetry: Some(telemetry) })
+    Ok(Ready { sources: config.sources, store, open: Box::new(open), redactor, insights, telemetry: Some(telemetry) })
 }
 
 /// The file as named, or the one beside host.json if there is none.

@@ -49,6 +49,8 @@ pub struct Invocation {
     pub id: String,
     /// When it came.
     pub begun: Instant,
+    /// The trace that it is a part of, as the host tells it.
+    pub traceparent: Option<String>,
     /// What it says.
     pub envelope: Envelope,
 }
@@ -113,7 +115,7 @@ async fn loaded(app: &App) -> Result<(Arc<Ready>, Arc<Host>), String> {
 }
 
 async fn timer(app: &App, invocation: Invocation) -> Answer {
-    let Invocation { id, begun, envelope } = invocation;
+    let Invocation { id, begun, traceparent, envelope } = invocation;
     let (ready, host) = match loaded(app).await {
         Ok(loaded) => loaded,
         Err(reason) => return Answer::unusable(&reason),
@@ -122,7 +124,7 @@ async fn timer(app: &App, invocation: Invocation) -> Answer {
     let past_due = timer.is_past_due;
     let (last, retry) = (timer.last.map(tracing::field::display), envelope.retry_count());
     tracing::info!(invocation = id, past_due, last, retry, "The schedule asks for a run.");
-    let call = Call { trigger: Trigger::Timer, invocation: id, begun, deadline: host.deadline() };
+    let call = Call { trigger: Trigger::Timer, invocation: id, begun, traceparent, deadline: host.deadline() };
     match app.runs.start(&ready, None, call) {
         Started::Run { mut run, under_way } => of_timer(&run.ended().await, &under_way),
         Started::Joined(under_way) => Answer::done(format!("nothing to start: {}", busy(&under_way))),
@@ -164,12 +166,13 @@ async fn http(app: &App, invocation: Invocation) -> Answer {
         return Answer::http(&no_queue());
     }
     tracing::info!(invocation = invocation.id, sources = wanted.as_ref().map(|names| names.join(",")), "A request asks for a run.");
-    let call = Call { trigger: Trigger::Http, invocation: invocation.id, begun: invocation.begun, deadline: host.deadline() };
+    let Invocation { id, begun, traceparent, .. } = invocation;
+    let call = Call { trigger: Trigger::Http, invocation: id, begun, traceparent, deadline: host.deadline() };
     let answer = match app.runs.start(&ready, wanted.as_deref(), call) {
         Started::Joined(under_way) => api::joined(&host.prefix, &under_way),
         Started::Full => HttpAnswer::refusal(503, "too many runs are under way in this process; ask again later").with("Retry-After", "60"),
         Started::Closing => HttpAnswer::refusal(503, "the process is ending; ask again later").with("Retry-After", "10"),
-        Started::Run { mut run, under_way } => match tokio::time::timeout_at(invocation.begun + app.patience, run.ended()).await {
+        Started::Run { mut run, under_way } => match tokio::time::timeout_at(begun + app.patience, run.ended()).await {
             Ok(record) => of_http(&record, &host.prefix, &under_way),
             Err(_) => api::accepted(&host.prefix, &run.id, &under_way),
         },

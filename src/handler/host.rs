@@ -14,6 +14,9 @@ pub const APP_ROOT: &str = "FUNCTIONS_APP_ROOT_PATH";
 /// It is set on every instance in Azure, and nowhere else.
 pub const INSTANCE: &str = "WEBSITE_INSTANCE_ID";
 
+/// The name of the function app, in Azure.
+pub const SITE: &str = "WEBSITE_SITE_NAME";
+
 const TIMEOUT: &str = "AzureFunctionsJobHost__functionTimeout";
 const ROUTE_PREFIX: &str = "AzureFunctionsJobHost__extensions__http__routePrefix";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -93,6 +96,16 @@ pub struct Deadline {
     pub answer: Option<Duration>,
 }
 
+impl Deadline {
+    /// How long something may take that is done before the answer is given, `begun` ago being the invocation's
+    /// begin: `most`, or what is left where the host's patience is near. A tenth of the time, or ten seconds, is
+    /// between the answer and that; half of it may go to this.
+    pub fn before_answer(&self, begun: Duration, most: Duration) -> Duration {
+        let last = self.answer.map(|answer| answer + (answer / 20).min(Duration::from_secs(5)));
+        last.map_or(most, |last| most.min(last.saturating_sub(begun)))
+    }
+}
+
 /// .NET's `[-][d.]hh:mm[:ss[.fff]]`, or days alone. The inner `None` is "unbounded"; the outer, "not readable".
 fn time_span(text: &str) -> Option<Option<Duration>> {
     let text = text.trim();
@@ -152,6 +165,20 @@ mod tests {
         assert_eq!(deadline("00:30:00"), (Some(1620.0), Some(1790.0)));
         assert_eq!(deadline("10:00:00"), (Some(35_700.0), Some(35_990.0)));
         assert_eq!(deadline("-1"), (None, None));
+    }
+
+    #[test]
+    fn what_is_done_before_the_answer_is_never_late_for_the_host() {
+        let two = Duration::from_secs(2);
+        for timeout in [5, 20, 300, 3_600] {
+            let deadline = host("", &[(TIMEOUT, &format!("{:02}:{:02}:{:02}", timeout / 3600, timeout / 60 % 60, timeout % 60))]).deadline();
+            let answer = deadline.answer.expect("it is bounded");
+            assert_eq!(deadline.before_answer(Duration::ZERO, two), two);
+            let left = deadline.before_answer(answer, two);
+            assert!(left > Duration::ZERO && left <= two && answer + left < Duration::from_secs(timeout), "{timeout}: {left:?}");
+            assert_eq!(deadline.before_answer(Duration::from_secs(timeout), two), Duration::ZERO);
+        }
+        assert_eq!(Deadline { stop: None, answer: None }.before_answer(Duration::from_secs(1 << 20), two), two);
     }
 
     #[test]

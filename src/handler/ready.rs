@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::run::settings::{Limits, Source};
 use crate::store::contract::Store;
 use crate::telemetry::Telemetry;
+use crate::telemetry::insights::Insights;
 use crate::telemetry::redact::Redactor;
 
 /// A configuration that can be used.
@@ -18,6 +19,8 @@ pub struct Ready {
     pub open: Box<dyn Fn() -> Result<Given, String> + Send + Sync>,
     /// Knows what no answer may repeat.
     pub redactor: Redactor,
+    /// Where runs are told of beside the log.
+    pub insights: Option<Arc<Insights>>,
     /// Keeps the log going.
     pub telemetry: Option<Telemetry>,
 }

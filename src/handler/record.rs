@@ -26,6 +26,24 @@ pub enum Trigger {
     Http,
 }
 
+impl Trigger {
+    /// The function that it calls.
+    pub fn function(self) -> &'static str {
+        match self {
+            Trigger::Timer => "IngestTimer",
+            Trigger::Http => "IngestHttp",
+        }
+    }
+
+    /// The word for records.
+    pub fn word(self) -> &'static str {
+        match self {
+            Trigger::Timer => "timer",
+            Trigger::Http => "http",
+        }
+    }
+}
+
 /// How a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -66,6 +84,9 @@ pub struct RunRecord {
     pub trigger: Trigger,
     /// The host's invocation that started it.
     pub invocation: String,
+    /// The id that Application Insights knows it by, if it goes there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
     /// When it began.
     #[serde(with = "time::serde::rfc3339")]
     pub started: OffsetDateTime,
@@ -83,6 +104,20 @@ pub struct RunRecord {
     pub sources: Vec<Value>,
 }
 
+impl Status {
+    /// The word for records.
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Running => "running",
+            Status::Ok => "ok",
+            Status::Degraded => "degraded",
+            Status::Failed => "failed",
+            Status::Interrupted => "interrupted",
+            Status::Abandoned => "abandoned",
+        }
+    }
+}
+
 impl RunRecord {
     /// Of a run that begins at `now`.
     pub fn new(trigger: Trigger, invocation: &str, now: OffsetDateTime) -> Self {
@@ -92,6 +127,7 @@ impl RunRecord {
             status: Status::Running,
             trigger,
             invocation: invocation.to_owned(),
+            operation: None,
             started: now,
             heartbeat: now,
             ended: None,

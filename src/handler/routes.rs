@@ -57,6 +57,7 @@ fn ping(app: &App) -> Response {
 async fn invoke(app: Arc<App>, name: String, request: Request) -> Response {
     let begun = Instant::now();
     let id = invocation_id(request.headers());
+    let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let envelope = match payload(request.into_body()).await {
         Ok(bytes) => match Envelope::parse(&bytes) {
             Ok(envelope) => envelope,
@@ -64,7 +65,7 @@ async fn invoke(app: Arc<App>, name: String, request: Request) -> Response {
         },
         Err(answer) => return reply(&answer, &id),
     };
-    let invocation = Invocation { id: id.clone(), begun, envelope };
+    let invocation = Invocation { id: id.clone(), begun, traceparent, envelope };
     // In a task of its own: a panic costs this invocation only, and a host that hangs up stops nothing.
     let task = tokio::spawn(async move { call(&app, &name, invocation).await });
     let answer = match task.await {

@@ -15,11 +15,13 @@ use super::ready::Ready;
 use super::record::{RunRecord, Status};
 use super::records::Records;
 use super::tally::Tally;
+use crate::failure::Class;
 use crate::model::chain;
 use crate::report::Report;
 use crate::retry::Policy;
 use crate::run::settings::Source;
 use crate::run::{self, Options};
+use crate::telemetry::insights::{FLUSH, Operation};
 
 /// A record is written this often while its run goes on.
 const HEARTBEAT: Duration = Duration::from_secs(30);
@@ -46,6 +48,8 @@ pub struct Job {
     pub tally: Arc<Tally>,
     /// What others see of it.
     pub record: watch::Sender<RunRecord>,
+    /// What Application Insights sees of it.
+    pub operation: Option<Operation>,
 }
 
 /// How it ended.
@@ -59,29 +63,40 @@ pub async fn drive(job: Job) {
     let keeper = tokio::spawn(keep(Records::new(job.ready.store.clone()), job.record.subscribe(), job.tally.clone()));
     let end = work(&job).await;
     let redactor = &job.ready.redactor;
-    job.record.send_modify(|record| match &end {
+    let mut record = job.record.borrow().clone();
+    match &end {
         End::Report(report) => record.end(report, redactor),
         End::Broken(status, problem) => record.cut(*status, &redactor.text(problem), job.tally.sources(), OffsetDateTime::now_utc()),
-    });
-    tell(&job, &end);
+    }
+    tell(&job, &record, &end);
+    // Before anybody hears of the end: once the host is answered, it may kill us at any moment.
+    flush(&job, &record).await;
+    job.record.send_replace(record);
     if let Err(panic) = keeper.await {
         tracing::error!(run_id = job.ids.run, error = %chain(&panic), "The record of a run was not kept.");
     }
 }
 
 /// Says in the log what an operator must see, also where nobody waits for the answer.
-fn tell(job: &Job, end: &End) {
+fn tell(job: &Job, record: &RunRecord, end: &End) {
     let Ids { run: run_id, invocation } = &*job.ids;
     match end {
         End::Report(_) => {
-            let record = job.record.borrow();
             if record.status == Status::Failed {
                 tracing::error!(run_id, invocation, error = record.first_problem(), "A run could do nothing.");
             }
         }
-        End::Broken(Status::Failed, error) => tracing::error!(run_id, invocation, error, "A run broke down."),
+        End::Broken(Status::Failed, error) => tracing::error!(run_id, invocation, class = Class::Internal.word(), error, "A run broke down."),
         End::Broken(_, reason) => tracing::warn!(run_id, invocation, reason, "Warning: a run was ended."),
     }
+}
+
+/// Sends what Application Insights is to know of the run, without being late for the host.
+async fn flush(job: &Job, record: &RunRecord) {
+    let Some(operation) = &job.operation else { return };
+    operation.end(record.status.word(), record.status == Status::Failed);
+    let most = if job.end.is_cancelled() { FLUSH / 4 } else { FLUSH };
+    operation.flush(job.deadline.before_answer(job.begun.elapsed(), most)).await;
 }
 
 /// A run has a runtime of its own. So its lines can be told from others', its work never delays the answer
@@ -92,8 +107,13 @@ async fn work(job: &Job) -> End {
         Err(problem) => return End::Broken(Status::Failed, problem),
     };
     let ids = job.ids.clone();
+    let tied = job.operation.as_ref().map(Operation::threads);
+    let of_this_run = move || {
+        this_thread_is_of(&ids);
+        tied.iter().for_each(|tied| tied());
+    };
     let mut threads = tokio::runtime::Builder::new_multi_thread();
-    let runtime = match threads.enable_all().on_thread_start(move || this_thread_is_of(&ids)).build() {
+    let runtime = match threads.enable_all().on_thread_start(of_this_run).build() {
         Ok(runtime) => runtime,
         Err(error) => return End::Broken(Status::Failed, format!("no threads for the run: {error}")),
     };

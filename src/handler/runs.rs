@@ -1,6 +1,7 @@
 //! The runs of this process: which source is taken by which, how they are stopped.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
 
 use time::OffsetDateTime;
 use tokio::sync::watch;
@@ -14,6 +15,7 @@ use super::ready::Ready;
 use super::record::{RunRecord, Status, Trigger, UnderWay};
 use super::run::{Job, drive};
 use super::tally::Tally;
+use crate::telemetry::insights::{Beginning, Operation};
 
 /// Runs at once, at most: `limits` hold for each of them.
 const MOST: usize = 4;
@@ -41,8 +43,25 @@ pub struct Call {
     pub invocation: String,
     /// When it came.
     pub begun: Instant,
+    /// The trace that it is a part of, as the host tells it.
+    pub traceparent: Option<String>,
     /// How long it may take.
     pub deadline: Deadline,
+}
+
+impl Call {
+    /// What the run `run`, which it starts, is for Application Insights.
+    fn beginning<'a>(&'a self, run: &'a str) -> Beginning<'a> {
+        Beginning {
+            name: self.trigger.function(),
+            run,
+            trigger: self.trigger.word(),
+            // The host sends an id with each.
+            invocation: Some(self.invocation.as_str()).filter(|id| *id != "-"),
+            traceparent: self.traceparent.as_deref(),
+            at: SystemTime::now() - self.begun.elapsed(),
+        }
+    }
 }
 
 /// What came of the wish for a run.
@@ -124,8 +143,10 @@ impl Runs {
         }
         let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
         let tally = Arc::new(Tally::new(names.iter().map(String::as_str), &ready.redactor));
-        let record = RunRecord::new(call.trigger, &call.invocation, OffsetDateTime::now_utc());
+        let mut record = RunRecord::new(call.trigger, &call.invocation, OffsetDateTime::now_utc());
         let id = record.id.clone();
+        let operation = ready.insights.as_ref().map(|insights| insights.begin(&call.beginning(&id)));
+        record.operation = operation.as_ref().map(Operation::id);
         let (tell, record) = watch::channel(record);
         active.push(Active { sources: names, tally: tally.clone(), record: record.clone() });
         let job = Job {
@@ -138,6 +159,7 @@ impl Runs {
             end: self.end.clone(),
             tally,
             record: tell,
+            operation,
         };
         self.tasks.spawn(drive(job));
         Started::Run { run: Watch { id, record }, under_way }

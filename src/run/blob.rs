@@ -9,6 +9,7 @@ use crate::run::context::{Pass, Run};
 use crate::run::error::TransferError;
 use crate::run::intake::{Arrived, Staged, Whole};
 use crate::run::settings::Versions;
+use crate::run::watch::Call;
 use crate::store::contract::{BlobInfo, Condition, Metadata, Properties, StoreError, StoreKind, Upload};
 use crate::verify;
 
@@ -254,6 +255,31 @@ pub struct Stored {
 /// Commits `content` under `claim`. When the name turns out to be taken meanwhile, looks whose it is:
 /// a reply that was lost is a success, another version moves on to its own name.
 pub async fn write(
+    pass: &Pass,
+    identity: &Identity<'_>,
+    content: Content<'_>,
+    plain: &BlobName,
+    claim_in_hand: Claim,
+    content_type: &str,
+) -> Result<Stored, TransferError> {
+    if identity.member.is_some() {
+        // An archive is told as a whole: it may have very many members.
+        return write_one(pass, identity, content, plain, claim_in_hand, content_type).await;
+    }
+    let name = claim_in_hand.name.clone();
+    let mut call = Call::to_store("store", pass, &name);
+    if let Content::Staged(_, staged) = content {
+        call = call.since(staged.begun);
+    }
+    let stored = write_one(pass, identity, content, plain, claim_in_hand, content_type).await;
+    match &stored {
+        Ok(stored) => call.went_well(stored.size),
+        Err(error) => call.failed(0, error),
+    }
+    stored
+}
+
+async fn write_one(
     pass: &Pass,
     identity: &Identity<'_>,
     content: Content<'_>,

@@ -9,6 +9,7 @@ use crate::failure::{Class, Failure};
 use crate::model::{Precision, RemoteFile};
 use crate::retry::retry;
 use crate::run::context::Pass;
+use crate::run::watch::Call;
 use crate::source::contract::{Op, Session, SourceError};
 use crate::verify::{self, Mismatch, Verdict};
 
@@ -31,11 +32,24 @@ const PROGRESS_BYTES: u64 = 1 << 20;
 pub async fn fetch(pass: &Pass, file: &RemoteFile, chunks: mpsc::Sender<Bytes>) -> Result<Verdict, FetchError> {
     // How far the fetch has come; outlives a lost connection.
     let progress = Mutex::new(0);
+    let call = Call::to_source("fetch", pass, &file.path);
+    let fetched = to_the_end(pass, file, &progress, &chunks).await;
+    let bytes = *progress.lock().expect("no code panics while it holds this lock");
+    match &fetched {
+        Ok(_) => call.went_well(bytes),
+        Err(FetchError::Source(error)) => call.failed(bytes, error),
+        Err(FetchError::Mismatch(error)) => call.failed(bytes, error),
+        Err(FetchError::Unwanted) => drop(call),
+    }
+    fetched
+}
+
+async fn to_the_end(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunks: &mpsc::Sender<Bytes>) -> Result<Verdict, FetchError> {
     let offset = || *progress.lock().expect("no code panics while it holds this lock");
     loop {
         let began = offset();
         let what = "reading a file";
-        let result = retry(&pass.source.policy, &pass.run.cancel, what, |_| once(pass, file, &progress, &chunks)).await;
+        let result = retry(&pass.source.policy, &pass.run.cancel, what, |_| once(pass, file, progress, chunks)).await;
         return match result {
             Err(Attempt(FetchError::Source(error)))
                 if error.is_transient() && !pass.run.cancel.is_cancelled() && offset() >= began + PROGRESS_BYTES =>

@@ -1,5 +1,7 @@
 //! Bytes on their way: a stream of chunks to one whole piece, to staged blocks, or to a spooled archive.
 
+use std::time::Instant;
+
 use bytes::{Bytes, BytesMut};
 use md5::{Digest, Md5};
 use tokio::sync::mpsc;
@@ -48,6 +50,8 @@ impl Whole {
 pub struct Staged {
     /// Its first bytes.
     pub head: Bytes,
+    /// When the first block was sent.
+    pub begun: Instant,
     /// How many blocks.
     pub blocks: u32,
     /// Bytes in them.
@@ -193,13 +197,14 @@ struct Staging<'a> {
     tasks: JoinSet<Result<(), TransferError>>,
     hash: Hash,
     head: Bytes,
+    begun: Instant,
     blocks: u32,
     size: u64,
 }
 
 impl<'a> Staging<'a> {
     fn new(run: &'a Run, upload: &'a Upload) -> Self {
-        Self { run, upload, tasks: JoinSet::new(), hash: Hash::default(), head: Bytes::new(), blocks: 0, size: 0 }
+        Self { run, upload, tasks: JoinSet::new(), hash: Hash::default(), head: Bytes::new(), begun: Instant::now(), blocks: 0, size: 0 }
     }
 
     async fn add(&mut self, block: Bytes, drawn: Drawn) -> Result<(), TransferError> {
@@ -234,7 +239,7 @@ impl<'a> Staging<'a> {
         while !self.tasks.is_empty() {
             self.join_one().await?;
         }
-        Ok(Staged { head: self.head, blocks: self.blocks, size: self.size, md5: self.hash.finish().await? })
+        Ok(Staged { head: self.head, begun: self.begun, blocks: self.blocks, size: self.size, md5: self.hash.finish().await? })
     }
 }
 

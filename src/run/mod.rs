@@ -17,6 +17,7 @@ pub mod settings;
 mod side_by_side;
 mod survey;
 mod transfer;
+pub mod watch;
 
 use std::sync::Arc;
 
@@ -72,13 +73,18 @@ pub async fn run(sources: Vec<Source>, options: Options) -> Report {
                 let (name, address) = (source.name.clone(), source.endpoint.address().to_owned());
                 // Whoever drops the run stops it.
                 let task = AbortOnDropHandle::new(tokio::spawn(pass::pass(run.clone(), source, again)));
-                async move { task.await.unwrap_or_else(|_| defect(&name, &address)) }
+                async move {
+                    let report = task.await.unwrap_or_else(|_| defect(&name, &address));
+                    watch::source_ended(&report);
+                    report
+                }
             });
             report.sources = join_all(passes).await;
         }
     }
     report.interrupted = cancel.is_cancelled();
     report.ended = OffsetDateTime::now_utc();
+    watch::run_ended(&report);
     tracing::info!(run = run.id, status = ?report.status(), ingested = report.sources.iter().map(|s| s.ingested).sum::<u64>(), "A run ended.");
     report
 }

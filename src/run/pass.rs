@@ -21,6 +21,7 @@ use crate::run::settings::Source;
 use crate::run::side_by_side::side_by_side;
 use crate::run::survey::{Again, Survey, survey};
 use crate::run::transfer::{Transfer, transfer};
+use crate::run::watch;
 use crate::source::pool::Pool;
 use crate::store::contract::{Condition, Properties};
 
@@ -36,6 +37,7 @@ pub async fn pass(run: Arc<Run>, source: Source, again: Again) -> SourceReport {
         None => Survey::stopped(&pass),
     };
     let mut report = std::mem::take(&mut survey.report);
+    watch::surveyed(&report);
     let (files, bytes) = (survey.transfers.len() as u64, survey.transfers.iter().filter_map(|transfer| transfer.file.size).sum());
     run.progress.planned(&source.name, files, bytes);
     work(&pass, survey, &mut report).await;
@@ -123,7 +125,9 @@ fn note<E: Failure>(report: &mut SourceReport, result: Result<(), E>) {
 fn give_up<'a>(transfers: impl Iterator<Item = &'a Transfer>, report: &mut SourceReport) {
     for transfer in transfers {
         let cause = Problem::new(Class::Ledger, "its ledger cannot be written, so it was not begun");
-        report.add(&transfer.file.path, Outcome::Failed(cause));
+        let outcome = Outcome::Failed(cause);
+        watch::file(&report.source, &transfer.file, &outcome);
+        report.add(&transfer.file.path, outcome);
     }
 }
 
@@ -175,6 +179,7 @@ async fn out_of_time(pass: &Pass) {
 
 fn log(pass: &Pass, file: &RemoteFile, outcome: &Outcome) {
     let (source, path) = (&pass.source.name, &file.path);
+    watch::file(source, file, outcome);
     match outcome {
         Outcome::Failed(problem) => {
             tracing::error!(source, %path, class = %problem.class, error = problem.message, hint = problem.hint, "A file did not arrive.");

@@ -17,6 +17,7 @@ use crate::run::fetch;
 use crate::run::settings::After;
 use crate::run::side_by_side::side_by_side;
 use crate::run::transfer::Transfer;
+use crate::run::watch::Call;
 use crate::source::contract::{Listed, SourceError};
 use crate::source::walk::{Found, Walk};
 
@@ -44,10 +45,15 @@ pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
     let began = (OffsetDateTime::now_utc(), Instant::now());
     let report = SourceReport::new(&pass.source.name, pass.pool.address());
     let mut survey = Survey { transfers: Vec::new(), unsettled: Vec::new(), after: Vec::new(), relisted: Vec::new(), report, began };
+    let call = Call::to_source("list", pass, &pass.source.root);
     let files = match pass.source.patterns.exact() {
         Some(paths) => describe_all(pass, paths, &mut survey.report).await,
         None => list(pass, &mut survey.report).await,
     };
+    match survey.report.problems.first() {
+        Some(problem) => call.has_problem(problem),
+        None => call.went_well(0),
+    }
     decide_all(pass, files, again, &mut survey).await;
     survey
 }

@@ -21,6 +21,7 @@ use crate::run::members::{self, ProvenArchive};
 use crate::run::partly::{self, Partly};
 use crate::run::quarantine;
 use crate::run::settings::{Archives, Versions};
+use crate::run::watch::Call;
 use crate::store::contract::{BLOCK_BYTES, StoreKind, Upload};
 use crate::verify::Verdict;
 
@@ -144,8 +145,9 @@ async fn bring(
         Partly::Changed(verdict) => return Ok(Err(verdict)),
         Partly::Proven(proven) => {
             let identity = Identity { file, version, member: None };
-            let ingested = members::store(pass, transfer, &identity, *proven).await?;
-            return Ok(Ok(Ingested { bytes: file.size.unwrap_or(0), ..ingested }));
+            let bytes = file.size.unwrap_or(0);
+            let ingested = store_members(pass, transfer, &identity, *proven, bytes).await?;
+            return Ok(Ok(Ingested { bytes, ..ingested }));
         }
     }
     let file_name = file.path.file_name_text();
@@ -220,8 +222,25 @@ async fn unpack_or_keep(
     } else {
         Ingested::default()
     };
-    let unpacked = members::store(pass, transfer, identity, proven).await?;
+    let unpacked = store_members(pass, transfer, identity, proven, spool.size()).await?;
     Ok(Ingested { bytes: spool.size(), originals: kept.stored, notes: [kept.notes, unpacked.notes.clone()].concat(), ..unpacked })
+}
+
+/// Stores the members of an archive of `bytes`, as one call that is watched.
+async fn store_members(
+    pass: &Pass,
+    transfer: &Transfer,
+    identity: &Identity<'_>,
+    proven: ProvenArchive,
+    bytes: u64,
+) -> Result<Ingested, TransferError> {
+    let call = Call::to_store("store members", pass, &identity.file.path);
+    let stored = members::store(pass, transfer, identity, proven).await;
+    match &stored {
+        Ok(_) => call.went_well(bytes),
+        Err(error) => call.failed(0, error),
+    }
+    stored
 }
 
 /// The archive, read to its end; `None` if it is none, or a document that is wanted whole.

@@ -1,5 +1,6 @@
 //! What is logged, where to, and that no secret is in it.
 
+pub mod insights;
 pub mod redact;
 
 use std::fs;
@@ -19,6 +20,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use crate::config::LogSettings;
+use insights::Insights;
 use redact::Redactor;
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
@@ -57,6 +59,18 @@ pub enum Watched {
 /// Starts logging for the process. Every line passes `redactor`. Libraries are heard from warnings up.
 /// Calling it a second time in a process changes nothing.
 pub fn start(settings: &LogSettings, console: Console, watched: Watched, line_out: LineOut, redactor: &Redactor) -> Telemetry {
+    start_with(settings, console, watched, line_out, redactor, None)
+}
+
+/// As [`start`]; an export to Application Insights, if there is one, is fed from here on.
+pub fn start_with(
+    settings: &LogSettings,
+    console: Console,
+    watched: Watched,
+    line_out: LineOut,
+    redactor: &Redactor,
+    insights: Option<&Arc<Insights>>,
+) -> Telemetry {
     let level = match console {
         Console::Quiet => "warn",
         Console::AsSet => settings.level,
@@ -82,6 +96,7 @@ pub fn start(settings: &LogSettings, console: Console, watched: Watched, line_ou
             }
         }
     }
+    layers.extend(insights.map(|insights| insights::layer(insights.clone())));
     // Fails only if a subscriber is there already: then that one stays.
     let started = tracing_subscriber::registry().with(layers).try_init();
     if let Err(error) = started {
@@ -95,7 +110,9 @@ where
     W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
 {
     // The libraries below us log names and addresses that have not passed our escaping.
-    let filter = EnvFilter::new(format!("warn,blobferry={level},azure_core=error,azure_storage_blob=error,russh=error,suppaftp=off"));
+    // What is told to those who watch a run is no line; the exporter's trouble is told once, by our own words.
+    let quiet = format!("{}=off,opentelemetry=off", crate::run::watch::TARGET);
+    let filter = EnvFilter::new(format!("warn,blobferry={level},azure_core=error,azure_storage_blob=error,russh=error,suppaftp=off,{quiet}"));
     let base = fmt::layer().with_ansi(false).with_target(false).with_span_events(FmtSpan::NONE).with_writer(writer);
     if json { base.json().flatten_event(true).with_filter(filter).boxed() } else { base.with_filter(filter).boxed() }
 }

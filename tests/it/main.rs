@@ -12,6 +12,9 @@ mod handler;
 mod identity;
 #[cfg(test)]
 #[cfg(unix)]
+mod insights;
+#[cfg(test)]
+#[cfg(unix)]
 mod names;
 #[cfg(test)]
 #[cfg(unix)]

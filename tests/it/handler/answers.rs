@@ -54,6 +54,7 @@ impl Bench {
             store,
             open: Box::new(move || Ok(Given { store: given.clone(), limits: limits.clone() })),
             redactor: Redactor::default(),
+            insights: None,
             telemetry: None,
         };
         Self::with(files, Ok(ready), options)
@@ -242,7 +243,7 @@ async fn a_panic_costs_one_invocation() {
         Ok(Given { store: given.clone(), limits: limits.clone() })
     };
     let sources = sources(files.path(), "0s");
-    let ready = Ready { sources, store, open: Box::new(open), redactor: Redactor::default(), telemetry: None };
+    let ready = Ready { sources, store, open: Box::new(open), redactor: Redactor::default(), insights: None, telemetry: None };
     let bench = Bench::with(files, Ok(ready), QUICK);
     let (code, answer) = bench.post("IngestTimer", timer()).await;
     assert!(code == 500 && answer["Logs"][0].as_str().is_some_and(|text| text.contains("defect")), "{code} {answer}");
