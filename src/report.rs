@@ -156,6 +156,20 @@ pub struct SourceReport {
     pub after_failed: u64,
     /// What a reader should know.
     pub notes: Vec<String>,
+    /// The run that is at this source, if this one left it alone for that: it was not even listed.
+    pub left_to: Option<LeftTo>,
+}
+
+/// Another run that a source was left to, as far as it tells of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LeftTo {
+    /// Its id.
+    pub run: Option<String>,
+    /// The machine that it runs on.
+    pub host: Option<String>,
+    /// Since when the source is its own, by its clock.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub since: Option<OffsetDateTime>,
 }
 
 /// Members of unpacked archives: `members = stored + identical + skipped`.
@@ -241,7 +255,9 @@ impl SourceReport {
 
     /// How the pass ended.
     pub fn status(&self) -> Status {
-        if self.unusable {
+        if self.left_to.is_some() {
+            Status::Left
+        } else if self.unusable {
             Status::Failed
         } else if self.failed > 0 || self.unparsed_lines > 0 || !self.problems.is_empty() {
             Status::Degraded
@@ -261,6 +277,8 @@ fn push<T>(list: &mut Vec<T>, item: T) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
+    /// It was not begun: another run is at it. Only a pass ends so, and all is well.
+    Left,
     /// All is well.
     Ok,
     /// Something did not arrive, or may not have been listed.
@@ -273,6 +291,7 @@ impl Status {
     /// The word for reports.
     pub fn word(self) -> &'static str {
         match self {
+            Status::Left => "left",
             Status::Ok => "ok",
             Status::Degraded => "degraded",
             Status::Failed => "failed",
@@ -341,7 +360,7 @@ impl Report {
     /// The exit status that tells the same: 0 all well, 1 degraded, 3 nothing could be done.
     pub fn exit_code(&self) -> u8 {
         match self.status() {
-            Status::Ok => 0,
+            Status::Ok | Status::Left => 0,
             Status::Degraded => 1,
             Status::Failed => 3,
         }
@@ -406,6 +425,27 @@ mod tests {
         dead.unusable = true;
         assert_eq!(report(vec![dead.clone()]).exit_code(), 3);
         assert_eq!(report(vec![deferred, dead]).exit_code(), 1);
+    }
+
+    #[test]
+    fn a_source_that_is_left_to_another_run_is_well_and_says_so() {
+        let mut left = SourceReport::new("a", "sftp://a:22");
+        left.left_to = Some(LeftTo { run: Some("r1".into()), host: Some("h".into()), since: Some(datetime!(2026-11-20 11:00 UTC)) });
+        let mut silent = SourceReport::new("b", "sftp://b:22");
+        silent.left_to = Some(LeftTo::default());
+        let report = report(vec![left, silent]);
+        assert_eq!((report.exit_code(), report.status()), (0, Status::Ok));
+        expect![[r#"
+            a (sftp://a:22)
+              left to run r1 on h, which is at it since 2026-11-20T11:00:00Z
+            b (sftp://b:22)
+              left to another run, which is at it
+            run 20261120T120000Z-0a1b2c3d ok: 0 ingested, 0 B in 2.0 s, into folder ./ingested
+        "#]]
+        .assert_eq(&report.to_string());
+        let json = serde_json::to_value(&report).expect("it is JSON");
+        let (status, left_to) = (&json["sources"][0]["status"], &json["sources"][0]["left_to"]);
+        assert_eq!((status, &left_to["run"], &left_to["since"]), (&"left".into(), &"r1".into(), &"2026-11-20T11:00:00Z".into()));
     }
 
     #[test]

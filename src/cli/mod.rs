@@ -39,7 +39,11 @@ enum Command {
     Run(run::Arguments),
     /// Show what a run would do now, and change nothing.
     Plan(plan::Arguments),
-    /// Try everything that a run needs, step by step, and say what to mend. Changes nothing.
+    /// Try everything that a run needs, step by step, and say what to mend.
+    ///
+    /// Changes nothing but for a small blob below `_blobferry/` that it writes and removes.
+    /// Exit status: 0 all well, 1 some sources failed, 2 unusable configuration,
+    /// 3 the destination or every source failed.
     Check(check::Arguments),
     /// List blobs in the container: size, modified time, checksum, name.
     Ls(ls::Arguments),

@@ -86,7 +86,10 @@ impl Progress for Bars {
     fn finished(&self, report: &SourceReport) {
         if let Some(bar) = self.sources().get(&report.source) {
             bar.bar.set_style(style("{prefix:16} {msg}"));
-            bar.bar.finish_with_message(format!("{} files, {}", report.ingested, in_bytes(report.bytes)));
+            bar.bar.finish_with_message(match &report.left_to {
+                Some(other) => format!("left to {other}"),
+                None => format!("{} files, {}", report.ingested, in_bytes(report.bytes)),
+            });
         }
     }
 }

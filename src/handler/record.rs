@@ -143,7 +143,7 @@ impl RunRecord {
             (Ended::Failed, false) => Status::Failed,
             (_, true) => Status::Interrupted,
             (Ended::Degraded, _) => Status::Degraded,
-            (Ended::Ok, _) => Status::Ok,
+            (Ended::Ok | Ended::Left, _) => Status::Ok,
         };
         self.ended = Some(report.ended);
         self.heartbeat = report.ended;
@@ -189,8 +189,10 @@ impl RunRecord {
     pub fn summary(&self) -> String {
         let sum = |name: &str| self.sources.iter().filter_map(|source| source.get(name)?.as_u64()).sum::<u64>();
         let word = json!(self.status);
+        let left: Vec<String> = self.sources.iter().filter_map(left_to).collect();
+        let left = if left.is_empty() { String::new() } else { format!("; {}", left.join(", ")) };
         format!(
-            "run {} {}: ingested {}, unchanged {}, skipped {}, deferred {}, failed {}, {} sources",
+            "run {} {}: ingested {}, unchanged {}, skipped {}, deferred {}, failed {}, {} sources{left}",
             self.id,
             word.as_str().unwrap_or_default(),
             sum("ingested"),
@@ -208,6 +210,14 @@ impl RunRecord {
         let message = self.problems.iter().chain(of_sources).find_map(|problem| problem.get("message")?.as_str());
         message.unwrap_or("the report tells no cause").to_owned()
     }
+}
+
+/// Which run a source is left to, in words.
+fn left_to(source: &Value) -> Option<String> {
+    let other = source.get("left_to").filter(|other| other.is_object())?;
+    let text = |name: &str, otherwise: &'static str| other.get(name).and_then(Value::as_str).unwrap_or(otherwise).to_owned();
+    let name = source.get("source").and_then(Value::as_str).unwrap_or_default();
+    Some(format!("{name} is left to run {} on {}", text("run", "of unknown id"), text("host", "an unknown host")))
 }
 
 /// A pass's report, its long lists cut, without secrets.
@@ -245,6 +255,7 @@ pub fn day_prefix(at: OffsetDateTime) -> String {
 mod tests {
     use super::*;
     use crate::model::Secret;
+    use crate::report::LeftTo;
     use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-11-23 10:00 UTC);
@@ -277,6 +288,17 @@ mod tests {
         let redactor = Redactor::new([&Secret::new("true"), &Secret::new("message")]);
         let value = redactor.json(json!({ "message": "a true message", "flag": true }));
         assert_eq!(value, json!({ "message": "a *** ***", "flag": true }));
+    }
+
+    #[test]
+    fn a_source_that_another_run_has_is_told_with_that_run() {
+        let mut source = SourceReport::new("acme", "file:///x");
+        source.left_to = Some(LeftTo { run: Some("r1".into()), host: Some("laptop".into()), since: Some(NOW) });
+        let mut record = RunRecord::new(Trigger::Http, "i", NOW);
+        record.sources = vec![source_line(&source, &Redactor::default()), source_line(&SourceReport::new("b", "file:///y"), &Redactor::default())];
+        assert_eq!((&record.sources[0]["status"], &record.sources[0]["left_to"]["host"]), (&json!("left"), &json!("laptop")));
+        assert!(record.summary().ends_with("2 sources; acme is left to run r1 on laptop"), "{}", record.summary());
+        assert_eq!(record.line(NOW)["sources"][0]["status"], "left");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Members, Problem, Report, SourceReport, Status};
+use time::format_description::well_known::Rfc3339;
+
+use super::{LeftTo, Members, Problem, Report, SourceReport, Status};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,7 +18,7 @@ impl fmt::Display for Report {
         let seconds = (self.ended - self.started).as_seconds_f64();
         let word = match (self.status(), self.interrupted) {
             (_, true) => "interrupted",
-            (Status::Ok, _) => "ok",
+            (Status::Ok | Status::Left, _) => "ok",
             (Status::Degraded, _) => "degraded",
             (Status::Failed, _) => "failed",
         };
@@ -29,6 +31,9 @@ impl fmt::Display for Report {
 impl fmt::Display for SourceReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} ({})", self.source, self.address)?;
+        if let Some(other) = &self.left_to {
+            return writeln!(f, "  left to {other}");
+        }
         if !self.unusable {
             writeln!(
                 f,
@@ -62,6 +67,23 @@ impl fmt::Display for SourceReport {
             write_problem(f, "  ", problem)?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for LeftTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.run {
+            Some(run) => write!(f, "run {run}")?,
+            None => f.write_str("another run")?,
+        }
+        if let Some(host) = &self.host {
+            write!(f, " on {host}")?;
+        }
+        f.write_str(", which is at it")?;
+        match self.since.and_then(|since| since.format(&Rfc3339).ok()) {
+            Some(since) => write!(f, " since {since}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod settings;
 mod side_by_side;
 mod survey;
 mod transfer;
+mod turn;
 pub mod watch;
 
 use std::sync::Arc;

@@ -21,17 +21,32 @@ use crate::run::settings::Source;
 use crate::run::side_by_side::side_by_side;
 use crate::run::survey::{Again, Survey, survey};
 use crate::run::transfer::{Transfer, transfer};
+use crate::run::turn::{self, Ours, Turn};
 use crate::run::watch;
 use crate::source::pool::Pool;
 use crate::store::contract::{Condition, Properties};
 
-/// Goes over `source` once. Never fails: whatever goes wrong is in the report.
+/// Goes over `source` once, unless another run is at it. Never fails: whatever goes wrong is in the report.
 pub async fn pass(run: Arc<Run>, source: Source, again: Again) -> SourceReport {
-    let pass = match open(run.clone(), source.clone()).await {
-        Ok(pass) => pass,
-        Err(report) => return report,
+    let report = match turn::ask(&run, &source.name).await {
+        Turn::Ours(ours) => go_over(run.clone(), source, again, ours).await,
+        Turn::Theirs(other) => {
+            let report = SourceReport::new(&source.name, source.endpoint.address());
+            SourceReport { left_to: Some(other), ..report }
+        }
     };
-    let pass = Arc::new(pass);
+    run.progress.finished(&report);
+    report
+}
+
+async fn go_over(run: Arc<Run>, source: Source, again: Again, turn: Ours) -> SourceReport {
+    let pass = match open(run.clone(), source.clone()).await {
+        Ok(pass) => Arc::new(pass),
+        Err(mut report) => {
+            turn.over(&mut report).await;
+            return report;
+        }
+    };
     let mut survey = match run.in_time(survey(&pass, &again)).await {
         Some(survey) => survey,
         None => Survey::stopped(&pass),
@@ -45,10 +60,10 @@ pub async fn pass(run: Arc<Run>, source: Source, again: Again) -> SourceReport {
         // Of a run that is being stopped nobody waits for good-byes.
         pass.pool.close().await;
     }
+    turn.over(&mut report).await;
     if let Err(problem) = write_report(&run, &report).await {
         report.problems.push(problem);
     }
-    run.progress.finished(&report);
     report
 }
 
@@ -76,7 +91,6 @@ async fn with_quarantine(run: Arc<Run>, source: Source, pool: Arc<Pool>, ledger:
             let mut report = SourceReport::new(&source.name, pool.address());
             report.problems.push(problem(&error));
             report.unusable = true;
-            run.progress.finished(&report);
             Err(report)
         }
     }

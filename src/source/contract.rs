@@ -6,11 +6,12 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::finding::{Finding, Tell};
 use crate::failure::{Class, Failure};
 use crate::model::{BoxError, RemoteFile, RemotePath};
 use crate::settings::{Key, Section, SettingError, SourceUrl};
@@ -46,6 +47,15 @@ pub trait Endpoint: Send + Sync + fmt::Debug {
     /// Logs in. One call is one login: no retries inside, and a refused credential comes back
     /// as [`Class::Auth`] after exactly one attempt. Bounded in time by the driver's own limits.
     async fn open(&self) -> Result<Box<dyn Session>, SourceError>;
+
+    /// [`Endpoint::open`] for people: tells what each step finds when it is taken, so that before an error
+    /// everything is told that came before it, and what was refused.
+    async fn diagnose(&self, tell: Tell<'_>) -> Result<Box<dyn Session>, SourceError> {
+        let start = Instant::now();
+        let session = self.open().await?;
+        tell(Finding::new("login", "connected and logged in").took(start.elapsed()));
+        Ok(session)
+    }
 }
 
 /// One login, or one of several users of the same login (see [`Session::fork`]).
@@ -84,6 +94,11 @@ pub trait Session: Send {
 
     /// Moves a file, creating the target's directory if need be; never replaces an existing file knowingly.
     async fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), SourceError>;
+
+    /// What is known by now of the server and of what it can do; more after a first listing. Asks nobody.
+    fn describe(&self) -> Vec<Finding> {
+        Vec::new()
+    }
 
     /// Says good-bye. Errors are of no interest to anyone.
     async fn close(self: Box<Self>);

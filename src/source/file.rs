@@ -13,6 +13,7 @@ use crate::failure::Class;
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath};
 use crate::settings::{Section, SettingError, SourceUrl};
 use crate::source::contract::{Download, Driver, Endpoint, Listed, Op, Session, SourceError};
+use crate::source::finding::{Finding, Tell};
 
 /// `file:///srv/share`.
 pub const DRIVER: Driver = Driver { schemes: &["file"], keys: &[], configure };
@@ -44,6 +45,11 @@ impl Endpoint for Folder {
 
     async fn open(&self) -> Result<Box<dyn Session>, SourceError> {
         Ok(Box::new(FolderSession))
+    }
+
+    async fn diagnose(&self, tell: Tell<'_>) -> Result<Box<dyn Session>, SourceError> {
+        tell(Finding::new("open", "the file system of this machine"));
+        self.open().await
     }
 }
 

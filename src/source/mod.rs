@@ -2,6 +2,7 @@
 
 pub mod contract;
 pub mod file;
+pub mod finding;
 pub mod ftp;
 pub mod memory;
 pub mod pool;

@@ -19,17 +19,19 @@ mod client;
 mod connection;
 mod failure;
 mod identity;
+mod lease;
 mod settings;
 mod shared_key;
 
 use self::failure::fail;
-use super::contract::{BlobInfo, Condition, Etag, Properties, Store, StoreError, StoreKind, Upload};
+use super::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload};
+use super::holder::Holder;
 use super::limits;
 use crate::model::{BlobName, BoxError};
 
 pub use self::client::transport;
 pub use self::connection::{Connection, parse_connection_string};
-pub use self::identity::{Identity, credential};
+pub use self::identity::{Identity, Whose, credential, whose};
 pub use self::settings::{AzureSettings, ContainerCreation, Credential, Timeouts};
 
 /// A container of block blobs. Each call is one try; nothing in here retries.
@@ -42,6 +44,7 @@ pub struct AzureStore {
     address: String,
     creation: ContainerCreation,
     page: Option<u16>,
+    clock: client::Clock,
 }
 
 impl fmt::Debug for AzureStore {
@@ -60,8 +63,9 @@ impl AzureStore {
         if let Some(why) = illegal_container(&settings.container) {
             return Err(unusable(why.into()));
         }
-        let container = client::container(&settings).map_err(unusable)?;
-        Ok(Self { container, name: settings.container, address, creation: settings.creation, page: settings.page })
+        let clock = client::Clock::default();
+        let container = client::container(&settings, &clock).map_err(unusable)?;
+        Ok(Self { container, name: settings.container, address, creation: settings.creation, page: settings.page, clock })
     }
 
     fn blob(&self, name: &BlobName) -> BlobClient {
@@ -125,6 +129,10 @@ fn crc64(bytes: &[u8]) -> Vec<u8> {
 impl Store for AzureStore {
     fn address(&self) -> &str {
         &self.address
+    }
+
+    fn clock_ahead(&self) -> Option<time::Duration> {
+        self.clock.ahead()
     }
 
     async fn prepare(&self) -> Result<(), StoreError> {
@@ -314,5 +322,12 @@ impl Store for AzureStore {
             Err(error) if code_of(&error) == Some("BlobNotFound") => Ok(()),
             Err(error) => Err(self.failed("removing", name, &error)),
         }
+    }
+    async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError> {
+        lease::take(self, name, holder).await
+    }
+
+    async fn end_lease(&self, name: &BlobName, holder: &Holder) -> Result<(), StoreError> {
+        lease::end(self, name, holder).await
     }
 }

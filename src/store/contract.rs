@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::holder::Holder;
 use crate::failure::{Class, Failure};
 use crate::model::{BlobName, BoxError, Md5};
 
@@ -90,11 +91,50 @@ impl Upload {
     }
 }
 
+/// How long a lease is good for, unless it is renewed: the longest that Azure gives.
+pub const LEASE: Duration = Duration::from_secs(60);
+
+/// What came of asking for a lease.
+#[derive(Debug)]
+pub enum Leased {
+    /// It is ours.
+    Held(Box<dyn Lease>),
+    /// Somebody else has it.
+    Taken(Taken),
+}
+
+/// Somebody else's lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Who said last that it is theirs; `None` if nobody did, or not in a way that we can read.
+    pub by: Option<Holder>,
+    /// How long it may outlive its holder: zero where it ends with the holder's process.
+    pub outlives: Duration,
+}
+
+/// A lease that is ours for [`LEASE`]. Dropping it gives it back as far as that can be done without waiting.
+///
+/// A lease saves work that two would do twice. It protects nothing: it can be lost at any moment.
+#[async_trait]
+pub trait Lease: Send + Sync + fmt::Debug {
+    /// Makes it ours for another [`LEASE`] from now. [`StoreKind::Condition`] says that it is lost for good.
+    async fn renew(&self) -> Result<(), StoreError>;
+
+    /// Gives it back. `Ok` also when it was not ours any more.
+    async fn release(self: Box<Self>) -> Result<(), StoreError>;
+}
+
 /// A container of blobs.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
     /// Where it is, for logs and reports; never a secret.
     fn address(&self) -> &str;
+
+    /// How far this machine's clock is ahead of the store's, by the store's last answer; `None` if it never told,
+    /// or has no other clock than this machine's.
+    fn clock_ahead(&self) -> Option<time::Duration> {
+        None
+    }
 
     /// Makes sure that the container is there: creates it if that is allowed,
     /// else fails with [`StoreKind::NoContainer`]. Safe to call from many processes at once.
@@ -130,6 +170,14 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Removes a blob; `Ok` also when there was none.
     async fn delete(&self, name: &BlobName) -> Result<(), StoreError>;
+
+    /// Takes the lease `name`, which is nothing but a lease: no blob of this name is written or read in another
+    /// way. Of many that ask at once, one gets it. The same `holder` asking again gets it again, so a call whose
+    /// answer was lost may be repeated; two leases at once need two holders (`holder.run` differs).
+    async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError>;
+
+    /// Ends the lease `name` if it is that of `holder`, whose process is known to be dead; else does nothing.
+    async fn end_lease(&self, name: &BlobName, holder: &Holder) -> Result<(), StoreError>;
 }
 
 /// What kind of refusal it was.

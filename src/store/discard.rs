@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, checksum, checksum_combine};
 
-use super::contract::{BlobInfo, Condition, Etag, Properties, Store, StoreError, StoreKind, Upload};
+use super::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload};
+use super::holder::Holder;
 use super::memory::MemoryStore;
 use crate::model::BlobName;
 
@@ -168,6 +169,14 @@ impl Store for DiscardStore {
     async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
         self.kept().blobs.remove(name.as_str());
         self.state.delete(name).await
+    }
+
+    async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError> {
+        self.state.lease(name, holder).await
+    }
+
+    async fn end_lease(&self, name: &BlobName, holder: &Holder) -> Result<(), StoreError> {
+        self.state.end_lease(name, holder).await
     }
 }
 

@@ -12,12 +12,14 @@ use md5::Digest;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+mod lease;
 mod paths;
 mod record;
 
 use self::paths::{OWN, Place};
 use self::record::{Alone, Found, Record, Shelf, key_of, random, record_of};
-use super::contract::{BlobInfo, Condition, Etag, Properties, Store, StoreError, StoreKind, Upload};
+use super::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload};
+use super::holder::Holder;
 use super::limits;
 use crate::model::{BlobName, BoxError};
 
@@ -403,5 +405,14 @@ impl Store for FolderStore {
             Ok(inner.shelf.remove(name)?)
         })
         .await
+    }
+    async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError> {
+        let holder = holder.clone();
+        self.work("leasing", name.as_str(), move |inner, name| lease::take(&inner.shelf, name, &holder)).await
+    }
+
+    async fn end_lease(&self, _name: &BlobName, _holder: &Holder) -> Result<(), StoreError> {
+        // The system has done so when the holder died.
+        Ok(())
     }
 }

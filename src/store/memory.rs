@@ -1,20 +1,24 @@
 //! Blobs in memory, with Azure's real limits and faults by script.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use md5::Digest;
 
-use super::contract::{BlobInfo, Condition, Etag, Properties, Store, StoreError, StoreKind, Upload};
+mod lease;
+
+use self::lease::{Leases, MemoryLease};
+use super::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload};
+use super::holder::Holder;
 use super::limits;
 use crate::model::BlobName;
 
 /// An operation of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "they are the methods of `Store`")]
+#[expect(missing_docs, reason = "they are the methods of `Store` and of `Lease`")]
 pub enum Op {
     Prepare,
     Head,
@@ -25,6 +29,9 @@ pub enum Op {
     Append,
     List,
     Delete,
+    Lease,
+    Renew,
+    Release,
 }
 
 /// How a call fails.
@@ -42,7 +49,7 @@ pub enum Fault {
 
 /// What was asked of a store so far, failed calls included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "one number per method of `Store`")]
+#[expect(missing_docs, reason = "one number per method of `Store` and of `Lease`")]
 pub struct Counts {
     pub prepares: u64,
     pub heads: u64,
@@ -53,6 +60,9 @@ pub struct Counts {
     pub appends: u64,
     pub lists: u64,
     pub deletes: u64,
+    pub leases: u64,
+    pub renewals: u64,
+    pub releases: u64,
     /// Bytes that came in by `put`, `stage` and `append`.
     pub bytes: u64,
 }
@@ -69,18 +79,27 @@ impl Counts {
             Op::Append => &mut self.appends,
             Op::List => &mut self.lists,
             Op::Delete => &mut self.deletes,
+            Op::Lease => &mut self.leases,
+            Op::Renew => &mut self.renewals,
+            Op::Release => &mut self.releases,
         }
     }
 
-    /// Requests in all.
+    /// Requests in all, as Azure would be asked: a lease is two, since who holds it is written down beside it.
     pub fn requests(&self) -> u64 {
-        self.prepares + self.heads + self.gets + self.puts + self.stages + self.commits + self.appends + self.lists + self.deletes
+        let blobs = self.heads + self.gets + self.puts + self.stages + self.commits + self.appends + self.lists + self.deletes;
+        self.prepares + blobs + 2 * self.leases + self.renewals + self.releases
     }
 }
 
 /// A container in memory. Every change is atomic, so it is what a race test can trust.
 #[derive(Default)]
 pub struct MemoryStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
     state: Mutex<State>,
     missing: bool,
 }
@@ -96,6 +115,7 @@ struct State {
     blobs: BTreeMap<String, Blob>,
     /// Uncommitted blocks by blob name and block id.
     staged: BTreeMap<String, BTreeMap<String, Bytes>>,
+    leases: Leases,
     faults: BTreeMap<Op, VecDeque<(u64, Fault)>>,
     counts: Counts,
     writes: u64,
@@ -137,7 +157,7 @@ impl MemoryStore {
 
     /// A container that does not exist and that nobody may create.
     pub fn missing() -> Self {
-        Self { missing: true, ..Self::default() }
+        Self { inner: Arc::new(Inner { missing: true, ..Inner::default() }) }
     }
 
     /// Lets the `nth` call of `op` from now on (1 is the next) fail in this way.
@@ -169,6 +189,22 @@ impl MemoryStore {
         blocks.collect()
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.inner.state()
+    }
+
+    async fn call<T>(
+        &self,
+        op: Op,
+        doing: &'static str,
+        name: &str,
+        work: impl FnOnce(&mut State) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.inner.call(op, doing, name, work).await
+    }
+}
+
+impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         // No change is left half done by a panic: each is one assignment at its end.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -371,6 +407,22 @@ impl Store for MemoryStore {
     async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
         self.call(Op::Delete, "removing", name.as_str(), |state| {
             state.blobs.remove(name.as_str());
+            Ok(())
+        })
+        .await
+    }
+
+    async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError> {
+        let taken = self.call(Op::Lease, "leasing", name.as_str(), |state| Ok(state.leases.take(name, holder))).await?;
+        Ok(match taken {
+            None => Leased::Held(Box::new(MemoryLease::new(self.inner.clone(), name, holder))),
+            Some(taken) => Leased::Taken(taken),
+        })
+    }
+
+    async fn end_lease(&self, name: &BlobName, holder: &Holder) -> Result<(), StoreError> {
+        self.call(Op::Release, "ending the lease", name.as_str(), |state| {
+            state.leases.end(name, holder);
             Ok(())
         })
         .await

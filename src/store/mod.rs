@@ -4,5 +4,6 @@ pub mod azure;
 pub mod contract;
 pub mod discard;
 pub mod folder;
+pub mod holder;
 mod limits;
 pub mod memory;

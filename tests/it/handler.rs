@@ -1,6 +1,7 @@
 //! The custom handler: payloads of the host through the real routes, and the real binary under a host's conditions.
 
 mod answers;
+mod keys;
 mod process;
 mod signals;
 mod worker;

@@ -53,6 +53,7 @@ fn token() -> String {
     let part = |json: serde_json::Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let claims = serde_json::json!({
         "aud": "https://storage.azure.com", "iss": "https://sts.windows.net/00000000-0000-0000-0000-000000000000/",
+        "appid": "client-0001", "oid": "object-0002", "tid": "tenant-0003",
         "iat": now - 60, "nbf": now - 60, "exp": now + 3600,
     });
     let token = [part(serde_json::json!({ "alg": "RS256", "typ": "JWT" })), part(claims), "canarysignature".to_owned()].join(".");
@@ -63,6 +64,10 @@ fn token() -> String {
 }
 
 fn run(azurite: &Azurite, endpoint: &str, more: &str) -> Output {
+    command(&["run", "-v"], azurite, Some(endpoint), more)
+}
+
+fn command(words: &[&str], azurite: &Azurite, endpoint: Option<&str>, more: &str) -> Output {
     let folder = tempfile::tempdir().expect("a folder");
     let files = folder.path().join("files");
     std::fs::create_dir(&files).expect("made");
@@ -76,10 +81,12 @@ fn run(azurite: &Azurite, endpoint: &str, more: &str) -> Output {
     let path = folder.path().join("ingest.toml");
     std::fs::write(&path, config).expect("written");
     Command::new(env!("CARGO_BIN_EXE_blobferry"))
-        .args(["run", "-v", "--config"])
+        .args(words)
+        .arg("--config")
         .arg(path)
         .env_remove("AZURE_CLIENT_ID")
-        .env("IDENTITY_ENDPOINT", endpoint)
+        .env_remove("IDENTITY_ENDPOINT")
+        .envs(endpoint.map(|endpoint| ("IDENTITY_ENDPOINT", endpoint)))
         .env("IDENTITY_HEADER", HEADER)
         .env("SSL_CERT_FILE", azurite.ca.as_ref().expect("it speaks TLS"))
         .output()
@@ -122,4 +129,30 @@ fn an_identity_that_is_not_there_is_told_as_such_and_ends_the_run() {
     let output = run(&azurite, &refusing.url, "");
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));
     assert!(text(&output).contains("store_auth"), "{}", text(&output));
+}
+
+#[test]
+fn a_check_tells_whose_the_token_is_and_not_the_token() {
+    let Some(azurite) = Azurite::start_with_tokens() else { return };
+    let endpoint = Endpoint::start("200 OK");
+    let output = command(&["check"], &azurite, Some(&endpoint.url), "");
+    let told = text(&output);
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    let whose = "the system-assigned managed identity: client id client-0001, object id object-0002, tenant tenant-0003; its token is good until";
+    assert!(told.contains(whose), "{told}");
+}
+
+#[test]
+fn an_identity_endpoint_that_is_not_there_or_refuses_says_what_to_do() {
+    let Some(azurite) = Azurite::start_with_tokens() else { return };
+    let dead = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let output = command(&["check"], &azurite, Some(&format!("http://{dead}/msi/token")), "");
+    let told = text(&output);
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.contains("no identity endpoint answers here") && told.contains("az login"), "{told}");
+    let refusing = Endpoint::start("400 Bad Request");
+    let output = command(&["check"], &azurite, Some(&refusing.url), "client_id = \"11111111-2222\"");
+    let told = text(&output);
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.contains("is the identity assigned to this app, is `client_id` right?"), "{told}");
 }

@@ -14,6 +14,7 @@ use md5::Digest;
 mod answers;
 mod azurite;
 mod folder;
+mod leases;
 mod names;
 
 #[tokio::test]
@@ -57,6 +58,7 @@ pub async fn short_contract(store: Arc<dyn Store>) {
     appends_know_their_position(&*store).await;
     removing_is_idempotent(&*store).await;
     what_cannot_be_kept_is_refused(&*store).await;
+    leases::have_one_holder(store).await;
 }
 
 pub fn name(text: &str) -> BlobName {

@@ -27,6 +27,7 @@ mod cancel;
 mod changes;
 mod crash;
 mod folders;
+mod leases;
 mod ledger;
 mod listing;
 mod logins;
@@ -238,6 +239,7 @@ fn brief(source: &SourceReport) -> String {
     let mut parts: Vec<String> =
         counts.map(|(count, word, why)| if why.is_empty() { format!("{word} {count}") } else { format!("{word} {count} [{why}]") }).collect();
     parts.extend(source.problems.iter().map(|problem| format!("problem [{}]", problem.class)));
+    parts.extend(source.left_to.iter().map(|_| "left".to_owned()));
     if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
 }
 
@@ -262,6 +264,9 @@ fn difference(now: &Counts, then: &Counts) -> Counts {
         appends: now.appends - then.appends,
         lists: now.lists - then.lists,
         deletes: now.deletes - then.deletes,
+        leases: now.leases - then.leases,
+        renewals: now.renewals - then.renewals,
+        releases: now.releases - then.releases,
         bytes: now.bytes - then.bytes,
     }
 }

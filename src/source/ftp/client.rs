@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use suppaftp::tokio::{AsyncRustlsFtpStream, AsyncRustlsStream, TransferStream};
 use suppaftp::{FtpError, Mode, Status};
@@ -12,11 +12,13 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::fault::{Reply, Scene};
+use super::features;
 use super::mlsd;
-use super::tls::{Connector, Tls};
+use super::tls::{Connector, Handshakes, Tls};
 use crate::failure::Class;
 use crate::model::{RemotePath, Secret};
 use crate::source::contract::{Op, SourceError};
+use crate::source::finding::{Tell, resolved};
 
 /// A data connection.
 pub type Transfer = TransferStream<AsyncRustlsStream>;
@@ -104,29 +106,39 @@ pub struct Client {
     /// Whether it is Pure-FTPd, which lists 10,000 entries unless told otherwise, and says only in its
     /// closing reply that it left out the rest.
     cuts_listings: bool,
+    /// The lines of its answer to FEAT.
+    pub features: Vec<String>,
     /// False from the first byte of a question to the last of its answer, so that a question
     /// that was given up half-way leaves a mark.
     in_step: bool,
 }
 
 impl Client {
-    /// Connects and logs in, once.
-    pub async fn open(account: Arc<Account>) -> Result<Self, SourceError> {
-        let mut client = Self::connect(account).await?;
+    /// Connects and logs in, once, and tells of each.
+    pub async fn open(account: Arc<Account>, tell: Tell<'_>) -> Result<Self, SourceError> {
+        let mut client = Self::connect(account, tell).await?;
+        let start = Instant::now();
         client.log_in().await?;
+        tell(features::logged_in(&client.account.user, start.elapsed(), client.connector.as_ref()));
         client.agree().await?;
         Ok(client)
     }
 
-    async fn connect(account: Arc<Account>) -> Result<Self, SourceError> {
+    async fn connect(account: Arc<Account>, tell: Tell<'_>) -> Result<Self, SourceError> {
         let scene = account.scene(Op::Connect);
         let tls = match &account.security {
             Security::Clear => None,
             Security::Explicit(tls) | Security::Implicit(tls) => Some(tls.connector(&account.host).map_err(|why| scene.fault(Class::Tls, why))?),
         };
         let mut last = scene.fault(Class::Dns, "the name has no address");
-        for peer in addresses(&account).await? {
-            last = match secured(&account, peer, tls.clone()).await {
+        let start = Instant::now();
+        let peers = addresses(&account).await?;
+        tell(resolved(&peers, start.elapsed()));
+        for peer in peers {
+            let start = Instant::now();
+            let ftp = secured(&account, peer, tls.clone()).await;
+            features::connected(peer, start.elapsed(), tls.as_ref(), ftp.as_ref().ok().and_then(|ftp| ftp.get_welcome_msg()), tell);
+            last = match ftp {
                 Ok(ftp) => return Ok(Self::ready(account, ftp, peer, tls).await),
                 // A dead address of several is not a dead server.
                 Err(FtpError::ConnectionError(error)) => scene.lost(&error),
@@ -143,7 +155,7 @@ impl Client {
         ftp.set_passive_nat_workaround(true);
         ftp.set_encoding(Bytewise).await;
         let ipv6 = peer.is_ipv6() && !peer.ip().to_canonical().is_ipv4();
-        Self { ftp, account, door, connector: tls, ipv6, machine_listings: false, cuts_listings: false, in_step: true }
+        Self { ftp, account, door, connector: tls, ipv6, machine_listings: false, cuts_listings: false, features: Vec::new(), in_step: true }
     }
 
     async fn log_in(&mut self) -> Result<(), SourceError> {
@@ -180,6 +192,7 @@ impl Client {
                     self.command(scene, b"OPTS MLST type;size;modify;").await?;
                 }
             }
+            self.features = features::kept(lines);
         }
         if matches!(account.security, Security::Implicit(_)) {
             // The library asks for this after AUTH only. A server that does not know the words has
@@ -333,6 +346,11 @@ impl Client {
     /// Whether the next data connections are of which only the beginning may be wanted.
     pub fn narrow(&self, narrow: bool) {
         self.door.narrow.store(narrow, Ordering::SeqCst);
+    }
+
+    /// How its connections are encrypted, if they are.
+    pub fn handshakes(&self) -> Option<Handshakes> {
+        self.connector.as_ref().map(Connector::handshakes)
     }
 
     /// Whether data connections are encrypted.

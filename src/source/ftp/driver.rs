@@ -12,6 +12,7 @@ use super::tls::{self, MaxVersion, Tls, Trust};
 use crate::model::Secret;
 use crate::settings::{Key, Kind, Section, SettingError, SourceUrl};
 use crate::source::contract::{Driver, Endpoint, Session, SourceError};
+use crate::source::finding::Tell;
 
 const CONNECT: Duration = Duration::from_secs(15);
 const COMMAND: Duration = Duration::from_secs(30);
@@ -152,7 +153,11 @@ impl Endpoint for FtpEndpoint {
     }
 
     async fn open(&self) -> Result<Box<dyn Session>, SourceError> {
-        let client = Client::open(self.account.clone()).await?;
+        self.diagnose(&mut |_| {}).await
+    }
+
+    async fn diagnose(&self, tell: Tell<'_>) -> Result<Box<dyn Session>, SourceError> {
+        let client = Client::open(self.account.clone(), tell).await?;
         Ok(Box::new(FtpSession::new(client)))
     }
 }

@@ -1,9 +1,11 @@
 //! FTP and FTPS.
 
+mod certificate;
 mod client;
 mod download;
 pub mod driver;
 mod fault;
+mod features;
 mod lines;
 pub mod listing;
 mod listing_dos;

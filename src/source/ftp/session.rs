@@ -1,12 +1,14 @@
 //! One login at work: list, describe, read, remove, rename.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 
 use super::client::{Client, Opened, Transfer, with_path};
 use super::download::Reading;
 use super::fault::{Reply, Scene};
+use super::features;
 use super::lines;
 use super::listing::unreachable;
 use super::mlsd;
@@ -14,6 +16,7 @@ use super::when;
 use crate::failure::{Class, Failure};
 use crate::model::{ModifiedTime, RemoteFile, RemotePath};
 use crate::source::contract::{Download, Listed, Op, Session, SourceError};
+use crate::source::finding::Finding;
 
 /// How often a folder that could not be entered, but is there, is tried again: once for each folder that
 /// somebody else may be making at this moment, in any path of a sensible depth.
@@ -338,6 +341,11 @@ impl Session for FtpSession {
             None => Ok(()),
             Some(reply) => Err(scene.refused(&reply)),
         }
+    }
+
+    fn describe(&self) -> Vec<Finding> {
+        let passive = if self.client.account.wants_pasv.load(Ordering::Relaxed) { "PASV" } else { "EPSV" };
+        features::describe(&self.client.features, passive, self.client.handshakes())
     }
 
     async fn close(self: Box<Self>) {

@@ -21,6 +21,9 @@ use crate::model::{hex, printable};
 /// How many TLS sessions of one login can be taken up again by its data connections.
 const RESUMABLE: usize = 64;
 
+/// How much of a chain of certificates is kept to be told.
+const LONGEST_CHAIN: usize = 8;
+
 /// Whose certificates are believed.
 #[derive(Clone)]
 pub enum Trust {
@@ -91,7 +94,7 @@ impl Tls {
     /// its control connection, so each login has a store of sessions of its own.
     pub fn connector(&self, host: &str) -> Result<Connector, String> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = Arc::new(Verifier { inner: self.verifier(&provider)?, refusal: Mutex::default() });
+        let verifier = Arc::new(Verifier { inner: self.verifier(&provider)?, presented: Mutex::default(), refusal: Mutex::default() });
         let versions: &[_] = match self.max_version {
             MaxVersion::V1_2 => &[&rustls::version::TLS12],
             MaxVersion::V1_3 => &[&rustls::version::TLS13, &rustls::version::TLS12],
@@ -101,7 +104,7 @@ impl Tls {
         config.resumption = Resumption::in_memory_sessions(RESUMABLE);
         let name =
             ServerName::try_from(host.to_owned()).map_err(|_| format!("`{}` is no name that a certificate can hold", printable(host.as_bytes())))?;
-        Ok(Connector { config: Arc::new(config), name, verifier })
+        Ok(Connector { config: Arc::new(config), name, verifier, handshakes: Arc::default() })
     }
 
     fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Believes, String> {
@@ -135,6 +138,16 @@ pub struct Connector {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     verifier: Arc<Verifier>,
+    handshakes: Arc<Mutex<Handshakes>>,
+}
+
+/// How the connections of one login were encrypted.
+#[derive(Clone, Debug, Default)]
+pub struct Handshakes {
+    /// TLS version and cipher suite of the first, the control connection.
+    pub first: Option<String>,
+    /// Whether the last one after that, a data connection, took up the session of the first.
+    pub resumed: Option<bool>,
 }
 
 impl fmt::Debug for Connector {
@@ -148,6 +161,27 @@ impl Connector {
     pub fn refusal(&self) -> Option<String> {
         self.verifier.refusal.lock().ok()?.clone()
     }
+
+    /// The chain that the server presented, its own certificate first; empty before the first handshake.
+    pub fn presented(&self) -> Vec<Vec<u8>> {
+        self.verifier.presented.lock().map(|chain| chain.clone()).unwrap_or_default()
+    }
+
+    /// How its connections were encrypted so far.
+    pub fn handshakes(&self) -> Handshakes {
+        self.handshakes.lock().map(|handshakes| handshakes.clone()).unwrap_or_default()
+    }
+
+    fn note(&self, connection: &rustls::ClientConnection) {
+        let Ok(mut handshakes) = self.handshakes.lock() else { return };
+        if handshakes.first.is_none() {
+            let version = connection.protocol_version().and_then(|version| version.as_str()).unwrap_or("an unknown version of TLS");
+            let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("an unknown cipher suite");
+            handshakes.first = Some(format!("{}, {suite}", version.replace("TLSv1_", "TLS 1.")));
+        } else {
+            handshakes.resumed = Some(connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed));
+        }
+    }
 }
 
 #[async_trait]
@@ -157,7 +191,10 @@ impl AsyncTlsConnector for Connector {
     async fn connect(&self, _domain: &str, stream: TcpStream) -> FtpResult<AsyncRustlsStream> {
         let connector = tokio_rustls::TlsConnector::from(self.config.clone());
         match connector.connect(self.name.clone(), stream).await {
-            Ok(stream) => Ok(stream.into()),
+            Ok(stream) => {
+                self.note(stream.get_ref().1);
+                Ok(stream.into())
+            }
             // Only what TLS itself says is about TLS; a connection that broke meanwhile is just that.
             Err(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => Err(FtpError::SecureError(error.to_string())),
             Err(error) => Err(FtpError::ConnectionError(error)),
@@ -173,6 +210,7 @@ enum Believes {
 /// Checks certificates and remembers why one was refused: the library passes on a bare text only.
 struct Verifier {
     inner: Believes,
+    presented: Mutex<Vec<Vec<u8>>>,
     refusal: Mutex<Option<String>>,
 }
 
@@ -192,6 +230,9 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let found: [u8; 32] = Sha256::digest(certificate).into();
+        if let Ok(mut presented) = self.presented.lock() {
+            *presented = std::iter::once(certificate).chain(intermediates).take(LONGEST_CHAIN).map(|der| der.to_vec()).collect();
+        }
         let result = match &self.inner {
             Believes::Authorities(inner) => inner.verify_server_cert(certificate, intermediates, name, ocsp, now),
             Believes::Pin(pin, _) if *pin == found => Ok(ServerCertVerified::assertion()),

@@ -55,8 +55,8 @@ enum Step {
     Refused(MethodSet),
 }
 
-/// Logs in on `handle`. No credential is sent twice, in no way: a refused one ends the attempt.
-pub async fn log_in<H: Handler>(handle: &mut Handle<H>, credentials: &Credentials) -> Result<(), AuthError> {
+/// Logs in on `handle`, and tells with what. No credential is sent twice, in no way: a refused one ends the attempt.
+pub async fn log_in<H: Handler>(handle: &mut Handle<H>, credentials: &Credentials) -> Result<String, AuthError> {
     let mut key = credentials.key.as_ref();
     let mut password = credentials.password.as_ref();
     let mut sent: Vec<&'static str> = Vec::new();
@@ -64,7 +64,8 @@ pub async fn log_in<H: Handler>(handle: &mut Handle<H>, credentials: &Credential
     let mut step = plain_step(handle.authenticate_none(&credentials.user).await?);
     loop {
         let wanted = match step {
-            Step::Done => return Ok(()),
+            Step::Done if sent.is_empty() => return Ok("nothing: the server asks for no credential".into()),
+            Step::Done => return Ok(sent.join(" and ")),
             Step::Refused(_) | Step::Next(_) if handle.is_closed() => return Err(AuthError::Ended { after_credential: !sent.is_empty() }),
             Step::Refused(left) if !sent.is_empty() => return Err(AuthError::Refused(refusal(&sent, &left))),
             Step::Refused(wanted) | Step::Next(wanted) => wanted,

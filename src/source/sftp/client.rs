@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use super::frames::Packets;
 use super::packet::{self, Attributes, Entry, Malformed, OPEN_READ, Reply, Request, status};
 use crate::model::printable;
+use crate::source::finding::Finding;
 
 /// How much of a server's data one connection holds or has asked for at any moment.
 pub const BUDGET: usize = 16 << 20;
@@ -23,6 +24,13 @@ const PLAIN_READ: u32 = 32 << 10;
 const LARGEST_READ: u32 = 261_120;
 /// A reply is late only once more bytes came than can have been asked for before it.
 const MOST_AHEAD: u64 = 4 * BUDGET as u64;
+
+/// How many of a server's extensions are told of.
+const MOST_EXTENSIONS: usize = 32;
+
+fn shown(name: &[u8]) -> String {
+    printable(&name[..name.len().min(64)])
+}
 
 /// Why a request has no good answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -78,6 +86,7 @@ struct Inner {
     stall: Duration,
     read_limit: u32,
     open_limit: Option<u64>,
+    extensions: Vec<String>,
     budget: Arc<Semaphore>,
     tasks: Vec<AbortHandle>,
 }
@@ -223,6 +232,7 @@ impl Client {
             stall,
             read_limit: PLAIN_READ,
             open_limit: None,
+            extensions: extensions.iter().take(MOST_EXTENSIONS).map(|(name, _)| shown(name)).collect(),
             budget: Arc::new(Semaphore::new(BUDGET)),
             tasks,
         };
@@ -230,6 +240,14 @@ impl Client {
             inner.learn_limits().await?;
         }
         Ok(Self(Arc::new(inner)))
+    }
+
+    /// What the server said of itself.
+    pub fn features(&self) -> Vec<Finding> {
+        let extensions = if self.0.extensions.is_empty() { "no extensions".to_owned() } else { self.0.extensions.join(", ") };
+        let handles = self.0.open_limit.map_or_else(|| "as many open files as we like".to_owned(), |limit| format!("{limit} open files at most"));
+        let limits = format!("reads of {} KiB, {handles}", self.0.read_limit >> 10);
+        vec![Finding::new("features", format!("SFTP version {}; {extensions}", packet::VERSION)), Finding::new("limits", limits)]
     }
 
     /// Whether the connection is gone.

@@ -18,6 +18,7 @@ use crate::failure::Class;
 use crate::model::{ModifiedTime, RemoteFile, RemotePath, printable};
 use crate::settings::{Section, SettingError, SourceUrl};
 use crate::source::contract::{Download, Driver, Endpoint, Listed, Op, Session, SourceError};
+use crate::source::finding::{Finding, Tell};
 
 /// SFTP.
 pub const DRIVER: Driver = Driver { schemes: &["sftp"], keys: settings::KEYS, configure };
@@ -72,7 +73,11 @@ impl Endpoint for SftpEndpoint {
     }
 
     async fn open(&self) -> Result<Box<dyn Session>, SourceError> {
-        let connection = transport::open(&self.target).await.map_err(|error| {
+        self.diagnose(&mut |_| {}).await
+    }
+
+    async fn diagnose(&self, tell: Tell<'_>) -> Result<Box<dyn Session>, SourceError> {
+        let connection = transport::open(&self.target, tell).await.map_err(|error| {
             let op = if error.at_login { Op::Login } else { Op::Connect };
             let failure = SourceError::new(op, &self.address, error.class, error.cause);
             match error.transient {
@@ -180,6 +185,10 @@ impl Session for SftpSession {
         }
         make_dirs(&self.login, &to.parent()).await.map_err(|error| self.login.fail(Op::Rename, &to.parent(), error))?;
         client.rename(&self.login.wire(from), &self.login.wire(to)).await.map_err(|error| self.login.fail(Op::Rename, from, error))
+    }
+
+    fn describe(&self) -> Vec<Finding> {
+        self.login.client().features()
     }
 
     async fn close(self: Box<Self>) {}

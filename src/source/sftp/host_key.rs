@@ -92,8 +92,17 @@ pub enum Distrust {
 /// A key as people compare it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Presented {
-    kind: String,
-    fingerprint: String,
+    /// Its type, as `ssh-ed25519`.
+    pub kind: String,
+    /// Its `SHA256:…`.
+    pub fingerprint: String,
+}
+
+impl Presented {
+    /// How people compare `key`.
+    pub fn of(key: &PublicKey) -> Self {
+        Self { kind: key.algorithm().to_string(), fingerprint: fingerprint_of(key) }
+    }
 }
 
 impl fmt::Display for Presented {
@@ -129,7 +138,7 @@ impl std::error::Error for Distrust {}
 impl Trust {
     /// Whether `key` may speak for `host` at `port`.
     pub fn judge(&self, host: &str, port: u16, key: &PublicKey) -> Result<(), Distrust> {
-        let presented = Presented { kind: key.algorithm().to_string(), fingerprint: fingerprint_of(key) };
+        let presented = Presented::of(key);
         let entries = self.known_hosts.as_ref().map(|file| file.of(host, port)).unwrap_or_default();
         let same = |entry: &&super::known_hosts::Entry| entry.key.key_data() == key.key_data();
         if let Some(revoked) = entries.iter().find(|entry| entry.mark == Mark::Revoked && same(entry)) {

@@ -422,5 +422,5 @@ async fn connect(world: &World) -> super::transport::Connection {
     let section = Section::new("ingest.toml", "source.acme", 1, entries, DRIVER.keys.to_vec()).expect("the keys are known");
     let url = SourceUrl::parse(&format!("sftp://me@{}/", world.server.address)).expect("it is a URL");
     let target = super::settings::target(&section, &url).expect("the settings are good");
-    super::transport::open(&target).await.map_err(|error| error.cause.to_string()).expect("it opens")
+    super::transport::open(&target, &mut |_| {}).await.map_err(|error| error.cause.to_string()).expect("it opens")
 }

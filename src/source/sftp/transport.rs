@@ -18,9 +18,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::algorithms::{self, Algorithms};
 use super::auth::{self, AuthError, Credentials};
 use super::client::{Client, ClientError, LastWords};
-use super::host_key::{Distrust, Trust};
+use super::host_key::{Distrust, Presented, Trust};
 use crate::failure::Class;
 use crate::model::{BoxError, printable};
+use crate::source::finding::{Finding, Tell, resolved};
 
 /// Key exchange and login together. Servers that need longer are as good as down (sshd itself gives 120 s).
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(20);
@@ -93,17 +94,24 @@ impl Drop for Connection {
     }
 }
 
-/// Connects, checks the host key, logs in, opens the SFTP channel.
-pub async fn open(target: &Target) -> Result<Connection, OpenError> {
-    let stream = connect_tcp(target).await?;
+/// Connects, checks the host key, logs in, opens the SFTP channel, and tells of each.
+pub async fn open(target: &Target, tell: Tell<'_>) -> Result<Connection, OpenError> {
+    let stream = connect_tcp(target, tell).await?;
     let watch = Watch::default();
-    let deadline = Instant::now() + LOGIN_TIMEOUT;
-    let mut handle = match timeout_at(deadline, shake_hands(target, stream, &watch)).await {
+    let start = Instant::now();
+    let deadline = start + LOGIN_TIMEOUT;
+    let shaken = timeout_at(deadline, shake_hands(target, stream, &watch)).await;
+    // Also, and above all, of a key that was refused.
+    watch.findings(start).into_iter().for_each(&mut *tell);
+    let mut handle = match shaken {
         Ok(handle) => handle?,
         Err(_) => return Err(watch.no_ssh().unwrap_or_else(|| OpenError::connect(Class::Stalled, too_slow("the key exchange")))),
     };
+    let start = Instant::now();
     match timeout_at(deadline, auth::log_in(&mut handle, &target.credentials)).await {
-        Ok(Ok(())) => {}
+        Ok(Ok(with)) => {
+            tell(Finding::new("login", format!("as `{}`, with {with}", printable(target.credentials.user.as_bytes()))).took(start.elapsed()))
+        }
         Ok(Err(error)) => {
             if matches!(error, AuthError::Ended { .. }) {
                 // The reason is known a moment after the end.
@@ -124,19 +132,23 @@ fn too_slow(what: &str) -> String {
     format!("{what} took more than {} s", LOGIN_TIMEOUT.as_secs())
 }
 
-async fn connect_tcp(target: &Target) -> Result<TcpStream, OpenError> {
+async fn connect_tcp(target: &Target, tell: Tell<'_>) -> Result<TcpStream, OpenError> {
+    let start = Instant::now();
     let lookup = timeout(target.connect_timeout, tokio::net::lookup_host((target.host.as_str(), target.port)));
     let addresses: Vec<SocketAddr> = match lookup.await {
         Ok(Ok(addresses)) => addresses.collect(),
         Ok(Err(error)) => return Err(OpenError::connect(Class::Dns, error)),
         Err(_) => return Err(OpenError::connect(Class::Dns, "the name service does not answer")),
     };
+    tell(resolved(&addresses, start.elapsed()));
     let mut problems = Vec::new();
     for address in &addresses {
+        let start = Instant::now();
         match timeout(target.connect_timeout, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 // Without it each question waits for the acknowledgement of the one before.
                 stream.set_nodelay(true).map_err(|error| OpenError::connect(Class::Connect, error))?;
+                tell(Finding::new("connect", address.to_string()).took(start.elapsed()));
                 return Ok(stream);
             }
             Ok(Err(error)) => problems.push(format!("{address}: {error}")),
@@ -183,7 +195,7 @@ async fn open_channel(target: &Target, handle: &Handle<Watcher>, watch: &Watch) 
 }
 
 fn handshake_failure(error: russh::Error, watch: &Watch) -> OpenError {
-    if let Some(distrust) = watch.notes().distrust.take() {
+    if let Some(distrust) = watch.notes().distrust.clone() {
         return OpenError::connect(Class::HostKey, distrust);
     }
     if let Some(no_ssh) = watch.no_ssh() {
@@ -242,6 +254,7 @@ struct Watch {
 #[derive(Default)]
 struct Notes {
     first_words: Vec<u8>,
+    presented: Option<Presented>,
     distrust: Option<Distrust>,
     about_login: bool,
 }
@@ -254,6 +267,17 @@ impl Watch {
     /// What the server said on leaving, or else `otherwise`.
     fn ended(&self, otherwise: &str) -> String {
         self.last_words.heard().unwrap_or_else(|| otherwise.to_owned())
+    }
+
+    /// What the handshake that began at `start` showed of the server.
+    fn findings(&self, start: Instant) -> Vec<Finding> {
+        let notes = self.notes();
+        let Some(presented) = &notes.presented else { return Vec::new() };
+        let greeting = String::from_utf8_lossy(&notes.first_words);
+        let greeting: String = greeting.lines().find(|line| line.starts_with("SSH-")).unwrap_or_default().chars().take(80).collect();
+        let key = Finding::new("host key", presented.to_string()).took(start.elapsed());
+        let key = if notes.distrust.is_some() { key.paste(format!("host_key = \"{}\"", presented.fingerprint)) } else { key };
+        vec![Finding::new("server", printable(greeting.as_bytes())), key]
     }
 
     /// The failure that the first words tell, if the server does not speak SSH.
@@ -330,6 +354,7 @@ impl fmt::Debug for Watcher {
 
 impl Watcher {
     fn judge(&self, key: &PublicKey) -> bool {
+        self.watch.notes().presented = Some(Presented::of(key));
         match self.trust.judge(&self.host, self.port, key) {
             Ok(()) => true,
             Err(distrust) => {

@@ -1,11 +1,12 @@
 //! The way to the service: one HTTP transport, no retries, signed and logged requests.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
+use azure_core::http::headers::HeaderName;
 use azure_core::http::policies::{Policy, PolicyResult};
 use azure_core::http::{ClientOptions, Context, Request, RetryOptions, Transport, Url};
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
@@ -35,7 +36,7 @@ pub fn transport(timeouts: Timeouts) -> Result<reqwest::Client, BoxError> {
 }
 
 /// The SDK's client for the container of `settings`.
-pub(super) fn container(settings: &AzureSettings) -> Result<BlobContainerClient, BoxError> {
+pub(super) fn container(settings: &AzureSettings, clock: &Clock) -> Result<BlobContainerClient, BoxError> {
     let mut url = settings.service.clone();
     let path = format!("{}/{}", url.path().trim_end_matches('/'), settings.container);
     url.set_path(&path);
@@ -47,7 +48,7 @@ pub(super) fn container(settings: &AzureSettings) -> Result<BlobContainerClient,
     };
     let mut options = BlobContainerClientOptions {
         client_options: ClientOptions {
-            per_call_policies: vec![Arc::new(Log), Arc::new(ContentMd5)],
+            per_call_policies: vec![Arc::new(Log), Arc::new(clock.clone()), Arc::new(ContentMd5)],
             per_try_policies: signing.into_iter().collect(),
             // Ours is the only retry loop.
             retry: RetryOptions::none(),
@@ -92,6 +93,31 @@ impl Policy for ContentMd5 {
             request.insert_header("content-md5", base64::engine::general_purpose::STANDARD.encode(md5));
         }
         next[0].send(ctx, request, &next[1..]).await
+    }
+}
+
+/// How far this machine's clock is ahead of the service's, by its last answer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Clock(Arc<Mutex<Option<time::Duration>>>);
+
+impl Clock {
+    /// `None` before the first answer.
+    pub fn ahead(&self) -> Option<time::Duration> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Policy for Clock {
+    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+        let result = next[0].send(ctx, request, &next[1..]).await;
+        if let Ok(response) = &result
+            && let Some(theirs) = response.headers().get_optional_str(&HeaderName::from_static("date"))
+            && let Ok(theirs) = azure_core::time::parse_rfc7231(theirs)
+        {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(time::OffsetDateTime::now_utc() - theirs);
+        }
+        result
     }
 }
 

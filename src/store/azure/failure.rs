@@ -31,7 +31,7 @@ pub fn fail(op: &'static str, name: &str, address: &str, error: &azure_core::Err
         }
         ErrorKind::Credential => {
             let kind = if passing(error) { StoreKind::Unavailable } else { StoreKind::Denied };
-            StoreError::new(op, name, address, kind, format!("no token for storage: {}", causes(error)))
+            StoreError::new(op, name, address, kind, format!("no token for storage: {}; {}", causes(error), to_check_of_token(error)))
         }
         _ => StoreError::new(op, name, address, StoreKind::Rejected, causes(error)),
     }
@@ -106,6 +106,10 @@ fn to_check(code: &str) -> &'static str {
         "AuthorizationPermissionMismatch" => {
             "check that the identity has the role Storage Blob Data Contributor, or that the SAS has the permissions rwcadl"
         }
+        "InvalidAuthenticationInfo" | "InvalidAuthenticationInfo.Audience" => {
+            "the token is not for storage: it has run out, is of another tenant than the account, or is for another audience than https://storage.azure.com"
+        }
+        "NoAuthenticationInformation" => "no credential arrived: is a proxy in between that takes it away?",
         "AuthorizationFailure" => {
             "check the account's network rules (firewall, private endpoint), the SAS's services and resource types (it needs `ss=b`, `srt=co`), the key"
         }
@@ -129,6 +133,27 @@ fn asked_to_wait(headers: &Headers) -> Option<Duration> {
         let until = || azure_core::time::parse_rfc7231(text).ok().map(|at| (at - OffsetDateTime::now_utc()).try_into().unwrap_or_default());
         text.parse().ok().map(Duration::from_secs).or_else(until)
     })
+}
+
+/// What to do where there is no token, by how far the question for one came.
+fn to_check_of_token(error: &azure_core::Error) -> &'static str {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if let Some(inner) = cause.downcast_ref::<azure_core::Error>() {
+            match inner.kind() {
+                ErrorKind::Connection | ErrorKind::Io => {
+                    return "no identity endpoint answers here. A managed identity exists only in Azure, and only where it is switched on; \
+                            elsewhere set `identity = \"cli\"` after `az login`, or a `connection_string`";
+                }
+                ErrorKind::HttpResponse { status, .. } if u16::from(*status) < 429 => {
+                    return "the identity endpoint has no token for us: is the identity assigned to this app, is `client_id` right?";
+                }
+                _ => {}
+            }
+        }
+        next = cause.source();
+    }
+    "check `identity` and `client_id`"
 }
 
 /// Whether what kept us from a token may pass by itself.

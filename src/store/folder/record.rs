@@ -84,6 +84,12 @@ impl Shelf {
         self.own.join("staged")
     }
 
+    /// The file whose lock is the lease of the name with `key`, and the one that tells who holds it.
+    pub fn lease(&self, key: &str) -> (PathBuf, PathBuf) {
+        let folder = self.own.join("locks");
+        (folder.join(format!("lease-{key}")), folder.join(format!("lease-{key}.json")))
+    }
+
     /// Held until dropped, also against other processes; the system drops it when a process dies.
     pub fn lock(&self, key: &str, alone: Alone) -> io::Result<File> {
         let path = self.own.join("locks").join(&key[..2]);

@@ -1,8 +1,10 @@
 //! The program as its users meet it: a child process, a configuration file, real servers, a real store.
 
 mod bad_input;
+mod check;
 mod commands;
 mod kills;
+mod leases;
 mod memory;
 mod rough;
 mod secrets;

@@ -111,6 +111,10 @@ fn two_runs_at_once_store_everything_once() {
     let mut stored = 0;
     for program in started {
         let source = program.end(Duration::from_secs(60)).code(0).source();
+        // Processes that came while another one was at it leave the source to it.
+        if source["status"] == "left" {
+            continue;
+        }
         assert_eq!(source["ingested"].as_u64().unwrap() + source["unchanged"].as_u64().unwrap(), files as u64 + 2, "{source:#}");
         stored += source["blobs"].as_u64().unwrap();
     }

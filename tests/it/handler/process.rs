@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use blobferry::demo::sftp::script::{Fault, Script};
 use blobferry::demo::sftp::{Account, Options, SftpServer};
-use blobferry::model::Secret;
+use blobferry::model::{BlobName, Secret};
+use blobferry::store::contract::{Leased, Store};
+use blobferry::store::folder::FolderStore;
+use blobferry::store::holder::Holder;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -94,6 +97,55 @@ async fn a_ping_is_answered_at_once_whatever_the_store_does() {
     // The fastest of many: the machine may be busy with other things.
     let fastest = (0..20).map(|_| worker.ready()).min().expect("some");
     assert!(fastest < Duration::from_millis(50), "{fastest:?}");
+}
+
+/// With an identity and a Key Vault that nobody answers for.
+#[test]
+fn the_first_ping_waits_for_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hole = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let endpoint = format!("http://{}/msi/token", hole.local_addr().expect("an address"));
+    let destination = "[destination]\naccount = \"nosuchaccount\"\ncontainer = \"landing\"\n";
+    let source = "[[source]]\nname = \"acme\"\nurl = \"ftp://acme@127.0.0.1:9/\"\npassword = { env = \"ACME_PASSWORD\" }\n";
+    configure(folder.path(), &format!("{destination}{source}"));
+    let vault = "@Microsoft.KeyVault(SecretUri=https://vault.invalid/secrets/acme)";
+    for password in ["resolved", vault] {
+        let begun = Instant::now();
+        let worker = Worker::start(folder.path(), &[("IDENTITY_ENDPOINT", &endpoint), ("IDENTITY_HEADER", "h"), ("ACME_PASSWORD", password)]);
+        let ping = worker.ready();
+        let all = begun.elapsed();
+        println!("first ping: {ping:?} after the port was open, {all:?} after the process began");
+        // The host gives thirty seconds; a machine that is busy with other tests takes its share of them.
+        assert!(ping < Duration::from_secs(2) && all < Duration::from_secs(10), "{ping:?} {all:?}");
+    }
+}
+
+/// A source that a run elsewhere (a laptop, another instance) has is left to it, and the answer says to which.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_a_run_elsewhere_has_is_told_with_that_run() {
+    let app = App::new(&["a.txt"], Script::default()).await;
+    let store = FolderStore::new(&app.folder.path().join("stored")).expect("a folder");
+    store.prepare().await.expect("it is prepared");
+    let holder = Holder { host: "laptop".into(), ..Holder::new("20260101T000000Z-00000000") };
+    let name = BlobName::new("_blobferry/acme/lock").expect("a name");
+    let leased = store.lease(&name, &holder).await.expect("it answers");
+    assert!(matches!(leased, Leased::Held(_)), "{leased:?}");
+    let worker = app.worker(&[]);
+    let (_, answer) = worker.post("IngestHttp", "1-1", &ingest(&[]), Encoding::Sized);
+    let (code, _, run) = res(&answer);
+    assert_eq!((code, &run["status"], &run["sources"][0]["status"]), (200, &json!("ok"), &json!("left")), "{run:#}");
+    assert_eq!((&run["sources"][0]["left_to"]["run"], &run["sources"][0]["left_to"]["host"]), (&json!(holder.run), &json!("laptop")));
+    assert_eq!(app.server.logins(), 0);
+    let (code, answer) = worker.post("IngestTimer", "1-2", &timer(), Encoding::Chunked);
+    let summary = answer["Logs"][0].as_str().unwrap_or_default();
+    assert!(code == 200 && summary.contains("acme is left to run 20260101T000000Z-00000000 on laptop"), "{answer}");
+    // Its record says so to those who ask later.
+    let id = run["id"].as_str().expect("an id");
+    let (_, answer) = worker.post("IngestStatus", "1-3", &status(Some(id)), Encoding::Sized);
+    assert_eq!(res(&answer).2["sources"][0]["left_to"]["run"], json!(holder.run));
+    drop(leased);
+    let (_, answer) = worker.post("IngestHttp", "1-4", &ingest(&[]), Encoding::Sized);
+    assert_eq!(res(&answer).2["sources"][0]["ingested"], 1, "{answer}");
 }
 
 #[test]

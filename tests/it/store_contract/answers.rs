@@ -78,6 +78,20 @@ async fn a_skewed_clock_is_named() {
 }
 
 #[tokio::test]
+async fn every_refusal_of_an_identity_says_what_to_do() {
+    for (status, code, advice) in [
+        ("403 Forbidden", "AuthorizationPermissionMismatch", "the role Storage Blob Data Contributor"),
+        ("401 Unauthorized", "InvalidAuthenticationInfo", "another audience than https://storage.azure.com"),
+        ("403 Forbidden", "AuthorizationFailure", "network rules"),
+        ("401 Unauthorized", "NoAuthenticationInformation", "no credential arrived"),
+    ] {
+        let error = check(status, &format!("x-ms-error-code: {code}\r\n"), &body(code)).await;
+        assert_eq!(error.kind, StoreKind::Denied, "{code}");
+        assert!(chain(&error).contains(code) && chain(&error).contains(advice), "{}", chain(&error));
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_from_storage_is_no_success_and_no_end() {
     for status in ["200 OK", "302 Found", "404 Not Found", "502 Bad Gateway"] {
         let error = check(status, "location: http://elsewhere/\r\ncontent-type: text/html\r\n", "<html>Hotel WiFi</html>").await;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use blobferry::model::{Secret, chain};
 use blobferry::store::azure::{AzureSettings, AzureStore, Connection, ContainerCreation, Credential, parse_connection_string};
 use blobferry::store::contract::{Condition, Store, StoreKind, Upload};
+use blobferry::store::holder::Holder;
 use bytes::Bytes;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -59,6 +60,25 @@ async fn azurite_keeps_the_contract_with_a_sas() {
     let store = open(&AzureSettings { credential: Credential::Sas(sas), ..settings(&connection) });
     store.prepare().await.expect("it is created");
     short_contract(store).await;
+}
+
+#[tokio::test]
+async fn azurite_loses_leases_and_tells_them_apart() {
+    let Some(connection) = connection() else { return };
+    let store = open(&settings(&connection));
+    store.prepare().await.expect("it is created");
+    super::leases::can_be_lost(&*store).await;
+}
+
+#[tokio::test]
+async fn a_sas_that_may_only_read_has_no_leases() {
+    let Some(connection) = connection() else { return };
+    let ours = settings(&connection);
+    open(&ours).prepare().await.expect("it is created");
+    let sas = account_sas(&connection, "rl", in_an_hour());
+    let store = open(&AzureSettings { credential: Credential::Sas(sas), ..ours });
+    let error = store.lease(&name("_blobferry/acme/lock"), &Holder::new("r")).await.expect_err("it may not");
+    assert_eq!(error.kind, StoreKind::Denied, "{}", chain(&error));
 }
 
 #[tokio::test]

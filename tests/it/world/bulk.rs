@@ -50,7 +50,7 @@ async fn two_thousand_files_arrive_and_cost_few_requests_each() {
     assert_eq!((ran.requests.puts, ran.requests.heads), (2_001, 0));
     let ran = world.run().await;
     assert_eq!((ran.brief().as_str(), ran.reads), ("ok: unchanged 2000", 0));
-    assert!(ran.requests.requests() <= 5, "{:?}", ran.requests);
+    assert!(ran.requests.requests() <= 6, "{:?}", ran.requests);
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ use blobferry::ledger::journal::journal_name;
 use blobferry::model::BlobName;
 use blobferry::run::run;
 use blobferry::run::settings::{After, Archives, Versions};
-use blobferry::store::contract::{BlobInfo, Condition, Etag, Properties, Store, StoreError, Upload};
+use blobferry::store::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload};
+use blobferry::store::holder::Holder;
 use blobferry::store::memory::MemoryStore;
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -31,6 +32,14 @@ pub struct Dying {
     expected: BTreeMap<String, Vec<Bytes>>,
     /// Lets others go first now and then, differently for each number; 0 is never.
     jitter: u64,
+    leases: Leases,
+}
+
+/// Whether a store knows leases. Without them runs are at work side by side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leases {
+    Known,
+    Denied,
 }
 
 impl Dying {
@@ -44,12 +53,18 @@ impl Dying {
             died: Notify::new(),
             expected: expected.clone(),
             jitter: 0,
+            leases: Leases::Known,
         }
     }
 
-    /// One that lives, and whose calls take their time.
+    /// One that gives no leases, so that its runs are not alone.
+    fn without_leases(self) -> Self {
+        Self { leases: Leases::Denied, ..self }
+    }
+
+    /// One that lives, whose calls take their time, and that gives no leases.
     pub fn slow(world: &World, jitter: u64, expected: &BTreeMap<String, Vec<Bytes>>) -> Self {
-        Self { jitter, ..Self::new(world, u64::MAX, false, expected) }
+        Self { jitter, ..Self::new(world, u64::MAX, false, expected) }.without_leases()
     }
 
     async fn pause(&self, call: u64) {
@@ -114,6 +129,15 @@ impl Store for Dying {
     }
     async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
         self.step(self.inner.delete(name)).await
+    }
+    async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError> {
+        match self.leases {
+            Leases::Known => self.step(self.inner.lease(name, holder)).await,
+            Leases::Denied => Err(StoreError::new("leasing", name.as_str(), self.address(), StoreKind::Denied, "no leases here")),
+        }
+    }
+    async fn end_lease(&self, name: &BlobName, holder: &Holder) -> Result<(), StoreError> {
+        self.step(self.inner.end_lease(name, holder)).await
     }
 }
 
@@ -259,7 +283,7 @@ async fn a_run_that_dies_beside_another_one_harms_neither_it_nor_the_container()
     let expected: BTreeMap<String, Vec<Bytes>> = whole.contents().into_iter().map(|(name, content)| (name, vec![content])).collect();
     for at in 1..40 {
         let world = make();
-        let dying = Arc::new(Dying::new(&world, at, at % 2 == 0, &expected));
+        let dying = Arc::new(Dying::new(&world, at, at % 2 == 0, &expected).without_leases());
         let victim = async {
             tokio::select! {
                 () = dying.died.notified() => {}

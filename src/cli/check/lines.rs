@@ -1,0 +1,186 @@
+//! What was found so far, line by line, for people or for programs.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::console;
+use crate::failure::Failure;
+use crate::model::chain;
+use crate::source::finding::Finding;
+use crate::telemetry::redact::Redactor;
+
+/// Whom lines are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// People.
+    Text,
+    /// Programs: one JSON object a line.
+    Json,
+}
+
+/// How a step came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    Ok,
+    Note,
+    Failed,
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub struct Line {
+    mark: Mark,
+    step: &'static str,
+    text: String,
+    took: Option<Duration>,
+    class: Option<&'static str>,
+    hint: Option<String>,
+}
+
+impl Line {
+    fn new(mark: Mark, step: &'static str, text: impl Into<String>) -> Self {
+        Self { mark, step, text: text.into(), took: None, class: None, hint: None }
+    }
+
+    /// It works.
+    pub fn ok(step: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Mark::Ok, step, text)
+    }
+
+    /// It works, but a person should know this.
+    pub fn note(step: &'static str, text: impl Into<String>) -> Self {
+        Self::new(Mark::Note, step, text)
+    }
+
+    /// It does not work.
+    pub fn failed(step: &'static str, error: &impl Failure) -> Self {
+        let class = error.class();
+        Self { class: Some(class.word()), hint: Some(class.hint().to_owned()), ..Self::new(Mark::Failed, step, chain(error)) }
+    }
+
+    /// It does not work, for a reason that is no error of a room.
+    pub fn wrong(step: &'static str, class: crate::failure::Class, text: impl Into<String>) -> Self {
+        Self { class: Some(class.word()), hint: Some(class.hint().to_owned()), ..Self::new(Mark::Failed, step, text) }
+    }
+
+    /// It took this long.
+    pub fn took(self, time: Duration) -> Self {
+        Self { took: Some(time), ..self }
+    }
+
+    /// What to do about it.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+/// Writes lines, and remembers what failed and what there is to paste.
+pub struct Lines {
+    form: Form,
+    redactor: Redactor,
+    source: Option<String>,
+    failed: usize,
+    pastes: Vec<(String, String)>,
+}
+
+impl Lines {
+    /// None so far.
+    pub fn new(form: Form, redactor: Redactor) -> Self {
+        Self { form, redactor, source: None, failed: 0, pastes: Vec::new() }
+    }
+
+    /// The next lines are about this source.
+    pub fn about(&mut self, source: Option<&str>) {
+        self.source = source.map(str::to_owned);
+    }
+
+    /// How many steps failed.
+    pub fn failed(&self) -> usize {
+        self.failed
+    }
+
+    /// Writes a line.
+    pub fn tell(&mut self, line: Line) {
+        self.failed += usize::from(line.mark == Mark::Failed);
+        match self.form {
+            Form::Json => self.write_json(&line, None),
+            Form::Text => self.write_text(&line),
+        }
+    }
+
+    /// Writes what a driver found on the way to its server.
+    pub fn found(&mut self, finding: Finding) {
+        let mark = if finding.advice.is_some() { Mark::Note } else { Mark::Ok };
+        let line = Line { took: finding.took, hint: finding.advice, ..Line::new(mark, finding.step, finding.text) };
+        if let (Some(paste), Some(source)) = (&finding.paste, &self.source) {
+            self.pastes.push((source.clone(), paste.clone()));
+        }
+        match self.form {
+            Form::Json => self.write_json(&line, finding.paste.as_deref()),
+            Form::Text => self.write_text(&line),
+        }
+    }
+
+    /// An entry of a listing.
+    pub fn entry(&mut self, text: &str) {
+        match self.form {
+            Form::Json => self.write_json(&Line::ok("entry", text), None),
+            Form::Text => self.write(&format!("        {text}")),
+        }
+    }
+
+    /// The last lines: what to paste, and whether all is well.
+    pub fn end(&mut self) {
+        if self.form == Form::Json {
+            return self
+                .write(&json!({ "step": "end", "status": if self.failed == 0 { "ok" } else { "failed" }, "failed": self.failed }).to_string());
+        }
+        for (source, line) in std::mem::take(&mut self.pastes) {
+            self.write(&format!("to paste below `name = \"{source}\"`, if the server's owner confirms it:\n{line}"));
+        }
+        match self.failed {
+            0 => self.write("all is well: `blobferry plan` shows what a run would do"),
+            failed => self.write(&format!("{failed} failed, see above")),
+        }
+    }
+
+    fn write_text(&self, line: &Line) {
+        let mark = match line.mark {
+            Mark::Ok => "ok    ",
+            Mark::Note => "note  ",
+            Mark::Failed => "FAIL  ",
+        };
+        let source = self.source.as_ref().map_or(String::new(), |source| format!("{source}: "));
+        let class = line.class.map_or(String::new(), |class| format!("[{class}] "));
+        let took = line.took.map_or(String::new(), |took| format!(" ({} ms)", took.as_millis()));
+        self.write(&format!("{mark}{source}{}: {class}{}{took}", line.step, line.text));
+        if let Some(hint) = &line.hint {
+            self.write(&format!("      hint: {hint}"));
+        }
+    }
+
+    fn write_json(&self, line: &Line, paste: Option<&str>) {
+        let status = match line.mark {
+            Mark::Ok => "ok",
+            Mark::Note => "note",
+            Mark::Failed => "failed",
+        };
+        let mut value = json!({ "step": line.step, "status": status, "text": line.text });
+        let parts = [
+            ("source", self.source.clone().map(Value::from)),
+            ("ms", line.took.map(|took| Value::from(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)))),
+            ("class", line.class.map(Value::from)),
+            ("hint", line.hint.clone().map(Value::from)),
+            ("paste", paste.map(Value::from)),
+        ];
+        if let Some(object) = value.as_object_mut() {
+            object.extend(parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+        }
+        console::data(&(self.redactor.json(value).to_string() + "\n"));
+    }
+
+    fn write(&self, text: &str) {
+        console::data(&(self.redactor.text(text) + "\n"));
+    }
+}

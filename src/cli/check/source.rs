@@ -1,0 +1,174 @@
+//! A source's steps: the way to it, the login, and what a first listing shows.
+
+use std::time::{Duration, Instant};
+
+use super::lines::{Line, Lines};
+use crate::failure::{Class, Failure};
+use crate::model::{ModifiedTime, Precision, RemoteFile};
+use crate::report::in_bytes;
+use crate::run::settings::{After, Source, Versions};
+use crate::source::contract::{Listed, Op, Session, SourceError};
+
+/// How many entries of a listing are shown.
+const SHOWN: usize = 20;
+/// A file this far in the future tells of a clock that is wrong.
+const FUTURE: Duration = Duration::from_secs(300);
+
+pub async fn check(lines: &mut Lines, source: &Source) {
+    lines.tell(Line::ok("address", source.endpoint.address()));
+    let opened = source.endpoint.diagnose(&mut |finding| lines.found(finding)).await;
+    let mut session = match opened {
+        Ok(session) => session,
+        Err(error) => {
+            let step = match (error.class(), error.op()) {
+                (Class::Dns, _) => "resolve",
+                (Class::HostKey, _) => "host key",
+                (Class::Tls, _) => "certificate",
+                (_, Op::Login) => "login",
+                _ => "connect",
+            };
+            return lines.tell(Line::failed(step, &error));
+        }
+    };
+    let start = Instant::now();
+    let looked = look(session.as_mut(), source).await;
+    let took = start.elapsed();
+    session.describe().into_iter().for_each(|finding| lines.found(finding));
+    match looked {
+        Ok(seen) => seen.tell(lines, source, took),
+        Err(error) => lines.tell(Line::failed("listing", &error).took(took)),
+    }
+    settings(lines, source);
+    session.close().await;
+}
+
+/// What one listing shows of a server.
+#[derive(Default)]
+struct Seen {
+    first: Vec<String>,
+    files: u64,
+    directories: u64,
+    others: u64,
+    unparsed: u64,
+    foreign_names: u64,
+    coarse: u64,
+    wanted: u64,
+    in_progress: u64,
+    newest: Option<time::OffsetDateTime>,
+    /// The first file, as the listing shows it and as the server describes it by itself.
+    some_file: Option<(RemoteFile, Option<RemoteFile>)>,
+}
+
+async fn look(session: &mut dyn Session, source: &Source) -> Result<Seen, SourceError> {
+    let mut seen = Seen::default();
+    session.list(&source.root, &mut |listed| seen.take(listed, source)).await?;
+    if let Some((listed, exact)) = &mut seen.some_file {
+        // A listing may be coarse where a single answer is exact.
+        *exact = session.stat(&listed.path).await?;
+    }
+    Ok(seen)
+}
+
+fn is_exact(modified: Option<ModifiedTime>) -> bool {
+    modified.is_some_and(|modified| modified.precision <= Precision::Second)
+}
+
+impl Seen {
+    fn take(&mut self, listed: Listed, source: &Source) {
+        let shown = match &listed {
+            Listed::File(file) => format!("{} ({})", file.path, file.size.map_or("size unknown".into(), in_bytes)),
+            Listed::Directory(path) => format!("{path}/"),
+            Listed::Symlink(path) => format!("{path} (link, skipped)"),
+            Listed::Special(path) => format!("{path} (special, skipped)"),
+            Listed::Unreachable(path, why) => format!("{path} (cannot be asked for: {why})"),
+            Listed::Unparsed(line) => format!("cannot be parsed: {line}"),
+        };
+        if self.first.len() < SHOWN {
+            self.first.push(shown);
+        }
+        match listed {
+            Listed::File(file) => {
+                self.files += 1;
+                self.wanted += u64::from(source.patterns.wants(&file.path));
+                self.in_progress += u64::from(source.patterns.in_progress(&file.path));
+                self.foreign_names += u64::from(std::str::from_utf8(file.path.as_bytes()).is_err());
+                self.coarse += u64::from(!is_exact(file.modified));
+                self.newest = self.newest.max(file.modified.map(|modified| modified.at));
+                self.some_file.get_or_insert((file, None));
+            }
+            Listed::Directory(_) => self.directories += 1,
+            Listed::Unparsed(_) => self.unparsed += 1,
+            Listed::Symlink(_) | Listed::Special(_) | Listed::Unreachable(..) => self.others += 1,
+        }
+    }
+
+    fn tell(&self, lines: &mut Lines, source: &Source, took: Duration) {
+        let counts = format!("`{}` holds {} files, {} folders, {} others", source.root, self.files, self.directories, self.others);
+        lines.tell(Line::ok("listing", counts).took(took));
+        self.first.iter().for_each(|entry| lines.entry(entry));
+        if self.unparsed > 0 {
+            let text = format!("{} lines of the listing cannot be parsed", self.unparsed);
+            lines.tell(Line::wrong("listing", Class::ListingFailed, text));
+        }
+        self.tell_patterns(lines);
+        if self.foreign_names > 0 {
+            let text = format!("{} names are not UTF-8; their bytes are percent-escaped in blob names", self.foreign_names);
+            lines.tell(Line::note("names", text));
+        }
+        self.tell_times(lines);
+    }
+
+    fn tell_patterns(&self, lines: &mut Lines) {
+        if self.files == 0 {
+            return;
+        }
+        let text = format!("`include` and `exclude` want {} of these {} files", self.wanted, self.files);
+        let text = if self.in_progress > 0 { format!("{text}; {} are being written, by their names", self.in_progress) } else { text };
+        // What is below its folders has not been looked at.
+        lines.tell(if self.wanted == 0 && self.directories == 0 {
+            Line::note("patterns", text).hint("compare `include` and `exclude` with the names above: a run would bring nothing")
+        } else {
+            Line::ok("patterns", text)
+        });
+    }
+
+    fn tell_times(&self, lines: &mut Lines) {
+        if let Some((listed, exact)) = &self.some_file {
+            let exact = exact.as_ref().and_then(|file| file.modified);
+            if self.coarse > 0 && !is_exact(exact) {
+                let text = "the server tells modified times only to the minute or day";
+                lines.tell(Line::note("times", text).hint("a changed file of the same size may be missed"));
+            } else if let (false, Some(exact), Some(listed)) = (is_exact(listed.modified), exact, listed.modified) {
+                let text = match (listed.precision, (listed.at - exact.at).whole_minutes()) {
+                    (Precision::Day, _) => "listings tell the day of older files only; exact times are asked for one by one".to_owned(),
+                    (_, -1..=1) => "listings are in UTC, to the minute; exact times are asked for one by one".to_owned(),
+                    (_, minutes) => format!("listings are {minutes} minutes off UTC; exact times are asked for one by one, and those count"),
+                };
+                lines.tell(Line::ok("times", text));
+            }
+        }
+        let now = time::OffsetDateTime::now_utc();
+        match self.newest {
+            Some(newest) if newest > now + FUTURE => {
+                let minutes = (newest - now).whole_minutes();
+                let text = format!("the newest file is dated {minutes} minutes in the future");
+                lines.tell(Line::note("clock", text).hint("the server's clock or zone is wrong, or this machine's"));
+            }
+            Some(newest) => {
+                let age = (now - newest).whole_minutes().max(0);
+                lines.tell(Line::ok("clock", format!("the newest file is {age} minutes old, by the two clocks")));
+            }
+            None => {}
+        }
+    }
+}
+
+/// Settings that are as they are meant to be, but should be known.
+fn settings(lines: &mut Lines, source: &Source) {
+    if source.versions == Versions::Overwrite {
+        lines.tell(Line::note("settings", "`versions = \"overwrite\"` replaces blobs").hint("keep versions or soft deletion on in the container"));
+    }
+    if source.after != After::Keep {
+        lines.tell(Line::note("settings", "files are removed from the server once they are stored (`after`)"));
+    }
+}
