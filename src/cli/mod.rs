@@ -3,6 +3,7 @@
 mod check;
 mod console;
 mod demo;
+mod ledger;
 mod ls;
 mod open;
 mod plan;
@@ -47,6 +48,8 @@ enum Command {
     Check(check::Arguments),
     /// List blobs in the container: size, modified time, checksum, name.
     Ls(ls::Arguments),
+    /// Look at the record of what was ingested, or make it anew from the blobs.
+    Ledger(ledger::Arguments),
     /// Try it without any cloud: embedded servers, generated files, two runs into a local folder.
     Demo(demo::Arguments),
     /// Be the custom handler of an Azure Functions app; the host's default where no command is given.
@@ -94,6 +97,7 @@ pub async fn main() -> u8 {
         Command::Plan(arguments) => plan::plan(arguments, &environment).await,
         Command::Check(arguments) => check::check(arguments, &environment).await,
         Command::Ls(arguments) => ls::ls(arguments, &environment).await,
+        Command::Ledger(arguments) => ledger::ledger(arguments, &environment).await,
         Command::Demo(arguments) => demo::demo(arguments).await,
         Command::Serve(arguments) => serve::serve(arguments, &environment).await,
         Command::Schema => {

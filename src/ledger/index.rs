@@ -1,79 +1,154 @@
-//! What the records say, by path, in memory.
+//! What the records say, by path, in memory: 32 bytes for each file.
+//!
+//! A path is known by the first 128 bits of its SHA-256. A false "unchanged" would take two paths of one source
+//! that share these bits, and size and time too. Among a million paths some two share them by chance with a
+//! probability of 2e6² / 2^129, below 1e-26; making two such paths on purpose takes 2^64 hashes, and harms only
+//! files of whoever made them; finding one for somebody else's path takes 2^128.
 
 use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
+use crate::ledger::packed::Packed;
 use crate::ledger::record::Record;
+use crate::ledger::snapshot::Snapshot;
 use crate::model::RemotePath;
 use crate::plan::{Known, Seen};
 
-type Key = [u8; 16];
+/// The first bytes of a path's SHA-256.
+pub type Key = [u8; 16];
 
-/// The latest record of each path. Paths are kept as hashes: a million of them are to fit.
-#[derive(Debug, Default)]
-pub struct Index {
-    known: HashMap<Key, Known>,
-    seen: HashMap<Key, Seen>,
-    /// Runs that began and did not end, in the order in which they began.
-    open_runs: Vec<String>,
-}
-
-fn key(path: &RemotePath) -> Key {
+/// The key of `path`.
+pub fn key(path: &RemotePath) -> Key {
     let mut key = [0; 16];
     key.copy_from_slice(&Sha256::digest(path.as_bytes())[..16]);
     key
 }
 
-impl Index {
-    /// Takes in a record. The same record twice changes nothing.
+/// The latest record of each path: a snapshot, and what was recorded since.
+#[derive(Debug, Default)]
+pub struct Index {
+    snapshot: Snapshot,
+    since: HashMap<Key, Packed>,
+    /// How many of `since` the snapshot does not know.
+    added: usize,
+    /// What does not fit into [`Packed`].
+    beside: HashMap<Key, Known>,
+    /// `None`: what the snapshot had seen was ingested since.
+    seen: HashMap<Key, Option<Seen>>,
+    open: OpenRuns,
+}
+
+/// Runs that began and did not end, in the order in which they began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenRuns(pub Vec<String>);
+
+impl OpenRuns {
+    /// A writer of `journal` died in the midst of an append: as good as a run that did not end.
+    pub fn note_torn(&mut self, journal: &str) {
+        self.0.push(format!("torn in {journal}"));
+    }
+
+    /// Takes in a record.
     pub fn apply(&mut self, record: &Record) {
         match record {
-            Record::Schema { .. } => {}
-            Record::Begin { run, .. } => {
-                self.open_runs.push(run.clone());
-            }
+            Record::Begin { run, .. } => self.0.push(run.clone()),
             Record::End { run } => {
                 // A run that ended has also looked after what died before it began.
-                if let Some(began) = self.open_runs.iter().position(|open| open == run) {
-                    self.open_runs.drain(..=began);
+                if let Some(began) = self.0.iter().position(|open| open == run) {
+                    self.0.drain(..=began);
                 }
             }
+            Record::Torn => self.note_torn("a sealed journal"),
+            _ => {}
+        }
+    }
+}
+
+impl Index {
+    /// Takes a snapshot in place of everything; `open` are the runs that had not ended then.
+    pub fn begin_with(&mut self, snapshot: Snapshot, open: OpenRuns) {
+        *self = Self { snapshot, open, ..Self::default() };
+    }
+
+    /// The snapshot, without what was recorded since.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// See [`OpenRuns::note_torn`].
+    pub fn note_torn(&mut self, journal: &str) {
+        self.open.note_torn(journal);
+    }
+
+    /// Takes in a record. The same record twice changes nothing.
+    pub fn apply(&mut self, record: &Record) {
+        self.open.apply(record);
+        match record {
             Record::File(file) => {
                 let Some((path, known)) = file.known() else { return };
-                self.seen.remove(&key(&path));
-                self.known.insert(key(&path), known);
+                self.note(&path, known);
             }
             Record::Seen(seen) => {
                 if let Some(sighting) = seen.sighting() {
-                    self.seen.insert(key(&sighting.file.path), sighting);
+                    self.seen.insert(key(&sighting.file.path), Some(sighting));
                 }
             }
+            _ => {}
+        }
+    }
+
+    fn note(&mut self, path: &RemotePath, known: Known) {
+        let key = key(path);
+        if self.snapshot.seen(&key).is_some() {
+            self.seen.insert(key, None);
+        } else {
+            self.seen.remove(&key);
+        }
+        let packed = match Packed::of(path, &known) {
+            Some(packed) => {
+                self.beside.remove(&key);
+                packed
+            }
+            None => {
+                self.beside.insert(key, known);
+                Packed::BESIDE
+            }
+        };
+        if self.since.insert(key, packed).is_none() && self.snapshot.find(&key).is_none() {
+            self.added += 1;
         }
     }
 
     /// What was ingested last from `path`.
-    pub fn known(&self, path: &RemotePath) -> Option<&Known> {
-        self.known.get(&key(path))
+    pub fn known(&self, path: &RemotePath) -> Option<Known> {
+        let key = key(path);
+        match self.since.get(&key) {
+            Some(packed) => packed.known(path).or_else(|| self.beside.get(&key).cloned()),
+            None => self.snapshot.known(&key, path),
+        }
     }
 
     /// The last sighting of `path` that was not followed by its ingestion.
     pub fn seen(&self, path: &RemotePath) -> Option<&Seen> {
-        self.seen.get(&key(path))
+        // Sightings are few: of most sources there are none at all.
+        if self.seen.is_empty() && self.snapshot.seen_is_empty() {
+            return None;
+        }
+        let key = key(path);
+        match self.seen.get(&key) {
+            Some(seen) => seen.as_ref(),
+            None => self.snapshot.seen(&key),
+        }
     }
 
     /// How many paths are known.
     pub fn len(&self) -> usize {
-        self.known.len()
-    }
-
-    /// Whether nothing is known.
-    pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.snapshot.len() + self.added
     }
 
     /// Whether a run began and did not end.
     pub fn unclean(&self) -> bool {
-        !self.open_runs.is_empty()
+        !self.open.0.is_empty()
     }
 }

@@ -1,68 +1,29 @@
-//! An append-only journal: many writers' records in one order, none lost, none torn.
+//! The writing end of a ledger: records of many tasks, in one order, durable when they are answered.
 
 use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 
-use crate::failure::{Class, Failure};
+use crate::ledger::error::LedgerError;
+use crate::ledger::fold::{Tuning, fold};
+use crate::ledger::head::Piece;
 use crate::ledger::index::Index;
-use crate::ledger::record::{BadRecord, Record, SCHEMA, parse};
-use crate::model::{BlobName, chain};
-use crate::retry::{Policy, retry};
-use crate::store::contract::{Store, StoreError, StoreKind};
+use crate::ledger::load::Loaded;
+use crate::ledger::planned::{MAX_OVERTAKEN, Own, make, name_in_head};
+use crate::ledger::record::Record;
+use crate::ledger::shelf::{Shelf, Tagged};
+use crate::model::chain;
 
 /// Azure allows 50,000 appends to a blob; a journal is followed by the next well before that.
-const MAX_APPENDS: u32 = 40_000;
+const MAX_APPENDS: usize = 40_000;
 /// A journal of this size is followed by the next.
-const MAX_BYTES: u64 = 256 << 20;
+const MAX_BYTES: u64 = 64 << 20;
 /// What is appended at once, at most: Azure allows 4 MiB.
 const BATCH_BYTES: usize = 1 << 20;
-/// How often another writer may be quicker before we give up.
-const MAX_OVERTAKEN: u32 = 1_000;
-
-/// Why the ledger could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
-    /// The store failed.
-    #[error("the ledger of `{source_name}`")]
-    Store {
-        /// The source's name.
-        source_name: String,
-        /// What the store says.
-        #[source]
-        cause: Box<StoreError>,
-    },
-    /// The journal holds something that we did not write.
-    #[error(
-        "the ledger of `{source_name}` (move the journal away to begin anew: what is in the container already is then recognised, not stored twice)"
-    )]
-    Damaged {
-        /// The source's name.
-        source_name: String,
-        /// What is wrong.
-        #[source]
-        cause: BadRecord,
-    },
-    /// An earlier write of this run failed, so nothing more is written.
-    #[error("the ledger of this source is closed: {0}")]
-    Closed(String),
-}
-
-impl Failure for LedgerError {
-    fn class(&self) -> Class {
-        match self {
-            LedgerError::Store { cause, .. } if cause.kind != StoreKind::Condition => cause.class(),
-            _ => Class::Ledger,
-        }
-    }
-    fn is_transient(&self) -> bool {
-        false
-    }
-}
 
 struct Write {
+    record: Record,
     line: Vec<u8>,
     done: oneshot::Sender<Result<(), LedgerError>>,
 }
@@ -74,20 +35,25 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Reads every journal of `source` into `index` and stands ready to append to the last.
-    pub async fn open(
-        store: Arc<dyn Store>,
-        source: &str,
-        index: Arc<Mutex<Index>>,
-        policy: Policy,
-        cancel: CancellationToken,
-    ) -> Result<Self, LedgerError> {
-        let mut tail = Tail { store, source: source.to_owned(), index, policy, cancel, number: 0, position: 0, lines: 0, appends: 0 };
-        tail.read_all().await?;
+    /// Stands ready to record for `run` what goes into the ledger that was read as `loaded`; `index` is told too.
+    pub fn of_ledger(shelf: Shelf, run: &str, loaded: Loaded, index: Arc<Mutex<Index>>, tuning: Tuning) -> Self {
+        let Loaded { head, idle, legacy, lines, .. } = loaded;
+        let in_memory = head.as_ref().and_then(|(head, _)| head.index.clone());
+        let is_first = head.is_none() && !legacy;
+        let whole = Whole { index, tuning, head, in_memory, is_first, legacy, lines, fold_above: 0 };
+        Self::start(Tail { shelf, run: run.to_owned(), own: idle, whole: Some(whole) })
+    }
+
+    /// Stands ready to append to a journal that was planned for a piece of work.
+    pub fn of_piece(shelf: Shelf, run: &str, own: Own) -> Self {
+        Self::start(Tail { shelf, run: run.to_owned(), own: Some(own), whole: None })
+    }
+
+    fn start(tail: Tail) -> Self {
         let (writes, queue) = mpsc::channel(1024);
         let broken = Arc::new(OnceLock::new());
         tokio::spawn(tail.serve(queue, broken.clone()));
-        Ok(Self { writes, broken })
+        Self { writes, broken }
     }
 
     /// Whether a write has failed; all later ones fail too.
@@ -99,80 +65,36 @@ impl Journal {
     pub async fn write(&self, record: Record) -> Result<(), LedgerError> {
         let (done, result) = oneshot::channel();
         let closed = || LedgerError::Closed("its writer is gone".to_owned());
-        self.writes.send(Write { line: record.to_line(), done }).await.map_err(|_| closed())?;
+        self.writes.send(Write { line: record.to_line(), record, done }).await.map_err(|_| closed())?;
         result.await.map_err(|_| closed())?
     }
 }
 
-/// The last journal and where it ends, as far as we know.
-struct Tail {
-    store: Arc<dyn Store>,
-    source: String,
+/// What only the writer of a whole ledger has: a piece knows nothing but its journal.
+struct Whole {
     index: Arc<Mutex<Index>>,
-    policy: Policy,
-    cancel: CancellationToken,
-    number: u32,
-    position: u64,
+    tuning: Tuning,
+    head: Option<Tagged>,
+    /// Which snapshot the index has. The head may name another by now, of another writer's fold.
+    in_memory: Option<Piece>,
+    /// Whether there was no state at all when the ledger was read.
+    is_first: bool,
+    legacy: bool,
+    /// Lines in all journals, as far as we know.
     lines: usize,
-    appends: u32,
+    /// A fold that failed is not tried again at each append.
+    fold_above: usize,
+}
+
+struct Tail {
+    shelf: Shelf,
+    run: String,
+    /// The journal in hand; `None` until there is something to record, and when another writer has ended it.
+    own: Option<Own>,
+    whole: Option<Whole>,
 }
 
 impl Tail {
-    fn name(&self) -> BlobName {
-        journal_name(&self.source, self.number)
-    }
-
-    fn failed(&self, cause: StoreError) -> LedgerError {
-        LedgerError::Store { source_name: self.source.clone(), cause: Box::new(cause) }
-    }
-
-    async fn read_all(&mut self) -> Result<(), LedgerError> {
-        while self.read_on().await? && self.is_full() {
-            self.follow_on();
-        }
-        Ok(())
-    }
-
-    fn is_full(&self) -> bool {
-        self.position >= MAX_BYTES || self.appends >= MAX_APPENDS
-    }
-
-    fn follow_on(&mut self) {
-        self.number += 1;
-        (self.position, self.lines, self.appends) = (0, 0, 0);
-    }
-
-    /// Takes in what was appended since we last looked. False if there is no such journal.
-    async fn read_on(&mut self) -> Result<bool, LedgerError> {
-        let Some(bytes) = self.tail_bytes().await? else { return Ok(false) };
-        self.take_in(&bytes)?;
-        Ok(true)
-    }
-
-    async fn tail_bytes(&self) -> Result<Option<Bytes>, LedgerError> {
-        let (name, position) = (self.name(), self.position);
-        let once = |_| self.store.get(&name, position, 2 * MAX_BYTES);
-        match retry(&self.policy, &self.cancel, "reading the ledger", once).await {
-            Ok(found) => Ok(found.map(|(_, bytes)| bytes)),
-            // A plan comes before the first run has made the container: it holds nothing yet.
-            Err(cause) if cause.kind == StoreKind::NoContainer => Ok(None),
-            Err(cause) => Err(self.failed(cause)),
-        }
-    }
-
-    fn take_in(&mut self, bytes: &[u8]) -> Result<(), LedgerError> {
-        let damaged = |cause| LedgerError::Damaged { source_name: self.source.clone(), cause };
-        let records = parse(self.name().as_str(), self.lines + 1, bytes).map_err(damaged)?;
-        let mut index = self.index.lock().expect("no code panics while it holds this lock");
-        records.iter().for_each(|record| index.apply(record));
-        drop(index);
-        self.position += bytes.len() as u64;
-        self.lines += records.len();
-        // Others batch as we do: each append holds at least one line, so this counts too many, which is safe.
-        self.appends = u32::try_from(self.lines).unwrap_or(u32::MAX);
-        Ok(())
-    }
-
     async fn serve(mut self, mut queue: mpsc::Receiver<Write>, broken: Arc<OnceLock<String>>) {
         while let Some(first) = queue.recv().await {
             let mut batch = vec![first];
@@ -182,10 +104,9 @@ impl Tail {
                 bytes += next.line.len();
                 batch.push(next);
             }
-            let lines: Vec<u8> = batch.iter().flat_map(|write| write.line.iter().copied()).collect();
             let result = match broken.get() {
                 Some(why) => Err(LedgerError::Closed(why.clone())),
-                None => self.append(lines).await,
+                None => self.append_and_fold(&batch).await,
             };
             // After a failure the journal's end is not known: later records must not jump over a lost one.
             if let Err(error) = &result {
@@ -195,37 +116,125 @@ impl Tail {
         }
     }
 
-    async fn append(&mut self, lines: Vec<u8>) -> Result<(), LedgerError> {
-        if self.is_full() {
-            self.follow_on();
-            self.read_all().await?;
-        }
+    async fn append_and_fold(&mut self, batch: &[Write]) -> Result<(), LedgerError> {
+        self.append(batch).await?;
+        self.fold_if_due().await
+    }
+
+    async fn append(&mut self, batch: &[Write]) -> Result<(), LedgerError> {
+        let bytes: Bytes = batch.iter().flat_map(|write| write.line.iter().copied()).collect();
         for _ in 0..MAX_OVERTAKEN {
-            let mut bytes = lines.clone();
-            if self.position == 0 {
-                bytes.splice(0..0, Record::Schema { version: SCHEMA }.to_line());
+            let mut own = match self.own.take().filter(|own| own.lines < MAX_APPENDS && own.position < MAX_BYTES) {
+                Some(own) => own,
+                None => self.plan().await?,
+            };
+            let blob = self.shelf.blob(&own.name)?;
+            let landed = self.shelf.append(&blob, bytes.clone(), own.position).await?;
+            let tail = if landed { None } else { Some(self.shelf.get(&blob, own.position).await?.map(|(_, tail)| tail)) };
+            let there = match &tail {
+                None => true,
+                Some(tail) => tail.as_ref().is_some_and(|tail| tail.starts_with(&bytes)),
+            };
+            // What another writer appended behind ours ends this journal for us.
+            let ended = tail.as_ref().is_some_and(|tail| tail.as_ref().is_none_or(|tail| tail.len() != bytes.len()));
+            if tail.is_some_and(|tail| tail.is_none()) {
+                self.must_be_folded(&own).await?;
             }
-            let bytes = Bytes::from(bytes);
-            let (name, position) = (self.name(), self.position);
-            let once = |_| self.store.append(&name, bytes.clone(), position);
-            match retry(&self.policy, &self.cancel, "writing the ledger", once).await {
-                Ok(_) => return self.take_in(&bytes),
-                Err(error) if error.kind == StoreKind::Condition => {
-                    // Either our reply was lost and the bytes are there, or another writer was quicker.
-                    let tail = self.tail_bytes().await?;
-                    if tail.is_none() && self.position > 0 {
-                        return Err(LedgerError::Closed(format!("`{name}` was taken away meanwhile")));
-                    }
-                    let tail = tail.unwrap_or_default();
-                    self.take_in(&tail)?;
-                    if tail.windows(bytes.len().max(1)).any(|window| window == bytes) {
-                        return Ok(());
-                    }
-                }
-                Err(error) => return Err(self.failed(error)),
+            if there {
+                own.position += bytes.len() as u64;
+                own.lines += batch.len();
+                self.own = Some(own).filter(|_| !ended);
+                self.take_in(batch);
+                return Ok(());
             }
         }
         Err(LedgerError::Closed("other writers were always quicker".to_owned()))
+    }
+
+    /// A journal may go away only by being folded: then the head does not name it any more.
+    async fn must_be_folded(&self, own: &Own) -> Result<(), LedgerError> {
+        match self.shelf.head().await? {
+            Some((head, _)) if !head.journals.contains(&own.name) => Ok(()),
+            _ => Err(LedgerError::Closed(format!("`{}{}` was taken away meanwhile", self.shelf.folder(), own.name))),
+        }
+    }
+
+    fn take_in(&mut self, batch: &[Write]) {
+        let Some(whole) = &mut self.whole else { return };
+        whole.lines += batch.len();
+        let mut index = whole.index.lock().expect("no code panics while it holds this lock");
+        batch.iter().for_each(|write| index.apply(&write.record));
+    }
+
+    /// A new journal, named in the head.
+    async fn plan(&mut self) -> Result<Own, LedgerError> {
+        if self.whole.as_ref().is_some_and(|whole| whole.legacy) {
+            self.fold().await?;
+            if let Some(own) = self.own.take() {
+                return Ok(own);
+            }
+        }
+        let own = make(&self.shelf).await?;
+        // A head that was there before must still be there: it is read again by whoever has none in hand.
+        let known = match self.whole.as_ref().and_then(|whole| whole.head.clone()) {
+            Some(known) => Some(known),
+            None => self.shelf.head().await?,
+        };
+        // Only the first run of all begins without a head.
+        if known.is_none() && !self.whole.as_ref().is_some_and(|whole| whole.is_first) {
+            return Err(LedgerError::Closed("its head was taken away".to_owned()));
+        }
+        let head = name_in_head(&self.shelf, std::slice::from_ref(&own), known).await?;
+        if let Some(whole) = &mut self.whole {
+            whole.head = Some(head);
+            whole.is_first = false;
+        }
+        Ok(own)
+    }
+
+    /// A fold that fails for want of the store loses nothing, and a later one does its work. Bad state is another
+    /// matter: it is told as soon as it is found.
+    async fn fold_if_due(&mut self) -> Result<(), LedgerError> {
+        let Some(whole) = &self.whole else { return Ok(()) };
+        let files = whole.index.lock().expect("no code panics while it holds this lock").snapshot().len();
+        let journals = whole.head.as_ref().map_or(0, |(head, _)| head.journals.len());
+        let most = whole.tuning.lines.max(files / whole.tuning.share.max(1)).max(whole.fold_above);
+        if whole.lines <= most && (journals <= whole.tuning.journals || whole.fold_above > 0) {
+            return Ok(());
+        }
+        match self.fold().await {
+            Err(error @ (LedgerError::Store { .. } | LedgerError::Closed(_))) => {
+                let source = &self.shelf.source;
+                tracing::warn!(source, error = %chain(&error), "The ledger's journals could not be folded; it is tried again later.");
+                if let Some(whole) = &mut self.whole {
+                    whole.fold_above = whole.lines.saturating_mul(2);
+                }
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    async fn fold(&mut self) -> Result<(), LedgerError> {
+        let Some(whole) = &mut self.whole else { return Ok(()) };
+        // Whatever comes of it, the journal in hand is sealed.
+        self.own = None;
+        let snapshot = whole.index.lock().expect("no code panics while it holds this lock").snapshot().clone();
+        let have = whole.in_memory.clone().map(|piece| (piece, snapshot));
+        let folded = fold(&self.shelf, &whole.tuning, &self.run, have).await?;
+        whole.legacy = false;
+        let Some(folded) = folded else {
+            // Another run has folded; what we know stays true.
+            whole.head = None;
+            whole.lines = 0;
+            return Ok(());
+        };
+        whole.in_memory = folded.head.0.index.clone();
+        whole.head = Some(folded.head);
+        whole.lines = 1;
+        self.own = Some(folded.own);
+        whole.index.lock().expect("no code panics while it holds this lock").begin_with(folded.snapshot, folded.open);
+        Ok(())
     }
 }
 
@@ -241,9 +250,4 @@ fn answer(batch: Vec<Write>, result: Result<(), LedgerError>) {
         // Whoever asked may have been cancelled; the record is written all the same.
         drop(write.done.send(own));
     }
-}
-
-/// The name of a source's journal number `number`.
-pub fn journal_name(source: &str, number: u32) -> BlobName {
-    BlobName::new(format!("_blobferry/{source}/journal-{number:05}.ndjson")).expect("source names are legal segments")
 }

@@ -1,12 +1,29 @@
 //! What was ingested: an own record per source, kept in the store, written only after the commit.
 //!
-//! Today a journal per source, read whole at the start of a pass. Everything goes through the
-//! store contract, so the ledger is as durable as the blobs it speaks of. Losing it costs work, not data:
-//! the next run finds every blob under its name, equal, and records it again.
+//! ```text
+//! _blobferry/<source>/ledger/head.json            which of the blobs below count; replaced with If-Match only
+//! _blobferry/<source>/ledger/index-…              the snapshot as a run reads it: 32 bytes a file
+//! _blobferry/<source>/ledger/shard-…-….ndjson     the snapshot's records in full, by the hash of the path
+//! _blobferry/<source>/ledger/journal-….ndjson     what was recorded since, appended at a known position only
+//! ```
+//!
+//! Everything goes through the store contract, so the ledger is as durable as the blobs it speaks of. Losing it
+//! costs work, not data: the next run finds every blob under its name, equal, and records it again.
 
-pub mod index;
-pub mod journal;
-pub mod record;
+pub mod error;
+mod fold;
+mod head;
+mod index;
+mod journal;
+mod load;
+mod packed;
+mod planned;
+mod rebuild;
+mod record;
+mod shelf;
+mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -17,12 +34,20 @@ use crate::model::{RemoteFile, RemotePath};
 use crate::plan::{Known, Seen};
 use crate::retry::Policy;
 use crate::store::contract::Store;
+use error::LedgerError;
 use index::Index;
-use journal::{Journal, LedgerError};
+use journal::Journal;
+use load::{Loaded, load};
 use record::Record;
+use shelf::{HEAD, Shelf};
+
+pub use fold::Tuning;
+pub use planned::legacy_name;
+pub use rebuild::{Originals, Rebuilt, rebuild};
 
 /// The ledger of one source, for one pass.
 pub struct Ledger {
+    shelf: Shelf,
     index: Arc<Mutex<Index>>,
     journal: Journal,
     run: String,
@@ -32,11 +57,26 @@ pub struct Ledger {
 impl Ledger {
     /// Reads the ledger of `source`. Nothing is written until [`Ledger::begin`].
     pub async fn open(store: Arc<dyn Store>, source: &str, run: &str, policy: Policy, cancel: CancellationToken) -> Result<Self, LedgerError> {
-        let index = Arc::new(Mutex::new(Index::default()));
-        let journal = Journal::open(store, source, index.clone(), policy, cancel).await?;
+        Self::open_tuned(store, source, run, policy, cancel, Tuning::default()).await
+    }
+
+    /// [`Ledger::open`] with other measures for folding journals into a snapshot.
+    pub async fn open_tuned(
+        store: Arc<dyn Store>,
+        source: &str,
+        run: &str,
+        policy: Policy,
+        cancel: CancellationToken,
+        tuning: Tuning,
+    ) -> Result<Self, LedgerError> {
+        let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
+        let mut loaded = load(&shelf).await?;
+        let index = std::mem::take(&mut loaded.index);
         // Asked once: our own beginning makes the journal look the same.
-        let unclean = index.lock().expect("no code panics while it holds this lock").unclean();
-        Ok(Self { index, journal, run: run.to_owned(), unclean })
+        let unclean = index.unclean();
+        let index = Arc::new(Mutex::new(index));
+        let journal = Journal::of_ledger(shelf.clone(), run, loaded, index.clone(), tuning);
+        Ok(Self { shelf, index, journal, run: run.to_owned(), unclean })
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -45,7 +85,7 @@ impl Ledger {
 
     /// What was ingested last from `path`.
     pub fn known(&self, path: &RemotePath) -> Option<Known> {
-        self.index().known(path).cloned()
+        self.index().known(path)
     }
 
     /// When `path` was seen by an earlier run that did not dare to take it.
@@ -93,4 +133,135 @@ impl Ledger {
     pub async fn end(&self) -> Result<(), LedgerError> {
         self.journal.write(Record::End { run: self.run.clone() }).await
     }
+
+    /// Plans a journal for each of `pieces` pieces of this run's work, which may be done in other processes: they are
+    /// named in the head, durably, when this returns. Each is then opened by [`Piece::open`].
+    pub async fn plan_pieces(&self, pieces: usize) -> Result<Vec<String>, LedgerError> {
+        let mut planned = Vec::with_capacity(pieces);
+        for _ in 0..pieces {
+            planned.push(planned::make(&self.shelf).await?);
+        }
+        planned::name_in_head(&self.shelf, &planned, self.shelf.head().await?).await?;
+        Ok(planned.into_iter().map(|own| own.name).collect())
+    }
+}
+
+/// The writing end of a piece of a run's work: a journal of its own, and nothing of what was known before.
+pub struct Piece {
+    journal: Journal,
+    name: String,
+}
+
+impl Piece {
+    /// Opens the journal `journal` of `source`, which [`Ledger::plan_pieces`] has planned. `name` stands for the piece
+    /// in the ledger: no other piece or run is called so. A piece that is done again by another process may open the
+    /// same journal: whoever appends second goes on in a journal of its own.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        source: &str,
+        journal: &str,
+        name: &str,
+        policy: Policy,
+        cancel: CancellationToken,
+    ) -> Result<Self, LedgerError> {
+        let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
+        let raw = planned::read(&shelf, journal).await?;
+        let lines = raw.scan(|_, _| {}).map_err(|bad| shelf.bad(bad))?.lines;
+        let own = planned::Own { name: journal.to_owned(), position: raw.bytes.len() as u64, lines };
+        Ok(Self { journal: Journal::of_piece(shelf, name, own), name: name.to_owned() })
+    }
+
+    /// As [`Ledger::begin`].
+    pub async fn begin(&self, now: OffsetDateTime) -> Result<(), LedgerError> {
+        self.journal.write(Record::Begin { run: self.name.clone(), at: now }).await
+    }
+
+    /// As [`Ledger::ingested`].
+    pub async fn ingested(&self, file: &RemoteFile, known: &Known, blobs: u64, bytes: u64) -> Result<(), LedgerError> {
+        self.journal.write(Record::file(&file.path, known, &self.name, blobs, bytes)).await
+    }
+
+    /// As [`Ledger::end`].
+    pub async fn end(&self) -> Result<(), LedgerError> {
+        self.journal.write(Record::End { run: self.name.clone() }).await
+    }
+}
+
+/// A ledger in numbers.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Overview {
+    /// Paths that are known.
+    pub files: usize,
+    /// How many of them the snapshot knows.
+    pub in_snapshot: usize,
+    /// How often journals were folded into a snapshot.
+    pub generation: u64,
+    /// Shards of the snapshot that hold something.
+    pub shards: usize,
+    /// Bytes of the snapshot, index and shards.
+    pub snapshot_bytes: u64,
+    /// Journals that are not folded yet.
+    pub journals: Vec<String>,
+    /// Lines in them.
+    pub journal_lines: usize,
+    /// Whether a run began and did not end, or is under way.
+    pub unclean: bool,
+    /// Whether it was written by the release before this one; the next run that records something takes it over.
+    pub legacy: bool,
+}
+
+/// Reads the ledger of `source` and says what is in it. Changes nothing.
+pub async fn overview(store: Arc<dyn Store>, source: &str, policy: Policy, cancel: CancellationToken) -> Result<Overview, LedgerError> {
+    let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
+    let Loaded { head, index, legacy, lines, .. } = load(&shelf).await?;
+    let head = head.map_or_else(head::Head::empty, |(head, _)| head);
+    Ok(Overview {
+        files: index.len(),
+        in_snapshot: index.snapshot().len(),
+        generation: head.generation,
+        shards: head.shards.iter().flatten().count(),
+        snapshot_bytes: head.index.iter().chain(head.shards.iter().flatten()).map(|piece| piece.bytes).sum(),
+        journals: head.journals,
+        journal_lines: lines,
+        unclean: index.unclean(),
+        legacy,
+    })
+}
+
+/// Reads every record of the ledger of `source`, the shards of its snapshot included, and tells `visit` of each file:
+/// of a path that was ingested more than once since the last fold, more than once, in order. Changes nothing.
+pub async fn each_file(
+    store: Arc<dyn Store>,
+    source: &str,
+    policy: Policy,
+    cancel: CancellationToken,
+    visit: &mut (dyn FnMut(RemotePath, Known) + Send),
+) -> Result<(), LedgerError> {
+    let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
+    let mut take_in = |raw: planned::Raw| {
+        let found = raw.scan(|record, _| {
+            if let Record::File(file) = &record
+                && let Some((path, known)) = file.known()
+            {
+                visit(path, known);
+            }
+        });
+        found.map(|_| ()).map_err(|bad| shelf.bad(bad))
+    };
+    let Some((head, _)) = shelf.head().await? else {
+        return planned::legacy(&shelf).await?.into_iter().try_for_each(take_in);
+    };
+    for piece in head.shards.iter().flatten() {
+        let bytes = shelf.piece(piece).await?;
+        take_in(planned::Raw { blob: shelf.blob(&piece.name)?, bytes, check: record::Check::WherePresent })?;
+    }
+    for name in &head.journals {
+        take_in(planned::read(&shelf, name).await?)?;
+    }
+    Ok(())
+}
+
+/// The name of the head of the ledger of `source`.
+pub fn head_name(source: &str) -> crate::model::BlobName {
+    crate::model::BlobName::new(format!("_blobferry/{source}/ledger/{HEAD}")).expect("source names are legal segments")
 }

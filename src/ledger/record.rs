@@ -1,15 +1,16 @@
-//! The lines of a journal.
+//! The lines of a journal: JSON, each with a checksum of its own.
 
+use std::ops::Range;
+
+use crc_fast::{CrcAlgorithm, checksum};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version};
+use crate::ledger::error::{BadState, SCHEMA};
+use crate::model::{BoxError, ModifiedTime, Precision, RemoteFile, RemotePath, Version};
 use crate::naming::escaped_for_metadata;
 use crate::plan::{Known, Seen};
 use crate::settings::percent_decode;
-
-/// The version of the lines below. A journal of a later one is refused, not guessed at.
-pub const SCHEMA: u32 = 1;
 
 /// One line of a journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,13 @@ pub enum Record {
         /// The run's id.
         run: String,
     },
+    /// The line before was cut off by a crash.
+    Torn,
+    /// Nothing more may be appended: the journal is being folded into a snapshot.
+    Sealed {
+        /// The run that does so.
+        by: String,
+    },
 }
 
 /// A file that is in the store.
@@ -49,6 +57,9 @@ pub struct FileRecord {
     modified: Option<TimeRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     listed: Option<TimeRecord>,
+    /// There is no listed time, though there is a modified one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unlisted: bool,
     version: String,
     run: String,
     blobs: u64,
@@ -86,30 +97,6 @@ impl From<&TimeRecord> for ModifiedTime {
     }
 }
 
-/// Why a line means nothing to us.
-#[derive(Debug, thiserror::Error)]
-pub enum BadRecord {
-    /// Not a line of ours.
-    #[error("line {line} of `{journal}` is damaged")]
-    Damaged {
-        /// The blob's name.
-        journal: String,
-        /// The line's number, from 1.
-        line: usize,
-        /// What the parser says.
-        #[source]
-        cause: crate::model::BoxError,
-    },
-    /// Written by a later release.
-    #[error("`{journal}` was written by a later release (schema {found}, this one knows {SCHEMA}): run that release, or a later one")]
-    Future {
-        /// The blob's name.
-        journal: String,
-        /// Its schema.
-        found: u32,
-    },
-}
-
 impl Record {
     /// The record of an ingested file.
     pub fn file(path: &RemotePath, known: &Known, run: &str, blobs: u64, bytes: u64) -> Self {
@@ -118,6 +105,7 @@ impl Record {
             size: known.size,
             modified: known.modified.as_ref().map(TimeRecord::from),
             listed: known.listed.as_ref().filter(|listed| known.modified.as_ref() != Some(listed)).map(TimeRecord::from),
+            unlisted: known.listed.is_none() && known.modified.is_some(),
             version: known.version.to_string(),
             run: run.to_owned(),
             blobs,
@@ -135,43 +123,123 @@ impl Record {
         })
     }
 
-    /// This record as a line, with its end.
+    /// This record as a line, with its checksum and its end.
     pub fn to_line(&self) -> Vec<u8> {
-        let mut line = serde_json::to_vec(self).expect("records hold nothing that JSON cannot");
-        line.push(b'\n');
-        line
+        checked_line(self)
     }
 }
 
-/// Reads the lines of a journal (or of its tail, of which the first line has number `first`).
-pub fn parse(journal: &str, first: usize, bytes: &[u8]) -> Result<Vec<Record>, BadRecord> {
-    let damaged = |line: usize, cause: crate::model::BoxError| BadRecord::Damaged { journal: journal.to_owned(), line, cause };
-    let mut records = Vec::new();
-    for (at, line) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
-        let number = first + at;
-        let Some(text) = line.strip_suffix(b"\n") else {
-            return Err(damaged(number, "the line does not end".into()));
-        };
-        let record: Record = serde_json::from_slice(text).map_err(|error| damaged(number, error.into()))?;
-        match &record {
-            Record::Schema { version } if *version > SCHEMA => return Err(BadRecord::Future { journal: journal.to_owned(), found: *version }),
-            Record::File(file) if Version::from_hex(&file.version).is_none() || percent_decode(&file.path).is_none() => {
-                return Err(damaged(number, "path or version is not one".into()));
-            }
-            Record::Seen(seen) if percent_decode(&seen.path).is_none() => return Err(damaged(number, "path is not one".into())),
-            _ => records.push(record),
+/// What begins the checksum at the end of a line; 16 hex digits and [`CRC_ENDS`] follow.
+const CRC_BEGINS: &[u8] = b",\"crc\":\"";
+const CRC_ENDS: &[u8] = b"\"}";
+const CRC_BYTES: usize = CRC_BEGINS.len() + 16 + CRC_ENDS.len();
+
+/// CRC-64/NVME, as 16 hex digits.
+pub fn crc(bytes: &[u8]) -> String {
+    format!("{:016x}", checksum(CrcAlgorithm::Crc64Nvme, bytes))
+}
+
+/// `value`, a JSON object with at least one member, as a line whose last member is a checksum of what stands before it.
+pub fn checked_line(value: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(value).expect("records hold nothing that JSON cannot");
+    debug_assert_eq!(line.last(), Some(&b'}'), "a record is a JSON object");
+    line.pop();
+    let crc = crc(&line);
+    line.extend_from_slice(CRC_BEGINS);
+    line.extend_from_slice(crc.as_bytes());
+    line.extend_from_slice(CRC_ENDS);
+    line.push(b'\n');
+    line
+}
+
+/// Whether a line (without its end) bears a checksum, and whether it holds.
+fn crc_holds(line: &[u8]) -> Option<bool> {
+    let (body, end) = line.split_at(line.len().checked_sub(CRC_BYTES)?);
+    let digits = end.strip_prefix(CRC_BEGINS)?.strip_suffix(CRC_ENDS)?;
+    Some(digits == crc(body).as_bytes())
+}
+
+/// Refuses a line (without its end) of which the checksum is missing or does not hold.
+pub fn verify_line(line: &[u8]) -> Result<(), BoxError> {
+    match crc_holds(line) {
+        Some(true) => Ok(()),
+        Some(false) => Err("its checksum does not hold".into()),
+        None => Err("it ends without a checksum".into()),
+    }
+}
+
+/// Whether every line must bear a checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// Lines of our journals do.
+    Each,
+    /// Lines of the release before this one bear none; in a snapshot the blob as a whole is checked.
+    WherePresent,
+}
+
+/// Where the whole lines of a journal end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// How many bytes are whole lines.
+    pub whole: usize,
+    /// How many lines these are.
+    pub lines: usize,
+    /// Whether bytes follow that are not a whole line: a writer died in the midst of an append.
+    pub torn: bool,
+}
+
+fn parse_line(line: &[u8], check: Check) -> Result<Record, BoxError> {
+    let text = line.strip_suffix(b"\n").ok_or("the line does not end")?;
+    match (crc_holds(text), check) {
+        (Some(false), _) => return Err("its checksum does not hold".into()),
+        (None, Check::Each) => return Err("it ends without a checksum".into()),
+        _ => {}
+    }
+    let record: Record = serde_json::from_slice(text)?;
+    let good = match &record {
+        Record::File(file) => Version::from_hex(&file.version).is_some() && percent_decode(&file.path).is_some(),
+        Record::Seen(seen) => percent_decode(&seen.path).is_some(),
+        _ => true,
+    };
+    if good { Ok(record) } else { Err("path or version is not one".into()) }
+}
+
+/// Reads the lines of `blob` and tells `visit` of each record and where its line stands. A last line that does not
+/// end is a crash in mid-append: it is left out and told of. Any other line that cannot be read is damage.
+pub fn scan(blob: &str, bytes: &[u8], check: Check, mut visit: impl FnMut(Range<usize>, Record)) -> Result<Scan, BadState> {
+    let mut scan = Scan::default();
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        if !line.ends_with(b"\n") {
+            scan.torn = true;
+            break;
+        }
+        let at = scan.whole..scan.whole + line.len();
+        scan.whole = at.end;
+        scan.lines += 1;
+        match parse_line(line, check) {
+            Ok(Record::Schema { version }) if version > SCHEMA => return Err(BadState::Future { blob: blob.to_owned(), found: version.into() }),
+            Ok(record) => visit(at, record),
+            // Whoever sealed a torn journal has said so right after the torn line.
+            Err(_) if lines.peek().is_some_and(|next| matches!(parse_line(next, check), Ok(Record::Torn))) => {}
+            Err(cause) => return Err(BadState::Line { blob: blob.to_owned(), line: scan.lines, cause }),
         }
     }
-    Ok(records)
+    Ok(scan)
 }
 
 impl FileRecord {
+    /// The path.
+    pub fn path(&self) -> Option<RemotePath> {
+        Some(RemotePath::new(percent_decode(&self.path)?))
+    }
+
     /// The path and what is known of it.
     pub fn known(&self) -> Option<(RemotePath, Known)> {
         let modified = self.modified.as_ref().map(ModifiedTime::from);
-        let listed = self.listed.as_ref().map(ModifiedTime::from).or(modified);
+        let listed = self.listed.as_ref().map(ModifiedTime::from).or(modified).filter(|_| !self.unlisted);
         let known = Known { size: self.size, modified, listed, version: Version::from_hex(&self.version)? };
-        Some((RemotePath::new(percent_decode(&self.path)?), known))
+        Some((self.path()?, known))
     }
 }
 
@@ -181,5 +249,54 @@ impl SeenRecord {
         let path = RemotePath::new(percent_decode(&self.path)?);
         let file = RemoteFile { path, size: self.size, modified: self.modified.as_ref().map(ModifiedTime::from) };
         Some(Seen { file, at: self.at })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn end(run: &str) -> Record {
+        Record::End { run: run.into() }
+    }
+
+    fn check(bytes: &[u8]) -> Result<(Vec<Record>, bool), String> {
+        let mut records = Vec::new();
+        let scan = scan("j", bytes, Check::Each, |_, record| records.push(record)).map_err(|bad| crate::model::chain(&bad))?;
+        Ok((records, scan.torn))
+    }
+
+    #[test]
+    fn every_bit_of_a_line_is_guarded() {
+        let lines = [end("a").to_line(), end("b").to_line()].concat();
+        assert_eq!(check(&lines), Ok((vec![end("a"), end("b")], false)));
+        let second = end("a").to_line().len();
+        // The end of the last line is left out: without it the line is torn, see below.
+        for at in 0..lines.len() - 1 {
+            for bit in 0..8 {
+                let mut flipped = lines.clone();
+                flipped[at] ^= 1 << bit;
+                let line = usize::from(at >= second) + 1;
+                let found = check(&flipped).expect_err("a flipped bit is found");
+                assert!(found.starts_with(&format!("line {line} of `j` is damaged")) || found.contains("line 1"), "bit {bit} of byte {at}: {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_torn_last_line_is_left_out_and_told_of() {
+        let lines = [end("a").to_line(), end("b").to_line()].concat();
+        let first = end("a").to_line().len();
+        for length in first + 1..lines.len() {
+            assert_eq!(check(&lines[..length]), Ok((vec![end("a")], true)));
+        }
+        let sealed = [&lines[..lines.len() - 5], b"\n", &Record::Torn.to_line(), &end("c").to_line()].concat();
+        assert_eq!(check(&sealed), Ok((vec![end("a"), Record::Torn, end("c")], false)));
+    }
+
+    #[test]
+    fn lines_of_a_later_release_are_refused() {
+        let line = Record::Schema { version: SCHEMA + 1 }.to_line();
+        assert!(check(&line).expect_err("it is refused").contains("later release (schema 3, this one knows 2)"));
     }
 }

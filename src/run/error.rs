@@ -2,7 +2,7 @@
 
 use crate::archive::contract::UnpackError;
 use crate::failure::{Class, Failure};
-use crate::ledger::journal::LedgerError;
+use crate::ledger::error::LedgerError;
 use crate::model::BlobName;
 use crate::source::contract::SourceError;
 use crate::store::contract::StoreError;

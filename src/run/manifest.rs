@@ -13,7 +13,7 @@ use crate::model::{self, BlobName, Version, hex};
 use crate::naming::escaped_for_metadata;
 use crate::report::Ingested;
 use crate::retry::retry;
-use crate::run::blob::{self, Stored};
+use crate::run::blob::{self, Identity, Stored};
 use crate::run::context::Pass;
 use crate::run::error::TransferError;
 use crate::run::transfer::Transfer;
@@ -135,16 +135,14 @@ pub fn stale(before: Option<Manifest>, members: &[ManifestMember]) -> Vec<String
     gone.filter_map(|member| member.blob).chain(before.stale).collect()
 }
 
-pub async fn write(pass: &Pass, version: Version, manifest: &Manifest, ingested: &Ingested) -> Result<(), TransferError> {
+pub async fn write(pass: &Pass, archive: &Identity<'_>, manifest: &Manifest, ingested: &Ingested) -> Result<(), TransferError> {
     let bytes = Bytes::from(serde_json::to_vec_pretty(manifest).map_err(|_| TransferError::Defect("writing a manifest"))?);
-    let metadata =
-        [("members", manifest.members.len() as u64), ("members_skipped", ingested.members_skipped), ("members_left", ingested.members_left)];
-    let properties = Properties {
-        content_type: "application/json".to_owned(),
-        md5: Md5::digest(&bytes).into(),
-        metadata: metadata.into_iter().map(|(key, count)| (key.to_owned(), count.to_string())).collect(),
-    };
-    let name = name_of(&pass.source.name, version);
+    let counts = [("members", manifest.members.len() as u64), ("members_skipped", ingested.members_skipped), ("members_left", ingested.members_left)];
+    // What a lost ledger is rebuilt from.
+    let mut metadata = archive.metadata(&pass.source.name, &pass.run.id);
+    metadata.extend(counts.map(|(key, count)| (key.to_owned(), count.to_string())));
+    let properties = Properties { content_type: "application/json".to_owned(), md5: Md5::digest(&bytes).into(), metadata };
+    let name = name_of(&pass.source.name, archive.version);
     let once = |_| pass.run.store.put(&name, bytes.clone(), &properties, &Condition::Always);
     retry(&pass.run.policy, &pass.run.cancel, "writing a manifest", once).await?;
     Ok(())

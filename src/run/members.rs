@@ -131,7 +131,7 @@ pub async fn store(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>, wh
         members,
         stale,
     };
-    manifest::write(pass, identity.version, &manifest, &ingested).await?;
+    manifest::write(pass, identity, &manifest, &ingested).await?;
     Ok(ingested)
 }
 

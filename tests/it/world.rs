@@ -29,6 +29,7 @@ mod crash;
 mod folders;
 mod leases;
 mod ledger;
+mod ledger_rebuilt;
 mod listing;
 mod logins;
 mod names;
@@ -174,9 +175,11 @@ impl World {
         self.store.head(&BlobName::new(name).unwrap()).await.unwrap().unwrap_or_else(|| panic!("no blob `{name}`"))
     }
 
-    /// The lines of the ledger of `source`.
+    /// The lines of the journals and shards of `source`.
     pub fn journal_of(&self, source: &str) -> Vec<serde_json::Value> {
-        let bytes = self.store.content(&format!("_blobferry/{source}/journal-00000.ndjson")).unwrap_or_default();
+        let folder = format!("_blobferry/{source}/ledger/");
+        let names = self.store.names().into_iter().filter(|name| name.starts_with(&folder) && name.ends_with(".ndjson"));
+        let bytes: Vec<u8> = names.flat_map(|name| self.store.content(&name).unwrap()).collect();
         bytes.split_inclusive(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).expect("a whole line")).collect()
     }
 
@@ -184,6 +187,13 @@ impl World {
     pub fn recorded(&self) -> Vec<String> {
         let files = self.journal_of("acme").into_iter().filter(|line| line["t"] == "file");
         files.map(|line| line["path"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Takes away all of the ledger of `acme`.
+    pub async fn lose_ledger(&self) {
+        for name in self.store.names().into_iter().filter(|name| name.starts_with("_blobferry/acme/ledger/")) {
+            self.store.delete(&BlobName::new(name).unwrap()).await.unwrap();
+        }
     }
 
     /// What is at the source now.

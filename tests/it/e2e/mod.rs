@@ -5,6 +5,7 @@ mod check;
 mod commands;
 mod kills;
 mod leases;
+mod ledger;
 mod memory;
 mod rough;
 mod secrets;

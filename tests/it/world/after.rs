@@ -24,8 +24,8 @@ async fn a_stored_file_is_deleted_at_the_source() {
 #[tokio::test]
 async fn a_file_that_is_not_recorded_stays_at_the_source() {
     let world = deleting().file("/a", "one");
-    // The second append is the file's record.
-    world.store.fault(Op::Append, 2, StoreFault::Refused(StoreKind::Denied));
+    // The first append makes the journal, the second begins the run, the third is the file's record.
+    world.store.fault(Op::Append, 3, StoreFault::Refused(StoreKind::Denied));
     assert_eq!(world.run().await.brief(), "degraded: failed 1 [store_auth], problem [ledger]");
     assert_eq!(world.at_source(), ["/a"]);
     let ran = world.run().await;

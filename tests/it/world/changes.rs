@@ -97,8 +97,7 @@ async fn a_lost_ledger_costs_work_and_changes_nothing() {
     world.put("/a.csv", "two!", LONG_AGO + 60);
     world.run().await;
     let contents = world.contents();
-    use blobferry::store::contract::Store;
-    world.store.delete(&blobferry::ledger::journal::journal_name("acme", 0)).await.unwrap();
+    world.lose_ledger().await;
     let ran = world.run().await;
     assert_eq!((ran.brief().as_str(), ran.source().blobs), ("ok: ingested 2", 0));
     assert_eq!(world.contents(), contents);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use blobferry::ledger::journal::journal_name;
 use blobferry::model::BlobName;
 use blobferry::run::run;
 use blobferry::run::settings::{After, Archives, Versions};
@@ -211,7 +210,7 @@ fn assert_true(world: &World) {
 }
 
 async fn loses_its_ledger(world: &World, whole: &World, what: &str) {
-    world.store.delete(&journal_name("acme", 0)).await.unwrap();
+    world.lose_ledger().await;
     let ran = world.run().await;
     assert_eq!((ran.report.exit_code(), ran.source().blobs), (0, 0), "{what}, ledger lost: {ran}");
     assert!(world.contents() == whole.contents(), "{what}, ledger lost: {:?} instead of {:?}", world.names(), whole.names());

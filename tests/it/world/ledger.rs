@@ -1,8 +1,9 @@
-//! The ledger: damaged, of a later release, out of reach, written by two at once.
+//! The ledger as runs meet it: damaged, of a later release, of an earlier one, out of reach, written by two at once.
 
 use std::sync::Arc;
 
-use blobferry::ledger::journal::journal_name;
+use blobferry::ledger::{head_name, legacy_name};
+use blobferry::model::BlobName;
 use blobferry::run::run;
 use blobferry::store::contract::{Store, StoreKind};
 use blobferry::store::memory::{Fault, Op};
@@ -12,49 +13,112 @@ use tokio_util::sync::CancellationToken;
 use super::zips::zip;
 use super::{LONG_AGO, World, assert_equations};
 
-async fn rewrite(world: &World, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
-    let name = journal_name("acme", 0);
-    let bytes = world.store.content(name.as_str()).unwrap();
-    world.store.delete(&name).await.unwrap();
-    world.store.append(&name, Bytes::from(change(bytes.to_vec())), 0).await.unwrap();
+/// The journal of a world that has one.
+pub fn journal(world: &World) -> BlobName {
+    let names: Vec<String> = world.store.names().into_iter().filter(|name| name.contains("/ledger/journal-")).collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    BlobName::new(names[0].clone()).unwrap()
 }
 
-async fn damaged(change: impl FnOnce(Vec<u8>) -> Vec<u8>, says: &str) {
+/// Puts other bytes in the place of a journal or a head.
+pub async fn rewrite(world: &World, name: &BlobName, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+    let bytes = world.store.content(name.as_str()).unwrap();
+    world.store.delete(name).await.unwrap();
+    world.store.append(name, Bytes::from(change(bytes.to_vec())), 0).await.unwrap();
+}
+
+fn state(world: &World) -> Vec<(String, Option<Bytes>)> {
+    let names = world.store.names().into_iter().filter(|name| !name.contains("/runs/"));
+    names.map(|name| (name.clone(), world.store.content(&name))).collect()
+}
+
+async fn damaged(name: impl FnOnce(&World) -> BlobName, change: impl FnOnce(Vec<u8>) -> Vec<u8>, says: &[&str]) {
     let world = World::new().file("/a", "one");
     world.run().await;
-    rewrite(&world, change).await;
-    let journal = world.store.content(journal_name("acme", 0).as_str());
+    rewrite(&world, &name(&world), change).await;
+    let before = state(&world);
     world.put("/b", "two", LONG_AGO);
     let ran = world.run().await;
     assert_eq!((ran.brief().as_str(), ran.report.exit_code(), ran.reads), ("failed: problem [ledger]", 3, 0));
-    assert!(ran.to_string().contains(says), "{ran}");
-    assert_eq!((world.names(), world.store.content(journal_name("acme", 0).as_str())), (vec!["acme/a".to_owned()], journal));
+    for says in says {
+        assert!(ran.to_string().contains(says), "no `{says}` in {ran}");
+    }
+    assert!(state(&world) == before, "nothing is touched");
 }
+
+fn head(_: &World) -> BlobName {
+    head_name("acme")
+}
+
+fn flip(mut bytes: Vec<u8>) -> Vec<u8> {
+    let at = bytes.len() / 2;
+    bytes[at] ^= 0x01;
+    bytes
+}
+
+const REBUILD: &str = "`blobferry ledger rebuild --source acme`";
 
 #[tokio::test]
 async fn a_damaged_ledger_stops_its_source_and_nothing_is_begun_anew() {
-    let flip = |mut bytes: Vec<u8>| {
-        let at = bytes.len() / 2;
-        bytes[at] ^= 0xff;
-        bytes
-    };
-    damaged(flip, "line 3 of `_blobferry/acme/journal-00000.ndjson` is damaged").await;
-    damaged(|bytes| bytes[..bytes.len() - 9].to_vec(), "line 4 of `_blobferry/acme/journal-00000.ndjson` is damaged").await;
-    damaged(|_| b"{\"t\":\"schema\",\"version\":99}\n".to_vec(), "was written by a later release (schema 99").await;
+    damaged(journal, flip, &["line 3 of `_blobferry/acme/ledger/journal-", "is damaged", REBUILD]).await;
+    damaged(head, flip, &["`_blobferry/acme/ledger/head.json` is damaged", REBUILD]).await;
+    damaged(head, |bytes| bytes[..bytes.len() - 9].to_vec(), &["`_blobferry/acme/ledger/head.json` is damaged", REBUILD]).await;
+    damaged(journal, |_| b"x".to_vec(), &["it does not begin as a journal does", REBUILD]).await;
+}
+
+#[tokio::test]
+async fn a_ledger_of_a_later_release_is_refused() {
+    damaged(journal, |_| b"{\"t\":\"schema\",\"version\":99}\n".to_vec(), &["is damaged"]).await;
+    damaged(
+        head,
+        |_| b"{\"schema\":99,\"more\":[]}\n".to_vec(),
+        &["head.json` was written by a later release (schema 99, this one knows 2): run that release"],
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn an_unknown_kind_of_line_is_not_guessed_at() {
-    damaged(|bytes| [&bytes[..], b"{\"t\":\"moved\",\"path\":\"/a\"}\n"].concat(), "is damaged").await;
+    damaged(journal, |bytes| [&bytes[..], b"{\"t\":\"moved\",\"path\":\"/a\"}\n"].concat(), &["is damaged"]).await;
+}
+
+#[tokio::test]
+async fn a_journal_that_is_gone_stops_its_source_until_the_ledger_is_rebuilt() {
+    let world = World::new().file("/a", "one");
+    world.run().await;
+    world.store.delete(&journal(&world)).await.unwrap();
+    let ran = world.run().await;
+    assert_eq!((ran.brief().as_str(), ran.report.exit_code()), ("failed: problem [ledger]", 3));
+    assert!(ran.to_string().contains("is missing, though the ledger's head names it") && ran.to_string().contains(REBUILD), "{ran}");
+}
+
+#[tokio::test]
+async fn a_journal_whose_last_line_is_torn_is_read_up_to_there() {
+    let world = World::new().file("/a", "one").file("/b", "two");
+    world.run().await;
+    let whole = world.store.content(journal(&world).as_str()).unwrap();
+    let lines: Vec<usize> = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect();
+    for length in lines[0] + 1..whole.len() {
+        rewrite(&world, &journal(&world), |_| whole[..length].to_vec()).await;
+        world.put("/b", "two", LONG_AGO);
+        let ran = world.run().await;
+        // What the lost lines spoke of is found under its name, and not downloaded again.
+        assert_eq!((ran.report.exit_code(), ran.source().blobs, ran.reads), (0, 0, 0), "cut to {length} bytes: {ran}");
+        assert_eq!(world.run().await.brief(), "ok: unchanged 2");
+        world.lose_ledger().await;
+        world.run().await;
+    }
 }
 
 #[tokio::test]
 async fn a_ledger_that_cannot_be_begun_lets_nothing_be_committed() {
-    let world = World::new().file("/a", "one").file("/b", "two");
-    world.store.fault(Op::Append, 1, Fault::Refused(StoreKind::Denied));
-    let ran = world.run().await;
-    assert_eq!((ran.brief().as_str(), ran.reads, world.names().len()), ("degraded: failed 2 [ledger], problem [store_auth]", 0, 0));
-    assert_eq!(world.run().await.brief(), "ok: ingested 2");
+    for (op, nth) in [(Op::Append, 1), (Op::Append, 2), (Op::Put, 1)] {
+        let world = World::new().file("/a", "one").file("/b", "two");
+        world.store.fault(op, nth, Fault::Refused(StoreKind::Denied));
+        let ran = world.run().await;
+        assert_eq!((ran.brief().as_str(), ran.reads, world.names().len()), ("degraded: failed 2 [ledger], problem [store_auth]", 0, 0));
+        assert_eq!(world.run().await.brief(), "ok: ingested 2");
+    }
 }
 
 #[tokio::test]
@@ -69,7 +133,7 @@ async fn a_ledger_that_breaks_midway_stops_further_downloads() {
 }
 
 #[tokio::test]
-async fn two_runs_at_once_store_and_record_everything_once_and_neither_fails() {
+async fn two_runs_at_once_store_everything_once_and_neither_fails() {
     for round in 0..10 {
         let mut world = World::new().file("/big", vec![7; 9 << 20]).file("/a.zip", zip(&[("1", b"one"), ("2", b"two")]));
         for n in 0..10 {
@@ -92,9 +156,12 @@ async fn two_runs_at_once_store_and_record_everything_once_and_neither_fails() {
 async fn after_one_crash_only_the_next_run_looks_for_blobs_first() {
     let world = World::new().file("/a", "one");
     world.run().await;
-    // As a run leaves it that dies right after it began.
-    let began = b"{\"t\":\"begin\",\"run\":\"20260101T000000Z-dead\",\"at\":\"2026-01-01T00:00:00Z\"}\n";
-    rewrite(&world, |bytes| [&bytes[..], began].concat()).await;
+    // As a run leaves it that dies right after it began: its end is missing.
+    rewrite(&world, &journal(&world), |bytes| {
+        let end = bytes[..bytes.len() - 1].iter().rposition(|byte| *byte == b'\n').unwrap();
+        bytes[..=end].to_vec()
+    })
+    .await;
     for (path, heads) in [("/b", true), ("/c", false), ("/d", false)] {
         world.put(path, "new", LONG_AGO);
         let ran = world.run().await;
@@ -103,13 +170,12 @@ async fn after_one_crash_only_the_next_run_looks_for_blobs_first() {
 }
 
 #[tokio::test]
-async fn a_ledger_taken_away_meanwhile_fails_soon_and_the_next_run_begins_anew() {
+async fn a_journal_taken_away_meanwhile_fails_soon() {
     let world = World::new().file("/a", "one");
     world.run().await;
-    let store = world.store.clone();
+    let (store, name) = (world.store.clone(), journal(&world));
     let take_away = move |tree: &mut blobferry::source::memory::Tree| {
         tree.files.remove(&"/nothing".into());
-        let name = journal_name("acme", 0);
         futures_util::FutureExt::now_or_never(store.delete(&name)).expect("memory does not wait").unwrap();
     };
     let world = world.meanwhile("/b", 0, take_away);
@@ -117,19 +183,66 @@ async fn a_ledger_taken_away_meanwhile_fails_soon_and_the_next_run_begins_anew()
     let ran = world.run().await;
     assert_eq!(ran.brief(), "degraded: unchanged 1, failed 1 [ledger], problem [ledger]");
     assert!(ran.requests.requests() < 20, "{:?}", ran.requests);
-    assert_eq!(world.run().await.report.exit_code(), 0);
-    assert_eq!(world.names(), ["acme/a", "acme/b"]);
+    // That is damage, and the next run says what to do about it.
+    assert!(world.run().await.to_string().contains(REBUILD));
+}
+
+/// What the release before this one wrote for `/a` (\"one\") and `/b` (\"two\").
+async fn of_the_release_before(world: &World) {
+    world.run().await;
+    let plain = |line: &[u8]| {
+        let mut line: serde_json::Value = serde_json::from_slice(line).unwrap();
+        line.as_object_mut().unwrap().remove("crc");
+        if line["t"] == "schema" {
+            line["version"] = 1.into();
+        }
+        format!("{line}\n").into_bytes()
+    };
+    let content = world.store.content(journal(world).as_str()).unwrap();
+    let lines: Vec<u8> = content.split_inclusive(|byte| *byte == b'\n').flat_map(plain).collect();
+    world.lose_ledger().await;
+    world.store.append(&legacy_name("acme", 0), lines.into(), 0).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_long_ledger_goes_on_in_a_next_journal() {
-    let world = World::new().file("/a", "one");
-    world.run().await;
-    rewrite(&world, |bytes| [bytes, b"{\"t\":\"end\",\"run\":\"of old\"}\n".repeat(40_000)].concat()).await;
-    let first = world.store.content(journal_name("acme", 0).as_str());
-    world.put("/b", "two", LONG_AGO);
-    assert_eq!(world.run().await.brief(), "ok: ingested 1, unchanged 1");
-    assert_eq!(world.store.content(journal_name("acme", 0).as_str()), first);
-    assert!(world.store.content(journal_name("acme", 1).as_str()).is_some());
-    assert_eq!(world.run().await.brief(), "ok: unchanged 2");
+async fn the_ledger_of_the_release_before_is_taken_over() {
+    let world = World::new().file("/a", "one").file("/b", "two");
+    of_the_release_before(&world).await;
+    let old = world.store.content(legacy_name("acme", 0).as_str());
+    let ran = world.run().await;
+    assert_eq!((ran.brief().as_str(), ran.reads, ran.requests.requests()), ("ok: unchanged 2", 0, 5), "{:?}", ran.requests);
+    assert!(old.is_some() && world.store.content(legacy_name("acme", 0).as_str()) == old, "a run that records nothing writes nothing");
+    world.put("/c", "three", LONG_AGO);
+    assert_eq!(world.run().await.brief(), "ok: ingested 1, unchanged 2");
+    assert_eq!(world.store.content(legacy_name("acme", 0).as_str()), None);
+    let mut recorded = world.recorded();
+    recorded.sort();
+    assert_eq!(recorded, ["/a", "/b", "/c"]);
+    let ran = world.run().await;
+    assert!(ran.requests.requests() <= 5, "{:?}", ran.requests);
+    assert_eq!((ran.brief().as_str(), ran.reads), ("ok: unchanged 3", 0));
+}
+
+#[tokio::test]
+async fn a_damaged_ledger_of_the_release_before_is_not_begun_anew() {
+    let world = World::new().file("/a", "one").file("/b", "two");
+    of_the_release_before(&world).await;
+    rewrite(&world, &legacy_name("acme", 0), |bytes| String::from_utf8(bytes).unwrap().replacen("version", "vers", 2).into_bytes()).await;
+    let ran = world.run().await;
+    assert_eq!((ran.brief().as_str(), ran.report.exit_code(), ran.reads), ("failed: problem [ledger]", 3, 0));
+    assert!(ran.to_string().contains("`_blobferry/acme/journal-00000.ndjson` is damaged") && ran.to_string().contains(REBUILD), "{ran}");
+}
+
+#[tokio::test]
+async fn an_unchanged_source_costs_four_requests_and_no_record() {
+    let world = World::new().file("/a", "one").file("/b", "two");
+    for round in 0..5 {
+        world.put(&format!("/more{round}"), "x", LONG_AGO);
+        world.run().await;
+        let before = state(&world);
+        let ran = world.run().await;
+        assert_eq!((ran.requests.requests(), ran.requests.puts, ran.requests.appends), (4, 1, 0), "{:?}", ran.requests);
+        assert!(state(&world) == before);
+    }
+    assert_eq!(world.store.names().iter().filter(|name| name.contains("/ledger/")).count(), 2, "runs go on in one journal");
 }

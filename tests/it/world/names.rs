@@ -20,8 +20,7 @@ async fn by_type_files_of_one_name_in_two_folders_both_arrive_and_it_is_told() {
     let contents = world.contents();
     assert_eq!(world.run().await.brief(), "ok: unchanged 2");
     // Also without the ledger everybody finds its own.
-    use blobferry::store::contract::Store;
-    world.store.delete(&blobferry::ledger::journal::journal_name("acme", 0)).await.unwrap();
+    world.lose_ledger().await;
     assert_eq!(world.run().await.brief(), "ok: ingested 2");
     assert_eq!(world.contents(), contents);
 }

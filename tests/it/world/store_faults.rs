@@ -6,8 +6,16 @@ use blobferry::store::contract::StoreKind;
 use blobferry::store::memory::{Fault, MemoryStore, Op};
 
 async fn check(op: Op, content: Vec<u8>, fault: Fault, expected: &str) {
-    let world = World::new().file("/a", content.clone());
-    world.store.fault(op, 1, fault);
+    // The first write is the ledger's head, the second a small file's.
+    let calls = if op == Op::Put { 2 } else { 1 };
+    for nth in 1..=calls {
+        check_nth(op, nth, &content, fault, expected).await;
+    }
+}
+
+async fn check_nth(op: Op, nth: u64, content: &[u8], fault: Fault, expected: &str) {
+    let world = World::new().file("/a", content.to_vec());
+    world.store.fault(op, nth, fault);
     let ran = world.run().await;
     assert_eq!(ran.brief(), expected, "{op:?} {fault:?}: {ran}");
     assert!(world.store.content("acme/a").unwrap() == content);
@@ -19,8 +27,7 @@ async fn check(op: Op, content: Vec<u8>, fault: Fault, expected: &str) {
 async fn a_busy_store_is_asked_again_and_a_lost_answer_is_no_failure() {
     let (small, big) = (b"one".to_vec(), vec![7; 9 << 20]);
     for fault in [Fault::Refused(StoreKind::Unavailable), Fault::LostReply, Fault::Busy(std::time::Duration::ZERO)] {
-        check(Op::Put, small.clone(), fault, "ok: ingested 1").await;
-        for op in [Op::Append, Op::Get, Op::Prepare] {
+        for op in [Op::Put, Op::Append, Op::Get, Op::Prepare] {
             check(op, small.clone(), fault, "ok: ingested 1").await;
         }
         for op in [Op::Commit, Op::Stage, Op::Head] {
@@ -32,10 +39,11 @@ async fn a_busy_store_is_asked_again_and_a_lost_answer_is_no_failure() {
 #[tokio::test]
 async fn a_store_that_is_busy_four_times_is_asked_a_fifth() {
     let world = World::new().file("/a", "one");
-    (1..=4).for_each(|nth| world.store.fault(Op::Put, nth, Fault::Refused(StoreKind::Unavailable)));
+    // The first write is the ledger's head.
+    (2..=5).for_each(|nth| world.store.fault(Op::Put, nth, Fault::Refused(StoreKind::Unavailable)));
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
     let world = World::new().file("/a", "one");
-    (1..=5).for_each(|nth| world.store.fault(Op::Put, nth, Fault::Refused(StoreKind::Unavailable)));
+    (2..=6).for_each(|nth| world.store.fault(Op::Put, nth, Fault::Refused(StoreKind::Unavailable)));
     assert_eq!(world.run().await.brief(), "degraded: failed 1 [store_unavailable]");
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
 }
@@ -48,7 +56,7 @@ async fn bytes_that_arrive_corrupted_are_sent_again() {
 
 #[tokio::test]
 async fn lost_answers_everywhere_in_an_archive_are_no_failure() {
-    for (op, calls) in [(Op::Put, 3), (Op::Append, 3)] {
+    for (op, calls) in [(Op::Put, 4), (Op::Append, 4)] {
         for nth in 1..=calls {
             let world = World::new().file("/a.zip", zip(&[("1", b"one"), ("2", b"two")]));
             world.store.fault(op, nth, Fault::LostReply);
@@ -89,7 +97,7 @@ async fn a_credential_without_the_right_to_write_fails_at_once_with_a_hint() {
     let ran = world.run().await;
     assert_eq!((ran.brief().as_str(), ran.report.exit_code(), ran.requests.requests(), ran.reads), ("failed: problem [store_auth]", 3, 1, 0));
     assert!(ran.to_string().contains("hint:"), "{ran}");
-    world.store.fault(Op::Put, 1, Fault::Refused(StoreKind::Denied));
+    world.store.fault(Op::Put, 2, Fault::Refused(StoreKind::Denied));
     assert_eq!(world.run().await.brief(), "degraded: failed 1 [store_auth]");
 }
 

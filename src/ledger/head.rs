@@ -1,0 +1,137 @@
+//! The head of a ledger: which blobs are its state now. Replaced only under the tag that it was read with.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::ledger::error::{BadState, SCHEMA};
+use crate::ledger::record::{checked_line, crc, verify_line};
+use crate::model::{BlobName, hex};
+
+/// A blob of a snapshot, and what it must hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    /// Its name below the ledger's folder.
+    pub name: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// CRC-64/NVME of its bytes, in hex.
+    pub crc: String,
+    /// How many files it tells of.
+    pub entries: u64,
+}
+
+impl Piece {
+    /// Refuses bytes that are not those that were written.
+    pub fn verify(&self, blob: &BlobName, bytes: &[u8]) -> Result<(), BadState> {
+        let bad = |why: String| Err(BadState::Blob { blob: blob.as_str().to_owned(), why });
+        if bytes.len() as u64 != self.bytes {
+            return bad(format!("it has {} bytes instead of {}", bytes.len(), self.bytes));
+        }
+        if crc(bytes) != self.crc {
+            return bad("its checksum does not hold".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Which blobs are the ledger's state. What it names is there; what it does not name counts for nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// See [`SCHEMA`].
+    pub schema: u32,
+    /// How often journals were folded into a snapshot. 0: there is none yet.
+    pub generation: u64,
+    /// The snapshot's index: what a run reads. `None` while there is no snapshot.
+    pub index: Option<Piece>,
+    /// The snapshot's records in full, in shards by the hash of the path; their number is a power of two, or none.
+    pub shards: Vec<Option<Piece>>,
+    /// Journals that are not folded yet, by name, in the order in which they were planned.
+    pub journals: Vec<String>,
+    /// Runs that began and had not ended when their journals were folded.
+    pub open: Vec<String>,
+}
+
+impl Head {
+    /// The head of a ledger that holds nothing.
+    pub fn empty() -> Self {
+        Self { schema: SCHEMA, generation: 0, index: None, shards: Vec::new(), journals: Vec::new(), open: Vec::new() }
+    }
+
+    /// As it is stored.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        checked_line(self)
+    }
+
+    /// Reads what [`Head::to_bytes`] wrote.
+    pub fn parse(blob: &BlobName, bytes: &[u8]) -> Result<Self, BadState> {
+        let bad = |why: String| BadState::Blob { blob: blob.as_str().to_owned(), why };
+        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
+        // Later releases may guard theirs in another way, so this is asked first.
+        if let Some(found) = value["schema"].as_u64().filter(|found| *found > u64::from(SCHEMA)) {
+            return Err(BadState::Future { blob: blob.as_str().to_owned(), found });
+        }
+        verify_line(bytes.strip_suffix(b"\n").unwrap_or(bytes)).map_err(|why| bad(why.to_string()))?;
+        let head: Self = serde_json::from_value(value).map_err(|error| bad(error.to_string()))?;
+        if !head.shards.is_empty() && !head.shards.len().is_power_of_two() {
+            return Err(bad(format!("it names {} shards", head.shards.len())));
+        }
+        Ok(head)
+    }
+
+    /// Every blob that it names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let pieces = self.index.iter().chain(self.shards.iter().flatten()).map(|piece| piece.name.as_str());
+        pieces.chain(self.journals.iter().map(String::as_str))
+    }
+}
+
+/// A name that no other blob has, with the time in it, so that orphans can be told from what is being written now.
+pub fn new_name(kind: &str, ending: &str) -> String {
+    let mut nonce = [0u8; 8];
+    getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
+    format!("{kind}-{}-{}{ending}", stamp(OffsetDateTime::now_utc()), hex(&nonce))
+}
+
+/// A moment as names tell it: equally long for each, ordered like time.
+pub fn stamp(at: OffsetDateTime) -> String {
+    let (date, time) = (at.date(), at.time());
+    format!("{:04}{:02}{:02}T{:02}{:02}{:02}Z", date.year(), u8::from(date.month()), date.day(), time.hour(), time.minute(), time.second())
+}
+
+/// When a blob of [`new_name`] got its name; `None` for any other.
+pub fn stamp_of(name: &str) -> Option<&str> {
+    let at = name.split('-').rev().nth(1)?;
+    (at.len() == 16 && at.ends_with('Z') && at.as_bytes()[8] == b'T').then_some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob() -> BlobName {
+        BlobName::new("head.json").expect("a name")
+    }
+
+    #[test]
+    fn every_bit_of_a_head_is_guarded() {
+        let piece = Piece { name: new_name("index", ""), bytes: 1, crc: crc(b"x"), entries: 1 };
+        let head = Head { index: Some(piece), open: vec!["run".into()], journals: vec!["j".into()], ..Head::empty() };
+        let bytes = head.to_bytes();
+        assert_eq!(Head::parse(&blob(), &bytes).ok(), Some(head));
+        for at in 0..bytes.len() - 1 {
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 1 << bit;
+                assert!(Head::parse(&blob(), &flipped).is_err(), "bit {bit} of byte {at}");
+            }
+            assert!(Head::parse(&blob(), &bytes[..at]).is_err());
+        }
+    }
+
+    #[test]
+    fn names_tell_their_time() {
+        assert_eq!(stamp_of(&new_name("shard-000001-00", "")).map(str::len), Some(16));
+        assert_eq!(stamp_of("journal-20261123T044003Z-00ff.ndjson"), Some("20261123T044003Z"));
+        assert_eq!((stamp_of("head.json"), stamp_of("journal-00000.ndjson")), (None, None));
+    }
+}

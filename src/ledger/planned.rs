@@ -1,0 +1,159 @@
+//! Journals as they stand in the store: made, named in the head, read, sealed.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::ledger::error::{BadState, LedgerError, SCHEMA};
+use crate::ledger::head::{Head, new_name};
+use crate::ledger::record::{Check, Record, Scan, scan};
+use crate::ledger::shelf::{Shelf, Tagged};
+use crate::model::BlobName;
+
+/// How often another writer may be quicker before we give up.
+pub const MAX_OVERTAKEN: u32 = 1_000;
+
+/// A journal that one writer appends to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// Its name in the ledger's folder.
+    pub name: String,
+    /// Where it ends, as far as we know.
+    pub position: u64,
+    /// How many lines it has: no fewer than it had appends.
+    pub lines: usize,
+}
+
+/// Makes a journal that no head names yet, so that nothing of it counts.
+///
+/// It is made before it is named: once its name is in the head, a journal that is not there is damage, and one that
+/// was folded and removed does not come to life again when its writer appends to it.
+pub async fn make(shelf: &Shelf) -> Result<Own, LedgerError> {
+    let name = new_name("journal", ".ndjson");
+    let line = Bytes::from(Record::Schema { version: SCHEMA }.to_line());
+    let position = line.len() as u64;
+    // The name is random: if it is there already, an answer of ours was lost, or one try tore.
+    if !shelf.append(&shelf.blob(&name)?, line.clone(), 0).await? {
+        let found = shelf.get(&shelf.blob(&name)?, 0).await?;
+        if found.is_none_or(|(_, bytes)| bytes != line) {
+            return Err(LedgerError::Closed(format!("`{name}` could not be made")));
+        }
+    }
+    Ok(Own { name, position, lines: 1 })
+}
+
+/// Names `journals` in the head, durably. `known` is the head as it was read last; it may be old.
+pub async fn name_in_head(shelf: &Shelf, journals: &[Own], known: Option<Tagged>) -> Result<Tagged, LedgerError> {
+    let (mut known, mut had_one) = (known, false);
+    for _ in 0..MAX_OVERTAKEN {
+        let (head, etag) = match &known {
+            Some((head, etag)) => (head.clone(), Some(etag.clone())),
+            None if had_one => break,
+            None => (Head::empty(), None),
+        };
+        had_one |= etag.is_some();
+        let missing: Vec<&Own> = journals.iter().filter(|own| !head.journals.contains(&own.name)).collect();
+        if let (Some(etag), true) = (&etag, missing.is_empty()) {
+            return Ok((head, etag.clone()));
+        }
+        let names = head.journals.iter().cloned().chain(missing.into_iter().map(|own| own.name.clone())).collect();
+        let next = Head { journals: names, ..head };
+        if let Some(etag) = shelf.swap(&next, etag.as_ref()).await? {
+            return Ok((next, etag));
+        }
+        // Another writer was quicker, or our answer was lost.
+        known = shelf.head().await?;
+    }
+    Err(LedgerError::Closed("its head was taken away, or other writers were always quicker".to_owned()))
+}
+
+/// A journal as it was read.
+#[derive(Debug)]
+pub struct Raw {
+    /// Its whole name in the store.
+    pub blob: BlobName,
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Whether its lines bear checksums.
+    pub check: Check,
+}
+
+impl Raw {
+    /// Tells `visit` of each record and its line.
+    pub fn scan(&self, mut visit: impl FnMut(Record, Bytes)) -> Result<Scan, BadState> {
+        scan(self.blob.as_str(), &self.bytes, self.check, |at, record| visit(record, self.bytes.slice(at)))
+    }
+}
+
+/// Reads a journal that the head names.
+pub async fn read(shelf: &Shelf, name: &str) -> Result<Raw, LedgerError> {
+    let blob = shelf.blob(name)?;
+    let (_, bytes) = shelf.get(&blob, 0).await?.ok_or_else(|| shelf.missing(name))?;
+    let raw = Raw { blob, bytes, check: Check::Each };
+    // A journal is named only once its first line is there.
+    if !raw.bytes.starts_with(b"{\"t\":\"schema\"") || !raw.bytes.contains(&b'\n') {
+        let why = "it does not begin as a journal does".to_owned();
+        return Err(shelf.bad(BadState::Blob { blob: raw.blob.as_str().to_owned(), why }));
+    }
+    Ok(raw)
+}
+
+/// Ends the journal `name` for everybody, and reads all of it. Its writer's next append fails, and it goes on in
+/// another one; nothing that was appended before is lost.
+pub async fn seal(shelf: &Shelf, name: &str, run: &str) -> Result<Raw, LedgerError> {
+    let mut raw = read(shelf, name).await?;
+    for _ in 0..MAX_OVERTAKEN {
+        let mut sealed = false;
+        let found = raw.scan(|record, _| sealed = matches!(record, Record::Sealed { .. })).map_err(|bad| shelf.bad(bad))?;
+        if sealed && !found.torn {
+            return Ok(raw);
+        }
+        if shelf.append(&raw.blob, seal_lines(found.torn, run), raw.bytes.len() as u64).await? {
+            return Ok(raw);
+        }
+        // Its writer was quicker, or another one has sealed it, or our answer was lost.
+        let (_, tail) = shelf.get(&raw.blob, raw.bytes.len() as u64).await?.ok_or_else(|| shelf.missing(name))?;
+        let mut whole = BytesMut::from(raw.bytes.as_ref());
+        whole.extend_from_slice(&tail);
+        raw.bytes = whole.freeze();
+    }
+    Err(LedgerError::Closed(format!("other writers of `{name}` were always quicker")))
+}
+
+fn seal_lines(torn: bool, run: &str) -> Bytes {
+    let mut lines = Vec::new();
+    if torn {
+        lines.push(b'\n');
+        lines.extend(Record::Torn.to_line());
+    }
+    lines.extend(Record::Sealed { by: run.to_owned() }.to_line());
+    lines.into()
+}
+
+/// Ends a journal that may be damaged, without looking into it. One that is gone needs no end.
+pub async fn seal_blindly(shelf: &Shelf, name: &str, run: &str) -> Result<(), LedgerError> {
+    let blob = shelf.blob(name)?;
+    for _ in 0..MAX_OVERTAKEN {
+        let Some((_, bytes)) = shelf.get(&blob, 0).await? else { return Ok(()) };
+        if bytes.ends_with(&Record::Sealed { by: run.to_owned() }.to_line()) {
+            return Ok(());
+        }
+        if shelf.append(&blob, seal_lines(true, run), bytes.len() as u64).await? {
+            return Ok(());
+        }
+    }
+    Err(LedgerError::Closed(format!("other writers of `{name}` were always quicker")))
+}
+
+/// The journals of the release before this one, in their order. They had no head.
+pub async fn legacy(shelf: &Shelf) -> Result<Vec<Raw>, LedgerError> {
+    let mut journals = Vec::new();
+    loop {
+        let blob = legacy_name(&shelf.source, journals.len());
+        let Some((_, bytes)) = shelf.get(&blob, 0).await? else { return Ok(journals) };
+        journals.push(Raw { blob, bytes, check: Check::WherePresent });
+    }
+}
+
+/// The name of journal number `number` as the release before this one wrote it.
+pub fn legacy_name(source: &str, number: usize) -> BlobName {
+    BlobName::new(format!("_blobferry/{source}/journal-{number:05}.ndjson")).expect("source names are legal segments")
+}

@@ -1,0 +1,160 @@
+//! The blobs of one ledger in the store: named, checked, tried again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use md5::{Digest, Md5};
+use tokio_util::sync::CancellationToken;
+
+use crate::ledger::error::{BadState, LedgerError};
+use crate::ledger::head::{Head, Piece};
+use crate::ledger::record::crc;
+use crate::model::BlobName;
+use crate::retry::{Policy, retry};
+use crate::store::contract::{Condition, Etag, Properties, Store, StoreError, StoreKind};
+
+/// More than any blob of ours has.
+const MAX_BYTES: u64 = 2 << 30;
+
+/// Where the ledger of a source is kept.
+#[derive(Clone, Debug)]
+pub struct Shelf {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The source's name.
+    pub source: String,
+    /// How stubborn to be.
+    pub policy: Policy,
+    /// Ends waits between tries.
+    pub cancel: CancellationToken,
+}
+
+/// A head, and the tag to replace it under.
+pub type Tagged = (Head, Etag);
+
+impl Shelf {
+    /// The folder that the ledger's blobs are in.
+    pub fn folder(&self) -> String {
+        format!("_blobferry/{}/ledger/", self.source)
+    }
+
+    /// A blob's whole name.
+    pub fn blob(&self, name: &str) -> Result<BlobName, LedgerError> {
+        let whole = format!("{}{name}", self.folder());
+        BlobName::new(whole.clone()).map_err(|error| self.bad(BadState::Blob { blob: whole, why: error.to_string() }))
+    }
+
+    fn failed(&self, cause: StoreError) -> LedgerError {
+        LedgerError::Store { source_name: self.source.clone(), cause: Box::new(cause) }
+    }
+
+    /// Bad state of this ledger.
+    pub fn bad(&self, cause: BadState) -> LedgerError {
+        LedgerError::bad(&self.source, cause)
+    }
+
+    /// A blob that should be there and is not.
+    pub fn missing(&self, name: &str) -> LedgerError {
+        self.bad(BadState::Missing { blob: format!("{}{name}", self.folder()) })
+    }
+
+    /// A blob's bytes from `start` on.
+    pub async fn get(&self, blob: &BlobName, start: u64) -> Result<Option<(Etag, Bytes)>, LedgerError> {
+        let once = |_| self.store.get(blob, start, MAX_BYTES);
+        match retry(&self.policy, &self.cancel, "reading the ledger", once).await {
+            Ok(found) => Ok(found.map(|(info, bytes)| (info.etag, bytes))),
+            // A plan comes before the first run has made the container: it holds nothing yet.
+            Err(cause) if cause.kind == StoreKind::NoContainer => Ok(None),
+            Err(cause) => Err(self.failed(cause)),
+        }
+    }
+
+    /// A blob of a snapshot, checked.
+    pub async fn piece(&self, piece: &Piece) -> Result<Bytes, LedgerError> {
+        let blob = self.blob(&piece.name)?;
+        let (_, bytes) = self.get(&blob, 0).await?.ok_or_else(|| self.missing(&piece.name))?;
+        piece.verify(&blob, &bytes).map_err(|bad| self.bad(bad))?;
+        Ok(bytes)
+    }
+
+    /// The head; `None` if there is none.
+    pub async fn head(&self) -> Result<Option<Tagged>, LedgerError> {
+        let blob = self.blob(HEAD)?;
+        let Some((etag, bytes)) = self.get(&blob, 0).await? else { return Ok(None) };
+        let head = Head::parse(&blob, &bytes).map_err(|bad| self.bad(bad))?;
+        Ok(Some((head, etag)))
+    }
+
+    /// The tag of the head, whatever it holds.
+    pub async fn head_tag(&self) -> Result<Option<Etag>, LedgerError> {
+        let blob = self.blob(HEAD)?;
+        let found = retry(&self.policy, &self.cancel, "looking at the ledger", |_| self.store.head(&blob)).await;
+        found.map(|found| found.map(|info| info.etag)).map_err(|cause| self.failed(cause))
+    }
+
+    /// Puts `head` in the place of the one with this tag (`None`: there is none). `None` if another writer was
+    /// quicker, or if this one was and its answer was lost: whoever asked reads the head again and sees.
+    pub async fn swap(&self, head: &Head, under: Option<&Etag>) -> Result<Option<Etag>, LedgerError> {
+        let condition = under.map_or(Condition::IfAbsent, |etag| Condition::IfMatch(etag.clone()));
+        match self.put(&self.blob(HEAD)?, head.to_bytes().into(), "application/json", &condition).await {
+            Ok(etag) => Ok(Some(etag)),
+            Err(cause) if cause.kind == StoreKind::Condition => Ok(None),
+            Err(cause) => Err(self.failed(cause)),
+        }
+    }
+
+    /// Writes a blob of a snapshot under a name that nobody else has.
+    pub async fn put_piece(&self, name: String, bytes: Bytes, entries: usize) -> Result<Piece, LedgerError> {
+        let piece = Piece { bytes: bytes.len() as u64, crc: crc(&bytes), entries: entries as u64, name };
+        match self.put(&self.blob(&piece.name)?, bytes, "application/octet-stream", &Condition::IfAbsent).await {
+            Ok(_) => Ok(piece),
+            // The name is random: it is there because an answer was lost.
+            Err(cause) if cause.kind == StoreKind::Condition => Ok(piece),
+            Err(cause) => Err(self.failed(cause)),
+        }
+    }
+
+    async fn put(&self, blob: &BlobName, bytes: Bytes, content_type: &str, condition: &Condition) -> Result<Etag, StoreError> {
+        let properties = Properties { content_type: content_type.to_owned(), md5: Md5::digest(&bytes).into(), metadata: [].into() };
+        retry(&self.policy, &self.cancel, "writing the ledger", |_| self.store.put(blob, bytes.clone(), &properties, condition)).await
+    }
+
+    /// Appends to a journal that is `position` bytes long. False if it is not, which is also so when the answer to
+    /// a first try was lost: whoever asked reads the journal's end and sees.
+    pub async fn append(&self, blob: &BlobName, bytes: Bytes, position: u64) -> Result<bool, LedgerError> {
+        let once = |_| self.store.append(blob, bytes.clone(), position);
+        match retry(&self.policy, &self.cancel, "writing the ledger", once).await {
+            Ok(_) => Ok(true),
+            Err(cause) if cause.kind == StoreKind::Condition => Ok(false),
+            Err(cause) => Err(self.failed(cause)),
+        }
+    }
+
+    /// Removes blobs that nothing names any more. What stays is an orphan, and removed by a later run.
+    pub async fn remove(&self, blobs: Vec<BlobName>) {
+        for blob in blobs {
+            if let Err(error) = self.store.delete(&blob).await {
+                tracing::debug!(source = self.source, error = %crate::model::chain(&error), "An old blob of the ledger stays for now.");
+            }
+        }
+    }
+
+    /// As [`Shelf::remove`], by names in the ledger's folder.
+    pub async fn remove_named(&self, names: Vec<String>) {
+        self.remove(names.iter().filter_map(|name| self.blob(name).ok()).collect()).await;
+    }
+
+    /// Names of all blobs in the ledger's folder, without the folder.
+    pub async fn names(&self) -> Result<Vec<String>, LedgerError> {
+        let folder = self.folder();
+        let once = |_| async {
+            let mut names = Vec::new();
+            let below = &mut |info: crate::store::contract::BlobInfo| names.extend(info.name.strip_prefix(&folder).map(str::to_owned));
+            self.store.list(&folder, below).await.map(|()| names)
+        };
+        retry(&self.policy, &self.cancel, "listing the ledger", once).await.map_err(|cause| self.failed(cause))
+    }
+}
+
+/// The head's name in the ledger's folder.
+pub const HEAD: &str = "head.json";

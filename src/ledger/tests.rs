@@ -1,0 +1,442 @@
+//! The ledger against a plain map: many schedules, deaths at every call, two at once, damage of every kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::*;
+use crate::model::{BlobName, ModifiedTime, Precision, Version, chain};
+use crate::store::contract::{BlobInfo, Condition, Etag, Leased, Properties, StoreError, Upload};
+use crate::store::holder::Holder;
+use crate::store::memory::{Fault, MemoryStore, Op};
+
+/// Folds early and cuts finely.
+const SMALL: Tuning = Tuning { lines: 6, share: 4, journals: 2, shard_files: 4 };
+const NOW: OffsetDateTime = time::macros::datetime!(2026-11-20 12:00 UTC);
+
+fn quick() -> Policy {
+    Policy { first_wait: Duration::ZERO, ..Policy::default() }
+}
+
+async fn open(store: &Arc<impl Store + 'static>, run: &str, tuning: Tuning) -> Result<Ledger, LedgerError> {
+    Ledger::open_tuned(store.clone(), "acme", run, quick(), CancellationToken::new(), tuning).await
+}
+
+fn path(n: u64) -> RemotePath {
+    RemotePath::from(format!("/dir/{n}").as_str())
+}
+
+/// Some file at `path(n)`, different for each `seed`; listed times agree, differ by a zone, by chance, or are not there.
+fn some(n: u64, seed: u64) -> (RemoteFile, Known) {
+    let precision = [Precision::Nanosecond, Precision::Second, Precision::Minute, Precision::Day][seed as usize % 4];
+    let at = NOW - time::Duration::seconds(((seed * 7919) % 10_000_000).cast_signed());
+    let modified = (!seed.is_multiple_of(11)).then(|| ModifiedTime::new(at, precision));
+    let size = (!seed.is_multiple_of(13)).then_some(seed << (seed % 50));
+    let listed = match seed % 5 {
+        0 => None,
+        1 => Some(ModifiedTime::new(at + time::Duration::hours(5), Precision::Minute)),
+        2 => Some(ModifiedTime::new(at + time::Duration::seconds(1_234), Precision::Second)),
+        _ => modified,
+    };
+    let file = RemoteFile { path: path(n), size, modified };
+    let known = Known { size, modified, listed, version: Version::of(&file) };
+    (file, known)
+}
+
+/// The next number of a schedule.
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state >> 33
+}
+
+#[derive(Clone, Debug, Default)]
+struct Model {
+    known: BTreeMap<u64, Known>,
+    seen: BTreeMap<u64, Seen>,
+}
+
+const PATHS: u64 = 40;
+
+fn assert_agrees(ledger: &Ledger, model: &Model, what: &str) {
+    for n in 0..PATHS {
+        assert_eq!(ledger.known(&path(n)), model.known.get(&n).cloned(), "{what}: {n}");
+        assert_eq!(ledger.seen(&path(n)), model.seen.get(&n).cloned(), "{what}: {n} seen");
+    }
+    assert_eq!(ledger.len(), model.known.len(), "{what}");
+}
+
+async fn one_session(store: &Arc<MemoryStore>, model: &mut Model, random: &mut u64, what: &str) {
+    let ledger = open(store, what, SMALL).await.expect("it opens");
+    assert_agrees(&ledger, model, what);
+    ledger.begin(NOW).await.expect("it begins");
+    for _ in 0..next(random) % 15 {
+        let (n, seed) = (next(random) % PATHS, next(random) % 1_000_000);
+        let (file, known) = some(n, seed);
+        if next(random).is_multiple_of(5) {
+            let seen = Seen { file, at: NOW };
+            ledger.note_seen(&seen).await.expect("it notes");
+            model.seen.insert(n, seen);
+        } else {
+            ledger.ingested(&file, &known, 1, 1).await.expect("it records");
+            model.known.insert(n, known);
+            model.seen.remove(&n);
+        }
+    }
+    assert_agrees(&ledger, model, what);
+    // Now and then a run does not end.
+    if !next(random).is_multiple_of(4) {
+        ledger.end().await.expect("it ends");
+    }
+}
+
+#[tokio::test]
+async fn over_many_schedules_it_says_what_a_plain_map_says() {
+    let mut folds = 0;
+    for seed in 0..60 {
+        let (store, mut model, mut random) = (Arc::new(MemoryStore::new()), Model::default(), seed);
+        for session in 0..12 {
+            one_session(&store, &mut model, &mut random, &format!("schedule {seed}, session {session}")).await;
+        }
+        let overview = overview(store.clone(), "acme", quick(), CancellationToken::new()).await.expect("it reads");
+        folds += overview.generation;
+        // The shards hold every record in full.
+        let mut last = BTreeMap::new();
+        let mut visit = |path, known| {
+            last.insert(path, known);
+        };
+        each_file(store.clone(), "acme", quick(), CancellationToken::new(), &mut visit).await.expect("it reads");
+        let expected: BTreeMap<_, _> = model.known.iter().map(|(n, known)| (path(*n), known.clone())).collect();
+        assert_eq!(last, expected, "schedule {seed}");
+        assert_no_orphans(&store, &format!("schedule {seed}")).await;
+    }
+    assert!(folds > 120, "only {folds} folds");
+}
+
+/// Everything in the folder is named, and what is named is there.
+async fn assert_no_orphans(store: &Arc<MemoryStore>, what: &str) {
+    let shelf = shelf(store.clone());
+    let (head, _) = shelf.head().await.expect("it reads").expect("there is one");
+    let named: BTreeSet<String> = head.names().map(str::to_owned).chain([HEAD.to_owned()]).collect();
+    let there: BTreeSet<String> = shelf.names().await.expect("it lists").into_iter().collect();
+    assert_eq!(named, there, "{what}");
+}
+
+fn shelf(store: Arc<dyn Store>) -> Shelf {
+    Shelf { store, source: "acme".into(), policy: quick(), cancel: CancellationToken::new() }
+}
+
+/// A store whose `at`-th call is the last thing that its process does, with effect or without; calls take turns
+/// differently for each `jitter`.
+#[derive(Debug)]
+struct Dying {
+    inner: Arc<MemoryStore>,
+    calls: AtomicU64,
+    at: u64,
+    effect: bool,
+    jitter: u64,
+    died: Notify,
+}
+
+impl Dying {
+    fn new(inner: &Arc<MemoryStore>, at: u64, effect: bool, jitter: u64) -> Arc<Self> {
+        Arc::new(Self { inner: inner.clone(), calls: AtomicU64::new(0), at, effect, jitter, died: Notify::new() })
+    }
+
+    async fn step<T>(&self, work: impl Future<Output = T>) -> T {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        let turns = call.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(17).wrapping_mul(self.jitter) >> 60;
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+        if call < self.at {
+            return work.await;
+        }
+        if call == self.at && self.effect {
+            drop(work.await);
+        }
+        self.died.notify_one();
+        std::future::pending().await
+    }
+}
+
+#[async_trait]
+impl Store for Dying {
+    fn address(&self) -> &str {
+        self.inner.address()
+    }
+    async fn prepare(&self) -> Result<(), StoreError> {
+        self.step(self.inner.prepare()).await
+    }
+    async fn head(&self, name: &BlobName) -> Result<Option<BlobInfo>, StoreError> {
+        self.step(self.inner.head(name)).await
+    }
+    async fn get(&self, name: &BlobName, start: u64, max_bytes: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+        self.step(self.inner.get(name, start, max_bytes)).await
+    }
+    async fn put(&self, name: &BlobName, bytes: Bytes, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+        self.step(self.inner.put(name, bytes, properties, condition)).await
+    }
+    async fn stage(&self, upload: &Upload, index: u32, bytes: Bytes) -> Result<(), StoreError> {
+        self.step(self.inner.stage(upload, index, bytes)).await
+    }
+    async fn commit(&self, upload: &Upload, blocks: u32, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+        self.step(self.inner.commit(upload, blocks, properties, condition)).await
+    }
+    async fn abandon(&self, upload: &Upload) {
+        self.step(self.inner.abandon(upload)).await;
+    }
+    async fn append(&self, name: &BlobName, bytes: Bytes, position: u64) -> Result<u64, StoreError> {
+        self.step(self.inner.append(name, bytes, position)).await
+    }
+    async fn list(&self, prefix: &str, visit: &mut (dyn FnMut(BlobInfo) + Send)) -> Result<(), StoreError> {
+        self.step(self.inner.list(prefix, visit)).await
+    }
+    async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
+        self.step(self.inner.delete(name)).await
+    }
+    async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError> {
+        self.step(self.inner.lease(name, holder)).await
+    }
+    async fn end_lease(&self, name: &BlobName, holder: &Holder) -> Result<(), StoreError> {
+        self.step(self.inner.end_lease(name, holder)).await
+    }
+}
+
+/// Records files `from..to` one after the other; `recorded` is told of each that is durable.
+async fn work(store: &Arc<Dying>, run: &str, from: u64, to: u64, recorded: &Mutex<Vec<u64>>) {
+    let ledger = open(store, run, SMALL).await.expect("it opens");
+    ledger.begin(NOW).await.expect("it begins");
+    for n in from..to {
+        let (file, known) = some(n, n + 1);
+        ledger.ingested(&file, &known, 1, 1).await.expect("it records");
+        recorded.lock().expect("no panic").push(n);
+    }
+    ledger.end().await.expect("it ends");
+}
+
+/// Nothing that was said to be recorded is lost, and nothing is known that was never recorded.
+async fn assert_true(store: &Arc<MemoryStore>, recorded: &[u64], tried: u64, what: &str) {
+    let ledger = open(store, "look", SMALL).await.unwrap_or_else(|error| panic!("{what}: {}", chain(&error)));
+    for n in 0..PATHS {
+        let known = ledger.known(&path(n));
+        assert!(known.is_none() || known == Some(some(n, n + 1).1), "{what}: {n}");
+        assert!(!recorded.contains(&n) || known.is_some(), "{what}: {n} was recorded and is lost");
+        assert!(known.is_none() || n < tried, "{what}: {n} was never recorded");
+    }
+}
+
+/// A ledger with a snapshot in two shards or more and a journal.
+fn grown() -> Arc<MemoryStore> {
+    let store = Arc::new(MemoryStore::new());
+    on_a_runtime(work(&Dying::new(&store, u64::MAX, true, 0), "grown", 0, 12, &Mutex::default()));
+    store
+}
+
+fn on_a_runtime<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let result = runtime.block_on(work);
+    // The process ends here: no task of it goes on.
+    runtime.shutdown_background();
+    result
+}
+
+#[test]
+fn a_death_at_any_call_loses_nothing_that_was_recorded() {
+    let mut deaths = 0;
+    for (base, effect) in [(false, false), (false, true), (true, false), (true, true)] {
+        for at in 1.. {
+            let store = if base { grown() } else { Arc::new(MemoryStore::new()) };
+            let (dying, recorded) = (Dying::new(&store, at, effect, 0), Mutex::new(Vec::new()));
+            let ended = on_a_runtime(async {
+                tokio::select! {
+                    biased;
+                    () = dying.died.notified() => false,
+                    () = work(&dying, "dies", if base { 12 } else { 0 }, 24, &recorded) => true,
+                }
+            });
+            let what = format!("death at call {at} (effect: {effect}, grown: {base})");
+            let recorded = recorded.into_inner().expect("no panic");
+            on_a_runtime(async {
+                assert_true(&store, &recorded, 24, &what).await;
+                let unclean = open(&store, "look", SMALL).await.expect("it opens").unclean();
+                let (some, all) = (!recorded.is_empty(), recorded.last() == Some(&23));
+                assert!(if ended { !unclean } else { unclean || !some || all }, "{what}: unclean is {unclean}");
+                work(&Dying::new(&store, u64::MAX, true, 0), "after", 0, 30, &Mutex::default()).await;
+                assert_true(&store, &(0..30).collect::<Vec<_>>(), 30, &what).await;
+                assert!(!open(&store, "look", SMALL).await.expect("it opens").unclean(), "{what}: the run after has ended");
+            });
+            if ended {
+                break;
+            }
+            deaths += 1;
+        }
+    }
+    assert!(deaths > 150, "only {deaths} deaths");
+}
+
+#[test]
+fn a_refusal_at_any_call_loses_nothing_that_was_recorded() {
+    let ops = [Op::Get, Op::Put, Op::Append, Op::List, Op::Delete];
+    for (op, fault) in ops.into_iter().flat_map(|op| [(op, Fault::LostReply), (op, Fault::Refused(crate::store::contract::StoreKind::Unavailable))]) {
+        for nth in 1..60 {
+            let (store, recorded) = (grown(), Mutex::new(Vec::new()));
+            let before = store.counts();
+            store.fault(op, nth, fault);
+            on_a_runtime(work(&Dying::new(&store, u64::MAX, true, 0), "run", 12, 24, &recorded));
+            let what = format!("{op:?} {nth} {fault:?}");
+            on_a_runtime(async {
+                assert_true(&store, &(0..24).collect::<Vec<_>>(), 24, &what).await;
+            });
+            let (now, then) = (store.counts(), before);
+            let calls = match op {
+                Op::Get => now.gets - then.gets,
+                Op::Put => now.puts - then.puts,
+                Op::Append => now.appends - then.appends,
+                Op::List => now.lists - then.lists,
+                _ => now.deletes - then.deletes,
+            };
+            if calls < nth {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn two_at_once_lose_nothing_and_neither_fails() {
+    let mut folds = 0;
+    for jitter in 0..200 {
+        let store = if jitter % 2 == 0 { grown() } else { Arc::new(MemoryStore::new()) };
+        on_a_runtime(async {
+            let (one, two) = (Dying::new(&store, u64::MAX, true, jitter * 2 + 1), Dying::new(&store, u64::MAX, true, jitter * 3 + 2));
+            let recorded = Mutex::new(Vec::new());
+            // Half of what they record is the same.
+            tokio::join!(work(&one, "one", 12, 30, &recorded), work(&two, "two", 21, 39, &recorded));
+            let what = format!("jitter {jitter}");
+            assert_true(&store, &recorded.into_inner().expect("no panic"), 39, &what).await;
+            folds += overview(store.clone(), "acme", quick(), CancellationToken::new()).await.expect("it reads").generation;
+            assert!(!open(&store, "look", SMALL).await.expect("it opens").unclean(), "{what}: both have ended");
+        });
+    }
+    assert!(folds > 200, "only {folds} folds");
+}
+
+#[test]
+fn one_that_dies_beside_another_harms_it_not() {
+    for at in 1..90 {
+        let store = grown();
+        on_a_runtime(async {
+            let (dying, living) = (Dying::new(&store, at, at % 2 == 0, at), Dying::new(&store, u64::MAX, true, at + 7));
+            let recorded = Mutex::new(Vec::new());
+            let victim = async {
+                tokio::select! {
+                    () = dying.died.notified() => {}
+                    () = work(&dying, "dies", 12, 30, &recorded) => {}
+                }
+            };
+            tokio::join!(victim, work(&living, "lives", 21, 39, &recorded));
+            assert_true(&store, &recorded.into_inner().expect("no panic"), 39, &format!("beside a death at call {at}")).await;
+        });
+    }
+}
+
+#[tokio::test]
+async fn pieces_have_journals_of_their_own_and_a_fold_sends_them_on() {
+    let store = Arc::new(MemoryStore::new());
+    let ledger = open(&store, "run", Tuning { journals: 100, ..SMALL }).await.expect("it opens");
+    ledger.begin(NOW).await.expect("it begins");
+    let planned = ledger.plan_pieces(3).await.expect("it plans");
+    let opened = |n: usize| Piece::open(store.clone(), "acme", &planned[n], ["run/0", "run/1", "run/2"][n], quick(), CancellationToken::new());
+    let (first, second) = (opened(0).await.expect("it opens"), opened(1).await.expect("it opens"));
+    for (piece, n) in [(&first, 0), (&second, 10)] {
+        piece.begin(NOW).await.expect("it begins");
+        let (file, known) = some(n, n + 1);
+        piece.ingested(&file, &known, 1, 1).await.expect("it records");
+    }
+    // The run folds the journals that its pieces write to.
+    for n in 20..30 {
+        let (file, known) = some(n, n + 1);
+        ledger.ingested(&file, &known, 1, 1).await.expect("it records");
+    }
+    assert!(overview(store.clone(), "acme", quick(), CancellationToken::new()).await.expect("it reads").generation > 0);
+    for (piece, n) in [(&first, 1), (&second, 11)] {
+        let (file, known) = some(n, n + 1);
+        piece.ingested(&file, &known, 1, 1).await.expect("it records in a journal of its own");
+        piece.end().await.expect("it ends");
+    }
+    ledger.end().await.expect("it ends");
+    let recorded: Vec<u64> = [0, 1, 10, 11].into_iter().chain(20..30).collect();
+    assert_true(&store, &recorded, 30, "pieces").await;
+    assert!(!open(&store, "look", SMALL).await.expect("it opens").unclean());
+    // The third was never opened, and its journal was folded away: whoever opens it late is told.
+    let late = opened(2).await.err().expect("it is gone");
+    assert!(chain(&late).contains("is missing"), "{}", chain(&late));
+}
+
+async fn damage(kind: &str, change: impl Fn(Vec<u8>) -> Option<Vec<u8>>) -> (String, String) {
+    let store = Arc::new(MemoryStore::new());
+    work(&Dying::new(&store, u64::MAX, true, 0), "grown", 0, 12, &Mutex::default()).await;
+    let name = store.names().into_iter().find(|name| name.contains(kind)).unwrap_or_else(|| panic!("a {kind} among {:?}", store.names()));
+    let blob = BlobName::new(name.clone()).expect("a name");
+    let bytes = store.content(&name).expect("it is there");
+    store.delete(&blob).await.expect("it deletes");
+    if let Some(bytes) = change(bytes.to_vec()) {
+        shelf(store.clone()).append(&blob, bytes.into(), 0).await.expect("it writes");
+    }
+    // Shards are read when journals are folded into them.
+    let error = match open(&store, "run", SMALL).await {
+        Err(error) => error,
+        Ok(ledger) => {
+            let mut result = ledger.begin(NOW).await;
+            for n in 0..PATHS {
+                let (file, known) = some(n, n + 2);
+                result = result.and(ledger.ingested(&file, &known, 1, 1).await);
+            }
+            result.expect_err("damage is told")
+        }
+    };
+    assert_eq!(crate::failure::Failure::class(&error), crate::failure::Class::Ledger);
+    (name, chain(&error))
+}
+
+#[tokio::test]
+async fn damage_of_every_kind_is_told_with_what_to_do() {
+    for kind in ["/ledger/index-", "/ledger/shard-", "/ledger/journal-", "/ledger/head.json"] {
+        let flipped = |mut bytes: Vec<u8>| {
+            let at = bytes.len() / 2;
+            bytes[at] ^= 4;
+            Some(bytes)
+        };
+        for (what, change) in
+            [("flipped", &flipped as &dyn Fn(Vec<u8>) -> Option<Vec<u8>>), ("cut", &|bytes| Some(bytes[..20].to_vec())), ("gone", &|_| None)]
+        {
+            if kind.ends_with("head.json") && what == "gone" {
+                // Then there is no ledger, as before the first run.
+                continue;
+            }
+            let (name, told) = damage(kind, change).await;
+            assert!(told.contains(&name), "{what}: `{name}` is not named in: {told}");
+            assert!(told.contains("`blobferry ledger rebuild --source acme`"), "{what}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_crashes_left_behind_is_removed_a_day_later() {
+    let store = Arc::new(MemoryStore::new());
+    let keep = ["journal-29991231T000000Z-00.ndjson", "notes.txt"];
+    let orphans = ["journal-20200101T000000Z-00.ndjson", "shard-000001-0000-20200101T000000Z-00.ndjson", "index-000001-20200101T000000Z-00"];
+    let shelf = shelf(store.clone());
+    for name in keep.iter().chain(&orphans) {
+        shelf.append(&shelf.blob(name).expect("a name"), Bytes::from_static(b"x"), 0).await.expect("it writes");
+    }
+    work(&Dying::new(&store, u64::MAX, true, 0), "run", 0, 12, &Mutex::default()).await;
+    let names = shelf.names().await.expect("it lists");
+    assert!(keep.iter().all(|name| names.contains(&(*name).to_owned())), "{names:?}");
+    assert!(!orphans.iter().any(|name| names.contains(&(*name).to_owned())), "{names:?}");
+}
