@@ -5,6 +5,7 @@
 #   node, Azurite          npm packages
 #   rclone, Azure SDK      Python packages
 #   sshd, vsftpd, pure-ftpd, proftpd   Debian packages of this release, unpacked, with the libraries they miss
+#   tar, bsdtar, gzip, bzip2, xz, zstd, lz4, 7z   the same, in a folder of their own
 #
 # A changed version below, or an interrupted run, installs that group anew. Usage: scripts/install-test-tools.sh
 set -euo pipefail
@@ -14,6 +15,7 @@ azurite_version=3.37.0
 rclone_version=1.75.2
 azure_sdk_version=12.31.1
 servers=(openssh-server openssh-sftp-server openssh-client vsftpd pure-ftpd pure-ftpd-common proftpd-core proftpd-mod-crypto)
+archivers=(tar libarchive-tools gzip bzip2 xz-utils zstd lz4 7zip)
 layout=1 # raise it when the steps below change what they leave behind
 
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -107,9 +109,9 @@ install_python() {
 
 installed() { dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii'; }
 
-# The servers, and the libraries they need that this system does not have, theirs included.
+# These packages, and the libraries they need that this system does not have, theirs included.
 debian_packages() {
-    local queue=("${servers[@]}") seen=" " package needed
+    local queue=("$@") seen=" " package needed
     while [ ${#queue[@]} -gt 0 ]; do
         package=${queue[0]}
         queue=("${queue[@]:1}")
@@ -125,7 +127,8 @@ debian_packages() {
 # apt's own download user may have no access to this folder, so it downloads as the caller.
 download() { (cd debs && apt-get -qq -o APT::Sandbox::User="$(id -un)" -o Acquire::Retries=3 download "$@"); }
 
-install_debian() {
+# Unpacks these packages here.
+unpack_debian() {
     if ! apt-cache show vsftpd >/dev/null 2>&1; then
         if [ "$(id -u)" = 0 ]; then
             apt-get update -qq
@@ -135,7 +138,7 @@ install_debian() {
         fi
     fi
     local packages deb
-    mapfile -t packages < <(debian_packages)
+    mapfile -t packages < <(debian_packages "$@")
     mkdir debs
     if ! download "${packages[@]}"; then
         # Lists that are some weeks old name versions that the mirrors no longer have.
@@ -145,12 +148,16 @@ install_debian() {
         }
         apt-get update -qq
         rm -f debs/*
-        mapfile -t packages < <(debian_packages)
+        mapfile -t packages < <(debian_packages "$@")
         download "${packages[@]}"
     fi
     for deb in debs/*.deb; do dpkg -x "$deb" .; done
     for deb in debs/*.deb; do dpkg-deb -W --showformat='${Package} ${Version}\n' "$deb"; done >versions
     rm -rf debs
+}
+
+install_debian() {
+    unpack_debian "${servers[@]}"
     local libraries binary
     for binary in usr/sbin/{sshd,vsftpd,pure-ftpd,proftpd}; do
         [ -x "$binary" ] || {
@@ -161,6 +168,22 @@ install_debian() {
     libraries=$(libraries_of .)
     for binary in usr/sbin/{sshd,vsftpd,pure-ftpd,proftpd} usr/bin/{ssh,sftp,ssh-keygen,pure-pw} usr/lib/openssh/sshd-* usr/lib/proftpd/mod_{tls,sftp}.so; do
         [ -e "$binary" ] || continue
+        if LD_LIBRARY_PATH=$libraries ldd "$binary" | grep 'not found'; then
+            echo "$binary misses the libraries above"
+            return 1
+        fi
+    done
+}
+
+install_archivers() {
+    unpack_debian "${archivers[@]}"
+    local libraries binary
+    libraries=$(libraries_of .)
+    for binary in bin/{tar,gzip,bzip2} usr/bin/{bsdtar,xz,zstd,lz4,7zz}; do
+        [ -x "$binary" ] || {
+            echo "the packages brought no $binary"
+            return 1
+        }
         if LD_LIBRARY_PATH=$libraries ldd "$binary" | grep 'not found'; then
             echo "$binary misses the libraries above"
             return 1
@@ -188,15 +211,16 @@ if have apt-get && have dpkg; then
     # shellcheck source=/dev/null
     release=$(. /etc/os-release && echo "$ID ${VERSION_ID:-}")
     (group debian "$layout $release ${servers[*]}" install_debian) || failed=1
+    (group archivers "$layout $release ${archivers[*]}" install_archivers) || failed=1
 else
-    say "SKIPPED: no Debian or Ubuntu here, so sshd, vsftpd, pure-ftpd and proftpd are not installed; their tests are left out." >&2
+    say "SKIPPED: no Debian or Ubuntu here, so sshd, vsftpd, pure-ftpd, proftpd and the archivers are not installed; their tests are left out." >&2
 fi
 wait $node_job || failed=1
 wait $python_job || failed=1
 [ $failed = 0 ] || fail "some tools are missing, see above"
 
 row() { printf '%-18s %-28s %s\n' "$1" "$2" "$3"; }
-package() { sed -n "s/^$1 //p" "$tools/debian/versions" 2>/dev/null; }
+package() { sed -n "s/^$1 //p" "$tools"/{debian,archivers}/versions 2>/dev/null | head -n 1; }
 row tool version path
 row node "$node_version" "$tools/node/node"
 row azurite "$azurite_version" "$tools/node/node_modules/azurite/dist/src/azurite.js"
@@ -207,5 +231,15 @@ if [ -e "$tools/debian/.stamp" ]; then
     row vsftpd "$(package vsftpd)" "$tools/debian/usr/sbin/vsftpd"
     row pure-ftpd "$(package pure-ftpd)" "$tools/debian/usr/sbin/pure-ftpd"
     row proftpd "$(package proftpd-core)" "$tools/debian/usr/sbin/proftpd"
+fi
+if [ -e "$tools/archivers/.stamp" ]; then
+    row tar "$(package tar)" "$tools/archivers/bin/tar"
+    row gzip "$(package gzip)" "$tools/archivers/bin/gzip"
+    row bzip2 "$(package bzip2)" "$tools/archivers/bin/bzip2"
+    row bsdtar "$(package libarchive-tools)" "$tools/archivers/usr/bin/bsdtar"
+    row xz "$(package xz-utils)" "$tools/archivers/usr/bin/xz"
+    row zstd "$(package zstd)" "$tools/archivers/usr/bin/zstd"
+    row lz4 "$(package lz4)" "$tools/archivers/usr/bin/lz4"
+    row 7zz "$(package 7zip)" "$tools/archivers/usr/bin/7zz"
 fi
 say "test tools are ready in $tools ($((SECONDS - started)) s)"

@@ -1,13 +1,30 @@
 //! Archives: the table of formats.
 
 mod at_rest;
+pub mod compressed;
+mod compressed_stream;
+#[cfg(test)]
+mod compressed_tests;
 pub mod contract;
 pub mod error;
 pub mod limits;
+mod lz4_frame;
 pub mod names;
 mod nested;
 pub mod options;
+#[cfg(test)]
+mod reading_tests;
+pub mod sevenz;
+mod sevenz_aes;
+mod sevenz_coders;
+mod sevenz_header;
+#[cfg(test)]
+mod sevenz_tests;
 pub mod spool;
+pub mod tar;
+mod tar_header;
+#[cfg(test)]
+mod tar_tests;
 pub mod unpack;
 pub mod zip;
 mod zip_directory;
@@ -19,7 +36,17 @@ mod zip_tests;
 use contract::Format;
 
 /// Every format that is read, in the order in which they are asked.
-pub const FORMATS: &[&dyn Format] = &[&zip::Zip];
+pub const FORMATS: &[&dyn Format] = &[
+    &zip::Zip,
+    &compressed::Documents,
+    &tar::Tar,
+    &compressed::Compressed(compressed_stream::Codec::Gz),
+    &compressed::Compressed(compressed_stream::Codec::Bz2),
+    &compressed::Compressed(compressed_stream::Codec::Xz),
+    &compressed::Compressed(compressed_stream::Codec::Zst),
+    &compressed::Compressed(compressed_stream::Codec::Lz4),
+    &sevenz::SevenZ,
+];
 
 /// The format that a file called `name` that begins with `head` (up to [`contract::HEAD_BYTES`]) may have, if
 /// it may be an archive: [`contract::Format::nature`] tells, once all of it is there.

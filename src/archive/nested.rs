@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use crate::archive::contract::{Format, HEAD_BYTES, Member, MemberKind, Nature, Options, UnpackError};
 use crate::archive::limits::Meter;
-use crate::archive::recognise;
 use crate::archive::spool::{Room, Spool, Spooler};
 
 /// Content is read in pieces of at most this many bytes.
@@ -24,7 +23,12 @@ pub struct Archive {
     pub options: Arc<Options>,
     /// Gives room to the archives in it.
     pub spooler: Spooler,
+    /// Tells the format of files in it; it is handed in, since the table of formats is built upon this.
+    pub recognise: Recognise,
 }
+
+/// The format that a file that begins with these bytes and has this name may have.
+pub type Recognise = fn(&[u8], &str) -> Option<&'static dyn Format>;
 
 #[cfg(test)]
 impl Archive {
@@ -32,7 +36,7 @@ impl Archive {
     pub fn of(format: &'static dyn Format, spool: Spool) -> Self {
         let folder = std::env::temp_dir();
         let limits = crate::archive::spool::SpoolLimits { memory_bytes: 8 << 20, archive_memory_bytes: 2 << 20, temp_bytes: 64 << 20, folder };
-        Self { format, spool, options: Arc::default(), spooler: Spooler::new(limits) }
+        Self { format, spool, options: Arc::default(), spooler: Spooler::new(limits), recognise: crate::archive::recognise }
     }
 }
 
@@ -74,7 +78,7 @@ impl<'a> Walk<'a> {
         let mut head = [0; HEAD_BYTES];
         let filled = fill(content, &mut head)?;
         let mut content = head[..filled].chain(content);
-        let Some(format) = recognise(&head[..filled], file_name) else { return leaf(&told, &mut content) };
+        let Some(format) = (self.archive.recognise)(&head[..filled], file_name) else { return leaf(&told, &mut content) };
         let at = |error: UnpackError| error.at(&member.name);
         let spool = self.spool(member.size, &mut content).map_err(at)?;
         let opens = match format.nature(spool.reader()).map_err(at)? {

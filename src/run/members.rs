@@ -59,7 +59,7 @@ pub async fn replay(pass: &Pass, spool: &Spool, upload: &Upload) -> Result<Arriv
 pub fn archive(pass: &Pass, file: &RemotePath, format: &'static dyn Format, spool: &Spool) -> Archive {
     let file_name = file.file_name_text();
     let options = Options { file_name, limits: pass.run.limits.archive.clone(), ..pass.source.unpacking.clone() };
-    Archive { format, spool: spool.clone(), options: Arc::new(options), spooler: pass.run.spooler.clone() }
+    Archive { format, spool: spool.clone(), options: Arc::new(options), spooler: pass.run.spooler.clone(), recognise: crate::archive::recognise }
 }
 
 /// Reads the archive to its end: nothing of it may become visible before that has gone well.

@@ -3,6 +3,9 @@
 // `cfg(test)` tells clippy that these are tests through and through.
 #[cfg(test)]
 #[cfg(unix)]
+mod archivers;
+#[cfg(test)]
+#[cfg(unix)]
 mod e2e;
 #[cfg(test)]
 #[cfg(unix)]

@@ -25,6 +25,7 @@ mod blobs;
 mod bulk;
 mod cancel;
 mod changes;
+mod compressed;
 mod crash;
 mod folders;
 mod leases;

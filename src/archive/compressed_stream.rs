@@ -1,0 +1,278 @@
+//! Streams of one codec after the other, to the real end of the file.
+
+use std::io::{self, BufRead, Read};
+
+use bzip2::bufread::BzDecoder;
+use flate2::bufread::GzDecoder;
+use lzma_rust2::XzReader;
+
+use crate::archive::contract::UnpackError;
+use crate::archive::limits::Meter;
+use crate::archive::lz4_frame::Lz4Frame;
+use crate::archive::spool::SpoolReader;
+use crate::archive::tar_header::damaged;
+use crate::failure::Class;
+
+/// A way to compress a single file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codec {
+    Gz,
+    Bz2,
+    Xz,
+    Zst,
+    Lz4,
+}
+
+/// zstd windows up to 128 MiB, as `zstd` itself takes without being asked.
+const ZSTD_WINDOW_LOG: u32 = 27;
+/// The most that decoding xz may take: its own highest setting needs 65 MiB.
+const XZ_MEMORY_KB: u32 = 257 << 10;
+
+impl Codec {
+    /// Its usual name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Codec::Gz => "gz",
+            Codec::Bz2 => "bz2",
+            Codec::Xz => "xz",
+            Codec::Zst => "zst",
+            Codec::Lz4 => "lz4",
+        }
+    }
+
+    /// What compressing adds to a name, and what stands there without it.
+    pub fn endings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Codec::Gz => &[(".tgz", ".tar"), (".taz", ".tar"), (".gz", "")],
+            Codec::Bz2 => &[(".tbz2", ".tar"), (".tbz", ".tar"), (".tb2", ".tar"), (".bz2", ""), (".bz", "")],
+            Codec::Xz => &[(".txz", ".tar"), (".xz", "")],
+            Codec::Zst => &[(".tzst", ".tar"), (".zst", ""), (".zstd", "")],
+            Codec::Lz4 => &[(".tlz4", ".tar"), (".lz4", "")],
+        }
+    }
+
+    /// Whether a stream of it begins like `head`.
+    pub fn begins(self, head: &[u8]) -> bool {
+        match (self, head) {
+            (Codec::Gz, [0x1F, 0x8B, 8, flags, ..]) => flags & 0xE0 == 0,
+            (Codec::Bz2, [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..]) => {
+                rest.starts_with(b"\x31\x41\x59\x26\x53\x59") || rest.starts_with(b"\x17\x72\x45\x38\x50\x90")
+            }
+            (Codec::Xz, head) => head.starts_with(b"\xFD7zXZ\0"),
+            (Codec::Zst, head) => head.starts_with(b"\x28\xB5\x2F\xFD"),
+            // With the version of the format that there is; and the one before there were frames, to be refused by name.
+            (Codec::Lz4, [0x04, 0x22, 0x4D, 0x18, flags, ..]) => flags >> 6 == 1,
+            (Codec::Lz4, head) => head.starts_with(LZ4_LEGACY),
+            _ => false,
+        }
+    }
+
+    /// Whether a file of it may begin like `head`, as other files may, too: with a frame to be skipped.
+    pub fn may_begin(self, head: &[u8]) -> bool {
+        matches!(self, Codec::Zst | Codec::Lz4) && is_skippable(head)
+    }
+
+    fn continues(self, head: &[u8]) -> bool {
+        self.begins(head) || self.may_begin(head)
+    }
+}
+
+const LZ4_LEGACY: &[u8] = b"\x02\x21\x4C\x18";
+
+fn is_skippable(head: &[u8]) -> bool {
+    matches!(head, [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..])
+}
+
+/// What the header of a gz says of the file in it.
+#[derive(Default)]
+pub struct GzHeader {
+    /// Its name.
+    pub name: Option<Vec<u8>>,
+    /// When it was last modified: seconds since 1970.
+    pub modified: Option<u32>,
+}
+
+/// Decodes one stream and stops behind its last byte.
+enum Stream {
+    Gz(Box<GzDecoder<SpoolReader>>),
+    Bz2(BzDecoder<SpoolReader>),
+    Xz(Box<XzReader<SpoolReader>>),
+    Zst(zstd::Decoder<'static, SpoolReader>),
+    Lz4(Box<Lz4Frame>),
+    Skipped(SpoolReader),
+}
+
+impl Stream {
+    fn open(codec: Codec, mut input: SpoolReader) -> Result<Self, UnpackError> {
+        let head = peek(&input)?;
+        if is_skippable(&head) {
+            skip(&mut input)?;
+            return Ok(Stream::Skipped(input));
+        }
+        Ok(match codec {
+            Codec::Gz => Stream::Gz(Box::new(GzDecoder::new(input))),
+            Codec::Bz2 => Stream::Bz2(BzDecoder::new(input)),
+            Codec::Xz => Stream::Xz(Box::new(XzReader::new_mem_limit(input, false, XZ_MEMORY_KB))),
+            Codec::Zst => {
+                let mut decoder = zstd::Decoder::with_buffer(input).map_err(UnpackError::from_read)?.single_frame();
+                decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(UnpackError::from_read)?;
+                Stream::Zst(decoder)
+            }
+            Codec::Lz4 if head.starts_with(LZ4_LEGACY) => {
+                return Err(UnpackError::new(Class::ArchiveUnsupported, "it is an lz4 of the legacy format"));
+            }
+            Codec::Lz4 => Stream::Lz4(Box::new(Lz4Frame::open(input)?)),
+        })
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Gz(decoder) => decoder.read(into),
+            Stream::Bz2(decoder) => decoder.read(into),
+            Stream::Xz(decoder) => decoder.read(into),
+            Stream::Zst(decoder) => decoder.read(into),
+            Stream::Lz4(decoder) => decoder.read(into),
+            Stream::Skipped(_) => Ok(0),
+        }
+    }
+
+    fn position(&self) -> u64 {
+        match self {
+            Stream::Gz(decoder) => decoder.get_ref().position(),
+            Stream::Bz2(decoder) => decoder.get_ref().position(),
+            Stream::Xz(decoder) => decoder.inner().position(),
+            Stream::Zst(decoder) => decoder.get_ref().position(),
+            Stream::Lz4(decoder) => decoder.get_ref().position(),
+            Stream::Skipped(input) => input.position(),
+        }
+    }
+
+    fn into_inner(self) -> SpoolReader {
+        match self {
+            Stream::Gz(decoder) => decoder.into_inner(),
+            Stream::Bz2(decoder) => decoder.into_inner(),
+            Stream::Xz(decoder) => decoder.into_inner(),
+            Stream::Zst(decoder) => decoder.finish(),
+            Stream::Lz4(decoder) => decoder.into_inner(),
+            Stream::Skipped(input) => input,
+        }
+    }
+}
+
+/// The next bytes of `input`, which stay in it.
+fn peek(input: &SpoolReader) -> Result<Vec<u8>, UnpackError> {
+    let mut head = Vec::new();
+    input.clone().take(16).read_to_end(&mut head).map_err(UnpackError::from_read)?;
+    Ok(head)
+}
+
+/// Skips a frame that holds something for others.
+fn skip(input: &mut SpoolReader) -> Result<(), UnpackError> {
+    let mut head = [0; 8];
+    let start = input.position();
+    let truncated = || damaged(format!("the frame at byte {start} ends early"));
+    if input.size() - start < head.len() as u64 {
+        return Err(truncated());
+    }
+    input.read_exact(&mut head).map_err(UnpackError::from_read)?;
+    let size = u64::from(u32::from_le_bytes([head[4], head[5], head[6], head[7]]));
+    let end = start + head.len() as u64 + size;
+    if end > input.size() {
+        return Err(truncated());
+    }
+    input.jump(end);
+    Ok(())
+}
+
+/// What all streams of a file hold, one after the other. Its end is reported only once every checksum held and
+/// nothing but zeros follows the last stream.
+pub struct Streams<'a> {
+    codec: Codec,
+    stream: Option<Stream>,
+    out: u64,
+    meter: &'a Meter,
+    failed: bool,
+}
+
+impl<'a> Streams<'a> {
+    /// The streams of `archive`, and what the header of the first says.
+    pub fn open(codec: Codec, archive: SpoolReader, meter: &'a Meter) -> Result<(Self, Option<GzHeader>), UnpackError> {
+        let stream = Stream::open(codec, archive)?;
+        let header = match &stream {
+            Stream::Gz(decoder) => decoder.header().map(|header| GzHeader {
+                name: header.filename().map(<[u8]>::to_vec),
+                modified: Some(header.mtime()).filter(|seconds| *seconds > 0),
+            }),
+            _ => None,
+        };
+        Ok((Self { codec, stream: Some(stream), out: 0, meter, failed: false }, header))
+    }
+
+    fn next(&mut self, into: &mut [u8]) -> Result<usize, UnpackError> {
+        if self.failed {
+            return Err(damaged("it failed before"));
+        }
+        while let Some(stream) = &mut self.stream {
+            // A reader may be asked for nothing; decoders take no bytes for their end.
+            if into.is_empty() {
+                return Ok(0);
+            }
+            let read = match stream.read(into) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(self.error(error)),
+                Ok(read) => read,
+            };
+            if read > 0 {
+                self.out += read as u64;
+                self.meter.between(self.out)?;
+                return Ok(read);
+            }
+            self.stream = self.stream.take().map(Stream::into_inner).map(|input| self.following(input)).transpose()?.flatten();
+            self.meter.between(self.out)?;
+        }
+        Ok(0)
+    }
+
+    /// The stream that begins where the one before has ended.
+    fn following(&self, mut input: SpoolReader) -> Result<Option<Stream>, UnpackError> {
+        if self.codec.continues(&peek(&input)?) {
+            return Stream::open(self.codec, input).map(Some);
+        }
+        // Tapes and some programs fill up with zeros.
+        loop {
+            let start = input.position();
+            let rest = input.fill_buf().map_err(UnpackError::from_read)?;
+            if let Some(at) = rest.iter().position(|byte| *byte != 0) {
+                return Err(damaged(format!("something follows the end of the {} stream, at byte {}", self.codec.name(), start + at as u64)));
+            }
+            match rest.len() {
+                0 => return Ok(None),
+                zeros => input.consume(zeros),
+            }
+        }
+    }
+
+    fn error(&self, error: io::Error) -> UnpackError {
+        if error.get_ref().is_some_and(|inner| inner.is::<UnpackError>()) {
+            return UnpackError::from_read(error);
+        }
+        let (name, at) = (self.codec.name(), self.stream.as_ref().map_or(0, Stream::position));
+        let class = match error.kind() {
+            io::ErrorKind::OutOfMemory => Class::LimitArchive,
+            io::ErrorKind::Unsupported => Class::ArchiveUnsupported,
+            // The library tells its errors as text.
+            _ if error.to_string().contains("too much memory") => Class::LimitArchive,
+            _ => Class::ArchiveDamaged,
+        };
+        UnpackError::new(class, format!("the {name} stream, at byte {at}: {error}"))
+    }
+}
+
+impl Read for Streams<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.next(into).map_err(|error| {
+            self.failed = true;
+            error.into_read()
+        })
+    }
+}

@@ -1,0 +1,170 @@
+//! The coders of 7z, one behind the other, within a limit on what they may take of memory.
+#![expect(clippy::disallowed_types, reason = "decoders are opened here, under the meter, and nowhere else")]
+
+use std::io::{self, BufReader, Read};
+
+use bzip2::bufread::BzDecoder;
+use flate2::bufread::DeflateDecoder;
+use lzma_rust2::filter::bcj::BcjReader;
+use lzma_rust2::filter::bcj2::Bcj2Reader;
+use lzma_rust2::filter::delta::DeltaReader;
+use lzma_rust2::{Lzma2Reader, LzmaReader, lzma_get_memory_usage_by_props, lzma2_get_memory_usage};
+use ppmd_rust::Ppmd7Decoder;
+
+use crate::archive::contract::UnpackError;
+use crate::archive::sevenz_aes::{AesReader, Keys};
+use crate::archive::sevenz_header::{Coder, Folder, Streams};
+use crate::archive::spool::SpoolReader;
+use crate::archive::tar_header::damaged;
+use crate::failure::Class;
+
+const SIGNATURE_BYTES: u64 = 32;
+/// What the decoders of one folder may take of memory: a dictionary of 256 MiB, the largest that 7-Zip uses by itself.
+const MEMORY_KB: u64 = 257 << 10;
+pub const AES: &[u8] = &[6, 0xF1, 7, 1];
+
+type Stream = Box<dyn Read>;
+
+/// What comes out of `folder`, of which `password` is the password in UTF-16, if it needs one.
+pub fn open(archive: &SpoolReader, streams: &Streams, folder: &Folder, password: Option<&[u8]>, keys: &Keys) -> Result<Stream, UnpackError> {
+    let main = folder.main().ok_or_else(|| damaged("its header is wrong: coders feed each other in a circle"))?;
+    let mut opening = Opening { archive, streams, folder, password, keys, room_kb: MEMORY_KB };
+    opening.output(main, 0)
+}
+
+/// Whether a password is needed to unpack `folder`.
+pub fn is_encrypted(folder: &Folder) -> bool {
+    folder.coders.iter().any(|coder| coder.method == AES)
+}
+
+struct Opening<'a> {
+    archive: &'a SpoolReader,
+    streams: &'a Streams,
+    folder: &'a Folder,
+    password: Option<&'a [u8]>,
+    keys: &'a Keys,
+    room_kb: u64,
+}
+
+impl Opening<'_> {
+    fn output(&mut self, index: usize, depth: usize) -> Result<Stream, UnpackError> {
+        if depth >= self.folder.coders.len() {
+            return Err(damaged("its header is wrong: coders feed each other in a circle"));
+        }
+        let (coder, size) = (&self.folder.coders[index], self.folder.sizes[index]);
+        let first = self.folder.first_input(index);
+        let inputs = (first..first + coder.inputs).map(|input| self.input(input, depth)).collect::<Result<Vec<_>, _>>()?;
+        self.decoder(coder, inputs, size)
+    }
+
+    fn input(&mut self, input: usize, depth: usize) -> Result<Stream, UnpackError> {
+        if let Some((_, output)) = self.folder.binds.iter().find(|(bound, _)| *bound == input) {
+            return self.output(*output, depth + 1);
+        }
+        let place = self.folder.packed.iter().position(|packed| *packed == input);
+        let place = place.map(|place| self.folder.first_packed + place).filter(|place| *place < self.streams.pack_sizes.len());
+        let place = place.ok_or_else(|| damaged("its header is wrong: nothing feeds a coder"))?;
+        let before = self.streams.pack_sizes[..place].iter().try_fold(self.streams.pack_start, |sum, size| sum.checked_add(*size));
+        let start = before.and_then(|before| before.checked_add(SIGNATURE_BYTES));
+        let (size, all) = (self.streams.pack_sizes[place], self.archive.size());
+        let start = start.filter(|start| start.checked_add(size).is_some_and(|end| end <= all));
+        let start = start.ok_or_else(|| damaged("its header is wrong: packed content lies behind its end"))?;
+        let mut reader = self.archive.clone();
+        reader.jump(start);
+        Ok(Box::new(reader.take(size)))
+    }
+
+    fn decoder(&mut self, coder: &Coder, mut inputs: Vec<Stream>, size: u64) -> Result<Stream, UnpackError> {
+        let properties = &coder.properties[..];
+        if coder.method == [3, 3, 1, 0x1B] {
+            return Ok(Box::new(Bcj2Reader::try_new(inputs, size).map_err(broken)?));
+        }
+        let (Some(input), true) = (inputs.pop(), inputs.is_empty()) else { return Err(unsupported(coder)) };
+        Ok(match &coder.method[..] {
+            [0] => input,
+            [3] => Box::new(DeltaReader::new(input, properties.first().map_or(1, |distance| usize::from(*distance) + 1))),
+            [3, 1, 1] => self.lzma(input, properties, size)?,
+            [0x21] => self.lzma2(input, properties)?,
+            [3, 4, 1] => self.ppmd(input, properties, size)?,
+            [4, 1, 8] => Box::new(DeflateDecoder::new(BufReader::new(input))),
+            [4, 2, 2] => Box::new(BzDecoder::new(BufReader::new(input))),
+            [4] | [3, 3, 1, 3] => Box::new(BcjReader::new_x86(input, start(properties))),
+            [5] | [3, 3, 2, 5] => Box::new(BcjReader::new_ppc(input, start(properties))),
+            [6] | [3, 3, 4, 1] => Box::new(BcjReader::new_ia64(input, start(properties))),
+            [7] | [3, 3, 5, 1] => Box::new(BcjReader::new_arm(input, start(properties))),
+            [8] | [3, 3, 7, 1] => Box::new(BcjReader::new_arm_thumb(input, start(properties))),
+            [9] | [3, 3, 8, 5] => Box::new(BcjReader::new_sparc(input, start(properties))),
+            [0xA] => Box::new(BcjReader::new_arm64(input, start(properties))),
+            [0xB] => Box::new(BcjReader::new_riscv(input, start(properties))),
+            AES => {
+                let password = self.password.ok_or_else(|| UnpackError::new(Class::ArchiveEncrypted, "it is encrypted with AES"))?;
+                Box::new(AesReader::new(input, properties, password, self.keys)?.take(size))
+            }
+            _ => return Err(unsupported(coder)),
+        })
+    }
+
+    fn lzma(&mut self, input: Stream, properties: &[u8], size: u64) -> Result<Stream, UnpackError> {
+        let &[settings, a, b, c, d] = properties else { return Err(damaged("its header is wrong: LZMA has no settings")) };
+        let dictionary = u32::from_le_bytes([a, b, c, d]);
+        self.make_room(lzma_get_memory_usage_by_props(dictionary, settings).map_err(broken)?.into())?;
+        let mut decoder = LzmaReader::new_with_props(input, size, settings, dictionary, None).map_err(broken)?;
+        decoder.set_relaxed_end_condition(false);
+        Ok(Box::new(decoder))
+    }
+
+    fn lzma2(&mut self, input: Stream, properties: &[u8]) -> Result<Stream, UnpackError> {
+        let dictionary = match properties {
+            [40] => u32::MAX,
+            [bits @ 0..40] => (2 | u32::from(bits & 1)) << (bits / 2 + 11),
+            _ => return Err(damaged("its header is wrong: LZMA2 has no settings")),
+        };
+        self.make_room(lzma2_get_memory_usage(dictionary).into())?;
+        Ok(Box::new(Lzma2Reader::new(input, dictionary, None)))
+    }
+
+    fn ppmd(&mut self, input: Stream, properties: &[u8], size: u64) -> Result<Stream, UnpackError> {
+        let [order, a, b, c, d, ..] = properties else { return Err(damaged("its header is wrong: PPMd has no settings")) };
+        let memory = u32::from_le_bytes([*a, *b, *c, *d]);
+        self.make_room(u64::from(memory).div_ceil(1 << 10))?;
+        let decoder = Ppmd7Decoder::new(input, u32::from(*order), memory).map_err(|error| damaged(format!("PPMd: {error}")))?;
+        Ok(Box::new(decoder.take(size)))
+    }
+
+    fn make_room(&mut self, kb: u64) -> Result<(), UnpackError> {
+        let left = self.room_kb.checked_sub(kb);
+        let refuse = || {
+            UnpackError::new(
+                Class::LimitArchive,
+                format!("unpacking it takes {} MiB of memory; more than {} are not taken", kb >> 10, MEMORY_KB >> 10),
+            )
+        };
+        self.room_kb = left.ok_or_else(refuse)?;
+        Ok(())
+    }
+}
+
+/// Where the first instruction stands, for filters that are told.
+fn start(properties: &[u8]) -> usize {
+    properties.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize)
+}
+
+fn broken(error: io::Error) -> UnpackError {
+    UnpackError::from_read(error)
+}
+
+fn unsupported(coder: &Coder) -> UnpackError {
+    let name = match &coder.method[..] {
+        [4, 1, 9] => "Deflate64",
+        [4, 0xF7, 0x11, 1] => "zstd",
+        [4, 0xF7, 0x11, 2] => "Brotli",
+        [4, 0xF7, 0x11, 4] => "LZ4",
+        [4, 0xF7, 0x11, 5] => "Lizard",
+        [2, 3, 2] | [2, 3, 4] => "Swap",
+        [3, 1, 0x1B] => "BCJ2",
+        [6, 1..=3, ..] => "an encryption other than AES",
+        _ => "an unknown method",
+    };
+    let id: String = coder.method.iter().map(|byte| format!("{byte:02x}")).collect();
+    UnpackError::new(Class::ArchiveUnsupported, format!("it is packed with {name} ({id})"))
+}
