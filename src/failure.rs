@@ -118,7 +118,7 @@ impl Class {
             Class::NotFound => "the server does not have it; check the path in `url` and `include`",
             Class::SizeMismatch => "the server promised another size than it sent; it is taken again by the next run",
             Class::ArchiveDamaged => "the archive is damaged: have it sent again, or set `archives = \"keep\"`",
-            Class::ArchiveEncrypted => "the archive needs a password: set `archives = \"keep\"` to store it as it is",
+            Class::ArchiveEncrypted => "the archive needs a password: set `archive_passwords`, or `archives = \"keep\"` to store it as it is",
             Class::ArchiveUnsupported => "this kind of archive is not read: set `archives = \"keep\"` to store it as it is",
             Class::StoreAuth => "check the storage credential, its rights and its expiry, and this machine's clock",
             Class::StoreConflict => "another writer owns this blob name; move that blob away or use another source name",

@@ -26,6 +26,8 @@ pub enum Kind {
     Text,
     /// A text that no message may repeat.
     Secret,
+    /// A list of such texts; a single one stands for a list of one.
+    Secrets,
     /// A whole number from `min` to `max`.
     Integer {
         /// The smallest.
@@ -141,10 +143,14 @@ impl Section {
 
     /// Every secret that the section holds.
     pub fn secrets(&self) -> Vec<Secret> {
-        let secret = |name: &String| self.key(name).is_some_and(|key| key.kind == Kind::Secret);
+        let secret = |name: &String| self.key(name).is_some_and(|key| matches!(key.kind, Kind::Secret | Kind::Secrets));
         let values = self.entries.iter().filter(|(name, _)| secret(name)).map(|(_, entry)| &entry.value);
-        let texts = values.filter_map(|value| if let Value::Text(text) = value { Some(Secret::new(text.clone())) } else { None });
-        texts.collect()
+        let texts = values.flat_map(|value| match value {
+            Value::Text(text) => std::slice::from_ref(text),
+            Value::List(list) => list,
+            _ => &[],
+        });
+        texts.map(|text| Secret::new(text.clone())).collect()
     }
 
     /// Whether the section holds `key`.
@@ -159,7 +165,7 @@ impl Section {
 
     fn wrong(&self, key: &Key, entry: &Entry, wanted: &str) -> SettingError {
         let found = match &entry.value {
-            _ if key.kind == Kind::Secret => "a value of another kind".to_owned(),
+            _ if matches!(key.kind, Kind::Secret | Kind::Secrets) => "a value of another kind".to_owned(),
             Value::Text(text) => format!("\"{}\"", printable(text.as_bytes())),
             Value::Integer(number) => number.to_string(),
             Value::Flag(flag) => flag.to_string(),
@@ -187,6 +193,20 @@ impl Section {
             // A password of digits alone needs quotes in TOML; guessing would drop leading zeros.
             _ => Err(self.wrong(key, entry, "a text in quotes")),
         }
+    }
+
+    /// A list of secret texts; empty when it is not set.
+    pub fn secret_list(&self, key: &str) -> Result<Vec<Secret>, SettingError> {
+        let Some((key, entry)) = self.value(key) else { return Ok(Vec::new()) };
+        let list = match &entry.value {
+            Value::List(list) => list.as_slice(),
+            Value::Text(text) => std::slice::from_ref(text),
+            _ => return Err(self.wrong(key, entry, "a list of texts in quotes, or of `{ env = \"NAME\" }`")),
+        };
+        if list.iter().any(String::is_empty) {
+            return Err(self.error(key.name, "holds an empty text; allowed are texts that are not empty"));
+        }
+        Ok(list.iter().map(|text| Secret::new(text.clone())).collect())
     }
 
     /// A whole number within the key's range.

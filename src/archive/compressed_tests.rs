@@ -234,6 +234,9 @@ proptest! {
             Codec::Zst => b"\x28\xB5\x2F\xFD",
             Codec::Lz4 => b"\x04\x22\x4D\x18\x60\x40\x82",
         };
-        prop_assert!(read(&named(codec), &[magic, &junk].concat()).is_ok_and(|read| read.len() == 1) || !junk.is_empty() || codec != Codec::Gz);
+        // What is whole by chance is one file.
+        if let Ok(read) = read(&named(codec), &[magic, &junk].concat()) {
+            prop_assert_eq!(read.len(), 1);
+        }
     }
 }

@@ -53,10 +53,14 @@ pub trait Partial: Send + Sync {
     /// Whether a file called `name` is worth a look at its directory.
     fn expects(&self, name: &str) -> bool;
 
+    /// How many first bytes of a file are looked at.
+    fn head_bytes(&self) -> u64;
+
     /// How many last bytes of a file tell where its directory is.
     fn tail_bytes(&self) -> u64;
 
-    /// Where the directory is, by the end of the file. `archive` holds the last [`Partial::tail_bytes`] at least. Blocking.
+    /// Where the directory is, by the end of the file. `archive` holds the first
+    /// [`Partial::head_bytes`] and the last [`Partial::tail_bytes`] at least. Blocking.
     fn directory(&self, archive: SpoolReader) -> Result<Range<u64>, UnpackError>;
 
     /// What the directory says of the members, in its order. `archive` holds the tail and the directory. Blocking.

@@ -27,11 +27,6 @@ mod tar_header;
 mod tar_tests;
 pub mod unpack;
 pub mod zip;
-mod zip_directory;
-mod zip_fields;
-mod zip_partial;
-#[cfg(test)]
-mod zip_tests;
 
 use contract::Format;
 

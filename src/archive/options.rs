@@ -1,7 +1,8 @@
 //! How archives are to be read, as the settings of their source say.
 
 use crate::archive::limits::Limits;
-use crate::model::Secret;
+use crate::model::{Secret, printable};
+use crate::settings::closest;
 
 /// How the archives of one source are read.
 #[derive(Clone, Debug)]
@@ -42,4 +43,87 @@ pub enum Charset {
     Cp437,
     /// One that the Encoding Standard names.
     Named(&'static encoding_rs::Encoding),
+}
+
+/// Character sets that are likely meant, for whoever misspelt one.
+const LIKELY: &[&str] = &[
+    "auto",
+    "cp437",
+    "utf-8",
+    "windows-1250",
+    "windows-1251",
+    "windows-1252",
+    "windows-1253",
+    "windows-1254",
+    "windows-1255",
+    "windows-1256",
+    "iso-8859-1",
+    "iso-8859-2",
+    "iso-8859-15",
+    "cp866",
+    "koi8-r",
+    "koi8-u",
+    "shift_jis",
+    "euc-jp",
+    "gbk",
+    "gb18030",
+    "big5",
+    "euc-kr",
+];
+
+/// Names that people know and the Encoding Standard does not.
+const CODE_PAGES: &[(&str, &encoding_rs::Encoding)] =
+    &[("cp932", encoding_rs::SHIFT_JIS), ("cp936", encoding_rs::GBK), ("cp949", encoding_rs::EUC_KR), ("cp950", encoding_rs::BIG5)];
+
+impl Charset {
+    /// What a setting says: `auto`, `cp437` or a label of the Encoding Standard. The error tells what is allowed.
+    pub fn parse(label: &str) -> Result<Self, String> {
+        match label.to_ascii_lowercase().as_str() {
+            "auto" => return Ok(Charset::Detect),
+            "cp437" | "ibm437" => return Ok(Charset::Cp437),
+            _ => {}
+        }
+        let page = CODE_PAGES.iter().find(|(page, _)| label.eq_ignore_ascii_case(page)).map(|(_, encoding)| *encoding);
+        let found = page.or_else(|| encoding_rs::Encoding::for_label(label.as_bytes()));
+        found.filter(|encoding| encoding.is_ascii_compatible()).map(Charset::Named).ok_or_else(|| {
+            let hint = match closest(&label.to_ascii_lowercase(), LIKELY) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "allowed are `auto`, `cp437` or a character set as `shift_jis`, `gbk`, `windows-1252`".to_owned(),
+            };
+            format!("is \"{}\", which is no character set that is known; {hint}", printable(label.as_bytes()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn character_sets_go_by_the_names_that_people_use() {
+        assert_eq!(Charset::parse("auto"), Ok(Charset::Detect));
+        assert_eq!(Charset::parse("CP437"), Ok(Charset::Cp437));
+        for (label, name) in [
+            ("Shift_JIS", "Shift_JIS"),
+            ("cp866", "IBM866"),
+            ("gbk", "GBK"),
+            ("windows-1252", "windows-1252"),
+            ("latin1", "windows-1252"),
+            ("CP932", "Shift_JIS"),
+        ] {
+            let Ok(Charset::Named(encoding)) = Charset::parse(label) else { panic!("{label}") };
+            assert_eq!(encoding.name(), name);
+        }
+    }
+
+    #[test]
+    fn a_character_set_that_is_not_known_is_told_with_one_that_is() {
+        let check = |label: &str, text: &str| assert!(Charset::parse(label).unwrap_err().contains(text), "{label}");
+        check("shift-jiss", "did you mean `shift_jis`?");
+        check("cp473", "did you mean `cp437`?");
+        check("klingon", "allowed are `auto`, `cp437`");
+        // Not one in which `/` is always `/`.
+        check("utf-16le", "is \"utf-16le\"");
+        assert!(!Charset::parse("a\nb").unwrap_err().contains('\n'));
+    }
 }

@@ -1,20 +1,35 @@
-//! The zip format: members stored or deflated, each proven by size and CRC-32.
-#![expect(clippy::disallowed_types, reason = "decoders are opened here, under the meter, and nowhere else")]
+//! The zip format: each member proven by size and CRC-32, or by its authentication code.
 
-use std::io::{self, Read, Take};
+mod cipher;
+mod content;
+mod directory;
+mod fields;
+mod input;
+mod locks;
+#[cfg(test)]
+mod making;
+mod method;
+#[cfg(test)]
+mod method_tests;
+mod names;
+mod partial;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Read};
 use std::sync::Arc;
 
-use crc_fast::{CrcAlgorithm, Digest};
-use flate2::bufread::DeflateDecoder;
-
 use crate::archive::contract::{Format, Indexed, Member, Nature, Options, Partial, UnpackError, Visit};
-use crate::archive::limits::{MemberMeter, Meter};
+use crate::archive::limits::Meter;
 use crate::archive::spool::SpoolReader;
-use crate::archive::zip_directory::{Directory, Entry, FLAG_ENCRYPTED, damaged};
-use crate::archive::zip_fields;
-use crate::failure::Class;
+use crate::failure::{Class, Failure};
+use content::{Content, Packed};
+use directory::{Directory, Entry, FLAG_ENCRYPTED, FLAG_MASKED, FLAG_PATCH, FLAG_STRONG};
+use locks::Lock;
+use method::STORED;
+use names::Decoding;
 
-/// zip, with zip64 and data descriptors.
+/// zip, with zip64, data descriptors, both usual ciphers and every method that is still written.
 #[derive(Debug)]
 pub struct Zip;
 
@@ -23,13 +38,20 @@ impl Format for Zip {
         "zip"
     }
 
-    fn recognises(&self, head: &[u8], _name: &str) -> bool {
-        // A member, an empty archive, a part of a split one, one that was to be split and fitted after all.
-        [b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"].iter().any(|magic| head.starts_with(*magic)) || head.starts_with(b"PK00PK\x03\x04")
+    fn recognises(&self, head: &[u8], name: &str) -> bool {
+        let ends = |ending: &str| name.len() >= ending.len() && name.as_bytes()[name.len() - ending.len()..].eq_ignore_ascii_case(ending.as_bytes());
+        directory::begins_as_zip(head) || ends(".zip") || ends(".zipx")
     }
 
     fn nature(&self, mut archive: SpoolReader) -> Result<Nature, UnpackError> {
-        let directory = Directory::find(&mut archive)?;
+        let mut head = [0; 8];
+        let there = archive.size().min(8) as usize;
+        archive.read_exact(&mut head[..there]).map_err(UnpackError::from_read)?;
+        let directory = match Directory::find(&mut archive) {
+            // Only its name says that it is a zip: without a directory it is a file like others.
+            Err(error) if error.class() == Class::ArchiveDamaged && !directory::begins_as_zip(&head[..there]) => return Ok(Nature::Other),
+            found => found?,
+        };
         let mut index = 0;
         let mut document = false;
         directory.entries(&mut archive, |entry| {
@@ -56,9 +78,11 @@ impl Format for Zip {
 
 /// A zip whose headers were judged: all that they can tell, before the first member is read.
 #[derive(Debug)]
-pub(super) struct Opened {
+struct Opened {
     members: Vec<Member>,
-    packed: Vec<Packed>,
+    /// `None` for members whose places are not there.
+    packed: Vec<Option<Packed>>,
+    crc32: Vec<u32>,
 }
 
 impl Indexed for Opened {
@@ -67,14 +91,17 @@ impl Indexed for Opened {
     }
 
     fn crc32(&self, index: usize) -> Option<u32> {
-        self.packed.get(index).map(|packed| packed.crc)
+        self.crc32.get(index).copied()
     }
 
-    fn visit_one(&self, index: usize, mut archive: SpoolReader, _: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
-        let (member, packed) = (&self.members[index], &self.packed[index]);
-        let meter = meter.member().map_err(|error| error.at(&member.name))?;
-        archive.jump(packed.data);
-        let mut content = Content::new(archive, member, packed, meter);
+    fn visit_one(&self, index: usize, archive: SpoolReader, options: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
+        let member = &self.members[index];
+        let at = |error: UnpackError| error.at(&member.name);
+        let absent = || at(UnpackError::new(Class::Internal, "its place in the archive was not fetched"));
+        let packed = self.packed[index].as_ref().ok_or_else(absent)?;
+        let meter = meter.member().map_err(at)?;
+        let cipher = packed.open(&archive, options).map_err(at)?;
+        let mut content = Content::new(archive, member, packed, cipher, meter).map_err(at)?;
         visit(member, &mut content)?;
         // `Ok` from us means proven, whatever `visit` left unread.
         io::copy(&mut content, &mut io::sink()).map_err(UnpackError::from_read)?;
@@ -94,211 +121,67 @@ fn marks_document(index: u64, entry: &Entry) -> bool {
     }
 }
 
-/// Where a member's packed content is, and how it is packed.
-#[derive(Debug)]
-struct Packed {
-    method: Method,
-    crc: u32,
-    bytes: u64,
-    unpacked: u64,
-    data: u64,
-}
-
-/// The ways to pack that are read. A further one is a variant here and in [`Decoder`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Method {
-    Stored,
-    Deflate,
-}
-
-const STORED: u16 = 0;
-const DEFLATE: u16 = 8;
-/// Stands for the real method of content encrypted with AES.
-const AES: u16 = 99;
-/// Bit 5 of the flags: a patch to a file that someone else has.
-const FLAG_PATCH: u16 = 1 << 5;
-
-impl Method {
-    fn of(entry: &Entry) -> Result<Self, UnpackError> {
-        let unsupported = |what: &str| Err(UnpackError::new(Class::ArchiveUnsupported, format!("it is {what}")));
-        match entry.method {
-            _ if entry.flags & FLAG_ENCRYPTED != 0 => Err(UnpackError::new(Class::ArchiveEncrypted, "it is encrypted")),
-            AES => Err(UnpackError::new(Class::ArchiveEncrypted, "it is encrypted with AES")),
-            _ if entry.flags & FLAG_PATCH != 0 => unsupported("a patch"),
-            STORED => Ok(Method::Stored),
-            DEFLATE => Ok(Method::Deflate),
-            other => match METHODS.iter().find(|(number, _)| *number == other) {
-                Some((number, name)) => unsupported(&format!("packed with {name} (method {number})")),
-                None => unsupported(&format!("packed with the unknown method {other}")),
-            },
-        }
-    }
-}
-
-/// Methods that have a name and are not read.
-const METHODS: &[(u16, &str)] = &[
-    (1, "shrink"),
-    (2, "reduce"),
-    (3, "reduce"),
-    (4, "reduce"),
-    (5, "reduce"),
-    (6, "implode"),
-    (9, "deflate64"),
-    (10, "PKWARE DCL implode"),
-    (12, "bzip2"),
-    (14, "LZMA"),
-    (16, "IBM CMPSC"),
-    (18, "IBM TERSE"),
-    (19, "IBM LZ77"),
-    (20, "zstd"),
-    (93, "zstd"),
-    (94, "MP3"),
-    (95, "xz"),
-    (96, "JPEG"),
-    (97, "WavPack"),
-    (98, "PPMd"),
-];
-
 impl Opened {
-    /// Of an archive that is there as a whole, or in the places of the members that are `wanted`.
-    pub(super) fn new(mut archive: SpoolReader, _options: &Options, meter: &Meter, wanted: Option<&[bool]>) -> Result<Self, UnpackError> {
-        let directory = Directory::find(&mut archive)?;
-        meter.claimed_members(directory.members)?;
-        let count = usize::try_from(directory.members).unwrap_or(usize::MAX);
+    /// Of an archive that is there as a whole, or in the places of those members that are `wanted`.
+    fn new(mut archive: SpoolReader, options: &Options, meter: &Meter, wanted: Option<&[bool]>) -> Result<Self, UnpackError> {
+        let (directory, entries, decoding) = listed(&mut archive, options, meter)?;
+        let count = entries.len();
         let (mut members, mut packed) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let crc32 = entries.iter().map(|entry| entry.crc).collect();
         let mut extents = Vec::with_capacity(count);
-        let mut headers = archive.clone();
-        directory.entries(&mut archive, |entry| {
-            let member = member(members.len(), &entry);
+        for mut entry in entries {
+            let listed_as = decoding.name(&entry);
             if wanted.is_some_and(|wanted| !wanted.get(members.len()).copied().unwrap_or(false)) {
-                packed.push(Packed { method: Method::Stored, crc: entry.crc, bytes: 0, unpacked: entry.unpacked, data: 0 });
-                members.push(member);
-                return Ok(());
+                packed.push(None);
+                members.push(member(members.len(), listed_as, &entry));
+                continue;
             }
-            let at = |error: UnpackError| error.at(&member.name);
-            let method = Method::of(&entry).map_err(at)?;
-            let extent = directory.extent(&mut headers, &entry).map_err(at)?;
-            if method == Method::Stored && entry.packed != entry.unpacked {
-                return Err(at(damaged("it is stored, and its sizes packed and unpacked differ")));
-            }
+            let at = |error: UnpackError| error.at(&listed_as);
+            let lock = is_readable(&entry).and_then(|()| Lock::of(&entry, options)).map_err(at)?;
+            let extent = directory.extent(&mut archive, &mut entry).map_err(at)?;
+            packed.push(Some(Packed::new(&entry, lock, extent).map_err(at)?));
             extents.push(extent);
-            packed.push(Packed { method, crc: entry.crc, bytes: entry.packed, unpacked: entry.unpacked, data: extent.data });
-            members.push(member);
-            Ok(())
-        })?;
-        if wanted.is_none() {
-            directory.covers(&mut headers, extents)?;
+            members.push(member(members.len(), decoding.name(&entry), &entry));
         }
-        Ok(Self { members, packed })
+        if wanted.is_none() {
+            directory.covers(&mut archive, extents)?;
+        }
+        Ok(Self { members, packed, crc32 })
     }
 }
 
-pub(super) fn member(index: usize, entry: &Entry) -> Member {
-    let name = zip_fields::name(&entry.raw_name, &entry.extra, entry.made_by);
+/// What the directory says, and how its names are to be read.
+fn listed(archive: &mut SpoolReader, options: &Options, meter: &Meter) -> Result<(Directory, Vec<Entry>, Decoding), UnpackError> {
+    let directory = Directory::find(archive)?;
+    meter.claimed_members(directory.members)?;
+    let mut entries = Vec::with_capacity(usize::try_from(directory.members).unwrap_or(usize::MAX));
+    directory.entries(archive, |entry| {
+        entries.push(entry);
+        Ok(())
+    })?;
+    let decoding = Decoding::of(options.charset, &entries);
+    Ok((directory, entries, decoding))
+}
+
+/// Refuses what no password helps with.
+fn is_readable(entry: &Entry) -> Result<(), UnpackError> {
+    let unsupported = |what: &str| Err(UnpackError::new(Class::ArchiveUnsupported, what));
+    match entry.flags {
+        flags if flags & FLAG_MASKED != 0 => unsupported("its directory is encrypted (PKWARE strong encryption)"),
+        flags if flags & FLAG_ENCRYPTED != 0 && flags & FLAG_STRONG != 0 => unsupported("it is encrypted with PKWARE strong encryption"),
+        flags if flags & FLAG_PATCH != 0 => unsupported("it is a patch"),
+        _ => Ok(()),
+    }
+}
+
+fn member(index: usize, name: String, entry: &Entry) -> Member {
     Member {
         index,
         within: Vec::new(),
         raw_name: entry.raw_name.clone(),
-        kind: zip_fields::kind(&name, entry.made_by, entry.attributes, entry.unpacked),
+        kind: fields::kind(&name, entry.made_by, entry.attributes, entry.unpacked),
         name,
         size: Some(entry.unpacked),
-        modified: zip_fields::modified(&entry.extra, entry.dos_date, entry.dos_time),
-    }
-}
-
-/// The content of a member. Its end is reported only once size and checksum held.
-struct Content<'a> {
-    member: &'a Member,
-    packed: &'a Packed,
-    decoder: Decoder,
-    meter: MemberMeter<'a>,
-    crc: Digest,
-    size: u64,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Reading,
-    Proven,
-    Failed,
-}
-
-/// Decoders that know which packed byte they stand at. Opened here only, under the meter.
-enum Decoder {
-    Stored(Take<SpoolReader>),
-    Deflate(Box<DeflateDecoder<Take<SpoolReader>>>),
-}
-
-impl Decoder {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Decoder::Stored(input) => input.read(into),
-            Decoder::Deflate(decoder) => decoder.read(into),
-        }
-    }
-
-    fn unread(&self) -> u64 {
-        match self {
-            Decoder::Stored(input) => input.limit(),
-            Decoder::Deflate(decoder) => decoder.get_ref().limit(),
-        }
-    }
-}
-
-impl<'a> Content<'a> {
-    fn new(archive: SpoolReader, member: &'a Member, packed: &'a Packed, meter: MemberMeter<'a>) -> Self {
-        let input = archive.take(packed.bytes);
-        let decoder = match packed.method {
-            Method::Stored => Decoder::Stored(input),
-            Method::Deflate => Decoder::Deflate(Box::new(DeflateDecoder::new(input))),
-        };
-        Self { member, packed, decoder, meter, crc: Digest::new(CrcAlgorithm::Crc32IsoHdlc), size: 0, state: State::Reading }
-    }
-
-    fn next(&mut self, into: &mut [u8]) -> Result<usize, UnpackError> {
-        if self.state == State::Failed {
-            return Err(damaged("it failed before"));
-        }
-        let read = self.decoder.read(into).map_err(UnpackError::from_read)?;
-        if read == 0 && !into.is_empty() {
-            self.prove()?;
-        }
-        let claimed = self.packed.unpacked;
-        self.size += read as u64;
-        self.meter.bytes(read as u64)?;
-        if self.size > claimed {
-            return Err(damaged(format!("it has more than the {claimed} bytes that the directory tells")));
-        }
-        self.crc.update(&into[..read]);
-        Ok(read)
-    }
-
-    fn prove(&mut self) -> Result<(), UnpackError> {
-        let (size, claimed) = (self.size, self.packed.unpacked);
-        if size != claimed {
-            return Err(damaged(format!("it has {size} bytes; the directory tells {claimed}")));
-        }
-        let (crc, told) = (self.crc.finalize(), u64::from(self.packed.crc));
-        if crc != told {
-            return Err(damaged(format!("its checksum is {crc:08x}; the directory tells {told:08x}")));
-        }
-        match self.decoder.unread() {
-            0 => self.state = State::Proven,
-            left => return Err(damaged(format!("{left} packed bytes follow its end"))),
-        }
-        Ok(())
-    }
-}
-
-impl Read for Content<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.state == State::Proven {
-            return Ok(0);
-        }
-        self.next(into).map_err(|error| {
-            self.state = State::Failed;
-            error.at(&self.member.name).into_read()
-        })
+        modified: fields::modified(&entry.extra, entry.dos_date, entry.dos_time),
     }
 }

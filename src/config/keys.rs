@@ -90,6 +90,13 @@ pub const SOURCE: &[Key] = &[
         kind: Kind::Flag,
         doc: "Whether the originals of archives that cannot be unpacked are kept below `_blobferry/` and not fetched again. Default false.",
     },
+    Key { name: "archive_password", kind: Kind::Secret, doc: "Password of encrypted archives." },
+    Key { name: "archive_passwords", kind: Kind::Secrets, doc: "Passwords to try on encrypted archives, in order." },
+    Key {
+        name: "archive_names",
+        kind: Kind::Text,
+        doc: "Character set of names in archives that do not tell theirs: `auto`, `cp437` or one as `shift_jis`, `gbk`, `windows-1252`. Default `auto`.",
+    },
     Key { name: "unpack_documents", kind: Kind::Flag, doc: "Whether docx, xlsx, jar, epub and their like are unpacked too. Default false." },
     Key {
         name: "layout",

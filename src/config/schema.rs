@@ -33,11 +33,14 @@ fn table(keys: &[Key], required: &[&str]) -> Value {
 }
 
 fn property(key: &Key) -> Value {
-    let from_environment = json!({
+    json!({ "description": key.doc, "anyOf": [literal(key.kind), from_environment()] })
+}
+
+fn from_environment() -> Value {
+    json!({
         "type": "object", "additionalProperties": false, "required": ["env"],
         "properties": { "env": { "type": "string", "minLength": 1 } },
-    });
-    json!({ "description": key.doc, "anyOf": [literal(key.kind), from_environment] })
+    })
 }
 
 fn literal(kind: Kind) -> Value {
@@ -48,6 +51,9 @@ fn literal(kind: Kind) -> Value {
         Kind::Duration => json!({ "type": "string", "pattern": "^\\s*[0-9]+\\s*(ms|s|m|min|h|d)$" }),
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::OneOf(words) => json!({ "enum": words }),
-        Kind::List => json!({ "anyOf": [{ "type": "string", "minLength": 1 }, { "type": "array", "items": { "type": "string" } }] }),
+        Kind::List | Kind::Secrets => {
+            let item = json!({ "anyOf": [{ "type": "string" }, from_environment()] });
+            json!({ "anyOf": [{ "type": "string", "minLength": 1 }, { "type": "array", "items": item }] })
+        }
     }
 }

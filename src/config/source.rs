@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use time::UtcOffset;
 
-use crate::archive::options::Options;
+use crate::archive::options::{Charset, Options};
 use crate::config::keys;
 use crate::config::text::{RawSection, source_name};
 use crate::model::{RemotePath, Secret};
@@ -106,7 +106,12 @@ fn include_members(section: &Section) -> Result<Option<NameGlobs>, SettingError>
 fn unpacking(section: &Section) -> Result<Options, SettingError> {
     let default = Options::default();
     let depth = section.integer("archive_depth")?.map_or(default.depth, |depth| u32::try_from(depth).unwrap_or(u32::MAX));
-    Ok(Options { unpack_documents: section.flag("unpack_documents", false)?, depth, ..default })
+    let passwords = section.secret("archive_password")?.into_iter().chain(section.secret_list("archive_passwords")?).collect();
+    let charset = match section.text("archive_names")? {
+        Some(label) => Charset::parse(&label).map_err(|problem| section.error("archive_names", problem))?,
+        None => default.charset,
+    };
+    Ok(Options { unpack_documents: section.flag("unpack_documents", false)?, depth, passwords, charset, ..default })
 }
 
 fn naming(section: &Section, name: &str, url: &SourceUrl) -> Result<Naming, SettingError> {

@@ -1,6 +1,7 @@
 //! What people write into the file, and what they are told.
 
 use super::*;
+use crate::archive::options::Charset;
 use expect_test::{Expect, expect};
 
 const GOOD: &str = r#"
@@ -170,4 +171,20 @@ fn every_setting_is_in_the_schema() {
     for key in keys::DESTINATION.iter().chain(keys::LIMITS).chain(keys::LOG).chain(keys::SOURCE) {
         assert!(text.contains(&format!("\"{}\"", key.name)), "{}", key.name);
     }
+}
+
+#[test]
+fn archives_are_read_with_what_the_source_says_of_them() {
+    let lines = "archive_password = \"one\"\narchive_passwords = [{ env = \"TWO\" }, \"three\"]\narchive_names = \"Shift_JIS\"\n";
+    let config = read(&format!("{GOOD}{lines}"), &[("TWO", "two")]).expect("it is good");
+    let options = &config.sources[0].unpacking;
+    let passwords: Vec<&str> = options.passwords.iter().map(Secret::reveal).collect();
+    assert_eq!(passwords, ["one", "two", "three"]);
+    assert!(matches!(options.charset, Charset::Named(encoding) if encoding.name() == "Shift_JIS"));
+    let secrets: Vec<&str> = config.secrets.iter().map(Secret::reveal).collect();
+    assert!(passwords.iter().all(|password| secrets.contains(password)));
+    let config = read(&format!("{GOOD}archive_passwords = {{ env = \"TWO\" }}\n"), &[("TWO", "two")]).expect("it is good");
+    assert_eq!(config.sources[0].unpacking.passwords.len(), 1);
+    let error = read(&format!("{GOOD}archive_names = \"shift-jiss\"\n"), &[]).map(|_| ()).expect_err("it is refused");
+    assert!(error.to_string().contains("`shift_jis`"), "{error}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::settings::{Entry, SettingError, Value, closest, listed};
 
@@ -111,11 +111,27 @@ impl Reader<'_> {
                     entry.value = Value::Text(self.look_up(&variable, &key_name, &key.span())?);
                     entry.variable = Some(variable);
                 }
+                DeValue::Array(items) if items.iter().any(|item| matches!(item.get_ref(), DeValue::Table(_))) => {
+                    entry.value = self.resolved(&key_name, items)?;
+                }
                 other => entry.value = plain(other),
             }
             section.entries.insert(key.get_ref().to_string(), entry);
         }
         Ok(section)
+    }
+
+    /// A list in which some items are read from the environment.
+    fn resolved(&self, key: &str, items: &DeArray<'_>) -> Result<Value, SettingError> {
+        let mut texts = Vec::new();
+        for item in items.iter() {
+            texts.push(match item.get_ref() {
+                DeValue::String(text) => text.to_string(),
+                DeValue::Table(inner) => self.look_up(&self.variable(key, &item.span(), inner)?, key, &item.span())?,
+                _ => return Ok(Value::Other("a list that holds other things than texts")),
+            });
+        }
+        Ok(Value::List(texts))
     }
 
     /// The name in `{ env = "NAME" }`.

@@ -136,15 +136,16 @@ impl Work<'_> {
     /// Reads the directory; `None` if this is no archive to be opened.
     async fn look(&mut self, format: &'static dyn Format, partial: &'static dyn Partial) -> Result<Option<Found>, Stop> {
         let tail_start = self.size.saturating_sub(partial.tail_bytes());
-        let mut parts = vec![(tail_start, self.part(tail_start..self.size).await?)];
+        let head = 0..partial.head_bytes().min(tail_start);
+        let mut parts = vec![(0, self.part(head.clone()).await?), (tail_start, self.part(tail_start..self.size).await?)];
         let spool = spooled(self.pass, self.size, &parts).await?;
         let directory = blocking(&spool, move |reader| partial.directory(reader)).await?;
         if directory.start < tail_start {
             let more = directory.start..directory.end.min(tail_start);
-            parts.insert(0, (more.start, self.part(more.clone()).await?));
+            parts.insert(1, (more.start, self.part(more.clone()).await?));
             if more.end < tail_start {
                 let between = more.end..tail_start;
-                parts.insert(1, (between.start, self.part(between).await?));
+                parts.insert(2, (between.start, self.part(between).await?));
             }
         }
         let spool = spooled(self.pass, self.size, &parts).await?;
@@ -259,7 +260,8 @@ fn has_archive_extension(file_name: &str) -> bool {
 
 /// The parts of the file that hold wanted members and were not read yet, in order, those that lie close together joined.
 fn missing(found: &Found, wanted: &[bool]) -> Vec<Range<u64>> {
-    let first_there = found.parts.first().map_or(u64::MAX, |(start, _)| *start);
+    // The head is so short that it is not worth leaving it out.
+    let first_there = found.parts.get(1).map_or(u64::MAX, |(start, _)| *start);
     let wanted = found.places.iter().zip(wanted).filter(|(_, wanted)| **wanted);
     let mut ranges: Vec<Range<u64>> = wanted.map(|(place, _)| place.bytes.start..place.bytes.end.min(first_there)).collect();
     ranges.retain(|range| range.start < range.end);

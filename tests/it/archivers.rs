@@ -142,7 +142,13 @@ async fn open(path: &Path, passwords: &[&str]) -> Archive {
     writer.write(bytes.into()).await.expect("room");
     let spool = writer.finish().await.expect("room");
     let passwords = passwords.iter().map(|password| Secret::new(*password)).collect();
-    Archive { format, spool, options: Arc::new(Options { file_name, passwords, depth: 1, ..Options::default() }), spooler }
+    Archive {
+        format,
+        spool,
+        options: Arc::new(Options { file_name, passwords, depth: 1, ..Options::default() }),
+        spooler,
+        recognise: blobferry::archive::recognise,
+    }
 }
 
 async fn members(path: &Path, passwords: &[&str]) -> Vec<Checked> {

@@ -5,6 +5,9 @@
 #[cfg(unix)]
 mod archivers;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod corpus;
+#[cfg(test)]
 #[cfg(unix)]
 mod e2e;
 #[cfg(test)]

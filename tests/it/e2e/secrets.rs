@@ -142,6 +142,37 @@ fn runs_that_succeed_are_silent() {
 }
 
 const PASSWORD: &str = "Canary p@ss:w/rd#%41?+&=\u{e9}";
+/// By Info-ZIP: `zip -X -P` and [`PASSWORD`].
+const ZIPPED: &str = "504b03040a000900000083182258ac64e3c5230000001700000005000000612e74787470b1b64cb9dcbdd7bc77688589c5e8e9b65984ae02c7571b319e420c8daa1ff87d1518504b0708ac64e3c52300000017000000504b01021e030a000900000083182258ac64e3c52300000017000000050000000000000001000000a48100000000612e747874504b0506000000000100010033000000560000000000";
+
+#[test]
+fn passwords_of_archives_open_them_and_are_not_told() {
+    let zipped: Vec<u8> = (0..ZIPPED.len() / 2).map(|at| u8::from_str_radix(&ZIPPED[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let wrong = "Canary of no use: wr0ng/p+ss=w&rd";
+    let silence = Silence::about(&[PASSWORD, wrong]);
+    let settings = [
+        format!("archive_passwords = [\"{wrong}\", {{ env = \"CANARY\" }}]"),
+        format!("archive_password = \"{PASSWORD}\""),
+        format!("archive_passwords = [\"{wrong}\"]"),
+    ];
+    for (at, setting) in settings.iter().enumerate() {
+        for format in ["text", "json"] {
+            let ferry = Ferry::new("");
+            old_file(&ferry.path("in/encrypted.zip"), &zipped);
+            let source = format!("[[source]]\nname = \"one\"\nurl = \"file://{}\"\n{setting}\n", ferry.path("in").display());
+            fs::write(ferry.path("ingest.toml"), format!("[destination]\nfolder = \"out\"\n{}{source}", log(format))).unwrap();
+            let ferry = ferry.set("CANARY", PASSWORD);
+            assert!(listen(&silence, &ferry, COMMANDS) > 1_000);
+            let blob = fs::read(ferry.path("out/one/encrypted.zip!/a.txt")).ok();
+            let expected = (at < 2).then(|| b"content under a canary\n".to_vec());
+            assert_eq!(blob, expected, "{setting}");
+            if at == 2 {
+                assert!(fs::read_to_string(ferry.path("log/monitor.log")).unwrap().contains("archive_encrypted"));
+            }
+        }
+    }
+}
+
 const KEY: &str = "Q2FuYXJ5IGtleSB0aGF0IG5vYm9keSBtYXkgZXZlciBoZWFyIHNpbmdpbmc=";
 const SIGNATURE: &str = "Y2FuYXJ5K3NpZ25hdHVyZS9vZithK3Nhcw==";
 
@@ -196,6 +227,11 @@ fn configurations_that_cannot_be_used_are_told_without_their_secrets() {
         format!("{folder}{acme}url = \"ftp://u@h/\"\npassword = [\"{PASSWORD}\"]\n"),
         format!("{folder}{acme}url = \"ftp://u@h/\"\npasword = \"{PASSWORD}\"\n"),
         format!("{folder}{acme}url = \"ftp://u@h/\"\npassword = {{ environment = \"{PASSWORD}\" }}\n"),
+        format!("{folder}{acme}url = \"ftp://u@h/\"\narchive_passwords = [\"{PASSWORD}\", 3]\n"),
+        format!("{folder}{acme}url = \"ftp://u@h/\"\narchive_passwords = [\"{PASSWORD}\", {{ env = \"NOT_SET\" }}]\n"),
+        format!("{folder}{acme}url = \"ftp://u@h/\"\narchive_passwords = [\"{PASSWORD}\", \"\"]\n"),
+        format!("{folder}{acme}url = \"ftp://u@h/\"\narchive_password = [\"{PASSWORD}\"]\n"),
+        format!("{folder}{acme}url = \"ftp://u@h/\"\narchive_password = \"{PASSWORD}\"\narchive_names = \"klingon\"\n"),
         format!("{folder}{acme}url = \"ftp://u:{PASSWORD}@h/\"\n"),
         format!("{folder}{acme}url = \"ftp://u:{escaped}%ZZ@h/\"\n"),
         format!("{folder}{acme}url = \"ftp://u:{escaped}@h:99999/\"\n"),

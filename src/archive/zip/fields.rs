@@ -1,4 +1,4 @@
-//! What a zip's directory tells of a member beside its bytes: name, time and kind.
+//! What a zip's directory tells of a member beside its bytes and its name: time and kind.
 
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
@@ -6,11 +6,14 @@ use crate::archive::contract::{MemberKind, MemberTime};
 use crate::model::{ModifiedTime, Precision};
 
 /// Systems that made an archive, as its directory numbers them.
-const MADE_BY_DOS: u8 = 0;
-const MADE_BY_UNIX: u8 = 3;
-const MADE_BY_NTFS: u8 = 10;
-const MADE_BY_VFAT: u8 = 14;
+pub const MADE_BY_DOS: u8 = 0;
+pub const MADE_BY_UNIX: u8 = 3;
+pub const MADE_BY_NTFS: u8 = 10;
+pub const MADE_BY_VFAT: u8 = 14;
 const MADE_BY_OSX: u8 = 19;
+
+/// Info-ZIP's field with the name in UTF-8.
+pub const UNICODE_PATH: u16 = 0x7075;
 
 /// The fields of an extra block, as far as they make sense: padding and stray bytes at its end are
 /// common, and nothing that proves content is told here.
@@ -27,42 +30,6 @@ pub fn fields(mut extra: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 /// The first field `id`.
 pub fn field(extra: &[u8], id: u16) -> Option<&[u8]> {
     fields(extra).find_map(|(found, data)| (found == id).then_some(data))
-}
-
-/// The name of a member: from the Unicode path field if it belongs to this name, else UTF-8 if it is
-/// valid UTF-8 (many writers never set the flag), else code page 437 as the format says.
-pub fn name(raw: &[u8], extra: &[u8], made_by: u8) -> String {
-    let name = unicode_path(raw, extra).unwrap_or_else(|| match std::str::from_utf8(raw) {
-        Ok(name) => name.to_owned(),
-        Err(_) => raw.iter().map(|byte| cp437(*byte)).collect(),
-    });
-    // Only after decoding: in Shift-JIS and others a trail byte may be a backslash. Only from systems
-    // that part paths by it: elsewhere it is a letter like others.
-    match made_by {
-        MADE_BY_DOS | MADE_BY_NTFS | MADE_BY_VFAT => name.replace('\\', "/"),
-        _ => name,
-    }
-}
-
-/// Info-ZIP's field 0x7075: version 1, CRC-32 of the plain name, the name in UTF-8.
-fn unicode_path(raw: &[u8], extra: &[u8]) -> Option<String> {
-    let (head, name) = field(extra, 0x7075)?.split_first_chunk::<5>()?;
-    let crc = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
-    (head[0] == 1 && crc == crc_fast::crc32_iso_hdlc(raw)).then(|| String::from_utf8(name.to_vec()).ok())?
-}
-
-fn cp437(byte: u8) -> char {
-    const HIGH: [char; 128] = [
-        'Ç', 'ü', 'é', 'â', 'ä', 'à', 'å', 'ç', 'ê', 'ë', 'è', 'ï', 'î', 'ì', 'Ä', 'Å', 'É', 'æ', 'Æ', 'ô', 'ö', 'ò', 'û', 'ù', 'ÿ', 'Ö', 'Ü', '¢',
-        '£', '¥', '₧', 'ƒ', 'á', 'í', 'ó', 'ú', 'ñ', 'Ñ', 'ª', 'º', '¿', '⌐', '¬', '½', '¼', '¡', '«', '»', '░', '▒', '▓', '│', '┤', '╡', '╢', '╖',
-        '╕', '╣', '║', '╗', '╝', '╜', '╛', '┐', '└', '┴', '┬', '├', '─', '┼', '╞', '╟', '╚', '╔', '╩', '╦', '╠', '═', '╬', '╧', '╨', '╤', '╥', '╙',
-        '╘', '╒', '╓', '╫', '╪', '┘', '┌', '█', '▄', '▌', '▐', '▀', 'α', 'ß', 'Γ', 'π', 'Σ', 'σ', 'µ', 'τ', 'Φ', 'Θ', 'Ω', 'δ', '∞', 'φ', 'ε', '∩',
-        '≡', '±', '≥', '≤', '⌠', '⌡', '÷', '≈', '°', '∙', '·', '√', 'ⁿ', '²', '■', '\u{A0}',
-    ];
-    match byte {
-        0..=0x7F => char::from(byte),
-        _ => HIGH[usize::from(byte & 0x7F)],
-    }
 }
 
 /// When a member was last modified: the finest and surest of what is told.
@@ -124,17 +91,6 @@ mod tests {
 
     fn extra(id: u16, data: &[u8]) -> Vec<u8> {
         [&id.to_le_bytes(), &(data.len() as u16).to_le_bytes(), data].concat()
-    }
-
-    #[test]
-    fn names_are_decoded_by_what_is_known_of_them() {
-        assert_eq!(name("grüße.txt".as_bytes(), &[], MADE_BY_UNIX), "grüße.txt");
-        assert_eq!(name(b"gr\x81\xe1e.txt", &[], MADE_BY_UNIX), "grüße.txt");
-        assert_eq!(name(b"a\\b\xff", &[], MADE_BY_DOS), "a/b\u{A0}");
-        assert_eq!(name(b"a\\b", &[], MADE_BY_UNIX), "a\\b");
-        let path = |crc: u32| extra(0x7075, &[&[1], &crc.to_le_bytes()[..], "日本".as_bytes()].concat());
-        assert_eq!(name(b"\x93\xfa", &path(crc_fast::crc32_iso_hdlc(b"\x93\xfa")), MADE_BY_DOS), "日本");
-        assert_eq!(name(b"plain", &path(7), MADE_BY_DOS), "plain");
     }
 
     #[test]

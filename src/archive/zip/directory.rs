@@ -8,7 +8,7 @@ use std::io::{BufRead, Read};
 
 use crate::archive::contract::UnpackError;
 use crate::archive::spool::SpoolReader;
-use crate::archive::zip_fields;
+use crate::archive::zip::fields;
 use crate::failure::Class;
 
 /// The most bytes that a directory may have, names and comments included.
@@ -19,6 +19,15 @@ const HEADER_BYTES: u64 = 30;
 const END_BYTES: usize = 22;
 const LOCATOR_BYTES: usize = 20;
 const END64_BYTES: usize = 56;
+
+/// What a file begins with that is a zip from its first byte on: a member, an empty archive, a part of a split one,
+/// one that was to be split and fitted after all.
+const BEGINNINGS: &[&[u8]] = &[b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08", b"PK00PK\x03\x04"];
+
+/// Whether a file that begins with `head` is a zip from its first byte on, or has been one.
+pub fn begins_as_zip(head: &[u8]) -> bool {
+    BEGINNINGS.iter().any(|beginning| head.starts_with(beginning))
+}
 
 const HEADER: [u8; 4] = *b"PK\x03\x04";
 const ENTRY: [u8; 4] = *b"PK\x01\x02";
@@ -35,12 +44,16 @@ pub struct Directory {
     pub start: u64,
     /// Its size in bytes.
     pub size: u64,
+    /// Whether other bytes stand before the archive: a program that unpacks it, a mail's header.
+    is_behind: bool,
+    /// Where the archive begins, which its offsets are counted from: 0 unless `is_behind`.
+    base: u64,
     /// How many members it counts; no more than its size can hold.
     pub members: u64,
 }
 
 /// One entry of the directory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Entry {
     pub made_by: u8,
     pub flags: u16,
@@ -52,6 +65,8 @@ pub struct Entry {
     pub unpacked: u64,
     pub attributes: u32,
     pub raw_name: Vec<u8>,
+    /// Its name in its own header, where that is another and the same Unicode name goes with both.
+    pub header_name: Option<Vec<u8>>,
     pub extra: Vec<u8>,
     disk: u32,
     /// Where its own header begins.
@@ -107,10 +122,15 @@ impl Directory {
     ///
     /// The end record whose comment ends with the file is the one; two of them that both work are a
     /// trap, which readers fall into differently. Else bytes may follow the last one that works, as long
-    /// as they do not look like parts of a zip. The directory must end where its end record begins: an
-    /// archive behind other bytes is not read as one, so that the inner archive of one that lost its end is not
-    /// taken for the whole.
+    /// as they do not look like parts of a zip. The directory must end where its end record begins. Other bytes may
+    /// stand before the archive, but only where the file does not begin as a zip itself: the inner archive of one that
+    /// lost its end is not taken for the whole.
     pub fn find(reader: &mut SpoolReader) -> Result<Self, UnpackError> {
+        let mut head = [0; 8];
+        let there = reader.size().min(8) as usize;
+        reader.jump(0);
+        fill(reader, &mut head[..there], "the archive")?;
+        let is_behind = !begins_as_zip(&head[..there]);
         let tail_bytes = reader.size().min((LOCATOR_BYTES + END_BYTES + usize::from(u16::MAX)) as u64);
         let tail_start = reader.size() - tail_bytes;
         let mut tail = vec![0; tail_bytes as usize];
@@ -120,7 +140,7 @@ impl Directory {
         let mut first_error = None;
         for at in (0..(tail.len() + 1).saturating_sub(END_BYTES)).rev().filter(|at| tail[*at..].starts_with(&END)) {
             let after = at + END_BYTES + usize::from(u16_at(&tail, at + 20));
-            match Self::from_end(reader, &tail, at, tail_start) {
+            match Self::from_end(reader, &tail, at, tail_start, is_behind) {
                 _ if after > tail.len() => {
                     first_error = first_error.or(Some(damaged("its last comment reaches beyond the end of the file: truncated?")))
                 }
@@ -134,11 +154,12 @@ impl Directory {
             (Some((_, directory)), None, _) => Ok(*directory),
             (None, _, Some((after, directory))) if !has_parts(&tail[*after..]) => Ok(*directory),
             (None, _, Some(_)) => Err(damaged("more of a zip follows its end")),
+            (None, _, None) if first_error.is_none() && head.starts_with(&DESCRIPTOR) => Err(split()),
             (None, _, None) => Err(first_error.unwrap_or_else(|| damaged("no end of central directory: truncated?"))),
         }
     }
 
-    fn from_end(reader: &mut SpoolReader, tail: &[u8], at: usize, tail_start: u64) -> Result<Self, UnpackError> {
+    fn from_end(reader: &mut SpoolReader, tail: &[u8], at: usize, tail_start: u64, is_behind: bool) -> Result<Self, UnpackError> {
         let end = &tail[at..];
         let short = [u16_at(end, 4), u16_at(end, 6), u16_at(end, 8), u16_at(end, 10)].map(u64::from);
         let long = [u32_at(end, 12), u32_at(end, 16)].map(u64::from);
@@ -146,7 +167,7 @@ impl Directory {
         let limits = [0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF_FFFF, 0xFFFF_FFFF];
         let mut ends_at = tail_start + at as u64;
         if let Some(locator) = at.checked_sub(LOCATOR_BYTES).map(|at| &tail[at..]).filter(|tail| tail.starts_with(&LOCATOR)) {
-            match end64(reader, locator, ends_at - LOCATOR_BYTES as u64) {
+            match end64(reader, locator, ends_at - LOCATOR_BYTES as u64, is_behind) {
                 Ok((begins_at, claims64)) => {
                     let agree = (0..6).all(|i| claims[i] == limits[i] || claims[i] == claims64[i]);
                     if !agree {
@@ -163,16 +184,15 @@ impl Directory {
         if disk != 0 || directory_disk != 0 || members_here != members {
             return Err(split());
         }
-        if start.checked_add(size) != Some(ends_at) {
-            return Err(damaged("its directory is not where its end says"));
-        }
+        let base = start.checked_add(size).and_then(|told| ends_at.checked_sub(told));
+        let base = base.filter(|base| *base == 0 || is_behind).ok_or_else(|| damaged("its directory is not where its end says"))?;
         if size > MAX_BYTES {
             return Err(UnpackError::new(Class::LimitArchive, format!("its directory has {size} bytes, more than {MAX_BYTES}")));
         }
         if members > size / ENTRY_BYTES {
             return Err(damaged(format!("its directory of {size} bytes cannot hold the {members} members that it counts")));
         }
-        Ok(Self { start, size, members })
+        Ok(Self { start: base + start, size, is_behind, base, members })
     }
 
     /// Reads the entries in the directory's order.
@@ -227,6 +247,7 @@ impl Directory {
             attributes: u32_at(&fixed, 38),
             header: u64::from(u32_at(&fixed, 42)),
             raw_name,
+            header_name: None,
             extra,
         };
         let mut wide = Wide::of(&entry.extra);
@@ -236,11 +257,12 @@ impl Directory {
         if entry.disk == 0xFFFF {
             entry.disk = wide.resolve_disk(entry.disk)?;
         }
+        entry.header = entry.header.checked_add(self.base).ok_or_else(|| damaged("its header is beyond the end of the file"))?;
         Ok(entry)
     }
 
     /// Finds the content of `entry` and compares its own header, and what follows the content, with the entry.
-    pub fn extent(&self, reader: &mut SpoolReader, entry: &Entry) -> Result<Extent, UnpackError> {
+    pub fn extent(&self, reader: &mut SpoolReader, entry: &mut Entry) -> Result<Extent, UnpackError> {
         if entry.disk != 0 {
             return Err(split());
         }
@@ -258,7 +280,11 @@ impl Directory {
         let over = data.checked_add(entry.packed).filter(|over| *over <= self.start);
         let over = over.ok_or_else(|| damaged("its content reaches into the directory"))?;
         if name != entry.raw_name {
-            return Err(damaged("its header and the directory call it by different names"));
+            let paths = [&extra, &entry.extra].map(|extra| fields::field(extra, fields::UNICODE_PATH));
+            if paths[0].is_none() || paths[0] != paths[1] {
+                return Err(damaged("its header and the directory call it by different names"));
+            }
+            entry.header_name = Some(name);
         }
         if method != entry.method {
             return Err(damaged("its header and the directory differ in how it is packed"));
@@ -272,11 +298,22 @@ impl Directory {
         let told = (u32_at(&fixed, 14), packed, unpacked);
         let same = told == (entry.crc, entry.packed, entry.unpacked);
         let end = match flags & FLAG_DESCRIPTOR != 0 {
-            true => descriptor_end(reader, entry, over, self.start)?.or(same.then_some(over)),
+            true => match descriptor_end(reader, entry, over, self.start)? {
+                // The header tells nothing and promises more, and none is there: the directory alone tells.
+                None if told == (0, 0, 0) && self.is_part(reader, over)? => Some(over),
+                None => same.then_some(over),
+                end => end,
+            },
             false => same.then_some(over),
         };
         let end = end.ok_or_else(|| damaged("its header and the directory differ in its size or checksum"))?;
         Ok(Extent { start: entry.header, data, end })
+    }
+
+    /// Whether the next member or the directory begins at `position`.
+    fn is_part(&self, reader: &mut SpoolReader, position: u64) -> Result<bool, UnpackError> {
+        reader.jump(position);
+        Ok(position == self.start || (position + 4 <= self.start && read_exact::<4>(reader, "a header")? == HEADER))
     }
 
     /// Whether `extents` are parts of the file that do not overlap and leave no member unlisted.
@@ -287,36 +324,59 @@ impl Directory {
             if extent.start < over {
                 return Err(damaged("its members overlap, as in a zip bomb"));
             }
-            no_header_between(reader, over, extent.start)?;
+            match over {
+                0 if self.is_behind => no_member_before(reader, extent.start)?,
+                _ => no_header_between(reader, over, extent.start)?,
+            }
             over = extent.end;
         }
         if over > self.start {
             return Err(damaged("a member reaches into the directory"));
         }
-        no_header_between(reader, over, self.start)
+        match over {
+            0 if self.is_behind => no_member_before(reader, self.start),
+            _ => no_header_between(reader, over, self.start),
+        }
     }
 }
 
 /// Bit 0 of the flags: the content is encrypted.
 pub const FLAG_ENCRYPTED: u16 = 1;
 /// Bit 3: sizes and checksum follow the content.
-const FLAG_DESCRIPTOR: u16 = 1 << 3;
+pub const FLAG_DESCRIPTOR: u16 = 1 << 3;
+/// Bit 5: a patch to a file that someone else has.
+pub const FLAG_PATCH: u16 = 1 << 5;
+/// Bit 6: PKWARE's encryption with certificates or its own key derivation.
+pub const FLAG_STRONG: u16 = 1 << 6;
+/// Bit 13: the directory is encrypted, and what headers tell is masked.
+pub const FLAG_MASKED: u16 = 1 << 13;
 
 fn has_parts(bytes: &[u8]) -> bool {
     bytes.windows(4).any(|window| [HEADER, ENTRY, END].iter().any(|part| window == part))
 }
 
 /// The zip64 end record that `locator` points to and that must end where the locator begins: its start and claims.
-fn end64(reader: &mut SpoolReader, locator: &[u8], locator_at: u64) -> Result<(u64, [u64; 6]), UnpackError> {
-    let begins_at = u64_at(locator, 8);
+fn end64(reader: &mut SpoolReader, locator: &[u8], locator_at: u64, is_behind: bool) -> Result<(u64, [u64; 6]), UnpackError> {
+    let mut begins_at = u64_at(locator, 8);
     if u32_at(locator, 4) != 0 || u32_at(locator, 16) > 1 {
         return Err(split());
+    }
+    if is_behind && begins_at.checked_add(END64_BYTES as u64) != Some(locator_at) {
+        // Counted from where the archive begins, which only the record tells: it has no extension then.
+        begins_at = locator_at.saturating_sub(END64_BYTES as u64);
     }
     reader.jump(begins_at);
     let end: [u8; END64_BYTES] = read_exact(reader, "its zip64 end record")?;
     let ends_at = u64_at(&end, 4).checked_add(12).and_then(|bytes| bytes.checked_add(begins_at));
     if !end.starts_with(&END64) || ends_at != Some(locator_at) {
         return Err(damaged("its zip64 end record is not where it should be"));
+    }
+    if u64_at(&end, 4) >= 72 {
+        // The second version: 28 bytes and more on how the directory is packed and encrypted.
+        let more: [u8; 20] = read_exact(reader, "its zip64 end record")?;
+        if u16_at(&more, 18) != 0 {
+            return Err(UnpackError::new(Class::ArchiveUnsupported, "its directory is encrypted (PKWARE strong encryption)"));
+        }
     }
     let disks = [u32_at(&end, 16), u32_at(&end, 20)].map(u64::from);
     Ok((begins_at, [disks[0], disks[1], u64_at(&end, 24), u64_at(&end, 32), u64_at(&end, 40), u64_at(&end, 48)]))
@@ -327,7 +387,7 @@ struct Wide<'a>(Option<&'a [u8]>);
 
 impl<'a> Wide<'a> {
     fn of(extra: &'a [u8]) -> Self {
-        Self(zip_fields::field(extra, 0x0001))
+        Self(fields::field(extra, 0x0001))
     }
 
     fn take<const N: usize>(&mut self) -> Result<Option<&'a [u8; N]>, UnpackError> {
@@ -364,6 +424,37 @@ fn descriptor_end(reader: &mut SpoolReader, entry: &Entry, at: u64, limit: u64) 
     let forms = [[&DESCRIPTOR[..], &crc, &wide], [&DESCRIPTOR, &crc, narrow], [&[], &crc, &wide], [&[], &crc, narrow]];
     let found = forms.iter().map(|form| form.concat()).find(|form| bytes[..there].starts_with(form));
     Ok(found.map(|form| at + form.len() as u64))
+}
+
+/// Programs that unpack what follows them know the signatures of zips, and so hold them. A whole header with a
+/// name is more: a member of another archive, of which the one that was found is only a part.
+fn no_member_before(reader: &mut SpoolReader, end: u64) -> Result<(), UnpackError> {
+    let mut window = [0; HEADER_BYTES as usize + 1];
+    reader.jump(0);
+    while reader.position() < end {
+        let left = usize::try_from(end - reader.position()).unwrap_or(usize::MAX);
+        let bytes = reader.fill_buf().map_err(UnpackError::from_read)?;
+        let bytes = &bytes[..bytes.len().min(left)];
+        for byte in bytes {
+            window.copy_within(1.., 0);
+            window[HEADER_BYTES as usize] = *byte;
+            if is_header(&window) {
+                return Err(damaged("a member of another archive stands before it: it is a part of what was sent"));
+            }
+        }
+        let amount = bytes.len();
+        if amount == 0 {
+            break;
+        }
+        reader.consume(amount);
+    }
+    Ok(())
+}
+
+/// Whether `bytes` are a local header that a writer may have written, and the first byte of its name.
+fn is_header(bytes: &[u8; HEADER_BYTES as usize + 1]) -> bool {
+    let (version, flags, method, name_bytes) = (u16_at(bytes, 4), u16_at(bytes, 6), u16_at(bytes, 8), u16_at(bytes, 26));
+    bytes.starts_with(&HEADER) && version & 0xFF <= 63 && flags & 0xC000 == 0 && method <= 99 && (1..=4096).contains(&name_bytes) && bytes[30] >= b' '
 }
 
 /// Bytes that belong to no member may be padding or a signature, but not a member that the directory keeps quiet about.

@@ -3,16 +3,23 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::{Opened, Zip, listed, member};
 use crate::archive::contract::{Indexed, Options, Partial, Place, UnpackError};
 use crate::archive::limits::Meter;
 use crate::archive::spool::SpoolReader;
-use crate::archive::zip::{Opened, Zip, member};
-use crate::archive::zip_directory::Directory;
+use crate::archive::zip::directory::Directory;
+
+/// How far beyond a member its reader may look, for what follows it.
+const BEYOND_BYTES: u64 = 32;
 
 impl Partial for Zip {
     fn expects(&self, name: &str) -> bool {
         let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
         matches!(extension.as_deref(), Some("zip" | "zipx"))
+    }
+
+    fn head_bytes(&self) -> u64 {
+        8
     }
 
     fn tail_bytes(&self) -> u64 {
@@ -25,23 +32,18 @@ impl Partial for Zip {
         Ok(directory.start..directory.start + directory.size)
     }
 
-    fn places(&self, mut archive: SpoolReader, _options: &Options, meter: &Meter) -> Result<Vec<Place>, UnpackError> {
-        let directory = Directory::find(&mut archive)?;
-        meter.claimed_members(directory.members)?;
-        let mut places = Vec::new();
-        directory.entries(&mut archive, |entry| {
-            let member = member(places.len(), &entry);
-            places.push(Place { member, bytes: entry.header..directory.start, crc32: Some(entry.crc) });
-            Ok(())
-        })?;
+    fn places(&self, mut archive: SpoolReader, options: &Options, meter: &Meter) -> Result<Vec<Place>, UnpackError> {
+        let (directory, entries, decoding) = listed(&mut archive, options, meter)?;
         // A member ends before the next one begins, whatever their order in the directory.
-        let mut starts: Vec<u64> = places.iter().map(|place| place.bytes.start).collect();
+        let mut starts: Vec<u64> = entries.iter().map(|entry| entry.header).collect();
         starts.sort_unstable();
-        for place in &mut places {
-            let next = starts.partition_point(|start| *start <= place.bytes.start);
-            place.bytes.end = starts.get(next).copied().unwrap_or(directory.start).max(place.bytes.start);
-        }
-        Ok(places)
+        let place = |(index, entry): (usize, &_)| {
+            let entry: &super::Entry = entry;
+            let next = starts.get(starts.partition_point(|start| *start <= entry.header)).copied().unwrap_or(directory.start);
+            let end = next.saturating_add(BEYOND_BYTES).min(directory.start).max(entry.header);
+            Place { member: member(index, decoding.name(entry), entry), bytes: entry.header..end, crc32: Some(entry.crc) }
+        };
+        Ok(entries.iter().enumerate().map(place).collect())
     }
 
     fn open(&self, archive: SpoolReader, options: &Options, meter: &Meter, wanted: &[bool]) -> Result<Arc<dyn Indexed>, UnpackError> {

@@ -1,0 +1,184 @@
+//! The content of one member: unpacked under the meter, its end reported only once all that is told of it held.
+
+use std::io::{self, Read};
+use std::sync::OnceLock;
+
+use crc_fast::{CrcAlgorithm, Digest};
+
+use crate::archive::contract::{Member, Options, UnpackError};
+use crate::archive::limits::{MemberMeter, Meter};
+use crate::archive::spool::SpoolReader;
+use crate::archive::zip::cipher::Cipher;
+use crate::archive::zip::directory::{Entry, Extent, damaged};
+use crate::archive::zip::input::Input;
+use crate::archive::zip::locks::{Kind, Lock, encrypted};
+use crate::archive::zip::method::{Decoder, Method};
+use crate::failure::{Class, Failure};
+
+/// Where a member's packed content is, and how it is packed.
+#[derive(Debug)]
+pub struct Packed {
+    lock: Lock,
+    crc: u32,
+    start: u64,
+    bytes: u64,
+    unpacked: u64,
+    /// Which of the passwords opens it, once that is known.
+    password: OnceLock<usize>,
+}
+
+impl Packed {
+    /// What `entry` tells; its content begins where `extent` says.
+    pub fn new(entry: &Entry, lock: Lock, extent: Extent) -> Result<Self, UnpackError> {
+        let (before, after) = lock.overhead();
+        let bytes = entry.packed.checked_sub(before + after).ok_or_else(|| damaged("it is too short for what is encrypted"))?;
+        if lock.method == Method::Stored && bytes != entry.unpacked {
+            return Err(damaged("it is stored, and its sizes packed and unpacked differ"));
+        }
+        Ok(Self { lock, crc: entry.crc, start: extent.data, bytes, unpacked: entry.unpacked, password: OnceLock::new() })
+    }
+
+    /// The cipher with the password that fits. Where what checks passwords lets several pass, as it does by chance,
+    /// the whole content decides.
+    pub fn open(&self, archive: &SpoolReader, options: &Options) -> Result<Cipher, UnpackError> {
+        if self.lock.kind == Kind::Open {
+            return Ok(Cipher::None);
+        }
+        let open = |at: usize| match options.passwords.get(at) {
+            Some(password) => self.lock.open(archive.clone(), self.start, password),
+            None => Ok(None),
+        };
+        let none = || encrypted("it is encrypted, and no configured password fits");
+        if let Some(known) = self.password.get() {
+            return open(*known)?.ok_or_else(none);
+        }
+        let mut fitting = Vec::new();
+        for at in 0..options.passwords.len() {
+            fitting.extend(open(at)?.map(|cipher| (at, cipher)));
+        }
+        let (last, last_cipher) = fitting.pop().ok_or_else(none)?;
+        for (at, cipher) in fitting {
+            if self.holds(archive, cipher, options)? {
+                return open(*self.password.get_or_init(|| at))?.ok_or_else(none);
+            }
+        }
+        self.password.get_or_init(|| last);
+        Ok(last_cipher)
+    }
+
+    /// Whether all that is told of the content holds with `cipher`.
+    fn holds(&self, archive: &SpoolReader, cipher: Cipher, options: &Options) -> Result<bool, UnpackError> {
+        let meter = Meter::new(options.limits.clone(), archive.size());
+        let tried = Body::new(archive.clone(), self, cipher, meter.member()?).and_then(|mut body| {
+            let mut piece = vec![0; 64 << 10];
+            while body.next(&mut piece)? > 0 {}
+            Ok(())
+        });
+        match tried {
+            Ok(()) => Ok(true),
+            // Garbage claims what it likes, of memory, too.
+            Err(error) if matches!(error.class(), Class::ArchiveDamaged | Class::ArchiveEncrypted | Class::LimitArchive) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The content of a member as visitors read it.
+pub struct Content<'a> {
+    member: &'a Member,
+    body: Body<'a>,
+}
+
+impl<'a> Content<'a> {
+    /// The content of `member`, decrypted by `cipher`.
+    pub fn new(archive: SpoolReader, member: &'a Member, packed: &'a Packed, cipher: Cipher, meter: MemberMeter<'a>) -> Result<Self, UnpackError> {
+        Ok(Self { member, body: Body::new(archive, packed, cipher, meter)? })
+    }
+}
+
+impl Read for Content<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.body.next(into).map_err(|error| error.at(&self.member.name).into_read())
+    }
+}
+
+struct Body<'a> {
+    packed: &'a Packed,
+    meter: MemberMeter<'a>,
+    crc: Digest,
+    size: u64,
+    state: State,
+}
+
+enum State {
+    Reading(Decoder),
+    Proven,
+    Failed,
+}
+
+impl<'a> Body<'a> {
+    fn new(mut archive: SpoolReader, packed: &'a Packed, cipher: Cipher, meter: MemberMeter<'a>) -> Result<Self, UnpackError> {
+        let (before, _) = packed.lock.overhead();
+        archive.jump(packed.start + before);
+        let input = Input::new(archive, packed.bytes, cipher);
+        let decoder = Decoder::new(packed.lock.method, input, packed.unpacked).map_err(|error| packed.doubted(error))?;
+        Ok(Self { packed, meter, crc: Digest::new(CrcAlgorithm::Crc32IsoHdlc), size: 0, state: State::Reading(decoder) })
+    }
+
+    fn next(&mut self, into: &mut [u8]) -> Result<usize, UnpackError> {
+        if into.is_empty() {
+            return Ok(0);
+        }
+        match std::mem::replace(&mut self.state, State::Failed) {
+            State::Proven => {
+                self.state = State::Proven;
+                Ok(0)
+            }
+            State::Failed => Err(damaged("it failed before")),
+            State::Reading(mut decoder) => {
+                let read = self.unpack(&mut decoder, into).map_err(|error| self.packed.doubted(error))?;
+                self.state = match read {
+                    0 => self.prove(decoder).map(|()| State::Proven).map_err(|error| self.packed.doubted(error))?,
+                    _ => State::Reading(decoder),
+                };
+                Ok(read)
+            }
+        }
+    }
+
+    fn unpack(&mut self, decoder: &mut Decoder, into: &mut [u8]) -> Result<usize, UnpackError> {
+        let claimed = self.packed.unpacked;
+        let read = decoder.read(into)?;
+        self.size += read as u64;
+        self.meter.bytes(read as u64)?;
+        if self.size > claimed {
+            return Err(damaged(format!("it has more than the {claimed} bytes that the directory tells")));
+        }
+        self.crc.update(&into[..read]);
+        Ok(read)
+    }
+
+    fn prove(&mut self, decoder: Decoder) -> Result<(), UnpackError> {
+        let (size, claimed) = (self.size, self.packed.unpacked);
+        if size != claimed {
+            return Err(damaged(format!("it has {size} bytes; the directory tells {claimed}")));
+        }
+        let (crc, told) = (self.crc.finalize(), u64::from(self.packed.crc));
+        if crc != told && self.packed.lock.has_crc {
+            return Err(damaged(format!("its checksum is {crc:08x}; the directory tells {told:08x}")));
+        }
+        let (input, unused) = decoder.finish();
+        match input.unread() + unused {
+            0 => input.finish(),
+            left => Err(damaged(format!("{left} packed bytes follow its end"))),
+        }
+    }
+}
+
+impl Packed {
+    /// `error` as it is, unless a wrong password that passed by chance would fail in the same way.
+    fn doubted(&self, error: UnpackError) -> UnpackError {
+        let may_be_garbage = matches!(self.lock.kind, Kind::Traditional(_)) && error.class() == Class::ArchiveDamaged;
+        if may_be_garbage { encrypted("it is encrypted, and no configured password fits; or it is damaged") } else { error }
+    }
+}

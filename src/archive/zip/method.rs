@@ -1,0 +1,233 @@
+//! The ways in which members are packed, and the decoders of those that are read.
+#![expect(clippy::disallowed_types, reason = "decoders are opened here, under the meter, and nowhere else")]
+
+use std::io::{self, BufRead, Read};
+
+use bzip2::bufread::BzDecoder;
+use deflate64::InflaterManaged;
+use flate2::bufread::DeflateDecoder;
+use lzma_rust2::{LzmaReader, XzReader};
+use ppmd_rust::{Ppmd8Decoder, RestoreMethod};
+
+use crate::archive::contract::UnpackError;
+use crate::archive::zip::directory::damaged;
+use crate::archive::zip::input::Input;
+use crate::failure::Class;
+
+/// The most memory that a decoder may take because a member claims that it needs it.
+pub const MOST_MEMORY_BYTES: u64 = 128 << 20;
+
+/// The ways to pack that are read. A further one is a variant here and in [`Decoder`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// As it is.
+    Stored,
+    /// The usual one.
+    Deflate,
+    /// The same with a window of 64 KiB, by Windows beyond 2 GiB.
+    Deflate64,
+    /// bzip2.
+    Bzip2,
+    /// LZMA with a header of its own.
+    Lzma,
+    /// Zstandard.
+    Zstd,
+    /// A whole xz file.
+    Xz,
+    /// PPMd, variant I, revision 1.
+    Ppmd,
+}
+
+/// Method of content that is stored as it is.
+pub const STORED: u16 = 0;
+
+impl Method {
+    /// The method with this number.
+    pub fn of(number: u16) -> Result<Self, UnpackError> {
+        let unsupported = |what: String| Err(UnpackError::new(Class::ArchiveUnsupported, format!("it is packed with {what}")));
+        match number {
+            STORED => Ok(Method::Stored),
+            8 => Ok(Method::Deflate),
+            9 => Ok(Method::Deflate64),
+            12 => Ok(Method::Bzip2),
+            14 => Ok(Method::Lzma),
+            // 20 was Zstandard's number for a year.
+            20 | 93 => Ok(Method::Zstd),
+            95 => Ok(Method::Xz),
+            98 => Ok(Method::Ppmd),
+            other => match NAMED.iter().find(|(number, _)| *number == other) {
+                Some((number, name)) => unsupported(format!("{name} (method {number})")),
+                None => unsupported(format!("the unknown method {other}")),
+            },
+        }
+    }
+}
+
+/// Methods that have a name and are not read.
+const NAMED: &[(u16, &str)] = &[
+    (1, "shrink"),
+    (2, "reduce"),
+    (3, "reduce"),
+    (4, "reduce"),
+    (5, "reduce"),
+    (6, "implode"),
+    (10, "PKWARE DCL implode"),
+    (16, "IBM CMPSC"),
+    (18, "IBM TERSE"),
+    (19, "IBM LZ77"),
+    (94, "MP3"),
+    (96, "JPEG"),
+    (97, "WavPack"),
+];
+
+/// Decoders that know which packed byte they stand at.
+pub enum Decoder {
+    /// For [`Method::Stored`].
+    Stored(Input),
+    /// For [`Method::Deflate`].
+    Deflate(Box<DeflateDecoder<Input>>),
+    /// For [`Method::Deflate64`].
+    Deflate64(Deflate64),
+    /// For [`Method::Bzip2`].
+    Bzip2(Box<BzDecoder<Input>>),
+    /// For [`Method::Lzma`].
+    Lzma(Box<LzmaReader<Input>>),
+    /// For [`Method::Zstd`].
+    Zstd(Box<zstd::Decoder<'static, Input>>),
+    /// For [`Method::Xz`].
+    Xz(Box<XzReader<Input>>),
+    /// For [`Method::Ppmd`].
+    Ppmd(Box<Ppmd8Decoder<Input>>),
+}
+
+impl Decoder {
+    /// The decoder of `input`, which is to unpack to `unpacked` bytes.
+    pub fn new(method: Method, input: Input, unpacked: u64) -> Result<Self, UnpackError> {
+        Ok(match method {
+            Method::Stored => Decoder::Stored(input),
+            Method::Deflate => Decoder::Deflate(Box::new(DeflateDecoder::new(input))),
+            Method::Deflate64 => Decoder::Deflate64(Deflate64 { input, inflater: Box::new(InflaterManaged::new()) }),
+            Method::Bzip2 => Decoder::Bzip2(Box::new(BzDecoder::new(input))),
+            Method::Lzma => Decoder::Lzma(Box::new(lzma(input, unpacked)?)),
+            Method::Zstd => Decoder::Zstd(Box::new(zstd(input).map_err(failed)?)),
+            Method::Xz => Decoder::Xz(Box::new(XzReader::new_mem_limit(input, false, XZ_MEMORY_KIB))),
+            Method::Ppmd => Decoder::Ppmd(Box::new(ppmd(input)?)),
+        })
+    }
+
+    /// Unpacks some more; 0 at its end.
+    pub fn read(&mut self, into: &mut [u8]) -> Result<usize, UnpackError> {
+        let read = match self {
+            Decoder::Stored(input) => input.read(into),
+            Decoder::Deflate(decoder) => decoder.read(into),
+            Decoder::Deflate64(decoder) => decoder.read(into),
+            Decoder::Bzip2(decoder) => decoder.read(into),
+            Decoder::Lzma(decoder) => decoder.read(into),
+            Decoder::Zstd(decoder) => decoder.read(into),
+            Decoder::Xz(decoder) => decoder.read(into),
+            Decoder::Ppmd(decoder) => decoder.read(into),
+        };
+        read.map_err(failed)
+    }
+
+    /// Ends it: what it read from, and how many bytes of that it holds and did not use.
+    pub fn finish(self) -> (Input, u64) {
+        match self {
+            Decoder::Stored(input) => (input, 0),
+            Decoder::Deflate(decoder) => (decoder.into_inner(), 0),
+            Decoder::Deflate64(decoder) => (decoder.input, 0),
+            Decoder::Bzip2(decoder) => (decoder.into_inner(), 0),
+            Decoder::Lzma(decoder) => {
+                let (input, unused) = decoder.into_parts();
+                (input, unused.len() as u64)
+            }
+            Decoder::Zstd(decoder) => (decoder.into_inner(), 0),
+            Decoder::Xz(decoder) => (decoder.into_inner(), 0),
+            Decoder::Ppmd(decoder) => (decoder.into_inner(), 0),
+        }
+    }
+}
+
+/// The decoder of deflate64. The crate's own reader takes the end of its input for the end of the content.
+pub struct Deflate64 {
+    input: Input,
+    inflater: Box<InflaterManaged>,
+}
+
+impl Deflate64 {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let available = self.input.fill_buf()?;
+            let is_last = available.is_empty();
+            let result = self.inflater.inflate(available, into);
+            self.input.consume(result.bytes_consumed);
+            if result.data_error {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "invalid deflate64"));
+            }
+            if result.bytes_written > 0 || self.inflater.finished() {
+                return Ok(result.bytes_written);
+            }
+            if is_last || result.bytes_consumed == 0 {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "incomplete deflate64 stream"));
+            }
+        }
+    }
+}
+
+/// The dictionary and a little for the decoder itself.
+const XZ_MEMORY_KIB: u32 = (MOST_MEMORY_BYTES >> 10) as u32 + 1024;
+const ZSTD_WINDOW_LOG: u32 = MOST_MEMORY_BYTES.ilog2();
+
+fn zstd(input: Input) -> io::Result<zstd::Decoder<'static, Input>> {
+    let mut decoder = zstd::Decoder::with_buffer(input)?;
+    decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+    Ok(decoder)
+}
+
+/// Two bytes of version, the length of the properties, five bytes of properties; then the stream, whose end
+/// marker may be missing.
+fn lzma(mut input: Input, unpacked: u64) -> Result<LzmaReader<Input>, UnpackError> {
+    let mut head = [0; 9];
+    input.read_exact(&mut head).map_err(failed)?;
+    let [_, _, 5, 0, properties, dictionary @ ..] = head else {
+        return Err(damaged("its LZMA header is not one of five bytes of properties"));
+    };
+    // No distance can reach back further than to its beginning, whatever size of dictionary the packer was run with.
+    let dictionary = u64::from(u32::from_le_bytes(dictionary)).min(unpacked).max(4 << 10);
+    if dictionary > MOST_MEMORY_BYTES {
+        return Err(too_much(format!("a dictionary of {dictionary} bytes")));
+    }
+    let mut decoder = LzmaReader::new_with_props(input, unpacked, properties, dictionary as u32, None).map_err(failed)?;
+    decoder.set_relaxed_end_condition(false);
+    Ok(decoder)
+}
+
+/// Two bytes: order - 1 in four bits, memory in MiB - 1 in eight, method of restoration in four.
+fn ppmd(mut input: Input) -> Result<Ppmd8Decoder<Input>, UnpackError> {
+    let mut head = [0; 2];
+    input.read_exact(&mut head).map_err(failed)?;
+    let head = u32::from(u16::from_le_bytes(head));
+    let (order, memory) = ((head & 0xF) + 1, ((head >> 4 & 0xFF) + 1) << 20);
+    if u64::from(memory) > MOST_MEMORY_BYTES {
+        return Err(too_much(format!("{memory} bytes for its model")));
+    }
+    let restoration = match head >> 12 {
+        0 => RestoreMethod::Restart,
+        1 => RestoreMethod::CutOff,
+        _ => return Err(damaged("its PPMd header asks for a method of restoration that there is not")),
+    };
+    Ppmd8Decoder::new(input, order, memory, restoration).map_err(|error| damaged(format!("its PPMd header is wrong: {error}")))
+}
+
+fn too_much(what: String) -> UnpackError {
+    UnpackError::new(Class::LimitArchive, format!("it claims that unpacking it takes {what}, more than {MOST_MEMORY_BYTES}"))
+}
+
+fn failed(error: io::Error) -> UnpackError {
+    // zstd has no kind of its own for it.
+    let wants_memory = error.kind() == io::ErrorKind::OutOfMemory || error.to_string().contains("requires too much memory");
+    match wants_memory {
+        true => too_much("a window that is too big".to_owned()),
+        false => UnpackError::from_read(error),
+    }
+}
