@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tokio_util::sync::CancellationToken;
 
-use super::progress::Bars;
+use super::progress::{Bars, Colours};
 use super::{NOTHING, console, open};
 use crate::config;
 use crate::config::text::Environment;
@@ -166,7 +166,7 @@ async fn one_run(text: &str) -> Result<Report> {
     let config = config::parse("ingest.toml", Path::new(""), text, &Environment::new()).context("reading the demo's own configuration")?;
     let store = open::store(&config.destination).map_err(|open::Unusable(problem)| anyhow::anyhow!(problem))?;
     let progress: Arc<dyn Progress> = if console::watched() == Watched::Yes {
-        Arc::new(Bars::new(config.sources.iter().map(|source| source.name.as_str())))
+        Arc::new(Bars::new(config.sources.iter().map(|source| source.name.as_str()), Colours::No))
     } else {
         Arc::new(Silent)
     };

@@ -2,12 +2,17 @@
 
 use std::fmt::Write as _;
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+
 use super::open::{self, Opened};
 use super::{Configured, NOTHING, console};
 use crate::config::text::Environment;
 use crate::failure::Failure;
 use crate::model::{chain, hex, printable};
 use crate::retry::{Policy, retry};
+use crate::settings::parse_duration;
 use crate::store::contract::BlobInfo;
 
 #[derive(Debug, clap::Args)]
@@ -23,6 +28,24 @@ pub struct Arguments {
     /// One JSON object a line, with metadata.
     #[arg(long)]
     json: bool,
+    /// Only blobs of files that were modified since then: 2026-11-01, 2026-11-01T06:00:00Z, or 12h or 7d ago.
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<OffsetDateTime>,
+}
+
+/// A time as people write it: a day (UTC), an instant, or how long ago.
+fn since(text: &str) -> Result<OffsetDateTime, String> {
+    before(text, OffsetDateTime::now_utc())
+}
+
+fn before(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, String> {
+    let day = || time::Date::parse(text, format_description!("[year]-[month]-[day]")).ok().map(|day| day.midnight().assume_utc());
+    let ago = || parse_duration(text).and_then(|ago| now.checked_sub(ago.try_into().ok()?));
+    let instant = || OffsetDateTime::parse(text, &Rfc3339).ok();
+    day()
+        .or_else(instant)
+        .or_else(ago)
+        .ok_or_else(|| "allowed is a day as 2026-11-01, a time as 2026-11-01T06:00:00Z, or how long ago, as 12h or 7d".to_owned())
 }
 
 pub async fn ls(arguments: Arguments, environment: &Environment) -> u8 {
@@ -45,9 +68,17 @@ pub async fn ls(arguments: Arguments, environment: &Environment) -> u8 {
             return NOTHING;
         }
     };
-    let own = |blob: &&BlobInfo| arguments.all || arguments.prefix.starts_with('_') || !blob.name.starts_with("_blobferry/");
+    let wanted = |blob: &&BlobInfo| {
+        let own = blob.name.starts_with("_blobferry/") && !arguments.all && !arguments.prefix.starts_with('_');
+        !own && arguments.since.is_none_or(|since| modified(blob).is_none_or(|modified| modified >= since))
+    };
     let line = if arguments.json { json } else { text };
-    console::data(&blobs.iter().filter(own).map(line).collect::<String>())
+    console::data(&blobs.iter().filter(wanted).map(line).collect::<String>())
+}
+
+/// When the file of a blob was modified, as its metadata tells. A blob of which nobody knows is shown rather than hidden.
+fn modified(blob: &BlobInfo) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(blob.metadata.get("mtime")?, &Rfc3339).ok()
 }
 
 fn text(blob: &BlobInfo) -> String {
@@ -68,4 +99,23 @@ fn json(blob: &BlobInfo) -> String {
         "metadata": blob.metadata,
     });
     format!("{value}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn times_are_days_instants_or_how_long_ago() {
+        let now = datetime!(2026-11-23 10:00 UTC);
+        let at = |text: &str| before(text, now);
+        assert_eq!(at("2026-11-01"), Ok(datetime!(2026-11-01 0:00 UTC)));
+        assert_eq!(at("2026-11-01T06:00:00+02:00"), Ok(datetime!(2026-11-01 4:00 UTC)));
+        assert_eq!(at("12h"), Ok(datetime!(2026-11-22 22:00 UTC)));
+        assert_eq!(at("7d"), Ok(datetime!(2026-11-16 10:00 UTC)));
+        for bad in ["", "yesterday", "2026-13-01", "2026-11-01T06:00:00", "-1d"] {
+            assert!(at(bad).is_err_and(|problem| problem.contains("7d")), "{bad}");
+        }
+    }
 }

@@ -1,13 +1,16 @@
 //! The command line: one file a command.
 
 mod check;
+mod completions;
 mod console;
 mod demo;
+mod init;
 mod ledger;
 mod ls;
 mod open;
 mod plan;
 mod progress;
+mod reference;
 mod run;
 mod serve;
 
@@ -52,10 +55,18 @@ enum Command {
     Ledger(ledger::Arguments),
     /// Try it without any cloud: embedded servers, generated files, two runs into a local folder.
     Demo(demo::Arguments),
+    /// Write a commented configuration file, from flags or from a few questions.
+    Init(init::Arguments),
     /// Be the custom handler of an Azure Functions app; the host's default where no command is given.
+    ///
+    /// With `--status`: show the status page to a browser on this machine instead.
     Serve(serve::Arguments),
     /// Print the JSON Schema of the configuration file.
-    Schema,
+    Schema(reference::Arguments),
+    /// Print completions for a shell, as for bash: `blobferry completions bash > /etc/bash_completion.d/blobferry`.
+    Completions(completions::Completions),
+    /// Print the manual page, or write a page for each command.
+    Man(completions::Man),
 }
 
 /// The configuration file, unless another is named.
@@ -100,9 +111,9 @@ pub async fn main() -> u8 {
         Command::Ledger(arguments) => ledger::ledger(arguments, &environment).await,
         Command::Demo(arguments) => demo::demo(arguments).await,
         Command::Serve(arguments) => serve::serve(arguments, &environment).await,
-        Command::Schema => {
-            let text = format!("{:#}\n", crate::config::schema::schema());
-            console::data(&text)
-        }
+        Command::Init(arguments) => init::init(arguments),
+        Command::Completions(arguments) => completions::completions(&arguments, Arguments::command()),
+        Command::Man(arguments) => completions::man(&arguments, Arguments::command()),
+        Command::Schema(arguments) => reference::print(&arguments),
     }
 }

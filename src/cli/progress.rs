@@ -1,11 +1,12 @@
-//! Progress bars: one a source and one line of files in hand.
+//! Progress bars: one a source with its rate and the time that is left, and one for all of them.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::config::text::Environment;
 use crate::model::RemotePath;
 use crate::report::{Outcome, SourceReport, in_bytes};
 use crate::run::progress::Progress;
@@ -13,29 +14,63 @@ use crate::run::progress::Progress;
 /// Bars on standard error.
 pub struct Bars {
     all: MultiProgress,
-    sources: Mutex<BTreeMap<String, Bar>>,
+    state: Mutex<State>,
+    colours: Colours,
+}
+
+/// Whether bars may be coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colours {
+    /// They may.
+    Yes,
+    /// The environment says no: <https://no-color.org>.
+    No,
+}
+
+impl Colours {
+    /// What `environment` says.
+    pub fn wanted(environment: &Environment) -> Self {
+        if environment.get("NO_COLOR").is_some_and(|value| !value.is_empty()) { Self::No } else { Self::Yes }
+    }
+}
+
+struct State {
+    sources: BTreeMap<String, Bar>,
+    /// There is one where there are several sources.
+    total: Option<ProgressBar>,
 }
 
 struct Bar {
     bar: ProgressBar,
+    planned: bool,
     files: u64,
     done: u64,
 }
 
 impl Bars {
     /// A bar for each of `sources`, which are being listed now.
-    pub fn new<'a>(sources: impl Iterator<Item = &'a str>) -> Self {
-        let all = MultiProgress::new();
+    pub fn new<'a>(sources: impl Iterator<Item = &'a str>, colours: Colours) -> Self {
+        Self::on(ProgressDrawTarget::stderr(), sources, colours)
+    }
+
+    fn on<'a>(target: ProgressDrawTarget, sources: impl Iterator<Item = &'a str>, colours: Colours) -> Self {
+        let all = MultiProgress::with_draw_target(target);
         let bar = |name: &str| {
             let bar = all.add(ProgressBar::new(0));
             bar.set_style(style("{prefix:16} {spinner} {msg}"));
             bar.set_prefix(name.to_owned());
             bar.set_message("listing");
             bar.enable_steady_tick(Duration::from_millis(120));
-            (name.to_owned(), Bar { bar, files: 0, done: 0 })
+            (name.to_owned(), Bar { bar, planned: false, files: 0, done: 0 })
         };
-        let sources = Mutex::new(sources.map(bar).collect());
-        Self { all, sources }
+        let sources: BTreeMap<String, Bar> = sources.map(bar).collect();
+        let total = (sources.len() > 1).then(|| {
+            let bar = all.add(ProgressBar::new(0));
+            bar.set_style(style("{prefix:16} {msg}"));
+            bar.set_prefix("in all");
+            bar
+        });
+        Self { all, state: Mutex::new(State { sources, total }), colours }
     }
 
     /// Writes lines above the bars.
@@ -44,8 +79,40 @@ impl Bars {
         drop(self.all.println(text.trim_end()));
     }
 
-    fn sources(&self) -> MutexGuard<'_, BTreeMap<String, Bar>> {
-        self.sources.lock().expect("no code panics while it holds this lock")
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no code panics while it holds this lock")
+    }
+
+    fn moving(&self) -> ProgressStyle {
+        let bar = match self.colours {
+            Colours::Yes => "{bar:24.cyan}",
+            Colours::No => "{bar:24}",
+        };
+        style(&format!(
+            "{{prefix:16}} [{bar}] {{binary_bytes:>10}} of {{binary_total_bytes:10}} {{binary_bytes_per_sec:>12}} {{eta:>4}} left  {{msg}}"
+        ))
+    }
+}
+
+impl State {
+    /// A source has ended; with the last of them the sum ends, too.
+    fn ended(&self) {
+        self.tell();
+        let over = self.sources.values().all(|bar| bar.bar.is_finished());
+        if let Some(total) = self.total.as_ref().filter(|_| over) {
+            total.set_style(style("{prefix:16} {msg}"));
+            total.finish();
+        }
+    }
+
+    /// Tells of all sources together: how many files, and how many sources are still being listed, whose
+    /// files the time that is left does not know of.
+    fn tell(&self) {
+        let Some(total) = &self.total else { return };
+        let (done, files) = self.sources.values().fold((0, 0), |(done, files), bar| (done + bar.done, files + bar.files));
+        let listing = self.sources.values().filter(|bar| !bar.planned).count();
+        let more = if listing == 0 { String::new() } else { format!(", {listing} sources still listing") };
+        total.set_message(format!("{done} of {files} files{more}"));
     }
 }
 
@@ -55,41 +122,103 @@ fn style(template: &str) -> ProgressStyle {
 
 impl Progress for Bars {
     fn planned(&self, source: &str, files: u64, bytes: u64) {
-        let mut sources = self.sources();
-        let Some(bar) = sources.get_mut(source) else { return };
+        let moving = self.moving();
+        let mut state = self.state();
+        let Some(bar) = state.sources.get_mut(source) else { return };
         bar.files = files;
-        bar.bar.set_style(style("{prefix:16} [{bar:24}] {binary_bytes:>10} of {binary_total_bytes:10} {binary_bytes_per_sec:>12} {msg}"));
+        bar.planned = true;
+        bar.bar.set_style(moving.clone());
         bar.bar.set_length(bytes);
         bar.bar.set_message(format!("0 of {files} files"));
+        bar.bar.reset_eta();
+        if let Some(total) = &state.total {
+            total.set_style(moving);
+            total.inc_length(bytes);
+        }
+        state.tell();
     }
 
     fn fetched(&self, source: &str, bytes: u64) {
-        if let Some(bar) = self.sources().get(source) {
+        let state = self.state();
+        if let Some(bar) = state.sources.get(source) {
             bar.bar.inc(bytes);
+        }
+        if let Some(total) = &state.total {
+            total.inc(bytes);
         }
     }
 
     fn done(&self, source: &str, _path: &RemotePath, _outcome: &Outcome) {
-        let mut sources = self.sources();
-        let Some(bar) = sources.get_mut(source) else { return };
+        let mut state = self.state();
+        let Some(bar) = state.sources.get_mut(source) else { return };
         bar.done += 1;
         bar.files = bar.files.max(bar.done);
         bar.bar.set_message(format!("{} of {} files", bar.done, bar.files));
+        state.tell();
     }
 
     fn waiting(&self, source: &str, files: usize, seconds: u64) {
-        if let Some(bar) = self.sources().get(source) {
+        if let Some(bar) = self.state().sources.get(source) {
             bar.bar.set_message(format!("{files} young files: looking again in {seconds} s"));
         }
     }
 
     fn finished(&self, report: &SourceReport) {
-        if let Some(bar) = self.sources().get(&report.source) {
-            bar.bar.set_style(style("{prefix:16} {msg}"));
-            bar.bar.finish_with_message(match &report.left_to {
-                Some(other) => format!("left to {other}"),
-                None => format!("{} files, {}", report.ingested, in_bytes(report.bytes)),
-            });
+        let mut state = self.state();
+        let Some(bar) = state.sources.get_mut(&report.source) else { return };
+        bar.planned = true;
+        bar.bar.set_style(style("{prefix:16} {msg}"));
+        if let Some(other) = &report.left_to {
+            bar.bar.finish_with_message(format!("left to {other}"));
+            return state.ended();
         }
+        let failed = if report.failed == 0 { String::new() } else { format!(", {} failed", report.failed) };
+        bar.bar.finish_with_message(format!("{} files, {}{failed}", report.ingested, in_bytes(report.bytes)));
+        state.ended();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Defer;
+    use indicatif::InMemoryTerm;
+
+    fn bars(names: &[&str], colours: Colours) -> (Bars, InMemoryTerm) {
+        let term = InMemoryTerm::new(6, 140);
+        (Bars::on(ProgressDrawTarget::term_like(Box::new(term.clone())), names.iter().copied(), colours), term)
+    }
+
+    fn redraw(bars: &Bars) {
+        let state = bars.state();
+        state.sources.values().map(|bar| &bar.bar).chain(&state.total).for_each(ProgressBar::tick);
+    }
+
+    #[test]
+    fn sources_and_all_of_them_tell_bytes_files_rate_and_time_left() {
+        let (bars, term) = bars(&["acme", "other"], Colours::No);
+        bars.planned("acme", 4, 4096);
+        bars.fetched("acme", 1024);
+        bars.done("acme", &RemotePath::from("/a"), &Outcome::Deferred(Defer::Unsettled));
+        redraw(&bars);
+        let text = term.contents();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 3, "{text}");
+        assert!(lines[0].starts_with("acme") && lines[0].contains("1.00 KiB of 4.00 KiB") && lines[0].contains("left  1 of 4 files"), "{text}");
+        assert!(lines[1].starts_with("other") && lines[1].contains("listing"), "{text}");
+        assert!(lines[2].starts_with("in all") && lines[2].contains("1 of 4 files, 1 sources still listing"), "{text}");
+        let report = |name: &str| SourceReport { failed: 1, ..SourceReport::new(name, "file:///x") };
+        bars.finished(&report("acme"));
+        bars.finished(&report("other"));
+        redraw(&bars);
+        assert!(term.contents().contains("0 files, 0 B, 1 failed") && !term.contents().contains("left"), "{}", term.contents());
+    }
+
+    #[test]
+    fn one_source_needs_no_sum() {
+        let (bars, term) = bars(&["acme"], Colours::Yes);
+        bars.planned("acme", 1, 10);
+        redraw(&bars);
+        assert_eq!(term.contents().lines().count(), 1, "{}", term.contents());
     }
 }

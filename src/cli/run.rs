@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::open::{self, Opened, Unusable};
-use super::progress::Bars;
+use super::progress::{Bars, Colours};
 use super::{Configured, console};
 use crate::config::text::Environment;
 use crate::report::{Report, Status};
@@ -39,8 +39,9 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments, environment: &Environment) -> u8 {
+    let colours = Colours::wanted(environment);
     match open::open(&arguments.configured, environment).and_then(|opened| check_globs(&arguments).map(|()| opened)) {
-        Ok(opened) => go(arguments, opened, environment).await,
+        Ok(opened) => go(arguments, opened, environment, colours).await,
         Err(unusable) => unusable.tell(),
     }
 }
@@ -50,9 +51,9 @@ fn check_globs(arguments: &Arguments) -> Result<(), Unusable> {
     arguments.again.iter().try_for_each(check).map_err(|error| Unusable(format!("--again: {error}")))
 }
 
-async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened, environment: &Environment) -> u8 {
+async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened, environment: &Environment, colours: Colours) -> u8 {
     let bars = (console::watched() == Watched::Yes && !arguments.quiet && !arguments.verbose && !arguments.json)
-        .then(|| Arc::new(Bars::new(config.sources.iter().map(|source| source.name.as_str()))));
+        .then(|| Arc::new(Bars::new(config.sources.iter().map(|source| source.name.as_str()), colours)));
     let level = match (&bars, arguments.quiet, arguments.verbose) {
         (_, _, true) => Console::Verbose,
         (Some(_), ..) | (_, true, _) => Console::Quiet,

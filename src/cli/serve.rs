@@ -1,12 +1,13 @@
-//! `blobferry serve`.
+//! `blobferry serve`: the Functions handler, or with `--status` the status page on this machine.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Configured;
-use super::open::{self, Unusable};
+use super::open::{self, Opened, Unusable};
+use super::{Configured, console};
 use crate::config::text::Environment;
 use crate::handler::host::{APP_ROOT, INSTANCE};
+use crate::handler::page::local::Local;
 use crate::handler::ready::{Given, Ready};
 use crate::handler::{console as lines, server};
 use crate::telemetry::{self, Console, Watched};
@@ -16,21 +17,65 @@ pub struct Arguments {
     /// The configuration file; looked for beside host.json too.
     #[arg(long, value_name = "FILE", env = "BLOBFERRY_CONFIG", default_value = super::CONFIG)]
     config: PathBuf,
+    /// Not the handler: show the status page to a browser on this machine, and print its address.
+    #[arg(long)]
+    status: bool,
+    /// Where the status page listens on 127.0.0.1; 0 is any free port.
+    #[arg(long, value_name = "PORT", default_value_t = 0, requires = "status")]
+    port: u16,
 }
 
 impl Arguments {
     /// What holds where no command was given.
     pub fn none_given(environment: &Environment) -> Self {
-        Self { config: environment.get("BLOBFERRY_CONFIG").map_or(super::CONFIG, String::as_str).into() }
+        Self { config: environment.get("BLOBFERRY_CONFIG").map_or(super::CONFIG, String::as_str).into(), status: false, port: 0 }
     }
 }
 
 pub async fn serve(arguments: Arguments, environment: &Environment) -> u8 {
+    if arguments.status {
+        return status(arguments, environment).await;
+    }
     let of_load = environment.clone();
     let load = move || ready(arguments.config, &of_load).map_err(|Unusable(problem)| problem);
     let code = server::serve(environment, Box::new(load)).await;
     // Work that cannot be stopped, as a call of the operating system that hangs, must not hold up the end.
     std::process::exit(i32::from(code))
+}
+
+/// Shows the status page until Ctrl-C.
+async fn status(arguments: Arguments, environment: &Environment) -> u8 {
+    let ready = match looked_at(arguments.config, environment) {
+        Ok(ready) => ready,
+        Err(unusable) => return unusable.tell(),
+    };
+    let shown = async {
+        let local = Local::bind(ready, arguments.port).await?;
+        console::data(&format!("{}\n", local.url()?));
+        console::say("The status page is at this address until Ctrl-C.");
+        tokio::select! {
+            served = local.serve() => served,
+            stopped = tokio::signal::ctrl_c() => stopped.map_err(|error| format!("waiting for Ctrl-C: {error}")),
+        }
+    };
+    match shown.await {
+        Ok(()) => super::WELL,
+        Err(problem) => {
+            console::say(&format!("error: {problem}\nhint: `--port 0` takes any free port"));
+            super::NOTHING
+        }
+    }
+}
+
+/// What the status page needs: it only reads, and writes no log files.
+fn looked_at(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> {
+    let Opened { config, store, redactor } = open::open(&Configured { config: found(config, environment), sources: Vec::new() }, environment)?;
+    let mut log = config.log.clone();
+    log.files = Some(false);
+    let line_out = |_, line: &[u8]| console::say(String::from_utf8_lossy(line).trim_end());
+    let telemetry = telemetry::start(&log, Console::Quiet, console::watched(), Arc::new(line_out), &redactor);
+    let open = || Err("the status page starts no runs".to_owned());
+    Ok(Ready { sources: config.sources, store, open: Box::new(open), redactor, telemetry: Some(telemetry), insights: None })
 }
 
 fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> {

@@ -15,7 +15,7 @@ const LISTED: usize = 20;
 const MOST_LISTED: usize = 100;
 
 /// What may stand in every query: how the host takes its keys.
-const KEYS: &[&str] = &["code", "clientid"];
+pub const KEYS: &[&str] = &["code", "clientid"];
 
 /// Where the run `id` is told of.
 pub fn location(prefix: &str, id: &str) -> String {
@@ -91,6 +91,23 @@ fn body(call: &HttpCall) -> Result<Option<Map<String, Value>>, HttpAnswer> {
         Value::Object(object) => Ok(Some(object)),
         _ => Err(bad("is no JSON object")),
     }
+}
+
+/// Whether a caller would rather have a page than JSON: it names `text/html`, and JSON not before it. A
+/// browser does; a program that takes anything gets JSON.
+pub fn wants_page(call: &HttpCall) -> bool {
+    let mut best = (0.0, 0.0);
+    for part in call.accept.split(',') {
+        let mut words = part.split(';').map(str::trim);
+        let kind = words.next().unwrap_or_default().to_ascii_lowercase();
+        let quality = words.find_map(|word| word.strip_prefix("q=")?.parse::<f32>().ok()).unwrap_or(1.0);
+        match kind.as_str() {
+            "text/html" => best.0 = quality,
+            "application/json" => best.1 = quality,
+            _ => {}
+        }
+    }
+    best.0 > best.1
 }
 
 /// What a request for status asks for.
@@ -174,6 +191,18 @@ mod tests {
         check(&[], Some(r#"{"sources":["acme","../x"]}"#), Err(404));
         let answer = wanted(&call(&[("source", "nix\n")], None), KNOWN).expect_err("unknown");
         assert_eq!(answer.body["sources"], json!(KNOWN));
+    }
+
+    #[test]
+    fn only_those_who_ask_for_a_page_get_one() {
+        let page = |accept: &str| wants_page(&HttpCall { accept: accept.into(), ..HttpCall::default() });
+        for browser in ["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Text/HTML", "application/json;q=0.5, text/html;q=0.9"] {
+            assert!(page(browser), "{browser}");
+        }
+        for program in ["", "*/*", "application/json", "application/json, text/html;q=0.9", "text/html;q=0", "text/html;q=x;level=1,application/json"]
+        {
+            assert!(!page(program), "{program}");
+        }
     }
 
     #[test]

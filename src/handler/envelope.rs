@@ -86,7 +86,9 @@ impl Envelope {
         let method = get(&request, "Method").and_then(text).unwrap_or_default().to_ascii_uppercase();
         let url = get(&request, "Url").and_then(text).unwrap_or_default();
         let body = get(&request, "Body").filter(|body| !body.is_null()).cloned();
-        Ok(HttpCall { method, url, query: texts("Query"), params: texts("Params"), body })
+        let headers = get(&request, "Headers").cloned().map(unpacked);
+        let accept = headers.as_ref().and_then(Value::as_object).and_then(|headers| get(headers, "Accept")).map(all_texts).unwrap_or_default();
+        Ok(HttpCall { method, url, query: texts("Query"), params: texts("Params"), accept, body })
     }
 }
 
@@ -112,6 +114,8 @@ pub struct HttpCall {
     pub query: BTreeMap<String, String>,
     /// Parameters of the route.
     pub params: BTreeMap<String, String>,
+    /// What its `Accept` headers name, joined with commas.
+    pub accept: String,
     /// The body, if it was not empty. The host leaves out bodies that were sent in chunks.
     pub body: Option<Value>,
 }
@@ -166,6 +170,14 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
+/// A header's values, one or a list of them, joined as HTTP joins them.
+fn all_texts(value: &Value) -> String {
+    match value {
+        Value::Array(values) => values.iter().filter_map(text).collect::<Vec<_>>().join(","),
+        other => text(other).unwrap_or_default(),
+    }
+}
+
 fn number(value: &Value) -> Option<u64> {
     text(value)?.parse().ok()
 }
@@ -198,14 +210,21 @@ pub struct HttpAnswer {
     pub status: u16,
     /// Headers beside `Content-Type`.
     pub headers: Vec<(&'static str, String)>,
-    /// The body.
+    /// The body, unless a page stands in its place.
     pub body: Value,
+    /// A web page.
+    pub page: Option<String>,
 }
 
 impl HttpAnswer {
     /// An answer without further headers.
     pub fn new(status: u16, body: Value) -> Self {
-        Self { status, headers: Vec::new(), body }
+        Self { status, headers: Vec::new(), body, page: None }
+    }
+
+    /// A web page, without further headers.
+    pub fn page(status: u16, html: String) -> Self {
+        Self { page: Some(html), ..Self::new(status, Value::Null) }
     }
 
     /// A refusal with its reason.
@@ -228,9 +247,13 @@ pub fn answer(logs: &[String]) -> Value {
 
 /// The answer of a function with the HTTP output `res`. The body goes as text: the host hands text on as it is.
 pub fn http_answer(answer: &HttpAnswer) -> Value {
-    let mut headers = Map::from_iter([("Content-Type".to_owned(), Value::from("application/json"))]);
+    let (content_type, body) = match &answer.page {
+        Some(html) => ("text/html; charset=utf-8", html.clone()),
+        None => ("application/json", format!("{:#}\n", answer.body)),
+    };
+    let mut headers = Map::from_iter([("Content-Type".to_owned(), Value::from(content_type))]);
     headers.extend(answer.headers.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))));
-    let res = json!({ "statusCode": answer.status.to_string(), "headers": headers, "body": format!("{:#}\n", answer.body) });
+    let res = json!({ "statusCode": answer.status.to_string(), "headers": headers, "body": body });
     json!({ "Outputs": { "res": res }, "Logs": [], "ReturnValue": null })
 }
 

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::api::{self, Asked};
 use super::envelope::{BadPayload, Envelope, HttpAnswer, answer, http_answer};
 use super::host::Host;
+use super::page;
 use super::ready::Ready;
 use super::record::{RunRecord, Status, Trigger, UnderWay};
 use super::records::Records;
@@ -26,6 +27,9 @@ use crate::model::chain;
 
 /// Azure's front end gives up after 230 s, so a caller is sent off with 202 before.
 pub const PATIENCE: Duration = Duration::from_secs(200);
+
+/// What links begin with while the host's settings are being read.
+const UNKNOWN_PREFIX: &str = "/api";
 
 /// Reading records never takes longer.
 const READ: Duration = Duration::from_secs(60);
@@ -41,6 +45,8 @@ pub struct App {
     pub runs: Arc<Runs>,
     /// How long an HTTP caller waits for its run.
     pub patience: Duration,
+    /// Whether requests that start runs are served here; the status page then has a form for them.
+    pub starts_runs: bool,
 }
 
 /// One call of a function.
@@ -204,16 +210,19 @@ async fn status(app: &App, invocation: Invocation) -> Answer {
         Err(error) => return error.into(),
     };
     let asked = api::check_method(&request, "GET").and_then(|()| api::asked(&invocation.envelope, &request));
+    let wants_page = api::wants_page(&request);
+    let refused = |refusal: HttpAnswer, prefix: &str| if wants_page { page::refusal(&refusal, prefix, &request) } else { refusal };
     let asked = match asked {
         Ok(asked) => asked,
-        Err(refusal) => return Answer::http(&refusal),
+        Err(refusal) => return Answer::http(&refused(refusal, UNKNOWN_PREFIX)),
     };
     let (ready, host) = match loaded(app).await {
         Ok(loaded) => loaded,
-        Err(reason) => return Answer::http(&HttpAnswer::refusal(500, reason)),
+        Err(reason) => return Answer::http(&refused(HttpAnswer::refusal(500, reason), UNKNOWN_PREFIX)),
     };
     let answer = async {
         match asked {
+            asked if wants_page => page::answer(desk(app, &ready, &host), &request, &asked).await,
             Asked::One(id) => one(app, &ready, &id).await,
             Asked::List(limit) => list(app, &ready, &host, limit).await,
         }
@@ -222,8 +231,19 @@ async fn status(app: &App, invocation: Invocation) -> Answer {
     Answer::http(&answer.unwrap_or_else(|error| {
         let error = ready.redactor.text(&error);
         tracing::warn!(invocation = invocation.id, error, "Warning: records of runs could not be read.");
-        HttpAnswer::refusal(502, error)
+        refused(HttpAnswer::refusal(502, error), &host.prefix)
     }))
+}
+
+fn desk<'a>(app: &App, ready: &'a Ready, host: &'a Host) -> page::Desk<'a> {
+    page::Desk {
+        store: &ready.store,
+        sources: &ready.sources,
+        redactor: &ready.redactor,
+        prefix: &host.prefix,
+        here: app.runs.now(),
+        starts_runs: app.starts_runs && !host.in_azure,
+    }
 }
 
 async fn one(app: &App, ready: &Ready, id: &str) -> Result<HttpAnswer, String> {

@@ -45,7 +45,7 @@ pub async fn serve(environment: &Environment, load: Load) -> u8 {
     };
     tell_panics();
     let (tell, loaded) = watch::channel(None);
-    let app = Arc::new(App { loaded, runs: Arc::new(Runs::default()), patience: PATIENCE });
+    let app = Arc::new(App { loaded, runs: Arc::new(Runs::default()), patience: PATIENCE, starts_runs: true });
     let loading = spawn_load(environment.clone(), load, tell);
     let closing = CancellationToken::new();
     let serving = axum::serve(listener, router(app.clone())).with_graceful_shutdown(closing.clone().cancelled_owned());

@@ -9,6 +9,9 @@ mod archivers;
 mod corpus;
 #[cfg(test)]
 #[cfg(unix)]
+mod docs;
+#[cfg(test)]
+#[cfg(unix)]
 mod e2e;
 #[cfg(test)]
 #[cfg(unix)]
@@ -28,6 +31,9 @@ mod served;
 #[cfg(test)]
 #[cfg(unix)]
 mod servers;
+#[cfg(test)]
+#[cfg(unix)]
+mod shipping;
 #[cfg(test)]
 #[cfg(unix)]
 mod source_contract;

@@ -6,6 +6,7 @@ mod commands;
 mod kills;
 mod leases;
 mod ledger;
+mod manners;
 mod memory;
 mod rough;
 mod secrets;

@@ -65,7 +65,7 @@ impl Bench {
         let host = Host::read(None, &instance.into_iter().collect());
         let (_, loaded) = watch::channel(Some(ready.map(|ready| (Arc::new(ready), Arc::new(host)))));
         let runs = Arc::new(Runs::default());
-        let router = router(Arc::new(App { loaded, runs: runs.clone(), patience: options.patience }));
+        let router = router(Arc::new(App { loaded, runs: runs.clone(), patience: options.patience, starts_runs: true }));
         Self { files, router, runs }
     }
 
@@ -261,4 +261,38 @@ async fn without_a_configuration_every_invocation_is_told_why() {
     }
     let (code, ping) = bench.call(Request::get("/").body(Body::empty()).expect("a request")).await;
     assert_eq!((code, &ping["configuration"]), (200, &json!("cannot be used")));
+}
+
+/// A call for the status page, as a browser's comes through the host; status, headers and page.
+async fn page(bench: &Bench, id: Option<&str>) -> (u16, Value, String) {
+    let mut payload: Value = serde_json::from_str(&status(id)).expect("JSON");
+    payload["Data"]["req"]["Headers"]["accept"] = json!(["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"]);
+    let (code, answer) = bench.post("IngestStatus", payload.to_string()).await;
+    assert_eq!(code, 200, "{answer}");
+    let res = &answer["Outputs"]["res"];
+    let status = res["statusCode"].as_str().expect("a status as text").parse().expect("a number");
+    (status, res["headers"].clone(), res["body"].as_str().expect("a page as text").to_owned())
+}
+
+#[tokio::test]
+async fn a_browser_gets_pages_also_while_a_run_goes_on() {
+    let bench = Bench::new(SLOW);
+    let (code, _, body) = bench.post_http("IngestHttp", ingest(&["acme"])).await;
+    assert_eq!(code, 202, "{body}");
+    let id = body["id"].as_str().expect("an id");
+    let (code, headers, list) = page(&bench, None).await;
+    assert_eq!((code, &headers["Content-Type"], &headers["Referrer-Policy"]), (200, &json!("text/html; charset=utf-8"), &json!("no-referrer")));
+    assert!(list.contains("data-running=\"yes\"") && list.contains(&format!("href=\"/api/ingest/runs/{id}?code=k\"")), "{list}");
+    assert!(list.contains("id=\"start\"") && list.contains("data-to=\"/api/ingest\""), "runs can be started here: {list}");
+    let (code, _, run) = page(&bench, Some(id)).await;
+    assert!(code == 200 && run.contains(id) && run.contains("running"), "{run}");
+    let (code, _, none) = page(&bench, Some("20260101T000000Z-00000000")).await;
+    assert!(code == 404 && none.contains("there is no run"), "{none}");
+    bench.runs.end();
+
+    let azure = Bench::new(Options { in_azure: true, ..QUICK });
+    assert!(!page(&azure, None).await.2.contains("id=\"start\""), "requests start no runs in Azure");
+    let broken = Bench::with(tempfile::tempdir().expect("a folder"), Err("the <b>reason</b>".to_owned()), QUICK);
+    let (code, _, told) = page(&broken, None).await;
+    assert!(code == 500 && told.contains("the &lt;b&gt;reason&lt;/b&gt;"), "{told}");
 }

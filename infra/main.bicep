@@ -1,0 +1,327 @@
+// blobferry in Azure Functions: Flex Consumption with a custom handler, one user-assigned identity, no keys.
+// Scope: a resource group. Not compiled or deployed by the project's tests, which have no Azure: they check
+// that it parses and that every name it uses is declared.
+
+@minLength(1)
+@maxLength(40)
+@description('Name of this environment; names of resources are made of it.')
+param environmentName string
+
+@description('Region; Flex Consumption must be offered there.')
+param location string = resourceGroup().location
+
+@description('When runs start: six fields (second first), UTC.')
+param schedule string = '0 0 * * * *'
+
+@description('Container that blobs go to.')
+param landingContainer string = 'landing'
+
+@description('Whether calls to servers leave by one fixed public address, for their allow-lists. Costs a NAT gateway.')
+param fixedAddress bool = false
+
+@allowed([512, 2048, 4096])
+@description('Memory of an instance in MiB.')
+param instanceMemory int = 2048
+
+@minValue(1)
+@maxValue(1000)
+@description('Most instances at once. One timer needs one; the rest serves HTTP.')
+param mostInstances int = 40
+
+@description('Version of the runtime `custom`, as `az functionapp list-flexconsumption-runtimes` tells it.')
+param runtimeVersion string = '1.0'
+
+@description('App settings of your own, as Key Vault references: { ACME_PASSWORD: \'acme-password\' } sets ACME_PASSWORD to the secret acme-password of the vault.')
+param secretSettings object = {}
+
+var token = toLower(uniqueString(subscription().id, resourceGroup().id, environmentName))
+var tags = { 'azd-env-name': environmentName }
+var deploymentContainer = 'deployment'
+
+// Roles by their ids, which are the same in every tenant.
+var blobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
+var blobDataContributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
+var queueDataContributor = '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
+var monitoringMetricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb'
+var keyVaultSecretsUser = '4633458b-17de-408a-b874-0445c86b69e6'
+
+// It exists before the app, so its roles hold when the app first starts.
+resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
+  name: 'id-blobferry-${token}'
+  location: location
+  tags: tags
+}
+
+// --- Storage: one account for the Functions host, one for the files.
+
+resource hostStorage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
+  name: 'sthost${token}'
+  location: location
+  tags: tags
+  kind: 'StorageV2'
+  sku: { name: 'Standard_LRS' }
+  properties: {
+    allowSharedKeyAccess: false
+    allowBlobPublicAccess: false
+    minimumTlsVersion: 'TLS1_2'
+    supportsHttpsTrafficOnly: true
+  }
+
+  resource blobs 'blobServices' = {
+    name: 'default'
+
+    resource deployment 'containers' = {
+      name: deploymentContainer
+    }
+  }
+}
+
+resource landingStorage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
+  name: 'stland${token}'
+  location: location
+  tags: tags
+  kind: 'StorageV2'
+  sku: { name: 'Standard_ZRS' }
+  properties: {
+    allowSharedKeyAccess: false
+    allowBlobPublicAccess: false
+    minimumTlsVersion: 'TLS1_2'
+    supportsHttpsTrafficOnly: true
+  }
+
+  resource blobs 'blobServices' = {
+    name: 'default'
+    properties: {
+      deleteRetentionPolicy: { enabled: true, days: 14 }
+    }
+
+    resource landing 'containers' = {
+      name: landingContainer
+    }
+  }
+}
+
+resource hostBlobRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: hostStorage
+  name: guid(hostStorage.id, identity.id, blobDataOwner)
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataOwner)
+  }
+}
+
+resource hostQueueRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: hostStorage
+  name: guid(hostStorage.id, identity.id, queueDataContributor)
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', queueDataContributor)
+  }
+}
+
+// The container alone, not the account.
+resource landingRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: landingStorage::blobs::landing
+  name: guid(landingStorage::blobs::landing.id, identity.id, blobDataContributor)
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataContributor)
+  }
+}
+
+// --- Secrets of the sources.
+
+resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
+  name: 'kv${token}'
+  location: location
+  tags: tags
+  properties: {
+    tenantId: tenant().tenantId
+    sku: { family: 'A', name: 'standard' }
+    enableRbacAuthorization: true
+    enableSoftDelete: true
+    enablePurgeProtection: true
+  }
+}
+
+resource vaultRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: vault
+  name: guid(vault.id, identity.id, keyVaultSecretsUser)
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', keyVaultSecretsUser)
+  }
+}
+
+// --- Watching it.
+
+resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
+  name: 'log-blobferry-${token}'
+  location: location
+  tags: tags
+  properties: {
+    sku: { name: 'PerGB2018' }
+    retentionInDays: 30
+  }
+}
+
+resource insights 'Microsoft.Insights/components@2020-02-02' = {
+  name: 'appi-blobferry-${token}'
+  location: location
+  tags: tags
+  kind: 'web'
+  properties: {
+    Application_Type: 'web'
+    WorkspaceResourceId: workspace.id
+    DisableLocalAuth: true
+  }
+}
+
+resource insightsRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: insights
+  name: guid(insights.id, identity.id, monitoringMetricsPublisher)
+  properties: {
+    principalId: identity.properties.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', monitoringMetricsPublisher)
+  }
+}
+
+// --- One fixed address to the outside, if wanted.
+
+resource address 'Microsoft.Network/publicIPAddresses@2024-01-01' = if (fixedAddress) {
+  name: 'pip-blobferry-${token}'
+  location: location
+  tags: tags
+  sku: { name: 'Standard' }
+  properties: {
+    publicIPAllocationMethod: 'Static'
+    publicIPAddressVersion: 'IPv4'
+  }
+}
+
+resource gateway 'Microsoft.Network/natGateways@2024-01-01' = if (fixedAddress) {
+  name: 'ng-blobferry-${token}'
+  location: location
+  tags: tags
+  sku: { name: 'Standard' }
+  properties: {
+    // An FTP control connection is silent while a large file is on its way.
+    idleTimeoutInMinutes: 120
+    publicIpAddresses: [{ id: address.id }]
+  }
+}
+
+resource network 'Microsoft.Network/virtualNetworks@2024-01-01' = if (fixedAddress) {
+  name: 'vnet-blobferry-${token}'
+  location: location
+  tags: tags
+  properties: {
+    addressSpace: { addressPrefixes: ['10.40.0.0/24'] }
+    subnets: [
+      {
+        name: 'app'
+        properties: {
+          addressPrefix: '10.40.0.0/26'
+          natGateway: { id: gateway.id }
+          delegations: [
+            {
+              name: 'functions'
+              properties: { serviceName: 'Microsoft.App/environments' }
+            }
+          ]
+        }
+      }
+    ]
+  }
+}
+
+// --- The app.
+
+resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
+  name: 'plan-blobferry-${token}'
+  location: location
+  tags: tags
+  kind: 'functionapp'
+  sku: { tier: 'FlexConsumption', name: 'FC1' }
+  properties: { reserved: true }
+}
+
+var ownSettings = {
+  AzureWebJobsStorage__accountName: hostStorage.name
+  AzureWebJobsStorage__credential: 'managedidentity'
+  AzureWebJobsStorage__clientId: identity.properties.clientId
+  APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
+  APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.properties.clientId};Authorization=AAD'
+  AZURE_CLIENT_ID: identity.properties.clientId
+  INGEST_SCHEDULE: schedule
+  // They override what ingest.toml says: the file need not know the account.
+  BLOBFERRY__DESTINATION__ACCOUNT: landingStorage.name
+  BLOBFERRY__DESTINATION__CONTAINER: landingContainer
+}
+
+var references = reduce(
+  items(secretSettings),
+  {},
+  (all, setting) => union(all, { '${setting.key}': '@Microsoft.KeyVault(SecretUri=${vault.properties.vaultUri}secrets/${setting.value})' })
+)
+
+resource app 'Microsoft.Web/sites@2024-04-01' = {
+  name: 'func-blobferry-${token}'
+  location: location
+  tags: tags
+  kind: 'functionapp,linux'
+  identity: {
+    type: 'UserAssigned'
+    userAssignedIdentities: { '${identity.id}': {} }
+  }
+  properties: {
+    serverFarmId: plan.id
+    httpsOnly: true
+    keyVaultReferenceIdentity: identity.id
+    virtualNetworkSubnetId: fixedAddress ? '${network.id}/subnets/app' : null
+    siteConfig: {
+      minTlsVersion: '1.2'
+      ftpsState: 'Disabled'
+    }
+    functionAppConfig: {
+      deployment: {
+        storage: {
+          type: 'blobContainer'
+          value: '${hostStorage.properties.primaryEndpoints.blob}${deploymentContainer}'
+          authentication: {
+            type: 'UserAssignedIdentity'
+            userAssignedIdentityResourceId: identity.id
+          }
+        }
+      }
+      scaleAndConcurrency: {
+        maximumInstanceCount: mostInstances
+        instanceMemoryMB: instanceMemory
+      }
+      runtime: {
+        name: 'custom'
+        version: runtimeVersion
+      }
+    }
+  }
+
+  resource settings 'config' = {
+    name: 'appsettings'
+    properties: union(ownSettings, references)
+  }
+
+  // Roles first: an app that starts without them fails its first minutes.
+  dependsOn: [hostBlobRole, hostQueueRole, landingRole, vaultRole, insightsRole, hostStorage::blobs::deployment]
+}
+
+output AZURE_RESOURCE_GROUP string = resourceGroup().name
+output AZURE_FUNCTION_NAME string = app.name
+output AZURE_FUNCTION_HOST string = app.properties.defaultHostName
+output AZURE_KEY_VAULT_NAME string = vault.name
+output BLOBFERRY_ACCOUNT string = landingStorage.name
+output BLOBFERRY_ADDRESS string = fixedAddress ? address.properties.ipAddress : ''

@@ -1,0 +1,68 @@
+//! `blobferry schema`: what the configuration file may hold, for editors as JSON Schema, for people as Markdown.
+
+use std::fmt::Write as _;
+
+use super::console;
+use crate::config::{keys, schema};
+use crate::settings::{Key, Kind};
+use crate::source::DRIVERS;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The same as a page for people, in Markdown.
+    #[arg(long)]
+    markdown: bool,
+}
+
+pub fn print(arguments: &Arguments) -> u8 {
+    let text = if arguments.markdown { markdown() } else { format!("{:#}\n", schema::schema()) };
+    console::data(&text)
+}
+
+fn markdown() -> String {
+    let mut text = INTRODUCTION.to_owned();
+    table(&mut text, "`[destination]`", "Where blobs go: an account with a container, or a folder.", keys::DESTINATION);
+    table(&mut text, "`[limits]`", "What a run may use.", keys::LIMITS);
+    table(&mut text, "`[log]`", "What is logged, and where to.", keys::LOG);
+    table(&mut text, "`[[source]]`", "One for each place that files come from. `name` and `url` are needed.", keys::SOURCE);
+    for driver in DRIVERS.iter().filter(|driver| !driver.keys.is_empty()) {
+        let schemes: Vec<String> = driver.schemes.iter().map(|scheme| format!("`{scheme}://`")).collect();
+        table(&mut text, &format!("`[[source]]` with {}", schemes.join(", ")), "Beside the settings of every source:", driver.keys);
+    }
+    text
+}
+
+const INTRODUCTION: &str = "\
+# Configuration
+
+Made by `blobferry schema --markdown`; a test keeps it so. The commented example is [ingest.toml](../ingest.toml).
+
+The file is `ingest.toml`, or what `--config` or `BLOBFERRY_CONFIG` names. Unknown settings are refused.
+
+- Every value can be read from the environment: `password = { env = \"ACME_PASSWORD\" }`.
+- Every setting can be overridden by it: `BLOBFERRY__DESTINATION__CONTAINER=landing`, `BLOBFERRY__SOURCE__ACME__PASSWORD=…` (a source's name in capitals, `-` as `_`).
+- Sizes have units: `\"64 MiB\"`, `\"10 GB\"`. Durations too: `\"500ms\"`, `\"90s\"`, `\"15m\"`, `\"6h\"`, `\"7d\"`.
+";
+
+fn table(text: &mut String, title: &str, about: &str, keys: &[Key]) {
+    write!(text, "\n## {title}\n\n{about}\n\n| setting | value | meaning |\n|---|---|---|\n").expect(WRITES);
+    for key in keys {
+        writeln!(text, "| `{}` | {} | {} |", key.name, kind(key.kind), key.doc.replace('|', "\\|")).expect(WRITES);
+    }
+}
+
+const WRITES: &str = "writing to a String does not fail";
+
+fn kind(kind: Kind) -> String {
+    match kind {
+        Kind::Text => "text".into(),
+        Kind::Secret => "secret".into(),
+        Kind::Integer { min, max } => format!("number, {min} to {max}"),
+        Kind::Size => "size".into(),
+        Kind::Duration => "duration".into(),
+        Kind::Flag => "`true`, `false`".into(),
+        Kind::OneOf(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        Kind::Secrets => "list of secrets".into(),
+        Kind::List => "list of texts".into(),
+    }
+}

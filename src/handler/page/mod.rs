@@ -1,0 +1,101 @@
+//! The status page: sources, runs, one run, for people with a browser.
+//!
+//! `gather` reads records and reports, `view` makes numbers of them, `chart` pictures of numbers, `html`
+//! pages of both. `local` shows the pages without a Functions host, to whoever sits at this machine.
+
+mod chart;
+mod gather;
+mod html;
+pub mod local;
+mod view;
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use url::form_urlencoded::byte_serialize;
+
+use self::gather::Shelf;
+use self::html::Frame;
+use super::api::{Asked, KEYS};
+use super::envelope::{HttpAnswer, HttpCall};
+use super::record::RunRecord;
+use crate::model::{chain, printable};
+use crate::run::settings::Source;
+use crate::store::contract::Store;
+use crate::telemetry::redact::Redactor;
+
+/// What pages are made of.
+pub struct Desk<'a> {
+    /// Where records and reports are.
+    pub store: &'a Arc<dyn Store>,
+    /// The configured sources.
+    pub sources: &'a [Source],
+    /// What no page may repeat.
+    pub redactor: &'a Redactor,
+    /// What paths of our HTTP API begin with.
+    pub prefix: &'a str,
+    /// Runs of this process.
+    pub here: Vec<RunRecord>,
+    /// Whether requests may start runs here.
+    pub starts_runs: bool,
+}
+
+/// The page that answers `asked`. An `Err` is why records could not be read.
+pub async fn answer(desk: Desk<'_>, call: &HttpCall, asked: &Asked) -> Result<HttpAnswer, String> {
+    let now = OffsetDateTime::now_utc();
+    let query = carried(call);
+    let sources: Vec<&str> = desk.sources.iter().map(|source| source.name.as_str()).collect();
+    let frame = Frame {
+        store: desk.store.address(),
+        prefix: desk.prefix,
+        query: &query,
+        starts: desk.starts_runs.then(|| format!("{}{}/ingest", origin(&call.url), desk.prefix)),
+        sources: &sources,
+        now,
+    };
+    let shelf = Shelf { store: desk.store, sources: &sources, redactor: desk.redactor, here: desk.here };
+    Ok(match asked {
+        Asked::List(limit) => page(200, html::list(&frame, &shelf.last(*limit, now).await.map_err(|error| chain(&error))?)),
+        Asked::One(id) => match shelf.one(id, now).await.map_err(|error| chain(&error))? {
+            Some(run) => page(200, html::run(&frame, &run)),
+            None => page(404, html::refusal(&frame, 404, &format!("there is no run `{}`", printable(id.as_bytes())))),
+        },
+    })
+}
+
+/// A refusal as a page.
+pub fn refusal(refused: &HttpAnswer, prefix: &str, call: &HttpCall) -> HttpAnswer {
+    let query = carried(call);
+    let frame = Frame { store: "the store", prefix, query: &query, starts: None, sources: &[], now: OffsetDateTime::now_utc() };
+    let reason = refused.body["error"].as_str().unwrap_or("no reason was given");
+    let mut answer = page(refused.status, html::refusal(&frame, refused.status, reason));
+    answer.headers.extend(refused.headers.iter().cloned());
+    answer
+}
+
+/// A page with the headers that keep it to itself: no other origin, no copy, no address in a referrer, no frame.
+fn page(status: u16, html: String) -> HttpAnswer {
+    HttpAnswer::page(status, html)
+        .with("Content-Security-Policy", html::policy())
+        .with("Referrer-Policy", "no-referrer")
+        .with("Cache-Control", "no-store")
+        .with("X-Content-Type-Options", "nosniff")
+        .with("X-Frame-Options", "DENY")
+        .with("Vary", "Accept")
+}
+
+/// What links of the pages carry on of the caller's query: how the host took its key. Encoded.
+fn carried(call: &HttpCall) -> String {
+    let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+    let keys = call.query.iter().filter(|(name, _)| KEYS.contains(&name.to_ascii_lowercase().as_str()));
+    let pairs: Vec<String> = keys.map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+    if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
+}
+
+/// Scheme and host that the caller asked by.
+fn origin(url: &str) -> String {
+    url::Url::parse(url).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! The documentation: what it says of settings, failures, commands and files is what the program knows.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use blobferry::failure::Class;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Pages for people, by their paths.
+fn pages() -> Vec<(String, String)> {
+    let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| format!("docs/{}", entry.unwrap().file_name().into_string().unwrap()));
+    let mut names: Vec<String> = docs.filter(|name| name.ends_with(".md")).chain(["README.md".into(), "CONTRIBUTING.md".into()]).collect();
+    names.sort();
+    assert!(names.len() >= 8, "{names:?}");
+    names.into_iter().map(|name| (name.clone(), read(&name))).collect()
+}
+
+fn blobferry(words: &[&str]) -> String {
+    let done = Command::new(env!("CARGO_BIN_EXE_blobferry")).args(words).output().expect("it starts");
+    assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[test]
+fn the_reference_of_settings_is_what_the_program_reads() {
+    // `UPDATE_EXPECT=1 cargo test --test it docs::` writes it anew.
+    expect_test::expect_file![root().join("docs/configuration.md")].assert_eq(&blobferry(&["schema", "--markdown"]));
+}
+
+#[test]
+fn every_class_of_failure_has_its_meaning_and_its_cure() {
+    let page = read("docs/failures.md");
+    let told: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("## `")?.strip_suffix('`')).collect();
+    let known: Vec<&str> = Class::ALL.iter().map(|class| class.word()).collect();
+    assert_eq!(told, known, "docs/failures.md tells of each class, in the order of src/failure.rs");
+    let sections: Vec<&str> = page.split("\n## `").skip(1).collect();
+    for (class, section) in Class::ALL.iter().zip(sections) {
+        assert!(section.contains(&format!("> {}\n", class.hint())), "{class}: the page and the program say different things");
+        let words = section.lines().filter(|line| !line.starts_with('>')).flat_map(str::split_whitespace).count();
+        assert!(words > 20, "{class}: too few words to help anybody");
+    }
+}
+
+#[test]
+fn every_link_between_pages_leads_somewhere() {
+    for (name, text) in pages() {
+        let folder = Path::new(&name).parent().unwrap().to_owned();
+        for (at, _) in text.match_indices("](") {
+            let target = text[at + 2..].split([')', '#', ' ']).next().unwrap();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            assert!(root().join(&folder).join(target).exists(), "{name} links to {target}, which is not there");
+        }
+    }
+}
+
+#[test]
+fn every_command_and_flag_that_a_page_names_exists() {
+    let mut help: BTreeMap<String, String> = BTreeMap::new();
+    for (name, text) in pages() {
+        for line in text.lines().filter(|line| line.contains("blobferry ")) {
+            for (at, _) in line.match_indices("blobferry ") {
+                let is_word =
+                    at == 0 || line[..at].ends_with(['`', '/', ' ']) && (line[..at].trim_start().is_empty() || line[..at].ends_with(['`', '/']));
+                if !is_word {
+                    continue;
+                }
+                let rest = line[at + "blobferry ".len()..].split(['`', '#', '|', '>', ';', '&']).next().unwrap();
+                let mut words = rest.split_whitespace();
+                let Some(command) = words.next().filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase())) else { continue };
+                let told = help.entry(command.to_owned()).or_insert_with(|| blobferry(&[command, "--help"]));
+                for flag in words.filter(|word| word.starts_with("--")) {
+                    let flag = flag.split(['=', ',', '.', ')', ']']).next().unwrap();
+                    assert!(told.contains(flag), "{name}: `blobferry {command}` knows no {flag}");
+                }
+            }
+        }
+    }
+    assert!(help.len() >= 8, "the pages tell of few commands: {:?}", help.keys());
+}
+
+#[test]
+fn every_configuration_that_a_page_shows_can_be_read() {
+    let mut shown = 0;
+    for (name, text) in pages() {
+        for block in text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+            let with = |part: &str, text: &str| if block.contains(part) { String::new() } else { text.to_owned() };
+            let before = with("[destination]", "[destination]\nfolder = \"out\"\n");
+            let after = with("[[source]]", "[[source]]\nname = \"x\"\nurl = \"file:///in\"\n");
+            // A fingerprint that no server has.
+            let whole = format!("{before}{block}\n{after}").replace("SHA256:…", "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU");
+            let variables = whole.match_indices("env = \"").map(|(at, key)| whole[at + key.len()..].split('"').next().unwrap());
+            let mut environment: BTreeMap<String, String> = variables.map(|name| (name.to_owned(), "a value".to_owned())).collect();
+            environment.extend([("BLOBFERRY_STORAGE".to_owned(), "UseDevelopmentStorage=true".to_owned())]);
+            blobferry::config::parse(&name, Path::new(""), &whole, &environment).map_err(|error| format!("{error}\n{whole}")).unwrap();
+            shown += 1;
+        }
+    }
+    assert!(shown >= 8, "{shown} configurations");
+}
