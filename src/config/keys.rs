@@ -69,6 +69,11 @@ pub const SOURCE: &[Key] = &[
     },
     Key { name: "connections", kind: Kind::Integer { min: 1, max: 64 }, doc: "Cap on logins at once. Default: 2 for SFTP, 4 for FTP." },
     Key { name: "attempts", kind: Kind::Integer { min: 1, max: 100 }, doc: "Tries for what may succeed when tried again. Default 5." },
+    Key {
+        name: "retry_auth_after",
+        kind: Kind::Duration,
+        doc: "How long a refused credential that has not changed is left alone by later runs, so that no account is locked. Default \"6h\"; \"0s\" tries it in each run.",
+    },
     Key { name: "depth", kind: Kind::Integer { min: 1, max: 1000 }, doc: "Folders in folders that are walked. Default 64." },
     Key { name: "stable_for", kind: Kind::Duration, doc: "How long a file must rest before it is taken. Default \"60s\"." },
     Key { name: "marker", kind: Kind::Text, doc: "Suffix of marker files: `X` is taken only when `X` with this suffix is there." },

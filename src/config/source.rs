@@ -19,6 +19,7 @@ use crate::source::contract::Driver;
 const IN_PROGRESS: &[&str] = &["**/*.part", "**/*.partial", "**/*.filepart", "**/*.tmp", "**/*.crdownload"];
 const STABLE_FOR: Duration = Duration::from_secs(60);
 const DEPTH: u64 = 64;
+const RETRY_AUTH_AFTER: Duration = Duration::from_secs(6 * 3600);
 
 /// Reads one source. Its secrets come back beside it: no output may repeat them.
 pub fn parse(file: &str, raw: RawSection) -> Result<(Source, Vec<Secret>), SettingError> {
@@ -52,6 +53,7 @@ pub fn parse(file: &str, raw: RawSection) -> Result<(Source, Vec<Secret>), Setti
         adopt: section.flag("adopt", false)?,
         depth: usize::try_from(section.integer("depth")?.unwrap_or(DEPTH)).unwrap_or(usize::MAX),
         policy: Policy { attempts, ..Policy::default() },
+        retry_auth_after: section.duration("retry_auth_after")?.unwrap_or(RETRY_AUTH_AFTER),
         after,
         root: url.root,
         endpoint,

@@ -10,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::contract::Member;
 use crate::archive::spool::Spooler;
 use crate::ledger::Ledger;
-use crate::model::ModifiedTime;
+use crate::model::{ModifiedTime, printable};
 use crate::retry::Policy;
 use crate::run::budget::ByteBudget;
 use crate::run::progress::Progress;
 use crate::run::quarantine::Quarantine;
+use crate::run::refusals::Before;
 use crate::run::settings::{Limits, Source};
 use crate::source::pool::Pool;
 use crate::store::contract::Store;
@@ -78,6 +79,8 @@ pub struct Pass {
     pub ledger: Ledger,
     /// What could not be unpacked.
     pub quarantine: Quarantine,
+    /// What was known of its logins before.
+    pub before: Before,
 }
 
 /// A new id for a run that begins at `now`: that time and eight random digits.
@@ -98,6 +101,16 @@ pub fn run_id(now: OffsetDateTime) -> String {
 }
 
 impl Pass {
+    /// `text` without the source's secrets: what is kept in the store is read by more people than the log.
+    pub fn conceal(&self, text: &str) -> String {
+        let mut clean = text.to_owned();
+        // Shorter ones would be found everywhere.
+        for secret in self.source.endpoint.secrets().iter().filter(|secret| secret.reveal().len() >= 4) {
+            clean = clean.replace(secret.reveal(), "***").replace(&printable(secret.reveal().as_bytes()), "***");
+        }
+        clean
+    }
+
     /// How many things the source can be asked for at once.
     pub fn parallel(&self) -> usize {
         (self.source.connections * self.source.endpoint.transfers_per_connection()).max(1)

@@ -73,7 +73,7 @@ async fn once(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunks: &mp
         Err(error) => {
             match &error {
                 FetchError::Source(error) if error.keeps_session() => lease.give_back(),
-                FetchError::Source(_) => lease.discard(),
+                FetchError::Source(error) => lease.lost(error),
                 // The session stands in the middle of a download: it goes, its login may stay.
                 FetchError::Unwanted | FetchError::Mismatch(_) => drop(lease),
             }
@@ -83,7 +83,7 @@ async fn once(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunks: &mp
     let after = match lease.stat(&file.path).await {
         // A session that is spent (a closing reply that never came) must not cost the bytes that did come.
         Err(error) if !error.keeps_session() => {
-            lease.discard();
+            lease.lost(&error);
             stat(pass, file).await.map_err(FetchError::Source)?
         }
         answer => {

@@ -13,6 +13,7 @@ mod partly;
 mod pass;
 pub mod progress;
 mod quarantine;
+mod refusals;
 pub mod settings;
 mod side_by_side;
 mod survey;

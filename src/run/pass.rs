@@ -17,6 +17,7 @@ use crate::run::after::{self, Acted};
 use crate::run::context::{Pass, Run};
 use crate::run::fetch;
 use crate::run::quarantine::Quarantine;
+use crate::run::refusals::{self, Before};
 use crate::run::settings::Source;
 use crate::run::side_by_side::side_by_side;
 use crate::run::survey::{Again, Survey, survey};
@@ -60,8 +61,9 @@ async fn go_over(run: Arc<Run>, source: Source, again: Again, turn: Ours) -> Sou
         // Of a run that is being stopped nobody waits for good-byes.
         pass.pool.close().await;
     }
+    refusals::after(&pass).await;
     turn.over(&mut report).await;
-    if let Err(problem) = write_report(&run, &report).await {
+    if let Err(problem) = write_report(&pass, &report).await {
         report.problems.push(problem);
     }
     report
@@ -70,10 +72,20 @@ async fn go_over(run: Arc<Run>, source: Source, again: Again, turn: Ours) -> Sou
 /// The pass with its ledger read, or the report of a source that nothing can be done about.
 pub async fn open(run: Arc<Run>, source: Source) -> Result<Pass, SourceReport> {
     let pool = Pool::new(source.endpoint.clone(), source.connections);
+    let before = match refusals::before(&run, &source).await {
+        Ok(before) => before,
+        Err(problem) => {
+            let mut report = SourceReport::new(&source.name, pool.address());
+            report.problems.push(problem);
+            report.unusable = true;
+            run.progress.finished(&report);
+            return Err(report);
+        }
+    };
     // A run that is being stopped still writes down what it has done, so the ledger does not see `cancel`.
     let cancel = tokio_util::sync::CancellationToken::new();
     match Ledger::open(run.store.clone(), &source.name, &run.id, run.policy, cancel).await {
-        Ok(ledger) => with_quarantine(run, source, pool, ledger).await,
+        Ok(ledger) => with_quarantine(run, source, pool, ledger, before).await,
         Err(error) => {
             let mut report = SourceReport::new(&source.name, pool.address());
             report.problems.push(problem(&error));
@@ -84,9 +96,9 @@ pub async fn open(run: Arc<Run>, source: Source) -> Result<Pass, SourceReport> {
     }
 }
 
-async fn with_quarantine(run: Arc<Run>, source: Source, pool: Arc<Pool>, ledger: Ledger) -> Result<Pass, SourceReport> {
+async fn with_quarantine(run: Arc<Run>, source: Source, pool: Arc<Pool>, ledger: Ledger, before: Before) -> Result<Pass, SourceReport> {
     match Quarantine::open(&run, &source, run.retry_quarantined).await {
-        Ok(quarantine) => Ok(Pass { run, source, pool, ledger, quarantine }),
+        Ok(quarantine) => Ok(Pass { run, source, pool, ledger, quarantine, before }),
         Err(error) => {
             let mut report = SourceReport::new(&source.name, pool.address());
             report.problems.push(problem(&error));
@@ -302,13 +314,26 @@ struct StoredReport<'a> {
     report: &'a SourceReport,
 }
 
+/// `value` with every text concealed.
+fn concealed(pass: &Pass, value: serde_json::Value) -> serde_json::Value {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => Value::String(pass.conceal(&text)),
+        Value::Array(list) => list.into_iter().map(|value| concealed(pass, value)).collect(),
+        Value::Object(object) => object.into_iter().map(|(name, value)| (name, concealed(pass, value))).collect(),
+        other => other,
+    }
+}
+
 /// The pass's report, beside the ledger.
-async fn write_report(run: &Run, report: &SourceReport) -> Result<(), Problem> {
+async fn write_report(pass: &Pass, report: &SourceReport) -> Result<(), Problem> {
+    let run = &pass.run;
     let date = &run.id[..8];
     let name =
         BlobName::new(format!("_blobferry/{}/runs/{date}/{}.json", report.source, run.id)).expect("source names and run ids are legal segments");
     let stored = StoredReport { run: &run.id, started: run.started, ended: time::OffsetDateTime::now_utc(), status: report.status(), report };
-    let bytes = Bytes::from(serde_json::to_vec_pretty(&stored).expect("a report holds nothing that JSON cannot"));
+    let value = serde_json::to_value(&stored).expect("a report holds nothing that JSON cannot");
+    let bytes = Bytes::from(serde_json::to_vec_pretty(&concealed(pass, value)).expect("a report holds nothing that JSON cannot"));
     let properties = Properties { content_type: "application/json".into(), md5: Md5::digest(&bytes).into(), metadata: [].into() };
     let cancel = tokio_util::sync::CancellationToken::new();
     let once = |_| run.store.put(&name, bytes.clone(), &properties, &Condition::Always);

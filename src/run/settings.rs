@@ -56,6 +56,8 @@ pub struct Source {
     pub depth: usize,
     /// How stubborn to be with the server.
     pub policy: Policy,
+    /// How long a refused credential that has not changed is not tried again by later runs; zero: each run tries it.
+    pub retry_auth_after: Duration,
 }
 
 /// What happens to archives.

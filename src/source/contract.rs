@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::finding::{Finding, Tell};
 use crate::failure::{Class, Failure};
-use crate::model::{BoxError, RemoteFile, RemotePath};
+use crate::model::{BoxError, RemoteFile, RemotePath, Secret};
 use crate::settings::{Key, Section, SettingError, SourceUrl};
 
 /// A protocol: which URLs it serves, which settings it knows, how it turns them into an endpoint.
@@ -42,6 +42,16 @@ pub trait Endpoint: Send + Sync + fmt::Debug {
     /// How many transfers one login carries at once (see [`Session::fork`]).
     fn transfers_per_connection(&self) -> usize {
         1
+    }
+
+    /// User, server and credential in one, to notice that one of them has changed; `None` where nobody logs in.
+    fn credential(&self) -> Option<Secret> {
+        None
+    }
+
+    /// What a server must not be quoted with: some repeat a password when they refuse it.
+    fn secrets(&self) -> Vec<Secret> {
+        Vec::new()
     }
 
     /// Logs in. One call is one login: no retries inside, and a refused credential comes back

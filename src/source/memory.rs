@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::failure::Class;
-use crate::model::{ModifiedTime, RemoteFile, RemotePath};
+use crate::model::{ModifiedTime, RemoteFile, RemotePath, Secret};
 use crate::source::contract::{Download, Endpoint, Listed, Op, Session, SourceError};
 
 /// A file of the memory server.
@@ -126,6 +126,10 @@ impl Endpoint for MemoryServer {
 
     fn default_connections(&self) -> usize {
         2
+    }
+
+    fn credential(&self) -> Option<Secret> {
+        Some(Secret::new("memory"))
     }
 
     fn transfers_per_connection(&self) -> usize {

@@ -4,8 +4,10 @@ pub mod contract;
 pub mod file;
 pub mod finding;
 pub mod ftp;
+pub mod manners;
 pub mod memory;
 pub mod pool;
+pub mod proxy;
 pub mod sftp;
 pub mod walk;
 

@@ -1,19 +1,23 @@
-//! The logins of one source: lent out, forked where the protocol allows it, never more than the cap.
+//! The logins of one source: lent out, forked where the protocol allows it, never more than the cap, fewer where the server has no room.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::failure::{Class, Failure};
 use crate::model::chain;
 use crate::source::contract::{Endpoint, Op, Session, SourceError};
+use crate::source::manners::{Bench, Breaker};
 
 /// Sessions of one endpoint.
 ///
 /// At most `connections` logins are open at any time. The first login is made alone; once a
-/// credential, host key or certificate was refused, no further login is tried.
+/// credential, host key or certificate was refused, no further login is tried. A server that has
+/// no room for one more keeps those it has; the places beyond them rest, and come back one by one.
+/// A server that was not to be had for long is not asked any more.
 #[derive(Debug)]
 pub struct Pool {
     endpoint: Arc<dyn Endpoint>,
@@ -22,10 +26,14 @@ pub struct Pool {
     state: Mutex<State>,
     returned: Notify,
     opened: AtomicU64,
+    /// Logins that are open now.
+    alive: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
 struct State {
+    bench: Bench,
+    breaker: Breaker,
     idle: Vec<Lent>,
     /// One session of each login that can be forked; never lent itself.
     trunks: Vec<Lent>,
@@ -48,6 +56,13 @@ struct Lent {
 struct Login {
     id: u64,
     _place: OwnedSemaphorePermit,
+    alive: Arc<AtomicUsize>,
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        self.alive.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Pool {
@@ -60,6 +75,7 @@ impl Pool {
             state: Mutex::default(),
             returned: Notify::new(),
             opened: AtomicU64::new(0),
+            alive: Arc::default(),
         })
     }
 
@@ -77,10 +93,16 @@ impl Pool {
         self.state.lock().expect("no code panics while it holds this lock")
     }
 
+    /// Why no login is tried any more, if so.
+    pub fn refused(&self) -> Option<(Class, String)> {
+        self.state().refused.clone()
+    }
+
     /// Lends a session: an idle one, else a fork of a login with room, else a new login if the cap
     /// allows it, else waits until one of these comes true.
     pub async fn lend(self: &Arc<Self>) -> Result<Lease, SourceError> {
         loop {
+            self.state().bench.call_back(Instant::now());
             let returned = self.returned.notified();
             tokio::pin!(returned);
             returned.as_mut().enable();
@@ -122,18 +144,16 @@ impl Pool {
         let session = match self.endpoint.open().await {
             Ok(session) => session,
             Err(error) => {
-                if matches!(error.class(), Class::Auth | Class::HostKey | Class::Tls) {
-                    let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), chain);
-                    self.state().refused = Some((error.class(), cause));
-                }
-                // The place is free again, and others wait for news.
-                drop(place);
+                let result = self.turned_away(place, error);
+                // The place is free again or rests, and others wait for news.
                 self.returned.notify_waiters();
-                return Err(error);
+                return result.map(|()| None);
             }
         };
+        self.state().breaker.close();
         let id = self.opened.fetch_add(1, Ordering::Relaxed);
-        let login = Arc::new(Login { id, _place: place });
+        self.alive.fetch_add(1, Ordering::SeqCst);
+        let login = Arc::new(Login { id, _place: place, alive: self.alive.clone() });
         let lent = match session.fork() {
             Some(fork) => {
                 self.state().trunks.push(Lent { session, login: login.clone() });
@@ -143,6 +163,41 @@ impl Pool {
         };
         self.returned.notify_waiters();
         Ok(Some(lent))
+    }
+
+    /// A login that failed. `Ok` when the server merely had no room for one more: whoever wanted it waits for
+    /// one of those that are there, which costs no try.
+    fn turned_away(&self, place: OwnedSemaphorePermit, error: SourceError) -> Result<(), SourceError> {
+        let alive = self.alive.load(Ordering::SeqCst);
+        let mut state = self.state();
+        let cause = || std::error::Error::source(&error).map_or_else(|| error.to_string(), chain);
+        match error.class() {
+            Class::Auth | Class::HostKey | Class::Tls if !error.is_transient() => state.refused = Some((error.class(), cause())),
+            Class::Busy if alive > 0 => {
+                // Half of the places that are not taken rest with this one.
+                let spare = self.logins.available_permits() / 2;
+                let spare = (0..spare).filter_map(|_| self.logins.clone().try_acquire_owned().ok());
+                let rest = state.bench.rest(std::iter::once(place).chain(spare), Instant::now());
+                tracing::warn!(server = self.address(), logins = alive, rest_ms = rest.as_millis() as u64, error = %chain(&error), "The server has no room for one more login; those that are there do the work.");
+                return Ok(());
+            }
+            _ if alive == 0 && error.is_transient() => {
+                if let Some(why) = state.breaker.failed(Instant::now()) {
+                    state.refused = Some((error.class(), format!("{why}: {}", cause())));
+                }
+            }
+            _ => {}
+        }
+        Err(error)
+    }
+
+    /// A place less for a while, if another login is left: the server ended a session because it has too many.
+    fn step_back(&self) {
+        if self.alive.load(Ordering::SeqCst) > 0
+            && let Ok(place) = self.logins.clone().try_acquire_owned()
+        {
+            self.state().bench.rest(std::iter::once(place), Instant::now());
+        }
     }
 
     /// Says good-bye on every idle login. Lent sessions end with their leases.
@@ -176,8 +231,17 @@ impl Lease {
     /// its login, and the idle sessions that have probably died with it, out of circulation.
     pub fn settle<T>(self, result: &Result<T, SourceError>) {
         match result {
-            Err(error) if !error.keeps_session() => self.discard(),
+            Err(error) if !error.keeps_session() => self.lost(error),
             _ => self.give_back(),
+        }
+    }
+
+    /// [`Lease::discard`], because of `error`: after one that says that the server has too much to do, one place rests.
+    pub fn lost(self, error: &SourceError) {
+        let pool = self.pool.clone();
+        self.discard();
+        if error.class() == Class::Busy {
+            pool.step_back();
         }
     }
 

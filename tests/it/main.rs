@@ -24,6 +24,12 @@ mod identity;
 mod insights;
 #[cfg(test)]
 #[cfg(unix)]
+mod kit;
+#[cfg(test)]
+#[cfg(unix)]
+mod modes;
+#[cfg(test)]
+#[cfg(unix)]
 mod names;
 #[cfg(test)]
 #[cfg(unix)]

@@ -309,6 +309,7 @@ pub fn source(name: &str, server: &MemoryServer) -> Source {
         adopt: false,
         depth: 64,
         policy: quick(),
+        retry_auth_after: Duration::from_secs(6 * 3600),
         root,
     }
 }

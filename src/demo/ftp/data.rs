@@ -73,9 +73,21 @@ impl Control {
         match (&self.shared.options.tls, self.protect) {
             (Some(tls), true) => {
                 let encrypted = timeout(ARRIVAL, TlsAcceptor::from(tls.config.clone()).accept(stream)).await??;
+                let too_new = encrypted.get_ref().1.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
+                if too_new && self.shared.options.script.tls_1_3_data.is_some() {
+                    return Err(io::ErrorKind::Unsupported.into());
+                }
                 Ok(Either::Right(Box::new(encrypted)))
             }
             _ => Ok(Either::Left(stream)),
+        }
+    }
+
+    /// A data connection in TLS 1.3 is more than this server can do.
+    async fn too_new(&mut self) -> io::Result<Flow> {
+        match self.shared.options.script.tls_1_3_data {
+            None | Some("") => Ok(Flow::End),
+            Some(reply) => self.send(reply.as_bytes()).await.map(|()| Flow::Next),
         }
     }
 
@@ -119,6 +131,7 @@ impl Control {
         self.say("150 Here comes the directory.").await?;
         let sent = self.send_list(verb, all, itself, &entries).await;
         match (sent, self.shared.options.script.listing_reply) {
+            (Err(error), _) if error.kind() == io::ErrorKind::Unsupported => self.too_new().await,
             (Err(_), _) => self.next("426 The data connection broke.").await,
             (Ok(()), Some(reply)) => self.send(reply.as_bytes()).await.map(|()| Flow::Next),
             (Ok(()), None) => self.next("226 Directory sent.").await,
@@ -161,7 +174,7 @@ impl Control {
     pub(super) async fn retrieve(&mut self, path: Vec<u8>) -> io::Result<Flow> {
         let offset = std::mem::take(&mut self.rest);
         let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default().to_vec();
-        let fault = self.shared.options.script.fault(&name).cloned();
+        let fault = self.shared.options.script.fault(&name).cloned().and_then(|fault| self.passing(fault, &path));
         if let Some(reply) = fault.as_ref().and_then(|fault| self.refusal(fault, &path)) {
             self.passive = None;
             return self.send(reply.as_bytes()).await.map(|()| Flow::Next);
@@ -187,6 +200,7 @@ impl Control {
         self.say("150 Here comes the file.").await?;
         let mut data = match self.data().await {
             Ok(data) => data,
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => return self.too_new().await,
             Err(_) => return self.next("425 No data connection.").await,
         };
         let sent = Sending { file, offset, local, hooks, fault: fault.clone() }.send(&mut data, &self.shared.counts.bytes).await;
@@ -194,6 +208,15 @@ impl Control {
             Err(_) => self.next("426 The data connection broke.").await,
             Ok(sent) => self.close(data, sent, fault).await,
         }
+    }
+
+    /// What is left of a fault that passes.
+    fn passing(&self, fault: Fault, path: &[u8]) -> Option<Fault> {
+        let Fault::Times(times, inner) = fault else { return Some(fault) };
+        let mut played = self.shared.played.lock().ok()?;
+        let count = played.entry(path.to_vec()).or_default();
+        *count += 1;
+        (*count <= times).then_some(*inner)
     }
 
     fn refusal(&self, fault: &Fault, path: &[u8]) -> Option<&'static str> {

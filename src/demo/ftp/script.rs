@@ -36,6 +36,9 @@ pub struct Script {
     pub hooks: Vec<Hook>,
     /// Connections that ask nothing for so long are closed.
     pub idle: Option<Duration>,
+    /// Said instead of the closing reply when a data connection speaks TLS 1.3, which is closed at once; an empty
+    /// one closes the control connection, too.
+    pub tls_1_3_data: Option<&'static str>,
     /// Whether encrypted data ends without TLS's own sign of the end.
     pub rude_tls: bool,
 }
@@ -109,6 +112,8 @@ pub enum Fault {
     RefuseTimes(u64, &'static str),
     /// A kilobyte each time that this long has passed.
     Drip(Duration),
+    /// Another fault so many times for each file; then all is well.
+    Times(u64, Box<Fault>),
 }
 
 impl Fault {

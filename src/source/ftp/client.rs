@@ -1,6 +1,7 @@
 //! One control connection: opened, encrypted, logged in, asked one thing at a time, never for longer than allowed.
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,68 +12,19 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
+use super::account::{Account, Security};
 use super::fault::{Reply, Scene};
 use super::features;
 use super::mlsd;
-use super::tls::{Connector, Handshakes, Tls};
-use crate::failure::Class;
-use crate::model::{RemotePath, Secret};
+use super::tls::{Connector, Handshakes, MaxVersion};
+use super::wire::{Bytewise, bytewise, keep_alive};
+use crate::failure::{Class, Failure};
+use crate::model::RemotePath;
 use crate::source::contract::{Op, SourceError};
 use crate::source::finding::{Tell, resolved};
 
 /// A data connection.
 pub type Transfer = TransferStream<AsyncRustlsStream>;
-
-/// How long to wait for what.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// For a TCP connection.
-    pub connect: Duration,
-    /// For the reply to a command.
-    pub command: Duration,
-    /// For the next bytes.
-    pub stall: Duration,
-    /// For the reply that closes a transfer whose data connection has ended.
-    pub finish: Duration,
-}
-
-/// Whether and how the connection is encrypted.
-#[derive(Clone, Debug)]
-pub enum Security {
-    /// Not at all.
-    Clear,
-    /// Clear text up to `AUTH TLS`.
-    Explicit(Tls),
-    /// From the first byte.
-    Implicit(Tls),
-}
-
-/// A server and a user of it.
-#[derive(Debug)]
-pub struct Account {
-    /// Host name or address.
-    pub host: String,
-    /// Port of the control connection.
-    pub port: u16,
-    /// `scheme://host:port`.
-    pub address: String,
-    /// The user.
-    pub user: String,
-    /// The password.
-    pub password: Secret,
-    /// Encryption.
-    pub security: Security,
-    /// Time limits.
-    pub limits: Limits,
-    /// Whether this server was found to want `PASV`, so that later logins need not find out again.
-    pub wants_pasv: AtomicBool,
-}
-
-impl Account {
-    fn scene(&self, op: Op) -> Scene<'_> {
-        Scene { op, address: &self.address, path: None }
-    }
-}
 
 /// How far the library got on its way to a data connection.
 #[derive(Debug, Default)]
@@ -100,6 +52,8 @@ pub struct Client {
     pub account: Arc<Account>,
     door: Arc<Door>,
     connector: Option<Connector>,
+    /// Whether TLS 1.3 was offered.
+    offers_tls_1_3: bool,
     ipv6: bool,
     /// Whether the server told of `MLST`, and has not taken it back.
     pub machine_listings: bool,
@@ -128,7 +82,10 @@ impl Client {
         let scene = account.scene(Op::Connect);
         let tls = match &account.security {
             Security::Clear => None,
-            Security::Explicit(tls) | Security::Implicit(tls) => Some(tls.connector(&account.host).map_err(|why| scene.fault(Class::Tls, why))?),
+            Security::Explicit(tls) | Security::Implicit(tls) => {
+                let versions = if account.wants_tls_1_2.load(Ordering::Relaxed) { MaxVersion::V1_2 } else { tls.max_version };
+                Some(tls.connector(&account.host, versions).map_err(|why| scene.fault(Class::Tls, why))?)
+            }
         };
         let mut last = scene.fault(Class::Dns, "the name has no address");
         let start = Instant::now();
@@ -150,12 +107,26 @@ impl Client {
 
     async fn ready(account: Arc<Account>, ftp: AsyncRustlsFtpStream, peer: SocketAddr, tls: Option<Connector>) -> Self {
         let door = Arc::new(Door::default());
-        let mut ftp = ftp.passive_stream_builder(knock(door.clone(), account.limits.connect));
+        let mut ftp = ftp.passive_stream_builder(knock(door.clone(), account.clone()));
         // The address in a PASV reply may be one behind a NAT, or somebody else's.
         ftp.set_passive_nat_workaround(true);
         ftp.set_encoding(Bytewise).await;
-        let ipv6 = peer.is_ipv6() && !peer.ip().to_canonical().is_ipv4();
-        Self { ftp, account, door, connector: tls, ipv6, machine_listings: false, cuts_listings: false, features: Vec::new(), in_step: true }
+        keep_alive(ftp.get_ref().await.deref());
+        // Behind a proxy, nobody knows.
+        let ipv6 = account.proxy.is_none() && peer.is_ipv6() && !peer.ip().to_canonical().is_ipv4();
+        let offers_tls_1_3 = tls.as_ref().is_some_and(|tls| tls.max_version == MaxVersion::V1_3);
+        Self {
+            ftp,
+            account,
+            door,
+            connector: tls,
+            offers_tls_1_3,
+            ipv6,
+            machine_listings: false,
+            cuts_listings: false,
+            features: Vec::new(),
+            in_step: true,
+        }
     }
 
     async fn log_in(&mut self) -> Result<(), SourceError> {
@@ -261,6 +232,10 @@ impl Client {
             return match error {
                 FtpError::UnexpectedResponse(response) if reached => {
                     let reply = Reply::of(response);
+                    let refused = scene.refused(&reply);
+                    if refused.class() == Class::Tls && self.offers_tls_1_3 {
+                        return Err(self.step_down(refused));
+                    }
                     // Whether the session goes on is the same question as for any other refusal.
                     self.in_step = scene.refused(&reply).keeps_session();
                     Ok(Opened::Refused(reply))
@@ -304,10 +279,23 @@ impl Client {
             },
             // A crash of proftpd 1.3.8 in its second TLS 1.3 data handshake looks like this.
             FtpError::ConnectionError(error) if reached && self.connector.is_some() => {
-                scene.fault(Class::Connect, format!("encrypting the data connection: {error}; if this stays, try `tls_max_version = \"1.2\"`"))
+                self.step_down(scene.fault(Class::Connect, format!("encrypting the data connection: {error}")))
             }
             error => scene.broken(error),
         }
+    }
+
+    /// After trouble with an encrypted data connection: some servers cannot take up TLS 1.3 sessions there. The next
+    /// login offers TLS 1.2 at most, unless this one did so already.
+    pub fn step_down(&self, error: SourceError) -> SourceError {
+        if !self.offers_tls_1_3 || !matches!(error.class(), Class::Tls | Class::Connect) {
+            return error;
+        }
+        if !self.account.wants_tls_1_2.swap(true, Ordering::Relaxed) {
+            let text = crate::model::chain(&error);
+            tracing::warn!(server = %self.account.address, error = text, "Data connections in TLS 1.3 fail here: trying TLS 1.2. `tls_max_version = \"1.2\"` spares the attempt.");
+        }
+        error.transient(true)
     }
 
     /// Reads the closing reply, in `Limits::finish`; `None` when none came.
@@ -389,7 +377,8 @@ pub fn with_path(verb: &str, path: &RemotePath) -> Vec<u8> {
 /// Every address of the host, the name service's first choice first.
 async fn addresses(account: &Account) -> Result<Vec<SocketAddr>, SourceError> {
     let scene = account.scene(Op::Connect);
-    match timeout(account.limits.connect, tokio::net::lookup_host((account.host.as_str(), account.port))).await {
+    let (host, port) = account.proxy.as_ref().map_or((account.host.as_str(), account.port), |proxy| (proxy.host.as_str(), proxy.port));
+    match timeout(account.limits.connect, tokio::net::lookup_host((host, port))).await {
         Err(_) => Err(scene.fault(Class::Dns, "the name service did not answer in time")),
         Ok(Err(error)) => Err(scene.fault(Class::Dns, error.to_string())),
         Ok(Ok(addresses)) => Ok(addresses.collect()),
@@ -404,12 +393,19 @@ fn late(what: &str) -> FtpError {
 async fn secured(account: &Account, peer: SocketAddr, tls: Option<Connector>) -> Result<AsyncRustlsFtpStream, FtpError> {
     let limits = account.limits;
     if let (Some(tls), Security::Implicit(_)) = (&tls, &account.security) {
-        let opening = AsyncRustlsFtpStream::connect_secure_implicit(peer, tls.clone(), &account.host);
+        let tls = tls.clone().through(account.proxy.as_ref().map(|proxy| (proxy.clone(), account.host.clone(), account.port)));
+        let opening = AsyncRustlsFtpStream::connect_secure_implicit(peer, tls, &account.host);
         return timeout(limits.connect + limits.command, opening).await.map_err(|_| late("no connection and greeting in time"))?;
     }
-    let stream =
-        timeout(limits.connect, TcpStream::connect(peer)).await.map_err(|_| late("no connection in time"))?.map_err(FtpError::ConnectionError)?;
-    stream.set_nodelay(true).map_err(FtpError::ConnectionError)?;
+    let connecting = async {
+        let mut stream = TcpStream::connect(peer).await?;
+        stream.set_nodelay(true)?;
+        if let Some(proxy) = &account.proxy {
+            proxy.tunnel(&mut stream, &account.host, account.port).await?;
+        }
+        Ok(stream)
+    };
+    let stream = timeout(limits.connect, connecting).await.map_err(|_| late("no connection in time"))?.map_err(FtpError::ConnectionError)?;
     let greeting = async {
         let ftp = AsyncRustlsFtpStream::connect_with_stream(stream).await?;
         match tls {
@@ -442,13 +438,20 @@ fn unsecured(scene: Scene<'_>, error: FtpError, tls: Option<&Connector>) -> Sour
 type Knock = std::pin::Pin<Box<dyn Future<Output = Result<TcpStream, FtpError>> + Send + Sync>>;
 
 /// Connects to a data port, and notes how far it came.
-fn knock(door: Arc<Door>, limit: Duration) -> impl Fn(SocketAddr) -> Knock + Send + Sync + 'static {
+fn knock(door: Arc<Door>, account: Arc<Account>) -> impl Fn(SocketAddr) -> Knock + Send + Sync + 'static {
     move |address| {
-        let door = door.clone();
+        let (door, account) = (door.clone(), account.clone());
         Box::pin(async move {
             door.known.store(true, Ordering::SeqCst);
-            let connect = connect(address, door.narrow.load(Ordering::SeqCst));
-            let stream = timeout(limit, connect).await.map_err(|_| late("no connection in time"))?.map_err(FtpError::ConnectionError)?;
+            let connecting = async {
+                match &account.proxy {
+                    // The library takes the proxy for the server; only the port is the server's.
+                    Some(proxy) => proxy.connect(&account.host, address.port()).await,
+                    None => connect(address, door.narrow.load(Ordering::SeqCst)).await,
+                }
+            };
+            let stream =
+                timeout(account.limits.connect, connecting).await.map_err(|_| late("no connection in time"))?.map_err(FtpError::ConnectionError)?;
             door.open.store(true, Ordering::SeqCst);
             Ok(stream)
         })
@@ -465,21 +468,4 @@ async fn connect(address: SocketAddr, narrow: bool) -> std::io::Result<TcpStream
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_recv_buffer_size(NARROW_BYTES)?;
     socket.connect(address).await
-}
-
-/// Names as the library carries them: each byte one character of the same number.
-#[derive(Debug)]
-struct Bytewise;
-
-impl suppaftp::Encoding for Bytewise {
-    fn decode(&self, bytes: &[u8]) -> String {
-        bytewise(bytes)
-    }
-    fn encode(&self, text: &str) -> std::io::Result<Vec<u8>> {
-        text.chars().map(|c| u8::try_from(u32::from(c)).map_err(|_| std::io::ErrorKind::InvalidInput.into())).collect()
-    }
-}
-
-fn bytewise(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| char::from(*byte)).collect()
 }

@@ -81,12 +81,15 @@ impl<'a> Reading<'a> {
                 }
                 Ok(())
             }
-            Some(Err(FtpError::UnexpectedResponse(response))) => Err(unfinished(scene, &Reply::of(response), at)),
+            Some(Err(FtpError::UnexpectedResponse(response))) => Err(self.client.step_down(unfinished(scene, &Reply::of(response), at))),
             None | Some(Err(_)) if whole => {
                 tracing::warn!(server = %account.address, path = %self.file.path, bytes = at, "All bytes came, the closing reply did not.");
                 Ok(())
             }
             None => Err(scene.fault(Class::Stalled, format!("no closing reply after {at} bytes"))),
+            Some(Err(error)) if at == 0 && self.client.is_encrypted() => {
+                Err(self.client.step_down(scene.fault(Class::Connect, crate::model::chain(&error))))
+            }
             Some(Err(error)) => Err(scene.fault(Class::Truncated, format!("the connection ended after {at} bytes: {}", crate::model::chain(&error)))),
         }
     }

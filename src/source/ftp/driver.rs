@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::client::{Account, Client, Limits, Security};
+use super::account::{Account, Limits, Security};
+use super::client::Client;
 use super::session::FtpSession;
 use super::tls::{self, MaxVersion, Tls, Trust};
 use crate::model::Secret;
 use crate::settings::{Key, Kind, Section, SettingError, SourceUrl};
 use crate::source::contract::{Driver, Endpoint, Session, SourceError};
 use crate::source::finding::Tell;
+use crate::source::proxy::{self, Proxy};
 
 const CONNECT: Duration = Duration::from_secs(15);
 const COMMAND: Duration = Duration::from_secs(30);
@@ -33,6 +35,7 @@ const KEYS: &[Key] = &[
     Key { name: "tls_ca_file", kind: Kind::Text, doc: "PEM file of the authorities to trust instead of this machine's." },
     Key { name: "tls_pin", kind: Kind::Text, doc: "Fingerprint (`SHA256:…`) of the one certificate to trust, whoever signed it." },
     Key { name: "tls_max_version", kind: Kind::OneOf(&["1.2", "1.3"]), doc: "Highest TLS version to offer; default 1.3." },
+    proxy::KEY,
     Key { name: "stall_timeout", kind: Kind::Duration, doc: "How long the server may send nothing during a transfer; default 60s." },
     Key { name: "connect_timeout", kind: Kind::Duration, doc: "How long a connection may take to open; default 15s." },
 ];
@@ -46,12 +49,9 @@ fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, Se
         return Err(section.error("url", "names no host"));
     }
     let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
-    let limits = Limits {
-        connect: patience(section, "connect_timeout", CONNECT)?,
-        command: COMMAND,
-        stall: patience(section, "stall_timeout", STALL)?,
-        finish: FINISH,
-    };
+    // Whoever allows less silence than we would wait for a reply means replies, too.
+    let stall = patience(section, "stall_timeout", STALL)?;
+    let limits = Limits { connect: patience(section, "connect_timeout", CONNECT)?, command: COMMAND.min(stall), stall, finish: FINISH.min(stall) };
     let account = Account {
         address: format!("{}://{host}:{port}", url.scheme),
         host: url.host.clone(),
@@ -59,8 +59,10 @@ fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, Se
         user,
         password,
         security,
+        proxy: section.secret("proxy")?.map(|text| Proxy::parse(text.reveal()).map_err(|problem| section.error("proxy", problem))).transpose()?,
         limits,
         wants_pasv: AtomicBool::new(false),
+        wants_tls_1_2: AtomicBool::new(false),
     };
     Ok(Arc::new(FtpEndpoint { account: Arc::new(account) }))
 }
@@ -145,6 +147,14 @@ pub(super) struct FtpEndpoint {
 impl Endpoint for FtpEndpoint {
     fn address(&self) -> &str {
         &self.account.address
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        vec![self.account.password.clone()]
+    }
+
+    fn credential(&self) -> Option<Secret> {
+        Some(Secret::new(format!("{}\n{}\n{}", self.account.address, self.account.user, self.account.password.reveal())))
     }
 
     fn default_connections(&self) -> usize {

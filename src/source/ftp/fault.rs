@@ -7,6 +7,7 @@ use suppaftp::FtpError;
 use crate::failure::Class;
 use crate::model::{RemotePath, printable};
 use crate::source::contract::{Op, SourceError};
+use crate::source::proxy;
 
 /// The most characters of a server's reply that go into a message.
 const REPLY_CHARS: usize = 300;
@@ -137,6 +138,9 @@ impl Scene<'_> {
     /// The connection broke, or was never made.
     pub fn lost(self, error: &io::Error) -> SourceError {
         let text = printable(error.to_string().as_bytes());
+        if proxy::is_refusal(error) {
+            return self.fault(Class::Auth, text);
+        }
         match error.get_ref() {
             Some(inner) if inner.is::<suppaftp::ReplyTooLarge>() => return self.fault(Class::Protocol, text),
             // vsftpd writes its last words in clear text on the encrypted connection.

@@ -9,7 +9,7 @@ use super::client::{Client, Transfer};
 use super::fault::{Reply, Scene};
 use super::listing::{self, Line, list_line};
 use super::mlsd;
-use crate::failure::Class;
+use crate::failure::{Class, Failure};
 use crate::model::{RemotePath, chain};
 use crate::source::contract::{Listed, SourceError};
 
@@ -55,7 +55,16 @@ pub async fn read(
                 visit(Listed::Unparsed(listing::sample(words.text().as_bytes())));
             }
         }
-        Some(Err(suppaftp::FtpError::UnexpectedResponse(response))) => return Err(scene.fault(Class::Truncated, Reply::of(response).text())),
+        Some(Err(suppaftp::FtpError::UnexpectedResponse(response))) => {
+            let reply = Reply::of(response);
+            let refused = scene.refused(&reply);
+            if refused.class() == Class::Tls {
+                return Err(client.step_down(refused));
+            }
+            return Err(scene.fault(Class::Truncated, reply.text()));
+        }
+        // A server that dies over the data connection's encryption has not sent a byte.
+        Some(Err(error)) if splitter.lines == 0 && client.is_encrypted() => return Err(client.step_down(scene.fault(Class::Connect, chain(&error)))),
         Some(Err(error)) => return Err(scene.fault(Class::Truncated, chain(&error))),
         None => return Err(scene.fault(Class::Stalled, "no closing reply to the listing")),
     }

@@ -1,5 +1,6 @@
 //! FTP and FTPS.
 
+mod account;
 mod certificate;
 mod client;
 mod download;
@@ -14,6 +15,7 @@ mod mlsd;
 mod session;
 mod tls;
 mod when;
+mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ use time::OffsetDateTime;
 use tokio::net::TcpStream;
 
 use crate::model::{hex, printable};
+use crate::source::proxy::Proxy;
 
 /// How many TLS sessions of one login can be taken up again by its data connections.
 const RESUMABLE: usize = 64;
@@ -92,10 +93,10 @@ pub enum MaxVersion {
 impl Tls {
     /// The TLS of one login: servers want its data connections to take up the TLS session of
     /// its control connection, so each login has a store of sessions of its own.
-    pub fn connector(&self, host: &str) -> Result<Connector, String> {
+    pub fn connector(&self, host: &str, max_version: MaxVersion) -> Result<Connector, String> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = Arc::new(Verifier { inner: self.verifier(&provider)?, presented: Mutex::default(), refusal: Mutex::default() });
-        let versions: &[_] = match self.max_version {
+        let versions: &[_] = match max_version {
             MaxVersion::V1_2 => &[&rustls::version::TLS12],
             MaxVersion::V1_3 => &[&rustls::version::TLS13, &rustls::version::TLS12],
         };
@@ -104,7 +105,7 @@ impl Tls {
         config.resumption = Resumption::in_memory_sessions(RESUMABLE);
         let name =
             ServerName::try_from(host.to_owned()).map_err(|_| format!("`{}` is no name that a certificate can hold", printable(host.as_bytes())))?;
-        Ok(Connector { config: Arc::new(config), name, verifier, handshakes: Arc::default() })
+        Ok(Connector { config: Arc::new(config), name, verifier, max_version, handshakes: Arc::default(), way: Arc::default() })
     }
 
     fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Believes, String> {
@@ -139,6 +140,10 @@ pub struct Connector {
     name: ServerName<'static>,
     verifier: Arc<Verifier>,
     handshakes: Arc<Mutex<Handshakes>>,
+    /// The highest version that is offered.
+    pub max_version: MaxVersion,
+    /// The way that the first connection has to go before it is encrypted.
+    way: Arc<Mutex<Option<Way>>>,
 }
 
 /// How the connections of one login were encrypted.
@@ -150,6 +155,9 @@ pub struct Handshakes {
     pub resumed: Option<bool>,
 }
 
+/// Through a proxy, to a host and port.
+type Way = (Proxy, String, u16);
+
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Connector({:?})", self.name)
@@ -157,6 +165,12 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
+    /// The first connection, which the library opens by itself, is one to the proxy.
+    pub fn through(mut self, way: Option<Way>) -> Self {
+        self.way = Arc::new(Mutex::new(way));
+        self
+    }
+
     /// Why the last certificate was refused, if it was.
     pub fn refusal(&self) -> Option<String> {
         self.verifier.refusal.lock().ok()?.clone()
@@ -188,7 +202,11 @@ impl Connector {
 impl AsyncTlsConnector for Connector {
     type Stream = AsyncRustlsStream;
 
-    async fn connect(&self, _domain: &str, stream: TcpStream) -> FtpResult<AsyncRustlsStream> {
+    async fn connect(&self, _domain: &str, mut stream: TcpStream) -> FtpResult<AsyncRustlsStream> {
+        let way = self.way.lock().ok().and_then(|mut way| way.take());
+        if let Some((proxy, host, port)) = way {
+            proxy.tunnel(&mut stream, &host, port).await.map_err(FtpError::ConnectionError)?;
+        }
         let connector = tokio_rustls::TlsConnector::from(self.config.clone());
         match connector.connect(self.name.clone(), stream).await {
             Ok(stream) => {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::join_all;
+use russh::keys::HashAlg;
 use time::{Duration, OffsetDateTime};
 
 use super::client::{Client, ClientError};
@@ -15,7 +16,7 @@ use super::reading::Reading;
 use super::settings;
 use super::transport::{self, Connection, Target};
 use crate::failure::Class;
-use crate::model::{ModifiedTime, RemoteFile, RemotePath, printable};
+use crate::model::{ModifiedTime, RemoteFile, RemotePath, Secret, printable};
 use crate::settings::{Section, SettingError, SourceUrl};
 use crate::source::contract::{Download, Driver, Endpoint, Listed, Op, Session, SourceError};
 use crate::source::finding::{Finding, Tell};
@@ -61,6 +62,17 @@ impl fmt::Debug for SftpEndpoint {
 impl Endpoint for SftpEndpoint {
     fn address(&self) -> &str {
         &self.address
+    }
+
+    fn secrets(&self) -> Vec<Secret> {
+        self.target.credentials.password.iter().cloned().collect()
+    }
+
+    fn credential(&self) -> Option<Secret> {
+        let credentials = &self.target.credentials;
+        let password = credentials.password.as_ref().map_or("", Secret::reveal);
+        let key = credentials.key.as_ref().map(|key| key.public_key().fingerprint(HashAlg::Sha256).to_string()).unwrap_or_default();
+        Some(Secret::new(format!("{}\n{}\n{password}\n{key}", self.address, credentials.user)))
     }
 
     // One login fills a core on each side; the second helps large files, more only annoy the server.

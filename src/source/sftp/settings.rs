@@ -13,6 +13,7 @@ use super::private_key;
 use super::transport::Target;
 use crate::model::Secret;
 use crate::settings::{Key, Kind, Section, SettingError, SourceUrl};
+use crate::source::proxy::{self, Proxy};
 
 /// The settings that only SFTP sources have.
 pub const KEYS: &[Key] = &[
@@ -27,6 +28,7 @@ pub const KEYS: &[Key] = &[
         doc: "The server's key: \"SHA256:…\" or a whole line as \"ssh-ed25519 AAAA…\"; several are allowed while a server changes its key. `blobferry check` shows it.",
     },
     Key { name: "known_hosts", kind: Kind::Text, doc: "A known_hosts file of OpenSSH that holds the server's key." },
+    proxy::KEY,
     Key { name: "stall_timeout", kind: Kind::Duration, doc: "How long the server may be silent while an answer is due; default \"60s\"." },
     Key {
         name: "connect_timeout",
@@ -56,6 +58,7 @@ pub fn target(section: &Section, url: &SourceUrl) -> Result<Target, SettingError
         port: url.port.unwrap_or(22),
         credentials,
         trust: trust(section)?,
+        proxy: section.secret("proxy")?.map(|text| Proxy::parse(text.reveal()).map_err(|problem| section.error("proxy", problem))).transpose()?,
         algorithms,
         connect_timeout: time_limit(section, "connect_timeout", Duration::from_secs(15))?,
         stall_timeout: time_limit(section, "stall_timeout", Duration::from_secs(60))?,

@@ -22,6 +22,7 @@ use super::host_key::{Distrust, Presented, Trust};
 use crate::failure::Class;
 use crate::model::{BoxError, printable};
 use crate::source::finding::{Finding, Tell, resolved};
+use crate::source::proxy::{self, Proxy};
 
 /// Key exchange and login together. Servers that need longer are as good as down (sshd itself gives 120 s).
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(20);
@@ -43,6 +44,8 @@ pub struct Target {
     pub trust: Trust,
     /// Which algorithms to offer.
     pub algorithms: Algorithms,
+    /// The way to the server, if it is not straight.
+    pub proxy: Option<Proxy>,
     /// Limit for each address's TCP connection.
     pub connect_timeout: Duration,
     /// Limit for an answer.
@@ -133,6 +136,14 @@ fn too_slow(what: &str) -> String {
 }
 
 async fn connect_tcp(target: &Target, tell: Tell<'_>) -> Result<TcpStream, OpenError> {
+    if let Some(proxy) = &target.proxy {
+        return match timeout(target.connect_timeout, proxy.connect(&target.host, target.port)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) if proxy::is_refusal(&error) => Err(OpenError::connect(Class::Auth, error)),
+            Ok(Err(error)) => Err(OpenError::connect(Class::Connect, error)),
+            Err(_) => Err(OpenError::connect(Class::Connect, format!("{proxy:?}: no connection within {:?}", target.connect_timeout))),
+        };
+    }
     let start = Instant::now();
     let lookup = timeout(target.connect_timeout, tokio::net::lookup_host((target.host.as_str(), target.port)));
     let addresses: Vec<SocketAddr> = match lookup.await {

@@ -127,8 +127,10 @@ async fn nobody_at_the_port_and_no_such_host() {
         user: "u".into(),
         password: Secret::new("p"),
         security: Security::Clear,
+        proxy: None,
         limits: LIMITS,
         wants_pasv: AtomicBool::new(false),
+        wants_tls_1_2: AtomicBool::new(false),
     };
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     for (host, port, class) in [("127.0.0.1", free, Class::Connect), ("no-such-host.invalid", 21, Class::Dns)] {

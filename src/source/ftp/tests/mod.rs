@@ -16,7 +16,7 @@ use crate::failure::{Class, Failure};
 use crate::model::{RemoteFile, RemotePath, Secret, chain};
 use crate::source::contract::{Endpoint, Listed, Session, SourceError};
 
-use super::client::{Account, Limits, Security};
+use super::account::{Account, Limits, Security};
 use super::driver::FtpEndpoint;
 
 /// Longer than anything takes that is not meant to take for ever.
@@ -47,8 +47,10 @@ fn endpoint(server: &FtpServer, password: &str, security: Security) -> FtpEndpoi
         user: "demo".into(),
         password: Secret::new(password),
         security,
+        proxy: None,
         limits: LIMITS,
         wants_pasv: AtomicBool::new(false),
+        wants_tls_1_2: AtomicBool::new(false),
     };
     FtpEndpoint { account: Arc::new(account) }
 }

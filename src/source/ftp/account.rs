@@ -1,0 +1,66 @@
+//! Whom to log in as, where, and how long to wait for what.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::fault::Scene;
+use super::tls::Tls;
+use crate::model::Secret;
+use crate::source::contract::Op;
+use crate::source::proxy::Proxy;
+
+/// How long to wait for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For a TCP connection.
+    pub connect: Duration,
+    /// For the reply to a command.
+    pub command: Duration,
+    /// For the next bytes.
+    pub stall: Duration,
+    /// For the reply that closes a transfer whose data connection has ended.
+    pub finish: Duration,
+}
+
+/// Whether and how the connection is encrypted.
+#[derive(Clone, Debug)]
+pub enum Security {
+    /// Not at all.
+    Clear,
+    /// Clear text up to `AUTH TLS`.
+    Explicit(Tls),
+    /// From the first byte.
+    Implicit(Tls),
+}
+
+/// A server and a user of it.
+#[derive(Debug)]
+pub struct Account {
+    /// Host name or address.
+    pub host: String,
+    /// Port of the control connection.
+    pub port: u16,
+    /// `scheme://host:port`.
+    pub address: String,
+    /// The user.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
+    /// Encryption.
+    pub security: Security,
+    /// The way to the server, if it is not straight.
+    pub proxy: Option<Proxy>,
+    /// Time limits.
+    pub limits: Limits,
+    /// Whether this server was found to want `PASV`, so that later logins need not find out again.
+    pub wants_pasv: AtomicBool,
+    /// Whether this server was found to fail at data connections in TLS 1.3, so that later logins offer 1.2 at most.
+    pub wants_tls_1_2: AtomicBool,
+}
+
+impl Account {
+    /// A scene of `op` on this server.
+    pub fn scene(&self, op: Op) -> Scene<'_> {
+        Scene { op, address: &self.address, path: None }
+    }
+}

@@ -1,0 +1,156 @@
+//! A proxy before a storage service that answers for it, loses requests or replies, or spoils bytes, by script.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// What happens to one request.
+#[derive(Clone, Debug)]
+pub enum Mischief {
+    /// This head (without its end) and body instead of the service's answer; the service is not asked.
+    Answer(&'static str, &'static str),
+    /// The connection is closed before the service is asked.
+    LoseRequest,
+    /// The service does what it was asked, and the connection is closed instead of its reply.
+    LoseReply,
+    /// The service is asked so much later.
+    Delay(Duration),
+    /// The last byte of the request's body arrives as another one.
+    Flip,
+    /// Only so many bytes of the reply arrive, then the end.
+    Truncate(usize),
+}
+
+/// So many requests of this method whose target holds this text meet this mischief.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub times: usize,
+    pub method: &'static str,
+    pub holds: &'static str,
+    pub mischief: Mischief,
+}
+
+/// A proxy. It ends when it is dropped.
+pub struct Proxy {
+    pub address: SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
+    rules: Arc<Mutex<VecDeque<Rule>>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Proxy {
+    /// Before the service at `target`, with `rules`: for each request the first one that fits.
+    pub async fn start(target: SocketAddr, rules: Vec<Rule>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it has an address");
+        let (requests, rules) = (Arc::<Mutex<Vec<String>>>::default(), Arc::new(Mutex::new(VecDeque::from(rules))));
+        let (noted, script) = (requests.clone(), rules.clone());
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (noted, script) = (noted.clone(), script.clone());
+                // A client that hangs up is no concern of the proxy.
+                tokio::spawn(async move { drop(serve(client, target, &noted, &script).await) });
+            }
+        });
+        Self { address, requests, rules, task }
+    }
+
+    /// Method and target of every request so far.
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().expect("nobody panics with this lock").clone()
+    }
+
+    /// Whether every rule has done all that it was to do.
+    pub fn is_spent(&self) -> bool {
+        self.rules.lock().expect("nobody panics with this lock").is_empty()
+    }
+}
+
+struct Request {
+    head: String,
+    body: Vec<u8>,
+}
+
+async fn read_request(client: &mut TcpStream) -> std::io::Result<Option<Request>> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if client.read_buf(&mut bytes).await? == 0 {
+            return Ok(None);
+        }
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:").and_then(|n| n.trim().parse().ok()));
+    let length: usize = length.unwrap_or(0);
+    let mut body = bytes.split_off(end);
+    while body.len() < length {
+        if client.read_buf(&mut body).await? == 0 {
+            return Ok(None);
+        }
+    }
+    Ok(Some(Request { head, body }))
+}
+
+fn mischief(request: &Request, rules: &Mutex<VecDeque<Rule>>) -> Option<Mischief> {
+    let line = request.head.lines().next().unwrap_or_default();
+    let mut rules = rules.lock().expect("nobody panics with this lock");
+    let at = rules.iter().position(|rule| line.starts_with(rule.method) && line.contains(rule.holds))?;
+    let mischief = rules[at].mischief.clone();
+    rules[at].times -= 1;
+    if rules[at].times == 0 {
+        rules.remove(at);
+    }
+    Some(mischief)
+}
+
+/// One request, one connection: who asks again comes again.
+async fn serve(mut client: TcpStream, target: SocketAddr, noted: &Mutex<Vec<String>>, rules: &Mutex<VecDeque<Rule>>) -> std::io::Result<()> {
+    let Some(mut request) = read_request(&mut client).await? else { return Ok(()) };
+    let line = request.head.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1").to_owned();
+    noted.lock().expect("nobody panics with this lock").push(line);
+    let mischief = mischief(&request, rules);
+    match &mischief {
+        Some(Mischief::Answer(head, body)) => {
+            let answer = format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+            return client.write_all(answer.as_bytes()).await;
+        }
+        Some(Mischief::LoseRequest) => return client.set_zero_linger(),
+        Some(Mischief::Delay(delay)) => tokio::time::sleep(*delay).await,
+        Some(Mischief::Flip) => {
+            if let Some(last) = request.body.last_mut() {
+                *last ^= 1;
+            }
+        }
+        _ => {}
+    }
+    let reply = ask(target, &request).await?;
+    match mischief {
+        Some(Mischief::LoseReply) => client.set_zero_linger(),
+        Some(Mischief::Truncate(length)) => client.write_all(&reply[..length.min(reply.len())]).await,
+        _ => client.write_all(&reply).await,
+    }
+}
+
+async fn ask(target: SocketAddr, request: &Request) -> std::io::Result<Vec<u8>> {
+    let mut service = TcpStream::connect(target).await?;
+    let lines = request.head.trim_end().lines().filter(|line| !line.to_lowercase().starts_with("connection:"));
+    let head = lines.collect::<Vec<_>>().join("\r\n") + "\r\nConnection: close\r\n\r\n";
+    service.write_all(head.as_bytes()).await?;
+    service.write_all(&request.body).await?;
+    let mut reply = Vec::new();
+    service.read_to_end(&mut reply).await?;
+    Ok(reply)
+}

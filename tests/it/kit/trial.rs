@@ -1,0 +1,214 @@
+//! A run of the program against a misbehaving server, judged by what must hold whatever happens.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use base64::Engine as _;
+use serde_json::Value;
+
+use super::super::e2e::{Done, Ferry};
+use super::stage::{CANARY, Stage};
+
+/// No run may take longer: two tries that stall, a second look, and the five seconds beyond that are
+/// promised; the rest is for machines that are slow.
+const LIMIT: Duration = Duration::from_secs(40);
+
+/// Settings under which every trial runs, unless it says otherwise.
+fn settings(lines: &str) -> String {
+    let mut text = String::new();
+    for (key, value) in [("stall_timeout", "\"2s\""), ("connect_timeout", "\"2s\""), ("stable_for", "\"0s\""), ("attempts", "2")] {
+        let foreign = key.ends_with("_timeout") && lines.contains("file://");
+        if !foreign && !lines.lines().any(|line| line.starts_with(key)) {
+            text.push_str(&format!("{key} = {value}\n"));
+        }
+    }
+    text
+}
+
+/// A configuration and a store, for one run or several.
+pub struct Trial {
+    pub ferry: Ferry,
+    /// Every content that may ever be seen in the store.
+    whole: BTreeSet<Vec<u8>>,
+}
+
+impl Trial {
+    /// With the lines of its only source; what the stage holds now may be seen in the store, nothing else.
+    pub fn of<S>(stage: &Stage<S>, lines: &str) -> Self {
+        let mut trial = Self::new(&format!("[[source]]\nname = \"acme\"\n{lines}{}", settings(lines)), "folder = \"store\"");
+        trial.whole.extend(stage.files().into_values());
+        trial
+    }
+
+    /// With these `[[source]]` tables and this destination.
+    pub fn new(sources: &str, destination: &str) -> Self {
+        let log = "[log]\nlevel = \"debug\"\nformat = \"json\"\nrotation = \"never\"\n";
+        Self { ferry: Ferry::new(&format!("[destination]\n{destination}\n{log}{sources}")), whole: BTreeSet::new() }
+    }
+
+    /// This content may be seen in the store, too.
+    pub fn allow(mut self, content: &[u8]) -> Self {
+        self.whole.insert(content.to_vec());
+        self
+    }
+
+    /// One run. What must hold after every run holds after this one, or the test ends here.
+    #[track_caller]
+    pub fn run(&self) -> Proof {
+        self.words(&["run", "--json"])
+    }
+
+    /// One run with other words.
+    #[track_caller]
+    pub fn words(&self, words: &[&str]) -> Proof {
+        let done = self.ferry.start(words).end(LIMIT);
+        let log = std::fs::read_to_string(self.ferry.path("log/monitor.log")).unwrap_or_default();
+        silent("stdout", &done.out);
+        silent("stderr", &done.err);
+        silent("the log", &log);
+        every_line_is_json("stderr", &done.err);
+        every_line_is_json("the log", &log);
+        assert!(!done.out.bytes().any(|byte| byte < 0x20 && byte != b'\n'), "control bytes in the report: {:?}", done.out);
+        self.nothing_is_torn(&self.ferry.path("store"));
+        let report = done.report();
+        for source in report["sources"].as_array().expect("a report has sources") {
+            adds_up(source);
+        }
+        Proof { done, report, log }
+    }
+
+    #[track_caller]
+    fn nothing_is_torn(&self, folder: &Path) {
+        let Ok(entries) = std::fs::read_dir(folder) else { return };
+        for entry in entries {
+            let entry = entry.expect("it can be read");
+            let path = entry.path();
+            silent("a name in the store", &path.display().to_string());
+            if path.is_dir() && (entry.file_name() == "_blobferry" || entry.file_name() == ".blobferry") {
+                state_is_silent(&path);
+            } else if path.is_dir() {
+                self.nothing_is_torn(&path);
+            } else {
+                let bytes = std::fs::read(&path).expect("it can be read");
+                assert!(self.whole.contains(&bytes), "`{}` holds {} bytes that no file ever held", path.display(), bytes.len());
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn state_is_silent(folder: &Path) {
+    for entry in std::fs::read_dir(folder).expect("it is a folder") {
+        let path = entry.expect("it can be read").path();
+        if path.is_dir() {
+            state_is_silent(&path);
+        } else {
+            silent(&path.display().to_string(), &String::from_utf8_lossy(&std::fs::read(&path).expect("it can be read")));
+        }
+    }
+}
+
+/// `listed = ingested + unchanged + skipped + deferred + failed`, and those that failed are named.
+#[track_caller]
+fn adds_up(source: &Value) {
+    let count = |key: &str| source[key].as_u64().unwrap_or_else(|| panic!("no `{key}` in {source:#}"));
+    let sum: u64 = ["ingested", "unchanged", "skipped", "deferred", "failed"].map(count).iter().sum();
+    assert_eq!(count("listed"), sum, "{source:#}");
+    let named = source["failures"].as_array().map_or(0, Vec::len) as u64;
+    assert!(named >= count("failed").min(1), "failures without a name: {source:#}");
+}
+
+/// No form of the canary.
+#[track_caller]
+fn silent(place: &str, text: &str) {
+    let percent: String = super::super::served::percent_all(CANARY);
+    let coded = base64::engine::general_purpose::STANDARD_NO_PAD.encode(CANARY);
+    for form in [CANARY, &percent, &percent.to_lowercase(), &coded] {
+        assert!(!text.contains(form), "{place} tells the password:\n{text}");
+    }
+}
+
+/// Whole lines of JSON without a control byte.
+#[track_caller]
+fn every_line_is_json(place: &str, text: &str) {
+    for line in text.split('\n').filter(|line| !line.is_empty()) {
+        assert!(!line.bytes().any(|byte| byte < 0x20 || byte == 0x7f), "{place} holds control bytes: {line:?}");
+        assert!(serde_json::from_str::<Value>(line).is_ok_and(|value| value.is_object()), "{place} holds what is no JSON: {line}");
+    }
+}
+
+/// What a run came to.
+pub struct Proof {
+    pub done: Done,
+    pub report: Value,
+    pub log: String,
+}
+
+impl Proof {
+    /// The report of the only source.
+    pub fn source(&self) -> &Value {
+        &self.report["sources"][0]
+    }
+
+    /// Every count that is not zero, with its classes and reasons, on one line, as
+    /// `exit 1: listed 3, ingested 2, failed 1 [truncated]`.
+    pub fn brief(&self) -> String {
+        let source = self.source();
+        let classes = |key: &str, class: fn(&Value) -> &Value| {
+            let mut found: Vec<&str> = source[key].as_array().map_or(Vec::new(), |all| all.iter().filter_map(|one| class(one).as_str()).collect());
+            found.sort_unstable();
+            found.dedup();
+            found.join(" ")
+        };
+        let reasons = |key: &str| source[key].as_object().map_or(String::new(), |map| map.keys().cloned().collect::<Vec<_>>().join(" "));
+        let failed = classes("failures", |line| if line["class"].is_null() { &line["problem"]["class"] } else { &line["class"] });
+        let detail = [
+            ("listed", String::new()),
+            ("ingested", String::new()),
+            ("unchanged", String::new()),
+            ("skipped", reasons("skipped_by_reason")),
+            ("deferred", reasons("deferred_by_reason")),
+            ("failed", failed),
+            ("unparsed_lines", String::new()),
+        ];
+        let mut parts = Vec::new();
+        for (key, why) in detail {
+            match (source[key].as_u64().unwrap_or(0), why.is_empty()) {
+                (0, _) => {}
+                (count, true) => parts.push(format!("{key} {count}")),
+                (count, false) => parts.push(format!("{key} {count} [{why}]")),
+            }
+        }
+        let problems = classes("problems", |problem| &problem["class"]);
+        if !problems.is_empty() {
+            parts.push(format!("problem [{problems}]"));
+        }
+        format!("exit {}: {}", self.done.code, parts.join(", "))
+    }
+
+    /// Compares the line.
+    #[track_caller]
+    pub fn is(self, expected: &str) -> Self {
+        assert_eq!(self.brief(), expected, "\n{:#}\n{}", self.report, self.log);
+        self
+    }
+
+    /// Expects each of `texts` in the report.
+    #[track_caller]
+    pub fn says(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.done.out.contains(text), "no `{text}` in {}", self.done.out);
+        }
+        self
+    }
+
+    /// Expects each of `texts` in the log.
+    #[track_caller]
+    pub fn logs(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.log.contains(text), "no `{text}` in {}", self.log);
+        }
+        self
+    }
+}

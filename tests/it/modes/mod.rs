@@ -1,0 +1,13 @@
+//! Every way to fail of the catalogue, by its number, with the answer that is right.
+
+mod azure;
+mod config;
+mod ftp;
+mod ftp_names;
+mod network;
+mod proxies;
+mod runtime;
+mod security;
+mod sftp;
+mod sftp_trees;
+mod table;

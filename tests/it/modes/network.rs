@@ -1,0 +1,162 @@
+//! N1 to N19: networks and connections that fail.
+
+use std::time::Duration;
+
+use blobferry::demo::ftp::{DeadPorts, Fault, Script};
+use blobferry::demo::sftp::script::{Fault as SftpFault, Script as SftpScript};
+
+use super::super::kit::relay::{Line, Relay};
+use super::super::kit::stage::{ftp, ftp_lines, runtime, sftp};
+use super::super::kit::trial::Trial;
+
+/// `a.bin` meets a fault once and arrives all the same; with a fault that stays it fails by this class, alone,
+/// and nothing of it is visible; once the server is well, it arrives.
+#[track_caller]
+fn heals_or_is_named(fault: Fault, class: &str) {
+    let script = |fault| Script { files: [(b"a.bin".to_vec(), fault)].into(), ..Script::default() };
+    let stage = ftp(script(Fault::Times(1, Box::new(fault.clone()))));
+    Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
+    let stage = ftp(script(fault));
+    Trial::of(&stage, &stage.lines()).run().is(&format!("exit 1: listed 3, ingested 2, failed 1 [{class}]")).says(&["/a.bin"]);
+}
+
+#[test]
+fn n01_data_ends_early_and_the_server_calls_it_complete() {
+    heals_or_is_named(Fault::FinThen226(60_000), "truncated");
+}
+
+#[test]
+fn n02_data_ends_early_with_426() {
+    heals_or_is_named(Fault::FinThen426(60_000), "truncated");
+}
+
+#[test]
+fn n03_data_connection_is_reset() {
+    heals_or_is_named(Fault::Reset(60_000), "truncated");
+}
+
+#[test]
+fn n04_control_connection_dies_during_a_transfer() {
+    heals_or_is_named(Fault::DieControl(60_000), "truncated");
+}
+
+#[test]
+fn n05_data_stops_coming() {
+    heals_or_is_named(Fault::Stall(60_000), "stalled");
+    let script = || SftpScript::default().once("a.bin", SftpFault::StallAt(60_000));
+    let stage = sftp(script());
+    Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
+    let stage = sftp(SftpScript::default().always("a.bin", SftpFault::StallAt(60_000)));
+    Trial::of(&stage, &stage.lines()).run().is("exit 1: listed 3, ingested 2, failed 1 [stalled]");
+}
+
+#[test]
+fn n06_a_transfer_begins_and_no_data_comes() {
+    heals_or_is_named(Fault::Stall(0), "stalled");
+}
+
+#[test]
+fn n07_all_data_and_no_closing_reply() {
+    let stage = ftp(Script { files: [(b"a.bin".to_vec(), Fault::No226)].into(), ..Script::default() });
+    Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3").logs(&["All bytes came, the closing reply did not."]);
+}
+
+#[test]
+fn n08_the_closing_reply_is_late() {
+    let stage = ftp(Script { every_file: Some(Fault::Late226(Duration::from_millis(300))), ..Script::default() });
+    Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
+}
+
+#[test]
+fn n09_a_slow_drip_is_not_a_stall_and_starves_nobody() {
+    let stage = ftp(Script { files: [(b"a.bin".to_vec(), Fault::Drip(Duration::from_millis(10)))].into(), ..Script::default() });
+    // 293 pieces of a kilobyte: longer than the stall timeout, in all.
+    Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
+}
+
+#[test]
+fn n10_passive_ports_are_closed() {
+    let stage = ftp(Script { dead_ports: DeadPorts::Extended, ..Script::default() });
+    Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
+    let stage = ftp(Script { dead_ports: DeadPorts::All, ..Script::default() });
+    Trial::of(&stage, &stage.lines()).run().is("exit 3: problem [connect]").says(&["passive ports"]);
+}
+
+#[test]
+fn n11_nobody_at_the_control_port_and_other_sources_go_on() {
+    let stage = ftp(Script::default());
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let dead = format!("[[source]]\nname = \"dead\"\nattempts = 1\n{}", ftp_lines(closed));
+    let well = format!("[[source]]\nname = \"well\"\nstable_for = \"0s\"\n{}", stage.lines());
+    let mut trial = Trial::new(&format!("{dead}{well}"), "folder = \"store\"");
+    for content in stage.files().values() {
+        trial = trial.allow(content);
+    }
+    let proof = trial.run();
+    assert_eq!((proof.done.code, &proof.report["sources"][1]["ingested"]), (1, &3.into()), "{:#}", proof.report);
+    proof.says(&["\"connect\""]);
+}
+
+#[test]
+fn n12_nobody_answers_at_all() {
+    let runtime = runtime();
+    let Some(hole) = runtime.block_on(super::super::kit::blackhole::Blackhole::open()) else {
+        panic!("this system answers for a full queue: the mode cannot be played here");
+    };
+    let stage = ftp(Script::default());
+    Trial::of(&stage, &ftp_lines(hole.address)).run().is("exit 3: problem [connect]").says(&["no connection in time"]);
+    let stage = sftp(SftpScript::default());
+    Trial::of(&stage, &stage.lines_at(hole.address)).run().is("exit 3: problem [connect]");
+}
+
+#[test]
+fn n13_the_other_end_is_gone_without_a_word() {
+    let stage = sftp(SftpScript::default());
+    let relay = |script| stage.runtime.block_on(Relay::start(stage.server.address, script));
+    // Frozen once, at first; then the line carries.
+    let once = relay(vec![Line::Freeze(100_000), Line::Good]);
+    Trial::of(&stage, &stage.lines_at(once.address)).run().is("exit 0: listed 3, ingested 3");
+    assert_eq!(once.connections(), 2);
+    let always = relay(vec![Line::Freeze(100_000)]);
+    let proof = Trial::of(&stage, &stage.lines_at(always.address)).run();
+    assert!(proof.brief().ends_with("failed 1 [stalled]"), "{}", proof.brief());
+    // The control connection of FTP dies in the middle of a question.
+    let stage = ftp(Script::default());
+    let frozen = stage.runtime.block_on(Relay::start(stage.server.address, vec![Line::Freeze(150), Line::Good]));
+    Trial::of(&stage, &ftp_lines(frozen.address)).run().is("exit 0: listed 3, ingested 3");
+}
+
+#[test]
+fn n14_a_line_that_is_far_and_one_that_is_thin() {
+    let stage = sftp(SftpScript::default());
+    for line in [Line::Latency(Duration::from_millis(100)), Line::Drip(4096, Duration::from_millis(5))] {
+        let relay = stage.runtime.block_on(Relay::start(stage.server.address, vec![line]));
+        Trial::of(&stage, &stage.lines_at(relay.address)).run().is("exit 0: listed 3, ingested 3");
+    }
+}
+
+#[test]
+fn n17_idle_sessions_are_closed_by_the_server() {
+    // While `a.bin` drips, the sessions that fetched the others fall asleep and are closed.
+    let script = Script {
+        idle: Some(Duration::from_millis(100)),
+        files: [(b"a.bin".to_vec(), Fault::Drip(Duration::from_millis(3)))].into(),
+        ..Script::default()
+    };
+    let stage = ftp(script);
+    Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
+}
+
+#[test]
+fn n18_a_closing_reply_comes_twice() {
+    let stage = ftp(Script { every_file: Some(Fault::Twice226), ..Script::default() });
+    let lines = format!("{}connections = 1\n", stage.lines());
+    Trial::of(&stage, &lines).run().is("exit 0: listed 3, ingested 3");
+}
+
+#[test]
+fn n19_a_reply_without_end() {
+    let greeting = [b"220-".to_vec(), vec![b'x'; 4 << 20]].concat();
+    let stage = ftp(Script { greeting: Some(greeting), ..Script::default() });
+    Trial::of(&stage, &stage.lines()).run().is("exit 3: problem [listing_failed]").says(&["a reply larger than"]);
+}

@@ -1,0 +1,186 @@
+//! S1 to S15: SFTP servers that refuse, lie, break off, and name files strangely.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
+
+use blobferry::demo::sftp::script::{Fault, Script};
+use blobferry::source::sftp::packet::status;
+
+use super::super::e2e::bad_input::old_file;
+use super::super::kit::relay::{Line, Relay};
+use super::super::kit::stage::{sftp, sftp_with};
+use super::super::kit::trial::Trial;
+
+/// `a.bin` always meets `fault`; the run comes to this.
+#[track_caller]
+fn always(fault: Fault, brief: &str) {
+    let stage = sftp(Script::default().always("a.bin", fault));
+    Trial::of(&stage, &stage.lines()).run().is(brief);
+}
+
+/// Turns visitors away as sshd does, above so many.
+fn full_above(most: usize) -> Script {
+    let mut script = Script::default();
+    script.most_connections = Some(most);
+    script
+}
+
+#[track_caller]
+fn once(fault: Fault) {
+    let stage = sftp(Script::default().once("a.bin", fault));
+    Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
+}
+
+#[test]
+fn s01_a_host_key_that_nobody_vouched_for() {
+    let stage = sftp(Script::default());
+    let lines = stage.lines();
+    let without = lines.lines().next().unwrap().to_owned() + "\n";
+    Trial::of(&stage, &without).run().is("exit 3: problem [host_key]").says(&[&stage.server.host_key]);
+    assert_eq!(stage.server.credentials(), 0, "nothing was sent to a stranger");
+}
+
+#[test]
+fn s02_a_host_key_that_has_changed() {
+    let stage = sftp(Script::default());
+    let old = stage.lines();
+    let new = sftp_with(|options| options.host_key_seed = [9; 32]);
+    let lines = old.replace(&stage.server.address.to_string(), &new.server.address.to_string());
+    let trial = Trial::of(&new, &format!("{lines}attempts = 5\nconnections = 4\n"));
+    trial.run().is("exit 3: problem [host_key]").says(&[&new.server.host_key]);
+    assert_eq!((new.server.credentials(), new.server.accepted()), (0, 1), "one look is enough");
+    // The key's own line in known_hosts is no better.
+    assert_ne!(stage.server.host_key, new.server.host_key);
+}
+
+#[test]
+fn s03_too_many_connections_for_sshd() {
+    let stage = sftp(full_above(1));
+    for n in 0..40 {
+        old_file(&stage.root.path().join(format!("{n:02}.txt")), format!("number {n}").as_bytes());
+    }
+    Trial::of(&stage, &format!("{}connections = 4\n", stage.lines())).run().is("exit 0: listed 43, ingested 43");
+    let full = sftp(full_above(0));
+    Trial::of(&full, &full.lines()).run().is("exit 3: problem [busy]").says(&["MaxStartups"]);
+    assert_eq!(full.server.accepted(), 2, "it was asked as often as `attempts` allows");
+}
+
+#[test]
+fn s04_one_channel_serves_many_files() {
+    let stage = sftp(Script::default());
+    for n in 0..30 {
+        old_file(&stage.root.path().join(format!("{n:02}.txt")), format!("number {n}").as_bytes());
+    }
+    Trial::of(&stage, &format!("{}connections = 1\n", stage.lines())).run().is("exit 0: listed 33, ingested 33");
+    assert_eq!((stage.server.logins(), stage.server.most_connections()), (1, 1));
+}
+
+#[test]
+fn s05_short_reads() {
+    for most in [1000, 32_768, 7] {
+        let stage = sftp(Script::default().always("b.txt", Fault::ShortReads(1)).always("a.bin", Fault::ShortReads(most.max(1000))));
+        Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
+    }
+}
+
+#[test]
+fn s06_a_read_fails_at_an_offset() {
+    once(Fault::StatusAt(100_000, status::FAILURE));
+    always(Fault::StatusAt(100_000, status::FAILURE), "exit 1: listed 3, ingested 2, failed 1 [protocol]");
+    // Statuses that nobody has heard of.
+    always(Fault::StatusAt(100_000, 4711), "exit 1: listed 3, ingested 2, failed 1 [protocol]");
+}
+
+#[test]
+fn s07_a_connection_ends_at_an_offset() {
+    once(Fault::DisconnectAt(100_000));
+    always(Fault::DisconnectAt(100_000), "exit 1: listed 3, ingested 2, failed 1 [connect]");
+    let stage = sftp(Script::default());
+    for line in [Line::Cut(60_000), Line::Reset(60_000)] {
+        let relay = stage.runtime.block_on(Relay::start(stage.server.address, vec![line, Line::Good]));
+        Trial::of(&stage, &stage.lines_at(relay.address)).run().is("exit 0: listed 3, ingested 3");
+    }
+    // Cut during the greeting, the key exchange, the login: each is one of many tries or a named failure.
+    for at in [0, 5, 600, 1_500, 2_500] {
+        let relay = stage.runtime.block_on(Relay::start(stage.server.address, vec![Line::Cut(at)]));
+        let proof = Trial::of(&stage, &stage.lines_at(relay.address)).run();
+        assert_eq!((proof.done.code, proof.source()["ingested"].as_u64()), (3, Some(0)), "{at}: {}", proof.brief());
+    }
+}
+
+#[test]
+fn s08_a_file_ends_early() {
+    once(Fault::EofAt(100_000));
+    always(Fault::EofAt(100_000), "exit 1: listed 3, ingested 2, failed 1 [truncated]");
+}
+
+#[test]
+fn s09_sizes_that_are_lies() {
+    always(Fault::LieSize(1_000), "exit 1: listed 3, ingested 2, failed 1 [truncated]");
+    always(Fault::LieSize(-1_000), "exit 1: listed 3, ingested 2, failed 1 [size_mismatch]");
+}
+
+#[test]
+fn s10_neither_size_nor_time() {
+    // Nothing is known of the entry: neither that it is a file. It is told of, or taken; never silently left.
+    let stage = sftp(Script::default().always("a.bin", Fault::NoAttributes));
+    let proof = Trial::of(&stage, &stage.lines()).run();
+    assert_eq!((proof.source()["listed"].as_u64(), proof.source()["ingested"].as_u64()), (Some(3), Some(3)), "{}", proof.brief());
+}
+
+#[test]
+fn s11_describing_is_denied() {
+    let stage = sftp(Script::default().always("a.bin", Fault::StatDenied));
+    let proof = Trial::of(&stage, &stage.lines()).run();
+    // What cannot be looked at after the read is not proven; it is told by its name.
+    assert!(
+        ["exit 0: listed 3, ingested 3", "exit 1: listed 3, ingested 2, failed 1 [permission]"].contains(&proof.brief().as_str()),
+        "{}",
+        proof.brief()
+    );
+}
+
+#[test]
+fn s12_opening_is_denied() {
+    let stage = sftp(Script::default().always("a.bin", Fault::OpenStatus(status::PERMISSION_DENIED)));
+    let trial = Trial::of(&stage, &stage.lines());
+    trial.run().is("exit 1: listed 3, ingested 2, failed 1 [permission]");
+    stage.server.follow(Script::default());
+    trial.run().is("exit 0: listed 3, ingested 1, unchanged 2");
+    // Gone between listing and opening is no failure.
+    always(Fault::OpenStatus(status::NO_SUCH_FILE), "exit 0: listed 3, ingested 2, skipped 1 [vanished]");
+}
+
+#[test]
+fn s14_names_that_are_not_utf_8() {
+    let stage = sftp(Script::default());
+    let names: &[&[u8]] = &[b"caf\xe9.txt", b"\x80\xff", b"\xc3\xa9", b"e\xcc\x81", b"\xe2\x80\xae.txt", b" lead", b"trail "];
+    for (n, name) in names.iter().enumerate() {
+        old_file(&stage.root.path().join(OsStr::from_bytes(name)), format!("number {n}").as_bytes());
+    }
+    let trial = Trial::of(&stage, &stage.lines());
+    trial.run().is("exit 0: listed 10, ingested 10");
+    trial.run().is("exit 0: listed 10, unchanged 10");
+}
+
+#[test]
+fn s15_names_that_would_write_on_your_terminal() {
+    let stage = sftp(Script::default());
+    for (n, name) in ["nl\nx.txt", "\x1b[31mred\x1b[0m", "bell\x07", "cr\rover", "del\x7f", "{\"level\":\"ERROR\"}\n{}"].iter().enumerate() {
+        old_file(&stage.root.path().join(name), format!("number {n}").as_bytes());
+    }
+    let trial = Trial::of(&stage, &stage.lines());
+    trial.run().is("exit 0: listed 9, ingested 9");
+    // The same names, each in a line that says that it failed.
+    let stage = sftp(Script::default().always("\x1b[31mred\x1b[0m\n", Fault::OpenStatus(status::PERMISSION_DENIED)));
+    old_file(&stage.root.path().join("\x1b[31mred\x1b[0m\n"), b"x");
+    Trial::of(&stage, &stage.lines()).run().is("exit 1: listed 4, ingested 3, failed 1 [permission]").says(&["x1B[31mred"]);
+}
+
+#[test]
+fn s27_a_listing_that_is_slow_or_silent() {
+    let stage = sftp(Script::default());
+    let relay = stage.runtime.block_on(Relay::start(stage.server.address, vec![Line::Latency(Duration::from_millis(150))]));
+    Trial::of(&stage, &stage.lines_at(relay.address)).run().is("exit 0: listed 3, ingested 3");
+}
