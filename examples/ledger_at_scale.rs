@@ -28,8 +28,9 @@ use blobferry::run::progress::Silent;
 use blobferry::run::settings::{After, Archives, Limits, Source, Versions};
 use blobferry::run::{self, Options, run_id};
 use blobferry::source::contract::{Download, Endpoint, Listed, Op, Session, SourceError};
-use blobferry::store::contract::{BlobInfo, Condition, Etag, Properties, Store, StoreError, Upload};
+use blobferry::store::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, Upload};
 use blobferry::store::folder::FolderStore;
+use blobferry::store::holder::Holder;
 use blobferry::store::memory::MemoryStore;
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -147,6 +148,7 @@ async fn whole_run(store: &Arc<Counting>, n: u64, new: u64) -> Result<()> {
         limits: limits.clone(),
         policy: Policy::default(),
         again: Vec::new(),
+        retry_quarantined: false,
         cancel: CancellationToken::new(),
         progress: Arc::new(Silent),
     };
@@ -189,7 +191,11 @@ fn source(files: u64) -> Source {
         stable_for: Duration::from_secs(60),
         archives: Archives::Unpack,
         zone: time::UtcOffset::UTC,
-        unpack_documents: false,
+        include_members: None,
+        incremental_members: false,
+        quarantine: false,
+        unpacking: Default::default(),
+        retry_auth_after: Duration::from_secs(6 * 3600),
         naming: Naming { source: NAME.to_owned(), layout: Layout::Path, root: root.clone(), host_port: "made-up_21".to_owned() },
         versions: Versions::Keep,
         after: After::Keep,
@@ -337,5 +343,13 @@ impl Store for Counting {
     async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
         self.count("delete");
         self.inner.delete(name).await
+    }
+    async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError> {
+        self.count("lease");
+        self.inner.lease(name, holder).await
+    }
+    async fn end_lease(&self, name: &BlobName, holder: &Holder) -> Result<(), StoreError> {
+        self.count("end lease");
+        self.inner.end_lease(name, holder).await
     }
 }

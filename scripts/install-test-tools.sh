@@ -7,13 +7,17 @@
 #   sshd, vsftpd, pure-ftpd, proftpd   Debian packages of this release, unpacked, with the libraries they miss
 #   tar, bsdtar, gzip, bzip2, xz, zstd, lz4, 7z   the same, in a folder of their own
 #
-# A changed version below, or an interrupted run, installs that group anew. Usage: scripts/install-test-tools.sh
+#   with --bench also: lftp, unzip, bsdtar (Debian packages) and AzCopy (npm package), what benchmarks compare with
+#
+# A changed version below, or an interrupted run, installs that group anew. Usage: scripts/install-test-tools.sh [--bench]
 set -euo pipefail
 
 node_version=24.21.0
 azurite_version=3.37.0
 rclone_version=1.75.2
 azure_sdk_version=12.31.1
+azcopy_version=10.32.2
+peers=(lftp unzip libarchive-tools libsecret-1-0)
 servers=(openssh-server openssh-sftp-server openssh-client vsftpd pure-ftpd pure-ftpd-common proftpd-core proftpd-mod-crypto)
 archivers=(tar libarchive-tools gzip bzip2 xz-utils zstd lz4 7zip)
 layout=1 # raise it when the steps below change what they leave behind
@@ -191,6 +195,29 @@ install_archivers() {
     done
 }
 
+install_bench() {
+    unpack_debian "${peers[@]}"
+    local libraries
+    libraries=$(libraries_of .)
+    LD_LIBRARY_PATH=$libraries usr/bin/lftp --version
+    usr/bin/unzip -v
+    LD_LIBRARY_PATH=$libraries usr/bin/bsdtar --version
+}
+
+install_azcopy() {
+    echo '{"private":true}' >package.json
+    npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error "@azure-tools/azcopy-linux@$azcopy_version" </dev/null
+    local binary
+    binary=$(find node_modules -type f -name 'azcopy*' -size +1M | head -n 1)
+    [ -n "$binary" ] || {
+        echo "the package brought no program"
+        return 1
+    }
+    chmod +x "$binary"
+    ln -s "$binary" azcopy
+    LD_LIBRARY_PATH=$(libraries_of "$tools/bench") ./azcopy --version
+}
+
 libraries_of() {
     local found
     found=$(cd "$1" && find "$PWD"/usr/lib "$PWD"/lib -maxdepth 1 -type d -name '*-linux-gnu*' 2>/dev/null | paste -sd:)
@@ -217,6 +244,16 @@ else
 fi
 wait $node_job || failed=1
 wait $python_job || failed=1
+if [ "${1:-}" = --bench ]; then
+    # A contestant that cannot be had is named in the tables, and no reason to stop.
+    if have apt-get && have dpkg; then
+        # In the background, because `set -e` has no effect at the left of `||`.
+        group bench "$layout $release ${peers[*]}" install_bench &
+        wait $! || say "NOT INSTALLED: ${peers[*]}" >&2
+    fi
+    group azcopy "$layout azcopy $azcopy_version" install_azcopy &
+    wait $! || say "NOT INSTALLED: AzCopy" >&2
+fi
 [ $failed = 0 ] || fail "some tools are missing, see above"
 
 row() { printf '%-18s %-28s %s\n' "$1" "$2" "$3"; }

@@ -22,7 +22,7 @@ pub const DESTINATION: &[Key] = &[
 
 /// `[limits]`.
 pub const LIMITS: &[Key] = &[
-    Key { name: "transfers", kind: Kind::Integer { min: 1, max: 1024 }, doc: "Files in flight over all sources. Default 16." },
+    Key { name: "transfers", kind: Kind::Integer { min: 1, max: 1024 }, doc: "Files in flight over all sources. Default 64." },
     Key { name: "memory", kind: Kind::Size, doc: "Bytes of file content held in memory at once. Default \"256 MiB\", at least \"32 MiB\"." },
     Key {
         name: "temp",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use crate::archive::contract::Member;
@@ -18,7 +18,7 @@ use crate::run::quarantine::Quarantine;
 use crate::run::refusals::Before;
 use crate::run::settings::{Limits, Source};
 use crate::source::pool::Pool;
-use crate::store::contract::Store;
+use crate::store::contract::{BLOCK_BYTES, Store};
 
 /// What all transfers of a run share.
 pub struct Run {
@@ -81,6 +81,33 @@ pub struct Pass {
     pub quarantine: Quarantine,
     /// What was known of its logins before.
     pub before: Before,
+    /// Turns for reading large files.
+    pub large: LargeFiles,
+}
+
+/// Turns for reading large files of one source. Many small ones at once save round trips; many large ones would only
+/// take bandwidth from each other, and hold what they have read until there is room for it.
+#[derive(Debug)]
+pub struct LargeFiles(Semaphore);
+
+/// What fits in one block needs no turn.
+const LARGE_BYTES: u64 = BLOCK_BYTES;
+/// One login has room under way for two large files; a source is not asked for fewer than this.
+const FEWEST_LARGE: usize = 4;
+
+impl LargeFiles {
+    /// Turns over `connections` logins.
+    pub fn over(connections: usize) -> Self {
+        Self(Semaphore::new((2 * connections).max(FEWEST_LARGE)))
+    }
+
+    /// Waits for a turn to read a file of `size`; small ones have theirs at once. It ends when it is dropped.
+    pub async fn turn(&self, size: Option<u64>) -> Option<SemaphorePermit<'_>> {
+        if size.is_some_and(|size| size <= LARGE_BYTES) {
+            return None;
+        }
+        Some(self.0.acquire().await.expect("this semaphore is never closed"))
+    }
 }
 
 /// A new id for a run that begins at `now`: that time and eight random digits.
@@ -119,5 +146,25 @@ impl Pass {
     /// When a member was last modified; local times are read in the source's zone.
     pub fn modified(&self, member: &Member) -> Option<ModifiedTime> {
         member.modified.map(|modified| modified.at_offset(self.source.zone))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn large_files_take_turns_and_small_ones_do_not() {
+        let large = LargeFiles::over(1);
+        let mut turns = Vec::new();
+        for _ in 0..FEWEST_LARGE {
+            turns.push(large.turn(Some(LARGE_BYTES + 1)).await.expect("a large file has a turn"));
+        }
+        // All turns are taken: a file of unknown size may be large.
+        assert!(futures_util::FutureExt::now_or_never(large.turn(None)).is_none());
+        assert!(large.turn(Some(LARGE_BYTES)).await.is_none(), "a small file needs none");
+        turns.pop();
+        assert!(large.turn(None).await.is_some(), "a turn came free");
+        assert_eq!(LargeFiles::over(8).0.available_permits(), 16);
     }
 }

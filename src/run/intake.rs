@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use md5::{Digest, Md5};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -12,7 +12,7 @@ use crate::archive::contract::{Format, HEAD_BYTES};
 use crate::archive::spool::{Room, Spool};
 use crate::model;
 use crate::retry::retry;
-use crate::run::budget::Drawn;
+use crate::run::budget::{Drawn, Held};
 use crate::run::context::Run;
 use crate::run::error::TransferError;
 use crate::store::contract::{BLOCK_BYTES, MAX_BLOCKS, Upload};
@@ -150,7 +150,8 @@ impl<'a> Intake<'a> {
         if first.len() == block || self.peek().await.is_none() {
             return first;
         }
-        let mut filled = BytesMut::with_capacity(block.min(self.expected.map_or(block, |e| usize::try_from(e).unwrap_or(block)).max(first.len())));
+        let wanted = block.min(self.expected.map_or(block, |e| usize::try_from(e).unwrap_or(block)).max(first.len()));
+        let mut filled = self.run.blocks.buffer(wanted);
         filled.extend_from_slice(&first);
         drop(first);
         while filled.len() < block {
@@ -214,15 +215,14 @@ impl<'a> Staging<'a> {
         if self.blocks == 0 {
             self.head = Bytes::copy_from_slice(&block[..block.len().min(HEAD_BYTES)]);
         }
+        let block = self.run.blocks.hold(block, drawn);
         self.hash.update(block.clone()).await?;
-        self.size += block.len() as u64;
+        self.size += block.bytes().len() as u64;
         let (store, policy, cancel) = (self.run.store.clone(), self.run.policy, self.run.cancel.clone());
         let (upload, index) = (self.upload.clone(), self.blocks);
         self.tasks.spawn(async move {
-            let once = |_| store.stage(&upload, index, block.clone());
-            retry(&policy, &cancel, "staging a block", once).await?;
-            drop((block, drawn));
-            Ok(())
+            let once = |_| store.stage(&upload, index, block.bytes().clone());
+            retry(&policy, &cancel, "staging a block", once).await.map(drop).map_err(TransferError::from)
         });
         self.blocks += 1;
         Ok(())
@@ -253,10 +253,10 @@ impl Default for Hash {
 }
 
 impl Hash {
-    async fn update(&mut self, block: Bytes) -> Result<(), TransferError> {
+    async fn update(&mut self, block: Held) -> Result<(), TransferError> {
         let mut md5 = (&mut self.0).await.map_err(|_| TransferError::Defect("hashing"))?;
         self.0 = tokio::task::spawn_blocking(move || {
-            md5.update(&block);
+            md5.update(block.bytes());
             md5
         });
         Ok(())

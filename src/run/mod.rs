@@ -94,8 +94,9 @@ pub async fn run(sources: Vec<Source>, options: Options) -> Report {
 fn begin(options: Options) -> Run {
     let Options { id, store, limits, policy, retry_quarantined, cancel, progress, .. } = options;
     let started = OffsetDateTime::now_utc();
-    // Half for archives at rest, an eighth for members kept from their check, the rest for blocks on their way: none
-    // of them waits for another's room.
+    // Half for archives at rest, an eighth for members kept from their check, a quarter for blocks on their way: none
+    // of them waits for another's room. The last eighth is what is on its way outside of them, from a server's
+    // socket and to the store's.
     let (half, eighth) = (limits.memory / 2, limits.memory / 8);
     let spooler =
         Spooler::new(SpoolLimits { memory_bytes: half, archive_memory_bytes: half / 4, temp_bytes: limits.temp, folder: limits.temp_folder.clone() });
@@ -104,7 +105,7 @@ fn begin(options: Options) -> Run {
         started,
         store,
         transfers: Arc::new(Semaphore::new(limits.transfers)),
-        blocks: ByteBudget::new(half - eighth),
+        blocks: ByteBudget::new(half / 2),
         kept: ByteBudget::new(eighth),
         spooler,
         limits,

@@ -14,7 +14,7 @@ use crate::plan::{Known, Seen, Skip};
 use crate::report::{Defer, Outcome, Problem, SourceReport, Status, problem};
 use crate::retry::retry;
 use crate::run::after::{self, Acted};
-use crate::run::context::{Pass, Run};
+use crate::run::context::{LargeFiles, Pass, Run};
 use crate::run::fetch;
 use crate::run::quarantine::Quarantine;
 use crate::run::refusals::{self, Before};
@@ -98,7 +98,10 @@ pub async fn open(run: Arc<Run>, source: Source) -> Result<Pass, SourceReport> {
 
 async fn with_quarantine(run: Arc<Run>, source: Source, pool: Arc<Pool>, ledger: Ledger, before: Before) -> Result<Pass, SourceReport> {
     match Quarantine::open(&run, &source, run.retry_quarantined).await {
-        Ok(quarantine) => Ok(Pass { run, source, pool, ledger, quarantine, before }),
+        Ok(quarantine) => {
+            let large = LargeFiles::over(source.connections);
+            Ok(Pass { run, source, pool, ledger, quarantine, before, large })
+        }
         Err(error) => {
             let mut report = SourceReport::new(&source.name, pool.address());
             report.problems.push(problem(&error));

@@ -96,7 +96,7 @@ pub enum After {
 pub struct Limits {
     /// Files in flight over all sources.
     pub transfers: usize,
-    /// Bytes of file content in memory at once: blocks on their way and archives at rest, half each.
+    /// Bytes of file content in memory at once: half for archives at rest, a quarter for blocks on their way.
     pub memory: u64,
     /// Bytes of archives in temporary files at once.
     pub temp: u64,
@@ -109,10 +109,10 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The limits when the settings do not say: 16 files, 256 MiB of memory, the smaller of 4 GiB and
+    /// The limits when the settings do not say: 64 files, 256 MiB of memory, the smaller of 4 GiB and
     /// half of what is free for temporary files.
     pub fn default_with(temp_folder: PathBuf, free_bytes: u64) -> Self {
         let temp = (4 << 30).min(free_bytes / 2);
-        Self { transfers: 16, memory: 256 << 20, temp, temp_folder, blocks: 4, archive: ArchiveLimits::default() }
+        Self { transfers: 64, memory: 256 << 20, temp, temp_folder, blocks: 4, archive: ArchiveLimits::default() }
     }
 }

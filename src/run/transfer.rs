@@ -165,6 +165,7 @@ async fn bring(
 
 /// Source and store work side by side; nothing is visible when this returns.
 async fn read(pass: &Pass, file: &RemoteFile, upload: &Upload, look: Look<'_>) -> Result<(Verdict, Arrived), TransferError> {
+    let turn = pass.run.in_time(pass.large.turn(file.size)).await.ok_or(TransferError::Interrupted)?;
     let (sender, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
     let intake = async {
         let arrived = Intake::new(&pass.run, &mut chunks, file.size).take(upload, look).await;
@@ -174,6 +175,7 @@ async fn read(pass: &Pass, file: &RemoteFile, upload: &Upload, look: Look<'_>) -
     };
     let both = async { tokio::join!(fetch(pass, file, sender), intake) };
     let (fetched, arrived) = pass.run.in_time(both).await.ok_or(TransferError::Interrupted)?;
+    drop(turn);
     match (fetched, arrived) {
         (Err(FetchError::Source(error)), _) => Err(error.into()),
         (Err(FetchError::Mismatch(error)), _) => Err(error.into()),

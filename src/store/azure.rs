@@ -217,6 +217,9 @@ impl Store for AzureStore {
             if_none_match,
             // Larger than any content: the SDK must not cut it into blocks of its own.
             partition_size: NonZero::new(u64::MAX >> 1),
+            // Of one request there is nothing to do at once; when not told so, the SDK counts the processors
+            // anew for each blob, and reads three files of the cgroup for it.
+            parallel: NonZero::new(1),
             method_options: ClientMethodOptions { context: Context::new().with_value(client::Transactional(properties.md5)) },
             ..BlockBlobClientUploadOptions::default()
         };

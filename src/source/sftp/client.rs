@@ -306,14 +306,19 @@ impl Client {
         self.handle(Request::Open { path: Bytes::copy_from_slice(path), flags: OPEN_READ }).await
     }
 
-    /// Opens a directory for [`Client::read_dir`].
+    /// Opens a directory for [`Client::ask_dir`].
     pub async fn open_dir(&self, path: &[u8]) -> Result<OpenHandle, ClientError> {
         self.handle(Request::OpenDir { path: Bytes::copy_from_slice(path) }).await
     }
 
-    /// The next entries of a directory; `None` once the server says that there are no more.
-    pub async fn read_dir(&self, directory: &OpenHandle) -> Result<Option<Vec<Entry>>, ClientError> {
-        match self.call(Request::ReadDir { handle: directory.handle.clone() }).await? {
+    /// Asks for the next entries of a directory, without waiting for the answers to earlier questions.
+    pub(super) fn ask_dir(&self, directory: &OpenHandle) -> Ticket {
+        self.ask(&Request::ReadDir { handle: directory.handle.clone() })
+    }
+
+    /// The entries that were asked for; `None` once the server says that there are no more.
+    pub(super) async fn entries(&self, ticket: &mut Ticket) -> Result<Option<Vec<Entry>>, ClientError> {
+        match self.answer(ticket).await? {
             Reply::Names(entries) => Ok(Some(entries)),
             Reply::Status { code: status::EOF, .. } => Ok(None),
             reply => Err(unexpected(reply)),

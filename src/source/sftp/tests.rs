@@ -353,7 +353,7 @@ async fn one_login_serves_many_forks_in_parallel_and_closes_with_the_last() {
     let bytes = world.file("f", 700_000);
     let first = world.endpoint(&[]).open().await.expect("it opens");
     let mut forks: Vec<Box<dyn Session>> = std::iter::from_fn(|| first.fork()).take(100).collect();
-    assert_eq!(forks.len(), 31, "32 users of one login");
+    assert_eq!(forks.len(), 63, "64 users of one login");
     forks.pop();
     forks.push(first.fork().expect("a place came free"));
     drop(first);

@@ -1,0 +1,116 @@
+//! The parts that run for each file, each listing line and each packet, without a server: `cargo bench`.
+//!
+//! `cargo bench -- naming` runs some of them. Figures vary by tens of percent between machines: compare two commits on one.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use blobferry::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version};
+use blobferry::naming::{Layout, Naming, escaped_for_metadata};
+use blobferry::plan::{self, Clock, Known, Rules};
+use blobferry::source::ftp::listing::list_line;
+use blobferry::source::sftp::packet::{Reply, Request};
+use bytes::Bytes;
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, black_box};
+use md5::{Digest, Md5};
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+const NOW: OffsetDateTime = datetime!(2026-11-20 12:00 UTC);
+const LINES: usize = 1000;
+const FILES: u32 = 1_000_000;
+const BLOCK: usize = 8 << 20;
+
+fn main() {
+    divan::main();
+}
+
+#[divan::bench]
+fn listing_of_unix(bencher: Bencher<'_, '_>) {
+    lines(bencher, |n| {
+        format!("-rw-r--r--   1 ftp      ftp      {:>8} Nov {:02} {:02}:{:02} reading {n:05}.csv", n * 37, n % 28 + 1, n % 24, n % 60)
+    });
+}
+
+#[divan::bench]
+fn listing_of_dos(bencher: Bencher<'_, '_>) {
+    lines(bencher, |n| format!("11-{:02}-26  {:02}:{:02}AM       {:>14} reading {n:05}.csv", n % 28 + 1, n % 12 + 1, n % 60, n * 37));
+}
+
+fn lines(bencher: Bencher<'_, '_>, line: impl Fn(usize) -> String) {
+    let lines: Vec<String> = (0..LINES).map(line).collect();
+    bencher.counter(ItemsCount::new(LINES)).bench(|| lines.iter().map(|line| list_line(black_box(line.as_bytes()), NOW)).collect::<Vec<_>>());
+}
+
+fn naming() -> Naming {
+    Naming { source: "acme".into(), layout: Layout::Path, root: RemotePath::from("/outbound"), host_port: "sftp.acme.example_22".into() }
+}
+
+#[divan::bench(args = ["/outbound/daily/2026-11-20/report.csv", "/outbound/Übersicht 50% #3.csv", "/outbound/\u{7}odd\\name?.txt"])]
+fn naming_of_a_file(bencher: Bencher<'_, '_>, path: &str) {
+    let (naming, path) = (naming(), RemotePath::from(path));
+    bencher.counter(ItemsCount::new(1usize)).bench(|| naming.file(black_box(&path)));
+}
+
+#[divan::bench]
+fn naming_for_metadata(bencher: Bencher<'_, '_>) {
+    bencher.bench(|| escaped_for_metadata(black_box("/outbound/daily/Übersicht 50%.csv".as_bytes())));
+}
+
+#[divan::bench]
+fn version_of_a_file(bencher: Bencher<'_, '_>) {
+    let file = file(17);
+    bencher.counter(ItemsCount::new(1usize)).bench(|| Version::of(black_box(&file)));
+}
+
+#[divan::bench]
+fn sftp_asks_for_a_chunk(bencher: Bencher<'_, '_>) {
+    let request = Request::Read { handle: Bytes::from_static(b"\0\0\0\x07"), offset: 1 << 30, length: 261_120 };
+    bencher.counter(ItemsCount::new(1usize)).bench(|| black_box(&request).encode(42));
+}
+
+#[divan::bench]
+fn sftp_takes_a_chunk(bencher: Bencher<'_, '_>) {
+    let packet = Reply::Data(Bytes::from(vec![7; 261_120])).encode(42).slice(4..);
+    bencher.counter(ItemsCount::new(1usize)).bench(|| Reply::decode(black_box(packet.clone())).expect("it was encoded by us"));
+}
+
+#[divan::bench(args = [20 << 10, BLOCK])]
+fn md5(bencher: Bencher<'_, '_>, size: usize) {
+    let content = vec![7; size];
+    bencher.counter(BytesCount::new(size)).bench(|| Md5::digest(black_box(&content)));
+}
+
+#[divan::bench(args = [20 << 10, BLOCK])]
+fn crc64(bencher: Bencher<'_, '_>, size: usize) {
+    let content = vec![7; size];
+    bencher.counter(BytesCount::new(size)).bench(|| crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, black_box(&content)));
+}
+
+fn file(number: u32) -> RemoteFile {
+    let modified = ModifiedTime::new(NOW - Duration::from_secs(3600 + u64::from(number)), Precision::Second);
+    RemoteFile { path: RemotePath::new(format!("/outbound/{:03}/file-{number:07}.csv", number % 1000)), size: Some(20_480), modified: Some(modified) }
+}
+
+/// A second run over a million files, a tenth of which are new.
+#[divan::bench(sample_count = 5)]
+fn plan_of_a_million_files(bencher: Bencher<'_, '_>) {
+    let files: Vec<RemoteFile> = (0..FILES).map(file).collect();
+    let known = |file: &RemoteFile| Known { size: file.size, modified: file.modified, listed: file.modified, version: Version::of(file) };
+    let known: Vec<Option<Known>> = files.iter().enumerate().map(|(at, file)| (at % 10 > 0).then(|| known(file))).collect();
+    let markers = HashSet::new();
+    let rules = Rules {
+        wanted: &|path| path.as_bytes().ends_with(b".csv"),
+        in_progress: &|path| path.as_bytes().ends_with(b".part"),
+        again: &|_| false,
+        marker: None,
+        markers: &markers,
+        stable_for: Duration::from_secs(60),
+        clock: Clock { here: NOW, newest: None },
+    };
+    bencher.counter(ItemsCount::new(FILES)).bench(|| {
+        let decisions = files.iter().zip(&known).map(|(file, known)| plan::decide(black_box(file), known.as_ref(), None, &rules));
+        decisions.filter(|decision| matches!(decision, plan::Decision::Ingest(_))).count()
+    });
+}

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Measures blobferry beside the tools that people use today, on this machine, and writes docs/benchmarks.md and .json.
+# Runs from a bare clone: it builds, installs what is missing (scripts/install-test-tools.sh --bench), makes its data.
+#
+#   scripts/bench.sh [--rounds N] [--scale small|full] [--keep FOLDER] [--no-build] [--list] [ROW…]
+#
+# ROW is a row of scripts/bench/rows.py or the beginning of one (`sftp`, `archives`); without any, all of them run.
+# A part of the rows, or `small`, is printed and written below target/, not into docs/: those show whole runs only.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+build=1
+for argument in "$@"; do
+    case $argument in --no-build | --list | --help | -h) build=0 ;; esac
+done
+export BLOBFERRY_TEST_TOOLS=${BLOBFERRY_TEST_TOOLS:-$PWD/.test-tools}
+if [ $build = 1 ]; then
+    scripts/install-test-tools.sh --bench
+    cargo build --release --bin blobferry --example into_nothing --example bench_sink --example delay_proxy
+fi
+exec python3 scripts/bench/main.py "$@"

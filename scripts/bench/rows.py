@@ -1,0 +1,48 @@
+"""What is measured, and what is aimed at: each row is a data set, a way to reach it, its contestants and its targets."""
+
+
+class Row:
+    """`data` names a data set; `proto` is sftp, ftp, ftps or local; `rtt` is in milliseconds; `settings` are extra lines of the
+    product's source and limits; a target is (measure, most, of whom): `best` is the best contestant that arrived whole."""
+
+    def __init__(self, name, title, small, full, proto, contestants, targets, rtt=0, limits="", source="", again=False, most_mib=None):
+        self.name, self.title, self.small, self.full, self.proto = name, title, small, full, proto
+        self.contestants, self.targets, self.rtt, self.limits, self.source = contestants, targets, rtt, limits, source
+        self.again, self.most_mib = again, most_mib
+
+
+COPY = ("rclone", "rclone-16", "lftp+azcopy")
+UNZIP = ("rclone+unzip+rclone", "rclone-archive", "lftp+unzip+azcopy")
+UNPACK = ("unzip", "bsdtar", "python-zipfile")
+
+ROWS = [
+    Row("sftp-small", "2,000 × 20 KiB by SFTP", "plain-200-20k", "plain-2000-20k", "sftp", COPY,
+        [("wall", 0.4, "best"), ("cpu", 0.35, "rclone")], most_mib=64),
+    Row("ftp-small", "2,000 × 20 KiB by FTP", "plain-200-20k", "plain-2000-20k", "ftp", COPY,
+        [("wall", 0.7, "best"), ("wall", 0.15, "rclone"), ("cpu", 0.4, "rclone")], most_mib=64),
+    Row("sftp-large", "4 × 256 MiB by SFTP", "plain-4-64m", "plain-4-256m", "sftp", COPY,
+        [("wall", 0.8, "best"), ("cpu", 0.6, "rclone")], most_mib=96),
+    Row("ftp-large", "4 × 256 MiB by FTP", "plain-4-64m", "plain-4-256m", "ftp", COPY,
+        [("wall", 0.9, "best"), ("cpu", 1.0, "best")], most_mib=96),
+    Row("ftps-large", "4 × 256 MiB by FTPS (explicit TLS)", "plain-4-64m", "plain-4-256m", "ftps", COPY,
+        [("wall", 0.9, "best"), ("cpu", 1.0, "best")], most_mib=96),
+    Row("sftp-zips-stored", "40 zips with one stored member of 5 MiB by SFTP", "stored-10-5m", "stored-40-5m", "sftp", UNZIP,
+        [("wall", 0.45, "best"), ("cpu", 0.5, "best")], most_mib=192),
+    Row("sftp-zips-deflated", "4 zips with 500 deflated members of 10 KiB by SFTP", "deflated-4-125-10k", "deflated-4-500-10k", "sftp", UNZIP,
+        [("wall", 0.45, "best"), ("cpu", 0.5, "best")], most_mib=192),
+    Row("sftp-20ms", "400 × 50 KiB by SFTP over one connection, 20 ms away", "plain-100-50k", "plain-400-50k", "sftp", ("rclone", "rclone-32", "lftp+azcopy"),
+        [("wall", 0.15, "rclone"), ("wall", 0.3, "rclone-32")], rtt=20, source="connections = 1"),
+    Row("sftp-100ms", "400 × 50 KiB by SFTP over one connection, 100 ms away", "plain-100-50k", "plain-400-50k", "sftp", ("rclone", "rclone-32", "lftp+azcopy"),
+        [("wall", 0.15, "rclone"), ("wall", 0.3, "rclone-32")], rtt=100, source="connections = 1"),
+    Row("ftp-20ms", "400 × 50 KiB by FTP over four connections, 20 ms away", "plain-100-50k", "plain-400-50k", "ftp", ("rclone", "rclone-32", "lftp-4+azcopy"),
+        [("wall", 0.5, "best")], rtt=20, source="connections = 4"),
+    Row("ftp-100ms", "400 × 50 KiB by FTP over four connections, 100 ms away", "plain-100-50k", "plain-400-50k", "ftp", ("rclone", "rclone-32", "lftp-4+azcopy"),
+        [("wall", 0.5, "best")], rtt=100, source="connections = 4"),
+    Row("sftp-large-100ms", "One file of 256 MiB by SFTP, 100 ms away", "plain-1-32m", "plain-1-256m", "sftp", ("rclone", "sftp-download"),
+        [("wall", 0.3, "rclone"), ("wall", 0.3, "sftp-download")], rtt=100, most_mib=96),
+    Row("sftp-again", "A second run over 2,000 unchanged files by SFTP", "plain-200-20k", "plain-2000-20k", "sftp", ("rclone", "rclone-16"),
+        [("wall", 0.5, "rclone"), ("cpu", 0.3, "rclone")], again=True, most_mib=64),
+    Row("archives-one-large", "Unpack: one deflated member of 512 MiB", "deflated-1-1-64m", "deflated-1-1-512m", "local", UNPACK, []),
+    Row("archives-many-small", "Unpack: 5,000 deflated members of 10 KiB", "deflated-1-500-10k", "deflated-1-5000-10k", "local", UNPACK, []),
+    Row("archives-stored", "Unpack: 40 zips with one stored member of 5 MiB", "stored-10-5m", "stored-40-5m", "local", UNPACK, []),
+]
