@@ -48,3 +48,13 @@ pub const FORMATS: &[&dyn Format] = &[
 pub fn recognise(head: &[u8], name: &str) -> Option<&'static dyn Format> {
     FORMATS.iter().copied().find(|format| format.recognises(head, name))
 }
+
+#[cfg(test)]
+impl unpack::Archive {
+    /// `spool` as `format`, read by the defaults, with little room for archives in it.
+    pub fn of(format: &'static dyn Format, spool: spool::Spool) -> Self {
+        let folder = std::env::temp_dir();
+        let limits = spool::SpoolLimits { memory_bytes: 8 << 20, archive_memory_bytes: 2 << 20, temp_bytes: 64 << 20, folder };
+        Self { format, spool, options: std::sync::Arc::default(), spooler: spool::Spooler::new(limits), recognise }
+    }
+}

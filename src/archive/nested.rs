@@ -30,16 +30,6 @@ pub struct Archive {
 /// The format that a file that begins with these bytes and has this name may have.
 pub type Recognise = fn(&[u8], &str) -> Option<&'static dyn Format>;
 
-#[cfg(test)]
-impl Archive {
-    /// `spool` as `format`, read by the defaults, with little room for archives in it.
-    pub fn of(format: &'static dyn Format, spool: Spool) -> Self {
-        let folder = std::env::temp_dir();
-        let limits = crate::archive::spool::SpoolLimits { memory_bytes: 8 << 20, archive_memory_bytes: 2 << 20, temp_bytes: 64 << 20, folder };
-        Self { format, spool, options: Arc::default(), spooler: Spooler::new(limits), recognise: crate::archive::recognise }
-    }
-}
-
 /// The way down through one archive.
 pub(super) struct Walk<'a> {
     archive: &'a Archive,

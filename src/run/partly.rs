@@ -11,6 +11,7 @@ use crate::archive::contract::{Format, MemberKind, Nature, Partial, Place};
 use crate::archive::limits::Meter;
 use crate::archive::spool::{Piece, Room, Spool, SpoolReader};
 use crate::archive::{FORMATS, contract::UnpackError, recognise};
+use crate::failure::{Class, Failure};
 use crate::model::RemoteFile;
 use crate::naming::escaped_for_metadata;
 use crate::run::blob::Stored;
@@ -80,8 +81,15 @@ pub async fn read(pass: &Pass, transfer: &Transfer, file: &RemoteFile) -> Result
     let bytes = work_bytes(&found, &selection);
     tracing::debug!(source = pass.source.name, path = %file.path, bytes, of = size, "An archive is read in parts.");
     let archive = members::archive(pass, &file.path, format, &spool);
-    let proven = members::check_some(pass, transfer, archive, partial, selection.wanted, selection.known).await?;
-    Ok(Partly::Proven(Box::new(proven)))
+    match members::check_some(pass, transfer, archive, partial, selection.wanted, selection.known).await {
+        Ok(proven) => Ok(Partly::Proven(Box::new(proven))),
+        // Most likely a part that a reader wants and that nobody thought of.
+        Err(error) if error.class() == Class::Internal => {
+            tracing::debug!(error = crate::model::chain(&error), "An archive cannot be read in parts.");
+            Ok(Partly::Not)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The format that `file` has by its name, if its settings and size make parts worth a try.
@@ -260,10 +268,10 @@ fn has_archive_extension(file_name: &str) -> bool {
 
 /// The parts of the file that hold wanted members and were not read yet, in order, those that lie close together joined.
 fn missing(found: &Found, wanted: &[bool]) -> Vec<Range<u64>> {
-    // The head is so short that it is not worth leaving it out.
+    let head = found.parts.first().map_or(0, |(_, bytes)| bytes.len() as u64);
     let first_there = found.parts.get(1).map_or(u64::MAX, |(start, _)| *start);
     let wanted = found.places.iter().zip(wanted).filter(|(_, wanted)| **wanted);
-    let mut ranges: Vec<Range<u64>> = wanted.map(|(place, _)| place.bytes.start..place.bytes.end.min(first_there)).collect();
+    let mut ranges: Vec<Range<u64>> = wanted.map(|(place, _)| place.bytes.start.max(head)..place.bytes.end.min(first_there)).collect();
     ranges.retain(|range| range.start < range.end);
     ranges.sort_unstable_by_key(|range| range.start);
     let mut joined: Vec<Range<u64>> = Vec::new();

@@ -306,7 +306,7 @@ impl Client {
         self.handle(Request::Open { path: Bytes::copy_from_slice(path), flags: OPEN_READ }).await
     }
 
-    /// Opens a directory for [`Client::ask_dir`].
+    /// Opens a directory for `ask_dir`.
     pub async fn open_dir(&self, path: &[u8]) -> Result<OpenHandle, ClientError> {
         self.handle(Request::OpenDir { path: Bytes::copy_from_slice(path) }).await
     }

@@ -112,11 +112,18 @@ fn through_proxy(served: &Served) -> (Counting, String) {
     (Counting::before(port), served.toml.replacen("127.0.0.1:", "127.0.0.2:", 1))
 }
 
+/// The archive as of that many days after a day long ago: vsftpd lists times to the minute.
+fn put(root: &std::path::Path, archive: &[u8], days: u64) {
+    let path = root.join("daily.zip");
+    std::fs::write(&path, archive).unwrap();
+    let at = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + days * 86_400);
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(at).unwrap();
+    hand_over(root);
+}
+
 fn costs(served: &Served) {
     let whole = archive(&[]);
-    let file = served.root.join("daily.zip");
-    std::fs::write(&file, &whole).unwrap();
-    hand_over(&served.root);
+    put(&served.root, &whole, 0);
     let (counting, toml) = through_proxy(served);
     let bring = |more: &str| {
         let ferry = Ferry::between(&format!("{toml}stable_for = \"1s\"\nconnections = 1\n{more}"), "folder = \"ingested\"\n");
@@ -146,9 +153,7 @@ fn costs(served: &Served) {
 
     let (_, _, ferry) = bring("incremental_members = true\n");
     let changed = [3, 2_500, 4_999];
-    std::fs::write(&file, archive(&changed)).unwrap();
-    hand_over(&served.root);
-    std::thread::sleep(Duration::from_millis(1_200));
+    put(&served.root, &archive(&changed), 1);
     counting.take();
     let source = ferry.ingest().code(0).source();
     let bytes = counting.take();

@@ -116,10 +116,12 @@ fn n13_the_other_end_is_gone_without_a_word() {
     // Frozen once, at first; then the line carries.
     let once = relay(vec![Line::Freeze(100_000), Line::Good]);
     Trial::of(&stage, &stage.lines_at(once.address)).run().is("exit 0: listed 3, ingested 3");
-    assert_eq!(once.connections(), 2);
+    assert!((2..=3).contains(&once.connections()), "{}", once.connections());
     let always = relay(vec![Line::Freeze(100_000)]);
     let proof = Trial::of(&stage, &stage.lines_at(always.address)).run();
-    assert!(proof.brief().ends_with("failed 1 [stalled]"), "{}", proof.brief());
+    // Small files may get through before the line freezes, the large one never does.
+    let brief = proof.brief();
+    assert!(brief.contains("failed") && brief.ends_with("[stalled]") && !brief.contains("ingested 3"), "{brief}");
     // The control connection of FTP dies in the middle of a question.
     let stage = ftp(Script::default());
     let frozen = stage.runtime.block_on(Relay::start(stage.server.address, vec![Line::Freeze(150), Line::Good]));

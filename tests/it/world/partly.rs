@@ -62,6 +62,16 @@ async fn of_a_new_version_only_changed_members_are_read() {
 }
 
 #[tokio::test]
+async fn the_first_and_the_last_member_are_read_in_parts_too() {
+    let world = World::new().with(|source| source.include_members = only(&["000.csv", "399.csv"])).file("/a.zip", archive(&[]));
+    assert_eq!((world.run().await.brief().as_str(), world.names().len()), ("ok: ingested 1", 2));
+    for n in [0, MEMBERS - 1] {
+        assert!(world.store.content(&format!("acme/a.zip!/{n:03}.csv")).unwrap() == content(n, 0));
+    }
+    assert!(world.bytes_read() <= 512 << 10, "{}", world.bytes_read());
+}
+
+#[tokio::test]
 async fn when_most_members_are_wanted_the_archive_is_read_once_as_a_whole() {
     let whole = archive(&[]);
     let world = World::new().with(|source| source.include_members = only(&["[0-3]*.csv"])).file("/a.zip", whole.clone());
