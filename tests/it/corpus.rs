@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -31,7 +32,10 @@ const PASSWORDS: &[&str] = &["foofoofoo", "wrong", "1234", "12345678", "password
 #[test]
 fn every_archive_of_the_corpus_ends_as_expected() {
     let Some(corpus) = std::env::var_os(CORPUS).map(|root| PathBuf::from(root).join("zip")) else {
-        println!("No corpus: {CORPUS} names no folder, so archives made by others were not read.");
+        // Past the test harness, which keeps the output of a passing test. The classes of these archives are
+        // generated and tested in `src/archive/`, so this is less evidence, not an untested promise.
+        let text = format!("\nNO CORPUS: {CORPUS} names no folder, so archives made by others were not read.\n");
+        std::io::stderr().write_all(text.as_bytes()).expect("stderr is open");
         return;
     };
     if std::env::var_os(IN_CHILD).is_some() {

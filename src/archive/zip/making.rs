@@ -4,9 +4,9 @@ use std::io::Write;
 
 use flate2::write::DeflateEncoder;
 
-use crate::archive::contract::{Format, Member, Options, UnpackError};
-use crate::archive::limits::{Limits, Meter};
-use crate::archive::spool::Spool;
+use crate::archive::contract::{Options, UnpackError};
+use crate::archive::limits::Limits;
+use crate::archive::reading_tests::read_by;
 use crate::archive::zip::Zip;
 use crate::failure::{Class, Failure};
 use crate::model::chain;
@@ -85,22 +85,14 @@ pub fn build(members: &[Made]) -> Vec<u8> {
     [out, directory, tail].concat()
 }
 
-pub type Read = Vec<(Member, Vec<u8>)>;
+pub use crate::archive::reading_tests::Read;
 
 pub fn read_within(archive: &[u8], limits: Limits) -> Result<Read, UnpackError> {
     read_as(archive, &Options { limits, ..Options::default() })
 }
 
 pub fn read_as(archive: &[u8], options: &Options) -> Result<Read, UnpackError> {
-    let spool = Spool::of(archive);
-    let mut read = Vec::new();
-    Zip.visit(spool.reader(), options, &Meter::new(options.limits.clone(), spool.size()), &mut |member, content| {
-        let mut bytes = Vec::new();
-        content.read_to_end(&mut bytes).map_err(UnpackError::from_read)?;
-        read.push((member.clone(), bytes));
-        Ok(())
-    })?;
-    Ok(read)
+    read_by(&Zip, archive, options)
 }
 
 pub fn read(archive: &[u8]) -> Result<Read, UnpackError> {
