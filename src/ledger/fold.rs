@@ -281,7 +281,7 @@ async fn swap(shelf: &Shelf, base: &Head, new: Head, known: Option<Tagged>) -> R
             return Ok(None);
         }
         let planned = head.journals.iter().filter(|name| !base.journals.contains(name));
-        next = Head { journals: planned.chain(&new.journals).cloned().collect(), ..new.clone() };
+        next = Head { journals: planned.chain(&new.journals).cloned().collect(), pass: head.pass.clone(), ..new.clone() };
         known = Some((head, etag));
     }
     Ok(None)

@@ -49,12 +49,27 @@ pub struct Head {
     pub journals: Vec<String>,
     /// Runs that began and had not ended when their journals were folded.
     pub open: Vec<String>,
+    /// The pass that is under way in pieces, if there is one: no other is planned before it is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<OpenPass>,
+}
+
+/// A pass over the source that was planned into pieces of work and is not closed yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenPass {
+    /// Its own name, which no other pass has.
+    pub id: String,
+    /// The run that it belongs to.
+    pub run: String,
+    /// When it was planned.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
 }
 
 impl Head {
     /// The head of a ledger that holds nothing.
     pub fn empty() -> Self {
-        Self { schema: SCHEMA, generation: 0, index: None, shards: Vec::new(), journals: Vec::new(), open: Vec::new() }
+        Self { schema: SCHEMA, generation: 0, index: None, shards: Vec::new(), journals: Vec::new(), open: Vec::new(), pass: None }
     }
 
     /// As it is stored.

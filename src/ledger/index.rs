@@ -43,6 +43,11 @@ pub struct Index {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenRuns(pub Vec<String>);
 
+/// Whether `run` stands for a piece of a run's work: `<run>/<piece>`. Ids of runs hold no `/`.
+fn is_piece(run: &str) -> bool {
+    run.contains('/')
+}
+
 impl OpenRuns {
     /// A writer of `journal` died in the midst of an append: as good as a run that did not end.
     pub fn note_torn(&mut self, journal: &str) {
@@ -54,9 +59,10 @@ impl OpenRuns {
         match record {
             Record::Begin { run, .. } => self.0.push(run.clone()),
             Record::End { run } => {
-                // A run that ended has also looked after what died before it began.
+                // A run that ended has also looked after what died before it began; a piece of one, only after its own.
                 if let Some(began) = self.0.iter().position(|open| open == run) {
-                    self.0.drain(..=began);
+                    let first = if is_piece(run) { began } else { 0 };
+                    self.0.drain(first..=began);
                 }
             }
             Record::Torn => self.note_torn("a sealed journal"),

@@ -23,7 +23,8 @@ const MAX_BYTES: u64 = 64 << 20;
 const BATCH_BYTES: usize = 1 << 20;
 
 struct Write {
-    record: Record,
+    /// `None` asks for a fold if one is due, and for nothing else.
+    record: Option<Record>,
     line: Vec<u8>,
     done: oneshot::Sender<Result<(), LedgerError>>,
 }
@@ -63,9 +64,18 @@ impl Journal {
 
     /// Appends `record` and returns when it is durable.
     pub async fn write(&self, record: Record) -> Result<(), LedgerError> {
+        self.ask(record.to_line(), Some(record)).await
+    }
+
+    /// Folds journals into a snapshot if that is due.
+    pub async fn fold_if_due(&self) -> Result<(), LedgerError> {
+        self.ask(Vec::new(), None).await
+    }
+
+    async fn ask(&self, line: Vec<u8>, record: Option<Record>) -> Result<(), LedgerError> {
         let (done, result) = oneshot::channel();
         let closed = || LedgerError::Closed("its writer is gone".to_owned());
-        self.writes.send(Write { line: record.to_line(), record, done }).await.map_err(|_| closed())?;
+        self.writes.send(Write { line, record, done }).await.map_err(|_| closed())?;
         result.await.map_err(|_| closed())?
     }
 }
@@ -117,7 +127,9 @@ impl Tail {
     }
 
     async fn append_and_fold(&mut self, batch: &[Write]) -> Result<(), LedgerError> {
-        self.append(batch).await?;
+        if batch.iter().any(|write| write.record.is_some()) {
+            self.append(batch).await?;
+        }
         self.fold_if_due().await
     }
 
@@ -142,7 +154,7 @@ impl Tail {
             }
             if there {
                 own.position += bytes.len() as u64;
-                own.lines += batch.len();
+                own.lines += batch.iter().filter(|write| write.record.is_some()).count();
                 self.own = Some(own).filter(|_| !ended);
                 self.take_in(batch);
                 return Ok(());
@@ -161,9 +173,11 @@ impl Tail {
 
     fn take_in(&mut self, batch: &[Write]) {
         let Some(whole) = &mut self.whole else { return };
-        whole.lines += batch.len();
         let mut index = whole.index.lock().expect("no code panics while it holds this lock");
-        batch.iter().for_each(|write| index.apply(&write.record));
+        for record in batch.iter().filter_map(|write| write.record.as_ref()) {
+            whole.lines += 1;
+            index.apply(record);
+        }
     }
 
     /// A new journal, named in the head.

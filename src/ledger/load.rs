@@ -1,5 +1,7 @@
 //! Reads a ledger: head, index, journals.
 
+use futures_util::{StreamExt, TryStreamExt, stream};
+
 use crate::ledger::error::LedgerError;
 use crate::ledger::head::Head;
 use crate::ledger::index::{Index, OpenRuns};
@@ -7,6 +9,9 @@ use crate::ledger::planned::{Own, Raw, legacy, read};
 use crate::ledger::record::Record;
 use crate::ledger::shelf::{Shelf, Tagged};
 use crate::ledger::snapshot::Snapshot;
+
+/// Journals that are read at once.
+const READ_AT_ONCE: usize = 16;
 
 /// How often the state may be folded while it is being read.
 pub const MAX_CHANGED: u32 = 10;
@@ -56,14 +61,20 @@ async fn load_under(shelf: &Shelf, head: &Option<Tagged>) -> Result<Loaded, Ledg
         return Ok(loaded);
     };
     loaded.index.begin_with(snapshot(shelf, head).await?, OpenRuns(head.open.clone()));
-    for name in &head.journals {
-        let raw = read(shelf, name).await?;
+    // Read side by side, taken in in order.
+    let mut journals = stream::iter(head.journals.clone()).map(|name| of_name(shelf.clone(), name)).buffered(READ_AT_ONCE);
+    while let Some((name, raw)) = journals.try_next().await? {
         let (lines, idle) = take_in(shelf, &mut loaded, &raw)?;
         if idle {
-            loaded.idle = Some(Own { name: name.clone(), position: raw.bytes.len() as u64, lines });
+            loaded.idle = Some(Own { name, position: raw.bytes.len() as u64, lines });
         }
     }
     Ok(loaded)
+}
+
+async fn of_name(shelf: Shelf, name: String) -> Result<(String, Raw), LedgerError> {
+    let raw = read(&shelf, &name).await?;
+    Ok((name, raw))
 }
 
 /// The snapshot that `head` names.

@@ -17,6 +17,7 @@ mod index;
 mod journal;
 mod load;
 mod packed;
+mod pass;
 mod planned;
 mod rebuild;
 mod record;
@@ -35,13 +36,14 @@ use crate::plan::{Known, Seen};
 use crate::retry::Policy;
 use crate::store::contract::Store;
 use error::LedgerError;
-use index::Index;
+use index::{Index, OpenRuns};
 use journal::Journal;
 use load::{Loaded, load};
 use record::Record;
 use shelf::{HEAD, Shelf};
 
 pub use fold::Tuning;
+pub use head::OpenPass;
 pub use planned::legacy_name;
 pub use rebuild::{Originals, Rebuilt, rebuild};
 
@@ -52,6 +54,7 @@ pub struct Ledger {
     journal: Journal,
     run: String,
     unclean: bool,
+    pass: Option<OpenPass>,
 }
 
 impl Ledger {
@@ -72,11 +75,12 @@ impl Ledger {
         let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
         let mut loaded = load(&shelf).await?;
         let index = std::mem::take(&mut loaded.index);
+        let pass = loaded.head.as_ref().and_then(|(head, _)| head.pass.clone());
         // Asked once: our own beginning makes the journal look the same.
         let unclean = index.unclean();
         let index = Arc::new(Mutex::new(index));
         let journal = Journal::of_ledger(shelf.clone(), run, loaded, index.clone(), tuning);
-        Ok(Self { shelf, index, journal, run: run.to_owned(), unclean })
+        Ok(Self { shelf, index, journal, run: run.to_owned(), unclean, pass })
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -134,57 +138,80 @@ impl Ledger {
         self.journal.write(Record::End { run: self.run.clone() }).await
     }
 
-    /// Plans a journal for each of `pieces` pieces of this run's work, which may be done in other processes: they are
-    /// named in the head, durably, when this returns. Each is then opened by [`Piece::open`].
-    pub async fn plan_pieces(&self, pieces: usize) -> Result<Vec<String>, LedgerError> {
-        let mut planned = Vec::with_capacity(pieces);
-        for _ in 0..pieces {
-            planned.push(planned::make(&self.shelf).await?);
-        }
-        planned::name_in_head(&self.shelf, &planned, self.shelf.head().await?).await?;
-        Ok(planned.into_iter().map(|own| own.name).collect())
+    /// Folds journals into the snapshot if there are enough of them; else it is done while records are appended.
+    pub async fn fold_if_due(&self) -> Result<(), LedgerError> {
+        self.journal.fold_if_due().await
     }
 }
 
-/// The writing end of a piece of a run's work: a journal of its own, and nothing of what was known before.
-pub struct Piece {
-    journal: Journal,
-    name: String,
+/// A file that a piece of work has recorded already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its path.
+    pub path: RemotePath,
+    /// What was ingested.
+    pub known: Known,
+    /// Its blobs.
+    pub blobs: u64,
+    /// Bytes read from the source for it.
+    pub bytes: u64,
 }
 
-impl Piece {
-    /// Opens the journal `journal` of `source`, which [`Ledger::plan_pieces`] has planned. `name` stands for the piece
-    /// in the ledger: no other piece or run is called so. A piece that is done again by another process may open the
-    /// same journal: whoever appends second goes on in a journal of its own.
-    pub async fn open(
+impl Ledger {
+    /// Opens the journal `journal` of `source`, which [`open_pass`] has planned, for a piece of work: nothing of what
+    /// was known before is read. `name` stands for the piece in the ledger: `<run>/<piece>`, and no other piece is
+    /// called so. A piece that is done again by another process may open the same journal: whoever appends second goes
+    /// on in a journal of its own. What the piece has recorded before comes back beside it.
+    pub async fn open_piece(
         store: Arc<dyn Store>,
         source: &str,
         journal: &str,
         name: &str,
         policy: Policy,
         cancel: CancellationToken,
-    ) -> Result<Self, LedgerError> {
+    ) -> Result<(Self, Vec<Recorded>), LedgerError> {
         let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
-        let raw = planned::read(&shelf, journal).await?;
-        let lines = raw.scan(|_, _| {}).map_err(|bad| shelf.bad(bad))?.lines;
-        let own = planned::Own { name: journal.to_owned(), position: raw.bytes.len() as u64, lines };
-        Ok(Self { journal: Journal::of_piece(shelf, name, own), name: name.to_owned() })
+        let (own, lines) = pass::own_journal(&shelf, journal).await?;
+        let (mut recorded, mut open) = (Vec::new(), OpenRuns::default());
+        for record in &lines {
+            open.apply(record);
+            if let Record::File(file) = record {
+                recorded.extend(file.of_run(name));
+            }
+        }
+        // Whoever began this piece before and did not end may have committed what it could not record.
+        let unclean = open.0.iter().any(|run| run == name);
+        let journal = Journal::of_piece(shelf.clone(), name, own);
+        Ok((Self { shelf, index: Arc::default(), journal, run: name.to_owned(), unclean, pass: None }, recorded))
     }
 
-    /// As [`Ledger::begin`].
-    pub async fn begin(&self, now: OffsetDateTime) -> Result<(), LedgerError> {
-        self.journal.write(Record::Begin { run: self.name.clone(), at: now }).await
+    /// Whether an earlier run did not end is known to whoever planned this piece.
+    pub fn set_unclean(&mut self, unclean: bool) {
+        self.unclean |= unclean;
     }
 
-    /// As [`Ledger::ingested`].
-    pub async fn ingested(&self, file: &RemoteFile, known: &Known, blobs: u64, bytes: u64) -> Result<(), LedgerError> {
-        self.journal.write(Record::file(&file.path, known, &self.name, blobs, bytes)).await
+    /// The pass that was under way in pieces when this ledger was read.
+    pub fn under_way(&self) -> Option<&OpenPass> {
+        self.pass.as_ref()
     }
 
-    /// As [`Ledger::end`].
-    pub async fn end(&self) -> Result<(), LedgerError> {
-        self.journal.write(Record::End { run: self.name.clone() }).await
+    /// Plans a journal for each of `pieces` pieces of work and makes `pass` the one that is under way: all of that is
+    /// durable when their names come back. `Err` inside: another pass is under way, and nothing was done.
+    pub async fn open_pass(&self, pass: &OpenPass, pieces: usize) -> Result<Result<Vec<String>, OpenPass>, LedgerError> {
+        pass::open(&self.shelf, pass, pieces).await
     }
+}
+
+/// The pass over `source` that is under way in pieces, if there is one.
+pub async fn under_way(store: Arc<dyn Store>, source: &str, policy: Policy, cancel: CancellationToken) -> Result<Option<OpenPass>, LedgerError> {
+    let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
+    Ok(shelf.head().await?.and_then(|(head, _)| head.pass))
+}
+
+/// The pass `id` is over, as far as it was under way.
+pub async fn close_pass(store: Arc<dyn Store>, source: &str, id: &str, policy: Policy, cancel: CancellationToken) -> Result<(), LedgerError> {
+    let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
+    pass::close(&shelf, id).await
 }
 
 /// A ledger in numbers.

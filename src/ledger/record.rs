@@ -6,6 +6,7 @@ use crc_fast::{CrcAlgorithm, checksum};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::ledger::Recorded;
 use crate::ledger::error::{BadState, SCHEMA};
 use crate::model::{BoxError, ModifiedTime, Precision, RemoteFile, RemotePath, Version};
 use crate::naming::escaped_for_metadata;
@@ -229,6 +230,12 @@ pub fn scan(blob: &str, bytes: &[u8], check: Check, mut visit: impl FnMut(Range<
 }
 
 impl FileRecord {
+    /// What it tells, if it was recorded by `run`.
+    pub fn of_run(&self, run: &str) -> Option<Recorded> {
+        let (path, known) = self.known().filter(|_| self.run == run)?;
+        Some(Recorded { path, known, blobs: self.blobs, bytes: self.bytes })
+    }
+
     /// The path.
     pub fn path(&self) -> Option<RemotePath> {
         Some(RemotePath::new(percent_decode(&self.path)?))

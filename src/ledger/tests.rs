@@ -350,9 +350,12 @@ async fn pieces_have_journals_of_their_own_and_a_fold_sends_them_on() {
     let store = Arc::new(MemoryStore::new());
     let ledger = open(&store, "run", Tuning { journals: 100, ..SMALL }).await.expect("it opens");
     ledger.begin(NOW).await.expect("it begins");
-    let planned = ledger.plan_pieces(3).await.expect("it plans");
-    let opened = |n: usize| Piece::open(store.clone(), "acme", &planned[n], ["run/0", "run/1", "run/2"][n], quick(), CancellationToken::new());
-    let (first, second) = (opened(0).await.expect("it opens"), opened(1).await.expect("it opens"));
+    let pass = |id: &str| OpenPass { id: id.into(), run: "run".into(), since: NOW };
+    let planned = ledger.open_pass(&pass("p1"), 3).await.expect("it plans").expect("no other is under way");
+    // One pass at a time.
+    assert_eq!(ledger.open_pass(&pass("p2"), 3).await.expect("it is told"), Err(pass("p1")));
+    let opened = |n: usize| Ledger::open_piece(store.clone(), "acme", &planned[n], ["run/0", "run/1", "run/2"][n], quick(), CancellationToken::new());
+    let ((first, _), (second, _)) = (opened(0).await.expect("it opens"), opened(1).await.expect("it opens"));
     for (piece, n) in [(&first, 0), (&second, 10)] {
         piece.begin(NOW).await.expect("it begins");
         let (file, known) = some(n, n + 1);
@@ -373,9 +376,42 @@ async fn pieces_have_journals_of_their_own_and_a_fold_sends_them_on() {
     let recorded: Vec<u64> = [0, 1, 10, 11].into_iter().chain(20..30).collect();
     assert_true(&store, &recorded, 30, "pieces").await;
     assert!(!open(&store, "look", SMALL).await.expect("it opens").unclean());
-    // The third was never opened, and its journal was folded away: whoever opens it late is told.
-    let late = opened(2).await.err().expect("it is gone");
-    assert!(chain(&late).contains("is missing"), "{}", chain(&late));
+    // The pass is under way through all of that, and then it is not.
+    assert_eq!(open(&store, "look", SMALL).await.expect("it opens").under_way(), Some(&pass("p1")));
+    for id in ["p2", "p1", "p1"] {
+        close_pass(store.clone(), "acme", id, quick(), CancellationToken::new()).await.expect("it closes");
+    }
+    assert_eq!(under_way(store.clone(), "acme", quick(), CancellationToken::new()).await.expect("it reads"), None);
+    // The third was never opened, and its journal was folded away: whoever opens it late goes on in a new one.
+    let (late, recorded) = opened(2).await.expect("it opens");
+    assert!(recorded.is_empty() && !late.unclean());
+    let (file, known) = some(2, 3);
+    late.ingested(&file, &known, 1, 1).await.expect("it records");
+    assert_eq!(open(&store, "look", SMALL).await.expect("it opens").known(&file.path), Some(known));
+}
+
+#[tokio::test]
+async fn a_piece_that_was_killed_tells_what_it_had_recorded() {
+    let store = Arc::new(MemoryStore::new());
+    let ledger = open(&store, "run", SMALL).await.expect("it opens");
+    let pass = OpenPass { id: "p".into(), run: "run".into(), since: NOW };
+    let planned = ledger.open_pass(&pass, 2).await.expect("it plans").expect("no other is under way");
+    let opened = |n: usize, name: &'static str| Ledger::open_piece(store.clone(), "acme", &planned[n], name, quick(), CancellationToken::new());
+    let (killed, _) = opened(0, "run/0").await.expect("it opens");
+    killed.begin(NOW).await.expect("it begins");
+    let (file, known) = some(1, 2);
+    killed.ingested(&file, &known, 3, 4).await.expect("it records");
+    // Another piece that ends says nothing of this one.
+    let (other, _) = opened(1, "run/1").await.expect("it opens");
+    other.begin(NOW).await.expect("it begins");
+    other.end().await.expect("it ends");
+    assert!(open(&store, "look", SMALL).await.expect("it opens").unclean());
+    let (again, recorded) = opened(0, "run/0").await.expect("it opens");
+    assert!(again.unclean());
+    assert_eq!(recorded, [Recorded { path: file.path, known, blobs: 3, bytes: 4 }]);
+    again.begin(NOW).await.expect("it begins");
+    again.end().await.expect("it ends");
+    assert!(opened(1, "run/1").await.expect("it opens").1.is_empty());
 }
 
 async fn damage(kind: &str, change: impl Fn(Vec<u8>) -> Option<Vec<u8>>) -> (String, String) {
