@@ -3,9 +3,10 @@
 
 mod text;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::failure::Class;
@@ -89,6 +90,18 @@ pub struct Problem {
     pub hint: &'static str,
 }
 
+/// The hint goes with the class, whatever was written.
+impl<'de> Deserialize<'de> for Problem {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Told {
+            class: Class,
+            message: String,
+        }
+        Told::deserialize(deserializer).map(|told| Self::new(told.class, told.message))
+    }
+}
+
 impl Problem {
     /// A problem of `class` with this text.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
@@ -102,7 +115,7 @@ pub fn problem<E: crate::failure::Failure>(error: &E) -> Problem {
 }
 
 /// A file that is told by name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileLine {
     /// Its path, safe for a line.
     pub path: String,
@@ -112,7 +125,7 @@ pub struct FileLine {
 }
 
 /// Everything that one pass over one source came to.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceReport {
     /// The source's name.
     pub source: String,
@@ -137,9 +150,9 @@ pub struct SourceReport {
     /// Archives that were unpacked, and what became of their members.
     pub members: Members,
     /// Skipped files by reason.
-    pub skipped_by_reason: BTreeMap<&'static str, u64>,
+    pub skipped_by_reason: BTreeMap<Cow<'static, str>, u64>,
     /// Deferred files by reason.
-    pub deferred_by_reason: BTreeMap<&'static str, u64>,
+    pub deferred_by_reason: BTreeMap<Cow<'static, str>, u64>,
     /// Deferred files by name, at most [`DETAILS`].
     pub deferred_files: Vec<String>,
     /// Failed files by name, at most [`DETAILS`].
@@ -161,7 +174,7 @@ pub struct SourceReport {
 }
 
 /// Another run that a source was left to, as far as it tells of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftTo {
     /// Its id.
     pub run: Option<String>,
@@ -173,7 +186,7 @@ pub struct LeftTo {
 }
 
 /// Members of unpacked archives: `members = stored + identical + skipped`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Members {
     /// Archives unpacked.
     pub archives: u64,
@@ -201,11 +214,11 @@ impl SourceReport {
             Outcome::Unchanged => self.unchanged += 1,
             Outcome::Skipped(skip) => {
                 self.skipped += 1;
-                *self.skipped_by_reason.entry(skip.word()).or_default() += 1;
+                *self.skipped_by_reason.entry(skip.word().into()).or_default() += 1;
             }
             Outcome::Deferred(defer) => {
                 self.deferred += 1;
-                *self.deferred_by_reason.entry(defer.word()).or_default() += 1;
+                *self.deferred_by_reason.entry(defer.word().into()).or_default() += 1;
                 push(&mut self.deferred_files, format!("{path} ({})", defer.word()));
             }
             Outcome::Failed(problem) => {
@@ -251,6 +264,34 @@ impl SourceReport {
         if self.unparsed_samples.len() < 5 {
             self.unparsed_samples.push(line);
         }
+    }
+
+    /// Counts in what another part of the same pass came to.
+    pub fn absorb(&mut self, part: SourceReport) {
+        self.listed += part.listed;
+        self.ingested += part.ingested;
+        self.unchanged += part.unchanged;
+        self.skipped += part.skipped;
+        self.deferred += part.deferred;
+        self.failed += part.failed;
+        self.bytes += part.bytes;
+        self.blobs += part.blobs;
+        self.members.archives += part.members.archives;
+        self.members.members += part.members.members;
+        self.members.stored += part.members.stored;
+        self.members.identical += part.members.identical;
+        self.members.skipped += part.members.skipped;
+        self.unparsed_lines += part.unparsed_lines;
+        self.after_failed += part.after_failed;
+        self.unusable |= part.unusable;
+        part.skipped_by_reason.into_iter().for_each(|(reason, count)| *self.skipped_by_reason.entry(reason).or_default() += count);
+        part.deferred_by_reason.into_iter().for_each(|(reason, count)| *self.deferred_by_reason.entry(reason).or_default() += count);
+        part.deferred_files.into_iter().for_each(|line| push(&mut self.deferred_files, line));
+        part.failures.into_iter().for_each(|line| push(&mut self.failures, line));
+        part.unparsed_samples.into_iter().for_each(|line| push(&mut self.unparsed_samples, line));
+        part.problems.into_iter().for_each(|problem| push(&mut self.problems, problem));
+        part.notes.into_iter().for_each(|note| push(&mut self.notes, note));
+        self.left_to = self.left_to.take().or(part.left_to);
     }
 
     /// How the pass ended.
@@ -414,6 +455,18 @@ mod tests {
             run 20261120T120000Z-0a1b2c3d degraded: 1 ingested, 5.0 MiB in 2.0 s, into folder ./ingested
         "#]]
         .assert_eq(&report.to_string());
+    }
+
+    #[test]
+    fn a_report_is_read_as_it_was_written_and_parts_add_up_to_the_whole() {
+        let mut whole = mixed();
+        let told = serde_json::to_vec(&whole).expect("it is written");
+        let read: SourceReport = serde_json::from_slice(&told).expect("it is read");
+        assert_eq!(read, whole);
+        whole.absorb(read);
+        assert_eq!((whole.listed, whole.failed, whole.members.members, whole.failures.len()), (10, 2, 8, 2));
+        assert_eq!(whole.listed, whole.ingested + whole.unchanged + whole.skipped + whole.deferred + whole.failed);
+        assert_eq!(whole.skipped_by_reason.get("in_progress"), Some(&2));
     }
 
     #[test]

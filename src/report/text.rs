@@ -104,7 +104,7 @@ fn write_problem(f: &mut fmt::Formatter<'_>, indent: &str, problem: &Problem) ->
     writeln!(f, "{indent}  hint: {}", problem.hint)
 }
 
-fn reasons(counts: &BTreeMap<&'static str, u64>) -> String {
+fn reasons(counts: &BTreeMap<std::borrow::Cow<'static, str>, u64>) -> String {
     counts.iter().map(|(reason, count)| format!("{reason} {count}")).collect::<Vec<_>>().join(", ")
 }
 

@@ -20,6 +20,7 @@ mod connection;
 mod failure;
 mod identity;
 mod lease;
+mod queue;
 mod settings;
 mod shared_key;
 
@@ -32,6 +33,7 @@ use crate::model::{BlobName, BoxError};
 pub use self::client::transport;
 pub use self::connection::{Connection, parse_connection_string};
 pub use self::identity::{Identity, Whose, credential, whose};
+pub use self::queue::{AzureQueue, QueueSettings, illegal_queue};
 pub use self::settings::{AzureSettings, ContainerCreation, Credential, Timeouts};
 
 /// A container of block blobs. Each call is one try; nothing in here retries.

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use md5::Digest;
 
 mod lease;
+pub mod queue;
 
 use self::lease::{Leases, MemoryLease};
 use super::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload};

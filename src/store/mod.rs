@@ -7,3 +7,4 @@ pub mod folder;
 pub mod holder;
 mod limits;
 pub mod memory;
+pub mod queue;

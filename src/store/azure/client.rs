@@ -63,9 +63,10 @@ pub(super) fn container(settings: &AzureSettings, clock: &Clock) -> Result<BlobC
     Ok(BlobContainerClient::new(url, token, Some(options))?)
 }
 
-type Signing = (Option<Arc<dyn Policy>>, Option<Arc<dyn TokenCredential>>);
+pub(super) type Signing = (Option<Arc<dyn Policy>>, Option<Arc<dyn TokenCredential>>);
 
-fn signing(credential: &Credential, url: &Url) -> Result<Signing, BoxError> {
+/// How requests to `url` are signed.
+pub(super) fn signing(credential: &Credential, url: &Url) -> Result<Signing, BoxError> {
     match credential {
         Credential::SharedKey { account, key } => Ok((Some(Arc::new(SharedKey::new(account, key))), None)),
         Credential::Sas(query) => Ok((Some(Arc::new(Sas::new(query))), None)),
@@ -123,7 +124,7 @@ impl Policy for Clock {
 
 /// One debug line a request, before anything secret is added to it.
 #[derive(Debug)]
-struct Log;
+pub(super) struct Log;
 
 #[async_trait]
 impl Policy for Log {

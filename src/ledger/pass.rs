@@ -1,0 +1,79 @@
+//! A pass in pieces, as the head tells of it: opened with all of its journals at once, closed once.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use crate::ledger::error::LedgerError;
+use crate::ledger::head::{Head, OpenPass};
+use crate::ledger::planned::{MAX_OVERTAKEN, Own, make, name_in_head, read};
+use crate::ledger::record::Record;
+use crate::ledger::shelf::Shelf;
+
+/// Journals that are made at once.
+const MADE_AT_ONCE: usize = 16;
+
+/// Makes `pieces` journals and names them in the head together with `pass`. `Err` inside: the head tells of another
+/// pass; journals that were made are orphans then.
+pub async fn open(shelf: &Shelf, pass: &OpenPass, pieces: usize) -> Result<Result<Vec<String>, OpenPass>, LedgerError> {
+    let made: Vec<Own> = stream::iter(0..pieces).map(|_| made(shelf.clone())).buffered(MADE_AT_ONCE).try_collect().await?;
+    let names: Vec<String> = made.into_iter().map(|own| own.name).collect();
+    let mut had_one = false;
+    for _ in 0..MAX_OVERTAKEN {
+        let known = shelf.head().await?;
+        let (head, etag) = match known {
+            Some((head, etag)) => (head, Some(etag)),
+            None if had_one => break,
+            None => (Head::empty(), None),
+        };
+        had_one |= etag.is_some();
+        match &head.pass {
+            // Our own swap, of which the answer was lost.
+            Some(ours) if ours.id == pass.id && names.iter().all(|name| head.journals.contains(name)) => return Ok(Ok(names)),
+            Some(other) => {
+                shelf.remove_named(names).await;
+                return Ok(Err(other.clone()));
+            }
+            None => {}
+        }
+        let journals = [head.journals.clone(), names.clone()].concat();
+        if shelf.swap(&Head { journals, pass: Some(pass.clone()), ..head }, etag.as_ref()).await?.is_some() {
+            return Ok(Ok(names));
+        }
+    }
+    Err(LedgerError::Closed("its head was taken away, or other writers were always quicker".to_owned()))
+}
+
+async fn made(shelf: Shelf) -> Result<Own, LedgerError> {
+    make(&shelf).await
+}
+
+/// Takes the pass `id` out of the head, if it is there.
+pub async fn close(shelf: &Shelf, id: &str) -> Result<(), LedgerError> {
+    for _ in 0..MAX_OVERTAKEN {
+        let Some((head, etag)) = shelf.head().await? else { return Ok(()) };
+        if head.pass.as_ref().is_none_or(|pass| pass.id != id) || shelf.swap(&Head { pass: None, ..head }, Some(&etag)).await?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(LedgerError::Closed("other writers were always quicker".to_owned()))
+}
+
+/// The journal `name` to append to, with what stands in it. One that was folded meanwhile is followed by a new one:
+/// what it held is in the snapshot, and is found equal when it is stored once more.
+pub async fn own_journal(shelf: &Shelf, name: &str) -> Result<(Own, Vec<Record>), LedgerError> {
+    let raw = match read(shelf, name).await {
+        Ok(raw) => raw,
+        Err(error) if error.is_missing() => {
+            let head = shelf.head().await?;
+            if head.as_ref().is_some_and(|(head, _)| head.journals.iter().any(|named| named == name)) {
+                return Err(error);
+            }
+            let own = make(shelf).await?;
+            name_in_head(shelf, std::slice::from_ref(&own), head).await?;
+            return Ok((own, Vec::new()));
+        }
+        Err(error) => return Err(error),
+    };
+    let mut records = Vec::new();
+    let lines = raw.scan(|record, _| records.push(record)).map_err(|bad| shelf.bad(bad))?.lines;
+    Ok((Own { name: name.to_owned(), position: raw.bytes.len() as u64, lines }, records))
+}
