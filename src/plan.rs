@@ -46,7 +46,8 @@ pub enum Decision {
 }
 
 /// Why a file is fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Why {
     /// It was never ingested.
     New,

@@ -195,10 +195,15 @@ impl Ledger {
         self.pass.as_ref()
     }
 
-    /// Plans a journal for each of `pieces` pieces of work and makes `pass` the one that is under way: all of that is
-    /// durable when their names come back. `Err` inside: another pass is under way, and nothing was done.
-    pub async fn open_pass(&self, pass: &OpenPass, pieces: usize) -> Result<Result<Vec<String>, OpenPass>, LedgerError> {
-        pass::open(&self.shelf, pass, pieces).await
+    /// Makes a journal for each of `pieces` pieces of work. They count for nothing before [`Ledger::open_pass`].
+    pub async fn make_journals(&self, pieces: usize) -> Result<Vec<String>, LedgerError> {
+        pass::make_journals(&self.shelf, pieces).await
+    }
+
+    /// Names `journals` in the head and makes `pass` the one that is under way: durable when this returns. Another
+    /// pass that is under way comes back, and then nothing was done.
+    pub async fn open_pass(&self, pass: &OpenPass, journals: Vec<String>) -> Result<Option<OpenPass>, LedgerError> {
+        pass::open(&self.shelf, pass, journals).await
     }
 }
 

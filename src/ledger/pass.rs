@@ -11,11 +11,15 @@ use crate::ledger::shelf::Shelf;
 /// Journals that are made at once.
 const MADE_AT_ONCE: usize = 16;
 
-/// Makes `pieces` journals and names them in the head together with `pass`. `Err` inside: the head tells of another
-/// pass; journals that were made are orphans then.
-pub async fn open(shelf: &Shelf, pass: &OpenPass, pieces: usize) -> Result<Result<Vec<String>, OpenPass>, LedgerError> {
+/// Makes `pieces` journals that no head names yet.
+pub async fn make_journals(shelf: &Shelf, pieces: usize) -> Result<Vec<String>, LedgerError> {
     let made: Vec<Own> = stream::iter(0..pieces).map(|_| made(shelf.clone())).buffered(MADE_AT_ONCE).try_collect().await?;
-    let names: Vec<String> = made.into_iter().map(|own| own.name).collect();
+    Ok(made.into_iter().map(|own| own.name).collect())
+}
+
+/// Names `names` in the head together with `pass`. Another pass that the head tells of comes back; the journals are
+/// removed then.
+pub async fn open(shelf: &Shelf, pass: &OpenPass, names: Vec<String>) -> Result<Option<OpenPass>, LedgerError> {
     let mut had_one = false;
     for _ in 0..MAX_OVERTAKEN {
         let known = shelf.head().await?;
@@ -27,16 +31,16 @@ pub async fn open(shelf: &Shelf, pass: &OpenPass, pieces: usize) -> Result<Resul
         had_one |= etag.is_some();
         match &head.pass {
             // Our own swap, of which the answer was lost.
-            Some(ours) if ours.id == pass.id && names.iter().all(|name| head.journals.contains(name)) => return Ok(Ok(names)),
+            Some(ours) if ours.id == pass.id && names.iter().all(|name| head.journals.contains(name)) => return Ok(None),
             Some(other) => {
                 shelf.remove_named(names).await;
-                return Ok(Err(other.clone()));
+                return Ok(Some(other.clone()));
             }
             None => {}
         }
         let journals = [head.journals.clone(), names.clone()].concat();
         if shelf.swap(&Head { journals, pass: Some(pass.clone()), ..head }, etag.as_ref()).await?.is_some() {
-            return Ok(Ok(names));
+            return Ok(None);
         }
     }
     Err(LedgerError::Closed("its head was taken away, or other writers were always quicker".to_owned()))

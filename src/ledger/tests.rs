@@ -351,9 +351,11 @@ async fn pieces_have_journals_of_their_own_and_a_fold_sends_them_on() {
     let ledger = open(&store, "run", Tuning { journals: 100, ..SMALL }).await.expect("it opens");
     ledger.begin(NOW).await.expect("it begins");
     let pass = |id: &str| OpenPass { id: id.into(), run: "run".into(), since: NOW };
-    let planned = ledger.open_pass(&pass("p1"), 3).await.expect("it plans").expect("no other is under way");
+    let planned = ledger.make_journals(3).await.expect("it makes them");
+    assert_eq!(ledger.open_pass(&pass("p1"), planned.clone()).await.expect("it opens"), None);
     // One pass at a time.
-    assert_eq!(ledger.open_pass(&pass("p2"), 3).await.expect("it is told"), Err(pass("p1")));
+    let others = ledger.make_journals(1).await.expect("it makes them");
+    assert_eq!(ledger.open_pass(&pass("p2"), others).await.expect("it is told"), Some(pass("p1")));
     let opened = |n: usize| Ledger::open_piece(store.clone(), "acme", &planned[n], ["run/0", "run/1", "run/2"][n], quick(), CancellationToken::new());
     let ((first, _), (second, _)) = (opened(0).await.expect("it opens"), opened(1).await.expect("it opens"));
     for (piece, n) in [(&first, 0), (&second, 10)] {
@@ -395,7 +397,8 @@ async fn a_piece_that_was_killed_tells_what_it_had_recorded() {
     let store = Arc::new(MemoryStore::new());
     let ledger = open(&store, "run", SMALL).await.expect("it opens");
     let pass = OpenPass { id: "p".into(), run: "run".into(), since: NOW };
-    let planned = ledger.open_pass(&pass, 2).await.expect("it plans").expect("no other is under way");
+    let planned = ledger.make_journals(2).await.expect("it makes them");
+    assert_eq!(ledger.open_pass(&pass, planned.clone()).await.expect("it opens"), None);
     let opened = |n: usize, name: &'static str| Ledger::open_piece(store.clone(), "acme", &planned[n], name, quick(), CancellationToken::new());
     let (killed, _) = opened(0, "run/0").await.expect("it opens");
     killed.begin(NOW).await.expect("it begins");

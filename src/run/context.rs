@@ -52,6 +52,24 @@ pub struct Run {
 const GRACE: Duration = Duration::from_secs(4);
 
 impl Run {
+    /// This run, under the id of another one.
+    pub fn as_if(&self, id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            started: self.started,
+            store: self.store.clone(),
+            limits: self.limits.clone(),
+            transfers: self.transfers.clone(),
+            blocks: ByteBudget::new(0),
+            kept: ByteBudget::new(0),
+            spooler: self.spooler.clone(),
+            policy: self.policy,
+            retry_quarantined: self.retry_quarantined,
+            cancel: self.cancel.clone(),
+            progress: self.progress.clone(),
+        }
+    }
+
     /// What `work` comes to; `None` if the run was told to stop and it is not done soon after. Only for
     /// work that leaves nothing visible when it is dropped.
     pub async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
@@ -110,6 +128,16 @@ impl LargeFiles {
     }
 }
 
+/// `text` without the secrets of `source`.
+pub fn conceal(source: &Source, text: &str) -> String {
+    let mut clean = text.to_owned();
+    // Shorter ones would be found everywhere.
+    for secret in source.endpoint.secrets().iter().filter(|secret| secret.reveal().len() >= 4) {
+        clean = clean.replace(secret.reveal(), "***").replace(&printable(secret.reveal().as_bytes()), "***");
+    }
+    clean
+}
+
 /// A new id for a run that begins at `now`: that time and eight random digits.
 pub fn run_id(now: OffsetDateTime) -> String {
     let mut random = [0u8; 4];
@@ -130,12 +158,7 @@ pub fn run_id(now: OffsetDateTime) -> String {
 impl Pass {
     /// `text` without the source's secrets: what is kept in the store is read by more people than the log.
     pub fn conceal(&self, text: &str) -> String {
-        let mut clean = text.to_owned();
-        // Shorter ones would be found everywhere.
-        for secret in self.source.endpoint.secrets().iter().filter(|secret| secret.reveal().len() >= 4) {
-            clean = clean.replace(secret.reveal(), "***").replace(&printable(secret.reveal().as_bytes()), "***");
-        }
-        clean
+        conceal(&self.source, text)
     }
 
     /// How many things the source can be asked for at once.

@@ -6,6 +6,7 @@ mod budget;
 mod context;
 mod error;
 mod fetch;
+mod held;
 mod intake;
 mod manifest;
 mod members;
@@ -20,6 +21,7 @@ mod survey;
 mod transfer;
 mod turn;
 pub mod watch;
+pub mod work;
 
 use std::sync::Arc;
 

@@ -9,12 +9,13 @@ use tokio::time::Instant;
 
 use crate::failure::{Class, Failure};
 use crate::ledger::Ledger;
-use crate::model::{BlobName, RemoteFile, RemotePath};
+use crate::ledger::error::LedgerError;
+use crate::model::{BlobName, RemoteFile, RemotePath, chain};
 use crate::plan::{Known, Seen, Skip};
-use crate::report::{Defer, Outcome, Problem, SourceReport, Status, problem};
+use crate::report::{Defer, LeftTo, Outcome, Problem, SourceReport, Status, problem};
 use crate::retry::retry;
 use crate::run::after::{self, Acted};
-use crate::run::context::{LargeFiles, Pass, Run};
+use crate::run::context::{LargeFiles, Pass, Run, conceal};
 use crate::run::fetch;
 use crate::run::quarantine::Quarantine;
 use crate::run::refusals::{self, Before};
@@ -23,9 +24,9 @@ use crate::run::side_by_side::side_by_side;
 use crate::run::survey::{Again, Survey, survey};
 use crate::run::transfer::{Transfer, transfer};
 use crate::run::turn::{self, Ours, Turn};
-use crate::run::watch;
+use crate::run::{watch, work};
 use crate::source::pool::Pool;
-use crate::store::contract::{Condition, Properties};
+use crate::store::contract::{Condition, Properties, StoreError};
 
 /// Goes over `source` once, unless another run is at it. Never fails: whatever goes wrong is in the report.
 pub async fn pass(run: Arc<Run>, source: Source, again: Again) -> SourceReport {
@@ -48,6 +49,11 @@ async fn go_over(run: Arc<Run>, source: Source, again: Again, turn: Ours) -> Sou
             return report;
         }
     };
+    if let Some(other) = in_pieces(&pass).await {
+        let mut report = SourceReport { left_to: Some(other), ..SourceReport::new(&source.name, source.endpoint.address()) };
+        turn.over(&mut report).await;
+        return report;
+    }
     let mut survey = match run.in_time(survey(&pass, &again)).await {
         Some(survey) => survey,
         None => Survey::stopped(&pass),
@@ -63,14 +69,35 @@ async fn go_over(run: Arc<Run>, source: Source, again: Again, turn: Ours) -> Sou
     }
     refusals::after(&pass).await;
     turn.over(&mut report).await;
-    if let Err(problem) = write_report(&pass, &report).await {
-        report.problems.push(problem);
+    if let Err(error) = write_report(&run, &source, &report, run.started, &Condition::Always).await {
+        report.problems.push(problem(&error));
     }
     report
 }
 
+/// The run whose pass is under way in pieces, if workers are at it. What a dead one left is closed first.
+async fn in_pieces(pass: &Pass) -> Option<LeftTo> {
+    let open = pass.ledger.under_way()?;
+    match work::sweep::end_if_silent(&pass.run, &pass.source, open).await {
+        Ok(true) => None,
+        Ok(false) => Some(LeftTo { run: Some(open.run.clone()), host: None, since: Some(open.since) }),
+        Err(error) => {
+            let error = chain(&error);
+            tracing::warn!(source = pass.source.name, error, "Warning: how the pass of another run stands cannot be read; the source is left to it.");
+            Some(LeftTo { run: Some(open.run.clone()), host: None, since: Some(open.since) })
+        }
+    }
+}
+
 /// The pass with its ledger read, or the report of a source that nothing can be done about.
 pub async fn open(run: Arc<Run>, source: Source) -> Result<Pass, SourceReport> {
+    // A run that is being stopped still writes down what it has done, so the ledger does not see `cancel`.
+    let ledger = Ledger::open(run.store.clone(), &source.name, &run.id, run.policy, tokio_util::sync::CancellationToken::new());
+    open_with(run.clone(), source.clone(), ledger).await
+}
+
+/// The pass with what `ledger` comes to, or the report of a source that nothing can be done about.
+pub async fn open_with(run: Arc<Run>, source: Source, ledger: impl Future<Output = Result<Ledger, LedgerError>>) -> Result<Pass, SourceReport> {
     let pool = Pool::new(source.endpoint.clone(), source.connections);
     let before = match refusals::before(&run, &source).await {
         Ok(before) => before,
@@ -82,9 +109,7 @@ pub async fn open(run: Arc<Run>, source: Source) -> Result<Pass, SourceReport> {
             return Err(report);
         }
     };
-    // A run that is being stopped still writes down what it has done, so the ledger does not see `cancel`.
-    let cancel = tokio_util::sync::CancellationToken::new();
-    match Ledger::open(run.store.clone(), &source.name, &run.id, run.policy, cancel).await {
+    match ledger.await {
         Ok(ledger) => with_quarantine(run, source, pool, ledger, before).await,
         Err(error) => {
             let mut report = SourceReport::new(&source.name, pool.address());
@@ -119,7 +144,7 @@ async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
             return give_up(survey.transfers.iter().chain(&survey.unsettled), report);
         }
     }
-    transfer_all(pass, survey.transfers, report).await;
+    transfer_all(pass, survey.transfers, |one, outcome, _| report.add(&one.file.path, outcome)).await;
     finish_after(pass, survey.after, report).await;
     for (file, known) in survey.relisted {
         note(report, pass.ledger.ingested(&file, &known, 0, 0).await);
@@ -130,7 +155,7 @@ async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
         if !begun {
             return give_up(settled.iter(), report);
         }
-        transfer_all(pass, settled, report).await;
+        transfer_all(pass, settled, |one, outcome, _| report.add(&one.file.path, outcome)).await;
     }
     if begun {
         note(report, pass.ledger.end().await);
@@ -138,20 +163,22 @@ async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
 }
 
 /// Without a ledger nothing may be committed.
-async fn begin(pass: &Pass, report: &mut SourceReport) -> bool {
+pub async fn begin(pass: &Pass, report: &mut SourceReport) -> bool {
     let result = pass.ledger.begin(time::OffsetDateTime::now_utc()).await;
     let begun = result.is_ok();
     note(report, result);
     begun
 }
 
-fn note<E: Failure>(report: &mut SourceReport, result: Result<(), E>) {
+/// Adds what went wrong to the report, if anything did.
+pub fn note<E: Failure>(report: &mut SourceReport, result: Result<(), E>) {
     if let Err(error) = result {
         report.problems.push(problem(&error));
     }
 }
 
-fn give_up<'a>(transfers: impl Iterator<Item = &'a Transfer>, report: &mut SourceReport) {
+/// None of these was begun, because the ledger cannot be written.
+pub fn give_up<'a>(transfers: impl Iterator<Item = &'a Transfer>, report: &mut SourceReport) {
     for transfer in transfers {
         let cause = Problem::new(Class::Ledger, "its ledger cannot be written, so it was not begun");
         let outcome = Outcome::Failed(cause);
@@ -160,38 +187,40 @@ fn give_up<'a>(transfers: impl Iterator<Item = &'a Transfer>, report: &mut Sourc
     }
 }
 
-async fn transfer_all(pass: &Arc<Pass>, transfers: Vec<Transfer>, report: &mut SourceReport) {
+/// Brings files over, some at once. `each` is told of each what became of it, and whether it was begun at all.
+pub async fn transfer_all(pass: &Arc<Pass>, transfers: Vec<Transfer>, mut each: impl FnMut(Transfer, Outcome, bool)) {
     let work = |one: Transfer| {
         let pass = pass.clone();
         async move { admitted(&pass, &one).await }
     };
     let parallel = pass.parallel().min(pass.run.limits.transfers);
-    side_by_side(transfers, parallel, work, |one, outcome| {
-        let outcome =
-            outcome.unwrap_or_else(|| Outcome::Failed(Problem::new(Class::Internal, "its transfer ended in a panic; the log has its trace")));
+    side_by_side(transfers, parallel, work, |one, ended| {
+        let panicked = || (Outcome::Failed(Problem::new(Class::Internal, "its transfer ended in a panic; the log has its trace")), true);
+        let (outcome, begun) = ended.unwrap_or_else(panicked);
         log(pass, &one.file, &outcome);
         pass.run.progress.done(&pass.source.name, &one.file.path, &outcome);
-        report.add(&one.file.path, outcome);
+        each(one, outcome, begun);
     })
     .await;
 }
 
-/// Files wait here for their turn among all sources; a run that is being stopped begins none.
-async fn admitted(pass: &Pass, one: &Transfer) -> Outcome {
+/// Files wait here for their turn among all sources; a run that is being stopped begins none. What became of it, and
+/// whether it was begun.
+async fn admitted(pass: &Pass, one: &Transfer) -> (Outcome, bool) {
     let turn = tokio::select! {
         turn = pass.run.transfers.acquire() => turn,
-        () = pass.run.cancel.cancelled() => return Outcome::Deferred(Defer::Interrupted),
+        () = pass.run.cancel.cancelled() => return (Outcome::Deferred(Defer::Interrupted), false),
     };
     if turn.is_err() || pass.run.cancel.is_cancelled() {
-        return Outcome::Deferred(Defer::Interrupted);
+        return (Outcome::Deferred(Defer::Interrupted), false);
     }
     // What cannot be recorded would be read again by the next run.
     if pass.ledger.is_closed() {
-        return Outcome::Failed(Problem::new(Class::Ledger, "its ledger cannot be written any more, so it was not begun"));
+        return (Outcome::Failed(Problem::new(Class::Ledger, "its ledger cannot be written any more, so it was not begun")), false);
     }
     tokio::select! {
-        outcome = transfer(pass, one) => outcome,
-        () = out_of_time(pass) => Outcome::Deferred(Defer::Interrupted),
+        outcome = transfer(pass, one) => (outcome, true),
+        () = out_of_time(pass) => (Outcome::Deferred(Defer::Interrupted), true),
     }
 }
 
@@ -222,7 +251,8 @@ fn log(pass: &Pass, file: &RemoteFile, outcome: &Outcome) {
     }
 }
 
-async fn finish_after(pass: &Arc<Pass>, files: Vec<(RemotePath, Known)>, report: &mut SourceReport) {
+/// Does what earlier runs left to do at the source.
+pub async fn finish_after(pass: &Arc<Pass>, files: Vec<(RemotePath, Known)>, report: &mut SourceReport) {
     let work = |(path, known): (RemotePath, Known)| {
         let pass = pass.clone();
         async move { if pass.run.cancel.is_cancelled() { Acted::Done } else { after::finish(&pass, &path, &known).await } }
@@ -238,7 +268,7 @@ async fn finish_after(pass: &Arc<Pass>, files: Vec<(RemotePath, Known)>, report:
 
 /// Waits until young files have had time to settle, and looks at them again: those that are as they were
 /// come back, the others are left for a later run, which is told what this one saw.
-async fn second_look(pass: &Arc<Pass>, unsettled: Vec<Transfer>, began: (time::OffsetDateTime, Instant), report: &mut SourceReport) -> Vec<Transfer> {
+pub async fn second_look(pass: &Arc<Pass>, unsettled: Vec<Transfer>, began: (time::OffsetDateTime, Instant), report: &mut SourceReport) -> Vec<Transfer> {
     if unsettled.is_empty() {
         return Vec::new();
     }
@@ -318,27 +348,35 @@ struct StoredReport<'a> {
 }
 
 /// `value` with every text concealed.
-fn concealed(pass: &Pass, value: serde_json::Value) -> serde_json::Value {
+fn concealed(source: &Source, value: serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {
-        Value::String(text) => Value::String(pass.conceal(&text)),
-        Value::Array(list) => list.into_iter().map(|value| concealed(pass, value)).collect(),
-        Value::Object(object) => object.into_iter().map(|(name, value)| (name, concealed(pass, value))).collect(),
+        Value::String(text) => Value::String(conceal(source, &text)),
+        Value::Array(list) => list.into_iter().map(|value| concealed(source, value)).collect(),
+        Value::Object(object) => object.into_iter().map(|(name, value)| (name, concealed(source, value))).collect(),
         other => other,
     }
 }
 
-/// The pass's report, beside the ledger.
-async fn write_report(pass: &Pass, report: &SourceReport) -> Result<(), Problem> {
-    let run = &pass.run;
-    let date = &run.id[..8];
-    let name =
-        BlobName::new(format!("_blobferry/{}/runs/{date}/{}.json", report.source, run.id)).expect("source names and run ids are legal segments");
-    let stored = StoredReport { run: &run.id, started: run.started, ended: time::OffsetDateTime::now_utc(), status: report.status(), report };
+/// Where the report of the run `run` over `source` is.
+pub fn report_name(source: &str, run: &str) -> BlobName {
+    BlobName::new(format!("_blobferry/{source}/runs/{}/{run}.json", &run[..8.min(run.len())])).expect("source names and run ids are legal segments")
+}
+
+/// Writes a pass's report, beside the ledger.
+pub async fn write_report(
+    run: &Run,
+    source: &Source,
+    report: &SourceReport,
+    started: time::OffsetDateTime,
+    condition: &Condition,
+) -> Result<(), StoreError> {
+    let name = report_name(&source.name, &run.id);
+    let stored = StoredReport { run: &run.id, started, ended: time::OffsetDateTime::now_utc(), status: report.status(), report };
     let value = serde_json::to_value(&stored).expect("a report holds nothing that JSON cannot");
-    let bytes = Bytes::from(serde_json::to_vec_pretty(&concealed(pass, value)).expect("a report holds nothing that JSON cannot"));
+    let bytes = Bytes::from(serde_json::to_vec_pretty(&concealed(source, value)).expect("a report holds nothing that JSON cannot"));
     let properties = Properties { content_type: "application/json".into(), md5: Md5::digest(&bytes).into(), metadata: [].into() };
     let cancel = tokio_util::sync::CancellationToken::new();
-    let once = |_| run.store.put(&name, bytes.clone(), &properties, &Condition::Always);
-    retry(&run.policy, &cancel, "writing a report", once).await.map(|_| ()).map_err(|error| problem(&error))
+    let once = |_| run.store.put(&name, bytes.clone(), &properties, condition);
+    retry(&run.policy, &cancel, "writing a report", once).await.map(|_| ())
 }

@@ -1,0 +1,71 @@
+//! Closes a pass when every piece has a result: one report of all, the pass out of the ledger's head, the rest removed.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use time::OffsetDateTime;
+
+use super::desk::{Desk, never};
+use super::error::WorkError;
+use super::live::State;
+use super::message::PieceId;
+use super::names::{Folder, Kind};
+use super::piece::{Outcome, Plan};
+use crate::ledger::{self, Ledger};
+use crate::report::SourceReport;
+
+/// Results that are read at once.
+const READ_AT_ONCE: usize = 16;
+
+/// Closes the pass if all of it is done, and returns its report. Many may do so at once, and a killed one is followed
+/// by the next: each step can be done again.
+pub async fn close_if_done(desk: &Desk, plan: &Plan, folder: &Folder, state: &State) -> Result<Option<SourceReport>, WorkError> {
+    let (done, missing) = state.parts(plan.pieces);
+    if !missing.is_empty() {
+        return Ok(None);
+    }
+    let mut report = plan.surveyed.clone();
+    let mut outcomes = stream::iter(done.clone()).map(|id| result(desk, folder, id)).buffered(READ_AT_ONCE);
+    while let Some(outcome) = outcomes.try_next().await? {
+        // Another worker has closed the pass, and removed them.
+        let Some(outcome) = outcome else { return Ok(None) };
+        report.absorb(outcome.report);
+    }
+    drop(outcomes);
+    if plan.unclean {
+        settle(desk, plan, folder, done.last()).await?;
+    }
+    desk.report(&report, plan.began).await?;
+    finish(desk, &plan.pass, folder).await?;
+    tracing::info!(run = desk.run.id, source = desk.source.name, ingested = report.ingested, failed = report.failed, "A pass is closed.");
+    Ok(Some(report))
+}
+
+/// The last steps, when the report is there.
+pub async fn finish(desk: &Desk, pass: &str, folder: &Folder) -> Result<(), WorkError> {
+    ledger::close_pass(desk.run.store.clone(), &desk.source.name, pass, desk.run.policy, never()).await?;
+    let state = desk.state(folder).await?;
+    // The plan last: who finds it finds the rest.
+    let plan = folder.blob(Kind::Plan);
+    desk.remove(state.blobs.into_iter().filter(|blob| *blob != plan)).await;
+    desk.remove([plan]).await;
+    Ok(())
+}
+
+async fn result(desk: &Desk, folder: &Folder, id: PieceId) -> Result<Option<Outcome>, WorkError> {
+    let name = folder.blob(Kind::Result(id));
+    match desk.read(&name).await? {
+        Some(bytes) => desk.parse(&name, &bytes).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The pieces of this pass have looked after what a run that did not end had left: from now on it is over.
+async fn settle(desk: &Desk, plan: &Plan, folder: &Folder, last: Option<&PieceId>) -> Result<(), WorkError> {
+    let Some(last) = last else { return Ok(()) };
+    let Some(bytes) = desk.read(&folder.blob(Kind::Piece(PieceId::first(last.number)))).await? else { return Ok(()) };
+    let Ok((header, _)) = super::piece::parse(&bytes) else { return Ok(()) };
+    let run = &desk.run;
+    let (ledger, _) = Ledger::open_piece(run.store.clone(), &desk.source.name, &header.journal, &plan.pass, run.policy, never()).await?;
+    ledger.begin(OffsetDateTime::now_utc()).await?;
+    ledger.end().await?;
+    Ok(())
+}

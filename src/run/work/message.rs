@@ -1,0 +1,143 @@
+//! Messages of the work queue. Pure.
+//!
+//! Each is a plain JSON object; `host.json` says `messageEncoding: none`. The Functions host copies the members of an
+//! object into the metadata of the invocation, where they would hide its own: none is called as one of those is.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The run that it belongs to.
+    pub run: String,
+    /// The source.
+    pub source: String,
+    /// What is to be done.
+    #[serde(flatten)]
+    pub task: Task,
+}
+
+/// What a message asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "task", rename_all = "snake_case")]
+pub enum Task {
+    /// List the source, decide, and plan the pass.
+    Plan,
+    /// Do one piece of a pass.
+    Piece {
+        /// The pass.
+        pass: String,
+        /// The piece.
+        piece: PieceId,
+    },
+}
+
+impl Message {
+    /// As it is sent.
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).expect("a message holds nothing that JSON cannot")
+    }
+
+    /// Reads what [`Message::to_text`] wrote.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.task {
+            Task::Plan => write!(f, "the plan of `{}` for run {}", self.source, self.run),
+            Task::Piece { piece, .. } => write!(f, "piece {piece} of `{}` for run {}", self.source, self.run),
+        }
+    }
+}
+
+/// Which piece of a pass. A piece that runs out of time hands the rest on as its next part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PieceId {
+    /// Its number, from 0.
+    pub number: u32,
+    /// Its part, from 0.
+    pub part: u32,
+}
+
+impl PieceId {
+    /// The first part of piece `number`.
+    pub fn first(number: u32) -> Self {
+        Self { number, part: 0 }
+    }
+
+    /// What it hands on.
+    pub fn rest(self) -> Self {
+        Self { part: self.part + 1, ..self }
+    }
+}
+
+impl fmt::Display for PieceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.part {
+            0 => write!(f, "{:05}", self.number),
+            part => write!(f, "{:05}.{part}", self.number),
+        }
+    }
+}
+
+impl From<PieceId> for String {
+    fn from(id: PieceId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for PieceId {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl FromStr for PieceId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, part) = text.split_once('.').unwrap_or((text, "0"));
+        let count = |text: &str| text.parse::<u32>().map_err(|_| format!("`{}` is no piece", crate::model::printable(text.as_bytes())));
+        let id = Self { number: count(number)?, part: count(part)? };
+        // One spelling for each.
+        if id.to_string() == text { Ok(id) } else { Err(format!("`{}` is no piece", crate::model::printable(text.as_bytes()))) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_read_as_it_was_written() {
+        let plan = Message { run: "r".into(), source: "acme".into(), task: Task::Plan };
+        assert_eq!(plan.to_text(), r#"{"run":"r","source":"acme","task":"plan"}"#);
+        let piece = Task::Piece { pass: "r-1".into(), piece: PieceId { number: 7, part: 2 } };
+        let piece = Message { task: piece, ..plan.clone() };
+        assert_eq!(piece.to_text(), r#"{"run":"r","source":"acme","task":"piece","pass":"r-1","piece":"00007.2"}"#);
+        for message in [plan, piece] {
+            assert_eq!(Message::parse(&message.to_text()).ok(), Some(message));
+        }
+        for bad in ["", "{}", "[]", r#"{"run":"r","source":"a","task":"dance"}"#, r#"{"run":"r","source":"a","task":"piece","pass":"p","piece":"7"}"#] {
+            assert!(Message::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_piece_has_one_spelling() {
+        assert_eq!("00003".parse(), Ok(PieceId::first(3)));
+        assert_eq!(PieceId::first(3).rest().to_string(), "00003.1");
+        for bad in ["", "3", "00003.0", "00003.01", "00003.", "-1", "00003.1.1"] {
+            assert!(bad.parse::<PieceId>().is_err(), "{bad}");
+        }
+    }
+}

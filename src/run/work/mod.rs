@@ -1,0 +1,61 @@
+//! A pass in pieces of work that may be done by many processes: planned once, named by messages, closed once.
+//!
+//! ```text
+//! _blobferry/<source>/work/<pass>/plan.json         what the survey came to, how many pieces there are
+//! _blobferry/<source>/work/<pass>/piece-<n>.ndjson  the files of a piece
+//! _blobferry/<source>/work/<pass>/beat-<n>          a worker is at it: when it was last heard of
+//! _blobferry/<source>/work/<pass>/result-<n>.json   what became of it, written once
+//! _blobferry/<source>/work/<pass>/lease-<n>         whose it is at this moment
+//! _blobferry/<source>/slots/<n>                     one lease for each login that the source allows
+//! ```
+//!
+//! A message can be lost, come twice, or come while somebody is at its piece: the blobs say what is true. A piece with
+//! a result is done. The leases keep logins within the source's cap, and save work; the conditions of the store keep
+//! what is stored right.
+
+pub mod cutting;
+pub mod live;
+pub mod message;
+pub mod piece;
+pub mod sweep;
+
+mod closing;
+mod desk;
+mod error;
+mod names;
+mod planning;
+mod slots;
+mod working;
+
+use std::sync::Arc;
+
+use crate::report::SourceReport;
+use crate::run::Options;
+use crate::run::settings::Source;
+use crate::store::queue::Queue;
+use cutting::Sizes;
+use desk::Desk;
+use message::{Message, Task};
+
+pub use error::WorkError;
+
+/// What came of a message.
+#[derive(Debug)]
+pub enum Came {
+    /// What it asked for is done; in a sentence.
+    Done(String),
+    /// It cannot be done now, and was put back into the queue; in a sentence.
+    Later(String),
+    /// The pass is over, with this report.
+    Closed(Box<SourceReport>),
+}
+
+/// Does what `message` asks for. `source` is the source that it names. An error is worth another try, which the queue
+/// gives it.
+pub async fn work(message: &Message, source: Source, options: Options, queue: Arc<dyn Queue>, sizes: Sizes) -> Result<Came, WorkError> {
+    let desk = Desk::new(options, source, Some(queue), sizes, &message.run);
+    match &message.task {
+        Task::Plan => planning::plan(&desk).await,
+        Task::Piece { pass, piece } => working::work(&desk, pass, *piece).await,
+    }
+}

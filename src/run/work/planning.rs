@@ -1,0 +1,196 @@
+//! Plans a pass: lists the source, decides, cuts the work into pieces, opens the pass, sends the first messages.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+use super::Came;
+use super::cutting::{cut, lanes};
+use super::desk::{Desk, json, metadata, never};
+use super::error::WorkError;
+use super::message::{PieceId, Task};
+use super::names::{Folder, Kind};
+use super::piece::{Header, Item, Plan, SCHEMA, to_bytes};
+use super::slots;
+use crate::ledger::{self, OpenPass};
+use crate::model::hex;
+use crate::report::{LeftTo, SourceReport};
+use crate::run::context::Pass;
+use crate::run::settings::Source;
+use crate::run::survey::{Survey, survey};
+use crate::run::turn::{self, Turn};
+use crate::run::{pass, refusals, watch};
+
+/// Logins that a listing is made with, at most.
+const LOGINS: usize = 4;
+/// How long a plan waits at least for a login.
+const NO_LOGIN: Duration = Duration::from_secs(10);
+/// Blobs that are written at once.
+const WRITTEN_AT_ONCE: usize = 16;
+
+/// Plans the pass of this run, unless it is planned, over, or another run is at the source.
+pub async fn plan(desk: &Desk) -> Result<Came, WorkError> {
+    let source = &desk.source.name;
+    if desk.is_over().await? {
+        return Ok(Came::Done(format!("the pass over `{source}` is over already")));
+    }
+    let open = ledger::under_way(desk.run.store.clone(), source, desk.run.policy, never()).await?;
+    match open {
+        Some(pass) if pass.run == desk.run.id => return send_again(desk, &pass).await,
+        Some(pass) => return left(desk, LeftTo { run: Some(pass.run), host: None, since: Some(pass.since) }).await,
+        None => {}
+    }
+    let turn = match turn::ask(&desk.run, source).await {
+        Turn::Ours(ours) => ours,
+        Turn::Theirs(other) => return left(desk, other).await,
+    };
+    let lost = CancellationToken::new();
+    let who = format!("{}/plan/{:04x}", desk.run.id, slots::random());
+    let logins = slots::take(desk, &who, desk.source.connections.min(LOGINS), &lost).await?;
+    let came = if logins.is_empty() {
+        let delay = slots::some_time(NO_LOGIN);
+        desk.send(Task::Plan, delay).await?;
+        Ok(Came::Later(format!("all logins of `{source}` are taken; asked again in {} s", delay.as_secs())))
+    } else {
+        let stop = desk.run.cancel.clone();
+        let watcher = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+            lost.cancelled().await;
+            stop.cancel();
+        }));
+        let came = with_logins(desk, logins.len()).await;
+        drop(watcher);
+        came
+    };
+    slots::over(logins).await;
+    turn.over(&mut SourceReport::default()).await;
+    came
+}
+
+/// The plan stands, and whoever made it may not have got as far as sending its messages.
+async fn send_again(desk: &Desk, open: &OpenPass) -> Result<Came, WorkError> {
+    let folder = desk.folder(&open.id)?;
+    let Some(plan) = desk.plan(&folder).await? else { return Ok(Came::Done("its pass is over already".into())) };
+    let state = desk.state(&folder).await?;
+    for number in 0..plan.lanes {
+        let piece = PieceId::first(number);
+        if !state.was_begun(piece) {
+            desk.send(Task::Piece { pass: open.id.clone(), piece }, Duration::ZERO).await?;
+        }
+    }
+    Ok(Came::Done(format!("`{}` is planned already: {} pieces", desk.source.name, plan.pieces)))
+}
+
+/// Another run is at the source; the report of this one says so.
+async fn left(desk: &Desk, other: LeftTo) -> Result<Came, WorkError> {
+    let report = SourceReport { left_to: Some(other), ..SourceReport::new(&desk.source.name, desk.source.endpoint.address()) };
+    close_at_once(desk, report).await
+}
+
+async fn close_at_once(desk: &Desk, report: SourceReport) -> Result<Came, WorkError> {
+    desk.report(&report, desk.run.started).await?;
+    Ok(Came::Closed(Box::new(report)))
+}
+
+async fn with_logins(desk: &Desk, logins: usize) -> Result<Came, WorkError> {
+    let source = Source { connections: logins, ..desk.source.clone() };
+    let pass = match pass::open(desk.run.clone(), source).await {
+        Ok(pass) => Arc::new(pass),
+        Err(report) => return close_at_once(desk, report).await,
+    };
+    pass.ledger.fold_if_due().await?;
+    let mut survey = match desk.run.in_time(survey(&pass, &None)).await {
+        Some(survey) => survey,
+        None => Survey::stopped(&pass),
+    };
+    let mut report = std::mem::take(&mut survey.report);
+    watch::surveyed(&report);
+    pass::finish_after(&pass, std::mem::take(&mut survey.after), &mut report).await;
+    for (file, known) in std::mem::take(&mut survey.relisted) {
+        pass::note(&mut report, pass.ledger.ingested(&file, &known, 0, 0).await);
+    }
+    if !desk.run.cancel.is_cancelled() {
+        pass.pool.close().await;
+    }
+    refusals::after(&pass).await;
+    if survey.transfers.is_empty() && survey.unsettled.is_empty() {
+        return close_at_once(desk, report).await;
+    }
+    open(desk, &pass, survey, report).await
+}
+
+/// A piece before it has a journal.
+struct Cut {
+    items: Vec<Item>,
+    young_since: Option<OffsetDateTime>,
+}
+
+fn cut_all(desk: &Desk, survey: &mut Survey) -> Vec<Cut> {
+    let items = |transfers: Vec<_>| transfers.into_iter().map(|transfer| Item { transfer, interrupted: 0 }).collect::<Vec<_>>();
+    let size = |item: &Item| item.transfer.file.size.unwrap_or(0);
+    let settled = cut(items(std::mem::take(&mut survey.transfers)), size, desk.sizes);
+    // Young files come last: by then most of them have rested.
+    let young = cut(items(std::mem::take(&mut survey.unsettled)), size, desk.sizes);
+    let settled = settled.into_iter().map(|items| Cut { items, young_since: None });
+    settled.chain(young.into_iter().map(|items| Cut { items, young_since: Some(survey.began.0) })).collect()
+}
+
+/// Writes the pieces, then the plan, then names both in the ledger's head: from then on the pass is open. Whatever is
+/// written before counts for nothing, so a plan that was cut short is made anew.
+async fn open(desk: &Desk, pass: &Pass, mut survey: Survey, report: SourceReport) -> Result<Came, WorkError> {
+    let cuts = cut_all(desk, &mut survey);
+    let (lanes, logins) = lanes(cuts.len(), desk.source.connections);
+    let all = || cuts.iter().flat_map(|cut| &cut.items);
+    let (files, bytes) = (all().count() as u64, all().filter_map(|item| item.transfer.file.size).sum());
+    desk.run.progress.planned(&desk.source.name, files, bytes);
+    let open = OpenPass { id: new_pass(&desk.run.id), run: desk.run.id.clone(), since: survey.began.0 };
+    let folder = desk.folder(&open.id)?;
+    let journals = pass.ledger.make_journals(cuts.len()).await?;
+    let plan = Plan {
+        schema: SCHEMA,
+        run: desk.run.id.clone(),
+        pass: open.id.clone(),
+        source: desk.source.name.clone(),
+        began: survey.began.0,
+        pieces: u32::try_from(cuts.len()).unwrap_or(u32::MAX),
+        lanes,
+        logins,
+        unclean: pass.ledger.unclean(),
+        files,
+        bytes,
+        surveyed: report,
+    };
+    write_pieces(desk, &folder, cuts, &journals).await?;
+    desk.write(&folder.blob(Kind::Plan), json(&plan), metadata([("pieces", plan.pieces.to_string())])).await?;
+    if let Some(other) = pass.ledger.open_pass(&open, journals).await? {
+        let state = desk.state(&folder).await?;
+        desk.remove(state.blobs).await;
+        return left(desk, LeftTo { run: Some(other.run), host: None, since: Some(other.since) }).await;
+    }
+    for number in 0..lanes {
+        desk.send(Task::Piece { pass: open.id.clone(), piece: PieceId::first(number) }, Duration::ZERO).await?;
+    }
+    tracing::info!(run = desk.run.id, source = desk.source.name, files, bytes, pieces = plan.pieces, lanes, "A pass is planned.");
+    Ok(Came::Done(format!("`{}` is planned: {files} files in {} pieces, {lanes} at once", desk.source.name, plan.pieces)))
+}
+
+async fn write_pieces(desk: &Desk, folder: &Folder, cuts: Vec<Cut>, journals: &[String]) -> Result<(), WorkError> {
+    let writes = cuts.into_iter().zip(journals).enumerate().map(|(number, (cut, journal))| {
+        let id = PieceId::first(u32::try_from(number).unwrap_or(u32::MAX));
+        let header = Header { schema: SCHEMA, journal: journal.clone(), young_since: cut.young_since };
+        (folder.blob(Kind::Piece(id)), header, cut.items)
+    });
+    // Made one by one as they are written: never all of them in memory twice.
+    let writes: Vec<_> = writes.collect();
+    let write = |(name, header, items): (_, Header, Vec<Item>)| async move { desk.write(&name, to_bytes(&header, &items), [].into()).await };
+    stream::iter(writes).map(write).buffer_unordered(WRITTEN_AT_ONCE).try_collect::<()>().await
+}
+
+/// A name for a pass of `run` that no other has: two that plan at once, after a lease was lost, never share a folder.
+fn new_pass(run: &str) -> String {
+    let mut random = [0u8; 4];
+    getrandom::fill(&mut random).expect("the operating system gives random bytes");
+    format!("{run}-{}", hex(&random))
+}

@@ -1,0 +1,304 @@
+//! Does a piece of work: brings its files over, writes what became of them, and sees to what comes next.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Came;
+use super::closing;
+use super::cutting::next;
+use super::desk::{Desk, json, metadata, never};
+use super::error::WorkError;
+use super::live::{AT, Counts, REST, State, stamp};
+use super::message::{PieceId, Task};
+use super::names::{Folder, Kind};
+use super::piece::{Header, Item, Outcome as PieceOutcome, Plan, SCHEMA, parse, to_bytes};
+use super::slots::{self, EARLY};
+use crate::failure::Class;
+use crate::ledger::{Ledger, Recorded};
+use crate::model::chain;
+use crate::report::{Defer, Ingested, Outcome, Problem, SourceReport};
+use crate::run::context::Pass;
+use crate::run::held::{self, Held};
+use crate::run::settings::Source;
+use crate::run::{pass, refusals};
+use crate::store::holder::Holder;
+
+/// How long a piece waits at least for another worker that is at it, and for logins.
+const OTHERS: Duration = Duration::from_secs(20);
+/// A worker says so often that it is at its piece.
+const BEAT: Duration = Duration::from_secs(20);
+/// A file that takes a worker's whole time so often is not tried again.
+const INTERRUPTIONS: u32 = 3;
+
+/// Does the piece `id` of the pass `name`, unless it is done, or another worker is at it.
+pub async fn work(desk: &Desk, name: &str, id: PieceId) -> Result<Came, WorkError> {
+    let folder = desk.folder(name)?;
+    let Some(plan) = desk.plan(&folder).await? else { return Ok(Came::Done("its pass is over already".into())) };
+    if !desk.state(&folder).await?.results.contains_key(&id) {
+        let blob = folder.blob(Kind::Piece(id));
+        let bytes = desk.read(&blob).await?;
+        let bytes = bytes.ok_or_else(|| WorkError::Damaged { blob: blob.as_str().to_owned(), why: "it is not there".into() })?;
+        let (header, items) = parse(&bytes).map_err(|why| WorkError::Damaged { blob: blob.as_str().to_owned(), why })?;
+        if let Some(came) = with_leases(desk, &plan, &folder, id, header, items).await? {
+            return Ok(came);
+        }
+    }
+    what_comes_next(desk, &plan, &folder, id).await
+}
+
+/// Puts the message back. A piece never fails in order to wait.
+async fn later(desk: &Desk, plan: &Plan, id: PieceId, delay: Duration, why: &str) -> Result<Option<Came>, WorkError> {
+    desk.send(Task::Piece { pass: plan.pass.clone(), piece: id }, delay).await?;
+    Ok(Some(Came::Later(format!("piece {id} of `{}` waits {} s: {why}", desk.source.name, delay.as_secs()))))
+}
+
+async fn with_leases(desk: &Desk, plan: &Plan, folder: &Folder, id: PieceId, header: Header, items: Vec<Item>) -> Result<Option<Came>, WorkError> {
+    if let Some(young_since) = header.young_since {
+        let left = (young_since + desk.source.stable_for - OffsetDateTime::now_utc()).unsigned_abs_if_positive();
+        // A wait of less is not worth a message.
+        if left > Duration::from_secs(5) {
+            return later(desk, plan, id, left, "its files have not rested yet").await;
+        }
+    }
+    let lost = CancellationToken::new();
+    let who = format!("{}/{id}/{:04x}", plan.pass, slots::random());
+    let Ok(lease) = held::ask(&desk.run, &folder.blob(Kind::Lease(id)), &Holder::new(&who)).await? else {
+        return later(desk, plan, id, slots::some_time(OTHERS), "another worker is at it").await;
+    };
+    let own = Held::keep_until(lease, format!("piece {id} of pass {}", plan.pass), EARLY, lost.clone());
+    let wanted = plan.logins.min(desk.source.connections).max(1);
+    let logins = slots::take(desk, &who, wanted, &lost).await?;
+    let came = if logins.len() < wanted {
+        later(desk, plan, id, slots::some_time(OTHERS / 2), "the logins of the source are taken").await
+    } else {
+        at_work(desk, plan, folder, id, header, items, &lost).await.map(|()| None)
+    };
+    slots::over(logins).await;
+    own.over().await;
+    came
+}
+
+/// A positive time as an unsigned one.
+trait IfPositive {
+    fn unsigned_abs_if_positive(self) -> Duration;
+}
+
+impl IfPositive for time::Duration {
+    fn unsigned_abs_if_positive(self) -> Duration {
+        if self.is_positive() { self.unsigned_abs() } else { Duration::ZERO }
+    }
+}
+
+async fn at_work(
+    desk: &Desk,
+    plan: &Plan,
+    folder: &Folder,
+    id: PieceId,
+    header: Header,
+    items: Vec<Item>,
+    lost: &CancellationToken,
+) -> Result<(), WorkError> {
+    let counting = Arc::new(Counting::default());
+    let beating = AbortOnDropHandle::new(tokio::spawn(beat(desk.run.clone(), folder.blob(Kind::Beat(id)), counting.clone())));
+    let (stop, gone) = (desk.run.cancel.clone(), lost.clone());
+    let watcher = AbortOnDropHandle::new(tokio::spawn(async move {
+        gone.cancelled().await;
+        stop.cancel();
+    }));
+    let mut report = SourceReport::new(&desk.source.name, desk.source.endpoint.address());
+    let rest = bring(desk, plan, id, &header, items, &counting, &mut report).await?;
+    drop(watcher);
+    if lost.is_cancelled() {
+        return Err(WorkError::Lost);
+    }
+    drop(beating);
+    let rest = hand_on(desk, folder, id, header, rest, &mut report).await?;
+    let outcome = PieceOutcome { schema: SCHEMA, report, rest, ended: OffsetDateTime::now_utc() };
+    write_result(desk, folder, id, &outcome).await
+}
+
+/// Writes what became of a piece, unless somebody has.
+pub async fn write_result(desk: &Desk, folder: &Folder, id: PieceId, outcome: &PieceOutcome) -> Result<(), WorkError> {
+    let report = &outcome.report;
+    let counts = Counts { files: report.listed, ingested: report.ingested, failed: report.failed, bytes: report.bytes };
+    let mut told = metadata([(AT, stamp(outcome.ended)), (REST, u8::from(outcome.rest).to_string())]);
+    told.extend(counts.pairs().map(|(name, value)| (name.to_owned(), value)));
+    desk.write_once(&folder.blob(Kind::Result(id)), json(outcome), told).await?;
+    Ok(())
+}
+
+/// The pass of a piece: its own journal, its own logins.
+pub async fn open_piece(desk: &Desk, plan: &Plan, id: PieceId, journal: &str) -> Result<(Arc<Pass>, Vec<Recorded>), Box<SourceReport>> {
+    let run = &desk.run;
+    let name = format!("{}/{id}", plan.pass);
+    let recorded = Mutex::new(Vec::new());
+    let ledger = async {
+        let (mut ledger, before) = Ledger::open_piece(run.store.clone(), &desk.source.name, journal, &name, run.policy, never()).await?;
+        ledger.set_unclean(plan.unclean);
+        *recorded.lock().expect("no code panics while it holds this lock") = before;
+        Ok(ledger)
+    };
+    let source = Source { connections: plan.logins.min(desk.source.connections).max(1), ..desk.source.clone() };
+    let pass = pass::open_with(run.clone(), source, ledger).await.map_err(Box::new)?;
+    Ok((Arc::new(pass), recorded.into_inner().expect("no code panics while it holds this lock")))
+}
+
+/// Brings the files of a piece over. Those that the worker's time was too short for come back.
+async fn bring(
+    desk: &Desk,
+    plan: &Plan,
+    id: PieceId,
+    header: &Header,
+    mut items: Vec<Item>,
+    counting: &Counting,
+    report: &mut SourceReport,
+) -> Result<Vec<Item>, WorkError> {
+    let (pass, recorded) = match open_piece(desk, plan, id, &header.journal).await {
+        Ok(opened) => opened,
+        Err(refused) => {
+            counting.add_all(items.len());
+            not_begun(items, *refused, report);
+            return Ok(Vec::new());
+        }
+    };
+    for done in &recorded {
+        let found = Ingested { bytes: done.bytes, stored: done.blobs, ..Ingested::default() };
+        counting.add(&Outcome::Ingested(found.clone()));
+        report.add(&done.path, Outcome::Ingested(found));
+    }
+    items.retain(|item| recorded.iter().all(|done| done.path != item.transfer.file.path));
+    let interrupted = |item: &Item| (item.transfer.file.path.clone(), item.interrupted);
+    let before: std::collections::HashMap<_, _> = items.iter().map(interrupted).collect();
+    let mut transfers: Vec<_> = items.into_iter().map(|item| item.transfer).collect();
+    if let Some(young_since) = header.young_since {
+        let left = (young_since + desk.source.stable_for - OffsetDateTime::now_utc()).unsigned_abs_if_positive();
+        let until = Instant::now() + left;
+        let began = (young_since, until.checked_sub(desk.source.stable_for).unwrap_or(until));
+        transfers = pass::second_look(&pass, transfers, began, report).await;
+    }
+    let mut rest = Vec::new();
+    if !transfers.is_empty() {
+        if pass::begin(&pass, report).await {
+            pass::transfer_all(&pass, transfers, |transfer, outcome, begun| {
+                counting.add(&outcome);
+                if outcome == Outcome::Deferred(Defer::Interrupted) {
+                    let before = before.get(&transfer.file.path).copied().unwrap_or(0);
+                    rest.push(Item { interrupted: before + u32::from(begun), transfer });
+                } else {
+                    report.add(&transfer.file.path, outcome);
+                }
+            })
+            .await;
+            pass::note(report, pass.ledger.end().await);
+        } else {
+            pass::give_up(transfers.iter(), report);
+        }
+    }
+    if !desk.run.cancel.is_cancelled() {
+        pass.pool.close().await;
+    }
+    refusals::after(&pass).await;
+    Ok(rest)
+}
+
+/// The source could not be worked on at all: its files failed for the reason that `refused` tells.
+fn not_begun(items: Vec<Item>, refused: SourceReport, report: &mut SourceReport) {
+    let unknown = || Problem::new(Class::Internal, "the source could not be worked on");
+    let problem = refused.problems.into_iter().next().unwrap_or_else(unknown);
+    for item in items {
+        report.add(&item.transfer.file.path, Outcome::Failed(problem.clone()));
+    }
+}
+
+/// Writes what is left as the next part of the piece. Whether there is one.
+async fn hand_on(desk: &Desk, folder: &Folder, id: PieceId, header: Header, rest: Vec<Item>, report: &mut SourceReport) -> Result<bool, WorkError> {
+    let (again, given_up): (Vec<_>, Vec<_>) = rest.into_iter().partition(|item| item.interrupted < INTERRUPTIONS);
+    for item in given_up {
+        let why = format!("it was not done in the time of {INTERRUPTIONS} invocations: raise functionTimeout, or fetch it with `blobferry run`");
+        report.add(&item.transfer.file.path, Outcome::Failed(Problem::new(Class::Interrupted, why)));
+    }
+    if again.is_empty() {
+        return Ok(false);
+    }
+    tracing::info!(source = desk.source.name, piece = %id, files = again.len(), "The time of this worker is over; the rest is handed on.");
+    let header = Header { young_since: None, ..header };
+    desk.write(&folder.blob(Kind::Piece(id.rest())), to_bytes(&header, &again), [].into()).await?;
+    Ok(true)
+}
+
+/// After a result: the rest of the piece, or the next one in its lane, or the end of the pass.
+pub async fn what_comes_next(desk: &Desk, plan: &Plan, folder: &Folder, id: PieceId) -> Result<Came, WorkError> {
+    let state = desk.state(folder).await?;
+    let rest = state.results.get(&id).is_some_and(|sign| sign.rest);
+    let following = if rest { Some(id.rest()) } else { next(id, plan.lanes, plan.pieces) };
+    // Whoever began it has its message.
+    if let Some(piece) = following.filter(|piece| !state.was_begun(*piece)) {
+        desk.send(Task::Piece { pass: plan.pass.clone(), piece }, Duration::ZERO).await?;
+    }
+    match closing::close_if_done(desk, plan, folder, &state).await? {
+        Some(report) => Ok(Came::Closed(Box::new(report))),
+        None => Ok(Came::Done(told(&state, id, &desk.source))),
+    }
+}
+
+fn told(state: &State, id: PieceId, source: &Source) -> String {
+    let counts = state.results.get(&id).map(|sign| sign.counts).unwrap_or_default();
+    format!("piece {id} of `{}`: {} files, {} ingested, {} failed, {} bytes", source.name, counts.files, counts.ingested, counts.failed, counts.bytes)
+}
+
+/// Counts along.
+#[derive(Debug, Default)]
+struct Counting {
+    files: AtomicU64,
+    ingested: AtomicU64,
+    failed: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Counting {
+    fn add(&self, outcome: &Outcome) {
+        match outcome {
+            // It is counted by whoever goes on with it.
+            Outcome::Deferred(Defer::Interrupted) => return,
+            Outcome::Ingested(ingested) => {
+                self.ingested.fetch_add(1, Ordering::Relaxed);
+                self.bytes.fetch_add(ingested.bytes, Ordering::Relaxed);
+            }
+            Outcome::Failed(_) => drop(self.failed.fetch_add(1, Ordering::Relaxed)),
+            _ => {}
+        }
+        self.files.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn add_all(&self, failed: usize) {
+        self.files.fetch_add(failed as u64, Ordering::Relaxed);
+        self.failed.fetch_add(failed as u64, Ordering::Relaxed);
+    }
+
+    fn counts(&self) -> Counts {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts { files: of(&self.files), ingested: of(&self.ingested), failed: of(&self.failed), bytes: of(&self.bytes) }
+    }
+}
+
+/// Says that a worker is at its piece, at once and then every [`BEAT`].
+async fn beat(run: Arc<crate::run::context::Run>, name: crate::model::BlobName, counting: Arc<Counting>) {
+    use md5::Digest;
+    loop {
+        let mut metadata = metadata([(AT, stamp(OffsetDateTime::now_utc()))]);
+        metadata.extend(counting.counts().pairs().map(|(name, value)| (name.to_owned(), value)));
+        let md5 = md5::Md5::digest([]).into();
+        let properties = crate::store::contract::Properties { content_type: "text/plain".into(), md5, metadata };
+        // The next one is the next try.
+        if let Err(error) = run.store.put(&name, bytes::Bytes::new(), &properties, &crate::store::contract::Condition::Always).await {
+            tracing::debug!(blob = name.as_str(), error = %chain(&error), "A sign of life could not be written.");
+        }
+        sleep(BEAT).await;
+    }
+}
