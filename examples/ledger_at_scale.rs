@@ -196,6 +196,7 @@ fn source(files: u64) -> Source {
         quarantine: false,
         unpacking: Default::default(),
         retry_auth_after: Duration::from_secs(6 * 3600),
+        schedule: None,
         naming: Naming { source: NAME.to_owned(), layout: Layout::Path, root: root.clone(), host_port: "made-up_21".to_owned() },
         versions: Versions::Keep,
         after: After::Keep,

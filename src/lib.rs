@@ -22,6 +22,7 @@ pub mod plan;
 pub mod report;
 pub mod retry;
 pub mod run;
+pub mod schedule;
 pub mod verify;
 
 pub mod archive;

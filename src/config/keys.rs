@@ -37,6 +37,23 @@ pub const LIMITS: &[Key] = &[
     Key { name: "archive_members", kind: Kind::Integer { min: 1, max: 100_000_000 }, doc: "Members of one archive. Default 100000." },
 ];
 
+/// `[dispatch]`.
+pub const DISPATCH: &[Key] = &[
+    Key {
+        name: "mode",
+        kind: Kind::OneOf(&["inline", "queue"]),
+        doc: "Who does the work under the Functions host: the process that the timer or a request calls, or `IngestQueue`, on as many instances as it takes. Default: `queue` in Azure, else `inline`.",
+    },
+    Key { name: "queue", kind: Kind::Text, doc: "Name of the work queue. Default: the environment's INGEST_QUEUE, else \"blobferry-work\"." },
+    Key {
+        name: "connection",
+        kind: Kind::Text,
+        doc: "The app setting that tells where the queue is, as in `IngestQueue/function.json`. Default \"AzureWebJobsStorage\".",
+    },
+    Key { name: "piece_files", kind: Kind::Integer { min: 1, max: 100_000 }, doc: "Files of one piece of work, at most. Default 1000." },
+    Key { name: "piece_bytes", kind: Kind::Size, doc: "Bytes of one piece of work, at most, unless one file has more. Default \"2 GiB\"." },
+];
+
 /// `[log]`.
 pub const LOG: &[Key] = &[
     Key { name: "level", kind: Kind::OneOf(&["error", "warn", "info", "debug", "trace"]), doc: "How much is logged. Default `info`." },
@@ -73,6 +90,16 @@ pub const SOURCE: &[Key] = &[
         name: "retry_auth_after",
         kind: Kind::Duration,
         doc: "How long a refused credential that has not changed is left alone by later runs, so that no account is locked. Default \"6h\"; \"0s\" tries it in each run.",
+    },
+    Key {
+        name: "every",
+        kind: Kind::Duration,
+        doc: "How often a tick of the timer begins a run over this source: once in each span of this length, as \"15m\" (on the quarters of an hour, UTC). Default: at each tick.",
+    },
+    Key {
+        name: "cron",
+        kind: Kind::Text,
+        doc: "Instead of `every`: when it is due, as a cron expression of five fields in UTC, as \"30 6 * * 1-5\". The first tick from then on begins the run.",
     },
     Key { name: "depth", kind: Kind::Integer { min: 1, max: 1000 }, doc: "Folders in folders that are walked. Default 64." },
     Key { name: "stable_for", kind: Kind::Duration, doc: "How long a file must rest before it is taken. Default \"60s\"." },

@@ -12,7 +12,8 @@ use crate::archive::limits::Limits as ArchiveLimits;
 use crate::model::Secret;
 use crate::run::settings::{Limits, Source};
 use crate::settings::{Key, Section, SettingError};
-use crate::store::azure::Identity;
+use crate::run::work::cutting::Sizes;
+use crate::store::azure::{Identity, illegal_queue};
 use text::{Environment, RawSection};
 
 /// Everything that the file and the environment say, checked.
@@ -22,6 +23,8 @@ pub struct Config {
     pub destination: Destination,
     /// What a run may use.
     pub limits: LimitSettings,
+    /// How work under the Functions host is handed out.
+    pub dispatch: DispatchSettings,
     /// What is logged, and where to.
     pub log: LogSettings,
     /// Where files come from; at least one.
@@ -101,6 +104,19 @@ impl LimitSettings {
     }
 }
 
+/// `[dispatch]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DispatchSettings {
+    /// Whether work goes through the queue; `None`: in Azure.
+    pub by_queue: Option<bool>,
+    /// The queue's name.
+    pub queue: String,
+    /// The app setting that tells where it is.
+    pub connection: String,
+    /// How large pieces are.
+    pub sizes: Sizes,
+}
+
 /// `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogSettings {
@@ -159,11 +175,12 @@ pub fn parse(file: &str, folder: &Path, text: &str, environment: &Environment) -
     };
     let destination = destination(&section("destination", keys::DESTINATION)?, folder, environment)?;
     let limits = limits(&section("limits", keys::LIMITS)?, folder)?;
+    let dispatch = dispatch(&section("dispatch", keys::DISPATCH)?, environment)?;
     let log = log(&section("log", keys::LOG)?, folder)?;
     let sources = raw.sources.into_iter().map(|raw| source::parse(file, raw)).collect::<Result<Vec<_>, _>>()?;
     let (sources, secrets): (Vec<_>, Vec<_>) = sources.into_iter().unzip();
     check_sources(file, &sources)?;
-    Ok(Config { destination, limits, log, sources, secrets: secrets.concat() })
+    Ok(Config { destination, limits, dispatch, log, sources, secrets: secrets.concat() })
 }
 
 fn check_sources(file: &str, sources: &[Source]) -> Result<(), SettingError> {
@@ -272,6 +289,24 @@ fn limits(section: &Section, folder: &Path) -> Result<LimitSettings, SettingErro
             members: section.integer("archive_members")?.unwrap_or(default.members),
             time: section.duration("archive_time")?.unwrap_or(default.time),
         }),
+    })
+}
+
+fn dispatch(section: &Section, environment: &Environment) -> Result<DispatchSettings, SettingError> {
+    let queue = section.text("queue")?.or_else(|| environment.get("INGEST_QUEUE").filter(|name| !name.is_empty()).cloned());
+    let queue = queue.unwrap_or_else(|| "blobferry-work".into());
+    if let Some(allowed) = illegal_queue(&queue) {
+        return Err(section.error("queue", format!("is \"{}\"; {allowed}", crate::model::printable(queue.as_bytes()))));
+    }
+    let default = Sizes::default();
+    Ok(DispatchSettings {
+        by_queue: section.one_of("mode")?.map(|mode| mode == "queue"),
+        queue,
+        connection: section.text("connection")?.unwrap_or_else(|| "AzureWebJobsStorage".into()),
+        sizes: Sizes {
+            files: section.integer("piece_files")?.map_or(default.files, |files| usize::try_from(files).unwrap_or(usize::MAX)),
+            bytes: section.size("piece_bytes")?.unwrap_or(default.bytes).max(1),
+        },
     })
 }
 

@@ -21,6 +21,7 @@ pub fn schema() -> Value {
         "properties": {
             "destination": table(keys::DESTINATION, &[]),
             "limits": table(keys::LIMITS, &[]),
+            "dispatch": table(keys::DISPATCH, &[]),
             "log": table(keys::LOG, &[]),
             "source": { "type": "array", "minItems": 1, "items": table(&source_keys, &["name", "url"]) },
         },

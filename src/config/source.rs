@@ -12,6 +12,7 @@ use crate::naming::{Layout, Naming};
 use crate::patterns::{NameGlobs, Patterns};
 use crate::retry::Policy;
 use crate::run::settings::{After, Archives, Source, Versions};
+use crate::schedule::Schedule;
 use crate::settings::{Entry, Key, Section, SettingError, SourceUrl, Value, listed};
 use crate::source::DRIVERS;
 use crate::source::contract::Driver;
@@ -54,6 +55,7 @@ pub fn parse(file: &str, raw: RawSection) -> Result<(Source, Vec<Secret>), Setti
         depth: usize::try_from(section.integer("depth")?.unwrap_or(DEPTH)).unwrap_or(usize::MAX),
         policy: Policy { attempts, ..Policy::default() },
         retry_auth_after: section.duration("retry_auth_after")?.unwrap_or(RETRY_AUTH_AFTER),
+        schedule: schedule(&section)?,
         after,
         root: url.root,
         endpoint,
@@ -88,6 +90,15 @@ fn name(section: &Section) -> Result<String, SettingError> {
     }
     let shown = crate::model::printable(name.as_bytes());
     Err(section.error("name", format!("is \"{shown}\"; allowed are up to 63 lower-case letters, digits and `-`, not `-` first")))
+}
+
+fn schedule(section: &Section) -> Result<Option<Schedule>, SettingError> {
+    match (section.duration("every")?, section.text("cron")?) {
+        (Some(_), Some(_)) => Err(section.error("cron", "stands beside `every`; allowed is one of both")),
+        (Some(span), None) => Schedule::every(span).map(Some).map_err(|problem| section.error("every", problem)),
+        (None, Some(text)) => Schedule::cron(&text).map(Some).map_err(|problem| section.error("cron", problem)),
+        (None, None) => Ok(None),
+    }
 }
 
 fn zone(section: &Section) -> Result<UtcOffset, SettingError> {

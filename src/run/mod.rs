@@ -4,6 +4,7 @@ mod after;
 mod blob;
 mod budget;
 mod context;
+pub mod due;
 mod error;
 mod fetch;
 mod held;

@@ -12,6 +12,7 @@ use crate::model::RemotePath;
 use crate::naming::Naming;
 use crate::patterns::{NameGlobs, Patterns};
 use crate::retry::Policy;
+use crate::schedule::Schedule;
 use crate::source::contract::Endpoint;
 
 /// A source and how to treat it.
@@ -58,6 +59,8 @@ pub struct Source {
     pub policy: Policy,
     /// How long a refused credential that has not changed is not tried again by later runs; zero: each run tries it.
     pub retry_auth_after: Duration,
+    /// When it is due, beside the ticks of the timer; `None`: at each.
+    pub schedule: Option<Schedule>,
 }
 
 /// What happens to archives.

@@ -9,7 +9,7 @@ const ORDER: &[&[&str]] = &[
     &["failure"],
     &["model"],
     &["settings"],
-    &["plan", "naming", "patterns", "retry", "verify"],
+    &["plan", "naming", "patterns", "retry", "schedule", "verify"],
     &["report"],
     &["archive", "source", "store"],
     &["ledger", "demo"],

@@ -36,6 +36,7 @@ mod logins;
 mod names;
 mod nested;
 mod partly;
+mod pieces;
 mod planning;
 mod quarantine;
 mod races;
@@ -310,6 +311,7 @@ pub fn source(name: &str, server: &MemoryServer) -> Source {
         depth: 64,
         policy: quick(),
         retry_auth_after: Duration::from_secs(6 * 3600),
+        schedule: None,
         root,
     }
 }

@@ -13,6 +13,7 @@
 //! a result is done. The leases keep logins within the source's cap, and save work; the conditions of the store keep
 //! what is stored right.
 
+pub mod asking;
 pub mod cutting;
 pub mod live;
 pub mod message;
@@ -48,6 +49,8 @@ pub enum Came {
     Later(String),
     /// The pass is over, with this report.
     Closed(Box<SourceReport>),
+    /// The pass was over before.
+    Over,
 }
 
 /// Does what `message` asks for. `source` is the source that it names. An error is worth another try, which the queue

@@ -12,17 +12,18 @@ use super::cutting::{cut, lanes};
 use super::desk::{Desk, json, metadata, never};
 use super::error::WorkError;
 use super::message::{PieceId, Task};
-use super::names::{Folder, Kind};
+use super::names::{Folder, Kind, passes};
 use super::piece::{Header, Item, Plan, SCHEMA, to_bytes};
 use super::slots;
 use crate::ledger::{self, OpenPass};
-use crate::model::hex;
+use crate::model::{BlobName, chain, hex};
 use crate::report::{LeftTo, SourceReport};
 use crate::run::context::Pass;
 use crate::run::settings::Source;
 use crate::run::survey::{Survey, survey};
 use crate::run::turn::{self, Turn};
-use crate::run::{pass, refusals, watch};
+use crate::run::{pass, refusals, run_id, watch};
+use crate::store::contract::BlobInfo;
 
 /// Logins that a listing is made with, at most.
 const LOGINS: usize = 4;
@@ -35,7 +36,7 @@ const WRITTEN_AT_ONCE: usize = 16;
 pub async fn plan(desk: &Desk) -> Result<Came, WorkError> {
     let source = &desk.source.name;
     if desk.is_over().await? {
-        return Ok(Came::Done(format!("the pass over `{source}` is over already")));
+        return Ok(Came::Over);
     }
     let open = ledger::under_way(desk.run.store.clone(), source, desk.run.policy, never()).await?;
     match open {
@@ -72,7 +73,7 @@ pub async fn plan(desk: &Desk) -> Result<Came, WorkError> {
 /// The plan stands, and whoever made it may not have got as far as sending its messages.
 async fn send_again(desk: &Desk, open: &OpenPass) -> Result<Came, WorkError> {
     let folder = desk.folder(&open.id)?;
-    let Some(plan) = desk.plan(&folder).await? else { return Ok(Came::Done("its pass is over already".into())) };
+    let Some(plan) = desk.plan(&folder).await? else { return Ok(Came::Over) };
     let state = desk.state(&folder).await?;
     for number in 0..plan.lanes {
         let piece = PieceId::first(number);
@@ -172,6 +173,7 @@ async fn open(desk: &Desk, pass: &Pass, mut survey: Survey, report: SourceReport
     for number in 0..lanes {
         desk.send(Task::Piece { pass: open.id.clone(), piece: PieceId::first(number) }, Duration::ZERO).await?;
     }
+    remove_orphans(desk, &open.id).await;
     tracing::info!(run = desk.run.id, source = desk.source.name, files, bytes, pieces = plan.pieces, lanes, "A pass is planned.");
     Ok(Came::Done(format!("`{}` is planned: {files} files in {} pieces, {lanes} at once", desk.source.name, plan.pieces)))
 }
@@ -186,6 +188,23 @@ async fn write_pieces(desk: &Desk, folder: &Folder, cuts: Vec<Cut>, journals: &[
     let writes: Vec<_> = writes.collect();
     let write = |(name, header, items): (_, Header, Vec<Item>)| async move { desk.write(&name, to_bytes(&header, &items), [].into()).await };
     stream::iter(writes).map(write).buffer_unordered(WRITTEN_AT_ONCE).try_collect::<()>().await
+}
+
+/// Removes what plans that were cut short left behind, a day later: others may be writing what is not named yet.
+async fn remove_orphans(desk: &Desk, ours: &str) {
+    let (prefix, old) = (passes(&desk.source.name), run_id(OffsetDateTime::now_utc() - time::Duration::DAY));
+    let mut orphans = Vec::new();
+    let mut visit = |info: BlobInfo| {
+        let pass = info.name.strip_prefix(&prefix).and_then(|below| below.split('/').next()).unwrap_or_default();
+        // Ids begin with the time, so they are in its order.
+        if pass != ours && pass < old.as_str() {
+            orphans.extend(BlobName::new(info.name).ok());
+        }
+    };
+    match desk.run.store.list(&prefix, &mut visit).await {
+        Ok(()) => desk.remove(orphans).await,
+        Err(error) => tracing::debug!(source = desk.source.name, error = %chain(&error), "What old plans left behind stays for now."),
+    }
 }
 
 /// A name for a pass of `run` that no other has: two that plan at once, after a lease was lost, never share a folder.

@@ -39,7 +39,7 @@ const INTERRUPTIONS: u32 = 3;
 /// Does the piece `id` of the pass `name`, unless it is done, or another worker is at it.
 pub async fn work(desk: &Desk, name: &str, id: PieceId) -> Result<Came, WorkError> {
     let folder = desk.folder(name)?;
-    let Some(plan) = desk.plan(&folder).await? else { return Ok(Came::Done("its pass is over already".into())) };
+    let Some(plan) = desk.plan(&folder).await? else { return Ok(Came::Over) };
     if !desk.state(&folder).await?.results.contains_key(&id) {
         let blob = folder.blob(Kind::Piece(id));
         let bytes = desk.read(&blob).await?;

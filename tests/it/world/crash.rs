@@ -56,6 +56,11 @@ impl Dying {
         }
     }
 
+    /// Ends when its process does.
+    pub async fn death(&self) {
+        self.died.notified().await;
+    }
+
     /// One that gives no leases, so that its runs are not alone.
     fn without_leases(self) -> Self {
         Self { leases: Leases::Denied, ..self }
