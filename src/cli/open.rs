@@ -14,9 +14,10 @@ use crate::handler::host::{INSTANCE, SITE};
 use crate::model::{Secret, chain};
 use crate::run::settings::Limits;
 use crate::store::azure::Identity;
-use crate::store::azure::{AzureSettings, AzureStore, ContainerCreation, Credential, credential, parse_connection_string};
+use crate::store::azure::{AzureQueue, AzureSettings, AzureStore, ContainerCreation, Credential, QueueSettings, credential, parse_connection_string};
 use crate::store::contract::Store;
 use crate::store::folder::FolderStore;
+use crate::store::queue::Queue;
 use crate::telemetry::insights::connection::{AUTHENTICATION, CONNECTION, Connection, authentication, connection};
 use crate::telemetry::insights::{Insights, Requests, Settings};
 use crate::telemetry::redact::Redactor;
@@ -105,6 +106,41 @@ fn service(account: &Account) -> Result<(Url, Credential), Unusable> {
             Ok((url, Credential::Token(credential)))
         }
     }
+}
+
+/// Where the work queue is: what the app setting tells that `dispatch.connection` names, in the forms that the
+/// Functions host takes too.
+pub fn queue_settings(config: &Config, environment: &Environment) -> Result<QueueSettings, Unusable> {
+    let setting = &config.dispatch.connection;
+    let given = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+    let part = |part: &str| given(&format!("{setting}__{part}")).or_else(|| given(&format!("{setting}:{part}")));
+    let api_version = match &config.destination {
+        Destination::Azure { api_version, .. } => api_version.clone(),
+        Destination::Folder(_) => None,
+    };
+    let name = config.dispatch.queue.clone();
+    if let Some(text) = given(setting) {
+        let told = |problem: String| Unusable(format!("the app setting {setting}, a connection string, {problem}"));
+        let connection = parse_connection_string(&Secret::new(text)).map_err(told)?;
+        let service = connection.queue.ok_or_else(|| told("names no queue service; add `QueueEndpoint`".into()))?;
+        return Ok(QueueSettings { service, name, credential: connection.credential, api_version });
+    }
+    let service = part("queueServiceUri").cloned().or_else(|| part("accountName").map(|account| format!("https://{account}.queue.core.windows.net")));
+    let Some(service) = service else {
+        return Err(Unusable(format!(
+            "work goes by the queue `{name}`, and no app setting tells where it is: {setting} (a connection string), {setting}__queueServiceUri or {setting}__accountName\nhint: `dispatch.mode = \"inline\"` does without a queue"
+        )));
+    };
+    let service = Url::parse(&service).map_err(|error| Unusable(format!("{setting}__queueServiceUri is no URL: {error}")))?;
+    let client_id = part("clientId").or_else(|| given("AZURE_CLIENT_ID")).cloned();
+    let credential = credential(&Identity::Managed { client_id }).map_err(|error| Unusable(format!("{setting}__clientId: {error}")))?;
+    Ok(QueueSettings { service, name, credential: Credential::Token(credential), api_version })
+}
+
+/// The work queue. Does no I/O.
+pub fn queue(settings: &QueueSettings) -> Result<Arc<dyn Queue>, Unusable> {
+    let queue = AzureQueue::new(settings).map_err(|error| Unusable(format!("{}\nhint: {}", chain(&error), error.class().hint())))?;
+    Ok(Arc::new(queue))
 }
 
 /// The limits on this machine.

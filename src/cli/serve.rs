@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::open::{self, Opened, Unusable};
 use super::{Configured, console};
+use crate::config::Config;
 use crate::config::text::Environment;
 use crate::handler::host::{APP_ROOT, INSTANCE};
 use crate::handler::page::local::Local;
-use crate::handler::ready::{Given, Ready};
+use crate::handler::ready::{Given, Ready, Work};
 use crate::handler::{console as lines, server};
 use crate::telemetry::{self, Console, Watched};
 
@@ -75,7 +76,8 @@ fn looked_at(config: PathBuf, environment: &Environment) -> Result<Ready, Unusab
     let line_out = |_, line: &[u8]| console::say(String::from_utf8_lossy(line).trim_end());
     let telemetry = telemetry::start(&log, Console::Quiet, console::watched(), Arc::new(line_out), &redactor);
     let open = || Err("the status page starts no runs".to_owned());
-    Ok(Ready { sources: config.sources, store, open: Box::new(open), redactor, telemetry: Some(telemetry), insights: None })
+    let limits = open::limits(&config.limits);
+    Ok(Ready { sources: config.sources, store, open: Box::new(open), limits, work: None, redactor, telemetry: Some(telemetry), insights: None })
 }
 
 fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> {
@@ -94,12 +96,25 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
     let console = if insights.is_some() { Console::Quiet } else { Console::AsSet };
     let telemetry = telemetry::start_with(&log, console, watched, Arc::new(line_out), &redactor, insights.as_ref());
     telemetry.warnings.iter().chain(&warnings).for_each(|warning| lines::say(tracing::Level::WARN, warning));
+    let work = work(&config, environment)?;
     let (destination, limits) = (config.destination, config.limits);
+    let of_ready = open::limits(&limits);
     let open = move || {
         let store = open::store(&destination).map_err(|Unusable(problem)| problem)?;
         Ok(Given { store, limits: open::limits(&limits) })
     };
-    Ok(Ready { sources: config.sources, store, open: Box::new(open), redactor, insights, telemetry: Some(telemetry) })
+    Ok(Ready { sources: config.sources, store, open: Box::new(open), limits: of_ready, work, redactor, insights, telemetry: Some(telemetry) })
+}
+
+/// The queue, if work goes by it.
+fn work(config: &Config, environment: &Environment) -> Result<Option<Work>, Unusable> {
+    let in_azure = environment.get(INSTANCE).is_some_and(|id| !id.is_empty());
+    if !config.dispatch.by_queue.unwrap_or(in_azure) {
+        return Ok(None);
+    }
+    let settings = open::queue_settings(config, environment)?;
+    let open = move || open::queue(&settings).map_err(|Unusable(problem)| problem);
+    Ok(Some(Work { queue: open().map_err(Unusable)?, open: Box::new(open), sizes: config.dispatch.sizes }))
 }
 
 /// The file as named, or the one beside host.json if there is none.

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -63,6 +65,29 @@ impl Envelope {
     pub fn retry_count(&self) -> Option<u64> {
         let context = get(&self.metadata, "RetryContext").cloned().map(unpacked)?;
         number(get(context.as_object()?, "RetryCount")?)
+    }
+
+    /// The call as a message's: its text, however often it was encoded, in base64 too. The host's own bindings are
+    /// named as `function.json` says; ours is `work`.
+    pub fn message(&self) -> Result<Value, BadPayload> {
+        let missing = BadPayload::Shape("`Data.work` is not there: this function has a queue trigger named `work`");
+        let value = self.binding("work").map(unpacked).ok_or(missing)?;
+        match &value {
+            Value::Object(_) => Ok(value),
+            Value::String(text) => {
+                let bytes = STANDARD.decode(text.trim()).map_err(|_| BadPayload::Shape("the message is no JSON object"))?;
+                match unpacked(json_of(&bytes)?) {
+                    object @ Value::Object(_) => Ok(object),
+                    _ => Err(BadPayload::Shape("the message is no JSON object")),
+                }
+            }
+            _ => Err(BadPayload::Shape("the message is no JSON object")),
+        }
+    }
+
+    /// How often the host has brought this message, from 1.
+    pub fn dequeue_count(&self) -> Option<u64> {
+        number(get(&self.metadata, "DequeueCount")?)
     }
 
     /// The call as a timer's.

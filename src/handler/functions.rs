@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::api::{self, Asked};
+use super::dispatch;
 use super::envelope::{BadPayload, Envelope, HttpAnswer, answer, http_answer};
 use super::host::Host;
 use super::page;
@@ -24,6 +25,8 @@ use super::record::{RunRecord, Status, Trigger, UnderWay};
 use super::records::Records;
 use super::runs::{Call, Runs, Started};
 use crate::model::chain;
+use crate::retry::Policy;
+use crate::run::due::due;
 
 /// Azure's front end gives up after 230 s, so a caller is sent off with 202 before.
 pub const PATIENCE: Duration = Duration::from_secs(200);
@@ -72,7 +75,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn done(summary: String) -> Self {
+    /// Done, and how, in a sentence.
+    pub fn done(summary: String) -> Self {
         Self { status: 200, body: answer(&[summary]), reason: None }
     }
 
@@ -100,7 +104,7 @@ impl From<BadPayload> for Answer {
 }
 
 /// The names that functions go by.
-pub const NAMES: &[&str] = &["IngestTimer", "IngestHttp", "IngestStatus"];
+pub const NAMES: &[&str] = &["IngestTimer", "IngestHttp", "IngestStatus", "IngestQueue"];
 
 /// Does what the function `name` does; `None` if there is no such function.
 pub async fn call(app: &App, name: &str, invocation: Invocation) -> Option<Answer> {
@@ -108,11 +112,13 @@ pub async fn call(app: &App, name: &str, invocation: Invocation) -> Option<Answe
         "IngestTimer" => Some(timer(app, invocation).await),
         "IngestHttp" => Some(http(app, invocation).await),
         "IngestStatus" => Some(status(app, invocation).await),
+        "IngestQueue" => Some(dispatch::message(app, invocation).await),
         _ => None,
     }
 }
 
-async fn loaded(app: &App) -> Result<(Arc<Ready>, Arc<Host>), String> {
+/// The configuration, once it is read.
+pub async fn loaded(app: &App) -> Result<(Arc<Ready>, Arc<Host>), String> {
     let mut loaded = app.loaded.clone();
     match loaded.wait_for(Option::is_some).await {
         Ok(loaded) => loaded.clone().unwrap_or_else(|| Err("the configuration was not read".into())),
@@ -130,8 +136,16 @@ async fn timer(app: &App, invocation: Invocation) -> Answer {
     let past_due = timer.is_past_due;
     let (last, retry) = (timer.last.map(tracing::field::display), envelope.retry_count());
     tracing::info!(invocation = id, past_due, last, retry, "The schedule asks for a run.");
+    if let Some(work) = &ready.work {
+        return dispatch::timer(&ready, work, &id).await;
+    }
+    let due = due(&ready.store, &Policy::default(), &ready.sources, OffsetDateTime::now_utc()).await;
+    if due.is_empty() {
+        return Answer::done("no source is due".into());
+    }
+    let due: Vec<String> = due.into_iter().map(|source| source.name).collect();
     let call = Call { trigger: Trigger::Timer, invocation: id, begun, traceparent, deadline: host.deadline() };
-    match app.runs.start(&ready, None, call) {
+    match app.runs.start(&ready, Some(&due), call) {
         Started::Run { mut run, under_way } => of_timer(&run.ended().await, &under_way),
         Started::Joined(under_way) => Answer::done(format!("nothing to start: {}", busy(&under_way))),
         Started::Full => Answer::not_done(500, "too many runs are under way in this process"),
@@ -168,6 +182,9 @@ async fn http(app: &App, invocation: Invocation) -> Answer {
         Ok(wanted) => wanted,
         Err(refusal) => return Answer::http(&refusal),
     };
+    if let Some(work) = &ready.work {
+        return Answer::http(&dispatch::http(&ready, &host, work, wanted.as_deref(), &invocation.id).await);
+    }
     if host.in_azure {
         return Answer::http(&no_queue());
     }
@@ -189,7 +206,7 @@ async fn http(app: &App, invocation: Invocation) -> Answer {
 fn no_queue() -> HttpAnswer {
     let body = json!({
         "error": "in Azure a request cannot start a run: the instance may be taken away as soon as the request is answered",
-        "hint": "let the schedule start runs: `INGEST_SCHEDULE` tells when, and POST /admin/functions/IngestTimer with the master key starts one at once",
+        "hint": "set `dispatch.mode` to `queue`, which is the default in Azure; or let the schedule start runs: POST /admin/functions/IngestTimer with the master key starts one at once",
     });
     HttpAnswer::new(501, body)
 }

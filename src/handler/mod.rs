@@ -3,10 +3,13 @@
 //! `server` listens and ends, `routes` tells invocations apart, `functions` answers them; `envelope`,
 //! `api`, `host`, `console` and `record` are pure: the host's payloads, our HTTP API, the host's settings,
 //! its rule for log lines, and what is kept of a run. `runs` and `run` start runs and watch over them,
-//! `records` keeps their records in the store. `page` shows them to people.
+//! `records` keeps their records in the store. `dispatch` hands work to the queue instead and does what its messages
+//! say, `afar` tells how such runs stand. `page` shows them to people.
 
+mod afar;
 pub mod api;
 pub mod console;
+mod dispatch;
 pub mod envelope;
 pub mod functions;
 pub mod host;
@@ -19,3 +22,4 @@ mod run;
 pub mod runs;
 pub mod server;
 mod tally;
+mod threads;

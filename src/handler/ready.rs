@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::run::settings::{Limits, Source};
+use crate::run::work::cutting::Sizes;
 use crate::store::contract::Store;
+use crate::store::queue::Queue;
 use crate::telemetry::Telemetry;
 use crate::telemetry::insights::Insights;
 use crate::telemetry::redact::Redactor;
@@ -17,12 +19,26 @@ pub struct Ready {
     /// A store and limits for one run. Every run opens the store anew, since a run lives on threads of its
     /// own, and connections die with the threads that they were made on. Does no I/O.
     pub open: Box<dyn Fn() -> Result<Given, String> + Send + Sync>,
+    /// What a run may use.
+    pub limits: Limits,
+    /// How work is handed out by the queue; `None`: this process does it.
+    pub work: Option<Work>,
     /// Knows what no answer may repeat.
     pub redactor: Redactor,
     /// Where runs are told of beside the log.
     pub insights: Option<Arc<Insights>>,
     /// Keeps the log going.
     pub telemetry: Option<Telemetry>,
+}
+
+/// The queue.
+pub struct Work {
+    /// For those who ask for runs.
+    pub queue: Arc<dyn Queue>,
+    /// Opens it anew, for work on threads of its own. Does no I/O.
+    pub open: Box<dyn Fn() -> Result<Arc<dyn Queue>, String> + Send + Sync>,
+    /// How large pieces of work are.
+    pub sizes: Sizes,
 }
 
 /// What one run is given.

@@ -13,6 +13,8 @@ use crate::telemetry::redact::Redactor;
 pub const PREFIX: &str = "_blobferry/_runs/";
 /// A run that has not been heard of for this long is gone: killed, or its instance taken away.
 pub const SILENCE: Duration = Duration::minutes(3);
+/// As [`SILENCE`], of a run whose work goes through the queue.
+const QUEUED_SILENCE: Duration = Duration::hours(24);
 /// Lines of each kind that a record tells of a source; the pass's own report, beside its ledger, tells more.
 const LINES: usize = 100;
 
@@ -24,6 +26,8 @@ pub enum Trigger {
     Timer,
     /// A request.
     Http,
+    /// A message of the work queue.
+    Queue,
 }
 
 impl Trigger {
@@ -32,6 +36,7 @@ impl Trigger {
         match self {
             Trigger::Timer => "IngestTimer",
             Trigger::Http => "IngestHttp",
+            Trigger::Queue => "IngestQueue",
         }
     }
 
@@ -40,6 +45,7 @@ impl Trigger {
         match self {
             Trigger::Timer => "timer",
             Trigger::Http => "http",
+            Trigger::Queue => "queue",
         }
     }
 }
@@ -99,6 +105,9 @@ pub struct RunRecord {
     /// What went wrong with it as a whole.
     #[serde(default)]
     pub problems: Vec<Value>,
+    /// Sources whose work goes through the queue: what is known of them is in their own state until the run is over.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queued: Vec<String>,
     /// Its sources: a report each, or how far they have come.
     #[serde(default)]
     pub sources: Vec<Value>,
@@ -132,6 +141,7 @@ impl RunRecord {
             heartbeat: now,
             ended: None,
             problems: Vec::new(),
+            queued: Vec::new(),
             sources: Vec::new(),
         }
     }
@@ -165,7 +175,9 @@ impl RunRecord {
 
     /// How it stands, for those who ask at `now`.
     pub fn shown_status(&self, now: OffsetDateTime) -> Status {
-        let silent = self.status == Status::Running && now - self.heartbeat > SILENCE;
+        // Work that waits in a queue says nothing; what is dead of it is closed by the timer.
+        let most = if self.queued.is_empty() { SILENCE } else { QUEUED_SILENCE };
+        let silent = self.status == Status::Running && now - self.heartbeat > most;
         if silent { Status::Abandoned } else { self.status }
     }
 
@@ -210,6 +222,16 @@ impl RunRecord {
         let message = self.problems.iter().chain(of_sources).find_map(|problem| problem.get("message")?.as_str());
         message.unwrap_or("the report tells no cause").to_owned()
     }
+}
+
+/// A report as it was stored, its long lists cut.
+pub fn stored_line(report: Value) -> Value {
+    let mut report = report;
+    if let Some(object) = report.as_object_mut() {
+        ["run", "started", "ended"].iter().for_each(|name| drop(object.remove(*name)));
+        object.values_mut().filter_map(Value::as_array_mut).for_each(|list| list.truncate(LINES));
+    }
+    report
 }
 
 /// Which run a source is left to, in words.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use time::{Duration, OffsetDateTime};
 
+use super::afar;
 use super::record::{PREFIX, RunRecord, blob_name, day_prefix};
 use crate::model::BlobName;
 use crate::store::contract::{Condition, Properties, Store, StoreError, StoreKind};
@@ -43,7 +44,10 @@ impl Records {
     /// The record of the run `id`; `None` if there is none, or none that we can read.
     pub async fn get(&self, id: &str) -> Result<Option<RunRecord>, StoreError> {
         match blob_name(id) {
-            Some(name) => self.read(&name).await,
+            Some(name) => match self.read(&name).await? {
+                Some(record) => Ok(Some(afar::filled(&self.store, record).await)),
+                None => Ok(None),
+            },
             None => Ok(None),
         }
     }
@@ -69,9 +73,19 @@ impl Records {
         }
         let mut records = Vec::new();
         for name in names.iter().rev().take(limit) {
-            records.extend(self.read(name).await?);
+            if let Some(record) = self.read(name).await? {
+                records.push(afar::filled(&self.store, record).await);
+            }
         }
         Ok(records)
+    }
+
+    /// Writes the record of the run `id`, whose work went through the queue, for the last time, if all of it is done.
+    pub async fn settle(&self, id: &str) -> Result<(), StoreError> {
+        let Some(name) = blob_name(id) else { return Ok(()) };
+        let Some(record) = self.read(&name).await?.filter(|record| record.ended.is_none() && !record.queued.is_empty()) else { return Ok(()) };
+        let record = afar::filled(&self.store, record).await;
+        if record.ended.is_some() { self.put(&record).await } else { Ok(()) }
     }
 
     async fn names(&self, prefix: &str) -> Result<Vec<BlobName>, StoreError> {

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::console::{Ids, this_thread_is_of};
+use super::console::Ids;
 use super::host::Deadline;
 use super::ready::Ready;
 use super::record::{RunRecord, Status};
 use super::records::Records;
 use super::tally::Tally;
+use super::threads::Own;
 use crate::failure::Class;
 use crate::model::chain;
 use crate::report::Report;
@@ -49,7 +49,7 @@ pub struct Job {
     /// What others see of it.
     pub record: watch::Sender<RunRecord>,
     /// What Application Insights sees of it.
-    pub operation: Option<Operation>,
+    pub operation: Option<Arc<Operation>>,
 }
 
 /// How it ended.
@@ -99,23 +99,10 @@ async fn flush(job: &Job, record: &RunRecord) {
     operation.flush(job.deadline.before_answer(job.begun.elapsed(), most)).await;
 }
 
-/// A run has a runtime of its own. So its lines can be told from others', its work never delays the answer
-/// to a ping, and it can be ended for good at its deadline, whatever it is in the middle of.
 async fn work(job: &Job) -> End {
     let given = match (job.ready.open)() {
         Ok(given) => given,
         Err(problem) => return End::Broken(Status::Failed, problem),
-    };
-    let ids = job.ids.clone();
-    let tied = job.operation.as_ref().map(Operation::threads);
-    let of_this_run = move || {
-        this_thread_is_of(&ids);
-        tied.iter().for_each(|tied| tied());
-    };
-    let mut threads = tokio::runtime::Builder::new_multi_thread();
-    let runtime = match threads.enable_all().on_thread_start(of_this_run).build() {
-        Ok(runtime) => runtime,
-        Err(error) => return End::Broken(Status::Failed, format!("no threads for the run: {error}")),
     };
     let options = Options {
         id: job.ids.run.clone(),
@@ -127,43 +114,17 @@ async fn work(job: &Job) -> End {
         cancel: job.stop.clone(),
         progress: job.tally.clone(),
     };
-    let task = runtime.spawn(run::run(job.sources.clone(), options));
-    let end = watch_over(job, task).await;
-    runtime.shutdown_background();
-    end
-}
-
-async fn watch_over(job: &Job, mut task: JoinHandle<Report>) -> End {
-    tokio::select! {
-        ended = &mut task => return of(ended),
-        () = until(job.begun, job.deadline.stop) => {
-            tracing::warn!(run_id = job.ids.run, invocation = job.ids.invocation, "Warning: functionTimeout is near: files in hand are finished, no other is begun.");
-            job.stop.cancel();
-        }
-        () = job.stop.cancelled() => {}
-    }
-    tokio::select! {
-        ended = task => of(ended),
-        () = until(job.begun, job.deadline.answer) => {
-            End::Broken(Status::Interrupted, "functionTimeout came before the files in hand were done; the next run takes them again".into())
-        }
-        () = job.end.cancelled() => {
-            End::Broken(Status::Interrupted, "the process was told to end before the files in hand were done; the next run takes them again".into())
-        }
-    }
-}
-
-async fn until(begun: Instant, at: Option<Duration>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(begun + at).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn of(ended: Result<Report, JoinError>) -> End {
-    match ended {
+    let own = Own {
+        ids: job.ids.clone(),
+        begun: job.begun,
+        deadline: job.deadline,
+        stop: job.stop.clone(),
+        end: job.end.clone(),
+        operation: job.operation.clone(),
+    };
+    match own.run(run::run(job.sources.clone(), options)).await {
         Ok(report) => End::Report(Box::new(report)),
-        Err(_) => End::Broken(Status::Failed, "a defect of blobferry ended the run; the log has its trace".into()),
+        Err((status, problem)) => End::Broken(status, problem),
     }
 }
 

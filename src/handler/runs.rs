@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use time::OffsetDateTime;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -147,6 +148,7 @@ impl Runs {
         let id = record.id.clone();
         let operation = ready.insights.as_ref().map(|insights| insights.begin(&call.beginning(&id)));
         record.operation = operation.as_ref().map(Operation::id);
+        let operation = operation.map(Arc::new);
         let (tell, record) = watch::channel(record);
         active.push(Active { sources: names, tally: tally.clone(), record: record.clone() });
         let job = Job {
@@ -168,6 +170,21 @@ impl Runs {
     /// Runs whose records this process holds: they go on, or are being written.
     pub fn now(&self) -> Vec<RunRecord> {
         self.active().iter().filter(|run| run.record.has_changed().is_ok()).map(Active::now).collect()
+    }
+
+    /// What stops, and what ends, work that is no run of this process's own.
+    pub fn ends(&self) -> (CancellationToken, CancellationToken) {
+        (self.stop.child_token(), self.end.clone())
+    }
+
+    /// Whether no more is begun.
+    pub fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Work that is waited for as runs are.
+    pub fn track<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.tasks.spawn(work)
     }
 
     /// Stops all runs, and begins no more: files in hand are finished.

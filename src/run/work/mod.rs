@@ -18,6 +18,7 @@ pub mod cutting;
 pub mod live;
 pub mod message;
 pub mod piece;
+pub mod standing;
 pub mod sweep;
 
 mod closing;

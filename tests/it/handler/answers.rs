@@ -49,10 +49,13 @@ impl Bench {
         let store = Arc::new(MemoryStore::new());
         let limits = Limits::default_with(files.path().to_owned(), 1 << 30);
         let given = store.clone();
+        let of_runs = limits.clone();
         let ready = Ready {
             sources: sources(files.path(), options.stable_for),
             store,
-            open: Box::new(move || Ok(Given { store: given.clone(), limits: limits.clone() })),
+            open: Box::new(move || Ok(Given { store: given.clone(), limits: of_runs.clone() })),
+            limits,
+            work: None,
             redactor: Redactor::default(),
             insights: None,
             telemetry: None,
@@ -238,12 +241,13 @@ async fn a_panic_costs_one_invocation() {
     let calls = std::sync::atomic::AtomicUsize::new(0);
     let (store, limits) = (Arc::new(MemoryStore::new()), Limits::default_with(files.path().to_owned(), 1 << 30));
     let given = store.clone();
+    let of_ready = limits.clone();
     let open = move || {
         assert_ne!(calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed), 0, "scripted");
         Ok(Given { store: given.clone(), limits: limits.clone() })
     };
     let sources = sources(files.path(), "0s");
-    let ready = Ready { sources, store, open: Box::new(open), redactor: Redactor::default(), insights: None, telemetry: None };
+    let ready = Ready { sources, store, open: Box::new(open), limits: of_ready, work: None, redactor: Redactor::default(), insights: None, telemetry: None };
     let bench = Bench::with(files, Ok(ready), QUICK);
     let (code, answer) = bench.post("IngestTimer", timer()).await;
     assert!(code == 500 && answer["Logs"][0].as_str().is_some_and(|text| text.contains("defect")), "{code} {answer}");
