@@ -4,6 +4,7 @@
 //! only meet where a layout throws information away (`by-type`) or where a name is over Azure's
 //! limits and ends in a hash; `run` tells such blobs apart by their metadata and uses [`apart`].
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
@@ -88,6 +89,32 @@ pub fn version_mark(version: &Version, modified: Option<&ModifiedTime>) -> Strin
 /// A stable other name for `identity` (source path and member), whose plain name belongs to somebody else.
 pub fn apart(plain: &BlobName, identity: &[u8]) -> BlobName {
     suffixed(plain, &hex(&Sha256::digest(identity)[..8]))
+}
+
+/// The names of one archive's members, no two of which are the same.
+#[derive(Debug, Default)]
+pub struct Places {
+    taken: HashSet<BlobName>,
+}
+
+impl Places {
+    /// A place for the member `raw_name` at `index` of the archive, whose plain name is `plain`: that if no member
+    /// before it has it, else another, and whether it is another. Who gets which depends on the archive alone, so it is
+    /// the same in every run.
+    pub fn of(&mut self, plain: BlobName, raw_name: &[u8], index: usize) -> (BlobName, bool) {
+        if self.taken.insert(plain.clone()) {
+            return (plain, false);
+        }
+        // An archive can be made whose members are called as others' names apart are: then there is one more turn.
+        let mut identity = [raw_name, &index.to_be_bytes()].concat();
+        loop {
+            let own = apart(&plain, &identity);
+            if self.taken.insert(own.clone()) {
+                return (own, true);
+            }
+            identity.push(0);
+        }
+    }
 }
 
 fn suffixed(plain: &BlobName, mark: &str) -> BlobName {
@@ -270,6 +297,18 @@ mod tests {
         let name = |plain: &str| versioned(&BlobName::new(plain).expect("legal"), &version, at.as_ref()).as_str().to_owned();
         assert_eq!(name("acme/v1.0/report.csv"), "acme/v1.0/report~20261120T101112Z-01234567.csv");
         assert_eq!(name("acme/v1.0/.hidden"), "acme/v1.0/.hidden~20261120T101112Z-01234567");
+    }
+
+    #[test]
+    fn a_member_called_as_anothers_name_apart_gets_a_name_of_its_own() {
+        let plain = |name: &str| naming(Layout::Path).member(&RemotePath::from("/out/a.zip"), &[], name);
+        // Anybody can compute what the second `a.txt`, at place 2, will be called.
+        let forged = apart(&plain("a.txt"), &[&b"a.txt"[..], &2usize.to_be_bytes()].concat());
+        let forged = forged.as_str().strip_prefix("acme/a.zip!/").expect("it is below the archive");
+        let mut places = Places::default();
+        let placed: Vec<_> = [forged, "a.txt", "a.txt"].iter().enumerate().map(|(at, name)| places.of(plain(name), name.as_bytes(), at).0).collect();
+        let distinct: HashSet<&BlobName> = placed.iter().collect();
+        assert_eq!((distinct.len(), placed[1].as_str()), (3, "acme/a.zip!/a.txt"), "{placed:?}");
     }
 
     #[test]

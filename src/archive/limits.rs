@@ -50,7 +50,7 @@ impl Meter {
 
     /// Another member begins.
     pub fn member(&self) -> Result<MemberMeter<'_>, UnpackError> {
-        within("members", self.members.fetch_add(1, Ordering::Relaxed) + 1, self.limits.members)?;
+        within("members", add(&self.members, 1), self.limits.members)?;
         Ok(MemberMeter { meter: self, bytes: 0 })
     }
 
@@ -67,7 +67,7 @@ impl Meter {
     }
 
     fn bytes(&self, bytes: u64) -> Result<(), UnpackError> {
-        let total = self.total.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        let total = add(&self.total, bytes);
         within("bytes in all", total, self.limits.total_bytes)?;
         self.ratio(total)?;
         self.time()
@@ -104,9 +104,28 @@ impl MemberMeter<'_> {
     }
 }
 
+/// The sum; it stays at the largest number, so that what was too much once is not little again.
+fn add(sum: &AtomicU64, more: u64) -> u64 {
+    let before = sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sum| Some(sum.saturating_add(more)));
+    before.unwrap_or_else(|unchanged| unchanged).saturating_add(more)
+}
+
 fn within(what: &str, found: u64, limit: u64) -> Result<(), UnpackError> {
     if found <= limit {
         return Ok(());
     }
     Err(UnpackError::new(Class::LimitArchive, format!("more than {limit} {what}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_too_much_once_stays_too_much() {
+        let limits = Limits { total_bytes: u64::MAX - 1, member_bytes: u64::MAX, ratio: u64::MAX, ..Limits::default() };
+        let meter = Meter::new(limits, 1);
+        let taken = [1 << 63, 1 << 63, 1].map(|bytes| meter.member().and_then(|mut member| member.bytes(bytes)).is_ok());
+        assert_eq!(taken, [true, false, false]);
+    }
 }

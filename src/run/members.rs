@@ -146,17 +146,15 @@ struct Plan {
 /// order in the archive, so that who gets the plain name is the same in every run.
 fn planned(pass: &Pass, identity: &Identity<'_>, checked: &[Checked]) -> Vec<Option<Plan>> {
     let mut raw_names: HashSet<&[u8]> = HashSet::new();
-    let mut taken: HashSet<BlobName> = HashSet::new();
+    let mut places = naming::Places::default();
     let mut plan = |member: &'_ Member| {
         let plain = pass.source.naming.member(&identity.file.path, &member.within, &member.name);
-        if taken.insert(plain.clone()) {
-            return (plain, None);
-        }
-        let own = naming::apart(&plain, &[&member.raw_name[..], &member.index.to_be_bytes()].concat());
-        taken.insert(own.clone());
-        let note =
-            format!("member `{}` (number {}) shares its name, so it is stored as `{own}`", printable(member.full_name().as_bytes()), member.index);
-        (own, Some(note))
+        let (own, is_another) = places.of(plain, &member.raw_name, member.index);
+        let note = is_another.then(|| {
+            let name = printable(member.full_name().as_bytes());
+            format!("member `{name}` (number {}) shares its name, so it is stored as `{own}`", member.index)
+        });
+        (own, note)
     };
     let mut plans = Vec::with_capacity(checked.len());
     for Checked { member, .. } in checked {

@@ -14,6 +14,8 @@ mod docs;
 #[cfg(unix)]
 mod e2e;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 #[cfg(unix)]
 mod handler;
 #[cfg(test)]

@@ -13,8 +13,8 @@ use crate::failure::{Class, Failure};
 use crate::model::{RemotePath, chain};
 use crate::source::contract::{Listed, SourceError};
 
-/// The longest line that is believed to be one.
-const LINE_LIMIT: usize = 64 * 1024;
+/// The longest line that is believed to be one, in bytes.
+pub const LINE_LIMIT: usize = 64 * 1024;
 
 /// How the lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum Dialect {
 }
 
 /// Reads a listing of `dir` to the server's closing reply; how many lines there were.
-pub async fn read(
+pub(super) async fn read(
     client: &mut Client,
     mut data: Transfer,
     scene: Scene<'_>,
@@ -79,8 +79,9 @@ enum Ending {
     Lf,
 }
 
-/// Cuts lines; where lines end in CR LF, a bare LF is part of a name.
-struct Splitter<'a> {
+/// Cuts a listing into lines as its bytes arrive; where lines end in CR LF, a bare LF is part of a name.
+/// What it holds is one line, at most twice [`LINE_LIMIT`] bytes.
+pub struct Splitter<'a> {
     dir: &'a RemotePath,
     dialect: Dialect,
     now: OffsetDateTime,
@@ -93,11 +94,13 @@ struct Splitter<'a> {
 }
 
 impl<'a> Splitter<'a> {
-    fn new(dir: &'a RemotePath, dialect: Dialect, now: OffsetDateTime) -> Self {
+    /// Of a listing of `dir`; `now` decides on years that are left out.
+    pub fn new(dir: &'a RemotePath, dialect: Dialect, now: OffsetDateTime) -> Self {
         Self { dir, dialect, now, ending: Ending::Unknown, torn: None, flooded: false, lines: 0 }
     }
 
-    fn take(&mut self, buffer: &mut BytesMut, visit: &mut (dyn FnMut(Listed) + Send)) {
+    /// Takes whole lines out of `buffer`; what has not ended stays in it.
+    pub fn take(&mut self, buffer: &mut BytesMut, visit: &mut (dyn FnMut(Listed) + Send)) {
         while let Some(end) = buffer.iter().position(|b| *b == b'\n') {
             let line = buffer.split_to(end + 1);
             self.line(&line[..end], visit);
@@ -146,7 +149,8 @@ impl<'a> Splitter<'a> {
         }
     }
 
-    fn end(&mut self, rest: &[u8], visit: &mut (dyn FnMut(Listed) + Send)) {
+    /// The listing is over: `rest` is what stayed in the buffer.
+    pub fn end(&mut self, rest: &[u8], visit: &mut (dyn FnMut(Listed) + Send)) {
         match self.torn.take() {
             Some(head) if self.ending == Ending::CrLf => self.name_with_line_feed(&head, visit),
             Some(head) => self.visit(&head, visit),

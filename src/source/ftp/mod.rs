@@ -7,7 +7,7 @@ mod download;
 pub mod driver;
 mod fault;
 mod features;
-mod lines;
+pub mod lines;
 pub mod listing;
 mod listing_dos;
 mod listing_unix;

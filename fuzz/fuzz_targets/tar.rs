@@ -1,0 +1,10 @@
+//! See `tests/it/fuzz/mod.rs`.
+#![no_main]
+
+#[path = "../../tests/it/fuzz/mod.rs"]
+mod fuzz;
+
+libfuzzer_sys::fuzz_target!(
+    init: fuzz::hand_out(fuzz::named("tar")),
+    |bytes: &[u8]| (fuzz::named("tar").check)(bytes)
+);
