@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use crate::archive::limits::Limits as ArchiveLimits;
 use crate::model::Secret;
 use crate::run::settings::{Limits, Source};
-use crate::settings::{Key, Section, SettingError};
 use crate::run::work::cutting::Sizes;
+use crate::settings::{Key, Section, SettingError};
 use crate::store::azure::{Identity, illegal_queue};
 use text::{Environment, RawSection};
 

@@ -189,7 +189,8 @@ async fn do_it(
     source: Source,
     stop: CancellationToken,
 ) -> Result<Came, WorkError> {
-    let opened = (ready.open)().and_then(|given| Ok((given, ready.work.as_ref().map_or_else(|| Err("there is no queue".into()), |work| (work.open)())?)));
+    let opened =
+        (ready.open)().and_then(|given| Ok((given, ready.work.as_ref().map_or_else(|| Err("there is no queue".into()), |work| (work.open)())?)));
     match opened {
         Ok((of_store, queue)) => work(&message, source, given(of_store.store, of_store.limits, &message.run, stop), queue, sizes).await,
         Err(why) => Err(WorkError::Damaged { blob: "the configuration".into(), why }),
@@ -220,7 +221,12 @@ async fn answer(ready: &Ready, message: &Message, came: Came) -> Answer {
             );
             if status == Ended::Failed {
                 let problem = report.problems.first().map_or("the report tells no cause", |problem| problem.message.as_str());
-                tracing::error!(run = message.run, source = message.source, error = ready.redactor.text(problem), "Nothing could be done at a source.");
+                tracing::error!(
+                    run = message.run,
+                    source = message.source,
+                    error = ready.redactor.text(problem),
+                    "Nothing could be done at a source."
+                );
             }
             Answer::done(ready.redactor.text(&told))
         }
@@ -233,4 +239,3 @@ async fn settle(records: &Records, run: &str) {
         tracing::warn!(run, error = %chain(&error), "Warning: the record of this run could not be written.");
     }
 }
-

@@ -39,7 +39,13 @@ pub async fn due(store: &Arc<dyn Store>, policy: &Policy, sources: &[Source], no
 }
 
 /// Reports are named by their run's id, which begins with the time of its start.
-async fn has_report_since(store: &Arc<dyn Store>, policy: &Policy, source: &str, since: OffsetDateTime, now: OffsetDateTime) -> Result<bool, StoreError> {
+async fn has_report_since(
+    store: &Arc<dyn Store>,
+    policy: &Policy,
+    source: &str,
+    since: OffsetDateTime,
+    now: OffsetDateTime,
+) -> Result<bool, StoreError> {
     let stamp = |at: OffsetDateTime| run_id(at).split('-').next().unwrap_or_default().to_owned();
     let (earliest, mut day) = (stamp(since), Some(now.date()));
     for _ in 0..MOST_DAYS {

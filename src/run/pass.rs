@@ -268,7 +268,12 @@ pub async fn finish_after(pass: &Arc<Pass>, files: Vec<(RemotePath, Known)>, rep
 
 /// Waits until young files have had time to settle, and looks at them again: those that are as they were
 /// come back, the others are left for a later run, which is told what this one saw.
-pub async fn second_look(pass: &Arc<Pass>, unsettled: Vec<Transfer>, began: (time::OffsetDateTime, Instant), report: &mut SourceReport) -> Vec<Transfer> {
+pub async fn second_look(
+    pass: &Arc<Pass>,
+    unsettled: Vec<Transfer>,
+    began: (time::OffsetDateTime, Instant),
+    report: &mut SourceReport,
+) -> Vec<Transfer> {
     if unsettled.is_empty() {
         return Vec::new();
     }

@@ -46,16 +46,63 @@ pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
     let report = SourceReport::new(&pass.source.name, pass.pool.address());
     let mut survey = Survey { transfers: Vec::new(), unsettled: Vec::new(), after: Vec::new(), relisted: Vec::new(), report, began };
     let call = Call::to_source("list", pass, &pass.source.root);
-    let files = match pass.source.patterns.exact() {
-        Some(paths) => describe_all(pass, paths, &mut survey.report).await,
-        None => list(pass, &mut survey.report).await,
-    };
+    let mut sorting = Sorting { pass, again, survey: &mut survey, held: Vec::new(), newest: None };
+    match pass.source.patterns.exact() {
+        Some(paths) => {
+            let files = describe_all(pass, paths, &mut sorting.survey.report).await;
+            files.into_iter().for_each(|file| sorting.take(file));
+        }
+        None => list(pass, &mut sorting).await,
+    }
+    let Sorting { held, newest, .. } = sorting;
     match survey.report.problems.first() {
         Some(problem) => call.has_problem(problem),
         None => call.went_well(0),
     }
-    decide_all(pass, files, again, &mut survey).await;
+    decide_held(pass, held, newest, again, &mut survey).await;
     survey
+}
+
+/// Decides about files as they are listed: of what is unchanged nothing is kept but a count.
+struct Sorting<'a> {
+    pass: &'a Arc<Pass>,
+    again: &'a Again,
+    survey: &'a mut Survey,
+    /// Files that can be decided about only when all of the listing is there.
+    held: Vec<RemoteFile>,
+    /// The newest time that the source has shown so far.
+    newest: Option<OffsetDateTime>,
+}
+
+impl Sorting<'_> {
+    fn take(&mut self, file: RemoteFile) {
+        let exact = file.modified.filter(|modified| modified.precision <= Precision::Second);
+        // A time in the future is nobody's clock.
+        let shown = exact.map(|modified| modified.at).filter(|at| *at <= self.survey.began.0);
+        self.newest = self.newest.max(shown);
+        // A marker may come after its file.
+        if self.pass.source.marker.is_some() {
+            return self.held.push(file);
+        }
+        let none = HashSet::new();
+        let known = self.pass.ledger.known(&file.path);
+        let seen = self.pass.ledger.seen(&file.path);
+        let patterns = &self.pass.source.patterns;
+        let rules = Rules {
+            wanted: &|path| patterns.wants(path),
+            in_progress: &|path| patterns.in_progress(path),
+            again: &|path| self.again.as_ref().is_some_and(|again| again.wants(path)),
+            marker: None,
+            markers: &none,
+            stable_for: self.pass.source.stable_for,
+            clock: Clock { here: self.survey.began.0, newest: self.newest },
+        };
+        match decide(&file, known.as_ref(), seen.as_ref(), &rules) {
+            // What is listed later may show that the server's clock is further on.
+            Decision::LookAgain(_) | Decision::AskTime => self.held.push(file),
+            decision => self.survey.take(self.pass, file, None, known, decision),
+        }
+    }
 }
 
 /// Exact paths need no listing.
@@ -86,7 +133,7 @@ async fn describe_all(pass: &Arc<Pass>, paths: &[RemotePath], report: &mut Sourc
     files
 }
 
-async fn list(pass: &Pass, report: &mut SourceReport) -> Vec<RemoteFile> {
+async fn list(pass: &Pass, sorting: &mut Sorting<'_>) {
     let (sender, mut found) = mpsc::channel::<Vec<Found>>(64);
     let patterns = Arc::new(pass.source.patterns.clone());
     let walk = Walk {
@@ -98,28 +145,30 @@ async fn list(pass: &Pass, report: &mut SourceReport) -> Vec<RemoteFile> {
         policy: pass.source.policy,
         cancel: pass.run.cancel.clone(),
     };
-    let mut files = Vec::new();
     let collect = async {
         while let Some(batch) = found.recv().await {
-            batch.into_iter().for_each(|found| sort(pass, found, &mut files, report));
+            batch.into_iter().for_each(|found| sort(pass, found, sorting));
         }
     };
     tokio::join!(walk.run(sender), collect);
-    files
 }
 
-fn sort(pass: &Pass, found: Found, files: &mut Vec<RemoteFile>, report: &mut SourceReport) {
+fn sort(pass: &Pass, found: Found, sorting: &mut Sorting<'_>) {
     let skip = |path: &RemotePath, skip: Skip| {
         let wanted = pass.source.patterns.wants(path);
         Outcome::Skipped(if wanted { skip } else { Skip::Excluded })
     };
+    let found = match found {
+        Found::Entry(Listed::File(file)) => return sorting.take(file),
+        found => found,
+    };
+    let report = &mut sorting.survey.report;
     match found {
-        Found::Entry(Listed::File(file)) => files.push(file),
         Found::Entry(Listed::Symlink(path)) => report.add(&path, skip(&path, Skip::Symlink)),
         Found::Entry(Listed::Special(path)) => report.add(&path, skip(&path, Skip::Special)),
         Found::Entry(Listed::Unreachable(path, why)) => unreachable(pass, report, &path, why),
         Found::Entry(Listed::Unparsed(line)) => report.add_unparsed(line),
-        Found::Entry(Listed::Directory(_)) => {}
+        Found::Entry(Listed::Directory(_) | Listed::File(_)) => {}
         Found::Unlisted(dir, error) if dir == pass.source.root => unlisted(report, &dir, &error, true),
         Found::Unlisted(dir, error) if error.class() == Class::NotFound => report.notes.push(format!("{dir}: vanished before it could be listed")),
         Found::Unlisted(dir, error) => unlisted(report, &dir, &error, false),
@@ -148,11 +197,11 @@ fn unlisted(report: &mut SourceReport, dir: &RemotePath, error: &SourceError, al
     report.problems.push(Problem::new(class, text));
 }
 
-async fn decide_all(pass: &Arc<Pass>, files: Vec<RemoteFile>, again: &Again, survey: &mut Survey) {
+/// Decides about what all of the listing had to be there for.
+async fn decide_held(pass: &Arc<Pass>, files: Vec<RemoteFile>, newest: Option<OffsetDateTime>, again: &Again, survey: &mut Survey) {
     let marker = pass.source.marker.as_deref();
     let is_marker = |file: &&RemoteFile| marker.is_some_and(|marker| file.path.as_bytes().ends_with(marker.as_bytes()));
     let markers: HashSet<RemotePath> = files.iter().filter(is_marker).map(|file| file.path.clone()).collect();
-    let newest = files.iter().filter_map(|file| file.modified.filter(|modified| modified.precision <= Precision::Second)).map(|m| m.at).max();
     let clock = Clock { here: survey.began.0, newest };
     let patterns = &pass.source.patterns;
     let rules = Rules {

@@ -3,6 +3,8 @@
 mod answers;
 mod keys;
 mod process;
+mod pump;
+mod queue;
 mod signals;
 mod worker;
 

@@ -236,7 +236,9 @@ impl fmt::Display for Ran {
 }
 
 fn brief(source: &SourceReport) -> String {
-    let reasons = |reasons: &std::collections::BTreeMap<std::borrow::Cow<'static, str>, u64>| reasons.keys().map(AsRef::as_ref).collect::<Vec<&str>>().join(" ");
+    let reasons = |reasons: &std::collections::BTreeMap<std::borrow::Cow<'static, str>, u64>| {
+        reasons.keys().map(AsRef::as_ref).collect::<Vec<&str>>().join(" ")
+    };
     let mut classes: Vec<String> = source.failures.iter().map(|line| line.problem.class.to_string()).collect();
     classes.dedup();
     let counts = [

@@ -127,7 +127,8 @@ mod tests {
         for message in [plan, piece] {
             assert_eq!(Message::parse(&message.to_text()).ok(), Some(message));
         }
-        for bad in ["", "{}", "[]", r#"{"run":"r","source":"a","task":"dance"}"#, r#"{"run":"r","source":"a","task":"piece","pass":"p","piece":"7"}"#] {
+        for bad in ["", "{}", "[]", r#"{"run":"r","source":"a","task":"dance"}"#, r#"{"run":"r","source":"a","task":"piece","pass":"p","piece":"7"}"#]
+        {
             assert!(Message::parse(bad).is_err(), "{bad}");
         }
     }

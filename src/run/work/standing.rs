@@ -62,8 +62,7 @@ pub async fn standing(store: &Arc<dyn Store>, source: &str, run: &str, policy: P
         let damaged = |error: serde_json::Error| WorkError::Damaged { blob: plan.as_str().to_owned(), why: error.to_string() };
         let state = State::read(&**store, &folder).await?;
         let heard = state.heard().unwrap_or(open.since).max(open.since);
-        let under_way =
-            UnderWay { plan: serde_json::from_slice(&bytes).map_err(damaged)?, counts: state.counts(), done: state.results.len(), heard };
+        let under_way = UnderWay { plan: serde_json::from_slice(&bytes).map_err(damaged)?, counts: state.counts(), done: state.results.len(), heard };
         return Ok(Standing::UnderWay(Box::new(under_way)));
     }
     Ok(Standing::Waiting)

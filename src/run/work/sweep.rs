@@ -182,7 +182,11 @@ fn silent_for(state: &State, open: &OpenPass) -> time::Duration {
 
 /// Ends a pass that nobody works on: pieces without a result fail. Whether it was closed.
 async fn end(desk: &Desk, open: &OpenPass) -> Result<bool, WorkError> {
-    tracing::warn!(run = open.run, source = desk.source.name, "Warning: nothing is heard of this pass any more; what is not done of it ends as failed.");
+    tracing::warn!(
+        run = open.run,
+        source = desk.source.name,
+        "Warning: nothing is heard of this pass any more; what is not done of it ends as failed."
+    );
     let folder = desk.folder(&open.id)?;
     let Some(plan) = desk.plan(&folder).await? else {
         closing::finish(desk, &open.id, &folder).await?;

@@ -40,6 +40,11 @@ const INTERRUPTIONS: u32 = 3;
 pub async fn work(desk: &Desk, name: &str, id: PieceId) -> Result<Came, WorkError> {
     let folder = desk.folder(name)?;
     let Some(plan) = desk.plan(&folder).await? else { return Ok(Came::Over) };
+    if desk.is_over().await? {
+        // Whoever closed it was killed while it put things away.
+        closing::finish(desk, name, &folder).await?;
+        return Ok(Came::Over);
+    }
     if !desk.state(&folder).await?.results.contains_key(&id) {
         let blob = folder.blob(Kind::Piece(id));
         let bytes = desk.read(&blob).await?;

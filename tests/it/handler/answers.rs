@@ -10,11 +10,13 @@ use axum::http::{Request, header};
 use blobferry::config::{self, text::Environment};
 use blobferry::handler::functions::{App, PATIENCE};
 use blobferry::handler::host::Host;
-use blobferry::handler::ready::{Given, Ready};
+use blobferry::handler::ready::{Given, Ready, Work};
 use blobferry::handler::routes::router;
 use blobferry::handler::runs::Runs;
 use blobferry::run::settings::Limits;
+use blobferry::run::work::cutting::Sizes;
 use blobferry::store::memory::MemoryStore;
+use blobferry::store::memory::queue::MemoryQueue;
 use blobferry::telemetry::redact::Redactor;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -164,7 +166,7 @@ async fn what_a_request_may_not_ask_is_refused() {
     assert_eq!(bench.post_http("IngestStatus", http("POST", "/api/ingest/runs", json!({}), None)).await.0, 405);
     let azure = Bench::new(Options { in_azure: true, ..QUICK });
     let (code, _, body) = azure.post_http("IngestHttp", ingest(&[])).await;
-    assert!(code == 501 && body["hint"].as_str().is_some_and(|hint| hint.contains("INGEST_SCHEDULE")), "{code} {body}");
+    assert!(code == 501 && body["hint"].as_str().is_some_and(|hint| hint.contains("`dispatch.mode` to `queue`")), "{code} {body}");
     assert_eq!(azure.post("IngestTimer", timer()).await.0, 200);
 }
 
@@ -177,7 +179,11 @@ async fn what_is_no_payload_is_refused_with_a_reason() {
         ("IngestTimer", "[".repeat(50_000), 400),
         ("IngestTimer", format!("{{\"Data\":\"{}\"}}", "x".repeat(64 << 10)), 413),
         ("IngestHttp", "{}".to_owned(), 400),
-        ("IngestQueue", timer(), 404),
+        ("IngestQueue", timer(), 400),
+        ("IngestQueue", json!({ "Data": { "work": "dance" } }).to_string(), 400),
+        ("IngestQueue", json!({ "Data": { "work": { "run": "r", "source": "acme", "task": "dance" } } }).to_string(), 400),
+        ("IngestQueue", json!({ "Data": { "work": { "run": "r", "source": "none", "task": "plan" } } }).to_string(), 404),
+        ("IngestQueue", json!({ "Data": { "work": { "run": "r", "source": "acme", "task": "plan" } } }).to_string(), 500),
         ("api/ingest", timer(), 404),
     ] {
         let (found, answer) = bench.post(function, payload).await;
@@ -235,6 +241,58 @@ async fn a_run_that_can_do_nothing_is_a_500_of_its_invocation_only() {
     assert_eq!(bench.post("IngestTimer", timer()).await.0, 200);
 }
 
+/// Work by a queue in memory.
+fn by_queue(queue: &Arc<MemoryQueue>) -> (Bench, Arc<MemoryStore>) {
+    let files = tempfile::tempdir().expect("a folder");
+    std::fs::write(files.path().join("a.txt"), "one").expect("written");
+    let (store, limits) = (Arc::new(MemoryStore::new()), Limits::default_with(files.path().to_owned(), 1 << 30));
+    let (given, of_runs, of_work) = (store.clone(), limits.clone(), queue.clone());
+    let work = Work { queue: queue.clone(), open: Box::new(move || Ok(of_work.clone())), sizes: Sizes::default() };
+    let ready = Ready {
+        sources: sources(files.path(), "0s"),
+        store: store.clone(),
+        open: Box::new(move || Ok(Given { store: given.clone(), limits: of_runs.clone() })),
+        limits,
+        work: Some(work),
+        redactor: Redactor::default(),
+        insights: None,
+        telemetry: None,
+    };
+    (Bench::with(files, Ok(ready), QUICK), store)
+}
+
+#[tokio::test]
+async fn messages_are_read_however_the_host_encodes_them() {
+    use base64::Engine;
+    let queue = Arc::new(MemoryQueue::default());
+    let (bench, _) = by_queue(&queue);
+    let (code, answer) = bench.post("IngestTimer", timer()).await;
+    assert!(code == 200 && answer["Logs"][0].as_str().is_some_and(|told| told.contains("goes over acme, other through the queue")), "{answer}");
+    // A second tick asks for nothing: the first one's work still waits.
+    let (_, answer) = bench.post("IngestTimer", timer()).await;
+    assert!(answer["Logs"][0].as_str().is_some_and(|told| told.starts_with("nothing to start; run ")), "{answer}");
+    let (code, _, record) = bench.post_http("IngestStatus", status(None)).await;
+    assert_eq!((code, &record["runs"][0]["status"], &record["runs"][0]["sources"][0]["waiting"]), (200, &json!("running"), &json!(true)), "{record}");
+    let forms: [fn(&str) -> Value; 4] = [
+        |text| serde_json::from_str(text).expect("JSON"),
+        |text| Value::from(text),
+        |text| Value::from(Value::from(text).to_string()),
+        |text| Value::from(base64::engine::general_purpose::STANDARD.encode(text)),
+    ];
+    for n in 0.. {
+        let Some((text, _)) = queue.take() else {
+            assert!(n >= 4, "two plans and two pieces");
+            break;
+        };
+        let payload = json!({ "Data": { "work": forms[n % forms.len()](&text) }, "Metadata": { "DequeueCount": "1" } });
+        let (code, answer) = bench.post("IngestQueue", payload.to_string()).await;
+        assert_eq!(code, 200, "{text}: {answer}");
+    }
+    let (_, _, record) = bench.post_http("IngestStatus", status(None)).await;
+    let run = &record["runs"][0];
+    assert_eq!((&run["status"], &run["sources"][0]["ingested"], run["ended"].is_string()), (&json!("ok"), &json!(1), true), "{record}");
+}
+
 #[tokio::test]
 async fn a_panic_costs_one_invocation() {
     let files = tempfile::tempdir().expect("a folder");
@@ -247,7 +305,8 @@ async fn a_panic_costs_one_invocation() {
         Ok(Given { store: given.clone(), limits: limits.clone() })
     };
     let sources = sources(files.path(), "0s");
-    let ready = Ready { sources, store, open: Box::new(open), limits: of_ready, work: None, redactor: Redactor::default(), insights: None, telemetry: None };
+    let ready =
+        Ready { sources, store, open: Box::new(open), limits: of_ready, work: None, redactor: Redactor::default(), insights: None, telemetry: None };
     let bench = Bench::with(files, Ok(ready), QUICK);
     let (code, answer) = bench.post("IngestTimer", timer()).await;
     assert!(code == 500 && answer["Logs"][0].as_str().is_some_and(|text| text.contains("defect")), "{code} {answer}");

@@ -193,7 +193,7 @@ fn a_port_that_is_none_is_told() {
 async fn lines_go_where_the_host_reads_them_as_what_they_are() {
     const DENIED: u32 = 3;
     let app = App::new(&["a.txt", "warnings.txt"], Script::default().always("warnings.txt", Fault::OpenStatus(DENIED))).await;
-    for settings in [&[][..], &[("WEBSITE_INSTANCE_ID", "abc")]] {
+    for settings in [&[][..], &[("WEBSITE_INSTANCE_ID", "abc"), ("BLOBFERRY__DISPATCH__MODE", "inline")]] {
         let mut worker = app.worker(settings);
         let (code, answer) = worker.post("IngestTimer", "44-55", &timer(), Encoding::Chunked);
         assert!(code == 200 && answer["Logs"][0].as_str().is_some_and(|text| text.contains("degraded") && text.contains("failed 1")), "{answer}");

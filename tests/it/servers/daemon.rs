@@ -86,6 +86,13 @@ impl Daemon {
         send(signal, descendants(self.keeper.id()).into_iter().filter(|pid| !is_helper(*pid)));
     }
 
+    /// How many sessions of sshd are logged in.
+    pub fn sessions(&self) -> usize {
+        let is_session =
+            |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains("@notty"));
+        descendants(self.keeper.id()).iter().filter(|pid| is_session(pid)).count()
+    }
+
     /// Ends the processes of the sessions, as if each connection broke; the server goes on.
     pub fn kill_sessions(&self) {
         for server in children(&parents(), self.keeper.id()).into_iter().filter(|pid| !is_helper(*pid)) {
