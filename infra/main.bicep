@@ -34,6 +34,17 @@ param runtimeVersion string = '1.0'
 @description('App settings of your own, as Key Vault references: { ACME_PASSWORD: \'acme-password\' } sets ACME_PASSWORD to the secret acme-password of the vault.')
 param secretSettings object = {}
 
+@description('Who gets a mail when a rule below fires; nobody, if empty: the rules then only show in the portal.')
+param alertEmail string = ''
+
+@minValue(1)
+@description('Hours from a file\'s modified time to its being stored, beyond which a rule fires.')
+param lagHours int = 24
+
+@allowed([1, 2, 3, 4, 5, 6, 12, 24, 48])
+@description('Hours without any run that ended, after which a rule fires. More than two intervals of the schedule.')
+param silenceHours int = 3
+
 var token = toLower(uniqueString(subscription().id, resourceGroup().id, environmentName))
 var tags = { 'azd-env-name': environmentName }
 var deploymentContainer = 'deployment'
@@ -191,6 +202,124 @@ resource insightsRole 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
+  name: guid(insights.id, 'blobferry')
+  location: location
+  tags: tags
+  kind: 'shared'
+  properties: {
+    displayName: 'blobferry: files, failures, lag'
+    category: 'workbook'
+    sourceId: insights.id
+    serializedData: loadTextContent('workbook.json')
+  }
+}
+
+resource people 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(alertEmail)) {
+  name: 'ag-blobferry-${token}'
+  location: 'global'
+  tags: tags
+  properties: {
+    groupShortName: 'blobferry'
+    enabled: true
+    emailReceivers: [{ name: 'operators', emailAddress: alertEmail, useCommonAlertSchema: true }]
+  }
+}
+
+var told = empty(alertEmail) ? [] : [people.id]
+
+resource wentWrong 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = {
+  name: 'blobferry-run-went-wrong-${token}'
+  location: location
+  tags: tags
+  kind: 'LogAlert'
+  properties: {
+    displayName: 'blobferry: a run went wrong'
+    description: 'A run failed, was broken off, or something of it did not arrive. docs/operations.md tells what to do.'
+    severity: 2
+    enabled: true
+    scopes: [insights.id]
+    evaluationFrequency: 'PT15M'
+    windowSize: 'PT15M'
+    criteria: {
+      allOf: [
+        {
+          query: loadTextContent('queries/runs-that-went-wrong.kql')
+          metricMeasureColumn: 'runs'
+          timeAggregation: 'Total'
+          dimensions: [{ name: 'status', operator: 'Include', values: ['*'] }]
+          operator: 'GreaterThan'
+          threshold: 0
+          failingPeriods: { numberOfEvaluationPeriods: 1, minFailingPeriodsToAlert: 1 }
+        }
+      ]
+    }
+    autoMitigate: true
+    actions: { actionGroups: told }
+  }
+}
+
+resource late 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = {
+  name: 'blobferry-lag-${token}'
+  location: location
+  tags: tags
+  kind: 'LogAlert'
+  properties: {
+    displayName: 'blobferry: files arrive late'
+    description: 'Files of a source were stored later than they should be. A first run over old files fires it once.'
+    severity: 3
+    enabled: true
+    scopes: [insights.id]
+    evaluationFrequency: 'PT1H'
+    windowSize: 'PT1H'
+    criteria: {
+      allOf: [
+        {
+          query: loadTextContent('queries/lag.kql')
+          metricMeasureColumn: 'lag'
+          timeAggregation: 'Maximum'
+          dimensions: [{ name: 'source', operator: 'Include', values: ['*'] }]
+          operator: 'GreaterThan'
+          threshold: lagHours * 3600
+          failingPeriods: { numberOfEvaluationPeriods: 1, minFailingPeriodsToAlert: 1 }
+        }
+      ]
+    }
+    autoMitigate: true
+    actions: { actionGroups: told }
+  }
+}
+
+resource silent 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = {
+  name: 'blobferry-no-run-${token}'
+  location: location
+  tags: tags
+  kind: 'LogAlert'
+  properties: {
+    displayName: 'blobferry: no run'
+    description: 'No run has ended for hours: the schedule, the app or its telemetry stands still.'
+    severity: 1
+    enabled: true
+    scopes: [insights.id]
+    evaluationFrequency: 'PT1H'
+    windowSize: 'PT${silenceHours}H'
+    criteria: {
+      allOf: [
+        {
+          query: loadTextContent('queries/runs-that-ended.kql')
+          metricMeasureColumn: 'runs'
+          timeAggregation: 'Total'
+          operator: 'LessThan'
+          threshold: 1
+          failingPeriods: { numberOfEvaluationPeriods: 1, minFailingPeriodsToAlert: 1 }
+        }
+      ]
+    }
+    autoMitigate: true
+    actions: { actionGroups: told }
+  }
+}
+
 // --- One fixed address to the outside, if wanted.
 
 resource address 'Microsoft.Network/publicIPAddresses@2024-01-01' = if (fixedAddress) {
@@ -259,6 +388,7 @@ var ownSettings = {
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identity.properties.clientId};Authorization=AAD'
   AZURE_CLIENT_ID: identity.properties.clientId
   INGEST_SCHEDULE: schedule
+  INGEST_QUEUE: 'blobferry-work'
   // They override what ingest.toml says: the file need not know the account.
   BLOBFERRY__DESTINATION__ACCOUNT: landingStorage.name
   BLOBFERRY__DESTINATION__CONTAINER: landingContainer

@@ -9,7 +9,10 @@
 #
 #   with --bench also: lftp, unzip, bsdtar (Debian packages) and AzCopy (npm package), what benchmarks compare with
 #
-# A changed version below, or an interrupted run, installs that group anew. Usage: scripts/install-test-tools.sh [--bench]
+#   with --browser also: playwright-core (npm package), and Chromium: the one of this system, else a Debian package
+#
+# A changed version below, or an interrupted run, installs that group anew.
+# Usage: scripts/install-test-tools.sh [--bench] [--browser]
 set -euo pipefail
 
 node_version=24.21.0
@@ -17,6 +20,8 @@ azurite_version=3.37.0
 rclone_version=1.75.2
 azure_sdk_version=12.31.1
 azcopy_version=10.32.2
+playwright_version=1.65.1
+browser=(chromium chromium-common fonts-dejavu-core)
 peers=(lftp unzip libarchive-tools libsecret-1-0)
 servers=(openssh-server openssh-sftp-server openssh-client vsftpd pure-ftpd pure-ftpd-common proftpd-core proftpd-mod-crypto)
 archivers=(tar libarchive-tools gzip bzip2 xz-utils zstd lz4 7zip)
@@ -218,6 +223,30 @@ install_azcopy() {
     LD_LIBRARY_PATH=$(libraries_of "$tools/bench") ./azcopy --version
 }
 
+install_browser() {
+    local found
+    found=$(command -v chromium || command -v chromium-browser || command -v google-chrome || true)
+    if [ -n "$found" ]; then
+        ln -s "$found" chromium
+    else
+        have apt-get && have dpkg || {
+            echo "no Chromium on this system, and no Debian packages either: install chromium"
+            return 1
+        }
+        unpack_debian "${browser[@]}"
+        # Where the group is in the end, not where it is being made.
+        cat >chromium <<'WRAPPER'
+#!/usr/bin/env bash
+here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
+LD_LIBRARY_PATH=$(find "$here/usr/lib" "$here/lib" -maxdepth 1 -type d -name '*-linux-gnu*' 2>/dev/null | paste -sd:) exec "$here/usr/lib/chromium/chromium" "$@"
+WRAPPER
+        chmod +x chromium
+    fi
+    echo '{"private":true}' >package.json
+    npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error "playwright-core@$playwright_version" </dev/null
+    ./chromium --headless --no-sandbox --disable-gpu --version
+}
+
 libraries_of() {
     local found
     found=$(cd "$1" && find "$PWD"/usr/lib "$PWD"/lib -maxdepth 1 -type d -name '*-linux-gnu*' 2>/dev/null | paste -sd:)
@@ -244,7 +273,12 @@ else
 fi
 wait $node_job || failed=1
 wait $python_job || failed=1
-if [ "${1:-}" = --bench ]; then
+if [[ " $* " = *" --browser "* ]]; then
+    # Asked for by name, so it is there or this fails.
+    group browser "$layout playwright-core $playwright_version ${browser[*]}" install_browser &
+    wait $! || failed=1
+fi
+if [[ " $* " = *" --bench "* ]]; then
     # A contestant that cannot be had is named in the tables, and no reason to stop.
     if have apt-get && have dpkg; then
         # In the background, because `set -e` has no effect at the left of `||`.

@@ -26,6 +26,7 @@ pub mod schedule;
 pub mod verify;
 
 pub mod archive;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod demo;

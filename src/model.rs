@@ -282,6 +282,11 @@ impl Version {
         Self(version)
     }
 
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// The version that a blob's metadata or a ledger record names.
     pub fn from_hex(text: &str) -> Option<Self> {
         if text.len() != 32 || !text.is_ascii() {
@@ -308,6 +313,11 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// MD5 of a whole blob: what Azure stores as `Content-MD5`.
 pub type Md5 = [u8; 16];
+
+/// The MD5 that 32 hex digits tell.
+pub fn md5_of_hex(text: &str) -> Option<Md5> {
+    Version::from_hex(text).map(|bytes| bytes.0)
+}
 
 /// A password, key or token. Prints as `***`, whatever the format.
 #[derive(Clone, PartialEq, Eq, Default)]

@@ -141,8 +141,16 @@ def each_zip(command):
     return filled
 
 
+def flushed(command):
+    """The same, and what was written is brought to the disk: what blobferry promises of each file."""
+    return lambda stage: f"{command(stage)} && sync -f {stage.down}"
+
+
 def nothing(_stage):
     return {}
+
+
+UNZIP = each_zip("mkdir -p {down}; {unzip} -q -o \"$0\" -d {down}/$(basename \"$0\")")
 
 
 # name: (command, environment, tools needed)
@@ -157,7 +165,8 @@ CONTESTANTS = {
     "lftp-4+azcopy": lftp_azcopy(4),
     "lftp+unzip+azcopy": (lftp_unzip_azcopy, azcopy_environment, ("lftp", "azcopy", "unzip")),
     "sftp-download": (sftp_download, nothing, ("sftp", "ssh")),
-    "unzip": (each_zip("mkdir -p {down}; {unzip} -q -o \"$0\" -d {down}/$(basename \"$0\")"), nothing, ("unzip",)),
+    "unzip": (UNZIP, nothing, ("unzip",)),
+    "unzip+sync": (flushed(UNZIP), nothing, ("unzip",)),
     "bsdtar": (each_zip("mkdir -p {down}/$(basename \"$0\"); {bsdtar} -x -f \"$0\" -C {down}/$(basename \"$0\")"), nothing, ("bsdtar",)),
     "python-zipfile": (each_zip("mkdir -p {down}; python3 -m zipfile -e \"$0\" {down}/$(basename \"$0\")"), nothing, ()),
 }

@@ -72,7 +72,8 @@ resident set of one process, whichever is more. The sink is `examples/bench_sink
 near 100 % wall times say more of CPU than of waiting. blobferry always hashes every file (MD5) and looks at it again after reading it;
 the others do less, as their defaults have it. AzCopy runs with `--put-md5`. `sftp-download` only downloads.
 Rows `archives-…` unpack from a local folder into a local folder: blobferry reads every archive to its end before it writes anything, keeps its records,
-and flushes its files to disk; the others unpack two archives at a time where there are several.
+and flushes its files to disk; the others unpack two archives at a time where there are several. Of them only `unzip+sync` brings
+its files to the disk, too, all at its end.
 """
 
 

@@ -13,7 +13,7 @@ class Row:
 
 COPY = ("rclone", "rclone-16", "lftp+azcopy")
 UNZIP = ("rclone+unzip+rclone", "rclone-archive", "lftp+unzip+azcopy")
-UNPACK = ("unzip", "bsdtar", "python-zipfile")
+UNPACK = ("unzip", "unzip+sync", "bsdtar", "python-zipfile")
 
 ROWS = [
     Row("sftp-small", "2,000 × 20 KiB by SFTP", "plain-200-20k", "plain-2000-20k", "sftp", COPY,
@@ -42,7 +42,7 @@ ROWS = [
         [("wall", 0.3, "rclone"), ("wall", 0.3, "sftp-download")], rtt=100, most_mib=96),
     Row("sftp-again", "A second run over 2,000 unchanged files by SFTP", "plain-200-20k", "plain-2000-20k", "sftp", ("rclone", "rclone-16"),
         [("wall", 0.5, "rclone"), ("cpu", 0.3, "rclone")], again=True, most_mib=64),
-    Row("archives-one-large", "Unpack: one deflated member of 512 MiB", "deflated-1-1-64m", "deflated-1-1-512m", "local", UNPACK, []),
-    Row("archives-many-small", "Unpack: 5,000 deflated members of 10 KiB", "deflated-1-500-10k", "deflated-1-5000-10k", "local", UNPACK, []),
-    Row("archives-stored", "Unpack: 40 zips with one stored member of 5 MiB", "stored-10-5m", "stored-40-5m", "local", UNPACK, []),
+    Row("archives-one-large", "Unpack: one deflated member of 512 MiB", "deflated-1-1-64m", "deflated-1-1-512m", "local", UNPACK, [("wall", 0.5, "unzip"), ("wall", 0.5, "unzip+sync")]),
+    Row("archives-many-small", "Unpack: 5,000 deflated members of 10 KiB", "deflated-1-500-10k", "deflated-1-5000-10k", "local", UNPACK, [("wall", 0.5, "unzip"), ("wall", 0.5, "unzip+sync")]),
+    Row("archives-stored", "Unpack: 40 zips with one stored member of 5 MiB", "stored-10-5m", "stored-40-5m", "local", UNPACK, [("wall", 0.5, "unzip"), ("wall", 0.5, "unzip+sync")]),
 ]

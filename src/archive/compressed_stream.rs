@@ -11,6 +11,7 @@ use crate::archive::limits::Meter;
 use crate::archive::lz4_frame::Lz4Frame;
 use crate::archive::spool::SpoolReader;
 use crate::archive::tar_header::damaged;
+use crate::archive::windows::{self, Window};
 use crate::failure::Class;
 
 /// A way to compress a single file.
@@ -67,6 +68,17 @@ impl Codec {
         }
     }
 
+    /// What a decoder of a stream that begins with `head` holds in memory, about.
+    fn window(self, head: &[u8]) -> u64 {
+        match self {
+            Codec::Gz => 0,
+            Codec::Bz2 => windows::BZIP2_BYTES,
+            Codec::Xz => windows::of_xz(head).unwrap_or(0),
+            Codec::Zst => windows::of_zstd(head).unwrap_or(0),
+            Codec::Lz4 => LZ4_BYTES,
+        }
+    }
+
     /// Whether a file of it may begin like `head`, as other files may, too: with a frame to be skipped.
     pub fn may_begin(self, head: &[u8]) -> bool {
         matches!(self, Codec::Zst | Codec::Lz4) && is_skippable(head)
@@ -77,6 +89,8 @@ impl Codec {
     }
 }
 
+/// The largest block, packed and unpacked.
+const LZ4_BYTES: u64 = 8 << 20;
 const LZ4_LEGACY: &[u8] = b"\x02\x21\x4C\x18";
 
 fn is_skippable(head: &[u8]) -> bool {
@@ -93,7 +107,13 @@ pub struct GzHeader {
 }
 
 /// Decodes one stream and stops behind its last byte.
-enum Stream {
+struct Stream {
+    decoder: Decoder,
+    /// The memory of the decoder.
+    _window: Option<Window>,
+}
+
+enum Decoder {
     Gz(Box<GzDecoder<SpoolReader>>),
     Bz2(BzDecoder<SpoolReader>),
     Xz(Box<XzReader<SpoolReader>>),
@@ -103,66 +123,73 @@ enum Stream {
 }
 
 impl Stream {
-    fn open(codec: Codec, mut input: SpoolReader) -> Result<Self, UnpackError> {
+    fn open(codec: Codec, mut input: SpoolReader, meter: &Meter) -> Result<Self, UnpackError> {
         let head = peek(&input)?;
         if is_skippable(&head) {
             skip(&mut input)?;
-            return Ok(Stream::Skipped(input));
+            return Ok(Self { decoder: Decoder::Skipped(input), _window: None });
         }
-        Ok(match codec {
-            Codec::Gz => Stream::Gz(Box::new(GzDecoder::new(input))),
-            Codec::Bz2 => Stream::Bz2(BzDecoder::new(input)),
-            Codec::Xz => Stream::Xz(Box::new(XzReader::new_mem_limit(input, false, XZ_MEMORY_KB))),
+        let bytes = codec.window(&head);
+        let window = meter.window(bytes)?;
+        let decoder = match codec {
+            Codec::Gz => Decoder::Gz(Box::new(GzDecoder::new(input))),
+            Codec::Bz2 => Decoder::Bz2(BzDecoder::new(input)),
+            // Later blocks may use what the first one does.
+            Codec::Xz => Decoder::Xz(Box::new(XzReader::new_mem_limit(input, false, windows::xz_limit_kib(bytes).min(XZ_MEMORY_KB)))),
             Codec::Zst => {
                 let mut decoder = zstd::Decoder::with_buffer(input).map_err(UnpackError::from_read)?.single_frame();
                 decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(UnpackError::from_read)?;
-                Stream::Zst(decoder)
+                Decoder::Zst(decoder)
             }
             Codec::Lz4 if head.starts_with(LZ4_LEGACY) => {
                 return Err(UnpackError::new(Class::ArchiveUnsupported, "it is an lz4 of the legacy format"));
             }
-            Codec::Lz4 => Stream::Lz4(Box::new(Lz4Frame::open(input)?)),
-        })
+            Codec::Lz4 => Decoder::Lz4(Box::new(Lz4Frame::open(input)?)),
+        };
+        Ok(Self { decoder, _window: window })
     }
 
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Gz(decoder) => decoder.read(into),
-            Stream::Bz2(decoder) => decoder.read(into),
-            Stream::Xz(decoder) => decoder.read(into),
-            Stream::Zst(decoder) => decoder.read(into),
-            Stream::Lz4(decoder) => decoder.read(into),
-            Stream::Skipped(_) => Ok(0),
+        match &mut self.decoder {
+            Decoder::Gz(decoder) => decoder.read(into),
+            Decoder::Bz2(decoder) => decoder.read(into),
+            Decoder::Xz(decoder) => decoder.read(into),
+            Decoder::Zst(decoder) => decoder.read(into),
+            Decoder::Lz4(decoder) => decoder.read(into),
+            Decoder::Skipped(_) => Ok(0),
         }
     }
 
     fn position(&self) -> u64 {
-        match self {
-            Stream::Gz(decoder) => decoder.get_ref().position(),
-            Stream::Bz2(decoder) => decoder.get_ref().position(),
-            Stream::Xz(decoder) => decoder.inner().position(),
-            Stream::Zst(decoder) => decoder.get_ref().position(),
-            Stream::Lz4(decoder) => decoder.get_ref().position(),
-            Stream::Skipped(input) => input.position(),
+        match &self.decoder {
+            Decoder::Gz(decoder) => decoder.get_ref().position(),
+            Decoder::Bz2(decoder) => decoder.get_ref().position(),
+            Decoder::Xz(decoder) => decoder.inner().position(),
+            Decoder::Zst(decoder) => decoder.get_ref().position(),
+            Decoder::Lz4(decoder) => decoder.get_ref().position(),
+            Decoder::Skipped(input) => input.position(),
         }
     }
 
     fn into_inner(self) -> SpoolReader {
-        match self {
-            Stream::Gz(decoder) => decoder.into_inner(),
-            Stream::Bz2(decoder) => decoder.into_inner(),
-            Stream::Xz(decoder) => decoder.into_inner(),
-            Stream::Zst(decoder) => decoder.finish(),
-            Stream::Lz4(decoder) => decoder.into_inner(),
-            Stream::Skipped(input) => input,
+        match self.decoder {
+            Decoder::Gz(decoder) => decoder.into_inner(),
+            Decoder::Bz2(decoder) => decoder.into_inner(),
+            Decoder::Xz(decoder) => decoder.into_inner(),
+            Decoder::Zst(decoder) => decoder.finish(),
+            Decoder::Lz4(decoder) => decoder.into_inner(),
+            Decoder::Skipped(input) => input,
         }
     }
 }
 
+/// What tells the window of every codec: the header of an xz stream and of its first block.
+const HEAD_BYTES: u64 = 12 + 1024;
+
 /// The next bytes of `input`, which stay in it.
 fn peek(input: &SpoolReader) -> Result<Vec<u8>, UnpackError> {
     let mut head = Vec::new();
-    input.clone().take(16).read_to_end(&mut head).map_err(UnpackError::from_read)?;
+    input.clone().take(HEAD_BYTES).read_to_end(&mut head).map_err(UnpackError::from_read)?;
     Ok(head)
 }
 
@@ -197,9 +224,9 @@ pub struct Streams<'a> {
 impl<'a> Streams<'a> {
     /// The streams of `archive`, and what the header of the first says.
     pub fn open(codec: Codec, archive: SpoolReader, meter: &'a Meter) -> Result<(Self, Option<GzHeader>), UnpackError> {
-        let stream = Stream::open(codec, archive)?;
-        let header = match &stream {
-            Stream::Gz(decoder) => decoder.header().map(|header| GzHeader {
+        let stream = Stream::open(codec, archive, meter)?;
+        let header = match &stream.decoder {
+            Decoder::Gz(decoder) => decoder.header().map(|header| GzHeader {
                 name: header.filename().map(<[u8]>::to_vec),
                 modified: Some(header.mtime()).filter(|seconds| *seconds > 0),
             }),
@@ -236,7 +263,7 @@ impl<'a> Streams<'a> {
     /// The stream that begins where the one before has ended.
     fn following(&self, mut input: SpoolReader) -> Result<Option<Stream>, UnpackError> {
         if self.codec.continues(&peek(&input)?) {
-            return Stream::open(self.codec, input).map(Some);
+            return Stream::open(self.codec, input, self.meter).map(Some);
         }
         // Tapes and some programs fill up with zeros.
         loop {

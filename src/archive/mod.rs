@@ -1,6 +1,7 @@
 //! Archives: the table of formats.
 
 mod at_rest;
+mod checking;
 pub mod compressed;
 mod compressed_stream;
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod tar_header;
 #[cfg(test)]
 mod tar_tests;
 pub mod unpack;
+pub mod windows;
 pub mod zip;
 
 use contract::Format;

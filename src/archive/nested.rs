@@ -82,7 +82,7 @@ impl<'a> Walk<'a> {
         let options = Options { file_name: file_name.to_owned(), ..Options::clone(&self.archive.options) };
         let inside = place.enter(member);
         format
-            .visit(spool.reader(), &options, self.meter, &mut |member, content| self.below(&inside, member, content, leaf))
+            .visit(spool.reader(), &options, &self.meter.inner(), &mut |member, content| self.below(&inside, member, content, leaf))
             .map_err(|error| error.inside(&member.name))
     }
 
@@ -113,7 +113,7 @@ impl Place {
 }
 
 /// Reads some; 0 at the content's end.
-pub(super) fn read(content: &mut dyn Read, into: &mut [u8]) -> Result<usize, UnpackError> {
+fn read(content: &mut dyn Read, into: &mut [u8]) -> Result<usize, UnpackError> {
     loop {
         match content.read(into) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}

@@ -135,7 +135,7 @@ impl Opened<'_> {
             return Err(header_limit(size));
         }
         self.with_password(folder, |password| {
-            let stream = coders::open(&self.archive, streams, folder, password, &self.keys)?;
+            let stream = coders::open(&self.archive, streams, folder, password, &self.keys, self.meter)?;
             let mut header = Vec::new();
             stream.take(size + 1).read_to_end(&mut header).map_err(UnpackError::from_read)?;
             match header.len() as u64 == size && folder.crc.is_none_or(|crc| crc == crc32_iso_hdlc(&header)) {
@@ -192,7 +192,7 @@ impl Opened<'_> {
                 continue;
             }
             let password = self.password(streams, folder)?;
-            let stream = coders::open(&self.archive, streams, folder, password, &self.keys)?;
+            let stream = coders::open(&self.archive, streams, folder, password, &self.keys, self.meter)?;
             let encrypted = coders::is_encrypted(folder);
             return Ok(FolderReader { folder, stream, next: 0, crc: Digest::new(CrcAlgorithm::Crc32IsoHdlc), encrypted });
         }
@@ -206,7 +206,7 @@ impl Opened<'_> {
             [only] => Ok(Some(only)),
             _ => {
                 let found = self.with_password(folder, |password| {
-                    let mut stream = coders::open(&self.archive, streams, folder, password, &self.keys)?;
+                    let mut stream = coders::open(&self.archive, streams, folder, password, &self.keys, self.meter)?;
                     self.try_first(&mut stream, folder.parts[0])?;
                     Ok(self.passwords.iter().position(|one| Some(&one[..]) == password))
                 })?;

@@ -12,10 +12,12 @@ use lzma_rust2::{Lzma2Reader, LzmaReader, lzma_get_memory_usage_by_props, lzma2_
 use ppmd_rust::Ppmd7Decoder;
 
 use crate::archive::contract::UnpackError;
+use crate::archive::limits::Meter;
 use crate::archive::sevenz_aes::{AesReader, Keys};
 use crate::archive::sevenz_header::{Coder, Folder, Streams};
 use crate::archive::spool::SpoolReader;
 use crate::archive::tar_header::damaged;
+use crate::archive::windows::{self, Window};
 use crate::failure::Class;
 
 const SIGNATURE_BYTES: u64 = 32;
@@ -26,10 +28,65 @@ pub const AES: &[u8] = &[6, 0xF1, 7, 1];
 type Stream = Box<dyn Read>;
 
 /// What comes out of `folder`, of which `password` is the password in UTF-16, if it needs one.
-pub fn open(archive: &SpoolReader, streams: &Streams, folder: &Folder, password: Option<&[u8]>, keys: &Keys) -> Result<Stream, UnpackError> {
+pub fn open(
+    archive: &SpoolReader,
+    streams: &Streams,
+    folder: &Folder,
+    password: Option<&[u8]>,
+    keys: &Keys,
+    meter: &Meter,
+) -> Result<Stream, UnpackError> {
     let main = folder.main().ok_or_else(|| damaged("its header is wrong: coders feed each other in a circle"))?;
-    let mut opening = Opening { archive, streams, folder, password, keys, room_kb: MEMORY_KB };
-    opening.output(main, 0)
+    // All of it at once: whoever holds a part of what is needed would keep others waiting.
+    let kb = folder
+        .coders
+        .iter()
+        .zip(&folder.sizes)
+        .try_fold(0u64, |sum, (coder, size)| Ok::<_, UnpackError>(sum.saturating_add(memory_kb(coder, *size)?)))?;
+    if kb > MEMORY_KB {
+        return Err(UnpackError::new(
+            Class::LimitArchive,
+            format!("unpacking it takes {} MiB of memory; more than {} are not taken", kb >> 10, MEMORY_KB >> 10),
+        ));
+    }
+    let window = meter.window(kb << 10)?;
+    let mut opening = Opening { archive, streams, folder, password, keys };
+    Ok(Box::new(Within { stream: opening.output(main, 0)?, _window: window }))
+}
+
+/// A stream and the memory of its decoders.
+struct Within {
+    stream: Stream,
+    _window: Option<Window>,
+}
+
+impl Read for Within {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(into)
+    }
+}
+
+/// What the decoder of `coder`, out of which `size` bytes come, takes of memory, in KiB.
+fn memory_kb(coder: &Coder, size: u64) -> Result<u64, UnpackError> {
+    Ok(match (&coder.method[..], &coder.properties[..]) {
+        ([3, 1, 1], [settings, dictionary @ ..]) => {
+            let dictionary = dictionary.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+            lzma_get_memory_usage_by_props(needed(dictionary, size), *settings).map_err(broken)?.into()
+        }
+        ([0x21], [setting, ..]) => lzma2_get_memory_usage(needed(lzma2_dictionary(*setting).unwrap_or(0), size)).into(),
+        ([3, 4, 1], [_, a, b, c, d, ..]) => u64::from(u32::from_le_bytes([*a, *b, *c, *d])).div_ceil(1 << 10),
+        ([4, 2, 2], _) => windows::BZIP2_BYTES >> 10,
+        _ => 0,
+    })
+}
+
+fn lzma2_dictionary(setting: u8) -> Option<u32> {
+    windows::of_lzma2(setting).and_then(|bytes| u32::try_from(bytes).ok())
+}
+
+/// No distance reaches back further than to the beginning, whatever dictionary the packer was run with.
+fn needed(dictionary: u32, size: u64) -> u32 {
+    dictionary.min(u32::try_from(size).unwrap_or(u32::MAX).max(4 << 10))
 }
 
 /// Whether a password is needed to unpack `folder`.
@@ -43,7 +100,6 @@ struct Opening<'a> {
     folder: &'a Folder,
     password: Option<&'a [u8]>,
     keys: &'a Keys,
-    room_kb: u64,
 }
 
 impl Opening<'_> {
@@ -83,9 +139,9 @@ impl Opening<'_> {
         Ok(match &coder.method[..] {
             [0] => input,
             [3] => Box::new(DeltaReader::new(input, properties.first().map_or(1, |distance| usize::from(*distance) + 1))),
-            [3, 1, 1] => self.lzma(input, properties, size)?,
-            [0x21] => self.lzma2(input, properties)?,
-            [3, 4, 1] => self.ppmd(input, properties, size)?,
+            [3, 1, 1] => lzma(input, properties, size)?,
+            [0x21] => lzma2(input, properties, size)?,
+            [3, 4, 1] => ppmd(input, properties, size)?,
             [4, 1, 8] => Box::new(DeflateDecoder::new(BufReader::new(input))),
             [4, 2, 2] => Box::new(BzDecoder::new(BufReader::new(input))),
             [4] | [3, 3, 1, 3] => Box::new(BcjReader::new_x86(input, start(properties))),
@@ -103,45 +159,27 @@ impl Opening<'_> {
             _ => return Err(unsupported(coder)),
         })
     }
+}
 
-    fn lzma(&mut self, input: Stream, properties: &[u8], size: u64) -> Result<Stream, UnpackError> {
-        let &[settings, a, b, c, d] = properties else { return Err(damaged("its header is wrong: LZMA has no settings")) };
-        let dictionary = u32::from_le_bytes([a, b, c, d]);
-        self.make_room(lzma_get_memory_usage_by_props(dictionary, settings).map_err(broken)?.into())?;
-        let mut decoder = LzmaReader::new_with_props(input, size, settings, dictionary, None).map_err(broken)?;
-        decoder.set_relaxed_end_condition(false);
-        Ok(Box::new(decoder))
-    }
+fn lzma(input: Stream, properties: &[u8], size: u64) -> Result<Stream, UnpackError> {
+    let &[settings, a, b, c, d] = properties else { return Err(damaged("its header is wrong: LZMA has no settings")) };
+    let dictionary = needed(u32::from_le_bytes([a, b, c, d]), size);
+    let mut decoder = LzmaReader::new_with_props(input, size, settings, dictionary, None).map_err(broken)?;
+    decoder.set_relaxed_end_condition(false);
+    Ok(Box::new(decoder))
+}
 
-    fn lzma2(&mut self, input: Stream, properties: &[u8]) -> Result<Stream, UnpackError> {
-        let dictionary = match properties {
-            [40] => u32::MAX,
-            [bits @ 0..40] => (2 | u32::from(bits & 1)) << (bits / 2 + 11),
-            _ => return Err(damaged("its header is wrong: LZMA2 has no settings")),
-        };
-        self.make_room(lzma2_get_memory_usage(dictionary).into())?;
-        Ok(Box::new(Lzma2Reader::new(input, dictionary, None)))
-    }
+fn lzma2(input: Stream, properties: &[u8], size: u64) -> Result<Stream, UnpackError> {
+    let [setting] = properties else { return Err(damaged("its header is wrong: LZMA2 has no settings")) };
+    let dictionary = lzma2_dictionary(*setting).ok_or_else(|| damaged("its header is wrong: LZMA2 has no settings"))?;
+    Ok(Box::new(Lzma2Reader::new(input, needed(dictionary, size), None)))
+}
 
-    fn ppmd(&mut self, input: Stream, properties: &[u8], size: u64) -> Result<Stream, UnpackError> {
-        let [order, a, b, c, d, ..] = properties else { return Err(damaged("its header is wrong: PPMd has no settings")) };
-        let memory = u32::from_le_bytes([*a, *b, *c, *d]);
-        self.make_room(u64::from(memory).div_ceil(1 << 10))?;
-        let decoder = Ppmd7Decoder::new(input, u32::from(*order), memory).map_err(|error| damaged(format!("PPMd: {error}")))?;
-        Ok(Box::new(decoder.take(size)))
-    }
-
-    fn make_room(&mut self, kb: u64) -> Result<(), UnpackError> {
-        let left = self.room_kb.checked_sub(kb);
-        let refuse = || {
-            UnpackError::new(
-                Class::LimitArchive,
-                format!("unpacking it takes {} MiB of memory; more than {} are not taken", kb >> 10, MEMORY_KB >> 10),
-            )
-        };
-        self.room_kb = left.ok_or_else(refuse)?;
-        Ok(())
-    }
+fn ppmd(input: Stream, properties: &[u8], size: u64) -> Result<Stream, UnpackError> {
+    let [order, a, b, c, d, ..] = properties else { return Err(damaged("its header is wrong: PPMd has no settings")) };
+    let memory = u32::from_le_bytes([*a, *b, *c, *d]);
+    let decoder = Ppmd7Decoder::new(input, u32::from(*order), memory).map_err(|error| damaged(format!("PPMd: {error}")))?;
+    Ok(Box::new(decoder.take(size)))
 }
 
 /// Where the first instruction stands, for filters that are told.

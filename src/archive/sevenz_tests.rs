@@ -157,9 +157,9 @@ fn claims_make_no_room() {
     let parts = [&[1, 4, 6, 0, 1, 9, 1, 0, 7, 0xB, 1, 0, 1, 1, 0, 0xC, 1, 0, 8, 0xD][..], &number(1 << 40)].concat();
     fails("a.7z", &archive(b"x", &parts), Class::LimitArchive, "more than 100000 members");
     fails("a.7z", &archive(b"", &[1, 5, 3, 0x11, 0x7F, 0]), Class::ArchiveDamaged, "ends early");
-    // A dictionary of 4 GiB, PPMd with 4 GiB, and headers of 10 GB.
+    // A dictionary of 4 GiB for content that may reach so far back, PPMd with 4 GiB, and headers of 10 GB.
     for (coder, properties, size) in
-        [(LZMA, &[0x5D, 0xFF, 0xFF, 0xFF, 0xEF][..], 1), (&[0x21, 0x21], &[40], 1), (&[0x23, 3, 4, 1], &[6, 0, 0, 0, 0xF0], 1)]
+        [(LZMA, &[0x5D, 0xFF, 0xFF, 0xFF, 0xEF][..], 300 << 20), (&[0x21, 0x21], &[40], 300 << 20), (&[0x23, 3, 4, 1], &[6, 0, 0, 0, 0xF0], 1)]
     {
         let streams = main_streams(streams(0, 1, coder, properties, &[&vec![0; size]]));
         let archive = archive(b"x", &header(&[streams, entries(1, &[names(&["big"])])]));

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::archive::at_rest::{BLOCK, Store, no_room};
 use crate::archive::error::UnpackError;
+use crate::archive::windows::Windows;
 
 pub use crate::archive::at_rest::{Piece, Spool, SpoolReader};
 
@@ -41,6 +42,7 @@ struct Shared {
     limits: SpoolLimits,
     memory: Arc<Semaphore>,
     temp: Arc<Semaphore>,
+    windows: Arc<Windows>,
 }
 
 /// Whether to wait for room that others hold.
@@ -53,6 +55,8 @@ pub enum Room {
     Now,
 }
 
+/// The largest dictionary that programs use without being told to.
+const USUAL_WINDOW_BYTES: u64 = 64 << 20;
 /// Budgets are counted in steps of this many bytes.
 const STEP: u64 = 1 << 10;
 /// How much an archive without a claim asks for at a time.
@@ -61,11 +65,23 @@ const GROWTH: u64 = 1 << 20;
 const WRITE_BYTES: usize = 1 << 20;
 
 impl Spooler {
-    /// A spooler over `limits`.
+    /// A spooler over `limits`, whose decoders may take as much memory again as archives at rest, or what any usual archive
+    /// needs if that is more.
     pub fn new(limits: SpoolLimits) -> Self {
+        let windows = Windows::new(limits.memory_bytes.max(USUAL_WINDOW_BYTES));
+        Self::with_windows(limits, windows)
+    }
+
+    /// A spooler over `limits`; the decoders of the archives that it holds draw on `windows`.
+    pub fn with_windows(limits: SpoolLimits, windows: Arc<Windows>) -> Self {
         let budget = |bytes| Arc::new(Semaphore::new(steps(bytes) as usize));
         let (memory, temp) = (budget(limits.memory_bytes), budget(limits.temp_bytes));
-        Self(Arc::new(Shared { limits, memory, temp }))
+        Self(Arc::new(Shared { limits, memory, temp, windows }))
+    }
+
+    /// What decoders draw on.
+    pub fn windows(&self) -> Arc<Windows> {
+        Arc::clone(&self.0.windows)
     }
 
     /// A writer for an archive that claims to have `expected` bytes, once there is room for it.

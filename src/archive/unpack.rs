@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use md5::{Digest, Md5};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::archive::checking::Checking;
 use crate::archive::contract::{Indexed, Member, Nature, Partial, UnpackError};
-use crate::archive::limits::Meter;
-use crate::archive::nested::{Walk, fill, read};
+use crate::archive::limits::{Limits, Meter};
+use crate::archive::nested::{Walk, fill};
 use crate::failure::Class;
 use crate::model;
 
+pub use crate::archive::checking::Taker;
 pub use crate::archive::nested::{Archive, CHUNK_BYTES};
 
 /// The largest member that is kept from the check.
@@ -46,6 +47,8 @@ pub struct Checked {
     pub md5: Option<model::Md5>,
     /// All of them, if they were kept.
     pub kept: Option<Bytes>,
+    /// The number under which a [`Taker`] has got all of them.
+    pub taken: Option<u64>,
     /// CRC-32 of its content, where the archive tells it.
     pub crc32: Option<u32>,
     /// Whether it was read at all. What was not is only what the archive claims of it.
@@ -54,7 +57,11 @@ pub struct Checked {
 
 impl Checked {
     fn unread(member: &Member) -> Self {
-        Self { member: member.clone(), size: member.size.unwrap_or(0), md5: None, kept: None, crc32: None, read: false }
+        Self { read: false, size: member.size.unwrap_or(0), ..Self::read(member) }
+    }
+
+    pub(super) fn read(member: &Member) -> Self {
+        Self { member: member.clone(), size: 0, md5: None, kept: None, taken: None, crc32: None, read: true }
     }
 }
 
@@ -69,6 +76,20 @@ pub struct Proven {
 }
 
 impl Proven {
+    /// The members of the outermost archive that were opened: what its directory says of each, its CRC-32, and the indices
+    /// of the members that came of it. Nothing where the archive has no directory.
+    pub fn opened(&self) -> Vec<(&Member, Option<u32>, std::ops::Range<usize>)> {
+        let Some(index) = &self.index else { return Vec::new() };
+        let mut opened = Vec::new();
+        for (at, (ends, outer)) in self.starts.windows(2).zip(index.members()).enumerate() {
+            let leaves = ends[0]..ends[1];
+            if is_opened(outer, &self.members[leaves.clone()]) {
+                opened.push((outer, index.crc32(at), leaves));
+            }
+        }
+        opened
+    }
+
     /// The index of the first member that came of the one at `outer` of the outermost archive.
     pub fn first_of(&self, outer: usize) -> Option<usize> {
         self.starts.get(outer).copied()
@@ -96,8 +117,13 @@ impl Archive {
     /// Reads the whole archive once: `Ok` says that every member can be unpacked within the limits and that all sizes
     /// and checksums hold. Dropping the future stops the reading soon.
     pub async fn check(&self, wish: Wish) -> Result<Proven, UnpackError> {
+        self.check_for(wish, None).await
+    }
+
+    /// Like [`Archive::check`], for a `taker` of members while they are read.
+    pub async fn check_for(&self, wish: Wish, taker: Option<Arc<dyn Taker>>) -> Result<Proven, UnpackError> {
         let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
-        let checking = self.checking(wish, &stop);
+        let checking = self.checking(wish, taker, &stop);
         let result = match self.open(&checking.meter).await? {
             Some(index) => self.check_indexed(index, None, checking).await,
             None => self.check_in_order(checking).await,
@@ -106,10 +132,16 @@ impl Archive {
         result
     }
 
-    /// Like [`Archive::check`], but reads only those members that are `wanted` of an archive that is there in parts.
-    pub async fn check_some_of(&self, format: &'static dyn Partial, wanted: Vec<bool>, wish: Wish) -> Result<Proven, UnpackError> {
+    /// Like [`Archive::check_for`], but reads only those members that are `wanted` of an archive that is there in parts.
+    pub async fn check_some_of(
+        &self,
+        format: &'static dyn Partial,
+        wanted: Vec<bool>,
+        wish: Wish,
+        taker: Option<Arc<dyn Taker>>,
+    ) -> Result<Proven, UnpackError> {
         let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
-        let checking = self.checking(wish, &stop);
+        let checking = self.checking(wish, taker, &stop);
         let (reader, options, meter) = (self.spool.reader(), Arc::clone(&self.options), Arc::clone(&checking.meter));
         let wanted = Arc::new(wanted);
         let asked = Arc::clone(&wanted);
@@ -117,9 +149,13 @@ impl Archive {
         self.check_indexed(index, Some(wanted), checking).await
     }
 
-    fn checking(&self, wish: Wish, stop: &StopOnDrop) -> Checking {
-        let meter = Arc::new(Meter::new(self.options.limits.clone(), self.spool.size()));
-        Checking { stopped: Arc::clone(&stop.0), meter, keep: Arc::new(AtomicU64::new(wish.keep_bytes)), md5: wish.md5 }
+    fn meter(&self, limits: Limits) -> Meter {
+        Meter::over(limits, self.spool.size(), Some(self.spooler.windows()))
+    }
+
+    fn checking(&self, wish: Wish, taker: Option<Arc<dyn Taker>>, stop: &StopOnDrop) -> Checking {
+        let meter = Arc::new(self.meter(self.options.limits.clone()));
+        Checking { stopped: Arc::clone(&stop.0), meter, keep: Arc::new(AtomicU64::new(wish.keep_bytes)), md5: wish.md5, taker }
     }
 
     async fn open(&self, meter: &Arc<Meter>) -> Result<Option<Arc<dyn Indexed>>, UnpackError> {
@@ -166,8 +202,7 @@ impl Archive {
         let (mut members, mut starts) = (Vec::with_capacity(count), Vec::with_capacity(count + 1));
         for (at, leaves) in found {
             starts.push(members.len());
-            let opened = leaves.len() != 1 || leaves[0].member.within != index.members()[at].within;
-            let crc32 = index.crc32(at).filter(|_| !opened);
+            let crc32 = index.crc32(at).filter(|_| !is_opened(&index.members()[at], &leaves));
             members.extend(leaves.into_iter().map(|leaf| Checked { crc32, ..leaf }));
         }
         starts.push(members.len());
@@ -212,18 +247,19 @@ impl Archive {
         std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(members).max(1)
     }
 
-    /// Unpacks what was not kept on blocking threads, each no further ahead than a few chunks. Every member's parts
-    /// come in one of the streams, those that were kept in none; a stream that fails does not end the others.
+    /// Unpacks what was not kept or taken on blocking threads, each no further ahead than a few chunks. Every member's
+    /// parts come in one of the streams, those that were kept or taken may come in none; a stream that fails does not end the others.
     /// Must be called within a runtime. Dropping a [`Parts`] stops its thread.
     pub fn stream(&self, proven: &Proven) -> Vec<Parts> {
-        let is_kept = |leaves: &[usize]| proven.members[leaves[0]..leaves[1]].iter().all(|checked| checked.kept.is_some() || !checked.read);
+        let is_done = |checked: &Checked| checked.kept.is_some() || checked.taken.is_some() || !checked.read;
+        let is_kept = |leaves: &[usize]| proven.members[leaves[0]..leaves[1]].iter().all(is_done);
         let wanted: Vec<usize> = proven.starts.windows(2).enumerate().filter(|(_, leaves)| !is_kept(leaves)).map(|(outer, _)| outer).collect();
         if wanted.is_empty() {
             return Vec::new();
         }
         // Nothing that was proved is refused now, whatever the clock says.
-        let limits = crate::archive::limits::Limits { time: std::time::Duration::MAX, ..self.options.limits.clone() };
-        let meter = Arc::new(Meter::new(limits, self.spool.size()));
+        let limits = Limits { time: std::time::Duration::MAX, ..self.options.limits.clone() };
+        let meter = Arc::new(self.meter(limits));
         let starts = Arc::clone(&proven.starts);
         let Some(index) = &proven.index else {
             let archive = self.clone();
@@ -254,69 +290,17 @@ impl Archive {
     }
 }
 
+/// Whether `leaves` came of an archive, of which they are members.
+fn is_opened(outer: &Member, leaves: &[Checked]) -> bool {
+    leaves.len() != 1 || leaves[0].member.within != outer.within
+}
+
 /// Members of the outermost archive and what came of each.
 type Found = Vec<(usize, Vec<Checked>)>;
 
 fn proven(mut members: Vec<Checked>, index: Option<Arc<dyn Indexed>>, starts: Vec<usize>) -> Proven {
     members.iter_mut().enumerate().for_each(|(at, checked)| checked.member.index = at);
     Proven { members, index, starts: Arc::new(starts) }
-}
-
-/// What the threads that check one archive share.
-#[derive(Clone)]
-struct Checking {
-    stopped: Arc<AtomicBool>,
-    meter: Arc<Meter>,
-    keep: Arc<AtomicU64>,
-    md5: bool,
-}
-
-impl Checking {
-    fn read(&self, member: &Member, content: &mut dyn Read) -> Result<Checked, UnpackError> {
-        let mut kept = self.room(member).map(|room| (room, BytesMut::new()));
-        let mut md5 = (self.md5 || kept.is_some()).then(Md5::new);
-        let mut buffer = vec![0; CHUNK_BYTES.min(member.size.map_or(CHUNK_BYTES, |size| usize::try_from(size).unwrap_or(CHUNK_BYTES) + 1))];
-        let mut size = 0;
-        loop {
-            if self.stopped.load(Ordering::Relaxed) {
-                return Err(UnpackError::new(Class::Interrupted, "nobody waits for it any more"));
-            }
-            let read = read(content, &mut buffer)?;
-            if read == 0 {
-                break;
-            }
-            size += read as u64;
-            if let Some(md5) = &mut md5 {
-                md5.update(&buffer[..read]);
-            }
-            match &mut kept {
-                Some((room, bytes)) if size <= *room => bytes.extend_from_slice(&buffer[..read]),
-                _ => self.give_back(kept.take()),
-            }
-        }
-        if let Some((room, _)) = &kept {
-            self.keep.fetch_add(room - size, Ordering::Relaxed);
-        }
-        let kept = kept.map(|(_, bytes)| bytes.freeze());
-        let md5 = md5.filter(|_| self.md5 || kept.is_some()).map(|md5| md5.finalize().into());
-        Ok(Checked { member: member.clone(), size, md5, kept, crc32: None, read: true })
-    }
-
-    /// Room for `member`, taken from what may be kept, if it may be kept whole.
-    fn room(&self, member: &Member) -> Option<u64> {
-        const UNKNOWN: u64 = 1 << 20;
-        let room = member.size.unwrap_or(UNKNOWN);
-        if room > MOST_KEPT_OF_ONE {
-            return None;
-        }
-        self.keep.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(room)).ok().map(|_| room)
-    }
-
-    fn give_back(&self, kept: Option<(u64, BytesMut)>) {
-        if let Some((room, _)) = kept {
-            self.keep.fetch_add(room, Ordering::Relaxed);
-        }
-    }
 }
 
 /// The sending end of [`Parts`].

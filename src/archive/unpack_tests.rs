@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::archive::contract::{Format, MemberKind, Options, Visit};
-use crate::archive::spool::{Spool, SpoolReader};
+use crate::archive::spool::{Room, Spool, SpoolLimits, SpoolReader, Spooler};
+use crate::archive::windows::Windows;
 use crate::failure::Failure;
+use md5::{Digest, Md5};
 use std::io;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -72,7 +74,7 @@ const NOTHING_KEPT: Wish = Wish { keep_bytes: 0, md5: false };
 
 /// What comes of `format`, as if three members had been proved.
 fn stream(format: &'static Scripted) -> Parts {
-    let checked = Checked { member: format.member(0), size: 0, md5: None, kept: None, crc32: None, read: true };
+    let checked = Checked::read(&format.member(0));
     let mut streams = Archive::of(format, Spool::of(b"")).stream(&proven(vec![checked; 3], None, (0..4).collect()));
     assert_eq!(streams.len(), 1);
     streams.remove(0)
@@ -147,4 +149,107 @@ async fn whoever_stops_listening_stops_the_thread() {
     let waits = tokio::time::timeout(Duration::from_millis(50), archive.check(NOTHING_KEPT)).await;
     assert!(waits.is_err());
     ends(endless).await;
+}
+
+/// A file of xz with a dictionary of `dictionary` bytes, which claims one of `setting` (0 to 40), as LZMA2 counts them.
+fn xz_with(dictionary: u32, setting: Option<u8>) -> Vec<u8> {
+    use std::io::Write;
+    let options = lzma_rust2::XzOptions {
+        lzma_options: lzma_rust2::LzmaOptions { dict_size: dictionary, ..lzma_rust2::LzmaOptions::with_preset(0) },
+        ..lzma_rust2::XzOptions::with_preset(0)
+    };
+    let mut writer = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+    writer.write_all(&b"content ".repeat(10_000)).unwrap();
+    let mut packed = writer.finish().unwrap();
+    if let Some(setting) = setting {
+        let at = packed.iter().position(|byte| *byte == 0x21).unwrap() + 2;
+        packed[at] = setting;
+        let end = 12 + (usize::from(packed[12]) + 1) * 4;
+        let crc = crc_fast::crc32_iso_hdlc(&packed[12..end - 4]);
+        packed[end - 4..end].copy_from_slice(&crc.to_le_bytes());
+    }
+    packed
+}
+
+/// What decoders of several archives hold at once stays within their memory, whatever the archives claim.
+#[tokio::test(flavor = "multi_thread")]
+async fn decoders_wait_for_memory_and_those_that_claim_too_much_are_refused() {
+    let windows = Windows::new(20 << 20);
+    let limits = SpoolLimits { memory_bytes: 8 << 20, archive_memory_bytes: 8 << 20, temp_bytes: 0, folder: std::env::temp_dir() };
+    let spooler = Spooler::with_windows(limits, windows.clone());
+    let check = |name: String, bytes: Vec<u8>| {
+        let spooler = spooler.clone();
+        async move {
+            let format = crate::archive::recognise(&bytes[..bytes.len().min(512)], &name).unwrap();
+            let mut writer = spooler.writer(Some(bytes.len() as u64), Room::Wait).await.unwrap();
+            writer.write(bytes.into()).await.unwrap();
+            let archive = Archive { spooler, ..Archive::of(format, writer.finish().await.unwrap()) };
+            archive.check(NOTHING_KEPT).await.map(|proven| proven.members[0].size)
+        }
+    };
+    // 8 MiB, 16 MiB, and claims of 1.5 GiB and 4 GiB - 1, each of which is a lie.
+    let claims = [(8 << 20, None), (16 << 20, None), (1 << 20, Some(37)), (1 << 20, Some(40))];
+    let packed: Vec<Vec<u8>> = claims.into_iter().map(|(dictionary, setting)| xz_with(dictionary, setting)).collect();
+    let all = (0..24).map(|turn| tokio::spawn(check(format!("{turn}.xz"), packed[turn % claims.len()].clone())));
+    for (turn, result) in futures_util::future::join_all(all).await.into_iter().enumerate() {
+        match (turn % claims.len(), result.unwrap()) {
+            (0 | 1, Ok(size)) => assert_eq!(size, 80_000),
+            (2 | 3, Err(error)) => assert!(error.class() == Class::LimitArchive && crate::model::chain(&error).contains("a window of"), "{error:?}"),
+            (_, result) => panic!("{turn}: {result:?}"),
+        }
+    }
+    let most = windows.most_drawn();
+    assert!((16 << 20..=20 << 20).contains(&most), "{most}");
+}
+
+/// Keeps what it is given.
+#[derive(Debug, Default)]
+struct Hand {
+    room: std::sync::Mutex<u64>,
+    taken: std::sync::Mutex<Vec<(String, tokio::task::JoinHandle<usize>)>>,
+}
+
+impl Taker for Hand {
+    fn room(&self, bytes: u64) -> bool {
+        let mut room = self.room.lock().unwrap();
+        *room >= bytes && {
+            *room -= bytes;
+            true
+        }
+    }
+    fn take(&self, member: &Member) -> Option<(u64, mpsc::Sender<Bytes>)> {
+        let (sender, mut chunks) = mpsc::channel::<Bytes>(1);
+        let mut taken = self.taken.lock().unwrap();
+        let has_enough = member.name == "3";
+        taken.push((
+            member.name.clone(),
+            tokio::runtime::Handle::current().spawn(async move {
+                let mut size = 0;
+                while let Some(chunk) = chunks.recv().await {
+                    size += chunk.len();
+                    if has_enough {
+                        break;
+                    }
+                }
+                size
+            }),
+        ));
+        Some((taken.len() as u64 - 1, sender))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_are_handed_on_while_they_are_checked() {
+    let hand = Arc::new(Hand { room: std::sync::Mutex::new(1 << 20), ..Hand::default() });
+    let archive = Archive::of(scripted(5, || {}), Spool::of(b""));
+    let mut proven = archive.check_for(Wish { keep_bytes: 64 << 20, md5: false }, Some(hand.clone())).await.unwrap();
+    let told: Vec<_> = proven.members.iter().map(|checked| (checked.size >> 20, checked.kept.is_some(), checked.taken)).collect();
+    // The one that somebody had enough of is read again.
+    assert_eq!(told, [(0, true, None), (1, true, None), (2, false, Some(0)), (3, false, None), (4, false, Some(2))]);
+    let taken = std::mem::take(&mut *hand.taken.lock().unwrap());
+    for (name, task) in taken.into_iter().filter(|(name, _)| name != "3") {
+        assert_eq!(task.await.unwrap().to_string(), (name.parse::<usize>().unwrap() << 20).to_string());
+    }
+    proven.members[2].taken = None;
+    assert_eq!(archive.stream(&proven).len(), 1);
 }

@@ -2,6 +2,8 @@
 
 mod destination;
 mod lines;
+mod names;
+mod probe;
 mod source;
 
 use super::open::{self, Opened};
@@ -16,6 +18,9 @@ pub struct Arguments {
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
+    /// Also log in again and again, until so many logins are open at once or one is refused. Ask the server's owner first.
+    #[arg(long, value_name = "MOST", num_args = 0..=1, default_missing_value = "16", value_parser = clap::value_parser!(u16).range(2..=256))]
+    probe_connections: Option<u16>,
 }
 
 pub async fn check(arguments: Arguments, environment: &Environment) -> u8 {
@@ -34,7 +39,7 @@ pub async fn check(arguments: Arguments, environment: &Environment) -> u8 {
     for source in &config.sources {
         lines.about(Some(&source.name));
         let before = lines.failed();
-        source::check(&mut lines, source).await;
+        source::check(&mut lines, source, arguments.probe_connections.map(usize::from)).await;
         failed += usize::from(lines.failed() > before);
     }
     lines.about(None);

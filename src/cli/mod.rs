@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod audit;
 mod check;
 mod completions;
 mod console;
@@ -53,6 +54,10 @@ enum Command {
     Ls(ls::Arguments),
     /// Look at the record of what was ingested, or make it anew from the blobs.
     Ledger(ledger::Arguments),
+    /// Check on live storage what the ledger, the manifests and the reports of runs claim. Changes nothing.
+    ///
+    /// Exit status: 0 all of it holds, 1 something does not, 2 unusable configuration, 3 storage could not be read.
+    Audit(audit::Arguments),
     /// Try it without any cloud: embedded servers, generated files, two runs into a local folder.
     Demo(demo::Arguments),
     /// Write a commented configuration file, from flags or from a few questions.
@@ -109,6 +114,7 @@ pub async fn main() -> u8 {
         Command::Check(arguments) => check::check(arguments, &environment).await,
         Command::Ls(arguments) => ls::ls(arguments, &environment).await,
         Command::Ledger(arguments) => ledger::ledger(arguments, &environment).await,
+        Command::Audit(arguments) => audit::audit(arguments, &environment).await,
         Command::Demo(arguments) => demo::demo(arguments).await,
         Command::Serve(arguments) => serve::serve(arguments, &environment).await,
         Command::Init(arguments) => init::init(arguments),

@@ -7,6 +7,7 @@ use azure_core::credentials::TokenCredential;
 use url::Url;
 
 use super::{Configured, UNUSABLE, console};
+use crate::config::telemetry::Export;
 use crate::config::text::Environment;
 use crate::config::{self, Account, Config, Destination, LimitSettings};
 use crate::failure::Failure;
@@ -18,8 +19,8 @@ use crate::store::azure::{AzureQueue, AzureSettings, AzureStore, ContainerCreati
 use crate::store::contract::Store;
 use crate::store::folder::FolderStore;
 use crate::store::queue::Queue;
-use crate::telemetry::insights::connection::{AUTHENTICATION, CONNECTION, Connection, authentication, connection};
-use crate::telemetry::insights::{Insights, Requests, Settings};
+use crate::telemetry::insights::connection::{AUTHENTICATION, CONNECTION, authentication, connection};
+use crate::telemetry::insights::{Insights, Receiver, Requests, Settings, endpoint};
 use crate::telemetry::redact::Redactor;
 
 /// Why a command cannot begin: text for people, all of it.
@@ -155,37 +156,58 @@ fn existing(path: &Path) -> &Path {
     path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."))
 }
 
-/// The export to Application Insights, if the environment asks for one. What is wrong with it is a warning for
-/// people: a run does not need it.
+/// The export of telemetry, if the configuration or the environment asks for one. What is wrong with it is a
+/// warning for people: a run does not need it.
 pub fn insights(config: &Config, environment: &Environment, redactor: &Redactor) -> (Option<Arc<Insights>>, Vec<String>) {
-    let variable = |name: &str| environment.get(name).map_or("", String::as_str);
-    let connection = match connection(variable(CONNECTION)) {
-        Ok(None) => return (None, Vec::new()),
-        Ok(Some(connection)) => connection,
-        Err(problem) => return (None, vec![format!("Warning: {CONNECTION} cannot be used, so nothing goes to Application Insights: {problem}")]),
-    };
     let mut warnings = Vec::new();
-    let credential = insights_credential(config, environment).unwrap_or_else(|problem| {
-        warnings.push(format!("Warning: {AUTHENTICATION} cannot be used, so telemetry is sent without a token: {problem}"));
-        None
-    });
-    match Insights::start(insights_settings(connection, credential, environment), redactor) {
+    let Some(receiver) = receiver(config, environment, &mut warnings) else { return (None, warnings) };
+    let first = |names: &[&str]| names.iter().find_map(|name| environment.get(*name).filter(|value| !value.is_empty())).cloned();
+    let settings = Settings {
+        receiver,
+        sample_percent: config.telemetry.sample_percent,
+        requests: if first(&[INSTANCE]).is_some() { Requests::TheHosts } else { Requests::Ours },
+        role: first(&[SITE, "OTEL_SERVICE_NAME"]).unwrap_or_else(|| "blobferry".into()),
+        instance: first(&[INSTANCE, "HOSTNAME", "COMPUTERNAME"]).unwrap_or_else(|| "local".into()),
+    };
+    match Insights::start(settings, redactor) {
         Ok(insights) => (Some(insights), warnings),
         Err(problem) => {
-            warnings.push(format!("Warning: nothing goes to Application Insights: {}", redactor.text(&problem)));
+            warnings.push(format!("Warning: no telemetry is sent: {}", redactor.text(&problem)));
             (None, warnings)
         }
     }
 }
 
-fn insights_settings(connection: Connection, credential: Option<Arc<dyn TokenCredential>>, environment: &Environment) -> Settings {
-    let first = |names: &[&str]| names.iter().find_map(|name| environment.get(*name).filter(|value| !value.is_empty())).cloned();
-    Settings {
-        connection,
-        credential,
-        requests: if first(&[INSTANCE]).is_some() { Requests::TheHosts } else { Requests::Ours },
-        role: first(&[SITE, "OTEL_SERVICE_NAME"]).unwrap_or_else(|| "blobferry".into()),
-        instance: first(&[INSTANCE, "HOSTNAME", "COMPUTERNAME"]).unwrap_or_else(|| "local".into()),
+/// Who is told.
+fn receiver(config: &Config, environment: &Environment, warnings: &mut Vec<String>) -> Option<Receiver> {
+    let variable = |name: &str| environment.get(name).map_or("", String::as_str);
+    let export = config.telemetry.export;
+    if matches!(export, Export::Auto | Export::ApplicationInsights) {
+        match connection(variable(CONNECTION)) {
+            Ok(Some(connection)) => {
+                let credential = insights_credential(config, environment).unwrap_or_else(|problem| {
+                    warnings.push(format!("Warning: {AUTHENTICATION} cannot be used, so telemetry is sent without a token: {problem}"));
+                    None
+                });
+                return Some(Receiver::ApplicationInsights { connection, credential });
+            }
+            Ok(None) if export == Export::Auto => {}
+            Ok(None) => warnings.push(format!("Warning: {CONNECTION} is not set, so nothing goes to Application Insights")),
+            Err(problem) => warnings.push(format!("Warning: {CONNECTION} cannot be used, so nothing goes to Application Insights: {problem}")),
+        }
+    }
+    // The switch of OpenTelemetry for everything of its own.
+    let is_off = export == Export::Auto && variable("OTEL_SDK_DISABLED").trim().eq_ignore_ascii_case("true");
+    let url = config.telemetry.otlp_endpoint.as_ref().filter(|_| matches!(export, Export::Auto | Export::Otlp) && !is_off)?;
+    if variable("OTEL_EXPORTER_OTLP_PROTOCOL").trim().eq_ignore_ascii_case("grpc") {
+        warnings.push("Warning: OTEL_EXPORTER_OTLP_PROTOCOL is grpc; telemetry is sent as http/protobuf, which collectors take on port 4318".into());
+    }
+    match endpoint(url, &config.telemetry.otlp_headers, variable("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")) {
+        Ok(endpoint) => Some(Receiver::Otlp(endpoint)),
+        Err(problem) => {
+            warnings.push(format!("Warning: the OTLP endpoint cannot be used, so no telemetry is sent: {problem}"));
+            None
+        }
     }
 }
 

@@ -57,7 +57,7 @@ impl Bars {
         let all = MultiProgress::with_draw_target(target);
         let bar = |name: &str| {
             let bar = all.add(ProgressBar::new(0));
-            bar.set_style(style("{prefix:16} {spinner} {msg}"));
+            bar.set_style(style("{prefix:12} {spinner} {wide_msg}"));
             bar.set_prefix(name.to_owned());
             bar.set_message("listing");
             bar.enable_steady_tick(Duration::from_millis(120));
@@ -66,7 +66,7 @@ impl Bars {
         let sources: BTreeMap<String, Bar> = sources.map(bar).collect();
         let total = (sources.len() > 1).then(|| {
             let bar = all.add(ProgressBar::new(0));
-            bar.set_style(style("{prefix:16} {msg}"));
+            bar.set_style(style("{prefix:12} {wide_msg}"));
             bar.set_prefix("in all");
             bar
         });
@@ -85,11 +85,12 @@ impl Bars {
 
     fn moving(&self) -> ProgressStyle {
         let bar = match self.colours {
-            Colours::Yes => "{bar:24.cyan}",
-            Colours::No => "{bar:24}",
+            Colours::Yes => "{bar:14.cyan}",
+            Colours::No => "{bar:14}",
         };
+        // On a terminal of 80 columns rate and time left are still there; the rest is cut, for a line that wraps jumps.
         style(&format!(
-            "{{prefix:16}} [{bar}] {{binary_bytes:>10}} of {{binary_total_bytes:10}} {{binary_bytes_per_sec:>12}} {{eta:>4}} left  {{msg}}"
+            "{{prefix:12}} [{bar}] {{binary_bytes:>10}} of {{binary_total_bytes:10}} {{binary_bytes_per_sec:>12}} {{eta:>4}} left  {{wide_msg}}"
         ))
     }
 }
@@ -100,7 +101,7 @@ impl State {
         self.tell();
         let over = self.sources.values().all(|bar| bar.bar.is_finished());
         if let Some(total) = self.total.as_ref().filter(|_| over) {
-            total.set_style(style("{prefix:16} {msg}"));
+            total.set_style(style("{prefix:12} {wide_msg}"));
             total.finish();
         }
     }
@@ -140,11 +141,11 @@ impl Progress for Bars {
 
     fn fetched(&self, source: &str, bytes: u64) {
         let state = self.state();
-        if let Some(bar) = state.sources.get(source) {
-            bar.bar.inc(bytes);
-        }
-        if let Some(total) = &state.total {
-            total.inc(bytes);
+        let bars = state.sources.get(source).map(|bar| &bar.bar).into_iter().chain(&state.total);
+        for bar in bars {
+            bar.inc(bytes);
+            // Of young files, which the plan did not count, and of files that grew: what is fetched is part of all.
+            bar.set_length(bar.length().unwrap_or(0).max(bar.position()));
         }
     }
 
@@ -158,7 +159,8 @@ impl Progress for Bars {
     }
 
     fn waiting(&self, source: &str, files: usize, seconds: u64) {
-        if let Some(bar) = self.state().sources.get(source) {
+        if let Some(bar) = self.state().sources.get_mut(source) {
+            bar.files = bar.files.max(bar.done + files as u64);
             bar.bar.set_message(format!("{files} young files: looking again in {seconds} s"));
         }
     }
@@ -167,7 +169,7 @@ impl Progress for Bars {
         let mut state = self.state();
         let Some(bar) = state.sources.get_mut(&report.source) else { return };
         bar.planned = true;
-        bar.bar.set_style(style("{prefix:16} {msg}"));
+        bar.bar.set_style(style("{prefix:12} {wide_msg}"));
         if let Some(other) = &report.left_to {
             bar.bar.finish_with_message(format!("left to {other}"));
             return state.ended();
@@ -212,6 +214,29 @@ mod tests {
         bars.finished(&report("other"));
         redraw(&bars);
         assert!(term.contents().contains("0 files, 0 B, 1 failed") && !term.contents().contains("left"), "{}", term.contents());
+    }
+
+    #[test]
+    fn a_narrow_terminal_still_shows_rate_and_time_left() {
+        let term = InMemoryTerm::new(6, 80);
+        let bars = Bars::on(ProgressDrawTarget::term_like(Box::new(term.clone())), ["acme"].into_iter(), Colours::No);
+        bars.planned("acme", 1_234, 400 << 30);
+        bars.fetched("acme", 123 << 30);
+        redraw(&bars);
+        let text = term.contents();
+        assert!(text.contains("123.00 GiB of 400.00 GiB") && text.contains("/s") && text.contains("left"), "{text}");
+    }
+
+    #[test]
+    fn young_files_that_no_plan_counted_are_counted_as_they_come() {
+        let (bars, term) = bars(&["acme", "other"], Colours::No);
+        bars.planned("acme", 0, 0);
+        bars.waiting("acme", 2, 9);
+        bars.fetched("acme", 2048);
+        bars.done("acme", &RemotePath::from("/a"), &Outcome::Unchanged);
+        redraw(&bars);
+        let text = term.contents();
+        assert!(text.contains("2.00 KiB of 2.00 KiB") && text.contains("1 of 2 files"), "{text}");
     }
 
     #[test]

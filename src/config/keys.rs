@@ -73,6 +73,30 @@ pub const LOG: &[Key] = &[
     Key { name: "keep", kind: Kind::Integer { min: 1, max: 10_000 }, doc: "How many rotated log files are kept. Default 14." },
 ];
 
+/// `[telemetry]`.
+pub const TELEMETRY: &[Key] = &[
+    Key {
+        name: "export",
+        kind: Kind::OneOf(&["auto", "application-insights", "otlp", "off"]),
+        doc: "Who is told of runs. Default `auto`: Application Insights if APPLICATIONINSIGHTS_CONNECTION_STRING is set, else the OTLP endpoint if there is one.",
+    },
+    Key {
+        name: "otlp_endpoint",
+        kind: Kind::Text,
+        doc: "URL that takes OTLP over HTTP, without its `/v1/…`, as \"http://localhost:4318\". Default: the environment's OTEL_EXPORTER_OTLP_ENDPOINT.",
+    },
+    Key {
+        name: "otlp_headers",
+        kind: Kind::Secret,
+        doc: "Headers for it, as \"name=value,name=value\", values percent-encoded. Default: the environment's OTEL_EXPORTER_OTLP_HEADERS.",
+    },
+    Key {
+        name: "sample_percent",
+        kind: Kind::Integer { min: 1, max: 100 },
+        doc: "Of a hundred calls to servers that went well, so many are sent: 1, 2, 4, 5, 10, 20, 25, 50 or 100. Runs, failures, messages and measurements are always sent. Default 100.",
+    },
+];
+
 /// `[[source]]`, whatever its protocol.
 pub const SOURCE: &[Key] = &[
     Key { name: "name", kind: Kind::Text, doc: "Name of the source: lower-case letters, digits and `-`. First segment of its blobs." },

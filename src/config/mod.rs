@@ -3,6 +3,7 @@
 pub mod keys;
 pub mod schema;
 pub mod source;
+pub mod telemetry;
 pub mod text;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ pub struct Config {
     pub dispatch: DispatchSettings,
     /// What is logged, and where to.
     pub log: LogSettings,
+    /// Where telemetry goes.
+    pub telemetry: telemetry::TelemetrySettings,
     /// Where files come from; at least one.
     pub sources: Vec<Source>,
     /// Every secret of the sources: no output may repeat them.
@@ -177,10 +180,12 @@ pub fn parse(file: &str, folder: &Path, text: &str, environment: &Environment) -
     let limits = limits(&section("limits", keys::LIMITS)?, folder)?;
     let dispatch = dispatch(&section("dispatch", keys::DISPATCH)?, environment)?;
     let log = log(&section("log", keys::LOG)?, folder)?;
+    let telemetry = telemetry::parse(&section("telemetry", keys::TELEMETRY)?, environment)?;
     let sources = raw.sources.into_iter().map(|raw| source::parse(file, raw)).collect::<Result<Vec<_>, _>>()?;
     let (sources, secrets): (Vec<_>, Vec<_>) = sources.into_iter().unzip();
     check_sources(file, &sources)?;
-    Ok(Config { destination, limits, dispatch, log, sources, secrets: secrets.concat() })
+    let secrets = [secrets.concat(), telemetry.secrets()].concat();
+    Ok(Config { destination, limits, dispatch, log, telemetry, sources, secrets })
 }
 
 fn check_sources(file: &str, sources: &[Source]) -> Result<(), SettingError> {

@@ -23,6 +23,7 @@ pub fn schema() -> Value {
             "limits": table(keys::LIMITS, &[]),
             "dispatch": table(keys::DISPATCH, &[]),
             "log": table(keys::LOG, &[]),
+            "telemetry": table(keys::TELEMETRY, &[]),
             "source": { "type": "array", "minItems": 1, "items": table(&source_keys, &["name", "url"]) },
         },
     })

@@ -30,7 +30,7 @@ pub struct Raw {
 }
 
 /// Names of tables that may stand once.
-pub const TABLES: &[&str] = &["destination", "limits", "dispatch", "log"];
+pub const TABLES: &[&str] = &["destination", "limits", "dispatch", "log", "telemetry"];
 const SOURCE: &str = "source";
 /// Environment variables that override settings begin so.
 pub const PREFIX: &str = "BLOBFERRY__";

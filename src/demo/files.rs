@@ -65,6 +65,7 @@ pub fn ftp(root: &Path) -> io::Result<()> {
             write(&root.join(format!("export/{folder}/part-{index:04}.txt")), text.as_bytes(), old)?;
         }
     }
+    write(&root.join("export/test_file.zip"), &big_zip()?, old)?;
     write(&root.join("export/large.bin"), &noise(24 << 20, 7), old)?;
     write(&root.join("export/empty.txt"), b"", old)
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use russh::MethodSet;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
 use russh::keys::{HashAlg, PrivateKey, PublicKey};
-use russh::{Preferred, cipher, server};
+use russh::{Preferred, cipher, kex, mac, server};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -47,6 +47,16 @@ pub enum LoginRule {
     KeyThenPassword,
 }
 
+/// Which algorithms the server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Era {
+    /// Those that are sound today.
+    #[default]
+    Today,
+    /// Those of servers from before 2014, and nothing else: SHA-1 and CBC, no strict key exchange.
+    Old,
+}
+
 /// What to serve, where, to whom.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -62,6 +72,8 @@ pub struct Options {
     pub login: LoginRule,
     /// What the host key is made from: the same seed, the same key. No secret, and fit for play only.
     pub host_key_seed: [u8; 32],
+    /// Which algorithms it speaks.
+    pub era: Era,
     /// What goes wrong.
     pub script: Script,
 }
@@ -76,6 +88,7 @@ impl Options {
             authorized_key: None,
             login: LoginRule::default(),
             host_key_seed: *b"a key for demonstrations only  .",
+            era: Era::Today,
             script: Script::default(),
         }
     }
@@ -152,7 +165,7 @@ impl SftpServer {
             visitors: Mutex::default(),
         });
         let address = listener.local_addr()?;
-        let door = tokio::spawn(keep_door(listener, Arc::new(config(key, methods)), house.clone()));
+        let door = tokio::spawn(keep_door(listener, Arc::new(config(key, methods, options.era)), house.clone()));
         Ok(Self { address, host_key, house, door })
     }
 
@@ -205,8 +218,20 @@ impl SftpServer {
     }
 }
 
-fn config(key: PrivateKey, methods: MethodSet) -> server::Config {
+fn preferred(era: Era) -> Preferred {
     let ciphers = vec![cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR, cipher::AES_128_CTR];
+    match era {
+        Era::Today => Preferred { cipher: ciphers.into(), ..Preferred::DEFAULT },
+        Era::Old => Preferred {
+            kex: vec![kex::DH_G14_SHA1, kex::DH_G1_SHA1].into(),
+            cipher: vec![cipher::AES_128_CBC].into(),
+            mac: vec![mac::HMAC_SHA1].into(),
+            ..Preferred::DEFAULT
+        },
+    }
+}
+
+fn config(key: PrivateKey, methods: MethodSet, era: Era) -> server::Config {
     server::Config {
         keys: vec![key],
         methods,
@@ -214,7 +239,7 @@ fn config(key: PrivateKey, methods: MethodSet) -> server::Config {
         // Enough to make guessing slow, and little enough to be no bother.
         auth_rejection_time: Duration::from_millis(100),
         auth_rejection_time_initial: Some(Duration::ZERO),
-        preferred: Preferred { cipher: ciphers.into(), ..Preferred::DEFAULT },
+        preferred: preferred(era),
         ..server::Config::default()
     }
 }

@@ -11,7 +11,7 @@ use super::envelope::HttpAnswer;
 use super::functions::{Answer, App, Invocation, loaded};
 use super::host::Host;
 use super::ready::{Ready, Work};
-use super::record::{RunRecord, Trigger, UnderWay};
+use super::record::{RunRecord, Trigger, UnderWay, blob_name};
 use super::records::Records;
 use super::threads::Own;
 use crate::model::chain;
@@ -27,7 +27,7 @@ use crate::run::work::{Came, WorkError, work};
 use crate::run::{self, Options};
 use crate::store::contract::Store;
 use crate::store::queue::Queue;
-use crate::telemetry::insights::{Beginning, FLUSH, Operation};
+use crate::telemetry::insights::{Beginning, FLUSH, Operation, taken_from_queue};
 
 /// What came of asking for a run.
 pub struct Enqueued {
@@ -137,6 +137,12 @@ pub async fn message(app: &App, invocation: Invocation) -> Answer {
         Ok(message) => message,
         Err(error) => return Answer::not_done(400, format!("the message is none of ours: {error}")),
     };
+    if let Some(waited) = invocation.envelope.waited(OffsetDateTime::now_utc()) {
+        taken_from_queue(waited);
+    }
+    if blob_name(&message.run).is_none() {
+        return Answer::not_done(400, "the message is none of ours: it names no run");
+    }
     let Some(source) = ready.sources.iter().find(|source| source.name == message.source).cloned() else {
         let name = crate::model::printable(message.source.as_bytes());
         return Answer::not_done(404, format!("there is no source `{name}` in this configuration"));

@@ -90,6 +90,12 @@ impl Envelope {
         number(get(&self.metadata, "DequeueCount")?)
     }
 
+    /// How long this message was in its queue, at `now`.
+    pub fn waited(&self, now: OffsetDateTime) -> Option<std::time::Duration> {
+        let at = instant(&self.metadata("InsertionTime")?)?;
+        std::time::Duration::try_from(now - at).ok()
+    }
+
     /// The call as a timer's.
     pub fn timer(&self) -> Timer {
         let Some(Value::Object(timer)) = self.binding("timer") else { return Timer::default() };

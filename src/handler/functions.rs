@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::api::{self, Asked};
+use super::byhand;
 use super::dispatch;
 use super::envelope::{BadPayload, Envelope, HttpAnswer, answer, http_answer};
 use super::host::Host;
@@ -41,6 +42,7 @@ const READ: Duration = Duration::from_secs(60);
 pub type Loaded = Option<Result<(Arc<Ready>, Arc<Host>), String>>;
 
 /// What all invocations share.
+#[derive(Clone)]
 pub struct App {
     /// What they work with.
     pub loaded: watch::Receiver<Loaded>,
@@ -80,7 +82,8 @@ impl Answer {
         Self { status: 200, body: answer(&[summary]), reason: None }
     }
 
-    fn http(answer: &HttpAnswer) -> Self {
+    /// The host's answer to an HTTP function.
+    pub fn http(answer: &HttpAnswer) -> Self {
         Self { status: 200, body: http_answer(answer), reason: None }
     }
 
@@ -110,7 +113,7 @@ pub const NAMES: &[&str] = &["IngestTimer", "IngestHttp", "IngestStatus", "Inges
 pub async fn call(app: &App, name: &str, invocation: Invocation) -> Option<Answer> {
     match name {
         "IngestTimer" => Some(timer(app, invocation).await),
-        "IngestHttp" => Some(http(app, invocation).await),
+        "IngestHttp" => Some(byhand::http(app, invocation).await),
         "IngestStatus" => Some(status(app, invocation).await),
         "IngestQueue" => Some(dispatch::message(app, invocation).await),
         _ => None,
@@ -166,7 +169,8 @@ fn busy(under_way: &[UnderWay]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
-async fn http(app: &App, invocation: Invocation) -> Answer {
+/// Starts a run for a program.
+pub async fn http(app: &App, invocation: Invocation) -> Answer {
     let request = match invocation.envelope.http() {
         Ok(request) => request,
         Err(error) => return error.into(),
@@ -259,7 +263,8 @@ fn desk<'a>(app: &App, ready: &'a Ready, host: &'a Host) -> page::Desk<'a> {
         redactor: &ready.redactor,
         prefix: &host.prefix,
         here: app.runs.now(),
-        starts_runs: app.starts_runs && !host.in_azure,
+        starts_runs: app.starts_runs && (ready.work.is_some() || !host.in_azure),
+        schedule: host.schedule.as_deref(),
     }
 }
 

@@ -17,6 +17,8 @@ pub const INSTANCE: &str = "WEBSITE_INSTANCE_ID";
 /// The name of the function app, in Azure.
 pub const SITE: &str = "WEBSITE_SITE_NAME";
 
+/// The app setting that tells when runs start.
+const SCHEDULE: &str = "INGEST_SCHEDULE";
 const TIMEOUT: &str = "AzureFunctionsJobHost__functionTimeout";
 const ROUTE_PREFIX: &str = "AzureFunctionsJobHost__extensions__http__routePrefix";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
@@ -42,6 +44,8 @@ pub struct Host {
     pub prefix: String,
     /// Whether this instance is in Azure, where it may be taken away once no invocation is under way.
     pub in_azure: bool,
+    /// When the host calls the timer, as it stands in its setting.
+    pub schedule: Option<String>,
     /// What could not be understood.
     pub warnings: Vec<String>,
 }
@@ -71,7 +75,8 @@ impl Host {
             "" => String::new(),
             prefix => format!("/{prefix}"),
         };
-        Self { timeout, prefix, in_azure: environment.get(INSTANCE).is_some_and(|id| !id.is_empty()), warnings }
+        let schedule = environment.get(SCHEDULE).filter(|text| !text.trim().is_empty()).cloned();
+        Self { timeout, prefix, schedule, in_azure: environment.get(INSTANCE).is_some_and(|id| !id.is_empty()), warnings }
     }
 
     /// When an invocation must be done with what.

@@ -4,16 +4,19 @@
 //! `api`, `host`, `console` and `record` are pure: the host's payloads, our HTTP API, the host's settings,
 //! its rule for log lines, and what is kept of a run. `runs` and `run` start runs and watch over them,
 //! `records` keeps their records in the store. `dispatch` hands work to the queue instead and does what its messages
-//! say, `afar` tells how such runs stand. `page` shows them to people.
+//! say, `afar` tells how such runs stand. `page` shows them to people; `byhand` starts and, with `planning`, plans runs
+//! for them.
 
 mod afar;
 pub mod api;
+pub mod byhand;
 pub mod console;
 mod dispatch;
 pub mod envelope;
 pub mod functions;
 pub mod host;
 pub mod page;
+mod planning;
 pub mod ready;
 pub mod record;
 mod records;

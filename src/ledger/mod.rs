@@ -16,6 +16,7 @@ mod head;
 mod index;
 mod journal;
 mod load;
+mod look;
 mod packed;
 mod pass;
 mod planned;
@@ -44,8 +45,9 @@ use shelf::{HEAD, Shelf};
 
 pub use fold::Tuning;
 pub use head::OpenPass;
+pub use look::{Looked, Told, look_through};
 pub use planned::legacy_name;
-pub use rebuild::{Originals, Rebuilt, rebuild};
+pub use rebuild::{Originals, Rebuilt, described, rebuild};
 
 /// The ledger of one source, for one pass.
 pub struct Ledger {

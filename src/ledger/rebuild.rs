@@ -131,8 +131,8 @@ impl Found {
 }
 
 /// The file that a blob's metadata tells of. Its version is the proof: it is a fingerprint of path, size and time,
-/// so what does not lead to it is not what was ingested.
-fn described(metadata: &Metadata) -> Option<(RemotePath, Known)> {
+/// so what does not lead to it is not what was ingested. `None` also if the blob does not say enough.
+pub fn described(metadata: &Metadata) -> Option<(RemotePath, Known)> {
     let path = RemotePath::new(percent_decode(metadata.get("source_path")?)?);
     let version = Version::from_hex(metadata.get("version")?)?;
     let size = match metadata.get("source_size") {

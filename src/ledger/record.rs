@@ -236,6 +236,11 @@ impl FileRecord {
         Some(Recorded { path, known, blobs: self.blobs, bytes: self.bytes })
     }
 
+    /// The run that recorded it.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
     /// The path.
     pub fn path(&self) -> Option<RemotePath> {
         Some(RemotePath::new(percent_decode(&self.path)?))

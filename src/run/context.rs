@@ -13,6 +13,7 @@ use crate::ledger::Ledger;
 use crate::model::{ModifiedTime, printable};
 use crate::retry::Policy;
 use crate::run::budget::ByteBudget;
+use crate::run::lines::Lines;
 use crate::run::progress::Progress;
 use crate::run::quarantine::Quarantine;
 use crate::run::refusals::Before;
@@ -101,6 +102,8 @@ pub struct Pass {
     pub before: Before,
     /// Turns for reading large files.
     pub large: LargeFiles,
+    /// What is to stand in its manifest.
+    pub lines: Lines,
 }
 
 /// Turns for reading large files of one source. Many small ones at once save round trips; many large ones would only

@@ -281,3 +281,22 @@ async fn hashed(bytes: Bytes) -> Result<(Bytes, model::Md5), TransferError> {
     });
     work.await.map_err(|_| TransferError::Defect("hashing"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 50,000 blocks of at most 4000 MiB: a blob may be as large as Azure takes it, 190 TiB.
+    #[test]
+    fn no_blob_needs_more_blocks_than_azure_allows() {
+        const LARGEST_BLOCK: u64 = 4000 << 20;
+        for size in [0, 1, BLOCK_BYTES * MAX_BLOCKS, BLOCK_BYTES * MAX_BLOCKS + 1, 1 << 40, (1 << 40) + 12_345, 190 << 40] {
+            let block = block_bytes(Some(size), 0);
+            assert!(size.div_ceil(block) <= MAX_BLOCKS && block <= LARGEST_BLOCK, "{size}: blocks of {block}");
+        }
+        assert_eq!(block_bytes(Some(BLOCK_BYTES * MAX_BLOCKS), 0), BLOCK_BYTES, "no more memory than it takes");
+        // Of unknown size: 50,000 blocks hold 2.5 TB.
+        let held: u64 = (0..50_000).map(|index| block_bytes(None, index)).sum();
+        assert!(held >= 2_500_000_000_000 && block_bytes(None, 49_999) <= LARGEST_BLOCK, "{held}");
+    }
+}

@@ -11,42 +11,63 @@ use crate::archive::contract::{Member, MemberKind, Place};
 use crate::archive::unpack::Checked;
 use crate::model::{self, BlobName, Version, hex};
 use crate::naming::escaped_for_metadata;
-use crate::report::Ingested;
+use crate::report::{Ingested, Proof};
 use crate::retry::retry;
 use crate::run::blob::{self, Identity, Stored};
 use crate::run::context::Pass;
 use crate::run::error::TransferError;
+use crate::run::inner::{InnerArchive, NOT_WANTED, SPECIAL};
 use crate::run::transfer::Transfer;
 use crate::store::contract::{Condition, Properties};
 
 /// The largest manifest that is read back to find members that a new version no longer has.
-const MAX_MANIFEST_BYTES: u64 = 64 << 20;
+pub const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 
 /// The last write of an archive: the sign that all of it is in the store.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Manifest {
+    /// The version of this form: 1.
     pub schema: u32,
+    /// The run that wrote it.
     pub run: String,
+    /// The archive's path at the source, percent-escaped as in metadata.
     pub source_path: String,
+    /// Its version, 32 hex digits.
     pub version: String,
+    /// Its format.
     pub format: String,
+    /// Its size in bytes.
     pub bytes: u64,
+    /// Its members, in the archive's order.
     pub members: Vec<ManifestMember>,
     /// Blobs of members that the version before had and this one has not. They stay.
     pub stale: Vec<String>,
+    /// Archives in it that were opened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inner: Vec<InnerArchive>,
+    /// The settings that decided which were.
+    #[serde(default)]
+    pub opening: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+/// What the manifest of an archive says of a member.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ManifestMember {
+    /// Its name as stored in the archive, percent-escaped as in metadata.
     pub name: String,
+    /// The blob that holds it, if it was stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blob: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Why it was not stored, if it was not.
     pub skipped: Option<String>,
+    /// Its size in bytes.
     pub size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// When it was last modified, RFC 3339, if the archive tells.
     pub modified: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// MD5 of its blob, 32 lower-case hex digits.
     pub md5: Option<String>,
     /// As the archive tells it, in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,13 +76,8 @@ pub struct ManifestMember {
 
 impl ManifestMember {
     /// The MD5 that was recorded, as bytes.
-    fn md5_bytes(&self) -> Option<model::Md5> {
-        let text = self.md5.as_ref()?;
-        let mut bytes = [0; 16];
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-        }
-        (hex(&bytes) == *text).then_some(bytes)
+    pub fn md5_bytes(&self) -> Option<model::Md5> {
+        model::md5_of_hex(self.md5.as_ref()?)
     }
 }
 
@@ -77,17 +93,25 @@ pub async fn complete(pass: &Pass, version: Version) -> Result<Option<Ingested>,
     let count = |key: &str| found.metadata.get(key).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
     let (members, skipped) = (count("members"), count("members_skipped"));
     let identical = members - skipped.min(members);
-    Ok(Some(Ingested { identical, members_skipped: skipped, members_left: count("members_left"), members: Some(members), ..Ingested::default() }))
+    let proof = Box::new(Proof { archive: Some(name), ..Proof::default() });
+    Ok(Some(Ingested {
+        identical,
+        members_skipped: skipped,
+        members_left: count("members_left"),
+        members: Some(members),
+        proof,
+        ..Ingested::default()
+    }))
 }
 
 /// What the manifest says of a member.
 pub fn member(pass: &Pass, checked: &Checked, stored: Option<&Stored>) -> ManifestMember {
     let member = &checked.member;
     let skipped = match member.kind {
-        MemberKind::File if stored.is_none() => Some("not wanted".to_owned()),
+        MemberKind::File if stored.is_none() => Some(NOT_WANTED.to_owned()),
         MemberKind::File => None,
         MemberKind::Directory => Some("directory".to_owned()),
-        MemberKind::Special => Some("link or special file".to_owned()),
+        MemberKind::Special => Some(SPECIAL.to_owned()),
     };
     ManifestMember {
         name: escaped_for_metadata(&member.raw_name),
@@ -100,7 +124,8 @@ pub fn member(pass: &Pass, checked: &Checked, stored: Option<&Stored>) -> Manife
     }
 }
 
-fn modified(pass: &Pass, member: &Member) -> Option<String> {
+/// A member's modified time as manifests tell it.
+pub fn modified(pass: &Pass, member: &Member) -> Option<String> {
     pass.modified(member).and_then(|modified| modified.at.format(&Rfc3339).ok())
 }
 

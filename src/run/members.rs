@@ -8,18 +8,20 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
 use tokio::sync::mpsc;
 
-use crate::archive::contract::{Format, Member, MemberKind, Options, Partial};
+use crate::archive::contract::{Format, Member, MemberKind, Options, Partial, UnpackError};
 use crate::archive::names::{Oddity, odd_names};
 use crate::archive::spool::Spool;
-use crate::archive::unpack::{Archive, Checked, Part, Parts, Proven, Wish};
+use crate::archive::unpack::{Archive, Checked, Part, Parts, Proven, Taker, Wish};
 use crate::model::{self, BlobName, RemotePath, printable};
 use crate::naming::{self, escaped_for_metadata};
+use crate::patterns::NameGlobs;
 use crate::plan::Why;
 use crate::report::Ingested;
+use crate::run::ahead::{Ahead, Staged};
 use crate::run::blob::{self, Claim, Claimed, Content, Identity, MemberOf, Stored};
-use crate::run::budget::Drawn;
 use crate::run::context::Pass;
 use crate::run::error::TransferError;
+use crate::run::inner::{self, Unchanged};
 use crate::run::intake::{Arrived, Intake, Look, Whole};
 use crate::run::manifest::{self, Manifest, ManifestMember};
 use crate::run::settings::{Archives, Versions};
@@ -27,7 +29,7 @@ use crate::run::transfer::{Transfer, resend};
 use crate::store::contract::{BLOCK_BYTES, BlobInfo, Upload};
 use crate::verify;
 
-/// Members on their way to the store at once, of one archive.
+/// Members on their way to the store at once, of one archive, at least.
 const MEMBERS_AT_ONCE: usize = 8;
 /// Bytes of one archive's members that are kept from the check, at most.
 const KEPT_BYTES: u64 = 32 << 20;
@@ -39,7 +41,12 @@ pub struct ProvenArchive {
     look_first: bool,
     /// Members that are in the store already and were not read, by index.
     known: HashMap<usize, Stored>,
-    _kept: Option<Drawn>,
+    /// Archives in it whose members are in the store already and were not read, by index.
+    unchanged: HashMap<usize, Unchanged>,
+    /// Large members that were staged while they were checked.
+    staged: Vec<Staged>,
+    /// Holds the room of members that were kept.
+    _kept: Arc<Ahead>,
 }
 
 /// A spool's bytes as if they had just come from the source, for archives that are kept whole.
@@ -63,49 +70,93 @@ pub fn archive(pass: &Pass, file: &RemotePath, format: &'static dyn Format, spoo
 }
 
 /// Reads the archive to its end: nothing of it may become visible before that has gone well.
-pub async fn check(pass: &Pass, transfer: &Transfer, archive: Archive) -> Result<ProvenArchive, TransferError> {
-    let (look_first, wish, kept) = wish(pass, transfer);
-    let proven = archive.check(wish).await?;
-    Ok(ProvenArchive { archive, proven, look_first, known: HashMap::new(), _kept: kept })
+pub async fn check(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>, archive: Archive) -> Result<ProvenArchive, TransferError> {
+    let checked = |wish, taker| archive.check_for(wish, taker);
+    let (proven, look_first, staged, kept) = check_ahead(pass, transfer, identity, &archive, checked).await?;
+    Ok(ProvenArchive { proven, archive, look_first, known: HashMap::new(), unchanged: HashMap::new(), staged, _kept: kept })
 }
 
-/// Like [`check`], of an archive of which only the places of `wanted` members are there; others may be `known`.
+/// Which members of the outermost archive are read, and what is known of others, by their places in it.
+#[derive(Default)]
+pub struct Selection {
+    /// Those that are read.
+    pub wanted: Vec<bool>,
+    /// Those that are in the store already.
+    pub known: HashMap<usize, Stored>,
+    /// Archives whose members are.
+    pub unchanged: HashMap<usize, Unchanged>,
+}
+
+/// Like [`check`], of an archive of which only the places of wanted members are there.
 pub async fn check_some(
     pass: &Pass,
     transfer: &Transfer,
+    identity: &Identity<'_>,
     archive: Archive,
     format: &'static dyn Partial,
-    wanted: Vec<bool>,
-    known: HashMap<usize, Stored>,
+    selection: Selection,
 ) -> Result<ProvenArchive, TransferError> {
-    let (look_first, wish, kept) = wish(pass, transfer);
-    let outer: HashMap<usize, Stored> = known;
-    let proven = archive.check_some_of(format, wanted, wish).await?;
+    let Selection { wanted, known, unchanged } = selection;
+    let checked = |wish, taker| archive.check_some_of(format, wanted, wish, taker);
+    let (proven, look_first, staged, kept) = check_ahead(pass, transfer, identity, &archive, checked).await?;
     // Inner archives that were opened shift those behind them.
-    let known = outer.into_iter().filter_map(|(at, stored)| Some((proven.first_of(at)?, stored))).collect();
-    Ok(ProvenArchive { archive, proven, look_first, known, _kept: kept })
+    let known = known.into_iter().filter_map(|(at, stored)| Some((proven.first_of(at)?, stored))).collect();
+    let unchanged = unchanged.into_iter().filter_map(|(at, inner)| Some((proven.first_of(at)?, inner))).collect();
+    Ok(ProvenArchive { proven, archive, look_first, known, unchanged, staged, _kept: kept })
 }
 
-fn wish(pass: &Pass, transfer: &Transfer) -> (bool, Wish, Option<Drawn>) {
+/// Checks an archive and stages its large members meanwhile, which spares unpacking them once more.
+async fn check_ahead<F: Future<Output = Result<Proven, UnpackError>>>(
+    pass: &Pass,
+    transfer: &Transfer,
+    identity: &Identity<'_>,
+    archive: &Archive,
+    check: impl FnOnce(Wish, Option<Arc<dyn Taker>>) -> F,
+) -> Result<(Proven, bool, Vec<Staged>, Arc<Ahead>), TransferError> {
     let look_first = transfer.why != Why::New || pass.ledger.unclean() || pass.source.versions == Versions::Overwrite || pass.source.adopt;
-    let kept = pass.run.kept.draw_now(KEPT_BYTES);
-    let keep_bytes = if kept.is_some() { KEPT_BYTES.min(pass.run.kept.total()) } else { 0 };
-    (look_first, Wish { keep_bytes, md5: look_first }, kept)
+    // Where equal content may be there already it is hashed first: what need not be sent again is worth more.
+    let (ahead, large) = Ahead::new(pass, !look_first);
+    let taker: Arc<dyn Taker> = ahead.clone();
+    let checking = async {
+        let proven = check(Wish { keep_bytes: KEPT_BYTES, md5: look_first }, Some(taker)).await;
+        // Nothing more comes: the staging ends when it has all.
+        ahead.close();
+        proven
+    };
+    let (proven, staged) = tokio::join!(checking, large.stage(pass, identity, archive.format.name()));
+    match (proven, staged) {
+        (Ok(proven), Ok(staged)) => Ok((proven, look_first, staged, ahead)),
+        (Ok(_), Err(error)) => Err(error),
+        (Err(error), staged) => {
+            for staged in staged.unwrap_or_default() {
+                staged.abandon(pass).await;
+            }
+            Err(error.into())
+        }
+    }
 }
 
 /// Stores every member of a checked archive, then its manifest.
 pub async fn store(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>, whole: ProvenArchive) -> Result<Ingested, TransferError> {
-    let ProvenArchive { archive, proven, look_first, known, .. } = &whole;
+    let ProvenArchive { archive, mut proven, look_first, known, unchanged, staged, _kept } = whole;
+    let plans = planned(pass, identity, &proven.members);
+    let staged = fitting(pass, staged, &mut proven.members, &plans).await;
     let checked = &proven.members;
-    let plans = planned(pass, identity, checked);
     let before = manifest::before(pass, transfer).await?;
     let format = archive.format.name();
     let before_by_name = manifest::by_name(before.as_ref());
-    let way = Way { pass, archive: identity, format, checked, plans: &plans, look_first: *look_first, before: before_by_name };
-    let mut stored = way.store(archive.stream(proven)).await?;
-    stored.extend(known.iter().map(|(index, stored)| (*index, stored.clone())));
-    let mut ingested =
-        Ingested { members: Some(checked.len() as u64), members_left: left(pass, checked), notes: notes(checked), ..Ingested::default() };
+    let way = Way { pass, archive: identity, format, checked, plans: &plans, look_first, before: before_by_name };
+    let uploads: Vec<Upload> = staged.iter().map(|(_, staged)| staged.upload.clone()).collect();
+    let stored = way.store(archive.stream(&proven), staged).await;
+    if stored.is_err() {
+        for upload in uploads {
+            pass.run.store.abandon(&upload).await;
+        }
+    }
+    let mut stored = stored?;
+    stored.extend(known);
+    let members_left = left(pass, checked, &unchanged);
+    let mut ingested = Ingested { members: Some(checked.len() as u64), members_left, notes: notes(checked), ..Ingested::default() };
     let mut members = Vec::with_capacity(checked.len());
     for checked in checked {
         let stored = stored.get(&checked.member.index);
@@ -119,6 +170,7 @@ pub async fn store(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>, wh
         }
         members.push(manifest::member(pass, checked, stored));
     }
+    let (members, inner) = inner::settle(pass, &proven, &unchanged, members, &mut ingested);
     let stale = manifest::stale(before, &members);
     ingested.notes.extend(stale.iter().map(|blob| format!("stale: the archive no longer holds what is stored as `{blob}`")));
     let manifest = Manifest {
@@ -130,8 +182,11 @@ pub async fn store(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>, wh
         bytes: archive.spool.size(),
         members,
         stale,
+        inner,
+        opening: inner::opening(pass),
     };
     manifest::write(pass, identity, &manifest, &ingested).await?;
+    ingested.proof.archive = Some(manifest::name_of(&pass.source.name, identity.version));
     Ok(ingested)
 }
 
@@ -158,7 +213,7 @@ fn planned(pass: &Pass, identity: &Identity<'_>, checked: &[Checked]) -> Vec<Opt
     };
     let mut plans = Vec::with_capacity(checked.len());
     for Checked { member, .. } in checked {
-        if member.kind != MemberKind::File || !is_wanted(pass, member) {
+        if member.kind != MemberKind::File || !is_wanted(pass.source.include_members.as_ref(), member) {
             plans.push(None);
             continue;
         }
@@ -167,6 +222,28 @@ fn planned(pass: &Pass, identity: &Identity<'_>, checked: &[Checked]) -> Vec<Opt
         plans.push(Some(Plan { plain, twin, note }));
     }
     plans
+}
+
+/// Those of `staged` that were staged for what their members turned out to be, by index; the others are given up, and
+/// their members are read again.
+async fn fitting(pass: &Pass, staged: Vec<Staged>, checked: &mut [Checked], plans: &[Option<Plan>]) -> Vec<(usize, Staged)> {
+    let mut by_number: HashMap<u64, Staged> = staged.into_iter().map(|staged| (staged.number, staged)).collect();
+    let mut fitting = Vec::with_capacity(by_number.len());
+    for (index, (checked, plan)) in checked.iter_mut().zip(plans).enumerate() {
+        let staged = checked.taken.take().and_then(|number| by_number.remove(&number));
+        match (staged, plan) {
+            (Some(staged), Some(plan)) if staged.plain == plan.plain && plan.twin == 0 => {
+                checked.taken = Some(staged.number);
+                fitting.push((index, staged));
+            }
+            (Some(staged), _) => staged.abandon(pass).await,
+            (None, _) => {}
+        }
+    }
+    for staged in by_number.into_values() {
+        staged.abandon(pass).await;
+    }
+    fitting
 }
 
 /// A member on its way to the store.
@@ -204,21 +281,27 @@ impl<'a> Way<'a> {
     }
 
     /// Unpacks on one side and commits on the other, some members at once.
-    async fn store(&self, streams: Vec<Parts>) -> Result<HashMap<usize, Stored>, TransferError> {
+    async fn store(&self, streams: Vec<Parts>, staged: Vec<(usize, Staged)>) -> Result<HashMap<usize, Stored>, TransferError> {
         let (sender, receiver) = mpsc::channel(1);
         let mut receiver: mpsc::Receiver<Ready> = receiver;
         let ready = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
-        let commits = ready.map(|ready| self.commit(ready).boxed()).buffer_unordered(MEMBERS_AT_ONCE).try_collect::<HashMap<_, _>>();
-        let (taken_in, stored) = tokio::join!(self.take_all_in(streams, sender), commits);
+        let at_once = MEMBERS_AT_ONCE.max(self.pass.run.store.small_writes_at_once());
+        let commits = ready.map(|ready| self.commit(ready).boxed()).buffer_unordered(at_once).try_collect::<HashMap<_, _>>();
+        let (taken_in, stored) = tokio::join!(self.take_all_in(streams, staged, sender), commits);
         // A commit that fails stops the unpacking, which then has nothing to tell but that.
         let stored = stored?;
         taken_in?;
         Ok(stored)
     }
 
-    async fn take_all_in(&self, streams: Vec<Parts>, ready: mpsc::Sender<Ready>) -> Result<(), TransferError> {
+    async fn take_all_in(&self, streams: Vec<Parts>, staged: Vec<(usize, Staged)>, ready: mpsc::Sender<Ready>) -> Result<(), TransferError> {
         let streams = streams.into_iter().map(|parts| self.take_in(parts, ready.clone()).boxed());
         let all = futures_util::future::try_join_all(streams);
+        for (index, Staged { claim, upload, arrived, .. }) in staged {
+            if ready.send(Ready::Here(Box::new(Here { index, claim, upload, arrived }))).await.is_err() {
+                return Ok(());
+            }
+        }
         tokio::try_join!(all, self.take_kept(&ready))?;
         Ok(())
     }
@@ -258,7 +341,7 @@ impl<'a> Way<'a> {
     async fn take_one(&self, parts: &mut Parts, index: usize) -> Result<Option<Ready>, TransferError> {
         let defect = TransferError::Defect("a member that was not checked");
         let Some((plan, checked)) = self.plans.get(index).zip(self.checked.get(index)) else { return Err(defect) };
-        let Some(plan) = plan.as_ref().filter(|_| checked.kept.is_none()) else {
+        let Some(plan) = plan.as_ref().filter(|_| checked.kept.is_none() && checked.taken.is_none()) else {
             pump(parts, None).await?;
             return Ok(None);
         };
@@ -354,19 +437,20 @@ async fn pump(parts: &mut Parts, chunks: Option<mpsc::Sender<Bytes>>) -> Result<
     }
 }
 
-/// Whether the source's user wants the member.
-fn is_wanted(pass: &Pass, member: &Member) -> bool {
-    pass.source.include_members.as_ref().is_none_or(|globs| globs.matches(&member.full_name()))
+/// Whether the source's user, who wants what `globs` match, wants the member.
+pub fn is_wanted(globs: Option<&NameGlobs>, member: &Member) -> bool {
+    globs.is_none_or(|globs| globs.matches(&member.full_name()))
 }
 
 /// How many members are neither stored nor kept with the original.
-fn left(pass: &Pass, checked: &[Checked]) -> u64 {
-    let special = checked.iter().filter(|checked| is_left(pass, &checked.member)).count() as u64;
+fn left(pass: &Pass, checked: &[Checked], unchanged: &HashMap<usize, Unchanged>) -> u64 {
+    let read = checked.iter().filter(|checked| !unchanged.contains_key(&checked.member.index));
+    let special = read.filter(|checked| is_left(pass, &checked.member)).count() as u64;
     if pass.source.archives == Archives::Both { 0 } else { special }
 }
 
 fn is_left(pass: &Pass, member: &Member) -> bool {
-    member.kind == MemberKind::Special || (member.kind == MemberKind::File && !is_wanted(pass, member))
+    member.kind == MemberKind::Special || (member.kind == MemberKind::File && !is_wanted(pass.source.include_members.as_ref(), member))
 }
 
 /// What a reader should know of the members' names.

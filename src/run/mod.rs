@@ -1,6 +1,7 @@
 //! The only room that joins: sources, archives, store and ledger to a run.
 
 mod after;
+mod ahead;
 mod blob;
 mod budget;
 mod context;
@@ -8,7 +9,9 @@ pub mod due;
 mod error;
 mod fetch;
 mod held;
+mod inner;
 mod intake;
+pub mod lines;
 mod manifest;
 mod members;
 mod partly;
@@ -33,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::archive::spool::{SpoolLimits, Spooler};
+use crate::archive::windows::Windows;
 use crate::model::RemotePath;
 use crate::report::{Report, SourceReport, problem};
 use crate::retry::{Policy, retry};
@@ -43,6 +47,7 @@ use progress::Progress;
 use settings::{Limits, Source};
 
 pub use context::run_id;
+pub use manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestMember, name_of as archive_manifest_name};
 
 /// What a run is given beside its sources.
 pub struct Options {
@@ -97,18 +102,19 @@ pub async fn run(sources: Vec<Source>, options: Options) -> Report {
 fn begin(options: Options) -> Run {
     let Options { id, store, limits, policy, retry_quarantined, cancel, progress, .. } = options;
     let started = OffsetDateTime::now_utc();
-    // Half for archives at rest, an eighth for members kept from their check, a quarter for blocks on their way: none
-    // of them waits for another's room. The last eighth is what is on its way outside of them, from a server's
+    // A quarter for archives at rest, one for what their decoders hold, one for blocks on their way, an eighth for members
+    // kept from their check: none of them waits for another's room. The last eighth is what is on its way outside of them, from a server's
     // socket and to the store's.
-    let (half, eighth) = (limits.memory / 2, limits.memory / 8);
-    let spooler =
-        Spooler::new(SpoolLimits { memory_bytes: half, archive_memory_bytes: half / 4, temp_bytes: limits.temp, folder: limits.temp_folder.clone() });
+    let (quarter, eighth) = (limits.memory / 4, limits.memory / 8);
+    let folder = limits.temp_folder.clone();
+    let at_rest = SpoolLimits { memory_bytes: quarter, archive_memory_bytes: eighth, temp_bytes: limits.temp, folder };
+    let spooler = Spooler::with_windows(at_rest, Windows::new(quarter));
     Run {
         id,
         started,
         store,
         transfers: Arc::new(Semaphore::new(limits.transfers)),
-        blocks: ByteBudget::new(half / 2),
+        blocks: ByteBudget::new(quarter),
         kept: ByteBudget::new(eighth),
         spooler,
         limits,

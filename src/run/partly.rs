@@ -2,7 +2,6 @@
 //!
 //! Whatever stands in the way here is no failure: the archive is then read as a whole, and that way tells.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -14,11 +13,12 @@ use crate::archive::{FORMATS, contract::UnpackError, recognise};
 use crate::failure::{Class, Failure};
 use crate::model::RemoteFile;
 use crate::naming::escaped_for_metadata;
-use crate::run::blob::Stored;
+use crate::run::blob::Identity;
 use crate::run::context::Pass;
 use crate::run::error::TransferError;
+use crate::run::inner;
 use crate::run::manifest::{self, Manifest};
-use crate::run::members::{self, ProvenArchive};
+use crate::run::members::{self, ProvenArchive, Selection};
 use crate::run::settings::Archives;
 use crate::run::transfer::Transfer;
 use crate::source::contract::Session;
@@ -41,8 +41,9 @@ pub enum Partly {
     Not,
 }
 
-/// Tries to read only what is wanted of `file`.
-pub async fn read(pass: &Pass, transfer: &Transfer, file: &RemoteFile) -> Result<Partly, TransferError> {
+/// Tries to read only what is wanted of the file of `identity`.
+pub async fn read(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>) -> Result<Partly, TransferError> {
+    let file = identity.file;
     let file_name = file.path.file_name_text();
     let Some((format, partial)) = expected(pass, file, &file_name) else { return Ok(Partly::Not) };
     let before = if pass.source.incremental_members { manifest::before(pass, transfer).await? } else { None };
@@ -81,7 +82,7 @@ pub async fn read(pass: &Pass, transfer: &Transfer, file: &RemoteFile) -> Result
     let bytes = work_bytes(&found, &selection);
     tracing::debug!(source = pass.source.name, path = %file.path, bytes, of = size, "An archive is read in parts.");
     let archive = members::archive(pass, &file.path, format, &spool);
-    match members::check_some(pass, transfer, archive, partial, selection.wanted, selection.known).await {
+    match members::check_some(pass, transfer, identity, archive, partial, selection).await {
         Ok(proven) => Ok(Partly::Proven(Box::new(proven))),
         // Most likely a part that a reader wants and that nobody thought of.
         Err(error) if error.class() == Class::Internal => {
@@ -125,12 +126,6 @@ struct Found {
     /// The parts that were read for it.
     parts: Vec<(u64, Bytes)>,
     places: Vec<Place>,
-}
-
-/// Which members are read, and where those are that are in the store already.
-struct Selection {
-    wanted: Vec<bool>,
-    known: HashMap<usize, Stored>,
 }
 
 struct Work<'a> {
@@ -234,18 +229,18 @@ async fn blocking<T: Send + 'static>(spool: &Spool, work: impl FnOnce(SpoolReade
 }
 
 fn select(pass: &Pass, before: Option<&Manifest>, places: &[Place]) -> Selection {
-    let before = manifest::by_name(before);
-    let (mut wanted, mut known) = (Vec::with_capacity(places.len()), HashMap::new());
+    let by_name = manifest::by_name(before);
+    let mut selection = Selection::default();
     for place in places {
         let member = &place.member;
-        let earlier = before.get(escaped_for_metadata(&member.raw_name).as_str());
-        let unchanged = earlier.and_then(|earlier| manifest::unchanged(pass, earlier, place));
-        wanted.push(unchanged.is_none() && is_wanted(pass, place));
-        if let Some(stored) = unchanged {
-            known.insert(member.index, stored);
-        }
+        let earlier = by_name.get(escaped_for_metadata(&member.raw_name).as_str());
+        let known = earlier.and_then(|earlier| manifest::unchanged(pass, earlier, place));
+        let unchanged = before.filter(|_| known.is_none()).and_then(|before| inner::unchanged(pass, before, place));
+        selection.wanted.push(known.is_none() && unchanged.is_none() && is_wanted(pass, place));
+        selection.known.extend(known.map(|stored| (member.index, stored)));
+        selection.unchanged.extend(unchanged.map(|archive| (member.index, archive)));
     }
-    Selection { wanted, known }
+    selection
 }
 
 /// Whether a member must be read: it is wanted itself, or it may be an archive with wanted members.

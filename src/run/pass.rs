@@ -10,13 +10,14 @@ use tokio::time::Instant;
 use crate::failure::{Class, Failure};
 use crate::ledger::Ledger;
 use crate::ledger::error::LedgerError;
-use crate::model::{BlobName, RemoteFile, RemotePath, chain};
+use crate::model::{RemoteFile, RemotePath, chain};
 use crate::plan::{Known, Seen, Skip};
 use crate::report::{Defer, LeftTo, Outcome, Problem, SourceReport, Status, problem};
 use crate::retry::retry;
 use crate::run::after::{self, Acted};
 use crate::run::context::{LargeFiles, Pass, Run, conceal};
 use crate::run::fetch;
+use crate::run::lines::{self, Lines};
 use crate::run::quarantine::Quarantine;
 use crate::run::refusals::{self, Before};
 use crate::run::settings::Source;
@@ -54,9 +55,13 @@ async fn go_over(run: Arc<Run>, source: Source, again: Again, turn: Ours) -> Sou
         turn.over(&mut report).await;
         return report;
     }
+    pass.lines.begin();
     let mut survey = match run.in_time(survey(&pass, &again)).await {
         Some(survey) => survey,
-        None => Survey::stopped(&pass),
+        None => {
+            pass.lines.forget().await;
+            Survey::stopped(&pass)
+        }
     };
     let mut report = std::mem::take(&mut survey.report);
     watch::surveyed(&report);
@@ -69,6 +74,7 @@ async fn go_over(run: Arc<Run>, source: Source, again: Again, turn: Ours) -> Sou
     }
     refusals::after(&pass).await;
     turn.over(&mut report).await;
+    lines::close(&pass, &mut report).await;
     if let Err(error) = write_report(&run, &source, &report, run.started, &Condition::Always).await {
         report.problems.push(problem(&error));
     }
@@ -125,7 +131,8 @@ async fn with_quarantine(run: Arc<Run>, source: Source, pool: Arc<Pool>, ledger:
     match Quarantine::open(&run, &source, run.retry_quarantined).await {
         Ok(quarantine) => {
             let large = LargeFiles::over(source.connections);
-            Ok(Pass { run, source, pool, ledger, quarantine, before, large })
+            let lines = Lines::new(&run, &source.name);
+            Ok(Pass { run, source, pool, ledger, quarantine, before, large, lines })
         }
         Err(error) => {
             let mut report = SourceReport::new(&source.name, pool.address());
@@ -141,10 +148,10 @@ async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
     if !survey.transfers.is_empty() {
         begun = begin(pass, report).await;
         if !begun {
-            return give_up(survey.transfers.iter().chain(&survey.unsettled), report);
+            return give_up(pass, survey.transfers.iter().chain(&survey.unsettled), report).await;
         }
     }
-    transfer_all(pass, survey.transfers, |one, outcome, _| report.add(&one.file.path, outcome)).await;
+    transfer_all(pass, survey.transfers, |one, outcome, _| tell(pass, &one, outcome, report)).await;
     finish_after(pass, survey.after, report).await;
     for (file, known) in survey.relisted {
         note(report, pass.ledger.ingested(&file, &known, 0, 0).await);
@@ -153,9 +160,9 @@ async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
     if !settled.is_empty() {
         begun = begun || begin(pass, report).await;
         if !begun {
-            return give_up(settled.iter(), report);
+            return give_up(pass, settled.iter(), report).await;
         }
-        transfer_all(pass, settled, |one, outcome, _| report.add(&one.file.path, outcome)).await;
+        transfer_all(pass, settled, |one, outcome, _| tell(pass, &one, outcome, report)).await;
     }
     if begun {
         note(report, pass.ledger.end().await);
@@ -178,13 +185,21 @@ pub fn note<E: Failure>(report: &mut SourceReport, result: Result<(), E>) {
 }
 
 /// None of these was begun, because the ledger cannot be written.
-pub fn give_up<'a>(transfers: impl Iterator<Item = &'a Transfer>, report: &mut SourceReport) {
+pub async fn give_up<'a>(pass: &Pass, transfers: impl Iterator<Item = &'a Transfer>, report: &mut SourceReport) {
     for transfer in transfers {
         let cause = Problem::new(Class::Ledger, "its ledger cannot be written, so it was not begun");
         let outcome = Outcome::Failed(cause);
         watch::file(&report.source, &transfer.file, &outcome);
+        lines::note(pass, &transfer.file, Some(transfer.why), &outcome);
         report.add(&transfer.file.path, outcome);
+        pass.lines.make_room().await;
     }
+}
+
+/// Tells the log, the manifest and the report what became of a file.
+pub fn tell(pass: &Pass, one: &Transfer, outcome: Outcome, report: &mut SourceReport) {
+    log(pass, one, &outcome);
+    report.add(&one.file.path, outcome);
 }
 
 /// Brings files over, some at once. `each` is told of each what became of it, and whether it was begun at all.
@@ -197,7 +212,6 @@ pub async fn transfer_all(pass: &Arc<Pass>, transfers: Vec<Transfer>, mut each: 
     side_by_side(transfers, parallel, work, |one, ended| {
         let panicked = || (Outcome::Failed(Problem::new(Class::Internal, "its transfer ended in a panic; the log has its trace")), true);
         let (outcome, begun) = ended.unwrap_or_else(panicked);
-        log(pass, &one.file, &outcome);
         pass.run.progress.done(&pass.source.name, &one.file.path, &outcome);
         each(one, outcome, begun);
     })
@@ -207,6 +221,7 @@ pub async fn transfer_all(pass: &Arc<Pass>, transfers: Vec<Transfer>, mut each: 
 /// Files wait here for their turn among all sources; a run that is being stopped begins none. What became of it, and
 /// whether it was begun.
 async fn admitted(pass: &Pass, one: &Transfer) -> (Outcome, bool) {
+    pass.lines.make_room().await;
     let turn = tokio::select! {
         turn = pass.run.transfers.acquire() => turn,
         () = pass.run.cancel.cancelled() => return (Outcome::Deferred(Defer::Interrupted), false),
@@ -235,9 +250,10 @@ async fn out_of_time(pass: &Pass) {
     tokio::time::sleep(LAST_GRACE).await;
 }
 
-fn log(pass: &Pass, file: &RemoteFile, outcome: &Outcome) {
-    let (source, path) = (&pass.source.name, &file.path);
-    watch::file(source, file, outcome);
+fn log(pass: &Pass, one: &Transfer, outcome: &Outcome) {
+    let (source, path) = (&pass.source.name, &one.file.path);
+    watch::file(source, &one.file, outcome);
+    lines::note(pass, &one.file, Some(one.why), outcome);
     match outcome {
         Outcome::Failed(problem) => {
             tracing::error!(source, %path, class = %problem.class, error = problem.message, hint = problem.hint, "A file did not arrive.");
@@ -286,11 +302,15 @@ pub async fn second_look(
     side_by_side(unsettled, pass.parallel(), look, |one, result| match result {
         Some(Ok(())) => settled.push(one),
         Some(Err((outcome, seen))) => {
-            log(pass, &one.file, &outcome);
+            log(pass, &one, &outcome);
             deferred.extend(seen);
             report.add(&one.file.path, outcome);
         }
-        None => report.add(&one.file.path, Outcome::Failed(Problem::new(Class::Internal, "looking at it again ended in a panic"))),
+        None => {
+            let outcome = Outcome::Failed(Problem::new(Class::Internal, "looking at it again ended in a panic"));
+            lines::note(pass, &one.file, Some(one.why), &outcome);
+            report.add(&one.file.path, outcome);
+        }
     })
     .await;
     for seen in deferred {
@@ -363,11 +383,6 @@ fn concealed(source: &Source, value: serde_json::Value) -> serde_json::Value {
     }
 }
 
-/// Where the report of the run `run` over `source` is.
-pub fn report_name(source: &str, run: &str) -> BlobName {
-    BlobName::new(format!("_blobferry/{source}/runs/{}/{run}.json", &run[..8.min(run.len())])).expect("source names and run ids are legal segments")
-}
-
 /// Writes a pass's report, beside the ledger.
 pub async fn write_report(
     run: &Run,
@@ -376,7 +391,7 @@ pub async fn write_report(
     started: time::OffsetDateTime,
     condition: &Condition,
 ) -> Result<(), StoreError> {
-    let name = report_name(&source.name, &run.id);
+    let name = lines::beside_report(&source.name, &run.id, "json");
     let stored = StoredReport { run: &run.id, started, ended: time::OffsetDateTime::now_utc(), status: report.status(), report };
     let value = serde_json::to_value(&stored).expect("a report holds nothing that JSON cannot");
     let bytes = Bytes::from(serde_json::to_vec_pretty(&concealed(source, value)).expect("a report holds nothing that JSON cannot"));

@@ -99,7 +99,8 @@ pub enum After {
 pub struct Limits {
     /// Files in flight over all sources.
     pub transfers: usize,
-    /// Bytes of file content in memory at once: half for archives at rest, a quarter for blocks on their way.
+    /// Bytes of file content in memory at once: a quarter each for archives at rest, for what decoders hold, and for blocks on
+    /// their way.
     pub memory: u64,
     /// Bytes of archives in temporary files at once.
     pub temp: u64,

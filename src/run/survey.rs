@@ -14,6 +14,7 @@ use crate::plan::{Clock, Decision, Known, Rules, Same, Skip, Why, compare, decid
 use crate::report::{Outcome, Problem, SourceReport, problem};
 use crate::run::context::Pass;
 use crate::run::fetch;
+use crate::run::lines;
 use crate::run::settings::After;
 use crate::run::side_by_side::side_by_side;
 use crate::run::transfer::Transfer;
@@ -148,6 +149,7 @@ async fn list(pass: &Pass, sorting: &mut Sorting<'_>) {
     let collect = async {
         while let Some(batch) = found.recv().await {
             batch.into_iter().for_each(|found| sort(pass, found, sorting));
+            pass.lines.make_room().await;
         }
     };
     tokio::join!(walk.run(sender), collect);
@@ -164,8 +166,8 @@ fn sort(pass: &Pass, found: Found, sorting: &mut Sorting<'_>) {
     };
     let report = &mut sorting.survey.report;
     match found {
-        Found::Entry(Listed::Symlink(path)) => report.add(&path, skip(&path, Skip::Symlink)),
-        Found::Entry(Listed::Special(path)) => report.add(&path, skip(&path, Skip::Special)),
+        Found::Entry(Listed::Symlink(path)) => decided(pass, report, &by_path(&path), skip(&path, Skip::Symlink)),
+        Found::Entry(Listed::Special(path)) => decided(pass, report, &by_path(&path), skip(&path, Skip::Special)),
         Found::Entry(Listed::Unreachable(path, why)) => unreachable(pass, report, &path, why),
         Found::Entry(Listed::Unparsed(line)) => report.add_unparsed(line),
         Found::Entry(Listed::Directory(_) | Listed::File(_)) => {}
@@ -179,10 +181,21 @@ fn sort(pass: &Pass, found: Found, sorting: &mut Sorting<'_>) {
     }
 }
 
+/// Counts what was decided about a file that is not to be fetched, and notes it for the manifest.
+fn decided(pass: &Pass, report: &mut SourceReport, file: &RemoteFile, outcome: Outcome) {
+    lines::note(pass, file, None, &outcome);
+    report.add(&file.path, outcome);
+}
+
+/// A file of which nothing is known but where it is.
+fn by_path(path: &RemotePath) -> RemoteFile {
+    RemoteFile { path: path.clone(), size: None, modified: None }
+}
+
 /// A file that nobody can ask for is lost to us, and the report must not call that well.
 fn unreachable(pass: &Pass, report: &mut SourceReport, path: &RemotePath, why: &str) {
     if pass.source.patterns.wants(path) {
-        report.add(path, Outcome::Failed(Problem::new(Class::Protocol, format!("its name cannot be asked for: {why}"))));
+        decided(pass, report, &by_path(path), Outcome::Failed(Problem::new(Class::Protocol, format!("its name cannot be asked for: {why}"))));
     } else {
         report.add(path, Outcome::Skipped(Skip::Excluded));
     }
@@ -221,6 +234,7 @@ async fn decide_held(pass: &Arc<Pass>, files: Vec<RemoteFile>, newest: Option<Of
             Decision::AskTime => ask.push(file),
             decision => survey.take(pass, file, None, known, decision),
         }
+        pass.lines.make_room().await;
     }
     for (listed, answer) in ask_times(pass, ask).await {
         survey.take_exact(pass, listed, answer, &rules);
@@ -241,7 +255,7 @@ impl Survey {
         match decision {
             Decision::Ingest(why) => self.transfers.push(Transfer { listed: listed.or(file.modified), file, why, known }),
             Decision::LookAgain(why) => self.unsettled.push(Transfer { listed: listed.or(file.modified), file, why, known }),
-            Decision::Skip(skip) => self.report.add(&file.path, Outcome::Skipped(skip)),
+            Decision::Skip(skip) => decided(pass, &mut self.report, &file, Outcome::Skipped(skip)),
             Decision::Unchanged | Decision::AskTime => {
                 self.report.add(&file.path, Outcome::Unchanged);
                 if let Some(known) = known.filter(|_| pass.source.after != After::Keep) {
@@ -255,9 +269,12 @@ impl Survey {
     fn take_exact(&mut self, pass: &Pass, listed: RemoteFile, answer: Option<Result<Option<RemoteFile>, SourceError>>, rules: &Rules<'_>) {
         let exact = match answer {
             Some(Ok(Some(exact))) => exact,
-            Some(Ok(None)) => return self.report.add(&listed.path, Outcome::Skipped(Skip::Vanished)),
-            Some(Err(error)) => return self.report.add(&listed.path, Outcome::Failed(problem(&error))),
-            None => return self.report.add(&listed.path, Outcome::Failed(Problem::new(Class::Internal, "asking for its time ended in a panic"))),
+            Some(Ok(None)) => return decided(pass, &mut self.report, &listed, Outcome::Skipped(Skip::Vanished)),
+            Some(Err(error)) => return decided(pass, &mut self.report, &listed, Outcome::Failed(problem(&error))),
+            None => {
+                let outcome = Outcome::Failed(Problem::new(Class::Internal, "asking for its time ended in a panic"));
+                return decided(pass, &mut self.report, &listed, outcome);
+            }
         };
         // What even the exact answer leaves out, the listing may have told.
         let exact = RemoteFile { size: exact.size.or(listed.size), modified: exact.modified.or(listed.modified), ..exact };

@@ -9,7 +9,7 @@ use crate::archive::unpack::Archive;
 use crate::failure::{Class, Failure};
 use crate::model::{ModifiedTime, RemoteFile, Version};
 use crate::plan::{Known, Skip, Why};
-use crate::report::{Defer, Ingested, Outcome, problem};
+use crate::report::{Defer, Ingested, Outcome, Proof, problem};
 use crate::run::after::{self, Acted};
 use crate::run::blob::{self, Claim, Claimed, Content, Identity};
 use crate::run::context::Pass;
@@ -81,6 +81,7 @@ async fn road(pass: &Pass, transfer: &Transfer) -> Result<Outcome, TransferError
         }
     };
     record(pass, transfer, &file, version, &ingested).await?;
+    ingested.proof.taken = Some((file.clone(), version));
     quarantine::release(pass, version).await?;
     match after::act(pass, &file, ingested.members_left).await {
         Acted::Done => {}
@@ -127,7 +128,10 @@ async fn place(pass: &Pass, transfer: &Transfer, file: &RemoteFile, version: Ver
         // The user wants the bytes compared, or the original of an archive says nothing of its members, which
         // are stored after it: the file is read, and meets the blob at the commit.
         Claimed::There(name, _) if transfer.why == Why::Again || pass.source.archives == Archives::Both => Ok(Place::Free(Claim::hopeful(name))),
-        Claimed::There(..) => Ok(Place::Done(Ingested { identical: 1, ..Ingested::default() })),
+        Claimed::There(name, found) => {
+            let proof = Box::new(Proof { blob: Some((name, found.size, found.md5)), ..Proof::default() });
+            Ok(Place::Done(Ingested { identical: 1, proof, ..Ingested::default() }))
+        }
     }
 }
 
@@ -140,11 +144,11 @@ async fn bring(
     claim: Claim,
     upload: &Upload,
 ) -> Result<Result<Ingested, Verdict>, TransferError> {
-    match partly::read(pass, transfer, file).await? {
+    let identity = Identity { file, version, member: None };
+    match partly::read(pass, transfer, &identity).await? {
         Partly::Not => {}
         Partly::Changed(verdict) => return Ok(Err(verdict)),
         Partly::Proven(proven) => {
-            let identity = Identity { file, version, member: None };
             let bytes = file.size.unwrap_or(0);
             let ingested = store_members(pass, transfer, &identity, *proven, bytes).await?;
             return Ok(Ok(Ingested { bytes, ..ingested }));
@@ -156,7 +160,6 @@ async fn bring(
     if verdict != Verdict::Whole {
         return Ok(Err(verdict));
     }
-    let identity = Identity { file, version, member: None };
     if let Arrived::Spooled(spool, format) = arrived {
         return unpack_or_keep(pass, transfer, &identity, (spool, format), claim, upload).await.map(Ok);
     }
@@ -195,6 +198,7 @@ async fn plain_file(pass: &Pass, identity: &Identity<'_>, arrived: &Arrived, cla
         stored: u64::from(!stored.identical),
         identical: u64::from(stored.identical),
         notes: stored.note.into_iter().collect(),
+        proof: Box::new(Proof { blob: Some((stored.name, stored.size, Some(stored.md5))), ..Proof::default() }),
         ..Ingested::default()
     })
 }
@@ -210,7 +214,7 @@ async fn unpack_or_keep(
 ) -> Result<Ingested, TransferError> {
     let archive = members::archive(pass, &identity.file.path, format, &spool);
     // Nothing, not even the original, becomes visible before the archive has proved whole.
-    let proven = match prove(pass, transfer, archive).await {
+    let proven = match prove(pass, transfer, identity, archive).await {
         Ok(Some(proven)) => proven,
         Ok(None) => {
             let arrived = members::replay(pass, &spool, upload).await?;
@@ -225,7 +229,8 @@ async fn unpack_or_keep(
         Ingested::default()
     };
     let unpacked = store_members(pass, transfer, identity, proven, spool.size()).await?;
-    Ok(Ingested { bytes: spool.size(), originals: kept.stored, notes: [kept.notes, unpacked.notes.clone()].concat(), ..unpacked })
+    let proof = Box::new(Proof { blob: kept.proof.blob, ..*unpacked.proof });
+    Ok(Ingested { bytes: spool.size(), originals: kept.stored, notes: [kept.notes, unpacked.notes].concat(), proof, ..unpacked })
 }
 
 /// Stores the members of an archive of `bytes`, as one call that is watched.
@@ -246,13 +251,13 @@ async fn store_members(
 }
 
 /// The archive, read to its end; `None` if it is none, or a document that is wanted whole.
-async fn prove(pass: &Pass, transfer: &Transfer, archive: Archive) -> Result<Option<ProvenArchive>, TransferError> {
+async fn prove(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>, archive: Archive) -> Result<Option<ProvenArchive>, TransferError> {
     let opens = match archive.nature().await? {
         Nature::Archive => true,
         Nature::Document => pass.source.unpacking.unpack_documents,
         Nature::Other => false,
     };
-    if opens { members::check(pass, transfer, archive).await.map(Some) } else { Ok(None) }
+    if opens { members::check(pass, transfer, identity, archive).await.map(Some) } else { Ok(None) }
 }
 
 /// Only now, with every blob committed, does the ledger speak of the file.

@@ -15,12 +15,14 @@ pub struct Finding {
     pub advice: Option<String>,
     /// The line of the source's settings that says the same, if the server's owner confirms it.
     pub paste: Option<String>,
+    /// Lines of settings that belong into a table of this source, as it was found.
+    pub setting: Option<String>,
 }
 
 impl Finding {
     /// Found in `step`. What a server said in `text` is made safe by whoever puts it there.
     pub fn new(step: &'static str, text: impl Into<String>) -> Self {
-        Self { step, text: text.into(), took: None, advice: None, paste: None }
+        Self { step, text: text.into(), took: None, advice: None, paste: None, setting: None }
     }
 
     /// It took this long.
@@ -37,12 +39,26 @@ impl Finding {
         self
     }
 
+    /// With lines for a table of this source.
+    #[must_use]
+    pub fn setting(mut self, lines: impl Into<String>) -> Self {
+        self.setting = Some(lines.into());
+        self
+    }
+
     /// With a line for the settings.
     #[must_use]
     pub fn paste(mut self, line: impl Into<String>) -> Self {
         self.paste = Some(line.into());
         self
     }
+}
+
+/// A line of settings: `key = "value"`, whatever the value holds.
+pub fn text_setting(key: &str, value: &str) -> String {
+    let escaped: String =
+        value.chars().map(|c| if c.is_control() || c == '"' || c == '\\' { format!("\\u{:04X}", u32::from(c)) } else { c.to_string() }).collect();
+    format!("{key} = \"{escaped}\"")
 }
 
 /// Who is told what was found, at once, in order.

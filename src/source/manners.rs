@@ -20,7 +20,9 @@ pub struct Bench {
     resting: Vec<OwnedSemaphorePermit>,
     /// When the next of them comes back.
     next: Option<Instant>,
-    /// How often the server had no room.
+    /// Until when nobody asks for one more login.
+    quiet: Option<Instant>,
+    /// How often the server had no room since all places were last in use.
     refusals: u32,
 }
 
@@ -28,10 +30,15 @@ impl Bench {
     /// Lets `places` rest. Returns for how long: twice as long each time, with a tenth of chance.
     pub fn rest(&mut self, places: impl Iterator<Item = OwnedSemaphorePermit>, now: Instant) -> Duration {
         self.resting.extend(places);
+        if let Some(until) = self.quiet_until(now) {
+            // Asked for before the refusal was known: one crowd, one rest.
+            return until - now;
+        }
         let full = FIRST_REST.saturating_mul(1 << self.refusals.min(16)).min(LONGEST_REST);
         self.refusals += 1;
         let rest = full.mul_f64(0.95 + 0.1 * chance());
         self.next = Some(now + rest);
+        self.quiet = self.next;
         rest
     }
 
@@ -40,7 +47,20 @@ impl Bench {
         if self.next.is_some_and(|next| next <= now) {
             drop(self.resting.pop());
             self.next = (!self.resting.is_empty()).then_some(now + FIRST_REST);
+            if self.next.is_none() {
+                self.refusals = 0;
+            }
         }
+    }
+
+    /// When the next place comes back.
+    pub fn next(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// Until when nobody is to ask for one more login, if the server has just refused one.
+    pub fn quiet_until(&self, now: Instant) -> Option<Instant> {
+        self.quiet.filter(|until| *until > now)
     }
 }
 
@@ -86,10 +106,12 @@ mod tests {
         let places = Arc::new(Semaphore::new(4));
         let take = |n: u32| places.clone().try_acquire_many_owned(n).unwrap();
         let (mut bench, start) = (Bench::default(), Instant::now());
-        let rests: Vec<u64> = (0..8).map(|_| bench.rest(std::iter::empty(), start).as_secs()).collect();
+        let rests: Vec<u64> = (0..8).map(|n| bench.rest(std::iter::empty(), start + Duration::from_secs(1000 * n)).as_secs()).collect();
         assert!(rests.windows(2).all(|pair| pair[0] <= pair[1] + 13) && rests[0] <= 5 && rests[7] >= 114, "{rests:?}");
         let mut bench = Bench::default();
-        bench.rest([take(1), take(1)].into_iter(), start);
+        bench.rest([take(1)].into_iter(), start);
+        assert!(bench.rest([take(1)].into_iter(), start + Duration::from_secs(1)) <= Duration::from_secs(5), "a crowd is refused once");
+        assert!(bench.quiet_until(start + Duration::from_secs(1)).is_some() && bench.quiet_until(start + Duration::from_secs(6)).is_none());
         bench.call_back(start + Duration::from_secs(1));
         assert_eq!(places.available_permits(), 2);
         bench.call_back(start + Duration::from_secs(6));
@@ -98,6 +120,8 @@ mod tests {
         assert_eq!(places.available_permits(), 3);
         bench.call_back(start + Duration::from_secs(12));
         assert_eq!(places.available_permits(), 4);
+        let later = start + Duration::from_secs(100);
+        assert!(bench.rest(std::iter::empty(), later).as_secs() <= 5, "once all were back, rests begin anew");
     }
 
     #[test]

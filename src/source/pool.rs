@@ -16,8 +16,9 @@ use crate::source::manners::{Bench, Breaker};
 ///
 /// At most `connections` logins are open at any time. The first login is made alone; once a
 /// credential, host key or certificate was refused, no further login is tried. A server that has
-/// no room for one more keeps those it has; the places beyond them rest, and come back one by one.
-/// A server that was not to be had for long is not asked any more.
+/// no room for one more, or cannot be reached for it, keeps those it has; it is not asked for a while,
+/// then for half as many, then for one more from time to time. A server that was not to be had for
+/// long is not asked any more.
 #[derive(Debug)]
 pub struct Pool {
     endpoint: Arc<dyn Endpoint>,
@@ -102,7 +103,7 @@ impl Pool {
     /// allows it, else waits until one of these comes true.
     pub async fn lend(self: &Arc<Self>) -> Result<Lease, SourceError> {
         loop {
-            self.state().bench.call_back(Instant::now());
+            let (asks, news) = self.manners();
             let returned = self.returned.notified();
             tokio::pin!(returned);
             returned.as_mut().enable();
@@ -110,15 +111,24 @@ impl Pool {
                 return Ok(Lease { lent: Some(lent), pool: self.clone() });
             }
             tokio::select! {
-                place = self.logins.clone().acquire_owned() => {
+                place = self.logins.clone().acquire_owned(), if asks => {
                     let place = place.expect("this semaphore is never closed");
                     if let Some(lent) = self.log_in(place).await? {
                         return Ok(Lease { lent: Some(lent), pool: self.clone() });
                     }
                 }
                 () = &mut returned => {}
+                () = over(news) => {}
             }
         }
+    }
+
+    /// Whether a login may be asked for now, and when to think again. With none that is there, nothing else is left to do.
+    fn manners(&self) -> (bool, Option<Instant>) {
+        let (now, mut state) = (Instant::now(), self.state());
+        state.bench.call_back(now);
+        let quiet = state.bench.quiet_until(now);
+        (quiet.is_none() || self.alive.load(Ordering::SeqCst) == 0, state.bench.next())
     }
 
     fn at_hand(&self) -> Result<Option<Lent>, SourceError> {
@@ -173,12 +183,12 @@ impl Pool {
         let cause = || std::error::Error::source(&error).map_or_else(|| error.to_string(), chain);
         match error.class() {
             Class::Auth | Class::HostKey | Class::Tls if !error.is_transient() => state.refused = Some((error.class(), cause())),
-            Class::Busy if alive > 0 => {
+            Class::Busy | Class::Connect | Class::Stalled if alive > 0 && error.is_transient() => {
                 // Half of the places that are not taken rest with this one.
                 let spare = self.logins.available_permits() / 2;
                 let spare = (0..spare).filter_map(|_| self.logins.clone().try_acquire_owned().ok());
                 let rest = state.bench.rest(std::iter::once(place).chain(spare), Instant::now());
-                tracing::warn!(server = self.address(), logins = alive, rest_ms = rest.as_millis() as u64, error = %chain(&error), "The server has no room for one more login; those that are there do the work.");
+                tracing::warn!(server = self.address(), logins = alive, rest_ms = rest.as_millis() as u64, error = %chain(&error), "The server takes no more logins now; those that are there do the work.");
                 return Ok(());
             }
             _ if alive == 0 && error.is_transient() => {
@@ -209,6 +219,14 @@ impl Pool {
         for lent in idle.into_iter().chain(trunks) {
             lent.session.close().await;
         }
+    }
+}
+
+/// Ends at `time`, or never.
+async fn over(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

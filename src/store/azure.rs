@@ -82,6 +82,55 @@ impl AzureStore {
         StoreError::new(op, name.as_str(), &self.address, kind, why)
     }
 
+    /// Bytes of a blob from `start` on, at most `most`.
+    async fn bytes(&self, name: &BlobName, start: u64, most: u64, beyond: Beyond) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+        let op = "reading";
+        let too_long = |size: u64| {
+            self.refused(op, name, StoreKind::Rejected, format!("it has {size} bytes from {start} on, more than the {most} that are read at once"))
+        };
+        let from = usize::try_from(start).map_err(|_| too_long(0))?;
+        // One request for all that is allowed; a longer blob is known by its `Content-Range`.
+        let partition = usize::try_from(most).unwrap_or(usize::MAX >> 2).clamp(1, usize::MAX >> 2);
+        let range = match beyond {
+            Beyond::Refused => HttpRange::from(from..),
+            Beyond::Left => HttpRange::from(from..from.saturating_add(partition)),
+        };
+        let options = BlobClientDownloadOptions {
+            range: Some(range),
+            parallel: NonZero::new(1),
+            partition_size: NonZero::new(partition),
+            ..BlobClientDownloadOptions::default()
+        };
+        let download = match self.blob(name).download(Some(options)).await {
+            Ok(download) => download,
+            Err(error) if code_of(&error) == Some("BlobNotFound") => return Ok(None),
+            // Nothing begins at the end of a blob: an answer without bytes, for us. Azurite instead
+            // answers with the range `0--1` of an empty blob, which the SDK cannot read.
+            Err(error) if error.http_status() == Some(StatusCode::RequestedRangeNotSatisfiable) || is_unreadable(&error) => {
+                return match self.head(name).await? {
+                    Some(info) if info.size == start => Ok(Some((info, Bytes::new()))),
+                    Some(info) if info.size < start => Err(self.refused(op, name, StoreKind::Rejected, "it is shorter than where to start")),
+                    Some(_) => Err(self.failed(op, name, &error)),
+                    None => Ok(None),
+                };
+            }
+            Err(error) => return Err(self.failed(op, name, &error)),
+        };
+        let info = answer::info(name, &download.headers).ok_or_else(|| self.refused(op, name, StoreKind::Unavailable, answer::NOT_STORAGE))?;
+        let rest = info.size.saturating_sub(start);
+        if rest > most && beyond == Beyond::Refused {
+            return Err(too_long(rest));
+        }
+        let expected = rest.min(partition as u64);
+        let mut bytes = download.body.collect().await.map_err(|error| self.failed(op, name, &error))?;
+        if bytes.len() as u64 != expected {
+            return Err(self.refused(op, name, StoreKind::Unavailable, format!("{} of {expected} bytes arrived", bytes.len())));
+        }
+        // One byte is asked for where none is wanted: there is no range of none.
+        bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+        Ok(Some((info, bytes)))
+    }
+
     async fn create_container(&self) -> Result<(), StoreError> {
         match self.container.create(None).await {
             Ok(_) => Ok(()),
@@ -89,6 +138,15 @@ impl AzureStore {
             Err(error) => Err(fail("creating container", &self.name, &self.address, &error)),
         }
     }
+}
+
+/// What becomes of bytes beyond those that are asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beyond {
+    /// If there are any, that is an error.
+    Refused,
+    /// They are left where they are.
+    Left,
 }
 
 /// Source: "Naming and referencing containers, blobs, and metadata".
@@ -162,49 +220,11 @@ impl Store for AzureStore {
     }
 
     async fn get(&self, name: &BlobName, start: u64, max_bytes: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
-        let op = "reading";
-        let too_long = |size: u64| {
-            self.refused(
-                op,
-                name,
-                StoreKind::Rejected,
-                format!("it has {size} bytes from {start} on, more than the {max_bytes} that are read at once"),
-            )
-        };
-        let from = usize::try_from(start).map_err(|_| too_long(0))?;
-        // One request for all that is allowed; a longer blob is known by its `Content-Range`.
-        let partition = usize::try_from(max_bytes).unwrap_or(usize::MAX >> 2).clamp(1, usize::MAX >> 2);
-        let options = BlobClientDownloadOptions {
-            range: Some(HttpRange::from(from..)),
-            parallel: NonZero::new(1),
-            partition_size: NonZero::new(partition),
-            ..BlobClientDownloadOptions::default()
-        };
-        let download = match self.blob(name).download(Some(options)).await {
-            Ok(download) => download,
-            Err(error) if code_of(&error) == Some("BlobNotFound") => return Ok(None),
-            // Nothing begins at the end of a blob: an answer without bytes, for us. Azurite instead
-            // answers with the range `0--1` of an empty blob, which the SDK cannot read.
-            Err(error) if error.http_status() == Some(StatusCode::RequestedRangeNotSatisfiable) || is_unreadable(&error) => {
-                return match self.head(name).await? {
-                    Some(info) if info.size == start => Ok(Some((info, Bytes::new()))),
-                    Some(info) if info.size < start => Err(self.refused(op, name, StoreKind::Rejected, "it is shorter than where to start")),
-                    Some(_) => Err(self.failed(op, name, &error)),
-                    None => Ok(None),
-                };
-            }
-            Err(error) => return Err(self.failed(op, name, &error)),
-        };
-        let info = answer::info(name, &download.headers).ok_or_else(|| self.refused(op, name, StoreKind::Unavailable, answer::NOT_STORAGE))?;
-        let expected = info.size.saturating_sub(start);
-        if expected > max_bytes {
-            return Err(too_long(expected));
-        }
-        let bytes = download.body.collect().await.map_err(|error| self.failed(op, name, &error))?;
-        if bytes.len() as u64 != expected {
-            return Err(self.refused(op, name, StoreKind::Unavailable, format!("{} of {expected} bytes arrived", bytes.len())));
-        }
-        Ok(Some((info, bytes)))
+        self.bytes(name, start, max_bytes, Beyond::Refused).await
+    }
+
+    async fn read(&self, name: &BlobName, start: u64, most: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+        self.bytes(name, start, most, Beyond::Left).await
     }
 
     async fn put(&self, name: &BlobName, bytes: Bytes, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {

@@ -136,6 +136,11 @@ pub trait Store: Send + Sync + fmt::Debug {
         None
     }
 
+    /// How many small blobs are best written at once, where the store gains by seeing many of them together.
+    fn small_writes_at_once(&self) -> usize {
+        1
+    }
+
     /// Makes sure that the container is there: creates it if that is allowed,
     /// else fails with [`StoreKind::NoContainer`]. Safe to call from many processes at once.
     async fn prepare(&self) -> Result<(), StoreError>;
@@ -146,6 +151,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The bytes of a blob from `start` (at most its size) to its end; `None` if there is no such blob.
     /// More than `max_bytes` of them is [`StoreKind::Rejected`]: this is for our own state, not for users' data.
     async fn get(&self, name: &BlobName, start: u64, max_bytes: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError>;
+
+    /// At most `most` bytes of a blob from `start` (at most its size) on; `None` if there is no such blob. Read in
+    /// parts, a blob is one content only as long as its tag stays the same. (By itself this reads all that follows:
+    /// what holds large blobs does better.)
+    async fn read(&self, name: &BlobName, start: u64, most: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+        let found = self.get(name, start, u64::MAX).await?;
+        let length = usize::try_from(most).unwrap_or(usize::MAX);
+        Ok(found.map(|(info, bytes)| (info, bytes.slice(..length.min(bytes.len())))))
+    }
 
     /// Writes a whole blob at once: either all of it, its properties with it, becomes visible, or nothing.
     /// The store checks the bytes against `properties.md5` on arrival.

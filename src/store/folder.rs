@@ -8,16 +8,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use md5::Digest;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 mod lease;
 mod paths;
 mod record;
+mod staged;
+mod writes;
 
 use self::paths::{OWN, Place};
 use self::record::{Alone, Found, Record, Shelf, key_of, random, record_of};
+use self::staged::Uploads;
+use self::writes::{Put, Waiting};
 use super::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload};
 use super::holder::Holder;
 use super::limits;
@@ -29,7 +32,8 @@ const LEFTOVER: Duration = Duration::from_secs(7 * 86_400);
 /// Blobs as files below a folder: plain names are their own relative path. Properties are kept
 /// in `.blobferry` beside them; a file's modified time is the metadata's `mtime`.
 ///
-/// Writes are atomic against crashes and against other processes on the same file system.
+/// Writes are atomic against crashes and against other processes on the same file system. A write that went well has
+/// reached the disk: content, properties and name; writes that wait together are brought there together.
 /// File systems that fold case or Unicode forms hold fewer names than Azure does.
 #[derive(Clone, Debug)]
 pub struct FolderStore {
@@ -40,9 +44,12 @@ pub struct FolderStore {
 struct Inner {
     shelf: Shelf,
     address: String,
+    uploads: Uploads,
+    waiting: Waiting,
 }
 
 /// Why a step failed: the world, or a rule of the contract.
+#[derive(Debug)]
 enum Trouble {
     Io(io::Error),
     Rule(StoreKind, BoxError),
@@ -63,7 +70,8 @@ impl FolderStore {
     pub fn new(root: &Path) -> io::Result<Self> {
         let root = std::path::absolute(root)?;
         let address = root.display().to_string();
-        Ok(Self { inner: Arc::new(Inner { shelf: Shelf::new(&root), address }) })
+        let (uploads, waiting) = (Uploads::default(), Waiting::default());
+        Ok(Self { inner: Arc::new(Inner { shelf: Shelf::new(&root), address, uploads, waiting }) })
     }
 
     /// Runs `work` where it may block.
@@ -74,13 +82,16 @@ impl FolderStore {
         work: impl FnOnce(&Inner, &str) -> Result<T, Trouble> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (inner, of) = (self.inner.clone(), name.to_owned());
-        let result = tokio::task::spawn_blocking(move || work(&inner, &of)).await;
-        let address = &self.inner.address;
-        match result {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(Trouble::Rule(kind, why))) => Err(StoreError::new(op, name, address, kind, why)),
-            Ok(Err(Trouble::Io(error))) => Err(fail(op, name, address, error)),
-            Err(panic) => Err(StoreError::new(op, name, address, StoreKind::Rejected, panic)),
+        match tokio::task::spawn_blocking(move || work(&inner, &of)).await {
+            Ok(result) => result.map_err(|trouble| self.told(op, name, trouble)),
+            Err(panic) => Err(StoreError::new(op, name, &self.inner.address, StoreKind::Rejected, panic)),
+        }
+    }
+
+    fn told(&self, op: &'static str, name: &str, trouble: Trouble) -> StoreError {
+        match trouble {
+            Trouble::Rule(kind, why) => StoreError::new(op, name, &self.inner.address, kind, why),
+            Trouble::Io(error) => fail(op, name, &self.inner.address, error),
         }
     }
 }
@@ -103,83 +114,58 @@ impl Inner {
         work(self.shelf.find(name)?)
     }
 
-    /// A new temporary file for `name`; its own name tells whose it is and how old.
-    fn temporary(&self, name: &str) -> io::Result<(String, File)> {
-        let id = format!("{}.{}.{}", key_of(name), OffsetDateTime::now_utc().unix_timestamp(), random());
+    /// The name of a new temporary file for the name with `key`; it tells whose it is and how old.
+    fn temporary_id(&self, key: &str) -> String {
+        format!("{key}.{}.{}", OffsetDateTime::now_utc().unix_timestamp(), random())
+    }
+
+    fn temporary(&self, key: &str) -> io::Result<(String, File)> {
+        let id = self.temporary_id(key);
         let file = OpenOptions::new().create_new(true).write(true).open(self.shelf.temporary().join(&id))?;
         Ok((id, file))
     }
 
-    /// Makes the temporary file `id` the blob `name`, if `condition` holds.
-    fn publish(&self, name: &str, id: &str, file: File, properties: &Properties, condition: &Condition) -> Result<Etag, Trouble> {
+    /// Gives a file the modified time that its blob tells.
+    fn set_time(&self, file: &File, id: &str, properties: &Properties) {
         if let Some(mtime) = properties.metadata.get("mtime").and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok()) {
             // Beyond these years file systems cut times or refuse them. The metadata keeps the time in any case.
             if (1902..=2400).contains(&mtime.year()) {
                 self.swept(file.set_times(FileTimes::new().set_modified(mtime.into())), id);
             }
         }
+    }
+
+    /// Makes the temporary file `id` the blob `name`, if `condition` holds.
+    fn publish(&self, name: &str, id: &str, file: File, properties: &Properties, condition: &Condition) -> Result<Etag, Trouble> {
+        let key = key_of(name);
+        self.set_time(&file, id, properties);
         file.sync_all()?;
         let record = record_of(name, Place::Plain, id, &file.metadata()?, properties)?;
         drop(file);
-        let _lock = self.shelf.lock(&key_of(name), Alone::Yes)?;
-        self.shelf.settle(name)?;
-        let found = self.shelf.find(name)?;
+        let _lock = self.shelf.lock(&key, Alone::Yes)?;
+        let found = self.shelf.settled(name, &key)?;
         check(condition, found.as_ref())?;
         let place = found.and_then(|found| found.record).map_or(Place::Plain, |record| record.place);
         let etag = Etag(record.etag.clone());
-        self.shelf.commit(Record { place, ..record })?;
+        self.shelf.commit(&key, Record { place, ..record })?;
         Ok(etag)
     }
 
-    fn put(&self, name: &str, bytes: &[u8], properties: &Properties, condition: &Condition) -> Result<Etag, Trouble> {
+    fn commit(&self, name: &str, blocks: u32, upload: &str, properties: &Properties, condition: &Condition) -> Result<Etag, Trouble> {
         limits::check_properties(properties).map_err(|why| rule(StoreKind::Rejected, why))?;
-        if md5::Md5::digest(bytes).as_slice() != properties.md5 {
-            return Err(rule(StoreKind::Corrupted, "the bytes have another MD5 than they should have"));
-        }
-        let (id, mut file) = self.temporary(name)?;
-        let written = file.write_all(bytes).map_err(Trouble::from).and_then(|()| self.publish(name, &id, file, properties, condition));
-        self.tidied(&id, written)
-    }
-
-    /// Where block `id` is staged, in the folder of its upload.
-    fn block(&self, id: &str) -> PathBuf {
-        self.shelf.staged().join(upload_of(id)).join(id)
-    }
-
-    fn stage(&self, id: &str, bytes: &[u8]) -> Result<(), Trouble> {
-        let path = self.block(id);
-        let folder = self.shelf.staged().join(upload_of(id));
-        // Not all the way up: a folder that `prepare` never made is told as such.
-        match fs::create_dir(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
-            _ => {}
-        }
-        // A block that is only half there must not be taken for one.
-        let new = folder.join(random());
-        fs::write(&new, bytes)?;
-        Ok(fs::rename(new, path)?)
-    }
-
-    fn commit(&self, name: &str, ids: &[String], upload: &str, properties: &Properties, condition: &Condition) -> Result<Etag, Trouble> {
-        limits::check_properties(properties).map_err(|why| rule(StoreKind::Rejected, why))?;
-        // Before the copying, which takes long; `publish` asks again, under the lock.
+        // Before the joining, which may take long; `publish` asks again, under the lock.
         self.read(name, |found| check(condition, found.as_ref()))?;
-        let (id, mut whole) = self.temporary(name)?;
-        let joined = self.join(ids, &mut whole).and_then(|()| self.publish(name, &id, whole, properties, condition));
-        let etag = self.tidied(&id, joined)?;
+        let staged = match self.uploads.find(upload) {
+            Some(staged) => staged,
+            None if blocks == 0 => self.uploads.open(&self.shelf.staged(), upload)?,
+            None => return Err(rule(StoreKind::Condition, "its blocks were never staged, or are gone")),
+        };
+        let id = self.temporary_id(&key_of(name));
+        let joined = staged.join(blocks, &self.shelf.temporary().join(&id));
+        let published = joined.and_then(|whole| self.publish(name, &id, whole, properties, condition));
+        let etag = self.tidied(&id, published)?;
         self.abandon(upload);
         Ok(etag)
-    }
-
-    fn join(&self, ids: &[String], whole: &mut File) -> Result<(), Trouble> {
-        for id in ids {
-            let mut block = File::open(self.block(id)).map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => rule(StoreKind::Condition, "a block was never staged, or is gone"),
-                _ => error.into(),
-            })?;
-            io::copy(&mut block, whole)?;
-        }
-        Ok(())
     }
 
     /// Removes the temporary file of a write that failed.
@@ -191,6 +177,7 @@ impl Inner {
     }
 
     fn abandon(&self, upload: &str) {
+        self.uploads.forget(upload);
         match fs::remove_dir_all(self.shelf.staged().join(upload)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => self.swept(Err(error), upload),
             _ => {}
@@ -205,17 +192,17 @@ impl Inner {
 
     fn append(&self, name: &str, bytes: &[u8], position: u64) -> Result<u64, Trouble> {
         limits::check_append(bytes.len()).map_err(|why| rule(StoreKind::Rejected, why))?;
-        let _lock = self.shelf.lock(&key_of(name), Alone::Yes)?;
-        self.shelf.settle(name)?;
+        let key = key_of(name);
+        let _lock = self.shelf.lock(&key, Alone::Yes)?;
         let end = position + bytes.len() as u64;
-        match self.shelf.find(name)? {
+        match self.shelf.settled(name, &key)? {
             None if position == 0 => {
-                let (id, mut file) = self.temporary(name)?;
+                let (id, mut file) = self.temporary(&key)?;
                 file.write_all(bytes)?;
                 file.sync_all()?;
                 let properties = Properties { content_type: "application/octet-stream".into(), md5: [0; 16], metadata: Default::default() };
                 let record = record_of(name, Place::Plain, &id, &file.metadata()?, &properties)?;
-                self.shelf.commit(Record { md5: None, modified: None, ..record })?;
+                self.shelf.commit(&key, Record { md5: None, modified: None, ..record })?;
             }
             None => return Err(rule(StoreKind::Condition, "there is no such blob, so it is not that long")),
             Some(Found { record: Some(record), path, .. }) if record.modified.is_none() => {
@@ -314,6 +301,15 @@ fn check(condition: &Condition, found: Option<&Found>) -> Result<(), Trouble> {
     }
 }
 
+/// So many bytes of a file from `start` on.
+fn part(path: &Path, start: u64, length: u64) -> io::Result<Bytes> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes.into())
+}
+
 fn upload_of(block_id: &str) -> &str {
     block_id.rsplit_once('-').map_or(block_id, |(upload, _)| upload)
 }
@@ -322,6 +318,10 @@ fn upload_of(block_id: &str) -> &str {
 impl Store for FolderStore {
     fn address(&self) -> &str {
         &self.inner.address
+    }
+
+    fn small_writes_at_once(&self) -> usize {
+        writes::MOST_TOGETHER
     }
 
     async fn prepare(&self) -> Result<(), StoreError> {
@@ -346,26 +346,33 @@ impl Store for FolderStore {
                 if length > max_bytes {
                     return Err(rule(StoreKind::Rejected, format!("it has {length} bytes, more than {max_bytes}")));
                 }
-                let mut file = File::open(path)?;
-                file.seek(SeekFrom::Start(start))?;
-                let mut bytes = Vec::new();
-                file.take(length).read_to_end(&mut bytes)?;
-                Ok(Some((info, bytes.into())))
+                Ok(Some((info, part(&path, start, length)?)))
+            })
+        })
+        .await
+    }
+
+    async fn read(&self, name: &BlobName, start: u64, most: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+        self.work("reading", name.as_str(), move |inner, name| {
+            inner.read(name, |found| {
+                let Some(Found { path, info, .. }) = found else { return Ok(None) };
+                let length = info.size.checked_sub(start).ok_or_else(|| rule(StoreKind::Rejected, "it is shorter than where to start"))?;
+                Ok(Some((info, part(&path, start, length.min(most))?)))
             })
         })
         .await
     }
 
     async fn put(&self, name: &BlobName, bytes: Bytes, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
-        let (properties, condition) = (properties.clone(), condition.clone());
-        self.work("writing", name.as_str(), move |inner, name| inner.put(name, &bytes, &properties, &condition)).await
+        let put = Put { name: name.as_str().to_owned(), bytes, properties: properties.clone(), condition: condition.clone() };
+        self.inner.put_soon(put).await.map_err(|trouble| self.told("writing", name.as_str(), trouble))
     }
 
     async fn stage(&self, upload: &Upload, index: u32, bytes: Bytes) -> Result<(), StoreError> {
         let id = upload.block_id(index);
         self.work("staging a block of", upload.name.as_str(), move |inner, _| {
             limits::check_block(index, bytes.len()).map_err(|why| rule(StoreKind::Rejected, why))?;
-            inner.stage(&id, &bytes)
+            Ok(inner.uploads.open(&inner.shelf.staged(), upload_of(&id))?.stage(index, &bytes)?)
         })
         .await
     }
@@ -374,10 +381,9 @@ impl Store for FolderStore {
         let (properties, condition) = (properties.clone(), condition.clone());
         let first = upload.block_id(0);
         let upload_id = upload_of(&first).to_owned();
-        let ids: Vec<String> = (0..blocks).map(|index| upload.block_id(index)).collect();
         self.work("committing", upload.name.as_str(), move |inner, name| {
             limits::check_blocks(blocks).map_err(|why| rule(StoreKind::Rejected, why))?;
-            inner.commit(name, &ids, &upload_id, &properties, &condition)
+            inner.commit(name, blocks, &upload_id, &properties, &condition)
         })
         .await
     }
@@ -400,8 +406,9 @@ impl Store for FolderStore {
 
     async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
         self.work("removing", name.as_str(), |inner, name| {
-            let _lock = inner.shelf.lock(&key_of(name), Alone::Yes)?;
-            inner.shelf.settle(name)?;
+            let key = key_of(name);
+            let _lock = inner.shelf.lock(&key, Alone::Yes)?;
+            inner.shelf.settled(name, &key)?;
             Ok(inner.shelf.remove(name)?)
         })
         .await

@@ -107,3 +107,40 @@ fn every_configuration_that_a_page_shows_can_be_read() {
     }
     assert!(shown >= 8, "{shown} configurations");
 }
+
+/// CONTRIBUTING.md says that a protocol is one file (or folder), its `mod` line and its row, and a format too. So no
+/// other code may know one of them by name; the demo's servers share the codec of packets, and nothing else.
+#[test]
+fn a_protocol_and_a_format_are_known_by_their_own_files_and_their_row_alone() {
+    let mut known = 0;
+    for (room, table, names) in
+        [("source", "DRIVERS", ["sftp", "ftp", "file"].as_slice()), ("archive", "FORMATS", &["zip", "tar", "compressed", "sevenz"])]
+    {
+        let rows = read(&format!("src/{room}/mod.rs"));
+        for name in names {
+            assert_eq!(rows.lines().filter(|line| line.trim_end().ends_with(&format!("mod {name};"))).count(), 1, "{name} has its `mod` line");
+            assert!(rows.split(table).nth(1).is_some_and(|rest| rest.contains(&format!("{name}::"))), "{name} has its row in {table}");
+            let mut folders = vec![root().join("src")];
+            while let Some(folder) = folders.pop() {
+                for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                    let below = path.strip_prefix(root().join("src")).unwrap().display().to_string();
+                    let is_own = below.starts_with(&format!("{room}/")) || below == *room;
+                    if path.is_dir() && !is_own {
+                        folders.push(path);
+                    } else if path.is_file() && !is_own {
+                        let text = std::fs::read_to_string(&path).unwrap();
+                        let named = text.matches(&format!("{room}::{name}::")).count();
+                        let shared = if below.starts_with("demo/") {
+                            text.matches("source::sftp::packet").count() + text.matches("source::sftp::frames").count()
+                        } else {
+                            0
+                        };
+                        assert!(named <= shared, "{below} knows {room}::{name}");
+                        known += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(known > 300, "{known} looks");
+}

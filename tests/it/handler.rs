@@ -6,7 +6,7 @@ mod process;
 mod pump;
 mod queue;
 mod signals;
-mod worker;
+pub mod worker;
 
 use serde_json::{Value, json};
 

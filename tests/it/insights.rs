@@ -2,6 +2,8 @@
 
 mod export;
 mod ingestion;
+mod otlp;
+mod queries;
 mod trouble;
 mod world;
 
@@ -200,7 +202,7 @@ fn runs_at_the_same_time_are_told_apart() {
 async fn in_azure_the_hosts_request_is_not_counted_twice() {
     let world = World::new(FOLDER).await;
     let ingestion = Ingestion::start(Mood::Well);
-    let azure = [("WEBSITE_INSTANCE_ID", "instance-7"), ("WEBSITE_SITE_NAME", "ferry-app")];
+    let azure = [("WEBSITE_INSTANCE_ID", "instance-7"), ("WEBSITE_SITE_NAME", "ferry-app"), ("BLOBFERRY__DISPATCH__MODE", "inline")];
     let (envelopes, _handler) = invoked(&world, &azure, "11-aa", &ingestion);
     assert_eq!((operation(&envelopes), of(&envelopes, "Request").len()), (TRACE, 0));
     let run = of(&envelopes, "RemoteDependency").into_iter().find(|call| call.data("name") == "IngestTimer").expect("the run");

@@ -5,6 +5,9 @@
 #[cfg(unix)]
 mod archivers;
 #[cfg(test)]
+#[cfg(unix)]
+mod browser;
+#[cfg(test)]
 #[cfg(target_os = "linux")]
 mod corpus;
 #[cfg(test)]
@@ -33,6 +36,12 @@ mod modes;
 #[cfg(test)]
 #[cfg(unix)]
 mod names;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod packaged;
+#[cfg(test)]
+#[cfg(unix)]
+mod parity;
 #[cfg(test)]
 #[cfg(unix)]
 mod served;

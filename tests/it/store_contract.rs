@@ -117,6 +117,21 @@ async fn reads_start_and_end_where_asked(store: &dyn Store) {
     assert_eq!(read(0, 9).await.expect_err("it is longer").kind, StoreKind::Rejected);
     assert_eq!(read(3, 6).await.expect_err("it is longer").kind, StoreKind::Rejected);
     assert_eq!(read(11, 100).await.expect_err("it is shorter").kind, StoreKind::Rejected);
+    parts_are_as_long_as_asked(store).await;
+}
+
+async fn parts_are_as_long_as_asked(store: &dyn Store) {
+    write(store, "range/empty", b"").await;
+    let read = |at: &'static str, start, most| async move {
+        let found = store.read(&name(at), start, most).await;
+        found.map(|found| found.map(|(info, bytes)| (info.size, info.md5.is_some(), bytes)))
+    };
+    for (start, most, expected) in [(0, 4, "0123"), (4, 4, "4567"), (8, 4, "89"), (10, 4, ""), (3, 0, ""), (0, u64::MAX, "0123456789")] {
+        assert_eq!(read("range", start, most).await.expect("it reads"), Some((10, true, Bytes::from(expected))), "{most} from {start}");
+    }
+    assert_eq!(read("range/empty", 0, 4).await.expect("it reads"), Some((0, true, Bytes::new())));
+    assert_eq!(read("range", 11, 4).await.expect_err("it is shorter").kind, StoreKind::Rejected);
+    assert_eq!(read("range/none", 0, 4).await.expect("it looks"), None);
 }
 
 async fn one_of_many_creates(store: Arc<dyn Store>) {

@@ -14,6 +14,7 @@ const ORDER: &[&[&str]] = &[
     &["archive", "source", "store"],
     &["ledger", "demo"],
     &["run"],
+    &["audit"],
     &["config"],
     &["telemetry"],
     &["handler"],
@@ -144,7 +145,7 @@ fn fixtures_hold_no_real_secrets() {
 fn every_setting_stands_in_the_example() {
     let example = read(&root().join("ingest.toml"));
     let schema = blobferry::config::schema::schema();
-    for section in ["destination", "limits", "log"] {
+    for section in ["destination", "limits", "log", "telemetry"] {
         let properties = schema["properties"][section]["properties"].as_object().expect("a table of settings");
         for key in properties.keys() {
             assert!(example.contains(&format!("{key} = ")), "ingest.toml says nothing of `{section}.{key}`");

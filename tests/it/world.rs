@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 mod after;
 mod archives;
+mod audit;
 mod blobs;
 mod bulk;
 mod cancel;

@@ -8,10 +8,11 @@ use crc_fast::{CrcAlgorithm, Digest};
 use crate::archive::contract::{Member, Options, UnpackError};
 use crate::archive::limits::{MemberMeter, Meter};
 use crate::archive::spool::SpoolReader;
+use crate::archive::windows::Window;
 use crate::archive::zip::cipher::Cipher;
 use crate::archive::zip::directory::{Entry, Extent, damaged};
 use crate::archive::zip::input::Input;
-use crate::archive::zip::locks::{Kind, Lock, encrypted};
+use crate::archive::zip::locks::{Kind, Lock, encrypted, spellings};
 use crate::archive::zip::method::{Decoder, Method};
 use crate::failure::{Class, Failure};
 
@@ -23,7 +24,7 @@ pub struct Packed {
     start: u64,
     bytes: u64,
     unpacked: u64,
-    /// Which of the passwords opens it, once that is known.
+    /// Which spelling of the passwords opens it, once that is known.
     password: OnceLock<usize>,
 }
 
@@ -44,7 +45,8 @@ impl Packed {
         if self.lock.kind == Kind::Open {
             return Ok(Cipher::None);
         }
-        let open = |at: usize| match options.passwords.get(at) {
+        let passwords = spellings(&options.passwords);
+        let open = |at: usize| match passwords.get(at) {
             Some(password) => self.lock.open(archive.clone(), self.start, password),
             None => Ok(None),
         };
@@ -53,7 +55,7 @@ impl Packed {
             return open(*known)?.ok_or_else(none);
         }
         let mut fitting = Vec::new();
-        for at in 0..options.passwords.len() {
+        for at in 0..passwords.len() {
             fitting.extend(open(at)?.map(|cipher| (at, cipher)));
         }
         let (last, last_cipher) = fitting.pop().ok_or_else(none)?;
@@ -108,6 +110,8 @@ struct Body<'a> {
     crc: Digest,
     size: u64,
     state: State,
+    /// The memory of the decoder.
+    _window: Option<Window>,
 }
 
 enum State {
@@ -121,8 +125,10 @@ impl<'a> Body<'a> {
         let (before, _) = packed.lock.overhead();
         archive.jump(packed.start + before);
         let input = Input::new(archive, packed.bytes, cipher);
-        let decoder = Decoder::new(packed.lock.method, input, packed.unpacked).map_err(|error| packed.doubted(error))?;
-        Ok(Self { packed, meter, crc: Digest::new(CrcAlgorithm::Crc32IsoHdlc), size: 0, state: State::Reading(decoder) })
+        let draw = |bytes| meter.archive().window(bytes);
+        let opened = Decoder::new(packed.lock.method, input, packed.unpacked, &draw);
+        let (decoder, window) = opened.map_err(|error| packed.doubted(error))?;
+        Ok(Self { packed, meter, crc: Digest::new(CrcAlgorithm::Crc32IsoHdlc), size: 0, state: State::Reading(decoder), _window: window })
     }
 
     fn next(&mut self, into: &mut [u8]) -> Result<usize, UnpackError> {

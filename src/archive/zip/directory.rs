@@ -279,7 +279,7 @@ impl Directory {
         let data = reader.position();
         let over = data.checked_add(entry.packed).filter(|over| *over <= self.start);
         let over = over.ok_or_else(|| damaged("its content reaches into the directory"))?;
-        if name != entry.raw_name {
+        if !same_but_slashes(&name, &entry.raw_name) {
             let paths = [&extra, &entry.extra].map(|extra| fields::field(extra, fields::UNICODE_PATH));
             if paths[0].is_none() || paths[0] != paths[1] {
                 return Err(damaged("its header and the directory call it by different names"));
@@ -350,6 +350,12 @@ pub const FLAG_PATCH: u16 = 1 << 5;
 pub const FLAG_STRONG: u16 = 1 << 6;
 /// Bit 13: the directory is encrypted, and what headers tell is masked.
 pub const FLAG_MASKED: u16 = 1 << 13;
+
+/// Whether two names are the same: some programs write `\` in one place and `/` in the other.
+fn same_but_slashes(one: &[u8], other: &[u8]) -> bool {
+    let is_slash = |byte: u8| matches!(byte, b'/' | b'\\');
+    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a == b || (is_slash(*a) && is_slash(*b)))
+}
 
 fn has_parts(bytes: &[u8]) -> bool {
     bytes.windows(4).any(|window| [HEADER, ENTRY, END].iter().any(|part| window == part))

@@ -16,12 +16,31 @@ pub struct Input {
     cipher: Cipher,
     plain: Vec<u8>,
     at: usize,
+    /// Whether what stands in `plain` comes first, though nothing is encrypted.
+    peeked: bool,
 }
 
 impl Input {
     /// The next `bytes` of `archive`.
     pub fn new(archive: SpoolReader, bytes: u64, cipher: Cipher) -> Self {
-        Self { packed: archive.take(bytes), cipher, plain: Vec::new(), at: 0 }
+        Self { packed: archive.take(bytes), cipher, plain: Vec::new(), at: 0, peeked: false }
+    }
+
+    /// The first `amount` bytes, which stay in it; fewer if there are no more. Only before anything was read.
+    pub fn peek(&mut self, amount: usize) -> Result<&[u8], UnpackError> {
+        let mut head = vec![0; amount];
+        let mut filled = 0;
+        while filled < amount {
+            match self.read(&mut head[filled..]).map_err(UnpackError::from_read)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        head.truncate(filled);
+        // What is left of the last piece that was decrypted follows.
+        head.extend_from_slice(&self.plain[self.at..]);
+        (self.plain, self.at, self.peeked) = (head, 0, true);
+        Ok(&self.plain[..filled])
     }
 
     /// How many packed bytes nobody took.
@@ -40,7 +59,10 @@ impl Input {
 
 impl BufRead for Input {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if matches!(self.cipher, Cipher::None) {
+        if self.at == self.plain.len() {
+            self.peeked = false;
+        }
+        if matches!(self.cipher, Cipher::None) && !self.peeked {
             return self.packed.fill_buf();
         }
         if self.at == self.plain.len() {
@@ -57,7 +79,7 @@ impl BufRead for Input {
 
     fn consume(&mut self, amount: usize) {
         match self.cipher {
-            Cipher::None => self.packed.consume(amount),
+            Cipher::None if !self.peeked => self.packed.consume(amount),
             _ => self.at += amount,
         }
     }

@@ -9,6 +9,7 @@ use crate::archive::zip::cipher::{Aes, Cipher, Strength, TAG_BYTES, TRADITIONAL_
 use crate::archive::zip::directory::{Entry, FLAG_DESCRIPTOR, FLAG_ENCRYPTED, damaged};
 use crate::archive::zip::fields;
 use crate::archive::zip::method::Method;
+use crate::archive::zip::names::cp437_bytes;
 use crate::failure::Class;
 use crate::model::Secret;
 
@@ -94,8 +95,7 @@ impl Lock {
 
     /// The cipher for `password`, unless what checks it at `start` of `archive` says that it is wrong: it may
     /// be wrong all the same, once in 256 times under the traditional cipher.
-    pub fn open(&self, mut archive: SpoolReader, start: u64, password: &Secret) -> Result<Option<Cipher>, UnpackError> {
-        let password = password.reveal().as_bytes();
+    pub fn open(&self, mut archive: SpoolReader, start: u64, password: &[u8]) -> Result<Option<Cipher>, UnpackError> {
         archive.jump(start);
         match self.kind {
             Kind::Open => Ok(Some(Cipher::None)),
@@ -112,6 +112,22 @@ impl Lock {
             }
         }
     }
+}
+
+/// The bytes that `passwords` may be in a zip, in the order in which they are tried: UTF-8, and where that makes a difference
+/// also the code page of DOS and that of Windows, which older programs take.
+pub fn spellings(passwords: &[Secret]) -> Vec<Vec<u8>> {
+    let mut all: Vec<Vec<u8>> = Vec::with_capacity(passwords.len());
+    for password in passwords.iter().map(Secret::reveal) {
+        all.push(password.as_bytes().to_vec());
+        if !password.is_ascii() {
+            let (windows, _, lossy) = encoding_rs::WINDOWS_1252.encode(password);
+            let others = [cp437_bytes(password), (!lossy).then(|| windows.into_owned())];
+            let new: Vec<_> = others.into_iter().flatten().filter(|bytes| !all.contains(bytes)).collect();
+            all.extend(new);
+        }
+    }
+    all
 }
 
 /// An error about passwords.

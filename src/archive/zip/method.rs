@@ -10,6 +10,7 @@ use lzma_rust2::{LzmaReader, XzReader};
 use ppmd_rust::{Ppmd8Decoder, RestoreMethod};
 
 use crate::archive::contract::UnpackError;
+use crate::archive::windows::{self, Window};
 use crate::archive::zip::directory::damaged;
 use crate::archive::zip::input::Input;
 use crate::failure::Class;
@@ -101,17 +102,21 @@ pub enum Decoder {
 }
 
 impl Decoder {
-    /// The decoder of `input`, which is to unpack to `unpacked` bytes.
-    pub fn new(method: Method, input: Input, unpacked: u64) -> Result<Self, UnpackError> {
+    /// The decoder of `input`, which is to unpack to `unpacked` bytes, and the memory for its window, which it takes only once
+    /// `draw` has given it.
+    pub fn new(method: Method, input: Input, unpacked: u64, draw: &Draw<'_>) -> Result<(Self, Option<Window>), UnpackError> {
         Ok(match method {
-            Method::Stored => Decoder::Stored(input),
-            Method::Deflate => Decoder::Deflate(Box::new(DeflateDecoder::new(input))),
-            Method::Deflate64 => Decoder::Deflate64(Deflate64 { input, inflater: Box::new(InflaterManaged::new()) }),
-            Method::Bzip2 => Decoder::Bzip2(Box::new(BzDecoder::new(input))),
-            Method::Lzma => Decoder::Lzma(Box::new(lzma(input, unpacked)?)),
-            Method::Zstd => Decoder::Zstd(Box::new(zstd(input).map_err(failed)?)),
-            Method::Xz => Decoder::Xz(Box::new(XzReader::new_mem_limit(input, false, XZ_MEMORY_KIB))),
-            Method::Ppmd => Decoder::Ppmd(Box::new(ppmd(input)?)),
+            Method::Stored => (Decoder::Stored(input), None),
+            Method::Deflate => (Decoder::Deflate(Box::new(DeflateDecoder::new(input))), None),
+            Method::Deflate64 => (Decoder::Deflate64(Deflate64 { input, inflater: Box::new(InflaterManaged::new()) }), None),
+            Method::Bzip2 => {
+                let window = draw(windows::BZIP2_BYTES)?;
+                (Decoder::Bzip2(Box::new(BzDecoder::new(input))), window)
+            }
+            Method::Lzma => lzma(input, unpacked, draw)?,
+            Method::Zstd => zstd(input, draw)?,
+            Method::Xz => xz(input, draw)?,
+            Method::Ppmd => ppmd(input, draw)?,
         })
     }
 
@@ -174,19 +179,42 @@ impl Deflate64 {
     }
 }
 
-/// The dictionary and a little for the decoder itself.
-const XZ_MEMORY_KIB: u32 = (MOST_MEMORY_BYTES >> 10) as u32 + 1024;
-const ZSTD_WINDOW_LOG: u32 = MOST_MEMORY_BYTES.ilog2();
+/// Draws memory for a decoder's window.
+pub type Draw<'a> = dyn Fn(u64) -> Result<Option<Window>, UnpackError> + 'a;
+type Opened = Result<(Decoder, Option<Window>), UnpackError>;
 
-fn zstd(input: Input) -> io::Result<zstd::Decoder<'static, Input>> {
-    let mut decoder = zstd::Decoder::with_buffer(input)?;
-    decoder.window_log_max(ZSTD_WINDOW_LOG)?;
-    Ok(decoder)
+/// What frames may use that come behind one whose window cannot be told.
+const USUAL_ZSTD_WINDOW: u64 = 8 << 20;
+const SMALL_ZSTD_WINDOW: u64 = 256 << 10;
+/// What tells the window: the header of an xz stream and of its first block.
+const HEAD_BYTES: usize = 12 + 1024;
+
+fn zstd(mut input: Input, draw: &Draw<'_>) -> Opened {
+    let window = windows::of_zstd(input.peek(HEAD_BYTES)?).unwrap_or(USUAL_ZSTD_WINDOW);
+    // Further frames may use as much as the first.
+    let log = window.max(SMALL_ZSTD_WINDOW).checked_next_power_of_two().map_or(63, u64::ilog2);
+    if window > MOST_MEMORY_BYTES {
+        return Err(too_much(format!("a window of {window} bytes")));
+    }
+    let drawn = draw(window)?;
+    let mut decoder = zstd::Decoder::with_buffer(input).map_err(failed)?;
+    decoder.window_log_max(log).map_err(failed)?;
+    Ok((Decoder::Zstd(Box::new(decoder)), drawn))
+}
+
+fn xz(mut input: Input, draw: &Draw<'_>) -> Opened {
+    let window = windows::of_xz(input.peek(HEAD_BYTES)?).unwrap_or(0);
+    if window > MOST_MEMORY_BYTES {
+        return Err(too_much(format!("a dictionary of {window} bytes")));
+    }
+    let drawn = draw(window)?;
+    // Later blocks may use what the first one does.
+    Ok((Decoder::Xz(Box::new(XzReader::new_mem_limit(input, false, windows::xz_limit_kib(window)))), drawn))
 }
 
 /// Two bytes of version, the length of the properties, five bytes of properties; then the stream, whose end
 /// marker may be missing.
-fn lzma(mut input: Input, unpacked: u64) -> Result<LzmaReader<Input>, UnpackError> {
+fn lzma(mut input: Input, unpacked: u64, draw: &Draw<'_>) -> Opened {
     let mut head = [0; 9];
     input.read_exact(&mut head).map_err(failed)?;
     let [_, _, 5, 0, properties, dictionary @ ..] = head else {
@@ -197,13 +225,14 @@ fn lzma(mut input: Input, unpacked: u64) -> Result<LzmaReader<Input>, UnpackErro
     if dictionary > MOST_MEMORY_BYTES {
         return Err(too_much(format!("a dictionary of {dictionary} bytes")));
     }
+    let window = draw(dictionary)?;
     let mut decoder = LzmaReader::new_with_props(input, unpacked, properties, dictionary as u32, None).map_err(failed)?;
     decoder.set_relaxed_end_condition(false);
-    Ok(decoder)
+    Ok((Decoder::Lzma(Box::new(decoder)), window))
 }
 
 /// Two bytes: order - 1 in four bits, memory in MiB - 1 in eight, method of restoration in four.
-fn ppmd(mut input: Input) -> Result<Ppmd8Decoder<Input>, UnpackError> {
+fn ppmd(mut input: Input, draw: &Draw<'_>) -> Opened {
     let mut head = [0; 2];
     input.read_exact(&mut head).map_err(failed)?;
     let head = u32::from(u16::from_le_bytes(head));
@@ -216,7 +245,9 @@ fn ppmd(mut input: Input) -> Result<Ppmd8Decoder<Input>, UnpackError> {
         1 => RestoreMethod::CutOff,
         _ => return Err(damaged("its PPMd header asks for a method of restoration that there is not")),
     };
-    Ppmd8Decoder::new(input, order, memory, restoration).map_err(|error| damaged(format!("its PPMd header is wrong: {error}")))
+    let window = draw(memory.into())?;
+    let decoder = Ppmd8Decoder::new(input, order, memory, restoration).map_err(|error| damaged(format!("its PPMd header is wrong: {error}")))?;
+    Ok((Decoder::Ppmd(Box::new(decoder)), window))
 }
 
 fn too_much(what: String) -> UnpackError {

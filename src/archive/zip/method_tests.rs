@@ -162,19 +162,19 @@ fn stays_shut(archive: &[u8], passwords: &[&str], class: Class) {
 }
 
 /// `member` under the traditional cipher.
-fn traditional(member: &Made, password: &str) -> Made {
+fn traditional(member: &Made, password: impl AsRef<[u8]>) -> Made {
     let crc = crc_fast::crc32_iso_hdlc(&member.content);
     let check = if member.descriptor { 0x60 } else { (crc >> 24) as u8 };
     let plain = [&[7; 11], &[check][..], &member.packed()].concat();
-    Made { flags: member.flags | 1, as_packed: Some(encrypt(password.as_bytes(), plain)), ..member.clone() }
+    Made { flags: member.flags | 1, as_packed: Some(encrypt(password.as_ref(), plain)), ..member.clone() }
 }
 
 /// `member` under AES with keys of `bits`, AE-`version`.
-fn aes(member: &Made, password: &str, bits: usize, version: u8) -> Made {
+fn aes(member: &Made, password: impl AsRef<[u8]>, bits: usize, version: u8) -> Made {
     let size = bits / 8;
     let salt: Vec<u8> = (0..size as u8 / 2).map(|i| i.wrapping_mul(37)).collect();
     let mut derived = vec![0; size * 2 + 2];
-    pbkdf2::pbkdf2_hmac::<sha1::Sha1>(password.as_bytes(), &salt, 1000, &mut derived);
+    pbkdf2::pbkdf2_hmac::<sha1::Sha1>(password.as_ref(), &salt, 1000, &mut derived);
     let mut packed = member.packed();
     let (key, first) = (&derived[..size], &1u128.to_le_bytes());
     match bits {
@@ -231,6 +231,19 @@ fn aes_is_read_and_authenticated() {
     let packed = member.as_packed.as_mut().unwrap();
     packed[20] ^= 1;
     stays_shut(&build(&[member]), &["right"], Class::ArchiveDamaged);
+}
+
+/// Programs of the time before UTF-8 take the password in the code page of DOS or of Windows.
+#[test]
+fn passwords_of_other_letters_open_what_was_packed_with_older_code_pages() {
+    let spellings = ["pässwört".as_bytes(), b"p\x84ssw\x94rt", b"p\xE4ssw\xF6rt"];
+    for bytes in spellings {
+        for archive in [build(&[traditional(&made("a", &TEXT), bytes)]), build(&[aes(&made("a", &TEXT), bytes, 256, 2)])] {
+            opens(&archive, &["pässwört"], &TEXT);
+            opens(&archive, &["wrong", "pässwört", "日本語"], &TEXT);
+            stays_shut(&archive, &["passwort", "日本語"], Class::ArchiveEncrypted);
+        }
+    }
 }
 
 #[test]

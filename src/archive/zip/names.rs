@@ -154,6 +154,11 @@ fn cp437_text(raw: &[u8]) -> String {
     raw.iter().map(|byte| cp437(*byte)).collect()
 }
 
+/// `text` in code page 437, if it has all of its characters.
+pub fn cp437_bytes(text: &str) -> Option<Vec<u8>> {
+    text.chars().map(|wanted| (0..=u8::MAX).find(|byte| cp437(*byte) == wanted)).collect()
+}
+
 fn cp437(byte: u8) -> char {
     const HIGH: [char; 128] = [
         'Ç', 'ü', 'é', 'â', 'ä', 'à', 'å', 'ç', 'ê', 'ë', 'è', 'ï', 'î', 'ì', 'Ä', 'Å', 'É', 'æ', 'Æ', 'ô', 'ö', 'ò', 'û', 'ù', 'ÿ', 'Ö', 'Ü', '¢',

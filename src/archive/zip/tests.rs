@@ -158,6 +158,11 @@ fn headers_that_disagree_are_refused() {
     let mut renamed = archive.clone();
     renamed[30] = b'N';
     refused(&renamed, Class::ArchiveDamaged, "different names");
+    // Names that differ only in which way their slashes lean are the same.
+    let mut leaning = build(&[made("d/a", b"content")]);
+    let at = find(&leaning, b"d/a");
+    leaning[at + 1] = b'\\';
+    assert_eq!(read(&leaning).unwrap()[0].0.raw_name, b"d/a");
     let mut method = archive.clone();
     method[8] = 0;
     refused(&method, Class::ArchiveDamaged, "differ in how it is packed");

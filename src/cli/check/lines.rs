@@ -82,17 +82,20 @@ pub struct Lines {
     source: Option<String>,
     failed: usize,
     pastes: Vec<(String, String)>,
+    /// Lines of settings that were found of the source that is looked at.
+    settings: Vec<String>,
 }
 
 impl Lines {
     /// None so far.
     pub fn new(form: Form, redactor: Redactor) -> Self {
-        Self { form, redactor, source: None, failed: 0, pastes: Vec::new() }
+        Self { form, redactor, source: None, failed: 0, pastes: Vec::new(), settings: Vec::new() }
     }
 
     /// The next lines are about this source.
     pub fn about(&mut self, source: Option<&str>) {
         self.source = source.map(str::to_owned);
+        self.settings.clear();
     }
 
     /// How many steps failed.
@@ -116,6 +119,7 @@ impl Lines {
         if let (Some(paste), Some(source)) = (&finding.paste, &self.source) {
             self.pastes.push((source.clone(), paste.clone()));
         }
+        self.settings.extend(finding.setting);
         match self.form {
             Form::Json => self.write_json(&line, finding.paste.as_deref()),
             Form::Text => self.write_text(&line),
@@ -127,6 +131,16 @@ impl Lines {
         match self.form {
             Form::Json => self.write_json(&Line::ok("entry", text), None),
             Form::Text => self.write(&format!("        {text}")),
+        }
+    }
+
+    /// A whole table of the source as it was found, to be pasted; `head` and what was found on the way.
+    pub fn table(&mut self, head: Option<String>) {
+        let Some(head) = head else { return };
+        let table = format!("{head}{}", self.settings.iter().map(|line| format!("{line}\n")).collect::<String>());
+        match self.form {
+            Form::Json => self.write_json(&Line::ok("table", "the source as it was found"), Some(&table)),
+            Form::Text => self.write(&format!("the source as it was found, for any configuration:\n{}", table.trim_end())),
         }
     }
 

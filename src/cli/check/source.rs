@@ -3,18 +3,23 @@
 use std::time::{Duration, Instant};
 
 use super::lines::{Line, Lines};
+use super::names::Foreign;
+use super::probe::probe;
 use crate::failure::{Class, Failure};
 use crate::model::{ModifiedTime, Precision, RemoteFile};
 use crate::report::in_bytes;
 use crate::run::settings::{After, Source, Versions};
 use crate::source::contract::{Listed, Op, Session, SourceError};
+use crate::source::finding::text_setting;
 
 /// How many entries of a listing are shown.
 const SHOWN: usize = 20;
 /// A file this far in the future tells of a clock that is wrong.
 const FUTURE: Duration = Duration::from_secs(300);
 
-pub async fn check(lines: &mut Lines, source: &Source) {
+/// `probed` is how many logins are tried at once, if any.
+pub async fn check(lines: &mut Lines, source: &Source, probed: Option<usize>) {
+    let before = lines.failed();
     lines.tell(Line::ok("address", source.endpoint.address()));
     let opened = source.endpoint.diagnose(&mut |finding| lines.found(finding)).await;
     let mut session = match opened {
@@ -39,7 +44,33 @@ pub async fn check(lines: &mut Lines, source: &Source) {
         Err(error) => lines.tell(Line::failed("listing", &error).took(took)),
     }
     settings(lines, source);
-    session.close().await;
+    let room = match probed {
+        Some(most) => Some(probe(lines, source, session, most).await),
+        None => {
+            session.close().await;
+            None
+        }
+    };
+    if lines.failed() == before {
+        lines.table(table(source, room));
+    }
+}
+
+/// The head of a table of this source as it was found; what was found on the way is added to it.
+/// Secrets are not repeated: there is a variable where the password was. `None` where no login is needed.
+fn table(source: &Source, room: Option<usize>) -> Option<String> {
+    let address = source.endpoint.address();
+    if !["sftp://", "ftp://", "ftps://", "ftpes://"].iter().any(|scheme| address.starts_with(scheme)) {
+        return None;
+    }
+    let escape =
+        |byte: &u8| if byte.is_ascii_alphanumeric() || b"/-_.~".contains(byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") };
+    let path: String = source.root.as_bytes().iter().map(escape).collect();
+    let variable = format!("{}_PASSWORD", source.name.to_ascii_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
+    let connections = source.connections.min(room.unwrap_or(source.connections));
+    let name = text_setting("name", &source.name);
+    let url = text_setting("url", &format!("{address}/{}", path.trim_start_matches('/')));
+    Some(format!("[[source]]\n{name}\n{url}\npassword = {{ env = \"{variable}\" }} # or private_key_file\nconnections = {connections}\n"))
 }
 
 /// What one listing shows of a server.
@@ -50,7 +81,7 @@ struct Seen {
     directories: u64,
     others: u64,
     unparsed: u64,
-    foreign_names: u64,
+    foreign: Foreign,
     coarse: u64,
     wanted: u64,
     in_progress: u64,
@@ -91,7 +122,7 @@ impl Seen {
                 self.files += 1;
                 self.wanted += u64::from(source.patterns.wants(&file.path));
                 self.in_progress += u64::from(source.patterns.in_progress(&file.path));
-                self.foreign_names += u64::from(std::str::from_utf8(file.path.as_bytes()).is_err());
+                self.foreign.see(file.path.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default());
                 self.coarse += u64::from(!is_exact(file.modified));
                 self.newest = self.newest.max(file.modified.map(|modified| modified.at));
                 self.some_file.get_or_insert((file, None));
@@ -111,8 +142,7 @@ impl Seen {
             lines.tell(Line::wrong("listing", Class::ListingFailed, text));
         }
         self.tell_patterns(lines);
-        if self.foreign_names > 0 {
-            let text = format!("{} names are not UTF-8; their bytes are percent-escaped in blob names", self.foreign_names);
+        if let Some(text) = self.foreign.told() {
             lines.tell(Line::note("names", text));
         }
         self.tell_times(lines);

@@ -246,6 +246,11 @@ impl Control {
         let options = &self.shared.options;
         let right = user == options.user.as_bytes() && argument == options.password.reveal().as_bytes();
         if right {
+            let welcome = self.shared.welcomes.fetch_add(1, Ordering::SeqCst) + 1;
+            if options.script.full_logins_from.is_some_and(|from| welcome >= from) {
+                self.say("530 Sorry, the maximum number of clients for this user is already connected.").await?;
+                return Ok(Flow::End);
+            }
             self.logged_in = true;
             self.shared.counts.logins.fetch_add(1, Ordering::SeqCst);
             return self.next("230 Welcome.").await;

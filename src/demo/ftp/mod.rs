@@ -132,6 +132,8 @@ struct Shared {
     counts: Arc<Counts>,
     /// How many connections there have been.
     arrivals: AtomicU64,
+    /// How many right passwords were shown.
+    welcomes: AtomicU64,
     /// How often each file's passing fault has been played.
     played: Mutex<BTreeMap<Vec<u8>, u64>>,
 }
@@ -143,7 +145,14 @@ impl FtpServer {
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
         let counts = Arc::new(Counts::default());
-        let shared = Arc::new(Shared { options, tree, counts: counts.clone(), arrivals: AtomicU64::new(0), played: Mutex::default() });
+        let shared = Arc::new(Shared {
+            options,
+            tree,
+            counts: counts.clone(),
+            arrivals: AtomicU64::new(0),
+            welcomes: AtomicU64::new(0),
+            played: Mutex::default(),
+        });
         Ok(Self { address, counts, task: tokio::spawn(accept(listener, shared)) })
     }
 }

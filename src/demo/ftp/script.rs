@@ -28,6 +28,8 @@ pub struct Script {
     pub dead_ports: DeadPorts,
     /// The n-th connection, from 1, and those after it are turned away with 421.
     pub full_from: Option<u64>,
+    /// The n-th login, from 1, and those after it are refused with 530, as too many.
+    pub full_logins_from: Option<u64>,
     /// What happens to reads of the file with this name (its last segment).
     pub files: BTreeMap<Vec<u8>, Fault>,
     /// What happens to reads of every other file.

@@ -24,6 +24,8 @@ pub enum Fault {
     StallAt(u64),
     /// A READ of this byte is answered with the end of the file.
     EofAt(u64),
+    /// This byte arrives as another one, and nobody is told.
+    FlipAt(u64),
     /// The size is told wrong by this much.
     LieSize(i64),
     /// Nothing is told: no size, no time, no kind.
@@ -46,6 +48,7 @@ impl fmt::Debug for Fault {
             Fault::DisconnectAt(at) => write!(f, "DisconnectAt({at})"),
             Fault::StallAt(at) => write!(f, "StallAt({at})"),
             Fault::EofAt(at) => write!(f, "EofAt({at})"),
+            Fault::FlipAt(at) => write!(f, "FlipAt({at})"),
             Fault::LieSize(by) => write!(f, "LieSize({by})"),
             Fault::NoAttributes => f.write_str("NoAttributes"),
             Fault::StatDenied => f.write_str("StatDenied"),

@@ -204,8 +204,15 @@ impl Service {
         if count == 0 {
             return Ok(Answer::Reply(say(status::EOF, "end of file")));
         }
+        let mut data = data.into_inner();
+        let arrives = |fault: &Fault| matches!(fault, Fault::FlipAt(at) if (offset..offset + count).contains(at));
+        if let Some(Fault::FlipAt(at)) = script.happens(name, arrives)
+            && let Some(byte) = usize::try_from(at - offset).ok().and_then(|at| data.get_mut(at))
+        {
+            *byte ^= 1;
+        }
         self.house.counters.bytes_sent.fetch_add(count, Ordering::Relaxed);
-        Ok(Answer::Reply(Reply::Data(data.into_inner().freeze())))
+        Ok(Answer::Reply(Reply::Data(data.freeze())))
     }
 
     fn describe(&self, name: &[u8], metadata: &Metadata) -> io::Result<Reply> {

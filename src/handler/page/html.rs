@@ -3,6 +3,8 @@
 //! Every text goes through the templates' escaping, in elements and in attributes; only the style sheet and
 //! the script, which are our own, do not.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -11,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::chart::{Chart, Column, PARTS, bar, chart, equation, progress};
-use super::view::{Pass, Problem, Run, SourceView, sources, span};
+use super::view::{Earlier, Pass, Problem, Run, SourceView, earlier, sources, span};
 use crate::report::in_bytes;
 
 const STYLE: &str = include_str!("style.css");
@@ -28,10 +30,14 @@ pub struct Frame<'a> {
     pub prefix: &'a str,
     /// What the caller's links carry on: `?code=…`, encoded, or nothing.
     pub query: &'a str,
+    /// The key in them, as it is; empty if there is none.
+    pub view: &'a str,
     /// Where requests that start runs go, if they are served here.
     pub starts: Option<String>,
     /// The configured sources.
     pub sources: &'a [&'a str],
+    /// When each source is gone over next, if that is known.
+    pub next: BTreeMap<String, OffsetDateTime>,
     /// When the page was made.
     pub now: OffsetDateTime,
 }
@@ -40,13 +46,14 @@ pub struct Frame<'a> {
 pub fn policy() -> String {
     let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
     format!(
-        "default-src 'none'; style-src {}; script-src {}; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+        "default-src 'none'; style-src {}; script-src {}; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
         hash(STYLE),
         hash(SCRIPT)
     )
 }
 
-fn page(frame: &Frame<'_>, title: &str, running: bool, live: &Markup, below: &Markup) -> String {
+/// A whole page: `live` is renewed while somebody looks at it, `below` is not.
+pub fn page(frame: &Frame<'_>, title: &str, running: bool, live: &Markup, below: &Markup) -> String {
     let home = format!("{}/ingest/runs{}", frame.prefix, frame.query);
     let page = html! {
         (DOCTYPE)
@@ -98,8 +105,8 @@ pub fn list(frame: &Frame<'_>, runs: &[Run]) -> String {
     page(frame, &title, running, &live, &starting(frame))
 }
 
-/// The page of one run.
-pub fn run(frame: &Frame<'_>, run: &Run) -> String {
+/// The page of one run; `runs` are the last ones, newest first.
+pub fn run(frame: &Frame<'_>, run: &Run, runs: &[Run]) -> String {
     let (duration, bytes) = (run.duration(frame.now), run.sum(Pass::arrived));
     let live = html! {
         h2 { "Run " (run.id) " " (word(&run.status)) }
@@ -111,7 +118,7 @@ pub fn run(frame: &Frame<'_>, run: &Run) -> String {
         }
         @if !run.problems.is_empty() { (problems(&run.problems)) }
         (legend())
-        @for (index, pass) in run.passes.iter().enumerate() { section.card { (section(pass, index)) } }
+        @for (index, pass) in run.passes.iter().enumerate() { section.card { (section(frame, run, runs, pass, index)) } }
         p { a href={ (frame.prefix) "/ingest/runs" (frame.query) } { "All runs" } }
     };
     page(frame, &format!("blobferry: run {} {}", run.id, run.status), run.is_running(), &live, &html! {})
@@ -166,6 +173,7 @@ fn card(frame: &Frame<'_>, view: &SourceView) -> Markup {
         dl {
             dt { "last run" } dd { @match &view.last { Some((id, began)) => (run_link(frame, id, &at(*began))), None => "none of those below" } }
             dt { "last good run" } dd { @match &view.last_good { Some((id, began)) => (run_link(frame, id, &at(*began))), None => "none of those below" } }
+            dt { "next run" } dd { @match frame.next.get(&view.name) { Some(next) => { (at(*next)) div.quiet.small { "in " (span(*next - frame.now)) } } None => "no schedule is known here" } }
             dt { "lag" } dd {
                 @match &view.last_good {
                     Some((_, began)) => span title="What had settled at the source by the start of its last good run is stored." { (span(frame.now - *began)) },
@@ -214,11 +222,14 @@ fn row(frame: &Frame<'_>, run: &Run) -> Markup {
     }
 }
 
-fn rate(bytes: u64, duration: time::Duration) -> Option<String> {
+fn bytes_per_second(bytes: u64, duration: time::Duration) -> Option<u64> {
     // Less than a tenth of a second tells nothing of a rate.
     let tenths = u128::try_from(duration.whole_milliseconds() / 100).ok().filter(|tenths| *tenths > 0)?;
-    let rate = u64::try_from(u128::from(bytes) * 10 / tenths).ok()?;
-    Some(format!("{}/s", in_bytes(rate)))
+    u64::try_from(u128::from(bytes) * 10 / tenths).ok()
+}
+
+fn rate(bytes: u64, duration: time::Duration) -> Option<String> {
+    bytes_per_second(bytes, duration).map(|rate| format!("{}/s", in_bytes(rate)))
 }
 
 fn charts(runs: &[Run], now: OffsetDateTime) -> Markup {
@@ -236,11 +247,14 @@ fn charts(runs: &[Run], now: OffsetDateTime) -> Markup {
         (columns, words(highest))
     };
     let files = |n: u64| format!("{n} {}", if n == 1 { "file" } else { "files" });
+    let per_second = |bytes: u64| format!("{}/s", in_bytes(bytes));
+    let (rates, most_rates) = columns(&|run| bytes_per_second(run.sum(Pass::arrived), run.duration(now)).unwrap_or(0), &per_second);
     let (bytes, most_bytes) = columns(&|run| run.sum(Pass::arrived), &in_bytes);
     let (stored, most_stored) = columns(&|run| run.sum(|pass| pass.ingested), &files);
     let (failed, most_failed) = columns(&|run| run.sum(|pass| pass.failed), &files);
     html! {
         div.charts {
+            (chart(&Chart { name: "Throughput", class: "c-live", columns: rates, highest: most_rates, ends: ends() }))
             (chart(&Chart { name: "Bytes read", class: "c-live", columns: bytes, highest: most_bytes, ends: ends() }))
             (chart(&Chart { name: "Files ingested", class: "c-ingested", columns: stored, highest: most_stored, ends: ends() }))
             (chart(&Chart { name: "Files failed", class: "c-failed", columns: failed, highest: most_failed, ends: ends() }))
@@ -253,7 +267,7 @@ fn part(name: &str, index: usize) -> String {
     format!("{name}-{index}")
 }
 
-fn section(pass: &Pass, index: usize) -> Markup {
+fn section(frame: &Frame<'_>, run: &Run, runs: &[Run], pass: &Pass, index: usize) -> Markup {
     html! {
         div.head { h3 { bdi { (pass.source) } } (word(&pass.status)) }
         @if !pass.address.is_empty() { div.quiet.small { bdi { (pass.address) } } }
@@ -268,7 +282,7 @@ fn section(pass: &Pass, index: usize) -> Markup {
         (reasons("deferred", &pass.deferred_by_reason))
         @if pass.unparsed_lines > 0 { p { (word("degraded")) " " (pass.unparsed_lines) " lines of listings could not be parsed" } }
         @if !pass.problems.is_empty() { (problems(&pass.problems)) }
-        @if !pass.failures.is_empty() { (failures(pass, index)) }
+        @if !pass.failures.is_empty() { (failures(frame, run, runs, pass, index)) }
         (names("deferred", "Deferred files", &pass.deferred_files, pass.deferred, index))
         (names("notes", "Notes", &pass.notes, 0, index))
     }
@@ -279,7 +293,8 @@ fn reasons(what: &str, by_reason: &std::collections::BTreeMap<String, u64>) -> M
     html! { @if !each.is_empty() { p.small { (what) ": " (each.join(", ")) } } }
 }
 
-fn problems(problems: &[Problem]) -> Markup {
+/// Problems as a list.
+pub fn problems(problems: &[Problem]) -> Markup {
     html! {
         ul.plain {
             @for problem in problems {
@@ -289,20 +304,36 @@ fn problems(problems: &[Problem]) -> Markup {
     }
 }
 
-fn failures(pass: &Pass, index: usize) -> Markup {
+fn failures(frame: &Frame<'_>, run: &Run, runs: &[Run], pass: &Pass, index: usize) -> Markup {
     let more = pass.failed.saturating_sub(u64::try_from(pass.failures.len()).unwrap_or(u64::MAX));
     html! {
         div.wide role="region" aria-label={ "Failed files of " (pass.source) } tabindex="0" id=(part("failed", index)) {
             table.stack {
-                thead { tr { th scope="col" { "failed file" } th scope="col" { "class" } th scope="col" { "what happened, and what to do" } } }
+                thead { tr { th scope="col" { "failed file" } th scope="col" { "class" } th scope="col" { "what happened, and what to do" } th scope="col" { "before" } } }
                 tbody {
                     @for failure in &pass.failures {
-                        tr { td.name { bdi { (failure.path) } } td.class { code { (failure.class) } } td.name { bdi { (failure.message) } div.quiet.small { (failure.hint) } } }
+                        tr {
+                            td.name { bdi { (failure.path) } }
+                            td.class { code { (failure.class) } }
+                            td.name { bdi { (failure.message) } div.quiet.small { (failure.hint) } }
+                            td.small data-label="before" { (history(frame, &earlier(runs, run, &pass.source, &failure.path))) }
+                        }
                     }
                 }
             }
         }
         @if more > 0 { p.small { "and " (more) " more: the report below " code { "_blobferry/" (pass.source) "/runs/" } " tells more of them" } }
+    }
+}
+
+/// In which of the runs before this one a file failed too.
+fn history(frame: &Frame<'_>, before: &[Earlier]) -> Markup {
+    const SHOWN: usize = 3;
+    let more = before.len().saturating_sub(SHOWN);
+    html! {
+        @if before.is_empty() { "not in the runs before" }
+        @for one in before.iter().take(SHOWN) { div { (run_link(frame, &one.run, &at(one.started))) " " code { (one.class) } } }
+        @if more > 0 { "and " (more) " times more" }
     }
 }
 
@@ -318,26 +349,31 @@ fn names(what: &str, title: &str, names: &[String], count: u64, index: usize) ->
     }
 }
 
-/// The form that starts a run, where requests may do that. It needs the script, for the key goes in a header:
-/// without one the page tells the command.
+/// The form that starts and plans runs, where requests may do that. With the script the key goes in a header.
+/// Without it the form asks for the desk: the host takes a key from a query or a header, and a plain form that
+/// posts can set neither, so the key stands in the address of that page.
 fn starting(frame: &Frame<'_>) -> Markup {
     let Some(to) = &frame.starts else { return html! {} };
     html! {
-        h2 { "Start a run" }
-        form #start hidden data-to={ (frame.prefix) "/ingest" } {
+        h2 { "Start or plan a run" }
+        form #start method="get" action={ (frame.prefix) "/ingest" } data-to={ (frame.prefix) "/ingest" } {
             div {
                 label for="source" { "Source" }
-                select #source name="source" { option value="" { "all" } @for name in frame.sources { option value=(name) { (name) } } }
+                select #source { option value="" { "all" } @for name in frame.sources { option value=(name) { (name) } } }
             }
             div {
                 label for="key" { "Function key of IngestHttp (none needed on this machine)" }
-                input #key name="key" type="password" autocomplete="off" spellcheck="false";
+                input #key name="code" type="password" autocomplete="off" spellcheck="false";
             }
-            button type="submit" { "Start" }
+            @if !frame.view.is_empty() { input type="hidden" name="view" value=(frame.view); }
+            noscript { button type="submit" { "To the desk" } }
+            button.scripted.second hidden type="submit" value="plan" { "Plan" }
+            button.scripted hidden type="submit" value="start" { "Start" }
             output for="source key" role="status" {}
         }
+        div #answer aria-live="polite" {}
         noscript {
-            p { "Without JavaScript, by command:" }
+            p.quiet.small { "Without JavaScript the key stands in the address of the next page. By command it need not:" }
             pre { code { "curl -X POST -H 'x-functions-key: KEY' -H 'Content-Type: application/json' -d '{}' " (to) } }
         }
     }

@@ -1,14 +1,17 @@
 //! The status page: sources, runs, one run, for people with a browser.
 //!
 //! `gather` reads records and reports, `view` makes numbers of them, `chart` pictures of numbers, `html`
-//! pages of both. `local` shows the pages without a Functions host, to whoever sits at this machine.
+//! pages of both; `next` tells when the schedule comes. `byhand` is where runs are started. `local` shows the pages without a Functions host, to whoever sits at this machine.
 
+pub mod byhand;
 mod chart;
 mod gather;
 mod html;
 pub mod local;
+mod next;
 mod view;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -24,6 +27,9 @@ use crate::run::settings::Source;
 use crate::store::contract::Store;
 use crate::telemetry::redact::Redactor;
 
+/// Runs that are looked through for earlier failures of the files that failed in one.
+const BEFORE: usize = 30;
+
 /// What pages are made of.
 pub struct Desk<'a> {
     /// Where records and reports are.
@@ -38,6 +44,20 @@ pub struct Desk<'a> {
     pub here: Vec<RunRecord>,
     /// Whether requests may start runs here.
     pub starts_runs: bool,
+    /// When runs start by themselves, as the host's setting says it.
+    pub schedule: Option<&'a str>,
+}
+
+impl Desk<'_> {
+    /// When each source is gone over next: at the first tick from then on at which it is due.
+    fn next_runs(&self, now: OffsetDateTime) -> BTreeMap<String, OffsetDateTime> {
+        let tick = |from: OffsetDateTime| next::next(self.schedule?, from - time::Duration::SECOND);
+        let of = |source: &Source| match &source.schedule {
+            None => next::next(self.schedule?, now),
+            Some(schedule) => tick(schedule.next_due(now)?),
+        };
+        self.sources.iter().filter_map(|source| Some((source.name.clone(), of(source)?))).collect()
+    }
 }
 
 /// The page that answers `asked`. An `Err` is why records could not be read.
@@ -49,15 +69,21 @@ pub async fn answer(desk: Desk<'_>, call: &HttpCall, asked: &Asked) -> Result<Ht
         store: desk.store.address(),
         prefix: desk.prefix,
         query: &query,
+        view: call.query.iter().find(|(name, _)| name.eq_ignore_ascii_case("code")).map_or("", |(_, value)| value),
         starts: desk.starts_runs.then(|| format!("{}{}/ingest", origin(&call.url), desk.prefix)),
         sources: &sources,
+        next: desk.next_runs(now),
         now,
     };
     let shelf = Shelf { store: desk.store, sources: &sources, redactor: desk.redactor, here: desk.here };
     Ok(match asked {
         Asked::List(limit) => page(200, html::list(&frame, &shelf.last(*limit, now).await.map_err(|error| chain(&error))?)),
         Asked::One(id) => match shelf.one(id, now).await.map_err(|error| chain(&error))? {
-            Some(run) => page(200, html::run(&frame, &run)),
+            Some(run) => {
+                // What failed now may have failed before.
+                let before = if run.passes.iter().any(|pass| !pass.failures.is_empty()) { shelf.last(BEFORE, now).await } else { Ok(Vec::new()) };
+                page(200, html::run(&frame, &run, &before.map_err(|error| chain(&error))?))
+            }
             None => page(404, html::refusal(&frame, 404, &format!("there is no run `{}`", printable(id.as_bytes())))),
         },
     })
@@ -66,7 +92,16 @@ pub async fn answer(desk: Desk<'_>, call: &HttpCall, asked: &Asked) -> Result<Ht
 /// A refusal as a page.
 pub fn refusal(refused: &HttpAnswer, prefix: &str, call: &HttpCall) -> HttpAnswer {
     let query = carried(call);
-    let frame = Frame { store: "the store", prefix, query: &query, starts: None, sources: &[], now: OffsetDateTime::now_utc() };
+    let frame = Frame {
+        store: "the store",
+        prefix,
+        query: &query,
+        view: "",
+        starts: None,
+        sources: &[],
+        next: BTreeMap::new(),
+        now: OffsetDateTime::now_utc(),
+    };
     let reason = refused.body["error"].as_str().unwrap_or("no reason was given");
     let mut answer = page(refused.status, html::refusal(&frame, refused.status, reason));
     answer.headers.extend(refused.headers.iter().cloned());
@@ -86,10 +121,14 @@ fn page(status: u16, html: String) -> HttpAnswer {
 
 /// What links of the pages carry on of the caller's query: how the host took its key. Encoded.
 fn carried(call: &HttpCall) -> String {
-    let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
     let keys = call.query.iter().filter(|(name, _)| KEYS.contains(&name.to_ascii_lowercase().as_str()));
     let pairs: Vec<String> = keys.map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
     if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
+}
+
+/// A text for a query.
+fn encoded(text: &str) -> String {
+    byte_serialize(text.as_bytes()).collect()
 }
 
 /// Scheme and host that the caller asked by.

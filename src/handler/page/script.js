@@ -24,29 +24,32 @@
 
   const form = document.getElementById("start");
   if (!form) return;
-  form.hidden = false;
+  const buttons = [...form.querySelectorAll(".scripted")];
+  buttons.forEach((e) => { e.hidden = false; });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const [said, button] = [form.querySelector("output"), form.querySelector("button")];
-    const source = form.elements.source.value;
-    said.textContent = "The run is on its way.";
-    button.disabled = true;
-    setTimeout(refresh, 1000);
+    const [said, key] = [form.querySelector("output"), form.querySelector("#key")];
+    const wish = event.submitter?.value ?? "start";
+    // What a plain form would post; the key goes into a header, and into no address.
+    const body = new URLSearchParams({ do: wish, source: form.querySelector("#source").value });
+    if (form.elements.view) body.set("view", form.elements.view.value);
+    const headers = { Accept: "text/html" };
+    if (key.value) headers["x-functions-key"] = key.value;
+    key.value = "";
+    said.textContent = wish === "plan" ? "The sources are being looked at." : "The run is on its way.";
+    buttons.forEach((e) => { e.disabled = true; });
     try {
-      const headers = { "Content-Type": "application/json" };
-      if (form.elements.key.value) headers["x-functions-key"] = form.elements.key.value;
-      const body = JSON.stringify(source ? { sources: [source] } : {});
       const answer = await fetch(form.dataset.to, { method: "POST", headers, body });
-      const text = await answer.text();
-      let told = {};
-      try { told = JSON.parse(text); } catch { /* The host's own refusals have no body. */ }
-      const words = [told.error, told.hint].filter(Boolean).join(": ");
-      said.textContent = answer.ok ? `Run ${told.id}: ${told.status}` : answer.status === 401 ? "The key was refused." : `Not started (${answer.status}). ${words}`;
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const shown = page.getElementById("live");
+      // The host's own refusals are no pages.
+      said.textContent = shown ? "" : answer.status === 401 ? "The key was refused." : `That did not work (${answer.status}).`;
+      shown?.removeAttribute("id");
+      if (shown) document.getElementById("answer").replaceChildren(shown);
     } catch (error) {
       said.textContent = `No answer: ${error.message}`;
     }
-    form.elements.key.value = "";
-    button.disabled = false;
+    buttons.forEach((e) => { e.disabled = false; });
     refresh();
   });
 })();

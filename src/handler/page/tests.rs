@@ -77,7 +77,8 @@ async fn ask(store: &Arc<dyn Store>, asked: &Asked, query: &[(&str, &str)]) -> H
         &[].into(),
     );
     let sources = sources.expect("a configuration").sources;
-    let desk = Desk { store, sources: &sources, redactor: &redactor, prefix: "/api", here: Vec::new(), starts_runs: true };
+    let desk =
+        Desk { store, sources: &sources, redactor: &redactor, prefix: "/api", here: Vec::new(), starts_runs: true, schedule: Some("0 0 * * * *") };
     let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let call = HttpCall { method: "GET".into(), url: "https://app.example/api/ingest/runs?code=k".into(), query, ..HttpCall::default() };
     answer(desk, &call, asked).await.expect("the store answers")

@@ -51,7 +51,7 @@ pub struct Pass {
 
 impl Pass {
     /// Of what a record holds. A text that cannot be read as one says so where the pages show it.
-    fn read(value: &Value) -> Self {
+    pub fn read(value: &Value) -> Self {
         Self::deserialize(value).unwrap_or_else(|error| Self {
             source: value["source"].as_str().unwrap_or("?").to_owned(),
             status: "unreadable".into(),
@@ -238,6 +238,28 @@ fn source(runs: &[Run], name: &str) -> SourceView {
     }
 }
 
+/// An earlier run in which a file failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// Its id.
+    pub run: String,
+    /// When it began.
+    pub started: OffsetDateTime,
+    /// What class the failure was of.
+    pub class: String,
+}
+
+/// The runs among `runs` (newest first) before `run` in which `path` of `source` failed too.
+pub fn earlier(runs: &[Run], run: &Run, source: &str, path: &str) -> Vec<Earlier> {
+    let before = runs.iter().filter(|other| other.id != run.id && other.started < run.started);
+    let failed = before.filter_map(|other| {
+        let passes = other.passes.iter().filter(|pass| pass.source == source);
+        let failure = passes.flat_map(|pass| &pass.failures).find(|failure| failure.path == path)?;
+        Some(Earlier { run: other.id.clone(), started: other.started, class: failure.class.clone() })
+    });
+    failed.collect()
+}
+
 /// A span of time for people, in its two largest units.
 pub fn span(duration: Duration) -> String {
     let seconds = duration.whole_seconds().max(0);
@@ -309,6 +331,17 @@ mod tests {
         assert_eq!((odd.passes[0].source.as_str(), odd.passes[0].status.as_str()), ("acme", "unreadable"));
         assert!(odd.passes[1].problems[0].message.contains("cannot be read"));
         assert_eq!(odd.total().listed, None);
+    }
+
+    #[test]
+    fn a_failed_file_is_found_in_the_runs_before() {
+        let failing = |path: &str| json!({ "source": "acme", "status": "degraded", "failures": [{ "path": path, "class": "permission" }] });
+        let other = json!({ "source": "other", "failures": [{ "path": "/a", "class": "stalled" }] });
+        let runs = [run(1, vec![failing("/a")]), run(10, vec![failing("/a"), other]), run(20, vec![failing("/b")]), run(30, vec![failing("/a")])];
+        let found = earlier(&runs, &runs[1], "acme", "/a");
+        assert_eq!(found.iter().map(|earlier| (earlier.started, earlier.class.as_str())).collect::<Vec<_>>(), [(runs[3].started, "permission")]);
+        assert_eq!(earlier(&runs, &runs[0], "acme", "/a").len(), 2);
+        assert_eq!(earlier(&runs, &runs[3], "acme", "/a"), []);
     }
 
     #[test]

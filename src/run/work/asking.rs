@@ -12,7 +12,7 @@ use super::message::{Message, Task};
 use super::sweep::SILENCE;
 use crate::model::BlobName;
 use crate::retry::{Policy, retry};
-use crate::run::pass::report_name;
+use crate::run::lines::beside_report;
 use crate::store::contract::{Condition, Etag, Properties, Store, StoreKind};
 use crate::store::queue::Queue;
 
@@ -88,7 +88,7 @@ impl Office<'_> {
         if turn.run.is_empty() || now - turn.at > LONG_AGO {
             return Ok(true);
         }
-        let report = report_name(source, &turn.run);
+        let report = beside_report(source, &turn.run, "json");
         if retry(&self.policy, &CancellationToken::new(), "looking for a report", |_| self.store.head(&report)).await?.is_some() {
             return Ok(true);
         }

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use super::desk::{Desk, never};
 use super::error::WorkError;
 use super::live::State;
+use super::manifest::Manifest;
 use super::message::PieceId;
 use super::names::{Folder, Kind};
 use super::piece::{Outcome, Plan};
@@ -23,13 +24,19 @@ pub async fn close_if_done(desk: &Desk, plan: &Plan, folder: &Folder, state: &St
         return Ok(None);
     }
     let mut report = plan.surveyed.clone();
+    let mut manifest = Manifest::of(desk);
+    if let Some(lines) = desk.read(&folder.blob(Kind::Lines)).await? {
+        manifest.add(lines.to_vec()).await?;
+    }
     let mut outcomes = stream::iter(done.clone()).map(|id| result(desk, folder, id)).buffered(READ_AT_ONCE);
     while let Some(outcome) = outcomes.try_next().await? {
         // Another worker has closed the pass, and removed them.
         let Some(outcome) = outcome else { return Ok(None) };
         report.absorb(outcome.report);
+        manifest.add(outcome.lines.into_bytes()).await?;
     }
     drop(outcomes);
+    manifest.tell(&mut report);
     if plan.unclean {
         settle(desk, plan, folder, done.last()).await?;
     }

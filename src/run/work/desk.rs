@@ -20,8 +20,8 @@ use crate::report::SourceReport;
 use crate::retry::retry;
 use crate::run::Options;
 use crate::run::context::Run;
-use crate::run::pass;
 use crate::run::settings::Source;
+use crate::run::{lines, pass};
 use crate::store::contract::{Condition, Metadata, Properties, StoreKind};
 use crate::store::queue::Queue;
 
@@ -124,7 +124,7 @@ impl Desk {
 
     /// Whether the pass of this run over this source is over: its report is there.
     pub async fn is_over(&self) -> Result<bool, WorkError> {
-        let name = pass::report_name(&self.source.name, &self.run.id);
+        let name = lines::beside_report(&self.source.name, &self.run.id, "json");
         let found = retry(&self.run.policy, &never(), "looking for a report", |_| self.run.store.head(&name)).await?;
         Ok(found.is_some())
     }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! _blobferry/<source>/work/<pass>/plan.json         what the survey came to, how many pieces there are
+//! _blobferry/<source>/work/<pass>/lines.jsonl       what the survey itself tells the run's manifest
 //! _blobferry/<source>/work/<pass>/piece-<n>.ndjson  the files of a piece
 //! _blobferry/<source>/work/<pass>/beat-<n>          a worker is at it: when it was last heard of
 //! _blobferry/<source>/work/<pass>/result-<n>.json   what became of it, written once
@@ -24,6 +25,7 @@ pub mod sweep;
 mod closing;
 mod desk;
 mod error;
+mod manifest;
 mod names;
 mod planning;
 mod slots;

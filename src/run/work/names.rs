@@ -22,6 +22,8 @@ pub enum Kind {
     Result(PieceId),
     /// The lease of a piece.
     Lease(PieceId),
+    /// What the survey itself has to say for the run's manifest.
+    Lines,
 }
 
 /// What all passes of `source` are below.
@@ -55,6 +57,7 @@ impl Folder {
             Kind::Beat(id) => format!("beat-{id}"),
             Kind::Result(id) => format!("result-{id}.json"),
             Kind::Lease(id) => format!("lease-{id}"),
+            Kind::Lines => "lines.jsonl".to_owned(),
         };
         BlobName::new(format!("{}{name}", self.prefix)).expect("names of passes and pieces are legal segments")
     }
@@ -64,6 +67,9 @@ impl Folder {
         let name = name.strip_prefix(&self.prefix)?;
         if name == "plan.json" {
             return Some(Kind::Plan);
+        }
+        if name == "lines.jsonl" {
+            return Some(Kind::Lines);
         }
         let (kind, rest) = name.split_once('-')?;
         let id = |ending: &str| rest.strip_suffix(ending)?.parse().ok();
@@ -85,7 +91,7 @@ mod tests {
     fn each_blob_of_a_pass_is_known_by_its_name() {
         let folder = Folder::of("acme", "20261123T100000Z-0a1b2c3d-99").expect("a pass");
         let id = PieceId::first(3).rest();
-        for kind in [Kind::Plan, Kind::Piece(id), Kind::Beat(id), Kind::Result(id), Kind::Lease(id)] {
+        for kind in [Kind::Plan, Kind::Piece(id), Kind::Beat(id), Kind::Result(id), Kind::Lease(id), Kind::Lines] {
             assert_eq!(folder.kind(folder.blob(kind).as_str()), Some(kind));
         }
         assert_eq!(folder.blob(Kind::Result(id)).as_str(), "_blobferry/acme/work/20261123T100000Z-0a1b2c3d-99/result-00003.1.json");

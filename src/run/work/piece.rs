@@ -72,6 +72,8 @@ pub struct Outcome {
     pub schema: u32,
     /// Counts and failures of its files.
     pub report: SourceReport,
+    /// Its lines of the run's manifest, as they are appended to it.
+    pub lines: String,
     /// Whether its worker ran out of time and handed the rest on as the next part.
     pub rest: bool,
     /// When it ended.

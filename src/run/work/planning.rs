@@ -11,6 +11,7 @@ use super::Came;
 use super::cutting::{cut, lanes};
 use super::desk::{Desk, json, metadata, never};
 use super::error::WorkError;
+use super::manifest::Manifest;
 use super::message::{PieceId, Task};
 use super::names::{Folder, Kind, passes};
 use super::piece::{Header, Item, Plan, SCHEMA, to_bytes};
@@ -102,9 +103,13 @@ async fn with_logins(desk: &Desk, logins: usize) -> Result<Came, WorkError> {
         Err(report) => return close_at_once(desk, report).await,
     };
     pass.ledger.fold_if_due().await?;
+    pass.lines.keep();
     let mut survey = match desk.run.in_time(survey(&pass, &None)).await {
         Some(survey) => survey,
-        None => Survey::stopped(&pass),
+        None => {
+            pass.lines.take();
+            Survey::stopped(&pass)
+        }
     };
     let mut report = std::mem::take(&mut survey.report);
     watch::surveyed(&report);
@@ -117,6 +122,9 @@ async fn with_logins(desk: &Desk, logins: usize) -> Result<Came, WorkError> {
     }
     refusals::after(&pass).await;
     if survey.transfers.is_empty() && survey.unsettled.is_empty() {
+        let mut manifest = Manifest::of(desk);
+        manifest.add(pass.lines.take()).await?;
+        manifest.tell(&mut report);
         return close_at_once(desk, report).await;
     }
     open(desk, &pass, survey, report).await
@@ -164,6 +172,7 @@ async fn open(desk: &Desk, pass: &Pass, mut survey: Survey, report: SourceReport
         surveyed: report,
     };
     write_pieces(desk, &folder, cuts, &journals).await?;
+    desk.write(&folder.blob(Kind::Lines), pass.lines.take().into(), [].into()).await?;
     desk.write(&folder.blob(Kind::Plan), json(&plan), metadata([("pieces", plan.pieces.to_string())])).await?;
     if let Some(other) = pass.ledger.open_pass(&open, journals).await? {
         let state = desk.state(&folder).await?;

@@ -12,7 +12,7 @@ use super::names::{Folder, Kind};
 use super::piece::Plan;
 use crate::ledger;
 use crate::retry::Policy;
-use crate::run::pass::report_name;
+use crate::run::lines::beside_report;
 use crate::store::contract::Store;
 
 /// A report, or a plan, is smaller by far.
@@ -46,7 +46,7 @@ pub struct UnderWay {
 pub async fn standing(store: &Arc<dyn Store>, source: &str, run: &str, policy: Policy) -> Result<Standing, WorkError> {
     // Twice: it may be closed between the two looks.
     for last in [false, true] {
-        let name = report_name(source, run);
+        let name = beside_report(source, run, "json");
         if let Some((_, bytes)) = store.get(&name, 0, MAX_BYTES).await? {
             let damaged = |error: serde_json::Error| WorkError::Damaged { blob: name.as_str().to_owned(), why: error.to_string() };
             return serde_json::from_slice(&bytes).map(Standing::Over).map_err(damaged);

@@ -15,12 +15,12 @@ use super::error::WorkError;
 use super::live::State;
 use super::message::{Message, PieceId, Task};
 use super::names::{Folder, Kind};
-use super::piece::{Outcome as PieceOutcome, Plan, SCHEMA, parse};
+use super::piece::{Plan, parse};
 use super::{closing, working};
 use crate::failure::Class;
 use crate::ledger::{self, OpenPass};
 use crate::model::{chain, printable};
-use crate::report::{Ingested, Outcome, Problem, SourceReport};
+use crate::report::{Outcome, Problem, SourceReport};
 use crate::retry::retry;
 use crate::run::Options;
 use crate::run::context::Run;
@@ -34,6 +34,9 @@ const HIDDEN: Duration = Duration::from_secs(300);
 pub const SILENCE: time::Duration = time::Duration::minutes(15);
 /// A pass that nothing was heard of for so long is ended, whatever waits in the queue.
 const LONG_SILENCE: time::Duration = time::Duration::hours(24);
+
+/// Why a file failed that nobody will bring over.
+const GIVEN_UP: &str = "its piece of work was given up: the worker failed, was killed or ran out of time each time; the log tells more";
 
 /// What a look around came to.
 #[derive(Debug, Default)]
@@ -129,7 +132,7 @@ async fn give_up_piece(desk: &Desk, pass: &str, id: PieceId) -> Result<bool, Wor
 
 /// Writes the result of a piece that nobody will do: what its journal tells is ingested, the rest failed.
 async fn fail(desk: &Desk, plan: &Plan, folder: &Folder, id: PieceId) -> Result<(), WorkError> {
-    let mut report = SourceReport::new(&desk.source.name, desk.source.endpoint.address());
+    let mut told = working::Told::of(desk);
     let blob = folder.blob(Kind::Piece(id));
     match desk.read(&blob).await?.map(|bytes| parse(&bytes)) {
         Some(Ok((header, items))) => {
@@ -138,22 +141,17 @@ async fn fail(desk: &Desk, plan: &Plan, folder: &Folder, id: PieceId) -> Result<
             let (_, recorded) = ledger::Ledger::open_piece(run.store.clone(), &desk.source.name, &header.journal, &name, run.policy, never()).await?;
             let done: std::collections::HashMap<_, _> = recorded.into_iter().map(|done| (done.path.clone(), done)).collect();
             for item in items {
-                let path = item.transfer.file.path;
-                let outcome = match done.get(&path) {
-                    Some(done) => Outcome::Ingested(Ingested { bytes: done.bytes, stored: done.blobs, ..Ingested::default() }),
-                    None => Outcome::Failed(Problem::new(
-                        Class::Interrupted,
-                        "its piece of work was given up: the worker failed, was killed or ran out of time each time; the log tells more",
-                    )),
+                let (file, outcome) = match done.get(&item.transfer.file.path) {
+                    Some(done) => working::recorded_before(done),
+                    None => (item.transfer.file, Outcome::Failed(Problem::new(Class::Interrupted, GIVEN_UP))),
                 };
-                report.add(&path, outcome);
+                told.add(desk, &file, Some(item.transfer.why), outcome);
             }
         }
-        Some(Err(why)) => report.problems.push(Problem::new(Class::Ledger, format!("reading `{blob}`: {why}; what it held is not known"))),
-        None => report.problems.push(Problem::new(Class::Ledger, format!("`{blob}` is not there; what it held is not known"))),
+        Some(Err(why)) => told.report.problems.push(Problem::new(Class::Ledger, format!("reading `{blob}`: {why}; what it held is not known"))),
+        None => told.report.problems.push(Problem::new(Class::Ledger, format!("`{blob}` is not there; what it held is not known"))),
     }
-    let outcome = PieceOutcome { schema: SCHEMA, report, rest: false, ended: OffsetDateTime::now_utc() };
-    working::write_result(desk, folder, id, &outcome).await
+    working::write_result(desk, folder, id, &told.outcome(false)).await
 }
 
 /// Looks at the pass over `source` that is under way, if there is one. The run of which it was closed.

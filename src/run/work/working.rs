@@ -21,9 +21,10 @@ use super::piece::{Header, Item, Outcome as PieceOutcome, Plan, SCHEMA, parse, t
 use super::slots::{self, EARLY};
 use crate::failure::Class;
 use crate::ledger::{Ledger, Recorded};
-use crate::model::chain;
-use crate::report::{Defer, Ingested, Outcome, Problem, SourceReport};
-use crate::run::context::Pass;
+use crate::model::{RemoteFile, chain};
+use crate::plan::Why;
+use crate::report::{Defer, Ingested, Line, Outcome, Problem, Proof, SourceReport};
+use crate::run::context::{Pass, conceal};
 use crate::run::held::{self, Held};
 use crate::run::settings::Source;
 use crate::run::{pass, refusals};
@@ -116,16 +117,15 @@ async fn at_work(
         gone.cancelled().await;
         stop.cancel();
     }));
-    let mut report = SourceReport::new(&desk.source.name, desk.source.endpoint.address());
-    let rest = bring(desk, plan, id, &header, items, &counting, &mut report).await?;
+    let mut told = Told::of(desk);
+    let rest = bring(desk, plan, id, &header, items, &counting, &mut told).await?;
     drop(watcher);
     if lost.is_cancelled() {
         return Err(WorkError::Lost);
     }
     drop(beating);
-    let rest = hand_on(desk, folder, id, header, rest, &mut report).await?;
-    let outcome = PieceOutcome { schema: SCHEMA, report, rest, ended: OffsetDateTime::now_utc() };
-    write_result(desk, folder, id, &outcome).await
+    let rest = hand_on(desk, folder, id, header, rest, &mut told).await?;
+    write_result(desk, folder, id, &told.outcome(rest)).await
 }
 
 /// Writes what became of a piece, unless somebody has.
@@ -162,20 +162,21 @@ async fn bring(
     header: &Header,
     mut items: Vec<Item>,
     counting: &Counting,
-    report: &mut SourceReport,
+    told: &mut Told,
 ) -> Result<Vec<Item>, WorkError> {
     let (pass, recorded) = match open_piece(desk, plan, id, &header.journal).await {
         Ok(opened) => opened,
         Err(refused) => {
             counting.add_all(items.len());
-            not_begun(items, *refused, report);
+            not_begun(desk, items, *refused, told);
             return Ok(Vec::new());
         }
     };
+    pass.lines.keep();
     for done in &recorded {
-        let found = Ingested { bytes: done.bytes, stored: done.blobs, ..Ingested::default() };
-        counting.add(&Outcome::Ingested(found.clone()));
-        report.add(&done.path, Outcome::Ingested(found));
+        let (file, outcome) = recorded_before(done);
+        counting.add(&outcome);
+        told.add(desk, &file, None, outcome);
     }
     items.retain(|item| recorded.iter().all(|done| done.path != item.transfer.file.path));
     let interrupted = |item: &Item| (item.transfer.file.path.clone(), item.interrupted);
@@ -185,48 +186,92 @@ async fn bring(
         let left = (young_since + desk.source.stable_for - OffsetDateTime::now_utc()).unsigned_abs_if_positive();
         let until = Instant::now() + left;
         let began = (young_since, until.checked_sub(desk.source.stable_for).unwrap_or(until));
-        transfers = pass::second_look(&pass, transfers, began, report).await;
+        transfers = pass::second_look(&pass, transfers, began, &mut told.report).await;
     }
     let mut rest = Vec::new();
     if !transfers.is_empty() {
-        if pass::begin(&pass, report).await {
+        if pass::begin(&pass, &mut told.report).await {
             pass::transfer_all(&pass, transfers, |transfer, outcome, begun| {
                 counting.add(&outcome);
                 if outcome == Outcome::Deferred(Defer::Interrupted) {
                     let before = before.get(&transfer.file.path).copied().unwrap_or(0);
                     rest.push(Item { interrupted: before + u32::from(begun), transfer });
                 } else {
-                    report.add(&transfer.file.path, outcome);
+                    pass::tell(&pass, &transfer, outcome, &mut told.report);
                 }
             })
             .await;
-            pass::note(report, pass.ledger.end().await);
+            pass::note(&mut told.report, pass.ledger.end().await);
         } else {
-            pass::give_up(transfers.iter(), report);
+            pass::give_up(&pass, transfers.iter(), &mut told.report).await;
         }
     }
     if !desk.run.cancel.is_cancelled() {
         pass.pool.close().await;
     }
     refusals::after(&pass).await;
+    told.lines.extend(pass.lines.take());
     Ok(rest)
 }
 
+/// A file that an earlier worker at this piece has recorded.
+pub fn recorded_before(done: &Recorded) -> (RemoteFile, Outcome) {
+    let file = RemoteFile { path: done.path.clone(), size: done.known.size, modified: done.known.modified };
+    let proof = Box::new(Proof { taken: Some((file.clone(), done.known.version)), ..Proof::default() });
+    (file, Outcome::Ingested(Ingested { bytes: done.bytes, stored: done.blobs, proof, ..Ingested::default() }))
+}
+
+/// What is told of a piece: its part of the report, and its lines of the manifest.
+pub struct Told {
+    /// Counts and failures.
+    pub report: SourceReport,
+    lines: Vec<u8>,
+}
+
+impl Told {
+    /// Nothing yet.
+    pub fn of(desk: &Desk) -> Self {
+        Self { report: SourceReport::new(&desk.source.name, desk.source.endpoint.address()), lines: Vec::new() }
+    }
+
+    /// Tells what became of a file.
+    pub fn add(&mut self, desk: &Desk, file: &RemoteFile, why: Option<Why>, outcome: Outcome) {
+        if let Some(line) = Line::of(file, why, &outcome) {
+            self.lines.extend(line.concealed(|text| conceal(&desk.source, text)).to_bytes());
+        }
+        self.report.add(&file.path, outcome);
+    }
+
+    /// As it is stored.
+    pub fn outcome(self, rest: bool) -> PieceOutcome {
+        let lines = String::from_utf8_lossy(&self.lines).into_owned();
+        PieceOutcome { schema: SCHEMA, report: self.report, lines, rest, ended: OffsetDateTime::now_utc() }
+    }
+}
+
 /// The source could not be worked on at all: its files failed for the reason that `refused` tells.
-fn not_begun(items: Vec<Item>, refused: SourceReport, report: &mut SourceReport) {
+fn not_begun(desk: &Desk, items: Vec<Item>, refused: SourceReport, told: &mut Told) {
     let unknown = || Problem::new(Class::Internal, "the source could not be worked on");
     let problem = refused.problems.into_iter().next().unwrap_or_else(unknown);
     for item in items {
-        report.add(&item.transfer.file.path, Outcome::Failed(problem.clone()));
+        told.add(desk, &item.transfer.file, Some(item.transfer.why), Outcome::Failed(problem.clone()));
     }
 }
 
 /// Writes what is left as the next part of the piece. Whether there is one.
-async fn hand_on(desk: &Desk, folder: &Folder, id: PieceId, header: Header, rest: Vec<Item>, report: &mut SourceReport) -> Result<bool, WorkError> {
+async fn hand_on(
+    desk: &Desk,
+    folder: &Folder,
+    id: PieceId,
+    header: Header,
+    rest: Vec<Item>,
+    told: &mut Told,
+) -> Result<bool, WorkError> {
     let (again, given_up): (Vec<_>, Vec<_>) = rest.into_iter().partition(|item| item.interrupted < INTERRUPTIONS);
     for item in given_up {
         let why = format!("it was not done in the time of {INTERRUPTIONS} invocations: raise functionTimeout, or fetch it with `blobferry run`");
-        report.add(&item.transfer.file.path, Outcome::Failed(Problem::new(Class::Interrupted, why)));
+        let outcome = Outcome::Failed(Problem::new(Class::Interrupted, why));
+        told.add(desk, &item.transfer.file, Some(item.transfer.why), outcome);
     }
     if again.is_empty() {
         return Ok(false);

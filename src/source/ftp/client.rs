@@ -87,11 +87,22 @@ impl Client {
                 Some(tls.connector(&account.host, versions).map_err(|why| scene.fault(Class::Tls, why))?)
             }
         };
-        let mut last = scene.fault(Class::Dns, "the name has no address");
         let start = Instant::now();
         let peers = addresses(&account).await?;
         tell(resolved(&peers, start.elapsed()));
-        for peer in peers {
+        Self::connect_first(account, &peers, tls, tell).await
+    }
+
+    /// A connection to the first of `peers` that takes one: the name of a server may have an address that is dead.
+    pub(super) async fn connect_first(
+        account: Arc<Account>,
+        peers: &[SocketAddr],
+        tls: Option<Connector>,
+        tell: Tell<'_>,
+    ) -> Result<Self, SourceError> {
+        let scene = account.scene(Op::Connect);
+        let mut last = scene.fault(Class::Dns, "the name has no address");
+        for &peer in peers {
             let start = Instant::now();
             let ftp = secured(&account, peer, tls.clone()).await;
             features::connected(peer, start.elapsed(), tls.as_ref(), ftp.as_ref().ok().and_then(|ftp| ftp.get_welcome_msg()), tell);

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::certificate;
 use super::tls::{Connector, Handshakes};
 use crate::model::printable;
-use crate::source::finding::{Finding, Tell};
+use crate::source::finding::{Finding, Tell, text_setting};
 
 /// How many lines of a server's answer to FEAT are kept.
 const MOST: usize = 64;
@@ -36,6 +36,7 @@ pub fn connected(peer: SocketAddr, took: Duration, tls: Option<&Connector>, gree
     for mut found in certificate::findings(&tls.presented(), OffsetDateTime::now_utc()) {
         // One that is trusted anyway needs no pin.
         found.paste = found.paste.filter(|_| refused && tls.refusal().is_some());
+        found.setting = found.paste.clone();
         tell(found);
     }
     if let Some(first) = tls.handshakes().first {
@@ -45,7 +46,7 @@ pub fn connected(peer: SocketAddr, took: Duration, tls: Option<&Connector>, gree
 
 /// What a login as `user` was, `tls` being its encryption, if any.
 pub fn logged_in(user: &str, took: Duration, tls: Option<&Connector>) -> Finding {
-    let found = Finding::new("login", format!("as `{}`, with password", printable(user.as_bytes()))).took(took);
+    let found = Finding::new("login", format!("as `{}`, with password", printable(user.as_bytes()))).took(took).setting(text_setting("user", user));
     if tls.is_none() && user != "anonymous" {
         return found.advice("the password and every file go over the line in clear text; ask the server's owner for FTPS or SFTP");
     }

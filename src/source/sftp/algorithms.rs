@@ -31,7 +31,7 @@ const EXCHANGES: &[kex::Name] = &[
     kex::DH_G18_SHA512,
     kex::DH_G14_SHA256,
 ];
-const OLD_EXCHANGES: &[kex::Name] = &[kex::DH_G14_SHA1, kex::DH_GEX_SHA1];
+const OLD_EXCHANGES: &[kex::Name] = &[kex::DH_G14_SHA1, kex::DH_GEX_SHA1, kex::DH_G1_SHA1];
 /// No algorithms but markers: extension info, and the counter to the Terrapin attack.
 const MARKERS: &[kex::Name] = &[kex::EXTENSION_SUPPORT_AS_CLIENT, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT];
 

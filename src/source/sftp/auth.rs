@@ -8,6 +8,7 @@ use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg};
 use russh::{MethodKind, MethodSet};
 
 use crate::model::{Secret, printable};
+use crate::source::finding::{Finding, Tell};
 
 /// What there is to log in with; at least one of the two.
 #[derive(Clone)]
@@ -55,13 +56,17 @@ enum Step {
     Refused(MethodSet),
 }
 
-/// Logs in on `handle`, and tells with what. No credential is sent twice, in no way: a refused one ends the attempt.
-pub async fn log_in<H: Handler>(handle: &mut Handle<H>, credentials: &Credentials) -> Result<String, AuthError> {
+/// Logs in on `handle`, tells what the server takes, and returns with what it was done. No credential is sent twice, in no way: a refused one ends the attempt.
+pub async fn log_in<H: Handler>(handle: &mut Handle<H>, credentials: &Credentials, tell: Tell<'_>) -> Result<String, AuthError> {
     let mut key = credentials.key.as_ref();
     let mut password = credentials.password.as_ref();
     let mut sent: Vec<&'static str> = Vec::new();
     // `none` is not a credential; its refusal tells what the server takes.
     let mut step = plain_step(handle.authenticate_none(&credentials.user).await?);
+    match &step {
+        Step::Refused(offered) | Step::Next(offered) if !handle.is_closed() => tell(Finding::new("login methods", names(offered))),
+        _ => {}
+    }
     loop {
         let wanted = match step {
             Step::Done if sent.is_empty() => return Ok("nothing: the server asks for no credential".into()),

@@ -10,9 +10,11 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::frames::Packets;
 use super::packet::{self, Attributes, Entry, Malformed, OPEN_READ, Reply, Request, status};
+use super::patience::Patience;
 use crate::model::printable;
 use crate::source::finding::Finding;
 
@@ -121,6 +123,10 @@ enum Waiter {
 impl Desk {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
     }
 
     /// Ends every request, those to come included. The first reason stays.
@@ -379,29 +385,23 @@ impl Inner {
             id,
             desk: self.desk.clone(),
             answer,
-            received_before: self.desk.received.load(Ordering::Relaxed),
+            received_before: self.desk.received(),
             opens: matches!(request, Request::Open { .. } | Request::OpenDir { .. }),
         }
     }
 
-    /// Waits for the answer. On a slow line the answers to others come first: as long as bytes
-    /// arrive, and not more of them than can have been asked for before, the server does not stall.
+    /// Waits for the answer, as long as [`Patience`] has it.
     async fn answer(&self, ticket: &mut Ticket) -> Result<Reply, ClientError> {
-        let mut seen = self.desk.received.load(Ordering::Relaxed);
+        let mut patience = Patience::new(self.stall, Instant::now(), self.desk.received(), ticket.received_before.saturating_add(MOST_AHEAD));
         loop {
-            match tokio::time::timeout(self.stall, &mut ticket.answer).await {
+            match tokio::time::timeout(patience.step(), &mut ticket.answer).await {
                 Ok(Ok(body)) => return Ok(Reply::decode(body)?.1),
                 Ok(Err(_)) => {
                     let lost = self.desk.state().lost.clone();
                     return Err(ClientError::Lost(lost.unwrap_or_else(|| "it was closed".into())));
                 }
-                Err(_) => {
-                    let received = self.desk.received.load(Ordering::Relaxed);
-                    if received == seen || received - ticket.received_before > MOST_AHEAD {
-                        return Err(ClientError::Stalled(self.stall));
-                    }
-                    seen = received;
-                }
+                Err(_) if patience.is_over(Instant::now(), self.desk.received()) => return Err(ClientError::Stalled(self.stall)),
+                Err(_) => {}
             }
         }
     }

@@ -8,6 +8,7 @@ pub mod frames;
 pub mod host_key;
 pub mod known_hosts;
 pub mod packet;
+pub mod patience;
 pub mod private_key;
 pub mod reading;
 pub mod settings;

@@ -21,7 +21,7 @@ use super::client::{Client, ClientError, LastWords};
 use super::host_key::{Distrust, Presented, Trust};
 use crate::failure::Class;
 use crate::model::{BoxError, printable};
-use crate::source::finding::{Finding, Tell, resolved};
+use crate::source::finding::{Finding, Tell, resolved, text_setting};
 use crate::source::proxy::{self, Proxy};
 
 /// Key exchange and login together. Servers that need longer are as good as down (sshd itself gives 120 s).
@@ -102,18 +102,23 @@ pub async fn open(target: &Target, tell: Tell<'_>) -> Result<Connection, OpenErr
     let stream = connect_tcp(target, tell).await?;
     let watch = Watch::default();
     let start = Instant::now();
-    let deadline = start + LOGIN_TIMEOUT;
+    let limit = LOGIN_TIMEOUT.min(target.stall_timeout);
+    let deadline = start + limit;
     let shaken = timeout_at(deadline, shake_hands(target, stream, &watch)).await;
     // Also, and above all, of a key that was refused.
     watch.findings(start).into_iter().for_each(&mut *tell);
     let mut handle = match shaken {
         Ok(handle) => handle?,
-        Err(_) => return Err(watch.no_ssh().unwrap_or_else(|| OpenError::connect(Class::Stalled, too_slow("the key exchange")))),
+        // One that has said nothing may yet be SSH, and has closed nothing.
+        Err(_) if watch.notes().first_words.is_empty() => return Err(OpenError::connect(Class::Stalled, too_slow("the server's greeting", limit))),
+        Err(_) => return Err(watch.no_ssh().unwrap_or_else(|| OpenError::connect(Class::Stalled, too_slow("the key exchange", limit)))),
     };
     let start = Instant::now();
-    match timeout_at(deadline, auth::log_in(&mut handle, &target.credentials)).await {
+    match timeout_at(deadline, auth::log_in(&mut handle, &target.credentials, &mut *tell)).await {
         Ok(Ok(with)) => {
-            tell(Finding::new("login", format!("as `{}`, with {with}", printable(target.credentials.user.as_bytes()))).took(start.elapsed()))
+            let user = &target.credentials.user;
+            let found = Finding::new("login", format!("as `{}`, with {with}", printable(user.as_bytes()))).took(start.elapsed());
+            tell(found.setting(text_setting("user", user)))
         }
         Ok(Err(error)) => {
             if matches!(error, AuthError::Ended { .. }) {
@@ -123,16 +128,16 @@ pub async fn open(target: &Target, tell: Tell<'_>) -> Result<Connection, OpenErr
             return Err(login_failure(error, &watch));
         }
         // The credential may be on its way to a refusal, so it is not shown again in this run.
-        Err(_) => return Err(OpenError::login(Class::Stalled, too_slow("the login")).not_transient()),
+        Err(_) => return Err(OpenError::login(Class::Stalled, too_slow("the login", limit)).not_transient()),
     }
-    match timeout(LOGIN_TIMEOUT, open_channel(target, &handle, &watch)).await {
+    match timeout(limit, open_channel(target, &handle, &watch)).await {
         Ok(client) => Ok(Connection { client: client?, handle: Some(handle) }),
-        Err(_) => Err(OpenError::login(Class::Stalled, too_slow("the SFTP channel"))),
+        Err(_) => Err(OpenError::login(Class::Stalled, too_slow("the SFTP channel", limit))),
     }
 }
 
-fn too_slow(what: &str) -> String {
-    format!("{what} took more than {} s", LOGIN_TIMEOUT.as_secs())
+fn too_slow(what: &str, limit: Duration) -> String {
+    format!("{what} took more than {limit:?}")
 }
 
 async fn connect_tcp(target: &Target, tell: Tell<'_>) -> Result<TcpStream, OpenError> {
@@ -152,10 +157,15 @@ async fn connect_tcp(target: &Target, tell: Tell<'_>) -> Result<TcpStream, OpenE
         Err(_) => return Err(OpenError::connect(Class::Dns, "the name service does not answer")),
     };
     tell(resolved(&addresses, start.elapsed()));
+    connect_first(&addresses, target.connect_timeout, tell).await
+}
+
+/// A connection to the first of `addresses` that takes one: the name of a server may have an address that is dead.
+async fn connect_first(addresses: &[SocketAddr], limit: Duration, tell: Tell<'_>) -> Result<TcpStream, OpenError> {
     let mut problems = Vec::new();
-    for address in &addresses {
+    for address in addresses {
         let start = Instant::now();
-        match timeout(target.connect_timeout, TcpStream::connect(address)).await {
+        match timeout(limit, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 // Without it each question waits for the acknowledgement of the one before.
                 stream.set_nodelay(true).map_err(|error| OpenError::connect(Class::Connect, error))?;
@@ -163,7 +173,7 @@ async fn connect_tcp(target: &Target, tell: Tell<'_>) -> Result<TcpStream, OpenE
                 return Ok(stream);
             }
             Ok(Err(error)) => problems.push(format!("{address}: {error}")),
-            Err(_) => problems.push(format!("{address}: no answer within {:?}", target.connect_timeout)),
+            Err(_) => problems.push(format!("{address}: no answer within {limit:?}")),
         }
     }
     if problems.is_empty() {
@@ -287,6 +297,7 @@ impl Watch {
         let greeting = String::from_utf8_lossy(&notes.first_words);
         let greeting: String = greeting.lines().find(|line| line.starts_with("SSH-")).unwrap_or_default().chars().take(80).collect();
         let key = Finding::new("host key", presented.to_string()).took(start.elapsed());
+        let key = key.setting(format!("host_key = \"{}\"", presented.fingerprint));
         let key = if notes.distrust.is_some() { key.paste(format!("host_key = \"{}\"", presented.fingerprint)) } else { key };
         vec![Finding::new("server", printable(greeting.as_bytes())), key]
     }
@@ -404,5 +415,25 @@ impl client::Handler for Watcher {
             DisconnectReason::Error(error) => self.watch.last_words.say(error.to_string()),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn of_several_addresses_a_dead_one_is_passed_over() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let open = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let alive = open.local_addr().unwrap();
+        let mut found = Vec::new();
+        let mut tell = |finding: Finding| found.push(finding.text);
+        let stream = connect_first(&[closed, alive], Duration::from_secs(10), &mut tell).await.expect("the second one takes us");
+        assert_eq!(stream.peer_addr().unwrap(), alive);
+        assert_eq!(found, [alive.to_string()]);
+        let error = connect_first(&[closed, closed], Duration::from_secs(10), &mut |_| {}).await.expect_err("both are dead");
+        assert_eq!(error.class, Class::Connect);
+        assert_eq!(connect_first(&[], Duration::from_secs(10), &mut |_| {}).await.expect_err("no address").class, Class::Dns);
     }
 }

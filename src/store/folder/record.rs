@@ -1,9 +1,10 @@
 //! What a folder remembers of each blob beside its bytes, and the order of steps that keeps both in one.
 //!
-//! A write is, under an exclusive lock on the name: the next record is written and synced; the
-//! content's temporary file is renamed to its place, which is the commit; the next record is
-//! renamed over the last. After a kill in between the next record counts if, and only if, its
-//! temporary file is gone, so nobody ever sees content without its own properties.
+//! A write is, under an exclusive lock on the name: the next record is written and, like the content before it, brought
+//! to the disk; the content's temporary file is renamed to its place, which is the commit; its folder is brought to the
+//! disk; the next record is renamed over the last. After a kill in between the next record counts if, and only if, its
+//! temporary file is gone, so nobody ever sees content without its own properties. Writes that wait together take these
+//! steps together (`writes.rs`), each step for all of them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -116,6 +117,10 @@ impl Shelf {
             Some(next) if self.happened(&next)? => Some(next),
             _ => self.read(&self.record(&key))?,
         };
+        self.found(name, record)
+    }
+
+    fn found(&self, name: &str, record: Option<Record>) -> io::Result<Option<Found>> {
         if let Some(record) = record.filter(|record| record.name == name) {
             let (below, _) = paths::path_of(name, record.place);
             let path = self.root.join(below);
@@ -128,43 +133,69 @@ impl Shelf {
         metadata(&path)?.map(|file| found(name, path, &file, None)).transpose()
     }
 
-    /// Settles what a killed writer left; call under the name's exclusive lock.
-    pub fn settle(&self, name: &str) -> io::Result<()> {
-        let key = key_of(name);
-        let path = self.next_record(&key);
-        match self.read(&path)? {
-            Some(next) if self.happened(&next)? => fs::rename(&path, self.record(&key)),
-            _ => remove(&path),
+    /// Settles what a killed writer of `name` left, and finds the blob; call under the name's exclusive lock.
+    /// `key` is that of `name`.
+    pub fn settled(&self, name: &str, key: &str) -> io::Result<Option<Found>> {
+        let path = self.next_record(key);
+        match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(next) if self.happened(&next)? => fs::rename(&path, self.record(key))?,
+                _ => remove(&path)?,
+            },
+        }
+        self.found(name, self.read(&self.record(key))?)
+    }
+
+    /// Writes the record that is to count once [`Shelf::place`] has gone well, and gives back its file, which must reach the
+    /// disk before that. Call under the name's exclusive lock, when it is settled and the condition holds.
+    pub fn write_next(&self, key: &str, record: &Record) -> io::Result<File> {
+        let (_, long) = paths::path_of(&record.name, record.place);
+        for segment in long {
+            self.keep_long(&segment)?;
+        }
+        let next = self.next_record(key);
+        let mut file = with_folder(&next, || File::create(&next))?;
+        file.write_all(&serde_json::to_vec(record)?)?;
+        Ok(file)
+    }
+
+    /// Puts the temporary file in its place, which is the commit, after [`Shelf::write_next`]. Gives back the folder that it is
+    /// in: the commit is durable once that has reached the disk.
+    pub fn place(&self, key: &str, mut record: Record) -> io::Result<PathBuf> {
+        let temporary = self.temporary().join(&record.temporary);
+        loop {
+            let target = self.root.join(paths::path_of(&record.name, record.place).0);
+            match with_folder(&target, || fs::rename(&temporary, &target)) {
+                Ok(()) => return Ok(target.parent().unwrap_or(&self.root).to_owned()),
+                // Another blob is a file where this one needs a folder, or the other way round.
+                Err(_) if record.place == Place::Plain && clashes(&self.root, &target) => {
+                    record.place = Place::Apart;
+                    self.write_next(key, &record)?.sync_all()?;
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 
+    /// Makes the next record the last one, after [`Shelf::place`].
+    pub fn confirm(&self, key: &str) -> io::Result<()> {
+        fs::rename(self.next_record(key), self.record(key))
+    }
+
     /// Puts the temporary file in its place with its record; call under the name's exclusive lock,
-    /// when it is settled and the condition holds.
-    pub fn commit(&self, mut record: Record) -> io::Result<()> {
-        let key = key_of(&record.name);
-        let temporary = self.temporary().join(&record.temporary);
-        loop {
-            let (below, long) = paths::path_of(&record.name, record.place);
-            for segment in long {
-                self.keep_long(&segment)?;
-            }
-            let target = self.root.join(below);
-            let next = self.next_record(&key);
-            write_synced(&next, &serde_json::to_vec(&record)?)?;
-            let placed = target.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::rename(&temporary, &target));
-            match placed {
-                Ok(()) => {
-                    sync_folder(target.parent())?;
-                    return fs::rename(&next, self.record(&key));
-                }
-                // Another blob is a file where this one needs a folder, or the other way round.
-                Err(_) if record.place == Place::Plain && clashes(&self.root, &target) => record.place = Place::Apart,
-                Err(error) => {
-                    remove(&next)?;
-                    return Err(error);
-                }
-            }
-        }
+    /// when it is settled and the condition holds. After an error the caller forgets the temporary file.
+    pub fn commit(&self, key: &str, record: Record) -> io::Result<()> {
+        self.write_next(key, &record)?.sync_all()?;
+        let folder = self.place(key, record)?;
+        self.sync_folder(&folder)?;
+        self.confirm(key)
+    }
+
+    /// A rename is durable once its folder is. Other systems than Unix cannot open folders for it.
+    pub fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
     }
 
     /// Replaces the record of an append blob; its bytes are in place already.
@@ -189,10 +220,15 @@ impl Shelf {
         paths::name_of(below, &long).map(|(name, _)| name)
     }
 
-    /// Forgets a temporary file of a dead process, and the next record that waits for it.
+    /// Forgets a temporary file that nobody works on any more, and the next record that waits for it.
     pub fn forget_temporary(&self, file: &str) -> io::Result<()> {
-        if let Some((key, _)) = file.split_once('.').filter(|(key, _)| key.len() == 64) {
-            let _lock = self.lock(key, Alone::Yes)?;
+        let _lock = owner_of(file).map(|key| self.lock(key, Alone::Yes)).transpose()?;
+        self.forget_locked(file)
+    }
+
+    /// The same under the lock on its name.
+    pub fn forget_locked(&self, file: &str) -> io::Result<()> {
+        if let Some(key) = owner_of(file) {
             let next = self.next_record(key);
             if self.read(&next)?.is_none_or(|record| record.temporary == file) {
                 remove(&next)?;
@@ -328,12 +364,20 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// A rename is durable once its folder is. Other systems than Unix cannot open folders for it.
-fn sync_folder(folder: Option<&Path>) -> io::Result<()> {
-    match folder {
-        Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
-        _ => Ok(()),
+/// Does `work` on `path`, and once more in a new folder if there was none.
+fn with_folder<T>(path: &Path, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    match (work(), path.parent()) {
+        (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(folder)?;
+            work()
+        }
+        (result, _) => result,
     }
+}
+
+/// The key of the name that a temporary file is for.
+fn owner_of(temporary: &str) -> Option<&str> {
+    temporary.split_once('.').map(|(key, _)| key).filter(|key| key.len() == 64)
 }
 
 #[cfg(test)]
@@ -351,7 +395,7 @@ mod tests {
         let world = World { shelf: Shelf::new(dir.path()), _dir: dir };
         world.shelf.create().expect("it is created");
         let one = world.temporary("one");
-        world.shelf.commit(one).expect("it commits");
+        world.shelf.commit(&key_of("a"), one).expect("it commits");
         let two = world.temporary("two!");
         write_synced(&world.shelf.next_record(&key_of("a")), &serde_json::to_vec(&two).expect("json")).expect("it writes");
         (world, two)
@@ -383,7 +427,7 @@ mod tests {
     fn killed_before_the_rename_nothing_happened() {
         let (world, _) = between();
         assert_eq!(world.seen(), agree("one"));
-        world.shelf.settle("a").expect("it settles");
+        world.shelf.settled("a", &key_of("a")).expect("it settles");
         assert_eq!(world.seen(), agree("one"));
     }
 
@@ -392,7 +436,7 @@ mod tests {
         let (world, two) = between();
         fs::rename(world.shelf.temporary().join(two.temporary), world.shelf.root.join("a")).expect("it renames");
         assert_eq!(world.seen(), agree("two!"));
-        world.shelf.settle("a").expect("it settles");
+        world.shelf.settled("a", &key_of("a")).expect("it settles");
         assert_eq!(world.seen(), agree("two!"));
     }
 
@@ -401,7 +445,7 @@ mod tests {
         let (world, _) = between();
         fs::write(world.shelf.next_record(&key_of("a")), "{\"name\":\"a").expect("it writes");
         assert_eq!(world.seen(), agree("one"));
-        world.shelf.settle("a").expect("it settles");
+        world.shelf.settled("a", &key_of("a")).expect("it settles");
         assert_eq!(world.seen(), agree("one"));
     }
 

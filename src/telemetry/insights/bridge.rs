@@ -1,4 +1,4 @@
-//! From `tracing` to Application Insights: which event becomes a dependency, an exception, a measurement, a message.
+//! From `tracing` to the export: which event becomes a dependency, an exception, a measurement, a message.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,7 +13,11 @@ use tracing_subscriber::{Layer, Registry, filter};
 use super::Insights;
 use super::fields::{Fields, any};
 use super::operation::Tie;
+use super::sampling::{SAMPLED, is_chosen};
 use crate::run::watch::{CALL, FAILURE, FILE, FILES, TARGET, WATCH};
+
+/// Work was taken from the queue: `age_seconds`.
+pub const QUEUED: &str = "queued";
 
 /// Hears what concerns us.
 struct Bridge(Arc<Insights>);
@@ -47,6 +51,7 @@ impl<S: Subscriber> Layer<S> for Bridge {
             Some(FILE) => self.0.file(&fields),
             Some(FILES) => self.0.files(&fields),
             Some(FAILURE) => self.0.exception(level, fields),
+            Some(QUEUED) => self.0.taken(&fields),
             _ if level == Level::ERROR && (fields.text("class").is_some() || fields.text("panic").is_some()) => self.0.exception(level, fields),
             _ => self.0.message(level, fields),
         }
@@ -65,7 +70,9 @@ impl Insights {
 
     fn call(&self, fields: Fields) {
         let Some(tie) = self.tie(&fields) else { return };
-        if !self.spans.enter() {
+        let stands_for_more = self.sample_percent < 100 && fields.text("outcome") == Some("ok");
+        let of = |name: &str| fields.text(name).unwrap_or_default();
+        if (stands_for_more && !is_chosen(self.sample_percent, &tie.run, of("source"), of("path"))) || !self.spans.enter() {
             return;
         }
         let end = SystemTime::now();
@@ -89,6 +96,7 @@ impl Insights {
         ];
         attributes
             .extend(fields.clean(&self.cleaner, &[WATCH, "kind", "address", "micros"]).into_iter().map(|(key, value)| KeyValue::new(key, value)));
+        attributes.extend(stands_for_more.then(|| KeyValue::new(SAMPLED, i64::from(self.sample_percent))));
         attributes.extend(tie.marks.iter().map(|(key, value)| KeyValue::new(*key, value.clone())));
         let builder = self.tracer.span_builder(name).with_kind(SpanKind::Client).with_start_time(start).with_attributes(attributes);
         let mut span = self.tracer.build_with_context(builder, &tie.context);
@@ -98,7 +106,7 @@ impl Insights {
 
     fn labels(&self, fields: &Fields) -> Vec<KeyValue> {
         let mut labels = vec![KeyValue::new("source", self.cleaner.name(fields.text("source").unwrap_or_default()))];
-        labels.extend(self.tie(fields).map(|tie| super::operation_label(&tie)));
+        labels.extend(self.tie(fields).and_then(|tie| super::operation_label(&tie)));
         labels
     }
 
@@ -118,6 +126,13 @@ impl Insights {
         let labels = self.labels(fields);
         for outcome in ["unchanged", "skipped", "deferred", "failed"] {
             self.meters.count(outcome, fields.number(outcome).unwrap_or(0), &labels);
+        }
+    }
+
+    fn taken(&self, fields: &Fields) {
+        if let Some(age) = fields.float("age_seconds") {
+            let run = self.tie(fields).and_then(|tie| super::operation_label(&tie));
+            self.meters.queue_age.record(age.max(0.0), run.as_slice());
         }
     }
 

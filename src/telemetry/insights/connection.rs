@@ -54,16 +54,20 @@ pub fn connection(text: &str) -> Result<Option<Connection>, String> {
 
 /// Telemetry is nobody else's business, so it goes over TLS; only on this machine it need not.
 fn is_plain(endpoint: &Url) -> Result<bool, String> {
-    let here = match endpoint.host() {
+    match endpoint.scheme() {
+        "https" => Ok(false),
+        "http" if is_here(endpoint) => Ok(true),
+        _ => Err("its `IngestionEndpoint` is not `https://…` (`http://` is for this machine only)".into()),
+    }
+}
+
+/// Whether `endpoint` is on this machine.
+pub fn is_here(endpoint: &Url) -> bool {
+    match endpoint.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
-    };
-    match endpoint.scheme() {
-        "https" => Ok(false),
-        "http" if here => Ok(true),
-        _ => Err("its `IngestionEndpoint` is not `https://…` (`http://` is for this machine only)".into()),
     }
 }
 

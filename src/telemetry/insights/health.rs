@@ -9,12 +9,18 @@ pub const QUEUE: usize = 2048;
 /// What is known about the export of a process.
 #[derive(Debug, Default)]
 pub struct Health {
+    receiver: &'static str,
     lost: AtomicU64,
     told: AtomicBool,
     reason: Mutex<Option<String>>,
 }
 
 impl Health {
+    /// Of the export to `receiver`.
+    pub fn of(receiver: &'static str) -> Self {
+        Self { receiver, ..Self::default() }
+    }
+
     /// `items` will never arrive.
     pub fn lose(&self, items: usize) {
         self.lost.fetch_add(items as u64, Ordering::Relaxed);
@@ -38,7 +44,7 @@ impl Health {
         }
         let reason = self.reason.lock().expect("no code panics while it holds this lock").clone();
         let reason = reason.unwrap_or_else(|| if late { "it did not answer in time".into() } else { "more came than could be sent".into() });
-        tracing::warn!(target: super::OWN, lost, reason, "Warning: telemetry for Application Insights is being lost; the runs themselves go on.");
+        tracing::warn!(target: super::OWN, lost, reason, "Warning: telemetry for {} is being lost; the runs themselves go on.", self.receiver);
     }
 }
 

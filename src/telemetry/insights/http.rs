@@ -16,6 +16,7 @@ use serde::Deserialize;
 use tokio::runtime::Handle;
 
 use super::health::Health;
+use super::operation::Wire;
 use super::token::Tokens;
 use crate::model::chain;
 
@@ -30,6 +31,7 @@ pub struct Post {
     plain: bool,
     tokens: Option<Arc<Tokens>>,
     health: Arc<Health>,
+    wire: Wire,
 }
 
 impl fmt::Debug for Post {
@@ -50,7 +52,14 @@ impl Post {
             client = client.no_proxy();
         }
         let client = client.build().map_err(|error| chain(&error))?;
-        Ok(Self { handle, client, plain, tokens, health })
+        Ok(Self { handle, client, plain, tokens, health, wire: Wire::ApplicationInsights })
+    }
+
+    /// To an endpoint that understands `wire`.
+    #[must_use]
+    pub fn speaking(mut self, wire: Wire) -> Self {
+        self.wire = wire;
+        self
     }
 
     async fn send(self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
@@ -71,7 +80,7 @@ impl Post {
     }
 
     fn addressed(&self, request: Request<Bytes>) -> Result<Request<Bytes>, HttpError> {
-        if !self.plain {
+        if !self.plain || self.wire == Wire::Otlp {
             return Ok(request);
         }
         let (mut head, body) = request.into_parts();
@@ -84,11 +93,12 @@ impl Post {
     /// The answer as the exporter shall see it. It repeats items of a partial success that may be repeated, and
     /// forgets the others without a word, so they are counted here.
     fn answered(&self, status: StatusCode, body: Bytes) -> Result<Response<Bytes>, HttpError> {
-        if status != StatusCode::OK {
+        if !(status == StatusCode::OK || self.wire == Wire::Otlp && status.is_success()) {
             self.health.because(format!("it answered {status}"));
         }
         let mut shown = status;
         if status == StatusCode::PARTIAL_CONTENT
+            && self.wire == Wire::ApplicationInsights
             && let Ok(answer) = serde_json::from_slice::<Partial>(&body)
         {
             let refused = answer.errors.iter().filter(|error| !may_be_repeated(error.status_code)).count();

@@ -1,4 +1,4 @@
-//! The measurements: files, bytes, failures, lag, duration, memory.
+//! The measurements: files, bytes, failures, lag, duration, queue age, memory.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,6 +6,28 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 
 use super::operation::Tie;
+
+/// Names of measurements. Workbook and alert rules ask for them.
+pub mod names {
+    /// Files by `source` and `outcome`.
+    pub const FILES: &str = "ingest_files_total";
+    /// Bytes of ingested files by `source`.
+    pub const BYTES: &str = "ingest_bytes_total";
+    /// Failures by `source` and `class`.
+    pub const FAILURES: &str = "ingest_failures_total";
+    /// Seconds from a file's modified time to its being stored, by `source`.
+    pub const LAG: &str = "ingest_lag_seconds";
+    /// Seconds that a run took, by `trigger` and `status`.
+    pub const DURATION: &str = "ingest_run_duration_seconds";
+    /// Seconds that work waited in the queue before it was begun.
+    pub const QUEUE_AGE: &str = "ingest_queue_age_seconds";
+    /// Memory of the process while runs go on.
+    pub const MEMORY: &str = "ingest_resident_memory_bytes";
+    /// All of them.
+    pub const ALL: &[&str] = &[FILES, BYTES, FAILURES, LAG, DURATION, QUEUE_AGE, MEMORY];
+    /// Their labels.
+    pub const LABELS: &[&str] = &["source", "outcome", "class", "trigger", "status"];
+}
 
 /// What is measured. Labels have few values: a source, an outcome, a class; never a path.
 pub struct Meters {
@@ -19,6 +41,8 @@ pub struct Meters {
     pub lag: Histogram<f64>,
     /// Seconds that a run took, by trigger and status.
     pub duration: Histogram<f64>,
+    /// Seconds that work waited in the queue.
+    pub queue_age: Histogram<f64>,
 }
 
 impl Meters {
@@ -26,23 +50,24 @@ impl Meters {
     pub fn new(meter: &Meter, runs: Arc<Mutex<Vec<Arc<Tie>>>>) -> Self {
         // The meter keeps it. An idle process measures nothing, since every measurement is paid for.
         meter
-            .u64_observable_gauge("ingest_resident_memory_bytes")
+            .u64_observable_gauge(names::MEMORY)
             .with_unit("By")
             .with_callback(move |gauge| {
                 let runs = runs.lock().expect("no code panics while it holds this lock").clone();
                 if let (false, Some(bytes)) = (runs.is_empty(), resident_bytes()) {
                     // What several runs share belongs to none of them.
-                    let run = runs.first().filter(|_| runs.len() == 1).map(|run| super::operation_label(run));
+                    let run = runs.first().filter(|_| runs.len() == 1).and_then(|run| super::operation_label(run));
                     gauge.observe(bytes, run.as_slice());
                 }
             })
             .build();
         Self {
-            files: meter.u64_counter("ingest_files_total").with_unit("{file}").build(),
-            bytes: meter.u64_counter("ingest_bytes_total").with_unit("By").build(),
-            failures: meter.u64_counter("ingest_failures_total").with_unit("{failure}").build(),
-            lag: meter.f64_histogram("ingest_lag_seconds").with_unit("s").build(),
-            duration: meter.f64_histogram("ingest_run_duration_seconds").with_unit("s").build(),
+            files: meter.u64_counter(names::FILES).with_unit("{file}").build(),
+            bytes: meter.u64_counter(names::BYTES).with_unit("By").build(),
+            failures: meter.u64_counter(names::FAILURES).with_unit("{failure}").build(),
+            lag: meter.f64_histogram(names::LAG).with_unit("s").build(),
+            duration: meter.f64_histogram(names::DURATION).with_unit("s").build(),
+            queue_age: meter.f64_histogram(names::QUEUE_AGE).with_unit("s").build(),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Application Insights: one request a run, a dependency for each of its calls, exceptions, measurements, messages.
+//! Application Insights, or whatever takes OTLP: one request a run, a dependency for each of its calls, exceptions,
+//! measurements, messages.
 //!
 //! Whatever becomes of the export, runs go on as without it: items wait in bounded queues, threads of the
 //! exporter send them, [`Insights::flush`] waits for them only so long, and what is lost is told once.
@@ -12,6 +13,8 @@ mod health;
 mod http;
 mod meters;
 mod operation;
+mod otlp;
+mod sampling;
 mod token;
 
 use std::mem::ManuallyDrop;
@@ -26,9 +29,11 @@ use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{SpanKind, TracerProvider};
 use opentelemetry_application_insights::Exporter;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::logs::{BatchConfigBuilder as LogBatch, BatchLogProcessor, SdkLogger, SdkLoggerProvider};
+use opentelemetry_sdk::logs::{BatchConfigBuilder as LogBatch, BatchLogProcessor, LogExporter, SdkLogger, SdkLoggerProvider};
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
-use opentelemetry_sdk::trace::{BatchConfigBuilder as SpanBatch, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span};
+use opentelemetry_sdk::resource::EnvResourceDetector;
+use opentelemetry_sdk::trace::{BatchConfigBuilder as SpanBatch, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span, SpanExporter};
 use tokio::sync::oneshot;
 
 use self::clamp::Cleaner;
@@ -37,13 +42,17 @@ use self::exporters::{Counted, Measured};
 use self::health::{Gate, Health, QUEUE};
 use self::http::Post;
 use self::meters::Meters;
-use self::operation::Tie;
+use self::operation::{Desk, Tie, Wire};
+use self::sampling::Split;
 use self::token::Tokens;
 use super::redact::Redactor;
 use crate::model::chain;
 
 pub use self::bridge::layer;
+pub use self::meters::names;
 pub use self::operation::Beginning;
+pub use self::otlp::{Endpoint, endpoint};
+pub use self::sampling::SAMPLED;
 
 /// A run waits no longer for its telemetry to be sent.
 pub const FLUSH: Duration = Duration::from_secs(2);
@@ -68,12 +77,25 @@ pub enum Requests {
     TheHosts,
 }
 
+/// Who is told.
+pub enum Receiver {
+    /// Application Insights.
+    ApplicationInsights {
+        /// Where it is.
+        connection: Connection,
+        /// Who we are to Entra ID, if the key is not enough.
+        credential: Option<Arc<dyn TokenCredential>>,
+    },
+    /// An OTLP endpoint.
+    Otlp(Endpoint),
+}
+
 /// How to export.
 pub struct Settings {
-    /// Where to.
-    pub connection: Connection,
-    /// Who we are to Entra ID, if the key is not enough.
-    pub credential: Option<Arc<dyn TokenCredential>>,
+    /// Who is told.
+    pub receiver: Receiver,
+    /// Of a hundred calls that went well, so many are sent.
+    pub sample_percent: u8,
     /// Who counts requests.
     pub requests: Requests,
     /// The role in the application map.
@@ -92,10 +114,12 @@ pub struct Insights {
     health: Arc<Health>,
     cleaner: Cleaner,
     requests: Requests,
+    wire: Wire,
+    sample_percent: u8,
     active: Arc<Mutex<Vec<Arc<Tie>>>>,
     flushes: AtomicUsize,
     // Dropping them waits for an endpoint that may be dead. The end of the process takes them.
-    providers: ManuallyDrop<(SdkTracerProvider, SdkLoggerProvider, SdkMeterProvider)>,
+    providers: ManuallyDrop<Providers>,
     _runtime: ManuallyDrop<tokio::runtime::Runtime>,
 }
 
@@ -104,29 +128,31 @@ impl Insights {
     pub fn start(settings: Settings, redactor: &Redactor) -> Result<Arc<Self>, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("telemetry").enable_all().build();
         let runtime = ManuallyDrop::new(runtime.map_err(|error| format!("no thread for it: {error}"))?);
-        let health = Arc::new(Health::default());
+        let (wire, name) = match &settings.receiver {
+            Receiver::ApplicationInsights { .. } => (Wire::ApplicationInsights, "Application Insights"),
+            Receiver::Otlp(_) => (Wire::Otlp, "the OTLP endpoint"),
+        };
+        let health = Arc::new(Health::of(name));
         let cleaner = Cleaner::new(redactor.clone());
-        let tokens = settings.credential.map(|credential| Arc::new(Tokens::new(credential)));
-        let post = Post::new(runtime.handle().clone(), settings.connection.plain, tokens, health.clone())?;
-        let exporter = Exporter::new_from_connection_string(&settings.connection.text, post).map_err(|error| chain(error.as_ref()))?;
-        let resource = Resource::builder_empty()
-            .with_service_name(cleaner.name(&settings.role))
-            .with_attributes([
-                KeyValue::new("service.instance.id", cleaner.name(&settings.instance)),
-                KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-            ])
-            .build();
+        let resource = resource(&settings, wire, &cleaner);
         let (spans, logs) = (Gate::new(health.clone()), Gate::new(health.clone()));
-        let batch = SpanBatch::default().with_max_queue_size(QUEUE + SPARE).with_max_export_batch_size(BATCH).build();
-        let of_spans = BatchSpanProcessor::builder(Counted::new(exporter.clone(), spans.clone(), health.clone())).with_batch_config(batch).build();
-        // What the caller has not sampled is wanted here all the same: classic callers flag everything so.
-        let tracers =
-            SdkTracerProvider::builder().with_resource(resource.clone()).with_sampler(Sampler::AlwaysOn).with_span_processor(of_spans).build();
-        let batch = LogBatch::default().with_max_queue_size(QUEUE + SPARE).with_max_export_batch_size(BATCH).build();
-        let of_logs = BatchLogProcessor::builder(Counted::new(exporter.clone(), logs.clone(), health.clone())).with_batch_config(batch).build();
-        let loggers = SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(of_logs).build();
-        let reader = PeriodicReader::builder(Measured::new(exporter, health.clone())).with_interval(Duration::from_secs(60)).build();
-        let meters = SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build();
+        let queues = Queues { resource, spans: spans.clone(), logs: logs.clone(), health: health.clone() };
+        let handle = runtime.handle().clone();
+        let providers = match settings.receiver {
+            Receiver::ApplicationInsights { connection, credential } => {
+                let tokens = credential.map(|credential| Arc::new(Tokens::new(credential)));
+                let post = Post::new(handle, connection.plain, tokens, health.clone())?;
+                let exporter = Exporter::new_from_connection_string(&connection.text, post).map_err(|error| chain(error.as_ref()))?;
+                let part = exporter.clone().with_sample_rate(f64::from(settings.sample_percent) / 100.0);
+                queues.providers(Split::new(exporter.clone(), part), exporter.clone(), exporter)
+            }
+            Receiver::Otlp(endpoint) => {
+                let post = Post::new(handle, endpoint.is_here, None, health.clone())?.speaking(wire);
+                let (spans, logs, metrics) = endpoint.exporters(&post)?;
+                queues.providers(spans, logs, metrics)
+            }
+        };
+        let (tracers, loggers, meters) = &providers;
         let active = Arc::new(Mutex::default());
         Ok(Arc::new(Self {
             tracer: tracers.tracer("blobferry"),
@@ -137,9 +163,11 @@ impl Insights {
             health,
             cleaner,
             requests: settings.requests,
+            wire,
+            sample_percent: settings.sample_percent,
             active,
             flushes: AtomicUsize::new(0),
-            providers: ManuallyDrop::new((tracers, loggers, meters)),
+            providers: ManuallyDrop::new(providers),
             _runtime: runtime,
         }))
     }
@@ -150,7 +178,8 @@ impl Insights {
             Requests::Ours => SpanKind::Server,
             Requests::TheHosts => SpanKind::Internal,
         };
-        let (tie, request) = operation::begin(&self.tracer, &self.spans, &self.cleaner, kind, beginning);
+        let desk = Desk { tracer: &self.tracer, gate: &self.spans, cleaner: &self.cleaner, wire: self.wire };
+        let (tie, request) = operation::begin(&desk, kind, beginning);
         self.active.lock().expect("no code panics while it holds this lock").push(tie.clone());
         Operation { insights: self.clone(), tie, request, begun: beginning.at, trigger: beginning.trigger.to_owned() }
     }
@@ -200,9 +229,56 @@ impl Drop for Flushing {
     }
 }
 
-/// Measurements of a run carry its operation as others do.
-fn operation_label(tie: &Tie) -> KeyValue {
-    KeyValue::new("ai.operation.id", tie.ids.0.to_string())
+/// Measurements of a run carry its operation as others do. Over OTLP they do not: there each label makes a series
+/// of its own, which is kept for the life of the process.
+fn operation_label(tie: &Tie) -> Option<KeyValue> {
+    (tie.wire == Wire::ApplicationInsights).then(|| KeyValue::new("ai.operation.id", tie.ids.0.to_string()))
+}
+
+/// Work was taken from the queue in which it had `waited` so long. Tells those who listen; may be called where nobody does.
+pub fn taken_from_queue(waited: Duration) {
+    tracing::info!(target: crate::run::watch::TARGET, watch = bridge::QUEUED, age_seconds = waited.as_secs_f64());
+}
+
+/// Who we are, in every item.
+fn resource(settings: &Settings, wire: Wire, cleaner: &Cleaner) -> Resource {
+    let mut resource = Resource::builder_empty();
+    if wire == Wire::Otlp {
+        // OTEL_RESOURCE_ATTRIBUTES.
+        resource = resource.with_detector(Box::new(EnvResourceDetector::new()));
+    }
+    let more = [KeyValue::new("service.instance.id", cleaner.name(&settings.instance)), KeyValue::new("service.version", env!("CARGO_PKG_VERSION"))];
+    resource.with_service_name(cleaner.name(&settings.role)).with_attributes(more).build()
+}
+
+type Providers = (SdkTracerProvider, SdkLoggerProvider, SdkMeterProvider);
+
+/// What stands between those who tell and those who send.
+struct Queues {
+    resource: Resource,
+    spans: Gate,
+    logs: Gate,
+    health: Arc<Health>,
+}
+
+impl Queues {
+    fn providers<S, L, M>(self, spans: S, logs: L, metrics: M) -> Providers
+    where
+        S: SpanExporter + 'static,
+        L: LogExporter + 'static,
+        M: PushMetricExporter,
+    {
+        let Self { resource, health, .. } = self;
+        let batch = SpanBatch::default().with_max_queue_size(QUEUE + SPARE).with_max_export_batch_size(BATCH).build();
+        let spans = BatchSpanProcessor::builder(Counted::new(spans, self.spans, health.clone())).with_batch_config(batch).build();
+        // What the caller has not sampled is wanted here all the same: classic callers flag everything so.
+        let tracers = SdkTracerProvider::builder().with_resource(resource.clone()).with_sampler(Sampler::AlwaysOn).with_span_processor(spans).build();
+        let batch = LogBatch::default().with_max_queue_size(QUEUE + SPARE).with_max_export_batch_size(BATCH).build();
+        let logs = BatchLogProcessor::builder(Counted::new(logs, self.logs, health.clone())).with_batch_config(batch).build();
+        let loggers = SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(logs).build();
+        let reader = PeriodicReader::builder(Measured::new(metrics, health)).with_interval(Duration::from_secs(60)).build();
+        (tracers, loggers, SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build())
+    }
 }
 
 /// A run that goes on, as one operation.
@@ -230,7 +306,8 @@ impl Operation {
     pub fn end(&self, status: &str, failed: bool) {
         let Some(request) = self.request.lock().expect("no code panics while it holds this lock").take() else { return };
         let seconds = self.begun.elapsed().unwrap_or_default().as_secs_f64();
-        let labels = [KeyValue::new("trigger", self.trigger.clone()), KeyValue::new("status", status.to_owned()), operation_label(&self.tie)];
+        let mut labels = vec![KeyValue::new("trigger", self.trigger.clone()), KeyValue::new("status", status.to_owned())];
+        labels.extend(operation_label(&self.tie));
         self.insights.meters.duration.record(seconds, &labels);
         operation::end(request, status, failed);
     }

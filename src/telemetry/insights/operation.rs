@@ -37,6 +37,17 @@ pub struct Tie {
     pub run: String,
     /// Said with everything that the run does.
     pub marks: Vec<(&'static str, String)>,
+    /// Who is told.
+    pub wire: Wire,
+}
+
+/// Whose words are spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// Those of Application Insights.
+    ApplicationInsights,
+    /// Those of OpenTelemetry alone.
+    Otlp,
 }
 
 thread_local! {
@@ -55,20 +66,35 @@ impl Tie {
     }
 }
 
+/// What requests are begun with.
+pub struct Desk<'a> {
+    /// It makes them.
+    pub tracer: &'a SdkTracer,
+    /// The queue that they go into.
+    pub gate: &'a Gate,
+    /// It cleans their texts.
+    pub cleaner: &'a Cleaner,
+    /// Whose words they speak.
+    pub wire: Wire,
+}
+
 /// Begins the request of a run.
-pub fn begin(tracer: &SdkTracer, gate: &Gate, cleaner: &Cleaner, kind: SpanKind, beginning: &Beginning<'_>) -> (Arc<Tie>, Mutex<Option<Span>>) {
+pub fn begin(desk: &Desk<'_>, kind: SpanKind, beginning: &Beginning<'_>) -> (Arc<Tie>, Mutex<Option<Span>>) {
+    let Desk { tracer, gate, cleaner, wire } = desk;
     let mut marks = vec![("run_id", cleaner.name(beginning.run)), ("trigger", cleaner.name(beginning.trigger))];
     marks.extend(beginning.invocation.map(|invocation| (super::INVOCATION, cleaner.name(invocation))));
     let parent = beginning.traceparent.and_then(parse).map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent));
     let name = cleaner.name(beginning.name);
-    let attributes = marks.iter().map(|(key, value)| KeyValue::new(*key, value.clone())).chain([KeyValue::new("ai.operation.name", name.clone())]);
-    let builder = tracer.span_builder(name.clone()).with_kind(kind).with_start_time(beginning.at).with_attributes(attributes);
+    let own = (*wire == Wire::ApplicationInsights).then(|| ("ai.operation.name", name.clone()));
+    let attributes = marks.iter().chain(&own).map(|(key, value)| KeyValue::new(*key, value.clone()));
+    let attributes: Vec<KeyValue> = attributes.collect();
+    let builder = tracer.span_builder(name).with_kind(kind).with_start_time(beginning.at).with_attributes(attributes);
     gate.enter_anyway();
     let span = tracer.build_with_context(builder, &parent);
-    let own = span.span_context().clone();
-    let ids = (own.trace_id(), own.span_id());
-    marks.push(("ai.operation.name", name));
-    let tie = Tie { context: Context::new().with_remote_span_context(own), ids, run: beginning.run.to_owned(), marks };
+    let context = span.span_context().clone();
+    let ids = (context.trace_id(), context.span_id());
+    marks.extend(own);
+    let tie = Tie { context: Context::new().with_remote_span_context(context), ids, run: beginning.run.to_owned(), marks, wire: *wire };
     (Arc::new(tie), Mutex::new(Some(span)))
 }
 

@@ -200,12 +200,95 @@ async fn the_embedded_servers_are_well() {
     let ftp_lines = format!("url = \"ftp://user@{}/\"\npassword = \"p455-canary\"\n", plain.address);
     let done = tokio::task::spawn_blocking(move || ferry(&format!("{ssh_lines}[[source]]\nname = \"plain\"\n{ftp_lines}")).run(&["check"]));
     let done = done.await.unwrap().code(0).says(&[
+        "ok    acme: login methods: password",
         "ok    acme: login: as `user`, with password",
         "ok    acme: listing: `/` holds 1 files",
         "note  plain: login: as `user`, with password",
         "hint: the password and every file go over the line in clear text",
         "ok    plain: data connection: EPSV",
         "ok    plain: listing: `/` holds 1 files",
+        "the source as it was found, for any configuration:\n[[source]]\nname = \"plain\"\nurl = \"ftp://127.0.0.1:",
+        "host_key = \"SHA256:",
+        "user = \"user\"\n",
+        "password = { env = \"ACME_PASSWORD\" }",
     ]);
     assert!(!done.out.contains("canary"), "{}", done.out);
+}
+
+/// The last table that was printed.
+fn table(done: &Done) -> String {
+    let text = done.out.split("for any configuration:\n").last().expect("a table");
+    text.lines().take_while(|line| line.contains('[') || line.contains(" = ")).map(|line| format!("{line}\n")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_table_that_is_shown_works_as_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    old_file(&root.path().join("sub 1/caf\u{e9}/a.csv"), b"a;b\n");
+    let account = Some(sftp::Account { user: "us\"er".into(), password: Secret::new("p455-canary") });
+    let server = sftp::SftpServer::start(sftp::Options { account, ..sftp::Options::new(root.path()) }).await.unwrap();
+    let lines =
+        format!("url = \"sftp://us%22er@{}/sub%201/caf%C3%A9\"\npassword = \"p455-canary\"\nhost_key = \"{}\"\n", server.address, server.host_key);
+    tokio::task::spawn_blocking(move || {
+        let ferry = ferry(&lines).set("ACME_PASSWORD", "p455-canary");
+        let done = ferry.run(&["check"]).code(0);
+        let table = table(&done);
+        assert!(!done.out.contains("canary"), "{}", done.out);
+        ferry.configure(&format!("[destination]\n{FOLDER}\n{table}stable_for = \"0s\"\n"));
+        assert_eq!(ferry.ingest().code(0).source()["ingested"], 1, "{table}");
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cap_on_connections_is_found_by_trying_when_asked_for() {
+    let root = tempfile::tempdir().unwrap();
+    let plain = ftp::Options { max_connections: 3, ..ftp::Options::new(root.path()) };
+    let plain = ftp::FtpServer::start(plain).await.unwrap();
+    let mut script = sftp::script::Script::default();
+    script.most_connections = Some(2);
+    let account = Some(sftp::Account { user: "demo".into(), password: Secret::new("demo") });
+    let ssh = sftp::SftpServer::start(sftp::Options { account, script, ..sftp::Options::new(root.path()) }).await.unwrap();
+    let counts = plain.counts.clone();
+    let (ftp_lines, ssh_lines) = (
+        format!("url = \"ftp://demo:demo@{}/\"\n", plain.address),
+        format!("url = \"sftp://demo:demo@{}/\"\nhost_key = \"{}\"\n", ssh.address, ssh.host_key),
+    );
+    tokio::task::spawn_blocking(move || {
+        let ferry = ferry(&ftp_lines);
+        let logins = || counts.logins.load(std::sync::atomic::Ordering::SeqCst);
+        ferry.run(&["check"]).code(0);
+        assert_eq!(logins(), 1, "nobody asked for more");
+        let done = ferry
+            .run(&["check", "--probe-connections"])
+            .code(0)
+            .says(&["note  acme: connections: the server lets 3 in at once; one more was refused: [busy] ", "hint: set `connections = 3`"]);
+        assert!(table(&done).contains("connections = 3\n") && logins() == 4, "{}", done.out);
+        ferry
+            .run(&["check", "--probe-connections", "2"])
+            .code(0)
+            .says(&["ok    acme: connections: the server lets 2 in at once; no more were tried"]);
+        ferry.run(&["check", "--probe-connections", "1"]).code(2);
+        ferry.configure(&format!("[destination]\n{FOLDER}\n[[source]]\nname = \"ssh\"\n{ssh_lines}connections = 2\n"));
+        ferry
+            .run(&["check", "--probe-connections", "5"])
+            .code(0)
+            .says(&["ok    ssh: connections: the server lets 2 in at once; one more was refused: [busy] "]);
+    })
+    .await
+    .unwrap();
+}
+
+#[test]
+fn names_in_another_character_set_are_told_with_a_guess() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    for name in [&b"caf\xe9.txt"[..], b"\xfcbersicht.csv", b"na\xefve fa\xe7ade.txt"] {
+        old_file(&folder.path().join(std::ffi::OsStr::from_bytes(name)), b"x");
+    }
+    ferry(&format!("url = \"file://{}\"", folder.path().display()))
+        .run(&["check"])
+        .code(0)
+        .says(&["note  acme: names: 3 names are not UTF-8; they look like windows-1252, as `"]);
 }

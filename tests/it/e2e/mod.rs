@@ -1,5 +1,6 @@
 //! The program as its users meet it: a child process, a configuration file, real servers, a real store.
 
+mod audit;
 pub mod bad_input;
 mod check;
 mod commands;

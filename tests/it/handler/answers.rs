@@ -181,9 +181,9 @@ async fn what_is_no_payload_is_refused_with_a_reason() {
         ("IngestHttp", "{}".to_owned(), 400),
         ("IngestQueue", timer(), 400),
         ("IngestQueue", json!({ "Data": { "work": "dance" } }).to_string(), 400),
-        ("IngestQueue", json!({ "Data": { "work": { "run": "r", "source": "acme", "task": "dance" } } }).to_string(), 400),
-        ("IngestQueue", json!({ "Data": { "work": { "run": "r", "source": "none", "task": "plan" } } }).to_string(), 404),
-        ("IngestQueue", json!({ "Data": { "work": { "run": "r", "source": "acme", "task": "plan" } } }).to_string(), 500),
+        ("IngestQueue", json!({ "Data": { "work": { "run": "20261123T100000Z-0a1b2c3d", "source": "acme", "task": "dance" } } }).to_string(), 400),
+        ("IngestQueue", json!({ "Data": { "work": { "run": "20261123T100000Z-0a1b2c3d", "source": "none", "task": "plan" } } }).to_string(), 404),
+        ("IngestQueue", json!({ "Data": { "work": { "run": "20261123T100000Z-0a1b2c3d", "source": "acme", "task": "plan" } } }).to_string(), 500),
         ("api/ingest", timer(), 404),
     ] {
         let (found, answer) = bench.post(function, payload).await;

@@ -237,6 +237,32 @@ async fn a_run_under_way_is_joined_and_then_ends_well() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_hangs_up_and_asks_again_joins_its_run() {
+    use std::io::Write as _;
+    let app = App::new(&["a.txt", "slow.txt"], Script::default().once("slow.txt", Fault::StallAt(0))).await;
+    let worker = app.worker(&[]);
+    let payload = ingest(&["acme"]);
+    let mut lost = std::net::TcpStream::connect(("127.0.0.1", worker.port)).expect("it listens");
+    let head =
+        format!("POST /IngestHttp HTTP/1.1\r\nHost: host\r\nX-Azure-Functions-InvocationId: 44-44\r\nContent-Length: {}\r\n\r\n", payload.len());
+    lost.write_all(format!("{head}{payload}").as_bytes()).expect("sent");
+    app.hangs();
+    // The answer of this one never arrives; the host asks again, with the same invocation.
+    drop(lost);
+    let (code, answer) = worker.post("IngestHttp", "44-44", &payload, Encoding::Chunked);
+    let (status_code, _, body) = res(&answer);
+    assert_eq!((code, status_code, &body["joined"]), (200, 202, &json!(true)), "{answer}");
+    app.server.disconnect_all();
+    let over = |list: &serde_json::Value| list["runs"][0]["status"] == "ok";
+    let list = until("the run is over", || {
+        let list = res(&worker.post("IngestStatus", "44-45", &status(None), Encoding::Sized).1).2;
+        over(&list).then_some(list)
+    });
+    assert_eq!(list["runs"].as_array().map(Vec::len), Some(1), "one run, whoever heard of it: {list}");
+    assert_eq!(app.stored("acme/slow.txt").as_deref(), Some("the content of slow.txt"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_server_ends_the_run_before_the_host_would() {
     let app = App::new(&["a.txt", "slow.txt"], Script::default().always("slow.txt", Fault::StallAt(0))).await;
     let worker = app.worker(&[("AzureFunctionsJobHost__functionTimeout", "00:00:05")]);

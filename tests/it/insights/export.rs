@@ -7,19 +7,20 @@ use std::time::{Duration, SystemTime};
 use blobferry::model::Secret;
 use blobferry::run::watch::{CALL, FAILURE, FILE, TARGET};
 use blobferry::telemetry::insights::connection::connection;
-use blobferry::telemetry::insights::{Beginning, Insights, Operation, Requests, Settings, layer};
+use blobferry::telemetry::insights::{Beginning, Insights, Operation, Receiver, Requests, SAMPLED, Settings, layer, names, taken_from_queue};
 use blobferry::telemetry::redact::Redactor;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, filter};
 
-use super::ingestion::{Ingestion, Mood, is_clean, of};
+use super::ingestion::{Envelope, Ingestion, Mood, is_clean, of};
 
 const LONG_ENOUGH: Duration = Duration::from_secs(30);
 
-fn start(ingestion: &Ingestion) -> (Arc<Insights>, Operation) {
+fn start(ingestion: &Ingestion, sample_percent: u8) -> (Arc<Insights>, Operation) {
+    let connection = connection(&ingestion.connection()).expect("it can be read").expect("it is not empty");
     let settings = Settings {
-        connection: connection(&ingestion.connection()).expect("it can be read").expect("it is not empty"),
-        credential: None,
+        receiver: Receiver::ApplicationInsights { connection, credential: None },
+        sample_percent,
         requests: Requests::Ours,
         role: "größe".repeat(400),
         instance: "one\ntwo".into(),
@@ -33,7 +34,7 @@ fn start(ingestion: &Ingestion) -> (Arc<Insights>, Operation) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn texts_of_any_length_and_kind_arrive_cut_and_stop_nothing() {
     let ingestion = Ingestion::start(Mood::Well);
-    let (insights, operation) = start(&ingestion);
+    let (insights, operation) = start(&ingestion, 100);
     let subscriber = tracing_subscriber::registry().with(layer(insights));
     {
         let _in_this_thread = tracing::subscriber::set_default(subscriber);
@@ -79,7 +80,7 @@ impl Write for Lines {
 #[tokio::test(flavor = "current_thread")]
 async fn more_than_can_be_sent_is_turned_away_counted_and_told_once() {
     let ingestion = Ingestion::start(Mood::Silent);
-    let (insights, operation) = start(&ingestion);
+    let (insights, operation) = start(&ingestion, 100);
     let lines = Lines::default();
     let to = lines.clone();
     let log = tracing_subscriber::fmt::layer().with_writer(move || to.clone()).with_ansi(false).with_filter(filter::LevelFilter::WARN);
@@ -99,4 +100,59 @@ async fn more_than_can_be_sent_is_turned_away_counted_and_told_once() {
     let lost: u64 = lines.split("lost=").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|number| number.parse().ok()).expect("a number");
     // Of each signal a queue of 2,048 and a request of 512 may be on their way.
     assert!((2 * (sent - 2_560)..=2 * (sent - 2_048)).contains(&lost), "{lost} in {lines}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_calls_that_went_well_a_part_is_sent_that_says_what_it_stands_for_and_no_failure_is_left_out() {
+    let ingestion = Ingestion::start(Mood::Well);
+    let (insights, operation) = start(&ingestion, 10);
+    let subscriber = tracing_subscriber::registry().with(layer(insights));
+    let (well, failed) = (1_000, 60);
+    {
+        let _in_this_thread = tracing::subscriber::set_default(subscriber);
+        let call = |kind: &str, path: &str, outcome: &str| {
+            tracing::info!(target: TARGET, watch = CALL, kind, source = "s", address = "sftp://h:22", path, outcome, bytes = 1u64, micros = 5u64);
+        };
+        for number in 0..well {
+            let path = format!("/in/{number}.csv");
+            call("fetch", &path, "ok");
+            call("store", &path, "ok");
+            tracing::info!(target: TARGET, watch = FILE, source = "s", outcome = "ingested", bytes = 7u64);
+        }
+        for number in 0..failed {
+            let path = format!("/in/bad-{number}.csv");
+            call("fetch", &path, if number % 2 == 0 { "failed" } else { "left" });
+            tracing::error!(target: "blobferry::x", class = "permission", error = "denied", path, "A file did not arrive.");
+        }
+        tracing::warn!(target: "blobferry::x", "Something to know.");
+        taken_from_queue(Duration::from_secs(90));
+    }
+    operation.end("degraded", true);
+    operation.flush(LONG_ENOUGH).await;
+    let envelopes = ingestion.envelopes();
+    let is_part = |envelope: &&Envelope| envelope.property(SAMPLED).is_some();
+    let (part, whole): (Vec<&Envelope>, Vec<&Envelope>) = envelopes.iter().partition(is_part);
+    // What is not a part of something stands for itself alone: every failure, the run, exceptions, messages, measurements.
+    for envelope in &whole {
+        let rate = &envelope.0["sampleRate"];
+        assert!(rate.is_null() || rate == 100.0, "{envelope:#?}");
+    }
+    let count = |kind: &str| whole.iter().filter(|envelope| envelope.kind() == kind).count();
+    assert_eq!((count("RemoteDependency"), count("Exception"), count("Request"), count("Message")), (failed, failed, 1, 1));
+    assert!(part.iter().all(|envelope| envelope.kind() == "RemoteDependency" && envelope.0["sampleRate"] == 10.0), "{part:#?}");
+    // A portal counts each of them as often as it stands for: about as many as there were.
+    let sum: f64 = part.iter().map(|envelope| 100.0 / envelope.0["sampleRate"].as_f64().expect("a rate")).sum();
+    assert!((1_200.0..=2_800.0).contains(&sum), "{sum} of {}", 2 * well);
+    // Both calls of a file, or none.
+    let of_kind = |kind: &str| {
+        let mut paths: Vec<_> = part.iter().filter(|e| e.data("name") == kind).filter_map(|e| e.property("path")).collect();
+        paths.sort_unstable();
+        paths
+    };
+    assert_eq!(of_kind("fetch s"), of_kind("store s"));
+    let measured = |name: &str| -> f64 {
+        let points = of(&envelopes, "Metric").into_iter().filter(|metric| metric.data("metrics")[0]["name"] == name);
+        points.filter_map(|metric| metric.data("metrics")[0]["value"].as_f64()).sum()
+    };
+    assert_eq!((measured(names::FILES), measured(names::QUEUE_AGE)), (f64::from(well), 90.0));
 }

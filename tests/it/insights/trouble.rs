@@ -21,7 +21,7 @@ fn result(done: &Done) -> (Option<i32>, Value) {
 }
 
 /// How the same run goes without telemetry.
-async fn alone() -> ((Option<i32>, Value), Duration) {
+pub async fn alone() -> ((Option<i32>, Value), Duration) {
     let done = World::new(FOLDER).await.run(&[]);
     let result = result(&done);
     assert_eq!(result, (Some(1), serde_json::json!([3, 2, 1, 24, 2])), "{}", done.err);
@@ -29,7 +29,7 @@ async fn alone() -> ((Option<i32>, Value), Duration) {
 }
 
 #[track_caller]
-fn is_as_alone(done: &Done, (expected, took): &((Option<i32>, Value), Duration), how: &str) {
+pub fn is_as_alone(done: &Done, (expected, took): &((Option<i32>, Value), Duration), how: &str) {
     assert_eq!(&result(done), expected, "{how}: {}", done.err);
     assert!(done.took < *took + LONGER, "{how}: {:?} instead of {took:?}", done.took);
 }

@@ -72,6 +72,9 @@ fn command(folder: &Path, settings: &[(&str, &str)]) -> Command {
     for name in ["APPLICATIONINSIGHTS_CONNECTION_STRING", "APPLICATIONINSIGHTS_AUTHENTICATION_STRING", "WEBSITE_INSTANCE_ID"] {
         command.env_remove(name);
     }
+    for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_SDK_DISABLED", "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"] {
+        command.env_remove(name);
+    }
     for name in ["BLOBFERRY_CONFIG", "AZURE_CLIENT_ID", "IDENTITY_ENDPOINT", "AzureFunctionsJobHost__functionTimeout"] {
         command.env_remove(name);
     }

@@ -2,17 +2,47 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
+use blobferry::retry::Policy;
 use serde_json::Value;
 
 use super::super::e2e::{Done, Ferry};
 use super::stage::{CANARY, Stage};
 
-/// No run may take longer: two tries that stall, a second look, and the five seconds beyond that are
-/// promised; the rest is for machines that are slow.
-const LIMIT: Duration = Duration::from_secs(40);
+/// What is promised beyond a source's own time limits.
+const PROMISED: Duration = Duration::from_secs(5);
+/// What a source waits for when its settings do not say.
+const DEFAULTS: [(&str, Duration); 2] = [("stall_timeout", Duration::from_secs(60)), ("connect_timeout", Duration::from_secs(15))];
+
+/// How long a run of this configuration may take at most: every try of its slowest source stalls, the waits between
+/// tries are as long as they get, and the five seconds. Of several sources each has its own time, side by side.
+fn bound(configuration: &str) -> Duration {
+    let value = |table: &str, key: &str| {
+        let line = table.lines().find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix('=').map(|rest| rest.trim().to_owned()));
+        line.map(|text| text.trim_matches('"').to_owned())
+    };
+    let of_source = |table: &str| {
+        let attempts: u32 = value(table, "attempts").map_or(5, |text| text.parse().expect("a number"));
+        let limit = |(key, default)| {
+            let seconds = |text: String| text.trim_end_matches('s').parse().map(Duration::from_secs).expect("trials tell time limits in seconds");
+            value(table, key).map_or(default, seconds)
+        };
+        let silence = DEFAULTS.map(limit).into_iter().max().expect("there are two");
+        let waits: Duration = (1..attempts).filter_map(|attempt| Policy { attempts, ..Policy::default() }.wait(attempt, None, 1.0)).sum();
+        silence * attempts + waits
+    };
+    configuration.split("[[source]]").skip(1).map(of_source).max().unwrap_or_default() + PROMISED
+}
+
+/// How long somebody on this machine has waited for a processor so far: a run is not to blame for that. Where the
+/// system does not tell, nobody has.
+fn crowding() -> Duration {
+    let text = std::fs::read_to_string("/proc/pressure/cpu").unwrap_or_default();
+    let micros = text.lines().find_map(|line| line.strip_prefix("some ")?.rsplit_once("total=")?.1.parse().ok());
+    Duration::from_micros(micros.unwrap_or(0))
+}
 
 /// Settings under which every trial runs, unless it says otherwise.
 fn settings(lines: &str) -> String {
@@ -31,6 +61,8 @@ pub struct Trial {
     pub ferry: Ferry,
     /// Every content that may ever be seen in the store.
     whole: BTreeSet<Vec<u8>>,
+    /// What its runs may take beyond their bound: what a server asks us to wait.
+    more: Duration,
 }
 
 impl Trial {
@@ -44,13 +76,19 @@ impl Trial {
     /// With these `[[source]]` tables and this destination.
     pub fn new(sources: &str, destination: &str) -> Self {
         let log = "[log]\nlevel = \"debug\"\nformat = \"json\"\nrotation = \"never\"\n";
-        Self { ferry: Ferry::new(&format!("[destination]\n{destination}\n{log}{sources}")), whole: BTreeSet::new() }
+        Self { ferry: Ferry::new(&format!("[destination]\n{destination}\n{log}{sources}")), whole: BTreeSet::new(), more: Duration::ZERO }
     }
 
     /// This content may be seen in the store, too.
     pub fn allow(mut self, content: &[u8]) -> Self {
         self.whole.insert(content.to_vec());
         self
+    }
+
+    /// Its runs may take so much longer than their own time limits, because of what the other side asks for or how
+    /// slow it is.
+    pub fn patient(self, more: Duration) -> Self {
+        Self { more, ..self }
     }
 
     /// One run. What must hold after every run holds after this one, or the test ends here.
@@ -62,19 +100,38 @@ impl Trial {
     /// One run with other words.
     #[track_caller]
     pub fn words(&self, words: &[&str]) -> Proof {
-        let done = self.ferry.start(words).end(LIMIT);
-        let log = std::fs::read_to_string(self.ferry.path("log/monitor.log")).unwrap_or_default();
+        let configuration = std::fs::read_to_string(self.ferry.path("ingest.toml")).expect("there is a configuration");
+        let (bound, begun, crowded) = (bound(&configuration) + self.more, Instant::now(), crowding());
+        let mut program = self.ferry.start(words);
+        while !program.has_ended() {
+            let limit = bound + (crowding() - crowded);
+            assert!(begun.elapsed() < limit, "a run hangs: {limit:?} are over\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        eprintln!("a run took {:?} of {bound:?}", begun.elapsed());
+        self.judge(program.end(PROMISED))
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.ferry.path("log/monitor.log")).unwrap_or_default()
+    }
+
+    /// What must hold after every run, however it was started and ended.
+    #[track_caller]
+    pub fn judge(&self, done: Done) -> Proof {
+        let log = self.log();
         silent("stdout", &done.out);
         silent("stderr", &done.err);
         silent("the log", &log);
         every_line_is_json("stderr", &done.err);
         every_line_is_json("the log", &log);
-        assert!(!done.out.bytes().any(|byte| byte < 0x20 && byte != b'\n'), "control bytes in the report: {:?}", done.out);
+        assert!(!done.out.chars().any(|c| hostile(c) && c != '\n'), "control characters in the report: {:?}", done.out);
         self.nothing_is_torn(&self.ferry.path("store"));
         let report = done.report();
         for source in report["sources"].as_array().expect("a report has sources") {
             adds_up(source);
         }
+        kept_reports_add_up(&self.ferry.path("store/_blobferry"));
         Proof { done, report, log }
     }
 
@@ -95,6 +152,24 @@ impl Trial {
             }
         }
     }
+}
+
+/// The reports that are kept in the store say the same sum.
+#[track_caller]
+fn kept_reports_add_up(state: &Path) {
+    let Ok(sources) = std::fs::read_dir(state) else { return };
+    let days = sources.flatten().filter_map(|source| std::fs::read_dir(source.path().join("runs")).ok()).flatten().flatten();
+    let kept = days.filter_map(|day| std::fs::read_dir(day.path()).ok()).flatten().flatten();
+    // Manifests stand beside them.
+    for report in kept.filter(|blob| blob.path().extension().is_some_and(|extension| extension == "json")) {
+        let text = std::fs::read(report.path()).expect("it can be read");
+        adds_up(&serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", report.path().display())));
+    }
+}
+
+/// Whether a terminal, or a reader of lines, would take `c` for more than a sign.
+fn hostile(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 #[track_caller]
@@ -133,9 +208,21 @@ fn silent(place: &str, text: &str) {
 #[track_caller]
 fn every_line_is_json(place: &str, text: &str) {
     for line in text.split('\n').filter(|line| !line.is_empty()) {
-        assert!(!line.bytes().any(|byte| byte < 0x20 || byte == 0x7f), "{place} holds control bytes: {line:?}");
+        assert!(!line.chars().any(hostile), "{place} holds control characters: {line:?}");
         assert!(serde_json::from_str::<Value>(line).is_ok_and(|value| value.is_object()), "{place} holds what is no JSON: {line}");
     }
+}
+
+#[test]
+fn the_bound_of_a_run_follows_from_its_settings() {
+    let source = "[[source]]\nattempts = 2\nstall_timeout = \"2s\"\nconnect_timeout = \"3s\"\n";
+    assert_eq!(bound(source), Duration::from_millis(2 * 3_000 + 500 + 5_000));
+    assert_eq!(bound(&format!("{source}[[source]]\nattempts = 1\n")), Duration::from_secs(60 + 5), "the slowest, by defaults");
+}
+
+#[test]
+fn what_may_not_be_in_a_line_is_known() {
+    assert!(['\u{202E}', '\u{1b}', '\u{7f}', '\u{9b}', '\n'].into_iter().all(hostile) && !['e', '\u{e9}'].into_iter().any(hostile));
 }
 
 /// What a run came to.

@@ -39,8 +39,12 @@ fn run(rules: Vec<Rule>) -> Option<Ran> {
     let target: SocketAddr = address.parse().expect("an address and a port");
     let proxy = stage.runtime.block_on(Proxy::start(target, rules));
     let through = direct.replace(address, &proxy.address.to_string());
-    let source = format!("[[source]]\nname = \"acme\"\nstable_for = \"0s\"\nattempts = 2\n{}", stage.lines());
-    let trial = Trial::new(&source, &format!("connection_string = \"{through}\"\ncontainer = \"{container}\""));
+    let source = format!(
+        "[[source]]\nname = \"acme\"\nstable_for = \"0s\"\nattempts = 2\nstall_timeout = \"2s\"\nconnect_timeout = \"2s\"\n{}",
+        stage.lines()
+    );
+    // Storage is asked five times, and may say how long to wait.
+    let trial = Trial::new(&source, &format!("connection_string = \"{through}\"\ncontainer = \"{container}\"")).patient(Duration::from_secs(15));
     let proof = trial.run();
     let stored = if proof.done.code == 0 || proof.source()["ingested"].as_u64() > Some(0) { blobs(azurite, &container) } else { Default::default() };
     let sizes: Vec<String> =

@@ -72,7 +72,11 @@ fn f07_the_server_has_no_room_or_an_error_of_its_own() {
     for reply in ["426 Aborted.\r\n", "451 Local error.\r\n", "552 Quota exceeded.\r\n", ""] {
         let stage = ftp(Script { listing_reply: Some(reply), ..Script::default() });
         let proof = Trial::of(&stage, &stage.lines()).run();
-        assert_eq!(proof.done.code, 3, "a listing that the server does not finish is never ok: {reply:?}");
+        assert_eq!(
+            (proof.done.code, &proof.source()["ingested"]),
+            (3, &0.into()),
+            "a listing that the server does not finish is never ok: {reply:?}"
+        );
     }
 }
 

@@ -129,6 +129,18 @@ fn n13_the_other_end_is_gone_without_a_word() {
 }
 
 #[test]
+fn n13_a_server_that_takes_connections_and_says_nothing() {
+    // It is reached, and that is all: the kernel of a machine whose server hangs answers for it.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let stage = ftp(Script::default());
+    let proof = Trial::of(&stage, &ftp_lines(address)).run();
+    assert!(["exit 3: problem [connect]", "exit 3: problem [stalled]"].contains(&proof.brief().as_str()), "{}", proof.brief());
+    let stage = sftp(SftpScript::default());
+    Trial::of(&stage, &stage.lines_at(address)).run().is("exit 3: problem [stalled]");
+}
+
+#[test]
 fn n14_a_line_that_is_far_and_one_that_is_thin() {
     let stage = sftp(SftpScript::default());
     for line in [Line::Latency(Duration::from_millis(100)), Line::Drip(4096, Duration::from_millis(5))] {

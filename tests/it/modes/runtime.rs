@@ -1,11 +1,12 @@
 //! R1 to R15: the machine that we run on, as far as no other test shows it.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use blobferry::demo::ftp::Script;
 
-use super::super::e2e::{Done, bad_input::old_file};
-use super::super::kit::stage::{ftp, ftp_lines};
+use super::super::e2e::{Done, bad_input::old_file, wait_for};
+use super::super::kit::stage::{ftp, ftp_lines, sftp};
 use super::super::kit::trial::Trial;
 
 #[test]
@@ -45,4 +46,29 @@ fn r15_dead_sources_among_healthy_ones() {
     }
     let proof = trial.run();
     assert_eq!((proof.done.code, &proof.report["sources"][30]["ingested"]), (1, &3.into()), "{:#}", proof.report["sources"][30]);
+}
+
+#[test]
+fn r09_little_memory() {
+    // As the system counts it: less than the files that go through it, at once.
+    let stage = sftp(blobferry::demo::sftp::script::Script::default());
+    for n in 0..4 {
+        old_file(&stage.root.path().join(format!("large-{n}.bin")), &vec![n; 64 << 20]);
+    }
+    let mut trial = Trial::new(
+        &format!("[limits]\nmemory = \"32 MiB\"\n[[source]]\nname = \"acme\"\nstable_for = \"0s\"\n{}", stage.lines()),
+        "folder = \"store\"",
+    );
+    for content in stage.files().values() {
+        trial = trial.allow(content);
+    }
+    let mut program = trial.ferry.start(&["run", "--json"]);
+    let mut most = 0;
+    wait_for("the run", Duration::from_secs(300), || {
+        most = most.max(super::load::peak(program.child.id()).unwrap_or(0));
+        program.has_ended()
+    });
+    trial.judge(program.end(Duration::from_secs(5))).is("exit 0: listed 7, ingested 7");
+    eprintln!("peak {} MiB", most >> 10);
+    assert!((1..192 << 10).contains(&most), "{} MiB for 256 MiB", most >> 10);
 }

@@ -90,3 +90,35 @@ fn x12_listings_and_trees_without_end() {
     assert_eq!((&proof.source()["ingested"], proof.done.code), (&3.into(), 1), "{}", proof.brief());
     proof.says(&["deeper than `depth`"]);
 }
+
+/// The settings of a function as they are shipped beside the program.
+fn function(name: &str) -> serde_json::Value {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name).join("function.json");
+    serde_json::from_slice(&std::fs::read(path).expect("it is shipped")).expect("JSON")
+}
+
+/// The level of each HTTP trigger that is shipped.
+fn levels(names: &[&str]) -> Vec<String> {
+    let bindings = names.iter().flat_map(|name| function(name)["bindings"].as_array().expect("bindings").clone());
+    bindings.filter(|binding| binding["type"] == "httpTrigger").map(|binding| binding["authLevel"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn x05_who_may_call_the_handler() {
+    assert_eq!(levels(&["IngestHttp", "IngestTimer"]), ["function"], "nobody without a key");
+    // The host alone reaches the program: it listens at one address of this machine, not at all of them.
+    let ferry = super::super::e2e::Ferry::new("[destination]\nfolder = \"store\"\n");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ferry = ferry.set("FUNCTIONS_CUSTOMHANDLER_PORT", &port.to_string());
+    let mut handler = ferry.start(&["serve"]);
+    let reaches = |host: &str| std::net::TcpStream::connect((host, port)).is_ok();
+    super::super::e2e::wait_for("the handler", std::time::Duration::from_secs(60), || handler.has_ended() || reaches("127.0.0.1"));
+    assert!(!handler.has_ended() && !reaches("127.0.0.2"), "all addresses of this machine are open");
+    handler.signal("TERM");
+    handler.end(std::time::Duration::from_secs(30));
+}
+
+#[test]
+fn x16_who_may_read_runs() {
+    assert_eq!(levels(&["IngestStatus"]), ["function"], "nobody without a key");
+}

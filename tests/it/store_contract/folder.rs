@@ -5,9 +5,11 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use blobferry::store::contract::{Condition, Metadata, Properties, Store, StoreKind, Upload};
+use blobferry::model::BlobName;
+use blobferry::store::contract::{Condition, Etag, Metadata, Properties, Store, StoreKind, Upload};
 use blobferry::store::folder::FolderStore;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use md5::Digest;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -97,6 +99,73 @@ async fn two_processes_cannot_both_create() {
     }
 }
 
+/// Writes that wait together are made together: one that fails harms none of the others.
+#[tokio::test]
+async fn many_writes_at_once_fail_one_by_one() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    write(&store, "many/007", b"taken").await;
+    let names: Vec<_> = (0..300).map(|index| name(&format!("many/{:03}{}", index % 250, if index % 10 == 0 { "/below" } else { "" }))).collect();
+    let wrong = Properties { md5: [7; 16], ..properties(b"x") };
+    let right = properties(b"x");
+    let puts = (0..).zip(&names).map(|(index, at)| {
+        let properties = if index % 50 == 3 { &wrong } else { &right };
+        store.put(at, Bytes::from_static(b"x"), properties, &Condition::IfAbsent)
+    });
+    let results = join_all(puts).await;
+    let mut written = std::collections::BTreeSet::from(["many/007"]);
+    for ((index, at), result) in (0..).zip(&names).zip(results) {
+        match result {
+            Ok(_) => assert!(index % 50 != 3 && written.insert(at.as_str()), "{at} was written twice, or wrongly"),
+            Err(error) if index % 50 == 3 => assert_eq!(error.kind, StoreKind::Corrupted),
+            Err(error) => assert_eq!(error.kind, StoreKind::Condition, "{at}: {error:?}"),
+        }
+    }
+    let found = listed(&store, "many/").await;
+    assert_eq!(found.iter().map(|info| info.name.as_str()).collect::<Vec<_>>(), written.iter().copied().collect::<Vec<_>>());
+    let distinct: std::collections::BTreeSet<_> = (0..).zip(&names).filter(|(index, _)| index % 50 != 3).map(|(_, at)| at.as_str()).collect();
+    assert_eq!(written, distinct.into_iter().chain(["many/007"]).collect());
+    // A blob and those below its name live side by side, each with its own record.
+    write(&store, "many/010", b"a file where others have a folder").await;
+    for info in found.iter().filter(|info| info.name != "many/007") {
+        assert_eq!((info.size, info.md5), (1, Some(right.md5)), "{}", info.name);
+    }
+    assert_eq!(fs::read_dir(dir.path().join(".blobferry/temporary")).expect("it lists").count(), 0);
+}
+
+/// Blocks of one length lie in their places at once; others are put there.
+#[tokio::test]
+async fn blocks_of_any_lengths_in_any_order_become_one_blob() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path()).await;
+    for (at, lengths, order) in [
+        ("usual", [1000, 1000, 1000, 70], [0, 1, 2, 3]),
+        ("shuffled", [1000, 1000, 1000, 1000], [2, 0, 3, 1]),
+        ("last first", [1000, 1000, 1000, 70], [3, 1, 0, 2]),
+        ("all different", [5, 900, 3, 1000], [1, 0, 3, 2]),
+    ] {
+        let upload = Upload::new(name(at));
+        let block = |index: usize| Bytes::from(vec![index as u8 + 1; lengths[index]]);
+        for index in order {
+            let number = u32::try_from(index).expect("it is small");
+            store.stage(&upload, number, Bytes::from(vec![9; 1000])).await.expect("it stages");
+            store.stage(&upload, number, block(index)).await.expect("it stages again");
+        }
+        // One more than is committed.
+        store.stage(&upload, 4, block(0)).await.expect("it stages");
+        let whole = (0..4).flat_map(|index| block(index).to_vec()).collect::<Vec<_>>();
+        // A commit that fails can be tried again.
+        let early = store.commit(&upload, 4, &properties(&whole), &Condition::IfMatch(Etag("other".into()))).await;
+        assert_eq!(early.expect_err("there is no such blob").kind, StoreKind::Condition);
+        store.commit(&upload, 4, &properties(&whole), &Condition::IfAbsent).await.expect("it commits");
+        assert_eq!(content(&store, at).await.expect("it is there"), whole, "{at}");
+        assert_eq!(store.head(&name(at)).await.expect("it looks").and_then(|info| info.md5), Some(properties(&whole).md5), "{at}");
+    }
+    for left in ["staged", "temporary"] {
+        assert_eq!(fs::read_dir(dir.path().join(".blobferry").join(left)).expect("it lists").count(), 0, "{left}");
+    }
+}
+
 const CHILD: &str = "BLOBFERRY_TEST_FOLDER_WRITER";
 
 /// Not a test by itself: the process that the next test kills. Writes one name over and over.
@@ -118,11 +187,23 @@ async fn endless_writer() {
             store.stage(&upload, 1, bytes.slice(half..)).await.expect("it stages");
             store.commit(&upload, 2, &properties, &Condition::Always).await.expect("it commits");
         }
+        let (bytes, metadata) = (numbered(round), Metadata::from([("round".to_owned(), round.to_string())]));
+        let together = Properties { content_type: "text/plain".into(), md5: md5::Md5::digest(&bytes).into(), metadata };
+        let names: Vec<_> = (0..MANY).map(many).collect();
+        let puts = names.iter().map(|name| store.put(name, bytes.clone(), &together, &Condition::Always));
+        join_all(puts).await.into_iter().for_each(|put| drop(put.expect("it writes")));
         let line = Bytes::from(format!("{round:>9}\n"));
         let position = store.head(&name("killed/journal")).await.expect("it looks").map_or(0, |info| info.size);
         store.append(&name("killed/journal"), line, position).await.expect("it appends");
         println!("round {round}");
     }
+}
+
+/// Blobs that are written together.
+const MANY: usize = 20;
+
+fn many(index: usize) -> BlobName {
+    name(&format!("killed/many/{index:02}"))
 }
 
 fn numbered(round: u64) -> Bytes {
@@ -154,14 +235,18 @@ async fn a_killed_writer_leaves_whole_blobs() {
         assert_eq!((worked, seen.iter().all(|seen| *seen)), (5 + kill * 3, true));
     }
     write(&store, "killed/after", b"it goes on").await;
-    assert_eq!(listed(&store, "killed/").await.len(), 3);
+    assert_eq!(listed(&store, "killed/").await.len(), 3 + MANY);
 }
 
 /// Whether content, checksum and metadata are of one write, and the journal has whole lines only.
 async fn whole(store: &FolderStore) -> bool {
-    let (info, bytes) = store.get(&name("killed/blob"), 0, 1 << 20).await.expect("it reads").expect("it is there");
-    let round = info.metadata.get("round").and_then(|text| text.parse().ok()).map(numbered);
-    let digest: [u8; 16] = md5::Md5::digest(&bytes).into();
+    let mut all_whole = true;
+    for at in [name("killed/blob")].into_iter().chain((0..MANY).map(many)) {
+        let Some((info, bytes)) = store.get(&at, 0, 1 << 20).await.expect("it reads") else { continue };
+        let round = info.metadata.get("round").and_then(|text| text.parse().ok()).map(numbered);
+        let digest: [u8; 16] = md5::Md5::digest(&bytes).into();
+        all_whole &= round == Some(bytes) && info.md5 == Some(digest);
+    }
     let journal = content(store, "killed/journal").await.unwrap_or_default();
-    round == Some(bytes) && info.md5 == Some(digest) && journal.len() % 10 == 0 && journal.chunks(10).all(|line| line.ends_with(b"\n"))
+    all_whole && !journal.is_empty() && journal.len() % 10 == 0 && journal.chunks(10).all(|line| line.ends_with(b"\n"))
 }

@@ -134,3 +134,51 @@ async fn an_archive_for_which_there_is_no_room_fails_and_says_so() {
     (world.limits.memory, world.limits.temp) = (1 << 20, 1 << 20);
     assert_eq!(world.run().await.brief(), "degraded: ingested 1, failed 1 [limit_temp]");
 }
+
+fn large(salt: u8) -> Vec<u8> {
+    (0..9u32 << 20).map(|at| (at / 5) as u8 ^ salt).collect()
+}
+
+#[tokio::test]
+async fn large_members_are_unpacked_once_and_leave_nothing_when_the_archive_fails() {
+    let (one, two) = (large(1), large(2));
+    let members = [entry("1.bin", &one), entry("small", b"x"), entry("2.bin", &two)];
+    let world = World::new().file("/a.zip", zip_of(&members));
+    assert_eq!(world.run().await.brief(), "ok: ingested 1");
+    assert!(world.store.content("acme/a.zip!/1.bin").unwrap() == one && world.store.content("acme/a.zip!/2.bin").unwrap() == two);
+    assert_eq!((world.store.counts().stages, world.store.counts().commits, world.store.staged().len()), (4, 2, 0));
+    // The last member tells that the archive is damaged, when the large ones are staged already.
+    let spoilt = zip_of(&[&members[..], &[Entry { crc: Some(1), ..entry("last", b"y") }]].concat());
+    let world = World::new().file("/a.zip", spoilt);
+    assert_eq!((world.run().await.brief().as_str(), world.names()), ("degraded: failed 1 [archive_damaged]", vec![]));
+    assert_eq!((world.store.counts().commits, world.store.staged().len()), (0, 0));
+}
+
+/// Which name a large member has is certain only when the whole archive is known.
+#[tokio::test]
+async fn large_members_that_share_a_name_or_stand_in_inner_archives_all_arrive() {
+    let contents = [large(1), large(2), large(3), large(4)];
+    let inner = zip(&[("x", &contents[2])]);
+    let members = [entry("x", &contents[0]), entry("x", &contents[1]), entry("b.zip", &inner), entry("b.zip!/x", &contents[3])];
+    let world = World::new().file("/a.zip", zip_of(&members));
+    let ran = world.run().await;
+    assert_eq!((ran.brief().as_str(), ran.source().members.stored), ("ok: ingested 1", 4), "{ran}");
+    let found: Vec<_> = world.names().iter().map(|name| world.store.content(name).unwrap()).collect();
+    assert!(contents.iter().all(|content| found.iter().any(|found| found == content)), "{:?}", world.names());
+    assert!(world.store.content("acme/a.zip!/x").unwrap() == contents[0] && world.store.content("acme/a.zip!/b.zip!/x").unwrap() == contents[2]);
+    assert_eq!(world.store.staged().len(), 0);
+    assert_eq!(world.run().await.brief(), "ok: unchanged 1");
+    // Without a ledger everything is found again, by content and name.
+    world.lose_ledger().await;
+    let ran = world.run().await;
+    assert_eq!((ran.report.exit_code(), ran.source().blobs, world.names().len()), (0, 0, 4), "{ran}");
+}
+
+#[tokio::test]
+async fn members_that_are_not_wanted_are_not_staged() {
+    let globs = blobferry::patterns::NameGlobs::new(&["small".to_owned()]).unwrap();
+    let world =
+        World::new().with(|source| source.include_members = Some(globs)).file("/a.zip", zip_of(&[entry("1.bin", &large(1)), entry("small", b"x")]));
+    assert_eq!((world.run().await.brief().as_str(), world.names()), ("ok: ingested 1", vec!["acme/a.zip!/small".to_owned()]));
+    assert_eq!(world.store.counts().stages, 0);
+}

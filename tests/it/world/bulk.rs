@@ -61,3 +61,15 @@ async fn an_archive_of_a_thousand_members_arrives() {
     let ran = world.run().await;
     assert_eq!((ran.brief().as_str(), ran.source().members.stored, world.names().len()), ("ok: ingested 1", 1_000, 1_000));
 }
+
+/// More members than the end of a zip could once say: the directory tells them all, and the last one is found.
+#[tokio::test]
+async fn the_last_of_seventy_thousand_members_arrives() {
+    let members: Vec<_> = (0..70_000).map(|n| entry(&format!("{n}"), n.to_string().as_bytes())).collect();
+    let wanted = blobferry::patterns::NameGlobs::new(&["69999".to_owned(), "65535".to_owned(), "0".to_owned()]).unwrap();
+    let world = World::new().file("/a.zip", zip_of(&members)).with(|source| source.include_members = Some(wanted));
+    let ran = world.run().await;
+    let members = &ran.source().members;
+    assert_eq!((ran.brief().as_str(), members.members, members.stored, members.skipped), ("ok: ingested 1", 70_000, 3, 69_997));
+    assert_eq!((world.text("acme/a.zip!/69999"), world.text("acme/a.zip!/65535")), ("69999".into(), "65535".into()));
+}

@@ -24,12 +24,12 @@ fn member(kind: u8, name: &str, content: &[u8]) -> Vec<u8> {
     block
 }
 
-fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
+pub fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
     let members = members.iter().map(|(name, content)| member(b'0', name, content));
     members.chain([vec![0; 1024]]).collect::<Vec<_>>().concat()
 }
 
-fn gz(content: &[u8]) -> Vec<u8> {
+pub fn gz(content: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(content).unwrap();
     encoder.finish().unwrap()

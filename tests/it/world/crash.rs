@@ -15,7 +15,8 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::zips::zip;
+use super::compressed::{gz, tar};
+use super::zips::{sevenz, zip};
 use super::{LONG_AGO, World};
 
 /// A store whose `at`-th call is the last thing that its process does.
@@ -239,6 +240,24 @@ async fn a_file_in_blocks() {
 #[tokio::test]
 async fn archives() {
     dies_everywhere(async || World::new().file("/a.zip", zip(&[("1.txt", b"one"), ("2.txt", b"two"), ("d/3.txt", b"three")])).file("/b", "b")).await;
+}
+
+#[tokio::test]
+async fn tars_and_7zs() {
+    let (one, two, three): (&[u8], &[u8], &[u8]) = (b"one", b"two", b"three");
+    let members = [("1.txt", one), ("2.txt", two), ("d/3.txt", three)];
+    dies_everywhere(async || World::new().file("/a.tar.gz", gz(&tar(&members))).file("/b", "b")).await;
+    dies_everywhere(async || World::new().file("/a.7z", sevenz(&members)).file("/b", "b")).await;
+}
+
+/// The large member is staged while the rest of the archive is still checked.
+#[tokio::test]
+async fn archives_with_large_members() {
+    let large: Vec<u8> = (0..9 << 20).map(|at: u32| (at / 3) as u8).collect();
+    let members = [("1.txt", &b"one"[..]), ("large", &large), ("2.txt", b"two")];
+    for (name, archive) in [("/a.zip", zip(&members)), ("/a.tar.gz", gz(&tar(&members))), ("/a.7z", sevenz(&members))] {
+        dies_everywhere(async || World::new().file(name, archive.clone())).await;
+    }
 }
 
 #[tokio::test]

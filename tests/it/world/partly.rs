@@ -1,6 +1,6 @@
 //! Only what is wanted of an archive is read from the server.
 
-use super::zips::{Entry, entry, zip_of};
+use super::zips::{Entry, entry, link, zip_of};
 use super::{LONG_AGO, World};
 use blobferry::patterns::NameGlobs;
 
@@ -106,4 +106,40 @@ async fn a_file_that_changes_while_it_is_read_in_parts_is_left_for_later() {
 async fn what_is_no_zip_after_all_is_stored_as_it_is() {
     let world = World::new().with(|source| source.include_members = only(&["*.csv"])).file("/a.zip", vec![b'x'; 2 << 20]);
     assert_eq!((world.run().await.brief().as_str(), world.names()), ("ok: ingested 1", vec!["acme/a.zip".to_owned()]));
+}
+
+/// Ten archives of 100 KB each, of which those in `changed` hold other bytes.
+fn of_archives(changed: &[usize]) -> Vec<u8> {
+    let inner = |n: usize| {
+        let salt = u8::from(changed.contains(&n));
+        let members: Vec<Entry> = (0..10).map(|m| entry(&format!("{m}.csv"), &content(10 * n + m, salt))).collect();
+        entry(&format!("{n}.zip"), &zip_of(&[members, vec![link("link", "0.csv")]].concat()))
+    };
+    let others = [entry("top.csv", b"top"), entry("filling", &vec![7; 1 << 20])];
+    zip_of(&others.into_iter().chain((0..10).map(inner)).collect::<Vec<_>>())
+}
+
+#[tokio::test]
+async fn archives_in_it_that_are_unchanged_are_not_read_again() {
+    let world = World::new().with(|source| source.incremental_members = true).file("/a.zip", of_archives(&[]));
+    assert_eq!(world.run().await.brief(), "ok: ingested 1");
+    let (names, first) = (world.names(), world.bytes_read());
+    assert_eq!(names.len(), 102);
+    for (turn, changed) in [(1, vec![3]), (2, vec![3, 8]), (3, vec![3, 8])] {
+        let before = world.bytes_read();
+        world.put("/a.zip", of_archives(&changed), LONG_AGO + 60 * turn);
+        let ran = world.run().await;
+        let members = ran.source().members;
+        let new = if turn == 3 { 0 } else { 10 };
+        assert_eq!((ran.brief().as_str(), members.members, members.skipped), ("ok: ingested 1", 112, 10), "{ran}");
+        assert_eq!((members.stored, members.identical), (new, 102 - new), "{ran}");
+        let read = world.bytes_read() - before;
+        assert!(read <= new * MEMBER_BYTES as u64 + (256 << 10), "{read} bytes, {first} at first");
+    }
+    assert_eq!(world.names().len(), names.len() + 20);
+    // How deep archives are opened is another question than whether they have changed.
+    let world = world.with(|source| source.unpacking.depth = 1);
+    world.put("/a.zip", of_archives(&[3, 8]), LONG_AGO + 600);
+    assert_eq!(world.run().await.brief(), "ok: ingested 1");
+    assert!(world.names().iter().any(|name| name.ends_with("!/4.zip")), "{:?}", world.names());
 }

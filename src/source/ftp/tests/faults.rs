@@ -334,3 +334,14 @@ async fn no_reply_whatsoever_makes_us_panic_or_hang() {
     }
     assert!(failed > 50, "{worked} {failed}");
 }
+
+#[tokio::test]
+async fn of_several_addresses_a_dead_one_is_passed_over() {
+    let world = World::new(Script::default()).await;
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let account = world.endpoint.account.clone();
+    let peers = [dead, world.server.address];
+    assert!(crate::source::ftp::client::Client::connect_first(account.clone(), &peers, None, &mut |_| {}).await.is_ok());
+    let error = crate::source::ftp::client::Client::connect_first(account, &peers[..1], None, &mut |_| {}).await.err().expect("it is dead");
+    assert_eq!(error.class(), Class::Connect);
+}

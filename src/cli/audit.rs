@@ -1,0 +1,263 @@
+//! `blobferry audit`.
+
+use std::fmt::Write as _;
+
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+
+use super::open::{self, Opened};
+use super::{Configured, NOTHING, WELL, console};
+use crate::audit::{self, Bytes, Checked, Findings, Notes, Violation};
+use crate::config::text::Environment;
+use crate::failure::Failure;
+use crate::model::{chain, printable};
+use crate::report::in_bytes;
+use crate::retry::Policy;
+use crate::telemetry::Watched;
+
+/// Exit status: something does not hold.
+const VIOLATED: u8 = 1;
+
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    configured: Configured,
+    /// Print what was checked and every violation as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Also read the bytes of every blob and compare them with their MD5.
+    #[arg(long)]
+    download: bool,
+}
+
+pub async fn audit(arguments: Arguments, environment: &Environment) -> u8 {
+    let Opened { config, store, redactor } = match open::open(&arguments.configured, environment) {
+        Ok(opened) => opened,
+        Err(unusable) => return unusable.tell(),
+    };
+    let bytes = if arguments.download { Bytes::Read } else { Bytes::Believed };
+    let spinner = if console::watched() == Watched::Yes { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    let watch = |doing: &str| {
+        spinner.set_message(printable(doing.as_bytes()));
+        spinner.tick();
+    };
+    let address = store.address().to_owned();
+    let found = audit::audit(store, &config.sources, bytes, Policy::default(), &watch).await;
+    spinner.finish_and_clear();
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            console::say(&redactor.text(&format!("error: {}\nhint: {}", chain(&error), error.class().hint())));
+            return NOTHING;
+        }
+    };
+    let text = if arguments.json {
+        format!("{:#}\n", redactor.json(as_json(&found, &address)))
+    } else {
+        redactor.text(&found.iter().map(as_text).collect::<String>())
+    };
+    match console::data(&text) {
+        WELL if found.iter().any(|found| found.violations.total > 0) => VIOLATED,
+        code => code,
+    }
+}
+
+fn as_json(found: &[Findings], address: &str) -> Value {
+    let source =
+        |found: &Findings| json!({ "source": found.source, "checked": found.checked, "notes": found.notes, "violations": found.violations.total });
+    let violation = |source: &str, violation: &Violation| {
+        let mut value = json!(violation);
+        value["source"] = source.into();
+        value
+    };
+    let violations = found.iter().flat_map(|found| found.violations.first.iter().map(|one| violation(&found.source, one)));
+    let violations: Vec<Value> = violations.collect();
+    let total: u64 = found.iter().map(|found| found.violations.total).sum();
+    json!({ "clean": total == 0, "store": address, "sources": found.iter().map(source).collect::<Vec<_>>(), "violations": violations })
+}
+
+/// Writing to a String does not fail.
+const WRITES: &str = "writing to a String does not fail";
+
+fn as_text(found: &Findings) -> String {
+    let Findings { source, checked, notes, violations } = found;
+    let mut text = format!("{source}: {}\n", of_checked(checked));
+    for note in of_notes(notes) {
+        writeln!(text, "  {note}").expect(WRITES);
+    }
+    for Violation { invariant, blob, path, message } in &violations.first {
+        let blob = blob.as_ref().map(|blob| format!(" `{}`", printable(blob.as_bytes()))).unwrap_or_default();
+        let path = path.as_ref().map(|path| format!(" of {}", printable(path.as_bytes()))).unwrap_or_default();
+        writeln!(text, "  violation {}{blob}{path}: {}", invariant.word(), printable(message.as_bytes())).expect(WRITES);
+    }
+    let untold = violations.total - violations.first.len() as u64;
+    if untold > 0 {
+        writeln!(text, "  and {untold} more").expect(WRITES);
+    }
+    match violations.total {
+        0 => text + "  all of it holds\n",
+        total => text + &format!("  {total} violations\n"),
+    }
+}
+
+fn of_checked(checked: &Checked) -> String {
+    let Checked { records, versions, blobs, archives, members, reports, manifests, lines, downloaded, downloaded_bytes } = checked;
+    let mut text = format!(
+        "{records} records of {versions} versions, {blobs} blobs, {archives} archives with {members} members, \
+         {reports} reports, {manifests} manifests with {lines} lines"
+    );
+    if *downloaded > 0 {
+        write!(text, ", {downloaded} blobs read ({})", in_bytes(*downloaded_bytes)).expect(WRITES);
+    }
+    text
+}
+
+fn of_notes(notes: &Notes) -> Vec<String> {
+    let Notes {
+        unfinished_runs,
+        manifests_without_report,
+        unrecorded,
+        earlier_versions,
+        foreign,
+        reports_without_manifest,
+        incomplete_manifests,
+        unprovable,
+        quarantined,
+    } = notes;
+    let counts = [
+        (*manifests_without_report, "manifests without a report: their runs were killed, or are under way"),
+        (*unrecorded, "blobs that no record speaks of: a run was killed after it had written them, or is under way"),
+        (*earlier_versions, "blobs of earlier versions, whose records were folded away"),
+        (*foreign, "blobs of other writers where ours belong"),
+        (*reports_without_manifest, "reports of releases that wrote no manifests"),
+        (*incomplete_manifests, "reports that say that their manifests lack lines"),
+        (*unprovable, "could not be checked in full: a name too long or with a secret in it, or too large a manifest"),
+        (*quarantined, "originals in quarantine"),
+    ];
+    let mut told = Vec::new();
+    if !unfinished_runs.is_empty() {
+        let runs: Vec<String> = unfinished_runs.iter().map(|run| printable(run.as_bytes())).collect();
+        told.push(format!("{} runs began and did not end, or are under way: {}", runs.len(), runs.join(", ")));
+    }
+    told.extend(counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{Invariant, Violations};
+    use expect_test::expect;
+
+    fn findings() -> Findings {
+        let mut violations = Violations::default();
+        violations.add(Invariant::I1, Some("acme/a\n.csv"), Some("/a%0A.csv"), "it is not there");
+        violations.add(Invariant::Manifest, None, None, "no");
+        violations.total += 7;
+        let checked = Checked { records: 3, versions: 2, blobs: 2, downloaded: 2, downloaded_bytes: 2048, ..Checked::default() };
+        let notes = Notes { unfinished_runs: vec!["r1".into()], foreign: 4, ..Notes::default() };
+        Findings { source: "acme".into(), checked, notes, violations }
+    }
+
+    #[test]
+    fn people_read_what_was_checked_and_what_does_not_hold() {
+        expect![[r#"
+            acme: 3 records of 2 versions, 2 blobs, 0 archives with 0 members, 0 reports, 0 manifests with 0 lines, 2 blobs read (2.0 KiB)
+              1 runs began and did not end, or are under way: r1
+              4 blobs of other writers where ours belong
+              violation I1 `acme/a\x0A.csv` of /a%0A.csv: it is not there
+              violation manifest: no
+              and 7 more
+              9 violations
+        "#]]
+        .assert_eq(&as_text(&findings()));
+        let clean = Findings { source: "b".into(), ..Findings::default() };
+        assert!(as_text(&clean).ends_with("  all of it holds\n"));
+    }
+
+    #[test]
+    fn programs_read_the_same() {
+        let found = [findings(), Findings { source: "b".into(), ..Findings::default() }];
+        let value = as_json(&found, "folder ./out");
+        expect![[r#"
+            {
+              "clean": false,
+              "sources": [
+                {
+                  "checked": {
+                    "archives": 0,
+                    "blobs": 2,
+                    "downloaded": 2,
+                    "downloaded_bytes": 2048,
+                    "lines": 0,
+                    "manifests": 0,
+                    "members": 0,
+                    "records": 3,
+                    "reports": 0,
+                    "versions": 2
+                  },
+                  "notes": {
+                    "earlier_versions": 0,
+                    "foreign": 4,
+                    "incomplete_manifests": 0,
+                    "manifests_without_report": 0,
+                    "quarantined": 0,
+                    "reports_without_manifest": 0,
+                    "unfinished_runs": [
+                      "r1"
+                    ],
+                    "unprovable": 0,
+                    "unrecorded": 0
+                  },
+                  "source": "acme",
+                  "violations": 9
+                },
+                {
+                  "checked": {
+                    "archives": 0,
+                    "blobs": 0,
+                    "downloaded": 0,
+                    "downloaded_bytes": 0,
+                    "lines": 0,
+                    "manifests": 0,
+                    "members": 0,
+                    "records": 0,
+                    "reports": 0,
+                    "versions": 0
+                  },
+                  "notes": {
+                    "earlier_versions": 0,
+                    "foreign": 0,
+                    "incomplete_manifests": 0,
+                    "manifests_without_report": 0,
+                    "quarantined": 0,
+                    "reports_without_manifest": 0,
+                    "unfinished_runs": [],
+                    "unprovable": 0,
+                    "unrecorded": 0
+                  },
+                  "source": "b",
+                  "violations": 0
+                }
+              ],
+              "store": "folder ./out",
+              "violations": [
+                {
+                  "blob": "acme/a\n.csv",
+                  "invariant": "I1",
+                  "message": "it is not there",
+                  "path": "/a%0A.csv",
+                  "source": "acme"
+                },
+                {
+                  "blob": null,
+                  "invariant": "manifest",
+                  "message": "no",
+                  "path": null,
+                  "source": "acme"
+                }
+              ]
+            }"#]]
+        .assert_eq(&format!("{value:#}"));
+    }
+}

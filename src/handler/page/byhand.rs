@@ -1,0 +1,131 @@
+//! The desk at which runs are started and planned by hand, as pages. Pure.
+
+use maud::{Markup, html};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use super::html::{Frame, page as whole, problems};
+use super::view::{Pass, Problem};
+use super::{carried, encoded, page};
+use crate::handler::envelope::{HttpAnswer, HttpCall};
+use crate::report::in_bytes;
+
+/// What the desk knows.
+pub struct Desk<'a> {
+    /// The configured sources.
+    pub sources: &'a [&'a str],
+    /// Where blobs go.
+    pub store: &'a str,
+    /// What paths of our HTTP API begin with.
+    pub prefix: &'a str,
+    /// Who asks.
+    pub call: &'a HttpCall,
+    /// The key by which the caller sees the status page; that of this desk does not open it.
+    pub view: Option<&'a String>,
+}
+
+impl Desk<'_> {
+    fn show(&self, status: u16, title: &str, live: &Markup) -> HttpAnswer {
+        let query = self.view.map_or_else(String::new, |view| format!("?code={}", encoded(view)));
+        let frame = Frame {
+            store: self.store,
+            prefix: self.prefix,
+            query: &query,
+            view: "",
+            starts: None,
+            sources: self.sources,
+            next: std::collections::BTreeMap::new(),
+            now: OffsetDateTime::now_utc(),
+        };
+        page(status, whole(&frame, title, false, live, &self.form()))
+    }
+
+    /// The form. It posts to where it came from, so that the host finds the key where it found it before.
+    fn form(&self) -> Markup {
+        html! {
+            form method="post" action={ (self.prefix) "/ingest" (carried(self.call)) } {
+                div {
+                    label for="source" { "Source" }
+                    select #source name="source" { option value="" { "all" } @for name in self.sources { option value=(name) { (name) } } }
+                }
+                @if let Some(view) = self.view { input type="hidden" name="view" value=(view); }
+                button.second type="submit" name="do" value="plan" { "Plan: what would a run do?" }
+                button type="submit" name="do" value="start" { "Start a run" }
+            }
+            p.quiet.small { "The address of this page holds the key of IngestHttp: close it when you are done, and do not pass it on." }
+        }
+    }
+
+    /// The desk itself.
+    pub fn open(&self) -> HttpAnswer {
+        self.show(200, "blobferry: by hand", &html! { h2 { "Start or plan a run" } })
+    }
+
+    /// What a run would do now.
+    pub fn planned(&self, answer: &HttpAnswer) -> HttpAnswer {
+        let Some(plans) = answer.body["plan"].as_array() else { return self.refused("Not planned", answer.status, &answer.body) };
+        let live = html! {
+            h2 { "What a run would do now" }
+            p.quiet.small { "Nothing was changed, neither at the sources nor in the store." }
+            @for plan in plans { section.card { (planned(plan)) } }
+        };
+        self.show(200, "blobferry: plan", &live)
+    }
+
+    /// What came of the wish for a run, `res` being the answer of the API.
+    pub fn started(&self, res: &Value) -> HttpAnswer {
+        let status = res["statusCode"].as_str().and_then(|status| status.parse().ok()).unwrap_or(500);
+        let body: Value = res["body"].as_str().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
+        let Some(id) = body["id"].as_str() else { return self.refused("Not started", status, &body) };
+        let query = self.view.map_or_else(String::new, |view| format!("?code={}", encoded(view)));
+        let words = if body["joined"] == true { "is at it already" } else { "was started" };
+        let live = html! {
+            h2 { "A run " (words) }
+            p { "Run " a href={ (self.prefix) "/ingest/runs/" (encoded(id)) (query) } { (id) } ": " (body["status"].as_str().unwrap_or("on its way")) }
+            p { a href={ (self.prefix) "/ingest/runs" (query) } { "All runs" } }
+        };
+        self.show(if status < 400 { 200 } else { status }, "blobferry: a run", &live)
+    }
+
+    fn refused(&self, what: &str, status: u16, body: &Value) -> HttpAnswer {
+        let text = |name: &str| body[name].as_str().unwrap_or_default();
+        let live = html! {
+            h2 { (what) " (" (status) ")" }
+            p { bdi { (text("error")) } }
+            @if !text("hint").is_empty() { p { bdi { (text("hint")) } } }
+        };
+        self.show(status, "blobferry: that did not work", &live)
+    }
+}
+
+fn planned(plan: &Value) -> Markup {
+    let decided = Pass::read(&plan["decided"]);
+    let files = plan["fetch"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let count = plan["files"].as_u64().unwrap_or(0);
+    let more = count.saturating_sub(u64::try_from(files.len()).unwrap_or(u64::MAX));
+    let text = |file: &Value, name: &str| file[name].as_str().unwrap_or_default().to_owned();
+    let problems_told: Vec<Problem> = decided.problems.iter().chain(&decided.failures).cloned().collect();
+    html! {
+        div.head { h3 { bdi { (plan["source"].as_str().unwrap_or("?")) } } span { (count) " to fetch, " (in_bytes(plan["bytes"].as_u64().unwrap_or(0))) } }
+        p.small { "decided already: unchanged " (decided.unchanged) ", skipped " (decided.skipped) ", deferred " (decided.deferred) ", failed " (decided.failed) }
+        @if !problems_told.is_empty() { (problems(&problems_told)) }
+        @if !files.is_empty() {
+            div.wide role="region" aria-label={ "Files to fetch from " (plan["source"].as_str().unwrap_or("?")) } tabindex="0" {
+                table.stack {
+                    thead { tr { th scope="col" { "file" } th scope="col" { "why" } th.number scope="col" { "size" } th scope="col" { "blob" } } }
+                    tbody {
+                        @for file in files {
+                            tr {
+                                td.name { bdi { (text(file, "path")) } @if file["unsettled"] == json!(true) { div.quiet.small { "may still be written: is looked at again first" } } }
+                                td { (text(file, "why")) }
+                                td.number data-label="size" { @match file["size"].as_u64() { Some(size) => (in_bytes(size)), None => "unknown" } }
+                                td.name { bdi { (text(file, "blob")) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        @if more > 0 { p.small { "and " (more) " more: " code { "blobferry plan" } " tells all of them" } }
+    }
+}

@@ -1,0 +1,257 @@
+//! One file of a pass as a line of the run's manifest: what became of it, and what can be re-checked.
+
+use serde::{Deserialize, Serialize};
+use time::format_description::well_known::Rfc3339;
+
+use crate::model::{BlobName, Md5, Precision, RemoteFile, Version, hex};
+use crate::naming::escaped_for_metadata;
+use crate::plan::{Skip, Why};
+use crate::report::Outcome;
+
+/// What of an ingested file can be re-checked later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// The file as it was taken, and its version.
+    pub taken: Option<(RemoteFile, Version)>,
+    /// The blob that holds it as it came: name, size in bytes, MD5 as the store tells it.
+    pub blob: Option<(BlobName, u64, Option<Md5>)>,
+    /// The manifest of the archive that it was unpacked as.
+    pub archive: Option<BlobName>,
+}
+
+/// What became of a file. Unchanged files have no line, nor have those that the source's globs leave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    /// It is in the store and in the ledger.
+    Ingested,
+    /// It was left alone.
+    Skipped,
+    /// It is taken by a later run.
+    Deferred,
+    /// It could not be brought over.
+    Failed,
+}
+
+/// A blob that holds a file as it came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobClaim {
+    /// Its name.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its MD5, 32 lower-case hex digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub md5: Option<String>,
+}
+
+/// An archive that was unpacked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveClaim {
+    /// How many members it has, directories and links among them.
+    pub members: u64,
+    /// The blob that tells of each: `_blobferry/<source>/archives/<version>.json`.
+    pub manifest: String,
+}
+
+/// A line of a run's manifest: a JSON object. What does not apply is left out; readers pass over what they do not know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// The file's path, percent-escaped as in the metadata of blobs: decoding gives the server's bytes.
+    pub path: String,
+    /// What became of it.
+    pub outcome: Word,
+    /// Why it was to be fetched: `new`, `changed`, `again`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Why it was skipped or deferred.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The class of its failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// What failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Its size in bytes at the source, if that told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// When it was last modified, RFC 3339, if the source told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<String>,
+    /// How exactly that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
+    /// The version that size and time make, 32 hex digits: what blobs and the ledger call it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Bytes that were read from the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// The blob that holds it as it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<BlobClaim>,
+    /// The archive that it was unpacked as.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveClaim>,
+}
+
+impl Line {
+    /// The line of `file`, which came to `outcome`; `why` it was to be fetched, if it was. `None` if it has no line.
+    pub fn of(file: &RemoteFile, why: Option<Why>, outcome: &Outcome) -> Option<Self> {
+        let mut line = match outcome {
+            Outcome::Unchanged | Outcome::Skipped(Skip::Excluded) => return None,
+            Outcome::Ingested(_) => Self::about(file, Word::Ingested),
+            Outcome::Skipped(skip) => Self { reason: Some(skip.word().to_owned()), ..Self::about(file, Word::Skipped) },
+            Outcome::Deferred(defer) => Self { reason: Some(defer.word().to_owned()), ..Self::about(file, Word::Deferred) },
+            Outcome::Failed(problem) => {
+                Self { class: Some(problem.class.word().to_owned()), message: Some(problem.message.clone()), ..Self::about(file, Word::Failed) }
+            }
+        };
+        line.why = why.map(|why| why.word().to_owned());
+        if let Outcome::Ingested(ingested) = outcome {
+            let proof = &ingested.proof;
+            if let Some((taken, version)) = &proof.taken {
+                line.describe(taken, Some(*version));
+            }
+            line.bytes = Some(ingested.bytes);
+            line.blob = proof.blob.as_ref().map(|(name, size, md5)| BlobClaim {
+                name: name.as_str().to_owned(),
+                size: *size,
+                md5: md5.as_ref().map(|md5| hex(md5)),
+            });
+            let manifest = proof.archive.as_ref();
+            line.archive = manifest.map(|manifest| ArchiveClaim { members: ingested.members.unwrap_or(0), manifest: manifest.as_str().to_owned() });
+        }
+        Some(line)
+    }
+
+    fn about(file: &RemoteFile, outcome: Word) -> Self {
+        let mut line = Self {
+            path: escaped_for_metadata(file.path.as_bytes()),
+            outcome,
+            why: None,
+            reason: None,
+            class: None,
+            message: None,
+            size: None,
+            modified: None,
+            precision: None,
+            version: None,
+            bytes: None,
+            blob: None,
+            archive: None,
+        };
+        // Of what is known by its path alone, as a link, nobody can say which version it is.
+        let version = (file.size.is_some() || file.modified.is_some()).then(|| Version::of(file));
+        line.describe(file, version);
+        line
+    }
+
+    fn describe(&mut self, file: &RemoteFile, version: Option<Version>) {
+        self.size = file.size;
+        self.modified = file.modified.and_then(|modified| modified.at.format(&Rfc3339).ok());
+        self.precision = file.modified.map(|modified| modified.precision);
+        self.version = version.map(|version| version.to_string());
+    }
+
+    /// The same with every text that came from outside passed through `conceal`, which takes secrets out.
+    #[must_use]
+    pub fn concealed(mut self, conceal: impl Fn(&str) -> String) -> Self {
+        self.path = conceal(&self.path);
+        self.message = self.message.map(|text| conceal(&text));
+        self.blob = self.blob.map(|blob| BlobClaim { name: conceal(&blob.name), ..blob });
+        self
+    }
+
+    /// As it stands in a manifest, with its end.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).expect("a line holds nothing that JSON cannot");
+        bytes.push(b'\n');
+        bytes
+    }
+
+    /// Reads what [`Line::to_bytes`] wrote, with or without its end.
+    pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Class;
+    use crate::model::{ModifiedTime, RemotePath};
+    use crate::report::{Defer, Ingested, Problem};
+    use expect_test::{Expect, expect};
+
+    fn file() -> RemoteFile {
+        RemoteFile { path: RemotePath::new(&b"/in/caf\xe9 1%.csv"[..]), size: Some(3), modified: ModifiedTime::from_unix(1_704_067_200) }
+    }
+
+    fn check(why: Option<Why>, outcome: &Outcome, expected: &Expect) {
+        let line = Line::of(&file(), why, outcome).expect("it has a line");
+        expected.assert_eq(std::str::from_utf8(&line.to_bytes()).expect("JSON is text").trim_end());
+        assert_eq!(Line::parse(&line.to_bytes()).ok(), Some(line));
+    }
+
+    #[test]
+    fn a_line_tells_what_can_be_re_checked() {
+        let blob = (BlobName::new("acme/in/caf%E9 1%25.csv").expect("legal"), 3, Some([0xab; 16]));
+        let proof = Proof { taken: Some((file(), Version::of(&file()))), blob: Some(blob), archive: None };
+        let plain = Ingested { bytes: 3, stored: 1, proof: Box::new(proof), ..Ingested::default() };
+        check(
+            Some(Why::New),
+            &Outcome::Ingested(plain),
+            &expect![[
+                r#"{"path":"/in/caf%E9%201%25.csv","outcome":"ingested","why":"new","size":3,"modified":"2024-01-01T00:00:00Z","precision":"second","version":"47229c09b79bf7b9ec4b257484aef024","bytes":3,"blob":{"name":"acme/in/caf%E9 1%25.csv","size":3,"md5":"abababababababababababababababab"}}"#
+            ]],
+        );
+        let proof = Proof { archive: BlobName::new("_blobferry/acme/archives/00.json").ok(), ..Proof::default() };
+        let archive = Ingested { bytes: 9, members: Some(4), proof: Box::new(proof), ..Ingested::default() };
+        check(
+            Some(Why::Changed),
+            &Outcome::Ingested(archive),
+            &expect![[
+                r#"{"path":"/in/caf%E9%201%25.csv","outcome":"ingested","why":"changed","size":3,"modified":"2024-01-01T00:00:00Z","precision":"second","version":"47229c09b79bf7b9ec4b257484aef024","bytes":9,"archive":{"members":4,"manifest":"_blobferry/acme/archives/00.json"}}"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn a_line_tells_why_a_file_did_not_arrive() {
+        let failed = Outcome::Failed(Problem::new(Class::Permission, "reading `/in/x`: no"));
+        check(
+            Some(Why::Again),
+            &failed,
+            &expect![[
+                r#"{"path":"/in/caf%E9%201%25.csv","outcome":"failed","why":"again","class":"permission","message":"reading `/in/x`: no","size":3,"modified":"2024-01-01T00:00:00Z","precision":"second","version":"47229c09b79bf7b9ec4b257484aef024"}"#
+            ]],
+        );
+        check(
+            None,
+            &Outcome::Deferred(Defer::Unsettled),
+            &expect![[
+                r#"{"path":"/in/caf%E9%201%25.csv","outcome":"deferred","reason":"unsettled","size":3,"modified":"2024-01-01T00:00:00Z","precision":"second","version":"47229c09b79bf7b9ec4b257484aef024"}"#
+            ]],
+        );
+        let link = RemoteFile { size: None, modified: None, ..file() };
+        let line = Line::of(&link, None, &Outcome::Skipped(Skip::Symlink)).expect("it has a line");
+        expect![[r#"{"path":"/in/caf%E9%201%25.csv","outcome":"skipped","reason":"symlink"}"#]]
+            .assert_eq(std::str::from_utf8(&line.to_bytes()).expect("JSON is text").trim_end());
+    }
+
+    #[test]
+    fn what_is_unchanged_or_not_wanted_has_no_line() {
+        assert_eq!(Line::of(&file(), None, &Outcome::Unchanged), None);
+        assert_eq!(Line::of(&file(), None, &Outcome::Skipped(Skip::Excluded)), None);
+    }
+
+    #[test]
+    fn secrets_are_taken_out_of_texts_and_nothing_else_is_touched() {
+        let failed = Outcome::Failed(Problem::new(Class::Auth, "a canary sang"));
+        let line = Line::of(&file(), None, &failed).expect("it has a line");
+        let clean = line.clone().concealed(|text| text.replace("canary", "***"));
+        assert_eq!(clean, Line { message: Some("a *** sang".into()), ..line });
+    }
+}
