@@ -41,6 +41,7 @@ use crate::model::RemotePath;
 use crate::report::{Report, SourceReport, problem};
 use crate::retry::{Policy, retry};
 use crate::store::contract::Store;
+use crate::store::paced::Paced;
 use budget::ByteBudget;
 use context::{Pass, Run};
 use progress::Progress;
@@ -112,7 +113,7 @@ fn begin(options: Options) -> Run {
     Run {
         id,
         started,
-        store,
+        store: Arc::new(Paced::over(store)),
         transfers: Arc::new(Semaphore::new(limits.transfers)),
         blocks: ByteBudget::new(quarter),
         kept: ByteBudget::new(eighth),

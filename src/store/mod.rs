@@ -7,4 +7,5 @@ pub mod folder;
 pub mod holder;
 mod limits;
 pub mod memory;
+pub mod paced;
 pub mod queue;

@@ -99,6 +99,10 @@ impl Site {
 
     /// Every file is there once and equal, by another program; the ledger speaks of each once.
     fn assert_all_there(&self, files: usize) {
+        let mut audit = super::worker::command(self.app.path());
+        let audited = audit.args(["audit", "--json"]).output().expect("it runs");
+        let told = String::from_utf8_lossy(&audited.stdout);
+        assert!(audited.status.success(), "{told}\n{}", String::from_utf8_lossy(&audited.stderr));
         e2e::verify(&self.azurite, &self.container, &self.served.root, &self.served.base, &[]);
         let store = Arc::new(e2e::look(&self.azurite, &self.container));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
