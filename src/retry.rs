@@ -63,6 +63,7 @@ where
         let Some(wait) = policy.wait(attempt, error.retry_after(), jitter()) else { return Err(error) };
         tracing::warn!(attempt, wait_ms = millis(wait), error = %crate::model::chain(&error), "Warning: {what} failed and is tried again.");
         tokio::select! {
+            biased;
             () = tokio::time::sleep(wait) => attempt += 1,
             () = cancel.cancelled() => return Err(error),
         }

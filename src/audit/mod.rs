@@ -13,7 +13,7 @@
 //!    the name before.
 //!
 //! So memory grows with records, lines and blobs, by some 50 bytes each, and never with their content. What is judged
-//! is pure ([`judge`], [`records`], [`claims`], [`reports`], [`state`]); this file and [`reading`] read.
+//! is pure (`judge`, `records`, `claims`, `reports`, `state`); this file and `reading` read.
 //!
 //! A version may be gone where its policy lets a later one replace it: under `versions = "overwrite"` only the version
 //! that was recorded last must be there, and a blob of a version that no record speaks of, in its place, is told and

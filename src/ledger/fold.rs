@@ -9,6 +9,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use time::OffsetDateTime;
 
+use crate::failpoint::failpoint;
 use crate::ledger::error::{BadState, LedgerError};
 use crate::ledger::head::{Head, Piece, new_name, stamp, stamp_of};
 use crate::ledger::index::OpenRuns;
@@ -83,24 +84,38 @@ async fn fold_under(
     have: Option<(Piece, Snapshot)>,
     known: Option<Tagged>,
 ) -> Result<Option<Folded>, LedgerError> {
+    failpoint!("fold-begins", LedgerError::Closed("failpoint".into()));
     let base = known.as_ref().map_or_else(Head::empty, |(head, _)| head.clone());
     let (entries, open, old_journals) = gather(shelf, known.is_some().then_some(&base), run).await?;
+    failpoint!("fold-sealed", LedgerError::Closed("failpoint".into()));
     let old = match have.filter(|(piece, _)| base.index.as_ref() == Some(piece)) {
         Some((_, snapshot)) => snapshot,
         None => snapshot(shelf, &base).await?,
     };
     let generation = write_generation(shelf, tuning, &base, &old, entries).await?;
+    failpoint!("before-head-swap", LedgerError::Closed("failpoint".into()));
     let own = make(shelf).await?;
     let new = generation.head(&base, &open, &own);
     let Some(head) = swap(shelf, &base, new, known).await? else {
-        shelf.remove_named([generation.written, vec![own.name]].concat()).await;
+        remove_unnamed(shelf, [generation.written, vec![own.name]].concat()).await?;
         return Ok(None);
     };
+    failpoint!("after-head-swap", LedgerError::Closed("failpoint".into()));
     let old_index = base.index.map(|piece| piece.name).into_iter().collect();
     shelf.remove_named([generation.replaced, old_index].concat()).await;
     shelf.remove(old_journals).await;
+    failpoint!("fold-removed", LedgerError::Closed("failpoint".into()));
     remove_orphans(shelf, &head.0).await;
     Ok(Some(Folded { head, snapshot: generation.snapshot, open, own }))
+}
+
+/// Removes what was written for a head that is not valid. It may have been, while its answer was lost, and another
+/// writer may have built on it since: what the head names by now stays.
+async fn remove_unnamed(shelf: &Shelf, written: Vec<String>) -> Result<(), LedgerError> {
+    let Some((head, _)) = shelf.head().await? else { return Ok(()) };
+    let named: HashSet<&str> = head.names().collect();
+    shelf.remove_named(written.into_iter().filter(|name| !named.contains(name.as_str())).collect()).await;
+    Ok(())
 }
 
 /// Every entry of the journals, the runs that are open after them, and the journals' names.
@@ -206,6 +221,7 @@ pub async fn write_generation(
             writer.shard(part, &all[first(range.start)..first(range.end)]).await?;
         }
     }
+    failpoint!("fold-shards-written", LedgerError::Closed("failpoint".into()));
     let (index, snapshot) = writer.index().await?;
     Ok(Generation { number, index, shards: writer.shards, written: writer.written, replaced, snapshot })
 }

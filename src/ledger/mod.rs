@@ -32,6 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
+use crate::failpoint::failpoint;
 use crate::model::{RemoteFile, RemotePath};
 use crate::plan::{Known, Seen};
 use crate::retry::Policy;
@@ -122,7 +123,10 @@ impl Ledger {
 
     /// Notes, durably, that this run is about to commit blobs. Must come before the first commit.
     pub async fn begin(&self, now: OffsetDateTime) -> Result<(), LedgerError> {
-        self.journal.write(Record::Begin { run: self.run.clone(), at: now }).await
+        failpoint!("before-begin", LedgerError::Closed("failpoint".into()));
+        self.journal.write(Record::Begin { run: self.run.clone(), at: now }).await?;
+        failpoint!("after-begin", LedgerError::Closed("failpoint".into()));
+        Ok(())
     }
 
     /// Notes, durably, that a file is in the store: every blob of it is committed and verified.
@@ -137,6 +141,7 @@ impl Ledger {
 
     /// Notes that this run ended in good order. Only after [`Ledger::begin`].
     pub async fn end(&self) -> Result<(), LedgerError> {
+        failpoint!("before-end", LedgerError::Closed("failpoint".into()));
         self.journal.write(Record::End { run: self.run.clone() }).await
     }
 
@@ -160,7 +165,7 @@ pub struct Recorded {
 }
 
 impl Ledger {
-    /// Opens the journal `journal` of `source`, which [`open_pass`] has planned, for a piece of work: nothing of what
+    /// Opens the journal `journal` of `source`, which `open_pass` has planned, for a piece of work: nothing of what
     /// was known before is read. `name` stands for the piece in the ledger: `<run>/<piece>`, and no other piece is
     /// called so. A piece that is done again by another process may open the same journal: whoever appends second goes
     /// on in a journal of its own. What the piece has recorded before comes back beside it.

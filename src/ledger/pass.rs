@@ -2,9 +2,10 @@
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::ledger::error::LedgerError;
+use crate::failpoint::left_out;
+use crate::ledger::error::{LedgerError, SCHEMA};
 use crate::ledger::head::{Head, OpenPass};
-use crate::ledger::planned::{MAX_OVERTAKEN, Own, make, name_in_head, read};
+use crate::ledger::planned::{MAX_OVERTAKEN, Own, is_untouched, make, name_in_head, read};
 use crate::ledger::record::Record;
 use crate::ledger::shelf::Shelf;
 
@@ -21,7 +22,7 @@ pub async fn make_journals(shelf: &Shelf, pieces: usize) -> Result<Vec<String>, 
 /// removed then.
 pub async fn open(shelf: &Shelf, pass: &OpenPass, names: Vec<String>) -> Result<Option<OpenPass>, LedgerError> {
     let mut had_one = false;
-    for _ in 0..MAX_OVERTAKEN {
+    for n in 0..MAX_OVERTAKEN {
         let known = shelf.head().await?;
         let (head, etag) = match known {
             Some((head, etag)) => (head, Some(etag)),
@@ -31,11 +32,16 @@ pub async fn open(shelf: &Shelf, pass: &OpenPass, names: Vec<String>) -> Result<
         had_one |= etag.is_some();
         match &head.pass {
             // Our own swap, of which the answer was lost.
-            Some(ours) if ours.id == pass.id && names.iter().all(|name| head.journals.contains(name)) => return Ok(None),
+            Some(ours) if ours.id == pass.id => return Ok(None),
             Some(other) => {
-                shelf.remove_named(names).await;
+                // Ours was open before it, and is over, if its journals were ever named.
+                if n == 0 || were_never_named(shelf, &head, &names).await? {
+                    shelf.remove_named(names).await;
+                }
                 return Ok(Some(other.clone()));
             }
+            // It was opened, done by others and closed while our answer was lost.
+            None if n > 0 && !were_never_named(shelf, &head, &names).await? => return Ok(None),
             None => {}
         }
         let journals = [head.journals.clone(), names.clone()].concat();
@@ -44,6 +50,18 @@ pub async fn open(shelf: &Shelf, pass: &OpenPass, names: Vec<String>) -> Result<
         }
     }
     Err(LedgerError::Closed("its head was taken away, or other writers were always quicker".to_owned()))
+}
+
+/// Whether no head ever named `names`, which we made; `head` does not.
+async fn were_never_named(shelf: &Shelf, head: &Head, names: &[String]) -> Result<bool, LedgerError> {
+    let position = Record::Schema { version: SCHEMA }.to_line().len() as u64;
+    for name in names {
+        let own = Own { name: name.clone(), position, lines: 1 };
+        if head.journals.contains(name) || !is_untouched(shelf, &own).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 async fn made(shelf: Shelf) -> Result<Own, LedgerError> {
@@ -78,6 +96,17 @@ pub async fn own_journal(shelf: &Shelf, name: &str) -> Result<(Own, Vec<Record>)
         Err(error) => return Err(error),
     };
     let mut records = Vec::new();
-    let lines = raw.scan(|record, _| records.push(record)).map_err(|bad| shelf.bad(bad))?.lines;
+    let found = raw.scan(|record, _| records.push(record)).map_err(|bad| shelf.bad(bad))?;
+    // Folded, and still there or there again: whoever folded it may have been killed before it was removed, and a request
+    // to make it that was on its way for long may have come after that. No head names it any more.
+    let sealed = records.iter().any(|record| matches!(record, Record::Sealed { .. }));
+    let head = shelf.head().await?;
+    let named = head.as_ref().is_some_and(|(head, _)| head.journals.iter().any(|named| named == name));
+    if found.torn || ((sealed || !named) && !left_out!("sealed-journal")) {
+        let own = make(shelf).await?;
+        name_in_head(shelf, std::slice::from_ref(&own), head).await?;
+        return Ok((own, records));
+    }
+    let lines = found.lines;
     Ok((Own { name: name.to_owned(), position: raw.bytes.len() as u64, lines }, records))
 }

@@ -1,5 +1,6 @@
 //! What happens to a file at the source once it is stored and recorded.
 
+use crate::failpoint::failpoint;
 use crate::failure::{Class, Failure};
 use crate::model::{RemoteFile, RemotePath, Version};
 use crate::naming;
@@ -66,6 +67,7 @@ async fn remove_or_move(pass: &Pass, session: &mut dyn Session, file: &RemoteFil
         // Gone: done before. Changed: the next run takes the new content first.
         _ => return Ok(()),
     }
+    failpoint!("before-after-action", SourceError::new(crate::source::contract::Op::Remove, "failpoint", Class::Protocol, "failpoint"));
     match &pass.source.after {
         After::Keep => Ok(()),
         After::Delete => session.remove(&file.path).await,

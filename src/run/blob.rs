@@ -2,6 +2,7 @@
 
 use time::format_description::well_known::Rfc3339;
 
+use crate::failpoint::{failpoint, left_out};
 use crate::model::{BlobName, Md5, ModifiedTime, Precision, RemoteFile, RemotePath, Version};
 use crate::naming::{self, escaped_for_metadata};
 use crate::retry::retry;
@@ -295,7 +296,10 @@ async fn write_one(
         if claim_in_hand.adopted.is_some_and(|adopted| verify::stored((size, md5), adopted).is_err()) {
             return Err(TransferError::Conflict { name: claim_in_hand.name, why: "a blob of another writer with other bytes stands there" });
         }
-        let error = match commit(&pass.run, content, &claim_in_hand, &properties).await {
+        failpoint!("before-commit", TransferError::Defect("a step that a test lets fail"));
+        let committed = commit(&pass.run, content, &claim_in_hand, &properties).await;
+        failpoint!("after-commit", TransferError::Defect("a step that a test lets fail"));
+        let error = match committed {
             Ok(()) => return Ok(Stored { name: claim_in_hand.name, size, md5, identical: false, note: claim_in_hand.note }),
             Err(error) if error.kind == StoreKind::Condition => error,
             Err(error) => return Err(error.into()),
@@ -309,10 +313,16 @@ async fn write_one(
             // A tag that was read after the download says nothing about what is newer; staged blocks
             // belong to the name that they were staged under. Both are left to the next run.
             Claimed::Free(_) if claim_in_hand.condition != Condition::IfAbsent || tries == WRITES => return Err(error.into()),
+            Claimed::Free(next) if is_of_another(&next) => return Err(error.into()),
             Claimed::Free(_) if matches!(content, Content::Staged(..)) => return Err(error.into()),
             Claimed::Free(next) => next,
         };
     }
+}
+
+/// Whether `claim`, which was made after the content was read, would replace what another run has written meanwhile.
+fn is_of_another(claim: &Claim) -> bool {
+    matches!(claim.condition, Condition::IfMatch(_)) && claim.adopted.is_none() && !left_out!("overtaken-write")
 }
 
 /// Makes `content` visible under `claim`.

@@ -46,6 +46,9 @@ pub enum TransferError {
     /// The run was told to stop, and the source did not come to an end soon enough.
     #[error("the run was stopped")]
     Interrupted,
+    /// The archive at the source is another one by now, so its members may not take the place of others.
+    #[error("the file changed at the source while it was being stored")]
+    Changed,
     /// A task of ours ended in a panic.
     #[error("a defect in {0}")]
     Defect(&'static str),
@@ -60,7 +63,7 @@ impl TransferError {
             TransferError::Store(error) => Some(error),
             TransferError::Ledger(error) => Some(error),
             TransferError::Quarantined { cause, .. } => Some(cause.as_ref()),
-            TransferError::Conflict { .. } | TransferError::Interrupted | TransferError::Defect(_) => None,
+            TransferError::Conflict { .. } | TransferError::Interrupted | TransferError::Changed | TransferError::Defect(_) => None,
         }
     }
 }
@@ -70,7 +73,7 @@ impl Failure for TransferError {
         match (self, self.inner()) {
             (_, Some(inner)) => inner.class(),
             (TransferError::Conflict { .. }, None) => Class::StoreConflict,
-            (TransferError::Interrupted, None) => Class::Interrupted,
+            (TransferError::Interrupted | TransferError::Changed, None) => Class::Interrupted,
             (_, None) => Class::Internal,
         }
     }

@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::archive;
 use crate::archive::contract::{Format, HEAD_BYTES};
 use crate::archive::spool::{Room, Spool};
+use crate::failpoint::failpoint;
 use crate::model;
 use crate::retry::retry;
 use crate::run::budget::{Drawn, Held};
@@ -222,7 +223,10 @@ impl<'a> Staging<'a> {
         let (upload, index) = (self.upload.clone(), self.blocks);
         self.tasks.spawn(async move {
             let once = |_| store.stage(&upload, index, block.bytes().clone());
-            retry(&policy, &cancel, "staging a block", once).await.map(drop).map_err(TransferError::from)
+            failpoint!("before-stage", TransferError::Defect("a step that a test lets fail"));
+            retry(&policy, &cancel, "staging a block", once).await.map_err(TransferError::from)?;
+            failpoint!("after-stage", TransferError::Defect("a step that a test lets fail"));
+            Ok(())
         });
         self.blocks += 1;
         Ok(())

@@ -62,7 +62,7 @@ impl Appender {
         self.position
     }
 
-    /// Appends whole lines, [`FULL`] bytes of them at once at most, if none is longer; they are durable when this
+    /// Appends whole lines, `FULL` bytes of them at once at most, if none is longer; they are durable when this
     /// returns. After an error, or if it is dropped before its end, only a beginning of them may be there.
     pub async fn append(&mut self, lines: Bytes) -> Result<(), StoreError> {
         let mut rest = lines;

@@ -9,6 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::archive::contract::{Member, MemberKind, Place};
 use crate::archive::unpack::Checked;
+use crate::failpoint::failpoint;
 use crate::model::{self, BlobName, Version, hex};
 use crate::naming::escaped_for_metadata;
 use crate::report::{Ingested, Proof};
@@ -169,7 +170,9 @@ pub async fn write(pass: &Pass, archive: &Identity<'_>, manifest: &Manifest, ing
     let properties = Properties { content_type: "application/json".to_owned(), md5: Md5::digest(&bytes).into(), metadata };
     let name = name_of(&pass.source.name, archive.version);
     let once = |_| pass.run.store.put(&name, bytes.clone(), &properties, &Condition::Always);
+    failpoint!("before-manifest", TransferError::Defect("a step that a test lets fail"));
     retry(&pass.run.policy, &pass.run.cancel, "writing a manifest", once).await?;
+    failpoint!("after-manifest", TransferError::Defect("a step that a test lets fail"));
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use crate::archive::contract::{Format, Member, MemberKind, Options, Partial, Unp
 use crate::archive::names::{Oddity, odd_names};
 use crate::archive::spool::Spool;
 use crate::archive::unpack::{Archive, Checked, Part, Parts, Proven, Taker, Wish};
+use crate::failpoint::{failpoint, left_out};
 use crate::model::{self, BlobName, RemotePath, printable};
 use crate::naming::{self, escaped_for_metadata};
 use crate::patterns::NameGlobs;
@@ -21,12 +22,13 @@ use crate::run::ahead::{Ahead, Staged};
 use crate::run::blob::{self, Claim, Claimed, Content, Identity, MemberOf, Stored};
 use crate::run::context::Pass;
 use crate::run::error::TransferError;
+use crate::run::fetch;
 use crate::run::inner::{self, Unchanged};
 use crate::run::intake::{Arrived, Intake, Look, Whole};
 use crate::run::manifest::{self, Manifest, ManifestMember};
 use crate::run::settings::{Archives, Versions};
 use crate::run::transfer::{Transfer, resend};
-use crate::store::contract::{BLOCK_BYTES, BlobInfo, Upload};
+use crate::store::contract::{BLOCK_BYTES, BlobInfo, Condition, Upload};
 use crate::verify;
 
 /// Members on their way to the store at once, of one archive, at least.
@@ -379,7 +381,23 @@ impl<'a> Way<'a> {
             return Ok(there);
         }
         let identity = self.identity(&checked.member, plan);
-        blob::claim(self.pass, &identity, &plan.plain, checked.md5.map(|md5| (checked.size, md5))).await
+        let claimed = blob::claim(self.pass, &identity, &plan.plain, checked.md5.map(|md5| (checked.size, md5))).await?;
+        if let Claimed::Free(claim) = &claimed
+            && matches!(claim.condition, Condition::IfMatch(_))
+        {
+            self.is_still_the_newest().await?;
+        }
+        Ok(claimed)
+    }
+
+    /// The archive was fetched before the blob was looked at that a member is to replace, so that one could be of a
+    /// newer version, which another run brought meanwhile. It is not if the archive is still at the source as it was.
+    async fn is_still_the_newest(&self) -> Result<(), TransferError> {
+        let file = self.archive.file;
+        match fetch::stat(self.pass, file).await? {
+            Some(now) if now.unchanged_since(file) || left_out!("newest-archive") => Ok(()),
+            _ => Err(TransferError::Changed),
+        }
     }
 
     /// The blob of the same member of the version before, if it still holds the same.
@@ -400,6 +418,7 @@ impl<'a> Way<'a> {
         let plan = self.plans[index].as_ref().ok_or(TransferError::Defect("a member without a place"))?;
         let checked = &self.checked[index];
         let identity = self.identity(&checked.member, plan);
+        failpoint!("member-ready", TransferError::Defect("a step that a test lets fail"));
         let content = Content::of(&arrived, &upload)?;
         // What is stored is what was proved, though the archive was unpacked twice.
         let (size, md5) = content.proof();
@@ -410,6 +429,7 @@ impl<'a> Way<'a> {
             self.pass.run.store.abandon(&upload).await;
         }
         let stored = stored?;
+        failpoint!("member-committed", TransferError::Defect("a step that a test lets fail"));
         Ok((index, Stored { note: stored.note.or_else(|| plan.note.clone()), ..stored }))
     }
 }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use tokio::time::Instant;
 
+use crate::failpoint::failpoint;
 use crate::failure::{Class, Failure};
 use crate::ledger::Ledger;
 use crate::ledger::error::LedgerError;
@@ -223,6 +224,7 @@ pub async fn transfer_all(pass: &Arc<Pass>, transfers: Vec<Transfer>, mut each: 
 async fn admitted(pass: &Pass, one: &Transfer) -> (Outcome, bool) {
     pass.lines.make_room().await;
     let turn = tokio::select! {
+        biased;
         turn = pass.run.transfers.acquire() => turn,
         () = pass.run.cancel.cancelled() => return (Outcome::Deferred(Defer::Interrupted), false),
     };
@@ -234,6 +236,7 @@ async fn admitted(pass: &Pass, one: &Transfer) -> (Outcome, bool) {
         return (Outcome::Failed(Problem::new(Class::Ledger, "its ledger cannot be written any more, so it was not begun")), false);
     }
     tokio::select! {
+        biased;
         outcome = transfer(pass, one) => (outcome, true),
         () = out_of_time(pass) => (Outcome::Deferred(Defer::Interrupted), true),
     }
@@ -354,6 +357,7 @@ async fn wait(pass: &Pass, files: usize, until: Instant) {
         tracing::info!(source = pass.source.name, files, seconds = left.as_secs(), "Waiting for young files to settle.");
     }
     tokio::select! {
+        biased;
         () = tokio::time::sleep_until(until) => {}
         () = pass.run.cancel.cancelled() => {}
     }
@@ -398,5 +402,6 @@ pub async fn write_report(
     let properties = Properties { content_type: "application/json".into(), md5: Md5::digest(&bytes).into(), metadata: [].into() };
     let cancel = tokio_util::sync::CancellationToken::new();
     let once = |_| run.store.put(&name, bytes.clone(), &properties, condition);
+    failpoint!("before-report", StoreError::new("writing", name.as_str(), "failpoint", crate::store::contract::StoreKind::Rejected, "failpoint"));
     retry(&run.policy, &cancel, "writing a report", once).await.map(|_| ())
 }

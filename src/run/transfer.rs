@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use crate::archive::contract::{Format, Nature};
 use crate::archive::spool::Spool;
 use crate::archive::unpack::Archive;
+use crate::failpoint::failpoint;
 use crate::failure::{Class, Failure};
 use crate::model::{ModifiedTime, RemoteFile, Version};
 use crate::plan::{Known, Skip, Why};
@@ -52,6 +53,7 @@ pub async fn transfer(pass: &Pass, transfer: &Transfer) -> Outcome {
     match result {
         Ok(outcome) => outcome,
         Err(TransferError::Source(error)) if error.class() == Class::NotFound => Outcome::Skipped(Skip::Vanished),
+        Err(TransferError::Changed) => Outcome::Deferred(Defer::Changed),
         Err(_) if pass.run.cancel.is_cancelled() => Outcome::Deferred(Defer::Interrupted),
         Err(error) => Outcome::Failed(problem(&error)),
     }
@@ -179,6 +181,7 @@ async fn read(pass: &Pass, file: &RemoteFile, upload: &Upload, look: Look<'_>) -
     let both = async { tokio::join!(fetch(pass, file, sender), intake) };
     let (fetched, arrived) = pass.run.in_time(both).await.ok_or(TransferError::Interrupted)?;
     drop(turn);
+    failpoint!("file-fetched", TransferError::Defect("a step that a test lets fail"));
     match (fetched, arrived) {
         (Err(FetchError::Source(error)), _) => Err(error.into()),
         (Err(FetchError::Mismatch(error)), _) => Err(error.into()),
@@ -264,7 +267,10 @@ async fn prove(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>, archiv
 async fn record(pass: &Pass, transfer: &Transfer, file: &RemoteFile, version: Version, ingested: &Ingested) -> Result<(), TransferError> {
     let known = Known { size: file.size, modified: file.modified, listed: transfer.listed, version };
     let blobs = ingested.stored + ingested.identical + ingested.originals;
-    Ok(pass.ledger.ingested(file, &known, blobs, ingested.bytes).await?)
+    failpoint!("before-record", TransferError::Defect("a step that a test lets fail"));
+    pass.ledger.ingested(file, &known, blobs, ingested.bytes).await?;
+    failpoint!("after-record", TransferError::Defect("a step that a test lets fail"));
+    Ok(())
 }
 
 /// Sends a spool's bytes as a stream of chunks, as if they came from a source.

@@ -53,6 +53,7 @@ pub async fn ask(run: &Run, source: &str) -> Turn {
             told = true;
         }
         tokio::select! {
+            biased;
             () = sleep(LOOKED_AT_EVERY) => {}
             () = run.cancel.cancelled() => {}
         }

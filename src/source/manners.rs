@@ -65,6 +65,10 @@ impl Bench {
 }
 
 fn chance() -> f64 {
+    #[cfg(feature = "failpoints")]
+    if let Some(chosen) = crate::failpoint::random() {
+        return f64::from(chosen) / f64::from(u16::MAX);
+    }
     let mut byte = [0_u8; 1];
     // Without chance, all rests are equally long.
     getrandom::fill(&mut byte).map_or(0.5, |()| f64::from(byte[0]) / 255.0)

@@ -111,13 +111,14 @@ impl Pool {
                 return Ok(Lease { lent: Some(lent), pool: self.clone() });
             }
             tokio::select! {
+                biased;
+                () = &mut returned => {}
                 place = self.logins.clone().acquire_owned(), if asks => {
                     let place = place.expect("this semaphore is never closed");
                     if let Some(lent) = self.log_in(place).await? {
                         return Ok(Lease { lent: Some(lent), pool: self.clone() });
                     }
                 }
-                () = &mut returned => {}
                 () = over(news) => {}
             }
         }

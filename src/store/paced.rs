@@ -21,6 +21,9 @@ use crate::model::BlobName;
 const MOST: usize = 256;
 /// Of a burst of refusals only the first halves: the others were under way with it.
 const HALVED_EVERY: Duration = Duration::from_secs(1);
+/// No request waits longer than this for its turn. A turn may be kept by a future that nobody polls, because its owner is
+/// waiting here itself: pacing may slow a run down, but not stop it.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// The longest rest for all requests; a single one may be asked to wait longer, and does so by itself.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
@@ -73,12 +76,14 @@ impl Paced {
     }
 
     async fn turn(&self) -> UnderWay<'_> {
+        let patience = tokio::time::sleep(LONGEST_WAIT);
+        tokio::pin!(patience);
         loop {
             let freed = self.free.notified();
             let rest = {
                 let mut pace = self.pace();
                 let rest = pace.rest_until.filter(|until| *until > Instant::now());
-                if rest.is_none() && pace.under_way < pace.most {
+                if rest.is_none() && (pace.under_way < pace.most || patience.is_elapsed()) {
                     pace.under_way += 1;
                     return UnderWay(self);
                 }
@@ -86,7 +91,10 @@ impl Paced {
             };
             match rest {
                 Some(until) => tokio::time::sleep_until(until).await,
-                None => freed.await,
+                None => tokio::select! {
+                    () = freed => {}
+                    () = &mut patience => {}
+                },
             }
         }
     }
@@ -235,6 +243,21 @@ mod tests {
         // One more for each three that go well.
         assert!((3..=8).contains(&most), "{most}");
         assert!(begun.elapsed() >= Duration::from_secs(5), "thirty seconds of work for so few");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_nobody_polls_stops_nothing() {
+        let store = Arc::new(MemoryStore::new());
+        let paced = Paced::over(store.clone());
+        paced.pace().most = 1;
+        store.fault(Op::Head, 1, Fault::Delay(Duration::from_millis(1)));
+        let name = name();
+        let kept = paced.head(&name);
+        tokio::pin!(kept);
+        assert!(futures_util::poll!(kept.as_mut()).is_pending(), "it is under way");
+        let asked = tokio::time::timeout(Duration::from_secs(60), paced.head(&name)).await;
+        assert!(asked.is_ok_and(|answer| answer.is_ok()), "it waited for one that waited for it");
+        assert!(kept.await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]

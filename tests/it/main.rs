@@ -8,6 +8,9 @@ mod archivers;
 #[cfg(unix)]
 mod browser;
 #[cfg(test)]
+#[cfg(unix)]
+mod busy_storage;
+#[cfg(test)]
 #[cfg(target_os = "linux")]
 mod corpus;
 #[cfg(test)]
@@ -16,6 +19,9 @@ mod docs;
 #[cfg(test)]
 #[cfg(unix)]
 mod e2e;
+#[cfg(test)]
+#[cfg(unix)]
+mod failpoints;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
@@ -51,6 +57,8 @@ mod servers;
 #[cfg(test)]
 #[cfg(unix)]
 mod shipping;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 #[cfg(unix)]
 mod source_contract;

@@ -6,6 +6,7 @@ const MOST_LINES: usize = 500;
 
 /// Rooms from the bottom up. A room imports only rooms that stand before it.
 const ORDER: &[&[&str]] = &[
+    &["failpoint"],
     &["failure"],
     &["model"],
     &["settings"],

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::Came;
+use super::closing;
 use super::cutting::{cut, lanes};
 use super::desk::{Desk, json, metadata, never};
 use super::error::WorkError;
@@ -16,6 +17,7 @@ use super::message::{PieceId, Task};
 use super::names::{Folder, Kind, passes};
 use super::piece::{Header, Item, Plan, SCHEMA, to_bytes};
 use super::slots;
+use crate::failpoint::failpoint;
 use crate::ledger::{self, OpenPass};
 use crate::model::{BlobName, chain, hex};
 use crate::report::{LeftTo, SourceReport};
@@ -91,7 +93,12 @@ async fn left(desk: &Desk, other: LeftTo) -> Result<Came, WorkError> {
     close_at_once(desk, report).await
 }
 
+/// The pass is over before it was opened, unless the message came twice and another worker has opened it meanwhile.
 async fn close_at_once(desk: &Desk, report: SourceReport) -> Result<Came, WorkError> {
+    let open = ledger::under_way(desk.run.store.clone(), &desk.source.name, desk.run.policy, never()).await?;
+    if let Some(ours) = open.filter(|open| open.run == desk.run.id) {
+        return send_again(desk, &ours).await;
+    }
     desk.report(&report, desk.run.started).await?;
     Ok(Came::Closed(Box::new(report)))
 }
@@ -157,6 +164,7 @@ async fn open(desk: &Desk, pass: &Pass, mut survey: Survey, report: SourceReport
     let open = OpenPass { id: new_pass(&desk.run.id), run: desk.run.id.clone(), since: survey.began.0 };
     let folder = desk.folder(&open.id)?;
     let journals = pass.ledger.make_journals(cuts.len()).await?;
+    failpoint!("journals-made", WorkError::Lost);
     let plan = Plan {
         schema: SCHEMA,
         run: desk.run.id.clone(),
@@ -173,14 +181,27 @@ async fn open(desk: &Desk, pass: &Pass, mut survey: Survey, report: SourceReport
     };
     write_pieces(desk, &folder, cuts, &journals).await?;
     desk.write(&folder.blob(Kind::Lines), pass.lines.take().into(), [].into()).await?;
+    failpoint!("pieces-written", WorkError::Lost);
     desk.write(&folder.blob(Kind::Plan), json(&plan), metadata([("pieces", plan.pieces.to_string())])).await?;
+    failpoint!("plan-written", WorkError::Lost);
     if let Some(other) = pass.ledger.open_pass(&open, journals).await? {
         let state = desk.state(&folder).await?;
         desk.remove(state.blobs).await;
+        if other.run == desk.run.id {
+            // The message came twice, and another worker was quicker.
+            return send_again(desk, &other).await;
+        }
         return left(desk, LeftTo { run: Some(other.run), host: None, since: Some(other.since) }).await;
+    }
+    failpoint!("pass-opened", WorkError::Lost);
+    if desk.is_over().await? {
+        // The message came twice, and another worker has told that this run has nothing to do.
+        closing::finish(desk, &open.id, &folder).await?;
+        return Ok(Came::Over);
     }
     for number in 0..lanes {
         desk.send(Task::Piece { pass: open.id.clone(), piece: PieceId::first(number) }, Duration::ZERO).await?;
+        failpoint!("piece-sent", WorkError::Lost);
     }
     remove_orphans(desk, &open.id).await;
     tracing::info!(run = desk.run.id, source = desk.source.name, files, bytes, pieces = plan.pieces, lanes, "A pass is planned.");

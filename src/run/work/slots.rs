@@ -44,6 +44,10 @@ pub async fn over(held: Vec<Held>) {
 
 /// Two random bytes.
 pub fn random() -> u16 {
+    #[cfg(feature = "failpoints")]
+    if let Some(chosen) = crate::failpoint::random() {
+        return chosen;
+    }
     let mut bytes = [0; 2];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     u16::from_le_bytes(bytes)

@@ -19,6 +19,7 @@ use super::message::{PieceId, Task};
 use super::names::{Folder, Kind};
 use super::piece::{Header, Item, Outcome as PieceOutcome, Plan, SCHEMA, parse, to_bytes};
 use super::slots::{self, EARLY};
+use crate::failpoint::failpoint;
 use crate::failure::Class;
 use crate::ledger::{Ledger, Recorded};
 use crate::model::{RemoteFile, chain};
@@ -48,8 +49,14 @@ pub async fn work(desk: &Desk, name: &str, id: PieceId) -> Result<Came, WorkErro
     }
     if !desk.state(&folder).await?.results.contains_key(&id) {
         let blob = folder.blob(Kind::Piece(id));
-        let bytes = desk.read(&blob).await?;
-        let bytes = bytes.ok_or_else(|| WorkError::Damaged { blob: blob.as_str().to_owned(), why: "it is not there".into() })?;
+        let Some(bytes) = desk.read(&blob).await? else {
+            if desk.is_over().await? {
+                // Whoever closed the pass was killed while it removed what is left of it.
+                closing::finish(desk, name, &folder).await?;
+                return Ok(Came::Over);
+            }
+            return Err(WorkError::Damaged { blob: blob.as_str().to_owned(), why: "it is not there".into() });
+        };
         let (header, items) = parse(&bytes).map_err(|why| WorkError::Damaged { blob: blob.as_str().to_owned(), why })?;
         if let Some(came) = with_leases(desk, &plan, &folder, id, header, items).await? {
             return Ok(came);
@@ -110,6 +117,7 @@ async fn at_work(
     items: Vec<Item>,
     lost: &CancellationToken,
 ) -> Result<(), WorkError> {
+    failpoint!("piece-leased", WorkError::Lost);
     let counting = Arc::new(Counting::default());
     let beating = AbortOnDropHandle::new(tokio::spawn(beat(desk.run.clone(), folder.blob(Kind::Beat(id)), counting.clone())));
     let (stop, gone) = (desk.run.cancel.clone(), lost.clone());
@@ -124,8 +132,11 @@ async fn at_work(
         return Err(WorkError::Lost);
     }
     drop(beating);
+    failpoint!("piece-brought", WorkError::Lost);
     let rest = hand_on(desk, folder, id, header, rest, &mut told).await?;
-    write_result(desk, folder, id, &told.outcome(rest)).await
+    write_result(desk, folder, id, &told.outcome(rest)).await?;
+    failpoint!("result-written", WorkError::Lost);
+    Ok(())
 }
 
 /// Writes what became of a piece, unless somebody has.
@@ -259,14 +270,7 @@ fn not_begun(desk: &Desk, items: Vec<Item>, refused: SourceReport, told: &mut To
 }
 
 /// Writes what is left as the next part of the piece. Whether there is one.
-async fn hand_on(
-    desk: &Desk,
-    folder: &Folder,
-    id: PieceId,
-    header: Header,
-    rest: Vec<Item>,
-    told: &mut Told,
-) -> Result<bool, WorkError> {
+async fn hand_on(desk: &Desk, folder: &Folder, id: PieceId, header: Header, rest: Vec<Item>, told: &mut Told) -> Result<bool, WorkError> {
     let (again, given_up): (Vec<_>, Vec<_>) = rest.into_iter().partition(|item| item.interrupted < INTERRUPTIONS);
     for item in given_up {
         let why = format!("it was not done in the time of {INTERRUPTIONS} invocations: raise functionTimeout, or fetch it with `blobferry run`");

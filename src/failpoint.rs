@@ -1,0 +1,180 @@
+//! Points in the program at which tests stop it, let it fail, or leave a step out.
+//!
+//! All of it hangs on the feature `failpoints`, which only tests switch on: a shipped binary holds none of it. A
+//! process is told by `BLOBFERRY_FAILPOINT=name=action` what is to happen where, `action` being `abort` (it is gone
+//! at once, like one that is killed), `error` (the step fails) or `hang` (it never comes back); `name@n` is the
+//! `n`-th time that the point is reached. With `BLOBFERRY_FAILPOINTS_SEEN=file` it appends the names of the points
+//! that it reaches to that file.
+
+/// A point of the road. With an error, a test can let the step fail with it.
+#[cfg(feature = "failpoints")]
+macro_rules! failpoint {
+    ($name:literal, $error:expr) => {
+        if $crate::failpoint::reach($name).await {
+            return Err($error);
+        }
+    };
+}
+#[cfg(not(feature = "failpoints"))]
+macro_rules! failpoint {
+    ($name:literal, $error:expr) => {};
+}
+
+/// Whether a test wants this step left out, to prove that its absence is noticed.
+#[cfg(feature = "failpoints")]
+macro_rules! left_out {
+    ($step:literal) => {
+        $crate::failpoint::is_left_out($step)
+    };
+}
+#[cfg(not(feature = "failpoints"))]
+macro_rules! left_out {
+    ($step:literal) => {
+        false
+    };
+}
+
+pub(crate) use failpoint;
+pub(crate) use left_out;
+
+#[cfg(feature = "failpoints")]
+pub use switched_on::{POINTS, is_left_out, leave_out, random, reach, seed};
+
+#[cfg(feature = "failpoints")]
+mod switched_on {
+    use std::cell::{Cell, RefCell};
+    use std::collections::HashMap;
+    use std::io::Write;
+    use std::sync::{Mutex, OnceLock};
+
+    /// Every point, in the order of the road. Tests ask for each.
+    pub const POINTS: &[&str] = &[
+        "before-begin",
+        "after-begin",
+        "file-fetched",
+        "before-stage",
+        "after-stage",
+        "before-commit",
+        "after-commit",
+        "member-ready",
+        "member-committed",
+        "before-manifest",
+        "after-manifest",
+        "before-record",
+        "after-record",
+        "before-after-action",
+        "before-end",
+        "before-report",
+        "fold-begins",
+        "fold-sealed",
+        "fold-shards-written",
+        "before-head-swap",
+        "after-head-swap",
+        "fold-removed",
+        "journals-made",
+        "pieces-written",
+        "plan-written",
+        "pass-opened",
+        "piece-sent",
+        "piece-leased",
+        "piece-brought",
+        "result-written",
+        "before-close-report",
+        "close-report-written",
+        "head-cleared",
+        "work-removed",
+    ];
+
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Action {
+        Abort,
+        Error,
+        Hang,
+    }
+
+    struct Script {
+        name: String,
+        nth: u64,
+        action: Action,
+    }
+
+    fn script() -> Option<&'static Script> {
+        static SCRIPT: OnceLock<Option<Script>> = OnceLock::new();
+        SCRIPT.get_or_init(|| std::env::var("BLOBFERRY_FAILPOINT").ok().map(|text| parse(&text))).as_ref()
+    }
+
+    fn parse(text: &str) -> Script {
+        let (point, action) = text.split_once('=').unwrap_or_else(|| panic!("BLOBFERRY_FAILPOINT is name=action, not `{text}`"));
+        let (name, nth) = point.split_once('@').unwrap_or((point, "1"));
+        assert!(POINTS.contains(&name), "there is no failpoint `{name}`");
+        let action = match action {
+            "abort" => Action::Abort,
+            "error" => Action::Error,
+            "hang" => Action::Hang,
+            _ => panic!("a failpoint can abort, error or hang, not `{action}`"),
+        };
+        Script { name: name.to_owned(), nth: nth.parse().unwrap_or_else(|_| panic!("`{nth}` is no number")), action }
+    }
+
+    /// The program has come to `name`: true if it is to fail here.
+    pub async fn reach(name: &'static str) -> bool {
+        static TIMES: OnceLock<Mutex<HashMap<&'static str, u64>>> = OnceLock::new();
+        note(name);
+        let Some(script) = script().filter(|script| script.name == name) else { return false };
+        let times = {
+            let mut times = TIMES.get_or_init(Mutex::default).lock().expect("no code panics while it holds this lock");
+            let count = times.entry(name).or_default();
+            *count += 1;
+            *count
+        };
+        match script.action {
+            // It fails for good, or it would only be tried again.
+            Action::Error => times >= script.nth,
+            _ if times != script.nth => false,
+            Action::Abort => std::process::abort(),
+            Action::Hang => std::future::pending().await,
+        }
+    }
+
+    fn note(name: &str) {
+        static SEEN: OnceLock<Option<Mutex<std::fs::File>>> = OnceLock::new();
+        let open = || {
+            let path = std::env::var("BLOBFERRY_FAILPOINTS_SEEN").ok()?;
+            let file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("the file can be written");
+            Some(Mutex::new(file))
+        };
+        if let Some(file) = SEEN.get_or_init(open) {
+            let mut file = file.lock().expect("no code panics while it holds this lock");
+            file.write_all(format!("{name}\n").as_bytes()).expect("the file can be written");
+        }
+    }
+
+    thread_local! {
+        static LEFT_OUT: Cell<Option<&'static str>> = const { Cell::new(None) };
+        static RANDOM: RefCell<Option<u64>> = const { RefCell::new(None) };
+    }
+
+    /// Leaves the step `step` out on this thread, or none.
+    pub fn leave_out(step: Option<&'static str>) {
+        LEFT_OUT.set(step);
+    }
+
+    /// Whether the step is to be left out on this thread.
+    pub fn is_left_out(step: &str) -> bool {
+        LEFT_OUT.get() == Some(step)
+    }
+
+    /// From now on the choices that matter for the order of things on this thread depend on `seed` alone.
+    pub fn seed(seed: Option<u64>) {
+        RANDOM.replace(seed);
+    }
+
+    /// The next of those choices.
+    pub fn random() -> Option<u16> {
+        RANDOM.with_borrow_mut(|state| {
+            let state = state.as_mut()?;
+            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            Some((*state >> 48) as u16)
+        })
+    }
+}
