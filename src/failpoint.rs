@@ -75,6 +75,7 @@ mod switched_on {
         "pieces-written",
         "plan-written",
         "pass-opened",
+        "pass-decided",
         "piece-sent",
         "piece-leased",
         "piece-brought",

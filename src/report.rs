@@ -73,6 +73,8 @@ pub enum Defer {
     Changed,
     /// The run was stopped before its turn came.
     Interrupted,
+    /// The run had `limits.files` to do already.
+    TooMany,
 }
 
 impl Defer {
@@ -82,6 +84,7 @@ impl Defer {
             Defer::Unsettled => "unsettled",
             Defer::Changed => "changed_during_read",
             Defer::Interrupted => "interrupted",
+            Defer::TooMany => "too_many",
         }
     }
 }

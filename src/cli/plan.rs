@@ -15,6 +15,7 @@ use crate::report::{Status, in_bytes};
 use crate::retry::{Policy, retry};
 use crate::run::progress::Silent;
 use crate::run::{self, Options, Plan, Planned};
+use crate::telemetry::lines::LineOut;
 use crate::telemetry::{self, Console};
 
 #[derive(Debug, clap::Args)]
@@ -38,7 +39,7 @@ pub async fn plan(arguments: Arguments, environment: &Environment) -> u8 {
         &log,
         Console::Quiet,
         console::watched(),
-        Arc::new(|_, line| console::say(String::from_utf8_lossy(line).trim_end())),
+        LineOut::new(|_, line| console::say(String::from_utf8_lossy(line).trim_end())),
         &redactor,
     );
     let options = Options {

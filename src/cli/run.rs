@@ -14,6 +14,7 @@ use crate::retry::Policy;
 use crate::run::progress::{Progress, Silent};
 use crate::run::{self, Options};
 use crate::telemetry::insights::{Beginning, FLUSH};
+use crate::telemetry::lines::LineOut;
 use crate::telemetry::redact::Redactor;
 use crate::telemetry::{self, Console, Watched};
 
@@ -68,7 +69,7 @@ async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened, en
         }
     };
     let (insights, warnings) = open::insights(&config, environment, &redactor);
-    let telemetry = telemetry::start_with(&config.log, level, console::watched(), Arc::new(line_out), &redactor, insights.as_ref());
+    let telemetry = telemetry::start_with(&config.log, level, console::watched(), LineOut::new(line_out), &redactor, insights.as_ref());
     telemetry.warnings.iter().chain(&warnings).for_each(|warning| console::say(warning));
     let cancel = CancellationToken::new();
     let signal = stop_on_signal(cancel.clone());
@@ -91,6 +92,8 @@ async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened, en
         progress,
     };
     let report = run::run(config.sources, options).await;
+    // The report is the last word.
+    telemetry.settle();
     let code = tell(&report, arguments.json, &redactor);
     if let Some(operation) = operation {
         operation.end(report.status().word(), report.status() == Status::Failed);

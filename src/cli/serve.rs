@@ -1,7 +1,6 @@
 //! `blobferry serve`: the Functions handler, or with `--status` the status page on this machine.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::open::{self, Opened, Unusable};
 use super::{Configured, console};
@@ -11,6 +10,7 @@ use crate::handler::host::{APP_ROOT, INSTANCE};
 use crate::handler::page::local::Local;
 use crate::handler::ready::{Given, Ready, Work};
 use crate::handler::{console as lines, server};
+use crate::telemetry::lines::LineOut;
 use crate::telemetry::{self, Console, Watched};
 
 #[derive(Debug, clap::Args)]
@@ -74,7 +74,7 @@ fn looked_at(config: PathBuf, environment: &Environment) -> Result<Ready, Unusab
     let mut log = config.log.clone();
     log.files = Some(false);
     let line_out = |_, line: &[u8]| console::say(String::from_utf8_lossy(line).trim_end());
-    let telemetry = telemetry::start(&log, Console::Quiet, console::watched(), Arc::new(line_out), &redactor);
+    let telemetry = telemetry::start(&log, Console::Quiet, console::watched(), LineOut::new(line_out), &redactor);
     let open = || Err("the status page starts no runs".to_owned());
     let limits = open::limits(&config.limits);
     Ok(Ready { sources: config.sources, store, open: Box::new(open), limits, work: None, redactor, telemetry: Some(telemetry), insights: None })
@@ -88,13 +88,14 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
     let mut log = config.log.clone();
     // The file system under the host is read-only, and the host keeps our lines.
     log.files = Some(log.files == Some(true));
-    let line_out = |level, line: &[u8]| lines::say(level, &String::from_utf8_lossy(line));
+    let made = |level, line: Vec<u8>| lines::made(level, &String::from_utf8_lossy(&line)).into_bytes();
+    let line_out = LineOut::new(lines::write).made_by(made);
     // In Azure lines end up where programs search them; under Core Tools, on a developer's terminal.
     let watched = if environment.contains_key(INSTANCE) { Watched::No } else { Watched::Yes };
     let (insights, warnings) = open::insights(&config, environment, &redactor);
     // The host sends our lines to Application Insights too, and each of them would be paid for twice.
     let console = if insights.is_some() { Console::Quiet } else { Console::AsSet };
-    let telemetry = telemetry::start_with(&log, console, watched, Arc::new(line_out), &redactor, insights.as_ref());
+    let telemetry = telemetry::start_with(&log, console, watched, line_out, &redactor, insights.as_ref());
     telemetry.warnings.iter().chain(&warnings).for_each(|warning| lines::say(tracing::Level::WARN, warning));
     let work = work(&config, environment)?;
     let (destination, limits) = (config.destination, config.limits);

@@ -23,6 +23,16 @@ pub const DESTINATION: &[Key] = &[
 /// `[limits]`.
 pub const LIMITS: &[Key] = &[
     Key { name: "transfers", kind: Kind::Integer { min: 1, max: 1024 }, doc: "Files in flight over all sources. Default 64." },
+    Key {
+        name: "files",
+        kind: Kind::Integer { min: 1, max: 1_000_000_000 },
+        doc: "Files of one source that a run does something about; further ones are deferred to the next run. Some 250 bytes of memory each. Default 1000000.",
+    },
+    Key {
+        name: "entries",
+        kind: Kind::Integer { min: 1, max: 1_000_000_000_000 },
+        doc: "Entries of one source's listing, which is ended there. Default 50000000.",
+    },
     Key { name: "memory", kind: Kind::Size, doc: "Bytes of file content held in memory at once. Default \"256 MiB\", at least \"32 MiB\"." },
     Key {
         name: "temp",

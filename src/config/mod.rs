@@ -79,6 +79,8 @@ pub enum Account {
 #[derive(Clone, Debug, Default)]
 pub struct LimitSettings {
     transfers: Option<u64>,
+    files: Option<u64>,
+    entries: Option<u64>,
     memory: Option<u64>,
     temp: Option<u64>,
     temp_folder: Option<PathBuf>,
@@ -98,6 +100,8 @@ impl LimitSettings {
         let default = Limits::default_with(self.temp_folder(), free_bytes);
         Limits {
             transfers: count(self.transfers, default.transfers),
+            files: count(self.files, default.files),
+            entries: self.entries.unwrap_or(default.entries),
             memory: self.memory.unwrap_or(default.memory),
             temp: self.temp.unwrap_or(default.temp),
             blocks: count(self.blocks, default.blocks),
@@ -283,6 +287,8 @@ fn limits(section: &Section, folder: &Path) -> Result<LimitSettings, SettingErro
     }
     Ok(LimitSettings {
         transfers: section.integer("transfers")?,
+        files: section.integer("files")?,
+        entries: section.integer("entries")?,
         memory,
         temp: section.size("temp")?,
         temp_folder: section.text("temp_folder")?.map(|path| folder.join(path)),

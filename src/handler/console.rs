@@ -53,21 +53,13 @@ pub fn line(level: Level, text: &str, ids: Option<&Ids>) -> (Stream, String) {
             line += &format!(" run_id={run} invocation={invocation}");
         }
     }
-    let stream = match level {
-        Level::ERROR => {
-            line = without_warn(&line, is_json);
-            Stream::Error
-        }
-        Level::WARN => {
-            if !has_warn(&line) {
-                line.insert_str(0, "warning: ");
-            }
-            Stream::Error
-        }
-        _ => Stream::Out,
-    };
+    match level {
+        Level::ERROR => line = without_warn(&line, is_json),
+        Level::WARN if !has_warn(&line) => line.insert_str(0, "warning: "),
+        _ => {}
+    }
     line.push('\n');
-    (stream, line)
+    (stream(level), line)
 }
 
 fn has_warn(line: &str) -> bool {
@@ -88,17 +80,30 @@ fn without_warn(line: &str, is_json: bool) -> String {
     clean
 }
 
+/// `text`, a record of `level` of this thread's run, as the host shall read it.
+pub fn made(level: Level, text: &str) -> String {
+    IDS.with_borrow(|ids| line(level, text, ids.as_deref())).1
+}
+
 /// Writes a record of `level` to where the host reads it.
 pub fn say(level: Level, text: &str) {
-    let (stream, line) = IDS.with_borrow(|ids| line(level, text, ids.as_deref()));
+    write(level, made(level, text).as_bytes());
+}
+
+/// Writes a line that was [`made`] for `level`.
+pub fn write(level: Level, line: &[u8]) {
     // Each line in one call: lines of many threads never mix. A console that is gone must not stop the work.
-    match stream {
+    match stream(level) {
         Stream::Out => {
             let mut out = std::io::stdout().lock();
-            drop(out.write_all(line.as_bytes()).and_then(|()| out.flush()));
+            drop(out.write_all(line).and_then(|()| out.flush()));
         }
-        Stream::Error => drop(std::io::stderr().lock().write_all(line.as_bytes())),
+        Stream::Error => drop(std::io::stderr().lock().write_all(line)),
     }
+}
+
+fn stream(level: Level) -> Stream {
+    if level <= Level::WARN { Stream::Error } else { Stream::Out }
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::store::contract::BLOCK_BYTES;
+
 const UNIT: u64 = 1 << 10;
 /// Smaller buffers are as cheap from the allocator.
 const WORTH_KEEPING: usize = 1 << 20;
@@ -28,6 +30,11 @@ impl ByteBudget {
     pub fn new(bytes: u64) -> Self {
         let total = u32::try_from((bytes / UNIT).max(1)).unwrap_or(u32::MAX);
         Self { units: Arc::new(Semaphore::new(usize::try_from(total).unwrap_or(Semaphore::MAX_PERMITS))), total, spare: Arc::default() }
+    }
+
+    /// A budget of which the buffers that are kept for large blocks are a part, as long as they are no more than a quarter.
+    pub fn with_spare(bytes: u64) -> Self {
+        Self::new(bytes - (MOST_SPARE as u64 * BLOCK_BYTES).min(bytes / 4))
     }
 
     /// Waits until `bytes` are free and draws them. More than the whole budget counts as the whole budget.

@@ -115,7 +115,7 @@ fn begin(options: Options) -> Run {
         started,
         store: Arc::new(Paced::over(store)),
         transfers: Arc::new(Semaphore::new(limits.transfers)),
-        blocks: ByteBudget::new(quarter),
+        blocks: ByteBudget::with_spare(quarter),
         kept: ByteBudget::new(eighth),
         spooler,
         limits,

@@ -99,6 +99,10 @@ pub enum After {
 pub struct Limits {
     /// Files in flight over all sources.
     pub transfers: usize,
+    /// Files of one source that a run does something about; further ones wait for the next run.
+    pub files: usize,
+    /// Entries of one source's listing; it ends there.
+    pub entries: u64,
     /// Bytes of file content in memory at once: a quarter each for archives at rest, for what decoders hold, and for blocks on
     /// their way.
     pub memory: u64,
@@ -117,6 +121,15 @@ impl Limits {
     /// half of what is free for temporary files.
     pub fn default_with(temp_folder: PathBuf, free_bytes: u64) -> Self {
         let temp = (4 << 30).min(free_bytes / 2);
-        Self { transfers: 64, memory: 256 << 20, temp, temp_folder, blocks: 4, archive: ArchiveLimits::default() }
+        Self {
+            transfers: 64,
+            files: 1_000_000,
+            entries: 50_000_000,
+            memory: 256 << 20,
+            temp,
+            temp_folder,
+            blocks: 4,
+            archive: ArchiveLimits::default(),
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::failure::{Class, Failure};
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, chain};
 use crate::patterns::Patterns;
 use crate::plan::{Clock, Decision, Known, Rules, Same, Skip, Why, compare, decide};
-use crate::report::{Outcome, Problem, SourceReport, problem};
+use crate::report::{Defer, Outcome, Problem, SourceReport, problem};
 use crate::run::context::Pass;
 use crate::run::fetch;
 use crate::run::lines;
@@ -83,7 +83,7 @@ impl Sorting<'_> {
         self.newest = self.newest.max(shown);
         // A marker may come after its file.
         if self.pass.source.marker.is_some() {
-            return self.held.push(file);
+            return self.hold(file);
         }
         let none = HashSet::new();
         let known = self.pass.ledger.known(&file.path);
@@ -100,8 +100,18 @@ impl Sorting<'_> {
         };
         match decide(&file, known.as_ref(), seen.as_ref(), &rules) {
             // What is listed later may show that the server's clock is further on.
-            Decision::LookAgain(_) | Decision::AskTime => self.held.push(file),
+            Decision::LookAgain(_) | Decision::AskTime => self.hold(file),
             decision => self.survey.take(self.pass, file, None, known, decision),
+        }
+    }
+}
+
+impl Sorting<'_> {
+    fn hold(&mut self, file: RemoteFile) {
+        if self.held.len() + self.survey.held() < self.pass.run.limits.files {
+            self.held.push(file);
+        } else {
+            decided(self.pass, &mut self.survey.report, &file, Outcome::Deferred(Defer::TooMany));
         }
     }
 }
@@ -143,6 +153,7 @@ async fn list(pass: &Pass, sorting: &mut Sorting<'_>) {
         enter: Arc::new(move |dir| patterns.enters(dir)),
         parallel: pass.source.connections * pass.source.endpoint.transfers_per_connection().min(8),
         depth: pass.source.depth,
+        most: pass.run.limits.entries,
         policy: pass.source.policy,
         cancel: pass.run.cancel.clone(),
     };
@@ -164,6 +175,8 @@ fn sort(pass: &Pass, found: Found, sorting: &mut Sorting<'_>) {
         Found::Entry(Listed::File(file)) => return sorting.take(file),
         found => found,
     };
+    // A listing that broke off has told something.
+    let nothing = sorting.held.is_empty() && sorting.survey.held() == 0 && sorting.survey.report.listed == 0;
     let report = &mut sorting.survey.report;
     match found {
         Found::Entry(Listed::Symlink(path)) => decided(pass, report, &by_path(&path), skip(&path, Skip::Symlink)),
@@ -171,9 +184,13 @@ fn sort(pass: &Pass, found: Found, sorting: &mut Sorting<'_>) {
         Found::Entry(Listed::Unreachable(path, why)) => unreachable(pass, report, &path, why),
         Found::Entry(Listed::Unparsed(line)) => report.add_unparsed(line),
         Found::Entry(Listed::Directory(_) | Listed::File(_)) => {}
-        Found::Unlisted(dir, error) if dir == pass.source.root => unlisted(report, &dir, &error, true),
+        Found::Unlisted(dir, error) if dir == pass.source.root => unlisted(report, &dir, &error, nothing),
         Found::Unlisted(dir, error) if error.class() == Class::NotFound => report.notes.push(format!("{dir}: vanished before it could be listed")),
         Found::Unlisted(dir, error) => unlisted(report, &dir, &error, false),
+        Found::TooMany => {
+            let text = format!("listing was ended after more than `limits.entries` = {} entries; the rest is unknown", pass.run.limits.entries);
+            report.problems.push(Problem::new(Class::LimitListing, text));
+        }
         Found::TooDeep(dir) => {
             let text = format!("listing `{dir}`: it lies deeper than `depth` = {}", pass.source.depth);
             report.problems.push(Problem::new(Class::ListingFailed, text));
@@ -250,9 +267,18 @@ impl Survey {
         Self { transfers: Vec::new(), unsettled: Vec::new(), after: Vec::new(), relisted: Vec::new(), report, began }
     }
 
+    /// How many files are to be done something about.
+    fn held(&self) -> usize {
+        self.transfers.len() + self.unsettled.len()
+    }
+
     /// `listed` is the time that the listing showed, if the file's own is another by now.
     fn take(&mut self, pass: &Pass, file: RemoteFile, listed: Option<ModifiedTime>, known: Option<Known>, decision: Decision) {
         match decision {
+            // What does not fit into memory waits for the next run, which finds these done.
+            Decision::Ingest(_) | Decision::LookAgain(_) if self.held() >= pass.run.limits.files => {
+                decided(pass, &mut self.report, &file, Outcome::Deferred(Defer::TooMany));
+            }
             Decision::Ingest(why) => self.transfers.push(Transfer { listed: listed.or(file.modified), file, why, known }),
             Decision::LookAgain(why) => self.unsettled.push(Transfer { listed: listed.or(file.modified), file, why, known }),
             Decision::Skip(skip) => decided(pass, &mut self.report, &file, Outcome::Skipped(skip)),

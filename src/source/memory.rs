@@ -221,7 +221,16 @@ impl Session for MemorySession {
     }
 
     async fn list(&mut self, dir: &RemotePath, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), SourceError> {
-        self.scripted(dir, Op::List, "list")?;
+        let fault = self.scripted(dir, Op::List, "list")?;
+        let breaks_at = if let Some(Fault::FailAt(at, _)) = &fault { *at } else { u64::MAX };
+        let mut told = 0;
+        // Entries after the break are not told.
+        let visit = &mut |listed: Listed| {
+            if told < breaks_at {
+                visit(listed);
+            }
+            told += 1;
+        };
         let tree = self.tree();
         let mut directories = BTreeSet::new();
         let mut found = *dir == RemotePath::from("/");
@@ -237,7 +246,11 @@ impl Session for MemorySession {
         }
         directories.into_iter().for_each(|directory| visit(Listed::Directory(directory)));
         tree.extra.iter().filter(|(at, _)| at == dir).for_each(|(_, listed)| visit(listed.clone()));
-        if found { Ok(()) } else { Err(gone(Op::List, dir)) }
+        match fault {
+            Some(Fault::FailAt(_, class)) => Err(SourceError::new(Op::List, ADDRESS, class, "scripted").at(dir)),
+            _ if found => Ok(()),
+            _ => Err(gone(Op::List, dir)),
+        }
     }
 
     async fn stat(&mut self, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError> {

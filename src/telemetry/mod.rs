@@ -1,10 +1,11 @@
 //! What is logged, where to, and that no secret is in it.
 
 pub mod insights;
+pub mod lines;
 pub mod redact;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,20 +22,32 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use crate::config::LogSettings;
 use insights::Insights;
+use lines::{LineOut, Lines};
 use redact::Redactor;
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Where log lines of the process go.
 pub struct Telemetry {
+    lines: Lines,
     /// Flushes log files when it is dropped.
     _guards: Vec<WorkerGuard>,
     /// Why a log file could not be opened. Never a reason not to run.
     pub warnings: Vec<String>,
 }
 
-/// Writes a whole line of this level to the console. It is called by the thread that logs.
-pub type LineOut = Arc<dyn Fn(Level, &[u8]) + Send + Sync>;
+impl Telemetry {
+    /// Waits until what was logged by now is on the console, unless nobody reads there.
+    pub fn settle(&self) {
+        self.lines.settle();
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
 
 /// How the console looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +89,9 @@ pub fn start_with(
         Console::AsSet => settings.level,
         Console::Verbose => "debug",
     };
-    let console_out = redactor.around(move |level| LineWriter { out: line_out.clone(), level, line: Vec::new() });
+    let lines = Lines::begin(line_out);
+    let shown = lines.clone();
+    let console_out = redactor.around(move |level| shown.line(level));
     let mut layers = vec![layer(settings.json.unwrap_or(watched == Watched::No), level, console_out)];
     let mut guards = Vec::new();
     let mut warnings = Vec::new();
@@ -102,7 +117,7 @@ pub fn start_with(
     if let Err(error) = started {
         warnings.push(format!("Warning: logging was started before: {error}"));
     }
-    Telemetry { _guards: guards, warnings }
+    Telemetry { lines, _guards: guards, warnings }
 }
 
 fn layer<W>(json: bool, level: &str, writer: W) -> BoxedLayer
@@ -130,29 +145,4 @@ fn open(path: &Path, settings: &LogSettings) -> io::Result<FileRotate<AppendTime
     };
     let suffix = AppendTimestamp::default(FileLimit::MaxFiles(settings.keep));
     Ok(FileRotate::new(folder.join(path.file_name().unwrap_or_default()), suffix, limit, Compression::None, None))
-}
-
-/// Hands whole lines to the console, so that they can be written above progress bars.
-struct LineWriter {
-    out: LineOut,
-    level: Level,
-    line: Vec<u8>,
-}
-
-impl Write for LineWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.line.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for LineWriter {
-    fn drop(&mut self) {
-        if !self.line.is_empty() {
-            (self.out)(self.level, &self.line);
-        }
-    }
 }

@@ -34,6 +34,7 @@ const OF_PIECES: &[&str] = &[
     "pieces-written",
     "plan-written",
     "pass-opened",
+    "pass-decided",
     "piece-sent",
     "piece-leased",
     "piece-brought",

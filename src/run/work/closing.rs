@@ -3,6 +3,7 @@
 use futures_util::future::try_join_all;
 use time::OffsetDateTime;
 
+use super::claim;
 use super::desk::{Desk, never};
 use super::error::WorkError;
 use super::live::State;
@@ -60,6 +61,7 @@ pub async fn finish(desk: &Desk, pass: &str, folder: &Folder) -> Result<(), Work
     desk.remove(state.blobs.into_iter().filter(|blob| *blob != plan)).await;
     failpoint!("work-removed", WorkError::Lost);
     desk.remove([plan]).await;
+    claim::remove(desk, pass).await;
     Ok(())
 }
 

@@ -22,6 +22,7 @@ pub mod piece;
 pub mod standing;
 pub mod sweep;
 
+mod claim;
 mod closing;
 mod desk;
 mod error;

@@ -31,6 +31,11 @@ pub fn passes(source: &str) -> String {
     format!("_blobferry/{source}/work/")
 }
 
+/// What is decided about the pass of `run`; among the passes, so that it goes with them if it is left behind.
+pub fn claim(source: &str, run: &str) -> BlobName {
+    BlobName::new(format!("{}{run}.claim", passes(source))).expect("source names and run ids are legal segments")
+}
+
 /// The lease of one login.
 pub fn slot(source: &str, number: usize) -> BlobName {
     BlobName::new(format!("_blobferry/{source}/slots/{number:02}")).expect("source names are legal segments")

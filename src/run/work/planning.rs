@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::Came;
+use super::claim;
 use super::closing;
 use super::cutting::{cut, lanes};
 use super::desk::{Desk, json, metadata, never};
@@ -77,6 +78,9 @@ pub async fn plan(desk: &Desk) -> Result<Came, WorkError> {
 async fn send_again(desk: &Desk, open: &OpenPass) -> Result<Came, WorkError> {
     let folder = desk.folder(&open.id)?;
     let Some(plan) = desk.plan(&folder).await? else { return Ok(Came::Over) };
+    if let Some(came) = given_up(desk, open, &folder).await? {
+        return Ok(came);
+    }
     let state = desk.state(&folder).await?;
     for number in 0..plan.lanes {
         let piece = PieceId::first(number);
@@ -99,8 +103,32 @@ async fn close_at_once(desk: &Desk, report: SourceReport) -> Result<Came, WorkEr
     if let Some(ours) = open.filter(|open| open.run == desk.run.id) {
         return send_again(desk, &ours).await;
     }
+    if claim::decide(desk, claim::NOTHING).await? != claim::NOTHING {
+        let open = ledger::under_way(desk.run.store.clone(), &desk.source.name, desk.run.policy, never()).await?;
+        return match open.filter(|open| open.run == desk.run.id) {
+            Some(ours) => Box::pin(send_again(desk, &ours)).await,
+            None => Ok(Came::Over),
+        };
+    }
     desk.report(&report, desk.run.started).await?;
+    claim::remove(desk, claim::NOTHING).await;
     Ok(Came::Closed(Box::new(report)))
+}
+
+/// `None` if `open`, which the ledger's head names, is what this run does; else what came of it, and the pass is closed.
+async fn given_up(desk: &Desk, open: &OpenPass, folder: &Folder) -> Result<Option<Came>, WorkError> {
+    let decided = claim::decide(desk, &open.id).await?;
+    if decided == open.id && !desk.is_over().await? {
+        return Ok(None);
+    }
+    if decided == claim::NOTHING {
+        // The message came twice. If that worker was lost before it could tell, this is told for it: the next run takes the files.
+        let note = "a worker found nothing to do and was lost before it told what it had seen".to_owned();
+        let report = SourceReport { notes: vec![note], ..SourceReport::new(&desk.source.name, desk.source.endpoint.address()) };
+        desk.report(&report, desk.run.started).await?;
+    }
+    closing::finish(desk, &open.id, folder).await?;
+    Ok(Some(Came::Over))
 }
 
 async fn with_logins(desk: &Desk, logins: usize) -> Result<Came, WorkError> {
@@ -194,11 +222,10 @@ async fn open(desk: &Desk, pass: &Pass, mut survey: Survey, report: SourceReport
         return left(desk, LeftTo { run: Some(other.run), host: None, since: Some(other.since) }).await;
     }
     failpoint!("pass-opened", WorkError::Lost);
-    if desk.is_over().await? {
-        // The message came twice, and another worker has told that this run has nothing to do.
-        closing::finish(desk, &open.id, &folder).await?;
-        return Ok(Came::Over);
+    if let Some(came) = given_up(desk, &open, &folder).await? {
+        return Ok(came);
     }
+    failpoint!("pass-decided", WorkError::Lost);
     for number in 0..lanes {
         desk.send(Task::Piece { pass: open.id.clone(), piece: PieceId::first(number) }, Duration::ZERO).await?;
         failpoint!("piece-sent", WorkError::Lost);

@@ -46,10 +46,11 @@ pub(super) async fn read(
             Ok(Ok(_)) => splitter.take(&mut buffer, visit),
         }
     }
-    splitter.end(&buffer, visit);
     match client.closing_of_listing(data).await {
         Some(Ok(words)) => {
             client.back_in_step();
+            // A last line without an end is whole only if the listing is.
+            splitter.end(&buffer, visit);
             if let Some(words) = words.filter(|words| words.says(&["truncated"])) {
                 // There is more in the folder than was listed, and nobody can say what.
                 visit(Listed::Unparsed(listing::sample(words.text().as_bytes())));
@@ -64,7 +65,9 @@ pub(super) async fn read(
             return Err(scene.fault(Class::Truncated, reply.text()));
         }
         // A server that dies over the data connection's encryption has not sent a byte.
-        Some(Err(error)) if splitter.lines == 0 && client.is_encrypted() => return Err(client.step_down(scene.fault(Class::Connect, chain(&error)))),
+        Some(Err(error)) if splitter.lines == 0 && buffer.is_empty() && client.is_encrypted() => {
+            return Err(client.step_down(scene.fault(Class::Connect, chain(&error))));
+        }
         Some(Err(error)) => return Err(scene.fault(Class::Truncated, chain(&error))),
         None => return Err(scene.fault(Class::Stalled, "no closing reply to the listing")),
     }

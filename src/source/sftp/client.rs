@@ -6,26 +6,18 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::frames::Packets;
+use super::limits::{self, Limits};
 use super::packet::{self, Attributes, Entry, Malformed, OPEN_READ, Reply, Request, status};
 use super::patience::Patience;
 use crate::model::printable;
 use crate::source::finding::Finding;
-
-/// How much of a server's data one connection holds or has asked for at any moment.
-pub const BUDGET: usize = 16 << 20;
-/// What every server must be able to send in one reply, by the standard.
-const PLAIN_READ: u32 = 32 << 10;
-/// What OpenSSH sends in one reply. Larger ones bring nothing and risk the packet limit.
-const LARGEST_READ: u32 = 261_120;
-/// A reply is late only once more bytes came than can have been asked for before it.
-const MOST_AHEAD: u64 = 4 * BUDGET as u64;
 
 /// How many of a server's extensions are told of.
 const MOST_EXTENSIONS: usize = 32;
@@ -86,10 +78,7 @@ struct Inner {
     desk: Arc<Desk>,
     next_id: AtomicU32,
     stall: Duration,
-    read_limit: u32,
-    open_limit: Option<u64>,
     extensions: Vec<String>,
-    budget: Arc<Semaphore>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -105,6 +94,7 @@ impl Drop for Inner {
 struct Desk {
     outbox: mpsc::UnboundedSender<Bytes>,
     received: Arc<AtomicU64>,
+    limits: Limits,
     state: Mutex<State>,
 }
 
@@ -116,6 +106,8 @@ struct State {
 
 enum Waiter {
     Asker(oneshot::Sender<Bytes>),
+    /// The server's limits, which were asked for then.
+    Limits(Instant),
     /// Whoever asked for a handle has gone: close it when it comes.
     Nobody,
 }
@@ -144,6 +136,13 @@ impl Desk {
             // Under the lock, so that a ticket that is dropped now finds the answer in its channel.
             Some(Waiter::Asker(asker)) => drop(asker.send(body)),
             Some(Waiter::Nobody) => self.close_handle_in(body),
+            Some(Waiter::Limits(asked)) => {
+                let told = match Reply::decode(body)?.1 {
+                    Reply::Extended(told) => Some(told),
+                    _ => None,
+                };
+                self.limits.learn(told, asked.elapsed());
+            }
             None => {}
         }
         Ok(())
@@ -199,26 +198,44 @@ impl Drop for OpenHandle {
 }
 
 impl Client {
-    /// Greets the server on `stream` and learns its limits. Bounded by twice `stall`.
-    pub async fn start<S>(stream: S, stall: Duration, last_words: LastWords) -> Result<Self, ClientError>
+    /// What a client says first.
+    pub fn greeting() -> Bytes {
+        Request::Init { version: packet::VERSION }.encode(0)
+    }
+
+    /// Greets the server on `stream`. Bounded by `stall`.
+    pub async fn start<S>(mut stream: S, stall: Duration, last_words: LastWords) -> Result<Self, ClientError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let begun = Instant::now();
+        let greet = async {
+            stream.write_all(&Self::greeting()).await?;
+            stream.flush().await
+        };
+        match tokio::time::timeout(stall, greet).await {
+            Ok(Ok(())) => Self::greeted(stream, begun, stall, last_words).await,
+            Ok(Err(error)) => Err(ClientError::Lost(last_words.heard().unwrap_or_else(|| error.to_string()).into())),
+            Err(_) => Err(ClientError::Stalled(stall)),
+        }
+    }
+
+    /// Hears the answer of a server that was sent the [`greeting`](Self::greeting) `begun`. Bounded by `stall`.
+    pub async fn greeted<S>(stream: S, begun: Instant, stall: Duration, last_words: LastWords) -> Result<Self, ClientError>
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
-        let (read, mut write) = tokio::io::split(stream);
+        let (read, write) = tokio::io::split(stream);
         let received: Arc<AtomicU64> = Arc::default();
         let mut packets = Packets::new(read, received.clone());
-        let greet = async {
-            write.write_all(&Request::Init { version: packet::VERSION }.encode(0)).await?;
-            write.flush().await?;
-            packets.next().await
-        };
         let lost = |reason: String| ClientError::Lost(last_words.heard().unwrap_or(reason).into());
-        let greeting = match tokio::time::timeout(stall, greet).await {
+        let greeting = match tokio::time::timeout(stall, packets.next()).await {
             Ok(Ok(Some(body))) => body,
             Ok(Ok(None)) => return Err(lost("the server closed the SFTP channel at once".into())),
             Ok(Err(error)) => return Err(lost(error.to_string())),
             Err(_) => return Err(ClientError::Stalled(stall)),
         };
+        let round_trip = begun.elapsed();
         let (version, extensions) = match Reply::decode(greeting)? {
             (_, Reply::Version { version, extensions }) => (version, extensions),
             _ => return Err(Malformed("it does not begin with its version").into()),
@@ -227,23 +244,17 @@ impl Client {
             return Err(Malformed("it does not speak SFTP version 3").into());
         }
         let (outbox, letters) = mpsc::unbounded_channel();
-        let desk = Arc::new(Desk { outbox, received, state: Mutex::default() });
+        let tells = extensions.iter().any(|(name, _)| name.as_ref() == limits::EXTENSION);
+        let limits = if tells { Limits::to_come() } else { Limits::new(round_trip) };
+        let desk = Arc::new(Desk { outbox, received, limits, state: Mutex::default() });
         let tasks = vec![
             tokio::spawn(send_all(letters, write, desk.clone(), last_words.clone())).abort_handle(),
             tokio::spawn(receive_all(packets, desk.clone(), last_words)).abort_handle(),
         ];
-        let mut inner = Inner {
-            desk,
-            next_id: AtomicU32::new(1),
-            stall,
-            read_limit: PLAIN_READ,
-            open_limit: None,
-            extensions: extensions.iter().take(MOST_EXTENSIONS).map(|(name, _)| shown(name)).collect(),
-            budget: Arc::new(Semaphore::new(BUDGET)),
-            tasks,
-        };
-        if extensions.iter().any(|(name, _)| name.as_ref() == b"limits@openssh.com") {
-            inner.learn_limits().await?;
+        let extensions = extensions.iter().take(MOST_EXTENSIONS).map(|(name, _)| shown(name)).collect();
+        let inner = Inner { desk, next_id: AtomicU32::new(1), stall, extensions, tasks };
+        if tells {
+            inner.ask_limits();
         }
         Ok(Self(Arc::new(inner)))
     }
@@ -251,8 +262,9 @@ impl Client {
     /// What the server said of itself.
     pub fn features(&self) -> Vec<Finding> {
         let extensions = if self.0.extensions.is_empty() { "no extensions".to_owned() } else { self.0.extensions.join(", ") };
-        let handles = self.0.open_limit.map_or_else(|| "as many open files as we like".to_owned(), |limit| format!("{limit} open files at most"));
-        let limits = format!("reads of {} KiB, {handles}", self.0.read_limit >> 10);
+        let limits = &self.0.desk.limits;
+        let handles = limits.open().map_or_else(|| "as many open files as we like".to_owned(), |limit| format!("{limit} open files at most"));
+        let limits = format!("reads of {} KiB, {handles}", limits.read() >> 10);
         vec![Finding::new("features", format!("SFTP version {}; {extensions}", packet::VERSION)), Finding::new("limits", limits)]
     }
 
@@ -261,17 +273,9 @@ impl Client {
         self.0.desk.state().lost.is_some()
     }
 
-    /// How many files and directories the server lets us keep open, if it says.
-    pub fn open_limit(&self) -> Option<u64> {
-        self.0.open_limit
-    }
-
-    pub(super) fn read_limit(&self) -> u32 {
-        self.0.read_limit
-    }
-
-    pub(super) fn budget(&self) -> &Arc<Semaphore> {
-        &self.0.budget
+    /// What it allows, as far as is known by now.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.0.desk.limits
     }
 
     pub(super) fn ask(&self, request: &Request) -> Ticket {
@@ -371,6 +375,13 @@ impl Client {
 }
 
 impl Inner {
+    fn ask_limits(&self) {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        self.desk.state().waiting.insert(id, Waiter::Limits(Instant::now()));
+        let request = Request::Extended { name: Bytes::from_static(limits::EXTENSION) };
+        drop(self.desk.outbox.send(request.encode(id)));
+    }
+
     fn ask(&self, request: &Request) -> Ticket {
         // The topmost id belongs to CLOSE requests that nobody waits for.
         let id = self.next_id.fetch_add(1, Ordering::Relaxed) & (u32::MAX >> 1);
@@ -392,7 +403,12 @@ impl Inner {
 
     /// Waits for the answer, as long as [`Patience`] has it.
     async fn answer(&self, ticket: &mut Ticket) -> Result<Reply, ClientError> {
-        let mut patience = Patience::new(self.stall, Instant::now(), self.desk.received(), ticket.received_before.saturating_add(MOST_AHEAD));
+        let mut patience = Patience::new(
+            self.stall,
+            Instant::now(),
+            self.desk.received(),
+            ticket.received_before.saturating_add(self.desk.limits.ahead().passed_over()),
+        );
         loop {
             match tokio::time::timeout(patience.step(), &mut ticket.answer).await {
                 Ok(Ok(body)) => return Ok(Reply::decode(body)?.1),
@@ -403,25 +419,6 @@ impl Inner {
                 Err(_) if patience.is_over(Instant::now(), self.desk.received()) => return Err(ClientError::Stalled(self.stall)),
                 Err(_) => {}
             }
-        }
-    }
-
-    async fn learn_limits(&mut self) -> Result<(), ClientError> {
-        let request = Request::Extended { name: Bytes::from_static(b"limits@openssh.com") };
-        let mut ticket = self.ask(&request);
-        match self.answer(&mut ticket).await? {
-            Reply::Extended(mut limits) if limits.len() >= 32 => {
-                let (_packet, read, _write, open) = (limits.get_u64(), limits.get_u64(), limits.get_u64(), limits.get_u64());
-                // 0 means "not said" in both.
-                if read > 0 {
-                    self.read_limit = u32::try_from(read).unwrap_or(LARGEST_READ).clamp(1, LARGEST_READ);
-                }
-                self.open_limit = (open > 0).then_some(open);
-                Ok(())
-            }
-            // It promised an answer, but we can do without.
-            Reply::Status { .. } | Reply::Extended(_) => Ok(()),
-            reply => Err(unexpected(reply)),
         }
     }
 }

@@ -106,11 +106,7 @@ impl Endpoint for SftpEndpoint {
             Root::Server => None,
             Root::Home => Some(connection.client.real_path(b".").await.map_err(|error| fail(Op::Login, &self.address, error))?),
         };
-        let room = connection
-            .client
-            .open_limit()
-            .map_or(MOST_FORKS, |limit| usize::try_from(limit / HANDLES_PER_FORK).unwrap_or(MOST_FORKS).clamp(1, MOST_FORKS));
-        let login = Login { address: self.address.clone(), home, connection, users: AtomicUsize::new(1), room };
+        let login = Login { address: self.address.clone(), home, connection, users: AtomicUsize::new(1) };
         Ok(Box::new(SftpSession { login: Arc::new(login) }))
     }
 }
@@ -121,12 +117,17 @@ struct Login {
     home: Option<Bytes>,
     connection: Connection,
     users: AtomicUsize,
-    room: usize,
 }
 
 impl Login {
     fn client(&self) -> &Client {
         &self.connection.client
+    }
+
+    /// How many sessions may share it.
+    fn room(&self) -> usize {
+        let open = self.client().limits().open();
+        open.map_or(MOST_FORKS, |open| usize::try_from(open / HANDLES_PER_FORK).unwrap_or(MOST_FORKS).clamp(1, MOST_FORKS))
     }
 
     /// The bytes that the server knows `path` by.
@@ -162,7 +163,7 @@ impl Session for SftpSession {
         if self.login.client().is_lost() {
             return None;
         }
-        let room = self.login.room;
+        let room = self.login.room();
         let taken = self.login.users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |users| (users < room).then_some(users + 1));
         taken.ok().map(|_| Box::new(SftpSession { login: self.login.clone() }) as Box<dyn Session>)
     }

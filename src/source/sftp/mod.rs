@@ -3,10 +3,12 @@
 pub mod algorithms;
 pub mod auth;
 pub mod client;
+pub mod distance;
 pub mod driver;
 pub mod frames;
 pub mod host_key;
 pub mod known_hosts;
+pub mod limits;
 pub mod packet;
 pub mod patience;
 pub mod private_key;

@@ -9,10 +9,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::client::{Client, ClientError, OpenHandle, Ticket, unexpected};
 use super::packet::{Malformed, Reply, Request, status};
 
-/// What one file may have asked for and not yet handed on. 8 MiB carry 80 MiB/s over 100 ms.
-const WINDOW: u64 = 8 << 20;
-/// Requests under way for one file. Small chunks shrink the window, they do not swamp the server.
-const MOST_REQUESTS: usize = 256;
+/// Of so many bytes at least each request under way is reckoned to be: smaller chunks shrink the window, they do not
+/// swamp the server.
+const RECKONED: u64 = 32 << 10;
 /// The question at the end: does the server agree that the file ends here?
 const PROBE: u32 = 4 << 10;
 /// A server that answers short gets smaller questions, but never smaller than this.
@@ -46,9 +45,9 @@ struct Asked {
 impl Reading {
     /// Reads `file` from `offset` on; `size`, if known, is how far it is worth asking.
     pub fn new(client: Client, file: OpenHandle, offset: u64, size: Option<u64>) -> Self {
-        let chunk = client.read_limit();
+        let chunk = client.limits().read();
         // Past an unknown end every question is wasted, so that window opens slowly.
-        let window = if size.is_some() { WINDOW } else { 2 * u64::from(chunk) };
+        let window = if size.is_some() { client.limits().ahead().file } else { 2 * u64::from(chunk) };
         let asked = VecDeque::new();
         Self { client, file, asked, under_way: 0, window, chunk, full_answers: 0, next: offset, end: size, probing: false, ended: false }
     }
@@ -82,7 +81,8 @@ impl Reading {
 
     /// Asks for as much as window, budget and the file's end allow, but for one chunk in any case.
     fn ask_ahead(&mut self) {
-        while self.asked.len() < MOST_REQUESTS {
+        let most = usize::try_from(self.client.limits().ahead().file / RECKONED).unwrap_or(usize::MAX);
+        while self.asked.len() < most {
             let left = self.end.map(|end| end.saturating_sub(self.next));
             let length = match left {
                 None => self.chunk,
@@ -103,7 +103,7 @@ impl Reading {
     }
 
     fn share(&self, length: u32) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(self.client.budget()).try_acquire_many_owned(length).ok()
+        Arc::clone(self.client.limits().budget()).try_acquire_many_owned(length).ok()
     }
 
     fn request(&mut self, offset: u64, length: u32, share: Option<OwnedSemaphorePermit>) -> Asked {
@@ -114,7 +114,7 @@ impl Reading {
 
     /// Draws the consequences of an answer of `got` bytes to a question for `length`.
     fn learn(&mut self, offset: u64, length: u32, got: u32) {
-        self.window = (self.window * 2).min(WINDOW);
+        self.window = (self.window * 2).min(self.client.limits().ahead().file);
         if self.end.is_some_and(|end| offset >= end) {
             // The file has grown. Whoever counts will notice; go on as the server does.
             self.probing = false;
@@ -127,9 +127,9 @@ impl Reading {
             self.asked.push_front(missing);
         } else {
             self.full_answers += 1;
-            if self.full_answers >= TRUST_AFTER && self.chunk < self.client.read_limit() {
+            if self.full_answers >= TRUST_AFTER && self.chunk < self.client.limits().read() {
                 self.full_answers = 0;
-                self.chunk = self.chunk.saturating_mul(2).min(self.client.read_limit());
+                self.chunk = self.chunk.saturating_mul(2).min(self.client.limits().read());
             }
         }
     }

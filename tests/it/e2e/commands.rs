@@ -1,6 +1,8 @@
 //! `ls`, `plan`, `schema`, `demo`, and a run that is told to stop.
 
 use std::fs;
+use std::io::Read as _;
+use std::process::Stdio;
 
 use super::super::served;
 use super::super::servers::*;
@@ -209,6 +211,25 @@ fn a_reader_that_goes_away_is_no_failure() {
         assert!(line(&output) == "0" && !told.contains("panicked"), "{words}: {}\n{told}", line(&output));
         assert_eq!(fs::read_to_string(ferry.path("first")).unwrap().lines().count(), 1);
     }
+}
+
+#[test]
+fn a_reader_that_does_not_read_holds_nothing_up() {
+    let ferry = Ferry::new("");
+    for n in 0..3_000 {
+        old_file(&ferry.path(&format!("in/{n:0200}")), b"x");
+    }
+    ferry.configure(&format!("[destination]\nfolder = \"out\"\n[[source]]\nname = \"acme\"\nurl = \"file://{}\"\n", ferry.path("in").display()));
+    // Far more than fits into a pipe, which is kept open and never read.
+    let report = fs::File::create(ferry.path("stdout")).unwrap();
+    let mut child = ferry.command(&["run", "--json", "-v"]).stdout(report).stderr(Stdio::piped()).spawn().expect("it starts");
+    wait_for("its end", Duration::from_secs(60), || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(ferry.path("stdout")).unwrap()).unwrap();
+    assert_eq!(report["sources"][0]["ingested"], 3_000, "{report:#}");
+    let mut told = String::new();
+    child.stderr.take().expect("it is piped").read_to_string(&mut told).unwrap();
+    assert!(told.len() > 16 << 10 && told.lines().count() < 3_000, "it wrote as much as fits: {} bytes", told.len());
 }
 
 #[test]

@@ -30,7 +30,7 @@ F3 | 530: the login is refused | tried once, by later runs neither, until it cha
 F4 | 425: no data connection | tried again; else named | modes/ftp::f04_no_data_connection_can_be_opened |
 F5 | 426: aborted; ASCII mode | tried again; bytes are never translated | modes/ftp::f05_a_transfer_is_aborted modes/ftp::f05_a_reply_of_ascii_mode_never_changes_bytes |
 F6 | 450: busy for a while | tried again on the same login | modes/ftp::f06_a_file_is_busy_for_a_while |
-F7 | 451, 452, 552, also after the data | tried again; a listing without its end is no listing | modes/ftp::f07_the_server_has_no_room_or_an_error_of_its_own |
+F7 | 451, 452, 552, also after the data | tried again; a listing without its end is never ok | modes/ftp::f07_the_server_has_no_room_or_an_error_of_its_own |
 F8 | 550: one file may not be read | that file alone, once a run | modes/ftp::f08_one_file_may_not_be_read |
 F9 | Unix listings, no MLSD | read; exact times by MDTM, for new files only | modes/ftp::f09_unix_listings_without_mlsd |
 F10 | DOS listings | read | modes/ftp::f10_dos_listings |
@@ -132,7 +132,7 @@ R10 | no temporary space | as A14 | src/archive/spool::a_folder_that_is_not_ther
 R11 | few file handles | fails by name, no crash | modes/runtime::r11_few_file_handles |
 R12 | a panic in one worker | that file; the run goes on | world/reading::a_panic_in_a_driver_costs_one_file world/listing::a_panic_while_a_folder_is_listed_costs_that_folder src/run/side_by_side::a_panic_costs_one_item_only |
 R13 | the handler's port is missing or none | a clear end | handler/process::a_port_that_is_none_is_told |
-R14 | nobody reads our output | the run goes on | e2e/commands::a_reader_that_goes_away_is_no_failure | a reader that goes away is played; one that stays and does not read holds the run up once the pipe is full
+R14 | nobody reads our output | the run goes on | e2e/commands::a_reader_that_goes_away_is_no_failure e2e/commands::a_reader_that_does_not_read_holds_nothing_up src/telemetry/lines::one_who_does_not_read_stops_nobody_and_what_is_lost_is_counted |
 R15 | one dead source of many | does not hold up the others | modes/runtime::r15_dead_sources_among_healthy_ones modes/load::dead_sources_hold_up_no_healthy_one modes/politeness::a_server_that_stays_dead_is_given_up_and_others_go_on |
 C1 | broken TOML | file, line, exit 2 | modes/config::c01_broken_toml_is_told_by_line_and_column src/config/tests::broken_toml_is_told_by_line_and_column_without_its_text |
 C2 | typos | what was meant | modes/config::c02_typos_are_answered_with_what_was_meant |
@@ -155,7 +155,7 @@ X8 | line breaks that would become commands | refused before they are sent | mod
 X9 | TLS without verification | cannot be set | src/source/ftp/tests/encryption::certificates_that_are_not_good modes/ftp_names::f25_a_certificate_that_is_another_one |
 X10 | weak algorithms, unknown hosts | refused | modes/sftp::s01_a_host_key_that_nobody_vouched_for src/source/sftp/host_key::an_unknown_key_is_shown_with_what_to_paste modes/legacy::s23_old_algorithms_only |
 X11 | patterns against long names | linear | modes/config::c07_patterns_that_mean_nothing |
-X12 | listings and trees without end | capped | modes/security::x12_listings_and_trees_without_end world/listing::a_deep_tree_arrives_and_one_that_is_too_deep_says_so | a listing of endless good lines is not capped: what is listed is held in memory
+X12 | listings and trees without end | capped | modes/security::x12_listings_and_trees_without_end world/listing::a_deep_tree_arrives_and_one_that_is_too_deep_says_so world/listing::a_listing_without_end_is_ended_and_the_report_says_so world/listing::more_files_than_fit_into_a_run_come_with_the_next_ones |
 X13 | hostile input to parsers | no panic | src/source/ftp/lines::no_bytes_break_the_parser src/source/sftp/packet::no_bytes_panic src/archive/zip/tests::no_bytes_are_too_odd |
 X14 | libraries with known faults | | | `cargo deny check` in CI, not a test
 X15 | users and hosts in metadata | none | world/blobs::a_blob_tells_where_it_comes_from |

@@ -202,11 +202,12 @@ fn report_adds_up(sim: &Sim, name: &str) {
         return;
     }
     let plan = json(sim, &format!("_blobferry/acme/work/{}/plan.json", open["id"].as_str().unwrap_or_default()));
-    // Of a plan message that came twice one worker may tell that there is nothing to do, or that the source is left to
-    // another run, while another opens the pass: between the last look and the write nobody can tell. Nothing is lost
-    // by it, and it takes a lost lease; the report tells of no file then.
-    if count("listed") == 0 && (!report["left_to"].is_null() || report["status"] != "ok") {
-        return sim.count("reports that a pass was opened beside");
+    // Of a plan message that came twice one worker may have found nothing to do before another opened the pass, which is
+    // then given up before a piece of it is sent: what was decided stands in the claim.
+    let claim = format!("_blobferry/acme/work/{}.claim", report["run"].as_str().unwrap_or_default());
+    let decided = sim.store.content(&claim).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    if decided.as_deref() != open["id"].as_str() {
+        return sim.count("passes that were given up");
     }
     let planned = plan["files"].as_u64().unwrap_or(0) + plan["surveyed"]["listed"].as_u64().unwrap_or(0);
     if planned != count("listed") {

@@ -37,6 +37,36 @@ async fn a_listing_that_breaks_off_is_begun_again_and_tells_nothing_twice() {
 }
 
 #[tokio::test]
+async fn a_large_listing_that_breaks_off_in_the_middle_tells_nothing_twice() {
+    let files = |world: World| (0..5_000).fold(world, |world, n| world.file(&format!("/many/{n:04}"), "x"));
+    let world = files(World::new()).fault("/many", "list", Fault::FailAt(3_000, Class::Connect));
+    assert_eq!(world.run().await.brief(), "ok: ingested 5000");
+    // What was told before it broke off for good is brought over, and the report does not call that all.
+    let world = files(World::new()).fault("/many", "list", Fault::FailAt(3_000, Class::Protocol));
+    let ran = world.run().await;
+    assert_eq!((ran.brief().as_str(), ran.report.exit_code()), ("degraded: ingested 3000, problem [listing_failed]", 1));
+}
+
+#[tokio::test]
+async fn more_files_than_fit_into_a_run_come_with_the_next_ones() {
+    let mut world = (0..50).fold(World::new(), |world, n| world.file(&format!("/{n:02}"), "x"));
+    world.limits.files = 20;
+    assert_eq!(world.run().await.brief(), "ok: ingested 20, deferred 30 [too_many]");
+    assert_eq!(world.run().await.brief(), "ok: ingested 20, unchanged 20, deferred 10 [too_many]");
+    assert_eq!(world.run().await.brief(), "ok: ingested 10, unchanged 40");
+    assert_eq!(world.run().await.brief(), "ok: unchanged 50");
+}
+
+#[tokio::test]
+async fn a_listing_without_end_is_ended_and_the_report_says_so() {
+    let mut world = (0..5_000).fold(World::new(), |world, n| world.file(&format!("/{n:04}"), "x"));
+    world.limits.entries = 2_000;
+    let ran = world.run().await;
+    assert_eq!(ran.report.exit_code(), 1, "{ran}");
+    assert!(ran.brief().ends_with("problem [limit_listing]") && ran.to_string().contains("`limits.entries` = 2000"), "{ran}");
+}
+
+#[tokio::test]
 async fn a_panic_while_a_folder_is_listed_costs_that_folder() {
     let world = World::new().file("/a", "one").file("/d/b", "two").fault("/d", "list", Fault::Panic);
     assert_eq!(world.run().await.brief(), "degraded: ingested 1, problem [internal]");
