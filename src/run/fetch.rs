@@ -136,7 +136,7 @@ fn judged(pass: &Pass, file: &RemoteFile, after: Option<&RemoteFile>, arrived: u
 /// The file as exactly as the source can tell, asking it only where the listing was coarse;
 /// or the verdict that there is nothing to read any more.
 pub async fn describe(pass: &Pass, listed: &RemoteFile) -> Result<Result<RemoteFile, Verdict>, SourceError> {
-    if listed.size.is_some() && listed.modified.is_some_and(|modified| modified.precision <= Precision::Second) {
+    if is_exact(listed) {
         return Ok(Ok(listed.clone()));
     }
     let Some(now) = stat(pass, listed).await? else { return Ok(Err(Verdict::Vanished)) };
@@ -145,6 +145,11 @@ pub async fn describe(pass: &Pass, listed: &RemoteFile) -> Result<Result<RemoteF
         return Ok(Err(Verdict::Changed));
     }
     Ok(Ok(RemoteFile { size: now.size.or(listed.size), modified: now.modified.or(listed.modified), path: now.path }))
+}
+
+/// Whether a listing told all that there is to be known of a file.
+pub fn is_exact(listed: &RemoteFile) -> bool {
+    listed.size.is_some() && listed.modified.is_some_and(|modified| modified.precision <= Precision::Second)
 }
 
 /// The file as it is now.

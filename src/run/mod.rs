@@ -5,6 +5,7 @@ mod ahead;
 mod blob;
 mod budget;
 mod context;
+mod described;
 pub mod due;
 mod error;
 mod fetch;

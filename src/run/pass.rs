@@ -17,6 +17,7 @@ use crate::report::{Defer, LeftTo, Outcome, Problem, SourceReport, Status, probl
 use crate::retry::retry;
 use crate::run::after::{self, Acted};
 use crate::run::context::{LargeFiles, Pass, Run, conceal};
+use crate::run::described::{Batch, in_batches};
 use crate::run::fetch;
 use crate::run::lines::{self, Lines};
 use crate::run::quarantine::Quarantine;
@@ -205,12 +206,13 @@ pub fn tell(pass: &Pass, one: &Transfer, outcome: Outcome, report: &mut SourceRe
 
 /// Brings files over, some at once. `each` is told of each what became of it, and whether it was begun at all.
 pub async fn transfer_all(pass: &Arc<Pass>, transfers: Vec<Transfer>, mut each: impl FnMut(Transfer, Outcome, bool)) {
-    let work = |one: Transfer| {
+    let work = |(one, batch): (Transfer, Option<Arc<Batch>>)| {
         let pass = pass.clone();
-        async move { admitted(&pass, &one).await }
+        async move { admitted(&pass, one, batch.as_deref()).await }
     };
-    let parallel = pass.parallel().min(pass.run.limits.transfers);
-    side_by_side(transfers, parallel, work, |one, ended| {
+    // While the store takes what one file brought, its login serves another.
+    let parallel = (pass.parallel() + pass.source.connections).min(pass.run.limits.transfers);
+    side_by_side(in_batches(transfers), parallel, work, |(one, _), ended| {
         let panicked = || (Outcome::Failed(Problem::new(Class::Internal, "its transfer ended in a panic; the log has its trace")), true);
         let (outcome, begun) = ended.unwrap_or_else(panicked);
         pass.run.progress.done(&pass.source.name, &one.file.path, &outcome);
@@ -221,7 +223,7 @@ pub async fn transfer_all(pass: &Arc<Pass>, transfers: Vec<Transfer>, mut each: 
 
 /// Files wait here for their turn among all sources; a run that is being stopped begins none. What became of it, and
 /// whether it was begun.
-async fn admitted(pass: &Pass, one: &Transfer) -> (Outcome, bool) {
+async fn admitted(pass: &Pass, one: Transfer, batch: Option<&Batch>) -> (Outcome, bool) {
     pass.lines.make_room().await;
     let turn = tokio::select! {
         biased;
@@ -235,9 +237,15 @@ async fn admitted(pass: &Pass, one: &Transfer) -> (Outcome, bool) {
     if pass.ledger.is_closed() {
         return (Outcome::Failed(Problem::new(Class::Ledger, "its ledger cannot be written any more, so it was not begun")), false);
     }
+    let described = async {
+        match batch {
+            Some(batch) => batch.describe(pass, one).await,
+            None => one,
+        }
+    };
     tokio::select! {
         biased;
-        outcome = transfer(pass, one) => (outcome, true),
+        outcome = async { transfer(pass, &described.await).await } => (outcome, true),
         () = out_of_time(pass) => (Outcome::Deferred(Defer::Interrupted), true),
     }
 }

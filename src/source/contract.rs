@@ -87,6 +87,12 @@ pub trait Session: Send {
     /// `None` when there is no file (any more).
     async fn stat(&mut self, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError>;
 
+    /// [`Session::stat`] of several files that are soon to be read, where that takes one round trip for all of them. What
+    /// could not be told plainly is `None`, and is asked for by itself; so is everything, where nothing is saved.
+    async fn stat_ahead(&mut self, paths: &[RemotePath]) -> Result<Vec<Option<RemoteFile>>, SourceError> {
+        Ok(vec![None; paths.len()])
+    }
+
     /// Starts to read `file` at byte `offset`. Only one download of a session at a time.
     /// `file.size`, when known, tells how far it is worth asking for bytes.
     async fn read<'a>(&'a mut self, file: &RemoteFile, offset: u64) -> Result<Box<dyn Download + 'a>, SourceError>;

@@ -127,7 +127,7 @@ where
     // The libraries below us log names and addresses that have not passed our escaping.
     // What is told to those who watch a run is no line; the exporter's trouble is told once, by our own words.
     let quiet = format!("{}=off,opentelemetry=off", crate::run::watch::TARGET);
-    let filter = EnvFilter::new(format!("warn,blobferry={level},azure_core=error,azure_storage_blob=error,russh=error,suppaftp=off,{quiet}"));
+    let filter = EnvFilter::new(format!("warn,blobferry={level},azure_core=error,azure_storage_blob=error,russh=error,{quiet}"));
     let base = fmt::layer().with_ansi(false).with_target(false).with_span_events(FmtSpan::NONE).with_writer(writer);
     if json { base.json().flatten_event(true).with_filter(filter).boxed() } else { base.with_filter(filter).boxed() }
 }

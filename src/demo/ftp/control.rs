@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-use super::{Guest, Shared, TlsStart};
+use super::{Company, Guest, Shared, TlsStart};
 
 /// A connection, encrypted or not.
 pub type Wire = Either<TcpStream, Box<TlsStream<TcpStream>>>;
@@ -53,6 +53,8 @@ pub struct Control {
     user: Option<Vec<u8>>,
     logged_in: bool,
     tries: u32,
+    /// Whether the last command came with another one.
+    pub(super) in_company: bool,
 }
 
 /// Whether the connection goes on.
@@ -92,6 +94,7 @@ impl Control {
             user: None,
             logged_in: false,
             tries: 0,
+            in_company: false,
         }
     }
 
@@ -124,7 +127,18 @@ impl Control {
     /// One line, without its end and without Telnet's own bytes; `None` when the client has gone.
     async fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut line = Vec::new();
+        let followed = !self.reader()?.buffer().is_empty();
         self.reader()?.take(LINE_LIMIT).read_until(b'\n', &mut line).await?;
+        let more = self.reader()?.buffer().len();
+        self.in_company = followed || more > 0;
+        if more > 0 {
+            self.shared.counts.in_company.fetch_add(1, Ordering::SeqCst);
+            match self.shared.options.script.company {
+                Company::Answered => {}
+                Company::Forgotten => self.reader()?.consume(more),
+                Company::HungUp => return Ok(None),
+            }
+        }
         if line.pop() != Some(b'\n') {
             return Ok(None);
         }

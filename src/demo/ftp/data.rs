@@ -45,7 +45,12 @@ impl Control {
         let listener = TcpListener::bind((self.local.ip(), 0)).await?;
         let port = listener.local_addr()?.port();
         let script = &self.shared.options.script;
-        let dead = script.dead_ports == DeadPorts::All || script.dead_ports == DeadPorts::Extended && verb == "EPSV";
+        let dead = match script.dead_ports {
+            DeadPorts::None => false,
+            DeadPorts::Extended => verb == "EPSV",
+            DeadPorts::InCompany => self.in_company,
+            DeadPorts::All => true,
+        };
         self.passive = (!dead).then_some(listener);
         let reply = match (verb, address) {
             ("PASV", IpAddr::V4(address)) => {

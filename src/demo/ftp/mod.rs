@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-pub use script::{DeadPorts, Fault, Hook, ListFormat, Script};
+pub use script::{Company, DeadPorts, Fault, Hook, ListFormat, Script};
 
 use crate::model::Secret;
 use tree::Tree;
@@ -99,6 +99,8 @@ pub struct Counts {
     pub most_connections: AtomicU64,
     /// Bytes of files sent.
     pub bytes: AtomicU64,
+    /// Commands that were there when the one before them was read.
+    pub in_company: AtomicU64,
     commands: Mutex<BTreeMap<&'static str, u64>>,
 }
 

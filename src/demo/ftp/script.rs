@@ -26,6 +26,8 @@ pub struct Script {
     pub pasv_address: Option<[u8; 4]>,
     /// Passive ports that nobody listens on.
     pub dead_ports: DeadPorts,
+    /// What becomes of commands that come with another one.
+    pub company: Company,
     /// The n-th connection, from 1, and those after it are turned away with 421.
     pub full_from: Option<u64>,
     /// The n-th login, from 1, and those after it are refused with 530, as too many.
@@ -85,8 +87,22 @@ pub enum DeadPorts {
     None,
     /// Those that `EPSV` names.
     Extended,
+    /// Those that were asked for together with something else: a firewall on the way saw no question.
+    InCompany,
     /// All.
     All,
+}
+
+/// What becomes of commands that come together with another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Company {
+    /// They are answered in their turn.
+    #[default]
+    Answered,
+    /// Those after the first are forgotten.
+    Forgotten,
+    /// The connection ends.
+    HungUp,
 }
 
 /// What happens to a read. Numbers count bytes of the file that are sent before.

@@ -52,10 +52,23 @@ pub struct Account {
     pub proxy: Option<Proxy>,
     /// Time limits.
     pub limits: Limits,
-    /// Whether this server was found to want `PASV`, so that later logins need not find out again.
+    /// What its logins found out.
+    pub learned: Learned,
+}
+
+/// What the logins of an account found out about its server, so that later ones need not do so again.
+#[derive(Debug, Default)]
+pub struct Learned {
+    /// It wants `PASV`.
     pub wants_pasv: AtomicBool,
-    /// Whether this server was found to fail at data connections in TLS 1.3, so that later logins offer 1.2 at most.
+    /// It fails at data connections in TLS 1.3: later logins offer 1.2 at most.
     pub wants_tls_1_2: AtomicBool,
+    /// It has answered several commands that were sent at once.
+    pub takes_many: AtomicBool,
+    /// It has not: commands are sent one by one.
+    pub one_by_one: AtomicBool,
+    /// A port of it was reached the last time that one was tried.
+    pub ports_open: AtomicBool,
 }
 
 impl Account {

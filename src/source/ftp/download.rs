@@ -3,12 +3,11 @@
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use suppaftp::FtpError;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::client::{Client, Transfer};
-use super::fault::{Reply, Scene};
+use super::fault::{Broken, Reply, Scene};
 use crate::failure::Class;
 use crate::model::RemoteFile;
 use crate::source::contract::{Download, Op, SourceError};
@@ -73,7 +72,7 @@ impl<'a> Reading<'a> {
         let whole = self.file.size == Some(self.position);
         let at = self.position;
         match self.client.closing(*transfer).await {
-            Some(Ok(())) => {
+            Some(Ok(_)) => {
                 self.client.back_in_step();
                 // Without TLS's own end and without a size, anybody on the way may have cut the data.
                 if self.cut && self.file.size.is_none() {
@@ -81,7 +80,7 @@ impl<'a> Reading<'a> {
                 }
                 Ok(())
             }
-            Some(Err(FtpError::UnexpectedResponse(response))) => Err(self.client.step_down(unfinished(scene, &Reply::of(response), at))),
+            Some(Err(Broken::Refused(reply))) => Err(self.client.step_down(unfinished(scene, &reply, at))),
             None | Some(Err(_)) if whole => {
                 tracing::warn!(server = %account.address, path = %self.file.path, bytes = at, "All bytes came, the closing reply did not.");
                 Ok(())
@@ -127,7 +126,7 @@ impl Download for Reading<'_> {
         let account = self.client.account.clone();
         let scene = Scene { op: Op::Read, address: &account.address, path: Some(&self.file.path) };
         match self.client.closing(*transfer).await {
-            Some(Ok(()) | Err(FtpError::UnexpectedResponse(_))) => {
+            Some(Ok(_) | Err(Broken::Refused(_))) => {
                 self.client.back_in_step();
                 Ok(())
             }

@@ -1,12 +1,12 @@
 //! The protocol's row: its URLs, its settings, its endpoint.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::account::{Account, Limits, Security};
+use super::account::{Account, Learned, Limits, Security};
 use super::client::Client;
 use super::session::FtpSession;
 use super::tls::{self, MaxVersion, Tls, Trust};
@@ -61,8 +61,7 @@ fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, Se
         security,
         proxy: section.secret("proxy")?.map(|text| Proxy::parse(text.reveal()).map_err(|problem| section.error("proxy", problem))).transpose()?,
         limits,
-        wants_pasv: AtomicBool::new(false),
-        wants_tls_1_2: AtomicBool::new(false),
+        learned: Learned::default(),
     };
     Ok(Arc::new(FtpEndpoint { account: Arc::new(account) }))
 }
@@ -167,7 +166,13 @@ impl Endpoint for FtpEndpoint {
     }
 
     async fn diagnose(&self, tell: Tell<'_>) -> Result<Box<dyn Session>, SourceError> {
-        let client = Client::open(self.account.clone(), tell).await?;
+        let one_by_one = || self.account.learned.one_by_one.load(Ordering::Relaxed);
+        let before = one_by_one();
+        let client = match Client::open(self.account.clone(), tell).await {
+            // It let us in, but could not be asked two things at once: it is asked again, one by one.
+            Err(_) if one_by_one() != before => Client::open(self.account.clone(), tell).await?,
+            opened => opened?,
+        };
         Ok(Box::new(FtpSession::new(client)))
     }
 }

@@ -1,8 +1,6 @@
-//! What a server's refusal or a broken connection means: the only place that knows the library's errors.
+//! What a server's refusal or a broken connection means.
 
 use std::io;
-
-use suppaftp::FtpError;
 
 use crate::failure::Class;
 use crate::model::{RemotePath, printable};
@@ -22,12 +20,11 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A reply as the library hands it over: its own table of codes has gaps, so they are read again.
-    pub fn of(response: suppaftp::types::Response) -> Self {
-        let body = response.body;
+    /// A reply of these lines.
+    pub fn of(body: &[u8]) -> Self {
         let last = body.split(|b| *b == b'\n').rev().find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
         let code = last.get(..3).and_then(super::when::number).unwrap_or(0);
-        Self { code, body }
+        Self { code, body: body.to_vec() }
     }
 
     /// The text on one safe line.
@@ -59,9 +56,29 @@ impl Reply {
     }
 
     /// vsftpd's last words before it ends the connection.
-    fn dying(&self) -> bool {
+    pub fn dying(&self) -> bool {
         self.says(&["oops"])
     }
+}
+
+/// Why a question was not answered as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// With another reply than was wanted.
+    #[error("{}", .0.text())]
+    Refused(Reply),
+    /// The connection ended, or was never made.
+    #[error(transparent)]
+    Io(io::Error),
+    /// What TLS itself says.
+    #[error("{0}")]
+    Tls(String),
+    /// With what is no reply.
+    #[error("the server sent a reply that the protocol does not know")]
+    Nonsense,
+    /// With a reply that is longer than so many bytes.
+    #[error("the server sent a reply larger than {0} bytes")]
+    TooLong(usize),
 }
 
 /// vsftpd dies like this when it finds no port to listen on.
@@ -124,14 +141,13 @@ impl Scene<'_> {
         }
     }
 
-    /// An error of the library: the connection is of no use any more.
-    pub fn broken(self, error: FtpError) -> SourceError {
+    /// The connection is of no use any more.
+    pub fn broken(self, error: Broken) -> SourceError {
         match error {
-            FtpError::UnexpectedResponse(response) => self.refused(&Reply::of(response)),
-            FtpError::ConnectionError(error) => self.lost(&error),
-            FtpError::SecureError(text) => self.fault(Class::Tls, printable(text.as_bytes())),
-            FtpError::BadResponse => self.fault(Class::Protocol, "the server sent a reply that the protocol does not know"),
-            error => self.fault(Class::Protocol, printable(error.to_string().as_bytes())),
+            Broken::Refused(reply) => self.refused(&reply),
+            Broken::Io(error) => self.lost(&error),
+            Broken::Tls(text) => self.fault(Class::Tls, printable(text.as_bytes())),
+            error @ (Broken::Nonsense | Broken::TooLong(_)) => self.fault(Class::Protocol, error.to_string()),
         }
     }
 
@@ -142,7 +158,6 @@ impl Scene<'_> {
             return self.fault(Class::Auth, text);
         }
         match error.get_ref() {
-            Some(inner) if inner.is::<suppaftp::ReplyTooLarge>() => return self.fault(Class::Protocol, text),
             // vsftpd writes its last words in clear text on the encrypted connection.
             Some(inner) if matches!(inner.downcast_ref(), Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))) => {
                 let why = if self.op == Op::Login { "its own log says why" } else { FEW_PORTS };

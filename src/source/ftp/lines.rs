@@ -6,7 +6,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::client::{Client, Transfer};
-use super::fault::{Reply, Scene};
+use super::fault::{Broken, Scene};
 use super::listing::{self, Line, list_line};
 use super::mlsd;
 use crate::failure::{Class, Failure};
@@ -46,18 +46,18 @@ pub(super) async fn read(
             Ok(Ok(_)) => splitter.take(&mut buffer, visit),
         }
     }
-    match client.closing_of_listing(data).await {
+    match client.closing(data).await {
         Some(Ok(words)) => {
             client.back_in_step();
             // A last line without an end is whole only if the listing is.
             splitter.end(&buffer, visit);
-            if let Some(words) = words.filter(|words| words.says(&["truncated"])) {
+            // Pure-FTPd lists 10,000 entries unless told otherwise, and says only here that it left out the rest.
+            if words.says(&["truncated"]) {
                 // There is more in the folder than was listed, and nobody can say what.
                 visit(Listed::Unparsed(listing::sample(words.text().as_bytes())));
             }
         }
-        Some(Err(suppaftp::FtpError::UnexpectedResponse(response))) => {
-            let reply = Reply::of(response);
+        Some(Err(Broken::Refused(reply))) => {
             let refused = scene.refused(&reply);
             if refused.class() == Class::Tls {
                 return Err(client.step_down(refused));

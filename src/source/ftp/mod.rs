@@ -3,6 +3,7 @@
 mod account;
 mod certificate;
 mod client;
+mod control;
 mod download;
 pub mod driver;
 mod fault;
@@ -12,6 +13,8 @@ pub mod listing;
 mod listing_dos;
 mod listing_unix;
 mod mlsd;
+mod opening;
+mod passive;
 mod session;
 mod tls;
 mod when;

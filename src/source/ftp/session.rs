@@ -98,7 +98,8 @@ impl FtpSession {
         check_path(scene, path)?;
         let mut refusals = Vec::new();
         if self.client.machine_listings {
-            let reply = self.client.ask(scene, "MLST", path).await?;
+            let replies = self.client.commands_between_reads(scene, vec![with_path("MLST", path)]).await?;
+            let Some(reply) = replies.into_iter().next() else { return Err(no_reply(scene)) };
             match reply.code {
                 250 => match told_by_mlst(&reply, path) {
                     Some(Some(file)) if file.size.is_some() => return Ok(Some(file)),
@@ -110,22 +111,24 @@ impl FtpSession {
                 _ => return Err(scene.refused(&reply)),
             }
         }
-        let size = match self.told(scene, "SIZE", path).await? {
-            Told::Value(value) => std::str::from_utf8(&value).ok().and_then(|text| text.parse().ok()),
+        let replies = self.client.commands_between_reads(scene, vec![with_path("SIZE", path), with_path("MDTM", path)]).await?;
+        let Ok([size, modified]) = <[Reply; 2]>::try_from(replies) else { return Err(no_reply(scene)) };
+        let size = match told(scene, size)? {
+            Told::Value(value) => size_of(&value),
             Told::Missing(reply) => {
                 refusals.push(reply);
                 None
             }
             Told::NoSuchCommand => None,
         };
-        let mut modified = None;
-        if refusals.len() < 2 {
-            match self.told(scene, "MDTM", path).await? {
-                Told::Value(value) => modified = when::stamp(value.split(|b| *b == b' ').next().unwrap_or_default()),
-                Told::Missing(reply) => refusals.push(reply),
-                Told::NoSuchCommand => {}
+        let modified = match told(scene, modified)? {
+            Told::Value(value) => time_of(&value),
+            Told::Missing(reply) => {
+                refusals.push(reply);
+                None
             }
-        }
+            Told::NoSuchCommand => None,
+        };
         match size {
             Some(_) => Ok(Some(RemoteFile { path: path.clone(), size, modified })),
             None => self.doubtful(scene, path, modified, &refusals, absence).await,
@@ -220,16 +223,6 @@ impl FtpSession {
         }
     }
 
-    async fn told(&mut self, scene: Scene<'_>, verb: &str, path: &RemotePath) -> Result<Told, SourceError> {
-        let reply = self.client.ask(scene, verb, path).await?;
-        match reply.code {
-            213 => Ok(Told::Value(reply.body.get(4..).unwrap_or_default().trim_ascii().to_vec())),
-            550 => Ok(Told::Missing(reply)),
-            _ if reply.not_understood() => Ok(Told::NoSuchCommand),
-            _ => Err(scene.refused(&reply)),
-        }
-    }
-
     /// `Ok(None)` when it is done, the refusal otherwise.
     async fn move_file(&mut self, scene: Scene<'_>, from: &RemotePath, to: &RemotePath) -> Result<Option<Reply>, SourceError> {
         let reply = self.client.ask(scene, "RNFR", from).await?;
@@ -261,13 +254,19 @@ impl FtpSession {
         let line = with_path("RETR", &file.path);
         if self.resumes && offset > 0 {
             match self.client.transfer(scene, &line, offset).await? {
-                Opened::Data(data) => return Ok((data, offset, 0)),
+                Opened::Data(data) => {
+                    self.client.will_read();
+                    return Ok((data, offset, 0));
+                }
                 Opened::Refused(reply) if reply.not_understood() => self.resumes = false,
                 Opened::Refused(reply) => return Err(self.explained(scene, &file.path, &reply).await),
             }
         }
         match self.client.transfer(scene, &line, 0).await? {
-            Opened::Data(data) => Ok((data, 0, offset)),
+            Opened::Data(data) => {
+                self.client.will_read();
+                Ok((data, 0, offset))
+            }
             Opened::Refused(reply) => Err(self.explained(scene, &file.path, &reply).await),
         }
     }
@@ -292,6 +291,24 @@ impl Session for FtpSession {
     async fn stat(&mut self, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError> {
         let account = self.client.account.clone();
         self.describe(Scene { op: Op::Stat, address: &account.address, path: Some(path) }, path, Absence::Proven).await
+    }
+
+    async fn stat_ahead(&mut self, paths: &[RemotePath]) -> Result<Vec<Option<RemoteFile>>, SourceError> {
+        let none = vec![None; paths.len()];
+        if self.client.machine_listings {
+            // Their listings are exact.
+            return Ok(none);
+        }
+        let account = self.client.account.clone();
+        let scene = Scene { op: Op::Stat, address: &account.address, path: paths.first() };
+        if paths.iter().any(|path| check_path(scene, path).is_err()) {
+            return Ok(none);
+        }
+        self.client.will_read();
+        let lines = paths.iter().flat_map(|path| [with_path("SIZE", path), with_path("MDTM", path)]).collect();
+        let replies = self.client.commands_between_reads(scene, lines).await?;
+        let each = paths.iter().zip(replies.chunks_exact(2));
+        Ok(each.map(|(path, replies)| told_plainly(path, replies)).collect())
     }
 
     async fn read<'a>(&'a mut self, file: &RemoteFile, offset: u64) -> Result<Box<dyn Download + 'a>, SourceError> {
@@ -344,7 +361,7 @@ impl Session for FtpSession {
     }
 
     fn describe(&self) -> Vec<Finding> {
-        let passive = if self.client.account.wants_pasv.load(Ordering::Relaxed) { "PASV" } else { "EPSV" };
+        let passive = if self.client.account.learned.wants_pasv.load(Ordering::Relaxed) { "PASV" } else { "EPSV" };
         features::describe(&self.client.features, passive, self.client.handshakes())
     }
 
@@ -359,6 +376,35 @@ fn path_of(listed: &Listed) -> Option<&RemotePath> {
         Listed::Directory(path) | Listed::Symlink(path) | Listed::Special(path) | Listed::Unreachable(path, _) => Some(path),
         Listed::Unparsed(_) => None,
     }
+}
+
+fn no_reply(scene: Scene<'_>) -> SourceError {
+    scene.fault(Class::Internal, "no reply was kept")
+}
+
+fn told(scene: Scene<'_>, reply: Reply) -> Result<Told, SourceError> {
+    match reply.code {
+        213 => Ok(Told::Value(reply.body.get(4..).unwrap_or_default().trim_ascii().to_vec())),
+        550 => Ok(Told::Missing(reply)),
+        _ if reply.not_understood() => Ok(Told::NoSuchCommand),
+        _ => Err(scene.refused(&reply)),
+    }
+}
+
+/// The file, if the server told both its size and its time.
+fn told_plainly(path: &RemotePath, replies: &[Reply]) -> Option<RemoteFile> {
+    let [size, modified] = replies else { return None };
+    let value = |reply: &Reply| (reply.code == 213).then(|| reply.body.get(4..).unwrap_or_default().trim_ascii().to_vec());
+    let (size, modified) = (size_of(&value(size)?)?, time_of(&value(modified)?)?);
+    Some(RemoteFile { path: path.clone(), size: Some(size), modified: Some(modified) })
+}
+
+fn size_of(told: &[u8]) -> Option<u64> {
+    std::str::from_utf8(told).ok()?.parse().ok()
+}
+
+fn time_of(told: &[u8]) -> Option<ModifiedTime> {
+    when::stamp(told.split(|b| *b == b' ').next().unwrap_or_default())
 }
 
 /// What `MLST` says: a file, something else (`Some(None)`), or nothing that can be read.

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use async_trait::async_trait;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -11,13 +10,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
-use suppaftp::tokio::{AsyncRustlsStream, AsyncTlsConnector};
-use suppaftp::{FtpError, FtpResult};
 use time::OffsetDateTime;
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
+use super::fault::Broken;
 use crate::model::{hex, printable};
-use crate::source::proxy::Proxy;
 
 /// How many TLS sessions of one login can be taken up again by its data connections.
 const RESUMABLE: usize = 64;
@@ -105,7 +103,7 @@ impl Tls {
         config.resumption = Resumption::in_memory_sessions(RESUMABLE);
         let name =
             ServerName::try_from(host.to_owned()).map_err(|_| format!("`{}` is no name that a certificate can hold", printable(host.as_bytes())))?;
-        Ok(Connector { config: Arc::new(config), name, verifier, max_version, handshakes: Arc::default(), way: Arc::default() })
+        Ok(Connector { config: Arc::new(config), name, verifier, max_version, handshakes: Arc::default() })
     }
 
     fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Believes, String> {
@@ -142,8 +140,6 @@ pub struct Connector {
     handshakes: Arc<Mutex<Handshakes>>,
     /// The highest version that is offered.
     pub max_version: MaxVersion,
-    /// The way that the first connection has to go before it is encrypted.
-    way: Arc<Mutex<Option<Way>>>,
 }
 
 /// How the connections of one login were encrypted.
@@ -155,9 +151,6 @@ pub struct Handshakes {
     pub resumed: Option<bool>,
 }
 
-/// Through a proxy, to a host and port.
-type Way = (Proxy, String, u16);
-
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Connector({:?})", self.name)
@@ -165,12 +158,6 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// The first connection, which the library opens by itself, is one to the proxy.
-    pub fn through(mut self, way: Option<Way>) -> Self {
-        self.way = Arc::new(Mutex::new(way));
-        self
-    }
-
     /// Why the last certificate was refused, if it was.
     pub fn refusal(&self) -> Option<String> {
         self.verifier.refusal.lock().ok()?.clone()
@@ -198,24 +185,18 @@ impl Connector {
     }
 }
 
-#[async_trait]
-impl AsyncTlsConnector for Connector {
-    type Stream = AsyncRustlsStream;
-
-    async fn connect(&self, _domain: &str, mut stream: TcpStream) -> FtpResult<AsyncRustlsStream> {
-        let way = self.way.lock().ok().and_then(|mut way| way.take());
-        if let Some((proxy, host, port)) = way {
-            proxy.tunnel(&mut stream, &host, port).await.map_err(FtpError::ConnectionError)?;
-        }
+impl Connector {
+    /// Encrypts a connection, the first one or one that takes up its TLS session.
+    pub async fn connect(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, Broken> {
         let connector = tokio_rustls::TlsConnector::from(self.config.clone());
         match connector.connect(self.name.clone(), stream).await {
             Ok(stream) => {
                 self.note(stream.get_ref().1);
-                Ok(stream.into())
+                Ok(stream)
             }
             // Only what TLS itself says is about TLS; a connection that broke meanwhile is just that.
-            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => Err(FtpError::SecureError(error.to_string())),
-            Err(error) => Err(FtpError::ConnectionError(error)),
+            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => Err(Broken::Tls(error.to_string())),
+            Err(error) => Err(Broken::Io(error)),
         }
     }
 }

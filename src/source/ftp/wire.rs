@@ -1,4 +1,4 @@
-//! The control connection as bytes: names that keep theirs, and a line that firewalls do not forget.
+//! A control connection that firewalls do not forget.
 
 use std::time::Duration;
 
@@ -14,22 +14,4 @@ pub fn keep_alive(control: &TcpStream) {
     if let Err(error) = socket2::SockRef::from(control).set_tcp_keepalive(&probes) {
         tracing::debug!(%error, "The control connection cannot be kept alive.");
     }
-}
-
-/// Names as the library carries them: each byte one character of the same number.
-#[derive(Debug)]
-pub struct Bytewise;
-
-impl suppaftp::Encoding for Bytewise {
-    fn decode(&self, bytes: &[u8]) -> String {
-        bytewise(bytes)
-    }
-    fn encode(&self, text: &str) -> std::io::Result<Vec<u8>> {
-        text.chars().map(|c| u8::try_from(u32::from(c)).map_err(|_| std::io::ErrorKind::InvalidInput.into())).collect()
-    }
-}
-
-/// `bytes` as the library carries them.
-pub fn bytewise(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| char::from(*byte)).collect()
 }

@@ -129,8 +129,7 @@ async fn nobody_at_the_port_and_no_such_host() {
         security: Security::Clear,
         proxy: None,
         limits: LIMITS,
-        wants_pasv: AtomicBool::new(false),
-        wants_tls_1_2: AtomicBool::new(false),
+        learned: Learned::default(),
     };
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     for (host, port, class) in [("127.0.0.1", free, Class::Connect), ("no-such-host.invalid", 21, Class::Dns)] {

@@ -5,10 +5,11 @@ mod encryption;
 mod faults;
 #[cfg(unix)]
 mod names;
+mod together;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::demo::ftp::{FtpServer, Options, Script};
@@ -16,7 +17,7 @@ use crate::failure::{Class, Failure};
 use crate::model::{RemoteFile, RemotePath, Secret, chain};
 use crate::source::contract::{Endpoint, Listed, Session, SourceError};
 
-use super::account::{Account, Limits, Security};
+use super::account::{Account, Learned, Limits, Security};
 use super::driver::FtpEndpoint;
 
 /// Longer than anything takes that is not meant to take for ever.
@@ -49,8 +50,7 @@ fn endpoint(server: &FtpServer, password: &str, security: Security) -> FtpEndpoi
         security,
         proxy: None,
         limits: LIMITS,
-        wants_pasv: AtomicBool::new(false),
-        wants_tls_1_2: AtomicBool::new(false),
+        learned: Learned::default(),
     };
     FtpEndpoint { account: Arc::new(account) }
 }

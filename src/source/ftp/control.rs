@@ -1,0 +1,209 @@
+//! The control connection: lines out, replies in, one after the other or several on their way at once.
+
+use std::io;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
+
+use super::fault::{Broken, Reply};
+
+/// The longest reply that is read, in bytes: a greeting or a list of features that never ends must not fill the memory.
+const REPLY_LIMIT: usize = 256 * 1024;
+/// How much of the connection is read at once, in bytes.
+const READ_AT_ONCE: usize = 4096;
+/// The byte that begins a command of Telnet. Within a line it is doubled (RFC 959 §4.1.3, RFC 854).
+const IAC: u8 = 0xFF;
+
+/// A connection in clear text or encrypted.
+pub type Stream = Either<TcpStream, TlsStream<TcpStream>>;
+
+/// The TCP connection below.
+pub fn tcp(stream: &Stream) -> &TcpStream {
+    match stream {
+        Either::Left(tcp) => tcp,
+        Either::Right(tls) => tls.get_ref().0,
+    }
+}
+
+/// One control connection. A future of it that is dropped half-way loses no byte of a reply, but leaves
+/// questions without their answers: whoever drops one must not ask any more.
+#[derive(Debug)]
+pub struct Control {
+    stream: Stream,
+    /// What came and was not read as a reply yet.
+    inbox: BytesMut,
+}
+
+impl Control {
+    /// Over a connection on which nothing was said yet.
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, inbox: BytesMut::new() }
+    }
+
+    /// The TCP connection below.
+    pub fn tcp(&self) -> &TcpStream {
+        tcp(&self.stream)
+    }
+
+    /// The clear connection, to be encrypted. Whatever came on it after the last reply was not asked for,
+    /// and must not be taken for something that was said under encryption.
+    pub fn into_clear(self) -> Result<TcpStream, Broken> {
+        match self.stream {
+            Either::Left(tcp) if self.inbox.is_empty() => Ok(tcp),
+            _ => Err(Broken::Tls("the server, or somebody on the way, said more in clear text than it was asked".into())),
+        }
+    }
+
+    /// Sends lines, all at once.
+    pub async fn send(&mut self, lines: &[impl AsRef<[u8]>]) -> Result<(), Broken> {
+        let mut bytes = Vec::new();
+        for line in lines {
+            write_line(&mut bytes, line.as_ref())?;
+        }
+        self.stream.write_all(&bytes).await.map_err(Broken::Io)?;
+        self.stream.flush().await.map_err(Broken::Io)
+    }
+
+    /// The next reply, whatever it says.
+    pub async fn reply(&mut self) -> Result<Reply, Broken> {
+        // Where the next line begins.
+        let mut read = 0;
+        loop {
+            if let Some(end) = self.inbox[read..].iter().position(|b| *b == b'\n').map(|at| read + at + 1) {
+                if ends_reply(&self.inbox[read..end], read == 0)? {
+                    return Ok(Reply::of(&self.inbox.split_to(end)));
+                }
+                read = end;
+                continue;
+            }
+            if self.inbox.len() > REPLY_LIMIT {
+                return Err(Broken::TooLong(REPLY_LIMIT));
+            }
+            self.inbox.reserve(READ_AT_ONCE);
+            if self.stream.read_buf(&mut self.inbox).await.map_err(Broken::Io)? == 0 {
+                return Err(Broken::Io(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+
+    /// Sends a line and reads the reply to it.
+    pub async fn ask(&mut self, line: &[u8]) -> Result<Reply, Broken> {
+        self.send(&[line]).await?;
+        self.reply().await
+    }
+
+    /// [`Control::ask`], with any other reply than these an error.
+    pub async fn expect(&mut self, line: &[u8], codes: &[u32]) -> Result<Reply, Broken> {
+        let reply = self.ask(line).await?;
+        if codes.contains(&reply.code) { Ok(reply) } else { Err(Broken::Refused(reply)) }
+    }
+}
+
+fn write_line(bytes: &mut Vec<u8>, line: &[u8]) -> Result<(), Broken> {
+    if line.iter().any(|b| matches!(b, b'\r' | b'\n')) {
+        // What follows would be a command of its own.
+        return Err(Broken::Io(io::Error::new(io::ErrorKind::InvalidInput, "a command must not contain a line break")));
+    }
+    for byte in line {
+        bytes.push(*byte);
+        if *byte == IAC {
+            bytes.push(IAC);
+        }
+    }
+    bytes.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// Whether `line` is the last one of a reply. The code of a last line may differ from that of the first one: glFTPd
+/// does so. A code without a word ends a reply only where it begins it: within one, it is text.
+fn ends_reply(line: &[u8], first: bool) -> Result<bool, Broken> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let coded = line.len() >= 3 && line[..3].iter().all(u8::is_ascii_digit);
+    match line.get(3) {
+        _ if first && !coded => Err(Broken::Nonsense),
+        Some(b' ') => Ok(coded),
+        None => Ok(first),
+        Some(_) => Ok(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    /// What [`Control::reply`] makes of these bytes, which come in pieces of `step`, up to the first error.
+    async fn replies(bytes: &[u8], step: usize) -> Vec<Result<(u32, String), String>> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let stream = TcpStream::connect(listener.local_addr().expect("it is bound")).await.expect("it listens");
+        let (mut server, _) = listener.accept().await.expect("somebody connects");
+        let bytes = bytes.to_vec();
+        let sending = tokio::spawn(async move {
+            for piece in bytes.chunks(step) {
+                if server.write_all(piece).await.is_err() {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        });
+        let mut control = Control::new(Either::Left(stream));
+        let mut all = Vec::new();
+        loop {
+            match control.reply().await {
+                Ok(reply) => all.push(Ok((reply.code, reply.text()))),
+                Err(error) => {
+                    all.push(Err(error.to_string()));
+                    break;
+                }
+            }
+        }
+        sending.abort();
+        all
+    }
+
+    async fn check(bytes: &[u8], expected: &[(u32, &str)], end: &str) {
+        let expected: Vec<_> = expected.iter().map(|(code, text)| Ok((*code, (*text).to_owned()))).chain([Err(end.to_owned())]).collect();
+        assert_eq!(replies(bytes, 1).await, expected);
+        assert_eq!(replies(bytes, bytes.len()).await, expected);
+    }
+
+    #[tokio::test]
+    async fn replies_of_one_line_and_of_many() {
+        let closed = "unexpected end of file";
+        check(b"220 hi\r\n331 who\n", &[(220, "220 hi"), (331, "331 who")], closed).await;
+        check(b"230-a\r\n b\r\n231 no\r\n200 x\r\n", &[(231, "230-a / b / 231 no"), (200, "200 x")], closed).await;
+        check(b"211-Features:\r\n MDTM\r\n211\r\n211-x\r\n211 End\r\n", &[(211, "211-Features: / MDTM / 211 / 211-x / 211 End")], closed).await;
+        check(b"230\r\n226 x\r\n22", &[(230, "230"), (226, "226 x")], closed).await;
+        check(b"226-half\r\n", &[], closed).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_no_reply_ends_the_connection() {
+        let nonsense = "the server sent a reply that the protocol does not know";
+        check(b"220 hi\r\nhello\r\n", &[(220, "220 hi")], nonsense).await;
+        check(b"\r\n220 hi\r\n", &[], nonsense).await;
+        check(b"2x0 hi\r\n", &[], nonsense).await;
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_never_ends_is_not_kept() {
+        for endless in [b"220-hi\r\n".repeat(40_000), [b"220 ".to_vec(), vec![b'x'; 300_000]].concat()] {
+            let all = replies(&endless, 1 << 14).await;
+            assert_eq!(all, [Err("the server sent a reply larger than 262144 bytes".to_owned())]);
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_line_and_carries_every_byte() {
+        let mut bytes = Vec::new();
+        write_line(&mut bytes, b"SIZE /a\xFFb").expect("it has no line break");
+        assert_eq!(bytes, b"SIZE /a\xFF\xFFb\r\n");
+        for bad in [&b"SIZE a\nDELE b"[..], b"SIZE a\r"] {
+            assert!(write_line(&mut Vec::new(), bad).is_err());
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! From an account to a control connection that is encrypted, logged in and agreed with.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::either::Either;
+
+use super::account::{Account, Security};
+use super::client::Client;
+use super::control::Control;
+use super::fault::{Broken, Reply, Scene};
+use super::features;
+use super::mlsd;
+use super::tls::{Connector, MaxVersion};
+use super::wire::keep_alive;
+use crate::failure::Class;
+use crate::source::contract::{Op, SourceError};
+use crate::source::finding::{Tell, resolved};
+
+impl Client {
+    /// Connects and logs in, once, and tells of each.
+    pub async fn open(account: Arc<Account>, tell: Tell<'_>) -> Result<Self, SourceError> {
+        let mut client = Self::connect(account, tell).await?;
+        let start = Instant::now();
+        client.log_in().await?;
+        tell(features::logged_in(&client.account.user, start.elapsed(), client.connector.as_ref()));
+        client.agree().await?;
+        Ok(client)
+    }
+
+    async fn connect(account: Arc<Account>, tell: Tell<'_>) -> Result<Self, SourceError> {
+        let scene = account.scene(Op::Connect);
+        let tls = match &account.security {
+            Security::Clear => None,
+            Security::Explicit(tls) | Security::Implicit(tls) => {
+                let versions = if account.learned.wants_tls_1_2.load(Ordering::Relaxed) { MaxVersion::V1_2 } else { tls.max_version };
+                Some(tls.connector(&account.host, versions).map_err(|why| scene.fault(Class::Tls, why))?)
+            }
+        };
+        let start = Instant::now();
+        let peers = addresses(&account).await?;
+        tell(resolved(&peers, start.elapsed()));
+        Self::connect_first(account, &peers, tls, tell).await
+    }
+
+    /// A connection to the first of `peers` that takes one: the name of a server may have an address that is dead.
+    pub(super) async fn connect_first(
+        account: Arc<Account>,
+        peers: &[SocketAddr],
+        tls: Option<Connector>,
+        tell: Tell<'_>,
+    ) -> Result<Self, SourceError> {
+        let scene = account.scene(Op::Connect);
+        let mut last = scene.fault(Class::Dns, "the name has no address");
+        for &peer in peers {
+            let start = Instant::now();
+            let secured = secured(&account, peer, tls.as_ref()).await;
+            let greeting = secured.as_ref().ok().map(|(_, greeting)| String::from_utf8_lossy(&greeting.body).into_owned());
+            features::connected(peer, start.elapsed(), tls.as_ref(), greeting.as_deref(), tell);
+            last = match secured {
+                Ok((control, _)) => {
+                    keep_alive(control.tcp());
+                    return Ok(Self::new(control, account, peer, tls));
+                }
+                // A dead address of several is not a dead server.
+                Err(Broken::Io(error)) => scene.lost(&error),
+                Err(error) => return Err(unsecured(scene, error, tls.as_ref())),
+            };
+        }
+        Err(last)
+    }
+
+    async fn log_in(&mut self) -> Result<(), SourceError> {
+        let account = self.account.clone();
+        let scene = account.scene(Op::Login);
+        let user = [b"USER ", account.user.as_bytes()].concat();
+        let password = [b"PASS ", account.password.reveal().as_bytes()].concat();
+        let asking = async {
+            if self.control.expect(&user, &[230, 331]).await?.code == 331 {
+                self.control.expect(&password, &[202, 230]).await?;
+            }
+            Ok(())
+        };
+        match timeout(account.limits.command, asking).await {
+            Err(_) => Err(scene.fault(Class::Stalled, "no answer to the login")),
+            Ok(result) => result.map_err(|error| scene.broken(error)),
+        }
+    }
+
+    /// Learns what the server can do and agrees on binary transfers and names in UTF-8.
+    async fn agree(&mut self) -> Result<(), SourceError> {
+        let account = self.account.clone();
+        let scene = account.scene(Op::Login);
+        let features = self.command(scene, b"FEAT").await?;
+        let mut lines: Vec<&[u8]> = Vec::new();
+        if features.code == 211 {
+            lines.extend(self.learn(&features));
+        }
+        if matches!(account.security, Security::Implicit(_)) {
+            // A server that does not know the words has nothing else to offer: our data connections are encrypted
+            // whatever it answers.
+            lines.extend([&b"PBSZ 0"[..], b"PROT P"]);
+        }
+        lines.push(b"TYPE I");
+        // Whatever it says to the others: names are bytes to us either way.
+        match self.commands(scene, &lines).await?.pop() {
+            Some(binary) if binary.code == 200 => Ok(()),
+            Some(binary) => Err(scene.refused(&binary)),
+            None => Err(scene.fault(Class::Internal, "no reply was kept")),
+        }
+    }
+
+    /// What `features` tells, and what is to be asked for because of it.
+    fn learn(&mut self, features: &Reply) -> Vec<&'static [u8]> {
+        let lines: Vec<String> = features.body.split(|b| *b == b'\n').map(|line| String::from_utf8_lossy(line).trim().to_owned()).collect();
+        let feature = |name: &str| {
+            lines
+                .iter()
+                .find_map(|line| line.get(..name.len()).filter(|head| head.eq_ignore_ascii_case(name)).map(|_| line[name.len()..].trim().to_owned()))
+        };
+        let mut wishes: Vec<&[u8]> = Vec::new();
+        if feature("UTF8").is_some() {
+            wishes.push(b"OPTS UTF8 ON");
+        }
+        if let Some(facts) = feature("MLST") {
+            self.machine_listings = true;
+            if mlsd::lacks_facts(&facts) {
+                wishes.push(b"OPTS MLST type;size;modify;");
+            }
+        }
+        self.features = features::kept(lines);
+        wishes
+    }
+}
+
+/// Every address of the host, the name service's first choice first.
+async fn addresses(account: &Account) -> Result<Vec<SocketAddr>, SourceError> {
+    let scene = account.scene(Op::Connect);
+    let (host, port) = account.proxy.as_ref().map_or((account.host.as_str(), account.port), |proxy| (proxy.host.as_str(), proxy.port));
+    match timeout(account.limits.connect, tokio::net::lookup_host((host, port))).await {
+        Err(_) => Err(scene.fault(Class::Dns, "the name service did not answer in time")),
+        Ok(Err(error)) => Err(scene.fault(Class::Dns, error.to_string())),
+        Ok(Ok(addresses)) => Ok(addresses.collect()),
+    }
+}
+
+fn late(what: &str) -> Broken {
+    Broken::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, what))
+}
+
+/// A connection that has been greeted, encrypted as the settings want it: never less than that. With its greeting.
+async fn secured(account: &Account, peer: SocketAddr, tls: Option<&Connector>) -> Result<(Control, Reply), Broken> {
+    let limits = account.limits;
+    let connecting = async {
+        let mut stream = TcpStream::connect(peer).await?;
+        stream.set_nodelay(true)?;
+        if let Some(proxy) = &account.proxy {
+            proxy.tunnel(&mut stream, &account.host, account.port).await?;
+        }
+        Ok(stream)
+    };
+    let stream = timeout(limits.connect, connecting).await.map_err(|_| late("no connection in time"))?.map_err(Broken::Io)?;
+    let greeting = async {
+        match (tls, &account.security) {
+            (Some(tls), Security::Implicit(_)) => greeted(Control::new(Either::Right(tls.connect(stream).await?))).await,
+            (Some(tls), _) => encrypted(greeted(Control::new(Either::Left(stream))).await?, tls).await,
+            (None, _) => greeted(Control::new(Either::Left(stream))).await,
+        }
+    };
+    timeout(limits.command, greeting).await.map_err(|_| late("the server did not greet in time"))?
+}
+
+async fn greeted(mut control: Control) -> Result<(Control, Reply), Broken> {
+    let greeting = control.reply().await?;
+    if greeting.code == 220 { Ok((control, greeting)) } else { Err(Broken::Refused(greeting)) }
+}
+
+/// `AUTH TLS`, and all that has to follow.
+async fn encrypted((mut control, greeting): (Control, Reply), tls: &Connector) -> Result<(Control, Reply), Broken> {
+    control.expect(b"AUTH TLS", &[234]).await?;
+    let mut control = Control::new(Either::Right(tls.connect(control.into_clear()?).await?));
+    control.expect(b"PBSZ 0", &[200]).await?;
+    control.expect(b"PROT P", &[200]).await?;
+    Ok((control, greeting))
+}
+
+fn unsecured(scene: Scene<'_>, error: Broken, tls: Option<&Connector>) -> SourceError {
+    match (error, tls) {
+        (Broken::Tls(text), Some(tls)) => {
+            let cause = tls.refusal().unwrap_or_else(|| format!("{text}; does the server speak TLS on this port?"));
+            scene.fault(Class::Tls, cause)
+        }
+        (Broken::Refused(reply), Some(_)) => match reply.code {
+            500..=599 | 431 if !reply.says(&["oops"]) => {
+                scene.fault(Class::Tls, format!("the server refuses TLS ({}), and clear text is not an option", reply.text()))
+            }
+            _ => scene.refused(&reply),
+        },
+        (error, _) => scene.broken(error),
+    }
+}

@@ -1,0 +1,108 @@
+//! Commands that are on their way together, and servers that do not bear it.
+
+use super::*;
+use crate::demo::ftp::{Company, DeadPorts, Fault};
+
+const WHOLE: u64 = 100_000;
+
+/// Reads `a.bin` and describes it, as a transfer does.
+async fn round(session: &mut Box<dyn Session>) -> Result<(), SourceError> {
+    let bytes = fetch(session, &file("/a.bin", WHOLE), 0).await?;
+    assert_eq!(bytes, content(100_000));
+    let described = soon(session.stat(&RemotePath::from("/a.bin"))).await?.expect("it is there");
+    assert_eq!(described.size, Some(WHOLE));
+    Ok(())
+}
+
+fn in_company(world: &World) -> u64 {
+    world.server.counts.in_company.load(Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn between_two_files_there_is_one_round_trip() {
+    for without in [vec![], vec!["MLST"]] {
+        let world = World::new(Script { without, ..Script::default() }).await;
+        let mut session = world.session().await;
+        for _ in 0..5 {
+            round(&mut session).await.unwrap();
+        }
+        let (before, ports) = (in_company(&world), world.server.counts.of("EPSV"));
+        round(&mut session).await.unwrap();
+        // The port for the next file came with the description of this one.
+        assert_eq!(world.server.counts.of("EPSV"), ports + 1);
+        assert!(in_company(&world) > before);
+        // It serves a listing as well.
+        let ports = world.server.counts.of("EPSV");
+        assert_eq!(list(&mut session, "/").await.unwrap().len(), 3);
+        assert_eq!(world.server.counts.of("EPSV"), ports);
+        assert_eq!(world.logins(), (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn files_are_described_many_at_a_time() {
+    let world = World::new(Script { without: vec!["MLST"], ..Script::default() }).await;
+    let mut session = world.session().await;
+    let paths = ["/a.bin", "/gone", "/sub", "/sub/b.txt"].map(RemotePath::from);
+    let told = soon(session.stat_ahead(&paths)).await.unwrap();
+    assert_eq!(told.iter().map(|told| told.as_ref().map(|file| file.size)).collect::<Vec<_>>(), [Some(Some(WHOLE)), None, None, Some(Some(5))]);
+    for told in told.into_iter().flatten() {
+        assert_eq!(soon(session.stat(&told.path.clone())).await.unwrap(), Some(told));
+    }
+    assert!(in_company(&world) >= 7);
+    // A server whose listings are exact is not asked.
+    let world = World::new(Script::default()).await;
+    let mut session = world.session().await;
+    let before = in_company(&world);
+    assert_eq!(soon(session.stat_ahead(&paths)).await.unwrap(), vec![None; 4]);
+    assert_eq!(in_company(&world), before);
+}
+
+#[tokio::test]
+async fn a_server_that_reads_one_command_at_a_time() {
+    for company in [Company::Forgotten, Company::HungUp] {
+        // With and without features to agree on at the login.
+        for without in [vec![], vec!["FEAT", "MLST"]] {
+            let at_login = without.is_empty();
+            let world = World::new(Script { company, without, ..Script::default() }).await;
+            let mut session = world.session().await;
+            if !at_login {
+                // It is found out when it is asked for two things.
+                let error = round(&mut session).await.expect_err("it has no answer");
+                assert!(error.is_transient() && !error.keeps_session(), "{company:?}: {}", chain(&error));
+                session = world.session().await;
+            }
+            for _ in 0..3 {
+                round(&mut session).await.unwrap();
+            }
+            assert_eq!(in_company(&world), 1, "{company:?}");
+            assert_eq!(world.logins(), (2, 0));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_firewall_that_opens_no_port_for_a_question_in_company() {
+    let world = World::new(Script { dead_ports: DeadPorts::InCompany, ..Script::default() }).await;
+    let mut session = world.session().await;
+    round(&mut session).await.unwrap();
+    let text = check_error(round(&mut session).await, Class::Connect, true);
+    assert!(text.contains("the data port that the server named cannot be reached"), "{text}");
+    let mut session = world.session().await;
+    for _ in 0..3 {
+        round(&mut session).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_refused_while_its_port_is_reached() {
+    let files = [(b"b.txt".to_vec(), Fault::Refuse("550 No such file.\r\n"))].into();
+    let world = World::new(Script { files, ..Script::default() }).await;
+    let mut session = world.session().await;
+    for _ in 0..3 {
+        round(&mut session).await.unwrap();
+        let refused = fetch(&mut session, &file("/sub/b.txt", 5), 0).await;
+        check_error(refused, Class::NotFound, false);
+    }
+    assert_eq!(world.logins(), (1, 0));
+}
