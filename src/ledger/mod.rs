@@ -26,6 +26,8 @@ mod shelf;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_late;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 

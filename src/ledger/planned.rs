@@ -26,18 +26,12 @@ pub struct Own {
 /// Makes a journal that no head names yet, so that nothing of it counts.
 ///
 /// It is made before it is named: once its name is in the head, a journal that is not there is damage, and one that
-/// was folded and removed does not come to life again when its writer appends to it.
+/// was folded and removed does not come to life again when its writer appends to it. Nor when a request comes late: each
+/// try has a name of its own, so that the name that is used was made by one request, which was answered.
 pub async fn make(shelf: &Shelf) -> Result<Own, LedgerError> {
-    let name = new_name("journal", ".ndjson");
     let line = Bytes::from(Record::Schema { version: SCHEMA }.to_line());
     let position = line.len() as u64;
-    // The name is random: if it is there already, an answer of ours was lost, or one try tore.
-    if !shelf.append(&shelf.blob(&name)?, line.clone(), 0).await? {
-        let found = shelf.get(&shelf.blob(&name)?, 0).await?;
-        if found.is_none_or(|(_, bytes)| bytes != line) {
-            return Err(LedgerError::Closed(format!("`{name}` could not be made")));
-        }
-    }
+    let name = shelf.append_new(|| new_name("journal", ".ndjson"), line).await?;
     Ok(Own { name, position, lines: 1 })
 }
 

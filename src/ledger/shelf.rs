@@ -130,6 +130,23 @@ impl Shelf {
         }
     }
 
+    /// Makes a journal that begins with `bytes`, under a name from `name`: another one for each try. What a try that was
+    /// not answered leaves behind is an orphan.
+    pub async fn append_new(&self, name: impl Fn() -> String, bytes: Bytes) -> Result<String, LedgerError> {
+        let once = |_| {
+            let name = name();
+            let bytes = bytes.clone();
+            async move {
+                let blob = BlobName::new(format!("{}{name}", self.folder())).expect("source names and ours are legal segments");
+                self.store.append(&blob, bytes, 0).await.map(|_| name)
+            }
+        };
+        match retry(&self.policy, &self.cancel, "writing the ledger", once).await {
+            Ok(name) => Ok(name),
+            Err(cause) => Err(self.failed(cause)),
+        }
+    }
+
     /// Removes blobs that nothing names any more. What stays is an orphan, and removed by a later run.
     pub async fn remove(&self, blobs: Vec<BlobName>) {
         for blob in blobs {

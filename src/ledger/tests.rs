@@ -16,23 +16,23 @@ use crate::store::holder::Holder;
 use crate::store::memory::{Fault, MemoryStore, Op};
 
 /// Folds early and cuts finely.
-const SMALL: Tuning = Tuning { lines: 6, share: 4, journals: 2, shard_files: 4 };
-const NOW: OffsetDateTime = time::macros::datetime!(2026-11-20 12:00 UTC);
+pub(super) const SMALL: Tuning = Tuning { lines: 6, share: 4, journals: 2, shard_files: 4 };
+pub(super) const NOW: OffsetDateTime = time::macros::datetime!(2026-11-20 12:00 UTC);
 
-fn quick() -> Policy {
+pub(super) fn quick() -> Policy {
     Policy { first_wait: Duration::ZERO, ..Policy::default() }
 }
 
-async fn open(store: &Arc<impl Store + 'static>, run: &str, tuning: Tuning) -> Result<Ledger, LedgerError> {
+pub(super) async fn open(store: &Arc<impl Store + 'static>, run: &str, tuning: Tuning) -> Result<Ledger, LedgerError> {
     Ledger::open_tuned(store.clone(), "acme", run, quick(), CancellationToken::new(), tuning).await
 }
 
-fn path(n: u64) -> RemotePath {
+pub(super) fn path(n: u64) -> RemotePath {
     RemotePath::from(format!("/dir/{n}").as_str())
 }
 
 /// Some file at `path(n)`, different for each `seed`; listed times agree, differ by a zone, by chance, or are not there.
-fn some(n: u64, seed: u64) -> (RemoteFile, Known) {
+pub(super) fn some(n: u64, seed: u64) -> (RemoteFile, Known) {
     let precision = [Precision::Nanosecond, Precision::Second, Precision::Minute, Precision::Day][seed as usize % 4];
     let at = NOW - time::Duration::seconds(((seed * 7919) % 10_000_000).cast_signed());
     let modified = (!seed.is_multiple_of(11)).then(|| ModifiedTime::new(at, precision));
