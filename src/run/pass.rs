@@ -17,8 +17,7 @@ use crate::report::{Defer, LeftTo, Outcome, Problem, SourceReport, Status, probl
 use crate::retry::retry;
 use crate::run::after::{self, Acted};
 use crate::run::context::{LargeFiles, Pass, Run, conceal};
-use crate::run::described::{Batch, in_batches};
-use crate::run::fetch;
+use crate::run::described::{Answer, Batch, ask_all, in_batches};
 use crate::run::lines::{self, Lines};
 use crate::run::quarantine::Quarantine;
 use crate::run::refusals::{self, Before};
@@ -212,7 +211,7 @@ pub async fn transfer_all(pass: &Arc<Pass>, transfers: Vec<Transfer>, mut each: 
     };
     // While the store takes what one file brought, its login serves another.
     let parallel = (pass.parallel() + pass.source.connections).min(pass.run.limits.transfers);
-    side_by_side(in_batches(transfers), parallel, work, |(one, _), ended| {
+    side_by_side(in_batches(transfers, pass.source.endpoint.described_together()), parallel, work, |(one, _), ended| {
         let panicked = || (Outcome::Failed(Problem::new(Class::Internal, "its transfer ended in a panic; the log has its trace")), true);
         let (outcome, begun) = ended.unwrap_or_else(panicked);
         pass.run.progress.done(&pass.source.name, &one.file.path, &outcome);
@@ -305,24 +304,20 @@ pub async fn second_look(
         return Vec::new();
     }
     wait(pass, unsettled.len(), began.1 + pass.source.stable_for).await;
-    let look = |one: Transfer| {
-        let pass = pass.clone();
-        async move { look_again(&pass, &one, began.0).await }
-    };
     let (mut settled, mut deferred) = (Vec::new(), Vec::new());
-    side_by_side(unsettled, pass.parallel(), look, |one, result| match result {
-        Some(Ok(())) => settled.push(one),
-        Some(Err((outcome, seen))) => {
-            log(pass, &one, &outcome);
-            deferred.extend(seen);
-            report.add(&one.file.path, outcome);
-        }
-        None => {
-            let outcome = Outcome::Failed(Problem::new(Class::Internal, "looking at it again ended in a panic"));
-            lines::note(pass, &one.file, Some(one.why), &outcome);
-            report.add(&one.file.path, outcome);
-        }
-    })
+    ask_all(
+        pass,
+        unsettled,
+        |one| &one.file,
+        |one, answer| match seen_again(&one, answer, began.0) {
+            Ok(()) => settled.push(one),
+            Err((outcome, seen)) => {
+                log(pass, &one, &outcome);
+                deferred.extend(seen);
+                report.add(&one.file.path, outcome);
+            }
+        },
+    )
     .await;
     for seen in deferred {
         note(report, pass.ledger.note_seen(&seen).await);
@@ -331,21 +326,19 @@ pub async fn second_look(
 }
 
 /// `Ok` if a young file has settled, else what becomes of it, and what the next run should know of it.
-async fn look_again(pass: &Pass, one: &Transfer, began: time::OffsetDateTime) -> Result<(), (Outcome, Option<Seen>)> {
-    if pass.run.cancel.is_cancelled() {
-        return Err((Outcome::Deferred(Defer::Interrupted), Some(Seen { file: one.file.clone(), at: began })));
-    }
-    let interrupted = || (Outcome::Deferred(Defer::Interrupted), None);
-    match pass.run.in_time(fetch::stat(pass, &one.file)).await.ok_or_else(interrupted)? {
-        Ok(Some(now)) if is_same(&one.file, &now) => Ok(()),
-        Ok(Some(now)) => {
+fn seen_again(one: &Transfer, answer: Answer, began: time::OffsetDateTime) -> Result<(), (Outcome, Option<Seen>)> {
+    match answer {
+        Answer::Told(Some(now)) if is_same(&one.file, &now) => Ok(()),
+        Answer::Told(Some(now)) => {
             // The next listing will show a time as this one did, exact or coarse.
             let modified = if is_coarse(&one.file) { one.file.modified } else { now.modified };
             let seen = Seen { file: RemoteFile { modified, ..now }, at: time::OffsetDateTime::now_utc() };
             Err((Outcome::Deferred(Defer::Unsettled), Some(seen)))
         }
-        Ok(None) => Err((Outcome::Skipped(Skip::Vanished), None)),
-        Err(error) => Err((Outcome::Failed(problem(&error)), None)),
+        Answer::Told(None) => Err((Outcome::Skipped(Skip::Vanished), None)),
+        Answer::Failed(error) => Err((Outcome::Failed(problem(&error)), None)),
+        Answer::NotAsked => Err((Outcome::Deferred(Defer::Interrupted), Some(Seen { file: one.file.clone(), at: began }))),
+        Answer::Panicked => Err((Outcome::Failed(Problem::new(Class::Internal, "looking at it again ended in a panic")), None)),
     }
 }
 

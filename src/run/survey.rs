@@ -13,6 +13,7 @@ use crate::patterns::Patterns;
 use crate::plan::{Clock, Decision, Known, Rules, Same, Skip, Why, compare, decide};
 use crate::report::{Defer, Outcome, Problem, SourceReport, problem};
 use crate::run::context::Pass;
+use crate::run::described::{Answer, ask_all};
 use crate::run::fetch;
 use crate::run::lines;
 use crate::run::settings::After;
@@ -253,9 +254,8 @@ async fn decide_held(pass: &Arc<Pass>, files: Vec<RemoteFile>, newest: Option<Of
         }
         pass.lines.make_room().await;
     }
-    for (listed, answer) in ask_times(pass, ask).await {
-        survey.take_exact(pass, listed, answer, &rules);
-    }
+    // Of files whose listed time is too coarse to decide by, the exact one is asked for.
+    ask_all(pass, ask, |file| file, |listed, answer| survey.take_exact(pass, listed, answer, &rules)).await;
 }
 
 impl Survey {
@@ -292,12 +292,13 @@ impl Survey {
     }
 
     /// Decides about a file whose exact time had to be asked for.
-    fn take_exact(&mut self, pass: &Pass, listed: RemoteFile, answer: Option<Result<Option<RemoteFile>, SourceError>>, rules: &Rules<'_>) {
+    fn take_exact(&mut self, pass: &Pass, listed: RemoteFile, answer: Answer, rules: &Rules<'_>) {
         let exact = match answer {
-            Some(Ok(Some(exact))) => exact,
-            Some(Ok(None)) => return decided(pass, &mut self.report, &listed, Outcome::Skipped(Skip::Vanished)),
-            Some(Err(error)) => return decided(pass, &mut self.report, &listed, Outcome::Failed(problem(&error))),
-            None => {
+            Answer::Told(Some(exact)) => exact,
+            Answer::Told(None) => return decided(pass, &mut self.report, &listed, Outcome::Skipped(Skip::Vanished)),
+            Answer::Failed(error) => return decided(pass, &mut self.report, &listed, Outcome::Failed(problem(&error))),
+            Answer::NotAsked => return decided(pass, &mut self.report, &listed, Outcome::Deferred(Defer::Interrupted)),
+            Answer::Panicked => {
                 let outcome = Outcome::Failed(Problem::new(Class::Internal, "asking for its time ended in a panic"));
                 return decided(pass, &mut self.report, &listed, outcome);
             }
@@ -317,15 +318,4 @@ impl Survey {
         let decision = if settled { Decision::Ingest(why) } else { Decision::LookAgain(why) };
         self.take(pass, exact, listed.modified, known, decision);
     }
-}
-
-/// Asks for the exact time of files whose listed time is too coarse to decide by.
-async fn ask_times(pass: &Arc<Pass>, files: Vec<RemoteFile>) -> Vec<(RemoteFile, Option<Result<Option<RemoteFile>, SourceError>>)> {
-    let ask = |file: RemoteFile| {
-        let pass = pass.clone();
-        async move { fetch::stat(&pass, &file).await }
-    };
-    let mut answers = Vec::new();
-    side_by_side(files, pass.parallel(), ask, |file, answer| answers.push((file, answer))).await;
-    answers
 }

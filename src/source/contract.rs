@@ -44,6 +44,11 @@ pub trait Endpoint: Send + Sync + fmt::Debug {
         1
     }
 
+    /// How many files it is worth while to describe at once (see [`Session::stat_ahead`]).
+    fn described_together(&self) -> usize {
+        1
+    }
+
     /// User, server and credential in one, to notice that one of them has changed; `None` where nobody logs in.
     fn credential(&self) -> Option<Secret> {
         None
@@ -87,8 +92,8 @@ pub trait Session: Send {
     /// `None` when there is no file (any more).
     async fn stat(&mut self, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError>;
 
-    /// [`Session::stat`] of several files that are soon to be read, where that takes one round trip for all of them. What
-    /// could not be told plainly is `None`, and is asked for by itself; so is everything, where nothing is saved.
+    /// [`Session::stat`] of several files, where that takes one round trip for all of them. What could not be told plainly
+    /// is `None`, and is to be asked for by itself; so is everything, where nothing is saved.
     async fn stat_ahead(&mut self, paths: &[RemotePath]) -> Result<Vec<Option<RemoteFile>>, SourceError> {
         Ok(vec![None; paths.len()])
     }

@@ -161,6 +161,11 @@ impl Endpoint for FtpEndpoint {
         4
     }
 
+    fn described_together(&self) -> usize {
+        // Some thousand bytes of commands and as many of replies: no server has to hold more than it can.
+        16
+    }
+
     async fn open(&self) -> Result<Box<dyn Session>, SourceError> {
         self.diagnose(&mut |_| {}).await
     }

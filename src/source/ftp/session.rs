@@ -294,20 +294,16 @@ impl Session for FtpSession {
     }
 
     async fn stat_ahead(&mut self, paths: &[RemotePath]) -> Result<Vec<Option<RemoteFile>>, SourceError> {
-        let none = vec![None; paths.len()];
-        if self.client.machine_listings {
-            // Their listings are exact.
-            return Ok(none);
-        }
         let account = self.client.account.clone();
         let scene = Scene { op: Op::Stat, address: &account.address, path: paths.first() };
         if paths.iter().any(|path| check_path(scene, path).is_err()) {
-            return Ok(none);
+            return Ok(vec![None; paths.len()]);
         }
+        let verbs: &[&str] = if self.client.machine_listings { &["MLST"] } else { &["SIZE", "MDTM"] };
+        let lines = paths.iter().flat_map(|path| verbs.iter().map(|verb| with_path(verb, path))).collect();
         self.client.will_read();
-        let lines = paths.iter().flat_map(|path| [with_path("SIZE", path), with_path("MDTM", path)]).collect();
         let replies = self.client.commands_between_reads(scene, lines).await?;
-        let each = paths.iter().zip(replies.chunks_exact(2));
+        let each = paths.iter().zip(replies.chunks_exact(verbs.len()));
         Ok(each.map(|(path, replies)| told_plainly(path, replies)).collect())
     }
 
@@ -391,9 +387,13 @@ fn told(scene: Scene<'_>, reply: Reply) -> Result<Told, SourceError> {
     }
 }
 
-/// The file, if the server told both its size and its time.
+/// The file, if the server told its size, and its time, too, unless that is left out of its listings.
 fn told_plainly(path: &RemotePath, replies: &[Reply]) -> Option<RemoteFile> {
-    let [size, modified] = replies else { return None };
+    let (size, modified) = match replies {
+        [facts] if facts.code == 250 => return told_by_mlst(facts, path)?.filter(|file| file.size.is_some()),
+        [size, modified] => (size, modified),
+        _ => return None,
+    };
     let value = |reply: &Reply| (reply.code == 213).then(|| reply.body.get(4..).unwrap_or_default().trim_ascii().to_vec());
     let (size, modified) = (size_of(&value(size)?)?, time_of(&value(modified)?)?);
     Some(RemoteFile { path: path.clone(), size: Some(size), modified: Some(modified) })

@@ -1,8 +1,9 @@
 //! N1 to N19: networks and connections that fail.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use blobferry::demo::ftp::{DeadPorts, Fault, Script};
+use blobferry::demo::ftp::{Company, DeadPorts, Fault, Script};
 use blobferry::demo::sftp::script::{Fault as SftpFault, Script as SftpScript};
 
 use super::super::kit::relay::{Line, Relay};
@@ -80,6 +81,39 @@ fn n10_passive_ports_are_closed() {
     Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
     let stage = ftp(Script { dead_ports: DeadPorts::All, ..Script::default() });
     Trial::of(&stage, &stage.lines()).run().is("exit 3: problem [connect]").says(&["passive ports"]);
+}
+
+#[test]
+fn n10_servers_and_firewalls_that_want_to_see_one_command_at_a_time() {
+    let picky = [
+        Script { company: Company::Forgotten, ..Script::default() },
+        Script { company: Company::HungUp, without: vec!["FEAT", "MLST"], ..Script::default() },
+        Script { dead_ports: DeadPorts::InCompany, ..Script::default() },
+    ];
+    for script in picky {
+        let shown = format!("{script:?}");
+        let proof = {
+            let stage = ftp(script);
+            Trial::of(&stage, &stage.lines()).run()
+        };
+        assert_eq!(proof.brief(), "exit 0: listed 3, ingested 3", "{shown}\n{}", proof.log);
+    }
+}
+
+#[test]
+fn n14_a_file_costs_two_questions_over_a_far_line() {
+    const FILES: u64 = 40;
+    for without in [vec![], vec!["MLST"]] {
+        let stage = ftp(Script { without, ..Script::default() });
+        for n in 0..FILES {
+            super::super::e2e::bad_input::old_file(&stage.root.path().join(format!("{n:02}.txt")), format!("number {n}").as_bytes());
+        }
+        Trial::of(&stage, &format!("{}connections = 2\n", stage.lines())).run().is("exit 0: listed 43, ingested 43");
+        let counts = &stage.server.counts;
+        let commands: u64 = ["CWD", "EPSV", "LIST", "MDTM", "MLSD", "MLST", "RETR", "SIZE"].into_iter().map(|verb| counts.of(verb)).sum();
+        let questions = commands - counts.in_company.load(Ordering::SeqCst);
+        assert!(questions <= 2 * FILES + 30, "{questions} questions for {commands} commands");
+    }
 }
 
 #[test]

@@ -14,11 +14,11 @@ N6 | 150, then no data at all | as N5 | modes/network::n06_a_transfer_begins_and
 N7 | all data, the closing reply never comes | taken if the size holds; that connection is dropped | modes/network::n07_all_data_and_no_closing_reply |
 N8 | the closing reply is late | waited for | modes/network::n08_the_closing_reply_is_late |
 N9 | a slow drip | no stall; other files go on | modes/network::n09_a_slow_drip_is_not_a_stall_and_starves_nobody |
-N10 | passive ports are closed | the other passive command; else told, with the firewall as likely cause | modes/network::n10_passive_ports_are_closed |
+N10 | passive ports are closed | the other passive command; else told, with the firewall as likely cause | modes/network::n10_passive_ports_are_closed modes/network::n10_servers_and_firewalls_that_want_to_see_one_command_at_a_time |
 N11 | control port refused | that source fails, others go on | modes/network::n11_nobody_at_the_control_port_and_other_sources_go_on |
 N12 | nobody answers at all | connect timeout | modes/network::n12_nobody_answers_at_all |
 N13 | the other end is gone without a word | as N5 | modes/network::n13_the_other_end_is_gone_without_a_word modes/network::n13_a_server_that_takes_connections_and_says_nothing |
-N14 | far and lossy lines | slower, complete | modes/network::n14_a_line_that_is_far_and_one_that_is_thin | distance and thinness are played; loss of packets is not, which TCP hides
+N14 | far and lossy lines | slower, complete | modes/network::n14_a_line_that_is_far_and_one_that_is_thin modes/network::n14_a_file_costs_two_questions_over_a_far_line | distance and thinness are played; loss of packets is not, which TCP hides
 N15 | the name has no address, or the first of several is dead | class dns; every address is tried | src/source/ftp/tests/faults::nobody_at_the_port_and_no_such_host src/source/ftp/tests/faults::of_several_addresses_a_dead_one_is_passed_over src/source/sftp/transport::of_several_addresses_a_dead_one_is_passed_over |
 N16 | IPv6 only | EPSV, never PASV | src/source/ftp/tests/dialects::ipv6_without_pasv |
 N17 | idle sessions are closed by the server | a new login, no file fails | modes/network::n17_idle_sessions_are_closed_by_the_server world/logins::logins_that_the_server_ends_between_files_are_replaced |
