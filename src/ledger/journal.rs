@@ -265,3 +265,33 @@ fn answer(batch: Vec<Write>, result: Result<(), LedgerError>) {
         drop(write.done.send(own));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::load::load;
+    use crate::retry::Policy;
+    use crate::store::memory::MemoryStore;
+
+    /// Each record is appended by itself, by one run and then by another that goes on in the same journal. The store
+    /// in memory takes 50,000 appends, as Azure does.
+    #[tokio::test]
+    async fn a_journal_is_followed_by_the_next_long_before_its_last_append() {
+        let store = Arc::new(MemoryStore::new());
+        let shelf = Shelf { store: store.clone(), source: "acme".into(), policy: Policy::default(), cancel: Default::default() };
+        // Never folded.
+        let tuning = Tuning { lines: usize::MAX, share: 1, journals: usize::MAX, shard_files: 1 };
+        for (run, records) in [("one", 39_000), ("two", 12_000)] {
+            let mut loaded = load(&shelf).await.expect("it reads");
+            let index = Arc::new(Mutex::new(std::mem::take(&mut loaded.index)));
+            let journal = Journal::of_ledger(shelf.clone(), run, loaded, index, tuning);
+            for _ in 0..records {
+                journal.write(Record::End { run: run.to_owned() }).await.expect("it appends");
+            }
+        }
+        let (head, _) = shelf.head().await.expect("it reads").expect("there is one");
+        let content = |name: &String| store.content(shelf.blob(name).expect("a legal name").as_str()).expect("it is there");
+        let lines: Vec<usize> = head.journals.iter().map(|name| content(name).iter().filter(|byte| **byte == b'\n').count()).collect();
+        assert_eq!(lines, [MAX_APPENDS, 51_000 + 2 - MAX_APPENDS], "each begins with a line of its own");
+    }
+}

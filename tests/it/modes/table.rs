@@ -114,7 +114,7 @@ Z14 | accounts with folders (HNS) | | | needs an account with a hierarchical nam
 Z15 | immutable blobs | that file fails, once | +modes/azure::z15_a_blob_that_may_not_be_changed |
 Z16 | metadata that a header cannot carry | escaped, capped | src/store/limits::metadata_is_what_a_header_can_carry world/blobs::every_blob_has_its_md5_and_metadata_that_headers_can_carry |
 Z17 | blocks that were never committed | invisible | +e2e/kills::a_large_upload world/crash::a_file_in_blocks |
-Z18 | limits of blocks and appends | blocks grow with the file; a journal ends before its last append | src/run/intake::no_blob_needs_more_blocks_than_azure_allows | that a journal is followed by the next long before 50,000 appends is not played
+Z18 | limits of blocks and appends | blocks grow with the file; a journal ends before its last append | src/run/intake::no_blob_needs_more_blocks_than_azure_allows src/ledger/journal::a_journal_is_followed_by_the_next_long_before_its_last_append |
 Z19 | the storage firewall | what to check is said | src/store/azure/failure::a_refusal_says_what_to_check |
 Z20 | replies cut, of a proxy, redirects | no success; tried again | +modes/azure::z20_replies_that_are_not_the_services store_contract/answers::what_is_not_from_storage_is_no_success_and_no_end |
 Z21 | bytes change on the way | refused by checksum, sent again | +modes/azure::z21_bytes_that_change_on_their_way_to_the_service store_contract/answers::another_md5_than_ours_is_corruption world/store_faults::bytes_that_arrive_corrupted_are_sent_again |
