@@ -46,8 +46,8 @@ pub async fn act(pass: &Pass, file: &RemoteFile, left: u64) -> Acted {
     if left > 0 {
         return Acted::Stays(format!("{left} members are links or special files and not stored, so it stays at the source"));
     }
-    let once = |_| async {
-        let mut lease = pass.pool.lend().await?;
+    let once = |attempt| async move {
+        let mut lease = pass.pool.lend_for_try(attempt, pass.source.policy.attempts).await?;
         let result = remove_or_move(pass, &mut *lease, file).await;
         lease.settle(&result);
         result

@@ -1,16 +1,19 @@
 //! Brings one file's bytes from the source, in order, through lost connections, and proves them whole.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::failure::{Class, Failure};
 use crate::model::{Precision, RemoteFile};
-use crate::retry::retry;
+use crate::retry::{Policy, retry};
 use crate::run::context::Pass;
 use crate::run::watch::Call;
 use crate::source::contract::{Op, Session, SourceError};
+use crate::source::logins::Alone;
 use crate::verify::{self, Mismatch, Verdict};
 
 /// Why a file did not arrive.
@@ -26,6 +29,8 @@ pub enum FetchError {
 
 /// A connection may break at any byte; only one that brings less than this is a failed try.
 const PROGRESS_BYTES: u64 = 1 << 20;
+/// How long a session may wait for room for what it brings before it is lent to others who want it.
+const NO_ROOM: Duration = Duration::from_secs(10);
 
 /// Sends the bytes of `file`, as [`describe`]d, over `chunks`. After a lost connection the read goes on where it stopped,
 /// if the file is still the same. The verdict is about all bytes sent.
@@ -46,14 +51,26 @@ pub async fn fetch(pass: &Pass, file: &RemoteFile, chunks: mpsc::Sender<Bytes>) 
 
 async fn to_the_end(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunks: &mpsc::Sender<Bytes>) -> Result<Verdict, FetchError> {
     let offset = || *progress.lock().expect("no code panics while it holds this lock");
+    let Policy { attempts, .. } = pass.source.policy;
     loop {
         let began = offset();
-        let what = "reading a file";
-        let result = retry(&pass.source.policy, &pass.run.cancel, what, |_| once(pass, file, progress, chunks)).await;
+        let welcome = began + PROGRESS_BYTES;
+        let lost = AtomicBool::new(false);
+        let lost = &lost;
+        // A connection that is lost in company says little of the file: its last try is its own. Once it has made
+        // progress that try is not the last, and others are welcome.
+        let one_try = |attempt: u32| async move {
+            let is_last = attempt >= attempts && lost.load(Ordering::Relaxed) && offset() < welcome;
+            let company = if is_last { Company::From(welcome) } else { Company::Welcome };
+            let result = once(pass, file, progress, chunks, company).await;
+            if matches!(&result, Err(Attempt(FetchError::Source(error))) if !error.keeps_session()) {
+                lost.store(true, Ordering::Relaxed);
+            }
+            result
+        };
+        let result = retry(&pass.source.policy, &pass.run.cancel, "reading a file", one_try).await;
         return match result {
-            Err(Attempt(FetchError::Source(error)))
-                if error.is_transient() && !pass.run.cancel.is_cancelled() && offset() >= began + PROGRESS_BYTES =>
-            {
+            Err(Attempt(FetchError::Source(error))) if error.is_transient() && !pass.run.cancel.is_cancelled() && offset() >= welcome => {
                 continue;
             }
             Err(Attempt(error)) => Err(error),
@@ -62,23 +79,52 @@ async fn to_the_end(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunk
     }
 }
 
-async fn once(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunks: &mpsc::Sender<Bytes>) -> Result<Verdict, Attempt> {
-    let mut lease = pass.pool.lend().await.map_err(FetchError::Source)?;
-    let arrived = match read(pass, &mut *lease, file, progress, chunks).await {
-        Ok(Ok(arrived)) => arrived,
-        Ok(Err(verdict)) => {
-            lease.give_back();
-            return Ok(verdict);
-        }
-        Err(error) => {
-            match &error {
-                FetchError::Source(error) if error.keeps_session() => lease.give_back(),
-                FetchError::Source(error) => lease.lost(error),
-                // The session stands in the middle of a download: it goes, its login may stay.
-                FetchError::Unwanted | FetchError::Mismatch(_) => drop(lease),
+/// Who may be on the login of a try beside it.
+#[derive(Clone, Copy, Debug)]
+enum Company {
+    /// Anybody.
+    Welcome,
+    /// Nobody, until so many bytes of the file have arrived.
+    From(u64),
+}
+
+/// What a session has brought.
+enum Brought {
+    /// All of the file, so many bytes.
+    All(u64),
+    /// The file is not worth going on.
+    Moot(Verdict),
+    /// Less than all: nobody had room for more, and others had use for the session.
+    NoRoom,
+}
+
+async fn once(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunks: &mpsc::Sender<Bytes>, company: Company) -> Result<Verdict, Attempt> {
+    let (mut lease, arrived, _alone) = loop {
+        let lent = match company {
+            Company::Welcome => pass.pool.lend().await,
+            Company::From(_) => pass.pool.lend_alone().await,
+        };
+        let mut lease = lent.map_err(FetchError::Source)?;
+        let mut alone = lease.seclusion();
+        match read(pass, (&mut *lease, &mut alone), file, progress, chunks, company).await {
+            Ok(Brought::All(arrived)) => break (lease, arrived, alone),
+            Ok(Brought::Moot(verdict)) => {
+                lease.give_back();
+                return Ok(verdict);
             }
-            return Err(error.into());
+            // It stands in the middle of a download, as below.
+            Ok(Brought::NoRoom) => drop((lease, alone)),
+            Err(error) => {
+                match &error {
+                    FetchError::Source(error) if error.keeps_session() => lease.give_back(),
+                    FetchError::Source(error) => lease.lost(error),
+                    // The session stands in the middle of a download: it goes, its login may stay.
+                    FetchError::Unwanted | FetchError::Mismatch(_) => drop(lease),
+                }
+                return Err(error.into());
+            }
         }
+        drop(chunks.reserve().await.map_err(|_| FetchError::Unwanted)?);
     };
     let after = match lease.stat(&file.path).await {
         // A session that is spent (a closing reply that never came) must not cost the bytes that did come.
@@ -94,31 +140,48 @@ async fn once(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunks: &mp
     Ok(judged(pass, file, after.as_ref(), arrived)?)
 }
 
-/// Sends what is left of the file. Returns how many bytes have arrived in all, or why it is not worth going on.
+/// Sends what is left of the file.
 async fn read(
     pass: &Pass,
-    session: &mut dyn Session,
+    (session, alone): (&mut dyn Session, &mut Option<Alone>),
     file: &RemoteFile,
     progress: &Mutex<u64>,
     chunks: &mpsc::Sender<Bytes>,
-) -> Result<Result<u64, Verdict>, FetchError> {
+    company: Company,
+) -> Result<Brought, FetchError> {
     let mut offset = *progress.lock().expect("no code panics while it holds this lock");
     if offset > 0 {
         let now = session.stat(&file.path).await.map_err(FetchError::Source)?;
         match now {
-            None => return Ok(Err(Verdict::Vanished)),
-            Some(now) if !now.unchanged_since(file) => return Ok(Err(Verdict::Changed)),
+            None => return Ok(Brought::Moot(Verdict::Vanished)),
+            Some(now) if !now.unchanged_since(file) => return Ok(Brought::Moot(Verdict::Changed)),
             Some(_) => {}
         }
     }
     let mut download = session.read(file, offset).await.map_err(FetchError::Source)?;
     while let Some(chunk) = download.next().await.map_err(FetchError::Source)? {
+        let Some(room) = room(pass, chunks).await? else { return Ok(Brought::NoRoom) };
         offset += chunk.len() as u64;
         pass.run.progress.fetched(&pass.source.name, chunk.len() as u64);
-        chunks.send(chunk).await.map_err(|_| FetchError::Unwanted)?;
+        room.send(chunk);
         *progress.lock().expect("no code panics while it holds this lock") = offset;
+        if matches!(company, Company::From(welcome) if offset >= welcome) {
+            drop(alone.take());
+        }
     }
-    Ok(Ok(offset))
+    Ok(Brought::All(offset))
+}
+
+/// Room for one more chunk; `None` when there is none for long and somebody waits for a session. Who has room for what
+/// it reads and waits for a session could otherwise wait for one who has a session and waits for room.
+async fn room<'a>(pass: &Pass, chunks: &'a mpsc::Sender<Bytes>) -> Result<Option<mpsc::Permit<'a, Bytes>>, FetchError> {
+    loop {
+        match tokio::time::timeout(NO_ROOM, chunks.reserve()).await {
+            Ok(room) => return room.map(Some).map_err(|_| FetchError::Unwanted),
+            Err(_) if pass.pool.is_wanted() => return Ok(None),
+            Err(_) => {}
+        }
+    }
 }
 
 fn judged(pass: &Pass, file: &RemoteFile, after: Option<&RemoteFile>, arrived: u64) -> Result<Verdict, FetchError> {

@@ -212,6 +212,11 @@ fn gone(op: Op, path: &RemotePath) -> SourceError {
 #[async_trait]
 impl Session for MemorySession {
     fn fork(&self) -> Option<Box<dyn Session>> {
+        let calls = self.login.calls.load(Ordering::Relaxed);
+        // A call has shown that the server has ended it.
+        if self.tree().calls_per_login.is_some_and(|most| calls > most) {
+            return None;
+        }
         let mut used = self.login.used.lock().expect("no code panics while it holds this lock");
         if *used >= self.login.server.forks {
             return None;

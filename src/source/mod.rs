@@ -4,6 +4,7 @@ pub mod contract;
 pub mod file;
 pub mod finding;
 pub mod ftp;
+pub mod logins;
 pub mod manners;
 pub mod memory;
 pub mod pool;

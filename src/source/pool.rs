@@ -2,15 +2,15 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::failure::{Class, Failure};
 use crate::model::chain;
 use crate::source::contract::{Endpoint, Op, Session, SourceError};
-use crate::source::manners::{Bench, Breaker};
+use crate::source::logins::{Alone, Lent, Login, Logins, State, Waiter, Wants};
 
 /// Sessions of one endpoint.
 ///
@@ -19,51 +19,21 @@ use crate::source::manners::{Bench, Breaker};
 /// no room for one more, or cannot be reached for it, keeps those it has; it is not asked for a while,
 /// then for half as many, then for one more from time to time. A server that was not to be had for
 /// long is not asked any more.
+///
+/// What one session does may end the others on its login. [`Pool::lend_alone`] lends one that has its login to itself.
+/// Of several logins one is always there for the others; of a single one they have every other turn.
 #[derive(Debug)]
 pub struct Pool {
     endpoint: Arc<dyn Endpoint>,
-    logins: Arc<Semaphore>,
+    logins: Arc<Logins>,
+    /// Room for logins.
+    places: Arc<Semaphore>,
+    /// Turns at having a login alone.
+    turns: Arc<Semaphore>,
     opening: tokio::sync::Mutex<()>,
-    state: Mutex<State>,
-    returned: Notify,
     opened: AtomicU64,
     /// Logins that are open now.
     alive: Arc<AtomicUsize>,
-}
-
-#[derive(Default)]
-struct State {
-    bench: Bench,
-    breaker: Breaker,
-    idle: Vec<Lent>,
-    /// One session of each login that can be forked; never lent itself.
-    trunks: Vec<Lent>,
-    /// Why no login is tried any more.
-    refused: Option<(Class, String)>,
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} idle, {} trunks, refused: {:?}", self.idle.len(), self.trunks.len(), self.refused)
-    }
-}
-
-struct Lent {
-    session: Box<dyn Session>,
-    login: Arc<Login>,
-}
-
-/// A login holds its place under the cap until the last session on it is gone.
-struct Login {
-    id: u64,
-    _place: OwnedSemaphorePermit,
-    alive: Arc<AtomicUsize>,
-}
-
-impl Drop for Login {
-    fn drop(&mut self) {
-        self.alive.fetch_sub(1, Ordering::SeqCst);
-    }
 }
 
 impl Pool {
@@ -71,10 +41,10 @@ impl Pool {
     pub fn new(endpoint: Arc<dyn Endpoint>, connections: usize) -> Arc<Self> {
         Arc::new(Self {
             endpoint,
-            logins: Arc::new(Semaphore::new(connections.max(1))),
+            logins: Arc::default(),
+            places: Arc::new(Semaphore::new(connections.max(1))),
+            turns: Arc::new(Semaphore::new(connections.saturating_sub(1).max(1))),
             opening: tokio::sync::Mutex::new(()),
-            state: Mutex::default(),
-            returned: Notify::new(),
             opened: AtomicU64::new(0),
             alive: Arc::default(),
         })
@@ -91,7 +61,7 @@ impl Pool {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no code panics while it holds this lock")
+        self.logins.state()
     }
 
     /// Why no login is tried any more, if so.
@@ -102,26 +72,82 @@ impl Pool {
     /// Lends a session: an idle one, else a fork of a login with room, else a new login if the cap
     /// allows it, else waits until one of these comes true.
     pub async fn lend(self: &Arc<Self>) -> Result<Lease, SourceError> {
+        let mut waiter = None;
         loop {
             let (asks, news) = self.manners();
-            let returned = self.returned.notified();
+            let returned = self.logins.returned.notified();
             tokio::pin!(returned);
             returned.as_mut().enable();
             if let Some(lent) = self.at_hand()? {
-                return Ok(Lease { lent: Some(lent), pool: self.clone() });
+                return Ok(self.lease(lent, None));
             }
+            waiter.get_or_insert_with(|| Waiter::new(&self.logins, Wants::Any));
             tokio::select! {
                 biased;
                 () = &mut returned => {}
-                place = self.logins.clone().acquire_owned(), if asks => {
+                place = self.places.clone().acquire_owned(), if asks => {
                     let place = place.expect("this semaphore is never closed");
-                    if let Some(lent) = self.log_in(place).await? {
-                        return Ok(Lease { lent: Some(lent), pool: self.clone() });
+                    if let Some(lent) = self.log_in(place, None).await? {
+                        return Ok(self.lease(lent, None));
                     }
                 }
                 () = over(news) => {}
             }
         }
+    }
+
+    /// Lends a session for try number `attempt` of `attempts`: to the last of several alone, so that the others
+    /// on a login, whatever they do to it, cannot make all of them fail.
+    pub async fn lend_for_try(self: &Arc<Self>, attempt: u32, attempts: u32) -> Result<Lease, SourceError> {
+        if attempt > 1 && attempt >= attempts { self.lend_alone().await } else { self.lend().await }
+    }
+
+    /// Lends a session that has its login to itself until the lease, or what [`Lease::seclusion`] gives, ends: a login
+    /// that nobody uses, else a new one if the cap allows it, else the one that is used least, once those on it have ended.
+    /// For these newcomers are kept off it, but never for long.
+    pub async fn lend_alone(self: &Arc<Self>) -> Result<Lease, SourceError> {
+        if self.endpoint.transfers_per_connection() == 1 {
+            return self.lend().await;
+        }
+        let _waiter = Waiter::new(&self.logins, Wants::Alone);
+        let turn = self.turns.clone().acquire_owned().await.expect("this semaphore is never closed");
+        let mut alone = Alone::new(self.logins.clone(), turn);
+        // When the door of a login in use is next closed or opened.
+        let mut door = None;
+        loop {
+            let (asks, news) = self.manners();
+            let returned = self.logins.returned.notified();
+            tokio::pin!(returned);
+            returned.as_mut().enable();
+            if let Some(lent) = self.unused(&mut alone)? {
+                return Ok(self.lease(lent, Some(alone)));
+            }
+            let asks = asks && !self.state().owes_others();
+            if !asks || self.places.available_permits() == 0 {
+                door = alone.knock(door, Instant::now());
+            }
+            tokio::select! {
+                biased;
+                () = &mut returned => {}
+                place = self.places.clone().acquire_owned(), if asks => {
+                    let place = place.expect("this semaphore is never closed");
+                    if let Some(lent) = self.log_in(place, Some(&mut alone)).await? {
+                        return Ok(self.lease(lent, Some(alone)));
+                    }
+                }
+                () = over(news) => {}
+                () = over(door) => {}
+            }
+        }
+    }
+
+    fn lease(self: &Arc<Self>, lent: Lent, alone: Option<Alone>) -> Lease {
+        Lease { lent: Some(lent), alone, pool: self.clone() }
+    }
+
+    /// Whether somebody waits for a session: whoever has one and cannot use it now may give way.
+    pub fn is_wanted(&self) -> bool {
+        self.state().is_wanted()
     }
 
     /// Whether a login may be asked for now, and when to think again. With none that is there, nothing else is left to do.
@@ -132,47 +158,65 @@ impl Pool {
         (quiet.is_none() || self.alive.load(Ordering::SeqCst) == 0, state.bench.next())
     }
 
-    fn at_hand(&self) -> Result<Option<Lent>, SourceError> {
-        let mut state = self.state();
-        if let Some((class, message)) = &state.refused {
-            return Err(SourceError::new(Op::Login, self.address(), *class, message.clone()).transient(false));
-        }
-        if let Some(lent) = state.idle.pop() {
-            return Ok(Some(lent));
-        }
-        let fork = |trunk: &Lent| Some(Lent { session: trunk.session.fork()?, login: trunk.login.clone() });
-        Ok(state.trunks.iter().find_map(fork))
+    fn may_ask(&self, state: &State) -> Result<(), SourceError> {
+        let Some((class, message)) = &state.refused else { return Ok(()) };
+        Err(SourceError::new(Op::Login, self.address(), *class, message.clone()).transient(false))
     }
 
-    /// Logs in, alone until one login has succeeded. `None` when meanwhile a session came free.
-    async fn log_in(&self, place: OwnedSemaphorePermit) -> Result<Option<Lent>, SourceError> {
-        let alone = if self.logins() == 0 { Some(self.opening.lock().await) } else { None };
-        if alone.is_some()
-            && let Some(lent) = self.at_hand()?
-        {
-            return Ok(Some(lent));
+    fn at_hand(&self) -> Result<Option<Lent>, SourceError> {
+        // First the lock ends, then what was lost.
+        let mut lost = Vec::new();
+        let mut state = self.state();
+        self.may_ask(&state)?;
+        Ok(state.at_hand(&mut lost))
+    }
+
+    fn unused(&self, alone: &mut Alone) -> Result<Option<Lent>, SourceError> {
+        let mut lost = Vec::new();
+        let mut state = self.state();
+        self.may_ask(&state)?;
+        Ok(state.unused(alone, &mut lost))
+    }
+
+    /// Logs in, one at a time until one login has succeeded. `None` when meanwhile a session came free. The login is kept for
+    /// `alone`, if somebody is to have it so.
+    async fn log_in(&self, place: OwnedSemaphorePermit, mut alone: Option<&mut Alone>) -> Result<Option<Lent>, SourceError> {
+        let first = if self.logins() == 0 { Some(self.opening.lock().await) } else { None };
+        if first.is_some() {
+            let found = match alone.as_deref_mut() {
+                Some(alone) => self.unused(alone)?,
+                None => self.at_hand()?,
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
         }
         let session = match self.endpoint.open().await {
             Ok(session) => session,
             Err(error) => {
                 let result = self.turned_away(place, error);
                 // The place is free again or rests, and others wait for news.
-                self.returned.notify_waiters();
+                self.logins.returned.notify_waiters();
                 return result.map(|()| None);
             }
         };
         self.state().breaker.close();
         let id = self.opened.fetch_add(1, Ordering::Relaxed);
-        self.alive.fetch_add(1, Ordering::SeqCst);
-        let login = Arc::new(Login { id, _place: place, alive: self.alive.clone() });
-        let lent = match session.fork() {
-            Some(fork) => {
-                self.state().trunks.push(Lent { session, login: login.clone() });
-                Lent { session: fork, login }
+        let login = Login::new(id, place, &self.alive);
+        let lent = {
+            let mut state = self.state();
+            if let Some(alone) = alone {
+                alone.keep(&mut state, Some(id));
             }
-            None => Lent { session, login },
+            match session.fork() {
+                Some(fork) => {
+                    state.trunks.push(Lent { session, login: login.clone() });
+                    Lent { session: fork, login }
+                }
+                None => Lent { session, login },
+            }
         };
-        self.returned.notify_waiters();
+        self.logins.returned.notify_waiters();
         Ok(Some(lent))
     }
 
@@ -186,8 +230,8 @@ impl Pool {
             Class::Auth | Class::HostKey | Class::Tls if !error.is_transient() => state.refused = Some((error.class(), cause())),
             Class::Busy | Class::Connect | Class::Stalled if alive > 0 && error.is_transient() => {
                 // Half of the places that are not taken rest with this one.
-                let spare = self.logins.available_permits() / 2;
-                let spare = (0..spare).filter_map(|_| self.logins.clone().try_acquire_owned().ok());
+                let spare = self.places.available_permits() / 2;
+                let spare = (0..spare).filter_map(|_| self.places.clone().try_acquire_owned().ok());
                 let rest = state.bench.rest(std::iter::once(place).chain(spare), Instant::now());
                 tracing::warn!(server = self.address(), logins = alive, rest_ms = rest.as_millis() as u64, error = %chain(&error), "The server takes no more logins now; those that are there do the work.");
                 return Ok(());
@@ -205,7 +249,7 @@ impl Pool {
     /// A place less for a while, if another login is left: the server ended a session because it has too many.
     fn step_back(&self) {
         if self.alive.load(Ordering::SeqCst) > 0
-            && let Ok(place) = self.logins.clone().try_acquire_owned()
+            && let Ok(place) = self.places.clone().try_acquire_owned()
         {
             self.state().bench.rest(std::iter::once(place), Instant::now());
         }
@@ -235,10 +279,16 @@ async fn over(time: Option<Instant>) {
 /// unknown state); [`Lease::give_back`] keeps it for the next one.
 pub struct Lease {
     lent: Option<Lent>,
+    alone: Option<Alone>,
     pool: Arc<Pool>,
 }
 
 impl Lease {
+    /// Of a lease of [`Pool::lend_alone`]: others are let onto its login once this is dropped, or the lease ends.
+    pub fn seclusion(&mut self) -> Option<Alone> {
+        self.alone.take()
+    }
+
     /// Returns a session that is in order.
     pub fn give_back(mut self) {
         if let Some(lent) = self.lent.take() {
@@ -281,7 +331,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         drop(self.lent.take());
-        self.pool.returned.notify_waiters();
+        drop(self.alone.take());
+        self.pool.logins.returned.notify_waiters();
     }
 }
 
@@ -297,3 +348,6 @@ impl DerefMut for Lease {
         self.lent.as_mut().expect("a lease holds its session until it ends").session.as_mut()
     }
 }
+
+#[cfg(test)]
+mod tests;

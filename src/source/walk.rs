@@ -146,11 +146,12 @@ impl Batches {
 async fn list(pool: Arc<Pool>, dir: RemotePath, mut batches: Batches, policy: Policy, cancel: CancellationToken) -> Result<(), SourceError> {
     let hashes = RandomState::new();
     let told = tokio::sync::Mutex::new((HashSet::new(), &mut batches));
-    let once = |_| async {
+    let (told, hashes, pool, dir) = (&told, &hashes, &pool, &dir);
+    let once = |attempt| async move {
         let mut told = told.lock().await;
         let (before, batches) = &mut *told;
         let mut now = Vec::new();
-        let mut lease = pool.lend().await?;
+        let mut lease = pool.lend_for_try(attempt, policy.attempts).await?;
         let visit = &mut |listed: Listed| {
             let hash = hashes.hash_one(key(&listed));
             if !before.contains(&hash) {
@@ -158,7 +159,7 @@ async fn list(pool: Arc<Pool>, dir: RemotePath, mut batches: Batches, policy: Po
                 batches.add(listed);
             }
         };
-        let result = lease.list(&dir, visit).await;
+        let result = lease.list(dir, visit).await;
         lease.settle(&result);
         if result.is_err() {
             before.extend(now);

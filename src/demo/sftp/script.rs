@@ -34,6 +34,8 @@ pub enum Fault {
     StatDenied,
     /// OPEN is answered with this status.
     OpenStatus(u32),
+    /// No READ is answered while another file is open on the same connection.
+    SilentInCompany,
     /// This happens before the file is opened.
     OnOpen(Hook),
     /// This happens before a READ of this byte.
@@ -53,6 +55,7 @@ impl fmt::Debug for Fault {
             Fault::NoAttributes => f.write_str("NoAttributes"),
             Fault::StatDenied => f.write_str("StatDenied"),
             Fault::OpenStatus(code) => write!(f, "OpenStatus({code})"),
+            Fault::SilentInCompany => f.write_str("SilentInCompany"),
             Fault::OnOpen(_) => f.write_str("OnOpen"),
             Fault::OnRead(at, _) => write!(f, "OnRead({at})"),
         }

@@ -173,6 +173,7 @@ impl Service {
     }
 
     fn read(&mut self, handle: &Bytes, offset: u64, length: u32) -> io::Result<Answer> {
+        let in_company = self.handles.values().filter(|open| matches!(open, Open::File { .. })).count() > 1;
         let Some(Open::File { file, real, name }) = self.handles.get_mut(handle) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
@@ -185,12 +186,13 @@ impl Service {
         let now = |fault: &Fault| match fault {
             Fault::StatusAt(at, _) | Fault::DisconnectAt(at) | Fault::StallAt(at) => covers(*at),
             Fault::EofAt(at) => covers(*at) || offset >= *at,
+            Fault::SilentInCompany => in_company,
             _ => false,
         };
         match script.happens(name, now) {
             Some(Fault::StatusAt(_, code)) => return Ok(Answer::Reply(say(code, "as the script has it"))),
             Some(Fault::DisconnectAt(_)) => return Ok(Answer::Cut),
-            Some(Fault::StallAt(_)) => return Ok(Answer::Silence),
+            Some(Fault::StallAt(_) | Fault::SilentInCompany) => return Ok(Answer::Silence),
             Some(Fault::EofAt(at)) if offset >= at => return Ok(Answer::Reply(say(status::EOF, "as the script has it"))),
             Some(Fault::EofAt(at)) => length = u32::try_from(at - offset).unwrap_or(length),
             _ => {}

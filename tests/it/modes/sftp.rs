@@ -95,11 +95,7 @@ fn s06_a_read_fails_at_an_offset() {
 #[test]
 fn s07_a_connection_ends_at_an_offset() {
     once(Fault::DisconnectAt(100_000));
-    // One by one: a neighbour on the same login may go down with it each time.
-    let stage = sftp(Script::default().always("a.bin", Fault::DisconnectAt(100_000)));
-    let times = "stall_timeout = \"2s\"\nconnect_timeout = \"2s\"\nstable_for = \"0s\"\nattempts = 2\n";
-    let lines = format!("{}{times}[limits]\ntransfers = 1\n", stage.lines());
-    Trial::of(&stage, &lines).run().is("exit 1: listed 3, ingested 2, failed 1 [connect]");
+    always(Fault::DisconnectAt(100_000), "exit 1: listed 3, ingested 2, failed 1 [connect]");
     let stage = sftp(Script::default());
     for line in [Line::Cut(60_000), Line::Reset(60_000)] {
         let relay = stage.runtime.block_on(Relay::start(stage.server.address, vec![line, Line::Good]));
@@ -110,6 +106,20 @@ fn s07_a_connection_ends_at_an_offset() {
         let relay = stage.runtime.block_on(Relay::start(stage.server.address, vec![Line::Cut(at)]));
         let proof = Trial::of(&stage, &stage.lines_at(relay.address)).run();
         assert_eq!((proof.done.code, proof.source()["ingested"].as_u64()), (3, Some(0)), "{at}: {}", proof.brief());
+    }
+}
+
+/// Its neighbours have the worst luck: nothing of them comes as long as they are in company.
+#[test]
+fn s07_a_file_that_always_ends_its_connection_takes_no_neighbour_with_it() {
+    for connections in [1, 2] {
+        let names: Vec<String> = (0..8).map(|n| format!("{n}.txt")).collect();
+        let script = names.iter().fold(Script::default(), |script, name| script.always(name, Fault::SilentInCompany));
+        let stage = sftp(script.always("a.bin", Fault::DisconnectAt(100_000)).always("killer.bin", Fault::DisconnectAt(0)));
+        let stage = names.iter().fold(stage, |stage, name| stage.file(name, name.repeat(1_000).as_bytes())).file("killer.bin", b"anything");
+        let lines = format!("{}connections = {connections}\n", stage.lines());
+        Trial::of(&stage, &lines).run().is("exit 1: listed 12, ingested 10, failed 2 [connect]");
+        assert!(stage.server.most_connections() <= connections, "{} at once", stage.server.most_connections());
     }
 }
 

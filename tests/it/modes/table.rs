@@ -59,7 +59,7 @@ S3 | MaxStartups | asked again; those that are there do the work | modes/sftp::s
 S4 | MaxSessions | one channel carries many files | modes/sftp::s04_one_channel_serves_many_files +modes/politeness::an_sshd_that_takes_one_at_a_time |
 S5 | READ gives fewer bytes | complete | modes/sftp::s05_short_reads |
 S6 | READ fails at an offset, odd statuses | goes on from there; else named | modes/sftp::s06_a_read_fails_at_an_offset |
-S7 | the connection ends, anywhere from the first byte on | new login; else named | modes/sftp::s07_a_connection_ends_at_an_offset |
+S7 | the connection ends, anywhere from the first byte on | new login; else named, and that file alone | modes/sftp::s07_a_connection_ends_at_an_offset modes/sftp::s07_a_file_that_always_ends_its_connection_takes_no_neighbour_with_it |
 S8 | end of file too early | never believed | modes/sftp::s08_a_file_ends_early |
 S9 | lies about sizes | never committed | modes/sftp::s09_sizes_that_are_lies |
 S10 | neither size nor time | taken at the server's end of file | modes/sftp::s10_neither_size_nor_time |

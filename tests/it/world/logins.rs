@@ -3,7 +3,8 @@
 use super::{World, source};
 use blobferry::failure::Class;
 use blobferry::run::run;
-use blobferry::source::memory::MemoryServer;
+use blobferry::run::settings::Archives;
+use blobferry::source::memory::{Fault, MemoryServer};
 use blobferry::store::memory::MemoryStore;
 use tokio_util::sync::CancellationToken;
 
@@ -69,4 +70,16 @@ async fn logins_that_the_server_ends_between_files_are_replaced() {
         let tree = world.server.tree();
         assert!(tree.most_open <= 2 && tree.open == 0, "{} open at once, {} now", tree.most_open, tree.open);
     }
+}
+
+/// The memory has room for one of the two: `/a` has it and loses its session, `/b` has a session on the only login and
+/// waits for room.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_room_gives_way_to_who_has_room_and_waits_for_a_session() {
+    let one_mib = vec![7_u8; 1 << 20];
+    let world = World::of(MemoryServer::forking(4), MemoryStore::new()).file("/a", one_mib.clone()).file("/b", one_mib);
+    let mut world = world.with(|source| (source.connections, source.archives) = (1, Archives::Keep));
+    world.limits.memory = 8 << 20;
+    let world = world.fault("/a", "read", Fault::FailAt(900_000, Class::Connect));
+    assert_eq!(world.run().await.brief(), "ok: ingested 2");
 }

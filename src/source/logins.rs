@@ -1,0 +1,270 @@
+//! The logins of a pool as they stand: who has which, who waits, which are kept for one who wants to be alone.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::Instant;
+
+use crate::failure::Class;
+use crate::source::contract::Session;
+use crate::source::manners::{Bench, Breaker};
+
+/// A login in use is kept free of newcomers for so long, for one who wants it alone.
+const DOOR_CLOSED: Duration = Duration::from_secs(5);
+/// When those on it take longer, newcomers are let in for so long before the next attempt.
+const DOOR_OPEN: Duration = Duration::from_secs(30);
+
+/// What is known of a pool's logins.
+#[derive(Debug, Default)]
+pub struct Logins {
+    state: Mutex<State>,
+    /// Whoever waits looks again.
+    pub returned: Notify,
+}
+
+impl Logins {
+    /// How they stand now.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+/// What is known of them.
+#[derive(Default)]
+pub struct State {
+    /// Places that rest.
+    pub bench: Bench,
+    /// Whether the server is down.
+    pub breaker: Breaker,
+    /// Why no login is tried any more.
+    pub refused: Option<(Class, String)>,
+    /// Sessions that nobody uses.
+    pub idle: Vec<Lent>,
+    /// One session of each login that can be forked; never lent itself.
+    pub trunks: Vec<Lent>,
+    /// Logins on which only one may be who wants to be alone, and who may still wait for the others to end.
+    kept: BTreeSet<u64>,
+    /// How many wait for a session in company.
+    waiting: usize,
+    /// How many of them come before the next login is kept.
+    owed: usize,
+    /// How many wait for a login of their own.
+    seeking: usize,
+}
+
+impl State {
+    /// Whether somebody waits for a session.
+    pub fn is_wanted(&self) -> bool {
+        self.waiting + self.seeking > 0
+    }
+
+    /// Whether those who wait for a session in company come before the next login is kept.
+    pub fn owes_others(&self) -> bool {
+        self.owed > 0
+    }
+
+    /// A session that may be in company, without a new login. What was lost is put into `lost`, to be dropped
+    /// without the lock.
+    pub fn at_hand(&mut self, lost: &mut Vec<Lent>) -> Option<Lent> {
+        let Self { idle, trunks, kept, .. } = self;
+        if let Some(at) = idle.iter().rposition(|lent| !kept.contains(&lent.login.id)) {
+            return Some(idle.remove(at));
+        }
+        let fork = trunks.iter().filter(|trunk| !kept.contains(&trunk.login.id)).find_map(Lent::fork);
+        if fork.is_none() {
+            // A login that nobody is on and that has no room is lost, and its place is needed.
+            let is_lost = |trunk: &mut Lent| !kept.contains(&trunk.login.id) && Arc::strong_count(&trunk.login) == 1;
+            lost.extend(trunks.extract_if(.., is_lost));
+        }
+        fork
+    }
+
+    /// A session on a login that nobody uses, without a new login. The login is kept for `alone` from now on.
+    /// What was lost is put into `lost`, as in [`State::at_hand`].
+    pub fn unused(&mut self, alone: &mut Alone, lost: &mut Vec<Lent>) -> Option<Lent> {
+        // The login that it waits for may have been lost meanwhile.
+        if alone.login.is_some_and(|login| self.trunks.iter().all(|trunk| trunk.login.id != login)) {
+            alone.keep(self, None);
+        }
+        while alone.login.is_some() || !self.owes_others() {
+            let login = self.unused_login(alone.login)?;
+            let mut idle: Vec<Lent> = self.idle.extract_if(.., |lent| lent.login.id == login).collect();
+            let found = match self.trunks.iter().position(|trunk| trunk.login.id == login) {
+                None => idle.pop(),
+                Some(at) => {
+                    // A fresh fork shows whether the connection is still there; the idle ones make room for it.
+                    idle.clear();
+                    let fork = self.trunks[at].fork();
+                    if fork.is_none() {
+                        lost.push(self.trunks.remove(at));
+                    }
+                    fork
+                }
+            };
+            alone.keep(self, found.as_ref().map(|lent| lent.login.id));
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
+    /// A login of which all sessions are here. Of those that are kept, only `own` counts.
+    fn unused_login(&self, own: Option<u64>) -> Option<u64> {
+        let here = || self.idle.iter().chain(&self.trunks).map(|lent| &lent.login);
+        let is_unused = |login: &&Arc<Login>| Arc::strong_count(login) == here().filter(|other| other.id == login.id).count();
+        here().filter(|login| own == Some(login.id) || !self.kept.contains(&login.id)).find(is_unused).map(|login| login.id)
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} idle, {} trunks, refused: {:?}", self.idle.len(), self.trunks.len(), self.refused)
+    }
+}
+
+/// A session and its login.
+pub struct Lent {
+    /// The session.
+    pub session: Box<dyn Session>,
+    /// Its login.
+    pub login: Arc<Login>,
+}
+
+impl Lent {
+    /// Another session on the same login, if there is room.
+    pub fn fork(&self) -> Option<Self> {
+        Some(Self { session: self.session.fork()?, login: self.login.clone() })
+    }
+}
+
+/// A login holds its place under the cap until the last session on it is gone.
+pub struct Login {
+    /// Its number.
+    pub id: u64,
+    _place: OwnedSemaphorePermit,
+    alive: Arc<AtomicUsize>,
+}
+
+impl Login {
+    /// Login number `id` at `place`, counted in `alive` as long as it lives.
+    pub fn new(id: u64, place: OwnedSemaphorePermit, alive: &Arc<AtomicUsize>) -> Arc<Self> {
+        alive.fetch_add(1, Ordering::SeqCst);
+        Arc::new(Self { id, _place: place, alive: alive.clone() })
+    }
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        self.alive.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What somebody waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// A session.
+    Any,
+    /// A login of his own.
+    Alone,
+}
+
+/// Somebody who waits for a session, counted as long as this lives.
+pub struct Waiter<'a> {
+    logins: &'a Logins,
+    wants: Wants,
+}
+
+impl<'a> Waiter<'a> {
+    /// Begins to wait.
+    pub fn new(logins: &'a Logins, wants: Wants) -> Self {
+        let mut state = logins.state();
+        match wants {
+            Wants::Any => state.waiting += 1,
+            Wants::Alone => state.seeking += 1,
+        }
+        drop(state);
+        Self { logins, wants }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut state = self.logins.state();
+        match self.wants {
+            Wants::Any => {
+                state.waiting -= 1;
+                let owed = state.owed;
+                state.owed = owed.saturating_sub(1).min(state.waiting);
+                if owed > 0 && state.owed == 0 {
+                    drop(state);
+                    self.logins.returned.notify_waiters();
+                }
+            }
+            Wants::Alone => state.seeking -= 1,
+        }
+    }
+}
+
+/// Nobody else is lent a session of a login as long as this lives. When it ends, all who wait for a session then come
+/// before the next login is kept.
+pub struct Alone {
+    logins: Arc<Logins>,
+    login: Option<u64>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Alone {
+    /// Whoever has this `turn` may keep a login.
+    pub fn new(logins: Arc<Logins>, turn: OwnedSemaphorePermit) -> Self {
+        Self { logins, login: None, _turn: turn }
+    }
+
+    /// Keeps `login`, and no other one any more.
+    pub fn keep(&mut self, state: &mut State, login: Option<u64>) {
+        if let Some(before) = self.login {
+            state.kept.remove(&before);
+        }
+        state.kept.extend(login);
+        self.login = login;
+    }
+
+    /// Closes the door of the login that is used least, so that it comes free, or opens it again when that takes too
+    /// long. Returns when to knock again; before `next`, nothing changes.
+    pub fn knock(&mut self, next: Option<Instant>, now: Instant) -> Option<Instant> {
+        if next.is_some_and(|next| now < next) {
+            return next;
+        }
+        let logins = self.logins.clone();
+        let mut state = logins.state();
+        if self.login.is_some() {
+            self.open(&mut state);
+            return Some(now + DOOR_OPEN);
+        }
+        if state.owes_others() {
+            return None;
+        }
+        let others = state.trunks.iter().map(|trunk| &trunk.login).filter(|login| !state.kept.contains(&login.id));
+        let least = others.min_by_key(|login| Arc::strong_count(login)).map(|login| login.id)?;
+        self.keep(&mut state, Some(least));
+        Some(now + DOOR_CLOSED)
+    }
+
+    fn open(&mut self, state: &mut State) {
+        if self.login.is_some() {
+            self.keep(state, None);
+            state.owed = state.waiting;
+            self.logins.returned.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        let logins = self.logins.clone();
+        self.open(&mut logins.state());
+    }
+}
