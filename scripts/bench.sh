@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Measures blobferry beside the tools that people use today, on this machine, and writes docs/benchmarks.md and .json.
+# Measures blobferry beside the tools that people use today, on this machine, and writes docs/benchmarks.md, .json and
+# benchmarks-growth.svg, which shows how wall time grows with files and with connections.
 # Runs from a bare clone: it builds, installs what is missing (scripts/install-test-tools.sh --bench), makes its data.
 #
 #   scripts/bench.sh [--rounds N] [--scale small|full] [--keep FOLDER] [--no-build] [--list] [ROW…]
 #
-# ROW is a row of scripts/bench/rows.py or the beginning of one (`sftp`, `archives`); without any, all of them run.
+# ROW is a row of scripts/bench/rows.py or the beginning of one (`sftp`, `archives`, `growth`); without any, all of them run.
 # A part of the rows, or `small`, is printed and written below target/, not into docs/: those show whole runs only.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

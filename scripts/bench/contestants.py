@@ -157,8 +157,7 @@ UNZIP = each_zip("mkdir -p {down}; {unzip} -q -o \"$0\" -d {down}/$(basename \"$
 CONTESTANTS = {
     PRODUCT: (product, nothing, ()),
     "rclone": rclone(""),
-    "rclone-16": rclone("--transfers 16 --checkers 16"),
-    "rclone-32": rclone("--transfers 32 --checkers 32"),
+    **{f"rclone-{count}": rclone(f"--transfers {count} --checkers {count}") for count in (1, 2, 4, 8, 16, 32)},
     "rclone+unzip+rclone": (rclone_unzip_rclone, rclone_environment, ("rclone", "unzip")),
     "rclone-archive": (rclone_archive, rclone_environment, ("rclone",)),
     "lftp+azcopy": lftp_azcopy(8),

@@ -29,7 +29,7 @@ def main():
     chosen = [row for row in rows.ROWS if not arguments.row or any(row.name.startswith(name) for name in arguments.row)]
     if arguments.list:
         for row in rows.ROWS:
-            print(f"{row.name:20} {row.title}")
+            print(f"{row.name:22} {row.title}")
         return
     if not chosen:
         sys.exit(f"no row begins with {' or '.join(arguments.row)}; --list shows them")

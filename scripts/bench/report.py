@@ -1,4 +1,4 @@
-"""Results as tables and as JSON."""
+"""Results as tables, as JSON, and the growth curves as a picture."""
 
 import datetime
 import json
@@ -7,8 +7,12 @@ import platform
 import statistics
 import subprocess
 
+import growth
+
 PRODUCT = "blobferry"
 MIB = 1 << 20
+PICTURE = "benchmarks-growth.svg"
+AXES = {"files": "files of 20 KiB", "connections": "connections"}
 
 
 def machine(versions, arguments):
@@ -33,8 +37,11 @@ def _commit():
 def write(folder, about, rows, results):
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "benchmarks.json"), "w", encoding="utf-8") as out:
-        json.dump({"machine": about, "rows": results}, out, indent=1)
+        json.dump({"machine": about, "rows": results, "growth": curves(rows, results)}, out, indent=1)
         out.write("\n")
+    if drawn := curves(rows, results):
+        with open(os.path.join(folder, PICTURE), "w", encoding="utf-8") as out:
+            out.write(growth.picture(drawn))
     with open(os.path.join(folder, "benchmarks.md"), "w", encoding="utf-8") as out:
         out.write(tables(about, rows, results))
 
@@ -47,8 +54,56 @@ def one(run):
 def tables(about, rows, results):
     text = [_head(about)]
     for row, result in zip(rows, results):
-        text.append(_table(row, result, about["scale"]))
+        if not row.curve:
+            text.append(_table(row, result, about["scale"]))
+    if drawn := curves(rows, results):
+        text.append(_growth(drawn))
     return "\n".join(text)
+
+
+def curves(rows, results):
+    """The growth curves that these rows are points of: medians, least and most of the runs that arrived whole, in seconds."""
+    found = {}
+    for row, result in zip(rows, results):
+        if row.curve:
+            title = "SFTP on the same machine, default connections" if row.curve == "files" else f"{result['files']:,} files by SFTP, {row.rtt} ms round trip"
+            curve = found.setdefault(row.curve, {"curve": row.curve, "title": title, "x": AXES[row.curve], "series": {PRODUCT: [], "rclone": []}})
+            for name in {**result["runs"], **result["absent"]}:
+                series = PRODUCT if name == PRODUCT else "rclone"
+                curve["series"][series].append({"x": row.at or result["files"], "contestant": name, **_point(result["runs"].get(name, []), result["absent"].get(name))})
+    return list(found.values())
+
+
+def _point(runs, absent):
+    good = [run for run in runs if not run["failure"]]
+    middle = medians(runs) or {}
+    walls = [run["wall"] for run in good]
+    return {"wall": middle.get("wall"), "least": min(walls, default=None), "most": max(walls, default=None), "cpu": middle.get("cpu"),
+            "whole": absent or _whole(runs)}
+
+
+def _growth(drawn):
+    lines = ["\n## How it grows\n", f"![Wall time of blobferry and rclone]({PICTURE})\n",
+             "Every point is the median of its rounds, and every byte of them is compared, as above. By files: both as they come, blobferry with two connections,",
+             "rclone with four transfers. By connections: `connections = N` for blobferry, `--transfers N --checkers N` for rclone, which has a connection for",
+             "each of them at work: its own cap, `--sftp-connections`, is “very likely to cause deadlocks” as its manual says."]
+    for curve in drawn:
+        lines += ["", f"{curve['title']}:\n", f"| {curve['x']} | blobferry s (min–max) | rclone s (min–max) | blobferry ÷ rclone | CPU s | CPU s of rclone | arrived whole |",
+                  "|---|---|---|---|---|---|---|"]
+        points = {name: {point["x"]: point for point in series} for name, series in curve["series"].items()}
+        for x in sorted({x for series in points.values() for x in series}):
+            ours, theirs = points[PRODUCT].get(x), points["rclone"].get(x)
+            ratio = f"{ours['wall'] / theirs['wall']:.2f}" if ours and theirs and ours["wall"] and theirs["wall"] else ""
+            cpu = [f"{point['cpu']:.2f}" if point and point["cpu"] is not None else "" for point in (ours, theirs)]
+            lines.append(f"| {x:,} | {_span(ours)} | {_span(theirs)} | {ratio} | {cpu[0]} | {cpu[1]} | "
+                         + ", ".join(f"{point['contestant']}: {point['whole']}" for point in (ours, theirs) if point) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _span(point):
+    if not point or point["wall"] is None:
+        return "–"
+    return f"{growth.seconds(point['wall'])} ({growth.seconds(point['least'])}–{growth.seconds(point['most'])})"
 
 
 def _head(about):
@@ -94,7 +149,7 @@ def _table(row, result, scale):
 
 def _line(name, runs, ours):
     good = [run for run in runs if not run["failure"]]
-    whole = f"{len(good)} of {len(runs)}" + "".join(f"; {why}" for why in sorted({run["failure"] for run in runs if run["failure"]}))
+    whole = _whole(runs)
     middle = medians(runs)
     if not middle:
         return f"| {name} | failed | | | | | | {whole} |"
@@ -102,6 +157,12 @@ def _line(name, runs, ours):
     ratio = {key: f"{ours[key] / max(middle[key], 0.01):.2f}" if ours and name != PRODUCT else "" for key in ("wall", "cpu")}
     return (f"| {name} | {middle['wall']:.2f} ({min(walls):.2f}–{max(walls):.2f}) | {ratio['wall']} | {middle['cpu']:.2f} | {ratio['cpu']} | "
             f"{middle['peak'] / MIB:.0f} | {middle['busy']:.0%} | {whole} |")
+
+
+def _whole(runs):
+    """How many arrived whole, and why the others did not."""
+    failures = [run["failure"] for run in runs if run["failure"]]
+    return f"{len(runs) - len(failures)} of {len(runs)}" + "".join(f"; {why}" for why in sorted(set(failures)))
 
 
 def medians(runs):

@@ -3,12 +3,13 @@
 
 class Row:
     """`data` names a data set; `proto` is sftp, ftp, ftps or local; `rtt` is in milliseconds; `settings` are extra lines of the
-    product's source and limits; a target is (measure, most, of whom): `best` is the best contestant that arrived whole."""
+    product's source and limits; a target is (measure, most, of whom): `best` is the best contestant that arrived whole. A row with
+    a `curve` is a point of that growth curve, with `at` on its axis (None: its number of files), and gets no table of its own."""
 
-    def __init__(self, name, title, small, full, proto, contestants, targets, rtt=0, limits="", source="", again=False, most_mib=None):
+    def __init__(self, name, title, small, full, proto, contestants, targets, rtt=0, limits="", source="", again=False, most_mib=None, curve=None, at=None):
         self.name, self.title, self.small, self.full, self.proto = name, title, small, full, proto
         self.contestants, self.targets, self.rtt, self.limits, self.source = contestants, targets, rtt, limits, source
-        self.again, self.most_mib = again, most_mib
+        self.again, self.most_mib, self.curve, self.at = again, most_mib, curve, at
 
 
 COPY = ("rclone", "rclone-16", "lftp+azcopy")
@@ -46,3 +47,9 @@ ROWS = [
     Row("archives-many-small", "Unpack: 5,000 deflated members of 10 KiB", "deflated-1-500-10k", "deflated-1-5000-10k", "local", UNPACK, [("wall", 0.5, "unzip"), ("wall", 0.5, "unzip+sync")]),
     Row("archives-stored", "Unpack: 40 zips with one stored member of 5 MiB", "stored-10-5m", "stored-40-5m", "local", UNPACK, [("wall", 0.5, "unzip"), ("wall", 0.5, "unzip+sync")]),
 ]
+
+# How wall time grows. What stands for the connections of rclone is its transfers, each of which has one.
+ROWS += [Row(f"growth-files-{count}", f"{count:,} × 20 KiB by SFTP, a point of the growth curve", f"plain-{count // 10}-20k", f"plain-{count}-20k", "sftp",
+             ("rclone",), [], curve="files") for count in (100, 1000, 10000)]
+ROWS += [Row(f"growth-connections-{count}", f"1,000 × 20 KiB by SFTP over {count} connections, 20 ms away, a point of the growth curve", "plain-50-20k", "plain-1000-20k", "sftp",
+             (f"rclone-{count}",), [], rtt=20, source=f"connections = {count}", curve="connections", at=count) for count in (1, 2, 4, 8)]
