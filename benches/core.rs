@@ -9,7 +9,7 @@ use blobferry::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version}
 use blobferry::naming::{Layout, Naming, escaped_for_metadata};
 use blobferry::plan::{self, Clock, Known, Rules};
 use blobferry::source::ftp::listing::list_line;
-use blobferry::source::sftp::packet::{Reply, Request};
+use blobferry::source::sftp::packet::{Attributes, Entry, Reply, Request};
 use bytes::Bytes;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
@@ -76,6 +76,20 @@ fn sftp_takes_a_chunk(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(1usize)).bench(|| Reply::decode(black_box(packet.clone())).expect("it was encoded by us"));
 }
 
+/// A folder as OpenSSH lists it, a hundred names at a time.
+#[divan::bench]
+fn sftp_takes_names(bencher: Bencher<'_, '_>) {
+    let attributes = Attributes { size: Some(20_480), permissions: Some(0o100_644), modified: Some(1_700_000_000) };
+    let long = |name: &str| format!("-rw-r--r--    1 ftp      ftp         20480 Nov 14  2023 {name}").into();
+    let names = (0..100).map(|n| format!("reading {n:05}.csv")).map(|name| Entry {
+        long_name: long(&name),
+        name: name.into(),
+        attributes: attributes.clone(),
+    });
+    let packet = Reply::Names(names.collect()).encode(42).slice(4..);
+    bencher.counter(ItemsCount::new(100usize)).bench(|| Reply::decode(black_box(packet.clone())).expect("it was encoded by us"));
+}
+
 #[divan::bench(args = [20 << 10, BLOCK])]
 fn md5(bencher: Bencher<'_, '_>, size: usize) {
     let content = vec![7; size];
@@ -86,6 +100,28 @@ fn md5(bencher: Bencher<'_, '_>, size: usize) {
 fn crc64(bencher: Bencher<'_, '_>, size: usize) {
     let content = vec![7; size];
     bencher.counter(BytesCount::new(size)).bench(|| crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, black_box(&content)));
+}
+
+/// What each block of a large file goes through: MD5 on a thread of its own, one block behind, and meanwhile the CRC-64 of the next.
+#[divan::bench(sample_count = 10)]
+fn checksums_of_eight_blocks(bencher: Bencher<'_, '_>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
+    let block = Bytes::from(vec![7; BLOCK]);
+    bencher.counter(BytesCount::new(8 * BLOCK)).bench(|| {
+        runtime.block_on(async {
+            let (mut crc, mut hash) = (0, tokio::task::spawn_blocking(Md5::new));
+            for _ in 0..8 {
+                let (mut md5, block) = (hash.await.expect("it hashed"), black_box(block.clone()));
+                let hashed = block.clone();
+                hash = tokio::task::spawn_blocking(move || {
+                    md5.update(&hashed);
+                    md5
+                });
+                crc ^= crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &block);
+            }
+            (crc, hash.await.expect("it hashed").finalize())
+        })
+    });
 }
 
 fn file(number: u32) -> RemoteFile {
