@@ -9,10 +9,12 @@
 #
 #   with --bench also: lftp, unzip, bsdtar (Debian packages) and AzCopy (npm package), what benchmarks compare with
 #
+#   with --valgrind also: valgrind (Debian package), which counts instructions
+#
 #   with --browser also: playwright-core (npm package), and Chromium: the one of this system, else a Debian package
 #
 # A changed version below, or an interrupted run, installs that group anew.
-# Usage: scripts/install-test-tools.sh [--bench] [--browser]
+# Usage: scripts/install-test-tools.sh [--bench] [--browser] [--valgrind]
 set -euo pipefail
 
 node_version=24.21.0
@@ -24,6 +26,7 @@ playwright_version=1.65.1
 browser=(chromium chromium-common fonts-dejavu-core)
 peers=(lftp unzip libarchive-tools libsecret-1-0)
 servers=(openssh-server openssh-sftp-server openssh-client vsftpd pure-ftpd pure-ftpd-common proftpd-core proftpd-mod-crypto)
+counters=(valgrind)
 archivers=(tar libarchive-tools gzip bzip2 xz-utils zstd lz4 7zip)
 layout=1 # raise it when the steps below change what they leave behind
 
@@ -209,6 +212,21 @@ install_bench() {
     LD_LIBRARY_PATH=$libraries usr/bin/bsdtar --version
 }
 
+install_valgrind() {
+    have apt-get && have dpkg || {
+        echo "valgrind comes as a Debian package, and this is neither Debian nor Ubuntu"
+        return 1
+    }
+    unpack_debian "${counters[@]}"
+    local tool
+    tool=$(find usr/libexec usr/lib -name 'callgrind-*-linux' 2>/dev/null | head -n 1)
+    [ -n "$tool" ] || {
+        echo "the package brought no callgrind"
+        return 1
+    }
+    VALGRIND_LIB=$PWD/$(dirname "$tool") usr/bin/valgrind --tool=callgrind --callgrind-out-file=/dev/null true
+}
+
 install_azcopy() {
     echo '{"private":true}' >package.json
     npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error "@azure-tools/azcopy-linux@$azcopy_version" </dev/null
@@ -263,6 +281,7 @@ node_job=$!
 group python "$layout $(python3 --version 2>&1 || true) rclone $rclone_version azure-storage-blob $azure_sdk_version" install_python &
 python_job=$!
 failed=0
+release=""
 if have apt-get && have dpkg; then
     # shellcheck source=/dev/null
     release=$(. /etc/os-release && echo "$ID ${VERSION_ID:-}")
@@ -278,6 +297,11 @@ if [[ " $* " = *" --browser "* ]]; then
     group browser "$layout playwright-core $playwright_version ${browser[*]}" install_browser &
     wait $! || failed=1
 fi
+if [[ " $* " = *" --valgrind "* ]]; then
+    # In the background, because `set -e` has no effect at the left of `||`; asked for by name, so it is there or this fails.
+    group valgrind "$layout $release ${counters[*]}" install_valgrind &
+    wait $! || failed=1
+fi
 if [[ " $* " = *" --bench "* ]]; then
     # A contestant that cannot be had is named in the tables, and no reason to stop.
     if have apt-get && have dpkg; then
@@ -291,7 +315,7 @@ fi
 [ $failed = 0 ] || fail "some tools are missing, see above"
 
 row() { printf '%-18s %-28s %s\n' "$1" "$2" "$3"; }
-package() { sed -n "s/^$1 //p" "$tools"/{debian,archivers}/versions 2>/dev/null | head -n 1; }
+package() { sed -n "s/^$1 //p" "$tools"/{debian,archivers,valgrind}/versions 2>/dev/null | head -n 1; }
 row tool version path
 row node "$node_version" "$tools/node/node"
 row azurite "$azurite_version" "$tools/node/node_modules/azurite/dist/src/azurite.js"
@@ -312,5 +336,8 @@ if [ -e "$tools/archivers/.stamp" ]; then
     row zstd "$(package zstd)" "$tools/archivers/usr/bin/zstd"
     row lz4 "$(package lz4)" "$tools/archivers/usr/bin/lz4"
     row 7zz "$(package 7zip)" "$tools/archivers/usr/bin/7zz"
+fi
+if [ -e "$tools/valgrind/.stamp" ]; then
+    row valgrind "$(package valgrind)" "$tools/valgrind/usr/bin/valgrind"
 fi
 say "test tools are ready in $tools ($((SECONDS - started)) s)"
