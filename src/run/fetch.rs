@@ -217,8 +217,8 @@ pub fn is_exact(listed: &RemoteFile) -> bool {
 
 /// The file as it is now.
 pub async fn stat(pass: &Pass, file: &RemoteFile) -> Result<Option<RemoteFile>, SourceError> {
-    let once = |_| async {
-        let mut lease = pass.pool.lend().await?;
+    let once = |attempt| async move {
+        let mut lease = pass.pool.lend_for_try(attempt, pass.source.policy.attempts).await?;
         let result = lease.stat(&file.path).await;
         lease.settle(&result);
         result

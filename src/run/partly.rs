@@ -21,7 +21,8 @@ use crate::run::manifest::{self, Manifest};
 use crate::run::members::{self, ProvenArchive, Selection};
 use crate::run::settings::Archives;
 use crate::run::transfer::Transfer;
-use crate::source::contract::Session;
+use crate::source::contract::{Session, SourceError};
+use crate::source::pool::Lease;
 use crate::verify::{self, Verdict};
 
 /// A smaller file is read faster than looked at.
@@ -59,8 +60,7 @@ pub async fn read(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>) -> 
             lease.give_back();
             return Ok(Partly::Not);
         }
-        // The session may be in any state: it goes.
-        Err(Stop) => return Ok(Partly::Not),
+        Err(stop) => return Ok(stop.end(lease)),
     };
     let selection = select(pass, before.as_ref(), &found.places);
     let spool = match work.fetch(&found, &selection).await {
@@ -69,7 +69,7 @@ pub async fn read(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>) -> 
             lease.give_back();
             return Ok(Partly::Not);
         }
-        Err(Stop) => return Ok(Partly::Not),
+        Err(stop) => return Ok(stop.end(lease)),
     };
     let after = lease.stat(&file.path).await;
     lease.settle(&after);
@@ -104,20 +104,31 @@ fn expected(pass: &Pass, file: &RemoteFile, file_name: &str) -> Option<(&'static
     formats.into_iter().find(|(_, partial)| partial.expects(file_name))
 }
 
-/// Reading in parts has come to an end; reading the whole will tell why.
-struct Stop;
+/// Reading in parts has come to an end, perhaps by an error of the source; reading the whole will tell why.
+struct Stop(Option<SourceError>);
 
-impl From<crate::source::contract::SourceError> for Stop {
-    fn from(error: crate::source::contract::SourceError) -> Self {
+impl Stop {
+    /// The session may be in any state: it goes, and with it a login that was lost.
+    fn end(self, lease: Lease) -> Partly {
+        match self.0 {
+            Some(error) if !error.keeps_session() => lease.lost(&error),
+            _ => drop(lease),
+        }
+        Partly::Not
+    }
+}
+
+impl From<SourceError> for Stop {
+    fn from(error: SourceError) -> Self {
         tracing::debug!(error = crate::model::chain(&error), "An archive cannot be read in parts.");
-        Self
+        Self(Some(error))
     }
 }
 
 impl From<UnpackError> for Stop {
     fn from(error: UnpackError) -> Self {
         tracing::debug!(error = crate::model::chain(&error), "An archive cannot be read in parts.");
-        Self
+        Self(None)
     }
 }
 
@@ -181,7 +192,7 @@ impl Work<'_> {
             pieces.push(Piece { start: at, length: range.end - at, packed: writer.size() });
             let mut download = self.session.read_part(self.file, range.clone()).await?;
             while at < range.end {
-                let Some(mut chunk) = download.next().await? else { return Err(Stop) };
+                let Some(mut chunk) = download.next().await? else { return Err(Stop(None)) };
                 chunk.truncate(usize::try_from(range.end - at).unwrap_or(usize::MAX));
                 at += chunk.len() as u64;
                 self.pass.run.progress.fetched(&self.pass.source.name, chunk.len() as u64);
@@ -198,11 +209,11 @@ impl Work<'_> {
     }
 
     async fn part(&mut self, range: Range<u64>) -> Result<Bytes, Stop> {
-        let length = usize::try_from(range.end - range.start).map_err(|_| Stop)?;
+        let length = usize::try_from(range.end - range.start).map_err(|_| Stop(None))?;
         let mut part = bytes::BytesMut::with_capacity(length);
         let mut download = self.session.read_part(self.file, range.clone()).await?;
         while part.len() < length {
-            let Some(mut chunk) = download.next().await? else { return Err(Stop) };
+            let Some(mut chunk) = download.next().await? else { return Err(Stop(None)) };
             chunk.truncate(length - part.len());
             self.pass.run.progress.fetched(&self.pass.source.name, chunk.len() as u64);
             part.extend_from_slice(&chunk);
@@ -225,7 +236,7 @@ async fn spooled(pass: &Pass, size: u64, parts: &[(u64, Bytes)]) -> Result<Spool
 
 async fn blocking<T: Send + 'static>(spool: &Spool, work: impl FnOnce(SpoolReader) -> Result<T, UnpackError> + Send + 'static) -> Result<T, Stop> {
     let reader = spool.reader();
-    Ok(tokio::task::spawn_blocking(move || work(reader)).await.map_err(|_| Stop)??)
+    Ok(tokio::task::spawn_blocking(move || work(reader)).await.map_err(|_| Stop(None))??)
 }
 
 fn select(pass: &Pass, before: Option<&Manifest>, places: &[Place]) -> Selection {

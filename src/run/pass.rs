@@ -310,8 +310,8 @@ pub async fn second_look(
         unsettled,
         |one| &one.file,
         |one, answer| match seen_again(&one, answer, began.0) {
-            Ok(()) => settled.push(one),
-            Err((outcome, seen)) => {
+            None => settled.push(one),
+            Some((outcome, seen)) => {
                 log(pass, &one, &outcome);
                 deferred.extend(seen);
                 report.add(&one.file.path, outcome);
@@ -325,20 +325,20 @@ pub async fn second_look(
     settled
 }
 
-/// `Ok` if a young file has settled, else what becomes of it, and what the next run should know of it.
-fn seen_again(one: &Transfer, answer: Answer, began: time::OffsetDateTime) -> Result<(), (Outcome, Option<Seen>)> {
+/// What becomes of a young file, and what the next run should know of it; `None` if it has settled.
+fn seen_again(one: &Transfer, answer: Answer, began: time::OffsetDateTime) -> Option<(Outcome, Option<Seen>)> {
     match answer {
-        Answer::Told(Some(now)) if is_same(&one.file, &now) => Ok(()),
+        Answer::Told(Some(now)) if is_same(&one.file, &now) => None,
         Answer::Told(Some(now)) => {
             // The next listing will show a time as this one did, exact or coarse.
             let modified = if is_coarse(&one.file) { one.file.modified } else { now.modified };
             let seen = Seen { file: RemoteFile { modified, ..now }, at: time::OffsetDateTime::now_utc() };
-            Err((Outcome::Deferred(Defer::Unsettled), Some(seen)))
+            Some((Outcome::Deferred(Defer::Unsettled), Some(seen)))
         }
-        Answer::Told(None) => Err((Outcome::Skipped(Skip::Vanished), None)),
-        Answer::Failed(error) => Err((Outcome::Failed(problem(&error)), None)),
-        Answer::NotAsked => Err((Outcome::Deferred(Defer::Interrupted), Some(Seen { file: one.file.clone(), at: began }))),
-        Answer::Panicked => Err((Outcome::Failed(Problem::new(Class::Internal, "looking at it again ended in a panic")), None)),
+        Answer::Told(None) => Some((Outcome::Skipped(Skip::Vanished), None)),
+        Answer::Failed(error) => Some((Outcome::Failed(problem(&error)), None)),
+        Answer::NotAsked => Some((Outcome::Deferred(Defer::Interrupted), Some(Seen { file: one.file.clone(), at: began }))),
+        Answer::Panicked => Some((Outcome::Failed(Problem::new(Class::Internal, "looking at it again ended in a panic")), None)),
     }
 }
 

@@ -10,7 +10,7 @@ use super::live::State;
 use super::manifest::Manifest;
 use super::message::PieceId;
 use super::names::{Folder, Kind};
-use super::piece::{Outcome, Plan};
+use super::piece::Plan;
 use crate::failpoint::{failpoint, left_out};
 use crate::ledger::{self, Ledger};
 use crate::report::SourceReport;
@@ -32,7 +32,7 @@ pub async fn close_if_done(desk: &Desk, plan: &Plan, folder: &Folder, state: &St
     }
     for some in done.chunks(READ_AT_ONCE) {
         // Nothing is being read while the manifest is written: see `store::paced` about requests that nobody polls.
-        for outcome in try_join_all(some.iter().map(|id| result(desk, folder, *id))).await? {
+        for outcome in try_join_all(some.iter().map(|id| desk.result(folder, *id))).await? {
             // Another worker has closed the pass, and removed them.
             let Some(outcome) = outcome else { return Ok(None) };
             report.absorb(outcome.report);
@@ -63,14 +63,6 @@ pub async fn finish(desk: &Desk, pass: &str, folder: &Folder) -> Result<(), Work
     desk.remove([plan]).await;
     claim::remove(desk, pass).await;
     Ok(())
-}
-
-async fn result(desk: &Desk, folder: &Folder, id: PieceId) -> Result<Option<Outcome>, WorkError> {
-    let name = folder.blob(Kind::Result(id));
-    match desk.read(&name).await? {
-        Some(bytes) => desk.parse(&name, &bytes).map(Some),
-        None => Ok(None),
-    }
 }
 
 /// The pieces of this pass have looked after what a run that did not end had left: from now on it is over.

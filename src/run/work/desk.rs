@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::cutting::Sizes;
 use super::error::WorkError;
 use super::live::State;
-use super::message::{Message, Task};
+use super::message::{Message, PieceId, Task};
 use super::names::{Folder, Kind};
-use super::piece::{Plan, SCHEMA};
+use super::piece::{Outcome, Plan, SCHEMA};
 use crate::model::BlobName;
 use crate::report::SourceReport;
 use crate::retry::retry;
@@ -101,6 +101,15 @@ impl Desk {
             return Err(WorkError::Damaged { blob: name.as_str().to_owned(), why });
         }
         Ok(Some(plan))
+    }
+
+    /// What became of a piece, if somebody has written that.
+    pub async fn result(&self, folder: &Folder, id: PieceId) -> Result<Option<Outcome>, WorkError> {
+        let name = folder.blob(Kind::Result(id));
+        match self.read(&name).await? {
+            Some(bytes) => self.parse(&name, &bytes).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// JSON of a blob of state.

@@ -72,6 +72,11 @@ impl PieceId {
         Self { number, part: 0 }
     }
 
+    /// The part before it.
+    pub fn before(self) -> Option<Self> {
+        self.part.checked_sub(1).map(|part| Self { part, ..self })
+    }
+
     /// What it hands on.
     pub fn rest(self) -> Self {
         Self { part: self.part + 1, ..self }

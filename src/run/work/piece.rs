@@ -74,8 +74,10 @@ pub struct Outcome {
     pub report: SourceReport,
     /// Its lines of the run's manifest, as they are appended to it.
     pub lines: String,
-    /// Whether its worker ran out of time and handed the rest on as the next part.
-    pub rest: bool,
+    /// What its worker ran out of time for: the next part of the piece, as [`to_bytes`] writes it. It is in one blob with
+    /// what became of the others, so that of two workers at a piece one decides about both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<String>,
     /// When it ended.
     #[serde(with = "time::serde::rfc3339")]
     pub ended: OffsetDateTime,

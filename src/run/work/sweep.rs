@@ -134,7 +134,7 @@ async fn give_up_piece(desk: &Desk, pass: &str, id: PieceId) -> Result<bool, Wor
 async fn fail(desk: &Desk, plan: &Plan, folder: &Folder, id: PieceId) -> Result<(), WorkError> {
     let mut told = working::Told::of(desk);
     let blob = folder.blob(Kind::Piece(id));
-    match desk.read(&blob).await?.map(|bytes| parse(&bytes)) {
+    match working::content(desk, folder, id).await?.map(|bytes| parse(&bytes)) {
         Some(Ok((header, items))) => {
             let name = format!("{}/{id}", plan.pass);
             let run = &desk.run;
@@ -151,7 +151,7 @@ async fn fail(desk: &Desk, plan: &Plan, folder: &Folder, id: PieceId) -> Result<
         Some(Err(why)) => told.report.problems.push(Problem::new(Class::Ledger, format!("reading `{blob}`: {why}; what it held is not known"))),
         None => told.report.problems.push(Problem::new(Class::Ledger, format!("`{blob}` is not there; what it held is not known"))),
     }
-    working::write_result(desk, folder, id, &told.outcome(false)).await
+    working::write_result(desk, folder, id, &told.outcome(None)).await
 }
 
 /// Looks at the pass over `source` that is under way, if there is one. The run of which it was closed.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use time::OffsetDateTime;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -49,7 +50,7 @@ pub async fn work(desk: &Desk, name: &str, id: PieceId) -> Result<Came, WorkErro
     }
     if !desk.state(&folder).await?.results.contains_key(&id) {
         let blob = folder.blob(Kind::Piece(id));
-        let Some(bytes) = desk.read(&blob).await? else {
+        let Some(bytes) = content(desk, &folder, id).await? else {
             if desk.is_over().await? {
                 // Whoever closed the pass was killed while it removed what is left of it.
                 closing::finish(desk, name, &folder).await?;
@@ -63,6 +64,12 @@ pub async fn work(desk: &Desk, name: &str, id: PieceId) -> Result<Came, WorkErro
         }
     }
     what_comes_next(desk, &plan, &folder, id).await
+}
+
+/// The files of a piece, as they are stored: by its plan, or by the result of the part before it.
+pub async fn content(desk: &Desk, folder: &Folder, id: PieceId) -> Result<Option<Bytes>, WorkError> {
+    let Some(before) = id.before() else { return desk.read(&folder.blob(Kind::Piece(id))).await };
+    Ok(desk.result(folder, before).await?.and_then(|result| result.rest).map(Bytes::from))
 }
 
 /// Puts the message back. A piece never fails in order to wait.
@@ -133,7 +140,7 @@ async fn at_work(
     }
     drop(beating);
     failpoint!("piece-brought", WorkError::Lost);
-    let rest = hand_on(desk, folder, id, header, rest, &mut told).await?;
+    let rest = hand_on(desk, id, header, rest, &mut told);
     write_result(desk, folder, id, &told.outcome(rest)).await?;
     failpoint!("result-written", WorkError::Lost);
     Ok(())
@@ -143,7 +150,7 @@ async fn at_work(
 pub async fn write_result(desk: &Desk, folder: &Folder, id: PieceId, outcome: &PieceOutcome) -> Result<(), WorkError> {
     let report = &outcome.report;
     let counts = Counts { files: report.listed, ingested: report.ingested, failed: report.failed, bytes: report.bytes };
-    let mut told = metadata([(AT, stamp(outcome.ended)), (REST, u8::from(outcome.rest).to_string())]);
+    let mut told = metadata([(AT, stamp(outcome.ended)), (REST, u8::from(outcome.rest.is_some()).to_string())]);
     told.extend(counts.pairs().map(|(name, value)| (name.to_owned(), value)));
     desk.write_once(&folder.blob(Kind::Result(id)), json(outcome), told).await?;
     Ok(())
@@ -254,7 +261,7 @@ impl Told {
     }
 
     /// As it is stored.
-    pub fn outcome(self, rest: bool) -> PieceOutcome {
+    pub fn outcome(self, rest: Option<String>) -> PieceOutcome {
         let lines = String::from_utf8_lossy(&self.lines).into_owned();
         PieceOutcome { schema: SCHEMA, report: self.report, lines, rest, ended: OffsetDateTime::now_utc() }
     }
@@ -269,8 +276,8 @@ fn not_begun(desk: &Desk, items: Vec<Item>, refused: SourceReport, told: &mut To
     }
 }
 
-/// Writes what is left as the next part of the piece. Whether there is one.
-async fn hand_on(desk: &Desk, folder: &Folder, id: PieceId, header: Header, rest: Vec<Item>, told: &mut Told) -> Result<bool, WorkError> {
+/// What is left as the next part of the piece, if there is one.
+fn hand_on(desk: &Desk, id: PieceId, header: Header, rest: Vec<Item>, told: &mut Told) -> Option<String> {
     let (again, given_up): (Vec<_>, Vec<_>) = rest.into_iter().partition(|item| item.interrupted < INTERRUPTIONS);
     for item in given_up {
         let why = format!("it was not done in the time of {INTERRUPTIONS} invocations: raise functionTimeout, or fetch it with `blobferry run`");
@@ -278,12 +285,11 @@ async fn hand_on(desk: &Desk, folder: &Folder, id: PieceId, header: Header, rest
         told.add(desk, &item.transfer.file, Some(item.transfer.why), outcome);
     }
     if again.is_empty() {
-        return Ok(false);
+        return None;
     }
     tracing::info!(source = desk.source.name, piece = %id, files = again.len(), "The time of this worker is over; the rest is handed on.");
     let header = Header { young_since: None, ..header };
-    desk.write(&folder.blob(Kind::Piece(id.rest())), to_bytes(&header, &again), [].into()).await?;
-    Ok(true)
+    Some(String::from_utf8_lossy(&to_bytes(&header, &again)).into_owned())
 }
 
 /// After a result: the rest of the piece, or the next one in its lane, or the end of the pass.

@@ -127,7 +127,7 @@ async fn a_ledger_that_breaks_midway_stops_further_downloads() {
     world.store.fault(Op::Append, 5, Fault::Refused(StoreKind::Denied));
     let ran = world.run().await;
     assert_eq!(ran.source().listed, 50);
-    assert!(ran.source().failed > 40 && ran.reads < 12, "{} reads: {}", ran.reads, ran.brief());
+    assert!(ran.source().failed > 40 && ran.reads < 20, "{} reads: {}", ran.reads, ran.brief());
     assert_eq!(world.run().await.report.exit_code(), 0);
     assert_eq!((world.names().len(), world.recorded().len()), (50, 50));
 }
