@@ -290,7 +290,14 @@ impl Client {
         };
         let begun = async {
             let reply = self.control.reply().await.map_err(at(Stage::Reached))?;
-            if BEGINS.contains(&reply.code) { Ok(()) } else { Err((Stage::Reached, Broken::Refused(reply))) }
+            if BEGINS.contains(&reply.code) {
+                return Ok(());
+            }
+            if reply.code == NOT_CONNECTED {
+                // It may be one that does not wait for us.
+                account.learned.one_by_one.store(true, Ordering::Relaxed);
+            }
+            Err((Stage::Reached, Broken::Refused(reply)))
         };
         tokio::try_join!(entering, begun).map(|(data, ())| data)
     }
@@ -365,6 +372,8 @@ impl Client {
 
 /// The replies that begin a transfer.
 const BEGINS: &[u32] = &[125, 150];
+/// The reply of a server that found nobody at the data port (RFC 959 §4.2).
+const NOT_CONNECTED: u32 = 425;
 
 fn at(stage: Stage) -> impl Fn(Broken) -> Stuck {
     move |error| (stage, error)

@@ -102,3 +102,19 @@ async fn a_file_that_is_refused_while_its_port_is_reached() {
     }
     assert_eq!(world.logins(), (1, 0));
 }
+
+#[tokio::test]
+async fn a_server_that_does_not_wait_at_its_port_is_asked_once_we_are_there() {
+    let files = [(b"b.txt".to_vec(), Fault::RefuseTimes(1, "425 Can't open data connection.\r\n"))].into();
+    let world = World::new(Script { files, ..Script::default() }).await;
+    let mut session = world.session().await;
+    round(&mut session).await.unwrap();
+    check_error(fetch(&mut session, &file("/sub/b.txt", 5), 0).await, Class::Busy, true);
+    let mut session = world.session().await;
+    let before = in_company(&world);
+    for _ in 0..3 {
+        assert_eq!(fetch(&mut session, &file("/sub/b.txt", 5), 0).await.unwrap(), b"hello");
+        round(&mut session).await.unwrap();
+    }
+    assert_eq!(in_company(&world), before);
+}
