@@ -26,8 +26,8 @@ pub struct Own {
 /// Makes a journal that no head names yet, so that nothing of it counts.
 ///
 /// It is made before it is named: once its name is in the head, a journal that is not there is damage, and one that
-/// was folded and removed does not come to life again when its writer appends to it. Nor when a request comes late: each
-/// try has a name of its own, so that the name that is used was made by one request, which was answered.
+/// was folded and removed does not come to life again when its writer appends to it. Nor when a request comes late: after
+/// a try that may have its effect later there is another name, so that what was tried under the one that is used is over.
 pub async fn make(shelf: &Shelf) -> Result<Own, LedgerError> {
     let line = Bytes::from(Record::Schema { version: SCHEMA }.to_line());
     let position = line.len() as u64;

@@ -1,6 +1,6 @@
 //! The blobs of one ledger in the store: named, checked, tried again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
@@ -130,15 +130,22 @@ impl Shelf {
         }
     }
 
-    /// Makes a journal that begins with `bytes`, under a name from `name`: another one for each try. What a try that was
-    /// not answered leaves behind is an orphan.
+    /// Makes a journal that begins with `bytes`, under a name from `name`: another one after each try that may have its
+    /// effect later. What such a try leaves behind is an orphan.
     pub async fn append_new(&self, name: impl Fn() -> String, bytes: Bytes) -> Result<String, LedgerError> {
+        let current = Mutex::new(name());
+        let lock = || current.lock().expect("no code panics while it holds this lock");
+        let (lock, fresh) = (&lock, &name);
         let once = |_| {
-            let name = name();
             let bytes = bytes.clone();
             async move {
+                let name = lock().clone();
                 let blob = BlobName::new(format!("{}{name}", self.folder())).expect("source names and ours are legal segments");
-                self.store.append(&blob, bytes, 0).await.map(|_| name)
+                let made = self.store.append(&blob, bytes, 0).await;
+                if made.as_ref().is_err_and(|error| !error.had_no_effect()) {
+                    *lock() = fresh();
+                }
+                made.map(|_| name)
             }
         };
         match retry(&self.policy, &self.cancel, "writing the ledger", once).await {

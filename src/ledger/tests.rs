@@ -126,7 +126,7 @@ async fn assert_no_orphans(store: &Arc<MemoryStore>, what: &str) {
     assert_eq!(named, there, "{what}");
 }
 
-fn shelf(store: Arc<dyn Store>) -> Shelf {
+pub(super) fn shelf(store: Arc<dyn Store>) -> Shelf {
     Shelf { store, source: "acme".into(), policy: quick(), cancel: CancellationToken::new() }
 }
 

@@ -1,11 +1,12 @@
 //! The ledger before a store in which a request has its effect long after its sender has given it up.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::tests::{NOW, SMALL, open, path, some};
+use super::tests::{NOW, SMALL, open, path, shelf, some};
 use super::*;
 use crate::model::BlobName;
 use crate::store::contract::{BlobInfo, Condition, Etag, Leased, Properties, StoreError, StoreKind, Upload};
@@ -103,5 +104,17 @@ async fn a_journal_that_was_folded_does_not_come_to_life_by_a_request_that_comes
     let ledger = open(&store, "look", SMALL).await.expect("it opens");
     for n in 0..13 {
         assert!(ledger.known(&path(n)).is_some(), "{n} was recorded and is lost");
+    }
+}
+
+#[tokio::test]
+async fn only_a_try_that_may_have_its_effect_later_spoils_a_name() {
+    for (fault, names) in [(Fault::Busy(Duration::ZERO), 1), (Fault::LostReply, 2), (Fault::Refused(StoreKind::Unavailable), 2)] {
+        let store = Arc::new(MemoryStore::new());
+        store.fault(Op::Append, 1, fault);
+        let used = AtomicU64::new(0);
+        let name = || format!("journal-{}", used.fetch_add(1, Ordering::Relaxed));
+        let made = shelf(store).append_new(name, Bytes::from_static(b"x")).await.expect("it makes one");
+        assert_eq!((made, used.load(Ordering::Relaxed)), (format!("journal-{}", names - 1), names));
     }
 }

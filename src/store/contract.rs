@@ -220,6 +220,7 @@ pub struct StoreError {
     /// What kind of refusal.
     pub kind: StoreKind,
     retry_after: Option<Duration>,
+    had_no_effect: bool,
     cause: BoxError,
 }
 
@@ -227,7 +228,20 @@ impl StoreError {
     /// `op` is a present participle, as `writing`; `name` a blob's or container's name.
     pub fn new(op: &'static str, name: &str, address: &str, kind: StoreKind, cause: impl Into<BoxError>) -> Self {
         let name = crate::model::printable(name.as_bytes());
-        Self { op, name, address: address.to_owned(), kind, retry_after: None, cause: cause.into() }
+        Self { op, name, address: address.to_owned(), kind, retry_after: None, had_no_effect: false, cause: cause.into() }
+    }
+
+    /// The store has said that it did nothing, and will not do it later.
+    #[must_use]
+    pub fn without_effect(mut self) -> Self {
+        self.had_no_effect = true;
+        self
+    }
+
+    /// Whether the store has said that it did nothing, and will not do it later. False where nobody knows: a request
+    /// whose answer is lost may have its effect after it was sent again.
+    pub fn had_no_effect(&self) -> bool {
+        self.had_no_effect
     }
 
     /// The store asked us to wait.

@@ -225,7 +225,7 @@ impl Inner {
         }
         match fault {
             Some(Fault::Refused(kind)) => return Err(refused(doing, name, kind, "refused by script")),
-            Some(Fault::Busy(wait)) => return Err(refused(doing, name, StoreKind::Unavailable, "busy by script").after(Some(wait))),
+            Some(Fault::Busy(wait)) => return Err(refused(doing, name, StoreKind::Unavailable, "busy by script").after(Some(wait)).without_effect()),
             _ if self.missing => return Err(refused(doing, name, StoreKind::NoContainer, "the container does not exist")),
             _ => {}
         }

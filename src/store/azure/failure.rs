@@ -22,7 +22,9 @@ pub fn fail(op: &'static str, name: &str, address: &str, error: &azure_core::Err
             let status = u16::from(*status);
             let kind = kind_of(status, code);
             let wait = response.and_then(|response| asked_to_wait(response.headers()));
-            StoreError::new(op, name, address, kind, told(status, code, kind, response)).after(wait)
+            let error = StoreError::new(op, name, address, kind, told(status, code, kind, response)).after(wait);
+            // Of a time-out or an error within the service, nobody knows.
+            if code == "ServerBusy" { error.without_effect() } else { error }
         }
         ErrorKind::Connection | ErrorKind::Io => StoreError::new(op, name, address, StoreKind::Unavailable, causes(error)),
         // Not what the service writes: a proxy's page, or an answer cut off.
