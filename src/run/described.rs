@@ -32,7 +32,7 @@ where
 {
     let mut items = items.into_iter();
     let batches = std::iter::from_fn(|| {
-        let batch: Vec<I> = items.by_ref().take(pass.source.endpoint.described_together()).collect();
+        let batch: Vec<I> = items.by_ref().take(together(pass)).collect();
         (!batch.is_empty()).then_some(batch)
     });
     let ask = |batch: Vec<I>| {
@@ -46,6 +46,11 @@ where
         }
     })
     .await;
+}
+
+/// Never none: nothing would be asked for, and nothing told of that.
+fn together(pass: &Pass) -> usize {
+    pass.source.endpoint.described_together().max(1)
 }
 
 async fn ask_batch(pass: &Pass, files: &[RemoteFile]) -> Vec<Answer> {
@@ -97,9 +102,9 @@ pub struct Batch {
     told: OnceCell<HashMap<RemotePath, RemoteFile>>,
 }
 
-/// Each transfer with its batch of at most `together`, if asking for several at once saves anything.
-pub fn in_batches(transfers: Vec<Transfer>, together: usize) -> impl Iterator<Item = (Transfer, Option<Arc<Batch>>)> {
-    let mut transfers = transfers.into_iter();
+/// Each transfer with its batch, if asking for several at once saves anything.
+pub fn in_batches(pass: &Pass, transfers: Vec<Transfer>) -> impl Iterator<Item = (Transfer, Option<Arc<Batch>>)> {
+    let (mut transfers, together) = (transfers.into_iter(), together(pass));
     std::iter::from_fn(move || {
         let neighbours: Vec<Transfer> = transfers.by_ref().take(together).collect();
         (!neighbours.is_empty()).then(|| with_batch(neighbours))

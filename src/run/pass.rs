@@ -211,7 +211,7 @@ pub async fn transfer_all(pass: &Arc<Pass>, transfers: Vec<Transfer>, mut each: 
     };
     // While the store takes what one file brought, its login serves another.
     let parallel = (pass.parallel() + pass.source.connections).min(pass.run.limits.transfers);
-    side_by_side(in_batches(transfers, pass.source.endpoint.described_together()), parallel, work, |(one, _), ended| {
+    side_by_side(in_batches(pass, transfers), parallel, work, |(one, _), ended| {
         let panicked = || (Outcome::Failed(Problem::new(Class::Internal, "its transfer ended in a panic; the log has its trace")), true);
         let (outcome, begun) = ended.unwrap_or_else(panicked);
         pass.run.progress.done(&pass.source.name, &one.file.path, &outcome);

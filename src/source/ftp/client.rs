@@ -123,7 +123,7 @@ impl Client {
     /// Sends one line and reads the reply to it, whatever it says, but 421: that is the end.
     pub async fn command(&mut self, scene: Scene<'_>, line: &[u8]) -> Result<Reply, SourceError> {
         let reply = self.commands(scene, &[line]).await?.pop();
-        reply.ok_or_else(|| scene.fault(Class::Internal, "no reply was kept"))
+        reply.ok_or_else(|| scene.unanswered())
     }
 
     /// [`Client::command`] for several lines that do not depend on each other: as many replies. All are on their way at

@@ -105,6 +105,11 @@ impl Scene<'_> {
         }
     }
 
+    /// Fewer replies than questions, which whoever asks them rules out.
+    pub fn unanswered(self) -> SourceError {
+        self.fault(Class::Internal, "no reply was kept")
+    }
+
     /// A reply other than the ones that were waited for.
     pub fn refused(self, reply: &Reply) -> SourceError {
         let text = reply.text();

@@ -110,7 +110,7 @@ impl Client {
         match self.commands(scene, &lines).await?.pop() {
             Some(binary) if binary.code == 200 => Ok(()),
             Some(binary) => Err(scene.refused(&binary)),
-            None => Err(scene.fault(Class::Internal, "no reply was kept")),
+            None => Err(scene.unanswered()),
         }
     }
 

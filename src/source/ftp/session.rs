@@ -99,7 +99,7 @@ impl FtpSession {
         let mut refusals = Vec::new();
         if self.client.machine_listings {
             let replies = self.client.commands_between_reads(scene, vec![with_path("MLST", path)]).await?;
-            let Some(reply) = replies.into_iter().next() else { return Err(no_reply(scene)) };
+            let Some(reply) = replies.into_iter().next() else { return Err(scene.unanswered()) };
             match reply.code {
                 250 => match told_by_mlst(&reply, path) {
                     Some(Some(file)) if file.size.is_some() => return Ok(Some(file)),
@@ -112,7 +112,7 @@ impl FtpSession {
             }
         }
         let replies = self.client.commands_between_reads(scene, vec![with_path("SIZE", path), with_path("MDTM", path)]).await?;
-        let Ok([size, modified]) = <[Reply; 2]>::try_from(replies) else { return Err(no_reply(scene)) };
+        let Ok([size, modified]) = <[Reply; 2]>::try_from(replies) else { return Err(scene.unanswered()) };
         let size = match told(scene, size)? {
             Told::Value(value) => size_of(&value),
             Told::Missing(reply) => {
@@ -304,7 +304,7 @@ impl Session for FtpSession {
         self.client.will_read();
         let replies = self.client.commands_between_reads(scene, lines).await?;
         let each = paths.iter().zip(replies.chunks_exact(verbs.len()));
-        Ok(each.map(|(path, replies)| told_plainly(path, replies)).collect())
+        each.map(|(path, replies)| told_plainly(Scene { path: Some(path), ..scene }, path, replies)).collect()
     }
 
     async fn read<'a>(&'a mut self, file: &RemoteFile, offset: u64) -> Result<Box<dyn Download + 'a>, SourceError> {
@@ -374,10 +374,6 @@ fn path_of(listed: &Listed) -> Option<&RemotePath> {
     }
 }
 
-fn no_reply(scene: Scene<'_>) -> SourceError {
-    scene.fault(Class::Internal, "no reply was kept")
-}
-
 fn told(scene: Scene<'_>, reply: Reply) -> Result<Told, SourceError> {
     match reply.code {
         213 => Ok(Told::Value(reply.body.get(4..).unwrap_or_default().trim_ascii().to_vec())),
@@ -387,16 +383,26 @@ fn told(scene: Scene<'_>, reply: Reply) -> Result<Told, SourceError> {
     }
 }
 
-/// The file, if the server told its size, and its time, too, unless that is left out of its listings.
-fn told_plainly(path: &RemotePath, replies: &[Reply]) -> Option<RemoteFile> {
-    let (size, modified) = match replies {
-        [facts] if facts.code == 250 => return told_by_mlst(facts, path)?.filter(|file| file.size.is_some()),
-        [size, modified] => (size, modified),
-        _ => return None,
-    };
-    let value = |reply: &Reply| (reply.code == 213).then(|| reply.body.get(4..).unwrap_or_default().trim_ascii().to_vec());
-    let (size, modified) = (size_of(&value(size)?)?, time_of(&value(modified)?)?);
-    Some(RemoteFile { path: path.clone(), size: Some(size), modified: Some(modified) })
+/// The file, if the server told its size, and its time, too, unless that is left out of its listings. A reply that
+/// answers neither question belongs to an earlier one: then none of those after it can be believed.
+fn told_plainly(scene: Scene<'_>, path: &RemotePath, replies: &[Reply]) -> Result<Option<RemoteFile>, SourceError> {
+    match replies {
+        [facts] => match facts.code {
+            250 => Ok(told_by_mlst(facts, path).flatten().filter(|file| file.size.is_some())),
+            550 => Ok(None),
+            _ if facts.not_understood() => Ok(None),
+            _ => Err(scene.refused(facts)),
+        },
+        [size, modified] => Ok(match (told(scene, size.clone())?, told(scene, modified.clone())?) {
+            (Told::Value(size), Told::Value(modified)) => size_of(&size).zip(time_of(&modified)).map(|(size, modified)| RemoteFile {
+                path: path.clone(),
+                size: Some(size),
+                modified: Some(modified),
+            }),
+            _ => None,
+        }),
+        _ => Err(scene.unanswered()),
+    }
 }
 
 fn size_of(told: &[u8]) -> Option<u64> {

@@ -118,3 +118,16 @@ async fn a_server_that_does_not_wait_at_its_port_is_asked_once_we_are_there() {
     }
     assert_eq!(in_company(&world), before);
 }
+
+#[tokio::test]
+async fn a_reply_too_many_never_gives_one_file_the_facts_of_another() {
+    for without in [vec![], vec!["MLST"]] {
+        let script = Script { without, listing_reply: Some("226 Done.\r\n226 Done.\r\n"), ..Script::default() };
+        let world = World::new(script).await;
+        let mut session = world.session().await;
+        assert_eq!(list(&mut session, "/").await.unwrap().len(), 3);
+        let paths = ["/a.bin", "/empty", "/sub/b.txt"].map(RemotePath::from);
+        let text = check_error(soon(session.stat_ahead(&paths)).await, Class::Protocol, true);
+        assert!(text.contains("out of step"), "{text}");
+    }
+}
