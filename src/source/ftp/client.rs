@@ -77,8 +77,8 @@ pub struct Client {
     /// False from the first byte of a question to the last of its answer, so that a question
     /// that was given up half-way leaves a mark.
     in_step: bool,
-    /// Whether of the next data connections only the beginning may be wanted.
-    narrow: bool,
+    /// How many bytes of the next data connection are wanted, if not all that the server sends.
+    wanted: Option<u64>,
     /// Whether a file was read since a port was last asked for ahead: after one, there usually is another.
     reading: bool,
     /// The port for the next transfer, asked for with something else.
@@ -101,7 +101,7 @@ impl Client {
             machine_listings: false,
             features: Vec::new(),
             in_step: true,
-            narrow: false,
+            wanted: None,
             reading: false,
             ahead: None,
         }
@@ -267,7 +267,7 @@ impl Client {
 
     /// Connects, then asks for the data.
     async fn enter(&mut self, line: &[u8], offset: u64, door: Door) -> Result<TcpStream, Stuck> {
-        let data = door.enter(self.peer, &self.account, self.narrow).await.map_err(Broken::Io).map_err(at(Stage::Connecting))?;
+        let data = door.enter(self.peer, &self.account, self.wanted).await.map_err(Broken::Io).map_err(at(Stage::Connecting))?;
         if offset > 0 {
             self.control.expect(format!("REST {offset}").as_bytes(), &[350]).await.map_err(at(Stage::Reached))?;
         }
@@ -281,7 +281,7 @@ impl Client {
         let account = self.account.clone();
         self.control.send(&[line]).await.map_err(at(Stage::Reached))?;
         let entering = async {
-            let entered = door.enter(self.peer, &account, self.narrow).await;
+            let entered = door.enter(self.peer, &account, self.wanted).await;
             if entered.is_err() {
                 // From now on nothing is taken for granted: something on the way may want to see one thing at a time.
                 account.learned.one_by_one.store(true, Ordering::Relaxed);
@@ -345,9 +345,9 @@ impl Client {
         timeout(self.account.limits.finish, closing).await.ok()
     }
 
-    /// Whether the next data connections are of which only the beginning may be wanted.
-    pub fn narrow(&mut self, narrow: bool) {
-        self.narrow = narrow;
+    /// How many bytes of the next data connections are wanted; `None` is all.
+    pub fn want(&mut self, bytes: Option<u64>) {
+        self.wanted = bytes;
     }
 
     /// How its connections are encrypted, if they are.

@@ -10,8 +10,12 @@ use tokio::time::timeout;
 use super::account::Account;
 use super::fault::{Broken, Reply};
 
-/// What the server may send ahead of us on a narrow data connection, in bytes: it is thrown away when enough has come.
-const NARROW_BYTES: u32 = 32 << 10;
+/// The smallest receive buffer of a data connection, in bytes: several packets.
+const LEAST_BUFFER: u64 = 8 << 10;
+/// As much as is enough for a part of a few hundred KiB.
+const SMALL_BUFFER: u64 = 32 << 10;
+/// From this many bytes on, what comes too much does not count, and a wide window does.
+const LARGE_PART: u64 = 16 << 20;
 /// A port that was opened ahead is used within this time: nobody knows how long servers and firewalls keep it.
 const FRESH: Duration = Duration::from_secs(10);
 
@@ -44,13 +48,13 @@ impl Door {
     }
 
     /// A connection to it. The address in a reply to PASV may be one behind a NAT, or somebody else's: it is always the
-    /// server's that is connected to. If `narrow`, little is sent ahead of us.
-    pub async fn enter(&self, server: SocketAddr, account: &Account, narrow: bool) -> io::Result<TcpStream> {
+    /// server's that is connected to. If only `wanted` bytes are, little more is sent ahead of us.
+    pub async fn enter(&self, server: SocketAddr, account: &Account, wanted: Option<u64>) -> io::Result<TcpStream> {
         let connecting = async {
             match &account.proxy {
                 // The proxy is the one who knows the server's address.
                 Some(proxy) => proxy.connect(&account.host, self.port).await,
-                None => connect(SocketAddr::new(server.ip(), self.port), narrow).await,
+                None => connect(SocketAddr::new(server.ip(), self.port), wanted.and_then(buffer_for)).await,
             }
         };
         let late = || io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
@@ -58,12 +62,17 @@ impl Door {
     }
 }
 
-async fn connect(address: SocketAddr, narrow: bool) -> io::Result<TcpStream> {
-    if !narrow {
-        return TcpStream::connect(address).await;
-    }
+/// The receive buffer for a part of `wanted` bytes, where it is to be a small one. A server sends a file to its end: what
+/// it has sent ahead of us when enough has come, at most about twice this, is thrown away.
+fn buffer_for(wanted: u64) -> Option<u32> {
+    let bytes = (wanted / 8).max(SMALL_BUFFER.min(wanted)).max(LEAST_BUFFER);
+    u32::try_from(bytes).ok().filter(|_| wanted < LARGE_PART)
+}
+
+async fn connect(address: SocketAddr, buffer: Option<u32>) -> io::Result<TcpStream> {
+    let Some(buffer) = buffer else { return TcpStream::connect(address).await };
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_recv_buffer_size(NARROW_BYTES)?;
+    socket.set_recv_buffer_size(buffer)?;
     socket.connect(address).await
 }
 
@@ -130,6 +139,14 @@ mod tests {
         ] {
             assert_eq!(pasv_port(reply.as_bytes()), port, "{reply}");
         }
+    }
+
+    #[test]
+    fn the_buffer_of_a_part_grows_with_it() {
+        for (wanted, buffer) in [(0, 8 << 10), (9_000, 9_000), (200 << 10, 32 << 10), (1 << 20, 128 << 10), ((16 << 20) - 8, (2 << 20) - 1)] {
+            assert_eq!(buffer_for(wanted), Some(buffer), "{wanted}");
+        }
+        assert_eq!([16 << 20, u64::MAX].map(buffer_for), [None, None]);
     }
 
     proptest! {

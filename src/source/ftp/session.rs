@@ -315,11 +315,11 @@ impl Session for FtpSession {
     }
 
     async fn read_part<'a>(&'a mut self, file: &RemoteFile, range: Range<u64>) -> Result<Box<dyn Download + 'a>, SourceError> {
-        self.client.narrow(true);
+        self.client.want(Some(range.end.saturating_sub(range.start)));
         let account = self.client.account.clone();
         let scene = Scene { op: Op::Read, address: &account.address, path: Some(&file.path) };
         let opened = self.open(scene, file, range.start).await;
-        self.client.narrow(false);
+        self.client.want(None);
         let (data, position, skip) = opened?;
         Ok(Box::new(Reading::new(&mut self.client, data, file.clone(), position, skip)))
     }

@@ -70,7 +70,7 @@ async fn relay(client: TcpStream, server: TcpStream, bytes: Arc<AtomicU64>) {
         let mut buffer = vec![0; 8 << 10];
         while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
             bytes.fetch_add(read as u64, Ordering::SeqCst);
-            if let Some(port) = passive_port(&buffer[..read]) {
+            for port in passive_ports(&buffer[..read]) {
                 tokio::spawn(accept(listen(port), port, bytes.clone(), 1));
             }
             if to_client.write_all(&buffer[..read]).await.is_err() {
@@ -85,10 +85,11 @@ async fn relay(client: TcpStream, server: TcpStream, bytes: Arc<AtomicU64>) {
     }
 }
 
-/// The port in a reply to EPSV, `229 … (|||port|)`.
-fn passive_port(reply: &[u8]) -> Option<u16> {
-    let text = std::str::from_utf8(reply).ok()?.strip_prefix("229 ")?;
-    text.split("(|||").nth(1)?.split('|').next()?.parse().ok()
+/// The ports in replies to EPSV, `229 … (|||port|)`. What a server answers in one go is read in one go here.
+fn passive_ports(replies: &[u8]) -> Vec<u16> {
+    let text = String::from_utf8_lossy(replies);
+    let lines = text.lines().filter_map(|line| line.strip_prefix("229 ")?.split("(|||").nth(1)?.split('|').next()?.parse().ok());
+    lines.collect()
 }
 
 fn content(n: usize, version: u8) -> Vec<u8> {
