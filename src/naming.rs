@@ -57,10 +57,8 @@ impl Naming {
 
     fn by_type(&self, file_name: &[u8]) -> BlobName {
         let text = String::from_utf8_lossy(file_name);
-        let kind = match text.rsplit_once('.') {
-            Some((_, kind)) if !kind.is_empty() => sanitized(kind),
-            _ => "none".to_owned(),
-        };
+        let kind = text.rsplit_once('.').map(|(_, kind)| sanitized(kind)).filter(|kind| !kind.is_empty());
+        let kind = kind.unwrap_or_else(|| "none".to_owned());
         let parts = [self.host_port.as_str(), &kind, &sanitized(&text)];
         let parts: Vec<String> = parts.iter().map(|part| escaped_segment(part.as_bytes())).collect();
         legal(parts.join("/"))
@@ -342,7 +340,20 @@ mod tests {
         assert_eq!(name("   "), "ftp.acme.example_21/none/%");
     }
 
+    #[test]
+    fn a_file_whose_extension_is_blanks_ends_no_run() {
+        let path = RemotePath::from("/out/report. ");
+        assert_eq!(naming(Layout::ByType).file(&path).as_str(), "ftp.acme.example_21/none/report%2E");
+    }
+
     proptest! {
+        #[test]
+        fn every_name_has_a_place_by_type(bytes in proptest::collection::vec(any::<u8>(), 1..40), odd in "[./!%~ \\x00-\\x20]{0,12}") {
+            let name = [&bytes[..], odd.as_bytes()].concat();
+            let place = naming(Layout::ByType).file(&RemotePath::from("/out").join(&name));
+            prop_assert_eq!(place.as_str().split('/').count(), 3, "{}", place.as_str());
+        }
+
         #[test]
         fn every_name_is_legal_and_decodes_to_its_bytes(bytes in proptest::collection::vec(any::<u8>(), 1..200)) {
             let path = RemotePath::from("/out").join(&bytes);
