@@ -18,6 +18,8 @@ if [[ ${1:-} =~ ^[0-9]+$ ]]; then
 fi
 sanitizer=${FUZZ_SANITIZER:-none}
 memory=512
+# Large windows that decoders have freed go back to the system at once: what counts is what they hold.
+export MALLOC_MMAP_THRESHOLD_=1048576
 if [ "$sanitizer" != none ]; then memory=4096; fi
 mapfile -t known < <(sed -n 's/^path = "fuzz_targets\/\(.*\)\.rs"$/\1/p' fuzz/Cargo.toml)
 targets=("${known[@]}")
