@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use blobferry::checksum::Hashers;
 use blobferry::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version};
 use blobferry::naming::{Layout, Naming, escaped_for_metadata};
 use blobferry::plan::{self, Clock, Known, Rules};
@@ -102,25 +103,22 @@ fn crc64(bencher: Bencher<'_, '_>, size: usize) {
     bencher.counter(BytesCount::new(size)).bench(|| crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, black_box(&content)));
 }
 
-/// What each block of a large file goes through: MD5 on a thread of its own, one block behind, and meanwhile the CRC-64 of the next.
-#[divan::bench(sample_count = 10)]
-fn checksums_of_eight_blocks(bencher: Bencher<'_, '_>) {
+/// Blocks of that many large files at once: MD5 on a thread of its own, one block behind, and meanwhile the CRC-64 of the next.
+#[divan::bench(sample_count = 10, args = [1, 2, 4])]
+fn checksums_of_files_side_by_side(bencher: Bencher<'_, '_>, files: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
     let block = Bytes::from(vec![7; BLOCK]);
-    bencher.counter(BytesCount::new(8 * BLOCK)).bench(|| {
-        runtime.block_on(async {
-            let (mut crc, mut hash) = (0, tokio::task::spawn_blocking(Md5::new));
-            for _ in 0..8 {
-                let (mut md5, block) = (hash.await.expect("it hashed"), black_box(block.clone()));
-                let hashed = block.clone();
-                hash = tokio::task::spawn_blocking(move || {
-                    md5.update(&hashed);
-                    md5
-                });
-                crc ^= crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &block);
+    bencher.counter(BytesCount::new(files * 4 * BLOCK)).bench(|| {
+        let hashers = Hashers::default();
+        let one = || async {
+            let (mut crc, mut hashing) = (0, hashers.begin());
+            for _ in 0..4 {
+                hashing.update(Box::new(block.clone())).await.expect("it hashed");
+                crc ^= crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, black_box(&block));
             }
-            (crc, hash.await.expect("it hashed").finalize())
-        })
+            (crc, hashing.finish().await.expect("it hashed"))
+        };
+        runtime.block_on(futures_util::future::join_all((0..files).map(|_| one())))
     });
 }
 

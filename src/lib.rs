@@ -17,6 +17,7 @@ pub mod failure;
 pub mod model;
 pub mod settings;
 
+pub mod checksum;
 pub mod naming;
 pub mod patterns;
 pub mod plan;

@@ -95,6 +95,12 @@ impl Held {
     }
 }
 
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.block
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         // Before the room: whoever gets that should find the memory.

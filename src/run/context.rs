@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::contract::Member;
 use crate::archive::spool::Spooler;
+use crate::checksum::Hashers;
 use crate::ledger::Ledger;
 use crate::model::{ModifiedTime, printable};
 use crate::retry::Policy;
@@ -35,6 +36,8 @@ pub struct Run {
     pub transfers: Arc<Semaphore>,
     /// Bytes of blocks in memory.
     pub blocks: ByteBudget,
+    /// Who hashes what comes.
+    pub hashers: Hashers,
     /// Bytes of small members that are kept from the check of their archive.
     pub kept: ByteBudget,
     /// Archives at rest.
@@ -62,6 +65,7 @@ impl Run {
             limits: self.limits.clone(),
             transfers: self.transfers.clone(),
             blocks: ByteBudget::new(0),
+            hashers: self.hashers.clone(),
             kept: ByteBudget::new(0),
             spooler: self.spooler.clone(),
             policy: self.policy,

@@ -5,15 +5,16 @@ use std::time::Instant;
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use crate::archive;
 use crate::archive::contract::{Format, HEAD_BYTES};
 use crate::archive::spool::{Room, Spool};
+use crate::checksum::{Gone, Hashing};
 use crate::failpoint::failpoint;
 use crate::model;
 use crate::retry::retry;
-use crate::run::budget::{Drawn, Held};
+use crate::run::budget::Drawn;
 use crate::run::context::Run;
 use crate::run::error::TransferError;
 use crate::store::contract::{BLOCK_BYTES, MAX_BLOCKS, Upload};
@@ -104,8 +105,8 @@ impl<'a> Intake<'a> {
         let drawn = self.draw(0, 0).await;
         let first = self.fill(block_bytes(self.expected, 0)).await;
         if self.peek().await.is_none() {
-            let (bytes, md5) = hashed(first).await?;
-            return Ok(Arrived::Whole(Whole { bytes, md5, _drawn: Some(drawn) }));
+            let md5 = hashed(self.run, &first).await?;
+            return Ok(Arrived::Whole(Whole { bytes: first, md5, _drawn: Some(drawn) }));
         }
         self.stage(upload, first, drawn).await.map(Arrived::Staged)
     }
@@ -197,7 +198,7 @@ struct Staging<'a> {
     run: &'a Run,
     upload: &'a Upload,
     tasks: JoinSet<Result<(), TransferError>>,
-    hash: Hash,
+    hashing: Hashing,
     head: Bytes,
     begun: Instant,
     blocks: u32,
@@ -206,7 +207,7 @@ struct Staging<'a> {
 
 impl<'a> Staging<'a> {
     fn new(run: &'a Run, upload: &'a Upload) -> Self {
-        Self { run, upload, tasks: JoinSet::new(), hash: Hash::default(), head: Bytes::new(), begun: Instant::now(), blocks: 0, size: 0 }
+        Self { run, upload, tasks: JoinSet::new(), hashing: run.hashers.begin(), head: Bytes::new(), begun: Instant::now(), blocks: 0, size: 0 }
     }
 
     async fn add(&mut self, block: Bytes, drawn: Drawn) -> Result<(), TransferError> {
@@ -217,7 +218,7 @@ impl<'a> Staging<'a> {
             self.head = Bytes::copy_from_slice(&block[..block.len().min(HEAD_BYTES)]);
         }
         let block = self.run.blocks.hold(block, drawn);
-        self.hash.update(block.clone()).await?;
+        self.hashing.update(Box::new(block.clone())).await.map_err(not_hashed)?;
         self.size += block.bytes().len() as u64;
         let (store, policy, cancel) = (self.run.store.clone(), self.run.policy, self.run.cancel.clone());
         let (upload, index) = (self.upload.clone(), self.blocks);
@@ -243,47 +244,24 @@ impl<'a> Staging<'a> {
         while !self.tasks.is_empty() {
             self.join_one().await?;
         }
-        Ok(Staged { head: self.head, begun: self.begun, blocks: self.blocks, size: self.size, md5: self.hash.finish().await? })
+        Ok(Staged { head: self.head, begun: self.begun, blocks: self.blocks, size: self.size, md5: self.hashing.finish().await.map_err(not_hashed)? })
     }
 }
 
-/// An MD5 that is computed on blocking threads, one block behind the stream.
-struct Hash(JoinHandle<Md5>);
-
-impl Default for Hash {
-    fn default() -> Self {
-        Self(tokio::task::spawn_blocking(Md5::new))
-    }
-}
-
-impl Hash {
-    async fn update(&mut self, block: Held) -> Result<(), TransferError> {
-        let mut md5 = (&mut self.0).await.map_err(|_| TransferError::Defect("hashing"))?;
-        self.0 = tokio::task::spawn_blocking(move || {
-            md5.update(block.bytes());
-            md5
-        });
-        Ok(())
-    }
-
-    async fn finish(self) -> Result<model::Md5, TransferError> {
-        Ok(self.0.await.map_err(|_| TransferError::Defect("hashing"))?.finalize().into())
-    }
+fn not_hashed(_: Gone) -> TransferError {
+    TransferError::Defect("hashing")
 }
 
 /// Content up to this size is hashed where it is: handing it to another thread would cost more.
 const HASHED_IN_PLACE: usize = 64 << 10;
 
-async fn hashed(bytes: Bytes) -> Result<(Bytes, model::Md5), TransferError> {
+async fn hashed(run: &Run, bytes: &Bytes) -> Result<model::Md5, TransferError> {
     if bytes.len() <= HASHED_IN_PLACE {
-        let md5 = Md5::digest(&bytes).into();
-        return Ok((bytes, md5));
+        return Ok(Md5::digest(bytes).into());
     }
-    let work = tokio::task::spawn_blocking(move || {
-        let md5 = Md5::digest(&bytes).into();
-        (bytes, md5)
-    });
-    work.await.map_err(|_| TransferError::Defect("hashing"))
+    let mut hashing = run.hashers.begin();
+    hashing.update(Box::new(bytes.clone())).await.map_err(not_hashed)?;
+    hashing.finish().await.map_err(not_hashed)
 }
 
 #[cfg(test)]

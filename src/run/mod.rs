@@ -38,6 +38,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::archive::spool::{SpoolLimits, Spooler};
 use crate::archive::windows::Windows;
+use crate::checksum::Hashers;
 use crate::model::RemotePath;
 use crate::report::{Report, SourceReport, problem};
 use crate::retry::{Policy, retry};
@@ -117,6 +118,7 @@ fn begin(options: Options) -> Run {
         store: Arc::new(Paced::over(store)),
         transfers: Arc::new(Semaphore::new(limits.transfers)),
         blocks: ByteBudget::with_spare(quarter),
+        hashers: Hashers::default(),
         kept: ByteBudget::new(eighth),
         spooler,
         limits,

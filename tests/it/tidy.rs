@@ -10,7 +10,7 @@ const ORDER: &[&[&str]] = &[
     &["failure"],
     &["model"],
     &["settings"],
-    &["plan", "naming", "patterns", "retry", "schedule", "verify"],
+    &["checksum", "plan", "naming", "patterns", "retry", "schedule", "verify"],
     &["report"],
     &["archive", "source", "store"],
     &["ledger", "demo"],
