@@ -2,7 +2,7 @@
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::model::RemotePath;
+use crate::model::{RemotePath, printable};
 
 /// Compiled patterns, relative to the root of a source.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub struct Patterns {
 
 /// Why a pattern is none.
 #[derive(Debug, thiserror::Error)]
-#[error("the pattern `{pattern}`: {cause}")]
+#[error("the pattern `{}`: {}", printable(.pattern.as_bytes()), printable(.cause.as_bytes()))]
 pub struct BadPattern {
     pattern: String,
     cause: String,

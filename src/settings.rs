@@ -138,7 +138,8 @@ impl Section {
             Some(Entry { line: None, variable: Some(variable), .. }) => format!("environment variable {variable}"),
             _ => format!("{}:{}", self.file, self.line),
         };
-        SettingError { place, key: format!("{}.{}", self.name, printable(key.as_bytes())), problem: problem.into() }
+        // Whoever words a problem may quote what stands in the file.
+        SettingError { place, key: format!("{}.{}", self.name, printable(key.as_bytes())), problem: printable(problem.into().as_bytes()) }
     }
 
     /// Every secret that the section holds.
