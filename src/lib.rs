@@ -25,6 +25,7 @@ pub mod report;
 pub mod retry;
 pub mod run;
 pub mod schedule;
+pub mod signals;
 pub mod verify;
 
 pub mod archive;

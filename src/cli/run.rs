@@ -13,6 +13,7 @@ use crate::report::{Report, Status};
 use crate::retry::Policy;
 use crate::run::progress::{Progress, Silent};
 use crate::run::{self, Options};
+use crate::signals::Signals;
 use crate::telemetry::insights::{Beginning, FLUSH};
 use crate::telemetry::lines::LineOut;
 use crate::telemetry::redact::Redactor;
@@ -40,9 +41,11 @@ pub struct Arguments {
 }
 
 pub async fn run(arguments: Arguments, environment: &Environment) -> u8 {
+    // From here on, being told to stop leaves a report.
+    let signals = Signals::new();
     let colours = Colours::wanted(environment);
     match open::open(&arguments.configured, environment).and_then(|opened| check_globs(&arguments).map(|()| opened)) {
-        Ok(opened) => go(arguments, opened, environment, colours).await,
+        Ok(opened) => go(arguments, opened, environment, colours, signals).await,
         Err(unusable) => unusable.tell(),
     }
 }
@@ -52,7 +55,7 @@ fn check_globs(arguments: &Arguments) -> Result<(), Unusable> {
     arguments.again.iter().try_for_each(check).map_err(|error| Unusable(format!("--again: {error}")))
 }
 
-async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened, environment: &Environment, colours: Colours) -> u8 {
+async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened, environment: &Environment, colours: Colours, signals: Signals) -> u8 {
     let bars = (console::watched() == Watched::Yes && !arguments.quiet && !arguments.verbose && !arguments.json)
         .then(|| Arc::new(Bars::new(config.sources.iter().map(|source| source.name.as_str()), colours)));
     let level = match (&bars, arguments.quiet, arguments.verbose) {
@@ -72,7 +75,7 @@ async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened, en
     let telemetry = telemetry::start_with(&config.log, level, console::watched(), LineOut::new(line_out), &redactor, insights.as_ref());
     telemetry.warnings.iter().chain(&warnings).for_each(|warning| console::say(warning));
     let cancel = CancellationToken::new();
-    let signal = stop_on_signal(cancel.clone());
+    let signal = stop_on_signal(signals, cancel.clone());
     let progress: Arc<dyn Progress> = match bars {
         Some(bars) => bars,
         None => Arc::new(Silent),
@@ -118,36 +121,16 @@ fn tell(report: &Report, json: bool, redactor: &Redactor) -> u8 {
 
 /// Cancels the run at SIGINT or SIGTERM: no new file is begun, files in hand have a few seconds. The exit
 /// status is then the one that shells expect, 128 + the signal's number. A second signal ends at once.
-fn stop_on_signal(cancel: CancellationToken) -> Arc<std::sync::Mutex<Option<u8>>> {
+fn stop_on_signal(signals: Signals, cancel: CancellationToken) -> Arc<std::sync::Mutex<Option<u8>>> {
     let code = Arc::new(std::sync::Mutex::new(None));
     let told = code.clone();
     tokio::spawn(async move {
-        let number = signal().await;
+        let number = signals.next().await;
         *told.lock().expect("no code panics while it holds this lock") = Some(128 + number);
         tracing::warn!("Warning: stopping. Files in hand have a few seconds; once more ends at once.");
         cancel.cancel();
-        let number = signal().await;
+        let number = signals.next().await;
         std::process::exit(i32::from(128 + number));
     });
     code
-}
-
-#[cfg(unix)]
-async fn signal() -> u8 {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => 2,
-        _ = terminate.recv() => 15,
-    }
-}
-
-#[cfg(not(unix))]
-async fn signal() -> u8 {
-    match tokio::signal::ctrl_c().await {
-        Ok(()) => 2,
-        Err(_) => std::future::pending().await,
-    }
 }

@@ -108,7 +108,11 @@ fn names_urls_and_after_actions_are_checked() {
         expect!["ingest.toml:8: `source.acme.include` the pattern `a[`: unclosed character class; missing ']'"],
     );
     // A tab may stand in a text of TOML, and must not on a line of a log.
-    refused(&format!("{GOOD}include = [\"\t\\u001b[\"]"), &[], expect![[r#"ingest.toml:8: `source.acme.include` the pattern `\x09\x1B[`: unclosed character class; missing ']'"#]]);
+    refused(
+        &format!("{GOOD}include = [\"\t\\u001b[\"]"),
+        &[],
+        expect![[r#"ingest.toml:8: `source.acme.include` the pattern `\x09\x1B[`: unclosed character class; missing ']'"#]],
+    );
 }
 
 #[test]

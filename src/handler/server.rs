@@ -19,6 +19,7 @@ use super::ready::Load;
 use super::routes::router;
 use super::runs::Runs;
 use crate::config::text::Environment;
+use crate::signals::Signals;
 use crate::telemetry::Telemetry;
 
 /// Exit status: it cannot be told where to listen.
@@ -118,46 +119,4 @@ fn tell_panics() {
             say(Level::ERROR, &format!("A defect of blobferry: a task panicked at {}: {text}", at.unwrap_or_default()));
         }
     }));
-}
-
-/// SIGINT and SIGTERM, noted from the start.
-#[cfg(unix)]
-struct Signals(Option<tokio::sync::Mutex<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)>>);
-
-#[cfg(unix)]
-impl Signals {
-    fn new() -> Self {
-        use tokio::signal::unix::{SignalKind, signal};
-        let both = signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
-        Self(both.ok().map(tokio::sync::Mutex::new))
-    }
-
-    /// The number of the next.
-    async fn next(&self) -> u8 {
-        let Some(both) = &self.0 else { return std::future::pending().await };
-        let mut both = both.lock().await;
-        let (interrupt, terminate) = &mut *both;
-        tokio::select! {
-            _ = interrupt.recv() => 2,
-            _ = terminate.recv() => 15,
-        }
-    }
-}
-
-/// Ctrl-C.
-#[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn new() -> Self {
-        Self
-    }
-
-    async fn next(&self) -> u8 {
-        match tokio::signal::ctrl_c().await {
-            Ok(()) => 2,
-            Err(_) => std::future::pending().await,
-        }
-    }
 }

@@ -10,7 +10,7 @@ const ORDER: &[&[&str]] = &[
     &["failure"],
     &["model"],
     &["settings"],
-    &["checksum", "plan", "naming", "patterns", "retry", "schedule", "verify"],
+    &["checksum", "plan", "naming", "patterns", "retry", "schedule", "signals", "verify"],
     &["report"],
     &["archive", "source", "store"],
     &["ledger", "demo"],

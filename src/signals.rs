@@ -1,0 +1,50 @@
+//! The signals that tell a process to end.
+
+/// SIGINT and SIGTERM, noted from [`Signals::new`] on: none is missed between two looks, and none kills the process.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct Signals(Option<tokio::sync::Mutex<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)>>);
+
+#[cfg(unix)]
+impl Signals {
+    /// Needs the runtime of tokio, with its driver.
+    #[expect(clippy::new_without_default, reason = "it changes what signals do")]
+    pub fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        let both = signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+        Self(both.ok().map(tokio::sync::Mutex::new))
+    }
+
+    /// The number of the next.
+    pub async fn next(&self) -> u8 {
+        let Some(both) = &self.0 else { return std::future::pending().await };
+        let mut both = both.lock().await;
+        let (interrupt, terminate) = &mut *both;
+        tokio::select! {
+            _ = interrupt.recv() => 2,
+            _ = terminate.recv() => 15,
+        }
+    }
+}
+
+/// Ctrl-C.
+#[cfg(not(unix))]
+#[derive(Debug)]
+pub struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    /// Needs the runtime of tokio, with its driver.
+    #[expect(clippy::new_without_default, reason = "it changes what signals do")]
+    pub fn new() -> Self {
+        Self
+    }
+
+    /// The number of the next.
+    pub async fn next(&self) -> u8 {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => 2,
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
