@@ -107,7 +107,10 @@ def many_sources(rounds):
         dead = dead_ones(stack)
         times = {"alone": [], "with the dead": []}
         for number in range(rounds):
-            for name, sources in (("alone", healthy), ("with the dead", dead + healthy)):
+            pair = [("alone", healthy), ("with the dead", dead + healthy)]
+            # In turns first, and not while the disk is still busy with what the last one wrote.
+            for name, sources in pair[::-1] if number % 2 else pair:
+                os.sync()
                 work = base / f"{number}-{name.replace(' ', '-')}"
                 work.mkdir()
                 report, _, _ = run(work, sources)
