@@ -90,18 +90,18 @@ impl Job {
 }
 
 #[derive(Default)]
-struct Bench {
+struct Queue {
     waiting: VecDeque<Job>,
     workers: usize,
 }
 
-/// Those who hash, for all contents of a run: one thread as long as it has a lane free for every content, more under
-/// load, none when there is nothing to do.
+/// Those who hash, for all contents of a run: one thread, which takes four at once; another where more than that wait, up
+/// to one for each core; none when there is nothing to do.
 #[derive(Clone, Default)]
-pub struct Hashers(Arc<Mutex<Bench>>);
+pub struct Hashers(Arc<Mutex<Queue>>);
 
 impl Hashers {
-    fn bench(&self) -> MutexGuard<'_, Bench> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -113,11 +113,11 @@ impl Hashers {
     fn ask(&self, mut sum: Sum, bytes: Kept) -> oneshot::Receiver<Sum> {
         let (done, answer) = oneshot::channel();
         let at = sum.fill((*bytes).as_ref());
-        let mut bench = self.bench();
-        bench.waiting.push_back(Job { sum, bytes, at, done });
+        let mut queue = self.queue();
+        queue.waiting.push_back(Job { sum, bytes, at, done });
         let most = std::thread::available_parallelism().map_or(1, usize::from);
-        if bench.workers == 0 || (bench.waiting.len() > LANES && bench.workers < most) {
-            bench.workers += 1;
+        if queue.workers == 0 || (queue.waiting.len() > LANES && queue.workers < most) {
+            queue.workers += 1;
             let worker = Worker(self.clone());
             tokio::task::spawn_blocking(move || worker.work());
         }
@@ -143,14 +143,14 @@ impl Worker {
 
     /// Takes those who wait into free lanes; whether there is anything to do. If not, this thread is counted out.
     fn joined(&self, jobs: &mut Vec<Job>) -> bool {
-        let mut bench = self.0.bench();
+        let mut queue = self.0.queue();
         while jobs.len() < LANES
-            && let Some(job) = bench.waiting.pop_front()
+            && let Some(job) = queue.waiting.pop_front()
         {
             jobs.push(job);
         }
         if jobs.is_empty() {
-            bench.workers -= 1;
+            queue.workers -= 1;
         }
         !jobs.is_empty()
     }
@@ -159,10 +159,10 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let mut bench = self.0.bench();
-            bench.workers -= 1;
+            let mut queue = self.0.queue();
+            queue.workers -= 1;
             // Nobody may be left to answer them.
-            bench.waiting.clear();
+            queue.waiting.clear();
         }
     }
 }
@@ -234,7 +234,7 @@ mod tests {
 
     /// A thread says its last word before it is counted out.
     async fn nobody_left(hashers: &Hashers) {
-        while hashers.bench().workers > 0 {
+        while hashers.queue().workers > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
     }
@@ -284,7 +284,7 @@ mod tests {
         let hashers = Hashers::default();
         let (done, answer) = oneshot::channel();
         let beyond_its_end = 1;
-        hashers.bench().waiting.push_back(Job { sum: Sum::default(), bytes: Box::new([]), at: beyond_its_end, done });
+        hashers.queue().waiting.push_back(Job { sum: Sum::default(), bytes: Box::new([]), at: beyond_its_end, done });
         let mut other = hashers.begin();
         other.update(Box::new(vec![0; 100])).await.unwrap();
         assert!(answer.await.is_err());

@@ -1,6 +1,6 @@
 //! MD5 (RFC 1321) of several contents side by side. Each step of it needs the result of the one before, so a core spends
-//! most of one content's time on waiting; the steps of four contents fit into little more than the time of one
-//! (`cargo bench -- md5`: two and a half times the bytes a second).
+//! most of one content's time on waiting: four contents take about one and a half times as long as one
+//! (`cargo bench -- side_by_side`).
 
 /// Bytes of a block of MD5.
 pub const BLOCK: usize = 64;

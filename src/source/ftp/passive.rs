@@ -10,12 +10,10 @@ use tokio::time::timeout;
 use super::account::Account;
 use super::fault::{Broken, Reply};
 
-/// The smallest receive buffer of a data connection, in bytes: several packets.
-const LEAST_BUFFER: u64 = 8 << 10;
-/// As much as is enough for a part of a few hundred KiB.
-const SMALL_BUFFER: u64 = 32 << 10;
-/// From this many bytes on, what comes too much does not count, and a wide window does.
-const LARGE_PART: u64 = 16 << 20;
+/// The smallest receive buffer of a data connection for a part of a file, in bytes: several packets.
+const LEAST_BUFFER: u32 = 8 << 10;
+/// And the largest.
+const MOST_BUFFER: u32 = 32 << 10;
 /// A port that was opened ahead is used within this time: nobody knows how long servers and firewalls keep it.
 const FRESH: Duration = Duration::from_secs(10);
 
@@ -54,7 +52,7 @@ impl Door {
             match &account.proxy {
                 // The proxy is the one who knows the server's address.
                 Some(proxy) => proxy.connect(&account.host, self.port).await,
-                None => connect(SocketAddr::new(server.ip(), self.port), wanted.and_then(buffer_for)).await,
+                None => connect(SocketAddr::new(server.ip(), self.port), wanted.map(buffer_for)).await,
             }
         };
         let late = || io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
@@ -62,11 +60,10 @@ impl Door {
     }
 }
 
-/// The receive buffer for a part of `wanted` bytes, where it is to be a small one. A server sends a file to its end: what
-/// it has sent ahead of us when enough has come, at most about twice this, is thrown away.
-fn buffer_for(wanted: u64) -> Option<u32> {
-    let bytes = (wanted / 8).max(SMALL_BUFFER.min(wanted)).max(LEAST_BUFFER);
-    u32::try_from(bytes).ok().filter(|_| wanted < LARGE_PART)
+/// The receive buffer for a part of `wanted` bytes. A server sends a file to its end: what it has sent ahead of us when
+/// enough has come, at most about twice this, is thrown away.
+fn buffer_for(wanted: u64) -> u32 {
+    u32::try_from(wanted).unwrap_or(u32::MAX).clamp(LEAST_BUFFER, MOST_BUFFER)
 }
 
 async fn connect(address: SocketAddr, buffer: Option<u32>) -> io::Result<TcpStream> {
@@ -142,11 +139,10 @@ mod tests {
     }
 
     #[test]
-    fn the_buffer_of_a_part_grows_with_it() {
-        for (wanted, buffer) in [(0, 8 << 10), (9_000, 9_000), (200 << 10, 32 << 10), (1 << 20, 128 << 10), ((16 << 20) - 8, (2 << 20) - 1)] {
-            assert_eq!(buffer_for(wanted), Some(buffer), "{wanted}");
+    fn the_buffer_of_a_part_is_no_larger_than_it_needs_to_be() {
+        for (wanted, buffer) in [(0, 8 << 10), (9_000, 9_000), (200 << 10, 32 << 10), (u64::MAX, 32 << 10)] {
+            assert_eq!(buffer_for(wanted), buffer, "{wanted}");
         }
-        assert_eq!([16 << 20, u64::MAX].map(buffer_for), [None, None]);
     }
 
     proptest! {
