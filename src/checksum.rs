@@ -5,6 +5,8 @@ mod lanes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+use md5::Digest;
 use tokio::sync::oneshot;
 
 use crate::model::Md5;
@@ -12,6 +14,9 @@ use lanes::{BLOCK, LANES, Words};
 
 /// How many bytes of each content are taken before somebody new may join.
 const STRIDE: usize = 64 << 10;
+
+/// Content up to this many bytes is hashed where it is: handing it to another thread would cost more.
+pub const ALONE: usize = 64 << 10;
 
 /// The bytes of a block of content, kept until they have been hashed.
 pub type Kept = Box<dyn AsRef<[u8]> + Send>;
@@ -108,6 +113,16 @@ impl Hashers {
     /// The beginning of a content.
     pub fn begin(&self) -> Hashing {
         Hashing { hashers: self.clone(), last: Last::Known(Sum::default()) }
+    }
+
+    /// The MD5 of a content that is there as a whole. Needs the runtime of tokio.
+    pub async fn whole(&self, bytes: &Bytes) -> Result<Md5, Gone> {
+        if bytes.len() <= ALONE {
+            return Ok(md5::Md5::digest(bytes).into());
+        }
+        let mut hashing = self.begin();
+        hashing.update(Box::new(bytes.clone())).await?;
+        hashing.finish().await
     }
 
     fn ask(&self, mut sum: Sum, bytes: Kept) -> oneshot::Receiver<Sum> {
@@ -218,7 +233,6 @@ impl Hashing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use md5::Digest;
 
     fn content(seed: usize, bytes: usize) -> Vec<u8> {
         (0..bytes).map(|at| (at.wrapping_mul(2_654_435_761) >> 7) as u8 ^ seed as u8).collect()

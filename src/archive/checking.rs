@@ -13,6 +13,7 @@ use crate::archive::contract::{Member, UnpackError};
 use crate::archive::limits::Meter;
 use crate::archive::nested::{CHUNK_BYTES, fill};
 use crate::archive::unpack::{Checked, MOST_KEPT_OF_ONE};
+use crate::checksum::ALONE;
 use crate::failure::Class;
 
 /// Takes what a check reads of members, so that they need not be read again. Nothing of what it was given may become
@@ -47,13 +48,11 @@ impl Checking {
 
     /// Right into the memory that it is kept in. One byte more than the room, so that the end shows in the same read.
     fn read_to_keep(&self, member: &Member, room: usize, content: &mut dyn Read) -> Result<Checked, UnpackError> {
-        let (mut bytes, mut size, mut md5) = (BytesMut::zeroed(room + 1), 0, Md5::new());
+        let (mut bytes, mut size) = (BytesMut::zeroed(room + 1), 0);
         while size < bytes.len() {
             self.goes_on()?;
             let end = bytes.len().min(size + CHUNK_BYTES);
             let filled = fill(content, &mut bytes[size..end])?;
-            // While it is still in the cache.
-            md5.update(&bytes[size..size + filled]);
             size += filled;
             if size < end {
                 break;
@@ -65,9 +64,11 @@ impl Checking {
         }
         self.keep.fetch_add((room - size) as u64, Ordering::Relaxed);
         bytes.truncate(size);
+        // While it is still in the cache; larger ones go side by side.
+        let md5 = (size <= ALONE).then(|| Md5::digest(&bytes).into());
         // Memory that is mostly empty would not be what was counted.
         let kept = if size < room / 2 { Bytes::copy_from_slice(&bytes) } else { bytes.freeze() };
-        Ok(Checked { size: size as u64, md5: Some(md5.finalize().into()), kept: Some(kept), ..Checked::read(member) })
+        Ok(Checked { size: size as u64, md5, kept: Some(kept), ..Checked::read(member) })
     }
 
     /// In chunks, which go to whoever takes them. `begun` was read already.

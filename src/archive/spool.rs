@@ -43,6 +43,7 @@ struct Shared {
     memory: Arc<Semaphore>,
     temp: Arc<Semaphore>,
     windows: Arc<Windows>,
+    turns: Arc<Semaphore>,
 }
 
 /// Whether to wait for room that others hold.
@@ -57,6 +58,8 @@ pub enum Room {
 
 /// The largest dictionary that programs use without being told to.
 const USUAL_WINDOW_BYTES: u64 = 64 << 20;
+/// Archives that are read at once beyond this only cost memory.
+const MOST_TURNS_PER_CORE: usize = 2;
 /// Budgets are counted in steps of this many bytes.
 const STEP: u64 = 1 << 10;
 /// How much an archive without a claim asks for at a time.
@@ -76,12 +79,22 @@ impl Spooler {
     pub fn with_windows(limits: SpoolLimits, windows: Arc<Windows>) -> Self {
         let budget = |bytes| Arc::new(Semaphore::new(steps(bytes) as usize));
         let (memory, temp) = (budget(limits.memory_bytes), budget(limits.temp_bytes));
-        Self(Arc::new(Shared { limits, memory, temp, windows }))
+        let turns = Arc::new(Semaphore::new(MOST_TURNS_PER_CORE * std::thread::available_parallelism().map_or(1, usize::from)));
+        Self(Arc::new(Shared { limits, memory, temp, windows, turns }))
     }
 
     /// What decoders draw on.
     pub fn windows(&self) -> Arc<Windows> {
         Arc::clone(&self.0.windows)
+    }
+
+    /// A turn to read an archive of `bytes`, once fewer than two for each core have one; each holds buffers beyond the
+    /// budget. Archives that no memory is to hold need none: whoever has a small one does not wait for a large one.
+    pub async fn turn(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        if bytes > self.0.limits.archive_memory_bytes {
+            return None;
+        }
+        Arc::clone(&self.0.turns).acquire_owned().await.ok()
     }
 
     /// A writer for an archive that claims to have `expected` bytes, once there is room for it.
@@ -384,6 +397,21 @@ mod tests {
         let all = tokio::time::timeout(Duration::from_secs(30), futures_util::future::join_all(tasks)).await.unwrap();
         assert!(all.iter().all(Result::is_ok));
         assert_eq!(free(&spooler), (256, 1024));
+    }
+
+    #[tokio::test]
+    async fn small_archives_take_turns_and_wait_for_no_large_one() {
+        let spooler = spooler(8 << 20, 1 << 20, 16 << 20);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut turns = Vec::new();
+        for _ in 0..MOST_TURNS_PER_CORE * cores {
+            turns.push(spooler.turn(1 << 20).await.expect("nobody closes this"));
+        }
+        let soon = Duration::from_millis(20);
+        assert!(tokio::time::timeout(soon, spooler.clone().turn(1)).await.is_err(), "all turns are taken");
+        assert!(tokio::time::timeout(soon, spooler.turn((1 << 20) + 1)).await.unwrap().is_none(), "a large one needs none");
+        turns.pop();
+        assert!(tokio::time::timeout(soon, spooler.turn(1)).await.unwrap().is_some(), "one is free again");
     }
 
     #[tokio::test]

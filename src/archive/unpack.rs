@@ -43,7 +43,7 @@ pub struct Checked {
     pub member: Member,
     /// How many bytes it has.
     pub size: u64,
-    /// Their MD5, if it was wanted or they were kept.
+    /// Their MD5: of what is kept if it is no larger than [`ALONE`](crate::checksum::ALONE), else if it was wanted.
     pub md5: Option<model::Md5>,
     /// All of them, if they were kept.
     pub kept: Option<Bytes>,
@@ -122,6 +122,7 @@ impl Archive {
 
     /// Like [`Archive::check`], for a `taker` of members while they are read.
     pub async fn check_for(&self, wish: Wish, taker: Option<Arc<dyn Taker>>) -> Result<Proven, UnpackError> {
+        let _turn = self.spooler.turn(self.spool.size()).await;
         let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
         let checking = self.checking(wish, taker, &stop);
         let result = match self.open(&checking.meter).await? {
@@ -140,6 +141,7 @@ impl Archive {
         wish: Wish,
         taker: Option<Arc<dyn Taker>>,
     ) -> Result<Proven, UnpackError> {
+        let _turn = self.spooler.turn(self.spool.size()).await;
         let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
         let checking = self.checking(wish, taker, &stop);
         let (reader, options, meter) = (self.spool.reader(), Arc::clone(&self.options), Arc::clone(&checking.meter));

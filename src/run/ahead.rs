@@ -4,16 +4,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
 use crate::archive::contract::{Member, MemberKind};
-use crate::archive::unpack::Taker;
+use crate::archive::unpack::{Checked, Taker};
+use crate::checksum::Hashers;
 use crate::model::BlobName;
 use crate::run::blob::{self, Claim, Claimed, Identity, MemberOf};
 use crate::run::budget::{ByteBudget, Drawn};
-use crate::run::context::Pass;
+use crate::run::context::{Pass, Run};
 use crate::run::error::TransferError;
 use crate::run::intake::{Arrived, Intake, Look};
 use crate::run::members::is_wanted;
@@ -23,6 +24,8 @@ use crate::store::contract::{BLOCK_BYTES, Upload};
 const CHUNKS_AHEAD: usize = 4;
 /// Room for small members is drawn in steps.
 const STEP_BYTES: u64 = 1 << 20;
+/// How many kept members of one archive are hashed at once: enough that no lane waits.
+const HASHED_AT_ONCE: usize = 8;
 
 /// Takes members from the threads that check one archive.
 #[derive(Debug)]
@@ -164,4 +167,18 @@ async fn stage(pass: &Pass, archive: &Identity<'_>, format: &'static str, large:
             Err(error)
         }
     }
+}
+
+/// The MD5s that a check leaves open: of larger members that are kept, side by side.
+pub async fn hash_kept(run: &Run, checked: &mut [Checked]) -> Result<(), TransferError> {
+    let open = checked.iter_mut().filter(|checked| checked.md5.is_none() && checked.kept.is_some());
+    let hashed: Vec<_> = open.map(|checked| hash_one(&run.hashers, checked).boxed()).collect();
+    futures_util::stream::iter(hashed).buffer_unordered(HASHED_AT_ONCE).try_collect().await
+}
+
+async fn hash_one(hashers: &Hashers, checked: &mut Checked) -> Result<(), TransferError> {
+    if let Some(kept) = &checked.kept {
+        checked.md5 = Some(hashers.whole(kept).await?);
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Why a transfer failed: one of the rooms' errors, unchanged.
 
 use crate::archive::contract::UnpackError;
+use crate::checksum::Gone;
 use crate::failure::{Class, Failure};
 use crate::ledger::error::LedgerError;
 use crate::model::BlobName;
@@ -65,6 +66,12 @@ impl TransferError {
             TransferError::Quarantined { cause, .. } => Some(cause.as_ref()),
             TransferError::Conflict { .. } | TransferError::Interrupted | TransferError::Changed | TransferError::Defect(_) => None,
         }
+    }
+}
+
+impl From<Gone> for TransferError {
+    fn from(_: Gone) -> Self {
+        Self::Defect("hashing")
     }
 }
 

@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use md5::{Digest, Md5};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::archive;
 use crate::archive::contract::{Format, HEAD_BYTES};
 use crate::archive::spool::{Room, Spool};
-use crate::checksum::{Gone, Hashing};
+use crate::checksum::Hashing;
 use crate::failpoint::failpoint;
 use crate::model;
 use crate::retry::retry;
@@ -105,7 +104,7 @@ impl<'a> Intake<'a> {
         let drawn = self.draw(0, 0).await;
         let first = self.fill(block_bytes(self.expected, 0)).await;
         if self.peek().await.is_none() {
-            let md5 = hashed(self.run, &first).await?;
+            let md5 = self.run.hashers.whole(&first).await?;
             return Ok(Arrived::Whole(Whole { bytes: first, md5, _drawn: Some(drawn) }));
         }
         self.stage(upload, first, drawn).await.map(Arrived::Staged)
@@ -218,7 +217,7 @@ impl<'a> Staging<'a> {
             self.head = Bytes::copy_from_slice(&block[..block.len().min(HEAD_BYTES)]);
         }
         let block = self.run.blocks.hold(block, drawn);
-        self.hashing.update(Box::new(block.clone())).await.map_err(not_hashed)?;
+        self.hashing.update(Box::new(block.clone())).await?;
         self.size += block.bytes().len() as u64;
         let (store, policy, cancel) = (self.run.store.clone(), self.run.policy, self.run.cancel.clone());
         let (upload, index) = (self.upload.clone(), self.blocks);
@@ -244,24 +243,8 @@ impl<'a> Staging<'a> {
         while !self.tasks.is_empty() {
             self.join_one().await?;
         }
-        Ok(Staged { head: self.head, begun: self.begun, blocks: self.blocks, size: self.size, md5: self.hashing.finish().await.map_err(not_hashed)? })
+        Ok(Staged { head: self.head, begun: self.begun, blocks: self.blocks, size: self.size, md5: self.hashing.finish().await? })
     }
-}
-
-fn not_hashed(_: Gone) -> TransferError {
-    TransferError::Defect("hashing")
-}
-
-/// Content up to this size is hashed where it is: handing it to another thread would cost more.
-const HASHED_IN_PLACE: usize = 64 << 10;
-
-async fn hashed(run: &Run, bytes: &Bytes) -> Result<model::Md5, TransferError> {
-    if bytes.len() <= HASHED_IN_PLACE {
-        return Ok(Md5::digest(bytes).into());
-    }
-    let mut hashing = run.hashers.begin();
-    hashing.update(Box::new(bytes.clone())).await.map_err(not_hashed)?;
-    hashing.finish().await.map_err(not_hashed)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::naming::{self, escaped_for_metadata};
 use crate::patterns::NameGlobs;
 use crate::plan::Why;
 use crate::report::Ingested;
-use crate::run::ahead::{Ahead, Staged};
+use crate::run::ahead::{self, Ahead, Staged};
 use crate::run::blob::{self, Claim, Claimed, Content, Identity, MemberOf, Stored};
 use crate::run::context::Pass;
 use crate::run::error::TransferError;
@@ -123,7 +123,9 @@ async fn check_ahead<F: Future<Output = Result<Proven, UnpackError>>>(
         let proven = check(Wish { keep_bytes: KEPT_BYTES, md5: look_first }, Some(taker)).await;
         // Nothing more comes: the staging ends when it has all.
         ahead.close();
-        proven
+        let mut proven = proven?;
+        ahead::hash_kept(&pass.run, &mut proven.members).await?;
+        Ok(proven)
     };
     let (proven, staged) = tokio::join!(checking, large.stage(pass, identity, archive.format.name()));
     match (proven, staged) {
@@ -133,7 +135,7 @@ async fn check_ahead<F: Future<Output = Result<Proven, UnpackError>>>(
             for staged in staged.unwrap_or_default() {
                 staged.abandon(pass).await;
             }
-            Err(error.into())
+            Err(error)
         }
     }
 }
