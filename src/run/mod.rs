@@ -105,21 +105,21 @@ pub async fn run(sources: Vec<Source>, options: Options) -> Report {
 fn begin(options: Options) -> Run {
     let Options { id, store, limits, policy, retry_quarantined, cancel, progress, .. } = options;
     let started = OffsetDateTime::now_utc();
-    // A quarter for archives at rest, one for what their decoders hold, one for blocks on their way, an eighth for members
-    // kept from their check: none of them waits for another's room. The last eighth is what is on its way outside of them, from a server's
-    // socket and to the store's.
-    let (quarter, eighth) = (limits.memory / 4, limits.memory / 8);
+    // Sixteenths: three for archives at rest, four for what their decoders hold, three for blocks on their way, two for
+    // members kept from their check: none of them waits for another's room. The last four are what is on its way outside of
+    // them, from a server's socket and to the store's, and what the allocator keeps for a moment.
+    let part = limits.memory / 16;
     let folder = limits.temp_folder.clone();
-    let at_rest = SpoolLimits { memory_bytes: quarter, archive_memory_bytes: eighth, temp_bytes: limits.temp, folder };
-    let spooler = Spooler::with_windows(at_rest, Windows::new(quarter));
+    let at_rest = SpoolLimits { memory_bytes: 3 * part, archive_memory_bytes: 2 * part, temp_bytes: limits.temp, folder };
+    let spooler = Spooler::with_windows(at_rest, Windows::new(4 * part));
     Run {
         id,
         started,
         store: Arc::new(Paced::over(store)),
         transfers: Arc::new(Semaphore::new(limits.transfers)),
-        blocks: ByteBudget::with_spare(quarter),
+        blocks: ByteBudget::with_spare(3 * part),
         hashers: Hashers::default(),
-        kept: ByteBudget::new(eighth),
+        kept: ByteBudget::new(2 * part),
         spooler,
         limits,
         policy,

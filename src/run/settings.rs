@@ -103,8 +103,8 @@ pub struct Limits {
     pub files: usize,
     /// Entries of one source's listing; it ends there.
     pub entries: u64,
-    /// Bytes of file content in memory at once: a quarter each for archives at rest, for what decoders hold, and for blocks on
-    /// their way.
+    /// Bytes of file content in memory at once: a quarter for what decoders hold, three sixteenths each for archives at rest
+    /// and for blocks on their way, an eighth for members kept from their check.
     pub memory: u64,
     /// Bytes of archives in temporary files at once.
     pub temp: u64,
