@@ -111,19 +111,21 @@ pub struct Pass {
 }
 
 /// Turns for reading large files of one source. Many small ones at once save round trips; many large ones would only
-/// take bandwidth from each other, and hold what they have read until there is room for it.
+/// take bandwidth from each other, arrive all at the end, and hold what they have read until there is room for it.
 #[derive(Debug)]
 pub struct LargeFiles(Semaphore);
 
-/// What fits in one block needs no turn.
-const LARGE_BYTES: u64 = BLOCK_BYTES;
-/// One login has room under way for two large files; a source is not asked for fewer than this.
-const FEWEST_LARGE: usize = 4;
+/// A smaller file needs no turn.
+const LARGE_BYTES: u64 = 1 << 20;
+/// A file counts in steps of this many bytes, as one block at most.
+const STEP_BYTES: u64 = 64 << 10;
+/// One login has room under way for two blocks; a source is not asked for fewer than this.
+const FEWEST_BLOCKS: usize = 4;
 
 impl LargeFiles {
     /// Turns over `connections` logins.
     pub fn over(connections: usize) -> Self {
-        Self(Semaphore::new((2 * connections).max(FEWEST_LARGE)))
+        Self(Semaphore::new((2 * connections).max(FEWEST_BLOCKS) * steps(None) as usize))
     }
 
     /// Waits for a turn to read a file of `size`; small ones have theirs at once. It ends when it is dropped.
@@ -131,8 +133,13 @@ impl LargeFiles {
         if size.is_some_and(|size| size <= LARGE_BYTES) {
             return None;
         }
-        Some(self.0.acquire().await.expect("this semaphore is never closed"))
+        Some(self.0.acquire_many(steps(size)).await.expect("this semaphore is never closed"))
     }
+}
+
+fn steps(size: Option<u64>) -> u32 {
+    let counted = size.map_or(BLOCK_BYTES, |size| size.min(BLOCK_BYTES));
+    u32::try_from(counted.div_ceil(STEP_BYTES)).expect("a block is small")
 }
 
 /// `text` without the secrets of `source`.
@@ -182,19 +189,28 @@ impl Pass {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
+
+    fn now<T>(work: impl Future<Output = T>) -> Option<T> {
+        work.now_or_never()
+    }
 
     #[tokio::test]
     async fn large_files_take_turns_and_small_ones_do_not() {
         let large = LargeFiles::over(1);
         let mut turns = Vec::new();
-        for _ in 0..FEWEST_LARGE {
-            turns.push(large.turn(Some(LARGE_BYTES + 1)).await.expect("a large file has a turn"));
+        for _ in 0..FEWEST_BLOCKS {
+            turns.push(large.turn(Some(BLOCK_BYTES + 1)).await.expect("a large file has a turn"));
         }
         // All turns are taken: a file of unknown size may be large.
-        assert!(futures_util::FutureExt::now_or_never(large.turn(None)).is_none());
+        assert!(now(large.turn(None)).is_none());
         assert!(large.turn(Some(LARGE_BYTES)).await.is_none(), "a small file needs none");
         turns.pop();
+        let half = Some(BLOCK_BYTES / 2);
+        let halves = [large.turn(half).await, large.turn(half).await];
+        assert!(now(large.turn(half)).is_none(), "two of half a block count as one");
+        drop(halves);
         assert!(large.turn(None).await.is_some(), "a turn came free");
-        assert_eq!(LargeFiles::over(8).0.available_permits(), 16);
+        assert_eq!(LargeFiles::over(8).0.available_permits(), 16 * steps(None) as usize);
     }
 }
