@@ -16,6 +16,10 @@ use blobferry::run::{self, Options};
 use blobferry::store::discard::DiscardStore;
 use tokio_util::sync::CancellationToken;
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> Result<()> {
     let file = std::env::args().nth(1).context("usage: into_nothing ingest.toml")?;
