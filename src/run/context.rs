@@ -191,10 +191,6 @@ mod tests {
     use super::*;
     use futures_util::FutureExt;
 
-    fn now<T>(work: impl Future<Output = T>) -> Option<T> {
-        work.now_or_never()
-    }
-
     #[tokio::test]
     async fn large_files_take_turns_and_small_ones_do_not() {
         let large = LargeFiles::over(1);
@@ -203,12 +199,12 @@ mod tests {
             turns.push(large.turn(Some(BLOCK_BYTES + 1)).await.expect("a large file has a turn"));
         }
         // All turns are taken: a file of unknown size may be large.
-        assert!(now(large.turn(None)).is_none());
+        assert!(large.turn(None).now_or_never().is_none());
         assert!(large.turn(Some(LARGE_BYTES)).await.is_none(), "a small file needs none");
         turns.pop();
         let half = Some(BLOCK_BYTES / 2);
         let halves = [large.turn(half).await, large.turn(half).await];
-        assert!(now(large.turn(half)).is_none(), "two of half a block count as one");
+        assert!(large.turn(half).now_or_never().is_none(), "two of half a block count as one");
         drop(halves);
         assert!(large.turn(None).await.is_some(), "a turn came free");
         assert_eq!(LargeFiles::over(8).0.available_permits(), 16 * steps(None) as usize);
