@@ -36,5 +36,6 @@ pub mod demo;
 pub mod handler;
 pub mod ledger;
 pub mod source;
+pub mod state;
 pub mod store;
 pub mod telemetry;

@@ -1,8 +1,15 @@
 //! The words of the house as types: remote paths and files, blob names, versions, secrets.
 
+pub mod redactor;
+mod secret;
+mod text;
+
 use std::fmt;
 
 use time::OffsetDateTime;
+
+pub use self::secret::Secret;
+pub use self::text::printable;
 
 /// A path exactly as a server spelled it: bytes, absolute, segments parted by `/`.
 ///
@@ -81,30 +88,6 @@ impl From<&str> for RemotePath {
     fn from(text: &str) -> Self {
         Self::new(text.as_bytes())
     }
-}
-
-/// Bytes from outside as text that is safe on one line: control characters, invisible
-/// direction marks and invalid UTF-8 are shown as `\xNN` or `\u{NNNN}`.
-pub fn printable(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                _ if !hostile_on_a_line(c) => out.push(c),
-                '\0'..='\x7f' => out.push_str(&format!("\\x{:02X}", u32::from(c))),
-                _ => out.push_str(&format!("\\u{{{:04X}}}", u32::from(c))),
-            }
-        }
-        for byte in chunk.invalid() {
-            out.push_str(&format!("\\x{byte:02X}"));
-        }
-    }
-    out
-}
-
-/// Control characters, line and paragraph separators, bidirectional overrides, zero-width marks.
-fn hostile_on_a_line(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{061C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}')
 }
 
 /// How exactly a modified time is known. Ordered from fine to coarse.
@@ -317,34 +300,6 @@ pub type Md5 = [u8; 16];
 /// The MD5 that 32 hex digits tell.
 pub fn md5_of_hex(text: &str) -> Option<Md5> {
     Version::from_hex(text).map(|bytes| bytes.0)
-}
-
-/// A password, key or token. Prints as `***`, whatever the format.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps `text`.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself. Give it to the library that needs it and to nothing else.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
 }
 
 /// A boxed cause.

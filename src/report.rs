@@ -77,6 +77,24 @@ pub enum Defer {
     TooMany,
 }
 
+impl Outcome {
+    /// Whether the manifest has a line for it: what changed, what failed, what was in hand. What a rule leaves out, what
+    /// waits for its turn and what is unchanged is told by number only.
+    pub fn has_line(&self) -> bool {
+        match self {
+            Outcome::Ingested(_) | Outcome::Failed(_) => true,
+            Outcome::Unchanged => false,
+            Outcome::Skipped(skip) => SKIPS_WITH_LINES.contains(skip),
+            Outcome::Deferred(defer) => DEFERS_WITH_LINES.contains(defer),
+        }
+    }
+}
+
+/// Skipped files that a manifest names.
+pub const SKIPS_WITH_LINES: &[Skip] = &[Skip::Vanished, Skip::Quarantined];
+/// Deferred files that a manifest names.
+pub const DEFERS_WITH_LINES: &[Defer] = &[Defer::Unsettled, Defer::Changed];
+
 impl Defer {
     /// The word for reports.
     pub fn word(self) -> &'static str {
@@ -185,6 +203,9 @@ pub struct SourceReport {
     pub manifest: Option<String>,
     /// How many lines it has.
     pub manifest_lines: u64,
+    /// The blob that holds this report; `None` if the pass changed nothing: then the record of its run tells all.
+    #[serde(default)]
+    pub report: Option<String>,
 }
 
 /// Another run that a source was left to, as far as it tells of itself.
@@ -306,6 +327,12 @@ impl SourceReport {
         part.problems.into_iter().for_each(|problem| push(&mut self.problems, problem));
         part.notes.into_iter().for_each(|note| push(&mut self.notes, note));
         self.left_to = self.left_to.take().or(part.left_to);
+    }
+
+    /// Whether there is nothing to tell but counts: all is well, and nothing was done.
+    pub fn is_idle(&self) -> bool {
+        let done = self.ingested + self.after_failed;
+        self.status() == Status::Ok && self.report.is_none() && done == 0 && self.notes.is_empty()
     }
 
     /// How the pass ended.

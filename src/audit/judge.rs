@@ -10,6 +10,7 @@ use crate::ledger::described;
 use crate::model::{RemotePath, Version};
 use crate::run::settings::Versions;
 use crate::settings::percent_decode;
+use crate::state::paths::is_state;
 use crate::store::contract::{BlobInfo, Metadata};
 
 /// Judges the blobs of one source.
@@ -73,7 +74,7 @@ impl Judge {
 
     /// Judges the next blob of the listing, whosever it is.
     pub fn take(&mut self, info: &BlobInfo) {
-        if info.name.starts_with("_blobferry/") {
+        if is_state(&info.name) {
             return;
         }
         let ours = self.ours(info);

@@ -45,7 +45,8 @@ use crate::naming::{Naming, escaped_for_metadata};
 use crate::report::Line;
 use crate::retry::{Policy, retry};
 use crate::run::settings::{Source, Versions};
-use crate::run::{MAX_MANIFEST_BYTES, Manifest, lines};
+use crate::run::{MAX_MANIFEST_BYTES, Manifest};
+use crate::state::paths::StatePaths;
 use crate::store::contract::{Store, StoreError, StoreKind};
 use claims::{Claim, Claims, Says};
 use judge::{Judge, Missing, MissingKind};
@@ -177,7 +178,7 @@ async fn read_records(reader: &Reader, source: &str, findings: &mut Findings) ->
 }
 
 async fn read_state(reader: &Reader, source: &Source, records: Option<&mut Records>, findings: &mut Findings) -> Result<State, AuditError> {
-    let folder = format!("_blobferry/{}/", source.name);
+    let folder = StatePaths::of(&source.name).folder();
     let records = Mutex::new(records);
     let lock = || records.lock().expect("no code panics while it holds this lock");
     let list = |_| async {
@@ -228,7 +229,7 @@ async fn read_runs(
     let mut tallies: HashMap<&str, Tally> = HashMap::new();
     for run in &state.manifests {
         watch(&format!("{source}: reading the manifest of run {run}"));
-        let name = lines::name_of(source, run);
+        let name = StatePaths::of(source).manifest(run);
         let from = claims.manifest(name.clone());
         let (mut tally, mut bad) = (Tally::default(), 0u64);
         let ending = reader.lines(&name, |line| match Line::parse(line) {
@@ -250,7 +251,7 @@ async fn read_runs(
     let with_report: HashSet<&String> = state.reports.iter().collect();
     findings.notes.manifests_without_report = state.manifests.iter().filter(|run| !with_report.contains(run)).count() as u64;
     let read = stream::iter(&state.reports).map(|run| async move {
-        let name = lines::beside_report(source, run, "json");
+        let name = StatePaths::of(source).report(run);
         reader.whole(&name, MAX_REPORT_BYTES).await.map(|found| (run, name, found))
     });
     let mut read = read.buffered(AT_ONCE);
@@ -259,7 +260,7 @@ async fn read_runs(
         findings.checked.reports += 1;
         match serde_json::from_slice::<Report>(&bytes) {
             Ok(report) => {
-                let manifest = lines::name_of(source, run);
+                let manifest = StatePaths::of(source).manifest(run);
                 report.judge(name.as_str(), manifest.as_str(), tallies.get(run.as_str()), &mut findings.violations, &mut findings.notes);
             }
             Err(error) => findings.violations.add(Invariant::I9, Some(name.as_str()), None, format!("this report cannot be read: {error}")),

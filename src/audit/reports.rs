@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::audit::findings::{Invariant, Notes, Violations};
-use crate::report::{Line, MANIFEST_INCOMPLETE, Word};
+use crate::report::{DEFERS_WITH_LINES, Line, MANIFEST_INCOMPLETE, SKIPS_WITH_LINES, Word};
 
 /// What is read of a report.
 #[derive(Debug, Deserialize)]
@@ -26,6 +26,9 @@ pub struct Report {
     /// `None` in reports of releases that wrote no manifests.
     #[serde(default)]
     manifest_lines: Option<u64>,
+    /// The version of stored state; `None` in reports of release 0.1.
+    #[serde(default)]
+    schema: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,6 +99,18 @@ impl Report {
         self.judge_manifest(blob, manifest, tally, violations, notes);
     }
 
+    /// How many skipped and how many deferred files the manifest names.
+    fn skipped_and_deferred_with_lines(&self) -> (u64, u64) {
+        let of = |counts: &BTreeMap<String, u64>, word: &str| counts.get(word).copied().unwrap_or(0);
+        if self.schema.is_none() {
+            // Release 0.1 named all of them but those that a glob leaves out.
+            return (self.skipped.saturating_sub(of(&self.skipped_by_reason, "excluded")), self.deferred);
+        }
+        let skipped = SKIPS_WITH_LINES.iter().map(|skip| of(&self.skipped_by_reason, skip.word()));
+        let deferred = DEFERS_WITH_LINES.iter().map(|defer| of(&self.deferred_by_reason, defer.word()));
+        (sum(skipped), sum(deferred))
+    }
+
     fn judge_manifest(&self, blob: &str, manifest: &str, tally: Option<&Tally>, violations: &mut Violations, notes: &mut Notes) {
         let Some(lines) = self.manifest_lines else {
             notes.reports_without_manifest += 1;
@@ -110,9 +125,8 @@ impl Report {
             }
             return;
         }
-        // Left out by a glob: told by number only.
-        let skipped = self.skipped.saturating_sub(self.skipped_by_reason.get("excluded").copied().unwrap_or(0));
-        let expected = sum([self.ingested, skipped, self.deferred, self.failed]);
+        let (skipped, deferred) = self.skipped_and_deferred_with_lines();
+        let expected = sum([self.ingested, skipped, deferred, self.failed]);
         if lines != expected {
             violate(blob, format!("it says that its manifest has {lines} lines, and counts {expected} files that should have one"));
         }
@@ -133,7 +147,7 @@ impl Report {
         let words = [
             ("ingested", tally.count(Word::Ingested), self.ingested),
             ("skipped", tally.count(Word::Skipped), skipped),
-            ("deferred", tally.count(Word::Deferred), self.deferred),
+            ("deferred", tally.count(Word::Deferred), deferred),
             ("failed", tally.count(Word::Failed), self.failed),
             ("bytes", tally.bytes, self.bytes),
         ];
@@ -158,7 +172,7 @@ mod tests {
         let outcomes = [
             Outcome::Ingested(Ingested { bytes: 9, members: Some(3), stored: 2, members_skipped: 1, ..Ingested::default() }),
             Outcome::Unchanged,
-            Outcome::Skipped(Skip::Symlink),
+            Outcome::Skipped(Skip::Vanished),
             Outcome::Skipped(Skip::Excluded),
             Outcome::Deferred(Defer::Unsettled),
             Outcome::Failed(crate::report::Problem::new(Class::Permission, "no")),
@@ -175,6 +189,7 @@ mod tests {
     fn check(change: impl FnOnce(&mut Value, &mut Option<Tally>)) -> (Vec<String>, Notes) {
         let (report, tally) = written();
         let (mut value, mut tally) = (serde_json::to_value(report).expect("JSON"), Some(tally));
+        value["schema"] = 2.into();
         change(&mut value, &mut tally);
         let (mut violations, mut notes) = (Violations::default(), Notes::default());
         let report: Report = serde_json::from_value(value).expect("a report");
@@ -196,7 +211,7 @@ mod tests {
     fn sums_that_do_not_hold_are_told() {
         assert_eq!(told(|report, _| report["listed"] = 7.into()), "I9 r: listed 7, but ingested + unchanged + skipped + deferred + failed is 6");
         assert_eq!(told(|report, _| report["members"]["stored"] = 3.into()), "I9 r: members 3, but stored + identical + skipped is 4");
-        let both = told(|report, _| report["skipped_by_reason"]["symlink"] = 2.into());
+        let both = told(|report, _| report["skipped_by_reason"]["excluded"] = 2.into());
         assert_eq!(both, "I9 r: skipped 2, but the sum of its reasons is 3");
         assert_eq!(told(|report, _| report["deferred_by_reason"]["unsettled"] = 0.into()), "I9 r: deferred 1, but the sum of its reasons is 0");
         // Larger than any sum of files: nothing overflows.

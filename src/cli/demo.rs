@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tokio_util::sync::CancellationToken;
 
 use super::progress::{Bars, Colours};
 use super::{NOTHING, console, open};
@@ -18,8 +17,8 @@ use crate::demo::sftp::{Account, SftpServer};
 use crate::demo::{files, ftp, sftp};
 use crate::model::Secret;
 use crate::report::Report;
-use crate::retry::Policy;
 use crate::run::progress::{Progress, Silent};
+use crate::run::record::Trigger;
 use crate::run::{self, Options};
 use crate::telemetry::Watched;
 
@@ -170,17 +169,9 @@ async fn one_run(text: &str) -> Result<Report> {
     } else {
         Arc::new(Silent)
     };
-    let options = Options {
-        id: run::run_id(time::OffsetDateTime::now_utc()),
-        store,
-        limits: open::limits(&config.limits),
-        policy: Policy::default(),
-        again: Vec::new(),
-        retry_quarantined: false,
-        cancel: CancellationToken::new(),
-        progress,
-    };
-    Ok(run::run(config.sources, options).await)
+    let redactor = open::redactor(&config);
+    let options = Options { redactor, progress, ..Options::new(store, open::limits(&config.limits)) };
+    Ok(run::recorded(config.sources, options, Trigger::Command).await)
 }
 
 /// A sender that is not done yet.

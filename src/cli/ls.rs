@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::model::{chain, hex, printable};
 use crate::retry::{Policy, retry};
 use crate::settings::parse_duration;
+use crate::state::paths::is_state;
 use crate::store::contract::BlobInfo;
 
 #[derive(Debug, clap::Args)]
@@ -69,7 +70,7 @@ pub async fn ls(arguments: Arguments, environment: &Environment) -> u8 {
         }
     };
     let wanted = |blob: &&BlobInfo| {
-        let own = blob.name.starts_with("_blobferry/") && !arguments.all && !arguments.prefix.starts_with('_');
+        let own = is_state(&blob.name) && !arguments.all && !arguments.prefix.starts_with('_');
         !own && arguments.since.is_none_or(|since| modified(blob).is_none_or(|modified| modified >= since))
     };
     let line = if arguments.json { json } else { text };

@@ -12,6 +12,7 @@ use crate::config::text::Environment;
 use crate::config::{self, Account, Config, Destination, LimitSettings};
 use crate::failure::Failure;
 use crate::handler::host::{INSTANCE, SITE};
+use crate::model::redactor::Redactor;
 use crate::model::{Secret, chain};
 use crate::run::settings::Limits;
 use crate::store::azure::Identity;
@@ -21,7 +22,6 @@ use crate::store::folder::FolderStore;
 use crate::store::queue::Queue;
 use crate::telemetry::insights::connection::{AUTHENTICATION, CONNECTION, authentication, connection};
 use crate::telemetry::insights::{Insights, Receiver, Requests, Settings, endpoint};
-use crate::telemetry::redact::Redactor;
 
 /// Why a command cannot begin: text for people, all of it.
 #[derive(Debug)]

@@ -1,9 +1,6 @@
 //! `blobferry plan`.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
-
-use tokio_util::sync::CancellationToken;
 
 use super::open::{self, Opened};
 use super::{Configured, console};
@@ -12,8 +9,7 @@ use crate::config::text::Environment;
 use crate::failure::Failure;
 use crate::model::chain;
 use crate::report::{Status, in_bytes};
-use crate::retry::{Policy, retry};
-use crate::run::progress::Silent;
+use crate::retry::retry;
 use crate::run::{self, Options, Plan, Planned};
 use crate::telemetry::lines::LineOut;
 use crate::telemetry::{self, Console};
@@ -42,16 +38,7 @@ pub async fn plan(arguments: Arguments, environment: &Environment) -> u8 {
         LineOut::new(|_, line| console::say(String::from_utf8_lossy(line).trim_end())),
         &redactor,
     );
-    let options = Options {
-        id: run::run_id(time::OffsetDateTime::now_utc()),
-        store,
-        limits: open::limits(&config.limits),
-        policy: Policy::default(),
-        again: Vec::new(),
-        retry_quarantined: false,
-        cancel: CancellationToken::new(),
-        progress: Arc::new(Silent),
-    };
+    let options = Options { redactor: redactor.clone(), ..Options::new(store, open::limits(&config.limits)) };
     if let Some(problem) = missing_container(&config.destination, &options).await {
         console::say(&redactor.text(&problem));
         return super::NOTHING;

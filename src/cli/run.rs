@@ -9,14 +9,14 @@ use super::open::{self, Opened, Unusable};
 use super::progress::{Bars, Colours};
 use super::{Configured, console};
 use crate::config::text::Environment;
+use crate::model::redactor::Redactor;
 use crate::report::{Report, Status};
-use crate::retry::Policy;
 use crate::run::progress::{Progress, Silent};
+use crate::run::record::Trigger;
 use crate::run::{self, Options};
 use crate::signals::Signals;
 use crate::telemetry::insights::{Beginning, FLUSH};
 use crate::telemetry::lines::LineOut;
-use crate::telemetry::redact::Redactor;
 use crate::telemetry::{self, Console, Watched};
 
 #[derive(Debug, clap::Args)]
@@ -86,15 +86,14 @@ async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened, en
     let operation = insights.as_ref().map(|insights| insights.begin(&beginning));
     let options = Options {
         id,
-        store,
-        limits: open::limits(&config.limits),
-        policy: Policy::default(),
+        redactor: redactor.clone(),
         again: arguments.again,
         retry_quarantined: arguments.retry_quarantined,
         cancel,
         progress,
+        ..Options::new(store, open::limits(&config.limits))
     };
-    let report = run::run(config.sources, options).await;
+    let report = run::recorded(config.sources, options, Trigger::Command).await;
     // The report is the last word.
     telemetry.settle();
     let code = tell(&report, arguments.json, &redactor);

@@ -10,6 +10,7 @@ use crate::handler::host::{APP_ROOT, INSTANCE};
 use crate::handler::page::local::Local;
 use crate::handler::ready::{Given, Ready, Work};
 use crate::handler::{console as lines, server};
+use crate::ledger::LedgerCache;
 use crate::telemetry::lines::LineOut;
 use crate::telemetry::{self, Console, Watched};
 
@@ -77,7 +78,17 @@ fn looked_at(config: PathBuf, environment: &Environment) -> Result<Ready, Unusab
     let telemetry = telemetry::start(&log, Console::Quiet, console::watched(), LineOut::new(line_out), &redactor);
     let open = || Err("the status page starts no runs".to_owned());
     let limits = open::limits(&config.limits);
-    Ok(Ready { sources: config.sources, store, open: Box::new(open), limits, work: None, redactor, telemetry: Some(telemetry), insights: None })
+    Ok(Ready {
+        sources: config.sources,
+        store,
+        open: Box::new(open),
+        limits,
+        work: None,
+        redactor,
+        ledgers: LedgerCache::keeping(),
+        telemetry: Some(telemetry),
+        insights: None,
+    })
 }
 
 fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> {
@@ -104,7 +115,17 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
         let store = open::store(&destination).map_err(|Unusable(problem)| problem)?;
         Ok(Given { store, limits: open::limits(&limits) })
     };
-    Ok(Ready { sources: config.sources, store, open: Box::new(open), limits: of_ready, work, redactor, insights, telemetry: Some(telemetry) })
+    Ok(Ready {
+        sources: config.sources,
+        store,
+        open: Box::new(open),
+        limits: of_ready,
+        work,
+        redactor,
+        ledgers: LedgerCache::keeping(),
+        insights,
+        telemetry: Some(telemetry),
+    })
 }
 
 /// The queue, if work goes by it.

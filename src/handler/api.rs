@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::envelope::{BadPayload, Envelope, HttpAnswer, HttpCall, json_of};
-use super::record::UnderWay;
 use crate::model::printable;
+use crate::run::record::UnderWay;
 use crate::settings::listed;
 
 /// Runs in a list, unless the request says how many.

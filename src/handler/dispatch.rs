@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
@@ -10,24 +11,28 @@ use super::console::Ids;
 use super::envelope::HttpAnswer;
 use super::functions::{Answer, App, Invocation, loaded};
 use super::host::Host;
-use super::ready::{Ready, Work};
-use super::record::{RunRecord, Trigger, UnderWay, blob_name};
-use super::records::Records;
+use super::ready::{Given, Ready, Work};
 use super::threads::Own;
 use crate::model::chain;
-use crate::report::Status as Ended;
+use crate::report::{SourceReport, Status as Ended};
 use crate::retry::{Policy, retry};
 use crate::run::due::due;
 use crate::run::progress::Silent;
+use crate::run::record::{RunRecord, Trigger, UnderWay, source_line, waiting_line};
+use crate::run::records::Records;
 use crate::run::settings::Source;
-use crate::run::work::asking::{Asked, Office};
-use crate::run::work::message::Message;
+use crate::run::source_index::SourceIndex;
+use crate::run::work::asking::Office;
+use crate::run::work::message::{Message, Unreadable};
 use crate::run::work::sweep::sweep;
 use crate::run::work::{Came, WorkError, work};
 use crate::run::{self, Options};
-use crate::store::contract::Store;
+use crate::state::paths::is_run_id;
 use crate::store::queue::Queue;
 use crate::telemetry::insights::{Beginning, FLUSH, Operation, taken_from_queue};
+
+/// A message of a later release is not seen for so long.
+const LATER_RELEASE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// What came of asking for a run.
 pub struct Enqueued {
@@ -39,26 +44,41 @@ pub struct Enqueued {
 
 /// A tick: looks after what is left behind, and asks for a run over the sources that are due.
 pub async fn timer(ready: &Ready, work: &Work, invocation: &str) -> Answer {
-    let queue = &work.queue;
-    let swept = sweep(&ready.sources, queue, || options(ready, "sweep")).await;
-    for problem in &swept.problems {
-        let error = ready.redactor.text(problem);
-        tracing::warn!(invocation, error, "Warning: something that is left behind could not be looked after; the next tick tries again.");
-    }
-    let records = Records::new(ready.store.clone());
-    for run in &swept.closed {
-        settle(&records, run).await;
-    }
-    let due = due(&ready.store, &Policy::default(), &ready.sources, OffsetDateTime::now_utc()).await;
+    let state = ready.state();
+    let now = OffsetDateTime::now_utc();
+    let index = match (Office { state: &state, queue: &work.queue }).fold(now).await {
+        Ok(index) => index,
+        Err(error) => return Answer::not_done(500, ready.redactor.text(&format!("looking what is due: {}", chain(&error)))),
+    };
+    look_after(ready, work, &index, invocation).await;
+    let due = due(&state, &ready.sources, now).await;
     if due.is_empty() {
         return Answer::done("no source is due".into());
     }
-    match enqueue(ready, queue, &due, Trigger::Timer, invocation).await {
+    match enqueue(ready, &work.queue, &due, Trigger::Timer, invocation).await {
         Ok(Enqueued { run: Some(run), joined }) => {
             Answer::done(format!("run {} goes over {} through the queue{}", run.id, run.queued.join(", "), besides(&joined)))
         }
         Ok(Enqueued { run: None, joined }) => Answer::done(format!("nothing to start{}", besides(&joined))),
         Err(problem) => Answer::not_done(500, ready.redactor.text(&problem)),
+    }
+}
+
+/// Looks after messages that were given up, and after sources that were asked for and not looked at yet: only there a
+/// pass can be under way. Where the index of sources is lost, after all of them.
+async fn look_after(ready: &Ready, work: &Work, index: &SourceIndex, invocation: &str) {
+    let is_asked = |source: &&Source| index.sources.get(&source.name).is_none_or(|entry| entry.asked.is_some() || entry.run.is_none());
+    let asked: Vec<Source> = ready.sources.iter().filter(is_asked).cloned().collect();
+    let swept = sweep(&ready.sources, &asked, &work.queue, || options(ready, "sweep")).await;
+    for problem in &swept.problems {
+        let error = ready.redactor.text(problem);
+        tracing::warn!(invocation, error, "Warning: something that is left behind could not be looked after; the next tick tries again.");
+    }
+    let records = Records::new(ready.state());
+    for run in index.open.iter().chain(&swept.closed) {
+        if let Err(error) = records.settle(run).await {
+            tracing::warn!(run, error = chain(&error), "Warning: the record of this run could not be written.");
+        }
     }
 }
 
@@ -84,43 +104,28 @@ async fn enqueue(ready: &Ready, queue: &Arc<dyn Queue>, sources: &[Source], trig
     let never = CancellationToken::new();
     retry(&policy, &never, "making the queue", |_| queue.prepare()).await.map_err(|error| told(&error))?;
     retry(&policy, &never, "preparing the store", |_| ready.store.prepare()).await.map_err(|error| told(&error))?;
-    let office = Office { store: &ready.store, queue, policy };
+    let state = ready.state();
+    let office = Office { state: &state, queue };
     let now = OffsetDateTime::now_utc();
     let mut record = RunRecord::new(trigger, invocation, now);
-    let mut joined = Vec::new();
-    for source in sources {
-        match office.claim(&source.name, &record.id, now).await.map_err(|error| told(&error))? {
-            Asked::Ours => record.queued.push(source.name.clone()),
-            Asked::Joined(id) => joined.push(UnderWay { source: source.name.clone(), id }),
-        }
-    }
-    if record.queued.is_empty() {
+    let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+    let claimed = office.claim(&names, &record.id, now).await.map_err(|error| told(&error))?;
+    let joined = claimed.joined.iter().map(|(source, id)| UnderWay { source: source.clone(), id: id.clone() }).collect();
+    if claimed.ours.is_empty() {
         return Ok(Enqueued { run: None, joined });
     }
+    record.queued.clone_from(&claimed.ours);
+    record.sources = claimed.ours.iter().map(|source| waiting_line(source)).collect();
     record.run = Some(record.id.clone());
-    Records::new(ready.store.clone()).put(&record).await.map_err(|error| told(&error))?;
-    for source in &record.queued {
-        office.send(source, &record.id).await.map_err(|error| told(&error))?;
-    }
+    Records::new(state.clone()).put(&record).await.map_err(|error| told(&error))?;
+    office.send(&claimed, &record.id).await.map_err(|error| told(&error))?;
     tracing::info!(run = record.id, invocation, sources = record.queued.join(","), queue = queue.address(), "A run is asked for.");
     Ok(Enqueued { run: Some(record), joined })
 }
 
 fn options(ready: &Ready, id: &str) -> Options {
-    given(ready.store.clone(), ready.limits.clone(), id, CancellationToken::new())
-}
-
-fn given(store: Arc<dyn Store>, limits: run::settings::Limits, id: &str, cancel: CancellationToken) -> Options {
-    Options {
-        id: id.to_owned(),
-        store,
-        limits,
-        policy: Policy::default(),
-        again: Vec::new(),
-        retry_quarantined: false,
-        cancel,
-        progress: Arc::new(Silent),
-    }
+    let given = Given { store: ready.store.clone(), limits: ready.limits.clone() };
+    ready.options(id, given, CancellationToken::new(), Arc::new(Silent))
 }
 
 /// A message: does what it says. What cannot be done answers 500, so that the queue brings it again.
@@ -133,22 +138,23 @@ pub async fn message(app: &App, invocation: Invocation) -> Answer {
         Ok(value) => value,
         Err(error) => return error.into(),
     };
-    let message: Message = match serde_json::from_value(value) {
+    let Some(work) = &ready.work else {
+        return Answer::not_done(500, "this configuration does not work by the queue: `dispatch.mode` is `inline`");
+    };
+    let message = match Message::read(value.clone()) {
         Ok(message) => message,
+        Err(Unreadable::Later(version)) => return put_back(work, &value, version).await,
         Err(error) => return Answer::not_done(400, format!("the message is none of ours: {error}")),
     };
     if let Some(waited) = invocation.envelope.waited(OffsetDateTime::now_utc()) {
         taken_from_queue(waited);
     }
-    if blob_name(&message.run).is_none() {
+    if !is_run_id(&message.run) {
         return Answer::not_done(400, "the message is none of ours: it names no run");
     }
-    let Some(source) = ready.sources.iter().find(|source| source.name == message.source).cloned() else {
-        let name = crate::model::printable(message.source.as_bytes());
-        return Answer::not_done(404, format!("there is no source `{name}` in this configuration"));
-    };
-    let Some(work) = &ready.work else {
-        return Answer::not_done(500, "this configuration does not work by the queue: `dispatch.mode` is `inline`");
+    let sources = match wanted(&ready, &message) {
+        Ok(sources) => sources,
+        Err(refusal) => return refusal,
     };
     if app.runs.is_stopping() {
         return Answer::not_done(503, "the process is ending");
@@ -168,11 +174,10 @@ pub async fn message(app: &App, invocation: Invocation) -> Answer {
     let (stop, end) = app.runs.ends();
     let ids = Arc::new(Ids { run: message.run.clone(), invocation: id });
     let own = Own { ids, begun, deadline: host.deadline(), stop: stop.clone(), end, operation: operation.clone() };
-    let doing = do_it(ready.clone(), work.sizes, message.clone(), source, stop);
+    let doing = do_it(ready.clone(), work.sizes, message.clone(), sources, stop);
     let came = app.runs.track(async move { own.run(doing).await }).await;
     let answer = match came {
-        Ok(Ok(Ok(came))) => answer(&ready, &message, came).await,
-        Ok(Ok(Err(error))) => Answer::not_done(500, ready.redactor.text(&format!("{message}: {}", chain(&error)))),
+        Ok(Ok(came)) => answer(&ready, &message, came).await,
         Ok(Err((_, problem))) => Answer::not_done(500, ready.redactor.text(&format!("{message}: {problem}"))),
         Err(_) => Answer::not_done(500, format!("{message}: a defect of blobferry ended it; the log has its trace")),
     };
@@ -187,61 +192,103 @@ async fn flush(operation: &Operation, status: u16, host: &Host, begun: tokio::ti
     operation.flush(host.deadline().before_answer(begun.elapsed(), FLUSH)).await;
 }
 
+/// A worker of the release that sent it will take it.
+async fn put_back(work: &Work, message: &Value, version: u64) -> Answer {
+    let text = message.to_string();
+    let send = |_| work.queue.send(&text, LATER_RELEASE);
+    match retry(&Policy::default(), &CancellationToken::new(), "putting a message back", send).await {
+        Ok(()) => Answer::done(format!("a later release sent this message (version {version}); it is put back for a worker of that release")),
+        Err(error) => Answer::not_done(500, chain(&error)),
+    }
+}
+
+/// The sources that a message is about, as far as this configuration holds them.
+fn wanted(ready: &Ready, message: &Message) -> Result<Vec<Source>, Answer> {
+    let names = message.sources();
+    let sources: Vec<Source> = ready.sources.iter().filter(|source| names.contains(&source.name.as_str())).cloned().collect();
+    if sources.is_empty() {
+        let name = crate::model::printable(names.join("`, `").as_bytes());
+        return Err(Answer::not_done(404, format!("there is no source `{name}` in this configuration")));
+    }
+    Ok(sources)
+}
+
+/// What came of each source that a message is about.
+type Ends = Vec<(String, Result<Came, WorkError>)>;
+
 /// On threads of its own: connections live and die with them.
-async fn do_it(
-    ready: Arc<Ready>,
+async fn do_it(ready: Arc<Ready>, sizes: run::work::cutting::Sizes, message: Message, sources: Vec<Source>, stop: CancellationToken) -> Ends {
+    let each = sources.into_iter().map(|source| {
+        let (ready, message, stop) = (&ready, &message, stop.clone());
+        async move {
+            let name = source.name.clone();
+            (name, of_source(ready, sizes, message, source, stop).await)
+        }
+    });
+    futures_util::future::join_all(each).await
+}
+
+async fn of_source(
+    ready: &Ready,
     sizes: run::work::cutting::Sizes,
-    message: Message,
+    message: &Message,
     source: Source,
     stop: CancellationToken,
 ) -> Result<Came, WorkError> {
-    let opened =
-        (ready.open)().and_then(|given| Ok((given, ready.work.as_ref().map_or_else(|| Err("there is no queue".into()), |work| (work.open)())?)));
-    match opened {
-        Ok((of_store, queue)) => work(&message, source, given(of_store.store, of_store.limits, &message.run, stop), queue, sizes).await,
-        Err(why) => Err(WorkError::Damaged { blob: "the configuration".into(), why }),
-    }
+    let broken = |why: String| WorkError::Damaged { blob: "the configuration".into(), why };
+    let given = (ready.open)().map_err(broken)?;
+    let queue = match &ready.work {
+        Some(work) => (work.open)().map_err(broken)?,
+        None => return Err(broken("there is no queue".into())),
+    };
+    work(message, source, ready.options(&message.run, given, stop, Arc::new(Silent)), queue, sizes).await
 }
 
-async fn answer(ready: &Ready, message: &Message, came: Came) -> Answer {
-    let records = Records::new(ready.store.clone());
-    match came {
-        Came::Done(told) | Came::Later(told) => Answer::done(told),
-        Came::Over => {
-            settle(&records, &message.run).await;
-            Answer::done(format!("{message}: its pass is over already"))
-        }
-        Came::Closed(report) => {
-            settle(&records, &message.run).await;
-            let status = report.status();
-            let told = format!(
-                "`{}` is gone over by run {}: {}, ingested {}, unchanged {}, skipped {}, deferred {}, failed {}",
-                message.source,
-                message.run,
-                status.word(),
-                report.ingested,
-                report.unchanged,
-                report.skipped,
-                report.deferred,
-                report.failed
-            );
-            if status == Ended::Failed {
-                let problem = report.problems.first().map_or("the report tells no cause", |problem| problem.message.as_str());
-                tracing::error!(
-                    run = message.run,
-                    source = message.source,
-                    error = ready.redactor.text(problem),
-                    "Nothing could be done at a source."
-                );
+/// Tells the record of the run what has ended, and the host what came of the message: done, unless a source failed.
+async fn answer(ready: &Ready, message: &Message, ends: Ends) -> Answer {
+    let (mut lines, mut told, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    let mut is_over = false;
+    for (source, came) in ends {
+        match came {
+            Ok(Came::Done(text) | Came::Later(text)) => told.push(text),
+            Ok(Came::Over) => {
+                is_over = true;
+                told.push(format!("{message}: its pass is over already"));
             }
-            Answer::done(ready.redactor.text(&told))
+            Ok(Came::Closed(report)) => {
+                lines.push(source_line(&report, &ready.redactor, OffsetDateTime::now_utc()));
+                told.push(closed(ready, message, &report));
+            }
+            Err(error) => failed.push(format!("`{source}`: {}", chain(&error))),
         }
     }
+    let records = Records::new(ready.state());
+    let written = if is_over { records.settle(&message.run).await } else { Ok(None) };
+    let written = if lines.is_empty() { written } else { records.tell(&message.run, &lines).await };
+    if let Err(error) = written {
+        tracing::warn!(run = message.run, error = chain(&error), "Warning: the record of this run could not be written.");
+    }
+    if failed.is_empty() {
+        return Answer::done(ready.redactor.text(&told.join("; ")));
+    }
+    Answer::not_done(500, ready.redactor.text(&format!("{message}: {}", failed.join("; "))))
 }
 
-/// Writes the record of a run that may be over. Whoever asks for it is told the truth also where that fails.
-async fn settle(records: &Records, run: &str) {
-    if let Err(error) = records.settle(run).await {
-        tracing::warn!(run, error = %chain(&error), "Warning: the record of this run could not be written.");
+fn closed(ready: &Ready, message: &Message, report: &SourceReport) -> String {
+    let status = report.status();
+    if status == Ended::Failed {
+        let problem = report.problems.first().map_or("the report tells no cause", |problem| problem.message.as_str());
+        tracing::error!(run = message.run, source = report.source, error = ready.redactor.text(problem), "Nothing could be done at a source.");
     }
+    format!(
+        "`{}` is gone over by run {}: {}, ingested {}, unchanged {}, skipped {}, deferred {}, failed {}",
+        report.source,
+        message.run,
+        status.word(),
+        report.ingested,
+        report.unchanged,
+        report.skipped,
+        report.deferred,
+        report.failed
+    )
 }

@@ -22,12 +22,11 @@ use super::envelope::{BadPayload, Envelope, HttpAnswer, answer, http_answer};
 use super::host::Host;
 use super::page;
 use super::ready::Ready;
-use super::record::{RunRecord, Status, Trigger, UnderWay};
-use super::records::Records;
 use super::runs::{Call, Runs, Started};
 use crate::model::chain;
-use crate::retry::Policy;
 use crate::run::due::due;
+use crate::run::record::{RunRecord, Status, Trigger, UnderWay};
+use crate::run::records::Records;
 
 /// Azure's front end gives up after 230 s, so a caller is sent off with 202 before.
 pub const PATIENCE: Duration = Duration::from_secs(200);
@@ -142,7 +141,7 @@ async fn timer(app: &App, invocation: Invocation) -> Answer {
     if let Some(work) = &ready.work {
         return dispatch::timer(&ready, work, &id).await;
     }
-    let due = due(&ready.store, &Policy::default(), &ready.sources, OffsetDateTime::now_utc()).await;
+    let due = due(&ready.state(), &ready.sources, OffsetDateTime::now_utc()).await;
     if due.is_empty() {
         return Answer::done("no source is due".into());
     }
@@ -272,7 +271,7 @@ async fn one(app: &App, ready: &Ready, id: &str) -> Result<HttpAnswer, String> {
     let here = app.runs.now().into_iter().find(|record| record.id == id);
     let record = match here {
         Some(record) => Some(record),
-        None => Records::new(ready.store.clone()).get(id).await.map_err(|error| chain(&error))?,
+        None => Records::new(ready.state()).get(id).await.map_err(|error| chain(&error))?,
     };
     Ok(match record {
         Some(record) => HttpAnswer::new(200, record.shown(OffsetDateTime::now_utc())),
@@ -283,7 +282,7 @@ async fn one(app: &App, ready: &Ready, id: &str) -> Result<HttpAnswer, String> {
 async fn list(app: &App, ready: &Ready, host: &Host, limit: usize) -> Result<HttpAnswer, String> {
     let now = OffsetDateTime::now_utc();
     let mut records = app.runs.now();
-    let stored = Records::new(ready.store.clone()).last(limit, now).await.map_err(|error| chain(&error))?;
+    let stored = Records::new(ready.state()).last(limit, now).await.map_err(|error| chain(&error))?;
     let stored: Vec<RunRecord> = stored.into_iter().filter(|record| records.iter().all(|here| here.id != record.id)).collect();
     records.extend(stored);
     // Ids tell the second of the start only.

@@ -7,7 +7,6 @@
 //! say, `afar` tells how such runs stand. `page` shows them to people; `byhand` starts and, with `planning`, plans runs
 //! for them.
 
-mod afar;
 pub mod api;
 pub mod byhand;
 pub mod console;
@@ -18,8 +17,6 @@ pub mod host;
 pub mod page;
 mod planning;
 pub mod ready;
-pub mod record;
-mod records;
 pub mod routes;
 mod run;
 pub mod runs;

@@ -10,10 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::envelope::HttpAnswer;
 use super::ready::Ready;
-use crate::retry::Policy;
 use crate::run::progress::Silent;
 use crate::run::settings::Source;
-use crate::run::{self, Options, Plan};
+use crate::run::{self, Plan};
 
 /// Files that a plan tells by name, for each source.
 const NAMED: usize = 500;
@@ -45,16 +44,8 @@ pub async fn plan(ready: &Arc<Ready>, sources: Vec<Source>, most: Duration) -> H
 /// On threads of its own, as a run: connections die with the threads that they were made on.
 fn begin(ready: &Arc<Ready>, sources: Vec<Source>, cancel: CancellationToken) -> Result<oneshot::Receiver<Vec<Plan>>, String> {
     let given = (ready.open)()?;
-    let options = Options {
-        id: run::run_id(OffsetDateTime::now_utc()),
-        store: given.store,
-        limits: given.limits,
-        policy: Policy::default(),
-        again: Vec::new(),
-        retry_quarantined: false,
-        cancel: cancel.clone(),
-        progress: Arc::new(Silent),
-    };
+    let id = run::run_id(OffsetDateTime::now_utc());
+    let options = ready.options(&id, given, cancel.clone(), Arc::new(Silent));
     let (tell, planned) = oneshot::channel();
     let work = move || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("plan").enable_all().build();

@@ -2,13 +2,20 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
+use crate::ledger::LedgerCache;
+use crate::model::redactor::Redactor;
+use crate::retry::Policy;
+use crate::run::Options;
+use crate::run::progress::Progress;
 use crate::run::settings::{Limits, Source};
 use crate::run::work::cutting::Sizes;
+use crate::state::store::StateStore;
 use crate::store::contract::Store;
 use crate::store::queue::Queue;
 use crate::telemetry::Telemetry;
 use crate::telemetry::insights::Insights;
-use crate::telemetry::redact::Redactor;
 
 /// A configuration that can be used.
 pub struct Ready {
@@ -25,6 +32,8 @@ pub struct Ready {
     pub work: Option<Work>,
     /// Knows what no answer may repeat.
     pub redactor: Redactor,
+    /// Ledgers that this process has read before.
+    pub ledgers: LedgerCache,
     /// Where runs are told of beside the log.
     pub insights: Option<Arc<Insights>>,
     /// Keeps the log going.
@@ -53,6 +62,23 @@ pub struct Given {
 pub type Load = Box<dyn FnOnce() -> Result<Ready, String> + Send>;
 
 impl Ready {
+    /// Where our own state is.
+    pub fn state(&self) -> StateStore {
+        StateStore::new(self.store.clone(), self.redactor.clone(), Policy::default())
+    }
+
+    /// What a run is given: `store` and `limits` are its own.
+    pub fn options(&self, id: &str, given: Given, cancel: CancellationToken, progress: Arc<dyn Progress>) -> Options {
+        Options {
+            id: id.to_owned(),
+            redactor: self.redactor.clone(),
+            ledgers: self.ledgers.clone(),
+            cancel,
+            progress,
+            ..Options::new(given.store, given.limits)
+        }
+    }
+
     /// The sources' names, in the configuration's order.
     pub fn names(&self) -> Vec<&str> {
         self.sources.iter().map(|source| source.name.as_str()).collect()

@@ -11,16 +11,16 @@ use tokio_util::sync::CancellationToken;
 use super::console::Ids;
 use super::host::Deadline;
 use super::ready::Ready;
-use super::record::{RunRecord, Status};
-use super::records::Records;
 use super::tally::Tally;
 use super::threads::Own;
 use crate::failure::Class;
 use crate::model::chain;
 use crate::report::Report;
-use crate::retry::Policy;
+use crate::run;
+use crate::run::record::{RunRecord, Status};
+use crate::run::records::Records;
 use crate::run::settings::Source;
-use crate::run::{self, Options};
+use crate::run::source_index;
 use crate::telemetry::insights::{FLUSH, Operation};
 
 /// A record is written this often while its run goes on.
@@ -60,7 +60,7 @@ enum End {
 
 /// Runs `job`. The record tells how it ended, first to those who watch it, then in the store.
 pub async fn drive(job: Job) {
-    let keeper = tokio::spawn(keep(Records::new(job.ready.store.clone()), job.record.subscribe(), job.tally.clone()));
+    let keeper = tokio::spawn(keep(Records::new(job.ready.state()), job.record.subscribe(), job.tally.clone()));
     let end = work(&job).await;
     let redactor = &job.ready.redactor;
     let mut record = job.record.borrow().clone();
@@ -71,7 +71,8 @@ pub async fn drive(job: Job) {
     tell(&job, &record, &end);
     // Before anybody hears of the end: once the host is answered, it may kill us at any moment.
     flush(&job, &record).await;
-    job.record.send_replace(record);
+    job.record.send_replace(record.clone());
+    source_index::note(&job.ready.state(), &record).await;
     if let Err(panic) = keeper.await {
         tracing::error!(run_id = job.ids.run, error = %chain(&panic), "The record of a run was not kept.");
     }
@@ -104,16 +105,7 @@ async fn work(job: &Job) -> End {
         Ok(given) => given,
         Err(problem) => return End::Broken(Status::Failed, problem),
     };
-    let options = Options {
-        id: job.ids.run.clone(),
-        store: given.store,
-        limits: given.limits,
-        policy: Policy::default(),
-        again: Vec::new(),
-        retry_quarantined: false,
-        cancel: job.stop.clone(),
-        progress: job.tally.clone(),
-    };
+    let options = job.ready.options(&job.ids.run, given, job.stop.clone(), job.tally.clone());
     let own = Own {
         ids: job.ids.clone(),
         begun: job.begun,

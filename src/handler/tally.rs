@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
-use super::record::source_line;
 use crate::model::RemotePath;
+use crate::model::redactor::Redactor;
 use crate::report::{Outcome, SourceReport};
 use crate::run::progress::Progress;
-use crate::telemetry::redact::Redactor;
+use crate::run::record::source_line;
 
 /// Counts along.
 pub struct Tally {
@@ -87,7 +88,7 @@ impl Progress for Tally {
     }
 
     fn finished(&self, report: &SourceReport) {
-        let line = source_line(report, &self.redactor);
+        let line = source_line(report, &self.redactor, OffsetDateTime::now_utc());
         self.with(&report.source, |source| source.report = Some(line));
     }
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::console::{Ids, this_thread_is_of};
 use super::host::Deadline;
-use super::record::Status;
+use crate::run::record::Status;
 use crate::telemetry::insights::Operation;
 
 /// Whose work it is, and when it must end.

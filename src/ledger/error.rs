@@ -4,9 +4,9 @@ use crate::failure::{Class, Failure};
 use crate::model::BoxError;
 use crate::store::contract::{StoreError, StoreKind};
 
-/// The version of our state. State of a later one is refused, not guessed at. Version 1 was one journal
-/// without a head; it is taken over.
-pub const SCHEMA: u32 = 2;
+/// The version of the ledger's blobs. Those of a later release are refused, not guessed at. Version 1 was one journal
+/// without a head, version 2 is release 0.1; both are taken over.
+pub const SCHEMA: u32 = 3;
 
 /// What is wrong with a blob of our state.
 #[derive(Debug, thiserror::Error)]

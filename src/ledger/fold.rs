@@ -14,7 +14,7 @@ use crate::ledger::error::{BadState, LedgerError};
 use crate::ledger::head::{Head, Piece, new_name, stamp, stamp_of};
 use crate::ledger::index::OpenRuns;
 use crate::ledger::load::{MAX_CHANGED, snapshot};
-use crate::ledger::planned::{MAX_OVERTAKEN, Own, Raw, legacy, legacy_name, make, seal};
+use crate::ledger::planned::{MAX_OVERTAKEN, Own, Raw, legacy, make, seal};
 use crate::ledger::record::{Check, scan};
 use crate::ledger::shelf::{HEAD, Shelf, Tagged};
 use crate::ledger::snapshot::{Builder, Entry, Snapshot, What, prefix};
@@ -34,7 +34,8 @@ pub struct Tuning {
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { lines: 20_000, share: 4, journals: 8, shard_files: 1 << 16 }
+        // An idle source costs a request for each journal.
+        Self { lines: 20_000, share: 4, journals: 2, shard_files: 1 << 16 }
     }
 }
 
@@ -316,7 +317,7 @@ async fn remove_orphans(shelf: &Shelf, head: &Head) {
     let orphans = orphans.filter(|name| stamp_of(name).is_some_and(|at| at < old.as_str()));
     shelf.remove_named(orphans.cloned().collect()).await;
     for number in 0.. {
-        let blob = legacy_name(&shelf.source, number);
+        let blob = shelf.paths().legacy_journal(number);
         if !matches!(shelf.store.head(&blob).await, Ok(Some(_))) {
             break;
         }

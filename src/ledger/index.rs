@@ -26,7 +26,7 @@ pub fn key(path: &RemotePath) -> Key {
 }
 
 /// The latest record of each path: a snapshot, and what was recorded since.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Index {
     snapshot: Snapshot,
     since: HashMap<Key, Packed>,

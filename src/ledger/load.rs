@@ -3,7 +3,8 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::failpoint::left_out;
-use crate::ledger::error::LedgerError;
+use crate::ledger::cache::LedgerCache;
+use crate::ledger::error::{LedgerError, SCHEMA};
 use crate::ledger::head::Head;
 use crate::ledger::index::{Index, OpenRuns};
 use crate::ledger::planned::{Own, Raw, legacy, read};
@@ -18,7 +19,7 @@ const READ_AT_ONCE: usize = 16;
 pub const MAX_CHANGED: u32 = 10;
 
 /// A ledger as it was read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Loaded {
     /// Its head; `None` before the first run of this release.
     pub head: Option<Tagged>,
@@ -30,10 +31,42 @@ pub struct Loaded {
     pub legacy: bool,
     /// Lines in all journals.
     pub lines: usize,
+    /// Journals that are not sealed, and how long they are: others may append to them.
+    pub growing: Vec<(String, u64)>,
+}
+
+impl Loaded {
+    /// Whether two requests tell if it has changed.
+    pub fn is_cheap_to_check(&self) -> bool {
+        self.head.is_some() && self.growing.len() <= 1
+    }
+
+    /// Whether the ledger is still as it was read: two requests at most.
+    pub async fn is_current(&self, shelf: &Shelf) -> Result<bool, LedgerError> {
+        let read = self.head.as_ref().map(|(_, etag)| etag);
+        if shelf.head_tag().await?.as_ref() != read {
+            return Ok(false);
+        }
+        for (name, length) in &self.growing {
+            if shelf.length(name).await? != Some(*length) {
+                return Ok(false);
+            }
+        }
+        // Journals of the release before have no head, and are not looked at again.
+        Ok(!self.legacy)
+    }
 }
 
 /// Reads the ledger.
 pub async fn load(shelf: &Shelf) -> Result<Loaded, LedgerError> {
+    load_with(shelf, &LedgerCache::default()).await
+}
+
+/// As [`load`]; what this process has read before and has not changed is not read again.
+pub async fn load_with(shelf: &Shelf, cache: &LedgerCache) -> Result<Loaded, LedgerError> {
+    if let Some(loaded) = cache.current(shelf).await? {
+        return Ok(loaded);
+    }
     let mut changed = 0;
     loop {
         let head = shelf.head().await?;
@@ -46,7 +79,11 @@ pub async fn load(shelf: &Shelf) -> Result<Loaded, LedgerError> {
                 }
                 changed += 1;
             }
-            Ok(loaded) => return Ok(Loaded { head, ..loaded }),
+            Ok(loaded) => {
+                let loaded = Loaded { head, ..loaded };
+                cache.keep(shelf, &loaded);
+                return Ok(loaded);
+            }
             Err(error) => return Err(error),
         }
     }
@@ -65,7 +102,10 @@ async fn load_under(shelf: &Shelf, head: &Option<Tagged>) -> Result<Loaded, Ledg
     // Read side by side, taken in in order.
     let mut journals = stream::iter(head.journals.clone()).map(|name| of_name(shelf.clone(), name)).buffered(READ_AT_ONCE);
     while let Some((name, raw)) = journals.try_next().await? {
-        let (lines, idle) = take_in(shelf, &mut loaded, &raw)?;
+        let Taken { lines, idle, sealed } = take_in(shelf, &mut loaded, &raw)?;
+        if !sealed {
+            loaded.growing.push((name.clone(), raw.bytes.len() as u64));
+        }
         // Of two records of a file, that in the later journal counts: what comes next must stand in the last one.
         let own = idle.then(|| Own { name, position: raw.bytes.len() as u64, lines });
         loaded.idle = if left_out!("last-journal") { own.or(loaded.idle.take()) } else { own };
@@ -86,18 +126,30 @@ pub async fn snapshot(shelf: &Shelf, head: &Head) -> Result<Snapshot, LedgerErro
     Snapshot::parse(blob.as_str(), &bytes).map_err(|bad| shelf.bad(bad))
 }
 
-/// How many lines `raw` has, and whether it is idle: whole, not sealed, and everybody who began in it has ended.
-fn take_in(shelf: &Shelf, loaded: &mut Loaded, raw: &Raw) -> Result<(usize, bool), LedgerError> {
-    let (mut open, mut sealed) = (OpenRuns::default(), false);
+/// A journal as it was taken in.
+struct Taken {
+    lines: usize,
+    /// Whole, not sealed, of this release, and every run that began in it has ended.
+    idle: bool,
+    sealed: bool,
+}
+
+fn take_in(shelf: &Shelf, loaded: &mut Loaded, raw: &Raw) -> Result<Taken, LedgerError> {
+    let (mut open, mut sealed, mut schema) = (OpenRuns::default(), false, SCHEMA);
     let visit = |record: Record, _| {
         loaded.index.apply(&record);
         open.apply(&record);
         sealed |= matches!(record, Record::Sealed { .. });
+        if let Record::Schema { version } = record {
+            schema = schema.min(version);
+        }
     };
     let scan = raw.scan(visit).map_err(|bad| shelf.bad(bad))?;
     loaded.lines += scan.lines;
     if scan.torn {
         loaded.index.note_torn(raw.blob.as_str());
     }
-    Ok((scan.lines, !sealed && !scan.torn && open.0.is_empty()))
+    // An older release may read this journal: records that it does not know would be damage to it.
+    let idle = !sealed && !scan.torn && open.0.is_empty() && schema == SCHEMA;
+    Ok(Taken { lines: scan.lines, idle, sealed })
 }

@@ -10,6 +10,7 @@
 //! Everything goes through the store contract, so the ledger is as durable as the blobs it speaks of. Losing it
 //! costs work, not data: the next run finds every blob under its name, equal, and records it again.
 
+mod cache;
 pub mod error;
 mod fold;
 mod head;
@@ -38,18 +39,19 @@ use crate::failpoint::failpoint;
 use crate::model::{RemoteFile, RemotePath};
 use crate::plan::{Known, Seen};
 use crate::retry::Policy;
+use crate::state::paths::StatePaths;
 use crate::store::contract::Store;
 use error::LedgerError;
 use index::{Index, OpenRuns};
 use journal::Journal;
-use load::{Loaded, load};
+use load::{Loaded, load, load_with};
 use record::Record;
 use shelf::{HEAD, Shelf};
 
+pub use cache::LedgerCache;
 pub use fold::Tuning;
 pub use head::OpenPass;
 pub use look::{Looked, Told, look_through};
-pub use planned::legacy_name;
 pub use rebuild::{Originals, Rebuilt, described, rebuild};
 
 /// The ledger of one source, for one pass.
@@ -60,12 +62,20 @@ pub struct Ledger {
     run: String,
     unclean: bool,
     pass: Option<OpenPass>,
+    as_read: Loaded,
 }
 
 impl Ledger {
     /// Reads the ledger of `source`. Nothing is written until [`Ledger::begin`].
     pub async fn open(store: Arc<dyn Store>, source: &str, run: &str, policy: Policy, cancel: CancellationToken) -> Result<Self, LedgerError> {
         Self::open_tuned(store, source, run, policy, cancel, Tuning::default()).await
+    }
+
+    /// [`Ledger::open`]; a ledger that is in `cache` and has not changed is not read again.
+    pub async fn open_cached(store: Arc<dyn Store>, source: &str, run: &str, policy: Policy, cache: &LedgerCache) -> Result<Self, LedgerError> {
+        let shelf = Shelf { store, source: source.to_owned(), policy, cancel: CancellationToken::new() };
+        let loaded = load_with(&shelf, cache).await?;
+        Ok(Self::of(shelf, run, loaded, Tuning::default()))
     }
 
     /// [`Ledger::open`] with other measures for folding journals into a snapshot.
@@ -78,14 +88,20 @@ impl Ledger {
         tuning: Tuning,
     ) -> Result<Self, LedgerError> {
         let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
-        let mut loaded = load(&shelf).await?;
+        let loaded = load(&shelf).await?;
+        Ok(Self::of(shelf, run, loaded, tuning))
+    }
+
+    fn of(shelf: Shelf, run: &str, mut loaded: Loaded, tuning: Tuning) -> Self {
+        // What tells whether the ledger has changed since, without what it says.
+        let as_read = Loaded { head: loaded.head.clone(), growing: loaded.growing.clone(), legacy: loaded.legacy, ..Loaded::default() };
         let index = std::mem::take(&mut loaded.index);
         let pass = loaded.head.as_ref().and_then(|(head, _)| head.pass.clone());
         // Asked once: our own beginning makes the journal look the same.
         let unclean = index.unclean();
         let index = Arc::new(Mutex::new(index));
         let journal = Journal::of_ledger(shelf.clone(), run, loaded, index.clone(), tuning);
-        Ok(Self { shelf, index, journal, run: run.to_owned(), unclean, pass })
+        Self { shelf, index, journal, run: run.to_owned(), unclean, pass, as_read }
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -116,6 +132,11 @@ impl Ledger {
     /// speaks of, and looking for it first saves a download.
     pub fn unclean(&self) -> bool {
         self.unclean
+    }
+
+    /// Whether the ledger is still as it was read. Nothing may have been written to it by this one.
+    pub async fn is_current(&self) -> Result<bool, LedgerError> {
+        self.as_read.is_current(&self.shelf).await
     }
 
     /// Whether a write has failed, so that nothing more can be recorded.
@@ -191,7 +212,9 @@ impl Ledger {
         // Whoever began this piece before and did not end may have committed what it could not record.
         let unclean = open.0.iter().any(|run| run == name);
         let journal = Journal::of_piece(shelf.clone(), name, own);
-        Ok((Self { shelf, index: Arc::default(), journal, run: name.to_owned(), unclean, pass: None }, recorded))
+        let as_read = Loaded::default();
+        let ledger = Self { shelf, index: Arc::default(), journal, run: name.to_owned(), unclean, pass: None, as_read };
+        Ok((ledger, recorded))
     }
 
     /// Whether an earlier run did not end is known to whoever planned this piece.
@@ -304,5 +327,5 @@ pub async fn each_file(
 
 /// The name of the head of the ledger of `source`.
 pub fn head_name(source: &str) -> crate::model::BlobName {
-    crate::model::BlobName::new(format!("_blobferry/{source}/ledger/{HEAD}")).expect("source names are legal segments")
+    StatePaths::of(source).ledger(HEAD).expect("our own name is a legal segment")
 }

@@ -97,12 +97,13 @@ pub async fn own_journal(shelf: &Shelf, name: &str) -> Result<(Own, Vec<Record>)
     };
     let mut records = Vec::new();
     let found = raw.scan(|record, _| records.push(record)).map_err(|bad| shelf.bad(bad))?;
+    let older = records.iter().any(|record| matches!(record, Record::Schema { version } if *version < SCHEMA));
     // Folded, and still there or there again: whoever folded it may have been killed before it was removed, and a request
     // to make it that was on its way for long may have come after that. No head names it any more.
     let sealed = records.iter().any(|record| matches!(record, Record::Sealed { .. }));
     let head = shelf.head().await?;
     let named = head.as_ref().is_some_and(|(head, _)| head.journals.iter().any(|named| named == name));
-    if found.torn || ((sealed || !named) && !left_out!("sealed-journal")) {
+    if found.torn || older || ((sealed || !named) && !left_out!("sealed-journal")) {
         let own = make(shelf).await?;
         name_in_head(shelf, std::slice::from_ref(&own), head).await?;
         return Ok((own, records));

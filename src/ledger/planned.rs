@@ -157,13 +157,8 @@ pub async fn seal_blindly(shelf: &Shelf, name: &str, run: &str) -> Result<(), Le
 pub async fn legacy(shelf: &Shelf) -> Result<Vec<Raw>, LedgerError> {
     let mut journals = Vec::new();
     loop {
-        let blob = legacy_name(&shelf.source, journals.len());
+        let blob = shelf.paths().legacy_journal(journals.len());
         let Some((_, bytes)) = shelf.get(&blob, 0).await? else { return Ok(journals) };
         journals.push(Raw { blob, bytes, check: Check::WherePresent });
     }
-}
-
-/// The name of journal number `number` as the release before this one wrote it.
-pub fn legacy_name(source: &str, number: usize) -> BlobName {
-    BlobName::new(format!("_blobferry/{source}/journal-{number:05}.ndjson")).expect("source names are legal segments")
 }

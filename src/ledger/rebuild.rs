@@ -12,7 +12,7 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::fold::{Tuning, write_generation};
 use crate::ledger::head::{Head, stamp_of};
 use crate::ledger::index::{Key, OpenRuns, key};
-use crate::ledger::planned::{MAX_OVERTAKEN, legacy_name, make, seal_blindly};
+use crate::ledger::planned::{MAX_OVERTAKEN, make, seal_blindly};
 use crate::ledger::record::Record;
 use crate::ledger::shelf::{HEAD, Shelf};
 use crate::ledger::snapshot::{Entry, Snapshot};
@@ -20,6 +20,7 @@ use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version};
 use crate::plan::Known;
 use crate::retry::{Policy, retry};
 use crate::settings::percent_decode;
+use crate::state::paths::{StatePaths, is_state};
 use crate::store::contract::{BlobInfo, Metadata, Store};
 
 /// What a blob that is a file as it came proves of that file.
@@ -71,7 +72,7 @@ pub async fn rebuild(
     cancel: CancellationToken,
 ) -> Result<Rebuilt, LedgerError> {
     let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
-    let manifests = format!("_blobferry/{source}/archives/");
+    let manifests = StatePaths::of(source).archives_folder();
     let list = |_| async {
         let mut found = Found::default();
         shelf.store.list("", &mut |info| found.take_in(&info, source, originals, &manifests)).await.map(|()| found)
@@ -97,7 +98,7 @@ impl Found {
         let manifest = info.name.starts_with(manifests);
         let metadata = &info.metadata;
         let ours = metadata.get("source").is_some_and(|name| name == source) && metadata.contains_key("version");
-        if !manifest && (!ours || info.name.starts_with("_blobferry/")) {
+        if !manifest && (!ours || is_state(&info.name)) {
             return;
         }
         // A member speaks for its archive only together with all others: their manifest does.
@@ -190,7 +191,7 @@ async fn end_all_but(shelf: &Shelf, head: &Head, run: &str) -> Result<(), Ledger
         seal_blindly(shelf, name, run).await?;
     }
     for number in 0.. {
-        let blob = legacy_name(&shelf.source, number);
+        let blob = shelf.paths().legacy_journal(number);
         if !matches!(shelf.store.head(&blob).await, Ok(Some(_))) {
             break;
         }

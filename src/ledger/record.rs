@@ -309,6 +309,6 @@ mod tests {
     #[test]
     fn lines_of_a_later_release_are_refused() {
         let line = Record::Schema { version: SCHEMA + 1 }.to_line();
-        assert!(check(&line).expect_err("it is refused").contains("later release (schema 3, this one knows 2)"));
+        assert!(check(&line).expect_err("it is refused").contains("later release (schema 4, this one knows 3)"));
     }
 }

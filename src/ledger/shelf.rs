@@ -6,11 +6,12 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::error::{BadState, LedgerError};
+use crate::ledger::error::{BadState, LedgerError, SCHEMA};
 use crate::ledger::head::{Head, Piece};
 use crate::ledger::record::crc;
 use crate::model::BlobName;
 use crate::retry::{Policy, retry};
+use crate::state::paths::StatePaths;
 use crate::store::contract::{Condition, Etag, Properties, Store, StoreError, StoreKind};
 
 /// More than any blob of ours has.
@@ -33,15 +34,19 @@ pub struct Shelf {
 pub type Tagged = (Head, Etag);
 
 impl Shelf {
+    /// The names of the source's state.
+    pub fn paths(&self) -> StatePaths<'_> {
+        StatePaths::of(&self.source)
+    }
+
     /// The folder that the ledger's blobs are in.
     pub fn folder(&self) -> String {
-        format!("_blobferry/{}/ledger/", self.source)
+        self.paths().ledger_folder()
     }
 
     /// A blob's whole name.
     pub fn blob(&self, name: &str) -> Result<BlobName, LedgerError> {
-        let whole = format!("{}{name}", self.folder());
-        BlobName::new(whole.clone()).map_err(|error| self.bad(BadState::Blob { blob: whole, why: error.to_string() }))
+        self.paths().ledger(name).map_err(|error| self.bad(BadState::Blob { blob: format!("{}{name}", self.folder()), why: error.to_string() }))
     }
 
     fn failed(&self, cause: StoreError) -> LedgerError {
@@ -89,13 +94,27 @@ impl Shelf {
     pub async fn head_tag(&self) -> Result<Option<Etag>, LedgerError> {
         let blob = self.blob(HEAD)?;
         let found = retry(&self.policy, &self.cancel, "looking at the ledger", |_| self.store.head(&blob)).await;
-        found.map(|found| found.map(|info| info.etag)).map_err(|cause| self.failed(cause))
+        match found {
+            Err(cause) if cause.kind == StoreKind::NoContainer => Ok(None),
+            found => found.map(|found| found.map(|info| info.etag)).map_err(|cause| self.failed(cause)),
+        }
+    }
+
+    /// How long a blob of the ledger is; `None` if it is not there.
+    pub async fn length(&self, name: &str) -> Result<Option<u64>, LedgerError> {
+        let blob = self.blob(name)?;
+        let found = retry(&self.policy, &self.cancel, "looking at the ledger", |_| self.store.head(&blob)).await;
+        found.map(|found| found.map(|info| info.size)).map_err(|cause| self.failed(cause))
     }
 
     /// Puts `head` in the place of the one with this tag (`None`: there is none). `None` if another writer was
     /// quicker, or if this one was and its answer was lost: whoever asked reads the head again and sees.
     pub async fn swap(&self, head: &Head, under: Option<&Etag>) -> Result<Option<Etag>, LedgerError> {
         let condition = under.map_or(Condition::IfAbsent, |etag| Condition::IfMatch(etag.clone()));
+        // An older release must refuse what this one may have written; but while a pass is under way that it opened, its
+        // workers would give up their pieces.
+        let schema = if head.pass.is_some() { head.schema } else { SCHEMA };
+        let head = Head { schema, ..head.clone() };
         match self.put(&self.blob(HEAD)?, head.to_bytes().into(), "application/json", &condition).await {
             Ok(etag) => Ok(Some(etag)),
             Err(cause) if cause.kind == StoreKind::Condition => Ok(None),
@@ -140,7 +159,7 @@ impl Shelf {
             let bytes = bytes.clone();
             async move {
                 let name = lock().clone();
-                let blob = BlobName::new(format!("{}{name}", self.folder())).expect("source names and ours are legal segments");
+                let blob = self.paths().ledger(&name).expect("our own names are legal segments");
                 let made = self.store.append(&blob, bytes, 0).await;
                 if made.as_ref().is_err_and(|error| !error.had_no_effect()) {
                     *lock() = fresh();

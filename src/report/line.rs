@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
 
+use crate::model::redactor::Redactor;
 use crate::model::{BlobName, Md5, Precision, RemoteFile, Version, hex};
 use crate::naming::escaped_for_metadata;
-use crate::plan::{Skip, Why};
-use crate::report::Outcome;
+use crate::plan::Why;
+use crate::report::{DEFERS_WITH_LINES, Outcome, SKIPS_WITH_LINES};
 
 /// What of an ingested file can be re-checked later.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub struct Proof {
     pub archive: Option<BlobName>,
 }
 
-/// What became of a file. Unchanged files have no line, nor have those that the source's globs leave out.
+/// What became of a file that has a line: see [`Outcome::has_line`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Word {
@@ -99,8 +100,11 @@ pub struct Line {
 impl Line {
     /// The line of `file`, which came to `outcome`; `why` it was to be fetched, if it was. `None` if it has no line.
     pub fn of(file: &RemoteFile, why: Option<Why>, outcome: &Outcome) -> Option<Self> {
+        if !outcome.has_line() {
+            return None;
+        }
         let mut line = match outcome {
-            Outcome::Unchanged | Outcome::Skipped(Skip::Excluded) => return None,
+            Outcome::Unchanged => return None,
             Outcome::Ingested(_) => Self::about(file, Word::Ingested),
             Outcome::Skipped(skip) => Self { reason: Some(skip.word().to_owned()), ..Self::about(file, Word::Skipped) },
             Outcome::Deferred(defer) => Self { reason: Some(defer.word().to_owned()), ..Self::about(file, Word::Deferred) },
@@ -155,13 +159,23 @@ impl Line {
         self.version = version.map(|version| version.to_string());
     }
 
-    /// The same with every text that came from outside passed through `conceal`, which takes secrets out.
+    /// The same without secrets in names and texts that came from outside.
     #[must_use]
-    pub fn concealed(mut self, conceal: impl Fn(&str) -> String) -> Self {
-        self.path = conceal(&self.path);
-        self.message = self.message.map(|text| conceal(&text));
-        self.blob = self.blob.map(|blob| BlobClaim { name: conceal(&blob.name), ..blob });
+    pub fn redacted(mut self, redactor: &Redactor) -> Self {
+        self.path = redactor.name(&self.path);
+        self.message = self.message.map(|text| redactor.text(&text));
+        self.blob = self.blob.map(|blob| BlobClaim { name: redactor.name(&blob.name), ..blob });
         self
+    }
+
+    /// Whether a manifest has such a line. Release 0.1 wrote lines for all that it left out or had wait.
+    pub fn is_told(&self) -> bool {
+        let reason = self.reason.as_deref().unwrap_or_default();
+        match self.outcome {
+            Word::Ingested | Word::Failed => true,
+            Word::Skipped => SKIPS_WITH_LINES.iter().any(|skip| skip.word() == reason),
+            Word::Deferred => DEFERS_WITH_LINES.iter().any(|defer| defer.word() == reason),
+        }
     }
 
     /// As it stands in a manifest, with its end.
@@ -181,7 +195,8 @@ impl Line {
 mod tests {
     use super::*;
     use crate::failure::Class;
-    use crate::model::{ModifiedTime, RemotePath};
+    use crate::model::{ModifiedTime, RemotePath, Secret};
+    use crate::plan::Skip;
     use crate::report::{Defer, Ingested, Problem};
     use expect_test::{Expect, expect};
 
@@ -192,6 +207,7 @@ mod tests {
     fn check(why: Option<Why>, outcome: &Outcome, expected: &Expect) {
         let line = Line::of(&file(), why, outcome).expect("it has a line");
         expected.assert_eq(std::str::from_utf8(&line.to_bytes()).expect("JSON is text").trim_end());
+        assert!(line.is_told());
         assert_eq!(Line::parse(&line.to_bytes()).ok(), Some(line));
     }
 
@@ -236,22 +252,30 @@ mod tests {
             ]],
         );
         let link = RemoteFile { size: None, modified: None, ..file() };
-        let line = Line::of(&link, None, &Outcome::Skipped(Skip::Symlink)).expect("it has a line");
-        expect![[r#"{"path":"/in/caf%E9%201%25.csv","outcome":"skipped","reason":"symlink"}"#]]
+        let line = Line::of(&link, None, &Outcome::Skipped(Skip::Vanished)).expect("it has a line");
+        expect![[r#"{"path":"/in/caf%E9%201%25.csv","outcome":"skipped","reason":"vanished"}"#]]
             .assert_eq(std::str::from_utf8(&line.to_bytes()).expect("JSON is text").trim_end());
     }
 
     #[test]
-    fn what_is_unchanged_or_not_wanted_has_no_line() {
+    fn what_is_unchanged_left_out_or_waiting_has_no_line() {
         assert_eq!(Line::of(&file(), None, &Outcome::Unchanged), None);
-        assert_eq!(Line::of(&file(), None, &Outcome::Skipped(Skip::Excluded)), None);
+        for told_by_number in [
+            Outcome::Skipped(Skip::Excluded),
+            Outcome::Skipped(Skip::Symlink),
+            Outcome::Skipped(Skip::NoMarker),
+            Outcome::Deferred(Defer::TooMany),
+            Outcome::Deferred(Defer::Interrupted),
+        ] {
+            assert_eq!(Line::of(&file(), None, &told_by_number), None);
+        }
     }
 
     #[test]
     fn secrets_are_taken_out_of_texts_and_nothing_else_is_touched() {
         let failed = Outcome::Failed(Problem::new(Class::Auth, "a canary sang"));
         let line = Line::of(&file(), None, &failed).expect("it has a line");
-        let clean = line.clone().concealed(|text| text.replace("canary", "***"));
+        let clean = line.clone().redacted(&Redactor::new([&Secret::new("canary")]));
         assert_eq!(clean, Line { message: Some("a *** sang".into()), ..line });
     }
 }

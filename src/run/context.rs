@@ -10,16 +10,19 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::contract::Member;
 use crate::archive::spool::Spooler;
 use crate::checksum::Hashers;
-use crate::ledger::Ledger;
-use crate::model::{ModifiedTime, printable};
+use crate::ledger::{Ledger, LedgerCache};
+use crate::model::ModifiedTime;
+use crate::model::redactor::Redactor;
 use crate::retry::Policy;
 use crate::run::budget::ByteBudget;
 use crate::run::lines::Lines;
 use crate::run::progress::Progress;
 use crate::run::quarantine::Quarantine;
-use crate::run::refusals::Before;
+use crate::run::refusals::{Before, Refusals};
 use crate::run::settings::{Limits, Source};
 use crate::source::pool::Pool;
+use crate::state::paths::stamp;
+use crate::state::store::StateStore;
 use crate::store::contract::{BLOCK_BYTES, Store};
 
 /// What all transfers of a run share.
@@ -30,10 +33,14 @@ pub struct Run {
     pub started: OffsetDateTime,
     /// Where blobs go.
     pub store: Arc<dyn Store>,
+    /// Where our own state goes.
+    pub state: StateStore,
     /// What it may use.
     pub limits: Limits,
     /// Files in flight.
     pub transfers: Arc<Semaphore>,
+    /// Looks at sources that go on at once, see [`LOOKS`].
+    pub looks: Arc<Semaphore>,
     /// Bytes of blocks in memory.
     pub blocks: ByteBudget,
     /// Who hashes what comes.
@@ -42,6 +49,10 @@ pub struct Run {
     pub kept: ByteBudget,
     /// Archives at rest.
     pub spooler: Spooler,
+    /// Credentials that were refused before.
+    pub refusals: Refusals,
+    /// Ledgers that this process has read before.
+    pub ledgers: LedgerCache,
     /// How stubborn to be with the store.
     pub policy: Policy,
     /// Whether archives in quarantine are taken again.
@@ -55,6 +66,11 @@ pub struct Run {
 /// How long reads that are under way may go on once the run was told to stop: `docker stop` kills after 10 s.
 const GRACE: Duration = Duration::from_secs(4);
 
+/// Looks at sources that go on at once.
+pub const LOOKS: usize = 64;
+/// A look that takes longer counts no more among those.
+const QUICK_LOOK: Duration = Duration::from_secs(10);
+
 impl Run {
     /// This run, under the id of another one.
     pub fn as_if(&self, id: &str) -> Self {
@@ -62,16 +78,35 @@ impl Run {
             id: id.to_owned(),
             started: self.started,
             store: self.store.clone(),
+            state: self.state.clone(),
             limits: self.limits.clone(),
             transfers: self.transfers.clone(),
+            looks: self.looks.clone(),
             blocks: ByteBudget::new(0),
             hashers: self.hashers.clone(),
             kept: ByteBudget::new(0),
             spooler: self.spooler.clone(),
+            refusals: Refusals::default(),
+            ledgers: self.ledgers.clone(),
             policy: self.policy,
             retry_quarantined: self.retry_quarantined,
             cancel: self.cancel.clone(),
             progress: self.progress.clone(),
+        }
+    }
+
+    /// What `look`, a look at a source, comes to. Few looks go on at once, so that many sources need little memory; one
+    /// that takes its time makes room for others.
+    pub async fn looking<T>(&self, look: impl Future<Output = T>) -> T {
+        let permit = self.looks.acquire().await.expect("this semaphore is never closed");
+        let mut look = std::pin::pin!(look);
+        tokio::select! {
+            biased;
+            value = &mut look => value,
+            () = tokio::time::sleep(QUICK_LOOK) => {
+                drop(permit);
+                look.await
+            }
         }
     }
 
@@ -142,37 +177,17 @@ fn steps(size: Option<u64>) -> u32 {
     u32::try_from(counted.div_ceil(STEP_BYTES)).expect("a block is small")
 }
 
-/// `text` without the secrets of `source`.
-pub fn conceal(source: &Source, text: &str) -> String {
-    let mut clean = text.to_owned();
-    // Shorter ones would be found everywhere.
-    for secret in source.endpoint.secrets().iter().filter(|secret| secret.reveal().len() >= 4) {
-        clean = clean.replace(secret.reveal(), "***").replace(&printable(secret.reveal().as_bytes()), "***");
-    }
-    clean
-}
-
 /// A new id for a run that begins at `now`: that time and eight random digits.
 pub fn run_id(now: OffsetDateTime) -> String {
     let mut random = [0u8; 4];
     getrandom::fill(&mut random).expect("the operating system gives random bytes");
-    let (date, time) = (now.date(), now.time());
-    format!(
-        "{:04}{:02}{:02}T{:02}{:02}{:02}Z-{}",
-        date.year(),
-        u8::from(date.month()),
-        date.day(),
-        time.hour(),
-        time.minute(),
-        time.second(),
-        crate::model::hex(&random)
-    )
+    format!("{}-{}", stamp(now), crate::model::hex(&random))
 }
 
 impl Pass {
-    /// `text` without the source's secrets: what is kept in the store is read by more people than the log.
-    pub fn conceal(&self, text: &str) -> String {
-        conceal(&self.source, text)
+    /// What is taken out of texts that are stored.
+    pub fn redactor(&self) -> &Redactor {
+        self.run.state.redactor()
     }
 
     /// How many things the source can be asked for at once.

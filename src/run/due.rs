@@ -1,106 +1,105 @@
-//! Which sources are due at a tick of the timer: those that no run has gone over since they last were.
-
-use std::sync::Arc;
+//! Which sources are due at a tick of the timer: those that no run has looked at since they last were.
 
 use time::{Date, OffsetDateTime};
 
+use super::records::Records;
+use super::source_index::{self, SourceIndex};
 use crate::model::chain;
-use crate::retry::{Policy, retry};
-use crate::run::context::run_id;
 use crate::run::settings::Source;
-use crate::store::contract::{Store, StoreError, StoreKind};
+use crate::state::paths::runs_of_day;
+use crate::state::store::{StateError, StateStore};
 
-/// Days of reports that are looked through, at most: a source that is due less often than that is due at each tick
-/// of its day until it has a report.
+/// Days of records that are read where the index of sources is lost, at most: a source that is due less often is due at
+/// each tick of its day until it was looked at.
 const MOST_DAYS: u32 = 366;
 
 /// Those of `sources` that are due at `now`. A source without a schedule of its own is due at each tick; one of which
-/// the reports cannot be read is taken for due, since a run too many harms nobody.
-pub async fn due(store: &Arc<dyn Store>, policy: &Policy, sources: &[Source], now: OffsetDateTime) -> Vec<Source> {
-    let mut due = Vec::new();
-    for source in sources {
-        let Some(schedule) = &source.schedule else {
-            due.push(source.clone());
-            continue;
-        };
-        // One that never was due is not due now.
-        let Some(last) = schedule.last_due(now) else { continue };
-        match has_report_since(store, policy, &source.name, last, now).await {
-            Ok(true) => {}
-            Ok(false) => due.push(source.clone()),
-            Err(error) => {
-                let (source_name, error) = (&source.name, chain(&error));
-                tracing::warn!(source = source_name, error, "Warning: when this source was last gone over cannot be read, so it is taken for due.");
-                due.push(source.clone());
-            }
-        }
+/// nothing can be read is taken for due, since a run too many harms nobody.
+pub async fn due(state: &StateStore, sources: &[Source], now: OffsetDateTime) -> Vec<Source> {
+    if sources.iter().all(|source| source.schedule.is_none()) {
+        return sources.to_vec();
     }
-    due
+    let index = match index(state, sources, now).await {
+        Ok(index) => index,
+        Err(error) => {
+            let error = chain(&error);
+            tracing::warn!(error, "When sources were last looked at cannot be read, so all of them are taken for due.");
+            SourceIndex::default()
+        }
+    };
+    sources.iter().filter(|source| is_due(source, &index, now)).cloned().collect()
 }
 
-/// Reports are named by their run's id, which begins with the time of its start.
-async fn has_report_since(
-    store: &Arc<dyn Store>,
-    policy: &Policy,
-    source: &str,
-    since: OffsetDateTime,
-    now: OffsetDateTime,
-) -> Result<bool, StoreError> {
-    let stamp = |at: OffsetDateTime| run_id(at).split('-').next().unwrap_or_default().to_owned();
-    let (earliest, mut day) = (stamp(since), Some(now.date()));
+/// Whether `source` is due at `now`, by what `index` knows.
+pub fn is_due(source: &Source, index: &SourceIndex, now: OffsetDateTime) -> bool {
+    let Some(schedule) = &source.schedule else { return true };
+    // One that never was due is not due now.
+    schedule.last_due(now).is_some_and(|last| !index.looked_since(&source.name, last))
+}
+
+/// The index of sources; where it is lost, what the records of runs say.
+pub async fn index(state: &StateStore, sources: &[Source], now: OffsetDateTime) -> Result<SourceIndex, StateError> {
+    match source_index::read(state).await? {
+        Some((index, _)) if index != SourceIndex::default() => Ok(index),
+        _ => from_records(state, sources, now).await,
+    }
+}
+
+/// What records say of the sources that have a schedule of their own: newest first, until each is known or was not
+/// looked at since it was due.
+async fn from_records(state: &StateStore, sources: &[Source], now: OffsetDateTime) -> Result<SourceIndex, StateError> {
+    let last = |source: &Source| source.schedule.as_ref().and_then(|schedule| schedule.last_due(now));
+    let mut index = SourceIndex::default();
+    let records = Records::new(state.clone());
+    let mut day: Option<Date> = Some(now.date());
     for _ in 0..MOST_DAYS {
-        let Some(date) = day.filter(|date| *date >= since.date()) else { break };
-        let prefix = format!("_blobferry/{source}/runs/{}/", folder(date));
-        let once = |_| async {
-            let mut found = false;
-            let visit = &mut |info: crate::store::contract::BlobInfo| {
-                let name = info.name.strip_prefix(&prefix).unwrap_or_default();
-                found |= name.ends_with(".json") && name >= earliest.as_str();
-            };
-            store.list(&prefix, visit).await.map(|()| found)
+        let unknown = |index: &SourceIndex| {
+            let unknown = sources.iter().filter(|source| !index.sources.contains_key(&source.name)).filter_map(last);
+            unknown.min()
         };
-        match retry(policy, &tokio_util::sync::CancellationToken::new(), "listing reports", once).await {
-            Ok(true) => return Ok(true),
-            Ok(false) => {}
-            // The first run of all makes it.
-            Err(error) if error.kind == StoreKind::NoContainer => return Ok(false),
-            Err(error) => return Err(error),
+        let Some((date, _)) = day.zip(unknown(&index)).filter(|(date, since)| *date >= since.date()) else { break };
+        for name in records.names(&runs_of_day(date)).await?.iter().rev() {
+            if let Some(record) = records.read(name).await? {
+                index.take_in(&record);
+            }
         }
         day = date.previous_day();
     }
-    Ok(false)
-}
-
-fn folder(date: Date) -> String {
-    format!("{:04}{:02}{:02}", date.year(), u8::from(date.month()), date.day())
+    Ok(index)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::BlobName;
-    use crate::store::contract::{Condition, Properties};
+    use crate::retry::Policy;
+    use crate::run::record::{RunRecord, Trigger};
     use crate::store::memory::MemoryStore;
+    use serde_json::json;
+    use std::sync::Arc;
     use time::macros::datetime;
 
+    fn sources() -> Vec<Source> {
+        let text = "[destination]\nfolder = \"out\"\n[[source]]\nname = \"daily\"\nurl = \"file:///x\"\ncron = \"0 6 * * *\"\n\
+                    [[source]]\nname = \"each\"\nurl = \"file:///y\"\n";
+        let environment = crate::config::text::Environment::default();
+        crate::config::parse("ingest.toml", std::path::Path::new(""), text, &environment).expect("it is right").sources
+    }
+
+    /// The index says which sources are due; without it the records of runs say the same.
     #[tokio::test]
-    async fn a_report_of_a_run_that_began_since_counts() {
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        let now = datetime!(2026-11-23 0:10 UTC);
-        let has = |since| {
-            let store = store.clone();
-            async move { has_report_since(&store, &Policy::default(), "acme", since, now).await.expect("it reads") }
-        };
-        assert!(!has(datetime!(2026-11-20 0:00 UTC)).await);
-        let run = run_id(datetime!(2026-11-22 23:50 UTC));
-        let name = BlobName::new(format!("_blobferry/acme/runs/20261122/{run}.json")).expect("a name");
-        let properties = Properties { content_type: "application/json".into(), md5: [0; 16], metadata: [].into() };
-        let bytes = bytes::Bytes::from_static(b"{}");
-        let properties = Properties { md5: <md5::Md5 as md5::Digest>::digest(&bytes).into(), ..properties };
-        store.put(&name, bytes, &properties, &Condition::Always).await.expect("it writes");
-        assert!(has(datetime!(2026-11-20 0:00 UTC)).await);
-        assert!(has(datetime!(2026-11-22 23:50 UTC)).await);
-        assert!(!has(datetime!(2026-11-22 23:50:01 UTC)).await);
-        assert!(!has(datetime!(2026-11-23 0:00 UTC)).await);
+    async fn a_source_is_due_until_a_run_that_began_since_has_looked_at_it() {
+        let state = StateStore::new(Arc::new(MemoryStore::new()), Default::default(), Policy::default());
+        let now = datetime!(2026-11-23 7:00 UTC);
+        let names = |due: Vec<Source>| due.into_iter().map(|source| source.name).collect::<Vec<_>>();
+        assert_eq!(names(due(&state, &sources(), now).await), ["daily", "each"]);
+        for (hour, expected) in [(5, vec!["daily", "each"]), (6, vec!["each"])] {
+            let mut record = RunRecord::new(Trigger::Command, "", datetime!(2026-11-23 0:00 UTC) + time::Duration::hours(hour));
+            record.sources = vec![json!({ "source": "daily", "status": "ok" })];
+            Records::new(state.clone()).put(&record).await.expect("it writes");
+            assert_eq!(names(due(&state, &sources(), now).await), expected, "by records, {hour}");
+            source_index::note(&state, &record).await;
+            assert_eq!(names(due(&state, &sources(), now).await), expected, "by the index, {hour}");
+            state.delete(&crate::state::paths::sources(), "deleting").await.expect("it is deleted");
+        }
     }
 }

@@ -19,22 +19,11 @@ use crate::plan::Why;
 use crate::report::{Line, MANIFEST_INCOMPLETE, Outcome, Problem, SourceReport, problem};
 use crate::retry::{Policy, retry};
 use crate::run::context::{Pass, Run};
+use crate::state::paths::StatePaths;
 use crate::store::contract::{Store, StoreError, StoreKind};
 
 /// Lines are appended when there are so many bytes of them, and never many more at once: Azure allows 4 MiB.
 const FULL: usize = 1 << 20;
-
-/// The manifest of the run `run` over `source`.
-pub fn name_of(source: &str, run: &str) -> BlobName {
-    beside_report(source, run, "jsonl")
-}
-
-/// A blob beside the report of a run: it has the run's name and this extension.
-pub fn beside_report(source: &str, run: &str, extension: &str) -> BlobName {
-    // Ids begin with the date.
-    let date: String = run.chars().take(8).collect();
-    BlobName::new(format!("_blobferry/{source}/runs/{date}/{run}.{extension}")).expect("source names and run ids are legal segments")
-}
 
 /// The one writer of a manifest: it knows how long it is. Another one that writes to it is noticed at the next append.
 #[derive(Debug)]
@@ -130,13 +119,14 @@ struct Out {
 impl Lines {
     /// Of a pass of `run` over `source`. What is noted is dropped until [`Lines::begin`]: a plan leaves no manifest.
     pub fn new(run: &Run, source: &str) -> Self {
-        let appender = Appender::new(run.store.clone(), run.policy, name_of(source, &run.id), 0, 0);
+        let appender = Appender::new(run.store.clone(), run.policy, StatePaths::of(source).manifest(&run.id), 0, 0);
         Self { waiting: Mutex::default(), out: tokio::sync::Mutex::new(Out { appender, broken: None }) }
     }
 
-    /// From now on lines are kept.
+    /// From now on lines are kept and appended.
     pub fn begin(&self) {
-        self.waiting().wanted = true;
+        let mut waiting = self.waiting();
+        (waiting.wanted, waiting.kept) = (true, false);
     }
 
     /// From now on lines are kept, for [`Lines::take`]: whoever closes the pass appends them.
@@ -182,26 +172,12 @@ impl Lines {
         out.broken = Some(Problem::new(crate::failure::Class::Interrupted, "it was left in the midst of an append"));
         out.broken = out.appender.append(bytes.into()).await.err().map(|error| problem(&error));
     }
-
-    /// Forgets every line so far, also those that were appended: nothing of what they tell is in the report.
-    pub async fn forget(&self) {
-        self.waiting().bytes.clear();
-        let mut out = self.out.lock().await;
-        if out.appender.position == 0 && out.broken.is_none() {
-            return;
-        }
-        let Appender { store, policy, name, .. } = &out.appender;
-        let cancel = CancellationToken::new();
-        let removed = retry(policy, &cancel, "removing a manifest", |_| store.delete(name)).await;
-        out.broken = removed.err().map(|error| problem(&error));
-        (out.appender.position, out.appender.lines) = (0, 0);
-    }
 }
 
 /// Notes what became of `file` for the manifest.
 pub fn note(pass: &Pass, file: &RemoteFile, why: Option<Why>, outcome: &Outcome) {
     if let Some(line) = Line::of(file, why, outcome) {
-        pass.lines.push(&line.concealed(|text| pass.conceal(text)));
+        pass.lines.push(&line.redacted(pass.redactor()));
     }
 }
 
@@ -225,7 +201,7 @@ mod tests {
         Appender::new(
             store.clone(),
             Policy { first_wait: std::time::Duration::ZERO, ..Policy::default() },
-            name_of("acme", "20260101T000000Z-00"),
+            StatePaths::of("acme").manifest("20260101T000000Z-00"),
             0,
             0,
         )
@@ -253,7 +229,7 @@ mod tests {
         assert_eq!(other.append("2\n".into()).await.expect_err("it is noticed").kind, StoreKind::Condition);
         assert_eq!(store.content(NAME), Some("1\n".into()));
         // Whoever knows where it ends goes on.
-        let mut next = Appender::new(store.clone(), Policy::default(), name_of("acme", "20260101T000000Z-00"), 2, 1);
+        let mut next = Appender::new(store.clone(), Policy::default(), StatePaths::of("acme").manifest("20260101T000000Z-00"), 2, 1);
         next.append("2\n".into()).await.expect("it appends");
         assert_eq!((store.content(NAME), next.lines()), (Some("1\n2\n".into()), 2));
     }

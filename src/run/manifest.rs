@@ -19,6 +19,7 @@ use crate::run::context::Pass;
 use crate::run::error::TransferError;
 use crate::run::inner::{InnerArchive, NOT_WANTED, SPECIAL};
 use crate::run::transfer::Transfer;
+use crate::state::paths::StatePaths;
 use crate::store::contract::{Condition, Properties};
 
 /// The largest manifest that is read back to find members that a new version no longer has.
@@ -84,7 +85,7 @@ impl ManifestMember {
 
 /// The name of the manifest of an archive's version.
 pub fn name_of(source: &str, version: Version) -> BlobName {
-    BlobName::new(format!("_blobferry/{source}/archives/{version}.json")).expect("source names are legal segments")
+    StatePaths::of(source).archive(version)
 }
 
 /// Whether this version of an archive is in the store already, by its manifest.

@@ -19,9 +19,14 @@ mod partly;
 mod pass;
 pub mod progress;
 mod quarantine;
+mod queued;
+pub mod record;
+mod recorded;
+pub mod records;
 mod refusals;
 pub mod settings;
 mod side_by_side;
+pub mod source_index;
 mod survey;
 mod transfer;
 mod turn;
@@ -39,18 +44,23 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::archive::spool::{SpoolLimits, Spooler};
 use crate::archive::windows::Windows;
 use crate::checksum::Hashers;
-use crate::model::RemotePath;
+use crate::ledger::LedgerCache;
+use crate::model::redactor::Redactor;
+use crate::model::{RemotePath, Secret};
 use crate::report::{Report, SourceReport, problem};
 use crate::retry::{Policy, retry};
+use crate::state::store::StateStore;
 use crate::store::contract::Store;
 use crate::store::paced::Paced;
 use budget::ByteBudget;
-use context::{Pass, Run};
-use progress::Progress;
+use context::{LOOKS, Pass, Run};
+use progress::{Progress, Silent};
+use refusals::Refusals;
 use settings::{Limits, Source};
 
 pub use context::run_id;
 pub use manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestMember, name_of as archive_manifest_name};
+pub use recorded::recorded;
 
 /// What a run is given beside its sources.
 pub struct Options {
@@ -60,6 +70,10 @@ pub struct Options {
     pub store: Arc<dyn Store>,
     /// What it may use.
     pub limits: Limits,
+    /// Secrets that nothing stored may hold; those of the sources need not be among them.
+    pub redactor: Redactor,
+    /// Ledgers that this process has read before.
+    pub ledgers: LedgerCache,
     /// How stubborn to be with the store.
     pub policy: Policy,
     /// Globs of files that are fetched again though they are known.
@@ -72,10 +86,28 @@ pub struct Options {
     pub progress: Arc<dyn Progress>,
 }
 
+impl Options {
+    /// For a new run that nobody watches and nothing stops.
+    pub fn new(store: Arc<dyn Store>, limits: Limits) -> Self {
+        Self {
+            id: run_id(OffsetDateTime::now_utc()),
+            store,
+            limits,
+            redactor: Redactor::default(),
+            ledgers: LedgerCache::default(),
+            policy: Policy::default(),
+            again: Vec::new(),
+            retry_quarantined: false,
+            cancel: CancellationToken::new(),
+            progress: Arc::new(Silent),
+        }
+    }
+}
+
 /// Brings over what is new at `sources`, all of them side by side. Never fails: the report tells.
 pub async fn run(sources: Vec<Source>, options: Options) -> Report {
     let (again, cancel) = (options.again.clone(), options.cancel.clone());
-    let run = Arc::new(begin(options));
+    let run = Arc::new(begin(options, &sources));
     tracing::info!(run = run.id, sources = sources.len(), store = run.store.address(), "A run begins.");
     let mut report = empty_report(&run);
     match retry(&run.policy, &run.cancel, "preparing the store", |_| run.store.prepare()).await {
@@ -102,8 +134,10 @@ pub async fn run(sources: Vec<Source>, options: Options) -> Report {
     report
 }
 
-fn begin(options: Options) -> Run {
-    let Options { id, store, limits, policy, retry_quarantined, cancel, progress, .. } = options;
+fn begin(options: Options, sources: &[Source]) -> Run {
+    let Options { id, store, limits, redactor, ledgers, policy, retry_quarantined, cancel, progress, .. } = options;
+    let secrets: Vec<Secret> = sources.iter().flat_map(|source| source.endpoint.secrets()).collect();
+    let store: Arc<dyn Store> = Arc::new(Paced::over(store));
     let started = OffsetDateTime::now_utc();
     // Sixteenths: three for archives at rest, four for what their decoders hold, three for blocks on their way, two for
     // members kept from their check: none of them waits for another's room. The last four are what is on its way outside of
@@ -115,7 +149,11 @@ fn begin(options: Options) -> Run {
     Run {
         id,
         started,
-        store: Arc::new(Paced::over(store)),
+        state: StateStore::new(store.clone(), redactor.and(&secrets), policy),
+        store,
+        refusals: Refusals::default(),
+        ledgers,
+        looks: Arc::new(Semaphore::new(LOOKS)),
         transfers: Arc::new(Semaphore::new(limits.transfers)),
         blocks: ByteBudget::with_spare(3 * part),
         hashers: Hashers::default(),
@@ -189,7 +227,7 @@ fn as_text<S: serde::Serializer>(path: &RemotePath, serializer: S) -> Result<S::
 /// What a run would do now. Changes nothing, neither at the sources nor in the store.
 pub async fn plan(sources: Vec<Source>, options: Options) -> Vec<Plan> {
     let again = options.again.clone();
-    let run = Arc::new(begin(options));
+    let run = Arc::new(begin(options, &sources));
     let plans = sources.into_iter().map(|source| plan_one(run.clone(), source, again.clone()));
     join_all(plans).await
 }

@@ -3,24 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use md5::{Digest, Md5};
 use tokio::time::Instant;
 
 use crate::failpoint::failpoint;
 use crate::failure::{Class, Failure};
-use crate::ledger::Ledger;
 use crate::ledger::error::LedgerError;
+use crate::ledger::{Ledger, OpenPass};
 use crate::model::{RemoteFile, RemotePath, chain};
 use crate::plan::{Known, Seen, Skip};
 use crate::report::{Defer, LeftTo, Outcome, Problem, SourceReport, Status, problem};
-use crate::retry::retry;
 use crate::run::after::{self, Acted};
-use crate::run::context::{LargeFiles, Pass, Run, conceal};
+use crate::run::context::{LargeFiles, Pass, Run};
 use crate::run::described::{Answer, Batch, ask_all, in_batches};
 use crate::run::lines::{self, Lines};
 use crate::run::quarantine::Quarantine;
-use crate::run::refusals::{self, Before};
+use crate::run::refusals;
 use crate::run::settings::Source;
 use crate::run::side_by_side::side_by_side;
 use crate::run::survey::{Again, Survey, survey};
@@ -28,55 +25,164 @@ use crate::run::transfer::{Transfer, transfer};
 use crate::run::turn::{self, Ours, Turn};
 use crate::run::{watch, work};
 use crate::source::pool::Pool;
-use crate::store::contract::{Condition, Properties, StoreError};
+use crate::state::paths::StatePaths;
+use crate::store::contract::{Condition, StoreError};
 
 /// Goes over `source` once, unless another run is at it. Never fails: whatever goes wrong is in the report.
 pub async fn pass(run: Arc<Run>, source: Source, again: Again) -> SourceReport {
-    let report = match turn::ask(&run, &source.name).await {
-        Turn::Ours(ours) => go_over(run.clone(), source, again, ours).await,
-        Turn::Theirs(other) => {
-            let report = SourceReport::new(&source.name, source.endpoint.address());
-            SourceReport { left_to: Some(other), ..report }
-        }
+    let report = match look_first(&run, &source, &again, Pieces::EndIfSilent).await {
+        Looked::Ended(report) => *report,
+        Looked::Work(pass, survey, ours) => work_on(&pass, *survey, ours).await,
+        Looked::UnderWay(open) => left(&source, left_to(&open)),
     };
     run.progress.finished(&report);
     report
 }
 
-async fn go_over(run: Arc<Run>, source: Source, again: Again, turn: Ours) -> SourceReport {
-    let pass = match open(run.clone(), source.clone()).await {
-        Ok(pass) => Arc::new(pass),
-        Err(mut report) => {
-            turn.over(&mut report).await;
-            return report;
+/// What a look at a source comes to.
+pub enum Looked {
+    /// There is nothing to do, or nothing can be done, or another run is at it.
+    Ended(Box<SourceReport>),
+    /// There is work, and the lease of the source is ours.
+    Work(Arc<Pass>, Box<Survey>, Ours),
+    /// A pass in pieces is under way.
+    UnderWay(OpenPass),
+}
+
+/// What becomes of a pass in pieces that is under way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Pieces {
+    /// It is ended if nothing was heard of it for long; else the source is left to it.
+    EndIfSilent,
+    /// Whoever asked decides.
+    Tell,
+}
+
+/// Looks without the lease of the source: where there is nothing to do, that is all. Work is done under the lease; if
+/// another run has been here between the look and the lease, the look is taken again.
+pub async fn look_first(run: &Arc<Run>, source: &Source, again: &Again, pieces: Pieces) -> Looked {
+    let mut lock: Option<Ours> = None;
+    loop {
+        let pass = match run.looking(open(run.clone(), source.clone())).await {
+            Ok(pass) => Arc::new(pass),
+            Err(report) => return ended(lock, report).await,
+        };
+        if let Some(open) = pass.ledger.under_way().filter(|_| pieces == Pieces::Tell) {
+            let open = open.clone();
+            ended(lock, SourceReport::default()).await;
+            return Looked::UnderWay(open);
         }
-    };
-    if let Some(other) = in_pieces(&pass).await {
-        let mut report = SourceReport { left_to: Some(other), ..SourceReport::new(&source.name, source.endpoint.address()) };
-        turn.over(&mut report).await;
-        return report;
+        if lock.is_none() && may_be_at_work(&pass, again) {
+            match turn::ask(run, &source.name).await {
+                Turn::Ours(ours) => lock = Some(ours),
+                Turn::Theirs(other) => return ended(None, left(source, other)).await,
+            }
+            if !is_current(&pass).await {
+                continue;
+            }
+        }
+        if lock.is_some()
+            && let Some(other) = in_pieces(&pass).await
+        {
+            return ended(lock, left(source, other)).await;
+        }
+        let survey = look(&pass, again).await;
+        if !survey.has_work() {
+            let report = idle(&pass, survey).await;
+            return ended(lock, report).await;
+        }
+        let ours = match lock {
+            Some(ours) => ours,
+            None => match turn::ask(run, &source.name).await {
+                Turn::Theirs(other) => return ended(None, left(source, other)).await,
+                Turn::Ours(ours) if is_current(&pass).await => ours,
+                Turn::Ours(ours) => {
+                    pass.pool.close().await;
+                    lock = Some(ours);
+                    continue;
+                }
+            },
+        };
+        return Looked::Work(pass, Box::new(survey), ours);
     }
-    pass.lines.begin();
-    let mut survey = match run.in_time(survey(&pass, &again)).await {
+}
+
+/// Whether another run may be at this source, or has left work half done: then the lease comes before the look.
+fn may_be_at_work(pass: &Pass, again: &Again) -> bool {
+    again.is_some() || pass.ledger.unclean() || pass.ledger.under_way().is_some()
+}
+
+/// Whether nobody has written to the ledger since it was read. Where that cannot be told, it is read again.
+async fn is_current(pass: &Pass) -> bool {
+    pass.ledger.is_current().await.unwrap_or(false)
+}
+
+async fn ended(lock: Option<Ours>, mut report: SourceReport) -> Looked {
+    if let Some(ours) = lock {
+        ours.over(&mut report).await;
+    }
+    Looked::Ended(Box::new(report))
+}
+
+/// The run of a pass in pieces, as one that a source is left to.
+pub fn left_to(open: &OpenPass) -> LeftTo {
+    LeftTo { run: Some(open.run.clone()), host: None, since: Some(open.since) }
+}
+
+/// The report of a source that is left to another run.
+pub fn left(source: &Source, other: LeftTo) -> SourceReport {
+    SourceReport { left_to: Some(other), ..SourceReport::new(&source.name, source.endpoint.address()) }
+}
+
+/// Lists the source and decides. Lines of the manifest wait in memory: nothing is written by a look.
+async fn look(pass: &Arc<Pass>, again: &Again) -> Survey {
+    pass.lines.keep();
+    match pass.run.in_time(pass.run.looking(survey(pass, again))).await {
         Some(survey) => survey,
-        None => {
-            pass.lines.forget().await;
-            Survey::stopped(&pass)
-        }
-    };
-    let mut report = std::mem::take(&mut survey.report);
+        None => Survey::stopped(pass),
+    }
+}
+
+/// There is nothing to do.
+async fn idle(pass: &Pass, survey: Survey) -> SourceReport {
+    let Survey { mut report, .. } = survey;
     watch::surveyed(&report);
-    let (files, bytes) = (survey.transfers.len() as u64, survey.transfers.iter().filter_map(|transfer| transfer.file.size).sum());
-    run.progress.planned(&source.name, files, bytes);
-    work(&pass, survey, &mut report).await;
-    if !run.cancel.is_cancelled() {
-        // Of a run that is being stopped nobody waits for good-byes.
+    pass.run.progress.planned(&pass.source.name, 0, 0);
+    // What died before it could end left nothing to be looked for: later looks need no lease.
+    if pass.ledger.unclean() && report.problems.is_empty() && begin(pass, &mut report).await {
+        note(&mut report, pass.ledger.end().await);
+    }
+    if !pass.run.cancel.is_cancelled() {
         pass.pool.close().await;
     }
-    refusals::after(&pass).await;
-    turn.over(&mut report).await;
-    lines::close(&pass, &mut report).await;
-    if let Err(error) = write_report(&run, &source, &report, run.started, &Condition::Always).await {
+    refusals::after(pass).await;
+    report
+}
+
+/// Does what there is to do, under the lease `ours`.
+async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: Ours) -> SourceReport {
+    let (run, source) = (&pass.run, &pass.source);
+    pass.lines.begin();
+    let mut report = std::mem::take(&mut survey.report);
+    watch::surveyed(&report);
+    let bytes = survey.transfers.iter().filter_map(|transfer| transfer.file.size).sum();
+    run.progress.planned(&source.name, survey.transfers.len() as u64, bytes);
+    match pass.quarantine.load(run, source).await {
+        Ok(()) => work(pass, survey, &mut report).await,
+        Err(error) => {
+            let cause = problem(&error);
+            give_up(pass, survey.transfers.iter().chain(&survey.unsettled), &cause, &mut report).await;
+            report.problems.push(cause);
+        }
+    }
+    if !run.cancel.is_cancelled() {
+        // A run that is being stopped does not wait for good-byes.
+        pass.pool.close().await;
+    }
+    refusals::after(pass).await;
+    ours.over(&mut report).await;
+    lines::close(pass, &mut report).await;
+    if let Err(error) = write_report(run, source, &mut report, run.started, &Condition::Always).await {
         report.problems.push(problem(&error));
     }
     report
@@ -87,11 +193,11 @@ async fn in_pieces(pass: &Pass) -> Option<LeftTo> {
     let open = pass.ledger.under_way()?;
     match work::sweep::end_if_silent(&pass.run, &pass.source, open).await {
         Ok(true) => None,
-        Ok(false) => Some(LeftTo { run: Some(open.run.clone()), host: None, since: Some(open.since) }),
+        Ok(false) => Some(left_to(open)),
         Err(error) => {
             let error = chain(&error);
             tracing::warn!(source = pass.source.name, error, "Warning: how the pass of another run stands cannot be read; the source is left to it.");
-            Some(LeftTo { run: Some(open.run.clone()), host: None, since: Some(open.since) })
+            Some(left_to(open))
         }
     }
 }
@@ -99,7 +205,7 @@ async fn in_pieces(pass: &Pass) -> Option<LeftTo> {
 /// The pass with its ledger read, or the report of a source that nothing can be done about.
 pub async fn open(run: Arc<Run>, source: Source) -> Result<Pass, SourceReport> {
     // A run that is being stopped still writes down what it has done, so the ledger does not see `cancel`.
-    let ledger = Ledger::open(run.store.clone(), &source.name, &run.id, run.policy, tokio_util::sync::CancellationToken::new());
+    let ledger = Ledger::open_cached(run.store.clone(), &source.name, &run.id, run.policy, &run.ledgers);
     open_with(run.clone(), source.clone(), ledger).await
 }
 
@@ -117,7 +223,12 @@ pub async fn open_with(run: Arc<Run>, source: Source, ledger: impl Future<Output
         }
     };
     match ledger.await {
-        Ok(ledger) => with_quarantine(run, source, pool, ledger, before).await,
+        Ok(ledger) => {
+            let large = LargeFiles::over(source.connections);
+            let lines = Lines::new(&run, &source.name);
+            let quarantine = Quarantine::new(run.retry_quarantined);
+            Ok(Pass { run, source, pool, ledger, quarantine, before, large, lines })
+        }
         Err(error) => {
             let mut report = SourceReport::new(&source.name, pool.address());
             report.problems.push(problem(&error));
@@ -128,28 +239,13 @@ pub async fn open_with(run: Arc<Run>, source: Source, ledger: impl Future<Output
     }
 }
 
-async fn with_quarantine(run: Arc<Run>, source: Source, pool: Arc<Pool>, ledger: Ledger, before: Before) -> Result<Pass, SourceReport> {
-    match Quarantine::open(&run, &source, run.retry_quarantined).await {
-        Ok(quarantine) => {
-            let large = LargeFiles::over(source.connections);
-            let lines = Lines::new(&run, &source.name);
-            Ok(Pass { run, source, pool, ledger, quarantine, before, large, lines })
-        }
-        Err(error) => {
-            let mut report = SourceReport::new(&source.name, pool.address());
-            report.problems.push(problem(&error));
-            report.unusable = true;
-            Err(report)
-        }
-    }
-}
-
 async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
     let mut begun = false;
     if !survey.transfers.is_empty() {
         begun = begin(pass, report).await;
         if !begun {
-            return give_up(pass, survey.transfers.iter().chain(&survey.unsettled), report).await;
+            let cause = not_writable();
+            return give_up(pass, survey.transfers.iter().chain(&survey.unsettled), &cause, report).await;
         }
     }
     transfer_all(pass, survey.transfers, |one, outcome, _| tell(pass, &one, outcome, report)).await;
@@ -161,7 +257,7 @@ async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
     if !settled.is_empty() {
         begun = begun || begin(pass, report).await;
         if !begun {
-            return give_up(pass, settled.iter(), report).await;
+            return give_up(pass, settled.iter(), &not_writable(), report).await;
         }
         transfer_all(pass, settled, |one, outcome, _| tell(pass, &one, outcome, report)).await;
     }
@@ -185,11 +281,15 @@ pub fn note<E: Failure>(report: &mut SourceReport, result: Result<(), E>) {
     }
 }
 
-/// None of these was begun, because the ledger cannot be written.
-pub async fn give_up<'a>(pass: &Pass, transfers: impl Iterator<Item = &'a Transfer>, report: &mut SourceReport) {
+/// Why files are not begun whose ledger cannot be written.
+pub fn not_writable() -> Problem {
+    Problem::new(Class::Ledger, "its ledger cannot be written, so it was not begun")
+}
+
+/// None of these was begun, because of `cause`.
+pub async fn give_up<'a>(pass: &Pass, transfers: impl Iterator<Item = &'a Transfer>, cause: &Problem, report: &mut SourceReport) {
     for transfer in transfers {
-        let cause = Problem::new(Class::Ledger, "its ledger cannot be written, so it was not begun");
-        let outcome = Outcome::Failed(cause);
+        let outcome = Outcome::Failed(cause.clone());
         watch::file(&report.source, &transfer.file, &outcome);
         lines::note(pass, &transfer.file, Some(transfer.why), &outcome);
         report.add(&transfer.file.path, outcome);
@@ -377,32 +477,22 @@ struct StoredReport<'a> {
     report: &'a SourceReport,
 }
 
-/// `value` with every text concealed.
-fn concealed(source: &Source, value: serde_json::Value) -> serde_json::Value {
-    use serde_json::Value;
-    match value {
-        Value::String(text) => Value::String(conceal(source, &text)),
-        Value::Array(list) => list.into_iter().map(|value| concealed(source, value)).collect(),
-        Value::Object(object) => object.into_iter().map(|(name, value)| (name, concealed(source, value))).collect(),
-        other => other,
-    }
-}
-
-/// Writes a pass's report, beside the ledger.
+/// Writes a pass's report, beside the ledger. The report names its blob from then on. False: `condition` does not hold.
 pub async fn write_report(
     run: &Run,
     source: &Source,
-    report: &SourceReport,
+    report: &mut SourceReport,
     started: time::OffsetDateTime,
     condition: &Condition,
-) -> Result<(), StoreError> {
-    let name = lines::beside_report(&source.name, &run.id, "json");
-    let stored = StoredReport { run: &run.id, started, ended: time::OffsetDateTime::now_utc(), status: report.status(), report };
-    let value = serde_json::to_value(&stored).expect("a report holds nothing that JSON cannot");
-    let bytes = Bytes::from(serde_json::to_vec_pretty(&concealed(source, value)).expect("a report holds nothing that JSON cannot"));
-    let properties = Properties { content_type: "application/json".into(), md5: Md5::digest(&bytes).into(), metadata: [].into() };
-    let cancel = tokio_util::sync::CancellationToken::new();
-    let once = |_| run.store.put(&name, bytes.clone(), &properties, condition);
+) -> Result<bool, StoreError> {
+    let name = StatePaths::of(&source.name).report(&run.id);
+    let ended = time::OffsetDateTime::now_utc();
+    report.report = Some(name.as_str().to_owned());
+    let stored = StoredReport { run: &run.id, started, ended, status: report.status(), report };
     failpoint!("before-report", StoreError::new("writing", name.as_str(), "failpoint", crate::store::contract::StoreKind::Rejected, "failpoint"));
-    retry(&run.policy, &cancel, "writing a report", once).await.map(|_| ())
+    let written = run.state.put_json(&name, &stored, condition, "writing a report").await;
+    if written.is_err() {
+        report.report = None;
+    }
+    Ok(written?.is_some())
 }

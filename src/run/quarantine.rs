@@ -1,6 +1,7 @@
 //! Archives that cannot be unpacked: their originals are kept for a look, and not fetched again in vain.
 
 use std::collections::HashSet;
+use std::sync::OnceLock;
 
 use crate::archive::spool::Spool;
 use crate::failure::{Class, Failure};
@@ -12,6 +13,7 @@ use crate::run::context::{Pass, Run};
 use crate::run::error::TransferError;
 use crate::run::members::replay;
 use crate::run::settings::Source;
+use crate::state::paths::StatePaths;
 use crate::store::contract::{Properties, StoreError, Upload};
 
 /// How much of the reason is kept with an original: metadata is small.
@@ -20,16 +22,20 @@ const MAX_REASON_CHARACTERS: usize = 500;
 /// What a source has in quarantine.
 #[derive(Debug, Default)]
 pub struct Quarantine {
-    versions: HashSet<String>,
+    versions: OnceLock<HashSet<String>>,
     again: bool,
 }
 
 impl Quarantine {
-    /// Reads what `source` has there: one listing, and only where it uses a quarantine.
-    /// With `again`, what is there does not keep its files from being taken.
-    pub async fn open(run: &Run, source: &Source, again: bool) -> Result<Self, StoreError> {
-        if !source.quarantine {
-            return Ok(Self::default());
+    /// Nothing is read yet. With `again`, what is there does not keep its files from being taken.
+    pub fn new(again: bool) -> Self {
+        Self { again, ..Self::default() }
+    }
+
+    /// Reads what `source` has there: one listing, and only where it uses a quarantine. Comes before the first transfer.
+    pub async fn load(&self, run: &Run, source: &Source) -> Result<(), StoreError> {
+        if !source.quarantine || self.versions.get().is_some() {
+            return Ok(());
         }
         let prefix = prefix(&source.name);
         let once = |_| async {
@@ -37,25 +43,27 @@ impl Quarantine {
             run.store.list(&prefix, &mut |blob| versions.extend(blob.name.strip_prefix(&prefix).map(str::to_owned))).await?;
             Ok(versions)
         };
-        Ok(Self { versions: retry(&run.policy, &run.cancel, "listing the quarantine", once).await?, again })
+        let versions = retry(&run.policy, &run.cancel, "listing the quarantine", once).await?;
+        self.versions.get_or_init(|| versions);
+        Ok(())
     }
 
     /// Whether this version of a file is there and must not be taken.
     pub fn holds(&self, version: Version) -> bool {
-        !self.again && self.versions.contains(&version.to_string())
+        !self.again && self.has(version)
     }
 
     fn has(&self, version: Version) -> bool {
-        self.versions.contains(&version.to_string())
+        self.versions.get().is_some_and(|versions| versions.contains(&version.to_string()))
     }
 }
 
 fn prefix(source: &str) -> String {
-    format!("_blobferry/{source}/quarantine/")
+    StatePaths::of(source).quarantine_folder()
 }
 
 fn name_of(source: &str, version: Version) -> BlobName {
-    BlobName::new(format!("{}{version}", prefix(source))).expect("source names are legal segments")
+    StatePaths::of(source).quarantined(version)
 }
 
 /// Whether an archive that failed with `class` will fail again, however often it is fetched.
@@ -74,7 +82,7 @@ pub async fn keep(pass: &Pass, identity: &Identity<'_>, spool: &Spool, error: Tr
     let kept = async {
         let arrived = replay(pass, spool, &upload).await?;
         let content = Content::of(&arrived, &upload)?;
-        let reason: String = chain(&error).chars().take(MAX_REASON_CHARACTERS).collect();
+        let reason: String = pass.redactor().text(&chain(&error)).chars().take(MAX_REASON_CHARACTERS).collect();
         let metadata = [
             ("source_path", escaped_for_metadata(identity.file.path.as_bytes())),
             ("class", error.class().to_string()),

@@ -1,24 +1,23 @@
 //! A refused credential is not shown again by later runs, until it changes or some hours have passed.
 //!
 //! Servers lock accounts after a few refusals, and a timer would make dozens a day. What is kept of the credential
-//! is too little to find it out: sixteen bits of a salted, slow hash.
+//! is too little to find it out: sixteen bits of a salted, slow hash. The index of sources holds it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
-use md5::{Digest, Md5};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
-use tokio_util::sync::CancellationToken;
 
 use crate::failure::Class;
-use crate::model::{BlobName, Secret, hex};
+use crate::model::{Secret, chain, hex};
 use crate::report::Problem;
-use crate::retry::retry;
 use crate::run::context::{Pass, Run};
 use crate::run::settings::Source;
-use crate::store::contract::{Condition, Properties, StoreError};
+use crate::run::source_index;
+use crate::state::paths::StatePaths;
+use crate::state::store::{StateError, StateStore};
 
 /// Rounds of the hash: a few milliseconds.
 const ROUNDS: u32 = 20_000;
@@ -26,8 +25,8 @@ const ROUNDS: u32 = 20_000;
 const MAX_BYTES: u64 = 64 << 10;
 
 /// What is kept of a refusal.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-struct Record {
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Refusal {
     #[serde(with = "time::serde::rfc3339")]
     refused_at: OffsetDateTime,
     run: String,
@@ -45,9 +44,8 @@ pub enum Before {
     Stale,
 }
 
-fn name_of(source: &str) -> BlobName {
-    BlobName::new(format!("_blobferry/{source}/auth")).expect("source names are legal segments")
-}
+/// The refusals of all sources, read once a run.
+pub type Refusals = tokio::sync::OnceCell<BTreeMap<String, Option<Refusal>>>;
 
 /// Sixteen bits by which a changed credential is noticed, all but once in 65,536 times.
 fn mark(credential: &Secret, salt: &str) -> String {
@@ -62,15 +60,13 @@ fn mark(credential: &Secret, salt: &str) -> String {
 }
 
 /// Looks at what the last run left behind. `Err` tells of a refusal that still counts: no login is to be tried.
-/// A record that cannot be read keeps nobody from logging in.
+/// What cannot be read keeps nobody from logging in.
 pub async fn before(run: &Run, source: &Source) -> Result<Before, Problem> {
-    let Some(credential) = source.endpoint.credential().filter(|_| source.retry_auth_after > Duration::ZERO) else { return Ok(Before::Nothing) };
-    let name = name_of(&source.name);
-    let found = retry(&run.policy, &run.cancel, "reading the last refusal", |_| run.store.get(&name, 0, MAX_BYTES)).await;
-    let Ok(Some((_, bytes))) = found else { return Ok(Before::Nothing) };
-    let Ok(record) = serde_json::from_slice::<Record>(&bytes) else { return Ok(Before::Stale) };
-    let until = record.refused_at + source.retry_auth_after;
-    if OffsetDateTime::now_utc() >= until || mark(&credential, &record.salt) != record.mark {
+    let credential = source.endpoint.credential().filter(|_| source.retry_auth_after > Duration::ZERO);
+    let Some(credential) = credential else { return Ok(Before::Nothing) };
+    let Some(refusal) = last(run, source).await else { return Ok(Before::Nothing) };
+    let until = refusal.refused_at + source.retry_auth_after;
+    if OffsetDateTime::now_utc() >= until || mark(&credential, &refusal.salt) != refusal.mark {
         return Ok(Before::Stale);
     }
     let time = |at: OffsetDateTime| format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute());
@@ -78,11 +74,39 @@ pub async fn before(run: &Run, source: &Source) -> Result<Before, Problem> {
         Class::Auth,
         format!(
             "not logged in: this credential was refused at {} ({}); it is tried again when it has changed, or after {} (`retry_auth_after`)",
-            time(record.refused_at),
-            record.message,
+            time(refusal.refused_at),
+            refusal.message,
             time(until)
         ),
     ))
+}
+
+/// The refusal that is kept of `source`.
+async fn last(run: &Run, source: &Source) -> Option<Refusal> {
+    let read = || async {
+        let index = source_index::read(&run.state).await.ok().flatten().map(|(index, _)| index).unwrap_or_default();
+        index.sources.into_iter().map(|(name, entry)| (name, entry.refused)).collect()
+    };
+    let known = run.refusals.get_or_init(read).await;
+    match known.get(&source.name) {
+        Some(refusal) => refusal.clone(),
+        // Release 0.1 kept it in a blob of its own.
+        None => of_release_0_1(&run.state, &source.name).await,
+    }
+}
+
+async fn of_release_0_1(state: &StateStore, source: &str) -> Option<Refusal> {
+    let name = StatePaths::of(source).auth();
+    let (refusal, _) = state.get_json::<Refusal>(&name, MAX_BYTES, "reading the last refusal").await.ok()??;
+    let kept = refusal.clone();
+    if let Err(error) = set(state, source, Some(kept)).await {
+        tracing::debug!(source, error = chain(&error), "The refusal of a credential stays where release 0.1 kept it.");
+    }
+    Some(refusal)
+}
+
+async fn set(state: &StateStore, source: &str, refusal: Option<Refusal>) -> Result<(), StateError> {
+    source_index::change(state, |index| index.entry(source).refused.clone_from(&refusal)).await
 }
 
 /// Writes down how the logins of a pass went: a refusal is kept, one that does not count any more is forgotten.
@@ -90,35 +114,34 @@ pub async fn before(run: &Run, source: &Source) -> Result<Before, Problem> {
 pub async fn after(pass: &Pass) {
     let refused = pass.pool.refused().filter(|(class, _)| *class == Class::Auth);
     let credential = pass.source.endpoint.credential().filter(|_| pass.source.retry_auth_after > Duration::ZERO);
+    let state = &pass.run.state;
     let result = match (refused, credential) {
-        (Some((_, message)), Some(credential)) => keep(pass, &credential, pass.conceal(&message)).await,
+        (Some((_, message)), Some(credential)) => set(state, &pass.source.name, Some(refusal(pass, &credential, &message))).await,
         (None, _) if pass.before == Before::Stale && pass.pool.logins() > 0 => forget(pass).await,
         _ => Ok(()),
     };
     if let Err(error) = result {
-        tracing::warn!(
-            source = pass.source.name,
-            error = crate::model::chain(&error),
-            "Warning: the refusal of a credential cannot be written down."
-        );
+        tracing::warn!(source = pass.source.name, error = chain(&error), "Warning: the refusal of a credential cannot be written down.");
     }
 }
 
-async fn keep(pass: &Pass, credential: &Secret, message: String) -> Result<(), StoreError> {
+fn refusal(pass: &Pass, credential: &Secret, message: &str) -> Refusal {
     let mut salt = [0_u8; 16];
     getrandom::fill(&mut salt).expect("the operating system gives random bytes");
     let salt = hex(&salt);
-    let record = Record { refused_at: OffsetDateTime::now_utc(), run: pass.run.id.clone(), mark: mark(credential, &salt), salt, message };
-    let bytes = Bytes::from(serde_json::to_vec_pretty(&record).expect("it holds nothing that JSON cannot"));
-    let properties = Properties { content_type: "application/json".into(), md5: Md5::digest(&bytes).into(), metadata: [].into() };
-    let name = name_of(&pass.source.name);
-    let once = |_| pass.run.store.put(&name, bytes.clone(), &properties, &Condition::Always);
-    retry(&pass.run.policy, &CancellationToken::new(), "writing down a refusal", once).await.map(drop)
+    Refusal {
+        refused_at: OffsetDateTime::now_utc(),
+        run: pass.run.id.clone(),
+        mark: mark(credential, &salt),
+        salt,
+        message: pass.redactor().text(message),
+    }
 }
 
-async fn forget(pass: &Pass) -> Result<(), StoreError> {
-    let name = name_of(&pass.source.name);
-    retry(&pass.run.policy, &CancellationToken::new(), "forgetting a refusal", |_| pass.run.store.delete(&name)).await
+async fn forget(pass: &Pass) -> Result<(), StateError> {
+    set(&pass.run.state, &pass.source.name, None).await?;
+    let name = StatePaths::of(&pass.source.name).auth();
+    Ok(pass.run.state.delete(&name, "forgetting a refusal").await?)
 }
 
 #[cfg(test)]

@@ -267,6 +267,11 @@ impl Survey {
         Self { transfers: Vec::new(), unsettled: Vec::new(), after: Vec::new(), relisted: Vec::new(), report, began }
     }
 
+    /// Whether there is anything to do at the source or in the ledger.
+    pub fn has_work(&self) -> bool {
+        self.held() > 0 || !self.after.is_empty() || !self.relisted.is_empty()
+    }
+
     /// How many files are to be done something about.
     fn held(&self) -> usize {
         self.transfers.len() + self.unsettled.len()

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::model::{BlobName, chain};
+use crate::model::chain;
 use crate::report::{LeftTo, SourceReport};
 use crate::run::context::Run;
 use crate::run::held::{self, Held};
+use crate::state::paths::StatePaths;
 use crate::store::contract::{Lease, StoreError, StoreKind, Taken};
 use crate::store::holder::{Holder, Life};
 
@@ -33,7 +34,7 @@ pub struct Ours {
 /// Asks for the lease of `source`. Where there is none to be had (a credential without the right to it), it is
 /// our turn all the same: the store's conditions keep two runs at once from harm, the lease only saves work.
 pub async fn ask(run: &Run, source: &str) -> Turn {
-    let name = BlobName::new(format!("_blobferry/{source}/lock")).expect("source names are legal segments");
+    let name = StatePaths::of(source).lock();
     let holder = Holder::new(&run.id);
     let begun = Instant::now();
     let mut told = false;

@@ -21,9 +21,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use crate::config::LogSettings;
+use crate::model::redactor::Redactor;
 use insights::Insights;
 use lines::{LineOut, Lines};
-use redact::Redactor;
+use redact::RedactedWriter;
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
@@ -91,7 +92,7 @@ pub fn start_with(
     };
     let lines = Lines::begin(line_out);
     let shown = lines.clone();
-    let console_out = redactor.around(move |level| shown.line(level));
+    let console_out = RedactedWriter::new(redactor, move |level| shown.line(level));
     let mut layers = vec![layer(settings.json.unwrap_or(watched == Watched::No), level, console_out)];
     let mut guards = Vec::new();
     let mut warnings = Vec::new();
@@ -104,7 +105,7 @@ pub fn start_with(
                     layers.push(layer(
                         settings.json.unwrap_or(false),
                         settings.level,
-                        redactor.around(move |_| writer.clone()).with_max_level(highest),
+                        RedactedWriter::new(redactor, move |_| writer.clone()).with_max_level(highest),
                     ));
                 }
                 Err(error) => warnings.push(format!("Warning: the log file `{}` could not be opened: {error}", path.display())),

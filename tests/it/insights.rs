@@ -1,11 +1,11 @@
 //! Application Insights from end to end: the real binary, and an endpoint that reads what arrives.
 
 mod export;
-mod ingestion;
+pub mod ingestion;
 mod otlp;
 mod queries;
 mod trouble;
-mod world;
+pub mod world;
 
 use std::collections::BTreeSet;
 

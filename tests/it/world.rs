@@ -9,7 +9,6 @@ use blobferry::naming::{Layout, Naming};
 use blobferry::patterns::Patterns;
 use blobferry::report::{Report, SourceReport};
 use blobferry::retry::Policy;
-use blobferry::run::progress::Silent;
 use blobferry::run::settings::{After, Archives, Limits, Source, Versions};
 use blobferry::run::{Options, run};
 use blobferry::source::memory::{Fault, Hook, MemoryServer};
@@ -29,6 +28,7 @@ mod changes;
 mod compressed;
 mod crash;
 mod folders;
+mod idle;
 mod leases;
 mod ledger;
 mod ledger_rebuilt;
@@ -146,14 +146,11 @@ impl World {
     /// What a run is given.
     pub fn options(&self, store: Arc<dyn Store>, cancel: CancellationToken) -> Options {
         Options {
-            id: blobferry::run::run_id(time::OffsetDateTime::now_utc()),
-            store,
-            limits: self.limits.clone(),
             policy: quick(),
             again: self.again.clone(),
             retry_quarantined: self.retry_quarantined,
             cancel,
-            progress: Arc::new(Silent),
+            ..Options::new(store, self.limits.clone())
         }
     }
 

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::console;
 use crate::failure::Failure;
 use crate::model::chain;
+use crate::model::redactor::Redactor;
 use crate::source::finding::Finding;
-use crate::telemetry::redact::Redactor;
 
 /// Whom lines are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

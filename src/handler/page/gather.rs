@@ -1,17 +1,17 @@
 //! Records of the handler's runs, and reports of the command line's, out of the store.
 
-use std::sync::Arc;
-
 use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use time::{Duration, OffsetDateTime};
 
 use super::view::{Run, Stored};
-use crate::handler::record::{RunRecord, blob_name};
-use crate::handler::records::Records;
 use crate::model::BlobName;
-use crate::store::contract::{Store, StoreError};
-use crate::telemetry::redact::Redactor;
+use crate::model::redactor::Redactor;
+use crate::run::record::RunRecord;
+use crate::run::records::Records;
+use crate::state::paths::{StatePaths, is_run_id};
+use crate::state::store::StateStore;
+use crate::store::contract::StoreError;
 
 /// A report is smaller than this by far.
 const MAX_BYTES: u64 = 32 << 20;
@@ -20,8 +20,8 @@ const AT_ONCE: usize = 8;
 
 /// Where to look.
 pub struct Shelf<'a> {
-    /// The store.
-    pub store: &'a Arc<dyn Store>,
+    /// The state.
+    pub state: StateStore,
     /// The sources whose reports are looked for.
     pub sources: &'a [&'a str],
     /// What no page may repeat.
@@ -33,12 +33,18 @@ pub struct Shelf<'a> {
 impl Shelf<'_> {
     /// The last runs, newest first, at most `limit`.
     pub async fn last(&self, limit: usize, now: OffsetDateTime) -> Result<Vec<Run>, StoreError> {
-        let stored = Records::new(self.store.clone()).last(limit, now).await?;
+        let stored = Records::new(self.state.clone()).last(limit, now).await?;
         let mut runs: Vec<Run> = self.here.iter().map(|record| Run::of_record(record, now)).collect();
         for record in stored {
             if runs.iter().all(|run| run.id != record.id) {
                 runs.push(Run::of_record(&record, now));
             }
+        }
+        // Release 0.1 left reports of the command line's runs, and no records.
+        if runs.len() >= limit {
+            runs.sort_by_key(|run| std::cmp::Reverse(run.started));
+            runs.truncate(limit);
+            return Ok(runs);
         }
         let mut names = Vec::new();
         for sources in self.sources.chunks(AT_ONCE) {
@@ -60,17 +66,16 @@ impl Shelf<'_> {
 
     /// The run `id`, if there is one.
     pub async fn one(&self, id: &str, now: OffsetDateTime) -> Result<Option<Run>, StoreError> {
-        if blob_name(id).is_none() {
+        if !is_run_id(id) {
             return Ok(None);
         }
         if let Some(record) = self.here.iter().find(|record| record.id == id) {
             return Ok(Some(Run::of_record(record, now)));
         }
-        if let Some(record) = Records::new(self.store.clone()).get(id).await? {
+        if let Some(record) = Records::new(self.state.clone()).get(id).await? {
             return Ok(Some(Run::of_record(&record, now)));
         }
-        let name = |source: &&str| BlobName::new(format!("{}{}/{id}.json", prefix(source), &id[..8])).ok();
-        let reports = self.read(self.sources.iter().filter_map(name).collect()).await?;
+        let reports = self.read(self.sources.iter().map(|source| StatePaths::of(source).report(id)).collect()).await?;
         Ok(Run::of_reports(reports).pop())
     }
 
@@ -78,28 +83,27 @@ impl Shelf<'_> {
     async fn reports(&self, source: &str, limit: usize, now: OffsetDateTime) -> Result<Vec<(String, BlobName)>, StoreError> {
         let mut names = Vec::new();
         for day in [now - Duration::DAY, now] {
-            names.extend(self.names(&format!("{}{}/", prefix(source), date(day))).await?);
+            names.extend(self.names(&StatePaths::of(source).runs_of_day(day.date())).await?);
         }
         if names.len() < limit {
-            names = self.names(&prefix(source)).await?;
+            names = self.names(&StatePaths::of(source).runs_folder()).await?;
         }
         let first = names.len().saturating_sub(limit);
         Ok(names.split_off(first))
     }
 
     async fn names(&self, prefix: &str) -> Result<Vec<(String, BlobName)>, StoreError> {
-        let mut names = Vec::new();
-        let mut visit = |name: &str| {
-            let id = name.rsplit('/').next().and_then(|file| file.strip_suffix(".json")).filter(|id| blob_name(id).is_some());
-            names.extend(id.map(str::to_owned).zip(BlobName::new(name).ok()));
+        let report = |blob: crate::store::contract::BlobInfo| {
+            let file = blob.name.rsplit('/').next().and_then(|file| file.strip_suffix(".json"));
+            let id = file.filter(|id| is_run_id(id)).map(str::to_owned);
+            id.zip(BlobName::new(blob.name).ok())
         };
-        self.store.list(prefix, &mut |blob| visit(&blob.name)).await?;
-        Ok(names)
+        self.state.list(prefix, "listing reports", report).await
     }
 
     async fn read(&self, names: Vec<BlobName>) -> Result<Vec<Stored>, StoreError> {
         let reports = stream::iter(names).map(|name| async move {
-            let found = self.store.get(&name, 0, MAX_BYTES).await?;
+            let found = self.state.get(&name, MAX_BYTES, "reading a report").await?;
             let read = found.map(|(_, bytes)| serde_json::from_slice(&bytes).and_then(|value| serde_json::from_value(self.redactor.json(value))));
             Ok(match read {
                 Some(Err(error)) => {
@@ -113,13 +117,4 @@ impl Shelf<'_> {
         let reports: Vec<Option<Stored>> = reports.buffered(AT_ONCE).try_collect().await?;
         Ok(reports.into_iter().flatten().collect())
     }
-}
-
-fn prefix(source: &str) -> String {
-    format!("_blobferry/{source}/runs/")
-}
-
-fn date(at: OffsetDateTime) -> String {
-    let date = at.date();
-    format!("{:04}{:02}{:02}", date.year(), u8::from(date.month()), date.day())
 }

@@ -21,11 +21,13 @@ use self::gather::Shelf;
 use self::html::Frame;
 use super::api::{Asked, KEYS};
 use super::envelope::{HttpAnswer, HttpCall};
-use super::record::RunRecord;
+use crate::model::redactor::Redactor;
 use crate::model::{chain, printable};
+use crate::retry::Policy;
+use crate::run::record::RunRecord;
 use crate::run::settings::Source;
+use crate::state::store::StateStore;
 use crate::store::contract::Store;
-use crate::telemetry::redact::Redactor;
 
 /// Runs that are looked through for earlier failures of the files that failed in one.
 const BEFORE: usize = 30;
@@ -75,7 +77,8 @@ pub async fn answer(desk: Desk<'_>, call: &HttpCall, asked: &Asked) -> Result<Ht
         next: desk.next_runs(now),
         now,
     };
-    let shelf = Shelf { store: desk.store, sources: &sources, redactor: desk.redactor, here: desk.here };
+    let state = StateStore::new(desk.store.clone(), desk.redactor.clone(), Policy::default());
+    let shelf = Shelf { state, sources: &sources, redactor: desk.redactor, here: desk.here };
     Ok(match asked {
         Asked::List(limit) => page(200, html::list(&frame, &shelf.last(*limit, now).await.map_err(|error| chain(&error))?)),
         Asked::One(id) => match shelf.one(id, now).await.map_err(|error| chain(&error))? {

@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use super::*;
-use crate::handler::record::{Status, Trigger};
-use crate::handler::records::Records;
 use crate::model::{BlobName, Secret};
+use crate::retry::Policy;
+use crate::run::record::{Status, Trigger};
+use crate::run::records::Records;
 use crate::run::run_id;
+use crate::state::store::StateStore;
 use crate::store::contract::{Condition, Properties};
 use crate::store::memory::MemoryStore;
 
@@ -52,7 +54,7 @@ async fn shelf() -> (Arc<dyn Store>, String, String) {
     record.ended = Some(now);
     record.problems = HOSTILE.iter().map(|text| json!({ "message": text, "class": text, "hint": text })).collect();
     record.sources = HOSTILE.iter().map(|text| pass(text)).collect();
-    Records::new(store.clone()).put(&record).await.expect("written");
+    Records::new(StateStore::new(store.clone(), Redactor::default(), Policy::default())).put(&record).await.expect("written");
     // The handler's run left a report too: it is the same run, and shown once.
     let id = run_id(now - Duration::minutes(9));
     for run in [&record.id, &id] {
@@ -201,7 +203,7 @@ async fn a_running_run_reloads_and_an_empty_store_says_so() {
     assert!(html.contains("No run has left a record yet") && html.contains("no run yet") && html.contains("data-running=\"no\""));
     let mut record = RunRecord::new(Trigger::Http, "i", OffsetDateTime::now_utc());
     record.sources = vec![json!({ "source": "acme", "status": "running", "bytes_to_fetch": 2048, "bytes_fetched": 1024, "ingested": 3 })];
-    Records::new(store.clone()).put(&record).await.expect("written");
+    Records::new(StateStore::new(store.clone(), Redactor::default(), Policy::default())).put(&record).await.expect("written");
     for asked in [Asked::List(20), Asked::One(record.id.clone())] {
         let html = ask(&store, &asked, &[]).await.page.expect("a page");
         assert!(html.contains("data-running=\"yes\"") && html.contains("http-equiv=\"refresh\"") && html.contains("so far ingested 3"), "{html}");

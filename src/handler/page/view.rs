@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
-use crate::handler::record::RunRecord;
+use crate::run::record::{RunRecord, Trigger};
 
 /// A failure as records tell it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -119,7 +119,7 @@ impl Run {
         Self {
             id: record.id.clone(),
             status: word(json!(record.shown_status(now))),
-            trigger: word(json!(record.trigger)),
+            trigger: if record.trigger == Trigger::Command { "command line".into() } else { word(json!(record.trigger)) },
             started: record.started,
             ended: record.ended,
             heard: record.heartbeat,
@@ -276,7 +276,6 @@ pub fn span(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::handler::record::Trigger;
     use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-11-23 10:00 UTC);
@@ -285,7 +284,7 @@ mod tests {
         let mut record = RunRecord::new(Trigger::Timer, "i", NOW - Duration::minutes(minutes_ago));
         record.sources = sources;
         record.ended = Some(record.started + Duration::seconds(90));
-        record.status = crate::handler::record::Status::Ok;
+        record.status = crate::run::record::Status::Ok;
         Run::of_record(&record, NOW)
     }
 

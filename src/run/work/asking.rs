@@ -1,107 +1,165 @@
-//! Asks for a pass over a source: by a message to the work queue, unless one is waiting or under way.
+//! Asks for a run over sources: by messages to the work queue, for each source unless one is waiting or under way.
+//!
+//! Who was asked stands in the index of sources, one blob for all: one replacement claims all sources of a tick.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-use super::desk::json;
 use super::error::WorkError;
 use super::message::{Message, Task};
 use super::sweep::SILENCE;
 use crate::model::BlobName;
-use crate::retry::{Policy, retry};
-use crate::run::lines::beside_report;
-use crate::store::contract::{Condition, Etag, Properties, Store, StoreKind};
+use crate::retry::retry;
+use crate::run::records::Records;
+use crate::run::source_index::{self, AskedFor, SourceIndex};
+use crate::state::paths::{run_record, stamp};
+use crate::state::store::{StateError, StateStore};
 use crate::store::queue::Queue;
 
-/// A pass that was asked for so long ago is asked for again, whatever waits in the queue.
+/// A run that was asked for so long ago is asked for again, whatever waits in the queue.
 const LONG_AGO: time::Duration = time::Duration::hours(24);
-const MAX_BYTES: u64 = 64 << 10;
+/// Sources of which the last run found nothing to do, in one message.
+const TOGETHER: usize = 16;
 
-/// Whose turn at a source it is, as it was asked for last.
-#[derive(Debug, Serialize, Deserialize)]
-struct Turn {
-    run: String,
-    #[serde(with = "time::serde::rfc3339")]
-    at: OffsetDateTime,
+/// What came of asking, by source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claimed {
+    /// The run that asked looks at these.
+    pub ours: Vec<String>,
+    /// Those among them in which the last run found nothing to do.
+    pub idle: Vec<String>,
+    /// These other runs were asked before, and have not looked yet: source and run.
+    pub joined: Vec<(String, String)>,
 }
 
-/// What came of asking.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// The run that asked goes over the source.
-    Ours,
-    /// This other run was asked for before, and has not gone over the source yet.
-    Joined(String),
-}
-
-/// Where passes are asked for.
+/// Where runs are asked for.
 pub struct Office<'a> {
     /// The state.
-    pub store: &'a Arc<dyn Store>,
+    pub state: &'a StateStore,
     /// The queue.
     pub queue: &'a Arc<dyn Queue>,
-    /// How stubborn to be.
-    pub policy: Policy,
 }
 
 impl Office<'_> {
-    /// Whether `run` may go over `source`: it may, if nobody else was asked to who still will.
-    pub async fn claim(&self, source: &str, run: &str, now: OffsetDateTime) -> Result<Asked, WorkError> {
-        let name = BlobName::new(format!("_blobferry/{source}/asked")).expect("source names are legal segments");
-        // Whoever was quicker is read again.
-        for _ in 0..5 {
-            let condition = match self.last(&name).await? {
-                None => Condition::IfAbsent,
-                Some((turn, _)) if turn.run == run => return Ok(Asked::Ours),
-                Some((turn, etag)) if self.is_over(source, &turn, now).await? => Condition::IfMatch(etag),
-                Some((turn, _)) => return Ok(Asked::Joined(turn.run)),
-            };
-            let bytes = json(&Turn { run: run.to_owned(), at: now });
-            let md5 = <md5::Md5 as md5::Digest>::digest(&bytes).into();
-            let properties = Properties { content_type: "application/json".into(), md5, metadata: [].into() };
-            let put = |_| self.store.put(&name, bytes.clone(), &properties, &condition);
-            match retry(&self.policy, &CancellationToken::new(), "asking for a pass", put).await {
-                Ok(_) => return Ok(Asked::Ours),
-                Err(error) if error.kind == StoreKind::Condition => {}
-                Err(error) => return Err(error.into()),
+    /// Takes the ends of runs into the index of sources. The index as it is then.
+    pub async fn fold(&self, now: OffsetDateTime) -> Result<SourceIndex, StateError> {
+        for tries in 0.. {
+            let (before, condition) = source_index::read_to_replace(self.state).await?;
+            let mut index = before.clone();
+            self.take_in(&mut index, now).await?;
+            if index == before || source_index::replace(self.state, &index, &condition, tries).await? {
+                return Ok(index);
             }
         }
-        Err(WorkError::Damaged { blob: name.as_str().to_owned(), why: "others were always quicker".into() })
+        unreachable!("replacing ends with an error")
     }
 
-    /// What was asked last, with its tag. What cannot be read counts as nothing asked, and is replaced.
-    async fn last(&self, name: &BlobName) -> Result<Option<(Turn, Etag)>, WorkError> {
-        let get = |_| self.store.get(name, 0, MAX_BYTES);
-        let found = match retry(&self.policy, &CancellationToken::new(), "looking who asked", get).await {
-            Err(error) if error.kind == StoreKind::NoContainer => None,
-            found => found?,
-        };
-        let unreadable = || Turn { run: String::new(), at: OffsetDateTime::UNIX_EPOCH };
-        Ok(found.map(|(info, bytes)| (serde_json::from_slice(&bytes).unwrap_or_else(|_| unreadable()), info.etag)))
-    }
-
-    /// Whether the run of `turn` has gone over the source, or will not any more.
-    async fn is_over(&self, source: &str, turn: &Turn, now: OffsetDateTime) -> Result<bool, WorkError> {
-        if turn.run.is_empty() || now - turn.at > LONG_AGO {
-            return Ok(true);
+    /// Claims each of `sources` for `run`, unless another run was asked that still will look at it.
+    pub async fn claim(&self, sources: &[&str], run: &str, now: OffsetDateTime) -> Result<Claimed, WorkError> {
+        let never = CancellationToken::new();
+        let waiting = retry(self.state.policy(), &never, "looking at the queue", |_| self.queue.length()).await?;
+        for tries in 0.. {
+            let (mut index, condition) = source_index::read_to_replace(self.state).await?;
+            self.take_in(&mut index, now).await?;
+            let claimed = self.claim_in(&mut index, sources, run, waiting, now).await?;
+            if claimed.ours.is_empty() || source_index::replace(self.state, &index, &condition, tries).await? {
+                return Ok(claimed);
+            }
         }
-        let report = beside_report(source, &turn.run, "json");
-        if retry(&self.policy, &CancellationToken::new(), "looking for a report", |_| self.store.head(&report)).await?.is_some() {
+        unreachable!("replacing ends with an error")
+    }
+
+    async fn claim_in(&self, index: &mut SourceIndex, sources: &[&str], run: &str, waiting: u64, now: OffsetDateTime) -> Result<Claimed, StateError> {
+        let mut claimed = Claimed::default();
+        for source in sources {
+            let asked = index.entry(source).asked.clone().filter(|asked| asked.run != run);
+            if let Some(asked) = asked
+                && !self.is_given_up(source, &asked, waiting, now).await?
+            {
+                claimed.joined.push(((*source).to_owned(), asked.run));
+                continue;
+            }
+            let entry = index.entry(source);
+            entry.asked = Some(AskedFor { run: run.to_owned(), at: now });
+            claimed.idle.extend(entry.idle.then(|| (*source).to_owned()));
+            claimed.ours.push((*source).to_owned());
+        }
+        if !claimed.ours.is_empty() && !index.open.iter().any(|open| open == run) {
+            index.open.push(run.to_owned());
+        }
+        Ok(claimed)
+    }
+
+    /// Takes in what the records of open runs say. A run that has no record was killed before it could write one.
+    async fn take_in(&self, index: &mut SourceIndex, now: OffsetDateTime) -> Result<(), StateError> {
+        let records = Records::new(self.state.clone());
+        for run in index.open.clone() {
+            let name: Option<BlobName> = run_record(&run);
+            let record = match &name {
+                Some(name) => records.read(name).await?,
+                None => None,
+            };
+            match record {
+                Some(record) => index.take_in(&record),
+                None if run < stamp(now - SILENCE) => {
+                    index.open.retain(|open| *open != run);
+                    index.sources.values_mut().for_each(|entry| {
+                        entry.asked.take_if(|asked| asked.run == run);
+                    });
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the run that was asked for will not look at the source any more.
+    async fn is_given_up(&self, source: &str, asked: &AskedFor, waiting: u64, now: OffsetDateTime) -> Result<bool, StateError> {
+        if now - asked.at > LONG_AGO {
             return Ok(true);
         }
         // Its message is lost: nothing waits, and nothing is under way.
-        let silent = now - turn.at > SILENCE && self.queue.length().await? == 0;
-        let under_way = || crate::ledger::under_way(self.store.clone(), source, self.policy, CancellationToken::new());
-        Ok(silent && under_way().await?.is_none())
+        if now - asked.at <= SILENCE || waiting > 0 {
+            return Ok(false);
+        }
+        let store = self.state.store().clone();
+        let open = crate::ledger::under_way(store, source, *self.state.policy(), CancellationToken::new()).await;
+        Ok(open.is_ok_and(|open| open.is_none()))
     }
 
-    /// Sends for the plan of `source`. Only after [`Office::claim`], and when the run's record is written.
-    pub async fn send(&self, source: &str, run: &str) -> Result<(), WorkError> {
-        let text = Message { run: run.to_owned(), source: source.to_owned(), task: Task::Plan }.to_text();
-        let send = |_| self.queue.send(&text, std::time::Duration::ZERO);
-        Ok(retry(&self.policy, &CancellationToken::new(), "sending a message", send).await?)
+    /// Sends for the plans of what was claimed. Only after [`Office::claim`], and when the run's record is written.
+    pub async fn send(&self, claimed: &Claimed, run: &str) -> Result<(), WorkError> {
+        for message in messages(claimed, run) {
+            let text = message.to_text();
+            let send = |_| self.queue.send(&text, Duration::ZERO);
+            retry(self.state.policy(), &CancellationToken::new(), "sending a message", send).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A message for each source that may have work, so that workers share them; idle ones go together.
+fn messages(claimed: &Claimed, run: &str) -> Vec<Message> {
+    let idle: BTreeMap<&str, ()> = claimed.idle.iter().map(|name| (name.as_str(), ())).collect();
+    let busy = claimed.ours.iter().filter(|name| !idle.contains_key(name.as_str()));
+    let plans = busy.map(|name| Message::new(run, name, Task::Plan));
+    let looks = claimed.idle.chunks(TOGETHER).filter_map(|some| Message::plans(run, some));
+    plans.chain(looks).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_sources_go_together_and_others_by_themselves() {
+        let names = |range: std::ops::Range<usize>| range.map(|n| format!("s{n:02}")).collect::<Vec<_>>();
+        let claimed = Claimed { ours: names(0..20), idle: names(2..20), joined: Vec::new() };
+        let told: Vec<usize> = messages(&claimed, "r").iter().map(|message| message.sources().len()).collect();
+        assert_eq!(told, [1, 1, 16, 2]);
     }
 }

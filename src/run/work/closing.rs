@@ -3,17 +3,16 @@
 use futures_util::future::try_join_all;
 use time::OffsetDateTime;
 
-use super::claim;
 use super::desk::{Desk, never};
 use super::error::WorkError;
 use super::live::State;
 use super::manifest::Manifest;
 use super::message::PieceId;
 use super::names::{Folder, Kind};
-use super::piece::Plan;
+use super::piece::{Plan, SCHEMA};
 use crate::failpoint::{failpoint, left_out};
 use crate::ledger::{self, Ledger};
-use crate::report::SourceReport;
+use crate::report::{Line, SourceReport};
 
 /// Results that are read at once.
 const READ_AT_ONCE: usize = 16;
@@ -28,7 +27,7 @@ pub async fn close_if_done(desk: &Desk, plan: &Plan, folder: &Folder, state: &St
     let mut report = plan.surveyed.clone();
     let mut manifest = Manifest::of(desk);
     if let Some(lines) = desk.read(&folder.blob(Kind::Lines)).await? {
-        manifest.add(lines.to_vec()).await?;
+        manifest.add(told(&lines, plan.schema)).await?;
     }
     for some in done.chunks(READ_AT_ONCE) {
         // Nothing is being read while the manifest is written: see `store::paced` about requests that nobody polls.
@@ -36,7 +35,7 @@ pub async fn close_if_done(desk: &Desk, plan: &Plan, folder: &Folder, state: &St
             // Another worker has closed the pass, and removed them.
             let Some(outcome) = outcome else { return Ok(None) };
             report.absorb(outcome.report);
-            manifest.add(outcome.lines.into_bytes()).await?;
+            manifest.add(told(outcome.lines.as_bytes(), outcome.schema)).await?;
         }
     }
     manifest.tell(&mut report);
@@ -44,11 +43,20 @@ pub async fn close_if_done(desk: &Desk, plan: &Plan, folder: &Folder, state: &St
         settle(desk, plan, folder, done.last()).await?;
     }
     failpoint!("before-close-report", WorkError::Lost);
-    desk.report(&report, plan.began).await?;
+    desk.report(&mut report, plan.began).await?;
     failpoint!("close-report-written", WorkError::Lost);
     finish(desk, &plan.pass, folder).await?;
     tracing::info!(run = desk.run.id, source = desk.source.name, ingested = report.ingested, failed = report.failed, "A pass is closed.");
     Ok(Some(report))
+}
+
+/// Lines as a manifest of this release has them, of a worker whose state was of version `schema`.
+fn told(lines: &[u8], schema: u32) -> Vec<u8> {
+    if schema >= SCHEMA {
+        return lines.to_vec();
+    }
+    let is_told = |line: &&[u8]| Line::parse(line).is_ok_and(|line| line.is_told());
+    lines.split_inclusive(|byte| *byte == b'\n').filter(is_told).flatten().copied().collect()
 }
 
 /// The last steps, when the report is there.
@@ -61,7 +69,6 @@ pub async fn finish(desk: &Desk, pass: &str, folder: &Folder) -> Result<(), Work
     desk.remove(state.blobs.into_iter().filter(|blob| *blob != plan)).await;
     failpoint!("work-removed", WorkError::Lost);
     desk.remove([plan]).await;
-    claim::remove(desk, pass).await;
     Ok(())
 }
 

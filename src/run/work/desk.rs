@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use md5::{Digest, Md5};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -14,15 +13,16 @@ use super::error::WorkError;
 use super::live::State;
 use super::message::{Message, PieceId, Task};
 use super::names::{Folder, Kind};
-use super::piece::{Outcome, Plan, SCHEMA};
+use super::piece::{Outcome, Plan};
 use crate::model::BlobName;
 use crate::report::SourceReport;
 use crate::retry::retry;
 use crate::run::Options;
 use crate::run::context::Run;
+use crate::run::pass;
 use crate::run::settings::Source;
-use crate::run::{lines, pass};
-use crate::store::contract::{Condition, Metadata, Properties, StoreKind};
+use crate::state::paths::StatePaths;
+use crate::store::contract::{Condition, Metadata};
 use crate::store::queue::Queue;
 
 /// The largest blob of state that is read.
@@ -39,7 +39,7 @@ pub struct Desk {
 
 impl Desk {
     pub fn new(options: Options, source: Source, queue: Option<Arc<dyn Queue>>, sizes: Sizes, run: &str) -> Self {
-        let run = super::super::begin(Options { id: run.to_owned(), ..options });
+        let run = crate::run::begin(Options { id: run.to_owned(), ..options }, std::slice::from_ref(&source));
         Self { run: Arc::new(run), source, queue, sizes }
     }
 
@@ -56,30 +56,29 @@ impl Desk {
 
     /// The bytes of a blob of state.
     pub async fn read(&self, name: &BlobName) -> Result<Option<Bytes>, WorkError> {
-        let once = |_| self.run.store.get(name, 0, MAX_BYTES);
-        let found = retry(&self.run.policy, &never(), "reading the state of a pass", once).await?;
+        let found = self.run.state.get(name, MAX_BYTES, "reading the state of a pass").await?;
         Ok(found.map(|(_, bytes)| bytes))
     }
 
-    /// Writes a blob of state, over what is there.
-    pub async fn write(&self, name: &BlobName, bytes: Bytes, metadata: Metadata) -> Result<(), WorkError> {
-        self.put(name, bytes, metadata, &Condition::Always).await.map(|_| ())
+    /// Writes names of files, over what is there.
+    pub async fn write(&self, name: &BlobName, bytes: Bytes) -> Result<(), WorkError> {
+        let doing = "writing the state of a pass";
+        self.run.state.put(name, bytes, Metadata::new(), &Condition::Always, doing).await?;
+        Ok(())
     }
 
-    /// Writes a blob of state unless it is there; whether it was written now. It may be ours all the same: an answer
-    /// can be lost.
-    pub async fn write_once(&self, name: &BlobName, bytes: Bytes, metadata: Metadata) -> Result<bool, WorkError> {
-        self.put(name, bytes, metadata, &Condition::IfAbsent).await
+    /// Writes JSON, over what is there.
+    pub async fn write_json(&self, name: &BlobName, value: &impl Serialize, metadata: Metadata) -> Result<(), WorkError> {
+        let doing = "writing the state of a pass";
+        self.run.state.put_json_with(name, value, metadata, &Condition::Always, doing).await?;
+        Ok(())
     }
 
-    async fn put(&self, name: &BlobName, bytes: Bytes, metadata: Metadata, condition: &Condition) -> Result<bool, WorkError> {
-        let properties = Properties { content_type: "application/json".into(), md5: Md5::digest(&bytes).into(), metadata };
-        let once = |_| self.run.store.put(name, bytes.clone(), &properties, condition);
-        match retry(&self.run.policy, &never(), "writing the state of a pass", once).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind == StoreKind::Condition => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+    /// Writes JSON unless the blob is there. An answer can be lost, so it may be ours all the same.
+    pub async fn write_json_once(&self, name: &BlobName, value: &impl Serialize, metadata: Metadata) -> Result<(), WorkError> {
+        let doing = "writing the state of a pass";
+        self.run.state.put_json_with(name, value, metadata, &Condition::IfAbsent, doing).await?;
+        Ok(())
     }
 
     /// Removes blobs of state. What stays is removed later.
@@ -94,27 +93,13 @@ impl Desk {
     /// The plan of a pass; `None` if it is over.
     pub async fn plan(&self, folder: &Folder) -> Result<Option<Plan>, WorkError> {
         let name = folder.blob(Kind::Plan);
-        let Some(bytes) = self.read(&name).await? else { return Ok(None) };
-        let plan: Plan = self.parse(&name, &bytes)?;
-        if plan.schema > SCHEMA {
-            let why = format!("it was written by a later release (schema {}, this one knows {SCHEMA})", plan.schema);
-            return Err(WorkError::Damaged { blob: name.as_str().to_owned(), why });
-        }
-        Ok(Some(plan))
+        Ok(self.run.state.get_json(&name, MAX_BYTES, "reading the plan of a pass").await?.map(|(plan, _)| plan))
     }
 
     /// What became of a piece, if somebody has written that.
     pub async fn result(&self, folder: &Folder, id: PieceId) -> Result<Option<Outcome>, WorkError> {
         let name = folder.blob(Kind::Result(id));
-        match self.read(&name).await? {
-            Some(bytes) => self.parse(&name, &bytes).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// JSON of a blob of state.
-    pub fn parse<T: serde::de::DeserializeOwned>(&self, name: &BlobName, bytes: &[u8]) -> Result<T, WorkError> {
-        serde_json::from_slice(bytes).map_err(|error| WorkError::Damaged { blob: name.as_str().to_owned(), why: error.to_string() })
+        Ok(self.run.state.get_json(&name, MAX_BYTES, "reading the result of a piece").await?.map(|(result, _)| result))
     }
 
     /// How a pass stands, by one listing.
@@ -126,40 +111,34 @@ impl Desk {
     /// Puts a message for this run and source into the queue.
     pub async fn send(&self, task: Task, delay: Duration) -> Result<(), WorkError> {
         let Some(queue) = &self.queue else { return Ok(()) };
-        let message = Message { run: self.run.id.clone(), source: self.source.name.clone(), task };
+        let message = Message::new(&self.run.id, &self.source.name, task);
         let text = message.to_text();
         Ok(retry(&self.run.policy, &never(), "sending a message", |_| queue.send(&text, delay)).await?)
     }
 
-    /// Whether the pass of this run over this source is over: its report is there.
+    /// Whether a pass of this run over this source is over: its report is there.
     pub async fn is_over(&self) -> Result<bool, WorkError> {
-        let name = lines::beside_report(&self.source.name, &self.run.id, "json");
-        let found = retry(&self.run.policy, &never(), "looking for a report", |_| self.run.store.head(&name)).await?;
-        Ok(found.is_some())
+        let name = StatePaths::of(&self.source.name).report(&self.run.id);
+        Ok(self.run.state.head(&name, "looking for a report").await?.is_some())
     }
 
     /// Writes the report of this run's pass, unless it is there.
-    pub async fn report(&self, report: &SourceReport, began: time::OffsetDateTime) -> Result<(), WorkError> {
-        let run = &self.run;
-        match pass::write_report(run, &self.source, report, began, &Condition::IfAbsent).await {
-            Err(error) if error.kind != StoreKind::Condition => Err(error.into()),
-            _ => {
-                crate::run::watch::source_ended(report);
-                run.progress.finished(report);
-                Ok(())
-            }
-        }
+    pub async fn report(&self, report: &mut SourceReport, began: time::OffsetDateTime) -> Result<(), WorkError> {
+        pass::write_report(&self.run, &self.source, report, began, &Condition::IfAbsent).await?;
+        self.tell(report);
+        Ok(())
+    }
+
+    /// Tells those who watch that the pass has ended.
+    pub fn tell(&self, report: &SourceReport) {
+        crate::run::watch::source_ended(report);
+        self.run.progress.finished(report);
     }
 }
 
 /// Work on state goes on when the run is told to stop: it is little, and what was done must be told.
 pub fn never() -> CancellationToken {
     CancellationToken::new()
-}
-
-/// `value` as it is stored.
-pub fn json(value: &impl Serialize) -> Bytes {
-    serde_json::to_vec(value).expect("state holds nothing that JSON cannot").into()
 }
 
 /// Metadata of these pairs.

@@ -2,6 +2,7 @@
 
 use crate::failure::{Class, Failure};
 use crate::ledger::error::LedgerError;
+use crate::state::store::StateError;
 use crate::store::contract::StoreError;
 
 /// Why a message could not be dealt with. The queue brings it again.
@@ -13,6 +14,9 @@ pub enum WorkError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// A blob of state.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// A blob of the pass cannot be read.
     #[error("reading `{blob}`: {why}")]
     Damaged {
@@ -31,6 +35,7 @@ impl Failure for WorkError {
         match self {
             WorkError::Store(error) => error.class(),
             WorkError::Ledger(error) => error.class(),
+            WorkError::State(error) => error.class(),
             WorkError::Damaged { .. } => Class::Ledger,
             WorkError::Lost => Class::Interrupted,
         }
@@ -40,6 +45,7 @@ impl Failure for WorkError {
         match self {
             WorkError::Store(error) => error.is_transient(),
             WorkError::Ledger(error) => error.is_transient(),
+            WorkError::State(error) => error.is_transient(),
             WorkError::Damaged { .. } => false,
             WorkError::Lost => true,
         }

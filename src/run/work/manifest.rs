@@ -10,7 +10,8 @@ use super::error::WorkError;
 use crate::model::BlobName;
 use crate::report::SourceReport;
 use crate::retry::retry;
-use crate::run::lines::{Appender, name_of};
+use crate::run::lines::Appender;
+use crate::state::paths::StatePaths;
 use crate::store::contract::StoreKind;
 
 /// How often another writer may be quicker.
@@ -27,7 +28,7 @@ pub struct Manifest<'a> {
 impl<'a> Manifest<'a> {
     /// Of the run of `desk`.
     pub fn of(desk: &'a Desk) -> Self {
-        Self { desk, name: name_of(&desk.source.name, &desk.run.id), position: 0, lines: 0 }
+        Self { desk, name: StatePaths::of(&desk.source.name).manifest(&desk.run.id), position: 0, lines: 0 }
     }
 
     /// Adds whole lines, unless they are there.

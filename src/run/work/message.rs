@@ -7,14 +7,25 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The version of messages. Those of release 0.1 carry none, which counts as 1.
+pub const VERSION: u64 = 2;
 
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
+    /// See [`VERSION`].
+    #[serde(default = "first_version")]
+    v: u64,
     /// The run that it belongs to.
     pub run: String,
     /// The source.
     pub source: String,
+    /// Of a plan, further sources in which the last run found nothing to do. Release 0.1 passes over them: they are asked
+    /// for again after a quarter of an hour.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
     /// What is to be done.
     #[serde(flatten)]
     pub task: Task,
@@ -35,22 +46,61 @@ pub enum Task {
     },
 }
 
+fn first_version() -> u64 {
+    1
+}
+
+/// Why a text is no message for this release.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// A later release sent it: it is to be put back for a worker of that release.
+    #[error("a later release sent it (version {0}, this one knows {VERSION})")]
+    Later(u64),
+    /// It is none of ours.
+    #[error("{0}")]
+    Foreign(#[from] serde_json::Error),
+}
+
 impl Message {
+    /// A message of this release.
+    pub fn new(run: &str, source: &str, task: Task) -> Self {
+        Self { v: VERSION, run: run.to_owned(), source: source.to_owned(), also: Vec::new(), task }
+    }
+
+    /// Asks for the plans of `sources`, at least one of them.
+    pub fn plans(run: &str, sources: &[String]) -> Option<Self> {
+        let (first, also) = sources.split_first()?;
+        Some(Self { also: also.to_vec(), ..Self::new(run, first, Task::Plan) })
+    }
+
+    /// The sources that it is about.
+    pub fn sources(&self) -> Vec<&str> {
+        std::iter::once(&self.source).chain(&self.also).map(String::as_str).collect()
+    }
+
     /// As it is sent.
     pub fn to_text(&self) -> String {
         serde_json::to_string(self).expect("a message holds nothing that JSON cannot")
     }
 
     /// Reads what [`Message::to_text`] wrote.
-    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+    pub fn parse(text: &str) -> Result<Self, Unreadable> {
+        Self::read(serde_json::from_str(text)?)
+    }
+
+    /// As [`Message::parse`], of JSON.
+    pub fn read(value: Value) -> Result<Self, Unreadable> {
+        match value["v"].as_u64().filter(|version| *version > VERSION) {
+            Some(version) => Err(Unreadable::Later(version)),
+            None => Ok(serde_json::from_value(value)?),
+        }
     }
 }
 
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.task {
-            Task::Plan => write!(f, "the plan of `{}` for run {}", self.source, self.run),
+            Task::Plan => write!(f, "the plan of `{}` for run {}", self.sources().join("`, `"), self.run),
             Task::Piece { piece, .. } => write!(f, "piece {piece} of `{}` for run {}", self.source, self.run),
         }
     }
@@ -124,18 +174,29 @@ mod tests {
 
     #[test]
     fn a_message_is_read_as_it_was_written() {
-        let plan = Message { run: "r".into(), source: "acme".into(), task: Task::Plan };
-        assert_eq!(plan.to_text(), r#"{"run":"r","source":"acme","task":"plan"}"#);
+        let plan = Message::new("r", "acme", Task::Plan);
+        assert_eq!(plan.to_text(), r#"{"v":2,"run":"r","source":"acme","task":"plan"}"#);
+        let look = Message::plans("r", &["a".into(), "b".into()]).expect("two sources");
+        assert_eq!(look.to_text(), r#"{"v":2,"run":"r","source":"a","also":["b"],"task":"plan"}"#);
+        assert_eq!((look.sources(), plan.sources()), (vec!["a", "b"], vec!["acme"]));
         let piece = Task::Piece { pass: "r-1".into(), piece: PieceId { number: 7, part: 2 } };
         let piece = Message { task: piece, ..plan.clone() };
-        assert_eq!(piece.to_text(), r#"{"run":"r","source":"acme","task":"piece","pass":"r-1","piece":"00007.2"}"#);
-        for message in [plan, piece] {
+        assert_eq!(piece.to_text(), r#"{"v":2,"run":"r","source":"acme","task":"piece","pass":"r-1","piece":"00007.2"}"#);
+        for message in [plan, look, piece] {
             assert_eq!(Message::parse(&message.to_text()).ok(), Some(message));
         }
         for bad in ["", "{}", "[]", r#"{"run":"r","source":"a","task":"dance"}"#, r#"{"run":"r","source":"a","task":"piece","pass":"p","piece":"7"}"#]
         {
             assert!(Message::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn messages_of_release_0_1_are_read_and_those_of_a_later_release_are_told_apart() {
+        let old = Message::parse(r#"{"run":"r","source":"acme","task":"plan"}"#).expect("a message");
+        assert_eq!((old.sources(), &old.task), (vec!["acme"], &Task::Plan));
+        let later = Message::parse(r#"{"v":3,"errand":"fly"}"#).expect_err("it is not known");
+        assert_eq!(later.to_string(), "a later release sent it (version 3, this one knows 2)");
     }
 
     #[test]

@@ -22,7 +22,6 @@ pub mod piece;
 pub mod standing;
 pub mod sweep;
 
-mod claim;
 mod closing;
 mod desk;
 mod error;
@@ -57,7 +56,7 @@ pub enum Came {
     Over,
 }
 
-/// Does what `message` asks for. `source` is the source that it names. An error is worth another try, which the queue
+/// Does what `message` asks for. `source` is a source that it names. An error is worth another try, which the queue
 /// gives it.
 pub async fn work(message: &Message, source: Source, options: Options, queue: Arc<dyn Queue>, sizes: Sizes) -> Result<Came, WorkError> {
     let desk = Desk::new(options, source, Some(queue), sizes, &message.run);

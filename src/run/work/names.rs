@@ -2,6 +2,7 @@
 
 use super::message::PieceId;
 use crate::model::BlobName;
+use crate::state::paths::StatePaths;
 
 /// The folder of one pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,17 +29,12 @@ pub enum Kind {
 
 /// What all passes of `source` are below.
 pub fn passes(source: &str) -> String {
-    format!("_blobferry/{source}/work/")
-}
-
-/// What is decided about the pass of `run`; among the passes, so that it goes with them if it is left behind.
-pub fn claim(source: &str, run: &str) -> BlobName {
-    BlobName::new(format!("{}{run}.claim", passes(source))).expect("source names and run ids are legal segments")
+    StatePaths::of(source).passes_folder()
 }
 
 /// The lease of one login.
 pub fn slot(source: &str, number: usize) -> BlobName {
-    BlobName::new(format!("_blobferry/{source}/slots/{number:02}")).expect("source names are legal segments")
+    StatePaths::of(source).slot(number)
 }
 
 impl Folder {

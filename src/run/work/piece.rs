@@ -10,9 +10,10 @@ use crate::plan::{Known, Why};
 use crate::report::SourceReport;
 use crate::run::transfer::Transfer;
 use crate::settings::percent_decode;
+use crate::state::version;
 
 /// The version of all that is written here.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = version::VERSION;
 
 /// What a survey came to, and how its work was cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,73 +5,50 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use time::OffsetDateTime;
-use tokio_util::sync::CancellationToken;
 
 use super::Came;
-use super::claim;
 use super::closing;
 use super::cutting::{cut, lanes};
-use super::desk::{Desk, json, metadata, never};
+use super::desk::{Desk, metadata};
 use super::error::WorkError;
-use super::manifest::Manifest;
 use super::message::{PieceId, Task};
 use super::names::{Folder, Kind, passes};
 use super::piece::{Header, Item, Plan, SCHEMA, to_bytes};
-use super::slots;
 use crate::failpoint::failpoint;
-use crate::ledger::{self, OpenPass};
+use crate::ledger::OpenPass;
 use crate::model::{BlobName, chain, hex};
-use crate::report::{LeftTo, SourceReport};
+use crate::report::SourceReport;
 use crate::run::context::Pass;
+use crate::run::pass::{Looked, Pieces, look_first};
 use crate::run::settings::Source;
-use crate::run::survey::{Survey, survey};
-use crate::run::turn::{self, Turn};
+use crate::run::survey::Survey;
 use crate::run::{pass, refusals, run_id, watch};
 use crate::store::contract::BlobInfo;
 
 /// Logins that a listing is made with, at most.
 const LOGINS: usize = 4;
-/// How long a plan waits at least for a login.
-const NO_LOGIN: Duration = Duration::from_secs(10);
 /// Blobs that are written at once.
 const WRITTEN_AT_ONCE: usize = 16;
 
-/// Plans the pass of this run, unless it is planned, over, or another run is at the source.
+/// Plans the pass of this run, unless it is planned, there is nothing to do, or another run is at the source.
 pub async fn plan(desk: &Desk) -> Result<Came, WorkError> {
-    let source = &desk.source.name;
-    if desk.is_over().await? {
-        return Ok(Came::Over);
-    }
-    let open = ledger::under_way(desk.run.store.clone(), source, desk.run.policy, never()).await?;
-    match open {
-        Some(pass) if pass.run == desk.run.id => return send_again(desk, &pass).await,
-        Some(pass) => return left(desk, LeftTo { run: Some(pass.run), host: None, since: Some(pass.since) }).await,
-        None => {}
-    }
-    let turn = match turn::ask(&desk.run, source).await {
-        Turn::Ours(ours) => ours,
-        Turn::Theirs(other) => return left(desk, other).await,
+    let source = Source { connections: desk.source.connections.min(LOGINS), ..desk.source.clone() };
+    let (pass, survey, ours) = match look_first(&desk.run, &source, &None, Pieces::Tell).await {
+        Looked::UnderWay(open) if open.run == desk.run.id => return send_again(desk, &open).await,
+        Looked::UnderWay(open) => return Ok(closed(desk, pass::left(&source, pass::left_to(&open)))),
+        Looked::Ended(report) => return Ok(closed(desk, *report)),
+        Looked::Work(pass, survey, ours) => (pass, *survey, ours),
     };
-    let lost = CancellationToken::new();
-    let who = format!("{}/plan/{:04x}", desk.run.id, slots::random());
-    let logins = slots::take(desk, &who, desk.source.connections.min(LOGINS), &lost).await?;
-    let came = if logins.is_empty() {
-        let delay = slots::some_time(NO_LOGIN);
-        desk.send(Task::Plan, delay).await?;
-        Ok(Came::Later(format!("all logins of `{source}` are taken; asked again in {} s", delay.as_secs())))
-    } else {
-        let stop = desk.run.cancel.clone();
-        let watcher = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
-            lost.cancelled().await;
-            stop.cancel();
-        }));
-        let came = with_logins(desk, logins.len()).await;
-        drop(watcher);
-        came
-    };
-    slots::over(logins).await;
-    turn.over(&mut SourceReport::default()).await;
+    let came = with_work(desk, &pass, survey).await;
+    // A lease that was lost costs work that is done twice: there is no report of a plan to tell that in.
+    ours.over(&mut SourceReport::default()).await;
     came
+}
+
+/// The pass is over without a piece. The record of the run tells of it.
+fn closed(desk: &Desk, report: SourceReport) -> Came {
+    desk.tell(&report);
+    Came::Closed(Box::new(report))
 }
 
 /// The plan stands, and whoever made it may not have got as far as sending its messages.
@@ -91,78 +68,35 @@ async fn send_again(desk: &Desk, open: &OpenPass) -> Result<Came, WorkError> {
     Ok(Came::Done(format!("`{}` is planned already: {} pieces", desk.source.name, plan.pieces)))
 }
 
-/// Another run is at the source; the report of this one says so.
-async fn left(desk: &Desk, other: LeftTo) -> Result<Came, WorkError> {
-    let report = SourceReport { left_to: Some(other), ..SourceReport::new(&desk.source.name, desk.source.endpoint.address()) };
-    close_at_once(desk, report).await
-}
-
-/// The pass is over before it was opened, unless the message came twice and another worker has opened it meanwhile.
-async fn close_at_once(desk: &Desk, report: SourceReport) -> Result<Came, WorkError> {
-    let open = ledger::under_way(desk.run.store.clone(), &desk.source.name, desk.run.policy, never()).await?;
-    if let Some(ours) = open.filter(|open| open.run == desk.run.id) {
-        return send_again(desk, &ours).await;
-    }
-    if claim::decide(desk, claim::NOTHING).await? != claim::NOTHING {
-        let open = ledger::under_way(desk.run.store.clone(), &desk.source.name, desk.run.policy, never()).await?;
-        return match open.filter(|open| open.run == desk.run.id) {
-            Some(ours) => Box::pin(send_again(desk, &ours)).await,
-            None => Ok(Came::Over),
-        };
-    }
-    desk.report(&report, desk.run.started).await?;
-    claim::remove(desk, claim::NOTHING).await;
-    Ok(Came::Closed(Box::new(report)))
-}
-
-/// `None` if `open`, which the ledger's head names, is what this run does; else what came of it, and the pass is closed.
+/// `None` if the pass `open`, which the ledger's head names, is to be done. A message may come twice: if the pass of this
+/// run was over before this one was opened, nothing of this one is done, and the next run takes its files.
 async fn given_up(desk: &Desk, open: &OpenPass, folder: &Folder) -> Result<Option<Came>, WorkError> {
-    let decided = claim::decide(desk, &open.id).await?;
-    if decided == open.id && !desk.is_over().await? {
+    if !desk.is_over().await? {
         return Ok(None);
-    }
-    if decided == claim::NOTHING {
-        // The message came twice. If that worker was lost before it could tell, this is told for it: the next run takes the files.
-        let note = "a worker found nothing to do and was lost before it told what it had seen".to_owned();
-        let report = SourceReport { notes: vec![note], ..SourceReport::new(&desk.source.name, desk.source.endpoint.address()) };
-        desk.report(&report, desk.run.started).await?;
     }
     closing::finish(desk, &open.id, folder).await?;
     Ok(Some(Came::Over))
 }
 
-async fn with_logins(desk: &Desk, logins: usize) -> Result<Came, WorkError> {
-    let source = Source { connections: logins, ..desk.source.clone() };
-    let pass = match pass::open(desk.run.clone(), source).await {
-        Ok(pass) => Arc::new(pass),
-        Err(report) => return close_at_once(desk, report).await,
-    };
+async fn with_work(desk: &Desk, pass: &Arc<Pass>, mut survey: Survey) -> Result<Came, WorkError> {
+    if desk.is_over().await? {
+        return Ok(Came::Over);
+    }
     pass.ledger.fold_if_due().await?;
-    pass.lines.keep();
-    let mut survey = match desk.run.in_time(survey(&pass, &None)).await {
-        Some(survey) => survey,
-        None => {
-            pass.lines.take();
-            Survey::stopped(&pass)
-        }
-    };
     let mut report = std::mem::take(&mut survey.report);
     watch::surveyed(&report);
-    pass::finish_after(&pass, std::mem::take(&mut survey.after), &mut report).await;
+    pass::finish_after(pass, std::mem::take(&mut survey.after), &mut report).await;
     for (file, known) in std::mem::take(&mut survey.relisted) {
         pass::note(&mut report, pass.ledger.ingested(&file, &known, 0, 0).await);
     }
     if !desk.run.cancel.is_cancelled() {
         pass.pool.close().await;
     }
-    refusals::after(&pass).await;
+    refusals::after(pass).await;
     if survey.transfers.is_empty() && survey.unsettled.is_empty() {
-        let mut manifest = Manifest::of(desk);
-        manifest.add(pass.lines.take()).await?;
-        manifest.tell(&mut report);
-        return close_at_once(desk, report).await;
+        return Ok(closed(desk, report));
     }
-    open(desk, &pass, survey, report).await
+    open(desk, pass, survey, report).await
 }
 
 /// A piece before it has a journal.
@@ -208,9 +142,9 @@ async fn open(desk: &Desk, pass: &Pass, mut survey: Survey, report: SourceReport
         surveyed: report,
     };
     write_pieces(desk, &folder, cuts, &journals).await?;
-    desk.write(&folder.blob(Kind::Lines), pass.lines.take().into(), [].into()).await?;
+    desk.write(&folder.blob(Kind::Lines), pass.lines.take().into()).await?;
     failpoint!("pieces-written", WorkError::Lost);
-    desk.write(&folder.blob(Kind::Plan), json(&plan), metadata([("pieces", plan.pieces.to_string())])).await?;
+    desk.write_json(&folder.blob(Kind::Plan), &plan, metadata([("pieces", plan.pieces.to_string())])).await?;
     failpoint!("plan-written", WorkError::Lost);
     if let Some(other) = pass.ledger.open_pass(&open, journals).await? {
         let state = desk.state(&folder).await?;
@@ -219,7 +153,7 @@ async fn open(desk: &Desk, pass: &Pass, mut survey: Survey, report: SourceReport
             // The message came twice, and another worker was quicker.
             return send_again(desk, &other).await;
         }
-        return left(desk, LeftTo { run: Some(other.run), host: None, since: Some(other.since) }).await;
+        return Ok(closed(desk, pass::left(&desk.source, pass::left_to(&other))));
     }
     failpoint!("pass-opened", WorkError::Lost);
     if let Some(came) = given_up(desk, &open, &folder).await? {
@@ -243,7 +177,7 @@ async fn write_pieces(desk: &Desk, folder: &Folder, cuts: Vec<Cut>, journals: &[
     });
     // Made one by one as they are written: never all of them in memory twice.
     let writes: Vec<_> = writes.collect();
-    let write = |(name, header, items): (_, Header, Vec<Item>)| async move { desk.write(&name, to_bytes(&header, &items), [].into()).await };
+    let write = |(name, header, items): (_, Header, Vec<Item>)| async move { desk.write(&name, to_bytes(&header, &items)).await };
     stream::iter(writes).map(write).buffer_unordered(WRITTEN_AT_ONCE).try_collect::<()>().await
 }
 

@@ -13,7 +13,7 @@ use super::cutting::Sizes;
 use super::desk::{Desk, never};
 use super::error::WorkError;
 use super::live::State;
-use super::message::{Message, PieceId, Task};
+use super::message::{Message, PieceId, Task, Unreadable};
 use super::names::{Folder, Kind};
 use super::piece::{Plan, parse};
 use super::{closing, working};
@@ -24,6 +24,8 @@ use crate::report::{Outcome, Problem, SourceReport};
 use crate::retry::retry;
 use crate::run::Options;
 use crate::run::context::Run;
+use crate::run::record::source_line;
+use crate::run::records::Records;
 use crate::run::settings::Source;
 use crate::store::queue::{GivenUp, Queue};
 
@@ -49,8 +51,8 @@ pub struct Swept {
     pub problems: Vec<String>,
 }
 
-/// Looks after messages that were given up, and after every source's pass.
-pub async fn sweep(sources: &[Source], queue: &Arc<dyn Queue>, options: impl Fn() -> Options) -> Swept {
+/// Looks after messages that were given up, and after the passes of those sources that were `asked` for.
+pub async fn sweep(sources: &[Source], asked: &[Source], queue: &Arc<dyn Queue>, options: impl Fn() -> Options) -> Swept {
     let mut swept = Swept::default();
     let policy = options().policy;
     match retry(&policy, &never(), "reading what was given up", |_| queue.given_up(HIDDEN)).await {
@@ -64,7 +66,7 @@ pub async fn sweep(sources: &[Source], queue: &Arc<dyn Queue>, options: impl Fn(
         Err(error) => swept.problems.push(chain(&error)),
     }
     let waiting = retry(&policy, &never(), "looking at the queue", |_| queue.length()).await;
-    for source in sources {
+    for source in asked {
         let found = look_at(source, queue, &options, waiting.as_ref().map_or(1, |length| *length)).await;
         match found {
             Ok(run) => swept.closed.extend(run),
@@ -81,19 +83,20 @@ async fn given_up(
     options: &impl Fn() -> Options,
     swept: &mut Swept,
 ) -> Result<(), WorkError> {
-    let message = Message::parse(&given_up.text).ok();
-    let source = message.as_ref().and_then(|message| sources.iter().find(|source| source.name == message.source));
-    match (message.as_ref(), source) {
-        (Some(message), Some(source)) => {
-            tracing::warn!(run = message.run, source = message.source, message = %message, "Warning: a message was given up; its files end as failed.");
-            let desk = Desk::new(options(), source.clone(), Some(queue.clone()), Sizes::default(), &message.run);
-            let closed = match &message.task {
-                Task::Plan => give_up_plan(&desk).await?,
-                Task::Piece { pass, piece } => give_up_piece(&desk, pass, *piece).await?,
-            };
-            swept.closed.extend(closed.then(|| message.run.clone()));
+    match Message::parse(&given_up.text) {
+        Ok(message) => {
+            for name in message.sources() {
+                if let Some(source) = sources.iter().find(|source| source.name == name) {
+                    of_source(&message, source, queue, options, swept).await?;
+                }
+            }
         }
-        _ => {
+        Err(Unreadable::Later(version)) => {
+            // A worker of that release must have another chance at it.
+            tracing::warn!(version, "A message of a later release was given up; it is put back for that release.");
+            retry(&options().policy, &never(), "putting a message back", |_| queue.send(&given_up.text, HIDDEN)).await?;
+        }
+        Err(Unreadable::Foreign(_)) => {
             let text: String = printable(given_up.text.as_bytes()).chars().take(200).collect();
             tracing::warn!(text, "Warning: a message that was given up is none of this configuration's; it is removed.");
         }
@@ -103,10 +106,36 @@ async fn given_up(
     Ok(())
 }
 
-/// A plan that was never made: the pass is over with nothing done. Whether it was closed now.
-async fn give_up_plan(desk: &Desk) -> Result<bool, WorkError> {
+/// Ends what `message`, which was given up, asked of `source`.
+async fn of_source(
+    message: &Message,
+    source: &Source,
+    queue: &Arc<dyn Queue>,
+    options: &impl Fn() -> Options,
+    swept: &mut Swept,
+) -> Result<(), WorkError> {
+    tracing::warn!(
+        run = message.run,
+        source = source.name,
+        message = %message,
+        "Warning: a message was given up; its files end as failed."
+    );
+    let desk = Desk::new(options(), source.clone(), Some(queue.clone()), Sizes::default(), &message.run);
+    let closed = match &message.task {
+        Task::Plan => give_up_plan(&desk).await?,
+        Task::Piece { pass, piece } => give_up_piece(&desk, pass, *piece).await?,
+    };
+    let Some(report) = closed else { return Ok(()) };
+    let line = source_line(&report, desk.run.state.redactor(), OffsetDateTime::now_utc());
+    Records::new(desk.run.state.clone()).tell(&message.run, &[line]).await?;
+    swept.closed.push(message.run.clone());
+    Ok(())
+}
+
+/// A plan that was never made: the pass is over with nothing done. Its report, if it was closed now.
+async fn give_up_plan(desk: &Desk) -> Result<Option<SourceReport>, WorkError> {
     if desk.is_over().await? {
-        return Ok(false);
+        return Ok(None);
     }
     let open = ledger::under_way(desk.run.store.clone(), &desk.source.name, desk.run.policy, never()).await?;
     if let Some(open) = open.filter(|open| open.run == desk.run.id) {
@@ -116,18 +145,21 @@ async fn give_up_plan(desk: &Desk) -> Result<bool, WorkError> {
     let why = "its listing was given up after several tries: the worker failed, was killed or ran out of time each time; the log tells more";
     report.problems.push(Problem::new(Class::Interrupted, why));
     report.unusable = true;
-    desk.report(&report, desk.run.started).await?;
-    Ok(true)
+    desk.tell(&report);
+    Ok(Some(report))
 }
 
-/// Whether the pass was closed by that.
-async fn give_up_piece(desk: &Desk, pass: &str, id: PieceId) -> Result<bool, WorkError> {
+/// The report of the pass, if it was closed by that.
+async fn give_up_piece(desk: &Desk, pass: &str, id: PieceId) -> Result<Option<SourceReport>, WorkError> {
     let folder = desk.folder(pass)?;
-    let Some(plan) = desk.plan(&folder).await? else { return Ok(false) };
+    let Some(plan) = desk.plan(&folder).await? else { return Ok(None) };
     if !desk.state(&folder).await?.results.contains_key(&id) {
         fail(desk, &plan, &folder, id).await?;
     }
-    Ok(matches!(working::what_comes_next(desk, &plan, &folder, id).await?, super::Came::Closed(_)))
+    match working::what_comes_next(desk, &plan, &folder, id).await? {
+        super::Came::Closed(report) => Ok(Some(*report)),
+        _ => Ok(None),
+    }
 }
 
 /// Writes the result of a piece that nobody will do: what its journal tells is ingested, the rest failed.
@@ -169,7 +201,7 @@ async fn look_at(source: &Source, queue: &Arc<dyn Queue>, options: &impl Fn() ->
     let state = desk.state(&folder).await?;
     let silent = silent_for(&state, &open);
     if silent > LONG_SILENCE || (silent > SILENCE && waiting == 0) {
-        return Ok(end(&desk, &open).await?.then_some(open.run));
+        return Ok(end(&desk, &open).await?.map(|_| open.run));
     }
     Ok(None)
 }
@@ -178,8 +210,8 @@ fn silent_for(state: &State, open: &OpenPass) -> time::Duration {
     OffsetDateTime::now_utc() - state.heard().unwrap_or(open.since).max(open.since)
 }
 
-/// Ends a pass that nobody works on: pieces without a result fail. Whether it was closed.
-async fn end(desk: &Desk, open: &OpenPass) -> Result<bool, WorkError> {
+/// Ends a pass that nobody works on: pieces without a result fail. Its report, if it was closed.
+async fn end(desk: &Desk, open: &OpenPass) -> Result<Option<SourceReport>, WorkError> {
     tracing::warn!(
         run = open.run,
         source = desk.source.name,
@@ -188,13 +220,13 @@ async fn end(desk: &Desk, open: &OpenPass) -> Result<bool, WorkError> {
     let folder = desk.folder(&open.id)?;
     let Some(plan) = desk.plan(&folder).await? else {
         closing::finish(desk, &open.id, &folder).await?;
-        return Ok(true);
+        return Ok(None);
     };
     for id in desk.state(&folder).await?.parts(plan.pieces).1 {
         fail(desk, &plan, &folder, id).await?;
     }
     let state = desk.state(&folder).await?;
-    Ok(closing::close_if_done(desk, &plan, &folder, &state).await?.is_some())
+    closing::close_if_done(desk, &plan, &folder, &state).await
 }
 
 /// Ends the pass `open` if nothing was heard of it for [`SILENCE`], for a run that has no queue and wants to begin.

@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Came;
 use super::closing;
 use super::cutting::next;
-use super::desk::{Desk, json, metadata, never};
+use super::desk::{Desk, metadata, never};
 use super::error::WorkError;
 use super::live::{AT, Counts, REST, State, stamp};
 use super::message::{PieceId, Task};
@@ -26,10 +26,11 @@ use crate::ledger::{Ledger, Recorded};
 use crate::model::{RemoteFile, chain};
 use crate::plan::Why;
 use crate::report::{Defer, Ingested, Line, Outcome, Problem, Proof, SourceReport};
-use crate::run::context::{Pass, conceal};
+use crate::run::context::Pass;
 use crate::run::held::{self, Held};
 use crate::run::settings::Source;
 use crate::run::{pass, refusals};
+use crate::store::contract::{Condition, Properties};
 use crate::store::holder::Holder;
 
 /// How long a piece waits at least for another worker that is at it, and for logins.
@@ -152,8 +153,7 @@ pub async fn write_result(desk: &Desk, folder: &Folder, id: PieceId, outcome: &P
     let counts = Counts { files: report.listed, ingested: report.ingested, failed: report.failed, bytes: report.bytes };
     let mut told = metadata([(AT, stamp(outcome.ended)), (REST, u8::from(outcome.rest.is_some()).to_string())]);
     told.extend(counts.pairs().map(|(name, value)| (name.to_owned(), value)));
-    desk.write_once(&folder.blob(Kind::Result(id)), json(outcome), told).await?;
-    Ok(())
+    desk.write_json_once(&folder.blob(Kind::Result(id)), outcome, told).await
 }
 
 /// The pass of a piece: its own journal, its own logins.
@@ -190,6 +190,7 @@ async fn bring(
             return Ok(Vec::new());
         }
     };
+    pass.quarantine.load(&pass.run, &pass.source).await?;
     pass.lines.keep();
     for done in &recorded {
         let (file, outcome) = recorded_before(done);
@@ -221,7 +222,7 @@ async fn bring(
             .await;
             pass::note(&mut told.report, pass.ledger.end().await);
         } else {
-            pass::give_up(&pass, transfers.iter(), &mut told.report).await;
+            pass::give_up(&pass, transfers.iter(), &pass::not_writable(), &mut told.report).await;
         }
     }
     if !desk.run.cancel.is_cancelled() {
@@ -255,7 +256,7 @@ impl Told {
     /// Tells what became of a file.
     pub fn add(&mut self, desk: &Desk, file: &RemoteFile, why: Option<Why>, outcome: Outcome) {
         if let Some(line) = Line::of(file, why, &outcome) {
-            self.lines.extend(line.concealed(|text| conceal(&desk.source, text)).to_bytes());
+            self.lines.extend(line.redacted(desk.run.state.redactor()).to_bytes());
         }
         self.report.add(&file.path, outcome);
     }
@@ -354,9 +355,9 @@ async fn beat(run: Arc<crate::run::context::Run>, name: crate::model::BlobName, 
         let mut metadata = metadata([(AT, stamp(OffsetDateTime::now_utc()))]);
         metadata.extend(counting.counts().pairs().map(|(name, value)| (name.to_owned(), value)));
         let md5 = md5::Md5::digest([]).into();
-        let properties = crate::store::contract::Properties { content_type: "text/plain".into(), md5, metadata };
-        // The next one is the next try.
-        if let Err(error) = run.store.put(&name, bytes::Bytes::new(), &properties, &crate::store::contract::Condition::Always).await {
+        let properties = Properties { content_type: "text/plain".into(), md5, metadata };
+        // Not tried again: the next beat is the next try.
+        if let Err(error) = run.store.put(&name, Bytes::new(), &properties, &Condition::Always).await {
             tracing::debug!(blob = name.as_str(), error = %chain(&error), "A sign of life could not be written.");
         }
         sleep(BEAT).await;

@@ -4,7 +4,7 @@
 //! such a panic a signal is never exported again. So nothing that is longer than its limits reaches it.
 
 use crate::model::printable;
-use crate::telemetry::redact::Redactor;
+use crate::model::redactor::Redactor;
 
 /// Bytes of an attribute, a message or an exception's text. The exporter's limit is 8,192.
 const VALUE: usize = 8_000;

@@ -45,8 +45,8 @@ use self::meters::Meters;
 use self::operation::{Desk, Tie, Wire};
 use self::sampling::Split;
 use self::token::Tokens;
-use super::redact::Redactor;
 use crate::model::chain;
+use crate::model::redactor::Redactor;
 
 pub use self::bridge::layer;
 pub use self::meters::names;

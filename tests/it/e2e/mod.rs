@@ -4,6 +4,8 @@ mod audit;
 pub mod bad_input;
 mod check;
 mod commands;
+mod echo;
+mod idle;
 mod kills;
 mod leases;
 mod ledger;

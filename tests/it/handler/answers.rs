@@ -13,11 +13,11 @@ use blobferry::handler::host::Host;
 use blobferry::handler::ready::{Given, Ready, Work};
 use blobferry::handler::routes::router;
 use blobferry::handler::runs::Runs;
+use blobferry::model::redactor::Redactor;
 use blobferry::run::settings::Limits;
 use blobferry::run::work::cutting::Sizes;
 use blobferry::store::memory::MemoryStore;
 use blobferry::store::memory::queue::MemoryQueue;
-use blobferry::telemetry::redact::Redactor;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -59,6 +59,7 @@ impl Bench {
             limits,
             work: None,
             redactor: Redactor::default(),
+            ledgers: Default::default(),
             insights: None,
             telemetry: None,
         };
@@ -255,6 +256,7 @@ fn by_queue(queue: &Arc<MemoryQueue>) -> (Bench, Arc<MemoryStore>) {
         limits,
         work: Some(work),
         redactor: Redactor::default(),
+        ledgers: Default::default(),
         insights: None,
         telemetry: None,
     };
@@ -305,8 +307,17 @@ async fn a_panic_costs_one_invocation() {
         Ok(Given { store: given.clone(), limits: limits.clone() })
     };
     let sources = sources(files.path(), "0s");
-    let ready =
-        Ready { sources, store, open: Box::new(open), limits: of_ready, work: None, redactor: Redactor::default(), insights: None, telemetry: None };
+    let ready = Ready {
+        sources,
+        store,
+        open: Box::new(open),
+        limits: of_ready,
+        work: None,
+        redactor: Redactor::default(),
+        ledgers: Default::default(),
+        insights: None,
+        telemetry: None,
+    };
     let bench = Bench::with(files, Ok(ready), QUICK);
     let (code, answer) = bench.post("IngestTimer", timer()).await;
     assert!(code == 500 && answer["Logs"][0].as_str().is_some_and(|text| text.contains("defect")), "{code} {answer}");

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use blobferry::model::Secret;
+use blobferry::model::redactor::Redactor;
 use blobferry::run::watch::{CALL, FAILURE, FILE, TARGET};
 use blobferry::telemetry::insights::connection::connection;
 use blobferry::telemetry::insights::{Beginning, Insights, Operation, Receiver, Requests, SAMPLED, Settings, layer, names, taken_from_queue};
-use blobferry::telemetry::redact::Redactor;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, filter};
 

@@ -144,7 +144,7 @@ C7 | patterns that mean nothing or cost much | refused; linear | modes/config::c
 C8 | numbers and units out of range | refused with what is allowed | modes/config::c08_numbers_and_units_out_of_range |
 C9 | byte order marks, CR LF, UTF-16 | read, or a clear error | modes/config::c09_what_editors_do_to_files |
 C10 | changed during a run | the run goes on with what it began with | modes/config::c10_a_configuration_that_changes_during_a_run |
-X1 | secrets in any output | none | modes/security::x01_a_server_that_repeats_the_password src/telemetry/redact::every_form_of_a_secret_is_taken_out +e2e/secrets::runs_that_succeed_are_silent |
+X1 | secrets in any output | none | modes/security::x01_a_server_that_repeats_the_password src/model/redactor::every_spelling_of_a_secret_is_taken_out +e2e/secrets::runs_that_succeed_are_silent |
 X2 | names that climb | touch nothing outside | modes/security::x02_names_that_climb src/store/folder/paths::every_name_comes_back_from_its_path |
 X3 | requests that name hosts | only configured sources | src/handler/api::a_request_names_configured_sources_and_nothing_else handler/answers::what_a_request_may_not_ask_is_refused |
 X4 | a server that sends us elsewhere | nobody goes | modes/security::x04_a_server_that_sends_us_elsewhere |

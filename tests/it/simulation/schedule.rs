@@ -4,19 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use blobferry::ledger::{Ledger, Tuning};
+use blobferry::ledger::{Ledger, LedgerCache, Tuning};
 use blobferry::model::{RemotePath, chain};
 use blobferry::report::{Report, SourceReport};
 use blobferry::retry::Policy;
-use blobferry::run::progress::Silent;
+use blobferry::run::record::{RunRecord, Trigger, source_line, waiting_line};
+use blobferry::run::records::Records;
 use blobferry::run::settings::{After, Limits, Source, Versions};
-use blobferry::run::work::asking::{Asked, Office};
+use blobferry::run::work::asking::Office;
 use blobferry::run::work::cutting::Sizes;
 use blobferry::run::work::message::Message;
 use blobferry::run::work::sweep::sweep;
-use blobferry::run::work::work;
+use blobferry::run::work::{Came, work};
 use blobferry::run::{Options, run, run_id};
 use blobferry::source::memory::MemoryServer;
+use blobferry::state::store::StateStore;
 use blobferry::store::contract::Store;
 use blobferry::store::queue::Queue;
 use time::OffsetDateTime;
@@ -67,6 +69,8 @@ struct World {
     sizes: Sizes,
     limits: Limits,
     policy: Policy,
+    /// What long-lived processes have read.
+    ledgers: [LedgerCache; 2],
 }
 
 /// One process on its way.
@@ -150,7 +154,8 @@ impl World {
         let source = Source { versions, after, connections, policy, ..source };
         let limits = Limits { memory: 64 << 20, ..Limits::default_with(std::env::temp_dir(), 1 << 30) };
         let sizes = Sizes { files: 1 + dice.index(3), bytes: 1 << 30 };
-        Self { sim, messages: Arc::default(), source, sizes, limits, policy }
+        let ledgers = [LedgerCache::keeping(), LedgerCache::keeping()];
+        Self { sim, messages: Arc::default(), source, sizes, limits, policy, ledgers }
     }
 
     fn store(&self, process: &Arc<Process>) -> Arc<dyn Store> {
@@ -166,16 +171,12 @@ impl World {
     }
 
     fn options(&self, process: &Arc<Process>, cancel: CancellationToken) -> Options {
-        Options {
-            id: run_id(OffsetDateTime::now_utc()),
-            store: self.store(process),
-            limits: self.limits.clone(),
-            policy: self.policy,
-            again: Vec::new(),
-            retry_quarantined: false,
-            cancel,
-            progress: Arc::new(Silent),
-        }
+        // Some processes live long, and have read the ledger before.
+        let ledgers = match self.sim.chance.below(3) {
+            0 => LedgerCache::default(),
+            n => self.ledgers[n as usize - 1].clone(),
+        };
+        Options { ledgers, policy: self.policy, cancel, ..Options::new(self.store(process), self.limits.clone()) }
     }
 
     async fn play(&self, kind: Kind) {
@@ -246,6 +247,7 @@ impl World {
     fn worker(&self, process: &Arc<Process>, stop: CancellationToken, most: u64) -> impl Future<Output = ()> + Send + 'static {
         let (sim, messages, sizes) = (self.sim.clone(), self.messages.clone(), self.sizes);
         let (source, queue) = (self.source(process), self.queue(process));
+        let (store, policy) = (self.store(process), self.policy);
         let options: Vec<Options> = (0..most).map(|_| self.options(process, stop.clone())).collect();
         async move {
             for options in options {
@@ -262,8 +264,15 @@ impl World {
                 let message = Message::parse(&text).expect("a message of ours");
                 match work(&message, source.clone(), options, queue.clone(), sizes).await {
                     Ok(came) => {
-                        if let blobferry::run::work::Came::Closed(report) = &came {
-                            looks_right(&sim, report);
+                        let records = Records::new(StateStore::new(store.clone(), Default::default(), policy));
+                        match &came {
+                            Came::Closed(report) => {
+                                looks_right(&sim, report);
+                                let line = source_line(report, &Default::default(), OffsetDateTime::now_utc());
+                                drop(records.tell(&message.run, &[line]).await);
+                            }
+                            Came::Over => drop(records.settle(&message.run).await),
+                            Came::Done(_) | Came::Later(_) => {}
                         }
                         if sim.told {
                             println!("{message}: {came:?}");
@@ -289,17 +298,13 @@ impl World {
         let (source, queue) = (self.source(process), self.queue(process));
         let (store, limits, policy) = (self.store(process), self.limits.clone(), self.policy);
         async move {
-            let options = || Options {
-                id: "sweep".into(),
-                store: store.clone(),
-                limits: limits.clone(),
-                policy,
-                again: Vec::new(),
-                retry_quarantined: false,
-                cancel: CancellationToken::new(),
-                progress: Arc::new(Silent),
-            };
-            sweep(&[source], &queue, options).await;
+            let options = || Options { id: "sweep".into(), policy, ..Options::new(store.clone(), limits.clone()) };
+            let sources = [source];
+            let swept = sweep(&sources, &sources, &queue, options).await;
+            let records = Records::new(StateStore::new(store.clone(), Default::default(), policy));
+            for run in swept.closed {
+                drop(records.settle(&run).await);
+            }
         }
     }
 
@@ -389,10 +394,19 @@ async fn fold(sim: Arc<Sim>, store: Arc<dyn Store>, policy: Policy) {
 
 /// Asks for a pass, as the timer does.
 async fn ask(store: Arc<dyn Store>, queue: Arc<dyn Queue>, policy: Policy) {
-    let (run, now) = (run_id(OffsetDateTime::now_utc()), OffsetDateTime::now_utc());
-    let office = Office { store: &store, queue: &queue, policy };
-    if let Ok(Asked::Ours) = office.claim("acme", &run, now).await {
-        // Who cannot send leaves a claim that lapses.
-        drop(office.send("acme", &run).await);
+    let now = OffsetDateTime::now_utc();
+    let state = StateStore::new(store, Default::default(), policy);
+    let office = Office { state: &state, queue: &queue };
+    let mut record = RunRecord::new(Trigger::Timer, "", now);
+    record.run = Some(record.id.clone());
+    let Ok(claimed) = office.claim(&["acme"], &record.id, now).await else { return };
+    if claimed.ours.is_empty() {
+        return;
+    }
+    record.queued.clone_from(&claimed.ours);
+    record.sources = claimed.ours.iter().map(|source| waiting_line(source)).collect();
+    if Records::new(state.clone()).put(&record).await.is_ok() {
+        // A process that cannot send leaves a claim that lapses.
+        drop(office.send(&claimed, &record.id).await);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use blobferry::ledger::{head_name, legacy_name};
+use blobferry::ledger::head_name;
 use blobferry::model::BlobName;
 use blobferry::run::run;
+use blobferry::state::paths::StatePaths;
 use blobferry::store::contract::{Store, StoreKind};
 use blobferry::store::memory::{Fault, Op};
 use bytes::Bytes;
@@ -201,20 +202,23 @@ async fn of_the_release_before(world: &World) {
     let content = world.store.content(journal(world).as_str()).unwrap();
     let lines: Vec<u8> = content.split_inclusive(|byte| *byte == b'\n').flat_map(plain).collect();
     world.lose_ledger().await;
-    world.store.append(&legacy_name("acme", 0), lines.into(), 0).await.unwrap();
+    world.store.append(&StatePaths::of("acme").legacy_journal(0), lines.into(), 0).await.unwrap();
 }
 
 #[tokio::test]
 async fn the_ledger_of_the_release_before_is_taken_over() {
     let world = World::new().file("/a", "one").file("/b", "two");
     of_the_release_before(&world).await;
-    let old = world.store.content(legacy_name("acme", 0).as_str());
+    let old = world.store.content(StatePaths::of("acme").legacy_journal(0).as_str());
     let ran = world.run().await;
     assert_eq!((ran.brief().as_str(), ran.reads, ran.requests.requests()), ("ok: unchanged 2", 0, 9), "{:?}", ran.requests);
-    assert!(old.is_some() && world.store.content(legacy_name("acme", 0).as_str()) == old, "a run that records nothing writes nothing");
+    assert!(
+        old.is_some() && world.store.content(StatePaths::of("acme").legacy_journal(0).as_str()) == old,
+        "a run that records nothing writes nothing"
+    );
     world.put("/c", "three", LONG_AGO);
     assert_eq!(world.run().await.brief(), "ok: ingested 1, unchanged 2");
-    assert_eq!(world.store.content(legacy_name("acme", 0).as_str()), None);
+    assert_eq!(world.store.content(StatePaths::of("acme").legacy_journal(0).as_str()), None);
     let mut recorded = world.recorded();
     recorded.sort();
     assert_eq!(recorded, ["/a", "/b", "/c"]);
@@ -227,7 +231,8 @@ async fn the_ledger_of_the_release_before_is_taken_over() {
 async fn a_damaged_ledger_of_the_release_before_is_not_begun_anew() {
     let world = World::new().file("/a", "one").file("/b", "two");
     of_the_release_before(&world).await;
-    rewrite(&world, &legacy_name("acme", 0), |bytes| String::from_utf8(bytes).unwrap().replacen("version", "vers", 2).into_bytes()).await;
+    rewrite(&world, &StatePaths::of("acme").legacy_journal(0), |bytes| String::from_utf8(bytes).unwrap().replacen("version", "vers", 2).into_bytes())
+        .await;
     let ran = world.run().await;
     assert_eq!((ran.brief().as_str(), ran.report.exit_code(), ran.reads), ("failed: problem [ledger]", 3, 0));
     assert!(ran.to_string().contains("`_blobferry/acme/journal-00000.ndjson` is damaged") && ran.to_string().contains(REBUILD), "{ran}");

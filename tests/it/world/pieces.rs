@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blobferry::ledger::{Ledger, OpenPass, under_way};
+use blobferry::run::record::{RunRecord, Trigger, source_line, waiting_line};
+use blobferry::run::records::Records;
 use blobferry::run::work::cutting::Sizes;
 use blobferry::run::work::message::{Message, PieceId, Task};
 use blobferry::run::work::sweep::{Swept, sweep};
 use blobferry::run::work::{Came, WorkError, work};
 use blobferry::run::{Options, run_id};
 use blobferry::source::memory::Fault;
+use blobferry::state::store::StateStore;
 use blobferry::store::memory::queue::MemoryQueue;
 use blobferry::store::queue::Queue;
-use serde_json::Value;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
@@ -37,17 +39,28 @@ impl Office {
 
     /// Asks for a pass, as the timer does. The run's id.
     async fn ask(&self) -> String {
-        let run = run_id(OffsetDateTime::now_utc());
-        let message = Message { run: run.clone(), source: "acme".into(), task: Task::Plan };
+        let mut record = RunRecord::new(Trigger::Timer, "", OffsetDateTime::now_utc());
+        (record.queued, record.sources) = (vec!["acme".into()], vec![waiting_line("acme")]);
+        self.records().put(&record).await.unwrap();
+        let message = Message::new(&record.id, "acme", Task::Plan);
         self.queue.send(&message.to_text(), Duration::ZERO).await.unwrap();
-        run
+        record.id
+    }
+
+    fn records(&self) -> Records {
+        Records::new(StateStore::new(self.world.store.clone(), Default::default(), quick()))
     }
 
     /// Does what `message` says.
     async fn work(&self, message: &str, cancel: CancellationToken) -> Result<Came, WorkError> {
         let message = Message::parse(message).expect("a message of ours");
         let work = work(&message, self.world.source.clone(), self.options(cancel), self.queue.clone(), self.sizes);
-        tokio::time::timeout(super::PATIENCE, work).await.expect("it ends")
+        let came = tokio::time::timeout(super::PATIENCE, work).await.expect("it ends");
+        if let Ok(Came::Closed(report)) = &came {
+            let line = source_line(report, &Default::default(), OffsetDateTime::now_utc());
+            self.records().tell(&message.run, &[line]).await.expect("it writes");
+        }
+        came
     }
 
     /// Takes messages, however long they are to wait, until there are none. What came of each.
@@ -63,18 +76,18 @@ impl Office {
     async fn sweep(&self) -> Swept {
         let queue: Arc<dyn Queue> = self.queue.clone();
         let sources = [self.world.source.clone()];
-        sweep(&sources, &queue, || self.options(CancellationToken::new())).await
+        sweep(&sources, &sources, &queue, || self.options(CancellationToken::new())).await
     }
 
-    /// The report that is kept of a run, in numbers, and that it adds up.
-    fn report(&self, run: &str) -> String {
-        let name = format!("_blobferry/acme/runs/{}/{run}.json", &run[..8]);
-        let report: Value = serde_json::from_slice(&self.world.store.content(&name).unwrap_or_else(|| panic!("no report of {run}"))).unwrap();
-        let count = |name: &str| report[name].as_u64().unwrap();
+    /// What the record of a run tells of the source, in numbers, and that it adds up.
+    async fn report(&self, run: &str) -> String {
+        let record = self.records().get(run).await.unwrap().unwrap_or_else(|| panic!("no record of {run}"));
+        let line = &record.shown(OffsetDateTime::now_utc())["sources"][0];
+        let count = |name: &str| line[name].as_u64().unwrap();
         let parts = ["ingested", "unchanged", "skipped", "deferred", "failed"];
-        assert_eq!(count("listed"), parts.iter().map(|name| count(name)).sum::<u64>(), "{report}");
+        assert_eq!(count("listed"), parts.iter().map(|name| count(name)).sum::<u64>(), "{line}");
         let told = parts.iter().filter(|name| count(name) > 0).map(|name| format!("{name} {}", count(name)));
-        let told = [report["status"].as_str().unwrap().to_owned()].into_iter().chain(told);
+        let told = [line["status"].as_str().unwrap().to_owned()].into_iter().chain(told);
         told.collect::<Vec<_>>().join(", ")
     }
 
@@ -109,13 +122,13 @@ async fn files_in_pieces_arrive_once_and_one_report_tells_of_all() {
     assert_eq!(came.len(), 8, "{came:?}");
     let Some(Came::Closed(report)) = came.last() else { panic!("{came:?}") };
     assert_eq!((report.ingested, report.listed, report.blobs), (25, 25, 25));
-    assert_eq!(office.report(&run), "ok, ingested 25");
+    assert_eq!(office.report(&run).await, "ok, ingested 25");
     each_once(&office, 25);
     assert_eq!(office.left(), Vec::<String>::new());
     assert!(office.world.server.tree().most_open <= 2, "never more logins than allowed");
     // The next pass has nothing to do, and needs no piece; so has a run without a queue.
     let run = office.ask().await;
-    assert_eq!((office.drain().await.len(), office.report(&run)), (1, "ok, unchanged 25".to_owned()));
+    assert_eq!((office.drain().await.len(), office.report(&run).await), (1, "ok, unchanged 25".to_owned()));
     assert_eq!(office.world.run().await.brief(), "ok: unchanged 25");
 }
 
@@ -132,7 +145,7 @@ async fn a_message_that_comes_twice_does_nothing_twice() {
         assert!(done < 300, "it comes to an end");
     }
     each_once(&office, 9);
-    assert_eq!((office.report(&run), office.left()), ("ok, ingested 9".to_owned(), vec![]));
+    assert_eq!((office.report(&run).await, office.left()), ("ok, ingested 9".to_owned(), vec![]));
 }
 
 #[tokio::test]
@@ -152,7 +165,7 @@ async fn a_worker_whose_time_is_over_hands_the_rest_on() {
     assert!(office.world.names().len() < 6);
     office.work(&rest, CancellationToken::new()).await.expect("it works");
     each_once(&office, 6);
-    assert_eq!((office.report(&run), office.left()), ("ok, ingested 6".to_owned(), vec![]));
+    assert_eq!((office.report(&run).await, office.left()), ("ok, ingested 6".to_owned(), vec![]));
 }
 
 /// Works on messages until the process dies at a call of its store. The message that it died with; `None` if it did not.
@@ -194,7 +207,7 @@ async fn workers_that_are_killed_at_any_call_lose_nothing_and_double_nothing() {
             // A pass that was not told to be over is closed by the next tick.
             office.sweep().await;
             each_once(&office, 5);
-            assert_eq!(office.report(&run), "ok, ingested 5", "death at call {at} (effect: {effect})");
+            assert_eq!(office.report(&run).await, "ok, ingested 5", "death at call {at} (effect: {effect})");
             let open = under_way(office.world.store.clone(), "acme", quick(), CancellationToken::new()).await.unwrap();
             assert_eq!(open, None, "death at call {at} (effect: {effect})");
             assert_eq!(office.world.run().await.brief(), "ok: unchanged 5", "death at call {at} (effect: {effect})");
@@ -214,10 +227,10 @@ async fn files_of_a_piece_that_is_given_up_fail_and_come_later() {
     assert_eq!((swept.given_up, swept.problems.len(), office.queue.poisoned()), (1, 0, 0), "{swept:?}");
     // The next piece of its lane is not held up.
     office.drain().await;
-    assert_eq!((office.report(&run), office.left()), ("degraded, ingested 3, failed 3".to_owned(), vec![]));
+    assert_eq!((office.report(&run).await, office.left()), ("degraded, ingested 3, failed 3".to_owned(), vec![]));
     let run = office.ask().await;
     office.drain().await;
-    assert_eq!(office.report(&run), "ok, ingested 3, unchanged 3");
+    assert_eq!(office.report(&run).await, "ok, ingested 3, unchanged 3");
     each_once(&office, 6);
 }
 
@@ -230,7 +243,7 @@ async fn a_plan_that_is_given_up_ends_its_run() {
     office.queue.give_up("dance");
     let swept = office.sweep().await;
     assert_eq!((swept.given_up, swept.closed), (2, vec![run.clone()]));
-    assert_eq!(office.report(&run), "failed");
+    assert_eq!(office.report(&run).await, "failed");
     office.ask().await;
     office.drain().await;
     each_once(&office, 1);
@@ -251,7 +264,7 @@ async fn a_source_that_is_under_way_in_pieces_is_left_alone_by_every_other_run()
         office.queue.send(message, Duration::ZERO).await.unwrap();
     }
     office.drain().await;
-    assert_eq!((office.report(&first), office.report(&second)), ("ok, ingested 6".to_owned(), "left".to_owned()));
+    assert_eq!((office.report(&first).await, office.report(&second).await), ("ok, ingested 6".to_owned(), "left".to_owned()));
     each_once(&office, 6);
 }
 

@@ -1,22 +1,25 @@
-//! What is kept of a run for those who ask later. Pure.
+//! The record of a run: one blob that names every source that the run looked at. Pure.
+//!
+//! A source in which nothing changed is one short line: when it was looked at, how many files were listed, how many are
+//! unchanged. Any other source is told in full, with the name of its report if a report was stored.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::model::BlobName;
+use crate::model::redactor::Redactor;
 use crate::report::{Report, SourceReport, Status as Ended};
-use crate::run::run_id;
-use crate::telemetry::redact::Redactor;
+use crate::run::context::run_id;
 
-/// Where records are. Names of sources never begin with `_`.
-pub const PREFIX: &str = "_blobferry/_runs/";
 /// A run that has not been heard of for this long is gone: killed, or its instance taken away.
 pub const SILENCE: Duration = Duration::minutes(3);
 /// As [`SILENCE`], of a run whose work goes through the queue.
 const QUEUED_SILENCE: Duration = Duration::hours(24);
 /// Lines of each kind that a record tells of a source; the pass's own report, beside its ledger, tells more.
 const LINES: usize = 100;
+/// The counts that every source's line has when it is shown.
+const COUNTS: &[&str] = &["listed", "ingested", "unchanged", "skipped", "deferred", "failed", "bytes", "blobs"];
 
 /// What started a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,15 +31,18 @@ pub enum Trigger {
     Http,
     /// A message of the work queue.
     Queue,
+    /// The command line.
+    Command,
 }
 
 impl Trigger {
-    /// The function that it calls.
+    /// The function, or the command, that it calls.
     pub fn function(self) -> &'static str {
         match self {
             Trigger::Timer => "IngestTimer",
             Trigger::Http => "IngestHttp",
             Trigger::Queue => "IngestQueue",
+            Trigger::Command => "blobferry run",
         }
     }
 
@@ -46,6 +52,7 @@ impl Trigger {
             Trigger::Timer => "timer",
             Trigger::Http => "http",
             Trigger::Queue => "queue",
+            Trigger::Command => "command",
         }
     }
 }
@@ -158,7 +165,30 @@ impl RunRecord {
         self.ended = Some(report.ended);
         self.heartbeat = report.ended;
         self.problems = report.problems.iter().map(|problem| redactor.json(json!(problem))).collect();
-        self.sources = report.sources.iter().map(|source| source_line(source, redactor)).collect();
+        self.sources = report.sources.iter().map(|source| source_line(source, redactor, report.ended)).collect();
+    }
+
+    /// Takes in how a source of a run ended whose work goes through the queue; `line` is final. What tells of a change is
+    /// never replaced by what tells of none: a message may come twice.
+    pub fn tell(&mut self, line: Value, now: OffsetDateTime) {
+        let source = line["source"].clone();
+        match self.sources.iter_mut().find(|told| told["source"] == source) {
+            Some(told) if is_final(told) && told.get("report").is_some() && line.get("report").is_none() => {}
+            Some(told) => *told = line,
+            None => self.sources.push(line),
+        }
+        self.heartbeat = self.heartbeat.max(now);
+        let told = |name: &String| self.sources.iter().any(|line| line["source"] == **name && is_final(line));
+        if self.queued.iter().all(told) {
+            self.status = worst(&self.sources);
+            self.ended = Some(self.ended.map_or(now, |ended| ended.max(now)));
+        }
+    }
+
+    /// The sources whose ends this record does not tell.
+    pub fn unsettled(&self) -> Vec<String> {
+        let told = |name: &String| self.sources.iter().any(|line| line["source"] == **name && is_final(line));
+        self.queued.iter().filter(|name| !told(name)).cloned().collect()
     }
 
     /// The run ended without a report: it stood at `sources`.
@@ -183,7 +213,12 @@ impl RunRecord {
 
     /// All of it for those who ask at `now`.
     pub fn shown(&self, now: OffsetDateTime) -> Value {
-        let shown = Self { status: self.shown_status(now), ..self.clone() };
+        let mut shown = Self { status: self.shown_status(now), ..self.clone() };
+        for line in shown.sources.iter_mut().filter_map(Value::as_object_mut) {
+            for name in COUNTS {
+                line.entry(*name).or_insert(json!(0));
+            }
+        }
         json!(shown)
     }
 
@@ -224,14 +259,44 @@ impl RunRecord {
     }
 }
 
-/// A report as it was stored, its long lists cut.
-pub fn stored_line(report: Value) -> Value {
+/// A report as it was stored under the name `blob`, its long lists cut.
+pub fn stored_line(report: Value, blob: &str) -> Value {
     let mut report = report;
     if let Some(object) = report.as_object_mut() {
-        ["run", "started", "ended"].iter().for_each(|name| drop(object.remove(*name)));
+        let looked = object.remove("ended");
+        ["run", "started", "schema"].iter().for_each(|name| drop(object.remove(*name)));
         object.values_mut().filter_map(Value::as_array_mut).for_each(|list| list.truncate(LINES));
+        object.insert("report".into(), blob.into());
+        object.extend(looked.map(|looked| ("looked".to_owned(), looked)));
     }
     report
+}
+
+/// The line of a source that waits for its turn in the queue.
+pub fn waiting_line(source: &str) -> Value {
+    json!({ "source": source, "status": Status::Running, "waiting": true })
+}
+
+/// The line of a source that a run is busy with.
+pub fn running_line(source: &str) -> Value {
+    json!({ "source": source, "status": Status::Running })
+}
+
+/// Whether a source's line says how it ended.
+pub fn is_final(line: &Value) -> bool {
+    line["status"] != json!(Status::Running)
+}
+
+/// Failed if every source is, degraded if one is, as a run in one process would be.
+fn worst(sources: &[Value]) -> Status {
+    let is = |line: &&Value, word: &str| line["status"].as_str() == Some(word);
+    let failed = sources.iter().filter(|line| is(line, "failed")).count();
+    let degraded = sources.iter().filter(|line| is(line, "degraded")).count();
+    match (failed, degraded) {
+        (0, 0) => Status::Ok,
+        (failed, _) if failed == sources.len() => Status::Failed,
+        _ => Status::Degraded,
+    }
 }
 
 /// Which run a source is left to, in words.
@@ -242,41 +307,34 @@ fn left_to(source: &Value) -> Option<String> {
     Some(format!("{name} is left to run {} on {}", text("run", "of unknown id"), text("host", "an unknown host")))
 }
 
-/// A pass's report, its long lists cut, without secrets.
-pub fn source_line(report: &SourceReport, redactor: &Redactor) -> Value {
+/// The line of a source whose pass came to `report` at `now`, without secrets.
+pub fn source_line(report: &SourceReport, redactor: &Redactor, now: OffsetDateTime) -> Value {
     let mut value = json!(report);
     if let Some(object) = value.as_object_mut() {
         object.insert("status".into(), json!(report.status()));
+        object.insert("looked".into(), json!(now.format(&Rfc3339).unwrap_or_default()));
+        if report.is_idle() {
+            object.retain(|name, value| name == "listed" || name == "unchanged" || !is_empty(value));
+        }
         object.values_mut().filter_map(Value::as_array_mut).for_each(|list| list.truncate(LINES));
     }
     redactor.json(value)
 }
 
-/// The blob that holds the record of the run `id`; `None` if that is no id.
-pub fn blob_name(id: &str) -> Option<BlobName> {
-    const PATTERN: &[u8] = b"00000000T000000Z-hhhhhhhh";
-    let fits = |(byte, pattern): (u8, &u8)| match pattern {
-        b'0' => byte.is_ascii_digit(),
-        b'h' => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
-        other => byte == *other,
-    };
-    let is_id = id.len() == PATTERN.len() && id.bytes().zip(PATTERN).all(fits);
-    if !is_id {
-        return None;
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_u64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(object) => object.values().all(is_empty),
     }
-    Some(BlobName::new(format!("{PREFIX}{}/{id}.json", &id[..8])).expect("an id is a legal segment"))
-}
-
-/// What names of blobs with records of the day of `at` begin with.
-pub fn day_prefix(at: OffsetDateTime) -> String {
-    let date = at.date();
-    format!("{PREFIX}{:04}{:02}{:02}/", date.year(), u8::from(date.month()), date.day())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Secret;
     use crate::report::LeftTo;
     use time::macros::datetime;
 
@@ -297,19 +355,41 @@ mod tests {
     fn a_record_is_read_as_it_was_written() {
         let record = RunRecord::new(Trigger::Http, "i", NOW);
         assert!(record.id.starts_with("20261123T100000Z-"));
-        assert_eq!(blob_name(&record.id).expect("an id").as_str(), format!("{}{}.json", day_prefix(NOW), record.id));
         let read: RunRecord = serde_json::from_value(json!(record)).expect("a record");
         assert_eq!(read, record);
-        for bad in ["", "..", "20261123T100000Z-ABCDEF01", "20261123T100000Z-abcdef0", "20261123T100000Z/abcdef01", "20261123T100000Z-abcdef0é"] {
-            assert_eq!(blob_name(bad), None, "{bad}");
-        }
+    }
+
+    fn line(report: &SourceReport) -> Value {
+        source_line(report, &Redactor::default(), NOW)
     }
 
     #[test]
-    fn texts_are_cleaned_and_the_form_stays() {
-        let redactor = Redactor::new([&Secret::new("true"), &Secret::new("message")]);
-        let value = redactor.json(json!({ "message": "a true message", "flag": true }));
-        assert_eq!(value, json!({ "message": "a *** ***", "flag": true }));
+    fn an_idle_source_is_one_short_line() {
+        let mut report = SourceReport::new("acme", "file:///x");
+        (report.listed, report.unchanged) = (3, 3);
+        let expected = json!({
+            "source": "acme", "address": "file:///x", "status": "ok", "looked": "2026-11-23T10:00:00Z", "listed": 3, "unchanged": 3
+        });
+        assert_eq!(line(&report), expected);
+        let mut record = RunRecord::new(Trigger::Command, "", NOW);
+        record.sources = vec![line(&report)];
+        assert_eq!(record.shown(NOW)["sources"][0]["ingested"], 0);
+    }
+
+    #[test]
+    fn what_tells_of_a_change_is_not_replaced_by_what_tells_of_none() {
+        let mut record = RunRecord::new(Trigger::Timer, "i", NOW);
+        record.queued = vec!["acme".into(), "other".into()];
+        record.sources = vec![waiting_line("acme"), waiting_line("other")];
+        let changed = json!({ "source": "acme", "status": "degraded", "report": "_blobferry/acme/runs/x.json" });
+        let idle = |source: &str| line(&SourceReport::new(source, "file:///x"));
+        record.tell(idle("acme"), NOW);
+        assert_eq!((record.unsettled(), record.ended), (vec!["other".to_owned()], None));
+        record.tell(changed.clone(), NOW);
+        record.tell(idle("acme"), NOW);
+        assert_eq!(record.sources[0], changed);
+        record.tell(idle("other"), NOW + Duration::SECOND);
+        assert_eq!((record.status, record.ended), (Status::Degraded, Some(NOW + Duration::SECOND)));
     }
 
     #[test]
@@ -317,7 +397,7 @@ mod tests {
         let mut source = SourceReport::new("acme", "file:///x");
         source.left_to = Some(LeftTo { run: Some("r1".into()), host: Some("laptop".into()), since: Some(NOW) });
         let mut record = RunRecord::new(Trigger::Http, "i", NOW);
-        record.sources = vec![source_line(&source, &Redactor::default()), source_line(&SourceReport::new("b", "file:///y"), &Redactor::default())];
+        record.sources = vec![line(&source), line(&SourceReport::new("b", "file:///y"))];
         assert_eq!((&record.sources[0]["status"], &record.sources[0]["left_to"]["host"]), (&json!("left"), &json!("laptop")));
         assert!(record.summary().ends_with("2 sources; acme is left to run r1 on laptop"), "{}", record.summary());
         assert_eq!(record.line(NOW)["sources"][0]["status"], "left");
@@ -326,7 +406,7 @@ mod tests {
     #[test]
     fn a_line_of_a_list_holds_counts_only() {
         let mut record = RunRecord::new(Trigger::Http, "i", NOW);
-        record.sources = vec![source_line(&SourceReport::new("acme", "file:///x"), &Redactor::default())];
+        record.sources = vec![line(&SourceReport::new("acme", "file:///x"))];
         let line = record.line(NOW);
         assert_eq!((&line["sources"][0]["listed"], line["sources"][0].get("failures")), (&json!(0), None));
         assert!(record.summary().contains("ingested 0"));

@@ -1,0 +1,136 @@
+//! Records of runs in the store.
+
+use std::time::Duration as Wait;
+
+use serde_json::Value;
+use time::{Duration, OffsetDateTime};
+
+use super::queued;
+use super::record::RunRecord;
+use crate::model::{BlobName, chain};
+use crate::state::paths::{RUNS, run_of_record, run_record, runs_of_day};
+use crate::state::store::{StateError, StateStore};
+use crate::store::contract::{Condition, StoreError, StoreKind};
+
+/// A record is smaller than this by far.
+const MAX_BYTES: u64 = 64 << 20;
+/// How often another writer of a record may be quicker.
+const MAX_OVERTAKEN: u32 = 100;
+
+/// Records of runs, as the store holds them.
+#[derive(Clone)]
+pub struct Records {
+    state: StateStore,
+}
+
+impl Records {
+    /// In `state`.
+    pub fn new(state: StateStore) -> Self {
+        Self { state }
+    }
+
+    /// Writes `record`, over what was written of that run before. A missing container is made, if that is allowed.
+    pub async fn put(&self, record: &RunRecord) -> Result<(), StoreError> {
+        let name = run_record(&record.id).expect("records carry ids of our own making");
+        let put = || self.state.put_json(&name, record, &Condition::Always, "writing the record of a run");
+        match put().await {
+            Err(error) if error.kind == StoreKind::NoContainer => {
+                self.state.store().prepare().await?;
+                put().await.map(drop)
+            }
+            result => result.map(drop),
+        }
+    }
+
+    /// The record of the run `id`, with how its sources stand now; `None` if there is none, or none that we can read.
+    pub async fn get(&self, id: &str) -> Result<Option<RunRecord>, StoreError> {
+        let Some(name) = run_record(id) else { return Ok(None) };
+        match self.read(&name).await? {
+            Some(record) => Ok(Some(queued::filled(&self.state, record).await)),
+            None => Ok(None),
+        }
+    }
+
+    /// The record as it is stored; one that cannot be read is told of in the log.
+    pub async fn read(&self, name: &BlobName) -> Result<Option<RunRecord>, StoreError> {
+        match self.state.get_json(name, MAX_BYTES, "reading the record of a run").await {
+            Ok(found) => Ok(found.map(|(record, _)| record)),
+            Err(StateError::Store(error)) => Err(error),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(blob = name.as_str(), error, "A record of a run cannot be read and is passed over.");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The last runs, newest first, at most `limit`.
+    pub async fn last(&self, limit: usize, now: OffsetDateTime) -> Result<Vec<RunRecord>, StoreError> {
+        // Two days tell enough where runs are frequent; where they are not, all of them are few.
+        let mut names = self.names(&runs_of_day((now - Duration::DAY).date())).await?;
+        names.extend(self.names(&runs_of_day(now.date())).await?);
+        if names.len() < limit {
+            names = self.names(RUNS).await?;
+        }
+        let mut records = Vec::new();
+        for name in names.iter().rev().take(limit) {
+            if let Some(record) = self.read(name).await? {
+                records.push(queued::filled(&self.state, record).await);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Takes `lines`, the ends of sources, into the record of the run `id`, whose work goes through the queue. The record
+    /// as it is then; `None` if there is none.
+    pub async fn tell(&self, id: &str, lines: &[Value]) -> Result<Option<RunRecord>, StateError> {
+        let now = OffsetDateTime::now_utc();
+        self.change(id, |record| lines.iter().for_each(|line| record.tell(line.clone(), now))).await
+    }
+
+    /// Takes the ends of sources that a worker could not tell any more into the record of the run `id`.
+    pub async fn settle(&self, id: &str) -> Result<Option<RunRecord>, StateError> {
+        let Some(name) = run_record(id) else { return Ok(None) };
+        let Some((record, _)) = self.tagged(&name).await? else { return Ok(None) };
+        let filled = queued::filled(&self.state, record.clone()).await;
+        if filled.unsettled() == record.unsettled() {
+            return Ok(Some(record));
+        }
+        let now = OffsetDateTime::now_utc();
+        let lines = filled.sources;
+        self.change(id, |record| {
+            let settled = lines.iter().filter(|line| super::record::is_final(line));
+            settled.for_each(|line| record.tell(line.clone(), now));
+        })
+        .await
+    }
+
+    async fn tagged(&self, name: &BlobName) -> Result<Option<(RunRecord, crate::store::contract::Etag)>, StateError> {
+        self.state.get_json(name, MAX_BYTES, "reading the record of a run").await
+    }
+
+    async fn change(&self, id: &str, change: impl Fn(&mut RunRecord)) -> Result<Option<RunRecord>, StateError> {
+        let Some(name) = run_record(id) else { return Ok(None) };
+        for overtaken in 0..MAX_OVERTAKEN {
+            let Some((before, etag)) = self.tagged(&name).await? else { return Ok(None) };
+            let mut record = before.clone();
+            change(&mut record);
+            // What is told already needs no write, also after an answer that was lost.
+            if record.sources == before.sources && record.status == before.status {
+                return Ok(Some(record));
+            }
+            let condition = Condition::IfMatch(etag);
+            if self.state.put_json(&name, &record, &condition, "writing the record of a run").await?.is_some() {
+                return Ok(Some(record));
+            }
+            tokio::time::sleep(Wait::from_millis(20) * overtaken.min(10)).await;
+        }
+        Err(StateError::Damaged { blob: name.as_str().to_owned(), why: "other writers were always quicker".into() })
+    }
+
+    /// Names of records whose names begin with `prefix`, oldest first.
+    pub async fn names(&self, prefix: &str) -> Result<Vec<BlobName>, StoreError> {
+        let record = |blob: crate::store::contract::BlobInfo| run_of_record(&blob.name).is_some().then(|| BlobName::new(blob.name).ok()).flatten();
+        self.state.list(prefix, "listing records of runs", record).await
+    }
+}
