@@ -3,7 +3,7 @@
 mod answers;
 mod keys;
 mod process;
-mod pump;
+pub mod pump;
 mod queue;
 mod signals;
 pub mod worker;

@@ -67,4 +67,7 @@ mod store_contract;
 #[cfg(test)]
 mod tidy;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod upgrade;
+#[cfg(test)]
 mod world;
