@@ -21,10 +21,9 @@ pub fn print(arguments: &Arguments) -> u8 {
 
 fn markdown() -> String {
     let mut text = INTRODUCTION.to_owned();
-    table(&mut text, "`[destination]`", "Where blobs go: an account with a container, or a folder.", keys::DESTINATION);
-    table(&mut text, "`[limits]`", "What a run may use.", keys::LIMITS);
-    table(&mut text, "`[log]`", "What is logged, and where to.", keys::LOG);
-    table(&mut text, "`[telemetry]`", "Who is told of runs beside the log: Application Insights, or whatever takes OTLP.", keys::TELEMETRY);
+    for one in keys::TABLES {
+        table(&mut text, &format!("`[{}]`", one.name), one.about, one.keys);
+    }
     table(&mut text, "`[[source]]`", "One for each place that files come from. `name` and `url` are needed.", keys::SOURCE);
     for driver in DRIVERS.iter().filter(|driver| !driver.keys.is_empty()) {
         let schemes: Vec<String> = driver.schemes.iter().map(|scheme| format!("`{scheme}://`")).collect();

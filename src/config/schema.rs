@@ -12,20 +12,17 @@ pub fn schema() -> Value {
     let mut source_keys: Vec<Key> = keys::SOURCE.iter().chain(driver_keys).copied().collect();
     source_keys.sort_by_key(|key| key.name);
     source_keys.dedup_by_key(|key| key.name);
+    let tables = keys::TABLES.iter().map(|one| (one.name.to_owned(), table(one.keys, &[])));
+    let mut properties: Map<String, Value> = tables.collect();
+    let source = table(&source_keys, &["name", "url"]);
+    properties.insert("source".to_owned(), json!({ "type": "array", "minItems": 1, "items": source }));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "blobferry configuration (ingest.toml)",
         "type": "object",
         "additionalProperties": false,
         "required": ["destination", "source"],
-        "properties": {
-            "destination": table(keys::DESTINATION, &[]),
-            "limits": table(keys::LIMITS, &[]),
-            "dispatch": table(keys::DISPATCH, &[]),
-            "log": table(keys::LOG, &[]),
-            "telemetry": table(keys::TELEMETRY, &[]),
-            "source": { "type": "array", "minItems": 1, "items": table(&source_keys, &["name", "url"]) },
-        },
+        "properties": properties,
     })
 }
 

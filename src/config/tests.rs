@@ -172,14 +172,6 @@ fn windows_editors_are_forgiven_their_byte_order_mark_but_not_utf_16() {
 }
 
 #[test]
-fn every_setting_is_in_the_schema() {
-    let text = schema::schema().to_string();
-    for key in keys::DESTINATION.iter().chain(keys::LIMITS).chain(keys::LOG).chain(keys::SOURCE) {
-        assert!(text.contains(&format!("\"{}\"", key.name)), "{}", key.name);
-    }
-}
-
-#[test]
 fn archives_are_read_with_what_the_source_says_of_them() {
     let lines = "archive_password = \"one\"\narchive_passwords = [{ env = \"TWO\" }, \"three\"]\narchive_names = \"Shift_JIS\"\n";
     let config = read(&format!("{GOOD}{lines}"), &[("TWO", "two")]).expect("it is good");

@@ -6,6 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+use crate::config::keys::TABLES;
 use crate::settings::{Entry, SettingError, Value, closest, listed};
 
 /// The environment, as a value.
@@ -29,11 +30,13 @@ pub struct Raw {
     pub sources: Vec<RawSection>,
 }
 
-/// Names of tables that may stand once.
-pub const TABLES: &[&str] = &["destination", "limits", "dispatch", "log", "telemetry"];
 const SOURCE: &str = "source";
 /// Environment variables that override settings begin so.
 pub const PREFIX: &str = "BLOBFERRY__";
+
+fn is_table(name: &str) -> bool {
+    TABLES.iter().any(|table| table.name == name)
+}
 
 /// Reads `text` (of a file called `file`, for messages) and lays the environment over it.
 pub fn read(file: &str, text: &str, environment: &Environment) -> Result<Raw, SettingError> {
@@ -73,7 +76,7 @@ impl Reader<'_> {
 
     fn table(&self, raw: &mut Raw, name: &str, at: Range<usize>, value: &Spanned<DeValue<'_>>) -> Result<(), SettingError> {
         match value.get_ref() {
-            DeValue::Table(table) if TABLES.contains(&name) => {
+            DeValue::Table(table) if is_table(name) => {
                 raw.tables.insert(name.to_owned(), self.section(name, &at, table)?);
                 Ok(())
             }
@@ -87,9 +90,9 @@ impl Reader<'_> {
                 Ok(())
             }
             _ if name == SOURCE => Err(self.error(&at, SOURCE, "stands in single brackets; allowed is `[[source]]`")),
-            _ if TABLES.contains(&name) => Err(self.error(&at, name, format!("is not a table; allowed is `[{name}]`"))),
+            _ if is_table(name) => Err(self.error(&at, name, format!("is not a table; allowed is `[{name}]`"))),
             _ => {
-                let all: Vec<&str> = TABLES.iter().copied().chain([SOURCE]).collect();
+                let all: Vec<&str> = TABLES.iter().map(|table| table.name).chain([SOURCE]).collect();
                 let hint = match closest(name, &all) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("allowed are {}", listed(&all)),
@@ -170,7 +173,7 @@ impl Reader<'_> {
                     let found = raw.sources.iter_mut().find(named);
                     (found.ok_or_else(|| wrong(format!("names a source `{source}` that the file does not hold")))?, key.to_owned())
                 }
-                [table, key] if TABLES.contains(&table) => (raw.tables.entry(table.to_owned()).or_default(), key.to_owned()),
+                [table, key] if is_table(table) => (raw.tables.entry(table.to_owned()).or_default(), key.to_owned()),
                 _ => return Err(wrong(format!("is no setting; allowed are {PREFIX}<SECTION>__<KEY> and {PREFIX}SOURCE__<NAME>__<KEY>"))),
             };
             if let Some(problem) = unresolved(value) {

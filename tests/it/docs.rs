@@ -1,6 +1,6 @@
 //! The documentation: what it says of settings, failures, commands and files is what the program knows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -63,8 +63,35 @@ fn every_link_between_pages_leads_somewhere() {
     }
 }
 
+/// The flags of a help text: whole words, so that `--out` is none where there is `--output`.
+fn flags(help: &str) -> BTreeSet<&str> {
+    let words = help.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+    words.filter(|word| word.starts_with("--") && word.len() > 2).collect()
+}
+
+/// The numbers that a help text gives as exit statuses.
+fn statuses(help: &str) -> BTreeSet<u8> {
+    let told = help.split("Exit status: ").skip(1).map(|rest| rest.split("\n\n").next().unwrap());
+    let words = told.flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric()));
+    words.filter_map(|word| word.parse().ok()).collect()
+}
+
+#[test]
+fn the_readme_has_the_exit_statuses_that_help_tells_of() {
+    let help: Vec<String> = ["run", "check", "audit"].iter().map(|word| blobferry(&[word, "--help"])).collect();
+    let told: BTreeSet<u8> = help.iter().flat_map(|help| statuses(help)).collect();
+    let readme = read("README.md");
+    let rows = readme.lines().skip_while(|line| !line.starts_with("| exit status |")).skip(2);
+    let cells = rows.take_while(|line| line.starts_with('|')).filter_map(|row| row.split('|').nth(1));
+    let listed: BTreeSet<u8> = cells.flat_map(|cell| cell.split(',')).map(|word| word.trim().parse().unwrap()).collect();
+    // The last two come from signals: 128 and the signal's number.
+    assert_eq!(listed, told.union(&BTreeSet::from([128 + 2, 128 + 15])).copied().collect());
+    assert_eq!(statuses("Exit status: 0 well, 7 not.\n\n  --depth 9"), BTreeSet::from([0, 7]));
+}
+
 #[test]
 fn every_command_and_flag_that_a_page_names_exists() {
+    assert_eq!(flags("  -o, --output <FILE>, not --"), BTreeSet::from(["--output"]));
     let mut help: BTreeMap<String, String> = BTreeMap::new();
     for (name, text) in pages() {
         for line in text.lines().filter(|line| line.contains("blobferry ")) {
@@ -80,7 +107,7 @@ fn every_command_and_flag_that_a_page_names_exists() {
                 let told = help.entry(command.to_owned()).or_insert_with(|| blobferry(&[command, "--help"]));
                 for flag in words.filter(|word| word.starts_with("--")) {
                     let flag = flag.split(['=', ',', '.', ')', ']']).next().unwrap();
-                    assert!(told.contains(flag), "{name}: `blobferry {command}` knows no {flag}");
+                    assert!(flags(told).contains(flag), "{name}: `blobferry {command}` knows no {flag}");
                 }
             }
         }

@@ -37,11 +37,16 @@ mod insights;
 #[cfg(unix)]
 mod kit;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 #[cfg(unix)]
 mod modes;
 #[cfg(test)]
 #[cfg(unix)]
 mod names;
+#[cfg(test)]
+#[cfg(unix)]
+mod nightly;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod packaged;

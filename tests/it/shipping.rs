@@ -207,8 +207,11 @@ fn azd_fills_in_what_bicep_asks_for() {
         assert!(given.contains(&&name), "nobody gives {name}");
     }
     let azd = std::fs::read_to_string(root().join("azure.yaml")).unwrap();
-    for output in ["AZURE_RESOURCE_GROUP", "AZURE_FUNCTION_NAME", "AZURE_FUNCTION_HOST"] {
-        assert!(azd.contains(&format!("${output}")) && source.contains(&format!("output {output} ")), "{output}");
+    let asked = azd.split('$').skip(1).map(|rest| rest.split(|c: char| c != '_' && !c.is_ascii_uppercase()).next().unwrap());
+    let asked: BTreeSet<&str> = asked.filter(|name| !name.is_empty()).collect();
+    assert!(asked.len() >= 3, "{asked:?}");
+    for output in asked {
+        assert!(source.contains(&format!("\noutput {output} ")), "azure.yaml asks for {output}, which is no output");
     }
     for script in ["scripts/package.sh", "docs/tutorial.md"] {
         assert!(azd.contains(script) && root().join(script).is_file(), "{script}");

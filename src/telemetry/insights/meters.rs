@@ -25,6 +25,8 @@ pub mod names {
     pub const MEMORY: &str = "ingest_resident_memory_bytes";
     /// All of them.
     pub const ALL: &[&str] = &[FILES, BYTES, FAILURES, LAG, DURATION, QUEUE_AGE, MEMORY];
+    /// The status of a run that ended without a word: it panicked.
+    pub const BROKEN: &str = "broken";
     /// Their labels.
     pub const LABELS: &[&str] = &["source", "outcome", "class", "trigger", "status"];
 }

@@ -320,7 +320,7 @@ impl Operation {
 
 impl Drop for Operation {
     fn drop(&mut self) {
-        self.end("broken", true);
+        self.end(names::BROKEN, true);
         self.insights.active.lock().expect("no code panics while it holds this lock").retain(|tie| !Arc::ptr_eq(tie, &self.tie));
     }
 }

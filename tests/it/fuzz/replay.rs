@@ -63,6 +63,7 @@ macro_rules! targets {
             let known: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
             assert_eq!(replayed[..], known[..]);
             let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("it can be read");
+            assert_eq!(manifest.matches("\n[[bin]]\n").count(), known.len(), "each fuzzer is a target");
             for name in known {
                 let path = format!("fuzz_targets/{name}.rs");
                 assert!(manifest.contains(&format!("[[bin]]\nname = \"{name}\"\npath = \"{path}\"\n")), "fuzz/Cargo.toml lacks `{name}`");

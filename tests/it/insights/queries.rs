@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::ingestion::{Ingestion, Mood};
 use super::world::World;
 use super::{CONNECTION, FOLDER};
+use crate::lists::all_of;
 
 fn infra() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("infra")
@@ -35,8 +36,14 @@ fn queries() -> BTreeMap<String, String> {
 const TABLES: &[(&str, &str)] =
     &[("customMetrics", "Metric"), ("dependencies", "RemoteDependency"), ("exceptions", "Exception"), ("requests", "Request"), ("traces", "Message")];
 
-/// Every status that a run can end with.
-const STATUSES: &[&str] = &["ok", "degraded", "failed", "left", "interrupted", "abandoned", "broken"];
+/// Every status that a run is recorded or sent with: of records, of reports, and of a run that panicked.
+fn statuses() -> BTreeSet<&'static str> {
+    use blobferry::handler::record::Status as Recorded;
+    use blobferry::report::Status as Reported;
+    let recorded = all_of!(Recorded: Running Ok Degraded Failed Interrupted Abandoned).map(Recorded::word);
+    let reported = all_of!(Reported: Left Ok Degraded Failed).map(Reported::word);
+    recorded.into_iter().chain(reported).chain([names::BROKEN]).collect()
+}
 
 /// What is wrong with a query, `sent` being the properties that each kind of envelope was seen with.
 fn problems(query: &str, sent: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
@@ -63,7 +70,7 @@ fn problems(query: &str, sent: &BTreeMap<String, BTreeSet<String>>) -> Vec<Strin
         }
         if let Some((_, words)) = line.split_once("status in (") {
             let words = words.trim_end_matches(')').split(',').map(|word| word.trim().trim_matches('"'));
-            found.extend(words.filter(|word| !STATUSES.contains(word)).map(|word| format!("no status of ours: {word}")));
+            found.extend(words.filter(|word| !statuses().contains(word)).map(|word| format!("no status of ours: {word}")));
         }
         if let Some((_, word)) = line.split_once("outcome == \"").filter(|_| kind == "Metric") {
             let word = word.split('"').next().unwrap_or_default();
@@ -103,6 +110,33 @@ async fn workbook_and_alerts_ask_for_what_is_sent() {
     }
     let query = queries.iter().find(|(place, _)| place.ends_with("ended.kql")).expect("it is there").1;
     assert_ne!(problems(&query.replace("\"ok\"", "\"well\""), &sent), [] as [String; 0]);
+}
+
+/// The words of `| where status in ("a", "b")`.
+fn asked(query: &str) -> BTreeSet<&str> {
+    let (_, words) = query.split_once("status in (").expect("it asks for statuses");
+    words.split(')').next().unwrap_or_default().split(',').map(|word| word.trim().trim_matches('"')).collect()
+}
+
+#[test]
+fn no_status_of_a_run_that_is_not_well_escapes_the_alert() {
+    let read = |name: &str| std::fs::read_to_string(infra().join("queries").join(name)).expect("it is there");
+    let well = BTreeSet::from(["ok", "left", "running"]);
+    let wrong: BTreeSet<&str> = statuses().difference(&well).copied().collect();
+    assert_eq!(asked(&read("runs-that-went-wrong.kql")), wrong);
+    assert_eq!(asked("| where status in (\"ok\", \"left\")\n| take 1"), BTreeSet::from(["ok", "left"]));
+}
+
+#[test]
+fn the_page_explains_every_rule() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let bicep = std::fs::read_to_string(infra().join("main.bicep")).expect("it is there");
+    let rules = bicep.split("'Microsoft.Insights/scheduledQueryRules@").skip(1);
+    let name = |rule: &str| rule.split("displayName: 'blobferry: ").nth(1).and_then(|rest| rest.split('\'').next()).map(str::to_owned);
+    let names: Vec<Option<String>> = rules.map(name).collect();
+    let page = std::fs::read_to_string(root.join("docs/operations.md")).expect("it is there");
+    let rows = page.lines().skip_while(|line| !line.starts_with("| rule |")).skip(2).take_while(|line| line.starts_with('|'));
+    assert_eq!(rows.map(|row| row.split('|').nth(1).map(|cell| cell.trim().to_owned())).collect::<Vec<_>>(), names);
 }
 
 #[test]
