@@ -19,9 +19,10 @@ use blobferry::patterns::Patterns;
 use blobferry::plan::Why;
 use blobferry::report::{Ingested, Line, Outcome, Proof, SourceReport};
 use blobferry::retry::Policy;
-use blobferry::run::lines::{Appender, beside_report, name_of};
+use blobferry::run::lines::Appender;
 use blobferry::run::settings::{After, Archives, Source, Versions};
 use blobferry::source::memory::MemoryServer;
+use blobferry::state::paths::StatePaths;
 use blobferry::store::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, Upload};
 use blobferry::store::folder::FolderStore;
 use blobferry::store::holder::Holder;
@@ -90,7 +91,7 @@ async fn main() -> Result<()> {
 
 async fn manifest(store: Arc<FolderStore>, n: u64) -> Result<()> {
     let mut report = SourceReport::new(NAME, "made-up://server");
-    let mut appender = Appender::new(store.clone(), Policy::default(), name_of(NAME, RUN), 0, 0);
+    let mut appender = Appender::new(store.clone(), Policy::default(), StatePaths::of(NAME).manifest(RUN), 0, 0);
     let mut lines = Vec::new();
     for n in 0..n {
         let file = file(n);
@@ -104,10 +105,10 @@ async fn manifest(store: Arc<FolderStore>, n: u64) -> Result<()> {
         }
     }
     appender.append(lines.into()).await?;
-    (report.manifest, report.manifest_lines) = (Some(name_of(NAME, RUN).as_str().to_owned()), appender.lines());
+    (report.manifest, report.manifest_lines) = (Some(StatePaths::of(NAME).manifest(RUN).as_str().to_owned()), appender.lines());
     let bytes = Bytes::from(serde_json::to_vec(&report)?);
     let properties = Properties { content_type: "application/json".into(), md5: md5::Md5::digest(&bytes).into(), metadata: [].into() };
-    store.put(&beside_report(NAME, RUN, "json"), bytes, &properties, &Condition::Always).await?;
+    store.put(&StatePaths::of(NAME).report(RUN), bytes, &properties, &Condition::Always).await?;
     Ok(())
 }
 

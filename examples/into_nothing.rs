@@ -10,11 +10,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use blobferry::config;
-use blobferry::retry::Policy;
-use blobferry::run::progress::Silent;
 use blobferry::run::{self, Options};
 use blobferry::store::discard::DiscardStore;
-use tokio_util::sync::CancellationToken;
 
 /// As the program has it.
 #[global_allocator]
@@ -25,16 +22,7 @@ async fn main() -> Result<()> {
     let file = std::env::args().nth(1).context("usage: into_nothing ingest.toml")?;
     let config = config::load(Path::new(&file), &BTreeMap::new())?;
     let store = Arc::new(DiscardStore::new());
-    let options = Options {
-        id: blobferry::run::run_id(time::OffsetDateTime::now_utc()),
-        store: store.clone(),
-        limits: config.limits.limits(4 << 30),
-        policy: Policy::default(),
-        again: Vec::new(),
-        retry_quarantined: false,
-        cancel: CancellationToken::new(),
-        progress: Arc::new(Silent),
-    };
+    let options = Options::new(store.clone(), config.limits.limits(4 << 30));
     let report = run::run(config.sources, options).await;
     let (blobs, bytes) = store.totals();
     let mut out = std::io::stdout().lock();

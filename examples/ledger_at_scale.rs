@@ -24,7 +24,6 @@ use blobferry::naming::{Layout, Naming};
 use blobferry::patterns::Patterns;
 use blobferry::plan::{Clock, Decision, Known, Rules, decide};
 use blobferry::retry::Policy;
-use blobferry::run::progress::Silent;
 use blobferry::run::settings::{After, Archives, Limits, Source, Versions};
 use blobferry::run::{self, Options, run_id};
 use blobferry::source::contract::{Download, Endpoint, Listed, Op, Session, SourceError};
@@ -142,16 +141,7 @@ async fn plan(store: &Arc<Counting>, n: u64, new: u64) -> Result<()> {
 async fn whole_run(store: &Arc<Counting>, n: u64, new: u64) -> Result<()> {
     let start = Instant::now();
     let limits = Limits::default_with(std::env::temp_dir(), 1 << 30);
-    let options = |store: &Arc<Counting>| Options {
-        id: run_id(OffsetDateTime::now_utc()),
-        store: store.clone(),
-        limits: limits.clone(),
-        policy: Policy::default(),
-        again: Vec::new(),
-        retry_quarantined: false,
-        cancel: CancellationToken::new(),
-        progress: Arc::new(Silent),
-    };
+    let options = |store: &Arc<Counting>| Options::new(store.clone(), limits.clone());
     for expected in [new, 0] {
         store.reset();
         let report = run::run(vec![source(n + new)], options(store)).await;

@@ -9,7 +9,7 @@ use std::fmt;
 use time::OffsetDateTime;
 
 pub use self::secret::Secret;
-pub use self::text::printable;
+pub use self::text::{hex, printable};
 
 /// A path exactly as a server spelled it: bytes, absolute, segments parted by `/`.
 ///
@@ -287,11 +287,6 @@ impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex(&self.0))
     }
-}
-
-/// Lower-case hex of `bytes`.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// MD5 of a whole blob: what Azure stores as `Content-MD5`.

@@ -138,13 +138,12 @@ pub async fn message(app: &App, invocation: Invocation) -> Answer {
         Ok(value) => value,
         Err(error) => return error.into(),
     };
-    let Some(work) = &ready.work else {
-        return Answer::not_done(500, "this configuration does not work by the queue: `dispatch.mode` is `inline`");
-    };
-    let message = match Message::read(value.clone()) {
-        Ok(message) => message,
-        Err(Unreadable::Later(version)) => return put_back(work, &value, version).await,
-        Err(error) => return Answer::not_done(400, format!("the message is none of ours: {error}")),
+    let by_queue = ready.work.as_ref().ok_or("this configuration does not work by the queue: `dispatch.mode` is `inline`");
+    let message = match (Message::read(value.clone()), by_queue) {
+        (Ok(message), _) => message,
+        (Err(Unreadable::Later(version)), Ok(work)) => return put_back(work, &value, version).await,
+        (Err(Unreadable::Later(_)), Err(reason)) => return Answer::not_done(500, reason),
+        (Err(error), _) => return Answer::not_done(400, format!("the message is none of ours: {error}")),
     };
     if let Some(waited) = invocation.envelope.waited(OffsetDateTime::now_utc()) {
         taken_from_queue(waited);
@@ -155,6 +154,10 @@ pub async fn message(app: &App, invocation: Invocation) -> Answer {
     let sources = match wanted(&ready, &message) {
         Ok(sources) => sources,
         Err(refusal) => return refusal,
+    };
+    let work = match by_queue {
+        Ok(work) => work,
+        Err(reason) => return Answer::not_done(500, reason),
     };
     if app.runs.is_stopping() {
         return Answer::not_done(503, "the process is ending");

@@ -34,8 +34,7 @@ pub struct Tuning {
 
 impl Default for Tuning {
     fn default() -> Self {
-        // An idle source costs a request for each journal.
-        Self { lines: 20_000, share: 4, journals: 2, shard_files: 1 << 16 }
+        Self { lines: 20_000, share: 4, journals: 8, shard_files: 1 << 16 }
     }
 }
 

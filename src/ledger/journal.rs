@@ -9,7 +9,7 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::fold::{Tuning, fold};
 use crate::ledger::head::Piece;
 use crate::ledger::index::Index;
-use crate::ledger::load::Loaded;
+use crate::ledger::loaded::Loaded;
 use crate::ledger::planned::{MAX_OVERTAKEN, Own, make, name_in_head};
 use crate::ledger::record::Record;
 use crate::ledger::shelf::{Shelf, Tagged};
@@ -23,8 +23,10 @@ const MAX_BYTES: u64 = 64 << 20;
 const BATCH_BYTES: usize = 1 << 20;
 
 struct Write {
-    /// `None` asks for a fold if one is due, and for nothing else.
+    /// `None` asks for a fold, and for nothing else.
     record: Option<Record>,
+    /// Journals beyond which it is due, if that is fewer than at any other time.
+    journals: Option<usize>,
     line: Vec<u8>,
     done: oneshot::Sender<Result<(), LedgerError>>,
 }
@@ -64,18 +66,23 @@ impl Journal {
 
     /// Appends `record` and returns when it is durable.
     pub async fn write(&self, record: Record) -> Result<(), LedgerError> {
-        self.ask(record.to_line(), Some(record)).await
+        self.ask(record.to_line(), Some(record), None).await
     }
 
     /// Folds journals into a snapshot if that is due.
     pub async fn fold_if_due(&self) -> Result<(), LedgerError> {
-        self.ask(Vec::new(), None).await
+        self.ask(Vec::new(), None, None).await
     }
 
-    async fn ask(&self, line: Vec<u8>, record: Option<Record>) -> Result<(), LedgerError> {
+    /// As [`Journal::fold_if_due`], where more than `journals` are named.
+    pub async fn fold_above(&self, journals: usize) -> Result<(), LedgerError> {
+        self.ask(Vec::new(), None, Some(journals)).await
+    }
+
+    async fn ask(&self, line: Vec<u8>, record: Option<Record>, journals: Option<usize>) -> Result<(), LedgerError> {
         let (done, result) = oneshot::channel();
         let closed = || LedgerError::Closed("its writer is gone".to_owned());
-        self.writes.send(Write { line, record, done }).await.map_err(|_| closed())?;
+        self.writes.send(Write { line, record, journals, done }).await.map_err(|_| closed())?;
         result.await.map_err(|_| closed())?
     }
 }
@@ -130,7 +137,8 @@ impl Tail {
         if batch.iter().any(|write| write.record.is_some()) {
             self.append(batch).await?;
         }
-        self.fold_if_due().await
+        let journals = batch.iter().filter_map(|write| write.journals).min();
+        self.fold_if_due(journals).await
     }
 
     async fn append(&mut self, batch: &[Write]) -> Result<(), LedgerError> {
@@ -208,12 +216,13 @@ impl Tail {
 
     /// A fold that fails for want of the store loses nothing, and a later one does its work. Bad state is another
     /// matter: it is told as soon as it is found.
-    async fn fold_if_due(&mut self) -> Result<(), LedgerError> {
+    async fn fold_if_due(&mut self, most_journals: Option<usize>) -> Result<(), LedgerError> {
         let Some(whole) = &self.whole else { return Ok(()) };
+        let most_journals = most_journals.unwrap_or(whole.tuning.journals);
         let files = whole.index.lock().expect("no code panics while it holds this lock").snapshot().len();
         let journals = whole.head.as_ref().map_or(0, |(head, _)| head.journals.len());
         let most = whole.tuning.lines.max(files / whole.tuning.share.max(1)).max(whole.fold_above);
-        if whole.lines <= most && (journals <= whole.tuning.journals || whole.fold_above > 0) {
+        if whole.lines <= most && (journals <= most_journals || whole.fold_above > 0) {
             return Ok(());
         }
         match self.fold().await {

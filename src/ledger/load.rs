@@ -6,7 +6,8 @@ use crate::failpoint::left_out;
 use crate::ledger::cache::LedgerCache;
 use crate::ledger::error::{LedgerError, SCHEMA};
 use crate::ledger::head::Head;
-use crate::ledger::index::{Index, OpenRuns};
+use crate::ledger::index::OpenRuns;
+use crate::ledger::loaded::Loaded;
 use crate::ledger::planned::{Own, Raw, legacy, read};
 use crate::ledger::record::Record;
 use crate::ledger::shelf::{Shelf, Tagged};
@@ -17,45 +18,6 @@ const READ_AT_ONCE: usize = 16;
 
 /// How often the state may be folded while it is being read.
 pub const MAX_CHANGED: u32 = 10;
-
-/// A ledger as it was read.
-#[derive(Clone, Debug, Default)]
-pub struct Loaded {
-    /// Its head; `None` before the first run of this release.
-    pub head: Option<Tagged>,
-    /// What it says.
-    pub index: Index,
-    /// A journal that the next run may go on with: whoever wrote to it has ended.
-    pub idle: Option<Own>,
-    /// Whether there are journals of the release before this one, which have no head.
-    pub legacy: bool,
-    /// Lines in all journals.
-    pub lines: usize,
-    /// Journals that are not sealed, and how long they are: others may append to them.
-    pub growing: Vec<(String, u64)>,
-}
-
-impl Loaded {
-    /// Whether two requests tell if it has changed.
-    pub fn is_cheap_to_check(&self) -> bool {
-        self.head.is_some() && self.growing.len() <= 1
-    }
-
-    /// Whether the ledger is still as it was read: two requests at most.
-    pub async fn is_current(&self, shelf: &Shelf) -> Result<bool, LedgerError> {
-        let read = self.head.as_ref().map(|(_, etag)| etag);
-        if shelf.head_tag().await?.as_ref() != read {
-            return Ok(false);
-        }
-        for (name, length) in &self.growing {
-            if shelf.length(name).await? != Some(*length) {
-                return Ok(false);
-            }
-        }
-        // Journals of the release before have no head, and are not looked at again.
-        Ok(!self.legacy)
-    }
-}
 
 /// Reads the ledger.
 pub async fn load(shelf: &Shelf) -> Result<Loaded, LedgerError> {
@@ -102,7 +64,7 @@ async fn load_under(shelf: &Shelf, head: &Option<Tagged>) -> Result<Loaded, Ledg
     // Read side by side, taken in in order.
     let mut journals = stream::iter(head.journals.clone()).map(|name| of_name(shelf.clone(), name)).buffered(READ_AT_ONCE);
     while let Some((name, raw)) = journals.try_next().await? {
-        let Taken { lines, idle, sealed } = take_in(shelf, &mut loaded, &raw)?;
+        let TakenIn { lines, idle, sealed } = take_in(shelf, &mut loaded, &raw)?;
         if !sealed {
             loaded.growing.push((name.clone(), raw.bytes.len() as u64));
         }
@@ -127,14 +89,14 @@ pub async fn snapshot(shelf: &Shelf, head: &Head) -> Result<Snapshot, LedgerErro
 }
 
 /// A journal as it was taken in.
-struct Taken {
+struct TakenIn {
     lines: usize,
     /// Whole, not sealed, of this release, and every run that began in it has ended.
     idle: bool,
     sealed: bool,
 }
 
-fn take_in(shelf: &Shelf, loaded: &mut Loaded, raw: &Raw) -> Result<Taken, LedgerError> {
+fn take_in(shelf: &Shelf, loaded: &mut Loaded, raw: &Raw) -> Result<TakenIn, LedgerError> {
     let (mut open, mut sealed, mut schema) = (OpenRuns::default(), false, SCHEMA);
     let visit = |record: Record, _| {
         loaded.index.apply(&record);
@@ -151,5 +113,5 @@ fn take_in(shelf: &Shelf, loaded: &mut Loaded, raw: &Raw) -> Result<Taken, Ledge
     }
     // An older release may read this journal: records that it does not know would be damage to it.
     let idle = !sealed && !scan.torn && open.0.is_empty() && schema == SCHEMA;
-    Ok(Taken { lines: scan.lines, idle, sealed })
+    Ok(TakenIn { lines: scan.lines, idle, sealed })
 }

@@ -17,6 +17,7 @@ mod head;
 mod index;
 mod journal;
 mod load;
+mod loaded;
 mod look;
 mod packed;
 mod pass;
@@ -44,7 +45,8 @@ use crate::store::contract::Store;
 use error::LedgerError;
 use index::{Index, OpenRuns};
 use journal::Journal;
-use load::{Loaded, load, load_with};
+use load::{load, load_with};
+use loaded::Loaded;
 use record::Record;
 use shelf::{HEAD, Shelf};
 
@@ -53,6 +55,10 @@ pub use fold::Tuning;
 pub use head::OpenPass;
 pub use look::{Looked, Told, look_through};
 pub use rebuild::{Originals, Rebuilt, described, rebuild};
+pub use record::Recorded;
+
+/// Journals of a source in which nothing happens: each costs a look a request.
+const IDLE_JOURNALS: usize = 2;
 
 /// The ledger of one source, for one pass.
 pub struct Ledger {
@@ -172,19 +178,11 @@ impl Ledger {
     pub async fn fold_if_due(&self) -> Result<(), LedgerError> {
         self.journal.fold_if_due().await
     }
-}
 
-/// A file that a piece of work has recorded already.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
-    /// Its path.
-    pub path: RemotePath,
-    /// What was ingested.
-    pub known: Known,
-    /// Its blobs.
-    pub blobs: u64,
-    /// Bytes read from the source for it.
-    pub bytes: u64,
+    /// Folds journals if there are more than a look at an idle source should have to read.
+    pub async fn fold_for_idle(&self) -> Result<(), LedgerError> {
+        self.journal.fold_above(IDLE_JOURNALS).await
+    }
 }
 
 impl Ledger {

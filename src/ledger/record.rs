@@ -6,7 +6,6 @@ use crc_fast::{CrcAlgorithm, checksum};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::ledger::Recorded;
 use crate::ledger::error::{BadState, SCHEMA};
 use crate::model::{BoxError, ModifiedTime, Precision, RemoteFile, RemotePath, Version};
 use crate::naming::escaped_for_metadata;
@@ -227,6 +226,19 @@ pub fn scan(blob: &str, bytes: &[u8], check: Check, mut visit: impl FnMut(Range<
         }
     }
     Ok(scan)
+}
+
+/// A file that a piece of work has recorded already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its path.
+    pub path: RemotePath,
+    /// What was ingested.
+    pub known: Known,
+    /// Its blobs.
+    pub blobs: u64,
+    /// Bytes read from the source for it.
+    pub bytes: u64,
 }
 
 impl FileRecord {

@@ -17,14 +17,12 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use serde_json::Value;
 
 use super::secret::Secret;
-use super::text::printable;
+use super::text::{hex, printable};
 
 /// Spellings of at least so many bytes are looked for anywhere; shorter ones as whole tokens.
 const LONG: usize = 8;
 /// Secrets shorter than this are not looked for: they are words of every language.
 const SHORTEST: usize = 3;
-/// A cut text is looked through so far from its end.
-const TAIL: usize = 512;
 /// What stands for a secret.
 const STARS: &str = "***";
 
@@ -37,11 +35,11 @@ const VERBATIM: &[&str] = &["status", "outcome", "class", "reason", "precision",
 /// Knows the secrets of a configuration. Cloning it copies nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Redactor {
-    known: Arc<Known>,
+    known: Arc<KnownSecrets>,
 }
 
 #[derive(Default)]
-struct Known {
+struct KnownSecrets {
     secrets: Vec<Secret>,
     long: Option<AhoCorasick>,
     short: Option<AhoCorasick>,
@@ -49,7 +47,7 @@ struct Known {
     beginnings: HashMap<[u8; LONG], Vec<Vec<u8>>>,
 }
 
-impl std::fmt::Debug for Known {
+impl std::fmt::Debug for KnownSecrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} secrets", self.secrets.len())
     }
@@ -62,7 +60,7 @@ impl Redactor {
         secrets.retain(|secret| secret.reveal().len() >= SHORTEST);
         secrets.sort_by(|a, b| a.reveal().cmp(b.reveal()));
         secrets.dedup();
-        Self { known: Arc::new(Known::of(secrets)) }
+        Self { known: Arc::new(KnownSecrets::of(secrets)) }
     }
 
     /// The same, and `more` secrets.
@@ -79,13 +77,8 @@ impl Redactor {
 
     /// As [`Redactor::text`], of bytes.
     pub fn bytes(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut clean = self.anywhere(bytes);
-        if let Some(at) = self.cut_secret(&clean) {
-            clean.truncate(at);
-            clean.extend_from_slice(STARS.as_bytes());
-            clean.extend(bytes.ends_with(b"\n").then_some(b'\n'));
-        }
-        self.tokens(clean)
+        let whole = self.anywhere(bytes);
+        self.tokens(self.pieces(whole))
     }
 
     /// A name or a path, without secrets of 8 bytes or more.
@@ -117,19 +110,30 @@ impl Redactor {
         }
     }
 
-    /// Where a piece of a secret begins that the end of `bytes` cuts off.
-    fn cut_secret(&self, bytes: &[u8]) -> Option<usize> {
-        if self.known.beginnings.is_empty() {
-            return None;
+    /// Removes pieces of secrets that the end of a text, or of a quoted text in it, cuts off.
+    fn pieces(&self, bytes: Vec<u8>) -> Vec<u8> {
+        if self.known.beginnings.is_empty() || bytes.len() < LONG {
+            return bytes;
         }
-        let whole = without_ellipsis(bytes);
-        let from = whole.len().saturating_sub(TAIL);
-        (from..whole.len().saturating_sub(LONG - 1)).find(|at| {
-            let rest = &whole[*at..];
-            let beginning: &[u8; LONG] = rest[..LONG].try_into().expect("so many bytes");
-            let of = self.known.beginnings.get(beginning);
-            of.is_some_and(|spellings| spellings.iter().any(|spelling| spelling.starts_with(rest)))
-        })
+        let (mut clean, mut done) = (Vec::with_capacity(bytes.len()), 0);
+        for at in 0..=bytes.len() - LONG {
+            let piece = self.piece(&bytes[at..]);
+            if at >= done && piece >= LONG && ends_text(&bytes[at + piece..]) {
+                clean.extend_from_slice(&bytes[done..at]);
+                clean.extend_from_slice(STARS.as_bytes());
+                done = at + piece;
+            }
+        }
+        clean.extend_from_slice(&bytes[done..]);
+        clean
+    }
+
+    /// How many bytes of a secret's beginning `bytes` begin with; 0 if fewer than [`LONG`].
+    fn piece(&self, bytes: &[u8]) -> usize {
+        let beginning: &[u8; LONG] = bytes[..LONG].try_into().expect("so many bytes");
+        let Some(spellings) = self.known.beginnings.get(beginning) else { return 0 };
+        let shared = |spelling: &Vec<u8>| spelling.iter().zip(bytes).take_while(|(a, b)| a == b).count();
+        spellings.iter().map(shared).max().unwrap_or(0)
     }
 
     fn tokens(&self, bytes: Vec<u8>) -> Vec<u8> {
@@ -148,7 +152,7 @@ impl Redactor {
     }
 }
 
-impl Known {
+impl KnownSecrets {
     fn of(secrets: Vec<Secret>) -> Self {
         let mut all: Vec<Vec<u8>> = secrets.iter().flat_map(spellings).map(String::into_bytes).collect();
         all.sort_unstable();
@@ -183,15 +187,23 @@ fn spellings(secret: &Secret) -> Vec<String> {
     all.extend(all.clone().into_iter().map(|spelling| spelling.replace("%20", "+")));
     all.extend([STANDARD.encode(raw), STANDARD_NO_PAD.encode(raw), URL_SAFE.encode(raw), URL_SAFE_NO_PAD.encode(raw)]);
     all.extend(inside_base64(raw.as_bytes()));
-    let hex = super::hex(raw.as_bytes());
-    all.extend([hex.to_uppercase(), hex]);
+    let digits = hex(raw.as_bytes());
+    all.extend([digits.to_uppercase(), digits]);
     all.push(raw.escape_debug().to_string());
-    all.push(serde_json::to_string(raw).expect("a text is JSON").trim_matches('"').to_owned());
+    all.push(in_json(raw));
     all.push(raw.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;"));
     all.push(printable(raw.as_bytes()));
     all.push(raw.to_owned());
+    // In a log line of JSON, what a peer has escaped is escaped once more.
+    all.extend(all.iter().filter(|text| text.contains(['\\', '"'])).map(|text| in_json(text)).collect::<Vec<_>>());
     all.retain(|spelling| spelling.len() >= SHORTEST);
     all
+}
+
+/// A text as it stands between the quotes of JSON.
+fn in_json(text: &str) -> String {
+    let quoted = serde_json::to_string(text).expect("a text is JSON");
+    quoted[1..quoted.len() - 1].to_owned()
 }
 
 fn encoded(raw: &str, kept: &str, upper: bool) -> String {
@@ -219,10 +231,9 @@ fn inside_base64(raw: &[u8]) -> Vec<String> {
     all
 }
 
-/// `bytes` without the mark that something was left out.
-fn without_ellipsis(bytes: &[u8]) -> &[u8] {
-    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    bytes.strip_suffix("…".as_bytes()).or_else(|| bytes.strip_suffix(b"...")).unwrap_or(bytes)
+/// Whether a text, or a quoted text, ends before `rest`.
+fn ends_text(rest: &[u8]) -> bool {
+    matches!(rest.first(), None | Some(b'"' | b'\n')) || rest.starts_with("…".as_bytes()) || rest.starts_with(b"...")
 }
 
 /// Whether a token may begin after `before`.
@@ -274,6 +285,8 @@ mod tests {
             assert!(told.starts_with("530 no: ***") && !told.contains("s3cr3t"), "{told}");
         }
         check(&redactor, "530 no: s3cr3t", "530 no: s3cr3t");
+        check(&redactor, "{\"error\":\"530 s3cr3t-cana\",\"b\":1}\n", "{\"error\":\"530 ***\",\"b\":1}\n");
+        check(&redactor, "s3cr3t-can of worms", "s3cr3t-can of worms");
     }
 
     #[test]

@@ -21,7 +21,6 @@ use crate::run::quarantine::Quarantine;
 use crate::run::refusals::{Before, Refusals};
 use crate::run::settings::{Limits, Source};
 use crate::source::pool::Pool;
-use crate::state::paths::stamp;
 use crate::state::store::StateStore;
 use crate::store::contract::{BLOCK_BYTES, Store};
 
@@ -39,8 +38,6 @@ pub struct Run {
     pub limits: Limits,
     /// Files in flight.
     pub transfers: Arc<Semaphore>,
-    /// Looks at sources that go on at once, see [`LOOKS`].
-    pub looks: Arc<Semaphore>,
     /// Bytes of blocks in memory.
     pub blocks: ByteBudget,
     /// Who hashes what comes.
@@ -66,11 +63,6 @@ pub struct Run {
 /// How long reads that are under way may go on once the run was told to stop: `docker stop` kills after 10 s.
 const GRACE: Duration = Duration::from_secs(4);
 
-/// Looks at sources that go on at once.
-pub const LOOKS: usize = 64;
-/// A look that takes longer counts no more among those.
-const QUICK_LOOK: Duration = Duration::from_secs(10);
-
 impl Run {
     /// This run, under the id of another one.
     pub fn as_if(&self, id: &str) -> Self {
@@ -81,7 +73,6 @@ impl Run {
             state: self.state.clone(),
             limits: self.limits.clone(),
             transfers: self.transfers.clone(),
-            looks: self.looks.clone(),
             blocks: ByteBudget::new(0),
             hashers: self.hashers.clone(),
             kept: ByteBudget::new(0),
@@ -92,21 +83,6 @@ impl Run {
             retry_quarantined: self.retry_quarantined,
             cancel: self.cancel.clone(),
             progress: self.progress.clone(),
-        }
-    }
-
-    /// What `look`, a look at a source, comes to. Few looks go on at once, so that many sources need little memory; one
-    /// that takes its time makes room for others.
-    pub async fn looking<T>(&self, look: impl Future<Output = T>) -> T {
-        let permit = self.looks.acquire().await.expect("this semaphore is never closed");
-        let mut look = std::pin::pin!(look);
-        tokio::select! {
-            biased;
-            value = &mut look => value,
-            () = tokio::time::sleep(QUICK_LOOK) => {
-                drop(permit);
-                look.await
-            }
         }
     }
 
@@ -175,13 +151,6 @@ impl LargeFiles {
 fn steps(size: Option<u64>) -> u32 {
     let counted = size.map_or(BLOCK_BYTES, |size| size.min(BLOCK_BYTES));
     u32::try_from(counted.div_ceil(STEP_BYTES)).expect("a block is small")
-}
-
-/// A new id for a run that begins at `now`: that time and eight random digits.
-pub fn run_id(now: OffsetDateTime) -> String {
-    let mut random = [0u8; 4];
-    getrandom::fill(&mut random).expect("the operating system gives random bytes");
-    format!("{}-{}", stamp(now), crate::model::hex(&random))
 }
 
 impl Pass {

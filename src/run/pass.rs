@@ -1,4 +1,4 @@
-//! One pass over one source: survey, transfers, a second look at young files, the report.
+//! The work of one pass over one source: transfers, a second look at young files, the report.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use tokio::time::Instant;
 
 use crate::failpoint::failpoint;
 use crate::failure::{Class, Failure};
+use crate::ledger::Ledger;
 use crate::ledger::error::LedgerError;
-use crate::ledger::{Ledger, OpenPass};
-use crate::model::{RemoteFile, RemotePath, chain};
+use crate::model::{RemoteFile, RemotePath};
 use crate::plan::{Known, Seen, Skip};
-use crate::report::{Defer, LeftTo, Outcome, Problem, SourceReport, Status, problem};
+use crate::report::{Defer, Outcome, Problem, SourceReport, Status, problem};
 use crate::run::after::{self, Acted};
 use crate::run::context::{LargeFiles, Pass, Run};
 use crate::run::described::{Answer, Batch, ask_all, in_batches};
@@ -20,147 +20,16 @@ use crate::run::quarantine::Quarantine;
 use crate::run::refusals;
 use crate::run::settings::Source;
 use crate::run::side_by_side::side_by_side;
-use crate::run::survey::{Again, Survey, survey};
+use crate::run::survey::Survey;
 use crate::run::transfer::{Transfer, transfer};
-use crate::run::turn::{self, Ours, Turn};
-use crate::run::{watch, work};
+use crate::run::turn::Ours;
+use crate::run::watch;
 use crate::source::pool::Pool;
 use crate::state::paths::StatePaths;
 use crate::store::contract::{Condition, StoreError};
 
-/// Goes over `source` once, unless another run is at it. Never fails: whatever goes wrong is in the report.
-pub async fn pass(run: Arc<Run>, source: Source, again: Again) -> SourceReport {
-    let report = match look_first(&run, &source, &again, Pieces::EndIfSilent).await {
-        Looked::Ended(report) => *report,
-        Looked::Work(pass, survey, ours) => work_on(&pass, *survey, ours).await,
-        Looked::UnderWay(open) => left(&source, left_to(&open)),
-    };
-    run.progress.finished(&report);
-    report
-}
-
-/// What a look at a source comes to.
-pub enum Looked {
-    /// There is nothing to do, or nothing can be done, or another run is at it.
-    Ended(Box<SourceReport>),
-    /// There is work, and the lease of the source is ours.
-    Work(Arc<Pass>, Box<Survey>, Ours),
-    /// A pass in pieces is under way.
-    UnderWay(OpenPass),
-}
-
-/// What becomes of a pass in pieces that is under way.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Pieces {
-    /// It is ended if nothing was heard of it for long; else the source is left to it.
-    EndIfSilent,
-    /// Whoever asked decides.
-    Tell,
-}
-
-/// Looks without the lease of the source: where there is nothing to do, that is all. Work is done under the lease; if
-/// another run has been here between the look and the lease, the look is taken again.
-pub async fn look_first(run: &Arc<Run>, source: &Source, again: &Again, pieces: Pieces) -> Looked {
-    let mut lock: Option<Ours> = None;
-    loop {
-        let pass = match run.looking(open(run.clone(), source.clone())).await {
-            Ok(pass) => Arc::new(pass),
-            Err(report) => return ended(lock, report).await,
-        };
-        if let Some(open) = pass.ledger.under_way().filter(|_| pieces == Pieces::Tell) {
-            let open = open.clone();
-            ended(lock, SourceReport::default()).await;
-            return Looked::UnderWay(open);
-        }
-        if lock.is_none() && may_be_at_work(&pass, again) {
-            match turn::ask(run, &source.name).await {
-                Turn::Ours(ours) => lock = Some(ours),
-                Turn::Theirs(other) => return ended(None, left(source, other)).await,
-            }
-            if !is_current(&pass).await {
-                continue;
-            }
-        }
-        if lock.is_some()
-            && let Some(other) = in_pieces(&pass).await
-        {
-            return ended(lock, left(source, other)).await;
-        }
-        let survey = look(&pass, again).await;
-        if !survey.has_work() {
-            let report = idle(&pass, survey).await;
-            return ended(lock, report).await;
-        }
-        let ours = match lock {
-            Some(ours) => ours,
-            None => match turn::ask(run, &source.name).await {
-                Turn::Theirs(other) => return ended(None, left(source, other)).await,
-                Turn::Ours(ours) if is_current(&pass).await => ours,
-                Turn::Ours(ours) => {
-                    pass.pool.close().await;
-                    lock = Some(ours);
-                    continue;
-                }
-            },
-        };
-        return Looked::Work(pass, Box::new(survey), ours);
-    }
-}
-
-/// Whether another run may be at this source, or has left work half done: then the lease comes before the look.
-fn may_be_at_work(pass: &Pass, again: &Again) -> bool {
-    again.is_some() || pass.ledger.unclean() || pass.ledger.under_way().is_some()
-}
-
-/// Whether nobody has written to the ledger since it was read. Where that cannot be told, it is read again.
-async fn is_current(pass: &Pass) -> bool {
-    pass.ledger.is_current().await.unwrap_or(false)
-}
-
-async fn ended(lock: Option<Ours>, mut report: SourceReport) -> Looked {
-    if let Some(ours) = lock {
-        ours.over(&mut report).await;
-    }
-    Looked::Ended(Box::new(report))
-}
-
-/// The run of a pass in pieces, as one that a source is left to.
-pub fn left_to(open: &OpenPass) -> LeftTo {
-    LeftTo { run: Some(open.run.clone()), host: None, since: Some(open.since) }
-}
-
-/// The report of a source that is left to another run.
-pub fn left(source: &Source, other: LeftTo) -> SourceReport {
-    SourceReport { left_to: Some(other), ..SourceReport::new(&source.name, source.endpoint.address()) }
-}
-
-/// Lists the source and decides. Lines of the manifest wait in memory: nothing is written by a look.
-async fn look(pass: &Arc<Pass>, again: &Again) -> Survey {
-    pass.lines.keep();
-    match pass.run.in_time(pass.run.looking(survey(pass, again))).await {
-        Some(survey) => survey,
-        None => Survey::stopped(pass),
-    }
-}
-
-/// There is nothing to do.
-async fn idle(pass: &Pass, survey: Survey) -> SourceReport {
-    let Survey { mut report, .. } = survey;
-    watch::surveyed(&report);
-    pass.run.progress.planned(&pass.source.name, 0, 0);
-    // What died before it could end left nothing to be looked for: later looks need no lease.
-    if pass.ledger.unclean() && report.problems.is_empty() && begin(pass, &mut report).await {
-        note(&mut report, pass.ledger.end().await);
-    }
-    if !pass.run.cancel.is_cancelled() {
-        pass.pool.close().await;
-    }
-    refusals::after(pass).await;
-    report
-}
-
 /// Does what there is to do, under the lease `ours`.
-async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: Ours) -> SourceReport {
+pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: Ours) -> SourceReport {
     let (run, source) = (&pass.run, &pass.source);
     pass.lines.begin();
     let mut report = std::mem::take(&mut survey.report);
@@ -186,20 +55,6 @@ async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: Ours) -> SourceRepo
         report.problems.push(problem(&error));
     }
     report
-}
-
-/// The run whose pass is under way in pieces, if workers are at it. What a dead one left is closed first.
-async fn in_pieces(pass: &Pass) -> Option<LeftTo> {
-    let open = pass.ledger.under_way()?;
-    match work::sweep::end_if_silent(&pass.run, &pass.source, open).await {
-        Ok(true) => None,
-        Ok(false) => Some(left_to(open)),
-        Err(error) => {
-            let error = chain(&error);
-            tracing::warn!(source = pass.source.name, error, "Warning: how the pass of another run stands cannot be read; the source is left to it.");
-            Some(left_to(open))
-        }
-    }
 }
 
 /// The pass with its ledger read, or the report of a source that nothing can be done about.

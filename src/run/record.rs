@@ -10,7 +10,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::model::redactor::Redactor;
 use crate::report::{Report, SourceReport, Status as Ended};
-use crate::run::context::run_id;
+use crate::run::run_id::run_id;
 
 /// A run that has not been heard of for this long is gone: killed, or its instance taken away.
 pub const SILENCE: Duration = Duration::minutes(3);

@@ -5,10 +5,12 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
+use super::local::run;
+use super::options::Options;
 use super::record::{RunRecord, Trigger};
 use super::records::Records;
 use super::settings::Source;
-use super::{Options, run, source_index};
+use super::source_index;
 use crate::model::{Secret, chain};
 use crate::report::{Report, problem};
 use crate::state::store::StateStore;

@@ -15,7 +15,7 @@ use crate::model::{Secret, chain, hex};
 use crate::report::Problem;
 use crate::run::context::{Pass, Run};
 use crate::run::settings::Source;
-use crate::run::source_index;
+use crate::run::source_index::{self, Refusal};
 use crate::state::paths::StatePaths;
 use crate::state::store::{StateError, StateStore};
 
@@ -23,17 +23,6 @@ use crate::state::store::{StateError, StateStore};
 const ROUNDS: u32 = 20_000;
 /// The largest record that is read.
 const MAX_BYTES: u64 = 64 << 10;
-
-/// What is kept of a refusal.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Refusal {
-    #[serde(with = "time::serde::rfc3339")]
-    refused_at: OffsetDateTime,
-    run: String,
-    salt: String,
-    mark: String,
-    message: String,
-}
 
 /// What the last run left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

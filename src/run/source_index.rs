@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::record::{RunRecord, is_final};
-use super::refusals::Refusal;
 use crate::model::chain;
 use crate::state::paths;
 use crate::state::store::{StateError, StateStore};
@@ -47,6 +46,22 @@ pub struct SourceEntry {
     /// The run that was asked to look at it, and is not known to have done so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<AskedFor>,
+}
+
+/// A login that a server refused, and too little of its credential to find it out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub refused_at: OffsetDateTime,
+    /// The run that logged in.
+    pub run: String,
+    /// What the mark was made with.
+    pub salt: String,
+    /// Sixteen bits of a slow hash of the credential.
+    pub mark: String,
+    /// What the server said.
+    pub message: String,
 }
 
 /// That a run was asked for.

@@ -27,7 +27,7 @@ const TOGETHER: usize = 16;
 
 /// What came of asking, by source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Claimed {
+pub struct ClaimedSources {
     /// The run that asked looks at these.
     pub ours: Vec<String>,
     /// Those among them in which the last run found nothing to do.
@@ -59,7 +59,7 @@ impl Office<'_> {
     }
 
     /// Claims each of `sources` for `run`, unless another run was asked that still will look at it.
-    pub async fn claim(&self, sources: &[&str], run: &str, now: OffsetDateTime) -> Result<Claimed, WorkError> {
+    pub async fn claim(&self, sources: &[&str], run: &str, now: OffsetDateTime) -> Result<ClaimedSources, WorkError> {
         let never = CancellationToken::new();
         let waiting = retry(self.state.policy(), &never, "looking at the queue", |_| self.queue.length()).await?;
         for tries in 0.. {
@@ -73,8 +73,15 @@ impl Office<'_> {
         unreachable!("replacing ends with an error")
     }
 
-    async fn claim_in(&self, index: &mut SourceIndex, sources: &[&str], run: &str, waiting: u64, now: OffsetDateTime) -> Result<Claimed, StateError> {
-        let mut claimed = Claimed::default();
+    async fn claim_in(
+        &self,
+        index: &mut SourceIndex,
+        sources: &[&str],
+        run: &str,
+        waiting: u64,
+        now: OffsetDateTime,
+    ) -> Result<ClaimedSources, StateError> {
+        let mut claimed = ClaimedSources::default();
         for source in sources {
             let asked = index.entry(source).asked.clone().filter(|asked| asked.run != run);
             if let Some(asked) = asked
@@ -132,7 +139,7 @@ impl Office<'_> {
     }
 
     /// Sends for the plans of what was claimed. Only after [`Office::claim`], and when the run's record is written.
-    pub async fn send(&self, claimed: &Claimed, run: &str) -> Result<(), WorkError> {
+    pub async fn send(&self, claimed: &ClaimedSources, run: &str) -> Result<(), WorkError> {
         for message in messages(claimed, run) {
             let text = message.to_text();
             let send = |_| self.queue.send(&text, Duration::ZERO);
@@ -143,7 +150,7 @@ impl Office<'_> {
 }
 
 /// A message for each source that may have work, so that workers share them; idle ones go together.
-fn messages(claimed: &Claimed, run: &str) -> Vec<Message> {
+fn messages(claimed: &ClaimedSources, run: &str) -> Vec<Message> {
     let idle: BTreeMap<&str, ()> = claimed.idle.iter().map(|name| (name.as_str(), ())).collect();
     let busy = claimed.ours.iter().filter(|name| !idle.contains_key(name.as_str()));
     let plans = busy.map(|name| Message::new(run, name, Task::Plan));
@@ -158,7 +165,7 @@ mod tests {
     #[test]
     fn idle_sources_go_together_and_others_by_themselves() {
         let names = |range: std::ops::Range<usize>| range.map(|n| format!("s{n:02}")).collect::<Vec<_>>();
-        let claimed = Claimed { ours: names(0..20), idle: names(2..20), joined: Vec::new() };
+        let claimed = ClaimedSources { ours: names(0..20), idle: names(2..20), joined: Vec::new() };
         let told: Vec<usize> = messages(&claimed, "r").iter().map(|message| message.sources().len()).collect();
         assert_eq!(told, [1, 1, 16, 2]);
     }

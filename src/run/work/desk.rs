@@ -17,8 +17,8 @@ use super::piece::{Outcome, Plan};
 use crate::model::BlobName;
 use crate::report::SourceReport;
 use crate::retry::retry;
-use crate::run::Options;
 use crate::run::context::Run;
+use crate::run::options::{Options, begin};
 use crate::run::pass;
 use crate::run::settings::Source;
 use crate::state::paths::StatePaths;
@@ -39,7 +39,7 @@ pub struct Desk {
 
 impl Desk {
     pub fn new(options: Options, source: Source, queue: Option<Arc<dyn Queue>>, sizes: Sizes, run: &str) -> Self {
-        let run = crate::run::begin(Options { id: run.to_owned(), ..options }, std::slice::from_ref(&source));
+        let run = begin(Options { id: run.to_owned(), ..options }, std::slice::from_ref(&source));
         Self { run: Arc::new(run), source, queue, sizes }
     }
 

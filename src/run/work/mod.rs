@@ -15,6 +15,7 @@
 //! what is stored right.
 
 pub mod asking;
+mod came;
 pub mod cutting;
 pub mod live;
 pub mod message;
@@ -33,7 +34,6 @@ mod working;
 
 use std::sync::Arc;
 
-use crate::report::SourceReport;
 use crate::run::Options;
 use crate::run::settings::Source;
 use crate::store::queue::Queue;
@@ -41,20 +41,8 @@ use cutting::Sizes;
 use desk::Desk;
 use message::{Message, Task};
 
+pub use came::Came;
 pub use error::WorkError;
-
-/// What came of a message.
-#[derive(Debug)]
-pub enum Came {
-    /// What it asked for is done; in a sentence.
-    Done(String),
-    /// It cannot be done now, and was put back into the queue; in a sentence.
-    Later(String),
-    /// The pass is over, with this report.
-    Closed(Box<SourceReport>),
-    /// The pass was over before.
-    Over,
-}
 
 /// Does what `message` asks for. `source` is a source that it names. An error is worth another try, which the queue
 /// gives it.

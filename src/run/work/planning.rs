@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use time::OffsetDateTime;
 
-use super::Came;
+use super::came::Came;
 use super::closing;
 use super::cutting::{cut, lanes};
 use super::desk::{Desk, metadata};
@@ -19,7 +19,7 @@ use crate::ledger::OpenPass;
 use crate::model::{BlobName, chain, hex};
 use crate::report::SourceReport;
 use crate::run::context::Pass;
-use crate::run::pass::{Looked, Pieces, look_first};
+use crate::run::look::{LookOutcome, Pieces, left, left_to, look_first};
 use crate::run::settings::Source;
 use crate::run::survey::Survey;
 use crate::run::{pass, refusals, run_id, watch};
@@ -34,10 +34,10 @@ const WRITTEN_AT_ONCE: usize = 16;
 pub async fn plan(desk: &Desk) -> Result<Came, WorkError> {
     let source = Source { connections: desk.source.connections.min(LOGINS), ..desk.source.clone() };
     let (pass, survey, ours) = match look_first(&desk.run, &source, &None, Pieces::Tell).await {
-        Looked::UnderWay(open) if open.run == desk.run.id => return send_again(desk, &open).await,
-        Looked::UnderWay(open) => return Ok(closed(desk, pass::left(&source, pass::left_to(&open)))),
-        Looked::Ended(report) => return Ok(closed(desk, *report)),
-        Looked::Work(pass, survey, ours) => (pass, *survey, ours),
+        LookOutcome::UnderWay(open) if open.run == desk.run.id => return send_again(desk, &open).await,
+        LookOutcome::UnderWay(open) => return Ok(closed(desk, left(&source, left_to(&open)))),
+        LookOutcome::Ended(report) => return Ok(closed(desk, *report)),
+        LookOutcome::Work(pass, survey, ours) => (pass, *survey, ours),
     };
     let came = with_work(desk, &pass, survey).await;
     // A lease that was lost costs work that is done twice: there is no report of a plan to tell that in.
@@ -153,7 +153,7 @@ async fn open(desk: &Desk, pass: &Pass, mut survey: Survey, report: SourceReport
             // The message came twice, and another worker was quicker.
             return send_again(desk, &other).await;
         }
-        return Ok(closed(desk, pass::left(&desk.source, pass::left_to(&other))));
+        return Ok(closed(desk, left(&desk.source, left_to(&other))));
     }
     failpoint!("pass-opened", WorkError::Lost);
     if let Some(came) = given_up(desk, &open, &folder).await? {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use super::came::Came;
 use super::cutting::Sizes;
 use super::desk::{Desk, never};
 use super::error::WorkError;
@@ -157,7 +158,7 @@ async fn give_up_piece(desk: &Desk, pass: &str, id: PieceId) -> Result<Option<So
         fail(desk, &plan, &folder, id).await?;
     }
     match working::what_comes_next(desk, &plan, &folder, id).await? {
-        super::Came::Closed(report) => Ok(Some(*report)),
+        Came::Closed(report) => Ok(Some(*report)),
         _ => Ok(None),
     }
 }
@@ -201,7 +202,8 @@ async fn look_at(source: &Source, queue: &Arc<dyn Queue>, options: &impl Fn() ->
     let state = desk.state(&folder).await?;
     let silent = silent_for(&state, &open);
     if silent > LONG_SILENCE || (silent > SILENCE && waiting == 0) {
-        return Ok(end(&desk, &open).await?.map(|_| open.run));
+        end(&desk, &open).await?;
+        return Ok(Some(open.run));
     }
     Ok(None)
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Came;
+use super::came::Came;
 use super::closing;
 use super::cutting::next;
 use super::desk::{Desk, metadata, never};

@@ -36,7 +36,7 @@ fn concerns_us(metadata: &Metadata<'_>) -> bool {
         && match target {
             TARGET => true,
             super::OWN => false,
-            "blobferry::run" => *metadata.level() <= Level::INFO,
+            "blobferry::run::local" => *metadata.level() <= Level::INFO,
             _ => ours && *metadata.level() <= Level::WARN,
         }
 }

@@ -81,7 +81,11 @@ async fn records(app: &App) -> Vec<RunRecord> {
     let store = store(app);
     let mut names = Vec::new();
     // The handler may not have made the folder yet.
-    if store.list(RECORDS, &mut |blob| names.push(blob.name)).await.is_err() {
+    if store
+        .list(RECORDS, &mut |blob| names.extend(Some(blob.name).filter(|name| blobferry::state::paths::run_of_record(name).is_some())))
+        .await
+        .is_err()
+    {
         return Vec::new();
     }
     let mut records = Vec::new();

@@ -116,7 +116,7 @@ impl World {
             late: often(25),
             crashes: often(20),
             freezes: often(12),
-            changes: often(60),
+            changes: often(150),
             // In some worlds nobody has the right to take leases, and all work at once.
             leases: if dice.below(4) == 0 { 1_000 } else { often(250) },
         };
@@ -182,7 +182,7 @@ impl World {
     async fn play(&self, kind: Kind) {
         let sim = &self.sim;
         let mut running: Vec<Running> = Vec::new();
-        for number in 0..5 + sim.chance.below(8) {
+        for number in 0..6 + sim.chance.below(9) {
             running.push(self.begin(kind, number));
             running.retain(|one| !one.is_over());
             match sim.chance.below(4) {

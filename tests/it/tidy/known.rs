@@ -21,7 +21,7 @@ impl Known {
         Known { circles: KNOWN_CIRCLES, double_types: DOUBLE_TYPES, own_tables: OWN_TABLES, upward: &[], wide_lines: WIDE_LINES };
 }
 
-const WIDE_LINES: usize = 6_882;
+const WIDE_LINES: usize = 7_040;
 
 const KNOWN_CIRCLES: &[&[&str]] = &[
     &["src/archive/checking.rs", "src/archive/unpack.rs"],
@@ -48,21 +48,7 @@ const KNOWN_CIRCLES: &[&[&str]] = &[
     &["src/demo/ftp/control.rs", "src/demo/ftp/mod.rs"],
     &["src/demo/sftp.rs", "src/demo/sftp/login.rs", "src/demo/sftp/service.rs"],
     &["src/handler/byhand.rs", "src/handler/dispatch.rs", "src/handler/functions.rs"],
-    &[
-        "src/ledger/fold.rs",
-        "src/ledger/head.rs",
-        "src/ledger/index.rs",
-        "src/ledger/journal.rs",
-        "src/ledger/load.rs",
-        "src/ledger/look.rs",
-        "src/ledger/mod.rs",
-        "src/ledger/pass.rs",
-        "src/ledger/planned.rs",
-        "src/ledger/rebuild.rs",
-        "src/ledger/record.rs",
-        "src/ledger/shelf.rs",
-        "src/ledger/snapshot.rs",
-    ],
+    &["src/ledger/index.rs", "src/ledger/snapshot.rs"],
     &["src/report.rs", "src/report/line.rs", "src/report/text.rs"],
     &[
         "src/run/after.rs",
@@ -133,12 +119,9 @@ const OWN_TABLES: &[&str] = &[
     "src/demo/sftp/login.rs: imports src/demo/sftp.rs",
     "src/demo/sftp/service.rs: imports src/demo/sftp.rs",
     "src/handler/page/byhand.rs: imports src/handler/page/mod.rs",
-    "src/ledger/record.rs: imports src/ledger/mod.rs",
     "src/report/line.rs: imports src/report.rs",
     "src/report/text.rs: imports src/report.rs",
-    "src/run/work/desk.rs: imports src/run/mod.rs",
     "src/run/work/mod.rs: imports src/run/mod.rs",
-    "src/run/work/planning.rs: imports src/run/mod.rs",
     "src/run/work/planning.rs: imports src/run/work/mod.rs",
     "src/run/work/sweep.rs: imports src/run/mod.rs",
     "src/run/work/sweep.rs: imports src/run/work/mod.rs",
@@ -164,7 +147,7 @@ const DOUBLE_TYPES: &[(&str, usize)] = &[
     ("Alone", 2),
     ("Answer", 3),
     ("Arguments", 11),
-    ("Asked", 3),
+    ("Asked", 2),
     ("Block", 2),
     ("Blocks", 2),
     ("Builder", 2),
@@ -229,7 +212,7 @@ const DOUBLE_TYPES: &[(&str, usize)] = &[
     ("Reader", 3),
     ("Reading", 2),
     ("Ready", 3),
-    ("Record", 4),
+    ("Record", 3),
     ("Records", 2),
     ("Refused", 2),
     ("Reply", 2),
@@ -255,7 +238,6 @@ const DOUBLE_TYPES: &[(&str, usize)] = &[
     ("Transfer", 2),
     ("Tree", 2),
     ("Trust", 2),
-    ("Turn", 2),
     ("UnderWay", 3),
     ("Waiter", 2),
     ("Waiting", 2),

@@ -1,7 +1,8 @@
 //! A source in which nothing changed: what a run over it asks of the store, and what it leaves there.
 
 use blobferry::ledger::LedgerCache;
-use blobferry::run::{Options, run};
+use blobferry::run::{Options, run, source_index};
+use blobferry::state::store::StateStore;
 use tokio_util::sync::CancellationToken;
 
 use super::World;
@@ -27,6 +28,9 @@ fn world() -> World {
 async fn four_requests_cold_and_two_warm_without_a_lease_and_without_a_blob() {
     let world = world();
     assert_eq!(world.run().await.brief(), "ok: ingested 5");
+    // A run of the program writes the index of sources when it ends.
+    let state = StateStore::new(world.store.clone(), Default::default(), super::quick());
+    source_index::change(&state, |index| index.entry("acme").idle = true).await.unwrap();
     let names = world.store.names();
     let (cold, leases) = requests(&world, &LedgerCache::default()).await;
     assert!(cold <= 4 && leases == 0, "{cold} requests, {leases} leases");

@@ -73,7 +73,7 @@ async fn a_ledger_of_a_later_release_is_refused() {
     damaged(
         head,
         |_| b"{\"schema\":99,\"more\":[]}\n".to_vec(),
-        &["head.json` was written by a later release (schema 99, this one knows 2): run that release"],
+        &["head.json` was written by a later release (schema 99, this one knows 3): run that release"],
     )
     .await;
 }
@@ -165,8 +165,10 @@ async fn after_one_crash_only_the_next_run_looks_for_blobs_first() {
     .await;
     for (path, heads) in [("/b", true), ("/c", false), ("/d", false)] {
         world.put(path, "new", LONG_AGO);
+        // The ledger's head, and each journal's length, tell that it is as it was before the lease.
+        let journals = world.store.names().iter().filter(|name| name.contains("/journal-")).count() as u64;
         let ran = world.run().await;
-        assert_eq!((ran.source().ingested, ran.requests.heads > 0), (1, heads), "{path}: {:?}", ran.requests);
+        assert_eq!((ran.source().ingested, ran.requests.heads > 1 + journals), (1, heads), "{path}: {:?}", ran.requests);
     }
 }
 
@@ -211,7 +213,7 @@ async fn the_ledger_of_the_release_before_is_taken_over() {
     of_the_release_before(&world).await;
     let old = world.store.content(StatePaths::of("acme").legacy_journal(0).as_str());
     let ran = world.run().await;
-    assert_eq!((ran.brief().as_str(), ran.reads, ran.requests.requests()), ("ok: unchanged 2", 0, 9), "{:?}", ran.requests);
+    assert_eq!((ran.brief().as_str(), ran.reads, ran.requests.requests()), ("ok: unchanged 2", 0, 6), "{:?}", ran.requests);
     assert!(
         old.is_some() && world.store.content(StatePaths::of("acme").legacy_journal(0).as_str()) == old,
         "a run that records nothing writes nothing"
@@ -239,14 +241,14 @@ async fn a_damaged_ledger_of_the_release_before_is_not_begun_anew() {
 }
 
 #[tokio::test]
-async fn an_unchanged_source_costs_eight_requests_and_no_record() {
+async fn an_unchanged_source_costs_five_requests_and_no_record() {
     let world = World::new().file("/a", "one").file("/b", "two");
     for round in 0..5 {
         world.put(&format!("/more{round}"), "x", LONG_AGO);
         world.run().await;
         let before = state(&world);
         let ran = world.run().await;
-        assert_eq!((ran.requests.requests(), ran.requests.puts, ran.requests.appends), (8, 1, 0), "{:?}", ran.requests);
+        assert_eq!((ran.requests.requests(), ran.requests.puts, ran.requests.appends), (5, 0, 0), "{:?}", ran.requests);
         assert!(state(&world) == before);
     }
     assert_eq!(world.store.names().iter().filter(|name| name.contains("/ledger/")).count(), 2, "runs go on in one journal");

@@ -1,0 +1,45 @@
+//! A ledger as it was read, and whether it is still so.
+
+use crate::ledger::error::LedgerError;
+use crate::ledger::index::Index;
+use crate::ledger::planned::Own;
+use crate::ledger::shelf::{Shelf, Tagged};
+
+/// A ledger as it was read.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// Its head; `None` before the first run of this release.
+    pub head: Option<Tagged>,
+    /// What it says.
+    pub index: Index,
+    /// A journal that the next run may go on with: whoever wrote to it has ended.
+    pub idle: Option<Own>,
+    /// Whether there are journals of the release before this one, which have no head.
+    pub legacy: bool,
+    /// Lines in all journals.
+    pub lines: usize,
+    /// Journals that are not sealed, and how long they are: others may append to them.
+    pub growing: Vec<(String, u64)>,
+}
+
+impl Loaded {
+    /// Whether two requests tell if it has changed.
+    pub fn is_cheap_to_check(&self) -> bool {
+        self.head.is_some() && self.growing.len() <= 1
+    }
+
+    /// Whether the ledger is still as it was read: two requests at most.
+    pub async fn is_current(&self, shelf: &Shelf) -> Result<bool, LedgerError> {
+        let read = self.head.as_ref().map(|(_, etag)| etag);
+        if shelf.head_tag().await?.as_ref() != read {
+            return Ok(false);
+        }
+        for (name, length) in &self.growing {
+            if shelf.length(name).await? != Some(*length) {
+                return Ok(false);
+            }
+        }
+        // Journals of the release before have no head, and are not looked at again.
+        Ok(!self.legacy)
+    }
+}

@@ -1,0 +1,193 @@
+//! A look at one source: what there is to do, without its lease as long as that is nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+
+use super::context::{Pass, Run};
+use super::pass::{begin, note, open, work_on};
+use super::refusals;
+use super::settings::Source;
+use super::survey::{Again, Survey, survey};
+use super::turn::{self, Ours, Turn};
+use super::watch;
+use super::work::sweep::end_if_silent;
+use crate::ledger::OpenPass;
+use crate::model::chain;
+use crate::report::{LeftTo, SourceReport};
+
+/// Goes over `source` once, unless another run is at it. Never fails: whatever goes wrong is in the report.
+pub async fn pass(run: Arc<Run>, source: Source, again: Again) -> SourceReport {
+    let report = match look_first(&run, &source, &again, Pieces::EndIfSilent).await {
+        LookOutcome::Ended(report) => *report,
+        LookOutcome::Work(pass, survey, ours) => work_on(&pass, *survey, ours).await,
+        LookOutcome::UnderWay(open) => left(&source, left_to(&open)),
+    };
+    run.progress.finished(&report);
+    report
+}
+
+/// What a look at a source comes to.
+pub enum LookOutcome {
+    /// There is nothing to do, or nothing can be done, or another run is at it.
+    Ended(Box<SourceReport>),
+    /// There is work, and the lease of the source is ours.
+    Work(Arc<Pass>, Box<Survey>, Ours),
+    /// A pass in pieces is under way.
+    UnderWay(OpenPass),
+}
+
+/// What becomes of a pass in pieces that is under way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Pieces {
+    /// It is ended if nothing was heard of it for long; else the source is left to it.
+    EndIfSilent,
+    /// Whoever asked decides.
+    Tell,
+}
+
+/// Looks without the lease of the source: where there is nothing to do, that is all. Work is done under the lease; if
+/// another run has been here between the look and the lease, the look is taken again.
+pub async fn look_first(run: &Arc<Run>, source: &Source, again: &Again, pieces: Pieces) -> LookOutcome {
+    let mut lock: Option<Ours> = None;
+    loop {
+        let pass = match open(run.clone(), source.clone()).await {
+            Ok(pass) => Arc::new(pass),
+            Err(report) => return ended(lock, report).await,
+        };
+        if let Some(open) = pass.ledger.under_way().filter(|_| pieces == Pieces::Tell) {
+            let open = open.clone();
+            ended(lock, SourceReport::default()).await;
+            return LookOutcome::UnderWay(open);
+        }
+        // Whether nobody but us could write to the ledger since it was read.
+        let mut fresh = lock.is_some();
+        if lock.is_none() && may_be_at_work(&pass, again) {
+            match turn::ask(run, &source.name).await {
+                Turn::Ours(ours) => lock = Some(ours),
+                Turn::Theirs(other) => return ended(None, left(source, other)).await,
+            }
+            if !is_current(&pass).await {
+                continue;
+            }
+            fresh = true;
+        }
+        if lock.is_some()
+            && let Some(other) = in_pieces(&pass).await
+        {
+            return ended(lock, left(source, other)).await;
+        }
+        let survey = match lock_while_looking(&pass, again, &mut lock).await {
+            Ok(survey) => survey,
+            Err(other) => return ended(None, left(source, other)).await,
+        };
+        if !survey.has_work() {
+            let report = idle(&pass, survey).await;
+            return ended(lock, report).await;
+        }
+        let ours = match lock {
+            Some(ours) => ours,
+            None => match turn::ask(run, &source.name).await {
+                Turn::Ours(ours) => ours,
+                Turn::Theirs(other) => return ended(None, left(source, other)).await,
+            },
+        };
+        if !fresh && !is_current(&pass).await {
+            pass.pool.close().await;
+            lock = Some(ours);
+            continue;
+        }
+        return LookOutcome::Work(pass, Box::new(survey), ours);
+    }
+}
+
+/// Whether another run may be at this source, or has left work half done: then the lease comes before the look.
+fn may_be_at_work(pass: &Pass, again: &Again) -> bool {
+    again.is_some() || pass.ledger.unclean() || pass.ledger.under_way().is_some()
+}
+
+/// Whether nobody has written to the ledger since it was read. Where that cannot be told, it is read again.
+async fn is_current(pass: &Pass) -> bool {
+    pass.ledger.is_current().await.unwrap_or(false)
+}
+
+async fn ended(lock: Option<Ours>, mut report: SourceReport) -> LookOutcome {
+    if let Some(ours) = lock {
+        ours.over(&mut report).await;
+    }
+    LookOutcome::Ended(Box::new(report))
+}
+
+/// The run of a pass in pieces, as one that a source is left to.
+pub fn left_to(open: &OpenPass) -> LeftTo {
+    LeftTo { run: Some(open.run.clone()), host: None, since: Some(open.since) }
+}
+
+/// The report of a source that is left to another run.
+pub fn left(source: &Source, other: LeftTo) -> SourceReport {
+    SourceReport { left_to: Some(other), ..SourceReport::new(&source.name, source.endpoint.address()) }
+}
+
+/// A look that takes longer takes the lease of the source: runs that begin meanwhile do not look too.
+const LONG_LOOK: Duration = Duration::from_secs(30);
+
+/// A look; the lease is taken beside it if it takes long. `Err` is the run that has it.
+async fn lock_while_looking(pass: &Arc<Pass>, again: &Again, lock: &mut Option<Ours>) -> Result<Survey, LeftTo> {
+    let looking = std::pin::pin!(look(pass, again));
+    if lock.is_some() {
+        return Ok(looking.await);
+    }
+    let late = async {
+        tokio::time::sleep(LONG_LOOK).await;
+        turn::ask(&pass.run, &pass.source.name).await
+    };
+    match select(looking, std::pin::pin!(late)).await {
+        Either::Left((survey, _)) => Ok(survey),
+        Either::Right((Turn::Theirs(other), _)) => Err(other),
+        Either::Right((Turn::Ours(ours), looking)) => {
+            *lock = Some(ours);
+            Ok(looking.await)
+        }
+    }
+}
+
+/// Lists the source and decides. Lines of the manifest wait in memory: nothing is written by a look.
+async fn look(pass: &Arc<Pass>, again: &Again) -> Survey {
+    pass.lines.keep();
+    match pass.run.in_time(survey(pass, again)).await {
+        Some(survey) => survey,
+        None => Survey::stopped(pass),
+    }
+}
+
+/// There is nothing to do.
+async fn idle(pass: &Pass, survey: Survey) -> SourceReport {
+    let Survey { mut report, .. } = survey;
+    watch::surveyed(&report);
+    pass.run.progress.planned(&pass.source.name, 0, 0);
+    // What died before it could end left nothing to be looked for: later looks need no lease.
+    if pass.ledger.unclean() && report.problems.is_empty() && begin(pass, &mut report).await {
+        note(&mut report, pass.ledger.end().await);
+    }
+    note(&mut report, pass.ledger.fold_for_idle().await);
+    if !pass.run.cancel.is_cancelled() {
+        pass.pool.close().await;
+    }
+    refusals::after(pass).await;
+    report
+}
+
+/// The run whose pass is under way in pieces, if workers are at it. What a dead one left is closed first.
+async fn in_pieces(pass: &Pass) -> Option<LeftTo> {
+    let open = pass.ledger.under_way()?;
+    match end_if_silent(&pass.run, &pass.source, open).await {
+        Ok(true) => None,
+        Ok(false) => Some(left_to(open)),
+        Err(error) => {
+            let error = chain(&error);
+            tracing::warn!(source = pass.source.name, error, "Warning: how the pass of another run stands cannot be read; the source is left to it.");
+            Some(left_to(open))
+        }
+    }
+}

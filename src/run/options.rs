@@ -1,0 +1,99 @@
+//! What a run is given, and a run that begins.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::budget::ByteBudget;
+use super::context::Run;
+use super::progress::{Progress, Silent};
+use super::refusals::Refusals;
+use super::run_id::run_id;
+use super::settings::{Limits, Source};
+use crate::archive::spool::{SpoolLimits, Spooler};
+use crate::archive::windows::Windows;
+use crate::checksum::Hashers;
+use crate::ledger::LedgerCache;
+use crate::model::Secret;
+use crate::model::redactor::Redactor;
+use crate::retry::Policy;
+use crate::state::store::StateStore;
+use crate::store::contract::Store;
+use crate::store::paced::Paced;
+
+/// What a run is given beside its sources.
+pub struct Options {
+    /// Its id, from [`run_id`].
+    pub id: String,
+    /// Where blobs go.
+    pub store: Arc<dyn Store>,
+    /// What it may use.
+    pub limits: Limits,
+    /// Secrets that nothing stored may hold; those of the sources need not be among them.
+    pub redactor: Redactor,
+    /// Ledgers that this process has read before.
+    pub ledgers: LedgerCache,
+    /// How stubborn to be with the store.
+    pub policy: Policy,
+    /// Globs of files that are fetched again though they are known.
+    pub again: Vec<String>,
+    /// Whether archives in quarantine are taken again.
+    pub retry_quarantined: bool,
+    /// Stops the run: no new file is begun, what is in hand has a few seconds.
+    pub cancel: CancellationToken,
+    /// Who looks on.
+    pub progress: Arc<dyn Progress>,
+}
+
+impl Options {
+    /// For a new run that nobody watches and nothing stops.
+    pub fn new(store: Arc<dyn Store>, limits: Limits) -> Self {
+        Self {
+            id: run_id(OffsetDateTime::now_utc()),
+            store,
+            limits,
+            redactor: Redactor::default(),
+            ledgers: LedgerCache::default(),
+            policy: Policy::default(),
+            again: Vec::new(),
+            retry_quarantined: false,
+            cancel: CancellationToken::new(),
+            progress: Arc::new(Silent),
+        }
+    }
+}
+
+/// A run over `sources` that begins now.
+pub fn begin(options: Options, sources: &[Source]) -> Run {
+    let Options { id, store, limits, redactor, ledgers, policy, retry_quarantined, cancel, progress, .. } = options;
+    let secrets: Vec<Secret> = sources.iter().flat_map(|source| source.endpoint.secrets()).collect();
+    let store: Arc<dyn Store> = Arc::new(Paced::over(store));
+    let started = OffsetDateTime::now_utc();
+    // Sixteenths: three for archives at rest, four for what their decoders hold, three for blocks on their way, two for
+    // members kept from their check: none of them waits for another's room. The last four are what is on its way outside of
+    // them, from a server's socket and to the store's, and what the allocator keeps for a moment.
+    let part = limits.memory / 16;
+    let folder = limits.temp_folder.clone();
+    let at_rest = SpoolLimits { memory_bytes: 3 * part, archive_memory_bytes: 2 * part, temp_bytes: limits.temp, folder };
+    let spooler = Spooler::with_windows(at_rest, Windows::new(4 * part));
+    Run {
+        id,
+        started,
+        state: StateStore::new(store.clone(), redactor.and(&secrets), policy),
+        store,
+        refusals: Refusals::default(),
+        ledgers,
+        transfers: Arc::new(Semaphore::new(limits.transfers)),
+        blocks: ByteBudget::with_spare(3 * part),
+        hashers: Hashers::default(),
+        kept: ByteBudget::new(2 * part),
+        spooler,
+        limits,
+        policy,
+        retry_quarantined,
+        cancel,
+        progress,
+    }
+}
