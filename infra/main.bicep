@@ -28,7 +28,7 @@ param instanceMemory int = 2048
 @description('Most instances at once. One timer needs one; the rest serves HTTP.')
 param mostInstances int = 40
 
-@description('Version of the runtime `custom`, as `az functionapp list-flexconsumption-runtimes` tells it.')
+@description('Version of the runtime `custom`. Public templates use 1.0, and Azure Resource Manager records that; the command line lists none.')
 param runtimeVersion string = '1.0'
 
 @description('App settings of your own, as Key Vault references: { ACME_PASSWORD: \'acme-password\' } sets ACME_PASSWORD to the secret acme-password of the vault.')
@@ -41,9 +41,19 @@ param alertEmail string = ''
 @description('Hours from a file\'s modified time to its being stored, beyond which a rule fires.')
 param lagHours int = 24
 
-@allowed([1, 2, 3, 4, 5, 6, 12, 24, 48])
+@allowed([1, 2, 3, 4, 5, 6, 24, 48])
 @description('Hours without any run that ended, after which a rule fires. More than two intervals of the schedule.')
 param silenceHours int = 3
+
+@allowed(['Standard_LRS', 'Standard_ZRS', 'Standard_GRS', 'Standard_GZRS'])
+@description('How often the files are kept. Zones (ZRS, GZRS) need a region that has them.')
+param landingSku string = 'Standard_ZRS'
+
+@description('Whether the account with the files is locked against deletion. `azd down` deletes what is not locked, files too.')
+param keepLanding bool = true
+
+@description('Whether the key vault of an earlier deployment, deleted and not purged, is taken up again: after `azd down`.')
+param recoverVault bool = false
 
 var token = toLower(uniqueString(subscription().id, resourceGroup().id, environmentName))
 var tags = { 'azd-env-name': environmentName }
@@ -92,7 +102,7 @@ resource landingStorage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
   location: location
   tags: tags
   kind: 'StorageV2'
-  sku: { name: 'Standard_ZRS' }
+  sku: { name: landingSku }
   properties: {
     allowSharedKeyAccess: false
     allowBlobPublicAccess: false
@@ -109,6 +119,15 @@ resource landingStorage 'Microsoft.Storage/storageAccounts@2023-05-01' = {
     resource landing 'containers' = {
       name: landingContainer
     }
+  }
+}
+
+resource landingLock 'Microsoft.Authorization/locks@2020-05-01' = if (keepLanding) {
+  scope: landingStorage
+  name: 'keep-files'
+  properties: {
+    level: 'CanNotDelete'
+    notes: 'The files that blobferry brought are here. Deploy with keepLanding=false before you delete them.'
   }
 }
 
@@ -150,6 +169,7 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
   location: location
   tags: tags
   properties: {
+    createMode: recoverVault ? 'recover' : 'default'
     tenantId: tenant().tenantId
     sku: { family: 'A', name: 'standard' }
     enableRbacAuthorization: true
@@ -302,7 +322,8 @@ resource silent 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = {
     enabled: true
     scopes: [insights.id]
     evaluationFrequency: 'PT1H'
-    windowSize: 'PT${silenceHours}H'
+    // The service takes whole days as days only, and nothing between six hours and a day.
+    windowSize: silenceHours > 6 ? 'P${silenceHours / 24}D' : 'PT${silenceHours}H'
     criteria: {
       allOf: [
         {
@@ -380,8 +401,16 @@ resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
   properties: { reserved: true }
 }
 
-var ownSettings = {
+// The account's name stands for the public cloud; elsewhere the host needs whole URLs.
+var hostConnection = environment().name == 'AzureCloud' ? {
   AzureWebJobsStorage__accountName: hostStorage.name
+} : {
+  AzureWebJobsStorage__blobServiceUri: hostStorage.properties.primaryEndpoints.blob
+  AzureWebJobsStorage__queueServiceUri: hostStorage.properties.primaryEndpoints.queue
+  AzureWebJobsStorage__tableServiceUri: hostStorage.properties.primaryEndpoints.table
+}
+
+var ownSettings = {
   AzureWebJobsStorage__credential: 'managedidentity'
   AzureWebJobsStorage__clientId: identity.properties.clientId
   APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
@@ -390,8 +419,10 @@ var ownSettings = {
   INGEST_SCHEDULE: schedule
   INGEST_QUEUE: 'blobferry-work'
   // They override what ingest.toml says: the file need not know the account.
-  BLOBFERRY__DESTINATION__ACCOUNT: landingStorage.name
+  BLOBFERRY__DESTINATION__ENDPOINT: landingStorage.properties.primaryEndpoints.blob
   BLOBFERRY__DESTINATION__CONTAINER: landingContainer
+  // It is the default in Azure; said here, it does not depend on how the platform tells of itself.
+  BLOBFERRY__DISPATCH__MODE: 'queue'
 }
 
 var references = reduce(
@@ -442,7 +473,7 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
 
   resource settings 'config' = {
     name: 'appsettings'
-    properties: union(ownSettings, references)
+    properties: union(hostConnection, ownSettings, references)
   }
 
   // Roles first: an app that starts without them fails its first minutes.

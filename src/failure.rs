@@ -151,6 +151,10 @@ pub trait Failure: std::error::Error + Send + Sync + 'static {
     fn class(&self) -> Class;
     /// Whether the same call may succeed if it is simply made again.
     fn is_transient(&self) -> bool;
+    /// What to do next: what its class says, unless more is known.
+    fn hint(&self) -> &'static str {
+        self.class().hint()
+    }
     /// How long the other side asked us to wait, if it did.
     fn retry_after(&self) -> Option<Duration> {
         None

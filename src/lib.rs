@@ -20,6 +20,7 @@ pub mod settings;
 pub mod checksum;
 pub mod naming;
 pub mod patterns;
+pub mod place;
 pub mod plan;
 pub mod report;
 pub mod retry;

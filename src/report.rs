@@ -115,31 +115,35 @@ pub struct Problem {
     /// The whole chain of causes on one safe line.
     pub message: String,
     /// What to do next.
-    pub hint: &'static str,
+    pub hint: Cow<'static, str>,
 }
 
-/// The hint goes with the class, whatever was written.
+/// A problem that was written without a hint has that of its class.
 impl<'de> Deserialize<'de> for Problem {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         struct Told {
             class: Class,
             message: String,
+            #[serde(default)]
+            hint: Option<String>,
         }
-        Told::deserialize(deserializer).map(|told| Self::new(told.class, told.message))
+        let Told { class, message, hint } = Told::deserialize(deserializer)?;
+        let own = hint.filter(|hint| !hint.is_empty() && hint != class.hint());
+        Ok(Self { hint: own.map_or(class.hint().into(), Cow::Owned), ..Self::new(class, message) })
     }
 }
 
 impl Problem {
     /// A problem of `class` with this text.
     pub fn new(class: Class, message: impl Into<String>) -> Self {
-        Self { class, message: message.into(), hint: class.hint() }
+        Self { class, message: message.into(), hint: class.hint().into() }
     }
 }
 
 /// A failure of a room as a problem of the report, with its whole chain.
 pub fn problem<E: crate::failure::Failure>(error: &E) -> Problem {
-    Problem::new(error.class(), chain(error))
+    Problem { hint: error.hint().into(), ..Problem::new(error.class(), chain(error)) }
 }
 
 /// A file that is told by name.

@@ -169,7 +169,7 @@ async fn read_records(reader: &Reader, source: &str, findings: &mut Findings) ->
         }
         Err(error @ (LedgerError::Damaged { .. } | LedgerError::Future { .. })) => {
             let blob = crate::ledger::head_name(source);
-            let message = format!("{}; hint: {}", chain(&error), error.class().hint());
+            let message = format!("{}; hint: {}", chain(&error), error.hint());
             findings.violations.add(Invariant::Ledger, Some(blob.as_str()), None, message);
             Ok(None)
         }

@@ -47,7 +47,7 @@ pub async fn audit(arguments: Arguments, environment: &Environment) -> u8 {
     let found = match found {
         Ok(found) => found,
         Err(error) => {
-            console::say(&redactor.text(&format!("error: {}\nhint: {}", chain(&error), error.class().hint())));
+            console::say(&redactor.text(&format!("error: {}\nhint: {}", chain(&error), error.hint())));
             return NOTHING;
         }
     };

@@ -1,14 +1,20 @@
 //! `blobferry check`: step by step, what works and what does not, ending with what to mend or to paste.
 
+use std::time::Instant;
+
 mod destination;
 mod lines;
 mod names;
 mod probe;
+mod rights;
 mod source;
 
 use super::open::{self, Opened};
 use super::{Configured, NOTHING, WELL, console};
+use crate::config::Config;
 use crate::config::text::Environment;
+use crate::failure::Class;
+use crate::place::Place;
 use lines::{Form, Line, Lines};
 
 #[derive(Debug, clap::Args)]
@@ -32,8 +38,14 @@ pub async fn check(arguments: Arguments, environment: &Environment) -> u8 {
     let mut lines = Lines::new(form, redactor);
     let of = format!("`{}`: {} sources", arguments.configured.config.display(), config.sources.len());
     lines.tell(Line::ok("configuration", of));
+    let place = Place::of(environment);
+    let by_queue = config.dispatch.by_queue.unwrap_or(place.in_azure());
+    lines.tell(Line::ok("place", place.told(by_queue)));
     unresolved(&mut lines, environment);
-    destination::check(&mut lines, &config.destination, store.as_ref()).await;
+    destination::check(&mut lines, &config.destination, store.as_ref(), by_queue).await;
+    if by_queue {
+        queue(&mut lines, &config, environment).await;
+    }
     let destination_failed = lines.failed();
     let mut failed = 0;
     for source in &config.sources {
@@ -50,6 +62,19 @@ pub async fn check(arguments: Arguments, environment: &Environment) -> u8 {
         _ if destination_failed > 0 || failed == config.sources.len() => NOTHING,
         _ => 1,
     }
+}
+
+/// The queue that work goes by: made if it is not there, as the first request would make it.
+async fn queue(lines: &mut Lines, config: &Config, environment: &Environment) {
+    let start = Instant::now();
+    let queue = match open::queue_settings(config, environment).and_then(|settings| open::queue(&settings)) {
+        Ok(queue) => queue,
+        Err(open::Unusable(problem)) => return lines.tell(Line::wrong("queue", Class::StoreRejected, problem)),
+    };
+    lines.tell(match rights::in_time(queue.prepare()).await {
+        Ok(()) => Line::ok("queue", format!("{} is there", queue.address())).took(start.elapsed()),
+        Err(error) => Line::failed("queue", &error).and("this is needed for work by the queue").took(start.elapsed()),
+    });
 }
 
 /// Key Vault references that the platform left as they stand. One that a setting needs has ended us before;

@@ -66,7 +66,7 @@ pub async fn ledger(arguments: Arguments, environment: &Environment) -> u8 {
             Ok((line, _)) => writeln!(text, "{}: {line}", source.name).expect("writing to a String does not fail"),
             Err(error) => {
                 failed += 1;
-                console::say(&redactor.text(&format!("error: {}\nhint: {}", chain(&error), error.class().hint())));
+                console::say(&redactor.text(&format!("error: {}\nhint: {}", chain(&error), error.hint())));
             }
         }
     }

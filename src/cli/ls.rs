@@ -65,7 +65,7 @@ pub async fn ls(arguments: Arguments, environment: &Environment) -> u8 {
     let blobs = match retry(&Policy::default(), &cancel, "listing blobs", once).await {
         Ok(blobs) => blobs,
         Err(error) => {
-            console::say(&redactor.text(&format!("error: {}\nhint: {}", chain(&error), error.class().hint())));
+            console::say(&redactor.text(&format!("error: {}\nhint: {}", chain(&error), error.hint())));
             return NOTHING;
         }
     };

@@ -46,7 +46,8 @@ enum Command {
     Plan(plan::Arguments),
     /// Try everything that a run needs, step by step, and say what to mend.
     ///
-    /// Changes nothing but for a small blob below `_blobferry/` that it writes and removes.
+    /// Changes nothing but for small blobs below `_blobferry/` that it writes and removes, in a container that it creates
+    /// if a run would.
     /// Exit status: 0 all well, 1 some sources failed, 2 unusable configuration,
     /// 3 the destination or every source failed.
     Check(check::Arguments),

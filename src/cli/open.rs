@@ -11,12 +11,14 @@ use crate::config::telemetry::Export;
 use crate::config::text::Environment;
 use crate::config::{self, Account, Config, Destination, LimitSettings};
 use crate::failure::Failure;
-use crate::handler::host::{INSTANCE, SITE};
 use crate::model::redactor::Redactor;
 use crate::model::{Secret, chain};
+use crate::place::Place;
 use crate::run::settings::Limits;
-use crate::store::azure::Identity;
-use crate::store::azure::{AzureQueue, AzureSettings, AzureStore, ContainerCreation, Credential, QueueSettings, credential, parse_connection_string};
+use crate::store::azure::{
+    AzureQueue, AzureSettings, AzureStore, ContainerCreation, Credential, Identity, ManagedId, Principal, Proof, QueueSettings, Trust, credential,
+    parse_connection_string,
+};
 use crate::store::contract::Store;
 use crate::store::folder::FolderStore;
 use crate::store::queue::Queue;
@@ -80,18 +82,36 @@ pub fn store(destination: &Destination) -> Result<Arc<dyn Store>, Unusable> {
             let store = FolderStore::new(path).map_err(|error| Unusable(format!("the folder `{}`: {error}", path.display())))?;
             Ok(Arc::new(store))
         }
-        Destination::Azure { account, container, create_container, api_version } => {
-            let (service, credential) = service(account)?;
+        Destination::Azure { account, container, create_container, api_version, trust } => {
+            let (service, credential) = service(account, trust)?;
             let mut settings = AzureSettings::new(service, container.clone(), credential);
             settings.creation = if *create_container { ContainerCreation::Allowed } else { ContainerCreation::Forbidden };
             settings.api_version = api_version.clone();
-            let store = AzureStore::new(settings).map_err(|error| Unusable(format!("{}\nhint: {}", chain(&error), error.class().hint())))?;
+            settings.trust = trust.clone();
+            let store = AzureStore::new(settings).map_err(|error| Unusable(format!("{}\nhint: {}", chain(&error), error.hint())))?;
             Ok(Arc::new(store))
         }
     }
 }
 
-fn service(account: &Account) -> Result<(Url, Credential), Unusable> {
+/// Why a run could not work with the destination's credential, if the credential says so itself.
+pub fn lacking(destination: &Destination) -> Option<String> {
+    let Destination::Azure { account, .. } = destination else { return None };
+    let (setting, credential) = match account {
+        Account::ConnectionString(text) => ("connection_string", parse_connection_string(text).ok()?.credential),
+        Account::Sas { sas, .. } => ("sas", Credential::Sas(sas.clone())),
+        Account::Identity { .. } => return None,
+    };
+    let lacking = crate::store::azure::lacking(&credential)?;
+    Some(format!("`destination.{setting}`: the shared access signature cannot be used for runs: {lacking}"))
+}
+
+/// A destination whose credential says itself that no run can work with it is refused before anything is asked of it.
+pub fn must_allow_runs(destination: &Destination) -> Result<(), Unusable> {
+    lacking(destination).map_or(Ok(()), |problem| Err(Unusable(format!("{problem}\nhint: make one with the permissions rwdlac"))))
+}
+
+fn service(account: &Account, trust: &Trust) -> Result<(Url, Credential), Unusable> {
     match account {
         Account::ConnectionString(text) => {
             let connection = parse_connection_string(text).map_err(|problem| Unusable(format!("`destination.connection_string` {problem}")))?;
@@ -103,7 +123,7 @@ fn service(account: &Account) -> Result<(Url, Credential), Unusable> {
         }
         Account::Identity { endpoint, identity } => {
             let url = Url::parse(endpoint).map_err(|error| Unusable(format!("`destination.endpoint` is no URL: {error}")))?;
-            let credential = credential(identity).map_err(|error| Unusable(format!("`destination.identity`: {error}")))?;
+            let credential = credential(identity, trust).map_err(|error| Unusable(format!("`destination.identity`: {error}")))?;
             Ok((url, Credential::Token(credential)))
         }
     }
@@ -115,18 +135,21 @@ pub fn queue_settings(config: &Config, environment: &Environment) -> Result<Queu
     let setting = &config.dispatch.connection;
     let given = |name: &str| environment.get(name).filter(|value| !value.is_empty());
     let part = |part: &str| given(&format!("{setting}__{part}")).or_else(|| given(&format!("{setting}:{part}")));
-    let api_version = match &config.destination {
-        Destination::Azure { api_version, .. } => api_version.clone(),
-        Destination::Folder(_) => None,
+    let (api_version, trust) = match &config.destination {
+        Destination::Azure { api_version, trust, .. } => (api_version.clone(), trust.clone()),
+        Destination::Folder(_) => (None, Trust::default()),
     };
     let name = config.dispatch.queue.clone();
     if let Some(text) = given(setting) {
         let told = |problem: String| Unusable(format!("the app setting {setting}, a connection string, {problem}"));
         let connection = parse_connection_string(&Secret::new(text)).map_err(told)?;
         let service = connection.queue.ok_or_else(|| told("names no queue service; add `QueueEndpoint`".into()))?;
-        return Ok(QueueSettings { service, name, credential: connection.credential, api_version });
+        return Ok(QueueSettings { service, name, credential: connection.credential, api_version, trust });
     }
-    let service = part("queueServiceUri").cloned().or_else(|| part("accountName").map(|account| format!("https://{account}.queue.core.windows.net")));
+    let of_blobs = || part("blobServiceUri").and_then(|uri| uri.contains(".blob.").then(|| uri.replacen(".blob.", ".queue.", 1)));
+    let of_account = || part("accountName").map(|account| format!("https://{account}.queue.core.windows.net"));
+    // Other clouds have other domains: the URL of the blob service tells which, the account's name does not.
+    let service = part("queueServiceUri").cloned().or_else(of_blobs).or_else(of_account);
     let Some(service) = service else {
         return Err(Unusable(format!(
             "work goes by the queue `{name}`, and no app setting tells where it is: {setting} (a connection string), {setting}__queueServiceUri or {setting}__accountName\nhint: `dispatch.mode = \"inline\"` does without a queue"
@@ -134,13 +157,14 @@ pub fn queue_settings(config: &Config, environment: &Environment) -> Result<Queu
     };
     let service = Url::parse(&service).map_err(|error| Unusable(format!("{setting}__queueServiceUri is no URL: {error}")))?;
     let client_id = part("clientId").or_else(|| given("AZURE_CLIENT_ID")).cloned();
-    let credential = credential(&Identity::Managed { client_id }).map_err(|error| Unusable(format!("{setting}__clientId: {error}")))?;
-    Ok(QueueSettings { service, name, credential: Credential::Token(credential), api_version })
+    let identity = Identity::Managed { id: client_id.map(ManagedId::Client) };
+    let credential = credential(&identity, &trust).map_err(|error| Unusable(format!("{setting}__clientId: {error}")))?;
+    Ok(QueueSettings { service, name, credential: Credential::Token(credential), api_version, trust })
 }
 
 /// The work queue. Does no I/O.
 pub fn queue(settings: &QueueSettings) -> Result<Arc<dyn Queue>, Unusable> {
-    let queue = AzureQueue::new(settings).map_err(|error| Unusable(format!("{}\nhint: {}", chain(&error), error.class().hint())))?;
+    let queue = AzureQueue::new(settings).map_err(|error| Unusable(format!("{}\nhint: {}", chain(&error), error.hint())))?;
     Ok(Arc::new(queue))
 }
 
@@ -161,13 +185,14 @@ fn existing(path: &Path) -> &Path {
 pub fn insights(config: &Config, environment: &Environment, redactor: &Redactor) -> (Option<Arc<Insights>>, Vec<String>) {
     let mut warnings = Vec::new();
     let Some(receiver) = receiver(config, environment, &mut warnings) else { return (None, warnings) };
+    let place = Place::of(environment);
     let first = |names: &[&str]| names.iter().find_map(|name| environment.get(*name).filter(|value| !value.is_empty())).cloned();
     let settings = Settings {
         receiver,
         sample_percent: config.telemetry.sample_percent,
-        requests: if first(&[INSTANCE]).is_some() { Requests::TheHosts } else { Requests::Ours },
-        role: first(&[SITE, "OTEL_SERVICE_NAME"]).unwrap_or_else(|| "blobferry".into()),
-        instance: first(&[INSTANCE, "HOSTNAME", "COMPUTERNAME"]).unwrap_or_else(|| "local".into()),
+        requests: if place.in_azure() { Requests::TheHosts } else { Requests::Ours },
+        role: place.site.clone().or_else(|| first(&["OTEL_SERVICE_NAME"])).unwrap_or_else(|| "blobferry".into()),
+        instance: place.instance.unwrap_or_else(|| "local".into()),
     };
     match Insights::start(settings, redactor) {
         Ok(insights) => (Some(insights), warnings),
@@ -215,18 +240,22 @@ fn receiver(config: &Config, environment: &Environment, warnings: &mut Vec<Strin
 fn insights_credential(config: &Config, environment: &Environment) -> Result<Option<Arc<dyn TokenCredential>>, String> {
     let text = environment.get(AUTHENTICATION).map_or("", String::as_str);
     let Some(authentication) = authentication(text)? else { return Ok(None) };
-    let of_store = match &config.destination {
-        Destination::Azure { account: Account::Identity { identity, .. }, .. } => Some(identity.clone()),
-        _ => None,
+    let (of_store, trust) = match &config.destination {
+        Destination::Azure { account: Account::Identity { identity, .. }, trust, .. } => (Some(identity.clone()), trust.clone()),
+        Destination::Azure { trust, .. } => (None, trust.clone()),
+        Destination::Folder(_) => (None, Trust::default()),
     };
     let named = authentication.client_id;
     let identity = match of_store {
-        Some(Identity::Managed { client_id }) => Identity::Managed { client_id: named.or(client_id) },
+        Some(Identity::Managed { id }) => Identity::Managed { id: named.map(ManagedId::Client).or(id) },
         Some(Identity::Workload { client_id }) => Identity::Workload { client_id: named.or(client_id) },
-        Some(Identity::Cli) => Identity::Cli,
-        None => Identity::Managed { client_id: named.or_else(|| environment.get("AZURE_CLIENT_ID").filter(|id| !id.is_empty()).cloned()) },
+        Some(other) => other,
+        None => {
+            let id = named.or_else(|| environment.get("AZURE_CLIENT_ID").filter(|id| !id.is_empty()).cloned());
+            Identity::Managed { id: id.map(ManagedId::Client) }
+        }
     };
-    credential(&identity).map(Some).map_err(|error| error.to_string())
+    credential(&identity, &trust).map(Some).map_err(|error| error.to_string())
 }
 
 /// Everything that no output may repeat.
@@ -241,6 +270,9 @@ pub fn redactor(config: &Config) -> Redactor {
                 secrets.push(text.clone());
             }
             Account::Sas { sas, .. } => secrets.extend(signatures(sas)),
+            Account::Identity { identity: Identity::ServicePrincipal(Principal { proof: Proof::Secret(secret), .. }), .. } => {
+                secrets.push(secret.clone())
+            }
             Account::Identity { .. } => {}
         }
     }

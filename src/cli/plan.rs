@@ -59,7 +59,7 @@ async fn missing_container(destination: &Destination, options: &Options) -> Opti
         return None;
     }
     let error = retry(&options.policy, &options.cancel, "looking for the container", |_| options.store.prepare()).await.err()?;
-    Some(format!("error: {}\nhint: {}", chain(&error), error.class().hint()))
+    Some(format!("error: {}\nhint: {}", chain(&error), error.hint()))
 }
 
 fn exit_code(plans: &[Plan]) -> u8 {

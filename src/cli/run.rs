@@ -10,6 +10,7 @@ use super::progress::{Bars, Colours};
 use super::{Configured, console};
 use crate::config::text::Environment;
 use crate::model::redactor::Redactor;
+use crate::place::Place;
 use crate::report::{Report, Status};
 use crate::run::progress::{Progress, Silent};
 use crate::run::record::Trigger;
@@ -44,7 +45,9 @@ pub async fn run(arguments: Arguments, environment: &Environment) -> u8 {
     // From here on, being told to stop leaves a report.
     let signals = Signals::new();
     let colours = Colours::wanted(environment);
-    match open::open(&arguments.configured, environment).and_then(|opened| check_globs(&arguments).map(|()| opened)) {
+    let opened = open::open(&arguments.configured, environment);
+    let opened = opened.and_then(|opened| open::must_allow_runs(&opened.config.destination).and_then(|()| check_globs(&arguments)).map(|()| opened));
+    match opened {
         Ok(opened) => go(arguments, opened, environment, colours, signals).await,
         Err(unusable) => unusable.tell(),
     }
@@ -80,6 +83,8 @@ async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened, en
         Some(bars) => bars,
         None => Arc::new(Silent),
     };
+    // The command does its work itself, wherever it is.
+    tracing::info!(place = Place::of(environment).told(false), "Where this runs.");
     let id = run::run_id(OffsetDateTime::now_utc());
     let beginning =
         Beginning { name: "blobferry run", run: &id, trigger: "command", invocation: None, traceparent: None, at: std::time::SystemTime::now() };

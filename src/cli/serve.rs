@@ -6,11 +6,12 @@ use super::open::{self, Opened, Unusable};
 use super::{Configured, console};
 use crate::config::Config;
 use crate::config::text::Environment;
-use crate::handler::host::{APP_ROOT, INSTANCE};
+use crate::handler::host::APP_ROOT;
 use crate::handler::page::local::Local;
 use crate::handler::ready::{Given, Ready, Work};
 use crate::handler::{console as lines, server};
 use crate::ledger::LedgerCache;
+use crate::place::Place;
 use crate::telemetry::lines::LineOut;
 use crate::telemetry::{self, Console, Watched};
 
@@ -94,6 +95,7 @@ fn looked_at(config: PathBuf, environment: &Environment) -> Result<Ready, Unusab
 fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> {
     let configured = Configured { config: found(config, environment), sources: Vec::new() };
     let config = open::config(&configured, environment)?;
+    open::must_allow_runs(&config.destination)?;
     let store = open::store(&config.destination)?;
     let redactor = open::redactor(&config);
     let mut log = config.log.clone();
@@ -102,7 +104,7 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
     let made = |level, line: Vec<u8>| lines::made(level, &String::from_utf8_lossy(&line)).into_bytes();
     let line_out = LineOut::new(lines::write).made_by(made);
     // In Azure lines end up where programs search them; under Core Tools, on a developer's terminal.
-    let watched = if environment.contains_key(INSTANCE) { Watched::No } else { Watched::Yes };
+    let watched = if Place::of(environment).in_azure() { Watched::No } else { Watched::Yes };
     let (insights, warnings) = open::insights(&config, environment, &redactor);
     // The host sends our lines to Application Insights too, and each of them would be paid for twice.
     let console = if insights.is_some() { Console::Quiet } else { Console::AsSet };
@@ -130,8 +132,7 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
 
 /// The queue, if work goes by it.
 fn work(config: &Config, environment: &Environment) -> Result<Option<Work>, Unusable> {
-    let in_azure = environment.get(INSTANCE).is_some_and(|id| !id.is_empty());
-    if !config.dispatch.by_queue.unwrap_or(in_azure) {
+    if !config.dispatch.by_queue.unwrap_or(Place::of(environment).in_azure()) {
         return Ok(None);
     }
     let settings = open::queue_settings(config, environment)?;

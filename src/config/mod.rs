@@ -1,5 +1,6 @@
 //! `ingest.toml` and the environment to a configuration: the only door from text to settings.
 
+mod identity;
 pub mod keys;
 pub mod schema;
 pub mod source;
@@ -14,7 +15,7 @@ use crate::model::Secret;
 use crate::run::settings::{Limits, Source};
 use crate::run::work::cutting::Sizes;
 use crate::settings::{Key, Section, SettingError};
-use crate::store::azure::{Identity, illegal_queue};
+use crate::store::azure::{Identity, Trust, illegal_container, illegal_queue};
 use text::{Environment, RawSection};
 
 /// Everything that the file and the environment say, checked.
@@ -49,6 +50,8 @@ pub enum Destination {
         create_container: bool,
         /// `x-ms-version` to ask for.
         api_version: Option<String>,
+        /// Authorities that are trusted beside the machine's own.
+        trust: Trust,
     },
     /// A local folder.
     Folder(PathBuf),
@@ -208,7 +211,7 @@ fn check_sources(file: &str, sources: &[Source]) -> Result<(), SettingError> {
 
 fn destination(section: &Section, folder: &Path, environment: &Environment) -> Result<Destination, SettingError> {
     if let Some(path) = section.text("folder")? {
-        for other in ["connection_string", "account", "endpoint", "sas", "identity", "client_id", "container"] {
+        for other in ["connection_string", "account", "endpoint", "sas", "container", "ca_file"].iter().chain(identity::KEYS) {
             if section.has(other) {
                 return Err(section.error(other, "stands beside `folder`; allowed is one of both"));
             }
@@ -219,16 +222,17 @@ fn destination(section: &Section, folder: &Path, environment: &Environment) -> R
         section.text("container")?.ok_or_else(|| section.error("container", "is missing; allowed is the name of a container, or `folder`"))?;
     check_container(section, &container)?;
     Ok(Destination::Azure {
-        account: account(section, environment)?,
+        account: account(section, folder, environment)?,
         container,
+        trust: identity::trust(section, folder)?,
         create_container: section.flag("create_container", true)?,
         api_version: section.text("api_version")?,
     })
 }
 
-fn account(section: &Section, environment: &Environment) -> Result<Account, SettingError> {
+fn account(section: &Section, folder: &Path, environment: &Environment) -> Result<Account, SettingError> {
     let (string, sas) = (section.secret("connection_string")?, section.secret("sas")?);
-    let identity = ["identity", "client_id"].into_iter().find(|key| section.has(key));
+    let identity = identity::KEYS.iter().copied().find(|key| section.has(key));
     if let Some(string) = string {
         return match ["account", "endpoint", "sas"].into_iter().chain(identity).find(|key| section.has(key)) {
             None => Ok(Account::ConnectionString(string)),
@@ -239,7 +243,7 @@ fn account(section: &Section, environment: &Environment) -> Result<Account, Sett
         (Some(account), None) if account.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) => {
             format!("https://{account}.blob.core.windows.net")
         }
-        (Some(_), None) => return Err(section.error("account", "is no name of a storage account: they hold lower-case letters and digits only")),
+        (Some(account), None) => return Err(section.error("account", no_account(&account))),
         (None, Some(endpoint)) => endpoint,
         (Some(_), Some(_)) => return Err(section.error("endpoint", "stands beside `account`; allowed is one of both")),
         (None, None) => {
@@ -249,33 +253,26 @@ fn account(section: &Section, environment: &Environment) -> Result<Account, Sett
     match (sas, identity) {
         (Some(sas), None) => Ok(Account::Sas { endpoint, sas }),
         (Some(_), Some(key)) => Err(section.error(key, "stands beside `sas`; allowed is one of both")),
-        (None, _) => Ok(Account::Identity { identity: who(section, &endpoint, environment)?, endpoint }),
+        (None, _) => Ok(Account::Identity { identity: identity::who(section, &endpoint, folder, environment)?, endpoint }),
     }
 }
 
-fn who(section: &Section, endpoint: &str, environment: &Environment) -> Result<Identity, SettingError> {
-    if !endpoint.starts_with("https://") {
-        return Err(section.error("endpoint", "is not `https://…`; an identity's token goes over https only"));
+/// What is wrong with `account`, which is no name. Other clouds and domains are reached by their whole URL. What looks like
+/// neither may be a secret in the wrong place: it is not repeated.
+fn no_account(account: &str) -> String {
+    let host = account.trim_start_matches("https://").trim_end_matches('/');
+    let is_host = host.contains('.') && host.len() < 100 && host.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
+    if is_host {
+        return format!("is a host and no name; allowed for other clouds and domains is `endpoint = \"https://{host}\"`");
     }
-    let client_id = match section.text("client_id")? {
-        None => environment.get("AZURE_CLIENT_ID").filter(|id| !id.is_empty()).cloned(),
-        client_id => client_id,
-    };
-    match section.one_of("identity")? {
-        Some("workload") => Ok(Identity::Workload { client_id }),
-        Some("cli") => Ok(Identity::Cli),
-        _ => Ok(Identity::Managed { client_id }),
-    }
+    "is no name of a storage account: they hold lower-case letters and digits only; `endpoint` takes a whole URL".to_owned()
 }
 
+/// One rule for a container's name, that of the store. `$web` is one: what goes there is a public web site.
 fn check_container(section: &Section, name: &str) -> Result<(), SettingError> {
-    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let good = (3..=63).contains(&name.len()) && name.chars().all(legal) && !name.starts_with('-') && !name.ends_with('-') && !name.contains("--");
-    if good {
-        return Ok(());
-    }
+    let Some(rule) = illegal_container(name) else { return Ok(()) };
     let shown = crate::model::printable(name.as_bytes());
-    Err(section.error("container", format!("is \"{shown}\"; allowed are 3 to 63 lower-case letters, digits and single `-` between them")))
+    Err(section.error("container", format!("is \"{shown}\"; {rule}")))
 }
 
 fn limits(section: &Section, folder: &Path) -> Result<LimitSettings, SettingError> {

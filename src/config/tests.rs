@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::archive::options::Charset;
+use crate::store::azure::ManagedId;
 use expect_test::{Expect, expect};
 
 const GOOD: &str = r#"
@@ -152,13 +153,54 @@ fn an_account_alone_means_a_managed_identity() {
             other => panic!("{other:?}"),
         }
     };
-    let managed = |id: Option<&str>| Identity::Managed { client_id: id.map(str::to_owned) };
+    let managed = |id: Option<&str>| Identity::Managed { id: id.map(|id| ManagedId::Client(id.to_owned())) };
     assert_eq!(azure("account = \"contoso\"", &[]), ("https://contoso.blob.core.windows.net".into(), managed(None)));
     assert_eq!(azure("account = \"contoso\"", &[("AZURE_CLIENT_ID", "abc")]).1, managed(Some("abc")));
     assert_eq!(azure("account = \"contoso\"\nclient_id = \"def\"", &[("AZURE_CLIENT_ID", "abc")]).1, managed(Some("def")));
     assert_eq!(azure("account = \"contoso\"\nidentity = \"cli\"", &[]).1, Identity::Cli);
     let plain = GOOD.replace("folder = \"out\"", "container = \"landing\"\nendpoint = \"http://127.0.0.1:10000/x\"");
     refused(&plain, &[], expect!["ingest.toml:4: `destination.endpoint` is not `https://…`; an identity's token goes over https only"]);
+}
+
+#[test]
+fn an_identity_is_named_in_one_way_and_an_application_is_proven_in_one() {
+    let azure = |lines: &str, environment: &[(&str, &str)]| {
+        let text = GOOD.replace("folder = \"out\"", &format!("container = \"landing\"\naccount = \"contoso\"\n{lines}"));
+        read(&text, environment).map(|config| match config.destination {
+            Destination::Azure { account: Account::Identity { identity, .. }, .. } => identity,
+            other => panic!("{other:?}"),
+        })
+    };
+    let told = |lines: &str| azure(lines, &[]).map(|_| ()).expect_err("it is refused").to_string();
+    let managed = |id: ManagedId| Identity::Managed { id: Some(id) };
+    assert_eq!(azure("object_id = \"o\"", &[("AZURE_CLIENT_ID", "abc")]).expect("good"), managed(ManagedId::Object("o".into())));
+    assert_eq!(azure("resource_id = \"/s/r\"", &[]).expect("good"), managed(ManagedId::Resource("/s/r".into())));
+    assert!(told("client_id = \"a\"\nobject_id = \"b\"").contains("`destination.object_id` stands beside another name"));
+    assert!(told("client_secret = \"s\"").contains("says nothing of the identity \"managed\""));
+    let principal = "identity = \"service-principal\"";
+    assert!(told(principal).contains("`destination.tenant` is missing") && told(principal).contains("AZURE_TENANT_ID"));
+    let of_environment =
+        [("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "c"), ("AZURE_CLIENT_SECRET", "s"), ("AZURE_AUTHORITY_HOST", "https://login.example")];
+    match azure(principal, &of_environment).expect("good") {
+        Identity::ServicePrincipal(found) => {
+            assert_eq!((found.tenant.as_str(), found.client_id.as_str(), found.authority.as_str()), ("t", "c", "https://login.example"));
+            assert!(!format!("{found:?}").contains("\"s\""), "{found:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let both = format!("{principal}\ntenant = \"t\"\nclient_id = \"c\"\nclient_secret = \"s\"\nclient_certificate_file = \"x.pem\"");
+    assert!(told(&both).contains("stands beside `client_secret`"));
+    assert!(told(&format!("{principal}\ntenant = \"t\"\nclient_id = \"c\"")).contains("AZURE_CLIENT_CERTIFICATE_PATH"));
+    assert!(told("ca_file = \"nowhere.pem\"").contains("`destination.ca_file` names a file that cannot be read"));
+}
+
+#[test]
+fn another_cloud_s_account_is_told_how_it_is_reached() {
+    let account = |name: &str| GOOD.replace("folder = \"out\"", &format!("container = \"$web\"\naccount = \"{name}\""));
+    let told = |name: &str| read(&account(name), &[]).map(|_| ()).expect_err("it is refused").to_string();
+    assert!(told("x.blob.core.usgovcloudapi.net").contains("`endpoint = \"https://x.blob.core.usgovcloudapi.net\"`"));
+    assert!(told("AccountKey=secret.canary==").contains("`endpoint` takes a whole URL") && !told("AccountKey=secret.canary==").contains("canary"));
+    assert!(read(&account("contoso"), &[]).is_ok(), "the container of a static site is one");
 }
 
 #[test]

@@ -118,8 +118,20 @@ impl Envelope {
         let url = get(&request, "Url").and_then(text).unwrap_or_default();
         let body = get(&request, "Body").filter(|body| !body.is_null()).cloned();
         let headers = get(&request, "Headers").cloned().map(unpacked);
-        let accept = headers.as_ref().and_then(Value::as_object).and_then(|headers| get(headers, "Accept")).map(all_texts).unwrap_or_default();
-        Ok(HttpCall { method, url, query: texts("Query"), params: texts("Params"), accept, body })
+        let header = |name: &str| headers.as_ref().and_then(Value::as_object).and_then(|headers| get(headers, name)).map(all_texts);
+        let hosts = ["Host", "X-Forwarded-Host", "X-Original-Host"].into_iter().filter_map(header);
+        let in_chunks = header("Transfer-Encoding").is_some_and(|coding| coding.to_ascii_lowercase().contains("chunked"));
+        Ok(HttpCall {
+            method,
+            query: texts("Query"),
+            params: texts("Params"),
+            accept: header("Accept").unwrap_or_default(),
+            origin: header("Origin").filter(|origin| !origin.is_empty()),
+            hosts: hosts.chain(host_of(&url)).map(|host| host.to_ascii_lowercase()).collect(),
+            in_chunks,
+            url,
+            body,
+        })
     }
 }
 
@@ -147,8 +159,46 @@ pub struct HttpCall {
     pub params: BTreeMap<String, String>,
     /// What its `Accept` headers name, joined with commas.
     pub accept: String,
+    /// The origin of the page that asks, where it is one.
+    pub origin: Option<String>,
+    /// The hosts that the request was made to, by itself and by those who handed it on.
+    pub hosts: Vec<String>,
+    /// Whether the body was sent in chunks.
+    pub in_chunks: bool,
     /// The body, if it was not empty. The host leaves out bodies that were sent in chunks.
     pub body: Option<Value>,
+}
+
+impl HttpCall {
+    /// Why this is answered by nobody, whatever it asks.
+    pub fn refusal(&self) -> Option<HttpAnswer> {
+        let changes = !matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS");
+        let origin = self.origin.as_deref().filter(|_| changes);
+        let origin = origin.map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host).to_ascii_lowercase());
+        if origin.is_some_and(|origin| !self.hosts.contains(&origin)) {
+            return Some(HttpAnswer::refusal(403, "the request is from a page of another site"));
+        }
+        let names_sources = self.query.keys().any(|name| name.eq_ignore_ascii_case("sources") || name.eq_ignore_ascii_case("source"));
+        if changes && self.in_chunks && self.body.is_none() && !names_sources {
+            let body = json!({
+                "error": "the body was sent in chunks, and the Functions host hands on no such body: what it asks for is not known",
+                "hint": "send it with its Content-Length, or name the sources in the query: ?sources=acme,other",
+            });
+            return Some(HttpAnswer::new(411, body));
+        }
+        None
+    }
+}
+
+/// The answer to a request whose body is larger than `most` bytes.
+pub fn too_large(most: usize) -> HttpAnswer {
+    HttpAnswer::refusal(413, format!("the body is larger than the {most} bytes that a request may have with all that belongs to it"))
+}
+
+/// The host in a URL, with its port.
+fn host_of(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    rest.split(['/', '?', '#']).next().map(str::to_owned)
 }
 
 /// `bytes` as JSON of bounded depth. A byte order mark is passed over.

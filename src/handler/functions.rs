@@ -188,7 +188,7 @@ pub async fn http(app: &App, invocation: Invocation) -> Answer {
     if let Some(work) = &ready.work {
         return Answer::http(&dispatch::http(&ready, &host, work, wanted.as_deref(), &invocation.id).await);
     }
-    if host.in_azure {
+    if host.place.in_azure() {
         return Answer::http(&no_queue());
     }
     tracing::info!(invocation = invocation.id, sources = wanted.as_ref().map(|names| names.join(",")), "A request asks for a run.");
@@ -262,7 +262,7 @@ fn desk<'a>(app: &App, ready: &'a Ready, host: &'a Host) -> page::Desk<'a> {
         redactor: &ready.redactor,
         prefix: &host.prefix,
         here: app.runs.now(),
-        starts_runs: app.starts_runs && (ready.work.is_some() || !host.in_azure),
+        starts_runs: app.starts_runs && (ready.work.is_some() || !host.place.in_azure()),
         schedule: host.schedule.as_deref(),
     }
 }
@@ -296,5 +296,5 @@ async fn list(app: &App, ready: &Ready, host: &Host, limit: usize) -> Result<Htt
             line
         })
         .collect();
-    Ok(HttpAnswer::new(200, json!({ "runs": lines })))
+    Ok(HttpAnswer::new(200, json!({ "place": host.place.told(ready.work.is_some()), "signs": host.place.signs, "runs": lines })))
 }

@@ -6,16 +6,12 @@ use serde_json::Value;
 
 use super::envelope::json_of;
 use crate::config::text::Environment;
+use crate::place::Place;
 
 /// The environment variable that tells where to listen.
 pub const PORT: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
 /// The environment variable that tells where `host.json` is.
 pub const APP_ROOT: &str = "FUNCTIONS_APP_ROOT_PATH";
-/// It is set on every instance in Azure, and nowhere else.
-pub const INSTANCE: &str = "WEBSITE_INSTANCE_ID";
-
-/// The name of the function app, in Azure.
-pub const SITE: &str = "WEBSITE_SITE_NAME";
 
 /// The app setting that tells when runs start.
 const SCHEDULE: &str = "INGEST_SCHEDULE";
@@ -42,8 +38,8 @@ pub struct Host {
     pub timeout: Option<Duration>,
     /// What paths of HTTP functions begin with: `/api`, or nothing.
     pub prefix: String,
-    /// Whether this instance is in Azure, where it may be taken away once no invocation is under way.
-    pub in_azure: bool,
+    /// Where this is: an instance in Azure may be taken away once no invocation is under way.
+    pub place: Place,
     /// When the host calls the timer, as it stands in its setting.
     pub schedule: Option<String>,
     /// What could not be understood.
@@ -76,7 +72,7 @@ impl Host {
             prefix => format!("/{prefix}"),
         };
         let schedule = environment.get(SCHEDULE).filter(|text| !text.trim().is_empty()).cloned();
-        Self { timeout, prefix, schedule, in_azure: environment.get(INSTANCE).is_some_and(|id| !id.is_empty()), warnings }
+        Self { timeout, prefix, schedule, place: Place::of(environment), warnings }
     }
 
     /// When an invocation must be done with what.
@@ -197,6 +193,6 @@ mod tests {
         assert_eq!(host("", &[]).prefix, "/api");
         assert_eq!(host(r#"{"extensions":{"http":{"routePrefix":""}}}"#, &[]).prefix, "");
         assert_eq!(host("", &[(ROUTE_PREFIX, "/v1/")]).prefix, "/v1");
-        assert!(host("", &[(INSTANCE, "abc")]).in_azure && !host("", &[]).in_azure);
+        assert!(host("", &[(crate::place::SITE, "func-x")]).place.in_azure() && !host("", &[]).place.in_azure());
     }
 }

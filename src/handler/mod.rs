@@ -14,6 +14,7 @@ mod dispatch;
 pub mod envelope;
 pub mod functions;
 pub mod host;
+pub mod listen;
 pub mod page;
 mod planning;
 pub mod ready;

@@ -13,13 +13,16 @@ use tokio::time::Instant;
 use tracing::Level;
 
 use super::console::say;
-use super::envelope::Envelope;
+use super::envelope::{self, Envelope};
 use super::functions::{Answer, App, Invocation, NAMES, call};
 
-/// A payload of the host is smaller.
+/// A payload of the host is smaller, unless somebody has sent a large body to an HTTP function.
 const MAX_BODY: usize = 64 << 10;
-/// What is read of a payload that is too large, so that the host hears why it was refused.
-const MAX_READ: usize = 4 << 20;
+/// What is read of a payload that is too large, so that the host hears why it was refused: it hands on bodies of up to
+/// 100 MB, twice, and takes a connection that ends before for a failure of the handler.
+const MAX_READ: usize = 512 << 20;
+/// The functions that answer requests of the world: what the caller is to see stands inside of the answer to the host.
+const HTTP_FUNCTIONS: &[&str] = &["IngestHttp", "IngestStatus"];
 /// The host is on this machine: a payload that takes longer does not come.
 const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -30,6 +33,10 @@ pub fn router(app: Arc<App>) -> Router {
 
 async fn any(State(app): State<Arc<App>>, request: Request) -> Response {
     let path = request.uri().path();
+    let is_ping = path == "/" && matches!(*request.method(), Method::GET | Method::HEAD);
+    if let Some(why) = foreign(request.headers()).filter(|_| !is_ping) {
+        return reply(&Answer::not_done(403, format!("{why}; only the Functions host of this machine asks here")), "-");
+    }
     match (request.method().clone(), path.trim_start_matches('/')) {
         (Method::GET | Method::HEAD, "") => ping(&app),
         (Method::POST, name) if NAMES.contains(&name) => {
@@ -42,6 +49,31 @@ async fn any(State(app): State<Arc<App>>, request: Request) -> Response {
             reply(&Answer::not_done(status, format!("{} {shown} {why}; POST /{} are", request.method(), NAMES.join(", POST /"))), "-")
         }
     }
+}
+
+/// Why a request is not from this machine's host: a browser was led here, by the page of another site or by its name.
+/// The host names 127.0.0.1 and no origin.
+pub fn foreign(headers: &HeaderMap) -> Option<&'static str> {
+    let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    if text(header::HOST).is_some_and(|host| !is_local(host)) {
+        return Some("the request is for another host");
+    }
+    let origin = text(header::ORIGIN).map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host));
+    if origin.is_some_and(|origin| !is_local(origin)) || headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+        return Some("the request is from a page of another site");
+    }
+    None
+}
+
+/// Whether `host`, with a port or without, is this machine, or a name without a domain: no site of the world has such a
+/// one, so that no browser can be led here by it.
+fn is_local(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let has_no_domain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    name == "127.0.0.1" || name == "[::1]" || has_no_domain
 }
 
 /// The host asks whether we are there, at once and at any time; so it is told at once, whatever goes on.
@@ -58,13 +90,19 @@ async fn invoke(app: Arc<App>, name: String, request: Request) -> Response {
     let begun = Instant::now();
     let id = invocation_id(request.headers());
     let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let is_http = HTTP_FUNCTIONS.contains(&name.as_str());
     let envelope = match payload(request.into_body()).await {
         Ok(bytes) => match Envelope::parse(&bytes) {
             Ok(envelope) => envelope,
             Err(error) => return reply(&error.into(), &id),
         },
+        // The host makes an empty 500 of every other answer of ours.
+        Err(answer) if is_http && answer.status == 413 => return reply(&Answer::http(&envelope::too_large(MAX_BODY)), &id),
         Err(answer) => return reply(&answer, &id),
     };
+    if let Some(refusal) = is_http.then(|| envelope.http().ok()).flatten().and_then(|call| call.refusal()) {
+        return reply(&Answer::http(&refusal), &id);
+    }
     let invocation = Invocation { id: id.clone(), begun, traceparent, envelope };
     // In a task of its own: a panic costs this invocation only, and a host that hangs up stops nothing.
     let task = tokio::spawn(async move { call(&app, &name, invocation).await });
@@ -130,4 +168,26 @@ fn tell(status: u16, reason: &str, invocation: &str) {
 fn json_response(status: u16, body: &Value) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_that_was_led_here_is_refused_and_the_host_is_not() {
+        let with = |name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().expect("a value"));
+            foreign(&headers).is_some()
+        };
+        for host in ["127.0.0.1:41234", "127.0.0.1", "localhost:7071", "[::1]:80", "app"] {
+            assert!(!with("host", host), "{host}");
+        }
+        for host in ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "10.0.0.1:80", "[2001:db8::1]:80", "", "a b"] {
+            assert!(with("host", host), "{host}");
+        }
+        assert!(with("origin", "https://evil.example") && with("origin", "null.evil") && with("sec-fetch-site", "cross-site"));
+        assert!(!with("origin", "http://localhost:7071") && !with("sec-fetch-site", "same-origin") && !with("user-agent", "x"));
+    }
 }

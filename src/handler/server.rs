@@ -1,6 +1,5 @@
 //! The handler as a process: it listens before anything else, and ends only by a signal.
 
-use std::future::IntoFuture;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use tracing::Level;
 use super::console::say;
 use super::functions::{App, Loaded, PATIENCE};
 use super::host::{self, Host};
+use super::listen;
 use super::ready::Load;
 use super::routes::router;
 use super::runs::Runs;
@@ -49,8 +49,7 @@ pub async fn serve(environment: &Environment, load: Load) -> u8 {
     let app = Arc::new(App { loaded, runs: Arc::new(Runs::default()), patience: PATIENCE, starts_runs: true });
     let loading = spawn_load(environment.clone(), load, tell);
     let closing = CancellationToken::new();
-    let serving = axum::serve(listener, router(app.clone())).with_graceful_shutdown(closing.clone().cancelled_owned());
-    let mut serving = tokio::spawn(serving.into_future());
+    let mut serving = tokio::spawn(listen::serve(listener, router(app.clone()), closing.clone()));
     let number = tokio::select! {
         number = signals.next() => number,
         // It ends when it is told to, or by a defect.
@@ -93,7 +92,16 @@ fn spawn_load(environment: Environment, load: Load, tell: watch::Sender<Loaded>)
             Ok(mut ready) => {
                 let telemetry = ready.telemetry.take();
                 let sources = ready.names().join(",");
-                tracing::info!(sources, store = ready.store.address(), timeout_seconds = host.timeout.map(|t| t.as_secs()), "Ready for invocations.");
+                let place = host.place.told(ready.work.is_some());
+                let signs = host.place.signs.join(",");
+                tracing::info!(
+                    place,
+                    signs,
+                    sources,
+                    store = ready.store.address(),
+                    timeout_seconds = host.timeout.map(|t| t.as_secs()),
+                    "Ready for invocations."
+                );
                 tell.send_replace(Some(Ok((Arc::new(ready), Arc::new(host)))));
                 telemetry
             }

@@ -36,6 +36,14 @@ pub enum BadState {
         /// The blob's name.
         blob: String,
     },
+    /// There is no head, and something stands there that is only written under one.
+    #[error("`{blob}` is missing, though `{trace}` was written under it: was it removed, as by a rule that deletes old blobs?")]
+    HeadLost {
+        /// The head's name.
+        blob: String,
+        /// What stands there.
+        trace: String,
+    },
     /// Written by a later release.
     #[error("`{blob}` was written by a later release (schema {found}, this one knows {SCHEMA}): run that release, or a later one")]
     Future {
@@ -91,9 +99,9 @@ impl LedgerError {
         }
     }
 
-    /// Whether the head names something that is not there.
+    /// Whether something is not there that should be: the head, or what it names.
     pub fn is_missing(&self) -> bool {
-        matches!(self, LedgerError::Damaged { cause: BadState::Missing { .. }, .. })
+        matches!(self, LedgerError::Damaged { cause: BadState::Missing { .. } | BadState::HeadLost { .. }, .. })
     }
 }
 
@@ -106,5 +114,11 @@ impl Failure for LedgerError {
     }
     fn is_transient(&self) -> bool {
         false
+    }
+    fn hint(&self) -> &'static str {
+        match self {
+            LedgerError::Store { cause, .. } if cause.kind != StoreKind::Condition => cause.hint(),
+            _ => self.class().hint(),
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::ledger::index::OpenRuns;
 use crate::ledger::load::{MAX_CHANGED, snapshot};
 use crate::ledger::planned::{MAX_OVERTAKEN, Own, Raw, legacy, make, seal};
 use crate::ledger::record::{Check, scan};
-use crate::ledger::shelf::{HEAD, Shelf, Tagged};
+use crate::ledger::shelf::{HEAD, Race, Shelf, Tagged};
 use crate::ledger::snapshot::{Builder, Entry, Snapshot, What, prefix};
 
 /// When journals are folded, and how finely the snapshot is cut.
@@ -283,9 +283,9 @@ impl Writer<'_> {
 
 /// Makes `new` valid in the place of `base`. Journals that others planned meanwhile stay named.
 async fn swap(shelf: &Shelf, base: &Head, new: Head, known: Option<Tagged>) -> Result<Option<Tagged>, LedgerError> {
-    let (mut known, mut next) = (known, new.clone());
+    let (mut known, mut next, mut race) = (known, new.clone(), Race::default());
     for _ in 0..MAX_OVERTAKEN {
-        if let Some(etag) = shelf.swap(&next, known.as_ref().map(|(_, etag)| etag)).await? {
+        if let Some(etag) = shelf.swap(&next, known.as_ref().map(|(_, etag)| etag), &mut race).await? {
             return Ok(Some((next, etag)));
         }
         let Some((head, etag)) = shelf.head().await? else { return Ok(None) };

@@ -12,7 +12,7 @@ use crate::ledger::index::Index;
 use crate::ledger::loaded::Loaded;
 use crate::ledger::planned::{MAX_OVERTAKEN, Own, make, name_in_head};
 use crate::ledger::record::Record;
-use crate::ledger::shelf::{Shelf, Tagged};
+use crate::ledger::shelf::{Appended, Race, Shelf, Tagged};
 use crate::model::chain;
 
 /// Azure allows 50,000 appends to a blob; a journal is followed by the next well before that.
@@ -143,14 +143,24 @@ impl Tail {
 
     async fn append(&mut self, batch: &[Write]) -> Result<(), LedgerError> {
         let bytes: Bytes = batch.iter().flat_map(|write| write.line.iter().copied()).collect();
+        let mut race = Race::default();
         for _ in 0..MAX_OVERTAKEN {
             let mut own = match self.own.take().filter(|own| own.lines < MAX_APPENDS && own.position < MAX_BYTES) {
                 Some(own) => own,
                 None => self.plan().await?,
             };
             let blob = self.shelf.blob(&own.name)?;
-            let landed = self.shelf.append(&blob, bytes.clone(), own.position).await?;
-            let tail = if landed { None } else { Some(self.shelf.get(&blob, own.position).await?.map(|(_, tail)| tail)) };
+            let tail = match self.shelf.append(&blob, bytes.clone(), own.position).await? {
+                Appended::Landed => None,
+                Appended::Refused(cause) => {
+                    let tail = self.shelf.get(&blob, own.position).await?.map(|(_, tail)| tail);
+                    // It is as long as was thought, so nobody was quicker. The next journal may do better, once.
+                    if tail.as_ref().is_some_and(Bytes::is_empty) {
+                        race.lost(&self.shelf, (), cause)?;
+                    }
+                    Some(tail)
+                }
+            };
             let there = match &tail {
                 None => true,
                 Some(tail) => tail.as_ref().is_some_and(|tail| tail.starts_with(&bytes)),

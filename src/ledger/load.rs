@@ -4,14 +4,15 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::failpoint::left_out;
 use crate::ledger::cache::LedgerCache;
-use crate::ledger::error::{LedgerError, SCHEMA};
+use crate::ledger::error::{BadState, LedgerError, SCHEMA};
 use crate::ledger::head::Head;
 use crate::ledger::index::OpenRuns;
 use crate::ledger::loaded::Loaded;
 use crate::ledger::planned::{Own, Raw, legacy, read};
-use crate::ledger::record::Record;
-use crate::ledger::shelf::{Shelf, Tagged};
+use crate::ledger::record::{Check, Record, scan};
+use crate::ledger::shelf::{HEAD, Shelf, Tagged};
 use crate::ledger::snapshot::Snapshot;
+use crate::store::contract::StoreKind;
 
 /// Journals that are read at once.
 const READ_AT_ONCE: usize = 16;
@@ -58,6 +59,9 @@ async fn load_under(shelf: &Shelf, head: &Option<Tagged>) -> Result<Loaded, Ledg
             loaded.legacy = true;
             take_in(shelf, &mut loaded, &raw)?;
         }
+        if !loaded.legacy {
+            must_be_first(shelf).await?;
+        }
         return Ok(loaded);
     };
     loaded.index.begin_with(snapshot(shelf, head).await?, OpenRuns(head.open.clone()));
@@ -73,6 +77,32 @@ async fn load_under(shelf: &Shelf, head: &Option<Tagged>) -> Result<Loaded, Ledg
         loaded.idle = if left_out!("last-journal") { own.or(loaded.idle.take()) } else { own };
     }
     Ok(loaded)
+}
+
+/// An error if there was a head once: an index comes with one, and nothing is recorded in a journal before a head names it.
+/// Without a head, all that was ingested would be taken for new.
+pub async fn must_be_first(shelf: &Shelf) -> Result<(), LedgerError> {
+    let names = match shelf.names().await {
+        Err(LedgerError::Store { cause, .. }) if cause.kind == StoreKind::NoContainer => return Ok(()),
+        names => names?,
+    };
+    for name in names.iter().filter(|name| name.starts_with("index-") || name.starts_with("journal-")) {
+        let blob = shelf.blob(name)?;
+        let Some((_, bytes)) = shelf.get(&blob, 0).await? else { continue };
+        let mut records = 0;
+        let is_trace = match name.starts_with("index-") {
+            true => Snapshot::parse(blob.as_str(), &bytes).is_ok(),
+            false => {
+                let count = |_, record| records += usize::from(!matches!(record, Record::Schema { .. }));
+                scan(blob.as_str(), &bytes, Check::Each, count).is_ok() && records > 0
+            }
+        };
+        if is_trace {
+            let (head, trace) = (format!("{}{HEAD}", shelf.folder()), blob.as_str().to_owned());
+            return Err(shelf.bad(BadState::HeadLost { blob: head, trace }));
+        }
+    }
+    Ok(())
 }
 
 async fn of_name(shelf: Shelf, name: String) -> Result<(String, Raw), LedgerError> {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ledger::error::LedgerError;
 use crate::ledger::head::Head;
 use crate::ledger::index::{OpenRuns, key};
-use crate::ledger::load::{MAX_CHANGED, snapshot};
+use crate::ledger::load::{MAX_CHANGED, must_be_first, snapshot};
 use crate::ledger::planned::{Raw, legacy, read};
 use crate::ledger::record::{Check, Record};
 use crate::ledger::shelf::{Shelf, Tagged};
@@ -81,7 +81,11 @@ pub async fn look_through(
 async fn under(shelf: &Shelf, head: &Option<Tagged>, visit: &mut (dyn FnMut(Told<'_>) + Send)) -> Result<Looked, LedgerError> {
     let mut open = OpenRuns::default();
     let Some((head, _)) = head else {
-        for raw in legacy(shelf).await? {
+        let journals = legacy(shelf).await?;
+        if journals.is_empty() {
+            must_be_first(shelf).await?;
+        }
+        for raw in journals {
             journal(shelf, &raw, &mut open, visit)?;
         }
         return Ok(Looked { open: open.0, indexed: 0 });

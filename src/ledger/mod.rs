@@ -30,6 +30,8 @@ mod snapshot;
 mod tests;
 #[cfg(test)]
 mod tests_late;
+#[cfg(test)]
+mod tests_refused;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 

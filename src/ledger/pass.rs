@@ -7,7 +7,7 @@ use crate::ledger::error::{LedgerError, SCHEMA};
 use crate::ledger::head::{Head, OpenPass};
 use crate::ledger::planned::{MAX_OVERTAKEN, Own, is_untouched, make, name_in_head, read};
 use crate::ledger::record::Record;
-use crate::ledger::shelf::Shelf;
+use crate::ledger::shelf::{Race, Shelf};
 
 /// Journals that are made at once.
 const MADE_AT_ONCE: usize = 16;
@@ -21,7 +21,7 @@ pub async fn make_journals(shelf: &Shelf, pieces: usize) -> Result<Vec<String>, 
 /// Names `names` in the head together with `pass`. Another pass that the head tells of comes back; the journals are
 /// removed then.
 pub async fn open(shelf: &Shelf, pass: &OpenPass, names: Vec<String>) -> Result<Option<OpenPass>, LedgerError> {
-    let mut had_one = false;
+    let (mut had_one, mut race) = (false, Race::default());
     for n in 0..MAX_OVERTAKEN {
         let known = shelf.head().await?;
         let (head, etag) = match known {
@@ -45,7 +45,7 @@ pub async fn open(shelf: &Shelf, pass: &OpenPass, names: Vec<String>) -> Result<
             None => {}
         }
         let journals = [head.journals.clone(), names.clone()].concat();
-        if shelf.swap(&Head { journals, pass: Some(pass.clone()), ..head }, etag.as_ref()).await?.is_some() {
+        if shelf.swap(&Head { journals, pass: Some(pass.clone()), ..head }, etag.as_ref(), &mut race).await?.is_some() {
             return Ok(None);
         }
     }
@@ -70,9 +70,11 @@ async fn made(shelf: Shelf) -> Result<Own, LedgerError> {
 
 /// Takes the pass `id` out of the head, if it is there.
 pub async fn close(shelf: &Shelf, id: &str) -> Result<(), LedgerError> {
+    let mut race = Race::default();
     for _ in 0..MAX_OVERTAKEN {
         let Some((head, etag)) = shelf.head().await? else { return Ok(()) };
-        if head.pass.as_ref().is_none_or(|pass| pass.id != id) || shelf.swap(&Head { pass: None, ..head }, Some(&etag)).await?.is_some() {
+        let is_open = head.pass.as_ref().is_some_and(|pass| pass.id == id);
+        if !is_open || shelf.swap(&Head { pass: None, ..head }, Some(&etag), &mut race).await?.is_some() {
             return Ok(());
         }
     }

@@ -6,7 +6,7 @@ use crate::failpoint::left_out;
 use crate::ledger::error::{BadState, LedgerError, SCHEMA};
 use crate::ledger::head::{Head, new_name};
 use crate::ledger::record::{Check, Record, Scan, scan};
-use crate::ledger::shelf::{Shelf, Tagged};
+use crate::ledger::shelf::{Appended, Race, Shelf, Tagged};
 use crate::model::BlobName;
 
 /// How often another writer may be quicker before we give up.
@@ -39,7 +39,7 @@ pub async fn make(shelf: &Shelf) -> Result<Own, LedgerError> {
 ///
 /// One that was folded before this returns is named no more: whoever appends to it finds it ended.
 pub async fn name_in_head(shelf: &Shelf, journals: &[Own], known: Option<Tagged>) -> Result<Tagged, LedgerError> {
-    let (mut known, mut had_one) = (known, false);
+    let (mut known, mut had_one, mut race) = (known, false, Race::default());
     for n in 0..MAX_OVERTAKEN {
         let (head, etag) = match &known {
             Some((head, etag)) => (head.clone(), Some(etag.clone())),
@@ -59,7 +59,7 @@ pub async fn name_in_head(shelf: &Shelf, journals: &[Own], known: Option<Tagged>
         }
         let names = head.journals.iter().cloned().chain(missing.into_iter().map(|own| own.name.clone())).collect();
         let next = Head { journals: names, ..head };
-        if let Some(etag) = shelf.swap(&next, etag.as_ref()).await? {
+        if let Some(etag) = shelf.swap(&next, etag.as_ref(), &mut race).await? {
             return Ok((next, etag));
         }
         // Another writer was quicker, or our answer was lost.
@@ -109,15 +109,17 @@ pub async fn read(shelf: &Shelf, name: &str) -> Result<Raw, LedgerError> {
 /// Ends the journal `name` for everybody, and reads all of it. Its writer's next append fails, and it goes on in
 /// another one; nothing that was appended before is lost.
 pub async fn seal(shelf: &Shelf, name: &str, run: &str) -> Result<Raw, LedgerError> {
-    let mut raw = read(shelf, name).await?;
+    let (mut raw, mut race) = (read(shelf, name).await?, Race::default());
     for _ in 0..MAX_OVERTAKEN {
         let mut sealed = false;
         let found = raw.scan(|record, _| sealed = matches!(record, Record::Sealed { .. })).map_err(|bad| shelf.bad(bad))?;
         if sealed && !found.torn {
             return Ok(raw);
         }
-        if shelf.append(&raw.blob, seal_lines(found.torn, run), raw.bytes.len() as u64).await? {
-            return Ok(raw);
+        let position = raw.bytes.len() as u64;
+        match shelf.append(&raw.blob, seal_lines(found.torn, run), position).await? {
+            Appended::Landed => return Ok(raw),
+            Appended::Refused(cause) => race.lost(shelf, position, cause)?,
         }
         // Its writer was quicker, or another one has sealed it, or our answer was lost.
         let (_, tail) = shelf.get(&raw.blob, raw.bytes.len() as u64).await?.ok_or_else(|| shelf.missing(name))?;
@@ -140,14 +142,16 @@ fn seal_lines(torn: bool, run: &str) -> Bytes {
 
 /// Ends a journal that may be damaged, without looking into it. One that is gone needs no end.
 pub async fn seal_blindly(shelf: &Shelf, name: &str, run: &str) -> Result<(), LedgerError> {
-    let blob = shelf.blob(name)?;
+    let (blob, mut race) = (shelf.blob(name)?, Race::default());
     for _ in 0..MAX_OVERTAKEN {
         let Some((_, bytes)) = shelf.get(&blob, 0).await? else { return Ok(()) };
         if bytes.ends_with(&Record::Sealed { by: run.to_owned() }.to_line()) {
             return Ok(());
         }
-        if shelf.append(&blob, seal_lines(true, run), bytes.len() as u64).await? {
-            return Ok(());
+        let position = bytes.len() as u64;
+        match shelf.append(&blob, seal_lines(true, run), position).await? {
+            Appended::Landed => return Ok(()),
+            Appended::Refused(cause) => race.lost(shelf, position, cause)?,
         }
     }
     Err(LedgerError::Closed(format!("other writers of `{name}` were always quicker")))

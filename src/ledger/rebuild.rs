@@ -14,7 +14,7 @@ use crate::ledger::head::{Head, stamp_of};
 use crate::ledger::index::{Key, OpenRuns, key};
 use crate::ledger::planned::{MAX_OVERTAKEN, make, seal_blindly};
 use crate::ledger::record::Record;
-use crate::ledger::shelf::{HEAD, Shelf};
+use crate::ledger::shelf::{HEAD, Race, Shelf};
 use crate::ledger::snapshot::{Entry, Snapshot};
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version};
 use crate::plan::Known;
@@ -159,12 +159,13 @@ async fn replace(shelf: &Shelf, entries: Vec<Entry>, run: &str) -> Result<(), Le
     // From here on, whoever writes finds its journal ended, and asks the head where to go on.
     let own = make(shelf).await?;
     let generation = write_generation(shelf, &Tuning::default(), &base(shelf).await?, &Snapshot::default(), entries).await?;
+    let mut race = Race::default();
     for _ in 0..MAX_OVERTAKEN {
         let tag = shelf.head_tag().await?;
         // Not all that the container holds may be known now: the next run looks before it fetches.
         let open = OpenRuns(vec![format!("rebuild-{run}")]);
         let head = generation.head(&Head::empty(), &open, &own);
-        let swapped = shelf.swap(&head, tag.as_ref()).await?.is_some();
+        let swapped = shelf.swap(&head, tag.as_ref(), &mut race).await?.is_some();
         if swapped || shelf.head().await.is_ok_and(|found| found.is_some_and(|(found, _)| found == head)) {
             end_all_but(shelf, &head, run).await?;
             return Ok(());

@@ -30,6 +30,32 @@ pub struct Shelf {
     pub cancel: CancellationToken,
 }
 
+/// A race with other writers, as one of them sees it. `T` is what another writer changes: a tag, or a length. Whoever is
+/// refused reads it again; if it is as it was and the store refuses once more, nobody was quicker: the store has another
+/// reason, which asking again does not change.
+#[derive(Debug, Default)]
+pub struct Race<T>(Option<T>);
+
+impl<T: PartialEq> Race<T> {
+    /// The store has refused what was written under `seen`. An error at the second time under the same.
+    pub fn lost(&mut self, shelf: &Shelf, seen: T, cause: StoreError) -> Result<(), LedgerError> {
+        if self.0.as_ref() == Some(&seen) {
+            return Err(shelf.failed(cause.as_no_race()));
+        }
+        self.0 = Some(seen);
+        Ok(())
+    }
+}
+
+/// What became of an append.
+#[derive(Debug)]
+pub enum Appended {
+    /// It is there.
+    Landed,
+    /// The journal is not as long as was thought, says the store.
+    Refused(StoreError),
+}
+
 /// A head, and the tag to replace it under.
 pub type Tagged = (Head, Etag);
 
@@ -108,8 +134,9 @@ impl Shelf {
     }
 
     /// Puts `head` in the place of the one with this tag (`None`: there is none). `None` if another writer was
-    /// quicker, or if this one was and its answer was lost: whoever asked reads the head again and sees.
-    pub async fn swap(&self, head: &Head, under: Option<&Etag>) -> Result<Option<Etag>, LedgerError> {
+    /// quicker, or if this one was and its answer was lost: whoever asked reads the head again and sees. `race` is the
+    /// one that this caller is in: it ends when the store refuses twice under the same tag.
+    pub async fn swap(&self, head: &Head, under: Option<&Etag>, race: &mut Race<Option<Etag>>) -> Result<Option<Etag>, LedgerError> {
         let condition = under.map_or(Condition::IfAbsent, |etag| Condition::IfMatch(etag.clone()));
         // An older release must refuse what this one may have written; but while a pass is under way that it opened, its
         // workers would give up their pieces.
@@ -117,7 +144,7 @@ impl Shelf {
         let head = Head { schema, ..head.clone() };
         match self.put(&self.blob(HEAD)?, head.to_bytes().into(), "application/json", &condition).await {
             Ok(etag) => Ok(Some(etag)),
-            Err(cause) if cause.kind == StoreKind::Condition => Ok(None),
+            Err(cause) if cause.kind == StoreKind::Condition => race.lost(self, under.cloned(), cause).map(|()| None),
             Err(cause) => Err(self.failed(cause)),
         }
     }
@@ -138,13 +165,13 @@ impl Shelf {
         retry(&self.policy, &self.cancel, "writing the ledger", |_| self.store.put(blob, bytes.clone(), &properties, condition)).await
     }
 
-    /// Appends to a journal that is `position` bytes long. False if it is not, which is also so when the answer to
+    /// Appends to a journal that is `position` bytes long. Refused if it is not, which is also so when the answer to
     /// a first try was lost: whoever asked reads the journal's end and sees.
-    pub async fn append(&self, blob: &BlobName, bytes: Bytes, position: u64) -> Result<bool, LedgerError> {
+    pub async fn append(&self, blob: &BlobName, bytes: Bytes, position: u64) -> Result<Appended, LedgerError> {
         let once = |_| self.store.append(blob, bytes.clone(), position);
         match retry(&self.policy, &self.cancel, "writing the ledger", once).await {
-            Ok(_) => Ok(true),
-            Err(cause) if cause.kind == StoreKind::Condition => Ok(false),
+            Ok(_) => Ok(Appended::Landed),
+            Err(cause) if cause.kind == StoreKind::Condition => Ok(Appended::Refused(cause)),
             Err(cause) => Err(self.failed(cause)),
         }
     }

@@ -113,13 +113,20 @@ enum Owner {
     OtherVersion,
     /// Another file of ours.
     OtherFile,
+    /// Nobody: it is a directory of an account with a hierarchical namespace, where a name is a file or a directory.
+    Directory,
     /// Somebody else.
     Foreign,
 }
 
+/// Accounts with a hierarchical namespace mark directories so, also for those who ask for a blob.
+const IS_DIRECTORY: &str = "hdi_isfolder";
+
 fn owner(found: &BlobInfo, ours: &Metadata) -> Owner {
     let same = |key: &str| found.metadata.get(key) == ours.get(key);
-    if !found.metadata.contains_key("version") || !found.metadata.contains_key("source") {
+    if found.metadata.get(IS_DIRECTORY).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        Owner::Directory
+    } else if !found.metadata.contains_key("version") || !found.metadata.contains_key("source") {
         Owner::Foreign
     } else if !["source", "source_path", "source_path_sha256", "archive", "member", "member_sha256", "member_index"].into_iter().all(same) {
         Owner::OtherFile
@@ -181,9 +188,10 @@ pub async fn claim(pass: &Pass, identity: &Identity<'_>, plain: &BlobName, proof
                 return Ok(Claimed::Free(Claim { name, condition: Condition::IfMatch(found.etag), adopted: None, note }));
             }
             Owner::OtherVersion if name == base => name = naming::versioned(&base, &identity.version, identity.file.modified.as_ref()),
-            Owner::OtherFile if base == *plain => {
+            owner @ (Owner::OtherFile | Owner::Directory) if base == *plain => {
                 base = naming::apart(plain, &identity.bytes(&pass.source.name));
-                note = Some(format!("its name `{name}` belongs to another file, so it is stored as `{base}`"));
+                let whose = if owner == Owner::Directory { "is a directory in this account" } else { "belongs to another file" };
+                note = Some(format!("its name `{name}` {whose}, so it is stored as `{base}`"));
                 name = base.clone();
             }
             Owner::Foreign if pass.source.adopt => {
@@ -191,6 +199,9 @@ pub async fn claim(pass: &Pass, identity: &Identity<'_>, plain: &BlobName, proof
                 return Ok(Claimed::Free(Claim { name, condition: Condition::IfMatch(found.etag), adopted, note }));
             }
             Owner::Foreign => return Err(TransferError::Conflict { name, why: "a blob of another writer stands there" }),
+            Owner::Directory => {
+                return Err(TransferError::Conflict { name, why: "a directory stands there, since this account has a hierarchical namespace" });
+            }
             Owner::OtherVersion | Owner::OtherFile => {
                 return Err(TransferError::Conflict { name, why: "other content of ours stands there already" });
             }
@@ -309,6 +320,10 @@ async fn write_one(
                 verify::stored((size, md5), (found.size, found.md5))?;
                 let identical = found.metadata.get("run") != Some(&pass.run.id);
                 return Ok(Stored { name, size, md5, identical, note: claim_in_hand.note });
+            }
+            // Refused twice, and nobody is there: the store has another reason, which writing again does not change.
+            Claimed::Free(next) if tries > 1 && next.condition == Condition::IfAbsent && next.name == claim_in_hand.name => {
+                return Err(error.as_no_race().into());
             }
             // A tag that was read after the download says nothing about what is newer; staged blocks
             // belong to the name that they were staged under. Both are left to the next run.

@@ -87,4 +87,7 @@ impl Failure for TransferError {
     fn is_transient(&self) -> bool {
         self.inner().is_some_and(Failure::is_transient)
     }
+    fn hint(&self) -> &'static str {
+        self.inner().map_or_else(|| self.class().hint(), Failure::hint)
+    }
 }

@@ -221,7 +221,7 @@ fn log(pass: &Pass, one: &Transfer, outcome: &Outcome) {
     lines::note(pass, &one.file, Some(one.why), outcome);
     match outcome {
         Outcome::Failed(problem) => {
-            tracing::error!(source, %path, class = %problem.class, error = problem.message, hint = problem.hint, "A file did not arrive.");
+            tracing::error!(source, %path, class = %problem.class, error = problem.message, hint = &*problem.hint, "A file did not arrive.");
         }
         Outcome::Ingested(ingested) => {
             tracing::debug!(source, %path, bytes = ingested.bytes, stored = ingested.stored, identical = ingested.identical, "A file is stored.");

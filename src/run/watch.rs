@@ -111,7 +111,7 @@ pub fn surveyed(report: &SourceReport) {
     tracing::info!(target: TARGET, watch = FILES, source, unchanged, skipped, deferred, failed);
     for line in &report.failures {
         let (class, error, path) = (line.problem.class.word(), &line.problem.message, &line.path);
-        tracing::error!(target: TARGET, watch = FAILURE, source, path, class, error, hint = line.problem.hint, "A file did not arrive.");
+        tracing::error!(target: TARGET, watch = FAILURE, source, path, class, error, hint = &*line.problem.hint, "A file did not arrive.");
     }
 }
 
@@ -121,9 +121,9 @@ pub fn source_ended(report: &SourceReport) {
     for Problem { class, message, hint } in &report.problems {
         let class = class.word();
         if report.unusable {
-            tracing::error!(target: TARGET, watch = FAILURE, source, address, class, error = message, hint, "A source could not be worked on.");
+            tracing::error!(target: TARGET, watch = FAILURE, source, address, class, error = message, %hint, "A source could not be worked on.");
         } else {
-            tracing::warn!(target: TARGET, watch = FAILURE, source, address, class, error = message, hint, "Not all of a source could be worked on.");
+            tracing::warn!(target: TARGET, watch = FAILURE, source, address, class, error = message, %hint, "Not all of a source could be worked on.");
         }
     }
 }
@@ -134,6 +134,6 @@ pub fn run_ended(report: &Report) {
     let failed = (report.status() == Status::Failed && report.problems.is_empty()).then_some(of_sources).into_iter().flatten().take(1);
     for Problem { class, message, hint } in report.problems.iter().chain(failed) {
         let class = class.word();
-        tracing::error!(target: TARGET, watch = FAILURE, run = report.run, store = report.store, class, error = message, hint, "A run could do nothing.");
+        tracing::error!(target: TARGET, watch = FAILURE, run = report.run, store = report.store, class, error = message, %hint, "A run could do nothing.");
     }
 }

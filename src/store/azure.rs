@@ -4,6 +4,7 @@ use std::fmt;
 use std::num::NonZero;
 
 use async_trait::async_trait;
+use azure_core::http::headers::{HeaderName, Headers};
 use azure_core::http::{Body, ClientMethodOptions, Context, Etag as SdkEtag, RequestContent, StatusCode};
 use azure_storage_blob::models::{
     AppendBlobClientAppendBlockOptions, AppendBlobClientCreateOptions, BlobClientDownloadOptions, BlobContainerClientListBlobsOptions,
@@ -20,21 +21,26 @@ mod connection;
 mod failure;
 mod identity;
 mod lease;
+mod principal;
 mod queue;
+mod refusals;
+mod sas;
 mod settings;
 mod shared_key;
 
-use self::failure::fail;
-use super::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload};
+use self::failure::{fail, fail_under};
+use super::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Terms, Upload};
 use super::holder::Holder;
 use super::limits;
 use crate::model::{BlobName, BoxError};
 
 pub use self::client::transport;
 pub use self::connection::{Connection, parse_connection_string};
-pub use self::identity::{Identity, Whose, credential, whose};
+pub use self::identity::{Identity, ManagedId, Whose, credential, whose};
+pub use self::principal::{Certified, PUBLIC_AUTHORITY, Principal, Proof};
 pub use self::queue::{AzureQueue, QueueSettings, illegal_queue};
-pub use self::settings::{AzureSettings, ContainerCreation, Credential, Timeouts};
+pub use self::sas::lacking;
+pub use self::settings::{AzureSettings, ContainerCreation, Credential, Timeouts, Trust};
 
 /// A container of block blobs. Each call is one try; nothing in here retries.
 ///
@@ -149,15 +155,17 @@ enum Beyond {
     Left,
 }
 
+/// What is wrong with a container's name, if anything is.
 /// Source: "Naming and referencing containers, blobs, and metadata".
-fn illegal_container(name: &str) -> Option<&'static str> {
+pub fn illegal_container(name: &str) -> Option<&'static str> {
     if name == "$web" {
         return None;
     }
     if !(3..=63).contains(&name.len()) || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
-        return Some("a container's name is 3 to 63 lower-case letters, digits and dashes");
+        return Some("allowed are 3 to 63 lower-case letters, digits and single `-` between them");
     }
-    (name.starts_with('-') || name.ends_with('-') || name.contains("--")).then_some("a container's name has only single dashes, none at its ends")
+    (name.starts_with('-') || name.ends_with('-') || name.contains("--"))
+        .then_some("allowed are 3 to 63 lower-case letters, digits and single `-` between them")
 }
 
 fn code_of(error: &azure_core::Error) -> Option<&str> {
@@ -206,6 +214,20 @@ impl Store for AzureStore {
         }
     }
 
+    async fn terms(&self) -> Result<Terms, StoreError> {
+        let answer = self.container.get_properties(None).await.map_err(|error| fail("looking at", &self.name, &self.address, &error))?;
+        let answer = answer.to_raw_response();
+        let is_true = |headers: &Headers, name: &'static str| headers.get_optional_str(&HeaderName::from_static(name)) == Some("true");
+        let of_container = |name| is_true(answer.headers(), name);
+        // Not every credential may ask for the account.
+        let account = self.container.get_account_info(None).await.ok().map(|account| account.to_raw_response());
+        Ok(Terms {
+            has_immutability_policy: of_container("x-ms-has-immutability-policy"),
+            has_legal_hold: of_container("x-ms-has-legal-hold"),
+            has_directories: account.is_some_and(|account| is_true(account.headers(), "x-ms-is-hns-enabled")),
+        })
+    }
+
     async fn head(&self, name: &BlobName) -> Result<Option<BlobInfo>, StoreError> {
         let op = "looking at";
         match self.blob(name).get_properties(None).await {
@@ -246,7 +268,7 @@ impl Store for AzureStore {
             ..BlockBlobClientUploadOptions::default()
         };
         let written = self.blob(name).block_blob_client().upload(Body::from(bytes).into(), Some(options)).await;
-        let written = written.map_err(|error| self.failed(op, name, &error))?;
+        let written = written.map_err(|error| fail_under(op, name.as_str(), &self.address, condition, &error))?;
         if written.content_md5.as_ref().is_some_and(|md5| md5.as_slice() != properties.md5) {
             return Err(self.refused(op, name, StoreKind::Corrupted, "the service computed another MD5 than ours"));
         }
@@ -283,7 +305,7 @@ impl Store for AzureStore {
         let list: RequestContent<BlockLookupList, _> =
             BlockLookupList { latest: Some(latest), ..BlockLookupList::default() }.try_into().map_err(|error| self.failed(op, name, &error))?;
         let written = self.blob(name).block_blob_client().commit_block_list(list, Some(options)).await;
-        let written = written.map_err(|error| self.failed(op, name, &error))?;
+        let written = written.map_err(|error| fail_under(op, name.as_str(), &self.address, condition, &error))?;
         let etag = written.etag().ok().flatten();
         etag.as_ref().map(answer::unquoted).ok_or_else(|| self.refused(op, name, StoreKind::Unavailable, answer::NOT_STORAGE))
     }
@@ -303,8 +325,10 @@ impl Store for AzureStore {
             match client.create(Some(options)).await {
                 Ok(_) => {}
                 // Another writer's, or ours from before a crash: the position decides.
-                Err(error) if code_of(&error) == Some("BlobAlreadyExists") => {}
-                Err(error) => return Err(self.failed(op, name, &error)),
+                Err(error) => match fail_under(op, name.as_str(), &self.address, &Condition::IfAbsent, &error) {
+                    refused if refused.kind == StoreKind::Condition => {}
+                    refused => return Err(refused),
+                },
             }
         }
         let options = AppendBlobClientAppendBlockOptions {

@@ -124,6 +124,17 @@ pub trait Lease: Send + Sync + fmt::Debug {
     async fn release(self: Box<Self>) -> Result<(), StoreError>;
 }
 
+/// What a container or its account forbids, or has otherwise than others, whoever may write to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// An immutability policy: nothing is overwritten or removed while it lasts.
+    pub has_immutability_policy: bool,
+    /// A legal hold: the same, until it is cleared.
+    pub has_legal_hold: bool,
+    /// Names are files in directories, not free text.
+    pub has_directories: bool,
+}
+
 /// A container of blobs.
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug {
@@ -144,6 +155,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Makes sure that the container is there: creates it if that is allowed,
     /// else fails with [`StoreKind::NoContainer`]. Safe to call from many processes at once.
     async fn prepare(&self) -> Result<(), StoreError>;
+
+    /// What the container and its account forbid. By itself a store forbids nothing.
+    async fn terms(&self) -> Result<Terms, StoreError> {
+        Ok(Terms::default())
+    }
 
     /// The blob's properties; `None` if there is no such (committed) blob.
     async fn head(&self, name: &BlobName) -> Result<Option<BlobInfo>, StoreError>;
@@ -207,6 +223,8 @@ pub enum StoreKind {
     Unavailable,
     /// The bytes did not arrive as sent.
     Corrupted,
+    /// Whoever answered is not known to be the store: its certificate is not trusted.
+    Untrusted,
     /// Anything else that it does not accept.
     Rejected,
 }
@@ -221,6 +239,9 @@ pub struct StoreError {
     pub kind: StoreKind,
     retry_after: Option<Duration>,
     had_no_effect: bool,
+    /// What kind it is if nobody was quicker after all.
+    no_race: Option<StoreKind>,
+    hint: &'static str,
     cause: BoxError,
 }
 
@@ -228,7 +249,35 @@ impl StoreError {
     /// `op` is a present participle, as `writing`; `name` a blob's or container's name.
     pub fn new(op: &'static str, name: &str, address: &str, kind: StoreKind, cause: impl Into<BoxError>) -> Self {
         let name = crate::model::printable(name.as_bytes());
-        Self { op, name, address: address.to_owned(), kind, retry_after: None, had_no_effect: false, cause: cause.into() }
+        Self { op, name, address: address.to_owned(), kind, retry_after: None, had_no_effect: false, no_race: None, hint: "", cause: cause.into() }
+    }
+
+    /// What to do about it, where more is known than its class tells; empty is nothing.
+    #[must_use]
+    pub fn with_hint(mut self, hint: &'static str) -> Self {
+        self.hint = hint;
+        self
+    }
+
+    /// A refusal that a write meets only where something stands already: the caller has to look.
+    #[must_use]
+    pub fn as_race(mut self) -> Self {
+        if self.kind != StoreKind::Condition {
+            self.no_race = Some(self.kind);
+            self.kind = StoreKind::Condition;
+        }
+        self
+    }
+
+    /// The same error, once a look has shown that nobody was quicker: it is a refusal, and asking again leads nowhere.
+    #[must_use]
+    pub fn as_no_race(mut self) -> Self {
+        self.kind = match (self.no_race, self.kind) {
+            (Some(kind), _) => kind,
+            (None, StoreKind::Condition) => StoreKind::Rejected,
+            (None, kind) => kind,
+        };
+        self
     }
 
     /// The store has said that it did nothing, and will not do it later.
@@ -271,6 +320,7 @@ impl Failure for StoreError {
             StoreKind::Denied => Class::StoreAuth,
             StoreKind::NoContainer => Class::StoreContainer,
             StoreKind::Unavailable | StoreKind::Corrupted => Class::StoreUnavailable,
+            StoreKind::Untrusted => Class::Tls,
             StoreKind::Rejected => Class::StoreRejected,
         }
     }
@@ -279,5 +329,8 @@ impl Failure for StoreError {
     }
     fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+    fn hint(&self) -> &'static str {
+        if self.hint.is_empty() { self.class().hint() } else { self.hint }
     }
 }

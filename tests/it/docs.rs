@@ -171,3 +171,42 @@ fn a_protocol_and_a_format_are_known_by_their_own_files_and_their_row_alone() {
     }
     assert!(known > 300, "{known} looks");
 }
+
+/// Variables that a platform sets are known by these beginnings.
+const OF_PLATFORMS: &[&str] = &[
+    "WEBSITE_",
+    "FUNCTIONS_",
+    "AZURE_",
+    "AzureFunctionsJobHost",
+    "AzureWebJobsStorage",
+    "APPLICATIONINSIGHTS_",
+    "INGEST_",
+    "CONTAINER_",
+    "LEGION_",
+    "MANAGED_",
+    "KUBERNETES_",
+    "DOTNET_",
+];
+
+#[test]
+fn every_variable_of_a_platform_that_the_program_reads_stands_in_the_table_of_assumptions() {
+    let page = read("docs/platform.md");
+    let (mut folders, mut seen) = (vec![root().join("src")], 0);
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            for word in text.split('"') {
+                let is_name = word.len() > 6 && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+                if is_name && OF_PLATFORMS.iter().any(|beginning| word.starts_with(beginning)) {
+                    assert!(page.contains(&format!("`{word}`")), "docs/platform.md does not tell of {word}, which {} reads", path.display());
+                    seen += 1;
+                }
+            }
+        }
+    }
+    assert!(seen > 20, "{seen} variables");
+}

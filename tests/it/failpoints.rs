@@ -255,7 +255,8 @@ fn prepare(office: &Office<'_>, queue: &str) {
         let store = AzureStore::new(AzureSettings { creation: ContainerCreation::Allowed, ..settings }).expect("a store");
         store.prepare().await.expect("the container is made");
         let service = connection.queue.expect("an address");
-        let settings = QueueSettings { service, name: queue.to_owned(), credential: connection.credential, api_version: None };
+        let settings =
+            QueueSettings { service, name: queue.to_owned(), credential: connection.credential, api_version: None, trust: Default::default() };
         let queue = AzureQueue::new(&settings).expect("a queue");
         queue.prepare().await.expect("the queue is made");
     });

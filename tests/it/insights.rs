@@ -203,12 +203,13 @@ fn runs_at_the_same_time_are_told_apart() {
 async fn in_azure_the_hosts_request_is_not_counted_twice() {
     let world = World::new(FOLDER).await;
     let ingestion = Ingestion::start(Mood::Well);
-    let azure = [("WEBSITE_INSTANCE_ID", "instance-7"), ("WEBSITE_SITE_NAME", "ferry-app"), ("BLOBFERRY__DISPATCH__MODE", "inline")];
+    let flex = [("WEBSITE_SITE_NAME", "ferry-app"), ("WEBSITE_SKU", "FlexConsumption"), ("WEBSITE_POD_NAME", "pod-7"), ("CONTAINER_NAME", "c-7")];
+    let azure = [&flex[..], &[("BLOBFERRY__DISPATCH__MODE", "inline")]].concat();
     let (envelopes, _handler) = invoked(&world, &azure, "11-aa", &ingestion);
     assert_eq!((operation(&envelopes), of(&envelopes, "Request").len()), (TRACE, 0));
     let run = of(&envelopes, "RemoteDependency").into_iter().find(|call| call.data("name") == "IngestTimer").expect("the run");
     assert_eq!((run.data("type").as_str(), run.tag("ai.operation.parentId")), (Some("InProc"), Some(CALLER)));
-    assert_eq!((run.tag("ai.cloud.role"), run.tag("ai.cloud.roleInstance")), (Some("ferry-app"), Some("instance-7")));
+    assert_eq!((run.tag("ai.cloud.role"), run.tag("ai.cloud.roleInstance")), (Some("ferry-app"), Some("pod-7")));
 }
 
 fn zip(members: &[&str]) -> Vec<u8> {

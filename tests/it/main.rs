@@ -55,6 +55,9 @@ mod packaged;
 mod parity;
 #[cfg(test)]
 #[cfg(unix)]
+mod refused_storage;
+#[cfg(test)]
+#[cfg(unix)]
 mod served;
 #[cfg(test)]
 #[cfg(unix)]

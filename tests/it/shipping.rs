@@ -154,7 +154,7 @@ fn problems(source: &str) -> Vec<String> {
     }
     let functions =
         ["resourceGroup", "subscription", "tenant", "guid", "toLower", "uniqueString", "subscriptionResourceId", "union", "items", "reduce"];
-    let functions = [functions.as_slice(), &["loadTextContent", "empty"]].concat();
+    let functions = [functions.as_slice(), &["loadTextContent", "empty", "environment"]].concat();
     let decorators = ["description", "allowed", "minLength", "maxLength", "minValue", "maxValue", "secure"];
     for node in nodes.iter().filter(|node| node.kind() == "identifier") {
         let parent = node.parent().expect("an identifier stands in something");

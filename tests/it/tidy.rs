@@ -31,7 +31,7 @@ const ORDER: &[&[&str]] = &[
     &["failure"],
     &["model"],
     &["settings"],
-    &["checksum", "plan", "naming", "patterns", "retry", "schedule", "signals", "verify"],
+    &["checksum", "plan", "naming", "patterns", "place", "retry", "schedule", "signals", "verify"],
     &["report"],
     &["archive", "source", "store"],
     &["state", "demo"],

@@ -2,19 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use md5::{Digest, Md5};
-
 use super::lines::{Line, Lines};
+use super::rights::{Probe, in_time};
+use crate::cli::open;
 use crate::config::{Account, Destination};
 use crate::failure::Class;
-use crate::model::{BlobName, hex};
-use crate::store::azure::{Identity, Whose, whose};
-use crate::store::contract::{Condition, Leased, Properties, Store, StoreError, StoreKind};
+use crate::model::BlobName;
+use crate::store::azure::{Identity, Principal, Proof, Trust, Whose, whose};
+use crate::store::contract::{Leased, Store, StoreError, StoreKind};
 use crate::store::holder::Holder;
 
-/// No step waits longer.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Storage refuses signatures of clocks that are wrong by a quarter of an hour; this much earlier is told.
 const SKEW: time::Duration = time::Duration::minutes(5);
 
@@ -23,39 +20,44 @@ fn words(account: &Account) -> &'static str {
     match account {
         Account::ConnectionString(_) => "a connection string",
         Account::Sas { .. } => "a shared access signature",
-        Account::Identity { identity: Identity::Managed { client_id: None }, .. } => "the system-assigned managed identity",
+        Account::Identity { identity: Identity::Managed { id: None }, .. } => "the system-assigned managed identity",
         Account::Identity { identity: Identity::Managed { .. }, .. } => "a user-assigned managed identity",
         Account::Identity { identity: Identity::Workload { .. }, .. } => "a workload identity",
+        Account::Identity { identity: Identity::ServicePrincipal(Principal { proof: Proof::Secret(_), .. }), .. } => {
+            "a service principal with a secret"
+        }
+        Account::Identity { identity: Identity::ServicePrincipal(_), .. } => "a service principal with a certificate",
         Account::Identity { identity: Identity::Cli, .. } => "whoever is logged in with `az login`",
     }
 }
 
-pub async fn check(lines: &mut Lines, destination: &Destination, store: &dyn Store) {
-    let mut us = None;
-    if let Destination::Azure { account, .. } = destination {
+pub async fn check(lines: &mut Lines, destination: &Destination, store: &dyn Store, by_queue: bool) {
+    let (mut us, mut may_create) = (None, true);
+    if let Destination::Azure { account, create_container, trust, .. } = destination {
+        may_create = *create_container;
         match account {
-            Account::Identity { identity, .. } => match who(lines, account, identity).await {
+            Account::Identity { identity, .. } => match who(lines, account, identity, trust).await {
                 Some(whose) => us = Some(whose),
                 // Without a token the rest would only fail in the same way.
                 None => return,
             },
-            _ => lines.tell(Line::ok("identity", words(account))),
+            _ => lines.tell(match open::lacking(destination) {
+                Some(problem) => Line::wrong("identity", Class::StoreAuth, problem).hint("make one with the permissions rwdlac"),
+                None => Line::ok("identity", words(account)),
+            }),
         }
     }
-    let steps = Steps { store, us };
-    let mut on = steps.look(lines).await;
-    if on.is_some() {
-        on = steps.write_and_read(lines).await;
-    }
-    if on.is_some() {
-        steps.lease(lines).await;
+    let steps = Steps { store, us, may_create, by_queue };
+    if steps.look(lines).await.is_some() {
+        steps.terms(lines).await;
+        steps.rights(lines).await;
     }
     clock(lines, store);
 }
 
-async fn who(lines: &mut Lines, account: &Account, identity: &Identity) -> Option<Whose> {
+async fn who(lines: &mut Lines, account: &Account, identity: &Identity, trust: &Trust) -> Option<Whose> {
     let start = Instant::now();
-    match in_time(whose(identity)).await {
+    match in_time(whose(identity, trust)).await {
         Ok(whose) => {
             let mut text = format!("{}: {whose}", words(account));
             if let Some(expires) = whose.expires {
@@ -74,14 +76,11 @@ async fn who(lines: &mut Lines, account: &Account, identity: &Identity) -> Optio
     }
 }
 
-async fn in_time<T>(step: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = || StoreError::new("asking", "storage", "time", StoreKind::Unavailable, format!("no answer within {} s", PATIENCE.as_secs()));
-    tokio::time::timeout(PATIENCE, step).await.unwrap_or_else(|_| Err(late()))
-}
-
 struct Steps<'a> {
     store: &'a dyn Store,
     us: Option<Whose>,
+    may_create: bool,
+    by_queue: bool,
 }
 
 impl Steps<'_> {
@@ -94,47 +93,79 @@ impl Steps<'_> {
                 lines.tell(Line::ok("destination", format!("{} answers", self.store.address())).took(start.elapsed()));
                 Some(())
             }
-            Err(error) if error.kind == StoreKind::NoContainer => {
-                let text = format!("{} is not there yet; the first run creates it unless `create_container = false`", self.store.address());
-                lines.tell(Line::note("destination", text).took(start.elapsed()));
+            Err(error) if error.kind == StoreKind::NoContainer && self.may_create => {
+                // As the first run would: what it may do there can only be tried there.
+                match in_time(self.store.prepare()).await {
+                    Ok(()) => {
+                        let text = format!("{} was not there; it is created, as the first run would do", self.store.address());
+                        lines.tell(Line::note("destination", text).took(start.elapsed()));
+                        Some(())
+                    }
+                    Err(error) => {
+                        self.refused(lines, "destination", &error, start.elapsed(), "everything, or somebody else creates the container");
+                        None
+                    }
+                }
+            }
+            Err(error) => {
+                self.refused(lines, "destination", &error, start.elapsed(), "everything");
                 None
             }
-            Err(error) => self.refused(lines, "destination", &error, start),
         }
     }
 
-    /// Writes a small blob of our own, reads it and removes it.
-    async fn write_and_read(&self, lines: &mut Lines) -> Option<()> {
-        let mut random = [0u8; 8];
-        getrandom::fill(&mut random).expect("the operating system gives random bytes");
-        let name = BlobName::new(format!("_blobferry/_check/{}", hex(&random))).expect("the name is our own");
-        let bytes = Bytes::copy_from_slice(name.as_str().as_bytes());
-        let properties = Properties { content_type: "text/plain".into(), md5: Md5::digest(&bytes).into(), metadata: [].into() };
+    /// What the container forbids, before anything is tried: what it says explains what fails after it.
+    async fn terms(&self, lines: &mut Lines) {
         let start = Instant::now();
-        if let Err(error) = in_time(self.store.put(&name, bytes.clone(), &properties, &Condition::IfAbsent)).await {
-            return self.refused(lines, "write", &error, start);
-        }
-        lines.tell(Line::ok("write", "a small blob below `_blobferry/`").took(start.elapsed()));
-        let start = Instant::now();
-        match in_time(self.store.get(&name, 0, 1 << 10)).await {
-            Ok(Some((_, read))) if read == bytes => lines.tell(Line::ok("read", "it comes back as it was written").took(start.elapsed())),
-            Ok(_) => lines.tell(Line::wrong("read", Class::StoreUnavailable, "it does not come back as it was written").took(start.elapsed())),
-            Err(error) => drop(self.refused(lines, "read", &error, start)),
-        }
-        let start = Instant::now();
-        match in_time(self.store.delete(&name)).await {
-            Ok(()) => lines.tell(Line::ok("remove", "it is gone again").took(start.elapsed())),
+        let terms = match in_time(self.store.terms()).await {
+            Ok(terms) => terms,
             Err(error) => {
-                // No run removes blobs; the right to is not needed.
-                let text = format!("`{}` stays: {}", name.as_str(), crate::model::chain(&error));
-                lines.tell(
-                    Line::note("remove", text)
-                        .took(start.elapsed())
-                        .hint("runs do not remove blobs, so this right is not needed; remove this one by hand"),
-                );
+                let text = format!("whether it has a retention policy is not told: {}", crate::model::chain(&error));
+                return lines.tell(Line::note("policy", text).took(start.elapsed()).hint("what follows tries all that runs do"));
+            }
+        };
+        let what = match (terms.has_immutability_policy, terms.has_legal_hold) {
+            (false, false) => None,
+            (true, false) => Some("an immutability policy"),
+            (false, true) => Some("a legal hold"),
+            (true, true) => Some("an immutability policy and a legal hold"),
+        };
+        lines.tell(match what {
+            None => Line::ok("policy", "none that keeps blobs from being overwritten").took(start.elapsed()),
+            Some(what) => Line::note("policy", format!("the container has {what}: blobs are immutable there"))
+                .took(start.elapsed())
+                .hint("files themselves are written once, but runs overwrite and append to their own state below `_blobferry/`"),
+        });
+        if terms.has_directories {
+            let text = "the account has a hierarchical namespace: a name is either a file or a directory";
+            lines.tell(Line::note("account", text).hint("a file whose name is a directory there is stored under a name apart"));
+        }
+    }
+
+    /// Does all that a run does, on probes that are the same each time: one that cannot be removed stays one.
+    async fn rights(&self, lines: &mut Lines) {
+        let mut probe = Probe::new(self.store);
+        for (step, needed_by, done) in [
+            ("create", "every blob", probe.create().await),
+            ("read", "every run", probe.read().await),
+            ("overwrite", "the ledger's head, leases, records of runs", probe.overwrite().await),
+            ("append", "the ledger's journals and the manifests of runs", probe.append().await),
+            ("list", "`audit`, `ledger rebuild`, the list of runs", probe.list().await),
+        ] {
+            match done {
+                (Ok(text), took) => lines.tell(Line::ok(step, text).took(took)),
+                (Err(error), took) => self.refused(lines, step, &error, took, needed_by),
             }
         }
-        Some(())
+        self.lease(lines).await;
+        let (removed, took) = probe.remove().await;
+        lines.tell(match removed {
+            Ok(()) => Line::ok("remove", "the probes are gone again").took(took),
+            // Runs remove old parts of the ledger only, and go on where they may not.
+            Err(error) => Line::note("remove", format!("the probes stay: {}", crate::model::chain(&error)))
+                .took(took)
+                .hint("old parts of the ledger will stay too, which costs a little room; users' blobs are never removed"),
+        });
     }
 
     /// Takes a lease and gives it back: what keeps two runs from doing the same work.
@@ -149,6 +180,9 @@ impl Steps<'_> {
         };
         match released {
             Ok(()) => lines.tell(Line::ok("lease", "taken and given back").took(start.elapsed())),
+            Err(error) if self.by_queue => {
+                self.refused(lines, "lease", &error, start.elapsed(), "work by the queue: without it nothing is done there")
+            }
             Err(error) => {
                 let text = format!("none to be had: {}", crate::model::chain(&error));
                 lines.tell(Line::note("lease", text).took(start.elapsed()).hint("runs work without, but two at once do the same work"));
@@ -160,8 +194,8 @@ impl Steps<'_> {
         }
     }
 
-    fn refused(&self, lines: &mut Lines, step: &'static str, error: &StoreError, start: Instant) -> Option<()> {
-        let line = Line::failed(step, error).took(start.elapsed());
+    fn refused(&self, lines: &mut Lines, step: &'static str, error: &StoreError, took: Duration, needed_by: &str) {
+        let line = Line::failed(step, error).and(&format!("this is needed for {needed_by}")).took(took);
         let line = match (&self.us, error.kind) {
             (Some(us), StoreKind::Denied) => {
                 let whom = us.object_id.as_ref().or(us.client_id.as_ref()).or(us.name.as_ref());
@@ -174,7 +208,6 @@ impl Steps<'_> {
             _ => line,
         };
         lines.tell(line);
-        None
     }
 }
 

@@ -56,12 +56,18 @@ impl Line {
     /// It does not work.
     pub fn failed(step: &'static str, error: &impl Failure) -> Self {
         let class = error.class();
-        Self { class: Some(class.word()), hint: Some(class.hint().to_owned()), ..Self::new(Mark::Failed, step, chain(error)) }
+        Self { class: Some(class.word()), hint: Some(error.hint().to_owned()), ..Self::new(Mark::Failed, step, chain(error)) }
     }
 
     /// It does not work, for a reason that is no error of a room.
     pub fn wrong(step: &'static str, class: crate::failure::Class, text: impl Into<String>) -> Self {
         Self { class: Some(class.word()), hint: Some(class.hint().to_owned()), ..Self::new(Mark::Failed, step, text) }
+    }
+
+    /// More about it.
+    pub fn and(mut self, text: &str) -> Self {
+        self.text = format!("{}; {text}", self.text);
+        self
     }
 
     /// It took this long.

@@ -11,11 +11,14 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::handler::envelope::Envelope;
 use crate::handler::functions::{App, Invocation, PATIENCE, call};
 use crate::handler::host::Host;
+use crate::handler::listen;
 use crate::handler::ready::Ready;
+use crate::handler::routes;
 use crate::handler::runs::Runs;
 use crate::model::hex;
 
@@ -55,11 +58,15 @@ impl Local {
 
     /// Serves until the process ends.
     pub async fn serve(self) -> Result<(), String> {
-        axum::serve(self.listener, self.router).await.map_err(|error| format!("serving the status page: {error}"))
+        listen::serve(self.listener, self.router, CancellationToken::new()).await;
+        Ok(())
     }
 }
 
 async fn any(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    if routes::foreign(request.headers()).is_some() {
+        return plain(StatusCode::FORBIDDEN, "This page is for this machine alone: open it as 127.0.0.1 or localhost.\n");
+    }
     let query: Map<String, Value> = url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
         .map(|(name, value)| (name.into_owned(), Value::from(value.into_owned())))
         .collect();

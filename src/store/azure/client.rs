@@ -12,13 +12,18 @@ use azure_core::http::{ClientOptions, Context, Request, RetryOptions, Transport,
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 use base64::Engine;
 
-use super::settings::{AzureSettings, Credential, Timeouts};
+use super::settings::{AzureSettings, Credential, Timeouts, Trust};
 use super::shared_key::{Sas, SharedKey};
 use crate::model::{BoxError, Md5, printable};
 
 /// An HTTP client for storage. Clones share one pool of connections: hand it to every store and queue.
-pub fn transport(timeouts: Timeouts) -> Result<reqwest::Client, BoxError> {
-    let client = reqwest::Client::builder()
+pub fn transport(timeouts: Timeouts, trust: &Trust) -> Result<reqwest::Client, BoxError> {
+    Ok(builder(timeouts, trust).build()?)
+}
+
+/// What every client is made from. Proxies are those of the environment (HTTPS_PROXY, NO_PROXY).
+pub(super) fn builder(timeouts: Timeouts, trust: &Trust) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder()
         .connect_timeout(timeouts.connect)
         .read_timeout(timeouts.read)
         .pool_idle_timeout(Duration::from_secs(60))
@@ -30,9 +35,8 @@ pub fn transport(timeouts: Timeouts) -> Result<reqwest::Client, BoxError> {
         .no_zstd()
         .no_deflate()
         .http1_only()
-        .retry(reqwest::retry::never())
-        .build()?;
-    Ok(client)
+        .retry(reqwest::retry::never());
+    if trust.0.is_empty() { builder } else { builder.tls_certs_merge(trust.0.iter().cloned()) }
 }
 
 /// The SDK's client for the container of `settings`.
@@ -44,7 +48,7 @@ pub(super) fn container(settings: &AzureSettings, clock: &Clock) -> Result<BlobC
     let (signing, token) = signing(&settings.credential, &url)?;
     let http = match &settings.http {
         Some(http) => http.clone(),
-        None => transport(settings.timeouts)?,
+        None => transport(settings.timeouts, &settings.trust)?,
     };
     let mut options = BlobContainerClientOptions {
         client_options: ClientOptions {

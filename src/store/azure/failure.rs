@@ -1,4 +1,4 @@
-//! What an answer of the service means for us: the only place that knows its status and error codes.
+//! What an answer of the service means for us; `refusals.rs` has its codes.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -8,28 +8,47 @@ use azure_core::http::RawResponse;
 use azure_core::http::headers::{HeaderName, Headers};
 use time::OffsetDateTime;
 
-use crate::store::contract::{StoreError, StoreKind};
+use super::refusals::{self, Again, Refusal};
+use crate::store::contract::{Condition, StoreError, StoreKind};
 
 const SKEW: Duration = Duration::from_secs(5 * 60);
 
+/// What to do where something on the way shows a certificate of its own.
+const INTERCEPTED: &str = "the certificate that came is of an authority that this machine does not trust, as where a firewall or proxy opens TLS: \
+                           name that authority in `destination.ca_file`, or in the environment's SSL_CERT_FILE";
+
 /// Maps an error of the SDK. No text of it holds a URL with a query, a key or a signature.
 pub fn fail(op: &'static str, name: &str, address: &str, error: &azure_core::Error) -> StoreError {
+    fail_under(op, name, address, &Condition::Always, error)
+}
+
+/// As [`fail`], of a write under `condition`. Where the name was to be free, a refusal that only a blob in place can meet
+/// says that it is not: the caller has to look. What it is otherwise, [`StoreError::as_no_race`] tells.
+pub fn fail_under(op: &'static str, name: &str, address: &str, condition: &Condition, error: &azure_core::Error) -> StoreError {
     match error.kind() {
         ErrorKind::HttpResponse { status, error_code, raw_response } => {
             let response = raw_response.as_deref();
             // Where no code was sent, the SDK puts the status in its place.
             let code = error_code.as_deref().filter(|code| !code.bytes().all(|b| b.is_ascii_digit())).unwrap_or_default();
             let status = u16::from(*status);
-            let kind = kind_of(status, code);
+            let refusal = refusals::of(status, code);
             let wait = response.and_then(|response| asked_to_wait(response.headers()));
-            let error = StoreError::new(op, name, address, kind, told(status, code, kind, response)).after(wait);
+            let error = StoreError::new(op, name, address, refusal.kind, told(status, code, &refusal, response)).after(wait).with_hint(refusal.hint);
+            let error = if refusal.says_taken && *condition == Condition::IfAbsent { error.as_race() } else { error };
             // Of a time-out or an error within the service, nobody knows.
             if code == "ServerBusy" { error.without_effect() } else { error }
+        }
+        ErrorKind::Connection | ErrorKind::Io if is_untrusted(error) => {
+            StoreError::new(op, name, address, StoreKind::Untrusted, causes(error)).with_hint(INTERCEPTED)
         }
         ErrorKind::Connection | ErrorKind::Io => StoreError::new(op, name, address, StoreKind::Unavailable, causes(error)),
         // Not what the service writes: a proxy's page, or an answer cut off.
         ErrorKind::DataConversion => {
             StoreError::new(op, name, address, StoreKind::Unavailable, format!("the answer makes no sense: {}", causes(error)))
+        }
+        ErrorKind::Credential if is_untrusted(error) => {
+            let text = format!("no token for storage: {}", causes(error));
+            StoreError::new(op, name, address, StoreKind::Untrusted, text).with_hint(INTERCEPTED)
         }
         ErrorKind::Credential => {
             let kind = if passing(error) { StoreKind::Unavailable } else { StoreKind::Denied };
@@ -39,35 +58,7 @@ pub fn fail(op: &'static str, name: &str, address: &str, error: &azure_core::Err
     }
 }
 
-/// The kind of a refusal by status and service code.
-/// Source: "Common REST API error codes" and "Blob Storage error codes".
-pub fn kind_of(status: u16, code: &str) -> StoreKind {
-    match code {
-        "BlobAlreadyExists" | "ConditionNotMet" | "AppendPositionConditionNotMet" | "TargetConditionNotMet" => StoreKind::Condition,
-        // A SAS that may create but not overwrite answers so when the blob is there; so does a container under a retention policy.
-        "UnauthorizedBlobOverwrite" | "BlobImmutableDueToPolicy" => StoreKind::Condition,
-        // The blob is there, as another type than the one we write.
-        "InvalidBlobType" => StoreKind::Condition,
-        // Our blocks are gone because another writer committed under this name, so the same
-        // commit can never succeed: the caller has to look and to decide, as with any conflict.
-        "InvalidBlockList" => StoreKind::Condition,
-        "ContainerNotFound" | "ContainerDisabled" => StoreKind::NoContainer,
-        "ContainerBeingDeleted" | "ServerBusy" | "OperationTimedOut" | "InternalError" => StoreKind::Unavailable,
-        // Somebody else holds a lease for a while.
-        "LeaseIdMissing" => StoreKind::Unavailable,
-        "Md5Mismatch" | "Crc64Mismatch" => StoreKind::Corrupted,
-        // Every answer of storage names a code. One that does not comes from something in between.
-        "" if !matches!(status, 401 | 403 | 409 | 412) => StoreKind::Unavailable,
-        _ => match status {
-            401 | 403 => StoreKind::Denied,
-            412 => StoreKind::Condition,
-            408 | 429 | 500 | 502 | 503 | 504 => StoreKind::Unavailable,
-            _ => StoreKind::Rejected,
-        },
-    }
-}
-
-fn told(status: u16, code: &str, kind: StoreKind, response: Option<&RawResponse>) -> String {
+fn told(status: u16, code: &str, refusal: &Refusal, response: Option<&RawResponse>) -> String {
     let headers = response.map(RawResponse::headers);
     let header = |name: &'static str| headers.and_then(|headers| headers.get_optional_str(&HeaderName::from_static(name)));
     let mut text = if code.is_empty() {
@@ -78,9 +69,13 @@ fn told(status: u16, code: &str, kind: StoreKind, response: Option<&RawResponse>
     if let Some(message) = response.and_then(|response| message_in(response.body())).filter(|_| !code.is_empty()) {
         text.push_str(&format!(": {message}"));
     }
-    if kind == StoreKind::Denied {
-        let skew = header("date").and_then(|date| azure_core::time::parse_rfc7231(date).ok()).and_then(skewed);
-        text.push_str(&format!("; {}", skew.unwrap_or_else(|| to_check(code).to_owned())));
+    let skew = header("date").filter(|_| refusal.kind == StoreKind::Denied);
+    let skew = skew.and_then(|date| azure_core::time::parse_rfc7231(date).ok()).and_then(skewed);
+    if let Some(more) = skew.or_else(|| Some(refusal.text.to_owned()).filter(|text| !text.is_empty())) {
+        text.push_str(&format!("; {more}"));
+    }
+    if refusal.again == Again::Later {
+        text.push_str("; a later run tries again");
     }
     if let Some(request) = header("x-ms-request-id") {
         text.push_str(&format!(" (request {request})"));
@@ -101,30 +96,6 @@ fn skewed(theirs: OffsetDateTime) -> Option<String> {
     let skew = (ours - theirs).unsigned_abs();
     let way = if ours > theirs { "ahead of" } else { "behind" };
     (skew > SKEW).then(|| format!("this machine's clock is {} s {way} the service's: set it right", skew.as_secs()))
-}
-
-fn to_check(code: &str) -> &'static str {
-    match code {
-        "AuthorizationPermissionMismatch" => {
-            "check that the identity has the role Storage Blob Data Contributor, or that the SAS has the permissions rwcadl"
-        }
-        "InvalidAuthenticationInfo" | "InvalidAuthenticationInfo.Audience" => {
-            "the token is not for storage: it has run out, is of another tenant than the account, or is for another audience than https://storage.azure.com"
-        }
-        "NoAuthenticationInformation" => "no credential arrived: is a proxy in between that takes it away?",
-        "AuthorizationFailure" => {
-            "check the account's network rules (firewall, private endpoint), the SAS's services and resource types (it needs `ss=b`, `srt=co`), the key"
-        }
-        "AuthorizationSourceIPMismatch" => "the SAS is for another IP address than this machine's",
-        "AuthorizationProtocolMismatch" => "the SAS is for https only",
-        "AuthorizationServiceMismatch" | "AuthorizationResourceTypeMismatch" => {
-            "check the SAS's services and resource types (it needs `ss=b`, `srt=co`)"
-        }
-        "KeyBasedAuthenticationNotPermitted" => "the account does not allow keys: use a managed identity",
-        "AccountIsDisabled" => "the account is disabled",
-        "InsufficientAccountPermissions" => "the account does not allow this",
-        _ => "check the key, the SAS's expiry and signature, or the identity's role",
-    }
 }
 
 fn asked_to_wait(headers: &Headers) -> Option<Duration> {
@@ -170,6 +141,20 @@ fn passing(error: &azure_core::Error) -> bool {
             }
         }
         next = cause.source();
+    }
+    false
+}
+
+/// Whether the other end showed a certificate that is not trusted. It will not show another one soon.
+fn is_untrusted(error: &azure_core::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if matches!(cause.downcast_ref::<rustls::Error>(), Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        // An error of the connection keeps that of TLS within, where its own causes do not lead.
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = inner.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| cause.source());
     }
     false
 }
@@ -223,7 +208,8 @@ mod tests {
         for (status, code, kind) in [
             (409, "BlobAlreadyExists", StoreKind::Condition),
             (412, "ConditionNotMet", StoreKind::Condition),
-            (403, "UnauthorizedBlobOverwrite", StoreKind::Condition),
+            (403, "UnauthorizedBlobOverwrite", StoreKind::Denied),
+            (409, "BlobImmutableDueToPolicy", StoreKind::Rejected),
             (400, "InvalidBlockList", StoreKind::Condition),
             (404, "ContainerNotFound", StoreKind::NoContainer),
             (409, "ContainerBeingDeleted", StoreKind::Unavailable),
@@ -236,7 +222,7 @@ mod tests {
             (400, "Md5Mismatch", StoreKind::Corrupted),
             (400, "InvalidMetadata", StoreKind::Rejected),
         ] {
-            assert_eq!(kind_of(status, code), kind, "{status} {code}");
+            assert_eq!(refusals::of(status, code).kind, kind, "{status} {code}");
         }
     }
 

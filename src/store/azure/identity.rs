@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use azure_core::credentials::TokenCredential;
-use azure_core::http::{ClientOptions, RetryOptions, Transport};
+use azure_core::http::policies::{Policy, PolicyResult};
+use azure_core::http::{ClientOptions, Context, Request, RetryOptions, Transport};
 use azure_identity::{
-    AzureCliCredential, ClientAssertionCredentialOptions, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId,
-    WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+    AzureCliCredential, ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
+    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::client::transport;
-use super::settings::Timeouts;
+use super::client;
+use super::principal::{Principal, Proof, Signer};
+use super::settings::{Timeouts, Trust};
 use crate::model::{BoxError, chain, printable};
 use crate::store::contract::{StoreError, StoreKind};
 
@@ -25,45 +27,108 @@ use crate::store::contract::{StoreError, StoreKind};
 pub enum Identity {
     /// The managed identity of this Functions app, App Service, container or virtual machine.
     Managed {
-        /// Client id of a user-assigned identity; `None` is the system-assigned one.
-        client_id: Option<String>,
+        /// Which user-assigned identity; `None` is the system-assigned one.
+        id: Option<ManagedId>,
     },
     /// A federated token in a file, as Kubernetes gives it (`AZURE_FEDERATED_TOKEN_FILE`, `AZURE_TENANT_ID`).
     Workload {
         /// Client id; `None` is `AZURE_CLIENT_ID`.
         client_id: Option<String>,
     },
+    /// An application with a secret or a certificate.
+    ServicePrincipal(Principal),
     /// Whoever is logged in with `az login`, on a laptop.
     Cli,
+}
+
+/// How a user-assigned identity is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ManagedId {
+    /// By its client id.
+    Client(String),
+    /// By its object id.
+    Object(String),
+    /// By its resource id, as `/subscriptions/…/userAssignedIdentities/NAME`.
+    Resource(String),
 }
 
 /// An identity's endpoint is near: one that does not answer soon is not there.
 const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(30) };
 
 /// A credential for `identity`. Asks nobody yet; a token is fetched with the first request, kept until it
-/// runs out, and shared by all clients that hold a clone.
-pub fn credential(identity: &Identity) -> Result<Arc<dyn TokenCredential>, BoxError> {
+/// runs out, and shared by all clients that hold a clone. `trust` names authorities beside the machine's own.
+pub fn credential(identity: &Identity, trust: &Trust) -> Result<Arc<dyn TokenCredential>, BoxError> {
     match identity {
-        Identity::Managed { client_id } => {
-            let options = ManagedIdentityCredentialOptions {
-                user_assigned_id: client_id.clone().map(UserAssignedId::ClientId),
-                client_options: client_options()?,
-            };
-            Ok(ManagedIdentityCredential::new(Some(options)).map_err(told)?)
-        }
+        Identity::Managed { id } => managed(id.as_ref()),
         Identity::Workload { client_id } => {
-            let credential_options = ClientAssertionCredentialOptions { client_options: client_options()? };
+            let credential_options = ClientAssertionCredentialOptions { client_options: client_options(trust)? };
             let options = WorkloadIdentityCredentialOptions { credential_options, client_id: client_id.clone(), ..Default::default() };
             Ok(WorkloadIdentityCredential::new(Some(options)).map_err(told)?)
+        }
+        Identity::ServicePrincipal(principal) => {
+            let (tenant, client_id, client_options) = (principal.tenant.clone(), principal.client_id.clone(), client_options(trust)?);
+            match &principal.proof {
+                Proof::Secret(secret) => {
+                    let secret = azure_core::credentials::Secret::new(secret.reveal().to_owned());
+                    let options = ClientSecretCredentialOptions { client_options };
+                    Ok(ClientSecretCredential::new(&tenant, client_id, secret, Some(options)).map_err(told)?)
+                }
+                Proof::Certificate(certified) => {
+                    let signer = Signer::new(principal, certified.clone());
+                    let options = ClientAssertionCredentialOptions { client_options };
+                    Ok(ClientAssertionCredential::new(tenant, client_id, signer, Some(options)).map_err(told)?)
+                }
+            }
         }
         Identity::Cli => Ok(AzureCliCredential::new(None).map_err(told)?),
     }
 }
 
-fn client_options() -> Result<ClientOptions, BoxError> {
-    let http = transport(TIMEOUTS)?;
-    // Ours is the only retry loop: it asks for the blob again, and with it for the token.
-    Ok(ClientOptions { retry: RetryOptions::none(), transport: Some(Transport::new(Arc::new(http))), ..ClientOptions::default() })
+/// A managed identity's endpoint is on this machine or next to it, and is told a secret: no proxy is ever in between.
+fn managed(id: Option<&ManagedId>) -> Result<Arc<dyn TokenCredential>, BoxError> {
+    let http = client::builder(TIMEOUTS, &Trust::default()).no_proxy().build()?;
+    let options = |user_assigned_id, more: Option<Arc<dyn Policy>>| ManagedIdentityCredentialOptions {
+        user_assigned_id,
+        client_options: ClientOptions { per_try_policies: more.into_iter().collect(), ..options_with(http.clone()) },
+    };
+    let id_of_sdk = id.cloned().map(|id| match id {
+        ManagedId::Client(id) => UserAssignedId::ClientId(id),
+        ManagedId::Object(id) => UserAssignedId::ObjectId(id),
+        ManagedId::Resource(id) => UserAssignedId::ResourceId(id),
+    });
+    match (ManagedIdentityCredential::new(Some(options(id_of_sdk, None))), id) {
+        (Ok(credential), _) => Ok(credential),
+        // App Service takes a resource id under a name that the library does not know.
+        (Err(_), Some(ManagedId::Resource(id))) => {
+            let named = ResourceId(id.clone());
+            Ok(ManagedIdentityCredential::new(Some(options(None, Some(Arc::new(named))))).map_err(told)?)
+        }
+        (Err(error), _) => Err(told(error)),
+    }
+}
+
+/// Names the identity by its resource id, as the endpoint of App Service wants it.
+/// Source: "How to use managed identities for App Service and Azure Functions", REST endpoint reference.
+#[derive(Debug)]
+struct ResourceId(String);
+
+#[async_trait::async_trait]
+impl Policy for ResourceId {
+    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+        request.url_mut().query_pairs_mut().append_pair("mi_res_id", &self.0);
+        next[0].send(ctx, request, &next[1..]).await
+    }
+}
+
+/// For where people and applications sign in, which may be behind a proxy.
+fn client_options(trust: &Trust) -> Result<ClientOptions, BoxError> {
+    Ok(options_with(client::builder(TIMEOUTS, trust).build()?))
+}
+
+fn options_with(http: reqwest::Client) -> ClientOptions {
+    // Ours is the only retry loop: it asks for the blob again, and with it for the token. The library keeps a loop of its
+    // own for the endpoint of virtual machines, as that one's documentation asks for.
+    ClientOptions { retry: RetryOptions::none(), transport: Some(Transport::new(Arc::new(http))), ..ClientOptions::default() }
 }
 
 fn told(error: azure_core::Error) -> BoxError {
@@ -91,9 +156,9 @@ pub struct Whose {
 const SCOPE: &str = "https://storage.azure.com/.default";
 
 /// Gets a token for storage, and tells whose it is by its claims. Nobody checks them here: the service does.
-pub async fn whose(identity: &Identity) -> Result<Whose, StoreError> {
+pub async fn whose(identity: &Identity, trust: &Trust) -> Result<Whose, StoreError> {
     let failed = |cause: BoxError| StoreError::new("getting", "a token", "storage", StoreKind::Denied, cause);
-    let credential = credential(identity).map_err(failed)?;
+    let credential = credential(identity, trust).map_err(failed)?;
     let token = credential.get_token(&[SCOPE], None).await.map_err(|error| super::failure::fail("getting", "a token", "storage", &error))?;
     Ok(Whose::of(token.token.secret()))
 }

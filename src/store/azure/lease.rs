@@ -11,7 +11,7 @@ use azure_storage_blob::models::{BlobClientAcquireLeaseOptions, BlockBlobClientU
 use bytes::Bytes;
 use md5::{Digest, Md5};
 
-use super::failure::fail;
+use super::failure::{fail, fail_under};
 use super::{AzureStore, client, code_of};
 use crate::model::{BlobName, hex};
 use crate::store::contract::{Condition, LEASE, Lease, Leased, Store, StoreError, StoreKind, Taken};
@@ -90,7 +90,7 @@ async fn write(store: &AzureStore, blob: &BlobClient, name: &BlobName, holder: &
         ..BlockBlobClientUploadOptions::default()
     };
     let written = blob.block_blob_client().upload(Body::from(bytes).into(), Some(options)).await;
-    written.map(drop).map_err(|error| store.failed("writing down who holds", name, &error))
+    written.map(drop).map_err(|error| fail_under("writing down who holds", name.as_str(), &store.address, condition, &error))
 }
 
 async fn holder_of(store: &AzureStore, name: &BlobName) -> Option<Holder> {

@@ -14,7 +14,7 @@ use azure_storage_queue::{QueueClient, QueueClientOptions};
 use super::client::{Log, signing, transport};
 use super::code_of;
 use super::failure::fail;
-use super::settings::{Credential, Timeouts};
+use super::settings::{Credential, Timeouts, Trust};
 use crate::model::BoxError;
 use crate::store::contract::{StoreError, StoreKind};
 use crate::store::queue::{GivenUp, MAX_MESSAGE_BYTES, POISON, Queue};
@@ -41,6 +41,8 @@ pub struct QueueSettings {
     pub credential: Credential,
     /// Another `x-ms-version` than the SDK's own.
     pub api_version: Option<String>,
+    /// Authorities that are trusted beside the machine's own.
+    pub trust: Trust,
 }
 
 impl fmt::Debug for AzureQueue {
@@ -68,7 +70,7 @@ impl AzureQueue {
         if let Some(why) = illegal_queue(&settings.name) {
             return Err(unusable(why.into()));
         }
-        let http = transport(Timeouts::default()).map_err(unusable)?;
+        let http = transport(Timeouts::default(), &settings.trust).map_err(unusable)?;
         let open = |name: &str| client(settings, name, &http).map_err(unusable);
         let (queue, poison) = (open(&settings.name)?, open(&format!("{}{POISON}", settings.name))?);
         Ok(Self { queue, poison, name: settings.name.clone(), address })

@@ -57,6 +57,8 @@ pub struct AzureSettings {
     pub creation: ContainerCreation,
     /// Another `x-ms-version` than the SDK's own, for emulators and old stamps.
     pub api_version: Option<String>,
+    /// Authorities that are trusted beside the machine's own; only for a transport of its own.
+    pub trust: Trust,
     /// How long to wait; only for a transport of its own.
     pub timeouts: Timeouts,
     /// A transport from [`transport`](super::transport) to share; `None` makes one.
@@ -74,9 +76,24 @@ impl AzureSettings {
             credential,
             creation: ContainerCreation::Forbidden,
             api_version: None,
+            trust: Trust::default(),
             timeouts: Timeouts::default(),
             http: None,
             page: None,
+        }
+    }
+}
+
+/// Certificate authorities that are trusted beside the machine's own, as of a firewall that opens TLS.
+#[derive(Clone, Debug, Default)]
+pub struct Trust(pub Vec<reqwest::Certificate>);
+
+impl Trust {
+    /// Reads authorities in PEM, at least one.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, String> {
+        match reqwest::Certificate::from_pem_bundle(pem) {
+            Ok(found) if !found.is_empty() => Ok(Self(found)),
+            _ => Err("holds no certificate; allowed is PEM, one authority after the other".to_owned()),
         }
     }
 }

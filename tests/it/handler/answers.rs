@@ -67,8 +67,10 @@ impl Bench {
     }
 
     fn with(files: TempDir, ready: Result<Ready, String>, options: Options) -> Self {
-        let instance = options.in_azure.then(|| ("WEBSITE_INSTANCE_ID".to_owned(), "abc".to_owned()));
-        let host = Host::read(None, &instance.into_iter().collect());
+        // As on Flex Consumption, where there is no instance id.
+        let flex = [("WEBSITE_SITE_NAME", "func-x"), ("WEBSITE_SKU", "FlexConsumption")];
+        let environment = flex.iter().filter(|_| options.in_azure).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let host = Host::read(None, &environment.collect());
         let (_, loaded) = watch::channel(Some(ready.map(|ready| (Arc::new(ready), Arc::new(host)))));
         let runs = Arc::new(Runs::default());
         let router = router(Arc::new(App { loaded, runs: runs.clone(), patience: options.patience, starts_runs: true }));
@@ -369,4 +371,49 @@ async fn a_browser_gets_pages_also_while_a_run_goes_on() {
     let broken = Bench::with(tempfile::tempdir().expect("a folder"), Err("the <b>reason</b>".to_owned()), QUICK);
     let (code, _, told) = page(&broken, None).await;
     assert!(code == 500 && told.contains("the &lt;b&gt;reason&lt;/b&gt;"), "{told}");
+}
+
+/// A call as the host makes one of a request with these headers; of a body in chunks it hands on nothing.
+fn with_headers(headers: Value, query: Value, body: Option<&str>) -> String {
+    let mut payload: Value = serde_json::from_str(&http("POST", "/api/ingest", query, body)).expect("JSON");
+    payload["Data"]["req"]["Headers"] = headers;
+    payload.to_string()
+}
+
+#[tokio::test]
+async fn a_body_in_chunks_never_starts_a_run_over_everything() {
+    let bench = Bench::new(QUICK);
+    let chunked = json!({ "Host": ["localhost:7071"], "Transfer-Encoding": ["chunked"], "Content-Type": ["application/json"] });
+    let (code, _, body) = bench.post_http("IngestHttp", with_headers(chunked.clone(), json!({}), None)).await;
+    assert!(code == 411 && body["hint"].as_str().is_some_and(|hint| hint.contains("Content-Length")), "{code} {body}");
+    let (_, _, list) = bench.post_http("IngestStatus", status(None)).await;
+    assert_eq!(list["runs"].as_array().map(Vec::len), Some(0), "nothing was started");
+    // What the query names is known, whatever became of the body.
+    let (code, _, body) = bench.post_http("IngestHttp", with_headers(chunked, json!({ "sources": "acme" }), None)).await;
+    assert_eq!((code, body["sources"].as_array().map(Vec::len)), (200, Some(1)), "{body}");
+}
+
+#[tokio::test]
+async fn a_large_body_is_told_413_inside_of_the_answer_that_the_host_hands_on() {
+    let bench = Bench::new(QUICK);
+    for size in [200_000, 6 << 20] {
+        let (code, _, body) = bench.post_http("IngestHttp", http("POST", "/api/ingest", json!({}), Some(&"x".repeat(size)))).await;
+        assert!(code == 413 && body["error"].is_string(), "{size}: {code} {body}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_of_another_site_starts_nothing() {
+    let bench = Bench::new(QUICK);
+    let from = |origin: &str, host: &str| json!({ "Host": [host], "Origin": [origin], "X-Forwarded-Host": ["files.example"] });
+    for origin in ["https://evil.example", "null", "https://app.azurewebsites.net.evil.example"] {
+        let call = with_headers(from(origin, "app.azurewebsites.net"), json!({ "sources": "acme" }), None);
+        assert_eq!(bench.post_http("IngestHttp", call).await.0, 403, "{origin}");
+    }
+    for origin in ["https://app.azurewebsites.net", "https://APP.azurewebsites.net", "https://files.example"] {
+        let call = with_headers(from(origin, "app.azurewebsites.net"), json!({ "sources": "acme" }), None);
+        assert_eq!(bench.post_http("IngestHttp", call).await.0, 200, "{origin}");
+    }
+    let foreign = Request::post("/IngestTimer").header("Host", "evil.example").body(Body::from(timer())).expect("a request");
+    assert_eq!(bench.call(foreign).await.0, 403);
 }

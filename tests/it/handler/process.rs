@@ -193,7 +193,7 @@ fn a_port_that_is_none_is_told() {
 async fn lines_go_where_the_host_reads_them_as_what_they_are() {
     const DENIED: u32 = 3;
     let app = App::new(&["a.txt", "warnings.txt"], Script::default().always("warnings.txt", Fault::OpenStatus(DENIED))).await;
-    for settings in [&[][..], &[("WEBSITE_INSTANCE_ID", "abc"), ("BLOBFERRY__DISPATCH__MODE", "inline")]] {
+    for settings in [&[][..], &[("WEBSITE_SITE_NAME", "func-x"), ("WEBSITE_POD_NAME", "pod-1"), ("BLOBFERRY__DISPATCH__MODE", "inline")]] {
         let mut worker = app.worker(settings);
         let (code, answer) = worker.post("IngestTimer", "44-55", &timer(), Encoding::Chunked);
         assert!(code == 200 && answer["Logs"][0].as_str().is_some_and(|text| text.contains("degraded") && text.contains("failed 1")), "{answer}");
@@ -276,4 +276,40 @@ async fn a_slow_server_ends_the_run_before_the_host_would() {
     app.server.follow(Script::default());
     let (code, answer) = worker.post("IngestTimer", "1-3", &timer(), Encoding::Chunked);
     assert!(code == 200 && answer["Logs"][0].as_str().is_some_and(|text| text.contains("ok: ingested 1, unchanged 1")), "{answer}");
+}
+
+/// What an instance of Flex Consumption has in its environment, as the host's own source has it.
+const FLEX: [(&str, &str); 6] = [
+    ("WEBSITE_SITE_NAME", "func-x"),
+    ("WEBSITE_SKU", "FlexConsumption"),
+    ("WEBSITE_INSTANCE_ID", ""),
+    ("CONTAINER_NAME", "c-1"),
+    ("WEBSITE_POD_NAME", "pod-1"),
+    ("LEGION_SERVICE_HOST", "10.0.0.1"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_flex_consumption_work_goes_by_the_queue_though_there_is_no_instance_id() {
+    let app = App::new(&["a.txt"], Script::default()).await;
+    let worker = app.worker(&FLEX);
+    let (code, answer) = worker.post("IngestTimer", "44-77", &timer(), Encoding::Chunked);
+    let told = answer.to_string();
+    assert!(code == 500 && told.contains("work goes by the queue `blobferry-work`, and no app setting tells where it is"), "{code} {told}");
+    assert_eq!(app.stored("acme/a.txt"), None, "nothing was done inline");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_line_of_the_log_and_the_list_of_runs_say_where_it_runs_and_why() {
+    let app = App::new(&["a.txt"], Script::default()).await;
+    let tools = [("FUNCTIONS_CORETOOLS_ENVIRONMENT", "true"), ("WEBSITE_SITE_NAME", "func-x")];
+    let inline = [&FLEX[..], &[("BLOBFERRY__DISPATCH__MODE", "inline")]].concat();
+    let flex = "Flex Consumption, because WEBSITE_SKU says so; dispatch inline";
+    let cases = [(&[][..], "this machine, because WEBSITE_SITE_NAME is not set; dispatch inline"), (&inline, flex)];
+    let of_tools = (&tools[..], "Core Tools, because FUNCTIONS_CORETOOLS_ENVIRONMENT is set; dispatch inline");
+    for (settings, words) in cases.into_iter().chain([of_tools]) {
+        let worker = app.worker(settings);
+        let (code, answer) = worker.post("IngestStatus", "44-88", &status(None), Encoding::Sized);
+        assert_eq!((code, res(&answer).2["place"].as_str()), (200, Some(words)));
+        until("the first line is written", || worker.out().first().map(|line| assert!(line.contains(words), "{line}")));
+    }
 }

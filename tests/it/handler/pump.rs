@@ -38,7 +38,14 @@ pub fn queue(azurite: &Azurite, name: &str) -> AzureQueue {
     let secret = blobferry::model::Secret::new(azurite.connection_string());
     let connection = parse_connection_string(&secret).expect("a connection string");
     let service = connection.queue.expect("it names queues");
-    AzureQueue::new(&QueueSettings { service, name: name.to_owned(), credential: connection.credential, api_version: None }).expect("a queue")
+    AzureQueue::new(&QueueSettings {
+        service,
+        name: name.to_owned(),
+        credential: connection.credential,
+        api_version: None,
+        trust: Default::default(),
+    })
+    .expect("a queue")
 }
 
 /// The name of a work queue that [`Pump`] can take messages from: to it they are what another queue's host gave up.

@@ -95,7 +95,7 @@ impl Worker {
 pub fn command(app: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_blobferry"));
     command.current_dir(app).env("FUNCTIONS_APP_ROOT_PATH", app).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for name in ["FUNCTIONS_CUSTOMHANDLER_PORT", "BLOBFERRY_CONFIG", "WEBSITE_INSTANCE_ID", "AzureFunctionsJobHost__functionTimeout"] {
+    for name in ["FUNCTIONS_CUSTOMHANDLER_PORT", "BLOBFERRY_CONFIG", "WEBSITE_SITE_NAME", "AzureFunctionsJobHost__functionTimeout"] {
         command.env_remove(name);
     }
     command

@@ -161,7 +161,7 @@ fn blobs_that_are_written_over_blindly_are_noticed() {
 
 #[test]
 fn a_tag_that_is_read_after_the_download_is_noticed() {
-    caught(Mutant::EtagAfterDownload, &[Kind::Contended], 500, "I8");
+    caught(Mutant::EtagAfterDownload, &[Kind::Contended], 3_000, "I8");
 }
 
 #[test]
