@@ -131,7 +131,7 @@ fn file(number: u32) -> RemoteFile {
 #[divan::bench(sample_count = 5)]
 fn plan_of_a_million_files(bencher: Bencher<'_, '_>) {
     let files: Vec<RemoteFile> = (0..FILES).map(file).collect();
-    let known = |file: &RemoteFile| Known { size: file.size, modified: file.modified, listed: file.modified, version: Version::of(file) };
+    let known = |file: &RemoteFile| Known::new(file, file.modified, Version::of(file));
     let known: Vec<Option<Known>> = files.iter().enumerate().map(|(at, file)| (at % 10 > 0).then(|| known(file))).collect();
     let markers = HashSet::new();
     let rules = Rules {
@@ -142,6 +142,8 @@ fn plan_of_a_million_files(bencher: Bencher<'_, '_>) {
         markers: &markers,
         stable_for: Duration::from_secs(60),
         clock: Clock { here: NOW, newest: None },
+        times: Default::default(),
+        removes: false,
     };
     bencher.counter(ItemsCount::new(FILES)).bench(|| {
         let decisions = files.iter().zip(&known).map(|(file, known)| plan::decide(black_box(file), known.as_ref(), None, &rules));

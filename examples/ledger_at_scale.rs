@@ -79,7 +79,7 @@ async fn open(store: &Arc<Counting>) -> Result<Ledger> {
 
 async fn record(ledger: &Ledger, files: impl Iterator<Item = RemoteFile>, at_once: usize) -> Result<()> {
     let one = |file: RemoteFile| async move {
-        let known = Known { size: file.size, modified: file.modified, listed: file.modified, version: Version::of(&file) };
+        let known = Known::new(&file, file.modified, Version::of(&file));
         ledger.ingested(&file, &known, 1, 5).await
     };
     let mut records = futures_util::stream::iter(files).map(one).buffer_unordered(at_once);
@@ -115,6 +115,8 @@ async fn plan(store: &Arc<Counting>, n: u64, new: u64) -> Result<()> {
         markers: &markers,
         stable_for: Duration::from_secs(60),
         clock: Clock { here: OffsetDateTime::now_utc(), newest: None },
+        times: Default::default(),
+        removes: false,
     };
     let mut fetch = Vec::new();
     for n in 0..n + new {
@@ -190,6 +192,11 @@ fn source(files: u64) -> Source {
         naming: Naming { source: NAME.to_owned(), layout: Layout::Path, root: root.clone(), host_port: "made-up_21".to_owned() },
         versions: Versions::Keep,
         after: After::Keep,
+        delete_by: Default::default(),
+        recheck: 1 << 30,
+        times: Default::default(),
+        shared_with: None,
+        own_folders: Vec::new(),
         marker: None,
         adopt: false,
         depth: 64,

@@ -7,6 +7,7 @@ use std::time::Duration;
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "`hint` says of each what it means and what to do")]
 pub enum Class {
+    Config,
     Auth,
     HostKey,
     Tls,
@@ -20,6 +21,7 @@ pub enum Class {
     ListingFailed,
     NotFound,
     SizeMismatch,
+    Unverified,
     ArchiveDamaged,
     ArchiveEncrypted,
     ArchiveUnsupported,
@@ -40,6 +42,7 @@ pub enum Class {
 impl Class {
     /// Every class, for documentation and tests.
     pub const ALL: &[Class] = &[
+        Class::Config,
         Class::Auth,
         Class::HostKey,
         Class::Tls,
@@ -53,6 +56,7 @@ impl Class {
         Class::ListingFailed,
         Class::NotFound,
         Class::SizeMismatch,
+        Class::Unverified,
         Class::ArchiveDamaged,
         Class::ArchiveEncrypted,
         Class::ArchiveUnsupported,
@@ -73,6 +77,7 @@ impl Class {
     /// The word that reports use, as `size_mismatch`.
     pub fn word(self) -> &'static str {
         match self {
+            Class::Config => "config",
             Class::Auth => "auth",
             Class::HostKey => "host_key",
             Class::Tls => "tls",
@@ -86,6 +91,7 @@ impl Class {
             Class::ListingFailed => "listing_failed",
             Class::NotFound => "not_found",
             Class::SizeMismatch => "size_mismatch",
+            Class::Unverified => "unverified",
             Class::ArchiveDamaged => "archive_damaged",
             Class::ArchiveEncrypted => "archive_encrypted",
             Class::ArchiveUnsupported => "archive_unsupported",
@@ -107,6 +113,7 @@ impl Class {
     /// What to do next.
     pub fn hint(self) -> &'static str {
         match self {
+            Class::Config => "change the settings of this source as the message says; nothing was done for it",
             Class::Auth => "check user, password or key; it was tried once, so that the account is not locked out",
             Class::HostKey => "compare the fingerprint with one that the server's owner tells you, then set `host_key`",
             Class::Tls => "check the server's certificate; `tls_ca_file` names an authority of your own",
@@ -120,6 +127,7 @@ impl Class {
             Class::ListingFailed => "the folder could not be listed in full, so files below it may be missing",
             Class::NotFound => "the server does not have it; check the path in `url` and `include`",
             Class::SizeMismatch => "the server promised another size than it sent; it is taken again by the next run",
+            Class::Unverified => "raise `recheck` so that it can be read and compared; or set `times = \"none\"` to trust its size alone",
             Class::ArchiveDamaged => "the archive is damaged: have it sent again, or set `archives = \"keep\"`",
             Class::ArchiveEncrypted => "the archive needs a password: set `archive_passwords`, or `archives = \"keep\"` to store it as it is",
             Class::ArchiveUnsupported => "this kind of archive is not read: set `archives = \"keep\"` to store it as it is",
@@ -132,7 +140,7 @@ impl Class {
             Class::LimitArchive => "the archive unpacks to more than the limits allow; raise them if you trust the sender",
             Class::LimitTemp => "there is no room for this archive; raise `limits.temp` or free space",
             Class::LimitListing => "the source lists without end, or holds more than expected; narrow `include`, or raise `limits.entries`",
-            Class::AfterAction => "the file is stored, only its removal failed; the next run tries that again",
+            Class::AfterAction => "the file is stored, only its removal failed or could not be proven safe; a later run tries that again",
             Class::Interrupted => "the run was stopped; the next run takes up the rest",
             Class::Internal => "this is a defect of blobferry; please report it with this message",
         }

@@ -12,6 +12,7 @@
 //!
 //! Rooms in reading order. What decides does no I/O; what touches the world decides nothing; [`run`] joins them.
 
+pub mod equality;
 pub mod failpoint;
 pub mod failure;
 pub mod model;

@@ -158,22 +158,6 @@ pub struct RemoteFile {
     pub modified: Option<ModifiedTime>,
 }
 
-impl RemoteFile {
-    /// Whether `other` shows the same size and, at the coarser precision, the same modified
-    /// time. What one of the two does not know does not tell them apart.
-    pub fn unchanged_since(&self, other: &RemoteFile) -> bool {
-        let sizes = match (self.size, other.size) {
-            (Some(a), Some(b)) => a == b,
-            _ => true,
-        };
-        let times = match (&self.modified, &other.modified) {
-            (Some(a), Some(b)) => a.agrees_with(b),
-            _ => true,
-        };
-        sizes && times
-    }
-}
-
 /// The name of a blob: legal in Azure, readable, with the container's own prefix if any.
 ///
 /// Invariant: 1 to 1,024 characters, at most 254 segments, none empty, `.`, `..` or ending in
@@ -260,6 +244,17 @@ impl Version {
         if let Some(modified) = &file.modified {
             hash.update(format!("{}|{:?}", modified.at.unix_timestamp_nanos(), modified.precision));
         }
+        let mut version = [0; 16];
+        version.copy_from_slice(&hash.finalize()[..16]);
+        Self(version)
+    }
+
+    /// The version of `file` with bytes of this MD5, where other bytes of equal path, size and time were taken before.
+    pub fn of_content(file: &RemoteFile, md5: &Md5) -> Self {
+        use sha2::Digest;
+        let mut hash = sha2::Sha256::new();
+        hash.update(Self::of(file).0);
+        hash.update(md5);
         let mut version = [0; 16];
         version.copy_from_slice(&hash.finalize()[..16]);
         Self(version)

@@ -15,8 +15,10 @@ pub struct Patterns {
     anchors: Vec<Vec<u8>>,
     /// Exact paths, when no include pattern is a glob: then nothing needs to be listed.
     exact: Option<Vec<RemotePath>>,
-    /// Where `after = "move:…"` puts files: outside the listing.
-    outside: Option<RemotePath>,
+    /// The literal beginnings and endings of the include patterns: what they match begins and ends so.
+    ends: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What is outside of the listing: where `after = "move:…"` puts files, and what the program itself writes.
+    outside: Vec<RemotePath>,
 }
 
 /// Why a pattern is none.
@@ -45,8 +47,27 @@ impl Patterns {
             in_progress: compile(in_progress)?,
             anchors: include.iter().map(|pattern| anchor(pattern)).collect(),
             exact: exact.map(|paths| paths.iter().map(|below| root.join(below)).collect()),
+            ends: include.iter().map(|pattern| literal_ends(pattern)).collect(),
             root,
-            outside,
+            outside: outside.into_iter().collect(),
+        })
+    }
+
+    /// Leaves folders out of the listing, with all that is below them.
+    pub fn leave_out(&mut self, folders: &[RemotePath]) {
+        self.outside.extend_from_slice(folders);
+    }
+
+    /// Whether some path may be wanted by these patterns and by `other`, as far as their fixed beginnings and endings tell.
+    pub fn may_meet(&self, other: &Patterns) -> bool {
+        let whole = |patterns: &Patterns, begins: &[u8]| patterns.root.join(begins).as_bytes().to_vec();
+        self.ends.iter().any(|(begins, ends)| {
+            let begins = whole(self, begins);
+            other.ends.iter().any(|(other_begins, other_ends)| {
+                let other_begins = whole(other, other_begins);
+                let begin_alike = begins.starts_with(&other_begins) || other_begins.starts_with(&begins);
+                begin_alike && (ends.ends_with(other_ends) || other_ends.ends_with(ends))
+            })
         })
     }
 
@@ -77,7 +98,7 @@ impl Patterns {
     }
 
     fn is_outside(&self, path: &RemotePath) -> bool {
-        self.outside.as_ref().is_some_and(|outside| path == outside || path.below(outside).is_some())
+        self.outside.iter().any(|outside| path == outside || path.below(outside).is_some())
     }
 }
 
@@ -106,6 +127,15 @@ const GLOB_CHARACTERS: &[char] = &['*', '?', '[', ']', '{', '}', '\\'];
 fn exact_path(pattern: &str) -> Option<Vec<u8>> {
     let below = pattern.trim_start_matches('/');
     (!below.contains(GLOB_CHARACTERS) && !below.ends_with('/') && !below.is_empty()).then(|| below.as_bytes().to_vec())
+}
+
+/// What stands before the first and after the last character of a pattern that is no literal.
+fn literal_ends(pattern: &str) -> (Vec<u8>, Vec<u8>) {
+    let below = pattern.trim_start_matches('/');
+    let first = below.find(GLOB_CHARACTERS).unwrap_or(below.len());
+    // A folder stands for all that is in it.
+    let last = if below.ends_with('/') { below.len() } else { below.rfind(GLOB_CHARACTERS).map_or(0, |at| at + 1) };
+    (below.as_bytes()[..first].to_vec(), below.as_bytes()[last..].to_vec())
 }
 
 /// The folder that everything that `pattern` can match lies in.
@@ -178,5 +208,13 @@ mod tests {
     fn the_folder_that_files_are_moved_to_is_outside() {
         let all = patterns(&[], &[]);
         assert!(!all.enters(&RemotePath::from("/out/done")) && !all.wants(&RemotePath::from("/out/done/a.csv")));
+    }
+
+    #[test]
+    fn fixed_beginnings_and_endings_keep_sources_apart() {
+        let meet = |one: &[&str], other: &[&str]| patterns(one, &[]).may_meet(&patterns(other, &[]));
+        assert!(meet(&[], &[]) && meet(&["a/**"], &[]) && meet(&["**/*.csv"], &["a/*"]) && meet(&["a/"], &["a/b.csv"]));
+        assert!(!meet(&["a/**"], &["b/**"]) && !meet(&["**/*.csv"], &["**/*.xml"]) && !meet(&["orders_*"], &["invoices_*"]));
+        assert!(meet(&["**/*.csv"], &["**/*_x.csv"]));
     }
 }

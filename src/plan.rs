@@ -1,34 +1,17 @@
 //! Listing, ledger and rules to decisions, each with its why. Pure: the clock is a value.
 
+pub mod known;
+pub mod rest;
+pub mod shift;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
-use time::OffsetDateTime;
+use crate::equality::{self, Equality};
+use crate::model::{RemoteFile, RemotePath};
 
-use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version};
-
-/// What the ledger knows of one path: the content that was ingested last.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// Size in bytes, if the source told.
-    pub size: Option<u64>,
-    /// Modified time, as exactly as the source could tell.
-    pub modified: Option<ModifiedTime>,
-    /// Modified time as the listing showed it: `LIST` shows local time and forgets minutes after
-    /// six months, so a listing is compared with a listing first.
-    pub listed: Option<ModifiedTime>,
-    /// The version that was ingested.
-    pub version: Version,
-}
-
-/// A sighting of a file that was not settled, remembered from an earlier run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// The file as it was.
-    pub file: RemoteFile,
-    /// When it was seen, by our clock.
-    pub at: OffsetDateTime,
-}
+pub use known::{History, Known, Seen, Times};
+pub use rest::{Clock, Rest, Told};
 
 /// What is to be done with a listed file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +26,10 @@ pub enum Decision {
     LookAgain(Why),
     /// The listing's time is too coarse to decide by: ask the source for the exact one first.
     AskTime,
+    /// Its time moved as a zone would move it: all of the listing tells.
+    Wait,
+    /// Neither size nor time tells whether it is what was ingested: its bytes are read and compared.
+    Recheck,
 }
 
 /// Why a file is fetched.
@@ -55,6 +42,8 @@ pub enum Why {
     Changed,
     /// The user asked for it again.
     Again,
+    /// Nothing but its bytes tells whether it changed.
+    Recheck,
 }
 
 impl Why {
@@ -64,6 +53,7 @@ impl Why {
             Why::New => "new",
             Why::Changed => "changed",
             Why::Again => "again",
+            Why::Recheck => "recheck",
         }
     }
 }
@@ -109,36 +99,6 @@ impl Skip {
     }
 }
 
-/// The source's clock, as well as we know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Clock {
-    /// Our own time.
-    pub here: OffsetDateTime,
-    /// The newest modified time that the source has shown: its clock is at least there.
-    pub newest: Option<OffsetDateTime>,
-}
-
-impl Clock {
-    /// No protocol tells a server's time, so ours stands in for it. A server may lag behind us by this
-    /// much before a file that is being written now would look settled.
-    pub const TOLERANCE: Duration = Duration::from_secs(300);
-
-    /// Whether a file modified at `modified` has rested for `stable_for` by the source's clock.
-    pub fn settled(&self, modified: &ModifiedTime, stable_for: Duration) -> bool {
-        if stable_for.is_zero() {
-            return true;
-        }
-        // A time stands for its whole step: the file may be that much younger.
-        let step = Duration::from_nanos(u64::try_from(modified.precision.nanoseconds()).expect("a day in nanoseconds fits"));
-        let youngest = modified.at.saturating_add(time::Duration::try_from(step).expect("a day fits"));
-        let rested_until =
-            |clock: OffsetDateTime| youngest.saturating_add(time::Duration::try_from(stable_for).expect("checked when parsed")) <= clock;
-        // A file from the future is no witness of the source's clock.
-        let witness = self.newest.filter(|newest| *newest <= self.here);
-        witness.is_some_and(rested_until) || rested_until(self.here - Self::TOLERANCE)
-    }
-}
-
 /// A source's rules for one listing, ready to be asked about each file.
 pub struct Rules<'a> {
     /// Whether a path is wanted at all.
@@ -155,6 +115,10 @@ pub struct Rules<'a> {
     pub stable_for: Duration,
     /// The source's clock.
     pub clock: Clock,
+    /// What its times are worth.
+    pub times: Times,
+    /// Whether files leave the source once they are stored: then one that comes back is new.
+    pub removes: bool,
 }
 
 /// Decides about one file.
@@ -165,19 +129,53 @@ pub fn decide(file: &RemoteFile, known: Option<&Known>, seen: Option<&Seen>, rul
     let why = match known {
         _ if (rules.again)(&file.path) => Why::Again,
         None => Why::New,
-        Some(known) => match compare(file, known) {
-            Same::Yes => return Decision::Unchanged,
-            Same::OnlyCoarseTimeDiffers => return Decision::AskTime,
-            Same::No => Why::Changed,
+        Some(known) if known.history.left && rules.removes => Why::New,
+        Some(known) => match equality_with(file, known, rules) {
+            Equality::Same => return Decision::Unchanged,
+            Equality::Different if shift::moved(known, file).is_some() => return Decision::Wait,
+            Equality::Different => Why::Changed,
+            Equality::Unknown if !is_exact(file) => return Decision::AskTime,
+            Equality::Unknown => return Decision::Recheck,
         },
     };
-    if settled(file, seen, rules) {
+    decide_rest(file, seen, rules, why)
+}
+
+fn equality_with(file: &RemoteFile, known: &Known, rules: &Rules<'_>) -> Equality {
+    match known.equality(file, rules.times) {
+        // It was gone once it had been read: whether this is the same one, only its bytes tell.
+        Equality::Same if known.history.left => Equality::Unknown,
+        equality => equality,
+    }
+}
+
+/// The same once nothing more exact is to be had, and what moved as a zone would move it is known to be changed.
+pub fn decide_finally(file: &RemoteFile, known: Option<&Known>, seen: Option<&Seen>, rules: &Rules<'_>, told: Told) -> Decision {
+    let why = match known.filter(|known| !(known.history.left && rules.removes)) {
+        Some(known) => match equality_with(file, known, rules) {
+            Equality::Same => return Decision::Unchanged,
+            Equality::Unknown => return Decision::Recheck,
+            Equality::Different => Why::Changed,
+        },
+        None => Why::New,
+    };
+    if settled(file, seen, rules, told) { Decision::Ingest(why) } else { Decision::LookAgain(why) }
+}
+
+fn decide_rest(file: &RemoteFile, seen: Option<&Seen>, rules: &Rules<'_>, why: Why) -> Decision {
+    let told = if is_exact(file) { Told::Exactly } else { Told::InSomeZone };
+    if settled(file, seen, rules, told) {
         Decision::Ingest(why)
-    } else if file.modified.is_some_and(|modified| modified.precision > Precision::Second) {
+    } else if file.modified.is_some() && !is_exact(file) {
         Decision::AskTime
     } else {
         Decision::LookAgain(why)
     }
+}
+
+/// Whether the listing told a time to the second.
+fn is_exact(file: &RemoteFile) -> bool {
+    file.modified.as_ref().is_some_and(equality::is_exact)
 }
 
 fn skipped(path: &RemotePath, rules: &Rules<'_>) -> Option<Skip> {
@@ -195,47 +193,33 @@ fn skipped(path: &RemotePath, rules: &Rules<'_>) -> Option<Skip> {
     (!rules.markers.contains(&expected)).then_some(Skip::NoMarker)
 }
 
-fn settled(file: &RemoteFile, seen: Option<&Seen>, rules: &Rules<'_>) -> bool {
-    // A marker file is the sender's own word that the file is complete. A coarse time comes from a
-    // listing that does not tell its zone: it proves nothing.
-    let exact = file.modified.as_ref().filter(|modified| modified.precision <= Precision::Second);
-    if rules.marker.is_some() || exact.is_some_and(|modified| rules.clock.settled(modified, rules.stable_for)) {
+/// Whether a file may be read now: by its marker, by its time, or because it was seen `stable_for` ago as it is.
+pub fn settled(file: &RemoteFile, seen: Option<&Seen>, rules: &Rules<'_>, told: Told) -> bool {
+    // A marker file is the sender's own word that the file is complete.
+    if rules.stable_for.is_zero() || rules.marker.is_some() {
+        return true;
+    }
+    let times_tell = rules.times == Times::Trust;
+    if times_tell && file.modified.as_ref().is_some_and(|modified| rules.clock.settled(modified, told, rules.stable_for)) {
         return true;
     }
     // `Duration` of `time` is signed: a clock that was set back makes it negative, and the file young.
     let long_ago = |seen: &Seen| rules.clock.here - seen.at >= rules.stable_for;
-    rules.stable_for.is_zero() || seen.is_some_and(|seen| seen.file.unchanged_since(file) && long_ago(seen))
+    seen.is_some_and(|seen| long_ago(seen) && as_before(&seen.file, file, rules.times))
 }
 
-/// Whether a file is what we know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Same {
-    /// As far as the coarser of the two observations tells.
-    Yes,
-    /// The size is the same, and a listing's time, coarser than a second, is not.
-    OnlyCoarseTimeDiffers,
-    /// Size or exact time differ.
-    No,
-}
-
-/// Compares a listed or described file with what the ledger knows.
-pub fn compare(file: &RemoteFile, known: &Known) -> Same {
-    if let (Some(now), Some(then)) = (file.size, known.size)
-        && now != then
-    {
-        return Same::No;
+fn as_before(then: &RemoteFile, now: &RemoteFile, times: Times) -> bool {
+    match times {
+        Times::Trust => equality::between(then, now).is_possible(),
+        Times::Unknown | Times::None => equality::sizes(then.size, now.size).is_possible(),
     }
-    let Some(now) = &file.modified else { return Same::Yes };
-    let times = [&known.modified, &known.listed];
-    if times.iter().all(|time| time.is_none()) || times.iter().copied().flatten().any(|then| now.agrees_with(then)) {
-        return Same::Yes;
-    }
-    if now.precision > Precision::Second { Same::OnlyCoarseTimeDiffers } else { Same::No }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{ModifiedTime, Precision, Version};
+    use time::OffsetDateTime;
     use time::macros::datetime;
 
     const NOW: OffsetDateTime = datetime!(2026-11-20 12:00 UTC);
@@ -245,7 +229,7 @@ mod tests {
     }
 
     fn known(file: &RemoteFile) -> Known {
-        Known { size: file.size, modified: file.modified, listed: file.modified, version: Version::of(file) }
+        Known::new(file, file.modified, Version::of(file))
     }
 
     fn check(file: &RemoteFile, known: Option<&Known>, seen: Option<&Seen>, newest: Option<OffsetDateTime>) -> Decision {
@@ -257,13 +241,15 @@ mod tests {
             markers: &HashSet::new(),
             stable_for: Duration::from_secs(60),
             clock: Clock { here: NOW, newest },
+            times: Times::Trust,
+            removes: false,
         };
         decide(file, known, seen, &rules)
     }
 
     #[test]
     fn old_files_are_ingested_at_once_and_young_ones_looked_at_again() {
-        let old = file(1, datetime!(2026-11-20 11:00 UTC), Precision::Second);
+        let old = file(1, datetime!(2026-11-19 9:00 UTC), Precision::Second);
         let young = file(1, datetime!(2026-11-20 11:59:30 UTC), Precision::Second);
         assert_eq!(check(&old, None, None, None), Decision::Ingest(Why::New));
         assert_eq!(check(&young, None, None, None), Decision::LookAgain(Why::New));
@@ -353,10 +339,58 @@ mod tests {
             markers,
             stable_for: Duration::from_secs(60),
             clock: Clock { here: NOW, newest: None },
+            times: Times::Trust,
+            removes: false,
         };
         assert_eq!(decide(&data, None, None, &rules(&none)), Decision::Skip(Skip::NoMarker));
         assert_eq!(decide(&data, None, None, &rules(&markers)), Decision::Ingest(Why::New));
         let marker = RemoteFile { path: RemotePath::from("/a.csv.done"), ..data };
         assert_eq!(decide(&marker, None, None, &rules(&markers)), Decision::Skip(Skip::Marker));
+    }
+
+    #[test]
+    fn a_listed_time_that_an_exact_answer_leaves_open_is_settled_by_the_bytes() {
+        let before = file(1, datetime!(2026-11-01 10:00 UTC), Precision::Minute);
+        let after = file(1, datetime!(2026-11-02 10:00 UTC), Precision::Minute);
+        assert_eq!(check(&after, Some(&known(&before)), None, None), Decision::AskTime);
+        let markers = HashSet::new();
+        let rules = rules(&markers);
+        assert_eq!(decide_finally(&after, Some(&known(&before)), None, &rules, Told::InSomeZone), Decision::Recheck);
+        assert_eq!(decide_finally(&before, Some(&known(&before)), None, &rules, Told::InSomeZone), Decision::Unchanged);
+    }
+
+    #[test]
+    fn an_exact_time_that_moved_by_an_hour_waits_for_the_rest_of_the_listing() {
+        let before = file(1, datetime!(2026-11-01 10:00 UTC), Precision::Second);
+        let after = file(1, datetime!(2026-11-01 11:00 UTC), Precision::Second);
+        assert_eq!(check(&after, Some(&known(&before)), None, None), Decision::Wait);
+        let markers = HashSet::new();
+        assert_eq!(decide_finally(&after, Some(&known(&before)), None, &rules(&markers), Told::Exactly), Decision::Ingest(Why::Changed));
+    }
+
+    #[test]
+    fn a_file_that_comes_back_after_its_removal_is_new_whatever_its_size_and_time() {
+        let same = file(1, datetime!(2026-11-01 10:00 UTC), Precision::Second);
+        let mut removed = known(&same);
+        removed.history.left = true;
+        let markers = HashSet::new();
+        let rules = |removes| Rules { removes, ..rules(&markers) };
+        assert_eq!(decide(&same, Some(&removed), None, &rules(true)), Decision::Ingest(Why::New));
+        // Where nothing is removed, the server took it away once it was read.
+        assert_eq!(decide(&same, Some(&removed), None, &rules(false)), Decision::Recheck);
+    }
+
+    fn rules(markers: &HashSet<RemotePath>) -> Rules<'_> {
+        Rules {
+            wanted: &|_| true,
+            in_progress: &|_| false,
+            again: &|_| false,
+            marker: None,
+            markers,
+            stable_for: Duration::from_secs(60),
+            clock: Clock { here: NOW, newest: None },
+            times: Times::Trust,
+            removes: false,
+        }
     }
 }

@@ -197,6 +197,9 @@ pub struct SourceReport {
     pub problems: Vec<Problem>,
     /// Whether nothing of the source could be worked on.
     pub unusable: bool,
+    /// Unchanged files of which only the size was compared, since the source's times are not to be looked at.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub on_trust: u64,
     /// Files that are stored, but whose removal or move at the source failed.
     pub after_failed: u64,
     /// What a reader should know.
@@ -321,6 +324,7 @@ impl SourceReport {
         self.members.identical += part.members.identical;
         self.members.skipped += part.members.skipped;
         self.unparsed_lines += part.unparsed_lines;
+        self.on_trust += part.on_trust;
         self.after_failed += part.after_failed;
         self.unusable |= part.unusable;
         part.skipped_by_reason.into_iter().for_each(|(reason, count)| *self.skipped_by_reason.entry(reason).or_default() += count);
@@ -351,6 +355,11 @@ impl SourceReport {
             Status::Ok
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn push<T>(list: &mut Vec<T>, item: T) {

@@ -1,17 +1,22 @@
 //! Promised against arrived: size, modified time at its precision, checksum.
 
+use crate::equality::{self, Equality};
 use crate::failpoint::left_out;
 use crate::failure::{Class, Failure};
 use crate::model::{Md5, RemoteFile, hex};
 
 /// What a file turned out to be when its bytes had arrived.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Size and modified time are what was promised before the read, and still hold after it.
     Whole,
+    /// All of it arrived, and the server does not show it any more.
+    Unseen,
+    /// All of it arrived, and only its time is another one now.
+    Touched,
     /// The file at the source is another one than when the read began: take it later.
     Changed,
-    /// The file is no longer there.
+    /// The file went away before all of it had arrived.
     Vanished,
 }
 
@@ -43,17 +48,23 @@ impl Failure for Mismatch {
     }
 }
 
-/// Judges a finished read: `before` and `after` are the source's descriptions of the file around the
-/// read (`after` is `None` if it is gone), `arrived` is the number of bytes read.
+/// Judges a read that the server itself has ended: `before` and `after` are the source's descriptions of the file
+/// around the read (`after` is `None` if it gives none any more), `arrived` is the number of bytes read.
 pub fn source(before: &RemoteFile, after: Option<&RemoteFile>, arrived: u64) -> Result<Verdict, Mismatch> {
-    let Some(after) = after else { return Ok(Verdict::Vanished) };
-    if !after.unchanged_since(before) {
-        return Ok(Verdict::Changed);
+    let Some(after) = after else { return Ok(without_after(before, arrived)) };
+    if equality::between(before, after) == Equality::Different {
+        let only_its_time = equality::sizes(before.size, after.size) == Equality::Same && before.size == Some(arrived);
+        return Ok(if only_its_time { Verdict::Touched } else { Verdict::Changed });
     }
     match after.size.or(before.size) {
         Some(promised) if promised != arrived && !left_out!("verify") => Err(Mismatch::Size { promised, arrived }),
         _ => Ok(Verdict::Whole),
     }
+}
+
+/// Some servers take a file away as soon as it was read: then nobody has it but us.
+fn without_after(before: &RemoteFile, arrived: u64) -> Verdict {
+    if before.size.is_none_or(|promised| promised == arrived) { Verdict::Unseen } else { Verdict::Vanished }
 }
 
 /// Whether a blob in the store is the content that we sent: size and MD5.
@@ -77,11 +88,23 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_grows_shrinks_or_vanishes_is_taken_later() {
+    fn a_file_that_grows_or_shrinks_is_taken_later() {
         let listed = file(Some(100), 1);
         assert_eq!(source(&listed, Some(&file(Some(200), 1)), 150), Ok(Verdict::Changed));
-        assert_eq!(source(&listed, Some(&file(Some(100), 2)), 100), Ok(Verdict::Changed));
-        assert_eq!(source(&listed, None, 100), Ok(Verdict::Vanished));
+        assert_eq!(source(&listed, Some(&file(Some(200), 1)), 200), Ok(Verdict::Changed));
+        assert_eq!(source(&listed, Some(&file(Some(100), 2)), 60), Ok(Verdict::Changed));
+    }
+
+    #[test]
+    fn a_file_of_which_only_the_time_moved_is_told_apart() {
+        assert_eq!(source(&file(Some(100), 1), Some(&file(Some(100), 2)), 100), Ok(Verdict::Touched));
+    }
+
+    #[test]
+    fn a_file_that_is_taken_away_once_it_was_read_has_arrived() {
+        assert_eq!(source(&file(Some(100), 1), None, 100), Ok(Verdict::Unseen));
+        assert_eq!(source(&file(None, 1), None, 7), Ok(Verdict::Unseen));
+        assert_eq!(source(&file(Some(100), 1), None, 60), Ok(Verdict::Vanished));
     }
 
     #[test]

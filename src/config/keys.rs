@@ -216,5 +216,20 @@ pub const SOURCE: &[Key] = &[
         kind: Kind::Text,
         doc: "What happens at the source once a file is stored: `keep`, `delete` or `move:/folder`. Default `keep`.",
     },
+    Key {
+        name: "delete_by",
+        kind: Kind::OneOf(&["delete", "rename"]),
+        doc: "How `after = \"delete\"` deletes: described and deleted back to back, or renamed first, so that no new file of that name can be hit. A rename may start a partner's workflow. Default `delete`.",
+    },
+    Key {
+        name: "recheck",
+        kind: Kind::Text,
+        doc: "Bytes that a run may read only to compare them, where neither size nor time tells whether a file changed; `off`: none. Default \"1 GiB\".",
+    },
+    Key {
+        name: "times",
+        kind: Kind::OneOf(&["trust", "none"]),
+        doc: "Whether the source's times tell of changes. `none`: an equal size is enough; reports count the files that were taken for unchanged so. Default `trust`.",
+    },
     Key { name: "adopt", kind: Kind::Flag, doc: "Whether a foreign blob at our name is taken over when its bytes are equal. Default false." },
 ];

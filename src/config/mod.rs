@@ -2,6 +2,8 @@
 
 mod identity;
 pub mod keys;
+mod overlap;
+mod own;
 pub mod schema;
 pub mod source;
 pub mod telemetry;
@@ -172,7 +174,22 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, ConfigErro
     let text = std::str::from_utf8(bytes).map_err(|_| encoding("not UTF-8: save it again as UTF-8"))?;
     let file = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
     let folder = path.parent().unwrap_or(Path::new(""));
-    Ok(parse(&file, folder, text, environment)?)
+    let mut config = parse(&file, folder, text, environment)?;
+    let own = config.own_folders();
+    own::leave_out(&mut config.sources, &own);
+    Ok(config)
+}
+
+impl Config {
+    /// Folders on this machine that the program itself writes to: destination, log files, temporary files.
+    fn own_folders(&self) -> Vec<PathBuf> {
+        let destination = match &self.destination {
+            Destination::Folder(path) => Some(path.clone()),
+            Destination::Azure { .. } => None,
+        };
+        let logs = [&self.log.monitor, &self.log.errors].into_iter().filter_map(|file| file.parent());
+        logs.map(Path::to_owned).chain(destination).chain([self.limits.temp_folder()]).collect()
+    }
 }
 
 /// Reads `text`, the content of a file called `file` in `folder`, under `environment`. Pure but for the
@@ -189,8 +206,9 @@ pub fn parse(file: &str, folder: &Path, text: &str, environment: &Environment) -
     let log = log(&section("log", keys::LOG)?, folder)?;
     let telemetry = telemetry::parse(&section("telemetry", keys::TELEMETRY)?, environment)?;
     let sources = raw.sources.into_iter().map(|raw| source::parse(file, raw)).collect::<Result<Vec<_>, _>>()?;
-    let (sources, secrets): (Vec<_>, Vec<_>) = sources.into_iter().unzip();
+    let (mut sources, secrets): (Vec<_>, Vec<_>) = sources.into_iter().unzip();
     check_sources(file, &sources)?;
+    overlap::note(&mut sources);
     let secrets = [secrets.concat(), telemetry.secrets()].concat();
     Ok(Config { destination, limits, dispatch, log, telemetry, sources, secrets })
 }

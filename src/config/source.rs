@@ -10,16 +10,18 @@ use crate::config::text::{RawSection, source_name};
 use crate::model::{RemotePath, Secret};
 use crate::naming::{Layout, Naming};
 use crate::patterns::{NameGlobs, Patterns};
+use crate::plan::Times;
 use crate::retry::Policy;
-use crate::run::settings::{After, Archives, Source, Versions};
+use crate::run::settings::{After, Archives, DeleteBy, Source, Versions};
 use crate::schedule::Schedule;
-use crate::settings::{Entry, Key, Section, SettingError, SourceUrl, Value, listed};
+use crate::settings::{Entry, Key, Section, SettingError, SourceUrl, Value, listed, parse_size};
 use crate::source::DRIVERS;
 use crate::source::contract::Driver;
 
 const IN_PROGRESS: &[&str] = &["**/*.part", "**/*.partial", "**/*.filepart", "**/*.tmp", "**/*.crdownload"];
 const STABLE_FOR: Duration = Duration::from_secs(60);
 const DEPTH: u64 = 64;
+const RECHECK: u64 = 1 << 30;
 const RETRY_AUTH_AFTER: Duration = Duration::from_secs(6 * 3600);
 
 /// Reads one source. Its secrets come back beside it: no output may repeat them.
@@ -50,6 +52,11 @@ pub fn parse(file: &str, raw: RawSection) -> Result<(Source, Vec<Secret>), Setti
         quarantine: section.flag("quarantine", false)?,
         unpacking: unpacking(&section)?,
         versions: if section.one_of("versions")? == Some("overwrite") { Versions::Overwrite } else { Versions::Keep },
+        delete_by: if section.one_of("delete_by")? == Some("rename") { DeleteBy::Rename } else { DeleteBy::Delete },
+        recheck: recheck(&section)?,
+        times: if section.one_of("times")? == Some("none") { Times::None } else { Times::Trust },
+        shared_with: None,
+        own_folders: Vec::new(),
         marker: section.text("marker")?,
         adopt: section.flag("adopt", false)?,
         depth: usize::try_from(section.integer("depth")?.unwrap_or(DEPTH)).unwrap_or(usize::MAX),
@@ -98,6 +105,17 @@ fn schedule(section: &Section) -> Result<Option<Schedule>, SettingError> {
         (Some(span), None) => Schedule::every(span).map(Some).map_err(|problem| section.error("every", problem)),
         (None, Some(text)) => Schedule::cron(&text).map(Some).map_err(|problem| section.error("cron", problem)),
         (None, None) => Ok(None),
+    }
+}
+
+fn recheck(section: &Section) -> Result<u64, SettingError> {
+    match section.text("recheck")?.as_deref() {
+        None => Ok(RECHECK),
+        Some("off") => Ok(0),
+        Some(text) => parse_size(text).ok_or_else(|| {
+            let shown = crate::model::printable(text.as_bytes());
+            section.error("recheck", format!("is \"{shown}\"; allowed is a size with a unit, as \"1 GiB\", or `off`"))
+        }),
     }
 }
 

@@ -228,3 +228,42 @@ fn archives_are_read_with_what_the_source_says_of_them() {
     let error = read(&format!("{GOOD}archive_names = \"shift-jiss\"\n"), &[]).map(|_| ()).expect_err("it is refused");
     assert!(error.to_string().contains("`shift_jis`"), "{error}");
 }
+
+#[test]
+fn what_may_be_read_again_is_a_size_or_nothing() {
+    let recheck = |text: &str| read(&format!("{GOOD}{text}\n"), &[]).map(|config| config.sources[0].recheck);
+    assert_eq!((recheck(""), recheck("recheck = \"off\""), recheck("recheck = \"64 MiB\"")), (Ok(1 << 30), Ok(0), Ok(64 << 20)));
+    refused(
+        &format!("{GOOD}recheck = \"often\"\n"),
+        &[],
+        expect!["ingest.toml:8: `source.acme.recheck` is \"often\"; allowed is a size with a unit, as \"1 GiB\", or `off`"],
+    );
+}
+
+#[test]
+fn a_source_that_removes_what_another_can_see_is_told_so() {
+    let two = |one: &str, other: &str| {
+        let source = |name: &str, rest: &str| format!("[[source]]\nname = \"{name}\"\nurl = \"file:///srv/share\"\n{rest}\n");
+        let text = format!("[destination]\nfolder = \"out\"\n{}{}", source("acme", one), source("beta", other));
+        let shared = |config: Config| config.sources.into_iter().map(|source| source.shared_with).collect::<Vec<_>>();
+        read(&text, &[]).map(shared).expect("it is good")
+    };
+    let named = |name: &str| Some(name.to_owned());
+    assert_eq!(two("after = \"delete\"", "after = \"delete\""), [named("beta"), named("acme")]);
+    assert_eq!(two("after = \"delete\"", ""), [named("beta"), None]);
+    assert_eq!(two("", ""), [None, None]);
+    assert_eq!(two("after = \"delete\"\ninclude = [\"a/**\"]", "include = [\"b/**\"]"), [None, None]);
+}
+
+#[test]
+fn the_programs_own_folders_inside_a_source_are_left_out() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let root = dir.path().canonicalize().expect("it is there");
+    std::fs::create_dir_all(root.join("share")).expect("it is made");
+    let text = format!("[destination]\nfolder = \"share/out\"\n[[source]]\nname = \"acme\"\nurl = \"file://{}/share\"\n", root.display());
+    std::fs::write(root.join("ingest.toml"), text).expect("it is written");
+    let config = load(&root.join("ingest.toml"), &Environment::default()).expect("it is good");
+    let out = crate::model::RemotePath::from(format!("{}/share/out", root.display()).as_str());
+    assert_eq!(config.sources[0].own_folders, std::slice::from_ref(&out));
+    assert!(!config.sources[0].patterns.enters(&out) && !config.sources[0].patterns.wants(&out.join(b"a")));
+}

@@ -15,7 +15,7 @@ use crate::ledger::head::{Head, Piece, new_name, stamp, stamp_of};
 use crate::ledger::index::OpenRuns;
 use crate::ledger::load::{MAX_CHANGED, snapshot};
 use crate::ledger::planned::{MAX_OVERTAKEN, Own, Raw, legacy, make, seal};
-use crate::ledger::record::{Check, scan};
+use crate::ledger::record::{Check, Record, scan};
 use crate::ledger::shelf::{HEAD, Race, Shelf, Tagged};
 use crate::ledger::snapshot::{Builder, Entry, Snapshot, What, prefix};
 
@@ -86,7 +86,7 @@ async fn fold_under(
 ) -> Result<Option<Folded>, LedgerError> {
     failpoint!("fold-begins", LedgerError::Closed("failpoint".into()));
     let base = known.as_ref().map_or_else(Head::empty, |(head, _)| head.clone());
-    let (entries, open, old_journals) = gather(shelf, known.is_some().then_some(&base), run).await?;
+    let (entries, open, restless, old_journals) = gather(shelf, known.is_some().then_some(&base), run).await?;
     failpoint!("fold-sealed", LedgerError::Closed("failpoint".into()));
     let old = match have.filter(|(piece, _)| base.index.as_ref() == Some(piece)) {
         Some((_, snapshot)) => snapshot,
@@ -95,7 +95,7 @@ async fn fold_under(
     let generation = write_generation(shelf, tuning, &base, &old, entries).await?;
     failpoint!("before-head-swap", LedgerError::Closed("failpoint".into()));
     let own = make(shelf).await?;
-    let new = generation.head(&base, &open, &own);
+    let new = Head { restless, ..generation.head(&base, &open, &own) };
     let Some(head) = swap(shelf, &base, new, known).await? else {
         remove_unnamed(shelf, [generation.written, vec![own.name]].concat()).await?;
         return Ok(None);
@@ -118,15 +118,17 @@ async fn remove_unnamed(shelf: &Shelf, written: Vec<String>) -> Result<(), Ledge
     Ok(())
 }
 
-/// Every entry of the journals, the runs that are open after them, and the journals' names.
-type Gathered = (Vec<Entry>, OpenRuns, Vec<crate::model::BlobName>);
+/// Every entry of the journals, the runs that are open after them, whether the source is restless, and the journals' names.
+type Gathered = (Vec<Entry>, OpenRuns, bool, Vec<crate::model::BlobName>);
 
 async fn gather(shelf: &Shelf, head: Option<&Head>, run: &str) -> Result<Gathered, LedgerError> {
     let mut open = OpenRuns(head.map(|head| head.open.clone()).unwrap_or_default());
     let (mut entries, mut blobs) = (Vec::new(), Vec::new());
+    let mut restless = head.is_some_and(|head| head.restless);
     let mut take_in = |raw: Raw| {
         let visit = |record, line| {
             open.apply(&record);
+            restless |= matches!(record, Record::Restless { .. });
             entries.extend(Entry::of(&record, &line));
         };
         if raw.scan(visit).map_err(|bad| shelf.bad(bad))?.torn {
@@ -143,7 +145,7 @@ async fn gather(shelf: &Shelf, head: Option<&Head>, run: &str) -> Result<Gathere
         }
         None => legacy(shelf).await?.into_iter().try_for_each(take_in)?,
     }
-    Ok((entries, open, blobs))
+    Ok((entries, open, restless, blobs))
 }
 
 /// A snapshot that is written and not yet valid.

@@ -52,6 +52,9 @@ pub struct Head {
     /// The pass that is under way in pieces, if there is one: no other is planned before it is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<OpenPass>,
+    /// Whether the source's times move at every look.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restless: bool,
 }
 
 /// A pass over the source that was planned into pieces of work and is not closed yet.
@@ -69,7 +72,7 @@ pub struct OpenPass {
 impl Head {
     /// The head of a ledger that holds nothing.
     pub fn empty() -> Self {
-        Self { schema: SCHEMA, generation: 0, index: None, shards: Vec::new(), journals: Vec::new(), open: Vec::new(), pass: None }
+        Self { schema: SCHEMA, generation: 0, index: None, shards: Vec::new(), journals: Vec::new(), open: Vec::new(), pass: None, restless: false }
     }
 
     /// As it is stored.

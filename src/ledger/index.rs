@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::ledger::packed::Packed;
 use crate::ledger::record::Record;
 use crate::ledger::snapshot::Snapshot;
-use crate::model::RemotePath;
+use crate::model::{Md5, RemotePath};
 use crate::plan::{Known, Seen};
 
 /// The first bytes of a path's SHA-256.
@@ -34,6 +34,12 @@ pub struct Index {
     added: usize,
     /// What does not fit into [`Packed`].
     beside: HashMap<Key, Known>,
+    /// MD5 of the bytes of files of `since`.
+    sums: HashMap<Key, Md5>,
+    /// How often a snapshot was taken in.
+    folds: u64,
+    /// Whether the source's times tell nothing.
+    restless: bool,
     /// `None`: what the snapshot had seen was ingested since.
     seen: HashMap<Key, Option<Seen>>,
     open: OpenRuns,
@@ -74,7 +80,7 @@ impl OpenRuns {
 impl Index {
     /// Takes a snapshot in place of everything; `open` are the runs that had not ended then.
     pub fn begin_with(&mut self, snapshot: Snapshot, open: OpenRuns) {
-        *self = Self { snapshot, open, ..Self::default() };
+        *self = Self { snapshot, open, folds: self.folds + 1, restless: self.restless, ..Self::default() };
     }
 
     /// The snapshot, without what was recorded since.
@@ -100,12 +106,28 @@ impl Index {
                     self.seen.insert(key(&sighting.file.path), Some(sighting));
                 }
             }
+            Record::Restless { .. } => self.restless = true,
             _ => {}
         }
     }
 
+    /// Whether the source's times move at every look.
+    pub fn is_restless(&self) -> bool {
+        self.restless
+    }
+
+    /// The head says so.
+    pub fn set_restless(&mut self) {
+        self.restless = true;
+    }
+
     fn note(&mut self, path: &RemotePath, known: Known) {
         let key = key(path);
+        match known.history.md5 {
+            Some(md5) => self.sums.insert(key, md5),
+            None => self.sums.remove(&key),
+        };
+        let known = known.indexed();
         if self.snapshot.seen(&key).is_some() {
             self.seen.insert(key, None);
         } else {
@@ -133,6 +155,12 @@ impl Index {
             Some(packed) => packed.known(path).or_else(|| self.beside.get(&key).cloned()),
             None => self.snapshot.known(&key, path),
         }
+    }
+
+    /// MD5 of the bytes of the file with this key, as it was recorded last; `Err` if that stands in the snapshot, and how
+    /// often one was taken in.
+    pub fn md5(&self, key: &Key) -> Result<Option<Md5>, u64> {
+        if self.since.contains_key(key) { Ok(self.sums.get(key).copied()) } else { Err(self.folds) }
     }
 
     /// The last sighting of `path` that was not followed by its ingestion.

@@ -65,6 +65,9 @@ async fn load_under(shelf: &Shelf, head: &Option<Tagged>) -> Result<Loaded, Ledg
         return Ok(loaded);
     };
     loaded.index.begin_with(snapshot(shelf, head).await?, OpenRuns(head.open.clone()));
+    if head.restless {
+        loaded.index.set_restless();
+    }
     // Read side by side, taken in in order.
     let mut journals = stream::iter(head.journals.clone()).map(|name| of_name(shelf.clone(), name)).buffered(READ_AT_ONCE);
     while let Some((name, raw)) = journals.try_next().await? {

@@ -107,7 +107,7 @@ async fn shards(shelf: &Shelf, head: &Head, visit: &mut (dyn FnMut(Told<'_>) + S
         let scanned = raw.scan(|record, _| {
             let Record::File(file) = &record else { return };
             let Some((path, known)) = file.known() else { return };
-            if index.known(&key(&path), &path).as_ref() != Some(&known) {
+            if index.known(&key(&path), &path) != Some(known.indexed()) {
                 visit(Told::Differs(path.clone()));
             }
             visit(Told::File { path, known, run: file.run() });
@@ -123,6 +123,8 @@ fn journal(shelf: &Shelf, raw: &Raw, open: &mut OpenRuns, visit: &mut (dyn FnMut
         open.apply(&record);
         match &record {
             Record::Begin { .. } => visit(Told::Begin),
+            // What left the source stands in the store as it was recorded.
+            Record::File(file) if file.is_note() => {}
             Record::File(file) => {
                 if let Some((path, known)) = file.known() {
                     visit(Told::File { path, known, run: file.run() });

@@ -26,6 +26,7 @@ mod rebuild;
 mod record;
 mod shelf;
 mod snapshot;
+mod sums;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -39,18 +40,19 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use crate::failpoint::failpoint;
-use crate::model::{RemoteFile, RemotePath};
-use crate::plan::{Known, Seen};
+use crate::model::{Md5, RemoteFile, RemotePath};
+use crate::plan::{History, Known, Seen};
 use crate::retry::Policy;
 use crate::state::paths::StatePaths;
 use crate::store::contract::Store;
 use error::LedgerError;
-use index::{Index, OpenRuns};
+use index::{Index, OpenRuns, key};
 use journal::Journal;
 use load::{load, load_with};
 use loaded::Loaded;
 use record::Record;
 use shelf::{HEAD, Shelf};
+use sums::Sums;
 
 pub use cache::LedgerCache;
 pub use fold::Tuning;
@@ -71,6 +73,7 @@ pub struct Ledger {
     unclean: bool,
     pass: Option<OpenPass>,
     as_read: Loaded,
+    sums: Sums,
 }
 
 impl Ledger {
@@ -109,7 +112,7 @@ impl Ledger {
         let unclean = index.unclean();
         let index = Arc::new(Mutex::new(index));
         let journal = Journal::of_ledger(shelf.clone(), run, loaded, index.clone(), tuning);
-        Self { shelf, index, journal, run: run.to_owned(), unclean, pass, as_read }
+        Self { shelf, index, journal, run: run.to_owned(), unclean, pass, as_read, sums: Sums::default() }
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -162,12 +165,43 @@ impl Ledger {
 
     /// Notes, durably, that a file is in the store: every blob of it is committed and verified.
     pub async fn ingested(&self, file: &RemoteFile, known: &Known, blobs: u64, bytes: u64) -> Result<(), LedgerError> {
-        self.journal.write(Record::file(&file.path, known, &self.run, blobs, bytes)).await
+        let md5 = match known.history.md5 {
+            // What the record before told of the bytes holds on.
+            None if known.history.read => self.md5_of(&file.path).await?,
+            md5 => md5,
+        };
+        let known = Known { history: History { md5, ..known.history.clone() }, ..known.clone() };
+        self.journal.write(Record::file(&file.path, &known, &self.run, blobs, bytes)).await
+    }
+
+    /// MD5 of the bytes that were ingested last from `path`, as the source sent them, if its record tells.
+    pub async fn md5_of(&self, path: &RemotePath) -> Result<Option<Md5>, LedgerError> {
+        let key = key(path);
+        let found = self.index().md5(&key);
+        match found {
+            Ok(md5) => Ok(md5),
+            Err(folds) => self.sums.of(&self.shelf, &key, folds).await,
+        }
+    }
+
+    /// The order in which [`Ledger::md5_of`] is best asked about many paths.
+    pub fn order(path: &RemotePath) -> impl Ord + use<> {
+        key(path)
     }
 
     /// Notes that a file was seen but is not settled yet, or that a listing shows another coarse time of a known file.
     pub async fn note_seen(&self, seen: &Seen) -> Result<(), LedgerError> {
         self.journal.write(Record::seen(seen)).await
+    }
+
+    /// Whether the source's times move at every look, so that they tell nothing.
+    pub fn is_restless(&self) -> bool {
+        self.index().is_restless()
+    }
+
+    /// Notes that they do.
+    pub async fn note_restless(&self) -> Result<(), LedgerError> {
+        self.journal.write(Record::Restless { at: OffsetDateTime::now_utc() }).await
     }
 
     /// Notes that this run ended in good order. Only after [`Ledger::begin`].
@@ -213,7 +247,8 @@ impl Ledger {
         let unclean = open.0.iter().any(|run| run == name);
         let journal = Journal::of_piece(shelf.clone(), name, own);
         let as_read = Loaded::default();
-        let ledger = Self { shelf, index: Arc::default(), journal, run: name.to_owned(), unclean, pass: None, as_read };
+        let (index, sums) = (Arc::default(), Sums::default());
+        let ledger = Self { shelf, index, journal, run: name.to_owned(), unclean, pass: None, as_read, sums };
         Ok((ledger, recorded))
     }
 

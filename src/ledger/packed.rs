@@ -3,19 +3,22 @@
 use time::OffsetDateTime;
 
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version};
-use crate::plan::Known;
+use crate::plan::{History, Known};
 
 /// Size, modified time, its precision and the listed time of one file. The version is not in it: it is a
 /// fingerprint of path, size and time, so it is computed again when it is asked for.
 ///
 /// ```text
-/// bits 0..48   size
+/// bits 0..47   size
+/// bit  47      its bytes were read, and the record in full tells their MD5
 /// bit  48, 49  size, time are known
 /// bits 50..52  precision of the time
-/// bits 52..54  listed time: none, the same, or the same in another zone, cut to the minute, to the day
+/// bits 52..54  listed time: none, the same, or the same cut to the minute, to the day; the last three in some zone
 /// bits 54..62  that zone's offset in quarters of an hour
 /// bit  62      none of this holds: what is known stands beside
-/// bits 64..128 the time, in nanoseconds or seconds since 1970, as its precision says
+/// bit  63      it left the source
+/// bits 64..128 the time, in nanoseconds or seconds since 1970, as its precision says; without one, when the bytes
+///              were compared last, in seconds
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packed {
@@ -23,13 +26,15 @@ pub struct Packed {
     time: i64,
 }
 
-const SIZE: u64 = (1 << 48) - 1;
+const SIZE: u64 = (1 << 47) - 1;
+const READ: u64 = 1 << 47;
 const HAS_SIZE: u64 = 1 << 48;
 const HAS_TIME: u64 = 1 << 49;
 const PRECISION: u32 = 50;
 const LISTED: u32 = 52;
 const OFFSET: u32 = 54;
 const BESIDE: u64 = 1 << 62;
+const LEFT: u64 = 1 << 63;
 
 const PRECISIONS: [Precision; 4] = [Precision::Nanosecond, Precision::Second, Precision::Minute, Precision::Day];
 /// No zone is further from another than a day.
@@ -53,10 +58,18 @@ impl Packed {
                 Precision::Nanosecond => i64::try_from(modified.at.unix_timestamp_nanos()).ok()?,
                 _ => modified.at.unix_timestamp(),
             };
+        } else if let Some(looked) = known.history.looked {
+            time = looked.unix_timestamp();
+        }
+        if known.history.read {
+            facts |= READ;
+        }
+        if known.history.left {
+            facts |= LEFT;
         }
         let packed = Packed { facts: facts | listed(known)?, time };
         // Nothing is believed to fit: it is looked at.
-        (packed.known(path).as_ref() == Some(known)).then_some(packed)
+        (packed.known(path) == Some(known.indexed())).then_some(packed)
     }
 
     /// What is known of the file at `path`; `None` if it stands beside.
@@ -68,7 +81,15 @@ impl Packed {
         let size = has(HAS_SIZE).then_some(self.facts & SIZE);
         let modified = if has(HAS_TIME) { Some(self.modified()?) } else { None };
         let version = Version::of(&RemoteFile { path: path.clone(), size, modified });
-        Some(Known { size, modified, listed: self.listed(modified)?, version })
+        let history = History { read: has(READ), md5: None, looked: self.looked(modified)?, moves: false, left: has(LEFT), refused: None };
+        Some(Known { size, modified, listed: self.listed(modified)?, version, history })
+    }
+
+    fn looked(&self, modified: Option<ModifiedTime>) -> Option<Option<OffsetDateTime>> {
+        match (modified, self.time) {
+            (Some(_), _) | (None, 0) => Some(None),
+            (None, seconds) => OffsetDateTime::from_unix_timestamp(seconds).ok().map(Some),
+        }
     }
 
     fn modified(&self) -> Option<ModifiedTime> {
@@ -83,7 +104,7 @@ impl Packed {
     fn listed(&self, modified: Option<ModifiedTime>) -> Option<Option<ModifiedTime>> {
         let precision = match self.facts >> LISTED & 3 {
             0 => return Some(None),
-            1 => return Some(modified),
+            1 => modified?.precision,
             2 => Precision::Minute,
             _ => Precision::Day,
         };
@@ -116,7 +137,8 @@ fn listed(known: &Known) -> Option<u64> {
     }
     let modified = known.modified?;
     let kind = match listed.precision {
-        Precision::Minute => 2u64,
+        precision if precision == modified.precision => 1u64,
+        Precision::Minute => 2,
         Precision::Day => 3,
         Precision::Nanosecond | Precision::Second => return None,
     };
@@ -136,8 +158,8 @@ mod tests {
     const AT: OffsetDateTime = datetime!(2026-11-20 10:11:12.123456789 UTC);
 
     fn known(size: Option<u64>, modified: Option<ModifiedTime>, listed: Option<ModifiedTime>) -> Known {
-        let path = RemotePath::from("/a");
-        Known { size, modified, listed, version: Version::of(&RemoteFile { path, size, modified }) }
+        let file = RemoteFile { path: RemotePath::from("/a"), size, modified };
+        Known::new(&file, listed, Version::of(&file))
     }
 
     fn fits(known: &Known) -> bool {
@@ -167,11 +189,25 @@ mod tests {
     }
 
     #[test]
+    fn how_a_file_was_taken_fits_and_what_is_rare_stands_beside() {
+        let second = Some(ModifiedTime::new(AT, Precision::Second));
+        let read = known(Some(5), second, second).read_at(AT, Some([7; 16])).indexed();
+        assert!(read.history.read && fits(&read));
+        assert!(fits(&Known { history: History { left: true, ..read.history.clone() }, ..read.clone() }));
+        let untimed = known(Some(5), None, None).read_at(AT, Some([7; 16])).indexed();
+        assert!(untimed.history.looked.is_some() && fits(&untimed));
+        assert!(!fits(&Known { history: History { refused: Some(AT), ..read.history.clone() }, ..read.clone() }));
+        assert!(!fits(&Known { history: History { looked: Some(AT), ..read.history.clone() }, ..read }));
+    }
+
+    #[test]
     fn what_does_not_fit_is_not_bent() {
         let second = Some(ModifiedTime::new(AT, Precision::Second));
         let minute = |minutes| Some(ModifiedTime::new(AT + time::Duration::minutes(minutes), Precision::Minute));
         assert!(!fits(&known(Some(SIZE + 1), None, None)));
         assert!(!fits(&known(Some(5), None, second)));
+        let moved = |minutes| Some(ModifiedTime::new(AT + time::Duration::minutes(minutes), Precision::Second));
+        assert!(fits(&known(Some(5), second, moved(-60))) && !fits(&known(Some(5), second, moved(61))));
         assert!(!fits(&known(Some(5), second, minute(7))) && !fits(&known(Some(5), second, minute(1455))));
         assert!(!fits(&known(Some(5), Some(ModifiedTime::new(datetime!(1500-01-01 0:00 UTC), Precision::Nanosecond)), None)));
         let other = Known { version: Version::from_hex(&"ab".repeat(16)).expect("32 digits"), ..known(Some(5), second, second) };

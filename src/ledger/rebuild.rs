@@ -16,12 +16,15 @@ use crate::ledger::planned::{MAX_OVERTAKEN, make, seal_blindly};
 use crate::ledger::record::Record;
 use crate::ledger::shelf::{HEAD, Race, Shelf};
 use crate::ledger::snapshot::{Entry, Snapshot};
-use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version};
-use crate::plan::Known;
+use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version, md5_of_hex};
+use crate::plan::{History, Known};
 use crate::retry::{Policy, retry};
 use crate::settings::percent_decode;
 use crate::state::paths::{StatePaths, is_state};
 use crate::store::contract::{BlobInfo, Metadata, Store};
+
+/// Metadata that tells the MD5 of the whole file: of an archive, and where its version tells of its bytes.
+const SOURCE_MD5: &str = "source_md5";
 
 /// What a blob that is a file as it came proves of that file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +121,11 @@ impl Found {
     fn add(&mut self, path: &RemotePath, known: &Known, info: &BlobInfo, archive: bool) {
         let run = info.metadata.get("run").cloned().unwrap_or_default();
         let began = run.split('-').next().unwrap_or_default().to_owned();
-        let line = Record::file(path, known, &run, 1, info.size).to_line().into();
+        // What was read of an archive, its manifest tells; of another file, the blob is what was read.
+        let md5 = if archive { info.metadata.get(SOURCE_MD5).and_then(|text| md5_of_hex(text)) } else { info.md5 };
+        let history = History { read: md5.is_some(), md5, ..History::default() };
+        let known = Known { history, ..known.clone() };
+        let line = Record::file(path, &known, &run, 1, info.size).to_line().into();
         let latest = Latest { age: (began, known.modified.map(|modified| modified.at)), archive, line };
         match self.latest.entry(key(path)) {
             std::collections::hash_map::Entry::Vacant(free) => drop(free.insert(latest)),
@@ -150,9 +157,15 @@ pub fn described(metadata: &Metadata) -> Option<(RemotePath, Known)> {
         Some(at) => precisions.into_iter().map(|precision| Some(ModifiedTime::new(at, precision))).collect(),
         None => vec![None],
     };
-    let proven = |modified: &Option<ModifiedTime>| Version::of(&RemoteFile { path: path.clone(), size, modified: *modified }) == version;
+    // Where other bytes of equal size and time were taken before, the version tells of the bytes too.
+    let md5 = metadata.get(SOURCE_MD5).and_then(|text| md5_of_hex(text));
+    let proven = |modified: &Option<ModifiedTime>| {
+        let file = RemoteFile { path: path.clone(), size, modified: *modified };
+        Version::of(&file) == version || md5.is_some_and(|md5| Version::of_content(&file, &md5) == version)
+    };
     let modified = times.into_iter().find(proven)?;
-    Some((path, Known { size, modified, listed: modified, version }))
+    let file = RemoteFile { path: path.clone(), size, modified };
+    Some((path, Known::new(&file, modified, version)))
 }
 
 async fn replace(shelf: &Shelf, entries: Vec<Entry>, run: &str) -> Result<(), LedgerError> {

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::ledger::error::{BadState, SCHEMA};
-use crate::model::{BoxError, ModifiedTime, Precision, RemoteFile, RemotePath, Version};
+use crate::model::{BoxError, ModifiedTime, Precision, RemoteFile, RemotePath, Version, hex, md5_of_hex};
 use crate::naming::escaped_for_metadata;
-use crate::plan::{Known, Seen};
+use crate::plan::{History, Known, Seen};
 use crate::settings::percent_decode;
 
 /// One line of a journal.
@@ -33,6 +33,12 @@ pub enum Record {
     File(FileRecord),
     /// A file was seen and not taken.
     Seen(SeenRecord),
+    /// The source's times move at every look, so they tell nothing.
+    Restless {
+        /// Since when this is known.
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
     /// A run ended in good order.
     End {
         /// The run's id.
@@ -64,6 +70,42 @@ pub struct FileRecord {
     run: String,
     blobs: u64,
     bytes: u64,
+    #[serde(flatten)]
+    history: HistoryRecord,
+}
+
+/// How a file was taken, and what became of it at the source. Earlier releases recorded nothing of this.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct HistoryRecord {
+    /// MD5 of the bytes as the source sent them, in hex; they were read by this program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    md5: Option<String>,
+    /// When its bytes were compared last, where its time does not tell whether it changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    looked: Option<OffsetDateTime>,
+    /// Its time moved while its bytes stood still.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    moves: bool,
+    /// It left the source.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    left: bool,
+    /// When the source refused to remove or move it.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    refused: Option<OffsetDateTime>,
+}
+
+impl From<&History> for HistoryRecord {
+    fn from(history: &History) -> Self {
+        let History { md5, looked, moves, left, refused, .. } = history;
+        Self { md5: md5.map(|md5| hex(&md5)), looked: *looked, moves: *moves, left: *left, refused: *refused }
+    }
+}
+
+impl From<&HistoryRecord> for History {
+    fn from(record: &HistoryRecord) -> Self {
+        let md5 = record.md5.as_deref().and_then(md5_of_hex);
+        Self { read: md5.is_some(), md5, looked: record.looked, moves: record.moves, left: record.left, refused: record.refused }
+    }
 }
 
 /// A file that was seen.
@@ -110,6 +152,7 @@ impl Record {
             run: run.to_owned(),
             blobs,
             bytes,
+            history: HistoryRecord::from(&known.history),
         })
     }
 
@@ -244,8 +287,14 @@ pub struct Recorded {
 impl FileRecord {
     /// What it tells, if it was recorded by `run`.
     pub fn of_run(&self, run: &str) -> Option<Recorded> {
-        let (path, known) = self.known().filter(|_| self.run == run)?;
+        // What only notes something of a known file is no work that is done.
+        let (path, known) = self.known().filter(|_| self.run == run && (self.blobs > 0 || self.bytes > 0))?;
         Some(Recorded { path, known, blobs: self.blobs, bytes: self.bytes })
+    }
+
+    /// Whether it only notes that a file that was recorded before left the source, or could not.
+    pub fn is_note(&self) -> bool {
+        self.blobs == 0 && self.bytes == 0 && (self.history.left || self.history.refused.is_some())
     }
 
     /// The run that recorded it.
@@ -262,7 +311,8 @@ impl FileRecord {
     pub fn known(&self) -> Option<(RemotePath, Known)> {
         let modified = self.modified.as_ref().map(ModifiedTime::from);
         let listed = self.listed.as_ref().map(ModifiedTime::from).or(modified).filter(|_| !self.unlisted);
-        let known = Known { size: self.size, modified, listed, version: Version::from_hex(&self.version)? };
+        let version = Version::from_hex(&self.version)?;
+        let known = Known { size: self.size, modified, listed, version, history: History::from(&self.history) };
         Some((self.path()?, known))
     }
 }

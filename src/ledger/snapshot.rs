@@ -53,7 +53,7 @@ impl Snapshot {
         match record {
             Record::File(file) => {
                 if let Some((path, known)) = file.known() {
-                    self.beside.insert(key(&path), known);
+                    self.beside.insert(key(&path), known.indexed());
                 }
             }
             Record::Seen(seen) => {

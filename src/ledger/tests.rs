@@ -44,8 +44,18 @@ pub(super) fn some(n: u64, seed: u64) -> (RemoteFile, Known) {
         _ => modified,
     };
     let file = RemoteFile { path: path(n), size, modified };
-    let known = Known { size, modified, listed, version: Version::of(&file) };
-    (file, known)
+    let known = Known::new(&file, listed, Version::of(&file));
+    // Earlier releases recorded no MD5.
+    let known = if seed.is_multiple_of(3) { known } else { known.read_at(NOW, Some(md5(seed))) };
+    let left = seed.is_multiple_of(17);
+    let refused = seed.is_multiple_of(19).then_some(NOW);
+    let history = History { left, refused, ..known.history.clone() };
+    (file, Known { history, ..known })
+}
+
+/// The MD5 of what is at such a file.
+fn md5(seed: u64) -> Md5 {
+    u128::from(seed).to_be_bytes()
 }
 
 /// The next number of a schedule.
@@ -62,9 +72,11 @@ struct Model {
 
 const PATHS: u64 = 40;
 
-fn assert_agrees(ledger: &Ledger, model: &Model, what: &str) {
+async fn assert_agrees(ledger: &Ledger, model: &Model, what: &str) {
     for n in 0..PATHS {
-        assert_eq!(ledger.known(&path(n)), model.known.get(&n).cloned(), "{what}: {n}");
+        assert_eq!(ledger.known(&path(n)), model.known.get(&n).map(Known::indexed), "{what}: {n}");
+        let md5 = ledger.md5_of(&path(n)).await.expect("it is found");
+        assert_eq!(md5, model.known.get(&n).and_then(|known| known.history.md5), "{what}: MD5 of {n}");
         assert_eq!(ledger.seen(&path(n)), model.seen.get(&n).cloned(), "{what}: {n} seen");
     }
     assert_eq!(ledger.len(), model.known.len(), "{what}");
@@ -72,7 +84,7 @@ fn assert_agrees(ledger: &Ledger, model: &Model, what: &str) {
 
 async fn one_session(store: &Arc<MemoryStore>, model: &mut Model, random: &mut u64, what: &str) {
     let ledger = open(store, what, SMALL).await.expect("it opens");
-    assert_agrees(&ledger, model, what);
+    assert_agrees(&ledger, model, what).await;
     ledger.begin(NOW).await.expect("it begins");
     for _ in 0..next(random) % 15 {
         let (n, seed) = (next(random) % PATHS, next(random) % 1_000_000);
@@ -87,7 +99,7 @@ async fn one_session(store: &Arc<MemoryStore>, model: &mut Model, random: &mut u
             model.seen.remove(&n);
         }
     }
-    assert_agrees(&ledger, model, what);
+    assert_agrees(&ledger, model, what).await;
     // Now and then a run does not end.
     if !next(random).is_multiple_of(4) {
         ledger.end().await.expect("it ends");
@@ -224,7 +236,7 @@ async fn assert_true(store: &Arc<MemoryStore>, recorded: &[u64], tried: u64, wha
     let ledger = open(store, "look", SMALL).await.unwrap_or_else(|error| panic!("{what}: {}", chain(&error)));
     for n in 0..PATHS {
         let known = ledger.known(&path(n));
-        assert!(known.is_none() || known == Some(some(n, n + 1).1), "{what}: {n}");
+        assert!(known.is_none() || known == Some(some(n, n + 1).1.indexed()), "{what}: {n}");
         assert!(!recorded.contains(&n) || known.is_some(), "{what}: {n} was recorded and is lost");
         assert!(known.is_none() || n < tried, "{what}: {n} was never recorded");
     }
@@ -389,7 +401,7 @@ async fn pieces_have_journals_of_their_own_and_a_fold_sends_them_on() {
     assert!(recorded.is_empty() && !late.unclean());
     let (file, known) = some(2, 3);
     late.ingested(&file, &known, 1, 1).await.expect("it records");
-    assert_eq!(open(&store, "look", SMALL).await.expect("it opens").known(&file.path), Some(known));
+    assert_eq!(open(&store, "look", SMALL).await.expect("it opens").known(&file.path), Some(known.indexed()));
 }
 
 #[tokio::test]

@@ -48,6 +48,9 @@ impl fmt::Display for SourceReport {
             let Members { archives, members, stored, identical, skipped } = self.members;
             writeln!(f, "  {archives} archives: members {members} = stored {stored} + identical {identical} + skipped {skipped}")?;
         }
+        if self.on_trust > 0 {
+            writeln!(f, "  {} unchanged files were told by their size alone (`times = \"none\"`)", self.on_trust)?;
+        }
         if !self.skipped_by_reason.is_empty() {
             writeln!(f, "  skipped: {}", reasons(&self.skipped_by_reason))?;
         }

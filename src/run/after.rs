@@ -1,20 +1,34 @@
 //! What happens to a file at the source once it is stored and recorded.
 
-use crate::failpoint::failpoint;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::equality;
 use crate::failure::{Class, Failure};
 use crate::model::{RemoteFile, RemotePath, Version};
-use crate::naming;
-use crate::plan::Known;
-use crate::report::{Problem, problem};
+use crate::plan::{History, Known, Rest};
+use crate::report::{Problem, SourceReport, problem};
 use crate::retry::retry;
 use crate::run::context::Pass;
+use crate::run::error::TransferError;
+use crate::run::leaving::{Due, Proof};
 use crate::run::manifest;
+use crate::run::removal::{Removed, remove_or_move};
+use crate::run::reread::{self, Reread};
 use crate::run::settings::{After, Archives};
-use crate::source::contract::{Session, SourceError};
+use crate::run::side_by_side::side_by_side;
+use crate::source::contract::{Listed, SourceError};
+use crate::verify::Verdict;
+
+/// A refused action is tried again after so long.
+const TRY_AGAIN_AFTER: time::Duration = time::Duration::hours(24);
 
 /// What came of it.
 pub enum Acted {
-    /// It is done, or there is nothing to do.
+    /// It is done, or there is nothing to do yet.
     Done,
     /// The file stays, for this reason.
     Stays(String),
@@ -22,73 +36,225 @@ pub enum Acted {
     Failed(Problem),
 }
 
-/// Finishes what an earlier run could not, for a file that is stored as `known` says.
+/// Whether the source refused to let this file go a short time ago.
+pub fn was_refused(known: &Known, now: OffsetDateTime) -> bool {
+    known.history.refused.is_some_and(|at| now - at < TRY_AGAIN_AFTER)
+}
+
+/// Whether an earlier run read the file that `known` tells of, and its time alone proves that it is still that file.
+pub fn is_proven(pass: &Pass, known: &Known) -> bool {
+    let file = known.file(&pass.source.root);
+    let exact = known.modified.as_ref().is_some_and(equality::is_exact);
+    known.history.read && exact && pass.rest(&file, known.listed.as_ref()) == Rest::Proven
+}
+
+/// Finishes what an earlier run could not, for a file that [`is_proven`].
 pub async fn finish(pass: &Pass, path: &RemotePath, known: &Known) -> Acted {
-    let left = match pass.source.archives {
-        Archives::Unpack => manifest::complete(pass, known.version).await.map(|found| found.map_or(0, |archive| archive.members_left)),
-        Archives::Keep | Archives::Both => Ok(0),
+    let md5 = match pass.ledger.md5_of(path).await {
+        Ok(Some(md5)) => md5,
+        Ok(None) => return Acted::Done,
+        Err(error) => return Acted::Failed(problem(&error)),
+    };
+    let left = match members_left(pass, known.version).await {
+        Ok(left) => left,
+        Err(error) => return Acted::Failed(problem(&error)),
     };
     // The time as it was read exactly then: a listing may show another one, in a zone of its own.
-    let file = RemoteFile { path: path.clone(), size: known.size, modified: known.modified };
-    match left {
-        Ok(left) => act(pass, &file, left).await,
-        Err(error) => Acted::Failed(problem(&error)),
+    let file = known.file(path);
+    let due = Due { file, listed: known.listed, known: known.clone(), md5, read: Instant::now(), rest: Rest::Proven };
+    leave(pass, due, left).await
+}
+
+/// Members of a stored archive that nobody has but the source.
+pub async fn members_left(pass: &Pass, version: Version) -> Result<u64, TransferError> {
+    match pass.source.archives {
+        Archives::Unpack => manifest::complete(pass, version).await.map(|found| found.map_or(0, |archive| archive.members_left)),
+        Archives::Keep | Archives::Both => Ok(0),
     }
 }
 
-/// Deletes or moves `file` as the source's settings say, if it is still the one that was stored and nothing in
-/// it (`left` members) would be lost. The record of it is durable by now, so a failure is told and tried again
-/// by the next run.
-pub async fn act(pass: &Pass, file: &RemoteFile, left: u64) -> Acted {
+/// Deletes or moves a file as the source's settings say, if nothing in it (`left` members) would be lost: now, if its
+/// time proves that it rests; else once [`leave_all`] has looked at it again. The record of it is durable by now, so a
+/// failure is told and tried again by a later run.
+pub async fn leave(pass: &Pass, due: Due, left: u64) -> Acted {
     if pass.source.after == After::Keep {
         return Acted::Done;
     }
     if left > 0 {
         return Acted::Stays(format!("{left} members are links or special files and not stored, so it stays at the source"));
     }
+    if due.proof() != (Proof { wait: false, reread: false }) {
+        pass.leaving.add(due);
+        return Acted::Done;
+    }
+    act(pass, &due).await
+}
+
+/// Sees to those that could not leave at once: one wait for all of them, then a second look, or a second reading.
+pub async fn leave_all(pass: &Arc<Pass>, report: &mut SourceReport) {
+    if pass.restless.take_news() {
+        let note = "the times of this source move at every look, so from now on they tell nothing: known files are compared by their bytes, within `recheck`";
+        report.add_note(&pass.source.root, note);
+    }
+    for (path, problem) in pass.leaving.take_failed() {
+        report.add_after_failed(&path, &problem);
+    }
+    let mut waiting = pass.leaving.take();
+    if waiting.is_empty() {
+        return;
+    }
+    waiting.sort_by(|a, b| a.file.path.cmp(&b.file.path));
+    let rested = waiting.iter().filter(|due| due.proof().wait).map(|due| due.read + pass.source.stable_for).max();
+    if let Some(until) = rested {
+        let files = waiting.len();
+        tracing::info!(source = pass.source.name, files, "Waiting to look again at files that are to leave the source.");
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(until) => {}
+            () = pass.run.cancel.cancelled() => {}
+        }
+    }
+    let work = |folder: Vec<Due>| {
+        let pass = pass.clone();
+        async move { leave_folder(&pass, folder).await }
+    };
+    let folders: Vec<Vec<Due>> = waiting.chunk_by(|a, b| a.file.path.parent() == b.file.path.parent()).map(<[Due]>::to_vec).collect();
+    side_by_side(folders, pass.parallel(), work, |folder, acted| {
+        let panicked = || folder.iter().map(|_| Acted::Failed(Problem::new(Class::Internal, "it ended in a panic; the log has its trace"))).collect();
+        for (due, acted) in folder.iter().zip(acted.unwrap_or_else(panicked)) {
+            tell(report, &due.file.path, acted);
+        }
+    })
+    .await;
+}
+
+/// Tells the report what came of an action.
+pub fn tell(report: &mut SourceReport, path: &RemotePath, acted: Acted) {
+    match acted {
+        Acted::Done => {}
+        Acted::Stays(note) => report.add_note(path, &note),
+        Acted::Failed(problem) => report.add_after_failed(path, &problem),
+    }
+}
+
+/// Files of one folder: those that must be read again are, then the folder is listed once for those that only a listing
+/// tells the time of, then each is described and leaves.
+async fn leave_folder(pass: &Pass, folder: Vec<Due>) -> Vec<Acted> {
+    let mut stays = Vec::with_capacity(folder.len());
+    for due in &folder {
+        let again = due.proof().reread && !pass.run.cancel.is_cancelled();
+        stays.push(if again { read_again(pass, due).await } else { Ok(None) });
+    }
+    let by_line = |(due, stays): &(&Due, &Result<Option<String>, TransferError>)| matches!(stays, Ok(None)) && !is_exact(due);
+    let wanted: HashSet<RemotePath> = folder.iter().zip(&stays).filter(by_line).map(|(due, _)| due.file.path.clone()).collect();
+    let lines = if wanted.is_empty() { Ok(HashMap::new()) } else { listed_again(pass, wanted).await };
+    let mut acted = Vec::with_capacity(folder.len());
+    for (due, stays) in folder.iter().zip(stays) {
+        acted.push(match (stays, &lines) {
+            _ if pass.run.cancel.is_cancelled() => Acted::Done,
+            (Err(error), _) => Acted::Failed(problem(&error)),
+            (Ok(Some(why)), _) => Acted::Failed(Problem::new(Class::AfterAction, why)),
+            (Ok(None), Err(error)) if !is_exact(due) => Acted::Failed(problem(error)),
+            (Ok(None), Ok(lines)) if !is_exact(due) && lines.get(&due.file.path).is_some_and(|line| !is_as_before(due, line)) => {
+                let why = "the listing shows another size or time of it than before: it stays for the next run";
+                Acted::Failed(Problem::new(Class::AfterAction, why))
+            }
+            _ => act(pass, due).await,
+        });
+    }
+    acted
+}
+
+fn is_exact(due: &Due) -> bool {
+    due.file.modified.as_ref().is_some_and(equality::is_exact)
+}
+
+fn is_as_before(due: &Due, line: &RemoteFile) -> bool {
+    line.modified == due.listed && equality::sizes(line.size, due.file.size).is_possible()
+}
+
+/// Why the file must stay, if its bytes are not what they were.
+async fn read_again(pass: &Pass, due: &Due) -> Result<Option<String>, TransferError> {
+    const NO_ROOM: &str = "its time does not prove that it rests, and `recheck` left no room to read it again: it stays";
+    if due.file.size.is_some_and(|size| !pass.recheck.take(size)) {
+        return Ok(Some(NO_ROOM.to_owned()));
+    }
+    Ok(match reread::read(pass, &due.file).await? {
+        Reread::Whole { md5, verdict: Verdict::Whole | Verdict::Touched, .. } if md5 == due.md5 => None,
+        // Whoever took it: there is nothing to remove.
+        Reread::Whole { verdict: Verdict::Unseen, .. } | Reread::Left(Verdict::Vanished) => None,
+        Reread::TooMuch => Some(NO_ROOM.to_owned()),
+        Reread::Whole { .. } | Reread::Left(_) => Some("it was read twice, and its bytes had changed: it stays for the next run".to_owned()),
+    })
+}
+
+/// What a fresh listing of their folder shows of these files.
+async fn listed_again(pass: &Pass, wanted: HashSet<RemotePath>) -> Result<HashMap<RemotePath, RemoteFile>, SourceError> {
+    let folder = wanted.iter().next().map(RemotePath::parent).unwrap_or_else(|| pass.source.root.clone());
+    let (folder, wanted) = (&folder, &wanted);
     let once = |attempt| async move {
         let mut lease = pass.pool.lend_for_try(attempt, pass.source.policy.attempts).await?;
-        let result = remove_or_move(pass, &mut *lease, file).await;
+        let mut found = HashMap::new();
+        let mut visit = |listed: Listed| {
+            if let Listed::File(file) = listed
+                && wanted.contains(&file.path)
+            {
+                found.insert(file.path.clone(), pass.without_false_time(file));
+            }
+        };
+        let result = lease.list(folder, &mut visit).await;
+        lease.settle(&result);
+        result.map(|()| found)
+    };
+    retry(&pass.source.policy, &pass.run.cancel, "listing a folder again", once).await
+}
+
+/// Removes or moves the file and records that it left.
+async fn act(pass: &Pass, due: &Due) -> Acted {
+    if pass.leaving.is_hopeless() {
+        return Acted::Stays("it was not tried to remove it: the source refused that for many others".to_owned());
+    }
+    let once = |attempt| async move {
+        let mut lease = pass.pool.lend_for_try(attempt, pass.source.policy.attempts).await?;
+        let result = remove_or_move(pass, &mut *lease, due).await;
         lease.settle(&result);
         result
     };
     // One that a stopping run gives up is finished by the next.
-    match pass.run.in_time(retry(&pass.source.policy, &pass.run.cancel, "an after-action", once)).await {
-        None | Some(Ok(())) => Acted::Done,
+    let removed = match pass.run.in_time(retry(&pass.source.policy, &pass.run.cancel, "an after-action", once)).await {
+        None => return Acted::Done,
+        Some(removed) => removed,
+    };
+    match removed {
         // Another run was quicker.
-        Some(Err(error)) if error.class() == Class::NotFound => Acted::Done,
-        Some(Err(error)) => Acted::Failed(problem(&error)),
+        Err(error) if error.class() == Class::NotFound => left(pass, due).await,
+        Ok(Removed::Gone) => left(pass, due).await,
+        // The next run takes the new content first.
+        Ok(Removed::Changed) => Acted::Done,
+        Err(error) => refused(pass, due, &error).await,
     }
 }
 
-async fn remove_or_move(pass: &Pass, session: &mut dyn Session, file: &RemoteFile) -> Result<(), SourceError> {
-    match session.stat(&file.path).await? {
-        Some(now) if now.unchanged_since(file) => {}
-        // Gone: done before. Changed: the next run takes the new content first.
-        _ => return Ok(()),
-    }
-    failpoint!("before-after-action", SourceError::new(crate::source::contract::Op::Remove, "failpoint", Class::Protocol, "failpoint"));
-    match &pass.source.after {
-        After::Keep => Ok(()),
-        After::Delete => session.remove(&file.path).await,
-        After::Move(target) => {
-            let target = below(target, &pass.source.root, &file.path);
-            // Yesterday's file of the same name keeps its place.
-            let taken = session.stat(&target).await?.is_some();
-            session.rename(&file.path, &if taken { beside(&target, file) } else { target }).await
+async fn left(pass: &Pass, due: &Due) -> Acted {
+    pass.leaving.let_go();
+    record(pass, due, History { md5: Some(due.md5), left: true, refused: None, ..due.known.history.clone() }).await
+}
+
+async fn refused(pass: &Pass, due: &Due, error: &SourceError) -> Acted {
+    if !error.is_transient() {
+        pass.leaving.refused();
+        let history = History { md5: Some(due.md5), refused: Some(OffsetDateTime::now_utc()), ..due.known.history.clone() };
+        if let Acted::Failed(problem) = record(pass, due, history).await {
+            return Acted::Failed(problem);
         }
     }
+    Acted::Failed(problem(error))
 }
 
-/// `path` below `target` as it is below `root`.
-fn below(target: &RemotePath, root: &RemotePath, path: &RemotePath) -> RemotePath {
-    target.join(path.below(root).unwrap_or(path.file_name()))
-}
-
-/// A name beside `target` that only this version of `file` has.
-fn beside(target: &RemotePath, file: &RemoteFile) -> RemotePath {
-    let name = target.file_name();
-    let dot = name.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0).unwrap_or(name.len());
-    let mark = naming::version_mark(&Version::of(file), file.modified.as_ref());
-    target.parent().join(&[&name[..dot], b"~", mark.as_bytes(), &name[dot..]].concat())
+async fn record(pass: &Pass, due: &Due, history: History) -> Acted {
+    let known = Known { history, ..due.known.clone() };
+    match pass.ledger.ingested(&due.file, &known, 0, 0).await {
+        Ok(()) => Acted::Done,
+        Err(error) => Acted::Failed(problem(&error)),
+    }
 }

@@ -28,6 +28,10 @@ pub struct Identity<'a> {
     pub file: &'a RemoteFile,
     /// Its version.
     pub version: Version,
+    /// MD5 of all of the file, where that is known: of an archive that was read whole, and of bytes that its version tells of.
+    pub md5: Option<Md5>,
+    /// Whether the server did not show the file any more once it was read, so that nobody can say whether it changed meanwhile.
+    pub unseen: bool,
     /// The member of it: format of the archive, raw name, place among members of the same name, modified time.
     pub member: Option<MemberOf<'a>>,
 }
@@ -68,6 +72,12 @@ impl Identity<'_> {
         set("source", source.to_owned());
         set("version", self.version.to_string());
         set("run", run.to_owned());
+        if let Some(md5) = self.md5.filter(|md5| self.version == Version::of_content(self.file, md5)) {
+            set("source_md5", crate::model::hex(&md5));
+        }
+        if self.unseen {
+            set("not_seen_afterwards", "true".to_owned());
+        }
         set_name("source_path", self.file.path.as_bytes(), &mut set);
         if let Some(size) = self.file.size {
             set("source_size", size.to_string());
@@ -317,7 +327,7 @@ async fn write_one(
         };
         claim_in_hand = match claim(pass, identity, plain, Some((size, md5))).await? {
             Claimed::There(name, found) => {
-                verify::stored((size, md5), (found.size, found.md5))?;
+                check_there(identity, identity.member.as_ref().map_or(Some(md5), |_| identity.md5), (size, md5), &found)?;
                 let identical = found.metadata.get("run") != Some(&pass.run.id);
                 return Ok(Stored { name, size, md5, identical, note: claim_in_hand.note });
             }
@@ -332,6 +342,16 @@ async fn write_one(
             Claimed::Free(_) if matches!(content, Content::Staged(..)) => return Err(error.into()),
             Claimed::Free(next) => next,
         };
+    }
+}
+
+/// Refuses a blob of this version with other bytes than `sent`. If the version does not tell of the bytes of the whole file,
+/// whose MD5 is `whole`, one that does is found.
+pub fn check_there(identity: &Identity<'_>, whole: Option<Md5>, sent: (u64, Md5), found: &BlobInfo) -> Result<(), TransferError> {
+    match (verify::stored(sent, (found.size, found.md5)), whole) {
+        (Ok(()), _) => Ok(()),
+        (Err(_), Some(md5)) if identity.version == Version::of(identity.file) => Err(TransferError::OtherBytes(md5)),
+        (Err(mismatch), _) => Err(mismatch.into()),
     }
 }
 

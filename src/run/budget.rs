@@ -1,6 +1,6 @@
 //! Bytes of file content that may be in memory at once, drawn before they are read.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -108,6 +108,31 @@ impl Drop for Held {
     }
 }
 
+/// Bytes that a pass may still read again.
+#[derive(Debug)]
+pub struct Allowance(Mutex<u64>);
+
+impl Allowance {
+    /// So many bytes.
+    pub fn new(bytes: u64) -> Self {
+        Self(Mutex::new(bytes))
+    }
+
+    /// Takes `bytes` of it, if there are as many; where nothing may be read again, not even an empty file is.
+    pub fn take(&self, bytes: u64) -> bool {
+        let mut left = self.left();
+        let enough = *left > 0 && bytes <= *left;
+        if enough {
+            *left -= bytes;
+        }
+        enough
+    }
+
+    fn left(&self) -> MutexGuard<'_, u64> {
+        self.0.lock().expect("no code panics while it holds this lock")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,5 +175,13 @@ mod tests {
         let spare = budget.spare.lock().unwrap();
         assert_eq!(spare.len(), MOST_SPARE);
         assert!(spare.iter().all(|buffer| buffer.capacity() >= WORTH_KEEPING));
+    }
+
+    #[test]
+    fn what_may_be_read_again_ends() {
+        let allowance = Allowance::new(10);
+        assert!(allowance.take(4) && !allowance.take(7) && allowance.take(6));
+        assert!(!allowance.take(0), "it is used up");
+        assert!(!Allowance::new(0).take(0), "it is switched off");
     }
 }

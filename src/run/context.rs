@@ -1,6 +1,7 @@
 //! What all transfers of a run share, and what those of one source share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -10,11 +11,15 @@ use tokio_util::sync::CancellationToken;
 use crate::archive::contract::Member;
 use crate::archive::spool::Spooler;
 use crate::checksum::Hashers;
+use crate::equality;
 use crate::ledger::{Ledger, LedgerCache};
-use crate::model::ModifiedTime;
 use crate::model::redactor::Redactor;
+use crate::model::{ModifiedTime, RemoteFile};
+use crate::plan::rest::rest;
+use crate::plan::{Rest, Times, Told};
 use crate::retry::Policy;
-use crate::run::budget::ByteBudget;
+use crate::run::budget::{Allowance, ByteBudget};
+use crate::run::leaving::Leaving;
 use crate::run::lines::Lines;
 use crate::run::progress::Progress;
 use crate::run::quarantine::Quarantine;
@@ -119,6 +124,48 @@ pub struct Pass {
     pub large: LargeFiles,
     /// What is to stand in its manifest.
     pub lines: Lines,
+    /// What may still be read only to be compared.
+    pub recheck: Allowance,
+    /// What is to leave the source.
+    pub leaving: Leaving,
+    /// Files whose time moves at every look.
+    pub restless: Restless,
+}
+
+/// Counts files whose time moves at every look: of a source that has several, times tell nothing.
+#[derive(Debug, Default)]
+pub struct Restless {
+    files: AtomicU32,
+    known: AtomicBool,
+    news: AtomicBool,
+}
+
+/// From so many on, the times of all files are unknown.
+const RESTLESS_FILES: u32 = 3;
+
+impl Restless {
+    /// Of a source of which earlier runs know whether its times move.
+    pub fn known(known: bool) -> Self {
+        Self { known: AtomicBool::new(known), ..Self::default() }
+    }
+
+    /// Counts one more; `true` for the one that decides about the source.
+    pub fn add(&self) -> bool {
+        let counted = self.files.fetch_add(1, Ordering::Relaxed) + 1;
+        let decides = counted >= RESTLESS_FILES && !self.known.swap(true, Ordering::Relaxed);
+        self.news.fetch_or(decides, Ordering::Relaxed);
+        decides
+    }
+
+    /// Whether this pass found it out; true once.
+    pub fn take_news(&self) -> bool {
+        self.news.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether the source's times tell nothing.
+    pub fn is_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
+    }
 }
 
 /// Turns for reading large files of one source. Many small ones at once save round trips; many large ones would only
@@ -154,6 +201,25 @@ fn steps(size: Option<u64>) -> u32 {
 }
 
 impl Pass {
+    /// What the source's times are worth.
+    pub fn times(&self) -> Times {
+        if self.restless.is_known() && self.source.times == Times::Trust { Times::Unknown } else { self.source.times }
+    }
+
+    /// `file` without its time, where times move at every look.
+    pub fn without_false_time(&self, file: RemoteFile) -> RemoteFile {
+        if self.times() == Times::Unknown { RemoteFile { modified: None, ..file } } else { file }
+    }
+
+    /// What the time of `file` proves of its rest; `listed` is the time that the listing showed.
+    pub fn rest(&self, file: &RemoteFile, listed: Option<&ModifiedTime>) -> Rest {
+        let told = if listed.is_some_and(equality::is_exact) { Told::Exactly } else { Told::InSomeZone };
+        match self.times() {
+            Times::Trust => rest(file.modified.as_ref(), told, OffsetDateTime::now_utc()),
+            Times::Unknown | Times::None => Rest::Nothing,
+        }
+    }
+
     /// What is taken out of texts that are stored.
     pub fn redactor(&self) -> &Redactor {
         self.run.state.redactor()

@@ -4,7 +4,7 @@ use crate::archive::contract::UnpackError;
 use crate::checksum::Gone;
 use crate::failure::{Class, Failure};
 use crate::ledger::error::LedgerError;
-use crate::model::BlobName;
+use crate::model::{BlobName, Md5};
 use crate::source::contract::SourceError;
 use crate::store::contract::StoreError;
 use crate::verify::Mismatch;
@@ -35,6 +35,9 @@ pub enum TransferError {
         /// Whose it is, or what it holds.
         why: &'static str,
     },
+    /// Other bytes of equal path, size and time were stored before; these have this MD5.
+    #[error("other bytes of equal size and time are stored already")]
+    OtherBytes(Md5),
     /// The archive, whose original was kept.
     #[error("{cause}; its original is kept as `{name}`")]
     Quarantined {
@@ -64,7 +67,11 @@ impl TransferError {
             TransferError::Store(error) => Some(error),
             TransferError::Ledger(error) => Some(error),
             TransferError::Quarantined { cause, .. } => Some(cause.as_ref()),
-            TransferError::Conflict { .. } | TransferError::Interrupted | TransferError::Changed | TransferError::Defect(_) => None,
+            TransferError::Conflict { .. }
+            | TransferError::OtherBytes(_)
+            | TransferError::Interrupted
+            | TransferError::Changed
+            | TransferError::Defect(_) => None,
         }
     }
 }
@@ -79,7 +86,7 @@ impl Failure for TransferError {
     fn class(&self) -> Class {
         match (self, self.inner()) {
             (_, Some(inner)) => inner.class(),
-            (TransferError::Conflict { .. }, None) => Class::StoreConflict,
+            (TransferError::Conflict { .. } | TransferError::OtherBytes(_), None) => Class::StoreConflict,
             (TransferError::Interrupted | TransferError::Changed, None) => Class::Interrupted,
             (_, None) => Class::Internal,
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::equality;
 use crate::failure::{Class, Failure};
 use crate::model::{Precision, RemoteFile};
 use crate::retry::{Policy, retry};
@@ -32,9 +33,24 @@ const PROGRESS_BYTES: u64 = 1 << 20;
 /// How long a session may wait for room for what it brings before it is lent to others who want it.
 const NO_ROOM: Duration = Duration::from_secs(10);
 
+/// A file that was read to the end that the server gave it.
+#[derive(Debug)]
+pub struct Fetched {
+    /// What it turned out to be.
+    pub verdict: Verdict,
+    /// Its description after the read, where the server still gave one.
+    pub after: Option<RemoteFile>,
+}
+
+impl From<Verdict> for Fetched {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, after: None }
+    }
+}
+
 /// Sends the bytes of `file`, as [`describe`]d, over `chunks`. After a lost connection the read goes on where it stopped,
 /// if the file is still the same. The verdict is about all bytes sent.
-pub async fn fetch(pass: &Pass, file: &RemoteFile, chunks: mpsc::Sender<Bytes>) -> Result<Verdict, FetchError> {
+pub async fn fetch(pass: &Pass, file: &RemoteFile, chunks: mpsc::Sender<Bytes>) -> Result<Fetched, FetchError> {
     // How far the fetch has come; outlives a lost connection.
     let progress = Mutex::new(0);
     let call = Call::to_source("fetch", pass, &file.path);
@@ -49,7 +65,7 @@ pub async fn fetch(pass: &Pass, file: &RemoteFile, chunks: mpsc::Sender<Bytes>) 
     fetched
 }
 
-async fn to_the_end(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunks: &mpsc::Sender<Bytes>) -> Result<Verdict, FetchError> {
+async fn to_the_end(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunks: &mpsc::Sender<Bytes>) -> Result<Fetched, FetchError> {
     let offset = || *progress.lock().expect("no code panics while it holds this lock");
     let Policy { attempts, .. } = pass.source.policy;
     loop {
@@ -74,7 +90,7 @@ async fn to_the_end(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunk
                 continue;
             }
             Err(Attempt(error)) => Err(error),
-            Ok(verdict) => Ok(verdict),
+            Ok(fetched) => Ok(fetched),
         };
     }
 }
@@ -93,12 +109,12 @@ enum Brought {
     /// All of the file, so many bytes.
     All(u64),
     /// The file is not worth going on.
-    Moot(Verdict),
+    Moot(Fetched),
     /// Less than all: nobody had room for more, and others had use for the session.
     NoRoom,
 }
 
-async fn once(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunks: &mpsc::Sender<Bytes>, company: Company) -> Result<Verdict, Attempt> {
+async fn once(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunks: &mpsc::Sender<Bytes>, company: Company) -> Result<Fetched, Attempt> {
     let (mut lease, arrived, _alone) = loop {
         let lent = match company {
             Company::Welcome => pass.pool.lend().await,
@@ -108,9 +124,9 @@ async fn once(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunks: &mp
         let mut alone = lease.seclusion();
         match read(pass, (&mut *lease, &mut alone), file, progress, chunks, company).await {
             Ok(Brought::All(arrived)) => break (lease, arrived, alone),
-            Ok(Brought::Moot(verdict)) => {
+            Ok(Brought::Moot(fetched)) => {
                 lease.give_back();
-                return Ok(verdict);
+                return Ok(fetched);
             }
             // It stands in the middle of a download, as below.
             Ok(Brought::NoRoom) => drop((lease, alone)),
@@ -130,14 +146,21 @@ async fn once(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunks: &mp
         // A session that is spent (a closing reply that never came) must not cost the bytes that did come.
         Err(error) if !error.keeps_session() => {
             lease.lost(&error);
-            stat(pass, file).await.map_err(FetchError::Source)?
+            stat(pass, file).await
         }
         answer => {
             lease.give_back();
-            answer.map_err(FetchError::Source)?
+            answer.map(|after| after.map(|after| pass.without_false_time(after)))
         }
     };
-    Ok(judged(pass, file, after.as_ref(), arrived)?)
+    let after = match after {
+        Ok(after) => after,
+        // All of it came, and the server gives no description any more: some refuse it once a file was read.
+        Err(error) if !error.is_transient() && file.size == Some(arrived) => None,
+        Err(error) => return Err(FetchError::Source(error).into()),
+    };
+    let verdict = judged(pass, file, after.as_ref(), arrived)?;
+    Ok(Fetched { verdict, after })
 }
 
 /// Sends what is left of the file.
@@ -153,8 +176,10 @@ async fn read(
     if offset > 0 {
         let now = session.stat(&file.path).await.map_err(FetchError::Source)?;
         match now {
-            None => return Ok(Brought::Moot(Verdict::Vanished)),
-            Some(now) if !now.unchanged_since(file) => return Ok(Brought::Moot(Verdict::Changed)),
+            None => return Ok(Brought::Moot(Verdict::Vanished.into())),
+            Some(now) if !equality::between(file, &now).is_possible() => {
+                return Ok(Brought::Moot(Fetched { verdict: Verdict::Changed, after: Some(now) }));
+            }
             Some(_) => {}
         }
     }
@@ -196,18 +221,26 @@ fn judged(pass: &Pass, file: &RemoteFile, after: Option<&RemoteFile>, arrived: u
     }
 }
 
+/// A file as it is to be read.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// As exactly as the source can tell.
+    pub file: RemoteFile,
+    /// Whether the listing tells another size than the source does when it is asked for the file by itself.
+    pub contested: bool,
+}
+
 /// The file as exactly as the source can tell, asking it only where the listing was coarse;
 /// or the verdict that there is nothing to read any more.
-pub async fn describe(pass: &Pass, listed: &RemoteFile) -> Result<Result<RemoteFile, Verdict>, SourceError> {
+pub async fn describe(pass: &Pass, listed: &RemoteFile) -> Result<Result<Described, Verdict>, SourceError> {
     if is_exact(listed) {
-        return Ok(Ok(listed.clone()));
+        return Ok(Ok(Described { file: listed.clone(), contested: false }));
     }
     let Some(now) = stat(pass, listed).await? else { return Ok(Err(Verdict::Vanished)) };
     // A listing's coarse time has no zone that we know, so only its size is compared with an exact answer.
-    if now.size.is_some() && listed.size.is_some() && now.size != listed.size {
-        return Ok(Err(Verdict::Changed));
-    }
-    Ok(Ok(RemoteFile { size: now.size.or(listed.size), modified: now.modified.or(listed.modified), path: now.path }))
+    let contested = !equality::sizes(listed.size, now.size).is_possible();
+    let file = RemoteFile { size: now.size.or(listed.size), modified: now.modified.or(listed.modified), path: now.path };
+    Ok(Ok(Described { file, contested }))
 }
 
 /// Whether a listing told all that there is to be known of a file.
@@ -223,7 +256,8 @@ pub async fn stat(pass: &Pass, file: &RemoteFile) -> Result<Option<RemoteFile>, 
         lease.settle(&result);
         result
     };
-    retry(&pass.source.policy, &pass.run.cancel, "describing a file", once).await
+    let told = retry(&pass.source.policy, &pass.run.cancel, "describing a file", once).await?;
+    Ok(told.map(|file| pass.without_false_time(file)))
 }
 
 /// A fetch error as the retry loop sees it.

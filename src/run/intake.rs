@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use md5::Digest;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::archive;
 use crate::archive::contract::{Format, HEAD_BYTES};
 use crate::archive::spool::{Room, Spool};
-use crate::checksum::Hashing;
+use crate::checksum::{ALONE, Hashing};
 use crate::failpoint::failpoint;
 use crate::model;
 use crate::retry::retry;
@@ -25,8 +26,19 @@ pub enum Arrived {
     Whole(Whole),
     /// Blocks, staged and not yet visible.
     Staged(Staged),
-    /// An archive at rest.
-    Spooled(Spool, &'static dyn Format),
+    /// An archive at rest, and the MD5 of its bytes as they came.
+    Spooled(Spool, &'static dyn Format, model::Md5),
+}
+
+impl Arrived {
+    /// The MD5 of all bytes that came.
+    pub fn md5(&self) -> model::Md5 {
+        match self {
+            Arrived::Whole(whole) => whole.md5,
+            Arrived::Staged(staged) => staged.md5,
+            Arrived::Spooled(_, _, md5) => *md5,
+        }
+    }
 }
 
 /// Content in memory.
@@ -185,10 +197,21 @@ impl<'a> Intake<'a> {
 
     async fn spool(mut self, format: &'static dyn Format) -> Result<Arrived, TransferError> {
         let mut writer = self.run.spooler.writer(self.expected, Room::Wait).await?;
+        // A small one is hashed where it is.
+        let mut here = self.expected.is_some_and(|bytes| bytes <= ALONE as u64).then(md5::Md5::new);
+        let mut hashing = self.run.hashers.begin();
         while let Some(chunk) = self.next().await {
+            match &mut here {
+                Some(sum) => sum.update(&chunk),
+                None => hashing.update(Box::new(chunk.clone())).await?,
+            }
             writer.write(chunk).await?;
         }
-        Ok(Arrived::Spooled(writer.finish().await?, format))
+        let md5 = match here {
+            Some(sum) => sum.finalize().into(),
+            None => hashing.finish().await?,
+        };
+        Ok(Arrived::Spooled(writer.finish().await?, format, md5))
     }
 }
 

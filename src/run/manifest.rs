@@ -25,6 +25,9 @@ use crate::store::contract::{Condition, Properties};
 /// The largest manifest that is read back to find members that a new version no longer has.
 pub const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 
+/// Metadata: the MD5 of the archive as it came.
+const SOURCE_MD5: &str = "source_md5";
+
 /// The last write of an archive: the sign that all of it is in the store.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Manifest {
@@ -106,6 +109,12 @@ pub async fn complete(pass: &Pass, version: Version) -> Result<Option<Ingested>,
     }))
 }
 
+/// The MD5 of this version of an archive as it came, if its manifest tells.
+pub async fn source_md5(pass: &Pass, version: Version) -> Result<Option<model::Md5>, TransferError> {
+    let found = blob::head(&pass.run, &name_of(&pass.source.name, version)).await?;
+    Ok(found.and_then(|found| model::md5_of_hex(found.metadata.get(SOURCE_MD5)?)))
+}
+
 /// What the manifest says of a member.
 pub fn member(pass: &Pass, checked: &Checked, stored: Option<&Stored>) -> ManifestMember {
     let member = &checked.member;
@@ -168,6 +177,7 @@ pub async fn write(pass: &Pass, archive: &Identity<'_>, manifest: &Manifest, ing
     // What a lost ledger is rebuilt from.
     let mut metadata = archive.metadata(&pass.source.name, &pass.run.id);
     metadata.extend(counts.map(|(key, count)| (key.to_owned(), count.to_string())));
+    metadata.extend(archive.md5.map(|md5| (SOURCE_MD5.to_owned(), hex(&md5))));
     let properties = Properties { content_type: "application/json".to_owned(), md5: Md5::digest(&bytes).into(), metadata };
     let name = name_of(&pass.source.name, archive.version);
     let once = |_| pass.run.store.put(&name, bytes.clone(), &properties, &Condition::Always);

@@ -12,6 +12,7 @@ use crate::archive::contract::{Format, Member, MemberKind, Options, Partial, Unp
 use crate::archive::names::{Oddity, odd_names};
 use crate::archive::spool::Spool;
 use crate::archive::unpack::{Archive, Checked, Part, Parts, Proven, Taker, Wish};
+use crate::equality;
 use crate::failpoint::{failpoint, left_out};
 use crate::model::{self, BlobName, RemotePath, printable};
 use crate::naming::{self, escaped_for_metadata};
@@ -370,7 +371,7 @@ impl<'a> Way<'a> {
 
     /// A member whose content, `proof`, is in the store already.
     fn there(&self, name: BlobName, found: &BlobInfo, proof: (u64, model::Md5), plan: &Plan) -> Result<Stored, TransferError> {
-        verify::stored(proof, (found.size, found.md5))?;
+        blob::check_there(self.archive, self.archive.md5, proof, found)?;
         Ok(Stored { name, size: proof.0, md5: proof.1, identical: true, note: plan.note.clone() })
     }
 
@@ -397,7 +398,7 @@ impl<'a> Way<'a> {
     async fn is_still_the_newest(&self) -> Result<(), TransferError> {
         let file = self.archive.file;
         match fetch::stat(self.pass, file).await? {
-            Some(now) if now.unchanged_since(file) || left_out!("newest-archive") => Ok(()),
+            Some(now) if equality::between(file, &now).is_possible() || left_out!("newest-archive") => Ok(()),
             _ => Err(TransferError::Changed),
         }
     }

@@ -19,7 +19,7 @@ use crate::run::error::TransferError;
 use crate::run::inner;
 use crate::run::manifest::{self, Manifest};
 use crate::run::members::{self, ProvenArchive, Selection};
-use crate::run::settings::Archives;
+use crate::run::settings::{After, Archives};
 use crate::run::transfer::Transfer;
 use crate::source::contract::{Session, SourceError};
 use crate::source::pool::Lease;
@@ -75,7 +75,7 @@ pub async fn read(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>) -> 
     lease.settle(&after);
     let Ok(after) = after else { return Ok(Partly::Not) };
     match verify::source(file, after.as_ref(), size) {
-        Ok(Verdict::Whole) => {}
+        Ok(Verdict::Whole | Verdict::Unseen) => {}
         Ok(verdict) => return Ok(Partly::Changed(verdict)),
         Err(_) => return Ok(Partly::Not),
     }
@@ -96,8 +96,9 @@ pub async fn read(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>) -> 
 /// The format that `file` has by its name, if its settings and size make parts worth a try.
 fn expected(pass: &Pass, file: &RemoteFile, file_name: &str) -> Option<(&'static dyn Format, &'static dyn Partial)> {
     let wants_parts = pass.source.include_members.is_some() || pass.source.incremental_members;
-    // With `both` the original is needed whole.
-    if !wants_parts || pass.source.archives != Archives::Unpack || file.size.is_none_or(|size| size < WORTH_BYTES) {
+    // With `both` the original is needed whole. Nothing leaves the source that was not read whole.
+    if !wants_parts || pass.source.after != After::Keep || pass.source.archives != Archives::Unpack || file.size.is_none_or(|size| size < WORTH_BYTES)
+    {
         return None;
     }
     let formats = FORMATS.iter().copied().filter_map(|format| Some((format, format.partial()?)));

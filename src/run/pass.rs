@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::equality;
 use crate::failpoint::failpoint;
 use crate::failure::{Class, Failure};
 use crate::ledger::Ledger;
@@ -13,15 +14,18 @@ use crate::model::{RemoteFile, RemotePath};
 use crate::plan::{Known, Seen, Skip};
 use crate::report::{Defer, Outcome, Problem, SourceReport, Status, problem};
 use crate::run::after::{self, Acted};
-use crate::run::context::{LargeFiles, Pass, Run};
+use crate::run::budget::Allowance;
+use crate::run::context::{LargeFiles, Pass, Restless, Run};
 use crate::run::described::{Answer, Batch, ask_all, in_batches};
+use crate::run::leaving::Leaving;
 use crate::run::lines::{self, Lines};
 use crate::run::quarantine::Quarantine;
+use crate::run::recheck::bring;
 use crate::run::refusals;
 use crate::run::settings::Source;
 use crate::run::side_by_side::side_by_side;
 use crate::run::survey::Survey;
-use crate::run::transfer::{Transfer, transfer};
+use crate::run::transfer::Transfer;
 use crate::run::turn::Ours;
 use crate::run::watch;
 use crate::source::pool::Pool;
@@ -67,6 +71,14 @@ pub async fn open(run: Arc<Run>, source: Source) -> Result<Pass, SourceReport> {
 /// The pass with what `ledger` comes to, or the report of a source that nothing can be done about.
 pub async fn open_with(run: Arc<Run>, source: Source, ledger: impl Future<Output = Result<Ledger, LedgerError>>) -> Result<Pass, SourceReport> {
     let pool = Pool::new(source.endpoint.clone(), source.connections);
+    if let Some(other) = &source.shared_with {
+        let text = format!("the source `{other}` can see the same files, and this one removes them (`after`): one would take them from the other");
+        let mut report = SourceReport::new(&source.name, pool.address());
+        report.problems.push(Problem::new(Class::Config, text));
+        report.unusable = true;
+        run.progress.finished(&report);
+        return Err(report);
+    }
     let before = match refusals::before(&run, &source).await {
         Ok(before) => before,
         Err(problem) => {
@@ -82,7 +94,9 @@ pub async fn open_with(run: Arc<Run>, source: Source, ledger: impl Future<Output
             let large = LargeFiles::over(source.connections);
             let lines = Lines::new(&run, &source.name);
             let quarantine = Quarantine::new(run.retry_quarantined);
-            Ok(Pass { run, source, pool, ledger, quarantine, before, large, lines })
+            let (recheck, restless) = (Allowance::new(source.recheck), Restless::known(ledger.is_restless()));
+            let leaving = Leaving::default();
+            Ok(Pass { run, source, pool, ledger, quarantine, before, large, lines, recheck, leaving, restless })
         }
         Err(error) => {
             let mut report = SourceReport::new(&source.name, pool.address());
@@ -116,6 +130,7 @@ async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
         }
         transfer_all(pass, settled, |one, outcome, _| tell(pass, &one, outcome, report)).await;
     }
+    after::leave_all(pass, report).await;
     if begun {
         note(report, pass.ledger.end().await);
     }
@@ -199,7 +214,7 @@ async fn admitted(pass: &Pass, one: Transfer, batch: Option<&Batch>) -> (Outcome
     };
     tokio::select! {
         biased;
-        outcome = async { transfer(pass, &described.await).await } => (outcome, true),
+        outcome = async { bring(pass, &described.await).await } => (outcome, true),
         () = out_of_time(pass) => (Outcome::Deferred(Defer::Interrupted), true),
     }
 }
@@ -238,13 +253,8 @@ pub async fn finish_after(pass: &Arc<Pass>, files: Vec<(RemotePath, Known)>, rep
         let pass = pass.clone();
         async move { if pass.run.cancel.is_cancelled() { Acted::Done } else { after::finish(&pass, &path, &known).await } }
     };
-    side_by_side(files, pass.parallel(), work, |(path, _), acted| match acted {
-        Some(Acted::Done) => {}
-        Some(Acted::Stays(note)) => report.add_note(&path, &note),
-        Some(Acted::Failed(problem)) => report.add_after_failed(&path, &problem),
-        None => report.add_after_failed(&path, &Problem::new(Class::Internal, "it ended in a panic; the log has its trace")),
-    })
-    .await;
+    let panicked = || Acted::Failed(Problem::new(Class::Internal, "it ended in a panic; the log has its trace"));
+    side_by_side(files, pass.parallel(), work, |(path, _), acted| after::tell(report, &path, acted.unwrap_or_else(panicked))).await;
 }
 
 /// Waits until young files have had time to settle, and looks at them again: those that are as they were
@@ -299,7 +309,8 @@ fn seen_again(one: &Transfer, answer: Answer, began: time::OffsetDateTime) -> Op
 
 /// A listing's coarse time has no zone that we know: there only the size tells.
 fn is_same(listed: &RemoteFile, now: &RemoteFile) -> bool {
-    if is_coarse(listed) { listed.size.is_none() || listed.size == now.size } else { now.unchanged_since(listed) }
+    let equality = if is_coarse(listed) { equality::sizes(listed.size, now.size) } else { equality::between(listed, now) };
+    equality.is_possible()
 }
 
 fn is_coarse(listed: &RemoteFile) -> bool {

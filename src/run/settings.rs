@@ -11,6 +11,7 @@ use crate::archive::options::Options;
 use crate::model::RemotePath;
 use crate::naming::Naming;
 use crate::patterns::{NameGlobs, Patterns};
+use crate::plan::Times;
 use crate::retry::Policy;
 use crate::schedule::Schedule;
 use crate::source::contract::Endpoint;
@@ -49,6 +50,16 @@ pub struct Source {
     pub versions: Versions,
     /// What happens to a file at the source once it is stored.
     pub after: After,
+    /// How a file is deleted.
+    pub delete_by: DeleteBy,
+    /// Bytes that a run may read only to compare them, where nothing else tells whether a file changed.
+    pub recheck: u64,
+    /// What the source's times are worth: they tell of changes, or size alone is trusted.
+    pub times: Times,
+    /// Another source that can see the same files, where this one removes them.
+    pub shared_with: Option<String>,
+    /// Folders in it that the program itself writes to; they are left out.
+    pub own_folders: Vec<RemotePath>,
     /// Suffix of marker files: `X` is taken only when `X` + suffix is there.
     pub marker: Option<String>,
     /// Whether a blob of another writer at our name is taken over when its bytes are equal.
@@ -92,6 +103,16 @@ pub enum After {
     Delete,
     /// It is moved below this folder, keeping its path below the root.
     Move(RemotePath),
+}
+
+/// How a file is deleted at the source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeleteBy {
+    /// It is described and deleted, back to back.
+    #[default]
+    Delete,
+    /// It is renamed first, so that what is described is what is deleted.
+    Rename,
 }
 
 /// What a run may use.

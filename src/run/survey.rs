@@ -7,15 +7,20 @@ use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::equality::{self, Equality};
 use crate::failure::{Class, Failure};
+use crate::ledger::Ledger;
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, chain};
 use crate::patterns::Patterns;
-use crate::plan::{Clock, Decision, Known, Rules, Same, Skip, Why, compare, decide};
+use crate::plan::shift::{self, Shift};
+use crate::plan::{Clock, Decision, Known, Rules, Skip, Times, Told, Why, decide, decide_finally, settled};
 use crate::report::{Defer, Outcome, Problem, SourceReport, problem};
+use crate::run::after;
 use crate::run::context::Pass;
 use crate::run::described::{Answer, ask_all};
 use crate::run::fetch;
 use crate::run::lines;
+use crate::run::reread::unverified;
 use crate::run::settings::After;
 use crate::run::side_by_side::side_by_side;
 use crate::run::transfer::Transfer;
@@ -33,6 +38,10 @@ pub struct Survey {
     pub after: Vec<(RemotePath, Known)>,
     /// Observations for the ledger: known files whose listed time looks different now.
     pub relisted: Vec<(RemoteFile, Known)>,
+    /// To be read and compared, as far as the source allows a run.
+    rechecks: Vec<Transfer>,
+    /// Stored files that the source refused to let go a short time ago.
+    refused: u64,
     /// Everything that is decided already, counted; problems of the listing.
     pub report: SourceReport,
     /// When the listing began, by our clock and by the steady one.
@@ -46,7 +55,10 @@ pub type Again = Option<Patterns>;
 pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
     let began = (OffsetDateTime::now_utc(), Instant::now());
     let report = SourceReport::new(&pass.source.name, pass.pool.address());
-    let mut survey = Survey { transfers: Vec::new(), unsettled: Vec::new(), after: Vec::new(), relisted: Vec::new(), report, began };
+    let mut survey = Survey::new(report, began);
+    for folder in &pass.source.own_folders {
+        survey.report.add_note(folder, "left out: this program itself writes there");
+    }
     let call = Call::to_source("list", pass, &pass.source.root);
     let mut sorting = Sorting { pass, again, survey: &mut survey, held: Vec::new(), newest: None };
     match pass.source.patterns.exact() {
@@ -62,6 +74,8 @@ pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
         None => call.went_well(0),
     }
     decide_held(pass, held, newest, again, &mut survey).await;
+    survey.choose_rechecks(pass).await;
+    survey.relisted.sort_by_cached_key(|(file, _)| Ledger::order(&file.path));
     survey
 }
 
@@ -78,6 +92,7 @@ struct Sorting<'a> {
 
 impl Sorting<'_> {
     fn take(&mut self, file: RemoteFile) {
+        let file = self.pass.without_false_time(file);
         let exact = file.modified.filter(|modified| modified.precision <= Precision::Second);
         // A time in the future is nobody's clock.
         let shown = exact.map(|modified| modified.at).filter(|at| *at <= self.survey.began.0);
@@ -98,11 +113,16 @@ impl Sorting<'_> {
             markers: &none,
             stable_for: self.pass.source.stable_for,
             clock: Clock { here: self.survey.began.0, newest: self.newest },
+            times: self.pass.times(),
+            removes: self.pass.source.after != After::Keep,
         };
         match decide(&file, known.as_ref(), seen.as_ref(), &rules) {
-            // What is listed later may show that the server's clock is further on.
-            Decision::LookAgain(_) | Decision::AskTime => self.hold(file),
-            decision => self.survey.take(self.pass, file, None, known, decision),
+            // What is listed later may show that the server's clock is further on, or that its zone moved.
+            Decision::LookAgain(_) | Decision::AskTime | Decision::Wait => self.hold(file),
+            decision => {
+                let rests = settled(&file, seen.as_ref(), &rules, told(&file));
+                self.survey.take(self.pass, Decided { file, listed: None, known, rests }, decision);
+            }
         }
     }
 }
@@ -243,19 +263,76 @@ async fn decide_held(pass: &Arc<Pass>, files: Vec<RemoteFile>, newest: Option<Of
         markers: &markers,
         stable_for: pass.source.stable_for,
         clock,
+        times: pass.times(),
+        removes: pass.source.after != After::Keep,
     };
-    let mut ask = Vec::new();
+    let (mut ask, mut open) = (Vec::new(), Vec::new());
     for file in files {
         let known = pass.ledger.known(&file.path);
         let seen = pass.ledger.seen(&file.path);
         match decide(&file, known.as_ref(), seen.as_ref(), &rules) {
             Decision::AskTime => ask.push(file),
-            decision => survey.take(pass, file, None, known, decision),
+            Decision::Wait => open.push((file.modified, file)),
+            decision => {
+                let rests = settled(&file, seen.as_ref(), &rules, told(&file));
+                survey.take(pass, Decided { file, listed: None, known, rests }, decision);
+            }
         }
         pass.lines.make_room().await;
     }
     // Of files whose listed time is too coarse to decide by, the exact one is asked for.
-    ask_all(pass, ask, |file| file, |listed, answer| survey.take_exact(pass, listed, answer, &rules)).await;
+    ask_all(pass, ask, |file| file, |listed, answer| open.extend(survey.answered(pass, listed, answer))).await;
+    decide_open(pass, open, &rules, survey);
+}
+
+/// Decides about files whose time moved, or had to be asked for: if all of the listing moved as a zone does, they did not
+/// change.
+fn decide_open(pass: &Pass, open: Vec<(Option<ModifiedTime>, RemoteFile)>, rules: &Rules<'_>, survey: &mut Survey) {
+    let mut shift = Shift::default();
+    for (_, file) in &open {
+        if let Some(known) = pass.ledger.known(&file.path)
+            && equality::sizes(known.size, file.size) == Equality::Same
+            && known.equality(file, rules.times) != Equality::Same
+        {
+            shift.add(&known, file, rules.clock.here);
+        }
+    }
+    let quarters = shift.quarters();
+    for (listed, file) in open {
+        let known = pass.ledger.known(&file.path);
+        let seen = pass.ledger.seen(&file.path);
+        let told = if listed.is_some_and(|listed| equality::is_exact(&listed)) { Told::Exactly } else { Told::InSomeZone };
+        let shifted = known
+            .as_ref()
+            .is_some_and(|known| quarters.is_some() && shift::moved(known, &file) == quarters && shift::is_old(&file, rules.clock.here));
+        let decision = match decide_finally(&file, known.as_ref(), seen.as_ref(), rules, told) {
+            Decision::Recheck | Decision::Ingest(Why::Changed) | Decision::LookAgain(Why::Changed) if shifted => Decision::Unchanged,
+            decision => decision,
+        };
+        if let (Decision::Unchanged, Some(known)) = (&decision, &known) {
+            // An exact time that moved with the zone stands beside the one that made the version.
+            let listed = file.modified.filter(|modified| shifted && equality::is_exact(modified)).or(listed);
+            let known = known.clone().relisted(listed, rules.clock.here);
+            survey.relisted.push((file.clone(), known));
+        }
+        let rests = settled(&file, seen.as_ref(), rules, told);
+        survey.take(pass, Decided { file, listed, known, rests }, decision);
+    }
+}
+
+/// How a listed file's time was told.
+fn told(file: &RemoteFile) -> Told {
+    if file.modified.as_ref().is_some_and(equality::is_exact) { Told::Exactly } else { Told::InSomeZone }
+}
+
+/// A file that is decided about.
+struct Decided {
+    file: RemoteFile,
+    /// The time that the listing showed, if the file's own is another by now.
+    listed: Option<ModifiedTime>,
+    known: Option<Known>,
+    /// Whether it may be read now.
+    rests: bool,
 }
 
 impl Survey {
@@ -264,7 +341,12 @@ impl Survey {
         let mut report = SourceReport::new(&pass.source.name, pass.pool.address());
         report.problems.push(Problem::new(Class::Interrupted, "the run was stopped while the source was being listed"));
         let began = (OffsetDateTime::now_utc(), Instant::now());
-        Self { transfers: Vec::new(), unsettled: Vec::new(), after: Vec::new(), relisted: Vec::new(), report, began }
+        Self::new(report, began)
+    }
+
+    fn new(report: SourceReport, began: (OffsetDateTime, Instant)) -> Self {
+        let (transfers, unsettled, after) = (Vec::new(), Vec::new(), Vec::new());
+        Self { transfers, unsettled, after, relisted: Vec::new(), rechecks: Vec::new(), refused: 0, report, began }
     }
 
     /// Whether there is anything to do at the source or in the ledger.
@@ -274,53 +356,90 @@ impl Survey {
 
     /// How many files are to be done something about.
     fn held(&self) -> usize {
-        self.transfers.len() + self.unsettled.len()
+        self.transfers.len() + self.unsettled.len() + self.rechecks.len()
     }
 
-    /// `listed` is the time that the listing showed, if the file's own is another by now.
-    fn take(&mut self, pass: &Pass, file: RemoteFile, listed: Option<ModifiedTime>, known: Option<Known>, decision: Decision) {
+    fn take(&mut self, pass: &Pass, decided_file: Decided, decision: Decision) {
+        let Decided { file, listed, known, rests } = decided_file;
+        let transfer = |file: RemoteFile, why, known| Transfer { listed: listed.or(file.modified), file, why, known, rests };
         match decision {
             // What does not fit into memory waits for the next run, which finds these done.
-            Decision::Ingest(_) | Decision::LookAgain(_) if self.held() >= pass.run.limits.files => {
+            Decision::Ingest(_) | Decision::LookAgain(_) | Decision::Recheck if self.held() >= pass.run.limits.files => {
                 decided(pass, &mut self.report, &file, Outcome::Deferred(Defer::TooMany));
             }
-            Decision::Ingest(why) => self.transfers.push(Transfer { listed: listed.or(file.modified), file, why, known }),
-            Decision::LookAgain(why) => self.unsettled.push(Transfer { listed: listed.or(file.modified), file, why, known }),
+            Decision::Ingest(why) => self.transfers.push(transfer(file, why, known)),
+            Decision::LookAgain(why) => self.unsettled.push(transfer(file, why, known)),
+            Decision::Recheck => self.rechecks.push(transfer(file, Why::Recheck, known)),
             Decision::Skip(skip) => decided(pass, &mut self.report, &file, Outcome::Skipped(skip)),
-            Decision::Unchanged | Decision::AskTime => {
-                self.report.add(&file.path, Outcome::Unchanged);
-                if let Some(known) = known.filter(|_| pass.source.after != After::Keep) {
-                    self.after.push((file.path, known));
+            Decision::Unchanged | Decision::AskTime | Decision::Wait => {
+                self.report.on_trust += u64::from(known.as_ref().is_some_and(|known| is_on_trust(pass, known, &file)));
+                match known.filter(|_| pass.source.after != After::Keep) {
+                    Some(known) if after::was_refused(&known, self.began.0) => self.refused += 1,
+                    Some(known) if after::is_proven(pass, &known) => self.after.push((file.path.clone(), known)),
+                    // Nothing leaves the source that was not read, or may be another by now.
+                    Some(known) if self.held() < pass.run.limits.files => return self.rechecks.push(transfer(file, Why::Recheck, Some(known))),
+                    _ => {}
                 }
+                self.report.add(&file.path, Outcome::Unchanged);
             }
         }
     }
 
-    /// Decides about a file whose exact time had to be asked for.
-    fn take_exact(&mut self, pass: &Pass, listed: RemoteFile, answer: Answer, rules: &Rules<'_>) {
-        let exact = match answer {
-            Answer::Told(Some(exact)) => exact,
-            Answer::Told(None) => return decided(pass, &mut self.report, &listed, Outcome::Skipped(Skip::Vanished)),
-            Answer::Failed(error) => return decided(pass, &mut self.report, &listed, Outcome::Failed(problem(&error))),
-            Answer::NotAsked => return decided(pass, &mut self.report, &listed, Outcome::Deferred(Defer::Interrupted)),
-            Answer::Panicked => {
-                let outcome = Outcome::Failed(Problem::new(Class::Internal, "asking for its time ended in a panic"));
-                return decided(pass, &mut self.report, &listed, outcome);
+    /// What the source said of a file whose exact time had to be asked for, if it is to be decided about now.
+    fn answered(&mut self, pass: &Pass, listed: RemoteFile, answer: Answer) -> Option<(Option<ModifiedTime>, RemoteFile)> {
+        let outcome = match answer {
+            // What even the exact answer leaves out, the listing may have told.
+            Answer::Told(Some(exact)) => {
+                let exact = RemoteFile { size: exact.size.or(listed.size), modified: exact.modified.or(listed.modified), ..exact };
+                return Some((listed.modified, exact));
             }
+            Answer::Told(None) => Outcome::Skipped(Skip::Vanished),
+            Answer::Failed(error) => Outcome::Failed(problem(&error)),
+            Answer::NotAsked => Outcome::Deferred(Defer::Interrupted),
+            Answer::Panicked => Outcome::Failed(Problem::new(Class::Internal, "asking for its time ended in a panic")),
         };
-        // What even the exact answer leaves out, the listing may have told.
-        let exact = RemoteFile { size: exact.size.or(listed.size), modified: exact.modified.or(listed.modified), ..exact };
-        let known = pass.ledger.known(&exact.path);
-        if let Some(known) = known.as_ref().filter(|known| compare(&exact, known) != Same::No) {
-            self.relisted.push((exact.clone(), Known { listed: listed.modified, ..known.clone() }));
-            let known = Some(known.clone());
-            return self.take(pass, exact, None, known, Decision::Unchanged);
-        }
-        let why = if known.is_some() { Why::Changed } else { Why::New };
-        let seen = pass.ledger.seen(&exact.path);
-        // A time that stays coarse proves no rest.
-        let settled = matches!(decide(&exact, None, seen.as_ref(), rules), Decision::Ingest(_));
-        let decision = if settled { Decision::Ingest(why) } else { Decision::LookAgain(why) };
-        self.take(pass, exact, listed.modified, known, decision);
+        decided(pass, &mut self.report, &listed, outcome);
+        None
     }
+
+    /// Of the files that must be read to be compared, those whose last look is the oldest, as many as the source allows.
+    async fn choose_rechecks(&mut self, pass: &Pass) {
+        let mut rechecks = std::mem::take(&mut self.rechecks);
+        rechecks.sort_by_key(|one| one.known.as_ref().and_then(|known| known.history.looked));
+        let (mut chosen, mut waiting) = (Vec::new(), self.refused);
+        for one in rechecks {
+            if pass.recheck.take(one.file.size.unwrap_or(0)) {
+                chosen.push(one);
+            } else if pass.source.after != After::Keep && is_same(pass, &one) {
+                waiting += 1;
+                self.report.add(&one.file.path, Outcome::Unchanged);
+            } else {
+                decided(pass, &mut self.report, &one.file, Outcome::Failed(unverified()));
+            }
+        }
+        chosen.sort_by_cached_key(|one| Ledger::order(&one.file.path));
+        for one in &mut chosen {
+            let Some(known) = &mut one.known else { continue };
+            match pass.ledger.md5_of(&one.file.path).await {
+                Ok(md5) => known.history.md5 = md5,
+                Err(error) => self.report.problems.push(problem(&error)),
+            }
+        }
+        self.transfers.append(&mut chosen);
+        if waiting > 0 {
+            let text =
+                format!("{waiting} stored files are still at the source: it refused to let them go, or `recheck` left no room to read them again");
+            self.report.problems.push(Problem::new(Class::AfterAction, text));
+        }
+    }
+}
+
+/// Whether nothing but its removal asks for a file to be read.
+fn is_same(pass: &Pass, one: &Transfer) -> bool {
+    one.known.as_ref().is_some_and(|known| !known.history.left && known.equality(&one.file, pass.times()) == Equality::Same)
+}
+
+/// Whether a file is unchanged only because its time is not looked at.
+fn is_on_trust(pass: &Pass, known: &Known, file: &RemoteFile) -> bool {
+    pass.times() == Times::None && known.equality(file, Times::Trust) != Equality::Same
 }

@@ -1,27 +1,32 @@
 //! The road of one file.
 
 use bytes::Bytes;
+use time::OffsetDateTime;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::archive::contract::{Format, Nature};
 use crate::archive::spool::Spool;
 use crate::archive::unpack::Archive;
+use crate::equality;
 use crate::failpoint::failpoint;
 use crate::failure::{Class, Failure};
-use crate::model::{ModifiedTime, RemoteFile, Version};
-use crate::plan::{Known, Skip, Why};
+use crate::model::{Md5, ModifiedTime, RemoteFile, Version};
+use crate::plan::{History, Known, Rest, Skip, Why};
 use crate::report::{Defer, Ingested, Outcome, Proof, problem};
 use crate::run::after::{self, Acted};
 use crate::run::blob::{self, Claim, Claimed, Content, Identity};
 use crate::run::context::Pass;
 use crate::run::error::TransferError;
-use crate::run::fetch::{FetchError, describe, fetch};
+use crate::run::fetch::{Described, FetchError, Fetched, describe, fetch};
 use crate::run::intake::{Arrived, Intake, Look};
+use crate::run::leaving::Due;
 use crate::run::manifest;
 use crate::run::members::{self, ProvenArchive};
 use crate::run::partly::{self, Partly};
 use crate::run::quarantine;
-use crate::run::settings::{Archives, Versions};
+use crate::run::reread::{self, Reread};
+use crate::run::settings::{After, Archives, Versions};
 use crate::run::watch::Call;
 use crate::store::contract::{BLOCK_BYTES, StoreKind, Upload};
 use crate::verify::Verdict;
@@ -40,15 +45,25 @@ pub struct Transfer {
     pub why: Why,
     /// What was ingested of it before.
     pub known: Option<Known>,
+    /// Whether it rests, so that it may be brought over should its bytes turn out to be others.
+    pub rests: bool,
 }
 
 /// Brings one file over. Whatever happens is an outcome; nothing of a failed transfer is visible in the store,
-/// except members of an archive whose last steps failed, which the next run completes.
-pub async fn transfer(pass: &Pass, transfer: &Transfer) -> Outcome {
-    let mut result = road(pass, transfer).await;
-    // Its name was taken while it was on its way: it is read once more, and finds a name of its own.
-    if matches!(&result, Err(TransferError::Store(error)) if error.kind == StoreKind::Condition) && !pass.run.cancel.is_cancelled() {
-        result = road(pass, transfer).await;
+/// except members of an archive whose last steps failed, which the next run completes. With `mark`, its bytes are known
+/// to have this MD5, and others of equal path, size and time were taken before.
+pub async fn transfer(pass: &Pass, transfer: &Transfer, mark: Option<Md5>) -> Outcome {
+    let (mut mark, mut taken) = (mark, false);
+    let mut result = road(pass, transfer, mark).await;
+    while !pass.run.cancel.is_cancelled() {
+        match &result {
+            // Its name was taken while it was on its way: it is read once more, and finds a name of its own.
+            Err(TransferError::Store(error)) if error.kind == StoreKind::Condition && !taken => taken = true,
+            // Other bytes of equal size and time stand there: its version tells of its bytes, too.
+            Err(TransferError::OtherBytes(md5)) if mark.is_none() => mark = Some(*md5),
+            _ => break,
+        }
+        result = road(pass, transfer, mark).await;
     }
     match result {
         Ok(outcome) => outcome,
@@ -59,44 +74,114 @@ pub async fn transfer(pass: &Pass, transfer: &Transfer) -> Outcome {
     }
 }
 
-async fn road(pass: &Pass, transfer: &Transfer) -> Result<Outcome, TransferError> {
-    let file = match pass.run.in_time(describe(pass, &transfer.file)).await.ok_or(TransferError::Interrupted)?? {
-        Ok(file) => file,
+async fn road(pass: &Pass, transfer: &Transfer, mark: Option<Md5>) -> Result<Outcome, TransferError> {
+    let described = match pass.run.in_time(describe(pass, &transfer.file)).await.ok_or(TransferError::Interrupted)?? {
+        Ok(described) => described,
         Err(verdict) => return Ok(left_for_later(verdict)),
     };
-    let version = Version::of(&file);
-    if pass.quarantine.holds(version) {
-        return Ok(Outcome::Skipped(Skip::Quarantined));
+    // What has another size than the listing showed may be written right now.
+    if described.contested && !may_be_contested(pass, transfer, &described.file) {
+        return Ok(Outcome::Deferred(Defer::Changed));
     }
-    let mut ingested = match place(pass, transfer, &file, version).await? {
-        Place::Done(ingested) => ingested,
+    match along(pass, transfer, &described, mark).await? {
+        Ok(outcome) => Ok(outcome),
+        Err(left) => {
+            let Some(file) = better_told(pass, transfer, &described, &left) else { return Ok(left_for_later(left.verdict)) };
+            let described = Described { file, contested: true };
+            let outcome = along(pass, transfer, &described, mark).await?;
+            Ok(outcome.unwrap_or_else(|left| left_for_later(left.verdict)))
+        }
+    }
+}
+
+/// Whether a file may be taken by its own description though the listing told another size.
+fn may_be_contested(pass: &Pass, transfer: &Transfer, file: &RemoteFile) -> bool {
+    pass.source.stable_for.is_zero() || pass.rest(file, transfer.listed.as_ref()) == Rest::Proven
+}
+
+/// The file as it was described after it was read, where only the size that the listing told was another: some servers
+/// list sizes that are not true. Two descriptions that agree win.
+fn better_told(pass: &Pass, transfer: &Transfer, read: &Described, left: &Fetched) -> Option<RemoteFile> {
+    let after = left.after.as_ref().filter(|_| left.verdict == Verdict::Changed && !read.contested)?;
+    let same_time = equality::times(read.file.modified.as_ref(), after.modified.as_ref()).is_possible();
+    (same_time && may_be_contested(pass, transfer, after)).then(|| after.clone())
+}
+
+/// What was brought of a file that is whole.
+struct Taken {
+    ingested: Ingested,
+    /// How it was read; `None`: an earlier run brought it.
+    read: Option<Read>,
+}
+
+/// A file that was read to its end, and its bytes.
+#[derive(Clone, Debug)]
+struct Read {
+    md5: Md5,
+    verdict: Verdict,
+    /// Its description after the read; without a time, if that moves at every look.
+    after: Option<RemoteFile>,
+}
+
+/// The road of a file that is described; or the file is left at the source.
+async fn along(pass: &Pass, transfer: &Transfer, described: &Described, mark: Option<Md5>) -> Result<Result<Outcome, Fetched>, TransferError> {
+    let file = &described.file;
+    let version = mark.map_or_else(|| Version::of(file), |md5| Version::of_content(file, &md5));
+    if pass.quarantine.holds(version) {
+        return Ok(Ok(Outcome::Skipped(Skip::Quarantined)));
+    }
+    let identity = Identity { file, version, md5: mark, unseen: false, member: None };
+    let mut taken = match place(pass, transfer, &identity).await? {
+        Place::Done(ingested) => Taken { ingested, read: None },
         Place::Free(claim) => {
             let upload = Upload::new(claim.name.clone());
-            let result = bring(pass, transfer, &file, version, claim, &upload).await;
+            let result = bring(pass, transfer, &identity, claim, &upload).await;
             if !matches!(result, Ok(Ok(_))) {
                 pass.run.store.abandon(&upload).await;
             }
             match result? {
-                Ok(ingested) => ingested,
-                Err(verdict) => return Ok(left_for_later(verdict)),
+                Ok(taken) => taken,
+                Err(left) => return Ok(Err(left)),
             }
         }
     };
-    record(pass, transfer, &file, version, &ingested).await?;
-    ingested.proof.taken = Some((file.clone(), version));
+    let known = known_of(transfer, &identity, taken.read.as_ref());
+    record(pass, file, &known, &taken.ingested).await?;
+    taken.ingested.proof.taken = Some((file.clone(), version));
     quarantine::release(pass, version).await?;
-    match after::act(pass, &file, ingested.members_left).await {
+    let mut ingested = taken.ingested;
+    match leaves(pass, transfer, described, known, taken.read, ingested.members_left).await {
         Acted::Done => {}
         Acted::Stays(note) => ingested.notes.push(note),
         Acted::Failed(problem) => ingested.after = Some(problem),
     }
-    Ok(Outcome::Ingested(ingested))
+    Ok(Ok(Outcome::Ingested(ingested)))
+}
+
+/// What the ledger is to know of a file.
+fn known_of(transfer: &Transfer, identity: &Identity<'_>, read: Option<&Read>) -> Known {
+    let known = Known::new(identity.file, transfer.listed, identity.version);
+    let Some(read) = read else { return known };
+    let known = known.read_at(OffsetDateTime::now_utc(), Some(read.md5));
+    let (left, moves) = (read.verdict == Verdict::Unseen, read.verdict == Verdict::Touched);
+    Known { history: History { left, moves, ..known.history.clone() }, ..known }
+}
+
+/// Lets a file go that this program read.
+async fn leaves(pass: &Pass, transfer: &Transfer, described: &Described, known: Known, read: Option<Read>, left: u64) -> Acted {
+    // What is not there any more needs no removal; what was not read is none of ours to remove.
+    let Some(Read { md5, after: Some(after), .. }) = read else { return Acted::Done };
+    let file = RemoteFile { modified: after.modified.or(known.modified.filter(|_| !known.history.moves)), ..after };
+    // A file that was seen to change while its time stood still has no time that proves rest.
+    let rest = if described.contested { Rest::Nothing } else { pass.rest(&file, transfer.listed.as_ref()) };
+    let due = Due { file, listed: transfer.listed, known, md5, read: Instant::now(), rest };
+    after::leave(pass, due, left).await
 }
 
 fn left_for_later(verdict: Verdict) -> Outcome {
     match verdict {
         Verdict::Vanished => Outcome::Skipped(Skip::Vanished),
-        Verdict::Changed | Verdict::Whole => Outcome::Deferred(Defer::Changed),
+        Verdict::Changed | Verdict::Touched | Verdict::Whole | Verdict::Unseen => Outcome::Deferred(Defer::Changed),
     }
 }
 
@@ -110,26 +195,30 @@ enum Place {
 
 /// Looks for the file's place before anything is read, where that can spare work or decides what may be
 /// replaced. A small new file is read first: one request less, and a name that is taken shows at the commit.
-async fn place(pass: &Pass, transfer: &Transfer, file: &RemoteFile, version: Version) -> Result<Place, TransferError> {
+async fn place(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>) -> Result<Place, TransferError> {
+    let file = identity.file;
     let plain = pass.source.naming.file(&file.path);
-    let new_and_small = transfer.why == Why::New && !pass.ledger.unclean() && file.size.is_some_and(|size| size <= BLOCK_BYTES);
-    if new_and_small && pass.source.versions == Versions::Keep && !pass.source.adopt {
+    let is_new = transfer.why == Why::New && transfer.known.is_none();
+    let new_and_small = is_new && !pass.ledger.unclean() && file.size.is_some_and(|size| size <= BLOCK_BYTES);
+    if new_and_small && identity.md5.is_none() && pass.source.versions == Versions::Keep && !pass.source.adopt {
         return Ok(Place::Free(Claim::hopeful(plain)));
     }
+    // What is there spares the reading only where nothing of the file was recorded: an earlier run committed it and could
+    // not say so. Before a removal it is read in any case.
+    let may_be_done = is_new && identity.md5.is_none() && pass.source.after == After::Keep;
     // Under `overwrite` a version that comes back finds its old manifest, but not its members.
     if pass.source.archives != Archives::Keep
         && pass.source.versions == Versions::Keep
-        && transfer.why != Why::Again
-        && let Some(ingested) = manifest::complete(pass, version).await?
+        && may_be_done
+        && let Some(ingested) = manifest::complete(pass, identity.version).await?
     {
         return Ok(Place::Done(ingested));
     }
-    let identity = Identity { file, version, member: None };
-    match blob::claim(pass, &identity, &plain, None).await? {
+    match blob::claim(pass, identity, &plain, None).await? {
         Claimed::Free(claim) => Ok(Place::Free(claim)),
-        // The user wants the bytes compared, or the original of an archive says nothing of its members, which
-        // are stored after it: the file is read, and meets the blob at the commit.
-        Claimed::There(name, _) if transfer.why == Why::Again || pass.source.archives == Archives::Both => Ok(Place::Free(Claim::hopeful(name))),
+        // The bytes are compared, or the original of an archive says nothing of its members, which are stored after it:
+        // the file is read, and meets the blob at the commit.
+        Claimed::There(name, _) if !may_be_done || pass.source.archives == Archives::Both => Ok(Place::Free(Claim::hopeful(name))),
         Claimed::There(name, found) => {
             let proof = Box::new(Proof { blob: Some((name, found.size, found.md5)), ..Proof::default() });
             Ok(Place::Done(Ingested { identical: 1, proof, ..Ingested::default() }))
@@ -141,35 +230,79 @@ async fn place(pass: &Pass, transfer: &Transfer, file: &RemoteFile, version: Ver
 async fn bring(
     pass: &Pass,
     transfer: &Transfer,
-    file: &RemoteFile,
-    version: Version,
+    identity: &Identity<'_>,
     claim: Claim,
     upload: &Upload,
-) -> Result<Result<Ingested, Verdict>, TransferError> {
-    let identity = Identity { file, version, member: None };
-    match partly::read(pass, transfer, &identity).await? {
+) -> Result<Result<Taken, Fetched>, TransferError> {
+    let file = identity.file;
+    match partly::read(pass, transfer, identity).await? {
         Partly::Not => {}
-        Partly::Changed(verdict) => return Ok(Err(verdict)),
+        Partly::Changed(verdict) => return Ok(Err(verdict.into())),
         Partly::Proven(proven) => {
             let bytes = file.size.unwrap_or(0);
-            let ingested = store_members(pass, transfer, &identity, *proven, bytes).await?;
-            return Ok(Ok(Ingested { bytes, ..ingested }));
+            let ingested = store_members(pass, transfer, identity, *proven, bytes).await?;
+            return Ok(Ok(Taken { ingested: Ingested { bytes, ..ingested }, read: None }));
         }
     }
     let file_name = file.path.file_name_text();
     let look = if pass.source.archives == Archives::Keep { Look::Away } else { Look::ForArchives(&file_name) };
-    let (verdict, arrived) = read(pass, file, upload, look).await?;
-    if verdict != Verdict::Whole {
-        return Ok(Err(verdict));
+    let (fetched, arrived) = read(pass, file, upload, look).await?;
+    let md5 = arrived.md5();
+    let read = match settle(pass, file, fetched, md5).await? {
+        Ok(read) => read,
+        Err(left) => return Ok(Err(left)),
+    };
+    if identity.md5.is_some_and(|mark| mark != md5) {
+        return Ok(Err(Verdict::Changed.into()));
     }
-    if let Arrived::Spooled(spool, format) = arrived {
-        return unpack_or_keep(pass, transfer, &identity, (spool, format), claim, upload).await.map(Ok);
+    let identity = &Identity { unseen: read.verdict == Verdict::Unseen, ..identity.clone() };
+    let ingested = match arrived {
+        Arrived::Spooled(spool, format, md5) => {
+            let identity = Identity { md5: Some(md5), ..identity.clone() };
+            unpack_or_keep(pass, transfer, &identity, (spool, format), claim, upload).await?
+        }
+        arrived => plain_file(pass, identity, &arrived, claim, upload).await?,
+    };
+    let notes = (read.verdict == Verdict::Unseen).then(|| NOT_SEEN_AFTERWARDS.to_owned());
+    Ok(Ok(Taken { ingested: Ingested { notes: ingested.notes.into_iter().chain(notes).collect(), ..ingested }, read: Some(read) }))
+}
+
+/// What the report says of a file that the server took away once it was read.
+const NOT_SEEN_AFTERWARDS: &str = "not_seen_afterwards: all of it came, and the server does not show it any more";
+
+/// Judges what arrived. A file of which only the time moved is read once more: equal bytes are the file, and its time
+/// tells nothing.
+async fn settle(pass: &Pass, file: &RemoteFile, fetched: Fetched, md5: Md5) -> Result<Result<Read, Fetched>, TransferError> {
+    match fetched.verdict {
+        Verdict::Whole | Verdict::Unseen => return Ok(Ok(Read { md5, verdict: fetched.verdict, after: fetched.after })),
+        Verdict::Changed | Verdict::Vanished => return Ok(Err(fetched)),
+        Verdict::Touched => {}
     }
-    plain_file(pass, &identity, &arrived, claim, upload).await.map(Ok)
+    if file.size.is_some_and(|size| !pass.recheck.take(size)) {
+        return Ok(Err(fetched));
+    }
+    let now = fetched.after.clone().unwrap_or_else(|| file.clone());
+    match reread::read(pass, &now).await? {
+        Reread::Whole { md5: again, verdict: Verdict::Touched, after } if again == md5 => {
+            note_restless(pass).await?;
+            Ok(Ok(Read { md5, verdict: Verdict::Touched, after: after.map(|after| RemoteFile { modified: None, ..after }) }))
+        }
+        // It was touched once, and its time stands still now.
+        Reread::Whole { md5: again, verdict: Verdict::Unseen, .. } if again == md5 => Ok(Ok(Read { md5, verdict: Verdict::Unseen, after: None })),
+        _ => Ok(Err(fetched)),
+    }
+}
+
+/// Counts a file whose time moves at every look. Of a source with several of them, times tell nothing from then on.
+pub async fn note_restless(pass: &Pass) -> Result<(), TransferError> {
+    if pass.restless.add() {
+        pass.ledger.note_restless().await?;
+    }
+    Ok(())
 }
 
 /// Source and store work side by side; nothing is visible when this returns.
-async fn read(pass: &Pass, file: &RemoteFile, upload: &Upload, look: Look<'_>) -> Result<(Verdict, Arrived), TransferError> {
+async fn read(pass: &Pass, file: &RemoteFile, upload: &Upload, look: Look<'_>) -> Result<(Fetched, Arrived), TransferError> {
     let turn = pass.run.in_time(pass.large.turn(file.size)).await.ok_or(TransferError::Interrupted)?;
     let (sender, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
     let intake = async {
@@ -187,7 +320,7 @@ async fn read(pass: &Pass, file: &RemoteFile, upload: &Upload, look: Look<'_>) -
         (Err(FetchError::Mismatch(error)), _) => Err(error.into()),
         (_, Err(error)) => Err(error),
         (Err(FetchError::Unwanted), Ok(_)) => Err(TransferError::Defect("joining source and store")),
-        (Ok(verdict), Ok(arrived)) => Ok((verdict, arrived)),
+        (Ok(fetched), Ok(arrived)) => Ok((fetched, arrived)),
     }
 }
 
@@ -264,11 +397,10 @@ async fn prove(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>, archiv
 }
 
 /// Only now, with every blob committed, does the ledger speak of the file.
-async fn record(pass: &Pass, transfer: &Transfer, file: &RemoteFile, version: Version, ingested: &Ingested) -> Result<(), TransferError> {
-    let known = Known { size: file.size, modified: file.modified, listed: transfer.listed, version };
+async fn record(pass: &Pass, file: &RemoteFile, known: &Known, ingested: &Ingested) -> Result<(), TransferError> {
     let blobs = ingested.stored + ingested.identical + ingested.originals;
     failpoint!("before-record", TransferError::Defect("a step that a test lets fail"));
-    pass.ledger.ingested(file, &known, blobs, ingested.bytes).await?;
+    pass.ledger.ingested(file, known, blobs, ingested.bytes).await?;
     failpoint!("after-record", TransferError::Defect("a step that a test lets fail"));
     Ok(())
 }

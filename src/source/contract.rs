@@ -49,6 +49,12 @@ pub trait Endpoint: Send + Sync + fmt::Debug {
         1
     }
 
+    /// Where `path` is on this machine, if it is there.
+    fn local(&self, path: &RemotePath) -> Option<std::path::PathBuf> {
+        let _ = path;
+        None
+    }
+
     /// User, server and credential in one, to notice that one of them has changed; `None` where nobody logs in.
     fn credential(&self) -> Option<Secret> {
         None

@@ -43,6 +43,10 @@ impl Endpoint for Folder {
         8
     }
 
+    fn local(&self, path: &RemotePath) -> Option<PathBuf> {
+        Some(local(path))
+    }
+
     async fn open(&self) -> Result<Box<dyn Session>, SourceError> {
         Ok(Box::new(FolderSession))
     }

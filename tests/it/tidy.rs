@@ -30,7 +30,7 @@ const ORDER: &[&[&str]] = &[
     &["failpoint"],
     &["failure"],
     &["model"],
-    &["settings"],
+    &["equality", "settings"],
     &["checksum", "plan", "naming", "patterns", "place", "retry", "schedule", "signals", "verify"],
     &["report"],
     &["archive", "source", "store"],

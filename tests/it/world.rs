@@ -44,6 +44,7 @@ mod races;
 mod reading;
 mod settling;
 mod store_faults;
+mod truth;
 mod versions_of_archives;
 pub mod zips;
 
@@ -238,6 +239,8 @@ fn brief(source: &SourceReport) -> String {
         reasons.keys().map(AsRef::as_ref).collect::<Vec<&str>>().join(" ")
     };
     let mut classes: Vec<String> = source.failures.iter().map(|line| line.problem.class.to_string()).collect();
+    // Files end in any order.
+    classes.sort();
     classes.dedup();
     let counts = [
         (source.ingested, "ingested", String::new()),
@@ -306,6 +309,11 @@ pub fn source(name: &str, server: &MemoryServer) -> Source {
         naming: Naming { source: name.to_owned(), layout: Layout::Path, root: root.clone(), host_port: "ftp.acme.example_21".to_owned() },
         versions: Versions::Keep,
         after: After::Keep,
+        delete_by: Default::default(),
+        recheck: 1 << 30,
+        times: Default::default(),
+        shared_with: None,
+        own_folders: Vec::new(),
         marker: None,
         adopt: false,
         depth: 64,

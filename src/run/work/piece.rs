@@ -4,9 +4,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version};
+use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version, hex, md5_of_hex};
 use crate::naming::escaped_for_metadata;
-use crate::plan::{Known, Why};
+use crate::plan::{History, Known, Why};
 use crate::report::SourceReport;
 use crate::run::transfer::Transfer;
 use crate::settings::percent_decode;
@@ -97,6 +97,10 @@ struct KnownLine {
     modified: Option<Time>,
     listed: Option<Time>,
     version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    md5: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    left: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -110,6 +114,8 @@ struct Line {
     known: Option<KnownLine>,
     #[serde(default, skip_serializing_if = "is_zero")]
     interrupted: u32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    rests: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -127,12 +133,14 @@ fn modified(time: Option<Time>) -> Option<ModifiedTime> {
 
 impl Line {
     fn of(item: &Item) -> Self {
-        let Transfer { file, listed, why, known } = &item.transfer;
+        let Transfer { file, listed, why, known, rests } = &item.transfer;
         let known = known.as_ref().map(|known| KnownLine {
             size: known.size,
             modified: time(known.modified),
             listed: time(known.listed),
             version: known.version.to_string(),
+            md5: known.history.md5.map(|md5| hex(&md5)),
+            left: known.history.left,
         });
         Self {
             path: escaped_for_metadata(file.path.as_bytes()),
@@ -142,21 +150,29 @@ impl Line {
             why: *why,
             known,
             interrupted: item.interrupted,
+            rests: *rests,
         }
     }
 
     fn item(self) -> Option<Item> {
         let known = match self.known {
             None => None,
-            Some(known) => Some(Known {
-                size: known.size,
-                modified: modified(known.modified),
-                listed: modified(known.listed),
-                version: Version::from_hex(&known.version)?,
-            }),
+            Some(known) => {
+                let md5 = known.md5.as_deref().and_then(md5_of_hex);
+                Some(Known {
+                    size: known.size,
+                    modified: modified(known.modified),
+                    listed: modified(known.listed),
+                    version: Version::from_hex(&known.version)?,
+                    history: History { read: md5.is_some(), md5, left: known.left, ..History::default() },
+                })
+            }
         };
         let file = RemoteFile { path: RemotePath::new(percent_decode(&self.path)?), size: self.size, modified: modified(self.modified) };
-        Some(Item { transfer: Transfer { file, listed: modified(self.listed), why: self.why, known }, interrupted: self.interrupted })
+        Some(Item {
+            transfer: Transfer { file, listed: modified(self.listed), why: self.why, known, rests: self.rests },
+            interrupted: self.interrupted,
+        })
     }
 }
 
@@ -196,9 +212,10 @@ mod tests {
     fn a_piece_is_read_as_it_was_written() {
         let seen = ModifiedTime::new(datetime!(2026-11-20 10:00 UTC), Precision::Minute);
         let file = RemoteFile { path: RemotePath::new(b"/a\n\xFF b%.csv".to_vec()), size: Some(7), modified: Some(seen) };
-        let known = Known { size: None, modified: Some(seen), listed: None, version: Version::of(&file) };
-        let one = Transfer { file: file.clone(), listed: Some(seen), why: Why::Changed, known: Some(known) };
-        let other = Transfer { file: RemoteFile { size: None, modified: None, ..file }, listed: None, why: Why::New, known: None };
+        let history = History { read: true, md5: Some([7; 16]), left: true, ..History::default() };
+        let known = Known { size: None, modified: Some(seen), listed: None, version: Version::of(&file), history };
+        let one = Transfer { file: file.clone(), listed: Some(seen), why: Why::Recheck, known: Some(known), rests: true };
+        let other = Transfer { file: RemoteFile { size: None, modified: None, ..file }, listed: None, why: Why::New, known: None, rests: false };
         let items = [Item { transfer: one, interrupted: 2 }, Item { transfer: other, interrupted: 0 }];
         let header = Header { schema: SCHEMA, journal: "journal-x".into(), young_since: Some(seen.at) };
         let bytes = to_bytes(&header, &items);

@@ -69,8 +69,22 @@ impl Shelf {
 
     /// Makes the store's own folders.
     pub fn create(&self) -> io::Result<()> {
+        self.refuse_links(&self.own.join("locks"))?;
         for folder in ["temporary", "staged", "locks", "records", "long"] {
             fs::create_dir_all(self.own.join(folder))?;
+        }
+        Ok(())
+    }
+
+    /// Refuses a path that leads through a link: nothing is written outside of the folder, and what is listed is what is read.
+    /// The root itself may be one.
+    fn refuse_links(&self, path: &Path) -> io::Result<()> {
+        let folders = path.ancestors().skip(1).take_while(|folder| *folder != self.root);
+        for folder in folders {
+            if fs::symlink_metadata(folder).is_ok_and(|found| found.is_symlink()) {
+                let why = format!("`{}` is a link, and links in the destination are not followed", folder.display());
+                return Err(io::Error::new(io::ErrorKind::InvalidFilename, why));
+            }
         }
         Ok(())
     }
@@ -124,12 +138,14 @@ impl Shelf {
         if let Some(record) = record.filter(|record| record.name == name) {
             let (below, _) = paths::path_of(name, record.place);
             let path = self.root.join(below);
+            self.refuse_links(&path)?;
             if let Some(file) = metadata(&path)? {
                 return Ok(Some(found(name, path, &file, Some(record))?));
             }
         }
         // A file that somebody put there by hand is a blob too, so that it is never written over.
         let path = self.root.join(paths::path_of(name, Place::Plain).0);
+        self.refuse_links(&path)?;
         metadata(&path)?.map(|file| found(name, path, &file, None)).transpose()
     }
 
@@ -167,6 +183,7 @@ impl Shelf {
         let temporary = self.temporary().join(&record.temporary);
         loop {
             let target = self.root.join(paths::path_of(&record.name, record.place).0);
+            self.refuse_links(&target)?;
             match with_folder(&target, || fs::rename(&temporary, &target)) {
                 Ok(()) => return Ok(target.parent().unwrap_or(&self.root).to_owned()),
                 // Another blob is a file where this one needs a folder, or the other way round.

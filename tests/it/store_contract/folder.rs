@@ -250,3 +250,18 @@ async fn whole(store: &FolderStore) -> bool {
     let journal = content(store, "killed/journal").await.unwrap_or_default();
     all_whole && !journal.is_empty() && journal.len() % 10 == 0 && journal.chunks(10).all(|line| line.ends_with(b"\n"))
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_in_the_folder_is_not_followed() {
+    let (dir, elsewhere) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let store = open(dir.path()).await;
+    std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("acme")).expect("it links");
+    let blob = name("acme/a.txt");
+    let error = store.put(&blob, "x".into(), &properties(b"x"), &Condition::Always).await.expect_err("it is refused");
+    assert_eq!(error.kind, StoreKind::Rejected);
+    let told = blobferry::model::chain(&error);
+    assert!(told.contains("is a link"), "{told}");
+    assert_eq!(fs::read_dir(elsewhere.path()).expect("it lists").count(), 0);
+    assert!(store.head(&blob).await.is_err(), "what is listed is what is read");
+}

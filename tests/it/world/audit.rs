@@ -94,7 +94,7 @@ async fn note_in_ledger(world: &World, run: &str, files: &[(&RemoteFile, Version
     let ledger = Ledger::open(world.store.clone(), "acme", run, quick(), CancellationToken::new()).await.unwrap();
     ledger.begin(OffsetDateTime::now_utc()).await.unwrap();
     for (file, version) in files {
-        let known = Known { size: file.size, modified: file.modified, listed: file.modified, version: *version };
+        let known = Known::new(file, file.modified, *version);
         ledger.ingested(file, &known, 1, 1).await.unwrap();
     }
     ledger.end().await.unwrap();
@@ -169,6 +169,27 @@ async fn every_policy_leaves_what_it_claims_also_of_two_versions() {
 }
 
 #[tokio::test]
+async fn other_bytes_of_equal_size_and_time_hold_also_after_a_rebuild() {
+    let mut world = World::new().file("/a.csv", "one").file("/c.zip", zip(&[("1.txt", b"one")]));
+    world.run().await;
+    world.put("/a.csv", "two", LONG_AGO);
+    world.put("/c.zip", zip(&[("1.txt", b"two")]), LONG_AGO);
+    world.again = vec!["**".to_owned()];
+    world.run().await;
+    clean(&world).await;
+    let rebuilt = blobferry::ledger::rebuild(
+        world.store.clone(),
+        "acme",
+        blobferry::ledger::Originals::Prove,
+        "20260101T000000Z-00000000",
+        quick(),
+        CancellationToken::new(),
+    );
+    assert_eq!(rebuilt.await.unwrap().files, 2);
+    clean(&world).await;
+}
+
+#[tokio::test]
 async fn names_that_meet_and_names_too_long_hold() {
     let long = format!("/{}", format!("{}/", "%".repeat(200)).repeat(6));
     let world = World::new().with(|source| source.naming.layout = Layout::ByType).file("/x/a.csv", "1").file("/y/a.csv", "22").file(&long, "3");
@@ -201,7 +222,7 @@ async fn what_did_not_arrive_has_its_line() {
     world.put("/no", "x", LONG_AGO);
     world.put("/gone", "x", LONG_AGO);
     let world = world.fault("/gone", "read", SourceFault::Before(Box::new(|tree| drop(tree.files.remove(&"/gone".into())))));
-    assert_eq!(world.run().await.brief(), "degraded: ingested 1, skipped 2 [in_progress vanished], failed 2 [permission archive_damaged]");
+    assert_eq!(world.run().await.brief(), "degraded: ingested 1, skipped 2 [in_progress vanished], failed 2 [archive_damaged permission]");
     let mut lines: Vec<String> =
         String::from_utf8(world.store.content(&of_run(&world, ".jsonl")).unwrap().to_vec()).unwrap().lines().map(str::to_owned).collect();
     lines.sort();
