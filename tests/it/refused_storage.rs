@@ -22,7 +22,6 @@ struct World {
     runtime: tokio::runtime::Runtime,
     proxy: Proxy,
     direct: String,
-    through: String,
     root: tempfile::TempDir,
     ferry: Ferry,
 }
@@ -39,7 +38,7 @@ impl World {
         let through = direct.replace(&address, &proxy.address.to_string());
         let source = format!("url = \"file://{}\"\nstable_for = \"0s\"\n", root.path().display());
         let ferry = Ferry::between(&source, &through);
-        Some(Self { runtime, proxy, direct, through, root, ferry })
+        Some(Self { runtime, proxy, direct, root, ferry })
     }
 
     /// The same source and container, without a proxy.
@@ -155,7 +154,6 @@ fn a_file_whose_name_is_a_directory_of_the_account_is_stored_under_a_name_apart(
     let conflict = "409 Conflict\r\nx-ms-error-code: PathConflict";
     let Some(world) = World::new(vec![every("PUT", "acme%2Fc%2Fd", conflict, ""), every("PUT", "acme/c/d", conflict, "")], &["c/d"]) else { return };
     world.ferry.run(&["run"]).code(1).says(&["PathConflict (409)", "a name is either a file or a directory"]);
-    assert!(!world.through.is_empty());
 }
 
 #[test]
