@@ -36,7 +36,7 @@ const SIGNS: &[&str] = &[CORE_TOOLS, SITE, SKU, INSTANCE, POD, CONTAINER, LEGION
 
 /// A hosting plan of Azure Functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plan {
+pub enum HostingPlan {
     /// The plan of `infra/`.
     FlexConsumption,
     /// Elastic Premium.
@@ -53,9 +53,9 @@ pub enum Plan {
 
 /// What kind of place it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum HostingKind {
     /// Azure Functions: an instance may be taken away once no invocation is under way.
-    Azure(Plan),
+    Azure(HostingPlan),
     /// Azure Functions Core Tools, on somebody's machine.
     CoreTools,
     /// A container that Azure Functions does not manage.
@@ -66,9 +66,9 @@ pub enum Kind {
 
 /// Where the program runs, and why it is taken to be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Hosting {
     /// What kind of place it is.
-    pub kind: Kind,
+    pub kind: HostingKind,
     /// The name of the app in Azure.
     pub site: Option<String>,
     /// The instance, or the machine, if the environment tells.
@@ -78,20 +78,20 @@ pub struct Place {
     because: String,
 }
 
-impl Place {
+impl Hosting {
     /// The place that `environment` tells of.
     pub fn of(environment: &BTreeMap<String, String>) -> Self {
         let get = |name: &str| environment.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
         let (kind, because) = kind_of(&get);
         let instance_names: &[&str] = match kind {
-            Kind::Azure(Plan::FlexConsumption) => &[POD, CONTAINER, INSTANCE, "HOSTNAME"],
-            Kind::Azure(_) => &[INSTANCE, POD, CONTAINER, "HOSTNAME", "COMPUTERNAME"],
+            HostingKind::Azure(HostingPlan::FlexConsumption) => &[POD, CONTAINER, INSTANCE, "HOSTNAME"],
+            HostingKind::Azure(_) => &[INSTANCE, POD, CONTAINER, "HOSTNAME", "COMPUTERNAME"],
             _ => &["HOSTNAME", "COMPUTERNAME"],
         };
         Self {
             kind,
             signs: SIGNS.iter().chain(OF_CONTAINERS).copied().filter(|name| get(name).is_some()).collect(),
-            site: get(SITE).filter(|_| matches!(kind, Kind::Azure(_))).map(str::to_owned),
+            site: get(SITE).filter(|_| matches!(kind, HostingKind::Azure(_))).map(str::to_owned),
             instance: instance_names.iter().find_map(|name| get(name)).map(str::to_owned),
             because,
         }
@@ -99,7 +99,7 @@ impl Place {
 
     /// Whether this is an instance of Azure Functions, which scales out and may be taken away.
     pub fn in_azure(&self) -> bool {
-        matches!(self.kind, Kind::Azure(_))
+        matches!(self.kind, HostingKind::Azure(_))
     }
 
     /// The place in words, its reason, and how work goes there.
@@ -108,65 +108,65 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Hosting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.kind {
-            Kind::Azure(Plan::FlexConsumption) => "Flex Consumption",
-            Kind::Azure(Plan::Premium) => "Functions Premium",
-            Kind::Azure(Plan::Dedicated) => "a Dedicated (App Service) plan",
-            Kind::Azure(Plan::Consumption) => "legacy Consumption",
-            Kind::Azure(Plan::ContainerApps) => "Functions on Container Apps",
-            Kind::Azure(Plan::Unknown) => "Azure Functions, on a plan that is not known here",
-            Kind::CoreTools => "Core Tools",
-            Kind::Container => "a container",
-            Kind::Machine => "this machine",
+            HostingKind::Azure(HostingPlan::FlexConsumption) => "Flex Consumption",
+            HostingKind::Azure(HostingPlan::Premium) => "Functions Premium",
+            HostingKind::Azure(HostingPlan::Dedicated) => "a Dedicated (App Service) plan",
+            HostingKind::Azure(HostingPlan::Consumption) => "legacy Consumption",
+            HostingKind::Azure(HostingPlan::ContainerApps) => "Functions on Container Apps",
+            HostingKind::Azure(HostingPlan::Unknown) => "Azure Functions, on a plan that is not known here",
+            HostingKind::CoreTools => "Core Tools",
+            HostingKind::Container => "a container",
+            HostingKind::Machine => "this machine",
         };
         write!(f, "{name}, because {}", self.because)
     }
 }
 
-fn kind_of<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> (Kind, String) {
+fn kind_of<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> (HostingKind, String) {
     if get(CORE_TOOLS).is_some() {
-        return (Kind::CoreTools, format!("{CORE_TOOLS} is set"));
+        return (HostingKind::CoreTools, format!("{CORE_TOOLS} is set"));
     }
     if get(SITE).is_some() {
         let (plan, because) = plan_of(get);
-        return (Kind::Azure(plan), because);
+        return (HostingKind::Azure(plan), because);
     }
     let local = get(HOST_NAME).filter(|host| ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host.starts_with(name)));
     if local.is_some() || get(STAGE).is_some_and(|stage| stage.eq_ignore_ascii_case("development")) {
         let sign = if local.is_some() { format!("{HOST_NAME} is local") } else { format!("{STAGE} is Development") };
-        return (Kind::CoreTools, format!("{sign} and {SITE} is not set"));
+        return (HostingKind::CoreTools, format!("{sign} and {SITE} is not set"));
     }
     match OF_CONTAINERS.iter().find(|name| get(name).is_some()) {
-        Some(name) => (Kind::Container, format!("{name} is set and {SITE} is not")),
-        None => (Kind::Machine, format!("{SITE} is not set")),
+        Some(name) => (HostingKind::Container, format!("{name} is set and {SITE} is not")),
+        None => (HostingKind::Machine, format!("{SITE} is not set")),
     }
 }
 
 /// The plan of an app in Azure.
-fn plan_of<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> (Plan, String) {
+fn plan_of<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> (HostingPlan, String) {
     if get(MANAGED_ENVIRONMENT).is_some() {
-        return (Plan::ContainerApps, format!("{MANAGED_ENVIRONMENT} is set"));
+        return (HostingPlan::ContainerApps, format!("{MANAGED_ENVIRONMENT} is set"));
     }
     let says_so = || format!("{SKU} says so");
     match get(SKU) {
-        Some(sku) if sku.eq_ignore_ascii_case("FlexConsumption") => return (Plan::FlexConsumption, says_so()),
-        Some(sku) if sku.eq_ignore_ascii_case("ElasticPremium") => return (Plan::Premium, says_so()),
-        Some(sku) if sku.eq_ignore_ascii_case("Dynamic") => return (Plan::Consumption, says_so()),
-        Some(sku) => return (Plan::Dedicated, format!("{SKU} is {}", shown(sku))),
+        Some(sku) if sku.eq_ignore_ascii_case("FlexConsumption") => return (HostingPlan::FlexConsumption, says_so()),
+        Some(sku) if sku.eq_ignore_ascii_case("ElasticPremium") => return (HostingPlan::Premium, says_so()),
+        Some(sku) if sku.eq_ignore_ascii_case("Dynamic") => return (HostingPlan::Consumption, says_so()),
+        Some(sku) => return (HostingPlan::Dedicated, format!("{SKU} is {}", shown(sku))),
         None => {}
     }
     // What follows is how the host itself judges where the plan's name is not told.
     if get(INSTANCE).is_some() {
-        return (Plan::Dedicated, format!("{INSTANCE} is set and {SKU} is not"));
+        return (HostingPlan::Dedicated, format!("{INSTANCE} is set and {SKU} is not"));
     }
     let instance = [POD, CONTAINER].into_iter().find(|name| get(name).is_some());
     match (instance, get(LEGION)) {
-        (Some(name), Some(_)) => (Plan::FlexConsumption, format!("{LEGION} and {name} are set and {INSTANCE} is not")),
-        (Some(CONTAINER), None) => (Plan::Consumption, format!("{SITE} and {CONTAINER} are set and {LEGION} is not")),
-        (Some(name), None) => (Plan::FlexConsumption, format!("{SITE} and {name} are set")),
-        (None, _) => (Plan::Unknown, format!("{SITE} is set")),
+        (Some(name), Some(_)) => (HostingPlan::FlexConsumption, format!("{LEGION} and {name} are set and {INSTANCE} is not")),
+        (Some(CONTAINER), None) => (HostingPlan::Consumption, format!("{SITE} and {CONTAINER} are set and {LEGION} is not")),
+        (Some(name), None) => (HostingPlan::FlexConsumption, format!("{SITE} and {name} are set")),
+        (None, _) => (HostingPlan::Unknown, format!("{SITE} is set")),
     }
 }
 
@@ -179,11 +179,11 @@ fn shown(value: &str) -> String {
 mod tests {
     use super::*;
 
-    fn place(set: &[(&str, &str)]) -> Place {
-        Place::of(&set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    fn place(set: &[(&str, &str)]) -> Hosting {
+        Hosting::of(&set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
     }
 
-    fn check(set: &[(&str, &str)], kind: Kind, words: &str) {
+    fn check(set: &[(&str, &str)], kind: HostingKind, words: &str) {
         let place = place(set);
         assert_eq!((place.kind, place.to_string().as_str()), (kind, words), "{set:?}");
     }
@@ -192,8 +192,8 @@ mod tests {
 
     #[test]
     fn flex_consumption_is_known_though_it_has_no_instance_id() {
-        use Plan::FlexConsumption;
-        let flex = Kind::Azure(FlexConsumption);
+        use HostingPlan::FlexConsumption;
+        let flex = HostingKind::Azure(FlexConsumption);
         let all = [SITE_SET, (SKU, "FlexConsumption"), (INSTANCE, ""), (CONTAINER, "c-1"), (POD, "pod-1"), (LEGION, "10.0.0.1")];
         check(&all, flex, "Flex Consumption, because WEBSITE_SKU says so");
         assert_eq!(place(&all).told(true), "Flex Consumption, because WEBSITE_SKU says so; dispatch by queue");
@@ -208,24 +208,24 @@ mod tests {
 
     #[test]
     fn the_other_plans_are_told_apart() {
-        let azure = Kind::Azure;
-        check(&[SITE_SET, (SKU, "ElasticPremium"), (INSTANCE, "abc")], azure(Plan::Premium), "Functions Premium, because WEBSITE_SKU says so");
-        check(&[SITE_SET, (SKU, "Dynamic"), (INSTANCE, "abc")], azure(Plan::Consumption), "legacy Consumption, because WEBSITE_SKU says so");
+        let azure = HostingKind::Azure;
+        check(&[SITE_SET, (SKU, "ElasticPremium"), (INSTANCE, "abc")], azure(HostingPlan::Premium), "Functions Premium, because WEBSITE_SKU says so");
+        check(&[SITE_SET, (SKU, "Dynamic"), (INSTANCE, "abc")], azure(HostingPlan::Consumption), "legacy Consumption, because WEBSITE_SKU says so");
         let dedicated = "a Dedicated (App Service) plan, because WEBSITE_SKU is PremiumV3";
-        check(&[SITE_SET, (SKU, "PremiumV3"), (INSTANCE, "abc")], azure(Plan::Dedicated), dedicated);
+        check(&[SITE_SET, (SKU, "PremiumV3"), (INSTANCE, "abc")], azure(HostingPlan::Dedicated), dedicated);
         let by_instance = "a Dedicated (App Service) plan, because WEBSITE_INSTANCE_ID is set and WEBSITE_SKU is not";
-        check(&[SITE_SET, (INSTANCE, "abc")], azure(Plan::Dedicated), by_instance);
+        check(&[SITE_SET, (INSTANCE, "abc")], azure(HostingPlan::Dedicated), by_instance);
         let linux = "legacy Consumption, because WEBSITE_SITE_NAME and CONTAINER_NAME are set and LEGION_SERVICE_HOST is not";
-        check(&[SITE_SET, (CONTAINER, "c-1")], azure(Plan::Consumption), linux);
+        check(&[SITE_SET, (CONTAINER, "c-1")], azure(HostingPlan::Consumption), linux);
         let apps = "Functions on Container Apps, because MANAGED_ENVIRONMENT is set";
-        check(&[SITE_SET, (MANAGED_ENVIRONMENT, "e"), (CONTAINER, "c-1")], azure(Plan::ContainerApps), apps);
+        check(&[SITE_SET, (MANAGED_ENVIRONMENT, "e"), (CONTAINER, "c-1")], azure(HostingPlan::ContainerApps), apps);
         let unknown = "Azure Functions, on a plan that is not known here, because WEBSITE_SITE_NAME is set";
-        check(&[SITE_SET], azure(Plan::Unknown), unknown);
+        check(&[SITE_SET], azure(HostingPlan::Unknown), unknown);
     }
 
     #[test]
     fn core_tools_is_never_azure_whatever_local_settings_hold() {
-        let core = Kind::CoreTools;
+        let core = HostingKind::CoreTools;
         check(
             &[(CORE_TOOLS, "true"), SITE_SET, (SKU, "FlexConsumption"), (INSTANCE, "a")],
             core,
@@ -241,15 +241,15 @@ mod tests {
 
     #[test]
     fn a_container_s_name_alone_proves_nothing() {
-        check(&[(CONTAINER, "c-1")], Kind::Machine, "this machine, because WEBSITE_SITE_NAME is not set");
-        check(&[(INSTANCE, "abc")], Kind::Machine, "this machine, because WEBSITE_SITE_NAME is not set");
-        check(&[(SITE, " "), (SKU, "FlexConsumption")], Kind::Machine, "this machine, because WEBSITE_SITE_NAME is not set");
+        check(&[(CONTAINER, "c-1")], HostingKind::Machine, "this machine, because WEBSITE_SITE_NAME is not set");
+        check(&[(INSTANCE, "abc")], HostingKind::Machine, "this machine, because WEBSITE_SITE_NAME is not set");
+        check(&[(SITE, " "), (SKU, "FlexConsumption")], HostingKind::Machine, "this machine, because WEBSITE_SITE_NAME is not set");
         check(
             &[("KUBERNETES_SERVICE_HOST", "10.0.0.1"), (CONTAINER, "c")],
-            Kind::Container,
+            HostingKind::Container,
             "a container, because KUBERNETES_SERVICE_HOST is set and WEBSITE_SITE_NAME is not",
         );
-        check(&[("HOSTNAME", "box")], Kind::Machine, "this machine, because WEBSITE_SITE_NAME is not set");
+        check(&[("HOSTNAME", "box")], HostingKind::Machine, "this machine, because WEBSITE_SITE_NAME is not set");
         assert_eq!(place(&[("HOSTNAME", "box"), (CONTAINER, "c")]).instance.as_deref(), Some("box"));
         assert!(!place(&[]).in_azure());
     }

@@ -11,7 +11,7 @@ use crate::equality::{self, Equality};
 use crate::model::{RemoteFile, RemotePath};
 
 pub use known::{History, Known, Seen, Times};
-pub use rest::{Clock, Rest, Told};
+pub use rest::{Clock, Rest, TimeTold};
 
 /// What is to be done with a listed file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,7 +150,7 @@ fn equality_with(file: &RemoteFile, known: &Known, rules: &Rules<'_>) -> Equalit
 }
 
 /// The same once nothing more exact is to be had, and what moved as a zone would move it is known to be changed.
-pub fn decide_finally(file: &RemoteFile, known: Option<&Known>, seen: Option<&Seen>, rules: &Rules<'_>, told: Told) -> Decision {
+pub fn decide_finally(file: &RemoteFile, known: Option<&Known>, seen: Option<&Seen>, rules: &Rules<'_>, told: TimeTold) -> Decision {
     let why = match known.filter(|known| !(known.history.left && rules.removes)) {
         Some(known) => match equality_with(file, known, rules) {
             Equality::Same => return Decision::Unchanged,
@@ -163,7 +163,7 @@ pub fn decide_finally(file: &RemoteFile, known: Option<&Known>, seen: Option<&Se
 }
 
 fn decide_rest(file: &RemoteFile, seen: Option<&Seen>, rules: &Rules<'_>, why: Why) -> Decision {
-    let told = if is_exact(file) { Told::Exactly } else { Told::InSomeZone };
+    let told = if is_exact(file) { TimeTold::Exactly } else { TimeTold::InSomeZone };
     if settled(file, seen, rules, told) {
         Decision::Ingest(why)
     } else if file.modified.is_some() && !is_exact(file) {
@@ -194,7 +194,7 @@ fn skipped(path: &RemotePath, rules: &Rules<'_>) -> Option<Skip> {
 }
 
 /// Whether a file may be read now: by its marker, by its time, or because it was seen `stable_for` ago as it is.
-pub fn settled(file: &RemoteFile, seen: Option<&Seen>, rules: &Rules<'_>, told: Told) -> bool {
+pub fn settled(file: &RemoteFile, seen: Option<&Seen>, rules: &Rules<'_>, told: TimeTold) -> bool {
     // A marker file is the sender's own word that the file is complete.
     if rules.stable_for.is_zero() || rules.marker.is_some() {
         return true;
@@ -355,8 +355,8 @@ mod tests {
         assert_eq!(check(&after, Some(&known(&before)), None, None), Decision::AskTime);
         let markers = HashSet::new();
         let rules = rules(&markers);
-        assert_eq!(decide_finally(&after, Some(&known(&before)), None, &rules, Told::InSomeZone), Decision::Recheck);
-        assert_eq!(decide_finally(&before, Some(&known(&before)), None, &rules, Told::InSomeZone), Decision::Unchanged);
+        assert_eq!(decide_finally(&after, Some(&known(&before)), None, &rules, TimeTold::InSomeZone), Decision::Recheck);
+        assert_eq!(decide_finally(&before, Some(&known(&before)), None, &rules, TimeTold::InSomeZone), Decision::Unchanged);
     }
 
     #[test]
@@ -365,7 +365,7 @@ mod tests {
         let after = file(1, datetime!(2026-11-01 11:00 UTC), Precision::Second);
         assert_eq!(check(&after, Some(&known(&before)), None, None), Decision::Wait);
         let markers = HashSet::new();
-        assert_eq!(decide_finally(&after, Some(&known(&before)), None, &rules(&markers), Told::Exactly), Decision::Ingest(Why::Changed));
+        assert_eq!(decide_finally(&after, Some(&known(&before)), None, &rules(&markers), TimeTold::Exactly), Decision::Ingest(Why::Changed));
     }
 
     #[test]

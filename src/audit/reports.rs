@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(told(|report, _| report["members"]["stored"] = 3.into()), "I9 r: members 3, but stored + identical + skipped is 4");
         let both = told(|report, _| report["skipped_by_reason"]["excluded"] = 2.into());
         assert_eq!(both, "I9 r: skipped 2, but the sum of its reasons is 3");
-        assert_eq!(told(|report, _| report["deferred_by_reason"]["unsettled"] = 0.into()), "I9 r: deferred 1, but the sum of its reasons is 0");
+        assert_eq!(told(|report, _| report["deferred_by_reason"]["too_many"] = 1.into()), "I9 r: deferred 1, but the sum of its reasons is 2");
         // Larger than any sum of files: nothing overflows.
         assert!(told(|report, _| report["failed"] = u64::MAX.into()).starts_with("I9 r: listed 6, but "));
     }

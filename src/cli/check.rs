@@ -14,7 +14,7 @@ use super::{Configured, NOTHING, WELL, console};
 use crate::config::Config;
 use crate::config::text::Environment;
 use crate::failure::Class;
-use crate::place::Place;
+use crate::place::Hosting;
 use lines::{Form, Line, Lines};
 
 #[derive(Debug, clap::Args)]
@@ -38,7 +38,7 @@ pub async fn check(arguments: Arguments, environment: &Environment) -> u8 {
     let mut lines = Lines::new(form, redactor);
     let of = format!("`{}`: {} sources", arguments.configured.config.display(), config.sources.len());
     lines.tell(Line::ok("configuration", of));
-    let place = Place::of(environment);
+    let place = Hosting::of(environment);
     let by_queue = config.dispatch.by_queue.unwrap_or(place.in_azure());
     lines.tell(Line::ok("place", place.told(by_queue)));
     unresolved(&mut lines, environment);

@@ -13,11 +13,11 @@ use crate::config::{self, Account, Config, Destination, LimitSettings};
 use crate::failure::Failure;
 use crate::model::redactor::Redactor;
 use crate::model::{Secret, chain};
-use crate::place::Place;
+use crate::place::Hosting;
 use crate::run::settings::Limits;
 use crate::store::azure::{
-    AzureQueue, AzureSettings, AzureStore, ContainerCreation, Credential, Identity, ManagedId, Principal, Proof, QueueSettings, Trust, credential,
-    parse_connection_string,
+    AzureQueue, AzureSettings, AzureStore, ContainerCreation, Credential, Identity, ManagedId, Principal, PrincipalProof, QueueSettings,
+    TrustedRoots, credential, parse_connection_string,
 };
 use crate::store::contract::Store;
 use crate::store::folder::FolderStore;
@@ -111,7 +111,7 @@ pub fn must_allow_runs(destination: &Destination) -> Result<(), Unusable> {
     lacking(destination).map_or(Ok(()), |problem| Err(Unusable(format!("{problem}\nhint: make one with the permissions rwdlac"))))
 }
 
-fn service(account: &Account, trust: &Trust) -> Result<(Url, Credential), Unusable> {
+fn service(account: &Account, trust: &TrustedRoots) -> Result<(Url, Credential), Unusable> {
     match account {
         Account::ConnectionString(text) => {
             let connection = parse_connection_string(text).map_err(|problem| Unusable(format!("`destination.connection_string` {problem}")))?;
@@ -137,7 +137,7 @@ pub fn queue_settings(config: &Config, environment: &Environment) -> Result<Queu
     let part = |part: &str| given(&format!("{setting}__{part}")).or_else(|| given(&format!("{setting}:{part}")));
     let (api_version, trust) = match &config.destination {
         Destination::Azure { api_version, trust, .. } => (api_version.clone(), trust.clone()),
-        Destination::Folder(_) => (None, Trust::default()),
+        Destination::Folder(_) => (None, TrustedRoots::default()),
     };
     let name = config.dispatch.queue.clone();
     if let Some(text) = given(setting) {
@@ -185,7 +185,7 @@ fn existing(path: &Path) -> &Path {
 pub fn insights(config: &Config, environment: &Environment, redactor: &Redactor) -> (Option<Arc<Insights>>, Vec<String>) {
     let mut warnings = Vec::new();
     let Some(receiver) = receiver(config, environment, &mut warnings) else { return (None, warnings) };
-    let place = Place::of(environment);
+    let place = Hosting::of(environment);
     let first = |names: &[&str]| names.iter().find_map(|name| environment.get(*name).filter(|value| !value.is_empty())).cloned();
     let settings = Settings {
         receiver,
@@ -243,7 +243,7 @@ fn insights_credential(config: &Config, environment: &Environment) -> Result<Opt
     let (of_store, trust) = match &config.destination {
         Destination::Azure { account: Account::Identity { identity, .. }, trust, .. } => (Some(identity.clone()), trust.clone()),
         Destination::Azure { trust, .. } => (None, trust.clone()),
-        Destination::Folder(_) => (None, Trust::default()),
+        Destination::Folder(_) => (None, TrustedRoots::default()),
     };
     let named = authentication.client_id;
     let identity = match of_store {
@@ -270,7 +270,7 @@ pub fn redactor(config: &Config) -> Redactor {
                 secrets.push(text.clone());
             }
             Account::Sas { sas, .. } => secrets.extend(signatures(sas)),
-            Account::Identity { identity: Identity::ServicePrincipal(Principal { proof: Proof::Secret(secret), .. }), .. } => {
+            Account::Identity { identity: Identity::ServicePrincipal(Principal { proof: PrincipalProof::Secret(secret), .. }), .. } => {
                 secrets.push(secret.clone())
             }
             Account::Identity { .. } => {}

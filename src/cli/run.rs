@@ -10,7 +10,7 @@ use super::progress::{Bars, Colours};
 use super::{Configured, console};
 use crate::config::text::Environment;
 use crate::model::redactor::Redactor;
-use crate::place::Place;
+use crate::place::Hosting;
 use crate::report::{Report, Status};
 use crate::run::progress::{Progress, Silent};
 use crate::run::record::Trigger;
@@ -84,7 +84,7 @@ async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened, en
         None => Arc::new(Silent),
     };
     // The command does its work itself, wherever it is.
-    tracing::info!(place = Place::of(environment).told(false), "Where this runs.");
+    tracing::info!(place = Hosting::of(environment).told(false), "Where this runs.");
     let id = run::run_id(OffsetDateTime::now_utc());
     let beginning =
         Beginning { name: "blobferry run", run: &id, trigger: "command", invocation: None, traceparent: None, at: std::time::SystemTime::now() };

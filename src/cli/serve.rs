@@ -11,7 +11,7 @@ use crate::handler::page::local::Local;
 use crate::handler::ready::{Given, Ready, Work};
 use crate::handler::{console as lines, server};
 use crate::ledger::LedgerCache;
-use crate::place::Place;
+use crate::place::Hosting;
 use crate::telemetry::lines::LineOut;
 use crate::telemetry::{self, Console, Watched};
 
@@ -104,7 +104,7 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
     let made = |level, line: Vec<u8>| lines::made(level, &String::from_utf8_lossy(&line)).into_bytes();
     let line_out = LineOut::new(lines::write).made_by(made);
     // In Azure lines end up where programs search them; under Core Tools, on a developer's terminal.
-    let watched = if Place::of(environment).in_azure() { Watched::No } else { Watched::Yes };
+    let watched = if Hosting::of(environment).in_azure() { Watched::No } else { Watched::Yes };
     let (insights, warnings) = open::insights(&config, environment, &redactor);
     // The host sends our lines to Application Insights too, and each of them would be paid for twice.
     let console = if insights.is_some() { Console::Quiet } else { Console::AsSet };
@@ -132,7 +132,7 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
 
 /// The queue, if work goes by it.
 fn work(config: &Config, environment: &Environment) -> Result<Option<Work>, Unusable> {
-    if !config.dispatch.by_queue.unwrap_or(Place::of(environment).in_azure()) {
+    if !config.dispatch.by_queue.unwrap_or(Hosting::of(environment).in_azure()) {
         return Ok(None);
     }
     let settings = open::queue_settings(config, environment)?;

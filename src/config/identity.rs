@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::text::Environment;
 use crate::settings::{Section, SettingError};
-use crate::store::azure::{Certified, Identity, ManagedId, PUBLIC_AUTHORITY, Principal, Proof, Trust};
+use crate::store::azure::{Certified, Identity, ManagedId, PUBLIC_AUTHORITY, Principal, PrincipalProof, TrustedRoots};
 
 /// The settings of an identity.
 pub const KEYS: &[&str] = &["identity", "client_id", "object_id", "resource_id", "tenant", "client_secret", "client_certificate_file"];
@@ -61,15 +61,15 @@ fn managed(section: &Section, environment: &Environment) -> Result<Identity, Set
 }
 
 /// A secret or a certificate: what the section holds, else what the environment does.
-fn proof(section: &Section, folder: &Path, environment: &Environment) -> Result<Proof, SettingError> {
+fn proof(section: &Section, folder: &Path, environment: &Environment) -> Result<PrincipalProof, SettingError> {
     let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty());
     let (secret, file) = (section.secret("client_secret")?, section.text("client_certificate_file")?);
     match (secret, file) {
         (Some(_), Some(_)) => Err(section.error("client_certificate_file", "stands beside `client_secret`; allowed is one of both")),
-        (Some(secret), None) => Ok(Proof::Secret(secret)),
+        (Some(secret), None) => Ok(PrincipalProof::Secret(secret)),
         (None, Some(file)) => certificate(section, &folder.join(file)),
         (None, None) => match (variable("AZURE_CLIENT_SECRET"), variable("AZURE_CLIENT_CERTIFICATE_PATH")) {
-            (Some(secret), _) => Ok(Proof::Secret(crate::model::Secret::new(secret))),
+            (Some(secret), _) => Ok(PrincipalProof::Secret(crate::model::Secret::new(secret))),
             (None, Some(file)) => certificate(section, Path::new(file)),
             (None, None) => Err(section.error(
                 "client_secret",
@@ -79,16 +79,16 @@ fn proof(section: &Section, folder: &Path, environment: &Environment) -> Result<
     }
 }
 
-fn certificate(section: &Section, file: &Path) -> Result<Proof, SettingError> {
+fn certificate(section: &Section, file: &Path) -> Result<PrincipalProof, SettingError> {
     let pem = read(section, "client_certificate_file", file)?;
-    Certified::from_pem(&pem).map(Proof::Certificate).map_err(|problem| section.error("client_certificate_file", problem))
+    Certified::from_pem(&pem).map(PrincipalProof::Certificate).map_err(|problem| section.error("client_certificate_file", problem))
 }
 
 /// Whom to trust on the way to the account.
-pub fn trust(section: &Section, folder: &Path) -> Result<Trust, SettingError> {
-    let Some(file) = section.text("ca_file")? else { return Ok(Trust::default()) };
+pub fn trust(section: &Section, folder: &Path) -> Result<TrustedRoots, SettingError> {
+    let Some(file) = section.text("ca_file")? else { return Ok(TrustedRoots::default()) };
     let pem = read(section, "ca_file", &folder.join(file))?;
-    Trust::from_pem(&pem).map_err(|problem| section.error("ca_file", problem))
+    TrustedRoots::from_pem(&pem).map_err(|problem| section.error("ca_file", problem))
 }
 
 fn read(section: &Section, key: &str, file: &Path) -> Result<Vec<u8>, SettingError> {

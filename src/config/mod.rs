@@ -17,7 +17,7 @@ use crate::model::Secret;
 use crate::run::settings::{Limits, Source};
 use crate::run::work::cutting::Sizes;
 use crate::settings::{Key, Section, SettingError};
-use crate::store::azure::{Identity, Trust, illegal_container, illegal_queue};
+use crate::store::azure::{Identity, TrustedRoots, illegal_container, illegal_queue};
 use text::{Environment, RawSection};
 
 /// Everything that the file and the environment say, checked.
@@ -53,7 +53,7 @@ pub enum Destination {
         /// `x-ms-version` to ask for.
         api_version: Option<String>,
         /// Authorities that are trusted beside the machine's own.
-        trust: Trust,
+        trust: TrustedRoots,
     },
     /// A local folder.
     Folder(PathBuf),

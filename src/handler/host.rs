@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::envelope::json_of;
 use crate::config::text::Environment;
-use crate::place::Place;
+use crate::place::Hosting;
 
 /// The environment variable that tells where to listen.
 pub const PORT: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
@@ -39,7 +39,7 @@ pub struct Host {
     /// What paths of HTTP functions begin with: `/api`, or nothing.
     pub prefix: String,
     /// Where this is: an instance in Azure may be taken away once no invocation is under way.
-    pub place: Place,
+    pub place: Hosting,
     /// When the host calls the timer, as it stands in its setting.
     pub schedule: Option<String>,
     /// What could not be understood.
@@ -72,7 +72,7 @@ impl Host {
             prefix => format!("/{prefix}"),
         };
         let schedule = environment.get(SCHEDULE).filter(|text| !text.trim().is_empty()).cloned();
-        Self { timeout, prefix, schedule, place: Place::of(environment), warnings }
+        Self { timeout, prefix, schedule, place: Hosting::of(environment), warnings }
     }
 
     /// When an invocation must be done with what.

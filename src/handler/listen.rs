@@ -56,7 +56,7 @@ pub async fn serve(listener: TcpListener, router: Router, closing: CancellationT
 
 async fn connection(stream: TcpStream, router: Router, seat: Seat, closing: CancellationToken) {
     let state = seat.state.clone();
-    let service = Watched { inner: TowerToHyperService::new(router), state: state.clone() };
+    let service = WatchedStream { inner: TowerToHyperService::new(router), state: state.clone() };
     let connection = http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(IDLE).serve_connection(TokioIo::new(stream), service);
     let (mut connection, mut first) = (std::pin::pin!(connection), std::pin::pin!(sleep(FIRST_REQUEST)));
     let (mut is_young, mut is_closing) = (true, false);
@@ -81,7 +81,7 @@ async fn connection(stream: TcpStream, router: Router, seat: Seat, closing: Canc
 
 /// What is known of a connection.
 #[derive(Debug)]
-struct State {
+struct ListenState {
     /// Requests so far.
     requests: AtomicUsize,
     /// Requests that are not answered yet.
@@ -92,20 +92,20 @@ struct State {
 
 /// The places for connections.
 #[derive(Clone, Debug, Default)]
-struct Seats(Arc<Mutex<Taken>>);
+struct Seats(Arc<Mutex<TakenConnection>>);
 
 /// Who has a place, by numbers that no other connection had.
 #[derive(Debug, Default)]
-struct Taken {
+struct TakenConnection {
     last: u64,
-    states: BTreeMap<u64, Arc<State>>,
+    states: BTreeMap<u64, Arc<ListenState>>,
 }
 
 /// A place that a connection has; it is free again when this is dropped.
 struct Seat {
     seats: Seats,
     number: u64,
-    state: Arc<State>,
+    state: Arc<ListenState>,
 }
 
 impl Drop for Seat {
@@ -115,7 +115,7 @@ impl Drop for Seat {
 }
 
 impl Seats {
-    fn lock(&self) -> MutexGuard<'_, Taken> {
+    fn lock(&self) -> MutexGuard<'_, TakenConnection> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -125,7 +125,7 @@ impl Seats {
             return None;
         }
         let quiet_since = Mutex::new(Instant::now());
-        let state = State { requests: AtomicUsize::new(0), under_way: AtomicUsize::new(0), quiet_since, gone: CancellationToken::new() };
+        let state = ListenState { requests: AtomicUsize::new(0), under_way: AtomicUsize::new(0), quiet_since, gone: CancellationToken::new() };
         let state = Arc::new(state);
         let mut seats = self.lock();
         seats.last += 1;
@@ -146,22 +146,22 @@ impl Seats {
 }
 
 /// Notes which connections have requests under way.
-struct Watched {
+struct WatchedStream {
     inner: TowerToHyperService<Router>,
-    state: Arc<State>,
+    state: Arc<ListenState>,
 }
 
 /// A request that is under way, also if whoever asked hangs up.
-struct UnderWay(Arc<State>);
+struct RequestUnderWay(Arc<ListenState>);
 
-impl Drop for UnderWay {
+impl Drop for RequestUnderWay {
     fn drop(&mut self) {
         *self.0.quiet_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Service<Request<Incoming>> for Watched {
+impl Service<Request<Incoming>> for WatchedStream {
     type Response = Response;
     type Error = std::convert::Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response, Self::Error>> + Send>>;
@@ -169,7 +169,7 @@ impl Service<Request<Incoming>> for Watched {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.state.requests.fetch_add(1, Ordering::Relaxed);
         self.state.under_way.fetch_add(1, Ordering::Relaxed);
-        let under_way = UnderWay(self.state.clone());
+        let under_way = RequestUnderWay(self.state.clone());
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await;

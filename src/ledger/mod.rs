@@ -185,7 +185,7 @@ impl Ledger {
     }
 
     /// The order in which [`Ledger::md5_of`] is best asked about many paths.
-    pub fn order(path: &RemotePath) -> impl Ord + use<> {
+    pub fn order(path: &RemotePath) -> [u8; 16] {
         key(path)
     }
 

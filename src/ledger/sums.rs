@@ -14,10 +14,10 @@ use crate::model::Md5;
 
 /// The shard that was asked for last, and the head that it was read by. Who asks in the order of keys reads each once.
 #[derive(Debug, Default)]
-pub struct Sums(Mutex<Read>);
+pub struct Sums(Mutex<ShardRead>);
 
 #[derive(Debug, Default)]
-struct Read {
+struct ShardRead {
     folds: u64,
     head: Option<Head>,
     shard: String,
@@ -29,12 +29,12 @@ impl Sums {
     pub async fn of(&self, shelf: &Shelf, key: &Key, folds: u64) -> Result<Option<Md5>, LedgerError> {
         let mut read = self.0.lock().await;
         if read.folds != folds {
-            *read = Read { folds, ..Read::default() };
+            *read = ShardRead { folds, ..ShardRead::default() };
         }
         match read.find(shelf, key).await {
             // Another writer has folded meanwhile.
             Err(error) if error.is_missing() => {
-                *read = Read { folds, ..Read::default() };
+                *read = ShardRead { folds, ..ShardRead::default() };
                 read.find(shelf, key).await
             }
             found => found,
@@ -42,7 +42,7 @@ impl Sums {
     }
 }
 
-impl Read {
+impl ShardRead {
     async fn find(&mut self, shelf: &Shelf, key: &Key) -> Result<Option<Md5>, LedgerError> {
         if self.head.is_none() {
             self.head = shelf.head().await?.map(|(head, _)| head);

@@ -3,7 +3,7 @@
 //! The types that hold secrets never print them. The redactor is the second lock on the same door: servers, proxies
 //! and libraries repeat secrets in their own words, and in many spellings.
 //!
-//! - A secret of 8 bytes or more is looked for in every spelling of [`spellings`], anywhere in a text.
+//! - A secret of 8 bytes or more is looked for in every spelling of `spellings`, anywhere in a text.
 //! - A shorter secret would be found inside ordinary words. It is looked for as a whole token of a peer's text
 //!   ([`Redactor::text`]), never in names and paths ([`Redactor::name`]).
 //! - A text that was cut off in the middle of a secret ends with a piece of it: 8 bytes of it or more are removed too.

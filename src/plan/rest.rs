@@ -21,7 +21,7 @@ pub enum Rest {
 
 /// How a time was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum TimeTold {
     /// In UTC by the protocol: SFTP attributes, MLSD, a file system.
     Exactly,
     /// By LIST, or by MDTM, which many servers answer in local time.
@@ -36,12 +36,12 @@ const SOME_ZONE_AGE: time::Duration = time::Duration::hours(40);
 const FIRST_PLAUSIBLE: OffsetDateTime = datetime!(1990-01-01 0:00 UTC);
 
 /// What `modified` says at `now`, by our clock.
-pub fn rest(modified: Option<&ModifiedTime>, told: Told, now: OffsetDateTime) -> Rest {
+pub fn rest(modified: Option<&ModifiedTime>, told: TimeTold, now: OffsetDateTime) -> Rest {
     let Some(modified) = modified else { return Rest::Nothing };
     if modified.at < FIRST_PLAUSIBLE || modified.at > now {
         return Rest::Nothing;
     }
-    let limit = if told == Told::Exactly && is_exact(modified) { EXACT_AGE } else { SOME_ZONE_AGE };
+    let limit = if told == TimeTold::Exactly && is_exact(modified) { EXACT_AGE } else { SOME_ZONE_AGE };
     if now - youngest(modified) >= limit { Rest::Proven } else { Rest::Young }
 }
 
@@ -63,7 +63,7 @@ pub struct Clock {
 impl Clock {
     /// Whether a file modified at `modified` has rested for `stable_for`: by its age whatever the zone, else by what
     /// the source's own clock has shown. Our clock alone proves nothing of a younger file.
-    pub fn settled(&self, modified: &ModifiedTime, told: Told, stable_for: Duration) -> bool {
+    pub fn settled(&self, modified: &ModifiedTime, told: TimeTold, stable_for: Duration) -> bool {
         match rest(Some(modified), told, self.here) {
             Rest::Proven => true,
             Rest::Nothing => false,
@@ -84,32 +84,32 @@ mod tests {
 
     const NOW: OffsetDateTime = datetime!(2026-11-20 12:00 UTC);
 
-    fn check(hours: i64, precision: Precision, told: Told, expected: Rest) {
+    fn check(hours: i64, precision: Precision, told: TimeTold, expected: Rest) {
         let modified = ModifiedTime::new(NOW - time::Duration::hours(hours), precision);
         assert_eq!(rest(Some(&modified), told, NOW), expected, "{hours} hours, {precision:?}, {told:?}");
     }
 
     #[test]
     fn age_proves_rest_only_beyond_every_zone() {
-        check(27, Precision::Second, Told::Exactly, Rest::Proven);
-        check(25, Precision::Second, Told::Exactly, Rest::Young);
-        check(27, Precision::Second, Told::InSomeZone, Rest::Young);
-        check(41, Precision::Second, Told::InSomeZone, Rest::Proven);
-        check(41, Precision::Minute, Told::Exactly, Rest::Proven);
-        check(39, Precision::Minute, Told::Exactly, Rest::Young);
+        check(27, Precision::Second, TimeTold::Exactly, Rest::Proven);
+        check(25, Precision::Second, TimeTold::Exactly, Rest::Young);
+        check(27, Precision::Second, TimeTold::InSomeZone, Rest::Young);
+        check(41, Precision::Second, TimeTold::InSomeZone, Rest::Proven);
+        check(41, Precision::Minute, TimeTold::Exactly, Rest::Proven);
+        check(39, Precision::Minute, TimeTold::Exactly, Rest::Young);
     }
 
     #[test]
     fn times_that_cannot_be_prove_nothing() {
-        check(-1, Precision::Second, Told::Exactly, Rest::Nothing);
-        check(24 * 365 * 40, Precision::Second, Told::Exactly, Rest::Nothing);
-        assert_eq!(rest(None, Told::Exactly, NOW), Rest::Nothing);
+        check(-1, Precision::Second, TimeTold::Exactly, Rest::Nothing);
+        check(24 * 365 * 40, Precision::Second, TimeTold::Exactly, Rest::Nothing);
+        assert_eq!(rest(None, TimeTold::Exactly, NOW), Rest::Nothing);
     }
 
     #[test]
     fn our_own_clock_does_not_make_a_young_file_settled() {
         let modified = ModifiedTime::new(NOW - time::Duration::hours(5), Precision::Second);
-        let settled = |newest| Clock { here: NOW, newest }.settled(&modified, Told::Exactly, Duration::from_secs(60));
+        let settled = |newest| Clock { here: NOW, newest }.settled(&modified, TimeTold::Exactly, Duration::from_secs(60));
         assert!(!settled(None));
         assert!(settled(Some(modified.at + time::Duration::seconds(61))));
         assert!(!settled(Some(NOW + time::Duration::seconds(61))), "nobody's clock");

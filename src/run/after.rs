@@ -14,7 +14,7 @@ use crate::report::{Problem, SourceReport, problem};
 use crate::retry::retry;
 use crate::run::context::Pass;
 use crate::run::error::TransferError;
-use crate::run::leaving::{Due, Proof};
+use crate::run::leaving::{Due, ReadProof};
 use crate::run::manifest;
 use crate::run::removal::{Removed, remove_or_move};
 use crate::run::reread::{self, Reread};
@@ -83,7 +83,7 @@ pub async fn leave(pass: &Pass, due: Due, left: u64) -> Acted {
     if left > 0 {
         return Acted::Stays(format!("{left} members are links or special files and not stored, so it stays at the source"));
     }
-    if due.proof() != (Proof { wait: false, reread: false }) {
+    if due.proof() != (ReadProof { wait: false, reread: false }) {
         pass.leaving.add(due);
         return Acted::Done;
     }

@@ -32,6 +32,8 @@ pub struct Identity<'a> {
     pub md5: Option<Md5>,
     /// Whether the server did not show the file any more once it was read, so that nobody can say whether it changed meanwhile.
     pub unseen: bool,
+    /// Whether its time was another one at every look, so that its version tells no moment.
+    pub moved: bool,
     /// The member of it: format of the archive, raw name, place among members of the same name, modified time.
     pub member: Option<MemberOf<'a>>,
 }
@@ -77,6 +79,9 @@ impl Identity<'_> {
         }
         if self.unseen {
             set("not_seen_afterwards", "true".to_owned());
+        }
+        if self.moved {
+            set("time_moves", "true".to_owned());
         }
         set_name("source_path", self.file.path.as_bytes(), &mut set);
         if let Some(size) = self.file.size {

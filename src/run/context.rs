@@ -16,14 +16,14 @@ use crate::ledger::{Ledger, LedgerCache};
 use crate::model::redactor::Redactor;
 use crate::model::{ModifiedTime, RemoteFile};
 use crate::plan::rest::rest;
-use crate::plan::{Rest, Times, Told};
+use crate::plan::{Rest, TimeTold, Times};
 use crate::retry::Policy;
 use crate::run::budget::{Allowance, ByteBudget};
 use crate::run::leaving::Leaving;
 use crate::run::lines::Lines;
 use crate::run::progress::Progress;
-use crate::run::quarantine::Quarantine;
-use crate::run::refusals::{Before, Refusals};
+use crate::run::quarantined::Quarantine;
+use crate::run::refused::{Before, Refusals};
 use crate::run::settings::{Limits, Source};
 use crate::source::pool::Pool;
 use crate::state::store::StateStore;
@@ -213,7 +213,7 @@ impl Pass {
 
     /// What the time of `file` proves of its rest; `listed` is the time that the listing showed.
     pub fn rest(&self, file: &RemoteFile, listed: Option<&ModifiedTime>) -> Rest {
-        let told = if listed.is_some_and(equality::is_exact) { Told::Exactly } else { Told::InSomeZone };
+        let told = if listed.is_some_and(equality::is_exact) { TimeTold::Exactly } else { TimeTold::InSomeZone };
         match self.times() {
             Times::Trust => rest(file.modified.as_ref(), told, OffsetDateTime::now_utc()),
             Times::Unknown | Times::None => Rest::Nothing,

@@ -29,7 +29,7 @@ pub struct Due {
 
 /// What has to be shown before a file may leave the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Proof {
+pub struct ReadProof {
     /// It is looked at once it has rested since it was read.
     pub wait: bool,
     /// Its bytes are read once more.
@@ -39,9 +39,9 @@ pub struct Proof {
 impl Due {
     /// An exact time that proves rest needs no more than a description that still equals the one after the reading.
     /// A younger one needs that after a while; one that proves nothing, and a time that is only listed, equal bytes.
-    pub fn proof(&self) -> Proof {
+    pub fn proof(&self) -> ReadProof {
         let exact = self.file.modified.as_ref().is_some_and(is_exact);
-        Proof { wait: self.rest != Rest::Proven, reread: self.rest == Rest::Nothing || !exact }
+        ReadProof { wait: self.rest != Rest::Proven, reread: self.rest == Rest::Nothing || !exact }
     }
 
     /// Whether a description, taken right before the file leaves, is still that of what was read.
@@ -120,7 +120,7 @@ mod tests {
         let file = RemoteFile { path: RemotePath::from("/a"), size: Some(1), modified };
         let known = Known::new(&file, modified, Version::of(&file));
         let due = Due { file, listed: modified, known, md5: [0; 16], read: Instant::now(), rest };
-        assert_eq!(due.proof(), Proof { wait, reread }, "{precision:?} {rest:?}");
+        assert_eq!(due.proof(), ReadProof { wait, reread }, "{precision:?} {rest:?}");
     }
 
     #[tokio::test]

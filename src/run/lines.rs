@@ -14,12 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{BlobName, RemoteFile};
-use crate::plan::Why;
-use crate::report::{Line, MANIFEST_INCOMPLETE, Outcome, Problem, SourceReport, problem};
+use crate::model::BlobName;
+use crate::report::{Line, Problem, problem};
 use crate::retry::{Policy, retry};
-use crate::run::context::{Pass, Run};
-use crate::state::paths::StatePaths;
 use crate::store::contract::{Store, StoreError, StoreKind};
 
 /// Lines are appended when there are so many bytes of them, and never many more at once: Azure allows 4 MiB.
@@ -116,10 +113,21 @@ struct Out {
     broken: Option<Problem>,
 }
 
+/// A manifest as far as it was written.
+#[derive(Debug)]
+pub struct WrittenManifest {
+    /// Its name.
+    pub name: BlobName,
+    /// Its lines.
+    pub lines: u64,
+    /// Why lines are missing, if some are.
+    pub broken: Option<Problem>,
+}
+
 impl Lines {
-    /// Of a pass of `run` over `source`. What is noted is dropped until [`Lines::begin`]: a plan leaves no manifest.
-    pub fn new(run: &Run, source: &str) -> Self {
-        let appender = Appender::new(run.store.clone(), run.policy, StatePaths::of(source).manifest(&run.id), 0, 0);
+    /// On their way to the manifest `name`. What is noted is dropped until [`Lines::begin`]: a plan leaves no manifest.
+    pub fn new(store: Arc<dyn Store>, policy: Policy, name: BlobName) -> Self {
+        let appender = Appender::new(store, policy, name, 0, 0);
         Self { waiting: Mutex::default(), out: tokio::sync::Mutex::new(Out { appender, broken: None }) }
     }
 
@@ -144,7 +152,8 @@ impl Lines {
         self.waiting.lock().expect("no code panics while it holds this lock")
     }
 
-    fn push(&self, line: &Line) {
+    /// Adds a line.
+    pub fn push(&self, line: &Line) {
         let mut waiting = self.waiting();
         if waiting.wanted {
             waiting.bytes.extend(line.to_bytes());
@@ -162,6 +171,13 @@ impl Lines {
         }
     }
 
+    /// Appends what waits. What was written.
+    pub async fn finish(&self) -> WrittenManifest {
+        self.append().await;
+        let out = self.out.lock().await;
+        WrittenManifest { name: out.appender.name.clone(), lines: out.appender.lines, broken: out.broken.clone() }
+    }
+
     async fn append(&self) {
         let mut out = self.out.lock().await;
         let bytes = std::mem::take(&mut self.waiting().bytes);
@@ -174,27 +190,10 @@ impl Lines {
     }
 }
 
-/// Notes what became of `file` for the manifest.
-pub fn note(pass: &Pass, file: &RemoteFile, why: Option<Why>, outcome: &Outcome) {
-    if let Some(line) = Line::of(file, why, outcome) {
-        pass.lines.push(&line.redacted(pass.redactor()));
-    }
-}
-
-/// Appends what is left, and tells the report of the manifest: it is written after it.
-pub async fn close(pass: &Pass, report: &mut SourceReport) {
-    pass.lines.append().await;
-    let out = pass.lines.out.lock().await;
-    report.manifest_lines = out.appender.lines;
-    report.manifest = (out.appender.lines > 0).then(|| out.appender.name.as_str().to_owned());
-    if let Some(Problem { class, message, .. }) = &out.broken {
-        report.problems.push(Problem::new(*class, format!("{MANIFEST_INCOMPLETE}: {message}")));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::paths::StatePaths;
     use crate::store::memory::{Fault, MemoryStore, Op};
 
     fn appender(store: &Arc<MemoryStore>) -> Appender {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::budget::ByteBudget;
 use super::context::Run;
 use super::progress::{Progress, Silent};
-use super::refusals::Refusals;
+use super::refused::Refusals;
 use super::run_id::run_id;
 use super::settings::{Limits, Source};
 use crate::archive::spool::{SpoolLimits, Spooler};

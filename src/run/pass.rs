@@ -17,9 +17,10 @@ use crate::run::after::{self, Acted};
 use crate::run::budget::Allowance;
 use crate::run::context::{LargeFiles, Pass, Restless, Run};
 use crate::run::described::{Answer, Batch, ask_all, in_batches};
+use crate::run::file_log;
 use crate::run::leaving::Leaving;
-use crate::run::lines::{self, Lines};
-use crate::run::quarantine::Quarantine;
+use crate::run::lines::Lines;
+use crate::run::quarantined::Quarantine;
 use crate::run::recheck::bring;
 use crate::run::refusals;
 use crate::run::settings::Source;
@@ -40,7 +41,7 @@ pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: Ours) -> Source
     watch::surveyed(&report);
     let bytes = survey.transfers.iter().filter_map(|transfer| transfer.file.size).sum();
     run.progress.planned(&source.name, survey.transfers.len() as u64, bytes);
-    match pass.quarantine.load(run, source).await {
+    match pass.quarantine.load(&run.state, source).await {
         Ok(()) => work(pass, survey, &mut report).await,
         Err(error) => {
             let cause = problem(&error);
@@ -54,7 +55,7 @@ pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: Ours) -> Source
     }
     refusals::after(pass).await;
     ours.over(&mut report).await;
-    lines::close(pass, &mut report).await;
+    file_log::close(pass, &mut report).await;
     if let Err(error) = write_report(run, source, &mut report, run.started, &Condition::Always).await {
         report.problems.push(problem(&error));
     }
@@ -92,7 +93,8 @@ pub async fn open_with(run: Arc<Run>, source: Source, ledger: impl Future<Output
     match ledger.await {
         Ok(ledger) => {
             let large = LargeFiles::over(source.connections);
-            let lines = Lines::new(&run, &source.name);
+            let manifest = StatePaths::of(&source.name).manifest(&run.id);
+            let lines = Lines::new(run.store.clone(), run.policy, manifest);
             let quarantine = Quarantine::new(run.retry_quarantined);
             let (recheck, restless) = (Allowance::new(source.recheck), Restless::known(ledger.is_restless()));
             let leaving = Leaving::default();
@@ -161,7 +163,7 @@ pub async fn give_up<'a>(pass: &Pass, transfers: impl Iterator<Item = &'a Transf
     for transfer in transfers {
         let outcome = Outcome::Failed(cause.clone());
         watch::file(&report.source, &transfer.file, &outcome);
-        lines::note(pass, &transfer.file, Some(transfer.why), &outcome);
+        file_log::note(pass, &transfer.file, Some(transfer.why), &outcome);
         report.add(&transfer.file.path, outcome);
         pass.lines.make_room().await;
     }
@@ -233,7 +235,7 @@ async fn out_of_time(pass: &Pass) {
 fn log(pass: &Pass, one: &Transfer, outcome: &Outcome) {
     let (source, path) = (&pass.source.name, &one.file.path);
     watch::file(source, &one.file, outcome);
-    lines::note(pass, &one.file, Some(one.why), outcome);
+    file_log::note(pass, &one.file, Some(one.why), outcome);
     match outcome {
         Outcome::Failed(problem) => {
             tracing::error!(source, %path, class = %problem.class, error = problem.message, hint = &*problem.hint, "A file did not arrive.");

@@ -1,66 +1,19 @@
 //! Archives that cannot be unpacked: their originals are kept for a look, and not fetched again in vain.
 
-use std::collections::HashSet;
-use std::sync::OnceLock;
-
 use crate::archive::spool::Spool;
 use crate::failure::{Class, Failure};
 use crate::model::{BlobName, Version, chain};
 use crate::naming::escaped_for_metadata;
 use crate::retry::retry;
 use crate::run::blob::{self, Claim, Content, Identity};
-use crate::run::context::{Pass, Run};
+use crate::run::context::Pass;
 use crate::run::error::TransferError;
 use crate::run::members::replay;
-use crate::run::settings::Source;
 use crate::state::paths::StatePaths;
 use crate::store::contract::{Properties, StoreError, Upload};
 
 /// How much of the reason is kept with an original: metadata is small.
 const MAX_REASON_CHARACTERS: usize = 500;
-
-/// What a source has in quarantine.
-#[derive(Debug, Default)]
-pub struct Quarantine {
-    versions: OnceLock<HashSet<String>>,
-    again: bool,
-}
-
-impl Quarantine {
-    /// Nothing is read yet. With `again`, what is there does not keep its files from being taken.
-    pub fn new(again: bool) -> Self {
-        Self { again, ..Self::default() }
-    }
-
-    /// Reads what `source` has there: one listing, and only where it uses a quarantine. Comes before the first transfer.
-    pub async fn load(&self, run: &Run, source: &Source) -> Result<(), StoreError> {
-        if !source.quarantine || self.versions.get().is_some() {
-            return Ok(());
-        }
-        let prefix = prefix(&source.name);
-        let once = |_| async {
-            let mut versions = HashSet::new();
-            run.store.list(&prefix, &mut |blob| versions.extend(blob.name.strip_prefix(&prefix).map(str::to_owned))).await?;
-            Ok(versions)
-        };
-        let versions = retry(&run.policy, &run.cancel, "listing the quarantine", once).await?;
-        self.versions.get_or_init(|| versions);
-        Ok(())
-    }
-
-    /// Whether this version of a file is there and must not be taken.
-    pub fn holds(&self, version: Version) -> bool {
-        !self.again && self.has(version)
-    }
-
-    fn has(&self, version: Version) -> bool {
-        self.versions.get().is_some_and(|versions| versions.contains(&version.to_string()))
-    }
-}
-
-fn prefix(source: &str) -> String {
-    StatePaths::of(source).quarantine_folder()
-}
 
 fn name_of(source: &str, version: Version) -> BlobName {
     StatePaths::of(source).quarantined(version)

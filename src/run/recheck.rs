@@ -105,7 +105,7 @@ async fn witness(pass: &Pass, known: &Known, now: &RemoteFile) -> Result<Option<
         return Ok(Some(md5));
     }
     let file = known.file(&now.path);
-    let identity = Identity { file: &file, version: known.version, md5: None, unseen: false, member: None };
+    let identity = Identity { file: &file, version: known.version, md5: None, unseen: false, moved: false, member: None };
     match blob::claim(pass, &identity, &pass.source.naming.file(&now.path), None).await {
         Ok(Claimed::There(_, found)) => Ok(found.md5),
         Ok(Claimed::Free(_)) | Err(TransferError::Conflict { .. }) => Ok(None),

@@ -3,7 +3,6 @@
 //! Servers lock accounts after a few refusals, and a timer would make dozens a day. What is kept of the credential
 //! is too little to find it out: sixteen bits of a salted, slow hash. The index of sources holds it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -14,6 +13,7 @@ use crate::failure::Class;
 use crate::model::{Secret, chain, hex};
 use crate::report::Problem;
 use crate::run::context::{Pass, Run};
+use crate::run::refused::Before;
 use crate::run::settings::Source;
 use crate::run::source_index::{self, Refusal};
 use crate::state::paths::StatePaths;
@@ -23,18 +23,6 @@ use crate::state::store::{StateError, StateStore};
 const ROUNDS: u32 = 20_000;
 /// The largest record that is read.
 const MAX_BYTES: u64 = 64 << 10;
-
-/// What the last run left behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Before {
-    /// Nothing.
-    Nothing,
-    /// A refusal that does not count any more.
-    Stale,
-}
-
-/// The refusals of all sources, read once a run.
-pub type Refusals = tokio::sync::OnceCell<BTreeMap<String, Option<Refusal>>>;
 
 /// Sixteen bits by which a changed credential is noticed, all but once in 65,536 times.
 fn mark(credential: &Secret, salt: &str) -> String {

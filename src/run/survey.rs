@@ -13,13 +13,13 @@ use crate::ledger::Ledger;
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, chain};
 use crate::patterns::Patterns;
 use crate::plan::shift::{self, Shift};
-use crate::plan::{Clock, Decision, Known, Rules, Skip, Times, Told, Why, decide, decide_finally, settled};
+use crate::plan::{Clock, Decision, Known, Rules, Skip, TimeTold, Times, Why, decide, decide_finally, settled};
 use crate::report::{Defer, Outcome, Problem, SourceReport, problem};
 use crate::run::after;
 use crate::run::context::Pass;
 use crate::run::described::{Answer, ask_all};
 use crate::run::fetch;
-use crate::run::lines;
+use crate::run::file_log;
 use crate::run::reread::unverified;
 use crate::run::settings::After;
 use crate::run::side_by_side::side_by_side;
@@ -221,7 +221,7 @@ fn sort(pass: &Pass, found: Found, sorting: &mut Sorting<'_>) {
 
 /// Counts what was decided about a file that is not to be fetched, and notes it for the manifest.
 fn decided(pass: &Pass, report: &mut SourceReport, file: &RemoteFile, outcome: Outcome) {
-    lines::note(pass, file, None, &outcome);
+    file_log::note(pass, file, None, &outcome);
     report.add(&file.path, outcome);
 }
 
@@ -301,7 +301,7 @@ fn decide_open(pass: &Pass, open: Vec<(Option<ModifiedTime>, RemoteFile)>, rules
     for (listed, file) in open {
         let known = pass.ledger.known(&file.path);
         let seen = pass.ledger.seen(&file.path);
-        let told = if listed.is_some_and(|listed| equality::is_exact(&listed)) { Told::Exactly } else { Told::InSomeZone };
+        let told = if listed.is_some_and(|listed| equality::is_exact(&listed)) { TimeTold::Exactly } else { TimeTold::InSomeZone };
         let shifted = known
             .as_ref()
             .is_some_and(|known| quarters.is_some() && shift::moved(known, &file) == quarters && shift::is_old(&file, rules.clock.here));
@@ -321,8 +321,8 @@ fn decide_open(pass: &Pass, open: Vec<(Option<ModifiedTime>, RemoteFile)>, rules
 }
 
 /// How a listed file's time was told.
-fn told(file: &RemoteFile) -> Told {
-    if file.modified.as_ref().is_some_and(equality::is_exact) { Told::Exactly } else { Told::InSomeZone }
+fn told(file: &RemoteFile) -> TimeTold {
+    if file.modified.as_ref().is_some_and(equality::is_exact) { TimeTold::Exactly } else { TimeTold::InSomeZone }
 }
 
 /// A file that is decided about.

@@ -108,7 +108,7 @@ fn better_told(pass: &Pass, transfer: &Transfer, read: &Described, left: &Fetche
 }
 
 /// What was brought of a file that is whole.
-struct Taken {
+struct TakenFile {
     ingested: Ingested,
     /// How it was read; `None`: an earlier run brought it.
     read: Option<Read>,
@@ -130,9 +130,9 @@ async fn along(pass: &Pass, transfer: &Transfer, described: &Described, mark: Op
     if pass.quarantine.holds(version) {
         return Ok(Ok(Outcome::Skipped(Skip::Quarantined)));
     }
-    let identity = Identity { file, version, md5: mark, unseen: false, member: None };
+    let identity = Identity { file, version, md5: mark, unseen: false, moved: false, member: None };
     let mut taken = match place(pass, transfer, &identity).await? {
-        Place::Done(ingested) => Taken { ingested, read: None },
+        Place::Done(ingested) => TakenFile { ingested, read: None },
         Place::Free(claim) => {
             let upload = Upload::new(claim.name.clone());
             let result = bring(pass, transfer, &identity, claim, &upload).await;
@@ -233,7 +233,7 @@ async fn bring(
     identity: &Identity<'_>,
     claim: Claim,
     upload: &Upload,
-) -> Result<Result<Taken, Fetched>, TransferError> {
+) -> Result<Result<TakenFile, Fetched>, TransferError> {
     let file = identity.file;
     match partly::read(pass, transfer, identity).await? {
         Partly::Not => {}
@@ -241,7 +241,7 @@ async fn bring(
         Partly::Proven(proven) => {
             let bytes = file.size.unwrap_or(0);
             let ingested = store_members(pass, transfer, identity, *proven, bytes).await?;
-            return Ok(Ok(Taken { ingested: Ingested { bytes, ..ingested }, read: None }));
+            return Ok(Ok(TakenFile { ingested: Ingested { bytes, ..ingested }, read: None }));
         }
     }
     let file_name = file.path.file_name_text();
@@ -255,7 +255,8 @@ async fn bring(
     if identity.md5.is_some_and(|mark| mark != md5) {
         return Ok(Err(Verdict::Changed.into()));
     }
-    let identity = &Identity { unseen: read.verdict == Verdict::Unseen, ..identity.clone() };
+    let (unseen, moved) = (read.verdict == Verdict::Unseen, read.verdict == Verdict::Touched);
+    let identity = &Identity { unseen, moved, ..identity.clone() };
     let ingested = match arrived {
         Arrived::Spooled(spool, format, md5) => {
             let identity = Identity { md5: Some(md5), ..identity.clone() };
@@ -264,7 +265,7 @@ async fn bring(
         arrived => plain_file(pass, identity, &arrived, claim, upload).await?,
     };
     let notes = (read.verdict == Verdict::Unseen).then(|| NOT_SEEN_AFTERWARDS.to_owned());
-    Ok(Ok(Taken { ingested: Ingested { notes: ingested.notes.into_iter().chain(notes).collect(), ..ingested }, read: Some(read) }))
+    Ok(Ok(TakenFile { ingested: Ingested { notes: ingested.notes.into_iter().chain(notes).collect(), ..ingested }, read: Some(read) }))
 }
 
 /// What the report says of a file that the server took away once it was read.

@@ -37,10 +37,10 @@ use crate::model::{BlobName, BoxError};
 pub use self::client::transport;
 pub use self::connection::{Connection, parse_connection_string};
 pub use self::identity::{Identity, ManagedId, Whose, credential, whose};
-pub use self::principal::{Certified, PUBLIC_AUTHORITY, Principal, Proof};
+pub use self::principal::{Certified, PUBLIC_AUTHORITY, Principal, PrincipalProof};
 pub use self::queue::{AzureQueue, QueueSettings, illegal_queue};
 pub use self::sas::lacking;
-pub use self::settings::{AzureSettings, ContainerCreation, Credential, Timeouts, Trust};
+pub use self::settings::{AzureSettings, ContainerCreation, Credential, Timeouts, TrustedRoots};
 
 /// A container of block blobs. Each call is one try; nothing in here retries.
 ///

@@ -8,7 +8,7 @@ use crate::cli::open;
 use crate::config::{Account, Destination};
 use crate::failure::Class;
 use crate::model::BlobName;
-use crate::store::azure::{Identity, Principal, Proof, Trust, Whose, whose};
+use crate::store::azure::{Identity, Principal, PrincipalProof, TrustedRoots, Whose, whose};
 use crate::store::contract::{Leased, Store, StoreError, StoreKind};
 use crate::store::holder::Holder;
 
@@ -23,7 +23,7 @@ fn words(account: &Account) -> &'static str {
         Account::Identity { identity: Identity::Managed { id: None }, .. } => "the system-assigned managed identity",
         Account::Identity { identity: Identity::Managed { .. }, .. } => "a user-assigned managed identity",
         Account::Identity { identity: Identity::Workload { .. }, .. } => "a workload identity",
-        Account::Identity { identity: Identity::ServicePrincipal(Principal { proof: Proof::Secret(_), .. }), .. } => {
+        Account::Identity { identity: Identity::ServicePrincipal(Principal { proof: PrincipalProof::Secret(_), .. }), .. } => {
             "a service principal with a secret"
         }
         Account::Identity { identity: Identity::ServicePrincipal(_), .. } => "a service principal with a certificate",
@@ -55,7 +55,7 @@ pub async fn check(lines: &mut Lines, destination: &Destination, store: &dyn Sto
     clock(lines, store);
 }
 
-async fn who(lines: &mut Lines, account: &Account, identity: &Identity, trust: &Trust) -> Option<Whose> {
+async fn who(lines: &mut Lines, account: &Account, identity: &Identity, trust: &TrustedRoots) -> Option<Whose> {
     let start = Instant::now();
     match in_time(whose(identity, trust)).await {
         Ok(whose) => {

@@ -190,7 +190,7 @@ async fn bring(
             return Ok(Vec::new());
         }
     };
-    pass.quarantine.load(&pass.run, &pass.source).await?;
+    pass.quarantine.load(&pass.run.state, &pass.source).await?;
     pass.lines.keep();
     for done in &recorded {
         let (file, outcome) = recorded_before(done);

@@ -12,17 +12,17 @@ use azure_core::http::{ClientOptions, Context, Request, RetryOptions, Transport,
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 use base64::Engine;
 
-use super::settings::{AzureSettings, Credential, Timeouts, Trust};
+use super::settings::{AzureSettings, Credential, Timeouts, TrustedRoots};
 use super::shared_key::{Sas, SharedKey};
 use crate::model::{BoxError, Md5, printable};
 
 /// An HTTP client for storage. Clones share one pool of connections: hand it to every store and queue.
-pub fn transport(timeouts: Timeouts, trust: &Trust) -> Result<reqwest::Client, BoxError> {
+pub fn transport(timeouts: Timeouts, trust: &TrustedRoots) -> Result<reqwest::Client, BoxError> {
     Ok(builder(timeouts, trust).build()?)
 }
 
 /// What every client is made from. Proxies are those of the environment (HTTPS_PROXY, NO_PROXY).
-pub(super) fn builder(timeouts: Timeouts, trust: &Trust) -> reqwest::ClientBuilder {
+pub(super) fn builder(timeouts: Timeouts, trust: &TrustedRoots) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
         .connect_timeout(timeouts.connect)
         .read_timeout(timeouts.read)

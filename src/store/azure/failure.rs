@@ -8,7 +8,7 @@ use azure_core::http::RawResponse;
 use azure_core::http::headers::{HeaderName, Headers};
 use time::OffsetDateTime;
 
-use super::refusals::{self, Again, Refusal};
+use super::refusals::{self, RetryRule, StoreRefusal};
 use crate::store::contract::{Condition, StoreError, StoreKind};
 
 const SKEW: Duration = Duration::from_secs(5 * 60);
@@ -58,7 +58,7 @@ pub fn fail_under(op: &'static str, name: &str, address: &str, condition: &Condi
     }
 }
 
-fn told(status: u16, code: &str, refusal: &Refusal, response: Option<&RawResponse>) -> String {
+fn told(status: u16, code: &str, refusal: &StoreRefusal, response: Option<&RawResponse>) -> String {
     let headers = response.map(RawResponse::headers);
     let header = |name: &'static str| headers.and_then(|headers| headers.get_optional_str(&HeaderName::from_static(name)));
     let mut text = if code.is_empty() {
@@ -74,7 +74,7 @@ fn told(status: u16, code: &str, refusal: &Refusal, response: Option<&RawRespons
     if let Some(more) = skew.or_else(|| Some(refusal.text.to_owned()).filter(|text| !text.is_empty())) {
         text.push_str(&format!("; {more}"));
     }
-    if refusal.again == Again::Later {
+    if refusal.again == RetryRule::Later {
         text.push_str("; a later run tries again");
     }
     if let Some(request) = header("x-ms-request-id") {

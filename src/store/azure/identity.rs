@@ -17,8 +17,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::client;
-use super::principal::{Principal, Proof, Signer};
-use super::settings::{Timeouts, Trust};
+use super::principal::{Principal, PrincipalProof, Signer};
+use super::settings::{Timeouts, TrustedRoots};
 use crate::model::{BoxError, chain, printable};
 use crate::store::contract::{StoreError, StoreKind};
 
@@ -57,7 +57,7 @@ const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), read: Dur
 
 /// A credential for `identity`. Asks nobody yet; a token is fetched with the first request, kept until it
 /// runs out, and shared by all clients that hold a clone. `trust` names authorities beside the machine's own.
-pub fn credential(identity: &Identity, trust: &Trust) -> Result<Arc<dyn TokenCredential>, BoxError> {
+pub fn credential(identity: &Identity, trust: &TrustedRoots) -> Result<Arc<dyn TokenCredential>, BoxError> {
     match identity {
         Identity::Managed { id } => managed(id.as_ref()),
         Identity::Workload { client_id } => {
@@ -68,12 +68,12 @@ pub fn credential(identity: &Identity, trust: &Trust) -> Result<Arc<dyn TokenCre
         Identity::ServicePrincipal(principal) => {
             let (tenant, client_id, client_options) = (principal.tenant.clone(), principal.client_id.clone(), client_options(trust)?);
             match &principal.proof {
-                Proof::Secret(secret) => {
+                PrincipalProof::Secret(secret) => {
                     let secret = azure_core::credentials::Secret::new(secret.reveal().to_owned());
                     let options = ClientSecretCredentialOptions { client_options };
                     Ok(ClientSecretCredential::new(&tenant, client_id, secret, Some(options)).map_err(told)?)
                 }
-                Proof::Certificate(certified) => {
+                PrincipalProof::Certificate(certified) => {
                     let signer = Signer::new(principal, certified.clone());
                     let options = ClientAssertionCredentialOptions { client_options };
                     Ok(ClientAssertionCredential::new(tenant, client_id, signer, Some(options)).map_err(told)?)
@@ -86,7 +86,7 @@ pub fn credential(identity: &Identity, trust: &Trust) -> Result<Arc<dyn TokenCre
 
 /// A managed identity's endpoint is on this machine or next to it, and is told a secret: no proxy is ever in between.
 fn managed(id: Option<&ManagedId>) -> Result<Arc<dyn TokenCredential>, BoxError> {
-    let http = client::builder(TIMEOUTS, &Trust::default()).no_proxy().build()?;
+    let http = client::builder(TIMEOUTS, &TrustedRoots::default()).no_proxy().build()?;
     let options = |user_assigned_id, more: Option<Arc<dyn Policy>>| ManagedIdentityCredentialOptions {
         user_assigned_id,
         client_options: ClientOptions { per_try_policies: more.into_iter().collect(), ..options_with(http.clone()) },
@@ -121,7 +121,7 @@ impl Policy for ResourceId {
 }
 
 /// For where people and applications sign in, which may be behind a proxy.
-fn client_options(trust: &Trust) -> Result<ClientOptions, BoxError> {
+fn client_options(trust: &TrustedRoots) -> Result<ClientOptions, BoxError> {
     Ok(options_with(client::builder(TIMEOUTS, trust).build()?))
 }
 
@@ -156,7 +156,7 @@ pub struct Whose {
 const SCOPE: &str = "https://storage.azure.com/.default";
 
 /// Gets a token for storage, and tells whose it is by its claims. Nobody checks them here: the service does.
-pub async fn whose(identity: &Identity, trust: &Trust) -> Result<Whose, StoreError> {
+pub async fn whose(identity: &Identity, trust: &TrustedRoots) -> Result<Whose, StoreError> {
     let failed = |cause: BoxError| StoreError::new("getting", "a token", "storage", StoreKind::Denied, cause);
     let credential = credential(identity, trust).map_err(failed)?;
     let token = credential.get_token(&[SCOPE], None).await.map_err(|error| super::failure::fail("getting", "a token", "storage", &error))?;

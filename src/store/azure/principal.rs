@@ -33,14 +33,14 @@ pub struct Principal {
     /// The application's client id.
     pub client_id: String,
     /// What proves it.
-    pub proof: Proof,
+    pub proof: PrincipalProof,
     /// Where it signs in: a URL without a path.
     pub authority: String,
 }
 
 /// What proves an application.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub enum PrincipalProof {
     /// A secret.
     Secret(Secret),
     /// A certificate and its key.

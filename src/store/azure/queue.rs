@@ -14,7 +14,7 @@ use azure_storage_queue::{QueueClient, QueueClientOptions};
 use super::client::{Log, signing, transport};
 use super::code_of;
 use super::failure::fail;
-use super::settings::{Credential, Timeouts, Trust};
+use super::settings::{Credential, Timeouts, TrustedRoots};
 use crate::model::BoxError;
 use crate::store::contract::{StoreError, StoreKind};
 use crate::store::queue::{GivenUp, MAX_MESSAGE_BYTES, POISON, Queue};
@@ -42,7 +42,7 @@ pub struct QueueSettings {
     /// Another `x-ms-version` than the SDK's own.
     pub api_version: Option<String>,
     /// Authorities that are trusted beside the machine's own.
-    pub trust: Trust,
+    pub trust: TrustedRoots,
 }
 
 impl fmt::Debug for AzureQueue {

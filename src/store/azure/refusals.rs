@@ -8,7 +8,7 @@ use crate::store::contract::StoreKind;
 
 /// When the same request may succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
+pub enum RetryRule {
     /// Once the caller has looked at what stands there now.
     AfterALook,
     /// Soon, unchanged: this run tries again.
@@ -21,13 +21,13 @@ pub enum Again {
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
-pub struct Refusal {
+pub struct StoreRefusal {
     /// The code, as the service writes it.
     pub code: &'static str,
     /// Its kind.
     pub kind: StoreKind,
     /// When the same request may succeed.
-    pub again: Again,
+    pub again: RetryRule,
     /// Whether a write that wants the name to be free learns from this that something stands there.
     pub says_taken: bool,
     /// What it means here, or what to look at; added to the service's own words.
@@ -36,13 +36,13 @@ pub struct Refusal {
     pub hint: &'static str,
 }
 
-const fn row(code: &'static str, kind: StoreKind, again: Again, text: &'static str, hint: &'static str) -> Refusal {
-    Refusal { code, kind, again, says_taken: false, text, hint }
+const fn row(code: &'static str, kind: StoreKind, again: RetryRule, text: &'static str, hint: &'static str) -> StoreRefusal {
+    StoreRefusal { code, kind, again, says_taken: false, text, hint }
 }
 
 /// A refusal that only what stands there already can meet.
-const fn taken(code: &'static str, kind: StoreKind, again: Again, text: &'static str, hint: &'static str) -> Refusal {
-    Refusal { says_taken: true, ..row(code, kind, again, text, hint) }
+const fn taken(code: &'static str, kind: StoreKind, again: RetryRule, text: &'static str, hint: &'static str) -> StoreRefusal {
+    StoreRefusal { says_taken: true, ..row(code, kind, again, text, hint) }
 }
 
 const WORM: &str = "an immutability policy forbids to overwrite, append to and remove blobs here. blobferry's own state below \
@@ -64,8 +64,8 @@ const DISABLED: &str = "enable the account: an unpaid or stopped subscription di
 const LIMIT: &str = "a limit of the service is reached: move blobs or load to another account, or ask Azure to raise it";
 
 /// The table. What stands in no row goes by its status: see [`of`].
-pub const REFUSALS: &[Refusal] = &{
-    use Again::{AfterALook, Later, Never, Soon};
+pub const REFUSALS: &[StoreRefusal] = &{
+    use RetryRule::{AfterALook, Later, Never, Soon};
     use StoreKind::{Condition, Corrupted, Denied, NoContainer, Rejected, Unavailable};
     [
         // A condition was judged.
@@ -191,17 +191,17 @@ const WRONG_TOKEN: &str =
 const CHECK_CREDENTIAL: &str = "check the key, the SAS's expiry and signature, or the identity's role";
 
 /// The row of `code`; of a code that stands in none, what its status says.
-pub fn of(status: u16, code: &str) -> Refusal {
+pub fn of(status: u16, code: &str) -> StoreRefusal {
     if let Some(known) = REFUSALS.iter().find(|row| row.code == code) {
         return *known;
     }
     let (kind, again) = match (code, status) {
         // Every answer of storage names a code. One that does not comes from something in between.
-        ("", status) if !matches!(status, 401 | 403 | 409 | 412) => (StoreKind::Unavailable, Again::Soon),
-        (_, 401 | 403) => (StoreKind::Denied, Again::Never),
-        (_, 412) => (StoreKind::Condition, Again::AfterALook),
-        (_, 408 | 429 | 500 | 502 | 503 | 504) => (StoreKind::Unavailable, Again::Soon),
-        _ => (StoreKind::Rejected, Again::Never),
+        ("", status) if !matches!(status, 401 | 403 | 409 | 412) => (StoreKind::Unavailable, RetryRule::Soon),
+        (_, 401 | 403) => (StoreKind::Denied, RetryRule::Never),
+        (_, 412) => (StoreKind::Condition, RetryRule::AfterALook),
+        (_, 408 | 429 | 500 | 502 | 503 | 504) => (StoreKind::Unavailable, RetryRule::Soon),
+        _ => (StoreKind::Rejected, RetryRule::Never),
     };
     let text = if kind == StoreKind::Denied { CHECK_CREDENTIAL } else { "" };
     row("", kind, again, text, "")
@@ -215,13 +215,13 @@ mod tests {
     fn kind_and_when_to_try_again_say_the_same() {
         for refusal in REFUSALS {
             let by_kind = match refusal.kind {
-                StoreKind::Condition => refusal.again == Again::AfterALook,
-                StoreKind::Unavailable | StoreKind::Corrupted => refusal.again == Again::Soon,
-                _ => matches!(refusal.again, Again::Later | Again::Never),
+                StoreKind::Condition => refusal.again == RetryRule::AfterALook,
+                StoreKind::Unavailable | StoreKind::Corrupted => refusal.again == RetryRule::Soon,
+                _ => matches!(refusal.again, RetryRule::Later | RetryRule::Never),
             };
             assert!(by_kind, "{refusal:?}");
             assert_eq!(REFUSALS.iter().filter(|other| other.code == refusal.code).count(), 1, "{}", refusal.code);
-            assert!(refusal.kind != StoreKind::Rejected || refusal.again != Again::Later || !refusal.hint.is_empty(), "{}", refusal.code);
+            assert!(refusal.kind != StoreKind::Rejected || refusal.again != RetryRule::Later || !refusal.hint.is_empty(), "{}", refusal.code);
         }
     }
 

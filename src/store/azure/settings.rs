@@ -58,7 +58,7 @@ pub struct AzureSettings {
     /// Another `x-ms-version` than the SDK's own, for emulators and old stamps.
     pub api_version: Option<String>,
     /// Authorities that are trusted beside the machine's own; only for a transport of its own.
-    pub trust: Trust,
+    pub trust: TrustedRoots,
     /// How long to wait; only for a transport of its own.
     pub timeouts: Timeouts,
     /// A transport from [`transport`](super::transport) to share; `None` makes one.
@@ -76,7 +76,7 @@ impl AzureSettings {
             credential,
             creation: ContainerCreation::Forbidden,
             api_version: None,
-            trust: Trust::default(),
+            trust: TrustedRoots::default(),
             timeouts: Timeouts::default(),
             http: None,
             page: None,
@@ -86,9 +86,9 @@ impl AzureSettings {
 
 /// Certificate authorities that are trusted beside the machine's own, as of a firewall that opens TLS.
 #[derive(Clone, Debug, Default)]
-pub struct Trust(pub Vec<reqwest::Certificate>);
+pub struct TrustedRoots(pub Vec<reqwest::Certificate>);
 
-impl Trust {
+impl TrustedRoots {
     /// Reads authorities in PEM, at least one.
     pub fn from_pem(pem: &[u8]) -> Result<Self, String> {
         match reqwest::Certificate::from_pem_bundle(pem) {

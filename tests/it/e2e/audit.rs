@@ -45,7 +45,7 @@ fn what_was_brought_to_azurite_is_there_until_it_is_taken_away() {
             "manifests": 1,
             "members": 0,
             "records": 3,
-            "reports": 2,
+            "reports": 1,
             "versions": 3
           },
           "notes": {

@@ -194,11 +194,15 @@ fn f03_a_login_that_works_again_forgets_the_refusal() {
     let right = std::fs::read_to_string(trial.ferry.path("ingest.toml")).unwrap();
     trial.ferry.configure(&right.replace("bird@", "worm@"));
     trial.run().is("exit 3: problem [auth]");
-    let record = trial.ferry.path("store/_blobferry/acme/auth");
-    assert!(record.exists());
+    let is_kept = || {
+        let index = std::fs::read(trial.ferry.path("store/_blobferry/_runs/sources.json")).unwrap();
+        let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+        index["sources"]["acme"]["refused"].is_object()
+    };
+    assert!(is_kept());
     trial.ferry.configure(&right);
     trial.run().is("exit 0: listed 3, ingested 3");
-    assert!(!record.exists());
+    assert!(!is_kept());
     trial.run().is("exit 0: listed 3, unchanged 3");
 }
 

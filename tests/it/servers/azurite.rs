@@ -67,7 +67,7 @@ impl Azurite {
         }
         let home = Home::new("azurite");
         let cert = cert.map(|cert| certs::write(&home, cert));
-        let (daemon, [blob_port, queue_port, _]) = Daemon::start("Azurite", &home.path("log"), Ready::Accepts, |[blob, queue, table]| {
+        let (daemon, [blob_port, queue_port, _]) = Daemon::start("Azurite", &home.path("log"), Ready::AllAccept, |[blob, queue, table]| {
             let mut words = vec![node.display().to_string(), script.display().to_string()];
             words.extend(["--skipApiVersionCheck", "--disableTelemetry", "--silent"].map(str::to_owned));
             for (service, port) in [("blob", blob), ("queue", queue), ("table", table)] {

@@ -24,12 +24,14 @@ const KEEPER: &str = r#"exec 3<&0; folder=$1; shift
 wait $server; kill -KILL 0"#;
 
 /// How a server shows that it is ready.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Ready {
     /// It sends these first bytes.
     Greets(&'static str),
     /// It accepts a connection.
     Accepts,
+    /// It accepts a connection at each of its ports.
+    AllAccept,
 }
 
 /// A running server process.
@@ -41,7 +43,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts what `command` makes for `N` free ports, and waits until the first of them is ready.
+    /// Starts what `command` makes for `N` free ports, and waits until the first of them is ready, or all
+    /// of them are.
     /// `log`, in the server's own folder, is where its output goes; if another process took a port meanwhile, other ports are tried.
     pub fn start<const N: usize>(name: &'static str, log: &Path, ready: Ready, mut command: impl FnMut([u16; N]) -> Vec<String>) -> (Self, [u16; N]) {
         for attempt in 1.. {
@@ -52,7 +55,7 @@ impl Daemon {
             keeper.args(["-c", KEEPER, name]).arg(log.parent().expect("a file has a folder")).args(&words).process_group(0).stdin(Stdio::piped());
             keeper.stdout(output.try_clone().unwrap()).stderr(output).env("LD_LIBRARY_PATH", super::library_path());
             let mut daemon = Self { name, keeper: keeper.spawn().unwrap(), log: log.to_owned() };
-            if daemon.is_ready(ports[0], ready) {
+            if daemon.is_ready(&ports, ready) {
                 return (daemon, ports);
             }
             let text = daemon.log();
@@ -61,10 +64,10 @@ impl Daemon {
         unreachable!("the loop ends by return or panic")
     }
 
-    fn is_ready(&mut self, port: u16, ready: Ready) -> bool {
-        let start = Instant::now();
+    fn is_ready(&mut self, ports: &[u16], ready: Ready) -> bool {
+        let (start, ports) = (Instant::now(), if ready == Ready::AllAccept { ports } else { &ports[..1] });
         while start.elapsed() < READY && !self.has_ended() {
-            if greets(port, ready) && !self.has_ended() {
+            if ports.iter().all(|port| greets(*port, ready)) && !self.has_ended() {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(20));

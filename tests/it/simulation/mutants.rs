@@ -166,7 +166,7 @@ fn blobs_that_are_written_over_blindly_are_noticed() {
 
 #[test]
 fn a_tag_that_is_read_after_the_download_is_noticed() {
-    caught_within(Mutant::EtagAfterDownload, &[Kind::Contended], 1_000..1_500, "I8");
+    caught_within(Mutant::EtagAfterDownload, &[Kind::Contended], 1_100..1_600, "I8");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn a_pass_that_is_closed_without_all_results_is_noticed() {
 
 #[test]
 fn a_folded_journal_that_is_named_again_is_noticed() {
-    caught_within(Mutant::NamedTwice, &[Kind::Inline, Kind::Queue], 6_700..8_700, "I2");
+    caught_within(Mutant::NamedTwice, &[Kind::Inline, Kind::Queue], 7_600..8_100, "I2");
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn a_piece_that_goes_on_in_a_folded_journal_is_noticed() {
 
 #[test]
 fn records_in_an_earlier_journal_are_noticed() {
-    caught(Mutant::AnyJournal, &[Kind::Inline], 500, "I2");
+    caught_within(Mutant::AnyJournal, &[Kind::Inline], 550..1_050, "I2");
 }
 
 #[test]
@@ -221,5 +221,5 @@ fn an_overtaken_write_is_noticed() {
 
 #[test]
 fn old_members_in_the_place_of_newer_ones_are_noticed() {
-    caught(Mutant::OldMembers, &[Kind::Contended], 1_000, "I8");
+    caught_within(Mutant::OldMembers, &[Kind::Contended], 800..1_300, "I8");
 }

@@ -94,9 +94,15 @@ async fn blob_is_whole_and_never_goes_back(sim: &Arc<Sim>, name: &BlobName, befo
         Some(member) => whole.members.into_iter().flatten().find(|(name, _)| name == member).map(|(_, bytes)| bytes),
     };
     // What was taken away once it was read may have been written meanwhile, which nobody can know: its blob says so.
-    let unproven = origin.member.is_none() && info.metadata.contains_key("not_seen_afterwards");
+    let unseen = info.metadata.contains_key("not_seen_afterwards");
+    let unproven = unseen && origin.member.is_none();
+    // Members are proven by their archive's checksums. Where its time moved at every look, or it was taken away once it was
+    // read, a file is what the source had at one moment; which one, its version does not tell.
+    let moved = unseen || info.metadata.contains_key("time_moves");
     if unproven {
         sim.count("files taken away once they were read");
+    } else if moved && was_there(sim, &origin, &content) {
+        sim.count("files whose time moved at every look");
     } else if expected.as_ref() != Some(&content) {
         sim.violation(format!("I5 no torn data: `{name}` is not what version {nth} of `{}` holds", origin.path));
     }
@@ -108,6 +114,16 @@ async fn blob_is_whole_and_never_goes_back(sim: &Arc<Sim>, name: &BlobName, befo
     if old != content && older.is_some_and(|(older, _)| older > nth) {
         sim.violation(format!("I8 newest stays: version {nth} of `{name}` took the place of a newer one"));
     }
+}
+
+/// Whether the source held `content` under the path of `origin` at any moment.
+fn was_there(sim: &Sim, origin: &Origin, content: &Bytes) -> bool {
+    let tree = sim.tree.lock().unwrap();
+    let of_version = |version: &Content| match &origin.member {
+        None => version.bytes == *content,
+        Some(member) => version.members.iter().flatten().any(|(name, bytes)| name == member && bytes == content),
+    };
+    tree.history.get(&origin.path).is_some_and(|all| all.iter().any(of_version))
 }
 
 /// I2, I4: what was recorded stays in the ledger, whatever becomes of head, journals and snapshot.

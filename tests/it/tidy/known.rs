@@ -21,7 +21,7 @@ impl Known {
         Known { circles: KNOWN_CIRCLES, double_types: DOUBLE_TYPES, own_tables: OWN_TABLES, upward: &[], wide_lines: WIDE_LINES };
 }
 
-const WIDE_LINES: usize = 7_040;
+const WIDE_LINES: usize = 7_610;
 
 const KNOWN_CIRCLES: &[&[&str]] = &[
     &["src/archive/checking.rs", "src/archive/unpack.rs"],
@@ -53,32 +53,12 @@ const KNOWN_CIRCLES: &[&[&str]] = &[
     &[
         "src/run/after.rs",
         "src/run/ahead.rs",
-        "src/run/blob.rs",
-        "src/run/context.rs",
-        "src/run/fetch.rs",
         "src/run/inner.rs",
-        "src/run/intake.rs",
-        "src/run/lines.rs",
         "src/run/manifest.rs",
         "src/run/members.rs",
         "src/run/partly.rs",
         "src/run/quarantine.rs",
-        "src/run/refusals.rs",
         "src/run/transfer.rs",
-        "src/run/watch.rs",
-    ],
-    &[
-        "src/run/mod.rs",
-        "src/run/pass.rs",
-        "src/run/work/claim.rs",
-        "src/run/work/closing.rs",
-        "src/run/work/desk.rs",
-        "src/run/work/manifest.rs",
-        "src/run/work/mod.rs",
-        "src/run/work/planning.rs",
-        "src/run/work/slots.rs",
-        "src/run/work/sweep.rs",
-        "src/run/work/working.rs",
     ],
     &["src/source/ftp/listing.rs", "src/source/ftp/listing_dos.rs", "src/source/ftp/listing_unix.rs"],
     &["src/source/sftp/host_key.rs", "src/source/sftp/known_hosts.rs"],
@@ -122,10 +102,7 @@ const OWN_TABLES: &[&str] = &[
     "src/report/line.rs: imports src/report.rs",
     "src/report/text.rs: imports src/report.rs",
     "src/run/work/mod.rs: imports src/run/mod.rs",
-    "src/run/work/planning.rs: imports src/run/work/mod.rs",
     "src/run/work/sweep.rs: imports src/run/mod.rs",
-    "src/run/work/sweep.rs: imports src/run/work/mod.rs",
-    "src/run/work/working.rs: imports src/run/work/mod.rs",
     "src/store/azure/lease.rs: imports src/store/azure.rs",
     "src/store/azure/queue.rs: imports src/store/azure.rs",
     "src/store/folder/lease.rs: imports src/store/folder.rs",

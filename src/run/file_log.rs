@@ -1,0 +1,24 @@
+//! What a pass tells its manifest of files.
+
+use crate::model::RemoteFile;
+use crate::plan::Why;
+use crate::report::{Line, MANIFEST_INCOMPLETE, Outcome, Problem, SourceReport};
+use crate::run::context::Pass;
+use crate::run::lines::WrittenManifest;
+
+/// Notes what became of `file` for the manifest.
+pub fn note(pass: &Pass, file: &RemoteFile, why: Option<Why>, outcome: &Outcome) {
+    if let Some(line) = Line::of(file, why, outcome) {
+        pass.lines.push(&line.redacted(pass.redactor()));
+    }
+}
+
+/// Appends what is left, and tells the report of the manifest: it is written after it.
+pub async fn close(pass: &Pass, report: &mut SourceReport) {
+    let WrittenManifest { name, lines, broken } = pass.lines.finish().await;
+    report.manifest_lines = lines;
+    report.manifest = (lines > 0).then(|| name.as_str().to_owned());
+    if let Some(Problem { class, message, .. }) = broken {
+        report.problems.push(Problem::new(class, format!("{MANIFEST_INCOMPLETE}: {message}")));
+    }
+}
