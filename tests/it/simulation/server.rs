@@ -53,9 +53,10 @@ impl Tree {
         self.history.entry(path.clone()).or_default().push(content);
     }
 
-    /// Text of its own for each call.
+    /// Text of its own for each call, also where little of it is wanted: the minutes stand first, their last digit foremost.
     fn text(&self, path: &RemotePath, length: usize) -> Bytes {
-        let unit = format!("{path} at {} | ", self.clock);
+        let minutes: String = (self.clock / 60).to_string().chars().rev().collect();
+        let unit = format!("{minutes} backwards is when {path} was written | ");
         unit.bytes().cycle().take(length).collect::<Vec<u8>>().into()
     }
 
