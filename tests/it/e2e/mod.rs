@@ -89,7 +89,9 @@ impl Ferry {
 
     /// With these destination lines and one source called `acme`.
     pub fn between(source: &str, destination: &str) -> Self {
-        Self::new(&format!("[destination]\n{destination}\n\n[[source]]\nname = \"acme\"\n{source}"))
+        // Files that the test has just made would be waited for.
+        let stable_for = if source.contains("stable_for") { "" } else { "stable_for = \"1s\"\n" };
+        Self::new(&format!("[destination]\n{destination}\n\n[[source]]\nname = \"acme\"\n{stable_for}{source}"))
     }
 
     /// Replaces `ingest.toml`.
