@@ -63,7 +63,12 @@ async fn missing_container(destination: &Destination, options: &Options) -> Opti
 }
 
 fn exit_code(plans: &[Plan]) -> u8 {
-    Status::of_all(plans.iter().map(|plan| plan.report.status())).exit_code()
+    let worst = plans.iter().map(|plan| plan.report.status()).max().unwrap_or(Status::Ok);
+    match worst {
+        Status::Ok | Status::Left => super::WELL,
+        Status::Failed if plans.iter().all(|plan| plan.report.unusable) => super::NOTHING,
+        _ => 1,
+    }
 }
 
 fn json(plans: &[Plan]) -> serde_json::Value {

@@ -1,7 +1,6 @@
 //! An SFTP server over a folder: the one that `blobferry demo` shows, and, with a script, the one that tests suffer.
 
 pub mod jail;
-pub mod lies;
 pub mod login;
 pub mod script;
 pub mod service;
@@ -131,7 +130,6 @@ struct Counters {
     credentials: AtomicUsize,
     logins: AtomicUsize,
     opens: AtomicUsize,
-    folders: AtomicUsize,
     bytes_sent: AtomicU64,
 }
 

@@ -16,7 +16,6 @@ use crate::run::context::Pass;
 use crate::run::error::TransferError;
 use crate::run::leaving::{Due, ReadProof};
 use crate::run::manifest;
-use crate::run::missing::Absent;
 use crate::run::removal::{Removed, remove_or_move};
 use crate::run::reread::{self, Reread};
 use crate::run::settings::{After, Archives};
@@ -227,9 +226,8 @@ async fn act(pass: &Pass, due: &Due) -> Acted {
         Some(removed) => removed,
     };
     match removed {
-        // Another run was quicker, or the server does not know what it lists: a fresh listing tells.
-        Ok(Removed::NotThere) => not_there(pass, due),
-        Err(error) if error.class() == Class::NotFound => not_there(pass, due),
+        // Another run was quicker.
+        Err(error) if error.class() == Class::NotFound => left(pass, due).await,
         Ok(Removed::Gone) => left(pass, due).await,
         // The next run takes the new content first.
         Ok(Removed::Changed) => Acted::Done,
@@ -237,13 +235,7 @@ async fn act(pass: &Pass, due: &Due) -> Acted {
     }
 }
 
-fn not_there(pass: &Pass, due: &Due) -> Acted {
-    pass.missing.add(Absent::Leaving(Box::new(due.clone())));
-    Acted::Done
-}
-
-/// Records that the file left.
-pub async fn left(pass: &Pass, due: &Due) -> Acted {
+async fn left(pass: &Pass, due: &Due) -> Acted {
     pass.leaving.let_go();
     record(pass, due, History { md5: Some(due.md5), left: true, refused: None, ..due.known.history.clone() }).await
 }

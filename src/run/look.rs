@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use time::OffsetDateTime;
 
 use super::context::{Pass, Run};
-use super::late;
 use super::pass::{begin, note, open, work_on};
 use super::refusals;
 use super::settings::Source;
@@ -84,7 +82,7 @@ pub async fn look_first(run: &Arc<Run>, source: &Source, again: &Again, pieces: 
             Ok(survey) => survey,
             Err(other) => return ended(None, left(source, other)).await,
         };
-        if !survey.has_work(&pass) {
+        if !survey.has_work() {
             let report = idle(&pass, survey).await;
             return ended(lock, report).await;
         }
@@ -128,10 +126,7 @@ pub fn left_to(open: &OpenPass) -> LeftTo {
 
 /// The report of a source that is left to another run.
 pub fn left(source: &Source, other: LeftTo) -> SourceReport {
-    let mut report = SourceReport::new(&source.name, source.endpoint.address());
-    late::left(source, &mut report, &other, OffsetDateTime::now_utc());
-    report.left_to = Some(other);
-    report
+    SourceReport { left_to: Some(other), ..SourceReport::new(&source.name, source.endpoint.address()) }
 }
 
 /// A look that takes longer takes the lease of the source: runs that begin meanwhile do not look too.

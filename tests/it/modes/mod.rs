@@ -5,7 +5,6 @@ mod config;
 mod ftp;
 mod ftp_names;
 mod legacy;
-mod lies;
 mod load;
 mod network;
 mod politeness;
