@@ -312,4 +312,9 @@ fn the_document_is_current() {
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(found == document(), "docs/failure-modes.md is not current: UPDATE_DOCS=1 cargo test --test it modes::table");
+    let rows = rows();
+    let proven = rows.iter().filter(|row| ["proven", "proven, with servers"].contains(&row.result())).count();
+    let told = format!("| {} ways to fail | [the table](docs/failure-modes.md): {proven} are proven by tests", rows.len());
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("it is there");
+    assert!(readme.contains(&told), "README.md has other numbers than `{told}`");
 }
