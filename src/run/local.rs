@@ -21,7 +21,7 @@ use crate::report::{Problem, Report, SourceReport, problem};
 use crate::retry::retry;
 
 /// Passes that begin at once: so that a thousand idle sources need little memory.
-const LOOKS: usize = 32;
+const LOOKS: usize = 16;
 /// A pass that takes longer makes room for another: a slow source keeps no other waiting for long.
 const QUICK_LOOK: Duration = Duration::from_secs(10);
 
