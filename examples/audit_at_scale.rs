@@ -120,6 +120,8 @@ async fn check(store: Arc<MadeUp>, n: u64) -> Result<()> {
         patterns: Patterns::new(RemotePath::from("/"), &[], &[], &[], None)?,
         connections: 1,
         stable_for: Duration::ZERO,
+        late_after: Duration::from_secs(24 * 3600),
+        late_markers: false,
         archives: Archives::Unpack,
         zone: time::UtcOffset::UTC,
         include_members: None,

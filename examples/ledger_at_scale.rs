@@ -181,6 +181,8 @@ fn source(files: u64) -> Source {
         patterns: Patterns::new(root.clone(), &[], &[], &[], None).expect("good patterns"),
         connections: 16,
         stable_for: Duration::from_secs(60),
+        late_after: Duration::from_secs(24 * 3600),
+        late_markers: false,
         archives: Archives::Unpack,
         zone: time::UtcOffset::UTC,
         include_members: None,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::equality::{self, Equality};
 use crate::model::{RemoteFile, RemotePath};
 
-pub use known::{History, Known, Seen, Times};
+pub use known::{History, Known, Seen, Times, Unmet};
 pub use rest::{Clock, Rest, TimeTold};
 
 /// What is to be done with a listed file.
@@ -78,8 +78,6 @@ pub enum Skip {
     Unreachable,
     /// It is an archive that could not be unpacked and is in quarantine.
     Quarantined,
-    /// It was gone when its turn came.
-    Vanished,
 }
 
 impl Skip {
@@ -94,7 +92,6 @@ impl Skip {
             Skip::Special => "special",
             Skip::Unreachable => "unreachable",
             Skip::Quarantined => "quarantined",
-            Skip::Vanished => "vanished",
         }
     }
 }
@@ -205,10 +202,12 @@ pub fn settled(file: &RemoteFile, seen: Option<&Seen>, rules: &Rules<'_>, told: 
     }
     // `Duration` of `time` is signed: a clock that was set back makes it negative, and the file young.
     let long_ago = |seen: &Seen| rules.clock.here - seen.at >= rules.stable_for;
-    seen.is_some_and(|seen| long_ago(seen) && as_before(&seen.file, file, rules.times))
+    // A file that changed under our eyes, or was not there, did not rest.
+    seen.is_some_and(|seen| seen.why.is_none() && long_ago(seen) && as_before(&seen.file, file, rules.times))
 }
 
-fn as_before(then: &RemoteFile, now: &RemoteFile, times: Times) -> bool {
+/// Whether a file has the size and the time that it had at an earlier sighting.
+pub fn as_before(then: &RemoteFile, now: &RemoteFile, times: Times) -> bool {
     match times {
         Times::Trust => equality::between(then, now).is_possible(),
         Times::Unknown | Times::None => equality::sizes(then.size, now.size).is_possible(),
@@ -267,7 +266,7 @@ mod tests {
     #[test]
     fn a_file_without_a_time_is_taken_when_it_was_seen_twice() {
         let unknown = RemoteFile { modified: None, ..file(1, NOW, Precision::Second) };
-        let seen = |minutes: i64| Seen { file: unknown.clone(), at: NOW - time::Duration::minutes(minutes) };
+        let seen = |minutes: i64| Seen::new(unknown.clone(), NOW - time::Duration::minutes(minutes));
         assert_eq!(check(&unknown, None, None, None), Decision::LookAgain(Why::New));
         assert_eq!(check(&unknown, None, Some(&seen(2)), None), Decision::Ingest(Why::New));
         assert_eq!(check(&unknown, None, Some(&seen(0)), None), Decision::LookAgain(Why::New));

@@ -1,7 +1,8 @@
 //! Outcomes to report. A file is counted by what became of it, so the equation
-//! `listed = ingested + unchanged + skipped + deferred + failed` holds by construction.
+//! `listed = ingested + unchanged + skipped + gone + deferred + failed` holds by construction.
 
 mod line;
+mod status;
 mod text;
 
 use std::borrow::Cow;
@@ -15,6 +16,7 @@ use crate::model::{RemotePath, chain};
 use crate::plan::Skip;
 
 pub use self::line::{ArchiveClaim, BlobClaim, Line, Proof, Word};
+pub use self::status::{Signs, Status};
 pub use self::text::in_bytes;
 
 /// How the problem begins of a pass whose manifest lacks lines.
@@ -32,6 +34,8 @@ pub enum Outcome {
     Unchanged,
     /// It was left alone.
     Skipped(Skip),
+    /// A fresh listing of its folder does not show it any more.
+    Gone,
     /// It is taken by a later run.
     Deferred(Defer),
     /// It could not be brought over.
@@ -53,10 +57,18 @@ pub struct Ingested {
     pub members_skipped: u64,
     /// Those of them that are no directories and not kept with the original either: the source has the only copy.
     pub members_left: u64,
+    /// Those of the skipped members that are symbolic links.
+    pub members_links: u64,
+    /// Archives in the archive that could not be unpacked and are stored as the members that they are.
+    pub partly: u64,
+    /// The kind of archive that it is, if that is not read and it is stored as it is.
+    pub not_unpacked: Option<&'static str>,
     /// Members in the archive, if it was unpacked.
     pub members: Option<u64>,
     /// What a reader should know: names that climb, collisions, members gone since the last version.
     pub notes: Vec<String>,
+    /// What is wrong with it, though it is stored.
+    pub problems: Vec<Problem>,
     /// Why the file is still at the source though it should be deleted or moved.
     pub after: Option<Problem>,
     /// What can be re-checked later.
@@ -75,6 +87,8 @@ pub enum Defer {
     Interrupted,
     /// The run had `limits.files` to do already.
     TooMany,
+    /// The source lists it, and says that it is not there when it is asked for it.
+    Unreachable,
 }
 
 impl Outcome {
@@ -82,18 +96,19 @@ impl Outcome {
     /// waits for its turn and what is unchanged is told by number only.
     pub fn has_line(&self) -> bool {
         match self {
-            Outcome::Ingested(_) | Outcome::Failed(_) => true,
+            Outcome::Ingested(_) | Outcome::Gone | Outcome::Failed(_) => true,
             Outcome::Unchanged => false,
-            Outcome::Skipped(skip) => SKIPS_WITH_LINES.contains(skip),
+            Outcome::Skipped(skip) => SKIPS_WITH_LINES.contains(&skip.word()),
             Outcome::Deferred(defer) => DEFERS_WITH_LINES.contains(defer),
         }
     }
 }
 
-/// Skipped files that a manifest names.
-pub const SKIPS_WITH_LINES: &[Skip] = &[Skip::Vanished, Skip::Quarantined];
+/// Why files were skipped that a manifest names. `vanished` is in manifests of earlier builds only: such a file is gone, or
+/// cannot be reached.
+pub const SKIPS_WITH_LINES: &[&str] = &["vanished", "quarantined"];
 /// Deferred files that a manifest names.
-pub const DEFERS_WITH_LINES: &[Defer] = &[Defer::Unsettled, Defer::Changed];
+pub const DEFERS_WITH_LINES: &[Defer] = &[Defer::Unsettled, Defer::Changed, Defer::Unreachable];
 
 impl Defer {
     /// The word for reports.
@@ -103,6 +118,7 @@ impl Defer {
             Defer::Changed => "changed_during_read",
             Defer::Interrupted => "interrupted",
             Defer::TooMany => "too_many",
+            Defer::Unreachable => "unreachable",
         }
     }
 }
@@ -163,7 +179,7 @@ pub struct SourceReport {
     pub source: String,
     /// Its address, without user info.
     pub address: String,
-    /// Files that the source listed: the sum of the five counts below.
+    /// Files that the source listed: the sum of the six counts below.
     pub listed: u64,
     /// Files stored by this run.
     pub ingested: u64,
@@ -171,6 +187,9 @@ pub struct SourceReport {
     pub unchanged: u64,
     /// Files left alone.
     pub skipped: u64,
+    /// Files that were listed, and that a fresh listing of their folder did not show any more.
+    #[serde(default)]
+    pub gone: u64,
     /// Files left for a later run.
     pub deferred: u64,
     /// Files that could not be brought over.
@@ -181,6 +200,12 @@ pub struct SourceReport {
     pub blobs: u64,
     /// Archives that were unpacked, and what became of their members.
     pub members: Members,
+    /// Archives of kinds that are not read and stored as they are, by kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub not_unpacked: BTreeMap<Cow<'static, str>, u64>,
+    /// Archives in archives that are stored as the members that they are, because they could not be unpacked.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub partly_unpacked: u64,
     /// Skipped files by reason.
     pub skipped_by_reason: BTreeMap<Cow<'static, str>, u64>,
     /// Deferred files by reason.
@@ -240,6 +265,14 @@ pub struct Members {
     pub identical: u64,
     /// Directories and links.
     pub skipped: u64,
+    /// Those of them that are symbolic links.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub links: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl SourceReport {
@@ -258,6 +291,7 @@ impl SourceReport {
                 self.skipped += 1;
                 *self.skipped_by_reason.entry(skip.word().into()).or_default() += 1;
             }
+            Outcome::Gone => self.gone += 1,
             Outcome::Deferred(defer) => {
                 self.deferred += 1;
                 *self.deferred_by_reason.entry(defer.word().into()).or_default() += 1;
@@ -280,6 +314,14 @@ impl SourceReport {
             self.members.stored += ingested.stored;
             self.members.identical += ingested.identical;
             self.members.skipped += ingested.members_skipped;
+            self.members.links += ingested.members_links;
+        }
+        self.partly_unpacked += ingested.partly;
+        if let Some(kind) = ingested.not_unpacked {
+            *self.not_unpacked.entry(kind.into()).or_default() += 1;
+        }
+        for problem in ingested.problems {
+            push(&mut self.problems, Problem::new(problem.class, format!("{path}: {}", problem.message)));
         }
         for note in ingested.notes {
             self.add_note(path, &note);
@@ -294,10 +336,20 @@ impl SourceReport {
         push(&mut self.notes, format!("{path}: {note}"));
     }
 
+    /// Notes what a reader should know of the source or a folder of it.
+    pub fn add_remark(&mut self, note: String) {
+        push(&mut self.notes, note);
+    }
+
     /// Notes a stored file that could not be removed or moved at the source.
     pub fn add_after_failed(&mut self, path: &RemotePath, problem: &Problem) {
         self.after_failed += 1;
         push(&mut self.problems, Problem::new(Class::AfterAction, format!("{path}: {}", problem.message)));
+    }
+
+    /// Tells of something that went wrong, unless so much was told already.
+    pub fn add_problem(&mut self, problem: Problem) {
+        push(&mut self.problems, problem);
     }
 
     /// Counts a line of a listing that nobody can parse.
@@ -314,6 +366,7 @@ impl SourceReport {
         self.ingested += part.ingested;
         self.unchanged += part.unchanged;
         self.skipped += part.skipped;
+        self.gone += part.gone;
         self.deferred += part.deferred;
         self.failed += part.failed;
         self.bytes += part.bytes;
@@ -323,6 +376,9 @@ impl SourceReport {
         self.members.stored += part.members.stored;
         self.members.identical += part.members.identical;
         self.members.skipped += part.members.skipped;
+        self.members.links += part.members.links;
+        self.partly_unpacked += part.partly_unpacked;
+        part.not_unpacked.into_iter().for_each(|(kind, count)| *self.not_unpacked.entry(kind).or_default() += count);
         self.unparsed_lines += part.unparsed_lines;
         self.on_trust += part.on_trust;
         self.after_failed += part.after_failed;
@@ -345,52 +401,19 @@ impl SourceReport {
 
     /// How the pass ended.
     pub fn status(&self) -> Status {
-        if self.left_to.is_some() {
-            Status::Left
-        } else if self.unusable {
-            Status::Failed
-        } else if self.failed > 0 || self.unparsed_lines > 0 || !self.problems.is_empty() {
-            Status::Degraded
-        } else {
-            Status::Ok
-        }
+        let interrupted = self.deferred_by_reason.get(Defer::Interrupted.word()).is_some_and(|count| *count > 0);
+        Status::of_pass(Signs {
+            unusable: self.unusable,
+            wrong: self.failed > 0 || self.unparsed_lines > 0 || self.problems.iter().any(|problem| problem.class != Class::Interrupted),
+            stopped: interrupted || !self.problems.is_empty(),
+            left: self.left_to.is_some(),
+        })
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 fn push<T>(list: &mut Vec<T>, item: T) {
     if list.len() < DETAILS {
         list.push(item);
-    }
-}
-
-/// How a run or a pass ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// It was not begun: another run is at it. Only a pass ends so, and all is well.
-    Left,
-    /// All is well.
-    Ok,
-    /// Something did not arrive, or may not have been listed.
-    Degraded,
-    /// Nothing could be done.
-    Failed,
-}
-
-impl Status {
-    /// The word for reports.
-    pub fn word(self) -> &'static str {
-        match self {
-            Status::Left => "left",
-            Status::Ok => "ok",
-            Status::Degraded => "degraded",
-            Status::Failed => "failed",
-        }
     }
 }
 
@@ -441,24 +464,15 @@ struct WithStatus<'a> {
 impl Report {
     /// How the run ended.
     pub fn status(&self) -> Status {
-        let worst = self.sources.iter().map(SourceReport::status).max().unwrap_or(Status::Ok);
-        let all_failed = !self.sources.is_empty() && self.sources.iter().all(|source| source.status() == Status::Failed);
-        if all_failed || (self.sources.is_empty() && !self.problems.is_empty()) {
-            Status::Failed
-        } else if worst > Status::Ok || !self.problems.is_empty() || self.interrupted {
-            Status::Degraded
-        } else {
-            Status::Ok
-        }
+        let sources: Vec<Status> = self.sources.iter().map(SourceReport::status).collect();
+        let wrong = self.problems.iter().any(|problem| problem.class != Class::Interrupted);
+        let stopped = self.interrupted || !self.problems.is_empty();
+        Status::of_run(&sources, Signs { wrong, stopped, ..Signs::default() })
     }
 
-    /// The exit status that tells the same: 0 all well, 1 degraded, 3 nothing could be done.
+    /// The exit status that tells the same.
     pub fn exit_code(&self) -> u8 {
-        match self.status() {
-            Status::Ok | Status::Left => 0,
-            Status::Degraded => 1,
-            Status::Failed => 3,
-        }
+        self.status().exit_code()
     }
 }
 

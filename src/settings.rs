@@ -26,7 +26,8 @@ pub enum Kind {
     Text,
     /// A text that no message may repeat.
     Secret,
-    /// A list of such texts; a single one stands for a list of one.
+    /// A list of such texts; a single one stands for a list of one. Beside them may stand tables with a pattern of files
+    /// and a text: `{ files = "in/*.zip", password = "…" }`.
     Secrets,
     /// A whole number from `min` to `max`.
     Integer {
@@ -58,6 +59,8 @@ pub enum Value {
     Flag(bool),
     /// A list of texts.
     List(Vec<String>),
+    /// A list of texts, some of them for files that match a pattern alone.
+    Patterned(Vec<(Option<String>, String)>),
     /// Something that no setting takes; what it is called.
     Other(&'static str),
 }
@@ -147,9 +150,10 @@ impl Section {
         let secret = |name: &String| self.key(name).is_some_and(|key| matches!(key.kind, Kind::Secret | Kind::Secrets));
         let values = self.entries.iter().filter(|(name, _)| secret(name)).map(|(_, entry)| &entry.value);
         let texts = values.flat_map(|value| match value {
-            Value::Text(text) => std::slice::from_ref(text),
-            Value::List(list) => list,
-            _ => &[],
+            Value::Text(text) => vec![text],
+            Value::List(list) => list.iter().collect(),
+            Value::Patterned(list) => list.iter().map(|(_, text)| text).collect(),
+            _ => Vec::new(),
         });
         texts.map(|text| Secret::new(text.clone())).collect()
     }
@@ -170,7 +174,7 @@ impl Section {
             Value::Text(text) => format!("\"{}\"", printable(text.as_bytes())),
             Value::Integer(number) => number.to_string(),
             Value::Flag(flag) => flag.to_string(),
-            Value::List(_) => "a list".to_owned(),
+            Value::List(_) | Value::Patterned(_) => "a list".to_owned(),
             Value::Other(what) => (*what).to_owned(),
         };
         self.error(key.name, format!("is {found}; allowed is {wanted}"))
@@ -196,18 +200,20 @@ impl Section {
         }
     }
 
-    /// A list of secret texts; empty when it is not set.
-    pub fn secret_list(&self, key: &str) -> Result<Vec<Secret>, SettingError> {
+    /// A list of secret texts, each with the pattern of the files that it is for, if it is not for all; empty when it is
+    /// not set.
+    pub fn secret_list(&self, key: &str) -> Result<Vec<(Option<String>, Secret)>, SettingError> {
         let Some((key, entry)) = self.value(key) else { return Ok(Vec::new()) };
-        let list = match &entry.value {
-            Value::List(list) => list.as_slice(),
-            Value::Text(text) => std::slice::from_ref(text),
+        let list: Vec<(Option<String>, String)> = match &entry.value {
+            Value::List(list) => list.iter().map(|text| (None, text.clone())).collect(),
+            Value::Patterned(list) => list.clone(),
+            Value::Text(text) => vec![(None, text.clone())],
             _ => return Err(self.wrong(key, entry, "a list of texts in quotes, or of `{ env = \"NAME\" }`")),
         };
-        if list.iter().any(String::is_empty) {
+        if list.iter().any(|(_, text)| text.is_empty()) {
             return Err(self.error(key.name, "holds an empty text; allowed are texts that are not empty"));
         }
-        Ok(list.iter().map(|text| Secret::new(text.clone())).collect())
+        Ok(list.into_iter().map(|(files, text)| (files, Secret::new(text))).collect())
     }
 
     /// A whole number within the key's range.

@@ -29,12 +29,14 @@ impl Format for Compressed {
     }
 
     fn visit(&self, archive: SpoolReader, options: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
-        let (mut streams, header) = Streams::open(self.0, archive, meter)?;
+        let (mut streams, header) = Streams::open(self.0, archive.clone(), meter)?;
         let mut head = [0; HEAD_BYTES];
         let filled = fill(&mut streams, &mut head)?;
         let mut content = head[..filled].chain(streams);
         if begins_tar(&head[..filled]) {
-            return tar::visit_members(&mut content, options, meter, visit);
+            let again = || Ok(Box::new(Streams::open(self.0, archive.clone(), meter)?.0) as Box<dyn Read>);
+            // A volume of several is never compressed.
+            return tar::visit_members(&mut content, &again, options, meter, visit).map_err(UnpackError::for_certain);
         }
         let member = member(self.0, header, options);
         let mut content = Counted { content: &mut content, meter: meter.member()?, name: &member.name };

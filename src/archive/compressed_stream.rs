@@ -4,7 +4,6 @@ use std::io::{self, BufRead, Read};
 
 use bzip2::bufread::BzDecoder;
 use flate2::bufread::GzDecoder;
-use lzma_rust2::XzReader;
 
 use crate::archive::contract::UnpackError;
 use crate::archive::limits::Meter;
@@ -12,6 +11,7 @@ use crate::archive::lz4_frame::Lz4Frame;
 use crate::archive::spool::SpoolReader;
 use crate::archive::tar_header::damaged;
 use crate::archive::windows::{self, Window};
+use crate::archive::xz::XzStream;
 use crate::failure::Class;
 
 /// A way to compress a single file.
@@ -109,6 +109,8 @@ pub struct GzHeader {
 /// Decodes one stream and stops behind its last byte.
 struct Stream {
     decoder: Decoder,
+    /// Where it begins.
+    start: u64,
     /// The memory of the decoder.
     _window: Option<Window>,
 }
@@ -116,7 +118,7 @@ struct Stream {
 enum Decoder {
     Gz(Box<GzDecoder<SpoolReader>>),
     Bz2(BzDecoder<SpoolReader>),
-    Xz(Box<XzReader<SpoolReader>>),
+    Xz(Box<XzStream<SpoolReader>>),
     Zst(zstd::Decoder<'static, SpoolReader>),
     Lz4(Box<Lz4Frame>),
     Skipped(SpoolReader),
@@ -124,10 +126,10 @@ enum Decoder {
 
 impl Stream {
     fn open(codec: Codec, mut input: SpoolReader, meter: &Meter) -> Result<Self, UnpackError> {
-        let head = peek(&input)?;
+        let (head, start) = (peek(&input)?, input.position());
         if is_skippable(&head) {
             skip(&mut input)?;
-            return Ok(Self { decoder: Decoder::Skipped(input), _window: None });
+            return Ok(Self { decoder: Decoder::Skipped(input), start, _window: None });
         }
         let bytes = codec.window(&head);
         let window = meter.window(bytes)?;
@@ -135,7 +137,10 @@ impl Stream {
             Codec::Gz => Decoder::Gz(Box::new(GzDecoder::new(input))),
             Codec::Bz2 => Decoder::Bz2(BzDecoder::new(input)),
             // Later blocks may use what the first one does.
-            Codec::Xz => Decoder::Xz(Box::new(XzReader::new_mem_limit(input, false, windows::xz_limit_kib(bytes).min(XZ_MEMORY_KB)))),
+            Codec::Xz => Decoder::Xz(Box::new(XzStream::new(input, windows::xz_limit_kib(bytes).min(XZ_MEMORY_KB)))),
+            Codec::Zst if windows::needs_dictionary(&head) => {
+                return Err(UnpackError::new(Class::ArchiveUnsupported, "it needs a zstd dictionary that it does not bring"));
+            }
             Codec::Zst => {
                 let mut decoder = zstd::Decoder::with_buffer(input).map_err(UnpackError::from_read)?.single_frame();
                 decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(UnpackError::from_read)?;
@@ -146,7 +151,7 @@ impl Stream {
             }
             Codec::Lz4 => Decoder::Lz4(Box::new(Lz4Frame::open(input)?)),
         };
-        Ok(Self { decoder, _window: window })
+        Ok(Self { decoder, start, _window: window })
     }
 
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
@@ -161,25 +166,27 @@ impl Stream {
     }
 
     fn position(&self) -> u64 {
-        match &self.decoder {
-            Decoder::Gz(decoder) => decoder.get_ref().position(),
-            Decoder::Bz2(decoder) => decoder.get_ref().position(),
-            Decoder::Xz(decoder) => decoder.inner().position(),
-            Decoder::Zst(decoder) => decoder.get_ref().position(),
-            Decoder::Lz4(decoder) => decoder.get_ref().position(),
-            Decoder::Skipped(input) => input.position(),
-        }
+        let input = match &self.decoder {
+            Decoder::Gz(decoder) => decoder.get_ref(),
+            Decoder::Bz2(decoder) => decoder.get_ref(),
+            Decoder::Xz(decoder) => return self.start + decoder.taken(),
+            Decoder::Zst(decoder) => decoder.get_ref(),
+            Decoder::Lz4(decoder) => decoder.get_ref(),
+            Decoder::Skipped(input) => input,
+        };
+        input.position()
     }
 
-    fn into_inner(self) -> SpoolReader {
-        match self.decoder {
+    /// What follows it, once it has come to its end.
+    fn into_inner(self) -> Option<SpoolReader> {
+        Some(match self.decoder {
             Decoder::Gz(decoder) => decoder.into_inner(),
             Decoder::Bz2(decoder) => decoder.into_inner(),
-            Decoder::Xz(decoder) => decoder.into_inner(),
+            Decoder::Xz(decoder) => decoder.into_inner()?,
             Decoder::Zst(decoder) => decoder.finish(),
             Decoder::Lz4(decoder) => decoder.into_inner(),
             Decoder::Skipped(input) => input,
-        }
+        })
     }
 }
 
@@ -209,6 +216,22 @@ fn skip(input: &mut SpoolReader) -> Result<(), UnpackError> {
     }
     input.jump(end);
     Ok(())
+}
+
+/// Goes to the next byte of `input` that is not zero; whether there is one.
+fn skip_zeros(input: &mut SpoolReader) -> Result<bool, UnpackError> {
+    loop {
+        let rest = input.fill_buf().map_err(UnpackError::from_read)?;
+        let zeros = rest.iter().position(|byte| *byte != 0);
+        match (zeros, rest.len()) {
+            (Some(zeros), _) => {
+                input.consume(zeros);
+                return Ok(true);
+            }
+            (None, 0) => return Ok(false),
+            (None, zeros) => input.consume(zeros),
+        }
+    }
 }
 
 /// What all streams of a file hold, one after the other. Its end is reported only once every checksum held and
@@ -254,7 +277,7 @@ impl<'a> Streams<'a> {
                 self.meter.between(self.out)?;
                 return Ok(read);
             }
-            self.stream = self.stream.take().map(Stream::into_inner).map(|input| self.following(input)).transpose()?.flatten();
+            self.stream = self.stream.take().and_then(Stream::into_inner).map(|input| self.following(input)).transpose()?.flatten();
             self.meter.between(self.out)?;
         }
         Ok(0)
@@ -266,24 +289,25 @@ impl<'a> Streams<'a> {
             return Stream::open(self.codec, input, self.meter).map(Some);
         }
         // Tapes and some programs fill up with zeros.
-        loop {
-            let start = input.position();
-            let rest = input.fill_buf().map_err(UnpackError::from_read)?;
-            if let Some(at) = rest.iter().position(|byte| *byte != 0) {
-                return Err(damaged(format!("something follows the end of the {} stream, at byte {}", self.codec.name(), start + at as u64)));
-            }
-            match rest.len() {
-                0 => return Ok(None),
-                zeros => input.consume(zeros),
-            }
+        let end = input.position();
+        let follows = skip_zeros(&mut input)?;
+        let zeros = input.position() - end;
+        let is_xz = self.codec == Codec::Xz;
+        if follows && !(is_xz && self.codec.begins(&peek(&input)?)) {
+            return Err(damaged(format!("something follows the end of the {} stream, at byte {}", self.codec.name(), input.position())));
         }
+        // The format allows zeros in fours, and further streams behind them.
+        if is_xz && !zeros.is_multiple_of(4) {
+            return Err(damaged(format!("{zeros} zeros follow the end of the xz stream, at byte {end}; the format has them in fours")));
+        }
+        if follows { Stream::open(self.codec, input, self.meter).map(Some) } else { Ok(None) }
     }
 
     fn error(&self, error: io::Error) -> UnpackError {
         if error.get_ref().is_some_and(|inner| inner.is::<UnpackError>()) {
             return UnpackError::from_read(error);
         }
-        let (name, at) = (self.codec.name(), self.stream.as_ref().map_or(0, Stream::position));
+        let at = self.stream.as_ref().map_or(0, Stream::position);
         let class = match error.kind() {
             io::ErrorKind::OutOfMemory => Class::LimitArchive,
             io::ErrorKind::Unsupported => Class::ArchiveUnsupported,
@@ -291,7 +315,7 @@ impl<'a> Streams<'a> {
             _ if error.to_string().contains("too much memory") => Class::LimitArchive,
             _ => Class::ArchiveDamaged,
         };
-        UnpackError::new(class, format!("the {name} stream, at byte {at}: {error}"))
+        UnpackError::new(class, format!("the {} stream, at byte {at}: {error}", self.codec.name()))
     }
 }
 

@@ -28,7 +28,7 @@ pub trait Format: Send + Sync + fmt::Debug {
     fn nature(&self, archive: SpoolReader) -> Result<Nature, UnpackError>;
 
     /// Calls `visit` for each member in the archive's order, each exactly once, directories and links too, and
-    /// `index` counts them from 0. `visit` reads the content to its end or returns an error, which ends the visit
+    /// `index` counts them from 0. Hard links, whose content stands earlier, come after all others. `visit` reads the content to its end or returns an error, which ends the visit
     /// and comes back as it is. `Ok` means that the archive was read to its end and every checksum and size in it
     /// held. `meter` counts what comes out; its limits are errors of class `limit_archive`.
     /// Blocking: runs on a blocking thread.
@@ -113,6 +113,15 @@ pub enum Nature {
     Other,
 }
 
+impl Nature {
+    /// What a file of this nature is under `name`: whoever calls a document a zip wants it unpacked.
+    #[must_use]
+    pub fn called(self, name: &str) -> Self {
+        let is_zip = name.len() > 4 && name.as_bytes()[name.len() - 4..].eq_ignore_ascii_case(b".zip");
+        if self == Nature::Document && is_zip { Nature::Archive } else { self }
+    }
+}
+
 /// One member, as the archive's directory describes it: claims, until the content was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -173,6 +182,8 @@ pub enum MemberKind {
     File,
     /// A directory.
     Directory,
-    /// A symbolic or hard link, a device: reported, not stored.
+    /// A symbolic link: told by name, not stored.
+    Link,
+    /// A device, a pipe, a hard link to what is not in the archive, without content: told by name, not stored.
     Special,
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 
+use crate::archive::unread::Unread;
 use crate::failure::{Class, Failure};
 use crate::model::BoxError;
 
@@ -12,12 +13,13 @@ pub struct UnpackError {
     member: Option<String>,
     class: Class,
     cause: BoxError,
+    unread: Option<Unread>,
 }
 
 impl UnpackError {
     /// An error of `class` (`archive_*`, `limit_*`, `internal`).
     pub fn new(class: Class, cause: impl Into<BoxError>) -> Self {
-        Self { member: None, class, cause: cause.into() }
+        Self { member: None, class, cause: cause.into(), unread: None }
     }
 
     /// The error behind a failed read of a member's content or of a spool: what was put in by
@@ -32,6 +34,28 @@ impl UnpackError {
     /// This error as one that `Read` can carry.
     pub fn into_read(self) -> io::Error {
         io::Error::other(self)
+    }
+
+    /// The archive is of a kind that is not read.
+    pub fn unread(kind: Unread) -> Self {
+        Self { unread: Some(kind), ..Self::new(Class::ArchiveUnsupported, format!("it is {}", kind.about())) }
+    }
+
+    /// The archive may be of a kind that is not read, or what is told of it is true.
+    #[must_use]
+    pub fn or_unread(self, kind: Unread) -> Self {
+        Self { unread: Some(kind), ..self }
+    }
+
+    /// It is none of a kind that is not read.
+    #[must_use]
+    pub fn for_certain(self) -> Self {
+        Self { unread: None, ..self }
+    }
+
+    /// The kind that is not read, if it is or may be one.
+    pub fn kind(&self) -> Option<Unread> {
+        self.unread
     }
 
     /// The member that it was about; the first to tell is the nearest and stays.

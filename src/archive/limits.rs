@@ -1,7 +1,7 @@
 //! How much an archive may unpack to, counted while it is read.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::archive::error::UnpackError;
@@ -24,13 +24,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Ratios mean nothing on small output.
-    pub const RATIO_FREE_BYTES: u64 = 16 << 20;
+    /// Ratios mean nothing on output that any machine has room for: repeated lines of a sensor pack 2,000 to 1.
+    pub const RATIO_FREE_BYTES: u64 = 1 << 30;
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { total_bytes: 64 << 30, member_bytes: 64 << 30, ratio: 200, members: 100_000, time: Duration::from_secs(3600) }
+        Self { total_bytes: 64 << 30, member_bytes: 64 << 30, ratio: 2_000, members: 1_000_000, time: Duration::from_secs(3600) }
     }
 }
 
@@ -38,8 +38,22 @@ impl Default for Limits {
 #[derive(Debug)]
 pub struct Meter {
     counts: Arc<Counts>,
-    /// Whether whoever reads under it may hold a window already.
-    is_inner: bool,
+    /// What an archive within the archive has come to; `None` for the outermost one.
+    inner: Option<Arc<InnerCounts>>,
+}
+
+/// What an archive within an archive has come to, and with it those that it is in.
+#[derive(Debug)]
+struct InnerCounts {
+    bytes: AtomicU64,
+    members: AtomicU64,
+    outer: Option<Arc<InnerCounts>>,
+}
+
+impl InnerCounts {
+    fn chain(inner: Option<&Arc<Self>>) -> impl Iterator<Item = &Self> {
+        std::iter::successors(inner.map(Arc::as_ref), |inner| inner.outer.as_deref())
+    }
 }
 
 #[derive(Debug)]
@@ -50,6 +64,7 @@ struct Counts {
     total: AtomicU64,
     members: AtomicU64,
     windows: Option<Arc<Windows>>,
+    remarks: Mutex<Vec<String>>,
 }
 
 impl Meter {
@@ -61,20 +76,37 @@ impl Meter {
     /// The same, whose decoders draw their windows from `windows`.
     pub fn over(limits: Limits, packed_bytes: u64, windows: Option<Arc<Windows>>) -> Self {
         let (total, members) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { counts: Arc::new(Counts { limits, packed_bytes, began: Instant::now(), total, members, windows }), is_inner: false }
+        Self {
+            counts: Arc::new(Counts { limits, packed_bytes, began: Instant::now(), total, members, windows, remarks: Mutex::default() }),
+            inner: None,
+        }
     }
 
     /// The same meter for an archive within the archive: it waits for windows only briefly, since the outer one's decoder
     /// may hold what it waits for.
     pub fn inner(&self) -> Self {
-        Self { counts: Arc::clone(&self.counts), is_inner: true }
+        let inner = InnerCounts { bytes: AtomicU64::new(0), members: AtomicU64::new(0), outer: self.inner.clone() };
+        Self { counts: Arc::clone(&self.counts), inner: Some(Arc::new(inner)) }
+    }
+
+    /// Takes back what was counted of this archive within an archive: it is not unpacked after all. Time that it took
+    /// is gone.
+    pub fn forget(&self) {
+        let Some(inner) = &self.inner else { return };
+        let (bytes, members) = (inner.bytes.swap(0, Ordering::Relaxed), inner.members.swap(0, Ordering::Relaxed));
+        take(&self.counts.total, bytes);
+        take(&self.counts.members, members);
+        for outer in InnerCounts::chain(inner.outer.as_ref()) {
+            take(&outer.bytes, bytes);
+            take(&outer.members, members);
+        }
     }
 
     /// Draws memory for `bytes` that a decoder is about to take, small amounts excepted. Waits until they are free.
     /// `limit_archive` if there can never be so much. Blocking.
     pub fn window(&self, bytes: u64) -> Result<Option<Window>, UnpackError> {
         let Some(windows) = &self.counts.windows else { return Ok(None) };
-        let end = if self.is_inner { windows::holder_waits_until() } else { self.end() };
+        let end = if self.inner.is_some() { windows::holder_waits_until() } else { self.end() };
         windows.draw(bytes, end)
     }
 
@@ -86,13 +118,28 @@ impl Meter {
 
     /// Another member begins.
     pub fn member(&self) -> Result<MemberMeter<'_>, UnpackError> {
-        within("members", add(&self.counts.members, 1), self.counts.limits.members)?;
+        InnerCounts::chain(self.inner.as_ref()).for_each(|inner| _ = add(&inner.members, 1));
+        within(MEMBERS, add(&self.counts.members, 1), self.counts.limits.members)?;
         Ok(MemberMeter { meter: self, bytes: 0 })
+    }
+
+    /// Somebody should know this of the archive, which is read all the same.
+    pub fn remark(&self, text: String) {
+        const MOST: usize = 20;
+        let mut remarks = self.counts.remarks.lock().unwrap_or_else(PoisonError::into_inner);
+        if remarks.len() < MOST && !remarks.contains(&text) {
+            remarks.push(text);
+        }
+    }
+
+    /// What was remarked.
+    pub fn remarks(&self) -> Vec<String> {
+        self.counts.remarks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The directory claims this many members.
     pub fn claimed_members(&self, members: u64) -> Result<(), UnpackError> {
-        within("members", members, self.counts.limits.members)
+        within(MEMBERS, members, self.counts.limits.members)
     }
 
     /// Another `bytes` came out that are no member's own: the inside of a compression around a whole archive.
@@ -103,8 +150,9 @@ impl Meter {
     }
 
     fn bytes(&self, bytes: u64) -> Result<(), UnpackError> {
+        InnerCounts::chain(self.inner.as_ref()).for_each(|inner| _ = add(&inner.bytes, bytes));
         let total = add(&self.counts.total, bytes);
-        within("bytes in all", total, self.counts.limits.total_bytes)?;
+        within(("bytes in all", "archive_bytes"), total, self.counts.limits.total_bytes)?;
         self.ratio(total)?;
         self.time()
     }
@@ -113,14 +161,17 @@ impl Meter {
         if out <= Limits::RATIO_FREE_BYTES {
             return Ok(());
         }
-        within("bytes per packed byte", out / self.counts.packed_bytes.max(1), self.counts.limits.ratio)
+        within(("bytes per packed byte", "archive_ratio"), out / self.counts.packed_bytes.max(1), self.counts.limits.ratio)
     }
 
     fn time(&self) -> Result<(), UnpackError> {
         if self.counts.began.elapsed() <= self.counts.limits.time {
             return Ok(());
         }
-        Err(UnpackError::new(Class::LimitArchive, format!("reading it takes more than {} s", self.counts.limits.time.as_secs())))
+        Err(UnpackError::new(
+            Class::LimitArchive,
+            format!("reading it takes more than {} s: `archive_time` in [limits]", self.counts.limits.time.as_secs()),
+        ))
     }
 }
 
@@ -140,7 +191,7 @@ impl<'a> MemberMeter<'a> {
     /// Another `bytes` of it came out.
     pub fn bytes(&mut self, bytes: u64) -> Result<(), UnpackError> {
         self.bytes = self.bytes.saturating_add(bytes);
-        within("bytes of one member", self.bytes, self.meter.counts.limits.member_bytes)?;
+        within(("bytes of one member", "archive_bytes"), self.bytes, self.meter.counts.limits.member_bytes)?;
         self.meter.bytes(bytes)
     }
 }
@@ -151,16 +202,61 @@ fn add(sum: &AtomicU64, more: u64) -> u64 {
     before.unwrap_or_else(|unchanged| unchanged).saturating_add(more)
 }
 
-fn within(what: &str, found: u64, limit: u64) -> Result<(), UnpackError> {
+/// Takes back what was added; never more than there is.
+fn take(sum: &AtomicU64, less: u64) {
+    let taken = sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sum| Some(sum.saturating_sub(less)));
+    debug_assert!(taken.is_ok(), "this update always goes well");
+}
+
+/// What is counted, and the setting that limits it.
+type LimitName = (&'static str, &'static str);
+
+const MEMBERS: LimitName = ("members", "archive_members");
+
+fn within((what, setting): LimitName, found: u64, limit: u64) -> Result<(), UnpackError> {
     if found <= limit {
         return Ok(());
     }
-    Err(UnpackError::new(Class::LimitArchive, format!("more than {limit} {what}")))
+    Err(UnpackError::new(Class::LimitArchive, format!("more than {limit} {what}: `{setting}` in [limits]")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_inner_archive_that_is_not_unpacked_counts_for_nothing() {
+        let meter = Meter::new(Limits { total_bytes: 100, members: 10, ..Limits::default() }, 1);
+        let count = |meter: &Meter, bytes| meter.member().and_then(|mut member| member.bytes(bytes)).is_ok();
+        assert!(count(&meter, 40));
+        let inner = meter.inner();
+        let innermost = inner.inner();
+        assert!(count(&inner, 30) && count(&innermost, 30));
+        assert!(!count(&innermost, 1), "all is taken");
+        innermost.forget();
+        assert!(count(&inner, 30) && !count(&inner, 1));
+        inner.forget();
+        assert!(count(&meter, 60) && !count(&meter, 1));
+    }
+
+    #[test]
+    fn a_ratio_is_looked_at_beyond_what_any_machine_has_room_for() {
+        let meter = Meter::new(Limits::default(), 1000);
+        let mut member = meter.member().expect("one may be");
+        assert!(member.bytes(Limits::RATIO_FREE_BYTES).is_ok());
+        let error = member.bytes(1).expect_err("a million for one");
+        assert!(crate::model::chain(&error).contains("more than 2000 bytes per packed byte: `archive_ratio`"));
+        assert!(meter.between(Limits::RATIO_FREE_BYTES + 1).is_err(), "what stands between members comes out, too");
+        let packs_well = Meter::new(Limits::default(), Limits::RATIO_FREE_BYTES / 1500);
+        assert!(packs_well.member().and_then(|mut member| member.bytes(Limits::RATIO_FREE_BYTES + 1)).is_ok());
+    }
+
+    #[test]
+    fn a_failure_names_the_setting() {
+        let meter = Meter::new(Limits { members: 0, ..Limits::default() }, 1);
+        let error = meter.member().map(drop).expect_err("there may be none");
+        assert_eq!(crate::model::chain(&error), "unpacking: more than 0 members: `archive_members` in [limits]");
+    }
 
     #[test]
     fn what_was_too_much_once_stays_too_much() {

@@ -7,6 +7,7 @@ mod compressed_stream;
 #[cfg(test)]
 mod compressed_tests;
 pub mod contract;
+mod deflate64_stream;
 pub mod error;
 pub mod limits;
 mod lz4_frame;
@@ -23,11 +24,20 @@ mod sevenz_header;
 mod sevenz_tests;
 pub mod spool;
 pub mod tar;
+mod tar_blocks;
+mod tar_extended;
 mod tar_header;
+mod tar_links;
+mod tar_sparse;
 #[cfg(test)]
 mod tar_tests;
 pub mod unpack;
+pub mod unread;
 pub mod windows;
+mod xz;
+mod xz_checks;
+#[cfg(test)]
+mod xz_tests;
 pub mod zip;
 
 use contract::Format;

@@ -1,11 +1,15 @@
 //! Archives in archives: a member that is one is opened in its turn, down to a depth.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::sync::Arc;
 
 use crate::archive::contract::{Format, HEAD_BYTES, Member, MemberKind, Nature, Options, UnpackError};
 use crate::archive::limits::Meter;
+use crate::archive::options::InnerErrors;
 use crate::archive::spool::{Room, Spool, Spooler};
+use crate::archive::unread::{self, Unread};
+use crate::failure::{Class, Failure};
 
 /// Content is read in pieces of at most this many bytes.
 pub const CHUNK_BYTES: usize = 256 << 10;
@@ -35,6 +39,26 @@ pub(super) struct Walk<'a> {
     archive: &'a Archive,
     meter: &'a Meter,
     runtime: tokio::runtime::Handle,
+    /// Archives in it that are not opened again, where that is known.
+    kept: Option<&'a HashSet<Vec<usize>>>,
+}
+
+/// KeptWhy an archive in an archive is not unpacked, and stored as the member that it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptInner {
+    /// The indices of the archives on the way to it, and its own.
+    pub place: Vec<usize>,
+    /// KeptWhy.
+    pub why: KeptWhy,
+}
+
+/// KeptWhy an archive in an archive is not unpacked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeptWhy {
+    /// It cannot be: the class of the failure and its words.
+    Failed(Class, String),
+    /// Its kind is not read.
+    Unread(Unread),
 }
 
 /// Where on that way an archive stands.
@@ -42,48 +66,99 @@ pub(super) struct Walk<'a> {
 struct Place {
     within: Vec<String>,
     raw: Vec<u8>,
+    indices: Vec<usize>,
 }
 
-/// What is called for each member that is not opened.
-type Leaf<'a> = dyn FnMut(&Member, &mut dyn Read) -> Result<(), UnpackError> + 'a;
+/// Who takes the members that are not opened.
+pub(super) trait Leaves {
+    /// A member with its content; `kept` tells why it is not opened though it is an archive.
+    fn leaf(&mut self, member: &Member, content: &mut dyn Read, kept: Option<KeptInner>) -> Result<(), UnpackError>;
+
+    /// How many there are so far.
+    fn mark(&self) -> usize;
+
+    /// Those that came since `mark` are none after all.
+    fn undo(&mut self, mark: usize);
+}
 
 impl<'a> Walk<'a> {
     /// On a blocking thread of a runtime.
     pub(super) fn new(archive: &'a Archive, meter: &'a Meter) -> Self {
-        Self { archive, meter, runtime: tokio::runtime::Handle::current() }
+        Self { archive, meter, runtime: tokio::runtime::Handle::current(), kept: None }
     }
 
-    /// Calls `leaf` for `member` of the outermost archive or, where it is an archive, for each of its members.
-    pub(super) fn leaves(&self, member: &Member, content: &mut dyn Read, leaf: &mut Leaf<'_>) -> Result<(), UnpackError> {
-        self.below(&Place::default(), member, content, leaf)
+    /// Once more, when it is known which archives in it are `kept` as they are.
+    pub(super) fn again(archive: &'a Archive, meter: &'a Meter, kept: &'a HashSet<Vec<usize>>) -> Self {
+        Self { kept: Some(kept), ..Self::new(archive, meter) }
     }
 
-    fn below(&self, place: &Place, member: &Member, content: &mut dyn Read, leaf: &mut Leaf<'_>) -> Result<(), UnpackError> {
+    /// Gives `leaves` the `member` of the outermost archive or, where it is an archive, each of its members. An archive
+    /// in it that cannot be unpacked is a member like others, if the settings do not say otherwise.
+    pub(super) fn leaves(&self, member: &Member, content: &mut dyn Read, leaves: &mut dyn Leaves) -> Result<(), UnpackError> {
+        self.below(&Place::default(), member, content, leaves)
+    }
+
+    fn below(&self, place: &Place, member: &Member, content: &mut dyn Read, leaves: &mut dyn Leaves) -> Result<(), UnpackError> {
         let told = place.tell(member);
         let is_deepest = place.within.len() + 1 >= self.archive.options.depth as usize;
         if member.kind != MemberKind::File || is_deepest {
-            return leaf(&told, content);
+            return leaves.leaf(&told, content, None);
         }
         let file_name = member.name.rsplit('/').next().unwrap_or_default();
         let mut head = [0; HEAD_BYTES];
         let filled = fill(content, &mut head)?;
         let mut content = head[..filled].chain(content);
-        let Some(format) = (self.archive.recognise)(&head[..filled], file_name) else { return leaf(&told, &mut content) };
-        let at = |error: UnpackError| error.at(&member.name);
-        let spool = self.spool(member.size, &mut content).map_err(at)?;
-        let opens = match format.nature(spool.reader()).map_err(at)? {
-            Nature::Archive => true,
-            Nature::Document => self.archive.options.unpack_documents,
-            Nature::Other => false,
+        let inside = place.enter(member);
+        let is_kept = self.kept.is_some_and(|kept| kept.contains(&inside.indices));
+        let Some(format) = (self.archive.recognise)(&head[..filled], file_name).filter(|_| !is_kept) else {
+            let kind = unread::of(&head[..filled], file_name);
+            let kept = kind.map(|kind| KeptInner { place: inside.indices, why: KeptWhy::Unread(kind) });
+            return leaves.leaf(&told, &mut content, kept);
         };
-        if !opens {
-            return leaf(&told, &mut spool.reader());
+        let spool = self.spool(member.size, &mut content).map_err(|error| error.at(&member.name))?;
+        let (mark, meter) = (leaves.mark(), self.meter.inner());
+        match self.open(format, &spool, file_name, &inside, (&meter, leaves)) {
+            Ok(true) => Ok(()),
+            Ok(false) => leaves.leaf(&told, &mut spool.reader(), None),
+            Err(error) if self.is_kept_whole(&error) => {
+                leaves.undo(mark);
+                meter.forget();
+                let part = || unread::part_by_name(file_name).filter(|_| error.class() != Class::ArchiveEncrypted);
+                let why = match error.kind().or_else(part) {
+                    Some(kind) => KeptWhy::Unread(kind),
+                    None => KeptWhy::Failed(error.class(), crate::model::chain(&error)),
+                };
+                leaves.leaf(&told, &mut spool.reader(), Some(KeptInner { place: inside.indices, why }))
+            }
+            Err(error) => Err(error.inside(&member.name)),
+        }
+    }
+
+    /// Gives `leaves` what the archive in `spool` holds; `false` if it is none, or a document that is wanted whole.
+    fn open(
+        &self,
+        format: &'static dyn Format,
+        spool: &Spool,
+        file_name: &str,
+        inside: &Place,
+        (meter, leaves): (&Meter, &mut dyn Leaves),
+    ) -> Result<bool, UnpackError> {
+        match format.nature(spool.reader())?.called(file_name) {
+            Nature::Archive => {}
+            Nature::Document if self.archive.options.unpack_documents => {}
+            Nature::Document | Nature::Other => return Ok(false),
         }
         let options = Options { file_name: file_name.to_owned(), ..Options::clone(&self.archive.options) };
-        let inside = place.enter(member);
-        format
-            .visit(spool.reader(), &options, &self.meter.inner(), &mut |member, content| self.below(&inside, member, content, leaf))
-            .map_err(|error| error.inside(&member.name))
+        let deeper = Walk { meter, archive: self.archive, runtime: self.runtime.clone(), kept: self.kept };
+        format.visit(spool.reader(), &options, meter, &mut |member, content| deeper.below(inside, member, content, leaves))?;
+        Ok(true)
+    }
+
+    /// Whether an archive in the archive that failed with `error` is stored as it is. What was found once is found again,
+    /// so the second time nothing fails but for reasons of its own.
+    fn is_kept_whole(&self, error: &UnpackError) -> bool {
+        let is_its_own = matches!(error.class(), Class::ArchiveDamaged | Class::ArchiveEncrypted | Class::ArchiveUnsupported | Class::LimitArchive);
+        is_its_own && self.kept.is_none() && self.archive.options.inner_errors != InnerErrors::Fail
     }
 
     fn spool(&self, size: Option<u64>, content: &mut dyn Read) -> Result<Spool, UnpackError> {
@@ -108,7 +183,8 @@ impl Place {
 
     fn enter(&self, member: &Member) -> Self {
         let within = self.within.iter().cloned().chain([member.name.clone()]).collect();
-        Self { within, raw: [&self.raw[..], &member.raw_name, INSIDE].concat() }
+        let indices = self.indices.iter().copied().chain([member.index]).collect();
+        Self { within, raw: [&self.raw[..], &member.raw_name, INSIDE].concat(), indices }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::archive::limits::Limits;
 use crate::model::{Secret, printable};
+use crate::patterns::NameGlobs;
 use crate::settings::closest;
 
 /// How the archives of one source are read.
@@ -11,6 +12,14 @@ pub struct Options {
     pub file_name: String,
     /// Passwords to try on encrypted content, in order.
     pub passwords: Vec<Secret>,
+    /// Passwords of those archives alone whose path below the source's folder matches.
+    pub file_passwords: Vec<(NameGlobs, Secret)>,
+    /// Members that are not wanted, by their names within the archive.
+    pub exclude_members: Option<NameGlobs>,
+    /// What becomes of an archive in an archive that cannot be unpacked.
+    pub inner_errors: InnerErrors,
+    /// What becomes of archives of kinds that are not read.
+    pub unknown: UnknownArchives,
     /// The character set of names that do not tell theirs.
     pub charset: Charset,
     /// Whether zip-based documents count as archives.
@@ -19,6 +28,56 @@ pub struct Options {
     pub depth: u32,
     /// What one archive may unpack to, all that is nested in it included.
     pub limits: Limits,
+    /// Limits of this source, instead of those of the run.
+    pub own_limits: OwnLimits,
+}
+
+/// What becomes of an archive in an archive that cannot be unpacked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InnerErrors {
+    /// It is stored as the member that it is, and the run is degraded if it is damaged or encrypted.
+    #[default]
+    Degrade,
+    /// It is stored as the member that it is, with a note.
+    Keep,
+    /// The whole archive fails.
+    Fail,
+}
+
+/// What becomes of archives of kinds that are not read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownArchives {
+    /// They are stored as they are, with a note.
+    #[default]
+    Keep,
+    /// They fail.
+    Fail,
+}
+
+/// Limits of one source, where it has its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OwnLimits {
+    /// Bytes of all members together, and of one.
+    pub bytes: Option<u64>,
+    /// Unpacked bytes per packed byte.
+    pub ratio: Option<u64>,
+    /// Members.
+    pub members: Option<u64>,
+    /// How long reading an archive once may take.
+    pub time: Option<std::time::Duration>,
+}
+
+impl OwnLimits {
+    /// These, and `others` where there are none.
+    pub fn over(&self, others: &Limits) -> Limits {
+        Limits {
+            total_bytes: self.bytes.unwrap_or(others.total_bytes),
+            member_bytes: self.bytes.unwrap_or(others.member_bytes),
+            ratio: self.ratio.unwrap_or(others.ratio),
+            members: self.members.unwrap_or(others.members),
+            time: self.time.unwrap_or(others.time),
+        }
+    }
 }
 
 impl Default for Options {
@@ -26,10 +85,15 @@ impl Default for Options {
         Self {
             file_name: String::new(),
             passwords: Vec::new(),
+            file_passwords: Vec::new(),
+            exclude_members: None,
+            inner_errors: InnerErrors::default(),
+            unknown: UnknownArchives::default(),
             charset: Charset::Detect,
             unpack_documents: false,
             depth: 3,
             limits: Limits::default(),
+            own_limits: OwnLimits::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::archive::sevenz_coders as coders;
 use crate::archive::sevenz_header::{Contents, Entry, Folder, HEADER, PACKED_HEADER, PartOf, Reader, Streams};
 use crate::archive::spool::SpoolReader;
 use crate::archive::tar_header::damaged;
+use crate::archive::unread::Unread;
 use crate::failure::{Class, Failure};
 use crate::model::{ModifiedTime, Precision, Secret};
 
@@ -21,8 +22,8 @@ pub struct SevenZ;
 
 const MAGIC: &[u8] = b"7z\xBC\xAF\x27\x1C";
 const SIGNATURE_BYTES: u64 = 32;
-/// The largest header that is read: 100,000 members with names of 300 letters.
-const MOST_HEADER_BYTES: u64 = 64 << 20;
+/// The largest header that is read: a million members with names of 50 letters.
+const MOST_HEADER_BYTES: u64 = 128 << 20;
 /// A header may be packed, and what comes out of that again.
 const MOST_LAYERS: usize = 4;
 
@@ -109,6 +110,9 @@ impl Opened<'_> {
         if size > MOST_HEADER_BYTES {
             return Err(header_limit(size));
         }
+        if size == 0 && reader.size() > SIGNATURE_BYTES {
+            return Err(damaged("it has content, and its header lists nothing"));
+        }
         reader.jump(start);
         let mut header = Vec::with_capacity(size as usize);
         reader.take(size).read_to_end(&mut header).map_err(UnpackError::from_read)?;
@@ -123,7 +127,7 @@ impl Opened<'_> {
         let told = format!("it has {size} bytes; its header ends at byte {end}");
         let numbered = name.rsplit_once('.').is_some_and(|(_, ending)| ending.len() == 3 && ending.bytes().all(|byte| byte.is_ascii_digit()));
         match numbered {
-            true => UnpackError::new(Class::ArchiveUnsupported, format!("it is one of several volumes, which must be joined first: {told}")),
+            true => UnpackError::unread(Unread::Split7z),
             false => damaged(format!("{told}: it is truncated, or the first of several volumes")),
         }
     }
@@ -279,10 +283,14 @@ fn kind(entry: &Entry) -> MemberKind {
     const HAS_UNIX_MODE: u32 = 0x8000;
     let unix_type = if entry.attributes & HAS_UNIX_MODE != 0 { entry.attributes >> 16 & 0o170_000 } else { 0 };
     match unix_type {
-        0o120_000 | 0o060_000 | 0o020_000 | 0o010_000 | 0o140_000 => MemberKind::Special,
+        // Its content is the name of what it points at.
+        0o120_000 => MemberKind::Link,
+        // What has content is kept as a file, whatever it is called: its bytes have nowhere else to go. What came from a pipe
+        // has the type of a pipe, and a file that Windows keeps elsewhere is a reparse point.
+        _ if entry.has_content => MemberKind::File,
+        0o060_000 | 0o020_000 | 0o010_000 | 0o140_000 => MemberKind::Special,
         _ if entry.is_deletion || entry.attributes & REPARSE_POINT != 0 => MemberKind::Special,
-        // What has content is kept as a file, whatever it is called: its bytes have nowhere else to go.
-        _ if entry.has_content || entry.is_empty_file => MemberKind::File,
+        _ if entry.is_empty_file => MemberKind::File,
         _ => MemberKind::Directory,
     }
 }

@@ -12,6 +12,7 @@ use lzma_rust2::{Lzma2Reader, LzmaReader, lzma_get_memory_usage_by_props, lzma2_
 use ppmd_rust::Ppmd7Decoder;
 
 use crate::archive::contract::UnpackError;
+use crate::archive::deflate64_stream::Deflate64;
 use crate::archive::limits::Meter;
 use crate::archive::sevenz_aes::{AesReader, Keys};
 use crate::archive::sevenz_header::{Coder, Folder, Streams};
@@ -137,12 +138,14 @@ impl Opening<'_> {
         }
         let (Some(input), true) = (inputs.pop(), inputs.is_empty()) else { return Err(unsupported(coder)) };
         Ok(match &coder.method[..] {
-            [0] => input,
+            // Some writers give `Copy` no number.
+            [] | [0] => input,
             [3] => Box::new(DeltaReader::new(input, properties.first().map_or(1, |distance| usize::from(*distance) + 1))),
             [3, 1, 1] => lzma(input, properties, size)?,
             [0x21] => lzma2(input, properties, size)?,
             [3, 4, 1] => ppmd(input, properties, size)?,
             [4, 1, 8] => Box::new(DeflateDecoder::new(BufReader::new(input))),
+            [4, 1, 9] => Box::new(Deflate64::new(BufReader::new(input))),
             [4, 2, 2] => Box::new(BzDecoder::new(BufReader::new(input))),
             [4] | [3, 3, 1, 3] => Box::new(BcjReader::new_x86(input, start(properties))),
             [5] | [3, 3, 2, 5] => Box::new(BcjReader::new_ppc(input, start(properties))),
@@ -193,7 +196,6 @@ fn broken(error: io::Error) -> UnpackError {
 
 fn unsupported(coder: &Coder) -> UnpackError {
     let name = match &coder.method[..] {
-        [4, 1, 9] => "Deflate64",
         [4, 0xF7, 0x11, 1] => "zstd",
         [4, 0xF7, 0x11, 2] => "Brotli",
         [4, 0xF7, 0x11, 4] => "LZ4",

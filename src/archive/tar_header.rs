@@ -8,6 +8,8 @@ use crate::model::{ModifiedTime, Precision};
 
 /// Everything in a tar stands in blocks of this size.
 pub const BLOCK: usize = 512;
+/// Blocks are written in records of this size, unless a writer is told otherwise.
+pub const RECORD: u64 = 20 * BLOCK as u64;
 /// A block of it.
 pub type Block = [u8; BLOCK];
 
@@ -16,7 +18,9 @@ pub mod kind {
     pub const OLD_FILE: u8 = 0;
     pub const FILE: u8 = b'0';
     pub const HARD_LINK: u8 = b'1';
+    pub const SOFT_LINK: u8 = b'2';
     pub const DIRECTORY: u8 = b'5';
+    pub const PIPE: u8 = b'6';
     pub const CONTIGUOUS_FILE: u8 = b'7';
     pub const PAX: u8 = b'x';
     pub const PAX_SUN: u8 = b'X';
@@ -27,6 +31,8 @@ pub mod kind {
     pub const GNU_VOLUME_LABEL: u8 = b'V';
     pub const GNU_CONTINUED: u8 = b'M';
     pub const GNU_SPARSE: u8 = b'S';
+    pub const SUN_ACL: u8 = b'A';
+    pub const SUN_ATTRIBUTES: u8 = b'E';
 }
 
 /// What one header says.
@@ -38,6 +44,8 @@ pub struct Header {
     pub name: Vec<u8>,
     /// Bytes that follow it, before padding.
     pub size: u64,
+    /// What a link points at.
+    pub link: Vec<u8>,
     /// Seconds since 1970, if they are told and a date.
     pub modified: Option<MemberTime>,
 }
@@ -50,29 +58,38 @@ pub fn damaged(cause: impl Into<crate::model::BoxError>) -> UnpackError {
 /// Whether `head` is a header that begins a tar. Text never is: it has no NUL where one must be.
 pub fn begins_tar(head: &[u8]) -> bool {
     let Some(block) = head.first_chunk::<BLOCK>() else { return false };
-    has_magic(block) || is_old_header(block)
+    block[257..].starts_with(b"ustar\0") || is_gnu(block) || (is_old_header(block) && checksum_holds(block))
 }
 
 fn has_magic(block: &Block) -> bool {
-    block[257..].starts_with(b"ustar\0") || is_gnu(block)
+    block[257..].starts_with(b"ustar")
 }
 
 fn is_gnu(block: &Block) -> bool {
     block[257..].starts_with(b"ustar  \0")
 }
 
-/// A header from before there was a magic: only if nothing in it speaks against it.
+/// A header without the magic of its time, of a tar or of a volume: only if nothing in it speaks against it.
 fn is_old_header(block: &Block) -> bool {
-    let numbers = [&block[100..108], &block[108..116], &block[116..124], &block[124..136], &block[136..148], &block[148..156]];
+    let numbers = [&block[100..108], &block[108..116], &block[116..124], &block[124..136], &block[136..148]];
     let name = until_nul(&block[..100]);
-    let is_octal = |field: &[u8]| field.iter().all(|byte| matches!(byte, b'0'..=b'7' | b' ' | 0)) && field.iter().any(u8::is_ascii_digit);
+    let is_octal = |field: &[u8]| field[0] & 0x80 != 0 || field.iter().all(|byte| matches!(byte, b'0'..=b'7' | b' ' | 0));
+    let is_known = matches!(block[156], kind::OLD_FILE | kind::FILE..=kind::CONTIGUOUS_FILE | kind::GNU_SPARSE | kind::GNU_DIRECTORY);
+    // GNU's `tar` labels volumes so, and gives no more than a name and a time.
+    let is_volume = matches!(block[156], kind::GNU_VOLUME_LABEL | kind::GNU_CONTINUED | kind::GNU_LONG_NAME | kind::GNU_LONG_LINK);
+    let has_digits = |field: &[u8]| field.iter().any(u8::is_ascii_digit) || field[0] & 0x80 != 0;
+    // `star` wrote times and a mark of its own behind the names; GNU's `tar` device numbers.
+    let is_plain_behind = block[257..].iter().all(|byte| matches!(byte, 0 | b'0'));
     !name.is_empty()
         && !name.iter().any(u8::is_ascii_control)
         && numbers.iter().all(|field| is_octal(field))
-        && matches!(block[156], kind::OLD_FILE | kind::FILE..=kind::CONTIGUOUS_FILE)
-        // GNU's `tar` writes device numbers into old headers, too.
-        && block[257..].iter().all(|byte| matches!(byte, 0 | b'0'))
-        && checksum_holds(block)
+        && has_digits(&block[148..156])
+        && (is_volume || (is_known && has_digits(&block[124..136])))
+        && (is_volume || is_plain_behind || is_star(block) || has_magic(block))
+}
+
+fn is_star(block: &Block) -> bool {
+    block[508..] == *b"tar\0"
 }
 
 /// Whether `block` could be a header at all: its checksum holds.
@@ -93,17 +110,17 @@ pub fn parse(block: &Block, start: u64) -> Result<Header, UnpackError> {
     let size = number(&block[124..136]).and_then(|size| u64::try_from(size).ok());
     let size = size.ok_or_else(|| damaged(format!("the size in the header at byte {start} is no number")))?;
     let modified = number(&block[136..148]).and_then(ModifiedTime::from_unix).map(MemberTime::Utc);
-    Ok(Header { kind: block[156], name: name(block), size, modified })
+    let link = until_nul(&block[157..257]).to_vec();
+    Ok(Header { kind: block[156], name: name(block), link, size, modified })
 }
 
 fn name(block: &Block) -> Vec<u8> {
     let name = until_nul(&block[..100]);
-    if !has_magic(block) || is_gnu(block) {
+    if is_gnu(block) || (!has_magic(block) && !is_star(block)) {
         return name.to_vec();
     }
     // `star` keeps times behind a shorter prefix.
-    let is_star = block[508..] == *b"tar\0";
-    match until_nul(&block[345..if is_star { 476 } else { 500 }]) {
+    match until_nul(&block[345..if is_star(block) { 476 } else { 500 }]) {
         b"" => name.to_vec(),
         prefix => [prefix, b"/", name].concat(),
     }
@@ -115,7 +132,7 @@ pub fn until_nul(field: &[u8]) -> &[u8] {
 }
 
 /// A number: octal digits among spaces and NULs (none are 0), or base 256 with its sign, as GNU and star write large ones.
-fn number(field: &[u8]) -> Option<i64> {
+pub fn number(field: &[u8]) -> Option<i64> {
     let (first, rest) = field.split_first()?;
     if first & 0x80 != 0 {
         let start = if first & 0x40 == 0 { i64::from(first & 0x3F) } else { i64::from(first.cast_signed()) };

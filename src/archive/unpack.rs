@@ -1,5 +1,6 @@
 //! Joins the blocking visit of an archive to async work: proved as a whole first, then streamed.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -11,12 +12,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::archive::checking::Checking;
 use crate::archive::contract::{Indexed, Member, Nature, Partial, UnpackError};
 use crate::archive::limits::{Limits, Meter};
-use crate::archive::nested::{Walk, fill};
+use crate::archive::nested::{Leaves, Walk, fill};
 use crate::failure::Class;
 use crate::model;
 
 pub use crate::archive::checking::Taker;
-pub use crate::archive::nested::{Archive, CHUNK_BYTES};
+pub use crate::archive::nested::{Archive, CHUNK_BYTES, KeptInner, KeptWhy};
 
 /// The largest member that is kept from the check.
 pub const MOST_KEPT_OF_ONE: u64 = 8 << 20;
@@ -53,6 +54,8 @@ pub struct Checked {
     pub crc32: Option<u32>,
     /// Whether it was read at all. What was not is only what the archive claims of it.
     pub read: bool,
+    /// KeptWhy it is not unpacked, if it is an archive that cannot be.
+    pub unopened: Option<Box<KeptInner>>,
 }
 
 impl Checked {
@@ -61,7 +64,7 @@ impl Checked {
     }
 
     pub(super) fn read(member: &Member) -> Self {
-        Self { member: member.clone(), size: 0, md5: None, kept: None, taken: None, crc32: None, read: true }
+        Self { member: member.clone(), size: 0, md5: None, kept: None, taken: None, crc32: None, read: true, unopened: None }
     }
 }
 
@@ -73,6 +76,10 @@ pub struct Proven {
     index: Option<Arc<dyn Indexed>>,
     /// For each member of the outermost archive, the index of the first one that came of it; and the end.
     starts: Arc<Vec<usize>>,
+    /// Archives in it that are stored as they are.
+    kept: Arc<HashSet<Vec<usize>>>,
+    /// What a reader should know of the archive.
+    pub remarks: Vec<String>,
 }
 
 impl Proven {
@@ -111,7 +118,8 @@ impl Archive {
     /// What it really is. An error is one of an archive that cannot be read.
     pub async fn nature(&self) -> Result<Nature, UnpackError> {
         let (format, reader) = (self.format, self.spool.reader());
-        joined(tokio::task::spawn_blocking(move || format.nature(reader))).await
+        let nature = joined(tokio::task::spawn_blocking(move || format.nature(reader))).await?;
+        Ok(nature.called(&self.options.file_name))
     }
 
     /// Reads the whole archive once: `Ok` says that every member can be unpacked within the limits and that all sizes
@@ -169,13 +177,13 @@ impl Archive {
         let archive = self.clone();
         let work = tokio::task::spawn_blocking(move || {
             let walk = Walk::new(&archive, &checking.meter);
-            let (mut members, mut starts) = (Vec::new(), Vec::new());
+            let (mut found, mut starts) = (Collected { checking: &checking, members: Vec::new() }, Vec::new());
             archive.format.visit(archive.spool.reader(), &archive.options, &checking.meter, &mut |member, content| {
-                starts.push(members.len());
-                walk.leaves(member, content, &mut |member, content| checking.read(member, content).map(|checked| members.push(checked)))
+                starts.push(found.members.len());
+                walk.leaves(member, content, &mut found)
             })?;
-            starts.push(members.len());
-            Ok(proven(members, None, starts))
+            starts.push(found.members.len());
+            Ok(proven(found.members, None, starts, checking.meter.remarks()))
         });
         joined(work).await
     }
@@ -189,6 +197,7 @@ impl Archive {
             let wanted = wanted.clone();
             threads.spawn_blocking(move || archive.check_some(index.as_ref(), wanted.as_deref(), &checking, &next));
         }
+        let meter = Arc::clone(&checking.meter);
         let (mut found, mut first_error) = (Vec::with_capacity(count), None::<(usize, UnpackError)>);
         while let Some(thread) = threads.join_next().await {
             match joined(async { thread.map(Ok) }).await? {
@@ -208,7 +217,7 @@ impl Archive {
             members.extend(leaves.into_iter().map(|leaf| Checked { crc32, ..leaf }));
         }
         starts.push(members.len());
-        Ok(proven(members, Some(index), starts))
+        Ok(proven(members, Some(index), starts, meter.remarks()))
     }
 
     /// Checks members until none is left or one fails, which stops the other threads, too.
@@ -230,15 +239,14 @@ impl Archive {
                 found.push((at, vec![Checked::unread(&index.members()[at])]));
                 continue;
             }
-            let mut leaves = Vec::new();
-            let result = index.visit_one(at, self.spool.reader(), &self.options, &checking.meter, &mut |member, content| {
-                walk.leaves(member, content, &mut |member, content| checking.read(member, content).map(|checked| leaves.push(checked)))
-            });
+            let mut leaves = Collected { checking, members: Vec::new() };
+            let result = index
+                .visit_one(at, self.spool.reader(), &self.options, &checking.meter, &mut |member, content| walk.leaves(member, content, &mut leaves));
             if let Err(error) = result {
                 next.store(usize::MAX >> 1, Ordering::Relaxed);
                 return Err((at, error));
             }
-            found.push((at, leaves));
+            found.push((at, leaves.members));
         }
     }
 
@@ -262,27 +270,27 @@ impl Archive {
         // Nothing that was proved is refused now, whatever the clock says.
         let limits = Limits { time: std::time::Duration::MAX, ..self.options.limits.clone() };
         let meter = Arc::new(self.meter(limits));
-        let starts = Arc::clone(&proven.starts);
+        let (starts, kept) = (Arc::clone(&proven.starts), Arc::clone(&proven.kept));
         let Some(index) = &proven.index else {
             let archive = self.clone();
             return vec![Parts::of(move |sending| {
-                let walk = Walk::new(&archive, &meter);
+                let walk = Walk::again(&archive, &meter, &kept);
                 archive.format.visit(archive.spool.reader(), &archive.options, &meter, &mut |member, content| {
-                    let mut at = starts.get(member.index).copied().unwrap_or(usize::MAX);
-                    walk.leaves(member, content, &mut |member, content| sending.member(&mut at, member, content))
+                    let at = starts.get(member.index).copied().unwrap_or(usize::MAX);
+                    walk.leaves(member, content, &mut SentMembers { sending, at })
                 })
             })];
         };
         let (wanted, next) = (Arc::new(wanted), Arc::new(AtomicUsize::new(0)));
         let stream = |_| {
             let (archive, index, meter, starts) = (self.clone(), Arc::clone(index), Arc::clone(&meter), Arc::clone(&starts));
-            let (wanted, next) = (Arc::clone(&wanted), Arc::clone(&next));
+            let (wanted, next, kept) = (Arc::clone(&wanted), Arc::clone(&next), Arc::clone(&kept));
             Parts::of(move |sending| {
-                let walk = Walk::new(&archive, &meter);
+                let walk = Walk::again(&archive, &meter, &kept);
                 while let Some(outer) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let mut at = starts[*outer];
+                    let mut sent = SentMembers { sending, at: starts[*outer] };
                     index.visit_one(*outer, archive.spool.reader(), &archive.options, &meter, &mut |member, content| {
-                        walk.leaves(member, content, &mut |member, content| sending.member(&mut at, member, content))
+                        walk.leaves(member, content, &mut sent)
                     })?;
                 }
                 Ok(())
@@ -300,9 +308,52 @@ fn is_opened(outer: &Member, leaves: &[Checked]) -> bool {
 /// Members of the outermost archive and what came of each.
 type Found = Vec<(usize, Vec<Checked>)>;
 
-fn proven(mut members: Vec<Checked>, index: Option<Arc<dyn Indexed>>, starts: Vec<usize>) -> Proven {
+fn proven(mut members: Vec<Checked>, index: Option<Arc<dyn Indexed>>, starts: Vec<usize>, remarks: Vec<String>) -> Proven {
     members.iter_mut().enumerate().for_each(|(at, checked)| checked.member.index = at);
-    Proven { members, index, starts: Arc::new(starts) }
+    let kept = members.iter().filter_map(|checked| checked.unopened.as_ref()).map(|kept| kept.place.clone()).collect();
+    Proven { members, index, starts: Arc::new(starts), kept: Arc::new(kept), remarks }
+}
+
+/// Members that a check has read.
+struct Collected<'a> {
+    checking: &'a Checking,
+    members: Vec<Checked>,
+}
+
+impl Leaves for Collected<'_> {
+    fn leaf(&mut self, member: &Member, content: &mut dyn Read, kept: Option<KeptInner>) -> Result<(), UnpackError> {
+        let checked = self.checking.read(member, content)?;
+        self.members.push(Checked { unopened: kept.map(Box::new), ..checked });
+        Ok(())
+    }
+
+    fn mark(&self) -> usize {
+        self.members.len()
+    }
+
+    // What a taker has of them comes to nothing: no member carries its number.
+    fn undo(&mut self, mark: usize) {
+        self.members.truncate(mark);
+    }
+}
+
+/// Members on their way to [`Parts`], counted from `at` on.
+struct SentMembers<'a> {
+    sending: &'a Sending,
+    at: usize,
+}
+
+impl Leaves for SentMembers<'_> {
+    fn leaf(&mut self, member: &Member, content: &mut dyn Read, _kept: Option<KeptInner>) -> Result<(), UnpackError> {
+        self.sending.member(&mut self.at, member, content)
+    }
+
+    fn mark(&self) -> usize {
+        self.at
+    }
+
+    // It is known by now what can be opened, so nothing is sent that would have to be taken back.
+    fn undo(&mut self, _mark: usize) {}
 }
 
 /// The sending end of [`Parts`].

@@ -75,7 +75,7 @@ const NOTHING_KEPT: Wish = Wish { keep_bytes: 0, md5: false };
 /// What comes of `format`, as if three members had been proved.
 fn stream(format: &'static Scripted) -> Parts {
     let checked = Checked::read(&format.member(0));
-    let mut streams = Archive::of(format, Spool::of(b"")).stream(&proven(vec![checked; 3], None, (0..4).collect()));
+    let mut streams = Archive::of(format, Spool::of(b"")).stream(&proven(vec![checked; 3], None, (0..4).collect(), Vec::new()));
     assert_eq!(streams.len(), 1);
     streams.remove(0)
 }

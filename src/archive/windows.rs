@@ -15,6 +15,8 @@ const HOLDER_WAITS: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Windows {
     total: u64,
+    /// The most, where one decoder alone needs more than `total`.
+    most: u64,
     drawn: Mutex<Drawn>,
     freed: Condvar,
 }
@@ -35,7 +37,12 @@ pub struct Window {
 impl Windows {
     /// Room for `total` bytes.
     pub fn new(total: u64) -> Arc<Self> {
-        Arc::new(Self { total, drawn: Mutex::default(), freed: Condvar::new() })
+        Self::with_large(total, total)
+    }
+
+    /// Room for `total` bytes, and for `most` where one decoder alone needs more than `total`: the others then wait.
+    pub fn with_large(total: u64, most: u64) -> Arc<Self> {
+        Arc::new(Self { total, most: most.max(total), drawn: Mutex::default(), freed: Condvar::new() })
     }
 
     fn drawn(&self) -> MutexGuard<'_, Drawn> {
@@ -52,14 +59,15 @@ impl Windows {
         if bytes <= SMALL_BYTES {
             return Ok(None);
         }
-        if bytes > self.total {
+        if bytes > self.most {
             return Err(limit(format!(
-                "it claims that unpacking it takes a window of {bytes} bytes; all decoders together have {} bytes, a quarter of `memory` in [limits]",
-                self.total
+                "it claims that unpacking it takes a window of {bytes} bytes; a decoder may have {} bytes, by `memory` in [limits]",
+                self.most
             )));
         }
+        let room = if bytes > self.total { self.most } else { self.total };
         let mut drawn = self.drawn();
-        while self.total - drawn.now < bytes {
+        while room.saturating_sub(drawn.now) < bytes {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(limit(format!("it needs a window of {bytes} bytes, and other archives hold the memory for it")));
@@ -87,6 +95,9 @@ impl Drop for Window {
 fn limit(why: String) -> UnpackError {
     UnpackError::new(Class::LimitArchive, why)
 }
+
+/// Draws memory for a decoder's window.
+pub type Draw<'a> = dyn Fn(u64) -> Result<Option<Window>, UnpackError> + 'a;
 
 /// What a decoder of bzip2 takes, at its highest setting.
 pub(super) const BZIP2_BYTES: u64 = 4 << 20;
@@ -140,6 +151,14 @@ fn number(bytes: &mut &[u8]) -> Option<u64> {
         }
     }
     None
+}
+
+/// Whether the zstd frame that begins with `head` needs a dictionary.
+pub(super) fn needs_dictionary(head: &[u8]) -> bool {
+    let Some([descriptor, rest @ ..]) = head.strip_prefix(b"\x28\xB5\x2F\xFD") else { return false };
+    let after = if descriptor & 0x20 != 0 { 0 } else { 1 };
+    let bytes = [0, 1, 2, 4][usize::from(descriptor & 3)];
+    rest.get(after..after + bytes).is_some_and(|number| number.iter().any(|byte| *byte != 0))
 }
 
 /// The window of a zstd frame that begins with `head`; `None` if that cannot be told.
@@ -201,6 +220,19 @@ mod tests {
         assert_eq!(windows.draw(1 << 20, Instant::now()).expect_err("nothing is left").class(), Class::LimitArchive);
         drop(all);
         assert!(windows.draw(1 << 20, Instant::now()).is_ok());
+    }
+
+    #[test]
+    fn a_large_window_is_drawn_beside_little_else() {
+        let windows = Windows::with_large(10 << 20, 30 << 20);
+        let large = windows.draw(28 << 20, later()).expect("it fits").expect("it is counted");
+        assert_eq!(windows.draw(1 << 20, Instant::now()).expect_err("all is taken").class(), Class::LimitArchive);
+        drop(large);
+        let small = windows.draw(5 << 20, later()).expect("it fits");
+        assert!(windows.draw(28 << 20, Instant::now()).is_err(), "not beside so much");
+        assert!(windows.draw(25 << 20, Instant::now()).is_ok(), "beside so much");
+        drop(small);
+        assert!(windows.draw((30 << 20) + 1, later()).is_err());
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The zip format: each member proven by size and CRC-32, or by its authentication code.
 
+mod beginning;
 mod cipher;
 mod content;
 mod directory;
 mod fields;
 mod input;
+mod legacy;
 mod locks;
 #[cfg(test)]
 mod making;
@@ -33,6 +35,9 @@ use names::Decoding;
 #[derive(Debug)]
 pub struct Zip;
 
+/// What is looked at of the first header.
+const HEAD_BYTES: usize = 32;
+
 impl Format for Zip {
     fn name(&self) -> &'static str {
         "zip"
@@ -40,16 +45,18 @@ impl Format for Zip {
 
     fn recognises(&self, head: &[u8], name: &str) -> bool {
         let ends = |ending: &str| name.len() >= ending.len() && name.as_bytes()[name.len() - ending.len()..].eq_ignore_ascii_case(ending.as_bytes());
-        directory::begins_as_zip(head) || ends(".zip") || ends(".zipx")
+        beginning::begins_as_zip(head) || ends(".zip") || ends(".zipx")
     }
 
     fn nature(&self, mut archive: SpoolReader) -> Result<Nature, UnpackError> {
-        let mut head = [0; 8];
-        let there = archive.size().min(8) as usize;
+        let mut head = [0; HEAD_BYTES];
+        let there = archive.size().min(head.len() as u64) as usize;
         archive.read_exact(&mut head[..there]).map_err(UnpackError::from_read)?;
         let directory = match Directory::find(&mut archive) {
-            // Only its name says that it is a zip: without a directory it is a file like others.
-            Err(error) if error.class() == Class::ArchiveDamaged && !directory::begins_as_zip(&head[..there]) => return Ok(Nature::Other),
+            // Only its name or its first bytes say that it is a zip: without a directory and a member it is a file like others.
+            Err(error) if error.class() == Class::ArchiveDamaged && !beginning::begins_with_a_member(&head[..there]) => {
+                return Ok(Nature::Other);
+            }
             found => found?,
         };
         let mut index = 0;

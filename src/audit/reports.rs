@@ -14,6 +14,9 @@ pub struct Report {
     ingested: u64,
     unchanged: u64,
     skipped: u64,
+    /// Reports of release 0.1 have no such count.
+    #[serde(default)]
+    gone: u64,
     deferred: u64,
     failed: u64,
     bytes: u64,
@@ -49,7 +52,7 @@ struct Problem {
 pub struct Tally {
     /// Whole lines.
     pub lines: u64,
-    counts: [u64; 4],
+    counts: [u64; 5],
     bytes: u64,
     /// Whether it ends in the midst of a line.
     pub torn: bool,
@@ -74,6 +77,7 @@ fn place(word: Word) -> usize {
         Word::Skipped => 1,
         Word::Deferred => 2,
         Word::Failed => 3,
+        Word::Gone => 4,
     }
 }
 
@@ -90,8 +94,8 @@ impl Report {
                 violations.add(Invariant::I9, Some(blob), None, format!("{} {}, but {} is {}", left.0, left.1, right.0, right.1));
             }
         };
-        let five = sum([self.ingested, self.unchanged, self.skipped, self.deferred, self.failed]);
-        equal(("listed", self.listed), ("ingested + unchanged + skipped + deferred + failed", five));
+        let six = sum([self.ingested, self.unchanged, self.skipped, self.gone, self.deferred, self.failed]);
+        equal(("listed", self.listed), ("ingested + unchanged + skipped + gone + deferred + failed", six));
         let Members { members, stored, identical, skipped } = self.members;
         equal(("members", members), ("stored + identical + skipped", sum([stored, identical, skipped])));
         equal(("skipped", self.skipped), ("the sum of its reasons", sum(self.skipped_by_reason.values().copied())));
@@ -106,7 +110,7 @@ impl Report {
             // Release 0.1 named all of them but those that a glob leaves out.
             return (self.skipped.saturating_sub(of(&self.skipped_by_reason, "excluded")), self.deferred);
         }
-        let skipped = SKIPS_WITH_LINES.iter().map(|skip| of(&self.skipped_by_reason, skip.word()));
+        let skipped = SKIPS_WITH_LINES.iter().map(|reason| of(&self.skipped_by_reason, reason));
         let deferred = DEFERS_WITH_LINES.iter().map(|defer| of(&self.deferred_by_reason, defer.word()));
         (sum(skipped), sum(deferred))
     }
@@ -126,7 +130,7 @@ impl Report {
             return;
         }
         let (skipped, deferred) = self.skipped_and_deferred_with_lines();
-        let expected = sum([self.ingested, skipped, deferred, self.failed]);
+        let expected = sum([self.ingested, skipped, self.gone, deferred, self.failed]);
         if lines != expected {
             violate(blob, format!("it says that its manifest has {lines} lines, and counts {expected} files that should have one"));
         }
@@ -147,6 +151,7 @@ impl Report {
         let words = [
             ("ingested", tally.count(Word::Ingested), self.ingested),
             ("skipped", tally.count(Word::Skipped), skipped),
+            ("gone", tally.count(Word::Gone), self.gone),
             ("deferred", tally.count(Word::Deferred), deferred),
             ("failed", tally.count(Word::Failed), self.failed),
             ("bytes", tally.bytes, self.bytes),
@@ -172,7 +177,7 @@ mod tests {
         let outcomes = [
             Outcome::Ingested(Ingested { bytes: 9, members: Some(3), stored: 2, members_skipped: 1, ..Ingested::default() }),
             Outcome::Unchanged,
-            Outcome::Skipped(Skip::Vanished),
+            Outcome::Gone,
             Outcome::Skipped(Skip::Excluded),
             Outcome::Deferred(Defer::Unsettled),
             Outcome::Failed(crate::report::Problem::new(Class::Permission, "no")),
@@ -209,11 +214,17 @@ mod tests {
 
     #[test]
     fn sums_that_do_not_hold_are_told() {
-        assert_eq!(told(|report, _| report["listed"] = 7.into()), "I9 r: listed 7, but ingested + unchanged + skipped + deferred + failed is 6");
+        assert_eq!(
+            told(|report, _| report["listed"] = 7.into()),
+            "I9 r: listed 7, but ingested + unchanged + skipped + gone + deferred + failed is 6"
+        );
         assert_eq!(told(|report, _| report["members"]["stored"] = 3.into()), "I9 r: members 3, but stored + identical + skipped is 4");
         let both = told(|report, _| report["skipped_by_reason"]["excluded"] = 2.into());
-        assert_eq!(both, "I9 r: skipped 2, but the sum of its reasons is 3");
-        assert_eq!(told(|report, _| report["deferred_by_reason"]["too_many"] = 1.into()), "I9 r: deferred 1, but the sum of its reasons is 2");
+        assert_eq!(both, "I9 r: skipped 1, but the sum of its reasons is 2");
+        let other = told(|report, _| {
+            report["deferred_by_reason"]["too_many"] = 1.into();
+        });
+        assert_eq!(other, "I9 r: deferred 1, but the sum of its reasons is 2");
         // Larger than any sum of files: nothing overflows.
         assert!(told(|report, _| report["failed"] = u64::MAX.into()).starts_with("I9 r: listed 6, but "));
     }
@@ -243,6 +254,23 @@ mod tests {
             report["problems"] = serde_json::json!([{ "class": "store_auth", "message": format!("{MANIFEST_INCOMPLETE}: no"), "hint": "" }]);
         });
         assert_eq!((told, notes.incomplete_manifests), (Vec::new(), 1));
+    }
+
+    #[test]
+    fn a_report_that_counts_a_file_as_vanished_holds_as_it_was_written() {
+        let earlier = |schema: u64| {
+            move |report: &mut Value, tally: &mut Option<Tally>| {
+                (report["skipped"], report["skipped_by_reason"]["vanished"], report["schema"]) = (2.into(), 1.into(), schema.into());
+                report.as_object_mut().expect("an object").remove("gone");
+                if schema < 2 {
+                    report.as_object_mut().expect("an object").remove("schema");
+                }
+                let tally = tally.as_mut().expect("there");
+                (tally.counts[place(Word::Skipped)], tally.counts[place(Word::Gone)]) = (1, 0);
+            }
+        };
+        assert_eq!(told(earlier(1)), "");
+        assert_eq!(told(earlier(2)), "");
     }
 
     #[test]

@@ -63,12 +63,7 @@ async fn missing_container(destination: &Destination, options: &Options) -> Opti
 }
 
 fn exit_code(plans: &[Plan]) -> u8 {
-    let worst = plans.iter().map(|plan| plan.report.status()).max().unwrap_or(Status::Ok);
-    match worst {
-        Status::Ok | Status::Left => super::WELL,
-        Status::Failed if plans.iter().all(|plan| plan.report.unusable) => super::NOTHING,
-        _ => 1,
-    }
+    Status::of_all(plans.iter().map(|plan| plan.report.status())).exit_code()
 }
 
 fn json(plans: &[Plan]) -> serde_json::Value {

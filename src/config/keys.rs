@@ -68,9 +68,13 @@ pub const LIMITS: &[Key] = &[
     Key {
         name: "entries",
         kind: Kind::Integer { min: 1, max: 1_000_000_000_000 },
-        doc: "Entries of one source's listing, which is ended there. Default 50000000.",
+        doc: "Lines of one source's listing, whatever they say; it is ended there. Default 50000000.",
     },
-    Key { name: "memory", kind: Kind::Size, doc: "Bytes of file content held in memory at once. Default \"256 MiB\", at least \"32 MiB\"." },
+    Key {
+        name: "memory",
+        kind: Kind::Size,
+        doc: "Bytes of file content held in memory at once; what waits to be listed may take three eighths as much. Default \"256 MiB\", at least \"32 MiB\".",
+    },
     Key {
         name: "temp",
         kind: Kind::Size,
@@ -79,9 +83,18 @@ pub const LIMITS: &[Key] = &[
     Key { name: "temp_folder", kind: Kind::Text, doc: "Where temporary files go. Default: the system's folder." },
     Key { name: "blocks", kind: Kind::Integer { min: 1, max: 64 }, doc: "Blocks of one blob on their way at once. Default 4." },
     Key { name: "archive_bytes", kind: Kind::Size, doc: "What one archive may unpack to. Default \"64 GiB\"." },
-    Key { name: "archive_ratio", kind: Kind::Integer { min: 1, max: 1_000_000 }, doc: "Unpacked bytes per packed byte of an archive. Default 200." },
+    Key {
+        name: "archive_ratio",
+        kind: Kind::Integer { min: 1, max: 1_000_000 },
+        doc: "Unpacked bytes per packed byte of an archive, looked at beyond 1 GiB. Default 2000.",
+    },
     Key { name: "archive_time", kind: Kind::Duration, doc: "How long reading one archive may take. Default \"1h\"." },
-    Key { name: "archive_members", kind: Kind::Integer { min: 1, max: 100_000_000 }, doc: "Members of one archive. Default 100000." },
+    Key { name: "archive_members", kind: Kind::Integer { min: 1, max: 100_000_000 }, doc: "Members of one archive. Default 1000000." },
+    Key {
+        name: "late_after",
+        kind: Kind::Duration,
+        doc: "How long a file may be young, changing or unreachable, or a source be left to one other run, before the run is degraded; sources may set their own. Default \"24h\".",
+    },
 ];
 
 /// `[dispatch]`.
@@ -174,6 +187,11 @@ pub const SOURCE: &[Key] = &[
     },
     Key { name: "depth", kind: Kind::Integer { min: 1, max: 1000 }, doc: "Folders in folders that are walked. Default 64." },
     Key { name: "stable_for", kind: Kind::Duration, doc: "How long a file must rest before it is taken. Default \"60s\"." },
+    Key {
+        name: "late_after",
+        kind: Kind::Duration,
+        doc: "How long a file may be young, changing or unreachable, or a source be left to one other run, before the run is degraded. Where it is set here, files that wait for their marker are late, too, by their own time. Default: that of `[limits]`.",
+    },
     Key { name: "marker", kind: Kind::Text, doc: "Suffix of marker files: `X` is taken only when `X` with this suffix is there." },
     Key { name: "archives", kind: Kind::OneOf(&["unpack", "keep", "both"]), doc: "What happens to archives. Default `unpack`." },
     Key { name: "archive_time_zone", kind: Kind::Text, doc: "Offset from UTC of times in archives that name no zone, as `+02:00`. Default `UTC`." },
@@ -183,6 +201,33 @@ pub const SOURCE: &[Key] = &[
         doc: "Archives in archives that are opened, the outermost counted. Default 3.",
     },
     Key { name: "include_members", kind: Kind::List, doc: "Globs of names within archives: only these members are stored. Default: all of them." },
+    Key {
+        name: "exclude_members",
+        kind: Kind::List,
+        doc: "Globs of names within archives: these members are not stored, and do not keep a file at its source. `preset:macos` stands for `__MACOSX` folders and `.DS_Store`, `preset:windows` for `Thumbs.db`.",
+    },
+    Key {
+        name: "on_unknown_archive",
+        kind: Kind::OneOf(&["keep", "fail"]),
+        doc: "What becomes of archives of kinds that are not read (rar, cab, .Z, .lzma, .lz, arj, parts of split archives, self-extractors): stored as they are and told as `not_unpacked`, or failed. Default `keep`.",
+    },
+    Key {
+        name: "inner_errors",
+        kind: Kind::OneOf(&["degrade", "keep", "fail"]),
+        doc: "What becomes of an archive in an archive that cannot be unpacked: stored as the member that it is, in a run that is degraded once if it is damaged or encrypted; the same in a run that is not; or all of the archive fails. Default `degrade`.",
+    },
+    Key { name: "limits.archive_bytes", kind: Kind::Size, doc: "`archive_bytes` for this source alone, in `[source.limits]`." },
+    Key {
+        name: "limits.archive_ratio",
+        kind: Kind::Integer { min: 1, max: 1_000_000 },
+        doc: "`archive_ratio` for this source alone, in `[source.limits]`.",
+    },
+    Key { name: "limits.archive_time", kind: Kind::Duration, doc: "`archive_time` for this source alone, in `[source.limits]`." },
+    Key {
+        name: "limits.archive_members",
+        kind: Kind::Integer { min: 1, max: 100_000_000 },
+        doc: "`archive_members` for this source alone, in `[source.limits]`.",
+    },
     Key {
         name: "incremental_members",
         kind: Kind::Flag,
@@ -194,7 +239,11 @@ pub const SOURCE: &[Key] = &[
         doc: "Whether the originals of archives that cannot be unpacked are kept below `_blobferry/` and not fetched again. Default false.",
     },
     Key { name: "archive_password", kind: Kind::Secret, doc: "Password of encrypted archives." },
-    Key { name: "archive_passwords", kind: Kind::Secrets, doc: "Passwords to try on encrypted archives, in order." },
+    Key {
+        name: "archive_passwords",
+        kind: Kind::Secrets,
+        doc: "Passwords to try on encrypted archives, in order. `{ files = \"in/*.zip\", password = \"…\" }` among them is for the files that match, and comes first.",
+    },
     Key {
         name: "archive_names",
         kind: Kind::Text,

@@ -11,6 +11,7 @@ pub mod text;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::archive::limits::Limits as ArchiveLimits;
 use crate::model::Secret;
@@ -91,7 +92,11 @@ pub struct LimitSettings {
     temp_folder: Option<PathBuf>,
     blocks: Option<u64>,
     archive: Option<ArchiveLimits>,
+    late_after: Option<Duration>,
 }
+
+/// A file that is left for later for longer is late.
+const LATE_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 impl LimitSettings {
     /// Where temporary files go.
@@ -205,7 +210,8 @@ pub fn parse(file: &str, folder: &Path, text: &str, environment: &Environment) -
     let dispatch = dispatch(&section("dispatch", keys::DISPATCH)?, environment)?;
     let log = log(&section("log", keys::LOG)?, folder)?;
     let telemetry = telemetry::parse(&section("telemetry", keys::TELEMETRY)?, environment)?;
-    let sources = raw.sources.into_iter().map(|raw| source::parse(file, raw)).collect::<Result<Vec<_>, _>>()?;
+    let sources =
+        raw.sources.into_iter().map(|raw| source::parse(file, raw, limits.late_after.unwrap_or(LATE_AFTER))).collect::<Result<Vec<_>, _>>()?;
     let (mut sources, secrets): (Vec<_>, Vec<_>) = sources.into_iter().unzip();
     check_sources(file, &sources)?;
     overlap::note(&mut sources);
@@ -308,6 +314,7 @@ fn limits(section: &Section, folder: &Path) -> Result<LimitSettings, SettingErro
         temp: section.size("temp")?,
         temp_folder: section.text("temp_folder")?.map(|path| folder.join(path)),
         blocks: section.integer("blocks")?,
+        late_after: section.duration("late_after")?,
         archive: Some(ArchiveLimits {
             total_bytes: bytes,
             member_bytes: bytes,

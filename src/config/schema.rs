@@ -27,8 +27,22 @@ pub fn schema() -> Value {
 }
 
 fn table(keys: &[Key], required: &[&str]) -> Value {
-    let properties: Map<String, Value> = keys.iter().map(|key| (key.name.to_owned(), property(key))).collect();
+    let mut properties = Map::new();
+    for key in keys {
+        match key.name.split_once('.') {
+            None => properties.insert(key.name.to_owned(), property(key)),
+            // A table in this table.
+            Some((inner, _)) if properties.contains_key(inner) => None,
+            Some((inner, _)) => properties.insert(inner.to_owned(), table(&below(keys, inner), &[])),
+        };
+    }
     json!({ "type": "object", "additionalProperties": false, "properties": properties, "required": required })
+}
+
+/// The settings of the table `name` in the table that has `keys`.
+fn below(keys: &[Key], name: &str) -> Vec<Key> {
+    let inner = |key: &Key| Some(Key { name: key.name.strip_prefix(name)?.strip_prefix('.')?, ..*key });
+    keys.iter().filter_map(inner).collect()
 }
 
 fn property(key: &Key) -> Value {
@@ -51,7 +65,17 @@ fn literal(kind: Kind) -> Value {
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::OneOf(words) => json!({ "enum": words }),
         Kind::List | Kind::Secrets => {
-            let item = json!({ "anyOf": [{ "type": "string" }, from_environment()] });
+            let mut items = vec![json!({ "type": "string" }), from_environment()];
+            if kind == Kind::Secrets {
+                items.push(json!({
+                    "type": "object", "additionalProperties": false, "required": ["files", "password"],
+                    "properties": {
+                        "files": { "type": "string", "minLength": 1 },
+                        "password": { "anyOf": [{ "type": "string", "minLength": 1 }, from_environment()] },
+                    },
+                }));
+            }
+            let item = json!({ "anyOf": items });
             json!({ "anyOf": [{ "type": "string", "minLength": 1 }, { "type": "array", "items": item }] })
         }
     }

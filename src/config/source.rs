@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use time::UtcOffset;
 
-use crate::archive::options::{Charset, Options};
+use crate::archive::options::{Charset, InnerErrors, Options, OwnLimits, UnknownArchives};
 use crate::config::keys;
 use crate::config::text::{RawSection, source_name};
 use crate::model::{RemotePath, Secret};
@@ -24,8 +24,8 @@ const DEPTH: u64 = 64;
 const RECHECK: u64 = 1 << 30;
 const RETRY_AUTH_AFTER: Duration = Duration::from_secs(6 * 3600);
 
-/// Reads one source. Its secrets come back beside it: no output may repeat them.
-pub fn parse(file: &str, raw: RawSection) -> Result<(Source, Vec<Secret>), SettingError> {
+/// Reads one source; `late_after` holds where it does not set its own. Its secrets come back beside it: no output may repeat them.
+pub fn parse(file: &str, raw: RawSection, late_after: Duration) -> Result<(Source, Vec<Secret>), SettingError> {
     let label = source_name(&raw).map_or("source".to_owned(), |name| format!("source.{}", crate::model::printable(name.as_bytes())));
     let (url, driver) = url_and_driver(file, &label, &raw)?;
     let known: Vec<Key> = keys::SOURCE.iter().chain(driver.keys).copied().collect();
@@ -41,6 +41,8 @@ pub fn parse(file: &str, raw: RawSection) -> Result<(Source, Vec<Secret>), Setti
         naming: naming(&section, &name, &url)?,
         connections,
         stable_for: section.duration("stable_for")?.unwrap_or(STABLE_FOR),
+        late_after: section.duration("late_after")?.unwrap_or(late_after),
+        late_markers: section.has("late_after"),
         archives: match section.one_of("archives")? {
             Some("keep") => Archives::Keep,
             Some("both") => Archives::Both,
@@ -133,16 +135,78 @@ fn include_members(section: &Section) -> Result<Option<NameGlobs>, SettingError>
     NameGlobs::new(&section.list("include_members")?).map(Some).map_err(|error| section.error("include_members", error.to_string()))
 }
 
+/// What programs of other systems leave in archives.
+const PRESETS: &[(&str, &[&str])] = &[("preset:macos", &["**/__MACOSX/**", "**/.DS_Store"]), ("preset:windows", &["**/Thumbs.db", "**/thumbs.db"])];
+
+fn exclude_members(section: &Section) -> Result<Option<NameGlobs>, SettingError> {
+    let mut globs = Vec::new();
+    for glob in section.list("exclude_members")? {
+        match PRESETS.iter().find(|(name, _)| *name == glob) {
+            Some((_, preset)) => globs.extend(preset.iter().map(|glob| (*glob).to_owned())),
+            None if glob.starts_with("preset:") => {
+                let names: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
+                let shown = crate::model::printable(glob.as_bytes());
+                return Err(section.error("exclude_members", format!("names the preset \"{shown}\"; allowed are {}", listed(&names))));
+            }
+            None => globs.push(glob),
+        }
+    }
+    let compiled = (!globs.is_empty()).then(|| NameGlobs::new(&globs)).transpose();
+    compiled.map_err(|error| section.error("exclude_members", error.to_string()))
+}
+
+/// Passwords of those files alone that a glob matches.
+type FilePasswords = Vec<(NameGlobs, Secret)>;
+
+/// Passwords for all archives, and those for some.
+fn passwords(section: &Section) -> Result<(Vec<Secret>, FilePasswords), SettingError> {
+    let (mut all, mut some) = (Vec::from_iter(section.secret("archive_password")?), Vec::new());
+    for (files, password) in section.secret_list("archive_passwords")? {
+        match files {
+            None => all.push(password),
+            Some(glob) => {
+                let globs = NameGlobs::new(&[glob]).map_err(|error| section.error("archive_passwords", error.to_string()))?;
+                some.push((globs, password));
+            }
+        }
+    }
+    Ok((all, some))
+}
+
+fn own_limits(section: &Section) -> Result<OwnLimits, SettingError> {
+    Ok(OwnLimits {
+        bytes: section.size("limits.archive_bytes")?,
+        ratio: section.integer("limits.archive_ratio")?,
+        members: section.integer("limits.archive_members")?,
+        time: section.duration("limits.archive_time")?,
+    })
+}
+
 /// How archives are read; limits come from the run.
 fn unpacking(section: &Section) -> Result<Options, SettingError> {
     let default = Options::default();
     let depth = section.integer("archive_depth")?.map_or(default.depth, |depth| u32::try_from(depth).unwrap_or(u32::MAX));
-    let passwords = section.secret("archive_password")?.into_iter().chain(section.secret_list("archive_passwords")?).collect();
+    let (passwords, file_passwords) = passwords(section)?;
     let charset = match section.text("archive_names")? {
         Some(label) => Charset::parse(&label).map_err(|problem| section.error("archive_names", problem))?,
         None => default.charset,
     };
-    Ok(Options { unpack_documents: section.flag("unpack_documents", false)?, depth, passwords, charset, ..default })
+    Ok(Options {
+        unpack_documents: section.flag("unpack_documents", false)?,
+        depth,
+        passwords,
+        file_passwords,
+        charset,
+        exclude_members: exclude_members(section)?,
+        inner_errors: match section.one_of("inner_errors")? {
+            Some("keep") => InnerErrors::Keep,
+            Some("fail") => InnerErrors::Fail,
+            _ => InnerErrors::Degrade,
+        },
+        unknown: if section.one_of("on_unknown_archive")? == Some("fail") { UnknownArchives::Fail } else { UnknownArchives::Keep },
+        own_limits: own_limits(section)?,
+        ..default
+    })
 }
 
 fn naming(section: &Section, name: &str, url: &SourceUrl) -> Result<Naming, SettingError> {

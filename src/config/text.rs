@@ -31,6 +31,10 @@ pub struct Raw {
 }
 
 const SOURCE: &str = "source";
+/// The table of a source with limits of its own.
+const LIMITS: &str = "limits";
+const FILES: &str = "files";
+const PASSWORD: &str = "password";
 /// Environment variables that override settings begin so.
 pub const PREFIX: &str = "BLOBFERRY__";
 
@@ -109,6 +113,11 @@ impl Reader<'_> {
             let line = self.line(&key.span());
             let mut entry = Entry { value: Value::Other("nothing"), line: Some(line), variable: None };
             match value.get_ref() {
+                DeValue::Table(inner) if name == SOURCE && key.get_ref() == LIMITS => {
+                    let limits = self.section(&key_name, &key.span(), inner)?;
+                    section.entries.extend(limits.entries.into_iter().map(|(name, entry)| (format!("{LIMITS}.{name}"), entry)));
+                    continue;
+                }
                 DeValue::Table(inner) => {
                     let variable = self.variable(&key_name, &key.span(), inner)?;
                     entry.value = Value::Text(self.look_up(&variable, &key_name, &key.span())?);
@@ -124,17 +133,46 @@ impl Reader<'_> {
         Ok(section)
     }
 
-    /// A list in which some items are read from the environment.
+    /// A list in which some items are read from the environment, or are for some files alone.
     fn resolved(&self, key: &str, items: &DeArray<'_>) -> Result<Value, SettingError> {
         let mut texts = Vec::new();
         for item in items.iter() {
+            let at = item.span();
             texts.push(match item.get_ref() {
-                DeValue::String(text) => text.to_string(),
-                DeValue::Table(inner) => self.look_up(&self.variable(key, &item.span(), inner)?, key, &item.span())?,
-                _ => return Ok(Value::Other("a list that holds other things than texts")),
+                DeValue::Table(inner) if inner.contains_key(FILES) => self.patterned(key, &at, inner)?,
+                other => match self.item(key, &at, other)? {
+                    Some(text) => (None, text),
+                    None => return Ok(Value::Other("a list that holds other things than texts")),
+                },
             });
         }
-        Ok(Value::List(texts))
+        if texts.iter().any(|(files, _)| files.is_some()) {
+            return Ok(Value::Patterned(texts));
+        }
+        Ok(Value::List(texts.into_iter().map(|(_, text)| text).collect()))
+    }
+
+    fn item(&self, key: &str, at: &Range<usize>, value: &DeValue<'_>) -> Result<Option<String>, SettingError> {
+        match value {
+            DeValue::String(text) => Ok(Some(text.to_string())),
+            DeValue::Table(inner) => self.look_up(&self.variable(key, at, inner)?, key, at).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// `{ files = "in/*.zip", password = "…" }`.
+    fn patterned(&self, key: &str, at: &Range<usize>, table: &DeTable<'_>) -> Result<(Option<String>, String), SettingError> {
+        let allowed = "allowed is `{ files = \"in/*.zip\", password = \"…\" }`";
+        let wrong = |what: &str| self.error(at, key, format!("{what}; {allowed}"));
+        if table.len() != 2 {
+            return Err(wrong("holds a table with other things than `files` and `password`"));
+        }
+        let Some(DeValue::String(files)) = table.get(FILES).map(Spanned::get_ref) else {
+            return Err(wrong("holds a table whose `files` is no text"));
+        };
+        let password = table.get(PASSWORD).ok_or_else(|| wrong("holds a table without `password`"))?;
+        let password = self.item(key, at, password.get_ref())?.ok_or_else(|| wrong("holds a table whose `password` is no text"))?;
+        Ok((Some(files.to_string()), password))
     }
 
     /// The name in `{ env = "NAME" }`.
@@ -168,10 +206,10 @@ impl Reader<'_> {
             let wrong = |problem: String| SettingError { place: "environment".into(), key: variable.clone(), problem };
             let parts: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
             let (section, key) = match parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-                [SOURCE, source, key] => {
+                [SOURCE, source, ref keys @ ..] if matches!(keys, [_] | [LIMITS, _]) => {
                     let named = |section: &&mut RawSection| source_name(section).is_some_and(|name| name.replace('-', "_") == source);
                     let found = raw.sources.iter_mut().find(named);
-                    (found.ok_or_else(|| wrong(format!("names a source `{source}` that the file does not hold")))?, key.to_owned())
+                    (found.ok_or_else(|| wrong(format!("names a source `{source}` that the file does not hold")))?, keys.join("."))
                 }
                 [table, key] if is_table(table) => (raw.tables.entry(table.to_owned()).or_default(), key.to_owned()),
                 _ => return Err(wrong(format!("is no setting; allowed are {PREFIX}<SECTION>__<KEY> and {PREFIX}SOURCE__<NAME>__<KEY>"))),

@@ -1,6 +1,7 @@
 //! An SFTP server over a folder: the one that `blobferry demo` shows, and, with a script, the one that tests suffer.
 
 pub mod jail;
+pub mod lies;
 pub mod login;
 pub mod script;
 pub mod service;
@@ -130,6 +131,7 @@ struct Counters {
     credentials: AtomicUsize,
     logins: AtomicUsize,
     opens: AtomicUsize,
+    folders: AtomicUsize,
     bytes_sent: AtomicU64,
 }
 

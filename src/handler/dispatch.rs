@@ -284,13 +284,14 @@ fn closed(ready: &Ready, message: &Message, report: &SourceReport) -> String {
         tracing::error!(run = message.run, source = report.source, error = ready.redactor.text(problem), "Nothing could be done at a source.");
     }
     format!(
-        "`{}` is gone over by run {}: {}, ingested {}, unchanged {}, skipped {}, deferred {}, failed {}",
+        "`{}` is gone over by run {}: {}, ingested {}, unchanged {}, skipped {}, gone {}, deferred {}, failed {}",
         report.source,
         message.run,
         status.word(),
         report.ingested,
         report.unchanged,
         report.skipped,
+        report.gone,
         report.deferred,
         report.failed
     )

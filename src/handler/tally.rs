@@ -25,6 +25,7 @@ struct Source {
     ingested: u64,
     unchanged: u64,
     skipped: u64,
+    gone: u64,
     deferred: u64,
     failed: u64,
     report: Option<Value>,
@@ -62,6 +63,7 @@ impl Source {
             "ingested": self.ingested,
             "unchanged": self.unchanged,
             "skipped": self.skipped,
+            "gone": self.gone,
             "deferred": self.deferred,
             "failed": self.failed,
         })
@@ -82,6 +84,7 @@ impl Progress for Tally {
             Outcome::Ingested(_) => source.ingested += 1,
             Outcome::Unchanged => source.unchanged += 1,
             Outcome::Skipped(_) => source.skipped += 1,
+            Outcome::Gone => source.gone += 1,
             Outcome::Deferred(_) => source.deferred += 1,
             Outcome::Failed(_) => source.failed += 1,
         });

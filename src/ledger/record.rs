@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use crate::ledger::error::{BadState, SCHEMA};
 use crate::model::{BoxError, ModifiedTime, Precision, RemoteFile, RemotePath, Version, hex, md5_of_hex};
 use crate::naming::escaped_for_metadata;
-use crate::plan::{History, Known, Seen};
+use crate::plan::{History, Known, Seen, Unmet};
 use crate::settings::percent_decode;
 
 /// One line of a journal.
@@ -118,6 +118,11 @@ pub struct SeenRecord {
     modified: Option<TimeRecord>,
     #[serde(with = "time::serde::rfc3339")]
     at: OffsetDateTime,
+    /// Left out where it is `at`.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    since: Option<OffsetDateTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -163,6 +168,8 @@ impl Record {
             size: seen.file.size,
             modified: seen.file.modified.as_ref().map(TimeRecord::from),
             at: seen.at,
+            since: (seen.since != seen.at).then_some(seen.since),
+            why: seen.why.map(|why| why.word().to_owned()),
         })
     }
 
@@ -322,7 +329,8 @@ impl SeenRecord {
     pub fn sighting(&self) -> Option<Seen> {
         let path = RemotePath::new(percent_decode(&self.path)?);
         let file = RemoteFile { path, size: self.size, modified: self.modified.as_ref().map(ModifiedTime::from) };
-        Some(Seen { file, at: self.at })
+        let why = self.why.as_deref().and_then(Unmet::from_word);
+        Some(Seen { file, at: self.at, since: self.since.unwrap_or(self.at), why })
     }
 }
 

@@ -90,7 +90,7 @@ async fn one_session(store: &Arc<MemoryStore>, model: &mut Model, random: &mut u
         let (n, seed) = (next(random) % PATHS, next(random) % 1_000_000);
         let (file, known) = some(n, seed);
         if next(random).is_multiple_of(5) {
-            let seen = Seen { file, at: NOW };
+            let seen = Seen::new(file, NOW);
             ledger.note_seen(&seen).await.expect("it notes");
             model.seen.insert(n, seen);
         } else {

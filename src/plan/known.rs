@@ -130,6 +130,51 @@ pub struct Seen {
     pub file: RemoteFile,
     /// When it was seen, by our clock.
     pub at: OffsetDateTime,
+    /// When a file under this path was first seen and not taken.
+    pub since: OffsetDateTime,
+    /// Why it was not taken; `None`: it may still have been written.
+    pub why: Option<Unmet>,
+}
+
+/// Why a file that rests was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmet {
+    /// The source listed it, and said that it was not there when it was asked for it.
+    Unreachable,
+    /// It changed while it was read.
+    Changed,
+    /// Of the source as a whole: files waited because the run had enough to do.
+    TooMany,
+}
+
+impl Unmet {
+    /// The word for records.
+    pub fn word(self) -> &'static str {
+        match self {
+            Unmet::Unreachable => "unreachable",
+            Unmet::Changed => "changed_during_read",
+            Unmet::TooMany => "too_many",
+        }
+    }
+
+    /// Reads [`Unmet::word`]. A word of a later release says nothing.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Unmet::Unreachable, Unmet::Changed, Unmet::TooMany].into_iter().find(|unmet| unmet.word() == word)
+    }
+}
+
+impl Seen {
+    /// A first sighting of a file that may still be written.
+    pub fn new(file: RemoteFile, at: OffsetDateTime) -> Self {
+        Self { file, at, since: at, why: None }
+    }
+
+    /// The same, after an earlier sighting of a file under this path.
+    #[must_use]
+    pub fn after(self, earlier: Option<&Seen>) -> Self {
+        let since = earlier.map_or(self.since, |earlier| earlier.since.min(self.since));
+        Self { since, ..self }
+    }
 }
 
 #[cfg(test)]

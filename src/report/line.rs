@@ -28,6 +28,8 @@ pub enum Word {
     Ingested,
     /// It was left alone.
     Skipped,
+    /// A fresh listing of its folder does not show it any more.
+    Gone,
     /// It is taken by a later run.
     Deferred,
     /// It could not be brought over.
@@ -107,6 +109,7 @@ impl Line {
             Outcome::Unchanged => return None,
             Outcome::Ingested(_) => Self::about(file, Word::Ingested),
             Outcome::Skipped(skip) => Self { reason: Some(skip.word().to_owned()), ..Self::about(file, Word::Skipped) },
+            Outcome::Gone => Self::about(file, Word::Gone),
             Outcome::Deferred(defer) => Self { reason: Some(defer.word().to_owned()), ..Self::about(file, Word::Deferred) },
             Outcome::Failed(problem) => {
                 Self { class: Some(problem.class.word().to_owned()), message: Some(problem.message.clone()), ..Self::about(file, Word::Failed) }
@@ -172,8 +175,8 @@ impl Line {
     pub fn is_told(&self) -> bool {
         let reason = self.reason.as_deref().unwrap_or_default();
         match self.outcome {
-            Word::Ingested | Word::Failed => true,
-            Word::Skipped => SKIPS_WITH_LINES.iter().any(|skip| skip.word() == reason),
+            Word::Ingested | Word::Gone | Word::Failed => true,
+            Word::Skipped => SKIPS_WITH_LINES.contains(&reason),
             Word::Deferred => DEFERS_WITH_LINES.iter().any(|defer| defer.word() == reason),
         }
     }
@@ -252,8 +255,8 @@ mod tests {
             ]],
         );
         let link = RemoteFile { size: None, modified: None, ..file() };
-        let line = Line::of(&link, None, &Outcome::Skipped(Skip::Vanished)).expect("it has a line");
-        expect![[r#"{"path":"/in/caf%E9%201%25.csv","outcome":"skipped","reason":"vanished"}"#]]
+        let line = Line::of(&link, None, &Outcome::Gone).expect("it has a line");
+        expect![[r#"{"path":"/in/caf%E9%201%25.csv","outcome":"gone"}"#]]
             .assert_eq(std::str::from_utf8(&line.to_bytes()).expect("JSON is text").trim_end());
     }
 

@@ -35,7 +35,7 @@ fn the_report_adds_up_and_reads_well() {
     assert_eq!(report.exit_code(), 1);
     expect![[r#"
         acme (sftp://sftp.acme.example:22)
-          listed 5 = ingested 1 + unchanged 1 + skipped 1 + deferred 1 + failed 1
+          listed 5 = ingested 1 + unchanged 1 + skipped 1 + gone 0 + deferred 1 + failed 1
           2 blobs from 5.0 MiB
           1 archives: members 4 = stored 2 + identical 1 + skipped 1
           skipped: in_progress 1
@@ -96,4 +96,30 @@ fn an_unparsed_line_degrades_the_run() {
     let mut source = SourceReport::new("a", "ftp://a:21");
     source.add_unparsed("!!!".into());
     assert_eq!(report(vec![source]).exit_code(), 1);
+}
+
+fn pass(change: impl FnOnce(&mut SourceReport)) -> Status {
+    let mut report = SourceReport::new("acme", "memory://");
+    change(&mut report);
+    report.status()
+}
+
+#[test]
+fn a_pass_has_the_worst_word_that_holds() {
+    let problem = |class| move |report: &mut SourceReport| report.problems.push(Problem::new(class, "x"));
+    let outcome = |outcome| move |report: &mut SourceReport| report.add(&RemotePath::from("/a"), outcome);
+    assert_eq!(pass(|_| {}), Status::Ok);
+    assert_eq!(pass(outcome(Outcome::Gone)), Status::Ok);
+    assert_eq!(pass(outcome(Outcome::Deferred(Defer::Unsettled))), Status::Ok);
+    assert_eq!(pass(outcome(Outcome::Deferred(Defer::Interrupted))), Status::Interrupted);
+    assert_eq!(pass(problem(Class::Interrupted)), Status::Interrupted);
+    assert_eq!(pass(problem(Class::Late)), Status::Degraded);
+    assert_eq!(pass(outcome(Outcome::Failed(Problem::new(Class::Interrupted, "x")))), Status::Degraded);
+    assert_eq!(pass(|report| report.left_to = Some(LeftTo::default())), Status::Left);
+    let late = |report: &mut SourceReport| {
+        report.left_to = Some(LeftTo::default());
+        report.problems.push(Problem::new(Class::Late, "x"));
+    };
+    assert_eq!(pass(late), Status::Degraded);
+    assert_eq!(pass(|report| report.unusable = true), Status::Failed);
 }

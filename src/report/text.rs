@@ -5,7 +5,7 @@ use std::fmt;
 
 use time::format_description::well_known::Rfc3339;
 
-use super::{LeftTo, Members, Problem, Report, SourceReport, Status};
+use super::{LeftTo, Members, Problem, Report, SourceReport};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,12 +16,7 @@ impl fmt::Display for Report {
             write!(f, "{source}")?;
         }
         let seconds = (self.ended - self.started).as_seconds_f64();
-        let word = match (self.status(), self.interrupted) {
-            (_, true) => "interrupted",
-            (Status::Ok | Status::Left, _) => "ok",
-            (Status::Degraded, _) => "degraded",
-            (Status::Failed, _) => "failed",
-        };
+        let word = self.status().word();
         let ingested: u64 = self.sources.iter().map(|source| source.ingested).sum();
         let bytes: u64 = self.sources.iter().map(|source| source.bytes).sum();
         writeln!(f, "run {} {word}: {ingested} ingested, {} in {seconds:.1} s, into {}", self.run, in_bytes(bytes), self.store)
@@ -32,21 +27,29 @@ impl fmt::Display for SourceReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} ({})", self.source, self.address)?;
         if let Some(other) = &self.left_to {
-            return writeln!(f, "  left to {other}");
+            writeln!(f, "  left to {other}")?;
+            return self.problems.iter().take(SHOWN).try_for_each(|problem| write_problem(f, "  ", problem));
         }
         if !self.unusable {
             writeln!(
                 f,
-                "  listed {} = ingested {} + unchanged {} + skipped {} + deferred {} + failed {}",
-                self.listed, self.ingested, self.unchanged, self.skipped, self.deferred, self.failed
+                "  listed {} = ingested {} + unchanged {} + skipped {} + gone {} + deferred {} + failed {}",
+                self.listed, self.ingested, self.unchanged, self.skipped, self.gone, self.deferred, self.failed
             )?;
         }
         if self.ingested > 0 {
             writeln!(f, "  {} blobs from {}", self.blobs, in_bytes(self.bytes))?;
         }
         if self.members.archives > 0 {
-            let Members { archives, members, stored, identical, skipped } = self.members;
-            writeln!(f, "  {archives} archives: members {members} = stored {stored} + identical {identical} + skipped {skipped}")?;
+            let Members { archives, members, stored, identical, skipped, links } = self.members;
+            let of_links = if links > 0 { format!(" ({links} symbolic links)") } else { String::new() };
+            writeln!(f, "  {archives} archives: members {members} = stored {stored} + identical {identical} + skipped {skipped}{of_links}")?;
+        }
+        if self.partly_unpacked > 0 {
+            writeln!(f, "  partly unpacked: {} inner archives are stored as they are", self.partly_unpacked)?;
+        }
+        if !self.not_unpacked.is_empty() {
+            writeln!(f, "  not unpacked: {}", reasons(&self.not_unpacked))?;
         }
         if self.on_trust > 0 {
             writeln!(f, "  {} unchanged files were told by their size alone (`times = \"none\"`)", self.on_trust)?;

@@ -16,6 +16,7 @@ use crate::run::context::Pass;
 use crate::run::error::TransferError;
 use crate::run::leaving::{Due, ReadProof};
 use crate::run::manifest;
+use crate::run::missing::Absent;
 use crate::run::removal::{Removed, remove_or_move};
 use crate::run::reread::{self, Reread};
 use crate::run::settings::{After, Archives};
@@ -226,8 +227,9 @@ async fn act(pass: &Pass, due: &Due) -> Acted {
         Some(removed) => removed,
     };
     match removed {
-        // Another run was quicker.
-        Err(error) if error.class() == Class::NotFound => left(pass, due).await,
+        // Another run was quicker, or the server does not know what it lists: a fresh listing tells.
+        Ok(Removed::NotThere) => not_there(pass, due),
+        Err(error) if error.class() == Class::NotFound => not_there(pass, due),
         Ok(Removed::Gone) => left(pass, due).await,
         // The next run takes the new content first.
         Ok(Removed::Changed) => Acted::Done,
@@ -235,7 +237,13 @@ async fn act(pass: &Pass, due: &Due) -> Acted {
     }
 }
 
-async fn left(pass: &Pass, due: &Due) -> Acted {
+fn not_there(pass: &Pass, due: &Due) -> Acted {
+    pass.missing.add(Absent::Leaving(Box::new(due.clone())));
+    Acted::Done
+}
+
+/// Records that the file left.
+pub async fn left(pass: &Pass, due: &Due) -> Acted {
     pass.leaving.let_go();
     record(pass, due, History { md5: Some(due.md5), left: true, refused: None, ..due.known.history.clone() }).await
 }

@@ -18,6 +18,7 @@ use crate::run::context::{Pass, Run};
 use crate::run::error::TransferError;
 use crate::run::intake::{Arrived, Intake, Look};
 use crate::run::members::is_wanted;
+use crate::run::settings::MemberGlobs;
 use crate::store::contract::{BLOCK_BYTES, Upload};
 
 /// Chunks that wait between a checking thread and the store.
@@ -36,7 +37,7 @@ pub struct Ahead {
     /// `None` where nothing is staged ahead, or no longer.
     large: Mutex<Option<mpsc::UnboundedSender<Large>>>,
     /// Which members are wanted.
-    wanted: Wanted,
+    wanted: MemberGlobs,
 }
 
 #[derive(Debug, Default)]
@@ -44,8 +45,6 @@ struct Room {
     drawn: Vec<Drawn>,
     left: u64,
 }
-
-type Wanted = Option<crate::patterns::NameGlobs>;
 
 /// A large member whose content begins to come.
 #[derive(Debug)]
@@ -85,7 +84,7 @@ impl Ahead {
         // There are no more of them at once than threads that check.
         let (sender, receiver) = mpsc::unbounded_channel();
         let large = Mutex::new(stages.then_some(sender));
-        let (kept, wanted) = (pass.run.kept.clone(), pass.source.include_members.clone());
+        let (kept, wanted) = (pass.run.kept.clone(), MemberGlobs::of(&pass.source));
         (Arc::new(Self { kept, room: Mutex::default(), next: AtomicU64::new(0), large, wanted }), LargeMembers(receiver))
     }
 
@@ -112,7 +111,7 @@ impl Taker for Ahead {
 
     fn take(&self, member: &Member) -> Option<(u64, mpsc::Sender<Bytes>)> {
         // What fits in one block would hold its room until all of the archive is checked.
-        let large = member.kind == MemberKind::File && member.size.is_some_and(|size| size > BLOCK_BYTES) && is_wanted(self.wanted.as_ref(), member);
+        let large = member.kind == MemberKind::File && member.size.is_some_and(|size| size > BLOCK_BYTES) && is_wanted(&self.wanted, member);
         let queue = self.large.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|_| large)?;
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
         let number = self.next.fetch_add(1, Ordering::Relaxed);

@@ -21,11 +21,13 @@ use crate::retry::Policy;
 use crate::run::budget::{Allowance, ByteBudget};
 use crate::run::leaving::Leaving;
 use crate::run::lines::Lines;
+use crate::run::missing::Absences;
 use crate::run::progress::Progress;
 use crate::run::quarantined::Quarantine;
 use crate::run::refused::{Before, Refusals};
 use crate::run::settings::{Limits, Source};
 use crate::source::pool::Pool;
+use crate::source::room::WalkRoom;
 use crate::state::store::StateStore;
 use crate::store::contract::{BLOCK_BYTES, Store};
 
@@ -51,6 +53,8 @@ pub struct Run {
     pub kept: ByteBudget,
     /// Archives at rest.
     pub spooler: Spooler,
+    /// What walks keep of listings.
+    pub walks: WalkRoom,
     /// Credentials that were refused before.
     pub refusals: Refusals,
     /// Ledgers that this process has read before.
@@ -82,6 +86,7 @@ impl Run {
             hashers: self.hashers.clone(),
             kept: ByteBudget::new(0),
             spooler: self.spooler.clone(),
+            walks: self.walks.clone(),
             refusals: Refusals::default(),
             ledgers: self.ledgers.clone(),
             policy: self.policy,
@@ -128,6 +133,8 @@ pub struct Pass {
     pub recheck: Allowance,
     /// What is to leave the source.
     pub leaving: Leaving,
+    /// What was listed, and not there when it was asked for.
+    pub missing: Absences,
     /// Files whose time moves at every look.
     pub restless: Restless,
 }

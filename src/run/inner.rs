@@ -58,7 +58,9 @@ pub fn unchanged(pass: &Pass, before: &Manifest, place: &Place) -> Option<Unchan
 
 /// Why a file has no blob.
 pub const NOT_WANTED: &str = "not wanted";
-/// Why a link has none.
+/// Why a symbolic link has none.
+pub const LINK: &str = "symbolic link";
+/// Why a device, or a hard link to what is not in the archive, has none.
 pub const SPECIAL: &str = "link or special file";
 
 /// The settings that decide which archives in archives are opened.
@@ -85,7 +87,9 @@ pub fn settle(
         };
         inner.push(InnerArchive { first: all.len(), ..archive.clone() });
         let count = |what: fn(&ManifestMember) -> bool| members.iter().filter(|member| what(member)).count() as u64;
-        let (stored, special) = (count(|member| member.blob.is_some()), count(|member| member.skipped.as_deref() == Some(SPECIAL)));
+        let (stored, links) = (count(|member| member.blob.is_some()), count(|member| member.skipped.as_deref() == Some(LINK)));
+        let special = links + count(|member| member.skipped.as_deref() == Some(SPECIAL));
+        ingested.members_links += links;
         // The archive itself was counted as a member that is skipped.
         ingested.members_skipped += members.len() as u64 - stored - 1;
         ingested.identical += stored;

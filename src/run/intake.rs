@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use crate::archive;
 use crate::archive::contract::{Format, HEAD_BYTES};
 use crate::archive::spool::{Room, Spool};
+use crate::archive::unread::{self, Unread};
 use crate::checksum::{ALONE, Hashing};
 use crate::failpoint::failpoint;
 use crate::model;
@@ -41,6 +42,17 @@ impl Arrived {
     }
 }
 
+impl Arrived {
+    /// Its first bytes, and what it carries if it is a program; nothing of what is an archive to us.
+    pub fn look(&self) -> (&[u8], Option<Unread>) {
+        match self {
+            Arrived::Whole(whole) => (&whole.bytes[..whole.bytes.len().min(HEAD_BYTES)], unread::carried(&whole.bytes)),
+            Arrived::Staged(staged) => (&staged.head, staged.carried),
+            Arrived::Spooled(..) => (&[], None),
+        }
+    }
+}
+
 /// Content in memory.
 #[derive(Debug)]
 pub struct Whole {
@@ -63,6 +75,8 @@ impl Whole {
 pub struct Staged {
     /// Its first bytes.
     pub head: Bytes,
+    /// What its first block carries, if it is a program.
+    pub carried: Option<Unread>,
     /// When the first block was sent.
     pub begun: Instant,
     /// How many blocks.
@@ -222,6 +236,7 @@ struct Staging<'a> {
     tasks: JoinSet<Result<(), TransferError>>,
     hashing: Hashing,
     head: Bytes,
+    carried: Option<Unread>,
     begun: Instant,
     blocks: u32,
     size: u64,
@@ -229,7 +244,17 @@ struct Staging<'a> {
 
 impl<'a> Staging<'a> {
     fn new(run: &'a Run, upload: &'a Upload) -> Self {
-        Self { run, upload, tasks: JoinSet::new(), hashing: run.hashers.begin(), head: Bytes::new(), begun: Instant::now(), blocks: 0, size: 0 }
+        Self {
+            run,
+            upload,
+            tasks: JoinSet::new(),
+            hashing: run.hashers.begin(),
+            head: Bytes::new(),
+            carried: None,
+            begun: Instant::now(),
+            blocks: 0,
+            size: 0,
+        }
     }
 
     async fn add(&mut self, block: Bytes, drawn: Drawn) -> Result<(), TransferError> {
@@ -238,6 +263,7 @@ impl<'a> Staging<'a> {
         }
         if self.blocks == 0 {
             self.head = Bytes::copy_from_slice(&block[..block.len().min(HEAD_BYTES)]);
+            self.carried = unread::carried(&block);
         }
         let block = self.run.blocks.hold(block, drawn);
         self.hashing.update(Box::new(block.clone())).await?;
@@ -266,7 +292,14 @@ impl<'a> Staging<'a> {
         while !self.tasks.is_empty() {
             self.join_one().await?;
         }
-        Ok(Staged { head: self.head, begun: self.begun, blocks: self.blocks, size: self.size, md5: self.hashing.finish().await? })
+        Ok(Staged {
+            head: self.head,
+            carried: self.carried,
+            begun: self.begun,
+            blocks: self.blocks,
+            size: self.size,
+            md5: self.hashing.finish().await?,
+        })
     }
 }
 

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
+use time::OffsetDateTime;
 
 use super::context::{Pass, Run};
+use super::late;
 use super::pass::{begin, note, open, work_on};
 use super::refusals;
 use super::settings::Source;
@@ -82,7 +84,7 @@ pub async fn look_first(run: &Arc<Run>, source: &Source, again: &Again, pieces: 
             Ok(survey) => survey,
             Err(other) => return ended(None, left(source, other)).await,
         };
-        if !survey.has_work() {
+        if !survey.has_work(&pass) {
             let report = idle(&pass, survey).await;
             return ended(lock, report).await;
         }
@@ -126,7 +128,10 @@ pub fn left_to(open: &OpenPass) -> LeftTo {
 
 /// The report of a source that is left to another run.
 pub fn left(source: &Source, other: LeftTo) -> SourceReport {
-    SourceReport { left_to: Some(other), ..SourceReport::new(&source.name, source.endpoint.address()) }
+    let mut report = SourceReport::new(&source.name, source.endpoint.address());
+    late::left(source, &mut report, &other, OffsetDateTime::now_utc());
+    report.left_to = Some(other);
+    report
 }
 
 /// A look that takes longer takes the lease of the source: runs that begin meanwhile do not look too.

@@ -17,7 +17,8 @@ use crate::retry::retry;
 use crate::run::blob::{self, Identity, Stored};
 use crate::run::context::Pass;
 use crate::run::error::TransferError;
-use crate::run::inner::{InnerArchive, NOT_WANTED, SPECIAL};
+use crate::run::inner::{InnerArchive, LINK, NOT_WANTED, SPECIAL};
+use crate::run::told;
 use crate::run::transfer::Transfer;
 use crate::state::paths::StatePaths;
 use crate::store::contract::{Condition, Properties};
@@ -77,6 +78,9 @@ pub struct ManifestMember {
     /// As the archive tells it, in hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crc32: Option<String>,
+    /// Why it was not unpacked, if it is an archive: the class of the failure, or its kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_unpacked: Option<String>,
 }
 
 impl ManifestMember {
@@ -122,6 +126,7 @@ pub fn member(pass: &Pass, checked: &Checked, stored: Option<&Stored>) -> Manife
         MemberKind::File if stored.is_none() => Some(NOT_WANTED.to_owned()),
         MemberKind::File => None,
         MemberKind::Directory => Some("directory".to_owned()),
+        MemberKind::Link => Some(LINK.to_owned()),
         MemberKind::Special => Some(SPECIAL.to_owned()),
     };
     ManifestMember {
@@ -132,6 +137,7 @@ pub fn member(pass: &Pass, checked: &Checked, stored: Option<&Stored>) -> Manife
         modified: modified(pass, member),
         md5: stored.map(|stored| hex(&stored.md5)),
         crc32: checked.crc32.map(|crc32| format!("{crc32:08x}")),
+        not_unpacked: checked.unopened.as_ref().map(|kept| told::word(&kept.why).to_owned()),
     }
 }
 

@@ -9,14 +9,12 @@ use md5::{Digest, Md5};
 use tokio::sync::mpsc;
 
 use crate::archive::contract::{Format, Member, MemberKind, Options, Partial, UnpackError};
-use crate::archive::names::{Oddity, odd_names};
 use crate::archive::spool::Spool;
 use crate::archive::unpack::{Archive, Checked, Part, Parts, Proven, Taker, Wish};
 use crate::equality;
 use crate::failpoint::{failpoint, left_out};
 use crate::model::{self, BlobName, RemotePath, printable};
 use crate::naming::{self, escaped_for_metadata};
-use crate::patterns::NameGlobs;
 use crate::plan::Why;
 use crate::report::Ingested;
 use crate::run::ahead::{self, Ahead, Staged};
@@ -27,7 +25,8 @@ use crate::run::fetch;
 use crate::run::inner::{self, Unchanged};
 use crate::run::intake::{Arrived, Intake, Look, Whole};
 use crate::run::manifest::{self, Manifest, ManifestMember};
-use crate::run::settings::{Archives, Versions};
+use crate::run::settings::{Archives, MemberGlobs, Versions};
+use crate::run::told;
 use crate::run::transfer::{Transfer, resend};
 use crate::store::contract::{BLOCK_BYTES, BlobInfo, Condition, Upload};
 use crate::verify;
@@ -67,8 +66,13 @@ pub async fn replay(pass: &Pass, spool: &Spool, upload: &Upload) -> Result<Arriv
 
 /// The archive in `spool`, and how its source wants it read.
 pub fn archive(pass: &Pass, file: &RemotePath, format: &'static dyn Format, spool: &Spool) -> Archive {
-    let file_name = file.file_name_text();
-    let options = Options { file_name, limits: pass.run.limits.archive.clone(), ..pass.source.unpacking.clone() };
+    let unpacking = &pass.source.unpacking;
+    let below = String::from_utf8_lossy(file.below(&pass.source.root).unwrap_or(file.as_bytes()));
+    // Those of this file first: they are meant for it.
+    let own = unpacking.file_passwords.iter().filter(|(globs, _)| globs.matches(&below)).map(|(_, password)| password.clone());
+    let passwords = own.chain(unpacking.passwords.iter().cloned()).collect();
+    let limits = unpacking.own_limits.over(&pass.run.limits.archive);
+    let options = Options { file_name: file.file_name_text(), passwords, limits, ..unpacking.clone() };
     Archive { format, spool: spool.clone(), options: Arc::new(options), spooler: pass.run.spooler.clone(), recognise: crate::archive::recognise }
 }
 
@@ -161,7 +165,8 @@ pub async fn store(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>, wh
     let mut stored = stored?;
     stored.extend(known);
     let members_left = left(pass, checked, &unchanged);
-    let mut ingested = Ingested { members: Some(checked.len() as u64), members_left, notes: notes(checked), ..Ingested::default() };
+    let mut ingested = told::of(pass.source.unpacking.inner_errors, checked, &proven.remarks);
+    (ingested.members, ingested.members_left) = (Some(checked.len() as u64), members_left);
     let mut members = Vec::with_capacity(checked.len());
     for checked in checked {
         let stored = stored.get(&checked.member.index);
@@ -216,9 +221,9 @@ fn planned(pass: &Pass, identity: &Identity<'_>, checked: &[Checked]) -> Vec<Opt
         });
         (own, note)
     };
-    let mut plans = Vec::with_capacity(checked.len());
+    let (mut plans, globs) = (Vec::with_capacity(checked.len()), MemberGlobs::of(&pass.source));
     for Checked { member, .. } in checked {
-        if member.kind != MemberKind::File || !is_wanted(pass.source.include_members.as_ref(), member) {
+        if member.kind != MemberKind::File || !is_wanted(&globs, member) {
             plans.push(None);
             continue;
         }
@@ -460,30 +465,21 @@ async fn pump(parts: &mut Parts, chunks: Option<mpsc::Sender<Bytes>>) -> Result<
     }
 }
 
-/// Whether the source's user, who wants what `globs` match, wants the member.
-pub fn is_wanted(globs: Option<&NameGlobs>, member: &Member) -> bool {
-    globs.is_none_or(|globs| globs.matches(&member.full_name()))
+/// Whether `globs` want the member.
+pub fn is_wanted(globs: &MemberGlobs, member: &Member) -> bool {
+    globs.wants(&member.full_name())
 }
 
-/// How many members are neither stored nor kept with the original.
+/// How many members are neither stored nor kept with the original, though nobody said that they are not wanted.
 fn left(pass: &Pass, checked: &[Checked], unchanged: &HashMap<usize, Unchanged>) -> u64 {
-    let read = checked.iter().filter(|checked| !unchanged.contains_key(&checked.member.index));
-    let special = read.filter(|checked| is_left(pass, &checked.member)).count() as u64;
-    if pass.source.archives == Archives::Both { 0 } else { special }
-}
-
-fn is_left(pass: &Pass, member: &Member) -> bool {
-    member.kind == MemberKind::Special || (member.kind == MemberKind::File && !is_wanted(pass.source.include_members.as_ref(), member))
-}
-
-/// What a reader should know of the members' names.
-fn notes(checked: &[Checked]) -> Vec<String> {
-    let files: Vec<&Member> = checked.iter().map(|checked| &checked.member).filter(|member| member.kind == MemberKind::File).collect();
-    let full_names: Vec<String> = files.iter().map(|member| member.full_name()).collect();
-    let odd = odd_names(full_names.iter().map(String::as_str));
-    let line = |(index, odd): (usize, Vec<Oddity>)| {
-        let words: Vec<String> = odd.iter().map(ToString::to_string).collect();
-        format!("member `{}` {}", printable(full_names[index].as_bytes()), words.join(", "))
+    let globs = MemberGlobs::of(&pass.source);
+    let is_left = |member: &Member| match member.kind {
+        MemberKind::Directory => false,
+        _ if globs.excludes(&member.full_name()) => false,
+        MemberKind::File => !is_wanted(&globs, member),
+        MemberKind::Link | MemberKind::Special => true,
     };
-    odd.into_iter().map(line).collect()
+    let read = checked.iter().filter(|checked| !unchanged.contains_key(&checked.member.index));
+    let special = read.filter(|checked| is_left(&checked.member)).count() as u64;
+    if pass.source.archives == Archives::Both { 0 } else { special }
 }

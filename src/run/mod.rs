@@ -10,15 +10,19 @@ pub mod due;
 mod error;
 mod fetch;
 mod file_log;
+mod gone;
 mod held;
 mod inner;
 mod intake;
+mod late;
 mod leaving;
+mod limit_memory;
 pub mod lines;
 mod local;
 mod look;
 mod manifest;
 mod members;
+mod missing;
 mod options;
 mod partly;
 mod pass;
@@ -39,6 +43,7 @@ pub mod settings;
 mod side_by_side;
 pub mod source_index;
 mod survey;
+mod told;
 mod transfer;
 mod turn;
 pub mod watch;
@@ -55,6 +60,7 @@ use options::begin;
 use settings::Source;
 
 pub use local::run;
+pub use look::left;
 pub use manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestMember, name_of as archive_manifest_name};
 pub use options::Options;
 pub use recorded::recorded;
@@ -102,7 +108,8 @@ async fn plan_one(run: Arc<Run>, source: Source, again: Vec<String>) -> Plan {
         Ok(pass) => Arc::new(pass),
         Err(report) => return Plan { report, files: Vec::new() },
     };
-    let survey = survey::survey(&pass, &again).await;
+    let mut survey = survey::survey(&pass, &again).await;
+    gone::settle_plan(&pass, &mut survey.report).await;
     pass.pool.close().await;
     let settled = survey.transfers.iter().map(|transfer| planned(&pass, transfer, false));
     let files = settled.chain(survey.unsettled.iter().map(|transfer| planned(&pass, transfer, true))).collect();

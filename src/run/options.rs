@@ -19,6 +19,7 @@ use crate::ledger::LedgerCache;
 use crate::model::Secret;
 use crate::model::redactor::Redactor;
 use crate::retry::Policy;
+use crate::source::room::WalkRoom;
 use crate::state::store::StateStore;
 use crate::store::contract::Store;
 use crate::store::paced::Paced;
@@ -77,7 +78,7 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
     let part = limits.memory / 16;
     let folder = limits.temp_folder.clone();
     let at_rest = SpoolLimits { memory_bytes: 3 * part, archive_memory_bytes: 2 * part, temp_bytes: limits.temp, folder };
-    let spooler = Spooler::with_windows(at_rest, Windows::new(4 * part));
+    let spooler = Spooler::with_windows(at_rest, Windows::with_large(4 * part, 14 * part));
     Run {
         id,
         started,
@@ -90,6 +91,7 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
         hashers: Hashers::default(),
         kept: ByteBudget::new(2 * part),
         spooler,
+        walks: WalkRoom::of(limits.memory),
         limits,
         policy,
         retry_quarantined,

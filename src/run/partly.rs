@@ -19,7 +19,7 @@ use crate::run::error::TransferError;
 use crate::run::inner;
 use crate::run::manifest::{self, Manifest};
 use crate::run::members::{self, ProvenArchive, Selection};
-use crate::run::settings::{After, Archives};
+use crate::run::settings::{After, Archives, MemberGlobs};
 use crate::run::transfer::Transfer;
 use crate::source::contract::{Session, SourceError};
 use crate::source::pool::Lease;
@@ -164,7 +164,7 @@ impl Work<'_> {
             }
         }
         let spool = spooled(self.pass, self.size, &parts).await?;
-        let nature = blocking(&spool, move |reader| format.nature(reader)).await?;
+        let nature = blocking(&spool, move |reader| format.nature(reader)).await?.called(&self.file.path.file_name_text());
         let opens = nature == Nature::Archive || (nature == Nature::Document && self.pass.source.unpacking.unpack_documents);
         if !opens {
             return Ok(None);
@@ -261,10 +261,10 @@ fn is_wanted(pass: &Pass, place: &Place) -> bool {
     if member.kind != MemberKind::File {
         return false;
     }
-    let Some(globs) = &pass.source.include_members else { return true };
+    let unpacking = &pass.source.unpacking;
     let file_name = member.name.rsplit('/').next().unwrap_or_default();
-    let may_be_archive = pass.source.unpacking.depth > 1 && (recognise(&[], file_name).is_some() || has_archive_extension(file_name));
-    globs.matches(&member.name) || may_be_archive
+    let may_be_archive = unpacking.depth > 1 && (recognise(&[], file_name).is_some() || has_archive_extension(file_name));
+    may_be_archive || members::is_wanted(&MemberGlobs::of(&pass.source), member)
 }
 
 fn has_archive_extension(file_name: &str) -> bool {

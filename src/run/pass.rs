@@ -11,15 +11,18 @@ use crate::failure::{Class, Failure};
 use crate::ledger::Ledger;
 use crate::ledger::error::LedgerError;
 use crate::model::{RemoteFile, RemotePath};
-use crate::plan::{Known, Seen, Skip};
+use crate::plan::{Known, Seen};
 use crate::report::{Defer, Outcome, Problem, SourceReport, Status, problem};
 use crate::run::after::{self, Acted};
 use crate::run::budget::Allowance;
 use crate::run::context::{LargeFiles, Pass, Restless, Run};
 use crate::run::described::{Answer, Batch, ask_all, in_batches};
 use crate::run::file_log;
+use crate::run::gone;
+use crate::run::late;
 use crate::run::leaving::Leaving;
 use crate::run::lines::Lines;
+use crate::run::missing::{Absences, Absent};
 use crate::run::quarantined::Quarantine;
 use crate::run::recheck::bring;
 use crate::run::refusals;
@@ -49,6 +52,7 @@ pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: Ours) -> Source
             report.problems.push(cause);
         }
     }
+    settle_missing(pass, &mut report).await;
     if !run.cancel.is_cancelled() {
         // A run that is being stopped does not wait for good-byes.
         pass.pool.close().await;
@@ -97,8 +101,8 @@ pub async fn open_with(run: Arc<Run>, source: Source, ledger: impl Future<Output
             let lines = Lines::new(run.store.clone(), run.policy, manifest);
             let quarantine = Quarantine::new(run.retry_quarantined);
             let (recheck, restless) = (Allowance::new(source.recheck), Restless::known(ledger.is_restless()));
-            let leaving = Leaving::default();
-            Ok(Pass { run, source, pool, ledger, quarantine, before, large, lines, recheck, leaving, restless })
+            let (leaving, missing) = (Leaving::default(), Absences::default());
+            Ok(Pass { run, source, pool, ledger, quarantine, before, large, lines, recheck, leaving, missing, restless })
         }
         Err(error) => {
             let mut report = SourceReport::new(&source.name, pool.address());
@@ -133,9 +137,17 @@ async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
         transfer_all(pass, settled, |one, outcome, _| tell(pass, &one, outcome, report)).await;
     }
     after::leave_all(pass, report).await;
+    late::over_limit(pass, report).await;
+    settle_missing(pass, report).await;
     if begun {
         note(report, pass.ledger.end().await);
     }
+}
+
+/// Decides about what was not there when it was asked for.
+async fn settle_missing(pass: &Arc<Pass>, report: &mut SourceReport) {
+    let done = |settled: &gone::Settled| pass.run.progress.done(&pass.source.name, &settled.file.path, &settled.outcome);
+    gone::settle(pass, report, done).await;
 }
 
 /// Without a ledger nothing may be committed.
@@ -175,7 +187,8 @@ pub fn tell(pass: &Pass, one: &Transfer, outcome: Outcome, report: &mut SourceRe
     report.add(&one.file.path, outcome);
 }
 
-/// Brings files over, some at once. `each` is told of each what became of it, and whether it was begun at all.
+/// Brings files over, some at once. `each` is told of each what became of it, and whether it was begun at all. Those that
+/// are not there are left to [`gone::settle`].
 pub async fn transfer_all(pass: &Arc<Pass>, transfers: Vec<Transfer>, mut each: impl FnMut(Transfer, Outcome, bool)) {
     let work = |(one, batch): (Transfer, Option<Arc<Batch>>)| {
         let pass = pass.clone();
@@ -186,6 +199,12 @@ pub async fn transfer_all(pass: &Arc<Pass>, transfers: Vec<Transfer>, mut each: 
     side_by_side(in_batches(pass, transfers), parallel, work, |(one, _), ended| {
         let panicked = || (Outcome::Failed(Problem::new(Class::Internal, "its transfer ended in a panic; the log has its trace")), true);
         let (outcome, begun) = ended.unwrap_or_else(panicked);
+        if outcome == Outcome::Deferred(Defer::Unreachable) {
+            return pass.missing.add(Absent::File(one.file, Some(one.why)));
+        }
+        if outcome == Outcome::Deferred(Defer::Changed) {
+            pass.missing.moving(one.file.clone());
+        }
         pass.run.progress.done(&pass.source.name, &one.file.path, &outcome);
         each(one, outcome, begun);
     })
@@ -244,6 +263,7 @@ fn log(pass: &Pass, one: &Transfer, outcome: &Outcome) {
             tracing::debug!(source, %path, bytes = ingested.bytes, stored = ingested.stored, identical = ingested.identical, "A file is stored.");
         }
         Outcome::Deferred(defer) => tracing::debug!(source, %path, reason = defer.word(), "A file is left for a later run."),
+        Outcome::Gone => tracing::debug!(source, %path, "A file is gone."),
         Outcome::Skipped(skip) => tracing::debug!(source, %path, reason = skip.word(), "A file is left alone."),
         Outcome::Unchanged => {}
     }
@@ -278,16 +298,19 @@ pub async fn second_look(
         |one| &one.file,
         |one, answer| match seen_again(&one, answer, began.0) {
             None => settled.push(one),
+            Some((Outcome::Deferred(Defer::Unreachable), _)) => pass.missing.add(Absent::File(one.file, Some(one.why))),
             Some((outcome, seen)) => {
                 log(pass, &one, &outcome);
-                deferred.extend(seen);
+                if let (Outcome::Deferred(defer), Some(seen)) = (&outcome, seen) {
+                    deferred.push((seen, *defer));
+                }
                 report.add(&one.file.path, outcome);
             }
         },
     )
     .await;
-    for seen in deferred {
-        note(report, pass.ledger.note_seen(&seen).await);
+    for (seen, defer) in deferred {
+        late::sighted(pass, report, seen, defer).await;
     }
     settled
 }
@@ -299,12 +322,12 @@ fn seen_again(one: &Transfer, answer: Answer, began: time::OffsetDateTime) -> Op
         Answer::Told(Some(now)) => {
             // The next listing will show a time as this one did, exact or coarse.
             let modified = if is_coarse(&one.file) { one.file.modified } else { now.modified };
-            let seen = Seen { file: RemoteFile { modified, ..now }, at: time::OffsetDateTime::now_utc() };
+            let seen = Seen::new(RemoteFile { modified, ..now }, time::OffsetDateTime::now_utc());
             Some((Outcome::Deferred(Defer::Unsettled), Some(seen)))
         }
-        Answer::Told(None) => Some((Outcome::Skipped(Skip::Vanished), None)),
+        Answer::Told(None) => Some((Outcome::Deferred(Defer::Unreachable), None)),
         Answer::Failed(error) => Some((Outcome::Failed(problem(&error)), None)),
-        Answer::NotAsked => Some((Outcome::Deferred(Defer::Interrupted), Some(Seen { file: one.file.clone(), at: began }))),
+        Answer::NotAsked => Some((Outcome::Deferred(Defer::Interrupted), Some(Seen::new(one.file.clone(), began)))),
         Answer::Panicked => Some((Outcome::Failed(Problem::new(Class::Internal, "looking at it again ended in a panic")), None)),
     }
 }

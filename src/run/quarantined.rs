@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::OnceLock;
 
 use crate::model::Version;
+use crate::run::limit_memory::RefusedArchives;
 use crate::run::settings::Source;
 use crate::state::paths::StatePaths;
 use crate::state::store::StateStore;
@@ -14,6 +15,7 @@ use crate::store::contract::{BlobInfo, StoreError};
 pub struct Quarantine {
     versions: OnceLock<HashSet<String>>,
     again: bool,
+    refused: RefusedArchives,
 }
 
 impl Quarantine {
@@ -32,6 +34,11 @@ impl Quarantine {
         let versions = state.list(&folder, "listing the quarantine", version).await?.into_iter().collect();
         self.versions.get_or_init(|| versions);
         Ok(())
+    }
+
+    /// What limits have refused.
+    pub fn refused(&self) -> &RefusedArchives {
+        &self.refused
     }
 
     /// Whether this version of a file is there and must not be taken.

@@ -49,6 +49,7 @@ fn line(source: &str, under_way: &UnderWay) -> Value {
         "ingested": counts.ingested,
         "unchanged": plan.surveyed.unchanged,
         "skipped": plan.surveyed.skipped,
+        "gone": plan.surveyed.gone,
         "deferred": plan.surveyed.deferred,
         "failed": plan.surveyed.failed + counts.failed,
         "pieces": plan.pieces,

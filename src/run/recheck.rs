@@ -4,8 +4,9 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::equality::is_exact;
+use crate::failure::{Class, Failure};
 use crate::model::{Md5, RemoteFile, Version};
-use crate::plan::{History, Known, Rest, Seen, Skip, Why};
+use crate::plan::{History, Known, Rest, Seen, Why};
 use crate::report::{Defer, Outcome, problem};
 use crate::run::after::{self, Acted};
 use crate::run::blob::{self, Claimed, Identity};
@@ -31,9 +32,11 @@ pub async fn bring(pass: &Pass, one: &Transfer) -> Outcome {
             transfer(pass, &Transfer { why: Why::Changed, ..one.clone() }, mark).await
         }
         Ok(Compared::Others(_, file)) => {
-            let seen = Seen { file, at: OffsetDateTime::now_utc() };
+            let earlier = pass.ledger.seen(&file.path);
+            let seen = Seen::new(file, OffsetDateTime::now_utc()).after(earlier.as_ref());
             pass.ledger.note_seen(&seen).await.map_or_else(|error| Outcome::Failed(problem(&error)), |()| Outcome::Deferred(Defer::Unsettled))
         }
+        Err(TransferError::Source(error)) if error.class() == Class::NotFound => Outcome::Deferred(Defer::Unreachable),
         Err(_) if pass.run.cancel.is_cancelled() => Outcome::Deferred(Defer::Interrupted),
         Err(error) => Outcome::Failed(problem(&error)),
     }
@@ -49,7 +52,7 @@ enum Compared {
 }
 
 async fn compare(pass: &Pass, one: &Transfer, known: &Known) -> Result<Compared, TransferError> {
-    let gone = Ok(Compared::Outcome(Outcome::Skipped(Skip::Vanished)));
+    let gone = Ok(Compared::Outcome(Outcome::Deferred(Defer::Unreachable)));
     let described = pass.run.in_time(fetch::stat(pass, &one.file)).await.ok_or(TransferError::Interrupted)??;
     let Some(described) = described else { return gone };
     let file = RemoteFile { size: described.size.or(one.file.size), modified: described.modified.or(one.file.modified), ..described };

@@ -19,7 +19,7 @@ const QUEUED_SILENCE: Duration = Duration::hours(24);
 /// Lines of each kind that a record tells of a source; the pass's own report, beside its ledger, tells more.
 const LINES: usize = 100;
 /// The counts that every source's line has when it is shown.
-const COUNTS: &[&str] = &["listed", "ingested", "unchanged", "skipped", "deferred", "failed", "bytes", "blobs"];
+const COUNTS: &[&str] = &["listed", "ingested", "unchanged", "skipped", "gone", "deferred", "failed", "bytes", "blobs"];
 
 /// What started a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +120,17 @@ pub struct RunRecord {
     pub sources: Vec<Value>,
 }
 
+impl From<Ended> for Status {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Left | Ended::Ok => Status::Ok,
+            Ended::Interrupted => Status::Interrupted,
+            Ended::Degraded => Status::Degraded,
+            Ended::Failed => Status::Failed,
+        }
+    }
+}
+
 impl Status {
     /// The word for records.
     pub fn word(self) -> &'static str {
@@ -156,12 +167,7 @@ impl RunRecord {
     /// The run ended with `report`.
     pub fn end(&mut self, report: &Report, redactor: &Redactor) {
         self.run = Some(report.run.clone());
-        self.status = match (report.status(), report.interrupted) {
-            (Ended::Failed, false) => Status::Failed,
-            (_, true) => Status::Interrupted,
-            (Ended::Degraded, _) => Status::Degraded,
-            (Ended::Ok | Ended::Left, _) => Status::Ok,
-        };
+        self.status = report.status().into();
         self.ended = Some(report.ended);
         self.heartbeat = report.ended;
         self.problems = report.problems.iter().map(|problem| redactor.json(json!(problem))).collect();
@@ -239,12 +245,13 @@ impl RunRecord {
         let left: Vec<String> = self.sources.iter().filter_map(left_to).collect();
         let left = if left.is_empty() { String::new() } else { format!("; {}", left.join(", ")) };
         format!(
-            "run {} {}: ingested {}, unchanged {}, skipped {}, deferred {}, failed {}, {} sources{left}",
+            "run {} {}: ingested {}, unchanged {}, skipped {}, gone {}, deferred {}, failed {}, {} sources{left}",
             self.id,
             word.as_str().unwrap_or_default(),
             sum("ingested"),
             sum("unchanged"),
             sum("skipped"),
+            sum("gone"),
             sum("deferred"),
             sum("failed"),
             self.sources.len()
@@ -287,16 +294,9 @@ pub fn is_final(line: &Value) -> bool {
     line["status"] != json!(Status::Running)
 }
 
-/// Failed if every source is, degraded if one is, as a run in one process would be.
+/// As a run in one process would be.
 fn worst(sources: &[Value]) -> Status {
-    let is = |line: &&Value, word: &str| line["status"].as_str() == Some(word);
-    let failed = sources.iter().filter(|line| is(line, "failed")).count();
-    let degraded = sources.iter().filter(|line| is(line, "degraded")).count();
-    match (failed, degraded) {
-        (0, 0) => Status::Ok,
-        (failed, _) if failed == sources.len() => Status::Failed,
-        _ => Status::Degraded,
-    }
+    Ended::of_all(sources.iter().filter_map(|line| Ended::from_word(line["status"].as_str()?))).into()
 }
 
 /// Which run a source is left to, in words.

@@ -11,8 +11,10 @@ use crate::source::contract::{Session, SourceError};
 /// What became of a file that was to leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removed {
-    /// It is not there any more, whoever took it.
+    /// This program took it away.
     Gone,
+    /// The source says that it is not there.
+    NotThere,
     /// It is another one by now, and stays.
     Changed,
 }
@@ -20,7 +22,7 @@ pub enum Removed {
 /// Removes or moves the file, if its description is still that of what was read.
 pub async fn remove_or_move(pass: &Pass, session: &mut dyn Session, due: &Due) -> Result<Removed, SourceError> {
     let path = &due.file.path;
-    let Some(now) = session.stat(path).await? else { return Ok(Removed::Gone) };
+    let Some(now) = session.stat(path).await? else { return Ok(Removed::NotThere) };
     if !due.is_still(&pass.without_false_time(now)) {
         return Ok(Removed::Changed);
     }

@@ -31,6 +31,10 @@ pub struct Source {
     pub connections: usize,
     /// How long a file must rest before it is taken.
     pub stable_for: Duration,
+    /// How long a file may be left for later before that is not well any more.
+    pub late_after: Duration,
+    /// Whether that holds for files that wait for their markers, too.
+    pub late_markers: bool,
     /// What happens to archives.
     pub archives: Archives,
     /// The zone of times in archives that do not name one.
@@ -72,6 +76,32 @@ pub struct Source {
     pub retry_auth_after: Duration,
     /// When it is due, beside the ticks of the timer; `None`: at each.
     pub schedule: Option<Schedule>,
+}
+
+/// Which members of archives are wanted, by their names within.
+#[derive(Clone, Debug, Default)]
+pub struct MemberGlobs {
+    /// Those that are; `None` is all of them.
+    pub include: Option<NameGlobs>,
+    /// Those that are not, of these.
+    pub exclude: Option<NameGlobs>,
+}
+
+impl MemberGlobs {
+    /// What the settings of `source` say.
+    pub fn of(source: &Source) -> Self {
+        Self { include: source.include_members.clone(), exclude: source.unpacking.exclude_members.clone() }
+    }
+
+    /// Whether a member called `name` is left out because somebody said so.
+    pub fn excludes(&self, name: &str) -> bool {
+        self.exclude.as_ref().is_some_and(|globs| globs.matches(name))
+    }
+
+    /// Whether a member called `name` is wanted.
+    pub fn wants(&self, name: &str) -> bool {
+        self.include.as_ref().is_none_or(|globs| globs.matches(name)) && !self.excludes(name)
+    }
 }
 
 /// What happens to archives.
@@ -124,7 +154,7 @@ pub struct Limits {
     pub files: usize,
     /// Entries of one source's listing; it ends there.
     pub entries: u64,
-    /// Bytes of file content in memory at once: a quarter for what decoders hold, three sixteenths each for archives at rest
+    /// Bytes of file content in memory at once: a quarter for what decoders hold (seven eighths, where one alone needs so much), three sixteenths each for archives at rest
     /// and for blocks on their way, an eighth for members kept from their check.
     pub memory: u64,
     /// Bytes of archives in temporary files at once.

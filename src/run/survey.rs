@@ -14,12 +14,14 @@ use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, chain};
 use crate::patterns::Patterns;
 use crate::plan::shift::{self, Shift};
 use crate::plan::{Clock, Decision, Known, Rules, Skip, TimeTold, Times, Why, decide, decide_finally, settled};
-use crate::report::{Defer, Outcome, Problem, SourceReport, problem};
+use crate::report::{Defer, Outcome, Problem, SourceReport, in_bytes, problem};
 use crate::run::after;
 use crate::run::context::Pass;
 use crate::run::described::{Answer, ask_all};
 use crate::run::fetch;
 use crate::run::file_log;
+use crate::run::late::Unmarked;
+use crate::run::missing::Absent;
 use crate::run::reread::unverified;
 use crate::run::settings::After;
 use crate::run::side_by_side::side_by_side;
@@ -40,12 +42,16 @@ pub struct Survey {
     pub relisted: Vec<(RemoteFile, Known)>,
     /// To be read and compared, as far as the source allows a run.
     rechecks: Vec<Transfer>,
+    /// Files that wait for their markers.
+    unmarked: Unmarked,
     /// Stored files that the source refused to let go a short time ago.
     refused: u64,
     /// Everything that is decided already, counted; problems of the listing.
     pub report: SourceReport,
     /// When the listing began, by our clock and by the steady one.
     pub began: (OffsetDateTime, Instant),
+    /// Bytes of the names of files that are to be done something about.
+    names: u64,
 }
 
 /// Paths that the user asks for again though they are known.
@@ -75,6 +81,7 @@ pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
     }
     decide_held(pass, held, newest, again, &mut survey).await;
     survey.choose_rechecks(pass).await;
+    survey.unmarked.tell(&pass.source, &mut survey.report, survey.began.0);
     survey.relisted.sort_by_cached_key(|(file, _)| Ledger::order(&file.path));
     survey
 }
@@ -129,7 +136,8 @@ impl Sorting<'_> {
 
 impl Sorting<'_> {
     fn hold(&mut self, file: RemoteFile) {
-        if self.held.len() + self.survey.held() < self.pass.run.limits.files {
+        if self.held.len() + self.survey.held() < self.pass.run.limits.files && self.survey.has_room(self.pass) {
+            self.survey.names += file.path.as_bytes().len() as u64;
             self.held.push(file);
         } else {
             decided(self.pass, &mut self.survey.report, &file, Outcome::Deferred(Defer::TooMany));
@@ -166,7 +174,7 @@ async fn describe_all(pass: &Arc<Pass>, paths: &[RemotePath], report: &mut Sourc
 }
 
 async fn list(pass: &Pass, sorting: &mut Sorting<'_>) {
-    let (sender, mut found) = mpsc::channel::<Vec<Found>>(64);
+    let (sender, mut found) = mpsc::channel::<Vec<Found>>(8);
     let patterns = Arc::new(pass.source.patterns.clone());
     let walk = Walk {
         pool: pass.pool.clone(),
@@ -175,6 +183,7 @@ async fn list(pass: &Pass, sorting: &mut Sorting<'_>) {
         parallel: pass.source.connections * pass.source.endpoint.transfers_per_connection().min(8),
         depth: pass.source.depth,
         most: pass.run.limits.entries,
+        room: pass.run.walks.clone(),
         policy: pass.source.policy,
         cancel: pass.run.cancel.clone(),
     };
@@ -184,7 +193,8 @@ async fn list(pass: &Pass, sorting: &mut Sorting<'_>) {
             pass.lines.make_room().await;
         }
     };
-    tokio::join!(walk.run(sender), collect);
+    // Of many sources few are walked at once: the others need no room for it.
+    tokio::join!(Box::pin(walk.run(sender)), collect);
 }
 
 fn sort(pass: &Pass, found: Found, sorting: &mut Sorting<'_>) {
@@ -204,17 +214,25 @@ fn sort(pass: &Pass, found: Found, sorting: &mut Sorting<'_>) {
         Found::Entry(Listed::Special(path)) => decided(pass, report, &by_path(&path), skip(&path, Skip::Special)),
         Found::Entry(Listed::Unreachable(path, why)) => unreachable(pass, report, &path, why),
         Found::Entry(Listed::Unparsed(line)) => report.add_unparsed(line),
-        Found::Entry(Listed::Directory(_) | Listed::File(_)) => {}
+        Found::Entry(Listed::Directory(_) | Listed::File(_) | Listed::Untold(_) | Listed::Aside(_)) => {}
+        Found::Note(note) => report.add_remark(note),
         Found::Unlisted(dir, error) if dir == pass.source.root => unlisted(report, &dir, &error, nothing),
-        Found::Unlisted(dir, error) if error.class() == Class::NotFound => report.notes.push(format!("{dir}: vanished before it could be listed")),
+        Found::Unlisted(dir, error) if error.class() == Class::NotFound => pass.missing.add(Absent::Folder(dir, error)),
         Found::Unlisted(dir, error) => unlisted(report, &dir, &error, false),
         Found::TooMany => {
-            let text = format!("listing was ended after more than `limits.entries` = {} entries; the rest is unknown", pass.run.limits.entries);
-            report.problems.push(Problem::new(Class::LimitListing, text));
+            let text = format!("listing was ended after more than `limits.entries` = {} lines; the rest is unknown", pass.run.limits.entries);
+            report.add_problem(Problem::new(Class::LimitListing, text));
+        }
+        Found::TooMuch(bytes) => {
+            let text = format!(
+                "listing was ended when the folders that wait to be listed took more than {}, their limit as a part of `limits.memory`; the rest is unknown",
+                in_bytes(bytes)
+            );
+            report.add_problem(Problem::new(Class::LimitListing, text));
         }
         Found::TooDeep(dir) => {
             let text = format!("listing `{dir}`: it lies deeper than `depth` = {}", pass.source.depth);
-            report.problems.push(Problem::new(Class::ListingFailed, text));
+            report.add_problem(Problem::new(Class::ListingFailed, text));
         }
     }
 }
@@ -245,7 +263,7 @@ fn unlisted(report: &mut SourceReport, dir: &RemotePath, error: &SourceError, al
     // The error names the folder itself where it got as far as asking for it.
     let text = if text.contains(&dir.to_string()) { text } else { format!("listing `{dir}`: {text}") };
     let class = if error.class() == Class::Protocol { Class::ListingFailed } else { error.class() };
-    report.problems.push(Problem::new(class, text));
+    report.add_problem(Problem::new(class, text));
 }
 
 /// Decides about what all of the listing had to be there for.
@@ -268,6 +286,7 @@ async fn decide_held(pass: &Arc<Pass>, files: Vec<RemoteFile>, newest: Option<Of
     };
     let (mut ask, mut open) = (Vec::new(), Vec::new());
     for file in files {
+        survey.names = survey.names.saturating_sub(file.path.as_bytes().len() as u64);
         let known = pass.ledger.known(&file.path);
         let seen = pass.ledger.seen(&file.path);
         match decide(&file, known.as_ref(), seen.as_ref(), &rules) {
@@ -338,6 +357,7 @@ struct Decided {
 impl Survey {
     /// Of a run that was told to stop while the source was being listed.
     pub fn stopped(pass: &Pass) -> Self {
+        drop(pass.missing.take());
         let mut report = SourceReport::new(&pass.source.name, pass.pool.address());
         report.problems.push(Problem::new(Class::Interrupted, "the run was stopped while the source was being listed"));
         let began = (OffsetDateTime::now_utc(), Instant::now());
@@ -346,12 +366,28 @@ impl Survey {
 
     fn new(report: SourceReport, began: (OffsetDateTime, Instant)) -> Self {
         let (transfers, unsettled, after) = (Vec::new(), Vec::new(), Vec::new());
-        Self { transfers, unsettled, after, relisted: Vec::new(), rechecks: Vec::new(), refused: 0, report, began }
+        Self {
+            transfers,
+            unsettled,
+            after,
+            relisted: Vec::new(),
+            rechecks: Vec::new(),
+            unmarked: Unmarked::default(),
+            refused: 0,
+            report,
+            began,
+            names: 0,
+        }
     }
 
     /// Whether there is anything to do at the source or in the ledger.
-    pub fn has_work(&self) -> bool {
-        self.held() > 0 || !self.after.is_empty() || !self.relisted.is_empty()
+    pub fn has_work(&self, pass: &Pass) -> bool {
+        self.held() > 0 || !pass.missing.is_empty() || !self.after.is_empty() || !self.relisted.is_empty()
+    }
+
+    /// Whether names of more files may be kept: long ones take memory as files do.
+    fn has_room(&self, pass: &Pass) -> bool {
+        self.names <= pass.run.limits.memory / 2
     }
 
     /// How many files are to be done something about.
@@ -361,16 +397,23 @@ impl Survey {
 
     fn take(&mut self, pass: &Pass, decided_file: Decided, decision: Decision) {
         let Decided { file, listed, known, rests } = decided_file;
+        let is_held = matches!(decision, Decision::Ingest(_) | Decision::LookAgain(_) | Decision::Recheck);
+        self.names += if is_held { file.path.as_bytes().len() as u64 } else { 0 };
         let transfer = |file: RemoteFile, why, known| Transfer { listed: listed.or(file.modified), file, why, known, rests };
         match decision {
             // What does not fit into memory waits for the next run, which finds these done.
-            Decision::Ingest(_) | Decision::LookAgain(_) | Decision::Recheck if self.held() >= pass.run.limits.files => {
+            _ if is_held && (self.held() >= pass.run.limits.files || !self.has_room(pass)) => {
                 decided(pass, &mut self.report, &file, Outcome::Deferred(Defer::TooMany));
             }
             Decision::Ingest(why) => self.transfers.push(transfer(file, why, known)),
             Decision::LookAgain(why) => self.unsettled.push(transfer(file, why, known)),
             Decision::Recheck => self.rechecks.push(transfer(file, Why::Recheck, known)),
-            Decision::Skip(skip) => decided(pass, &mut self.report, &file, Outcome::Skipped(skip)),
+            Decision::Skip(skip) => {
+                if skip == Skip::NoMarker {
+                    self.unmarked.add(&file);
+                }
+                decided(pass, &mut self.report, &file, Outcome::Skipped(skip));
+            }
             Decision::Unchanged | Decision::AskTime | Decision::Wait => {
                 self.report.on_trust += u64::from(known.as_ref().is_some_and(|known| is_on_trust(pass, known, &file)));
                 match known.filter(|_| pass.source.after != After::Keep) {
@@ -393,7 +436,10 @@ impl Survey {
                 let exact = RemoteFile { size: exact.size.or(listed.size), modified: exact.modified.or(listed.modified), ..exact };
                 return Some((listed.modified, exact));
             }
-            Answer::Told(None) => Outcome::Skipped(Skip::Vanished),
+            Answer::Told(None) => {
+                pass.missing.add(Absent::File(listed, None));
+                return None;
+            }
             Answer::Failed(error) => Outcome::Failed(problem(&error)),
             Answer::NotAsked => Outcome::Deferred(Defer::Interrupted),
             Answer::Panicked => Outcome::Failed(Problem::new(Class::Internal, "asking for its time ended in a panic")),

@@ -5,15 +5,17 @@ use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::archive::contract::{Format, Nature};
+use crate::archive::contract::{Format, Nature, UnpackError};
+use crate::archive::options::UnknownArchives;
 use crate::archive::spool::Spool;
 use crate::archive::unpack::Archive;
+use crate::archive::unread::{self, Unread};
 use crate::equality;
 use crate::failpoint::failpoint;
 use crate::failure::{Class, Failure};
-use crate::model::{Md5, ModifiedTime, RemoteFile, Version};
+use crate::model::{Md5, ModifiedTime, RemoteFile, Version, chain};
 use crate::plan::{History, Known, Rest, Skip, Why};
-use crate::report::{Defer, Ingested, Outcome, Proof, problem};
+use crate::report::{Defer, Ingested, Outcome, Problem, Proof, problem};
 use crate::run::after::{self, Acted};
 use crate::run::blob::{self, Claim, Claimed, Content, Identity};
 use crate::run::context::Pass;
@@ -21,12 +23,14 @@ use crate::run::error::TransferError;
 use crate::run::fetch::{Described, FetchError, Fetched, describe, fetch};
 use crate::run::intake::{Arrived, Intake, Look};
 use crate::run::leaving::Due;
+use crate::run::limit_memory::{self, LimitMemory};
 use crate::run::manifest;
 use crate::run::members::{self, ProvenArchive};
 use crate::run::partly::{self, Partly};
 use crate::run::quarantine;
 use crate::run::reread::{self, Reread};
 use crate::run::settings::{After, Archives, Versions};
+use crate::run::told;
 use crate::run::watch::Call;
 use crate::store::contract::{BLOCK_BYTES, StoreKind, Upload};
 use crate::verify::Verdict;
@@ -50,7 +54,8 @@ pub struct Transfer {
 }
 
 /// Brings one file over. Whatever happens is an outcome; nothing of a failed transfer is visible in the store,
-/// except members of an archive whose last steps failed, which the next run completes. With `mark`, its bytes are known
+/// except members of an archive whose last steps failed, which the next run completes. A file that is not there is
+/// deferred as unreachable until a fresh listing decides about it. With `mark`, its bytes are known
 /// to have this MD5, and others of equal path, size and time were taken before.
 pub async fn transfer(pass: &Pass, transfer: &Transfer, mark: Option<Md5>) -> Outcome {
     let (mut mark, mut taken) = (mark, false);
@@ -67,7 +72,7 @@ pub async fn transfer(pass: &Pass, transfer: &Transfer, mark: Option<Md5>) -> Ou
     }
     match result {
         Ok(outcome) => outcome,
-        Err(TransferError::Source(error)) if error.class() == Class::NotFound => Outcome::Skipped(Skip::Vanished),
+        Err(TransferError::Source(error)) if error.class() == Class::NotFound => Outcome::Deferred(Defer::Unreachable),
         Err(TransferError::Changed) => Outcome::Deferred(Defer::Changed),
         Err(_) if pass.run.cancel.is_cancelled() => Outcome::Deferred(Defer::Interrupted),
         Err(error) => Outcome::Failed(problem(&error)),
@@ -130,6 +135,13 @@ async fn along(pass: &Pass, transfer: &Transfer, described: &Described, mark: Op
     if pass.quarantine.holds(version) {
         return Ok(Ok(Outcome::Skipped(Skip::Quarantined)));
     }
+    let wants_again = transfer.why == Why::Again || pass.run.retry_quarantined;
+    if pass.source.archives != Archives::Keep
+        && !wants_again
+        && let Some(problem) = limit_memory(pass).known(file.size, version).await?
+    {
+        return Ok(Ok(Outcome::Failed(problem)));
+    }
     let identity = Identity { file, version, md5: mark, unseen: false, moved: false, member: None };
     let mut taken = match place(pass, transfer, &identity).await? {
         Place::Done(ingested) => TakenFile { ingested, read: None },
@@ -150,6 +162,7 @@ async fn along(pass: &Pass, transfer: &Transfer, described: &Described, mark: Op
     taken.ingested.proof.taken = Some((file.clone(), version));
     quarantine::release(pass, version).await?;
     let mut ingested = taken.ingested;
+    limit_memory(pass).release(version).await?;
     match leaves(pass, transfer, described, known, taken.read, ingested.members_left).await {
         Acted::Done => {}
         Acted::Stays(note) => ingested.notes.push(note),
@@ -178,9 +191,21 @@ async fn leaves(pass: &Pass, transfer: &Transfer, described: &Described, known: 
     after::leave(pass, due, left).await
 }
 
+/// What is remembered of archives that a limit refused.
+fn limit_memory(pass: &Pass) -> LimitMemory<'_> {
+    let limits = pass.source.unpacking.own_limits.over(&pass.run.limits.archive);
+    LimitMemory {
+        state: &pass.run.state,
+        source: &pass.source.name,
+        run: &pass.run.id,
+        limits: limit_memory::limits(&limits, pass.run.limits.memory),
+        refused: pass.quarantine.refused(),
+    }
+}
+
 fn left_for_later(verdict: Verdict) -> Outcome {
     match verdict {
-        Verdict::Vanished => Outcome::Skipped(Skip::Vanished),
+        Verdict::Vanished => Outcome::Deferred(Defer::Unreachable),
         Verdict::Changed | Verdict::Touched | Verdict::Whole | Verdict::Unseen => Outcome::Deferred(Defer::Changed),
     }
 }
@@ -262,7 +287,7 @@ async fn bring(
             let identity = Identity { md5: Some(md5), ..identity.clone() };
             unpack_or_keep(pass, transfer, &identity, (spool, format), claim, upload).await?
         }
-        arrived => plain_file(pass, identity, &arrived, claim, upload).await?,
+        arrived => stored_whole(pass, identity, &arrived, claim, upload).await?,
     };
     let notes = (read.verdict == Verdict::Unseen).then(|| NOT_SEEN_AFTERWARDS.to_owned());
     Ok(Ok(TakenFile { ingested: Ingested { notes: ingested.notes.into_iter().chain(notes).collect(), ..ingested }, read: Some(read) }))
@@ -300,6 +325,30 @@ pub async fn note_restless(pass: &Pass) -> Result<(), TransferError> {
         pass.ledger.note_restless().await?;
     }
     Ok(())
+}
+
+/// Stores a file as it is, and tells of it if it is an archive of a kind that is not read.
+async fn stored_whole(pass: &Pass, identity: &Identity<'_>, arrived: &Arrived, claim: Claim, upload: &Upload) -> Result<Ingested, TransferError> {
+    let Some(kind) = unread_kind(pass, &identity.file.path.file_name_text(), arrived) else {
+        return plain_file(pass, identity, arrived, claim, upload).await;
+    };
+    if pass.source.unpacking.unknown == UnknownArchives::Fail {
+        return Err(UnpackError::unread(kind).into());
+    }
+    plain_file(pass, identity, arrived, claim, upload).await.map(|ingested| told_of(ingested, kind))
+}
+
+/// The kind of archive that a file is which is stored as it is, where that is worth a word.
+fn unread_kind(pass: &Pass, file_name: &str, arrived: &Arrived) -> Option<Unread> {
+    let (head, carried) = arrived.look();
+    unread::of(head, file_name).or(carried).filter(|_| pass.source.archives != Archives::Keep)
+}
+
+/// `ingested`, with a word about the `kind` that is not read.
+fn told_of(mut ingested: Ingested, kind: Unread) -> Ingested {
+    ingested.not_unpacked = Some(kind.word());
+    ingested.notes.push(told::not_unpacked(kind));
+    ingested
 }
 
 /// Source and store work side by side; nothing is visible when this returns.
@@ -357,7 +406,21 @@ async fn unpack_or_keep(
             let arrived = members::replay(pass, &spool, upload).await?;
             return plain_file(pass, identity, &arrived, claim, upload).await;
         }
-        Err(error) => return Err(quarantine::keep(pass, identity, &spool, error).await),
+        Err(error) => {
+            let Some(kind) = part_of(pass, identity, &error) else {
+                if error.class() == Class::LimitArchive {
+                    limit_memory(pass).remember(identity.version, spool.size(), chain(&error)).await;
+                }
+                return Err(quarantine::keep(pass, identity, &spool, error).await);
+            };
+            let arrived = members::replay(pass, &spool, upload).await?;
+            let mut ingested = told_of(plain_file(pass, identity, &arrived, claim, upload).await?, kind);
+            if error.class() == Class::ArchiveDamaged {
+                // Perhaps it was cut on its way here: somebody should look.
+                ingested.problems.push(Problem::new(Class::ArchiveUnsupported, format!("it is {}, or damaged: {}", kind.about(), chain(&error))));
+            }
+            return Ok(ingested);
+        }
     };
     let kept = if pass.source.archives == Archives::Both {
         let arrived = members::replay(pass, &spool, upload).await?;
@@ -368,6 +431,14 @@ async fn unpack_or_keep(
     let unpacked = store_members(pass, transfer, identity, proven, spool.size()).await?;
     let proof = Box::new(Proof { blob: kept.proof.blob, ..*unpacked.proof });
     Ok(Ingested { bytes: spool.size(), originals: kept.stored, notes: [kept.notes, unpacked.notes].concat(), proof, ..unpacked })
+}
+
+/// What an archive that failed with `error` is a part of, if it is, and such are stored as they are.
+fn part_of(pass: &Pass, identity: &Identity<'_>, error: &TransferError) -> Option<Unread> {
+    let TransferError::Unpack(error) = error else { return None };
+    let may_be = matches!(error.class(), Class::ArchiveDamaged | Class::ArchiveUnsupported);
+    let kind = error.kind().or_else(|| unread::part_by_name(&identity.file.path.file_name_text()));
+    kind.filter(|_| may_be && pass.source.unpacking.unknown == UnknownArchives::Keep)
 }
 
 /// Stores the members of an archive of `bytes`, as one call that is watched.

@@ -25,6 +25,9 @@ pub const FILES: &str = "files";
 /// A source or a run failed, or a file that was never begun: `class`, `error`, and `source`, `path` where there is one.
 pub const FAILURE: &str = "failure";
 
+/// What can become of a file.
+pub const OUTCOMES: &[&str] = &["ingested", "unchanged", "skipped", "gone", "deferred", "failed"];
+
 /// A call to another machine that goes on. Dropped before its end, it is told as left half way.
 pub struct Call<'a> {
     kind: &'static str,
@@ -95,6 +98,7 @@ pub fn file(source: &str, file: &RemoteFile, outcome: &Outcome) {
         Outcome::Ingested(_) => "ingested",
         Outcome::Unchanged => "unchanged",
         Outcome::Skipped(_) => "skipped",
+        Outcome::Gone => "gone",
         Outcome::Deferred(_) => "deferred",
         Outcome::Failed(_) => "failed",
     };
@@ -107,8 +111,8 @@ pub fn file(source: &str, file: &RemoteFile, outcome: &Outcome) {
 
 /// A source is surveyed: what `report` holds now is decided, and is not told again.
 pub fn surveyed(report: &SourceReport) {
-    let SourceReport { source, unchanged, skipped, deferred, failed, .. } = report;
-    tracing::info!(target: TARGET, watch = FILES, source, unchanged, skipped, deferred, failed);
+    let SourceReport { source, unchanged, skipped, gone, deferred, failed, .. } = report;
+    tracing::info!(target: TARGET, watch = FILES, source, unchanged, skipped, gone, deferred, failed);
     for line in &report.failures {
         let (class, error, path) = (line.problem.class.word(), &line.problem.message, &line.path);
         tracing::error!(target: TARGET, watch = FAILURE, source, path, class, error, hint = &*line.problem.hint, "A file did not arrive.");

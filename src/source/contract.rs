@@ -90,7 +90,8 @@ pub trait Session: Send {
     fn fork(&self) -> Option<Box<dyn Session>>;
 
     /// Lists one directory, not what is below it, calling `visit` for each entry in the server's order
-    /// (never for `.` and `..`). `Ok` means the server said that the listing was complete.
+    /// (never for `.` and `..`), and as often as the server names it. Gives way to others after each part of a listing, so
+    /// that whoever polls it may have what was found taken before it goes on. `Ok` means the server said that the listing was complete.
     /// On `Err` some entries may have been visited already.
     async fn list(&mut self, dir: &RemotePath, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), SourceError>;
 
@@ -158,8 +159,23 @@ pub enum Listed {
     Special(RemotePath),
     /// A file whose name cannot be asked for again, with the reason (a CR or LF over FTP, a slash).
     Unreachable(RemotePath, &'static str),
+    /// A name of which the server does not tell whether it is a file or a folder. A session tries it out before it tells.
+    Untold(RemoteFile),
     /// A line that nobody can parse, as text safe for a log, cut to 200 characters.
     Unparsed(String),
+    /// No entry, but something about the listing.
+    Aside(Aside),
+}
+
+/// What is told of a listing beside its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aside {
+    /// So many lines told nothing. Told when they are many: a listing of nothing else must not go on without end.
+    Lines(u64),
+    /// What was told of this folder so far made no whole, for this reason: it is listed again from its first entry.
+    Again(&'static str),
+    /// The listing is taken for whole, although the server ended it in this way.
+    Doubt(&'static str),
 }
 
 /// What was being done.

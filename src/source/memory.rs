@@ -59,6 +59,8 @@ pub struct Tree {
     pub open: u64,
     /// The most logins that were open at once.
     pub most_open: u64,
+    /// Folders listed so far, in order.
+    pub lists: Vec<RemotePath>,
     /// Reads begun so far.
     pub reads: u64,
     /// Bytes of files sent so far.
@@ -226,6 +228,7 @@ impl Session for MemorySession {
     }
 
     async fn list(&mut self, dir: &RemotePath, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), SourceError> {
+        self.tree().lists.push(dir.clone());
         let fault = self.scripted(dir, Op::List, "list")?;
         let breaks_at = if let Some(Fault::FailAt(at, _)) = &fault { *at } else { u64::MAX };
         let mut told = 0;

@@ -3,13 +3,17 @@
 pub mod contract;
 pub mod file;
 pub mod finding;
+pub mod folders;
 pub mod ftp;
 pub mod logins;
 pub mod manners;
 pub mod memory;
+pub mod pace;
 pub mod pool;
 pub mod proxy;
+pub mod room;
 pub mod sftp;
+pub mod sifted;
 pub mod walk;
 
 use contract::Driver;

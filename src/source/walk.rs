@@ -1,7 +1,6 @@
 //! Walks a source's tree, several folders at a time, and tells what it finds.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -10,12 +9,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::Class;
 use crate::model::RemotePath;
-use crate::retry::{Policy, retry};
+use crate::retry::Policy;
 use crate::source::contract::{Listed, Op, SourceError};
+use crate::source::folders::Folders;
 use crate::source::pool::Pool;
+use crate::source::room::WalkRoom;
+use crate::source::sifted::{FolderBatch, Sift};
 
-/// Entries that are handed on together: a folder may hold more than fits into memory.
-const BATCH: usize = 1024;
+/// Notes on single folders; of further ones there is a count.
+const NOTES: u64 = 20;
 
 /// What a walk tells.
 #[derive(Debug)]
@@ -26,8 +28,12 @@ pub enum Found {
     Unlisted(RemotePath, SourceError),
     /// A folder lies deeper than [`Walk::depth`].
     TooDeep(RemotePath),
-    /// There are more than [`Walk::most`] entries; the walk has ended.
+    /// There are more than [`Walk::most`] lines in the listings; the walk has ended.
     TooMany,
+    /// More folders wait to be listed than there is room for, in bytes; the walk has ended.
+    TooMuch(u64),
+    /// What a reader of the report should know.
+    Note(String),
 }
 
 /// How to walk.
@@ -42,8 +48,10 @@ pub struct Walk {
     pub parallel: usize,
     /// Folders in folders below the root.
     pub depth: usize,
-    /// Entries in all, at most.
+    /// Lines of listings in all, at most.
     pub most: u64,
+    /// What it may keep in memory, together with other walks.
+    pub room: WalkRoom,
     /// How stubborn to be with a folder.
     pub policy: Policy,
     /// Stops the walk.
@@ -54,43 +62,60 @@ impl Walk {
     /// Sends everything below the root, in no particular order of folders; what a folder holds while it is being listed.
     /// Ends early when the receiver is gone or the walk is cancelled.
     pub async fn run(self, found: mpsc::Sender<Vec<Found>>) {
-        let mut waiting = vec![(self.root.clone(), 0)];
+        let mut waiting = Folders::new(&self.room.folders);
+        let mut next = Some((self.root.clone(), 0));
         let mut listing = JoinSet::new();
         let mut in_hand = HashMap::new();
-        let (batches, mut listed) = mpsc::channel(self.parallel * 2);
-        let mut count = 0;
+        let (batches, mut listed) = mpsc::channel(self.parallel);
+        let (mut count, mut notes) = (0, 0);
         loop {
             while listing.len() < self.parallel {
-                let Some((dir, depth)) = waiting.pop() else { break };
-                let batches = Batches { depth, to: batches.clone(), entries: Vec::new() };
-                let id = listing.spawn(list(self.pool.clone(), dir.clone(), batches, self.policy, self.cancel.clone())).id();
+                let Some((dir, depth)) = next.take().or_else(|| waiting.pop()) else { break };
+                let id = listing.spawn(self.sift(dir.clone(), depth, &batches).run()).id();
                 in_hand.insert(id, dir);
             }
             if listing.is_empty() && listed.is_empty() {
-                return;
+                break;
             }
-            let (entries, directories) = tokio::select! {
+            let batch = tokio::select! {
                 // What a folder held comes before its end.
                 biased;
-                Some((depth, entries)) = listed.recv() => self.sort(depth, entries),
+                () = self.cancel.cancelled() => return,
+                Some(batch) = listed.recv() => batch,
                 Some(ended) = listing.join_next_with_id() => {
                     let (id, result) = match ended {
                         Ok((id, result)) => (id, result),
                         Err(panic) => (panic.id(), Err(self.panicked())),
                     };
                     let dir = in_hand.remove(&id).expect("every task was noted when it was spawned");
-                    (result.err().map(|error| Found::Unlisted(dir, error)).into_iter().collect(), Vec::new())
+                    if let Err(error) = result
+                        && found.send(vec![Found::Unlisted(dir, error)]).await.is_err()
+                    {
+                        return;
+                    }
+                    continue;
                 }
             };
-            count += (entries.len() + directories.len()) as u64;
-            waiting.extend(directories);
-            if self.cancel.is_cancelled() || (!entries.is_empty() && found.send(entries).await.is_err()) {
+            count += batch.lines;
+            let (entries, fits) = self.sort(batch, &mut waiting, &mut notes);
+            if !entries.is_empty() && found.send(entries).await.is_err() {
                 return;
+            }
+            if !fits {
+                return drop(found.send(vec![Found::TooMuch(self.room.folders.total())]).await);
             }
             if count > self.most {
                 return drop(found.send(vec![Found::TooMany]).await);
             }
         }
+        if notes > NOTES {
+            drop(found.send(vec![Found::Note(format!("{} more notes on listings of folders", notes - NOTES))]).await);
+        }
+    }
+
+    fn sift(&self, dir: RemotePath, depth: usize, to: &mpsc::Sender<FolderBatch>) -> Sift {
+        let (pool, policy, cancel, room) = (self.pool.clone(), self.policy, self.cancel.clone(), self.room.listed.clone());
+        Sift { pool, dir, depth, policy, cancel, room, to: to.clone() }
     }
 
     /// A panic in a driver costs one folder.
@@ -98,83 +123,72 @@ impl Walk {
         SourceError::new(Op::List, self.pool.address(), Class::Internal, "it ended in a panic; the log has its trace")
     }
 
-    fn sort(&self, depth: usize, listed: Vec<Listed>) -> (Vec<Found>, Vec<(RemotePath, usize)>) {
-        let mut found = Vec::with_capacity(listed.len());
-        let mut directories = Vec::new();
-        for entry in listed {
+    /// What of a batch is to be told, and whether there was room for its folders.
+    fn sort(&self, batch: FolderBatch, waiting: &mut Folders, notes: &mut u64) -> (Vec<Found>, bool) {
+        let mut found = Vec::with_capacity(batch.entries.len());
+        let mut fits = true;
+        for note in batch.notes {
+            *notes += 1;
+            found.extend((*notes <= NOTES).then_some(Found::Note(note)));
+        }
+        for entry in batch.entries {
             match entry {
                 Listed::Directory(path) if !(self.enter)(&path) => {}
-                Listed::Directory(path) if depth >= self.depth => found.push(Found::TooDeep(path)),
-                Listed::Directory(path) => directories.push((path, depth + 1)),
+                Listed::Directory(path) if batch.depth >= self.depth => found.push(Found::TooDeep(path)),
+                Listed::Directory(path) => fits &= waiting.push(&path, batch.depth + 1),
                 other => found.push(Found::Entry(other)),
             }
         }
-        (found, directories)
+        (found, fits)
     }
 }
 
-/// The entries of a folder that lies so deep, on their way.
-struct Batches {
-    depth: usize,
-    to: mpsc::Sender<(usize, Vec<Listed>)>,
-    entries: Vec<Listed>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::memory::MemoryServer;
+    use crate::source::room::MemoryRoom;
 
-impl Batches {
-    /// Entries that nobody has time for wait here, and go with later ones.
-    fn add(&mut self, entry: Listed) {
-        self.entries.push(entry);
-        if self.entries.len() >= BATCH
-            && let Ok(place) = self.to.try_reserve()
-        {
-            place.send((self.depth, std::mem::take(&mut self.entries)));
+    /// What a walk over 3,000 folders of one file each tells last, and how much it told before.
+    async fn ends(room: u64, most: u64, enter: fn(&RemotePath) -> bool) -> (usize, Option<Found>) {
+        let server = MemoryServer::new();
+        for n in 0..3000 {
+            server.put(&format!("/folder{n:04}/file"), "x", 1_000_000_000);
         }
-    }
-
-    async fn end(&mut self) {
-        let entries = std::mem::take(&mut self.entries);
-        if !entries.is_empty() {
-            // Without a receiver the walk is over.
-            drop(self.to.send((self.depth, entries)).await);
-        }
-    }
-}
-
-/// A listing that breaks off is begun again from its first entry; what was told before is not told twice. It is known
-/// again by a hash of 64 bits: of a million entries told before, one in 10^13 new ones is taken for one of them, and told
-/// by the next run.
-async fn list(pool: Arc<Pool>, dir: RemotePath, mut batches: Batches, policy: Policy, cancel: CancellationToken) -> Result<(), SourceError> {
-    let hashes = RandomState::new();
-    let told = tokio::sync::Mutex::new((HashSet::new(), &mut batches));
-    let (told, hashes, pool, dir) = (&told, &hashes, &pool, &dir);
-    let once = |attempt| async move {
-        let mut told = told.lock().await;
-        let (before, batches) = &mut *told;
-        let mut now = Vec::new();
-        let mut lease = pool.lend_for_try(attempt, policy.attempts).await?;
-        let visit = &mut |listed: Listed| {
-            let hash = hashes.hash_one(key(&listed));
-            if !before.contains(&hash) {
-                now.push(hash);
-                batches.add(listed);
-            }
+        let walk = Walk {
+            pool: Pool::new(Arc::new(server), 1),
+            root: "/".into(),
+            enter: Arc::new(enter),
+            parallel: 2,
+            depth: 5,
+            most,
+            room: WalkRoom { folders: MemoryRoom::new(room), listed: MemoryRoom::new(1 << 20) },
+            policy: Policy::default(),
+            cancel: CancellationToken::new(),
         };
-        let result = lease.list(dir, visit).await;
-        lease.settle(&result);
-        if result.is_err() {
-            before.extend(now);
-        }
-        result
-    };
-    let result = retry(&policy, &cancel, "listing a folder", once).await;
-    batches.end().await;
-    result
-}
+        let (sender, mut found) = mpsc::channel(1);
+        let collect = async {
+            let (mut entries, mut last) = (0, None);
+            while let Some(batch) = found.recv().await {
+                for found in batch {
+                    match found {
+                        Found::Entry(_) => entries += 1,
+                        other => last = Some(other),
+                    }
+                }
+            }
+            (entries, last)
+        };
+        tokio::join!(walk.run(sender), collect).1
+    }
 
-fn key(listed: &Listed) -> &[u8] {
-    match listed {
-        Listed::File(file) => file.path.as_bytes(),
-        Listed::Directory(path) | Listed::Symlink(path) | Listed::Special(path) | Listed::Unreachable(path, _) => path.as_bytes(),
-        Listed::Unparsed(line) => line.as_bytes(),
+    #[tokio::test]
+    async fn a_walk_ends_where_its_room_or_its_lines_do() {
+        let all = |_: &RemotePath| true;
+        assert!(matches!(ends(1 << 20, 1_000_000, all).await, (3000, None)));
+        assert!(matches!(ends(10_000, 1_000_000, all).await, (_, Some(Found::TooMuch(10_000)))));
+        assert!(matches!(ends(1 << 20, 1000, all).await, (_, Some(Found::TooMany))));
+        // Folders that nobody wants are lines, too.
+        assert!(matches!(ends(1 << 20, 1000, |_| false).await, (0, Some(Found::TooMany))));
     }
 }

@@ -7,6 +7,7 @@
 //! _blobferry/<source>/ledger/…                head, index, shards, journals: see `ledger`
 //! _blobferry/<source>/archives/<version>.json the manifest of an archive
 //! _blobferry/<source>/quarantine/<version>    the original of an archive that cannot be unpacked
+//! _blobferry/<source>/refused/<version>       why an archive was refused by a limit: see `run::limit_memory`
 //! _blobferry/<source>/work/<pass>/…           a pass in pieces: see `run::work`
 //! _blobferry/<source>/slots/<n>               one lease for each login
 //! _blobferry/<source>/lock                    the lease of the source
@@ -169,6 +170,16 @@ impl<'a> StatePaths<'a> {
         self.below(&format!("quarantine/{version}"))
     }
 
+    /// What names of archives that were refused by a limit begin with.
+    pub fn refused_folder(self) -> String {
+        format!("{ROOT}{}/refused/", self.source)
+    }
+
+    /// Why this version of an archive was refused by a limit.
+    pub fn refused(self, version: Version) -> BlobName {
+        self.below(&format!("refused/{version}"))
+    }
+
     /// What names of all passes in pieces begin with.
     pub fn passes_folder(self) -> String {
         format!("{ROOT}{}/work/", self.source)
@@ -196,6 +207,7 @@ mod tests {
             (paths.manifest(run), "_blobferry/acme/runs/20261123/20261123T100000Z-0a1b2c3d.jsonl"),
             (paths.archive(version), "_blobferry/acme/archives/47229c09b79bf7b9ec4b257484aef024.json"),
             (paths.quarantined(version), "_blobferry/acme/quarantine/47229c09b79bf7b9ec4b257484aef024"),
+            (paths.refused(version), "_blobferry/acme/refused/47229c09b79bf7b9ec4b257484aef024"),
             (paths.legacy_journal(7), "_blobferry/acme/journal-00007.ndjson"),
             (paths.slot(3), "_blobferry/acme/slots/03"),
             (paths.ledger("head.json").expect("a name"), "_blobferry/acme/ledger/head.json"),

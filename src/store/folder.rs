@@ -12,13 +12,16 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 mod lease;
+mod locks;
+mod modes;
 mod paths;
 mod record;
 mod staged;
 mod writes;
 
+use self::locks::Alone;
 use self::paths::{OWN, Place};
-use self::record::{Alone, Found, Record, Shelf, key_of, random, record_of};
+use self::record::{Found, Record, Shelf, key_of, random, record_of};
 use self::staged::Uploads;
 use self::writes::{Put, Waiting};
 use super::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload};
@@ -97,10 +100,10 @@ impl FolderStore {
 }
 
 fn fail(op: &'static str, name: &str, address: &str, error: io::Error) -> StoreError {
-    use io::ErrorKind::{InvalidFilename, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    use io::ErrorKind::{InvalidFilename, NotFound, PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
     let kind = match error.kind() {
         PermissionDenied | ReadOnlyFilesystem => StoreKind::Denied,
-        InvalidFilename => StoreKind::Rejected,
+        InvalidFilename | ResourceBusy => StoreKind::Rejected,
         // Missing are only the folders that `prepare` makes.
         NotFound => StoreKind::NoContainer,
         _ => StoreKind::Unavailable,
@@ -119,9 +122,9 @@ impl Inner {
         format!("{key}.{}.{}", OffsetDateTime::now_utc().unix_timestamp(), random())
     }
 
-    fn temporary(&self, key: &str) -> io::Result<(String, File)> {
+    fn temporary(&self, name: &str, key: &str) -> io::Result<(String, File)> {
         let id = self.temporary_id(key);
-        let file = OpenOptions::new().create_new(true).write(true).open(self.shelf.temporary().join(&id))?;
+        let file = modes::files_of(name).create_new(true).write(true).open(self.shelf.temporary().join(&id))?;
         Ok((id, file))
     }
 
@@ -197,7 +200,7 @@ impl Inner {
         let end = position + bytes.len() as u64;
         match self.shelf.settled(name, &key)? {
             None if position == 0 => {
-                let (id, mut file) = self.temporary(&key)?;
+                let (id, mut file) = self.temporary(name, &key)?;
                 file.write_all(bytes)?;
                 file.sync_all()?;
                 let properties = Properties { content_type: "application/octet-stream".into(), md5: [0; 16], metadata: Default::default() };

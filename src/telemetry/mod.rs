@@ -136,14 +136,24 @@ where
 /// The log file at `path`: a new one is begun each day or hour, the old one then gets the time into its name.
 fn open(path: &Path, settings: &LogSettings) -> io::Result<FileRotate<AppendTimestamp>> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
+    // Names of files and servers are nobody's business but the owner's and the group's.
+    let (mut builder, mut options) = (fs::DirBuilder::new(), fs::OpenOptions::new());
+    builder.recursive(true);
+    options.create(true).append(true).read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+        builder.mode(0o750);
+        options.mode(0o640);
+    }
+    builder.create(folder)?;
     // The library tells nobody when it cannot write, so this asks first.
-    fs::OpenOptions::new().create(true).append(true).open(path)?;
+    options.open(path)?;
     let limit = match settings.rotation {
         "hourly" => ContentLimit::Time(TimeFrequency::Hourly),
         "never" => ContentLimit::None,
         _ => ContentLimit::Time(TimeFrequency::Daily),
     };
     let suffix = AppendTimestamp::default(FileLimit::MaxFiles(settings.keep));
-    Ok(FileRotate::new(folder.join(path.file_name().unwrap_or_default()), suffix, limit, Compression::None, None))
+    Ok(FileRotate::new(folder.join(path.file_name().unwrap_or_default()), suffix, limit, Compression::None, Some(options)))
 }

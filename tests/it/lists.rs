@@ -52,12 +52,18 @@ fn shown(example: &str) -> Settings {
 /// The settings that the program reads, from its schema.
 fn known() -> Settings {
     let schema = schema();
-    let sections = schema["properties"].as_object().expect("sections").iter();
-    let keys = |section: &serde_json::Value| {
-        let table = section.get("items").unwrap_or(section);
-        table["properties"].as_object().expect("settings").keys().cloned().collect()
-    };
-    sections.map(|(name, section)| (name.clone(), keys(section))).collect()
+    let mut known = Settings::new();
+    for (name, section) in schema["properties"].as_object().expect("sections") {
+        let section = section.get("items").unwrap_or(section);
+        for (key, setting) in section["properties"].as_object().expect("settings") {
+            match setting["properties"].as_object() {
+                // A table in a table, as `[source.limits]`.
+                Some(inner) => drop(known.insert(format!("{name}.{key}"), inner.keys().cloned().collect())),
+                None => drop(known.entry(name.clone()).or_default().insert(key.clone())),
+            }
+        }
+    }
+    known
 }
 
 #[test]

@@ -28,7 +28,9 @@ mod changes;
 mod compressed;
 mod crash;
 mod folders;
+mod gone;
 mod idle;
+mod late;
 mod leases;
 mod ledger;
 mod ledger_rebuilt;
@@ -45,6 +47,7 @@ mod reading;
 mod settling;
 mod store_faults;
 mod truth;
+mod unread;
 mod versions_of_archives;
 pub mod zips;
 
@@ -246,6 +249,7 @@ fn brief(source: &SourceReport) -> String {
         (source.ingested, "ingested", String::new()),
         (source.unchanged, "unchanged", String::new()),
         (source.skipped, "skipped", reasons(&source.skipped_by_reason)),
+        (source.gone, "gone", String::new()),
         (source.deferred, "deferred", reasons(&source.deferred_by_reason)),
         (source.failed, "failed", classes.join(" ")),
         (source.unparsed_lines, "unparsed", String::new()),
@@ -261,7 +265,7 @@ fn brief(source: &SourceReport) -> String {
 /// The sums that every report keeps, whatever happened.
 pub fn assert_equations(report: &Report) {
     for source in &report.sources {
-        let sum = source.ingested + source.unchanged + source.skipped + source.deferred + source.failed;
+        let sum = source.ingested + source.unchanged + source.skipped + source.gone + source.deferred + source.failed;
         assert_eq!(source.listed, sum, "the sum of {source}");
         let members = source.members;
         assert_eq!(members.members, members.stored + members.identical + members.skipped, "the members of {source}");
@@ -300,6 +304,8 @@ pub fn source(name: &str, server: &MemoryServer) -> Source {
         patterns: patterns(&[], &[], None),
         connections: 2,
         stable_for: Duration::ZERO,
+        late_after: Duration::from_secs(24 * 3600),
+        late_markers: false,
         archives: Archives::Unpack,
         zone: time::UtcOffset::UTC,
         include_members: None,

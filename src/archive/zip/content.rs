@@ -173,7 +173,7 @@ impl<'a> Body<'a> {
         if crc != told && self.packed.lock.has_crc {
             return Err(damaged(format!("its checksum is {crc:08x}; the directory tells {told:08x}")));
         }
-        let (input, unused) = decoder.finish();
+        let (input, unused) = decoder.finish().ok_or_else(|| damaged("it failed before"))?;
         match input.unread() + unused {
             0 => input.finish(),
             left => Err(damaged(format!("{left} packed bytes follow its end"))),

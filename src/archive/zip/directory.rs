@@ -8,26 +8,19 @@ use std::io::{BufRead, Read};
 
 use crate::archive::contract::UnpackError;
 use crate::archive::spool::SpoolReader;
+use crate::archive::unread::Unread;
+use crate::archive::zip::beginning::begins_as_zip;
 use crate::archive::zip::fields;
 use crate::failure::Class;
 
 /// The most bytes that a directory may have, names and comments included.
-const MAX_BYTES: u64 = 64 << 20;
+const MAX_BYTES: u64 = 256 << 20;
 /// A directory entry without its name, a local header without its name, the end record without its comment.
 const ENTRY_BYTES: u64 = 46;
 const HEADER_BYTES: u64 = 30;
 const END_BYTES: usize = 22;
 const LOCATOR_BYTES: usize = 20;
 const END64_BYTES: usize = 56;
-
-/// What a file begins with that is a zip from its first byte on: a member, an empty archive, a part of a split one,
-/// one that was to be split and fitted after all.
-const BEGINNINGS: &[&[u8]] = &[b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08", b"PK00PK\x03\x04"];
-
-/// Whether a file that begins with `head` is a zip from its first byte on, or has been one.
-pub fn begins_as_zip(head: &[u8]) -> bool {
-    BEGINNINGS.iter().any(|beginning| head.starts_with(beginning))
-}
 
 const HEADER: [u8; 4] = *b"PK\x03\x04";
 const ENTRY: [u8; 4] = *b"PK\x01\x02";
@@ -46,8 +39,9 @@ pub struct Directory {
     pub size: u64,
     /// Whether other bytes stand before the archive: a program that unpacks it, a mail's header.
     is_behind: bool,
-    /// Where the archive begins, which its offsets are counted from: 0 unless `is_behind`.
-    base: u64,
+    /// Where the archive begins, which its offsets are counted from: 0 unless `is_behind`, or less if what stood before it
+    /// was cut off.
+    base: i64,
     /// How many members it counts; no more than its size can hold.
     pub members: u64,
 }
@@ -89,7 +83,7 @@ pub fn damaged(why: impl Into<String>) -> UnpackError {
 }
 
 fn split() -> UnpackError {
-    UnpackError::new(Class::ArchiveUnsupported, "it is one part of a split archive")
+    UnpackError::unread(Unread::SplitZip)
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
@@ -167,7 +161,7 @@ impl Directory {
         let limits = [0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF_FFFF, 0xFFFF_FFFF];
         let mut ends_at = tail_start + at as u64;
         if let Some(locator) = at.checked_sub(LOCATOR_BYTES).map(|at| &tail[at..]).filter(|tail| tail.starts_with(&LOCATOR)) {
-            match end64(reader, locator, ends_at - LOCATOR_BYTES as u64, is_behind) {
+            match end64(reader, locator, ends_at - LOCATOR_BYTES as u64) {
                 Ok((begins_at, claims64)) => {
                     let agree = (0..6).all(|i| claims[i] == limits[i] || claims[i] == claims64[i]);
                     if !agree {
@@ -184,15 +178,16 @@ impl Directory {
         if disk != 0 || directory_disk != 0 || members_here != members {
             return Err(split());
         }
-        let base = start.checked_add(size).and_then(|told| ends_at.checked_sub(told));
-        let base = base.filter(|base| *base == 0 || is_behind).ok_or_else(|| damaged("its directory is not where its end says"))?;
+        let base = start.checked_add(size).and_then(|told| i64::try_from(i128::from(ends_at) - i128::from(told)).ok());
+        let base = base.filter(|base| *base <= 0 || is_behind).filter(|_| size <= ends_at);
+        let base = base.ok_or_else(|| damaged("its directory is not where its end says"))?;
         if size > MAX_BYTES {
             return Err(UnpackError::new(Class::LimitArchive, format!("its directory has {size} bytes, more than {MAX_BYTES}")));
         }
         if members > size / ENTRY_BYTES {
             return Err(damaged(format!("its directory of {size} bytes cannot hold the {members} members that it counts")));
         }
-        Ok(Self { start: base + start, size, is_behind, base, members })
+        Ok(Self { start: ends_at - size, size, is_behind, base, members })
     }
 
     /// Reads the entries in the directory's order.
@@ -257,7 +252,7 @@ impl Directory {
         if entry.disk == 0xFFFF {
             entry.disk = wide.resolve_disk(entry.disk)?;
         }
-        entry.header = entry.header.checked_add(self.base).ok_or_else(|| damaged("its header is beyond the end of the file"))?;
+        entry.header = entry.header.checked_add_signed(self.base).ok_or_else(|| damaged("its header is not in the file"))?;
         Ok(entry)
     }
 
@@ -362,12 +357,12 @@ fn has_parts(bytes: &[u8]) -> bool {
 }
 
 /// The zip64 end record that `locator` points to and that must end where the locator begins: its start and claims.
-fn end64(reader: &mut SpoolReader, locator: &[u8], locator_at: u64, is_behind: bool) -> Result<(u64, [u64; 6]), UnpackError> {
+fn end64(reader: &mut SpoolReader, locator: &[u8], locator_at: u64) -> Result<(u64, [u64; 6]), UnpackError> {
     let mut begins_at = u64_at(locator, 8);
     if u32_at(locator, 4) != 0 || u32_at(locator, 16) > 1 {
         return Err(split());
     }
-    if is_behind && begins_at.checked_add(END64_BYTES as u64) != Some(locator_at) {
+    if begins_at.checked_add(END64_BYTES as u64) != Some(locator_at) {
         // Counted from where the archive begins, which only the record tells: it has no extension then.
         begins_at = locator_at.saturating_sub(END64_BYTES as u64);
     }

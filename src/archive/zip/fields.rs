@@ -74,10 +74,12 @@ pub fn kind(name: &str, made_by: u8, attributes: u32, size: u64) -> MemberKind {
         _ => 0,
     };
     match unix_type {
-        // Links, devices, pipes and sockets.
-        0o120_000 | 0o060_000 | 0o020_000 | 0o010_000 | 0o140_000 => MemberKind::Special,
-        // What has content is kept as a file, whatever it is called: its bytes have nowhere else to go.
+        // Its content is the name of what it points at.
+        0o120_000 => MemberKind::Link,
+        // What has content is kept as a file, whatever it is called: its bytes have nowhere else to go. What came from a pipe
+        // has the type of a pipe.
         _ if size > 0 => MemberKind::File,
+        0o060_000 | 0o020_000 | 0o010_000 | 0o140_000 => MemberKind::Special,
         0o040_000 => MemberKind::Directory,
         _ if name.ends_with('/') => MemberKind::Directory,
         _ => MemberKind::File,
@@ -129,7 +131,11 @@ mod tests {
     fn bytes_are_never_called_a_directory() {
         assert_eq!(kind("a/", MADE_BY_DOS, 0x10, 0), MemberKind::Directory);
         assert_eq!(kind("a/", MADE_BY_DOS, 0x10, 3), MemberKind::File);
-        assert_eq!(kind("a", MADE_BY_UNIX, 0o120_777 << 16, 3), MemberKind::Special);
+        assert_eq!(kind("a", MADE_BY_UNIX, 0o120_777 << 16, 3), MemberKind::Link);
+        for special in [0o060_000, 0o020_000, 0o010_000, 0o140_000] {
+            assert_eq!(kind("a", MADE_BY_UNIX, special << 16, 3), MemberKind::File);
+            assert_eq!(kind("a", MADE_BY_UNIX, special << 16, 0), MemberKind::Special);
+        }
         assert_eq!(kind("a", MADE_BY_DOS, 0o120_777 << 16, 3), MemberKind::File);
     }
 }

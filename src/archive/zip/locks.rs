@@ -72,15 +72,15 @@ impl Lock {
                     2 => false,
                     _ => return Err(wrong()),
                 };
-                Ok(Self { method: Method::of(u16::from_le_bytes([*low, *high]))?, kind: Kind::Aes(strength), has_crc })
+                Ok(Self { method: Method::of(u16::from_le_bytes([*low, *high]), entry)?, kind: Kind::Aes(strength), has_crc })
             }
             (method, true) => {
                 let crc = (entry.crc >> 24) as u8;
                 // Whoever did not know the checksum yet took the time for it, but not all did.
                 let time = if entry.flags & FLAG_DESCRIPTOR != 0 { (entry.dos_time >> 8) as u8 } else { crc };
-                Ok(Self { method: Method::of(method)?, kind: Kind::Traditional([crc, time]), has_crc: true })
+                Ok(Self { method: Method::of(method, entry)?, kind: Kind::Traditional([crc, time]), has_crc: true })
             }
-            (method, false) => Ok(Self { method: Method::of(method)?, kind: Kind::Open, has_crc: true }),
+            (method, false) => Ok(Self { method: Method::of(method, entry)?, kind: Kind::Open, has_crc: true }),
         }
     }
 

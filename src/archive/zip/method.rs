@@ -1,22 +1,24 @@
 //! The ways in which members are packed, and the decoders of those that are read.
 #![expect(clippy::disallowed_types, reason = "decoders are opened here, under the meter, and nowhere else")]
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
 
 use bzip2::bufread::BzDecoder;
-use deflate64::InflaterManaged;
 use flate2::bufread::DeflateDecoder;
-use lzma_rust2::{LzmaReader, XzReader};
+use lzma_rust2::LzmaReader;
 use ppmd_rust::{Ppmd8Decoder, RestoreMethod};
 
 use crate::archive::contract::UnpackError;
-use crate::archive::windows::{self, Window};
-use crate::archive::zip::directory::damaged;
+use crate::archive::deflate64_stream::Deflate64;
+use crate::archive::windows::{self, Draw, Window};
+use crate::archive::xz::XzStream;
+use crate::archive::zip::directory::{Entry, damaged};
 use crate::archive::zip::input::Input;
+use crate::archive::zip::legacy::{Decoded, Legacy};
 use crate::failure::Class;
 
-/// The most memory that a decoder may take because a member claims that it needs it.
-pub const MOST_MEMORY_BYTES: u64 = 128 << 20;
+/// The most memory that a decoder may take because a member claims that it needs it: LZMA with 192 MiB, and a little more.
+pub const MOST_MEMORY_BYTES: u64 = 193 << 20;
 
 /// The ways to pack that are read. A further one is a variant here and in [`Decoder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,17 +39,20 @@ pub enum Method {
     Xz,
     /// PPMd, variant I, revision 1.
     Ppmd,
+    /// Shrink, reduce, implode.
+    Legacy(Legacy),
 }
 
 /// Method of content that is stored as it is.
 pub const STORED: u16 = 0;
 
 impl Method {
-    /// The method with this number.
-    pub fn of(number: u16) -> Result<Self, UnpackError> {
+    /// The method with this number, of a member of which the directory says `entry`.
+    pub fn of(number: u16, entry: &Entry) -> Result<Self, UnpackError> {
         let unsupported = |what: String| Err(UnpackError::new(Class::ArchiveUnsupported, format!("it is packed with {what}")));
         match number {
             STORED => Ok(Method::Stored),
+            1..=6 => Ok(Method::Legacy(Legacy { number, flags: entry.flags, crc: entry.crc })),
             8 => Ok(Method::Deflate),
             9 => Ok(Method::Deflate64),
             12 => Ok(Method::Bzip2),
@@ -65,21 +70,8 @@ impl Method {
 }
 
 /// Methods that have a name and are not read.
-const NAMED: &[(u16, &str)] = &[
-    (1, "shrink"),
-    (2, "reduce"),
-    (3, "reduce"),
-    (4, "reduce"),
-    (5, "reduce"),
-    (6, "implode"),
-    (10, "PKWARE DCL implode"),
-    (16, "IBM CMPSC"),
-    (18, "IBM TERSE"),
-    (19, "IBM LZ77"),
-    (94, "MP3"),
-    (96, "JPEG"),
-    (97, "WavPack"),
-];
+const NAMED: &[(u16, &str)] =
+    &[(10, "PKWARE DCL implode"), (16, "IBM CMPSC"), (18, "IBM TERSE"), (19, "IBM LZ77"), (94, "MP3"), (96, "JPEG"), (97, "WavPack")];
 
 /// Decoders that know which packed byte they stand at.
 pub enum Decoder {
@@ -88,7 +80,7 @@ pub enum Decoder {
     /// For [`Method::Deflate`].
     Deflate(Box<DeflateDecoder<Input>>),
     /// For [`Method::Deflate64`].
-    Deflate64(Deflate64),
+    Deflate64(Deflate64<Input>),
     /// For [`Method::Bzip2`].
     Bzip2(Box<BzDecoder<Input>>),
     /// For [`Method::Lzma`].
@@ -96,9 +88,11 @@ pub enum Decoder {
     /// For [`Method::Zstd`].
     Zstd(Box<zstd::Decoder<'static, Input>>),
     /// For [`Method::Xz`].
-    Xz(Box<XzReader<Input>>),
+    Xz(Box<XzStream<Input>>),
     /// For [`Method::Ppmd`].
     Ppmd(Box<Ppmd8Decoder<Input>>),
+    /// For [`Method::Legacy`].
+    Legacy(Box<Decoded>),
 }
 
 impl Decoder {
@@ -108,7 +102,7 @@ impl Decoder {
         Ok(match method {
             Method::Stored => (Decoder::Stored(input), None),
             Method::Deflate => (Decoder::Deflate(Box::new(DeflateDecoder::new(input))), None),
-            Method::Deflate64 => (Decoder::Deflate64(Deflate64 { input, inflater: Box::new(InflaterManaged::new()) }), None),
+            Method::Deflate64 => (Decoder::Deflate64(Deflate64::new(input)), None),
             Method::Bzip2 => {
                 let window = draw(windows::BZIP2_BYTES)?;
                 (Decoder::Bzip2(Box::new(BzDecoder::new(input))), window)
@@ -117,6 +111,10 @@ impl Decoder {
             Method::Zstd => zstd(input, draw)?,
             Method::Xz => xz(input, draw)?,
             Method::Ppmd => ppmd(input, draw)?,
+            Method::Legacy(legacy) => {
+                let (decoded, window) = Decoded::new(input, legacy, unpacked, draw)?;
+                (Decoder::Legacy(Box::new(decoded)), window)
+            }
         })
     }
 
@@ -131,56 +129,30 @@ impl Decoder {
             Decoder::Zstd(decoder) => decoder.read(into),
             Decoder::Xz(decoder) => decoder.read(into),
             Decoder::Ppmd(decoder) => decoder.read(into),
+            Decoder::Legacy(decoder) => decoder.read(into),
         };
         read.map_err(failed)
     }
 
-    /// Ends it: what it read from, and how many bytes of that it holds and did not use.
-    pub fn finish(self) -> (Input, u64) {
-        match self {
+    /// Ends it: what it read from, and how many bytes of that it holds and did not use. `None` if it has failed.
+    pub fn finish(self) -> Option<(Input, u64)> {
+        Some(match self {
             Decoder::Stored(input) => (input, 0),
             Decoder::Deflate(decoder) => (decoder.into_inner(), 0),
-            Decoder::Deflate64(decoder) => (decoder.input, 0),
+            Decoder::Deflate64(decoder) => (decoder.into_inner(), 0),
             Decoder::Bzip2(decoder) => (decoder.into_inner(), 0),
             Decoder::Lzma(decoder) => {
                 let (input, unused) = decoder.into_parts();
                 (input, unused.len() as u64)
             }
             Decoder::Zstd(decoder) => (decoder.into_inner(), 0),
-            Decoder::Xz(decoder) => (decoder.into_inner(), 0),
+            Decoder::Xz(decoder) => (decoder.into_inner()?, 0),
             Decoder::Ppmd(decoder) => (decoder.into_inner(), 0),
-        }
+            Decoder::Legacy(decoder) => (decoder.input, 0),
+        })
     }
 }
 
-/// The decoder of deflate64. The crate's own reader takes the end of its input for the end of the content.
-pub struct Deflate64 {
-    input: Input,
-    inflater: Box<InflaterManaged>,
-}
-
-impl Deflate64 {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let available = self.input.fill_buf()?;
-            let is_last = available.is_empty();
-            let result = self.inflater.inflate(available, into);
-            self.input.consume(result.bytes_consumed);
-            if result.data_error {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "invalid deflate64"));
-            }
-            if result.bytes_written > 0 || self.inflater.finished() {
-                return Ok(result.bytes_written);
-            }
-            if is_last || result.bytes_consumed == 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "incomplete deflate64 stream"));
-            }
-        }
-    }
-}
-
-/// Draws memory for a decoder's window.
-pub type Draw<'a> = dyn Fn(u64) -> Result<Option<Window>, UnpackError> + 'a;
 type Opened = Result<(Decoder, Option<Window>), UnpackError>;
 
 /// What frames may use that come behind one whose window cannot be told.
@@ -209,7 +181,7 @@ fn xz(mut input: Input, draw: &Draw<'_>) -> Opened {
     }
     let drawn = draw(window)?;
     // Later blocks may use what the first one does.
-    Ok((Decoder::Xz(Box::new(XzReader::new_mem_limit(input, false, windows::xz_limit_kib(window)))), drawn))
+    Ok((Decoder::Xz(Box::new(XzStream::new(input, windows::xz_limit_kib(window)))), drawn))
 }
 
 /// Two bytes of version, the length of the properties, five bytes of properties; then the stream, whose end

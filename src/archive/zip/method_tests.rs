@@ -105,6 +105,44 @@ fn what_is_cut_or_followed_by_more_is_damaged() {
     }
 }
 
+/// `codes` of so many bits each, the least bit first.
+fn bits(codes: impl IntoIterator<Item = (u32, u32)>) -> Vec<u8> {
+    let (mut bytes, mut at) = (Vec::new(), 0);
+    for (code, width) in codes {
+        for bit in 0..width {
+            if at % 8 == 0 {
+                bytes.push(0);
+            }
+            *bytes.last_mut().unwrap() |= ((code >> bit & 1) as u8) << (at % 8);
+            at += 1;
+        }
+    }
+    bytes
+}
+
+/// Written by hand, as PKZIP's notes on its format tell: every byte by itself, which each of the methods allows.
+#[test]
+fn methods_of_before_1993_are_read_and_proven() {
+    let content = b"packed by a program for MS-DOS\r\n".repeat(3);
+    let literals = |width| content.iter().map(move |byte| (u32::from(*byte), width));
+    // Codes of nine bits; no set of followers for any byte; two trees of 64 codes of six bits, and a bit before each byte.
+    let shrunk = bits(literals(9));
+    let reduced = bits((0..256).map(|_| (0, 6)).chain(literals(8)));
+    let trees = [3u8, 0xF5, 0xF5, 0xF5, 0xF5, 3, 0xF5, 0xF5, 0xF5, 0xF5];
+    let imploded = [&trees[..], &bits(content.iter().map(|byte| (u32::from(*byte) << 1 | 1, 9)))].concat();
+    for (method, packed) in [(1, shrunk), (2, reduced.clone()), (5, reduced), (6, imploded)] {
+        let member = Made { method: Some(method), as_packed: Some(packed.clone()), ..made("a.txt", &content) };
+        check(&build(&[member.clone()]), &[("a.txt", &content)]);
+        for at in [packed.len() / 2, packed.len() - 2] {
+            let mut spoilt = packed.clone();
+            spoilt[at] ^= 0x10;
+            refused(&build(&[Made { as_packed: Some(spoilt), ..member.clone() }]), Class::ArchiveDamaged, "");
+        }
+        refused(&build(&[Made { as_packed: Some(packed[..20].to_vec()), ..member.clone() }]), Class::ArchiveDamaged, "");
+        refused(&build(&[Made { size: Some(u32::MAX - 1), ..member }]), Class::LimitArchive, "a method of before 1993");
+    }
+}
+
 #[test]
 fn memory_that_headers_claim_is_not_taken() {
     let limit = |member: Made| refused(&build(&[member]), Class::LimitArchive, "claims that unpacking it takes");

@@ -19,7 +19,7 @@ impl Partial for Zip {
     }
 
     fn head_bytes(&self) -> u64 {
-        8
+        super::HEAD_BYTES as u64
     }
 
     fn tail_bytes(&self) -> u64 {

@@ -113,6 +113,7 @@ impl Seen {
             Listed::Special(path) => format!("{path} (special, skipped)"),
             Listed::Unreachable(path, why) => format!("{path} (cannot be asked for: {why})"),
             Listed::Unparsed(line) => format!("cannot be parsed: {line}"),
+            Listed::Untold(_) | Listed::Aside(_) => return,
         };
         if self.first.len() < SHOWN {
             self.first.push(shown);
@@ -130,6 +131,7 @@ impl Seen {
             Listed::Directory(_) => self.directories += 1,
             Listed::Unparsed(_) => self.unparsed += 1,
             Listed::Symlink(_) | Listed::Special(_) | Listed::Unreachable(..) => self.others += 1,
+            Listed::Untold(_) | Listed::Aside(_) => {}
         }
     }
 

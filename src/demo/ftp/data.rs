@@ -159,7 +159,11 @@ impl Control {
         }
         for entry in entries {
             match verb {
-                "MLSD" => text.extend([lines::fact_line(lines::fact_kind(entry), entry, &entry.name), b"\r\n".to_vec()].concat()),
+                "MLSD" => {
+                    let line = lines::fact_line(lines::fact_kind(entry), entry, &entry.name);
+                    let told = if self.shared.options.script.untold_kinds { line.iter().position(|b| *b == b';').map_or(0, |at| at + 1) } else { 0 };
+                    text.extend([&line[told..], b"\r\n"].concat());
+                }
                 _ if entry.name.starts_with(b".") && !all => {}
                 "NLST" => text.extend([entry.name.as_slice(), b"\r\n"].concat()),
                 _ => text.extend(lines::list_line(format, entry, now)),
@@ -171,6 +175,13 @@ impl Control {
         }
         for line in &self.shared.options.script.extra_lines {
             text.extend_from_slice(line);
+        }
+        if let Some(pause) = self.shared.options.script.listing_drip {
+            for byte in text.drain(..) {
+                data.write_all(&[byte]).await?;
+                data.flush().await?;
+                tokio::time::sleep(pause).await;
+            }
         }
         timeout(PATIENCE, data.write_all(&text)).await??;
         self.end(data).await

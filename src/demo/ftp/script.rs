@@ -20,6 +20,10 @@ pub struct Script {
     pub listing: ListFormat,
     /// Sent at the end of every listing, as they are.
     pub extra_lines: Vec<Vec<u8>>,
+    /// Whether MLSD leaves out what an entry is.
+    pub untold_kinds: bool,
+    /// Listings are sent byte by byte, with such a pause after each.
+    pub listing_drip: Option<Duration>,
     /// Instead of the closing reply of a listing.
     pub listing_reply: Option<&'static str>,
     /// The address that `PASV` names instead of the true one.

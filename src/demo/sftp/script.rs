@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::lies::Lies;
 use crate::source::sftp::packet::Entry;
 
 /// Something done to the real file, whose path it is given.
@@ -78,9 +79,16 @@ pub struct Script {
     pub most_logins: Option<usize>,
     /// Above this many open connections, visitors are turned away as sshd does.
     pub most_connections: Option<usize>,
+    /// What it claims that is not so.
+    pub lies: Lies,
 }
 
 impl Script {
+    /// Nothing goes wrong but these lies.
+    pub fn lying(lies: Lies) -> Self {
+        Self { lies, ..Self::default() }
+    }
+
     /// `fault` befalls every file named `name`, each time.
     #[must_use]
     pub fn always(self, name: impl AsRef<[u8]>, fault: Fault) -> Self {

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::House;
 use super::jail::{Jail, wire_name};
+use super::lies::{HandleRule, KindRule, PageRule, PastEnd};
 use super::script::Fault;
 use crate::source::sftp::frames::Packets;
 use crate::source::sftp::packet::{Attributes, Entry, FileKind, Reply, Request, VERSION, status};
@@ -35,7 +36,47 @@ pub(super) struct Service {
 
 enum Open {
     File { file: File, real: PathBuf, name: Vec<u8> },
-    Directory(VecDeque<Entry>),
+    Directory(ListedFolder),
+}
+
+/// A folder that is being listed.
+struct ListedFolder {
+    left: VecDeque<Entry>,
+    all: Vec<Entry>,
+    /// Pages that were asked for.
+    asked: u32,
+    /// How many folders were opened before.
+    before: usize,
+}
+
+impl ListedFolder {
+    /// The answer to the next question for entries.
+    fn page(&mut self, rule: PageRule) -> Reply {
+        self.asked += 1;
+        let end = |code| say(code, "no more files");
+        let (asked, first) = (self.asked, self.before == 0);
+        match rule {
+            PageRule::EndInBetween if first && asked == 2 => end(status::EOF),
+            PageRule::BreaksOffWith(code) if first && asked == 2 => end(code),
+            PageRule::EndInBetween | PageRule::BreaksOffWith(_) if first && asked == 1 => self.next(2),
+            PageRule::SamePage(times) if asked > times => end(status::EOF),
+            PageRule::SamePage(_) => Reply::Names(self.all.clone()),
+            PageRule::DotsForEver => Reply::Names(dots().into_iter().cycle().take(ENTRIES_AT_ONCE).collect()),
+            PageRule::EndsWith(code) if self.left.is_empty() => end(code),
+            PageRule::EmptyForEver if self.left.is_empty() => Reply::Names(Vec::new()),
+            PageRule::RoundAndRound if self.left.is_empty() => {
+                self.left = self.all.clone().into();
+                self.next(ENTRIES_AT_ONCE)
+            }
+            _ if self.left.is_empty() => end(status::EOF),
+            _ => self.next(ENTRIES_AT_ONCE),
+        }
+    }
+
+    fn next(&mut self, most: usize) -> Reply {
+        let count = self.left.len().min(most);
+        Reply::Names(self.left.drain(..count).collect())
+    }
 }
 
 enum Answer {
@@ -103,8 +144,7 @@ impl Service {
             Request::Open { path, .. } => self.open(&path),
             Request::OpenDir { path } => self.open_dir(&path),
             Request::ReadDir { handle } => match self.handles.get_mut(&handle) {
-                Some(Open::Directory(entries)) if entries.is_empty() => Ok(say(status::EOF, "end of directory")),
-                Some(Open::Directory(entries)) => Ok(Reply::Names(entries.drain(..entries.len().min(ENTRIES_AT_ONCE)).collect())),
+                Some(Open::Directory(folder)) => Ok(folder.page(self.house.script().lies.pages)),
                 _ => Err(io::ErrorKind::InvalidInput.into()),
             },
             Request::Close { handle } => match self.handles.remove(&handle) {
@@ -134,6 +174,10 @@ impl Service {
         if let Some(Fault::OpenStatus(code)) = script.happens(name, |fault| matches!(fault, Fault::OpenStatus(_))) {
             return Ok(say(code, "as the script has it"));
         }
+        let files = self.handles.values().filter(|open| matches!(open, Open::File { .. })).count();
+        if let Some((_, code, words)) = script.lies.most_open.filter(|(most, ..)| files >= *most) {
+            return Ok(say(code, words));
+        }
         let file = File::open(&real)?;
         if !file.metadata()?.is_file() {
             return Ok(say(status::FAILURE, "not a file"));
@@ -149,15 +193,23 @@ impl Service {
             let Ok(metadata) = fs::symlink_metadata(entry.path()) else { continue };
             let name = wire_name(&entry.file_name());
             let attributes = self.attributes(&name, &metadata);
-            entries.push(Entry { long_name: long_name(&name, &metadata), name: name.into(), attributes });
+            let long_name = match self.house.script().lies.kinds {
+                KindRule::Told => long_name(&name, &metadata),
+                KindRule::NineLetters => Bytes::from(if metadata.is_dir() { "drw-rw-rw   1 root" } else { "-rw-rw-rw   1 root" }),
+                KindRule::Untold => Bytes::copy_from_slice(&name),
+            };
+            entries.push(Entry { long_name, name: name.into(), attributes });
         }
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         if let Some(more) = self.house.script().entries.get(&Jail::tidy(path)) {
             entries.extend_from_slice(more);
         }
-        let directory = Attributes { permissions: Some(0o040_755), ..Attributes::default() };
-        let dots = [".", ".."].map(|name| Entry { name: name.into(), long_name: Bytes::new(), attributes: directory.clone() });
-        Ok(self.keep(Open::Directory(dots.into_iter().chain(entries).collect())))
+        if self.house.script().lies.entries_twice {
+            entries.extend_from_slice(&entries.clone());
+        }
+        let all: Vec<Entry> = dots().into_iter().chain(entries).collect();
+        let before = self.house.counters.folders.fetch_add(1, Ordering::Relaxed);
+        Ok(self.keep(Open::Directory(ListedFolder { left: all.clone().into(), all, asked: 0, before })))
     }
 
     fn keep(&mut self, open: Open) -> Reply {
@@ -165,7 +217,11 @@ impl Service {
             return say(status::FAILURE, "too many open handles");
         }
         // Four bytes as OpenSSH has them: no text, and no UTF-8 from 128 on.
-        let handle = Bytes::copy_from_slice(&self.next_handle.to_be_bytes());
+        let number = match self.house.script().lies.handles {
+            HandleRule::Unique => self.next_handle,
+            HandleRule::Twice => u32::from(!self.handles.is_empty()),
+        };
+        let handle = Bytes::copy_from_slice(&number.to_be_bytes());
         self.next_handle += 1;
         self.handles.insert(handle.clone(), open);
         self.house.counters.opens.fetch_add(1, Ordering::Relaxed);
@@ -204,7 +260,11 @@ impl Service {
         let mut data = BytesMut::with_capacity(length as usize).writer();
         let count = io::copy(&mut file.take(u64::from(length)), &mut data)?;
         if count == 0 {
-            return Ok(Answer::Reply(say(status::EOF, "end of file")));
+            return Ok(Answer::Reply(match script.lies.past_end {
+                None => say(status::EOF, "end of file"),
+                Some(PastEnd::Status(code)) => say(code, "read past the end"),
+                Some(PastEnd::Nothing) => Reply::Data(Bytes::new()),
+            }));
         }
         let mut data = data.into_inner();
         let arrives = |fault: &Fault| matches!(fault, Fault::FlipAt(at) if (offset..offset + count).contains(at));
@@ -234,8 +294,18 @@ impl Service {
             size = size.saturating_add_signed(by);
         }
         let modified = metadata.modified().ok().map(|at| OffsetDateTime::from(at).unix_timestamp());
-        Attributes { size: Some(size), permissions: Some(permissions(metadata)), modified: modified.and_then(|seconds| u32::try_from(seconds).ok()) }
+        let permissions = match script.lies.kinds {
+            KindRule::Told => Some(permissions(metadata)),
+            KindRule::NineLetters => Some(0o666),
+            KindRule::Untold => None,
+        };
+        Attributes { size: Some(size), permissions, modified: modified.and_then(|seconds| u32::try_from(seconds).ok()) }
     }
+}
+
+fn dots() -> [Entry; 2] {
+    let directory = Attributes { permissions: Some(0o040_755), ..Attributes::default() };
+    [".", ".."].map(|name| Entry { name: name.into(), long_name: Bytes::new(), attributes: directory.clone() })
 }
 
 fn limits() -> Reply {

@@ -107,7 +107,7 @@ fn planned(plan: &Value) -> Markup {
     let problems_told: Vec<Problem> = decided.problems.iter().chain(&decided.failures).cloned().collect();
     html! {
         div.head { h3 { bdi { (plan["source"].as_str().unwrap_or("?")) } } span { (count) " to fetch, " (in_bytes(plan["bytes"].as_u64().unwrap_or(0))) } }
-        p.small { "decided already: unchanged " (decided.unchanged) ", skipped " (decided.skipped) ", deferred " (decided.deferred) ", failed " (decided.failed) }
+        p.small { "decided already: unchanged " (decided.unchanged) ", skipped " (decided.skipped) ", gone " (decided.gone) ", deferred " (decided.deferred) ", failed " (decided.failed) }
         @if !problems_told.is_empty() { (problems(&problems_told)) }
         @if !files.is_empty() {
             div.wide role="region" aria-label={ "Files to fetch from " (plan["source"].as_str().unwrap_or("?")) } tabindex="0" {

@@ -7,11 +7,12 @@ use super::view::Pass;
 /// One number of a pass.
 type Count = fn(&Pass) -> u64;
 
-/// The five ways in which a file can end, with their class in the style sheet.
-pub const PARTS: [(&str, &str, Count); 5] = [
+/// The six ways in which a file can end, with their class in the style sheet.
+pub const PARTS: [(&str, &str, Count); 6] = [
     ("ingested", "c-ingested", |pass| pass.ingested),
     ("unchanged", "c-unchanged", |pass| pass.unchanged),
     ("skipped", "c-skipped", |pass| pass.skipped),
+    ("gone", "c-gone", |pass| pass.gone),
     ("deferred", "c-deferred", |pass| pass.deferred),
     ("failed", "c-failed", |pass| pass.failed),
 ];
@@ -151,7 +152,10 @@ mod tests {
     fn an_equation_that_does_not_hold_is_told() {
         let pass = Pass { listed: Some(3), ingested: 1, failed: 1, ..Pass::default() };
         assert!(equation(&pass).contains("do not add up"));
-        assert_eq!(equation(&Pass { listed: Some(2), ..pass.clone() }), "listed 2 = ingested 1 + unchanged 0 + skipped 0 + deferred 0 + failed 1");
+        assert_eq!(
+            equation(&Pass { listed: Some(2), ..pass.clone() }),
+            "listed 2 = ingested 1 + unchanged 0 + skipped 0 + gone 0 + deferred 0 + failed 1"
+        );
         assert!(equation(&Pass { listed: None, ..pass }).starts_with("so far "));
     }
 

@@ -38,7 +38,7 @@ async fn put(store: &Arc<dyn Store>, name: &str, value: &Value) {
 fn pass(text: &str) -> Value {
     let problem = json!({ "path": text, "class": text, "message": text, "hint": text });
     json!({
-        "source": text, "address": text, "status": text, "listed": 5, "ingested": 1, "unchanged": 1, "skipped": 1, "deferred": 1, "failed": 1,
+        "source": text, "address": text, "status": text, "listed": 5, "ingested": 1, "unchanged": 1, "skipped": 1, "gone": 0, "deferred": 1, "failed": 1,
         "bytes": 4096, "blobs": 1, "skipped_by_reason": { text: 1 }, "deferred_by_reason": { text: 1 }, "deferred_files": [text],
         "failures": [problem], "problems": [problem], "notes": [text], "unparsed_lines": 1,
     })
@@ -162,7 +162,10 @@ async fn runs_of_both_kinds_stand_in_one_list_each_once() {
     for id in [&handler, &command_line] {
         assert!(html.contains(&format!("href=\"/api/ingest/runs/{id}?code=k%2F1\"")), "a link with the caller's key");
     }
-    assert!(html.contains("listed 40 = ingested 8 + unchanged 8 + skipped 8 + deferred 8 + failed 8"), "the equation of a run over all its sources");
+    assert!(
+        html.contains("listed 40 = ingested 8 + unchanged 8 + skipped 8 + gone 0 + deferred 8 + failed 8"),
+        "the equation of a run over all its sources"
+    );
     assert!(html.contains("<noscript>") && html.contains("https://app.example/api/ingest"), "a run can be started without a script");
 }
 
@@ -249,7 +252,7 @@ fn text_and_pictures_stand_out_in_light_and_in_dark() {
             let (text, ground) = pair.split_once(' ').expect("a pair");
             assert!(contrast(text, ground) >= 4.5, "{pair}: {:.2}", contrast(text, ground));
         }
-        for part in ["ingested", "unchanged", "skipped", "deferred", "failed", "live"] {
+        for part in ["ingested", "unchanged", "skipped", "gone", "deferred", "failed", "live"] {
             assert!(contrast(part, "paper") >= 3.0, "{part}: {:.2}", contrast(part, "paper"));
         }
     }

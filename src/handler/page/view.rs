@@ -34,6 +34,7 @@ pub struct Pass {
     pub ingested: u64,
     pub unchanged: u64,
     pub skipped: u64,
+    pub gone: u64,
     pub deferred: u64,
     pub failed: u64,
     pub bytes: u64,
@@ -60,9 +61,9 @@ impl Pass {
         })
     }
 
-    /// The sum of the five ways in which a file can end.
+    /// The sum of the six ways in which a file can end.
     pub fn sum(&self) -> u64 {
-        [self.ingested, self.unchanged, self.skipped, self.deferred, self.failed].iter().fold(0, |sum, n| sum.saturating_add(*n))
+        [self.ingested, self.unchanged, self.skipped, self.gone, self.deferred, self.failed].iter().fold(0, |sum, n| sum.saturating_add(*n))
     }
 
     /// Whether the source is being worked on.
@@ -185,6 +186,7 @@ impl Run {
             ingested: self.sum(|pass| pass.ingested),
             unchanged: self.sum(|pass| pass.unchanged),
             skipped: self.sum(|pass| pass.skipped),
+            gone: self.sum(|pass| pass.gone),
             deferred: self.sum(|pass| pass.deferred),
             failed: self.sum(|pass| pass.failed),
             ..Pass::default()

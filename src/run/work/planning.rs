@@ -22,7 +22,7 @@ use crate::run::context::Pass;
 use crate::run::look::{LookOutcome, Pieces, left, left_to, look_first};
 use crate::run::settings::Source;
 use crate::run::survey::Survey;
-use crate::run::{pass, refusals, run_id, watch};
+use crate::run::{gone, pass, refusals, run_id, watch};
 use crate::store::contract::BlobInfo;
 
 /// Logins that a listing is made with, at most.
@@ -89,6 +89,8 @@ async fn with_work(desk: &Desk, pass: &Arc<Pass>, mut survey: Survey) -> Result<
     for (file, known) in std::mem::take(&mut survey.relisted) {
         pass::note(&mut report, pass.ledger.ingested(&file, &known, 0, 0).await);
     }
+    let done = |settled: &gone::Settled| desk.run.progress.done(&desk.source.name, &settled.file.path, &settled.outcome);
+    gone::settle(pass, &mut report, done).await;
     if !desk.run.cancel.is_cancelled() {
         pass.pool.close().await;
     }

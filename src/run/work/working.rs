@@ -29,7 +29,7 @@ use crate::report::{Defer, Ingested, Line, Outcome, Problem, Proof, SourceReport
 use crate::run::context::Pass;
 use crate::run::held::{self, Held};
 use crate::run::settings::Source;
-use crate::run::{after, pass, refusals};
+use crate::run::{after, gone, pass, refusals};
 use crate::store::contract::{Condition, Properties};
 use crate::store::holder::Holder;
 
@@ -221,11 +221,13 @@ async fn bring(
             })
             .await;
             after::leave_all(&pass, &mut told.report).await;
+            gone::settle(&pass, &mut told.report, |settled| counting.add(&settled.outcome)).await;
             pass::note(&mut told.report, pass.ledger.end().await);
         } else {
             pass::give_up(&pass, transfers.iter(), &pass::not_writable(), &mut told.report).await;
         }
     }
+    gone::settle(&pass, &mut told.report, |settled| counting.add(&settled.outcome)).await;
     if !desk.run.cancel.is_cancelled() {
         pass.pool.close().await;
     }

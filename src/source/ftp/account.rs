@@ -1,12 +1,13 @@
 //! Whom to log in as, where, and how long to wait for what.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use super::fault::Scene;
 use super::tls::Tls;
 use crate::model::Secret;
 use crate::source::contract::Op;
+use crate::source::pace::MinimumRate;
 use crate::source::proxy::Proxy;
 
 /// How long to wait for what.
@@ -20,6 +21,8 @@ pub struct Limits {
     pub stall: Duration,
     /// For the reply that closes a transfer whose data connection has ended.
     pub finish: Duration,
+    /// How much the server must send while bytes are waited for.
+    pub rate: MinimumRate,
 }
 
 /// Whether and how the connection is encrypted.
@@ -69,6 +72,8 @@ pub struct Learned {
     pub one_by_one: AtomicBool,
     /// A port of it was reached the last time that one was tried.
     pub ports_open: AtomicBool,
+    /// Bytes that arrived on its data connections so far.
+    pub received: AtomicU64,
 }
 
 impl Account {

@@ -1,16 +1,19 @@
 //! The bytes of one file, up to the server's closing reply.
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use tokio::io::AsyncReadExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::client::{Client, Transfer};
 use super::fault::{Broken, Reply, Scene};
 use crate::failure::Class;
 use crate::model::RemoteFile;
 use crate::source::contract::{Download, Op, SourceError};
+use crate::source::pace::PaceMeter;
 
 /// The most bytes of one chunk.
 const CHUNK: usize = 256 * 1024;
@@ -30,12 +33,14 @@ pub struct Reading<'a> {
     skip: u64,
     /// Whether the data ended without TLS saying so.
     cut: bool,
+    pace: PaceMeter,
 }
 
 impl<'a> Reading<'a> {
     /// `transfer` begins at byte `position` of `file`; its first `skip` bytes are not wanted.
     pub fn new(client: &'a mut Client, transfer: Box<Transfer>, file: RemoteFile, position: u64, skip: u64) -> Self {
-        Self { client, transfer: Some(transfer), buffer: BytesMut::new(), file, position, skip, cut: false }
+        let pace = PaceMeter::new(client.account.limits.rate);
+        Self { client, transfer: Some(transfer), buffer: BytesMut::new(), file, position, skip, cut: false, pace }
     }
 
     /// Bytes as they come, as many as there are up to a chunk; 0 at the end.
@@ -47,12 +52,15 @@ impl<'a> Reading<'a> {
             self.buffer = BytesMut::with_capacity(CHUNK);
         }
         let at = self.position;
+        let (begun, before) = (Instant::now(), account.learned.received.load(Ordering::Relaxed));
         match timeout(account.limits.stall, transfer.read_buf(&mut self.buffer)).await {
             Err(_) => return Err(scene.fault(Class::Stalled, format!("no byte for {:?}, after {at} bytes", account.limits.stall))),
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof && self.client.is_encrypted() => self.cut = true,
             Ok(Err(error)) => return Err(scene.fault(Class::Truncated, format!("the data connection broke after {at} bytes: {error}"))),
-            Ok(Ok(_)) => {}
+            Ok(Ok(bytes)) => drop(account.learned.received.fetch_add(bytes as u64, Ordering::Relaxed)),
         }
+        let bytes = account.learned.received.load(Ordering::Relaxed).saturating_sub(before);
+        self.pace.waited(begun.elapsed(), bytes).map_err(|slow| scene.fault(Class::Stalled, slow.to_string()))?;
         // Encrypted data comes in pieces of 16 KiB: take along what is there already.
         while !self.buffer.is_empty() && self.buffer.len() < ENOUGH {
             match transfer.read_buf(&mut self.buffer).now_or_never() {

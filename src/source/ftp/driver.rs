@@ -14,6 +14,7 @@ use crate::model::Secret;
 use crate::settings::{Key, Kind, Section, SettingError, SourceUrl};
 use crate::source::contract::{Driver, Endpoint, Session, SourceError};
 use crate::source::finding::Tell;
+use crate::source::pace::{self, MinimumRate};
 use crate::source::proxy::{self, Proxy};
 
 const CONNECT: Duration = Duration::from_secs(15);
@@ -37,6 +38,7 @@ const KEYS: &[Key] = &[
     Key { name: "tls_max_version", kind: Kind::OneOf(&["1.2", "1.3"]), doc: "Highest TLS version to offer; default 1.3." },
     proxy::KEY,
     Key { name: "stall_timeout", kind: Kind::Duration, doc: "How long the server may send nothing during a transfer; default 60s." },
+    pace::KEY,
     Key { name: "connect_timeout", kind: Kind::Duration, doc: "How long a connection may take to open; default 15s." },
 ];
 
@@ -51,7 +53,13 @@ fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, Se
     let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
     // Whoever allows less silence than we would wait for a reply means replies, too.
     let stall = patience(section, "stall_timeout", STALL)?;
-    let limits = Limits { connect: patience(section, "connect_timeout", CONNECT)?, command: COMMAND.min(stall), stall, finish: FINISH.min(stall) };
+    let limits = Limits {
+        connect: patience(section, "connect_timeout", CONNECT)?,
+        command: COMMAND.min(stall),
+        stall,
+        finish: FINISH.min(stall),
+        rate: MinimumRate::of(section)?,
+    };
     let account = Account {
         address: format!("{}://{host}:{port}", url.scheme),
         host: url.host.clone(),

@@ -1,9 +1,11 @@
 //! A listing on its way: bytes to lines to entries, with nothing held but one line.
 
+use std::sync::atomic::Ordering;
+
 use bytes::BytesMut;
 use time::OffsetDateTime;
 use tokio::io::AsyncReadExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::client::{Client, Transfer};
 use super::fault::{Broken, Scene};
@@ -11,10 +13,16 @@ use super::listing::{self, Line, list_line};
 use super::mlsd;
 use crate::failure::{Class, Failure};
 use crate::model::{RemotePath, chain};
-use crate::source::contract::{Listed, SourceError};
+use crate::source::contract::{Aside, Listed, SourceError};
+use crate::source::pace::PaceMeter;
 
 /// The longest line that is believed to be one, in bytes.
 pub const LINE_LIMIT: usize = 64 * 1024;
+
+/// Lines that tell nothing are counted by so many.
+const NOTHINGS: u64 = 256;
+/// [`LINE_LIMIT`] bytes without an end count as so many lines.
+const FLOOD: u64 = 16;
 
 /// How the lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +45,24 @@ pub(super) async fn read(
     let mut splitter = Splitter::new(dir, dialect, OffsetDateTime::now_utc());
     let stall = client.account.limits.stall;
     let mut buffer = BytesMut::with_capacity(LINE_LIMIT);
+    let account = client.account.clone();
+    let received = &account.learned.received;
+    let mut pace = PaceMeter::new(account.limits.rate);
     loop {
+        let (begun, before) = (Instant::now(), received.load(Ordering::Relaxed));
         match timeout(stall, data.read_buf(&mut buffer)).await {
             Err(_) => return Err(scene.fault(Class::Stalled, format!("no line for {stall:?}"))),
             Ok(Ok(0)) => break,
             Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof && client.is_encrypted() => break,
             Ok(Err(error)) => return Err(scene.fault(Class::Truncated, format!("the data connection broke: {error}"))),
-            Ok(Ok(_)) => splitter.take(&mut buffer, visit),
+            Ok(Ok(bytes)) => {
+                received.fetch_add(bytes as u64, Ordering::Relaxed);
+                let bytes = received.load(Ordering::Relaxed).saturating_sub(before);
+                pace.waited(begun.elapsed(), bytes).map_err(|slow| scene.fault(Class::Stalled, slow.to_string()))?;
+                splitter.take(&mut buffer, visit);
+                // Whoever polls this may have what was found taken before it goes on.
+                tokio::task::yield_now().await;
+            }
         }
     }
     match client.closing(data).await {
@@ -94,12 +113,14 @@ pub struct Splitter<'a> {
     /// Whether we are within a line that was too long.
     flooded: bool,
     lines: u64,
+    /// Lines that told nothing, and were not counted yet.
+    nothing: u64,
 }
 
 impl<'a> Splitter<'a> {
     /// Of a listing of `dir`; `now` decides on years that are left out.
     pub fn new(dir: &'a RemotePath, dialect: Dialect, now: OffsetDateTime) -> Self {
-        Self { dir, dialect, now, ending: Ending::Unknown, torn: None, flooded: false, lines: 0 }
+        Self { dir, dialect, now, ending: Ending::Unknown, torn: None, flooded: false, lines: 0, nothing: 0 }
     }
 
     /// Takes whole lines out of `buffer`; what has not ended stays in it.
@@ -113,6 +134,8 @@ impl<'a> Splitter<'a> {
                 self.lines += 1;
                 visit(Listed::Unparsed(listing::sample(buffer)));
             }
+            self.nothing += FLOOD;
+            self.tell_nothing(visit);
             self.flooded = true;
             buffer.clear();
         }
@@ -175,6 +198,15 @@ impl<'a> Splitter<'a> {
         self.lines += 1;
         if let Some(listed) = listing::listed(self.dir, line, self.parse(line)) {
             visit(listed);
+        } else {
+            self.nothing += 1;
+            self.tell_nothing(visit);
+        }
+    }
+
+    fn tell_nothing(&mut self, visit: &mut (dyn FnMut(Listed) + Send)) {
+        if self.nothing >= NOTHINGS {
+            visit(Listed::Aside(Aside::Lines(std::mem::take(&mut self.nothing))));
         }
     }
 

@@ -41,6 +41,8 @@ pub enum Kind {
     Directory,
     Symlink,
     Special,
+    /// The server does not tell.
+    Untold,
 }
 
 /// A line of `LIST`, in the dialect of Unix or of DOS. `now` decides on years that are left out.
@@ -87,6 +89,7 @@ fn placed(dir: &RemotePath, entry: Entry) -> Listed {
         (None, Kind::Directory) => Listed::Directory(path),
         (None, Kind::Symlink) => Listed::Symlink(path),
         (None, Kind::Special) => Listed::Special(path),
+        (None, Kind::Untold) => Listed::Untold(RemoteFile { path, size: entry.size, modified: entry.modified }),
     }
 }
 

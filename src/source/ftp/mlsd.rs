@@ -16,7 +16,10 @@ pub fn line(line: &[u8]) -> Line {
     match facts.kind {
         Some(Meaning::Itself) => Line::Nothing,
         Some(Meaning::Entry(kind)) => settled(Entry { kind, name, size: facts.size, modified: facts.modified }),
-        // A name without a type may be a folder as well as a file: better told than guessed.
+        // A name without a type may be a folder as well as a file: better tried out than guessed.
+        None if facts.size.is_some() || facts.modified.is_some() => {
+            settled(Entry { kind: Kind::Untold, name, size: facts.size, modified: facts.modified })
+        }
         None => Line::Unparsed,
     }
 }
@@ -109,10 +112,16 @@ mod tests {
 
     #[test]
     fn what_nobody_can_parse() {
-        for text in ["x", " x", "size=3; x", "type=file;size=3; ", "type=; x", "-rw-r--r-- 1 f f 3 Nov 20 10:11 x"] {
+        for text in ["x", " x", "type=file;size=3; ", "type=; x", "-rw-r--r-- 1 f f 3 Nov 20 10:11 x"] {
             check(text, "Unparsed");
         }
         check("type=file;size=-3;modify=now; x", r#"File "x" None ?"#);
+    }
+
+    #[test]
+    fn a_name_without_a_type_is_to_be_tried_out() {
+        check("size=3;modify=20261120101112; x", r#"Untold "x" Some(3) 2026-11-20 10:11:12.0 +00:00:00"#);
+        check("modify=20261120101112; x", r#"Untold "x" None 2026-11-20 10:11:12.0 +00:00:00"#);
     }
 
     #[test]

@@ -22,6 +22,11 @@ use crate::source::finding::Finding;
 /// somebody else may be making at this moment, in any path of a sensible depth.
 const LOOKS: u32 = 4;
 
+/// Names of a folder of which the server does not tell what they are, at most.
+const MOST_UNTOLD: usize = 100_000;
+/// What is said of one that is neither.
+const NO_KIND: &str = "the server does not tell whether it is a file or a folder, and lets nobody try";
+
 /// One login.
 pub struct FtpSession {
     client: Client,
@@ -160,9 +165,19 @@ impl FtpSession {
         Ok(file.map(|file| RemoteFile { modified: modified.or(file.modified), ..file }))
     }
 
+    /// What the server does not tell is tried out: what can be entered is a folder.
+    async fn tried(&mut self, scene: Scene<'_>, file: RemoteFile) -> Result<Listed, SourceError> {
+        Ok(match self.enter(scene, &file.path).await? {
+            None => Listed::Directory(file.path),
+            Some(reply) if reply.code == 550 && !reply.denies() => Listed::File(file),
+            Some(reply) if reply.code == 550 => Listed::Unreachable(file.path, NO_KIND),
+            Some(reply) => return Err(scene.refused(&reply)),
+        })
+    }
+
     async fn find_in_listing(&mut self, scene: Scene<'_>, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError> {
         match self.search(scene, path).await? {
-            Some(Listed::File(file)) => Ok(Some(file)),
+            Some(Listed::File(file) | Listed::Untold(file)) => Ok(Some(file)),
             _ => Ok(None),
         }
     }
@@ -283,7 +298,19 @@ impl Session for FtpSession {
         let account = self.client.account.clone();
         let scene = Scene { op: Op::List, address: &account.address, path: Some(dir) };
         match self.enter(scene, dir).await? {
-            None => self.list_here(Op::List, dir, visit).await,
+            None => {
+                let mut untold = Vec::new();
+                let sorted = &mut |listed: Listed| match listed {
+                    Listed::Untold(file) if untold.len() < MOST_UNTOLD => untold.push(file),
+                    Listed::Untold(file) => visit(Listed::Unreachable(file.path, NO_KIND)),
+                    listed => visit(listed),
+                };
+                self.list_here(Op::List, dir, sorted).await?;
+                for file in untold {
+                    visit(self.tried(scene, file).await?);
+                }
+                Ok(())
+            }
             Some(reply) => Err(self.explained(scene, dir, &reply).await),
         }
     }
@@ -368,9 +395,9 @@ impl Session for FtpSession {
 
 fn path_of(listed: &Listed) -> Option<&RemotePath> {
     match listed {
-        Listed::File(file) => Some(&file.path),
+        Listed::File(file) | Listed::Untold(file) => Some(&file.path),
         Listed::Directory(path) | Listed::Symlink(path) | Listed::Special(path) | Listed::Unreachable(path, _) => Some(path),
-        Listed::Unparsed(_) => None,
+        Listed::Unparsed(_) | Listed::Aside(_) => None,
     }
 }
 

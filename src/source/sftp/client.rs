@@ -1,23 +1,27 @@
 //! An SFTP version 3 client: many requests of many tasks in flight on one stream, each bounded in time.
 
-use std::collections::HashMap;
-use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::desk::{Desk, receive_all, send_all};
+pub use super::desk::{LastWords, OpenHandle, Ticket};
 use super::frames::Packets;
+use super::habits::Habits;
 use super::limits::{self, Limits};
 use super::packet::{self, Attributes, Entry, Malformed, OPEN_READ, Reply, Request, status};
 use super::patience::Patience;
+pub use super::refusal::ClientError;
+use super::refusal::unexpected;
 use crate::model::printable;
 use crate::source::finding::Finding;
+use crate::source::pace::{MinimumRate, PaceMeter};
 
 /// How many of a server's extensions are told of.
 const MOST_EXTENSIONS: usize = 32;
@@ -26,58 +30,31 @@ fn shown(name: &[u8]) -> String {
     printable(&name[..name.len().min(64)])
 }
 
-/// Why a request has no good answer.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The server answered with this status.
-    #[error("the server says: {message} (status {code})")]
-    Status {
-        /// One of [`status`], or any other number.
-        code: u32,
-        /// The server's words, safe to print.
-        message: String,
-    },
-    /// Nothing came for this long.
-    #[error("no answer within {0:?}")]
-    Stalled(Duration),
-    /// The connection is gone, and every request on it.
-    #[error("the connection was lost: {0}")]
-    Lost(Arc<str>),
-    /// The server's answer is not what the protocol allows.
-    #[error("the server broke the protocol: {0}")]
-    Broken(Malformed),
-}
-
-impl From<Malformed> for ClientError {
-    fn from(malformed: Malformed) -> Self {
-        ClientError::Broken(malformed)
-    }
-}
-
-/// What the transport knows about its own end, told once the SFTP stream has ended.
-#[derive(Clone, Debug, Default)]
-pub struct LastWords(Arc<Mutex<Option<String>>>);
-
-impl LastWords {
-    /// Keeps `words`, unless there are some.
-    pub fn say(&self, words: impl Into<String>) {
-        lock(&self.0).get_or_insert_with(|| words.into());
-    }
-
-    /// What was said.
-    pub fn heard(&self) -> Option<String> {
-        lock(&self.0).clone()
-    }
-}
-
 /// One SFTP connection, shared by its clones. Dropping the last clone ends its tasks and frees the stream.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
+/// How a client treats its server.
+#[derive(Clone, Debug)]
+pub struct SessionTerms {
+    /// How long the server may be silent while an answer is due.
+    pub stall: Duration,
+    /// How much it must send while an answer is due.
+    pub rate: MinimumRate,
+    /// What is known of it.
+    pub learned: Arc<Habits>,
+}
+
+impl SessionTerms {
+    /// For a server of which nothing is known.
+    pub fn new(stall: Duration, rate: MinimumRate) -> Self {
+        Self { stall, rate, learned: Arc::default() }
+    }
+}
+
 struct Inner {
     desk: Arc<Desk>,
-    next_id: AtomicU32,
-    stall: Duration,
+    terms: SessionTerms,
     extensions: Vec<String>,
     tasks: Vec<AbortHandle>,
 }
@@ -90,121 +67,14 @@ impl Drop for Inner {
     }
 }
 
-/// Where answers wait to be fetched by those who asked.
-struct Desk {
-    outbox: mpsc::UnboundedSender<Bytes>,
-    received: Arc<AtomicU64>,
-    limits: Limits,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    waiting: HashMap<u32, Waiter>,
-    lost: Option<Arc<str>>,
-}
-
-enum Waiter {
-    Asker(oneshot::Sender<Bytes>),
-    /// The server's limits, which were asked for then.
-    Limits(Instant),
-    /// Whoever asked for a handle has gone: close it when it comes.
-    Nobody,
-}
-
-impl Desk {
-    fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-
-    fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
-    }
-
-    /// Ends every request, those to come included. The first reason stays.
-    fn fail(&self, reason: &str) {
-        let mut state = self.state();
-        state.lost.get_or_insert_with(|| reason.into());
-        state.waiting.clear();
-    }
-
-    /// An answer nobody waits for any more (a dropped read, a CLOSE) is dropped.
-    fn deliver(&self, body: Bytes) -> Result<(), Malformed> {
-        let id = packet::peek_id(&body)?;
-        let mut state = self.state();
-        match state.waiting.remove(&id) {
-            // Under the lock, so that a ticket that is dropped now finds the answer in its channel.
-            Some(Waiter::Asker(asker)) => drop(asker.send(body)),
-            Some(Waiter::Nobody) => self.close_handle_in(body),
-            Some(Waiter::Limits(asked)) => {
-                let told = match Reply::decode(body)?.1 {
-                    Reply::Extended(told) => Some(told),
-                    _ => None,
-                };
-                self.limits.learn(told, asked.elapsed());
-            }
-            None => {}
-        }
-        Ok(())
-    }
-
-    fn close_handle_in(&self, body: Bytes) {
-        if let Ok((_, Reply::Handle(handle))) = Reply::decode(body) {
-            self.close(handle);
-        }
-    }
-
-    /// Closes without waiting; the answer's id is known to nobody. Ids from the top never meet those of requests.
-    fn close(&self, handle: Bytes) {
-        drop(self.outbox.send(Request::Close { handle }.encode(u32::MAX)));
-    }
-}
-
-/// A request that was sent. Dropping it forgets the request.
-pub(super) struct Ticket {
-    id: u32,
-    desk: Arc<Desk>,
-    answer: oneshot::Receiver<Bytes>,
-    received_before: u64,
-    opens: bool,
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        let mut state = self.desk.state();
-        if state.waiting.remove(&self.id).is_some() {
-            if self.opens {
-                state.waiting.insert(self.id, Waiter::Nobody);
-            }
-        } else if self.opens
-            && let Ok(body) = self.answer.try_recv()
-        {
-            drop(state);
-            self.desk.close_handle_in(body);
-        }
-    }
-}
-
-/// An open file or directory on the server; dropping it closes it there, without waiting.
-pub struct OpenHandle {
-    desk: Arc<Desk>,
-    pub(super) handle: Bytes,
-}
-
-impl Drop for OpenHandle {
-    fn drop(&mut self) {
-        self.desk.close(std::mem::take(&mut self.handle));
-    }
-}
-
 impl Client {
     /// What a client says first.
     pub fn greeting() -> Bytes {
         Request::Init { version: packet::VERSION }.encode(0)
     }
 
-    /// Greets the server on `stream`. Bounded by `stall`.
-    pub async fn start<S>(mut stream: S, stall: Duration, last_words: LastWords) -> Result<Self, ClientError>
+    /// Greets the server on `stream`. Bounded by `terms.stall`.
+    pub async fn start<S>(mut stream: S, terms: SessionTerms, last_words: LastWords) -> Result<Self, ClientError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -213,15 +83,15 @@ impl Client {
             stream.write_all(&Self::greeting()).await?;
             stream.flush().await
         };
-        match tokio::time::timeout(stall, greet).await {
-            Ok(Ok(())) => Self::greeted(stream, begun, stall, last_words).await,
+        match tokio::time::timeout(terms.stall, greet).await {
+            Ok(Ok(())) => Self::greeted(stream, begun, terms, last_words).await,
             Ok(Err(error)) => Err(ClientError::Lost(last_words.heard().unwrap_or_else(|| error.to_string()).into())),
-            Err(_) => Err(ClientError::Stalled(stall)),
+            Err(_) => Err(ClientError::Stalled(terms.stall)),
         }
     }
 
-    /// Hears the answer of a server that was sent the [`greeting`](Self::greeting) `begun`. Bounded by `stall`.
-    pub async fn greeted<S>(stream: S, begun: Instant, stall: Duration, last_words: LastWords) -> Result<Self, ClientError>
+    /// Hears the answer of a server that was sent the [`greeting`](Self::greeting) `begun`. Bounded by `terms.stall`.
+    pub async fn greeted<S>(stream: S, begun: Instant, terms: SessionTerms, last_words: LastWords) -> Result<Self, ClientError>
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
@@ -229,11 +99,11 @@ impl Client {
         let received: Arc<AtomicU64> = Arc::default();
         let mut packets = Packets::new(read, received.clone());
         let lost = |reason: String| ClientError::Lost(last_words.heard().unwrap_or(reason).into());
-        let greeting = match tokio::time::timeout(stall, packets.next()).await {
+        let greeting = match tokio::time::timeout(terms.stall, packets.next()).await {
             Ok(Ok(Some(body))) => body,
             Ok(Ok(None)) => return Err(lost("the server closed the SFTP channel at once".into())),
             Ok(Err(error)) => return Err(lost(error.to_string())),
-            Err(_) => return Err(ClientError::Stalled(stall)),
+            Err(_) => return Err(ClientError::Stalled(terms.stall)),
         };
         let round_trip = begun.elapsed();
         let (version, extensions) = match Reply::decode(greeting)? {
@@ -246,17 +116,16 @@ impl Client {
         let (outbox, letters) = mpsc::unbounded_channel();
         let tells = extensions.iter().any(|(name, _)| name.as_ref() == limits::EXTENSION);
         let limits = if tells { Limits::to_come() } else { Limits::new(round_trip) };
-        let desk = Arc::new(Desk { outbox, received, limits, state: Mutex::default() });
+        let desk = Arc::new(Desk::new(outbox, received, limits));
         let tasks = vec![
             tokio::spawn(send_all(letters, write, desk.clone(), last_words.clone())).abort_handle(),
             tokio::spawn(receive_all(packets, desk.clone(), last_words)).abort_handle(),
         ];
         let extensions = extensions.iter().take(MOST_EXTENSIONS).map(|(name, _)| shown(name)).collect();
-        let inner = Inner { desk, next_id: AtomicU32::new(1), stall, extensions, tasks };
         if tells {
-            inner.ask_limits();
+            desk.ask_limits();
         }
-        Ok(Self(Arc::new(inner)))
+        Ok(Self(Arc::new(Inner { desk, terms, extensions, tasks })))
     }
 
     /// What the server said of itself.
@@ -265,12 +134,28 @@ impl Client {
         let limits = &self.0.desk.limits;
         let handles = limits.open().map_or_else(|| "as many open files as we like".to_owned(), |limit| format!("{limit} open files at most"));
         let limits = format!("reads of {} KiB, {handles}", limits.read() >> 10);
-        vec![Finding::new("features", format!("SFTP version {}; {extensions}", packet::VERSION)), Finding::new("limits", limits)]
+        let told = [Finding::new("features", format!("SFTP version {}; {extensions}", packet::VERSION)), Finding::new("limits", limits)];
+        told.into_iter().chain(self.learned().findings()).collect()
     }
 
     /// Whether the connection is gone.
     pub fn is_lost(&self) -> bool {
-        self.0.desk.state().lost.is_some()
+        self.0.desk.lost().is_some()
+    }
+
+    /// What is known of the server.
+    pub(super) fn learned(&self) -> &Arc<Habits> {
+        &self.0.terms.learned
+    }
+
+    /// How much it must send.
+    pub(super) fn rate(&self) -> MinimumRate {
+        self.0.terms.rate
+    }
+
+    /// Bytes that have arrived so far.
+    pub(super) fn received(&self) -> u64 {
+        self.0.desk.received()
     }
 
     /// What it allows, as far as is known by now.
@@ -279,7 +164,7 @@ impl Client {
     }
 
     pub(super) fn ask(&self, request: &Request) -> Ticket {
-        self.0.ask(request)
+        self.0.desk.ask(request)
     }
 
     pub(super) async fn answer(&self, ticket: &mut Ticket) -> Result<Reply, ClientError> {
@@ -298,9 +183,43 @@ impl Client {
     }
 
     async fn handle(&self, request: Request) -> Result<OpenHandle, ClientError> {
-        match self.call(request).await? {
-            Reply::Handle(handle) => Ok(OpenHandle { desk: self.0.desk.clone(), handle }),
-            reply => Err(unexpected(reply)),
+        let learned = self.learned();
+        let mut refused = false;
+        let mut place = learned.place().await;
+        loop {
+            let company = place.company();
+            let (code, words) = match self.answer(&mut self.ask(&request)).await? {
+                Reply::Handle(handle) => {
+                    if refused {
+                        learned.stands_less();
+                    }
+                    return Ok(OpenHandle::new(self.0.desk.clone(), handle, place));
+                }
+                Reply::Status { code, message } => (code, message),
+                reply => return Err(unexpected(reply)),
+            };
+            let refusal = || unexpected(Reply::Status { code, message: words.clone() });
+            if !learned.doubts(code, &words) {
+                return Err(refusal());
+            }
+            if company == 0 {
+                learned.believe(code, &words);
+                return Err(refusal());
+            }
+            // It may be one file too many.
+            drop(place);
+            refused = true;
+            learned.halve(company + 1);
+            place = match learned.patience(&words) {
+                None => learned.place().await,
+                Some(patience) => match tokio::time::timeout(patience, learned.place()).await {
+                    Ok(place) => place,
+                    Err(_) => {
+                        learned.believe(code, &words);
+                        return Err(refusal());
+                    }
+                },
+            };
         }
     }
 
@@ -330,7 +249,8 @@ impl Client {
     pub(super) async fn entries(&self, ticket: &mut Ticket) -> Result<Option<Vec<Entry>>, ClientError> {
         match self.answer(ticket).await? {
             Reply::Names(entries) => Ok(Some(entries)),
-            Reply::Status { code: status::EOF, .. } => Ok(None),
+            // Servers in the field use all three.
+            Reply::Status { code: status::EOF | status::OK | status::NO_SUCH_FILE, .. } => Ok(None),
             reply => Err(unexpected(reply)),
         }
     }
@@ -375,121 +295,32 @@ impl Client {
 }
 
 impl Inner {
-    fn ask_limits(&self) {
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        self.desk.state().waiting.insert(id, Waiter::Limits(Instant::now()));
-        let request = Request::Extended { name: Bytes::from_static(limits::EXTENSION) };
-        drop(self.desk.outbox.send(request.encode(id)));
-    }
-
-    fn ask(&self, request: &Request) -> Ticket {
-        // The topmost id belongs to CLOSE requests that nobody waits for.
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed) & (u32::MAX >> 1);
-        let (asker, answer) = oneshot::channel();
-        let mut state = self.desk.state();
-        if state.lost.is_none() {
-            state.waiting.insert(id, Waiter::Asker(asker));
-            drop(self.desk.outbox.send(request.encode(id)));
-        }
-        drop(state);
-        Ticket {
-            id,
-            desk: self.desk.clone(),
-            answer,
-            received_before: self.desk.received(),
-            opens: matches!(request, Request::Open { .. } | Request::OpenDir { .. }),
-        }
-    }
-
     /// Waits for the answer, as long as [`Patience`] has it.
     async fn answer(&self, ticket: &mut Ticket) -> Result<Reply, ClientError> {
         let mut patience = Patience::new(
-            self.stall,
+            self.terms.stall,
             Instant::now(),
             self.desk.received(),
             ticket.received_before.saturating_add(self.desk.limits.ahead().passed_over()),
         );
+        // An answer may come byte by byte.
+        let mut pace = PaceMeter::new(self.terms.rate);
         loop {
+            let before = self.desk.received();
             match tokio::time::timeout(patience.step(), &mut ticket.answer).await {
                 Ok(Ok(body)) => return Ok(Reply::decode(body)?.1),
-                Ok(Err(_)) => {
-                    let lost = self.desk.state().lost.clone();
-                    return Err(ClientError::Lost(lost.unwrap_or_else(|| "it was closed".into())));
-                }
-                Err(_) if patience.is_over(Instant::now(), self.desk.received()) => return Err(ClientError::Stalled(self.stall)),
-                Err(_) => {}
+                Ok(Err(_)) => return Err(self.desk.lost().unwrap_or_else(|| ClientError::Lost("it was closed".into()))),
+                Err(_) if patience.is_over(Instant::now(), self.desk.received()) => return Err(ClientError::Stalled(self.terms.stall)),
+                Err(_) => pace.waited(patience.step(), self.desk.received().saturating_sub(before))?,
             }
         }
     }
-}
-
-/// The error that an answer stands for.
-pub(super) fn unexpected(reply: Reply) -> ClientError {
-    match reply {
-        Reply::Status { code: status::OK, .. } => Malformed("it says OK where an answer was due").into(),
-        Reply::Status { code, message } if message.is_empty() => ClientError::Status { code, message: words(code).into() },
-        Reply::Status { code, message } => ClientError::Status { code, message: printable(&message[..message.len().min(300)]) },
-        _ => Malformed("its answer does not fit the question").into(),
-    }
-}
-
-fn words(code: u32) -> &'static str {
-    match code {
-        status::EOF => "end of file",
-        status::NO_SUCH_FILE => "no such file",
-        status::PERMISSION_DENIED => "permission denied",
-        status::FAILURE => "failure",
-        status::OP_UNSUPPORTED => "operation unsupported",
-        _ => "nothing more",
-    }
-}
-
-async fn send_all(mut letters: mpsc::UnboundedReceiver<Bytes>, mut write: impl AsyncWrite + Unpin, desk: Arc<Desk>, last_words: LastWords) {
-    let mut batch = Vec::new();
-    while let Some(letter) = letters.recv().await {
-        batch.clear();
-        batch.extend_from_slice(&letter);
-        // What is waiting goes out in one SSH packet.
-        while batch.len() < 16 << 10
-            && let Ok(letter) = letters.try_recv()
-        {
-            batch.extend_from_slice(&letter);
-        }
-        let sent = match write.write_all(&batch).await {
-            Ok(()) => write.flush().await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = sent {
-            return desk.fail(&last_words.heard().unwrap_or_else(|| error.to_string()));
-        }
-    }
-}
-
-async fn receive_all(mut packets: Packets<impl AsyncRead + Unpin>, desk: Arc<Desk>, last_words: LastWords) {
-    let reason = loop {
-        match packets.next().await {
-            Ok(Some(body)) => {
-                if let Err(malformed) = desk.deliver(body) {
-                    break malformed.to_string();
-                }
-            }
-            Ok(None) => break last_words.heard().unwrap_or_else(|| "the server closed the SFTP channel".into()),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => break error.to_string(),
-            Err(error) => break last_words.heard().unwrap_or_else(|| error.to_string()),
-        }
-    };
-    desk.fail(&reason);
-}
-
-/// No lock here is held while anything can panic, so a poisoned one is still sound.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 impl Client {
     /// How many requests have no answer yet.
     pub(super) fn waiting(&self) -> usize {
-        self.0.desk.state().waiting.len()
+        self.0.desk.waiting()
     }
 }

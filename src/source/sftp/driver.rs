@@ -1,38 +1,28 @@
 //! SFTP as a source.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::join_all;
 use russh::keys::HashAlg;
-use time::{Duration, OffsetDateTime};
 
-use super::client::{Client, ClientError};
-use super::packet::{Attributes, Entry, FileKind, status};
+use super::client::ClientError;
+use super::listing::list;
+use super::login::{Login, MOST_FORKS, fail, remote_file};
+use super::packet::{FileKind, status};
 use super::reading::Reading;
 use super::settings;
-use super::transport::{self, Connection, Target};
+use super::transport::{self, Target};
 use crate::failure::Class;
-use crate::model::{ModifiedTime, RemoteFile, RemotePath, Secret, printable};
+use crate::model::{RemoteFile, RemotePath, Secret};
 use crate::settings::{Section, SettingError, SourceUrl};
 use crate::source::contract::{Download, Driver, Endpoint, Listed, Op, Session, SourceError};
 use crate::source::finding::{Finding, Tell};
 
 /// SFTP.
 pub const DRIVER: Driver = Driver { schemes: &["sftp"], keys: settings::KEYS, configure };
-
-/// One login carries this many files at once: measured best between 32 and 100. Far away, small files come this many
-/// times faster than one by one.
-const MOST_FORKS: usize = 64;
-/// Questions for the next entries of a folder that are under way at once, at most; two to begin with, which tell a small
-/// folder's entries and its end.
-const MOST_PAGES_AHEAD: usize = 8;
-/// Open handles that a fork may need: a file and a directory.
-const HANDLES_PER_FORK: u64 = 2;
 
 fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, SettingError> {
     let target = settings::target(section, url)?;
@@ -108,42 +98,6 @@ impl Endpoint for SftpEndpoint {
         };
         let login = Login { address: self.address.clone(), home, connection, users: AtomicUsize::new(1) };
         Ok(Box::new(SftpSession { login: Arc::new(login) }))
-    }
-}
-
-/// What the forks of a session share; dropping the last one closes the connection.
-struct Login {
-    address: String,
-    home: Option<Bytes>,
-    connection: Connection,
-    users: AtomicUsize,
-}
-
-impl Login {
-    fn client(&self) -> &Client {
-        &self.connection.client
-    }
-
-    /// How many sessions may share it.
-    fn room(&self) -> usize {
-        let open = self.client().limits().open();
-        open.map_or(MOST_FORKS, |open| usize::try_from(open / HANDLES_PER_FORK).unwrap_or(MOST_FORKS).clamp(1, MOST_FORKS))
-    }
-
-    /// The bytes that the server knows `path` by.
-    fn wire(&self, path: &RemotePath) -> Vec<u8> {
-        match (&self.home, path.as_bytes()) {
-            (Some(home), b"/~") => home.to_vec(),
-            (Some(home), bytes) if bytes.starts_with(b"/~/") => {
-                let home: &[u8] = home.strip_suffix(b"/").unwrap_or(home);
-                [home, &bytes[2..]].concat()
-            }
-            (_, bytes) => bytes.to_vec(),
-        }
-    }
-
-    fn fail(&self, op: Op, path: &RemotePath, error: ClientError) -> SourceError {
-        fail(op, &self.address, error).at(path)
     }
 }
 
@@ -230,87 +184,6 @@ impl Download for SftpDownload<'_> {
     }
 }
 
-async fn list(login: &Login, dir: &RemotePath, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), ClientError> {
-    let client = login.client();
-    let directory = client.open_dir(&login.wire(dir)).await?;
-    // The server answers questions about one handle in their order, so that the first end is the end.
-    let mut pages = VecDeque::from([client.ask_dir(&directory)]);
-    let (mut ahead, mut told) = (2, 0);
-    loop {
-        while pages.len() < ahead {
-            pages.push_back(client.ask_dir(&directory));
-        }
-        let mut page = pages.pop_front().expect("at least two were asked for");
-        let Some(entries) = client.entries(&mut page).await? else { return Ok(()) };
-        // Only a folder whose second page has entries as well is worth more questions.
-        ahead = if told > 0 { (ahead * 2).min(MOST_PAGES_AHEAD) } else { ahead };
-        told += 1;
-        let described = entries.into_iter().map(|entry| describe(login, dir, entry));
-        for listed in join_all(described).await {
-            if let Some(listed) = listed? {
-                visit(listed);
-            }
-        }
-    }
-}
-
-/// An entry as the contract has it; asks again where the listing does not tell the kind. `None` for `.` and `..`.
-async fn describe(login: &Login, dir: &RemotePath, entry: Entry) -> Result<Option<Listed>, ClientError> {
-    let name: &[u8] = &entry.name;
-    if name == b"." || name == b".." {
-        return Ok(None);
-    }
-    if name.is_empty() {
-        let line: String = printable(&entry.long_name).chars().take(160).collect();
-        return Ok(Some(Listed::Unparsed(format!("an entry without a name: `{line}`"))));
-    }
-    let path = dir.join(name);
-    if name.contains(&b'/') {
-        return Ok(Some(Listed::Unreachable(path, "its name holds a slash")));
-    }
-    if name.contains(&0) {
-        return Ok(Some(Listed::Unreachable(path, "its name holds a NUL byte")));
-    }
-    let mut attributes = entry.attributes;
-    if attributes.kind().is_none() {
-        match login.client().lstat(&login.wire(&path)).await {
-            Ok(told) => attributes = told,
-            // What was listed is told; reading it shows whether it has gone or may not be read.
-            Err(ClientError::Status { .. }) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let kind = attributes.kind().or_else(|| kind_of_line(&entry.long_name)).unwrap_or(FileKind::Regular);
-    Ok(Some(match kind {
-        FileKind::Regular => Listed::File(remote_file(path, &attributes)),
-        FileKind::Directory => Listed::Directory(path),
-        FileKind::Symlink => Listed::Symlink(path),
-        FileKind::Special => Listed::Special(path),
-    }))
-}
-
-/// What the line `drwxr-xr-x …` says, for servers that send no permission bits.
-fn kind_of_line(line: &[u8]) -> Option<FileKind> {
-    let letters = line.get(1..10)?;
-    if !letters.iter().all(|letter| b"rwxsStT-".contains(letter)) {
-        return None;
-    }
-    match line[0] {
-        b'-' => Some(FileKind::Regular),
-        b'd' => Some(FileKind::Directory),
-        b'l' => Some(FileKind::Symlink),
-        b'b' | b'c' | b'p' | b's' => Some(FileKind::Special),
-        _ => None,
-    }
-}
-
-fn remote_file(path: RemotePath, attributes: &Attributes) -> RemoteFile {
-    // Times before 1970 arrive as ones after 2100: version 3 has no sign.
-    let latest = OffsetDateTime::now_utc() + Duration::days(50 * 365);
-    let modified = attributes.modified.and_then(|seconds| ModifiedTime::from_unix(i64::from(seconds)));
-    RemoteFile { path, size: attributes.size, modified: modified.filter(|modified| modified.at < latest) }
-}
-
 async fn stat(login: &Login, path: &RemotePath) -> Result<Option<RemoteFile>, ClientError> {
     let wire = login.wire(path);
     let mut told = login.client().lstat(&wire).await;
@@ -359,23 +232,4 @@ async fn make_dirs(login: &Login, dir: &RemotePath) -> Result<(), ClientError> {
         }
     }
     Ok(())
-}
-
-/// The one place that says what a client's error means to the contract.
-fn fail(op: Op, address: &str, error: ClientError) -> SourceError {
-    let class = match &error {
-        ClientError::Stalled(_) => Class::Stalled,
-        ClientError::Lost(_) => Class::Connect,
-        ClientError::Broken(_) => Class::Protocol,
-        ClientError::Status { code, .. } => match *code {
-            status::NO_SUCH_FILE => Class::NotFound,
-            status::PERMISSION_DENIED => Class::Permission,
-            status::NO_CONNECTION | status::CONNECTION_LOST => return SourceError::new(op, address, Class::Connect, error),
-            _ => Class::Protocol,
-        },
-    };
-    let answered = matches!(error, ClientError::Status { .. });
-    let failure = SourceError::new(op, address, class, error);
-    // A status is an answer like any other: the connection goes on.
-    if answered { failure.session_survives() } else { failure }
 }

@@ -3,16 +3,22 @@
 pub mod algorithms;
 pub mod auth;
 pub mod client;
+pub mod desk;
 pub mod distance;
 pub mod driver;
 pub mod frames;
+pub mod habits;
+pub mod handles;
 pub mod host_key;
 pub mod known_hosts;
 pub mod limits;
+pub mod listing;
+pub mod login;
 pub mod packet;
 pub mod patience;
 pub mod private_key;
 pub mod reading;
+pub mod refusal;
 pub mod settings;
 pub mod transport;
 

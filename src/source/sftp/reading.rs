@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
-use super::client::{Client, ClientError, OpenHandle, Ticket, unexpected};
+use super::client::{Client, ClientError, OpenHandle, Ticket};
 use super::packet::{Malformed, Reply, Request, status};
+use super::refusal::unexpected;
+use crate::source::pace::PaceMeter;
 
 /// Of so many bytes at least each request under way is reckoned to be: smaller chunks shrink the window, they do not
 /// swamp the server.
@@ -32,6 +35,7 @@ pub struct Reading {
     end: Option<u64>,
     probing: bool,
     ended: bool,
+    pace: PaceMeter,
 }
 
 struct Asked {
@@ -48,8 +52,9 @@ impl Reading {
         let chunk = client.limits().read();
         // Past an unknown end every question is wasted, so that window opens slowly.
         let window = if size.is_some() { client.limits().ahead().file } else { 2 * u64::from(chunk) };
+        let pace = PaceMeter::new(client.rate());
         let asked = VecDeque::new();
-        Self { client, file, asked, under_way: 0, window, chunk, full_answers: 0, next: offset, end: size, probing: false, ended: false }
+        Self { client, file, asked, under_way: 0, window, chunk, full_answers: 0, next: offset, end: size, probing: false, ended: false, pace }
     }
 
     /// The next bytes, never empty; `None` once the server has said that the file ends here,
@@ -60,23 +65,37 @@ impl Reading {
         }
         self.ask_ahead();
         let front = self.asked.front_mut().expect("ask_ahead always leaves a request");
+        let (begun, before) = (Instant::now(), self.client.received());
         let reply = self.client.answer(&mut front.ticket).await?;
         let Asked { offset, length, .. } = self.asked.pop_front().expect("it was there before the answer");
         self.under_way -= u64::from(length);
+        self.pace.waited(begun.elapsed(), self.client.received().saturating_sub(before))?;
         match reply {
+            // Empty data, an error, a refusal: many ways to say that there is nothing behind the end.
+            Reply::Data(data) if data.is_empty() && self.is_past_the_end(offset) => self.end(),
+            Reply::Status { code, .. } if self.is_past_the_end(offset) && !matches!(code, status::NO_CONNECTION | status::CONNECTION_LOST) => {
+                self.end()
+            }
             Reply::Data(data) => {
                 let got = u32::try_from(data.len()).ok().filter(|got| (1..=length).contains(got));
                 let got = got.ok_or(Malformed("it answered a read with no bytes, or with more than were asked for"))?;
                 self.learn(offset, length, got);
                 Ok(Some(data))
             }
-            Reply::Status { code: status::EOF, .. } => {
-                self.ended = true;
-                self.asked.clear();
-                Ok(None)
-            }
+            Reply::Status { code: status::EOF, .. } => self.end(),
             reply => Err(unexpected(reply)),
         }
+    }
+
+    /// Whether all the bytes that were promised have come before `offset`.
+    fn is_past_the_end(&self, offset: u64) -> bool {
+        self.end.is_some_and(|end| offset >= end)
+    }
+
+    fn end(&mut self) -> Result<Option<Bytes>, ClientError> {
+        self.ended = true;
+        self.asked.clear();
+        Ok(None)
     }
 
     /// Asks for as much as window, budget and the file's end allow, but for one chunk in any case.
@@ -115,7 +134,7 @@ impl Reading {
     /// Draws the consequences of an answer of `got` bytes to a question for `length`.
     fn learn(&mut self, offset: u64, length: u32, got: u32) {
         self.window = (self.window * 2).min(self.client.limits().ahead().file);
-        if self.end.is_some_and(|end| offset >= end) {
+        if self.is_past_the_end(offset) {
             // The file has grown. Whoever counts will notice; go on as the server does.
             self.probing = false;
             self.next = offset.saturating_add(u64::from(got));

@@ -7,12 +7,14 @@ use russh::keys::PrivateKey;
 
 use super::algorithms::Algorithms;
 use super::auth::{Credentials, Sha1Signatures};
+use super::client::SessionTerms;
 use super::host_key::{Pin, Trust};
 use super::known_hosts::KnownHosts;
 use super::private_key;
 use super::transport::Target;
 use crate::model::Secret;
 use crate::settings::{Key, Kind, Section, SettingError, SourceUrl};
+use crate::source::pace::{self, MinimumRate};
 use crate::source::proxy::{self, Proxy};
 
 /// The settings that only SFTP sources have.
@@ -30,6 +32,7 @@ pub const KEYS: &[Key] = &[
     Key { name: "known_hosts", kind: Kind::Text, doc: "A known_hosts file of OpenSSH that holds the server's key." },
     proxy::KEY,
     Key { name: "stall_timeout", kind: Kind::Duration, doc: "How long the server may be silent while an answer is due; default \"60s\"." },
+    pace::KEY,
     Key {
         name: "connect_timeout",
         kind: Kind::Duration,
@@ -61,7 +64,7 @@ pub fn target(section: &Section, url: &SourceUrl) -> Result<Target, SettingError
         proxy: section.secret("proxy")?.map(|text| Proxy::parse(text.reveal()).map_err(|problem| section.error("proxy", problem))).transpose()?,
         algorithms,
         connect_timeout: time_limit(section, "connect_timeout", Duration::from_secs(15))?,
-        stall_timeout: time_limit(section, "stall_timeout", Duration::from_secs(60))?,
+        terms: SessionTerms::new(time_limit(section, "stall_timeout", Duration::from_secs(60))?, MinimumRate::of(section)?),
     })
 }
 

@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::algorithms::{self, Algorithms};
 use super::auth::{self, AuthError, Credentials};
-use super::client::{Client, ClientError, LastWords};
+use super::client::{Client, ClientError, LastWords, SessionTerms};
 use super::host_key::{Distrust, Presented, Trust};
 use crate::failure::Class;
 use crate::model::{BoxError, printable};
@@ -49,8 +49,8 @@ pub struct Target {
     pub proxy: Option<Proxy>,
     /// Limit for each address's TCP connection.
     pub connect_timeout: Duration,
-    /// Limit for an answer.
-    pub stall_timeout: Duration,
+    /// How the server is treated.
+    pub terms: SessionTerms,
 }
 
 /// Whether connecting or logging in failed, as what, why.
@@ -103,7 +103,7 @@ pub async fn open(target: &Target, tell: Tell<'_>) -> Result<Connection, OpenErr
     let stream = connect_tcp(target, tell).await?;
     let watch = Watch::default();
     let start = Instant::now();
-    let limit = LOGIN_TIMEOUT.min(target.stall_timeout);
+    let limit = LOGIN_TIMEOUT.min(target.terms.stall);
     let deadline = start + limit;
     let shaken = timeout_at(deadline, shake_hands(target, stream, &watch)).await;
     // Also, and above all, of a key that was refused.
@@ -213,7 +213,7 @@ async fn open_channel(target: &Target, handle: &Handle<Watcher>, watch: &Watch) 
             None => return Err(OpenError::login(Class::Busy, watch.ended("the server closed the channel"))),
         }
     }
-    Client::greeted(channel.into_stream(), begun, target.stall_timeout, watch.last_words.clone()).await.map_err(|error| match error {
+    Client::greeted(channel.into_stream(), begun, target.terms.clone(), watch.last_words.clone()).await.map_err(|error| match error {
         ClientError::Stalled(_) => OpenError::login(Class::Stalled, error),
         _ => OpenError::login(Class::Protocol, error),
     })

@@ -1,12 +1,13 @@
 //! Leases in a folder: a lock of the operating system, which goes with the process that holds it.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::Trouble;
+use super::modes;
 use super::record::{Shelf, key_of};
 use crate::store::contract::{Lease, Leased, StoreError, Taken};
 use crate::store::holder::Holder;
@@ -15,7 +16,7 @@ use crate::store::holder::Holder;
 pub fn take(shelf: &Shelf, name: &str, holder: &Holder) -> Result<Leased, Trouble> {
     // The record is another file: where locks are mandatory, nobody may read the one that is locked.
     let (lock, record) = shelf.lease(&key_of(name));
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(lock)?;
+    let file = modes::private().create(true).truncate(false).write(true).open(lock)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -25,7 +26,7 @@ pub fn take(shelf: &Shelf, name: &str, holder: &Holder) -> Result<Leased, Troubl
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
     let text = serde_json::to_vec_pretty(holder).map_err(io::Error::from)?;
-    fs::write(record, text)?;
+    modes::private().create(true).truncate(true).write(true).open(record)?.write_all(&text)?;
     Ok(Leased::Held(Box::new(FolderLease { _lock: file })))
 }
 

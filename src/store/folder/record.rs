@@ -6,7 +6,7 @@
 //! temporary file is gone, so nobody ever sees content without its own properties. Writes that wait together take these
 //! steps together (`writes.rs`), each step for all of them.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -14,6 +14,8 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
+use super::locks::{Alone, Locks};
+use super::modes;
 use super::paths::{self, OWN, Place};
 use crate::model::{Md5, hex};
 use crate::store::contract::{BlobInfo, Etag, Metadata, Properties};
@@ -59,19 +61,22 @@ pub struct Shelf {
     /// What users see.
     pub root: PathBuf,
     own: PathBuf,
+    locks: Locks,
 }
 
 impl Shelf {
     /// The shelf at `root`.
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), own: root.join(OWN) }
+        let own = root.join(OWN);
+        Self { root: root.to_owned(), locks: Locks::new(own.join("locks")), own }
     }
 
     /// Makes the store's own folders.
     pub fn create(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.root)?;
         self.refuse_links(&self.own.join("locks"))?;
         for folder in ["temporary", "staged", "locks", "records", "long"] {
-            fs::create_dir_all(self.own.join(folder))?;
+            modes::private_folders().create(self.own.join(folder))?;
         }
         Ok(())
     }
@@ -105,15 +110,10 @@ impl Shelf {
         (folder.join(format!("lease-{key}")), folder.join(format!("lease-{key}.json")))
     }
 
-    /// Held until dropped, also against other processes; the system drops it when a process dies.
+    /// Held until dropped, also against other processes; the system drops it when a process dies. One that is not to be had
+    /// in a few seconds is an error.
     pub fn lock(&self, key: &str, alone: Alone) -> io::Result<File> {
-        let path = self.own.join("locks").join(&key[..2]);
-        let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
-        match alone {
-            Alone::Yes => file.lock()?,
-            Alone::No => file.lock_shared()?,
-        }
-        Ok(file)
+        self.locks.lock(key, alone)
     }
 
     fn record(&self, key: &str) -> PathBuf {
@@ -172,7 +172,7 @@ impl Shelf {
             self.keep_long(&segment)?;
         }
         let next = self.next_record(key);
-        let mut file = with_folder(&next, || File::create(&next))?;
+        let mut file = with_folder(&next, &modes::private_folders(), || modes::private().create(true).write(true).truncate(true).open(&next))?;
         file.write_all(&serde_json::to_vec(record)?)?;
         Ok(file)
     }
@@ -184,7 +184,7 @@ impl Shelf {
         loop {
             let target = self.root.join(paths::path_of(&record.name, record.place).0);
             self.refuse_links(&target)?;
-            match with_folder(&target, || fs::rename(&temporary, &target)) {
+            match with_folder(&target, &modes::folders_of(&record.name), || fs::rename(&temporary, &target)) {
                 Ok(()) => return Ok(target.parent().unwrap_or(&self.root).to_owned()),
                 // Another blob is a file where this one needs a folder, or the other way round.
                 Err(_) if record.place == Place::Plain && clashes(&self.root, &target) => {
@@ -278,15 +278,6 @@ impl Shelf {
     }
 }
 
-/// Whether a lock is shared.
-#[derive(Clone, Copy, Debug)]
-pub enum Alone {
-    /// For writing.
-    Yes,
-    /// For reading.
-    No,
-}
-
 /// What records and locks of a name are filed under.
 pub fn key_of(name: &str) -> String {
     hex(&sha2::Sha256::digest(name))
@@ -374,18 +365,18 @@ fn clashes(root: &Path, target: &Path) -> bool {
 
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+        modes::private_folders().create(folder)?;
     }
-    let mut file = File::create(path)?;
+    let mut file = modes::private().create(true).write(true).truncate(true).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-/// Does `work` on `path`, and once more in a new folder if there was none.
-fn with_folder<T>(path: &Path, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
+/// Does `work` on `path`, and once more in a folder that `builder` makes if there was none.
+fn with_folder<T>(path: &Path, builder: &DirBuilder, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match (work(), path.parent()) {
         (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(folder)?;
+            builder.create(folder)?;
             work()
         }
         (result, _) => result,

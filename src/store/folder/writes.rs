@@ -10,8 +10,9 @@ use bytes::Bytes;
 use md5::Digest;
 use tokio::sync::oneshot;
 
+use super::locks::Alone;
 use super::paths::Place;
-use super::record::{Alone, Record, key_of, record_of};
+use super::record::{Record, key_of, record_of};
 use super::{Inner, Trouble, check, rule};
 use crate::store::contract::{Condition, Etag, Properties, StoreKind};
 use crate::store::limits;
@@ -146,7 +147,7 @@ impl Inner {
             return Err(rule(StoreKind::Corrupted, "the bytes have another MD5 than they should have"));
         }
         let key = key_of(&put.name);
-        let (id, mut file) = self.temporary(&key)?;
+        let (id, mut file) = self.temporary(&put.name, &key)?;
         let written = file.write_all(&put.bytes).map_err(Trouble::from).and_then(|()| {
             self.set_time(&file, &id, &put.properties);
             Ok(record_of(&put.name, Place::Plain, &id, &file.metadata()?, &put.properties)?)

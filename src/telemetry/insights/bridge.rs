@@ -14,7 +14,7 @@ use super::Insights;
 use super::fields::{Fields, any};
 use super::operation::Tie;
 use super::sampling::{SAMPLED, is_chosen};
-use crate::run::watch::{CALL, FAILURE, FILE, FILES, TARGET, WATCH};
+use crate::run::watch::{CALL, FAILURE, FILE, FILES, OUTCOMES, TARGET, WATCH};
 
 /// Work was taken from the queue: `age_seconds`.
 pub const QUEUED: &str = "queued";
@@ -112,7 +112,7 @@ impl Insights {
 
     fn file(&self, fields: &Fields) {
         let labels = self.labels(fields);
-        let outcome = ["ingested", "unchanged", "skipped", "deferred", "failed"].into_iter().find(|outcome| fields.text("outcome") == Some(*outcome));
+        let outcome = OUTCOMES.iter().copied().find(|outcome| fields.text("outcome") == Some(*outcome));
         self.meters.count(outcome.unwrap_or("other"), 1, &labels);
         if let Some(bytes) = fields.number("bytes").filter(|bytes| *bytes > 0) {
             self.meters.bytes.add(bytes, &labels);
@@ -124,7 +124,7 @@ impl Insights {
 
     fn files(&self, fields: &Fields) {
         let labels = self.labels(fields);
-        for outcome in ["unchanged", "skipped", "deferred", "failed"] {
+        for outcome in OUTCOMES.iter().copied().filter(|outcome| *outcome != "ingested") {
             self.meters.count(outcome, fields.number(outcome).unwrap_or(0), &labels);
         }
     }

@@ -49,13 +49,14 @@ fn split(bytes: &[u8], step: usize, dialect: Dialect) -> Vec<Listed> {
 /// What holds of one entry of `/d`.
 pub fn one(listed: &Listed) {
     let (path, is_reachable) = match listed {
-        Listed::File(file) => (&file.path, true),
+        Listed::File(file) | Listed::Untold(file) => (&file.path, true),
         Listed::Directory(path) | Listed::Symlink(path) | Listed::Special(path) => (path, true),
         Listed::Unreachable(path, _) => (path, false),
         Listed::Unparsed(text) => {
             assert!(text.chars().count() <= 200, "{text:?}");
             return super::printable(text);
         }
+        Listed::Aside(_) => return,
     };
     super::printable(&path.to_string());
     let name = path.as_bytes().strip_prefix(b"/d/").unwrap_or_else(|| panic!("{path} is not below /d"));

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use blobferry::source::sftp::client::{Client, ClientError};
+use blobferry::source::pace::MinimumRate;
+use blobferry::source::sftp::client::{Client, ClientError, SessionTerms};
 use blobferry::source::sftp::frames::Packets;
 use blobferry::source::sftp::packet::{Attributes, Entry, Reply, Request, peek_id, status};
 use blobferry::source::sftp::reading::Reading;
@@ -96,7 +97,7 @@ async fn client(bytes: &[u8], fitting: bool) {
 }
 
 async fn talk(stream: DuplexStream) -> Result<(), ClientError> {
-    let client = Client::start(stream, STALL, Default::default()).await?;
+    let client = Client::start(stream, SessionTerms::new(STALL, MinimumRate::default()), Default::default()).await?;
     super::printable(&String::from_utf8_lossy(&client.real_path(b".").await?).escape_default().to_string());
     for step in 0..2 {
         if let Err(error) = client.lstat(b"/a").await {

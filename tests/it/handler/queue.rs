@@ -137,7 +137,7 @@ impl Site {
 fn assert_report(record: &Value, files: u64) {
     let source = &record["sources"][0];
     let count = |name: &str| source[name].as_u64().unwrap_or_else(|| panic!("{name} in {record:#}"));
-    let sum: u64 = ["ingested", "unchanged", "skipped", "deferred", "failed"].iter().map(|name| count(name)).sum();
+    let sum: u64 = ["ingested", "unchanged", "skipped", "gone", "deferred", "failed"].iter().map(|name| count(name)).sum();
     assert_eq!((count("listed"), count("ingested"), sum), (files, files, files), "{record:#}");
     assert_eq!((&record["status"], record["ended"].is_string()), (&"ok".into(), true), "{record:#}");
 }

@@ -41,7 +41,7 @@ fn statuses() -> BTreeSet<&'static str> {
     use blobferry::report::Status as Reported;
     use blobferry::run::record::Status as Recorded;
     let recorded = all_of!(Recorded: Running Ok Degraded Failed Interrupted Abandoned).map(Recorded::word);
-    let reported = all_of!(Reported: Left Ok Degraded Failed).map(Reported::word);
+    let reported = all_of!(Reported: Left Ok Interrupted Degraded Failed).map(Reported::word);
     recorded.into_iter().chain(reported).chain([names::BROKEN]).collect()
 }
 
@@ -74,7 +74,7 @@ fn problems(query: &str, sent: &BTreeMap<String, BTreeSet<String>>) -> Vec<Strin
         }
         if let Some((_, word)) = line.split_once("outcome == \"").filter(|_| kind == "Metric") {
             let word = word.split('"').next().unwrap_or_default();
-            let known = ["ingested", "unchanged", "skipped", "deferred", "failed"].contains(&word);
+            let known = ["ingested", "unchanged", "skipped", "gone", "deferred", "failed"].contains(&word);
             found.extend((!known).then(|| format!("no outcome of ours: {word}")));
         }
     }

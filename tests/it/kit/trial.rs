@@ -184,11 +184,11 @@ fn state_is_silent(folder: &Path) {
     }
 }
 
-/// `listed = ingested + unchanged + skipped + deferred + failed`, and those that failed are named.
+/// `listed = ingested + unchanged + skipped + gone + deferred + failed`, and those that failed are named.
 #[track_caller]
 fn adds_up(source: &Value) {
     let count = |key: &str| source[key].as_u64().unwrap_or_else(|| panic!("no `{key}` in {source:#}"));
-    let sum: u64 = ["ingested", "unchanged", "skipped", "deferred", "failed"].map(count).iter().sum();
+    let sum: u64 = ["ingested", "unchanged", "skipped", "gone", "deferred", "failed"].map(count).iter().sum();
     assert_eq!(count("listed"), sum, "{source:#}");
     let named = source["failures"].as_array().map_or(0, Vec::len) as u64;
     assert!(named >= count("failed").min(1), "failures without a name: {source:#}");
@@ -255,6 +255,7 @@ impl Proof {
             ("ingested", String::new()),
             ("unchanged", String::new()),
             ("skipped", reasons("skipped_by_reason")),
+            ("gone", String::new()),
             ("deferred", reasons("deferred_by_reason")),
             ("failed", failed),
             ("unparsed_lines", String::new()),

@@ -5,6 +5,7 @@ mod config;
 mod ftp;
 mod ftp_names;
 mod legacy;
+mod lies;
 mod load;
 mod network;
 mod politeness;

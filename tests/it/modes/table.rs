@@ -24,6 +24,9 @@ N16 | IPv6 only | EPSV, never PASV | src/source/ftp/tests/dialects::ipv6_without
 N17 | idle sessions are closed by the server | a new login, no file fails | modes/network::n17_idle_sessions_are_closed_by_the_server world/logins::logins_that_the_server_ends_between_files_are_replaced |
 N18 | a closing reply comes twice | noticed, connection dropped | modes/network::n18_a_closing_reply_comes_twice |
 N19 | a reply without end | capped | modes/network::n19_a_reply_without_end src/source/ftp/tests/faults::a_reply_that_never_ends |
+N20 | a byte now and then, for ever | below `minimum_rate`, tried again, then a named failure | modes/lies::n20_a_byte_now_and_then src/source/pace::a_byte_each_three_seconds_ends_after_five_minutes_and_a_slow_line_does_not |
+N21 | a listing that drips | as N20 | modes/lies::n21_a_listing_that_drips |
+N22 | lines without entries, folders without end | ended by a limit, told; bounded memory | modes/lies::n22_lines_that_tell_nothing_without_end src/source/folders::folders_without_end_take_no_more_than_their_room src/source/sifted::a_folder_without_end_is_remembered_as_far_as_there_is_room |
 F1 | a greeting of many lines | logs in | modes/ftp::f01_a_greeting_of_many_lines |
 F2 | 421: too many connections | those that are there do the work; a full server is asked again | modes/ftp::f02_too_many_connections src/source/manners::places_rest_longer_each_time_and_come_back_one_by_one modes/politeness::a_server_without_room_has_a_rest_and_is_then_asked_for_one_more_at_a_time modes/politeness::a_530_for_too_many_is_no_refused_password |
 F3 | 530: the login is refused | tried once, by later runs neither, until it changes | modes/ftp::f03_a_refused_login_is_tried_once_and_not_by_later_runs modes/ftp::f03_a_login_that_works_again_forgets_the_refusal |
@@ -53,6 +56,8 @@ F26 | PROT P is refused | refused, no data in clear text | modes/ftp_names::f26_
 F27 | no close_notify on encrypted data | the size decides | modes/ftp_names::f27_encrypted_data_without_close_notify |
 F28 | AUTH TLS is stripped | refused, no user, no password | modes/ftp_names::f28_auth_tls_is_stripped |
 F29 | clear text before the handshake | never believed | modes/ftp_names::f29_clear_text_before_the_handshake |
+F30 | an entry is listed twice | counted once, told | modes/lies::f30_an_entry_that_is_listed_twice src/source/sifted::an_entry_counts_once_however_often_it_is_listed_and_every_line_counts |
+F31 | MLSD does not tell what an entry is | tried out by CWD, never guessed | modes/lies::f31_a_name_without_a_kind src/source/ftp/mlsd::a_name_without_a_type_is_to_be_tried_out |
 S1 | unknown host key | refused before anything is sent; shown | modes/sftp::s01_a_host_key_that_nobody_vouched_for |
 S2 | host key changed | refused, one look, alarm | modes/sftp::s02_a_host_key_that_has_changed src/source/sftp/host_key::a_changed_key_alarms |
 S3 | MaxStartups | asked again; those that are there do the work | modes/sftp::s03_too_many_connections_for_sshd +e2e/rough::an_sshd_with_little_room +modes/politeness::an_sshd_that_takes_one_at_a_time |
@@ -64,12 +69,12 @@ S8 | end of file too early | never believed | modes/sftp::s08_a_file_ends_early 
 S9 | lies about sizes | never committed | modes/sftp::s09_sizes_that_are_lies |
 S10 | neither size nor time | taken at the server's end of file | modes/sftp::s10_neither_size_nor_time |
 S11 | STAT denied | taken or named | modes/sftp::s11_describing_is_denied |
-S12 | OPEN denied, or gone | that file alone; gone is skipped | modes/sftp::s12_opening_is_denied |
+S12 | OPEN denied, or gone | that file alone; listed still, it is deferred once | modes/sftp::s12_opening_is_denied |
 S13 | a bit flips on the server | cannot be seen without a checksum of the server's | | no protocol here carries a checksum of the file; checksums beside files (`.sha256`) are not read
 S14 | names that are not UTF-8 | exact | modes/sftp::s14_names_that_are_not_utf_8 |
 S15 | line breaks and escapes in names | fetched; escaped in every output | modes/sftp::s15_names_that_would_write_on_your_terminal |
 S16 | links in circles or to nowhere | skipped and counted | modes/sftp_trees::s16_links_that_lead_in_circles_or_nowhere |
-S17 | a folder vanishes during the walk | no failure; a file that vanished is skipped | modes/sftp_trees::s17_a_folder_vanishes_while_the_tree_is_walked |
+S17 | a folder and a file are listed, and not there when they are asked for | a problem of the listing, the file waits once; only a fresh listing says gone | modes/sftp_trees::s17_a_folder_and_a_file_are_listed_and_not_there |
 S18 | very many files in a folder | listed; memory grows with their number only | modes/sftp_trees::s18_a_folder_of_very_many_files +e2e/rough::a_folder_with_very_many_files modes/load::a_hundred_thousand_entries_by_ftp modes/load::a_hundred_thousand_entries_by_sftp |
 S19 | a file grows while it is read | not committed, next run | modes/sftp_trees::s19_a_file_grows_while_it_is_read |
 S20 | a file is replaced while it is read | not committed, next run | modes/sftp_trees::s20_a_file_is_replaced_while_it_is_read |
@@ -82,6 +87,12 @@ S26 | keys in every form that people paste | read, or a clear error; never shown
 S27 | packets that are too long, cut, lying | an error, no memory | src/source/sftp/tests/hostile::broken_answers_are_errors_never_hangs src/source/sftp/packet::a_claimed_count_or_length_takes_no_memory modes/sftp::s27_a_listing_that_is_slow_or_silent |
 S28 | entries with slashes, dots, NUL | refused and counted | modes/sftp_trees::s28_entries_that_would_lead_elsewhere |
 S29 | where a login starts | `~` is asked for | modes/sftp_trees::s29_where_a_login_starts |
+S30 | one handle for two open files | never another file's bytes; one file at a time from then on, told | modes/lies::s30_one_handle_for_two_files src/source/sftp/tests/lies::no_file_gets_the_bytes_of_another_when_a_server_gives_one_handle_to_two src/source/sftp/tests/hostile::a_handle_that_comes_back_while_its_former_file_is_being_read_ends_the_channel src/source/sftp/handles::a_handle_is_free_again_when_it_is_closed_and_nothing_about_it_is_under_way |
+S31 | pages and ends of a listing that make no whole | listed again, one question at a time; told | modes/lies::s31_pages_and_ends_that_make_no_whole src/source/sftp/tests/lies::whatever_a_server_makes_of_pages_and_ends_every_entry_is_told src/source/sftp/tests/lies::a_server_that_mixes_pages_is_asked_one_question_at_a_time_from_then_on |
+S32 | a kind that is not told | tried out, never guessed | modes/lies::s32_a_kind_that_is_not_told src/source/sftp/tests/lies::a_kind_that_is_not_told_is_tried_out |
+S33 | few files may be open at once | so many at a time; no wrong permission | modes/lies::s33_few_files_may_be_open src/source/sftp/tests/lies::a_server_that_lets_few_files_be_open_gets_them_one_after_the_other src/source/sftp/tests/lies::a_file_that_is_denied_is_denied_also_in_company_and_soon |
+S34 | a read behind the end fails, is denied, is empty | the end, if all bytes came | modes/lies::s34_other_answers_than_the_end_behind_the_end src/source/sftp/tests/lies::whatever_is_said_behind_the_end_of_a_file_its_bytes_have_come |
+S35 | `.` and `..` without end | ended; no listing, never an empty folder | modes/lies::s35_dots_without_end |
 A1 | bombs, overlapping members | stopped by what comes out | src/archive/zip/tests::bombs_are_stopped_while_they_unpack src/archive/zip/tests::members_that_share_bytes_are_refused world/archives::an_archive_over_a_limit_fails_with_its_limit_and_alone |
 A2 | members that climb | escaped; the name is data | src/naming::climbing_absolute_and_empty_member_names_arrive_escaped world/blobs::every_blob_has_its_md5_and_metadata_that_headers_can_carry |
 A3 | cut, bad ends, junk | the whole archive fails, nothing visible | src/archive/zip/tests::a_zip_cut_anywhere_is_never_whole src/archive/zip/tests::bytes_after_the_end_are_fine_unless_they_are_more_of_a_zip world/archives::a_truncated_archive_fails_alone src/archive/zip/tests::an_archive_behind_other_bytes_is_read |
@@ -134,6 +145,8 @@ R12 | a panic in one worker | that file; the run goes on | world/reading::a_pani
 R13 | the handler's port is missing or none | a clear end | handler/process::a_port_that_is_none_is_told |
 R14 | nobody reads our output | the run goes on | e2e/commands::a_reader_that_goes_away_is_no_failure e2e/commands::a_reader_that_does_not_read_holds_nothing_up src/telemetry/lines::one_who_does_not_read_stops_nobody_and_what_is_lost_is_counted |
 R15 | one dead source of many | does not hold up the others | modes/runtime::r15_dead_sources_among_healthy_ones modes/load::dead_sources_hold_up_no_healthy_one modes/politeness::a_server_that_stays_dead_is_given_up_and_others_go_on |
+R16 | a frozen process keeps the locks of a folder | told with its name after seconds; nobody hangs | modes/lies::r16_a_frozen_process_keeps_the_locks_of_a_folder src/store/folder/locks::a_lock_that_is_never_let_go_is_told_with_its_holder_and_then_soon |
+R17 | who may read state and logs | owner and group | modes/lies::r17_who_may_read_state_and_logs |
 C1 | broken TOML | file, line, exit 2 | modes/config::c01_broken_toml_is_told_by_line_and_column src/config/tests::broken_toml_is_told_by_line_and_column_without_its_text |
 C2 | typos | what was meant | modes/config::c02_typos_are_answered_with_what_was_meant |
 C3 | passwords of any characters in URLs | encoded, or a field; ambiguous is refused | modes/config::c03_passwords_of_any_characters_in_urls |
@@ -206,7 +219,7 @@ fn document() -> String {
         "# Servers and networks as they are\n\n{} ways to fail, each with the answer that is right. {} are proven by tests that need nothing, \
          {} more by tests that need real servers or Azurite, {} in part, {} not; the last column says why.\n\n\
          The tests of `tests/it/modes` run the program itself. Each run against a scripted server checks besides: it ends within its tries times \
-         its longest time limit, the waits between, and 5 s (mostly 9.5 s: two tries of 2 s); `listed = ingested + unchanged + skipped + deferred + failed`, nothing partial is in the folder that \
+         its longest time limit, the waits between, and 5 s (mostly 9.5 s: two tries of 2 s); `listed = ingested + unchanged + skipped + gone + deferred + failed`, nothing partial is in the folder that \
          it stores to (in Azurite: sizes only), no output holds the password, every log line is JSON without control bytes. \
          What rclone makes of the same servers: [matrix.md](matrix.md).\n\n\
          Made from `tests/it/modes/table.rs`; `UPDATE_DOCS=1 cargo test --test it modes::table` writes it anew.\n\n\
@@ -231,9 +244,9 @@ fn root() -> &'static Path {
 
 #[test]
 fn the_catalogue_is_complete() {
-    let families = [('N', 19), ('F', 29), ('S', 29), ('A', 15), ('Z', 22), ('R', 15), ('C', 10), ('X', 16)];
+    let families = [('N', 22), ('F', 31), ('S', 35), ('A', 15), ('Z', 22), ('R', 17), ('C', 10), ('X', 16)];
     let all: Vec<String> = families.iter().flat_map(|(family, most)| (1..=*most).map(move |n| format!("{family}{n}"))).collect();
-    assert_eq!(all.len(), 155);
+    assert_eq!(all.len(), 168);
     assert_eq!(rows().iter().map(|row| row.id().to_owned()).collect::<Vec<_>>(), all);
     for row in rows() {
         assert_eq!(row.cells.len(), 5, "{}", row.id());
@@ -290,7 +303,7 @@ fn every_test_that_needs_servers_is_marked() {
 /// A test that bears a number of the catalogue stands in its row.
 #[test]
 fn every_numbered_test_stands_in_the_table() {
-    for file in ["azure", "config", "ftp", "ftp_names", "legacy", "network", "runtime", "security", "sftp", "sftp_trees"] {
+    for file in ["azure", "config", "ftp", "ftp_names", "legacy", "lies", "network", "runtime", "security", "sftp", "sftp_trees"] {
         let text = std::fs::read_to_string(root().join(format!("tests/it/modes/{file}.rs"))).expect("it is there");
         let tests = text.split("#[test]\nfn ").skip(1).filter_map(|rest| rest.split_once('(')).map(|(name, _)| name);
         for test in tests {

@@ -358,7 +358,7 @@ impl World {
 }
 
 fn looks_right(sim: &Sim, report: &SourceReport) {
-    let sum = report.ingested + report.unchanged + report.skipped + report.deferred + report.failed;
+    let sum = report.ingested + report.unchanged + report.skipped + report.gone + report.deferred + report.failed;
     if sum != report.listed {
         sim.violation(format!("I9 sum: {report}"));
     }

@@ -213,7 +213,7 @@ fn report_adds_up(sim: &Sim, name: &str) {
     sim.count("reports");
     let report = json(sim, name);
     let count = |key: &str| report[key].as_u64().unwrap_or(0);
-    let sum: u64 = ["ingested", "unchanged", "skipped", "deferred", "failed"].iter().map(|key| count(key)).sum();
+    let sum: u64 = ["ingested", "unchanged", "skipped", "gone", "deferred", "failed"].iter().map(|key| count(key)).sum();
     if sum != count("listed") {
         sim.violation(format!("I9 sum: {report}"));
     }

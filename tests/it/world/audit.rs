@@ -222,7 +222,7 @@ async fn what_did_not_arrive_has_its_line() {
     world.put("/no", "x", LONG_AGO);
     world.put("/gone", "x", LONG_AGO);
     let world = world.fault("/gone", "read", SourceFault::Before(Box::new(|tree| drop(tree.files.remove(&"/gone".into())))));
-    assert_eq!(world.run().await.brief(), "degraded: ingested 1, skipped 2 [in_progress vanished], failed 2 [archive_damaged permission]");
+    assert_eq!(world.run().await.brief(), "degraded: ingested 1, skipped 1 [in_progress], gone 1, failed 2 [archive_damaged permission]");
     let mut lines: Vec<String> =
         String::from_utf8(world.store.content(&of_run(&world, ".jsonl")).unwrap().to_vec()).unwrap().lines().map(str::to_owned).collect();
     lines.sort();
@@ -243,7 +243,7 @@ async fn what_did_not_arrive_has_its_line() {
         brief,
         [
             r#""/bad.zip" "failed" "new" "archive_damaged""#,
-            r#""/gone" "skipped" "new" "vanished""#,
+            r#""/gone" "gone" "new" null"#,
             r#""/no" "failed" "new" "permission""#,
             r#""/ok" "ingested" "new" null"#
         ]

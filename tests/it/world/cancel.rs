@@ -38,7 +38,7 @@ async fn a_run_stopped_while_it_waits_for_young_files_leaves_them() {
     let world = world.meanwhile("/old", 1, move |_| stop.cancel());
     world.put("/young", "one", super::now());
     let ran = world.run_until(cancel).await;
-    assert_eq!(ran.brief(), "degraded: ingested 1, deferred 1 [interrupted]");
+    assert_eq!(ran.brief(), "interrupted: ingested 1, deferred 1 [interrupted]");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::World;
 use super::zips::{Entry, entry, zip, zip_of};
+use blobferry::archive::options::InnerErrors;
 use blobferry::run::settings::Archives;
 
 fn wrapped(name: &str, inner: &[u8]) -> Vec<u8> {
@@ -35,9 +36,64 @@ async fn the_deepest_archives_stay_files() {
 }
 
 #[tokio::test]
-async fn a_broken_inner_archive_shows_nothing_of_the_outer_one_and_is_named() {
+async fn a_broken_inner_archive_does_not_cost_the_parcel_and_degrades_the_run_once() {
     let spoilt = zip_of(&[entry("1.txt", b"one"), Entry { crc: Some(1), ..entry("2.txt", b"two") }]);
-    let world = World::new().file("/a.zip", zip(&[("0.txt", &b"zero"[..]), ("d/b.zip", &spoilt)]));
+    let encrypted = zip_of(&[Entry { flags: 1, ..entry("1.txt", b"0123456789abcdef") }]);
+    let members = [("0.txt", &b"zero"[..]), ("d/b.zip", &spoilt), ("e.zip", &encrypted), ("good.zip", &zip(&[("x", b"x")])), ("9.txt", b"nine")];
+    let world = World::new().file("/a.zip", zip(&members));
+    let ran = world.run().await;
+    let source = ran.source();
+    assert_eq!(ran.brief(), "degraded: ingested 1, problem [archive_damaged], problem [archive_encrypted]");
+    assert_eq!((ran.report.exit_code(), source.partly_unpacked, source.members.members), (1, 2, 5));
+    let names = ["acme/a.zip!/0.txt", "acme/a.zip!/9.txt", "acme/a.zip!/d/b.zip", "acme/a.zip!/e.zip", "acme/a.zip!/good.zip!/x"];
+    assert_eq!(world.names(), names);
+    assert!(world.store.content("acme/a.zip!/d/b.zip").unwrap() == spoilt && world.store.content("acme/a.zip!/e.zip").unwrap() == encrypted);
+    let told = source.problems[0].message.clone();
+    assert!(told.contains("partly_unpacked: the inner archive `d/b.zip` is stored as it is") && told.contains("2.txt"), "{told}");
+    let manifest = world.store.names().into_iter().find(|name| name.contains("/archives/")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&world.store.content(&manifest).unwrap()).unwrap();
+    assert_eq!(
+        (&manifest["members"][1]["not_unpacked"], &manifest["members"][3]["not_unpacked"]),
+        (&"archive_damaged".into(), &serde_json::Value::Null)
+    );
+    assert_eq!(world.run().await.brief(), "ok: unchanged 1");
+}
+
+#[tokio::test]
+async fn a_large_broken_inner_archive_arrives_whole_though_its_first_members_were_taken_already() {
+    let large: Vec<u8> = (0..9u32 << 20).map(|at| (at / 7) as u8).collect();
+    let spoilt = zip_of(&[entry("large", &large), Entry { crc: Some(1), ..entry("2.txt", b"two") }]);
+    let world = World::new().file("/a.zip", zip(&[("b.zip", &spoilt[..]), ("large", &large)]));
+    assert_eq!(world.run().await.brief(), "degraded: ingested 1, problem [archive_damaged]");
+    assert_eq!(world.names(), ["acme/a.zip!/b.zip", "acme/a.zip!/large"]);
+    assert!(world.store.content("acme/a.zip!/b.zip").unwrap() == spoilt && world.store.content("acme/a.zip!/large").unwrap() == large);
+}
+
+#[tokio::test]
+async fn inner_errors_can_be_no_more_than_a_note() {
+    let spoilt = zip_of(&[Entry { crc: Some(1), ..entry("2.txt", b"two") }]);
+    let world = World::new().with(|source| source.unpacking.inner_errors = InnerErrors::Keep).file("/a.zip", wrapped("b.zip", &spoilt));
+    let ran = world.run().await;
+    assert_eq!((ran.brief().as_str(), ran.source().partly_unpacked), ("ok: ingested 1", 1));
+    assert!(ran.to_string().contains("note: /a.zip: partly_unpacked: the inner archive `b.zip`"), "{ran}");
+}
+
+#[tokio::test]
+async fn what_only_begins_like_an_archive_is_a_file_without_a_word() {
+    let world = World::new()
+        .file("/a.zip", zip(&[("a.txt", &b"PK\x03\x04 is how a zip begins\n"[..]), ("b.zip", b"no zip at all")]))
+        .file("/b.txt", "PK\x03\x04 too");
+    let ran = world.run().await;
+    assert_eq!((ran.brief().as_str(), ran.source().notes.len(), ran.source().partly_unpacked), ("ok: ingested 2", 0, 0));
+    assert_eq!(world.names(), ["acme/a.zip!/a.txt", "acme/a.zip!/b.zip", "acme/b.txt"]);
+}
+
+#[tokio::test]
+async fn a_broken_inner_archive_can_fail_the_outer_one_and_is_named() {
+    let spoilt = zip_of(&[entry("1.txt", b"one"), Entry { crc: Some(1), ..entry("2.txt", b"two") }]);
+    let world = World::new()
+        .with(|source| source.unpacking.inner_errors = InnerErrors::Fail)
+        .file("/a.zip", zip(&[("0.txt", &b"zero"[..]), ("d/b.zip", &spoilt)]));
     let ran = world.run().await;
     assert_eq!((ran.brief().as_str(), world.names()), ("degraded: failed 1 [archive_damaged]", vec![]));
     assert!(ran.to_string().contains("d/b.zip") && ran.to_string().contains("2.txt"), "{ran}");
@@ -54,9 +110,14 @@ async fn documents_in_archives_stay_whole() {
 #[tokio::test]
 async fn limits_count_what_is_nested() {
     let inner = zip(&[("1", b"1"), ("2", b"2"), ("3", b"3")]);
-    let mut world = World::new().file("/a.zip", zip(&[("x.zip", &inner[..]), ("y.zip", &inner)]));
+    let outer = zip(&[("x.zip", &inner[..]), ("y.zip", &inner)]);
+    let mut world = World::new().with(|source| source.unpacking.inner_errors = InnerErrors::Fail).file("/a.zip", outer.clone());
     world.limits.archive.members = 7;
     assert_eq!(world.run().await.brief(), "degraded: failed 1 [limit_archive]");
+    let mut kept = World::new().file("/a.zip", outer);
+    kept.limits.archive.members = 7;
+    let ran = kept.run().await;
+    assert_eq!((ran.brief().as_str(), ran.source().partly_unpacked, kept.names().len()), ("ok: ingested 1", 1, 4));
     world.limits.archive.members = 8;
     assert_eq!((world.run().await.brief().as_str(), world.names().len()), ("ok: ingested 1", 6));
 }

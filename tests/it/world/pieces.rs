@@ -84,7 +84,7 @@ impl Office {
         let record = self.records().get(run).await.unwrap().unwrap_or_else(|| panic!("no record of {run}"));
         let line = &record.shown(OffsetDateTime::now_utc())["sources"][0];
         let count = |name: &str| line[name].as_u64().unwrap();
-        let parts = ["ingested", "unchanged", "skipped", "deferred", "failed"];
+        let parts = ["ingested", "unchanged", "skipped", "gone", "deferred", "failed"];
         assert_eq!(count("listed"), parts.iter().map(|name| count(name)).sum::<u64>(), "{line}");
         let told = parts.iter().filter(|name| count(name) > 0).map(|name| format!("{name} {}", count(name)));
         let told = [line["status"].as_str().unwrap().to_owned()].into_iter().chain(told);

@@ -22,18 +22,18 @@ fn offsets(world: &World) -> Vec<u64> {
 }
 
 #[tokio::test]
-async fn a_file_that_vanishes_before_all_of_it_came_is_skipped_and_nothing_is_stored() {
+async fn a_file_that_goes_away_before_all_of_it_came_is_gone_and_nothing_is_stored() {
     let world = World::new().file("/a", content(200_000)).fault("/a", "read", Fault::EndAt(70_000));
     let world = world.fault("/a", "stat", Fault::Before(Box::new(|tree: &mut Tree| tree.files.clear())));
-    assert_eq!(world.run().await.brief(), "ok: skipped 1 [vanished]");
+    assert_eq!(world.run().await.brief(), "ok: gone 1");
     assert!(world.names().is_empty());
 }
 
 #[tokio::test]
-async fn a_file_that_vanished_before_its_turn_is_skipped() {
+async fn a_file_that_went_away_before_its_turn_is_gone() {
     let hook = |tree: &mut Tree| tree.files.clear();
     let world = World::new().file("/a", "x").fault("/a", "read", Fault::Before(Box::new(hook)));
-    assert_eq!(world.run().await.brief(), "ok: skipped 1 [vanished]");
+    assert_eq!(world.run().await.brief(), "ok: gone 1");
 }
 
 #[tokio::test]

@@ -39,10 +39,10 @@ async fn a_file_that_is_still_growing_is_left_and_the_next_run_takes_it_without_
 }
 
 #[tokio::test]
-async fn a_young_file_that_vanishes_meanwhile_is_skipped() {
+async fn a_young_file_that_goes_away_meanwhile_is_gone() {
     let world = waiting().fault("/a", "stat", Fault::Before(Box::new(|tree| tree.files.clear())));
     world.put("/a", "one", now());
-    assert_eq!(world.run().await.brief(), "ok: skipped 1 [vanished]");
+    assert_eq!(world.run().await.brief(), "ok: gone 1");
 }
 
 #[tokio::test]

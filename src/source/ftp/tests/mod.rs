@@ -19,6 +19,7 @@ use crate::source::contract::{Endpoint, Listed, Session, SourceError};
 
 use super::account::{Account, Learned, Limits, Security};
 use super::driver::FtpEndpoint;
+use crate::source::pace::MinimumRate;
 
 /// Longer than anything takes that is not meant to take for ever.
 const NEVER: Duration = Duration::from_secs(20);
@@ -28,6 +29,7 @@ const LIMITS: Limits = Limits {
     command: Duration::from_secs(1),
     stall: Duration::from_millis(400),
     finish: Duration::from_millis(400),
+    rate: MinimumRate::OFF,
 };
 
 struct World {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 
-use crate::source::sftp::client::{Client, ClientError};
+use crate::source::pace::MinimumRate;
+use crate::source::sftp::client::{Client, ClientError, SessionTerms};
 use crate::source::sftp::frames::Packets;
 use crate::source::sftp::packet::{Reply, Request, status};
 use crate::source::sftp::reading::Reading;
@@ -36,7 +37,7 @@ async fn play(stream: DuplexStream, pace: Duration, answer: impl Fn(u32, Request
 async fn read(pace: Duration, answer: impl Fn(u32, Request) -> Option<Bytes> + Send + 'static) -> Result<usize, ClientError> {
     let (ours, theirs) = tokio::io::duplex(64 << 10);
     tokio::spawn(play(theirs, pace, answer));
-    let client = Client::start(ours, Duration::from_millis(200), Default::default()).await?;
+    let client = Client::start(ours, SessionTerms::new(Duration::from_millis(200), MinimumRate::default()), Default::default()).await?;
     let handle = client.open(b"/f").await?;
     let mut reading = Reading::new(client, handle, 0, Some(100_000));
     let mut count = 0;
@@ -78,4 +79,24 @@ async fn a_slow_line_is_no_silent_one() {
     };
     // Each reply takes longer than the stall timeout of 200 ms, but bytes keep coming.
     assert_eq!(read(Duration::from_millis(60), file).await.expect("it reads"), 100_000);
+}
+
+#[tokio::test]
+async fn a_handle_that_comes_back_while_its_former_file_is_being_read_ends_the_channel() {
+    let (ours, theirs) = tokio::io::duplex(64 << 10);
+    // Answers every OPEN by the same handle and every CLOSE, but no READ.
+    tokio::spawn(play(theirs, Duration::ZERO, |id, request| match request {
+        Request::Close { .. } => Some(Reply::Status { code: status::OK, message: Bytes::new() }.encode(id)),
+        _ => Some(Bytes::new()),
+    }));
+    let terms = SessionTerms::new(Duration::from_millis(200), MinimumRate::default());
+    let client = Client::start(ours, terms, Default::default()).await.expect("it greets");
+    drop(client.open(b"/a").await.expect("it opens"));
+    let handle = client.open(b"/b").await.expect("a closed handle may be given out again");
+    let mut reading = Reading::new(client.clone(), handle, 0, Some(1000));
+    reading.next().await.expect_err("nothing comes");
+    drop(reading);
+    let error = client.open(b"/c").await.map(|_| ()).expect_err("the reads of /b are under way");
+    assert!(matches!(error, ClientError::HandleTwice), "{error}");
+    assert!(client.is_lost());
 }

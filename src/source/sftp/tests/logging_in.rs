@@ -208,7 +208,12 @@ async fn a_server_that_is_no_sftp_server_is_quoted() {
         // Kept open: the client must not wait for more.
         std::future::pending::<()>().await;
     });
-    let started = crate::source::sftp::client::Client::start(ours, Duration::from_secs(2), Default::default()).await;
+    let started = crate::source::sftp::client::Client::start(
+        ours,
+        super::super::client::SessionTerms::new(Duration::from_secs(2), Default::default()),
+        Default::default(),
+    )
+    .await;
     let error = started.map(|_| ()).expect_err("it is no SFTP").to_string();
     assert!(error.contains("login script") && error.contains("Welcome to acme"), "{error}");
 }

@@ -1,0 +1,235 @@
+//! Archives that are not read: told by name, so that somebody sees on the first day what is stored whole.
+
+use std::fmt;
+
+/// A kind of archive, or of a part of one, that is stored as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unread {
+    /// RAR.
+    Rar,
+    /// A cabinet of Windows.
+    Cab,
+    /// `.Z` of Unix's `compress`.
+    Compress,
+    /// LZMA alone, without a container.
+    Lzma,
+    /// lzip.
+    Lzip,
+    /// ARJ.
+    Arj,
+    /// A part of a zip in several files.
+    SplitZip,
+    /// A part of a 7z in several files.
+    Split7z,
+    /// A part of a RAR in several files.
+    SplitRar,
+    /// A volume of a tar in several.
+    TarVolume,
+    /// A program that unpacks what it carries.
+    SelfExtractor,
+}
+
+impl Unread {
+    /// The word for reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Unread::Rar => "rar",
+            Unread::Cab => "cab",
+            Unread::Compress => "compress",
+            Unread::Lzma => "lzma",
+            Unread::Lzip => "lzip",
+            Unread::Arj => "arj",
+            Unread::SplitZip => "split_zip",
+            Unread::Split7z => "split_7z",
+            Unread::SplitRar => "split_rar",
+            Unread::TarVolume => "tar_volume",
+            Unread::SelfExtractor => "self_extractor",
+        }
+    }
+
+    /// What it is, for people.
+    pub fn about(self) -> &'static str {
+        match self {
+            Unread::Rar => "a RAR archive",
+            Unread::Cab => "a cabinet",
+            Unread::Compress => "a file of `compress` (.Z)",
+            Unread::Lzma => "a file of LZMA alone",
+            Unread::Lzip => "a file of lzip",
+            Unread::Arj => "an ARJ archive",
+            Unread::SplitZip => "one part of a split zip",
+            Unread::Split7z => "one part of a split 7z",
+            Unread::SplitRar => "one part of a split RAR archive",
+            Unread::TarVolume => "one volume of a tar in several volumes",
+            Unread::SelfExtractor => "a program that unpacks the archive in it",
+        }
+    }
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// What a file is that no format takes, by its first bytes and its name.
+pub fn of(head: &[u8], name: &str) -> Option<Unread> {
+    let name = name.to_ascii_lowercase();
+    match head {
+        _ if head.starts_with(b"Rar!\x1A\x07\0") => Some(if is_volume_4(head) || names_rar_part(&name) { Unread::SplitRar } else { Unread::Rar }),
+        _ if head.starts_with(b"Rar!\x1A\x07\x01\0") => {
+            Some(if is_volume_5(head).unwrap_or(false) || names_rar_part(&name) { Unread::SplitRar } else { Unread::Rar })
+        }
+        [b'R', b'E', b'~', b'^', ..] if name.ends_with(".rar") => Some(Unread::Rar),
+        _ if head.starts_with(b"MSCF\0\0\0\0") => Some(Unread::Cab),
+        // The bits of a code, 9 to 16, and a flag for blocks.
+        [0x1F, 0x9D, flags, ..] if flags & 0x60 == 0 && (9..=16).contains(&(flags & 0x1F)) => Some(Unread::Compress),
+        [b'L', b'Z', b'I', b'P', 0 | 1, ..] => Some(Unread::Lzip),
+        _ if is_arj(head) => Some(Unread::Arj),
+        _ if is_lzma(head, &name) => Some(Unread::Lzma),
+        _ => part_by_name(&name),
+    }
+}
+
+/// Which archive a file called `name`, in lower case, is a part of, as its name tells it.
+pub fn part_by_name(name: &str) -> Option<Unread> {
+    let name = name.to_ascii_lowercase();
+    let (base, ending) = name.rsplit_once('.')?;
+    let digits = |text: &str| (2..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    if ending.len() == 3 && digits(ending) {
+        return match base.rsplit_once('.')?.1 {
+            "zip" | "zipx" => Some(Unread::SplitZip),
+            "7z" => Some(Unread::Split7z),
+            "rar" => Some(Unread::SplitRar),
+            "tar" => Some(Unread::TarVolume),
+            _ => None,
+        };
+    }
+    match ending.split_at_checked(1) {
+        Some(("z", number)) if digits(number) => Some(Unread::SplitZip),
+        Some(("r", number)) if number.len() == 2 && digits(number) => Some(Unread::SplitRar),
+        _ => None,
+    }
+}
+
+/// What a program carries that begins with `head`, of which as much is here as is at hand.
+pub fn carried(head: &[u8]) -> Option<Unread> {
+    let is_program = head.starts_with(b"MZ") || head.starts_with(b"\x7FELF");
+    let is_7z = |at: &[u8]| at.starts_with(b"7z\xBC\xAF\x27\x1C\0") && at.get(7).is_some_and(|minor| (2..=4).contains(minor));
+    let is_rar = |at: &[u8]| at.starts_with(b"Rar!\x1A\x07\0") || at.starts_with(b"Rar!\x1A\x07\x01\0");
+    let is_cab = |at: &[u8]| at.starts_with(b"MSCF\0\0\0\0") && at.get(24..26) == Some(b"\x03\x01");
+    // A local header of one of the usual methods, with a name.
+    let is_zip = |at: &[u8]| {
+        at.starts_with(b"PK\x03\x04") && matches!(at.get(8..10), Some([0 | 8 | 12 | 14, 0])) && at.get(26..28).is_some_and(|length| length != [0, 0])
+    };
+    let begins = |at: &[u8]| match at.first() {
+        Some(b'7') => is_7z(at),
+        Some(b'R') => is_rar(at),
+        Some(b'M') => is_cab(at),
+        Some(b'P') => is_zip(at),
+        _ => false,
+    };
+    (is_program && (0..head.len()).any(|at| begins(&head[at..]))).then_some(Unread::SelfExtractor)
+}
+
+fn names_rar_part(name: &str) -> bool {
+    let stem = name.strip_suffix(".rar").and_then(|stem| stem.rsplit_once(".part"));
+    stem.is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+        || part_by_name(name) == Some(Unread::SplitRar)
+}
+
+/// The main header of RAR 4 follows the signature: checksum, type 0x73, flags, of which the first tells of volumes.
+fn is_volume_4(head: &[u8]) -> bool {
+    matches!(head.get(9..12), Some([0x73, flags, _]) if flags & 1 != 0)
+}
+
+/// The main header of RAR 5: checksum, size, type 1, flags, perhaps the size of more, and the archive's flags.
+fn is_volume_5(head: &[u8]) -> Option<bool> {
+    let mut rest = head.get(12..)?;
+    let mut next = || {
+        let mut value = 0u64;
+        for place in 0..10 {
+            let (byte, after) = rest.split_first()?;
+            rest = after;
+            value |= u64::from(byte & 0x7F).checked_shl(7 * place)?;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    };
+    let (_size, kind, flags) = (next()?, next()?, next()?);
+    if flags & 1 != 0 {
+        next()?;
+    }
+    Some(kind == 1 && next()? & 1 != 0)
+}
+
+/// The main header of ARJ: its size, that of its first part, three versions and systems, and the type 2.
+fn is_arj(head: &[u8]) -> bool {
+    match head {
+        [0x60, 0xEA, low, high, first, _, _, _, _, _, 2, ..] => (30..=2600).contains(&u16::from_le_bytes([*low, *high])) && (30..=64).contains(first),
+        _ => false,
+    }
+}
+
+/// Properties, a dictionary of a size that encoders write, the size or -1, and the zero that the coder begins with.
+fn is_lzma(head: &[u8], name: &str) -> bool {
+    let Some([properties, dictionary @ ..]) = head.first_chunk::<5>() else { return false };
+    let (Some(size), Some(0)) = (head.get(5..13).and_then(|size| size.try_into().ok()).map(u64::from_le_bytes), head.get(13)) else { return false };
+    let dictionary = u32::from_le_bytes(*dictionary);
+    let is_usual = dictionary == u32::MAX || (dictionary >= 4096 && (dictionary.is_power_of_two() || (dictionary / 3 * 2).is_power_of_two()));
+    let is_named = name.ends_with(".lzma") || name.ends_with(".tlz");
+    (*properties == 0x5D || is_named) && *properties < 225 && is_usual && (size == u64::MAX || (1..1 << 38).contains(&size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archives_that_are_not_read_are_told_by_their_first_bytes() {
+        let check = |head: &[u8], expected| assert_eq!(of(head, "parcel.bin"), expected, "{head:x?}");
+        check(b"Rar!\x1A\x07\0\xCF\x90\x73\0\0\x0D\0", Some(Unread::Rar));
+        check(b"Rar!\x1A\x07\0\xCF\x90\x73\x01\x01\x0D\0", Some(Unread::SplitRar));
+        check(b"Rar!\x1A\x07\x01\0\x33\x92\xB5\xE5\x0A\x01\x05\x06\0\x05\x01\x01\x80\x80\0", Some(Unread::Rar));
+        check(b"Rar!\x1A\x07\x01\0\x33\x92\xB5\xE5\x0A\x01\x05\x06\x01\x05\x01\x01\x80\x80\0", Some(Unread::SplitRar));
+        check(b"MSCF\0\0\0\0\x2C\0", Some(Unread::Cab));
+        check(b"MSCF is a signature", None);
+        check(b"\x1F\x9D\x90abc", Some(Unread::Compress));
+        check(b"\x1F\x9D\x08abc", None);
+        check(b"LZIP\x01\x0C", Some(Unread::Lzip));
+        check(b"LZIP is older", None);
+        check(b"\x60\xEA\x29\0\x22\x0B\x01\x02\x10\0\x02\x7E", Some(Unread::Arj));
+        check(b"\x5D\0\0\x80\0\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\0abc", Some(Unread::Lzma));
+        check(b"\x5D\0\0\x80\0\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01abc", None);
+        check(&[0; 512], None);
+        check(b"a,b\n1,2\n", None);
+        check(b"", None);
+    }
+
+    #[test]
+    fn parts_are_told_by_their_names() {
+        let check = |name: &str, expected| assert_eq!(of(b"whatever", name), expected, "{name}");
+        check("x.zip.002", Some(Unread::SplitZip));
+        check("X.Z02", Some(Unread::SplitZip));
+        check("x.7z.011", Some(Unread::Split7z));
+        check("x.r00", Some(Unread::SplitRar));
+        check("x.rar.001", Some(Unread::SplitRar));
+        check("x.tar.002", Some(Unread::TarVolume));
+        for plain in ["x.zip", "x.csv.001", "x.001", "x.z", "x.z1", "r00", ".z01x", "report.r1", "x.zip.2024"] {
+            check(plain, None);
+        }
+        assert_eq!(of(b"Rar!\x1A\x07\x01\0", "x.part2.rar"), Some(Unread::SplitRar));
+    }
+
+    #[test]
+    fn a_program_with_an_archive_behind_it_is_told() {
+        let program = |carries: &[u8]| [b"MZ", &[0x90; 600][..], carries, &[0; 40]].concat();
+        assert_eq!(carried(&program(b"7z\xBC\xAF\x27\x1C\0\x04")), Some(Unread::SelfExtractor));
+        assert_eq!(carried(&program(b"Rar!\x1A\x07\x01\0")), Some(Unread::SelfExtractor));
+        assert_eq!(carried(&program(b"PK\x03\x04\x14\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0a.csv")), Some(Unread::SelfExtractor));
+        // Programs that read archives hold their signatures.
+        assert_eq!(carried(&program(b"7z\xBC\xAF\x27\x1C Rar! PK\x03\x04\0\0")), None);
+        assert_eq!(carried(b"text 7z\xBC\xAF\x27\x1C\0\x04"), None);
+    }
+}

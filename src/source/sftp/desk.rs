@@ -1,0 +1,317 @@
+//! Where the answers of one channel wait to be fetched by those who asked.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::frames::Packets;
+use super::habits::OpenPlace;
+use super::handles::Handles;
+use super::limits::{self, Limits};
+use super::packet::{self, Reply, Request};
+use super::refusal::ClientError;
+
+/// What the transport knows about its own end, told once the SFTP stream has ended.
+#[derive(Clone, Debug, Default)]
+pub struct LastWords(Arc<Mutex<Option<String>>>);
+
+impl LastWords {
+    /// Keeps `words`, unless there are some.
+    pub fn say(&self, words: impl Into<String>) {
+        lock(&self.0).get_or_insert_with(|| words.into());
+    }
+
+    /// What was said.
+    pub fn heard(&self) -> Option<String> {
+        lock(&self.0).clone()
+    }
+}
+
+/// Where answers wait to be fetched by those who asked.
+pub struct Desk {
+    outbox: mpsc::UnboundedSender<Bytes>,
+    received: Arc<AtomicU64>,
+    next_id: AtomicU32,
+    /// What the server allows, as far as is known by now.
+    pub limits: Limits,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: HashMap<u32, Waiter>,
+    handles: Handles,
+    lost: Option<ClientError>,
+}
+
+enum Waiter {
+    Asker(Subject, oneshot::Sender<Bytes>),
+    /// The server's limits, which were asked for then.
+    Limits(Instant),
+    /// Whoever asked has gone. A handle that comes is to be closed.
+    Nobody(Subject),
+}
+
+/// What a request is about.
+#[derive(Clone, Debug)]
+enum Subject {
+    Path,
+    /// A handle that the server is to give out.
+    NewHandle,
+    Handle(Bytes),
+    /// A handle that the server is to take back.
+    OldHandle(Bytes),
+}
+
+impl Subject {
+    fn of(request: &Request) -> Self {
+        match request {
+            Request::Open { .. } | Request::OpenDir { .. } => Subject::NewHandle,
+            Request::Read { handle, .. } | Request::Fstat { handle } | Request::ReadDir { handle } => Subject::Handle(handle.clone()),
+            Request::Close { handle } => Subject::OldHandle(handle.clone()),
+            _ => Subject::Path,
+        }
+    }
+}
+
+impl State {
+    /// Keeps count of the handles. An error ends the channel.
+    fn count(&mut self, subject: &Subject, body: &Bytes) -> Result<(), ClientError> {
+        match subject {
+            Subject::Path => {}
+            Subject::NewHandle => {
+                // What cannot be decoded is told to whoever asked.
+                if let Ok((_, Reply::Handle(handle))) = Reply::decode(body.clone())
+                    && !self.handles.give(handle)
+                {
+                    return Err(ClientError::HandleTwice);
+                }
+            }
+            Subject::Handle(handle) => self.handles.answer(handle),
+            Subject::OldHandle(handle) => self.handles.close(handle),
+        }
+        Ok(())
+    }
+}
+
+impl Desk {
+    /// A desk from which requests go into `outbox`; `received` counts the bytes that arrive.
+    pub fn new(outbox: mpsc::UnboundedSender<Bytes>, received: Arc<AtomicU64>, limits: Limits) -> Self {
+        Self { outbox, received, next_id: AtomicU32::new(1), limits, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Bytes received so far.
+    pub fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Why the channel is gone, if it is.
+    pub fn lost(&self) -> Option<ClientError> {
+        self.state().lost.clone()
+    }
+
+    /// Ends every request, those to come included. The first reason stays.
+    fn fail(&self, reason: ClientError) {
+        let mut state = self.state();
+        state.lost.get_or_insert(reason);
+        state.waiting.clear();
+    }
+
+    /// An answer nobody waits for any more (a dropped read, a CLOSE) is dropped.
+    fn deliver(&self, body: Bytes) -> Result<(), ClientError> {
+        let id = packet::peek_id(&body)?;
+        let mut state = self.state();
+        let Some(waiter) = state.waiting.remove(&id) else { return Ok(()) };
+        match &waiter {
+            Waiter::Asker(subject, _) | Waiter::Nobody(subject) => {
+                if let Err(error) = state.count(subject, &body) {
+                    // Whoever asked finds the reason.
+                    state.lost.get_or_insert(error.clone());
+                    return Err(error);
+                }
+            }
+            Waiter::Limits(_) => {}
+        }
+        match waiter {
+            // Under the lock, so that a ticket that is dropped now finds the answer in its channel.
+            Waiter::Asker(_, asker) => drop(asker.send(body)),
+            Waiter::Nobody(Subject::NewHandle) => {
+                drop(state);
+                self.close_handle_in(body);
+            }
+            Waiter::Nobody(_) => {}
+            Waiter::Limits(asked) => {
+                let told = match Reply::decode(body)?.1 {
+                    Reply::Extended(told) => Some(told),
+                    _ => None,
+                };
+                self.limits.learn(told, asked.elapsed());
+            }
+        }
+        Ok(())
+    }
+
+    fn close_handle_in(&self, body: Bytes) {
+        if let Ok((_, Reply::Handle(handle))) = Reply::decode(body) {
+            self.close(handle);
+        }
+    }
+
+    /// Closes without waiting.
+    fn close(&self, handle: Bytes) {
+        let id = self.next_id();
+        let mut state = self.state();
+        if state.lost.is_none() {
+            state.waiting.insert(id, Waiter::Nobody(Subject::OldHandle(handle.clone())));
+            drop(self.outbox.send(Request::Close { handle }.encode(id)));
+        }
+    }
+
+    fn next_id(&self) -> u32 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Asks the server for its limits; nobody waits for them.
+    pub fn ask_limits(&self) {
+        let id = self.next_id();
+        self.state().waiting.insert(id, Waiter::Limits(Instant::now()));
+        let request = Request::Extended { name: Bytes::from_static(limits::EXTENSION) };
+        drop(self.outbox.send(request.encode(id)));
+    }
+
+    /// Sends a request.
+    pub fn ask(self: &Arc<Self>, request: &Request) -> Ticket {
+        let id = self.next_id();
+        let (asker, answer) = oneshot::channel();
+        let subject = Subject::of(request);
+        let mut state = self.state();
+        if state.lost.is_none() {
+            if let Subject::Handle(handle) = &subject {
+                state.handles.ask(handle);
+            }
+            state.waiting.insert(id, Waiter::Asker(subject, asker));
+            drop(self.outbox.send(request.encode(id)));
+        }
+        drop(state);
+        Ticket {
+            id,
+            desk: self.clone(),
+            answer,
+            received_before: self.received(),
+            opens: matches!(request, Request::Open { .. } | Request::OpenDir { .. }),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Desk {
+    /// How many requests have no answer yet.
+    pub fn waiting(&self) -> usize {
+        self.state().waiting.len()
+    }
+}
+
+/// A request that was sent. Dropping it forgets the request.
+pub struct Ticket {
+    id: u32,
+    desk: Arc<Desk>,
+    /// The answer, when it has come.
+    pub answer: oneshot::Receiver<Bytes>,
+    /// Bytes received when it was sent.
+    pub received_before: u64,
+    opens: bool,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut state = self.desk.state();
+        if let Some(waiter) = state.waiting.remove(&self.id) {
+            match waiter {
+                Waiter::Asker(Subject::Path, _) => {}
+                // Its answer has to be counted.
+                Waiter::Asker(subject, _) => drop(state.waiting.insert(self.id, Waiter::Nobody(subject))),
+                other => drop(state.waiting.insert(self.id, other)),
+            }
+        } else if self.opens
+            && let Ok(body) = self.answer.try_recv()
+        {
+            drop(state);
+            self.desk.close_handle_in(body);
+        }
+    }
+}
+
+/// An open file or directory on the server; dropping it closes it there, without waiting.
+pub struct OpenHandle {
+    desk: Arc<Desk>,
+    /// What the server calls it.
+    pub handle: Bytes,
+    _place: OpenPlace,
+}
+
+impl OpenHandle {
+    /// The handle that the server gave out at `desk`, for which there is a place.
+    pub fn new(desk: Arc<Desk>, handle: Bytes, place: OpenPlace) -> Self {
+        Self { desk, handle, _place: place }
+    }
+}
+
+impl Drop for OpenHandle {
+    fn drop(&mut self) {
+        self.desk.close(std::mem::take(&mut self.handle));
+    }
+}
+
+/// Writes what is asked at `desk` to the server.
+pub async fn send_all(mut letters: mpsc::UnboundedReceiver<Bytes>, mut write: impl AsyncWrite + Unpin, desk: Arc<Desk>, last_words: LastWords) {
+    let mut batch = Vec::new();
+    while let Some(letter) = letters.recv().await {
+        batch.clear();
+        batch.extend_from_slice(&letter);
+        // What is waiting goes out in one SSH packet.
+        while batch.len() < 16 << 10
+            && let Ok(letter) = letters.try_recv()
+        {
+            batch.extend_from_slice(&letter);
+        }
+        let sent = match write.write_all(&batch).await {
+            Ok(()) => write.flush().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = sent {
+            return desk.fail(ClientError::Lost(last_words.heard().unwrap_or_else(|| error.to_string()).into()));
+        }
+    }
+}
+
+/// Reads what the server answers, for those who asked at `desk`.
+pub async fn receive_all(mut packets: Packets<impl AsyncRead + Unpin>, desk: Arc<Desk>, last_words: LastWords) {
+    let reason = loop {
+        match packets.next().await {
+            Ok(Some(body)) => match desk.deliver(body) {
+                Ok(()) => continue,
+                Err(ClientError::Broken(malformed)) => break malformed.to_string(),
+                Err(error) => return desk.fail(error),
+            },
+            Ok(None) => break last_words.heard().unwrap_or_else(|| "the server closed the SFTP channel".into()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => break error.to_string(),
+            Err(error) => break last_words.heard().unwrap_or_else(|| error.to_string()),
+        }
+    };
+    desk.fail(ClientError::Lost(reason.into()));
+}
+
+/// No lock here is held while anything can panic, so a poisoned one is still sound.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,93 @@
+//! One login: what its sessions share, and what the client's answers mean to the contract.
+
+use std::sync::atomic::AtomicUsize;
+
+use bytes::Bytes;
+use time::{Duration, OffsetDateTime};
+
+use super::client::{Client, ClientError};
+use super::packet::{Attributes, status};
+use super::transport::Connection;
+use crate::failure::Class;
+use crate::model::{ModifiedTime, RemoteFile, RemotePath};
+use crate::source::contract::{Op, SourceError};
+
+/// One login carries this many files at once: measured best between 32 and 100. Far away, small files come this many
+/// times faster than one by one.
+pub const MOST_FORKS: usize = 64;
+/// Open handles that a fork may need: a file and a directory.
+const HANDLES_PER_FORK: u64 = 2;
+
+/// What the forks of a session share; dropping the last one closes the connection.
+pub struct Login {
+    /// Where it leads to.
+    pub address: String,
+    /// What `/~` stands for, if paths begin there.
+    pub home: Option<Bytes>,
+    /// The connection.
+    pub connection: Connection,
+    /// How many sessions share it.
+    pub users: AtomicUsize,
+}
+
+impl Login {
+    /// The SFTP channel.
+    pub fn client(&self) -> &Client {
+        &self.connection.client
+    }
+
+    /// How many sessions may share it.
+    pub fn room(&self) -> usize {
+        let open = self.client().limits().open();
+        open.map_or(MOST_FORKS, |open| usize::try_from(open / HANDLES_PER_FORK).unwrap_or(MOST_FORKS).clamp(1, MOST_FORKS))
+    }
+
+    /// The bytes that the server knows `path` by.
+    pub fn wire(&self, path: &RemotePath) -> Vec<u8> {
+        match (&self.home, path.as_bytes()) {
+            (Some(home), b"/~") => home.to_vec(),
+            (Some(home), bytes) if bytes.starts_with(b"/~/") => {
+                let home: &[u8] = home.strip_suffix(b"/").unwrap_or(home);
+                [home, &bytes[2..]].concat()
+            }
+            (_, bytes) => bytes.to_vec(),
+        }
+    }
+
+    /// What the client's `error` means.
+    pub fn fail(&self, op: Op, path: &RemotePath, error: ClientError) -> SourceError {
+        if matches!(error, ClientError::HandleTwice) {
+            self.client().learned().handle_came_twice(&self.address);
+        }
+        fail(op, &self.address, error).at(path)
+    }
+}
+
+/// The file of these attributes.
+pub fn remote_file(path: RemotePath, attributes: &Attributes) -> RemoteFile {
+    // Times before 1970 arrive as ones after 2100: version 3 has no sign.
+    let latest = OffsetDateTime::now_utc() + Duration::days(50 * 365);
+    let modified = attributes.modified.and_then(|seconds| ModifiedTime::from_unix(i64::from(seconds)));
+    RemoteFile { path, size: attributes.size, modified: modified.filter(|modified| modified.at < latest) }
+}
+
+/// The one place that says what a client's error means to the contract.
+pub fn fail(op: Op, address: &str, error: ClientError) -> SourceError {
+    let class = match &error {
+        ClientError::Stalled(_) | ClientError::Slow(_) => Class::Stalled,
+        ClientError::Lost(_) => Class::Connect,
+        // The next login has one file open at a time.
+        ClientError::HandleTwice => return SourceError::new(op, address, Class::Protocol, error).transient(true),
+        ClientError::Broken(_) => Class::Protocol,
+        ClientError::Status { code, .. } => match *code {
+            status::NO_SUCH_FILE => Class::NotFound,
+            status::PERMISSION_DENIED => Class::Permission,
+            status::NO_CONNECTION | status::CONNECTION_LOST => return SourceError::new(op, address, Class::Connect, error),
+            _ => Class::Protocol,
+        },
+    };
+    let answered = matches!(error, ClientError::Status { .. });
+    let failure = SourceError::new(op, address, class, error);
+    // A status is an answer like any other: the connection goes on.
+    if answered { failure.session_survives() } else { failure }
+}
