@@ -1,6 +1,8 @@
-//! The parts that run for each file, each listing line and each packet, without a server: `cargo bench`.
+//! The parts that run for each file, each listing line and each packet, without a server: `cargo
+//! bench`.
 //!
-//! `cargo bench -- naming` runs some of them. Figures vary by tens of percent between machines: compare two commits on one.
+//! `cargo bench -- naming` runs some of them. Figures vary by tens of percent between machines:
+//! compare two commits on one.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -30,22 +32,43 @@ fn main() {
 #[divan::bench]
 fn listing_of_unix(bencher: Bencher<'_, '_>) {
     lines(bencher, |n| {
-        format!("-rw-r--r--   1 ftp      ftp      {:>8} Nov {:02} {:02}:{:02} reading {n:05}.csv", n * 37, n % 28 + 1, n % 24, n % 60)
+        format!(
+            "-rw-r--r--   1 ftp      ftp      {:>8} Nov {:02} {:02}:{:02} reading {n:05}.csv",
+            n * 37,
+            n % 28 + 1,
+            n % 24,
+            n % 60
+        )
     });
 }
 
 #[divan::bench]
 fn listing_of_dos(bencher: Bencher<'_, '_>) {
-    lines(bencher, |n| format!("11-{:02}-26  {:02}:{:02}AM       {:>14} reading {n:05}.csv", n % 28 + 1, n % 12 + 1, n % 60, n * 37));
+    lines(bencher, |n| {
+        format!(
+            "11-{:02}-26  {:02}:{:02}AM       {:>14} reading {n:05}.csv",
+            n % 28 + 1,
+            n % 12 + 1,
+            n % 60,
+            n * 37
+        )
+    });
 }
 
 fn lines(bencher: Bencher<'_, '_>, line: impl Fn(usize) -> String) {
     let lines: Vec<String> = (0..LINES).map(line).collect();
-    bencher.counter(ItemsCount::new(LINES)).bench(|| lines.iter().map(|line| list_line(black_box(line.as_bytes()), NOW)).collect::<Vec<_>>());
+    bencher.counter(ItemsCount::new(LINES)).bench(|| {
+        lines.iter().map(|line| list_line(black_box(line.as_bytes()), NOW)).collect::<Vec<_>>()
+    });
 }
 
 fn naming() -> Naming {
-    Naming { source: "acme".into(), layout: Layout::Path, root: RemotePath::from("/outbound"), host_port: "sftp.acme.example_22".into() }
+    Naming {
+        source: "acme".into(),
+        layout: Layout::Path,
+        root: RemotePath::from("/outbound"),
+        host_port: "sftp.acme.example_22".into(),
+    }
 }
 
 #[divan::bench(args = ["/outbound/daily/2026-11-20/report.csv", "/outbound/Übersicht 50% #3.csv", "/outbound/\u{7}odd\\name?.txt"])]
@@ -56,7 +79,8 @@ fn naming_of_a_file(bencher: Bencher<'_, '_>, path: &str) {
 
 #[divan::bench]
 fn naming_for_metadata(bencher: Bencher<'_, '_>) {
-    bencher.bench(|| escaped_for_metadata(black_box("/outbound/daily/Übersicht 50%.csv".as_bytes())));
+    bencher
+        .bench(|| escaped_for_metadata(black_box("/outbound/daily/Übersicht 50%.csv".as_bytes())));
 }
 
 #[divan::bench]
@@ -67,28 +91,42 @@ fn version_of_a_file(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn sftp_asks_for_a_chunk(bencher: Bencher<'_, '_>) {
-    let request = Request::Read { handle: Bytes::from_static(b"\0\0\0\x07"), offset: 1 << 30, length: 261_120 };
+    let request = Request::Read {
+        handle: Bytes::from_static(b"\0\0\0\x07"),
+        offset: 1 << 30,
+        length: 261_120,
+    };
     bencher.counter(ItemsCount::new(1usize)).bench(|| black_box(&request).encode(42));
 }
 
 #[divan::bench]
 fn sftp_takes_a_chunk(bencher: Bencher<'_, '_>) {
     let packet = Reply::Data(Bytes::from(vec![7; 261_120])).encode(42).slice(4..);
-    bencher.counter(ItemsCount::new(1usize)).bench(|| Reply::decode(black_box(packet.clone())).expect("it was encoded by us"));
+    bencher
+        .counter(ItemsCount::new(1usize))
+        .bench(|| Reply::decode(black_box(packet.clone())).expect("it was encoded by us"));
 }
 
 /// A folder as OpenSSH lists it, a hundred names at a time.
 #[divan::bench]
 fn sftp_takes_names(bencher: Bencher<'_, '_>) {
-    let attributes = Attributes { size: Some(20_480), permissions: Some(0o100_644), modified: Some(1_700_000_000) };
-    let long = |name: &str| format!("-rw-r--r--    1 ftp      ftp         20480 Nov 14  2023 {name}").into();
+    let attributes = Attributes {
+        size: Some(20_480),
+        permissions: Some(0o100_644),
+        modified: Some(1_700_000_000),
+    };
+    let long = |name: &str| {
+        format!("-rw-r--r--    1 ftp      ftp         20480 Nov 14  2023 {name}").into()
+    };
     let names = (0..100).map(|n| format!("reading {n:05}.csv")).map(|name| Entry {
         long_name: long(&name),
         name: name.into(),
         attributes: attributes.clone(),
     });
     let packet = Reply::Names(names.collect()).encode(42).slice(4..);
-    bencher.counter(ItemsCount::new(100usize)).bench(|| Reply::decode(black_box(packet.clone())).expect("it was encoded by us"));
+    bencher
+        .counter(ItemsCount::new(100usize))
+        .bench(|| Reply::decode(black_box(packet.clone())).expect("it was encoded by us"));
 }
 
 #[divan::bench(args = [20 << 10, BLOCK])]
@@ -100,10 +138,13 @@ fn md5(bencher: Bencher<'_, '_>, size: usize) {
 #[divan::bench(args = [20 << 10, BLOCK])]
 fn crc64(bencher: Bencher<'_, '_>, size: usize) {
     let content = vec![7; size];
-    bencher.counter(BytesCount::new(size)).bench(|| crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, black_box(&content)));
+    bencher
+        .counter(BytesCount::new(size))
+        .bench(|| crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, black_box(&content)));
 }
 
-/// Blocks of that many large files at once: MD5 on a thread of its own, one block behind, and meanwhile the CRC-64 of the next.
+/// Blocks of that many large files at once: MD5 on a thread of its own, one block behind, and
+/// meanwhile the CRC-64 of the next.
 #[divan::bench(sample_count = 10, args = [1, 2, 4])]
 fn checksums_of_files_side_by_side(bencher: Bencher<'_, '_>, files: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
@@ -123,8 +164,13 @@ fn checksums_of_files_side_by_side(bencher: Bencher<'_, '_>, files: usize) {
 }
 
 fn file(number: u32) -> RemoteFile {
-    let modified = ModifiedTime::new(NOW - Duration::from_secs(3600 + u64::from(number)), Precision::Second);
-    RemoteFile { path: RemotePath::new(format!("/outbound/{:03}/file-{number:07}.csv", number % 1000)), size: Some(20_480), modified: Some(modified) }
+    let modified =
+        ModifiedTime::new(NOW - Duration::from_secs(3600 + u64::from(number)), Precision::Second);
+    RemoteFile {
+        path: RemotePath::new(format!("/outbound/{:03}/file-{number:07}.csv", number % 1000)),
+        size: Some(20_480),
+        modified: Some(modified),
+    }
 }
 
 /// A second run over a million files, a tenth of which are new.
@@ -132,7 +178,8 @@ fn file(number: u32) -> RemoteFile {
 fn plan_of_a_million_files(bencher: Bencher<'_, '_>) {
     let files: Vec<RemoteFile> = (0..FILES).map(file).collect();
     let known = |file: &RemoteFile| Known::new(file, file.modified, Version::of(file));
-    let known: Vec<Option<Known>> = files.iter().enumerate().map(|(at, file)| (at % 10 > 0).then(|| known(file))).collect();
+    let known: Vec<Option<Known>> =
+        files.iter().enumerate().map(|(at, file)| (at % 10 > 0).then(|| known(file))).collect();
     let markers = HashSet::new();
     let rules = Rules {
         wanted: &|path| path.as_bytes().ends_with(b".csv"),
@@ -146,7 +193,10 @@ fn plan_of_a_million_files(bencher: Bencher<'_, '_>) {
         removes: false,
     };
     bencher.counter(ItemsCount::new(FILES)).bench(|| {
-        let decisions = files.iter().zip(&known).map(|(file, known)| plan::decide(black_box(file), known.as_ref(), None, &rules));
+        let decisions = files
+            .iter()
+            .zip(&known)
+            .map(|(file, known)| plan::decide(black_box(file), known.as_ref(), None, &rules));
         decisions.filter(|decision| matches!(decision, plan::Decision::Ingest(_))).count()
     });
 }

@@ -23,7 +23,9 @@ use blobferry::run::lines::Appender;
 use blobferry::run::settings::{After, Archives, Source, Versions};
 use blobferry::source::memory::MemoryServer;
 use blobferry::state::paths::StatePaths;
-use blobferry::store::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, Upload};
+use blobferry::store::contract::{
+    BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, Upload,
+};
 use blobferry::store::folder::FolderStore;
 use blobferry::store::holder::Holder;
 use bytes::Bytes;
@@ -35,8 +37,14 @@ const RUN: &str = "20261123T000000Z-00000000";
 
 /// As `ledger_at_scale` records them.
 fn file(n: u64) -> RemoteFile {
-    let path = RemotePath::from(format!("/outbound/region-{:04}/daily-report-{n:08}-final.csv", n / 1_000).as_str());
-    RemoteFile { path, size: Some(5), modified: ModifiedTime::from_unix(1_600_000_000 + n.cast_signed()) }
+    let path = RemotePath::from(
+        format!("/outbound/region-{:04}/daily-report-{n:08}-final.csv", n / 1_000).as_str(),
+    );
+    RemoteFile {
+        path,
+        size: Some(5),
+        modified: ModifiedTime::from_unix(1_600_000_000 + n.cast_signed()),
+    }
 }
 
 fn content(n: u64) -> Md5 {
@@ -44,7 +52,12 @@ fn content(n: u64) -> Md5 {
 }
 
 fn naming() -> Naming {
-    Naming { source: NAME.into(), layout: Layout::Path, root: RemotePath::from("/"), host_port: "made-up_1".into() }
+    Naming {
+        source: NAME.into(),
+        layout: Layout::Path,
+        root: RemotePath::from("/"),
+        host_port: "made-up_1".into(),
+    }
 }
 
 fn info(n: u64) -> Result<BlobInfo> {
@@ -76,7 +89,9 @@ fn say(line: &str) -> Result<()> {
 async fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let [step, dir, n] = words[..] else { bail!("usage: audit_at_scale manifest DIR N | audit DIR N") };
+    let [step, dir, n] = words[..] else {
+        bail!("usage: audit_at_scale manifest DIR N | audit DIR N")
+    };
     let store = Arc::new(FolderStore::new(std::path::Path::new(dir))?);
     let (n, start) = (n.parse()?, Instant::now());
     match step {
@@ -85,29 +100,47 @@ async fn main() -> Result<()> {
         _ => bail!("there is no step `{step}`"),
     }
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    say(&format!("{step}: {n} files in {:.1} s, peak {} MiB", start.elapsed().as_secs_f64(), peak.context("Linux tells the peak")? / 1024))
+    let peak = status.lines().find_map(|line| {
+        line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    });
+    say(&format!(
+        "{step}: {n} files in {:.1} s, peak {} MiB",
+        start.elapsed().as_secs_f64(),
+        peak.context("Linux tells the peak")? / 1024
+    ))
 }
 
 async fn manifest(store: Arc<FolderStore>, n: u64) -> Result<()> {
     let mut report = SourceReport::new(NAME, "made-up://server");
-    let mut appender = Appender::new(store.clone(), Policy::default(), StatePaths::of(NAME).manifest(RUN), 0, 0);
+    let mut appender =
+        Appender::new(store.clone(), Policy::default(), StatePaths::of(NAME).manifest(RUN), 0, 0);
     let mut lines = Vec::new();
     for n in 0..n {
         let file = file(n);
         let blob = Some((naming().file(&file.path), 5, Some(content(n))));
-        let proof = Box::new(Proof { taken: Some((file.clone(), Version::of(&file))), blob, archive: None });
-        let outcome = Outcome::Ingested(Ingested { bytes: 5, stored: 1, proof, ..Ingested::default() });
-        lines.extend(Line::of(&file, Some(Why::New), &outcome).context("it has a line")?.to_bytes());
+        let proof = Box::new(Proof {
+            taken: Some((file.clone(), Version::of(&file))),
+            blob,
+            archive: None,
+        });
+        let outcome =
+            Outcome::Ingested(Ingested { bytes: 5, stored: 1, proof, ..Ingested::default() });
+        lines
+            .extend(Line::of(&file, Some(Why::New), &outcome).context("it has a line")?.to_bytes());
         report.add(&file.path, outcome);
         if lines.len() >= 1 << 20 {
             appender.append(std::mem::take(&mut lines).into()).await?;
         }
     }
     appender.append(lines.into()).await?;
-    (report.manifest, report.manifest_lines) = (Some(StatePaths::of(NAME).manifest(RUN).as_str().to_owned()), appender.lines());
+    (report.manifest, report.manifest_lines) =
+        (Some(StatePaths::of(NAME).manifest(RUN).as_str().to_owned()), appender.lines());
     let bytes = Bytes::from(serde_json::to_vec(&report)?);
-    let properties = Properties { content_type: "application/json".into(), md5: md5::Md5::digest(&bytes).into(), metadata: [].into() };
+    let properties = Properties {
+        content_type: "application/json".into(),
+        md5: md5::Md5::digest(&bytes).into(),
+        metadata: [].into(),
+    };
     store.put(&StatePaths::of(NAME).report(RUN), bytes, &properties, &Condition::Always).await?;
     Ok(())
 }
@@ -169,28 +202,59 @@ impl Store for MadeUp {
     async fn head(&self, name: &BlobName) -> Result<Option<BlobInfo>, StoreError> {
         self.state.head(name).await
     }
-    async fn get(&self, name: &BlobName, start: u64, max_bytes: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+    async fn get(
+        &self,
+        name: &BlobName,
+        start: u64,
+        max_bytes: u64,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         self.state.get(name, start, max_bytes).await
     }
-    async fn read(&self, name: &BlobName, start: u64, most: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+    async fn read(
+        &self,
+        name: &BlobName,
+        start: u64,
+        most: u64,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         self.state.read(name, start, most).await
     }
-    async fn put(&self, name: &BlobName, bytes: Bytes, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+    async fn put(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
         self.state.put(name, bytes, properties, condition).await
     }
     async fn stage(&self, upload: &Upload, index: u32, bytes: Bytes) -> Result<(), StoreError> {
         self.state.stage(upload, index, bytes).await
     }
-    async fn commit(&self, upload: &Upload, blocks: u32, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+    async fn commit(
+        &self,
+        upload: &Upload,
+        blocks: u32,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
         self.state.commit(upload, blocks, properties, condition).await
     }
     async fn abandon(&self, upload: &Upload) {
         self.state.abandon(upload).await;
     }
-    async fn append(&self, name: &BlobName, bytes: Bytes, position: u64) -> Result<u64, StoreError> {
+    async fn append(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        position: u64,
+    ) -> Result<u64, StoreError> {
         self.state.append(name, bytes, position).await
     }
-    async fn list(&self, prefix: &str, visit: &mut (dyn FnMut(BlobInfo) + Send)) -> Result<(), StoreError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        visit: &mut (dyn FnMut(BlobInfo) + Send),
+    ) -> Result<(), StoreError> {
         self.state.list(prefix, visit).await?;
         if prefix.is_empty() {
             (0..self.blobs).filter_map(|n| info(n).ok()).for_each(visit);

@@ -1,9 +1,11 @@
-//! A Blob service in memory that costs next to nothing: what the benchmarks write to, so that they measure clients.
+//! A Blob service in memory that costs next to nothing: what the benchmarks write to, so that they
+//! measure clients.
 //!
-//! `bench_sink [HOST:PORT]` speaks what rclone, AzCopy and the SDKs need to write, read, list and lease block and append
-//! blobs. It prints the address that it listens on. It checks conditions, and no credentials: never show it to a network.
-//! Bodies are kept as the buffers that they came in and hashed only when `GET /_inventory?container=NAME` asks for it,
-//! so that no client pays for the check while its clock runs.
+//! `bench_sink [HOST:PORT]` speaks what rclone, AzCopy and the SDKs need to write, read, list and
+//! lease block and append blobs. It prints the address that it listens on. It checks conditions,
+//! and no credentials: never show it to a network. Bodies are kept as the buffers that they came in
+//! and hashed only when `GET /_inventory?container=NAME` asks for it, so that no client pays for
+//! the check while its clock runs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -71,7 +73,8 @@ async fn main() -> Result<()> {
     writeln!(std::io::stdout(), "{}", listener.local_addr()?)?;
     // Whoever fails to set it is slower, and no less right.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    axum::serve(listener, Router::new().fallback(answer).with_state(Arc::<Sink>::default())).await?;
+    axum::serve(listener, Router::new().fallback(answer).with_state(Arc::<Sink>::default()))
+        .await?;
     Ok(())
 }
 
@@ -89,10 +92,21 @@ async fn answer(State(sink): State<Arc<Sink>>, request: Request) -> Answer {
         return sink.inventory(&query(&parts.uri)).unwrap_or_else(refused);
     }
     sink.requests.fetch_add(1, Ordering::Relaxed);
-    let mut answer = sink.route(&parts.method, &parts.uri, &parts.headers, pieces).unwrap_or_else(refused);
+    let mut answer =
+        sink.route(&parts.method, &parts.uri, &parts.headers, pieces).unwrap_or_else(refused);
     let headers = answer.headers_mut();
-    headers.insert("x-ms-version", parts.headers.get("x-ms-version").cloned().unwrap_or(HeaderValue::from_static("2025-11-05")));
-    headers.insert("x-ms-request-id", HeaderValue::from_static("00000000-0000-0000-0000-000000000000"));
+    headers.insert(
+        "x-ms-version",
+        parts
+            .headers
+            .get("x-ms-version")
+            .cloned()
+            .unwrap_or(HeaderValue::from_static("2025-11-05")),
+    );
+    headers.insert(
+        "x-ms-request-id",
+        HeaderValue::from_static("00000000-0000-0000-0000-000000000000"),
+    );
     if let Some(id) = parts.headers.get("x-ms-client-request-id") {
         headers.insert("x-ms-client-request-id", id.clone());
     }
@@ -104,18 +118,37 @@ impl Sink {
         self.containers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn route(&self, method: &Method, uri: &Uri, headers: &HeaderMap, body: Pieces) -> Result<Answer, Refusal> {
+    fn route(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: Pieces,
+    ) -> Result<Answer, Refusal> {
         // /account/container/blob: decoded only after it was cut.
         let mut path = uri.path().trim_start_matches('/').splitn(3, '/').map(decoded).skip(1);
         let (container, name) = (path.next().unwrap_or_default(), path.next().unwrap_or_default());
         let query = query(uri);
         let comp = query.get("comp").map(String::as_str);
         match (method.as_str(), name.is_empty(), comp) {
-            (_, true, _) if container.is_empty() || query.get("restype").is_some_and(|kind| kind == "account") => Ok(account()),
+            (_, true, _)
+                if container.is_empty()
+                    || query.get("restype").is_some_and(|kind| kind == "account") =>
+            {
+                Ok(account())
+            }
             ("PUT", true, None) => self.create(container),
             ("GET", true, Some("list")) => self.list(&container, &query),
-            ("DELETE", true, _) => self.containers().remove(&container).map(|_| empty(StatusCode::ACCEPTED)).ok_or(NO_CONTAINER),
-            (_, true, _) => self.containers().contains_key(&container).then(|| stamped(empty(StatusCode::OK), 1)).ok_or(NO_CONTAINER),
+            ("DELETE", true, _) => self
+                .containers()
+                .remove(&container)
+                .map(|_| empty(StatusCode::ACCEPTED))
+                .ok_or(NO_CONTAINER),
+            (_, true, _) => self
+                .containers()
+                .contains_key(&container)
+                .then(|| stamped(empty(StatusCode::OK), 1))
+                .ok_or(NO_CONTAINER),
             ("PUT", _, Some("lease")) => Ok(lease(headers)),
             (_, _, comp) => self.blob(method, comp, &query, (&container, name), headers, body),
         }
@@ -135,25 +168,41 @@ impl Sink {
         match (method.as_str(), comp) {
             ("PUT", None) => self.commit(container, name, headers, body),
             ("PUT", Some("block")) => {
-                let id = query.get("blockid").cloned().ok_or((StatusCode::BAD_REQUEST, "InvalidQueryParameterValue"))?;
+                let id = query
+                    .get("blockid")
+                    .cloned()
+                    .ok_or((StatusCode::BAD_REQUEST, "InvalidQueryParameterValue"))?;
                 container.staged.entry(name).or_default().insert(id, body);
                 Ok(empty(StatusCode::CREATED))
             }
             ("PUT", Some("blocklist")) => {
                 let mut staged = container.staged.remove(&name).unwrap_or_default();
-                let pieces: Option<Vec<Pieces>> = block_ids(&body).iter().map(|id| staged.remove(id)).collect();
+                let pieces: Option<Vec<Pieces>> =
+                    block_ids(&body).iter().map(|id| staged.remove(id)).collect();
                 let pieces = pieces.ok_or((StatusCode::BAD_REQUEST, "InvalidBlockList"))?;
                 self.commit(container, name, headers, pieces.concat())
             }
-            ("PUT", Some("appendblock")) => self.append(container.blobs.get_mut(&name).ok_or(NO_BLOB)?, headers, body),
+            ("PUT", Some("appendblock")) => {
+                self.append(container.blobs.get_mut(&name).ok_or(NO_BLOB)?, headers, body)
+            }
             ("PUT", Some("metadata")) => {
                 container.blobs.get_mut(&name).ok_or(NO_BLOB)?.metadata = metadata(headers);
                 Ok(empty(StatusCode::OK))
             }
-            ("PUT", Some(_)) => container.blobs.get(&name).map(|blob| stamped(empty(StatusCode::OK), blob.etag)).ok_or(NO_BLOB),
-            ("DELETE", _) => container.blobs.remove(&name).map(|_| empty(StatusCode::ACCEPTED)).ok_or(NO_BLOB),
-            ("GET", Some("blocklist")) => Ok(xml("<BlockList><CommittedBlocks/><UncommittedBlocks/></BlockList>".into())),
-            ("GET" | "HEAD", _) => read(container.blobs.get(&name).ok_or(NO_BLOB)?, headers, method == Method::HEAD),
+            ("PUT", Some(_)) => container
+                .blobs
+                .get(&name)
+                .map(|blob| stamped(empty(StatusCode::OK), blob.etag))
+                .ok_or(NO_BLOB),
+            ("DELETE", _) => {
+                container.blobs.remove(&name).map(|_| empty(StatusCode::ACCEPTED)).ok_or(NO_BLOB)
+            }
+            ("GET", Some("blocklist")) => {
+                Ok(xml("<BlockList><CommittedBlocks/><UncommittedBlocks/></BlockList>".into()))
+            }
+            ("GET" | "HEAD", _) => {
+                read(container.blobs.get(&name).ok_or(NO_BLOB)?, headers, method == Method::HEAD)
+            }
             _ => Err((StatusCode::METHOD_NOT_ALLOWED, "UnsupportedHttpVerb")),
         }
     }
@@ -167,27 +216,50 @@ impl Sink {
         Ok(stamped(empty(StatusCode::CREATED), 1))
     }
 
-    fn commit(&self, container: &mut Container, name: String, headers: &HeaderMap, pieces: Pieces) -> Result<Answer, Refusal> {
+    fn commit(
+        &self,
+        container: &mut Container,
+        name: String,
+        headers: &HeaderMap,
+        pieces: Pieces,
+    ) -> Result<Answer, Refusal> {
         let old = container.blobs.get(&name).map(|blob| format!("\"0x{:X}\"", blob.etag));
         if header(headers, "if-none-match") == Some("*") && old.is_some() {
             return Err((StatusCode::CONFLICT, "BlobAlreadyExists"));
         }
-        if header(headers, "if-match").is_some_and(|wanted| old.is_none() || wanted != "*" && old.as_deref() != Some(wanted)) {
+        if header(headers, "if-match")
+            .is_some_and(|wanted| old.is_none() || wanted != "*" && old.as_deref() != Some(wanted))
+        {
             return Err((StatusCode::PRECONDITION_FAILED, "ConditionNotMet"));
         }
         let etag = 0x8D0_0000_0000 + self.etags.fetch_add(1, Ordering::Relaxed);
         let size = pieces.iter().map(|piece| piece.len() as u64).sum();
-        let mut properties: Vec<_> = PROPERTIES.iter().filter_map(|(set, read)| Some((*read, header(headers, set)?.to_owned()))).collect();
-        if let Some(md5) = header(headers, "content-md5").filter(|_| !properties.iter().any(|(key, _)| *key == "content-md5")) {
+        let mut properties: Vec<_> = PROPERTIES
+            .iter()
+            .filter_map(|(set, read)| Some((*read, header(headers, set)?.to_owned())))
+            .collect();
+        if let Some(md5) = header(headers, "content-md5")
+            .filter(|_| !properties.iter().any(|(key, _)| *key == "content-md5"))
+        {
             properties.push(("content-md5", md5.to_owned()));
         }
         let append = header(headers, "x-ms-blob-type") == Some("AppendBlob");
-        container.blobs.insert(name, Blob { pieces, size, etag, append, metadata: metadata(headers), properties });
+        container.blobs.insert(
+            name,
+            Blob { pieces, size, etag, append, metadata: metadata(headers), properties },
+        );
         Ok(stamped(empty(StatusCode::CREATED), etag))
     }
 
-    fn append(&self, blob: &mut Blob, headers: &HeaderMap, body: Pieces) -> Result<Answer, Refusal> {
-        if header(headers, "x-ms-blob-condition-appendpos").is_some_and(|position| position != blob.size.to_string()) {
+    fn append(
+        &self,
+        blob: &mut Blob,
+        headers: &HeaderMap,
+        body: Pieces,
+    ) -> Result<Answer, Refusal> {
+        if header(headers, "x-ms-blob-condition-appendpos")
+            .is_some_and(|position| position != blob.size.to_string())
+        {
             return Err((StatusCode::PRECONDITION_FAILED, "AppendPositionConditionNotMet"));
         }
         let position = blob.size;
@@ -204,11 +276,14 @@ impl Sink {
         let containers = self.containers();
         let container = containers.get(container).ok_or(NO_CONTAINER)?;
         let text = |key: &str| query.get(key).map(String::as_str).unwrap_or_default();
-        let (prefix, delimiter, with_metadata) = (text("prefix"), text("delimiter"), text("include").contains("metadata"));
+        let (prefix, delimiter, with_metadata) =
+            (text("prefix"), text("delimiter"), text("include").contains("metadata"));
         let page = text("maxresults").parse().unwrap_or(PAGE).clamp(1, PAGE);
         let start = text("marker").max(prefix).to_owned();
         let (mut items, mut folder, mut next, mut count) = (String::new(), String::new(), "", 0);
-        for (name, blob) in container.blobs.range(start..).take_while(|(name, _)| name.starts_with(prefix)) {
+        for (name, blob) in
+            container.blobs.range(start..).take_while(|(name, _)| name.starts_with(prefix))
+        {
             if !folder.is_empty() && name.starts_with(&folder) {
                 continue;
             }
@@ -220,18 +295,24 @@ impl Sink {
             match name[prefix.len()..].find(delimiter).filter(|_| !delimiter.is_empty()) {
                 Some(at) => {
                     folder = name[..prefix.len() + at + delimiter.len()].to_owned();
-                    write!(items, "<BlobPrefix><Name>{}</Name></BlobPrefix>", escaped(&folder)).expect("text takes text");
+                    write!(items, "<BlobPrefix><Name>{}</Name></BlobPrefix>", escaped(&folder))
+                        .expect("text takes text");
                 }
                 None => items.push_str(&listed(name, blob, with_metadata)),
             }
         }
-        Ok(xml(format!("<EnumerationResults><Blobs>{items}</Blobs><NextMarker>{}</NextMarker></EnumerationResults>", escaped(next))))
+        Ok(xml(format!(
+            "<EnumerationResults><Blobs>{items}</Blobs><NextMarker>{}</NextMarker></EnumerationResults>",
+            escaped(next)
+        )))
     }
 
-    /// Every blob with its size, SHA-256 and metadata: not part of the service, but what the benchmark judges by.
+    /// Every blob with its size, SHA-256 and metadata: not part of the service, but what the
+    /// benchmark judges by.
     fn inventory(&self, query: &HashMap<String, String>) -> Result<Answer, Refusal> {
         let containers = self.containers();
-        let container = query.get("container").and_then(|name| containers.get(name)).ok_or(NO_CONTAINER)?;
+        let container =
+            query.get("container").and_then(|name| containers.get(name)).ok_or(NO_CONTAINER)?;
         let blobs = container.blobs.iter().map(|(name, blob)| {
             let mut hash = Sha256::new();
             blob.pieces.iter().for_each(|piece| hash.update(piece));
@@ -240,15 +321,21 @@ impl Sink {
             serde_json::json!({"name": name, "size": blob.size, "sha256": hex(&hash.finalize()), "metadata": metadata, "content_md5": md5})
         });
         let blobs: Vec<_> = blobs.collect();
-        let answer = serde_json::json!({"blobs": blobs, "requests": self.requests.load(Ordering::Relaxed)});
+        let answer =
+            serde_json::json!({"blobs": blobs, "requests": self.requests.load(Ordering::Relaxed)});
         Ok(Response::new(Body::from(answer.to_string())))
     }
 }
 
 fn read(blob: &Blob, headers: &HeaderMap, head: bool) -> Result<Answer, Refusal> {
-    let range = header(headers, "x-ms-range").or_else(|| header(headers, "range")).and_then(|range| range.strip_prefix("bytes="));
+    let range = header(headers, "x-ms-range")
+        .or_else(|| header(headers, "range"))
+        .and_then(|range| range.strip_prefix("bytes="));
     let (from, to) = match range.and_then(|range| range.split_once('-')).filter(|_| !head) {
-        Some((from, to)) => (from.parse().unwrap_or(0), to.parse::<u64>().map_or(blob.size, |last| blob.size.min(last.saturating_add(1)))),
+        Some((from, to)) => (
+            from.parse().unwrap_or(0),
+            to.parse::<u64>().map_or(blob.size, |last| blob.size.min(last.saturating_add(1))),
+        ),
         None => (0, blob.size),
     };
     if range.is_some() && !head && from >= blob.size {
@@ -273,9 +360,18 @@ fn read(blob: &Blob, headers: &HeaderMap, head: bool) -> Result<Answer, Refusal>
 }
 
 fn listed(name: &str, blob: &Blob, with_metadata: bool) -> String {
-    let md5 = blob.properties.iter().find(|(key, _)| *key == "content-md5").map(|(_, md5)| format!("<Content-MD5>{}</Content-MD5>", escaped(md5)));
-    let metadata: String = blob.metadata.iter().map(|(key, value)| format!("<{key}>{}</{key}>", escaped(value))).collect();
-    let metadata = if with_metadata { format!("<Metadata>{metadata}</Metadata>") } else { String::new() };
+    let md5 = blob
+        .properties
+        .iter()
+        .find(|(key, _)| *key == "content-md5")
+        .map(|(_, md5)| format!("<Content-MD5>{}</Content-MD5>", escaped(md5)));
+    let metadata: String = blob
+        .metadata
+        .iter()
+        .map(|(key, value)| format!("<{key}>{}</{key}>", escaped(value)))
+        .collect();
+    let metadata =
+        if with_metadata { format!("<Metadata>{metadata}</Metadata>") } else { String::new() };
     format!(
         "<Blob><Name>{}</Name><Properties><Creation-Time>{DATE}</Creation-Time><Last-Modified>{DATE}</Last-Modified><Etag>0x{:X}</Etag>\
          <Content-Length>{}</Content-Length><Content-Type>application/octet-stream</Content-Type>{}<BlobType>{}</BlobType></Properties>{metadata}</Blob>",
@@ -291,14 +387,19 @@ fn listed(name: &str, blob: &Blob, with_metadata: bool) -> String {
 fn lease(headers: &HeaderMap) -> Answer {
     let action = header(headers, "x-ms-lease-action").unwrap_or_default();
     let id = header(headers, "x-ms-proposed-lease-id").or_else(|| header(headers, "x-ms-lease-id"));
-    let mut answer = stamped(empty(if action == "acquire" { StatusCode::CREATED } else { StatusCode::OK }), 1);
+    let mut answer =
+        stamped(empty(if action == "acquire" { StatusCode::CREATED } else { StatusCode::OK }), 1);
     set(&mut answer, "x-ms-lease-id", id.unwrap_or("11111111-1111-4111-8111-111111111111"));
     answer
 }
 
 fn account() -> Answer {
     let mut answer = empty(StatusCode::OK);
-    for (key, value) in [("x-ms-sku-name", "Standard_LRS"), ("x-ms-account-kind", "StorageV2"), ("x-ms-is-hns-enabled", "false")] {
+    for (key, value) in [
+        ("x-ms-sku-name", "Standard_LRS"),
+        ("x-ms-account-kind", "StorageV2"),
+        ("x-ms-is-hns-enabled", "false"),
+    ] {
         set(&mut answer, key, value);
     }
     answer
@@ -314,7 +415,10 @@ fn cut(pieces: &[Bytes], from: u64, to: u64) -> Vec<u8> {
 fn block_ids(body: &[Bytes]) -> Vec<String> {
     let text = String::from_utf8_lossy(&body.concat()).into_owned();
     let parts = text.split('<').filter_map(|part| part.split_once('>'));
-    parts.filter(|(tag, _)| matches!(*tag, "Latest" | "Uncommitted" | "Committed")).map(|(_, id)| id.trim().to_owned()).collect()
+    parts
+        .filter(|(tag, _)| matches!(*tag, "Latest" | "Uncommitted" | "Committed"))
+        .map(|(_, id)| id.trim().to_owned())
+        .collect()
 }
 
 fn query(uri: &Uri) -> HashMap<String, String> {
@@ -326,7 +430,10 @@ fn decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
     while at < bytes.len() {
-        let byte = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let byte = text
+            .get(at + 1..at + 3)
+            .filter(|_| bytes[at] == b'%')
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
         out.push(byte.unwrap_or(bytes[at]));
         at += if byte.is_some() { 3 } else { 1 };
     }
@@ -338,8 +445,13 @@ fn header<'a>(headers: &'a HeaderMap, key: &str) -> Option<&'a str> {
 }
 
 fn metadata(headers: &HeaderMap) -> Vec<(String, String)> {
-    let ours = headers.iter().filter_map(|(key, value)| Some((key.as_str().strip_prefix("x-ms-meta-")?, value)));
-    ours.map(|(key, value)| (key.to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())).collect()
+    let ours = headers
+        .iter()
+        .filter_map(|(key, value)| Some((key.as_str().strip_prefix("x-ms-meta-")?, value)));
+    ours.map(|(key, value)| {
+        (key.to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    })
+    .collect()
 }
 
 fn empty(status: StatusCode) -> Answer {
@@ -363,13 +475,16 @@ fn refused((status, code): Refusal) -> Answer {
 }
 
 fn xml(body: String) -> Answer {
-    let mut answer = Response::new(Body::from(format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>{body}")));
+    let mut answer =
+        Response::new(Body::from(format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>{body}")));
     set(&mut answer, "content-type", "application/xml");
     answer
 }
 
 fn set(answer: &mut Answer, key: &str, value: &str) {
-    if let (Ok(key), Ok(value)) = (HeaderName::from_bytes(key.as_bytes()), HeaderValue::from_str(value)) {
+    if let (Ok(key), Ok(value)) =
+        (HeaderName::from_bytes(key.as_bytes()), HeaderValue::from_str(value))
+    {
         answer.headers_mut().insert(key, value);
     }
 }

@@ -1,9 +1,11 @@
-//! Distance for benchmarks: forwards TCP ports and holds each byte back by half of a round-trip time, in both directions.
+//! Distance for benchmarks: forwards TCP ports and holds each byte back by half of a round-trip
+//! time, in both directions.
 //!
-//! `delay_proxy LISTEN_IP TO_IP RTT_MS PORT[-PORT],…` listens on the same port numbers as the servers, so that FTP's
-//! passive connections are far away as well, and prints `ready`. A connection costs one round trip more, as the TCP
-//! handshake over the distance would. Bytes wait with the time that they are due at: what is under way is not limited
-//! to one chunk a round trip, but to 16 MiB a direction, as by a large TCP window. There is no loss and no bandwidth limit.
+//! `delay_proxy LISTEN_IP TO_IP RTT_MS PORT[-PORT],…` listens on the same port numbers as the
+//! servers, so that FTP's passive connections are far away as well, and prints `ready`. A
+//! connection costs one round trip more, as the TCP handshake over the distance would. Bytes wait
+//! with the time that they are due at: what is under way is not limited to one chunk a round trip,
+//! but to 16 MiB a direction, as by a large TCP window. There is no loss and no bandwidth limit.
 
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -22,11 +24,15 @@ const CHUNK: usize = 64 << 10;
 #[tokio::main]
 async fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [listen, to, rtt, ports] = arguments.as_slice() else { bail!("usage: delay_proxy LISTEN_IP TO_IP RTT_MS PORT[-PORT],…") };
+    let [listen, to, rtt, ports] = arguments.as_slice() else {
+        bail!("usage: delay_proxy LISTEN_IP TO_IP RTT_MS PORT[-PORT],…")
+    };
     let (listen, to): (IpAddr, IpAddr) = (listen.parse()?, to.parse()?);
     let half = Duration::from_secs_f64(rtt.parse::<f64>()? / 2000.0);
     for port in parsed(ports)? {
-        let listener = TcpListener::bind((listen, port)).await.with_context(|| format!("listening on {listen}:{port}"))?;
+        let listener = TcpListener::bind((listen, port))
+            .await
+            .with_context(|| format!("listening on {listen}:{port}"))?;
         tokio::spawn(serve(listener, SocketAddr::new(to, port), half));
     }
     writeln!(std::io::stdout(), "ready")?;
@@ -50,7 +56,8 @@ async fn serve(listener: TcpListener, to: SocketAddr, half: Duration) {
             if client.set_nodelay(true).and(server.set_nodelay(true)).is_err() {
                 return;
             }
-            let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+            let ((from_client, to_client), (from_server, to_server)) =
+                (client.into_split(), server.into_split());
             tokio::join!(carry(from_client, to_server, half), carry(from_server, to_client, half));
         });
     }
@@ -64,7 +71,11 @@ async fn carry(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, delay:
     tokio::join!(take(from, sender, delay), hand_on(to, receiver));
 }
 
-async fn take(mut from: impl AsyncRead + Unpin, sender: mpsc::UnboundedSender<Waiting>, delay: Duration) {
+async fn take(
+    mut from: impl AsyncRead + Unpin,
+    sender: mpsc::UnboundedSender<Waiting>,
+    delay: Duration,
+) {
     let window = Arc::new(Semaphore::new(WINDOW));
     let mut buffer = vec![0; CHUNK];
     loop {

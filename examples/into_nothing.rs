@@ -1,4 +1,5 @@
-//! One run as `blobferry run` does it, into a store that throws the bytes away: for measuring, not for users.
+//! One run as `blobferry run` does it, into a store that throws the bytes away: for measuring, not
+//! for users.
 //!
 //! `into_nothing ingest.toml` ignores the configured destination, prints the report, the bytes that
 //! arrived and its own peak of memory. An example, so that no release carries a way to lose data.
@@ -26,7 +27,11 @@ async fn main() -> Result<()> {
     let report = run::run(config.sources, options).await;
     let (blobs, bytes) = store.totals();
     let mut out = std::io::stdout().lock();
-    write!(out, "{report}arrived: {blobs} blobs, {bytes} bytes\npeak: {} KiB\n", peak_kib().unwrap_or(0))?;
+    write!(
+        out,
+        "{report}arrived: {blobs} blobs, {bytes} bytes\npeak: {} KiB\n",
+        peak_kib().unwrap_or(0)
+    )?;
     anyhow::ensure!(report.exit_code() == 0, "the run did not go well");
     Ok(())
 }
@@ -34,5 +39,11 @@ async fn main() -> Result<()> {
 /// The most memory that this process ever had, as Linux tells it.
 fn peak_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }

@@ -1,6 +1,8 @@
-//! The ledger with very many files, measured: seconds, requests by kind, peak of memory. For measuring, not for users.
+//! The ledger with very many files, measured: seconds, requests by kind, peak of memory. For
+//! measuring, not for users.
 //!
-//! `scripts/measure-ledger.sh` calls it, each step as a process of its own so that each has its own peak:
+//! `scripts/measure-ledger.sh` calls it, each step as a process of its own so that each has its own
+//! peak:
 //!
 //! ```text
 //! ledger_at_scale fill DIR N        a first run's records of N files, into the folder store at DIR
@@ -27,7 +29,9 @@ use blobferry::retry::Policy;
 use blobferry::run::settings::{After, Archives, Limits, Source, Versions};
 use blobferry::run::{self, Options, run_id};
 use blobferry::source::contract::{Download, Endpoint, Listed, Op, Session, SourceError};
-use blobferry::store::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, Upload};
+use blobferry::store::contract::{
+    BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, Upload,
+};
 use blobferry::store::folder::FolderStore;
 use blobferry::store::holder::Holder;
 use blobferry::store::memory::MemoryStore;
@@ -41,11 +45,17 @@ const IN_FOLDER: u64 = 1_000;
 const NAME: &str = "acme";
 
 fn path(n: u64) -> RemotePath {
-    RemotePath::from(format!("/outbound/region-{:04}/daily-report-{n:08}-final.csv", n / IN_FOLDER).as_str())
+    RemotePath::from(
+        format!("/outbound/region-{:04}/daily-report-{n:08}-final.csv", n / IN_FOLDER).as_str(),
+    )
 }
 
 fn file(n: u64) -> RemoteFile {
-    RemoteFile { path: path(n), size: Some(5), modified: ModifiedTime::from_unix(1_600_000_000 + n.cast_signed()) }
+    RemoteFile {
+        path: path(n),
+        size: Some(5),
+        modified: ModifiedTime::from_unix(1_600_000_000 + n.cast_signed()),
+    }
 }
 
 fn say(line: &str) -> Result<()> {
@@ -56,7 +66,9 @@ fn say(line: &str) -> Result<()> {
 async fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let folder = |dir: &str| -> Result<Arc<Counting>> { Ok(Counting::of(Arc::new(FolderStore::new(std::path::Path::new(dir))?))) };
+    let folder = |dir: &str| -> Result<Arc<Counting>> {
+        Ok(Counting::of(Arc::new(FolderStore::new(std::path::Path::new(dir))?)))
+    };
     match words[..] {
         ["fill", dir, n] => fill(&folder(dir)?, n.parse()?).await?,
         ["plan", dir, n, new] => plan(&folder(dir)?, n.parse()?, new.parse()?).await?,
@@ -67,7 +79,10 @@ async fn main() -> Result<()> {
             plan(&store, n.parse()?, new.parse()?).await?;
         }
         ["rebuild", dir] => rebuild(&folder(dir)?).await?,
-        _ => bail!("usage: ledger_at_scale fill DIR N | plan DIR N NEW | run DIR N NEW | memory N NEW | rebuild DIR"),
+        _ => bail!(
+            "usage: ledger_at_scale fill DIR N | plan DIR N NEW | run DIR N NEW | memory N NEW | \
+            rebuild DIR"
+        ),
     }
     say(&format!("  peak {} MiB", peak_kib().context("Linux tells the peak")? / 1024))
 }
@@ -77,7 +92,11 @@ async fn open(store: &Arc<Counting>) -> Result<Ledger> {
     Ok(Ledger::open(store.clone(), NAME, &run, Policy::default(), CancellationToken::new()).await?)
 }
 
-async fn record(ledger: &Ledger, files: impl Iterator<Item = RemoteFile>, at_once: usize) -> Result<()> {
+async fn record(
+    ledger: &Ledger,
+    files: impl Iterator<Item = RemoteFile>,
+    at_once: usize,
+) -> Result<()> {
     let one = |file: RemoteFile| async move {
         let known = Known::new(&file, file.modified, Version::of(&file));
         ledger.ingested(&file, &known, 1, 5).await
@@ -121,7 +140,12 @@ async fn plan(store: &Arc<Counting>, n: u64, new: u64) -> Result<()> {
     let mut fetch = Vec::new();
     for n in 0..n + new {
         let file = file(n);
-        match decide(&file, ledger.known(&file.path).as_ref(), ledger.seen(&file.path).as_ref(), &rules) {
+        match decide(
+            &file,
+            ledger.known(&file.path).as_ref(),
+            ledger.seen(&file.path).as_ref(),
+            &rules,
+        ) {
             Decision::Unchanged => {}
             Decision::Ingest(_) => fetch.push(file),
             other => bail!("{other:?}"),
@@ -133,9 +157,11 @@ async fn plan(store: &Arc<Counting>, n: u64, new: u64) -> Result<()> {
     ledger.begin(OffsetDateTime::now_utc()).await?;
     record(&ledger, fetch.into_iter(), 16).await?;
     ledger.end().await?;
-    let (opened, decided, all) = (opened.as_secs_f64(), decided.as_secs_f64(), start.elapsed().as_secs_f64());
+    let (opened, decided, all) =
+        (opened.as_secs_f64(), decided.as_secs_f64(), start.elapsed().as_secs_f64());
     say(&format!(
-        "plan: {n} known, {new} new: read in {opened:.2} s, decided in {decided:.2} s (peak so far {read} MiB), recorded after {all:.2} s, {}",
+        "plan: {n} known, {new} new: read in {opened:.2} s, decided in {decided:.2} s (peak so far \
+        {read} MiB), recorded after {all:.2} s, {}",
         store.told()
     ))
 }
@@ -163,14 +189,34 @@ async fn whole_run(store: &Arc<Counting>, n: u64, new: u64) -> Result<()> {
 async fn rebuild(store: &Arc<Counting>) -> Result<()> {
     let start = Instant::now();
     let run = run_id(OffsetDateTime::now_utc());
-    let rebuilt = ledger::rebuild(store.clone(), NAME, Originals::Prove, &run, Policy::default(), CancellationToken::new()).await?;
-    say(&format!("rebuild: {} files from {} blobs in {:.1} s, {}", rebuilt.files, rebuilt.blobs, start.elapsed().as_secs_f64(), store.told()))
+    let rebuilt = ledger::rebuild(
+        store.clone(),
+        NAME,
+        Originals::Prove,
+        &run,
+        Policy::default(),
+        CancellationToken::new(),
+    )
+    .await?;
+    say(&format!(
+        "rebuild: {} files from {} blobs in {:.1} s, {}",
+        rebuilt.files,
+        rebuilt.blobs,
+        start.elapsed().as_secs_f64(),
+        store.told()
+    ))
 }
 
 /// The most memory that this process ever had, as Linux tells it.
 fn peak_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?.split_whitespace().next()?.parse().ok()
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
 fn source(files: u64) -> Source {
@@ -191,7 +237,12 @@ fn source(files: u64) -> Source {
         unpacking: Default::default(),
         retry_auth_after: Duration::from_secs(6 * 3600),
         schedule: None,
-        naming: Naming { source: NAME.to_owned(), layout: Layout::Path, root: root.clone(), host_port: "made-up_21".to_owned() },
+        naming: Naming {
+            source: NAME.to_owned(),
+            layout: Layout::Path,
+            root: root.clone(),
+            host_port: "made-up_21".to_owned(),
+        },
         versions: Versions::Keep,
         after: After::Keep,
         delete_by: Default::default(),
@@ -239,23 +290,42 @@ impl Session for MadeUp {
     fn fork(&self) -> Option<Box<dyn Session>> {
         None
     }
-    async fn list(&mut self, dir: &RemotePath, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), SourceError> {
+    async fn list(
+        &mut self,
+        dir: &RemotePath,
+        visit: &mut (dyn FnMut(Listed) + Send),
+    ) -> Result<(), SourceError> {
         let dir_name = String::from_utf8_lossy(dir.as_bytes()).into_owned();
         match dir_name.strip_prefix("/outbound/region-").map(str::parse::<u64>) {
-            Some(Ok(folder)) => (folder * IN_FOLDER..self.files.min((folder + 1) * IN_FOLDER)).for_each(|n| visit(Listed::File(file(n)))),
+            Some(Ok(folder)) => (folder * IN_FOLDER..self.files.min((folder + 1) * IN_FOLDER))
+                .for_each(|n| visit(Listed::File(file(n)))),
             _ if dir_name == "/" => visit(Listed::Directory(RemotePath::from("/outbound"))),
-            _ => (0..self.files.div_ceil(IN_FOLDER)).for_each(|folder| visit(Listed::Directory(dir.join(format!("region-{folder:04}").as_bytes())))),
+            _ => (0..self.files.div_ceil(IN_FOLDER)).for_each(|folder| {
+                visit(Listed::Directory(dir.join(format!("region-{folder:04}").as_bytes())))
+            }),
         }
         Ok(())
     }
     async fn stat(&mut self, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError> {
         Ok(self.number(path).map(file))
     }
-    async fn read<'a>(&'a mut self, _: &RemoteFile, offset: u64) -> Result<Box<dyn Download + 'a>, SourceError> {
-        Ok(Box::new(Five(Some(Bytes::from_static(b"five\n").slice(usize::try_from(offset).unwrap_or(5).min(5)..)))))
+    async fn read<'a>(
+        &'a mut self,
+        _: &RemoteFile,
+        offset: u64,
+    ) -> Result<Box<dyn Download + 'a>, SourceError> {
+        Ok(Box::new(Five(Some(
+            Bytes::from_static(b"five\n").slice(usize::try_from(offset).unwrap_or(5).min(5)..),
+        ))))
     }
     async fn remove(&mut self, path: &RemotePath) -> Result<(), SourceError> {
-        Err(SourceError::new(Op::Remove, "made-up://server", blobferry::failure::Class::Permission, "it stays").at(path))
+        Err(SourceError::new(
+            Op::Remove,
+            "made-up://server",
+            blobferry::failure::Class::Permission,
+            "it stays",
+        )
+        .at(path))
     }
     async fn rename(&mut self, from: &RemotePath, _: &RemotePath) -> Result<(), SourceError> {
         self.remove(from).await
@@ -279,7 +349,8 @@ struct Counting {
     counts: [AtomicU64; OPS.len()],
 }
 
-const OPS: [&str; 9] = ["prepare", "head", "get", "put", "stage", "commit", "append", "list", "delete"];
+const OPS: [&str; 9] =
+    ["prepare", "head", "get", "put", "stage", "commit", "append", "list", "delete"];
 
 impl Counting {
     fn of(inner: Arc<dyn Store>) -> Arc<Self> {
@@ -294,9 +365,20 @@ impl Counting {
         }
     }
     fn told(&self) -> String {
-        let counts: Vec<(&str, u64)> = OPS.into_iter().zip(self.counts.iter().map(|count| count.load(Ordering::Relaxed))).collect();
-        let each: Vec<String> = counts.iter().filter(|(_, count)| *count > 0).map(|(op, count)| format!("{op} {count}")).collect();
-        format!("{} requests ({})", counts.iter().map(|(_, count)| count).sum::<u64>(), each.join(", "))
+        let counts: Vec<(&str, u64)> = OPS
+            .into_iter()
+            .zip(self.counts.iter().map(|count| count.load(Ordering::Relaxed)))
+            .collect();
+        let each: Vec<String> = counts
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(op, count)| format!("{op} {count}"))
+            .collect();
+        format!(
+            "{} requests ({})",
+            counts.iter().map(|(_, count)| count).sum::<u64>(),
+            each.join(", ")
+        )
     }
 }
 
@@ -313,11 +395,22 @@ impl Store for Counting {
         self.count("head");
         self.inner.head(name).await
     }
-    async fn get(&self, name: &BlobName, start: u64, max_bytes: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+    async fn get(
+        &self,
+        name: &BlobName,
+        start: u64,
+        max_bytes: u64,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         self.count("get");
         self.inner.get(name, start, max_bytes).await
     }
-    async fn put(&self, name: &BlobName, bytes: Bytes, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+    async fn put(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
         self.count("put");
         self.inner.put(name, bytes, properties, condition).await
     }
@@ -325,18 +418,33 @@ impl Store for Counting {
         self.count("stage");
         self.inner.stage(upload, index, bytes).await
     }
-    async fn commit(&self, upload: &Upload, blocks: u32, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+    async fn commit(
+        &self,
+        upload: &Upload,
+        blocks: u32,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
         self.count("commit");
         self.inner.commit(upload, blocks, properties, condition).await
     }
     async fn abandon(&self, upload: &Upload) {
         self.inner.abandon(upload).await;
     }
-    async fn append(&self, name: &BlobName, bytes: Bytes, position: u64) -> Result<u64, StoreError> {
+    async fn append(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        position: u64,
+    ) -> Result<u64, StoreError> {
         self.count("append");
         self.inner.append(name, bytes, position).await
     }
-    async fn list(&self, prefix: &str, visit: &mut (dyn FnMut(BlobInfo) + Send)) -> Result<(), StoreError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        visit: &mut (dyn FnMut(BlobInfo) + Send),
+    ) -> Result<(), StoreError> {
         self.count("list");
         self.inner.list(prefix, visit).await
     }

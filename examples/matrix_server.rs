@@ -1,7 +1,9 @@
-//! One server that misbehaves, for `scripts/matrix.sh`: any client may be held against it. For tests, not for users.
+//! One server that misbehaves, for `scripts/matrix.sh`: any client may be held against it. For
+//! tests, not for users.
 //!
-//! `matrix_server list` prints the personalities, one JSON object a line. `matrix_server NAME FOLDER` serves FOLDER
-//! as NAME on a free port of this machine, prints one line of JSON that says where, and ends when its input ends.
+//! `matrix_server list` prints the personalities, one JSON object a line. `matrix_server NAME
+//! FOLDER` serves FOLDER as NAME on a free port of this machine, prints one line of JSON that says
+//! where, and ends when its input ends.
 
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
@@ -53,7 +55,12 @@ fn read(name: &'static str, what: &'static str, best: Best, fault: ftp::Fault) -
 
 /// `a.bin` always meets this fault.
 fn sftp(name: &'static str, what: &'static str, best: Best, fault: script::Fault) -> Personality {
-    Personality { name, what, best, wire: Wire::Sftp(script::Script::default().always("a.bin", fault)) }
+    Personality {
+        name,
+        what,
+        best,
+        wire: Wire::Sftp(script::Script::default().always("a.bin", fault)),
+    }
 }
 
 /// Listings of this form, without MLSD.
@@ -63,12 +70,19 @@ fn listed(listing: ListFormat) -> ftp::Script {
 
 fn dialects() -> Vec<Personality> {
     let right = ftp::Script::default;
-    let greeting = b"220-Welcome\r\n220-500 not an error\r\n   220 fake end\r\n220 ready\r\n".to_vec();
-    let garbage = vec![("EPSV", "500 EPSV not understood.\r\n"), ("PASV", "227 Entering Passive Mode\r\n")];
+    let greeting =
+        b"220-Welcome\r\n220-500 not an error\r\n   220 fake end\r\n220 ready\r\n".to_vec();
+    let garbage =
+        vec![("EPSV", "500 EPSV not understood.\r\n"), ("PASV", "227 Entering Passive Mode\r\n")];
     let refused = vec![("PASS", "530 Login incorrect.\r\n")];
     vec![
         ftp("ok", "a server that does everything right", All, right()),
-        ftp("multiline", "a greeting of many lines, with false ends", All, ftp::Script { greeting: Some(greeting), ..right() }),
+        ftp(
+            "multiline",
+            "a greeting of many lines, with false ends",
+            All,
+            ftp::Script { greeting: Some(greeting), ..right() },
+        ),
         ftp("list-unix", "no MLSD; `ls -l`", All, listed(ListFormat::Unix)),
         ftp("list-dos", "no MLSD; listings as IIS", All, listed(ListFormat::Dos)),
         ftp("list-garbage", "listings that mean nothing", Named, listed(ListFormat::Garbage)),
@@ -81,9 +95,24 @@ fn dialects() -> Vec<Personality> {
             All,
             ftp::Script { without: vec!["EPSV"], pasv_address: Some([10, 255, 255, 1]), ..right() },
         ),
-        ftp("pasv-garbage", "no EPSV; PASV replies that mean nothing", Named, ftp::Script { replies: garbage, ..right() }),
-        ftp("no-size-mdtm", "neither MLSD, SIZE nor MDTM", All, ftp::Script { without: vec!["MLST", "SIZE", "MDTM"], ..right() }),
-        ftp("421-greeting", "421: too many connections, for ever", Named, ftp::Script { full_from: Some(1), ..right() }),
+        ftp(
+            "pasv-garbage",
+            "no EPSV; PASV replies that mean nothing",
+            Named,
+            ftp::Script { replies: garbage, ..right() },
+        ),
+        ftp(
+            "no-size-mdtm",
+            "neither MLSD, SIZE nor MDTM",
+            All,
+            ftp::Script { without: vec!["MLST", "SIZE", "MDTM"], ..right() },
+        ),
+        ftp(
+            "421-greeting",
+            "421: too many connections, for ever",
+            Named,
+            ftp::Script { full_from: Some(1), ..right() },
+        ),
         ftp("530", "530: the login is refused", Named, ftp::Script { replies: refused, ..right() }),
         ftp(
             "latin1",
@@ -96,18 +125,41 @@ fn dialects() -> Vec<Personality> {
 
 fn reads() -> Vec<Personality> {
     use ftp::Fault;
-    let busy = ftp::Script { files: [(b"a.bin".to_vec(), Fault::RefuseTimes(2, "450 File busy.\r\n"))].into(), ..ftp::Script::default() };
+    let busy = ftp::Script {
+        files: [(b"a.bin".to_vec(), Fault::RefuseTimes(2, "450 File busy.\r\n"))].into(),
+        ..ftp::Script::default()
+    };
     vec![
-        read("cut-fin-226", "data ends early, the server says 226", Named, Fault::FinThen226(MIDDLE)),
+        read(
+            "cut-fin-226",
+            "data ends early, the server says 226",
+            Named,
+            Fault::FinThen226(MIDDLE),
+        ),
         read("cut-426", "data ends early, the server says 426", Named, Fault::FinThen426(MIDDLE)),
         read("cut-rst", "the data connection is reset", Named, Fault::Reset(MIDDLE)),
         read("cut-die", "both connections end in the middle", Named, Fault::DieControl(MIDDLE)),
         read("stall", "data stops coming", Named, Fault::Stall(MIDDLE)),
         read("no226", "all data, and the closing reply never comes", All, Fault::No226),
-        read("late226", "the closing reply comes 1 s late", All, Fault::Late226(Duration::from_secs(1))),
-        read("425", "425: no data connection", Named, Fault::Refuse("425 Can't open data connection.\r\n")),
+        read(
+            "late226",
+            "the closing reply comes 1 s late",
+            All,
+            Fault::Late226(Duration::from_secs(1)),
+        ),
+        read(
+            "425",
+            "425: no data connection",
+            Named,
+            Fault::Refuse("425 Can't open data connection.\r\n"),
+        ),
         read("550", "550: no file may be read", Named, Fault::Refuse("550 Permission denied.\r\n")),
-        ftp("neverconnect", "passive ports that nobody listens on", Named, ftp::Script { dead_ports: DeadPorts::All, ..ftp::Script::default() }),
+        ftp(
+            "neverconnect",
+            "passive ports that nobody listens on",
+            Named,
+            ftp::Script { dead_ports: DeadPorts::All, ..ftp::Script::default() },
+        ),
         read("accept-nodata", "150, and then no data at all", Named, Fault::Stall(0)),
         read("drip", "1 KiB each 5 ms", All, Fault::Drip(Duration::from_millis(5))),
         ftp("450x2", "450: busy twice, then well", All, busy),
@@ -119,7 +171,12 @@ fn faults() -> Vec<Personality> {
     vec![
         sftp("sftp-ok", "a server that does its work", All, Fault::ShortReads(u32::MAX)),
         sftp("sftp-short", "no READ gives more than 1000 bytes", All, Fault::ShortReads(1000)),
-        sftp("sftp-fail", "a READ in the middle fails", Named, Fault::StatusAt(MIDDLE, status::FAILURE)),
+        sftp(
+            "sftp-fail",
+            "a READ in the middle fails",
+            Named,
+            Fault::StatusAt(MIDDLE, status::FAILURE),
+        ),
         sftp("sftp-drop", "the connection ends in the middle", Named, Fault::DisconnectAt(MIDDLE)),
         sftp("sftp-stall", "a READ in the middle is never answered", Named, Fault::StallAt(MIDDLE)),
         sftp("sftp-trunc", "the end of the file comes early", Named, Fault::EofAt(MIDDLE)),
@@ -150,7 +207,11 @@ fn list(out: &mut impl std::io::Write) -> Result<()> {
             Named => "named",
             Unseen => "unseen",
         };
-        writeln!(out, "{}", json!({ "name": one.name, "what": one.what, "best": best, "protocol": protocol(&one.wire), "password": CANARY }))?;
+        writeln!(
+            out,
+            "{}",
+            json!({ "name": one.name, "what": one.what, "best": best, "protocol": protocol(&one.wire), "password": CANARY })
+        )?;
     }
     Ok(())
 }
@@ -164,12 +225,17 @@ enum Served {
 async fn serve(wire: Wire, folder: &str) -> Result<Served> {
     Ok(match wire {
         Wire::Ftp(script) => {
-            let options = ftp::Options { password: Secret::new(CANARY), script, ..ftp::Options::new(folder) };
+            let options =
+                ftp::Options { password: Secret::new(CANARY), script, ..ftp::Options::new(folder) };
             Served::Ftp(FtpServer::start(options).await?)
         }
         Wire::Sftp(script) => {
-            let account = Some(sftp::Account { user: "demo".into(), password: Secret::new(CANARY) });
-            Served::Sftp(SftpServer::start(sftp::Options { account, script, ..sftp::Options::new(folder) }).await?)
+            let account =
+                Some(sftp::Account { user: "demo".into(), password: Secret::new(CANARY) });
+            Served::Sftp(
+                SftpServer::start(sftp::Options { account, script, ..sftp::Options::new(folder) })
+                    .await?,
+            )
         }
     })
 }
@@ -183,13 +249,20 @@ async fn main() -> Result<()> {
         [name, folder] => (name, folder),
         _ => bail!("usage: matrix_server list | NAME FOLDER"),
     };
-    let one = personalities().into_iter().find(|one| one.name == name).with_context(|| format!("no personality `{name}`"))?;
+    let one = personalities()
+        .into_iter()
+        .find(|one| one.name == name)
+        .with_context(|| format!("no personality `{name}`"))?;
     let served = serve(one.wire, folder).await?;
     let (address, host_key) = match &served {
         Served::Ftp(server) => (server.address, None),
         Served::Sftp(server) => (server.address, Some(&server.host_key)),
     };
-    writeln!(out, "{}", json!({ "port": address.port(), "user": "demo", "password": CANARY, "host_key": host_key }))?;
+    writeln!(
+        out,
+        "{}",
+        json!({ "port": address.port(), "user": "demo", "password": CANARY, "host_key": host_key })
+    )?;
     out.flush()?;
     // Whoever started us holds the other end, and lets go when it is done or dead.
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;

@@ -1,4 +1,5 @@
-//! MD5 of contents that come in blocks, computed on blocking threads, those of several contents side by side.
+//! MD5 of contents that come in blocks, computed on blocking threads, those of several contents
+//! side by side.
 
 mod lanes;
 
@@ -15,7 +16,8 @@ use lanes::{BLOCK, LANES, Words};
 /// How many bytes of each content are taken before somebody new may join.
 const STRIDE: usize = 64 << 10;
 
-/// Content up to this many bytes is hashed where it is: handing it to another thread would cost more.
+/// Content up to this many bytes is hashed where it is: handing it to another thread would cost
+/// more.
 pub const ALONE: usize = 64 << 10;
 
 /// The bytes of a block of content, kept until they have been hashed.
@@ -100,8 +102,8 @@ struct Queue {
     workers: usize,
 }
 
-/// Those who hash, for all contents of a run: one thread, which takes four at once; another where more than that wait, up
-/// to one for each core; none when there is nothing to do.
+/// Those who hash, for all contents of a run: one thread, which takes four at once; another where
+/// more than that wait, up to one for each core; none when there is nothing to do.
 #[derive(Clone, Default)]
 pub struct Hashers(Arc<Mutex<Queue>>);
 
@@ -156,7 +158,8 @@ impl Worker {
         }
     }
 
-    /// Takes those who wait into free lanes; whether there is anything to do. If not, this thread is counted out.
+    /// Takes those who wait into free lanes; whether there is anything to do. If not, this thread
+    /// is counted out.
     fn joined(&self, jobs: &mut Vec<Job>) -> bool {
         let mut queue = self.0.queue();
         while jobs.len() < LANES
@@ -209,8 +212,8 @@ enum Last {
 pub struct Gone;
 
 impl Hashing {
-    /// Goes on with `bytes` as soon as those before have been hashed, and does not wait for that of these. Needs the
-    /// runtime of tokio.
+    /// Goes on with `bytes` as soon as those before have been hashed, and does not wait for that of
+    /// these. Needs the runtime of tokio.
     pub async fn update(&mut self, bytes: Kept) -> Result<(), Gone> {
         let sum = self.sum().await?;
         self.last = Last::Asked(self.hashers.ask(sum, bytes));
@@ -256,12 +259,18 @@ mod tests {
     #[tokio::test]
     async fn contents_of_any_size_in_blocks_of_any_size() {
         let hashers = Hashers::default();
-        for bytes in [0, 1, 55, 56, 63, 64, 65, 119, 120, 128, 1_000, STRIDE, STRIDE + 1, 3 * STRIDE + 100] {
+        for bytes in
+            [0, 1, 55, 56, 63, 64, 65, 119, 120, 128, 1_000, STRIDE, STRIDE + 1, 3 * STRIDE + 100]
+        {
             let content = content(bytes, bytes);
             let wanted: Md5 = md5::Md5::digest(&content).into();
             for block in [1, 7, 63, 64, 65, 1_000, STRIDE, usize::MAX] {
                 if content.len() / block < 5_000 {
-                    assert_eq!(hashed(&hashers, &content, block).await, wanted, "{bytes} bytes in blocks of {block}");
+                    assert_eq!(
+                        hashed(&hashers, &content, block).await,
+                        wanted,
+                        "{bytes} bytes in blocks of {block}"
+                    );
                 }
             }
         }
@@ -275,7 +284,10 @@ mod tests {
             let hashers = hashers.clone();
             tokio::spawn(async move {
                 let content = content(seed, 1 + seed * 9_973);
-                (hashed(&hashers, &content, 1 + seed * 613).await, <Md5>::from(md5::Md5::digest(&content)))
+                (
+                    hashed(&hashers, &content, 1 + seed * 613).await,
+                    <Md5>::from(md5::Md5::digest(&content)),
+                )
             })
         });
         for (seed, task) in tasks.collect::<Vec<_>>().into_iter().enumerate() {
@@ -298,12 +310,21 @@ mod tests {
         let hashers = Hashers::default();
         let (done, answer) = oneshot::channel();
         let beyond_its_end = 1;
-        hashers.queue().waiting.push_back(Job { sum: Sum::default(), bytes: Box::new([]), at: beyond_its_end, done });
+        hashers.queue().waiting.push_back(Job {
+            sum: Sum::default(),
+            bytes: Box::new([]),
+            at: beyond_its_end,
+            done,
+        });
         let mut other = hashers.begin();
         other.update(Box::new(vec![0; 100])).await.unwrap();
         assert!(answer.await.is_err());
         assert_eq!(other.finish().await, Err(Gone), "it was in hand, too");
         nobody_left(&hashers).await;
-        assert_eq!(hashed(&hashers, b"abc", 3).await, <Md5>::from(md5::Md5::digest(b"abc")), "the next one is served");
+        assert_eq!(
+            hashed(&hashers, b"abc", 3).await,
+            <Md5>::from(md5::Md5::digest(b"abc")),
+            "the next one is served"
+        );
     }
 }

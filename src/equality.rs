@@ -1,4 +1,5 @@
-//! Whether two looks at one path saw the same: the only place where sizes and times of files are compared.
+//! Whether two looks at one path saw the same: the only place where sizes and times of files are
+//! compared.
 
 use crate::model::{ModifiedTime, Precision, RemoteFile};
 
@@ -9,12 +10,14 @@ pub enum Equality {
     Same,
     /// The sizes differ, or exact times do.
     Different,
-    /// Neither can be said: a size or a time is missing, or a coarse time moved, which tells no zone.
+    /// Neither can be said: a size or a time is missing, or a coarse time moved, which tells no
+    /// zone.
     Unknown,
 }
 
 impl Equality {
-    /// Whether nothing speaks against their being the same: enough where more evidence comes, as the bytes themselves.
+    /// Whether nothing speaks against their being the same: enough where more evidence comes, as
+    /// the bytes themselves.
     pub fn is_possible(self) -> bool {
         self != Equality::Different
     }
@@ -41,7 +44,8 @@ pub fn sizes(then: Option<u64>, now: Option<u64>) -> Equality {
     }
 }
 
-/// Compares times. A coarse one comes from a listing, in a zone that nobody tells: that it moved proves nothing.
+/// Compares times. A coarse one comes from a listing, in a zone that nobody tells: that it moved
+/// proves nothing.
 pub fn times(then: Option<&ModifiedTime>, now: Option<&ModifiedTime>) -> Equality {
     match (then, now) {
         (Some(then), Some(now)) if then.agrees_with(now) => Equality::Same,
@@ -55,8 +59,9 @@ pub fn is_exact(time: &ModifiedTime) -> bool {
     time.precision <= Precision::Second
 }
 
-/// Whether a file was so young when it was looked at that another could have taken its place within the step of its
-/// time. Only coarse times have steps that matter; they tell no zone, and zones differ by quarters of an hour.
+/// Whether a file was so young when it was looked at that another could have taken its place within
+/// the step of its time. Only coarse times have steps that matter; they tell no zone, and zones
+/// differ by quarters of an hour.
 pub fn could_hide_a_replacement(time: &ModifiedTime, looked: time::OffsetDateTime) -> bool {
     const ZONES: time::Duration = time::Duration::hours(14);
     const QUARTER: i64 = 15 * 60;
@@ -76,7 +81,11 @@ mod tests {
     use time::macros::datetime;
 
     fn file(size: Option<u64>, at: Option<(time::OffsetDateTime, Precision)>) -> RemoteFile {
-        RemoteFile { path: RemotePath::from("/a"), size, modified: at.map(|(at, precision)| ModifiedTime::new(at, precision)) }
+        RemoteFile {
+            path: RemotePath::from("/a"),
+            size,
+            modified: at.map(|(at, precision)| ModifiedTime::new(at, precision)),
+        }
     }
 
     fn check(then: &RemoteFile, now: &RemoteFile, expected: Equality) {
@@ -89,7 +98,9 @@ mod tests {
         let at = datetime!(2026-11-20 10:11:12 UTC);
         let whole = file(Some(5), Some((at, Precision::Second)));
         check(&whole, &whole, Equality::Same);
-        for lacking in [file(None, Some((at, Precision::Second))), file(Some(5), None), file(None, None)] {
+        for lacking in
+            [file(None, Some((at, Precision::Second))), file(Some(5), None), file(None, None)]
+        {
             check(&whole, &lacking, Equality::Unknown);
             check(&lacking, &lacking, Equality::Unknown);
         }

@@ -1,10 +1,11 @@
 //! Points in the program at which tests stop it, let it fail, or leave a step out.
 //!
-//! All of it hangs on the feature `failpoints`, which only tests switch on: a shipped binary holds none of it. A
-//! process is told by `BLOBFERRY_FAILPOINT=name=action` what is to happen where, `action` being `abort` (it is gone
-//! at once, like one that is killed), `error` (the step fails) or `hang` (it never comes back); `name@n` is the
-//! `n`-th time that the point is reached. With `BLOBFERRY_FAILPOINTS_SEEN=file` it appends the names of the points
-//! that it reaches to that file.
+//! All of it hangs on the feature `failpoints`, which only tests switch on: a shipped binary holds
+//! none of it. A process is told by `BLOBFERRY_FAILPOINT=name=action` what is to happen where,
+//! `action` being `abort` (it is gone at once, like one that is killed), `error` (the step fails)
+//! or `hang` (it never comes back); `name@n` is the `n`-th time that the point is reached. With
+//! `BLOBFERRY_FAILPOINTS_SEEN=file` it appends the names of the points that it reaches to that
+//! file.
 
 /// A point of the road. With an error, a test can let the step fail with it.
 #[cfg(feature = "failpoints")]
@@ -101,11 +102,15 @@ mod switched_on {
 
     fn script() -> Option<&'static Script> {
         static SCRIPT: OnceLock<Option<Script>> = OnceLock::new();
-        SCRIPT.get_or_init(|| std::env::var("BLOBFERRY_FAILPOINT").ok().map(|text| parse(&text))).as_ref()
+        SCRIPT
+            .get_or_init(|| std::env::var("BLOBFERRY_FAILPOINT").ok().map(|text| parse(&text)))
+            .as_ref()
     }
 
     fn parse(text: &str) -> Script {
-        let (point, action) = text.split_once('=').unwrap_or_else(|| panic!("BLOBFERRY_FAILPOINT is name=action, not `{text}`"));
+        let (point, action) = text
+            .split_once('=')
+            .unwrap_or_else(|| panic!("BLOBFERRY_FAILPOINT is name=action, not `{text}`"));
         let (name, nth) = point.split_once('@').unwrap_or((point, "1"));
         assert!(POINTS.contains(&name), "there is no failpoint `{name}`");
         let action = match action {
@@ -114,7 +119,11 @@ mod switched_on {
             "hang" => Action::Hang,
             _ => panic!("a failpoint can abort, error or hang, not `{action}`"),
         };
-        Script { name: name.to_owned(), nth: nth.parse().unwrap_or_else(|_| panic!("`{nth}` is no number")), action }
+        Script {
+            name: name.to_owned(),
+            nth: nth.parse().unwrap_or_else(|_| panic!("`{nth}` is no number")),
+            action,
+        }
     }
 
     /// The program has come to `name`: true if it is to fail here.
@@ -123,7 +132,10 @@ mod switched_on {
         note(name);
         let Some(script) = script().filter(|script| script.name == name) else { return false };
         let times = {
-            let mut times = TIMES.get_or_init(Mutex::default).lock().expect("no code panics while it holds this lock");
+            let mut times = TIMES
+                .get_or_init(Mutex::default)
+                .lock()
+                .expect("no code panics while it holds this lock");
             let count = times.entry(name).or_default();
             *count += 1;
             *count
@@ -141,7 +153,11 @@ mod switched_on {
         static SEEN: OnceLock<Option<Mutex<std::fs::File>>> = OnceLock::new();
         let open = || {
             let path = std::env::var("BLOBFERRY_FAILPOINTS_SEEN").ok()?;
-            let file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("the file can be written");
+            let file = std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(path)
+                .expect("the file can be written");
             Some(Mutex::new(file))
         };
         if let Some(file) = SEEN.get_or_init(open) {
@@ -165,7 +181,8 @@ mod switched_on {
         LEFT_OUT.get() == Some(step)
     }
 
-    /// From now on the choices that matter for the order of things on this thread depend on `seed` alone.
+    /// From now on the choices that matter for the order of things on this thread depend on `seed`
+    /// alone.
     pub fn seed(seed: Option<u64>) {
         RANDOM.replace(seed);
     }
@@ -174,7 +191,9 @@ mod switched_on {
     pub fn random() -> Option<u16> {
         RANDOM.with_borrow_mut(|state| {
             let state = state.as_mut()?;
-            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             Some((*state >> 48) as u16)
         })
     }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 /// The class of a failure: the same word in reports, logs and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "`hint` says of each what it means and what to do")]
 pub enum Class {
@@ -119,38 +121,96 @@ impl Class {
     /// What to do next.
     pub fn hint(self) -> &'static str {
         match self {
-            Class::Config => "change the settings of this source as the message says; nothing was done for it",
-            Class::Auth => "check user, password or key; it was tried once, so that the account is not locked out",
-            Class::HostKey => "compare the fingerprint with one that the server's owner tells you, then set `host_key`",
-            Class::Tls => "check the server's certificate; `tls_ca_file` names an authority of your own",
+            Class::Config => {
+                "change the settings of this source as the message says; nothing was done for it"
+            }
+            Class::Auth => {
+                "check user, password or key; it was tried once, so that the account is not locked \
+                out"
+            }
+            Class::HostKey => {
+                "compare the fingerprint with one that the server's owner tells you, then set \
+                `host_key`"
+            }
+            Class::Tls => {
+                "check the server's certificate; `tls_ca_file` names an authority of your own"
+            }
             Class::Dns => "check the host name in `url` and this machine's name service",
             Class::Connect => "check host, port and firewall; is the server up?",
-            Class::Busy => "the server has no room for more connections now; lower `connections` if this stays",
-            Class::Stalled => "the server stopped sending; if it is only slow, raise `stall_timeout` or lower `minimum_rate`",
-            Class::Truncated => "the server ended the file early; it is taken again by the next run",
-            Class::Permission => "give the user the right to read this file or folder",
-            Class::Protocol => "the server answered in a way that the protocol does not allow; tell its owner",
-            Class::ListingFailed => "the folder could not be listed in full, so files below it may be missing",
-            Class::NotFound => "the server does not have it; check the path in `url` and `include`",
-            Class::SizeMismatch => "the server promised another size than it sent; it is taken again by the next run",
-            Class::Unreachable => "listing and opening disagree about this name: have the file renamed, or the server's character set corrected",
-            Class::Unverified => "raise `recheck` so that it can be read and compared; or set `times = \"none\"` to trust its size alone",
-            Class::Late => "it waits for longer than `late_after`: ask its sender, leave it out with `exclude`, or raise `late_after`",
-            Class::ArchiveDamaged => "the archive is damaged: have it sent again, or set `archives = \"keep\"`",
-            Class::ArchiveEncrypted => "the archive needs a password: set `archive_passwords`, or `archives = \"keep\"` to store it as it is",
-            Class::ArchiveUnsupported => "this kind of archive is not read: set `archives = \"keep\"` to store it as it is",
-            Class::StoreAuth => "check the storage credential, its rights and its expiry, and this machine's clock",
-            Class::StoreConflict => "another writer owns this blob name; move that blob away or use another source name",
-            Class::StoreContainer => "create the container, or allow it with `create_container = true`",
-            Class::StoreUnavailable => "storage did not answer in time; the next run takes up the rest",
-            Class::StoreRejected => "storage refused the request; its message says why",
-            Class::Ledger => "the record of what was ingested could not be read or written; nothing was lost",
-            Class::LimitArchive => "the archive unpacks to more than the limits allow; raise them if you trust the sender",
-            Class::LimitTemp => "there is no room for this archive; raise `limits.temp` or free space",
-            Class::LimitListing => {
-                "the source lists without end, or holds more than expected; narrow `include`, or raise the limit that the message names"
+            Class::Busy => {
+                "the server has no room for more connections now; lower `connections` if this stays"
             }
-            Class::AfterAction => "the file is stored, only its removal failed or could not be proven safe; a later run tries that again",
+            Class::Stalled => {
+                "the server stopped sending; if it is only slow, raise `stall_timeout` or lower \
+                `minimum_rate`"
+            }
+            Class::Truncated => {
+                "the server ended the file early; it is taken again by the next run"
+            }
+            Class::Permission => "give the user the right to read this file or folder",
+            Class::Protocol => {
+                "the server answered in a way that the protocol does not allow; tell its owner"
+            }
+            Class::ListingFailed => {
+                "the folder could not be listed in full, so files below it may be missing"
+            }
+            Class::NotFound => "the server does not have it; check the path in `url` and `include`",
+            Class::SizeMismatch => {
+                "the server promised another size than it sent; it is taken again by the next run"
+            }
+            Class::Unreachable => {
+                "listing and opening disagree about this name: have the file renamed, or the \
+                server's character set corrected"
+            }
+            Class::Unverified => {
+                "raise `recheck` so that it can be read and compared; or set `times = \"none\"` to \
+                trust its size alone"
+            }
+            Class::Late => {
+                "it waits for longer than `late_after`: ask its sender, leave it out with \
+                `exclude`, or raise `late_after`"
+            }
+            Class::ArchiveDamaged => {
+                "the archive is damaged: have it sent again, or set `archives = \"keep\"`"
+            }
+            Class::ArchiveEncrypted => {
+                "the archive needs a password: set `archive_passwords`, or `archives = \"keep\"` \
+                to store it as it is"
+            }
+            Class::ArchiveUnsupported => {
+                "this kind of archive is not read: set `archives = \"keep\"` to store it as it is"
+            }
+            Class::StoreAuth => {
+                "check the storage credential, its rights and its expiry, and this machine's clock"
+            }
+            Class::StoreConflict => {
+                "another writer owns this blob name; move that blob away or use another source name"
+            }
+            Class::StoreContainer => {
+                "create the container, or allow it with `create_container = true`"
+            }
+            Class::StoreUnavailable => {
+                "storage did not answer in time; the next run takes up the rest"
+            }
+            Class::StoreRejected => "storage refused the request; its message says why",
+            Class::Ledger => {
+                "the record of what was ingested could not be read or written; nothing was lost"
+            }
+            Class::LimitArchive => {
+                "the archive unpacks to more than the limits allow; raise them if you trust the \
+                sender"
+            }
+            Class::LimitTemp => {
+                "there is no room for this archive; raise `limits.temp` or free space"
+            }
+            Class::LimitListing => {
+                "the source lists without end, or holds more than expected; narrow `include`, or \
+                raise the limit that the message names"
+            }
+            Class::AfterAction => {
+                "the file is stored, only its removal failed or could not be proven safe; a later \
+                run tries that again"
+            }
             Class::Interrupted => "the run was stopped; the next run takes up the rest",
             Class::Internal => "this is a defect of blobferry; please report it with this message",
         }
@@ -188,7 +248,11 @@ mod tests {
         // What serde refuses a word with names every variant, whatever a list of ours says.
         let error = serde_json::from_str::<Class>("\"?\"").expect_err("no class").to_string();
         let known: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
-        assert_eq!(known, Class::ALL.iter().map(|class| class.word()).collect::<Vec<_>>(), "{error}");
+        assert_eq!(
+            known,
+            Class::ALL.iter().map(|class| class.word()).collect::<Vec<_>>(),
+            "{error}"
+        );
     }
 
     #[test]

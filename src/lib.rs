@@ -1,4 +1,5 @@
-//! blobferry brings files from FTP, FTPS and SFTP servers into Azure Blob Storage, whole, proven and on time.
+//! blobferry brings files from FTP, FTPS and SFTP servers into Azure Blob Storage, whole, proven
+//! and on time.
 //!
 //! The road of one file, which `run/transfer.rs` walks:
 //!
@@ -10,7 +11,8 @@
 //! Nothing is visible before the commit; nothing is recorded before it; nothing is deleted at
 //! the source before the record is durable.
 //!
-//! Rooms in reading order. What decides does no I/O; what touches the world decides nothing; [`run`] joins them.
+//! Rooms in reading order. What decides does no I/O; what touches the world decides nothing;
+//! [`run`] joins them.
 
 pub mod equality;
 pub mod failpoint;

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Small files cost a fifth less CPU than with the allocator of glibc, for some 15 MiB of memory. Without its huge pages:
-/// they would take as much again.
+/// Small files cost a fifth less CPU than with the allocator of glibc, for some 15 MiB of memory.
+/// Without its huge pages: they would take as much again.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

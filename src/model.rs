@@ -91,7 +91,9 @@ impl From<&str> for RemotePath {
 }
 
 /// How exactly a modified time is known. Ordered from fine to coarse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// To the nanosecond (local files).
@@ -209,7 +211,9 @@ fn broken_rule(name: &str) -> Option<&'static str> {
     if name.split('/').any(|segment| segment.is_empty() || segment.ends_with('.')) {
         return Some("a segment is empty or ends in a dot");
     }
-    name.chars().any(|c| !allowed_in_blob_name(c)).then_some("it holds a character that Azure or tools on it cannot hold")
+    name.chars()
+        .any(|c| !allowed_in_blob_name(c))
+        .then_some("it holds a character that Azure or tools on it cannot hold")
 }
 
 /// Characters that survive a round trip through Azure and through the tools that read it:
@@ -249,7 +253,8 @@ impl Version {
         Self(version)
     }
 
-    /// The version of `file` with bytes of this MD5, where other bytes of equal path, size and time were taken before.
+    /// The version of `file` with bytes of this MD5, where other bytes of equal path, size and time
+    /// were taken before.
     pub fn of_content(file: &RemoteFile, md5: &Md5) -> Self {
         use sha2::Digest;
         let mut hash = sha2::Sha256::new();
@@ -337,8 +342,13 @@ mod tests {
         let exact = ModifiedTime::new(datetime!(2026-11-20 10:11:12 UTC), Precision::Second);
         let listed = ModifiedTime::new(datetime!(2026-11-20 10:11 UTC), Precision::Minute);
         let old = ModifiedTime::new(datetime!(2026-11-20 0:00 UTC), Precision::Day);
-        assert!(exact.agrees_with(&listed) && listed.agrees_with(&exact) && old.agrees_with(&exact));
-        assert!(!exact.agrees_with(&ModifiedTime::new(datetime!(2026-11-20 10:11:13 UTC), Precision::Second)));
+        assert!(
+            exact.agrees_with(&listed) && listed.agrees_with(&exact) && old.agrees_with(&exact)
+        );
+        assert!(!exact.agrees_with(&ModifiedTime::new(
+            datetime!(2026-11-20 10:11:13 UTC),
+            Precision::Second
+        )));
     }
 
     #[test]
@@ -350,10 +360,27 @@ mod tests {
     #[test]
     fn blob_names_keep_azures_rules() {
         assert!(BlobName::new("acme/daily/ü report.csv").is_ok());
-        for bad in ["", "a//b", "/a", "a/", "a/..", "a.", "a\\b", "a\nb", "a\u{85}", "a\u{E001}", "a\u{FFFE}"] {
+        for bad in [
+            "",
+            "a//b",
+            "/a",
+            "a/",
+            "a/..",
+            "a.",
+            "a\\b",
+            "a\nb",
+            "a\u{85}",
+            "a\u{E001}",
+            "a\u{FFFE}",
+        ] {
             assert!(BlobName::new(bad).is_err(), "{bad:?}");
         }
-        assert!(BlobName::new("x".repeat(1024)).is_ok() && BlobName::new("x".repeat(1025)).is_err());
-        assert!(BlobName::new(vec!["s"; 254].join("/")).is_ok() && BlobName::new(vec!["s"; 255].join("/")).is_err());
+        assert!(
+            BlobName::new("x".repeat(1024)).is_ok() && BlobName::new("x".repeat(1025)).is_err()
+        );
+        assert!(
+            BlobName::new(vec!["s"; 254].join("/")).is_ok()
+                && BlobName::new(vec!["s"; 255].join("/")).is_err()
+        );
     }
 }

@@ -43,13 +43,20 @@ impl Naming {
         }
     }
 
-    /// The plain name of a member of the archive at `path`; `within` names the archives in it that it is in.
+    /// The plain name of a member of the archive at `path`; `within` names the archives in it that
+    /// it is in.
     pub fn member(&self, path: &RemotePath, within: &[String], member: &str) -> BlobName {
         match self.layout {
             Layout::Path => {
                 let below = path.below(&self.root).unwrap_or(path.as_bytes());
-                let inside: String = within.iter().map(|outer| escaped_path(outer.as_bytes()) + "!/").collect();
-                legal(format!("{}/{}!/{inside}{}", self.source, escaped_path(below), escaped_path(member.as_bytes())))
+                let inside: String =
+                    within.iter().map(|outer| escaped_path(outer.as_bytes()) + "!/").collect();
+                legal(format!(
+                    "{}/{}!/{inside}{}",
+                    self.source,
+                    escaped_path(below),
+                    escaped_path(member.as_bytes())
+                ))
             }
             Layout::ByType => self.by_type(member.rsplit('/').next().unwrap_or(member).as_bytes()),
         }
@@ -57,10 +64,12 @@ impl Naming {
 
     fn by_type(&self, file_name: &[u8]) -> BlobName {
         let text = String::from_utf8_lossy(file_name);
-        let kind = text.rsplit_once('.').map(|(_, kind)| sanitized(kind)).filter(|kind| !kind.is_empty());
+        let kind =
+            text.rsplit_once('.').map(|(_, kind)| sanitized(kind)).filter(|kind| !kind.is_empty());
         let kind = kind.unwrap_or_else(|| "none".to_owned());
         let parts = [self.host_port.as_str(), &kind, &sanitized(&text)];
-        let parts: Vec<String> = parts.iter().map(|part| escaped_segment(part.as_bytes())).collect();
+        let parts: Vec<String> =
+            parts.iter().map(|part| escaped_segment(part.as_bytes())).collect();
         legal(parts.join("/"))
     }
 }
@@ -84,7 +93,8 @@ pub fn version_mark(version: &Version, modified: Option<&ModifiedTime>) -> Strin
     }
 }
 
-/// A stable other name for `identity` (source path and member), whose plain name belongs to somebody else.
+/// A stable other name for `identity` (source path and member), whose plain name belongs to
+/// somebody else.
 pub fn apart(plain: &BlobName, identity: &[u8]) -> BlobName {
     suffixed(plain, &hex(&Sha256::digest(identity)[..8]))
 }
@@ -96,14 +106,15 @@ pub struct Places {
 }
 
 impl Places {
-    /// A place for the member `raw_name` at `index` of the archive, whose plain name is `plain`: that if no member
-    /// before it has it, else another, and whether it is another. Who gets which depends on the archive alone, so it is
-    /// the same in every run.
+    /// A place for the member `raw_name` at `index` of the archive, whose plain name is `plain`:
+    /// that if no member before it has it, else another, and whether it is another. Who gets which
+    /// depends on the archive alone, so it is the same in every run.
     pub fn of(&mut self, plain: BlobName, raw_name: &[u8], index: usize) -> (BlobName, bool) {
         if self.taken.insert(plain.clone()) {
             return (plain, false);
         }
-        // An archive can be made whose members are called as others' names apart are: then there is one more turn.
+        // An archive can be made whose members are called as others' names apart are: then there is
+        // one more turn.
         let mut identity = [raw_name, &index.to_be_bytes()].concat();
         loop {
             let own = apart(&plain, &identity);
@@ -130,7 +141,9 @@ pub fn escaped_for_metadata(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for byte in bytes {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => out.push(char::from(*byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
+                out.push(char::from(*byte))
+            }
             _ => push_escaped(&mut out, *byte),
         }
     }
@@ -196,7 +209,8 @@ fn push_escaped(out: &mut String, byte: u8) {
     write!(out, "%{byte:02X}").expect("writing to a String does not fail");
 }
 
-/// The predecessor's rules: anything outside `A-Z a-z 0-9 . - _` and blank becomes `-`; blanks at the ends go.
+/// The predecessor's rules: anything outside `A-Z a-z 0-9 . - _` and blank becomes `-`; blanks at
+/// the ends go.
 fn sanitized(name: &str) -> String {
     let kept = |c: char| if c.is_ascii_alphanumeric() || ".-_ ".contains(c) { c } else { '-' };
     name.chars().map(kept).collect::<String>().trim_matches(' ').to_owned()
@@ -207,7 +221,8 @@ fn legal(name: String) -> BlobName {
     let name = if name.is_empty() || name.ends_with('/') { name + "%" } else { name };
     match BlobName::new(&name) {
         Ok(name) => name,
-        Err(_) => BlobName::new(shortened(&name)).expect("segments are escaped, and the limits were the only rule left to break"),
+        Err(_) => BlobName::new(shortened(&name))
+            .expect("segments are escaped, and the limits were the only rule left to break"),
     }
 }
 
@@ -236,7 +251,12 @@ mod tests {
     use time::macros::datetime;
 
     fn naming(layout: Layout) -> Naming {
-        Naming { source: "acme".into(), layout, root: RemotePath::from("/out"), host_port: "ftp.acme.example_21".into() }
+        Naming {
+            source: "acme".into(),
+            layout,
+            root: RemotePath::from("/out"),
+            host_port: "ftp.acme.example_21".into(),
+        }
     }
 
     fn check(path: &[u8], expected: &str) {
@@ -265,14 +285,22 @@ mod tests {
     #[test]
     fn an_archives_members_never_meet_a_folder_of_its_name() {
         let naming = naming(Layout::Path);
-        assert_eq!(naming.member(&RemotePath::from("/out/a.zip"), &[], "x/1.txt").as_str(), "acme/a.zip!/x/1.txt");
+        assert_eq!(
+            naming.member(&RemotePath::from("/out/a.zip"), &[], "x/1.txt").as_str(),
+            "acme/a.zip!/x/1.txt"
+        );
         check(b"/out/a.zip!/x/1.txt", "acme/a.zip%21/x/1.txt");
         check(b"/out/hey!you", "acme/hey!you");
     }
 
     #[test]
     fn climbing_absolute_and_empty_member_names_arrive_escaped() {
-        let member = |name: &str| naming(Layout::Path).member(&RemotePath::from("/out/a.zip"), &[], name).as_str().to_owned();
+        let member = |name: &str| {
+            naming(Layout::Path)
+                .member(&RemotePath::from("/out/a.zip"), &[], name)
+                .as_str()
+                .to_owned()
+        };
         assert_eq!(member("../../etc/passwd"), "acme/a.zip!/%2E%2E/%2E%2E/etc/passwd");
         assert_eq!(member("/tmp/moo"), "acme/a.zip!/%2Ftmp/moo");
         assert_eq!(member("a//b/"), "acme/a.zip!/a/%2Fb%2F");
@@ -281,8 +309,12 @@ mod tests {
 
     #[test]
     fn names_over_the_limits_end_in_a_hash_and_stay_apart() {
-        let long = |c: &str| naming(Layout::Path).file(&RemotePath::from(format!("/out/{}{c}", "x".repeat(2000)).as_str()));
-        let deep = naming(Layout::Path).file(&RemotePath::from(format!("/out/{}", "d/".repeat(400)).as_str()));
+        let long = |c: &str| {
+            naming(Layout::Path)
+                .file(&RemotePath::from(format!("/out/{}{c}", "x".repeat(2000)).as_str()))
+        };
+        let deep = naming(Layout::Path)
+            .file(&RemotePath::from(format!("/out/{}", "d/".repeat(400)).as_str()));
         assert_ne!(long("a"), long("b"));
         assert_eq!(long("a").as_str().len(), 1024);
         assert!(deep.as_str().split('/').count() <= 254);
@@ -292,19 +324,28 @@ mod tests {
     fn a_later_version_has_its_time_and_version_in_its_name() {
         let version = Version::from_hex("0123456789abcdef0123456789abcdef").expect("32 digits");
         let at = ModifiedTime::from_unix(datetime!(2026-11-20 10:11:12 UTC).unix_timestamp());
-        let name = |plain: &str| versioned(&BlobName::new(plain).expect("legal"), &version, at.as_ref()).as_str().to_owned();
+        let name = |plain: &str| {
+            versioned(&BlobName::new(plain).expect("legal"), &version, at.as_ref())
+                .as_str()
+                .to_owned()
+        };
         assert_eq!(name("acme/v1.0/report.csv"), "acme/v1.0/report~20261120T101112Z-01234567.csv");
         assert_eq!(name("acme/v1.0/.hidden"), "acme/v1.0/.hidden~20261120T101112Z-01234567");
     }
 
     #[test]
     fn a_member_called_as_anothers_name_apart_gets_a_name_of_its_own() {
-        let plain = |name: &str| naming(Layout::Path).member(&RemotePath::from("/out/a.zip"), &[], name);
+        let plain =
+            |name: &str| naming(Layout::Path).member(&RemotePath::from("/out/a.zip"), &[], name);
         // Anybody can compute what the second `a.txt`, at place 2, will be called.
         let forged = apart(&plain("a.txt"), &[&b"a.txt"[..], &2usize.to_be_bytes()].concat());
         let forged = forged.as_str().strip_prefix("acme/a.zip!/").expect("it is below the archive");
         let mut places = Places::default();
-        let placed: Vec<_> = [forged, "a.txt", "a.txt"].iter().enumerate().map(|(at, name)| places.of(plain(name), name.as_bytes(), at).0).collect();
+        let placed: Vec<_> = [forged, "a.txt", "a.txt"]
+            .iter()
+            .enumerate()
+            .map(|(at, name)| places.of(plain(name), name.as_bytes(), at).0)
+            .collect();
         let distinct: HashSet<&BlobName> = placed.iter().collect();
         assert_eq!((distinct.len(), placed[1].as_str()), (3, "acme/a.zip!/a.txt"), "{placed:?}");
     }
@@ -319,11 +360,18 @@ mod tests {
             ("filename\0with\u{1F}controlchars.txt", "txt", "filename-with-controlchars.txt"),
             ("fileñame😀with_unicode_chars.txt", "txt", "file-ame-with_unicode_chars.txt"),
             ("-filename-.txt-", "txt-", "-filename-.txt-"),
-            ("file--name---with--multiple---hyphens.txt", "txt", "file--name---with--multiple---hyphens.txt"),
+            (
+                "file--name---with--multiple---hyphens.txt",
+                "txt",
+                "file--name---with--multiple---hyphens.txt",
+            ),
         ];
         for (name, kind, expected) in cases {
             let path = RemotePath::from("/out").join(name.as_bytes());
-            assert_eq!(naming(Layout::ByType).file(&path).as_str(), format!("ftp.acme.example_21/{kind}/{expected}"));
+            assert_eq!(
+                naming(Layout::ByType).file(&path).as_str(),
+                format!("ftp.acme.example_21/{kind}/{expected}")
+            );
         }
         // The ninth case holds a slash, which no file name does; its rule is tested by itself.
         assert_eq!(
@@ -334,7 +382,12 @@ mod tests {
 
     #[test]
     fn by_type_knows_files_without_a_type_and_dots_that_azure_drops() {
-        let name = |name: &str| naming(Layout::ByType).file(&RemotePath::from("/out").join(name.as_bytes())).as_str().to_owned();
+        let name = |name: &str| {
+            naming(Layout::ByType)
+                .file(&RemotePath::from("/out").join(name.as_bytes()))
+                .as_str()
+                .to_owned()
+        };
         assert_eq!(name("README"), "ftp.acme.example_21/none/README");
         assert_eq!(name("x."), "ftp.acme.example_21/none/x%2E");
         assert_eq!(name("   "), "ftp.acme.example_21/none/%");
@@ -343,12 +396,16 @@ mod tests {
     #[test]
     fn a_file_whose_extension_is_blanks_ends_no_run() {
         let path = RemotePath::from("/out/report. ");
-        assert_eq!(naming(Layout::ByType).file(&path).as_str(), "ftp.acme.example_21/none/report%2E");
+        assert_eq!(
+            naming(Layout::ByType).file(&path).as_str(),
+            "ftp.acme.example_21/none/report%2E"
+        );
     }
 
     proptest! {
         #[test]
-        fn every_name_has_a_place_by_type(bytes in proptest::collection::vec(any::<u8>(), 1..40), odd in "[./!%~ \\x00-\\x20]{0,12}") {
+        fn every_name_has_a_place_by_type(bytes in proptest::collection::vec(any::<u8>(), 1..40), odd in "[./!%~ \
+            \\x00-\\x20]{0,12}") {
             let name = [&bytes[..], odd.as_bytes()].concat();
             let place = naming(Layout::ByType).file(&RemotePath::from("/out").join(&name));
             prop_assert_eq!(place.as_str().split('/').count(), 3, "{}", place.as_str());
@@ -364,7 +421,8 @@ mod tests {
         }
 
         #[test]
-        fn members_decode_to_their_names(member in "\\PC{0,60}", odd in "[./!%\\\\ \\x00-\\x20]{0,12}") {
+        fn members_decode_to_their_names(member in "\\PC{0,60}", odd in "[./!%\\\\ \
+            \\x00-\\x20]{0,12}") {
             let member = format!("{odd}{member}{odd}");
             let name = naming(Layout::Path).member(&RemotePath::from("/out/a.zip"), &[], &member);
             let tail = name.as_str().strip_prefix("acme/a.zip!/").unwrap_or("none").to_owned();

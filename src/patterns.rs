@@ -15,9 +15,11 @@ pub struct Patterns {
     anchors: Vec<Vec<u8>>,
     /// Exact paths, when no include pattern is a glob: then nothing needs to be listed.
     exact: Option<Vec<RemotePath>>,
-    /// The literal beginnings and endings of the include patterns: what they match begins and ends so.
+    /// The literal beginnings and endings of the include patterns: what they match begins and ends
+    /// so.
     ends: Vec<(Vec<u8>, Vec<u8>)>,
-    /// What is outside of the listing: where `after = "move:…"` puts files, and what the program itself writes.
+    /// What is outside of the listing: where `after = "move:…"` puts files, and what the program
+    /// itself writes.
     outside: Vec<RemotePath>,
 }
 
@@ -58,14 +60,17 @@ impl Patterns {
         self.outside.extend_from_slice(folders);
     }
 
-    /// Whether some path may be wanted by these patterns and by `other`, as far as their fixed beginnings and endings tell.
+    /// Whether some path may be wanted by these patterns and by `other`, as far as their fixed
+    /// beginnings and endings tell.
     pub fn may_meet(&self, other: &Patterns) -> bool {
-        let whole = |patterns: &Patterns, begins: &[u8]| patterns.root.join(begins).as_bytes().to_vec();
+        let whole =
+            |patterns: &Patterns, begins: &[u8]| patterns.root.join(begins).as_bytes().to_vec();
         self.ends.iter().any(|(begins, ends)| {
             let begins = whole(self, begins);
             other.ends.iter().any(|(other_begins, other_ends)| {
                 let other_begins = whole(other, other_begins);
-                let begin_alike = begins.starts_with(&other_begins) || other_begins.starts_with(&begins);
+                let begin_alike =
+                    begins.starts_with(&other_begins) || other_begins.starts_with(&begins);
                 begin_alike && (ends.ends_with(other_ends) || other_ends.ends_with(ends))
             })
         })
@@ -79,7 +84,9 @@ impl Patterns {
     /// Whether a file is wanted.
     pub fn wants(&self, path: &RemotePath) -> bool {
         let Some(below) = path.below(&self.root) else { return false };
-        self.include.is_match(as_path(below)) && !self.exclude.is_match(as_path(below)) && !self.is_outside(path)
+        self.include.is_match(as_path(below))
+            && !self.exclude.is_match(as_path(below))
+            && !self.is_outside(path)
     }
 
     /// Whether a file's name says that it is still being written.
@@ -90,10 +97,12 @@ impl Patterns {
     /// Whether anything below the folder `dir` can be wanted.
     pub fn enters(&self, dir: &RemotePath) -> bool {
         let Some(below) = dir.below(&self.root) else { return *dir == self.root };
-        let leads = |anchor: &Vec<u8>| is_at_or_below(anchor, below) || is_at_or_below(below, anchor);
+        let leads =
+            |anchor: &Vec<u8>| is_at_or_below(anchor, below) || is_at_or_below(below, anchor);
         // A pattern that takes out everything below a folder takes out the folder itself too.
         let probe = [below, b"/x/y"].concat();
-        let taken_out = self.exclude.is_match(as_path(&probe)) && self.exclude.is_match(as_path(&[below, b"/\xff"].concat()));
+        let taken_out = self.exclude.is_match(as_path(&probe))
+            && self.exclude.is_match(as_path(&[below, b"/\xff"].concat()));
         self.anchors.iter().any(leads) && !taken_out && !self.is_outside(dir)
     }
 
@@ -126,7 +135,8 @@ const GLOB_CHARACTERS: &[char] = &['*', '?', '[', ']', '{', '}', '\\'];
 
 fn exact_path(pattern: &str) -> Option<Vec<u8>> {
     let below = pattern.trim_start_matches('/');
-    (!below.contains(GLOB_CHARACTERS) && !below.ends_with('/') && !below.is_empty()).then(|| below.as_bytes().to_vec())
+    (!below.contains(GLOB_CHARACTERS) && !below.ends_with('/') && !below.is_empty())
+        .then(|| below.as_bytes().to_vec())
 }
 
 /// What stands before the first and after the last character of a pattern that is no literal.
@@ -134,7 +144,11 @@ fn literal_ends(pattern: &str) -> (Vec<u8>, Vec<u8>) {
     let below = pattern.trim_start_matches('/');
     let first = below.find(GLOB_CHARACTERS).unwrap_or(below.len());
     // A folder stands for all that is in it.
-    let last = if below.ends_with('/') { below.len() } else { below.rfind(GLOB_CHARACTERS).map_or(0, |at| at + 1) };
+    let last = if below.ends_with('/') {
+        below.len()
+    } else {
+        below.rfind(GLOB_CHARACTERS).map_or(0, |at| at + 1)
+    };
     (below.as_bytes()[..first].to_vec(), below.as_bytes()[last..].to_vec())
 }
 
@@ -148,13 +162,25 @@ fn anchor(pattern: &str) -> Vec<u8> {
 fn compile(patterns: &[String]) -> Result<GlobSet, BadPattern> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
-        let bad = |cause: globset::Error| BadPattern { pattern: pattern.clone(), cause: cause.kind().to_string() };
+        let bad = |cause: globset::Error| BadPattern {
+            pattern: pattern.clone(),
+            cause: cause.kind().to_string(),
+        };
         // `dir/` means everything in it.
         let below = pattern.trim_start_matches('/');
         let below = if below.ends_with('/') { format!("{below}**") } else { below.to_owned() };
-        set.add(GlobBuilder::new(&below).literal_separator(true).backslash_escape(true).build().map_err(bad)?);
+        set.add(
+            GlobBuilder::new(&below)
+                .literal_separator(true)
+                .backslash_escape(true)
+                .build()
+                .map_err(bad)?,
+        );
     }
-    set.build().map_err(|cause| BadPattern { pattern: patterns.join("`, `"), cause: cause.kind().to_string() })
+    set.build().map_err(|cause| BadPattern {
+        pattern: patterns.join("`, `"),
+        cause: cause.kind().to_string(),
+    })
 }
 
 #[cfg(unix)]
@@ -175,8 +201,14 @@ mod tests {
 
     fn patterns(include: &[&str], exclude: &[&str]) -> Patterns {
         let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        Patterns::new(RemotePath::from("/out"), &owned(include), &owned(exclude), &owned(&["**/*.part"]), Some(RemotePath::from("/out/done")))
-            .expect("they compile")
+        Patterns::new(
+            RemotePath::from("/out"),
+            &owned(include),
+            &owned(exclude),
+            &owned(&["**/*.part"]),
+            Some(RemotePath::from("/out/done")),
+        )
+        .expect("they compile")
     }
 
     #[test]
@@ -184,7 +216,9 @@ mod tests {
         let patterns = patterns(&["**/*.zip", "/daily/report.csv"], &["**/tmp/**"]);
         let wants = |path: &str| patterns.wants(&RemotePath::from(path));
         assert!(wants("/out/a.zip") && wants("/out/x/y/a.zip") && wants("/out/daily/report.csv"));
-        assert!(!wants("/out/report.csv") && !wants("/out/x/tmp/a.zip") && !wants("/elsewhere/a.zip"));
+        assert!(
+            !wants("/out/report.csv") && !wants("/out/x/tmp/a.zip") && !wants("/elsewhere/a.zip")
+        );
         assert!(patterns.exact().is_none());
         assert!(patterns.wants(&RemotePath::new(&b"/out/caf\xe9.zip"[..])));
     }
@@ -192,29 +226,53 @@ mod tests {
     #[test]
     fn exact_paths_need_no_listing() {
         let patterns = patterns(&["/daily/report.csv", "b.csv"], &[]);
-        assert_eq!(patterns.exact(), Some(&[RemotePath::from("/out/daily/report.csv"), RemotePath::from("/out/b.csv")][..]));
+        assert_eq!(
+            patterns.exact(),
+            Some(&[RemotePath::from("/out/daily/report.csv"), RemotePath::from("/out/b.csv")][..])
+        );
     }
 
     #[test]
     fn only_folders_that_can_hold_something_wanted_are_entered() {
         let wanted = patterns(&["/a/b/*.csv"], &["**/tmp/**"]);
         let enters = |path: &str| wanted.enters(&RemotePath::from(path));
-        assert!(enters("/out") && enters("/out/a") && enters("/out/a/b") && !enters("/out/c") && !enters("/out/ab"));
+        assert!(
+            enters("/out")
+                && enters("/out/a")
+                && enters("/out/a/b")
+                && !enters("/out/c")
+                && !enters("/out/ab")
+        );
         let all = patterns(&[], &["**/tmp/**"]);
-        assert!(all.enters(&RemotePath::from("/out/x")) && !all.enters(&RemotePath::from("/out/x/tmp")));
+        assert!(
+            all.enters(&RemotePath::from("/out/x")) && !all.enters(&RemotePath::from("/out/x/tmp"))
+        );
     }
 
     #[test]
     fn the_folder_that_files_are_moved_to_is_outside() {
         let all = patterns(&[], &[]);
-        assert!(!all.enters(&RemotePath::from("/out/done")) && !all.wants(&RemotePath::from("/out/done/a.csv")));
+        assert!(
+            !all.enters(&RemotePath::from("/out/done"))
+                && !all.wants(&RemotePath::from("/out/done/a.csv"))
+        );
     }
 
     #[test]
     fn fixed_beginnings_and_endings_keep_sources_apart() {
-        let meet = |one: &[&str], other: &[&str]| patterns(one, &[]).may_meet(&patterns(other, &[]));
-        assert!(meet(&[], &[]) && meet(&["a/**"], &[]) && meet(&["**/*.csv"], &["a/*"]) && meet(&["a/"], &["a/b.csv"]));
-        assert!(!meet(&["a/**"], &["b/**"]) && !meet(&["**/*.csv"], &["**/*.xml"]) && !meet(&["orders_*"], &["invoices_*"]));
+        let meet =
+            |one: &[&str], other: &[&str]| patterns(one, &[]).may_meet(&patterns(other, &[]));
+        assert!(
+            meet(&[], &[])
+                && meet(&["a/**"], &[])
+                && meet(&["**/*.csv"], &["a/*"])
+                && meet(&["a/"], &["a/b.csv"])
+        );
+        assert!(
+            !meet(&["a/**"], &["b/**"])
+                && !meet(&["**/*.csv"], &["**/*.xml"])
+                && !meet(&["orders_*"], &["invoices_*"])
+        );
         assert!(meet(&["**/*.csv"], &["**/*_x.csv"]));
     }
 }

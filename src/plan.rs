@@ -28,7 +28,8 @@ pub enum Decision {
     AskTime,
     /// Its time moved as a zone would move it: all of the listing tells.
     Wait,
-    /// Neither size nor time tells whether it is what was ingested: its bytes are read and compared.
+    /// Neither size nor time tells whether it is what was ingested: its bytes are read and
+    /// compared.
     Recheck,
 }
 
@@ -119,7 +120,12 @@ pub struct Rules<'a> {
 }
 
 /// Decides about one file.
-pub fn decide(file: &RemoteFile, known: Option<&Known>, seen: Option<&Seen>, rules: &Rules<'_>) -> Decision {
+pub fn decide(
+    file: &RemoteFile,
+    known: Option<&Known>,
+    seen: Option<&Seen>,
+    rules: &Rules<'_>,
+) -> Decision {
     if let Some(skip) = skipped(&file.path, rules) {
         return Decision::Skip(skip);
     }
@@ -146,8 +152,15 @@ fn equality_with(file: &RemoteFile, known: &Known, rules: &Rules<'_>) -> Equalit
     }
 }
 
-/// The same once nothing more exact is to be had, and what moved as a zone would move it is known to be changed.
-pub fn decide_finally(file: &RemoteFile, known: Option<&Known>, seen: Option<&Seen>, rules: &Rules<'_>, told: TimeTold) -> Decision {
+/// The same once nothing more exact is to be had, and what moved as a zone would move it is known
+/// to be changed.
+pub fn decide_finally(
+    file: &RemoteFile,
+    known: Option<&Known>,
+    seen: Option<&Seen>,
+    rules: &Rules<'_>,
+    told: TimeTold,
+) -> Decision {
     let why = match known.filter(|known| !(known.history.left && rules.removes)) {
         Some(known) => match equality_with(file, known, rules) {
             Equality::Same => return Decision::Unchanged,
@@ -190,20 +203,29 @@ fn skipped(path: &RemotePath, rules: &Rules<'_>) -> Option<Skip> {
     (!rules.markers.contains(&expected)).then_some(Skip::NoMarker)
 }
 
-/// Whether a file may be read now: by its marker, by its time, or because it was seen `stable_for` ago as it is.
+/// Whether a file may be read now: by its marker, by its time, or because it was seen `stable_for`
+/// ago as it is.
 pub fn settled(file: &RemoteFile, seen: Option<&Seen>, rules: &Rules<'_>, told: TimeTold) -> bool {
     // A marker file is the sender's own word that the file is complete.
     if rules.stable_for.is_zero() || rules.marker.is_some() {
         return true;
     }
     let times_tell = rules.times == Times::Trust;
-    if times_tell && file.modified.as_ref().is_some_and(|modified| rules.clock.settled(modified, told, rules.stable_for)) {
+    if times_tell
+        && file
+            .modified
+            .as_ref()
+            .is_some_and(|modified| rules.clock.settled(modified, told, rules.stable_for))
+    {
         return true;
     }
-    // `Duration` of `time` is signed: a clock that was set back makes it negative, and the file young.
+    // `Duration` of `time` is signed: a clock that was set back makes it negative, and the file
+    // young.
     let long_ago = |seen: &Seen| rules.clock.here - seen.at >= rules.stable_for;
     // A file that changed under our eyes, or was not there, did not rest.
-    seen.is_some_and(|seen| seen.why.is_none() && long_ago(seen) && as_before(&seen.file, file, rules.times))
+    seen.is_some_and(|seen| {
+        seen.why.is_none() && long_ago(seen) && as_before(&seen.file, file, rules.times)
+    })
 }
 
 /// Whether a file has the size and the time that it had at an earlier sighting.
@@ -224,14 +246,23 @@ mod tests {
     const NOW: OffsetDateTime = datetime!(2026-11-20 12:00 UTC);
 
     fn file(size: u64, at: OffsetDateTime, precision: Precision) -> RemoteFile {
-        RemoteFile { path: RemotePath::from("/a.csv"), size: Some(size), modified: Some(ModifiedTime::new(at, precision)) }
+        RemoteFile {
+            path: RemotePath::from("/a.csv"),
+            size: Some(size),
+            modified: Some(ModifiedTime::new(at, precision)),
+        }
     }
 
     fn known(file: &RemoteFile) -> Known {
         Known::new(file, file.modified, Version::of(file))
     }
 
-    fn check(file: &RemoteFile, known: Option<&Known>, seen: Option<&Seen>, newest: Option<OffsetDateTime>) -> Decision {
+    fn check(
+        file: &RemoteFile,
+        known: Option<&Known>,
+        seen: Option<&Seen>,
+        newest: Option<OffsetDateTime>,
+    ) -> Decision {
         let rules = Rules {
             wanted: &|_| true,
             in_progress: &|path| path.as_bytes().ends_with(b".part"),
@@ -258,15 +289,22 @@ mod tests {
     fn a_file_that_rested_by_the_servers_own_newest_file_is_settled() {
         let recent = file(1, datetime!(2026-11-20 11:57 UTC), Precision::Second);
         assert_eq!(check(&recent, None, None, None), Decision::LookAgain(Why::New));
-        assert_eq!(check(&recent, None, None, Some(datetime!(2026-11-20 11:59 UTC))), Decision::Ingest(Why::New));
+        assert_eq!(
+            check(&recent, None, None, Some(datetime!(2026-11-20 11:59 UTC))),
+            Decision::Ingest(Why::New)
+        );
         // A file dated in the future proves nothing.
-        assert_eq!(check(&recent, None, None, Some(datetime!(2031-01-01 0:00 UTC))), Decision::LookAgain(Why::New));
+        assert_eq!(
+            check(&recent, None, None, Some(datetime!(2031-01-01 0:00 UTC))),
+            Decision::LookAgain(Why::New)
+        );
     }
 
     #[test]
     fn a_file_without_a_time_is_taken_when_it_was_seen_twice() {
         let unknown = RemoteFile { modified: None, ..file(1, NOW, Precision::Second) };
-        let seen = |minutes: i64| Seen::new(unknown.clone(), NOW - time::Duration::minutes(minutes));
+        let seen =
+            |minutes: i64| Seen::new(unknown.clone(), NOW - time::Duration::minutes(minutes));
         assert_eq!(check(&unknown, None, None, None), Decision::LookAgain(Why::New));
         assert_eq!(check(&unknown, None, Some(&seen(2)), None), Decision::Ingest(Why::New));
         assert_eq!(check(&unknown, None, Some(&seen(0)), None), Decision::LookAgain(Why::New));
@@ -310,18 +348,31 @@ mod tests {
     fn another_size_or_exact_time_is_a_change() {
         let before = file(1, datetime!(2026-11-01 10:00 UTC), Precision::Second);
         assert_eq!(
-            check(&file(2, datetime!(2026-11-01 10:00 UTC), Precision::Second), Some(&known(&before)), None, None),
+            check(
+                &file(2, datetime!(2026-11-01 10:00 UTC), Precision::Second),
+                Some(&known(&before)),
+                None,
+                None
+            ),
             Decision::Ingest(Why::Changed)
         );
         assert_eq!(
-            check(&file(1, datetime!(2026-11-01 10:01 UTC), Precision::Second), Some(&known(&before)), None, None),
+            check(
+                &file(1, datetime!(2026-11-01 10:01 UTC), Precision::Second),
+                Some(&known(&before)),
+                None,
+                None
+            ),
             Decision::Ingest(Why::Changed)
         );
     }
 
     #[test]
     fn names_that_say_unfinished_are_skipped_and_said_so() {
-        let part = RemoteFile { path: RemotePath::from("/a.csv.part"), ..file(1, datetime!(2026-11-01 10:00 UTC), Precision::Second) };
+        let part = RemoteFile {
+            path: RemotePath::from("/a.csv.part"),
+            ..file(1, datetime!(2026-11-01 10:00 UTC), Precision::Second)
+        };
         assert_eq!(check(&part, None, None, None), Decision::Skip(Skip::InProgress));
     }
 
@@ -354,8 +405,14 @@ mod tests {
         assert_eq!(check(&after, Some(&known(&before)), None, None), Decision::AskTime);
         let markers = HashSet::new();
         let rules = rules(&markers);
-        assert_eq!(decide_finally(&after, Some(&known(&before)), None, &rules, TimeTold::InSomeZone), Decision::Recheck);
-        assert_eq!(decide_finally(&before, Some(&known(&before)), None, &rules, TimeTold::InSomeZone), Decision::Unchanged);
+        assert_eq!(
+            decide_finally(&after, Some(&known(&before)), None, &rules, TimeTold::InSomeZone),
+            Decision::Recheck
+        );
+        assert_eq!(
+            decide_finally(&before, Some(&known(&before)), None, &rules, TimeTold::InSomeZone),
+            Decision::Unchanged
+        );
     }
 
     #[test]
@@ -364,7 +421,16 @@ mod tests {
         let after = file(1, datetime!(2026-11-01 11:00 UTC), Precision::Second);
         assert_eq!(check(&after, Some(&known(&before)), None, None), Decision::Wait);
         let markers = HashSet::new();
-        assert_eq!(decide_finally(&after, Some(&known(&before)), None, &rules(&markers), TimeTold::Exactly), Decision::Ingest(Why::Changed));
+        assert_eq!(
+            decide_finally(
+                &after,
+                Some(&known(&before)),
+                None,
+                &rules(&markers),
+                TimeTold::Exactly
+            ),
+            Decision::Ingest(Why::Changed)
+        );
     }
 
     #[test]

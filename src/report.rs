@@ -55,17 +55,20 @@ pub struct Ingested {
     pub originals: u64,
     /// Members of an archive that were not stored: directories, links.
     pub members_skipped: u64,
-    /// Those of them that are no directories and not kept with the original either: the source has the only copy.
+    /// Those of them that are no directories and not kept with the original either: the source has
+    /// the only copy.
     pub members_left: u64,
     /// Those of the skipped members that are symbolic links.
     pub members_links: u64,
-    /// Archives in the archive that could not be unpacked and are stored as the members that they are.
+    /// Archives in the archive that could not be unpacked and are stored as the members that they
+    /// are.
     pub partly: u64,
     /// The kind of archive that it is, if that is not read and it is stored as it is.
     pub not_unpacked: Option<&'static str>,
     /// Members in the archive, if it was unpacked.
     pub members: Option<u64>,
-    /// What a reader should know: names that climb, collisions, members gone since the last version.
+    /// What a reader should know: names that climb, collisions, members gone since the last
+    /// version.
     pub notes: Vec<String>,
     /// What is wrong with it, though it is stored.
     pub problems: Vec<Problem>,
@@ -92,8 +95,8 @@ pub enum Defer {
 }
 
 impl Outcome {
-    /// Whether the manifest has a line for it: what changed, what failed, what was in hand. What a rule leaves out, what
-    /// waits for its turn and what is unchanged is told by number only.
+    /// Whether the manifest has a line for it: what changed, what failed, what was in hand. What a
+    /// rule leaves out, what waits for its turn and what is unchanged is told by number only.
     pub fn has_line(&self) -> bool {
         match self {
             Outcome::Ingested(_) | Outcome::Gone | Outcome::Failed(_) => true,
@@ -104,8 +107,8 @@ impl Outcome {
     }
 }
 
-/// Why files were skipped that a manifest names. `vanished` is in manifests of earlier builds only: such a file is gone, or
-/// cannot be reached.
+/// Why files were skipped that a manifest names. `vanished` is in manifests of earlier builds only:
+/// such a file is gone, or cannot be reached.
 pub const SKIPS_WITH_LINES: &[&str] = &["vanished", "quarantined"];
 /// Deferred files that a manifest names.
 pub const DEFERS_WITH_LINES: &[Defer] = &[Defer::Unsettled, Defer::Changed, Defer::Unreachable];
@@ -203,7 +206,8 @@ pub struct SourceReport {
     /// Archives of kinds that are not read and stored as they are, by kind.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub not_unpacked: BTreeMap<Cow<'static, str>, u64>,
-    /// Archives in archives that are stored as the members that they are, because they could not be unpacked.
+    /// Archives in archives that are stored as the members that they are, because they could not be
+    /// unpacked.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub partly_unpacked: u64,
     /// Skipped files by reason.
@@ -222,7 +226,8 @@ pub struct SourceReport {
     pub problems: Vec<Problem>,
     /// Whether nothing of the source could be worked on.
     pub unusable: bool,
-    /// Unchanged files of which only the size was compared, since the source's times are not to be looked at.
+    /// Unchanged files of which only the size was compared, since the source's times are not to be
+    /// looked at.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub on_trust: u64,
     /// Files that are stored, but whose removal or move at the source failed.
@@ -231,11 +236,13 @@ pub struct SourceReport {
     pub notes: Vec<String>,
     /// The run that is at this source, if this one left it alone for that: it was not even listed.
     pub left_to: Option<LeftTo>,
-    /// The blob that tells of each file that something was done about; `None` if there is no such file.
+    /// The blob that tells of each file that something was done about; `None` if there is no such
+    /// file.
     pub manifest: Option<String>,
     /// How many lines it has.
     pub manifest_lines: u64,
-    /// The blob that holds this report; `None` if the pass changed nothing: then the record of its run tells all.
+    /// The blob that holds this report; `None` if the pass changed nothing: then the record of its
+    /// run tells all.
     #[serde(default)]
     pub report: Option<String>,
 }
@@ -321,7 +328,10 @@ impl SourceReport {
             *self.not_unpacked.entry(kind.into()).or_default() += 1;
         }
         for problem in ingested.problems {
-            push(&mut self.problems, Problem::new(problem.class, format!("{path}: {}", problem.message)));
+            push(
+                &mut self.problems,
+                Problem::new(problem.class, format!("{path}: {}", problem.message)),
+            );
         }
         for note in ingested.notes {
             self.add_note(path, &note);
@@ -344,7 +354,10 @@ impl SourceReport {
     /// Notes a stored file that could not be removed or moved at the source.
     pub fn add_after_failed(&mut self, path: &RemotePath, problem: &Problem) {
         self.after_failed += 1;
-        push(&mut self.problems, Problem::new(Class::AfterAction, format!("{path}: {}", problem.message)));
+        push(
+            &mut self.problems,
+            Problem::new(Class::AfterAction, format!("{path}: {}", problem.message)),
+        );
     }
 
     /// Tells of something that went wrong, unless so much was told already.
@@ -378,13 +391,19 @@ impl SourceReport {
         self.members.skipped += part.members.skipped;
         self.members.links += part.members.links;
         self.partly_unpacked += part.partly_unpacked;
-        part.not_unpacked.into_iter().for_each(|(kind, count)| *self.not_unpacked.entry(kind).or_default() += count);
+        part.not_unpacked
+            .into_iter()
+            .for_each(|(kind, count)| *self.not_unpacked.entry(kind).or_default() += count);
         self.unparsed_lines += part.unparsed_lines;
         self.on_trust += part.on_trust;
         self.after_failed += part.after_failed;
         self.unusable |= part.unusable;
-        part.skipped_by_reason.into_iter().for_each(|(reason, count)| *self.skipped_by_reason.entry(reason).or_default() += count);
-        part.deferred_by_reason.into_iter().for_each(|(reason, count)| *self.deferred_by_reason.entry(reason).or_default() += count);
+        part.skipped_by_reason.into_iter().for_each(|(reason, count)| {
+            *self.skipped_by_reason.entry(reason).or_default() += count
+        });
+        part.deferred_by_reason.into_iter().for_each(|(reason, count)| {
+            *self.deferred_by_reason.entry(reason).or_default() += count
+        });
         part.deferred_files.into_iter().for_each(|line| push(&mut self.deferred_files, line));
         part.failures.into_iter().for_each(|line| push(&mut self.failures, line));
         part.unparsed_samples.into_iter().for_each(|line| push(&mut self.unparsed_samples, line));
@@ -401,10 +420,13 @@ impl SourceReport {
 
     /// How the pass ended.
     pub fn status(&self) -> Status {
-        let interrupted = self.deferred_by_reason.get(Defer::Interrupted.word()).is_some_and(|count| *count > 0);
+        let interrupted =
+            self.deferred_by_reason.get(Defer::Interrupted.word()).is_some_and(|count| *count > 0);
         Status::of_pass(Signs {
             unusable: self.unusable,
-            wrong: self.failed > 0 || self.unparsed_lines > 0 || self.problems.iter().any(|problem| problem.class != Class::Interrupted),
+            wrong: self.failed > 0
+                || self.unparsed_lines > 0
+                || self.problems.iter().any(|problem| problem.class != Class::Interrupted),
             stopped: interrupted || !self.problems.is_empty(),
             left: self.left_to.is_some(),
         })
@@ -439,8 +461,14 @@ pub struct Report {
 impl Serialize for Report {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::{Error, SerializeStruct};
-        let rfc3339 = |at: OffsetDateTime| at.format(&time::format_description::well_known::Rfc3339).map_err(S::Error::custom);
-        let sources: Vec<_> = self.sources.iter().map(|source| WithStatus { status: source.status(), source }).collect();
+        let rfc3339 = |at: OffsetDateTime| {
+            at.format(&time::format_description::well_known::Rfc3339).map_err(S::Error::custom)
+        };
+        let sources: Vec<_> = self
+            .sources
+            .iter()
+            .map(|source| WithStatus { status: source.status(), source })
+            .collect();
         let mut report = serializer.serialize_struct("Report", 8)?;
         report.serialize_field("status", &self.status())?;
         report.serialize_field("run", &self.run)?;

@@ -22,7 +22,12 @@ pub struct Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { attempts: 5, first_wait: Duration::from_millis(500), max_wait: Duration::from_secs(30), max_asked: Duration::from_secs(120) }
+        Self {
+            attempts: 5,
+            first_wait: Duration::from_millis(500),
+            max_wait: Duration::from_secs(30),
+            max_asked: Duration::from_secs(120),
+        }
     }
 }
 
@@ -46,7 +51,12 @@ impl Policy {
 
 /// Calls `work` with the number of the try, from 1, until it succeeds, fails for good, the policy
 /// gives up or `cancel` is cancelled. The last error is what comes back.
-pub async fn retry<T, E, F>(policy: &Policy, cancel: &CancellationToken, what: &str, mut work: impl FnMut(u32) -> F) -> Result<T, E>
+pub async fn retry<T, E, F>(
+    policy: &Policy,
+    cancel: &CancellationToken,
+    what: &str,
+    mut work: impl FnMut(u32) -> F,
+) -> Result<T, E>
 where
     E: Failure,
     F: Future<Output = Result<T, E>>,
@@ -60,8 +70,11 @@ where
         if !error.is_transient() || cancel.is_cancelled() {
             return Err(error);
         }
-        let Some(wait) = policy.wait(attempt, error.retry_after(), jitter()) else { return Err(error) };
-        tracing::warn!(attempt, wait_ms = millis(wait), error = %crate::model::chain(&error), "Warning: {what} failed and is tried again.");
+        let Some(wait) = policy.wait(attempt, error.retry_after(), jitter()) else {
+            return Err(error);
+        };
+        tracing::warn!(attempt, wait_ms = millis(wait), error = %crate::model::chain(&error), "Warning: \
+            {what} failed and is tried again.");
         tokio::select! {
             biased;
             () = tokio::time::sleep(wait) => attempt += 1,
@@ -130,14 +143,17 @@ mod tests {
         let cancel = CancellationToken::new();
         cancel.cancel();
         let slow = Policy { first_wait: Duration::from_secs(3600), ..Policy::default() };
-        let result: Result<(), _> = retry(&slow, &cancel, "it", |_| async { Err(Scripted { transient: true }) }).await;
+        let result: Result<(), _> =
+            retry(&slow, &cancel, "it", |_| async { Err(Scripted { transient: true }) }).await;
         assert!(result.is_err());
     }
 
     #[test]
     fn waits_double_up_to_the_cap_and_honour_what_is_asked() {
         let policy = Policy::default();
-        let waits: Vec<_> = (1..=5).map(|attempt| policy.wait(attempt, None, 1.0).map(|wait| wait.as_millis())).collect();
+        let waits: Vec<_> = (1..=5)
+            .map(|attempt| policy.wait(attempt, None, 1.0).map(|wait| wait.as_millis()))
+            .collect();
         assert_eq!(waits, [Some(500), Some(1000), Some(2000), Some(4000), None]);
         assert_eq!(policy.wait(1, Some(Duration::from_secs(7)), 0.0), Some(Duration::from_secs(7)));
         assert_eq!(policy.wait(1, Some(Duration::from_secs(3600)), 0.0), None);

@@ -1,4 +1,5 @@
-//! A section of settings as its reader sees it: declared keys, typed values, errors that name file, line and key.
+//! A section of settings as its reader sees it: declared keys, typed values, errors that name file,
+//! line and key.
 //!
 //! `config` fills sections from text and environment; drivers read theirs without knowing `config`.
 
@@ -26,8 +27,8 @@ pub enum Kind {
     Text,
     /// A text that no message may repeat.
     Secret,
-    /// A list of such texts; a single one stands for a list of one. Beside them may stand tables with a pattern of files
-    /// and a text: `{ files = "in/*.zip", password = "…" }`.
+    /// A list of such texts; a single one stands for a list of one. Beside them may stand tables
+    /// with a pattern of files and a text: `{ files = "in/*.zip", password = "…" }`.
     Secrets,
     /// A whole number from `min` to `max`.
     Integer {
@@ -110,9 +111,16 @@ pub struct Section {
 
 impl Section {
     /// A section with these entries, of which each must be one of `keys`.
-    pub fn new(file: &str, name: &str, line: usize, entries: BTreeMap<String, Entry>, keys: Vec<Key>) -> Result<Self, SettingError> {
+    pub fn new(
+        file: &str,
+        name: &str,
+        line: usize,
+        entries: BTreeMap<String, Entry>,
+        keys: Vec<Key>,
+    ) -> Result<Self, SettingError> {
         let section = Self { file: file.to_owned(), name: name.to_owned(), line, entries, keys };
-        let mut unknown: Vec<&String> = section.entries.keys().filter(|name| section.key(name).is_none()).collect();
+        let mut unknown: Vec<&String> =
+            section.entries.keys().filter(|name| section.key(name).is_none()).collect();
         unknown.sort_by_key(|name| section.entries[*name].line);
         match unknown.first() {
             None => Ok(section),
@@ -133,22 +141,34 @@ impl Section {
         self.error(name, problem)
     }
 
-    /// An error about `key` with this text, at the place where the key stands (or the section, if it is missing).
+    /// An error about `key` with this text, at the place where the key stands (or the section, if
+    /// it is missing).
     pub fn error(&self, key: &str, problem: impl Into<String>) -> SettingError {
         let place = match self.entries.get(key) {
             Some(Entry { line: Some(line), variable: None, .. }) => format!("{}:{line}", self.file),
-            Some(Entry { line: Some(line), variable: Some(variable), .. }) => format!("{}:{line} (environment variable {variable})", self.file),
-            Some(Entry { line: None, variable: Some(variable), .. }) => format!("environment variable {variable}"),
+            Some(Entry { line: Some(line), variable: Some(variable), .. }) => {
+                format!("{}:{line} (environment variable {variable})", self.file)
+            }
+            Some(Entry { line: None, variable: Some(variable), .. }) => {
+                format!("environment variable {variable}")
+            }
             _ => format!("{}:{}", self.file, self.line),
         };
         // Whoever words a problem may quote what stands in the file.
-        SettingError { place, key: format!("{}.{}", self.name, printable(key.as_bytes())), problem: printable(problem.into().as_bytes()) }
+        SettingError {
+            place,
+            key: format!("{}.{}", self.name, printable(key.as_bytes())),
+            problem: printable(problem.into().as_bytes()),
+        }
     }
 
     /// Every secret that the section holds.
     pub fn secrets(&self) -> Vec<Secret> {
-        let secret = |name: &String| self.key(name).is_some_and(|key| matches!(key.kind, Kind::Secret | Kind::Secrets));
-        let values = self.entries.iter().filter(|(name, _)| secret(name)).map(|(_, entry)| &entry.value);
+        let secret = |name: &String| {
+            self.key(name).is_some_and(|key| matches!(key.kind, Kind::Secret | Kind::Secrets))
+        };
+        let values =
+            self.entries.iter().filter(|(name, _)| secret(name)).map(|(_, entry)| &entry.value);
         let texts = values.flat_map(|value| match value {
             Value::Text(text) => vec![text],
             Value::List(list) => list.iter().collect(),
@@ -170,7 +190,9 @@ impl Section {
 
     fn wrong(&self, key: &Key, entry: &Entry, wanted: &str) -> SettingError {
         let found = match &entry.value {
-            _ if matches!(key.kind, Kind::Secret | Kind::Secrets) => "a value of another kind".to_owned(),
+            _ if matches!(key.kind, Kind::Secret | Kind::Secrets) => {
+                "a value of another kind".to_owned()
+            }
             Value::Text(text) => format!("\"{}\"", printable(text.as_bytes())),
             Value::Integer(number) => number.to_string(),
             Value::Flag(flag) => flag.to_string(),
@@ -193,25 +215,35 @@ impl Section {
     pub fn secret(&self, key: &str) -> Result<Option<Secret>, SettingError> {
         let Some((key, entry)) = self.value(key) else { return Ok(None) };
         match &entry.value {
-            Value::Text(text) if text.is_empty() => Err(self.error(key.name, "is empty; allowed is a text that is not empty")),
+            Value::Text(text) if text.is_empty() => {
+                Err(self.error(key.name, "is empty; allowed is a text that is not empty"))
+            }
             Value::Text(text) => Ok(Some(Secret::new(text.clone()))),
             // A password of digits alone needs quotes in TOML; guessing would drop leading zeros.
             _ => Err(self.wrong(key, entry, "a text in quotes")),
         }
     }
 
-    /// A list of secret texts, each with the pattern of the files that it is for, if it is not for all; empty when it is
-    /// not set.
+    /// A list of secret texts, each with the pattern of the files that it is for, if it is not for
+    /// all; empty when it is not set.
     pub fn secret_list(&self, key: &str) -> Result<Vec<(Option<String>, Secret)>, SettingError> {
         let Some((key, entry)) = self.value(key) else { return Ok(Vec::new()) };
         let list: Vec<(Option<String>, String)> = match &entry.value {
             Value::List(list) => list.iter().map(|text| (None, text.clone())).collect(),
             Value::Patterned(list) => list.clone(),
             Value::Text(text) => vec![(None, text.clone())],
-            _ => return Err(self.wrong(key, entry, "a list of texts in quotes, or of `{ env = \"NAME\" }`")),
+            _ => {
+                return Err(self.wrong(
+                    key,
+                    entry,
+                    "a list of texts in quotes, or of `{ env = \"NAME\" }`",
+                ));
+            }
         };
         if list.iter().any(|(_, text)| text.is_empty()) {
-            return Err(self.error(key.name, "holds an empty text; allowed are texts that are not empty"));
+            return Err(
+                self.error(key.name, "holds an empty text; allowed are texts that are not empty")
+            );
         }
         Ok(list.into_iter().map(|(files, text)| (files, Secret::new(text))).collect())
     }
@@ -219,7 +251,9 @@ impl Section {
     /// A whole number within the key's range.
     pub fn integer(&self, key: &str) -> Result<Option<u64>, SettingError> {
         let Some((key, entry)) = self.value(key) else { return Ok(None) };
-        let Kind::Integer { min, max } = key.kind else { panic!("`{}` is not declared as a number", key.name) };
+        let Kind::Integer { min, max } = key.kind else {
+            panic!("`{}` is not declared as a number", key.name)
+        };
         let number = match &entry.value {
             Value::Integer(number) => u64::try_from(*number).ok(),
             Value::Text(text) if entry.variable.is_some() => text.trim().parse().ok(),
@@ -241,7 +275,12 @@ impl Section {
         self.measured(key, parse_duration, "a duration with a unit, as \"90s\", \"15m\" or \"6h\"")
     }
 
-    fn measured<T>(&self, key: &str, parse: fn(&str) -> Option<T>, wanted: &str) -> Result<Option<T>, SettingError> {
+    fn measured<T>(
+        &self,
+        key: &str,
+        parse: fn(&str) -> Option<T>,
+        wanted: &str,
+    ) -> Result<Option<T>, SettingError> {
         let Some((key, entry)) = self.value(key) else { return Ok(None) };
         let parsed = match &entry.value {
             Value::Text(text) => parse(text),
@@ -264,7 +303,9 @@ impl Section {
     /// One of the key's words.
     pub fn one_of(&self, key: &str) -> Result<Option<&'static str>, SettingError> {
         let Some((key, entry)) = self.value(key) else { return Ok(None) };
-        let Kind::OneOf(words) = key.kind else { panic!("`{}` is not declared as a choice", key.name) };
+        let Kind::OneOf(words) = key.kind else {
+            panic!("`{}` is not declared as a choice", key.name)
+        };
         let found = match &entry.value {
             Value::Text(text) => words.iter().find(|word| *word == text),
             _ => None,
@@ -290,7 +331,10 @@ pub fn listed(words: &[&str]) -> String {
 
 /// The candidate that was most likely meant, if one is near.
 pub fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
-    let (distance, best) = candidates.iter().map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate)).min()?;
+    let (distance, best) = candidates
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate))
+        .min()?;
     (distance <= 1 + best.len() / 4).then_some(best)
 }
 
@@ -324,7 +368,10 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         _ => return None,
     };
     // A century is far enough for every deadline, and far from the overflow of any clock.
-    number.checked_mul(milliseconds).filter(|ms| *ms <= 36_525 * 86_400_000).map(Duration::from_millis)
+    number
+        .checked_mul(milliseconds)
+        .filter(|ms| *ms <= 36_525 * 86_400_000)
+        .map(Duration::from_millis)
 }
 
 fn split_unit(text: &str) -> Option<(u64, &str)> {
@@ -353,27 +400,42 @@ pub struct SourceUrl {
 impl SourceUrl {
     /// Takes a URL apart. The error text never repeats the URL, which may hold a password.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = text.split_once("://").ok_or("has no `scheme://`, as in `sftp://user@host/folder`")?;
+        let (scheme, rest) =
+            text.split_once("://").ok_or("has no `scheme://`, as in `sftp://user@host/folder`")?;
         let (authority, path) = match rest.find('/') {
             Some(slash) => rest.split_at(slash),
             None => (rest, "/"),
         };
         // A raw `/`, `?` or `#` in a password would silently cut the URL in another place.
         if path.contains('@') && !authority.contains('@') {
-            return Err("holds an `@` after a `/`: percent-encode `/` in a password as `%2F`, or put it into `password`".into());
+            return Err("holds an `@` after a `/`: percent-encode `/` in a password as `%2F`, or \
+                put it into `password`"
+                .into());
         }
         if rest.contains(['?', '#']) {
-            return Err("holds a raw `?` or `#`: percent-encode them as `%3F` and `%23`, or put the password into `password`".into());
+            return Err(
+                "holds a raw `?` or `#`: percent-encode them as `%3F` and `%23`, or put the \
+                password into `password`"
+                    .into(),
+            );
         }
         let (info, host_port) = match authority.rsplit_once('@') {
             Some((info, host_port)) => (Some(info), host_port),
             None => (None, authority),
         };
         if info.is_some_and(|info| info.contains('@')) {
-            return Err("holds two `@`: percent-encode the one in the password as `%40`, or put the password into `password`".into());
+            return Err(
+                "holds two `@`: percent-encode the one in the password as `%40`, or put the \
+                password into `password`"
+                    .into(),
+            );
         }
-        let (user, password) = match info.map(|info| info.split_once(':').map_or((info, None), |(user, password)| (user, Some(password)))) {
-            Some((user, password)) => (Some(decode_text(user)?), password.map(decode_text).transpose()?.map(Secret::new)),
+        let (user, password) = match info.map(|info| {
+            info.split_once(':').map_or((info, None), |(user, password)| (user, Some(password)))
+        }) {
+            Some((user, password)) => {
+                (Some(decode_text(user)?), password.map(decode_text).transpose()?.map(Secret::new))
+            }
             None => (None, None),
         };
         let (host, port) = split_port(host_port)?;
@@ -383,7 +445,9 @@ impl SourceUrl {
             password,
             host,
             port,
-            root: RemotePath::new(percent_decode(path).ok_or("holds a `%` that no two hex digits follow")?),
+            root: RemotePath::new(
+                percent_decode(path).ok_or("holds a `%` that no two hex digits follow")?,
+            ),
         })
     }
 }
@@ -396,8 +460,14 @@ fn split_port(text: &str) -> Result<(String, Option<u16>), String> {
         }
         None => text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
     };
-    let port =
-        port.map(|port| port.parse::<u16>().ok().filter(|port| *port > 0).ok_or("has a port that is not a number from 1 to 65535")).transpose()?;
+    let port = port
+        .map(|port| {
+            port.parse::<u16>()
+                .ok()
+                .filter(|port| *port > 0)
+                .ok_or("has a port that is not a number from 1 to 65535")
+        })
+        .transpose()?;
     if host.chars().any(|c| c.is_control() || c.is_whitespace() || "/\\<>\"'`".contains(c)) {
         return Err("has a host name with characters that no host name holds".into());
     }
@@ -405,7 +475,8 @@ fn split_port(text: &str) -> Result<(String, Option<u16>), String> {
 }
 
 fn decode_text(text: &str) -> Result<String, String> {
-    let bytes = percent_decode(text).ok_or("holds a `%` that no two hex digits follow: write a plain `%` as `%25`")?;
+    let bytes = percent_decode(text)
+        .ok_or("holds a `%` that no two hex digits follow: write a plain `%` as `%25`")?;
     String::from_utf8(bytes).map_err(|_| "holds user info that is not UTF-8".to_owned())
 }
 
@@ -437,43 +508,84 @@ mod tests {
 
     fn section(key: &str, value: Value) -> Result<Section, SettingError> {
         let entry = Entry { value, line: Some(7), variable: None };
-        Section::new("ingest.toml", "source.acme", 5, BTreeMap::from([(key.to_owned(), entry)]), KEYS.to_vec())
+        Section::new(
+            "ingest.toml",
+            "source.acme",
+            5,
+            BTreeMap::from([(key.to_owned(), entry)]),
+            KEYS.to_vec(),
+        )
     }
 
     #[test]
     fn a_typo_is_answered_with_the_key_that_was_meant() {
-        let error = section("pasword", Value::Text("x".into())).map(|_| ()).map_err(|error| error.to_string());
-        assert_eq!(error, Err("ingest.toml:7: `source.acme.pasword` is not a setting of this section; did you mean `password`?".into()));
+        let error = section("pasword", Value::Text("x".into()))
+            .map(|_| ())
+            .map_err(|error| error.to_string());
+        assert_eq!(
+            error,
+            Err("ingest.toml:7: `source.acme.pasword` is not a setting of this \
+            section; did you mean `password`?"
+                .into())
+        );
     }
 
     #[test]
     fn an_error_names_line_key_found_and_allowed_but_no_secret() {
-        let error = section("connections", Value::Integer(0)).and_then(|s| s.integer("connections")).map_err(|error| error.to_string());
-        assert_eq!(error, Err("ingest.toml:7: `source.acme.connections` is 0; allowed is a whole number from 1 to 64".into()));
-        let error = section("password", Value::Integer(1234)).and_then(|s| s.secret("password")).map_err(|error| error.to_string());
-        assert_eq!(error, Err("ingest.toml:7: `source.acme.password` is a value of another kind; allowed is a text in quotes".into()));
+        let error = section("connections", Value::Integer(0))
+            .and_then(|s| s.integer("connections"))
+            .map_err(|error| error.to_string());
+        assert_eq!(
+            error,
+            Err("ingest.toml:7: `source.acme.connections` is 0; allowed is a whole \
+            number from 1 to 64"
+                .into())
+        );
+        let error = section("password", Value::Integer(1234))
+            .and_then(|s| s.secret("password"))
+            .map_err(|error| error.to_string());
+        assert_eq!(
+            error,
+            Err("ingest.toml:7: `source.acme.password` is a value of another kind; \
+            allowed is a text in quotes"
+                .into())
+        );
     }
 
     #[test]
     fn sizes_and_durations_need_units() {
         assert_eq!(parse_size("64 MiB"), Some(64 << 20));
         assert_eq!(parse_size("10GB"), Some(10_000_000_000));
-        assert_eq!((parse_size("64"), parse_size("-1 MiB"), parse_size("99999999999 TiB")), (None, None, None));
+        assert_eq!(
+            (parse_size("64"), parse_size("-1 MiB"), parse_size("99999999999 TiB")),
+            (None, None, None)
+        );
         assert_eq!(parse_duration("90s"), Some(Duration::from_secs(90)));
         assert_eq!((parse_duration("90"), parse_duration("9999999d")), (None, None));
     }
 
     #[test]
     fn urls_come_apart_byte_by_byte() {
-        let url = SourceUrl::parse("sftp://in%40gest:p%40ss%3Aw%2Frd%23%25@[::1]:2222/out%E9/a b").expect("it parses");
-        assert_eq!((url.scheme.as_str(), url.user.as_deref(), url.host.as_str(), url.port), ("sftp", Some("in@gest"), "::1", Some(2222)));
+        let url = SourceUrl::parse("sftp://in%40gest:p%40ss%3Aw%2Frd%23%25@[::1]:2222/out%E9/a b")
+            .expect("it parses");
+        assert_eq!(
+            (url.scheme.as_str(), url.user.as_deref(), url.host.as_str(), url.port),
+            ("sftp", Some("in@gest"), "::1", Some(2222))
+        );
         assert_eq!(url.password.as_ref().map(Secret::reveal), Some("p@ss:w/rd#%"));
         assert_eq!(url.root.as_bytes(), b"/out\xe9/a b");
     }
 
     #[test]
     fn ambiguous_urls_are_refused_without_being_repeated() {
-        for bad in ["sftp://u:p@ss@h/", "sftp://u:p/w@h/", "sftp://u:p#w@h/", "sftp://u:100%@h/", "host/path", "ftp://h:99999/"] {
+        for bad in [
+            "sftp://u:p@ss@h/",
+            "sftp://u:p/w@h/",
+            "sftp://u:p#w@h/",
+            "sftp://u:100%@h/",
+            "host/path",
+            "ftp://h:99999/",
+        ] {
             let error = SourceUrl::parse(bad).map(|_| ()).expect_err(bad);
             assert!(!error.contains(bad), "{error}");
         }

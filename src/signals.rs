@@ -1,9 +1,12 @@
 //! The signals that tell a process to end.
 
-/// SIGINT and SIGTERM, noted from [`Signals::new`] on: none is missed between two looks, and none kills the process.
+/// SIGINT and SIGTERM, noted from [`Signals::new`] on: none is missed between two looks, and none
+/// kills the process.
 #[cfg(unix)]
 #[derive(Debug)]
-pub struct Signals(Option<tokio::sync::Mutex<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)>>);
+pub struct Signals(
+    Option<tokio::sync::Mutex<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)>>,
+);
 
 #[cfg(unix)]
 impl Signals {
@@ -11,7 +14,8 @@ impl Signals {
     #[expect(clippy::new_without_default, reason = "it changes what signals do")]
     pub fn new() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
-        let both = signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+        let both = signal(SignalKind::interrupt())
+            .and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
         Self(both.ok().map(tokio::sync::Mutex::new))
     }
 

@@ -48,28 +48,44 @@ impl Failure for Mismatch {
     }
 }
 
-/// Judges a read that the server itself has ended: `before` and `after` are the source's descriptions of the file
-/// around the read (`after` is `None` if it gives none any more), `arrived` is the number of bytes read.
-pub fn source(before: &RemoteFile, after: Option<&RemoteFile>, arrived: u64) -> Result<Verdict, Mismatch> {
+/// Judges a read that the server itself has ended: `before` and `after` are the source's
+/// descriptions of the file around the read (`after` is `None` if it gives none any more),
+/// `arrived` is the number of bytes read.
+pub fn source(
+    before: &RemoteFile,
+    after: Option<&RemoteFile>,
+    arrived: u64,
+) -> Result<Verdict, Mismatch> {
     let Some(after) = after else { return Ok(without_after(before, arrived)) };
     if equality::between(before, after) == Equality::Different {
-        let only_its_time = equality::sizes(before.size, after.size) == Equality::Same && before.size == Some(arrived);
+        let only_its_time = equality::sizes(before.size, after.size) == Equality::Same
+            && before.size == Some(arrived);
         return Ok(if only_its_time { Verdict::Touched } else { Verdict::Changed });
     }
     match after.size.or(before.size) {
-        Some(promised) if promised != arrived && !left_out!("verify") => Err(Mismatch::Size { promised, arrived }),
+        Some(promised) if promised != arrived && !left_out!("verify") => {
+            Err(Mismatch::Size { promised, arrived })
+        }
         _ => Ok(Verdict::Whole),
     }
 }
 
 /// Some servers take a file away as soon as it was read: then nobody has it but us.
 fn without_after(before: &RemoteFile, arrived: u64) -> Verdict {
-    if before.size.is_none_or(|promised| promised == arrived) { Verdict::Unseen } else { Verdict::Vanished }
+    if before.size.is_none_or(|promised| promised == arrived) {
+        Verdict::Unseen
+    } else {
+        Verdict::Vanished
+    }
 }
 
 /// Whether a blob in the store is the content that we sent: size and MD5.
 pub fn stored(sent: (u64, Md5), stored: (u64, Option<Md5>)) -> Result<(), Mismatch> {
-    if sent.0 == stored.0 && stored.1 == Some(sent.1) { Ok(()) } else { Err(Mismatch::Stored(sent, stored)) }
+    if sent.0 == stored.0 && stored.1 == Some(sent.1) {
+        Ok(())
+    } else {
+        Err(Mismatch::Stored(sent, stored))
+    }
 }
 
 #[cfg(test)]
@@ -78,13 +94,20 @@ mod tests {
     use crate::model::{ModifiedTime, RemotePath};
 
     fn file(size: Option<u64>, seconds: i64) -> RemoteFile {
-        RemoteFile { path: RemotePath::from("/a"), size, modified: ModifiedTime::from_unix(seconds) }
+        RemoteFile {
+            path: RemotePath::from("/a"),
+            size,
+            modified: ModifiedTime::from_unix(seconds),
+        }
     }
 
     #[test]
     fn a_file_that_ends_early_is_a_mismatch() {
         let listed = file(Some(100), 1);
-        assert_eq!(source(&listed, Some(&listed), 60), Err(Mismatch::Size { promised: 100, arrived: 60 }));
+        assert_eq!(
+            source(&listed, Some(&listed), 60),
+            Err(Mismatch::Size { promised: 100, arrived: 60 })
+        );
     }
 
     #[test]
@@ -97,7 +120,10 @@ mod tests {
 
     #[test]
     fn a_file_of_which_only_the_time_moved_is_told_apart() {
-        assert_eq!(source(&file(Some(100), 1), Some(&file(Some(100), 2)), 100), Ok(Verdict::Touched));
+        assert_eq!(
+            source(&file(Some(100), 1), Some(&file(Some(100), 2)), 100),
+            Ok(Verdict::Touched)
+        );
     }
 
     #[test]

@@ -10,7 +10,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::archive::error::UnpackError;
 use crate::failure::Class;
 
-/// Memory is held in blocks of this size: no reallocation, and no slice keeps a network buffer alive.
+/// Memory is held in blocks of this size: no reallocation, and no slice keeps a network buffer
+/// alive.
 pub(super) const BLOCK: usize = 64 << 10;
 /// The most that a reader of a temporary file reads ahead.
 const AHEAD: usize = 256 << 10;
@@ -60,7 +61,8 @@ impl Spool {
         self.0.size
     }
 
-    /// Parts of a file of `size` bytes: `pieces`, in order of their start, lie in `packed`. What is not there cannot be read.
+    /// Parts of a file of `size` bytes: `pieces`, in order of their start, lie in `packed`. What is
+    /// not there cannot be read.
     pub fn of_parts(packed: Spool, size: u64, pieces: Vec<Piece>) -> Self {
         Self::new(Store::Parts(packed, pieces), size, None)
     }
@@ -92,8 +94,8 @@ impl Spool {
     }
 }
 
-/// Reads a spooled archive from any place; clones are independent.
-/// Its errors carry an [`UnpackError`] of class `limit_temp`: the archive is not to blame for a failing disk.
+/// Reads a spooled archive from any place; clones are independent. Its errors carry an
+/// [`UnpackError`] of class `limit_temp`: the archive is not to blame for a failing disk.
 #[derive(Debug)]
 pub struct SpoolReader {
     at_rest: Arc<AtRest>,
@@ -111,7 +113,14 @@ impl SpoolReader {
             Store::Parts(packed, _) => Some(Box::new(packed.reader())),
             _ => None,
         };
-        Self { at_rest, position, buffer: Vec::new(), buffer_start: 0, ahead: AHEAD_AFTER_JUMP, packed }
+        Self {
+            at_rest,
+            position,
+            buffer: Vec::new(),
+            buffer_start: 0,
+            ahead: AHEAD_AFTER_JUMP,
+            packed,
+        }
     }
 
     /// The size of the whole archive.
@@ -137,7 +146,8 @@ impl SpoolReader {
 
     /// Fills the buffer from the position on: little after a jump, more and more while reading on.
     fn refill(&mut self, file: &File) -> io::Result<()> {
-        let reads_on = self.position == self.buffer_start + self.buffer.len() as u64 && !self.buffer.is_empty();
+        let reads_on = self.position == self.buffer_start + self.buffer.len() as u64
+            && !self.buffer.is_empty();
         self.ahead = if reads_on { (self.ahead * 4).min(AHEAD) } else { AHEAD_AFTER_JUMP };
         let left = self.at_rest.size.saturating_sub(self.position);
         let wish = self.ahead.min(usize::try_from(left).unwrap_or(self.ahead));
@@ -180,7 +190,11 @@ impl BufRead for SpoolReader {
             Store::File(file) => Some(Arc::clone(file)),
             Store::Parts(_, pieces) => {
                 let Some((packed, left)) = piece_at(pieces, self.position) else {
-                    return Err(UnpackError::new(Class::Internal, "a part of the archive was not fetched").into_read());
+                    return Err(UnpackError::new(
+                        Class::Internal,
+                        "a part of the archive was not fetched",
+                    )
+                    .into_read());
                 };
                 let Some(reader) = &mut self.packed else { return Ok(&[]) };
                 reader.jump(packed);
@@ -227,7 +241,8 @@ impl Seek for SpoolReader {
     }
 }
 
-/// Where the byte at `position` of the file lies among the parts, and how many bytes of its part follow it.
+/// Where the byte at `position` of the file lies among the parts, and how many bytes of its part
+/// follow it.
 fn piece_at(pieces: &[Piece], position: u64) -> Option<(u64, u64)> {
     let after = pieces.partition_point(|piece| piece.start <= position);
     let piece = pieces.get(after.checked_sub(1)?)?;

@@ -1,4 +1,5 @@
-//! Reads members to their end to prove them; keeps small ones and hands large ones on while it reads.
+//! Reads members to their end to prove them; keeps small ones and hands large ones on while it
+//! reads.
 
 use std::fmt;
 use std::io::Read;
@@ -16,15 +17,18 @@ use crate::archive::unpack::{Checked, MOST_KEPT_OF_ONE};
 use crate::checksum::ALONE;
 use crate::failure::Class;
 
-/// Takes what a check reads of members, so that they need not be read again. Nothing of what it was given may become
-/// visible before the check of the whole archive has gone well. Called on blocking threads, by several at once.
+/// Takes what a check reads of members, so that they need not be read again. Nothing of what it was
+/// given may become visible before the check of the whole archive has gone well. Called on blocking
+/// threads, by several at once.
 pub trait Taker: Send + Sync + fmt::Debug {
-    /// Whether there is room to keep another `bytes` in memory. What was granted stays granted until the taker is dropped.
+    /// Whether there is room to keep another `bytes` in memory. What was granted stays granted
+    /// until the taker is dropped.
     fn room(&self, bytes: u64) -> bool;
 
-    /// Where the content of `member` goes, under a number that the [`Checked`] member carries; `None` if it is not
-    /// wanted. Its indices count what came so far and are not final. Called for members that are not kept. A receiver
-    /// that is gone has had enough; a channel that ends says nothing of the member: the check may have failed in it.
+    /// Where the content of `member` goes, under a number that the [`Checked`] member carries;
+    /// `None` if it is not wanted. Its indices count what came so far and are not final. Called for
+    /// members that are not kept. A receiver that is gone has had enough; a channel that ends says
+    /// nothing of the member: the check may have failed in it.
     fn take(&self, member: &Member) -> Option<(u64, mpsc::Sender<Bytes>)>;
 }
 
@@ -39,15 +43,25 @@ pub(super) struct Checking {
 }
 
 impl Checking {
-    pub(super) fn read(&self, member: &Member, content: &mut dyn Read) -> Result<Checked, UnpackError> {
+    pub(super) fn read(
+        &self,
+        member: &Member,
+        content: &mut dyn Read,
+    ) -> Result<Checked, UnpackError> {
         match self.room(member) {
             Some(room) => self.read_to_keep(member, room, content),
             None => self.read_on(member, Bytes::new(), content),
         }
     }
 
-    /// Right into the memory that it is kept in. One byte more than the room, so that the end shows in the same read.
-    fn read_to_keep(&self, member: &Member, room: usize, content: &mut dyn Read) -> Result<Checked, UnpackError> {
+    /// Right into the memory that it is kept in. One byte more than the room, so that the end shows
+    /// in the same read.
+    fn read_to_keep(
+        &self,
+        member: &Member,
+        room: usize,
+        content: &mut dyn Read,
+    ) -> Result<Checked, UnpackError> {
         let (mut bytes, mut size) = (BytesMut::zeroed(room + 1), 0);
         while size < bytes.len() {
             self.goes_on()?;
@@ -72,7 +86,12 @@ impl Checking {
     }
 
     /// In chunks, which go to whoever takes them. `begun` was read already.
-    fn read_on(&self, member: &Member, begun: Bytes, content: &mut dyn Read) -> Result<Checked, UnpackError> {
+    fn read_on(
+        &self,
+        member: &Member,
+        begun: Bytes,
+        content: &mut dyn Read,
+    ) -> Result<Checked, UnpackError> {
         let (number, mut taker) = self.taker.as_ref().and_then(|taker| taker.take(member)).unzip();
         let mut md5 = self.md5.then(Md5::new);
         let mut size = begun.len() as u64;
@@ -80,7 +99,9 @@ impl Checking {
             md5.update(&begun);
         }
         hand_on(&mut taker, begun);
-        let whole = member.size.map_or(CHUNK_BYTES, |size| usize::try_from(size).unwrap_or(CHUNK_BYTES).saturating_add(1));
+        let whole = member.size.map_or(CHUNK_BYTES, |size| {
+            usize::try_from(size).unwrap_or(CHUNK_BYTES).saturating_add(1)
+        });
         let mut buffer = BytesMut::zeroed(whole.min(CHUNK_BYTES));
         loop {
             self.goes_on()?;
@@ -101,7 +122,12 @@ impl Checking {
             }
         }
         let taken = number.filter(|_| taker.is_some());
-        Ok(Checked { size, md5: md5.map(|md5| md5.finalize().into()), taken, ..Checked::read(member) })
+        Ok(Checked {
+            size,
+            md5: md5.map(|md5| md5.finalize().into()),
+            taken,
+            ..Checked::read(member)
+        })
     }
 
     fn goes_on(&self) -> Result<(), UnpackError> {
@@ -118,7 +144,9 @@ impl Checking {
         if room > MOST_KEPT_OF_ONE {
             return None;
         }
-        let taken = self.keep.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(room));
+        let taken = self
+            .keep
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(room));
         taken.ok().filter(|_| self.taker.as_ref().is_none_or(|taker| taker.room(room)))?;
         usize::try_from(room).ok()
     }

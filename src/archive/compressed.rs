@@ -1,9 +1,12 @@
-//! Single compressed files: gz, bz2, xz, zst, lz4; what is in them is a tar's members or one member.
+//! Single compressed files: gz, bz2, xz, zst, lz4; what is in them is a tar's members or one
+//! member.
 
 use std::io::{self, Read};
 
 use crate::archive::compressed_stream::{Codec, GzHeader, Streams};
-use crate::archive::contract::{Format, HEAD_BYTES, Member, MemberKind, MemberTime, Nature, Options, UnpackError, Visit};
+use crate::archive::contract::{
+    Format, HEAD_BYTES, Member, MemberKind, MemberTime, Nature, Options, UnpackError, Visit,
+};
 use crate::archive::limits::{MemberMeter, Meter};
 use crate::archive::nested::fill;
 use crate::archive::spool::SpoolReader;
@@ -11,7 +14,8 @@ use crate::archive::tar::{self, Tar};
 use crate::archive::tar_header::{begins_tar, decoded};
 use crate::model::ModifiedTime;
 
-/// A compressed file. Where its content begins like a tar, it is one archive with the tar's members, whatever its name.
+/// A compressed file. Where its content begins like a tar, it is one archive with the tar's
+/// members, whatever its name.
 #[derive(Debug)]
 pub struct Compressed(pub Codec);
 
@@ -28,18 +32,27 @@ impl Format for Compressed {
         Ok(Nature::Archive)
     }
 
-    fn visit(&self, archive: SpoolReader, options: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
+    fn visit(
+        &self,
+        archive: SpoolReader,
+        options: &Options,
+        meter: &Meter,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), UnpackError> {
         let (mut streams, header) = Streams::open(self.0, archive.clone(), meter)?;
         let mut head = [0; HEAD_BYTES];
         let filled = fill(&mut streams, &mut head)?;
         let mut content = head[..filled].chain(streams);
         if begins_tar(&head[..filled]) {
-            let again = || Ok(Box::new(Streams::open(self.0, archive.clone(), meter)?.0) as Box<dyn Read>);
+            let again =
+                || Ok(Box::new(Streams::open(self.0, archive.clone(), meter)?.0) as Box<dyn Read>);
             // A volume of several is never compressed.
-            return tar::visit_members(&mut content, &again, options, meter, visit).map_err(UnpackError::for_certain);
+            return tar::visit_members(&mut content, &again, options, meter, visit)
+                .map_err(UnpackError::for_certain);
         }
         let member = member(self.0, header, options);
-        let mut content = Counted { content: &mut content, meter: meter.member()?, name: &member.name };
+        let mut content =
+            Counted { content: &mut content, meter: meter.member()?, name: &member.name };
         visit(&member, &mut content)?;
         // `Ok` from us means proven, whatever `visit` left unread.
         io::copy(&mut content, &mut io::sink()).map_err(UnpackError::from_read)?;
@@ -51,10 +64,24 @@ impl Format for Compressed {
 fn member(codec: Codec, header: Option<GzHeader>, options: &Options) -> Member {
     let GzHeader { name, modified } = header.unwrap_or_default();
     // Whoever unpacks with the stored name takes its last segment.
-    let stored = name.as_deref().and_then(|name| name.rsplit(|byte| *byte == b'/').next()).filter(|name| !name.is_empty());
-    let raw_name = stored.map_or_else(|| plain_name(&options.file_name, codec).into_bytes(), <[u8]>::to_vec);
-    let modified = modified.and_then(|seconds| ModifiedTime::from_unix(i64::from(seconds))).map(MemberTime::Utc);
-    Member { index: 0, within: Vec::new(), name: decoded(&raw_name, options.charset), raw_name, kind: MemberKind::File, size: None, modified }
+    let stored = name
+        .as_deref()
+        .and_then(|name| name.rsplit(|byte| *byte == b'/').next())
+        .filter(|name| !name.is_empty());
+    let raw_name =
+        stored.map_or_else(|| plain_name(&options.file_name, codec).into_bytes(), <[u8]>::to_vec);
+    let modified = modified
+        .and_then(|seconds| ModifiedTime::from_unix(i64::from(seconds)))
+        .map(MemberTime::Utc);
+    Member {
+        index: 0,
+        within: Vec::new(),
+        name: decoded(&raw_name, options.charset),
+        raw_name,
+        kind: MemberKind::File,
+        size: None,
+        modified,
+    }
 }
 
 /// `name` without what compressing it added; as it is if that is nothing.
@@ -82,7 +109,8 @@ impl Read for Counted<'_> {
     }
 }
 
-/// Files of programs that happen to be compressed or a tar, which users want whole. Only their names tell.
+/// Files of programs that happen to be compressed or a tar, which users want whole. Only their
+/// names tell.
 #[derive(Debug)]
 pub struct Documents;
 
@@ -108,8 +136,14 @@ const DOCUMENT_ENDINGS: &[&str] = &[
     "unitypackage",
 ];
 
-const INSIDE_DOCUMENTS: &[&dyn Format] =
-    &[&Tar, &Compressed(Codec::Gz), &Compressed(Codec::Bz2), &Compressed(Codec::Xz), &Compressed(Codec::Zst), &Compressed(Codec::Lz4)];
+const INSIDE_DOCUMENTS: &[&dyn Format] = &[
+    &Tar,
+    &Compressed(Codec::Gz),
+    &Compressed(Codec::Bz2),
+    &Compressed(Codec::Xz),
+    &Compressed(Codec::Zst),
+    &Compressed(Codec::Lz4),
+];
 
 impl Format for Documents {
     fn name(&self) -> &'static str {
@@ -118,19 +152,29 @@ impl Format for Documents {
 
     fn recognises(&self, head: &[u8], name: &str) -> bool {
         let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_lowercase());
-        ending.is_some_and(|ending| DOCUMENT_ENDINGS.contains(&ending.as_str())) && inside(head).is_some()
+        ending.is_some_and(|ending| DOCUMENT_ENDINGS.contains(&ending.as_str()))
+            && inside(head).is_some()
     }
 
     fn nature(&self, _archive: SpoolReader) -> Result<Nature, UnpackError> {
         Ok(Nature::Document)
     }
 
-    fn visit(&self, archive: SpoolReader, options: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
+    fn visit(
+        &self,
+        archive: SpoolReader,
+        options: &Options,
+        meter: &Meter,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), UnpackError> {
         let mut head = [0; HEAD_BYTES];
         let filled = fill(&mut archive.clone(), &mut head)?;
         match inside(&head[..filled]) {
             Some(format) => format.visit(archive, options, meter, visit),
-            None => Err(UnpackError::new(crate::failure::Class::Internal, "a document in the form of no archive")),
+            None => Err(UnpackError::new(
+                crate::failure::Class::Internal,
+                "a document in the form of no archive",
+            )),
         }
     }
 }

@@ -45,7 +45,9 @@ impl Codec {
     pub fn endings(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Codec::Gz => &[(".tgz", ".tar"), (".taz", ".tar"), (".gz", "")],
-            Codec::Bz2 => &[(".tbz2", ".tar"), (".tbz", ".tar"), (".tb2", ".tar"), (".bz2", ""), (".bz", "")],
+            Codec::Bz2 => {
+                &[(".tbz2", ".tar"), (".tbz", ".tar"), (".tb2", ".tar"), (".bz2", ""), (".bz", "")]
+            }
             Codec::Xz => &[(".txz", ".tar"), (".xz", "")],
             Codec::Zst => &[(".tzst", ".tar"), (".zst", ""), (".zstd", "")],
             Codec::Lz4 => &[(".tlz4", ".tar"), (".lz4", "")],
@@ -57,11 +59,13 @@ impl Codec {
         match (self, head) {
             (Codec::Gz, [0x1F, 0x8B, 8, flags, ..]) => flags & 0xE0 == 0,
             (Codec::Bz2, [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..]) => {
-                rest.starts_with(b"\x31\x41\x59\x26\x53\x59") || rest.starts_with(b"\x17\x72\x45\x38\x50\x90")
+                rest.starts_with(b"\x31\x41\x59\x26\x53\x59")
+                    || rest.starts_with(b"\x17\x72\x45\x38\x50\x90")
             }
             (Codec::Xz, head) => head.starts_with(b"\xFD7zXZ\0"),
             (Codec::Zst, head) => head.starts_with(b"\x28\xB5\x2F\xFD"),
-            // With the version of the format that there is; and the one before there were frames, to be refused by name.
+            // With the version of the format that there is; and the one before there were frames,
+            // to be refused by name.
             (Codec::Lz4, [0x04, 0x22, 0x4D, 0x18, flags, ..]) => flags >> 6 == 1,
             (Codec::Lz4, head) => head.starts_with(LZ4_LEGACY),
             _ => false,
@@ -79,7 +83,8 @@ impl Codec {
         }
     }
 
-    /// Whether a file of it may begin like `head`, as other files may, too: with a frame to be skipped.
+    /// Whether a file of it may begin like `head`, as other files may, too: with a frame to be
+    /// skipped.
     pub fn may_begin(self, head: &[u8]) -> bool {
         matches!(self, Codec::Zst | Codec::Lz4) && is_skippable(head)
     }
@@ -137,17 +142,28 @@ impl Stream {
             Codec::Gz => Decoder::Gz(Box::new(GzDecoder::new(input))),
             Codec::Bz2 => Decoder::Bz2(BzDecoder::new(input)),
             // Later blocks may use what the first one does.
-            Codec::Xz => Decoder::Xz(Box::new(XzStream::new(input, windows::xz_limit_kib(bytes).min(XZ_MEMORY_KB)))),
+            Codec::Xz => Decoder::Xz(Box::new(XzStream::new(
+                input,
+                windows::xz_limit_kib(bytes).min(XZ_MEMORY_KB),
+            ))),
             Codec::Zst if windows::needs_dictionary(&head) => {
-                return Err(UnpackError::new(Class::ArchiveUnsupported, "it needs a zstd dictionary that it does not bring"));
+                return Err(UnpackError::new(
+                    Class::ArchiveUnsupported,
+                    "it needs a zstd dictionary that it does not bring",
+                ));
             }
             Codec::Zst => {
-                let mut decoder = zstd::Decoder::with_buffer(input).map_err(UnpackError::from_read)?.single_frame();
+                let mut decoder = zstd::Decoder::with_buffer(input)
+                    .map_err(UnpackError::from_read)?
+                    .single_frame();
                 decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(UnpackError::from_read)?;
                 Decoder::Zst(decoder)
             }
             Codec::Lz4 if head.starts_with(LZ4_LEGACY) => {
-                return Err(UnpackError::new(Class::ArchiveUnsupported, "it is an lz4 of the legacy format"));
+                return Err(UnpackError::new(
+                    Class::ArchiveUnsupported,
+                    "it is an lz4 of the legacy format",
+                ));
             }
             Codec::Lz4 => Decoder::Lz4(Box::new(Lz4Frame::open(input)?)),
         };
@@ -234,8 +250,8 @@ fn skip_zeros(input: &mut SpoolReader) -> Result<bool, UnpackError> {
     }
 }
 
-/// What all streams of a file hold, one after the other. Its end is reported only once every checksum held and
-/// nothing but zeros follows the last stream.
+/// What all streams of a file hold, one after the other. Its end is reported only once every
+/// checksum held and nothing but zeros follows the last stream.
 pub struct Streams<'a> {
     codec: Codec,
     stream: Option<Stream>,
@@ -246,7 +262,11 @@ pub struct Streams<'a> {
 
 impl<'a> Streams<'a> {
     /// The streams of `archive`, and what the header of the first says.
-    pub fn open(codec: Codec, archive: SpoolReader, meter: &'a Meter) -> Result<(Self, Option<GzHeader>), UnpackError> {
+    pub fn open(
+        codec: Codec,
+        archive: SpoolReader,
+        meter: &'a Meter,
+    ) -> Result<(Self, Option<GzHeader>), UnpackError> {
         let stream = Stream::open(codec, archive, meter)?;
         let header = match &stream.decoder {
             Decoder::Gz(decoder) => decoder.header().map(|header| GzHeader {
@@ -277,7 +297,13 @@ impl<'a> Streams<'a> {
                 self.meter.between(self.out)?;
                 return Ok(read);
             }
-            self.stream = self.stream.take().and_then(Stream::into_inner).map(|input| self.following(input)).transpose()?.flatten();
+            self.stream = self
+                .stream
+                .take()
+                .and_then(Stream::into_inner)
+                .map(|input| self.following(input))
+                .transpose()?
+                .flatten();
             self.meter.between(self.out)?;
         }
         Ok(0)
@@ -294,11 +320,18 @@ impl<'a> Streams<'a> {
         let zeros = input.position() - end;
         let is_xz = self.codec == Codec::Xz;
         if follows && !(is_xz && self.codec.begins(&peek(&input)?)) {
-            return Err(damaged(format!("something follows the end of the {} stream, at byte {}", self.codec.name(), input.position())));
+            return Err(damaged(format!(
+                "something follows the end of the {} stream, at byte {}",
+                self.codec.name(),
+                input.position()
+            )));
         }
         // The format allows zeros in fours, and further streams behind them.
         if is_xz && !zeros.is_multiple_of(4) {
-            return Err(damaged(format!("{zeros} zeros follow the end of the xz stream, at byte {end}; the format has them in fours")));
+            return Err(damaged(format!(
+                "{zeros} zeros follow the end of the xz stream, at byte {end}; the format has them \
+                in fours"
+            )));
         }
         if follows { Stream::open(self.codec, input, self.meter).map(Some) } else { Ok(None) }
     }

@@ -22,8 +22,16 @@ const ALL: [Codec; 5] = [Codec::Gz, Codec::Bz2, Codec::Xz, Codec::Zst, Codec::Lz
 fn packed(codec: Codec, content: &[u8]) -> Vec<u8> {
     match codec {
         Codec::Gz => gz(&mut flate2::GzBuilder::new(), content),
-        Codec::Bz2 => finish(bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::default()), content, |encoder| encoder.finish().unwrap()),
-        Codec::Xz => finish(XzWriter::new(Vec::new(), XzOptions::with_preset(1)).unwrap(), content, |encoder| encoder.finish().unwrap()),
+        Codec::Bz2 => finish(
+            bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::default()),
+            content,
+            |encoder| encoder.finish().unwrap(),
+        ),
+        Codec::Xz => finish(
+            XzWriter::new(Vec::new(), XzOptions::with_preset(1)).unwrap(),
+            content,
+            |encoder| encoder.finish().unwrap(),
+        ),
         Codec::Zst => {
             let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
             encoder.include_checksum(true).unwrap();
@@ -44,7 +52,10 @@ fn gz(builder: &mut flate2::GzBuilder, content: &[u8]) -> Vec<u8> {
 }
 
 fn lz4(mode: lz4_flex::frame::BlockMode, content: &[u8]) -> Vec<u8> {
-    let mut info = lz4_flex::frame::FrameInfo::new().block_mode(mode).content_checksum(true).block_checksums(true);
+    let mut info = lz4_flex::frame::FrameInfo::new()
+        .block_mode(mode)
+        .content_checksum(true)
+        .block_checksums(true);
     info.block_size = lz4_flex::frame::BlockSize::Max64KB;
     let encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
     finish(encoder, content, |encoder| encoder.finish().unwrap())
@@ -56,7 +67,9 @@ fn named(codec: Codec) -> String {
 
 /// Some text that refers far back.
 fn text(lines: usize) -> Vec<u8> {
-    (0..lines).flat_map(|line| format!("{line};{};some,fields\n", line * 7919 % 1000).into_bytes()).collect()
+    (0..lines)
+        .flat_map(|line| format!("{line};{};some,fields\n", line * 7919 % 1000).into_bytes())
+        .collect()
 }
 
 #[test]
@@ -90,10 +103,19 @@ fn streams_one_after_the_other_are_one_content() {
         let streams = [packed(codec, b"one,"), packed(codec, b""), packed(codec, b"two")].concat();
         check(&named(codec), &streams, &[("report.csv", b"one,two")]);
         check(&named(codec), &[&streams[..], &[0; 1000]].concat(), &[("report.csv", b"one,two")]);
-        let at = format!("something follows the end of the {} stream, at byte {}", codec.name(), streams.len() + 2);
+        let at = format!(
+            "something follows the end of the {} stream, at byte {}",
+            codec.name(),
+            streams.len() + 2
+        );
         fails(&named(codec), &[&streams[..], b"\0\0junk"].concat(), Class::ArchiveDamaged, &at);
         let other = if codec == Codec::Gz { Codec::Xz } else { Codec::Gz };
-        fails(&named(codec), &[streams, packed(other, b"x")].concat(), Class::ArchiveDamaged, "something follows");
+        fails(
+            &named(codec),
+            &[streams, packed(other, b"x")].concat(),
+            Class::ArchiveDamaged,
+            "something follows",
+        );
     }
 }
 
@@ -102,12 +124,26 @@ fn frames_for_others_are_skipped() {
     let skippable = b"\x57\x2A\x4D\x18\x03\0\0\0abc";
     for codec in [Codec::Zst, Codec::Lz4] {
         let frame = packed(codec, b"x");
-        for file in [[&skippable[..], &frame].concat(), [&frame[..], skippable].concat(), [&frame[..], skippable, &frame].concat()] {
+        for file in [
+            [&skippable[..], &frame].concat(),
+            [&frame[..], skippable].concat(),
+            [&frame[..], skippable, &frame].concat(),
+        ] {
             let expected: &[u8] = if file.len() > frame.len() * 2 { b"xx" } else { b"x" };
             check(&named(codec), &file, &[("report.csv", expected)]);
         }
-        fails(&named(codec), &[&frame[..], &skippable[..9]].concat(), Class::ArchiveDamaged, "ends early");
-        fails(&named(codec), &[&frame[..], &skippable[..6]].concat(), Class::ArchiveDamaged, "ends early");
+        fails(
+            &named(codec),
+            &[&frame[..], &skippable[..9]].concat(),
+            Class::ArchiveDamaged,
+            "ends early",
+        );
+        fails(
+            &named(codec),
+            &[&frame[..], &skippable[..6]].concat(),
+            Class::ArchiveDamaged,
+            "ends early",
+        );
     }
     assert!(recognise(skippable, "unknown.bin").is_none());
 }
@@ -115,7 +151,8 @@ fn frames_for_others_are_skipped() {
 #[test]
 fn the_header_of_gz_names_the_member() {
     let builder = || flate2::GzBuilder::new().mtime(1_500_000_000);
-    let read_one = |mut builder: flate2::GzBuilder| read("x.gz", &gz(&mut builder, b"x")).unwrap().remove(0).0;
+    let read_one =
+        |mut builder: flate2::GzBuilder| read("x.gz", &gz(&mut builder, b"x")).unwrap().remove(0).0;
     let member = read_one(builder().filename("report.csv"));
     assert_eq!((member.name.as_str(), &member.raw_name[..]), ("report.csv", &b"report.csv"[..]));
     assert_eq!(member.modified, ModifiedTime::from_unix(1_500_000_000).map(MemberTime::Utc));
@@ -124,7 +161,9 @@ fn the_header_of_gz_names_the_member() {
     assert_eq!(read_one(builder()).name, "x");
     let member = read_one(builder().filename(&b"gr\xFC\xDFe"[..]));
     assert_eq!((member.name.as_str(), &member.raw_name[..]), ("grüße", &b"gr\xFC\xDFe"[..]));
-    let several = [gz(&mut builder().filename("first"), b"1"), gz(&mut builder().filename("second"), b"2")].concat();
+    let several =
+        [gz(&mut builder().filename("first"), b"1"), gz(&mut builder().filename("second"), b"2")]
+            .concat();
     check("x.gz", &several, &[("first", b"12")]);
 }
 
@@ -136,7 +175,10 @@ fn every_check_of_a_codec_is_made() {
         let mut file = packed(codec, &text(300));
         let at = if at < 0 { file.len() - at.unsigned_abs() } else { at.unsigned_abs() };
         file[at] ^= 1;
-        assert!(read(&named(codec), &file).is_err_and(|error| error.class() == Class::ArchiveDamaged), "{codec:?}: {what}");
+        assert!(
+            read(&named(codec), &file).is_err_and(|error| error.class() == Class::ArchiveDamaged),
+            "{codec:?}: {what}"
+        );
     };
     spoilt(Codec::Gz, -8, "CRC-32");
     spoilt(Codec::Gz, -4, "size");
@@ -146,7 +188,12 @@ fn every_check_of_a_codec_is_made() {
     spoilt(Codec::Lz4, 6, "the frame's header");
     spoilt(Codec::Lz4, -9, "XXH32 of a block");
     spoilt(Codec::Lz4, -4, "XXH32 of all content");
-    let damaged = |name: &str, file: &[u8]| assert!(read(name, file).is_err_and(|error| error.class() == Class::ArchiveDamaged), "{name} {file:x?}");
+    let damaged = |name: &str, file: &[u8]| {
+        assert!(
+            read(name, file).is_err_and(|error| error.class() == Class::ArchiveDamaged),
+            "{name} {file:x?}"
+        )
+    };
     // The checksum of a header of gz.
     let header = b"\x1f\x8b\x08\x02\0\0\0\0\0\xff";
     let crc = crc_fast::crc32_iso_hdlc(header).to_le_bytes();
@@ -180,11 +227,19 @@ fn a_file_cut_anywhere_is_damaged() {
             let spool = Spool::of(&whole[..cut]);
             let options = within(&named(codec), Limits::default());
             let meter = Meter::new(Limits::default(), cut as u64);
-            let result = Compressed(codec).visit(spool.reader(), &options, &meter, &mut |_, content| {
-                std::io::copy(content, &mut std::io::sink()).map_err(UnpackError::from_read).map(|_| ())
-            });
+            let result =
+                Compressed(codec).visit(spool.reader(), &options, &meter, &mut |_, content| {
+                    std::io::copy(content, &mut std::io::sink())
+                        .map_err(UnpackError::from_read)
+                        .map(|_| ())
+                });
             let error = result.expect_err(&format!("{codec:?} cut at {cut}"));
-            assert_eq!(error.class(), Class::ArchiveDamaged, "{codec:?} cut at {cut}: {}", chain(&error));
+            assert_eq!(
+                error.class(),
+                Class::ArchiveDamaged,
+                "{codec:?} cut at {cut}: {}",
+                chain(&error)
+            );
         }
         fails(&named(codec), &whole[..whole.len() - 1], Class::ArchiveDamaged, "at byte");
     }
@@ -192,7 +247,13 @@ fn a_file_cut_anywhere_is_damaged() {
 
 #[test]
 fn nothing_is_recognised_that_is_not_compressed() {
-    for (head, name) in [(&b""[..], "a.gz"), (b"\x1f\x8b", "a.gz"), (b"\x1f\x8b\x08\xE0", "a.gz"), (b"BZh91text", "a.bz2"), (b"BZh", "a.bz2")] {
+    for (head, name) in [
+        (&b""[..], "a.gz"),
+        (b"\x1f\x8b", "a.gz"),
+        (b"\x1f\x8b\x08\xE0", "a.gz"),
+        (b"BZh91text", "a.bz2"),
+        (b"BZh", "a.bz2"),
+    ] {
         assert!(recognise(head, name).is_none(), "{head:?}");
     }
 }
@@ -205,15 +266,20 @@ fn bombs_stop_at_the_limit() {
         let bomb = packed(codec, &zeros);
         let (spool, mut came) = (Spool::of(&bomb), 0);
         let meter = Meter::new(limits.clone(), spool.size());
-        let result = Compressed(codec).visit(spool.reader(), &within("x", limits.clone()), &meter, &mut |_, content| {
-            let mut buffer = vec![0; 64 << 10];
-            loop {
-                match content.read(&mut buffer).map_err(UnpackError::from_read)? {
-                    0 => return Ok(()),
-                    read => came += read,
+        let result = Compressed(codec).visit(
+            spool.reader(),
+            &within("x", limits.clone()),
+            &meter,
+            &mut |_, content| {
+                let mut buffer = vec![0; 64 << 10];
+                loop {
+                    match content.read(&mut buffer).map_err(UnpackError::from_read)? {
+                        0 => return Ok(()),
+                        read => came += read,
+                    }
                 }
-            }
-        });
+            },
+        );
         assert_eq!(result.map_err(|error| error.class()), Err(Class::LimitArchive), "{codec:?}");
         assert!(came <= 17 << 20, "{codec:?}: {came}");
     }
@@ -235,8 +301,16 @@ fn what_takes_much_memory_is_refused() {
 #[test]
 fn a_zstd_file_that_needs_a_dictionary_is_told_as_that() {
     // The number of the dictionary in one byte and in four, behind a window or without one.
-    for frame in [&b"\x28\xB5\x2F\xFD\x21\x05\x01\x09\0\0x"[..], b"\x28\xB5\x2F\xFD\x03\x58\0\0\x01\0\x09\0\0x"] {
-        fails("a.zst", frame, Class::ArchiveUnsupported, "it needs a zstd dictionary that it does not bring");
+    for frame in [
+        &b"\x28\xB5\x2F\xFD\x21\x05\x01\x09\0\0x"[..],
+        b"\x28\xB5\x2F\xFD\x03\x58\0\0\x01\0\x09\0\0x",
+    ] {
+        fails(
+            "a.zst",
+            frame,
+            Class::ArchiveUnsupported,
+            "it needs a zstd dictionary that it does not bring",
+        );
     }
     // The number 0 stands for none.
     check("a.zst", b"\x28\xB5\x2F\xFD\x21\0\x01\x09\0\0x", &[("a", b"x")]);
@@ -267,7 +341,8 @@ proptest! {
         whole[at] ^= 1 << bit;
         if recognise(&whole[..whole.len().min(512)], &named(codec)).is_some() {
             match read(&named(codec), &whole) {
-                Ok(read) => prop_assert!(read.len() == 1 && read[0].1 == content, "{:?} at {} bit {}", codec, at, bit),
+                Ok(read) => prop_assert!(read.len() == 1 && read[0].1 == content, "{:?} at {} bit \
+                    {}", codec, at, bit),
                 Err(error) => prop_assert!(
                     matches!(error.class(), Class::ArchiveDamaged | Class::ArchiveUnsupported | Class::LimitArchive),
                     "{}", chain(&error)

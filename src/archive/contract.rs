@@ -19,25 +19,38 @@ pub trait Format: Send + Sync + fmt::Debug {
     /// Its usual name, as `zip`.
     fn name(&self) -> &'static str;
 
-    /// Whether a file called `name` that begins with `head` (its first bytes, up to [`HEAD_BYTES`]) may be one.
-    /// The content decides: the name may only say that it is worth a closer look at the whole file.
+    /// Whether a file called `name` that begins with `head` (its first bytes, up to [`HEAD_BYTES`])
+    /// may be one. The content decides: the name may only say that it is worth a closer look at the
+    /// whole file.
     fn recognises(&self, head: &[u8], name: &str) -> bool;
 
-    /// What a file that [`Format::recognises`] took for one really is. Blocking. An error is one of an archive
-    /// that cannot be read, not of a file that is none.
+    /// What a file that [`Format::recognises`] took for one really is. Blocking. An error is one of
+    /// an archive that cannot be read, not of a file that is none.
     fn nature(&self, archive: SpoolReader) -> Result<Nature, UnpackError>;
 
-    /// Calls `visit` for each member in the archive's order, each exactly once, directories and links too, and
-    /// `index` counts them from 0. Hard links, whose content stands earlier, come after all others. `visit` reads the content to its end or returns an error, which ends the visit
-    /// and comes back as it is. `Ok` means that the archive was read to its end and every checksum and size in it
-    /// held. `meter` counts what comes out; its limits are errors of class `limit_archive`.
-    /// Blocking: runs on a blocking thread.
-    fn visit(&self, archive: SpoolReader, options: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError>;
+    /// Calls `visit` for each member in the archive's order, each exactly once, directories and
+    /// links too, and `index` counts them from 0. Hard links, whose content stands earlier, come
+    /// after all others. `visit` reads the content to its end or returns an error, which ends the
+    /// visit and comes back as it is. `Ok` means that the archive was read to its end and every
+    /// checksum and size in it held. `meter` counts what comes out; its limits are errors of class
+    /// `limit_archive`. Blocking: runs on a blocking thread.
+    fn visit(
+        &self,
+        archive: SpoolReader,
+        options: &Options,
+        meter: &Meter,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), UnpackError>;
 
-    /// The members, where each can be read by itself without those before it; `None` where it cannot.
-    /// Everything that the archive says beside the members' content is judged here, as [`Format::visit`] would.
-    /// Blocking.
-    fn index(&self, _archive: SpoolReader, _options: &Options, _meter: &Meter) -> Result<Option<Arc<dyn Indexed>>, UnpackError> {
+    /// The members, where each can be read by itself without those before it; `None` where it
+    /// cannot. Everything that the archive says beside the members' content is judged here, as
+    /// [`Format::visit`] would. Blocking.
+    fn index(
+        &self,
+        _archive: SpoolReader,
+        _options: &Options,
+        _meter: &Meter,
+    ) -> Result<Option<Arc<dyn Indexed>>, UnpackError> {
         Ok(None)
     }
 
@@ -47,8 +60,8 @@ pub trait Format: Send + Sync + fmt::Debug {
     }
 }
 
-/// A format that lists its members in one place and has each of them in another: some can be read without the others.
-/// What is not read is not proved.
+/// A format that lists its members in one place and has each of them in another: some can be read
+/// without the others. What is not read is not proved.
 pub trait Partial: Send + Sync {
     /// Whether a file called `name` is worth a look at its directory.
     fn expects(&self, name: &str) -> bool;
@@ -63,12 +76,24 @@ pub trait Partial: Send + Sync {
     /// [`Partial::head_bytes`] and the last [`Partial::tail_bytes`] at least. Blocking.
     fn directory(&self, archive: SpoolReader) -> Result<Range<u64>, UnpackError>;
 
-    /// What the directory says of the members, in its order. `archive` holds the tail and the directory. Blocking.
-    fn places(&self, archive: SpoolReader, options: &Options, meter: &Meter) -> Result<Vec<Place>, UnpackError>;
+    /// What the directory says of the members, in its order. `archive` holds the tail and the
+    /// directory. Blocking.
+    fn places(
+        &self,
+        archive: SpoolReader,
+        options: &Options,
+        meter: &Meter,
+    ) -> Result<Vec<Place>, UnpackError>;
 
-    /// The archive, of which `archive` holds the tail, the directory and the places of those members that are `wanted`;
-    /// only these may be visited. Blocking.
-    fn open(&self, archive: SpoolReader, options: &Options, meter: &Meter, wanted: &[bool]) -> Result<Arc<dyn Indexed>, UnpackError>;
+    /// The archive, of which `archive` holds the tail, the directory and the places of those
+    /// members that are `wanted`; only these may be visited. Blocking.
+    fn open(
+        &self,
+        archive: SpoolReader,
+        options: &Options,
+        meter: &Meter,
+        wanted: &[bool],
+    ) -> Result<Arc<dyn Indexed>, UnpackError>;
 }
 
 /// What the directory says of one member.
@@ -93,7 +118,14 @@ pub trait Indexed: Send + Sync + fmt::Debug {
     }
 
     /// Calls `visit` for the member at `index`, as [`Format::visit`] does. Blocking.
-    fn visit_one(&self, index: usize, archive: SpoolReader, options: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError>;
+    fn visit_one(
+        &self,
+        index: usize,
+        archive: SpoolReader,
+        options: &Options,
+        meter: &Meter,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), UnpackError>;
 }
 
 /// What is called for each member, with its content.
@@ -114,10 +146,12 @@ pub enum Nature {
 }
 
 impl Nature {
-    /// What a file of this nature is under `name`: whoever calls a document a zip wants it unpacked.
+    /// What a file of this nature is under `name`: whoever calls a document a zip wants it
+    /// unpacked.
     #[must_use]
     pub fn called(self, name: &str) -> Self {
-        let is_zip = name.len() > 4 && name.as_bytes()[name.len() - 4..].eq_ignore_ascii_case(b".zip");
+        let is_zip =
+            name.len() > 4 && name.as_bytes()[name.len() - 4..].eq_ignore_ascii_case(b".zip");
         if self == Nature::Document && is_zip { Nature::Archive } else { self }
     }
 }
@@ -127,11 +161,11 @@ impl Nature {
 pub struct Member {
     /// Place in the archive, from 0.
     pub index: usize,
-    /// Names of the archives that it is in, within the outermost one, from outside in; decoded like `name`.
-    /// Empty as formats tell it: nesting is not their business.
+    /// Names of the archives that it is in, within the outermost one, from outside in; decoded like
+    /// `name`. Empty as formats tell it: nesting is not their business.
     pub within: Vec<String>,
-    /// Its name as stored: bytes, in whatever character set. Those of archives that it is in stand before it,
-    /// each with `!/`.
+    /// Its name as stored: bytes, in whatever character set. Those of archives that it is in stand
+    /// before it, each with `!/`.
     pub raw_name: Vec<u8>,
     /// Its name decoded, with `/` between segments; may still climb, be absolute or hold anything.
     pub name: String,
@@ -160,17 +194,23 @@ impl Member {
 pub enum MemberTime {
     /// A moment.
     Utc(ModifiedTime),
-    /// What the clock on the wall of whoever packed it showed; the archive does not tell in which zone.
+    /// What the clock on the wall of whoever packed it showed; the archive does not tell in which
+    /// zone.
     Local(PrimitiveDateTime),
 }
 
 impl MemberTime {
-    /// The moment, if the packer's clock was `offset` ahead of UTC. A moment that is known stays as it is.
+    /// The moment, if the packer's clock was `offset` ahead of UTC. A moment that is known stays as
+    /// it is.
     pub fn at_offset(self, offset: UtcOffset) -> ModifiedTime {
         match self {
             MemberTime::Utc(modified) => modified,
-            // Wall clocks in archives step by two seconds: the second is the finest step that loses none of that.
-            MemberTime::Local(wall) => ModifiedTime::new(wall.assume_offset(offset).to_offset(UtcOffset::UTC), Precision::Second),
+            // Wall clocks in archives step by two seconds: the second is the finest step that loses
+            // none of that.
+            MemberTime::Local(wall) => ModifiedTime::new(
+                wall.assume_offset(offset).to_offset(UtcOffset::UTC),
+                Precision::Second,
+            ),
         }
     }
 }
@@ -184,6 +224,7 @@ pub enum MemberKind {
     Directory,
     /// A symbolic link: told by name, not stored.
     Link,
-    /// A device, a pipe, a hard link to what is not in the archive, without content: told by name, not stored.
+    /// A device, a pipe, a hard link to what is not in the archive, without content: told by name,
+    /// not stored.
     Special,
 }

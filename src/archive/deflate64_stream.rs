@@ -4,7 +4,8 @@ use std::io::{self, BufRead, Read};
 
 use deflate64::InflaterManaged;
 
-/// The decoder of deflate64. The crate's own reader takes the end of its input for the end of the content.
+/// The decoder of deflate64. The crate's own reader takes the end of its input for the end of the
+/// content.
 pub struct Deflate64<R> {
     input: R,
     inflater: Box<InflaterManaged>,
@@ -39,7 +40,10 @@ impl<R: BufRead> Read for Deflate64<R> {
                 return Ok(result.bytes_written);
             }
             if is_last || result.bytes_consumed == 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "incomplete deflate64 stream"));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "incomplete deflate64 stream",
+                ));
             }
         }
     }

@@ -23,7 +23,8 @@ impl UnpackError {
     }
 
     /// The error behind a failed read of a member's content or of a spool: what was put in by
-    /// [`UnpackError::into_read`] as it was; anything else came from a decoder, so the archive is damaged.
+    /// [`UnpackError::into_read`] as it was; anything else came from a decoder, so the archive is
+    /// damaged.
     pub fn from_read(error: io::Error) -> Self {
         match error.downcast::<Self>() {
             Ok(error) => error,
@@ -38,7 +39,10 @@ impl UnpackError {
 
     /// The archive is of a kind that is not read.
     pub fn unread(kind: Unread) -> Self {
-        Self { unread: Some(kind), ..Self::new(Class::ArchiveUnsupported, format!("it is {}", kind.about())) }
+        Self {
+            unread: Some(kind),
+            ..Self::new(Class::ArchiveUnsupported, format!("it is {}", kind.about()))
+        }
     }
 
     /// The archive may be of a kind that is not read, or what is told of it is true.

@@ -24,17 +24,25 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Ratios mean nothing on output that any machine has room for: repeated lines of a sensor pack 2,000 to 1.
+    /// Ratios mean nothing on output that any machine has room for: repeated lines of a sensor pack
+    /// 2,000 to 1.
     pub const RATIO_FREE_BYTES: u64 = 1 << 30;
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { total_bytes: 64 << 30, member_bytes: 64 << 30, ratio: 2_000, members: 1_000_000, time: Duration::from_secs(3600) }
+        Self {
+            total_bytes: 64 << 30,
+            member_bytes: 64 << 30,
+            ratio: 2_000,
+            members: 1_000_000,
+            time: Duration::from_secs(3600),
+        }
     }
 }
 
-/// Counts what one archive unpacks to and stops it at its limits. Threads that read one archive share it.
+/// Counts what one archive unpacks to and stops it at its limits. Threads that read one archive
+/// share it.
 #[derive(Debug)]
 pub struct Meter {
     counts: Arc<Counts>,
@@ -77,23 +85,36 @@ impl Meter {
     pub fn over(limits: Limits, packed_bytes: u64, windows: Option<Arc<Windows>>) -> Self {
         let (total, members) = (AtomicU64::new(0), AtomicU64::new(0));
         Self {
-            counts: Arc::new(Counts { limits, packed_bytes, began: Instant::now(), total, members, windows, remarks: Mutex::default() }),
+            counts: Arc::new(Counts {
+                limits,
+                packed_bytes,
+                began: Instant::now(),
+                total,
+                members,
+                windows,
+                remarks: Mutex::default(),
+            }),
             inner: None,
         }
     }
 
-    /// The same meter for an archive within the archive: it waits for windows only briefly, since the outer one's decoder
-    /// may hold what it waits for.
+    /// The same meter for an archive within the archive: it waits for windows only briefly, since
+    /// the outer one's decoder may hold what it waits for.
     pub fn inner(&self) -> Self {
-        let inner = InnerCounts { bytes: AtomicU64::new(0), members: AtomicU64::new(0), outer: self.inner.clone() };
+        let inner = InnerCounts {
+            bytes: AtomicU64::new(0),
+            members: AtomicU64::new(0),
+            outer: self.inner.clone(),
+        };
         Self { counts: Arc::clone(&self.counts), inner: Some(Arc::new(inner)) }
     }
 
-    /// Takes back what was counted of this archive within an archive: it is not unpacked after all. Time that it took
-    /// is gone.
+    /// Takes back what was counted of this archive within an archive: it is not unpacked after all.
+    /// Time that it took is gone.
     pub fn forget(&self) {
         let Some(inner) = &self.inner else { return };
-        let (bytes, members) = (inner.bytes.swap(0, Ordering::Relaxed), inner.members.swap(0, Ordering::Relaxed));
+        let (bytes, members) =
+            (inner.bytes.swap(0, Ordering::Relaxed), inner.members.swap(0, Ordering::Relaxed));
         take(&self.counts.total, bytes);
         take(&self.counts.members, members);
         for outer in InnerCounts::chain(inner.outer.as_ref()) {
@@ -102,8 +123,8 @@ impl Meter {
         }
     }
 
-    /// Draws memory for `bytes` that a decoder is about to take, small amounts excepted. Waits until they are free.
-    /// `limit_archive` if there can never be so much. Blocking.
+    /// Draws memory for `bytes` that a decoder is about to take, small amounts excepted. Waits
+    /// until they are free. `limit_archive` if there can never be so much. Blocking.
     pub fn window(&self, bytes: u64) -> Result<Option<Window>, UnpackError> {
         let Some(windows) = &self.counts.windows else { return Ok(None) };
         let end = if self.inner.is_some() { windows::holder_waits_until() } else { self.end() };
@@ -142,8 +163,8 @@ impl Meter {
         within(MEMBERS, members, self.counts.limits.members)
     }
 
-    /// Another `bytes` came out that are no member's own: the inside of a compression around a whole archive.
-    /// They count for the ratio and the time, not for the total.
+    /// Another `bytes` came out that are no member's own: the inside of a compression around a
+    /// whole archive. They count for the ratio and the time, not for the total.
     pub fn between(&self, bytes_so_far: u64) -> Result<(), UnpackError> {
         self.ratio(bytes_so_far)?;
         self.time()
@@ -161,7 +182,11 @@ impl Meter {
         if out <= Limits::RATIO_FREE_BYTES {
             return Ok(());
         }
-        within(("bytes per packed byte", "archive_ratio"), out / self.counts.packed_bytes.max(1), self.counts.limits.ratio)
+        within(
+            ("bytes per packed byte", "archive_ratio"),
+            out / self.counts.packed_bytes.max(1),
+            self.counts.limits.ratio,
+        )
     }
 
     fn time(&self) -> Result<(), UnpackError> {
@@ -170,7 +195,10 @@ impl Meter {
         }
         Err(UnpackError::new(
             Class::LimitArchive,
-            format!("reading it takes more than {} s: `archive_time` in [limits]", self.counts.limits.time.as_secs()),
+            format!(
+                "reading it takes more than {} s: `archive_time` in [limits]",
+                self.counts.limits.time.as_secs()
+            ),
         ))
     }
 }
@@ -191,20 +219,26 @@ impl<'a> MemberMeter<'a> {
     /// Another `bytes` of it came out.
     pub fn bytes(&mut self, bytes: u64) -> Result<(), UnpackError> {
         self.bytes = self.bytes.saturating_add(bytes);
-        within(("bytes of one member", "archive_bytes"), self.bytes, self.meter.counts.limits.member_bytes)?;
+        within(
+            ("bytes of one member", "archive_bytes"),
+            self.bytes,
+            self.meter.counts.limits.member_bytes,
+        )?;
         self.meter.bytes(bytes)
     }
 }
 
 /// The sum; it stays at the largest number, so that what was too much once is not little again.
 fn add(sum: &AtomicU64, more: u64) -> u64 {
-    let before = sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sum| Some(sum.saturating_add(more)));
+    let before = sum
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sum| Some(sum.saturating_add(more)));
     before.unwrap_or_else(|unchanged| unchanged).saturating_add(more)
 }
 
 /// Takes back what was added; never more than there is.
 fn take(sum: &AtomicU64, less: u64) {
-    let taken = sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sum| Some(sum.saturating_sub(less)));
+    let taken = sum
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sum| Some(sum.saturating_sub(less)));
     debug_assert!(taken.is_ok(), "this update always goes well");
 }
 
@@ -217,7 +251,10 @@ fn within((what, setting): LimitName, found: u64, limit: u64) -> Result<(), Unpa
     if found <= limit {
         return Ok(());
     }
-    Err(UnpackError::new(Class::LimitArchive, format!("more than {limit} {what}: `{setting}` in [limits]")))
+    Err(UnpackError::new(
+        Class::LimitArchive,
+        format!("more than {limit} {what}: `{setting}` in [limits]"),
+    ))
 }
 
 #[cfg(test)]
@@ -227,7 +264,9 @@ mod tests {
     #[test]
     fn an_inner_archive_that_is_not_unpacked_counts_for_nothing() {
         let meter = Meter::new(Limits { total_bytes: 100, members: 10, ..Limits::default() }, 1);
-        let count = |meter: &Meter, bytes| meter.member().and_then(|mut member| member.bytes(bytes)).is_ok();
+        let count = |meter: &Meter, bytes| {
+            meter.member().and_then(|mut member| member.bytes(bytes)).is_ok()
+        };
         assert!(count(&meter, 40));
         let inner = meter.inner();
         let innermost = inner.inner();
@@ -245,24 +284,44 @@ mod tests {
         let mut member = meter.member().expect("one may be");
         assert!(member.bytes(Limits::RATIO_FREE_BYTES).is_ok());
         let error = member.bytes(1).expect_err("a million for one");
-        assert!(crate::model::chain(&error).contains("more than 2000 bytes per packed byte: `archive_ratio`"));
-        assert!(meter.between(Limits::RATIO_FREE_BYTES + 1).is_err(), "what stands between members comes out, too");
+        assert!(
+            crate::model::chain(&error)
+                .contains("more than 2000 bytes per packed byte: `archive_ratio`")
+        );
+        assert!(
+            meter.between(Limits::RATIO_FREE_BYTES + 1).is_err(),
+            "what stands between members comes out, too"
+        );
         let packs_well = Meter::new(Limits::default(), Limits::RATIO_FREE_BYTES / 1500);
-        assert!(packs_well.member().and_then(|mut member| member.bytes(Limits::RATIO_FREE_BYTES + 1)).is_ok());
+        assert!(
+            packs_well
+                .member()
+                .and_then(|mut member| member.bytes(Limits::RATIO_FREE_BYTES + 1))
+                .is_ok()
+        );
     }
 
     #[test]
     fn a_failure_names_the_setting() {
         let meter = Meter::new(Limits { members: 0, ..Limits::default() }, 1);
         let error = meter.member().map(drop).expect_err("there may be none");
-        assert_eq!(crate::model::chain(&error), "unpacking: more than 0 members: `archive_members` in [limits]");
+        assert_eq!(
+            crate::model::chain(&error),
+            "unpacking: more than 0 members: `archive_members` in [limits]"
+        );
     }
 
     #[test]
     fn what_was_too_much_once_stays_too_much() {
-        let limits = Limits { total_bytes: u64::MAX - 1, member_bytes: u64::MAX, ratio: u64::MAX, ..Limits::default() };
+        let limits = Limits {
+            total_bytes: u64::MAX - 1,
+            member_bytes: u64::MAX,
+            ratio: u64::MAX,
+            ..Limits::default()
+        };
         let meter = Meter::new(limits, 1);
-        let taken = [1 << 63, 1 << 63, 1].map(|bytes| meter.member().and_then(|mut member| member.bytes(bytes)).is_ok());
+        let taken = [1 << 63, 1 << 63, 1]
+            .map(|bytes| meter.member().and_then(|mut member| member.bytes(bytes)).is_ok());
         assert_eq!(taken, [true, false, false]);
     }
 }

@@ -40,8 +40,19 @@ impl Lz4Frame {
     /// The frame at which `input` stands.
     pub fn open(mut input: SpoolReader) -> Result<Self, UnpackError> {
         let descriptor = Descriptor::read(&mut input)?;
-        let (packed, block, window, checksum) = (Vec::new(), Vec::new(), Vec::new(), XxHash32::with_seed(0));
-        Ok(Self { input, descriptor, packed, block, taken: 0, window, checksum, size: 0, ended: false })
+        let (packed, block, window, checksum) =
+            (Vec::new(), Vec::new(), Vec::new(), XxHash32::with_seed(0));
+        Ok(Self {
+            input,
+            descriptor,
+            packed,
+            block,
+            taken: 0,
+            window,
+            checksum,
+            size: 0,
+            ended: false,
+        })
     }
 
     /// Where it reads.
@@ -68,7 +79,9 @@ impl Lz4Frame {
         }
         self.packed.resize(size, 0);
         self.input.read_exact(&mut self.packed)?;
-        if self.descriptor.block_checksums && read_u32(&mut self.input)? != XxHash32::oneshot(0, &self.packed) {
+        if self.descriptor.block_checksums
+            && read_u32(&mut self.input)? != XxHash32::oneshot(0, &self.packed)
+        {
             return Err(io::Error::other("the checksum of a block does not hold"));
         }
         if is_plain {
@@ -109,7 +122,9 @@ impl Lz4Frame {
         if let Some(told) = self.descriptor.content_size.filter(|told| *told != size) {
             return Err(io::Error::other(format!("it has {size} bytes; its header tells {told}")));
         }
-        if self.descriptor.content_checksum && read_u32(&mut self.input)? != self.checksum.finish_32() {
+        if self.descriptor.content_checksum
+            && read_u32(&mut self.input)? != self.checksum.finish_32()
+        {
             return Err(io::Error::other("the checksum of the content does not hold"));
         }
         self.ended = true;
@@ -132,7 +147,11 @@ impl Read for Lz4Frame {
 impl Descriptor {
     fn read(input: &mut SpoolReader) -> Result<Self, UnpackError> {
         let start = input.position();
-        let mut read = |into: &mut [u8]| input.read_exact(into).map_err(|_| damaged(format!("the lz4 frame at byte {start} ends early")));
+        let mut read = |into: &mut [u8]| {
+            input
+                .read_exact(into)
+                .map_err(|_| damaged(format!("the lz4 frame at byte {start} ends early")))
+        };
         let mut head = [0; 6];
         read(&mut head)?;
         let (flags, block) = (head[4], head[5]);
@@ -143,13 +162,18 @@ impl Descriptor {
             described.extend(size);
         }
         if flags & 1 != 0 {
-            return Err(UnpackError::new(Class::ArchiveUnsupported, "it needs an lz4 dictionary that it does not bring"));
+            return Err(UnpackError::new(
+                Class::ArchiveUnsupported,
+                "it needs an lz4 dictionary that it does not bring",
+            ));
         }
         let mut check = [0];
         read(&mut check)?;
         let is_reserved = flags >> 6 != 1 || flags & 2 != 0 || block & 0x8F != 0 || block >> 4 < 4;
         if is_reserved || check[0] != (XxHash32::oneshot(0, &described) >> 8) as u8 {
-            return Err(damaged(format!("the header of the lz4 frame at byte {start} does not hold")));
+            return Err(damaged(format!(
+                "the header of the lz4 frame at byte {start} does not hold"
+            )));
         }
         Ok(Self {
             independent: flags & 0x20 != 0,

@@ -55,8 +55,8 @@ pub const FORMATS: &[&dyn Format] = &[
     &sevenz::SevenZ,
 ];
 
-/// The format that a file called `name` that begins with `head` (up to [`contract::HEAD_BYTES`]) may have, if
-/// it may be an archive: [`contract::Format::nature`] tells, once all of it is there.
+/// The format that a file called `name` that begins with `head` (up to [`contract::HEAD_BYTES`])
+/// may have, if it may be an archive: [`contract::Format::nature`] tells, once all of it is there.
 pub fn recognise(head: &[u8], name: &str) -> Option<&'static dyn Format> {
     FORMATS.iter().copied().find(|format| format.recognises(head, name))
 }
@@ -66,7 +66,18 @@ impl unpack::Archive {
     /// `spool` as `format`, read by the defaults, with little room for archives in it.
     pub fn of(format: &'static dyn Format, spool: spool::Spool) -> Self {
         let folder = std::env::temp_dir();
-        let limits = spool::SpoolLimits { memory_bytes: 8 << 20, archive_memory_bytes: 2 << 20, temp_bytes: 64 << 20, folder };
-        Self { format, spool, options: std::sync::Arc::default(), spooler: spool::Spooler::new(limits), recognise }
+        let limits = spool::SpoolLimits {
+            memory_bytes: 8 << 20,
+            archive_memory_bytes: 2 << 20,
+            temp_bytes: 64 << 20,
+            folder,
+        };
+        Self {
+            format,
+            spool,
+            options: std::sync::Arc::default(),
+            spooler: spool::Spooler::new(limits),
+            recognise,
+        }
     }
 }

@@ -49,13 +49,17 @@ pub fn oddities(name: &str) -> Vec<Oddity> {
     };
     note(segments.clone().any(|segment| segment == ".."), Oddity::Climbs);
     note(name.starts_with(['/', '\\']), Oddity::Absolute);
-    note(matches!(name.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic()), Oddity::Drive);
+    note(
+        matches!(name.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic()),
+        Oddity::Drive,
+    );
     note(name.contains('\0'), Oddity::Nul);
     note(segments.all(|segment| matches!(segment, "" | ".")), Oddity::Empty);
     found
 }
 
-/// What is odd about each of `names`, by itself and beside those before it; only those with something odd, in order.
+/// What is odd about each of `names`, by itself and beside those before it; only those with
+/// something odd, in order.
 pub fn odd_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<(usize, Vec<Oddity>)> {
     // For each folded name the spellings that were seen: one, nearly always.
     let mut seen: HashMap<String, Vec<&str>> = HashMap::new();
@@ -85,7 +89,8 @@ mod tests {
 
     #[test]
     fn names_tell_what_is_odd_about_them() {
-        let check = |name: &str, expected: &[Oddity]| assert_eq!(oddities(name), expected, "{name:?}");
+        let check =
+            |name: &str, expected: &[Oddity]| assert_eq!(oddities(name), expected, "{name:?}");
         for plain in ["a.txt", "a/b", "a/", "..a/b..", "ab:c", "2:b", ".hidden", "50%", "é"] {
             check(plain, &[]);
         }
@@ -106,7 +111,13 @@ mod tests {
     #[test]
     fn names_that_meet_are_told() {
         let names = ["a", "A", "a", "b", "A", "../b", "Ä", "ä"];
-        let expected = vec![(1, vec![CaseOnly]), (2, vec![Duplicate]), (4, vec![Duplicate]), (5, vec![Climbs]), (7, vec![CaseOnly])];
+        let expected = vec![
+            (1, vec![CaseOnly]),
+            (2, vec![Duplicate]),
+            (4, vec![Duplicate]),
+            (5, vec![Climbs]),
+            (7, vec![CaseOnly]),
+        ];
         assert_eq!(odd_names(names), expected);
     }
 }

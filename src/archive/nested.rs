@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::sync::Arc;
 
-use crate::archive::contract::{Format, HEAD_BYTES, Member, MemberKind, Nature, Options, UnpackError};
+use crate::archive::contract::{
+    Format, HEAD_BYTES, Member, MemberKind, Nature, Options, UnpackError,
+};
 use crate::archive::limits::Meter;
 use crate::archive::options::InnerErrors;
 use crate::archive::spool::{Room, Spool, Spooler};
@@ -27,7 +29,8 @@ pub struct Archive {
     pub options: Arc<Options>,
     /// Gives room to the archives in it.
     pub spooler: Spooler,
-    /// Tells the format of files in it; it is handed in, since the table of formats is built upon this.
+    /// Tells the format of files in it; it is handed in, since the table of formats is built upon
+    /// this.
     pub recognise: Recognise,
 }
 
@@ -72,7 +75,12 @@ struct Place {
 /// Who takes the members that are not opened.
 pub(super) trait Leaves {
     /// A member with its content; `kept` tells why it is not opened though it is an archive.
-    fn leaf(&mut self, member: &Member, content: &mut dyn Read, kept: Option<KeptInner>) -> Result<(), UnpackError>;
+    fn leaf(
+        &mut self,
+        member: &Member,
+        content: &mut dyn Read,
+        kept: Option<KeptInner>,
+    ) -> Result<(), UnpackError>;
 
     /// How many there are so far.
     fn mark(&self) -> usize;
@@ -88,17 +96,33 @@ impl<'a> Walk<'a> {
     }
 
     /// Once more, when it is known which archives in it are `kept` as they are.
-    pub(super) fn again(archive: &'a Archive, meter: &'a Meter, kept: &'a HashSet<Vec<usize>>) -> Self {
+    pub(super) fn again(
+        archive: &'a Archive,
+        meter: &'a Meter,
+        kept: &'a HashSet<Vec<usize>>,
+    ) -> Self {
         Self { kept: Some(kept), ..Self::new(archive, meter) }
     }
 
-    /// Gives `leaves` the `member` of the outermost archive or, where it is an archive, each of its members. An archive
-    /// in it that cannot be unpacked is a member like others, if the settings do not say otherwise.
-    pub(super) fn leaves(&self, member: &Member, content: &mut dyn Read, leaves: &mut dyn Leaves) -> Result<(), UnpackError> {
+    /// Gives `leaves` the `member` of the outermost archive or, where it is an archive, each of its
+    /// members. An archive in it that cannot be unpacked is a member like others, if the settings
+    /// do not say otherwise.
+    pub(super) fn leaves(
+        &self,
+        member: &Member,
+        content: &mut dyn Read,
+        leaves: &mut dyn Leaves,
+    ) -> Result<(), UnpackError> {
         self.below(&Place::default(), member, content, leaves)
     }
 
-    fn below(&self, place: &Place, member: &Member, content: &mut dyn Read, leaves: &mut dyn Leaves) -> Result<(), UnpackError> {
+    fn below(
+        &self,
+        place: &Place,
+        member: &Member,
+        content: &mut dyn Read,
+        leaves: &mut dyn Leaves,
+    ) -> Result<(), UnpackError> {
         let told = place.tell(member);
         let is_deepest = place.within.len() + 1 >= self.archive.options.depth as usize;
         if member.kind != MemberKind::File || is_deepest {
@@ -110,12 +134,16 @@ impl<'a> Walk<'a> {
         let mut content = head[..filled].chain(content);
         let inside = place.enter(member);
         let is_kept = self.kept.is_some_and(|kept| kept.contains(&inside.indices));
-        let Some(format) = (self.archive.recognise)(&head[..filled], file_name).filter(|_| !is_kept) else {
+        let Some(format) =
+            (self.archive.recognise)(&head[..filled], file_name).filter(|_| !is_kept)
+        else {
             let kind = unread::of(&head[..filled], file_name);
-            let kept = kind.map(|kind| KeptInner { place: inside.indices, why: KeptWhy::Unread(kind) });
+            let kept =
+                kind.map(|kind| KeptInner { place: inside.indices, why: KeptWhy::Unread(kind) });
             return leaves.leaf(&told, &mut content, kept);
         };
-        let spool = self.spool(member.size, &mut content).map_err(|error| error.at(&member.name))?;
+        let spool =
+            self.spool(member.size, &mut content).map_err(|error| error.at(&member.name))?;
         let (mark, meter) = (leaves.mark(), self.meter.inner());
         match self.open(format, &spool, file_name, &inside, (&meter, leaves)) {
             Ok(true) => Ok(()),
@@ -123,18 +151,26 @@ impl<'a> Walk<'a> {
             Err(error) if self.is_kept_whole(&error) => {
                 leaves.undo(mark);
                 meter.forget();
-                let part = || unread::part_by_name(file_name).filter(|_| error.class() != Class::ArchiveEncrypted);
+                let part = || {
+                    unread::part_by_name(file_name)
+                        .filter(|_| error.class() != Class::ArchiveEncrypted)
+                };
                 let why = match error.kind().or_else(part) {
                     Some(kind) => KeptWhy::Unread(kind),
                     None => KeptWhy::Failed(error.class(), crate::model::chain(&error)),
                 };
-                leaves.leaf(&told, &mut spool.reader(), Some(KeptInner { place: inside.indices, why }))
+                leaves.leaf(
+                    &told,
+                    &mut spool.reader(),
+                    Some(KeptInner { place: inside.indices, why }),
+                )
             }
             Err(error) => Err(error.inside(&member.name)),
         }
     }
 
-    /// Gives `leaves` what the archive in `spool` holds; `false` if it is none, or a document that is wanted whole.
+    /// Gives `leaves` what the archive in `spool` holds; `false` if it is none, or a document that
+    /// is wanted whole.
     fn open(
         &self,
         format: &'static dyn Format,
@@ -148,16 +184,26 @@ impl<'a> Walk<'a> {
             Nature::Document if self.archive.options.unpack_documents => {}
             Nature::Document | Nature::Other => return Ok(false),
         }
-        let options = Options { file_name: file_name.to_owned(), ..Options::clone(&self.archive.options) };
-        let deeper = Walk { meter, archive: self.archive, runtime: self.runtime.clone(), kept: self.kept };
-        format.visit(spool.reader(), &options, meter, &mut |member, content| deeper.below(inside, member, content, leaves))?;
+        let options =
+            Options { file_name: file_name.to_owned(), ..Options::clone(&self.archive.options) };
+        let deeper =
+            Walk { meter, archive: self.archive, runtime: self.runtime.clone(), kept: self.kept };
+        format.visit(spool.reader(), &options, meter, &mut |member, content| {
+            deeper.below(inside, member, content, leaves)
+        })?;
         Ok(true)
     }
 
-    /// Whether an archive in the archive that failed with `error` is stored as it is. What was found once is found again,
-    /// so the second time nothing fails but for reasons of its own.
+    /// Whether an archive in the archive that failed with `error` is stored as it is. What was
+    /// found once is found again, so the second time nothing fails but for reasons of its own.
     fn is_kept_whole(&self, error: &UnpackError) -> bool {
-        let is_its_own = matches!(error.class(), Class::ArchiveDamaged | Class::ArchiveEncrypted | Class::ArchiveUnsupported | Class::LimitArchive);
+        let is_its_own = matches!(
+            error.class(),
+            Class::ArchiveDamaged
+                | Class::ArchiveEncrypted
+                | Class::ArchiveUnsupported
+                | Class::LimitArchive
+        );
         is_its_own && self.kept.is_none() && self.archive.options.inner_errors != InnerErrors::Fail
     }
 

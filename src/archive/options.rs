@@ -8,7 +8,8 @@ use crate::settings::closest;
 /// How the archives of one source are read.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The name of the archive file, decoded, without its folders. What has no name inside is called after it.
+    /// The name of the archive file, decoded, without its folders. What has no name inside is
+    /// called after it.
     pub file_name: String,
     /// Passwords to try on encrypted content, in order.
     pub passwords: Vec<Secret>,
@@ -24,7 +25,8 @@ pub struct Options {
     pub charset: Charset,
     /// Whether zip-based documents count as archives.
     pub unpack_documents: bool,
-    /// Archives in archives that are opened, the outermost counted: 1 keeps inner archives as files.
+    /// Archives in archives that are opened, the outermost counted: 1 keeps inner archives as
+    /// files.
     pub depth: u32,
     /// What one archive may unpack to, all that is nested in it included.
     pub limits: Limits,
@@ -35,7 +37,8 @@ pub struct Options {
 /// What becomes of an archive in an archive that cannot be unpacked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InnerErrors {
-    /// It is stored as the member that it is, and the run is degraded if it is damaged or encrypted.
+    /// It is stored as the member that it is, and the run is degraded if it is damaged or
+    /// encrypted.
     #[default]
     Degrade,
     /// It is stored as the member that it is, with a note.
@@ -136,26 +139,43 @@ const LIKELY: &[&str] = &[
 ];
 
 /// Names that people know and the Encoding Standard does not.
-const CODE_PAGES: &[(&str, &encoding_rs::Encoding)] =
-    &[("cp932", encoding_rs::SHIFT_JIS), ("cp936", encoding_rs::GBK), ("cp949", encoding_rs::EUC_KR), ("cp950", encoding_rs::BIG5)];
+const CODE_PAGES: &[(&str, &encoding_rs::Encoding)] = &[
+    ("cp932", encoding_rs::SHIFT_JIS),
+    ("cp936", encoding_rs::GBK),
+    ("cp949", encoding_rs::EUC_KR),
+    ("cp950", encoding_rs::BIG5),
+];
 
 impl Charset {
-    /// What a setting says: `auto`, `cp437` or a label of the Encoding Standard. The error tells what is allowed.
+    /// What a setting says: `auto`, `cp437` or a label of the Encoding Standard. The error tells
+    /// what is allowed.
     pub fn parse(label: &str) -> Result<Self, String> {
         match label.to_ascii_lowercase().as_str() {
             "auto" => return Ok(Charset::Detect),
             "cp437" | "ibm437" => return Ok(Charset::Cp437),
             _ => {}
         }
-        let page = CODE_PAGES.iter().find(|(page, _)| label.eq_ignore_ascii_case(page)).map(|(_, encoding)| *encoding);
+        let page = CODE_PAGES
+            .iter()
+            .find(|(page, _)| label.eq_ignore_ascii_case(page))
+            .map(|(_, encoding)| *encoding);
         let found = page.or_else(|| encoding_rs::Encoding::for_label(label.as_bytes()));
-        found.filter(|encoding| encoding.is_ascii_compatible()).map(Charset::Named).ok_or_else(|| {
-            let hint = match closest(&label.to_ascii_lowercase(), LIKELY) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => "allowed are `auto`, `cp437` or a character set as `shift_jis`, `gbk`, `windows-1252`".to_owned(),
-            };
-            format!("is \"{}\", which is no character set that is known; {hint}", printable(label.as_bytes()))
-        })
+        found.filter(|encoding| encoding.is_ascii_compatible()).map(Charset::Named).ok_or_else(
+            || {
+                let hint = match closest(&label.to_ascii_lowercase(), LIKELY) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => {
+                        "allowed are `auto`, `cp437` or a character set as `shift_jis`, `gbk`, \
+                    `windows-1252`"
+                            .to_owned()
+                    }
+                };
+                format!(
+                    "is \"{}\", which is no character set that is known; {hint}",
+                    printable(label.as_bytes())
+                )
+            },
+        )
     }
 }
 
@@ -182,7 +202,9 @@ mod tests {
 
     #[test]
     fn a_character_set_that_is_not_known_is_told_with_one_that_is() {
-        let check = |label: &str, text: &str| assert!(Charset::parse(label).unwrap_err().contains(text), "{label}");
+        let check = |label: &str, text: &str| {
+            assert!(Charset::parse(label).unwrap_err().contains(text), "{label}")
+        };
         check("shift-jiss", "did you mean `shift_jis`?");
         check("cp473", "did you mean `cp437`?");
         check("klingon", "allowed are `auto`, `cp437`");

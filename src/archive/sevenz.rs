@@ -5,11 +5,15 @@ use std::io::{self, Read};
 use crc_fast::{CrcAlgorithm, Digest, crc32_iso_hdlc};
 use time::OffsetDateTime;
 
-use crate::archive::contract::{Format, Member, MemberKind, MemberTime, Nature, Options, UnpackError, Visit};
+use crate::archive::contract::{
+    Format, Member, MemberKind, MemberTime, Nature, Options, UnpackError, Visit,
+};
 use crate::archive::limits::{MemberMeter, Meter};
 use crate::archive::sevenz_aes::Keys;
 use crate::archive::sevenz_coders as coders;
-use crate::archive::sevenz_header::{Contents, Entry, Folder, HEADER, PACKED_HEADER, PartOf, Reader, Streams};
+use crate::archive::sevenz_header::{
+    Contents, Entry, Folder, HEADER, PACKED_HEADER, PartOf, Reader, Streams,
+};
 use crate::archive::spool::SpoolReader;
 use crate::archive::tar_header::damaged;
 use crate::archive::unread::Unread;
@@ -40,9 +44,21 @@ impl Format for SevenZ {
         Ok(Nature::Archive)
     }
 
-    fn visit(&self, archive: SpoolReader, options: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
+    fn visit(
+        &self,
+        archive: SpoolReader,
+        options: &Options,
+        meter: &Meter,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), UnpackError> {
         let passwords = options.passwords.iter().map(utf16).collect();
-        let opened = Opened { archive, meter, passwords, keys: Keys::default(), file_name: &options.file_name };
+        let opened = Opened {
+            archive,
+            meter,
+            passwords,
+            keys: Keys::default(),
+            file_name: &options.file_name,
+        };
         let contents = opened.contents()?;
         meter.claimed_members(contents.entries.len() as u64)?;
         opened.visit(&contents, visit)
@@ -87,13 +103,21 @@ impl Opened<'_> {
         let mut reader = self.archive.clone();
         let mut signature = [0; SIGNATURE_BYTES as usize];
         if reader.size() < SIGNATURE_BYTES {
-            return Err(damaged(format!("it ends at byte {}, before its signature header does", reader.size())));
+            return Err(damaged(format!(
+                "it ends at byte {}, before its signature header does",
+                reader.size()
+            )));
         }
         reader.read_exact(&mut signature).map_err(UnpackError::from_read)?;
-        let number = |at: usize| u64::from_le_bytes(signature[at..at + 8].try_into().unwrap_or_default());
-        let crc = |at: usize| u32::from_le_bytes(signature[at..at + 4].try_into().unwrap_or_default());
+        let number =
+            |at: usize| u64::from_le_bytes(signature[at..at + 8].try_into().unwrap_or_default());
+        let crc =
+            |at: usize| u32::from_le_bytes(signature[at..at + 4].try_into().unwrap_or_default());
         if signature[6] != 0 {
-            return Err(UnpackError::new(Class::ArchiveUnsupported, format!("it is of version {}.{} of the format", signature[6], signature[7])));
+            return Err(UnpackError::new(
+                Class::ArchiveUnsupported,
+                format!("it is of version {}.{} of the format", signature[6], signature[7]),
+            ));
         }
         if signature[8..].iter().all(|byte| *byte == 0) {
             return Err(damaged("whoever wrote it did not finish it"));
@@ -103,7 +127,9 @@ impl Opened<'_> {
         }
         let (start, size) = (number(12).checked_add(SIGNATURE_BYTES), number(20));
         let end = start.and_then(|start| start.checked_add(size));
-        let (Some(start), Some(end)) = (start, end) else { return Err(damaged("its header is nowhere")) };
+        let (Some(start), Some(end)) = (start, end) else {
+            return Err(damaged("its header is nowhere"));
+        };
         if end > reader.size() {
             return Err(self.ends_early(end));
         }
@@ -125,7 +151,9 @@ impl Opened<'_> {
     fn ends_early(&self, end: u64) -> UnpackError {
         let (size, name) = (self.archive.size(), self.file_name);
         let told = format!("it has {size} bytes; its header ends at byte {end}");
-        let numbered = name.rsplit_once('.').is_some_and(|(_, ending)| ending.len() == 3 && ending.bytes().all(|byte| byte.is_ascii_digit()));
+        let numbered = name.rsplit_once('.').is_some_and(|(_, ending)| {
+            ending.len() == 3 && ending.bytes().all(|byte| byte.is_ascii_digit())
+        });
         match numbered {
             true => UnpackError::unread(Unread::Split7z),
             false => damaged(format!("{told}: it is truncated, or the first of several volumes")),
@@ -133,16 +161,21 @@ impl Opened<'_> {
     }
 
     fn unpacked_header(&self, streams: &Streams) -> Result<Vec<u8>, UnpackError> {
-        let [folder] = &streams.folders[..] else { return Err(damaged("its header is not packed as one piece")) };
+        let [folder] = &streams.folders[..] else {
+            return Err(damaged("its header is not packed as one piece"));
+        };
         let size = folder.size();
         if size > MOST_HEADER_BYTES {
             return Err(header_limit(size));
         }
         self.with_password(folder, |password| {
-            let stream = coders::open(&self.archive, streams, folder, password, &self.keys, self.meter)?;
+            let stream =
+                coders::open(&self.archive, streams, folder, password, &self.keys, self.meter)?;
             let mut header = Vec::new();
             stream.take(size + 1).read_to_end(&mut header).map_err(UnpackError::from_read)?;
-            match header.len() as u64 == size && folder.crc.is_none_or(|crc| crc == crc32_iso_hdlc(&header)) {
+            match header.len() as u64 == size
+                && folder.crc.is_none_or(|crc| crc == crc32_iso_hdlc(&header))
+            {
                 true => Ok(header),
                 false => Err(damaged("the checksum of its header does not hold")),
             }
@@ -150,7 +183,11 @@ impl Opened<'_> {
     }
 
     /// Does `work` with the password of `folder`: each that the settings name, until it goes well.
-    fn with_password<T>(&self, folder: &Folder, work: impl Fn(Option<&[u8]>) -> Result<T, UnpackError>) -> Result<T, UnpackError> {
+    fn with_password<T>(
+        &self,
+        folder: &Folder,
+        work: impl Fn(Option<&[u8]>) -> Result<T, UnpackError>,
+    ) -> Result<T, UnpackError> {
         if !coders::is_encrypted(folder) {
             return work(None);
         }
@@ -163,7 +200,10 @@ impl Opened<'_> {
                 result => return result,
             }
         }
-        Err(UnpackError::new(Class::ArchiveEncrypted, "none of the passwords opens it, or it is damaged"))
+        Err(UnpackError::new(
+            Class::ArchiveEncrypted,
+            "none of the passwords opens it, or it is damaged",
+        ))
     }
 
     fn visit(&self, contents: &Contents, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
@@ -182,23 +222,36 @@ impl Opened<'_> {
                 current = Some(self.next_folder(&contents.streams, &mut folders).map_err(at)?);
             }
             // There are as many contents as members that have one: the header was judged by that.
-            let Some(reader) = current.as_mut() else { return Err(damaged("its header is wrong: contents are missing")) };
+            let Some(reader) = current.as_mut() else {
+                return Err(damaged("its header is wrong: contents are missing"));
+            };
             self.visit_one(reader, Member { size: Some(reader.part().size), ..member }, visit)?;
         }
         current.take().map_or(Ok(()), FolderReader::end)?;
         folders.try_for_each(empty)
     }
 
-    fn next_folder<'f>(&self, streams: &Streams, folders: &mut impl Iterator<Item = &'f Folder>) -> Result<FolderReader<'f>, UnpackError> {
+    fn next_folder<'f>(
+        &self,
+        streams: &Streams,
+        folders: &mut impl Iterator<Item = &'f Folder>,
+    ) -> Result<FolderReader<'f>, UnpackError> {
         for folder in folders {
             if folder.parts.is_empty() {
                 empty(folder)?;
                 continue;
             }
             let password = self.password(streams, folder)?;
-            let stream = coders::open(&self.archive, streams, folder, password, &self.keys, self.meter)?;
+            let stream =
+                coders::open(&self.archive, streams, folder, password, &self.keys, self.meter)?;
             let encrypted = coders::is_encrypted(folder);
-            return Ok(FolderReader { folder, stream, next: 0, crc: Digest::new(CrcAlgorithm::Crc32IsoHdlc), encrypted });
+            return Ok(FolderReader {
+                folder,
+                stream,
+                next: 0,
+                crc: Digest::new(CrcAlgorithm::Crc32IsoHdlc),
+                encrypted,
+            });
         }
         Err(damaged("its header is wrong: contents are missing"))
     }
@@ -210,7 +263,14 @@ impl Opened<'_> {
             [only] => Ok(Some(only)),
             _ => {
                 let found = self.with_password(folder, |password| {
-                    let mut stream = coders::open(&self.archive, streams, folder, password, &self.keys, self.meter)?;
+                    let mut stream = coders::open(
+                        &self.archive,
+                        streams,
+                        folder,
+                        password,
+                        &self.keys,
+                        self.meter,
+                    )?;
                     self.try_first(&mut stream, folder.parts[0])?;
                     Ok(self.passwords.iter().position(|one| Some(&one[..]) == password))
                 })?;
@@ -220,12 +280,14 @@ impl Opened<'_> {
     }
 
     fn try_first(&self, stream: &mut dyn Read, part: PartOf) -> Result<(), UnpackError> {
-        let (mut crc, mut size, mut buffer) = (Digest::new(CrcAlgorithm::Crc32IsoHdlc), 0, vec![0; 64 << 10]);
+        let (mut crc, mut size, mut buffer) =
+            (Digest::new(CrcAlgorithm::Crc32IsoHdlc), 0, vec![0; 64 << 10]);
         let mut first = stream.take(part.size);
         loop {
             let read = first.read(&mut buffer).map_err(UnpackError::from_read)?;
             if read == 0 {
-                let holds = size == part.size && part.crc.is_none_or(|told| u64::from(told) == crc.finalize());
+                let holds = size == part.size
+                    && part.crc.is_none_or(|told| u64::from(told) == crc.finalize());
                 return if holds { Ok(()) } else { Err(damaged("its checksum does not hold")) };
             }
             crc.update(&buffer[..read]);
@@ -234,10 +296,22 @@ impl Opened<'_> {
         }
     }
 
-    fn visit_one(&self, reader: &mut FolderReader<'_>, member: Member, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
+    fn visit_one(
+        &self,
+        reader: &mut FolderReader<'_>,
+        member: Member,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), UnpackError> {
         let meter = self.meter.member().map_err(|error| error.at(&member.name))?;
         let crc = Digest::new(CrcAlgorithm::Crc32IsoHdlc);
-        let mut content = Content { left: reader.part().size, name: &member.name, reader, crc, meter, state: State::Reading };
+        let mut content = Content {
+            left: reader.part().size,
+            name: &member.name,
+            reader,
+            crc,
+            meter,
+            state: State::Reading,
+        };
         visit(&member, &mut content)?;
         // `Ok` from us means proven, whatever `visit` left unread.
         io::copy(&mut content, &mut io::sink()).map_err(UnpackError::from_read)?;
@@ -249,18 +323,34 @@ impl Opened<'_> {
             [] => self.file_name.strip_suffix(".7z").unwrap_or(self.file_name).to_owned(),
             name => String::from_utf16_lossy(name),
         };
-        let raw_name = if entry.name.is_empty() { name.clone().into_bytes() } else { wtf8(&entry.name) };
-        Member { index, within: Vec::new(), raw_name, name, kind: kind(entry), size: Some(size), modified: modified(entry) }
+        let raw_name =
+            if entry.name.is_empty() { name.clone().into_bytes() } else { wtf8(&entry.name) };
+        Member {
+            index,
+            within: Vec::new(),
+            raw_name,
+            name,
+            kind: kind(entry),
+            size: Some(size),
+            modified: modified(entry),
+        }
     }
 }
 
 fn header_limit(size: u64) -> UnpackError {
-    UnpackError::new(Class::LimitArchive, format!("its header has {size} bytes; more than {MOST_HEADER_BYTES} are not read"))
+    UnpackError::new(
+        Class::LimitArchive,
+        format!("its header has {size} bytes; more than {MOST_HEADER_BYTES} are not read"),
+    )
 }
 
 /// A folder of no member must hold nothing.
 fn empty(folder: &Folder) -> Result<(), UnpackError> {
-    if folder.size() == 0 { Ok(()) } else { Err(damaged("it holds content that belongs to no member")) }
+    if folder.size() == 0 {
+        Ok(())
+    } else {
+        Err(damaged("it holds content that belongs to no member"))
+    }
 }
 
 /// UTF-16 in bytes: UTF-8 but for halves of pairs, which keep their number.
@@ -271,7 +361,11 @@ fn wtf8(name: &[u16]) -> Vec<u8> {
             Ok(letter) => bytes.extend(letter.encode_utf8(&mut [0; 4]).as_bytes()),
             Err(half) => {
                 let half = half.unpaired_surrogate();
-                bytes.extend([0xE0 | (half >> 12) as u8, 0x80 | (half >> 6 & 0x3F) as u8, 0x80 | (half & 0x3F) as u8]);
+                bytes.extend([
+                    0xE0 | (half >> 12) as u8,
+                    0x80 | (half >> 6 & 0x3F) as u8,
+                    0x80 | (half & 0x3F) as u8,
+                ]);
             }
         }
     }
@@ -281,12 +375,14 @@ fn wtf8(name: &[u16]) -> Vec<u8> {
 fn kind(entry: &Entry) -> MemberKind {
     const REPARSE_POINT: u32 = 0x400;
     const HAS_UNIX_MODE: u32 = 0x8000;
-    let unix_type = if entry.attributes & HAS_UNIX_MODE != 0 { entry.attributes >> 16 & 0o170_000 } else { 0 };
+    let unix_type =
+        if entry.attributes & HAS_UNIX_MODE != 0 { entry.attributes >> 16 & 0o170_000 } else { 0 };
     match unix_type {
         // Its content is the name of what it points at.
         0o120_000 => MemberKind::Link,
-        // What has content is kept as a file, whatever it is called: its bytes have nowhere else to go. What came from a pipe
-        // has the type of a pipe, and a file that Windows keeps elsewhere is a reparse point.
+        // What has content is kept as a file, whatever it is called: its bytes have nowhere else to
+        // go. What came from a pipe has the type of a pipe, and a file that Windows keeps elsewhere
+        // is a reparse point.
         _ if entry.has_content => MemberKind::File,
         0o060_000 | 0o020_000 | 0o010_000 | 0o140_000 => MemberKind::Special,
         _ if entry.is_deletion || entry.attributes & REPARSE_POINT != 0 => MemberKind::Special,
@@ -298,7 +394,9 @@ fn kind(entry: &Entry) -> MemberKind {
 fn modified(entry: &Entry) -> Option<MemberTime> {
     const BETWEEN_1601_AND_1970: i128 = 11_644_473_600 * 1_000_000_000;
     let ticks = entry.modified.filter(|ticks| *ticks != 0)?;
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ticks) * 100 - BETWEEN_1601_AND_1970).ok()?;
+    let at =
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(ticks) * 100 - BETWEEN_1601_AND_1970)
+            .ok()?;
     Some(MemberTime::Utc(ModifiedTime::new(at, Precision::Nanosecond)))
 }
 
@@ -336,7 +434,10 @@ impl FolderReader<'_> {
     /// With a wrong password, content looks damaged.
     fn blamed(&self, error: UnpackError) -> UnpackError {
         if self.encrypted && error.class() == Class::ArchiveDamaged {
-            return UnpackError::new(Class::ArchiveEncrypted, format!("the password is wrong, or it is damaged: {}", crate::model::chain(&error)));
+            return UnpackError::new(
+                Class::ArchiveEncrypted,
+                format!("the password is wrong, or it is damaged: {}", crate::model::chain(&error)),
+            );
         }
         error
     }
@@ -381,7 +482,9 @@ impl Content<'_, '_> {
         }
         let read = self.reader.read(&mut into[..wish])?;
         if read == 0 {
-            return Err(self.reader.blamed(damaged(format!("{} of its bytes are missing", self.left))));
+            return Err(self
+                .reader
+                .blamed(damaged(format!("{} of its bytes are missing", self.left))));
         }
         self.left -= read as u64;
         self.crc.update(&into[..read]);
@@ -392,7 +495,9 @@ impl Content<'_, '_> {
     fn prove(&mut self) -> Result<(), UnpackError> {
         let (crc, told) = (self.crc.finalize(), self.reader.part().crc);
         if let Some(told) = told.map(u64::from).filter(|told| *told != crc) {
-            return Err(self.reader.blamed(damaged(format!("its checksum is {crc:08x}; the header tells {told:08x}"))));
+            return Err(self.reader.blamed(damaged(format!(
+                "its checksum is {crc:08x}; the header tells {told:08x}"
+            ))));
         }
         self.state = State::Proven;
         self.reader.next += 1;

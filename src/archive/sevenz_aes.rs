@@ -1,4 +1,5 @@
-//! The encryption of 7z: AES-256 in CBC mode, its key made of the password by many rounds of SHA-256.
+//! The encryption of 7z: AES-256 in CBC mode, its key made of the password by many rounds of
+//! SHA-256.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,7 +19,8 @@ const MOST_POWER: u8 = 24;
 /// Says that the password is the key.
 const NO_ROUNDS: u8 = 0x3F;
 
-/// Keys that were made: a new one takes a tenth of a second, and most folders of an archive share one.
+/// Keys that were made: a new one takes a tenth of a second, and most folders of an archive share
+/// one.
 #[derive(Default)]
 pub struct Keys(RefCell<HashMap<Recipe, [u8; 32]>>);
 
@@ -39,7 +41,9 @@ impl Recipe {
     fn key(&self) -> [u8; 32] {
         if self.power == NO_ROUNDS {
             let mut key = [0; 32];
-            key.iter_mut().zip(self.salt.iter().chain(&self.password)).for_each(|(to, from)| *to = *from);
+            key.iter_mut()
+                .zip(self.salt.iter().chain(&self.password))
+                .for_each(|(to, from)| *to = *from);
             return key;
         }
         let mut hasher = Sha256::new();
@@ -65,18 +69,29 @@ pub struct AesReader<R> {
 
 impl<R: Read> AesReader<R> {
     /// Over `input`, with the settings in `properties` and a password in UTF-16.
-    pub fn new(input: R, properties: &[u8], password: &[u8], keys: &Keys) -> Result<Self, UnpackError> {
+    pub fn new(
+        input: R,
+        properties: &[u8],
+        password: &[u8],
+        keys: &Keys,
+    ) -> Result<Self, UnpackError> {
         let wrong = || damaged("its header is wrong: AES has no settings");
         let (first, rest) = properties.split_first().ok_or_else(wrong)?;
         let (second, rest) = rest.split_first().unwrap_or((&0, &[]));
-        let (salt, iv) = (usize::from((first >> 7) + (second >> 4)), usize::from((first >> 6 & 1) + (second & 0xF)));
+        let (salt, iv) = (
+            usize::from((first >> 7) + (second >> 4)),
+            usize::from((first >> 6 & 1) + (second & 0xF)),
+        );
         let (salt, rest) = rest.split_at_checked(salt).ok_or_else(wrong)?;
         let told = rest.get(..iv).ok_or_else(wrong)?;
         let mut iv = [0; AES_BLOCK];
         iv[..told.len()].copy_from_slice(told);
         let power = first & 0x3F;
         if power > MOST_POWER && power != NO_ROUNDS {
-            return Err(UnpackError::new(Class::LimitArchive, format!("its key takes 2^{power} rounds; more than 2^{MOST_POWER} are not done")));
+            return Err(UnpackError::new(
+                Class::LimitArchive,
+                format!("its key takes 2^{power} rounds; more than 2^{MOST_POWER} are not done"),
+            ));
         }
         let key = keys.key(Recipe { power, salt: salt.to_vec(), password: password.to_vec() });
         let cipher = cbc::Decryptor::new(&key.into(), &iv.into());

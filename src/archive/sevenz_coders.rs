@@ -1,5 +1,8 @@
 //! The coders of 7z, one behind the other, within a limit on what they may take of memory.
-#![expect(clippy::disallowed_types, reason = "decoders are opened here, under the meter, and nowhere else")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "decoders are opened here, under the meter, and nowhere else"
+)]
 
 use std::io::{self, BufReader, Read};
 
@@ -22,7 +25,8 @@ use crate::archive::windows::{self, Window};
 use crate::failure::Class;
 
 const SIGNATURE_BYTES: u64 = 32;
-/// What the decoders of one folder may take of memory: a dictionary of 256 MiB, the largest that 7-Zip uses by itself.
+/// What the decoders of one folder may take of memory: a dictionary of 256 MiB, the largest that
+/// 7-Zip uses by itself.
 const MEMORY_KB: u64 = 257 << 10;
 pub const AES: &[u8] = &[6, 0xF1, 7, 1];
 
@@ -37,17 +41,21 @@ pub fn open(
     keys: &Keys,
     meter: &Meter,
 ) -> Result<Stream, UnpackError> {
-    let main = folder.main().ok_or_else(|| damaged("its header is wrong: coders feed each other in a circle"))?;
+    let main = folder
+        .main()
+        .ok_or_else(|| damaged("its header is wrong: coders feed each other in a circle"))?;
     // All of it at once: whoever holds a part of what is needed would keep others waiting.
-    let kb = folder
-        .coders
-        .iter()
-        .zip(&folder.sizes)
-        .try_fold(0u64, |sum, (coder, size)| Ok::<_, UnpackError>(sum.saturating_add(memory_kb(coder, *size)?)))?;
+    let kb = folder.coders.iter().zip(&folder.sizes).try_fold(0u64, |sum, (coder, size)| {
+        Ok::<_, UnpackError>(sum.saturating_add(memory_kb(coder, *size)?))
+    })?;
     if kb > MEMORY_KB {
         return Err(UnpackError::new(
             Class::LimitArchive,
-            format!("unpacking it takes {} MiB of memory; more than {} are not taken", kb >> 10, MEMORY_KB >> 10),
+            format!(
+                "unpacking it takes {} MiB of memory; more than {} are not taken",
+                kb >> 10,
+                MEMORY_KB >> 10
+            ),
         ));
     }
     let window = meter.window(kb << 10)?;
@@ -72,10 +80,16 @@ fn memory_kb(coder: &Coder, size: u64) -> Result<u64, UnpackError> {
     Ok(match (&coder.method[..], &coder.properties[..]) {
         ([3, 1, 1], [settings, dictionary @ ..]) => {
             let dictionary = dictionary.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-            lzma_get_memory_usage_by_props(needed(dictionary, size), *settings).map_err(broken)?.into()
+            lzma_get_memory_usage_by_props(needed(dictionary, size), *settings)
+                .map_err(broken)?
+                .into()
         }
-        ([0x21], [setting, ..]) => lzma2_get_memory_usage(needed(lzma2_dictionary(*setting).unwrap_or(0), size)).into(),
-        ([3, 4, 1], [_, a, b, c, d, ..]) => u64::from(u32::from_le_bytes([*a, *b, *c, *d])).div_ceil(1 << 10),
+        ([0x21], [setting, ..]) => {
+            lzma2_get_memory_usage(needed(lzma2_dictionary(*setting).unwrap_or(0), size)).into()
+        }
+        ([3, 4, 1], [_, a, b, c, d, ..]) => {
+            u64::from(u32::from_le_bytes([*a, *b, *c, *d])).div_ceil(1 << 10)
+        }
         ([4, 2, 2], _) => windows::BZIP2_BYTES >> 10,
         _ => 0,
     })
@@ -85,7 +99,8 @@ fn lzma2_dictionary(setting: u8) -> Option<u32> {
     windows::of_lzma2(setting).and_then(|bytes| u32::try_from(bytes).ok())
 }
 
-/// No distance reaches back further than to the beginning, whatever dictionary the packer was run with.
+/// No distance reaches back further than to the beginning, whatever dictionary the packer was run
+/// with.
 fn needed(dictionary: u32, size: u64) -> u32 {
     dictionary.min(u32::try_from(size).unwrap_or(u32::MAX).max(4 << 10))
 }
@@ -110,7 +125,9 @@ impl Opening<'_> {
         }
         let (coder, size) = (&self.folder.coders[index], self.folder.sizes[index]);
         let first = self.folder.first_input(index);
-        let inputs = (first..first + coder.inputs).map(|input| self.input(input, depth)).collect::<Result<Vec<_>, _>>()?;
+        let inputs = (first..first + coder.inputs)
+            .map(|input| self.input(input, depth))
+            .collect::<Result<Vec<_>, _>>()?;
         self.decoder(coder, inputs, size)
     }
 
@@ -119,28 +136,43 @@ impl Opening<'_> {
             return self.output(*output, depth + 1);
         }
         let place = self.folder.packed.iter().position(|packed| *packed == input);
-        let place = place.map(|place| self.folder.first_packed + place).filter(|place| *place < self.streams.pack_sizes.len());
+        let place = place
+            .map(|place| self.folder.first_packed + place)
+            .filter(|place| *place < self.streams.pack_sizes.len());
         let place = place.ok_or_else(|| damaged("its header is wrong: nothing feeds a coder"))?;
-        let before = self.streams.pack_sizes[..place].iter().try_fold(self.streams.pack_start, |sum, size| sum.checked_add(*size));
+        let before = self.streams.pack_sizes[..place]
+            .iter()
+            .try_fold(self.streams.pack_start, |sum, size| sum.checked_add(*size));
         let start = before.and_then(|before| before.checked_add(SIGNATURE_BYTES));
         let (size, all) = (self.streams.pack_sizes[place], self.archive.size());
         let start = start.filter(|start| start.checked_add(size).is_some_and(|end| end <= all));
-        let start = start.ok_or_else(|| damaged("its header is wrong: packed content lies behind its end"))?;
+        let start = start
+            .ok_or_else(|| damaged("its header is wrong: packed content lies behind its end"))?;
         let mut reader = self.archive.clone();
         reader.jump(start);
         Ok(Box::new(reader.take(size)))
     }
 
-    fn decoder(&mut self, coder: &Coder, mut inputs: Vec<Stream>, size: u64) -> Result<Stream, UnpackError> {
+    fn decoder(
+        &mut self,
+        coder: &Coder,
+        mut inputs: Vec<Stream>,
+        size: u64,
+    ) -> Result<Stream, UnpackError> {
         let properties = &coder.properties[..];
         if coder.method == [3, 3, 1, 0x1B] {
             return Ok(Box::new(Bcj2Reader::try_new(inputs, size).map_err(broken)?));
         }
-        let (Some(input), true) = (inputs.pop(), inputs.is_empty()) else { return Err(unsupported(coder)) };
+        let (Some(input), true) = (inputs.pop(), inputs.is_empty()) else {
+            return Err(unsupported(coder));
+        };
         Ok(match &coder.method[..] {
             // Some writers give `Copy` no number.
             [] | [0] => input,
-            [3] => Box::new(DeltaReader::new(input, properties.first().map_or(1, |distance| usize::from(*distance) + 1))),
+            [3] => Box::new(DeltaReader::new(
+                input,
+                properties.first().map_or(1, |distance| usize::from(*distance) + 1),
+            )),
             [3, 1, 1] => lzma(input, properties, size)?,
             [0x21] => lzma2(input, properties, size)?,
             [3, 4, 1] => ppmd(input, properties, size)?,
@@ -156,7 +188,9 @@ impl Opening<'_> {
             [0xA] => Box::new(BcjReader::new_arm64(input, start(properties))),
             [0xB] => Box::new(BcjReader::new_riscv(input, start(properties))),
             AES => {
-                let password = self.password.ok_or_else(|| UnpackError::new(Class::ArchiveEncrypted, "it is encrypted with AES"))?;
+                let password = self.password.ok_or_else(|| {
+                    UnpackError::new(Class::ArchiveEncrypted, "it is encrypted with AES")
+                })?;
                 Box::new(AesReader::new(input, properties, password, self.keys)?.take(size))
             }
             _ => return Err(unsupported(coder)),
@@ -165,23 +199,32 @@ impl Opening<'_> {
 }
 
 fn lzma(input: Stream, properties: &[u8], size: u64) -> Result<Stream, UnpackError> {
-    let &[settings, a, b, c, d] = properties else { return Err(damaged("its header is wrong: LZMA has no settings")) };
+    let &[settings, a, b, c, d] = properties else {
+        return Err(damaged("its header is wrong: LZMA has no settings"));
+    };
     let dictionary = needed(u32::from_le_bytes([a, b, c, d]), size);
-    let mut decoder = LzmaReader::new_with_props(input, size, settings, dictionary, None).map_err(broken)?;
+    let mut decoder =
+        LzmaReader::new_with_props(input, size, settings, dictionary, None).map_err(broken)?;
     decoder.set_relaxed_end_condition(false);
     Ok(Box::new(decoder))
 }
 
 fn lzma2(input: Stream, properties: &[u8], size: u64) -> Result<Stream, UnpackError> {
-    let [setting] = properties else { return Err(damaged("its header is wrong: LZMA2 has no settings")) };
-    let dictionary = lzma2_dictionary(*setting).ok_or_else(|| damaged("its header is wrong: LZMA2 has no settings"))?;
+    let [setting] = properties else {
+        return Err(damaged("its header is wrong: LZMA2 has no settings"));
+    };
+    let dictionary = lzma2_dictionary(*setting)
+        .ok_or_else(|| damaged("its header is wrong: LZMA2 has no settings"))?;
     Ok(Box::new(Lzma2Reader::new(input, needed(dictionary, size), None)))
 }
 
 fn ppmd(input: Stream, properties: &[u8], size: u64) -> Result<Stream, UnpackError> {
-    let [order, a, b, c, d, ..] = properties else { return Err(damaged("its header is wrong: PPMd has no settings")) };
+    let [order, a, b, c, d, ..] = properties else {
+        return Err(damaged("its header is wrong: PPMd has no settings"));
+    };
     let memory = u32::from_le_bytes([*a, *b, *c, *d]);
-    let decoder = Ppmd7Decoder::new(input, u32::from(*order), memory).map_err(|error| damaged(format!("PPMd: {error}")))?;
+    let decoder = Ppmd7Decoder::new(input, u32::from(*order), memory)
+        .map_err(|error| damaged(format!("PPMd: {error}")))?;
     Ok(Box::new(decoder.take(size)))
 }
 

@@ -25,7 +25,8 @@ pub struct Streams {
     pub folders: Vec<Folder>,
 }
 
-/// Coders that belong together and what comes out of them: the contents of members, one after the other.
+/// Coders that belong together and what comes out of them: the contents of members, one after the
+/// other.
 #[derive(Debug, Default)]
 pub struct Folder {
     /// The coders.
@@ -123,7 +124,8 @@ const END: u8 = 0;
 const MOST_CODERS: u64 = 8;
 const MOST_INPUTS: u64 = 4;
 
-/// Reads a header. Every count is compared with what is left of it, or with a limit, before room is made for it.
+/// Reads a header. Every count is compared with what is left of it, or with a limit, before room is
+/// made for it.
 pub struct Reader<'a> {
     data: &'a [u8],
     meter: &'a Meter,
@@ -163,7 +165,8 @@ impl<'a> Reader<'a> {
         Ok(self.take(8)?.try_into().map_or(0, u64::from_le_bytes))
     }
 
-    /// As many high bits as the first byte has set say how many bytes follow; its low bits are the highest of the number.
+    /// As many high bits as the first byte has set say how many bytes follow; its low bits are the
+    /// highest of the number.
     fn number(&mut self) -> Result<u64> {
         let first = self.byte()?;
         let more = first.leading_ones();
@@ -176,7 +179,11 @@ impl<'a> Reader<'a> {
     }
 
     fn expect(&mut self, id: u8) -> Result<()> {
-        if self.byte()? == id { Ok(()) } else { Err(wrong("something else stands where a part of it should")) }
+        if self.byte()? == id {
+            Ok(())
+        } else {
+            Err(wrong("something else stands where a part of it should"))
+        }
     }
 
     /// A count of something of which there is not more than of members.
@@ -223,8 +230,13 @@ impl<'a> Reader<'a> {
         let with_content = contents.entries.iter().filter(|entry| entry.has_content).count();
         match id {
             END if parts == with_content => Ok(contents),
-            END => Err(wrong(&format!("{with_content} members have content, and there are contents for {parts}"))),
-            _ => Err(UnpackError::new(Class::ArchiveUnsupported, format!("its header has a part of the unknown kind {id}"))),
+            END => Err(wrong(&format!(
+                "{with_content} members have content, and there are contents for {parts}"
+            ))),
+            _ => Err(UnpackError::new(
+                Class::ArchiveUnsupported,
+                format!("its header has a part of the unknown kind {id}"),
+            )),
         }
     }
 
@@ -258,7 +270,9 @@ impl<'a> Reader<'a> {
             self.parts(&mut streams.folders)?;
             id = self.byte()?;
         } else {
-            streams.folders.iter_mut().for_each(|folder| folder.parts = vec![PartOf { size: folder.size(), crc: folder.crc }]);
+            streams.folders.iter_mut().for_each(|folder| {
+                folder.parts = vec![PartOf { size: folder.size(), crc: folder.crc }]
+            });
         }
         if id == END { Ok(streams) } else { Err(wrong("the list of streams does not end")) }
     }
@@ -294,7 +308,10 @@ impl<'a> Reader<'a> {
     fn inline(&mut self) -> Result<()> {
         match self.byte()? {
             0 => Ok(()),
-            _ => Err(UnpackError::new(Class::ArchiveUnsupported, "a part of its header stands elsewhere")),
+            _ => Err(UnpackError::new(
+                Class::ArchiveUnsupported,
+                "a part of its header stands elsewhere",
+            )),
         }
     }
 
@@ -313,7 +330,8 @@ impl<'a> Reader<'a> {
             let (input, output) = (self.number()?, self.number()?);
             folder.binds.push((to_index(input, inputs)?, to_index(output, outputs)?));
         }
-        let free = inputs.checked_sub(outputs - 1).ok_or_else(|| wrong("a folder has too few inputs"))?;
+        let free =
+            inputs.checked_sub(outputs - 1).ok_or_else(|| wrong("a folder has too few inputs"))?;
         let is_bound = |input: &usize| folder.binds.iter().any(|(bound, _)| bound == input);
         folder.packed = match free {
             1 => (0..inputs).filter(|input| !is_bound(input)).collect(),
@@ -328,9 +346,13 @@ impl<'a> Reader<'a> {
             return Err(wrong("a coder has flags that there are not"));
         }
         let method = self.take(u64::from(flags & 0x0F))?.to_vec();
-        let (inputs, outputs) = if flags & 0x10 != 0 { (self.number()?, self.number()?) } else { (1, 1) };
+        let (inputs, outputs) =
+            if flags & 0x10 != 0 { (self.number()?, self.number()?) } else { (1, 1) };
         if inputs == 0 || inputs > MOST_INPUTS || outputs != 1 {
-            return Err(UnpackError::new(Class::ArchiveUnsupported, format!("a coder has {inputs} inputs and {outputs} outputs")));
+            return Err(UnpackError::new(
+                Class::ArchiveUnsupported,
+                format!("a coder has {inputs} inputs and {outputs} outputs"),
+            ));
         }
         let properties = if flags & 0x20 != 0 {
             let size = self.number()?;
@@ -362,7 +384,9 @@ impl<'a> Reader<'a> {
                     return Err(wrong("the sizes of members are missing"));
                 }
                 let size = if is_last { left } else { self.number()? };
-                left = left.checked_sub(size).ok_or_else(|| wrong("members are larger than what they are unpacked from"))?;
+                left = left
+                    .checked_sub(size)
+                    .ok_or_else(|| wrong("members are larger than what they are unpacked from"))?;
                 folder.parts.push(PartOf { size, crc: None });
             }
         }
@@ -370,7 +394,11 @@ impl<'a> Reader<'a> {
             id = self.byte()?;
         }
         let inherits = |folder: &Folder| folder.parts.len() == 1 && folder.crc.is_some();
-        let unknown = folders.iter().filter(|folder| !inherits(folder)).map(|folder| folder.parts.len()).sum();
+        let unknown = folders
+            .iter()
+            .filter(|folder| !inherits(folder))
+            .map(|folder| folder.parts.len())
+            .sum();
         let mut digests = Vec::new();
         if id == CRC {
             digests = self.digests(unknown)?;
@@ -379,7 +407,10 @@ impl<'a> Reader<'a> {
         let mut digests = digests.into_iter();
         for folder in folders {
             let inherited = folder.crc.filter(|_| folder.parts.len() == 1);
-            folder.parts.iter_mut().for_each(|part| part.crc = inherited.or_else(|| digests.next().flatten()));
+            folder
+                .parts
+                .iter_mut()
+                .for_each(|part| part.crc = inherited.or_else(|| digests.next().flatten()));
         }
         if id == END { Ok(()) } else { Err(wrong("the list of members' sizes does not end")) }
     }
@@ -404,18 +435,27 @@ impl<'a> Reader<'a> {
         match id {
             EMPTY_STREAM => {
                 let empty = self.bits(entries.len())?;
-                entries.iter_mut().zip(empty).for_each(|(entry, is_empty)| entry.has_content = !is_empty);
+                entries
+                    .iter_mut()
+                    .zip(empty)
+                    .for_each(|(entry, is_empty)| entry.has_content = !is_empty);
             }
             EMPTY_FILE | ANTI => {
-                let mut without: Vec<&mut Entry> = entries.iter_mut().filter(|entry| !entry.has_content).collect();
+                let mut without: Vec<&mut Entry> =
+                    entries.iter_mut().filter(|entry| !entry.has_content).collect();
                 let told = self.bits(without.len())?;
                 for (entry, is_told) in without.iter_mut().zip(told) {
-                    if id == ANTI { entry.is_deletion = is_told } else { entry.is_empty_file = is_told }
+                    if id == ANTI {
+                        entry.is_deletion = is_told
+                    } else {
+                        entry.is_empty_file = is_told
+                    }
                 }
             }
             NAMES => {
                 self.inline()?;
-                let mut units = self.data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+                let mut units =
+                    self.data.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
                 for entry in entries {
                     entry.name = units.by_ref().take_while(|unit| *unit != 0).collect();
                 }
@@ -444,5 +484,8 @@ impl<'a> Reader<'a> {
 }
 
 fn to_index(number: u64, count: usize) -> Result<usize> {
-    usize::try_from(number).ok().filter(|index| *index < count).ok_or_else(|| wrong("a folder names an input or output that is not there"))
+    usize::try_from(number)
+        .ok()
+        .filter(|index| *index < count)
+        .ok_or_else(|| wrong("a folder names an input or output that is not there"))
 }

@@ -68,8 +68,8 @@ const GROWTH: u64 = 1 << 20;
 const WRITE_BYTES: usize = 1 << 20;
 
 impl Spooler {
-    /// A spooler over `limits`, whose decoders may take as much memory again as archives at rest, or what any usual archive
-    /// needs if that is more.
+    /// A spooler over `limits`, whose decoders may take as much memory again as archives at rest,
+    /// or what any usual archive needs if that is more.
     pub fn new(limits: SpoolLimits) -> Self {
         let windows = Windows::new(limits.memory_bytes.max(USUAL_WINDOW_BYTES));
         Self::with_windows(limits, windows)
@@ -79,7 +79,9 @@ impl Spooler {
     pub fn with_windows(limits: SpoolLimits, windows: Arc<Windows>) -> Self {
         let budget = |bytes| Arc::new(Semaphore::new(steps(bytes) as usize));
         let (memory, temp) = (budget(limits.memory_bytes), budget(limits.temp_bytes));
-        let turns = Arc::new(Semaphore::new(MOST_TURNS_PER_CORE * std::thread::available_parallelism().map_or(1, usize::from)));
+        let turns = Arc::new(Semaphore::new(
+            MOST_TURNS_PER_CORE * std::thread::available_parallelism().map_or(1, usize::from),
+        ));
         Self(Arc::new(Shared { limits, memory, temp, windows, turns }))
     }
 
@@ -88,8 +90,9 @@ impl Spooler {
         Arc::clone(&self.0.windows)
     }
 
-    /// A turn to read an archive of `bytes`, once fewer than two for each core have one; each holds buffers beyond the
-    /// budget. Archives that no memory is to hold need none: whoever has a small one does not wait for a large one.
+    /// A turn to read an archive of `bytes`, once fewer than two for each core have one; each holds
+    /// buffers beyond the budget. Archives that no memory is to hold need none: whoever has a small
+    /// one does not wait for a large one.
     pub async fn turn(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         if bytes > self.0.limits.archive_memory_bytes {
             return None;
@@ -99,16 +102,25 @@ impl Spooler {
 
     /// A writer for an archive that claims to have `expected` bytes, once there is room for it.
     /// A claim that the caps can never hold is `limit_temp` at once.
-    pub async fn writer(&self, expected: Option<u64>, room: Room) -> Result<SpoolWriter, UnpackError> {
+    pub async fn writer(
+        &self,
+        expected: Option<u64>,
+        room: Room,
+    ) -> Result<SpoolWriter, UnpackError> {
         let limits = &self.0.limits;
         let claim = expected.unwrap_or(0);
         let fits_memory = claim <= limits.archive_memory_bytes && claim <= limits.memory_bytes;
         let fits_temp = claim <= limits.temp_bytes;
         if !fits_memory && !fits_temp {
-            return Err(no_room(format!("it has {claim} bytes; temporary files may take {} bytes in all", limits.temp_bytes)));
+            return Err(no_room(format!(
+                "it has {claim} bytes; temporary files may take {} bytes in all",
+                limits.temp_bytes
+            )));
         }
         let mut writer = SpoolWriter::new(self.clone(), expected, room);
-        if fits_memory && let Ok(permit) = Arc::clone(&self.0.memory).try_acquire_many_owned(steps(claim)) {
+        if fits_memory
+            && let Ok(permit) = Arc::clone(&self.0.memory).try_acquire_many_owned(steps(claim))
+        {
             writer.permit = Some(permit);
         } else if fits_temp {
             writer.permit = Some(reserve(&self.0.temp, claim, room).await?);
@@ -122,7 +134,9 @@ impl Spooler {
     async fn temp_file(&self) -> Result<File, UnpackError> {
         let folder = self.0.limits.folder.clone();
         let shown = folder.display().to_string();
-        blocking(move || tempfile::tempfile_in(folder)).await.map_err(|error| no_room(format!("no temporary file in `{shown}`: {error}")))
+        blocking(move || tempfile::tempfile_in(folder))
+            .await
+            .map_err(|error| no_room(format!("no temporary file in `{shown}`: {error}")))
     }
 }
 
@@ -133,15 +147,23 @@ fn steps(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(STEP)).unwrap_or(MOST_STEPS).min(MOST_STEPS)
 }
 
-async fn reserve(budget: &Arc<Semaphore>, bytes: u64, room: Room) -> Result<OwnedSemaphorePermit, UnpackError> {
+async fn reserve(
+    budget: &Arc<Semaphore>,
+    bytes: u64,
+    room: Room,
+) -> Result<OwnedSemaphorePermit, UnpackError> {
     let budget = Arc::clone(budget);
     match room {
         Room::Wait => budget.acquire_many_owned(steps(bytes)).await.map_err(no_room),
-        Room::Now => budget.try_acquire_many_owned(steps(bytes)).map_err(|_| no_room("other archives hold the room now")),
+        Room::Now => budget
+            .try_acquire_many_owned(steps(bytes))
+            .map_err(|_| no_room("other archives hold the room now")),
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
@@ -170,7 +192,16 @@ enum Place {
 impl SpoolWriter {
     fn new(spooler: Spooler, expected: Option<u64>, room: Room) -> Self {
         let (blocks, block) = (Vec::new(), BytesMut::new());
-        Self { spooler, claims_size: expected.is_some(), room, place: Place::Memory, blocks, block, size: 0, permit: None }
+        Self {
+            spooler,
+            claims_size: expected.is_some(),
+            room,
+            place: Place::Memory,
+            blocks,
+            block,
+            size: 0,
+            permit: None,
+        }
     }
 
     /// How many bytes were written.
@@ -193,7 +224,8 @@ impl SpoolWriter {
             rest = later;
             if self.block.len() == BLOCK {
                 self.blocks.push(std::mem::take(&mut self.block).freeze());
-                if matches!(self.place, Place::File(_)) && self.blocks.len() * BLOCK >= WRITE_BYTES {
+                if matches!(self.place, Place::File(_)) && self.blocks.len() * BLOCK >= WRITE_BYTES
+                {
                     self.flush().await?;
                 }
             }
@@ -225,7 +257,10 @@ impl SpoolWriter {
         }
         let limits = &self.spooler.0.limits;
         let in_memory = matches!(self.place, Place::Memory);
-        if in_memory && size <= limits.archive_memory_bytes && self.grow(&self.spooler.0.memory.clone(), size - held) {
+        if in_memory
+            && size <= limits.archive_memory_bytes
+            && self.grow(&self.spooler.0.memory.clone(), size - held)
+        {
             return Ok(());
         }
         if in_memory {
@@ -240,7 +275,10 @@ impl SpoolWriter {
     /// Takes `bytes` more if they are free now; a good deal more if that is free, too.
     fn grow(&mut self, budget: &Arc<Semaphore>, bytes: u64) -> bool {
         let wishes = [steps(bytes.max(GROWTH)), steps(bytes)];
-        let Some(more) = wishes.into_iter().find_map(|wish| Arc::clone(budget).try_acquire_many_owned(wish).ok()) else {
+        let Some(more) = wishes
+            .into_iter()
+            .find_map(|wish| Arc::clone(budget).try_acquire_many_owned(wish).ok())
+        else {
             return false;
         };
         match &mut self.permit {
@@ -253,10 +291,13 @@ impl SpoolWriter {
     async fn move_to_file(&mut self, size: u64) -> Result<(), UnpackError> {
         let cap = self.spooler.0.limits.temp_bytes;
         if size > cap {
-            return Err(no_room(format!("it has {size} bytes or more; temporary files may take {cap} bytes in all")));
+            return Err(no_room(format!(
+                "it has {size} bytes or more; temporary files may take {cap} bytes in all"
+            )));
         }
-        // Without a claim nobody knows what it will take, and asking for more while holding some is how
-        // two archives come to wait for each other: so it takes all there is, and `finish` gives back the rest.
+        // Without a claim nobody knows what it will take, and asking for more while holding some is
+        // how two archives come to wait for each other: so it takes all there is, and `finish`
+        // gives back the rest.
         let claim = if self.claims_size || self.room == Room::Now { size } else { cap };
         let permit = reserve(&self.spooler.0.temp, claim, self.room).await?;
         self.place = Place::File(Arc::new(self.spooler.temp_file().await?));
@@ -272,7 +313,8 @@ impl SpoolWriter {
             return Ok(());
         }
         let (file, blocks) = (Arc::clone(file), std::mem::take(&mut self.blocks));
-        let written = blocking(move || blocks.iter().try_for_each(|block| (&*file).write_all(block))).await;
+        let written =
+            blocking(move || blocks.iter().try_for_each(|block| (&*file).write_all(block))).await;
         written.map_err(|error| no_room(format!("writing a temporary file: {error}")))
     }
 }
@@ -285,14 +327,23 @@ mod tests {
     use std::time::Duration;
 
     fn spooler(memory_bytes: u64, archive_memory_bytes: u64, temp_bytes: u64) -> Spooler {
-        Spooler::new(SpoolLimits { memory_bytes, archive_memory_bytes, temp_bytes, folder: std::env::temp_dir() })
+        Spooler::new(SpoolLimits {
+            memory_bytes,
+            archive_memory_bytes,
+            temp_bytes,
+            folder: std::env::temp_dir(),
+        })
     }
 
     fn bytes(length: usize) -> Vec<u8> {
         (0..length).map(|i| (i * 7 + i / 251) as u8).collect()
     }
 
-    async fn spool(spooler: &Spooler, expected: Option<u64>, content: &[u8]) -> Result<Spool, UnpackError> {
+    async fn spool(
+        spooler: &Spooler,
+        expected: Option<u64>,
+        content: &[u8],
+    ) -> Result<Spool, UnpackError> {
         let mut writer = spooler.writer(expected, Room::Wait).await?;
         for chunk in content.chunks(70_001) {
             writer.write(Bytes::copy_from_slice(chunk)).await?;
@@ -375,7 +426,11 @@ mod tests {
     async fn giving_up_the_wait_gives_up_the_place() {
         let spooler = spooler(0, 0, 1 << 20);
         let first = spooler.writer(Some(1 << 20), Room::Wait).await.unwrap();
-        let waits = tokio::time::timeout(Duration::from_millis(20), spooler.writer(Some(1 << 20), Room::Wait)).await;
+        let waits = tokio::time::timeout(
+            Duration::from_millis(20),
+            spooler.writer(Some(1 << 20), Room::Wait),
+        )
+        .await;
         assert!(waits.is_err());
         drop(first);
         assert!(spooler.writer(Some(1 << 20), Room::Wait).await.is_ok());
@@ -394,7 +449,10 @@ mod tests {
                 check(&spool, part);
             })
         });
-        let all = tokio::time::timeout(Duration::from_secs(30), futures_util::future::join_all(tasks)).await.unwrap();
+        let all =
+            tokio::time::timeout(Duration::from_secs(30), futures_util::future::join_all(tasks))
+                .await
+                .unwrap();
         assert!(all.iter().all(Result::is_ok));
         assert_eq!(free(&spooler), (256, 1024));
     }
@@ -408,15 +466,29 @@ mod tests {
             turns.push(spooler.turn(1 << 20).await.expect("nobody closes this"));
         }
         let soon = Duration::from_millis(20);
-        assert!(tokio::time::timeout(soon, spooler.clone().turn(1)).await.is_err(), "all turns are taken");
-        assert!(tokio::time::timeout(soon, spooler.turn((1 << 20) + 1)).await.unwrap().is_none(), "a large one needs none");
+        assert!(
+            tokio::time::timeout(soon, spooler.clone().turn(1)).await.is_err(),
+            "all turns are taken"
+        );
+        assert!(
+            tokio::time::timeout(soon, spooler.turn((1 << 20) + 1)).await.unwrap().is_none(),
+            "a large one needs none"
+        );
         turns.pop();
-        assert!(tokio::time::timeout(soon, spooler.turn(1)).await.unwrap().is_some(), "one is free again");
+        assert!(
+            tokio::time::timeout(soon, spooler.turn(1)).await.unwrap().is_some(),
+            "one is free again"
+        );
     }
 
     #[tokio::test]
     async fn a_folder_that_is_not_there_is_a_lack_of_room() {
-        let limits = SpoolLimits { memory_bytes: 0, archive_memory_bytes: 0, temp_bytes: 1 << 20, folder: "/no/such/folder".into() };
+        let limits = SpoolLimits {
+            memory_bytes: 0,
+            archive_memory_bytes: 0,
+            temp_bytes: 1 << 20,
+            folder: "/no/such/folder".into(),
+        };
         let error = Spooler::new(limits).writer(Some(1), Room::Wait).await.unwrap_err();
         assert_eq!(error.class(), Class::LimitTemp);
     }

@@ -1,4 +1,5 @@
-//! The tar format: old, ustar, star, GNU and pax; every header proven by its checksum. Content has none in this format.
+//! The tar format: old, ustar, star, GNU and pax; every header proven by its checksum. Content has
+//! none in this format.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -32,22 +33,34 @@ impl Format for Tar {
         Ok(Nature::Archive)
     }
 
-    fn visit(&self, archive: SpoolReader, options: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
-        visit_members(&mut archive.clone(), &|| Ok(Box::new(archive.clone())), options, meter, visit)
+    fn visit(
+        &self,
+        archive: SpoolReader,
+        options: &Options,
+        meter: &Meter,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), UnpackError> {
+        visit_members(
+            &mut archive.clone(),
+            &|| Ok(Box::new(archive.clone())),
+            options,
+            meter,
+            visit,
+        )
     }
 }
 
 /// Opens the same tar once more, from its beginning.
 pub type ReopenTar<'a> = dyn Fn() -> Result<Box<dyn Read + 'a>, UnpackError> + 'a;
 
-/// A file with several links is kept in memory while they are visited, if it has no more bytes than this; else the archive
-/// is read once for each.
+/// A file with several links is kept in memory while they are visited, if it has no more bytes than
+/// this; else the archive is read once for each.
 const KEPT_BYTES: u64 = 1 << 20;
 /// So many headers are remembered: as many as a record holds, and more.
 const HEADERS_REMEMBERED: usize = 64;
 
-/// [`Format::visit`] over a stream, which is read to its end. Hard links come after all other members: what they hold
-/// stands earlier, so the archive is read `again` for them.
+/// [`Format::visit`] over a stream, which is read to its end. Hard links come after all other
+/// members: what they hold stands earlier, so the archive is read `again` for them.
 pub fn visit_members(
     input: &mut dyn Read,
     again: &ReopenTar<'_>,
@@ -94,7 +107,8 @@ pub fn visit_members(
             for link in waiting {
                 let size = Some(content.size());
                 let modified = entry.member.modified.or(link.member.modified);
-                let member = Member { index, kind: MemberKind::File, size, modified, ..link.member };
+                let member =
+                    Member { index, kind: MemberKind::File, size, modified, ..link.member };
                 index += 1;
                 match small {
                     true => visit_one(&member, &mut &kept[..], meter, visit)?,
@@ -104,13 +118,21 @@ pub fn visit_members(
             Ok(step)
         })?;
         if links.last().is_some_and(|(_, now)| now >= left) {
-            return Err(UnpackError::new(Class::Internal, "the files that hard links name are gone when read again"));
+            return Err(UnpackError::new(
+                Class::Internal,
+                "the files that hard links name are gone when read again",
+            ));
         }
     }
     Ok(())
 }
 
-fn visit_one(member: &Member, content: &mut dyn Read, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
+fn visit_one(
+    member: &Member,
+    content: &mut dyn Read,
+    meter: &Meter,
+    visit: &mut Visit<'_>,
+) -> Result<(), UnpackError> {
     let meter = meter.member().map_err(|error| error.at(&member.name))?;
     let mut content = MeteredContent { content, meter, name: &member.name };
     visit(member, &mut content)?;
@@ -152,15 +174,25 @@ enum WalkStep {
 type Each<'a> = dyn FnMut(TarEntry, &mut Content<'_, '_>) -> Result<WalkStep, UnpackError> + 'a;
 
 /// Calls `each` for every member, in their order.
-fn walk(input: &mut dyn Read, options: &Options, meter: &Meter, each: &mut Each<'_>) -> Result<(), UnpackError> {
+fn walk(
+    input: &mut dyn Read,
+    options: &Options,
+    meter: &Meter,
+    each: &mut Each<'_>,
+) -> Result<(), UnpackError> {
     let mut blocks = Blocks::of(input);
     let (mut global, mut extended) = (Extended::default(), Extended::default());
     let mut seen = VecDeque::with_capacity(HEADERS_REMEMBERED);
     loop {
         let start = blocks.position();
         let Some(block) = blocks.next()? else {
-            // A tar may end without its mark; what an extended header announced must have come, though.
-            return if extended.is_none() { Ok(()) } else { Err(damaged(format!("it ends at byte {start} after an extended header"))) };
+            // A tar may end without its mark; what an extended header announced must have come,
+            // though.
+            return if extended.is_none() {
+                Ok(())
+            } else {
+                Err(damaged(format!("it ends at byte {start} after an extended header")))
+            };
         };
         if block == [0; BLOCK] {
             return blocks.end(&|block| seen.contains(&hash(block)), meter);
@@ -175,11 +207,15 @@ fn walk(input: &mut dyn Read, options: &Options, meter: &Meter, each: &mut Each<
             kind::PAX_GLOBAL => global.read_pax(&blocks.extension(&header)?)?,
             kind::GNU_LONG_NAME => extended.read_long_name(&blocks.extension(&header)?),
             kind::GNU_LONG_LINK => extended.read_long_link(&blocks.extension(&header)?),
-            kind::GNU_VOLUME_LABEL | kind::SUN_ACL | kind::SUN_ATTRIBUTES => blocks.skip(header.size)?,
+            kind::GNU_VOLUME_LABEL | kind::SUN_ACL | kind::SUN_ATTRIBUTES => {
+                blocks.skip(header.size)?
+            }
             _ => {
                 let told = std::mem::take(&mut extended).over(&global);
                 let is_global = global.size.is_some();
-                if visit_entry(&mut blocks, (&header, &block), told, is_global, options, each)? == WalkStep::Enough {
+                if visit_entry(&mut blocks, (&header, &block), told, is_global, options, each)?
+                    == WalkStep::Enough
+                {
                     return Ok(());
                 }
             }
@@ -204,11 +240,15 @@ fn visit_entry(
     }
     let claimed = told.size.unwrap_or(header.size);
     if has_global_size && header.size != 0 && header.size != claimed {
-        return Err(at(damaged(format!("its header tells {} bytes, and a header for all members {claimed}", header.size))));
+        return Err(at(damaged(format!(
+            "its header tells {} bytes, and a header for all members {claimed}",
+            header.size
+        ))));
     }
     let modified = told.modified.or(header.modified);
     let link = told.link.clone().unwrap_or_else(|| header.link.clone());
-    let (kind, mut data) = kind_and_size(blocks, header.kind, &name, claimed, told.is_pax).map_err(at)?;
+    let (kind, mut data) =
+        kind_and_size(blocks, header.kind, &name, claimed, told.is_pax).map_err(at)?;
     let sparse = sparse(blocks, (header, block), told, &mut data).map_err(at)?;
     if header.kind == kind::GNU_DIRECTORY {
         // Its content lists the names of what was in it when an incremental backup was made.
@@ -217,7 +257,15 @@ fn visit_entry(
     }
     let mut content = Content::new(blocks, data, sparse);
     let plain = without_here(&name).to_owned();
-    let member = Member { index: 0, within: Vec::new(), raw_name, name: plain, kind, size: Some(content.size()), modified };
+    let member = Member {
+        index: 0,
+        within: Vec::new(),
+        raw_name,
+        name: plain,
+        kind,
+        size: Some(content.size()),
+        modified,
+    };
     let is_link = header.kind == kind::HARD_LINK && kind == MemberKind::Special;
     let step = each(TarEntry { member, link: is_link.then_some(link) }, &mut content)?;
     content.end().map_err(at)?;
@@ -225,15 +273,24 @@ fn visit_entry(
 }
 
 /// Where the holes of a file are, if it has any; a map before the data is taken from `data`.
-fn sparse(blocks: &mut Blocks<'_>, (header, block): (&Header, &Block), told: Extended, data: &mut u64) -> Result<Option<Sparse>, UnpackError> {
+fn sparse(
+    blocks: &mut Blocks<'_>,
+    (header, block): (&Header, &Block),
+    told: Extended,
+    data: &mut u64,
+) -> Result<Option<Sparse>, UnpackError> {
     let (pieces, size) = match header.kind {
-        kind::GNU_SPARSE => old_map(block, &mut || blocks.next()?.ok_or_else(|| damaged("it ends within a map of holes")))?,
+        kind::GNU_SPARSE => old_map(block, &mut || {
+            blocks.next()?.ok_or_else(|| damaged("it ends within a map of holes"))
+        })?,
         kind::OLD_FILE | kind::FILE | kind::CONTIGUOUS_FILE if told.sparse.is_sparse() => {
             let has_leading_map = told.sparse.has_leading_map()?;
             let (pieces, size) = told.sparse.parts()?;
             if has_leading_map {
                 let (pieces, bytes) = blocks.map(*data)?;
-                *data = data.checked_sub(bytes).ok_or_else(|| damaged("its map of holes is larger than it"))?;
+                *data = data
+                    .checked_sub(bytes)
+                    .ok_or_else(|| damaged("its map of holes is larger than it"))?;
                 (pieces, size)
             } else {
                 (pieces, size)
@@ -245,22 +302,35 @@ fn sparse(blocks: &mut Blocks<'_>, (header, block): (&Header, &Block), told: Ext
 }
 
 /// What a member of this type is, and how many bytes of content follow its header.
-fn kind_and_size(blocks: &mut Blocks<'_>, kind: u8, name: &str, claimed: u64, is_pax: bool) -> Result<(MemberKind, u64), UnpackError> {
+fn kind_and_size(
+    blocks: &mut Blocks<'_>,
+    kind: u8,
+    name: &str,
+    claimed: u64,
+    is_pax: bool,
+) -> Result<(MemberKind, u64), UnpackError> {
     match kind {
-        kind::OLD_FILE | kind::FILE if claimed == 0 && name.ends_with('/') => Ok((MemberKind::Directory, 0)),
-        kind::OLD_FILE | kind::FILE | kind::CONTIGUOUS_FILE | kind::GNU_SPARSE => Ok((MemberKind::File, claimed)),
+        kind::OLD_FILE | kind::FILE if claimed == 0 && name.ends_with('/') => {
+            Ok((MemberKind::Directory, 0))
+        }
+        kind::OLD_FILE | kind::FILE | kind::CONTIGUOUS_FILE | kind::GNU_SPARSE => {
+            Ok((MemberKind::File, claimed))
+        }
         kind::GNU_DIRECTORY => Ok((MemberKind::Directory, claimed)),
         _ if claimed == 0 => Ok((nameless(kind), 0)),
         // With pax a hard link may bring the content of its file.
         kind::HARD_LINK if is_pax => Ok((MemberKind::File, claimed)),
         kind::HARD_LINK..=kind::PIPE => {
-            // Old writers put there the size of what it links to, or room to be kept for a directory.
+            // Old writers put there the size of what it links to, or room to be kept for a
+            // directory.
             if blocks.header_follows()? {
                 return Ok((nameless(kind), 0));
             }
             match kind {
                 kind::HARD_LINK => Ok((MemberKind::File, claimed)),
-                _ => Err(damaged(format!("it is a link, directory or device and claims {claimed} bytes of content"))),
+                _ => Err(damaged(format!(
+                    "it is a link, directory or device and claims {claimed} bytes of content"
+                ))),
             }
         }
         // What has a type that nobody knows is a file, says POSIX.

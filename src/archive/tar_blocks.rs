@@ -77,16 +77,24 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// A tar that ends within content and with a record may be the first of several volumes: nothing in it tells.
+    /// A tar that ends within content and with a record may be the first of several volumes:
+    /// nothing in it tells.
     fn truncated(&self, within: &str) -> UnpackError {
         let error = damaged(format!("it ends within {within}, at byte {}", self.at));
-        if self.at > 0 && self.at.is_multiple_of(RECORD) { error.or_unread(Unread::TarVolume) } else { error }
+        if self.at > 0 && self.at.is_multiple_of(RECORD) {
+            error.or_unread(Unread::TarVolume)
+        } else {
+            error
+        }
     }
 
     /// The content of an extended header.
     pub fn extension(&mut self, header: &Header) -> Result<Vec<u8>, UnpackError> {
         if header.size > MOST_EXTENDED_BYTES {
-            let cause = format!("an extended header claims {} bytes; more than {MOST_EXTENDED_BYTES} are not read", header.size);
+            let cause = format!(
+                "an extended header claims {} bytes; more than {MOST_EXTENDED_BYTES} are not read",
+                header.size
+            );
             return Err(UnpackError::new(Class::LimitArchive, cause));
         }
         let mut data = vec![0; header.size as usize];
@@ -119,9 +127,10 @@ impl<'a> Blocks<'a> {
         Ok(())
     }
 
-    /// What follows the end mark. The rest of its record may hold anything (POSIX), as writers that use a buffer again
-    /// leave it there: headers that were `seen` before, too. Zeros may follow that, as tapes want it. A header that was
-    /// not seen is another archive, and anything else behind the record is told by `meter`.
+    /// What follows the end mark. The rest of its record may hold anything (POSIX), as writers that
+    /// use a buffer again leave it there: headers that were `seen` before, too. Zeros may follow
+    /// that, as tapes want it. A header that was not seen is another archive, and anything else
+    /// behind the record is told by `meter`.
     pub fn end(&mut self, seen: &dyn Fn(&Block) -> bool, meter: &Meter) -> Result<(), UnpackError> {
         let (end, mut stray) = (self.at, None);
         let record_end = end.div_ceil(RECORD) * RECORD;
@@ -136,14 +145,19 @@ impl<'a> Blocks<'a> {
                 continue;
             }
             if filled == BLOCK && checksum_holds(&block) && !seen(&block) {
-                return Err(damaged(format!("another archive follows the end of the archive, at byte {start}")));
+                return Err(damaged(format!(
+                    "another archive follows the end of the archive, at byte {start}"
+                )));
             }
             if start >= record_end && stray.is_none() {
                 stray = block.iter().position(|byte| *byte != 0).map(|at| start + at as u64);
             }
         }
         if let Some(at) = stray {
-            meter.remark(format!("something follows the end of the tar, from byte {at} to {}, and is not stored", self.at));
+            meter.remark(format!(
+                "something follows the end of the tar, from byte {at} to {}, and is not stored",
+                self.at
+            ));
         }
         Ok(())
     }
@@ -183,9 +197,16 @@ pub struct Content<'a, 'b> {
 }
 
 impl<'a, 'b> Content<'a, 'b> {
-    /// Content of which `data` bytes follow in `blocks`, and the map that tells where they stand in it.
+    /// Content of which `data` bytes follow in `blocks`, and the map that tells where they stand in
+    /// it.
     pub fn new(blocks: &'a mut Blocks<'b>, data: u64, sparse: Option<Sparse>) -> Self {
-        Self { blocks, sparse: sparse.unwrap_or_else(|| Sparse::whole(data)), at: 0, data, failed: false }
+        Self {
+            blocks,
+            sparse: sparse.unwrap_or_else(|| Sparse::whole(data)),
+            at: 0,
+            data,
+            failed: false,
+        }
     }
 
     /// How many bytes it has.
@@ -213,7 +234,10 @@ impl<'a, 'b> Content<'a, 'b> {
         let read = if is_data {
             let read = self.blocks.read(&mut into[..wish])?;
             if read == 0 {
-                return Err(self.blocks.truncated(&format!("content of which {} bytes are missing", self.sparse.data_left())));
+                return Err(self.blocks.truncated(&format!(
+                    "content of which {} bytes are missing",
+                    self.sparse.data_left()
+                )));
             }
             self.sparse.taken(read as u64);
             read

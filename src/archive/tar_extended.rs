@@ -46,9 +46,10 @@ impl Extended {
     pub fn is_readable(&self) -> Result<(), UnpackError> {
         match self.other {
             None => Ok(()),
-            Some(Other::Sparse) => {
-                Err(UnpackError::new(Class::ArchiveUnsupported, "it is sparse in the form of `star` or Solaris: pack it without holes"))
-            }
+            Some(Other::Sparse) => Err(UnpackError::new(
+                Class::ArchiveUnsupported,
+                "it is sparse in the form of `star` or Solaris: pack it without holes",
+            )),
             Some(Other::Volume) => Err(UnpackError::unread(Unread::TarVolume)),
         }
     }
@@ -75,10 +76,13 @@ impl Extended {
                 b"size" if value.is_empty() => self.size = None,
                 b"size" => {
                     let size = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-                    self.size = Some(size.ok_or_else(|| damaged("the size in a pax header is no number"))?);
+                    self.size =
+                        Some(size.ok_or_else(|| damaged("the size in a pax header is no number"))?);
                 }
                 b"SCHILY.realsize" | b"SUN.holesdata" => self.other = Some(Other::Sparse),
-                key if key.starts_with(b"GNU.volume.") && key != b"GNU.volume.label" => self.other = Some(Other::Volume),
+                key if key.starts_with(b"GNU.volume.") && key != b"GNU.volume.label" => {
+                    self.other = Some(Other::Volume)
+                }
                 key => {
                     if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
                         self.sparse.record(key, value)?;

@@ -58,7 +58,9 @@ pub fn damaged(cause: impl Into<crate::model::BoxError>) -> UnpackError {
 /// Whether `head` is a header that begins a tar. Text never is: it has no NUL where one must be.
 pub fn begins_tar(head: &[u8]) -> bool {
     let Some(block) = head.first_chunk::<BLOCK>() else { return false };
-    block[257..].starts_with(b"ustar\0") || is_gnu(block) || (is_old_header(block) && checksum_holds(block))
+    block[257..].starts_with(b"ustar\0")
+        || is_gnu(block)
+        || (is_old_header(block) && checksum_holds(block))
 }
 
 fn has_magic(block: &Block) -> bool {
@@ -69,14 +71,25 @@ fn is_gnu(block: &Block) -> bool {
     block[257..].starts_with(b"ustar  \0")
 }
 
-/// A header without the magic of its time, of a tar or of a volume: only if nothing in it speaks against it.
+/// A header without the magic of its time, of a tar or of a volume: only if nothing in it speaks
+/// against it.
 fn is_old_header(block: &Block) -> bool {
-    let numbers = [&block[100..108], &block[108..116], &block[116..124], &block[124..136], &block[136..148]];
+    let numbers =
+        [&block[100..108], &block[108..116], &block[116..124], &block[124..136], &block[136..148]];
     let name = until_nul(&block[..100]);
-    let is_octal = |field: &[u8]| field[0] & 0x80 != 0 || field.iter().all(|byte| matches!(byte, b'0'..=b'7' | b' ' | 0));
-    let is_known = matches!(block[156], kind::OLD_FILE | kind::FILE..=kind::CONTIGUOUS_FILE | kind::GNU_SPARSE | kind::GNU_DIRECTORY);
+    let is_octal = |field: &[u8]| {
+        field[0] & 0x80 != 0 || field.iter().all(|byte| matches!(byte, b'0'..=b'7' | b' ' | 0))
+    };
+    let is_known = matches!(
+        block[156],
+        kind::OLD_FILE | kind::FILE
+            ..=kind::CONTIGUOUS_FILE | kind::GNU_SPARSE | kind::GNU_DIRECTORY
+    );
     // GNU's `tar` labels volumes so, and gives no more than a name and a time.
-    let is_volume = matches!(block[156], kind::GNU_VOLUME_LABEL | kind::GNU_CONTINUED | kind::GNU_LONG_NAME | kind::GNU_LONG_LINK);
+    let is_volume = matches!(
+        block[156],
+        kind::GNU_VOLUME_LABEL | kind::GNU_CONTINUED | kind::GNU_LONG_NAME | kind::GNU_LONG_LINK
+    );
     let has_digits = |field: &[u8]| field.iter().any(u8::is_ascii_digit) || field[0] & 0x80 != 0;
     // `star` wrote times and a mark of its own behind the names; GNU's `tar` device numbers.
     let is_plain_behind = block[257..].iter().all(|byte| matches!(byte, 0 | b'0'));
@@ -95,7 +108,10 @@ fn is_star(block: &Block) -> bool {
 /// Whether `block` could be a header at all: its checksum holds.
 pub fn checksum_holds(block: &Block) -> bool {
     let Some(told) = number(&block[148..156]) else { return false };
-    let spaced = block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { b' ' } else { *byte });
+    let spaced = block
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| if (148..156).contains(&at) { b' ' } else { *byte });
     let unsigned: i64 = spaced.clone().map(i64::from).sum();
     // Some early systems took bytes for signed.
     let signed: i64 = spaced.map(|byte| i64::from(byte.cast_signed())).sum();
@@ -108,7 +124,8 @@ pub fn parse(block: &Block, start: u64) -> Result<Header, UnpackError> {
         return Err(damaged(format!("the checksum of the header at byte {start} does not hold")));
     }
     let size = number(&block[124..136]).and_then(|size| u64::try_from(size).ok());
-    let size = size.ok_or_else(|| damaged(format!("the size in the header at byte {start} is no number")))?;
+    let size = size
+        .ok_or_else(|| damaged(format!("the size in the header at byte {start} is no number")))?;
     let modified = number(&block[136..148]).and_then(ModifiedTime::from_unix).map(MemberTime::Utc);
     let link = until_nul(&block[157..257]).to_vec();
     Ok(Header { kind: block[156], name: name(block), link, size, modified })
@@ -131,12 +148,19 @@ pub fn until_nul(field: &[u8]) -> &[u8] {
     field.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// A number: octal digits among spaces and NULs (none are 0), or base 256 with its sign, as GNU and star write large ones.
+/// A number: octal digits among spaces and NULs (none are 0), or base 256 with its sign, as GNU and
+/// star write large ones.
 pub fn number(field: &[u8]) -> Option<i64> {
     let (first, rest) = field.split_first()?;
     if first & 0x80 != 0 {
-        let start = if first & 0x40 == 0 { i64::from(first & 0x3F) } else { i64::from(first.cast_signed()) };
-        return rest.iter().try_fold(start, |number, byte| number.checked_mul(256)?.checked_add(i64::from(*byte)));
+        let start = if first & 0x40 == 0 {
+            i64::from(first & 0x3F)
+        } else {
+            i64::from(first.cast_signed())
+        };
+        return rest.iter().try_fold(start, |number, byte| {
+            number.checked_mul(256)?.checked_add(i64::from(*byte))
+        });
     }
     let digits = until_nul(field).trim_ascii();
     digits.iter().try_fold(0i64, |number, digit| match digit {
@@ -155,7 +179,11 @@ pub fn records(data: &[u8]) -> impl Iterator<Item = Result<(&[u8], &[u8]), Unpac
         }
         let record = split_record(rest);
         rest = record.map_or(&[], |(_, _, rest)| rest);
-        Some(record.map(|(key, value, _)| (key, value)).ok_or_else(|| damaged("a pax header holds something that is no record")))
+        Some(
+            record
+                .map(|(key, value, _)| (key, value))
+                .ok_or_else(|| damaged("a pax header holds something that is no record")),
+        )
     })
 }
 
@@ -167,27 +195,36 @@ fn split_record(data: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     (equals > 0).then(|| (&record[..equals], &record[equals + 1..], &data[length..]))
 }
 
-/// A time of pax: seconds since 1970, before it with a minus, with as many digits behind the point as are known.
+/// A time of pax: seconds since 1970, before it with a minus, with as many digits behind the point
+/// as are known.
 pub fn pax_time(value: &[u8]) -> Option<MemberTime> {
     let text = std::str::from_utf8(value).ok()?;
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (seconds, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if !fraction.bytes().all(|digit| digit.is_ascii_digit()) || !seconds.bytes().all(|digit| digit.is_ascii_digit()) {
+    if !fraction.bytes().all(|digit| digit.is_ascii_digit())
+        || !seconds.bytes().all(|digit| digit.is_ascii_digit())
+    {
         return None;
     }
     let nanoseconds: i128 = format!("{:0<9.9}", fraction).parse().ok()?;
     let magnitude = i128::from(seconds.parse::<u64>().ok()?) * 1_000_000_000 + nanoseconds;
-    let at = OffsetDateTime::from_unix_timestamp_nanos(if negative { -magnitude } else { magnitude }).ok()?;
+    let at =
+        OffsetDateTime::from_unix_timestamp_nanos(if negative { -magnitude } else { magnitude })
+            .ok()?;
     let precision = if fraction.is_empty() { Precision::Second } else { Precision::Nanosecond };
     Some(MemberTime::Utc(ModifiedTime::new(at, precision)))
 }
 
-/// A name that does not tell its character set: UTF-8 if it is valid, else the one that the settings name, else
-/// windows-1252, which gives every byte a letter of its own.
+/// A name that does not tell its character set: UTF-8 if it is valid, else the one that the
+/// settings name, else windows-1252, which gives every byte a letter of its own.
 pub fn decoded(raw: &[u8], charset: Charset) -> String {
     match (std::str::from_utf8(raw), charset) {
         (Ok(name), _) => name.to_owned(),
-        (Err(_), Charset::Named(encoding)) => encoding.decode_without_bom_handling(raw).0.into_owned(),
-        (Err(_), Charset::Detect | Charset::Cp437) => encoding_rs::WINDOWS_1252.decode_without_bom_handling(raw).0.into_owned(),
+        (Err(_), Charset::Named(encoding)) => {
+            encoding.decode_without_bom_handling(raw).0.into_owned()
+        }
+        (Err(_), Charset::Detect | Charset::Cp437) => {
+            encoding_rs::WINDOWS_1252.decode_without_bom_handling(raw).0.into_owned()
+        }
     }
 }

@@ -8,8 +8,8 @@ use crate::archive::contract::Member;
 /// Which files were seen, and the links to them.
 #[derive(Default)]
 pub struct Links {
-    /// By the hash of its name, the newest file so called: its number among all entries. Names take more room, and the
-    /// name is compared once the file is read.
+    /// By the hash of its name, the newest file so called: its number among all entries. Names take
+    /// more room, and the name is compared once the file is read.
     files: HashMap<u64, usize>,
     /// Links that were seen, by name: a link may point at another one.
     links: HashMap<Vec<u8>, LinkTarget>,
@@ -44,10 +44,17 @@ impl Links {
     /// `member` is a link to what is called `target`; it comes back if no such file was seen.
     pub fn saw_link(&mut self, member: Member, target: &[u8]) -> Result<(), Member> {
         let name = plain(target);
-        let file = || self.files.get(&hash(name)).map(|number| LinkTarget { number: *number, name: name.to_vec() });
+        let file = || {
+            self.files
+                .get(&hash(name))
+                .map(|number| LinkTarget { number: *number, name: name.to_vec() })
+        };
         let Some(target) = self.links.get(name).cloned().or_else(file) else { return Err(member) };
         self.links.insert(plain(&member.raw_name).to_vec(), target.clone());
-        self.waiting.entry(target.number).or_default().push(WaitingLink { member, target: target.name });
+        self.waiting
+            .entry(target.number)
+            .or_default()
+            .push(WaitingLink { member, target: target.name });
         Ok(())
     }
 

@@ -33,11 +33,16 @@ impl Sparse {
             if *offset < end {
                 return Err(damaged("its map of holes is wrong: pieces overlap"));
             }
-            end = offset.checked_add(*length).ok_or_else(|| damaged("its map of holes is wrong: a piece has no end"))?;
+            end = offset
+                .checked_add(*length)
+                .ok_or_else(|| damaged("its map of holes is wrong: a piece has no end"))?;
             sum += length;
         }
         if end > size || sum != data {
-            return Err(damaged(format!("its map of holes is wrong: {sum} bytes of data up to byte {end}; it has {data}, and {size} in all")));
+            return Err(damaged(format!(
+                "its map of holes is wrong: {sum} bytes of data up to byte {end}; it has {data}, \
+                and {size} in all"
+            )));
         }
         Ok(Self { pieces, size, piece: 0, taken: 0, data_left: data })
     }
@@ -74,8 +79,12 @@ impl Sparse {
     }
 }
 
-/// What GNU's old form tells in the header `block` and in those that `next` brings: pieces and the size.
-pub fn old_map(block: &Block, next: &mut dyn FnMut() -> Result<Block, UnpackError>) -> Result<(Vec<(u64, u64)>, u64), UnpackError> {
+/// What GNU's old form tells in the header `block` and in those that `next` brings: pieces and the
+/// size.
+pub fn old_map(
+    block: &Block,
+    next: &mut dyn FnMut() -> Result<Block, UnpackError>,
+) -> Result<(Vec<(u64, u64)>, u64), UnpackError> {
     let size = natural(&block[483..495])?;
     let mut pieces = Vec::new();
     add(&mut pieces, &block[386..482])?;
@@ -96,12 +105,17 @@ fn add(pieces: &mut Vec<(u64, u64)>, fields: &[u8]) -> Result<(), UnpackError> {
 }
 
 fn natural(field: &[u8]) -> Result<u64, UnpackError> {
-    number(field).and_then(|number| u64::try_from(number).ok()).ok_or_else(|| damaged("a number in its map of holes is none"))
+    number(field)
+        .and_then(|number| u64::try_from(number).ok())
+        .ok_or_else(|| damaged("a number in its map of holes is none"))
 }
 
 fn push(pieces: &mut Vec<(u64, u64)>, piece: (u64, u64)) -> Result<(), UnpackError> {
     if pieces.len() == MOST_PIECES {
-        return Err(UnpackError::new(Class::LimitArchive, format!("it has more than {MOST_PIECES} holes")));
+        return Err(UnpackError::new(
+            Class::LimitArchive,
+            format!("it has more than {MOST_PIECES} holes"),
+        ));
     }
     pieces.push(piece);
     Ok(())
@@ -130,13 +144,19 @@ impl SparseRecords {
             b"minor" | b"numblocks" => {}
             b"offset" => self.offset = Some(number()?),
             b"numbytes" => {
-                let offset = self.offset.take().ok_or_else(|| damaged("its map of holes is wrong: a piece has no offset"))?;
+                let offset = self
+                    .offset
+                    .take()
+                    .ok_or_else(|| damaged("its map of holes is wrong: a piece has no offset"))?;
                 push(&mut self.pieces, (offset, number()?))?;
             }
             b"map" => {
-                let mut numbers = value.split(|byte| *byte == b',').filter(|number| !number.is_empty());
+                let mut numbers =
+                    value.split(|byte| *byte == b',').filter(|number| !number.is_empty());
                 while let Some(offset) = numbers.next() {
-                    let length = numbers.next().ok_or_else(|| damaged("its map of holes is wrong: a piece has no length"))?;
+                    let length = numbers.next().ok_or_else(|| {
+                        damaged("its map of holes is wrong: a piece has no length")
+                    })?;
                     push(&mut self.pieces, (decimal(offset)?, decimal(length)?))?;
                 }
             }
@@ -156,7 +176,10 @@ impl SparseRecords {
         match self.major {
             None | Some(0) => Ok(false),
             Some(1) => Ok(true),
-            Some(other) => Err(UnpackError::new(Class::ArchiveUnsupported, format!("it is sparse in the unknown form {other}"))),
+            Some(other) => Err(UnpackError::new(
+                Class::ArchiveUnsupported,
+                format!("it is sparse in the unknown form {other}"),
+            )),
         }
     }
 
@@ -172,8 +195,11 @@ fn decimal(text: &[u8]) -> Result<u64, UnpackError> {
     number.ok_or_else(|| damaged("a number in its map of holes is none"))
 }
 
-/// The map that stands before the data: how many pieces, then offset and length of each, a line a number, in blocks.
-pub fn leading_map(next: &mut dyn FnMut() -> Result<Block, UnpackError>) -> Result<Vec<(u64, u64)>, UnpackError> {
+/// The map that stands before the data: how many pieces, then offset and length of each, a line a
+/// number, in blocks.
+pub fn leading_map(
+    next: &mut dyn FnMut() -> Result<Block, UnpackError>,
+) -> Result<Vec<(u64, u64)>, UnpackError> {
     const MOST_DIGITS: usize = 20;
     let (mut block, mut at) = (next()?, 0);
     let mut line = || {

@@ -20,7 +20,9 @@ const GNU: &[u8] = b"ustar  \0";
 fn entry(magic: &[u8], kind: u8, name: &[u8], content: &[u8]) -> Vec<u8> {
     let mut block = vec![0; 512];
     block[..name.len().min(100)].copy_from_slice(&name[..name.len().min(100)]);
-    for (at, text) in [(100, "0000644\0"), (108, "0001750\0"), (116, "0001750\0"), (136, "14712345670\0")] {
+    for (at, text) in
+        [(100, "0000644\0"), (108, "0001750\0"), (116, "0001750\0"), (136, "14712345670\0")]
+    {
         block[at..at + text.len()].copy_from_slice(text.as_bytes());
     }
     block[124..136].copy_from_slice(format!("{:011o}\0", content.len()).as_bytes());
@@ -56,7 +58,8 @@ fn pax(records: &[(&str, &str)]) -> Vec<u8> {
 fn pax_data(records: &[(&str, &str)]) -> Vec<u8> {
     let record = |(key, value): &(&str, &str)| {
         let rest = format!(" {key}={value}\n");
-        let length = (1..).find(|length: &usize| length.to_string().len() + rest.len() == *length).unwrap();
+        let length =
+            (1..).find(|length: &usize| length.to_string().len() + rest.len() == *length).unwrap();
         format!("{length}{rest}")
     };
     records.iter().map(record).collect::<String>().into_bytes()
@@ -73,7 +76,19 @@ fn members_come_in_order_with_kind_and_time() {
         file("empty", b""),
         file("empty", b"again"),
     ]);
-    check("a.tar", &archive, &[("d/", b""), ("d/1.txt", b"one"), ("link", b""), ("hard", b""), ("pipe", b""), ("empty", b""), ("empty", b"again")]);
+    check(
+        "a.tar",
+        &archive,
+        &[
+            ("d/", b""),
+            ("d/1.txt", b"one"),
+            ("link", b""),
+            ("hard", b""),
+            ("pipe", b""),
+            ("empty", b""),
+            ("empty", b"again"),
+        ],
+    );
     let read = read("a.tar", &archive).unwrap();
     let kinds: Vec<_> = read.iter().map(|(member, _)| member.kind).collect();
     use MemberKind::{Directory, File, Link, Special};
@@ -105,12 +120,23 @@ fn the_prefix_of_ustar_stands_before_the_name() {
 #[test]
 fn names_from_extended_headers_win() {
     let long = "d/".repeat(5000) + "x";
-    let gnu = [entry(GNU, b'L', b"././@LongLink", &[long.as_bytes(), b"\0"].concat()), entry(GNU, b'0', b"d/d/", b"content")];
+    let gnu = [
+        entry(GNU, b'L', b"././@LongLink", &[long.as_bytes(), b"\0"].concat()),
+        entry(GNU, b'0', b"d/d/", b"content"),
+    ];
     check("a", &tar(&gnu), &[(&long, b"content")]);
     check("a", &tar(&[pax(&[("path", &long)]), file("short", b"content")]), &[(&long, b"content")]);
     // It belongs to the next member only.
-    check("a", &tar(&[pax(&[("path", "b")]), file("a", b"1"), file("a", b"2")]), &[("b", b"1"), ("a", b"2")]);
-    check("a", &tar(&[pax(&[("path", "line\nbreak=1")]), file("a", b"1")]), &[("line\nbreak=1", b"1")]);
+    check(
+        "a",
+        &tar(&[pax(&[("path", "b")]), file("a", b"1"), file("a", b"2")]),
+        &[("b", b"1"), ("a", b"2")],
+    );
+    check(
+        "a",
+        &tar(&[pax(&[("path", "line\nbreak=1")]), file("a", b"1")]),
+        &[("line\nbreak=1", b"1")],
+    );
     let linked = [entry(GNU, b'K', b"././@LongLink", b"far\0"), entry(GNU, b'2', b"link", b"")];
     check("a", &tar(&linked), &[("link", b"")]);
 }
@@ -120,22 +146,50 @@ fn the_size_in_a_pax_header_wins() {
     let mut block = file("a", b"")[..512].to_vec();
     block[124..136].fill(b'0');
     let member = sealed(block, b"content");
-    check("a", &tar(&[pax(&[("size", "7")]), member.clone(), file("b", b"2")]), &[("a", b"content"), ("b", b"2")]);
-    fails("a", &tar(&[pax(&[("size", "-7")]), member.clone()]), Class::ArchiveDamaged, "size in a pax header");
-    fails("a", &tar(&[pax(&[("size", "99999999999")]), member]), Class::ArchiveDamaged, "bytes are missing");
+    check(
+        "a",
+        &tar(&[pax(&[("size", "7")]), member.clone(), file("b", b"2")]),
+        &[("a", b"content"), ("b", b"2")],
+    );
+    fails(
+        "a",
+        &tar(&[pax(&[("size", "-7")]), member.clone()]),
+        Class::ArchiveDamaged,
+        "size in a pax header",
+    );
+    fails(
+        "a",
+        &tar(&[pax(&[("size", "99999999999")]), member]),
+        Class::ArchiveDamaged,
+        "bytes are missing",
+    );
 }
 
 #[test]
 fn times_are_as_exact_as_told() {
-    let time = |value: &str| read("a", &tar(&[pax(&[("mtime", value)]), file("a", b"")])).unwrap()[0].0.modified;
+    let time = |value: &str| {
+        read("a", &tar(&[pax(&[("mtime", value)]), file("a", b"")])).unwrap()[0].0.modified
+    };
     let exact = |at, precision| Some(MemberTime::Utc(ModifiedTime::new(at, precision)));
-    assert_eq!(time("1500000000.123456789"), exact(datetime!(2017-07-14 2:40:00.123456789 UTC), Precision::Nanosecond));
-    assert_eq!(time("1500000000.5"), exact(datetime!(2017-07-14 2:40:00.5 UTC), Precision::Nanosecond));
+    assert_eq!(
+        time("1500000000.123456789"),
+        exact(datetime!(2017-07-14 2:40:00.123456789 UTC), Precision::Nanosecond)
+    );
+    assert_eq!(
+        time("1500000000.5"),
+        exact(datetime!(2017-07-14 2:40:00.5 UTC), Precision::Nanosecond)
+    );
     assert_eq!(time("1500000000"), exact(datetime!(2017-07-14 2:40:00 UTC), Precision::Second));
     assert_eq!(time("-1.5"), exact(datetime!(1969-12-31 23:59:58.5 UTC), Precision::Nanosecond));
-    assert_eq!(time("99999999999999999999"), Some(MemberTime::Utc(ModifiedTime::from_unix(0o14_712_345_670).unwrap())));
+    assert_eq!(
+        time("99999999999999999999"),
+        Some(MemberTime::Utc(ModifiedTime::from_unix(0o14_712_345_670).unwrap()))
+    );
     let global = entry(USTAR, b'g', b"g", &pax_data(&[("mtime", "1"), ("comment", "from git")]));
-    assert_eq!(read("a", &tar(&[global, file("a", b"")])).unwrap()[0].0.modified, exact(datetime!(1970-01-01 0:00:01 UTC), Precision::Second));
+    assert_eq!(
+        read("a", &tar(&[global, file("a", b"")])).unwrap()[0].0.modified,
+        exact(datetime!(1970-01-01 0:00:01 UTC), Precision::Second)
+    );
     let mut block = file("a", b"")[..512].to_vec();
     block[136..148].copy_from_slice(&[0xFF; 12]);
     let before = read("a", &tar(&[sealed(block, b"")])).unwrap()[0].0.modified;
@@ -156,43 +210,89 @@ fn sizes_in_base_256_are_read() {
 #[test]
 fn names_that_are_no_utf8_are_decoded_and_kept() {
     let archive = tar(&[entry(USTAR, b'0', b"gr\xFC\xDFe \x93\xFA", b"x")]);
-    let read_in = |charset| read_by(&Tar, &archive, &Options { charset, ..Options::default() }).unwrap().remove(0).0;
-    assert_eq!((read_in(Charset::Detect).name.as_str(), &read_in(Charset::Detect).raw_name[..]), ("grüße “ú", &b"gr\xFC\xDFe \x93\xFA"[..]));
+    let read_in = |charset| {
+        read_by(&Tar, &archive, &Options { charset, ..Options::default() }).unwrap().remove(0).0
+    };
+    assert_eq!(
+        (read_in(Charset::Detect).name.as_str(), &read_in(Charset::Detect).raw_name[..]),
+        ("grüße “ú", &b"gr\xFC\xDFe \x93\xFA"[..])
+    );
     assert_eq!(read_in(Charset::Named(encoding_rs::KOI8_R)).name, "grЭъe ⌠З");
     let member = read("a", &tar(&[file("./././a/b", b"x"), file("./", b"")])).unwrap();
-    assert_eq!((member[0].0.name.as_str(), &member[0].0.raw_name[..], member[1].0.name.as_str()), ("a/b", &b"./././a/b"[..], "./"));
+    assert_eq!(
+        (member[0].0.name.as_str(), &member[0].0.raw_name[..], member[1].0.name.as_str()),
+        ("a/b", &b"./././a/b"[..], "./")
+    );
 }
 
 #[test]
 fn what_is_not_read_is_refused_by_name() {
-    fails("a", &tar(&[pax(&[("SCHILY.realsize", "7")]), file("holes", b"x")]), Class::ArchiveUnsupported, "`holes`: it is sparse");
-    for archive in
-        [tar(&[entry(GNU, b'M', b"rest", b"x")]), tar(&[entry(b"", b'M', b"rest", b"x")]), tar(&[pax(&[("GNU.volume.offset", "1")]), file("b", b"")])]
-    {
+    fails(
+        "a",
+        &tar(&[pax(&[("SCHILY.realsize", "7")]), file("holes", b"x")]),
+        Class::ArchiveUnsupported,
+        "`holes`: it is sparse",
+    );
+    for archive in [
+        tar(&[entry(GNU, b'M', b"rest", b"x")]),
+        tar(&[entry(b"", b'M', b"rest", b"x")]),
+        tar(&[pax(&[("GNU.volume.offset", "1")]), file("b", b"")]),
+    ] {
         let error = read("a", &archive).unwrap_err();
-        assert_eq!((error.class(), error.kind()), (Class::ArchiveUnsupported, Some(Unread::TarVolume)), "{}", chain(&error));
+        assert_eq!(
+            (error.class(), error.kind()),
+            (Class::ArchiveUnsupported, Some(Unread::TarVolume)),
+            "{}",
+            chain(&error)
+        );
     }
 }
 
 #[test]
 fn labels_lists_and_access_rights_are_no_members() {
     // GNU's `tar` writes a label without the magic of its time.
-    for label in [entry(GNU, b'V', b"label", b""), entry(b"", b'V', b"label", b""), pax(&[("GNU.volume.label", "x")])] {
+    for label in [
+        entry(GNU, b'V', b"label", b""),
+        entry(b"", b'V', b"label", b""),
+        pax(&[("GNU.volume.label", "x")]),
+    ] {
         check("a", &tar(&[label, file("a", b"x")]), &[("a", b"x")]);
     }
     let dump = tar(&[entry(GNU, b'D', b"dir/", b"Yfile\0\0"), file("dir/file", b"x")]);
     check("a", &dump, &[("dir/", b""), ("dir/file", b"x")]);
-    check("a", &tar(&[entry(USTAR, b'A', b"acl", b"1000007\0user::rwx"), file("a", b"x")]), &[("a", b"x")]);
+    check(
+        "a",
+        &tar(&[entry(USTAR, b'A', b"acl", b"1000007\0user::rwx"), file("a", b"x")]),
+        &[("a", b"x")],
+    );
     // A type that nobody knows is that of a file (POSIX).
-    check("a", &tar(&[entry(USTAR, b'Q', b"q", b"x"), file("a", b"y")]), &[("q", b"x"), ("a", b"y")]);
+    check(
+        "a",
+        &tar(&[entry(USTAR, b'Q', b"q", b"x"), file("a", b"y")]),
+        &[("q", b"x"), ("a", b"y")],
+    );
 }
 
 #[test]
 fn a_header_for_all_members_holds_unless_their_own_say_otherwise() {
     let global = |records: &[(&str, &str)]| entry(USTAR, b'g', b"g", &pax_data(records));
-    check("a", &tar(&[global(&[("path", "all")]), file("b", b"x"), pax(&[("path", "own")]), file("c", b"y")]), &[("all", b"x"), ("own", b"y")]);
+    check(
+        "a",
+        &tar(&[
+            global(&[("path", "all")]),
+            file("b", b"x"),
+            pax(&[("path", "own")]),
+            file("c", b"y"),
+        ]),
+        &[("all", b"x"), ("own", b"y")],
+    );
     check("a", &tar(&[global(&[("size", "1")]), file("b", b"x")]), &[("b", b"x")]);
-    fails("a", &tar(&[global(&[("size", "1")]), file("b", b"xy")]), Class::ArchiveDamaged, "a header for all members");
+    fails(
+        "a",
+        &tar(&[global(&[("size", "1")]), file("b", b"xy")]),
+        Class::ArchiveDamaged,
+        "a header for all members",
+    );
 }
 
 #[test]
@@ -242,10 +342,18 @@ fn a_hard_link_has_the_content_of_its_file() {
     check("a.tar", &tar(&members), &expected);
     let packed = zstd::encode_all(&tar(&members)[..], 1).unwrap();
     check("a.tar.zst", &packed, &expected);
-    let kinds: Vec<_> = read("a.tar", &tar(&members)).unwrap().iter().map(|(member, _)| member.kind).collect();
-    assert_eq!(kinds.iter().filter(|kind| **kind != MemberKind::File).collect::<Vec<_>>(), [&MemberKind::Special]);
+    let kinds: Vec<_> =
+        read("a.tar", &tar(&members)).unwrap().iter().map(|(member, _)| member.kind).collect();
+    assert_eq!(
+        kinds.iter().filter(|kind| **kind != MemberKind::File).collect::<Vec<_>>(),
+        [&MemberKind::Special]
+    );
     // The newest file of a name is meant.
-    check("a.tar", &tar(&[file("a", b"old"), file("a", b"new"), hard("l", "a")]), &[("a", b"old"), ("a", b"new"), ("l", b"new")]);
+    check(
+        "a.tar",
+        &tar(&[file("a", b"old"), file("a", b"new"), hard("l", "a")]),
+        &[("a", b"old"), ("a", b"new"), ("l", b"new")],
+    );
 }
 
 #[test]
@@ -255,7 +363,8 @@ fn sparse_files_are_the_bytes_that_they_mean() {
     let data = b"datamore";
     // GNU's old form, with its last pieces in a block of their own.
     let mut old = entry(GNU, b'S', b"holes", data)[..512].to_vec();
-    let piece = |offset: usize, length: usize| format!("{offset:011o}\0{length:011o}\0").into_bytes();
+    let piece =
+        |offset: usize, length: usize| format!("{offset:011o}\0{length:011o}\0").into_bytes();
     old[386..410].copy_from_slice(&piece(1000, 4));
     old[482] = 1;
     old[483..495].copy_from_slice(format!("{:011o}\0", expected.len()).as_bytes());
@@ -272,22 +381,43 @@ fn sparse_files_are_the_bytes_that_they_mean() {
         ("GNU.sparse.numbytes", "4"),
     ];
     check("a", &tar(&[pax(&first), file("holes", data)]), &[("holes", &expected)]);
-    let second = [("GNU.sparse.size", &*told), ("GNU.sparse.map", "1000,4,4004,4"), ("GNU.sparse.name", "holes")];
+    let second = [
+        ("GNU.sparse.size", &*told),
+        ("GNU.sparse.map", "1000,4,4004,4"),
+        ("GNU.sparse.name", "holes"),
+    ];
     check("a", &tar(&[pax(&second), file("made/up", data)]), &[("holes", &expected)]);
-    let third = [("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), ("GNU.sparse.realsize", &*told), ("GNU.sparse.name", "holes")];
+    let third = [
+        ("GNU.sparse.major", "1"),
+        ("GNU.sparse.minor", "0"),
+        ("GNU.sparse.realsize", &*told),
+        ("GNU.sparse.name", "holes"),
+    ];
     let mut map = b"2\n1000\n4\n4004\n4\n".to_vec();
     map.resize(512, 0);
     let content = [&map[..], data].concat();
-    check("a", &tar(&[pax(&third), file("made/up", &content), file("b", b"x")]), &[("holes", &expected), ("b", b"x")]);
-    let wrong = |map: &str| tar(&[pax(&[("GNU.sparse.size", &*told), ("GNU.sparse.map", map)]), file("holes", data)]);
+    check(
+        "a",
+        &tar(&[pax(&third), file("made/up", &content), file("b", b"x")]),
+        &[("holes", &expected), ("b", b"x")],
+    );
+    let wrong = |map: &str| {
+        tar(&[pax(&[("GNU.sparse.size", &*told), ("GNU.sparse.map", map)]), file("holes", data)])
+    };
     fails("a", &wrong("1000,4,1002,4"), Class::ArchiveDamaged, "pieces overlap");
     fails("a", &wrong("1000,4,4004,5"), Class::ArchiveDamaged, "its map of holes is wrong");
     fails("a", &wrong("1000,4,9999999,4"), Class::ArchiveDamaged, "its map of holes is wrong");
     fails("a", &wrong("1000"), Class::ArchiveDamaged, "a piece has no length");
     // Zeros count: a terabyte of them is too much.
-    let huge = tar(&[pax(&[("GNU.sparse.size", "1099511627776"), ("GNU.sparse.map", "0,8")]), file("holes", data)]);
+    let huge = tar(&[
+        pax(&[("GNU.sparse.size", "1099511627776"), ("GNU.sparse.map", "0,8")]),
+        file("holes", data),
+    ]);
     let limits = Limits { total_bytes: 1 << 20, member_bytes: 1 << 20, ..Limits::default() };
-    assert_eq!(read_by(&Tar, &huge, &within("a", limits)).unwrap_err().class(), Class::LimitArchive);
+    assert_eq!(
+        read_by(&Tar, &huge, &within("a", limits)).unwrap_err().class(),
+        Class::LimitArchive
+    );
 }
 
 #[test]
@@ -300,8 +430,17 @@ fn links_that_claim_content_have_it_or_not() {
     check("a", &tar(&[claims(b'1', b""), file("a", b"x")]), &[("l", b""), ("a", b"x")]);
     check("a", &tar(&[claims(b'5', b"")]), &[("l", b"")]);
     check("a", &tar(&[claims(b'1', b"one"), file("a", b"x")]), &[("l", b"one"), ("a", b"x")]);
-    check("a", &tar(&[pax(&[("uid", "1")]), claims(b'1', b"one"), file("a", b"x")]), &[("l", b"one"), ("a", b"x")]);
-    fails("a", &tar(&[claims(b'2', b"one"), file("a", b"x")]), Class::ArchiveDamaged, "claims 3 bytes of content");
+    check(
+        "a",
+        &tar(&[pax(&[("uid", "1")]), claims(b'1', b"one"), file("a", b"x")]),
+        &[("l", b"one"), ("a", b"x")],
+    );
+    fails(
+        "a",
+        &tar(&[claims(b'2', b"one"), file("a", b"x")]),
+        Class::ArchiveDamaged,
+        "claims 3 bytes of content",
+    );
 }
 
 #[test]
@@ -321,13 +460,41 @@ fn what_follows_the_end_is_stale_strange_or_another_archive() {
     record.resize(10_240, 0);
     let beyond = [&record[..], &[0; 100], b"-- mailed by a gateway"].concat();
     check("a", &beyond, &[("a", b"x")]);
-    assert_eq!(remarks(&beyond), ["something follows the end of the tar, from byte 10340 to 10362, and is not stored"]);
+    assert_eq!(
+        remarks(&beyond),
+        ["something follows the end of the tar, from byte 10340 to 10362, and is not stored"]
+    );
     let another = tar(&[file("b", b"y")]);
-    fails("a", &[&whole[..], &another].concat(), Class::ArchiveDamaged, "another archive follows the end of the archive, at byte 2048");
-    fails("a", &[&record[..], &another].concat(), Class::ArchiveDamaged, "another archive follows the end of the archive, at byte 10240");
-    fails("a", &[&whole[..1024], b"garbage"].concat(), Class::ArchiveDamaged, "ends within a header");
-    fails("a", &tar(&[file("a", b"x"), vec![b'g'; 512]]), Class::ArchiveDamaged, "checksum of the header at byte 1024");
-    fails("a", &[file("a", b"x"), pax(&[("path", "b")])].concat(), Class::ArchiveDamaged, "after an extended header");
+    fails(
+        "a",
+        &[&whole[..], &another].concat(),
+        Class::ArchiveDamaged,
+        "another archive follows the end of the archive, at byte 2048",
+    );
+    fails(
+        "a",
+        &[&record[..], &another].concat(),
+        Class::ArchiveDamaged,
+        "another archive follows the end of the archive, at byte 10240",
+    );
+    fails(
+        "a",
+        &[&whole[..1024], b"garbage"].concat(),
+        Class::ArchiveDamaged,
+        "ends within a header",
+    );
+    fails(
+        "a",
+        &tar(&[file("a", b"x"), vec![b'g'; 512]]),
+        Class::ArchiveDamaged,
+        "checksum of the header at byte 1024",
+    );
+    fails(
+        "a",
+        &[file("a", b"x"), pax(&[("path", "b")])].concat(),
+        Class::ArchiveDamaged,
+        "after an extended header",
+    );
 }
 
 /// What a reader of `archive` remarks.
@@ -359,7 +526,11 @@ fn a_tar_cut_anywhere_is_damaged_unless_between_members() {
         };
         match read("a", &whole[..cut]) {
             Ok(read) => assert_eq!(Some(read.len()), members, "cut at {cut}"),
-            Err(error) => assert!(error.class() == Class::ArchiveDamaged && members.is_none(), "cut at {cut}: {}", chain(&error)),
+            Err(error) => assert!(
+                error.class() == Class::ArchiveDamaged && members.is_none(),
+                "cut at {cut}: {}",
+                chain(&error)
+            ),
         }
     }
 }
@@ -368,7 +539,12 @@ fn a_tar_cut_anywhere_is_damaged_unless_between_members() {
 fn extended_headers_are_bounded() {
     let mut block = pax(&[])[..512].to_vec();
     block[124..136].copy_from_slice(b"77777777777\0");
-    fails("a", &tar(&[sealed(block, b"")]), Class::LimitArchive, "an extended header claims 8589934591 bytes");
+    fails(
+        "a",
+        &tar(&[sealed(block, b"")]),
+        Class::LimitArchive,
+        "an extended header claims 8589934591 bytes",
+    );
     for bad in ["7 path", "nonsense", "99 a=b\n", "5 =b\n", "x a=b\n", " a=b\n"] {
         let header = entry(USTAR, b'x', b"x", bad.as_bytes());
         fails("a", &tar(&[header, file("a", b"")]), Class::ArchiveDamaged, "is no record");
@@ -392,12 +568,18 @@ fn members_without_end_stop_at_the_limit() {
     let (options, mut visited) = (Options::default(), 0);
     let meter = Meter::new(Limits { members: 10_000, ..Limits::default() }, 100);
     let again = || unreachable!("nothing is linked");
-    let error = visit_members(&mut Endless(file("a", b""), 0), &again, &options, &meter, &mut |_, _| {
-        visited += 1;
-        Ok(())
-    });
+    let error =
+        visit_members(&mut Endless(file("a", b""), 0), &again, &options, &meter, &mut |_, _| {
+            visited += 1;
+            Ok(())
+        });
     assert_eq!((error.unwrap_err().class(), visited), (Class::LimitArchive, 10_000));
-    let error = read_by(&Tar, &tar(&[file("a", &[1; 2000])]), &within("a", Limits { member_bytes: 1999, ..Limits::default() })).unwrap_err();
+    let error = read_by(
+        &Tar,
+        &tar(&[file("a", &[1; 2000])]),
+        &within("a", Limits { member_bytes: 1999, ..Limits::default() }),
+    )
+    .unwrap_err();
     assert_eq!(error.class(), Class::LimitArchive);
 }
 
@@ -405,10 +587,15 @@ fn members_without_end_stop_at_the_limit() {
 fn content_that_nobody_reads_is_passed_over() {
     let spool = Spool::of(&tar(&[file("a", &[1; 5000]), file("b", b"x")]));
     let mut names = Vec::new();
-    Tar.visit(spool.reader(), &Options::default(), &Meter::new(Limits::default(), spool.size()), &mut |member, _| {
-        names.push(member.name.clone());
-        Ok(())
-    })
+    Tar.visit(
+        spool.reader(),
+        &Options::default(),
+        &Meter::new(Limits::default(), spool.size()),
+        &mut |member, _| {
+            names.push(member.name.clone());
+            Ok(())
+        },
+    )
     .unwrap();
     assert_eq!(names, ["a", "b"]);
 }
@@ -416,7 +603,8 @@ fn content_that_nobody_reads_is_passed_over() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// A tar proves headers, not content: whatever is flipped, nothing panics, and what is read is as long as it was.
+    /// A tar proves headers, not content: whatever is flipped, nothing panics, and what is read is
+    /// as long as it was.
     #[test]
     fn flipped_bits_never_panic(at in 0usize..3584, bit in 0u8..8) {
         let mut archive = tar(&[pax(&[("path", "one"), ("mtime", "1.5")]), file("a", b"1"), file("b", &[7; 700])]);

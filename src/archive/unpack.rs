@@ -44,7 +44,8 @@ pub struct Checked {
     pub member: Member,
     /// How many bytes it has.
     pub size: u64,
-    /// Their MD5: of what is kept if it is no larger than [`ALONE`](crate::checksum::ALONE), else if it was wanted.
+    /// Their MD5: of what is kept if it is no larger than [`ALONE`](crate::checksum::ALONE), else
+    /// if it was wanted.
     pub md5: Option<model::Md5>,
     /// All of them, if they were kept.
     pub kept: Option<Bytes>,
@@ -64,17 +65,28 @@ impl Checked {
     }
 
     pub(super) fn read(member: &Member) -> Self {
-        Self { member: member.clone(), size: 0, md5: None, kept: None, taken: None, crc32: None, read: true, unopened: None }
+        Self {
+            member: member.clone(),
+            size: 0,
+            md5: None,
+            kept: None,
+            taken: None,
+            crc32: None,
+            read: true,
+            unopened: None,
+        }
     }
 }
 
 /// An archive that was read to its end and held.
 #[derive(Debug)]
 pub struct Proven {
-    /// Every member, in the archive's order; where an inner archive was opened, its members stand in its place.
+    /// Every member, in the archive's order; where an inner archive was opened, its members stand
+    /// in its place.
     pub members: Vec<Checked>,
     index: Option<Arc<dyn Indexed>>,
-    /// For each member of the outermost archive, the index of the first one that came of it; and the end.
+    /// For each member of the outermost archive, the index of the first one that came of it; and
+    /// the end.
     starts: Arc<Vec<usize>>,
     /// Archives in it that are stored as they are.
     kept: Arc<HashSet<Vec<usize>>>,
@@ -83,8 +95,9 @@ pub struct Proven {
 }
 
 impl Proven {
-    /// The members of the outermost archive that were opened: what its directory says of each, its CRC-32, and the indices
-    /// of the members that came of it. Nothing where the archive has no directory.
+    /// The members of the outermost archive that were opened: what its directory says of each, its
+    /// CRC-32, and the indices of the members that came of it. Nothing where the archive has no
+    /// directory.
     pub fn opened(&self) -> Vec<(&Member, Option<u32>, std::ops::Range<usize>)> {
         let Some(index) = &self.index else { return Vec::new() };
         let mut opened = Vec::new();
@@ -122,14 +135,18 @@ impl Archive {
         Ok(nature.called(&self.options.file_name))
     }
 
-    /// Reads the whole archive once: `Ok` says that every member can be unpacked within the limits and that all sizes
-    /// and checksums hold. Dropping the future stops the reading soon.
+    /// Reads the whole archive once: `Ok` says that every member can be unpacked within the limits
+    /// and that all sizes and checksums hold. Dropping the future stops the reading soon.
     pub async fn check(&self, wish: Wish) -> Result<Proven, UnpackError> {
         self.check_for(wish, None).await
     }
 
     /// Like [`Archive::check`], for a `taker` of members while they are read.
-    pub async fn check_for(&self, wish: Wish, taker: Option<Arc<dyn Taker>>) -> Result<Proven, UnpackError> {
+    pub async fn check_for(
+        &self,
+        wish: Wish,
+        taker: Option<Arc<dyn Taker>>,
+    ) -> Result<Proven, UnpackError> {
         let _turn = self.spooler.turn(self.spool.size()).await;
         let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
         let checking = self.checking(wish, taker, &stop);
@@ -141,7 +158,8 @@ impl Archive {
         result
     }
 
-    /// Like [`Archive::check_for`], but reads only those members that are `wanted` of an archive that is there in parts.
+    /// Like [`Archive::check_for`], but reads only those members that are `wanted` of an archive
+    /// that is there in parts.
     pub async fn check_some_of(
         &self,
         format: &'static dyn Partial,
@@ -152,10 +170,14 @@ impl Archive {
         let _turn = self.spooler.turn(self.spool.size()).await;
         let stop = StopOnDrop(Arc::new(AtomicBool::new(false)));
         let checking = self.checking(wish, taker, &stop);
-        let (reader, options, meter) = (self.spool.reader(), Arc::clone(&self.options), Arc::clone(&checking.meter));
+        let (reader, options, meter) =
+            (self.spool.reader(), Arc::clone(&self.options), Arc::clone(&checking.meter));
         let wanted = Arc::new(wanted);
         let asked = Arc::clone(&wanted);
-        let index = joined(tokio::task::spawn_blocking(move || format.open(reader, &options, &meter, &asked))).await?;
+        let index = joined(tokio::task::spawn_blocking(move || {
+            format.open(reader, &options, &meter, &asked)
+        }))
+        .await?;
         self.check_indexed(index, Some(wanted), checking).await
     }
 
@@ -165,11 +187,18 @@ impl Archive {
 
     fn checking(&self, wish: Wish, taker: Option<Arc<dyn Taker>>, stop: &StopOnDrop) -> Checking {
         let meter = Arc::new(self.meter(self.options.limits.clone()));
-        Checking { stopped: Arc::clone(&stop.0), meter, keep: Arc::new(AtomicU64::new(wish.keep_bytes)), md5: wish.md5, taker }
+        Checking {
+            stopped: Arc::clone(&stop.0),
+            meter,
+            keep: Arc::new(AtomicU64::new(wish.keep_bytes)),
+            md5: wish.md5,
+            taker,
+        }
     }
 
     async fn open(&self, meter: &Arc<Meter>) -> Result<Option<Arc<dyn Indexed>>, UnpackError> {
-        let (format, reader, options, meter) = (self.format, self.spool.reader(), Arc::clone(&self.options), Arc::clone(meter));
+        let (format, reader, options, meter) =
+            (self.format, self.spool.reader(), Arc::clone(&self.options), Arc::clone(meter));
         joined(tokio::task::spawn_blocking(move || format.index(reader, &options, &meter))).await
     }
 
@@ -177,32 +206,49 @@ impl Archive {
         let archive = self.clone();
         let work = tokio::task::spawn_blocking(move || {
             let walk = Walk::new(&archive, &checking.meter);
-            let (mut found, mut starts) = (Collected { checking: &checking, members: Vec::new() }, Vec::new());
-            archive.format.visit(archive.spool.reader(), &archive.options, &checking.meter, &mut |member, content| {
-                starts.push(found.members.len());
-                walk.leaves(member, content, &mut found)
-            })?;
+            let (mut found, mut starts) =
+                (Collected { checking: &checking, members: Vec::new() }, Vec::new());
+            archive.format.visit(
+                archive.spool.reader(),
+                &archive.options,
+                &checking.meter,
+                &mut |member, content| {
+                    starts.push(found.members.len());
+                    walk.leaves(member, content, &mut found)
+                },
+            )?;
             starts.push(found.members.len());
             Ok(proven(found.members, None, starts, checking.meter.remarks()))
         });
         joined(work).await
     }
 
-    async fn check_indexed(&self, index: Arc<dyn Indexed>, wanted: Option<Arc<Vec<bool>>>, checking: Checking) -> Result<Proven, UnpackError> {
+    async fn check_indexed(
+        &self,
+        index: Arc<dyn Indexed>,
+        wanted: Option<Arc<Vec<bool>>>,
+        checking: Checking,
+    ) -> Result<Proven, UnpackError> {
         let count = index.members().len();
         let next = Arc::new(AtomicUsize::new(0));
         let mut threads = JoinSet::new();
         for _ in 0..self.threads(count) {
-            let (archive, index, checking, next) = (self.clone(), Arc::clone(&index), checking.clone(), Arc::clone(&next));
+            let (archive, index, checking, next) =
+                (self.clone(), Arc::clone(&index), checking.clone(), Arc::clone(&next));
             let wanted = wanted.clone();
-            threads.spawn_blocking(move || archive.check_some(index.as_ref(), wanted.as_deref(), &checking, &next));
+            threads.spawn_blocking(move || {
+                archive.check_some(index.as_ref(), wanted.as_deref(), &checking, &next)
+            });
         }
         let meter = Arc::clone(&checking.meter);
-        let (mut found, mut first_error) = (Vec::with_capacity(count), None::<(usize, UnpackError)>);
+        let (mut found, mut first_error) =
+            (Vec::with_capacity(count), None::<(usize, UnpackError)>);
         while let Some(thread) = threads.join_next().await {
             match joined(async { thread.map(Ok) }).await? {
                 Ok(some) => found.extend(some),
-                Err((at, error)) if first_error.as_ref().is_none_or(|(first, _)| at < *first) => first_error = Some((at, error)),
+                Err((at, error)) if first_error.as_ref().is_none_or(|(first, _)| at < *first) => {
+                    first_error = Some((at, error))
+                }
                 Err(_) => {}
             }
         }
@@ -240,8 +286,13 @@ impl Archive {
                 continue;
             }
             let mut leaves = Collected { checking, members: Vec::new() };
-            let result = index
-                .visit_one(at, self.spool.reader(), &self.options, &checking.meter, &mut |member, content| walk.leaves(member, content, &mut leaves));
+            let result = index.visit_one(
+                at,
+                self.spool.reader(),
+                &self.options,
+                &checking.meter,
+                &mut |member, content| walk.leaves(member, content, &mut leaves),
+            );
             if let Err(error) = result {
                 next.store(usize::MAX >> 1, Ordering::Relaxed);
                 return Err((at, error));
@@ -254,16 +305,28 @@ impl Archive {
         if self.spool.size() < WORTH_THREADS_BYTES {
             return 1;
         }
-        std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS).min(members).max(1)
+        std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(MOST_THREADS)
+            .min(members)
+            .max(1)
     }
 
-    /// Unpacks what was not kept or taken on blocking threads, each no further ahead than a few chunks. Every member's
-    /// parts come in one of the streams, those that were kept or taken may come in none; a stream that fails does not end the others.
-    /// Must be called within a runtime. Dropping a [`Parts`] stops its thread.
+    /// Unpacks what was not kept or taken on blocking threads, each no further ahead than a few
+    /// chunks. Every member's parts come in one of the streams, those that were kept or taken may
+    /// come in none; a stream that fails does not end the others. Must be called within a runtime.
+    /// Dropping a [`Parts`] stops its thread.
     pub fn stream(&self, proven: &Proven) -> Vec<Parts> {
-        let is_done = |checked: &Checked| checked.kept.is_some() || checked.taken.is_some() || !checked.read;
+        let is_done =
+            |checked: &Checked| checked.kept.is_some() || checked.taken.is_some() || !checked.read;
         let is_kept = |leaves: &[usize]| proven.members[leaves[0]..leaves[1]].iter().all(is_done);
-        let wanted: Vec<usize> = proven.starts.windows(2).enumerate().filter(|(_, leaves)| !is_kept(leaves)).map(|(outer, _)| outer).collect();
+        let wanted: Vec<usize> = proven
+            .starts
+            .windows(2)
+            .enumerate()
+            .filter(|(_, leaves)| !is_kept(leaves))
+            .map(|(outer, _)| outer)
+            .collect();
         if wanted.is_empty() {
             return Vec::new();
         }
@@ -275,23 +338,33 @@ impl Archive {
             let archive = self.clone();
             return vec![Parts::of(move |sending| {
                 let walk = Walk::again(&archive, &meter, &kept);
-                archive.format.visit(archive.spool.reader(), &archive.options, &meter, &mut |member, content| {
-                    let at = starts.get(member.index).copied().unwrap_or(usize::MAX);
-                    walk.leaves(member, content, &mut SentMembers { sending, at })
-                })
+                archive.format.visit(
+                    archive.spool.reader(),
+                    &archive.options,
+                    &meter,
+                    &mut |member, content| {
+                        let at = starts.get(member.index).copied().unwrap_or(usize::MAX);
+                        walk.leaves(member, content, &mut SentMembers { sending, at })
+                    },
+                )
             })];
         };
         let (wanted, next) = (Arc::new(wanted), Arc::new(AtomicUsize::new(0)));
         let stream = |_| {
-            let (archive, index, meter, starts) = (self.clone(), Arc::clone(index), Arc::clone(&meter), Arc::clone(&starts));
+            let (archive, index, meter, starts) =
+                (self.clone(), Arc::clone(index), Arc::clone(&meter), Arc::clone(&starts));
             let (wanted, next, kept) = (Arc::clone(&wanted), Arc::clone(&next), Arc::clone(&kept));
             Parts::of(move |sending| {
                 let walk = Walk::again(&archive, &meter, &kept);
                 while let Some(outer) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let mut sent = SentMembers { sending, at: starts[*outer] };
-                    index.visit_one(*outer, archive.spool.reader(), &archive.options, &meter, &mut |member, content| {
-                        walk.leaves(member, content, &mut sent)
-                    })?;
+                    index.visit_one(
+                        *outer,
+                        archive.spool.reader(),
+                        &archive.options,
+                        &meter,
+                        &mut |member, content| walk.leaves(member, content, &mut sent),
+                    )?;
                 }
                 Ok(())
             })
@@ -308,9 +381,18 @@ fn is_opened(outer: &Member, leaves: &[Checked]) -> bool {
 /// Members of the outermost archive and what came of each.
 type Found = Vec<(usize, Vec<Checked>)>;
 
-fn proven(mut members: Vec<Checked>, index: Option<Arc<dyn Indexed>>, starts: Vec<usize>, remarks: Vec<String>) -> Proven {
+fn proven(
+    mut members: Vec<Checked>,
+    index: Option<Arc<dyn Indexed>>,
+    starts: Vec<usize>,
+    remarks: Vec<String>,
+) -> Proven {
     members.iter_mut().enumerate().for_each(|(at, checked)| checked.member.index = at);
-    let kept = members.iter().filter_map(|checked| checked.unopened.as_ref()).map(|kept| kept.place.clone()).collect();
+    let kept = members
+        .iter()
+        .filter_map(|checked| checked.unopened.as_ref())
+        .map(|kept| kept.place.clone())
+        .collect();
     Proven { members, index, starts: Arc::new(starts), kept: Arc::new(kept), remarks }
 }
 
@@ -321,7 +403,12 @@ struct Collected<'a> {
 }
 
 impl Leaves for Collected<'_> {
-    fn leaf(&mut self, member: &Member, content: &mut dyn Read, kept: Option<KeptInner>) -> Result<(), UnpackError> {
+    fn leaf(
+        &mut self,
+        member: &Member,
+        content: &mut dyn Read,
+        kept: Option<KeptInner>,
+    ) -> Result<(), UnpackError> {
         let checked = self.checking.read(member, content)?;
         self.members.push(Checked { unopened: kept.map(Box::new), ..checked });
         Ok(())
@@ -344,7 +431,12 @@ struct SentMembers<'a> {
 }
 
 impl Leaves for SentMembers<'_> {
-    fn leaf(&mut self, member: &Member, content: &mut dyn Read, _kept: Option<KeptInner>) -> Result<(), UnpackError> {
+    fn leaf(
+        &mut self,
+        member: &Member,
+        content: &mut dyn Read,
+        _kept: Option<KeptInner>,
+    ) -> Result<(), UnpackError> {
         self.sending.member(&mut self.at, member, content)
     }
 
@@ -361,16 +453,26 @@ struct Sending(mpsc::Sender<Part>);
 
 impl Sending {
     fn send(&self, part: Part) -> Result<(), UnpackError> {
-        self.0.blocking_send(part).map_err(|_| UnpackError::new(Class::Interrupted, "nobody waits for it any more"))
+        self.0
+            .blocking_send(part)
+            .map_err(|_| UnpackError::new(Class::Interrupted, "nobody waits for it any more"))
     }
 
     /// Sends `member` as the one at `index`, which then counts on.
-    fn member(&self, index: &mut usize, member: &Member, content: &mut dyn Read) -> Result<(), UnpackError> {
+    fn member(
+        &self,
+        index: &mut usize,
+        member: &Member,
+        content: &mut dyn Read,
+    ) -> Result<(), UnpackError> {
         self.send(Part::Begin(Member { index: *index, ..member.clone() }))?;
         *index = index.wrapping_add(1);
         loop {
-            // One byte more than claimed, so that a member that tells the truth ends in the same read.
-            let claimed = member.size.map_or(CHUNK_BYTES, |size| usize::try_from(size).unwrap_or(CHUNK_BYTES));
+            // One byte more than claimed, so that a member that tells the truth ends in the same
+            // read.
+            let claimed = member
+                .size
+                .map_or(CHUNK_BYTES, |size| usize::try_from(size).unwrap_or(CHUNK_BYTES));
             let wish = claimed.saturating_add(1).min(CHUNK_BYTES);
             let mut chunk = BytesMut::zeroed(wish);
             let filled = fill(content, &mut chunk)?;
@@ -419,14 +521,23 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// The result of `work`; a decoder that panics is a defect of this one archive's unpacking, not the end of the process.
-async fn joined<T>(work: impl Future<Output = Result<Result<T, UnpackError>, tokio::task::JoinError>>) -> Result<T, UnpackError> {
+/// The result of `work`; a decoder that panics is a defect of this one archive's unpacking, not the
+/// end of the process.
+async fn joined<T>(
+    work: impl Future<Output = Result<Result<T, UnpackError>, tokio::task::JoinError>>,
+) -> Result<T, UnpackError> {
     match work.await {
         Ok(result) => result,
         Err(error) if error.is_panic() => {
             let panic = error.into_panic();
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(UnpackError::new(Class::Internal, format!("the decoder panicked: {}", text.unwrap_or_default())))
+            let text = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(UnpackError::new(
+                Class::Internal,
+                format!("the decoder panicked: {}", text.unwrap_or_default()),
+            ))
         }
         Err(_) => Err(UnpackError::new(Class::Interrupted, "the program is stopping")),
     }

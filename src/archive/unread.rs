@@ -1,4 +1,5 @@
-//! Archives that are not read: told by name, so that somebody sees on the first day what is stored whole.
+//! Archives that are not read: told by name, so that somebody sees on the first day what is stored
+//! whole.
 
 use std::fmt;
 
@@ -75,14 +76,26 @@ impl fmt::Display for Unread {
 pub fn of(head: &[u8], name: &str) -> Option<Unread> {
     let name = name.to_ascii_lowercase();
     match head {
-        _ if head.starts_with(b"Rar!\x1A\x07\0") => Some(if is_volume_4(head) || names_rar_part(&name) { Unread::SplitRar } else { Unread::Rar }),
+        _ if head.starts_with(b"Rar!\x1A\x07\0") => {
+            Some(if is_volume_4(head) || names_rar_part(&name) {
+                Unread::SplitRar
+            } else {
+                Unread::Rar
+            })
+        }
         _ if head.starts_with(b"Rar!\x1A\x07\x01\0") => {
-            Some(if is_volume_5(head).unwrap_or(false) || names_rar_part(&name) { Unread::SplitRar } else { Unread::Rar })
+            Some(if is_volume_5(head).unwrap_or(false) || names_rar_part(&name) {
+                Unread::SplitRar
+            } else {
+                Unread::Rar
+            })
         }
         [b'R', b'E', b'~', b'^', ..] if name.ends_with(".rar") => Some(Unread::Rar),
         _ if head.starts_with(b"MSCF\0\0\0\0") => Some(Unread::Cab),
         // The bits of a code, 9 to 16, and a flag for blocks.
-        [0x1F, 0x9D, flags, ..] if flags & 0x60 == 0 && (9..=16).contains(&(flags & 0x1F)) => Some(Unread::Compress),
+        [0x1F, 0x9D, flags, ..] if flags & 0x60 == 0 && (9..=16).contains(&(flags & 0x1F)) => {
+            Some(Unread::Compress)
+        }
         [b'L', b'Z', b'I', b'P', 0 | 1, ..] => Some(Unread::Lzip),
         _ if is_arj(head) => Some(Unread::Arj),
         _ if is_lzma(head, &name) => Some(Unread::Lzma),
@@ -94,7 +107,9 @@ pub fn of(head: &[u8], name: &str) -> Option<Unread> {
 pub fn part_by_name(name: &str) -> Option<Unread> {
     let name = name.to_ascii_lowercase();
     let (base, ending) = name.rsplit_once('.')?;
-    let digits = |text: &str| (2..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let digits = |text: &str| {
+        (2..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
     if ending.len() == 3 && digits(ending) {
         return match base.rsplit_once('.')?.1 {
             "zip" | "zipx" => Some(Unread::SplitZip),
@@ -114,12 +129,18 @@ pub fn part_by_name(name: &str) -> Option<Unread> {
 /// What a program carries that begins with `head`, of which as much is here as is at hand.
 pub fn carried(head: &[u8]) -> Option<Unread> {
     let is_program = head.starts_with(b"MZ") || head.starts_with(b"\x7FELF");
-    let is_7z = |at: &[u8]| at.starts_with(b"7z\xBC\xAF\x27\x1C\0") && at.get(7).is_some_and(|minor| (2..=4).contains(minor));
-    let is_rar = |at: &[u8]| at.starts_with(b"Rar!\x1A\x07\0") || at.starts_with(b"Rar!\x1A\x07\x01\0");
+    let is_7z = |at: &[u8]| {
+        at.starts_with(b"7z\xBC\xAF\x27\x1C\0")
+            && at.get(7).is_some_and(|minor| (2..=4).contains(minor))
+    };
+    let is_rar =
+        |at: &[u8]| at.starts_with(b"Rar!\x1A\x07\0") || at.starts_with(b"Rar!\x1A\x07\x01\0");
     let is_cab = |at: &[u8]| at.starts_with(b"MSCF\0\0\0\0") && at.get(24..26) == Some(b"\x03\x01");
     // A local header of one of the usual methods, with a name.
     let is_zip = |at: &[u8]| {
-        at.starts_with(b"PK\x03\x04") && matches!(at.get(8..10), Some([0 | 8 | 12 | 14, 0])) && at.get(26..28).is_some_and(|length| length != [0, 0])
+        at.starts_with(b"PK\x03\x04")
+            && matches!(at.get(8..10), Some([0 | 8 | 12 | 14, 0]))
+            && at.get(26..28).is_some_and(|length| length != [0, 0])
     };
     let begins = |at: &[u8]| match at.first() {
         Some(b'7') => is_7z(at),
@@ -133,16 +154,19 @@ pub fn carried(head: &[u8]) -> Option<Unread> {
 
 fn names_rar_part(name: &str) -> bool {
     let stem = name.strip_suffix(".rar").and_then(|stem| stem.rsplit_once(".part"));
-    stem.is_some_and(|(_, number)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
-        || part_by_name(name) == Some(Unread::SplitRar)
+    stem.is_some_and(|(_, number)| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    }) || part_by_name(name) == Some(Unread::SplitRar)
 }
 
-/// The main header of RAR 4 follows the signature: checksum, type 0x73, flags, of which the first tells of volumes.
+/// The main header of RAR 4 follows the signature: checksum, type 0x73, flags, of which the first
+/// tells of volumes.
 fn is_volume_4(head: &[u8]) -> bool {
     matches!(head.get(9..12), Some([0x73, flags, _]) if flags & 1 != 0)
 }
 
-/// The main header of RAR 5: checksum, size, type 1, flags, perhaps the size of more, and the archive's flags.
+/// The main header of RAR 5: checksum, size, type 1, flags, perhaps the size of more, and the
+/// archive's flags.
 fn is_volume_5(head: &[u8]) -> Option<bool> {
     let mut rest = head.get(12..)?;
     let mut next = || {
@@ -164,22 +188,36 @@ fn is_volume_5(head: &[u8]) -> Option<bool> {
     Some(kind == 1 && next()? & 1 != 0)
 }
 
-/// The main header of ARJ: its size, that of its first part, three versions and systems, and the type 2.
+/// The main header of ARJ: its size, that of its first part, three versions and systems, and the
+/// type 2.
 fn is_arj(head: &[u8]) -> bool {
     match head {
-        [0x60, 0xEA, low, high, first, _, _, _, _, _, 2, ..] => (30..=2600).contains(&u16::from_le_bytes([*low, *high])) && (30..=64).contains(first),
+        [0x60, 0xEA, low, high, first, _, _, _, _, _, 2, ..] => {
+            (30..=2600).contains(&u16::from_le_bytes([*low, *high])) && (30..=64).contains(first)
+        }
         _ => false,
     }
 }
 
-/// Properties, a dictionary of a size that encoders write, the size or -1, and the zero that the coder begins with.
+/// Properties, a dictionary of a size that encoders write, the size or -1, and the zero that the
+/// coder begins with.
 fn is_lzma(head: &[u8], name: &str) -> bool {
     let Some([properties, dictionary @ ..]) = head.first_chunk::<5>() else { return false };
-    let (Some(size), Some(0)) = (head.get(5..13).and_then(|size| size.try_into().ok()).map(u64::from_le_bytes), head.get(13)) else { return false };
+    let (Some(size), Some(0)) = (
+        head.get(5..13).and_then(|size| size.try_into().ok()).map(u64::from_le_bytes),
+        head.get(13),
+    ) else {
+        return false;
+    };
     let dictionary = u32::from_le_bytes(*dictionary);
-    let is_usual = dictionary == u32::MAX || (dictionary >= 4096 && (dictionary.is_power_of_two() || (dictionary / 3 * 2).is_power_of_two()));
+    let is_usual = dictionary == u32::MAX
+        || (dictionary >= 4096
+            && (dictionary.is_power_of_two() || (dictionary / 3 * 2).is_power_of_two()));
     let is_named = name.ends_with(".lzma") || name.ends_with(".tlz");
-    (*properties == 0x5D || is_named) && *properties < 225 && is_usual && (size == u64::MAX || (1..1 << 38).contains(&size))
+    (*properties == 0x5D || is_named)
+        && *properties < 225
+        && is_usual
+        && (size == u64::MAX || (1..1 << 38).contains(&size))
 }
 
 #[cfg(test)]
@@ -188,11 +226,18 @@ mod tests {
 
     #[test]
     fn archives_that_are_not_read_are_told_by_their_first_bytes() {
-        let check = |head: &[u8], expected| assert_eq!(of(head, "parcel.bin"), expected, "{head:x?}");
+        let check =
+            |head: &[u8], expected| assert_eq!(of(head, "parcel.bin"), expected, "{head:x?}");
         check(b"Rar!\x1A\x07\0\xCF\x90\x73\0\0\x0D\0", Some(Unread::Rar));
         check(b"Rar!\x1A\x07\0\xCF\x90\x73\x01\x01\x0D\0", Some(Unread::SplitRar));
-        check(b"Rar!\x1A\x07\x01\0\x33\x92\xB5\xE5\x0A\x01\x05\x06\0\x05\x01\x01\x80\x80\0", Some(Unread::Rar));
-        check(b"Rar!\x1A\x07\x01\0\x33\x92\xB5\xE5\x0A\x01\x05\x06\x01\x05\x01\x01\x80\x80\0", Some(Unread::SplitRar));
+        check(
+            b"Rar!\x1A\x07\x01\0\x33\x92\xB5\xE5\x0A\x01\x05\x06\0\x05\x01\x01\x80\x80\0",
+            Some(Unread::Rar),
+        );
+        check(
+            b"Rar!\x1A\x07\x01\0\x33\x92\xB5\xE5\x0A\x01\x05\x06\x01\x05\x01\x01\x80\x80\0",
+            Some(Unread::SplitRar),
+        );
         check(b"MSCF\0\0\0\0\x2C\0", Some(Unread::Cab));
         check(b"MSCF is a signature", None);
         check(b"\x1F\x9D\x90abc", Some(Unread::Compress));
@@ -216,7 +261,17 @@ mod tests {
         check("x.r00", Some(Unread::SplitRar));
         check("x.rar.001", Some(Unread::SplitRar));
         check("x.tar.002", Some(Unread::TarVolume));
-        for plain in ["x.zip", "x.csv.001", "x.001", "x.z", "x.z1", "r00", ".z01x", "report.r1", "x.zip.2024"] {
+        for plain in [
+            "x.zip",
+            "x.csv.001",
+            "x.001",
+            "x.z",
+            "x.z1",
+            "r00",
+            ".z01x",
+            "report.r1",
+            "x.zip.2024",
+        ] {
             check(plain, None);
         }
         assert_eq!(of(b"Rar!\x1A\x07\x01\0", "x.part2.rar"), Some(Unread::SplitRar));
@@ -227,7 +282,12 @@ mod tests {
         let program = |carries: &[u8]| [b"MZ", &[0x90; 600][..], carries, &[0; 40]].concat();
         assert_eq!(carried(&program(b"7z\xBC\xAF\x27\x1C\0\x04")), Some(Unread::SelfExtractor));
         assert_eq!(carried(&program(b"Rar!\x1A\x07\x01\0")), Some(Unread::SelfExtractor));
-        assert_eq!(carried(&program(b"PK\x03\x04\x14\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0a.csv")), Some(Unread::SelfExtractor));
+        assert_eq!(
+            carried(&program(
+                b"PK\x03\x04\x14\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0a.csv"
+            )),
+            Some(Unread::SelfExtractor)
+        );
         // Programs that read archives hold their signatures.
         assert_eq!(carried(&program(b"7z\xBC\xAF\x27\x1C Rar! PK\x03\x04\0\0")), None);
         assert_eq!(carried(b"text 7z\xBC\xAF\x27\x1C\0\x04"), None);

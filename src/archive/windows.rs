@@ -1,4 +1,5 @@
-//! Memory for what decoders must hold of what they have unpacked: drawn before it is taken, whatever an archive claims.
+//! Memory for what decoders must hold of what they have unpacked: drawn before it is taken,
+//! whatever an archive claims.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,9 +41,15 @@ impl Windows {
         Self::with_large(total, total)
     }
 
-    /// Room for `total` bytes, and for `most` where one decoder alone needs more than `total`: the others then wait.
+    /// Room for `total` bytes, and for `most` where one decoder alone needs more than `total`: the
+    /// others then wait.
     pub fn with_large(total: u64, most: u64) -> Arc<Self> {
-        Arc::new(Self { total, most: most.max(total), drawn: Mutex::default(), freed: Condvar::new() })
+        Arc::new(Self {
+            total,
+            most: most.max(total),
+            drawn: Mutex::default(),
+            freed: Condvar::new(),
+        })
     }
 
     fn drawn(&self) -> MutexGuard<'_, Drawn> {
@@ -54,14 +61,20 @@ impl Windows {
         self.drawn().most
     }
 
-    /// Draws `bytes` once they are free, at the latest at `end`. Blocking. More than there is at all is `limit_archive` at once.
-    pub(super) fn draw(self: &Arc<Self>, bytes: u64, end: Instant) -> Result<Option<Window>, UnpackError> {
+    /// Draws `bytes` once they are free, at the latest at `end`. Blocking. More than there is at
+    /// all is `limit_archive` at once.
+    pub(super) fn draw(
+        self: &Arc<Self>,
+        bytes: u64,
+        end: Instant,
+    ) -> Result<Option<Window>, UnpackError> {
         if bytes <= SMALL_BYTES {
             return Ok(None);
         }
         if bytes > self.most {
             return Err(limit(format!(
-                "it claims that unpacking it takes a window of {bytes} bytes; a decoder may have {} bytes, by `memory` in [limits]",
+                "it claims that unpacking it takes a window of {bytes} bytes; a decoder may have \
+                {} bytes, by `memory` in [limits]",
                 self.most
             )));
         }
@@ -70,7 +83,9 @@ impl Windows {
         while room.saturating_sub(drawn.now) < bytes {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(limit(format!("it needs a window of {bytes} bytes, and other archives hold the memory for it")));
+                return Err(limit(format!(
+                    "it needs a window of {bytes} bytes, and other archives hold the memory for it"
+                )));
             }
             drawn = self.freed.wait_timeout(drawn, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -102,12 +117,14 @@ pub type Draw<'a> = dyn Fn(u64) -> Result<Option<Window>, UnpackError> + 'a;
 /// What a decoder of bzip2 takes, at its highest setting.
 pub(super) const BZIP2_BYTES: u64 = 4 << 20;
 
-/// The limit, in KiB, for an xz decoder that has drawn `window`: that, and a little for the decoder itself.
+/// The limit, in KiB, for an xz decoder that has drawn `window`: that, and a little for the decoder
+/// itself.
 pub(super) fn xz_limit_kib(window: u64) -> u32 {
     u32::try_from(window >> 10).unwrap_or(u32::MAX).saturating_add(1024)
 }
 
-/// What the first block of an xz stream that begins with `head` needs of what it unpacked; `None` if that cannot be told.
+/// What the first block of an xz stream that begins with `head` needs of what it unpacked; `None`
+/// if that cannot be told.
 pub(super) fn of_xz(head: &[u8]) -> Option<u64> {
     const STREAM_HEADER_BYTES: usize = 12;
     const LZMA2: u64 = 0x21;
@@ -155,7 +172,9 @@ fn number(bytes: &mut &[u8]) -> Option<u64> {
 
 /// Whether the zstd frame that begins with `head` needs a dictionary.
 pub(super) fn needs_dictionary(head: &[u8]) -> bool {
-    let Some([descriptor, rest @ ..]) = head.strip_prefix(b"\x28\xB5\x2F\xFD") else { return false };
+    let Some([descriptor, rest @ ..]) = head.strip_prefix(b"\x28\xB5\x2F\xFD") else {
+        return false;
+    };
     let after = if descriptor & 0x20 != 0 { 0 } else { 1 };
     let bytes = [0, 1, 2, 4][usize::from(descriptor & 3)];
     rest.get(after..after + bytes).is_some_and(|number| number.iter().any(|byte| *byte != 0))
@@ -174,7 +193,10 @@ pub(super) fn of_zstd(head: &[u8]) -> Option<u64> {
     // The window is the content, whose size follows the number of the dictionary.
     let dictionary_bytes = [0, 1, 2, 4][usize::from(descriptor & 3)];
     let size = rest.get(dictionary_bytes..)?;
-    let little = |bytes: usize| size.get(..bytes).map(|size| size.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte)));
+    let little = |bytes: usize| {
+        size.get(..bytes)
+            .map(|size| size.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte)))
+    };
     match descriptor >> 6 {
         0 => little(1),
         1 => little(2).map(|size| size + 256),
@@ -200,7 +222,12 @@ mod tests {
                 let windows = &windows;
                 scope.spawn(move || {
                     for _ in 0..20 {
-                        drop(windows.draw((3 + turn % 3) << 20, later()).expect("its turn comes").expect("it is counted"));
+                        drop(
+                            windows
+                                .draw((3 + turn % 3) << 20, later())
+                                .expect("its turn comes")
+                                .expect("it is counted"),
+                        );
                     }
                 });
             }
@@ -217,7 +244,10 @@ mod tests {
         assert_eq!(error.class(), Class::LimitArchive);
         assert!(windows.draw(SMALL_BYTES, later()).expect("small ones are free").is_none());
         let all = windows.draw(10 << 20, later()).expect("it is all free");
-        assert_eq!(windows.draw(1 << 20, Instant::now()).expect_err("nothing is left").class(), Class::LimitArchive);
+        assert_eq!(
+            windows.draw(1 << 20, Instant::now()).expect_err("nothing is left").class(),
+            Class::LimitArchive
+        );
         drop(all);
         assert!(windows.draw(1 << 20, Instant::now()).is_ok());
     }
@@ -226,7 +256,10 @@ mod tests {
     fn a_large_window_is_drawn_beside_little_else() {
         let windows = Windows::with_large(10 << 20, 30 << 20);
         let large = windows.draw(28 << 20, later()).expect("it fits").expect("it is counted");
-        assert_eq!(windows.draw(1 << 20, Instant::now()).expect_err("all is taken").class(), Class::LimitArchive);
+        assert_eq!(
+            windows.draw(1 << 20, Instant::now()).expect_err("all is taken").class(),
+            Class::LimitArchive
+        );
         drop(large);
         let small = windows.draw(5 << 20, later()).expect("it fits");
         assert!(windows.draw(28 << 20, Instant::now()).is_err(), "not beside so much");
@@ -246,7 +279,10 @@ mod tests {
         assert_eq!(of_zstd(b"\x28\xB5\x2F\xFD\xA0\0\0\0\x40"), Some(1 << 30));
         assert_eq!(of_zstd(b"\x28\xB5\x2F"), None);
         // The header of `xz -9` of a short text, as far as its filters.
-        assert_eq!(of_xz(b"\xFD7zXZ\0\0\x04\xE6\xD6\xB4\x46\x02\0\x21\x01\x1C\0\0\0\x10\xCF\x58\xCC"), Some(64 << 20));
+        assert_eq!(
+            of_xz(b"\xFD7zXZ\0\0\x04\xE6\xD6\xB4\x46\x02\0\x21\x01\x1C\0\0\0\x10\xCF\x58\xCC"),
+            Some(64 << 20)
+        );
         assert_eq!(of_xz(b"\xFD7zXZ\0\0\x04\xE6\xD6\xB4\x46"), None);
     }
 }

@@ -1,4 +1,5 @@
-//! One stream of xz: every block proven by its check, and all of them against the index and the footer.
+//! One stream of xz: every block proven by its check, and all of them against the index and the
+//! footer.
 
 use std::cell::Cell;
 use std::io::{self, Read};
@@ -17,10 +18,11 @@ const MAGIC: &[u8] = b"\xFD7zXZ\0";
 const FOOTER_MAGIC: &[u8] = b"YZ";
 const LZMA2: u64 = 0x21;
 
-/// Decodes one stream and stops behind its last byte. Its end is reported only once the index and the footer held.
+/// Decodes one stream and stops behind its last byte. Its end is reported only once the index and
+/// the footer held.
 ///
-/// The container is read here rather than by the crate of the decoder, because that crate counts the records of the
-/// index and compares none of their sizes: blocks in another order would pass.
+/// The container is read here rather than by the crate of the decoder, because that crate counts
+/// the records of the index and compares none of their sizes: blocks in another order would pass.
 pub struct XzStream<R: Read> {
     state: XzState<R>,
     /// How many bytes were taken, which is known though it has failed.
@@ -70,7 +72,11 @@ impl<R: Read> XzStream<R> {
     /// The stream at which `input` stands. No block may need more than `most_kib` of memory.
     pub fn new(input: R, most_kib: u32) -> Self {
         let taken = Rc::new(Cell::new(0));
-        Self { state: XzState::Begins(CountedInput { input, taken: Rc::clone(&taken), start: 0 }), taken, most_kib }
+        Self {
+            state: XzState::Begins(CountedInput { input, taken: Rc::clone(&taken), start: 0 }),
+            taken,
+            most_kib,
+        }
     }
 
     /// How many bytes it has taken.
@@ -128,7 +134,12 @@ impl<R: Read> Read for XzStream<R> {
 }
 
 /// The block that follows, or the end of the stream.
-fn next_block<R: Read>(mut input: CountedInput<R>, kind: CheckKind, seen: BlockSizes, most_kib: u32) -> io::Result<XzState<R>> {
+fn next_block<R: Read>(
+    mut input: CountedInput<R>,
+    kind: CheckKind,
+    seen: BlockSizes,
+    most_kib: u32,
+) -> io::Result<XzState<R>> {
     input.start = input.taken.get();
     let size = input.byte()?;
     if size == 0 {
@@ -138,12 +149,22 @@ fn next_block<R: Read>(mut input: CountedInput<R>, kind: CheckKind, seen: BlockS
     }
     let header = BlockHeader::read(&mut input, size)?;
     let chain = header.open(input, most_kib)?;
-    Ok(XzState::Block(Box::new(XzBlock { chain, header, check: BlockCheck::of(kind), kind, size: 0, seen })))
+    Ok(XzState::Block(Box::new(XzBlock {
+        chain,
+        header,
+        check: BlockCheck::of(kind),
+        kind,
+        size: 0,
+        seen,
+    })))
 }
 
 impl<R: Read> XzBlock<R> {
     fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.size = self.size.checked_add(bytes.len() as u64).ok_or_else(|| invalid("a block is too large"))?;
+        self.size = self
+            .size
+            .checked_add(bytes.len() as u64)
+            .ok_or_else(|| invalid("a block is too large"))?;
         if self.header.unpacked.is_some_and(|told| self.size > told) {
             return Err(invalid("a block has more bytes than its header tells"));
         }
@@ -155,7 +176,9 @@ impl<R: Read> XzBlock<R> {
     fn end(self) -> io::Result<(CountedInput<R>, BlockSizes)> {
         let mut input = self.chain.into_input();
         let packed = input.so_far() - self.header.bytes;
-        if self.header.packed.is_some_and(|told| told != packed) || self.header.unpacked.is_some_and(|told| told != self.size) {
+        if self.header.packed.is_some_and(|told| told != packed)
+            || self.header.unpacked.is_some_and(|told| told != self.size)
+        {
             return Err(invalid("a block has another size than its header tells"));
         }
         if !zeros(&mut input, packed)? {
@@ -213,7 +236,8 @@ impl<R: Read> Read for CountedInput<R> {
     }
 }
 
-/// The sizes of blocks, one after the other. Their hash stands for them, since there may be any number of blocks.
+/// The sizes of blocks, one after the other. Their hash stands for them, since there may be any
+/// number of blocks.
 #[derive(Clone, Default)]
 struct BlockSizes {
     count: u64,
@@ -275,7 +299,9 @@ impl BlockHeader {
         for _ in 0..=flags & 3 {
             let (id, length) = (number(&mut rest)?, number(&mut rest)?);
             let length = usize::try_from(length).unwrap_or(usize::MAX);
-            let (properties, after) = rest.split_at_checked(length).ok_or_else(|| invalid("a block's header is too short"))?;
+            let (properties, after) = rest
+                .split_at_checked(length)
+                .ok_or_else(|| invalid("a block's header is too short"))?;
             filters.push((id, properties.to_vec()));
             rest = after;
         }
@@ -286,18 +312,26 @@ impl BlockHeader {
     }
 
     fn open<R: Read>(&self, input: CountedInput<R>, most_kib: u32) -> io::Result<Chain<R>> {
-        let Some(((LZMA2, properties), others)) = self.filters.split_last().map(|((id, properties), others)| ((*id, properties), others)) else {
+        let Some(((LZMA2, properties), others)) =
+            self.filters.split_last().map(|((id, properties), others)| ((*id, properties), others))
+        else {
             return Err(unsupported("a block is not packed with LZMA2".to_owned()));
         };
         let dictionary = match properties[..] {
             [setting] => windows::of_lzma2(setting).and_then(|bytes| u32::try_from(bytes).ok()),
             _ => None,
         };
-        let dictionary = dictionary.ok_or_else(|| unsupported("the settings of LZMA2 are not known".to_owned()))?;
+        let dictionary = dictionary
+            .ok_or_else(|| unsupported("the settings of LZMA2 are not known".to_owned()))?;
         // No distance reaches back further than to the beginning.
-        let needed = self.unpacked.map_or(dictionary, |size| dictionary.min(u32::try_from(size).unwrap_or(u32::MAX).max(4 << 10)));
+        let needed = self.unpacked.map_or(dictionary, |size| {
+            dictionary.min(u32::try_from(size).unwrap_or(u32::MAX).max(4 << 10))
+        });
         if lzma2_get_memory_usage(needed) > most_kib {
-            return Err(io::Error::new(io::ErrorKind::OutOfMemory, format!("a block needs a dictionary of {needed} bytes")));
+            return Err(io::Error::new(
+                io::ErrorKind::OutOfMemory,
+                format!("a block needs a dictionary of {needed} bytes"),
+            ));
         }
         let mut chain = Chain::Lzma2(Box::new(Lzma2Reader::new(input, needed, None)));
         for (id, properties) in others.iter().rev() {
@@ -335,7 +369,8 @@ fn filter<R: Read>(chain: Chain<R>, id: u64, properties: &[u8]) -> io::Result<Ch
     Ok(Chain::Bcj(open(Box::new(chain), start)))
 }
 
-/// Reads the index behind its first byte and compares it with the blocks that were `seen`; its size in bytes.
+/// Reads the index behind its first byte and compares it with the blocks that were `seen`; its size
+/// in bytes.
 fn index<R: Read>(input: &mut CountedInput<R>, seen: &BlockSizes) -> io::Result<u64> {
     let mut input = Summed { input, crc: Digest::new(CrcAlgorithm::Crc32IsoHdlc) };
     input.crc.update(&[0]);
@@ -365,7 +400,11 @@ fn index<R: Read>(input: &mut CountedInput<R>, seen: &BlockSizes) -> io::Result<
     Ok(input.so_far())
 }
 
-fn footer<R: Read>(input: &mut CountedInput<R>, index_bytes: u64, kind: CheckKind) -> io::Result<()> {
+fn footer<R: Read>(
+    input: &mut CountedInput<R>,
+    index_bytes: u64,
+    kind: CheckKind,
+) -> io::Result<()> {
     let mut footer = [0; 12];
     input.read_exact(&mut footer)?;
     let [a, b, c, d, e, f, g, h, first, second, magic @ ..] = footer;
@@ -402,7 +441,8 @@ impl<R: Read> Summed<'_, R> {
 /// A number at the beginning of `bytes`, which then stand behind it.
 fn number(bytes: &mut &[u8]) -> io::Result<u64> {
     decode(|| {
-        let (byte, rest) = bytes.split_first().ok_or_else(|| invalid("a block's header is too short"))?;
+        let (byte, rest) =
+            bytes.split_first().ok_or_else(|| invalid("a block's header is too short"))?;
         *bytes = rest;
         Ok(*byte)
     })

@@ -22,7 +22,9 @@ impl CheckKind {
             [0, 1] => Ok(CheckKind::Crc32),
             [0, 4] => Ok(CheckKind::Crc64),
             [0, 10] => Ok(CheckKind::Sha256),
-            [0, other @ 0..16] => Err(unsupported(format!("its check is of the unknown type {other}"))),
+            [0, other @ 0..16] => {
+                Err(unsupported(format!("its check is of the unknown type {other}")))
+            }
             _ => Err(unsupported("its stream flags are not known".to_owned())),
         }
     }
@@ -94,7 +96,11 @@ pub fn decode(mut next: impl FnMut() -> io::Result<u8>) -> io::Result<u64> {
         let byte = next()?;
         value |= u64::from(byte & 0x7F) << (7 * place);
         if byte & 0x80 == 0 {
-            return if byte == 0 && place > 0 { Err(invalid("a number is not written as it should be")) } else { Ok(value) };
+            return if byte == 0 && place > 0 {
+                Err(invalid("a number is not written as it should be"))
+            } else {
+                Ok(value)
+            };
         }
     }
     Err(invalid("a number is too long"))

@@ -1,4 +1,5 @@
-//! What becomes of xz files whose blocks, index or footer do not fit each other: none of them is taken for whole.
+//! What becomes of xz files whose blocks, index or footer do not fit each other: none of them is
+//! taken for whole.
 
 use std::io::{Read, Write};
 use std::num::NonZeroU64;
@@ -13,7 +14,9 @@ use crate::failure::Class;
 const BLOCK: usize = 64 << 10;
 
 fn content() -> Vec<u8> {
-    (0..30_000u32).flat_map(|line| format!("{line},{}\n", line * 7919 % 1009).into_bytes()).collect()
+    (0..30_000u32)
+        .flat_map(|line| format!("{line},{}\n", line * 7919 % 1009).into_bytes())
+        .collect()
 }
 
 fn packed(options: XzOptions, content: &[u8]) -> Vec<u8> {
@@ -46,7 +49,8 @@ impl Parts {
         let backward = (u32::from_le_bytes(footer[4..8].try_into().unwrap()) as usize + 1) * 4;
         let mut index = &stream[stream.len() - 12 - backward + 1..];
         let count = number(&mut index);
-        let records: Vec<_> = (0..count).map(|_| (number(&mut index), number(&mut index))).collect();
+        let records: Vec<_> =
+            (0..count).map(|_| (number(&mut index), number(&mut index))).collect();
         let (mut at, mut blocks) = (12, Vec::new());
         for (unpadded, _) in &records {
             let size = unpadded.next_multiple_of(4) as usize;
@@ -120,7 +124,12 @@ fn every_check_and_every_filter_gives_the_content() {
         check("a.csv.xz", &packed(blocks(kind), &content), &[("a.csv", &content)]);
         check("a.csv.xz", &packed(blocks(kind), b""), &[("a.csv", b"")]);
     }
-    for (filter, property) in [(FilterType::Delta, 4), (FilterType::BcjX86, 0), (FilterType::BcjArm, 0), (FilterType::BcjPpc, 0)] {
+    for (filter, property) in [
+        (FilterType::Delta, 4),
+        (FilterType::BcjX86, 0),
+        (FilterType::BcjArm, 0),
+        (FilterType::BcjPpc, 0),
+    ] {
         let mut options = blocks(CheckType::Crc64);
         options.prepend_pre_filter(filter, property);
         check("a.csv.xz", &packed(options, &content), &[("a.csv", &content)]);
@@ -146,7 +155,13 @@ fn an_index_that_is_wrong_is_damage() {
     let changed = |change: fn(&mut Vec<(u64, u64)>)| {
         let mut records = whole.records.clone();
         change(&mut records);
-        Parts { header: whole.header.clone(), blocks: whole.blocks.clone(), records, flags: whole.flags }.stream()
+        Parts {
+            header: whole.header.clone(),
+            blocks: whole.blocks.clone(),
+            records,
+            flags: whole.flags,
+        }
+        .stream()
     };
     refused(&changed(|records| records[0].0 += 1), "the sizes in its index");
     refused(&changed(|records| records[0].1 += 1), "the sizes in its index");
@@ -176,7 +191,8 @@ fn a_footer_that_is_wrong_is_damage() {
 
 #[test]
 fn zeros_come_in_fours_between_streams_and_behind_them() {
-    let (one, two) = (packed(blocks(CheckType::Crc64), b"one,"), packed(blocks(CheckType::Sha256), b"two"));
+    let (one, two) =
+        (packed(blocks(CheckType::Crc64), b"one,"), packed(blocks(CheckType::Sha256), b"two"));
     for zeros in [0, 4, 8, 70_000] {
         let padding = vec![0; zeros];
         check("a.csv.xz", &[&one[..], &padding, &two, &padding].concat(), &[("a.csv", b"one,two")]);
@@ -186,7 +202,10 @@ fn zeros_come_in_fours_between_streams_and_behind_them() {
         refused(&[&one[..], &padding].concat(), "the format has them in fours");
         refused(&[&one[..], &padding, &two].concat(), "the format has them in fours");
     }
-    refused(&[&one[..], &[0; 4], b"garbage"].concat(), "something follows the end of the xz stream");
+    refused(
+        &[&one[..], &[0; 4], b"garbage"].concat(),
+        "something follows the end of the xz stream",
+    );
 }
 
 #[test]
@@ -202,7 +221,8 @@ fn a_check_or_filter_that_is_not_known_is_told_as_that() {
 fn whatever_is_flipped_is_noticed() {
     let stream = packed(blocks(CheckType::Crc32), &content()[..200_000]);
     // Every byte of the container, and some of what is packed.
-    let places = (0..24).chain((24..stream.len() - 60).step_by(997)).chain(stream.len() - 60..stream.len());
+    let places =
+        (0..24).chain((24..stream.len() - 60).step_by(997)).chain(stream.len() - 60..stream.len());
     for at in places {
         for bit in [0, 5] {
             let mut flipped = stream.clone();

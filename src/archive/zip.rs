@@ -21,7 +21,9 @@ mod tests;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use crate::archive::contract::{Format, Indexed, Member, Nature, Options, Partial, UnpackError, Visit};
+use crate::archive::contract::{
+    Format, Indexed, Member, Nature, Options, Partial, UnpackError, Visit,
+};
 use crate::archive::limits::Meter;
 use crate::archive::spool::SpoolReader;
 use crate::failure::{Class, Failure};
@@ -44,7 +46,11 @@ impl Format for Zip {
     }
 
     fn recognises(&self, head: &[u8], name: &str) -> bool {
-        let ends = |ending: &str| name.len() >= ending.len() && name.as_bytes()[name.len() - ending.len()..].eq_ignore_ascii_case(ending.as_bytes());
+        let ends = |ending: &str| {
+            name.len() >= ending.len()
+                && name.as_bytes()[name.len() - ending.len()..]
+                    .eq_ignore_ascii_case(ending.as_bytes())
+        };
         beginning::begins_as_zip(head) || ends(".zip") || ends(".zipx")
     }
 
@@ -53,8 +59,12 @@ impl Format for Zip {
         let there = archive.size().min(head.len() as u64) as usize;
         archive.read_exact(&mut head[..there]).map_err(UnpackError::from_read)?;
         let directory = match Directory::find(&mut archive) {
-            // Only its name or its first bytes say that it is a zip: without a directory and a member it is a file like others.
-            Err(error) if error.class() == Class::ArchiveDamaged && !beginning::begins_with_a_member(&head[..there]) => {
+            // Only its name or its first bytes say that it is a zip: without a directory and a
+            // member it is a file like others.
+            Err(error)
+                if error.class() == Class::ArchiveDamaged
+                    && !beginning::begins_with_a_member(&head[..there]) =>
+            {
                 return Ok(Nature::Other);
             }
             found => found?,
@@ -69,12 +79,24 @@ impl Format for Zip {
         Ok(if document { Nature::Document } else { Nature::Archive })
     }
 
-    fn visit(&self, archive: SpoolReader, options: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
+    fn visit(
+        &self,
+        archive: SpoolReader,
+        options: &Options,
+        meter: &Meter,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), UnpackError> {
         let opened = Opened::new(archive.clone(), options, meter, None)?;
-        (0..opened.members.len()).try_for_each(|index| opened.visit_one(index, archive.clone(), options, meter, visit))
+        (0..opened.members.len())
+            .try_for_each(|index| opened.visit_one(index, archive.clone(), options, meter, visit))
     }
 
-    fn index(&self, archive: SpoolReader, options: &Options, meter: &Meter) -> Result<Option<Arc<dyn Indexed>>, UnpackError> {
+    fn index(
+        &self,
+        archive: SpoolReader,
+        options: &Options,
+        meter: &Meter,
+    ) -> Result<Option<Arc<dyn Indexed>>, UnpackError> {
         Ok(Some(Arc::new(Opened::new(archive, options, meter, None)?)))
     }
 
@@ -101,10 +123,18 @@ impl Indexed for Opened {
         self.crc32.get(index).copied()
     }
 
-    fn visit_one(&self, index: usize, archive: SpoolReader, options: &Options, meter: &Meter, visit: &mut Visit<'_>) -> Result<(), UnpackError> {
+    fn visit_one(
+        &self,
+        index: usize,
+        archive: SpoolReader,
+        options: &Options,
+        meter: &Meter,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), UnpackError> {
         let member = &self.members[index];
         let at = |error: UnpackError| error.at(&member.name);
-        let absent = || at(UnpackError::new(Class::Internal, "its place in the archive was not fetched"));
+        let absent =
+            || at(UnpackError::new(Class::Internal, "its place in the archive was not fetched"));
         let packed = self.packed[index].as_ref().ok_or_else(absent)?;
         let meter = meter.member().map_err(at)?;
         let cipher = packed.open(&archive, options).map_err(at)?;
@@ -120,7 +150,11 @@ impl Indexed for Opened {
 fn marks_document(index: u64, entry: &Entry) -> bool {
     let is_short_and_stored = entry.method == STORED && entry.unpacked < 256;
     match entry.raw_name.as_slice() {
-        b"[Content_Types].xml" | b"META-INF/MANIFEST.MF" | b"AndroidManifest.xml" | b"META-INF/container.xml" | b"Index/Document.iwa" => true,
+        b"[Content_Types].xml"
+        | b"META-INF/MANIFEST.MF"
+        | b"AndroidManifest.xml"
+        | b"META-INF/container.xml"
+        | b"Index/Document.iwa" => true,
         b"EGG-INFO/PKG-INFO" => true,
         b"META-INF/" => index == 0,
         b"mimetype" => index == 0 && is_short_and_stored,
@@ -130,7 +164,12 @@ fn marks_document(index: u64, entry: &Entry) -> bool {
 
 impl Opened {
     /// Of an archive that is there as a whole, or in the places of those members that are `wanted`.
-    fn new(mut archive: SpoolReader, options: &Options, meter: &Meter, wanted: Option<&[bool]>) -> Result<Self, UnpackError> {
+    fn new(
+        mut archive: SpoolReader,
+        options: &Options,
+        meter: &Meter,
+        wanted: Option<&[bool]>,
+    ) -> Result<Self, UnpackError> {
         let (directory, entries, decoding) = listed(&mut archive, options, meter)?;
         let count = entries.len();
         let (mut members, mut packed) = (Vec::with_capacity(count), Vec::with_capacity(count));
@@ -158,7 +197,11 @@ impl Opened {
 }
 
 /// What the directory says, and how its names are to be read.
-fn listed(archive: &mut SpoolReader, options: &Options, meter: &Meter) -> Result<(Directory, Vec<Entry>, Decoding), UnpackError> {
+fn listed(
+    archive: &mut SpoolReader,
+    options: &Options,
+    meter: &Meter,
+) -> Result<(Directory, Vec<Entry>, Decoding), UnpackError> {
     let directory = Directory::find(archive)?;
     meter.claimed_members(directory.members)?;
     let mut entries = Vec::with_capacity(usize::try_from(directory.members).unwrap_or(usize::MAX));
@@ -174,8 +217,12 @@ fn listed(archive: &mut SpoolReader, options: &Options, meter: &Meter) -> Result
 fn is_readable(entry: &Entry) -> Result<(), UnpackError> {
     let unsupported = |what: &str| Err(UnpackError::new(Class::ArchiveUnsupported, what));
     match entry.flags {
-        flags if flags & FLAG_MASKED != 0 => unsupported("its directory is encrypted (PKWARE strong encryption)"),
-        flags if flags & FLAG_ENCRYPTED != 0 && flags & FLAG_STRONG != 0 => unsupported("it is encrypted with PKWARE strong encryption"),
+        flags if flags & FLAG_MASKED != 0 => {
+            unsupported("its directory is encrypted (PKWARE strong encryption)")
+        }
+        flags if flags & FLAG_ENCRYPTED != 0 && flags & FLAG_STRONG != 0 => {
+            unsupported("it is encrypted with PKWARE strong encryption")
+        }
         flags if flags & FLAG_PATCH != 0 => unsupported("it is a patch"),
         _ => Ok(()),
     }

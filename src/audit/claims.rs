@@ -1,4 +1,5 @@
-//! What manifests say of blobs, in 48 bytes each: under this name, this content of this version. Pure.
+//! What manifests say of blobs, in 48 bytes each: under this name, this content of this version.
+//! Pure.
 
 use crate::audit::records::{Hash, hash};
 use crate::model::{BlobName, Md5};
@@ -65,8 +66,22 @@ impl Claims {
     }
 
     /// Adds that the blob `name` has this content.
-    pub fn add(&mut self, name: &str, version: Hash, (size, md5): (u64, &Md5), from: u32, says: Says) {
-        self.all.push(Claim { name: name_hash(name), version, proof: proof(size, md5), from, says, met: false });
+    pub fn add(
+        &mut self,
+        name: &str,
+        version: Hash,
+        (size, md5): (u64, &Md5),
+        from: u32,
+        says: Says,
+    ) {
+        self.all.push(Claim {
+            name: name_hash(name),
+            version,
+            proof: proof(size, md5),
+            from,
+            says,
+            met: false,
+        });
     }
 
     /// To be called when all claims are added.

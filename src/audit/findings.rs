@@ -71,10 +71,21 @@ pub struct Violations {
 
 impl Violations {
     /// Adds one.
-    pub fn add(&mut self, invariant: Invariant, blob: Option<&str>, path: Option<&str>, message: impl Into<String>) {
+    pub fn add(
+        &mut self,
+        invariant: Invariant,
+        blob: Option<&str>,
+        path: Option<&str>,
+        message: impl Into<String>,
+    ) {
         self.total += 1;
         if self.first.len() < DETAILS {
-            self.first.push(Violation { invariant, blob: blob.map(str::to_owned), path: path.map(str::to_owned), message: message.into() });
+            self.first.push(Violation {
+                invariant,
+                blob: blob.map(str::to_owned),
+                path: path.map(str::to_owned),
+                message: message.into(),
+            });
         }
     }
 
@@ -128,8 +139,8 @@ pub struct Notes {
     pub reports_without_manifest: u64,
     /// Reports that say themselves that their manifests lack lines.
     pub incomplete_manifests: u64,
-    /// Blobs and lines that could not be checked in full: a name too long for metadata or with a secret in it, an
-    /// archive's manifest that is too large.
+    /// Blobs and lines that could not be checked in full: a name too long for metadata or with a
+    /// secret in it, an archive's manifest that is too large.
     pub unprovable: u64,
     /// Originals in quarantine.
     pub quarantined: u64,

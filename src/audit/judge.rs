@@ -58,9 +58,25 @@ struct Ours {
 
 impl Judge {
     /// Knows these claims.
-    pub fn new(source: &str, prefix: String, versions: Versions, records: Option<Records>, claims: Claims, names: Option<Names>) -> Self {
+    pub fn new(
+        source: &str,
+        prefix: String,
+        versions: Versions,
+        records: Option<Records>,
+        claims: Claims,
+        names: Option<Names>,
+    ) -> Self {
         let source = source.to_owned();
-        Self { source, prefix, versions, records, claims, names, identities: HashSet::new(), seen: Seen::default() }
+        Self {
+            source,
+            prefix,
+            versions,
+            records,
+            claims,
+            names,
+            identities: HashSet::new(),
+            seen: Seen::default(),
+        }
     }
 
     /// Forgets all blobs so far: the listing begins anew.
@@ -83,9 +99,21 @@ impl Judge {
         if let Some(names) = &mut self.names {
             names.push(&info.name);
         }
-        let identity = [&ours.version[..], &ours.path, of(info, "member"), of(info, "member_sha256"), of(info, "member_index"), of(info, "archive")];
+        let identity = [
+            &ours.version[..],
+            &ours.path,
+            of(info, "member"),
+            of(info, "member_sha256"),
+            of(info, "member_index"),
+            of(info, "archive"),
+        ];
         if !self.identities.insert(hash(&identity)) {
-            self.violate(Invariant::I3, info, &ours, "there is another blob of the same path, version and member");
+            self.violate(
+                Invariant::I3,
+                info,
+                &ours,
+                "there is another blob of the same path, version and member",
+            );
         }
         self.judge_record(info, &ours);
     }
@@ -94,10 +122,12 @@ impl Judge {
         self.seen.violations.add(invariant, Some(&info.name), ours.shown.as_deref(), message);
     }
 
-    /// What the blob says of itself, if it says that it is this source's, and whether it says the truth.
+    /// What the blob says of itself, if it says that it is this source's, and whether it says the
+    /// truth.
     fn ours(&mut self, info: &BlobInfo) -> Option<Ours> {
         let metadata = &info.metadata;
-        let is_ours = metadata.get("source").is_some_and(|source| *source == self.source) && metadata.contains_key("version");
+        let is_ours = metadata.get("source").is_some_and(|source| *source == self.source)
+            && metadata.contains_key("version");
         if !is_ours {
             let other = metadata.contains_key("source") && metadata.contains_key("version");
             self.seen.notes.foreign += u64::from(!other && info.name.starts_with(&self.prefix));
@@ -106,7 +136,9 @@ impl Judge {
         self.seen.checked.blobs += 1;
         let shown = metadata.get("source_path").cloned();
         let violations = &mut self.seen.violations;
-        let mut violate = |invariant, message: &str| violations.add(invariant, Some(&info.name), shown.as_deref(), message);
+        let mut violate = |invariant, message: &str| {
+            violations.add(invariant, Some(&info.name), shown.as_deref(), message)
+        };
         if info.md5.is_none() {
             violate(Invariant::I1, "it has no MD5");
         }
@@ -122,11 +154,22 @@ impl Judge {
         let mut modified = None;
         if !member {
             if metadata.get("source_size").is_some_and(|size| *size != info.size.to_string()) {
-                violate(Invariant::I5, &format!("it has {} bytes, its file had {}", info.size, metadata["source_size"]));
+                violate(
+                    Invariant::I5,
+                    &format!(
+                        "it has {} bytes, its file had {}",
+                        info.size, metadata["source_size"]
+                    ),
+                );
             }
             match (described(metadata), &shown) {
-                (Some((_, known)), _) => modified = known.modified.map(|modified| modified.at.unix_timestamp()),
-                (None, Some(_)) => violate(Invariant::I6, "its metadata `version` is not the one that its path, size and time make"),
+                (Some((_, known)), _) => {
+                    modified = known.modified.map(|modified| modified.at.unix_timestamp())
+                }
+                (None, Some(_)) => violate(
+                    Invariant::I6,
+                    "its metadata `version` is not the one that its path, size and time make",
+                ),
                 (None, None) => self.seen.notes.unprovable += 1,
             }
         }
@@ -139,7 +182,12 @@ impl Judge {
         let folded = records.folded;
         if let Some(record) = records.mark(&ours.version) {
             if !record.is_of(&ours.path) {
-                return self.violate(Invariant::I6, info, ours, "its version is recorded for another path");
+                return self.violate(
+                    Invariant::I6,
+                    info,
+                    ours,
+                    "its version is recorded for another path",
+                );
             }
             // A member says nothing of its archive as a whole.
             record.met |= !ours.member;
@@ -150,7 +198,11 @@ impl Judge {
             Some(latest) => {
                 latest.beside |= !ours.member;
                 let newer = ours.modified.is_some_and(|modified| latest.is_before(modified));
-                *(if folded && !newer { &mut notes.earlier_versions } else { &mut notes.unrecorded }) += 1;
+                *(if folded && !newer {
+                    &mut notes.earlier_versions
+                } else {
+                    &mut notes.unrecorded
+                }) += 1;
             }
             None => notes.unrecorded += 1,
         }
@@ -165,16 +217,27 @@ impl Judge {
             if claim.holds(info.size, info.md5.as_ref()) && ours.is_some() {
                 continue;
             }
-            if ours.is_some_and(|ours| is_replaced(records.as_ref(), versions, claim, &ours.version)) {
+            if ours
+                .is_some_and(|ours| is_replaced(records.as_ref(), versions, claim, &ours.version))
+            {
                 continue;
             }
             let (invariant, who) = match claim.says {
                 Says::Line => (Invariant::Manifest, "a run's manifest"),
                 Says::Archive => (Invariant::I1, "its archive's manifest"),
             };
-            let what = if ours.is_some() { "its size or MD5 is not what" } else { "its metadata does not say that it is ours, as" };
+            let what = if ours.is_some() {
+                "its size or MD5 is not what"
+            } else {
+                "its metadata does not say that it is ours, as"
+            };
             let path = ours.and_then(|ours| ours.shown.as_deref());
-            self.seen.violations.add(invariant, Some(&info.name), path, format!("{what} {who} says"));
+            self.seen.violations.add(
+                invariant,
+                Some(&info.name),
+                path,
+                format!("{what} {who} says"),
+            );
         }
     }
 
@@ -224,12 +287,13 @@ pub enum MissingKind {
     Latest,
     /// It is the last one, and an earlier one stands in its place.
     Older,
-    /// A later one is recorded, beside which it should still be; unless `versions` was `overwrite` then.
+    /// A later one is recorded, beside which it should still be; unless `versions` was `overwrite`
+    /// then.
     Superseded,
 }
 
-/// Whether a blob of version `found` may stand where `claim` says that another is: a later one replaced it.
-/// Under `overwrite` that may be one that could not be recorded any more.
+/// Whether a blob of version `found` may stand where `claim` says that another is: a later one
+/// replaced it. Under `overwrite` that may be one that could not be recorded any more.
 fn is_replaced(records: Option<&Records>, versions: Versions, claim: &Claim, found: &Hash) -> bool {
     let recorded = records.is_some_and(|records| records.find(found).is_some());
     let later = records.is_some_and(|records| records.is_later(found, &claim.version));

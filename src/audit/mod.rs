@@ -1,26 +1,33 @@
-//! Whether what ledger, manifests and reports claim is so: live storage against itself. Changes nothing.
+//! Whether what ledger, manifests and reports claim is so: live storage against itself. Changes
+//! nothing.
 //!
-//! For each source, in this order, so that whatever a run commits meanwhile is there when it is looked for:
+//! For each source, in this order, so that whatever a run commits meanwhile is there when it is
+//! looked for:
 //!
-//! 1. The ledger is read record by record; of each stay 48 bytes: hashes of path and version, the time, its place.
-//! 2. The state is listed: archives' manifests, reports, runs' manifests. The manifests of archives that the ledger
-//!    speaks of, every report and every run's manifest are read; of each blob that one of them names stay 48 bytes:
-//!    hashes of its name, of the version, of size and MD5.
-//! 3. The container is listed once for all sources. Each blob is judged as it comes: what it says of itself, whether
-//!    a record speaks of it, whether it is what manifests say, whether its like was there before (16 bytes a blob).
+//! 1. The ledger is read record by record; of each stay 48 bytes: hashes of path and version, the
+//!   time, its place.
+//! 2. The state is listed: archives' manifests, reports, runs' manifests. The manifests of archives
+//!   that the ledger speaks of, every report and every run's manifest are read; of each blob that
+//!   one of them names stay 48 bytes: hashes of its name, of the version, of size and MD5.
+//! 3. The container is listed once for all sources. Each blob is judged as it comes: what it says
+//!   of itself, whether a record speaks of it, whether it is what manifests say, whether its like
+//!   was there before (16 bytes a blob).
 //! 4. What should have been met and was not is looked up again by its hash, to be told by name.
-//! 5. If wanted, the bytes of each blob of ours are read in parts and hashed; of their names stays what differs from
-//!    the name before.
+//! 5. If wanted, the bytes of each blob of ours are read in parts and hashed; of their names stays
+//!   what differs from the name before.
 //!
-//! So memory grows with records, lines and blobs, by some 50 bytes each, and never with their content. What is judged
-//! is pure (`judge`, `records`, `claims`, `reports`, `state`); this file and `reading` read.
+//! So memory grows with records, lines and blobs, by some 50 bytes each, and never with their
+//! content. What is judged is pure (`judge`, `records`, `claims`, `reports`, `state`); this file
+//! and `reading` read.
 //!
-//! A version may be gone where its policy lets a later one replace it: under `versions = "overwrite"` only the version
-//! that was recorded last must be there, and a blob of a version that no record speaks of, in its place, is told and
-//! no violation (a run was killed between commit and record, or is just there). Under `keep` every version that is
-//! recorded must be there, but one in whose place a later one stands (`versions` was `overwrite` then). An archive is
-//! there when its manifest is, and every blob that this names, under whatever version it was first stored. `adopt`,
-//! `by-type`, `both` and `after` change nothing in this: blobs are found by their metadata, not by names.
+//! A version may be gone where its policy lets a later one replace it: under `versions =
+//! "overwrite"` only the version that was recorded last must be there, and a blob of a version that
+//! no record speaks of, in its place, is told and no violation (a run was killed between commit and
+//! record, or is just there). Under `keep` every version that is recorded must be there, but one in
+//! whose place a later one stands (`versions` was `overwrite` then). An archive is there when its
+//! manifest is, and every blob that this names, under whatever version it was first stored.
+//! `adopt`, `by-type`, `both` and `after` change nothing in this: blobs are found by their
+//! metadata, not by names.
 
 mod claims;
 mod findings;
@@ -101,9 +108,18 @@ impl Failure for AuditError {
 pub type Watch<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
 /// Checks what is claimed of `sources`. On `Err` the store could not be read, and nothing is known.
-pub async fn audit(store: Arc<dyn Store>, sources: &[Source], bytes: Bytes, policy: Policy, watch: Watch<'_>) -> Result<Vec<Findings>, AuditError> {
+pub async fn audit(
+    store: Arc<dyn Store>,
+    sources: &[Source],
+    bytes: Bytes,
+    policy: Policy,
+    watch: Watch<'_>,
+) -> Result<Vec<Findings>, AuditError> {
     let reader = Reader { store, policy, cancel: CancellationToken::new() };
-    let mut found: Vec<Findings> = sources.iter().map(|source| Findings { source: source.name.clone(), ..Findings::default() }).collect();
+    let mut found: Vec<Findings> = sources
+        .iter()
+        .map(|source| Findings { source: source.name.clone(), ..Findings::default() })
+        .collect();
     let mut judges = Vec::with_capacity(sources.len());
     for (source, findings) in sources.iter().zip(&mut found) {
         judges.push(judge_of(&reader, source, bytes, findings, watch).await?);
@@ -111,10 +127,18 @@ pub async fn audit(store: Arc<dyn Store>, sources: &[Source], bytes: Bytes, poli
     watch("listing blobs");
     let judges = Mutex::new(judges);
     let list = |_| async {
-        judges.lock().expect("no code panics while it holds this lock").iter_mut().for_each(Judge::restart);
+        judges
+            .lock()
+            .expect("no code panics while it holds this lock")
+            .iter_mut()
+            .for_each(Judge::restart);
         let mut count = 0u64;
         let mut visit = |info| {
-            judges.lock().expect("no code panics while it holds this lock").iter_mut().for_each(|judge| judge.take(&info));
+            judges
+                .lock()
+                .expect("no code panics while it holds this lock")
+                .iter_mut()
+                .for_each(|judge| judge.take(&info));
             count += 1;
             if count.is_multiple_of(5_000) {
                 watch(&format!("listing blobs: {count}"));
@@ -143,7 +167,13 @@ fn prefix(naming: &Naming) -> String {
 }
 
 /// Reads what is claimed of `source`.
-async fn judge_of(reader: &Reader, source: &Source, bytes: Bytes, findings: &mut Findings, watch: Watch<'_>) -> Result<Judge, AuditError> {
+async fn judge_of(
+    reader: &Reader,
+    source: &Source,
+    bytes: Bytes,
+    findings: &mut Findings,
+    watch: Watch<'_>,
+) -> Result<Judge, AuditError> {
     watch(&format!("{}: reading the ledger", source.name));
     let mut records = read_records(reader, &source.name, findings).await?;
     watch(&format!("{}: listing manifests and reports", source.name));
@@ -156,15 +186,27 @@ async fn judge_of(reader: &Reader, source: &Source, bytes: Bytes, findings: &mut
     Ok(Judge::new(&source.name, prefix(&source.naming), source.versions, records, claims, names))
 }
 
-async fn read_records(reader: &Reader, source: &str, findings: &mut Findings) -> Result<Option<Records>, AuditError> {
+async fn read_records(
+    reader: &Reader,
+    source: &str,
+    findings: &mut Findings,
+) -> Result<Option<Records>, AuditError> {
     let mut builder = Builder::default();
-    let looked = look_through(reader.store.clone(), source, reader.policy, reader.cancel.clone(), &mut |told| builder.take(told)).await;
+    let looked = look_through(
+        reader.store.clone(),
+        source,
+        reader.policy,
+        reader.cancel.clone(),
+        &mut |told| builder.take(told),
+    )
+    .await;
     match looked {
         Ok(looked) => {
             let (records, violations) = builder.finish(looked.indexed);
             findings.violations.append(violations);
             findings.notes.unfinished_runs = looked.open;
-            (findings.checked.records, findings.checked.versions) = (records.told, records.len() as u64);
+            (findings.checked.records, findings.checked.versions) =
+                (records.told, records.len() as u64);
             Ok(Some(records))
         }
         Err(error @ (LedgerError::Damaged { .. } | LedgerError::Future { .. })) => {
@@ -177,41 +219,74 @@ async fn read_records(reader: &Reader, source: &str, findings: &mut Findings) ->
     }
 }
 
-async fn read_state(reader: &Reader, source: &Source, records: Option<&mut Records>, findings: &mut Findings) -> Result<State, AuditError> {
+async fn read_state(
+    reader: &Reader,
+    source: &Source,
+    records: Option<&mut Records>,
+    findings: &mut Findings,
+) -> Result<State, AuditError> {
     let folder = StatePaths::of(&source.name).folder();
     let records = Mutex::new(records);
     let lock = || records.lock().expect("no code panics while it holds this lock");
     let list = |_| async {
-        let (mut state, mut violations, mut notes) = (State::default(), Violations::default(), Notes::default());
-        let mut visit = |info| state.take(&info, &folder, source.versions, lock().as_deref_mut(), (&mut violations, &mut notes));
+        let (mut state, mut violations, mut notes) =
+            (State::default(), Violations::default(), Notes::default());
+        let mut visit = |info| {
+            state.take(
+                &info,
+                &folder,
+                source.versions,
+                lock().as_deref_mut(),
+                (&mut violations, &mut notes),
+            )
+        };
         reader.store.list(&folder, &mut visit).await.map(|()| (state, violations, notes))
     };
-    let (state, violations, notes) = retry(&reader.policy, &reader.cancel, "listing the state", list).await?;
+    let (state, violations, notes) =
+        retry(&reader.policy, &reader.cancel, "listing the state", list).await?;
     findings.violations.append(violations);
     let unfinished_runs = std::mem::take(&mut findings.notes.unfinished_runs);
     findings.notes = Notes { unfinished_runs, ..notes };
     Ok(state)
 }
 
-async fn read_archives(reader: &Reader, state: &State, claims: &mut Claims, findings: &mut Findings, watch: Watch<'_>) -> Result<(), AuditError> {
-    let read = state.archives.iter().filter_map(|name| BlobName::new(name).ok()).map(|name| async move {
-        let found = reader.whole(&name, MAX_MANIFEST_BYTES).await;
-        (name, found)
-    });
+async fn read_archives(
+    reader: &Reader,
+    state: &State,
+    claims: &mut Claims,
+    findings: &mut Findings,
+    watch: Watch<'_>,
+) -> Result<(), AuditError> {
+    let read =
+        state.archives.iter().filter_map(|name| BlobName::new(name).ok()).map(|name| async move {
+            let found = reader.whole(&name, MAX_MANIFEST_BYTES).await;
+            (name, found)
+        });
     let mut read = stream::iter(read).buffered(AT_ONCE);
     while let Some((name, found)) = read.next().await {
         match found {
             Ok(Some((info, bytes))) => {
                 let from = claims.manifest(name);
                 findings.checked.archives += 1;
-                findings.checked.members += state::claims_of_archive(&info, &bytes, claims, from, &mut findings.violations);
+                findings.checked.members +=
+                    state::claims_of_archive(&info, &bytes, claims, from, &mut findings.violations);
             }
-            Ok(None) => findings.violations.add(Invariant::I1, Some(name.as_str()), None, "this manifest of an archive vanished while it was read"),
+            Ok(None) => findings.violations.add(
+                Invariant::I1,
+                Some(name.as_str()),
+                None,
+                "this manifest of an archive vanished while it was read",
+            ),
             Err(error) if error.kind == StoreKind::Rejected => findings.notes.unprovable += 1,
             Err(error) => return Err(error.into()),
         }
         if findings.checked.archives.is_multiple_of(100) {
-            watch(&format!("{}: reading {} manifests of archives: {}", findings.source, state.archives.len(), findings.checked.archives));
+            watch(&format!(
+                "{}: reading {} manifests of archives: {}",
+                findings.source,
+                state.archives.len(),
+                findings.checked.archives
+            ));
         }
     }
     Ok(())
@@ -235,21 +310,34 @@ async fn read_runs(
         let ending = reader.lines(&name, |line| match Line::parse(line) {
             Ok(line) => {
                 tally.add(&line);
-                state::claim_of_line(&line, name.as_str(), state, claims, from, (&mut findings.violations, &mut findings.notes));
+                state::claim_of_line(
+                    &line,
+                    name.as_str(),
+                    state,
+                    claims,
+                    from,
+                    (&mut findings.violations, &mut findings.notes),
+                );
             }
             Err(_) => bad += 1,
         });
         let Some(ending) = ending.await? else { continue };
         tally.torn = ending == Ending::Torn;
         if bad > 0 {
-            findings.violations.add(Invariant::Manifest, Some(name.as_str()), None, format!("{bad} of its lines cannot be read"));
+            findings.violations.add(
+                Invariant::Manifest,
+                Some(name.as_str()),
+                None,
+                format!("{bad} of its lines cannot be read"),
+            );
         }
         findings.checked.manifests += 1;
         findings.checked.lines += tally.lines;
         tallies.insert(run, tally);
     }
     let with_report: HashSet<&String> = state.reports.iter().collect();
-    findings.notes.manifests_without_report = state.manifests.iter().filter(|run| !with_report.contains(run)).count() as u64;
+    findings.notes.manifests_without_report =
+        state.manifests.iter().filter(|run| !with_report.contains(run)).count() as u64;
     let read = stream::iter(&state.reports).map(|run| async move {
         let name = StatePaths::of(source).report(run);
         reader.whole(&name, MAX_REPORT_BYTES).await.map(|found| (run, name, found))
@@ -261,9 +349,20 @@ async fn read_runs(
         match serde_json::from_slice::<Report>(&bytes) {
             Ok(report) => {
                 let manifest = StatePaths::of(source).manifest(run);
-                report.judge(name.as_str(), manifest.as_str(), tallies.get(run.as_str()), &mut findings.violations, &mut findings.notes);
+                report.judge(
+                    name.as_str(),
+                    manifest.as_str(),
+                    tallies.get(run.as_str()),
+                    &mut findings.violations,
+                    &mut findings.notes,
+                );
             }
-            Err(error) => findings.violations.add(Invariant::I9, Some(name.as_str()), None, format!("this report cannot be read: {error}")),
+            Err(error) => findings.violations.add(
+                Invariant::I9,
+                Some(name.as_str()),
+                None,
+                format!("this report cannot be read: {error}"),
+            ),
         }
     }
     Ok(())
@@ -280,8 +379,14 @@ fn add_seen(judge: &mut Judge, findings: &mut Findings) {
 }
 
 /// Looks up versions that are recorded and not there, by what stood for them.
-async fn name_missing(reader: &Reader, source: &Source, judge: &Judge, findings: &mut Findings) -> Result<(), AuditError> {
-    let missing: HashMap<Hash, MissingKind> = judge.missing().into_iter().map(|Missing { version, kind }| (version, kind)).collect();
+async fn name_missing(
+    reader: &Reader,
+    source: &Source,
+    judge: &Judge,
+    findings: &mut Findings,
+) -> Result<(), AuditError> {
+    let missing: HashMap<Hash, MissingKind> =
+        judge.missing().into_iter().map(|Missing { version, kind }| (version, kind)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -303,35 +408,67 @@ async fn name_missing(reader: &Reader, source: &Source, judge: &Judge, findings:
         }
         _ => {}
     };
-    look_through(reader.store.clone(), &source.name, reader.policy, reader.cancel.clone(), &mut visit).await?;
+    look_through(
+        reader.store.clone(),
+        &source.name,
+        reader.policy,
+        reader.cancel.clone(),
+        &mut visit,
+    )
+    .await?;
     let mut paths: Vec<(Hash, RemotePath)> = paths.into_iter().collect();
     paths.sort_unstable_by(|a, b| a.1.cmp(&b.1).then(a.0.cmp(&b.0)));
     for (version, path) in paths {
         let blob = source.naming.file(&path);
         // Replaced since the ledger was read.
-        let replaced = source.versions == Versions::Overwrite && last.get(&path_hash(&path)).is_some_and(|last| *last.as_bytes() != version);
-        if replaced || (missing[&version] == MissingKind::Superseded && has_later(reader, judge, &blob, &version).await?) {
+        let replaced = source.versions == Versions::Overwrite
+            && last.get(&path_hash(&path)).is_some_and(|last| *last.as_bytes() != version);
+        if replaced
+            || (missing[&version] == MissingKind::Superseded
+                && has_later(reader, judge, &blob, &version).await?)
+        {
             continue;
         }
         let (invariant, what) = match missing[&version] {
             MissingKind::Older => (Invariant::I8, "an earlier version of it is in its place"),
-            MissingKind::Latest | MissingKind::Superseded => (Invariant::I1, "neither a blob of it nor an archive's manifest is there"),
+            MissingKind::Latest | MissingKind::Superseded => {
+                (Invariant::I1, "neither a blob of it nor an archive's manifest is there")
+            }
         };
-        let message = format!("the ledger says that its version {} is in the store, but {what}", hex(&version));
-        findings.violations.add(invariant, Some(blob.as_str()), Some(&escaped_for_metadata(path.as_bytes())), message);
+        let message = format!(
+            "the ledger says that its version {} is in the store, but {what}",
+            hex(&version)
+        );
+        findings.violations.add(
+            invariant,
+            Some(blob.as_str()),
+            Some(&escaped_for_metadata(path.as_bytes())),
+            message,
+        );
     }
     Ok(())
 }
 
 /// Whether a later version of the same file stands where the first one's place is.
-async fn has_later(reader: &Reader, judge: &Judge, plain: &BlobName, version: &Hash) -> Result<bool, AuditError> {
+async fn has_later(
+    reader: &Reader,
+    judge: &Judge,
+    plain: &BlobName,
+    version: &Hash,
+) -> Result<bool, AuditError> {
     let found = reader.head(plain).await?;
     let there = found.and_then(|info| Version::from_hex(info.metadata.get("version")?));
-    Ok(there.is_some_and(|there| judge.records.as_ref().is_some_and(|records| records.is_later(there.as_bytes(), version))))
+    Ok(there.is_some_and(|there| {
+        judge.records.as_ref().is_some_and(|records| records.is_later(there.as_bytes(), version))
+    }))
 }
 
 /// Looks up blobs that manifests name and that are not there, by what stood for them.
-async fn name_unmet(reader: &Reader, claims: &Claims, findings: &mut Findings) -> Result<(), AuditError> {
+async fn name_unmet(
+    reader: &Reader,
+    claims: &Claims,
+    findings: &mut Findings,
+) -> Result<(), AuditError> {
     let mut by_manifest: HashMap<u32, Vec<Claim>> = HashMap::new();
     let mut more = 0;
     for (n, claim) in claims.unmet().enumerate() {
@@ -359,12 +496,21 @@ async fn name_unmet(reader: &Reader, claims: &Claims, findings: &mut Findings) -
         } else if let Some((_, bytes)) = reader.whole(manifest, MAX_MANIFEST_BYTES).await?
             && let Ok(archive) = serde_json::from_slice::<Manifest>(&bytes)
         {
-            let blobs = archive.members.into_iter().filter_map(|member| member.blob).filter(|blob| is_unmet(blob));
+            let blobs = archive
+                .members
+                .into_iter()
+                .filter_map(|member| member.blob)
+                .filter(|blob| is_unmet(blob));
             named.extend(blobs.map(|blob| (Says::Archive, blob, archive.source_path.clone())));
         }
         for (says, blob, path) in named {
             let invariant = if says == Says::Line { Invariant::Manifest } else { Invariant::I1 };
-            findings.violations.add(invariant, Some(&blob), Some(&path), format!("`{manifest}` says that it is there, and it is not"));
+            findings.violations.add(
+                invariant,
+                Some(&blob),
+                Some(&path),
+                format!("`{manifest}` says that it is there, and it is not"),
+            );
         }
     }
     findings.violations.total += more;
@@ -372,14 +518,21 @@ async fn name_unmet(reader: &Reader, claims: &Claims, findings: &mut Findings) -
 }
 
 /// Reads the bytes of every blob of ours.
-async fn download(reader: &Reader, names: &Names, findings: &mut Findings, watch: Watch<'_>) -> Result<(), AuditError> {
+async fn download(
+    reader: &Reader,
+    names: &Names,
+    findings: &mut Findings,
+    watch: Watch<'_>,
+) -> Result<(), AuditError> {
     let read = names.iter().filter_map(|name| BlobName::new(name).ok()).map(|name| async move {
         let hashed = reader.hash(&name).await;
         hashed.map(|hashed| (name, hashed))
     });
     let mut read = stream::iter(read).buffered(LARGE_AT_ONCE);
     while let Some((name, hashed)) = read.try_next().await? {
-        let mut violate = |message: String, path: Option<&str>| findings.violations.add(Invariant::I5, Some(name.as_str()), path, message);
+        let mut violate = |message: String, path: Option<&str>| {
+            findings.violations.add(Invariant::I5, Some(name.as_str()), path, message)
+        };
         match hashed {
             Hashed::Content(bytes, md5, info) => {
                 let path = info.metadata.get("source_path").map(String::as_str);
@@ -395,7 +548,12 @@ async fn download(reader: &Reader, names: &Names, findings: &mut Findings, watch
             Hashed::Restless => findings.notes.unprovable += 1,
         }
         if findings.checked.downloaded.is_multiple_of(20) {
-            watch(&format!("{}: reading {} blobs: {}", findings.source, names.len(), findings.checked.downloaded));
+            watch(&format!(
+                "{}: reading {} blobs: {}",
+                findings.source,
+                names.len(),
+                findings.checked.downloaded
+            ));
         }
     }
     Ok(())

@@ -55,24 +55,39 @@ impl Reader {
     }
 
     /// A whole blob of at most `most` bytes; an error of [`StoreKind::Rejected`] if it is larger.
-    pub async fn whole(&self, name: &BlobName, most: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+    pub async fn whole(
+        &self,
+        name: &BlobName,
+        most: u64,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         retry(&self.policy, &self.cancel, "reading a blob", |_| self.store.get(name, 0, most)).await
     }
 
-    async fn part(&self, name: &BlobName, start: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
-        retry(&self.policy, &self.cancel, "reading a blob", |_| self.store.read(name, start, PART)).await
+    async fn part(
+        &self,
+        name: &BlobName,
+        start: u64,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+        retry(&self.policy, &self.cancel, "reading a blob", |_| self.store.read(name, start, PART))
+            .await
     }
 
-    /// Tells `visit` of each line of `name`, without its end. `None`: there is no such blob. What is no text of lines
-    /// that end is torn.
-    pub async fn lines(&self, name: &BlobName, mut visit: impl FnMut(&[u8]) + Send) -> Result<Option<Ending>, StoreError> {
+    /// Tells `visit` of each line of `name`, without its end. `None`: there is no such blob. What
+    /// is no text of lines that end is torn.
+    pub async fn lines(
+        &self,
+        name: &BlobName,
+        mut visit: impl FnMut(&[u8]) + Send,
+    ) -> Result<Option<Ending>, StoreError> {
         let (mut at, mut rest) = (0, Vec::new());
         loop {
             let Some((info, bytes)) = self.part(name, at).await? else { return Ok(None) };
             at += bytes.len() as u64;
             rest.extend_from_slice(&bytes);
             let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-            rest[..whole].split_inclusive(|byte| *byte == b'\n').for_each(|line| visit(&line[..line.len() - 1]));
+            rest[..whole]
+                .split_inclusive(|byte| *byte == b'\n')
+                .for_each(|line| visit(&line[..line.len() - 1]));
             rest.drain(..whole);
             if bytes.is_empty() || at >= info.size || rest.len() > LONGEST_LINE {
                 return Ok(Some(if rest.is_empty() { Ending::Whole } else { Ending::Torn }));

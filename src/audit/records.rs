@@ -1,4 +1,5 @@
-//! The ledger's records in 48 bytes each: which versions of which paths it says are in the store. Pure.
+//! The ledger's records in 48 bytes each: which versions of which paths it says are in the store.
+//! Pure.
 
 use std::collections::HashSet;
 
@@ -23,7 +24,8 @@ pub fn hash(parts: &[&[u8]]) -> Hash {
     cut(&hash.finalize())
 }
 
-/// What stands for a path: the beginning of its own SHA-256, which is also what is left of a long one in metadata.
+/// What stands for a path: the beginning of its own SHA-256, which is also what is left of a long
+/// one in metadata.
 pub fn path_hash(path: &RemotePath) -> Hash {
     cut(&Sha256::digest(path.as_bytes()))
 }
@@ -67,10 +69,11 @@ pub struct Builder {
 impl Builder {
     /// Takes in the next thing that the ledger tells.
     ///
-    /// What may be told twice: a fold leaves one record for each path in the snapshot. Journals may tell of the same
-    /// version again, where a later run or another writer does (`--again`, a file that went back, a listed time that
-    /// moved, two runs at once, a piece done twice): each of these begins anew or under another name. One run that
-    /// records the same version twice after it began has appended something twice, and that must not be.
+    /// What may be told twice: a fold leaves one record for each path in the snapshot. Journals may
+    /// tell of the same version again, where a later run or another writer does (`--again`, a file
+    /// that went back, a listed time that moved, two runs at once, a piece done twice): each of
+    /// these begins anew or under another name. One run that records the same version twice after
+    /// it began has appended something twice, and that must not be.
     pub fn take(&mut self, told: Told<'_>) {
         match told {
             Told::Anew => *self = Self::default(),
@@ -93,7 +96,8 @@ impl Builder {
         self.told += 1;
         self.from_snapshot += usize::from(self.in_snapshot);
         let (version, path_key) = (*known.version.as_bytes(), path_hash(path));
-        let once = if self.in_snapshot { path_key } else { hash(&[&path_key, &version, run.as_bytes()]) };
+        let once =
+            if self.in_snapshot { path_key } else { hash(&[&path_key, &version, run.as_bytes()]) };
         if !self.sitting.insert(once) {
             let what = if self.in_snapshot { "this path" } else { "this version of it in one go" };
             self.violate(Invariant::I4, path, &format!("the ledger records {what} twice"));
@@ -101,7 +105,11 @@ impl Builder {
         let file = RemoteFile { path: path.clone(), size: known.size, modified: known.modified };
         let of_content = |md5| Version::of_content(&file, &md5) == known.version;
         if Version::of(&file) != known.version && !known.history.md5.is_some_and(of_content) {
-            self.violate(Invariant::I6, path, "the ledger records a version that its path, size and time do not make");
+            self.violate(
+                Invariant::I6,
+                path,
+                "the ledger records a version that its path, size and time do not make",
+            );
         }
         self.records.push(Record {
             version,
@@ -116,13 +124,22 @@ impl Builder {
     }
 
     fn violate(&mut self, invariant: Invariant, path: &RemotePath, message: &str) {
-        self.violations.add(invariant, Some(&self.blob), Some(&escaped_for_metadata(path.as_bytes())), message);
+        self.violations.add(
+            invariant,
+            Some(&self.blob),
+            Some(&escaped_for_metadata(path.as_bytes())),
+            message,
+        );
     }
 
-    /// Every record, and what does not hold among them. `indexed`: how many files the snapshot's index has.
+    /// Every record, and what does not hold among them. `indexed`: how many files the snapshot's
+    /// index has.
     pub fn finish(mut self, indexed: usize) -> (Records, Violations) {
         if self.from_snapshot != indexed {
-            let message = format!("the shards of the snapshot hold {} records, its index {indexed}", self.from_snapshot);
+            let message = format!(
+                "the shards of the snapshot hold {} records, its index {indexed}",
+                self.from_snapshot
+            );
             self.violations.add(Invariant::Ledger, None, None, message);
         }
         let mut all = self.records;
@@ -131,8 +148,13 @@ impl Builder {
         all.dedup_by_key(|record| record.version);
         let mut by_path: Vec<u32> = (0..u32::try_from(all.len()).unwrap_or(u32::MAX)).collect();
         let at = |n: &u32| &all[*n as usize];
-        by_path.sort_unstable_by(|a, b| at(a).path.cmp(&at(b).path).then(at(a).order.cmp(&at(b).order)));
-        let latest: Vec<u32> = by_path.chunk_by(|a, b| at(a).path == at(b).path).filter_map(|of_path| of_path.last().copied()).collect();
+        by_path.sort_unstable_by(|a, b| {
+            at(a).path.cmp(&at(b).path).then(at(a).order.cmp(&at(b).order))
+        });
+        let latest: Vec<u32> = by_path
+            .chunk_by(|a, b| at(a).path == at(b).path)
+            .filter_map(|of_path| of_path.last().copied())
+            .collect();
         for n in latest {
             all[n as usize].latest = true;
         }
@@ -161,7 +183,10 @@ impl Records {
 
     /// The record of `version`, to be marked.
     pub fn mark(&mut self, version: &Hash) -> Option<&mut Record> {
-        self.all.binary_search_by(|record| record.version.cmp(version)).ok().map(|at| &mut self.all[at])
+        self.all
+            .binary_search_by(|record| record.version.cmp(version))
+            .ok()
+            .map(|at| &mut self.all[at])
     }
 
     /// The last record of `path`, to be marked.
@@ -171,7 +196,8 @@ impl Records {
         Some(&mut self.all[last as usize]).filter(|record| record.path == *path)
     }
 
-    /// Whether `later` was recorded after `earlier`, as far as it is known: records that are gone were early ones.
+    /// Whether `later` was recorded after `earlier`, as far as it is known: records that are gone
+    /// were early ones.
     pub fn is_later(&self, later: &Hash, earlier: &Hash) -> bool {
         let order = |version: &Hash| self.find(version).map(|record| record.order);
         order(later).is_some_and(|later| order(earlier).is_none_or(|earlier| later > earlier))
@@ -192,7 +218,9 @@ impl Records {
     /// Every record, those of a path together and in order.
     pub fn by_path(&self) -> impl Iterator<Item = Vec<&Record>> {
         let at = |n: &u32| &self.all[*n as usize];
-        self.by_path.chunk_by(move |a, b| at(a).path == at(b).path).map(move |of_path| of_path.iter().map(at).collect())
+        self.by_path
+            .chunk_by(move |a, b| at(a).path == at(b).path)
+            .map(move |of_path| of_path.iter().map(at).collect())
     }
 }
 

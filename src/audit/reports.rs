@@ -86,41 +86,86 @@ fn sum(numbers: impl IntoIterator<Item = u64>) -> u64 {
 }
 
 impl Report {
-    /// Whether its sums hold, and whether its manifest is as it says. `blob` is the report's name, `manifest` that of
-    /// the manifest, `tally` what is in it, if it is there.
-    pub fn judge(&self, blob: &str, manifest: &str, tally: Option<&Tally>, violations: &mut Violations, notes: &mut Notes) {
+    /// Whether its sums hold, and whether its manifest is as it says. `blob` is the report's name,
+    /// `manifest` that of the manifest, `tally` what is in it, if it is there.
+    pub fn judge(
+        &self,
+        blob: &str,
+        manifest: &str,
+        tally: Option<&Tally>,
+        violations: &mut Violations,
+        notes: &mut Notes,
+    ) {
         let mut equal = |left: (&str, u64), right: (&str, u64)| {
             if left.1 != right.1 {
-                violations.add(Invariant::I9, Some(blob), None, format!("{} {}, but {} is {}", left.0, left.1, right.0, right.1));
+                violations.add(
+                    Invariant::I9,
+                    Some(blob),
+                    None,
+                    format!("{} {}, but {} is {}", left.0, left.1, right.0, right.1),
+                );
             }
         };
-        let six = sum([self.ingested, self.unchanged, self.skipped, self.gone, self.deferred, self.failed]);
-        equal(("listed", self.listed), ("ingested + unchanged + skipped + gone + deferred + failed", six));
+        let six = sum([
+            self.ingested,
+            self.unchanged,
+            self.skipped,
+            self.gone,
+            self.deferred,
+            self.failed,
+        ]);
+        equal(
+            ("listed", self.listed),
+            ("ingested + unchanged + skipped + gone + deferred + failed", six),
+        );
         let Members { members, stored, identical, skipped } = self.members;
-        equal(("members", members), ("stored + identical + skipped", sum([stored, identical, skipped])));
-        equal(("skipped", self.skipped), ("the sum of its reasons", sum(self.skipped_by_reason.values().copied())));
-        equal(("deferred", self.deferred), ("the sum of its reasons", sum(self.deferred_by_reason.values().copied())));
+        equal(
+            ("members", members),
+            ("stored + identical + skipped", sum([stored, identical, skipped])),
+        );
+        equal(
+            ("skipped", self.skipped),
+            ("the sum of its reasons", sum(self.skipped_by_reason.values().copied())),
+        );
+        equal(
+            ("deferred", self.deferred),
+            ("the sum of its reasons", sum(self.deferred_by_reason.values().copied())),
+        );
         self.judge_manifest(blob, manifest, tally, violations, notes);
     }
 
     /// How many skipped and how many deferred files the manifest names.
     fn skipped_and_deferred_with_lines(&self) -> (u64, u64) {
-        let of = |counts: &BTreeMap<String, u64>, word: &str| counts.get(word).copied().unwrap_or(0);
+        let of =
+            |counts: &BTreeMap<String, u64>, word: &str| counts.get(word).copied().unwrap_or(0);
         if self.schema.is_none() {
             // Release 0.1 named all of them but those that a glob leaves out.
-            return (self.skipped.saturating_sub(of(&self.skipped_by_reason, "excluded")), self.deferred);
+            return (
+                self.skipped.saturating_sub(of(&self.skipped_by_reason, "excluded")),
+                self.deferred,
+            );
         }
         let skipped = SKIPS_WITH_LINES.iter().map(|reason| of(&self.skipped_by_reason, reason));
-        let deferred = DEFERS_WITH_LINES.iter().map(|defer| of(&self.deferred_by_reason, defer.word()));
+        let deferred =
+            DEFERS_WITH_LINES.iter().map(|defer| of(&self.deferred_by_reason, defer.word()));
         (sum(skipped), sum(deferred))
     }
 
-    fn judge_manifest(&self, blob: &str, manifest: &str, tally: Option<&Tally>, violations: &mut Violations, notes: &mut Notes) {
+    fn judge_manifest(
+        &self,
+        blob: &str,
+        manifest: &str,
+        tally: Option<&Tally>,
+        violations: &mut Violations,
+        notes: &mut Notes,
+    ) {
         let Some(lines) = self.manifest_lines else {
             notes.reports_without_manifest += 1;
             return;
         };
-        let mut violate = |blob: &str, message: String| violations.add(Invariant::Manifest, Some(blob), None, message);
+        let mut violate = |blob: &str, message: String| {
+            violations.add(Invariant::Manifest, Some(blob), None, message)
+        };
         let there = tally.map_or(0, |tally| tally.lines);
         if self.problems.iter().any(|problem| problem.message.starts_with(MANIFEST_INCOMPLETE)) {
             notes.incomplete_manifests += 1;
@@ -132,11 +177,20 @@ impl Report {
         let (skipped, deferred) = self.skipped_and_deferred_with_lines();
         let expected = sum([self.ingested, skipped, self.gone, deferred, self.failed]);
         if lines != expected {
-            violate(blob, format!("it says that its manifest has {lines} lines, and counts {expected} files that should have one"));
+            violate(
+                blob,
+                format!(
+                    "it says that its manifest has {lines} lines, and counts {expected} files that \
+                    should have one"
+                ),
+            );
         }
         let Some(tally) = tally else {
             if lines > 0 {
-                violate(manifest, format!("it is not there, its report says that it has {lines} lines"));
+                violate(
+                    manifest,
+                    format!("it is not there, its report says that it has {lines} lines"),
+                );
             }
             return;
         };
@@ -146,7 +200,10 @@ impl Report {
         }
         if tally.lines != lines || tally.torn {
             let torn = if tally.torn { " and part of another" } else { "" };
-            violate(manifest, format!("it has {} lines{torn}, its report counts {lines}", tally.lines));
+            violate(
+                manifest,
+                format!("it has {} lines{torn}, its report counts {lines}", tally.lines),
+            );
         }
         let words = [
             ("ingested", tally.count(Word::Ingested), self.ingested),
@@ -156,7 +213,8 @@ impl Report {
             ("failed", tally.count(Word::Failed), self.failed),
             ("bytes", tally.bytes, self.bytes),
         ];
-        for (word, told, counted) in words.into_iter().filter(|(_, told, counted)| told != counted) {
+        for (word, told, counted) in words.into_iter().filter(|(_, told, counted)| told != counted)
+        {
             violate(manifest, format!("{word}: its lines say {told}, its report {counted}"));
         }
     }
@@ -175,7 +233,13 @@ mod tests {
     fn written() -> (SourceReport, Tally) {
         let (mut report, mut tally) = (SourceReport::new("acme", "memory://"), Tally::default());
         let outcomes = [
-            Outcome::Ingested(Ingested { bytes: 9, members: Some(3), stored: 2, members_skipped: 1, ..Ingested::default() }),
+            Outcome::Ingested(Ingested {
+                bytes: 9,
+                members: Some(3),
+                stored: 2,
+                members_skipped: 1,
+                ..Ingested::default()
+            }),
             Outcome::Unchanged,
             Outcome::Gone,
             Outcome::Skipped(Skip::Excluded),
@@ -199,7 +263,14 @@ mod tests {
         let (mut violations, mut notes) = (Violations::default(), Notes::default());
         let report: Report = serde_json::from_value(value).expect("a report");
         report.judge("r", "m", tally.as_ref(), &mut violations, &mut notes);
-        let told = violations.first.iter().map(|one| format!("{} {}: {}", one.invariant.word(), one.blob.as_deref().unwrap_or("-"), one.message));
+        let told = violations.first.iter().map(|one| {
+            format!(
+                "{} {}: {}",
+                one.invariant.word(),
+                one.blob.as_deref().unwrap_or("-"),
+                one.message
+            )
+        });
         (told.collect(), notes)
     }
 
@@ -218,7 +289,10 @@ mod tests {
             told(|report, _| report["listed"] = 7.into()),
             "I9 r: listed 7, but ingested + unchanged + skipped + gone + deferred + failed is 6"
         );
-        assert_eq!(told(|report, _| report["members"]["stored"] = 3.into()), "I9 r: members 3, but stored + identical + skipped is 4");
+        assert_eq!(
+            told(|report, _| report["members"]["stored"] = 3.into()),
+            "I9 r: members 3, but stored + identical + skipped is 4"
+        );
         let both = told(|report, _| report["skipped_by_reason"]["excluded"] = 2.into());
         assert_eq!(both, "I9 r: skipped 1, but the sum of its reasons is 2");
         let other = told(|report, _| {
@@ -226,24 +300,44 @@ mod tests {
         });
         assert_eq!(other, "I9 r: deferred 1, but the sum of its reasons is 2");
         // Larger than any sum of files: nothing overflows.
-        assert!(told(|report, _| report["failed"] = u64::MAX.into()).starts_with("I9 r: listed 6, but "));
+        assert!(
+            told(|report, _| report["failed"] = u64::MAX.into())
+                .starts_with("I9 r: listed 6, but ")
+        );
     }
 
     #[test]
     fn a_manifest_that_is_not_as_the_report_says_is_told() {
-        assert_eq!(told(|_, tally| *tally = None), "manifest m: it is not there, its report says that it has 4 lines");
+        assert_eq!(
+            told(|_, tally| *tally = None),
+            "manifest m: it is not there, its report says that it has 4 lines"
+        );
         let file = RemoteFile { path: RemotePath::from("/b"), size: None, modified: None };
         let more = Line::of(&file, None, &Outcome::Deferred(Defer::Changed)).expect("a line");
         let twice = told(|_, tally| tally.as_mut().expect("there").add(&more));
-        assert_eq!(twice, "manifest m: it has 5 lines, its report counts 4\nmanifest m: deferred: its lines say 2, its report 1");
+        assert_eq!(
+            twice,
+            "manifest m: it has 5 lines, its report counts 4\nmanifest m: deferred: its lines say \
+            2, its report 1"
+        );
         assert_eq!(
             told(|_, tally| tally.as_mut().expect("there").torn = true),
             "manifest m: it has 4 lines and part of another, its report counts 4"
         );
-        assert_eq!(told(|report, _| report["bytes"] = 8.into()), "manifest m: bytes: its lines say 9, its report 8");
-        assert_eq!(told(|report, _| report["manifest"] = Value::Null), "manifest r: it does not name its manifest `m`");
+        assert_eq!(
+            told(|report, _| report["bytes"] = 8.into()),
+            "manifest m: bytes: its lines say 9, its report 8"
+        );
+        assert_eq!(
+            told(|report, _| report["manifest"] = Value::Null),
+            "manifest r: it does not name its manifest `m`"
+        );
         let fewer = told(|report, tally| (report["manifest_lines"], *tally) = (0.into(), None));
-        assert_eq!(fewer, "manifest r: it says that its manifest has 0 lines, and counts 4 files that should have one");
+        assert_eq!(
+            fewer,
+            "manifest r: it says that its manifest has 0 lines, and counts 4 files that should \
+            have one"
+        );
     }
 
     #[test]
@@ -251,7 +345,8 @@ mod tests {
         let (told, notes) = check(|report, tally| {
             report["manifest_lines"] = 2.into();
             tally.as_mut().expect("there").lines = 3;
-            report["problems"] = serde_json::json!([{ "class": "store_auth", "message": format!("{MANIFEST_INCOMPLETE}: no"), "hint": "" }]);
+            report["problems"] = serde_json::json!([{ "class": "store_auth", "message": format!("{MANIFEST_INCOMPLETE}: \
+                no"), "hint": "" }]);
         });
         assert_eq!((told, notes.incomplete_manifests), (Vec::new(), 1));
     }
@@ -260,7 +355,8 @@ mod tests {
     fn a_report_that_counts_a_file_as_vanished_holds_as_it_was_written() {
         let earlier = |schema: u64| {
             move |report: &mut Value, tally: &mut Option<Tally>| {
-                (report["skipped"], report["skipped_by_reason"]["vanished"], report["schema"]) = (2.into(), 1.into(), schema.into());
+                (report["skipped"], report["skipped_by_reason"]["vanished"], report["schema"]) =
+                    (2.into(), 1.into(), schema.into());
                 report.as_object_mut().expect("an object").remove("gone");
                 if schema < 2 {
                     report.as_object_mut().expect("an object").remove("schema");

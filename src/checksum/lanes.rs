@@ -1,10 +1,11 @@
-//! MD5 (RFC 1321) of several contents side by side. Each step of it needs the result of the one before, so a core spends
-//! most of one content's time on waiting: four contents take about one and a half times as long as one
-//! (`cargo bench -- side_by_side`).
+//! MD5 (RFC 1321) of several contents side by side. Each step of it needs the result of the one
+//! before, so a core spends most of one content's time on waiting: four contents take about one and
+//! a half times as long as one (`cargo bench -- side_by_side`).
 
 /// Bytes of a block of MD5.
 pub const BLOCK: usize = 64;
-/// How many contents are taken at most. Four words fill a register that every x86-64 and every ARMv8 has.
+/// How many contents are taken at most. Four words fill a register that every x86-64 and every
+/// ARMv8 has.
 pub const LANES: usize = 4;
 
 /// What MD5 has come to after whole blocks.
@@ -16,11 +17,12 @@ pub const BEGIN: Words = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 /// One word of each content.
 type Row = [u32; LANES];
 
-/// Takes the same number of blocks of each content, as many as the shortest has, into its words. `contents` has at most
-/// [`LANES`]; what follows the last whole block of one is left alone.
+/// Takes the same number of blocks of each content, as many as the shortest has, into its words.
+/// `contents` has at most [`LANES`]; what follows the last whole block of one is left alone.
 pub fn advance(words: &mut [Words], contents: &[&[u8]]) {
     let blocks = contents.iter().map(|content| content.len() / BLOCK).min().unwrap_or(0);
-    // Where our own code is not optimised, as in tests, four at once take longer than one after the other.
+    // Where our own code is not optimised, as in tests, four at once take longer than one after the
+    // other.
     if contents.len() > 1 && !cfg!(debug_assertions) {
         return side_by_side(words, contents, blocks);
     }
@@ -29,21 +31,27 @@ pub fn advance(words: &mut [Words], contents: &[&[u8]]) {
     }
 }
 
-/// With fewer than four contents, the last one fills their places, too, and what comes of that is thrown away: two cost
-/// less in four lanes than one after the other.
+/// With fewer than four contents, the last one fills their places, too, and what comes of that is
+/// thrown away: two cost less in four lanes than one after the other.
 fn side_by_side(words: &mut [Words], contents: &[&[u8]], blocks: usize) {
     let last = contents.len() - 1;
-    let mut state: [Row; 4] = std::array::from_fn(|word| std::array::from_fn(|lane| words[lane.min(last)][word]));
-    let mut contents: [_; LANES] = std::array::from_fn(|lane| contents[lane.min(last)].as_chunks::<BLOCK>().0.iter());
+    let mut state: [Row; 4] =
+        std::array::from_fn(|word| std::array::from_fn(|lane| words[lane.min(last)][word]));
+    let mut contents: [_; LANES] =
+        std::array::from_fn(|lane| contents[lane.min(last)].as_chunks::<BLOCK>().0.iter());
     for _ in 0..blocks {
-        compress(&mut state, std::array::from_fn(|lane| contents[lane].next().expect("each has so many")));
+        compress(
+            &mut state,
+            std::array::from_fn(|lane| contents[lane].next().expect("each has so many")),
+        );
     }
     for (lane, words) in words.iter_mut().enumerate().take(last + 1) {
         *words = std::array::from_fn(|word| state[word][lane]);
     }
 }
 
-/// Sixteen steps, written out: only then everything but the words is a constant, and stays in registers.
+/// Sixteen steps, written out: only then everything but the words is a constant, and stays in
+/// registers.
 macro_rules! round {
     ($state:ident, $message:ident, $round:literal, $first:literal, $stride:literal, $mix:expr) => {
         round!($state, $message, $round, $first, $stride, $mix, [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15])
@@ -54,7 +62,8 @@ macro_rules! round {
 }
 
 fn compress(words: &mut [Row; 4], blocks: [&[u8; BLOCK]; LANES]) {
-    let message: [Row; 16] = std::array::from_fn(|word| std::array::from_fn(|lane| word_of(blocks[lane], word)));
+    let message: [Row; 16] =
+        std::array::from_fn(|word| std::array::from_fn(|lane| word_of(blocks[lane], word)));
     let [a, b, c, d] = *words;
     let mut state = (a, b, c, d);
     round!(state, message, 0, 0, 1, |sum, b, c, d| sum.wrapping_add(d ^ (b & (c ^ d))));
@@ -71,10 +80,16 @@ fn compress(words: &mut [Row; 4], blocks: [&[u8; BLOCK]; LANES]) {
 type Rows = (Row, Row, Row, Row);
 
 #[inline(always)]
-fn turn<const STEP: usize>((a, b, c, d): Rows, message: &Row, mix: impl Fn(u32, u32, u32, u32) -> u32) -> Rows {
+fn turn<const STEP: usize>(
+    (a, b, c, d): Rows,
+    message: &Row,
+    mix: impl Fn(u32, u32, u32, u32) -> u32,
+) -> Rows {
     let next = std::array::from_fn(|lane| {
         let sum = a[lane].wrapping_add(message[lane]).wrapping_add(SINES[STEP]);
-        mix(sum, b[lane], c[lane], d[lane]).rotate_left(TURNS[STEP / 16][STEP % 4]).wrapping_add(b[lane])
+        mix(sum, b[lane], c[lane], d[lane])
+            .rotate_left(TURNS[STEP / 16][STEP % 4])
+            .wrapping_add(b[lane])
     });
     (d, next, b, c)
 }
@@ -124,12 +139,19 @@ mod tests {
     #[test]
     fn the_table_is_that_of_sines() {
         for (at, sine) in SINES.iter().enumerate() {
-            assert_eq!(f64::from(*sine), ((at as f64 + 1.0).sin().abs() * 2_f64.powi(32)).floor(), "{at}");
+            assert_eq!(
+                f64::from(*sine),
+                ((at as f64 + 1.0).sin().abs() * 2_f64.powi(32)).floor(),
+                "{at}"
+            );
         }
     }
 
     /// The MD5 of each, by the whole blocks that all of them have and then by the rest.
-    fn digests(contents: &[Vec<u8>], together: impl Fn(&mut [Words], &[&[u8]], usize)) -> Vec<[u8; 16]> {
+    fn digests(
+        contents: &[Vec<u8>],
+        together: impl Fn(&mut [Words], &[&[u8]], usize),
+    ) -> Vec<[u8; 16]> {
         let blocks = contents.iter().map(|content| content.len() / BLOCK).min().unwrap_or(0);
         let mut words = vec![BEGIN; contents.len()];
         together(&mut words, &contents.iter().map(Vec::as_slice).collect::<Vec<_>>(), blocks);

@@ -36,7 +36,11 @@ pub async fn audit(arguments: Arguments, environment: &Environment) -> u8 {
         Err(unusable) => return unusable.tell(),
     };
     let bytes = if arguments.download { Bytes::Read } else { Bytes::Believed };
-    let spinner = if console::watched() == Watched::Yes { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    let spinner = if console::watched() == Watched::Yes {
+        ProgressBar::new_spinner()
+    } else {
+        ProgressBar::hidden()
+    };
     let watch = |doing: &str| {
         spinner.set_message(printable(doing.as_bytes()));
         spinner.tick();
@@ -47,7 +51,11 @@ pub async fn audit(arguments: Arguments, environment: &Environment) -> u8 {
     let found = match found {
         Ok(found) => found,
         Err(error) => {
-            console::say(&redactor.text(&format!("error: {}\nhint: {}", chain(&error), error.hint())));
+            console::say(&redactor.text(&format!(
+                "error: {}\nhint: {}",
+                chain(&error),
+                error.hint()
+            )));
             return NOTHING;
         }
     };
@@ -63,14 +71,15 @@ pub async fn audit(arguments: Arguments, environment: &Environment) -> u8 {
 }
 
 fn as_json(found: &[Findings], address: &str) -> Value {
-    let source =
-        |found: &Findings| json!({ "source": found.source, "checked": found.checked, "notes": found.notes, "violations": found.violations.total });
+    let source = |found: &Findings| json!({ "source": found.source, "checked": found.checked, "notes": found.notes, "violations": found.violations.total });
     let violation = |source: &str, violation: &Violation| {
         let mut value = json!(violation);
         value["source"] = source.into();
         value
     };
-    let violations = found.iter().flat_map(|found| found.violations.first.iter().map(|one| violation(&found.source, one)));
+    let violations = found
+        .iter()
+        .flat_map(|found| found.violations.first.iter().map(|one| violation(&found.source, one)));
     let violations: Vec<Value> = violations.collect();
     let total: u64 = found.iter().map(|found| found.violations.total).sum();
     json!({ "clean": total == 0, "store": address, "sources": found.iter().map(source).collect::<Vec<_>>(), "violations": violations })
@@ -86,9 +95,21 @@ fn as_text(found: &Findings) -> String {
         writeln!(text, "  {note}").expect(WRITES);
     }
     for Violation { invariant, blob, path, message } in &violations.first {
-        let blob = blob.as_ref().map(|blob| format!(" `{}`", printable(blob.as_bytes()))).unwrap_or_default();
-        let path = path.as_ref().map(|path| format!(" of {}", printable(path.as_bytes()))).unwrap_or_default();
-        writeln!(text, "  violation {}{blob}{path}: {}", invariant.word(), printable(message.as_bytes())).expect(WRITES);
+        let blob = blob
+            .as_ref()
+            .map(|blob| format!(" `{}`", printable(blob.as_bytes())))
+            .unwrap_or_default();
+        let path = path
+            .as_ref()
+            .map(|path| format!(" of {}", printable(path.as_bytes())))
+            .unwrap_or_default();
+        writeln!(
+            text,
+            "  violation {}{blob}{path}: {}",
+            invariant.word(),
+            printable(message.as_bytes())
+        )
+        .expect(WRITES);
     }
     let untold = violations.total - violations.first.len() as u64;
     if untold > 0 {
@@ -101,10 +122,21 @@ fn as_text(found: &Findings) -> String {
 }
 
 fn of_checked(checked: &Checked) -> String {
-    let Checked { records, versions, blobs, archives, members, reports, manifests, lines, downloaded, downloaded_bytes } = checked;
+    let Checked {
+        records,
+        versions,
+        blobs,
+        archives,
+        members,
+        reports,
+        manifests,
+        lines,
+        downloaded,
+        downloaded_bytes,
+    } = checked;
     let mut text = format!(
-        "{records} records of {versions} versions, {blobs} blobs, {archives} archives with {members} members, \
-         {reports} reports, {manifests} manifests with {lines} lines"
+        "{records} records of {versions} versions, {blobs} blobs, {archives} archives with \
+         {members} members, {reports} reports, {manifests} manifests with {lines} lines"
     );
     if *downloaded > 0 {
         write!(text, ", {downloaded} blobs read ({})", in_bytes(*downloaded_bytes)).expect(WRITES);
@@ -125,21 +157,42 @@ fn of_notes(notes: &Notes) -> Vec<String> {
         quarantined,
     } = notes;
     let counts = [
-        (*manifests_without_report, "manifests without a report: their runs were killed, or are under way"),
-        (*unrecorded, "blobs that no record speaks of: a run was killed after it had written them, or is under way"),
+        (
+            *manifests_without_report,
+            "manifests without a report: their runs were killed, or are under way",
+        ),
+        (
+            *unrecorded,
+            "blobs that no record speaks of: a run was killed after it had written them, or is \
+            under way",
+        ),
         (*earlier_versions, "blobs of earlier versions, whose records were folded away"),
         (*foreign, "blobs of other writers where ours belong"),
         (*reports_without_manifest, "reports of releases that wrote no manifests"),
         (*incomplete_manifests, "reports that say that their manifests lack lines"),
-        (*unprovable, "could not be checked in full: a name too long or with a secret in it, or too large a manifest"),
+        (
+            *unprovable,
+            "could not be checked in full: a name too long or with a secret in it, or too large a \
+            manifest",
+        ),
         (*quarantined, "originals in quarantine"),
     ];
     let mut told = Vec::new();
     if !unfinished_runs.is_empty() {
-        let runs: Vec<String> = unfinished_runs.iter().map(|run| printable(run.as_bytes())).collect();
-        told.push(format!("{} runs began and did not end, or are under way: {}", runs.len(), runs.join(", ")));
+        let runs: Vec<String> =
+            unfinished_runs.iter().map(|run| printable(run.as_bytes())).collect();
+        told.push(format!(
+            "{} runs began and did not end, or are under way: {}",
+            runs.len(),
+            runs.join(", ")
+        ));
     }
-    told.extend(counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")));
+    told.extend(
+        counts
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}")),
+    );
     told
 }
 
@@ -154,7 +207,14 @@ mod tests {
         violations.add(Invariant::I1, Some("acme/a\n.csv"), Some("/a%0A.csv"), "it is not there");
         violations.add(Invariant::Manifest, None, None, "no");
         violations.total += 7;
-        let checked = Checked { records: 3, versions: 2, blobs: 2, downloaded: 2, downloaded_bytes: 2048, ..Checked::default() };
+        let checked = Checked {
+            records: 3,
+            versions: 2,
+            blobs: 2,
+            downloaded: 2,
+            downloaded_bytes: 2048,
+            ..Checked::default()
+        };
         let notes = Notes { unfinished_runs: vec!["r1".into()], foreign: 4, ..Notes::default() };
         Findings { source: "acme".into(), checked, notes, violations }
     }

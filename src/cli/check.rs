@@ -1,4 +1,5 @@
-//! `blobferry check`: step by step, what works and what does not, ending with what to mend or to paste.
+//! `blobferry check`: step by step, what works and what does not, ending with what to mend or to
+//! paste.
 
 use std::time::Instant;
 
@@ -24,7 +25,8 @@ pub struct Arguments {
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
-    /// Also log in again and again, until so many logins are open at once or one is refused. Ask the server's owner first.
+    /// Also log in again and again, until so many logins are open at once or one is refused. Ask
+    /// the server's owner first.
     #[arg(long, value_name = "MOST", num_args = 0..=1, default_missing_value = "16", value_parser = clap::value_parser!(u16).range(2..=256))]
     probe_connections: Option<u16>,
 }
@@ -36,7 +38,8 @@ pub async fn check(arguments: Arguments, environment: &Environment) -> u8 {
     };
     let form = if arguments.json { Form::Json } else { Form::Text };
     let mut lines = Lines::new(form, redactor);
-    let of = format!("`{}`: {} sources", arguments.configured.config.display(), config.sources.len());
+    let of =
+        format!("`{}`: {} sources", arguments.configured.config.display(), config.sources.len());
     lines.tell(Line::ok("configuration", of));
     let place = Hosting::of(environment);
     let by_queue = config.dispatch.by_queue.unwrap_or(place.in_azure());
@@ -67,23 +70,40 @@ pub async fn check(arguments: Arguments, environment: &Environment) -> u8 {
 /// The queue that work goes by: made if it is not there, as the first request would make it.
 async fn queue(lines: &mut Lines, config: &Config, environment: &Environment) {
     let start = Instant::now();
-    let queue = match open::queue_settings(config, environment).and_then(|settings| open::queue(&settings)) {
+    let queue = match open::queue_settings(config, environment)
+        .and_then(|settings| open::queue(&settings))
+    {
         Ok(queue) => queue,
-        Err(open::Unusable(problem)) => return lines.tell(Line::wrong("queue", Class::StoreRejected, problem)),
+        Err(open::Unusable(problem)) => {
+            return lines.tell(Line::wrong("queue", Class::StoreRejected, problem));
+        }
     };
     lines.tell(match rights::in_time(queue.prepare()).await {
         Ok(()) => Line::ok("queue", format!("{} is there", queue.address())).took(start.elapsed()),
-        Err(error) => Line::failed("queue", &error).and("this is needed for work by the queue").took(start.elapsed()),
+        Err(error) => Line::failed("queue", &error)
+            .and("this is needed for work by the queue")
+            .took(start.elapsed()),
     });
 }
 
-/// Key Vault references that the platform left as they stand. One that a setting needs has ended us before;
-/// the others may be meant for something else, but are seldom meant to be so.
+/// Key Vault references that the platform left as they stand. One that a setting needs has ended us
+/// before; the others may be meant for something else, but are seldom meant to be so.
 fn unresolved(lines: &mut Lines, environment: &Environment) {
-    let names: Vec<&str> = environment.iter().filter(|(_, value)| value.starts_with("@Microsoft.KeyVault(")).map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = environment
+        .iter()
+        .filter(|(_, value)| value.starts_with("@Microsoft.KeyVault("))
+        .map(|(name, _)| name.as_str())
+        .collect();
     if !names.is_empty() {
-        let hint = "check the vault's and the secret's name, and that the app's identity has the role `Key Vault Secrets User`";
+        let hint = "check the vault's and the secret's name, and that the app's identity has the \
+            role `Key Vault Secrets User`";
         let names = crate::model::printable(names.join(", ").as_bytes());
-        lines.tell(Line::note("environment", format!("Key Vault references that were not resolved: {names}")).hint(hint));
+        lines.tell(
+            Line::note(
+                "environment",
+                format!("Key Vault references that were not resolved: {names}"),
+            )
+            .hint(hint),
+        );
     }
 }

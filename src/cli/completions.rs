@@ -1,4 +1,5 @@
-//! `blobferry completions` and `blobferry man`: what shells and readers of manuals want to know of the command line.
+//! `blobferry completions` and `blobferry man`: what shells and readers of manuals want to know of
+//! the command line.
 
 use std::path::PathBuf;
 

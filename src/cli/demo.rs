@@ -30,7 +30,8 @@ pub struct Arguments {
     /// Where blobs go as files.
     #[arg(long, value_name = "FOLDER", default_value = "demo-output", conflicts_with = "azurite")]
     output: PathBuf,
-    /// Only keep the servers up, for other programs: ftp://user:password@localhost:2121 and sftp on port 2222.
+    /// Only keep the servers up, for other programs: ftp://user:password@localhost:2121 and sftp on
+    /// port 2222.
     #[arg(long)]
     serve: bool,
     /// Serve this folder instead of generated files.
@@ -60,10 +61,20 @@ struct Servers {
 async fn start(sftp_root: &Path, ftp_root: &Path, ports: (u16, u16)) -> Result<Servers> {
     let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let account = Some(Account { user: USER.into(), password: Secret::new(PASSWORD) });
-    let sftp_options = sftp::Options { bind: local(ports.0), account, ..sftp::Options::new(sftp_root) };
-    let sftp = SftpServer::start(sftp_options).await.with_context(|| format!("starting the SFTP server on port {}", ports.0))?;
-    let ftp_options = ftp::Options { listen: local(ports.1), user: USER.into(), password: Secret::new(PASSWORD), ..ftp::Options::new(ftp_root) };
-    let ftp = FtpServer::start(ftp_options).await.with_context(|| format!("starting the FTP server on port {}", ports.1))?;
+    let sftp_options =
+        sftp::Options { bind: local(ports.0), account, ..sftp::Options::new(sftp_root) };
+    let sftp = SftpServer::start(sftp_options)
+        .await
+        .with_context(|| format!("starting the SFTP server on port {}", ports.0))?;
+    let ftp_options = ftp::Options {
+        listen: local(ports.1),
+        user: USER.into(),
+        password: Secret::new(PASSWORD),
+        ..ftp::Options::new(ftp_root)
+    };
+    let ftp = FtpServer::start(ftp_options)
+        .await
+        .with_context(|| format!("starting the FTP server on port {}", ports.1))?;
     Ok(Servers { sftp, ftp })
 }
 
@@ -75,7 +86,11 @@ async fn serve(root: Option<PathBuf>) -> Result<u8> {
     };
     let servers = start(&sftp_root, &ftp_root, (2222, 2121)).await?;
     console::say(&format!("ftp://{USER}:{PASSWORD}@localhost:{}", servers.ftp.address.port()));
-    console::say(&format!("sftp://{USER}:{PASSWORD}@localhost:{}   host_key = \"{}\"", servers.sftp.address.port(), servers.sftp.host_key));
+    console::say(&format!(
+        "sftp://{USER}:{PASSWORD}@localhost:{}   host_key = \"{}\"",
+        servers.sftp.address.port(),
+        servers.sftp.host_key
+    ));
     console::say("Serving until Ctrl-C.");
     tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
     Ok(super::WELL)
@@ -97,15 +112,19 @@ async fn show(arguments: &Arguments) -> Result<u8> {
     let (sftp_root, ftp_root, growing) = generated(folder.path())?;
     let servers = start(&sftp_root, &ftp_root, (0, 0)).await?;
     let text = configuration(arguments, &servers);
-    console::data(&format!("# The configuration of this demo, as it would stand in ingest.toml:\n{text}\n"));
+    console::data(&format!(
+        "# The configuration of this demo, as it would stand in ingest.toml:\n{text}\n"
+    ));
     let writer = tokio::spawn(keep_writing(growing));
     console::data("# First run: everything is new.\n");
     let first = one_run(&text).await?;
     console::data(&first.to_string());
     if !arguments.azurite {
-        let compared = compare(&sftp_root, &arguments.output.join("demo-sftp"))? + compare(&ftp_root, &arguments.output.join("demo-ftp"))?;
+        let compared = compare(&sftp_root, &arguments.output.join("demo-sftp"))?
+            + compare(&ftp_root, &arguments.output.join("demo-ftp"))?;
         console::data(&format!(
-            "checked: {compared} files in {} that keep their plain names are byte for byte what the servers hold\n",
+            "checked: {compared} files in {} that keep their plain names are byte for byte what \
+            the servers hold\n",
             arguments.output.display()
         ));
     }
@@ -127,14 +146,20 @@ fn make_way(output: &Path) -> Result<()> {
         return Ok(());
     }
     if !output.join("_blobferry/demo-sftp").is_dir() {
-        bail!("`{}` exists and is not the output of an earlier demo: name another folder with `--output`", output.display());
+        bail!(
+            "`{}` exists and is not the output of an earlier demo: name another folder with \
+            `--output`",
+            output.display()
+        );
     }
-    std::fs::remove_dir_all(output).with_context(|| format!("removing the output of an earlier demo, `{}`", output.display()))
+    std::fs::remove_dir_all(output)
+        .with_context(|| format!("removing the output of an earlier demo, `{}`", output.display()))
 }
 
 fn configuration(arguments: &Arguments, servers: &Servers) -> String {
     let destination = if arguments.azurite {
-        "connection_string = \"UseDevelopmentStorage=true\"\ncontainer = \"blobferry-demo\"".to_owned()
+        "connection_string = \"UseDevelopmentStorage=true\"\ncontainer = \"blobferry-demo\""
+            .to_owned()
     } else {
         // A literal string keeps the backslashes of Windows.
         format!("folder = '{}'", arguments.output.display())
@@ -162,15 +187,18 @@ stable_for = "1s"
 }
 
 async fn one_run(text: &str) -> Result<Report> {
-    let config = config::parse("ingest.toml", Path::new(""), text, &Environment::new()).context("reading the demo's own configuration")?;
-    let store = open::store(&config.destination).map_err(|open::Unusable(problem)| anyhow::anyhow!(problem))?;
+    let config = config::parse("ingest.toml", Path::new(""), text, &Environment::new())
+        .context("reading the demo's own configuration")?;
+    let store = open::store(&config.destination)
+        .map_err(|open::Unusable(problem)| anyhow::anyhow!(problem))?;
     let progress: Arc<dyn Progress> = if console::watched() == Watched::Yes {
         Arc::new(Bars::new(config.sources.iter().map(|source| source.name.as_str()), Colours::No))
     } else {
         Arc::new(Silent)
     };
     let redactor = open::redactor(&config);
-    let options = Options { redactor, progress, ..Options::new(store, open::limits(&config.limits)) };
+    let options =
+        Options { redactor, progress, ..Options::new(store, open::limits(&config.limits)) };
     Ok(run::recorded(config.sources, options, Trigger::Command).await)
 }
 
@@ -179,14 +207,18 @@ async fn keep_writing(path: PathBuf) {
     let mut tick = tokio::time::interval(Duration::from_millis(200));
     loop {
         tick.tick().await;
-        let appended = std::fs::OpenOptions::new().append(true).open(&path).and_then(|mut file| file.write_all(b"another row\n"));
+        let appended = std::fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(b"another row\n"));
         if appended.is_err() {
             return;
         }
     }
 }
 
-/// Compares every file below the first sub-folder of `source` that has a plain name with its blob. Returns how many there were.
+/// Compares every file below the first sub-folder of `source` that has a plain name with its blob.
+/// Returns how many there were.
 fn compare(source: &Path, output: &Path) -> Result<usize> {
     let mut compared = 0;
     let mut folders: Vec<PathBuf> = subfolders(source)?;
@@ -198,7 +230,10 @@ fn compare(source: &Path, output: &Path) -> Result<usize> {
                 folders.push(path);
                 continue;
             }
-            let below = roots.iter().find_map(|root| path.strip_prefix(root).ok()).context("a file outside its root")?;
+            let below = roots
+                .iter()
+                .find_map(|root| path.strip_prefix(root).ok())
+                .context("a file outside its root")?;
             let blob = output.join(below);
             if !blob.is_file() {
                 continue;

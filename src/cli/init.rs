@@ -21,13 +21,15 @@ pub struct Arguments {
     /// Name of the source. Default: made of the host's.
     #[arg(long)]
     name: Option<String>,
-    /// The environment variable that holds the password. Default: made of the source's name, where there is a user.
+    /// The environment variable that holds the password. Default: made of the source's name, where
+    /// there is a user.
     #[arg(long, value_name = "VARIABLE", conflicts_with = "private_key_file")]
     password_env: Option<String>,
     /// File with the private key of an SFTP user.
     #[arg(long, value_name = "FILE")]
     private_key_file: Option<String>,
-    /// Fingerprint of the SFTP server's host key. Without it the first login is refused and shows the one it met.
+    /// Fingerprint of the SFTP server's host key. Without it the first login is refused and shows
+    /// the one it met.
     #[arg(long, value_name = "SHA256:…")]
     host_key: Option<String>,
     /// Storage account that blobs go to, reached by a managed identity; needs --container.
@@ -78,7 +80,11 @@ fn written(arguments: Arguments, person: Option<impl BufRead>) -> Result<String,
 }
 
 fn exists(path: &Path) -> Refused {
-    unusable(format!("`{}` is there already and is left alone\nhint: `--force` replaces it, `--config FILE` names another", path.display()))
+    unusable(format!(
+        "`{}` is there already and is left alone\nhint: `--force` replaces it, `--config FILE` \
+        names another",
+        path.display()
+    ))
 }
 
 fn write(path: &Path, text: &str, force: bool) -> Result<(), Refused> {
@@ -93,7 +99,9 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), Refused> {
     match options.open(path).and_then(|mut file| file.write_all(text.as_bytes())) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists(path)),
-        Err(error) => Err(Refused { code: NOTHING, text: format!("writing `{}`: {error}", path.display()) }),
+        Err(error) => {
+            Err(Refused { code: NOTHING, text: format!("writing `{}`: {error}", path.display()) })
+        }
     }
 }
 
@@ -132,21 +140,35 @@ fn choose(arguments: Arguments, mut person: Option<impl BufRead>) -> Result<Choi
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
         let line = line.trim();
-        Some(if line.is_empty() { default } else { line }.to_owned()).filter(|line| !line.is_empty())
+        Some(if line.is_empty() { default } else { line }.to_owned())
+            .filter(|line| !line.is_empty())
     };
     let asked_url = arguments.url.is_none();
-    let url = arguments.url.or_else(|| ask("Where do files come from, as sftp://user@host/folder", ""));
     let url =
-        url.ok_or_else(|| unusable("where do files come from?\nhint: `--url sftp://user@host/folder`; `blobferry init --help` tells the rest"))?;
-    let parsed = SourceUrl::parse(&url).map_err(|problem| unusable(format!("the URL {problem}")))?;
+        arguments.url.or_else(|| ask("Where do files come from, as sftp://user@host/folder", ""));
+    let url = url.ok_or_else(|| {
+        unusable(
+            "where do files come from?\nhint: `--url \
+            sftp://user@host/folder`; `blobferry init --help` tells the rest",
+        )
+    })?;
+    let parsed =
+        SourceUrl::parse(&url).map_err(|problem| unusable(format!("the URL {problem}")))?;
     let suggested = source_name(&parsed);
-    let name = arguments.name.or_else(|| if asked_url { ask("Its name", &suggested) } else { None }).unwrap_or(suggested);
+    let name = arguments
+        .name
+        .or_else(|| if asked_url { ask("Its name", &suggested) } else { None })
+        .unwrap_or(suggested);
     let login = match (arguments.private_key_file, arguments.password_env) {
         (Some(file), _) => Login::Key(file),
         (None, Some(variable)) => Login::Password(variable),
         (None, None) if parsed.user.is_some() || parsed.scheme == "sftp" => {
             let variable = format!("{}_PASSWORD", name.to_ascii_uppercase().replace('-', "_"));
-            let asked = if asked_url { ask("Environment variable that holds the password", &variable) } else { None };
+            let asked = if asked_url {
+                ask("Environment variable that holds the password", &variable)
+            } else {
+                None
+            };
             Login::Password(asked.unwrap_or(variable))
         }
         (None, None) => Login::None,
@@ -155,9 +177,13 @@ fn choose(arguments: Arguments, mut person: Option<impl BufRead>) -> Result<Choi
         (Some(account), Some(container), _) => Destination::Azure { account, container },
         (_, _, Some(folder)) => Destination::Folder(folder),
         _ => {
-            let account = if asked_url { ask("Storage account (empty: a local folder)", "") } else { None };
+            let account =
+                if asked_url { ask("Storage account (empty: a local folder)", "") } else { None };
             match account {
-                Some(account) => Destination::Azure { account, container: ask("Container", "landing").unwrap_or_else(|| "landing".into()) },
+                Some(account) => Destination::Azure {
+                    account,
+                    container: ask("Container", "landing").unwrap_or_else(|| "landing".into()),
+                },
                 None => {
                     let folder = if asked_url { ask("Local folder", "ingested") } else { None };
                     Destination::Folder(folder.unwrap_or_else(|| "ingested".into()))
@@ -165,7 +191,14 @@ fn choose(arguments: Arguments, mut person: Option<impl BufRead>) -> Result<Choi
             }
         }
     };
-    Ok(Choice { name, url: without_password(&url), scheme: parsed.scheme, login, host_key: arguments.host_key, destination })
+    Ok(Choice {
+        name,
+        url: without_password(&url),
+        scheme: parsed.scheme,
+        login,
+        host_key: arguments.host_key,
+        destination,
+    })
 }
 
 /// The URL without its password: a secret does not belong into the file.
@@ -174,17 +207,40 @@ fn without_password(url: &str) -> String {
     let end = rest.find('/').unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     match authority.rsplit_once('@') {
-        Some((info, host)) => format!("{scheme}://{}@{host}{path}", info.split(':').next().unwrap_or_default()),
+        Some((info, host)) => {
+            format!("{scheme}://{}@{host}{path}", info.split(':').next().unwrap_or_default())
+        }
         None => url.to_owned(),
     }
 }
 
 /// A legal name of a source: the telling part of the host's name, as `acme` of `sftp.acme.example`.
 fn source_name(url: &SourceUrl) -> String {
-    let labels: Vec<&str> = url.host.split('.').filter(|label| !matches!(*label, "" | "sftp" | "ftp" | "ftps" | "www" | "files")).collect();
-    let label = if labels.iter().all(|label| label.bytes().all(|byte| byte.is_ascii_digit())) { labels.join("-") } else { labels[0].to_owned() };
-    let label = if label.is_empty() { String::from_utf8_lossy(url.root.as_bytes()).rsplit('/').next().unwrap_or_default().to_owned() } else { label };
-    let legal: String = label.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(63).collect();
+    let labels: Vec<&str> = url
+        .host
+        .split('.')
+        .filter(|label| !matches!(*label, "" | "sftp" | "ftp" | "ftps" | "www" | "files"))
+        .collect();
+    let label = if labels.iter().all(|label| label.bytes().all(|byte| byte.is_ascii_digit())) {
+        labels.join("-")
+    } else {
+        labels[0].to_owned()
+    };
+    let label = if label.is_empty() {
+        String::from_utf8_lossy(url.root.as_bytes())
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    } else {
+        label
+    };
+    let legal: String = label
+        .to_ascii_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(63)
+        .collect();
     let legal = legal.trim_matches('-').to_owned();
     if legal.is_empty() { "source".into() } else { legal }
 }
@@ -195,7 +251,9 @@ fn quoted(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => write!(out, "\\u{:04X}", u32::from(c)).expect("writing to a String does not fail"),
+            c if c.is_control() => {
+                write!(out, "\\u{:04X}", u32::from(c)).expect("writing to a String does not fail")
+            }
             c => out.push(c),
         }
     }
@@ -207,18 +265,22 @@ impl Choice {
         let mut lines = vec![
             "# blobferry: what to fetch, from where, and where it goes.".to_owned(),
             "# Every value can be read from the environment: password = { env = \"NAME\" }.".into(),
-            "# `blobferry schema` prints a JSON Schema of this file. Unknown settings are refused.".into(),
+            "# `blobferry schema` prints a JSON Schema of this file. Unknown settings are refused."
+                .into(),
             String::new(),
             "[destination]".into(),
         ];
         match &self.destination {
             Destination::Folder(folder) => lines.extend([
-                format!("folder = {}                       # blobs as files, relative to this file", quoted(folder)),
-                "# account = \"contosodata\"                 # or Azure Blob Storage, by a managed identity".into(),
+                format!("folder = {}                       # blobs as files, relative to this \
+                    file", quoted(folder)),
+                "# account = \"contosodata\"                 # or Azure Blob Storage, by a managed \
+                identity".into(),
                 "# container = \"landing\"".into(),
             ]),
             Destination::Azure { account, container } => lines.extend([
-                format!("account = {}                     # by a managed identity with the role Storage Blob Data Contributor", quoted(account)),
+                format!("account = {}                     # by a managed identity with the role \
+                    Storage Blob Data Contributor", quoted(account)),
                 format!("container = {}", quoted(container)),
                 "# identity = \"cli\"                        # on a laptop, after `az login`".into(),
             ]),
@@ -235,14 +297,21 @@ impl Choice {
         ]);
         match &self.login {
             Login::None => {}
-            Login::Password(variable) => lines.push(format!("password = {{ env = {} }}", quoted(variable))),
-            Login::Key(file) => lines.extend([format!("private_key_file = {}", quoted(file)), "# passphrase = { env = \"KEY_PASSPHRASE\" }".into()]),
+            Login::Password(variable) => {
+                lines.push(format!("password = {{ env = {} }}", quoted(variable)))
+            }
+            Login::Key(file) => lines.extend([
+                format!("private_key_file = {}", quoted(file)),
+                "# passphrase = { env = \"KEY_PASSPHRASE\" }".into(),
+            ]),
         }
         match &self.host_key {
             Some(key) => lines.push(format!("host_key = {}", quoted(key))),
             None if self.scheme == "sftp" => {
                 lines.push(
-                    "# host_key = \"SHA256:…\"                   # `blobferry check` shows it; compare it with what the owner tells you".into(),
+                    "# host_key = \"SHA256:…\"                   # `blobferry check` shows it; \
+                    compare it with what the owner tells you"
+                        .into(),
                 );
             }
             None => {}
@@ -259,33 +328,42 @@ impl Choice {
         }
         let folder = path.parent().unwrap_or(Path::new(""));
         let read = config::parse("the new file", folder, text, &environment);
-        read.map(|_| ()).map_err(|error| unusable(format!("{}\nhint: nothing was written", chain(&error))))
+        read.map(|_| ())
+            .map_err(|error| unusable(format!("{}\nhint: nothing was written", chain(&error))))
     }
 
     /// What to do next.
     fn next(&self, path: &Path) -> String {
         let mut text = format!("wrote {}\n", path.display());
-        let config = if path == Path::new(super::CONFIG) { String::new() } else { format!(" --config {}", path.display()) };
+        let config = if path == Path::new(super::CONFIG) {
+            String::new()
+        } else {
+            format!(" --config {}", path.display())
+        };
         if let Login::Password(variable) = &self.login {
-            writeln!(text, "next: set {variable} to the password, then").expect("writing to a String does not fail");
+            writeln!(text, "next: set {variable} to the password, then")
+                .expect("writing to a String does not fail");
         } else {
             text.push_str("next:\n");
         }
         text + &format!(
-            "  blobferry check{config}    # what works, what to mend\n  blobferry plan{config}     # what a run would do\n  blobferry run{config}\n"
+            "  blobferry check{config}    # what works, what to mend\n  blobferry plan{config}     \
+            # what a run would do\n  blobferry run{config}\n"
         )
     }
 }
 
 const SOURCE: &[&str] = &[
-    "# include = [\"**/*.zip\", \"/daily/*.csv\"]   # globs or exact paths below the URL's path; default: everything",
+    "# include = [\"**/*.zip\", \"/daily/*.csv\"]   # globs or exact paths below the URL's path; \
+    default: everything",
     "# exclude = [\"**/tmp/**\"]",
     "# connections = 2                         # cap on logins at once",
     "# stable_for = \"60s\"                      # how long a file must rest before it is taken",
     "# marker = \".done\"                        # take X only when X.done is there",
     "# archives = \"unpack\"                     # keep: store them as they are; both",
     "# versions = \"keep\"                       # overwrite: a changed file replaces its blob",
-    "# after = \"keep\"                          # delete, or \"move:/done\", once a file is stored",
+    "# after = \"keep\"                          # delete, or \"move:/done\", once a file is \
+    stored",
 ];
 
 #[cfg(test)]
@@ -302,21 +380,31 @@ mod tests {
     /// The choice that these flags make, its text read back.
     fn check(arguments: Arguments) -> Choice {
         let choice = choose(arguments, NOBODY).unwrap_or_else(|refused| panic!("{}", refused.text));
-        choice.check(Path::new("ingest.toml"), &choice.text()).unwrap_or_else(|refused| panic!("{}\n{}", refused.text, choice.text()));
+        choice
+            .check(Path::new("ingest.toml"), &choice.text())
+            .unwrap_or_else(|refused| panic!("{}\n{}", refused.text, choice.text()));
         choice
     }
 
     #[test]
     fn what_it_writes_is_what_it_reads() {
         let sftp = check(flags("sftp://ingest@sftp.acme.example:2222/outbound"));
-        assert_eq!((sftp.name.as_str(), &sftp.login), ("acme", &Login::Password("ACME_PASSWORD".into())));
-        let azure = Arguments { account: Some("contosodata".into()), container: Some("landing".into()), ..flags("ftp://ftp.example.com") };
+        assert_eq!(
+            (sftp.name.as_str(), &sftp.login),
+            ("acme", &Login::Password("ACME_PASSWORD".into()))
+        );
+        let azure = Arguments {
+            account: Some("contosodata".into()),
+            container: Some("landing".into()),
+            ..flags("ftp://ftp.example.com")
+        };
         let azure = check(azure);
         assert_eq!((azure.login, azure.name.as_str()), (Login::None, "example"));
         assert_eq!(check(flags("file:///srv/In Box")).name, "in-box");
         assert_eq!(check(flags("ftps://u@10.0.0.7/x")).name, "10-0-0-7");
         assert_eq!(
-            check(Arguments { folder: Some("C:\\a \"b\"\n".into()), ..flags("ftp://x") }).destination,
+            check(Arguments { folder: Some("C:\\a \"b\"\n".into()), ..flags("ftp://x") })
+                .destination,
             Destination::Folder("C:\\a \"b\"\n".into())
         );
     }
@@ -327,33 +415,56 @@ mod tests {
         let lines = choice
             .text()
             .lines()
-            .map(|line| line.strip_prefix("# ").filter(|line| line.contains(" = ") && !line.contains('`')).map_or(line.to_owned(), str::to_owned))
+            .map(|line| {
+                line.strip_prefix("# ")
+                    .filter(|line| line.contains(" = ") && !line.contains('`'))
+                    .map_or(line.to_owned(), str::to_owned)
+            })
             .collect::<Vec<_>>();
         // Two ways to a store at once would be refused, and so is a fingerprint that is none.
         let text = lines
             .iter()
-            .filter(|line| !["account", "container", "host_key", "Every"].iter().any(|key| line.starts_with(key)))
+            .filter(|line| {
+                !["account", "container", "host_key", "Every"]
+                    .iter()
+                    .any(|key| line.starts_with(key))
+            })
             .cloned()
             .collect::<Vec<_>>()
             .join("\n");
         assert!(text.contains("\nmarker = ") && text.contains("\ntransfers = 16"), "{text}");
-        choice.check(Path::new("ingest.toml"), &text).unwrap_or_else(|refused| panic!("{}\n{text}", refused.text));
+        choice
+            .check(Path::new("ingest.toml"), &text)
+            .unwrap_or_else(|refused| panic!("{}\n{text}", refused.text));
     }
 
     #[test]
     fn a_password_in_the_url_stays_out_of_the_file() {
         let choice = check(flags("sftp://me:s3cret%40@h.example/in"));
-        assert!(!choice.text().contains("s3cret") && choice.url == "sftp://me@h.example/in", "{}", choice.text());
+        assert!(
+            !choice.text().contains("s3cret") && choice.url == "sftp://me@h.example/in",
+            "{}",
+            choice.text()
+        );
         assert_eq!(choice.login, Login::Password("H_PASSWORD".into()));
     }
 
     #[test]
     fn a_person_is_asked_for_what_is_open() {
         let answers = "ftps://acme@ftp.acme.example/out\n\nSECRET\ncontosodata\nraw\n";
-        let choice = choose(Arguments::default(), Some(Cursor::new(answers))).unwrap_or_else(|refused| panic!("{}", refused.text));
-        assert_eq!((choice.name.as_str(), &choice.login), ("acme", &Login::Password("SECRET".into())));
-        assert_eq!(choice.destination, Destination::Azure { account: "contosodata".into(), container: "raw".into() });
-        let nothing = choose(Arguments::default(), Some(Cursor::new(""))).map(|_| ()).map_err(|refused| refused.code);
+        let choice = choose(Arguments::default(), Some(Cursor::new(answers)))
+            .unwrap_or_else(|refused| panic!("{}", refused.text));
+        assert_eq!(
+            (choice.name.as_str(), &choice.login),
+            ("acme", &Login::Password("SECRET".into()))
+        );
+        assert_eq!(
+            choice.destination,
+            Destination::Azure { account: "contosodata".into(), container: "raw".into() }
+        );
+        let nothing = choose(Arguments::default(), Some(Cursor::new("")))
+            .map(|_| ())
+            .map_err(|refused| refused.code);
         assert_eq!(nothing, Err(UNUSABLE));
     }
 
@@ -364,13 +475,22 @@ mod tests {
         let arguments = |force| Arguments { config: path.clone(), force, ..flags("file:///in") };
         assert!(written(arguments(false), NOBODY).is_ok());
         std::fs::write(&path, "mine").unwrap();
-        assert!(written(arguments(false), NOBODY).is_err_and(|refused| refused.text.contains("--force")));
+        assert!(
+            written(arguments(false), NOBODY)
+                .is_err_and(|refused| refused.text.contains("--force"))
+        );
         assert!(write(&path, "theirs", false).is_err(), "also when it came in between");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
         assert!(written(arguments(true), NOBODY).is_ok());
         assert!(std::fs::read_to_string(&path).unwrap().contains("file:///in"));
-        let bad = Arguments { config: folder.path().join("other.toml"), name: Some("No Name".into()), ..flags("file:///in") };
-        assert!(written(bad, NOBODY).is_err_and(|refused| refused.text.contains("nothing was written")));
+        let bad = Arguments {
+            config: folder.path().join("other.toml"),
+            name: Some("No Name".into()),
+            ..flags("file:///in")
+        };
+        assert!(
+            written(bad, NOBODY).is_err_and(|refused| refused.text.contains("nothing was written"))
+        );
         assert!(!folder.path().join("other.toml").exists());
     }
 }

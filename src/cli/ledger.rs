@@ -32,8 +32,8 @@ enum Action {
     Show(Given),
     /// Replace the ledger of each source by what the blobs in the container say of themselves.
     ///
-    /// For a ledger that is damaged or lost. What was removed from the container since is fetched again by the next
-    /// run, if the source still has it. Exit status as of `show`.
+    /// For a ledger that is damaged or lost. What was removed from the container since is fetched
+    /// again by the next run, if the source still has it. Exit status as of `show`.
     Rebuild(Given),
 }
 
@@ -55,18 +55,28 @@ pub async fn ledger(arguments: Arguments, environment: &Environment) -> u8 {
     let (mut text, mut failed) = (String::new(), 0);
     for source in &config.sources {
         let done = match &arguments.action {
-            Action::Show(_) => show(&store, source).await.map(|overview| (of_overview(&overview), serde_json::json!(overview))),
-            Action::Rebuild(_) => rebuild(&store, source).await.map(|rebuilt| (of_rebuilt(&rebuilt), serde_json::json!(rebuilt))),
+            Action::Show(_) => show(&store, source)
+                .await
+                .map(|overview| (of_overview(&overview), serde_json::json!(overview))),
+            Action::Rebuild(_) => rebuild(&store, source)
+                .await
+                .map(|rebuilt| (of_rebuilt(&rebuilt), serde_json::json!(rebuilt))),
         };
         match done {
             Ok((_, mut value)) if given.json => {
                 value["source"] = source.name.as_str().into();
-                writeln!(text, "{}", redactor.json(value)).expect("writing to a String does not fail");
+                writeln!(text, "{}", redactor.json(value))
+                    .expect("writing to a String does not fail");
             }
-            Ok((line, _)) => writeln!(text, "{}: {line}", source.name).expect("writing to a String does not fail"),
+            Ok((line, _)) => writeln!(text, "{}: {line}", source.name)
+                .expect("writing to a String does not fail"),
             Err(error) => {
                 failed += 1;
-                console::say(&redactor.text(&format!("error: {}\nhint: {}", chain(&error), error.hint())));
+                console::say(&redactor.text(&format!(
+                    "error: {}\nhint: {}",
+                    chain(&error),
+                    error.hint()
+                )));
             }
         }
     }
@@ -82,15 +92,35 @@ async fn show(store: &Arc<dyn Store>, source: &Source) -> Result<Overview, Ledge
 }
 
 async fn rebuild(store: &Arc<dyn Store>, source: &Source) -> Result<Rebuilt, LedgerError> {
-    let originals = if source.archives == Archives::Both { Originals::NeedManifest } else { Originals::Prove };
+    let originals =
+        if source.archives == Archives::Both { Originals::NeedManifest } else { Originals::Prove };
     let run = run_id(time::OffsetDateTime::now_utc());
-    ledger::rebuild(store.clone(), &source.name, originals, &run, Policy::default(), CancellationToken::new()).await
+    ledger::rebuild(
+        store.clone(),
+        &source.name,
+        originals,
+        &run,
+        Policy::default(),
+        CancellationToken::new(),
+    )
+    .await
 }
 
 fn of_overview(overview: &Overview) -> String {
-    let Overview { files, in_snapshot, generation, shards, snapshot_bytes, journals, journal_lines, unclean, legacy } = overview;
+    let Overview {
+        files,
+        in_snapshot,
+        generation,
+        shards,
+        snapshot_bytes,
+        journals,
+        journal_lines,
+        unclean,
+        legacy,
+    } = overview;
     let mut line = format!(
-        "{files} files known; snapshot {generation} of {in_snapshot} files in {shards} shards, {}; {} journals of {journal_lines} lines",
+        "{files} files known; snapshot {generation} of {in_snapshot} files in {shards} shards, {}; \
+        {} journals of {journal_lines} lines",
         in_bytes(*snapshot_bytes),
         journals.len()
     );
@@ -98,17 +128,23 @@ fn of_overview(overview: &Overview) -> String {
         line += "; a run has not ended, or is under way";
     }
     if *legacy {
-        line += "; written by an earlier release, taken over by the next run that records something";
+        line +=
+            "; written by an earlier release, taken over by the next run that records something";
     }
     line
 }
 
 fn of_rebuilt(rebuilt: &Rebuilt) -> String {
     let Rebuilt { files, archives, left_out, blobs } = rebuilt;
-    let mut line = format!("{files} files known again, {archives} of them archives, from {blobs} blobs");
+    let mut line =
+        format!("{files} files known again, {archives} of them archives, from {blobs} blobs");
     if *left_out > 0 {
-        write!(line, "; {left_out} blobs prove nothing by themselves, so the next run looks for what is there")
-            .expect("writing to a String does not fail");
+        write!(
+            line,
+            "; {left_out} blobs prove nothing by themselves, so the next run looks for \
+            what is there"
+        )
+        .expect("writing to a String does not fail");
     }
     line
 }

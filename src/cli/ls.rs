@@ -29,7 +29,8 @@ pub struct Arguments {
     /// One JSON object a line, with metadata.
     #[arg(long)]
     json: bool,
-    /// Only blobs of files that were modified since then: 2026-11-01, 2026-11-01T06:00:00Z, or 12h or 7d ago.
+    /// Only blobs of files that were modified since then: 2026-11-01, 2026-11-01T06:00:00Z, or 12h
+    /// or 7d ago.
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<OffsetDateTime>,
 }
@@ -40,13 +41,18 @@ fn since(text: &str) -> Result<OffsetDateTime, String> {
 }
 
 fn before(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, String> {
-    let day = || time::Date::parse(text, format_description!("[year]-[month]-[day]")).ok().map(|day| day.midnight().assume_utc());
+    let day = || {
+        time::Date::parse(text, format_description!("[year]-[month]-[day]"))
+            .ok()
+            .map(|day| day.midnight().assume_utc())
+    };
     let ago = || parse_duration(text).and_then(|ago| now.checked_sub(ago.try_into().ok()?));
     let instant = || OffsetDateTime::parse(text, &Rfc3339).ok();
-    day()
-        .or_else(instant)
-        .or_else(ago)
-        .ok_or_else(|| "allowed is a day as 2026-11-01, a time as 2026-11-01T06:00:00Z, or how long ago, as 12h or 7d".to_owned())
+    day().or_else(instant).or_else(ago).ok_or_else(|| {
+        "allowed is a day as 2026-11-01, a time as 2026-11-01T06:00:00Z, or how \
+            long ago, as 12h or 7d"
+            .to_owned()
+    })
 }
 
 pub async fn ls(arguments: Arguments, environment: &Environment) -> u8 {
@@ -65,19 +71,26 @@ pub async fn ls(arguments: Arguments, environment: &Environment) -> u8 {
     let blobs = match retry(&Policy::default(), &cancel, "listing blobs", once).await {
         Ok(blobs) => blobs,
         Err(error) => {
-            console::say(&redactor.text(&format!("error: {}\nhint: {}", chain(&error), error.hint())));
+            console::say(&redactor.text(&format!(
+                "error: {}\nhint: {}",
+                chain(&error),
+                error.hint()
+            )));
             return NOTHING;
         }
     };
     let wanted = |blob: &&BlobInfo| {
         let own = is_state(&blob.name) && !arguments.all && !arguments.prefix.starts_with('_');
-        !own && arguments.since.is_none_or(|since| modified(blob).is_none_or(|modified| modified >= since))
+        !own && arguments
+            .since
+            .is_none_or(|since| modified(blob).is_none_or(|modified| modified >= since))
     };
     let line = if arguments.json { json } else { text };
     console::data(&blobs.iter().filter(wanted).map(line).collect::<String>())
 }
 
-/// When the file of a blob was modified, as its metadata tells. A blob of which nobody knows is shown rather than hidden.
+/// When the file of a blob was modified, as its metadata tells. A blob of which nobody knows is
+/// shown rather than hidden.
 fn modified(blob: &BlobInfo) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(blob.metadata.get("mtime")?, &Rfc3339).ok()
 }
@@ -86,7 +99,8 @@ fn text(blob: &BlobInfo) -> String {
     let md5 = blob.md5.map_or_else(|| "-".repeat(32), |md5| hex(&md5));
     let mtime = blob.metadata.get("mtime").map_or("-", String::as_str);
     let mut line = String::new();
-    writeln!(line, "{:>14} {mtime:30} {md5} {}", blob.size, printable(blob.name.as_bytes())).expect("writing to a String does not fail");
+    writeln!(line, "{:>14} {mtime:30} {md5} {}", blob.size, printable(blob.name.as_bytes()))
+        .expect("writing to a String does not fail");
     line
 }
 

@@ -46,30 +46,33 @@ enum Command {
     Plan(plan::Arguments),
     /// Try everything that a run needs, step by step, and say what to mend.
     ///
-    /// Changes nothing but for small blobs below `_blobferry/` that it writes and removes, in a container that it creates
-    /// if a run would.
-    /// Exit status: 0 all well, 1 some sources failed, 2 unusable configuration,
-    /// 3 the destination or every source failed.
+    /// Changes nothing but for small blobs below `_blobferry/` that it writes and removes, in a
+    /// container that it creates if a run would. Exit status: 0 all well, 1 some sources failed, 2
+    /// unusable configuration, 3 the destination or every source failed.
     Check(check::Arguments),
     /// List blobs in the container: size, modified time, checksum, name.
     Ls(ls::Arguments),
     /// Look at the record of what was ingested, or make it anew from the blobs.
     Ledger(ledger::Arguments),
-    /// Check on live storage what the ledger, the manifests and the reports of runs claim. Changes nothing.
+    /// Check on live storage what the ledger, the manifests and the reports of runs claim. Changes
+    /// nothing.
     ///
-    /// Exit status: 0 all of it holds, 1 something does not, 2 unusable configuration, 3 storage could not be read.
+    /// Exit status: 0 all of it holds, 1 something does not, 2 unusable configuration, 3 storage
+    /// could not be read.
     Audit(audit::Arguments),
     /// Try it without any cloud: embedded servers, generated files, two runs into a local folder.
     Demo(demo::Arguments),
     /// Write a commented configuration file, from flags or from a few questions.
     Init(init::Arguments),
-    /// Be the custom handler of an Azure Functions app; the host's default where no command is given.
+    /// Be the custom handler of an Azure Functions app; the host's default where no command is
+    /// given.
     ///
     /// With `--status`: show the status page to a browser on this machine instead.
     Serve(serve::Arguments),
     /// Print the JSON Schema of the configuration file.
     Schema(reference::Arguments),
-    /// Print completions for a shell, as for bash: `blobferry completions bash > /etc/bash_completion.d/blobferry`.
+    /// Print completions for a shell, as for bash: `blobferry completions bash >
+    /// /etc/bash_completion.d/blobferry`.
     Completions(completions::Completions),
     /// Print the manual page, or write a page for each command.
     Man(completions::Man),
@@ -99,11 +102,14 @@ pub async fn main() -> u8 {
             return error.print().map_or(NOTHING, |()| code);
         }
     };
-    let environment: BTreeMap<String, String> =
-        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .collect();
     let command = match arguments.command {
         Some(command) => command,
-        None if environment.contains_key(crate::handler::host::PORT) => Command::Serve(serve::Arguments::none_given(&environment)),
+        None if environment.contains_key(crate::handler::host::PORT) => {
+            Command::Serve(serve::Arguments::none_given(&environment))
+        }
         None => {
             console::say(&Arguments::command().render_help().to_string());
             return UNUSABLE;
@@ -119,7 +125,9 @@ pub async fn main() -> u8 {
         Command::Demo(arguments) => demo::demo(arguments).await,
         Command::Serve(arguments) => serve::serve(arguments, &environment).await,
         Command::Init(arguments) => init::init(arguments),
-        Command::Completions(arguments) => completions::completions(&arguments, Arguments::command()),
+        Command::Completions(arguments) => {
+            completions::completions(&arguments, Arguments::command())
+        }
         Command::Man(arguments) => completions::man(&arguments, Arguments::command()),
         Command::Schema(arguments) => reference::print(&arguments),
     }

@@ -16,13 +16,15 @@ use crate::model::{Secret, chain};
 use crate::place::Hosting;
 use crate::run::settings::Limits;
 use crate::store::azure::{
-    AzureQueue, AzureSettings, AzureStore, ContainerCreation, Credential, Identity, ManagedId, Principal, PrincipalProof, QueueSettings,
-    TrustedRoots, credential, parse_connection_string,
+    AzureQueue, AzureSettings, AzureStore, ContainerCreation, Credential, Identity, ManagedId,
+    Principal, PrincipalProof, QueueSettings, TrustedRoots, credential, parse_connection_string,
 };
 use crate::store::contract::Store;
 use crate::store::folder::FolderStore;
 use crate::store::queue::Queue;
-use crate::telemetry::insights::connection::{AUTHENTICATION, CONNECTION, authentication, connection};
+use crate::telemetry::insights::connection::{
+    AUTHENTICATION, CONNECTION, authentication, connection,
+};
 use crate::telemetry::insights::{Insights, Receiver, Requests, Settings, endpoint};
 
 /// Why a command cannot begin: text for people, all of it.
@@ -58,16 +60,25 @@ pub fn open(configured: &Configured, environment: &Environment) -> Result<Opened
 pub fn config(configured: &Configured, environment: &Environment) -> Result<Config, Unusable> {
     let mut config = config::load(&configured.config, environment).map_err(|error| {
         let hint = match &error {
-            config::ConfigError::Read(..) => "\nhint: `--config FILE` or BLOBFERRY_CONFIG names another file; `blobferry demo` needs none",
+            config::ConfigError::Read(..) => {
+                "\nhint: `--config FILE` or BLOBFERRY_CONFIG names \
+                another file; `blobferry demo` needs none"
+            }
             _ => "",
         };
         Unusable(format!("{}{hint}", chain(&error)))
     })?;
-    let unknown = configured.sources.iter().find(|name| config.sources.iter().all(|source| source.name != **name));
+    let unknown = configured
+        .sources
+        .iter()
+        .find(|name| config.sources.iter().all(|source| source.name != **name));
     if let Some(name) = unknown {
         let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
         let shown = crate::model::printable(name.as_bytes());
-        return Err(Unusable(format!("--source {shown}: there is no such source; the configuration holds {}", crate::settings::listed(&names))));
+        return Err(Unusable(format!(
+            "--source {shown}: there is no such source; the configuration holds {}",
+            crate::settings::listed(&names)
+        )));
     }
     if !configured.sources.is_empty() {
         config.sources.retain(|source| configured.sources.contains(&source.name));
@@ -79,16 +90,22 @@ pub fn config(configured: &Configured, environment: &Environment) -> Result<Conf
 pub fn store(destination: &Destination) -> Result<Arc<dyn Store>, Unusable> {
     match destination {
         Destination::Folder(path) => {
-            let store = FolderStore::new(path).map_err(|error| Unusable(format!("the folder `{}`: {error}", path.display())))?;
+            let store = FolderStore::new(path)
+                .map_err(|error| Unusable(format!("the folder `{}`: {error}", path.display())))?;
             Ok(Arc::new(store))
         }
         Destination::Azure { account, container, create_container, api_version, trust } => {
             let (service, credential) = service(account, trust)?;
             let mut settings = AzureSettings::new(service, container.clone(), credential);
-            settings.creation = if *create_container { ContainerCreation::Allowed } else { ContainerCreation::Forbidden };
+            settings.creation = if *create_container {
+                ContainerCreation::Allowed
+            } else {
+                ContainerCreation::Forbidden
+            };
             settings.api_version = api_version.clone();
             settings.trust = trust.clone();
-            let store = AzureStore::new(settings).map_err(|error| Unusable(format!("{}\nhint: {}", chain(&error), error.hint())))?;
+            let store = AzureStore::new(settings)
+                .map_err(|error| Unusable(format!("{}\nhint: {}", chain(&error), error.hint())))?;
             Ok(Arc::new(store))
         }
     }
@@ -98,73 +115,116 @@ pub fn store(destination: &Destination) -> Result<Arc<dyn Store>, Unusable> {
 pub fn lacking(destination: &Destination) -> Option<String> {
     let Destination::Azure { account, .. } = destination else { return None };
     let (setting, credential) = match account {
-        Account::ConnectionString(text) => ("connection_string", parse_connection_string(text).ok()?.credential),
+        Account::ConnectionString(text) => {
+            ("connection_string", parse_connection_string(text).ok()?.credential)
+        }
         Account::Sas { sas, .. } => ("sas", Credential::Sas(sas.clone())),
         Account::Identity { .. } => return None,
     };
     let lacking = crate::store::azure::lacking(&credential)?;
-    Some(format!("`destination.{setting}`: the shared access signature cannot be used for runs: {lacking}"))
+    Some(format!(
+        "`destination.{setting}`: the shared access signature cannot be used for runs: {lacking}"
+    ))
 }
 
-/// A destination whose credential says itself that no run can work with it is refused before anything is asked of it.
+/// A destination whose credential says itself that no run can work with it is refused before
+/// anything is asked of it.
 pub fn must_allow_runs(destination: &Destination) -> Result<(), Unusable> {
-    lacking(destination).map_or(Ok(()), |problem| Err(Unusable(format!("{problem}\nhint: make one with the permissions rwdlac"))))
+    lacking(destination).map_or(Ok(()), |problem| {
+        Err(Unusable(format!("{problem}\nhint: make one with the permissions rwdlac")))
+    })
 }
 
 fn service(account: &Account, trust: &TrustedRoots) -> Result<(Url, Credential), Unusable> {
     match account {
         Account::ConnectionString(text) => {
-            let connection = parse_connection_string(text).map_err(|problem| Unusable(format!("`destination.connection_string` {problem}")))?;
+            let connection = parse_connection_string(text).map_err(|problem| {
+                Unusable(format!("`destination.connection_string` {problem}"))
+            })?;
             Ok((connection.blob, connection.credential))
         }
         Account::Sas { endpoint, sas } => {
-            let url = Url::parse(endpoint).map_err(|error| Unusable(format!("`destination.endpoint` is no URL: {error}")))?;
+            let url = Url::parse(endpoint)
+                .map_err(|error| Unusable(format!("`destination.endpoint` is no URL: {error}")))?;
             Ok((url, Credential::Sas(Secret::new(sas.reveal().trim_start_matches('?')))))
         }
         Account::Identity { endpoint, identity } => {
-            let url = Url::parse(endpoint).map_err(|error| Unusable(format!("`destination.endpoint` is no URL: {error}")))?;
-            let credential = credential(identity, trust).map_err(|error| Unusable(format!("`destination.identity`: {error}")))?;
+            let url = Url::parse(endpoint)
+                .map_err(|error| Unusable(format!("`destination.endpoint` is no URL: {error}")))?;
+            let credential = credential(identity, trust)
+                .map_err(|error| Unusable(format!("`destination.identity`: {error}")))?;
             Ok((url, Credential::Token(credential)))
         }
     }
 }
 
-/// Where the work queue is: what the app setting tells that `dispatch.connection` names, in the forms that the
-/// Functions host takes too.
-pub fn queue_settings(config: &Config, environment: &Environment) -> Result<QueueSettings, Unusable> {
+/// Where the work queue is: what the app setting tells that `dispatch.connection` names, in the
+/// forms that the Functions host takes too.
+pub fn queue_settings(
+    config: &Config,
+    environment: &Environment,
+) -> Result<QueueSettings, Unusable> {
     let setting = &config.dispatch.connection;
     let given = |name: &str| environment.get(name).filter(|value| !value.is_empty());
-    let part = |part: &str| given(&format!("{setting}__{part}")).or_else(|| given(&format!("{setting}:{part}")));
+    let part = |part: &str| {
+        given(&format!("{setting}__{part}")).or_else(|| given(&format!("{setting}:{part}")))
+    };
     let (api_version, trust) = match &config.destination {
         Destination::Azure { api_version, trust, .. } => (api_version.clone(), trust.clone()),
         Destination::Folder(_) => (None, TrustedRoots::default()),
     };
     let name = config.dispatch.queue.clone();
     if let Some(text) = given(setting) {
-        let told = |problem: String| Unusable(format!("the app setting {setting}, a connection string, {problem}"));
+        let told = |problem: String| {
+            Unusable(format!("the app setting {setting}, a connection string, {problem}"))
+        };
         let connection = parse_connection_string(&Secret::new(text)).map_err(told)?;
-        let service = connection.queue.ok_or_else(|| told("names no queue service; add `QueueEndpoint`".into()))?;
-        return Ok(QueueSettings { service, name, credential: connection.credential, api_version, trust });
+        let service = connection
+            .queue
+            .ok_or_else(|| told("names no queue service; add `QueueEndpoint`".into()))?;
+        return Ok(QueueSettings {
+            service,
+            name,
+            credential: connection.credential,
+            api_version,
+            trust,
+        });
     }
-    let of_blobs = || part("blobServiceUri").and_then(|uri| uri.contains(".blob.").then(|| uri.replacen(".blob.", ".queue.", 1)));
-    let of_account = || part("accountName").map(|account| format!("https://{account}.queue.core.windows.net"));
-    // Other clouds have other domains: the URL of the blob service tells which, the account's name does not.
+    let of_blobs = || {
+        part("blobServiceUri")
+            .and_then(|uri| uri.contains(".blob.").then(|| uri.replacen(".blob.", ".queue.", 1)))
+    };
+    let of_account =
+        || part("accountName").map(|account| format!("https://{account}.queue.core.windows.net"));
+    // Other clouds have other domains: the URL of the blob service tells which, the account's name
+    // does not.
     let service = part("queueServiceUri").cloned().or_else(of_blobs).or_else(of_account);
     let Some(service) = service else {
         return Err(Unusable(format!(
-            "work goes by the queue `{name}`, and no app setting tells where it is: {setting} (a connection string), {setting}__queueServiceUri or {setting}__accountName\nhint: `dispatch.mode = \"inline\"` does without a queue"
+            "work goes by the queue `{name}`, and no app setting tells where it is: {setting} (a \
+            connection string), {setting}__queueServiceUri or {setting}__accountName\nhint: \
+            `dispatch.mode = \"inline\"` does without a queue"
         )));
     };
-    let service = Url::parse(&service).map_err(|error| Unusable(format!("{setting}__queueServiceUri is no URL: {error}")))?;
+    let service = Url::parse(&service)
+        .map_err(|error| Unusable(format!("{setting}__queueServiceUri is no URL: {error}")))?;
     let client_id = part("clientId").or_else(|| given("AZURE_CLIENT_ID")).cloned();
     let identity = Identity::Managed { id: client_id.map(ManagedId::Client) };
-    let credential = credential(&identity, &trust).map_err(|error| Unusable(format!("{setting}__clientId: {error}")))?;
-    Ok(QueueSettings { service, name, credential: Credential::Token(credential), api_version, trust })
+    let credential = credential(&identity, &trust)
+        .map_err(|error| Unusable(format!("{setting}__clientId: {error}")))?;
+    Ok(QueueSettings {
+        service,
+        name,
+        credential: Credential::Token(credential),
+        api_version,
+        trust,
+    })
 }
 
 /// The work queue. Does no I/O.
 pub fn queue(settings: &QueueSettings) -> Result<Arc<dyn Queue>, Unusable> {
-    let queue = AzureQueue::new(settings).map_err(|error| Unusable(format!("{}\nhint: {}", chain(&error), error.hint())))?;
+    let queue = AzureQueue::new(settings)
+        .map_err(|error| Unusable(format!("{}\nhint: {}", chain(&error), error.hint())))?;
     Ok(Arc::new(queue))
 }
 
@@ -180,18 +240,33 @@ fn existing(path: &Path) -> &Path {
     path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."))
 }
 
-/// The export of telemetry, if the configuration or the environment asks for one. What is wrong with it is a
-/// warning for people: a run does not need it.
-pub fn insights(config: &Config, environment: &Environment, redactor: &Redactor) -> (Option<Arc<Insights>>, Vec<String>) {
+/// The export of telemetry, if the configuration or the environment asks for one. What is wrong
+/// with it is a warning for people: a run does not need it.
+pub fn insights(
+    config: &Config,
+    environment: &Environment,
+    redactor: &Redactor,
+) -> (Option<Arc<Insights>>, Vec<String>) {
     let mut warnings = Vec::new();
-    let Some(receiver) = receiver(config, environment, &mut warnings) else { return (None, warnings) };
+    let Some(receiver) = receiver(config, environment, &mut warnings) else {
+        return (None, warnings);
+    };
     let place = Hosting::of(environment);
-    let first = |names: &[&str]| names.iter().find_map(|name| environment.get(*name).filter(|value| !value.is_empty())).cloned();
+    let first = |names: &[&str]| {
+        names
+            .iter()
+            .find_map(|name| environment.get(*name).filter(|value| !value.is_empty()))
+            .cloned()
+    };
     let settings = Settings {
         receiver,
         sample_percent: config.telemetry.sample_percent,
         requests: if place.in_azure() { Requests::TheHosts } else { Requests::Ours },
-        role: place.site.clone().or_else(|| first(&["OTEL_SERVICE_NAME"])).unwrap_or_else(|| "blobferry".into()),
+        role: place
+            .site
+            .clone()
+            .or_else(|| first(&["OTEL_SERVICE_NAME"]))
+            .unwrap_or_else(|| "blobferry".into()),
         instance: place.instance.unwrap_or_else(|| "local".into()),
     };
     match Insights::start(settings, redactor) {
@@ -204,54 +279,94 @@ pub fn insights(config: &Config, environment: &Environment, redactor: &Redactor)
 }
 
 /// Who is told.
-fn receiver(config: &Config, environment: &Environment, warnings: &mut Vec<String>) -> Option<Receiver> {
+fn receiver(
+    config: &Config,
+    environment: &Environment,
+    warnings: &mut Vec<String>,
+) -> Option<Receiver> {
     let variable = |name: &str| environment.get(name).map_or("", String::as_str);
     let export = config.telemetry.export;
     if matches!(export, Export::Auto | Export::ApplicationInsights) {
         match connection(variable(CONNECTION)) {
             Ok(Some(connection)) => {
-                let credential = insights_credential(config, environment).unwrap_or_else(|problem| {
-                    warnings.push(format!("Warning: {AUTHENTICATION} cannot be used, so telemetry is sent without a token: {problem}"));
-                    None
-                });
+                let credential =
+                    insights_credential(config, environment).unwrap_or_else(|problem| {
+                        warnings.push(format!(
+                            "Warning: {AUTHENTICATION} cannot be used, so telemetry \
+                        is sent without a token: {problem}"
+                        ));
+                        None
+                    });
                 return Some(Receiver::ApplicationInsights { connection, credential });
             }
             Ok(None) if export == Export::Auto => {}
-            Ok(None) => warnings.push(format!("Warning: {CONNECTION} is not set, so nothing goes to Application Insights")),
-            Err(problem) => warnings.push(format!("Warning: {CONNECTION} cannot be used, so nothing goes to Application Insights: {problem}")),
+            Ok(None) => warnings.push(format!(
+                "Warning: {CONNECTION} is not set, so nothing goes \
+                to Application Insights"
+            )),
+            Err(problem) => warnings.push(format!(
+                "Warning: {CONNECTION} cannot be used, so \
+                nothing goes to Application Insights: {problem}"
+            )),
         }
     }
     // The switch of OpenTelemetry for everything of its own.
-    let is_off = export == Export::Auto && variable("OTEL_SDK_DISABLED").trim().eq_ignore_ascii_case("true");
-    let url = config.telemetry.otlp_endpoint.as_ref().filter(|_| matches!(export, Export::Auto | Export::Otlp) && !is_off)?;
+    let is_off =
+        export == Export::Auto && variable("OTEL_SDK_DISABLED").trim().eq_ignore_ascii_case("true");
+    let url = config
+        .telemetry
+        .otlp_endpoint
+        .as_ref()
+        .filter(|_| matches!(export, Export::Auto | Export::Otlp) && !is_off)?;
     if variable("OTEL_EXPORTER_OTLP_PROTOCOL").trim().eq_ignore_ascii_case("grpc") {
-        warnings.push("Warning: OTEL_EXPORTER_OTLP_PROTOCOL is grpc; telemetry is sent as http/protobuf, which collectors take on port 4318".into());
+        warnings.push(
+            "Warning: OTEL_EXPORTER_OTLP_PROTOCOL is grpc; telemetry is sent as \
+            http/protobuf, which collectors take on port 4318"
+                .into(),
+        );
     }
-    match endpoint(url, &config.telemetry.otlp_headers, variable("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE")) {
+    match endpoint(
+        url,
+        &config.telemetry.otlp_headers,
+        variable("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"),
+    ) {
         Ok(endpoint) => Some(Receiver::Otlp(endpoint)),
         Err(problem) => {
-            warnings.push(format!("Warning: the OTLP endpoint cannot be used, so no telemetry is sent: {problem}"));
+            warnings.push(format!(
+                "Warning: the OTLP endpoint cannot be used, so no telemetry is sent: {problem}"
+            ));
             None
         }
     }
 }
 
 /// The identity that the store is reached by, else a managed one; none, if the key is enough.
-fn insights_credential(config: &Config, environment: &Environment) -> Result<Option<Arc<dyn TokenCredential>>, String> {
+fn insights_credential(
+    config: &Config,
+    environment: &Environment,
+) -> Result<Option<Arc<dyn TokenCredential>>, String> {
     let text = environment.get(AUTHENTICATION).map_or("", String::as_str);
     let Some(authentication) = authentication(text)? else { return Ok(None) };
     let (of_store, trust) = match &config.destination {
-        Destination::Azure { account: Account::Identity { identity, .. }, trust, .. } => (Some(identity.clone()), trust.clone()),
+        Destination::Azure { account: Account::Identity { identity, .. }, trust, .. } => {
+            (Some(identity.clone()), trust.clone())
+        }
         Destination::Azure { trust, .. } => (None, trust.clone()),
         Destination::Folder(_) => (None, TrustedRoots::default()),
     };
     let named = authentication.client_id;
     let identity = match of_store {
-        Some(Identity::Managed { id }) => Identity::Managed { id: named.map(ManagedId::Client).or(id) },
-        Some(Identity::Workload { client_id }) => Identity::Workload { client_id: named.or(client_id) },
+        Some(Identity::Managed { id }) => {
+            Identity::Managed { id: named.map(ManagedId::Client).or(id) }
+        }
+        Some(Identity::Workload { client_id }) => {
+            Identity::Workload { client_id: named.or(client_id) }
+        }
         Some(other) => other,
         None => {
-            let id = named.or_else(|| environment.get("AZURE_CLIENT_ID").filter(|id| !id.is_empty()).cloned());
+            let id = named.or_else(|| {
+                environment.get("AZURE_CLIENT_ID").filter(|id| !id.is_empty()).cloned()
+            });
             Identity::Managed { id: id.map(ManagedId::Client) }
         }
     };
@@ -265,14 +380,23 @@ pub fn redactor(config: &Config) -> Redactor {
         match account {
             Account::ConnectionString(text) => {
                 let parts = text.reveal().split(';').filter_map(|pair| pair.split_once('='));
-                let parts = parts.filter(|(key, _)| matches!(key.trim().to_ascii_lowercase().as_str(), "accountkey" | "sharedaccesssignature"));
+                let parts = parts.filter(|(key, _)| {
+                    matches!(
+                        key.trim().to_ascii_lowercase().as_str(),
+                        "accountkey" | "sharedaccesssignature"
+                    )
+                });
                 secrets.extend(parts.map(|(_, value)| Secret::new(value.trim())));
                 secrets.push(text.clone());
             }
             Account::Sas { sas, .. } => secrets.extend(signatures(sas)),
-            Account::Identity { identity: Identity::ServicePrincipal(Principal { proof: PrincipalProof::Secret(secret), .. }), .. } => {
-                secrets.push(secret.clone())
-            }
+            Account::Identity {
+                identity:
+                    Identity::ServicePrincipal(Principal {
+                        proof: PrincipalProof::Secret(secret), ..
+                    }),
+                ..
+            } => secrets.push(secret.clone()),
             Account::Identity { .. } => {}
         }
     }
@@ -281,6 +405,7 @@ pub fn redactor(config: &Config) -> Redactor {
 
 /// The whole SAS and the part of it that counts.
 fn signatures(sas: &Secret) -> Vec<Secret> {
-    let signature = sas.reveal().split('&').find_map(|pair| pair.strip_prefix("sig=")).map(Secret::new);
+    let signature =
+        sas.reveal().split('&').find_map(|pair| pair.strip_prefix("sig=")).map(Secret::new);
     [Some(sas.clone()), signature].into_iter().flatten().collect()
 }

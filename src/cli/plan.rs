@@ -38,14 +38,18 @@ pub async fn plan(arguments: Arguments, environment: &Environment) -> u8 {
         LineOut::new(|_, line| console::say(String::from_utf8_lossy(line).trim_end())),
         &redactor,
     );
-    let options = Options { redactor: redactor.clone(), ..Options::new(store, open::limits(&config.limits)) };
+    let options =
+        Options { redactor: redactor.clone(), ..Options::new(store, open::limits(&config.limits)) };
     if let Some(problem) = missing_container(&config.destination, &options).await {
         console::say(&redactor.text(&problem));
         return super::NOTHING;
     }
     let plans = run::plan(config.sources, options).await;
-    let text =
-        if arguments.json { format!("{:#}\n", redactor.json(json(&plans))) } else { redactor.text(&plans.iter().map(text).collect::<String>()) };
+    let text = if arguments.json {
+        format!("{:#}\n", redactor.json(json(&plans)))
+    } else {
+        redactor.text(&plans.iter().map(text).collect::<String>())
+    };
     drop(telemetry);
     match console::data(&text) {
         super::WELL => exit_code(&plans),
@@ -53,12 +57,17 @@ pub async fn plan(arguments: Arguments, environment: &Environment) -> u8 {
     }
 }
 
-/// A container that is missing is no hindrance, unless nobody may create it: then preparing it changes nothing either.
+/// A container that is missing is no hindrance, unless nobody may create it: then preparing it
+/// changes nothing either.
 async fn missing_container(destination: &Destination, options: &Options) -> Option<String> {
     if !matches!(destination, Destination::Azure { create_container: false, .. }) {
         return None;
     }
-    let error = retry(&options.policy, &options.cancel, "looking for the container", |_| options.store.prepare()).await.err()?;
+    let error = retry(&options.policy, &options.cancel, "looking for the container", |_| {
+        options.store.prepare()
+    })
+    .await
+    .err()?;
     Some(format!("error: {}\nhint: {}", chain(&error), error.hint()))
 }
 
@@ -77,9 +86,11 @@ fn text(plan: &Plan) -> String {
     for Planned { path, size, why, unsettled, blob } in &plan.files {
         let size = size.map_or("? B".to_owned(), in_bytes);
         let wait = if *unsettled { ", may still be written: is looked at again first" } else { "" };
-        writeln!(text, "{why:8} {size:>10}  {path} -> {blob}{wait}").expect("writing to a String does not fail");
+        writeln!(text, "{why:8} {size:>10}  {path} -> {blob}{wait}")
+            .expect("writing to a String does not fail");
     }
     let bytes: u64 = plan.files.iter().filter_map(|file| file.size).sum();
-    writeln!(text, "{}: {} to fetch, {}", plan.report.source, plan.files.len(), in_bytes(bytes)).expect("writing to a String does not fail");
+    writeln!(text, "{}: {} to fetch, {}", plan.report.source, plan.files.len(), in_bytes(bytes))
+        .expect("writing to a String does not fail");
     text + "decided already: " + &plan.report.to_string()
 }

@@ -30,7 +30,11 @@ pub enum Colours {
 impl Colours {
     /// What `environment` says.
     pub fn wanted(environment: &Environment) -> Self {
-        if environment.get("NO_COLOR").is_some_and(|value| !value.is_empty()) { Self::No } else { Self::Yes }
+        if environment.get("NO_COLOR").is_some_and(|value| !value.is_empty()) {
+            Self::No
+        } else {
+            Self::Yes
+        }
     }
 }
 
@@ -53,7 +57,11 @@ impl Bars {
         Self::on(ProgressDrawTarget::stderr(), sources, colours)
     }
 
-    fn on<'a>(target: ProgressDrawTarget, sources: impl Iterator<Item = &'a str>, colours: Colours) -> Self {
+    fn on<'a>(
+        target: ProgressDrawTarget,
+        sources: impl Iterator<Item = &'a str>,
+        colours: Colours,
+    ) -> Self {
         let all = MultiProgress::with_draw_target(target);
         let bar = |name: &str| {
             let bar = all.add(ProgressBar::new(0));
@@ -88,9 +96,11 @@ impl Bars {
             Colours::Yes => "{bar:14.cyan}",
             Colours::No => "{bar:14}",
         };
-        // On a terminal of 80 columns rate and time left are still there; the rest is cut, for a line that wraps jumps.
+        // On a terminal of 80 columns rate and time left are still there; the rest is cut, for a
+        // line that wraps jumps.
         style(&format!(
-            "{{prefix:12}} [{bar}] {{binary_bytes:>10}} of {{binary_total_bytes:10}} {{binary_bytes_per_sec:>12}} {{eta:>4}} left  {{wide_msg}}"
+            "{{prefix:12}} [{bar}] {{binary_bytes:>10}} of {{binary_total_bytes:10}} \
+            {{binary_bytes_per_sec:>12}} {{eta:>4}} left  {{wide_msg}}"
         ))
     }
 }
@@ -106,13 +116,17 @@ impl State {
         }
     }
 
-    /// Tells of all sources together: how many files, and how many sources are still being listed, whose
-    /// files the time that is left does not know of.
+    /// Tells of all sources together: how many files, and how many sources are still being listed,
+    /// whose files the time that is left does not know of.
     fn tell(&self) {
         let Some(total) = &self.total else { return };
-        let (done, files) = self.sources.values().fold((0, 0), |(done, files), bar| (done + bar.done, files + bar.files));
+        let (done, files) = self
+            .sources
+            .values()
+            .fold((0, 0), |(done, files), bar| (done + bar.done, files + bar.files));
         let listing = self.sources.values().filter(|bar| !bar.planned).count();
-        let more = if listing == 0 { String::new() } else { format!(", {listing} sources still listing") };
+        let more =
+            if listing == 0 { String::new() } else { format!(", {listing} sources still listing") };
         total.set_message(format!("{done} of {files} files{more}"));
     }
 }
@@ -144,7 +158,8 @@ impl Progress for Bars {
         let bars = state.sources.get(source).map(|bar| &bar.bar).into_iter().chain(&state.total);
         for bar in bars {
             bar.inc(bytes);
-            // Of young files, which the plan did not count, and of files that grew: what is fetched is part of all.
+            // Of young files, which the plan did not count, and of files that grew: what is fetched
+            // is part of all.
             bar.set_length(bar.length().unwrap_or(0).max(bar.position()));
         }
     }
@@ -174,8 +189,13 @@ impl Progress for Bars {
             bar.bar.finish_with_message(format!("left to {other}"));
             return state.ended();
         }
-        let failed = if report.failed == 0 { String::new() } else { format!(", {} failed", report.failed) };
-        bar.bar.finish_with_message(format!("{} files, {}{failed}", report.ingested, in_bytes(report.bytes)));
+        let failed =
+            if report.failed == 0 { String::new() } else { format!(", {} failed", report.failed) };
+        bar.bar.finish_with_message(format!(
+            "{} files, {}{failed}",
+            report.ingested,
+            in_bytes(report.bytes)
+        ));
         state.ended();
     }
 }
@@ -188,7 +208,14 @@ mod tests {
 
     fn bars(names: &[&str], colours: Colours) -> (Bars, InMemoryTerm) {
         let term = InMemoryTerm::new(6, 140);
-        (Bars::on(ProgressDrawTarget::term_like(Box::new(term.clone())), names.iter().copied(), colours), term)
+        (
+            Bars::on(
+                ProgressDrawTarget::term_like(Box::new(term.clone())),
+                names.iter().copied(),
+                colours,
+            ),
+            term,
+        )
     }
 
     fn redraw(bars: &Bars) {
@@ -206,25 +233,48 @@ mod tests {
         let text = term.contents();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 3, "{text}");
-        assert!(lines[0].starts_with("acme") && lines[0].contains("1.00 KiB of 4.00 KiB") && lines[0].contains("left  1 of 4 files"), "{text}");
+        assert!(
+            lines[0].starts_with("acme")
+                && lines[0].contains("1.00 KiB of 4.00 KiB")
+                && lines[0].contains("left  1 of 4 files"),
+            "{text}"
+        );
         assert!(lines[1].starts_with("other") && lines[1].contains("listing"), "{text}");
-        assert!(lines[2].starts_with("in all") && lines[2].contains("1 of 4 files, 1 sources still listing"), "{text}");
-        let report = |name: &str| SourceReport { failed: 1, ..SourceReport::new(name, "file:///x") };
+        assert!(
+            lines[2].starts_with("in all")
+                && lines[2].contains("1 of 4 files, 1 sources still listing"),
+            "{text}"
+        );
+        let report =
+            |name: &str| SourceReport { failed: 1, ..SourceReport::new(name, "file:///x") };
         bars.finished(&report("acme"));
         bars.finished(&report("other"));
         redraw(&bars);
-        assert!(term.contents().contains("0 files, 0 B, 1 failed") && !term.contents().contains("left"), "{}", term.contents());
+        assert!(
+            term.contents().contains("0 files, 0 B, 1 failed") && !term.contents().contains("left"),
+            "{}",
+            term.contents()
+        );
     }
 
     #[test]
     fn a_narrow_terminal_still_shows_rate_and_time_left() {
         let term = InMemoryTerm::new(6, 80);
-        let bars = Bars::on(ProgressDrawTarget::term_like(Box::new(term.clone())), ["acme"].into_iter(), Colours::No);
+        let bars = Bars::on(
+            ProgressDrawTarget::term_like(Box::new(term.clone())),
+            ["acme"].into_iter(),
+            Colours::No,
+        );
         bars.planned("acme", 1_234, 400 << 30);
         bars.fetched("acme", 123 << 30);
         redraw(&bars);
         let text = term.contents();
-        assert!(text.contains("123.00 GiB of 400.00 GiB") && text.contains("/s") && text.contains("left"), "{text}");
+        assert!(
+            text.contains("123.00 GiB of 400.00 GiB")
+                && text.contains("/s")
+                && text.contains("left"),
+            "{text}"
+        );
     }
 
     #[test]

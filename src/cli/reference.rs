@@ -1,4 +1,5 @@
-//! `blobferry schema`: what the configuration file may hold, for editors as JSON Schema, for people as Markdown.
+//! `blobferry schema`: what the configuration file may hold, for editors as JSON Schema, for people
+//! as Markdown.
 
 use std::fmt::Write as _;
 
@@ -24,10 +25,21 @@ fn markdown() -> String {
     for one in keys::TABLES {
         table(&mut text, &format!("`[{}]`", one.name), one.about, one.keys);
     }
-    table(&mut text, "`[[source]]`", "One for each place that files come from. `name` and `url` are needed.", keys::SOURCE);
+    table(
+        &mut text,
+        "`[[source]]`",
+        "One for each place that files come from. `name` and `url` are needed.",
+        keys::SOURCE,
+    );
     for driver in DRIVERS.iter().filter(|driver| !driver.keys.is_empty()) {
-        let schemes: Vec<String> = driver.schemes.iter().map(|scheme| format!("`{scheme}://`")).collect();
-        table(&mut text, &format!("`[[source]]` with {}", schemes.join(", ")), "Beside the settings of every source:", driver.keys);
+        let schemes: Vec<String> =
+            driver.schemes.iter().map(|scheme| format!("`{scheme}://`")).collect();
+        table(
+            &mut text,
+            &format!("`[[source]]` with {}", schemes.join(", ")),
+            "Beside the settings of every source:",
+            driver.keys,
+        );
     }
     text
 }
@@ -45,9 +57,11 @@ The file is `ingest.toml`, or what `--config` or `BLOBFERRY_CONFIG` names. Unkno
 ";
 
 fn table(text: &mut String, title: &str, about: &str, keys: &[Key]) {
-    write!(text, "\n## {title}\n\n{about}\n\n| setting | value | meaning |\n|---|---|---|\n").expect(WRITES);
+    write!(text, "\n## {title}\n\n{about}\n\n| setting | value | meaning |\n|---|---|---|\n")
+        .expect(WRITES);
     for key in keys {
-        writeln!(text, "| `{}` | {} | {} |", key.name, kind(key.kind), key.doc.replace('|', "\\|")).expect(WRITES);
+        writeln!(text, "| `{}` | {} | {} |", key.name, kind(key.kind), key.doc.replace('|', "\\|"))
+            .expect(WRITES);
     }
 }
 
@@ -61,7 +75,9 @@ fn kind(kind: Kind) -> String {
         Kind::Size => "size".into(),
         Kind::Duration => "duration".into(),
         Kind::Flag => "`true`, `false`".into(),
-        Kind::OneOf(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        Kind::OneOf(words) => {
+            words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+        }
         Kind::Secrets => "list of secrets".into(),
         Kind::List => "list of texts".into(),
     }

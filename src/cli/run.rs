@@ -46,7 +46,11 @@ pub async fn run(arguments: Arguments, environment: &Environment) -> u8 {
     let signals = Signals::new();
     let colours = Colours::wanted(environment);
     let opened = open::open(&arguments.configured, environment);
-    let opened = opened.and_then(|opened| open::must_allow_runs(&opened.config.destination).and_then(|()| check_globs(&arguments)).map(|()| opened));
+    let opened = opened.and_then(|opened| {
+        open::must_allow_runs(&opened.config.destination)
+            .and_then(|()| check_globs(&arguments))
+            .map(|()| opened)
+    });
     match opened {
         Ok(opened) => go(arguments, opened, environment, colours, signals).await,
         Err(unusable) => unusable.tell(),
@@ -54,13 +58,31 @@ pub async fn run(arguments: Arguments, environment: &Environment) -> u8 {
 }
 
 fn check_globs(arguments: &Arguments) -> Result<(), Unusable> {
-    let check = |glob: &String| crate::patterns::Patterns::new("/".into(), std::slice::from_ref(glob), &[], &[], None).map(|_| ());
-    arguments.again.iter().try_for_each(check).map_err(|error| Unusable(format!("--again: {error}")))
+    let check = |glob: &String| {
+        crate::patterns::Patterns::new("/".into(), std::slice::from_ref(glob), &[], &[], None)
+            .map(|_| ())
+    };
+    arguments
+        .again
+        .iter()
+        .try_for_each(check)
+        .map_err(|error| Unusable(format!("--again: {error}")))
 }
 
-async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened, environment: &Environment, colours: Colours, signals: Signals) -> u8 {
-    let bars = (console::watched() == Watched::Yes && !arguments.quiet && !arguments.verbose && !arguments.json)
-        .then(|| Arc::new(Bars::new(config.sources.iter().map(|source| source.name.as_str()), colours)));
+async fn go(
+    arguments: Arguments,
+    Opened { config, store, redactor }: Opened,
+    environment: &Environment,
+    colours: Colours,
+    signals: Signals,
+) -> u8 {
+    let bars = (console::watched() == Watched::Yes
+        && !arguments.quiet
+        && !arguments.verbose
+        && !arguments.json)
+        .then(|| {
+            Arc::new(Bars::new(config.sources.iter().map(|source| source.name.as_str()), colours))
+        });
     let level = match (&bars, arguments.quiet, arguments.verbose) {
         (_, _, true) => Console::Verbose,
         (Some(_), ..) | (_, true, _) => Console::Quiet,
@@ -75,7 +97,14 @@ async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened, en
         }
     };
     let (insights, warnings) = open::insights(&config, environment, &redactor);
-    let telemetry = telemetry::start_with(&config.log, level, console::watched(), LineOut::new(line_out), &redactor, insights.as_ref());
+    let telemetry = telemetry::start_with(
+        &config.log,
+        level,
+        console::watched(),
+        LineOut::new(line_out),
+        &redactor,
+        insights.as_ref(),
+    );
     telemetry.warnings.iter().chain(&warnings).for_each(|warning| console::say(warning));
     let cancel = CancellationToken::new();
     let signal = stop_on_signal(signals, cancel.clone());
@@ -86,8 +115,14 @@ async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened, en
     // The command does its work itself, wherever it is.
     tracing::info!(place = Hosting::of(environment).told(false), "Where this runs.");
     let id = run::run_id(OffsetDateTime::now_utc());
-    let beginning =
-        Beginning { name: "blobferry run", run: &id, trigger: "command", invocation: None, traceparent: None, at: std::time::SystemTime::now() };
+    let beginning = Beginning {
+        name: "blobferry run",
+        run: &id,
+        trigger: "command",
+        invocation: None,
+        traceparent: None,
+        at: std::time::SystemTime::now(),
+    };
     let operation = insights.as_ref().map(|insights| insights.begin(&beginning));
     let options = Options {
         id,
@@ -113,7 +148,12 @@ async fn go(arguments: Arguments, Opened { config, store, redactor }: Opened, en
 
 fn tell(report: &Report, json: bool, redactor: &Redactor) -> u8 {
     let text = if json {
-        format!("{:#}\n", redactor.json(serde_json::to_value(report).expect("a report holds nothing that JSON cannot")))
+        format!(
+            "{:#}\n",
+            redactor.json(
+                serde_json::to_value(report).expect("a report holds nothing that JSON cannot")
+            )
+        )
     } else {
         redactor.text(&report.to_string())
     };
@@ -123,15 +163,21 @@ fn tell(report: &Report, json: bool, redactor: &Redactor) -> u8 {
     }
 }
 
-/// Cancels the run at SIGINT or SIGTERM: no new file is begun, files in hand have a few seconds. The exit
-/// status is then the one that shells expect, 128 + the signal's number. A second signal ends at once.
-fn stop_on_signal(signals: Signals, cancel: CancellationToken) -> Arc<std::sync::Mutex<Option<u8>>> {
+/// Cancels the run at SIGINT or SIGTERM: no new file is begun, files in hand have a few seconds.
+/// The exit status is then the one that shells expect, 128 + the signal's number. A second signal
+/// ends at once.
+fn stop_on_signal(
+    signals: Signals,
+    cancel: CancellationToken,
+) -> Arc<std::sync::Mutex<Option<u8>>> {
     let code = Arc::new(std::sync::Mutex::new(None));
     let told = code.clone();
     tokio::spawn(async move {
         let number = signals.next().await;
         *told.lock().expect("no code panics while it holds this lock") = Some(128 + number);
-        tracing::warn!("Warning: stopping. Files in hand have a few seconds; once more ends at once.");
+        tracing::warn!(
+            "Warning: stopping. Files in hand have a few seconds; once more ends at once."
+        );
         cancel.cancel();
         let number = signals.next().await;
         std::process::exit(i32::from(128 + number));

@@ -31,7 +31,14 @@ pub struct Arguments {
 impl Arguments {
     /// What holds where no command was given.
     pub fn none_given(environment: &Environment) -> Self {
-        Self { config: environment.get("BLOBFERRY_CONFIG").map_or(super::CONFIG, String::as_str).into(), status: false, port: 0 }
+        Self {
+            config: environment
+                .get("BLOBFERRY_CONFIG")
+                .map_or(super::CONFIG, String::as_str)
+                .into(),
+            status: false,
+            port: 0,
+        }
     }
 }
 
@@ -42,7 +49,8 @@ pub async fn serve(arguments: Arguments, environment: &Environment) -> u8 {
     let of_load = environment.clone();
     let load = move || ready(arguments.config, &of_load).map_err(|Unusable(problem)| problem);
     let code = server::serve(environment, Box::new(load)).await;
-    // Work that cannot be stopped, as a call of the operating system that hangs, must not hold up the end.
+    // Work that cannot be stopped, as a call of the operating system that hangs, must not hold up
+    // the end.
     std::process::exit(i32::from(code))
 }
 
@@ -58,7 +66,8 @@ async fn status(arguments: Arguments, environment: &Environment) -> u8 {
         console::say("The status page is at this address until Ctrl-C.");
         tokio::select! {
             served = local.serve() => served,
-            stopped = tokio::signal::ctrl_c() => stopped.map_err(|error| format!("waiting for Ctrl-C: {error}")),
+            stopped = tokio::signal::ctrl_c() => stopped.map_err(|error| format!("waiting for \
+                Ctrl-C: {error}")),
         }
     };
     match shown.await {
@@ -72,11 +81,20 @@ async fn status(arguments: Arguments, environment: &Environment) -> u8 {
 
 /// What the status page needs: it only reads, and writes no log files.
 fn looked_at(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> {
-    let Opened { config, store, redactor } = open::open(&Configured { config: found(config, environment), sources: Vec::new() }, environment)?;
+    let Opened { config, store, redactor } = open::open(
+        &Configured { config: found(config, environment), sources: Vec::new() },
+        environment,
+    )?;
     let mut log = config.log.clone();
     log.files = Some(false);
     let line_out = |_, line: &[u8]| console::say(String::from_utf8_lossy(line).trim_end());
-    let telemetry = telemetry::start(&log, Console::Quiet, console::watched(), LineOut::new(line_out), &redactor);
+    let telemetry = telemetry::start(
+        &log,
+        Console::Quiet,
+        console::watched(),
+        LineOut::new(line_out),
+        &redactor,
+    );
     let open = || Err("the status page starts no runs".to_owned());
     let limits = open::limits(&config.limits);
     Ok(Ready {
@@ -101,15 +119,23 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
     let mut log = config.log.clone();
     // The file system under the host is read-only, and the host keeps our lines.
     log.files = Some(log.files == Some(true));
-    let made = |level, line: Vec<u8>| lines::made(level, &String::from_utf8_lossy(&line)).into_bytes();
+    let made =
+        |level, line: Vec<u8>| lines::made(level, &String::from_utf8_lossy(&line)).into_bytes();
     let line_out = LineOut::new(lines::write).made_by(made);
-    // In Azure lines end up where programs search them; under Core Tools, on a developer's terminal.
+    // In Azure lines end up where programs search them; under Core Tools, on a developer's
+    // terminal.
     let watched = if Hosting::of(environment).in_azure() { Watched::No } else { Watched::Yes };
     let (insights, warnings) = open::insights(&config, environment, &redactor);
-    // The host sends our lines to Application Insights too, and each of them would be paid for twice.
+    // The host sends our lines to Application Insights too, and each of them would be paid for
+    // twice.
     let console = if insights.is_some() { Console::Quiet } else { Console::AsSet };
-    let telemetry = telemetry::start_with(&log, console, watched, line_out, &redactor, insights.as_ref());
-    telemetry.warnings.iter().chain(&warnings).for_each(|warning| lines::say(tracing::Level::WARN, warning));
+    let telemetry =
+        telemetry::start_with(&log, console, watched, line_out, &redactor, insights.as_ref());
+    telemetry
+        .warnings
+        .iter()
+        .chain(&warnings)
+        .for_each(|warning| lines::say(tracing::Level::WARN, warning));
     let work = work(&config, environment)?;
     let (destination, limits) = (config.destination, config.limits);
     let of_ready = open::limits(&limits);
@@ -137,7 +163,11 @@ fn work(config: &Config, environment: &Environment) -> Result<Option<Work>, Unus
     }
     let settings = open::queue_settings(config, environment)?;
     let open = move || open::queue(&settings).map_err(|Unusable(problem)| problem);
-    Ok(Some(Work { queue: open().map_err(Unusable)?, open: Box::new(open), sizes: config.dispatch.sizes }))
+    Ok(Some(Work {
+        queue: open().map_err(Unusable)?,
+        open: Box::new(open),
+        sizes: config.dispatch.sizes,
+    }))
 }
 
 /// The file as named, or the one beside host.json if there is none.

@@ -4,15 +4,31 @@ use std::path::Path;
 
 use super::text::Environment;
 use crate::settings::{Section, SettingError};
-use crate::store::azure::{Certified, Identity, ManagedId, PUBLIC_AUTHORITY, Principal, PrincipalProof, TrustedRoots};
+use crate::store::azure::{
+    Certified, Identity, ManagedId, PUBLIC_AUTHORITY, Principal, PrincipalProof, TrustedRoots,
+};
 
 /// The settings of an identity.
-pub const KEYS: &[&str] = &["identity", "client_id", "object_id", "resource_id", "tenant", "client_secret", "client_certificate_file"];
+pub const KEYS: &[&str] = &[
+    "identity",
+    "client_id",
+    "object_id",
+    "resource_id",
+    "tenant",
+    "client_secret",
+    "client_certificate_file",
+];
 
 /// The identity that `section` names, for the account at `endpoint`.
-pub fn who(section: &Section, endpoint: &str, folder: &Path, environment: &Environment) -> Result<Identity, SettingError> {
+pub fn who(
+    section: &Section,
+    endpoint: &str,
+    folder: &Path,
+    environment: &Environment,
+) -> Result<Identity, SettingError> {
     if !endpoint.starts_with("https://") {
-        return Err(section.error("endpoint", "is not `https://…`; an identity's token goes over https only"));
+        return Err(section
+            .error("endpoint", "is not `https://…`; an identity's token goes over https only"));
     }
     let kind = section.one_of("identity")?.unwrap_or("managed");
     let of_kind: &[&str] = match kind {
@@ -22,21 +38,35 @@ pub fn who(section: &Section, endpoint: &str, folder: &Path, environment: &Envir
         _ => &["client_id"],
     };
     if let Some(other) = KEYS[1..].iter().find(|key| section.has(key) && !of_kind.contains(key)) {
-        return Err(section.error(other, format!("says nothing of the identity \"{kind}\"; allowed are {}", crate::settings::listed(of_kind))));
+        return Err(section.error(
+            other,
+            format!(
+                "says nothing of the identity \"{kind}\"; allowed are {}",
+                crate::settings::listed(of_kind)
+            ),
+        ));
     }
-    let or_variable = |set: Option<String>, name: &str| set.or_else(|| environment.get(name).filter(|value| !value.is_empty()).cloned());
+    let or_variable = |set: Option<String>, name: &str| {
+        set.or_else(|| environment.get(name).filter(|value| !value.is_empty()).cloned())
+    };
     match kind {
-        "workload" => Ok(Identity::Workload { client_id: or_variable(section.text("client_id")?, "AZURE_CLIENT_ID") }),
+        "workload" => Ok(Identity::Workload {
+            client_id: or_variable(section.text("client_id")?, "AZURE_CLIENT_ID"),
+        }),
         "cli" => Ok(Identity::Cli),
         "service-principal" => {
             let needed = |key: &str, name: &str| {
-                or_variable(section.text(key)?, name).ok_or_else(|| section.error(key, format!("is missing; allowed is its value here or in {name}")))
+                or_variable(section.text(key)?, name).ok_or_else(|| {
+                    section
+                        .error(key, format!("is missing; allowed is its value here or in {name}"))
+                })
             };
             Ok(Identity::ServicePrincipal(Principal {
                 tenant: needed("tenant", "AZURE_TENANT_ID")?,
                 client_id: needed("client_id", "AZURE_CLIENT_ID")?,
                 proof: proof(section, folder, environment)?,
-                authority: or_variable(None, "AZURE_AUTHORITY_HOST").unwrap_or_else(|| PUBLIC_AUTHORITY.to_owned()),
+                authority: or_variable(None, "AZURE_AUTHORITY_HOST")
+                    .unwrap_or_else(|| PUBLIC_AUTHORITY.to_owned()),
             }))
         }
         _ => managed(section, environment),
@@ -45,13 +75,18 @@ pub fn who(section: &Section, endpoint: &str, folder: &Path, environment: &Envir
 
 fn managed(section: &Section, environment: &Environment) -> Result<Identity, SettingError> {
     let mut ids = Vec::new();
-    for (key, made) in [("client_id", ManagedId::Client as fn(String) -> _), ("object_id", ManagedId::Object), ("resource_id", ManagedId::Resource)] {
+    for (key, made) in [
+        ("client_id", ManagedId::Client as fn(String) -> _),
+        ("object_id", ManagedId::Object),
+        ("resource_id", ManagedId::Resource),
+    ] {
         if let Some(id) = section.text(key)? {
             ids.push((key, made(id)));
         }
     }
     match &ids[..] {
-        [_, (second, _), ..] => Err(section.error(second, "stands beside another name of the identity; allowed is one of them")),
+        [_, (second, _), ..] => Err(section
+            .error(second, "stands beside another name of the identity; allowed is one of them")),
         [(_, id)] => Ok(Identity::Managed { id: Some(id.clone()) }),
         [] => {
             let id = environment.get("AZURE_CLIENT_ID").filter(|id| !id.is_empty()).cloned();
@@ -61,27 +96,41 @@ fn managed(section: &Section, environment: &Environment) -> Result<Identity, Set
 }
 
 /// A secret or a certificate: what the section holds, else what the environment does.
-fn proof(section: &Section, folder: &Path, environment: &Environment) -> Result<PrincipalProof, SettingError> {
+fn proof(
+    section: &Section,
+    folder: &Path,
+    environment: &Environment,
+) -> Result<PrincipalProof, SettingError> {
     let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty());
-    let (secret, file) = (section.secret("client_secret")?, section.text("client_certificate_file")?);
+    let (secret, file) =
+        (section.secret("client_secret")?, section.text("client_certificate_file")?);
     match (secret, file) {
-        (Some(_), Some(_)) => Err(section.error("client_certificate_file", "stands beside `client_secret`; allowed is one of both")),
+        (Some(_), Some(_)) => Err(section.error(
+            "client_certificate_file",
+            "stands beside \
+            `client_secret`; allowed is one of both",
+        )),
         (Some(secret), None) => Ok(PrincipalProof::Secret(secret)),
         (None, Some(file)) => certificate(section, &folder.join(file)),
-        (None, None) => match (variable("AZURE_CLIENT_SECRET"), variable("AZURE_CLIENT_CERTIFICATE_PATH")) {
-            (Some(secret), _) => Ok(PrincipalProof::Secret(crate::model::Secret::new(secret))),
-            (None, Some(file)) => certificate(section, Path::new(file)),
-            (None, None) => Err(section.error(
-                "client_secret",
-                "is missing; allowed are `client_secret`, `client_certificate_file`, or one of them in AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH",
-            )),
-        },
+        (None, None) => {
+            match (variable("AZURE_CLIENT_SECRET"), variable("AZURE_CLIENT_CERTIFICATE_PATH")) {
+                (Some(secret), _) => Ok(PrincipalProof::Secret(crate::model::Secret::new(secret))),
+                (None, Some(file)) => certificate(section, Path::new(file)),
+                (None, None) => Err(section.error(
+                    "client_secret",
+                    "is missing; allowed are `client_secret`, `client_certificate_file`, or one of \
+                them in AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH",
+                )),
+            }
+        }
     }
 }
 
 fn certificate(section: &Section, file: &Path) -> Result<PrincipalProof, SettingError> {
     let pem = read(section, "client_certificate_file", file)?;
-    Certified::from_pem(&pem).map(PrincipalProof::Certificate).map_err(|problem| section.error("client_certificate_file", problem))
+    Certified::from_pem(&pem)
+        .map(PrincipalProof::Certificate)
+        .map_err(|problem| section.error("client_certificate_file", problem))
 }
 
 /// Whom to trust on the way to the account.
@@ -92,5 +141,6 @@ pub fn trust(section: &Section, folder: &Path) -> Result<TrustedRoots, SettingEr
 }
 
 fn read(section: &Section, key: &str, file: &Path) -> Result<Vec<u8>, SettingError> {
-    std::fs::read(file).map_err(|error| section.error(key, format!("names a file that cannot be read: {error}")))
+    std::fs::read(file)
+        .map_err(|error| section.error(key, format!("names a file that cannot be read: {error}")))
 }

@@ -14,86 +14,177 @@ pub struct SettingsTable {
 
 /// Every such table: what the file may hold, the schema and the reference come from this list.
 pub const TABLES: &[SettingsTable] = &[
-    SettingsTable { name: "destination", about: "Where blobs go: an account with a container, or a folder.", keys: DESTINATION },
+    SettingsTable {
+        name: "destination",
+        about: "Where blobs go: an account with a container, or a folder.",
+        keys: DESTINATION,
+    },
     SettingsTable { name: "limits", about: "What a run may use.", keys: LIMITS },
-    SettingsTable { name: "dispatch", about: "How work under the Functions host is handed out.", keys: DISPATCH },
+    SettingsTable {
+        name: "dispatch",
+        about: "How work under the Functions host is handed out.",
+        keys: DISPATCH,
+    },
     SettingsTable { name: "log", about: "What is logged, and where to.", keys: LOG },
-    SettingsTable { name: "telemetry", about: "Who is told of runs beside the log: Application Insights, or whatever takes OTLP.", keys: TELEMETRY },
+    SettingsTable {
+        name: "telemetry",
+        about: "Who is told of runs beside the log: Application Insights, or whatever takes OTLP.",
+        keys: TELEMETRY,
+    },
 ];
 
 /// `[destination]`.
 pub const DESTINATION: &[Key] = &[
-    Key { name: "connection_string", kind: Kind::Secret, doc: "Connection string of the storage account; `UseDevelopmentStorage=true` is Azurite." },
-    Key { name: "account", kind: Kind::Text, doc: "Name of the storage account, reached by an identity or with `sas`." },
-    Key { name: "endpoint", kind: Kind::Text, doc: "URL of the blob service, instead of `account`." },
+    Key {
+        name: "connection_string",
+        kind: Kind::Secret,
+        doc: "Connection string of the storage account; `UseDevelopmentStorage=true` is Azurite.",
+    },
+    Key {
+        name: "account",
+        kind: Kind::Text,
+        doc: "Name of the storage account, reached by an identity or with `sas`.",
+    },
+    Key {
+        name: "endpoint",
+        kind: Kind::Text,
+        doc: "URL of the blob service, instead of `account`.",
+    },
     Key {
         name: "identity",
         kind: Kind::OneOf(&["managed", "workload", "service-principal", "cli"]),
-        doc: "Who we are to the account: a managed identity, a Kubernetes workload, an application with a secret or a certificate, or whoever is logged in with `az login`. Default `managed`.",
+        doc: "Who we are to the account: a managed identity, a Kubernetes workload, an application \
+            with a secret or a certificate, or whoever is logged in with `az login`. Default \
+            `managed`.",
     },
     Key {
         name: "client_id",
         kind: Kind::Text,
-        doc: "Client id of a user-assigned identity or of an application. Default: the environment's AZURE_CLIENT_ID, if set.",
+        doc: "Client id of a user-assigned identity or of an application. Default: the \
+            environment's AZURE_CLIENT_ID, if set.",
     },
-    Key { name: "object_id", kind: Kind::Text, doc: "Object id of a user-assigned identity, instead of `client_id`." },
-    Key { name: "resource_id", kind: Kind::Text, doc: "Resource id of a user-assigned identity, `/subscriptions/…`, instead of `client_id`." },
-    Key { name: "tenant", kind: Kind::Text, doc: "Directory of an application. Default: the environment's AZURE_TENANT_ID." },
-    Key { name: "client_secret", kind: Kind::Secret, doc: "Secret of an application. Default: the environment's AZURE_CLIENT_SECRET, if set." },
+    Key {
+        name: "object_id",
+        kind: Kind::Text,
+        doc: "Object id of a user-assigned identity, instead of `client_id`.",
+    },
+    Key {
+        name: "resource_id",
+        kind: Kind::Text,
+        doc: "Resource id of a user-assigned identity, `/subscriptions/…`, instead of `client_id`.",
+    },
+    Key {
+        name: "tenant",
+        kind: Kind::Text,
+        doc: "Directory of an application. Default: the environment's AZURE_TENANT_ID.",
+    },
+    Key {
+        name: "client_secret",
+        kind: Kind::Secret,
+        doc: "Secret of an application. Default: the environment's AZURE_CLIENT_SECRET, if set.",
+    },
     Key {
         name: "client_certificate_file",
         kind: Kind::Text,
-        doc: "Certificate of an application with its RSA key, PEM, relative to this file. Default: the environment's AZURE_CLIENT_CERTIFICATE_PATH, if set.",
+        doc: "Certificate of an application with its RSA key, PEM, relative to this file. Default: \
+            the environment's AZURE_CLIENT_CERTIFICATE_PATH, if set.",
     },
     Key {
         name: "ca_file",
         kind: Kind::Text,
-        doc: "Authorities to trust beside the machine's own, PEM, relative to this file: where a firewall opens TLS on the way to storage.",
+        doc: "Authorities to trust beside the machine's own, PEM, relative to this file: where a \
+            firewall opens TLS on the way to storage.",
     },
-    Key { name: "sas", kind: Kind::Secret, doc: "Shared access signature with the rights to read, add, create, write, delete and list." },
+    Key {
+        name: "sas",
+        kind: Kind::Secret,
+        doc: "Shared access signature with the rights to read, add, create, write, delete and \
+            list.",
+    },
     Key { name: "container", kind: Kind::Text, doc: "Container that blobs go to." },
-    Key { name: "create_container", kind: Kind::Flag, doc: "Whether a missing container is created. Default true." },
-    Key { name: "api_version", kind: Kind::Text, doc: "`x-ms-version` to ask for, for services that do not know the newest." },
-    Key { name: "folder", kind: Kind::Text, doc: "A local folder instead of Azure, relative to this file." },
+    Key {
+        name: "create_container",
+        kind: Kind::Flag,
+        doc: "Whether a missing container is created. Default true.",
+    },
+    Key {
+        name: "api_version",
+        kind: Kind::Text,
+        doc: "`x-ms-version` to ask for, for services that do not know the newest.",
+    },
+    Key {
+        name: "folder",
+        kind: Kind::Text,
+        doc: "A local folder instead of Azure, relative to this file.",
+    },
 ];
 
 /// `[limits]`.
 pub const LIMITS: &[Key] = &[
-    Key { name: "transfers", kind: Kind::Integer { min: 1, max: 1024 }, doc: "Files in flight over all sources. Default 64." },
+    Key {
+        name: "transfers",
+        kind: Kind::Integer { min: 1, max: 1024 },
+        doc: "Files in flight over all sources. Default 64.",
+    },
     Key {
         name: "files",
         kind: Kind::Integer { min: 1, max: 1_000_000_000 },
-        doc: "Files of one source that a run does something about; further ones are deferred to the next run. Some 250 bytes of memory each. Default 1000000.",
+        doc: "Files of one source that a run does something about; further ones are deferred to \
+            the next run. Some 250 bytes of memory each. Default 1000000.",
     },
     Key {
         name: "entries",
         kind: Kind::Integer { min: 1, max: 1_000_000_000_000 },
-        doc: "Lines of one source's listing, whatever they say; it is ended there. Default 50000000.",
+        doc: "Lines of one source's listing, whatever they say; it is ended there. Default \
+            50000000.",
     },
     Key {
         name: "memory",
         kind: Kind::Size,
-        doc: "Bytes of file content held in memory at once; what waits to be listed may take three eighths as much. Default \"256 MiB\", at least \"32 MiB\".",
+        doc: "Bytes of file content held in memory at once; what waits to be listed may take three \
+            eighths as much. Default \"256 MiB\", at least \"32 MiB\".",
     },
     Key {
         name: "temp",
         kind: Kind::Size,
-        doc: "Bytes of archives in temporary files at once. Default: the smaller of \"4 GiB\" and half of what is free.",
+        doc: "Bytes of archives in temporary files at once. Default: the smaller of \"4 GiB\" and \
+            half of what is free.",
     },
-    Key { name: "temp_folder", kind: Kind::Text, doc: "Where temporary files go. Default: the system's folder." },
-    Key { name: "blocks", kind: Kind::Integer { min: 1, max: 64 }, doc: "Blocks of one blob on their way at once. Default 4." },
-    Key { name: "archive_bytes", kind: Kind::Size, doc: "What one archive may unpack to. Default \"64 GiB\"." },
+    Key {
+        name: "temp_folder",
+        kind: Kind::Text,
+        doc: "Where temporary files go. Default: the system's folder.",
+    },
+    Key {
+        name: "blocks",
+        kind: Kind::Integer { min: 1, max: 64 },
+        doc: "Blocks of one blob on their way at once. Default 4.",
+    },
+    Key {
+        name: "archive_bytes",
+        kind: Kind::Size,
+        doc: "What one archive may unpack to. Default \"64 GiB\".",
+    },
     Key {
         name: "archive_ratio",
         kind: Kind::Integer { min: 1, max: 1_000_000 },
         doc: "Unpacked bytes per packed byte of an archive, looked at beyond 1 GiB. Default 2000.",
     },
-    Key { name: "archive_time", kind: Kind::Duration, doc: "How long reading one archive may take. Default \"1h\"." },
-    Key { name: "archive_members", kind: Kind::Integer { min: 1, max: 100_000_000 }, doc: "Members of one archive. Default 1000000." },
+    Key {
+        name: "archive_time",
+        kind: Kind::Duration,
+        doc: "How long reading one archive may take. Default \"1h\".",
+    },
+    Key {
+        name: "archive_members",
+        kind: Kind::Integer { min: 1, max: 100_000_000 },
+        doc: "Members of one archive. Default 1000000.",
+    },
     Key {
         name: "late_after",
         kind: Kind::Duration,
-        doc: "How long a file may be young, changing or unreachable, or a source be left to one other run, before the run is degraded; sources may set their own. Default \"24h\".",
+        doc: "How long a file may be young, changing or unreachable, or a source be left to one \
+            other run, before the run is degraded; sources may set their own. Default \"24h\".",
     },
 ];
 
@@ -102,35 +193,72 @@ pub const DISPATCH: &[Key] = &[
     Key {
         name: "mode",
         kind: Kind::OneOf(&["inline", "queue"]),
-        doc: "Who does the work under the Functions host: the process that the timer or a request calls, or `IngestQueue`, on as many instances as it takes. Default: `queue` in Azure, else `inline`.",
+        doc: "Who does the work under the Functions host: the process that the timer or a request \
+            calls, or `IngestQueue`, on as many instances as it takes. Default: `queue` in Azure, \
+            else `inline`.",
     },
-    Key { name: "queue", kind: Kind::Text, doc: "Name of the work queue. Default: the environment's INGEST_QUEUE, else \"blobferry-work\"." },
+    Key {
+        name: "queue",
+        kind: Kind::Text,
+        doc: "Name of the work queue. Default: the environment's INGEST_QUEUE, else \
+            \"blobferry-work\".",
+    },
     Key {
         name: "connection",
         kind: Kind::Text,
-        doc: "The app setting that tells where the queue is, as in `IngestQueue/function.json`. Default \"AzureWebJobsStorage\".",
+        doc: "The app setting that tells where the queue is, as in `IngestQueue/function.json`. \
+            Default \"AzureWebJobsStorage\".",
     },
-    Key { name: "piece_files", kind: Kind::Integer { min: 1, max: 100_000 }, doc: "Files of one piece of work, at most. Default 1000." },
-    Key { name: "piece_bytes", kind: Kind::Size, doc: "Bytes of one piece of work, at most, unless one file has more. Default \"2 GiB\"." },
+    Key {
+        name: "piece_files",
+        kind: Kind::Integer { min: 1, max: 100_000 },
+        doc: "Files of one piece of work, at most. Default 1000.",
+    },
+    Key {
+        name: "piece_bytes",
+        kind: Kind::Size,
+        doc: "Bytes of one piece of work, at most, unless one file has more. Default \"2 GiB\".",
+    },
 ];
 
 /// `[log]`.
 pub const LOG: &[Key] = &[
-    Key { name: "level", kind: Kind::OneOf(&["error", "warn", "info", "debug", "trace"]), doc: "How much is logged. Default `info`." },
+    Key {
+        name: "level",
+        kind: Kind::OneOf(&["error", "warn", "info", "debug", "trace"]),
+        doc: "How much is logged. Default `info`.",
+    },
     Key {
         name: "format",
         kind: Kind::OneOf(&["text", "json"]),
         doc: "How log lines look. Default `text`, but `json` on a console that is no terminal.",
     },
-    Key { name: "files", kind: Kind::Flag, doc: "Whether log files are written. Default true, except under the Functions host." },
-    Key { name: "monitor", kind: Kind::Text, doc: "File for everything, relative to this file. Default \"log/monitor.log\"." },
-    Key { name: "errors", kind: Kind::Text, doc: "File for errors and warnings, relative to this file. Default \"log/error.log\"." },
+    Key {
+        name: "files",
+        kind: Kind::Flag,
+        doc: "Whether log files are written. Default true, except under the Functions host.",
+    },
+    Key {
+        name: "monitor",
+        kind: Kind::Text,
+        doc: "File for everything, relative to this file. Default \"log/monitor.log\".",
+    },
+    Key {
+        name: "errors",
+        kind: Kind::Text,
+        doc: "File for errors and warnings, relative to this file. Default \"log/error.log\".",
+    },
     Key {
         name: "rotation",
         kind: Kind::OneOf(&["daily", "hourly", "never"]),
-        doc: "When a new log file is begun; the old one's name then ends in the time. Default `daily`.",
+        doc: "When a new log file is begun; the old one's name then ends in the time. Default \
+            `daily`.",
     },
-    Key { name: "keep", kind: Kind::Integer { min: 1, max: 10_000 }, doc: "How many rotated log files are kept. Default 14." },
+    Key {
+        name: "keep",
+        kind: Kind::Integer { min: 1, max: 10_000 },
+        doc: "How many rotated log files are kept. Default 14.",
+    },
 ];
 
 /// `[telemetry]`.
@@ -138,91 +266,159 @@ pub const TELEMETRY: &[Key] = &[
     Key {
         name: "export",
         kind: Kind::OneOf(&["auto", "application-insights", "otlp", "off"]),
-        doc: "Who is told of runs. Default `auto`: Application Insights if APPLICATIONINSIGHTS_CONNECTION_STRING is set, else the OTLP endpoint if there is one.",
+        doc: "Who is told of runs. Default `auto`: Application Insights if \
+            APPLICATIONINSIGHTS_CONNECTION_STRING is set, else the OTLP endpoint if there is one.",
     },
     Key {
         name: "otlp_endpoint",
         kind: Kind::Text,
-        doc: "URL that takes OTLP over HTTP, without its `/v1/…`, as \"http://localhost:4318\". Default: the environment's OTEL_EXPORTER_OTLP_ENDPOINT.",
+        doc: "URL that takes OTLP over HTTP, without its `/v1/…`, as \"http://localhost:4318\". \
+            Default: the environment's OTEL_EXPORTER_OTLP_ENDPOINT.",
     },
     Key {
         name: "otlp_headers",
         kind: Kind::Secret,
-        doc: "Headers for it, as \"name=value,name=value\", values percent-encoded. Default: the environment's OTEL_EXPORTER_OTLP_HEADERS.",
+        doc: "Headers for it, as \"name=value,name=value\", values percent-encoded. Default: the \
+            environment's OTEL_EXPORTER_OTLP_HEADERS.",
     },
     Key {
         name: "sample_percent",
         kind: Kind::Integer { min: 1, max: 100 },
-        doc: "Of a hundred calls to servers that went well, so many are sent: 1, 2, 4, 5, 10, 20, 25, 50 or 100. Runs, failures, messages and measurements are always sent. Default 100.",
+        doc: "Of a hundred calls to servers that went well, so many are sent: 1, 2, 4, 5, 10, 20, \
+            25, 50 or 100. Runs, failures, messages and measurements are always sent. Default 100.",
     },
 ];
 
 /// `[[source]]`, whatever its protocol.
 pub const SOURCE: &[Key] = &[
-    Key { name: "name", kind: Kind::Text, doc: "Name of the source: lower-case letters, digits and `-`. First segment of its blobs." },
-    Key { name: "url", kind: Kind::Text, doc: "`scheme://[user[:password]@]host[:port]/folder`; special characters percent-encoded." },
-    Key { name: "include", kind: Kind::List, doc: "Globs or exact paths below the URL's path. Default: everything." },
+    Key {
+        name: "name",
+        kind: Kind::Text,
+        doc: "Name of the source: lower-case letters, digits and `-`. First segment of its blobs.",
+    },
+    Key {
+        name: "url",
+        kind: Kind::Text,
+        doc: "`scheme://[user[:password]@]host[:port]/folder`; special characters percent-encoded.",
+    },
+    Key {
+        name: "include",
+        kind: Kind::List,
+        doc: "Globs or exact paths below the URL's path. Default: everything.",
+    },
     Key { name: "exclude", kind: Kind::List, doc: "Globs of what is left alone." },
     Key {
         name: "in_progress",
         kind: Kind::List,
-        doc: "Globs of names that are still being written. Default: `**/*.part`, `**/*.partial`, `**/*.filepart`, `**/*.tmp`, `**/*.crdownload`.",
+        doc: "Globs of names that are still being written. Default: `**/*.part`, `**/*.partial`, \
+            `**/*.filepart`, `**/*.tmp`, `**/*.crdownload`.",
     },
-    Key { name: "connections", kind: Kind::Integer { min: 1, max: 64 }, doc: "Cap on logins at once. Default: 2 for SFTP, 4 for FTP." },
-    Key { name: "attempts", kind: Kind::Integer { min: 1, max: 100 }, doc: "Tries for what may succeed when tried again. Default 5." },
+    Key {
+        name: "connections",
+        kind: Kind::Integer { min: 1, max: 64 },
+        doc: "Cap on logins at once. Default: 2 for SFTP, 4 for FTP.",
+    },
+    Key {
+        name: "attempts",
+        kind: Kind::Integer { min: 1, max: 100 },
+        doc: "Tries for what may succeed when tried again. Default 5.",
+    },
     Key {
         name: "retry_auth_after",
         kind: Kind::Duration,
-        doc: "How long a refused credential that has not changed is left alone by later runs, so that no account is locked. Default \"6h\"; \"0s\" tries it in each run.",
+        doc: "How long a refused credential that has not changed is left alone by later runs, so \
+            that no account is locked. Default \"6h\"; \"0s\" tries it in each run.",
     },
     Key {
         name: "every",
         kind: Kind::Duration,
-        doc: "How often a tick of the timer begins a run over this source: once in each span of this length, as \"15m\" (on the quarters of an hour, UTC). Default: at each tick.",
+        doc: "How often a tick of the timer begins a run over this source: once in each span of \
+            this length, as \"15m\" (on the quarters of an hour, UTC). Default: at each tick.",
     },
     Key {
         name: "cron",
         kind: Kind::Text,
-        doc: "Instead of `every`: when it is due, as a cron expression of five fields in UTC, as \"30 6 * * 1-5\". The first tick from then on begins the run.",
+        doc: "Instead of `every`: when it is due, as a cron expression of five fields in UTC, as \
+            \"30 6 * * 1-5\". The first tick from then on begins the run.",
     },
-    Key { name: "depth", kind: Kind::Integer { min: 1, max: 1000 }, doc: "Folders in folders that are walked. Default 64." },
-    Key { name: "stable_for", kind: Kind::Duration, doc: "How long a file must rest before it is taken. Default \"60s\"." },
+    Key {
+        name: "depth",
+        kind: Kind::Integer { min: 1, max: 1000 },
+        doc: "Folders in folders that are walked. Default 64.",
+    },
+    Key {
+        name: "stable_for",
+        kind: Kind::Duration,
+        doc: "How long a file must rest before it is taken. Default \"60s\".",
+    },
     Key {
         name: "late_after",
         kind: Kind::Duration,
-        doc: "How long a file may be young, changing or unreachable, or a source be left to one other run, before the run is degraded. Where it is set here, files that wait for their marker are late, too, by their own time. Default: that of `[limits]`.",
+        doc: "How long a file may be young, changing or unreachable, or a source be left to one \
+            other run, before the run is degraded. Where it is set here, files that wait for their \
+            marker are late, too, by their own time. Default: that of `[limits]`.",
     },
-    Key { name: "marker", kind: Kind::Text, doc: "Suffix of marker files: `X` is taken only when `X` with this suffix is there." },
-    Key { name: "archives", kind: Kind::OneOf(&["unpack", "keep", "both"]), doc: "What happens to archives. Default `unpack`." },
-    Key { name: "archive_time_zone", kind: Kind::Text, doc: "Offset from UTC of times in archives that name no zone, as `+02:00`. Default `UTC`." },
+    Key {
+        name: "marker",
+        kind: Kind::Text,
+        doc: "Suffix of marker files: `X` is taken only when `X` with this suffix is there.",
+    },
+    Key {
+        name: "archives",
+        kind: Kind::OneOf(&["unpack", "keep", "both"]),
+        doc: "What happens to archives. Default `unpack`.",
+    },
+    Key {
+        name: "archive_time_zone",
+        kind: Kind::Text,
+        doc: "Offset from UTC of times in archives that name no zone, as `+02:00`. Default `UTC`.",
+    },
     Key {
         name: "archive_depth",
         kind: Kind::Integer { min: 1, max: 100 },
         doc: "Archives in archives that are opened, the outermost counted. Default 3.",
     },
-    Key { name: "include_members", kind: Kind::List, doc: "Globs of names within archives: only these members are stored. Default: all of them." },
+    Key {
+        name: "include_members",
+        kind: Kind::List,
+        doc: "Globs of names within archives: only these members are stored. Default: all of them.",
+    },
     Key {
         name: "exclude_members",
         kind: Kind::List,
-        doc: "Globs of names within archives: these members are not stored, and do not keep a file at its source. `preset:macos` stands for `__MACOSX` folders and `.DS_Store`, `preset:windows` for `Thumbs.db`.",
+        doc: "Globs of names within archives: these members are not stored, and do not keep a file \
+            at its source. `preset:macos` stands for `__MACOSX` folders and `.DS_Store`, \
+            `preset:windows` for `Thumbs.db`.",
     },
     Key {
         name: "on_unknown_archive",
         kind: Kind::OneOf(&["keep", "fail"]),
-        doc: "What becomes of archives of kinds that are not read (rar, cab, .Z, .lzma, .lz, arj, parts of split archives, self-extractors): stored as they are and told as `not_unpacked`, or failed. Default `keep`.",
+        doc: "What becomes of archives of kinds that are not read (rar, cab, .Z, .lzma, .lz, arj, \
+            parts of split archives, self-extractors): stored as they are and told as \
+            `not_unpacked`, or failed. Default `keep`.",
     },
     Key {
         name: "inner_errors",
         kind: Kind::OneOf(&["degrade", "keep", "fail"]),
-        doc: "What becomes of an archive in an archive that cannot be unpacked: stored as the member that it is, in a run that is degraded once if it is damaged or encrypted; the same in a run that is not; or all of the archive fails. Default `degrade`.",
+        doc: "What becomes of an archive in an archive that cannot be unpacked: stored as the \
+            member that it is, in a run that is degraded once if it is damaged or encrypted; the \
+            same in a run that is not; or all of the archive fails. Default `degrade`.",
     },
-    Key { name: "limits.archive_bytes", kind: Kind::Size, doc: "`archive_bytes` for this source alone, in `[source.limits]`." },
+    Key {
+        name: "limits.archive_bytes",
+        kind: Kind::Size,
+        doc: "`archive_bytes` for this source alone, in `[source.limits]`.",
+    },
     Key {
         name: "limits.archive_ratio",
         kind: Kind::Integer { min: 1, max: 1_000_000 },
         doc: "`archive_ratio` for this source alone, in `[source.limits]`.",
     },
-    Key { name: "limits.archive_time", kind: Kind::Duration, doc: "`archive_time` for this source alone, in `[source.limits]`." },
+    Key {
+        name: "limits.archive_time",
+        kind: Kind::Duration,
+        doc: "`archive_time` for this source alone, in `[source.limits]`.",
+    },
     Key {
         name: "limits.archive_members",
         kind: Kind::Integer { min: 1, max: 100_000_000 },
@@ -231,29 +427,39 @@ pub const SOURCE: &[Key] = &[
     Key {
         name: "incremental_members",
         kind: Kind::Flag,
-        doc: "Whether members of a new version of a zip that equal the recorded ones by CRC-32, size and time are not fetched again. Default false.",
+        doc: "Whether members of a new version of a zip that equal the recorded ones by CRC-32, \
+            size and time are not fetched again. Default false.",
     },
     Key {
         name: "quarantine",
         kind: Kind::Flag,
-        doc: "Whether the originals of archives that cannot be unpacked are kept below `_blobferry/` and not fetched again. Default false.",
+        doc: "Whether the originals of archives that cannot be unpacked are kept below \
+            `_blobferry/` and not fetched again. Default false.",
     },
     Key { name: "archive_password", kind: Kind::Secret, doc: "Password of encrypted archives." },
     Key {
         name: "archive_passwords",
         kind: Kind::Secrets,
-        doc: "Passwords to try on encrypted archives, in order. `{ files = \"in/*.zip\", password = \"…\" }` among them is for the files that match, and comes first.",
+        doc: "Passwords to try on encrypted archives, in order. \
+            `{ files = \"in/*.zip\", password = \"…\" }` among them is for the files that match, \
+            and comes first.",
     },
     Key {
         name: "archive_names",
         kind: Kind::Text,
-        doc: "Character set of names in archives that do not tell theirs: `auto`, `cp437` or one as `shift_jis`, `gbk`, `windows-1252`. Default `auto`.",
+        doc: "Character set of names in archives that do not tell theirs: `auto`, `cp437` or one \
+            as `shift_jis`, `gbk`, `windows-1252`. Default `auto`.",
     },
-    Key { name: "unpack_documents", kind: Kind::Flag, doc: "Whether docx, xlsx, jar, epub and their like are unpacked too. Default false." },
+    Key {
+        name: "unpack_documents",
+        kind: Kind::Flag,
+        doc: "Whether docx, xlsx, jar, epub and their like are unpacked too. Default false.",
+    },
     Key {
         name: "layout",
         kind: Kind::OneOf(&["path", "by-type"]),
-        doc: "How blobs are named: `{source}/{path}` or `{host}_{port}/{type}/{name}`. Default `path`.",
+        doc: "How blobs are named: `{source}/{path}` or `{host}_{port}/{type}/{name}`. Default \
+            `path`.",
     },
     Key {
         name: "versions",
@@ -263,22 +469,32 @@ pub const SOURCE: &[Key] = &[
     Key {
         name: "after",
         kind: Kind::Text,
-        doc: "What happens at the source once a file is stored: `keep`, `delete` or `move:/folder`. Default `keep`.",
+        doc: "What happens at the source once a file is stored: `keep`, `delete` or \
+            `move:/folder`. Default `keep`.",
     },
     Key {
         name: "delete_by",
         kind: Kind::OneOf(&["delete", "rename"]),
-        doc: "How `after = \"delete\"` deletes: described and deleted back to back, or renamed first, so that no new file of that name can be hit. A rename may start a partner's workflow. Default `delete`.",
+        doc: "How `after = \"delete\"` deletes: described and deleted back to back, or renamed \
+            first, so that no new file of that name can be hit. A rename may start a partner's \
+            workflow. Default `delete`.",
     },
     Key {
         name: "recheck",
         kind: Kind::Text,
-        doc: "Bytes that a run may read only to compare them, where neither size nor time tells whether a file changed; `off`: none. Default \"1 GiB\".",
+        doc: "Bytes that a run may read only to compare them, where neither size nor time tells \
+            whether a file changed; `off`: none. Default \"1 GiB\".",
     },
     Key {
         name: "times",
         kind: Kind::OneOf(&["trust", "none"]),
-        doc: "Whether the source's times tell of changes. `none`: an equal size is enough; reports count the files that were taken for unchanged so. Default `trust`.",
+        doc: "Whether the source's times tell of changes. `none`: an equal size is enough; reports \
+            count the files that were taken for unchanged so. Default `trust`.",
     },
-    Key { name: "adopt", kind: Kind::Flag, doc: "Whether a foreign blob at our name is taken over when its bytes are equal. Default false." },
+    Key {
+        name: "adopt",
+        kind: Kind::Flag,
+        doc: "Whether a foreign blob at our name is taken over when its bytes are equal. Default \
+            false.",
+    },
 ];

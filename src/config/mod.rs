@@ -106,7 +106,9 @@ impl LimitSettings {
 
     /// The limits on a machine with `free_bytes` in its folder for temporary files.
     pub fn limits(&self, free_bytes: u64) -> Limits {
-        let count = |set: Option<u64>, default: usize| set.map_or(default, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        let count = |set: Option<u64>, default: usize| {
+            set.map_or(default, |n| usize::try_from(n).unwrap_or(usize::MAX))
+        };
         let default = Limits::default_with(self.temp_folder(), free_bytes);
         Limits {
             transfers: count(self.transfers, default.transfers),
@@ -139,7 +141,8 @@ pub struct DispatchSettings {
 pub struct LogSettings {
     /// The least important level that is logged.
     pub level: &'static str,
-    /// Whether lines are JSON objects; `None`: on the console unless somebody watches, not in files.
+    /// Whether lines are JSON objects; `None`: on the console unless somebody watches, not in
+    /// files.
     pub json: Option<bool>,
     /// Whether log files are written; `None`: wherever the file system is ours.
     pub files: Option<bool>,
@@ -172,12 +175,17 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, ConfigErro
     let bytes = std::fs::read(path).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
     let encoding = |problem| ConfigError::Encoding(path.to_owned(), problem);
     let bytes = match bytes.as_slice() {
-        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => return Err(encoding("UTF-16; allowed is UTF-8: save it again as UTF-8")),
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => {
+            return Err(encoding("UTF-16; allowed is UTF-8: save it again as UTF-8"));
+        }
         [0xEF, 0xBB, 0xBF, rest @ ..] => rest,
         all => all,
     };
-    let text = std::str::from_utf8(bytes).map_err(|_| encoding("not UTF-8: save it again as UTF-8"))?;
-    let file = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| encoding("not UTF-8: save it again as UTF-8"))?;
+    let file = path
+        .file_name()
+        .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut config = parse(&file, folder, text, environment)?;
     let own = config.own_folders();
@@ -186,32 +194,43 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, ConfigErro
 }
 
 impl Config {
-    /// Folders on this machine that the program itself writes to: destination, log files, temporary files.
+    /// Folders on this machine that the program itself writes to: destination, log files, temporary
+    /// files.
     fn own_folders(&self) -> Vec<PathBuf> {
         let destination = match &self.destination {
             Destination::Folder(path) => Some(path.clone()),
             Destination::Azure { .. } => None,
         };
-        let logs = [&self.log.monitor, &self.log.errors].into_iter().filter_map(|file| file.parent());
+        let logs =
+            [&self.log.monitor, &self.log.errors].into_iter().filter_map(|file| file.parent());
         logs.map(Path::to_owned).chain(destination).chain([self.limits.temp_folder()]).collect()
     }
 }
 
-/// Reads `text`, the content of a file called `file` in `folder`, under `environment`. Pure but for the
-/// key and certificate files that sources name.
-pub fn parse(file: &str, folder: &Path, text: &str, environment: &Environment) -> Result<Config, SettingError> {
+/// Reads `text`, the content of a file called `file` in `folder`, under `environment`. Pure but for
+/// the key and certificate files that sources name.
+pub fn parse(
+    file: &str,
+    folder: &Path,
+    text: &str,
+    environment: &Environment,
+) -> Result<Config, SettingError> {
     let mut raw = text::read(file, text, environment)?;
     let mut section = |name: &str, keys: &[Key]| {
         let RawSection { line, entries } = raw.tables.remove(name).unwrap_or_default();
         Section::new(file, name, line.max(1), entries, keys.to_vec())
     };
-    let destination = destination(&section("destination", keys::DESTINATION)?, folder, environment)?;
+    let destination =
+        destination(&section("destination", keys::DESTINATION)?, folder, environment)?;
     let limits = limits(&section("limits", keys::LIMITS)?, folder)?;
     let dispatch = dispatch(&section("dispatch", keys::DISPATCH)?, environment)?;
     let log = log(&section("log", keys::LOG)?, folder)?;
     let telemetry = telemetry::parse(&section("telemetry", keys::TELEMETRY)?, environment)?;
-    let sources =
-        raw.sources.into_iter().map(|raw| source::parse(file, raw, limits.late_after.unwrap_or(LATE_AFTER))).collect::<Result<Vec<_>, _>>()?;
+    let sources = raw
+        .sources
+        .into_iter()
+        .map(|raw| source::parse(file, raw, limits.late_after.unwrap_or(LATE_AFTER)))
+        .collect::<Result<Vec<_>, _>>()?;
     let (mut sources, secrets): (Vec<_>, Vec<_>) = sources.into_iter().unzip();
     check_sources(file, &sources)?;
     overlap::note(&mut sources);
@@ -220,30 +239,43 @@ pub fn parse(file: &str, folder: &Path, text: &str, environment: &Environment) -
 }
 
 fn check_sources(file: &str, sources: &[Source]) -> Result<(), SettingError> {
-    let error = |key: String, problem: &str| Err(SettingError { place: file.to_owned(), key, problem: problem.to_owned() });
+    let error = |key: String, problem: &str| {
+        Err(SettingError { place: file.to_owned(), key, problem: problem.to_owned() })
+    };
     if sources.is_empty() {
         return error("source".into(), "is missing; at least one `[[source]]` is needed");
     }
     let mut names = BTreeMap::new();
     for source in sources {
         if names.insert(&source.name, ()).is_some() {
-            return error(format!("source.{}", source.name), "stands twice; each source needs a name of its own");
+            return error(
+                format!("source.{}", source.name),
+                "stands twice; each source needs a name of its own",
+            );
         }
     }
     Ok(())
 }
 
-fn destination(section: &Section, folder: &Path, environment: &Environment) -> Result<Destination, SettingError> {
+fn destination(
+    section: &Section,
+    folder: &Path,
+    environment: &Environment,
+) -> Result<Destination, SettingError> {
     if let Some(path) = section.text("folder")? {
-        for other in ["connection_string", "account", "endpoint", "sas", "container", "ca_file"].iter().chain(identity::KEYS) {
+        for other in ["connection_string", "account", "endpoint", "sas", "container", "ca_file"]
+            .iter()
+            .chain(identity::KEYS)
+        {
             if section.has(other) {
                 return Err(section.error(other, "stands beside `folder`; allowed is one of both"));
             }
         }
         return Ok(Destination::Folder(folder.join(path)));
     }
-    let container =
-        section.text("container")?.ok_or_else(|| section.error("container", "is missing; allowed is the name of a container, or `folder`"))?;
+    let container = section.text("container")?.ok_or_else(|| {
+        section.error("container", "is missing; allowed is the name of a container, or `folder`")
+    })?;
     check_container(section, &container)?;
     Ok(Destination::Azure {
         account: account(section, folder, environment)?,
@@ -254,45 +286,80 @@ fn destination(section: &Section, folder: &Path, environment: &Environment) -> R
     })
 }
 
-fn account(section: &Section, folder: &Path, environment: &Environment) -> Result<Account, SettingError> {
+fn account(
+    section: &Section,
+    folder: &Path,
+    environment: &Environment,
+) -> Result<Account, SettingError> {
     let (string, sas) = (section.secret("connection_string")?, section.secret("sas")?);
     let identity = identity::KEYS.iter().copied().find(|key| section.has(key));
     if let Some(string) = string {
-        return match ["account", "endpoint", "sas"].into_iter().chain(identity).find(|key| section.has(key)) {
+        return match ["account", "endpoint", "sas"]
+            .into_iter()
+            .chain(identity)
+            .find(|key| section.has(key))
+        {
             None => Ok(Account::ConnectionString(string)),
-            Some(other) => Err(section.error(other, "stands beside `connection_string`; allowed is one way to the account")),
+            Some(other) => Err(section.error(
+                other,
+                "stands beside `connection_string`; allowed is one way to the account",
+            )),
         };
     }
     let endpoint = match (section.text("account")?, section.text("endpoint")?) {
-        (Some(account), None) if account.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) => {
+        (Some(account), None)
+            if account.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) =>
+        {
             format!("https://{account}.blob.core.windows.net")
         }
         (Some(account), None) => return Err(section.error("account", no_account(&account))),
         (None, Some(endpoint)) => endpoint,
-        (Some(_), Some(_)) => return Err(section.error("endpoint", "stands beside `account`; allowed is one of both")),
+        (Some(_), Some(_)) => {
+            return Err(section.error(
+                "endpoint",
+                "stands beside `account`; allowed is one of \
+                both",
+            ));
+        }
         (None, None) => {
-            return Err(section.error("account", "is missing; allowed are `account` or `endpoint`, `connection_string`, or `folder`"));
+            return Err(section.error(
+                "account",
+                "is missing; allowed are `account` or `endpoint`, `connection_string`, or `folder`",
+            ));
         }
     };
     match (sas, identity) {
         (Some(sas), None) => Ok(Account::Sas { endpoint, sas }),
-        (Some(_), Some(key)) => Err(section.error(key, "stands beside `sas`; allowed is one of both")),
-        (None, _) => Ok(Account::Identity { identity: identity::who(section, &endpoint, folder, environment)?, endpoint }),
+        (Some(_), Some(key)) => {
+            Err(section.error(key, "stands beside `sas`; allowed is one of both"))
+        }
+        (None, _) => Ok(Account::Identity {
+            identity: identity::who(section, &endpoint, folder, environment)?,
+            endpoint,
+        }),
     }
 }
 
-/// What is wrong with `account`, which is no name. Other clouds and domains are reached by their whole URL. What looks like
-/// neither may be a secret in the wrong place: it is not repeated.
+/// What is wrong with `account`, which is no name. Other clouds and domains are reached by their
+/// whole URL. What looks like neither may be a secret in the wrong place: it is not repeated.
 fn no_account(account: &str) -> String {
     let host = account.trim_start_matches("https://").trim_end_matches('/');
-    let is_host = host.contains('.') && host.len() < 100 && host.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
+    let is_host = host.contains('.')
+        && host.len() < 100
+        && host.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
     if is_host {
-        return format!("is a host and no name; allowed for other clouds and domains is `endpoint = \"https://{host}\"`");
+        return format!(
+            "is a host and no name; allowed for other clouds and domains is `endpoint = \
+            \"https://{host}\"`"
+        );
     }
-    "is no name of a storage account: they hold lower-case letters and digits only; `endpoint` takes a whole URL".to_owned()
+    "is no name of a storage account: they hold lower-case letters and digits only; `endpoint` \
+    takes a whole URL"
+        .to_owned()
 }
 
-/// One rule for a container's name, that of the store. `$web` is one: what goes there is a public web site.
+/// One rule for a container's name, that of the store. `$web` is one: what goes there is a public
+/// web site.
 fn check_container(section: &Section, name: &str) -> Result<(), SettingError> {
     let Some(rule) = illegal_container(name) else { return Ok(()) };
     let shown = crate::model::printable(name.as_bytes());
@@ -325,11 +392,19 @@ fn limits(section: &Section, folder: &Path) -> Result<LimitSettings, SettingErro
     })
 }
 
-fn dispatch(section: &Section, environment: &Environment) -> Result<DispatchSettings, SettingError> {
-    let queue = section.text("queue")?.or_else(|| environment.get("INGEST_QUEUE").filter(|name| !name.is_empty()).cloned());
+fn dispatch(
+    section: &Section,
+    environment: &Environment,
+) -> Result<DispatchSettings, SettingError> {
+    let queue = section
+        .text("queue")?
+        .or_else(|| environment.get("INGEST_QUEUE").filter(|name| !name.is_empty()).cloned());
     let queue = queue.unwrap_or_else(|| "blobferry-work".into());
     if let Some(allowed) = illegal_queue(&queue) {
-        return Err(section.error("queue", format!("is \"{}\"; {allowed}", crate::model::printable(queue.as_bytes()))));
+        return Err(section.error(
+            "queue",
+            format!("is \"{}\"; {allowed}", crate::model::printable(queue.as_bytes())),
+        ));
     }
     let default = Sizes::default();
     Ok(DispatchSettings {
@@ -337,7 +412,9 @@ fn dispatch(section: &Section, environment: &Environment) -> Result<DispatchSett
         queue,
         connection: section.text("connection")?.unwrap_or_else(|| "AzureWebJobsStorage".into()),
         sizes: Sizes {
-            files: section.integer("piece_files")?.map_or(default.files, |files| usize::try_from(files).unwrap_or(usize::MAX)),
+            files: section
+                .integer("piece_files")?
+                .map_or(default.files, |files| usize::try_from(files).unwrap_or(usize::MAX)),
             bytes: section.size("piece_bytes")?.unwrap_or(default.bytes).max(1),
         },
     })

@@ -1,4 +1,5 @@
-//! Sources that can see the same files where one of them removes: each would take them from the other.
+//! Sources that can see the same files where one of them removes: each would take them from the
+//! other.
 
 use crate::run::settings::{After, Source};
 
@@ -10,7 +11,10 @@ pub fn note(sources: &mut [Source]) {
             return None;
         }
         let others = sources.iter().enumerate().filter(|(other, _)| *other != at);
-        others.map(|(_, other)| other).find(|other| meet(one, other)).map(|other| other.name.clone())
+        others
+            .map(|(_, other)| other)
+            .find(|other| meet(one, other))
+            .map(|other| other.name.clone())
     };
     let shared: Vec<Option<String>> = (0..sources.len()).map(named).collect();
     for (source, shared) in sources.iter_mut().zip(shared) {
@@ -18,7 +22,8 @@ pub fn note(sources: &mut [Source]) {
     }
 }
 
-/// Whether some path may be wanted by both. Who logs in does not matter: two users may see one tree.
+/// Whether some path may be wanted by both. Who logs in does not matter: two users may see one
+/// tree.
 fn meet(one: &Source, other: &Source) -> bool {
     one.endpoint.address() == other.endpoint.address() && one.patterns.may_meet(&other.patterns)
 }

@@ -15,7 +15,8 @@ pub fn schema() -> Value {
     let tables = keys::TABLES.iter().map(|one| (one.name.to_owned(), table(one.keys, &[])));
     let mut properties: Map<String, Value> = tables.collect();
     let source = table(&source_keys, &["name", "url"]);
-    properties.insert("source".to_owned(), json!({ "type": "array", "minItems": 1, "items": source }));
+    properties
+        .insert("source".to_owned(), json!({ "type": "array", "minItems": 1, "items": source }));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "blobferry configuration (ingest.toml)",
@@ -33,7 +34,9 @@ fn table(keys: &[Key], required: &[&str]) -> Value {
             None => properties.insert(key.name.to_owned(), property(key)),
             // A table in this table.
             Some((inner, _)) if properties.contains_key(inner) => None,
-            Some((inner, _)) => properties.insert(inner.to_owned(), table(&below(keys, inner), &[])),
+            Some((inner, _)) => {
+                properties.insert(inner.to_owned(), table(&below(keys, inner), &[]))
+            }
         };
     }
     json!({ "type": "object", "additionalProperties": false, "properties": properties, "required": required })
@@ -41,7 +44,8 @@ fn table(keys: &[Key], required: &[&str]) -> Value {
 
 /// The settings of the table `name` in the table that has `keys`.
 fn below(keys: &[Key], name: &str) -> Vec<Key> {
-    let inner = |key: &Key| Some(Key { name: key.name.strip_prefix(name)?.strip_prefix('.')?, ..*key });
+    let inner =
+        |key: &Key| Some(Key { name: key.name.strip_prefix(name)?.strip_prefix('.')?, ..*key });
     keys.iter().filter_map(inner).collect()
 }
 
@@ -60,8 +64,12 @@ fn literal(kind: Kind) -> Value {
     match kind {
         Kind::Text | Kind::Secret => json!({ "type": "string", "minLength": 1 }),
         Kind::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
-        Kind::Size => json!({ "type": "string", "pattern": "^\\s*[0-9]+\\s*(B|[KMGT]iB|[kKMGT]B)$" }),
-        Kind::Duration => json!({ "type": "string", "pattern": "^\\s*[0-9]+\\s*(ms|s|m|min|h|d)$" }),
+        Kind::Size => {
+            json!({ "type": "string", "pattern": "^\\s*[0-9]+\\s*(B|[KMGT]iB|[kKMGT]B)$" })
+        }
+        Kind::Duration => {
+            json!({ "type": "string", "pattern": "^\\s*[0-9]+\\s*(ms|s|m|min|h|d)$" })
+        }
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::OneOf(words) => json!({ "enum": words }),
         Kind::List | Kind::Secrets => {

@@ -18,15 +18,23 @@ use crate::settings::{Entry, Key, Section, SettingError, SourceUrl, Value, liste
 use crate::source::DRIVERS;
 use crate::source::contract::Driver;
 
-const IN_PROGRESS: &[&str] = &["**/*.part", "**/*.partial", "**/*.filepart", "**/*.tmp", "**/*.crdownload"];
+const IN_PROGRESS: &[&str] =
+    &["**/*.part", "**/*.partial", "**/*.filepart", "**/*.tmp", "**/*.crdownload"];
 const STABLE_FOR: Duration = Duration::from_secs(60);
 const DEPTH: u64 = 64;
 const RECHECK: u64 = 1 << 30;
 const RETRY_AUTH_AFTER: Duration = Duration::from_secs(6 * 3600);
 
-/// Reads one source; `late_after` holds where it does not set its own. Its secrets come back beside it: no output may repeat them.
-pub fn parse(file: &str, raw: RawSection, late_after: Duration) -> Result<(Source, Vec<Secret>), SettingError> {
-    let label = source_name(&raw).map_or("source".to_owned(), |name| format!("source.{}", crate::model::printable(name.as_bytes())));
+/// Reads one source; `late_after` holds where it does not set its own. Its secrets come back beside
+/// it: no output may repeat them.
+pub fn parse(
+    file: &str,
+    raw: RawSection,
+    late_after: Duration,
+) -> Result<(Source, Vec<Secret>), SettingError> {
+    let label = source_name(&raw).map_or("source".to_owned(), |name| {
+        format!("source.{}", crate::model::printable(name.as_bytes()))
+    });
     let (url, driver) = url_and_driver(file, &label, &raw)?;
     let known: Vec<Key> = keys::SOURCE.iter().chain(driver.keys).copied().collect();
     let section = Section::new(file, &label, raw.line, raw.entries, known)?;
@@ -34,8 +42,12 @@ pub fn parse(file: &str, raw: RawSection, late_after: Duration) -> Result<(Sourc
     let name = name(&section)?;
     let endpoint = (driver.configure)(&section, &url)?;
     let after = after(&section, &url.root)?;
-    let connections = section.integer("connections")?.map_or(endpoint.default_connections(), |n| usize::try_from(n).unwrap_or(1));
-    let attempts = section.integer("attempts")?.map_or(Policy::default().attempts, |n| u32::try_from(n).unwrap_or(1));
+    let connections = section
+        .integer("connections")?
+        .map_or(endpoint.default_connections(), |n| usize::try_from(n).unwrap_or(1));
+    let attempts = section
+        .integer("attempts")?
+        .map_or(Policy::default().attempts, |n| u32::try_from(n).unwrap_or(1));
     let source = Source {
         patterns: patterns(&section, &url.root, &after)?,
         naming: naming(&section, &name, &url)?,
@@ -53,8 +65,16 @@ pub fn parse(file: &str, raw: RawSection, late_after: Duration) -> Result<(Sourc
         incremental_members: section.flag("incremental_members", false)?,
         quarantine: section.flag("quarantine", false)?,
         unpacking: unpacking(&section)?,
-        versions: if section.one_of("versions")? == Some("overwrite") { Versions::Overwrite } else { Versions::Keep },
-        delete_by: if section.one_of("delete_by")? == Some("rename") { DeleteBy::Rename } else { DeleteBy::Delete },
+        versions: if section.one_of("versions")? == Some("overwrite") {
+            Versions::Overwrite
+        } else {
+            Versions::Keep
+        },
+        delete_by: if section.one_of("delete_by")? == Some("rename") {
+            DeleteBy::Rename
+        } else {
+            DeleteBy::Delete
+        },
         recheck: recheck(&section)?,
         times: if section.one_of("times")? == Some("none") { Times::None } else { Times::Trust },
         shared_with: None,
@@ -74,38 +94,73 @@ pub fn parse(file: &str, raw: RawSection, late_after: Duration) -> Result<(Sourc
 }
 
 /// The URL decides which protocol's settings are allowed, so it is read before all others.
-fn url_and_driver(file: &str, label: &str, raw: &RawSection) -> Result<(SourceUrl, &'static Driver), SettingError> {
-    let only_url = raw.entries.iter().filter(|(key, _)| *key == "url").map(|(key, entry)| (key.clone(), entry.clone())).collect();
+fn url_and_driver(
+    file: &str,
+    label: &str,
+    raw: &RawSection,
+) -> Result<(SourceUrl, &'static Driver), SettingError> {
+    let only_url = raw
+        .entries
+        .iter()
+        .filter(|(key, _)| *key == "url")
+        .map(|(key, entry)| (key.clone(), entry.clone()))
+        .collect();
     let section = Section::new(file, label, raw.line, only_url, keys::SOURCE.to_vec())?;
-    let schemes: Vec<&str> = DRIVERS.iter().flat_map(|driver| driver.schemes.iter().copied()).collect();
+    let schemes: Vec<&str> =
+        DRIVERS.iter().flat_map(|driver| driver.schemes.iter().copied()).collect();
     let text = match raw.entries.get("url") {
-        None => return Err(section.error("url", "is missing; allowed is `scheme://user@host/folder`")),
+        None => {
+            return Err(section.error("url", "is missing; allowed is `scheme://user@host/folder`"));
+        }
         Some(Entry { value: Value::Text(text), .. }) => text,
-        Some(_) => return Err(section.error("url", "is no text; allowed is `scheme://user@host/folder`")),
+        Some(_) => {
+            return Err(section.error("url", "is no text; allowed is `scheme://user@host/folder`"));
+        }
     };
     let url = SourceUrl::parse(text).map_err(|problem| section.error("url", problem))?;
     let driver = DRIVERS.iter().find(|driver| driver.schemes.contains(&url.scheme.as_str()));
-    let unknown =
-        || section.error("url", format!("has the scheme `{}`; allowed are {}", crate::model::printable(url.scheme.as_bytes()), listed(&schemes)));
+    let unknown = || {
+        section.error(
+            "url",
+            format!(
+                "has the scheme `{}`; allowed are {}",
+                crate::model::printable(url.scheme.as_bytes()),
+                listed(&schemes)
+            ),
+        )
+    };
     let driver = driver.ok_or_else(unknown)?;
     Ok((url, driver))
 }
 
 fn name(section: &Section) -> Result<String, SettingError> {
-    let name = section.text("name")?.ok_or_else(|| section.error("name", "is missing; allowed is a name as `acme`"))?;
+    let name = section
+        .text("name")?
+        .ok_or_else(|| section.error("name", "is missing; allowed is a name as `acme`"))?;
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.len() <= 63 && !name.starts_with('-') && name.chars().all(legal) {
         return Ok(name);
     }
     let shown = crate::model::printable(name.as_bytes());
-    Err(section.error("name", format!("is \"{shown}\"; allowed are up to 63 lower-case letters, digits and `-`, not `-` first")))
+    Err(section.error(
+        "name",
+        format!(
+            "is \"{shown}\"; allowed are up to 63 lower-case letters, digits and `-`, not `-` first"
+        ),
+    ))
 }
 
 fn schedule(section: &Section) -> Result<Option<Schedule>, SettingError> {
     match (section.duration("every")?, section.text("cron")?) {
-        (Some(_), Some(_)) => Err(section.error("cron", "stands beside `every`; allowed is one of both")),
-        (Some(span), None) => Schedule::every(span).map(Some).map_err(|problem| section.error("every", problem)),
-        (None, Some(text)) => Schedule::cron(&text).map(Some).map_err(|problem| section.error("cron", problem)),
+        (Some(_), Some(_)) => {
+            Err(section.error("cron", "stands beside `every`; allowed is one of both"))
+        }
+        (Some(span), None) => {
+            Schedule::every(span).map(Some).map_err(|problem| section.error("every", problem))
+        }
+        (None, Some(text)) => {
+            Schedule::cron(&text).map(Some).map_err(|problem| section.error("cron", problem))
+        }
         (None, None) => Ok(None),
     }
 }
@@ -116,7 +171,10 @@ fn recheck(section: &Section) -> Result<u64, SettingError> {
         Some("off") => Ok(0),
         Some(text) => parse_size(text).ok_or_else(|| {
             let shown = crate::model::printable(text.as_bytes());
-            section.error("recheck", format!("is \"{shown}\"; allowed is a size with a unit, as \"1 GiB\", or `off`"))
+            section.error(
+                "recheck",
+                format!("is \"{shown}\"; allowed is a size with a unit, as \"1 GiB\", or `off`"),
+            )
         }),
     }
 }
@@ -124,19 +182,29 @@ fn recheck(section: &Section) -> Result<u64, SettingError> {
 fn zone(section: &Section) -> Result<UtcOffset, SettingError> {
     let Some(text) = section.text("archive_time_zone")? else { return Ok(UtcOffset::UTC) };
     let format = time::macros::format_description!("[offset_hour sign:mandatory]:[offset_minute]");
-    let wrong = || section.error("archive_time_zone", "is no offset from UTC; allowed is one as `+02:00`");
-    if text == "UTC" { Ok(UtcOffset::UTC) } else { UtcOffset::parse(&text, format).map_err(|_| wrong()) }
+    let wrong =
+        || section.error("archive_time_zone", "is no offset from UTC; allowed is one as `+02:00`");
+    if text == "UTC" {
+        Ok(UtcOffset::UTC)
+    } else {
+        UtcOffset::parse(&text, format).map_err(|_| wrong())
+    }
 }
 
 fn include_members(section: &Section) -> Result<Option<NameGlobs>, SettingError> {
     if !section.has("include_members") {
         return Ok(None);
     }
-    NameGlobs::new(&section.list("include_members")?).map(Some).map_err(|error| section.error("include_members", error.to_string()))
+    NameGlobs::new(&section.list("include_members")?)
+        .map(Some)
+        .map_err(|error| section.error("include_members", error.to_string()))
 }
 
 /// What programs of other systems leave in archives.
-const PRESETS: &[(&str, &[&str])] = &[("preset:macos", &["**/__MACOSX/**", "**/.DS_Store"]), ("preset:windows", &["**/Thumbs.db", "**/thumbs.db"])];
+const PRESETS: &[(&str, &[&str])] = &[
+    ("preset:macos", &["**/__MACOSX/**", "**/.DS_Store"]),
+    ("preset:windows", &["**/Thumbs.db", "**/thumbs.db"]),
+];
 
 fn exclude_members(section: &Section) -> Result<Option<NameGlobs>, SettingError> {
     let mut globs = Vec::new();
@@ -146,7 +214,10 @@ fn exclude_members(section: &Section) -> Result<Option<NameGlobs>, SettingError>
             None if glob.starts_with("preset:") => {
                 let names: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
                 let shown = crate::model::printable(glob.as_bytes());
-                return Err(section.error("exclude_members", format!("names the preset \"{shown}\"; allowed are {}", listed(&names))));
+                return Err(section.error(
+                    "exclude_members",
+                    format!("names the preset \"{shown}\"; allowed are {}", listed(&names)),
+                ));
             }
             None => globs.push(glob),
         }
@@ -165,7 +236,8 @@ fn passwords(section: &Section) -> Result<(Vec<Secret>, FilePasswords), SettingE
         match files {
             None => all.push(password),
             Some(glob) => {
-                let globs = NameGlobs::new(&[glob]).map_err(|error| section.error("archive_passwords", error.to_string()))?;
+                let globs = NameGlobs::new(&[glob])
+                    .map_err(|error| section.error("archive_passwords", error.to_string()))?;
                 some.push((globs, password));
             }
         }
@@ -185,10 +257,14 @@ fn own_limits(section: &Section) -> Result<OwnLimits, SettingError> {
 /// How archives are read; limits come from the run.
 fn unpacking(section: &Section) -> Result<Options, SettingError> {
     let default = Options::default();
-    let depth = section.integer("archive_depth")?.map_or(default.depth, |depth| u32::try_from(depth).unwrap_or(u32::MAX));
+    let depth = section
+        .integer("archive_depth")?
+        .map_or(default.depth, |depth| u32::try_from(depth).unwrap_or(u32::MAX));
     let (passwords, file_passwords) = passwords(section)?;
     let charset = match section.text("archive_names")? {
-        Some(label) => Charset::parse(&label).map_err(|problem| section.error("archive_names", problem))?,
+        Some(label) => {
+            Charset::parse(&label).map_err(|problem| section.error("archive_names", problem))?
+        }
         None => default.charset,
     };
     Ok(Options {
@@ -203,27 +279,43 @@ fn unpacking(section: &Section) -> Result<Options, SettingError> {
             Some("fail") => InnerErrors::Fail,
             _ => InnerErrors::Degrade,
         },
-        unknown: if section.one_of("on_unknown_archive")? == Some("fail") { UnknownArchives::Fail } else { UnknownArchives::Keep },
+        unknown: if section.one_of("on_unknown_archive")? == Some("fail") {
+            UnknownArchives::Fail
+        } else {
+            UnknownArchives::Keep
+        },
         own_limits: own_limits(section)?,
         ..default
     })
 }
 
 fn naming(section: &Section, name: &str, url: &SourceUrl) -> Result<Naming, SettingError> {
-    let layout = if section.one_of("layout")? == Some("by-type") { Layout::ByType } else { Layout::Path };
-    // The predecessor took port 21 for `ftp` and 22 for everything else; names made with it stay valid.
+    let layout =
+        if section.one_of("layout")? == Some("by-type") { Layout::ByType } else { Layout::Path };
+    // The predecessor took port 21 for `ftp` and 22 for everything else; names made with it stay
+    // valid.
     let port = url.port.unwrap_or(if url.scheme == "ftp" { 21 } else { 22 });
-    Ok(Naming { source: name.to_owned(), layout, root: url.root.clone(), host_port: format!("{}_{port}", url.host) })
+    Ok(Naming {
+        source: name.to_owned(),
+        layout,
+        root: url.root.clone(),
+        host_port: format!("{}_{port}", url.host),
+    })
 }
 
 fn patterns(section: &Section, root: &RemotePath, after: &After) -> Result<Patterns, SettingError> {
-    let in_progress = if section.has("in_progress") { section.list("in_progress")? } else { IN_PROGRESS.iter().map(|s| (*s).to_owned()).collect() };
+    let in_progress = if section.has("in_progress") {
+        section.list("in_progress")?
+    } else {
+        IN_PROGRESS.iter().map(|s| (*s).to_owned()).collect()
+    };
     let outside = match after {
         After::Move(target) => Some(target.clone()),
         _ => None,
     };
     let (include, exclude) = (section.list("include")?, section.list("exclude")?);
-    Patterns::new(root.clone(), &include, &exclude, &in_progress, outside).map_err(|error| section.error("include", error.to_string()))
+    Patterns::new(root.clone(), &include, &exclude, &in_progress, outside)
+        .map_err(|error| section.error("include", error.to_string()))
 }
 
 fn after(section: &Section, root: &RemotePath) -> Result<After, SettingError> {
@@ -236,11 +328,20 @@ fn after(section: &Section, root: &RemotePath) -> Result<After, SettingError> {
                 let target = RemotePath::from(target);
                 // Everything would be moved onto itself, or out of the listing for ever.
                 if root == &target || root.below(&target).is_some() {
-                    return Err(section.error("after", "moves files to the folder that they are taken from, or above it"));
+                    return Err(section.error(
+                        "after",
+                        "moves files to the folder that they are taken from, or above it",
+                    ));
                 }
                 Ok(After::Move(target))
             }
-            _ => Err(section.error("after", format!("is \"{}\"; allowed is {allowed}", crate::model::printable(text.as_bytes())))),
+            _ => Err(section.error(
+                "after",
+                format!(
+                    "is \"{}\"; allowed is {allowed}",
+                    crate::model::printable(text.as_bytes())
+                ),
+            )),
         },
     }
 }

@@ -62,23 +62,45 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn line(&self, span: &Range<usize>) -> usize {
-        self.text.as_bytes()[..span.start.min(self.text.len())].iter().filter(|b| **b == b'\n').count() + 1
+        self.text.as_bytes()[..span.start.min(self.text.len())]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
+            + 1
     }
 
     fn error(&self, span: &Range<usize>, key: &str, problem: impl Into<String>) -> SettingError {
-        SettingError { place: format!("{}:{}", self.file, self.line(span)), key: key.to_owned(), problem: problem.into() }
+        SettingError {
+            place: format!("{}:{}", self.file, self.line(span)),
+            key: key.to_owned(),
+            problem: problem.into(),
+        }
     }
 
-    /// The parser's own words, without the line of text that it would show: that may hold a password.
+    /// The parser's own words, without the line of text that it would show: that may hold a
+    /// password.
     fn syntax(&self, error: &toml::de::Error) -> SettingError {
         let span = error.span().unwrap_or(0..0);
-        let column = self.text[..span.start.min(self.text.len())].rsplit('\n').next().map_or(1, |line| line.chars().count() + 1);
-        let mut error = self.error(&span, "TOML", format!("is not understood at column {column}: {}", error.message()));
+        let column = self.text[..span.start.min(self.text.len())]
+            .rsplit('\n')
+            .next()
+            .map_or(1, |line| line.chars().count() + 1);
+        let mut error = self.error(
+            &span,
+            "TOML",
+            format!("is not understood at column {column}: {}", error.message()),
+        );
         error.place = format!("{}:{}:{column}", self.file, self.line(&span));
         error
     }
 
-    fn table(&self, raw: &mut Raw, name: &str, at: Range<usize>, value: &Spanned<DeValue<'_>>) -> Result<(), SettingError> {
+    fn table(
+        &self,
+        raw: &mut Raw,
+        name: &str,
+        at: Range<usize>,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<(), SettingError> {
         match value.get_ref() {
             DeValue::Table(table) if is_table(name) => {
                 raw.tables.insert(name.to_owned(), self.section(name, &at, table)?);
@@ -87,16 +109,25 @@ impl Reader<'_> {
             DeValue::Array(sources) if name == SOURCE => {
                 for source in sources.iter() {
                     let DeValue::Table(table) = source.get_ref() else {
-                        return Err(self.error(&source.span(), SOURCE, "is not a table; allowed is `[[source]]`"));
+                        return Err(self.error(
+                            &source.span(),
+                            SOURCE,
+                            "is not a table; allowed is `[[source]]`",
+                        ));
                     };
                     raw.sources.push(self.section(SOURCE, &source.span(), table)?);
                 }
                 Ok(())
             }
-            _ if name == SOURCE => Err(self.error(&at, SOURCE, "stands in single brackets; allowed is `[[source]]`")),
-            _ if is_table(name) => Err(self.error(&at, name, format!("is not a table; allowed is `[{name}]`"))),
+            _ if name == SOURCE => {
+                Err(self.error(&at, SOURCE, "stands in single brackets; allowed is `[[source]]`"))
+            }
+            _ if is_table(name) => {
+                Err(self.error(&at, name, format!("is not a table; allowed is `[{name}]`")))
+            }
             _ => {
-                let all: Vec<&str> = TABLES.iter().map(|table| table.name).chain([SOURCE]).collect();
+                let all: Vec<&str> =
+                    TABLES.iter().map(|table| table.name).chain([SOURCE]).collect();
                 let hint = match closest(name, &all) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("allowed are {}", listed(&all)),
@@ -106,16 +137,27 @@ impl Reader<'_> {
         }
     }
 
-    fn section(&self, name: &str, at: &Range<usize>, table: &DeTable<'_>) -> Result<RawSection, SettingError> {
+    fn section(
+        &self,
+        name: &str,
+        at: &Range<usize>,
+        table: &DeTable<'_>,
+    ) -> Result<RawSection, SettingError> {
         let mut section = RawSection { line: self.line(at), entries: BTreeMap::new() };
         for (key, value) in table {
             let key_name = format!("{name}.{}", key.get_ref());
             let line = self.line(&key.span());
-            let mut entry = Entry { value: Value::Other("nothing"), line: Some(line), variable: None };
+            let mut entry =
+                Entry { value: Value::Other("nothing"), line: Some(line), variable: None };
             match value.get_ref() {
                 DeValue::Table(inner) if name == SOURCE && key.get_ref() == LIMITS => {
                     let limits = self.section(&key_name, &key.span(), inner)?;
-                    section.entries.extend(limits.entries.into_iter().map(|(name, entry)| (format!("{LIMITS}.{name}"), entry)));
+                    section.entries.extend(
+                        limits
+                            .entries
+                            .into_iter()
+                            .map(|(name, entry)| (format!("{LIMITS}.{name}"), entry)),
+                    );
                     continue;
                 }
                 DeValue::Table(inner) => {
@@ -123,7 +165,9 @@ impl Reader<'_> {
                     entry.value = Value::Text(self.look_up(&variable, &key_name, &key.span())?);
                     entry.variable = Some(variable);
                 }
-                DeValue::Array(items) if items.iter().any(|item| matches!(item.get_ref(), DeValue::Table(_))) => {
+                DeValue::Array(items)
+                    if items.iter().any(|item| matches!(item.get_ref(), DeValue::Table(_))) =>
+                {
                     entry.value = self.resolved(&key_name, items)?;
                 }
                 other => entry.value = plain(other),
@@ -139,7 +183,9 @@ impl Reader<'_> {
         for item in items.iter() {
             let at = item.span();
             texts.push(match item.get_ref() {
-                DeValue::Table(inner) if inner.contains_key(FILES) => self.patterned(key, &at, inner)?,
+                DeValue::Table(inner) if inner.contains_key(FILES) => {
+                    self.patterned(key, &at, inner)?
+                }
                 other => match self.item(key, &at, other)? {
                     Some(text) => (None, text),
                     None => return Ok(Value::Other("a list that holds other things than texts")),
@@ -152,16 +198,28 @@ impl Reader<'_> {
         Ok(Value::List(texts.into_iter().map(|(_, text)| text).collect()))
     }
 
-    fn item(&self, key: &str, at: &Range<usize>, value: &DeValue<'_>) -> Result<Option<String>, SettingError> {
+    fn item(
+        &self,
+        key: &str,
+        at: &Range<usize>,
+        value: &DeValue<'_>,
+    ) -> Result<Option<String>, SettingError> {
         match value {
             DeValue::String(text) => Ok(Some(text.to_string())),
-            DeValue::Table(inner) => self.look_up(&self.variable(key, at, inner)?, key, at).map(Some),
+            DeValue::Table(inner) => {
+                self.look_up(&self.variable(key, at, inner)?, key, at).map(Some)
+            }
             _ => Ok(None),
         }
     }
 
     /// `{ files = "in/*.zip", password = "…" }`.
-    fn patterned(&self, key: &str, at: &Range<usize>, table: &DeTable<'_>) -> Result<(Option<String>, String), SettingError> {
+    fn patterned(
+        &self,
+        key: &str,
+        at: &Range<usize>,
+        table: &DeTable<'_>,
+    ) -> Result<(Option<String>, String), SettingError> {
         let allowed = "allowed is `{ files = \"in/*.zip\", password = \"…\" }`";
         let wrong = |what: &str| self.error(at, key, format!("{what}; {allowed}"));
         if table.len() != 2 {
@@ -170,24 +228,41 @@ impl Reader<'_> {
         let Some(DeValue::String(files)) = table.get(FILES).map(Spanned::get_ref) else {
             return Err(wrong("holds a table whose `files` is no text"));
         };
-        let password = table.get(PASSWORD).ok_or_else(|| wrong("holds a table without `password`"))?;
-        let password = self.item(key, at, password.get_ref())?.ok_or_else(|| wrong("holds a table whose `password` is no text"))?;
+        let password =
+            table.get(PASSWORD).ok_or_else(|| wrong("holds a table without `password`"))?;
+        let password = self
+            .item(key, at, password.get_ref())?
+            .ok_or_else(|| wrong("holds a table whose `password` is no text"))?;
         Ok((Some(files.to_string()), password))
     }
 
     /// The name in `{ env = "NAME" }`.
-    fn variable(&self, key: &str, at: &Range<usize>, table: &DeTable<'_>) -> Result<String, SettingError> {
+    fn variable(
+        &self,
+        key: &str,
+        at: &Range<usize>,
+        table: &DeTable<'_>,
+    ) -> Result<String, SettingError> {
         let mut entries = table.iter();
         match (entries.next(), entries.next()) {
             (Some((name, value)), None) if name.get_ref() == "env" => match value.get_ref() {
                 DeValue::String(variable) if !variable.is_empty() => Ok(variable.to_string()),
-                _ => Err(self.error(at, key, "names no environment variable; allowed is `{ env = \"NAME\" }`")),
+                _ => Err(self.error(
+                    at,
+                    key,
+                    "names no environment variable; allowed is `{ env = \"NAME\" }`",
+                )),
             },
             _ => Err(self.error(at, key, "is a table; allowed is a value or `{ env = \"NAME\" }`")),
         }
     }
 
-    fn look_up(&self, variable: &str, key: &str, at: &Range<usize>) -> Result<String, SettingError> {
+    fn look_up(
+        &self,
+        variable: &str,
+        key: &str,
+        at: &Range<usize>,
+    ) -> Result<String, SettingError> {
         let problem = match self.environment.get(variable).map(String::as_str) {
             None => format!("reads the environment variable {variable}, which is not set"),
             Some("") => format!("reads the environment variable {variable}, which is empty"),
@@ -203,21 +278,46 @@ impl Reader<'_> {
     fn overrides(&self, raw: &mut Raw) -> Result<(), SettingError> {
         for (variable, value) in self.environment.range(PREFIX.to_owned()..) {
             let Some(path) = variable.strip_prefix(PREFIX) else { break };
-            let wrong = |problem: String| SettingError { place: "environment".into(), key: variable.clone(), problem };
+            let wrong = |problem: String| SettingError {
+                place: "environment".into(),
+                key: variable.clone(),
+                problem,
+            };
             let parts: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
             let (section, key) = match parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
                 [SOURCE, source, ref keys @ ..] if matches!(keys, [_] | [LIMITS, _]) => {
-                    let named = |section: &&mut RawSection| source_name(section).is_some_and(|name| name.replace('-', "_") == source);
+                    let named = |section: &&mut RawSection| {
+                        source_name(section).is_some_and(|name| name.replace('-', "_") == source)
+                    };
                     let found = raw.sources.iter_mut().find(named);
-                    (found.ok_or_else(|| wrong(format!("names a source `{source}` that the file does not hold")))?, keys.join("."))
+                    (
+                        found.ok_or_else(|| {
+                            wrong(format!("names a source `{source}` that the file does not hold"))
+                        })?,
+                        keys.join("."),
+                    )
                 }
-                [table, key] if is_table(table) => (raw.tables.entry(table.to_owned()).or_default(), key.to_owned()),
-                _ => return Err(wrong(format!("is no setting; allowed are {PREFIX}<SECTION>__<KEY> and {PREFIX}SOURCE__<NAME>__<KEY>"))),
+                [table, key] if is_table(table) => {
+                    (raw.tables.entry(table.to_owned()).or_default(), key.to_owned())
+                }
+                _ => {
+                    return Err(wrong(format!(
+                        "is no setting; allowed are {PREFIX}<SECTION>__<KEY> and \
+                        {PREFIX}SOURCE__<NAME>__<KEY>"
+                    )));
+                }
             };
             if let Some(problem) = unresolved(value) {
                 return Err(wrong(problem.to_owned()));
             }
-            section.entries.insert(key, Entry { value: Value::Text(value.clone()), line: None, variable: Some(variable.clone()) });
+            section.entries.insert(
+                key,
+                Entry {
+                    value: Value::Text(value.clone()),
+                    line: None,
+                    variable: Some(variable.clone()),
+                },
+            );
         }
         Ok(())
     }
@@ -234,16 +334,16 @@ pub fn source_name(section: &RawSection) -> Option<&str> {
 /// App Service leaves a Key Vault reference as it stands when it cannot resolve it.
 fn unresolved(value: &str) -> Option<&'static str> {
     value.starts_with("@Microsoft.KeyVault(").then_some(
-        "which holds a Key Vault reference that was not resolved: check the vault's and the secret's name and that the app's identity has the role `Key Vault Secrets User`",
+        "which holds a Key Vault reference that was not resolved: check the vault's and the \
+        secret's name and that the app's identity has the role `Key Vault Secrets User`",
     )
 }
 
 fn plain(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::Text(text.to_string()),
-        DeValue::Integer(number) => {
-            i64::from_str_radix(number.as_str(), number.radix()).map_or(Value::Other("a number out of range"), Value::Integer)
-        }
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or(Value::Other("a number out of range"), Value::Integer),
         DeValue::Boolean(flag) => Value::Flag(*flag),
         DeValue::Float(_) => Value::Other("a fraction"),
         DeValue::Datetime(_) => Value::Other("a date"),
@@ -253,7 +353,9 @@ fn plain(value: &DeValue<'_>) -> Value {
                 DeValue::String(text) => Some(text.to_string()),
                 _ => None,
             });
-            texts.collect::<Option<Vec<_>>>().map_or(Value::Other("a list that holds other things than texts"), Value::List)
+            texts
+                .collect::<Option<Vec<_>>>()
+                .map_or(Value::Other("a list that holds other things than texts"), Value::List)
         }
     }
 }

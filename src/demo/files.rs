@@ -1,4 +1,5 @@
-//! The files that the demo's servers offer: ordinary ones, awkward names, archives, one that is still growing.
+//! The files that the demo's servers offer: ordinary ones, awkward names, archives, one that is
+//! still growing.
 
 use std::fs::{self, File, FileTimes};
 use std::io::{self, Write};
@@ -37,15 +38,24 @@ const AWKWARD: &[&str] = &[
 /// The size of the file in the demo's big zip, as in the predecessor's own test.
 const ZIPPED_BYTES: usize = 5 << 20;
 
-/// Lays out the files of the SFTP server below `root`. Returns the path of the file that a writer keeps growing.
+/// Lays out the files of the SFTP server below `root`. Returns the path of the file that a writer
+/// keeps growing.
 pub fn sftp(root: &Path) -> io::Result<PathBuf> {
     let old = SystemTime::now() - Duration::from_secs(86_400);
     for day in 1..=20 {
         let text = format!("day,amount\n{day},{}\n", day * 1_000).repeat(200);
-        write(&root.join(format!("outbound/daily/report-2026-11-{day:02}.csv")), text.as_bytes(), old)?;
+        write(
+            &root.join(format!("outbound/daily/report-2026-11-{day:02}.csv")),
+            text.as_bytes(),
+            old,
+        )?;
     }
     for (index, name) in AWKWARD.iter().enumerate() {
-        write(&root.join("outbound/names").join(name), format!("file {index}: {name}\n").as_bytes(), old)?;
+        write(
+            &root.join("outbound/names").join(name),
+            format!("file {index}: {name}\n").as_bytes(),
+            old,
+        )?;
     }
     raw_names(&root.join("outbound/names"), old)?;
     write(&root.join("outbound/zips/test_file.zip"), &big_zip()?, old)?;
@@ -62,7 +72,11 @@ pub fn ftp(root: &Path) -> io::Result<()> {
     for folder in ["north", "south", "east", "west"] {
         for index in 0..50 {
             let text = format!("{folder} {index}\n").repeat(1_500);
-            write(&root.join(format!("export/{folder}/part-{index:04}.txt")), text.as_bytes(), old)?;
+            write(
+                &root.join(format!("export/{folder}/part-{index:04}.txt")),
+                text.as_bytes(),
+                old,
+            )?;
         }
     }
     write(&root.join("export/test_file.zip"), &big_zip()?, old)?;
@@ -99,11 +113,24 @@ fn big_zip() -> io::Result<Vec<u8>> {
 }
 
 fn many_zip() -> io::Result<Vec<u8>> {
-    let member = |index: usize| (format!("folder {}/member-{index:03}.csv", index % 5), format!("{index};value\n").repeat(300).into_bytes());
-    zipped((0..100).map(member).chain([("../climbs out.txt".to_owned(), b"a member that climbs".to_vec())]), CompressionMethod::Deflated)
+    let member = |index: usize| {
+        (
+            format!("folder {}/member-{index:03}.csv", index % 5),
+            format!("{index};value\n").repeat(300).into_bytes(),
+        )
+    };
+    zipped(
+        (0..100)
+            .map(member)
+            .chain([("../climbs out.txt".to_owned(), b"a member that climbs".to_vec())]),
+        CompressionMethod::Deflated,
+    )
 }
 
-fn zipped(members: impl IntoIterator<Item = (String, Vec<u8>)>, method: CompressionMethod) -> io::Result<Vec<u8>> {
+fn zipped(
+    members: impl IntoIterator<Item = (String, Vec<u8>)>,
+    method: CompressionMethod,
+) -> io::Result<Vec<u8>> {
     let mut zip = ZipWriter::new(io::Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(method);
     for (name, content) in members {
@@ -122,7 +149,8 @@ pub fn noise(bytes: usize, seed: u64) -> Vec<u8> {
         state ^= state << 17;
         state.to_le_bytes()
     };
-    let mut noise: Vec<u8> = std::iter::repeat_with(step).take(bytes.div_ceil(8)).flatten().collect();
+    let mut noise: Vec<u8> =
+        std::iter::repeat_with(step).take(bytes.div_ceil(8)).flatten().collect();
     noise.truncate(bytes);
     noise
 }

@@ -1,4 +1,5 @@
-//! An SFTP server over a folder: the one that `blobferry demo` shows, and, with a script, the one that tests suffer.
+//! An SFTP server over a folder: the one that `blobferry demo` shows, and, with a script, the one
+//! that tests suffer.
 
 pub mod jail;
 pub mod lies;
@@ -71,7 +72,8 @@ pub struct Options {
     pub authorized_key: Option<String>,
     /// How to log in.
     pub login: LoginRule,
-    /// What the host key is made from: the same seed, the same key. No secret, and fit for play only.
+    /// What the host key is made from: the same seed, the same key. No secret, and fit for play
+    /// only.
     pub host_key_seed: [u8; 32],
     /// Which algorithms it speaks.
     pub era: Era,
@@ -153,9 +155,17 @@ impl SftpServer {
     /// Starts to serve on the current runtime.
     pub async fn start(options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind(options.bind).await?;
-        let key = PrivateKey::new(KeypairData::Ed25519(Ed25519Keypair::from_seed(&options.host_key_seed)), "demo").map_err(io::Error::other)?;
+        let key = PrivateKey::new(
+            KeypairData::Ed25519(Ed25519Keypair::from_seed(&options.host_key_seed)),
+            "demo",
+        )
+        .map_err(io::Error::other)?;
         let host_key = key.public_key().fingerprint(HashAlg::Sha256).to_string();
-        let authorized_key = options.authorized_key.map(|key| PublicKey::from_openssh(&key)).transpose().map_err(io::Error::other)?;
+        let authorized_key = options
+            .authorized_key
+            .map(|key| PublicKey::from_openssh(&key))
+            .transpose()
+            .map_err(io::Error::other)?;
         let methods = login::methods(options.login, authorized_key.is_some());
         let house = Arc::new(House {
             jail: Jail::new(&options.root)?,
@@ -167,7 +177,11 @@ impl SftpServer {
             visitors: Mutex::default(),
         });
         let address = listener.local_addr()?;
-        let door = tokio::spawn(keep_door(listener, Arc::new(config(key, methods, options.era)), house.clone()));
+        let door = tokio::spawn(keep_door(
+            listener,
+            Arc::new(config(key, methods, options.era)),
+            house.clone(),
+        ));
         Ok(Self { address, host_key, house, door })
     }
 
@@ -221,7 +235,13 @@ impl SftpServer {
 }
 
 fn preferred(era: Era) -> Preferred {
-    let ciphers = vec![cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR, cipher::AES_128_CTR];
+    let ciphers = vec![
+        cipher::AES_128_GCM,
+        cipher::AES_256_GCM,
+        cipher::CHACHA20_POLY1305,
+        cipher::AES_256_CTR,
+        cipher::AES_128_CTR,
+    ];
     match era {
         Era::Today => Preferred { cipher: ciphers.into(), ..Preferred::DEFAULT },
         Era::Old => Preferred {
@@ -265,7 +285,12 @@ async fn welcome(stream: TcpStream, number: u64, config: Arc<server::Config>, ho
     lock(&house.visitors).remove(&number);
 }
 
-async fn entertain(stream: TcpStream, number: u64, config: Arc<server::Config>, house: &Arc<House>) -> Result<(), russh::Error> {
+async fn entertain(
+    stream: TcpStream,
+    number: u64,
+    config: Arc<server::Config>,
+    house: &Arc<House>,
+) -> Result<(), russh::Error> {
     let stream = stream.into_std()?;
     let crowded = {
         let mut visitors = lock(&house.visitors);

@@ -1,4 +1,5 @@
-//! Our HTTP API, as far as it is words: what a request may ask for, where a run is found, what is refused. Pure.
+//! Our HTTP API, as far as it is words: what a request may ask for, where a run is found, what is
+//! refused. Pure.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -40,7 +41,12 @@ pub fn wanted(call: &HttpCall, known: &[&str]) -> Result<Option<Vec<String>>, Ht
         match name.to_ascii_lowercase().as_str() {
             "source" | "sources" => {
                 is_named = true;
-                names.extend(value.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()));
+                names.extend(
+                    value
+                        .split(',')
+                        .map(|name| name.trim().to_owned())
+                        .filter(|name| !name.is_empty()),
+                );
             }
             key if KEYS.contains(&key) => {}
             _ => return Err(unknown("parameter", name)),
@@ -52,22 +58,33 @@ pub fn wanted(call: &HttpCall, known: &[&str]) -> Result<Option<Vec<String>>, Ht
                 return Err(unknown("field", name));
             }
             is_named = true;
-            names.extend(texts(value).ok_or_else(|| HttpAnswer::refusal(400, "`sources` is no list of names, as [\"acme\"]"))?);
+            names.extend(texts(value).ok_or_else(|| {
+                HttpAnswer::refusal(400, "`sources` is no list of names, as [\"acme\"]")
+            })?);
         }
     }
     match names.iter().find(|name| !known.contains(&name.as_str())) {
         Some(name) => {
-            let reason = format!("there is no source `{}`; the configuration holds {}", printable(name.as_bytes()), listed(known));
+            let reason = format!(
+                "there is no source `{}`; the configuration holds {}",
+                printable(name.as_bytes()),
+                listed(known)
+            );
             Err(HttpAnswer::new(404, json!({ "error": reason, "sources": known })))
         }
-        None if is_named && names.is_empty() => Err(HttpAnswer::refusal(400, "`sources` names no source; leave it out to mean all")),
+        None if is_named && names.is_empty() => {
+            Err(HttpAnswer::refusal(400, "`sources` names no source; leave it out to mean all"))
+        }
         None => Ok(is_named.then_some(names)),
     }
 }
 
 fn unknown(what: &str, name: &str) -> HttpAnswer {
     let name = printable(name.as_bytes());
-    HttpAnswer::refusal(400, format!("unknown {what} `{name}`; allowed is `sources`, a list of configured names"))
+    HttpAnswer::refusal(
+        400,
+        format!("unknown {what} `{name}`; allowed is `sources`, a list of configured names"),
+    )
 }
 
 fn texts(value: &Value) -> Option<Vec<String>> {
@@ -76,14 +93,25 @@ fn texts(value: &Value) -> Option<Vec<String>> {
 
 /// The body as an object; the host hands on some content types in base64.
 fn body(call: &HttpCall) -> Result<Option<Map<String, Value>>, HttpAnswer> {
-    let bad = |why: &str| HttpAnswer::refusal(400, format!("the body {why}; allowed is {{\"sources\":[\"acme\"]}}, or none"));
+    let bad = |why: &str| {
+        HttpAnswer::refusal(
+            400,
+            format!("the body {why}; allowed is {{\"sources\":[\"acme\"]}}, or none"),
+        )
+    };
     let value = match &call.body {
         None => return Ok(None),
         Some(Value::String(text)) if text.trim().is_empty() => return Ok(None),
         Some(Value::String(text)) => {
             let plain = json_of(text.as_bytes());
-            let packed = || STANDARD.decode(text).map_or(Err(BadPayload::Shape("not base64")), |bytes| json_of(&bytes));
-            plain.or_else(|error| packed().map_err(|_| error)).map_err(|error| bad(&format!("cannot be read ({error})")))?
+            let packed = || {
+                STANDARD
+                    .decode(text)
+                    .map_or(Err(BadPayload::Shape("not base64")), |bytes| json_of(&bytes))
+            };
+            plain
+                .or_else(|error| packed().map_err(|_| error))
+                .map_err(|error| bad(&format!("cannot be read ({error})")))?
         }
         Some(value) => value.clone(),
     };
@@ -93,14 +121,15 @@ fn body(call: &HttpCall) -> Result<Option<Map<String, Value>>, HttpAnswer> {
     }
 }
 
-/// Whether a caller would rather have a page than JSON: it names `text/html`, and JSON not before it. A
-/// browser does; a program that takes anything gets JSON.
+/// Whether a caller would rather have a page than JSON: it names `text/html`, and JSON not before
+/// it. A browser does; a program that takes anything gets JSON.
 pub fn wants_page(call: &HttpCall) -> bool {
     let mut best = (0.0, 0.0);
     for part in call.accept.split(',') {
         let mut words = part.split(';').map(str::trim);
         let kind = words.next().unwrap_or_default().to_ascii_lowercase();
-        let quality = words.find_map(|word| word.strip_prefix("q=")?.parse::<f32>().ok()).unwrap_or(1.0);
+        let quality =
+            words.find_map(|word| word.strip_prefix("q=")?.parse::<f32>().ok()).unwrap_or(1.0);
         match kind.as_str() {
             "text/html" => best.0 = quality,
             "application/json" => best.1 = quality,
@@ -121,7 +150,12 @@ pub enum Asked {
 
 /// Reads a request for status: `ingest/runs?limit=20` or `ingest/runs/{id}`.
 pub fn asked(envelope: &Envelope, call: &HttpCall) -> Result<Asked, HttpAnswer> {
-    let id = call.params.get("id").cloned().or_else(|| envelope.metadata("id")).or_else(|| id_in(&call.url));
+    let id = call
+        .params
+        .get("id")
+        .cloned()
+        .or_else(|| envelope.metadata("id"))
+        .or_else(|| id_in(&call.url));
     if let Some(id) = id.filter(|id| !id.is_empty()) {
         return Ok(Asked::One(id));
     }
@@ -165,13 +199,20 @@ mod tests {
     const KNOWN: &[&str] = &["acme", "other"];
 
     fn call(query: &[(&str, &str)], body: Option<&str>) -> HttpCall {
-        let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        HttpCall { method: "POST".into(), query, body: body.map(Value::from), ..HttpCall::default() }
+        let query =
+            query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        HttpCall {
+            method: "POST".into(),
+            query,
+            body: body.map(Value::from),
+            ..HttpCall::default()
+        }
     }
 
     fn check(query: &[(&str, &str)], body: Option<&str>, expected: Result<Option<&[&str]>, u16>) {
         let found = wanted(&call(query, body), KNOWN).map_err(|answer| answer.status);
-        let expected = expected.map(|names| names.map(|names| names.iter().map(|name| (*name).to_owned()).collect()));
+        let expected = expected
+            .map(|names| names.map(|names| names.iter().map(|name| (*name).to_owned()).collect()));
         assert_eq!(found, expected, "{query:?} {body:?}");
     }
 
@@ -185,7 +226,14 @@ mod tests {
         check(&[("Sources", "acme, other")], None, Ok(Some(&["acme", "other"])));
         check(&[("sources", "")], None, Err(400));
         check(&[("url", "ftp://evil")], None, Err(400));
-        for bad in [r#"{"sources":[]}"#, r#"{"sources":"acme"}"#, r#"{"sources":[1]}"#, r#"{"url":"ftp://evil"}"#, "[]", "acme"] {
+        for bad in [
+            r#"{"sources":[]}"#,
+            r#"{"sources":"acme"}"#,
+            r#"{"sources":[1]}"#,
+            r#"{"url":"ftp://evil"}"#,
+            "[]",
+            "acme",
+        ] {
             check(&[], Some(bad), Err(400));
         }
         check(&[], Some(r#"{"sources":["acme","../x"]}"#), Err(404));
@@ -195,12 +243,23 @@ mod tests {
 
     #[test]
     fn only_those_who_ask_for_a_page_get_one() {
-        let page = |accept: &str| wants_page(&HttpCall { accept: accept.into(), ..HttpCall::default() });
-        for browser in ["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Text/HTML", "application/json;q=0.5, text/html;q=0.9"] {
+        let page =
+            |accept: &str| wants_page(&HttpCall { accept: accept.into(), ..HttpCall::default() });
+        for browser in [
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            "Text/HTML",
+            "application/json;q=0.5, text/html;q=0.9",
+        ] {
             assert!(page(browser), "{browser}");
         }
-        for program in ["", "*/*", "application/json", "application/json, text/html;q=0.9", "text/html;q=0", "text/html;q=x;level=1,application/json"]
-        {
+        for program in [
+            "",
+            "*/*",
+            "application/json",
+            "application/json, text/html;q=0.9",
+            "text/html;q=0",
+            "text/html;q=x;level=1,application/json",
+        ] {
             assert!(!page(program), "{program}");
         }
     }

@@ -1,11 +1,12 @@
 //! Log lines as the Functions host reads them: which stream, which words, whose line.
 //!
-//! The host takes every line of standard output for information, and every line of standard error for an
-//! error, unless it contains "warn" in any case: then it is a warning. So records are one line each,
-//! information goes to standard output, warnings and errors to standard error, a warning's line contains
-//! "warn", and an error's line never does: where a file's name or a text brings the word along, its first
-//! letter is written as `\x77` (`\x57` for a capital), in JSON lines as `\u0077`, which reads the same.
-//! The host ties no line to an invocation, so each line ends in the run's and the invocation's ids.
+//! The host takes every line of standard output for information, and every line of standard error
+//! for an error, unless it contains "warn" in any case: then it is a warning. So records are one
+//! line each, information goes to standard output, warnings and errors to standard error, a
+//! warning's line contains "warn", and an error's line never does: where a file's name or a text
+//! brings the word along, its first letter is written as `\x77` (`\x57` for a capital), in JSON
+//! lines as `\u0077`, which reads the same. The host ties no line to an invocation, so each line
+//! ends in the run's and the invocation's ids.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -92,7 +93,8 @@ pub fn say(level: Level, text: &str) {
 
 /// Writes a line that was [`made`] for `level`.
 pub fn write(level: Level, line: &[u8]) {
-    // Each line in one call: lines of many threads never mix. A console that is gone must not stop the work.
+    // Each line in one call: lines of many threads never mix. A console that is gone must not stop
+    // the work.
     match stream(level) {
         Stream::Out => {
             let mut out = std::io::stdout().lock();
@@ -124,20 +126,36 @@ mod tests {
 
     #[test]
     fn each_level_arrives_as_what_it_is() {
-        assert_eq!(line(Level::INFO, "A run begins.\n", None), (Stream::Out, "A run begins.\n".into()));
+        assert_eq!(
+            line(Level::INFO, "A run begins.\n", None),
+            (Stream::Out, "A run begins.\n".into())
+        );
         assert_eq!(line(Level::DEBUG, "warned", None), (Stream::Out, "warned\n".into()));
-        assert_eq!(line(Level::WARN, "2026  WARN Tried again.", None), (Stream::Error, "2026  WARN Tried again.\n".into()));
-        assert_eq!(line(Level::WARN, "Tried again.", None), (Stream::Error, "warning: Tried again.\n".into()));
-        assert_eq!(line(Level::ERROR, "/warnings.zip and WaRn", None), (Stream::Error, "/\\x77arnings.zip and \\x57aRn\n".into()));
+        assert_eq!(
+            line(Level::WARN, "2026  WARN Tried again.", None),
+            (Stream::Error, "2026  WARN Tried again.\n".into())
+        );
+        assert_eq!(
+            line(Level::WARN, "Tried again.", None),
+            (Stream::Error, "warning: Tried again.\n".into())
+        );
+        assert_eq!(
+            line(Level::ERROR, "/warnings.zip and WaRn", None),
+            (Stream::Error, "/\\x77arnings.zip and \\x57aRn\n".into())
+        );
     }
 
     #[test]
     fn json_stays_json_and_says_the_same() {
         let ids = Ids { run: "r".into(), invocation: "i".into() };
-        let (_, text) = line(Level::ERROR, r#"{"level":"ERROR","path":"/WARN\\warnings ü.zip"}"#, Some(&ids));
+        let (_, text) =
+            line(Level::ERROR, r#"{"level":"ERROR","path":"/WARN\\warnings ü.zip"}"#, Some(&ids));
         assert!(!text.to_ascii_lowercase().contains("warn"), "{text}");
         let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        assert_eq!(value, serde_json::json!({"level": "ERROR", "path": "/WARN\\warnings ü.zip", "run_id": "r", "invocation": "i"}));
+        assert_eq!(
+            value,
+            serde_json::json!({"level": "ERROR", "path": "/WARN\\warnings ü.zip", "run_id": "r", "invocation": "i"})
+        );
     }
 
     #[test]

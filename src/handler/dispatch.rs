@@ -1,4 +1,5 @@
-//! Work by the queue: the timer and requests only ask for passes, `IngestQueue` does them, piece by piece.
+//! Work by the queue: the timer and requests only ask for passes, `IngestQueue` does them, piece by
+//! piece.
 
 use std::sync::Arc;
 
@@ -48,7 +49,12 @@ pub async fn timer(ready: &Ready, work: &Work, invocation: &str) -> Answer {
     let now = OffsetDateTime::now_utc();
     let index = match (Office { state: &state, queue: &work.queue }).fold(now).await {
         Ok(index) => index,
-        Err(error) => return Answer::not_done(500, ready.redactor.text(&format!("looking what is due: {}", chain(&error)))),
+        Err(error) => {
+            return Answer::not_done(
+                500,
+                ready.redactor.text(&format!("looking what is due: {}", chain(&error))),
+            );
+        }
     };
     look_after(ready, work, &index, invocation).await;
     let due = due(&state, &ready.sources, now).await;
@@ -56,61 +62,111 @@ pub async fn timer(ready: &Ready, work: &Work, invocation: &str) -> Answer {
         return Answer::done("no source is due".into());
     }
     match enqueue(ready, &work.queue, &due, Trigger::Timer, invocation).await {
-        Ok(Enqueued { run: Some(run), joined }) => {
-            Answer::done(format!("run {} goes over {} through the queue{}", run.id, run.queued.join(", "), besides(&joined)))
+        Ok(Enqueued { run: Some(run), joined }) => Answer::done(format!(
+            "run {} goes over {} through the queue{}",
+            run.id,
+            run.queued.join(", "),
+            besides(&joined)
+        )),
+        Ok(Enqueued { run: None, joined }) => {
+            Answer::done(format!("nothing to start{}", besides(&joined)))
         }
-        Ok(Enqueued { run: None, joined }) => Answer::done(format!("nothing to start{}", besides(&joined))),
         Err(problem) => Answer::not_done(500, ready.redactor.text(&problem)),
     }
 }
 
-/// Looks after messages that were given up, and after sources that were asked for and not looked at yet: only there a
-/// pass can be under way. Where the index of sources is lost, after all of them.
+/// Looks after messages that were given up, and after sources that were asked for and not looked at
+/// yet: only there a pass can be under way. Where the index of sources is lost, after all of them.
 async fn look_after(ready: &Ready, work: &Work, index: &SourceIndex, invocation: &str) {
-    let is_asked = |source: &&Source| index.sources.get(&source.name).is_none_or(|entry| entry.asked.is_some() || entry.run.is_none());
+    let is_asked = |source: &&Source| {
+        index
+            .sources
+            .get(&source.name)
+            .is_none_or(|entry| entry.asked.is_some() || entry.run.is_none())
+    };
     let asked: Vec<Source> = ready.sources.iter().filter(is_asked).cloned().collect();
     let swept = sweep(&ready.sources, &asked, &work.queue, || options(ready, "sweep")).await;
     for problem in &swept.problems {
         let error = ready.redactor.text(problem);
-        tracing::warn!(invocation, error, "Warning: something that is left behind could not be looked after; the next tick tries again.");
+        tracing::warn!(
+            invocation,
+            error,
+            "Warning: something that is left behind could not be looked after; the next tick tries \
+            again."
+        );
     }
     let records = Records::new(ready.state());
     for run in index.open.iter().chain(&swept.closed) {
         if let Err(error) = records.settle(run).await {
-            tracing::warn!(run, error = chain(&error), "Warning: the record of this run could not be written.");
+            tracing::warn!(
+                run,
+                error = chain(&error),
+                "Warning: the record of this run could not be written."
+            );
         }
     }
 }
 
 fn besides(joined: &[UnderWay]) -> String {
-    joined.iter().map(|run| format!("; run {} is asked to go over `{}` already", run.id, run.source)).collect()
+    joined
+        .iter()
+        .map(|run| format!("; run {} is asked to go over `{}` already", run.id, run.source))
+        .collect()
 }
 
 /// A request: asks for a run over `wanted`.
-pub async fn http(ready: &Ready, host: &Host, work: &Work, wanted: Option<&[String]>, invocation: &str) -> HttpAnswer {
-    let sources: Vec<Source> = ready.sources.iter().filter(|source| wanted.is_none_or(|wanted| wanted.contains(&source.name))).cloned().collect();
+pub async fn http(
+    ready: &Ready,
+    host: &Host,
+    work: &Work,
+    wanted: Option<&[String]>,
+    invocation: &str,
+) -> HttpAnswer {
+    let sources: Vec<Source> = ready
+        .sources
+        .iter()
+        .filter(|source| wanted.is_none_or(|wanted| wanted.contains(&source.name)))
+        .cloned()
+        .collect();
     match enqueue(ready, &work.queue, &sources, Trigger::Http, invocation).await {
         Ok(Enqueued { run: Some(run), joined }) => api::accepted(&host.prefix, &run.id, &joined),
         Ok(Enqueued { run: None, joined }) => api::joined(&host.prefix, &joined),
-        Err(problem) => HttpAnswer::refusal(503, ready.redactor.text(&problem)).with("Retry-After", "30"),
+        Err(problem) => {
+            HttpAnswer::refusal(503, ready.redactor.text(&problem)).with("Retry-After", "30")
+        }
     }
 }
 
-/// Asks for a run over `sources`: the claims first, then its record, then the messages. Whoever is killed in between
-/// leaves a claim that lapses.
-async fn enqueue(ready: &Ready, queue: &Arc<dyn Queue>, sources: &[Source], trigger: Trigger, invocation: &str) -> Result<Enqueued, String> {
-    let told = |error: &(dyn std::error::Error + 'static)| format!("asking for a run: {}", chain(error));
+/// Asks for a run over `sources`: the claims first, then its record, then the messages. Whoever is
+/// killed in between leaves a claim that lapses.
+async fn enqueue(
+    ready: &Ready,
+    queue: &Arc<dyn Queue>,
+    sources: &[Source],
+    trigger: Trigger,
+    invocation: &str,
+) -> Result<Enqueued, String> {
+    let told =
+        |error: &(dyn std::error::Error + 'static)| format!("asking for a run: {}", chain(error));
     let policy = Policy::default();
     let never = CancellationToken::new();
-    retry(&policy, &never, "making the queue", |_| queue.prepare()).await.map_err(|error| told(&error))?;
-    retry(&policy, &never, "preparing the store", |_| ready.store.prepare()).await.map_err(|error| told(&error))?;
+    retry(&policy, &never, "making the queue", |_| queue.prepare())
+        .await
+        .map_err(|error| told(&error))?;
+    retry(&policy, &never, "preparing the store", |_| ready.store.prepare())
+        .await
+        .map_err(|error| told(&error))?;
     let state = ready.state();
     let office = Office { state: &state, queue };
     let now = OffsetDateTime::now_utc();
     let mut record = RunRecord::new(trigger, invocation, now);
     let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
     let claimed = office.claim(&names, &record.id, now).await.map_err(|error| told(&error))?;
-    let joined = claimed.joined.iter().map(|(source, id)| UnderWay { source: source.clone(), id: id.clone() }).collect();
+    let joined = claimed
+        .joined
+        .iter()
+        .map(|(source, id)| UnderWay { source: source.clone(), id: id.clone() })
+        .collect();
     if claimed.ours.is_empty() {
         return Ok(Enqueued { run: None, joined });
     }
@@ -119,7 +175,13 @@ async fn enqueue(ready: &Ready, queue: &Arc<dyn Queue>, sources: &[Source], trig
     record.run = Some(record.id.clone());
     Records::new(state.clone()).put(&record).await.map_err(|error| told(&error))?;
     office.send(&claimed, &record.id).await.map_err(|error| told(&error))?;
-    tracing::info!(run = record.id, invocation, sources = record.queued.join(","), queue = queue.address(), "A run is asked for.");
+    tracing::info!(
+        run = record.id,
+        invocation,
+        sources = record.queued.join(","),
+        queue = queue.address(),
+        "A run is asked for."
+    );
     Ok(Enqueued { run: Some(record), joined })
 }
 
@@ -128,7 +190,8 @@ fn options(ready: &Ready, id: &str) -> Options {
     ready.options(id, given, CancellationToken::new(), Arc::new(Silent))
 }
 
-/// A message: does what it says. What cannot be done answers 500, so that the queue brings it again.
+/// A message: does what it says. What cannot be done answers 500, so that the queue brings it
+/// again.
 pub async fn message(app: &App, invocation: Invocation) -> Answer {
     let (ready, host) = match loaded(app).await {
         Ok(loaded) => loaded,
@@ -138,12 +201,19 @@ pub async fn message(app: &App, invocation: Invocation) -> Answer {
         Ok(value) => value,
         Err(error) => return error.into(),
     };
-    let by_queue = ready.work.as_ref().ok_or("this configuration does not work by the queue: `dispatch.mode` is `inline`");
+    let by_queue = ready
+        .work
+        .as_ref()
+        .ok_or("this configuration does not work by the queue: `dispatch.mode` is `inline`");
     let message = match (Message::read(value.clone()), by_queue) {
         (Ok(message), _) => message,
-        (Err(Unreadable::Later(version)), Ok(work)) => return put_back(work, &value, version).await,
+        (Err(Unreadable::Later(version)), Ok(work)) => {
+            return put_back(work, &value, version).await;
+        }
         (Err(Unreadable::Later(_)), Err(reason)) => return Answer::not_done(500, reason),
-        (Err(error), _) => return Answer::not_done(400, format!("the message is none of ours: {error}")),
+        (Err(error), _) => {
+            return Answer::not_done(400, format!("the message is none of ours: {error}"));
+        }
     };
     if let Some(waited) = invocation.envelope.waited(OffsetDateTime::now_utc()) {
         taken_from_queue(waited);
@@ -163,7 +233,8 @@ pub async fn message(app: &App, invocation: Invocation) -> Answer {
         return Answer::not_done(503, "the process is ending");
     }
     let count = invocation.envelope.dequeue_count();
-    tracing::info!(invocation = invocation.id, run = message.run, message = %message, count, "A message asks for work.");
+    tracing::info!(invocation = invocation.id, run = message.run, message = %message, count, "A \
+        message asks for work.");
     let Invocation { id, begun, traceparent, .. } = invocation;
     let beginning = Beginning {
         name: Trigger::Queue.function(),
@@ -176,13 +247,25 @@ pub async fn message(app: &App, invocation: Invocation) -> Answer {
     let operation = ready.insights.as_ref().map(|insights| Arc::new(insights.begin(&beginning)));
     let (stop, end) = app.runs.ends();
     let ids = Arc::new(Ids { run: message.run.clone(), invocation: id });
-    let own = Own { ids, begun, deadline: host.deadline(), stop: stop.clone(), end, operation: operation.clone() };
+    let own = Own {
+        ids,
+        begun,
+        deadline: host.deadline(),
+        stop: stop.clone(),
+        end,
+        operation: operation.clone(),
+    };
     let doing = do_it(ready.clone(), work.sizes, message.clone(), sources, stop);
     let came = app.runs.track(async move { own.run(doing).await }).await;
     let answer = match came {
         Ok(Ok(came)) => answer(&ready, &message, came).await,
-        Ok(Err((_, problem))) => Answer::not_done(500, ready.redactor.text(&format!("{message}: {problem}"))),
-        Err(_) => Answer::not_done(500, format!("{message}: a defect of blobferry ended it; the log has its trace")),
+        Ok(Err((_, problem))) => {
+            Answer::not_done(500, ready.redactor.text(&format!("{message}: {problem}")))
+        }
+        Err(_) => Answer::not_done(
+            500,
+            format!("{message}: a defect of blobferry ended it; the log has its trace"),
+        ),
     };
     if let Some(operation) = operation {
         flush(&operation, answer.status, &host, begun).await;
@@ -199,8 +282,12 @@ async fn flush(operation: &Operation, status: u16, host: &Host, begun: tokio::ti
 async fn put_back(work: &Work, message: &Value, version: u64) -> Answer {
     let text = message.to_string();
     let send = |_| work.queue.send(&text, LATER_RELEASE);
-    match retry(&Policy::default(), &CancellationToken::new(), "putting a message back", send).await {
-        Ok(()) => Answer::done(format!("a later release sent this message (version {version}); it is put back for a worker of that release")),
+    match retry(&Policy::default(), &CancellationToken::new(), "putting a message back", send).await
+    {
+        Ok(()) => Answer::done(format!(
+            "a later release sent this message (version {version}); it is put back for a worker of \
+            that release"
+        )),
         Err(error) => Answer::not_done(500, chain(&error)),
     }
 }
@@ -208,10 +295,18 @@ async fn put_back(work: &Work, message: &Value, version: u64) -> Answer {
 /// The sources that a message is about, as far as this configuration holds them.
 fn wanted(ready: &Ready, message: &Message) -> Result<Vec<Source>, Answer> {
     let names = message.sources();
-    let sources: Vec<Source> = ready.sources.iter().filter(|source| names.contains(&source.name.as_str())).cloned().collect();
+    let sources: Vec<Source> = ready
+        .sources
+        .iter()
+        .filter(|source| names.contains(&source.name.as_str()))
+        .cloned()
+        .collect();
     if sources.is_empty() {
         let name = crate::model::printable(names.join("`, `").as_bytes());
-        return Err(Answer::not_done(404, format!("there is no source `{name}` in this configuration")));
+        return Err(Answer::not_done(
+            404,
+            format!("there is no source `{name}` in this configuration"),
+        ));
     }
     Ok(sources)
 }
@@ -220,7 +315,13 @@ fn wanted(ready: &Ready, message: &Message) -> Result<Vec<Source>, Answer> {
 type Ends = Vec<(String, Result<Came, WorkError>)>;
 
 /// On threads of its own: connections live and die with them.
-async fn do_it(ready: Arc<Ready>, sizes: run::work::cutting::Sizes, message: Message, sources: Vec<Source>, stop: CancellationToken) -> Ends {
+async fn do_it(
+    ready: Arc<Ready>,
+    sizes: run::work::cutting::Sizes,
+    message: Message,
+    sources: Vec<Source>,
+    stop: CancellationToken,
+) -> Ends {
     let each = sources.into_iter().map(|source| {
         let (ready, message, stop) = (&ready, &message, stop.clone());
         async move {
@@ -244,10 +345,12 @@ async fn of_source(
         Some(work) => (work.open)().map_err(broken)?,
         None => return Err(broken("there is no queue".into())),
     };
-    work(message, source, ready.options(&message.run, given, stop, Arc::new(Silent)), queue, sizes).await
+    work(message, source, ready.options(&message.run, given, stop, Arc::new(Silent)), queue, sizes)
+        .await
 }
 
-/// Tells the record of the run what has ended, and the host what came of the message: done, unless a source failed.
+/// Tells the record of the run what has ended, and the host what came of the message: done, unless
+/// a source failed.
 async fn answer(ready: &Ready, message: &Message, ends: Ends) -> Answer {
     let (mut lines, mut told, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     let mut is_over = false;
@@ -269,7 +372,11 @@ async fn answer(ready: &Ready, message: &Message, ends: Ends) -> Answer {
     let written = if is_over { records.settle(&message.run).await } else { Ok(None) };
     let written = if lines.is_empty() { written } else { records.tell(&message.run, &lines).await };
     if let Err(error) = written {
-        tracing::warn!(run = message.run, error = chain(&error), "Warning: the record of this run could not be written.");
+        tracing::warn!(
+            run = message.run,
+            error = chain(&error),
+            "Warning: the record of this run could not be written."
+        );
     }
     if failed.is_empty() {
         return Answer::done(ready.redactor.text(&told.join("; ")));
@@ -280,11 +387,20 @@ async fn answer(ready: &Ready, message: &Message, ends: Ends) -> Answer {
 fn closed(ready: &Ready, message: &Message, report: &SourceReport) -> String {
     let status = report.status();
     if status == Ended::Failed {
-        let problem = report.problems.first().map_or("the report tells no cause", |problem| problem.message.as_str());
-        tracing::error!(run = message.run, source = report.source, error = ready.redactor.text(problem), "Nothing could be done at a source.");
+        let problem = report
+            .problems
+            .first()
+            .map_or("the report tells no cause", |problem| problem.message.as_str());
+        tracing::error!(
+            run = message.run,
+            source = report.source,
+            error = ready.redactor.text(problem),
+            "Nothing could be done at a source."
+        );
     }
     format!(
-        "`{}` is gone over by run {}: {}, ingested {}, unchanged {}, skipped {}, gone {}, deferred {}, failed {}",
+        "`{}` is gone over by run {}: {}, ingested {}, unchanged {}, skipped {}, gone {}, deferred \
+        {}, failed {}",
         report.source,
         message.run,
         status.word(),

@@ -1,8 +1,9 @@
 //! The Functions host's payloads, and the answers that it understands. Pure.
 //!
-//! The host says the same thing in several ways: values as JSON or as JSON text inside a string, numbers
-//! as text, dates of the year 1 for "never" with and without an offset, `null` and left-out members. So
-//! nothing here insists on a form where another can be read without doubt, and unknown members are ignored.
+//! The host says the same thing in several ways: values as JSON or as JSON text inside a string,
+//! numbers as text, dates of the year 1 for "never" with and without an offset, `null` and left-out
+//! members. So nothing here insists on a form where another can be read without doubt, and unknown
+//! members are ignored.
 
 use std::collections::BTreeMap;
 
@@ -67,15 +68,19 @@ impl Envelope {
         number(get(context.as_object()?, "RetryCount")?)
     }
 
-    /// The call as a message's: its text, however often it was encoded, in base64 too. The host's own bindings are
-    /// named as `function.json` says; ours is `work`.
+    /// The call as a message's: its text, however often it was encoded, in base64 too. The host's
+    /// own bindings are named as `function.json` says; ours is `work`.
     pub fn message(&self) -> Result<Value, BadPayload> {
-        let missing = BadPayload::Shape("`Data.work` is not there: this function has a queue trigger named `work`");
+        let missing = BadPayload::Shape(
+            "`Data.work` is not there: this function has a queue trigger named `work`",
+        );
         let value = self.binding("work").map(unpacked).ok_or(missing)?;
         match &value {
             Value::Object(_) => Ok(value),
             Value::String(text) => {
-                let bytes = STANDARD.decode(text.trim()).map_err(|_| BadPayload::Shape("the message is no JSON object"))?;
+                let bytes = STANDARD
+                    .decode(text.trim())
+                    .map_err(|_| BadPayload::Shape("the message is no JSON object"))?;
                 match unpacked(json_of(&bytes)?) {
                     object @ Value::Object(_) => Ok(object),
                     _ => Err(BadPayload::Shape("the message is no JSON object")),
@@ -102,25 +107,42 @@ impl Envelope {
         let status = get(&timer, "ScheduleStatus").cloned().map(unpacked);
         let status = status.as_ref().and_then(Value::as_object);
         let at = |name: &str| instant(&text(get(status?, name)?)?);
-        Timer { is_past_due: get(&timer, "IsPastDue").is_some_and(is_true), last: at("Last"), next: at("Next") }
+        Timer {
+            is_past_due: get(&timer, "IsPastDue").is_some_and(is_true),
+            last: at("Last"),
+            next: at("Next"),
+        }
     }
 
     /// The call as an HTTP request's.
     pub fn http(&self) -> Result<HttpCall, BadPayload> {
         let Some(Value::Object(request)) = self.binding("req") else {
-            return Err(BadPayload::Shape("`Data.req` is not there: this function has an HTTP trigger named `req`"));
+            return Err(BadPayload::Shape(
+                "`Data.req` is not there: this function has an HTTP trigger named `req`",
+            ));
         };
         let texts = |name: &str| match get(&request, name).cloned().map(unpacked) {
-            Some(Value::Object(object)) => object.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect(),
+            Some(Value::Object(object)) => object
+                .iter()
+                .filter_map(|(name, value)| Some((name.clone(), text(value)?)))
+                .collect(),
             _ => BTreeMap::new(),
         };
-        let method = get(&request, "Method").and_then(text).unwrap_or_default().to_ascii_uppercase();
+        let method =
+            get(&request, "Method").and_then(text).unwrap_or_default().to_ascii_uppercase();
         let url = get(&request, "Url").and_then(text).unwrap_or_default();
         let body = get(&request, "Body").filter(|body| !body.is_null()).cloned();
         let headers = get(&request, "Headers").cloned().map(unpacked);
-        let header = |name: &str| headers.as_ref().and_then(Value::as_object).and_then(|headers| get(headers, name)).map(all_texts);
+        let header = |name: &str| {
+            headers
+                .as_ref()
+                .and_then(Value::as_object)
+                .and_then(|headers| get(headers, name))
+                .map(all_texts)
+        };
         let hosts = ["Host", "X-Forwarded-Host", "X-Original-Host"].into_iter().filter_map(header);
-        let in_chunks = header("Transfer-Encoding").is_some_and(|coding| coding.to_ascii_lowercase().contains("chunked"));
+        let in_chunks = header("Transfer-Encoding")
+            .is_some_and(|coding| coding.to_ascii_lowercase().contains("chunked"));
         Ok(HttpCall {
             method,
             query: texts("Query"),
@@ -174,15 +196,21 @@ impl HttpCall {
     pub fn refusal(&self) -> Option<HttpAnswer> {
         let changes = !matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS");
         let origin = self.origin.as_deref().filter(|_| changes);
-        let origin = origin.map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host).to_ascii_lowercase());
+        let origin = origin.map(|origin| {
+            origin.split_once("://").map_or(origin, |(_, host)| host).to_ascii_lowercase()
+        });
         if origin.is_some_and(|origin| !self.hosts.contains(&origin)) {
             return Some(HttpAnswer::refusal(403, "the request is from a page of another site"));
         }
-        let names_sources = self.query.keys().any(|name| name.eq_ignore_ascii_case("sources") || name.eq_ignore_ascii_case("source"));
+        let names_sources = self.query.keys().any(|name| {
+            name.eq_ignore_ascii_case("sources") || name.eq_ignore_ascii_case("source")
+        });
         if changes && self.in_chunks && self.body.is_none() && !names_sources {
             let body = json!({
-                "error": "the body was sent in chunks, and the Functions host hands on no such body: what it asks for is not known",
-                "hint": "send it with its Content-Length, or name the sources in the query: ?sources=acme,other",
+                "error": "the body was sent in chunks, and the Functions host hands on no such \
+                    body: what it asks for is not known",
+                "hint": "send it with its Content-Length, or name the sources in the query: \
+                    ?sources=acme,other",
             });
             return Some(HttpAnswer::new(411, body));
         }
@@ -192,7 +220,13 @@ impl HttpCall {
 
 /// The answer to a request whose body is larger than `most` bytes.
 pub fn too_large(most: usize) -> HttpAnswer {
-    HttpAnswer::refusal(413, format!("the body is larger than the {most} bytes that a request may have with all that belongs to it"))
+    HttpAnswer::refusal(
+        413,
+        format!(
+            "the body is larger than the {most} bytes that a request may have with all that \
+            belongs to it"
+        ),
+    )
 }
 
 /// The host in a URL, with its port.
@@ -267,8 +301,8 @@ fn is_true(value: &Value) -> bool {
     text(value).is_some_and(|text| text.eq_ignore_ascii_case("true"))
 }
 
-/// A time as the host writes it; `None` for its "never", a day of the year 1, and for what nobody can read:
-/// a schedule's note is for the log, and stops no run.
+/// A time as the host writes it; `None` for its "never", a day of the year 1, and for what nobody
+/// can read: a schedule's note is for the log, and stops no run.
 fn instant(text: &str) -> Option<OffsetDateTime> {
     let read = |text: &str| OffsetDateTime::parse(text, &Rfc3339).ok();
     read(text).or_else(|| read(&format!("{text}Z"))).filter(|at| at.year() > 1)
@@ -276,7 +310,9 @@ fn instant(text: &str) -> Option<OffsetDateTime> {
 
 /// Member `name`, whatever its case.
 fn get<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    object.get(name).or_else(|| object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
+    object.get(name).or_else(|| {
+        object.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    })
 }
 
 fn take(object: &mut Map<String, Value>, name: &str) -> Option<Value> {
@@ -321,19 +357,26 @@ impl HttpAnswer {
     }
 }
 
-/// The answer of a function without outputs. The host shows `logs` beside the invocation, as information.
+/// The answer of a function without outputs. The host shows `logs` beside the invocation, as
+/// information.
 pub fn answer(logs: &[String]) -> Value {
     json!({ "Outputs": {}, "Logs": logs, "ReturnValue": null })
 }
 
-/// The answer of a function with the HTTP output `res`. The body goes as text: the host hands text on as it is.
+/// The answer of a function with the HTTP output `res`. The body goes as text: the host hands text
+/// on as it is.
 pub fn http_answer(answer: &HttpAnswer) -> Value {
     let (content_type, body) = match &answer.page {
         Some(html) => ("text/html; charset=utf-8", html.clone()),
         None => ("application/json", format!("{:#}\n", answer.body)),
     };
     let mut headers = Map::from_iter([("Content-Type".to_owned(), Value::from(content_type))]);
-    headers.extend(answer.headers.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))));
+    headers.extend(
+        answer
+            .headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))),
+    );
     let res = json!({ "statusCode": answer.status.to_string(), "headers": headers, "body": body });
     json!({ "Outputs": { "res": res }, "Logs": [], "ReturnValue": null })
 }
@@ -356,17 +399,32 @@ mod tests {
     }
 
     fn timer(status: &str) -> Timer {
-        let text = format!(r#"{{"Data":{{"timer":{{"Schedule":{{"AdjustForDST":true}},"ScheduleStatus":{status},"IsPastDue":false}}}}}}"#);
+        let text = format!(
+            r#"{{"Data":{{"timer":{{"Schedule":{{"AdjustForDST":true}},"ScheduleStatus":{status},"IsPastDue":false}}}}}}"#
+        );
         Envelope::parse(text.as_bytes()).expect("a payload").timer()
     }
 
     #[test]
     fn dates_are_read_in_every_form_that_hosts_write() {
-        let at = |text: &str| timer(&format!(r#"{{"Last":"{text}","Next":"{text}","LastUpdated":"{text}"}}"#)).last;
-        assert_eq!(at("2026-11-22T19:20:06.053166+00:00"), Some(datetime!(2026-11-22 19:20:06.053166 UTC)));
+        let at = |text: &str| {
+            timer(&format!(r#"{{"Last":"{text}","Next":"{text}","LastUpdated":"{text}"}}"#)).last
+        };
+        assert_eq!(
+            at("2026-11-22T19:20:06.053166+00:00"),
+            Some(datetime!(2026-11-22 19:20:06.053166 UTC))
+        );
         assert_eq!(at("2026-11-22T19:20:06"), Some(datetime!(2026-11-22 19:20:06 UTC)));
-        assert_eq!(at("2026-11-22T19:20:06.1234567Z"), Some(datetime!(2026-11-22 19:20:06.1234567 UTC)));
-        for never in ["0001-01-01T00:00:00+00:00", "0001-01-01T00:51:00+00:51", "0001-01-01T00:00:00", "soon"] {
+        assert_eq!(
+            at("2026-11-22T19:20:06.1234567Z"),
+            Some(datetime!(2026-11-22 19:20:06.1234567 UTC))
+        );
+        for never in [
+            "0001-01-01T00:00:00+00:00",
+            "0001-01-01T00:51:00+00:51",
+            "0001-01-01T00:00:00",
+            "soon",
+        ] {
             assert_eq!(at(never), None, "{never}");
         }
         assert_eq!(timer("null"), Timer::default());
@@ -394,7 +452,10 @@ mod tests {
         assert!(matches!(Envelope::parse(br#"{"Data":[1]}"#), Err(BadPayload::Shape(_))));
         assert_eq!(Envelope::parse("[".repeat(100_000).as_bytes()), Err(BadPayload::Deep));
         // Brackets in a text nest nothing.
-        assert!(Envelope::parse(format!(r#"{{"Data":{{"x":"\"{}"}}}}"#, "[".repeat(100)).as_bytes()).is_ok());
+        assert!(
+            Envelope::parse(format!(r#"{{"Data":{{"x":"\"{}"}}}}"#, "[".repeat(100)).as_bytes())
+                .is_ok()
+        );
         assert_eq!(Envelope::parse(b"{}").expect("an empty payload").timer(), Timer::default());
         assert!(Envelope::default().http().is_err());
     }

@@ -1,11 +1,12 @@
 //! The functions: what each invocation does and answers.
 //!
-//! The rule for answers: a run that did something, or found nothing to do, is a success of its invocation,
-//! with 200 and a summary, also when single files failed or time ran out: the report tells, and the next
-//! run takes up the rest. A timer's run that could do nothing at all (status `failed`: no source or no store
-//! could be worked with, or a defect ended it) answers 500, so that the host shows a failure and its retry
-//! policy works. HTTP functions always answer the host with 200, since it throws away the body of every
-//! other answer: the status for the caller stands in the output `res`.
+//! The rule for answers: a run that did something, or found nothing to do, is a success of its
+//! invocation, with 200 and a summary, also when single files failed or time ran out: the report
+//! tells, and the next run takes up the rest. A timer's run that could do nothing at all (status
+//! `failed`: no source or no store could be worked with, or a defect ended it) answers 500, so that
+//! the host shows a failure and its retry policy works. HTTP functions always answer the host with
+//! 200, since it throws away the body of every other answer: the status for the caller stands in
+//! the output `res`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,8 @@ const UNKNOWN_PREFIX: &str = "/api";
 /// Reading records never takes longer.
 const READ: Duration = Duration::from_secs(60);
 
-/// The configuration and the host's settings, or why there are none; `None` while they are being read.
+/// The configuration and the host's settings, or why there are none; `None` while they are being
+/// read.
 pub type Loaded = Option<Result<(Arc<Ready>, Arc<Host>), String>>;
 
 /// What all invocations share.
@@ -88,7 +90,8 @@ impl Answer {
 
     /// Not done for want of a configuration. Why, the log was told when it was read.
     fn unusable(reason: &str) -> Self {
-        let told = "the configuration cannot be used; the reason was logged when it was read".to_owned();
+        let told =
+            "the configuration cannot be used; the reason was logged when it was read".to_owned();
         Self { status: 500, body: answer(&[reason.to_owned()]), reason: Some(told) }
     }
 
@@ -123,8 +126,12 @@ pub async fn call(app: &App, name: &str, invocation: Invocation) -> Option<Answe
 pub async fn loaded(app: &App) -> Result<(Arc<Ready>, Arc<Host>), String> {
     let mut loaded = app.loaded.clone();
     match loaded.wait_for(Option::is_some).await {
-        Ok(loaded) => loaded.clone().unwrap_or_else(|| Err("the configuration was not read".into())),
-        Err(_) => Err("a defect ended the reading of the configuration; the log has its trace".into()),
+        Ok(loaded) => {
+            loaded.clone().unwrap_or_else(|| Err("the configuration was not read".into()))
+        }
+        Err(_) => {
+            Err("a defect ended the reading of the configuration; the log has its trace".into())
+        }
     }
 }
 
@@ -146,10 +153,18 @@ async fn timer(app: &App, invocation: Invocation) -> Answer {
         return Answer::done("no source is due".into());
     }
     let due: Vec<String> = due.into_iter().map(|source| source.name).collect();
-    let call = Call { trigger: Trigger::Timer, invocation: id, begun, traceparent, deadline: host.deadline() };
+    let call = Call {
+        trigger: Trigger::Timer,
+        invocation: id,
+        begun,
+        traceparent,
+        deadline: host.deadline(),
+    };
     match app.runs.start(&ready, Some(&due), call) {
         Started::Run { mut run, under_way } => of_timer(&run.ended().await, &under_way),
-        Started::Joined(under_way) => Answer::done(format!("nothing to start: {}", busy(&under_way))),
+        Started::Joined(under_way) => {
+            Answer::done(format!("nothing to start: {}", busy(&under_way)))
+        }
         Started::Full => Answer::not_done(500, "too many runs are under way in this process"),
         Started::Closing => Answer::not_done(503, "the process is ending"),
     }
@@ -186,30 +201,51 @@ pub async fn http(app: &App, invocation: Invocation) -> Answer {
         Err(refusal) => return Answer::http(&refusal),
     };
     if let Some(work) = &ready.work {
-        return Answer::http(&dispatch::http(&ready, &host, work, wanted.as_deref(), &invocation.id).await);
+        return Answer::http(
+            &dispatch::http(&ready, &host, work, wanted.as_deref(), &invocation.id).await,
+        );
     }
     if host.place.in_azure() {
         return Answer::http(&no_queue());
     }
-    tracing::info!(invocation = invocation.id, sources = wanted.as_ref().map(|names| names.join(",")), "A request asks for a run.");
+    tracing::info!(
+        invocation = invocation.id,
+        sources = wanted.as_ref().map(|names| names.join(",")),
+        "A request asks for a run."
+    );
     let Invocation { id, begun, traceparent, .. } = invocation;
-    let call = Call { trigger: Trigger::Http, invocation: id, begun, traceparent, deadline: host.deadline() };
+    let call = Call {
+        trigger: Trigger::Http,
+        invocation: id,
+        begun,
+        traceparent,
+        deadline: host.deadline(),
+    };
     let answer = match app.runs.start(&ready, wanted.as_deref(), call) {
         Started::Joined(under_way) => api::joined(&host.prefix, &under_way),
-        Started::Full => HttpAnswer::refusal(503, "too many runs are under way in this process; ask again later").with("Retry-After", "60"),
-        Started::Closing => HttpAnswer::refusal(503, "the process is ending; ask again later").with("Retry-After", "10"),
-        Started::Run { mut run, under_way } => match tokio::time::timeout_at(begun + app.patience, run.ended()).await {
-            Ok(record) => of_http(&record, &host.prefix, &under_way),
-            Err(_) => api::accepted(&host.prefix, &run.id, &under_way),
-        },
+        Started::Full => {
+            HttpAnswer::refusal(503, "too many runs are under way in this process; ask again later")
+                .with("Retry-After", "60")
+        }
+        Started::Closing => HttpAnswer::refusal(503, "the process is ending; ask again later")
+            .with("Retry-After", "10"),
+        Started::Run { mut run, under_way } => {
+            match tokio::time::timeout_at(begun + app.patience, run.ended()).await {
+                Ok(record) => of_http(&record, &host.prefix, &under_way),
+                Err(_) => api::accepted(&host.prefix, &run.id, &under_way),
+            }
+        }
     };
     Answer::http(&answer)
 }
 
 fn no_queue() -> HttpAnswer {
     let body = json!({
-        "error": "in Azure a request cannot start a run: the instance may be taken away as soon as the request is answered",
-        "hint": "set `dispatch.mode` to `queue`, which is the default in Azure; or let the schedule start runs: POST /admin/functions/IngestTimer with the master key starts one at once",
+        "error": "in Azure a request cannot start a run: the instance may be taken away as soon as \
+            the request is answered",
+        "hint": "set `dispatch.mode` to `queue`, which is the default in Azure; or let the \
+            schedule start runs: POST /admin/functions/IngestTimer with the master key starts one \
+            at once",
     });
     HttpAnswer::new(501, body)
 }
@@ -229,16 +265,21 @@ async fn status(app: &App, invocation: Invocation) -> Answer {
         Ok(request) => request,
         Err(error) => return error.into(),
     };
-    let asked = api::check_method(&request, "GET").and_then(|()| api::asked(&invocation.envelope, &request));
+    let asked = api::check_method(&request, "GET")
+        .and_then(|()| api::asked(&invocation.envelope, &request));
     let wants_page = api::wants_page(&request);
-    let refused = |refusal: HttpAnswer, prefix: &str| if wants_page { page::refusal(&refusal, prefix, &request) } else { refusal };
+    let refused = |refusal: HttpAnswer, prefix: &str| {
+        if wants_page { page::refusal(&refusal, prefix, &request) } else { refusal }
+    };
     let asked = match asked {
         Ok(asked) => asked,
         Err(refusal) => return Answer::http(&refused(refusal, UNKNOWN_PREFIX)),
     };
     let (ready, host) = match loaded(app).await {
         Ok(loaded) => loaded,
-        Err(reason) => return Answer::http(&refused(HttpAnswer::refusal(500, reason), UNKNOWN_PREFIX)),
+        Err(reason) => {
+            return Answer::http(&refused(HttpAnswer::refusal(500, reason), UNKNOWN_PREFIX));
+        }
     };
     let answer = async {
         match asked {
@@ -247,10 +288,16 @@ async fn status(app: &App, invocation: Invocation) -> Answer {
             Asked::List(limit) => list(app, &ready, &host, limit).await,
         }
     };
-    let answer = tokio::time::timeout(READ, answer).await.unwrap_or_else(|_| Err(format!("the store did not answer within {READ:?}")));
+    let answer = tokio::time::timeout(READ, answer)
+        .await
+        .unwrap_or_else(|_| Err(format!("the store did not answer within {READ:?}")));
     Answer::http(&answer.unwrap_or_else(|error| {
         let error = ready.redactor.text(&error);
-        tracing::warn!(invocation = invocation.id, error, "Warning: records of runs could not be read.");
+        tracing::warn!(
+            invocation = invocation.id,
+            error,
+            "Warning: records of runs could not be read."
+        );
         refused(HttpAnswer::refusal(502, error), &host.prefix)
     }))
 }
@@ -275,15 +322,22 @@ async fn one(app: &App, ready: &Ready, id: &str) -> Result<HttpAnswer, String> {
     };
     Ok(match record {
         Some(record) => HttpAnswer::new(200, record.shown(OffsetDateTime::now_utc())),
-        None => HttpAnswer::refusal(404, format!("there is no run `{}`", crate::model::printable(id.as_bytes()))),
+        None => HttpAnswer::refusal(
+            404,
+            format!("there is no run `{}`", crate::model::printable(id.as_bytes())),
+        ),
     })
 }
 
 async fn list(app: &App, ready: &Ready, host: &Host, limit: usize) -> Result<HttpAnswer, String> {
     let now = OffsetDateTime::now_utc();
     let mut records = app.runs.now();
-    let stored = Records::new(ready.state()).last(limit, now).await.map_err(|error| chain(&error))?;
-    let stored: Vec<RunRecord> = stored.into_iter().filter(|record| records.iter().all(|here| here.id != record.id)).collect();
+    let stored =
+        Records::new(ready.state()).last(limit, now).await.map_err(|error| chain(&error))?;
+    let stored: Vec<RunRecord> = stored
+        .into_iter()
+        .filter(|record| records.iter().all(|here| here.id != record.id))
+        .collect();
     records.extend(stored);
     // Ids tell the second of the start only.
     records.sort_by_key(|record| std::cmp::Reverse(record.started));
@@ -296,5 +350,8 @@ async fn list(app: &App, ready: &Ready, host: &Host, limit: usize) -> Result<Htt
             line
         })
         .collect();
-    Ok(HttpAnswer::new(200, json!({ "place": host.place.told(ready.work.is_some()), "signs": host.place.signs, "runs": lines })))
+    Ok(HttpAnswer::new(
+        200,
+        json!({ "place": host.place.told(ready.work.is_some()), "signs": host.place.signs, "runs": lines }),
+    ))
 }

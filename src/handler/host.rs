@@ -1,4 +1,5 @@
-//! What the Functions host's settings mean for us: how long an invocation may take, where our HTTP API is. Pure.
+//! What the Functions host's settings mean for us: how long an invocation may take, where our HTTP
+//! API is. Pure.
 
 use std::time::Duration;
 
@@ -27,7 +28,10 @@ pub fn port(environment: &Environment) -> Result<u16, String> {
     };
     match text.trim().parse() {
         Ok(port) if port != 0 => Ok(port),
-        _ => Err(format!("{PORT} is \"{}\"; allowed is a port from 1 to 65535\nhint: {hint}", crate::model::printable(text.as_bytes()))),
+        _ => Err(format!(
+            "{PORT} is \"{}\"; allowed is a port from 1 to 65535\nhint: {hint}",
+            crate::model::printable(text.as_bytes())
+        )),
     }
 }
 
@@ -62,11 +66,14 @@ impl Host {
             None => Some(DEFAULT_TIMEOUT),
             Some(text) => time_span(&text).unwrap_or_else(|| {
                 let shown = crate::model::printable(text.as_bytes());
-                warnings.push(format!("Warning: functionTimeout \"{shown}\" cannot be read, so 30 minutes are kept"));
+                warnings.push(format!(
+                    "Warning: functionTimeout \"{shown}\" cannot be read, so 30 minutes are kept"
+                ));
                 Some(DEFAULT_TIMEOUT)
             }),
         };
-        let prefix = setting(ROUTE_PREFIX, "/extensions/http/routePrefix").unwrap_or_else(|| "api".to_owned());
+        let prefix = setting(ROUTE_PREFIX, "/extensions/http/routePrefix")
+            .unwrap_or_else(|| "api".to_owned());
         let prefix = match prefix.trim_matches('/') {
             "" => String::new(),
             prefix => format!("/{prefix}"),
@@ -79,16 +86,18 @@ impl Host {
     pub fn deadline(&self) -> Deadline {
         let Some(timeout) = self.timeout else { return Deadline { stop: None, answer: None } };
         let tenth = timeout / 10;
-        let stop = tenth.max((timeout / 5).min(Duration::from_secs(60))).min(Duration::from_secs(300));
+        let stop =
+            tenth.max((timeout / 5).min(Duration::from_secs(60))).min(Duration::from_secs(300));
         let answer = tenth.min(Duration::from_secs(10));
         Deadline { stop: Some(timeout - stop), answer: Some(timeout - answer) }
     }
 }
 
-/// Times from the beginning of an invocation. The host kills the process, and all its other work with it,
-/// when an invocation is over time, so the run is stopped before: one tenth of the time is kept for files in
-/// hand, at least a minute (a fifth, where the whole is less than five), at most five minutes. A run that is
-/// not done by then is ended, and the answer given, one tenth or ten seconds before the host would act.
+/// Times from the beginning of an invocation. The host kills the process, and all its other work
+/// with it, when an invocation is over time, so the run is stopped before: one tenth of the time is
+/// kept for files in hand, at least a minute (a fifth, where the whole is less than five), at most
+/// five minutes. A run that is not done by then is ended, and the answer given, one tenth or ten
+/// seconds before the host would act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadline {
     /// From here on no new file is begun.
@@ -98,16 +107,17 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// How long something may take that is done before the answer is given, `begun` ago being the invocation's
-    /// begin: `most`, or what is left where the host's patience is near. A tenth of the time, or ten seconds, is
-    /// between the answer and that; half of it may go to this.
+    /// How long something may take that is done before the answer is given, `begun` ago being the
+    /// invocation's begin: `most`, or what is left where the host's patience is near. A tenth of
+    /// the time, or ten seconds, is between the answer and that; half of it may go to this.
     pub fn before_answer(&self, begun: Duration, most: Duration) -> Duration {
         let last = self.answer.map(|answer| answer + (answer / 20).min(Duration::from_secs(5)));
         last.map_or(most, |last| most.min(last.saturating_sub(begun)))
     }
 }
 
-/// .NET's `[-][d.]hh:mm[:ss[.fff]]`, or days alone. The inner `None` is "unbounded"; the outer, "not readable".
+/// .NET's `[-][d.]hh:mm[:ss[.fff]]`, or days alone. The inner `None` is "unbounded"; the outer,
+/// "not readable".
 fn time_span(text: &str) -> Option<Option<Duration>> {
     let text = text.trim();
     if text.starts_with('-') {
@@ -123,7 +133,9 @@ fn time_span(text: &str) -> Option<Option<Duration>> {
         [days] => whole(days)? * 86_400.0,
         [hours, minutes] => days_and_hours(hours)? * 3_600.0 + whole(minutes)? * 60.0,
         [hours, minutes, seconds] => {
-            days_and_hours(hours)? * 3_600.0 + whole(minutes)? * 60.0 + seconds.parse::<f64>().ok().filter(|s| (0.0..60.0).contains(s))?
+            days_and_hours(hours)? * 3_600.0
+                + whole(minutes)? * 60.0
+                + seconds.parse::<f64>().ok().filter(|s| (0.0..60.0).contains(s))?
         }
         _ => return None,
     };
@@ -136,22 +148,37 @@ mod tests {
     use super::*;
 
     fn host(json: &str, set: &[(&str, &str)]) -> Host {
-        let environment = set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let environment =
+            set.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Host::read((!json.is_empty()).then_some(json.as_bytes()), &environment)
     }
 
     #[test]
     fn function_timeout_is_read_from_the_file_and_the_setting_that_overrides_it() {
-        let seconds = |json: &str, set: &[(&str, &str)]| host(json, set).timeout.map(|timeout| timeout.as_secs());
+        let seconds = |json: &str, set: &[(&str, &str)]| {
+            host(json, set).timeout.map(|timeout| timeout.as_secs())
+        };
         assert_eq!(seconds("", &[]), Some(1800));
         assert_eq!(seconds("{}", &[]), Some(1800));
         assert_eq!(seconds(r#"{"functionTimeout":"01:00:00"}"#, &[]), Some(3600));
-        assert_eq!(seconds(r#"{"functionTimeout":"01:00:00"}"#, &[(TIMEOUT, "00:05:00")]), Some(300));
+        assert_eq!(
+            seconds(r#"{"functionTimeout":"01:00:00"}"#, &[(TIMEOUT, "00:05:00")]),
+            Some(300)
+        );
         assert_eq!(seconds(r#"{"functionTimeout":"-1"}"#, &[]), None);
         assert_eq!(seconds(r#"{"functionTimeout":"-1.00:00:00"}"#, &[]), None);
         assert_eq!(seconds(r#"{"functionTimeout":"1.02:00:00.5"}"#, &[]), Some(26 * 3600));
-        for (json, warnings) in [(r#"{"functionTimeout":"soon"}"#, 1), ("{", 1), (r#"{"functionTimeout":"00:00:00"}"#, 1), ("{}", 0)] {
-            assert_eq!((host(json, &[]).timeout, host(json, &[]).warnings.len()), (Some(DEFAULT_TIMEOUT), warnings), "{json}");
+        for (json, warnings) in [
+            (r#"{"functionTimeout":"soon"}"#, 1),
+            ("{", 1),
+            (r#"{"functionTimeout":"00:00:00"}"#, 1),
+            ("{}", 0),
+        ] {
+            assert_eq!(
+                (host(json, &[]).timeout, host(json, &[]).warnings.len()),
+                (Some(DEFAULT_TIMEOUT), warnings),
+                "{json}"
+            );
         }
     }
 
@@ -172,14 +199,29 @@ mod tests {
     fn what_is_done_before_the_answer_is_never_late_for_the_host() {
         let two = Duration::from_secs(2);
         for timeout in [5, 20, 300, 3_600] {
-            let deadline = host("", &[(TIMEOUT, &format!("{:02}:{:02}:{:02}", timeout / 3600, timeout / 60 % 60, timeout % 60))]).deadline();
+            let deadline = host(
+                "",
+                &[(
+                    TIMEOUT,
+                    &format!("{:02}:{:02}:{:02}", timeout / 3600, timeout / 60 % 60, timeout % 60),
+                )],
+            )
+            .deadline();
             let answer = deadline.answer.expect("it is bounded");
             assert_eq!(deadline.before_answer(Duration::ZERO, two), two);
             let left = deadline.before_answer(answer, two);
-            assert!(left > Duration::ZERO && left <= two && answer + left < Duration::from_secs(timeout), "{timeout}: {left:?}");
+            assert!(
+                left > Duration::ZERO
+                    && left <= two
+                    && answer + left < Duration::from_secs(timeout),
+                "{timeout}: {left:?}"
+            );
             assert_eq!(deadline.before_answer(Duration::from_secs(timeout), two), Duration::ZERO);
         }
-        assert_eq!(Deadline { stop: None, answer: None }.before_answer(Duration::from_secs(1 << 20), two), two);
+        assert_eq!(
+            Deadline { stop: None, answer: None }.before_answer(Duration::from_secs(1 << 20), two),
+            two
+        );
     }
 
     #[test]
@@ -187,12 +229,19 @@ mod tests {
         let port = |value: &str| port(&[(PORT.to_owned(), value.to_owned())].into());
         assert_eq!(port("7071"), Ok(7071));
         for bad in ["", "0", "http", "70000", "-1"] {
-            assert!(port(bad).is_err_and(|problem| problem.contains(PORT) && problem.contains("1 to 65535")), "{bad}");
+            assert!(
+                port(bad)
+                    .is_err_and(|problem| problem.contains(PORT) && problem.contains("1 to 65535")),
+                "{bad}"
+            );
         }
         assert!(super::port(&Environment::new()).is_err());
         assert_eq!(host("", &[]).prefix, "/api");
         assert_eq!(host(r#"{"extensions":{"http":{"routePrefix":""}}}"#, &[]).prefix, "");
         assert_eq!(host("", &[(ROUTE_PREFIX, "/v1/")]).prefix, "/v1");
-        assert!(host("", &[(crate::place::SITE, "func-x")]).place.in_azure() && !host("", &[]).place.in_azure());
+        assert!(
+            host("", &[(crate::place::SITE, "func-x")]).place.in_azure()
+                && !host("", &[]).place.in_azure()
+        );
     }
 }

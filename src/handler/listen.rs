@@ -1,4 +1,5 @@
-//! Connections of a server: how many there may be, how long they may say nothing, which one gives way to a new one.
+//! Connections of a server: how many there may be, how long they may say nothing, which one gives
+//! way to a new one.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -23,13 +24,15 @@ use tokio_util::task::TaskTracker;
 const MOST: usize = 256;
 /// A connection's first request begins within this time.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
-/// Between two requests, and for the head of a later one. The client of the Functions host lets go of an idle connection
-/// after a minute: it must be the first to do so, or a request meets a connection that is just being closed.
+/// Between two requests, and for the head of a later one. The client of the Functions host lets go
+/// of an idle connection after a minute: it must be the first to do so, or a request meets a
+/// connection that is just being closed.
 const IDLE: Duration = Duration::from_secs(150);
 /// After an error of the listener itself, as of too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `router` to whoever connects, until `closing`; requests that are under way then are answered.
+/// Serves `router` to whoever connects, until `closing`; requests that are under way then are
+/// answered.
 pub async fn serve(listener: TcpListener, router: Router, closing: CancellationToken) {
     let (seats, tasks) = (Seats::default(), TaskTracker::new());
     loop {
@@ -40,8 +43,12 @@ pub async fn serve(listener: TcpListener, router: Router, closing: CancellationT
         };
         match accepted {
             Ok((stream, _)) => match seats.take() {
-                Some(seat) => drop(tasks.spawn(connection(stream, router.clone(), seat, closing.clone()))),
-                None => tracing::debug!("A connection was refused: all others have requests under way."),
+                Some(seat) => {
+                    drop(tasks.spawn(connection(stream, router.clone(), seat, closing.clone())))
+                }
+                None => {
+                    tracing::debug!("A connection was refused: all others have requests under way.")
+                }
             },
             Err(error) => {
                 tracing::debug!(error = %error, "A connection could not be accepted.");
@@ -57,8 +64,12 @@ pub async fn serve(listener: TcpListener, router: Router, closing: CancellationT
 async fn connection(stream: TcpStream, router: Router, seat: Seat, closing: CancellationToken) {
     let state = seat.state.clone();
     let service = WatchedStream { inner: TowerToHyperService::new(router), state: state.clone() };
-    let connection = http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(IDLE).serve_connection(TokioIo::new(stream), service);
-    let (mut connection, mut first) = (std::pin::pin!(connection), std::pin::pin!(sleep(FIRST_REQUEST)));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .serve_connection(TokioIo::new(stream), service);
+    let (mut connection, mut first) =
+        (std::pin::pin!(connection), std::pin::pin!(sleep(FIRST_REQUEST)));
     let (mut is_young, mut is_closing) = (true, false);
     loop {
         tokio::select! {
@@ -125,7 +136,12 @@ impl Seats {
             return None;
         }
         let quiet_since = Mutex::new(Instant::now());
-        let state = ListenState { requests: AtomicUsize::new(0), under_way: AtomicUsize::new(0), quiet_since, gone: CancellationToken::new() };
+        let state = ListenState {
+            requests: AtomicUsize::new(0),
+            under_way: AtomicUsize::new(0),
+            quiet_since,
+            gone: CancellationToken::new(),
+        };
         let state = Arc::new(state);
         let mut seats = self.lock();
         seats.last += 1;
@@ -134,12 +150,20 @@ impl Seats {
         Some(Seat { seats: self.clone(), number, state })
     }
 
-    /// Ends the connection that has been quiet for longest, if there is one without a request under way.
+    /// Ends the connection that has been quiet for longest, if there is one without a request under
+    /// way.
     fn make_room(&self) -> bool {
         let mut seats = self.lock();
-        let quiet = seats.states.iter().filter(|(_, state)| state.under_way.load(Ordering::Relaxed) == 0);
-        let quietest = quiet.min_by_key(|(_, state)| *state.quiet_since.lock().unwrap_or_else(PoisonError::into_inner)).map(|(number, _)| *number);
-        let Some(state) = quietest.and_then(|number| seats.states.remove(&number)) else { return false };
+        let quiet =
+            seats.states.iter().filter(|(_, state)| state.under_way.load(Ordering::Relaxed) == 0);
+        let quietest = quiet
+            .min_by_key(|(_, state)| {
+                *state.quiet_since.lock().unwrap_or_else(PoisonError::into_inner)
+            })
+            .map(|(number, _)| *number);
+        let Some(state) = quietest.and_then(|number| seats.states.remove(&number)) else {
+            return false;
+        };
         state.gone.cancel();
         true
     }
@@ -189,16 +213,19 @@ mod tests {
             sleep(Duration::from_secs(300)).await;
             "slow"
         });
-        let router = Router::new().route("/", axum::routing::get(|| async { "page" })).route("/slow", slow);
+        let router =
+            Router::new().route("/", axum::routing::get(|| async { "page" })).route("/slow", slow);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let (address, closing) = (listener.local_addr().expect("an address"), CancellationToken::new());
+        let (address, closing) =
+            (listener.local_addr().expect("an address"), CancellationToken::new());
         let serving = tokio::spawn(serve(listener, router, closing.clone()));
         (address, closing, serving)
     }
 
     async fn asked(address: std::net::SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).await.expect("it connects");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("it is written");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("it is read");
@@ -215,7 +242,9 @@ mod tests {
             drop(stream.write_all(b"GET / HTTP/1.1\r\nHost: loc").await);
             open.push(stream);
         }
-        let answer = tokio::time::timeout(Duration::from_secs(5), asked(address, "/")).await.expect("an answer in time");
+        let answer = tokio::time::timeout(Duration::from_secs(5), asked(address, "/"))
+            .await
+            .expect("an answer in time");
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("page"), "{answer}");
     }
 
@@ -226,7 +255,11 @@ mod tests {
         let begun = Instant::now();
         let mut bytes = Vec::new();
         silent.read_to_end(&mut bytes).await.expect("it is closed");
-        assert!(bytes.is_empty() && begun.elapsed() >= FIRST_REQUEST && begun.elapsed() < IDLE, "{:?}", begun.elapsed());
+        assert!(
+            bytes.is_empty() && begun.elapsed() >= FIRST_REQUEST && begun.elapsed() < IDLE,
+            "{:?}",
+            begun.elapsed()
+        );
         // Five minutes are longer than any pause, and no pause: a request is under way.
         assert!(asked(address, "/slow").await.ends_with("slow"));
     }
@@ -238,7 +271,10 @@ mod tests {
         let _idle = TcpStream::connect(address).await.expect("it connects");
         assert!(asked(address, "/").await.ends_with("page"));
         closing.cancel();
-        tokio::time::timeout(Duration::from_secs(15), serving).await.expect("it ends").expect("no panic");
+        tokio::time::timeout(Duration::from_secs(15), serving)
+            .await
+            .expect("it ends")
+            .expect("no panic");
         assert!(TcpStream::connect(address).await.is_err());
     }
 }

@@ -1,11 +1,11 @@
 //! The Azure Functions face: a small HTTP server that does what the Functions host asks for.
 //!
-//! `server` listens and ends, `routes` tells invocations apart, `functions` answers them; `envelope`,
-//! `api`, `host`, `console` and `record` are pure: the host's payloads, our HTTP API, the host's settings,
-//! its rule for log lines, and what is kept of a run. `runs` and `run` start runs and watch over them,
-//! `records` keeps their records in the store. `dispatch` hands work to the queue instead and does what its messages
-//! say, `afar` tells how such runs stand. `page` shows them to people; `byhand` starts and, with `planning`, plans runs
-//! for them.
+//! `server` listens and ends, `routes` tells invocations apart, `functions` answers them;
+//! `envelope`, `api`, `host`, `console` and `record` are pure: the host's payloads, our HTTP API,
+//! the host's settings, its rule for log lines, and what is kept of a run. `runs` and `run` start
+//! runs and watch over them, `records` keeps their records in the store. `dispatch` hands work to
+//! the queue instead and does what its messages say, `afar` tells how such runs stand. `page` shows
+//! them to people; `byhand` starts and, with `planning`, plans runs for them.
 
 pub mod api;
 pub mod byhand;

@@ -1,4 +1,5 @@
-//! What a run would do now, for a caller of `IngestHttp`: it looks at the sources and changes nothing.
+//! What a run would do now, for a caller of `IngestHttp`: it looks at the sources and changes
+//! nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,8 @@ static PLACES: Semaphore = Semaphore::const_new(1);
 /// Plans for `sources`, none of which a run of this process is busy with, as long as `most`.
 pub async fn plan(ready: &Arc<Ready>, sources: Vec<Source>, most: Duration) -> HttpAnswer {
     let Ok(_place) = PLACES.try_acquire() else {
-        return HttpAnswer::refusal(503, "another plan is being made; ask again in a moment").with("Retry-After", "10");
+        return HttpAnswer::refusal(503, "another plan is being made; ask again in a moment")
+            .with("Retry-After", "10");
     };
     let cancel = CancellationToken::new();
     let _stops_it = cancel.clone().drop_guard();
@@ -34,21 +36,42 @@ pub async fn plan(ready: &Arc<Ready>, sources: Vec<Source>, most: Duration) -> H
     match planned {
         Ok(Ok(plans)) => {
             let plans: Vec<Value> = plans.iter().map(line).collect();
-            HttpAnswer::new(200, ready.redactor.json(json!({ "at": OffsetDateTime::now_utc().unix_timestamp(), "plan": plans })))
+            HttpAnswer::new(
+                200,
+                ready.redactor.json(
+                    json!({ "at": OffsetDateTime::now_utc().unix_timestamp(), "plan": plans }),
+                ),
+            )
         }
-        Ok(Err(_)) => HttpAnswer::refusal(500, "a defect of blobferry ended the plan; the log has its trace"),
-        Err(_) => HttpAnswer::refusal(504, format!("the sources were not listed within {most:?}; plan for one of them, or by `blobferry plan`")),
+        Ok(Err(_)) => {
+            HttpAnswer::refusal(500, "a defect of blobferry ended the plan; the log has its trace")
+        }
+        Err(_) => HttpAnswer::refusal(
+            504,
+            format!(
+                "the sources were not listed within {most:?}; plan for one of them, or by \
+                `blobferry plan`"
+            ),
+        ),
     }
 }
 
 /// On threads of its own, as a run: connections die with the threads that they were made on.
-fn begin(ready: &Arc<Ready>, sources: Vec<Source>, cancel: CancellationToken) -> Result<oneshot::Receiver<Vec<Plan>>, String> {
+fn begin(
+    ready: &Arc<Ready>,
+    sources: Vec<Source>,
+    cancel: CancellationToken,
+) -> Result<oneshot::Receiver<Vec<Plan>>, String> {
     let given = (ready.open)()?;
     let id = run::run_id(OffsetDateTime::now_utc());
     let options = ready.options(&id, given, cancel.clone(), Arc::new(Silent));
     let (tell, planned) = oneshot::channel();
     let work = move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("plan").enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("plan")
+            .enable_all()
+            .build();
         // Without a runtime the channel breaks, which the caller is told.
         let Ok(runtime) = runtime else { return };
         let plans = runtime.block_on(async {
@@ -61,7 +84,10 @@ fn begin(ready: &Arc<Ready>, sources: Vec<Source>, cancel: CancellationToken) ->
         // A caller who has gone misses nothing.
         drop(plans.map(|plans| tell.send(plans)));
     };
-    std::thread::Builder::new().name("plan".into()).spawn(work).map_err(|error| format!("no thread for the plan: {error}"))?;
+    std::thread::Builder::new()
+        .name("plan".into())
+        .spawn(work)
+        .map_err(|error| format!("no thread for the plan: {error}"))?;
     Ok(planned)
 }
 

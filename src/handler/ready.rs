@@ -23,8 +23,8 @@ pub struct Ready {
     pub sources: Vec<Source>,
     /// Where records of runs go.
     pub store: Arc<dyn Store>,
-    /// A store and limits for one run. Every run opens the store anew, since a run lives on threads of its
-    /// own, and connections die with the threads that they were made on. Does no I/O.
+    /// A store and limits for one run. Every run opens the store anew, since a run lives on threads
+    /// of its own, and connections die with the threads that they were made on. Does no I/O.
     pub open: Box<dyn Fn() -> Result<Given, String> + Send + Sync>,
     /// What a run may use.
     pub limits: Limits,
@@ -58,7 +58,8 @@ pub struct Given {
     pub limits: Limits,
 }
 
-/// Reads the configuration and starts the log; may take its time. An `Err` is the reason for people.
+/// Reads the configuration and starts the log; may take its time. An `Err` is the reason for
+/// people.
 pub type Load = Box<dyn FnOnce() -> Result<Ready, String> + Send>;
 
 impl Ready {
@@ -68,7 +69,13 @@ impl Ready {
     }
 
     /// What a run is given: `store` and `limits` are its own.
-    pub fn options(&self, id: &str, given: Given, cancel: CancellationToken, progress: Arc<dyn Progress>) -> Options {
+    pub fn options(
+        &self,
+        id: &str,
+        given: Given,
+        cancel: CancellationToken,
+        progress: Arc<dyn Progress>,
+    ) -> Options {
         Options {
             id: id.to_owned(),
             redactor: self.redactor.clone(),

@@ -18,10 +18,12 @@ use super::functions::{Answer, App, Invocation, NAMES, call};
 
 /// A payload of the host is smaller, unless somebody has sent a large body to an HTTP function.
 const MAX_BODY: usize = 64 << 10;
-/// What is read of a payload that is too large, so that the host hears why it was refused: it hands on bodies of up to
-/// 100 MB, twice, and takes a connection that ends before for a failure of the handler.
+/// What is read of a payload that is too large, so that the host hears why it was refused: it hands
+/// on bodies of up to 100 MB, twice, and takes a connection that ends before for a failure of the
+/// handler.
 const MAX_READ: usize = 512 << 20;
-/// The functions that answer requests of the world: what the caller is to see stands inside of the answer to the host.
+/// The functions that answer requests of the world: what the caller is to see stands inside of the
+/// answer to the host.
 const HTTP_FUNCTIONS: &[&str] = &["IngestHttp", "IngestStatus"];
 /// The host is on this machine: a payload that takes longer does not come.
 const BODY_TIME: std::time::Duration = std::time::Duration::from_secs(30);
@@ -35,7 +37,13 @@ async fn any(State(app): State<Arc<App>>, request: Request) -> Response {
     let path = request.uri().path();
     let is_ping = path == "/" && matches!(*request.method(), Method::GET | Method::HEAD);
     if let Some(why) = foreign(request.headers()).filter(|_| !is_ping) {
-        return reply(&Answer::not_done(403, format!("{why}; only the Functions host of this machine asks here")), "-");
+        return reply(
+            &Answer::not_done(
+                403,
+                format!("{why}; only the Functions host of this machine asks here"),
+            ),
+            "-",
+        );
     }
     match (request.method().clone(), path.trim_start_matches('/')) {
         (Method::GET | Method::HEAD, "") => ping(&app),
@@ -44,52 +52,79 @@ async fn any(State(app): State<Arc<App>>, request: Request) -> Response {
             invoke(app, name, request).await
         }
         (_, name) => {
-            let (status, why) = if name.is_empty() || NAMES.contains(&name) { (405, "is not asked so") } else { (404, "is no function") };
+            let (status, why) = if name.is_empty() || NAMES.contains(&name) {
+                (405, "is not asked so")
+            } else {
+                (404, "is no function")
+            };
             let shown = crate::model::printable(path.as_bytes());
-            reply(&Answer::not_done(status, format!("{} {shown} {why}; POST /{} are", request.method(), NAMES.join(", POST /"))), "-")
+            reply(
+                &Answer::not_done(
+                    status,
+                    format!(
+                        "{} {shown} {why}; POST /{} are",
+                        request.method(),
+                        NAMES.join(", POST /")
+                    ),
+                ),
+                "-",
+            )
         }
     }
 }
 
-/// Why a request is not from this machine's host: a browser was led here, by the page of another site or by its name.
-/// The host names 127.0.0.1 and no origin.
+/// Why a request is not from this machine's host: a browser was led here, by the page of another
+/// site or by its name. The host names 127.0.0.1 and no origin.
 pub fn foreign(headers: &HeaderMap) -> Option<&'static str> {
-    let text = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let text =
+        |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
     if text(header::HOST).is_some_and(|host| !is_local(host)) {
         return Some("the request is for another host");
     }
-    let origin = text(header::ORIGIN).map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host));
-    if origin.is_some_and(|origin| !is_local(origin)) || headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site") {
+    let origin = text(header::ORIGIN)
+        .map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host));
+    if origin.is_some_and(|origin| !is_local(origin))
+        || headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site")
+    {
         return Some("the request is from a page of another site");
     }
     None
 }
 
-/// Whether `host`, with a port or without, is this machine, or a name without a domain: no site of the world has such a
-/// one, so that no browser can be led here by it.
+/// Whether `host`, with a port or without, is this machine, or a name without a domain: no site of
+/// the world has such a one, so that no browser can be led here by it.
 fn is_local(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    let has_no_domain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let has_no_domain =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     name == "127.0.0.1" || name == "[::1]" || has_no_domain
 }
 
-/// The host asks whether we are there, at once and at any time; so it is told at once, whatever goes on.
+/// The host asks whether we are there, at once and at any time; so it is told at once, whatever
+/// goes on.
 fn ping(app: &App) -> Response {
     let configuration = match &*app.loaded.borrow() {
         None => "is being read",
         Some(Ok(_)) => "ok",
         Some(Err(_)) => "cannot be used",
     };
-    json_response(200, &json!({ "name": "blobferry", "version": env!("CARGO_PKG_VERSION"), "configuration": configuration }))
+    json_response(
+        200,
+        &json!({ "name": "blobferry", "version": env!("CARGO_PKG_VERSION"), "configuration": configuration }),
+    )
 }
 
 async fn invoke(app: Arc<App>, name: String, request: Request) -> Response {
     let begun = Instant::now();
     let id = invocation_id(request.headers());
-    let traceparent = request.headers().get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let traceparent = request
+        .headers()
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned);
     let is_http = HTTP_FUNCTIONS.contains(&name.as_str());
     let envelope = match payload(request.into_body()).await {
         Ok(bytes) => match Envelope::parse(&bytes) {
@@ -97,19 +132,27 @@ async fn invoke(app: Arc<App>, name: String, request: Request) -> Response {
             Err(error) => return reply(&error.into(), &id),
         },
         // The host makes an empty 500 of every other answer of ours.
-        Err(answer) if is_http && answer.status == 413 => return reply(&Answer::http(&envelope::too_large(MAX_BODY)), &id),
+        Err(answer) if is_http && answer.status == 413 => {
+            return reply(&Answer::http(&envelope::too_large(MAX_BODY)), &id);
+        }
         Err(answer) => return reply(&answer, &id),
     };
-    if let Some(refusal) = is_http.then(|| envelope.http().ok()).flatten().and_then(|call| call.refusal()) {
+    if let Some(refusal) =
+        is_http.then(|| envelope.http().ok()).flatten().and_then(|call| call.refusal())
+    {
         return reply(&Answer::http(&refusal), &id);
     }
     let invocation = Invocation { id: id.clone(), begun, traceparent, envelope };
-    // In a task of its own: a panic costs this invocation only, and a host that hangs up stops nothing.
+    // In a task of its own: a panic costs this invocation only, and a host that hangs up stops
+    // nothing.
     let task = tokio::spawn(async move { call(&app, &name, invocation).await });
     let answer = match task.await {
         Ok(Some(answer)) => answer,
         Ok(None) => Answer::not_done(404, "there is no such function"),
-        Err(_) => Answer::not_done(500, "a defect of blobferry ended this invocation; the log has its trace"),
+        Err(_) => Answer::not_done(
+            500,
+            "a defect of blobferry ended this invocation; the log has its trace",
+        ),
     };
     reply(&answer, &id)
 }
@@ -117,7 +160,10 @@ async fn invoke(app: Arc<App>, name: String, request: Request) -> Response {
 /// The host's id of the invocation, if it is fit for a log line.
 fn invocation_id(headers: &HeaderMap) -> String {
     let id = headers.get("x-azure-functions-invocationid").and_then(|value| value.to_str().ok());
-    let fits = |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let fits = |id: &&str| {
+        (1..=64).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
     id.filter(fits).unwrap_or("-").to_owned()
 }
 
@@ -127,7 +173,9 @@ async fn payload(body: Body) -> Result<Vec<u8>, Answer> {
         let (mut kept, mut read) = (Vec::new(), 0usize);
         let mut stream = body.into_data_stream();
         while let Some(chunk) = stream.next().await {
-            let chunk: Bytes = chunk.map_err(|error| Answer::not_done(400, format!("the payload broke off: {error}")))?;
+            let chunk: Bytes = chunk.map_err(|error| {
+                Answer::not_done(400, format!("the payload broke off: {error}"))
+            })?;
             read += chunk.len();
             if read > MAX_READ {
                 break;
@@ -137,7 +185,10 @@ async fn payload(body: Body) -> Result<Vec<u8>, Answer> {
             }
         }
         if read > MAX_BODY {
-            return Err(Answer::not_done(413, format!("the payload is larger than {MAX_BODY} bytes")));
+            return Err(Answer::not_done(
+                413,
+                format!("the payload is larger than {MAX_BODY} bytes"),
+            ));
         }
         Ok(kept)
     };
@@ -159,9 +210,22 @@ fn tell(status: u16, reason: &str, invocation: &str) {
     // Before the configuration is read, and where it cannot be used, nobody listens to `tracing`.
     match (status >= 500, tracing::enabled!(Level::ERROR)) {
         (true, true) => tracing::error!(invocation, status, reason, "An invocation failed."),
-        (false, true) => tracing::warn!(invocation, status, reason, "Warning: an invocation was refused."),
-        (true, false) => say(Level::ERROR, &format!("An invocation failed. status={status} invocation={invocation} reason={reason}")),
-        (false, false) => say(Level::WARN, &format!("Warning: an invocation was refused. status={status} invocation={invocation} reason={reason}")),
+        (false, true) => {
+            tracing::warn!(invocation, status, reason, "Warning: an invocation was refused.")
+        }
+        (true, false) => say(
+            Level::ERROR,
+            &format!(
+                "An invocation failed. status={status} invocation={invocation} reason={reason}"
+            ),
+        ),
+        (false, false) => say(
+            Level::WARN,
+            &format!(
+                "Warning: an invocation was refused. status={status} invocation={invocation} \
+                reason={reason}"
+            ),
+        ),
     }
 }
 
@@ -184,10 +248,26 @@ mod tests {
         for host in ["127.0.0.1:41234", "127.0.0.1", "localhost:7071", "[::1]:80", "app"] {
             assert!(!with("host", host), "{host}");
         }
-        for host in ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "10.0.0.1:80", "[2001:db8::1]:80", "", "a b"] {
+        for host in [
+            "evil.example",
+            "evil.example:80",
+            "127.0.0.1.evil.example",
+            "10.0.0.1:80",
+            "[2001:db8::1]:80",
+            "",
+            "a b",
+        ] {
             assert!(with("host", host), "{host}");
         }
-        assert!(with("origin", "https://evil.example") && with("origin", "null.evil") && with("sec-fetch-site", "cross-site"));
-        assert!(!with("origin", "http://localhost:7071") && !with("sec-fetch-site", "same-origin") && !with("user-agent", "x"));
+        assert!(
+            with("origin", "https://evil.example")
+                && with("origin", "null.evil")
+                && with("sec-fetch-site", "cross-site")
+        );
+        assert!(
+            !with("origin", "http://localhost:7071")
+                && !with("sec-fetch-site", "same-origin")
+                && !with("user-agent", "x")
+        );
     }
 }

@@ -60,13 +60,22 @@ enum End {
 
 /// Runs `job`. The record tells how it ended, first to those who watch it, then in the store.
 pub async fn drive(job: Job) {
-    let keeper = tokio::spawn(keep(Records::new(job.ready.state()), job.record.subscribe(), job.tally.clone()));
+    let keeper = tokio::spawn(keep(
+        Records::new(job.ready.state()),
+        job.record.subscribe(),
+        job.tally.clone(),
+    ));
     let end = work(&job).await;
     let redactor = &job.ready.redactor;
     let mut record = job.record.borrow().clone();
     match &end {
         End::Report(report) => record.end(report, redactor),
-        End::Broken(status, problem) => record.cut(*status, &redactor.text(problem), job.tally.sources(), OffsetDateTime::now_utc()),
+        End::Broken(status, problem) => record.cut(
+            *status,
+            &redactor.text(problem),
+            job.tally.sources(),
+            OffsetDateTime::now_utc(),
+        ),
     }
     tell(&job, &record, &end);
     // Before anybody hears of the end: once the host is answered, it may kill us at any moment.
@@ -74,7 +83,8 @@ pub async fn drive(job: Job) {
     job.record.send_replace(record.clone());
     source_index::note(&job.ready.state(), &record).await;
     if let Err(panic) = keeper.await {
-        tracing::error!(run_id = job.ids.run, error = %chain(&panic), "The record of a run was not kept.");
+        tracing::error!(run_id = job.ids.run, error = %chain(&panic), "The record of a run was not \
+            kept.");
     }
 }
 
@@ -84,11 +94,24 @@ fn tell(job: &Job, record: &RunRecord, end: &End) {
     match end {
         End::Report(_) => {
             if record.status == Status::Failed {
-                tracing::error!(run_id, invocation, error = record.first_problem(), "A run could do nothing.");
+                tracing::error!(
+                    run_id,
+                    invocation,
+                    error = record.first_problem(),
+                    "A run could do nothing."
+                );
             }
         }
-        End::Broken(Status::Failed, error) => tracing::error!(run_id, invocation, class = Class::Internal.word(), error, "A run broke down."),
-        End::Broken(_, reason) => tracing::warn!(run_id, invocation, reason, "Warning: a run was ended."),
+        End::Broken(Status::Failed, error) => tracing::error!(
+            run_id,
+            invocation,
+            class = Class::Internal.word(),
+            error,
+            "A run broke down."
+        ),
+        End::Broken(_, reason) => {
+            tracing::warn!(run_id, invocation, reason, "Warning: a run was ended.")
+        }
     }
 }
 
@@ -120,8 +143,8 @@ async fn work(job: &Job) -> End {
     }
 }
 
-/// Writes the record at the start, at each heartbeat and at the end. What cannot be written is told, and
-/// stops nothing.
+/// Writes the record at the start, at each heartbeat and at the end. What cannot be written is
+/// told, and stops nothing.
 async fn keep(records: Records, mut record: watch::Receiver<RunRecord>, tally: Arc<Tally>) {
     loop {
         let mut now = record.borrow_and_update().clone();
@@ -136,7 +159,12 @@ async fn keep(records: Records, mut record: watch::Receiver<RunRecord>, tally: A
             Err(_) => Some(format!("no answer within {WRITE:?}")),
         };
         if let Some(error) = problem {
-            tracing::warn!(run_id = now.id, invocation = now.invocation, error, "Warning: the record of this run could not be written.");
+            tracing::warn!(
+                run_id = now.id,
+                invocation = now.invocation,
+                error,
+                "Warning: the record of this run could not be written."
+            );
         }
         if has_ended {
             return;

@@ -92,7 +92,11 @@ pub struct Watch {
 impl Watch {
     /// The record of the run when it has ended.
     pub async fn ended(&mut self) -> RunRecord {
-        let ended = self.record.wait_for(|record| record.ended.is_some()).await.map(|record| record.clone());
+        let ended = self
+            .record
+            .wait_for(|record| record.ended.is_some())
+            .await
+            .map(|record| record.clone());
         ended.unwrap_or_else(|_| broken(&self.record))
     }
 }
@@ -100,7 +104,12 @@ impl Watch {
 /// The record of a run whose driver has gone without a word: a defect.
 fn broken(record: &watch::Receiver<RunRecord>) -> RunRecord {
     let mut record = record.borrow().clone();
-    record.cut(Status::Failed, "a defect of blobferry ended the run; the log has its trace", Vec::new(), OffsetDateTime::now_utc());
+    record.cut(
+        Status::Failed,
+        "a defect of blobferry ended the run; the log has its trace",
+        Vec::new(),
+        OffsetDateTime::now_utc(),
+    );
     record
 }
 
@@ -121,17 +130,30 @@ impl Active {
 }
 
 impl Runs {
-    /// Starts a run over those of the sources `wanted` (all, if `None`) that no other run is busy with.
-    /// Two runs over one source at once are never begun.
-    pub fn start(self: &Arc<Self>, ready: &Arc<Ready>, wanted: Option<&[String]>, call: Call) -> Started {
+    /// Starts a run over those of the sources `wanted` (all, if `None`) that no other run is busy
+    /// with. Two runs over one source at once are never begun.
+    pub fn start(
+        self: &Arc<Self>,
+        ready: &Arc<Ready>,
+        wanted: Option<&[String]>,
+        call: Call,
+    ) -> Started {
         let mut active = self.active();
         active.retain(|run| run.record.has_changed().is_ok());
         let busy: Vec<&Active> = active.iter().filter(|run| run.is_busy()).collect();
-        let holder = |name: &str| busy.iter().find(|run| run.sources.iter().any(|source| source == name));
+        let holder =
+            |name: &str| busy.iter().find(|run| run.sources.iter().any(|source| source == name));
         let (mut sources, mut under_way) = (Vec::new(), Vec::new());
-        for source in ready.sources.iter().filter(|source| wanted.is_none_or(|wanted| wanted.contains(&source.name))) {
+        for source in ready
+            .sources
+            .iter()
+            .filter(|source| wanted.is_none_or(|wanted| wanted.contains(&source.name)))
+        {
             match holder(&source.name) {
-                Some(run) => under_way.push(UnderWay { source: source.name.clone(), id: run.record.borrow().id.clone() }),
+                Some(run) => under_way.push(UnderWay {
+                    source: source.name.clone(),
+                    id: run.record.borrow().id.clone(),
+                }),
                 None => sources.push(source.clone()),
             }
         }
@@ -146,7 +168,8 @@ impl Runs {
         let tally = Arc::new(Tally::new(names.iter().map(String::as_str), &ready.redactor));
         let mut record = RunRecord::new(call.trigger, &call.invocation, OffsetDateTime::now_utc());
         let id = record.id.clone();
-        let operation = ready.insights.as_ref().map(|insights| insights.begin(&call.beginning(&id)));
+        let operation =
+            ready.insights.as_ref().map(|insights| insights.begin(&call.beginning(&id)));
         record.operation = operation.as_ref().map(Operation::id);
         let operation = operation.map(Arc::new);
         let (tell, record) = watch::channel(record);
@@ -169,7 +192,11 @@ impl Runs {
 
     /// Runs whose records this process holds: they go on, or are being written.
     pub fn now(&self) -> Vec<RunRecord> {
-        self.active().iter().filter(|run| run.record.has_changed().is_ok()).map(Active::now).collect()
+        self.active()
+            .iter()
+            .filter(|run| run.record.has_changed().is_ok())
+            .map(Active::now)
+            .collect()
     }
 
     /// What stops, and what ends, work that is no run of this process's own.
@@ -183,7 +210,10 @@ impl Runs {
     }
 
     /// Work that is waited for as runs are.
-    pub fn track<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    pub fn track<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
         self.tasks.spawn(work)
     }
 

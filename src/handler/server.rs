@@ -31,8 +31,8 @@ const FILES_IN_HAND: Duration = Duration::from_secs(8);
 /// After a signal, everything is over after this long: records and answers of ended runs included.
 const OVER: Duration = Duration::from_secs(10);
 
-/// Serves until a signal comes. Returns 128 + the signal's number, and never 0: the host takes a handler
-/// that ends with 0 for one that wanted to, and starts no other.
+/// Serves until a signal comes. Returns 128 + the signal's number, and never 0: the host takes a
+/// handler that ends with 0 for one that wanted to, and starts no other.
 pub async fn serve(environment: &Environment, load: Load) -> u8 {
     let signals = Signals::new();
     let port = match host::port(environment) {
@@ -46,7 +46,12 @@ pub async fn serve(environment: &Environment, load: Load) -> u8 {
     };
     tell_panics();
     let (tell, loaded) = watch::channel(None);
-    let app = Arc::new(App { loaded, runs: Arc::new(Runs::default()), patience: PATIENCE, starts_runs: true });
+    let app = Arc::new(App {
+        loaded,
+        runs: Arc::new(Runs::default()),
+        patience: PATIENCE,
+        starts_runs: true,
+    });
     let loading = spawn_load(environment.clone(), load, tell);
     let closing = CancellationToken::new();
     let mut serving = tokio::spawn(listen::serve(listener, router(app.clone()), closing.clone()));
@@ -55,7 +60,9 @@ pub async fn serve(environment: &Environment, load: Load) -> u8 {
         // It ends when it is told to, or by a defect.
         _ = &mut serving => return cannot(NOTHING, "the server ended by itself"),
     };
-    tracing::warn!("Warning: stopping by signal {number}. Files in hand are finished; once more ends at once.");
+    tracing::warn!(
+        "Warning: stopping by signal {number}. Files in hand are finished; once more ends at once."
+    );
     app.runs.stop();
     closing.cancel();
     let ending = async {
@@ -81,11 +88,17 @@ fn cannot(code: u8, problem: &str) -> u8 {
     code
 }
 
-/// Reads what may take its time, while the host is answered already. A configuration that cannot be used
-/// is told once here, and to every invocation.
-fn spawn_load(environment: Environment, load: Load, tell: watch::Sender<Loaded>) -> JoinHandle<Option<Telemetry>> {
+/// Reads what may take its time, while the host is answered already. A configuration that cannot be
+/// used is told once here, and to every invocation.
+fn spawn_load(
+    environment: Environment,
+    load: Load,
+    tell: watch::Sender<Loaded>,
+) -> JoinHandle<Option<Telemetry>> {
     tokio::task::spawn_blocking(move || {
-        let host_json = environment.get(host::APP_ROOT).and_then(|root| std::fs::read(Path::new(root).join("host.json")).ok());
+        let host_json = environment
+            .get(host::APP_ROOT)
+            .and_then(|root| std::fs::read(Path::new(root).join("host.json")).ok());
         let host = Host::read(host_json.as_deref(), &environment);
         host.warnings.iter().for_each(|warning| say(Level::WARN, warning));
         match load() {
@@ -106,7 +119,13 @@ fn spawn_load(environment: Environment, load: Load, tell: watch::Sender<Loaded>)
                 telemetry
             }
             Err(reason) => {
-                say(Level::ERROR, &format!("error: the configuration cannot be used, so every invocation fails: {reason}"));
+                say(
+                    Level::ERROR,
+                    &format!(
+                        "error: the configuration cannot be used, so every invocation fails: \
+                        {reason}"
+                    ),
+                );
                 tell.send_replace(Some(Err(format!("the configuration cannot be used: {reason}"))));
                 None
             }
@@ -118,13 +137,22 @@ fn spawn_load(environment: Environment, load: Load, tell: watch::Sender<Loaded>)
 fn tell_panics() {
     std::panic::set_hook(Box::new(|info| {
         let payload = info.payload();
-        let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let text = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         let text = crate::model::printable(text.unwrap_or("no text").as_bytes());
         let at = info.location().map(ToString::to_string);
         if tracing::enabled!(Level::ERROR) {
             tracing::error!(at, panic = text, "A defect of blobferry: a task panicked.");
         } else {
-            say(Level::ERROR, &format!("A defect of blobferry: a task panicked at {}: {text}", at.unwrap_or_default()));
+            say(
+                Level::ERROR,
+                &format!(
+                    "A defect of blobferry: a task panicked at {}: {text}",
+                    at.unwrap_or_default()
+                ),
+            );
         }
     }));
 }

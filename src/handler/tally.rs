@@ -1,4 +1,5 @@
-//! How far a run has come, source by source: what is told of a run that goes on, or that had to be ended.
+//! How far a run has come, source by source: what is told of a run that goes on, or that had to be
+//! ended.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -40,7 +41,10 @@ impl Tally {
 
     /// Each source's report, or how far it has come.
     pub fn sources(&self) -> Vec<Value> {
-        self.lock().iter().map(|(name, source)| source.report.clone().unwrap_or_else(|| source.line(name))).collect()
+        self.lock()
+            .iter()
+            .map(|(name, source)| source.report.clone().unwrap_or_else(|| source.line(name)))
+            .collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Source>> {
@@ -108,7 +112,10 @@ mod tests {
         tally.fetched("acme", 4);
         tally.done("acme", &RemotePath::from("/a"), &Outcome::Deferred(Defer::Interrupted));
         let line = &tally.sources()[0];
-        assert_eq!((&line["to_fetch"], &line["bytes_fetched"], &line["deferred"]), (&json!(2), &json!(4), &json!(1)));
+        assert_eq!(
+            (&line["to_fetch"], &line["bytes_fetched"], &line["deferred"]),
+            (&json!(2), &json!(4), &json!(1))
+        );
         tally.finished(&SourceReport::new("acme", "file:///x"));
         assert_eq!(tally.sources()[0]["status"], "ok");
     }

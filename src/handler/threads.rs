@@ -1,5 +1,5 @@
-//! Work with threads of its own. So its lines can be told from others', it never delays the answer to a ping, and it
-//! can be ended for good at its deadline, whatever it is in the middle of.
+//! Work with threads of its own. So its lines can be told from others', it never delays the answer
+//! to a ping, and it can be ended for good at its deadline, whatever it is in the middle of.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,10 @@ pub struct Own {
 
 impl Own {
     /// What `work` comes to, or how it ended before it came to anything.
-    pub async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Result<T, (Status, String)> {
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, (Status, String)> {
         let ids = self.ids.clone();
         let tied = self.operation.as_ref().map(|operation| operation.threads());
         let of_this_work = move || {
@@ -53,12 +56,18 @@ impl Own {
         tokio::select! {
             ended = &mut task => return of(ended),
             () = until(self.begun, self.deadline.stop) => {
-                tracing::warn!(run_id = self.ids.run, invocation = self.ids.invocation, "Warning: functionTimeout is near: files in hand are finished, no other is begun.");
+                tracing::warn!(run_id = self.ids.run, invocation = self.ids.invocation, "Warning: \
+                    functionTimeout is near: files in hand are finished, no other is begun.");
                 self.stop.cancel();
             }
             () = self.stop.cancelled() => {}
         }
-        let cut = |why: &str| Err((Status::Interrupted, format!("{why} before the files in hand were done; the next run takes them again")));
+        let cut = |why: &str| {
+            Err((
+                Status::Interrupted,
+                format!("{why} before the files in hand were done; the next run takes them again"),
+            ))
+        };
         tokio::select! {
             ended = task => of(ended),
             () = until(self.begun, self.deadline.answer) => cut("functionTimeout came"),
@@ -75,5 +84,7 @@ async fn until(begun: Instant, at: Option<Duration>) {
 }
 
 fn of<T>(ended: Result<T, JoinError>) -> Result<T, (Status, String)> {
-    ended.map_err(|_| (Status::Failed, "a defect of blobferry ended the run; the log has its trace".into()))
+    ended.map_err(|_| {
+        (Status::Failed, "a defect of blobferry ended the run; the log has its trace".into())
+    })
 }

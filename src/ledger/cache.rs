@@ -1,7 +1,8 @@
 //! Ledgers that a long-lived process has read before: one that has not changed is not read again.
 //!
-//! Two requests prove that a ledger is as it was: the head has its tag, and the one journal that may still grow has its
-//! length. A sealed journal does not change, and any other change replaces the head.
+//! Two requests prove that a ledger is as it was: the head has its tag, and the one journal that
+//! may still grow has its length. A sealed journal does not change, and any other change replaces
+//! the head.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,12 +11,14 @@ use crate::ledger::error::LedgerError;
 use crate::ledger::loaded::Loaded;
 use crate::ledger::shelf::Shelf;
 
-/// Files of all ledgers that are kept, at most: 32 bytes each, and some hundred for what is not folded yet.
+/// Files of all ledgers that are kept, at most: 32 bytes each, and some hundred for what is not
+/// folded yet.
 const MOST_FILES: usize = 200_000;
 /// Ledgers that are kept, at most.
 const MOST_LEDGERS: usize = 10_000;
 
-/// See the module. Cloning it copies nothing. By itself it keeps nothing: [`LedgerCache::keeping`] does.
+/// See the module. Cloning it copies nothing. By itself it keeps nothing: [`LedgerCache::keeping`]
+/// does.
 #[derive(Clone, Debug, Default)]
 pub struct LedgerCache {
     kept: Option<Arc<Mutex<HashMap<String, Loaded>>>>,
@@ -33,7 +36,9 @@ impl LedgerCache {
 
     /// The ledger of `shelf` as it was read last, if it has not changed.
     pub async fn current(&self, shelf: &Shelf) -> Result<Option<Loaded>, LedgerError> {
-        let Some(loaded) = self.kept().and_then(|kept| kept.get(&shelf.source).cloned()) else { return Ok(None) };
+        let Some(loaded) = self.kept().and_then(|kept| kept.get(&shelf.source).cloned()) else {
+            return Ok(None);
+        };
         if loaded.is_current(shelf).await? {
             return Ok(Some(loaded));
         }
@@ -46,7 +51,10 @@ impl LedgerCache {
         let Some(mut kept) = self.kept() else { return };
         kept.remove(&shelf.source);
         let files: usize = kept.values().map(|other| other.index.len()).sum();
-        if loaded.is_cheap_to_check() && kept.len() < MOST_LEDGERS && files + loaded.index.len() <= MOST_FILES {
+        if loaded.is_cheap_to_check()
+            && kept.len() < MOST_LEDGERS
+            && files + loaded.index.len() <= MOST_FILES
+        {
             kept.insert(shelf.source.clone(), loaded.clone());
         }
     }

@@ -4,8 +4,8 @@ use crate::failure::{Class, Failure};
 use crate::model::BoxError;
 use crate::store::contract::{StoreError, StoreKind};
 
-/// The version of the ledger's blobs. Those of a later release are refused, not guessed at. Version 1 was one journal
-/// without a head, version 2 is release 0.1; both are taken over.
+/// The version of the ledger's blobs. Those of a later release are refused, not guessed at. Version
+/// 1 was one journal without a head, version 2 is release 0.1; both are taken over.
 pub const SCHEMA: u32 = 3;
 
 /// What is wrong with a blob of our state.
@@ -37,7 +37,10 @@ pub enum BadState {
         blob: String,
     },
     /// There is no head, and something stands there that is only written under one.
-    #[error("`{blob}` is missing, though `{trace}` was written under it: was it removed, as by a rule that deletes old blobs?")]
+    #[error(
+        "`{blob}` is missing, though `{trace}` was written under it: was it removed, as by a rule \
+        that deletes old blobs?"
+    )]
     HeadLost {
         /// The head's name.
         blob: String,
@@ -45,7 +48,10 @@ pub enum BadState {
         trace: String,
     },
     /// Written by a later release.
-    #[error("`{blob}` was written by a later release (schema {found}, this one knows {SCHEMA}): run that release, or a later one")]
+    #[error(
+        "`{blob}` was written by a later release (schema {found}, this one knows {SCHEMA}): run \
+        that release, or a later one"
+    )]
     Future {
         /// The blob's name.
         blob: String,
@@ -67,7 +73,10 @@ pub enum LedgerError {
         cause: Box<StoreError>,
     },
     /// The state holds something that we did not write, or lacks something that we did.
-    #[error("the ledger of `{source_name}` cannot be used (`blobferry ledger rebuild --source {source_name}` makes it anew from the blobs)")]
+    #[error(
+        "the ledger of `{source_name}` cannot be used (`blobferry ledger rebuild --source \
+        {source_name}` makes it anew from the blobs)"
+    )]
     Damaged {
         /// The source's name.
         source_name: String,
@@ -101,7 +110,13 @@ impl LedgerError {
 
     /// Whether something is not there that should be: the head, or what it names.
     pub fn is_missing(&self) -> bool {
-        matches!(self, LedgerError::Damaged { cause: BadState::Missing { .. } | BadState::HeadLost { .. }, .. })
+        matches!(
+            self,
+            LedgerError::Damaged {
+                cause: BadState::Missing { .. } | BadState::HeadLost { .. },
+                ..
+            }
+        )
     }
 }
 

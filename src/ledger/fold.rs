@@ -1,7 +1,9 @@
-//! Folds journals into a new snapshot: written beside the old one, made valid by one swap of the head.
+//! Folds journals into a new snapshot: written beside the old one, made valid by one swap of the
+//! head.
 //!
-//! Each journal is sealed before it is read, so that no record is appended that the snapshot would miss. The old
-//! state is removed only when the head no longer names it; what a crash leaves behind is removed a day later.
+//! Each journal is sealed before it is read, so that no record is appended that the snapshot would
+//! miss. The old state is removed only when the head no longer names it; what a crash leaves behind
+//! is removed a day later.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -54,10 +56,16 @@ pub struct Folded {
     pub own: Own,
 }
 
-/// Folds every journal that the head names (or, before the first head, those of the release before this one) into
-/// a new snapshot. `None` if another writer did so at the same time: then its state is valid, and ours is gone.
-/// `have` is a snapshot that is in memory already, by its place in the head that it was read with.
-pub async fn fold(shelf: &Shelf, tuning: &Tuning, run: &str, have: Option<(Piece, Snapshot)>) -> Result<Option<Folded>, LedgerError> {
+/// Folds every journal that the head names (or, before the first head, those of the release before
+/// this one) into a new snapshot. `None` if another writer did so at the same time: then its state
+/// is valid, and ours is gone. `have` is a snapshot that is in memory already, by its place in the
+/// head that it was read with.
+pub async fn fold(
+    shelf: &Shelf,
+    tuning: &Tuning,
+    run: &str,
+    have: Option<(Piece, Snapshot)>,
+) -> Result<Option<Folded>, LedgerError> {
     let mut changed = 0;
     loop {
         let known = shelf.head().await?;
@@ -65,7 +73,9 @@ pub async fn fold(shelf: &Shelf, tuning: &Tuning, run: &str, have: Option<(Piece
             // Gone under our hands: another writer has folded, or this is damage.
             Err(error) if error.is_missing() && changed < MAX_CHANGED => {
                 let now = shelf.head().await?;
-                let tag_and_index = |head: &Option<Tagged>| head.as_ref().map(|(head, etag)| (etag.clone(), head.index.clone()));
+                let tag_and_index = |head: &Option<Tagged>| {
+                    head.as_ref().map(|(head, etag)| (etag.clone(), head.index.clone()))
+                };
                 match (tag_and_index(&known), tag_and_index(&now)) {
                     (then, now) if then == now => return Err(error),
                     (Some((_, then)), Some((_, now))) if then == now => changed += 1,
@@ -86,7 +96,8 @@ async fn fold_under(
 ) -> Result<Option<Folded>, LedgerError> {
     failpoint!("fold-begins", LedgerError::Closed("failpoint".into()));
     let base = known.as_ref().map_or_else(Head::empty, |(head, _)| head.clone());
-    let (entries, open, restless, old_journals) = gather(shelf, known.is_some().then_some(&base), run).await?;
+    let (entries, open, restless, old_journals) =
+        gather(shelf, known.is_some().then_some(&base), run).await?;
     failpoint!("fold-sealed", LedgerError::Closed("failpoint".into()));
     let old = match have.filter(|(piece, _)| base.index.as_ref() == Some(piece)) {
         Some((_, snapshot)) => snapshot,
@@ -109,16 +120,19 @@ async fn fold_under(
     Ok(Some(Folded { head, snapshot: generation.snapshot, open, own }))
 }
 
-/// Removes what was written for a head that is not valid. It may have been, while its answer was lost, and another
-/// writer may have built on it since: what the head names by now stays.
+/// Removes what was written for a head that is not valid. It may have been, while its answer was
+/// lost, and another writer may have built on it since: what the head names by now stays.
 async fn remove_unnamed(shelf: &Shelf, written: Vec<String>) -> Result<(), LedgerError> {
     let Some((head, _)) = shelf.head().await? else { return Ok(()) };
     let named: HashSet<&str> = head.names().collect();
-    shelf.remove_named(written.into_iter().filter(|name| !named.contains(name.as_str())).collect()).await;
+    shelf
+        .remove_named(written.into_iter().filter(|name| !named.contains(name.as_str())).collect())
+        .await;
     Ok(())
 }
 
-/// Every entry of the journals, the runs that are open after them, whether the source is restless, and the journals' names.
+/// Every entry of the journals, the runs that are open after them, whether the source is restless,
+/// and the journals' names.
 type Gathered = (Vec<Entry>, OpenRuns, bool, Vec<crate::model::BlobName>);
 
 async fn gather(shelf: &Shelf, head: Option<&Head>, run: &str) -> Result<Gathered, LedgerError> {
@@ -182,8 +196,8 @@ fn range(n: usize, shards: usize) -> Range<u64> {
     n as u64 * width..(n as u64 + 1) * width
 }
 
-/// Writes the snapshot of `base` with `entries`, of which later ones count, over it. Shards of which nothing
-/// changes stay as they are. One old shard after the other is in memory.
+/// Writes the snapshot of `base` with `entries`, of which later ones count, over it. Shards of
+/// which nothing changes stay as they are. One old shard after the other is in memory.
 pub async fn write_generation(
     shelf: &Shelf,
     tuning: &Tuning,
@@ -197,7 +211,13 @@ pub async fn write_generation(
     let before = base.shards.len();
     let shards = files.div_ceil(tuning.shard_files).next_power_of_two().max(before);
     let number = base.generation + 1;
-    let mut writer = Writer { shelf, number, shards: Vec::with_capacity(shards), builder: Builder::new(files), written: Vec::new() };
+    let mut writer = Writer {
+        shelf,
+        number,
+        shards: Vec::with_capacity(shards),
+        builder: Builder::new(files),
+        written: Vec::new(),
+    };
     let mut replaced = Vec::new();
     for n in 0..before.max(1) {
         let old_range = range(n, before.max(1));
@@ -225,17 +245,31 @@ pub async fn write_generation(
     }
     failpoint!("fold-shards-written", LedgerError::Closed("failpoint".into()));
     let (index, snapshot) = writer.index().await?;
-    Ok(Generation { number, index, shards: writer.shards, written: writer.written, replaced, snapshot })
+    Ok(Generation {
+        number,
+        index,
+        shards: writer.shards,
+        written: writer.written,
+        replaced,
+        snapshot,
+    })
 }
 
 /// The entries of a shard.
-pub async fn read_shard(shelf: &Shelf, piece: &Piece, range: &Range<u64>) -> Result<Vec<Entry>, LedgerError> {
+pub async fn read_shard(
+    shelf: &Shelf,
+    piece: &Piece,
+    range: &Range<u64>,
+) -> Result<Vec<Entry>, LedgerError> {
     let bytes = shelf.piece(piece).await?;
     let blob = shelf.blob(&piece.name)?;
     let mut entries = Vec::new();
-    let found = scan(blob.as_str(), &bytes, Check::WherePresent, |at, record| entries.extend(Entry::of(&record, &bytes.slice(at))));
+    let found = scan(blob.as_str(), &bytes, Check::WherePresent, |at, record| {
+        entries.extend(Entry::of(&record, &bytes.slice(at)))
+    });
     let whole = found.map_err(|bad| shelf.bad(bad))?;
-    let ordered = entries.is_sorted_by_key(|entry| entry.key) && entries.iter().all(|entry| range.contains(&prefix(&entry.key)));
+    let ordered = entries.is_sorted_by_key(|entry| entry.key)
+        && entries.iter().all(|entry| range.contains(&prefix(&entry.key)));
     if whole.torn || !ordered {
         let why = "its lines are not those of this shard, in order".to_owned();
         return Err(shelf.bad(BadState::Blob { blob: blob.as_str().to_owned(), why }));
@@ -253,7 +287,10 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     async fn shard(&mut self, n: usize, entries: &[Entry]) -> Result<(), LedgerError> {
-        let (mut bytes, before) = (Vec::with_capacity(entries.iter().map(|entry| entry.line.len()).sum()), self.builder.len());
+        let (mut bytes, before) = (
+            Vec::with_capacity(entries.iter().map(|entry| entry.line.len()).sum()),
+            self.builder.len(),
+        );
         for of_path in entries.chunk_by(|a, b| a.key == b.key) {
             let file = of_path.iter().rposition(|entry| matches!(entry.what, What::File(_)));
             // A sighting counts until the file is taken.
@@ -269,7 +306,9 @@ impl Writer<'_> {
         }
         let name = new_name(&format!("shard-{:06}-{n:04}", self.number), ".ndjson");
         self.written.push(name.clone());
-        self.shards.push(Some(self.shelf.put_piece(name, bytes.into(), self.builder.len() - before).await?));
+        self.shards.push(Some(
+            self.shelf.put_piece(name, bytes.into(), self.builder.len() - before).await?,
+        ));
         Ok(())
     }
 
@@ -284,10 +323,17 @@ impl Writer<'_> {
 }
 
 /// Makes `new` valid in the place of `base`. Journals that others planned meanwhile stay named.
-async fn swap(shelf: &Shelf, base: &Head, new: Head, known: Option<Tagged>) -> Result<Option<Tagged>, LedgerError> {
+async fn swap(
+    shelf: &Shelf,
+    base: &Head,
+    new: Head,
+    known: Option<Tagged>,
+) -> Result<Option<Tagged>, LedgerError> {
     let (mut known, mut next, mut race) = (known, new.clone(), Race::default());
     for _ in 0..MAX_OVERTAKEN {
-        if let Some(etag) = shelf.swap(&next, known.as_ref().map(|(_, etag)| etag), &mut race).await? {
+        if let Some(etag) =
+            shelf.swap(&next, known.as_ref().map(|(_, etag)| etag), &mut race).await?
+        {
             return Ok(Some((next, etag)));
         }
         let Some((head, etag)) = shelf.head().await? else { return Ok(None) };
@@ -299,17 +345,25 @@ async fn swap(shelf: &Shelf, base: &Head, new: Head, known: Option<Tagged>) -> R
             return Ok(None);
         }
         let planned = head.journals.iter().filter(|name| !base.journals.contains(name));
-        next = Head { journals: planned.chain(&new.journals).cloned().collect(), pass: head.pass.clone(), ..new.clone() };
+        next = Head {
+            journals: planned.chain(&new.journals).cloned().collect(),
+            pass: head.pass.clone(),
+            ..new.clone()
+        };
         known = Some((head, etag));
     }
     Ok(None)
 }
 
-/// Removes what crashes left behind. It costs nothing but room, so whatever goes wrong here is told and left.
+/// Removes what crashes left behind. It costs nothing but room, so whatever goes wrong here is told
+/// and left.
 async fn remove_orphans(shelf: &Shelf, head: &Head) {
     let names = match shelf.names().await {
         Ok(names) => names,
-        Err(error) => return tracing::debug!(source = shelf.source, error = %crate::model::chain(&error), "Orphans of the ledger stay for now."),
+        Err(error) => {
+            return tracing::debug!(source = shelf.source, error = %crate::model::chain(&error), "Orphans \
+                of the ledger stay for now.");
+        }
     };
     let named: HashSet<&str> = head.names().collect();
     // Others may be writing what they have not named yet.

@@ -1,4 +1,5 @@
-//! The head of a ledger: which blobs are its state now. Replaced only under the tag that it was read with.
+//! The head of a ledger: which blobs are its state now. Replaced only under the tag that it was
+//! read with.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -34,7 +35,8 @@ impl Piece {
     }
 }
 
-/// Which blobs are the ledger's state. What it names is there; what it does not name counts for nothing.
+/// Which blobs are the ledger's state. What it names is there; what it does not name counts for
+/// nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// See [`SCHEMA`].
@@ -43,13 +45,15 @@ pub struct Head {
     pub generation: u64,
     /// The snapshot's index: what a run reads. `None` while there is no snapshot.
     pub index: Option<Piece>,
-    /// The snapshot's records in full, in shards by the hash of the path; their number is a power of two, or none.
+    /// The snapshot's records in full, in shards by the hash of the path; their number is a power
+    /// of two, or none.
     pub shards: Vec<Option<Piece>>,
     /// Journals that are not folded yet, by name, in the order in which they were planned.
     pub journals: Vec<String>,
     /// Runs that began and had not ended when their journals were folded.
     pub open: Vec<String>,
-    /// The pass that is under way in pieces, if there is one: no other is planned before it is closed.
+    /// The pass that is under way in pieces, if there is one: no other is planned before it is
+    /// closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<OpenPass>,
     /// Whether the source's times move at every look.
@@ -72,7 +76,16 @@ pub struct OpenPass {
 impl Head {
     /// The head of a ledger that holds nothing.
     pub fn empty() -> Self {
-        Self { schema: SCHEMA, generation: 0, index: None, shards: Vec::new(), journals: Vec::new(), open: Vec::new(), pass: None, restless: false }
+        Self {
+            schema: SCHEMA,
+            generation: 0,
+            index: None,
+            shards: Vec::new(),
+            journals: Vec::new(),
+            open: Vec::new(),
+            pass: None,
+            restless: false,
+        }
     }
 
     /// As it is stored.
@@ -83,12 +96,14 @@ impl Head {
     /// Reads what [`Head::to_bytes`] wrote.
     pub fn parse(blob: &BlobName, bytes: &[u8]) -> Result<Self, BadState> {
         let bad = |why: String| BadState::Blob { blob: blob.as_str().to_owned(), why };
-        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
+        let value: serde_json::Value =
+            serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
         // Later releases may guard theirs in another way, so this is asked first.
         if let Some(found) = value["schema"].as_u64().filter(|found| *found > u64::from(SCHEMA)) {
             return Err(BadState::Future { blob: blob.as_str().to_owned(), found });
         }
-        verify_line(bytes.strip_suffix(b"\n").unwrap_or(bytes)).map_err(|why| bad(why.to_string()))?;
+        verify_line(bytes.strip_suffix(b"\n").unwrap_or(bytes))
+            .map_err(|why| bad(why.to_string()))?;
         let head: Self = serde_json::from_value(value).map_err(|error| bad(error.to_string()))?;
         if !head.shards.is_empty() && !head.shards.len().is_power_of_two() {
             return Err(bad(format!("it names {} shards", head.shards.len())));
@@ -98,12 +113,14 @@ impl Head {
 
     /// Every blob that it names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        let pieces = self.index.iter().chain(self.shards.iter().flatten()).map(|piece| piece.name.as_str());
+        let pieces =
+            self.index.iter().chain(self.shards.iter().flatten()).map(|piece| piece.name.as_str());
         pieces.chain(self.journals.iter().map(String::as_str))
     }
 }
 
-/// A name that no other blob has, with the time in it, so that orphans can be told from what is being written now.
+/// A name that no other blob has, with the time in it, so that orphans can be told from what is
+/// being written now.
 pub fn new_name(kind: &str, ending: &str) -> String {
     let mut nonce = [0u8; 8];
     getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
@@ -113,7 +130,15 @@ pub fn new_name(kind: &str, ending: &str) -> String {
 /// A moment as names tell it: equally long for each, ordered like time.
 pub fn stamp(at: OffsetDateTime) -> String {
     let (date, time) = (at.date(), at.time());
-    format!("{:04}{:02}{:02}T{:02}{:02}{:02}Z", date.year(), u8::from(date.month()), date.day(), time.hour(), time.minute(), time.second())
+    format!(
+        "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second()
+    )
 }
 
 /// When a blob of [`new_name`] got its name; `None` for any other.
@@ -133,7 +158,12 @@ mod tests {
     #[test]
     fn every_bit_of_a_head_is_guarded() {
         let piece = Piece { name: new_name("index", ""), bytes: 1, crc: crc(b"x"), entries: 1 };
-        let head = Head { index: Some(piece), open: vec!["run".into()], journals: vec!["j".into()], ..Head::empty() };
+        let head = Head {
+            index: Some(piece),
+            open: vec!["run".into()],
+            journals: vec!["j".into()],
+            ..Head::empty()
+        };
         let bytes = head.to_bytes();
         assert_eq!(Head::parse(&blob(), &bytes).ok(), Some(head));
         for at in 0..bytes.len() - 1 {

@@ -1,9 +1,10 @@
 //! What the records say, by path, in memory: 32 bytes for each file.
 //!
-//! A path is known by the first 128 bits of its SHA-256. A false "unchanged" would take two paths of one source
-//! that share these bits, and size and time too. Among a million paths some two share them by chance with a
-//! probability of 2e6² / 2^129, below 1e-26; making two such paths on purpose takes 2^64 hashes, and harms only
-//! files of whoever made them; finding one for somebody else's path takes 2^128.
+//! A path is known by the first 128 bits of its SHA-256. A false "unchanged" would take two paths
+//! of one source that share these bits, and size and time too. Among a million paths some two share
+//! them by chance with a probability of 2e6² / 2^129, below 1e-26; making two such paths on purpose
+//! takes 2^64 hashes, and harms only files of whoever made them; finding one for somebody else's
+//! path takes 2^128.
 
 use std::collections::HashMap;
 
@@ -65,7 +66,8 @@ impl OpenRuns {
         match record {
             Record::Begin { run, .. } => self.0.push(run.clone()),
             Record::End { run } => {
-                // A run that ended has also looked after what died before it began; a piece of one, only after its own.
+                // A run that ended has also looked after what died before it began; a piece of one,
+                // only after its own.
                 if let Some(began) = self.0.iter().position(|open| open == run) {
                     let first = if is_piece(run) { began } else { 0 };
                     self.0.drain(first..=began);
@@ -80,7 +82,13 @@ impl OpenRuns {
 impl Index {
     /// Takes a snapshot in place of everything; `open` are the runs that had not ended then.
     pub fn begin_with(&mut self, snapshot: Snapshot, open: OpenRuns) {
-        *self = Self { snapshot, open, folds: self.folds + 1, restless: self.restless, ..Self::default() };
+        *self = Self {
+            snapshot,
+            open,
+            folds: self.folds + 1,
+            restless: self.restless,
+            ..Self::default()
+        };
     }
 
     /// The snapshot, without what was recorded since.
@@ -157,8 +165,8 @@ impl Index {
         }
     }
 
-    /// MD5 of the bytes of the file with this key, as it was recorded last; `Err` if that stands in the snapshot, and how
-    /// often one was taken in.
+    /// MD5 of the bytes of the file with this key, as it was recorded last; `Err` if that stands in
+    /// the snapshot, and how often one was taken in.
     pub fn md5(&self, key: &Key) -> Result<Option<Md5>, u64> {
         if self.since.contains_key(key) { Ok(self.sums.get(key).copied()) } else { Err(self.folds) }
     }

@@ -1,4 +1,5 @@
-//! The writing end of a ledger: records of many tasks, in one order, durable when they are answered.
+//! The writing end of a ledger: records of many tasks, in one order, durable when they are
+//! answered.
 
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -31,19 +32,28 @@ struct Write {
     done: oneshot::Sender<Result<(), LedgerError>>,
 }
 
-/// The writing end. Records of many tasks that come while an append is under way go together in the next one.
+/// The writing end. Records of many tasks that come while an append is under way go together in the
+/// next one.
 pub struct Journal {
     writes: mpsc::Sender<Write>,
     broken: Arc<OnceLock<String>>,
 }
 
 impl Journal {
-    /// Stands ready to record for `run` what goes into the ledger that was read as `loaded`; `index` is told too.
-    pub fn of_ledger(shelf: Shelf, run: &str, loaded: Loaded, index: Arc<Mutex<Index>>, tuning: Tuning) -> Self {
+    /// Stands ready to record for `run` what goes into the ledger that was read as `loaded`;
+    /// `index` is told too.
+    pub fn of_ledger(
+        shelf: Shelf,
+        run: &str,
+        loaded: Loaded,
+        index: Arc<Mutex<Index>>,
+        tuning: Tuning,
+    ) -> Self {
         let Loaded { head, idle, legacy, lines, .. } = loaded;
         let in_memory = head.as_ref().and_then(|(head, _)| head.index.clone());
         let is_first = head.is_none() && !legacy;
-        let whole = Whole { index, tuning, head, in_memory, is_first, legacy, lines, fold_above: 0 };
+        let whole =
+            Whole { index, tuning, head, in_memory, is_first, legacy, lines, fold_above: 0 };
         Self::start(Tail { shelf, run: run.to_owned(), own: idle, whole: Some(whole) })
     }
 
@@ -79,7 +89,12 @@ impl Journal {
         self.ask(Vec::new(), None, Some(journals)).await
     }
 
-    async fn ask(&self, line: Vec<u8>, record: Option<Record>, journals: Option<usize>) -> Result<(), LedgerError> {
+    async fn ask(
+        &self,
+        line: Vec<u8>,
+        record: Option<Record>,
+        journals: Option<usize>,
+    ) -> Result<(), LedgerError> {
         let (done, result) = oneshot::channel();
         let closed = || LedgerError::Closed("its writer is gone".to_owned());
         self.writes.send(Write { line, record, journals, done }).await.map_err(|_| closed())?;
@@ -106,7 +121,8 @@ struct Whole {
 struct Tail {
     shelf: Shelf,
     run: String,
-    /// The journal in hand; `None` until there is something to record, and when another writer has ended it.
+    /// The journal in hand; `None` until there is something to record, and when another writer has
+    /// ended it.
     own: Option<Own>,
     whole: Option<Whole>,
 }
@@ -125,7 +141,8 @@ impl Tail {
                 Some(why) => Err(LedgerError::Closed(why.clone())),
                 None => self.append_and_fold(&batch).await,
             };
-            // After a failure the journal's end is not known: later records must not jump over a lost one.
+            // After a failure the journal's end is not known: later records must not jump over a
+            // lost one.
             if let Err(error) = &result {
                 broken.get_or_init(|| chain(error));
             }
@@ -145,7 +162,11 @@ impl Tail {
         let bytes: Bytes = batch.iter().flat_map(|write| write.line.iter().copied()).collect();
         let mut race = Race::default();
         for _ in 0..MAX_OVERTAKEN {
-            let mut own = match self.own.take().filter(|own| own.lines < MAX_APPENDS && own.position < MAX_BYTES) {
+            let mut own = match self
+                .own
+                .take()
+                .filter(|own| own.lines < MAX_APPENDS && own.position < MAX_BYTES)
+            {
                 Some(own) => own,
                 None => self.plan().await?,
             };
@@ -154,7 +175,8 @@ impl Tail {
                 Appended::Landed => None,
                 Appended::Refused(cause) => {
                     let tail = self.shelf.get(&blob, own.position).await?.map(|(_, tail)| tail);
-                    // It is as long as was thought, so nobody was quicker. The next journal may do better, once.
+                    // It is as long as was thought, so nobody was quicker. The next journal may do
+                    // better, once.
                     if tail.as_ref().is_some_and(Bytes::is_empty) {
                         race.lost(&self.shelf, (), cause)?;
                     }
@@ -166,7 +188,9 @@ impl Tail {
                 Some(tail) => tail.as_ref().is_some_and(|tail| tail.starts_with(&bytes)),
             };
             // What another writer appended behind ours ends this journal for us.
-            let ended = tail.as_ref().is_some_and(|tail| tail.as_ref().is_none_or(|tail| tail.len() != bytes.len()));
+            let ended = tail
+                .as_ref()
+                .is_some_and(|tail| tail.as_ref().is_none_or(|tail| tail.len() != bytes.len()));
             if tail.is_some_and(|tail| tail.is_none()) {
                 self.must_be_folded(&own).await?;
             }
@@ -185,7 +209,11 @@ impl Tail {
     async fn must_be_folded(&self, own: &Own) -> Result<(), LedgerError> {
         match self.shelf.head().await? {
             Some((head, _)) if !head.journals.contains(&own.name) => Ok(()),
-            _ => Err(LedgerError::Closed(format!("`{}{}` was taken away meanwhile", self.shelf.folder(), own.name))),
+            _ => Err(LedgerError::Closed(format!(
+                "`{}{}` was taken away meanwhile",
+                self.shelf.folder(),
+                own.name
+            ))),
         }
     }
 
@@ -207,7 +235,8 @@ impl Tail {
             }
         }
         let own = make(&self.shelf).await?;
-        // A head that was there before must still be there: it is read again by whoever has none in hand.
+        // A head that was there before must still be there: it is read again by whoever has none in
+        // hand.
         let known = match self.whole.as_ref().and_then(|whole| whole.head.clone()) {
             Some(known) => Some(known),
             None => self.shelf.head().await?,
@@ -224,12 +253,13 @@ impl Tail {
         Ok(own)
     }
 
-    /// A fold that fails for want of the store loses nothing, and a later one does its work. Bad state is another
-    /// matter: it is told as soon as it is found.
+    /// A fold that fails for want of the store loses nothing, and a later one does its work. Bad
+    /// state is another matter: it is told as soon as it is found.
     async fn fold_if_due(&mut self, most_journals: Option<usize>) -> Result<(), LedgerError> {
         let Some(whole) = &self.whole else { return Ok(()) };
         let most_journals = most_journals.unwrap_or(whole.tuning.journals);
-        let files = whole.index.lock().expect("no code panics while it holds this lock").snapshot().len();
+        let files =
+            whole.index.lock().expect("no code panics while it holds this lock").snapshot().len();
         let journals = whole.head.as_ref().map_or(0, |(head, _)| head.journals.len());
         let most = whole.tuning.lines.max(files / whole.tuning.share.max(1)).max(whole.fold_above);
         if whole.lines <= most && (journals <= most_journals || whole.fold_above > 0) {
@@ -238,7 +268,8 @@ impl Tail {
         match self.fold().await {
             Err(error @ (LedgerError::Store { .. } | LedgerError::Closed(_))) => {
                 let source = &self.shelf.source;
-                tracing::warn!(source, error = %chain(&error), "The ledger's journals could not be folded; it is tried again later.");
+                tracing::warn!(source, error = %chain(&error), "The ledger's journals could not be \
+                    folded; it is tried again later.");
                 if let Some(whole) = &mut self.whole {
                     whole.fold_above = whole.lines.saturating_mul(2);
                 }
@@ -252,7 +283,8 @@ impl Tail {
         let Some(whole) = &mut self.whole else { return Ok(()) };
         // Whatever comes of it, the journal in hand is sealed.
         self.own = None;
-        let snapshot = whole.index.lock().expect("no code panics while it holds this lock").snapshot().clone();
+        let snapshot =
+            whole.index.lock().expect("no code panics while it holds this lock").snapshot().clone();
         let have = whole.in_memory.clone().map(|piece| (piece, snapshot));
         let folded = fold(&self.shelf, &whole.tuning, &self.run, have).await?;
         whole.legacy = false;
@@ -266,7 +298,11 @@ impl Tail {
         whole.head = Some(folded.head);
         whole.lines = 1;
         self.own = Some(folded.own);
-        whole.index.lock().expect("no code panics while it holds this lock").begin_with(folded.snapshot, folded.open);
+        whole
+            .index
+            .lock()
+            .expect("no code panics while it holds this lock")
+            .begin_with(folded.snapshot, folded.open);
         Ok(())
     }
 }
@@ -292,12 +328,17 @@ mod tests {
     use crate::retry::Policy;
     use crate::store::memory::MemoryStore;
 
-    /// Each record is appended by itself, by one run and then by another that goes on in the same journal. The store
-    /// in memory takes 50,000 appends, as Azure does.
+    /// Each record is appended by itself, by one run and then by another that goes on in the same
+    /// journal. The store in memory takes 50,000 appends, as Azure does.
     #[tokio::test]
     async fn a_journal_is_followed_by_the_next_long_before_its_last_append() {
         let store = Arc::new(MemoryStore::new());
-        let shelf = Shelf { store: store.clone(), source: "acme".into(), policy: Policy::default(), cancel: Default::default() };
+        let shelf = Shelf {
+            store: store.clone(),
+            source: "acme".into(),
+            policy: Policy::default(),
+            cancel: Default::default(),
+        };
         // Never folded.
         let tuning = Tuning { lines: usize::MAX, share: 1, journals: usize::MAX, shard_files: 1 };
         for (run, records) in [("one", 39_000), ("two", 12_000)] {
@@ -309,8 +350,18 @@ mod tests {
             }
         }
         let (head, _) = shelf.head().await.expect("it reads").expect("there is one");
-        let content = |name: &String| store.content(shelf.blob(name).expect("a legal name").as_str()).expect("it is there");
-        let lines: Vec<usize> = head.journals.iter().map(|name| content(name).iter().filter(|byte| **byte == b'\n').count()).collect();
-        assert_eq!(lines, [MAX_APPENDS, 51_000 + 2 - MAX_APPENDS], "each begins with a line of its own");
+        let content = |name: &String| {
+            store.content(shelf.blob(name).expect("a legal name").as_str()).expect("it is there")
+        };
+        let lines: Vec<usize> = head
+            .journals
+            .iter()
+            .map(|name| content(name).iter().filter(|byte| **byte == b'\n').count())
+            .collect();
+        assert_eq!(
+            lines,
+            [MAX_APPENDS, 51_000 + 2 - MAX_APPENDS],
+            "each begins with a line of its own"
+        );
     }
 }

@@ -34,7 +34,8 @@ pub async fn load_with(shelf: &Shelf, cache: &LedgerCache) -> Result<Loaded, Led
     loop {
         let head = shelf.head().await?;
         match load_under(shelf, &head).await {
-            // What was named is gone: the journals were folded since we read the head, or this is damage.
+            // What was named is gone: the journals were folded since we read the head, or this is
+            // damage.
             Err(error) if error.is_missing() && changed < MAX_CHANGED => {
                 let tag = |head: &Option<Tagged>| head.as_ref().map(|(_, etag)| etag.clone());
                 if tag(&shelf.head().await?) == tag(&head) {
@@ -69,34 +70,42 @@ async fn load_under(shelf: &Shelf, head: &Option<Tagged>) -> Result<Loaded, Ledg
         loaded.index.set_restless();
     }
     // Read side by side, taken in in order.
-    let mut journals = stream::iter(head.journals.clone()).map(|name| of_name(shelf.clone(), name)).buffered(READ_AT_ONCE);
+    let mut journals = stream::iter(head.journals.clone())
+        .map(|name| of_name(shelf.clone(), name))
+        .buffered(READ_AT_ONCE);
     while let Some((name, raw)) = journals.try_next().await? {
         let TakenIn { lines, idle, sealed } = take_in(shelf, &mut loaded, &raw)?;
         if !sealed {
             loaded.growing.push((name.clone(), raw.bytes.len() as u64));
         }
-        // Of two records of a file, that in the later journal counts: what comes next must stand in the last one.
+        // Of two records of a file, that in the later journal counts: what comes next must stand in
+        // the last one.
         let own = idle.then(|| Own { name, position: raw.bytes.len() as u64, lines });
         loaded.idle = if left_out!("last-journal") { own.or(loaded.idle.take()) } else { own };
     }
     Ok(loaded)
 }
 
-/// An error if there was a head once: an index comes with one, and nothing is recorded in a journal before a head names it.
-/// Without a head, all that was ingested would be taken for new.
+/// An error if there was a head once: an index comes with one, and nothing is recorded in a journal
+/// before a head names it. Without a head, all that was ingested would be taken for new.
 pub async fn must_be_first(shelf: &Shelf) -> Result<(), LedgerError> {
     let names = match shelf.names().await {
-        Err(LedgerError::Store { cause, .. }) if cause.kind == StoreKind::NoContainer => return Ok(()),
+        Err(LedgerError::Store { cause, .. }) if cause.kind == StoreKind::NoContainer => {
+            return Ok(());
+        }
         names => names?,
     };
-    for name in names.iter().filter(|name| name.starts_with("index-") || name.starts_with("journal-")) {
+    for name in
+        names.iter().filter(|name| name.starts_with("index-") || name.starts_with("journal-"))
+    {
         let blob = shelf.blob(name)?;
         let Some((_, bytes)) = shelf.get(&blob, 0).await? else { continue };
         let mut records = 0;
         let is_trace = match name.starts_with("index-") {
             true => Snapshot::parse(blob.as_str(), &bytes).is_ok(),
             false => {
-                let count = |_, record| records += usize::from(!matches!(record, Record::Schema { .. }));
+                let count =
+                    |_, record| records += usize::from(!matches!(record, Record::Schema { .. }));
                 scan(blob.as_str(), &bytes, Check::Each, count).is_ok() && records > 0
             }
         };

@@ -16,9 +16,11 @@ use crate::plan::Known;
 use crate::retry::Policy;
 use crate::store::contract::Store;
 
-/// What is told of a ledger, in its order: the snapshot's shards, then the journals as they were planned.
+/// What is told of a ledger, in its order: the snapshot's shards, then the journals as they were
+/// planned.
 pub enum Told<'a> {
-    /// Forget what was told before: the ledger was folded while it was read, so the reading begins anew.
+    /// Forget what was told before: the ledger was folded while it was read, so the reading begins
+    /// anew.
     Anew,
     /// What follows stands in this blob, which is a shard of the snapshot or a journal.
     Blob {
@@ -38,7 +40,8 @@ pub enum Told<'a> {
         /// The run that recorded it.
         run: &'a str,
     },
-    /// The snapshot's index, which is what runs read, says something else of this file than its shard, or nothing.
+    /// The snapshot's index, which is what runs read, says something else of this file than its
+    /// shard, or nothing.
     Differs(RemotePath),
 }
 
@@ -65,7 +68,8 @@ pub async fn look_through(
         visit(Told::Anew);
         let head = shelf.head().await?;
         match under(&shelf, &head, visit).await {
-            // What was named is gone: the journals were folded since we read the head, or this is damage.
+            // What was named is gone: the journals were folded since we read the head, or this is
+            // damage.
             Err(error) if error.is_missing() && changed < MAX_CHANGED => {
                 let tag = |head: &Option<Tagged>| head.as_ref().map(|(_, etag)| etag.clone());
                 if tag(&shelf.head().await?) == tag(&head) {
@@ -78,7 +82,11 @@ pub async fn look_through(
     }
 }
 
-async fn under(shelf: &Shelf, head: &Option<Tagged>, visit: &mut (dyn FnMut(Told<'_>) + Send)) -> Result<Looked, LedgerError> {
+async fn under(
+    shelf: &Shelf,
+    head: &Option<Tagged>,
+    visit: &mut (dyn FnMut(Told<'_>) + Send),
+) -> Result<Looked, LedgerError> {
     let mut open = OpenRuns::default();
     let Some((head, _)) = head else {
         let journals = legacy(shelf).await?;
@@ -99,10 +107,18 @@ async fn under(shelf: &Shelf, head: &Option<Tagged>, visit: &mut (dyn FnMut(Told
 }
 
 /// How many files the index has.
-async fn shards(shelf: &Shelf, head: &Head, visit: &mut (dyn FnMut(Told<'_>) + Send)) -> Result<usize, LedgerError> {
+async fn shards(
+    shelf: &Shelf,
+    head: &Head,
+    visit: &mut (dyn FnMut(Told<'_>) + Send),
+) -> Result<usize, LedgerError> {
     let index = snapshot(shelf, head).await?;
     for piece in head.shards.iter().flatten() {
-        let raw = Raw { blob: shelf.blob(&piece.name)?, bytes: shelf.piece(piece).await?, check: Check::WherePresent };
+        let raw = Raw {
+            blob: shelf.blob(&piece.name)?,
+            bytes: shelf.piece(piece).await?,
+            check: Check::WherePresent,
+        };
         visit(Told::Blob { name: raw.blob.as_str(), in_snapshot: true });
         let scanned = raw.scan(|record, _| {
             let Record::File(file) = &record else { return };
@@ -117,7 +133,12 @@ async fn shards(shelf: &Shelf, head: &Head, visit: &mut (dyn FnMut(Told<'_>) + S
     Ok(index.len())
 }
 
-fn journal(shelf: &Shelf, raw: &Raw, open: &mut OpenRuns, visit: &mut (dyn FnMut(Told<'_>) + Send)) -> Result<(), LedgerError> {
+fn journal(
+    shelf: &Shelf,
+    raw: &Raw,
+    open: &mut OpenRuns,
+    visit: &mut (dyn FnMut(Told<'_>) + Send),
+) -> Result<(), LedgerError> {
     visit(Told::Blob { name: raw.blob.as_str(), in_snapshot: false });
     let scanned = raw.scan(|record, _| {
         open.apply(&record);

@@ -7,8 +7,9 @@
 //! _blobferry/<source>/ledger/journal-….ndjson     what was recorded since, appended at a known position only
 //! ```
 //!
-//! Everything goes through the store contract, so the ledger is as durable as the blobs it speaks of. Losing it
-//! costs work, not data: the next run finds every blob under its name, equal, and records it again.
+//! Everything goes through the store contract, so the ledger is as durable as the blobs it speaks
+//! of. Losing it costs work, not data: the next run finds every blob under its name, equal, and
+//! records it again.
 
 mod cache;
 pub mod error;
@@ -78,13 +79,26 @@ pub struct Ledger {
 
 impl Ledger {
     /// Reads the ledger of `source`. Nothing is written until [`Ledger::begin`].
-    pub async fn open(store: Arc<dyn Store>, source: &str, run: &str, policy: Policy, cancel: CancellationToken) -> Result<Self, LedgerError> {
+    pub async fn open(
+        store: Arc<dyn Store>,
+        source: &str,
+        run: &str,
+        policy: Policy,
+        cancel: CancellationToken,
+    ) -> Result<Self, LedgerError> {
         Self::open_tuned(store, source, run, policy, cancel, Tuning::default()).await
     }
 
     /// [`Ledger::open`]; a ledger that is in `cache` and has not changed is not read again.
-    pub async fn open_cached(store: Arc<dyn Store>, source: &str, run: &str, policy: Policy, cache: &LedgerCache) -> Result<Self, LedgerError> {
-        let shelf = Shelf { store, source: source.to_owned(), policy, cancel: CancellationToken::new() };
+    pub async fn open_cached(
+        store: Arc<dyn Store>,
+        source: &str,
+        run: &str,
+        policy: Policy,
+        cache: &LedgerCache,
+    ) -> Result<Self, LedgerError> {
+        let shelf =
+            Shelf { store, source: source.to_owned(), policy, cancel: CancellationToken::new() };
         let loaded = load_with(&shelf, cache).await?;
         Ok(Self::of(shelf, run, loaded, Tuning::default()))
     }
@@ -105,14 +119,28 @@ impl Ledger {
 
     fn of(shelf: Shelf, run: &str, mut loaded: Loaded, tuning: Tuning) -> Self {
         // What tells whether the ledger has changed since, without what it says.
-        let as_read = Loaded { head: loaded.head.clone(), growing: loaded.growing.clone(), legacy: loaded.legacy, ..Loaded::default() };
+        let as_read = Loaded {
+            head: loaded.head.clone(),
+            growing: loaded.growing.clone(),
+            legacy: loaded.legacy,
+            ..Loaded::default()
+        };
         let index = std::mem::take(&mut loaded.index);
         let pass = loaded.head.as_ref().and_then(|(head, _)| head.pass.clone());
         // Asked once: our own beginning makes the journal look the same.
         let unclean = index.unclean();
         let index = Arc::new(Mutex::new(index));
         let journal = Journal::of_ledger(shelf.clone(), run, loaded, index.clone(), tuning);
-        Self { shelf, index, journal, run: run.to_owned(), unclean, pass, as_read, sums: Sums::default() }
+        Self {
+            shelf,
+            index,
+            journal,
+            run: run.to_owned(),
+            unclean,
+            pass,
+            as_read,
+            sums: Sums::default(),
+        }
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -164,7 +192,13 @@ impl Ledger {
     }
 
     /// Notes, durably, that a file is in the store: every blob of it is committed and verified.
-    pub async fn ingested(&self, file: &RemoteFile, known: &Known, blobs: u64, bytes: u64) -> Result<(), LedgerError> {
+    pub async fn ingested(
+        &self,
+        file: &RemoteFile,
+        known: &Known,
+        blobs: u64,
+        bytes: u64,
+    ) -> Result<(), LedgerError> {
         let md5 = match known.history.md5 {
             // What the record before told of the bytes holds on.
             None if known.history.read => self.md5_of(&file.path).await?,
@@ -174,7 +208,8 @@ impl Ledger {
         self.journal.write(Record::file(&file.path, &known, &self.run, blobs, bytes)).await
     }
 
-    /// MD5 of the bytes that were ingested last from `path`, as the source sent them, if its record tells.
+    /// MD5 of the bytes that were ingested last from `path`, as the source sent them, if its record
+    /// tells.
     pub async fn md5_of(&self, path: &RemotePath) -> Result<Option<Md5>, LedgerError> {
         let key = key(path);
         let found = self.index().md5(&key);
@@ -189,7 +224,8 @@ impl Ledger {
         key(path)
     }
 
-    /// Notes that a file was seen but is not settled yet, or that a listing shows another coarse time of a known file.
+    /// Notes that a file was seen but is not settled yet, or that a listing shows another coarse
+    /// time of a known file.
     pub async fn note_seen(&self, seen: &Seen) -> Result<(), LedgerError> {
         self.journal.write(Record::seen(seen)).await
     }
@@ -210,7 +246,8 @@ impl Ledger {
         self.journal.write(Record::End { run: self.run.clone() }).await
     }
 
-    /// Folds journals into the snapshot if there are enough of them; else it is done while records are appended.
+    /// Folds journals into the snapshot if there are enough of them; else it is done while records
+    /// are appended.
     pub async fn fold_if_due(&self) -> Result<(), LedgerError> {
         self.journal.fold_if_due().await
     }
@@ -222,10 +259,11 @@ impl Ledger {
 }
 
 impl Ledger {
-    /// Opens the journal `journal` of `source`, which `open_pass` has planned, for a piece of work: nothing of what
-    /// was known before is read. `name` stands for the piece in the ledger: `<run>/<piece>`, and no other piece is
-    /// called so. A piece that is done again by another process may open the same journal: whoever appends second goes
-    /// on in a journal of its own. What the piece has recorded before comes back beside it.
+    /// Opens the journal `journal` of `source`, which `open_pass` has planned, for a piece of work:
+    /// nothing of what was known before is read. `name` stands for the piece in the ledger:
+    /// `<run>/<piece>`, and no other piece is called so. A piece that is done again by another
+    /// process may open the same journal: whoever appends second goes on in a journal of its own.
+    /// What the piece has recorded before comes back beside it.
     pub async fn open_piece(
         store: Arc<dyn Store>,
         source: &str,
@@ -243,12 +281,22 @@ impl Ledger {
                 recorded.extend(file.of_run(name));
             }
         }
-        // Whoever began this piece before and did not end may have committed what it could not record.
+        // Whoever began this piece before and did not end may have committed what it could not
+        // record.
         let unclean = open.0.iter().any(|run| run == name);
         let journal = Journal::of_piece(shelf.clone(), name, own);
         let as_read = Loaded::default();
         let (index, sums) = (Arc::default(), Sums::default());
-        let ledger = Self { shelf, index, journal, run: name.to_owned(), unclean, pass: None, as_read, sums };
+        let ledger = Self {
+            shelf,
+            index,
+            journal,
+            run: name.to_owned(),
+            unclean,
+            pass: None,
+            as_read,
+            sums,
+        };
         Ok((ledger, recorded))
     }
 
@@ -262,26 +310,42 @@ impl Ledger {
         self.pass.as_ref()
     }
 
-    /// Makes a journal for each of `pieces` pieces of work. They count for nothing before [`Ledger::open_pass`].
+    /// Makes a journal for each of `pieces` pieces of work. They count for nothing before
+    /// [`Ledger::open_pass`].
     pub async fn make_journals(&self, pieces: usize) -> Result<Vec<String>, LedgerError> {
         pass::make_journals(&self.shelf, pieces).await
     }
 
-    /// Names `journals` in the head and makes `pass` the one that is under way: durable when this returns. Another
-    /// pass that is under way comes back, and then nothing was done.
-    pub async fn open_pass(&self, pass: &OpenPass, journals: Vec<String>) -> Result<Option<OpenPass>, LedgerError> {
+    /// Names `journals` in the head and makes `pass` the one that is under way: durable when this
+    /// returns. Another pass that is under way comes back, and then nothing was done.
+    pub async fn open_pass(
+        &self,
+        pass: &OpenPass,
+        journals: Vec<String>,
+    ) -> Result<Option<OpenPass>, LedgerError> {
         pass::open(&self.shelf, pass, journals).await
     }
 }
 
 /// The pass over `source` that is under way in pieces, if there is one.
-pub async fn under_way(store: Arc<dyn Store>, source: &str, policy: Policy, cancel: CancellationToken) -> Result<Option<OpenPass>, LedgerError> {
+pub async fn under_way(
+    store: Arc<dyn Store>,
+    source: &str,
+    policy: Policy,
+    cancel: CancellationToken,
+) -> Result<Option<OpenPass>, LedgerError> {
     let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
     Ok(shelf.head().await?.and_then(|(head, _)| head.pass))
 }
 
 /// The pass `id` is over, as far as it was under way.
-pub async fn close_pass(store: Arc<dyn Store>, source: &str, id: &str, policy: Policy, cancel: CancellationToken) -> Result<(), LedgerError> {
+pub async fn close_pass(
+    store: Arc<dyn Store>,
+    source: &str,
+    id: &str,
+    policy: Policy,
+    cancel: CancellationToken,
+) -> Result<(), LedgerError> {
     let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
     pass::close(&shelf, id).await
 }
@@ -305,12 +369,18 @@ pub struct Overview {
     pub journal_lines: usize,
     /// Whether a run began and did not end, or is under way.
     pub unclean: bool,
-    /// Whether it was written by the release before this one; the next run that records something takes it over.
+    /// Whether it was written by the release before this one; the next run that records something
+    /// takes it over.
     pub legacy: bool,
 }
 
 /// Reads the ledger of `source` and says what is in it. Changes nothing.
-pub async fn overview(store: Arc<dyn Store>, source: &str, policy: Policy, cancel: CancellationToken) -> Result<Overview, LedgerError> {
+pub async fn overview(
+    store: Arc<dyn Store>,
+    source: &str,
+    policy: Policy,
+    cancel: CancellationToken,
+) -> Result<Overview, LedgerError> {
     let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
     let Loaded { head, index, legacy, lines, .. } = load(&shelf).await?;
     let head = head.map_or_else(head::Head::empty, |(head, _)| head);
@@ -319,7 +389,12 @@ pub async fn overview(store: Arc<dyn Store>, source: &str, policy: Policy, cance
         in_snapshot: index.snapshot().len(),
         generation: head.generation,
         shards: head.shards.iter().flatten().count(),
-        snapshot_bytes: head.index.iter().chain(head.shards.iter().flatten()).map(|piece| piece.bytes).sum(),
+        snapshot_bytes: head
+            .index
+            .iter()
+            .chain(head.shards.iter().flatten())
+            .map(|piece| piece.bytes)
+            .sum(),
         journals: head.journals,
         journal_lines: lines,
         unclean: index.unclean(),
@@ -327,8 +402,9 @@ pub async fn overview(store: Arc<dyn Store>, source: &str, policy: Policy, cance
     })
 }
 
-/// Reads every record of the ledger of `source`, the shards of its snapshot included, and tells `visit` of each file:
-/// of a path that was ingested more than once since the last fold, more than once, in order. Changes nothing.
+/// Reads every record of the ledger of `source`, the shards of its snapshot included, and tells
+/// `visit` of each file: of a path that was ingested more than once since the last fold, more than
+/// once, in order. Changes nothing.
 pub async fn each_file(
     store: Arc<dyn Store>,
     source: &str,
@@ -352,7 +428,11 @@ pub async fn each_file(
     };
     for piece in head.shards.iter().flatten() {
         let bytes = shelf.piece(piece).await?;
-        take_in(planned::Raw { blob: shelf.blob(&piece.name)?, bytes, check: record::Check::WherePresent })?;
+        take_in(planned::Raw {
+            blob: shelf.blob(&piece.name)?,
+            bytes,
+            check: record::Check::WherePresent,
+        })?;
     }
     for name in &head.journals {
         take_in(planned::read(&shelf, name).await?)?;

@@ -5,8 +5,8 @@ use time::OffsetDateTime;
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version};
 use crate::plan::{History, Known};
 
-/// Size, modified time, its precision and the listed time of one file. The version is not in it: it is a
-/// fingerprint of path, size and time, so it is computed again when it is asked for.
+/// Size, modified time, its precision and the listed time of one file. The version is not in it: it
+/// is a fingerprint of path, size and time, so it is computed again when it is asked for.
 ///
 /// ```text
 /// bits 0..47   size
@@ -36,7 +36,8 @@ const OFFSET: u32 = 54;
 const BESIDE: u64 = 1 << 62;
 const LEFT: u64 = 1 << 63;
 
-const PRECISIONS: [Precision; 4] = [Precision::Nanosecond, Precision::Second, Precision::Minute, Precision::Day];
+const PRECISIONS: [Precision; 4] =
+    [Precision::Nanosecond, Precision::Second, Precision::Minute, Precision::Day];
 /// No zone is further from another than a day.
 const QUARTERS: i64 = 96;
 
@@ -52,7 +53,8 @@ impl Packed {
         }
         let mut time = 0;
         if let Some(modified) = &known.modified {
-            let precision = PRECISIONS.iter().position(|precision| *precision == modified.precision)? as u64;
+            let precision =
+                PRECISIONS.iter().position(|precision| *precision == modified.precision)? as u64;
             facts |= HAS_TIME | precision << PRECISION;
             time = match modified.precision {
                 Precision::Nanosecond => i64::try_from(modified.at.unix_timestamp_nanos()).ok()?,
@@ -81,7 +83,14 @@ impl Packed {
         let size = has(HAS_SIZE).then_some(self.facts & SIZE);
         let modified = if has(HAS_TIME) { Some(self.modified()?) } else { None };
         let version = Version::of(&RemoteFile { path: path.clone(), size, modified });
-        let history = History { read: has(READ), md5: None, looked: self.looked(modified)?, moves: false, left: has(LEFT), refused: None };
+        let history = History {
+            read: has(READ),
+            md5: None,
+            looked: self.looked(modified)?,
+            moves: false,
+            left: has(LEFT),
+            refused: None,
+        };
         Some(Known { size, modified, listed: self.listed(modified)?, version, history })
     }
 
@@ -95,7 +104,9 @@ impl Packed {
     fn modified(&self) -> Option<ModifiedTime> {
         let precision = PRECISIONS[(self.facts >> PRECISION & 3) as usize];
         let at = match precision {
-            Precision::Nanosecond => OffsetDateTime::from_unix_timestamp_nanos(self.time.into()).ok()?,
+            Precision::Nanosecond => {
+                OffsetDateTime::from_unix_timestamp_nanos(self.time.into()).ok()?
+            }
             _ => OffsetDateTime::from_unix_timestamp(self.time).ok()?,
         };
         Some(ModifiedTime::new(at, precision))
@@ -124,12 +135,14 @@ impl Packed {
     /// Reads what [`Packed::to_bytes`] wrote.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         let (facts, time) = bytes.split_at(8);
-        let number = |half: &[u8]| u64::from_le_bytes(half.try_into().expect("half of sixteen bytes"));
+        let number =
+            |half: &[u8]| u64::from_le_bytes(half.try_into().expect("half of sixteen bytes"));
         Self { facts: number(facts), time: number(time).cast_signed() }
     }
 }
 
-/// The bits that tell the listed time; `None` if it is neither the modified one nor that in some zone.
+/// The bits that tell the listed time; `None` if it is neither the modified one nor that in some
+/// zone.
 fn listed(known: &Known) -> Option<u64> {
     let Some(listed) = &known.listed else { return Some(0) };
     if known.modified.as_ref() == Some(listed) {
@@ -142,10 +155,17 @@ fn listed(known: &Known) -> Option<u64> {
         Precision::Day => 3,
         Precision::Nanosecond | Precision::Second => return None,
     };
-    let in_zone = |quarters: i64| modified.at.checked_add(time::Duration::minutes(15 * quarters)).map(|at| ModifiedTime::new(at, listed.precision));
+    let in_zone = |quarters: i64| {
+        modified
+            .at
+            .checked_add(time::Duration::minutes(15 * quarters))
+            .map(|at| ModifiedTime::new(at, listed.precision))
+    };
     let minutes = (listed.at - ModifiedTime::new(modified.at, listed.precision).at).whole_minutes();
     let candidates = [minutes.div_euclid(15), 0, -QUARTERS, QUARTERS];
-    let found = candidates.into_iter().find(|quarters| quarters.abs() <= QUARTERS && in_zone(*quarters).as_ref() == Some(listed))?;
+    let found = candidates.into_iter().find(|quarters| {
+        quarters.abs() <= QUARTERS && in_zone(*quarters).as_ref() == Some(listed)
+    })?;
     let byte = i8::try_from(found).ok()?.cast_unsigned();
     Some(kind << LISTED | u64::from(byte) << OFFSET)
 }
@@ -157,7 +177,11 @@ mod tests {
 
     const AT: OffsetDateTime = datetime!(2026-11-20 10:11:12.123456789 UTC);
 
-    fn known(size: Option<u64>, modified: Option<ModifiedTime>, listed: Option<ModifiedTime>) -> Known {
+    fn known(
+        size: Option<u64>,
+        modified: Option<ModifiedTime>,
+        listed: Option<ModifiedTime>,
+    ) -> Known {
         let file = RemoteFile { path: RemotePath::from("/a"), size, modified };
         Known::new(&file, listed, Version::of(&file))
     }
@@ -165,7 +189,10 @@ mod tests {
     fn fits(known: &Known) -> bool {
         let packed = Packed::of(&RemotePath::from("/a"), known);
         if let Some(packed) = packed {
-            assert_eq!(Packed::from_bytes(packed.to_bytes()).known(&RemotePath::from("/a")).as_ref(), Some(known));
+            assert_eq!(
+                Packed::from_bytes(packed.to_bytes()).known(&RemotePath::from("/a")).as_ref(),
+                Some(known)
+            );
         }
         packed.is_some()
     }
@@ -183,7 +210,10 @@ mod tests {
             let local = AT + time::Duration::minutes(minutes);
             for precision in [Precision::Minute, Precision::Day] {
                 let listed = Some(ModifiedTime::new(local, precision));
-                assert!(fits(&known(Some(5), time(Precision::Second), listed)), "{minutes} minutes, {precision:?}");
+                assert!(
+                    fits(&known(Some(5), time(Precision::Second), listed)),
+                    "{minutes} minutes, {precision:?}"
+                );
             }
         }
     }
@@ -193,24 +223,49 @@ mod tests {
         let second = Some(ModifiedTime::new(AT, Precision::Second));
         let read = known(Some(5), second, second).read_at(AT, Some([7; 16])).indexed();
         assert!(read.history.read && fits(&read));
-        assert!(fits(&Known { history: History { left: true, ..read.history.clone() }, ..read.clone() }));
+        assert!(fits(&Known {
+            history: History { left: true, ..read.history.clone() },
+            ..read.clone()
+        }));
         let untimed = known(Some(5), None, None).read_at(AT, Some([7; 16])).indexed();
         assert!(untimed.history.looked.is_some() && fits(&untimed));
-        assert!(!fits(&Known { history: History { refused: Some(AT), ..read.history.clone() }, ..read.clone() }));
-        assert!(!fits(&Known { history: History { looked: Some(AT), ..read.history.clone() }, ..read }));
+        assert!(!fits(&Known {
+            history: History { refused: Some(AT), ..read.history.clone() },
+            ..read.clone()
+        }));
+        assert!(!fits(&Known {
+            history: History { looked: Some(AT), ..read.history.clone() },
+            ..read
+        }));
     }
 
     #[test]
     fn what_does_not_fit_is_not_bent() {
         let second = Some(ModifiedTime::new(AT, Precision::Second));
-        let minute = |minutes| Some(ModifiedTime::new(AT + time::Duration::minutes(minutes), Precision::Minute));
+        let minute = |minutes| {
+            Some(ModifiedTime::new(AT + time::Duration::minutes(minutes), Precision::Minute))
+        };
         assert!(!fits(&known(Some(SIZE + 1), None, None)));
         assert!(!fits(&known(Some(5), None, second)));
-        let moved = |minutes| Some(ModifiedTime::new(AT + time::Duration::minutes(minutes), Precision::Second));
-        assert!(fits(&known(Some(5), second, moved(-60))) && !fits(&known(Some(5), second, moved(61))));
-        assert!(!fits(&known(Some(5), second, minute(7))) && !fits(&known(Some(5), second, minute(1455))));
-        assert!(!fits(&known(Some(5), Some(ModifiedTime::new(datetime!(1500-01-01 0:00 UTC), Precision::Nanosecond)), None)));
-        let other = Known { version: Version::from_hex(&"ab".repeat(16)).expect("32 digits"), ..known(Some(5), second, second) };
+        let moved = |minutes| {
+            Some(ModifiedTime::new(AT + time::Duration::minutes(minutes), Precision::Second))
+        };
+        assert!(
+            fits(&known(Some(5), second, moved(-60))) && !fits(&known(Some(5), second, moved(61)))
+        );
+        assert!(
+            !fits(&known(Some(5), second, minute(7)))
+                && !fits(&known(Some(5), second, minute(1455)))
+        );
+        assert!(!fits(&known(
+            Some(5),
+            Some(ModifiedTime::new(datetime!(1500-01-01 0:00 UTC), Precision::Nanosecond)),
+            None
+        )));
+        let other = Known {
+            version: Version::from_hex(&"ab".repeat(16)).expect("32 digits"),
+            ..known(Some(5), second, second)
+        };
         assert!(!fits(&other));
     }
 }

@@ -14,13 +14,21 @@ const MADE_AT_ONCE: usize = 16;
 
 /// Makes `pieces` journals that no head names yet.
 pub async fn make_journals(shelf: &Shelf, pieces: usize) -> Result<Vec<String>, LedgerError> {
-    let made: Vec<Own> = stream::iter(0..pieces).map(|_| made(shelf.clone())).buffered(MADE_AT_ONCE).try_collect().await?;
+    let made: Vec<Own> = stream::iter(0..pieces)
+        .map(|_| made(shelf.clone()))
+        .buffered(MADE_AT_ONCE)
+        .try_collect()
+        .await?;
     Ok(made.into_iter().map(|own| own.name).collect())
 }
 
-/// Names `names` in the head together with `pass`. Another pass that the head tells of comes back; the journals are
-/// removed then.
-pub async fn open(shelf: &Shelf, pass: &OpenPass, names: Vec<String>) -> Result<Option<OpenPass>, LedgerError> {
+/// Names `names` in the head together with `pass`. Another pass that the head tells of comes back;
+/// the journals are removed then.
+pub async fn open(
+    shelf: &Shelf,
+    pass: &OpenPass,
+    names: Vec<String>,
+) -> Result<Option<OpenPass>, LedgerError> {
     let (mut had_one, mut race) = (false, Race::default());
     for n in 0..MAX_OVERTAKEN {
         let known = shelf.head().await?;
@@ -45,15 +53,25 @@ pub async fn open(shelf: &Shelf, pass: &OpenPass, names: Vec<String>) -> Result<
             None => {}
         }
         let journals = [head.journals.clone(), names.clone()].concat();
-        if shelf.swap(&Head { journals, pass: Some(pass.clone()), ..head }, etag.as_ref(), &mut race).await?.is_some() {
+        if shelf
+            .swap(&Head { journals, pass: Some(pass.clone()), ..head }, etag.as_ref(), &mut race)
+            .await?
+            .is_some()
+        {
             return Ok(None);
         }
     }
-    Err(LedgerError::Closed("its head was taken away, or other writers were always quicker".to_owned()))
+    Err(LedgerError::Closed(
+        "its head was taken away, or other writers were always quicker".to_owned(),
+    ))
 }
 
 /// Whether no head ever named `names`, which we made; `head` does not.
-async fn were_never_named(shelf: &Shelf, head: &Head, names: &[String]) -> Result<bool, LedgerError> {
+async fn were_never_named(
+    shelf: &Shelf,
+    head: &Head,
+    names: &[String],
+) -> Result<bool, LedgerError> {
     let position = Record::Schema { version: SCHEMA }.to_line().len() as u64;
     for name in names {
         let own = Own { name: name.clone(), position, lines: 1 };
@@ -74,21 +92,27 @@ pub async fn close(shelf: &Shelf, id: &str) -> Result<(), LedgerError> {
     for _ in 0..MAX_OVERTAKEN {
         let Some((head, etag)) = shelf.head().await? else { return Ok(()) };
         let is_open = head.pass.as_ref().is_some_and(|pass| pass.id == id);
-        if !is_open || shelf.swap(&Head { pass: None, ..head }, Some(&etag), &mut race).await?.is_some() {
+        if !is_open
+            || shelf.swap(&Head { pass: None, ..head }, Some(&etag), &mut race).await?.is_some()
+        {
             return Ok(());
         }
     }
     Err(LedgerError::Closed("other writers were always quicker".to_owned()))
 }
 
-/// The journal `name` to append to, with what stands in it. One that was folded meanwhile is followed by a new one:
-/// what it held is in the snapshot, and is found equal when it is stored once more.
+/// The journal `name` to append to, with what stands in it. One that was folded meanwhile is
+/// followed by a new one: what it held is in the snapshot, and is found equal when it is stored
+/// once more.
 pub async fn own_journal(shelf: &Shelf, name: &str) -> Result<(Own, Vec<Record>), LedgerError> {
     let raw = match read(shelf, name).await {
         Ok(raw) => raw,
         Err(error) if error.is_missing() => {
             let head = shelf.head().await?;
-            if head.as_ref().is_some_and(|(head, _)| head.journals.iter().any(|named| named == name)) {
+            if head
+                .as_ref()
+                .is_some_and(|(head, _)| head.journals.iter().any(|named| named == name))
+            {
                 return Err(error);
             }
             let own = make(shelf).await?;
@@ -99,12 +123,16 @@ pub async fn own_journal(shelf: &Shelf, name: &str) -> Result<(Own, Vec<Record>)
     };
     let mut records = Vec::new();
     let found = raw.scan(|record, _| records.push(record)).map_err(|bad| shelf.bad(bad))?;
-    let older = records.iter().any(|record| matches!(record, Record::Schema { version } if *version < SCHEMA));
-    // Folded, and still there or there again: whoever folded it may have been killed before it was removed, and a request
-    // to make it that was on its way for long may have come after that. No head names it any more.
+    let older = records
+        .iter()
+        .any(|record| matches!(record, Record::Schema { version } if *version < SCHEMA));
+    // Folded, and still there or there again: whoever folded it may have been killed before it was
+    // removed, and a request to make it that was on its way for long may have come after that. No
+    // head names it any more.
     let sealed = records.iter().any(|record| matches!(record, Record::Sealed { .. }));
     let head = shelf.head().await?;
-    let named = head.as_ref().is_some_and(|(head, _)| head.journals.iter().any(|named| named == name));
+    let named =
+        head.as_ref().is_some_and(|(head, _)| head.journals.iter().any(|named| named == name));
     if found.torn || older || ((sealed || !named) && !left_out!("sealed-journal")) {
         let own = make(shelf).await?;
         name_in_head(shelf, std::slice::from_ref(&own), head).await?;

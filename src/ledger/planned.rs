@@ -25,9 +25,10 @@ pub struct Own {
 
 /// Makes a journal that no head names yet, so that nothing of it counts.
 ///
-/// It is made before it is named: once its name is in the head, a journal that is not there is damage, and one that
-/// was folded and removed does not come to life again when its writer appends to it. Nor when a request comes late: after
-/// a try that may have its effect later there is another name, so that what was tried under the one that is used is over.
+/// It is made before it is named: once its name is in the head, a journal that is not there is
+/// damage, and one that was folded and removed does not come to life again when its writer appends
+/// to it. Nor when a request comes late: after a try that may have its effect later there is
+/// another name, so that what was tried under the one that is used is over.
 pub async fn make(shelf: &Shelf) -> Result<Own, LedgerError> {
     let line = Bytes::from(Record::Schema { version: SCHEMA }.to_line());
     let position = line.len() as u64;
@@ -38,7 +39,11 @@ pub async fn make(shelf: &Shelf) -> Result<Own, LedgerError> {
 /// Names `journals` in the head, durably. `known` is the head as it was read last; it may be old.
 ///
 /// One that was folded before this returns is named no more: whoever appends to it finds it ended.
-pub async fn name_in_head(shelf: &Shelf, journals: &[Own], known: Option<Tagged>) -> Result<Tagged, LedgerError> {
+pub async fn name_in_head(
+    shelf: &Shelf,
+    journals: &[Own],
+    known: Option<Tagged>,
+) -> Result<Tagged, LedgerError> {
     let (mut known, mut had_one, mut race) = (known, false, Race::default());
     for n in 0..MAX_OVERTAKEN {
         let (head, etag) = match &known {
@@ -57,7 +62,12 @@ pub async fn name_in_head(shelf: &Shelf, journals: &[Own], known: Option<Tagged>
         if let (Some(etag), true) = (&etag, missing.is_empty()) {
             return Ok((head, etag.clone()));
         }
-        let names = head.journals.iter().cloned().chain(missing.into_iter().map(|own| own.name.clone())).collect();
+        let names = head
+            .journals
+            .iter()
+            .cloned()
+            .chain(missing.into_iter().map(|own| own.name.clone()))
+            .collect();
         let next = Head { journals: names, ..head };
         if let Some(etag) = shelf.swap(&next, etag.as_ref(), &mut race).await? {
             return Ok((next, etag));
@@ -65,11 +75,14 @@ pub async fn name_in_head(shelf: &Shelf, journals: &[Own], known: Option<Tagged>
         // Another writer was quicker, or our answer was lost.
         known = shelf.head().await?;
     }
-    Err(LedgerError::Closed("its head was taken away, or other writers were always quicker".to_owned()))
+    Err(LedgerError::Closed(
+        "its head was taken away, or other writers were always quicker".to_owned(),
+    ))
 }
 
-/// Whether nobody has appended to `own` or removed it since it was made. A fold seals only what the head names, before
-/// its own head is valid: what a head read before this does not name, and is untouched, was never named.
+/// Whether nobody has appended to `own` or removed it since it was made. A fold seals only what the
+/// head names, before its own head is valid: what a head read before this does not name, and is
+/// untouched, was never named.
 pub async fn is_untouched(shelf: &Shelf, own: &Own) -> Result<bool, LedgerError> {
     let found = shelf.get(&shelf.blob(&own.name)?, 0).await?;
     Ok(found.is_some_and(|(_, bytes)| bytes.len() as u64 == own.position))
@@ -89,7 +102,9 @@ pub struct Raw {
 impl Raw {
     /// Tells `visit` of each record and its line.
     pub fn scan(&self, mut visit: impl FnMut(Record, Bytes)) -> Result<Scan, BadState> {
-        scan(self.blob.as_str(), &self.bytes, self.check, |at, record| visit(record, self.bytes.slice(at)))
+        scan(self.blob.as_str(), &self.bytes, self.check, |at, record| {
+            visit(record, self.bytes.slice(at))
+        })
     }
 }
 
@@ -106,13 +121,15 @@ pub async fn read(shelf: &Shelf, name: &str) -> Result<Raw, LedgerError> {
     Ok(raw)
 }
 
-/// Ends the journal `name` for everybody, and reads all of it. Its writer's next append fails, and it goes on in
-/// another one; nothing that was appended before is lost.
+/// Ends the journal `name` for everybody, and reads all of it. Its writer's next append fails, and
+/// it goes on in another one; nothing that was appended before is lost.
 pub async fn seal(shelf: &Shelf, name: &str, run: &str) -> Result<Raw, LedgerError> {
     let (mut raw, mut race) = (read(shelf, name).await?, Race::default());
     for _ in 0..MAX_OVERTAKEN {
         let mut sealed = false;
-        let found = raw.scan(|record, _| sealed = matches!(record, Record::Sealed { .. })).map_err(|bad| shelf.bad(bad))?;
+        let found = raw
+            .scan(|record, _| sealed = matches!(record, Record::Sealed { .. }))
+            .map_err(|bad| shelf.bad(bad))?;
         if sealed && !found.torn {
             return Ok(raw);
         }
@@ -122,7 +139,10 @@ pub async fn seal(shelf: &Shelf, name: &str, run: &str) -> Result<Raw, LedgerErr
             Appended::Refused(cause) => race.lost(shelf, position, cause)?,
         }
         // Its writer was quicker, or another one has sealed it, or our answer was lost.
-        let (_, tail) = shelf.get(&raw.blob, raw.bytes.len() as u64).await?.ok_or_else(|| shelf.missing(name))?;
+        let (_, tail) = shelf
+            .get(&raw.blob, raw.bytes.len() as u64)
+            .await?
+            .ok_or_else(|| shelf.missing(name))?;
         let mut whole = BytesMut::from(raw.bytes.as_ref());
         whole.extend_from_slice(&tail);
         raw.bytes = whole.freeze();

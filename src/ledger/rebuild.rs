@@ -23,7 +23,8 @@ use crate::settings::percent_decode;
 use crate::state::paths::{StatePaths, is_state};
 use crate::store::contract::{BlobInfo, Metadata, Store};
 
-/// Metadata that tells the MD5 of the whole file: of an archive, and where its version tells of its bytes.
+/// Metadata that tells the MD5 of the whole file: of an archive, and where its version tells of its
+/// bytes.
 const SOURCE_MD5: &str = "source_md5";
 
 /// What a blob that is a file as it came proves of that file.
@@ -31,8 +32,9 @@ const SOURCE_MD5: &str = "source_md5";
 pub enum Originals {
     /// All of it was ingested.
     Prove,
-    /// Nothing by itself: the source keeps archives beside their members, and members may be missing. Only the
-    /// manifest of an archive, its last write, proves that all of it was ingested.
+    /// Nothing by itself: the source keeps archives beside their members, and members may be
+    /// missing. Only the manifest of an archive, its last write, proves that all of it was
+    /// ingested.
     NeedManifest,
 }
 
@@ -43,8 +45,8 @@ pub struct Rebuilt {
     pub files: u64,
     /// Archives among them.
     pub archives: u64,
-    /// Blobs of this source, manifests included, that do not say enough of their file, or do not prove that all of it
-    /// is there. The next run looks for what is there before it fetches.
+    /// Blobs of this source, manifests included, that do not say enough of their file, or do not
+    /// prove that all of it is there. The next run looks for what is there before it fetches.
     pub left_out: u64,
     /// Blobs that were looked at.
     pub blobs: u64,
@@ -64,8 +66,9 @@ struct Latest {
     line: Bytes,
 }
 
-/// Replaces the ledger of `source`, whatever is in it, by what its blobs say. Whoever is writing to the old one goes
-/// on in the new one. On `Err` the old one is as it was, but for journals that were ended.
+/// Replaces the ledger of `source`, whatever is in it, by what its blobs say. Whoever is writing to
+/// the old one goes on in the new one. On `Err` the old one is as it was, but for journals that
+/// were ended.
 pub async fn rebuild(
     store: Arc<dyn Store>,
     source: &str,
@@ -78,10 +81,17 @@ pub async fn rebuild(
     let manifests = StatePaths::of(source).archives_folder();
     let list = |_| async {
         let mut found = Found::default();
-        shelf.store.list("", &mut |info| found.take_in(&info, source, originals, &manifests)).await.map(|()| found)
+        shelf
+            .store
+            .list("", &mut |info| found.take_in(&info, source, originals, &manifests))
+            .await
+            .map(|()| found)
     };
     let found = retry(&shelf.policy, &shelf.cancel, "listing blobs", list).await;
-    let found = found.map_err(|cause| LedgerError::Store { source_name: source.to_owned(), cause: Box::new(cause) })?;
+    let found = found.map_err(|cause| LedgerError::Store {
+        source_name: source.to_owned(),
+        cause: Box::new(cause),
+    })?;
     let Found { latest, mut counts } = found;
     counts.files = latest.len() as u64;
     counts.archives = latest.values().filter(|latest| latest.archive).count() as u64;
@@ -100,7 +110,8 @@ impl Found {
         self.counts.blobs += 1;
         let manifest = info.name.starts_with(manifests);
         let metadata = &info.metadata;
-        let ours = metadata.get("source").is_some_and(|name| name == source) && metadata.contains_key("version");
+        let ours = metadata.get("source").is_some_and(|name| name == source)
+            && metadata.contains_key("version");
         if !manifest && (!ours || is_state(&info.name)) {
             return;
         }
@@ -121,12 +132,18 @@ impl Found {
     fn add(&mut self, path: &RemotePath, known: &Known, info: &BlobInfo, archive: bool) {
         let run = info.metadata.get("run").cloned().unwrap_or_default();
         let began = run.split('-').next().unwrap_or_default().to_owned();
-        // What was read of an archive, its manifest tells; of another file, the blob is what was read.
-        let md5 = if archive { info.metadata.get(SOURCE_MD5).and_then(|text| md5_of_hex(text)) } else { info.md5 };
+        // What was read of an archive, its manifest tells; of another file, the blob is what was
+        // read.
+        let md5 = if archive {
+            info.metadata.get(SOURCE_MD5).and_then(|text| md5_of_hex(text))
+        } else {
+            info.md5
+        };
         let history = History { read: md5.is_some(), md5, ..History::default() };
         let known = Known { history, ..known.clone() };
         let line = Record::file(path, &known, &run, 1, info.size).to_line().into();
-        let latest = Latest { age: (began, known.modified.map(|modified| modified.at)), archive, line };
+        let latest =
+            Latest { age: (began, known.modified.map(|modified| modified.at)), archive, line };
         match self.latest.entry(key(path)) {
             std::collections::hash_map::Entry::Vacant(free) => drop(free.insert(latest)),
             std::collections::hash_map::Entry::Occupied(mut taken) => {
@@ -138,8 +155,9 @@ impl Found {
     }
 }
 
-/// The file that a blob's metadata tells of. Its version is the proof: it is a fingerprint of path, size and time,
-/// so what does not lead to it is not what was ingested. `None` also if the blob does not say enough.
+/// The file that a blob's metadata tells of. Its version is the proof: it is a fingerprint of path,
+/// size and time, so what does not lead to it is not what was ingested. `None` also if the blob
+/// does not say enough.
 pub fn described(metadata: &Metadata) -> Option<(RemotePath, Known)> {
     let path = RemotePath::new(percent_decode(metadata.get("source_path")?)?);
     let version = Version::from_hex(metadata.get("version")?)?;
@@ -154,14 +172,18 @@ pub fn described(metadata: &Metadata) -> Option<(RemotePath, Known)> {
     // Blobs do not tell whether a time is known to the second or finer.
     let precisions = [Precision::Second, Precision::Nanosecond, Precision::Minute, Precision::Day];
     let times: Vec<Option<ModifiedTime>> = match at {
-        Some(at) => precisions.into_iter().map(|precision| Some(ModifiedTime::new(at, precision))).collect(),
+        Some(at) => {
+            precisions.into_iter().map(|precision| Some(ModifiedTime::new(at, precision))).collect()
+        }
         None => vec![None],
     };
-    // Where other bytes of equal size and time were taken before, the version tells of the bytes too.
+    // Where other bytes of equal size and time were taken before, the version tells of the bytes
+    // too.
     let md5 = metadata.get(SOURCE_MD5).and_then(|text| md5_of_hex(text));
     let proven = |modified: &Option<ModifiedTime>| {
         let file = RemoteFile { path: path.clone(), size, modified: *modified };
-        Version::of(&file) == version || md5.is_some_and(|md5| Version::of_content(&file, &md5) == version)
+        Version::of(&file) == version
+            || md5.is_some_and(|md5| Version::of_content(&file, &md5) == version)
     };
     let modified = times.into_iter().find(proven)?;
     let file = RemoteFile { path: path.clone(), size, modified };
@@ -171,7 +193,14 @@ pub fn described(metadata: &Metadata) -> Option<(RemotePath, Known)> {
 async fn replace(shelf: &Shelf, entries: Vec<Entry>, run: &str) -> Result<(), LedgerError> {
     // From here on, whoever writes finds its journal ended, and asks the head where to go on.
     let own = make(shelf).await?;
-    let generation = write_generation(shelf, &Tuning::default(), &base(shelf).await?, &Snapshot::default(), entries).await?;
+    let generation = write_generation(
+        shelf,
+        &Tuning::default(),
+        &base(shelf).await?,
+        &Snapshot::default(),
+        entries,
+    )
+    .await?;
     let mut race = Race::default();
     for _ in 0..MAX_OVERTAKEN {
         let tag = shelf.head_tag().await?;
@@ -179,7 +208,9 @@ async fn replace(shelf: &Shelf, entries: Vec<Entry>, run: &str) -> Result<(), Le
         let open = OpenRuns(vec![format!("rebuild-{run}")]);
         let head = generation.head(&Head::empty(), &open, &own);
         let swapped = shelf.swap(&head, tag.as_ref(), &mut race).await?.is_some();
-        if swapped || shelf.head().await.is_ok_and(|found| found.is_some_and(|(found, _)| found == head)) {
+        if swapped
+            || shelf.head().await.is_ok_and(|found| found.is_some_and(|(found, _)| found == head))
+        {
             end_all_but(shelf, &head, run).await?;
             return Ok(());
         }
@@ -200,7 +231,8 @@ async fn base(shelf: &Shelf) -> Result<Head, LedgerError> {
 /// Ends the journals that count no more. Their writers go on in new ones.
 async fn end_all_but(shelf: &Shelf, head: &Head, run: &str) -> Result<(), LedgerError> {
     let names = shelf.names().await?;
-    let others = names.iter().filter(|name| name.starts_with("journal-") && stamp_of(name).is_some());
+    let others =
+        names.iter().filter(|name| name.starts_with("journal-") && stamp_of(name).is_some());
     for name in others.filter(|name| *name != HEAD && !head.journals.contains(name)) {
         seal_blindly(shelf, name, run).await?;
     }

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::ledger::error::{BadState, SCHEMA};
-use crate::model::{BoxError, ModifiedTime, Precision, RemoteFile, RemotePath, Version, hex, md5_of_hex};
+use crate::model::{
+    BoxError, ModifiedTime, Precision, RemoteFile, RemotePath, Version, hex, md5_of_hex,
+};
 use crate::naming::escaped_for_metadata;
 use crate::plan::{History, Known, Seen, Unmet};
 use crate::settings::percent_decode;
@@ -74,14 +76,19 @@ pub struct FileRecord {
     history: HistoryRecord,
 }
 
-/// How a file was taken, and what became of it at the source. Earlier releases recorded nothing of this.
+/// How a file was taken, and what became of it at the source. Earlier releases recorded nothing of
+/// this.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct HistoryRecord {
     /// MD5 of the bytes as the source sent them, in hex; they were read by this program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     md5: Option<String>,
     /// When its bytes were compared last, where its time does not tell whether it changed since.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
     looked: Option<OffsetDateTime>,
     /// Its time moved while its bytes stood still.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -90,21 +97,38 @@ struct HistoryRecord {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     left: bool,
     /// When the source refused to remove or move it.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
     refused: Option<OffsetDateTime>,
 }
 
 impl From<&History> for HistoryRecord {
     fn from(history: &History) -> Self {
         let History { md5, looked, moves, left, refused, .. } = history;
-        Self { md5: md5.map(|md5| hex(&md5)), looked: *looked, moves: *moves, left: *left, refused: *refused }
+        Self {
+            md5: md5.map(|md5| hex(&md5)),
+            looked: *looked,
+            moves: *moves,
+            left: *left,
+            refused: *refused,
+        }
     }
 }
 
 impl From<&HistoryRecord> for History {
     fn from(record: &HistoryRecord) -> Self {
         let md5 = record.md5.as_deref().and_then(md5_of_hex);
-        Self { read: md5.is_some(), md5, looked: record.looked, moves: record.moves, left: record.left, refused: record.refused }
+        Self {
+            read: md5.is_some(),
+            md5,
+            looked: record.looked,
+            moves: record.moves,
+            left: record.left,
+            refused: record.refused,
+        }
     }
 }
 
@@ -119,7 +143,11 @@ pub struct SeenRecord {
     #[serde(with = "time::serde::rfc3339")]
     at: OffsetDateTime,
     /// Left out where it is `at`.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
     since: Option<OffsetDateTime>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     why: Option<String>,
@@ -151,7 +179,11 @@ impl Record {
             path: escaped_for_metadata(path.as_bytes()),
             size: known.size,
             modified: known.modified.as_ref().map(TimeRecord::from),
-            listed: known.listed.as_ref().filter(|listed| known.modified.as_ref() != Some(listed)).map(TimeRecord::from),
+            listed: known
+                .listed
+                .as_ref()
+                .filter(|listed| known.modified.as_ref() != Some(listed))
+                .map(TimeRecord::from),
             unlisted: known.listed.is_none() && known.modified.is_some(),
             version: known.version.to_string(),
             run: run.to_owned(),
@@ -189,7 +221,8 @@ pub fn crc(bytes: &[u8]) -> String {
     format!("{:016x}", checksum(CrcAlgorithm::Crc64Nvme, bytes))
 }
 
-/// `value`, a JSON object with at least one member, as a line whose last member is a checksum of what stands before it.
+/// `value`, a JSON object with at least one member, as a line whose last member is a checksum of
+/// what stands before it.
 pub fn checked_line(value: &impl Serialize) -> Vec<u8> {
     let mut line = serde_json::to_vec(value).expect("records hold nothing that JSON cannot");
     debug_assert_eq!(line.last(), Some(&b'}'), "a record is a JSON object");
@@ -223,7 +256,8 @@ pub fn verify_line(line: &[u8]) -> Result<(), BoxError> {
 pub enum Check {
     /// Lines of our journals do.
     Each,
-    /// Lines of the release before this one bear none; in a snapshot the blob as a whole is checked.
+    /// Lines of the release before this one bear none; in a snapshot the blob as a whole is
+    /// checked.
     WherePresent,
 }
 
@@ -247,16 +281,24 @@ fn parse_line(line: &[u8], check: Check) -> Result<Record, BoxError> {
     }
     let record: Record = serde_json::from_slice(text)?;
     let good = match &record {
-        Record::File(file) => Version::from_hex(&file.version).is_some() && percent_decode(&file.path).is_some(),
+        Record::File(file) => {
+            Version::from_hex(&file.version).is_some() && percent_decode(&file.path).is_some()
+        }
         Record::Seen(seen) => percent_decode(&seen.path).is_some(),
         _ => true,
     };
     if good { Ok(record) } else { Err("path or version is not one".into()) }
 }
 
-/// Reads the lines of `blob` and tells `visit` of each record and where its line stands. A last line that does not
-/// end is a crash in mid-append: it is left out and told of. Any other line that cannot be read is damage.
-pub fn scan(blob: &str, bytes: &[u8], check: Check, mut visit: impl FnMut(Range<usize>, Record)) -> Result<Scan, BadState> {
+/// Reads the lines of `blob` and tells `visit` of each record and where its line stands. A last
+/// line that does not end is a crash in mid-append: it is left out and told of. Any other line that
+/// cannot be read is damage.
+pub fn scan(
+    blob: &str,
+    bytes: &[u8],
+    check: Check,
+    mut visit: impl FnMut(Range<usize>, Record),
+) -> Result<Scan, BadState> {
     let mut scan = Scan::default();
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n').peekable();
     while let Some(line) = lines.next() {
@@ -268,11 +310,18 @@ pub fn scan(blob: &str, bytes: &[u8], check: Check, mut visit: impl FnMut(Range<
         scan.whole = at.end;
         scan.lines += 1;
         match parse_line(line, check) {
-            Ok(Record::Schema { version }) if version > SCHEMA => return Err(BadState::Future { blob: blob.to_owned(), found: version.into() }),
+            Ok(Record::Schema { version }) if version > SCHEMA => {
+                return Err(BadState::Future { blob: blob.to_owned(), found: version.into() });
+            }
             Ok(record) => visit(at, record),
             // Whoever sealed a torn journal has said so right after the torn line.
-            Err(_) if lines.peek().is_some_and(|next| matches!(parse_line(next, check), Ok(Record::Torn))) => {}
-            Err(cause) => return Err(BadState::Line { blob: blob.to_owned(), line: scan.lines, cause }),
+            Err(_)
+                if lines
+                    .peek()
+                    .is_some_and(|next| matches!(parse_line(next, check), Ok(Record::Torn))) => {}
+            Err(cause) => {
+                return Err(BadState::Line { blob: blob.to_owned(), line: scan.lines, cause });
+            }
         }
     }
     Ok(scan)
@@ -295,7 +344,8 @@ impl FileRecord {
     /// What it tells, if it was recorded by `run`.
     pub fn of_run(&self, run: &str) -> Option<Recorded> {
         // What only notes something of a known file is no work that is done.
-        let (path, known) = self.known().filter(|_| self.run == run && (self.blobs > 0 || self.bytes > 0))?;
+        let (path, known) =
+            self.known().filter(|_| self.run == run && (self.blobs > 0 || self.bytes > 0))?;
         Some(Recorded { path, known, blobs: self.blobs, bytes: self.bytes })
     }
 
@@ -317,9 +367,16 @@ impl FileRecord {
     /// The path and what is known of it.
     pub fn known(&self) -> Option<(RemotePath, Known)> {
         let modified = self.modified.as_ref().map(ModifiedTime::from);
-        let listed = self.listed.as_ref().map(ModifiedTime::from).or(modified).filter(|_| !self.unlisted);
+        let listed =
+            self.listed.as_ref().map(ModifiedTime::from).or(modified).filter(|_| !self.unlisted);
         let version = Version::from_hex(&self.version)?;
-        let known = Known { size: self.size, modified, listed, version, history: History::from(&self.history) };
+        let known = Known {
+            size: self.size,
+            modified,
+            listed,
+            version,
+            history: History::from(&self.history),
+        };
         Some((self.path()?, known))
     }
 }
@@ -328,7 +385,11 @@ impl SeenRecord {
     /// The sighting.
     pub fn sighting(&self) -> Option<Seen> {
         let path = RemotePath::new(percent_decode(&self.path)?);
-        let file = RemoteFile { path, size: self.size, modified: self.modified.as_ref().map(ModifiedTime::from) };
+        let file = RemoteFile {
+            path,
+            size: self.size,
+            modified: self.modified.as_ref().map(ModifiedTime::from),
+        };
         let why = self.why.as_deref().and_then(Unmet::from_word);
         Some(Seen { file, at: self.at, since: self.since.unwrap_or(self.at), why })
     }
@@ -344,7 +405,8 @@ mod tests {
 
     fn check(bytes: &[u8]) -> Result<(Vec<Record>, bool), String> {
         let mut records = Vec::new();
-        let scan = scan("j", bytes, Check::Each, |_, record| records.push(record)).map_err(|bad| crate::model::chain(&bad))?;
+        let scan = scan("j", bytes, Check::Each, |_, record| records.push(record))
+            .map_err(|bad| crate::model::chain(&bad))?;
         Ok((records, scan.torn))
     }
 
@@ -360,7 +422,11 @@ mod tests {
                 flipped[at] ^= 1 << bit;
                 let line = usize::from(at >= second) + 1;
                 let found = check(&flipped).expect_err("a flipped bit is found");
-                assert!(found.starts_with(&format!("line {line} of `j` is damaged")) || found.contains("line 1"), "bit {bit} of byte {at}: {found}");
+                assert!(
+                    found.starts_with(&format!("line {line} of `j` is damaged"))
+                        || found.contains("line 1"),
+                    "bit {bit} of byte {at}: {found}"
+                );
             }
         }
     }
@@ -372,13 +438,19 @@ mod tests {
         for length in first + 1..lines.len() {
             assert_eq!(check(&lines[..length]), Ok((vec![end("a")], true)));
         }
-        let sealed = [&lines[..lines.len() - 5], b"\n", &Record::Torn.to_line(), &end("c").to_line()].concat();
+        let sealed =
+            [&lines[..lines.len() - 5], b"\n", &Record::Torn.to_line(), &end("c").to_line()]
+                .concat();
         assert_eq!(check(&sealed), Ok((vec![end("a"), Record::Torn, end("c")], false)));
     }
 
     #[test]
     fn lines_of_a_later_release_are_refused() {
         let line = Record::Schema { version: SCHEMA + 1 }.to_line();
-        assert!(check(&line).expect_err("it is refused").contains("later release (schema 4, this one knows 3)"));
+        assert!(
+            check(&line)
+                .expect_err("it is refused")
+                .contains("later release (schema 4, this one knows 3)")
+        );
     }
 }

@@ -12,8 +12,8 @@ use crate::ledger::record::{Check, Record, scan};
 use crate::model::RemotePath;
 use crate::plan::{Known, Seen};
 
-/// `BFLEDGER`, the schema (4 bytes), 4 zeros, the number of records (8 bytes), little-endian; the records;
-/// then, as lines of a journal, what does not fit into a record.
+/// `BFLEDGER`, the schema (4 bytes), 4 zeros, the number of records (8 bytes), little-endian; the
+/// records; then, as lines of a journal, what does not fit into a record.
 const MAGIC: &[u8; 8] = b"BFLEDGER";
 const HEADER: usize = 24;
 const RECORD: usize = 32;
@@ -32,15 +32,26 @@ impl Snapshot {
     /// Reads what [`Builder::finish`] wrote as `blob`.
     pub fn parse(blob: &str, bytes: &Bytes) -> Result<Self, BadState> {
         let bad = |why: &str| BadState::Blob { blob: blob.to_owned(), why: why.to_owned() };
-        let header = bytes.get(..HEADER).filter(|header| header.starts_with(MAGIC)).ok_or_else(|| bad("it is no index"))?;
+        let header = bytes
+            .get(..HEADER)
+            .filter(|header| header.starts_with(MAGIC))
+            .ok_or_else(|| bad("it is no index"))?;
         let schema = u32::from_le_bytes(header[8..12].try_into().expect("four bytes"));
         if schema > SCHEMA {
             return Err(BadState::Future { blob: blob.to_owned(), found: schema.into() });
         }
         let count = u64::from_le_bytes(header[16..24].try_into().expect("eight bytes"));
-        let end = usize::try_from(count).ok().and_then(|count| count.checked_mul(RECORD)?.checked_add(HEADER));
-        let end = end.filter(|end| *end <= bytes.len()).ok_or_else(|| bad("it has fewer records than it says"))?;
-        let mut snapshot = Self { records: bytes.slice(HEADER..end), lines: bytes.slice(end..), ..Self::default() };
+        let end = usize::try_from(count)
+            .ok()
+            .and_then(|count| count.checked_mul(RECORD)?.checked_add(HEADER));
+        let end = end
+            .filter(|end| *end <= bytes.len())
+            .ok_or_else(|| bad("it has fewer records than it says"))?;
+        let mut snapshot = Self {
+            records: bytes.slice(HEADER..end),
+            lines: bytes.slice(end..),
+            ..Self::default()
+        };
         if (1..snapshot.len()).any(|n| snapshot.key_at(n - 1) >= snapshot.key_at(n)) {
             return Err(bad("its records are not in order"));
         }
@@ -138,12 +149,19 @@ impl Builder {
         }
     }
 
-    /// Adds what `snapshot` knows by keys of which the first four bytes, as a number, are in `range`.
+    /// Adds what `snapshot` knows by keys of which the first four bytes, as a number, are in
+    /// `range`.
     pub fn copy(&mut self, snapshot: &Snapshot, range: &Range<u64>) {
-        let bound = |at: u64| u32::try_from(at).map_or(snapshot.len(), |at| snapshot.first_from(&at.to_be_bytes()));
-        self.bytes.extend_from_slice(&snapshot.records[bound(range.start) * RECORD..bound(range.end) * RECORD]);
+        let bound = |at: u64| {
+            u32::try_from(at).map_or(snapshot.len(), |at| snapshot.first_from(&at.to_be_bytes()))
+        };
+        self.bytes.extend_from_slice(
+            &snapshot.records[bound(range.start) * RECORD..bound(range.end) * RECORD],
+        );
         let mut keep = |at: Range<usize>, record: Record| {
-            if Entry::of(&record, &Bytes::new()).is_some_and(|entry| range.contains(&prefix(&entry.key))) {
+            if Entry::of(&record, &Bytes::new())
+                .is_some_and(|entry| range.contains(&prefix(&entry.key)))
+            {
                 self.lines.extend_from_slice(&snapshot.lines[at]);
             }
         };

@@ -1,4 +1,5 @@
-//! MD5 of the bytes of files that the snapshot knows: the index leaves them out, the shards tell them.
+//! MD5 of the bytes of files that the snapshot knows: the index leaves them out, the shards tell
+//! them.
 
 use std::collections::HashMap;
 
@@ -12,7 +13,8 @@ use crate::ledger::shelf::Shelf;
 use crate::ledger::snapshot::prefix;
 use crate::model::Md5;
 
-/// The shard that was asked for last, and the head that it was read by. Who asks in the order of keys reads each once.
+/// The shard that was asked for last, and the head that it was read by. Who asks in the order of
+/// keys reads each once.
 #[derive(Debug, Default)]
 pub struct Sums(Mutex<ShardRead>);
 
@@ -26,7 +28,12 @@ struct ShardRead {
 
 impl Sums {
     /// What the snapshot's shard tells of the file with this key, after the `folds`th snapshot.
-    pub async fn of(&self, shelf: &Shelf, key: &Key, folds: u64) -> Result<Option<Md5>, LedgerError> {
+    pub async fn of(
+        &self,
+        shelf: &Shelf,
+        key: &Key,
+        folds: u64,
+    ) -> Result<Option<Md5>, LedgerError> {
         let mut read = self.0.lock().await;
         if read.folds != folds {
             *read = ShardRead { folds, ..ShardRead::default() };

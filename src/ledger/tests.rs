@@ -1,4 +1,5 @@
-//! The ledger against a plain map: many schedules, deaths at every call, two at once, damage of every kind.
+//! The ledger against a plain map: many schedules, deaths at every call, two at once, damage of
+//! every kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +24,11 @@ pub(super) fn quick() -> Policy {
     Policy { first_wait: Duration::ZERO, ..Policy::default() }
 }
 
-pub(super) async fn open(store: &Arc<impl Store + 'static>, run: &str, tuning: Tuning) -> Result<Ledger, LedgerError> {
+pub(super) async fn open(
+    store: &Arc<impl Store + 'static>,
+    run: &str,
+    tuning: Tuning,
+) -> Result<Ledger, LedgerError> {
     Ledger::open_tuned(store.clone(), "acme", run, quick(), CancellationToken::new(), tuning).await
 }
 
@@ -31,9 +36,11 @@ pub(super) fn path(n: u64) -> RemotePath {
     RemotePath::from(format!("/dir/{n}").as_str())
 }
 
-/// Some file at `path(n)`, different for each `seed`; listed times agree, differ by a zone, by chance, or are not there.
+/// Some file at `path(n)`, different for each `seed`; listed times agree, differ by a zone, by
+/// chance, or are not there.
 pub(super) fn some(n: u64, seed: u64) -> (RemoteFile, Known) {
-    let precision = [Precision::Nanosecond, Precision::Second, Precision::Minute, Precision::Day][seed as usize % 4];
+    let precision = [Precision::Nanosecond, Precision::Second, Precision::Minute, Precision::Day]
+        [seed as usize % 4];
     let at = NOW - time::Duration::seconds(((seed * 7919) % 10_000_000).cast_signed());
     let modified = (!seed.is_multiple_of(11)).then(|| ModifiedTime::new(at, precision));
     let size = (!seed.is_multiple_of(13)).then_some(seed << (seed % 50));
@@ -76,7 +83,11 @@ async fn assert_agrees(ledger: &Ledger, model: &Model, what: &str) {
     for n in 0..PATHS {
         assert_eq!(ledger.known(&path(n)), model.known.get(&n).map(Known::indexed), "{what}: {n}");
         let md5 = ledger.md5_of(&path(n)).await.expect("it is found");
-        assert_eq!(md5, model.known.get(&n).and_then(|known| known.history.md5), "{what}: MD5 of {n}");
+        assert_eq!(
+            md5,
+            model.known.get(&n).and_then(|known| known.history.md5),
+            "{what}: MD5 of {n}"
+        );
         assert_eq!(ledger.seen(&path(n)), model.seen.get(&n).cloned(), "{what}: {n} seen");
     }
     assert_eq!(ledger.len(), model.known.len(), "{what}");
@@ -112,17 +123,28 @@ async fn over_many_schedules_it_says_what_a_plain_map_says() {
     for seed in 0..60 {
         let (store, mut model, mut random) = (Arc::new(MemoryStore::new()), Model::default(), seed);
         for session in 0..12 {
-            one_session(&store, &mut model, &mut random, &format!("schedule {seed}, session {session}")).await;
+            one_session(
+                &store,
+                &mut model,
+                &mut random,
+                &format!("schedule {seed}, session {session}"),
+            )
+            .await;
         }
-        let overview = overview(store.clone(), "acme", quick(), CancellationToken::new()).await.expect("it reads");
+        let overview = overview(store.clone(), "acme", quick(), CancellationToken::new())
+            .await
+            .expect("it reads");
         folds += overview.generation;
         // The shards hold every record in full.
         let mut last = BTreeMap::new();
         let mut visit = |path, known| {
             last.insert(path, known);
         };
-        each_file(store.clone(), "acme", quick(), CancellationToken::new(), &mut visit).await.expect("it reads");
-        let expected: BTreeMap<_, _> = model.known.iter().map(|(n, known)| (path(*n), known.clone())).collect();
+        each_file(store.clone(), "acme", quick(), CancellationToken::new(), &mut visit)
+            .await
+            .expect("it reads");
+        let expected: BTreeMap<_, _> =
+            model.known.iter().map(|(n, known)| (path(*n), known.clone())).collect();
         assert_eq!(last, expected, "schedule {seed}");
         assert_no_orphans(&store, &format!("schedule {seed}")).await;
     }
@@ -133,7 +155,8 @@ async fn over_many_schedules_it_says_what_a_plain_map_says() {
 async fn assert_no_orphans(store: &Arc<MemoryStore>, what: &str) {
     let shelf = shelf(store.clone());
     let (head, _) = shelf.head().await.expect("it reads").expect("there is one");
-    let named: BTreeSet<String> = head.names().map(str::to_owned).chain([HEAD.to_owned()]).collect();
+    let named: BTreeSet<String> =
+        head.names().map(str::to_owned).chain([HEAD.to_owned()]).collect();
     let there: BTreeSet<String> = shelf.names().await.expect("it lists").into_iter().collect();
     assert_eq!(named, there, "{what}");
 }
@@ -142,8 +165,8 @@ pub(super) fn shelf(store: Arc<dyn Store>) -> Shelf {
     Shelf { store, source: "acme".into(), policy: quick(), cancel: CancellationToken::new() }
 }
 
-/// A store whose `at`-th call is the last thing that its process does, with effect or without; calls take turns
-/// differently for each `jitter`.
+/// A store whose `at`-th call is the last thing that its process does, with effect or without;
+/// calls take turns differently for each `jitter`.
 #[derive(Debug)]
 struct Dying {
     inner: Arc<MemoryStore>,
@@ -156,12 +179,21 @@ struct Dying {
 
 impl Dying {
     fn new(inner: &Arc<MemoryStore>, at: u64, effect: bool, jitter: u64) -> Arc<Self> {
-        Arc::new(Self { inner: inner.clone(), calls: AtomicU64::new(0), at, effect, jitter, died: Notify::new() })
+        Arc::new(Self {
+            inner: inner.clone(),
+            calls: AtomicU64::new(0),
+            at,
+            effect,
+            jitter,
+            died: Notify::new(),
+        })
     }
 
     async fn step<T>(&self, work: impl Future<Output = T>) -> T {
         let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
-        let turns = call.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(17).wrapping_mul(self.jitter) >> 60;
+        let turns =
+            call.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(17).wrapping_mul(self.jitter)
+                >> 60;
         for _ in 0..turns {
             tokio::task::yield_now().await;
         }
@@ -187,25 +219,51 @@ impl Store for Dying {
     async fn head(&self, name: &BlobName) -> Result<Option<BlobInfo>, StoreError> {
         self.step(self.inner.head(name)).await
     }
-    async fn get(&self, name: &BlobName, start: u64, max_bytes: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+    async fn get(
+        &self,
+        name: &BlobName,
+        start: u64,
+        max_bytes: u64,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         self.step(self.inner.get(name, start, max_bytes)).await
     }
-    async fn put(&self, name: &BlobName, bytes: Bytes, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+    async fn put(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
         self.step(self.inner.put(name, bytes, properties, condition)).await
     }
     async fn stage(&self, upload: &Upload, index: u32, bytes: Bytes) -> Result<(), StoreError> {
         self.step(self.inner.stage(upload, index, bytes)).await
     }
-    async fn commit(&self, upload: &Upload, blocks: u32, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+    async fn commit(
+        &self,
+        upload: &Upload,
+        blocks: u32,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
         self.step(self.inner.commit(upload, blocks, properties, condition)).await
     }
     async fn abandon(&self, upload: &Upload) {
         self.step(self.inner.abandon(upload)).await;
     }
-    async fn append(&self, name: &BlobName, bytes: Bytes, position: u64) -> Result<u64, StoreError> {
+    async fn append(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        position: u64,
+    ) -> Result<u64, StoreError> {
         self.step(self.inner.append(name, bytes, position)).await
     }
-    async fn list(&self, prefix: &str, visit: &mut (dyn FnMut(BlobInfo) + Send)) -> Result<(), StoreError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        visit: &mut (dyn FnMut(BlobInfo) + Send),
+    ) -> Result<(), StoreError> {
         self.step(self.inner.list(prefix, visit)).await
     }
     async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
@@ -233,7 +291,9 @@ async fn work(store: &Arc<Dying>, run: &str, from: u64, to: u64, recorded: &Mute
 
 /// Nothing that was said to be recorded is lost, and nothing is known that was never recorded.
 async fn assert_true(store: &Arc<MemoryStore>, recorded: &[u64], tried: u64, what: &str) {
-    let ledger = open(store, "look", SMALL).await.unwrap_or_else(|error| panic!("{what}: {}", chain(&error)));
+    let ledger = open(store, "look", SMALL)
+        .await
+        .unwrap_or_else(|error| panic!("{what}: {}", chain(&error)));
     for n in 0..PATHS {
         let known = ledger.known(&path(n));
         assert!(known.is_none() || known == Some(some(n, n + 1).1.indexed()), "{what}: {n}");
@@ -250,7 +310,8 @@ fn grown() -> Arc<MemoryStore> {
 }
 
 fn on_a_runtime<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let result = runtime.block_on(work);
     // The process ends here: no task of it goes on.
     runtime.shutdown_background();
@@ -277,10 +338,17 @@ fn a_death_at_any_call_loses_nothing_that_was_recorded() {
                 assert_true(&store, &recorded, 24, &what).await;
                 let unclean = open(&store, "look", SMALL).await.expect("it opens").unclean();
                 let (some, all) = (!recorded.is_empty(), recorded.last() == Some(&23));
-                assert!(if ended { !unclean } else { unclean || !some || all }, "{what}: unclean is {unclean}");
-                work(&Dying::new(&store, u64::MAX, true, 0), "after", 0, 30, &Mutex::default()).await;
+                assert!(
+                    if ended { !unclean } else { unclean || !some || all },
+                    "{what}: unclean is {unclean}"
+                );
+                work(&Dying::new(&store, u64::MAX, true, 0), "after", 0, 30, &Mutex::default())
+                    .await;
                 assert_true(&store, &(0..30).collect::<Vec<_>>(), 30, &what).await;
-                assert!(!open(&store, "look", SMALL).await.expect("it opens").unclean(), "{what}: the run after has ended");
+                assert!(
+                    !open(&store, "look", SMALL).await.expect("it opens").unclean(),
+                    "{what}: the run after has ended"
+                );
             });
             if ended {
                 break;
@@ -294,7 +362,12 @@ fn a_death_at_any_call_loses_nothing_that_was_recorded() {
 #[test]
 fn a_refusal_at_any_call_loses_nothing_that_was_recorded() {
     let ops = [Op::Get, Op::Put, Op::Append, Op::List, Op::Delete];
-    for (op, fault) in ops.into_iter().flat_map(|op| [(op, Fault::LostReply), (op, Fault::Refused(crate::store::contract::StoreKind::Unavailable))]) {
+    for (op, fault) in ops.into_iter().flat_map(|op| {
+        [
+            (op, Fault::LostReply),
+            (op, Fault::Refused(crate::store::contract::StoreKind::Unavailable)),
+        ]
+    }) {
         for nth in 1..60 {
             let (store, recorded) = (grown(), Mutex::new(Vec::new()));
             let before = store.counts();
@@ -325,14 +398,26 @@ fn two_at_once_lose_nothing_and_neither_fails() {
     for jitter in 0..200 {
         let store = if jitter % 2 == 0 { grown() } else { Arc::new(MemoryStore::new()) };
         on_a_runtime(async {
-            let (one, two) = (Dying::new(&store, u64::MAX, true, jitter * 2 + 1), Dying::new(&store, u64::MAX, true, jitter * 3 + 2));
+            let (one, two) = (
+                Dying::new(&store, u64::MAX, true, jitter * 2 + 1),
+                Dying::new(&store, u64::MAX, true, jitter * 3 + 2),
+            );
             let recorded = Mutex::new(Vec::new());
             // Half of what they record is the same.
-            tokio::join!(work(&one, "one", 12, 30, &recorded), work(&two, "two", 21, 39, &recorded));
+            tokio::join!(
+                work(&one, "one", 12, 30, &recorded),
+                work(&two, "two", 21, 39, &recorded)
+            );
             let what = format!("jitter {jitter}");
             assert_true(&store, &recorded.into_inner().expect("no panic"), 39, &what).await;
-            folds += overview(store.clone(), "acme", quick(), CancellationToken::new()).await.expect("it reads").generation;
-            assert!(!open(&store, "look", SMALL).await.expect("it opens").unclean(), "{what}: both have ended");
+            folds += overview(store.clone(), "acme", quick(), CancellationToken::new())
+                .await
+                .expect("it reads")
+                .generation;
+            assert!(
+                !open(&store, "look", SMALL).await.expect("it opens").unclean(),
+                "{what}: both have ended"
+            );
         });
     }
     assert!(folds > 200, "only {folds} folds");
@@ -343,7 +428,10 @@ fn one_that_dies_beside_another_harms_it_not() {
     for at in 1..90 {
         let store = grown();
         on_a_runtime(async {
-            let (dying, living) = (Dying::new(&store, at, at % 2 == 0, at), Dying::new(&store, u64::MAX, true, at + 7));
+            let (dying, living) = (
+                Dying::new(&store, at, at % 2 == 0, at),
+                Dying::new(&store, u64::MAX, true, at + 7),
+            );
             let recorded = Mutex::new(Vec::new());
             let victim = async {
                 tokio::select! {
@@ -352,7 +440,13 @@ fn one_that_dies_beside_another_harms_it_not() {
                 }
             };
             tokio::join!(victim, work(&living, "lives", 21, 39, &recorded));
-            assert_true(&store, &recorded.into_inner().expect("no panic"), 39, &format!("beside a death at call {at}")).await;
+            assert_true(
+                &store,
+                &recorded.into_inner().expect("no panic"),
+                39,
+                &format!("beside a death at call {at}"),
+            )
+            .await;
         });
     }
 }
@@ -368,8 +462,18 @@ async fn pieces_have_journals_of_their_own_and_a_fold_sends_them_on() {
     // One pass at a time.
     let others = ledger.make_journals(1).await.expect("it makes them");
     assert_eq!(ledger.open_pass(&pass("p2"), others).await.expect("it is told"), Some(pass("p1")));
-    let opened = |n: usize| Ledger::open_piece(store.clone(), "acme", &planned[n], ["run/0", "run/1", "run/2"][n], quick(), CancellationToken::new());
-    let ((first, _), (second, _)) = (opened(0).await.expect("it opens"), opened(1).await.expect("it opens"));
+    let opened = |n: usize| {
+        Ledger::open_piece(
+            store.clone(),
+            "acme",
+            &planned[n],
+            ["run/0", "run/1", "run/2"][n],
+            quick(),
+            CancellationToken::new(),
+        )
+    };
+    let ((first, _), (second, _)) =
+        (opened(0).await.expect("it opens"), opened(1).await.expect("it opens"));
     for (piece, n) in [(&first, 0), (&second, 10)] {
         piece.begin(NOW).await.expect("it begins");
         let (file, known) = some(n, n + 1);
@@ -380,7 +484,13 @@ async fn pieces_have_journals_of_their_own_and_a_fold_sends_them_on() {
         let (file, known) = some(n, n + 1);
         ledger.ingested(&file, &known, 1, 1).await.expect("it records");
     }
-    assert!(overview(store.clone(), "acme", quick(), CancellationToken::new()).await.expect("it reads").generation > 0);
+    assert!(
+        overview(store.clone(), "acme", quick(), CancellationToken::new())
+            .await
+            .expect("it reads")
+            .generation
+            > 0
+    );
     for (piece, n) in [(&first, 1), (&second, 11)] {
         let (file, known) = some(n, n + 1);
         piece.ingested(&file, &known, 1, 1).await.expect("it records in a journal of its own");
@@ -393,15 +503,26 @@ async fn pieces_have_journals_of_their_own_and_a_fold_sends_them_on() {
     // The pass is under way through all of that, and then it is not.
     assert_eq!(open(&store, "look", SMALL).await.expect("it opens").under_way(), Some(&pass("p1")));
     for id in ["p2", "p1", "p1"] {
-        close_pass(store.clone(), "acme", id, quick(), CancellationToken::new()).await.expect("it closes");
+        close_pass(store.clone(), "acme", id, quick(), CancellationToken::new())
+            .await
+            .expect("it closes");
     }
-    assert_eq!(under_way(store.clone(), "acme", quick(), CancellationToken::new()).await.expect("it reads"), None);
-    // The third was never opened, and its journal was folded away: whoever opens it late goes on in a new one.
+    assert_eq!(
+        under_way(store.clone(), "acme", quick(), CancellationToken::new())
+            .await
+            .expect("it reads"),
+        None
+    );
+    // The third was never opened, and its journal was folded away: whoever opens it late goes on in
+    // a new one.
     let (late, recorded) = opened(2).await.expect("it opens");
     assert!(recorded.is_empty() && !late.unclean());
     let (file, known) = some(2, 3);
     late.ingested(&file, &known, 1, 1).await.expect("it records");
-    assert_eq!(open(&store, "look", SMALL).await.expect("it opens").known(&file.path), Some(known.indexed()));
+    assert_eq!(
+        open(&store, "look", SMALL).await.expect("it opens").known(&file.path),
+        Some(known.indexed())
+    );
 }
 
 #[tokio::test]
@@ -411,7 +532,16 @@ async fn a_piece_that_was_killed_tells_what_it_had_recorded() {
     let pass = OpenPass { id: "p".into(), run: "run".into(), since: NOW };
     let planned = ledger.make_journals(2).await.expect("it makes them");
     assert_eq!(ledger.open_pass(&pass, planned.clone()).await.expect("it opens"), None);
-    let opened = |n: usize, name: &'static str| Ledger::open_piece(store.clone(), "acme", &planned[n], name, quick(), CancellationToken::new());
+    let opened = |n: usize, name: &'static str| {
+        Ledger::open_piece(
+            store.clone(),
+            "acme",
+            &planned[n],
+            name,
+            quick(),
+            CancellationToken::new(),
+        )
+    };
     let (killed, _) = opened(0, "run/0").await.expect("it opens");
     killed.begin(NOW).await.expect("it begins");
     let (file, known) = some(1, 2);
@@ -432,7 +562,11 @@ async fn a_piece_that_was_killed_tells_what_it_had_recorded() {
 async fn damage(kind: &str, change: impl Fn(Vec<u8>) -> Option<Vec<u8>>) -> (String, String) {
     let store = Arc::new(MemoryStore::new());
     work(&Dying::new(&store, u64::MAX, true, 0), "grown", 0, 12, &Mutex::default()).await;
-    let name = store.names().into_iter().find(|name| name.contains(kind)).unwrap_or_else(|| panic!("a {kind} among {:?}", store.names()));
+    let name = store
+        .names()
+        .into_iter()
+        .find(|name| name.contains(kind))
+        .unwrap_or_else(|| panic!("a {kind} among {:?}", store.names()));
     let blob = BlobName::new(name.clone()).expect("a name");
     let bytes = store.content(&name).expect("it is there");
     store.delete(&blob).await.expect("it deletes");
@@ -463,9 +597,11 @@ async fn damage_of_every_kind_is_told_with_what_to_do() {
             bytes[at] ^= 4;
             Some(bytes)
         };
-        for (what, change) in
-            [("flipped", &flipped as &dyn Fn(Vec<u8>) -> Option<Vec<u8>>), ("cut", &|bytes| Some(bytes[..20].to_vec())), ("gone", &|_| None)]
-        {
+        for (what, change) in [
+            ("flipped", &flipped as &dyn Fn(Vec<u8>) -> Option<Vec<u8>>),
+            ("cut", &|bytes| Some(bytes[..20].to_vec())),
+            ("gone", &|_| None),
+        ] {
             let (name, told) = damage(kind, change).await;
             assert!(told.contains(&name), "{what}: `{name}` is not named in: {told}");
             assert!(told.contains("`blobferry ledger rebuild --source acme`"), "{what}: {told}");
@@ -477,10 +613,17 @@ async fn damage_of_every_kind_is_told_with_what_to_do() {
 async fn what_crashes_left_behind_is_removed_a_day_later() {
     let store = Arc::new(MemoryStore::new());
     let keep = ["journal-29991231T000000Z-00.ndjson", "notes.txt"];
-    let orphans = ["journal-20200101T000000Z-00.ndjson", "shard-000001-0000-20200101T000000Z-00.ndjson", "index-000001-20200101T000000Z-00"];
+    let orphans = [
+        "journal-20200101T000000Z-00.ndjson",
+        "shard-000001-0000-20200101T000000Z-00.ndjson",
+        "index-000001-20200101T000000Z-00",
+    ];
     let shelf = shelf(store.clone());
     for name in keep.iter().chain(&orphans) {
-        shelf.append(&shelf.blob(name).expect("a name"), Bytes::from_static(b"x"), 0).await.expect("it writes");
+        shelf
+            .append(&shelf.blob(name).expect("a name"), Bytes::from_static(b"x"), 0)
+            .await
+            .expect("it writes");
     }
     work(&Dying::new(&store, u64::MAX, true, 0), "run", 0, 12, &Mutex::default()).await;
     let names = shelf.names().await.expect("it lists");

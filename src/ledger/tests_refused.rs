@@ -1,4 +1,5 @@
-//! A store that refuses for a reason of its own: nobody was quicker, and asking again a thousand times does not help.
+//! A store that refuses for a reason of its own: nobody was quicker, and asking again a thousand
+//! times does not help.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use crate::model::chain;
 use crate::store::contract::StoreKind;
 use crate::store::memory::{Fault, MemoryStore, Op};
 
-/// From now on, `store` answers so many calls of `op` that a condition does not hold, though it does.
+/// From now on, `store` answers so many calls of `op` that a condition does not hold, though it
+/// does.
 fn refuse(store: &MemoryStore, op: Op, calls: u64) {
     (1..=calls).for_each(|n| store.fault(op, n, Fault::Refused(StoreKind::Condition)));
 }
@@ -43,7 +45,9 @@ async fn a_pass_is_neither_opened_nor_closed_by_going_round_and_round() {
     assert_eq!(ledger.open_pass(&one, names).await.expect("it opens"), None);
     let (other, before) = (pass("two"), store.counts().requests());
     refuse(&store, Op::Put, 50);
-    close_pass(store.clone(), "acme", "one", quick(), CancellationToken::new()).await.expect_err("the head cannot be written");
+    close_pass(store.clone(), "acme", "one", quick(), CancellationToken::new())
+        .await
+        .expect_err("the head cannot be written");
     assert!(asked(&store, before) < 6, "{}", asked(&store, before));
     // Another pass is told of whatever the store does.
     assert!(ledger.open_pass(&other, Vec::new()).await.expect("it is told").is_some());
@@ -95,6 +99,11 @@ async fn a_head_that_was_removed_is_told_and_not_taken_for_a_new_source() {
     store.delete(&shelf(store.clone()).blob("head.json").expect("a name")).await.expect("removed");
     let error = open(&store, "second", SMALL).await.err().expect("it is told");
     let told = chain(&error);
-    assert!(told.contains("ledger/head.json` is missing") && told.contains("journal-") && told.contains("ledger rebuild --source acme"), "{told}");
+    assert!(
+        told.contains("ledger/head.json` is missing")
+            && told.contains("journal-")
+            && told.contains("ledger rebuild --source acme"),
+        "{told}"
+    );
     assert_eq!(error.class(), Class::Ledger);
 }

@@ -1,12 +1,14 @@
 //! The one `Redactor`: takes known secrets out of every text that is stored, printed or sent.
 //!
-//! The types that hold secrets never print them. The redactor is the second lock on the same door: servers, proxies
-//! and libraries repeat secrets in their own words, and in many spellings.
+//! The types that hold secrets never print them. The redactor is the second lock on the same door:
+//! servers, proxies and libraries repeat secrets in their own words, and in many spellings.
 //!
-//! - A secret of 8 bytes or more is looked for in every spelling of `spellings`, anywhere in a text.
-//! - A shorter secret would be found inside ordinary words. It is looked for as a whole token of a peer's text
-//!   ([`Redactor::text`]), never in names and paths ([`Redactor::name`]).
-//! - A text that was cut off in the middle of a secret ends with a piece of it: 8 bytes of it or more are removed too.
+//! - A secret of 8 bytes or more is looked for in every spelling of `spellings`, anywhere in a
+//!   text.
+//! - A shorter secret would be found inside ordinary words. It is looked for as a whole token of a
+//!   peer's text ([`Redactor::text`]), never in names and paths ([`Redactor::name`]).
+//! - A text that was cut off in the middle of a secret ends with a piece of it: 8 bytes of it or
+//!   more are removed too.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,9 +30,22 @@ const STARS: &str = "***";
 
 /// Members of JSON objects that hold a peer's words.
 const TEXTS: &[&str] = &["message", "notes", "unparsed_samples", "error", "cause", "text", "hint"];
-/// Members of JSON objects that hold words of ours, or bytes that must stay what they are: lines that were redacted one
-/// by one, and the files of a piece of work.
-const VERBATIM: &[&str] = &["status", "outcome", "class", "reason", "precision", "trigger", "why", "state", "t", "task", "lines", "rest"];
+/// Members of JSON objects that hold words of ours, or bytes that must stay what they are: lines
+/// that were redacted one by one, and the files of a piece of work.
+const VERBATIM: &[&str] = &[
+    "status",
+    "outcome",
+    "class",
+    "reason",
+    "precision",
+    "trigger",
+    "why",
+    "state",
+    "t",
+    "task",
+    "lines",
+    "rest",
+];
 
 /// Knows the secrets of a configuration. Cloning it copies nothing.
 #[derive(Clone, Debug, Default)]
@@ -86,8 +101,9 @@ impl Redactor {
         String::from_utf8_lossy(&self.anywhere(name.as_bytes())).into_owned()
     }
 
-    /// `value` without secrets in its texts. Text by text: in JSON as a whole, a secret that reads like `true` or like a
-    /// member's name would take the form apart. What a member holds is told by its name.
+    /// `value` without secrets in its texts. Text by text: in JSON as a whole, a secret that reads
+    /// like `true` or like a member's name would take the form apart. What a member holds is told
+    /// by its name.
     pub fn json(&self, value: Value) -> Value {
         self.member("", value)
     }
@@ -98,7 +114,10 @@ impl Redactor {
             Value::String(text) if VERBATIM.contains(&name) => Value::String(text),
             Value::String(text) => Value::String(self.name(&text)),
             Value::Array(list) => list.into_iter().map(|value| self.member(name, value)).collect(),
-            Value::Object(object) => object.into_iter().map(|(name, value)| (name.clone(), self.member(&name, value))).collect(),
+            Value::Object(object) => object
+                .into_iter()
+                .map(|(name, value)| (name.clone(), self.member(&name, value)))
+                .collect(),
             other => other,
         }
     }
@@ -132,7 +151,8 @@ impl Redactor {
     fn piece(&self, bytes: &[u8]) -> usize {
         let beginning: &[u8; LONG] = bytes[..LONG].try_into().expect("so many bytes");
         let Some(spellings) = self.known.beginnings.get(beginning) else { return 0 };
-        let shared = |spelling: &Vec<u8>| spelling.iter().zip(bytes).take_while(|(a, b)| a == b).count();
+        let shared =
+            |spelling: &Vec<u8>| spelling.iter().zip(bytes).take_while(|(a, b)| a == b).count();
         spellings.iter().map(shared).max().unwrap_or(0)
     }
 
@@ -154,13 +174,16 @@ impl Redactor {
 
 impl KnownSecrets {
     fn of(secrets: Vec<Secret>) -> Self {
-        let mut all: Vec<Vec<u8>> = secrets.iter().flat_map(spellings).map(String::into_bytes).collect();
+        let mut all: Vec<Vec<u8>> =
+            secrets.iter().flat_map(spellings).map(String::into_bytes).collect();
         all.sort_unstable();
         all.dedup();
-        let (long, short): (Vec<_>, Vec<_>) = all.into_iter().partition(|spelling| spelling.len() >= LONG);
+        let (long, short): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|spelling| spelling.len() >= LONG);
         let mut beginnings: HashMap<[u8; LONG], Vec<Vec<u8>>> = HashMap::new();
         for spelling in &long {
-            let beginning: [u8; LONG] = spelling[..LONG].try_into().expect("long spellings have so many bytes");
+            let beginning: [u8; LONG] =
+                spelling[..LONG].try_into().expect("long spellings have so many bytes");
             beginnings.entry(beginning).or_default().push(spelling.clone());
         }
         Self { secrets, long: matcher(&long), short: matcher(&short), beginnings }
@@ -176,26 +199,44 @@ fn matcher(spellings: &[Vec<u8>]) -> Option<AhoCorasick> {
     Some(builder.expect("secrets of a configuration are far from the limits of an automaton"))
 }
 
-/// Every spelling of a secret that is looked for: as it is, percent-encoded, in base64 (by itself and inside of more),
-/// in hexadecimal digits, as JSON, debug output, HTML and our own log lines escape it.
+/// Every spelling of a secret that is looked for: as it is, percent-encoded, in base64 (by itself
+/// and inside of more), in hexadecimal digits, as JSON, debug output, HTML and our own log lines
+/// escape it.
 fn spellings(secret: &Secret) -> Vec<String> {
     let raw = secret.reveal();
     // Encoders differ in the characters that they keep and in how they write hexadecimal digits.
     let kept = ["", "-_.~", "-_.~/", "-_.~!$&'()*+,;=:@/"];
-    let encoded = kept.iter().flat_map(|kept| [encoded(raw, kept, true), encoded(raw, kept, false)]);
+    let encoded =
+        kept.iter().flat_map(|kept| [encoded(raw, kept, true), encoded(raw, kept, false)]);
     let mut all: Vec<String> = encoded.collect();
     all.extend(all.clone().into_iter().map(|spelling| spelling.replace("%20", "+")));
-    all.extend([STANDARD.encode(raw), STANDARD_NO_PAD.encode(raw), URL_SAFE.encode(raw), URL_SAFE_NO_PAD.encode(raw)]);
+    all.extend([
+        STANDARD.encode(raw),
+        STANDARD_NO_PAD.encode(raw),
+        URL_SAFE.encode(raw),
+        URL_SAFE_NO_PAD.encode(raw),
+    ]);
     all.extend(inside_base64(raw.as_bytes()));
     let digits = hex(raw.as_bytes());
     all.extend([digits.to_uppercase(), digits]);
     all.push(raw.escape_debug().to_string());
     all.push(in_json(raw));
-    all.push(raw.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;"));
+    all.push(
+        raw.replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;")
+            .replace('"', "&quot;")
+            .replace('\'', "&#39;"),
+    );
     all.push(printable(raw.as_bytes()));
     all.push(raw.to_owned());
     // In a log line of JSON, what a peer has escaped is escaped once more.
-    all.extend(all.iter().filter(|text| text.contains(['\\', '"'])).map(|text| in_json(text)).collect::<Vec<_>>());
+    all.extend(
+        all.iter()
+            .filter(|text| text.contains(['\\', '"']))
+            .map(|text| in_json(text))
+            .collect::<Vec<_>>(),
+    );
     all.retain(|spelling| spelling.len() >= SHORTEST);
     all
 }
@@ -208,15 +249,18 @@ fn in_json(text: &str) -> String {
 
 fn encoded(raw: &str, kept: &str, upper: bool) -> String {
     let one = |byte: u8| match byte {
-        _ if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(&byte) => char::from(byte).to_string(),
+        _ if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(&byte) => {
+            char::from(byte).to_string()
+        }
         _ if upper => format!("%{byte:02X}"),
         _ => format!("%{byte:02x}"),
     };
     raw.bytes().map(one).collect()
 }
 
-/// What base64 of a longer text that holds `raw`, as `user:password`, shows of `raw` alone: one spelling for each of the
-/// three ways in which three bytes can be aligned. Only spellings of [`LONG`] characters or more.
+/// What base64 of a longer text that holds `raw`, as `user:password`, shows of `raw` alone: one
+/// spelling for each of the three ways in which three bytes can be aligned. Only spellings of
+/// [`LONG`] characters or more.
 fn inside_base64(raw: &[u8]) -> Vec<String> {
     let mut all = Vec::new();
     for before in 0..3_usize {
@@ -225,7 +269,9 @@ fn inside_base64(raw: &[u8]) -> Vec<String> {
         let (first, last) = ((before * 8).div_ceil(6), padded.len() * 8 / 6);
         for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
             let text = engine.encode(&padded);
-            all.extend(text.get(first..last).filter(|inside| inside.len() >= LONG).map(str::to_owned));
+            all.extend(
+                text.get(first..last).filter(|inside| inside.len() >= LONG).map(str::to_owned),
+            );
         }
     }
     all
@@ -233,7 +279,9 @@ fn inside_base64(raw: &[u8]) -> Vec<String> {
 
 /// Whether a text, or a quoted text, ends before `rest`.
 fn ends_text(rest: &[u8]) -> bool {
-    matches!(rest.first(), None | Some(b'"' | b'\n')) || rest.starts_with("…".as_bytes()) || rest.starts_with(b"...")
+    matches!(rest.first(), None | Some(b'"' | b'\n'))
+        || rest.starts_with("…".as_bytes())
+        || rest.starts_with(b"...")
 }
 
 /// Whether a token may begin after `before`.
@@ -241,7 +289,8 @@ fn ends_token(before: Option<&u8>) -> bool {
     before.is_none_or(|byte| byte.is_ascii_whitespace() || b"\"'`()[]{}<>=:,;|&?!@".contains(byte))
 }
 
-/// Whether a token ends before `rest`. A full stop ends a sentence only where nothing stands right behind it.
+/// Whether a token ends before `rest`. A full stop ends a sentence only where nothing stands right
+/// behind it.
 fn begins_nothing(rest: &[u8]) -> bool {
     match rest {
         [b'.', after @ ..] => ends_token(after.first()),
@@ -267,7 +316,9 @@ mod tests {
         let base64 = STANDARD.encode(PASSWORD);
         let basic = STANDARD.encode(format!("user:{PASSWORD}"));
         let json = serde_json::to_string(PASSWORD).expect("JSON");
-        for form in [PASSWORD, percent, &percent.to_lowercase(), &percent.replace("%20", "+"), &base64] {
+        for form in
+            [PASSWORD, percent, &percent.to_lowercase(), &percent.replace("%20", "+"), &base64]
+        {
             check(&redactor, &format!("before {form} after"), "before *** after");
         }
         check(&redactor, &format!("{{\"a\":{json}}}"), "{\"a\":\"***\"}");
@@ -285,7 +336,11 @@ mod tests {
             assert!(told.starts_with("530 no: ***") && !told.contains("s3cr3t"), "{told}");
         }
         check(&redactor, "530 no: s3cr3t", "530 no: s3cr3t");
-        check(&redactor, "{\"error\":\"530 s3cr3t-cana\",\"b\":1}\n", "{\"error\":\"530 ***\",\"b\":1}\n");
+        check(
+            &redactor,
+            "{\"error\":\"530 s3cr3t-cana\",\"b\":1}\n",
+            "{\"error\":\"530 ***\",\"b\":1}\n",
+        );
         check(&redactor, "s3cr3t-can of worms", "s3cr3t-can of worms");
     }
 
@@ -294,7 +349,11 @@ mod tests {
         let redactor = Redactor::new([&Secret::new("daily"), &Secret::new("a")]);
         check(&redactor, "530 pass=daily.", "530 pass=***.");
         check(&redactor, "530 \"daily\" for me:daily@host", "530 \"***\" for me:***@host");
-        check(&redactor, "reading `/in/daily/daily.csv`: a dailyx", "reading `/in/daily/daily.csv`: a dailyx");
+        check(
+            &redactor,
+            "reading `/in/daily/daily.csv`: a dailyx",
+            "reading `/in/daily/daily.csv`: a dailyx",
+        );
         assert_eq!(redactor.name("/in/daily"), "/in/daily");
         assert_eq!(redactor.name("daily"), "daily");
     }
@@ -303,18 +362,25 @@ mod tests {
     fn words_of_ours_stay_whatever_the_secret_is() {
         let redactor = Redactor::new([&Secret::new("degraded"), &Secret::new("message")]);
         let value = redactor.json(json!({ "status": "degraded", "message": "degraded message", "path": "/degraded/message" }));
-        assert_eq!(value, json!({ "status": "degraded", "message": "*** ***", "path": "/***/message" }));
+        assert_eq!(
+            value,
+            json!({ "status": "degraded", "message": "*** ***", "path": "/***/message" })
+        );
     }
 
     #[test]
     fn of_two_secrets_the_longer_one_counts() {
-        let redactor = Redactor::new([&Secret::new("canary-one"), &Secret::new("canary-one-and-two")]);
+        let redactor =
+            Redactor::new([&Secret::new("canary-one"), &Secret::new("canary-one-and-two")]);
         check(&redactor, "x canary-one-and-two y", "x *** y");
         check(&redactor.and([&Secret::new("another-one")]), "another-one canary-one", "*** ***");
     }
 
     #[test]
     fn its_debug_output_tells_nothing() {
-        assert_eq!(format!("{:?}", Redactor::new([&Secret::new(PASSWORD)])), "Redactor { known: 1 secrets }");
+        assert_eq!(
+            format!("{:?}", Redactor::new([&Secret::new(PASSWORD)])),
+            "Redactor { known: 1 secrets }"
+        );
     }
 }

@@ -21,18 +21,21 @@ pub struct Known {
     pub history: History,
 }
 
-/// How a file was taken, and what became of it at the source. Of records of earlier releases nothing of this is known.
+/// How a file was taken, and what became of it at the source. Of records of earlier releases
+/// nothing of this is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     /// Whether this program read all of it and its record tells the MD5.
     pub read: bool,
     /// That MD5, of the bytes as the source sent them. The index in memory leaves it out.
     pub md5: Option<Md5>,
-    /// When its bytes were compared last; kept only where its time does not tell whether it changed since.
+    /// When its bytes were compared last; kept only where its time does not tell whether it changed
+    /// since.
     pub looked: Option<OffsetDateTime>,
     /// Whether its time moved while its bytes stood still.
     pub moves: bool,
-    /// Whether it left the source: this program removed or moved it, or the server took it away once it was read.
+    /// Whether it left the source: this program removed or moved it, or the server took it away
+    /// once it was read.
     pub left: bool,
     /// When the source refused to remove or move it.
     pub refused: Option<OffsetDateTime>,
@@ -41,7 +44,13 @@ pub struct History {
 impl Known {
     /// What is known of `file`, taken as `version`, whose time the listing showed as `listed`.
     pub fn new(file: &RemoteFile, listed: Option<ModifiedTime>, version: Version) -> Self {
-        Self { size: file.size, modified: file.modified, listed, version, history: History::default() }
+        Self {
+            size: file.size,
+            modified: file.modified,
+            listed,
+            version,
+            history: History::default(),
+        }
     }
 
     /// The same after its bytes were read or compared at `now`, and found to have this MD5.
@@ -60,10 +69,12 @@ impl Known {
         Self { history: History { looked, ..known.history.clone() }, ..known }
     }
 
-    /// What to keep of a look at `now`. A time to the minute does not tell of a change in the minute of the look.
+    /// What to keep of a look at `now`. A time to the minute does not tell of a change in the
+    /// minute of the look.
     fn looked(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
         let mut times = self.modified.iter().chain(&self.listed).peekable();
-        let open = times.peek().is_none() || times.any(|time| equality::could_hide_a_replacement(time, now));
+        let open = times.peek().is_none()
+            || times.any(|time| equality::could_hide_a_replacement(time, now));
         open.then(|| now.replace_nanosecond(0).unwrap_or(now))
     }
 
@@ -87,10 +98,13 @@ impl Known {
         if times == Times::Unknown {
             return Equality::Unknown;
         }
-        if self.modified.as_ref().is_some_and(equality::is_exact) && file.modified.as_ref().is_some_and(equality::is_exact) {
+        if self.modified.as_ref().is_some_and(equality::is_exact)
+            && file.modified.as_ref().is_some_and(equality::is_exact)
+        {
             return self.exactly(file);
         }
-        let looks = [&self.modified, &self.listed].map(|then| equality::times(then.as_ref(), file.modified.as_ref()));
+        let looks = [&self.modified, &self.listed]
+            .map(|then| equality::times(then.as_ref(), file.modified.as_ref()));
         if looks.contains(&Equality::Same) {
             // What was young when it was looked at is compared once more.
             return if self.history.looked.is_some() { Equality::Unknown } else { Equality::Same };
@@ -103,7 +117,9 @@ impl Known {
     /// By exact times. A listed one that is exact, too, is that of the same bytes at a later look.
     fn exactly(&self, file: &RemoteFile) -> Equality {
         let exact_listed = self.listed.as_ref().filter(|listed| equality::is_exact(listed));
-        let alike = |then: &ModifiedTime| equality::times(Some(then), file.modified.as_ref()) == Equality::Same;
+        let alike = |then: &ModifiedTime| {
+            equality::times(Some(then), file.modified.as_ref()) == Equality::Same
+        };
         if self.modified.iter().chain(exact_listed).any(alike) {
             return Equality::Same;
         }
@@ -159,7 +175,9 @@ impl Unmet {
 
     /// Reads [`Unmet::word`]. A word of a later release says nothing.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Unmet::Unreachable, Unmet::Changed, Unmet::TooMany].into_iter().find(|unmet| unmet.word() == word)
+        [Unmet::Unreachable, Unmet::Changed, Unmet::TooMany]
+            .into_iter()
+            .find(|unmet| unmet.word() == word)
     }
 }
 
@@ -218,7 +236,12 @@ mod tests {
 
     #[test]
     fn a_time_that_moved_while_the_bytes_stood_still_is_no_change() {
-        let second = |seconds| Some(ModifiedTime::new(datetime!(2026-11-01 10:00 UTC) + time::Duration::seconds(seconds), Precision::Second));
+        let second = |seconds| {
+            Some(ModifiedTime::new(
+                datetime!(2026-11-01 10:00 UTC) + time::Duration::seconds(seconds),
+                Precision::Second,
+            ))
+        };
         let mut known = known(&file(Some(5), second(0)));
         assert_eq!(known.equality(&file(Some(5), second(1)), Times::Trust), Equality::Different);
         known.history.moves = true;

@@ -41,7 +41,8 @@ pub fn rest(modified: Option<&ModifiedTime>, told: TimeTold, now: OffsetDateTime
     if modified.at < FIRST_PLAUSIBLE || modified.at > now {
         return Rest::Nothing;
     }
-    let limit = if told == TimeTold::Exactly && is_exact(modified) { EXACT_AGE } else { SOME_ZONE_AGE };
+    let limit =
+        if told == TimeTold::Exactly && is_exact(modified) { EXACT_AGE } else { SOME_ZONE_AGE };
     if now - youngest(modified) >= limit { Rest::Proven } else { Rest::Young }
 }
 
@@ -61,17 +62,21 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Whether a file modified at `modified` has rested for `stable_for`: by its age whatever the zone, else by what
-    /// the source's own clock has shown. Our clock alone proves nothing of a younger file.
+    /// Whether a file modified at `modified` has rested for `stable_for`: by its age whatever the
+    /// zone, else by what the source's own clock has shown. Our clock alone proves nothing of a
+    /// younger file.
     pub fn settled(&self, modified: &ModifiedTime, told: TimeTold, stable_for: Duration) -> bool {
         match rest(Some(modified), told, self.here) {
             Rest::Proven => true,
             Rest::Nothing => false,
             Rest::Young => {
-                let stable_for = time::Duration::try_from(stable_for).unwrap_or(time::Duration::MAX);
+                let stable_for =
+                    time::Duration::try_from(stable_for).unwrap_or(time::Duration::MAX);
                 // A file from the future is no witness of the source's clock.
                 let witness = self.newest.filter(|newest| *newest <= self.here);
-                is_exact(modified) && witness.is_some_and(|clock| youngest(modified).saturating_add(stable_for) <= clock)
+                is_exact(modified)
+                    && witness
+                        .is_some_and(|clock| youngest(modified).saturating_add(stable_for) <= clock)
             }
         }
     }
@@ -86,7 +91,11 @@ mod tests {
 
     fn check(hours: i64, precision: Precision, told: TimeTold, expected: Rest) {
         let modified = ModifiedTime::new(NOW - time::Duration::hours(hours), precision);
-        assert_eq!(rest(Some(&modified), told, NOW), expected, "{hours} hours, {precision:?}, {told:?}");
+        assert_eq!(
+            rest(Some(&modified), told, NOW),
+            expected,
+            "{hours} hours, {precision:?}, {told:?}"
+        );
     }
 
     #[test]
@@ -109,7 +118,13 @@ mod tests {
     #[test]
     fn our_own_clock_does_not_make_a_young_file_settled() {
         let modified = ModifiedTime::new(NOW - time::Duration::hours(5), Precision::Second);
-        let settled = |newest| Clock { here: NOW, newest }.settled(&modified, TimeTold::Exactly, Duration::from_secs(60));
+        let settled = |newest| {
+            Clock { here: NOW, newest }.settled(
+                &modified,
+                TimeTold::Exactly,
+                Duration::from_secs(60),
+            )
+        };
         assert!(!settled(None));
         assert!(settled(Some(modified.at + time::Duration::seconds(61))));
         assert!(!settled(Some(NOW + time::Duration::seconds(61))), "nobody's clock");

@@ -1,4 +1,5 @@
-//! A zone that moved: when a whole listing shows its times by the same quarters of an hour later or earlier.
+//! A zone that moved: when a whole listing shows its times by the same quarters of an hour later or
+//! earlier.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,8 @@ const FURTHEST: i64 = 14 * 3600;
 /// A file that is younger than this may have been written anew a zone's offset later.
 const OLD: time::Duration = time::Duration::hours(40);
 
-/// How far the time of a known file of equal size has moved, if a zone could have moved it: quarters of an hour.
+/// How far the time of a known file of equal size has moved, if a zone could have moved it:
+/// quarters of an hour.
 pub fn moved(known: &Known, file: &RemoteFile) -> Option<i64> {
     if equality::sizes(known.size, file.size) != Equality::Same {
         return None;
@@ -31,10 +33,12 @@ fn quarters(then: &ModifiedTime, now: &ModifiedTime) -> Option<i64> {
     let precision = then.precision.max(now.precision);
     let at = |time: &ModifiedTime| ModifiedTime::new(time.at, precision).at;
     let seconds = (at(now) - at(then)).whole_seconds();
-    (seconds != 0 && seconds.abs() <= FURTHEST && seconds % QUARTER == 0).then_some(seconds / QUARTER)
+    (seconds != 0 && seconds.abs() <= FURTHEST && seconds % QUARTER == 0)
+        .then_some(seconds / QUARTER)
 }
 
-/// Whether a file is older than a day in any zone, so that it was not written anew a zone's offset later.
+/// Whether a file is older than a day in any zone, so that it was not written anew a zone's offset
+/// later.
 pub fn is_old(file: &RemoteFile, now: OffsetDateTime) -> bool {
     file.modified.is_some_and(|modified| now - modified.at > OLD)
 }
@@ -55,7 +59,10 @@ impl Shift {
     /// How far the zone has moved, in quarters of an hour, if it has.
     pub fn quarters(&self) -> Option<i64> {
         let mut counts: BTreeMap<i64, usize> = BTreeMap::new();
-        self.moves.iter().filter_map(|(moved, _)| *moved).for_each(|quarters| *counts.entry(quarters).or_default() += 1);
+        self.moves
+            .iter()
+            .filter_map(|(moved, _)| *moved)
+            .for_each(|quarters| *counts.entry(quarters).or_default() += 1);
         let (best, alike) = counts.into_iter().max_by_key(|(_, count)| *count)?;
         let old = self.moves.iter().filter(|(moved, old)| *moved == Some(best) && *old).count();
         (old >= FEWEST && alike * 100 >= self.moves.len() * PERCENT).then_some(best)
@@ -71,7 +78,11 @@ mod tests {
     const NOW: OffsetDateTime = datetime!(2026-11-20 12:00 UTC);
 
     fn file(at: OffsetDateTime) -> RemoteFile {
-        RemoteFile { path: RemotePath::from("/a"), size: Some(5), modified: Some(ModifiedTime::new(at, Precision::Minute)) }
+        RemoteFile {
+            path: RemotePath::from("/a"),
+            size: Some(5),
+            modified: Some(ModifiedTime::new(at, Precision::Minute)),
+        }
     }
 
     fn check(moves: &[(OffsetDateTime, i64)], expected: Option<i64>) {

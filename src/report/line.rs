@@ -1,4 +1,5 @@
-//! One file of a pass as a line of the run's manifest: what became of it, and what can be re-checked.
+//! One file of a pass as a line of the run's manifest: what became of it, and what can be
+//! re-checked.
 
 use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
@@ -57,10 +58,12 @@ pub struct ArchiveClaim {
     pub manifest: String,
 }
 
-/// A line of a run's manifest: a JSON object. What does not apply is left out; readers pass over what they do not know.
+/// A line of a run's manifest: a JSON object. What does not apply is left out; readers pass over
+/// what they do not know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
-    /// The file's path, percent-escaped as in the metadata of blobs: decoding gives the server's bytes.
+    /// The file's path, percent-escaped as in the metadata of blobs: decoding gives the server's
+    /// bytes.
     pub path: String,
     /// What became of it.
     pub outcome: Word,
@@ -100,7 +103,8 @@ pub struct Line {
 }
 
 impl Line {
-    /// The line of `file`, which came to `outcome`; `why` it was to be fetched, if it was. `None` if it has no line.
+    /// The line of `file`, which came to `outcome`; `why` it was to be fetched, if it was. `None`
+    /// if it has no line.
     pub fn of(file: &RemoteFile, why: Option<Why>, outcome: &Outcome) -> Option<Self> {
         if !outcome.has_line() {
             return None;
@@ -108,12 +112,18 @@ impl Line {
         let mut line = match outcome {
             Outcome::Unchanged => return None,
             Outcome::Ingested(_) => Self::about(file, Word::Ingested),
-            Outcome::Skipped(skip) => Self { reason: Some(skip.word().to_owned()), ..Self::about(file, Word::Skipped) },
-            Outcome::Gone => Self::about(file, Word::Gone),
-            Outcome::Deferred(defer) => Self { reason: Some(defer.word().to_owned()), ..Self::about(file, Word::Deferred) },
-            Outcome::Failed(problem) => {
-                Self { class: Some(problem.class.word().to_owned()), message: Some(problem.message.clone()), ..Self::about(file, Word::Failed) }
+            Outcome::Skipped(skip) => {
+                Self { reason: Some(skip.word().to_owned()), ..Self::about(file, Word::Skipped) }
             }
+            Outcome::Gone => Self::about(file, Word::Gone),
+            Outcome::Deferred(defer) => {
+                Self { reason: Some(defer.word().to_owned()), ..Self::about(file, Word::Deferred) }
+            }
+            Outcome::Failed(problem) => Self {
+                class: Some(problem.class.word().to_owned()),
+                message: Some(problem.message.clone()),
+                ..Self::about(file, Word::Failed)
+            },
         };
         line.why = why.map(|why| why.word().to_owned());
         if let Outcome::Ingested(ingested) = outcome {
@@ -128,7 +138,10 @@ impl Line {
                 md5: md5.as_ref().map(|md5| hex(md5)),
             });
             let manifest = proof.archive.as_ref();
-            line.archive = manifest.map(|manifest| ArchiveClaim { members: ingested.members.unwrap_or(0), manifest: manifest.as_str().to_owned() });
+            line.archive = manifest.map(|manifest| ArchiveClaim {
+                members: ingested.members.unwrap_or(0),
+                manifest: manifest.as_str().to_owned(),
+            });
         }
         Some(line)
     }
@@ -171,7 +184,8 @@ impl Line {
         self
     }
 
-    /// Whether a manifest has such a line. Release 0.1 wrote lines for all that it left out or had wait.
+    /// Whether a manifest has such a line. Release 0.1 wrote lines for all that it left out or had
+    /// wait.
     pub fn is_told(&self) -> bool {
         let reason = self.reason.as_deref().unwrap_or_default();
         match self.outcome {
@@ -204,7 +218,11 @@ mod tests {
     use expect_test::{Expect, expect};
 
     fn file() -> RemoteFile {
-        RemoteFile { path: RemotePath::new(&b"/in/caf\xe9 1%.csv"[..]), size: Some(3), modified: ModifiedTime::from_unix(1_704_067_200) }
+        RemoteFile {
+            path: RemotePath::new(&b"/in/caf\xe9 1%.csv"[..]),
+            size: Some(3),
+            modified: ModifiedTime::from_unix(1_704_067_200),
+        }
     }
 
     fn check(why: Option<Why>, outcome: &Outcome, expected: &Expect) {
@@ -217,7 +235,8 @@ mod tests {
     #[test]
     fn a_line_tells_what_can_be_re_checked() {
         let blob = (BlobName::new("acme/in/caf%E9 1%25.csv").expect("legal"), 3, Some([0xab; 16]));
-        let proof = Proof { taken: Some((file(), Version::of(&file()))), blob: Some(blob), archive: None };
+        let proof =
+            Proof { taken: Some((file(), Version::of(&file()))), blob: Some(blob), archive: None };
         let plain = Ingested { bytes: 3, stored: 1, proof: Box::new(proof), ..Ingested::default() };
         check(
             Some(Why::New),
@@ -226,8 +245,12 @@ mod tests {
                 r#"{"path":"/in/caf%E9%201%25.csv","outcome":"ingested","why":"new","size":3,"modified":"2024-01-01T00:00:00Z","precision":"second","version":"47229c09b79bf7b9ec4b257484aef024","bytes":3,"blob":{"name":"acme/in/caf%E9 1%25.csv","size":3,"md5":"abababababababababababababababab"}}"#
             ]],
         );
-        let proof = Proof { archive: BlobName::new("_blobferry/acme/archives/00.json").ok(), ..Proof::default() };
-        let archive = Ingested { bytes: 9, members: Some(4), proof: Box::new(proof), ..Ingested::default() };
+        let proof = Proof {
+            archive: BlobName::new("_blobferry/acme/archives/00.json").ok(),
+            ..Proof::default()
+        };
+        let archive =
+            Ingested { bytes: 9, members: Some(4), proof: Box::new(proof), ..Ingested::default() };
         check(
             Some(Why::Changed),
             &Outcome::Ingested(archive),

@@ -1,4 +1,5 @@
-//! The word that a pass, a run or several of them ended with, and its exit status: made here and nowhere else.
+//! The word that a pass, a run or several of them ended with, and its exit status: made here and
+//! nowhere else.
 
 use serde::Serialize;
 
@@ -8,7 +9,8 @@ use serde::Serialize;
 pub enum Status {
     /// It was not begun: another run is at it. Only a pass ends so, and all is well.
     Left,
-    /// All is well: what was listed is stored, unchanged, left out, gone, or deferred within its time.
+    /// All is well: what was listed is stored, unchanged, left out, gone, or deferred within its
+    /// time.
     Ok,
     /// It was stopped before it was done; the next run takes up the rest.
     Interrupted,
@@ -32,7 +34,8 @@ pub struct Signs {
 }
 
 impl Status {
-    const ALL: [Status; 5] = [Status::Left, Status::Ok, Status::Interrupted, Status::Degraded, Status::Failed];
+    const ALL: [Status; 5] =
+        [Status::Left, Status::Ok, Status::Interrupted, Status::Degraded, Status::Failed];
 
     /// The word for reports.
     pub fn word(self) -> &'static str {
@@ -70,11 +73,13 @@ impl Status {
     pub fn of_run(sources: &[Status], own: Signs) -> Self {
         match Status::of_all(sources.iter().copied()) {
             Status::Failed => Status::Failed,
-            worst => worst.max(Status::of_pass(Signs { unusable: own.wrong && sources.is_empty(), ..own })),
+            worst => worst
+                .max(Status::of_pass(Signs { unusable: own.wrong && sources.is_empty(), ..own })),
         }
     }
 
-    /// The word of a run whose sources ended so: failed if all of them did, else the worst of theirs.
+    /// The word of a run whose sources ended so: failed if all of them did, else the worst of
+    /// theirs.
     pub fn of_all(sources: impl IntoIterator<Item = Status>) -> Self {
         let (mut best, mut worst) = (Status::Failed, Status::Ok);
         let mut any = false;
@@ -89,7 +94,8 @@ impl Status {
         }
     }
 
-    /// The exit status that tells the same: 0 all well, 1 something is left or went wrong, 3 nothing could be done.
+    /// The exit status that tells the same: 0 all well, 1 something is left or went wrong, 3
+    /// nothing could be done.
     pub fn exit_code(self) -> u8 {
         match self {
             Status::Ok | Status::Left => 0,

@@ -18,19 +18,32 @@ fn report(sources: Vec<SourceReport>) -> Report {
 
 fn mixed() -> SourceReport {
     let mut source = SourceReport::new("acme", "sftp://sftp.acme.example:22");
-    let archive = Ingested { bytes: 5 << 20, stored: 2, identical: 1, members_skipped: 1, members: Some(4), ..Ingested::default() };
+    let archive = Ingested {
+        bytes: 5 << 20,
+        stored: 2,
+        identical: 1,
+        members_skipped: 1,
+        members: Some(4),
+        ..Ingested::default()
+    };
     source.add(&RemotePath::from("/a.zip"), Outcome::Ingested(archive));
     source.add(&RemotePath::from("/old.csv"), Outcome::Unchanged);
     source.add(&RemotePath::from("/x.part"), Outcome::Skipped(Skip::InProgress));
     source.add(&RemotePath::from("/young\n.csv"), Outcome::Deferred(Defer::Unsettled));
-    source.add(&RemotePath::from("/bad.zip"), Outcome::Failed(Problem::new(Class::ArchiveDamaged, "unpacking: truncated")));
+    source.add(
+        &RemotePath::from("/bad.zip"),
+        Outcome::Failed(Problem::new(Class::ArchiveDamaged, "unpacking: truncated")),
+    );
     source
 }
 
 #[test]
 fn the_report_adds_up_and_reads_well() {
     let source = mixed();
-    assert_eq!(source.listed, source.ingested + source.unchanged + source.skipped + source.deferred + source.failed);
+    assert_eq!(
+        source.listed,
+        source.ingested + source.unchanged + source.skipped + source.deferred + source.failed
+    );
     let report = report(vec![source]);
     assert_eq!(report.exit_code(), 1);
     expect![[r#"
@@ -54,8 +67,14 @@ fn a_report_is_read_as_it_was_written_and_parts_add_up_to_the_whole() {
     let read: SourceReport = serde_json::from_slice(&told).expect("it is read");
     assert_eq!(read, whole);
     whole.absorb(read);
-    assert_eq!((whole.listed, whole.failed, whole.members.members, whole.failures.len()), (10, 2, 8, 2));
-    assert_eq!(whole.listed, whole.ingested + whole.unchanged + whole.skipped + whole.deferred + whole.failed);
+    assert_eq!(
+        (whole.listed, whole.failed, whole.members.members, whole.failures.len()),
+        (10, 2, 8, 2)
+    );
+    assert_eq!(
+        whole.listed,
+        whole.ingested + whole.unchanged + whole.skipped + whole.deferred + whole.failed
+    );
     assert_eq!(whole.skipped_by_reason.get("in_progress"), Some(&2));
 }
 
@@ -73,7 +92,11 @@ fn deferred_alone_is_well_and_a_dead_source_is_not() {
 #[test]
 fn a_source_that_is_left_to_another_run_is_well_and_says_so() {
     let mut left = SourceReport::new("a", "sftp://a:22");
-    left.left_to = Some(LeftTo { run: Some("r1".into()), host: Some("h".into()), since: Some(datetime!(2026-11-20 11:00 UTC)) });
+    left.left_to = Some(LeftTo {
+        run: Some("r1".into()),
+        host: Some("h".into()),
+        since: Some(datetime!(2026-11-20 11:00 UTC)),
+    });
     let mut silent = SourceReport::new("b", "sftp://b:22");
     silent.left_to = Some(LeftTo::default());
     let report = report(vec![left, silent]);
@@ -88,7 +111,10 @@ fn a_source_that_is_left_to_another_run_is_well_and_says_so() {
     .assert_eq(&report.to_string());
     let json = serde_json::to_value(&report).expect("it is JSON");
     let (status, left_to) = (&json["sources"][0]["status"], &json["sources"][0]["left_to"]);
-    assert_eq!((status, &left_to["run"], &left_to["since"]), (&"left".into(), &"r1".into(), &"2026-11-20T11:00:00Z".into()));
+    assert_eq!(
+        (status, &left_to["run"], &left_to["since"]),
+        (&"left".into(), &"r1".into(), &"2026-11-20T11:00:00Z".into())
+    );
 }
 
 #[test]
@@ -106,15 +132,20 @@ fn pass(change: impl FnOnce(&mut SourceReport)) -> Status {
 
 #[test]
 fn a_pass_has_the_worst_word_that_holds() {
-    let problem = |class| move |report: &mut SourceReport| report.problems.push(Problem::new(class, "x"));
-    let outcome = |outcome| move |report: &mut SourceReport| report.add(&RemotePath::from("/a"), outcome);
+    let problem =
+        |class| move |report: &mut SourceReport| report.problems.push(Problem::new(class, "x"));
+    let outcome =
+        |outcome| move |report: &mut SourceReport| report.add(&RemotePath::from("/a"), outcome);
     assert_eq!(pass(|_| {}), Status::Ok);
     assert_eq!(pass(outcome(Outcome::Gone)), Status::Ok);
     assert_eq!(pass(outcome(Outcome::Deferred(Defer::Unsettled))), Status::Ok);
     assert_eq!(pass(outcome(Outcome::Deferred(Defer::Interrupted))), Status::Interrupted);
     assert_eq!(pass(problem(Class::Interrupted)), Status::Interrupted);
     assert_eq!(pass(problem(Class::Late)), Status::Degraded);
-    assert_eq!(pass(outcome(Outcome::Failed(Problem::new(Class::Interrupted, "x")))), Status::Degraded);
+    assert_eq!(
+        pass(outcome(Outcome::Failed(Problem::new(Class::Interrupted, "x")))),
+        Status::Degraded
+    );
     assert_eq!(pass(|report| report.left_to = Some(LeftTo::default())), Status::Left);
     let late = |report: &mut SourceReport| {
         report.left_to = Some(LeftTo::default());

@@ -19,7 +19,13 @@ impl fmt::Display for Report {
         let word = self.status().word();
         let ingested: u64 = self.sources.iter().map(|source| source.ingested).sum();
         let bytes: u64 = self.sources.iter().map(|source| source.bytes).sum();
-        writeln!(f, "run {} {word}: {ingested} ingested, {} in {seconds:.1} s, into {}", self.run, in_bytes(bytes), self.store)
+        writeln!(
+            f,
+            "run {} {word}: {ingested} ingested, {} in {seconds:.1} s, into {}",
+            self.run,
+            in_bytes(bytes),
+            self.store
+        )
     }
 }
 
@@ -28,13 +34,24 @@ impl fmt::Display for SourceReport {
         writeln!(f, "{} ({})", self.source, self.address)?;
         if let Some(other) = &self.left_to {
             writeln!(f, "  left to {other}")?;
-            return self.problems.iter().take(SHOWN).try_for_each(|problem| write_problem(f, "  ", problem));
+            return self
+                .problems
+                .iter()
+                .take(SHOWN)
+                .try_for_each(|problem| write_problem(f, "  ", problem));
         }
         if !self.unusable {
             writeln!(
                 f,
-                "  listed {} = ingested {} + unchanged {} + skipped {} + gone {} + deferred {} + failed {}",
-                self.listed, self.ingested, self.unchanged, self.skipped, self.gone, self.deferred, self.failed
+                "  listed {} = ingested {} + unchanged {} + skipped {} + gone {} + deferred {} + \
+                failed {}",
+                self.listed,
+                self.ingested,
+                self.unchanged,
+                self.skipped,
+                self.gone,
+                self.deferred,
+                self.failed
             )?;
         }
         if self.ingested > 0 {
@@ -42,17 +59,30 @@ impl fmt::Display for SourceReport {
         }
         if self.members.archives > 0 {
             let Members { archives, members, stored, identical, skipped, links } = self.members;
-            let of_links = if links > 0 { format!(" ({links} symbolic links)") } else { String::new() };
-            writeln!(f, "  {archives} archives: members {members} = stored {stored} + identical {identical} + skipped {skipped}{of_links}")?;
+            let of_links =
+                if links > 0 { format!(" ({links} symbolic links)") } else { String::new() };
+            writeln!(
+                f,
+                "  {archives} archives: members {members} = stored {stored} + identical \
+                {identical} + skipped {skipped}{of_links}"
+            )?;
         }
         if self.partly_unpacked > 0 {
-            writeln!(f, "  partly unpacked: {} inner archives are stored as they are", self.partly_unpacked)?;
+            writeln!(
+                f,
+                "  partly unpacked: {} inner archives are stored as they are",
+                self.partly_unpacked
+            )?;
         }
         if !self.not_unpacked.is_empty() {
             writeln!(f, "  not unpacked: {}", reasons(&self.not_unpacked))?;
         }
         if self.on_trust > 0 {
-            writeln!(f, "  {} unchanged files were told by their size alone (`times = \"none\"`)", self.on_trust)?;
+            writeln!(
+                f,
+                "  {} unchanged files were told by their size alone (`times = \"none\"`)",
+                self.on_trust
+            )?;
         }
         if !self.skipped_by_reason.is_empty() {
             writeln!(f, "  skipped: {}", reasons(&self.skipped_by_reason))?;
@@ -60,14 +90,23 @@ impl fmt::Display for SourceReport {
         write_some(f, "deferred", &self.deferred_files, self.deferred)?;
         write_some(f, "note", &self.notes, self.notes.len() as u64)?;
         for line in self.failures.iter().take(SHOWN) {
-            writeln!(f, "  failed {} [{}]: {}", line.path, line.problem.class, line.problem.message)?;
+            writeln!(
+                f,
+                "  failed {} [{}]: {}",
+                line.path, line.problem.class, line.problem.message
+            )?;
             writeln!(f, "    hint: {}", line.problem.hint)?;
         }
         if self.failed > SHOWN as u64 {
             writeln!(f, "  … and {} more failed files", self.failed - SHOWN as u64)?;
         }
         if self.unparsed_lines > 0 {
-            writeln!(f, "  {} listing lines that cannot be parsed, as: {}", self.unparsed_lines, self.unparsed_samples.join(" | "))?;
+            writeln!(
+                f,
+                "  {} listing lines that cannot be parsed, as: {}",
+                self.unparsed_lines,
+                self.unparsed_samples.join(" | ")
+            )?;
         }
         for problem in self.problems.iter().take(SHOWN) {
             write_problem(f, "  ", problem)?;

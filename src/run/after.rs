@@ -42,7 +42,8 @@ pub fn was_refused(known: &Known, now: OffsetDateTime) -> bool {
     known.history.refused.is_some_and(|at| now - at < TRY_AGAIN_AFTER)
 }
 
-/// Whether an earlier run read the file that `known` tells of, and its time alone proves that it is still that file.
+/// Whether an earlier run read the file that `known` tells of, and its time alone proves that it is
+/// still that file.
 pub fn is_proven(pass: &Pass, known: &Known) -> bool {
     let file = known.file(&pass.source.root);
     let exact = known.modified.as_ref().is_some_and(equality::is_exact);
@@ -62,27 +63,38 @@ pub async fn finish(pass: &Pass, path: &RemotePath, known: &Known) -> Acted {
     };
     // The time as it was read exactly then: a listing may show another one, in a zone of its own.
     let file = known.file(path);
-    let due = Due { file, listed: known.listed, known: known.clone(), md5, read: Instant::now(), rest: Rest::Proven };
+    let due = Due {
+        file,
+        listed: known.listed,
+        known: known.clone(),
+        md5,
+        read: Instant::now(),
+        rest: Rest::Proven,
+    };
     leave(pass, due, left).await
 }
 
 /// Members of a stored archive that nobody has but the source.
 pub async fn members_left(pass: &Pass, version: Version) -> Result<u64, TransferError> {
     match pass.source.archives {
-        Archives::Unpack => manifest::complete(pass, version).await.map(|found| found.map_or(0, |archive| archive.members_left)),
+        Archives::Unpack => manifest::complete(pass, version)
+            .await
+            .map(|found| found.map_or(0, |archive| archive.members_left)),
         Archives::Keep | Archives::Both => Ok(0),
     }
 }
 
-/// Deletes or moves a file as the source's settings say, if nothing in it (`left` members) would be lost: now, if its
-/// time proves that it rests; else once [`leave_all`] has looked at it again. The record of it is durable by now, so a
-/// failure is told and tried again by a later run.
+/// Deletes or moves a file as the source's settings say, if nothing in it (`left` members) would be
+/// lost: now, if its time proves that it rests; else once [`leave_all`] has looked at it again. The
+/// record of it is durable by now, so a failure is told and tried again by a later run.
 pub async fn leave(pass: &Pass, due: Due, left: u64) -> Acted {
     if pass.source.after == After::Keep {
         return Acted::Done;
     }
     if left > 0 {
-        return Acted::Stays(format!("{left} members are links or special files and not stored, so it stays at the source"));
+        return Acted::Stays(format!(
+            "{left} members are links or special files and not stored, so it stays at the source"
+        ));
     }
     if due.proof() != (ReadProof { wait: false, reread: false }) {
         pass.leaving.add(due);
@@ -91,10 +103,12 @@ pub async fn leave(pass: &Pass, due: Due, left: u64) -> Acted {
     act(pass, &due).await
 }
 
-/// Sees to those that could not leave at once: one wait for all of them, then a second look, or a second reading.
+/// Sees to those that could not leave at once: one wait for all of them, then a second look, or a
+/// second reading.
 pub async fn leave_all(pass: &Arc<Pass>, report: &mut SourceReport) {
     if pass.restless.take_news() {
-        let note = "the times of this source move at every look, so from now on they tell nothing: known files are compared by their bytes, within `recheck`";
+        let note = "the times of this source move at every look, so from now on they tell nothing: \
+            known files are compared by their bytes, within `recheck`";
         report.add_note(&pass.source.root, note);
     }
     for (path, problem) in pass.leaving.take_failed() {
@@ -105,10 +119,18 @@ pub async fn leave_all(pass: &Arc<Pass>, report: &mut SourceReport) {
         return;
     }
     waiting.sort_by(|a, b| a.file.path.cmp(&b.file.path));
-    let rested = waiting.iter().filter(|due| due.proof().wait).map(|due| due.read + pass.source.stable_for).max();
+    let rested = waiting
+        .iter()
+        .filter(|due| due.proof().wait)
+        .map(|due| due.read + pass.source.stable_for)
+        .max();
     if let Some(until) = rested {
         let files = waiting.len();
-        tracing::info!(source = pass.source.name, files, "Waiting to look again at files that are to leave the source.");
+        tracing::info!(
+            source = pass.source.name,
+            files,
+            "Waiting to look again at files that are to leave the source."
+        );
         tokio::select! {
             biased;
             () = tokio::time::sleep_until(until) => {}
@@ -119,9 +141,22 @@ pub async fn leave_all(pass: &Arc<Pass>, report: &mut SourceReport) {
         let pass = pass.clone();
         async move { leave_folder(&pass, folder).await }
     };
-    let folders: Vec<Vec<Due>> = waiting.chunk_by(|a, b| a.file.path.parent() == b.file.path.parent()).map(<[Due]>::to_vec).collect();
+    let folders: Vec<Vec<Due>> = waiting
+        .chunk_by(|a, b| a.file.path.parent() == b.file.path.parent())
+        .map(<[Due]>::to_vec)
+        .collect();
     side_by_side(folders, pass.parallel(), work, |folder, acted| {
-        let panicked = || folder.iter().map(|_| Acted::Failed(Problem::new(Class::Internal, "it ended in a panic; the log has its trace"))).collect();
+        let panicked = || {
+            folder
+                .iter()
+                .map(|_| {
+                    Acted::Failed(Problem::new(
+                        Class::Internal,
+                        "it ended in a panic; the log has its trace",
+                    ))
+                })
+                .collect()
+        };
         for (due, acted) in folder.iter().zip(acted.unwrap_or_else(panicked)) {
             tell(report, &due.file.path, acted);
         }
@@ -138,17 +173,21 @@ pub fn tell(report: &mut SourceReport, path: &RemotePath, acted: Acted) {
     }
 }
 
-/// Files of one folder: those that must be read again are, then the folder is listed once for those that only a listing
-/// tells the time of, then each is described and leaves.
+/// Files of one folder: those that must be read again are, then the folder is listed once for those
+/// that only a listing tells the time of, then each is described and leaves.
 async fn leave_folder(pass: &Pass, folder: Vec<Due>) -> Vec<Acted> {
     let mut stays = Vec::with_capacity(folder.len());
     for due in &folder {
         let again = due.proof().reread && !pass.run.cancel.is_cancelled();
         stays.push(if again { read_again(pass, due).await } else { Ok(None) });
     }
-    let by_line = |(due, stays): &(&Due, &Result<Option<String>, TransferError>)| matches!(stays, Ok(None)) && !is_exact(due);
-    let wanted: HashSet<RemotePath> = folder.iter().zip(&stays).filter(by_line).map(|(due, _)| due.file.path.clone()).collect();
-    let lines = if wanted.is_empty() { Ok(HashMap::new()) } else { listed_again(pass, wanted).await };
+    let by_line = |(due, stays): &(&Due, &Result<Option<String>, TransferError>)| {
+        matches!(stays, Ok(None)) && !is_exact(due)
+    };
+    let wanted: HashSet<RemotePath> =
+        folder.iter().zip(&stays).filter(by_line).map(|(due, _)| due.file.path.clone()).collect();
+    let lines =
+        if wanted.is_empty() { Ok(HashMap::new()) } else { listed_again(pass, wanted).await };
     let mut acted = Vec::with_capacity(folder.len());
     for (due, stays) in folder.iter().zip(stays) {
         acted.push(match (stays, &lines) {
@@ -156,8 +195,12 @@ async fn leave_folder(pass: &Pass, folder: Vec<Due>) -> Vec<Acted> {
             (Err(error), _) => Acted::Failed(problem(&error)),
             (Ok(Some(why)), _) => Acted::Failed(Problem::new(Class::AfterAction, why)),
             (Ok(None), Err(error)) if !is_exact(due) => Acted::Failed(problem(error)),
-            (Ok(None), Ok(lines)) if !is_exact(due) && lines.get(&due.file.path).is_some_and(|line| !is_as_before(due, line)) => {
-                let why = "the listing shows another size or time of it than before: it stays for the next run";
+            (Ok(None), Ok(lines))
+                if !is_exact(due)
+                    && lines.get(&due.file.path).is_some_and(|line| !is_as_before(due, line)) =>
+            {
+                let why = "the listing shows another size or time of it than before: it stays for \
+                    the next run";
                 Acted::Failed(Problem::new(Class::AfterAction, why))
             }
             _ => act(pass, due).await,
@@ -176,22 +219,31 @@ fn is_as_before(due: &Due, line: &RemoteFile) -> bool {
 
 /// Why the file must stay, if its bytes are not what they were.
 async fn read_again(pass: &Pass, due: &Due) -> Result<Option<String>, TransferError> {
-    const NO_ROOM: &str = "its time does not prove that it rests, and `recheck` left no room to read it again: it stays";
+    const NO_ROOM: &str = "its time does not prove that it rests, and `recheck` left no room to \
+        read it again: it stays";
     if due.file.size.is_some_and(|size| !pass.recheck.take(size)) {
         return Ok(Some(NO_ROOM.to_owned()));
     }
     Ok(match reread::read(pass, &due.file).await? {
-        Reread::Whole { md5, verdict: Verdict::Whole | Verdict::Touched, .. } if md5 == due.md5 => None,
+        Reread::Whole { md5, verdict: Verdict::Whole | Verdict::Touched, .. } if md5 == due.md5 => {
+            None
+        }
         // Whoever took it: there is nothing to remove.
         Reread::Whole { verdict: Verdict::Unseen, .. } | Reread::Left(Verdict::Vanished) => None,
         Reread::TooMuch => Some(NO_ROOM.to_owned()),
-        Reread::Whole { .. } | Reread::Left(_) => Some("it was read twice, and its bytes had changed: it stays for the next run".to_owned()),
+        Reread::Whole { .. } | Reread::Left(_) => Some(
+            "it was read twice, and its bytes had changed: it stays for the next run".to_owned(),
+        ),
     })
 }
 
 /// What a fresh listing of their folder shows of these files.
-async fn listed_again(pass: &Pass, wanted: HashSet<RemotePath>) -> Result<HashMap<RemotePath, RemoteFile>, SourceError> {
-    let folder = wanted.iter().next().map(RemotePath::parent).unwrap_or_else(|| pass.source.root.clone());
+async fn listed_again(
+    pass: &Pass,
+    wanted: HashSet<RemotePath>,
+) -> Result<HashMap<RemotePath, RemoteFile>, SourceError> {
+    let folder =
+        wanted.iter().next().map(RemotePath::parent).unwrap_or_else(|| pass.source.root.clone());
     let (folder, wanted) = (&folder, &wanted);
     let once = |attempt| async move {
         let mut lease = pass.pool.lend_for_try(attempt, pass.source.policy.attempts).await?;
@@ -213,7 +265,9 @@ async fn listed_again(pass: &Pass, wanted: HashSet<RemotePath>) -> Result<HashMa
 /// Removes or moves the file and records that it left.
 async fn act(pass: &Pass, due: &Due) -> Acted {
     if pass.leaving.is_hopeless() {
-        return Acted::Stays("it was not tried to remove it: the source refused that for many others".to_owned());
+        return Acted::Stays(
+            "it was not tried to remove it: the source refused that for many others".to_owned(),
+        );
     }
     let once = |attempt| async move {
         let mut lease = pass.pool.lend_for_try(attempt, pass.source.policy.attempts).await?;
@@ -222,12 +276,17 @@ async fn act(pass: &Pass, due: &Due) -> Acted {
         result
     };
     // One that a stopping run gives up is finished by the next.
-    let removed = match pass.run.in_time(retry(&pass.source.policy, &pass.run.cancel, "an after-action", once)).await {
+    let removed = match pass
+        .run
+        .in_time(retry(&pass.source.policy, &pass.run.cancel, "an after-action", once))
+        .await
+    {
         None => return Acted::Done,
         Some(removed) => removed,
     };
     match removed {
-        // Another run was quicker, or the server does not know what it lists: a fresh listing tells.
+        // Another run was quicker, or the server does not know what it lists: a fresh listing
+        // tells.
         Ok(Removed::NotThere) => not_there(pass, due),
         Err(error) if error.class() == Class::NotFound => not_there(pass, due),
         Ok(Removed::Gone) => left(pass, due).await,
@@ -245,13 +304,22 @@ fn not_there(pass: &Pass, due: &Due) -> Acted {
 /// Records that the file left.
 pub async fn left(pass: &Pass, due: &Due) -> Acted {
     pass.leaving.let_go();
-    record(pass, due, History { md5: Some(due.md5), left: true, refused: None, ..due.known.history.clone() }).await
+    record(
+        pass,
+        due,
+        History { md5: Some(due.md5), left: true, refused: None, ..due.known.history.clone() },
+    )
+    .await
 }
 
 async fn refused(pass: &Pass, due: &Due, error: &SourceError) -> Acted {
     if !error.is_transient() {
         pass.leaving.refused();
-        let history = History { md5: Some(due.md5), refused: Some(OffsetDateTime::now_utc()), ..due.known.history.clone() };
+        let history = History {
+            md5: Some(due.md5),
+            refused: Some(OffsetDateTime::now_utc()),
+            ..due.known.history.clone()
+        };
         if let Acted::Failed(problem) = record(pass, due, history).await {
             return Acted::Failed(problem);
         }

@@ -85,7 +85,10 @@ impl Ahead {
         let (sender, receiver) = mpsc::unbounded_channel();
         let large = Mutex::new(stages.then_some(sender));
         let (kept, wanted) = (pass.run.kept.clone(), MemberGlobs::of(&pass.source));
-        (Arc::new(Self { kept, room: Mutex::default(), next: AtomicU64::new(0), large, wanted }), LargeMembers(receiver))
+        (
+            Arc::new(Self { kept, room: Mutex::default(), next: AtomicU64::new(0), large, wanted }),
+            LargeMembers(receiver),
+        )
     }
 
     /// Takes nothing any more.
@@ -100,7 +103,9 @@ impl Taker for Ahead {
         if room.left < bytes {
             let short = bytes - room.left;
             let steps = [short.max(STEP_BYTES), short].into_iter();
-            let found = steps.filter(|step| *step <= self.kept.total()).find_map(|step| Some((step, self.kept.draw_now(step)?)));
+            let found = steps
+                .filter(|step| *step <= self.kept.total())
+                .find_map(|step| Some((step, self.kept.draw_now(step)?)));
             let Some((step, drawn)) = found else { return false };
             room.drawn.push(drawn);
             room.left += step;
@@ -111,8 +116,11 @@ impl Taker for Ahead {
 
     fn take(&self, member: &Member) -> Option<(u64, mpsc::Sender<Bytes>)> {
         // What fits in one block would hold its room until all of the archive is checked.
-        let large = member.kind == MemberKind::File && member.size.is_some_and(|size| size > BLOCK_BYTES) && is_wanted(&self.wanted, member);
-        let queue = self.large.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|_| large)?;
+        let large = member.kind == MemberKind::File
+            && member.size.is_some_and(|size| size > BLOCK_BYTES)
+            && is_wanted(&self.wanted, member);
+        let queue =
+            self.large.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|_| large)?;
         let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         queue.send(Large { number, member: member.clone(), chunks }).ok()?;
@@ -121,8 +129,14 @@ impl Taker for Ahead {
 }
 
 impl LargeMembers {
-    /// Stages what comes until the other end is closed. An error ends it; what was staged by then is given up.
-    pub async fn stage(mut self, pass: &Pass, archive: &Identity<'_>, format: &'static str) -> Result<Vec<Staged>, TransferError> {
+    /// Stages what comes until the other end is closed. An error ends it; what was staged by then
+    /// is given up.
+    pub async fn stage(
+        mut self,
+        pass: &Pass,
+        archive: &Identity<'_>,
+        format: &'static str,
+    ) -> Result<Vec<Staged>, TransferError> {
         let (mut working, mut staged, mut open) = (FuturesUnordered::new(), Vec::new(), true);
         while open || !working.is_empty() {
             let done = tokio::select! {
@@ -149,17 +163,28 @@ impl LargeMembers {
     }
 }
 
-/// Stages one member under the name that it will have if no earlier one has it. `None` if it is not to be, or not yet.
-async fn stage(pass: &Pass, archive: &Identity<'_>, format: &'static str, large: Large) -> Result<Option<Staged>, TransferError> {
+/// Stages one member under the name that it will have if no earlier one has it. `None` if it is not
+/// to be, or not yet.
+async fn stage(
+    pass: &Pass,
+    archive: &Identity<'_>,
+    format: &'static str,
+    large: Large,
+) -> Result<Option<Staged>, TransferError> {
     let Large { number, member, mut chunks } = large;
     let plain = pass.source.naming.member(&archive.file.path, &member.within, &member.name);
-    let member_of = MemberOf { format, raw_name: &member.raw_name, twin: 0, modified: pass.modified(&member) };
+    let member_of =
+        MemberOf { format, raw_name: &member.raw_name, twin: 0, modified: pass.modified(&member) };
     let identity = Identity { member: Some(member_of), ..archive.clone() };
-    let Claimed::Free(claim) = blob::claim(pass, &identity, &plain, None).await? else { return Ok(None) };
+    let Claimed::Free(claim) = blob::claim(pass, &identity, &plain, None).await? else {
+        return Ok(None);
+    };
     let upload = Upload::new(claim.name.clone());
     let arrived = Intake::new(&pass.run, &mut chunks, member.size).take(&upload, Look::Away).await;
     match arrived {
-        Ok(arrived @ Arrived::Staged(_)) => Ok(Some(Staged { number, plain, claim, upload, arrived })),
+        Ok(arrived @ Arrived::Staged(_)) => {
+            Ok(Some(Staged { number, plain, claim, upload, arrived }))
+        }
         Ok(_) => Ok(None),
         Err(error) => {
             pass.run.store.abandon(&upload).await;

@@ -1,4 +1,5 @@
-//! Puts one blob under its name: whose is the name, what is said with the bytes, what if it is taken.
+//! Puts one blob under its name: whose is the name, what is said with the bytes, what if it is
+//! taken.
 
 use time::format_description::well_known::Rfc3339;
 
@@ -11,11 +12,13 @@ use crate::run::error::TransferError;
 use crate::run::intake::{Arrived, Staged, Whole};
 use crate::run::settings::Versions;
 use crate::run::watch::Call;
-use crate::store::contract::{BlobInfo, Condition, Metadata, Properties, StoreError, StoreKind, Upload};
+use crate::store::contract::{
+    BlobInfo, Condition, Metadata, Properties, StoreError, StoreKind, Upload,
+};
 use crate::verify;
 
-/// Longer values of names are kept as their SHA-256: all metadata of a blob shares 8 KiB. The archive's
-/// manifest and the ledger keep the name itself.
+/// Longer values of names are kept as their SHA-256: all metadata of a blob shares 8 KiB. The
+/// archive's manifest and the ledger keep the name itself.
 const LONGEST_NAME: usize = 3_000;
 
 /// How often a name may turn out to be taken, or free again, while one blob is written.
@@ -28,13 +31,16 @@ pub struct Identity<'a> {
     pub file: &'a RemoteFile,
     /// Its version.
     pub version: Version,
-    /// MD5 of all of the file, where that is known: of an archive that was read whole, and of bytes that its version tells of.
+    /// MD5 of all of the file, where that is known: of an archive that was read whole, and of bytes
+    /// that its version tells of.
     pub md5: Option<Md5>,
-    /// Whether the server did not show the file any more once it was read, so that nobody can say whether it changed meanwhile.
+    /// Whether the server did not show the file any more once it was read, so that nobody can say
+    /// whether it changed meanwhile.
     pub unseen: bool,
     /// Whether its time was another one at every look, so that its version tells no moment.
     pub moved: bool,
-    /// The member of it: format of the archive, raw name, place among members of the same name, modified time.
+    /// The member of it: format of the archive, raw name, place among members of the same name,
+    /// modified time.
     pub member: Option<MemberOf<'a>>,
 }
 
@@ -74,7 +80,9 @@ impl Identity<'_> {
         set("source", source.to_owned());
         set("version", self.version.to_string());
         set("run", run.to_owned());
-        if let Some(md5) = self.md5.filter(|md5| self.version == Version::of_content(self.file, md5)) {
+        if let Some(md5) =
+            self.md5.filter(|md5| self.version == Version::of_content(self.file, md5))
+        {
             set("source_md5", crate::model::hex(&md5));
         }
         if self.unseen {
@@ -128,7 +136,8 @@ enum Owner {
     OtherVersion,
     /// Another file of ours.
     OtherFile,
-    /// Nobody: it is a directory of an account with a hierarchical namespace, where a name is a file or a directory.
+    /// Nobody: it is a directory of an account with a hierarchical namespace, where a name is a
+    /// file or a directory.
     Directory,
     /// Somebody else.
     Foreign,
@@ -143,7 +152,18 @@ fn owner(found: &BlobInfo, ours: &Metadata) -> Owner {
         Owner::Directory
     } else if !found.metadata.contains_key("version") || !found.metadata.contains_key("source") {
         Owner::Foreign
-    } else if !["source", "source_path", "source_path_sha256", "archive", "member", "member_sha256", "member_index"].into_iter().all(same) {
+    } else if ![
+        "source",
+        "source_path",
+        "source_path_sha256",
+        "archive",
+        "member",
+        "member_sha256",
+        "member_index",
+    ]
+    .into_iter()
+    .all(same)
+    {
         Owner::OtherFile
     } else if same("version") {
         Owner::Same
@@ -159,7 +179,8 @@ pub struct Claim {
     pub name: BlobName,
     /// The condition.
     pub condition: Condition,
-    /// What stands there now and must be equal to what is written: a foreign blob that is taken over.
+    /// What stands there now and must be equal to what is written: a foreign blob that is taken
+    /// over.
     adopted: Option<(u64, Option<Md5>)>,
     /// What the report should say of it.
     pub note: Option<String>,
@@ -186,46 +207,87 @@ pub enum Claimed {
     There(BlobName, BlobInfo),
 }
 
-/// Finds the name that `identity` belongs under, by what stands under the names before it:
-/// the plain one, the one of its version, the one apart. A member that another version of its archive
+/// Finds the name that `identity` belongs under, by what stands under the names before it: the
+/// plain one, the one of its version, the one apart. A member that another version of its archive
 /// brought with equal bytes (`proof`: size and MD5) and time is there already.
-pub async fn claim(pass: &Pass, identity: &Identity<'_>, plain: &BlobName, proof: Option<(u64, Md5)>) -> Result<Claimed, TransferError> {
+pub async fn claim(
+    pass: &Pass,
+    identity: &Identity<'_>,
+    plain: &BlobName,
+    proof: Option<(u64, Md5)>,
+) -> Result<Claimed, TransferError> {
     let ours = identity.metadata(&pass.source.name, &pass.run.id);
     let (mut name, mut base, mut note) = (plain.clone(), plain.clone(), None);
     loop {
         let Some(found) = head(&pass.run, &name).await? else {
-            return Ok(Claimed::Free(Claim { name, condition: Condition::IfAbsent, adopted: None, note }));
+            return Ok(Claimed::Free(Claim {
+                name,
+                condition: Condition::IfAbsent,
+                adopted: None,
+                note,
+            }));
         };
         match owner(&found, &ours) {
             Owner::Same => return Ok(Claimed::There(name, found)),
-            Owner::OtherVersion if identity.member.is_some() && is_equal(&found, &ours, proof) => return Ok(Claimed::There(name, found)),
-            Owner::OtherVersion if pass.source.versions == Versions::Overwrite => {
-                return Ok(Claimed::Free(Claim { name, condition: Condition::IfMatch(found.etag), adopted: None, note }));
+            Owner::OtherVersion if identity.member.is_some() && is_equal(&found, &ours, proof) => {
+                return Ok(Claimed::There(name, found));
             }
-            Owner::OtherVersion if name == base => name = naming::versioned(&base, &identity.version, identity.file.modified.as_ref()),
+            Owner::OtherVersion if pass.source.versions == Versions::Overwrite => {
+                return Ok(Claimed::Free(Claim {
+                    name,
+                    condition: Condition::IfMatch(found.etag),
+                    adopted: None,
+                    note,
+                }));
+            }
+            Owner::OtherVersion if name == base => {
+                name = naming::versioned(&base, &identity.version, identity.file.modified.as_ref())
+            }
             owner @ (Owner::OtherFile | Owner::Directory) if base == *plain => {
                 base = naming::apart(plain, &identity.bytes(&pass.source.name));
-                let whose = if owner == Owner::Directory { "is a directory in this account" } else { "belongs to another file" };
+                let whose = if owner == Owner::Directory {
+                    "is a directory in this account"
+                } else {
+                    "belongs to another file"
+                };
                 note = Some(format!("its name `{name}` {whose}, so it is stored as `{base}`"));
                 name = base.clone();
             }
             Owner::Foreign if pass.source.adopt => {
                 let adopted = Some((found.size, found.md5));
-                return Ok(Claimed::Free(Claim { name, condition: Condition::IfMatch(found.etag), adopted, note }));
+                return Ok(Claimed::Free(Claim {
+                    name,
+                    condition: Condition::IfMatch(found.etag),
+                    adopted,
+                    note,
+                }));
             }
-            Owner::Foreign => return Err(TransferError::Conflict { name, why: "a blob of another writer stands there" }),
+            Owner::Foreign => {
+                return Err(TransferError::Conflict {
+                    name,
+                    why: "a blob of another writer stands there",
+                });
+            }
             Owner::Directory => {
-                return Err(TransferError::Conflict { name, why: "a directory stands there, since this account has a hierarchical namespace" });
+                return Err(TransferError::Conflict {
+                    name,
+                    why: "a directory stands there, since this account has a hierarchical \
+                        namespace",
+                });
             }
             Owner::OtherVersion | Owner::OtherFile => {
-                return Err(TransferError::Conflict { name, why: "other content of ours stands there already" });
+                return Err(TransferError::Conflict {
+                    name,
+                    why: "other content of ours stands there already",
+                });
             }
         }
     }
 }
 
 fn is_equal(found: &BlobInfo, ours: &Metadata, proof: Option<(u64, Md5)>) -> bool {
-    found.metadata.get("mtime") == ours.get("mtime") && proof.is_some_and(|proof| verify::stored(proof, (found.size, found.md5)).is_ok())
+    found.metadata.get("mtime") == ours.get("mtime")
+        && proof.is_some_and(|proof| verify::stored(proof, (found.size, found.md5)).is_ok())
 }
 
 /// The bytes of a blob to be.
@@ -279,8 +341,8 @@ pub struct Stored {
     pub note: Option<String>,
 }
 
-/// Commits `content` under `claim`. When the name turns out to be taken meanwhile, looks whose it is:
-/// a reply that was lost is a success, another version moves on to its own name.
+/// Commits `content` under `claim`. When the name turns out to be taken meanwhile, looks whose it
+/// is: a reply that was lost is a success, another version moves on to its own name.
 pub async fn write(
     pass: &Pass,
     identity: &Identity<'_>,
@@ -315,34 +377,66 @@ async fn write_one(
     content_type: &str,
 ) -> Result<Stored, TransferError> {
     let (size, md5) = content.proof();
-    let properties = Properties { content_type: content_type.to_owned(), md5, metadata: identity.metadata(&pass.source.name, &pass.run.id) };
+    let properties = Properties {
+        content_type: content_type.to_owned(),
+        md5,
+        metadata: identity.metadata(&pass.source.name, &pass.run.id),
+    };
     let mut tries = 0;
     loop {
         tries += 1;
-        if claim_in_hand.adopted.is_some_and(|adopted| verify::stored((size, md5), adopted).is_err()) {
-            return Err(TransferError::Conflict { name: claim_in_hand.name, why: "a blob of another writer with other bytes stands there" });
+        if claim_in_hand
+            .adopted
+            .is_some_and(|adopted| verify::stored((size, md5), adopted).is_err())
+        {
+            return Err(TransferError::Conflict {
+                name: claim_in_hand.name,
+                why: "a blob of another writer with other bytes stands there",
+            });
         }
         failpoint!("before-commit", TransferError::Defect("a step that a test lets fail"));
         let committed = commit(&pass.run, content, &claim_in_hand, &properties).await;
         failpoint!("after-commit", TransferError::Defect("a step that a test lets fail"));
         let error = match committed {
-            Ok(()) => return Ok(Stored { name: claim_in_hand.name, size, md5, identical: false, note: claim_in_hand.note }),
+            Ok(()) => {
+                return Ok(Stored {
+                    name: claim_in_hand.name,
+                    size,
+                    md5,
+                    identical: false,
+                    note: claim_in_hand.note,
+                });
+            }
             Err(error) if error.kind == StoreKind::Condition => error,
             Err(error) => return Err(error.into()),
         };
         claim_in_hand = match claim(pass, identity, plain, Some((size, md5))).await? {
             Claimed::There(name, found) => {
-                check_there(identity, identity.member.as_ref().map_or(Some(md5), |_| identity.md5), (size, md5), &found)?;
+                check_there(
+                    identity,
+                    identity.member.as_ref().map_or(Some(md5), |_| identity.md5),
+                    (size, md5),
+                    &found,
+                )?;
                 let identical = found.metadata.get("run") != Some(&pass.run.id);
                 return Ok(Stored { name, size, md5, identical, note: claim_in_hand.note });
             }
-            // Refused twice, and nobody is there: the store has another reason, which writing again does not change.
-            Claimed::Free(next) if tries > 1 && next.condition == Condition::IfAbsent && next.name == claim_in_hand.name => {
+            // Refused twice, and nobody is there: the store has another reason, which writing again
+            // does not change.
+            Claimed::Free(next)
+                if tries > 1
+                    && next.condition == Condition::IfAbsent
+                    && next.name == claim_in_hand.name =>
+            {
                 return Err(error.as_no_race().into());
             }
-            // A tag that was read after the download says nothing about what is newer; staged blocks
-            // belong to the name that they were staged under. Both are left to the next run.
-            Claimed::Free(_) if claim_in_hand.condition != Condition::IfAbsent || tries == WRITES => return Err(error.into()),
+            // A tag that was read after the download says nothing about what is newer; staged
+            // blocks belong to the name that they were staged under. Both are left to the next run.
+            Claimed::Free(_)
+                if claim_in_hand.condition != Condition::IfAbsent || tries == WRITES =>
+            {
+                return Err(error.into());
+            }
             Claimed::Free(next) if is_of_another(&next) => return Err(error.into()),
             Claimed::Free(_) if matches!(content, Content::Staged(..)) => return Err(error.into()),
             Claimed::Free(next) => next,
@@ -350,28 +444,47 @@ async fn write_one(
     }
 }
 
-/// Refuses a blob of this version with other bytes than `sent`. If the version does not tell of the bytes of the whole file,
-/// whose MD5 is `whole`, one that does is found.
-pub fn check_there(identity: &Identity<'_>, whole: Option<Md5>, sent: (u64, Md5), found: &BlobInfo) -> Result<(), TransferError> {
+/// Refuses a blob of this version with other bytes than `sent`. If the version does not tell of the
+/// bytes of the whole file, whose MD5 is `whole`, one that does is found.
+pub fn check_there(
+    identity: &Identity<'_>,
+    whole: Option<Md5>,
+    sent: (u64, Md5),
+    found: &BlobInfo,
+) -> Result<(), TransferError> {
     match (verify::stored(sent, (found.size, found.md5)), whole) {
         (Ok(()), _) => Ok(()),
-        (Err(_), Some(md5)) if identity.version == Version::of(identity.file) => Err(TransferError::OtherBytes(md5)),
+        (Err(_), Some(md5)) if identity.version == Version::of(identity.file) => {
+            Err(TransferError::OtherBytes(md5))
+        }
         (Err(mismatch), _) => Err(mismatch.into()),
     }
 }
 
-/// Whether `claim`, which was made after the content was read, would replace what another run has written meanwhile.
+/// Whether `claim`, which was made after the content was read, would replace what another run has
+/// written meanwhile.
 fn is_of_another(claim: &Claim) -> bool {
-    matches!(claim.condition, Condition::IfMatch(_)) && claim.adopted.is_none() && !left_out!("overtaken-write")
+    matches!(claim.condition, Condition::IfMatch(_))
+        && claim.adopted.is_none()
+        && !left_out!("overtaken-write")
 }
 
 /// Makes `content` visible under `claim`.
-pub async fn commit(run: &Run, content: Content<'_>, claim: &Claim, properties: &Properties) -> Result<(), StoreError> {
+pub async fn commit(
+    run: &Run,
+    content: Content<'_>,
+    claim: &Claim,
+    properties: &Properties,
+) -> Result<(), StoreError> {
     let store = &run.store;
     let once = |_| async {
         match content {
-            Content::Whole(whole) => store.put(&claim.name, whole.bytes.clone(), properties, &claim.condition).await,
-            Content::Staged(upload, staged) => store.commit(upload, staged.blocks, properties, &claim.condition).await,
+            Content::Whole(whole) => {
+                store.put(&claim.name, whole.bytes.clone(), properties, &claim.condition).await
+            }
+            Content::Staged(upload, staged) => {
+                store.commit(upload, staged.blocks, properties, &claim.condition).await
+            }
         }
     };
     retry(&run.policy, &run.cancel, "committing a blob", once).await.map(|_| ())
@@ -387,6 +500,8 @@ pub fn content_type(name: &RemotePath, head: &[u8]) -> String {
     let text = String::from_utf8_lossy(name.file_name());
     match mime_guess::from_path(text.as_ref()).first_raw() {
         Some(known) => known.to_owned(),
-        None => infer::get(head).map_or("application/octet-stream", |kind| kind.mime_type()).to_owned(),
+        None => {
+            infer::get(head).map_or("application/octet-stream", |kind| kind.mime_type()).to_owned()
+        }
     }
 }

@@ -10,10 +10,12 @@ use crate::store::contract::BLOCK_BYTES;
 const UNIT: u64 = 1 << 10;
 /// Smaller buffers are as cheap from the allocator.
 const WORTH_KEEPING: usize = 1 << 20;
-/// Spare buffers are kept beside the budget, so there are few of them: those between a block that has arrived and the next one.
+/// Spare buffers are kept beside the budget, so there are few of them: those between a block that
+/// has arrived and the next one.
 const MOST_SPARE: usize = 2;
 
-/// A budget of bytes. Whoever draws on it holds nothing else of it while waiting, so nobody waits for ever.
+/// A budget of bytes. Whoever draws on it holds nothing else of it while waiting, so nobody waits
+/// for ever.
 #[derive(Clone, Debug)]
 pub struct ByteBudget {
     units: Arc<Semaphore>,
@@ -29,18 +31,32 @@ impl ByteBudget {
     /// A budget of `bytes`, in steps of 1 KiB.
     pub fn new(bytes: u64) -> Self {
         let total = u32::try_from((bytes / UNIT).max(1)).unwrap_or(u32::MAX);
-        Self { units: Arc::new(Semaphore::new(usize::try_from(total).unwrap_or(Semaphore::MAX_PERMITS))), total, spare: Arc::default() }
+        Self {
+            units: Arc::new(Semaphore::new(
+                usize::try_from(total).unwrap_or(Semaphore::MAX_PERMITS),
+            )),
+            total,
+            spare: Arc::default(),
+        }
     }
 
-    /// A budget of which the buffers that are kept for large blocks are a part, as long as they are no more than a quarter.
+    /// A budget of which the buffers that are kept for large blocks are a part, as long as they are
+    /// no more than a quarter.
     pub fn with_spare(bytes: u64) -> Self {
         Self::new(bytes - (MOST_SPARE as u64 * BLOCK_BYTES).min(bytes / 4))
     }
 
-    /// Waits until `bytes` are free and draws them. More than the whole budget counts as the whole budget.
+    /// Waits until `bytes` are free and draws them. More than the whole budget counts as the whole
+    /// budget.
     pub async fn draw(&self, bytes: u64) -> Drawn {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.total);
-        Drawn(self.units.clone().acquire_many_owned(units).await.expect("this semaphore is never closed"))
+        Drawn(
+            self.units
+                .clone()
+                .acquire_many_owned(units)
+                .await
+                .expect("this semaphore is never closed"),
+        )
     }
 
     /// Draws `bytes` if they are free now. More than the whole budget counts as the whole budget.
@@ -49,10 +65,14 @@ impl ByteBudget {
         self.units.clone().try_acquire_many_owned(units).ok().map(Drawn)
     }
 
-    /// An empty buffer for `bytes`, which were drawn before: one that was given back, if there is one of about that size.
+    /// An empty buffer for `bytes`, which were drawn before: one that was given back, if there is
+    /// one of about that size.
     pub fn buffer(&self, bytes: usize) -> BytesMut {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        match spare.iter().position(|buffer| (bytes..=bytes.saturating_mul(2)).contains(&buffer.capacity())) {
+        match spare
+            .iter()
+            .position(|buffer| (bytes..=bytes.saturating_mul(2)).contains(&buffer.capacity()))
+        {
             Some(at) => spare.swap_remove(at),
             None => BytesMut::with_capacity(bytes),
         }
@@ -63,7 +83,8 @@ impl ByteBudget {
         Held { block, budget: self.clone(), _drawn: Arc::new(drawn) }
     }
 
-    /// Keeps memory: fresh pages for each block of a large file cost as much as copying it, and leave holes behind.
+    /// Keeps memory: fresh pages for each block of a large file cost as much as copying it, and
+    /// leave holes behind.
     fn keep(&self, block: Bytes) {
         let Ok(mut buffer) = block.try_into_mut() else { return };
         buffer.clear();
@@ -79,8 +100,9 @@ impl ByteBudget {
     }
 }
 
-/// A block and its room, which is free again when the last of its readers (the one who stages it, the one who hashes it)
-/// has dropped its clone. A store that keeps the bytes keeps them on its own account.
+/// A block and its room, which is free again when the last of its readers (the one who stages it,
+/// the one who hashes it) has dropped its clone. A store that keeps the bytes keeps them on its own
+/// account.
 #[derive(Clone)]
 pub struct Held {
     block: Bytes,
@@ -118,7 +140,8 @@ impl Allowance {
         Self(Mutex::new(bytes))
     }
 
-    /// Takes `bytes` of it, if there are as many; where nothing may be read again, not even an empty file is.
+    /// Takes `bytes` of it, if there are as many; where nothing may be read again, not even an
+    /// empty file is.
     pub fn take(&self, bytes: u64) -> bool {
         let mut left = self.left();
         let enough = *left > 0 && bytes <= *left;
@@ -150,16 +173,23 @@ mod tests {
     async fn room_and_memory_of_a_block_are_free_once_nobody_reads_it() {
         let budget = ByteBudget::new(2 * SIZE as u64);
         let (first, second) = (block(&budget, 1).await, block(&budget, 2).await);
-        let (at, still_read, kept) = (first.bytes().as_ptr(), second.clone(), second.bytes().clone());
+        let (at, still_read, kept) =
+            (first.bytes().as_ptr(), second.clone(), second.bytes().clone());
         drop(second);
         assert!(budget.draw_now(1).is_none(), "both are read");
         drop(first);
         let third = block(&budget, 3).await;
         assert_eq!(third.bytes().as_ptr(), at, "the memory of the block that was free");
         drop((third, still_read));
-        assert!(budget.draw_now(2 * SIZE as u64).is_some(), "all room is back, though a store keeps the bytes");
+        assert!(
+            budget.draw_now(2 * SIZE as u64).is_some(),
+            "all room is back, though a store keeps the bytes"
+        );
         let fresh = (block(&budget, 4).await, block(&budget, 5).await);
-        assert!(kept.iter().all(|byte| *byte == 2), "bytes that somebody keeps are not written over");
+        assert!(
+            kept.iter().all(|byte| *byte == 2),
+            "bytes that somebody keeps are not written over"
+        );
         drop(fresh);
     }
 

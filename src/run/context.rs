@@ -69,7 +69,8 @@ pub struct Run {
     pub progress: Arc<dyn Progress>,
 }
 
-/// How long reads that are under way may go on once the run was told to stop: `docker stop` kills after 10 s.
+/// How long reads that are under way may go on once the run was told to stop: `docker stop` kills
+/// after 10 s.
 const GRACE: Duration = Duration::from_secs(4);
 
 impl Run {
@@ -96,8 +97,8 @@ impl Run {
         }
     }
 
-    /// What `work` comes to; `None` if the run was told to stop and it is not done soon after. Only for
-    /// work that leaves nothing visible when it is dropped.
+    /// What `work` comes to; `None` if the run was told to stop and it is not done soon after. Only
+    /// for work that leaves nothing visible when it is dropped.
     pub async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let over = async {
             self.cancel.cancelled().await;
@@ -175,8 +176,9 @@ impl Restless {
     }
 }
 
-/// Turns for reading large files of one source. Many small ones at once save round trips; many large ones would only
-/// take bandwidth from each other, arrive all at the end, and hold what they have read until there is room for it.
+/// Turns for reading large files of one source. Many small ones at once save round trips; many
+/// large ones would only take bandwidth from each other, arrive all at the end, and hold what they
+/// have read until there is room for it.
 #[derive(Debug)]
 pub struct LargeFiles(Semaphore);
 
@@ -193,7 +195,8 @@ impl LargeFiles {
         Self(Semaphore::new((2 * connections).max(FEWEST_BLOCKS) * steps(None) as usize))
     }
 
-    /// Waits for a turn to read a file of `size`; small ones have theirs at once. It ends when it is dropped.
+    /// Waits for a turn to read a file of `size`; small ones have theirs at once. It ends when it
+    /// is dropped.
     pub async fn turn(&self, size: Option<u64>) -> Option<SemaphorePermit<'_>> {
         if size.is_some_and(|size| size <= LARGE_BYTES) {
             return None;
@@ -210,7 +213,11 @@ fn steps(size: Option<u64>) -> u32 {
 impl Pass {
     /// What the source's times are worth.
     pub fn times(&self) -> Times {
-        if self.restless.is_known() && self.source.times == Times::Trust { Times::Unknown } else { self.source.times }
+        if self.restless.is_known() && self.source.times == Times::Trust {
+            Times::Unknown
+        } else {
+            self.source.times
+        }
     }
 
     /// `file` without its time, where times move at every look.
@@ -220,7 +227,11 @@ impl Pass {
 
     /// What the time of `file` proves of its rest; `listed` is the time that the listing showed.
     pub fn rest(&self, file: &RemoteFile, listed: Option<&ModifiedTime>) -> Rest {
-        let told = if listed.is_some_and(equality::is_exact) { TimeTold::Exactly } else { TimeTold::InSomeZone };
+        let told = if listed.is_some_and(equality::is_exact) {
+            TimeTold::Exactly
+        } else {
+            TimeTold::InSomeZone
+        };
         match self.times() {
             Times::Trust => rest(file.modified.as_ref(), told, OffsetDateTime::now_utc()),
             Times::Unknown | Times::None => Rest::Nothing,

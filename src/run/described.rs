@@ -1,4 +1,5 @@
-//! Files described by the source many at a time, where each question by itself would cost a round trip.
+//! Files described by the source many at a time, where each question by itself would cost a round
+//! trip.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,8 +27,12 @@ pub enum Answer {
 }
 
 /// Asks for each of `items` what it is now, some at once.
-pub async fn ask_all<I>(pass: &Arc<Pass>, items: Vec<I>, file: impl Fn(&I) -> &RemoteFile, mut each: impl FnMut(I, Answer))
-where
+pub async fn ask_all<I>(
+    pass: &Arc<Pass>,
+    items: Vec<I>,
+    file: impl Fn(&I) -> &RemoteFile,
+    mut each: impl FnMut(I, Answer),
+) where
     I: Clone,
 {
     let mut items = items.into_iter();
@@ -36,7 +41,8 @@ where
         (!batch.is_empty()).then_some(batch)
     });
     let ask = |batch: Vec<I>| {
-        let (pass, files) = (pass.clone(), batch.iter().map(|item| file(item).clone()).collect::<Vec<_>>());
+        let (pass, files) =
+            (pass.clone(), batch.iter().map(|item| file(item).clone()).collect::<Vec<_>>());
         async move { ask_batch(&pass, &files).await }
     };
     side_by_side(batches, pass.parallel(), ask, |batch, answers| {
@@ -55,7 +61,8 @@ fn together(pass: &Pass) -> usize {
 
 async fn ask_batch(pass: &Pass, files: &[RemoteFile]) -> Vec<Answer> {
     let paths: Vec<RemotePath> = files.iter().map(|file| file.path.clone()).collect();
-    let mut told = if pass.run.cancel.is_cancelled() { HashMap::new() } else { ask_ahead(pass, &paths).await };
+    let mut told =
+        if pass.run.cancel.is_cancelled() { HashMap::new() } else { ask_ahead(pass, &paths).await };
     let mut answers = Vec::with_capacity(files.len());
     for file in files {
         answers.push(match told.remove(&file.path) {
@@ -77,8 +84,8 @@ async fn ask_one(pass: &Pass, file: &RemoteFile) -> Answer {
     }
 }
 
-/// What the source tells plainly of several files at once. A question that fails costs nothing: each file is then asked
-/// for by itself, as often as it is worth.
+/// What the source tells plainly of several files at once. A question that fails costs nothing:
+/// each file is then asked for by itself, as often as it is worth.
 async fn ask_ahead(pass: &Pass, paths: &[RemotePath]) -> HashMap<RemotePath, RemoteFile> {
     if paths.len() < 2 {
         return HashMap::new();
@@ -93,9 +100,9 @@ async fn ask_ahead(pass: &Pass, paths: &[RemotePath]) -> HashMap<RemotePath, Rem
     told.into_iter().flatten().map(|file| (file.path.clone(), file)).collect()
 }
 
-/// Neighbours of which some were listed coarsely, and are described together before the first of them is read. The last
-/// one is read some files later, which is as good as a listing that was exact: a file that has changed by then is found
-/// out when it has been read.
+/// Neighbours of which some were listed coarsely, and are described together before the first of
+/// them is read. The last one is read some files later, which is as good as a listing that was
+/// exact: a file that has changed by then is found out when it has been read.
 #[derive(Debug)]
 pub struct Batch {
     coarse: Vec<RemotePath>,
@@ -103,7 +110,10 @@ pub struct Batch {
 }
 
 /// Each transfer with its batch, if asking for several at once saves anything.
-pub fn in_batches(pass: &Pass, transfers: Vec<Transfer>) -> impl Iterator<Item = (Transfer, Option<Arc<Batch>>)> {
+pub fn in_batches(
+    pass: &Pass,
+    transfers: Vec<Transfer>,
+) -> impl Iterator<Item = (Transfer, Option<Arc<Batch>>)> {
     let (mut transfers, together) = (transfers.into_iter(), together(pass));
     std::iter::from_fn(move || {
         let neighbours: Vec<Transfer> = transfers.by_ref().take(together).collect();
@@ -113,13 +123,18 @@ pub fn in_batches(pass: &Pass, transfers: Vec<Transfer>) -> impl Iterator<Item =
 }
 
 fn with_batch(neighbours: Vec<Transfer>) -> impl Iterator<Item = (Transfer, Option<Arc<Batch>>)> {
-    let coarse: Vec<RemotePath> = neighbours.iter().filter(|one| !is_exact(&one.file)).map(|one| one.file.path.clone()).collect();
+    let coarse: Vec<RemotePath> = neighbours
+        .iter()
+        .filter(|one| !is_exact(&one.file))
+        .map(|one| one.file.path.clone())
+        .collect();
     let batch = (coarse.len() > 1).then(|| Arc::new(Batch { coarse, told: OnceCell::new() }));
     neighbours.into_iter().map(move |one| (one, batch.clone()))
 }
 
 impl Batch {
-    /// `one` as exactly as its batch tells; as it is, where that tells nothing of it. Whoever comes first asks for all.
+    /// `one` as exactly as its batch tells; as it is, where that tells nothing of it. Whoever comes
+    /// first asks for all.
     pub async fn describe(&self, pass: &Pass, one: Transfer) -> Transfer {
         if is_exact(&one.file) {
             return one;
@@ -127,7 +142,9 @@ impl Batch {
         let told = self.told.get_or_init(|| ask_ahead(pass, &self.coarse)).await;
         match told.get(&one.file.path) {
             // Another size is a change, which has an answer of its own.
-            Some(told) if one.file.size.is_none() || one.file.size == told.size => Transfer { file: told.clone(), ..one },
+            Some(told) if one.file.size.is_none() || one.file.size == told.size => {
+                Transfer { file: told.clone(), ..one }
+            }
             _ => one,
         }
     }

@@ -1,4 +1,5 @@
-//! Which sources are due at a tick of the timer: those that no run has looked at since they last were.
+//! Which sources are due at a tick of the timer: those that no run has looked at since they last
+//! were.
 
 use time::{Date, OffsetDateTime};
 
@@ -9,12 +10,12 @@ use crate::run::settings::Source;
 use crate::state::paths::runs_of_day;
 use crate::state::store::{StateError, StateStore};
 
-/// Days of records that are read where the index of sources is lost, at most: a source that is due less often is due at
-/// each tick of its day until it was looked at.
+/// Days of records that are read where the index of sources is lost, at most: a source that is due
+/// less often is due at each tick of its day until it was looked at.
 const MOST_DAYS: u32 = 366;
 
-/// Those of `sources` that are due at `now`. A source without a schedule of its own is due at each tick; one of which
-/// nothing can be read is taken for due, since a run too many harms nobody.
+/// Those of `sources` that are due at `now`. A source without a schedule of its own is due at each
+/// tick; one of which nothing can be read is taken for due, since a run too many harms nobody.
 pub async fn due(state: &StateStore, sources: &[Source], now: OffsetDateTime) -> Vec<Source> {
     if sources.iter().all(|source| source.schedule.is_none()) {
         return sources.to_vec();
@@ -23,7 +24,10 @@ pub async fn due(state: &StateStore, sources: &[Source], now: OffsetDateTime) ->
         Ok(index) => index,
         Err(error) => {
             let error = chain(&error);
-            tracing::warn!(error, "When sources were last looked at cannot be read, so all of them are taken for due.");
+            tracing::warn!(
+                error,
+                "When sources were last looked at cannot be read, so all of them are taken for due."
+            );
             SourceIndex::default()
         }
     };
@@ -38,26 +42,42 @@ pub fn is_due(source: &Source, index: &SourceIndex, now: OffsetDateTime) -> bool
 }
 
 /// The index of sources; where it is lost, what the records of runs say.
-pub async fn index(state: &StateStore, sources: &[Source], now: OffsetDateTime) -> Result<SourceIndex, StateError> {
+pub async fn index(
+    state: &StateStore,
+    sources: &[Source],
+    now: OffsetDateTime,
+) -> Result<SourceIndex, StateError> {
     match source_index::read(state).await? {
         Some((index, _)) if index != SourceIndex::default() => Ok(index),
         _ => from_records(state, sources, now).await,
     }
 }
 
-/// What records say of the sources that have a schedule of their own: newest first, until each is known or was not
-/// looked at since it was due.
-async fn from_records(state: &StateStore, sources: &[Source], now: OffsetDateTime) -> Result<SourceIndex, StateError> {
-    let last = |source: &Source| source.schedule.as_ref().and_then(|schedule| schedule.last_due(now));
+/// What records say of the sources that have a schedule of their own: newest first, until each is
+/// known or was not looked at since it was due.
+async fn from_records(
+    state: &StateStore,
+    sources: &[Source],
+    now: OffsetDateTime,
+) -> Result<SourceIndex, StateError> {
+    let last =
+        |source: &Source| source.schedule.as_ref().and_then(|schedule| schedule.last_due(now));
     let mut index = SourceIndex::default();
     let records = Records::new(state.clone());
     let mut day: Option<Date> = Some(now.date());
     for _ in 0..MOST_DAYS {
         let unknown = |index: &SourceIndex| {
-            let unknown = sources.iter().filter(|source| !index.sources.contains_key(&source.name)).filter_map(last);
+            let unknown = sources
+                .iter()
+                .filter(|source| !index.sources.contains_key(&source.name))
+                .filter_map(last);
             unknown.min()
         };
-        let Some((date, _)) = day.zip(unknown(&index)).filter(|(date, since)| *date >= since.date()) else { break };
+        let Some((date, _)) =
+            day.zip(unknown(&index)).filter(|(date, since)| *date >= since.date())
+        else {
+            break;
+        };
         for name in records.names(&runs_of_day(date)).await?.iter().rev() {
             if let Some(record) = records.read(name).await? {
                 index.take_in(&record);
@@ -79,21 +99,30 @@ mod tests {
     use time::macros::datetime;
 
     fn sources() -> Vec<Source> {
-        let text = "[destination]\nfolder = \"out\"\n[[source]]\nname = \"daily\"\nurl = \"file:///x\"\ncron = \"0 6 * * *\"\n\
-                    [[source]]\nname = \"each\"\nurl = \"file:///y\"\n";
+        let text = "[destination]\nfolder = \"out\"\n[[source]]\nname = \"daily\"\nurl = \
+                    \"file:///x\"\ncron = \"0 6 * * *\"\n[[source]]\nname = \"each\"\nurl = \
+                    \"file:///y\"\n";
         let environment = crate::config::text::Environment::default();
-        crate::config::parse("ingest.toml", std::path::Path::new(""), text, &environment).expect("it is right").sources
+        crate::config::parse("ingest.toml", std::path::Path::new(""), text, &environment)
+            .expect("it is right")
+            .sources
     }
 
     /// The index says which sources are due; without it the records of runs say the same.
     #[tokio::test]
     async fn a_source_is_due_until_a_run_that_began_since_has_looked_at_it() {
-        let state = StateStore::new(Arc::new(MemoryStore::new()), Default::default(), Policy::default());
+        let state =
+            StateStore::new(Arc::new(MemoryStore::new()), Default::default(), Policy::default());
         let now = datetime!(2026-11-23 7:00 UTC);
-        let names = |due: Vec<Source>| due.into_iter().map(|source| source.name).collect::<Vec<_>>();
+        let names =
+            |due: Vec<Source>| due.into_iter().map(|source| source.name).collect::<Vec<_>>();
         assert_eq!(names(due(&state, &sources(), now).await), ["daily", "each"]);
         for (hour, expected) in [(5, vec!["daily", "each"]), (6, vec!["each"])] {
-            let mut record = RunRecord::new(Trigger::Command, "", datetime!(2026-11-23 0:00 UTC) + time::Duration::hours(hour));
+            let mut record = RunRecord::new(
+                Trigger::Command,
+                "",
+                datetime!(2026-11-23 0:00 UTC) + time::Duration::hours(hour),
+            );
             record.sources = vec![json!({ "source": "daily", "status": "ok" })];
             Records::new(state.clone()).put(&record).await.expect("it writes");
             assert_eq!(names(due(&state, &sources(), now).await), expected, "by records, {hour}");

@@ -50,7 +50,8 @@ pub enum TransferError {
     /// The run was told to stop, and the source did not come to an end soon enough.
     #[error("the run was stopped")]
     Interrupted,
-    /// The archive at the source is another one by now, so its members may not take the place of others.
+    /// The archive at the source is another one by now, so its members may not take the place of
+    /// others.
     #[error("the file changed at the source while it was being stored")]
     Changed,
     /// A task of ours ended in a panic.
@@ -86,7 +87,9 @@ impl Failure for TransferError {
     fn class(&self) -> Class {
         match (self, self.inner()) {
             (_, Some(inner)) => inner.class(),
-            (TransferError::Conflict { .. } | TransferError::OtherBytes(_), None) => Class::StoreConflict,
+            (TransferError::Conflict { .. } | TransferError::OtherBytes(_), None) => {
+                Class::StoreConflict
+            }
             (TransferError::Interrupted | TransferError::Changed, None) => Class::Interrupted,
             (_, None) => Class::Internal,
         }

@@ -1,4 +1,5 @@
-//! Brings one file's bytes from the source, in order, through lost connections, and proves them whole.
+//! Brings one file's bytes from the source, in order, through lost connections, and proves them
+//! whole.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,9 +49,13 @@ impl From<Verdict> for Fetched {
     }
 }
 
-/// Sends the bytes of `file`, as [`describe`]d, over `chunks`. After a lost connection the read goes on where it stopped,
-/// if the file is still the same. The verdict is about all bytes sent.
-pub async fn fetch(pass: &Pass, file: &RemoteFile, chunks: mpsc::Sender<Bytes>) -> Result<Fetched, FetchError> {
+/// Sends the bytes of `file`, as [`describe`]d, over `chunks`. After a lost connection the read
+/// goes on where it stopped, if the file is still the same. The verdict is about all bytes sent.
+pub async fn fetch(
+    pass: &Pass,
+    file: &RemoteFile,
+    chunks: mpsc::Sender<Bytes>,
+) -> Result<Fetched, FetchError> {
     // How far the fetch has come; outlives a lost connection.
     let progress = Mutex::new(0);
     let call = Call::to_source("fetch", pass, &file.path);
@@ -65,7 +70,12 @@ pub async fn fetch(pass: &Pass, file: &RemoteFile, chunks: mpsc::Sender<Bytes>) 
     fetched
 }
 
-async fn to_the_end(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunks: &mpsc::Sender<Bytes>) -> Result<Fetched, FetchError> {
+async fn to_the_end(
+    pass: &Pass,
+    file: &RemoteFile,
+    progress: &Mutex<u64>,
+    chunks: &mpsc::Sender<Bytes>,
+) -> Result<Fetched, FetchError> {
     let offset = || *progress.lock().expect("no code panics while it holds this lock");
     let Policy { attempts, .. } = pass.source.policy;
     loop {
@@ -73,20 +83,25 @@ async fn to_the_end(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunk
         let welcome = began + PROGRESS_BYTES;
         let lost = AtomicBool::new(false);
         let lost = &lost;
-        // A connection that is lost in company says little of the file: its last try is its own. Once it has made
-        // progress that try is not the last, and others are welcome.
+        // A connection that is lost in company says little of the file: its last try is its own.
+        // Once it has made progress that try is not the last, and others are welcome.
         let one_try = |attempt: u32| async move {
             let is_last = attempt >= attempts && lost.load(Ordering::Relaxed) && offset() < welcome;
             let company = if is_last { Company::From(welcome) } else { Company::Welcome };
             let result = once(pass, file, progress, chunks, company).await;
-            if matches!(&result, Err(Attempt(FetchError::Source(error))) if !error.keeps_session()) {
+            if matches!(&result, Err(Attempt(FetchError::Source(error))) if !error.keeps_session())
+            {
                 lost.store(true, Ordering::Relaxed);
             }
             result
         };
         let result = retry(&pass.source.policy, &pass.run.cancel, "reading a file", one_try).await;
         return match result {
-            Err(Attempt(FetchError::Source(error))) if error.is_transient() && !pass.run.cancel.is_cancelled() && offset() >= welcome => {
+            Err(Attempt(FetchError::Source(error)))
+                if error.is_transient()
+                    && !pass.run.cancel.is_cancelled()
+                    && offset() >= welcome =>
+            {
                 continue;
             }
             Err(Attempt(error)) => Err(error),
@@ -114,7 +129,13 @@ enum Brought {
     NoRoom,
 }
 
-async fn once(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunks: &mpsc::Sender<Bytes>, company: Company) -> Result<Fetched, Attempt> {
+async fn once(
+    pass: &Pass,
+    file: &RemoteFile,
+    progress: &Mutex<u64>,
+    chunks: &mpsc::Sender<Bytes>,
+    company: Company,
+) -> Result<Fetched, Attempt> {
     let (mut lease, arrived, _alone) = loop {
         let lent = match company {
             Company::Welcome => pass.pool.lend().await,
@@ -143,7 +164,8 @@ async fn once(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunks: &mp
         drop(chunks.reserve().await.map_err(|_| FetchError::Unwanted)?);
     };
     let after = match lease.stat(&file.path).await {
-        // A session that is spent (a closing reply that never came) must not cost the bytes that did come.
+        // A session that is spent (a closing reply that never came) must not cost the bytes that
+        // did come.
         Err(error) if !error.keeps_session() => {
             lease.lost(&error);
             stat(pass, file).await
@@ -155,7 +177,8 @@ async fn once(pass: &Pass, file: &RemoteFile, progress: &Mutex<u64>, chunks: &mp
     };
     let after = match after {
         Ok(after) => after,
-        // All of it came, and the server gives no description any more: some refuse it once a file was read.
+        // All of it came, and the server gives no description any more: some refuse it once a file
+        // was read.
         Err(error) if !error.is_transient() && file.size == Some(arrived) => None,
         Err(error) => return Err(FetchError::Source(error).into()),
     };
@@ -197,9 +220,13 @@ async fn read(
     Ok(Brought::All(offset))
 }
 
-/// Room for one more chunk; `None` when there is none for long and somebody waits for a session. Who has room for what
-/// it reads and waits for a session could otherwise wait for one who has a session and waits for room.
-async fn room<'a>(pass: &Pass, chunks: &'a mpsc::Sender<Bytes>) -> Result<Option<mpsc::Permit<'a, Bytes>>, FetchError> {
+/// Room for one more chunk; `None` when there is none for long and somebody waits for a session.
+/// Who has room for what it reads and waits for a session could otherwise wait for one who has a
+/// session and waits for room.
+async fn room<'a>(
+    pass: &Pass,
+    chunks: &'a mpsc::Sender<Bytes>,
+) -> Result<Option<mpsc::Permit<'a, Bytes>>, FetchError> {
     loop {
         match tokio::time::timeout(NO_ROOM, chunks.reserve()).await {
             Ok(room) => return room.map(Some).map_err(|_| FetchError::Unwanted),
@@ -209,13 +236,23 @@ async fn room<'a>(pass: &Pass, chunks: &'a mpsc::Sender<Bytes>) -> Result<Option
     }
 }
 
-fn judged(pass: &Pass, file: &RemoteFile, after: Option<&RemoteFile>, arrived: u64) -> Result<Verdict, FetchError> {
+fn judged(
+    pass: &Pass,
+    file: &RemoteFile,
+    after: Option<&RemoteFile>,
+    arrived: u64,
+) -> Result<Verdict, FetchError> {
     match verify::source(file, after, arrived) {
         Ok(verdict) => Ok(verdict),
-        // The server said that it was done before it was: the rest is asked for like after a lost connection.
+        // The server said that it was done before it was: the rest is asked for like after a lost
+        // connection.
         Err(Mismatch::Size { promised, arrived }) if arrived < promised => {
             let cause = format!("the server ended the file after {arrived} of {promised} bytes");
-            Err(FetchError::Source(SourceError::new(Op::Read, pass.pool.address(), Class::Truncated, cause).at(&file.path).session_survives()))
+            Err(FetchError::Source(
+                SourceError::new(Op::Read, pass.pool.address(), Class::Truncated, cause)
+                    .at(&file.path)
+                    .session_survives(),
+            ))
         }
         Err(mismatch) => Err(FetchError::Mismatch(mismatch)),
     }
@@ -226,26 +263,36 @@ fn judged(pass: &Pass, file: &RemoteFile, after: Option<&RemoteFile>, arrived: u
 pub struct Described {
     /// As exactly as the source can tell.
     pub file: RemoteFile,
-    /// Whether the listing tells another size than the source does when it is asked for the file by itself.
+    /// Whether the listing tells another size than the source does when it is asked for the file by
+    /// itself.
     pub contested: bool,
 }
 
 /// The file as exactly as the source can tell, asking it only where the listing was coarse;
 /// or the verdict that there is nothing to read any more.
-pub async fn describe(pass: &Pass, listed: &RemoteFile) -> Result<Result<Described, Verdict>, SourceError> {
+pub async fn describe(
+    pass: &Pass,
+    listed: &RemoteFile,
+) -> Result<Result<Described, Verdict>, SourceError> {
     if is_exact(listed) {
         return Ok(Ok(Described { file: listed.clone(), contested: false }));
     }
     let Some(now) = stat(pass, listed).await? else { return Ok(Err(Verdict::Vanished)) };
-    // A listing's coarse time has no zone that we know, so only its size is compared with an exact answer.
+    // A listing's coarse time has no zone that we know, so only its size is compared with an exact
+    // answer.
     let contested = !equality::sizes(listed.size, now.size).is_possible();
-    let file = RemoteFile { size: now.size.or(listed.size), modified: now.modified.or(listed.modified), path: now.path };
+    let file = RemoteFile {
+        size: now.size.or(listed.size),
+        modified: now.modified.or(listed.modified),
+        path: now.path,
+    };
     Ok(Ok(Described { file, contested }))
 }
 
 /// Whether a listing told all that there is to be known of a file.
 pub fn is_exact(listed: &RemoteFile) -> bool {
-    listed.size.is_some() && listed.modified.is_some_and(|modified| modified.precision <= Precision::Second)
+    listed.size.is_some()
+        && listed.modified.is_some_and(|modified| modified.precision <= Precision::Second)
 }
 
 /// The file as it is now.

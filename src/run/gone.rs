@@ -1,8 +1,10 @@
-//! Files and folders that the source listed and then said were not there: a fresh listing decides which are gone.
+//! Files and folders that the source listed and then said were not there: a fresh listing decides
+//! which are gone.
 //!
-//! "Not there" is an answer to a name, and names are spelled in two places: some servers list what they cannot open. So
-//! nothing is gone by such an answer. At the end of a pass the folders of all of them are listed once more, after the last
-//! of these answers, each at most twice: for what it holds, and for its own folders that could not be entered.
+//! "Not there" is an answer to a name, and names are spelled in two places: some servers list what
+//! they cannot open. So nothing is gone by such an answer. At the end of a pass the folders of all
+//! of them are listed once more, after the last of these answers, each at most twice: for what it
+//! holds, and for its own folders that could not be entered.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -46,8 +48,8 @@ pub struct Settled {
     pub outcome: Outcome,
 }
 
-/// Decides about all that was said not to be there, tells log, manifest and report, and notes in the ledger what the next
-/// run should know. `each` is told of every file.
+/// Decides about all that was said not to be there, tells log, manifest and report, and notes in
+/// the ledger what the next run should know. `each` is told of every file.
 pub async fn settle(pass: &Arc<Pass>, report: &mut SourceReport, mut each: impl FnMut(&Settled)) {
     for file in pass.missing.take_moving() {
         let seen = Seen { why: Some(Unmet::Changed), ..Seen::new(file, OffsetDateTime::now_utc()) };
@@ -89,7 +91,10 @@ pub async fn settle_plan(pass: &Arc<Pass>, report: &mut SourceReport) {
 }
 
 fn stopped() -> Shown {
-    Shown::Unknown(Problem::new(Class::Interrupted, "the run was stopped before its folder was listed again"))
+    Shown::Unknown(Problem::new(
+        Class::Interrupted,
+        "the run was stopped before its folder was listed again",
+    ))
 }
 
 fn tell(pass: &Pass, settled: &Settled, report: &mut SourceReport) {
@@ -99,10 +104,16 @@ fn tell(pass: &Pass, settled: &Settled, report: &mut SourceReport) {
     file_log::note(pass, file, *why, outcome);
     match outcome {
         Outcome::Failed(Problem { class, message, hint }) => {
-            tracing::error!(source, %path, %class, error = message, hint = &**hint, "A file did not arrive.");
+            tracing::error!(source, %path, %class, error = message, hint = &**hint, "A file did \
+                not arrive.");
         }
-        Outcome::Gone => tracing::debug!(source, %path, "A file is gone: its folder does not show it any more."),
-        _ => tracing::warn!(source, %path, "A file is listed, and not there when it is asked for; the next run looks again."),
+        Outcome::Gone => {
+            tracing::debug!(source, %path, "A file is gone: its folder does not show it any more.")
+        }
+        _ => {
+            tracing::warn!(source, %path, "A file is listed, and not there when it is asked for; \
+                the next run looks again.")
+        }
     }
     report.add(path, outcome.clone());
 }
@@ -111,18 +122,34 @@ fn tell(pass: &Pass, settled: &Settled, report: &mut SourceReport) {
 fn judge(pass: &Pass, file: &RemoteFile, shown: Shown) -> (Outcome, Option<Seen>) {
     match shown {
         Shown::No => (Outcome::Gone, None),
-        Shown::Unknown(_) if pass.run.cancel.is_cancelled() => (Outcome::Deferred(Defer::Interrupted), None),
+        Shown::Unknown(_) if pass.run.cancel.is_cancelled() => {
+            (Outcome::Deferred(Defer::Interrupted), None)
+        }
         Shown::Unknown(problem) => (Outcome::Failed(problem), None),
-        Shown::Yes => still_listed(pass, file, pass.ledger.seen(&file.path), OffsetDateTime::now_utc()),
+        Shown::Yes => {
+            still_listed(pass, file, pass.ledger.seen(&file.path), OffsetDateTime::now_utc())
+        }
     }
 }
 
-fn still_listed(pass: &Pass, file: &RemoteFile, earlier: Option<Seen>, now: OffsetDateTime) -> (Outcome, Option<Seen>) {
-    let same = earlier.as_ref().filter(|earlier| earlier.why == Some(Unmet::Unreachable) && as_before(&earlier.file, file, pass.times()));
+fn still_listed(
+    pass: &Pass,
+    file: &RemoteFile,
+    earlier: Option<Seen>,
+    now: OffsetDateTime,
+) -> (Outcome, Option<Seen>) {
+    let same = earlier.as_ref().filter(|earlier| {
+        earlier.why == Some(Unmet::Unreachable) && as_before(&earlier.file, file, pass.times())
+    });
     match same {
-        Some(earlier) if now - earlier.at >= pass.source.stable_for => (Outcome::Failed(unreachable(&file.path, earlier)), None),
+        Some(earlier) if now - earlier.at >= pass.source.stable_for => {
+            (Outcome::Failed(unreachable(&file.path, earlier)), None)
+        }
         // It counts from the first look that found it so.
-        _ => (Outcome::Deferred(Defer::Unreachable), Some(Seen { why: Some(Unmet::Unreachable), ..Seen::new(file.clone(), now) })),
+        _ => (
+            Outcome::Deferred(Defer::Unreachable),
+            Some(Seen { why: Some(Unmet::Unreachable), ..Seen::new(file.clone(), now) }),
+        ),
     }
 }
 
@@ -130,7 +157,8 @@ fn unreachable(path: &RemotePath, earlier: &Seen) -> Problem {
     let since = earlier.at.replace_nanosecond(0).unwrap_or(earlier.at);
     let name: Vec<String> = path.file_name().iter().map(|byte| hex(&[*byte])).collect();
     let text = format!(
-        "`{path}` is in the listing of its folder, and the server says that it is not there, since {since}; its name in bytes: {}",
+        "`{path}` is in the listing of its folder, and the server says that it is not there, since \
+        {since}; its name in bytes: {}",
         name.join(" ")
     );
     Problem::new(Class::Unreachable, text)
@@ -141,11 +169,18 @@ fn folder(report: &mut SourceReport, dir: &RemotePath, cause: &SourceError, show
     match shown {
         Shown::No => report.notes.push(format!("{dir}: it went away before it could be listed")),
         Shown::Yes => {
-            let text = format!("listing `{dir}`: {}; the folder that holds it still shows it", chain(cause));
+            let text = format!(
+                "listing `{dir}`: {}; the folder that holds it still shows it",
+                chain(cause)
+            );
             report.problems.push(Problem::new(Class::ListingFailed, text));
         }
         Shown::Unknown(why) => {
-            let text = format!("listing `{dir}`: {}; and whether it is still there is unknown: {}", chain(cause), why.message);
+            let text = format!(
+                "listing `{dir}`: {}; and whether it is still there is unknown: {}",
+                chain(cause),
+                why.message
+            );
             report.problems.push(Problem::new(Class::ListingFailed, text));
         }
     }
@@ -158,9 +193,10 @@ async fn leave(pass: &Pass, due: &Due, shown: Shown) -> Acted {
         Shown::No => after::left(pass, due).await,
         Shown::Unknown(_) if pass.run.cancel.is_cancelled() => Acted::Done,
         Shown::Unknown(problem) => Acted::Failed(problem),
-        Shown::Yes => {
-            Acted::Failed(Problem::new(Class::AfterAction, "the server lists it, and says that it is not there when it is to be removed: it stays"))
-        }
+        Shown::Yes => Acted::Failed(Problem::new(
+            Class::AfterAction,
+            "the server lists it, and says that it is not there when it is to be removed: it stays",
+        )),
     }
 }
 
@@ -189,7 +225,9 @@ async fn look(pass: &Arc<Pass>) -> (Vec<Absent>, HashMap<RemotePath, Shown>) {
         for path in questions.drain() {
             folders.entry(path.parent()).or_default().insert(path);
         }
-        let work = |(folder, wanted): (RemotePath, HashSet<RemotePath>)| list(pass.clone(), folder, wanted);
+        let work = |(folder, wanted): (RemotePath, HashSet<RemotePath>)| {
+            list(pass.clone(), folder, wanted)
+        };
         side_by_side(folders, pass.parallel(), work, |(folder, wanted), found| match found {
             None => answers.extend(wanted.into_iter().map(|path| (path, panicked()))),
             Some(Ok(found)) => answers.extend(wanted.into_iter().map(|path| {
@@ -200,7 +238,8 @@ async fn look(pass: &Arc<Pass>) -> (Vec<Absent>, HashMap<RemotePath, Shown>) {
                 questions.insert(folder.clone());
                 open.push((folder, wanted.into_iter().collect(), error));
             }
-            Some(Err(error)) => answers.extend(wanted.into_iter().map(|path| (path, Shown::Unknown(problem(&error))))),
+            Some(Err(error)) => answers
+                .extend(wanted.into_iter().map(|path| (path, Shown::Unknown(problem(&error))))),
         })
         .await;
         questions.retain(|folder| !answers.contains_key(folder));
@@ -218,7 +257,10 @@ async fn look(pass: &Arc<Pass>) -> (Vec<Absent>, HashMap<RemotePath, Shown>) {
 }
 
 fn panicked() -> Shown {
-    Shown::Unknown(Problem::new(Class::Internal, "looking for it again ended in a panic; the log has its trace"))
+    Shown::Unknown(Problem::new(
+        Class::Internal,
+        "looking for it again ended in a panic; the log has its trace",
+    ))
 }
 
 async fn describe(pass: Arc<Pass>, path: RemotePath) -> Shown {
@@ -230,7 +272,11 @@ async fn describe(pass: Arc<Pass>, path: RemotePath) -> Shown {
 }
 
 /// Those of `wanted` that a fresh listing of `folder` shows.
-async fn list(pass: Arc<Pass>, folder: RemotePath, wanted: HashSet<RemotePath>) -> Result<HashSet<RemotePath>, SourceError> {
+async fn list(
+    pass: Arc<Pass>,
+    folder: RemotePath,
+    wanted: HashSet<RemotePath>,
+) -> Result<HashSet<RemotePath>, SourceError> {
     let (pass, folder, wanted) = (&pass, &folder, &wanted);
     let once = |attempt| async move {
         let mut lease = pass.pool.lend_for_try(attempt, pass.source.policy.attempts).await?;
@@ -238,7 +284,10 @@ async fn list(pass: Arc<Pass>, folder: RemotePath, wanted: HashSet<RemotePath>) 
         let mut visit = |listed: Listed| {
             let path = match listed {
                 Listed::File(file) | Listed::Untold(file) => file.path,
-                Listed::Directory(path) | Listed::Symlink(path) | Listed::Special(path) | Listed::Unreachable(path, _) => path,
+                Listed::Directory(path)
+                | Listed::Symlink(path)
+                | Listed::Special(path)
+                | Listed::Unreachable(path, _) => path,
                 Listed::Unparsed(_) | Listed::Aside(_) => return,
             };
             if wanted.contains(&path) {

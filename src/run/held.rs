@@ -31,7 +31,12 @@ impl Held {
     }
 
     /// As [`Held::keep`]; `lost` is cancelled when it is lost.
-    pub fn keep_until(lease: Box<dyn Lease>, what: String, early: Duration, lost: CancellationToken) -> Self {
+    pub fn keep_until(
+        lease: Box<dyn Lease>,
+        what: String,
+        early: Duration,
+        lost: CancellationToken,
+    ) -> Self {
         let stop = CancellationToken::new();
         let keeper = Keeper { lease, what, early, stop: stop.clone(), lost };
         Self { stop, keeper: AbortOnDropHandle::new(tokio::spawn(keeper.keep())) }
@@ -40,7 +45,9 @@ impl Held {
     /// Gives it back. Tells how it was lost, if it was.
     pub async fn over(self) -> Option<String> {
         self.stop.cancel();
-        self.keeper.await.unwrap_or_else(|_| Some("keeping the lease ended in a panic; the log has its trace".into()))
+        self.keeper.await.unwrap_or_else(|_| {
+            Some("keeping the lease ended in a panic; the log has its trace".into())
+        })
     }
 }
 
@@ -73,31 +80,48 @@ impl Keeper {
                 Ok(Err(error)) if Instant::now() >= ours_until => chain(&error),
                 Err(_) if Instant::now() >= ours_until => "storage does not answer".into(),
                 Ok(Err(error)) => {
-                    tracing::debug!(what = self.what, error = %chain(&error), "A lease could not be renewed yet.");
+                    tracing::debug!(what = self.what, error = %chain(&error), "A lease could not \
+                        be renewed yet.");
                     continue;
                 }
                 Err(_) => continue,
             };
-            tracing::warn!(what = self.what, error = why, "Warning: a lease is lost; another run or worker may do the same work meanwhile.");
+            tracing::warn!(
+                what = self.what,
+                error = why,
+                "Warning: a lease is lost; another run or worker may do the same work meanwhile."
+            );
             self.lost.cancel();
             return Some(why);
         }
         match timeout(GIVEN_BACK_WITHIN, self.lease.release()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(what = self.what, error = %chain(&error), "A lease could not be given back; it lapses by itself."),
-            Err(_) => tracing::debug!(what = self.what, "A lease was not given back in time; it lapses by itself."),
+            Ok(Err(error)) => {
+                tracing::debug!(what = self.what, error = %chain(&error), "A lease could not be \
+                    given back; it lapses by itself.")
+            }
+            Err(_) => tracing::debug!(
+                what = self.what,
+                "A lease was not given back in time; it lapses by itself."
+            ),
         }
         None
     }
 }
 
 /// Asks once for the lease `name`; that of a holder who is known to be dead is ended first.
-pub async fn ask(run: &Run, name: &BlobName, holder: &Holder) -> Result<Result<Box<dyn Lease>, Taken>, StoreError> {
+pub async fn ask(
+    run: &Run,
+    name: &BlobName,
+    holder: &Holder,
+) -> Result<Result<Box<dyn Lease>, Taken>, StoreError> {
     let once = || retry(&run.policy, &run.cancel, "leasing", |_| run.store.lease(name, holder));
     match once().await? {
         Leased::Held(lease) => Ok(Ok(lease)),
         Leased::Taken(taken) => {
-            let Some(dead) = taken.by.as_ref().filter(|by| by.life() == Life::Dead) else { return Ok(Err(taken)) };
+            let Some(dead) = taken.by.as_ref().filter(|by| by.life() == Life::Dead) else {
+                return Ok(Err(taken));
+            };
             end(run, name, dead).await;
             match once().await? {
                 Leased::Held(lease) => Ok(Ok(lease)),
@@ -109,8 +133,18 @@ pub async fn ask(run: &Run, name: &BlobName, holder: &Holder) -> Result<Result<B
 
 /// Ends the lease of a holder who is dead.
 async fn end(run: &Run, name: &BlobName, dead: &Holder) {
-    tracing::info!(lease = name.as_str(), run = dead.run, process = dead.process.id, "Whoever had this lease was killed; it is ended.");
-    if let Err(error) = retry(&run.policy, &run.cancel, "ending a dead holder's lease", |_| run.store.end_lease(name, dead)).await {
-        tracing::debug!(lease = name.as_str(), error = %chain(&error), "A dead holder's lease could not be ended; it lapses by itself.");
+    tracing::info!(
+        lease = name.as_str(),
+        run = dead.run,
+        process = dead.process.id,
+        "Whoever had this lease was killed; it is ended."
+    );
+    if let Err(error) = retry(&run.policy, &run.cancel, "ending a dead holder's lease", |_| {
+        run.store.end_lease(name, dead)
+    })
+    .await
+    {
+        tracing::debug!(lease = name.as_str(), error = %chain(&error), "A dead holder's lease \
+            could not be ended; it lapses by itself.");
     }
 }

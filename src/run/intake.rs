@@ -1,4 +1,5 @@
-//! Bytes on their way: a stream of chunks to one whole piece, to staged blocks, or to a spooled archive.
+//! Bytes on their way: a stream of chunks to one whole piece, to staged blocks, or to a spooled
+//! archive.
 
 use std::time::Instant;
 
@@ -43,10 +44,13 @@ impl Arrived {
 }
 
 impl Arrived {
-    /// Its first bytes, and what it carries if it is a program; nothing of what is an archive to us.
+    /// Its first bytes, and what it carries if it is a program; nothing of what is an archive to
+    /// us.
     pub fn look(&self) -> (&[u8], Option<Unread>) {
         match self {
-            Arrived::Whole(whole) => (&whole.bytes[..whole.bytes.len().min(HEAD_BYTES)], unread::carried(&whole.bytes)),
+            Arrived::Whole(whole) => {
+                (&whole.bytes[..whole.bytes.len().min(HEAD_BYTES)], unread::carried(&whole.bytes))
+            }
             Arrived::Staged(staged) => (&staged.head, staged.carried),
             Arrived::Spooled(..) => (&[], None),
         }
@@ -119,8 +123,9 @@ impl<'a> Intake<'a> {
         Self { run, chunks, rest: None, expected }
     }
 
-    /// Takes the stream to its end. Blocks are staged under `upload`; nothing becomes visible.
-    /// A sender that fails looks like an end here: whoever joins both must ask the sender how it ended.
+    /// Takes the stream to its end. Blocks are staged under `upload`; nothing becomes visible. A
+    /// sender that fails looks like an end here: whoever joins both must ask the sender how it
+    /// ended.
     pub async fn take(mut self, upload: &Upload, look: Look<'_>) -> Result<Arrived, TransferError> {
         if let Look::ForArchives(name) = look
             && let Some(format) = archive::recognise(&self.head().await, name)
@@ -170,14 +175,17 @@ impl<'a> Intake<'a> {
         self.run.blocks.draw(left.min(block)).await
     }
 
-    /// The next `block` bytes, fewer at the end of the stream. One chunk that is all there is, is not copied.
+    /// The next `block` bytes, fewer at the end of the stream. One chunk that is all there is, is
+    /// not copied.
     async fn fill(&mut self, block: u64) -> Bytes {
         let block = usize::try_from(block).unwrap_or(usize::MAX);
         let Some(first) = self.next_up_to(block).await else { return Bytes::new() };
         if first.len() == block || self.peek().await.is_none() {
             return first;
         }
-        let wanted = block.min(self.expected.map_or(block, |e| usize::try_from(e).unwrap_or(block)).max(first.len()));
+        let wanted = block.min(
+            self.expected.map_or(block, |e| usize::try_from(e).unwrap_or(block)).max(first.len()),
+        );
         let mut filled = self.run.blocks.buffer(wanted);
         filled.extend_from_slice(&first);
         drop(first);
@@ -196,7 +204,12 @@ impl<'a> Intake<'a> {
         Some(chunk)
     }
 
-    async fn stage(&mut self, upload: &Upload, first: Bytes, drawn: Drawn) -> Result<Staged, TransferError> {
+    async fn stage(
+        &mut self,
+        upload: &Upload,
+        first: Bytes,
+        drawn: Drawn,
+    ) -> Result<Staged, TransferError> {
         let mut staging = Staging::new(self.run, upload);
         let (mut block, mut drawn) = (first, drawn);
         loop {
@@ -268,7 +281,8 @@ impl<'a> Staging<'a> {
         let block = self.run.blocks.hold(block, drawn);
         self.hashing.update(Box::new(block.clone())).await?;
         self.size += block.bytes().len() as u64;
-        let (store, policy, cancel) = (self.run.store.clone(), self.run.policy, self.run.cancel.clone());
+        let (store, policy, cancel) =
+            (self.run.store.clone(), self.run.policy, self.run.cancel.clone());
         let (upload, index) = (self.upload.clone(), self.blocks);
         self.tasks.spawn(async move {
             let once = |_| store.stage(&upload, index, block.bytes().clone());
@@ -311,11 +325,26 @@ mod tests {
     #[test]
     fn no_blob_needs_more_blocks_than_azure_allows() {
         const LARGEST_BLOCK: u64 = 4000 << 20;
-        for size in [0, 1, BLOCK_BYTES * MAX_BLOCKS, BLOCK_BYTES * MAX_BLOCKS + 1, 1 << 40, (1 << 40) + 12_345, 190 << 40] {
+        for size in [
+            0,
+            1,
+            BLOCK_BYTES * MAX_BLOCKS,
+            BLOCK_BYTES * MAX_BLOCKS + 1,
+            1 << 40,
+            (1 << 40) + 12_345,
+            190 << 40,
+        ] {
             let block = block_bytes(Some(size), 0);
-            assert!(size.div_ceil(block) <= MAX_BLOCKS && block <= LARGEST_BLOCK, "{size}: blocks of {block}");
+            assert!(
+                size.div_ceil(block) <= MAX_BLOCKS && block <= LARGEST_BLOCK,
+                "{size}: blocks of {block}"
+            );
         }
-        assert_eq!(block_bytes(Some(BLOCK_BYTES * MAX_BLOCKS), 0), BLOCK_BYTES, "no more memory than it takes");
+        assert_eq!(
+            block_bytes(Some(BLOCK_BYTES * MAX_BLOCKS), 0),
+            BLOCK_BYTES,
+            "no more memory than it takes"
+        );
         // Of unknown size: 50,000 blocks hold 2.5 TB.
         let held: u64 = (0..50_000).map(|index| block_bytes(None, index)).sum();
         assert!(held >= 2_500_000_000_000 && block_bytes(None, 49_999) <= LARGEST_BLOCK, "{held}");

@@ -1,7 +1,7 @@
 //! What is left for later run after run: since when, and whether that is too long to be well.
 //!
-//! The ledger holds one sighting a file, written when the file is first left or has changed since; the time of the first one
-//! stays with it until the file is taken.
+//! The ledger holds one sighting a file, written when the file is first left or has changed since;
+//! the time of the first one stays with it until the file is taken.
 
 use time::OffsetDateTime;
 
@@ -12,25 +12,32 @@ use crate::report::{Defer, LeftTo, Problem, SourceReport, problem};
 use crate::run::context::Pass;
 use crate::run::settings::Source;
 
-/// A file was seen and is left for later: the next run is told, and so is the report if it was first seen too long ago.
+/// A file was seen and is left for later: the next run is told, and so is the report if it was
+/// first seen too long ago.
 pub async fn sighted(pass: &Pass, report: &mut SourceReport, seen: Seen, defer: Defer) {
     let earlier = pass.ledger.seen(&seen.file.path);
     let seen = seen.after(earlier.as_ref());
     // A young file rests from its last sighting on, any other has its first one.
-    let known = seen.why.is_some() && earlier.is_some_and(|earlier| earlier.why == seen.why && as_before(&earlier.file, &seen.file, pass.times()));
+    let known = seen.why.is_some()
+        && earlier.is_some_and(|earlier| {
+            earlier.why == seen.why && as_before(&earlier.file, &seen.file, pass.times())
+        });
     if !known && let Err(error) = pass.ledger.note_seen(&seen).await {
         report.problems.push(problem(&error));
     }
     if defer != Defer::Interrupted && is_late(&pass.source, seen.since, OffsetDateTime::now_utc()) {
-        let text = format!("`{}`: {} since {}", seen.file.path, defer.word(), in_seconds(seen.since));
+        let text =
+            format!("`{}`: {} since {}", seen.file.path, defer.word(), in_seconds(seen.since));
         report.add_problem(Problem::new(Class::Late, text));
     }
 }
 
-/// Files that wait because the run had enough to do are late if nothing of the source has arrived for long.
+/// Files that wait because the run had enough to do are late if nothing of the source has arrived
+/// for long.
 pub async fn over_limit(pass: &Pass, report: &mut SourceReport) {
     let waiting = report.deferred_by_reason.get(Defer::TooMany.word()).copied().unwrap_or(0);
-    let earlier = pass.ledger.seen(&pass.source.root).filter(|seen| seen.why == Some(Unmet::TooMany));
+    let earlier =
+        pass.ledger.seen(&pass.source.root).filter(|seen| seen.why == Some(Unmet::TooMany));
     let now = OffsetDateTime::now_utc();
     let root = RemoteFile { path: pass.source.root.clone(), size: None, modified: None };
     let since = earlier.as_ref().map(|earlier| earlier.since).filter(|_| report.ingested == 0);
@@ -42,7 +49,10 @@ pub async fn over_limit(pass: &Pass, report: &mut SourceReport) {
         }
     }
     if let Some(since) = since.filter(|since| waiting > 0 && is_late(&pass.source, *since, now)) {
-        let text = format!("{waiting} files wait beyond `limits.files`, and nothing has arrived since {}", in_seconds(since));
+        let text = format!(
+            "{waiting} files wait beyond `limits.files`, and nothing has arrived since {}",
+            in_seconds(since)
+        );
         report.add_problem(Problem::new(Class::Late, text));
     }
 }
@@ -68,7 +78,11 @@ impl Unmarked {
     /// Tells of them; they are late only where the source itself sets `late_after`.
     pub fn tell(self, source: &Source, report: &mut SourceReport, now: OffsetDateTime) {
         let Some(oldest) = self.oldest else { return };
-        let text = format!("{} files wait for their markers, the oldest is of {}", self.files, in_seconds(oldest));
+        let text = format!(
+            "{} files wait for their markers, the oldest is of {}",
+            self.files,
+            in_seconds(oldest)
+        );
         if source.late_markers && is_late(source, oldest, now) {
             report.add_problem(Problem::new(Class::Late, text));
         } else {

@@ -1,4 +1,5 @@
-//! Files that are stored and are to leave the source, until it is proven that they are what was read.
+//! Files that are stored and are to leave the source, until it is proven that they are what was
+//! read.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -37,8 +38,9 @@ pub struct ReadProof {
 }
 
 impl Due {
-    /// An exact time that proves rest needs no more than a description that still equals the one after the reading.
-    /// A younger one needs that after a while; one that proves nothing, and a time that is only listed, equal bytes.
+    /// An exact time that proves rest needs no more than a description that still equals the one
+    /// after the reading. A younger one needs that after a while; one that proves nothing, and a
+    /// time that is only listed, equal bytes.
     pub fn proof(&self) -> ReadProof {
         let exact = self.file.modified.as_ref().is_some_and(is_exact);
         ReadProof { wait: self.rest != Rest::Proven, reread: self.rest == Rest::Nothing || !exact }
@@ -116,7 +118,8 @@ mod tests {
     use crate::model::{Precision, Version};
 
     fn check(precision: Precision, rest: Rest, wait: bool, reread: bool) {
-        let modified = Some(ModifiedTime::new(time::macros::datetime!(2026-11-20 10:00 UTC), precision));
+        let modified =
+            Some(ModifiedTime::new(time::macros::datetime!(2026-11-20 10:00 UTC), precision));
         let file = RemoteFile { path: RemotePath::from("/a"), size: Some(1), modified };
         let known = Known::new(&file, modified, Version::of(&file));
         let due = Due { file, listed: modified, known, md5: [0; 16], read: Instant::now(), rest };

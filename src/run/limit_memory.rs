@@ -1,4 +1,5 @@
-//! Large archives that a limit refused: they are not fetched again in vain until the limit is another one.
+//! Large archives that a limit refused: they are not fetched again in vain until the limit is
+//! another one.
 
 use std::collections::HashSet;
 
@@ -51,7 +52,10 @@ struct RefusedRecord {
 pub fn limits(limits: &Limits, memory: u64) -> String {
     let Limits { total_bytes, member_bytes: _, ratio, members, time } = limits;
     let seconds = time.as_secs();
-    format!("archive_bytes {total_bytes}, archive_ratio {ratio}, archive_members {members}, archive_time {seconds}, memory {memory}")
+    format!(
+        "archive_bytes {total_bytes}, archive_ratio {ratio}, archive_members {members}, \
+        archive_time {seconds}, memory {memory}"
+    )
 }
 
 impl LimitMemory<'_> {
@@ -66,16 +70,26 @@ impl LimitMemory<'_> {
         self.refused.0.get_or_try_init(list).await
     }
 
-    /// Why this version of a file of `size` bytes is not fetched: a limit refused it, and is what it was.
-    pub async fn known(&self, size: Option<u64>, version: Version) -> Result<Option<Problem>, StoreError> {
+    /// Why this version of a file of `size` bytes is not fetched: a limit refused it, and is what
+    /// it was.
+    pub async fn known(
+        &self,
+        size: Option<u64>,
+        version: Version,
+    ) -> Result<Option<Problem>, StoreError> {
         if !is_worth(size) || !self.versions().await?.contains(&version.to_string()) {
             return Ok(None);
         }
         let name = StatePaths::of(self.source).refused(version);
         // A record that cannot be read is none: the archive is fetched, and refused again.
-        let record = self.state.get_json::<RefusedRecord>(&name, MOST_BYTES, "reading why an archive was refused").await;
+        let record = self
+            .state
+            .get_json::<RefusedRecord>(&name, MOST_BYTES, "reading why an archive was refused")
+            .await;
         let Ok(Some((RefusedRecord { run, message, limits }, _))) = record else { return Ok(None) };
-        let text = format!("{message} (found by run {run}; it is not fetched again until the limit is another one)");
+        let text = format!(
+            "{message} (found by run {run}; it is not fetched again until the limit is another one)"
+        );
         Ok((limits == self.limits).then(|| Problem::new(Class::LimitArchive, text)))
     }
 
@@ -85,17 +99,26 @@ impl LimitMemory<'_> {
             return;
         }
         let name = StatePaths::of(self.source).refused(version);
-        let record = RefusedRecord { run: self.run.to_owned(), message, limits: self.limits.clone() };
-        let written = self.state.put_json(&name, &record, &Condition::Always, "writing why an archive was refused").await;
+        let record =
+            RefusedRecord { run: self.run.to_owned(), message, limits: self.limits.clone() };
+        let written = self
+            .state
+            .put_json(&name, &record, &Condition::Always, "writing why an archive was refused")
+            .await;
         if let Err(failed) = written {
             let (source, error) = (self.source, chain(&failed));
-            tracing::warn!(source, error, "Warning: an archive will be fetched again though a limit refuses it.");
+            tracing::warn!(
+                source,
+                error,
+                "Warning: an archive will be fetched again though a limit refuses it."
+            );
         }
     }
 
     /// This version was unpacked after all.
     pub async fn release(&self, version: Version) -> Result<(), StoreError> {
-        let is_there = self.refused.0.get().is_some_and(|versions| versions.contains(&version.to_string()));
+        let is_there =
+            self.refused.0.get().is_some_and(|versions| versions.contains(&version.to_string()));
         if is_there {
             let name = StatePaths::of(self.source).refused(version);
             self.state.delete(&name, "removing why an archive was refused").await?;

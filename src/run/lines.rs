@@ -1,13 +1,15 @@
-//! A pass's manifest: a line for each file that something was done about, appended while the pass goes on.
+//! A pass's manifest: a line for each file that something was done about, appended while the pass
+//! goes on.
 //!
 //! ```text
 //! _blobferry/<source>/runs/<date>/<run>.jsonl     the lines, see `report::Line`
 //! _blobferry/<source>/runs/<date>/<run>.json      the report, which comes after and names the manifest
 //! ```
 //!
-//! Making a line ([`Line::of`]) is pure and may happen anywhere, in another process too; appending it happens in
-//! one place ([`Appender`]), at a known position. Lines wait in memory until there is 1 MiB of them, so the
-//! manifest of a killed run ends early; that no report stands beside it says so.
+//! Making a line ([`Line::of`]) is pure and may happen anywhere, in another process too; appending
+//! it happens in one place ([`Appender`]), at a known position. Lines wait in memory until there is
+//! 1 MiB of them, so the manifest of a killed run ends early; that no report stands beside it says
+//! so.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -19,10 +21,12 @@ use crate::report::{Line, Problem, problem};
 use crate::retry::{Policy, retry};
 use crate::store::contract::{Store, StoreError, StoreKind};
 
-/// Lines are appended when there are so many bytes of them, and never many more at once: Azure allows 4 MiB.
+/// Lines are appended when there are so many bytes of them, and never many more at once: Azure
+/// allows 4 MiB.
 const FULL: usize = 1 << 20;
 
-/// The one writer of a manifest: it knows how long it is. Another one that writes to it is noticed at the next append.
+/// The one writer of a manifest: it knows how long it is. Another one that writes to it is noticed
+/// at the next append.
 #[derive(Debug)]
 pub struct Appender {
     store: Arc<dyn Store>,
@@ -34,7 +38,13 @@ pub struct Appender {
 
 impl Appender {
     /// Of the manifest `name`, which has `position` bytes in `lines` lines; 0: there is none yet.
-    pub fn new(store: Arc<dyn Store>, policy: Policy, name: BlobName, position: u64, lines: u64) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        policy: Policy,
+        name: BlobName,
+        position: u64,
+        lines: u64,
+    ) -> Self {
         Self { store, policy, name, position, lines }
     }
 
@@ -48,8 +58,9 @@ impl Appender {
         self.position
     }
 
-    /// Appends whole lines, `FULL` bytes of them at once at most, if none is longer; they are durable when this
-    /// returns. After an error, or if it is dropped before its end, only a beginning of them may be there.
+    /// Appends whole lines, `FULL` bytes of them at once at most, if none is longer; they are
+    /// durable when this returns. After an error, or if it is dropped before its end, only a
+    /// beginning of them may be there.
     pub async fn append(&mut self, lines: Bytes) -> Result<(), StoreError> {
         let mut rest = lines;
         while !rest.is_empty() {
@@ -125,10 +136,14 @@ pub struct WrittenManifest {
 }
 
 impl Lines {
-    /// On their way to the manifest `name`. What is noted is dropped until [`Lines::begin`]: a plan leaves no manifest.
+    /// On their way to the manifest `name`. What is noted is dropped until [`Lines::begin`]: a plan
+    /// leaves no manifest.
     pub fn new(store: Arc<dyn Store>, policy: Policy, name: BlobName) -> Self {
         let appender = Appender::new(store, policy, name, 0, 0);
-        Self { waiting: Mutex::default(), out: tokio::sync::Mutex::new(Out { appender, broken: None }) }
+        Self {
+            waiting: Mutex::default(),
+            out: tokio::sync::Mutex::new(Out { appender, broken: None }),
+        }
     }
 
     /// From now on lines are kept and appended.
@@ -160,7 +175,8 @@ impl Lines {
         }
     }
 
-    /// Appends the lines that wait, if there are many of them. Whoever notes many lines calls this between them.
+    /// Appends the lines that wait, if there are many of them. Whoever notes many lines calls this
+    /// between them.
     pub async fn make_room(&self) {
         let full = {
             let waiting = self.waiting();
@@ -175,7 +191,11 @@ impl Lines {
     pub async fn finish(&self) -> WrittenManifest {
         self.append().await;
         let out = self.out.lock().await;
-        WrittenManifest { name: out.appender.name.clone(), lines: out.appender.lines, broken: out.broken.clone() }
+        WrittenManifest {
+            name: out.appender.name.clone(),
+            lines: out.appender.lines,
+            broken: out.broken.clone(),
+        }
     }
 
     async fn append(&self) {
@@ -185,7 +205,10 @@ impl Lines {
             return;
         }
         // If this is dropped in the midst of an append, nobody knows how long the manifest is.
-        out.broken = Some(Problem::new(crate::failure::Class::Interrupted, "it was left in the midst of an append"));
+        out.broken = Some(Problem::new(
+            crate::failure::Class::Interrupted,
+            "it was left in the midst of an append",
+        ));
         out.broken = out.appender.append(bytes.into()).await.err().map(|error| problem(&error));
     }
 }
@@ -225,10 +248,19 @@ mod tests {
         let store = Arc::new(MemoryStore::new());
         let (mut one, mut other) = (appender(&store), appender(&store));
         one.append("1\n".into()).await.expect("it appends");
-        assert_eq!(other.append("2\n".into()).await.expect_err("it is noticed").kind, StoreKind::Condition);
+        assert_eq!(
+            other.append("2\n".into()).await.expect_err("it is noticed").kind,
+            StoreKind::Condition
+        );
         assert_eq!(store.content(NAME), Some("1\n".into()));
         // Whoever knows where it ends goes on.
-        let mut next = Appender::new(store.clone(), Policy::default(), StatePaths::of("acme").manifest("20260101T000000Z-00"), 2, 1);
+        let mut next = Appender::new(
+            store.clone(),
+            Policy::default(),
+            StatePaths::of("acme").manifest("20260101T000000Z-00"),
+            2,
+            1,
+        );
         next.append("2\n".into()).await.expect("it appends");
         assert_eq!((store.content(NAME), next.lines()), (Some("1\n2\n".into()), 2));
     }
@@ -239,7 +271,10 @@ mod tests {
         let mut appender = appender(&store);
         let lines: Bytes = format!("{}\n", "x".repeat(99)).repeat(30_000).into();
         appender.append(lines.clone()).await.expect("it appends");
-        assert_eq!((store.content(NAME), appender.lines(), store.counts().appends), (Some(lines), 30_000, 3));
+        assert_eq!(
+            (store.content(NAME), appender.lines(), store.counts().appends),
+            (Some(lines), 30_000, 3)
+        );
         assert_eq!(whole_lines(&vec![b'x'; 3 << 20]), 3 << 20);
     }
 }

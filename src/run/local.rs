@@ -29,7 +29,12 @@ const QUICK_LOOK: Duration = Duration::from_secs(10);
 pub async fn run(sources: Vec<Source>, options: Options) -> Report {
     let (again, cancel) = (options.again.clone(), options.cancel.clone());
     let run = Arc::new(begin(options, &sources));
-    tracing::info!(run = run.id, sources = sources.len(), store = run.store.address(), "A run begins.");
+    tracing::info!(
+        run = run.id,
+        sources = sources.len(),
+        store = run.store.address(),
+        "A run begins."
+    );
     let mut report = empty_report(&run);
     match retry(&run.policy, &run.cancel, "preparing the store", |_| run.store.prepare()).await {
         Err(error) => report.problems.push(problem(&error)),
@@ -62,7 +67,8 @@ pub async fn run(sources: Vec<Source>, options: Options) -> Report {
     report.interrupted = cancel.is_cancelled();
     report.ended = OffsetDateTime::now_utc();
     watch::run_ended(&report);
-    tracing::info!(run = run.id, status = ?report.status(), ingested = report.sources.iter().map(|s| s.ingested).sum::<u64>(), "A run ended.");
+    tracing::info!(run = run.id, status = ?report.status(), ingested = report.sources.iter().map(|s| s.ingested).sum::<u64>(), "A \
+        run ended.");
     report
 }
 

@@ -19,7 +19,8 @@ use crate::ledger::OpenPass;
 use crate::model::chain;
 use crate::report::{LeftTo, SourceReport};
 
-/// Goes over `source` once, unless another run is at it. Never fails: whatever goes wrong is in the report.
+/// Goes over `source` once, unless another run is at it. Never fails: whatever goes wrong is in the
+/// report.
 pub async fn pass(run: Arc<Run>, source: Source, again: Again) -> SourceReport {
     let report = match look_first(&run, &source, &again, Pieces::EndIfSilent).await {
         LookOutcome::Ended(report) => *report,
@@ -49,9 +50,15 @@ pub enum Pieces {
     Tell,
 }
 
-/// Looks without the lease of the source: where there is nothing to do, that is all. Work is done under the lease; if
-/// another run has been here between the look and the lease, the look is taken again.
-pub async fn look_first(run: &Arc<Run>, source: &Source, again: &Again, pieces: Pieces) -> LookOutcome {
+/// Looks without the lease of the source: where there is nothing to do, that is all. Work is done
+/// under the lease; if another run has been here between the look and the lease, the look is taken
+/// again.
+pub async fn look_first(
+    run: &Arc<Run>,
+    source: &Source,
+    again: &Again,
+    pieces: Pieces,
+) -> LookOutcome {
     let mut lock: Option<Ours> = None;
     loop {
         let pass = match open(run.clone(), source.clone()).await {
@@ -104,12 +111,14 @@ pub async fn look_first(run: &Arc<Run>, source: &Source, again: &Again, pieces: 
     }
 }
 
-/// Whether another run may be at this source, or has left work half done: then the lease comes before the look.
+/// Whether another run may be at this source, or has left work half done: then the lease comes
+/// before the look.
 fn may_be_at_work(pass: &Pass, again: &Again) -> bool {
     again.is_some() || pass.ledger.unclean() || pass.ledger.under_way().is_some()
 }
 
-/// Whether nobody has written to the ledger since it was read. Where that cannot be told, it is read again.
+/// Whether nobody has written to the ledger since it was read. Where that cannot be told, it is
+/// read again.
 async fn is_current(pass: &Pass) -> bool {
     pass.ledger.is_current().await.unwrap_or(false)
 }
@@ -134,11 +143,16 @@ pub fn left(source: &Source, other: LeftTo) -> SourceReport {
     report
 }
 
-/// A look that takes longer takes the lease of the source: runs that begin meanwhile do not look too.
+/// A look that takes longer takes the lease of the source: runs that begin meanwhile do not look
+/// too.
 const LONG_LOOK: Duration = Duration::from_secs(30);
 
 /// A look; the lease is taken beside it if it takes long. `Err` is the run that has it.
-async fn lock_while_looking(pass: &Arc<Pass>, again: &Again, lock: &mut Option<Ours>) -> Result<Survey, LeftTo> {
+async fn lock_while_looking(
+    pass: &Arc<Pass>,
+    again: &Again,
+    lock: &mut Option<Ours>,
+) -> Result<Survey, LeftTo> {
     let looking = std::pin::pin!(look(pass, again));
     if lock.is_some() {
         return Ok(looking.await);
@@ -157,7 +171,8 @@ async fn lock_while_looking(pass: &Arc<Pass>, again: &Again, lock: &mut Option<O
     }
 }
 
-/// Lists the source and decides. Lines of the manifest wait in memory: nothing is written by a look.
+/// Lists the source and decides. Lines of the manifest wait in memory: nothing is written by a
+/// look.
 async fn look(pass: &Arc<Pass>, again: &Again) -> Survey {
     pass.lines.keep();
     match pass.run.in_time(survey(pass, again)).await {
@@ -183,7 +198,8 @@ async fn idle(pass: &Pass, survey: Survey) -> SourceReport {
     report
 }
 
-/// The run whose pass is under way in pieces, if workers are at it. What a dead one left is closed first.
+/// The run whose pass is under way in pieces, if workers are at it. What a dead one left is closed
+/// first.
 async fn in_pieces(pass: &Pass) -> Option<LeftTo> {
     let open = pass.ledger.under_way()?;
     match end_if_silent(&pass.run, &pass.source, open).await {
@@ -191,7 +207,12 @@ async fn in_pieces(pass: &Pass) -> Option<LeftTo> {
         Ok(false) => Some(left_to(open)),
         Err(error) => {
             let error = chain(&error);
-            tracing::warn!(source = pass.source.name, error, "Warning: how the pass of another run stands cannot be read; the source is left to it.");
+            tracing::warn!(
+                source = pass.source.name,
+                error,
+                "Warning: how the pass of another run stands cannot be read; the source is left to \
+                it."
+            );
             Some(left_to(open))
         }
     }

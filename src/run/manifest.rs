@@ -99,7 +99,8 @@ pub fn name_of(source: &str, version: Version) -> BlobName {
 pub async fn complete(pass: &Pass, version: Version) -> Result<Option<Ingested>, TransferError> {
     let name = name_of(&pass.source.name, version);
     let Some(found) = blob::head(&pass.run, &name).await? else { return Ok(None) };
-    let count = |key: &str| found.metadata.get(key).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let count =
+        |key: &str| found.metadata.get(key).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
     let (members, skipped) = (count("members"), count("members_skipped"));
     let identical = members - skipped.min(members);
     let proof = Box::new(Proof { archive: Some(name), ..Proof::default() });
@@ -114,7 +115,10 @@ pub async fn complete(pass: &Pass, version: Version) -> Result<Option<Ingested>,
 }
 
 /// The MD5 of this version of an archive as it came, if its manifest tells.
-pub async fn source_md5(pass: &Pass, version: Version) -> Result<Option<model::Md5>, TransferError> {
+pub async fn source_md5(
+    pass: &Pass,
+    version: Version,
+) -> Result<Option<model::Md5>, TransferError> {
     let found = blob::head(&pass.run, &name_of(&pass.source.name, version)).await?;
     Ok(found.and_then(|found| model::md5_of_hex(found.metadata.get(SOURCE_MD5)?)))
 }
@@ -151,8 +155,13 @@ pub async fn before(pass: &Pass, transfer: &Transfer) -> Result<Option<Manifest>
     let Some(known) = &transfer.known else { return Ok(None) };
     let name = name_of(&pass.source.name, known.version);
     let once = |_| pass.run.store.get(&name, 0, MAX_MANIFEST_BYTES);
-    let Some((_, bytes)) = retry(&pass.run.policy, &pass.run.cancel, "reading a manifest", once).await? else { return Ok(None) };
-    // The version before may not have been an archive, or be described by a later release: then nothing is known of it.
+    let Some((_, bytes)) =
+        retry(&pass.run.policy, &pass.run.cancel, "reading a manifest", once).await?
+    else {
+        return Ok(None);
+    };
+    // The version before may not have been an archive, or be described by a later release: then
+    // nothing is known of it.
     Ok(serde_json::from_slice(&bytes).ok())
 }
 
@@ -177,14 +186,30 @@ pub fn stale(before: Option<Manifest>, members: &[ManifestMember]) -> Vec<String
     gone.filter_map(|member| member.blob).chain(before.stale).collect()
 }
 
-pub async fn write(pass: &Pass, archive: &Identity<'_>, manifest: &Manifest, ingested: &Ingested) -> Result<(), TransferError> {
-    let bytes = Bytes::from(serde_json::to_vec_pretty(manifest).map_err(|_| TransferError::Defect("writing a manifest"))?);
-    let counts = [("members", manifest.members.len() as u64), ("members_skipped", ingested.members_skipped), ("members_left", ingested.members_left)];
+pub async fn write(
+    pass: &Pass,
+    archive: &Identity<'_>,
+    manifest: &Manifest,
+    ingested: &Ingested,
+) -> Result<(), TransferError> {
+    let bytes = Bytes::from(
+        serde_json::to_vec_pretty(manifest)
+            .map_err(|_| TransferError::Defect("writing a manifest"))?,
+    );
+    let counts = [
+        ("members", manifest.members.len() as u64),
+        ("members_skipped", ingested.members_skipped),
+        ("members_left", ingested.members_left),
+    ];
     // What a lost ledger is rebuilt from.
     let mut metadata = archive.metadata(&pass.source.name, &pass.run.id);
     metadata.extend(counts.map(|(key, count)| (key.to_owned(), count.to_string())));
     metadata.extend(archive.md5.map(|md5| (SOURCE_MD5.to_owned(), hex(&md5))));
-    let properties = Properties { content_type: "application/json".to_owned(), md5: Md5::digest(&bytes).into(), metadata };
+    let properties = Properties {
+        content_type: "application/json".to_owned(),
+        md5: Md5::digest(&bytes).into(),
+        metadata,
+    };
     let name = name_of(&pass.source.name, archive.version);
     let once = |_| pass.run.store.put(&name, bytes.clone(), &properties, &Condition::Always);
     failpoint!("before-manifest", TransferError::Defect("a step that a test lets fail"));
@@ -194,12 +219,20 @@ pub async fn write(pass: &Pass, archive: &Identity<'_>, manifest: &Manifest, ing
 }
 
 /// The blob of `earlier`, if it says that it holds what `checked` is.
-pub fn same_content(pass: &Pass, earlier: &ManifestMember, checked: &Checked, md5: &model::Md5) -> Option<BlobName> {
-    let same = earlier.size == checked.size && earlier.md5.as_ref() == Some(&hex(md5)) && earlier.modified == modified(pass, &checked.member);
+pub fn same_content(
+    pass: &Pass,
+    earlier: &ManifestMember,
+    checked: &Checked,
+    md5: &model::Md5,
+) -> Option<BlobName> {
+    let same = earlier.size == checked.size
+        && earlier.md5.as_ref() == Some(&hex(md5))
+        && earlier.modified == modified(pass, &checked.member);
     earlier.blob.as_ref().filter(|_| same).and_then(|blob| BlobName::new(blob).ok())
 }
 
-/// The blob of `earlier`, if what its archive's directory says now is what it said then: CRC-32, size and time.
+/// The blob of `earlier`, if what its archive's directory says now is what it said then: CRC-32,
+/// size and time.
 pub fn unchanged(pass: &Pass, earlier: &ManifestMember, place: &Place) -> Option<Stored> {
     let crc32 = place.crc32.map(|crc32| format!("{crc32:08x}"))?;
     let same = earlier.crc32.as_ref() == Some(&crc32)
@@ -207,5 +240,11 @@ pub fn unchanged(pass: &Pass, earlier: &ManifestMember, place: &Place) -> Option
         && earlier.modified.is_some()
         && earlier.modified == modified(pass, &place.member);
     let blob = earlier.blob.as_ref().filter(|_| same).and_then(|blob| BlobName::new(blob).ok())?;
-    Some(Stored { name: blob, size: earlier.size, md5: earlier.md5_bytes()?, identical: true, note: None })
+    Some(Stored {
+        name: blob,
+        size: earlier.size,
+        md5: earlier.md5_bytes()?,
+        identical: true,
+        note: None,
+    })
 }

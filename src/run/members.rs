@@ -55,7 +55,8 @@ pub struct ProvenArchive {
 pub async fn replay(pass: &Pass, spool: &Spool, upload: &Upload) -> Result<Arrived, TransferError> {
     let (sender, mut chunks) = mpsc::channel(4);
     let intake = async {
-        let arrived = Intake::new(&pass.run, &mut chunks, Some(spool.size())).take(upload, Look::Away).await;
+        let arrived =
+            Intake::new(&pass.run, &mut chunks, Some(spool.size())).take(upload, Look::Away).await;
         chunks.close();
         arrived
     };
@@ -65,25 +66,56 @@ pub async fn replay(pass: &Pass, spool: &Spool, upload: &Upload) -> Result<Arriv
 }
 
 /// The archive in `spool`, and how its source wants it read.
-pub fn archive(pass: &Pass, file: &RemotePath, format: &'static dyn Format, spool: &Spool) -> Archive {
+pub fn archive(
+    pass: &Pass,
+    file: &RemotePath,
+    format: &'static dyn Format,
+    spool: &Spool,
+) -> Archive {
     let unpacking = &pass.source.unpacking;
     let below = String::from_utf8_lossy(file.below(&pass.source.root).unwrap_or(file.as_bytes()));
     // Those of this file first: they are meant for it.
-    let own = unpacking.file_passwords.iter().filter(|(globs, _)| globs.matches(&below)).map(|(_, password)| password.clone());
+    let own = unpacking
+        .file_passwords
+        .iter()
+        .filter(|(globs, _)| globs.matches(&below))
+        .map(|(_, password)| password.clone());
     let passwords = own.chain(unpacking.passwords.iter().cloned()).collect();
     let limits = unpacking.own_limits.over(&pass.run.limits.archive);
-    let options = Options { file_name: file.file_name_text(), passwords, limits, ..unpacking.clone() };
-    Archive { format, spool: spool.clone(), options: Arc::new(options), spooler: pass.run.spooler.clone(), recognise: crate::archive::recognise }
+    let options =
+        Options { file_name: file.file_name_text(), passwords, limits, ..unpacking.clone() };
+    Archive {
+        format,
+        spool: spool.clone(),
+        options: Arc::new(options),
+        spooler: pass.run.spooler.clone(),
+        recognise: crate::archive::recognise,
+    }
 }
 
 /// Reads the archive to its end: nothing of it may become visible before that has gone well.
-pub async fn check(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>, archive: Archive) -> Result<ProvenArchive, TransferError> {
+pub async fn check(
+    pass: &Pass,
+    transfer: &Transfer,
+    identity: &Identity<'_>,
+    archive: Archive,
+) -> Result<ProvenArchive, TransferError> {
     let checked = |wish, taker| archive.check_for(wish, taker);
-    let (proven, look_first, staged, kept) = check_ahead(pass, transfer, identity, &archive, checked).await?;
-    Ok(ProvenArchive { proven, archive, look_first, known: HashMap::new(), unchanged: HashMap::new(), staged, _kept: kept })
+    let (proven, look_first, staged, kept) =
+        check_ahead(pass, transfer, identity, &archive, checked).await?;
+    Ok(ProvenArchive {
+        proven,
+        archive,
+        look_first,
+        known: HashMap::new(),
+        unchanged: HashMap::new(),
+        staged,
+        _kept: kept,
+    })
 }
 
-/// Which members of the outermost archive are read, and what is known of others, by their places in it.
+/// Which members of the outermost archive are read, and what is known of others, by their places in
+/// it.
 #[derive(Default)]
 pub struct Selection {
     /// Those that are read.
@@ -105,10 +137,15 @@ pub async fn check_some(
 ) -> Result<ProvenArchive, TransferError> {
     let Selection { wanted, known, unchanged } = selection;
     let checked = |wish, taker| archive.check_some_of(format, wanted, wish, taker);
-    let (proven, look_first, staged, kept) = check_ahead(pass, transfer, identity, &archive, checked).await?;
+    let (proven, look_first, staged, kept) =
+        check_ahead(pass, transfer, identity, &archive, checked).await?;
     // Inner archives that were opened shift those behind them.
-    let known = known.into_iter().filter_map(|(at, stored)| Some((proven.first_of(at)?, stored))).collect();
-    let unchanged = unchanged.into_iter().filter_map(|(at, inner)| Some((proven.first_of(at)?, inner))).collect();
+    let known =
+        known.into_iter().filter_map(|(at, stored)| Some((proven.first_of(at)?, stored))).collect();
+    let unchanged = unchanged
+        .into_iter()
+        .filter_map(|(at, inner)| Some((proven.first_of(at)?, inner)))
+        .collect();
     Ok(ProvenArchive { proven, archive, look_first, known, unchanged, staged, _kept: kept })
 }
 
@@ -120,8 +157,12 @@ async fn check_ahead<F: Future<Output = Result<Proven, UnpackError>>>(
     archive: &Archive,
     check: impl FnOnce(Wish, Option<Arc<dyn Taker>>) -> F,
 ) -> Result<(Proven, bool, Vec<Staged>, Arc<Ahead>), TransferError> {
-    let look_first = transfer.why != Why::New || pass.ledger.unclean() || pass.source.versions == Versions::Overwrite || pass.source.adopt;
-    // Where equal content may be there already it is hashed first: what need not be sent again is worth more.
+    let look_first = transfer.why != Why::New
+        || pass.ledger.unclean()
+        || pass.source.versions == Versions::Overwrite
+        || pass.source.adopt;
+    // Where equal content may be there already it is hashed first: what need not be sent again is
+    // worth more.
     let (ahead, large) = Ahead::new(pass, !look_first);
     let taker: Arc<dyn Taker> = ahead.clone();
     let checking = async {
@@ -132,7 +173,8 @@ async fn check_ahead<F: Future<Output = Result<Proven, UnpackError>>>(
         ahead::hash_kept(&pass.run, &mut proven.members).await?;
         Ok(proven)
     };
-    let (proven, staged) = tokio::join!(checking, large.stage(pass, identity, archive.format.name()));
+    let (proven, staged) =
+        tokio::join!(checking, large.stage(pass, identity, archive.format.name()));
     match (proven, staged) {
         (Ok(proven), Ok(staged)) => Ok((proven, look_first, staged, ahead)),
         (Ok(_), Err(error)) => Err(error),
@@ -146,7 +188,12 @@ async fn check_ahead<F: Future<Output = Result<Proven, UnpackError>>>(
 }
 
 /// Stores every member of a checked archive, then its manifest.
-pub async fn store(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>, whole: ProvenArchive) -> Result<Ingested, TransferError> {
+pub async fn store(
+    pass: &Pass,
+    transfer: &Transfer,
+    identity: &Identity<'_>,
+    whole: ProvenArchive,
+) -> Result<Ingested, TransferError> {
     let ProvenArchive { archive, mut proven, look_first, known, unchanged, staged, _kept } = whole;
     let plans = planned(pass, identity, &proven.members);
     let staged = fitting(pass, staged, &mut proven.members, &plans).await;
@@ -154,7 +201,15 @@ pub async fn store(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>, wh
     let before = manifest::before(pass, transfer).await?;
     let format = archive.format.name();
     let before_by_name = manifest::by_name(before.as_ref());
-    let way = Way { pass, archive: identity, format, checked, plans: &plans, look_first, before: before_by_name };
+    let way = Way {
+        pass,
+        archive: identity,
+        format,
+        checked,
+        plans: &plans,
+        look_first,
+        before: before_by_name,
+    };
     let uploads: Vec<Upload> = staged.iter().map(|(_, staged)| staged.upload.clone()).collect();
     let stored = way.store(archive.stream(&proven), staged).await;
     if stored.is_err() {
@@ -182,7 +237,11 @@ pub async fn store(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>, wh
     }
     let (members, inner) = inner::settle(pass, &proven, &unchanged, members, &mut ingested);
     let stale = manifest::stale(before, &members);
-    ingested.notes.extend(stale.iter().map(|blob| format!("stale: the archive no longer holds what is stored as `{blob}`")));
+    ingested.notes.extend(
+        stale
+            .iter()
+            .map(|blob| format!("stale: the archive no longer holds what is stored as `{blob}`")),
+    );
     let manifest = Manifest {
         schema: 1,
         run: pass.run.id.clone(),
@@ -207,8 +266,8 @@ struct Plan {
     note: Option<String>,
 }
 
-/// A place for each member that is a file. Two members whose names meet get different ones here, by their
-/// order in the archive, so that who gets the plain name is the same in every run.
+/// A place for each member that is a file. Two members whose names meet get different ones here, by
+/// their order in the archive, so that who gets the plain name is the same in every run.
 fn planned(pass: &Pass, identity: &Identity<'_>, checked: &[Checked]) -> Vec<Option<Plan>> {
     let mut raw_names: HashSet<&[u8]> = HashSet::new();
     let mut places = naming::Places::default();
@@ -217,7 +276,10 @@ fn planned(pass: &Pass, identity: &Identity<'_>, checked: &[Checked]) -> Vec<Opt
         let (own, is_another) = places.of(plain, &member.raw_name, member.index);
         let note = is_another.then(|| {
             let name = printable(member.full_name().as_bytes());
-            format!("member `{name}` (number {}) shares its name, so it is stored as `{own}`", member.index)
+            format!(
+                "member `{name}` (number {}) shares its name, so it is stored as `{own}`",
+                member.index
+            )
         });
         (own, note)
     };
@@ -234,10 +296,16 @@ fn planned(pass: &Pass, identity: &Identity<'_>, checked: &[Checked]) -> Vec<Opt
     plans
 }
 
-/// Those of `staged` that were staged for what their members turned out to be, by index; the others are given up, and
-/// their members are read again.
-async fn fitting(pass: &Pass, staged: Vec<Staged>, checked: &mut [Checked], plans: &[Option<Plan>]) -> Vec<(usize, Staged)> {
-    let mut by_number: HashMap<u64, Staged> = staged.into_iter().map(|staged| (staged.number, staged)).collect();
+/// Those of `staged` that were staged for what their members turned out to be, by index; the others
+/// are given up, and their members are read again.
+async fn fitting(
+    pass: &Pass,
+    staged: Vec<Staged>,
+    checked: &mut [Checked],
+    plans: &[Option<Plan>],
+) -> Vec<(usize, Staged)> {
+    let mut by_number: HashMap<u64, Staged> =
+        staged.into_iter().map(|staged| (staged.number, staged)).collect();
     let mut fitting = Vec::with_capacity(by_number.len());
     for (index, (checked, plan)) in checked.iter_mut().zip(plans).enumerate() {
         let staged = checked.taken.take().and_then(|number| by_number.remove(&number));
@@ -286,17 +354,29 @@ struct Way<'a> {
 
 impl<'a> Way<'a> {
     fn identity(&self, member: &'a Member, plan: &Plan) -> Identity<'a> {
-        let member_of = MemberOf { format: self.format, raw_name: &member.raw_name, twin: plan.twin, modified: self.pass.modified(member) };
+        let member_of = MemberOf {
+            format: self.format,
+            raw_name: &member.raw_name,
+            twin: plan.twin,
+            modified: self.pass.modified(member),
+        };
         Identity { member: Some(member_of), ..self.archive.clone() }
     }
 
     /// Unpacks on one side and commits on the other, some members at once.
-    async fn store(&self, streams: Vec<Parts>, staged: Vec<(usize, Staged)>) -> Result<HashMap<usize, Stored>, TransferError> {
+    async fn store(
+        &self,
+        streams: Vec<Parts>,
+        staged: Vec<(usize, Staged)>,
+    ) -> Result<HashMap<usize, Stored>, TransferError> {
         let (sender, receiver) = mpsc::channel(1);
         let mut receiver: mpsc::Receiver<Ready> = receiver;
         let ready = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
         let at_once = MEMBERS_AT_ONCE.max(self.pass.run.store.small_writes_at_once());
-        let commits = ready.map(|ready| self.commit(ready).boxed()).buffer_unordered(at_once).try_collect::<HashMap<_, _>>();
+        let commits = ready
+            .map(|ready| self.commit(ready).boxed())
+            .buffer_unordered(at_once)
+            .try_collect::<HashMap<_, _>>();
         let (taken_in, stored) = tokio::join!(self.take_all_in(streams, staged, sender), commits);
         // A commit that fails stops the unpacking, which then has nothing to tell but that.
         let stored = stored?;
@@ -304,11 +384,20 @@ impl<'a> Way<'a> {
         Ok(stored)
     }
 
-    async fn take_all_in(&self, streams: Vec<Parts>, staged: Vec<(usize, Staged)>, ready: mpsc::Sender<Ready>) -> Result<(), TransferError> {
+    async fn take_all_in(
+        &self,
+        streams: Vec<Parts>,
+        staged: Vec<(usize, Staged)>,
+        ready: mpsc::Sender<Ready>,
+    ) -> Result<(), TransferError> {
         let streams = streams.into_iter().map(|parts| self.take_in(parts, ready.clone()).boxed());
         let all = futures_util::future::try_join_all(streams);
         for (index, Staged { claim, upload, arrived, .. }) in staged {
-            if ready.send(Ready::Here(Box::new(Here { index, claim, upload, arrived }))).await.is_err() {
+            if ready
+                .send(Ready::Here(Box::new(Here { index, claim, upload, arrived })))
+                .await
+                .is_err()
+            {
                 return Ok(());
             }
         }
@@ -319,13 +408,23 @@ impl<'a> Way<'a> {
     /// Members that the check has kept.
     async fn take_kept(&self, ready: &mpsc::Sender<Ready>) -> Result<(), TransferError> {
         for (checked, plan) in self.checked.iter().zip(self.plans) {
-            let (Some(bytes), Some(md5), Some(plan)) = (&checked.kept, checked.md5, plan) else { continue };
+            let (Some(bytes), Some(md5), Some(plan)) = (&checked.kept, checked.md5, plan) else {
+                continue;
+            };
             let one = match self.claim(plan, checked).await? {
-                Claimed::There(name, found) => Ready::There(checked.member.index, self.there(name, &found, (checked.size, md5), plan)?),
+                Claimed::There(name, found) => Ready::There(
+                    checked.member.index,
+                    self.there(name, &found, (checked.size, md5), plan)?,
+                ),
                 Claimed::Free(claim) => {
                     let upload = Upload::new(claim.name.clone());
                     let arrived = Arrived::Whole(Whole::kept(bytes.clone(), md5));
-                    Ready::Here(Box::new(Here { index: checked.member.index, claim, upload, arrived }))
+                    Ready::Here(Box::new(Here {
+                        index: checked.member.index,
+                        claim,
+                        upload,
+                        arrived,
+                    }))
                 }
             };
             if ready.send(one).await.is_err() {
@@ -335,9 +434,15 @@ impl<'a> Way<'a> {
         Ok(())
     }
 
-    async fn take_in(&self, mut parts: Parts, ready: mpsc::Sender<Ready>) -> Result<(), TransferError> {
+    async fn take_in(
+        &self,
+        mut parts: Parts,
+        ready: mpsc::Sender<Ready>,
+    ) -> Result<(), TransferError> {
         while let Some(part) = parts.next().await.transpose()? {
-            let Part::Begin(member) = part else { return Err(TransferError::Defect("a member without a beginning")) };
+            let Part::Begin(member) = part else {
+                return Err(TransferError::Defect("a member without a beginning"));
+            };
             let one = self.take_one(&mut parts, member.index).await?;
             if let Some(one) = one
                 && ready.send(one).await.is_err()
@@ -348,10 +453,18 @@ impl<'a> Way<'a> {
         Ok(())
     }
 
-    async fn take_one(&self, parts: &mut Parts, index: usize) -> Result<Option<Ready>, TransferError> {
+    async fn take_one(
+        &self,
+        parts: &mut Parts,
+        index: usize,
+    ) -> Result<Option<Ready>, TransferError> {
         let defect = TransferError::Defect("a member that was not checked");
-        let Some((plan, checked)) = self.plans.get(index).zip(self.checked.get(index)) else { return Err(defect) };
-        let Some(plan) = plan.as_ref().filter(|_| checked.kept.is_none() && checked.taken.is_none()) else {
+        let Some((plan, checked)) = self.plans.get(index).zip(self.checked.get(index)) else {
+            return Err(defect);
+        };
+        let Some(plan) =
+            plan.as_ref().filter(|_| checked.kept.is_none() && checked.taken.is_none())
+        else {
             pump(parts, None).await?;
             return Ok(None);
         };
@@ -365,7 +478,9 @@ impl<'a> Way<'a> {
         let upload = Upload::new(claim.name.clone());
         let (chunks, mut received) = mpsc::channel(2);
         let intake = async {
-            let arrived = Intake::new(&self.pass.run, &mut received, Some(checked.size)).take(&upload, Look::Away).await;
+            let arrived = Intake::new(&self.pass.run, &mut received, Some(checked.size))
+                .take(&upload, Look::Away)
+                .await;
             received.close();
             arrived
         };
@@ -375,12 +490,19 @@ impl<'a> Way<'a> {
     }
 
     /// A member whose content, `proof`, is in the store already.
-    fn there(&self, name: BlobName, found: &BlobInfo, proof: (u64, model::Md5), plan: &Plan) -> Result<Stored, TransferError> {
+    fn there(
+        &self,
+        name: BlobName,
+        found: &BlobInfo,
+        proof: (u64, model::Md5),
+        plan: &Plan,
+    ) -> Result<Stored, TransferError> {
         blob::check_there(self.archive, self.archive.md5, proof, found)?;
         Ok(Stored { name, size: proof.0, md5: proof.1, identical: true, note: plan.note.clone() })
     }
 
-    /// A large member's name must be certain before its blocks are staged under it; a small one's may be tried.
+    /// A large member's name must be certain before its blocks are staged under it; a small one's
+    /// may be tried.
     async fn claim(&self, plan: &Plan, checked: &'a Checked) -> Result<Claimed, TransferError> {
         if !self.look_first && checked.size <= BLOCK_BYTES {
             return Ok(Claimed::Free(Claim::hopeful(plan.plain.clone())));
@@ -389,7 +511,13 @@ impl<'a> Way<'a> {
             return Ok(there);
         }
         let identity = self.identity(&checked.member, plan);
-        let claimed = blob::claim(self.pass, &identity, &plan.plain, checked.md5.map(|md5| (checked.size, md5))).await?;
+        let claimed = blob::claim(
+            self.pass,
+            &identity,
+            &plan.plain,
+            checked.md5.map(|md5| (checked.size, md5)),
+        )
+        .await?;
         if let Claimed::Free(claim) = &claimed
             && matches!(claim.condition, Condition::IfMatch(_))
         {
@@ -398,12 +526,17 @@ impl<'a> Way<'a> {
         Ok(claimed)
     }
 
-    /// The archive was fetched before the blob was looked at that a member is to replace, so that one could be of a
-    /// newer version, which another run brought meanwhile. It is not if the archive is still at the source as it was.
+    /// The archive was fetched before the blob was looked at that a member is to replace, so that
+    /// one could be of a newer version, which another run brought meanwhile. It is not if the
+    /// archive is still at the source as it was.
     async fn is_still_the_newest(&self) -> Result<(), TransferError> {
         let file = self.archive.file;
         match fetch::stat(self.pass, file).await? {
-            Some(now) if equality::between(file, &now).is_possible() || left_out!("newest-archive") => Ok(()),
+            Some(now)
+                if equality::between(file, &now).is_possible() || left_out!("newest-archive") =>
+            {
+                Ok(())
+            }
             _ => Err(TransferError::Changed),
         }
     }
@@ -411,10 +544,15 @@ impl<'a> Way<'a> {
     /// The blob of the same member of the version before, if it still holds the same.
     async fn as_before(&self, checked: &Checked) -> Result<Option<Claimed>, TransferError> {
         let name = escaped_for_metadata(&checked.member.raw_name);
-        let (Some(member), Some(md5)) = (self.before.get(name.as_str()), checked.md5) else { return Ok(None) };
-        let Some(blob) = manifest::same_content(self.pass, member, checked, &md5) else { return Ok(None) };
+        let (Some(member), Some(md5)) = (self.before.get(name.as_str()), checked.md5) else {
+            return Ok(None);
+        };
+        let Some(blob) = manifest::same_content(self.pass, member, checked, &md5) else {
+            return Ok(None);
+        };
         let found = blob::head(&self.pass.run, &blob).await?;
-        let found = found.filter(|found| verify::stored((checked.size, md5), (found.size, found.md5)).is_ok());
+        let found = found
+            .filter(|found| verify::stored((checked.size, md5), (found.size, found.md5)).is_ok());
         Ok(found.map(|found| Claimed::There(blob, found)))
     }
 
@@ -423,7 +561,8 @@ impl<'a> Way<'a> {
             Ready::There(index, stored) => return Ok((index, stored)),
             Ready::Here(here) => *here,
         };
-        let plan = self.plans[index].as_ref().ok_or(TransferError::Defect("a member without a place"))?;
+        let plan =
+            self.plans[index].as_ref().ok_or(TransferError::Defect("a member without a place"))?;
         let checked = &self.checked[index];
         let identity = self.identity(&checked.member, plan);
         failpoint!("member-ready", TransferError::Defect("a step that a test lets fail"));
@@ -431,8 +570,10 @@ impl<'a> Way<'a> {
         // What is stored is what was proved, though the archive was unpacked twice.
         let (size, md5) = content.proof();
         verify::stored((checked.size, checked.md5.unwrap_or(md5)), (size, Some(md5)))?;
-        let content_type = blob::content_type(&RemotePath::from(checked.member.name.as_str()), content.head());
-        let stored = blob::write(self.pass, &identity, content, &plan.plain, claim, &content_type).await;
+        let content_type =
+            blob::content_type(&RemotePath::from(checked.member.name.as_str()), content.head());
+        let stored =
+            blob::write(self.pass, &identity, content, &plan.plain, claim, &content_type).await;
         if !stored.as_ref().is_ok_and(|stored| !stored.identical) {
             self.pass.run.store.abandon(&upload).await;
         }
@@ -442,9 +583,12 @@ impl<'a> Way<'a> {
     }
 }
 
-/// Hands on the chunks of the member in hand to its end; its size and MD5 if nobody wants them, in which case they
-/// are read all the same.
-async fn pump(parts: &mut Parts, chunks: Option<mpsc::Sender<Bytes>>) -> Result<(u64, model::Md5), TransferError> {
+/// Hands on the chunks of the member in hand to its end; its size and MD5 if nobody wants them, in
+/// which case they are read all the same.
+async fn pump(
+    parts: &mut Parts,
+    chunks: Option<mpsc::Sender<Bytes>>,
+) -> Result<(u64, model::Md5), TransferError> {
     let (mut wanted, mut size, mut md5) = (chunks, 0, Md5::new());
     loop {
         match parts.next().await.transpose()? {
@@ -460,7 +604,9 @@ async fn pump(parts: &mut Parts, chunks: Option<mpsc::Sender<Bytes>>) -> Result<
                 }
             },
             Some(Part::End) => return Ok((size, md5.finalize().into())),
-            Some(Part::Begin(_)) | None => return Err(TransferError::Defect("a member without an end")),
+            Some(Part::Begin(_)) | None => {
+                return Err(TransferError::Defect("a member without an end"));
+            }
         }
     }
 }
@@ -470,7 +616,8 @@ pub fn is_wanted(globs: &MemberGlobs, member: &Member) -> bool {
     globs.wants(&member.full_name())
 }
 
-/// How many members are neither stored nor kept with the original, though nobody said that they are not wanted.
+/// How many members are neither stored nor kept with the original, though nobody said that they are
+/// not wanted.
 fn left(pass: &Pass, checked: &[Checked], unchanged: &HashMap<usize, Unchanged>) -> u64 {
     let globs = MemberGlobs::of(&pass.source);
     let is_left = |member: &Member| match member.kind {

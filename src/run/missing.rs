@@ -1,4 +1,5 @@
-//! Files that a pass could not take, until its end: not there when they were asked for, or changing.
+//! Files that a pass could not take, until its end: not there when they were asked for, or
+//! changing.
 
 use std::sync::{Mutex, MutexGuard};
 

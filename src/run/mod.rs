@@ -61,7 +61,9 @@ use settings::Source;
 
 pub use local::run;
 pub use look::left;
-pub use manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestMember, name_of as archive_manifest_name};
+pub use manifest::{
+    MAX_MANIFEST_BYTES, Manifest, ManifestMember, name_of as archive_manifest_name,
+};
 pub use options::Options;
 pub use recorded::recorded;
 pub use run_id::run_id;
@@ -112,11 +114,19 @@ async fn plan_one(run: Arc<Run>, source: Source, again: Vec<String>) -> Plan {
     gone::settle_plan(&pass, &mut survey.report).await;
     pass.pool.close().await;
     let settled = survey.transfers.iter().map(|transfer| planned(&pass, transfer, false));
-    let files = settled.chain(survey.unsettled.iter().map(|transfer| planned(&pass, transfer, true))).collect();
+    let files = settled
+        .chain(survey.unsettled.iter().map(|transfer| planned(&pass, transfer, true)))
+        .collect();
     Plan { report: survey.report, files }
 }
 
 fn planned(pass: &Pass, transfer: &transfer::Transfer, unsettled: bool) -> Planned {
     let path = transfer.file.path.clone();
-    Planned { blob: pass.source.naming.file(&path), size: transfer.file.size, why: transfer.why.word(), unsettled, path }
+    Planned {
+        blob: pass.source.naming.file(&path),
+        size: transfer.file.size,
+        why: transfer.why.word(),
+        unsettled,
+        path,
+    }
 }

@@ -68,16 +68,34 @@ impl Options {
 
 /// A run over `sources` that begins now.
 pub fn begin(options: Options, sources: &[Source]) -> Run {
-    let Options { id, store, limits, redactor, ledgers, policy, retry_quarantined, cancel, progress, .. } = options;
-    let secrets: Vec<Secret> = sources.iter().flat_map(|source| source.endpoint.secrets()).collect();
+    let Options {
+        id,
+        store,
+        limits,
+        redactor,
+        ledgers,
+        policy,
+        retry_quarantined,
+        cancel,
+        progress,
+        ..
+    } = options;
+    let secrets: Vec<Secret> =
+        sources.iter().flat_map(|source| source.endpoint.secrets()).collect();
     let store: Arc<dyn Store> = Arc::new(Paced::over(store));
     let started = OffsetDateTime::now_utc();
-    // Sixteenths: three for archives at rest, four for what their decoders hold, three for blocks on their way, two for
-    // members kept from their check: none of them waits for another's room. The last four are what is on its way outside of
-    // them, from a server's socket and to the store's, and what the allocator keeps for a moment.
+    // Sixteenths: three for archives at rest, four for what their decoders hold, three for blocks
+    // on their way, two for members kept from their check: none of them waits for another's room.
+    // The last four are what is on its way outside of them, from a server's socket and to the
+    // store's, and what the allocator keeps for a moment.
     let part = limits.memory / 16;
     let folder = limits.temp_folder.clone();
-    let at_rest = SpoolLimits { memory_bytes: 3 * part, archive_memory_bytes: 2 * part, temp_bytes: limits.temp, folder };
+    let at_rest = SpoolLimits {
+        memory_bytes: 3 * part,
+        archive_memory_bytes: 2 * part,
+        temp_bytes: limits.temp,
+        folder,
+    };
     let spooler = Spooler::with_windows(at_rest, Windows::with_large(4 * part, 14 * part));
     Run {
         id,

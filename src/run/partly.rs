@@ -1,6 +1,8 @@
-//! Reads only those members of a remote archive that are wanted: its directory first, then the parts they are in.
+//! Reads only those members of a remote archive that are wanted: its directory first, then the
+//! parts they are in.
 //!
-//! Whatever stands in the way here is no failure: the archive is then read as a whole, and that way tells.
+//! Whatever stands in the way here is no failure: the archive is then read as a whole, and that way
+//! tells.
 
 use std::ops::Range;
 
@@ -43,11 +45,19 @@ pub enum Partly {
 }
 
 /// Tries to read only what is wanted of the file of `identity`.
-pub async fn read(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>) -> Result<Partly, TransferError> {
+pub async fn read(
+    pass: &Pass,
+    transfer: &Transfer,
+    identity: &Identity<'_>,
+) -> Result<Partly, TransferError> {
     let file = identity.file;
     let file_name = file.path.file_name_text();
     let Some((format, partial)) = expected(pass, file, &file_name) else { return Ok(Partly::Not) };
-    let before = if pass.source.incremental_members { manifest::before(pass, transfer).await? } else { None };
+    let before = if pass.source.incremental_members {
+        manifest::before(pass, transfer).await?
+    } else {
+        None
+    };
     if pass.source.include_members.is_none() && before.is_none() {
         return Ok(Partly::Not);
     }
@@ -80,13 +90,17 @@ pub async fn read(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>) -> 
         Err(_) => return Ok(Partly::Not),
     }
     let bytes = work_bytes(&found, &selection);
-    tracing::debug!(source = pass.source.name, path = %file.path, bytes, of = size, "An archive is read in parts.");
+    tracing::debug!(source = pass.source.name, path = %file.path, bytes, of = size, "An archive is \
+        read in parts.");
     let archive = members::archive(pass, &file.path, format, &spool);
     match members::check_some(pass, transfer, identity, archive, partial, selection).await {
         Ok(proven) => Ok(Partly::Proven(Box::new(proven))),
         // Most likely a part that a reader wants and that nobody thought of.
         Err(error) if error.class() == Class::Internal => {
-            tracing::debug!(error = crate::model::chain(&error), "An archive cannot be read in parts.");
+            tracing::debug!(
+                error = crate::model::chain(&error),
+                "An archive cannot be read in parts."
+            );
             Ok(Partly::Not)
         }
         Err(error) => Err(error),
@@ -94,10 +108,17 @@ pub async fn read(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>) -> 
 }
 
 /// The format that `file` has by its name, if its settings and size make parts worth a try.
-fn expected(pass: &Pass, file: &RemoteFile, file_name: &str) -> Option<(&'static dyn Format, &'static dyn Partial)> {
+fn expected(
+    pass: &Pass,
+    file: &RemoteFile,
+    file_name: &str,
+) -> Option<(&'static dyn Format, &'static dyn Partial)> {
     let wants_parts = pass.source.include_members.is_some() || pass.source.incremental_members;
     // With `both` the original is needed whole. Nothing leaves the source that was not read whole.
-    if !wants_parts || pass.source.after != After::Keep || pass.source.archives != Archives::Unpack || file.size.is_none_or(|size| size < WORTH_BYTES)
+    if !wants_parts
+        || pass.source.after != After::Keep
+        || pass.source.archives != Archives::Unpack
+        || file.size.is_none_or(|size| size < WORTH_BYTES)
     {
         return None;
     }
@@ -105,7 +126,8 @@ fn expected(pass: &Pass, file: &RemoteFile, file_name: &str) -> Option<(&'static
     formats.into_iter().find(|(_, partial)| partial.expects(file_name))
 }
 
-/// Reading in parts has come to an end, perhaps by an error of the source; reading the whole will tell why.
+/// Reading in parts has come to an end, perhaps by an error of the source; reading the whole will
+/// tell why.
 struct Stop(Option<SourceError>);
 
 impl Stop {
@@ -149,10 +171,17 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Reads the directory; `None` if this is no archive to be opened.
-    async fn look(&mut self, format: &'static dyn Format, partial: &'static dyn Partial) -> Result<Option<Found>, Stop> {
+    async fn look(
+        &mut self,
+        format: &'static dyn Format,
+        partial: &'static dyn Partial,
+    ) -> Result<Option<Found>, Stop> {
         let tail_start = self.size.saturating_sub(partial.tail_bytes());
         let head = 0..partial.head_bytes().min(tail_start);
-        let mut parts = vec![(0, self.part(head.clone()).await?), (tail_start, self.part(tail_start..self.size).await?)];
+        let mut parts = vec![
+            (0, self.part(head.clone()).await?),
+            (tail_start, self.part(tail_start..self.size).await?),
+        ];
         let spool = spooled(self.pass, self.size, &parts).await?;
         let directory = blocking(&spool, move |reader| partial.directory(reader)).await?;
         if directory.start < tail_start {
@@ -164,8 +193,11 @@ impl Work<'_> {
             }
         }
         let spool = spooled(self.pass, self.size, &parts).await?;
-        let nature = blocking(&spool, move |reader| format.nature(reader)).await?.called(&self.file.path.file_name_text());
-        let opens = nature == Nature::Archive || (nature == Nature::Document && self.pass.source.unpacking.unpack_documents);
+        let nature = blocking(&spool, move |reader| format.nature(reader))
+            .await?
+            .called(&self.file.path.file_name_text());
+        let opens = nature == Nature::Archive
+            || (nature == Nature::Document && self.pass.source.unpacking.unpack_documents);
         if !opens {
             return Ok(None);
         }
@@ -173,7 +205,10 @@ impl Work<'_> {
         let options = archive.options.clone();
         let limits = options.limits.clone();
         let size = self.size;
-        let places = blocking(&spool, move |reader| partial.places(reader, &options, &Meter::new(limits, size))).await?;
+        let places = blocking(&spool, move |reader| {
+            partial.places(reader, &options, &Meter::new(limits, size))
+        })
+        .await?;
         Ok(Some(Found { parts, places }))
     }
 
@@ -186,7 +221,10 @@ impl Work<'_> {
             return Ok(None);
         }
         // Room is not waited for while the directory is held.
-        let Ok(mut writer) = self.pass.run.spooler.writer(Some(bytes + there), Room::Now).await else { return Ok(None) };
+        let Ok(mut writer) = self.pass.run.spooler.writer(Some(bytes + there), Room::Now).await
+        else {
+            return Ok(None);
+        };
         let mut pieces = Vec::new();
         for range in ranges {
             let mut at = range.start;
@@ -235,7 +273,10 @@ async fn spooled(pass: &Pass, size: u64, parts: &[(u64, Bytes)]) -> Result<Spool
     Ok(Spool::of_parts(writer.finish().await?, size, pieces))
 }
 
-async fn blocking<T: Send + 'static>(spool: &Spool, work: impl FnOnce(SpoolReader) -> Result<T, UnpackError> + Send + 'static) -> Result<T, Stop> {
+async fn blocking<T: Send + 'static>(
+    spool: &Spool,
+    work: impl FnOnce(SpoolReader) -> Result<T, UnpackError> + Send + 'static,
+) -> Result<T, Stop> {
     let reader = spool.reader();
     Ok(tokio::task::spawn_blocking(move || work(reader)).await.map_err(|_| Stop(None))??)
 }
@@ -247,7 +288,9 @@ fn select(pass: &Pass, before: Option<&Manifest>, places: &[Place]) -> Selection
         let member = &place.member;
         let earlier = by_name.get(escaped_for_metadata(&member.raw_name).as_str());
         let known = earlier.and_then(|earlier| manifest::unchanged(pass, earlier, place));
-        let unchanged = before.filter(|_| known.is_none()).and_then(|before| inner::unchanged(pass, before, place));
+        let unchanged = before
+            .filter(|_| known.is_none())
+            .and_then(|before| inner::unchanged(pass, before, place));
         selection.wanted.push(known.is_none() && unchanged.is_none() && is_wanted(pass, place));
         selection.known.extend(known.map(|stored| (member.index, stored)));
         selection.unchanged.extend(unchanged.map(|archive| (member.index, archive)));
@@ -263,28 +306,36 @@ fn is_wanted(pass: &Pass, place: &Place) -> bool {
     }
     let unpacking = &pass.source.unpacking;
     let file_name = member.name.rsplit('/').next().unwrap_or_default();
-    let may_be_archive = unpacking.depth > 1 && (recognise(&[], file_name).is_some() || has_archive_extension(file_name));
+    let may_be_archive = unpacking.depth > 1
+        && (recognise(&[], file_name).is_some() || has_archive_extension(file_name));
     may_be_archive || members::is_wanted(&MemberGlobs::of(&pass.source), member)
 }
 
 fn has_archive_extension(file_name: &str) -> bool {
-    const EXTENSIONS: &[&str] = &["zip", "zipx", "tar", "gz", "tgz", "bz2", "tbz2", "xz", "txz", "zst", "tzst", "lz4", "7z"];
+    const EXTENSIONS: &[&str] = &[
+        "zip", "zipx", "tar", "gz", "tgz", "bz2", "tbz2", "xz", "txz", "zst", "tzst", "lz4", "7z",
+    ];
     let extension = file_name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
     extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str()))
 }
 
-/// The parts of the file that hold wanted members and were not read yet, in order, those that lie close together joined.
+/// The parts of the file that hold wanted members and were not read yet, in order, those that lie
+/// close together joined.
 fn missing(found: &Found, wanted: &[bool]) -> Vec<Range<u64>> {
     let head = found.parts.first().map_or(0, |(_, bytes)| bytes.len() as u64);
     let first_there = found.parts.get(1).map_or(u64::MAX, |(start, _)| *start);
     let wanted = found.places.iter().zip(wanted).filter(|(_, wanted)| **wanted);
-    let mut ranges: Vec<Range<u64>> = wanted.map(|(place, _)| place.bytes.start.max(head)..place.bytes.end.min(first_there)).collect();
+    let mut ranges: Vec<Range<u64>> = wanted
+        .map(|(place, _)| place.bytes.start.max(head)..place.bytes.end.min(first_there))
+        .collect();
     ranges.retain(|range| range.start < range.end);
     ranges.sort_unstable_by_key(|range| range.start);
     let mut joined: Vec<Range<u64>> = Vec::new();
     for range in ranges {
         match joined.last_mut() {
-            Some(last) if range.start <= last.end.saturating_add(GAP_BYTES) => last.end = last.end.max(range.end),
+            Some(last) if range.start <= last.end.saturating_add(GAP_BYTES) => {
+                last.end = last.end.max(range.end)
+            }
             _ => joined.push(range),
         }
     }
@@ -293,5 +344,6 @@ fn missing(found: &Found, wanted: &[bool]) -> Vec<Range<u64>> {
 
 fn work_bytes(found: &Found, selection: &Selection) -> u64 {
     let ranges = missing(found, &selection.wanted);
-    ranges.iter().map(|range| range.end - range.start).sum::<u64>() + found.parts.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>()
+    ranges.iter().map(|range| range.end - range.start).sum::<u64>()
+        + found.parts.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>()
 }

@@ -48,7 +48,8 @@ pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: Ours) -> Source
         Ok(()) => work(pass, survey, &mut report).await,
         Err(error) => {
             let cause = problem(&error);
-            give_up(pass, survey.transfers.iter().chain(&survey.unsettled), &cause, &mut report).await;
+            give_up(pass, survey.transfers.iter().chain(&survey.unsettled), &cause, &mut report)
+                .await;
             report.problems.push(cause);
         }
     }
@@ -60,7 +61,9 @@ pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: Ours) -> Source
     refusals::after(pass).await;
     ours.over(&mut report).await;
     file_log::close(pass, &mut report).await;
-    if let Err(error) = write_report(run, source, &mut report, run.started, &Condition::Always).await {
+    if let Err(error) =
+        write_report(run, source, &mut report, run.started, &Condition::Always).await
+    {
         report.problems.push(problem(&error));
     }
     report
@@ -68,16 +71,25 @@ pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: Ours) -> Source
 
 /// The pass with its ledger read, or the report of a source that nothing can be done about.
 pub async fn open(run: Arc<Run>, source: Source) -> Result<Pass, SourceReport> {
-    // A run that is being stopped still writes down what it has done, so the ledger does not see `cancel`.
-    let ledger = Ledger::open_cached(run.store.clone(), &source.name, &run.id, run.policy, &run.ledgers);
+    // A run that is being stopped still writes down what it has done, so the ledger does not see
+    // `cancel`.
+    let ledger =
+        Ledger::open_cached(run.store.clone(), &source.name, &run.id, run.policy, &run.ledgers);
     open_with(run.clone(), source.clone(), ledger).await
 }
 
 /// The pass with what `ledger` comes to, or the report of a source that nothing can be done about.
-pub async fn open_with(run: Arc<Run>, source: Source, ledger: impl Future<Output = Result<Ledger, LedgerError>>) -> Result<Pass, SourceReport> {
+pub async fn open_with(
+    run: Arc<Run>,
+    source: Source,
+    ledger: impl Future<Output = Result<Ledger, LedgerError>>,
+) -> Result<Pass, SourceReport> {
     let pool = Pool::new(source.endpoint.clone(), source.connections);
     if let Some(other) = &source.shared_with {
-        let text = format!("the source `{other}` can see the same files, and this one removes them (`after`): one would take them from the other");
+        let text = format!(
+            "the source `{other}` can see the same files, and this one removes them (`after`): one \
+            would take them from the other"
+        );
         let mut report = SourceReport::new(&source.name, pool.address());
         report.problems.push(Problem::new(Class::Config, text));
         report.unusable = true;
@@ -100,9 +112,23 @@ pub async fn open_with(run: Arc<Run>, source: Source, ledger: impl Future<Output
             let manifest = StatePaths::of(&source.name).manifest(&run.id);
             let lines = Lines::new(run.store.clone(), run.policy, manifest);
             let quarantine = Quarantine::new(run.retry_quarantined);
-            let (recheck, restless) = (Allowance::new(source.recheck), Restless::known(ledger.is_restless()));
+            let (recheck, restless) =
+                (Allowance::new(source.recheck), Restless::known(ledger.is_restless()));
             let (leaving, missing) = (Leaving::default(), Absences::default());
-            Ok(Pass { run, source, pool, ledger, quarantine, before, large, lines, recheck, leaving, missing, restless })
+            Ok(Pass {
+                run,
+                source,
+                pool,
+                ledger,
+                quarantine,
+                before,
+                large,
+                lines,
+                recheck,
+                leaving,
+                missing,
+                restless,
+            })
         }
         Err(error) => {
             let mut report = SourceReport::new(&source.name, pool.address());
@@ -120,7 +146,8 @@ async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
         begun = begin(pass, report).await;
         if !begun {
             let cause = not_writable();
-            return give_up(pass, survey.transfers.iter().chain(&survey.unsettled), &cause, report).await;
+            return give_up(pass, survey.transfers.iter().chain(&survey.unsettled), &cause, report)
+                .await;
         }
     }
     transfer_all(pass, survey.transfers, |one, outcome, _| tell(pass, &one, outcome, report)).await;
@@ -146,7 +173,9 @@ async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
 
 /// Decides about what was not there when it was asked for.
 async fn settle_missing(pass: &Arc<Pass>, report: &mut SourceReport) {
-    let done = |settled: &gone::Settled| pass.run.progress.done(&pass.source.name, &settled.file.path, &settled.outcome);
+    let done = |settled: &gone::Settled| {
+        pass.run.progress.done(&pass.source.name, &settled.file.path, &settled.outcome)
+    };
     gone::settle(pass, report, done).await;
 }
 
@@ -171,7 +200,12 @@ pub fn not_writable() -> Problem {
 }
 
 /// None of these was begun, because of `cause`.
-pub async fn give_up<'a>(pass: &Pass, transfers: impl Iterator<Item = &'a Transfer>, cause: &Problem, report: &mut SourceReport) {
+pub async fn give_up<'a>(
+    pass: &Pass,
+    transfers: impl Iterator<Item = &'a Transfer>,
+    cause: &Problem,
+    report: &mut SourceReport,
+) {
     for transfer in transfers {
         let outcome = Outcome::Failed(cause.clone());
         watch::file(&report.source, &transfer.file, &outcome);
@@ -187,9 +221,13 @@ pub fn tell(pass: &Pass, one: &Transfer, outcome: Outcome, report: &mut SourceRe
     report.add(&one.file.path, outcome);
 }
 
-/// Brings files over, some at once. `each` is told of each what became of it, and whether it was begun at all. Those that
-/// are not there are left to [`gone::settle`].
-pub async fn transfer_all(pass: &Arc<Pass>, transfers: Vec<Transfer>, mut each: impl FnMut(Transfer, Outcome, bool)) {
+/// Brings files over, some at once. `each` is told of each what became of it, and whether it was
+/// begun at all. Those that are not there are left to [`gone::settle`].
+pub async fn transfer_all(
+    pass: &Arc<Pass>,
+    transfers: Vec<Transfer>,
+    mut each: impl FnMut(Transfer, Outcome, bool),
+) {
     let work = |(one, batch): (Transfer, Option<Arc<Batch>>)| {
         let pass = pass.clone();
         async move { admitted(&pass, one, batch.as_deref()).await }
@@ -197,7 +235,15 @@ pub async fn transfer_all(pass: &Arc<Pass>, transfers: Vec<Transfer>, mut each: 
     // While the store takes what one file brought, its login serves another.
     let parallel = (pass.parallel() + pass.source.connections).min(pass.run.limits.transfers);
     side_by_side(in_batches(pass, transfers), parallel, work, |(one, _), ended| {
-        let panicked = || (Outcome::Failed(Problem::new(Class::Internal, "its transfer ended in a panic; the log has its trace")), true);
+        let panicked = || {
+            (
+                Outcome::Failed(Problem::new(
+                    Class::Internal,
+                    "its transfer ended in a panic; the log has its trace",
+                )),
+                true,
+            )
+        };
         let (outcome, begun) = ended.unwrap_or_else(panicked);
         if outcome == Outcome::Deferred(Defer::Unreachable) {
             return pass.missing.add(Absent::File(one.file, Some(one.why)));
@@ -211,8 +257,8 @@ pub async fn transfer_all(pass: &Arc<Pass>, transfers: Vec<Transfer>, mut each: 
     .await;
 }
 
-/// Files wait here for their turn among all sources; a run that is being stopped begins none. What became of it, and
-/// whether it was begun.
+/// Files wait here for their turn among all sources; a run that is being stopped begins none. What
+/// became of it, and whether it was begun.
 async fn admitted(pass: &Pass, one: Transfer, batch: Option<&Batch>) -> (Outcome, bool) {
     pass.lines.make_room().await;
     let turn = tokio::select! {
@@ -225,7 +271,13 @@ async fn admitted(pass: &Pass, one: Transfer, batch: Option<&Batch>) -> (Outcome
     }
     // What cannot be recorded would be read again by the next run.
     if pass.ledger.is_closed() {
-        return (Outcome::Failed(Problem::new(Class::Ledger, "its ledger cannot be written any more, so it was not begun")), false);
+        return (
+            Outcome::Failed(Problem::new(
+                Class::Ledger,
+                "its ledger cannot be written any more, so it was not begun",
+            )),
+            false,
+        );
     }
     let described = async {
         match batch {
@@ -240,8 +292,8 @@ async fn admitted(pass: &Pass, one: Transfer, batch: Option<&Batch>) -> (Outcome
     }
 }
 
-/// How long a commit or a record that is under way may take once the run is being stopped. Whoever stops
-/// us with SIGTERM usually waits ten seconds before it kills.
+/// How long a commit or a record that is under way may take once the run is being stopped. Whoever
+/// stops us with SIGTERM usually waits ten seconds before it kills.
 const LAST_GRACE: Duration = Duration::from_secs(8);
 
 /// Ends when a run that is being stopped has had its grace. What is given up then is in the state
@@ -257,30 +309,51 @@ fn log(pass: &Pass, one: &Transfer, outcome: &Outcome) {
     file_log::note(pass, &one.file, Some(one.why), outcome);
     match outcome {
         Outcome::Failed(problem) => {
-            tracing::error!(source, %path, class = %problem.class, error = problem.message, hint = &*problem.hint, "A file did not arrive.");
+            tracing::error!(source, %path, class = %problem.class, error = problem.message, hint = &*problem.hint, "A \
+                file did not arrive.");
         }
         Outcome::Ingested(ingested) => {
-            tracing::debug!(source, %path, bytes = ingested.bytes, stored = ingested.stored, identical = ingested.identical, "A file is stored.");
+            tracing::debug!(source, %path, bytes = ingested.bytes, stored = ingested.stored, identical = ingested.identical, "A \
+                file is stored.");
         }
-        Outcome::Deferred(defer) => tracing::debug!(source, %path, reason = defer.word(), "A file is left for a later run."),
+        Outcome::Deferred(defer) => {
+            tracing::debug!(source, %path, reason = defer.word(), "A file is left for a later run.")
+        }
         Outcome::Gone => tracing::debug!(source, %path, "A file is gone."),
-        Outcome::Skipped(skip) => tracing::debug!(source, %path, reason = skip.word(), "A file is left alone."),
+        Outcome::Skipped(skip) => {
+            tracing::debug!(source, %path, reason = skip.word(), "A file is left alone.")
+        }
         Outcome::Unchanged => {}
     }
 }
 
 /// Does what earlier runs left to do at the source.
-pub async fn finish_after(pass: &Arc<Pass>, files: Vec<(RemotePath, Known)>, report: &mut SourceReport) {
+pub async fn finish_after(
+    pass: &Arc<Pass>,
+    files: Vec<(RemotePath, Known)>,
+    report: &mut SourceReport,
+) {
     let work = |(path, known): (RemotePath, Known)| {
         let pass = pass.clone();
-        async move { if pass.run.cancel.is_cancelled() { Acted::Done } else { after::finish(&pass, &path, &known).await } }
+        async move {
+            if pass.run.cancel.is_cancelled() {
+                Acted::Done
+            } else {
+                after::finish(&pass, &path, &known).await
+            }
+        }
     };
-    let panicked = || Acted::Failed(Problem::new(Class::Internal, "it ended in a panic; the log has its trace"));
-    side_by_side(files, pass.parallel(), work, |(path, _), acted| after::tell(report, &path, acted.unwrap_or_else(panicked))).await;
+    let panicked = || {
+        Acted::Failed(Problem::new(Class::Internal, "it ended in a panic; the log has its trace"))
+    };
+    side_by_side(files, pass.parallel(), work, |(path, _), acted| {
+        after::tell(report, &path, acted.unwrap_or_else(panicked))
+    })
+    .await;
 }
 
-/// Waits until young files have had time to settle, and looks at them again: those that are as they were
-/// come back, the others are left for a later run, which is told what this one saw.
+/// Waits until young files have had time to settle, and looks at them again: those that are as they
+/// were come back, the others are left for a later run, which is told what this one saw.
 pub async fn second_look(
     pass: &Arc<Pass>,
     unsettled: Vec<Transfer>,
@@ -298,7 +371,9 @@ pub async fn second_look(
         |one| &one.file,
         |one, answer| match seen_again(&one, answer, began.0) {
             None => settled.push(one),
-            Some((Outcome::Deferred(Defer::Unreachable), _)) => pass.missing.add(Absent::File(one.file, Some(one.why))),
+            Some((Outcome::Deferred(Defer::Unreachable), _)) => {
+                pass.missing.add(Absent::File(one.file, Some(one.why)))
+            }
             Some((outcome, seen)) => {
                 log(pass, &one, &outcome);
                 if let (Outcome::Deferred(defer), Some(seen)) = (&outcome, seen) {
@@ -316,7 +391,11 @@ pub async fn second_look(
 }
 
 /// What becomes of a young file, and what the next run should know of it; `None` if it has settled.
-fn seen_again(one: &Transfer, answer: Answer, began: time::OffsetDateTime) -> Option<(Outcome, Option<Seen>)> {
+fn seen_again(
+    one: &Transfer,
+    answer: Answer,
+    began: time::OffsetDateTime,
+) -> Option<(Outcome, Option<Seen>)> {
     match answer {
         Answer::Told(Some(now)) if is_same(&one.file, &now) => None,
         Answer::Told(Some(now)) => {
@@ -327,14 +406,23 @@ fn seen_again(one: &Transfer, answer: Answer, began: time::OffsetDateTime) -> Op
         }
         Answer::Told(None) => Some((Outcome::Deferred(Defer::Unreachable), None)),
         Answer::Failed(error) => Some((Outcome::Failed(problem(&error)), None)),
-        Answer::NotAsked => Some((Outcome::Deferred(Defer::Interrupted), Some(Seen::new(one.file.clone(), began)))),
-        Answer::Panicked => Some((Outcome::Failed(Problem::new(Class::Internal, "looking at it again ended in a panic")), None)),
+        Answer::NotAsked => {
+            Some((Outcome::Deferred(Defer::Interrupted), Some(Seen::new(one.file.clone(), began))))
+        }
+        Answer::Panicked => Some((
+            Outcome::Failed(Problem::new(Class::Internal, "looking at it again ended in a panic")),
+            None,
+        )),
     }
 }
 
 /// A listing's coarse time has no zone that we know: there only the size tells.
 fn is_same(listed: &RemoteFile, now: &RemoteFile) -> bool {
-    let equality = if is_coarse(listed) { equality::sizes(listed.size, now.size) } else { equality::between(listed, now) };
+    let equality = if is_coarse(listed) {
+        equality::sizes(listed.size, now.size)
+    } else {
+        equality::between(listed, now)
+    };
     equality.is_possible()
 }
 
@@ -346,7 +434,12 @@ async fn wait(pass: &Pass, files: usize, until: Instant) {
     let left = until.saturating_duration_since(Instant::now());
     if left > Duration::ZERO {
         pass.run.progress.waiting(&pass.source.name, files, left.as_secs());
-        tracing::info!(source = pass.source.name, files, seconds = left.as_secs(), "Waiting for young files to settle.");
+        tracing::info!(
+            source = pass.source.name,
+            files,
+            seconds = left.as_secs(),
+            "Waiting for young files to settle."
+        );
     }
     tokio::select! {
         biased;
@@ -368,7 +461,8 @@ struct StoredReport<'a> {
     report: &'a SourceReport,
 }
 
-/// Writes a pass's report, beside the ledger. The report names its blob from then on. False: `condition` does not hold.
+/// Writes a pass's report, beside the ledger. The report names its blob from then on. False:
+/// `condition` does not hold.
 pub async fn write_report(
     run: &Run,
     source: &Source,
@@ -380,7 +474,16 @@ pub async fn write_report(
     let ended = time::OffsetDateTime::now_utc();
     report.report = Some(name.as_str().to_owned());
     let stored = StoredReport { run: &run.id, started, ended, status: report.status(), report };
-    failpoint!("before-report", StoreError::new("writing", name.as_str(), "failpoint", crate::store::contract::StoreKind::Rejected, "failpoint"));
+    failpoint!(
+        "before-report",
+        StoreError::new(
+            "writing",
+            name.as_str(),
+            "failpoint",
+            crate::store::contract::StoreKind::Rejected,
+            "failpoint"
+        )
+    );
     let written = run.state.put_json(&name, &stored, condition, "writing a report").await;
     if written.is_err() {
         report.report = None;

@@ -1,4 +1,5 @@
-//! Archives that cannot be unpacked: their originals are kept for a look, and not fetched again in vain.
+//! Archives that cannot be unpacked: their originals are kept for a look, and not fetched again in
+//! vain.
 
 use crate::archive::spool::Spool;
 use crate::failure::{Class, Failure};
@@ -21,12 +22,23 @@ fn name_of(source: &str, version: Version) -> BlobName {
 
 /// Whether an archive that failed with `class` will fail again, however often it is fetched.
 fn is_hopeless(class: Class) -> bool {
-    matches!(class, Class::ArchiveDamaged | Class::ArchiveEncrypted | Class::ArchiveUnsupported | Class::LimitArchive)
+    matches!(
+        class,
+        Class::ArchiveDamaged
+            | Class::ArchiveEncrypted
+            | Class::ArchiveUnsupported
+            | Class::LimitArchive
+    )
 }
 
-/// Keeps the original of an archive that failed with `error`, if its source wants that. The error comes back, and
-/// tells where the original is.
-pub async fn keep(pass: &Pass, identity: &Identity<'_>, spool: &Spool, error: TransferError) -> TransferError {
+/// Keeps the original of an archive that failed with `error`, if its source wants that. The error
+/// comes back, and tells where the original is.
+pub async fn keep(
+    pass: &Pass,
+    identity: &Identity<'_>,
+    spool: &Spool,
+    error: TransferError,
+) -> TransferError {
     if !pass.source.quarantine || !is_hopeless(error.class()) {
         return error;
     }
@@ -35,7 +47,8 @@ pub async fn keep(pass: &Pass, identity: &Identity<'_>, spool: &Spool, error: Tr
     let kept = async {
         let arrived = replay(pass, spool, &upload).await?;
         let content = Content::of(&arrived, &upload)?;
-        let reason: String = pass.redactor().text(&chain(&error)).chars().take(MAX_REASON_CHARACTERS).collect();
+        let reason: String =
+            pass.redactor().text(&chain(&error)).chars().take(MAX_REASON_CHARACTERS).collect();
         let metadata = [
             ("source_path", escaped_for_metadata(identity.file.path.as_bytes())),
             ("class", error.class().to_string()),
@@ -43,7 +56,11 @@ pub async fn keep(pass: &Pass, identity: &Identity<'_>, spool: &Spool, error: Tr
             ("run", pass.run.id.clone()),
         ];
         let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        let properties = Properties { content_type: "application/octet-stream".to_owned(), md5: content.proof().1, metadata };
+        let properties = Properties {
+            content_type: "application/octet-stream".to_owned(),
+            md5: content.proof().1,
+            metadata,
+        };
         let claim = Claim::always(name.clone());
         blob::commit(&pass.run, content, &claim, &properties).await?;
         Ok::<_, TransferError>(())
@@ -53,7 +70,8 @@ pub async fn keep(pass: &Pass, identity: &Identity<'_>, spool: &Spool, error: Tr
         Ok(()) => TransferError::Quarantined { cause: Box::new(error), name },
         Err(failed) => {
             pass.run.store.abandon(&upload).await;
-            tracing::warn!(source = pass.source.name, path = %identity.file.path, error = chain(&failed), "Warning: an archive cannot be put into quarantine.");
+            tracing::warn!(source = pass.source.name, path = %identity.file.path, error = chain(&failed), "Warning: \
+                an archive cannot be put into quarantine.");
             error
         }
     }
@@ -65,5 +83,8 @@ pub async fn release(pass: &Pass, version: Version) -> Result<(), StoreError> {
         return Ok(());
     }
     let name = name_of(&pass.source.name, version);
-    retry(&pass.run.policy, &pass.run.cancel, "emptying the quarantine", |_| pass.run.store.delete(&name)).await
+    retry(&pass.run.policy, &pass.run.cancel, "emptying the quarantine", |_| {
+        pass.run.store.delete(&name)
+    })
+    .await
 }

@@ -24,14 +24,16 @@ impl Quarantine {
         Self { again, ..Self::default() }
     }
 
-    /// Reads what `source` has there: one listing, and only where it uses a quarantine. Comes before the first transfer.
+    /// Reads what `source` has there: one listing, and only where it uses a quarantine. Comes
+    /// before the first transfer.
     pub async fn load(&self, state: &StateStore, source: &Source) -> Result<(), StoreError> {
         if !source.quarantine || self.versions.get().is_some() {
             return Ok(());
         }
         let folder = StatePaths::of(&source.name).quarantine_folder();
         let version = |blob: BlobInfo| blob.name.strip_prefix(&folder).map(str::to_owned);
-        let versions = state.list(&folder, "listing the quarantine", version).await?.into_iter().collect();
+        let versions =
+            state.list(&folder, "listing the quarantine", version).await?.into_iter().collect();
         self.versions.get_or_init(|| versions);
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! Runs whose work goes through the queue: a record is filled with what the state of its sources tells.
+//! Runs whose work goes through the queue: a record is filled with what the state of its sources
+//! tells.
 
 use serde_json::{Value, json};
 
@@ -8,18 +9,22 @@ use crate::model::chain;
 use crate::state::paths::StatePaths;
 use crate::state::store::StateStore;
 
-/// `record` with how its sources stand now; as it is, if its work is not in the queue or is over. Only sources whose
-/// ends the record does not tell are asked for.
+/// `record` with how its sources stand now; as it is, if its work is not in the queue or is over.
+/// Only sources whose ends the record does not tell are asked for.
 pub async fn filled(state: &StateStore, mut record: RunRecord) -> RunRecord {
     for source in record.unsettled() {
         let line = match standing(state, &source, &record.id).await {
-            Ok(Standing::Over(report)) => stored_line(report, StatePaths::of(&source).report(&record.id).as_str()),
+            Ok(Standing::Over(report)) => {
+                stored_line(report, StatePaths::of(&source).report(&record.id).as_str())
+            }
             Ok(Standing::UnderWay(under_way)) => {
                 record.heartbeat = record.heartbeat.max(under_way.heard);
                 line(&source, &under_way)
             }
             Ok(Standing::Waiting) => waiting_line(&source),
-            Err(error) => json!({ "source": source, "status": Status::Running, "problems": [{ "message": chain(&error) }] }),
+            Err(error) => {
+                json!({ "source": source, "status": Status::Running, "problems": [{ "message": chain(&error) }] })
+            }
         };
         if is_final(&line) {
             let heartbeat = record.heartbeat;

@@ -22,11 +22,15 @@ use crate::verify::Verdict;
 
 /// Brings a file over, or finds that it is what is stored already. Whatever happens is an outcome.
 pub async fn bring(pass: &Pass, one: &Transfer) -> Outcome {
-    let Some(known) = one.known.as_ref().filter(|_| one.why == Why::Recheck) else { return transfer(pass, one, None).await };
+    let Some(known) = one.known.as_ref().filter(|_| one.why == Why::Recheck) else {
+        return transfer(pass, one, None).await;
+    };
     match compare(pass, one, known).await {
         Ok(Compared::Outcome(outcome)) => outcome,
         // Nobody knows the sum of what is stored: the blob is met at the commit.
-        Ok(Compared::NoWitness) => transfer(pass, &Transfer { why: Why::Again, ..one.clone() }, None).await,
+        Ok(Compared::NoWitness) => {
+            transfer(pass, &Transfer { why: Why::Again, ..one.clone() }, None).await
+        }
         Ok(Compared::Others(md5, file)) if one.rests => {
             let mark = (Version::of(&file) == known.version).then_some(md5);
             transfer(pass, &Transfer { why: Why::Changed, ..one.clone() }, mark).await
@@ -34,9 +38,14 @@ pub async fn bring(pass: &Pass, one: &Transfer) -> Outcome {
         Ok(Compared::Others(_, file)) => {
             let earlier = pass.ledger.seen(&file.path);
             let seen = Seen::new(file, OffsetDateTime::now_utc()).after(earlier.as_ref());
-            pass.ledger.note_seen(&seen).await.map_or_else(|error| Outcome::Failed(problem(&error)), |()| Outcome::Deferred(Defer::Unsettled))
+            pass.ledger.note_seen(&seen).await.map_or_else(
+                |error| Outcome::Failed(problem(&error)),
+                |()| Outcome::Deferred(Defer::Unsettled),
+            )
         }
-        Err(TransferError::Source(error)) if error.class() == Class::NotFound => Outcome::Deferred(Defer::Unreachable),
+        Err(TransferError::Source(error)) if error.class() == Class::NotFound => {
+            Outcome::Deferred(Defer::Unreachable)
+        }
         Err(_) if pass.run.cancel.is_cancelled() => Outcome::Deferred(Defer::Interrupted),
         Err(error) => Outcome::Failed(problem(&error)),
     }
@@ -53,9 +62,17 @@ enum Compared {
 
 async fn compare(pass: &Pass, one: &Transfer, known: &Known) -> Result<Compared, TransferError> {
     let gone = Ok(Compared::Outcome(Outcome::Deferred(Defer::Unreachable)));
-    let described = pass.run.in_time(fetch::stat(pass, &one.file)).await.ok_or(TransferError::Interrupted)??;
+    let described = pass
+        .run
+        .in_time(fetch::stat(pass, &one.file))
+        .await
+        .ok_or(TransferError::Interrupted)??;
     let Some(described) = described else { return gone };
-    let file = RemoteFile { size: described.size.or(one.file.size), modified: described.modified.or(one.file.modified), ..described };
+    let file = RemoteFile {
+        size: described.size.or(one.file.size),
+        modified: described.modified.or(one.file.modified),
+        ..described
+    };
     let Some(witness) = witness(pass, known, &file).await? else { return Ok(Compared::NoWitness) };
     match reread::read(pass, &file).await? {
         Reread::TooMuch => Ok(Compared::Outcome(Outcome::Failed(unverified()))),
@@ -78,15 +95,26 @@ fn equal(one: &Transfer, known: &Known, file: &RemoteFile, verdict: Verdict, md5
     let moves = verdict == Verdict::Touched;
     // The version keeps the time that made it; that of this look stands beside it.
     let exact = file.modified.filter(|modified| is_exact(modified) && !moves);
-    let next = Known { listed: exact.or(one.listed).or(known.listed), ..known.clone() }.read_at(OffsetDateTime::now_utc(), Some(md5));
-    Known { history: History { left: verdict == Verdict::Unseen, moves, ..next.history.clone() }, ..next }
+    let next = Known { listed: exact.or(one.listed).or(known.listed), ..known.clone() }
+        .read_at(OffsetDateTime::now_utc(), Some(md5));
+    Known {
+        history: History { left: verdict == Verdict::Unseen, moves, ..next.history.clone() },
+        ..next
+    }
 }
 
 /// It is unchanged, and may be one that is to leave the source.
-async fn leave(pass: &Pass, one: &Transfer, known: Known, md5: Md5, after: Option<RemoteFile>) -> Result<Outcome, TransferError> {
+async fn leave(
+    pass: &Pass,
+    one: &Transfer,
+    known: Known,
+    md5: Md5,
+    after: Option<RemoteFile>,
+) -> Result<Outcome, TransferError> {
     let Some(after) = after else { return Ok(Outcome::Unchanged) };
     let file = if known.history.moves { RemoteFile { modified: None, ..after } } else { after };
-    let rest = if file.modified.is_some() { pass.rest(&file, one.listed.as_ref()) } else { Rest::Nothing };
+    let rest =
+        if file.modified.is_some() { pass.rest(&file, one.listed.as_ref()) } else { Rest::Nothing };
     let left = after::members_left(pass, known.version).await?;
     let due = Due { file, listed: one.listed, known, md5, read: Instant::now(), rest };
     match after::leave(pass, due, left).await {
@@ -96,9 +124,13 @@ async fn leave(pass: &Pass, one: &Transfer, known: Known, md5: Md5, after: Optio
     Ok(Outcome::Unchanged)
 }
 
-/// The MD5 of what is stored, as the source sent it: by its record; by the archive's manifest or the blob itself, where an
-/// earlier release recorded none.
-async fn witness(pass: &Pass, known: &Known, now: &RemoteFile) -> Result<Option<Md5>, TransferError> {
+/// The MD5 of what is stored, as the source sent it: by its record; by the archive's manifest or
+/// the blob itself, where an earlier release recorded none.
+async fn witness(
+    pass: &Pass,
+    known: &Known,
+    now: &RemoteFile,
+) -> Result<Option<Md5>, TransferError> {
     if let Some(md5) = known.history.md5 {
         return Ok(Some(md5));
     }
@@ -108,7 +140,14 @@ async fn witness(pass: &Pass, known: &Known, now: &RemoteFile) -> Result<Option<
         return Ok(Some(md5));
     }
     let file = known.file(&now.path);
-    let identity = Identity { file: &file, version: known.version, md5: None, unseen: false, moved: false, member: None };
+    let identity = Identity {
+        file: &file,
+        version: known.version,
+        md5: None,
+        unseen: false,
+        moved: false,
+        member: None,
+    };
     match blob::claim(pass, &identity, &pass.source.naming.file(&now.path), None).await {
         Ok(Claimed::There(_, found)) => Ok(found.md5),
         Ok(Claimed::Free(_)) | Err(TransferError::Conflict { .. }) => Ok(None),

@@ -1,7 +1,8 @@
 //! The record of a run: one blob that names every source that the run looked at. Pure.
 //!
-//! A source in which nothing changed is one short line: when it was looked at, how many files were listed, how many are
-//! unchanged. Any other source is told in full, with the name of its report if a report was stored.
+//! A source in which nothing changed is one short line: when it was looked at, how many files were
+//! listed, how many are unchanged. Any other source is told in full, with the name of its report if
+//! a report was stored.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,10 +17,12 @@ use crate::run::run_id::run_id;
 pub const SILENCE: Duration = Duration::minutes(3);
 /// As [`SILENCE`], of a run whose work goes through the queue.
 const QUEUED_SILENCE: Duration = Duration::hours(24);
-/// Lines of each kind that a record tells of a source; the pass's own report, beside its ledger, tells more.
+/// Lines of each kind that a record tells of a source; the pass's own report, beside its ledger,
+/// tells more.
 const LINES: usize = 100;
 /// The counts that every source's line has when it is shown.
-const COUNTS: &[&str] = &["listed", "ingested", "unchanged", "skipped", "gone", "deferred", "failed", "bytes", "blobs"];
+const COUNTS: &[&str] =
+    &["listed", "ingested", "unchanged", "skipped", "gone", "deferred", "failed", "bytes", "blobs"];
 
 /// What started a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +74,8 @@ pub enum Status {
     Failed,
     /// It was stopped by its deadline or with the process; the next run takes up the rest.
     Interrupted,
-    /// It ended without a word. Never written: it is what a running record without heartbeat is shown as.
+    /// It ended without a word. Never written: it is what a running record without heartbeat is
+    /// shown as.
     Abandoned,
 }
 
@@ -112,7 +116,8 @@ pub struct RunRecord {
     /// What went wrong with it as a whole.
     #[serde(default)]
     pub problems: Vec<Value>,
-    /// Sources whose work goes through the queue: what is known of them is in their own state until the run is over.
+    /// Sources whose work goes through the queue: what is known of them is in their own state until
+    /// the run is over.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub queued: Vec<String>,
     /// Its sources: a report each, or how far they have come.
@@ -170,21 +175,31 @@ impl RunRecord {
         self.status = report.status().into();
         self.ended = Some(report.ended);
         self.heartbeat = report.ended;
-        self.problems = report.problems.iter().map(|problem| redactor.json(json!(problem))).collect();
-        self.sources = report.sources.iter().map(|source| source_line(source, redactor, report.ended)).collect();
+        self.problems =
+            report.problems.iter().map(|problem| redactor.json(json!(problem))).collect();
+        self.sources = report
+            .sources
+            .iter()
+            .map(|source| source_line(source, redactor, report.ended))
+            .collect();
     }
 
-    /// Takes in how a source of a run ended whose work goes through the queue; `line` is final. What tells of a change is
-    /// never replaced by what tells of none: a message may come twice.
+    /// Takes in how a source of a run ended whose work goes through the queue; `line` is final.
+    /// What tells of a change is never replaced by what tells of none: a message may come twice.
     pub fn tell(&mut self, line: Value, now: OffsetDateTime) {
         let source = line["source"].clone();
         match self.sources.iter_mut().find(|told| told["source"] == source) {
-            Some(told) if is_final(told) && told.get("report").is_some() && line.get("report").is_none() => {}
+            Some(told)
+                if is_final(told)
+                    && told.get("report").is_some()
+                    && line.get("report").is_none() => {}
             Some(told) => *told = line,
             None => self.sources.push(line),
         }
         self.heartbeat = self.heartbeat.max(now);
-        let told = |name: &String| self.sources.iter().any(|line| line["source"] == **name && is_final(line));
+        let told = |name: &String| {
+            self.sources.iter().any(|line| line["source"] == **name && is_final(line))
+        };
         if self.queued.iter().all(told) {
             self.status = worst(&self.sources);
             self.ended = Some(self.ended.map_or(now, |ended| ended.max(now)));
@@ -193,7 +208,9 @@ impl RunRecord {
 
     /// The sources whose ends this record does not tell.
     pub fn unsettled(&self) -> Vec<String> {
-        let told = |name: &String| self.sources.iter().any(|line| line["source"] == **name && is_final(line));
+        let told = |name: &String| {
+            self.sources.iter().any(|line| line["source"] == **name && is_final(line))
+        };
         self.queued.iter().filter(|name| !told(name)).cloned().collect()
     }
 
@@ -204,7 +221,9 @@ impl RunRecord {
         self.heartbeat = now;
         self.problems.push(json!({ "message": problem }));
         self.sources = sources;
-        for source in self.sources.iter_mut().filter(|source| source["status"] == json!(Status::Running)) {
+        for source in
+            self.sources.iter_mut().filter(|source| source["status"] == json!(Status::Running))
+        {
             source["status"] = json!(status);
         }
     }
@@ -240,12 +259,15 @@ impl RunRecord {
 
     /// It in a sentence.
     pub fn summary(&self) -> String {
-        let sum = |name: &str| self.sources.iter().filter_map(|source| source.get(name)?.as_u64()).sum::<u64>();
+        let sum = |name: &str| {
+            self.sources.iter().filter_map(|source| source.get(name)?.as_u64()).sum::<u64>()
+        };
         let word = json!(self.status);
         let left: Vec<String> = self.sources.iter().filter_map(left_to).collect();
         let left = if left.is_empty() { String::new() } else { format!("; {}", left.join(", ")) };
         format!(
-            "run {} {}: ingested {}, unchanged {}, skipped {}, gone {}, deferred {}, failed {}, {} sources{left}",
+            "run {} {}: ingested {}, unchanged {}, skipped {}, gone {}, deferred {}, failed {}, {} \
+            sources{left}",
             self.id,
             word.as_str().unwrap_or_default(),
             sum("ingested"),
@@ -260,8 +282,13 @@ impl RunRecord {
 
     /// Why nothing could be done, in a line.
     pub fn first_problem(&self) -> String {
-        let of_sources = self.sources.iter().filter_map(|source| source.get("problems")?.as_array()).flatten();
-        let message = self.problems.iter().chain(of_sources).find_map(|problem| problem.get("message")?.as_str());
+        let of_sources =
+            self.sources.iter().filter_map(|source| source.get("problems")?.as_array()).flatten();
+        let message = self
+            .problems
+            .iter()
+            .chain(of_sources)
+            .find_map(|problem| problem.get("message")?.as_str());
         message.unwrap_or("the report tells no cause").to_owned()
     }
 }
@@ -296,15 +323,22 @@ pub fn is_final(line: &Value) -> bool {
 
 /// As a run in one process would be.
 fn worst(sources: &[Value]) -> Status {
-    Ended::of_all(sources.iter().filter_map(|line| Ended::from_word(line["status"].as_str()?))).into()
+    Ended::of_all(sources.iter().filter_map(|line| Ended::from_word(line["status"].as_str()?)))
+        .into()
 }
 
 /// Which run a source is left to, in words.
 fn left_to(source: &Value) -> Option<String> {
     let other = source.get("left_to").filter(|other| other.is_object())?;
-    let text = |name: &str, otherwise: &'static str| other.get(name).and_then(Value::as_str).unwrap_or(otherwise).to_owned();
+    let text = |name: &str, otherwise: &'static str| {
+        other.get(name).and_then(Value::as_str).unwrap_or(otherwise).to_owned()
+    };
     let name = source.get("source").and_then(Value::as_str).unwrap_or_default();
-    Some(format!("{name} is left to run {} on {}", text("run", "of unknown id"), text("host", "an unknown host")))
+    Some(format!(
+        "{name} is left to run {} on {}",
+        text("run", "of unknown id"),
+        text("host", "an unknown host")
+    ))
 }
 
 /// The line of a source whose pass came to `report` at `now`, without secrets.
@@ -314,7 +348,8 @@ pub fn source_line(report: &SourceReport, redactor: &Redactor, now: OffsetDateTi
         object.insert("status".into(), json!(report.status()));
         object.insert("looked".into(), json!(now.format(&Rfc3339).unwrap_or_default()));
         if report.is_idle() {
-            object.retain(|name, value| name == "listed" || name == "unchanged" || !is_empty(value));
+            object
+                .retain(|name, value| name == "listed" || name == "unchanged" || !is_empty(value));
         }
         object.values_mut().filter_map(Value::as_array_mut).for_each(|list| list.truncate(LINES));
     }
@@ -346,7 +381,12 @@ mod tests {
         assert_eq!(record.shown_status(NOW + Duration::minutes(2)), Status::Running);
         assert_eq!(record.shown_status(NOW + Duration::minutes(4)), Status::Abandoned);
         assert_eq!(record.shown(NOW + Duration::minutes(4))["status"], "abandoned");
-        record.cut(Status::Interrupted, "stopped", vec![json!({ "status": "running" }), json!({ "status": "ok" })], NOW);
+        record.cut(
+            Status::Interrupted,
+            "stopped",
+            vec![json!({ "status": "running" }), json!({ "status": "ok" })],
+            NOW,
+        );
         assert_eq!(record.sources, [json!({ "status": "interrupted" }), json!({ "status": "ok" })]);
         assert_eq!(record.shown_status(NOW + Duration::hours(4)), Status::Interrupted);
     }
@@ -395,11 +435,19 @@ mod tests {
     #[test]
     fn a_source_that_another_run_has_is_told_with_that_run() {
         let mut source = SourceReport::new("acme", "file:///x");
-        source.left_to = Some(LeftTo { run: Some("r1".into()), host: Some("laptop".into()), since: Some(NOW) });
+        source.left_to =
+            Some(LeftTo { run: Some("r1".into()), host: Some("laptop".into()), since: Some(NOW) });
         let mut record = RunRecord::new(Trigger::Http, "i", NOW);
         record.sources = vec![line(&source), line(&SourceReport::new("b", "file:///y"))];
-        assert_eq!((&record.sources[0]["status"], &record.sources[0]["left_to"]["host"]), (&json!("left"), &json!("laptop")));
-        assert!(record.summary().ends_with("2 sources; acme is left to run r1 on laptop"), "{}", record.summary());
+        assert_eq!(
+            (&record.sources[0]["status"], &record.sources[0]["left_to"]["host"]),
+            (&json!("left"), &json!("laptop"))
+        );
+        assert!(
+            record.summary().ends_with("2 sources; acme is left to run r1 on laptop"),
+            "{}",
+            record.summary()
+        );
         assert_eq!(record.line(NOW)["sources"][0]["status"], "left");
     }
 
@@ -408,7 +456,10 @@ mod tests {
         let mut record = RunRecord::new(Trigger::Http, "i", NOW);
         record.sources = vec![line(&SourceReport::new("acme", "file:///x"))];
         let line = record.line(NOW);
-        assert_eq!((&line["sources"][0]["listed"], line["sources"][0].get("failures")), (&json!(0), None));
+        assert_eq!(
+            (&line["sources"][0]["listed"], line["sources"][0].get("failures")),
+            (&json!(0), None)
+        );
         assert!(record.summary().contains("ingested 0"));
     }
 }

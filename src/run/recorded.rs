@@ -20,24 +20,30 @@ const FIRST: Duration = Duration::from_secs(5);
 /// The record of a run that goes on is written this often.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
-/// [`run`], and a record of it: while it goes on, and when it has ended. A record that cannot be written at the end is a
-/// problem of the run.
+/// [`run`], and a record of it: while it goes on, and when it has ended. A record that cannot be
+/// written at the end is a problem of the run.
 pub async fn recorded(sources: Vec<Source>, options: Options, trigger: Trigger) -> Report {
-    let secrets: Vec<Secret> = sources.iter().flat_map(|source| source.endpoint.secrets()).collect();
+    let secrets: Vec<Secret> =
+        sources.iter().flat_map(|source| source.endpoint.secrets()).collect();
     let redactor = options.redactor.and(&secrets);
     let state = StateStore::new(options.store.clone(), redactor.clone(), options.policy);
     let records = Records::new(state.clone());
     let mut record = RunRecord::new(trigger, "", OffsetDateTime::now_utc());
     record.id.clone_from(&options.id);
     record.run = Some(options.id.clone());
-    record.sources = sources.iter().map(|source| super::record::running_line(&source.name)).collect();
+    record.sources =
+        sources.iter().map(|source| super::record::running_line(&source.name)).collect();
     let over = CancellationToken::new();
     let keeper = tokio::spawn(keep(records.clone(), record.clone(), over.clone()));
     let mut report = run(sources, options).await;
     over.cancel();
     // A beat that is under way must not come after the last word.
     if let Err(panic) = keeper.await {
-        tracing::error!(run = report.run, error = chain(&panic), "The record of a run was not kept.");
+        tracing::error!(
+            run = report.run,
+            error = chain(&panic),
+            "The record of a run was not kept."
+        );
     }
     // A store that could not be prepared takes no record either.
     if report.sources.is_empty() && !report.problems.is_empty() {
@@ -61,7 +67,11 @@ async fn keep(records: Records, mut record: RunRecord, over: CancellationToken) 
         }
         record.heartbeat = OffsetDateTime::now_utc();
         if let Err(error) = records.put(&record).await {
-            tracing::debug!(run = record.id, error = chain(&error), "The record of this run could not be written yet.");
+            tracing::debug!(
+                run = record.id,
+                error = chain(&error),
+                "The record of this run could not be written yet."
+            );
         }
     }
 }

@@ -29,10 +29,13 @@ impl Records {
         Self { state }
     }
 
-    /// Writes `record`, over what was written of that run before. A missing container is made, if that is allowed.
+    /// Writes `record`, over what was written of that run before. A missing container is made, if
+    /// that is allowed.
     pub async fn put(&self, record: &RunRecord) -> Result<(), StoreError> {
         let name = run_record(&record.id).expect("records carry ids of our own making");
-        let put = || self.state.put_json(&name, record, &Condition::Always, "writing the record of a run");
+        let put = || {
+            self.state.put_json(&name, record, &Condition::Always, "writing the record of a run")
+        };
         match put().await {
             Err(error) if error.kind == StoreKind::NoContainer => {
                 self.state.store().prepare().await?;
@@ -42,7 +45,8 @@ impl Records {
         }
     }
 
-    /// The record of the run `id`, with how its sources stand now; `None` if there is none, or none that we can read.
+    /// The record of the run `id`, with how its sources stand now; `None` if there is none, or none
+    /// that we can read.
     pub async fn get(&self, id: &str) -> Result<Option<RunRecord>, StoreError> {
         let Some(name) = run_record(id) else { return Ok(None) };
         match self.read(&name).await? {
@@ -58,14 +62,22 @@ impl Records {
             Err(StateError::Store(error)) => Err(error),
             Err(error) => {
                 let error = chain(&error);
-                tracing::warn!(blob = name.as_str(), error, "A record of a run cannot be read and is passed over.");
+                tracing::warn!(
+                    blob = name.as_str(),
+                    error,
+                    "A record of a run cannot be read and is passed over."
+                );
                 Ok(None)
             }
         }
     }
 
     /// The last runs, newest first, at most `limit`.
-    pub async fn last(&self, limit: usize, now: OffsetDateTime) -> Result<Vec<RunRecord>, StoreError> {
+    pub async fn last(
+        &self,
+        limit: usize,
+        now: OffsetDateTime,
+    ) -> Result<Vec<RunRecord>, StoreError> {
         // Two days tell enough where runs are frequent; where they are not, all of them are few.
         let mut names = self.names(&runs_of_day((now - Duration::DAY).date())).await?;
         names.extend(self.names(&runs_of_day(now.date())).await?);
@@ -81,14 +93,15 @@ impl Records {
         Ok(records)
     }
 
-    /// Takes `lines`, the ends of sources, into the record of the run `id`, whose work goes through the queue. The record
-    /// as it is then; `None` if there is none.
+    /// Takes `lines`, the ends of sources, into the record of the run `id`, whose work goes through
+    /// the queue. The record as it is then; `None` if there is none.
     pub async fn tell(&self, id: &str, lines: &[Value]) -> Result<Option<RunRecord>, StateError> {
         let now = OffsetDateTime::now_utc();
         self.change(id, |record| lines.iter().for_each(|line| record.tell(line.clone(), now))).await
     }
 
-    /// Takes the ends of sources that a worker could not tell any more into the record of the run `id`.
+    /// Takes the ends of sources that a worker could not tell any more into the record of the run
+    /// `id`.
     pub async fn settle(&self, id: &str) -> Result<Option<RunRecord>, StateError> {
         let Some(name) = run_record(id) else { return Ok(None) };
         let Some((record, _)) = self.tagged(&name).await? else { return Ok(None) };
@@ -105,11 +118,18 @@ impl Records {
         .await
     }
 
-    async fn tagged(&self, name: &BlobName) -> Result<Option<(RunRecord, crate::store::contract::Etag)>, StateError> {
+    async fn tagged(
+        &self,
+        name: &BlobName,
+    ) -> Result<Option<(RunRecord, crate::store::contract::Etag)>, StateError> {
         self.state.get_json(name, MAX_BYTES, "reading the record of a run").await
     }
 
-    async fn change(&self, id: &str, change: impl Fn(&mut RunRecord)) -> Result<Option<RunRecord>, StateError> {
+    async fn change(
+        &self,
+        id: &str,
+        change: impl Fn(&mut RunRecord),
+    ) -> Result<Option<RunRecord>, StateError> {
         let Some(name) = run_record(id) else { return Ok(None) };
         for overtaken in 0..MAX_OVERTAKEN {
             let Some((before, etag)) = self.tagged(&name).await? else { return Ok(None) };
@@ -120,17 +140,27 @@ impl Records {
                 return Ok(Some(record));
             }
             let condition = Condition::IfMatch(etag);
-            if self.state.put_json(&name, &record, &condition, "writing the record of a run").await?.is_some() {
+            if self
+                .state
+                .put_json(&name, &record, &condition, "writing the record of a run")
+                .await?
+                .is_some()
+            {
                 return Ok(Some(record));
             }
             tokio::time::sleep(Wait::from_millis(20) * overtaken.min(10)).await;
         }
-        Err(StateError::Damaged { blob: name.as_str().to_owned(), why: "other writers were always quicker".into() })
+        Err(StateError::Damaged {
+            blob: name.as_str().to_owned(),
+            why: "other writers were always quicker".into(),
+        })
     }
 
     /// Names of records whose names begin with `prefix`, oldest first.
     pub async fn names(&self, prefix: &str) -> Result<Vec<BlobName>, StoreError> {
-        let record = |blob: crate::store::contract::BlobInfo| run_of_record(&blob.name).is_some().then(|| BlobName::new(blob.name).ok()).flatten();
+        let record = |blob: crate::store::contract::BlobInfo| {
+            run_of_record(&blob.name).is_some().then(|| BlobName::new(blob.name).ok()).flatten()
+        };
         self.state.list(prefix, "listing records of runs", record).await
     }
 }

@@ -1,7 +1,9 @@
-//! A refused credential is not shown again by later runs, until it changes or some hours have passed.
+//! A refused credential is not shown again by later runs, until it changes or some hours have
+//! passed.
 //!
-//! Servers lock accounts after a few refusals, and a timer would make dozens a day. What is kept of the credential
-//! is too little to find it out: sixteen bits of a salted, slow hash. The index of sources holds it.
+//! Servers lock accounts after a few refusals, and a timer would make dozens a day. What is kept of
+//! the credential is too little to find it out: sixteen bits of a salted, slow hash. The index of
+//! sources holds it.
 
 use std::time::Duration;
 
@@ -26,7 +28,8 @@ const MAX_BYTES: u64 = 64 << 10;
 
 /// Sixteen bits by which a changed credential is noticed, all but once in 65,536 times.
 fn mark(credential: &Secret, salt: &str) -> String {
-    let key = Hmac::<Sha256>::new_from_slice(credential.reveal().as_bytes()).expect("a key of any length will do");
+    let key = Hmac::<Sha256>::new_from_slice(credential.reveal().as_bytes())
+        .expect("a key of any length will do");
     let mut block: [u8; 32] = Sha256::digest(salt).into();
     for _ in 0..ROUNDS {
         let mut round = key.clone();
@@ -36,21 +39,24 @@ fn mark(credential: &Secret, salt: &str) -> String {
     hex(&block[..2])
 }
 
-/// Looks at what the last run left behind. `Err` tells of a refusal that still counts: no login is to be tried.
-/// What cannot be read keeps nobody from logging in.
+/// Looks at what the last run left behind. `Err` tells of a refusal that still counts: no login is
+/// to be tried. What cannot be read keeps nobody from logging in.
 pub async fn before(run: &Run, source: &Source) -> Result<Before, Problem> {
-    let credential = source.endpoint.credential().filter(|_| source.retry_auth_after > Duration::ZERO);
+    let credential =
+        source.endpoint.credential().filter(|_| source.retry_auth_after > Duration::ZERO);
     let Some(credential) = credential else { return Ok(Before::Nothing) };
     let Some(refusal) = last(run, source).await else { return Ok(Before::Nothing) };
     let until = refusal.refused_at + source.retry_auth_after;
     if OffsetDateTime::now_utc() >= until || mark(&credential, &refusal.salt) != refusal.mark {
         return Ok(Before::Stale);
     }
-    let time = |at: OffsetDateTime| format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute());
+    let time =
+        |at: OffsetDateTime| format!("{} {:02}:{:02} UTC", at.date(), at.hour(), at.minute());
     Err(Problem::new(
         Class::Auth,
         format!(
-            "not logged in: this credential was refused at {} ({}); it is tried again when it has changed, or after {} (`retry_auth_after`)",
+            "not logged in: this credential was refused at {} ({}); it is tried again when it has \
+            changed, or after {} (`retry_auth_after`)",
             time(refusal.refused_at),
             refusal.message,
             time(until)
@@ -61,7 +67,12 @@ pub async fn before(run: &Run, source: &Source) -> Result<Before, Problem> {
 /// The refusal that is kept of `source`.
 async fn last(run: &Run, source: &Source) -> Option<Refusal> {
     let read = || async {
-        let index = source_index::read(&run.state).await.ok().flatten().map(|(index, _)| index).unwrap_or_default();
+        let index = source_index::read(&run.state)
+            .await
+            .ok()
+            .flatten()
+            .map(|(index, _)| index)
+            .unwrap_or_default();
         index.sources.into_iter().map(|(name, entry)| (name, entry.refused)).collect()
     };
     let known = run.refusals.get_or_init(read).await;
@@ -74,10 +85,15 @@ async fn last(run: &Run, source: &Source) -> Option<Refusal> {
 
 async fn of_release_0_1(state: &StateStore, source: &str) -> Option<Refusal> {
     let name = StatePaths::of(source).auth();
-    let (refusal, _) = state.get_json::<Refusal>(&name, MAX_BYTES, "reading the last refusal").await.ok()??;
+    let (refusal, _) =
+        state.get_json::<Refusal>(&name, MAX_BYTES, "reading the last refusal").await.ok()??;
     let kept = refusal.clone();
     if let Err(error) = set(state, source, Some(kept)).await {
-        tracing::debug!(source, error = chain(&error), "The refusal of a credential stays where release 0.1 kept it.");
+        tracing::debug!(
+            source,
+            error = chain(&error),
+            "The refusal of a credential stays where release 0.1 kept it."
+        );
     }
     Some(refusal)
 }
@@ -86,19 +102,26 @@ async fn set(state: &StateStore, source: &str, refusal: Option<Refusal>) -> Resu
     source_index::change(state, |index| index.entry(source).refused.clone_from(&refusal)).await
 }
 
-/// Writes down how the logins of a pass went: a refusal is kept, one that does not count any more is forgotten.
-/// What cannot be written is told in the log; it costs one more login.
+/// Writes down how the logins of a pass went: a refusal is kept, one that does not count any more
+/// is forgotten. What cannot be written is told in the log; it costs one more login.
 pub async fn after(pass: &Pass) {
     let refused = pass.pool.refused().filter(|(class, _)| *class == Class::Auth);
-    let credential = pass.source.endpoint.credential().filter(|_| pass.source.retry_auth_after > Duration::ZERO);
+    let credential =
+        pass.source.endpoint.credential().filter(|_| pass.source.retry_auth_after > Duration::ZERO);
     let state = &pass.run.state;
     let result = match (refused, credential) {
-        (Some((_, message)), Some(credential)) => set(state, &pass.source.name, Some(refusal(pass, &credential, &message))).await,
+        (Some((_, message)), Some(credential)) => {
+            set(state, &pass.source.name, Some(refusal(pass, &credential, &message))).await
+        }
         (None, _) if pass.before == Before::Stale && pass.pool.logins() > 0 => forget(pass).await,
         _ => Ok(()),
     };
     if let Err(error) = result {
-        tracing::warn!(source = pass.source.name, error = chain(&error), "Warning: the refusal of a credential cannot be written down.");
+        tracing::warn!(
+            source = pass.source.name,
+            error = chain(&error),
+            "Warning: the refusal of a credential cannot be written down."
+        );
     }
 }
 

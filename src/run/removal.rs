@@ -20,7 +20,11 @@ pub enum Removed {
 }
 
 /// Removes or moves the file, if its description is still that of what was read.
-pub async fn remove_or_move(pass: &Pass, session: &mut dyn Session, due: &Due) -> Result<Removed, SourceError> {
+pub async fn remove_or_move(
+    pass: &Pass,
+    session: &mut dyn Session,
+    due: &Due,
+) -> Result<Removed, SourceError> {
     let path = &due.file.path;
     let Some(now) = session.stat(path).await? else { return Ok(Removed::NotThere) };
     if !due.is_still(&pass.without_false_time(now)) {
@@ -28,25 +32,39 @@ pub async fn remove_or_move(pass: &Pass, session: &mut dyn Session, due: &Due) -
     }
     failpoint!(
         "before-after-action",
-        SourceError::new(crate::source::contract::Op::Remove, "failpoint", crate::failure::Class::Protocol, "failpoint")
+        SourceError::new(
+            crate::source::contract::Op::Remove,
+            "failpoint",
+            crate::failure::Class::Protocol,
+            "failpoint"
+        )
     );
     match &pass.source.after {
         After::Keep => return Ok(Removed::Changed),
-        After::Delete if pass.source.delete_by == DeleteBy::Rename => return by_rename(pass, session, due).await,
+        After::Delete if pass.source.delete_by == DeleteBy::Rename => {
+            return by_rename(pass, session, due).await;
+        }
         After::Delete => session.remove(path).await?,
         After::Move(target) => {
             let target = below(target, &pass.source.root, path);
             // Yesterday's file of the same name keeps its place.
             let taken = session.stat(&target).await?.is_some();
-            session.rename(path, &if taken { beside(&target, &due.file, b"") } else { target }).await?;
+            session
+                .rename(path, &if taken { beside(&target, &due.file, b"") } else { target })
+                .await?;
         }
     }
     Ok(Removed::Gone)
 }
 
-/// What was renamed is looked at and removed, so that no file can be hit that came under the old name meanwhile. One that
-/// is another gets its name back, unless that is taken by now: then it is listed under the new one.
-async fn by_rename(pass: &Pass, session: &mut dyn Session, due: &Due) -> Result<Removed, SourceError> {
+/// What was renamed is looked at and removed, so that no file can be hit that came under the old
+/// name meanwhile. One that is another gets its name back, unless that is taken by now: then it is
+/// listed under the new one.
+async fn by_rename(
+    pass: &Pass,
+    session: &mut dyn Session,
+    due: &Due,
+) -> Result<Removed, SourceError> {
     let path = &due.file.path;
     let aside = beside(path, &due.file, b".removing");
     session.rename(path, &aside).await?;
@@ -69,7 +87,8 @@ fn below(target: &RemotePath, root: &RemotePath, path: &RemotePath) -> RemotePat
 /// A name beside `target` that only this version of `file` has.
 fn beside(target: &RemotePath, file: &RemoteFile, ending: &[u8]) -> RemotePath {
     let name = target.file_name();
-    let dot = name.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0).unwrap_or(name.len());
+    let dot =
+        name.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0).unwrap_or(name.len());
     let mark = naming::version_mark(&Version::of(file), file.modified.as_ref());
     target.parent().join(&[&name[..dot], b"~", mark.as_bytes(), &name[dot..], ending].concat())
 }

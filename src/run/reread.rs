@@ -1,4 +1,5 @@
-//! Reads a file at the source once more, only to compare its bytes, within what the source allows a run.
+//! Reads a file at the source once more, only to compare its bytes, within what the source allows a
+//! run.
 
 use tokio::sync::mpsc;
 
@@ -31,16 +32,20 @@ pub enum Reread {
     TooMuch,
 }
 
-/// Reads `file` to its end. The caller has taken its size from the budget, if that is known; else it is taken here.
+/// Reads `file` to its end. The caller has taken its size from the budget, if that is known; else
+/// it is taken here.
 pub async fn read(pass: &Pass, file: &RemoteFile) -> Result<Reread, TransferError> {
-    let turn = pass.run.in_time(pass.large.turn(file.size)).await.ok_or(TransferError::Interrupted)?;
+    let turn =
+        pass.run.in_time(pass.large.turn(file.size)).await.ok_or(TransferError::Interrupted)?;
     let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
     let both = async { tokio::join!(fetch(pass, file, sender), sum(pass, file, chunks)) };
     let (fetched, md5) = pass.run.in_time(both).await.ok_or(TransferError::Interrupted)?;
     drop(turn);
     let Some(md5) = md5? else { return Ok(Reread::TooMuch) };
     match fetched {
-        Ok(Fetched { verdict: verdict @ (Verdict::Changed | Verdict::Vanished), .. }) => Ok(Reread::Left(verdict)),
+        Ok(Fetched { verdict: verdict @ (Verdict::Changed | Verdict::Vanished), .. }) => {
+            Ok(Reread::Left(verdict))
+        }
         Ok(Fetched { verdict, after }) => Ok(Reread::Whole { md5, verdict, after }),
         Err(FetchError::Source(error)) => Err(error.into()),
         Err(FetchError::Mismatch(error)) => Err(error.into()),
@@ -48,7 +53,11 @@ pub async fn read(pass: &Pass, file: &RemoteFile) -> Result<Reread, TransferErro
     }
 }
 
-async fn sum(pass: &Pass, file: &RemoteFile, mut chunks: mpsc::Receiver<bytes::Bytes>) -> Result<Option<Md5>, TransferError> {
+async fn sum(
+    pass: &Pass,
+    file: &RemoteFile,
+    mut chunks: mpsc::Receiver<bytes::Bytes>,
+) -> Result<Option<Md5>, TransferError> {
     let mut hashing = pass.run.hashers.begin();
     while let Some(chunk) = chunks.recv().await {
         if file.size.is_none() && !pass.recheck.take(chunk.len() as u64) {
@@ -61,5 +70,9 @@ async fn sum(pass: &Pass, file: &RemoteFile, mut chunks: mpsc::Receiver<bytes::B
 
 /// What is told of a file that could not be compared within the allowance.
 pub fn unverified() -> Problem {
-    Problem::new(Class::Unverified, "neither its size nor its time tells whether it changed, and `recheck` left no room to read it in this run")
+    Problem::new(
+        Class::Unverified,
+        "neither its size nor its time tells whether it changed, and `recheck` left no room to \
+        read it in this run",
+    )
 }

@@ -1,4 +1,5 @@
-//! What a run is given: sources, limits, ways to treat files. Built by `config` or by hand in tests.
+//! What a run is given: sources, limits, ways to treat files. Built by `config` or by hand in
+//! tests.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,8 +42,8 @@ pub struct Source {
     pub zone: UtcOffset,
     /// Members of archives that are wanted, by their names within; `None` is all of them.
     pub include_members: Option<NameGlobs>,
-    /// Whether members are left alone that a new version of an archive holds as the version before did, by its
-    /// directory: CRC-32, size and time.
+    /// Whether members are left alone that a new version of an archive holds as the version before
+    /// did, by its directory: CRC-32, size and time.
     pub incremental_members: bool,
     /// Whether the originals of archives that cannot be unpacked are kept, and not fetched again.
     pub quarantine: bool,
@@ -56,7 +57,8 @@ pub struct Source {
     pub after: After,
     /// How a file is deleted.
     pub delete_by: DeleteBy,
-    /// Bytes that a run may read only to compare them, where nothing else tells whether a file changed.
+    /// Bytes that a run may read only to compare them, where nothing else tells whether a file
+    /// changed.
     pub recheck: u64,
     /// What the source's times are worth: they tell of changes, or size alone is trusted.
     pub times: Times,
@@ -72,7 +74,8 @@ pub struct Source {
     pub depth: usize,
     /// How stubborn to be with the server.
     pub policy: Policy,
-    /// How long a refused credential that has not changed is not tried again by later runs; zero: each run tries it.
+    /// How long a refused credential that has not changed is not tried again by later runs; zero:
+    /// each run tries it.
     pub retry_auth_after: Duration,
     /// When it is due, beside the ticks of the timer; `None`: at each.
     pub schedule: Option<Schedule>,
@@ -90,7 +93,10 @@ pub struct MemberGlobs {
 impl MemberGlobs {
     /// What the settings of `source` say.
     pub fn of(source: &Source) -> Self {
-        Self { include: source.include_members.clone(), exclude: source.unpacking.exclude_members.clone() }
+        Self {
+            include: source.include_members.clone(),
+            exclude: source.unpacking.exclude_members.clone(),
+        }
     }
 
     /// Whether a member called `name` is left out because somebody said so.
@@ -154,8 +160,9 @@ pub struct Limits {
     pub files: usize,
     /// Entries of one source's listing; it ends there.
     pub entries: u64,
-    /// Bytes of file content in memory at once: a quarter for what decoders hold (seven eighths, where one alone needs so much), three sixteenths each for archives at rest
-    /// and for blocks on their way, an eighth for members kept from their check.
+    /// Bytes of file content in memory at once: a quarter for what decoders hold (seven eighths,
+    /// where one alone needs so much), three sixteenths each for archives at rest and for blocks on
+    /// their way, an eighth for members kept from their check.
     pub memory: u64,
     /// Bytes of archives in temporary files at once.
     pub temp: u64,
@@ -168,8 +175,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The limits when the settings do not say: 64 files, 256 MiB of memory, the smaller of 4 GiB and
-    /// half of what is free for temporary files.
+    /// The limits when the settings do not say: 64 files, 256 MiB of memory, the smaller of 4 GiB
+    /// and half of what is free for temporary files.
     pub fn default_with(temp_folder: PathBuf, free_bytes: u64) -> Self {
         let temp = (4 << 30).min(free_bytes / 2);
         Self {

@@ -5,11 +5,15 @@ use std::future::Future;
 
 use tokio::task::JoinSet;
 
-/// Calls `work` for each of `items`, at most `at_once` at a time, and `each` with what came of it, in the
-/// order of completion; `None` where the work ended in a panic, which is logged by then.
+/// Calls `work` for each of `items`, at most `at_once` at a time, and `each` with what came of it,
+/// in the order of completion; `None` where the work ended in a panic, which is logged by then.
 /// Dropping the future stops all work.
-pub async fn side_by_side<I, T, F>(items: impl IntoIterator<Item = I>, at_once: usize, work: impl Fn(I) -> F, mut each: impl FnMut(I, Option<T>))
-where
+pub async fn side_by_side<I, T, F>(
+    items: impl IntoIterator<Item = I>,
+    at_once: usize,
+    work: impl Fn(I) -> F,
+    mut each: impl FnMut(I, Option<T>),
+) where
     I: Clone,
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,

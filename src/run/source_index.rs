@@ -1,7 +1,9 @@
-//! When each source was looked at last, in one blob for all sources: a cache over the records of runs.
+//! When each source was looked at last, in one blob for all sources: a cache over the records of
+//! runs.
 //!
-//! A tick of the timer reads it to tell which sources are due, which are asked for already, and which were idle. Losing
-//! it costs reading: the records of runs say the same. Each change is one replacement under the tag that was read.
+//! A tick of the timer reads it to tell which sources are due, which are asked for already, and
+//! which were idle. Losing it costs reading: the records of runs say the same. Each change is one
+//! replacement under the tag that was read.
 
 use std::collections::BTreeMap;
 use std::time::Duration as Wait;
@@ -108,12 +110,14 @@ impl SourceIndex {
 
 /// What is stored, with its tag; `None`: there is none, or none that can be read.
 pub async fn read(state: &StateStore) -> Result<Option<(SourceIndex, Etag)>, StateError> {
-    match state.get_json(&paths::sources(), MAX_BYTES, "reading when sources were looked at").await {
+    match state.get_json(&paths::sources(), MAX_BYTES, "reading when sources were looked at").await
+    {
         Err(error @ StateError::Damaged { .. }) => {
             let error = chain(&error);
             tracing::warn!(error, "When sources were looked at cannot be read, and is made anew.");
             // It is replaced under the tag that it has.
-            let found = state.head(&paths::sources(), "reading when sources were looked at").await?;
+            let found =
+                state.head(&paths::sources(), "reading when sources were looked at").await?;
             Ok(found.map(|info| (SourceIndex::default(), info.etag)))
         }
         found => found,
@@ -128,8 +132,14 @@ pub async fn read_to_replace(state: &StateStore) -> Result<(SourceIndex, Conditi
     })
 }
 
-/// Replaces what is stored. False: another writer was quicker; the wait before the next try is over then.
-pub async fn replace(state: &StateStore, index: &SourceIndex, condition: &Condition, tries: u32) -> Result<bool, StateError> {
+/// Replaces what is stored. False: another writer was quicker; the wait before the next try is over
+/// then.
+pub async fn replace(
+    state: &StateStore,
+    index: &SourceIndex,
+    condition: &Condition,
+    tries: u32,
+) -> Result<bool, StateError> {
     let doing = "writing when sources were looked at";
     if state.put_json(&paths::sources(), index, condition, doing).await?.is_some() {
         return Ok(true);
@@ -143,7 +153,10 @@ pub async fn replace(state: &StateStore, index: &SourceIndex, condition: &Condit
 }
 
 /// Makes a change. `change` may be called more than once, each time with what is stored by then.
-pub async fn change(state: &StateStore, change: impl Fn(&mut SourceIndex)) -> Result<(), StateError> {
+pub async fn change(
+    state: &StateStore,
+    change: impl Fn(&mut SourceIndex),
+) -> Result<(), StateError> {
     for tries in 0.. {
         let (before, condition) = read_to_replace(state).await?;
         let mut index = before.clone();
@@ -155,11 +168,15 @@ pub async fn change(state: &StateStore, change: impl Fn(&mut SourceIndex)) -> Re
     Ok(())
 }
 
-/// Notes that the run of `record` has looked at its sources. What cannot be written is told in the log; it costs a look
-/// too many.
+/// Notes that the run of `record` has looked at its sources. What cannot be written is told in the
+/// log; it costs a look too many.
 pub async fn note(state: &StateStore, record: &RunRecord) {
     if let Err(error) = change(state, |index| index.take_in(record)).await {
-        tracing::warn!(run = record.id, error = chain(&error), "When sources were looked at could not be written.");
+        tracing::warn!(
+            run = record.id,
+            error = chain(&error),
+            "When sources were looked at could not be written."
+        );
     }
 }
 
@@ -179,9 +196,15 @@ mod tests {
         index.entry("acme").asked = Some(AskedFor { run: record.id.clone(), at: began });
         record.tell(json!({ "source": "acme", "status": "ok" }), began);
         index.take_in(&record);
-        assert!(index.looked_since("acme", began) && !index.looked_since("acme", began + time::Duration::SECOND));
+        assert!(
+            index.looked_since("acme", began)
+                && !index.looked_since("acme", began + time::Duration::SECOND)
+        );
         assert!(!index.looked_since("other", began));
-        assert_eq!((index.sources["acme"].idle, &index.sources["acme"].asked, index.open.len()), (true, &None, 1));
+        assert_eq!(
+            (index.sources["acme"].idle, &index.sources["acme"].asked, index.open.len()),
+            (true, &None, 1)
+        );
         record.tell(json!({ "source": "other", "status": "degraded", "report": "x" }), began);
         index.take_in(&record);
         assert_eq!((index.sources["other"].idle, index.open.len()), (false, 0));
@@ -193,11 +216,20 @@ mod tests {
     fn an_older_run_that_ends_late_does_not_take_the_place_of_a_newer_one() {
         let mut index = SourceIndex::default();
         for (minute, idle) in [(5, false), (0, true)] {
-            let mut record = RunRecord::new(Trigger::Timer, "i", datetime!(2026-11-23 10:00 UTC) + time::Duration::minutes(minute));
-            record.sources =
-                vec![if idle { json!({ "source": "a", "status": "ok" }) } else { json!({ "source": "a", "status": "ok", "report": "x" }) }];
+            let mut record = RunRecord::new(
+                Trigger::Timer,
+                "i",
+                datetime!(2026-11-23 10:00 UTC) + time::Duration::minutes(minute),
+            );
+            record.sources = vec![if idle {
+                json!({ "source": "a", "status": "ok" })
+            } else {
+                json!({ "source": "a", "status": "ok", "report": "x" })
+            }];
             index.take_in(&record);
         }
-        assert!(!index.sources["a"].idle && index.looked_since("a", datetime!(2026-11-23 10:05 UTC)));
+        assert!(
+            !index.sources["a"].idle && index.looked_since("a", datetime!(2026-11-23 10:05 UTC))
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What a source holds and what is to be done about it: listing, ledger and rules joined into a plan.
+//! What a source holds and what is to be done about it: listing, ledger and rules joined into a
+//! plan.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,7 +14,9 @@ use crate::ledger::Ledger;
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, chain};
 use crate::patterns::Patterns;
 use crate::plan::shift::{self, Shift};
-use crate::plan::{Clock, Decision, Known, Rules, Skip, TimeTold, Times, Why, decide, decide_finally, settled};
+use crate::plan::{
+    Clock, Decision, Known, Rules, Skip, TimeTold, Times, Why, decide, decide_finally, settled,
+};
 use crate::report::{Defer, Outcome, Problem, SourceReport, in_bytes, problem};
 use crate::run::after;
 use crate::run::context::Pass;
@@ -124,7 +127,8 @@ impl Sorting<'_> {
             removes: self.pass.source.after != After::Keep,
         };
         match decide(&file, known.as_ref(), seen.as_ref(), &rules) {
-            // What is listed later may show that the server's clock is further on, or that its zone moved.
+            // What is listed later may show that the server's clock is further on, or that its zone
+            // moved.
             Decision::LookAgain(_) | Decision::AskTime | Decision::Wait => self.hold(file),
             decision => {
                 let rests = settled(&file, seen.as_ref(), &rules, told(&file));
@@ -136,7 +140,9 @@ impl Sorting<'_> {
 
 impl Sorting<'_> {
     fn hold(&mut self, file: RemoteFile) {
-        if self.held.len() + self.survey.held() < self.pass.run.limits.files && self.survey.has_room(self.pass) {
+        if self.held.len() + self.survey.held() < self.pass.run.limits.files
+            && self.survey.has_room(self.pass)
+        {
             self.survey.names += file.path.as_bytes().len() as u64;
             self.held.push(file);
         } else {
@@ -146,8 +152,17 @@ impl Sorting<'_> {
 }
 
 /// Exact paths need no listing.
-async fn describe_all(pass: &Arc<Pass>, paths: &[RemotePath], report: &mut SourceReport) -> Vec<RemoteFile> {
-    let marker = |path: &RemotePath| pass.source.marker.as_ref().map(|marker| RemotePath::new([path.as_bytes(), marker.as_bytes()].concat()));
+async fn describe_all(
+    pass: &Arc<Pass>,
+    paths: &[RemotePath],
+    report: &mut SourceReport,
+) -> Vec<RemoteFile> {
+    let marker = |path: &RemotePath| {
+        pass.source
+            .marker
+            .as_ref()
+            .map(|marker| RemotePath::new([path.as_bytes(), marker.as_bytes()].concat()))
+    };
     let markers: Vec<RemotePath> = paths.iter().filter_map(marker).collect();
     let asked = [paths, &markers].concat();
     let ask = |path: RemotePath| {
@@ -157,7 +172,9 @@ async fn describe_all(pass: &Arc<Pass>, paths: &[RemotePath], report: &mut Sourc
     let (mut files, mut unknown) = (Vec::new(), 0);
     side_by_side(asked, pass.parallel(), ask, |path, answer| match answer {
         Some(Ok(Some(file))) => files.push(file),
-        Some(Ok(None)) if paths.contains(&path) => report.notes.push(format!("{path}: is not there")),
+        Some(Ok(None)) if paths.contains(&path) => {
+            report.notes.push(format!("{path}: is not there"))
+        }
         Some(Ok(None)) => {}
         Some(Err(error)) => {
             unknown += usize::from(paths.contains(&path));
@@ -165,7 +182,10 @@ async fn describe_all(pass: &Arc<Pass>, paths: &[RemotePath], report: &mut Sourc
         }
         None => {
             unknown += usize::from(paths.contains(&path));
-            report.problems.push(Problem::new(Class::Internal, format!("describing `{path}` ended in a panic")));
+            report.problems.push(Problem::new(
+                Class::Internal,
+                format!("describing `{path}` ended in a panic"),
+            ));
         }
     })
     .await;
@@ -207,31 +227,48 @@ fn sort(pass: &Pass, found: Found, sorting: &mut Sorting<'_>) {
         found => found,
     };
     // A listing that broke off has told something.
-    let nothing = sorting.held.is_empty() && sorting.survey.held() == 0 && sorting.survey.report.listed == 0;
+    let nothing =
+        sorting.held.is_empty() && sorting.survey.held() == 0 && sorting.survey.report.listed == 0;
     let report = &mut sorting.survey.report;
     match found {
-        Found::Entry(Listed::Symlink(path)) => decided(pass, report, &by_path(&path), skip(&path, Skip::Symlink)),
-        Found::Entry(Listed::Special(path)) => decided(pass, report, &by_path(&path), skip(&path, Skip::Special)),
+        Found::Entry(Listed::Symlink(path)) => {
+            decided(pass, report, &by_path(&path), skip(&path, Skip::Symlink))
+        }
+        Found::Entry(Listed::Special(path)) => {
+            decided(pass, report, &by_path(&path), skip(&path, Skip::Special))
+        }
         Found::Entry(Listed::Unreachable(path, why)) => unreachable(pass, report, &path, why),
         Found::Entry(Listed::Unparsed(line)) => report.add_unparsed(line),
-        Found::Entry(Listed::Directory(_) | Listed::File(_) | Listed::Untold(_) | Listed::Aside(_)) => {}
+        Found::Entry(
+            Listed::Directory(_) | Listed::File(_) | Listed::Untold(_) | Listed::Aside(_),
+        ) => {}
         Found::Note(note) => report.add_remark(note),
-        Found::Unlisted(dir, error) if dir == pass.source.root => unlisted(report, &dir, &error, nothing),
-        Found::Unlisted(dir, error) if error.class() == Class::NotFound => pass.missing.add(Absent::Folder(dir, error)),
+        Found::Unlisted(dir, error) if dir == pass.source.root => {
+            unlisted(report, &dir, &error, nothing)
+        }
+        Found::Unlisted(dir, error) if error.class() == Class::NotFound => {
+            pass.missing.add(Absent::Folder(dir, error))
+        }
         Found::Unlisted(dir, error) => unlisted(report, &dir, &error, false),
         Found::TooMany => {
-            let text = format!("listing was ended after more than `limits.entries` = {} lines; the rest is unknown", pass.run.limits.entries);
+            let text = format!(
+                "listing was ended after more than `limits.entries` = {} lines; the rest is \
+                unknown",
+                pass.run.limits.entries
+            );
             report.add_problem(Problem::new(Class::LimitListing, text));
         }
         Found::TooMuch(bytes) => {
             let text = format!(
-                "listing was ended when the folders that wait to be listed took more than {}, their limit as a part of `limits.memory`; the rest is unknown",
+                "listing was ended when the folders that wait to be listed took more than {}, \
+                their limit as a part of `limits.memory`; the rest is unknown",
                 in_bytes(bytes)
             );
             report.add_problem(Problem::new(Class::LimitListing, text));
         }
         Found::TooDeep(dir) => {
-            let text = format!("listing `{dir}`: it lies deeper than `depth` = {}", pass.source.depth);
+            let text =
+                format!("listing `{dir}`: it lies deeper than `depth` = {}", pass.source.depth);
             report.add_problem(Problem::new(Class::ListingFailed, text));
         }
     }
@@ -251,7 +288,15 @@ fn by_path(path: &RemotePath) -> RemoteFile {
 /// A file that nobody can ask for is lost to us, and the report must not call that well.
 fn unreachable(pass: &Pass, report: &mut SourceReport, path: &RemotePath, why: &str) {
     if pass.source.patterns.wants(path) {
-        decided(pass, report, &by_path(path), Outcome::Failed(Problem::new(Class::Protocol, format!("its name cannot be asked for: {why}"))));
+        decided(
+            pass,
+            report,
+            &by_path(path),
+            Outcome::Failed(Problem::new(
+                Class::Protocol,
+                format!("its name cannot be asked for: {why}"),
+            )),
+        );
     } else {
         report.add(path, Outcome::Skipped(Skip::Excluded));
     }
@@ -261,16 +306,26 @@ fn unlisted(report: &mut SourceReport, dir: &RemotePath, error: &SourceError, al
     report.unusable |= all;
     let text = chain(error);
     // The error names the folder itself where it got as far as asking for it.
-    let text = if text.contains(&dir.to_string()) { text } else { format!("listing `{dir}`: {text}") };
+    let text =
+        if text.contains(&dir.to_string()) { text } else { format!("listing `{dir}`: {text}") };
     let class = if error.class() == Class::Protocol { Class::ListingFailed } else { error.class() };
     report.add_problem(Problem::new(class, text));
 }
 
 /// Decides about what all of the listing had to be there for.
-async fn decide_held(pass: &Arc<Pass>, files: Vec<RemoteFile>, newest: Option<OffsetDateTime>, again: &Again, survey: &mut Survey) {
+async fn decide_held(
+    pass: &Arc<Pass>,
+    files: Vec<RemoteFile>,
+    newest: Option<OffsetDateTime>,
+    again: &Again,
+    survey: &mut Survey,
+) {
     let marker = pass.source.marker.as_deref();
-    let is_marker = |file: &&RemoteFile| marker.is_some_and(|marker| file.path.as_bytes().ends_with(marker.as_bytes()));
-    let markers: HashSet<RemotePath> = files.iter().filter(is_marker).map(|file| file.path.clone()).collect();
+    let is_marker = |file: &&RemoteFile| {
+        marker.is_some_and(|marker| file.path.as_bytes().ends_with(marker.as_bytes()))
+    };
+    let markers: HashSet<RemotePath> =
+        files.iter().filter(is_marker).map(|file| file.path.clone()).collect();
     let clock = Clock { here: survey.began.0, newest };
     let patterns = &pass.source.patterns;
     let rules = Rules {
@@ -300,13 +355,24 @@ async fn decide_held(pass: &Arc<Pass>, files: Vec<RemoteFile>, newest: Option<Of
         pass.lines.make_room().await;
     }
     // Of files whose listed time is too coarse to decide by, the exact one is asked for.
-    ask_all(pass, ask, |file| file, |listed, answer| open.extend(survey.answered(pass, listed, answer))).await;
+    ask_all(
+        pass,
+        ask,
+        |file| file,
+        |listed, answer| open.extend(survey.answered(pass, listed, answer)),
+    )
+    .await;
     decide_open(pass, open, &rules, survey);
 }
 
-/// Decides about files whose time moved, or had to be asked for: if all of the listing moved as a zone does, they did not
-/// change.
-fn decide_open(pass: &Pass, open: Vec<(Option<ModifiedTime>, RemoteFile)>, rules: &Rules<'_>, survey: &mut Survey) {
+/// Decides about files whose time moved, or had to be asked for: if all of the listing moved as a
+/// zone does, they did not change.
+fn decide_open(
+    pass: &Pass,
+    open: Vec<(Option<ModifiedTime>, RemoteFile)>,
+    rules: &Rules<'_>,
+    survey: &mut Survey,
+) {
     let mut shift = Shift::default();
     for (_, file) in &open {
         if let Some(known) = pass.ledger.known(&file.path)
@@ -320,17 +386,30 @@ fn decide_open(pass: &Pass, open: Vec<(Option<ModifiedTime>, RemoteFile)>, rules
     for (listed, file) in open {
         let known = pass.ledger.known(&file.path);
         let seen = pass.ledger.seen(&file.path);
-        let told = if listed.is_some_and(|listed| equality::is_exact(&listed)) { TimeTold::Exactly } else { TimeTold::InSomeZone };
-        let shifted = known
-            .as_ref()
-            .is_some_and(|known| quarters.is_some() && shift::moved(known, &file) == quarters && shift::is_old(&file, rules.clock.here));
+        let told = if listed.is_some_and(|listed| equality::is_exact(&listed)) {
+            TimeTold::Exactly
+        } else {
+            TimeTold::InSomeZone
+        };
+        let shifted = known.as_ref().is_some_and(|known| {
+            quarters.is_some()
+                && shift::moved(known, &file) == quarters
+                && shift::is_old(&file, rules.clock.here)
+        });
         let decision = match decide_finally(&file, known.as_ref(), seen.as_ref(), rules, told) {
-            Decision::Recheck | Decision::Ingest(Why::Changed) | Decision::LookAgain(Why::Changed) if shifted => Decision::Unchanged,
+            Decision::Recheck
+            | Decision::Ingest(Why::Changed)
+            | Decision::LookAgain(Why::Changed)
+                if shifted =>
+            {
+                Decision::Unchanged
+            }
             decision => decision,
         };
         if let (Decision::Unchanged, Some(known)) = (&decision, &known) {
             // An exact time that moved with the zone stands beside the one that made the version.
-            let listed = file.modified.filter(|modified| shifted && equality::is_exact(modified)).or(listed);
+            let listed =
+                file.modified.filter(|modified| shifted && equality::is_exact(modified)).or(listed);
             let known = known.clone().relisted(listed, rules.clock.here);
             survey.relisted.push((file.clone(), known));
         }
@@ -341,7 +420,11 @@ fn decide_open(pass: &Pass, open: Vec<(Option<ModifiedTime>, RemoteFile)>, rules
 
 /// How a listed file's time was told.
 fn told(file: &RemoteFile) -> TimeTold {
-    if file.modified.as_ref().is_some_and(equality::is_exact) { TimeTold::Exactly } else { TimeTold::InSomeZone }
+    if file.modified.as_ref().is_some_and(equality::is_exact) {
+        TimeTold::Exactly
+    } else {
+        TimeTold::InSomeZone
+    }
 }
 
 /// A file that is decided about.
@@ -359,7 +442,10 @@ impl Survey {
     pub fn stopped(pass: &Pass) -> Self {
         drop(pass.missing.take());
         let mut report = SourceReport::new(&pass.source.name, pass.pool.address());
-        report.problems.push(Problem::new(Class::Interrupted, "the run was stopped while the source was being listed"));
+        report.problems.push(Problem::new(
+            Class::Interrupted,
+            "the run was stopped while the source was being listed",
+        ));
         let began = (OffsetDateTime::now_utc(), Instant::now());
         Self::new(report, began)
     }
@@ -382,7 +468,10 @@ impl Survey {
 
     /// Whether there is anything to do at the source or in the ledger.
     pub fn has_work(&self, pass: &Pass) -> bool {
-        self.held() > 0 || !pass.missing.is_empty() || !self.after.is_empty() || !self.relisted.is_empty()
+        self.held() > 0
+            || !pass.missing.is_empty()
+            || !self.after.is_empty()
+            || !self.relisted.is_empty()
     }
 
     /// Whether names of more files may be kept: long ones take memory as files do.
@@ -397,9 +486,16 @@ impl Survey {
 
     fn take(&mut self, pass: &Pass, decided_file: Decided, decision: Decision) {
         let Decided { file, listed, known, rests } = decided_file;
-        let is_held = matches!(decision, Decision::Ingest(_) | Decision::LookAgain(_) | Decision::Recheck);
+        let is_held =
+            matches!(decision, Decision::Ingest(_) | Decision::LookAgain(_) | Decision::Recheck);
         self.names += if is_held { file.path.as_bytes().len() as u64 } else { 0 };
-        let transfer = |file: RemoteFile, why, known| Transfer { listed: listed.or(file.modified), file, why, known, rests };
+        let transfer = |file: RemoteFile, why, known| Transfer {
+            listed: listed.or(file.modified),
+            file,
+            why,
+            known,
+            rests,
+        };
         match decision {
             // What does not fit into memory waits for the next run, which finds these done.
             _ if is_held && (self.held() >= pass.run.limits.files || !self.has_room(pass)) => {
@@ -415,12 +511,17 @@ impl Survey {
                 decided(pass, &mut self.report, &file, Outcome::Skipped(skip));
             }
             Decision::Unchanged | Decision::AskTime | Decision::Wait => {
-                self.report.on_trust += u64::from(known.as_ref().is_some_and(|known| is_on_trust(pass, known, &file)));
+                self.report.on_trust +=
+                    u64::from(known.as_ref().is_some_and(|known| is_on_trust(pass, known, &file)));
                 match known.filter(|_| pass.source.after != After::Keep) {
                     Some(known) if after::was_refused(&known, self.began.0) => self.refused += 1,
-                    Some(known) if after::is_proven(pass, &known) => self.after.push((file.path.clone(), known)),
+                    Some(known) if after::is_proven(pass, &known) => {
+                        self.after.push((file.path.clone(), known))
+                    }
                     // Nothing leaves the source that was not read, or may be another by now.
-                    Some(known) if self.held() < pass.run.limits.files => return self.rechecks.push(transfer(file, Why::Recheck, Some(known))),
+                    Some(known) if self.held() < pass.run.limits.files => {
+                        return self.rechecks.push(transfer(file, Why::Recheck, Some(known)));
+                    }
                     _ => {}
                 }
                 self.report.add(&file.path, Outcome::Unchanged);
@@ -428,12 +529,22 @@ impl Survey {
         }
     }
 
-    /// What the source said of a file whose exact time had to be asked for, if it is to be decided about now.
-    fn answered(&mut self, pass: &Pass, listed: RemoteFile, answer: Answer) -> Option<(Option<ModifiedTime>, RemoteFile)> {
+    /// What the source said of a file whose exact time had to be asked for, if it is to be decided
+    /// about now.
+    fn answered(
+        &mut self,
+        pass: &Pass,
+        listed: RemoteFile,
+        answer: Answer,
+    ) -> Option<(Option<ModifiedTime>, RemoteFile)> {
         let outcome = match answer {
             // What even the exact answer leaves out, the listing may have told.
             Answer::Told(Some(exact)) => {
-                let exact = RemoteFile { size: exact.size.or(listed.size), modified: exact.modified.or(listed.modified), ..exact };
+                let exact = RemoteFile {
+                    size: exact.size.or(listed.size),
+                    modified: exact.modified.or(listed.modified),
+                    ..exact
+                };
                 return Some((listed.modified, exact));
             }
             Answer::Told(None) => {
@@ -442,13 +553,17 @@ impl Survey {
             }
             Answer::Failed(error) => Outcome::Failed(problem(&error)),
             Answer::NotAsked => Outcome::Deferred(Defer::Interrupted),
-            Answer::Panicked => Outcome::Failed(Problem::new(Class::Internal, "asking for its time ended in a panic")),
+            Answer::Panicked => Outcome::Failed(Problem::new(
+                Class::Internal,
+                "asking for its time ended in a panic",
+            )),
         };
         decided(pass, &mut self.report, &listed, outcome);
         None
     }
 
-    /// Of the files that must be read to be compared, those whose last look is the oldest, as many as the source allows.
+    /// Of the files that must be read to be compared, those whose last look is the oldest, as many
+    /// as the source allows.
     async fn choose_rechecks(&mut self, pass: &Pass) {
         let mut rechecks = std::mem::take(&mut self.rechecks);
         rechecks.sort_by_key(|one| one.known.as_ref().and_then(|known| known.history.looked));
@@ -473,8 +588,10 @@ impl Survey {
         }
         self.transfers.append(&mut chosen);
         if waiting > 0 {
-            let text =
-                format!("{waiting} stored files are still at the source: it refused to let them go, or `recheck` left no room to read them again");
+            let text = format!(
+                "{waiting} stored files are still at the source: it refused to let them go, or \
+                `recheck` left no room to read them again"
+            );
             self.report.problems.push(Problem::new(Class::AfterAction, text));
         }
     }
@@ -482,7 +599,9 @@ impl Survey {
 
 /// Whether nothing but its removal asks for a file to be read.
 fn is_same(pass: &Pass, one: &Transfer) -> bool {
-    one.known.as_ref().is_some_and(|known| !known.history.left && known.equality(&one.file, pass.times()) == Equality::Same)
+    one.known.as_ref().is_some_and(|known| {
+        !known.history.left && known.equality(&one.file, pass.times()) == Equality::Same
+    })
 }
 
 /// Whether a file is unchanged only because its time is not looked at.

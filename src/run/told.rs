@@ -1,4 +1,5 @@
-//! What a reader should know of an archive that was unpacked: odd names, links, archives in it that were not.
+//! What a reader should know of an archive that was unpacked: odd names, links, archives in it that
+//! were not.
 
 use crate::archive::contract::{Member, MemberKind};
 use crate::archive::names::{Oddity, odd_names};
@@ -12,18 +13,31 @@ use crate::report::{Ingested, Problem};
 /// How many names of one kind are told.
 const NAMES: usize = 10;
 
-/// The notes, problems and counts of an archive with the members `checked`, of which the reader made `remarks`.
+/// The notes, problems and counts of an archive with the members `checked`, of which the reader
+/// made `remarks`.
 pub fn of(inner_errors: InnerErrors, checked: &[Checked], remarks: &[String]) -> Ingested {
     let links = of_kind(checked, MemberKind::Link);
-    let mut told = Ingested { notes: notes(checked), members_links: links.len() as u64, ..Ingested::default() };
+    let mut told = Ingested {
+        notes: notes(checked),
+        members_links: links.len() as u64,
+        ..Ingested::default()
+    };
     told.notes.extend(listed(&links, "symbolic links are not stored"));
-    told.notes.extend(listed(&of_kind(checked, MemberKind::Special), "devices, pipes and hard links without their file are not stored"));
+    told.notes.extend(listed(
+        &of_kind(checked, MemberKind::Special),
+        "devices, pipes and hard links without their file are not stored",
+    ));
     told.notes.extend(remarks.iter().cloned());
     for checked in checked {
         let Some(kept) = &checked.unopened else { continue };
-        let text = format!("partly_unpacked: the inner archive `{}` is stored as it is: {}", name(&checked.member), reason(&kept.why));
+        let text = format!(
+            "partly_unpacked: the inner archive `{}` is stored as it is: {}",
+            name(&checked.member),
+            reason(&kept.why)
+        );
         told.partly += 1;
-        let is_bad = matches!(kept.why, KeptWhy::Failed(Class::ArchiveDamaged | Class::ArchiveEncrypted, _));
+        let is_bad =
+            matches!(kept.why, KeptWhy::Failed(Class::ArchiveDamaged | Class::ArchiveEncrypted, _));
         match &kept.why {
             KeptWhy::Failed(class, _) if is_bad && inner_errors == InnerErrors::Degrade => {
                 told.problems.push(Problem::new(*class, text));
@@ -64,7 +78,8 @@ fn of_kind(checked: &[Checked], kind: MemberKind) -> Vec<&Member> {
 
 /// How many there are, and the names of the first.
 fn listed(members: &[&Member], what: &str) -> Option<String> {
-    let names: Vec<String> = members.iter().take(NAMES).map(|member| format!("`{}`", name(member))).collect();
+    let names: Vec<String> =
+        members.iter().take(NAMES).map(|member| format!("`{}`", name(member))).collect();
     let more = members.len().saturating_sub(NAMES);
     let end = if more > 0 { format!(" and {more} more") } else { String::new() };
     (!members.is_empty()).then(|| format!("{what} ({}): {}{end}", members.len(), names.join(", ")))

@@ -53,17 +53,21 @@ pub struct Transfer {
     pub rests: bool,
 }
 
-/// Brings one file over. Whatever happens is an outcome; nothing of a failed transfer is visible in the store,
-/// except members of an archive whose last steps failed, which the next run completes. A file that is not there is
-/// deferred as unreachable until a fresh listing decides about it. With `mark`, its bytes are known
-/// to have this MD5, and others of equal path, size and time were taken before.
+/// Brings one file over. Whatever happens is an outcome; nothing of a failed transfer is visible in
+/// the store, except members of an archive whose last steps failed, which the next run completes. A
+/// file that is not there is deferred as unreachable until a fresh listing decides about it. With
+/// `mark`, its bytes are known to have this MD5, and others of equal path, size and time were taken
+/// before.
 pub async fn transfer(pass: &Pass, transfer: &Transfer, mark: Option<Md5>) -> Outcome {
     let (mut mark, mut taken) = (mark, false);
     let mut result = road(pass, transfer, mark).await;
     while !pass.run.cancel.is_cancelled() {
         match &result {
-            // Its name was taken while it was on its way: it is read once more, and finds a name of its own.
-            Err(TransferError::Store(error)) if error.kind == StoreKind::Condition && !taken => taken = true,
+            // Its name was taken while it was on its way: it is read once more, and finds a name of
+            // its own.
+            Err(TransferError::Store(error)) if error.kind == StoreKind::Condition && !taken => {
+                taken = true
+            }
             // Other bytes of equal size and time stand there: its version tells of its bytes, too.
             Err(TransferError::OtherBytes(md5)) if mark.is_none() => mark = Some(*md5),
             _ => break,
@@ -72,15 +76,26 @@ pub async fn transfer(pass: &Pass, transfer: &Transfer, mark: Option<Md5>) -> Ou
     }
     match result {
         Ok(outcome) => outcome,
-        Err(TransferError::Source(error)) if error.class() == Class::NotFound => Outcome::Deferred(Defer::Unreachable),
+        Err(TransferError::Source(error)) if error.class() == Class::NotFound => {
+            Outcome::Deferred(Defer::Unreachable)
+        }
         Err(TransferError::Changed) => Outcome::Deferred(Defer::Changed),
         Err(_) if pass.run.cancel.is_cancelled() => Outcome::Deferred(Defer::Interrupted),
         Err(error) => Outcome::Failed(problem(&error)),
     }
 }
 
-async fn road(pass: &Pass, transfer: &Transfer, mark: Option<Md5>) -> Result<Outcome, TransferError> {
-    let described = match pass.run.in_time(describe(pass, &transfer.file)).await.ok_or(TransferError::Interrupted)?? {
+async fn road(
+    pass: &Pass,
+    transfer: &Transfer,
+    mark: Option<Md5>,
+) -> Result<Outcome, TransferError> {
+    let described = match pass
+        .run
+        .in_time(describe(pass, &transfer.file))
+        .await
+        .ok_or(TransferError::Interrupted)??
+    {
         Ok(described) => described,
         Err(verdict) => return Ok(left_for_later(verdict)),
     };
@@ -91,7 +106,9 @@ async fn road(pass: &Pass, transfer: &Transfer, mark: Option<Md5>) -> Result<Out
     match along(pass, transfer, &described, mark).await? {
         Ok(outcome) => Ok(outcome),
         Err(left) => {
-            let Some(file) = better_told(pass, transfer, &described, &left) else { return Ok(left_for_later(left.verdict)) };
+            let Some(file) = better_told(pass, transfer, &described, &left) else {
+                return Ok(left_for_later(left.verdict));
+            };
             let described = Described { file, contested: true };
             let outcome = along(pass, transfer, &described, mark).await?;
             Ok(outcome.unwrap_or_else(|left| left_for_later(left.verdict)))
@@ -104,11 +121,18 @@ fn may_be_contested(pass: &Pass, transfer: &Transfer, file: &RemoteFile) -> bool
     pass.source.stable_for.is_zero() || pass.rest(file, transfer.listed.as_ref()) == Rest::Proven
 }
 
-/// The file as it was described after it was read, where only the size that the listing told was another: some servers
-/// list sizes that are not true. Two descriptions that agree win.
-fn better_told(pass: &Pass, transfer: &Transfer, read: &Described, left: &Fetched) -> Option<RemoteFile> {
-    let after = left.after.as_ref().filter(|_| left.verdict == Verdict::Changed && !read.contested)?;
-    let same_time = equality::times(read.file.modified.as_ref(), after.modified.as_ref()).is_possible();
+/// The file as it was described after it was read, where only the size that the listing told was
+/// another: some servers list sizes that are not true. Two descriptions that agree win.
+fn better_told(
+    pass: &Pass,
+    transfer: &Transfer,
+    read: &Described,
+    left: &Fetched,
+) -> Option<RemoteFile> {
+    let after =
+        left.after.as_ref().filter(|_| left.verdict == Verdict::Changed && !read.contested)?;
+    let same_time =
+        equality::times(read.file.modified.as_ref(), after.modified.as_ref()).is_possible();
     (same_time && may_be_contested(pass, transfer, after)).then(|| after.clone())
 }
 
@@ -129,7 +153,12 @@ struct Read {
 }
 
 /// The road of a file that is described; or the file is left at the source.
-async fn along(pass: &Pass, transfer: &Transfer, described: &Described, mark: Option<Md5>) -> Result<Result<Outcome, Fetched>, TransferError> {
+async fn along(
+    pass: &Pass,
+    transfer: &Transfer,
+    described: &Described,
+    mark: Option<Md5>,
+) -> Result<Result<Outcome, Fetched>, TransferError> {
     let file = &described.file;
     let version = mark.map_or_else(|| Version::of(file), |md5| Version::of_content(file, &md5));
     if pass.quarantine.holds(version) {
@@ -181,12 +210,26 @@ fn known_of(transfer: &Transfer, identity: &Identity<'_>, read: Option<&Read>) -
 }
 
 /// Lets a file go that this program read.
-async fn leaves(pass: &Pass, transfer: &Transfer, described: &Described, known: Known, read: Option<Read>, left: u64) -> Acted {
+async fn leaves(
+    pass: &Pass,
+    transfer: &Transfer,
+    described: &Described,
+    known: Known,
+    read: Option<Read>,
+    left: u64,
+) -> Acted {
     // What is not there any more needs no removal; what was not read is none of ours to remove.
     let Some(Read { md5, after: Some(after), .. }) = read else { return Acted::Done };
-    let file = RemoteFile { modified: after.modified.or(known.modified.filter(|_| !known.history.moves)), ..after };
+    let file = RemoteFile {
+        modified: after.modified.or(known.modified.filter(|_| !known.history.moves)),
+        ..after
+    };
     // A file that was seen to change while its time stood still has no time that proves rest.
-    let rest = if described.contested { Rest::Nothing } else { pass.rest(&file, transfer.listed.as_ref()) };
+    let rest = if described.contested {
+        Rest::Nothing
+    } else {
+        pass.rest(&file, transfer.listed.as_ref())
+    };
     let due = Due { file, listed: transfer.listed, known, md5, read: Instant::now(), rest };
     after::leave(pass, due, left).await
 }
@@ -206,7 +249,9 @@ fn limit_memory(pass: &Pass) -> LimitMemory<'_> {
 fn left_for_later(verdict: Verdict) -> Outcome {
     match verdict {
         Verdict::Vanished => Outcome::Deferred(Defer::Unreachable),
-        Verdict::Changed | Verdict::Touched | Verdict::Whole | Verdict::Unseen => Outcome::Deferred(Defer::Changed),
+        Verdict::Changed | Verdict::Touched | Verdict::Whole | Verdict::Unseen => {
+            Outcome::Deferred(Defer::Changed)
+        }
     }
 }
 
@@ -218,18 +263,28 @@ enum Place {
     Free(Claim),
 }
 
-/// Looks for the file's place before anything is read, where that can spare work or decides what may be
-/// replaced. A small new file is read first: one request less, and a name that is taken shows at the commit.
-async fn place(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>) -> Result<Place, TransferError> {
+/// Looks for the file's place before anything is read, where that can spare work or decides what
+/// may be replaced. A small new file is read first: one request less, and a name that is taken
+/// shows at the commit.
+async fn place(
+    pass: &Pass,
+    transfer: &Transfer,
+    identity: &Identity<'_>,
+) -> Result<Place, TransferError> {
     let file = identity.file;
     let plain = pass.source.naming.file(&file.path);
     let is_new = transfer.why == Why::New && transfer.known.is_none();
-    let new_and_small = is_new && !pass.ledger.unclean() && file.size.is_some_and(|size| size <= BLOCK_BYTES);
-    if new_and_small && identity.md5.is_none() && pass.source.versions == Versions::Keep && !pass.source.adopt {
+    let new_and_small =
+        is_new && !pass.ledger.unclean() && file.size.is_some_and(|size| size <= BLOCK_BYTES);
+    if new_and_small
+        && identity.md5.is_none()
+        && pass.source.versions == Versions::Keep
+        && !pass.source.adopt
+    {
         return Ok(Place::Free(Claim::hopeful(plain)));
     }
-    // What is there spares the reading only where nothing of the file was recorded: an earlier run committed it and could
-    // not say so. Before a removal it is read in any case.
+    // What is there spares the reading only where nothing of the file was recorded: an earlier run
+    // committed it and could not say so. Before a removal it is read in any case.
     let may_be_done = is_new && identity.md5.is_none() && pass.source.after == After::Keep;
     // Under `overwrite` a version that comes back finds its old manifest, but not its members.
     if pass.source.archives != Archives::Keep
@@ -241,11 +296,14 @@ async fn place(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>) -> Res
     }
     match blob::claim(pass, identity, &plain, None).await? {
         Claimed::Free(claim) => Ok(Place::Free(claim)),
-        // The bytes are compared, or the original of an archive says nothing of its members, which are stored after it:
-        // the file is read, and meets the blob at the commit.
-        Claimed::There(name, _) if !may_be_done || pass.source.archives == Archives::Both => Ok(Place::Free(Claim::hopeful(name))),
+        // The bytes are compared, or the original of an archive says nothing of its members, which
+        // are stored after it: the file is read, and meets the blob at the commit.
+        Claimed::There(name, _) if !may_be_done || pass.source.archives == Archives::Both => {
+            Ok(Place::Free(Claim::hopeful(name)))
+        }
         Claimed::There(name, found) => {
-            let proof = Box::new(Proof { blob: Some((name, found.size, found.md5)), ..Proof::default() });
+            let proof =
+                Box::new(Proof { blob: Some((name, found.size, found.md5)), ..Proof::default() });
             Ok(Place::Done(Ingested { identical: 1, proof, ..Ingested::default() }))
         }
     }
@@ -270,7 +328,11 @@ async fn bring(
         }
     }
     let file_name = file.path.file_name_text();
-    let look = if pass.source.archives == Archives::Keep { Look::Away } else { Look::ForArchives(&file_name) };
+    let look = if pass.source.archives == Archives::Keep {
+        Look::Away
+    } else {
+        Look::ForArchives(&file_name)
+    };
     let (fetched, arrived) = read(pass, file, upload, look).await?;
     let md5 = arrived.md5();
     let read = match settle(pass, file, fetched, md5).await? {
@@ -290,17 +352,28 @@ async fn bring(
         arrived => stored_whole(pass, identity, &arrived, claim, upload).await?,
     };
     let notes = (read.verdict == Verdict::Unseen).then(|| NOT_SEEN_AFTERWARDS.to_owned());
-    Ok(Ok(TakenFile { ingested: Ingested { notes: ingested.notes.into_iter().chain(notes).collect(), ..ingested }, read: Some(read) }))
+    Ok(Ok(TakenFile {
+        ingested: Ingested { notes: ingested.notes.into_iter().chain(notes).collect(), ..ingested },
+        read: Some(read),
+    }))
 }
 
 /// What the report says of a file that the server took away once it was read.
-const NOT_SEEN_AFTERWARDS: &str = "not_seen_afterwards: all of it came, and the server does not show it any more";
+const NOT_SEEN_AFTERWARDS: &str =
+    "not_seen_afterwards: all of it came, and the server does not show it any more";
 
-/// Judges what arrived. A file of which only the time moved is read once more: equal bytes are the file, and its time
-/// tells nothing.
-async fn settle(pass: &Pass, file: &RemoteFile, fetched: Fetched, md5: Md5) -> Result<Result<Read, Fetched>, TransferError> {
+/// Judges what arrived. A file of which only the time moved is read once more: equal bytes are the
+/// file, and its time tells nothing.
+async fn settle(
+    pass: &Pass,
+    file: &RemoteFile,
+    fetched: Fetched,
+    md5: Md5,
+) -> Result<Result<Read, Fetched>, TransferError> {
     match fetched.verdict {
-        Verdict::Whole | Verdict::Unseen => return Ok(Ok(Read { md5, verdict: fetched.verdict, after: fetched.after })),
+        Verdict::Whole | Verdict::Unseen => {
+            return Ok(Ok(Read { md5, verdict: fetched.verdict, after: fetched.after }));
+        }
         Verdict::Changed | Verdict::Vanished => return Ok(Err(fetched)),
         Verdict::Touched => {}
     }
@@ -311,15 +384,22 @@ async fn settle(pass: &Pass, file: &RemoteFile, fetched: Fetched, md5: Md5) -> R
     match reread::read(pass, &now).await? {
         Reread::Whole { md5: again, verdict: Verdict::Touched, after } if again == md5 => {
             note_restless(pass).await?;
-            Ok(Ok(Read { md5, verdict: Verdict::Touched, after: after.map(|after| RemoteFile { modified: None, ..after }) }))
+            Ok(Ok(Read {
+                md5,
+                verdict: Verdict::Touched,
+                after: after.map(|after| RemoteFile { modified: None, ..after }),
+            }))
         }
         // It was touched once, and its time stands still now.
-        Reread::Whole { md5: again, verdict: Verdict::Unseen, .. } if again == md5 => Ok(Ok(Read { md5, verdict: Verdict::Unseen, after: None })),
+        Reread::Whole { md5: again, verdict: Verdict::Unseen, .. } if again == md5 => {
+            Ok(Ok(Read { md5, verdict: Verdict::Unseen, after: None }))
+        }
         _ => Ok(Err(fetched)),
     }
 }
 
-/// Counts a file whose time moves at every look. Of a source with several of them, times tell nothing from then on.
+/// Counts a file whose time moves at every look. Of a source with several of them, times tell
+/// nothing from then on.
 pub async fn note_restless(pass: &Pass) -> Result<(), TransferError> {
     if pass.restless.add() {
         pass.ledger.note_restless().await?;
@@ -328,7 +408,13 @@ pub async fn note_restless(pass: &Pass) -> Result<(), TransferError> {
 }
 
 /// Stores a file as it is, and tells of it if it is an archive of a kind that is not read.
-async fn stored_whole(pass: &Pass, identity: &Identity<'_>, arrived: &Arrived, claim: Claim, upload: &Upload) -> Result<Ingested, TransferError> {
+async fn stored_whole(
+    pass: &Pass,
+    identity: &Identity<'_>,
+    arrived: &Arrived,
+    claim: Claim,
+    upload: &Upload,
+) -> Result<Ingested, TransferError> {
     let Some(kind) = unread_kind(pass, &identity.file.path.file_name_text(), arrived) else {
         return plain_file(pass, identity, arrived, claim, upload).await;
     };
@@ -352,8 +438,14 @@ fn told_of(mut ingested: Ingested, kind: Unread) -> Ingested {
 }
 
 /// Source and store work side by side; nothing is visible when this returns.
-async fn read(pass: &Pass, file: &RemoteFile, upload: &Upload, look: Look<'_>) -> Result<(Fetched, Arrived), TransferError> {
-    let turn = pass.run.in_time(pass.large.turn(file.size)).await.ok_or(TransferError::Interrupted)?;
+async fn read(
+    pass: &Pass,
+    file: &RemoteFile,
+    upload: &Upload,
+    look: Look<'_>,
+) -> Result<(Fetched, Arrived), TransferError> {
+    let turn =
+        pass.run.in_time(pass.large.turn(file.size)).await.ok_or(TransferError::Interrupted)?;
     let (sender, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
     let intake = async {
         let arrived = Intake::new(&pass.run, &mut chunks, file.size).take(upload, look).await;
@@ -369,12 +461,20 @@ async fn read(pass: &Pass, file: &RemoteFile, upload: &Upload, look: Look<'_>) -
         (Err(FetchError::Source(error)), _) => Err(error.into()),
         (Err(FetchError::Mismatch(error)), _) => Err(error.into()),
         (_, Err(error)) => Err(error),
-        (Err(FetchError::Unwanted), Ok(_)) => Err(TransferError::Defect("joining source and store")),
+        (Err(FetchError::Unwanted), Ok(_)) => {
+            Err(TransferError::Defect("joining source and store"))
+        }
         (Ok(fetched), Ok(arrived)) => Ok((fetched, arrived)),
     }
 }
 
-async fn plain_file(pass: &Pass, identity: &Identity<'_>, arrived: &Arrived, claim: Claim, upload: &Upload) -> Result<Ingested, TransferError> {
+async fn plain_file(
+    pass: &Pass,
+    identity: &Identity<'_>,
+    arrived: &Arrived,
+    claim: Claim,
+    upload: &Upload,
+) -> Result<Ingested, TransferError> {
     let content = Content::of(arrived, upload)?;
     let content_type = blob::content_type(&identity.file.path, content.head());
     let plain = pass.source.naming.file(&identity.file.path);
@@ -384,7 +484,10 @@ async fn plain_file(pass: &Pass, identity: &Identity<'_>, arrived: &Arrived, cla
         stored: u64::from(!stored.identical),
         identical: u64::from(stored.identical),
         notes: stored.note.into_iter().collect(),
-        proof: Box::new(Proof { blob: Some((stored.name, stored.size, Some(stored.md5))), ..Proof::default() }),
+        proof: Box::new(Proof {
+            blob: Some((stored.name, stored.size, Some(stored.md5))),
+            ..Proof::default()
+        }),
         ..Ingested::default()
     })
 }
@@ -409,15 +512,21 @@ async fn unpack_or_keep(
         Err(error) => {
             let Some(kind) = part_of(pass, identity, &error) else {
                 if error.class() == Class::LimitArchive {
-                    limit_memory(pass).remember(identity.version, spool.size(), chain(&error)).await;
+                    limit_memory(pass)
+                        .remember(identity.version, spool.size(), chain(&error))
+                        .await;
                 }
                 return Err(quarantine::keep(pass, identity, &spool, error).await);
             };
             let arrived = members::replay(pass, &spool, upload).await?;
-            let mut ingested = told_of(plain_file(pass, identity, &arrived, claim, upload).await?, kind);
+            let mut ingested =
+                told_of(plain_file(pass, identity, &arrived, claim, upload).await?, kind);
             if error.class() == Class::ArchiveDamaged {
                 // Perhaps it was cut on its way here: somebody should look.
-                ingested.problems.push(Problem::new(Class::ArchiveUnsupported, format!("it is {}, or damaged: {}", kind.about(), chain(&error))));
+                ingested.problems.push(Problem::new(
+                    Class::ArchiveUnsupported,
+                    format!("it is {}, or damaged: {}", kind.about(), chain(&error)),
+                ));
             }
             return Ok(ingested);
         }
@@ -430,10 +539,17 @@ async fn unpack_or_keep(
     };
     let unpacked = store_members(pass, transfer, identity, proven, spool.size()).await?;
     let proof = Box::new(Proof { blob: kept.proof.blob, ..*unpacked.proof });
-    Ok(Ingested { bytes: spool.size(), originals: kept.stored, notes: [kept.notes, unpacked.notes].concat(), proof, ..unpacked })
+    Ok(Ingested {
+        bytes: spool.size(),
+        originals: kept.stored,
+        notes: [kept.notes, unpacked.notes].concat(),
+        proof,
+        ..unpacked
+    })
 }
 
-/// What an archive that failed with `error` is a part of, if it is, and such are stored as they are.
+/// What an archive that failed with `error` is a part of, if it is, and such are stored as they
+/// are.
 fn part_of(pass: &Pass, identity: &Identity<'_>, error: &TransferError) -> Option<Unread> {
     let TransferError::Unpack(error) = error else { return None };
     let may_be = matches!(error.class(), Class::ArchiveDamaged | Class::ArchiveUnsupported);
@@ -459,7 +575,12 @@ async fn store_members(
 }
 
 /// The archive, read to its end; `None` if it is none, or a document that is wanted whole.
-async fn prove(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>, archive: Archive) -> Result<Option<ProvenArchive>, TransferError> {
+async fn prove(
+    pass: &Pass,
+    transfer: &Transfer,
+    identity: &Identity<'_>,
+    archive: Archive,
+) -> Result<Option<ProvenArchive>, TransferError> {
     let opens = match archive.nature().await? {
         Nature::Archive => true,
         Nature::Document => pass.source.unpacking.unpack_documents,
@@ -469,7 +590,12 @@ async fn prove(pass: &Pass, transfer: &Transfer, identity: &Identity<'_>, archiv
 }
 
 /// Only now, with every blob committed, does the ledger speak of the file.
-async fn record(pass: &Pass, file: &RemoteFile, known: &Known, ingested: &Ingested) -> Result<(), TransferError> {
+async fn record(
+    pass: &Pass,
+    file: &RemoteFile,
+    known: &Known,
+    ingested: &Ingested,
+) -> Result<(), TransferError> {
     let blobs = ingested.stored + ingested.identical + ingested.originals;
     failpoint!("before-record", TransferError::Defect("a step that a test lets fail"));
     pass.ledger.ingested(file, known, blobs, ingested.bytes).await?;
@@ -493,5 +619,6 @@ pub async fn resend(spool: &Spool, chunks: mpsc::Sender<Bytes>) -> Result<(), Tr
         }
     });
     let result = work.await.map_err(|_| TransferError::Defect("reading a spool"))?;
-    result.map_err(|error| crate::archive::contract::UnpackError::new(Class::LimitTemp, error).into())
+    result
+        .map_err(|error| crate::archive::contract::UnpackError::new(Class::LimitTemp, error).into())
 }

@@ -1,4 +1,5 @@
-//! One run at a time goes over a source: it takes the source's lease first, and others leave the source to it.
+//! One run at a time goes over a source: it takes the source's lease first, and others leave the
+//! source to it.
 
 use std::time::Duration;
 
@@ -31,8 +32,9 @@ pub struct Ours {
     note: Option<String>,
 }
 
-/// Asks for the lease of `source`. Where there is none to be had (a credential without the right to it), it is
-/// our turn all the same: the store's conditions keep two runs at once from harm, the lease only saves work.
+/// Asks for the lease of `source`. Where there is none to be had (a credential without the right to
+/// it), it is our turn all the same: the store's conditions keep two runs at once from harm, the
+/// lease only saves work.
 pub async fn ask(run: &Run, source: &str) -> Turn {
     let name = StatePaths::of(source).lock();
     let holder = Holder::new(&run.id);
@@ -46,7 +48,11 @@ pub async fn ask(run: &Run, source: &str) -> Turn {
         };
         let life = taken.by.as_ref().map_or(Life::Unknown, Holder::life);
         let until = begun + taken.outlives + SLACK;
-        if life == Life::Alive || taken.outlives.is_zero() || Instant::now() >= until || run.cancel.is_cancelled() {
+        if life == Life::Alive
+            || taken.outlives.is_zero()
+            || Instant::now() >= until
+            || run.cancel.is_cancelled()
+        {
             return Turn::Theirs(left_to(source, taken));
         }
         if !told {
@@ -69,45 +75,76 @@ fn tell_waiting(source: &str, taken: &Taken, wait: Duration) {
         run,
         host,
         seconds,
-        "Warning: waiting, because another run has this source. If that run is dead, its lease lapses within this time."
+        "Warning: waiting, because another run has this source. If that run is dead, its lease \
+        lapses within this time."
     );
 }
 
 fn left_to(source: &str, taken: Taken) -> LeftTo {
     let left = told_of(&taken);
     let since = left.since.map(|since| since.to_string());
-    tracing::info!(source, run = left.run, host = left.host, since, "A source is left to another run.");
+    tracing::info!(
+        source,
+        run = left.run,
+        host = left.host,
+        since,
+        "A source is left to another run."
+    );
     left
 }
 
 fn told_of(taken: &Taken) -> LeftTo {
     let by = taken.by.clone();
-    by.map_or_else(LeftTo::default, |by| LeftTo { run: Some(by.run), host: Some(by.host), since: Some(by.since) })
+    by.map_or_else(LeftTo::default, |by| LeftTo {
+        run: Some(by.run),
+        host: Some(by.host),
+        since: Some(by.since),
+    })
 }
 
 impl Ours {
     fn keep(lease: Box<dyn Lease>, source: &str) -> Self {
-        Self { held: Some(Held::keep(lease, format!("source {source}"), Duration::ZERO)), note: None }
+        Self {
+            held: Some(Held::keep(lease, format!("source {source}"), Duration::ZERO)),
+            note: None,
+        }
     }
 
     fn without(source: &str, error: &StoreError) -> Self {
         let hint = match error.kind {
-            StoreKind::Denied => "give the credential the right to write `_blobferry/` (a SAS: `w`)",
+            StoreKind::Denied => {
+                "give the credential the right to write `_blobferry/` (a SAS: `w`)"
+            }
             _ => "the lease only saves work",
         };
         let error = chain(error);
-        tracing::warn!(source, error, hint, "Warning: there is no lease to be had, so another run at the same time would do the same work.");
-        let note = format!("without a lease, so that another run at the same time would do the same work: {error}; {hint}");
+        tracing::warn!(
+            source,
+            error,
+            hint,
+            "Warning: there is no lease to be had, so another run at the same time would do the \
+            same work."
+        );
+        let note = format!(
+            "without a lease, so that another run at the same time would do the same work: \
+            {error}; {hint}"
+        );
         Self { held: None, note: Some(note) }
     }
 
-    /// Our turn is over: gives the lease back, and tells the report if it was lost on the way, or never had.
+    /// Our turn is over: gives the lease back, and tells the report if it was lost on the way, or
+    /// never had.
     pub async fn over(self, report: &mut SourceReport) {
         let lost = match self.held {
             Some(held) => held.over().await,
             None => None,
         };
-        let lost = lost.map(|why| format!("its lease was lost on the way, so another run may have done the same work meanwhile: {why}"));
+        let lost = lost.map(|why| {
+            format!(
+                "its lease was lost on the way, so another run may have \
+            done the same work meanwhile: {why}"
+            )
+        });
         report.notes.extend(self.note.into_iter().chain(lost));
     }
 }

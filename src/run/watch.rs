@@ -1,7 +1,8 @@
 //! What a run tells those who watch it from outside: its calls, its files, its failures.
 //!
-//! All of it goes out as `tracing` events under [`TARGET`], never a secret in any. Where nobody listens
-//! to that target, as in every command without Application Insights, an event costs one comparison.
+//! All of it goes out as `tracing` events under [`TARGET`], never a secret in any. Where nobody
+//! listens to that target, as in every command without Application Insights, an event costs one
+//! comparison.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
@@ -15,14 +16,15 @@ use crate::run::context::Pass;
 pub const TARGET: &str = "watch";
 /// The field that tells what an event is.
 pub const WATCH: &str = "watch";
-/// A call to another machine has ended: `kind`, `source`, `address`, `path`, `outcome` (`ok`, `failed`, `left`),
-/// `bytes`, `micros`; `class` and `error` where it failed.
+/// A call to another machine has ended: `kind`, `source`, `address`, `path`, `outcome` (`ok`,
+/// `failed`, `left`), `bytes`, `micros`; `class` and `error` where it failed.
 pub const CALL: &str = "call";
 /// One file is done with: `source`, `outcome`; `bytes` and `lag_seconds` where it was ingested.
 pub const FILE: &str = "file";
 /// Files are done with: `source` and a count of each outcome.
 pub const FILES: &str = "files";
-/// A source or a run failed, or a file that was never begun: `class`, `error`, and `source`, `path` where there is one.
+/// A source or a run failed, or a file that was never begun: `class`, `error`, and `source`, `path`
+/// where there is one.
 pub const FAILURE: &str = "failure";
 
 /// What can become of a file.
@@ -41,12 +43,26 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     /// A call to the source of `pass`.
     pub fn to_source(kind: &'static str, pass: &'a Pass, path: &'a (dyn Display + Sync)) -> Self {
-        Self { kind, source: &pass.source.name, address: pass.pool.address(), path, begun: Instant::now(), ended: false }
+        Self {
+            kind,
+            source: &pass.source.name,
+            address: pass.pool.address(),
+            path,
+            begun: Instant::now(),
+            ended: false,
+        }
     }
 
     /// A call to the store on behalf of `pass`.
     pub fn to_store(kind: &'static str, pass: &'a Pass, path: &'a (dyn Display + Sync)) -> Self {
-        Self { kind, source: &pass.source.name, address: pass.run.store.address(), path, begun: Instant::now(), ended: false }
+        Self {
+            kind,
+            source: &pass.source.name,
+            address: pass.run.store.address(),
+            path,
+            begun: Instant::now(),
+            ended: false,
+        }
     }
 
     /// It had begun at this time already.
@@ -105,7 +121,9 @@ pub fn file(source: &str, file: &RemoteFile, outcome: &Outcome) {
     let Outcome::Ingested(ingested) = outcome else {
         return tracing::info!(target: TARGET, watch = FILE, source, outcome = word);
     };
-    let lag_seconds = file.modified.map(|modified| (time::OffsetDateTime::now_utc() - modified.at).as_seconds_f64().max(0.0));
+    let lag_seconds = file
+        .modified
+        .map(|modified| (time::OffsetDateTime::now_utc() - modified.at).as_seconds_f64().max(0.0));
     tracing::info!(target: TARGET, watch = FILE, source, outcome = word, bytes = ingested.bytes, lag_seconds);
 }
 
@@ -115,7 +133,8 @@ pub fn surveyed(report: &SourceReport) {
     tracing::info!(target: TARGET, watch = FILES, source, unchanged, skipped, gone, deferred, failed);
     for line in &report.failures {
         let (class, error, path) = (line.problem.class.word(), &line.problem.message, &line.path);
-        tracing::error!(target: TARGET, watch = FAILURE, source, path, class, error, hint = &*line.problem.hint, "A file did not arrive.");
+        tracing::error!(target: TARGET, watch = FAILURE, source, path, class, error, hint = &*line.problem.hint, "A \
+            file did not arrive.");
     }
 }
 
@@ -125,9 +144,11 @@ pub fn source_ended(report: &SourceReport) {
     for Problem { class, message, hint } in &report.problems {
         let class = class.word();
         if report.unusable {
-            tracing::error!(target: TARGET, watch = FAILURE, source, address, class, error = message, %hint, "A source could not be worked on.");
+            tracing::error!(target: TARGET, watch = FAILURE, source, address, class, error = message, %hint, "A \
+                source could not be worked on.");
         } else {
-            tracing::warn!(target: TARGET, watch = FAILURE, source, address, class, error = message, %hint, "Not all of a source could be worked on.");
+            tracing::warn!(target: TARGET, watch = FAILURE, source, address, class, error = message, %hint, "Not \
+                all of a source could be worked on.");
         }
     }
 }
@@ -135,9 +156,14 @@ pub fn source_ended(report: &SourceReport) {
 /// A run has ended.
 pub fn run_ended(report: &Report) {
     let of_sources = report.sources.iter().flat_map(|source| source.problems.first());
-    let failed = (report.status() == Status::Failed && report.problems.is_empty()).then_some(of_sources).into_iter().flatten().take(1);
+    let failed = (report.status() == Status::Failed && report.problems.is_empty())
+        .then_some(of_sources)
+        .into_iter()
+        .flatten()
+        .take(1);
     for Problem { class, message, hint } in report.problems.iter().chain(failed) {
         let class = class.word();
-        tracing::error!(target: TARGET, watch = FAILURE, run = report.run, store = report.store, class, error = message, %hint, "A run could do nothing.");
+        tracing::error!(target: TARGET, watch = FAILURE, run = report.run, store = report.store, class, error = message, %hint, "A \
+            run could do nothing.");
     }
 }

@@ -1,4 +1,5 @@
-//! What a source is: an endpoint opens sessions; a session lists, describes, reads, removes, renames.
+//! What a source is: an endpoint opens sessions; a session lists, describes, reads, removes,
+//! renames.
 //!
 //! A driver (one protocol) implements [`Endpoint`], [`Session`] and [`Download`] and describes
 //! itself in a [`Driver`]. `tests/it/source_contract.rs` holds for every one of them.
@@ -55,7 +56,8 @@ pub trait Endpoint: Send + Sync + fmt::Debug {
         None
     }
 
-    /// User, server and credential in one, to notice that one of them has changed; `None` where nobody logs in.
+    /// User, server and credential in one, to notice that one of them has changed; `None` where
+    /// nobody logs in.
     fn credential(&self) -> Option<Secret> {
         None
     }
@@ -69,8 +71,8 @@ pub trait Endpoint: Send + Sync + fmt::Debug {
     /// as [`Class::Auth`] after exactly one attempt. Bounded in time by the driver's own limits.
     async fn open(&self) -> Result<Box<dyn Session>, SourceError>;
 
-    /// [`Endpoint::open`] for people: tells what each step finds when it is taken, so that before an error
-    /// everything is told that came before it, and what was refused.
+    /// [`Endpoint::open`] for people: tells what each step finds when it is taken, so that before
+    /// an error everything is told that came before it, and what was refused.
     async fn diagnose(&self, tell: Tell<'_>) -> Result<Box<dyn Session>, SourceError> {
         let start = Instant::now();
         let session = self.open().await?;
@@ -89,29 +91,46 @@ pub trait Session: Send {
     /// over one login (SFTP) and the login has room for one more; `None` otherwise.
     fn fork(&self) -> Option<Box<dyn Session>>;
 
-    /// Lists one directory, not what is below it, calling `visit` for each entry in the server's order
-    /// (never for `.` and `..`), and as often as the server names it. Gives way to others after each part of a listing, so
-    /// that whoever polls it may have what was found taken before it goes on. `Ok` means the server said that the listing was complete.
-    /// On `Err` some entries may have been visited already.
-    async fn list(&mut self, dir: &RemotePath, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), SourceError>;
+    /// Lists one directory, not what is below it, calling `visit` for each entry in the server's
+    /// order (never for `.` and `..`), and as often as the server names it. Gives way to others
+    /// after each part of a listing, so that whoever polls it may have what was found taken before
+    /// it goes on. `Ok` means the server said that the listing was complete. On `Err` some entries
+    /// may have been visited already.
+    async fn list(
+        &mut self,
+        dir: &RemotePath,
+        visit: &mut (dyn FnMut(Listed) + Send),
+    ) -> Result<(), SourceError>;
 
     /// The file at `path` as it is now, as exactly as the protocol can tell;
     /// `None` when there is no file (any more).
     async fn stat(&mut self, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError>;
 
-    /// [`Session::stat`] of several files, where that takes one round trip for all of them. What could not be told plainly
-    /// is `None`, and is to be asked for by itself; so is everything, where nothing is saved.
-    async fn stat_ahead(&mut self, paths: &[RemotePath]) -> Result<Vec<Option<RemoteFile>>, SourceError> {
+    /// [`Session::stat`] of several files, where that takes one round trip for all of them. What
+    /// could not be told plainly is `None`, and is to be asked for by itself; so is everything,
+    /// where nothing is saved.
+    async fn stat_ahead(
+        &mut self,
+        paths: &[RemotePath],
+    ) -> Result<Vec<Option<RemoteFile>>, SourceError> {
         Ok(vec![None; paths.len()])
     }
 
     /// Starts to read `file` at byte `offset`. Only one download of a session at a time.
     /// `file.size`, when known, tells how far it is worth asking for bytes.
-    async fn read<'a>(&'a mut self, file: &RemoteFile, offset: u64) -> Result<Box<dyn Download + 'a>, SourceError>;
+    async fn read<'a>(
+        &'a mut self,
+        file: &RemoteFile,
+        offset: u64,
+    ) -> Result<Box<dyn Download + 'a>, SourceError>;
 
-    /// Starts to read the bytes of `file` in `range`. More may come; as little as can be is sent for nothing when
-    /// the download is stopped where the range ends.
-    async fn read_part<'a>(&'a mut self, file: &RemoteFile, range: Range<u64>) -> Result<Box<dyn Download + 'a>, SourceError> {
+    /// Starts to read the bytes of `file` in `range`. More may come; as little as can be is sent
+    /// for nothing when the download is stopped where the range ends.
+    async fn read_part<'a>(
+        &'a mut self,
+        file: &RemoteFile,
+        range: Range<u64>,
+    ) -> Result<Box<dyn Download + 'a>, SourceError> {
         // Nothing beyond a known end is asked for.
         let bounded = RemoteFile { size: Some(range.end), ..file.clone() };
         self.read(&bounded, range.start).await
@@ -120,10 +139,12 @@ pub trait Session: Send {
     /// Removes a file. `Ok` when it is gone, also when it was gone before.
     async fn remove(&mut self, path: &RemotePath) -> Result<(), SourceError>;
 
-    /// Moves a file, creating the target's directory if need be; never replaces an existing file knowingly.
+    /// Moves a file, creating the target's directory if need be; never replaces an existing file
+    /// knowingly.
     async fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), SourceError>;
 
-    /// What is known by now of the server and of what it can do; more after a first listing. Asks nobody.
+    /// What is known by now of the server and of what it can do; more after a first listing. Asks
+    /// nobody.
     fn describe(&self) -> Vec<Finding> {
         Vec::new()
     }
@@ -136,8 +157,8 @@ pub trait Session: Send {
 #[async_trait]
 pub trait Download: Send {
     /// The next bytes (never empty), or `None` once the server itself has said that the file is
-    /// complete (FTP: the closing reply; SFTP: end of file). A connection that merely ends is an error.
-    /// Each call is bounded by the source's stall timeout.
+    /// complete (FTP: the closing reply; SFTP: end of file). A connection that merely ends is an
+    /// error. Each call is bounded by the source's stall timeout.
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError>;
 
     /// Ends a download of which no more is wanted, so that its session can be used again.
@@ -159,7 +180,8 @@ pub enum Listed {
     Special(RemotePath),
     /// A file whose name cannot be asked for again, with the reason (a CR or LF over FTP, a slash).
     Unreachable(RemotePath, &'static str),
-    /// A name of which the server does not tell whether it is a file or a folder. A session tries it out before it tells.
+    /// A name of which the server does not tell whether it is a file or a folder. A session tries
+    /// it out before it tells.
     Untold(RemoteFile),
     /// A line that nobody can parse, as text safe for a log, cut to 200 characters.
     Unparsed(String),
@@ -170,9 +192,11 @@ pub enum Listed {
 /// What is told of a listing beside its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aside {
-    /// So many lines told nothing. Told when they are many: a listing of nothing else must not go on without end.
+    /// So many lines told nothing. Told when they are many: a listing of nothing else must not go
+    /// on without end.
     Lines(u64),
-    /// What was told of this folder so far made no whole, for this reason: it is listed again from its first entry.
+    /// What was told of this folder so far made no whole, for this reason: it is listed again from
+    /// its first entry.
     Again(&'static str),
     /// The listing is taken for whole, although the server ended it in this way.
     Doubt(&'static str),
@@ -222,8 +246,20 @@ impl SourceError {
     /// An error of `class` in doing `op`. Transient if its class usually is
     /// (busy, connect, stalled, truncated); the session is not usable afterwards.
     pub fn new(op: Op, address: &str, class: Class, cause: impl Into<BoxError>) -> Self {
-        let transient = matches!(class, Class::Busy | Class::Connect | Class::Dns | Class::Stalled | Class::Truncated);
-        Self { op, address: address.to_owned(), path: None, class, transient, keeps_session: false, retry_after: None, cause: cause.into() }
+        let transient = matches!(
+            class,
+            Class::Busy | Class::Connect | Class::Dns | Class::Stalled | Class::Truncated
+        );
+        Self {
+            op,
+            address: address.to_owned(),
+            path: None,
+            class,
+            transient,
+            keeps_session: false,
+            retry_after: None,
+            cause: cause.into(),
+        }
     }
 
     /// The path that it was about.

@@ -23,7 +23,10 @@ const CHUNK: usize = 256 << 10;
 
 fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, SettingError> {
     if !url.host.is_empty() && url.host != "localhost" {
-        let problem = format!("names the host `{}`; allowed is a path on this machine, as `file:///srv/share`", url.host);
+        let problem = format!(
+            "names the host `{}`; allowed is a path on this machine, as `file:///srv/share`",
+            url.host
+        );
         return Err(section.error("url", problem));
     }
     Ok(Arc::new(Folder))
@@ -84,7 +87,9 @@ fn name_bytes(name: std::ffi::OsString) -> Vec<u8> {
 
 fn fail(op: Op, path: &RemotePath, error: io::Error) -> SourceError {
     let class = match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => Class::NotFound,
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+            Class::NotFound
+        }
         io::ErrorKind::PermissionDenied => Class::Permission,
         io::ErrorKind::TimedOut | io::ErrorKind::StaleNetworkFileHandle => Class::Stalled,
         _ => Class::Protocol,
@@ -93,7 +98,10 @@ fn fail(op: Op, path: &RemotePath, error: io::Error) -> SourceError {
 }
 
 fn describe(path: RemotePath, metadata: &std::fs::Metadata) -> RemoteFile {
-    let modified = metadata.modified().ok().map(|at| ModifiedTime::new(OffsetDateTime::from(at), Precision::Nanosecond));
+    let modified = metadata
+        .modified()
+        .ok()
+        .map(|at| ModifiedTime::new(OffsetDateTime::from(at), Precision::Nanosecond));
     RemoteFile { path, size: Some(metadata.len()), modified }
 }
 
@@ -103,13 +111,22 @@ impl Session for FolderSession {
         None
     }
 
-    async fn list(&mut self, dir: &RemotePath, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), SourceError> {
-        let mut entries = tokio::fs::read_dir(local(dir)).await.map_err(|error| fail(Op::List, dir, error))?;
-        while let Some(entry) = entries.next_entry().await.map_err(|error| fail(Op::List, dir, error))? {
+    async fn list(
+        &mut self,
+        dir: &RemotePath,
+        visit: &mut (dyn FnMut(Listed) + Send),
+    ) -> Result<(), SourceError> {
+        let mut entries =
+            tokio::fs::read_dir(local(dir)).await.map_err(|error| fail(Op::List, dir, error))?;
+        while let Some(entry) =
+            entries.next_entry().await.map_err(|error| fail(Op::List, dir, error))?
+        {
             let path = dir.join(&name_bytes(entry.file_name()));
             // Describes a link itself, not what it points to.
             match entry.metadata().await {
-                Ok(metadata) if metadata.is_file() => visit(Listed::File(describe(path, &metadata))),
+                Ok(metadata) if metadata.is_file() => {
+                    visit(Listed::File(describe(path, &metadata)))
+                }
                 Ok(metadata) if metadata.is_dir() => visit(Listed::Directory(path)),
                 Ok(metadata) if metadata.is_symlink() => visit(Listed::Symlink(path)),
                 Ok(_) => visit(Listed::Special(path)),
@@ -125,23 +142,41 @@ impl Session for FolderSession {
         match tokio::fs::symlink_metadata(local(path)).await {
             Ok(metadata) if metadata.is_file() => Ok(Some(describe(path.clone(), &metadata))),
             Ok(_) => Ok(None),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(fail(Op::Stat, path, error)),
         }
     }
 
-    async fn read<'a>(&'a mut self, file: &RemoteFile, offset: u64) -> Result<Box<dyn Download + 'a>, SourceError> {
+    async fn read<'a>(
+        &'a mut self,
+        file: &RemoteFile,
+        offset: u64,
+    ) -> Result<Box<dyn Download + 'a>, SourceError> {
         use tokio::io::AsyncSeekExt;
         let path = file.path.clone();
-        let mut opened = tokio::fs::File::open(local(&path)).await.map_err(|error| fail(Op::Read, &path, error))?;
+        let mut opened = tokio::fs::File::open(local(&path))
+            .await
+            .map_err(|error| fail(Op::Read, &path, error))?;
         opened.set_max_buf_size(CHUNK);
-        opened.seek(io::SeekFrom::Start(offset)).await.map_err(|error| fail(Op::Read, &path, error))?;
+        opened
+            .seek(io::SeekFrom::Start(offset))
+            .await
+            .map_err(|error| fail(Op::Read, &path, error))?;
         Ok(Box::new(FolderDownload { file: opened, path }))
     }
 
     async fn remove(&mut self, path: &RemotePath) -> Result<(), SourceError> {
         match tokio::fs::remove_file(local(path)).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fail(Op::Remove, path, error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(fail(Op::Remove, path, error))
+            }
             _ => Ok(()),
         }
     }
@@ -153,7 +188,9 @@ impl Session for FolderSession {
         }
         if tokio::fs::symlink_metadata(local(to)).await.is_ok() {
             let cause = format!("`{to}` exists already");
-            return Err(SourceError::new(Op::Rename, ADDRESS, Class::Permission, cause).at(from).session_survives());
+            return Err(SourceError::new(Op::Rename, ADDRESS, Class::Permission, cause)
+                .at(from)
+                .session_survives());
         }
         tokio::fs::rename(local(from), local(to)).await.map_err(failed)
     }
@@ -170,7 +207,11 @@ struct FolderDownload {
 impl Download for FolderDownload {
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
         let mut chunk = BytesMut::with_capacity(CHUNK);
-        let read = self.file.read_buf(&mut chunk).await.map_err(|error| fail(Op::Read, &self.path, error))?;
+        let read = self
+            .file
+            .read_buf(&mut chunk)
+            .await
+            .map_err(|error| fail(Op::Read, &self.path, error))?;
         Ok((read > 0).then(|| chunk.freeze()))
     }
 }

@@ -56,8 +56,16 @@ impl Finding {
 
 /// A line of settings: `key = "value"`, whatever the value holds.
 pub fn text_setting(key: &str, value: &str) -> String {
-    let escaped: String =
-        value.chars().map(|c| if c.is_control() || c == '"' || c == '\\' { format!("\\u{:04X}", u32::from(c)) } else { c.to_string() }).collect();
+    let escaped: String = value
+        .chars()
+        .map(|c| {
+            if c.is_control() || c == '"' || c == '\\' {
+                format!("\\u{:04X}", u32::from(c))
+            } else {
+                c.to_string()
+            }
+        })
+        .collect();
     format!("{key} = \"{escaped}\"")
 }
 

@@ -3,7 +3,8 @@
 use crate::model::RemotePath;
 use crate::source::room::{MemoryRoom, RoomPart};
 
-/// Names of one folder are kept together up to so many bytes: one buffer for many, and none that has to grow far.
+/// Names of one folder are kept together up to so many bytes: one buffer for many, and none that
+/// has to grow far.
 const TOGETHER: usize = 64 << 10;
 /// What a group takes beside its names.
 const GROUP: u64 = 128;
@@ -35,7 +36,11 @@ impl Folders {
     pub fn push(&mut self, path: &RemotePath, depth: usize) -> bool {
         let (parent, name) = (path.parent(), path.file_name());
         let Ok(length) = u32::try_from(name.len()) else { return false };
-        let fits = |group: &Group| group.depth == depth && group.parent == parent && group.names.len() + name.len() <= TOGETHER;
+        let fits = |group: &Group| {
+            group.depth == depth
+                && group.parent == parent
+                && group.names.len() + name.len() <= TOGETHER
+        };
         if !self.groups.last().is_some_and(fits) {
             let taken = GROUP + parent.as_bytes().len() as u64;
             if !self.part.grow(taken) {
@@ -85,7 +90,9 @@ mod tests {
         for (path, depth) in [("/a", 1), ("/b c", 1), ("/a/b", 2), ("/a/ ", 2), ("/~/x", 2)] {
             assert!(folders.push(&RemotePath::from(path), depth));
         }
-        let found: Vec<_> = std::iter::from_fn(|| folders.pop()).map(|(path, depth)| format!("{path} {depth}")).collect();
+        let found: Vec<_> = std::iter::from_fn(|| folders.pop())
+            .map(|(path, depth)| format!("{path} {depth}"))
+            .collect();
         assert_eq!(found, ["/~/x 2", "/a/  2", "/a/b 2", "/b c 1", "/a 1"]);
         assert!(room.part().grow(1 << 20), "all of the room is free again");
     }
@@ -95,9 +102,15 @@ mod tests {
         let room = MemoryRoom::new(1 << 20);
         let mut folders = Folders::new(&room);
         let name = "d".repeat(200);
-        let taken = (0..1_000_000).take_while(|n| folders.push(&RemotePath::from(format!("/x/{name}{n}").as_str()), 1)).count();
+        let taken = (0..1_000_000)
+            .take_while(|n| folders.push(&RemotePath::from(format!("/x/{name}{n}").as_str()), 1))
+            .count();
         assert!((2000..5000).contains(&taken), "{taken}");
-        let bytes: usize = folders.groups.iter().map(|group| group.names.capacity() + group.parent.as_bytes().len()).sum();
+        let bytes: usize = folders
+            .groups
+            .iter()
+            .map(|group| group.names.capacity() + group.parent.as_bytes().len())
+            .sum();
         assert!(bytes <= 1 << 20, "{bytes}");
     }
 }

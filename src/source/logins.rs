@@ -1,4 +1,5 @@
-//! The logins of a pool as they stand: who has which, who waits, which are kept for one who wants to be alone.
+//! The logins of a pool as they stand: who has which, who waits, which are kept for one who wants
+//! to be alone.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,7 +46,8 @@ pub struct State {
     pub idle: Vec<Lent>,
     /// One session of each login that can be forked; never lent itself.
     pub trunks: Vec<Lent>,
-    /// Logins on which only one may be who wants to be alone, and who may still wait for the others to end.
+    /// Logins on which only one may be who wants to be alone, and who may still wait for the others
+    /// to end.
     kept: BTreeSet<u64>,
     /// How many wait for a session in company.
     waiting: usize,
@@ -66,36 +68,42 @@ impl State {
         self.owed > 0
     }
 
-    /// A session that may be in company, without a new login. What was lost is put into `lost`, to be dropped
-    /// without the lock.
+    /// A session that may be in company, without a new login. What was lost is put into `lost`, to
+    /// be dropped without the lock.
     pub fn at_hand(&mut self, lost: &mut Vec<Lent>) -> Option<Lent> {
         let Self { idle, trunks, kept, .. } = self;
         if let Some(at) = idle.iter().rposition(|lent| !kept.contains(&lent.login.id)) {
             return Some(idle.remove(at));
         }
-        let fork = trunks.iter().filter(|trunk| !kept.contains(&trunk.login.id)).find_map(Lent::fork);
+        let fork =
+            trunks.iter().filter(|trunk| !kept.contains(&trunk.login.id)).find_map(Lent::fork);
         if fork.is_none() {
             // A login that nobody is on and that has no room is lost, and its place is needed.
-            let is_lost = |trunk: &mut Lent| !kept.contains(&trunk.login.id) && Arc::strong_count(&trunk.login) == 1;
+            let is_lost = |trunk: &mut Lent| {
+                !kept.contains(&trunk.login.id) && Arc::strong_count(&trunk.login) == 1
+            };
             lost.extend(trunks.extract_if(.., is_lost));
         }
         fork
     }
 
-    /// A session on a login that nobody uses, without a new login. The login is kept for `alone` from now on.
-    /// What was lost is put into `lost`, as in [`State::at_hand`].
+    /// A session on a login that nobody uses, without a new login. The login is kept for `alone`
+    /// from now on. What was lost is put into `lost`, as in [`State::at_hand`].
     pub fn unused(&mut self, alone: &mut Alone, lost: &mut Vec<Lent>) -> Option<Lent> {
         // The login that it waits for may have been lost meanwhile.
-        if alone.login.is_some_and(|login| self.trunks.iter().all(|trunk| trunk.login.id != login)) {
+        if alone.login.is_some_and(|login| self.trunks.iter().all(|trunk| trunk.login.id != login))
+        {
             alone.keep(self, None);
         }
         while alone.login.is_some() || !self.owes_others() {
             let login = self.unused_login(alone.login)?;
-            let mut idle: Vec<Lent> = self.idle.extract_if(.., |lent| lent.login.id == login).collect();
+            let mut idle: Vec<Lent> =
+                self.idle.extract_if(.., |lent| lent.login.id == login).collect();
             let found = match self.trunks.iter().position(|trunk| trunk.login.id == login) {
                 None => idle.pop(),
                 Some(at) => {
-                    // A fresh fork shows whether the connection is still there; the idle ones make room for it.
+                    // A fresh fork shows whether the connection is still there; the idle ones make
+                    // room for it.
                     idle.clear();
                     let fork = self.trunks[at].fork();
                     if fork.is_none() {
@@ -115,14 +123,25 @@ impl State {
     /// A login of which all sessions are here. Of those that are kept, only `own` counts.
     fn unused_login(&self, own: Option<u64>) -> Option<u64> {
         let here = || self.idle.iter().chain(&self.trunks).map(|lent| &lent.login);
-        let is_unused = |login: &&Arc<Login>| Arc::strong_count(login) == here().filter(|other| other.id == login.id).count();
-        here().filter(|login| own == Some(login.id) || !self.kept.contains(&login.id)).find(is_unused).map(|login| login.id)
+        let is_unused = |login: &&Arc<Login>| {
+            Arc::strong_count(login) == here().filter(|other| other.id == login.id).count()
+        };
+        here()
+            .filter(|login| own == Some(login.id) || !self.kept.contains(&login.id))
+            .find(is_unused)
+            .map(|login| login.id)
     }
 }
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} idle, {} trunks, refused: {:?}", self.idle.len(), self.trunks.len(), self.refused)
+        write!(
+            f,
+            "{} idle, {} trunks, refused: {:?}",
+            self.idle.len(),
+            self.trunks.len(),
+            self.refused
+        )
     }
 }
 
@@ -209,8 +228,8 @@ impl Drop for Waiter<'_> {
     }
 }
 
-/// Nobody else is lent a session of a login as long as this lives. When it ends, all who wait for a session then come
-/// before the next login is kept.
+/// Nobody else is lent a session of a login as long as this lives. When it ends, all who wait for a
+/// session then come before the next login is kept.
 pub struct Alone {
     logins: Arc<Logins>,
     login: Option<u64>,
@@ -232,8 +251,8 @@ impl Alone {
         self.login = login;
     }
 
-    /// Closes the door of the login that is used least, so that it comes free, or opens it again when that takes too
-    /// long. Returns when to knock again; before `next`, nothing changes.
+    /// Closes the door of the login that is used least, so that it comes free, or opens it again
+    /// when that takes too long. Returns when to knock again; before `next`, nothing changes.
     pub fn knock(&mut self, next: Option<Instant>, now: Instant) -> Option<Instant> {
         if next.is_some_and(|next| now < next) {
             return next;
@@ -247,7 +266,11 @@ impl Alone {
         if state.owes_others() {
             return None;
         }
-        let others = state.trunks.iter().map(|trunk| &trunk.login).filter(|login| !state.kept.contains(&login.id));
+        let others = state
+            .trunks
+            .iter()
+            .map(|trunk| &trunk.login)
+            .filter(|login| !state.kept.contains(&login.id));
         let least = others.min_by_key(|login| Arc::strong_count(login)).map(|login| login.id)?;
         self.keep(&mut state, Some(least));
         Some(now + DOOR_CLOSED)

@@ -1,4 +1,5 @@
-//! How a polite guest behaves: places that the server has no room for rest a while; a server that is down is left alone.
+//! How a polite guest behaves: places that the server has no room for rest a while; a server that
+//! is down is left alone.
 
 use std::time::Duration;
 
@@ -28,7 +29,11 @@ pub struct Bench {
 
 impl Bench {
     /// Lets `places` rest. Returns for how long: twice as long each time, with a tenth of chance.
-    pub fn rest(&mut self, places: impl Iterator<Item = OwnedSemaphorePermit>, now: Instant) -> Duration {
+    pub fn rest(
+        &mut self,
+        places: impl Iterator<Item = OwnedSemaphorePermit>,
+        now: Instant,
+    ) -> Duration {
         self.resting.extend(places);
         if let Some(until) = self.quiet_until(now) {
             // Asked for before the refusal was known: one crowd, one rest.
@@ -87,8 +92,13 @@ impl Breaker {
         self.failures += 1;
         let since = *self.since.get_or_insert(now);
         let long = now.duration_since(since);
-        (self.failures >= FAILURES && long >= PATIENCE)
-            .then(|| format!("given up for this run after {} failed logins in {} s", self.failures, long.as_secs()))
+        (self.failures >= FAILURES && long >= PATIENCE).then(|| {
+            format!(
+                "given up for this run after {} failed logins in {} s",
+                self.failures,
+                long.as_secs()
+            )
+        })
     }
 
     /// A login has succeeded.
@@ -110,12 +120,28 @@ mod tests {
         let places = Arc::new(Semaphore::new(4));
         let take = |n: u32| places.clone().try_acquire_many_owned(n).unwrap();
         let (mut bench, start) = (Bench::default(), Instant::now());
-        let rests: Vec<u64> = (0..8).map(|n| bench.rest(std::iter::empty(), start + Duration::from_secs(1000 * n)).as_secs()).collect();
-        assert!(rests.windows(2).all(|pair| pair[0] <= pair[1] + 13) && rests[0] <= 5 && rests[7] >= 114, "{rests:?}");
+        let rests: Vec<u64> = (0..8)
+            .map(|n| {
+                bench.rest(std::iter::empty(), start + Duration::from_secs(1000 * n)).as_secs()
+            })
+            .collect();
+        assert!(
+            rests.windows(2).all(|pair| pair[0] <= pair[1] + 13)
+                && rests[0] <= 5
+                && rests[7] >= 114,
+            "{rests:?}"
+        );
         let mut bench = Bench::default();
         bench.rest([take(1)].into_iter(), start);
-        assert!(bench.rest([take(1)].into_iter(), start + Duration::from_secs(1)) <= Duration::from_secs(5), "a crowd is refused once");
-        assert!(bench.quiet_until(start + Duration::from_secs(1)).is_some() && bench.quiet_until(start + Duration::from_secs(6)).is_none());
+        assert!(
+            bench.rest([take(1)].into_iter(), start + Duration::from_secs(1))
+                <= Duration::from_secs(5),
+            "a crowd is refused once"
+        );
+        assert!(
+            bench.quiet_until(start + Duration::from_secs(1)).is_some()
+                && bench.quiet_until(start + Duration::from_secs(6)).is_none()
+        );
         bench.call_back(start + Duration::from_secs(1));
         assert_eq!(places.available_permits(), 2);
         bench.call_back(start + Duration::from_secs(6));
@@ -125,17 +151,26 @@ mod tests {
         bench.call_back(start + Duration::from_secs(12));
         assert_eq!(places.available_permits(), 4);
         let later = start + Duration::from_secs(100);
-        assert!(bench.rest(std::iter::empty(), later).as_secs() <= 5, "once all were back, rests begin anew");
+        assert!(
+            bench.rest(std::iter::empty(), later).as_secs() <= 5,
+            "once all were back, rests begin anew"
+        );
     }
 
     #[test]
     fn a_server_is_given_up_after_many_failures_and_long_enough() {
         let (mut breaker, start) = (Breaker::default(), Instant::now());
-        assert!((0..50).all(|_| breaker.failed(start).is_none()), "a moment's failures are no verdict");
+        assert!(
+            (0..50).all(|_| breaker.failed(start).is_none()),
+            "a moment's failures are no verdict"
+        );
         let text = breaker.failed(start + Duration::from_secs(61)).unwrap();
         assert!(text.contains("51 failed logins in 61 s"), "{text}");
         breaker.close();
-        assert!(breaker.failed(start + Duration::from_secs(500)).is_none(), "a login in between begins the count anew");
+        assert!(
+            breaker.failed(start + Duration::from_secs(500)).is_none(),
+            "a login in between begins the count anew"
+        );
         assert!((0..8).all(|n| breaker.failed(start + Duration::from_secs(600 + n)).is_none()));
         assert!(breaker.failed(start + Duration::from_secs(620)).is_some());
     }

@@ -1,4 +1,5 @@
-//! A server in memory with a script of faults: an ordinary endpoint, kept honest by the contract suite.
+//! A server in memory with a script of faults: an ordinary endpoint, kept honest by the contract
+//! suite.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -108,12 +109,18 @@ impl MemoryServer {
     /// Adds or replaces a file, modified at `modified` (seconds since 1970).
     pub fn put(&self, path: &str, content: impl Into<Bytes>, modified: i64) -> &Self {
         let content = content.into();
-        let file = MemoryFile { claimed_size: Some(content.len() as u64), content, modified: ModifiedTime::from_unix(modified), listed: None };
+        let file = MemoryFile {
+            claimed_size: Some(content.len() as u64),
+            content,
+            modified: ModifiedTime::from_unix(modified),
+            listed: None,
+        };
         self.tree().files.insert(RemotePath::from(path), file);
         self
     }
 
-    /// Scripts a fault for the next call of `op` (`list`, `stat`, `read`, `remove`, `rename`) on `path`.
+    /// Scripts a fault for the next call of `op` (`list`, `stat`, `read`, `remove`, `rename`) on
+    /// `path`.
     pub fn fault(&self, path: &str, op: &'static str, fault: Fault) -> &Self {
         self.tree().faults.entry((RemotePath::from(path), op)).or_default().push_back(fault);
         self
@@ -149,7 +156,8 @@ impl Endpoint for MemoryServer {
         tree.open += 1;
         tree.most_open = tree.most_open.max(tree.open);
         drop(tree);
-        let login = Arc::new(Login { server: self.clone(), used: Mutex::new(0), calls: AtomicU64::new(0) });
+        let login =
+            Arc::new(Login { server: self.clone(), used: Mutex::new(0), calls: AtomicU64::new(0) });
         Ok(Box::new(MemorySession { login, forked: false }))
     }
 }
@@ -184,15 +192,31 @@ impl MemorySession {
         self.login.server.tree()
     }
 
-    fn scripted(&self, path: &RemotePath, op: Op, word: &'static str) -> Result<Option<Fault>, SourceError> {
+    fn scripted(
+        &self,
+        path: &RemotePath,
+        op: Op,
+        word: &'static str,
+    ) -> Result<Option<Fault>, SourceError> {
         let calls = self.login.calls.fetch_add(1, Ordering::Relaxed);
         if self.tree().calls_per_login.is_some_and(|most| calls >= most) {
-            return Err(SourceError::new(op, ADDRESS, Class::Connect, "the server has ended this login").at(path));
+            return Err(SourceError::new(
+                op,
+                ADDRESS,
+                Class::Connect,
+                "the server has ended this login",
+            )
+            .at(path));
         }
         let fault = self.tree().faults.get_mut(&(path.clone(), word)).and_then(VecDeque::pop_front);
         match fault {
-            Some(Fault::Fail(class)) => Err(SourceError::new(op, ADDRESS, class, "scripted").at(path)),
-            Some(Fault::Refuse(class)) => Err(SourceError::new(op, ADDRESS, class, "scripted").at(path).transient(false).session_survives()),
+            Some(Fault::Fail(class)) => {
+                Err(SourceError::new(op, ADDRESS, class, "scripted").at(path))
+            }
+            Some(Fault::Refuse(class)) => Err(SourceError::new(op, ADDRESS, class, "scripted")
+                .at(path)
+                .transient(false)
+                .session_survives()),
             Some(Fault::Before(hook)) => {
                 hook(&mut self.tree());
                 Ok(None)
@@ -227,7 +251,11 @@ impl Session for MemorySession {
         Some(Box::new(MemorySession { login: self.login.clone(), forked: true }))
     }
 
-    async fn list(&mut self, dir: &RemotePath, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), SourceError> {
+    async fn list(
+        &mut self,
+        dir: &RemotePath,
+        visit: &mut (dyn FnMut(Listed) + Send),
+    ) -> Result<(), SourceError> {
         self.tree().lists.push(dir.clone());
         let fault = self.scripted(dir, Op::List, "list")?;
         let breaks_at = if let Some(Fault::FailAt(at, _)) = &fault { *at } else { u64::MAX };
@@ -246,7 +274,10 @@ impl Session for MemorySession {
             let Some(below) = path.below(dir) else { continue };
             found = true;
             match below.iter().position(|b| *b == b'/') {
-                None => visit(Listed::File(RemoteFile { modified: file.listed.or(file.modified), ..describe(path, file) })),
+                None => visit(Listed::File(RemoteFile {
+                    modified: file.listed.or(file.modified),
+                    ..describe(path, file)
+                })),
                 Some(slash) => {
                     directories.insert(dir.join(&below[..slash]));
                 }
@@ -255,7 +286,9 @@ impl Session for MemorySession {
         directories.into_iter().for_each(|directory| visit(Listed::Directory(directory)));
         tree.extra.iter().filter(|(at, _)| at == dir).for_each(|(_, listed)| visit(listed.clone()));
         match fault {
-            Some(Fault::FailAt(_, class)) => Err(SourceError::new(Op::List, ADDRESS, class, "scripted").at(dir)),
+            Some(Fault::FailAt(_, class)) => {
+                Err(SourceError::new(Op::List, ADDRESS, class, "scripted").at(dir))
+            }
             _ if found => Ok(()),
             _ => Err(gone(Op::List, dir)),
         }
@@ -266,18 +299,33 @@ impl Session for MemorySession {
         Ok(self.tree().files.get(path).map(|file| describe(path, file)))
     }
 
-    async fn read<'a>(&'a mut self, file: &RemoteFile, offset: u64) -> Result<Box<dyn Download + 'a>, SourceError> {
+    async fn read<'a>(
+        &'a mut self,
+        file: &RemoteFile,
+        offset: u64,
+    ) -> Result<Box<dyn Download + 'a>, SourceError> {
         let fault = self.scripted(&file.path, Op::Read, "read")?;
         let content = {
             let mut tree = self.tree();
             tree.reads += 1;
             tree.offsets.push((file.path.clone(), offset));
-            tree.files.get(&file.path).map(|file| file.content.clone()).ok_or_else(|| gone(Op::Read, &file.path))?
+            tree.files
+                .get(&file.path)
+                .map(|file| file.content.clone())
+                .ok_or_else(|| gone(Op::Read, &file.path))?
         };
         let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
-        // Like SFTP, it is asked for no more than the file is said to have, until that much was sent.
+        // Like SFTP, it is asked for no more than the file is said to have, until that much was
+        // sent.
         let worth = file.size.map_or(u64::MAX, |size| size.saturating_sub(offset as u64));
-        Ok(Box::new(MemoryDownload { session: self, path: file.path.clone(), rest: content.slice(offset..), worth, sent: 0, fault }))
+        Ok(Box::new(MemoryDownload {
+            session: self,
+            path: file.path.clone(),
+            rest: content.slice(offset..),
+            worth,
+            sent: 0,
+            fault,
+        }))
     }
 
     async fn remove(&mut self, path: &RemotePath) -> Result<(), SourceError> {
@@ -290,7 +338,14 @@ impl Session for MemorySession {
         self.scripted(from, Op::Rename, "rename")?;
         let mut tree = self.tree();
         if tree.files.contains_key(to) {
-            return Err(SourceError::new(Op::Rename, ADDRESS, Class::Permission, "the target exists").at(to).session_survives());
+            return Err(SourceError::new(
+                Op::Rename,
+                ADDRESS,
+                Class::Permission,
+                "the target exists",
+            )
+            .at(to)
+            .session_survives());
         }
         let file = tree.files.remove(from).ok_or_else(|| gone(Op::Rename, from))?;
         tree.files.insert(to.clone(), file);
@@ -313,18 +368,29 @@ struct MemoryDownload<'a> {
 impl Download for MemoryDownload<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
         let until_fault = match &self.fault {
-            Some(Fault::FailAt(at, _) | Fault::EndAt(at) | Fault::At(at, _)) => Some(at.saturating_sub(self.sent)),
+            Some(Fault::FailAt(at, _) | Fault::EndAt(at) | Fault::At(at, _)) => {
+                Some(at.saturating_sub(self.sent))
+            }
             _ => None,
         };
         if until_fault == Some(0) {
             match self.fault.take() {
-                Some(Fault::FailAt(_, class)) => return Err(SourceError::new(Op::Read, ADDRESS, class, "scripted").at(&self.path)),
+                Some(Fault::FailAt(_, class)) => {
+                    return Err(
+                        SourceError::new(Op::Read, ADDRESS, class, "scripted").at(&self.path)
+                    );
+                }
                 Some(Fault::At(_, hook)) => hook(&mut self.session.tree()),
                 _ => return Ok(None),
             }
         }
-        let room = until_fault.filter(|room| *room > 0).map_or(CHUNK, |room| usize::try_from(room).unwrap_or(CHUNK).min(CHUNK));
-        let worth = usize::try_from(self.worth.saturating_sub(self.sent)).ok().filter(|worth| *worth > 0).unwrap_or(room);
+        let room = until_fault
+            .filter(|room| *room > 0)
+            .map_or(CHUNK, |room| usize::try_from(room).unwrap_or(CHUNK).min(CHUNK));
+        let worth = usize::try_from(self.worth.saturating_sub(self.sent))
+            .ok()
+            .filter(|worth| *worth > 0)
+            .unwrap_or(room);
         let chunk = self.rest.split_to(room.min(worth).min(self.rest.len()));
         self.sent += chunk.len() as u64;
         self.session.tree().bytes_read += chunk.len() as u64;

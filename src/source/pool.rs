@@ -1,4 +1,5 @@
-//! The logins of one source: lent out, forked where the protocol allows it, never more than the cap, fewer where the server has no room.
+//! The logins of one source: lent out, forked where the protocol allows it, never more than the
+//! cap, fewer where the server has no room.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -15,13 +16,14 @@ use crate::source::logins::{Alone, Lent, Login, Logins, State, Waiter, Wants};
 /// Sessions of one endpoint.
 ///
 /// At most `connections` logins are open at any time. The first login is made alone; once a
-/// credential, host key or certificate was refused, no further login is tried. A server that has
-/// no room for one more, or cannot be reached for it, keeps those it has; it is not asked for a while,
+/// credential, host key or certificate was refused, no further login is tried. A server that has no
+/// room for one more, or cannot be reached for it, keeps those it has; it is not asked for a while,
 /// then for half as many, then for one more from time to time. A server that was not to be had for
 /// long is not asked any more.
 ///
-/// What one session does may end the others on its login. [`Pool::lend_alone`] lends one that has its login to itself.
-/// Of several logins one is always there for the others; of a single one they have every other turn.
+/// What one session does may end the others on its login. [`Pool::lend_alone`] lends one that has
+/// its login to itself. Of several logins one is always there for the others; of a single one they
+/// have every other turn.
 #[derive(Debug)]
 pub struct Pool {
     endpoint: Arc<dyn Endpoint>,
@@ -96,21 +98,27 @@ impl Pool {
         }
     }
 
-    /// Lends a session for try number `attempt` of `attempts`: to the last of several alone, so that the others
-    /// on a login, whatever they do to it, cannot make all of them fail.
-    pub async fn lend_for_try(self: &Arc<Self>, attempt: u32, attempts: u32) -> Result<Lease, SourceError> {
+    /// Lends a session for try number `attempt` of `attempts`: to the last of several alone, so
+    /// that the others on a login, whatever they do to it, cannot make all of them fail.
+    pub async fn lend_for_try(
+        self: &Arc<Self>,
+        attempt: u32,
+        attempts: u32,
+    ) -> Result<Lease, SourceError> {
         if attempt > 1 && attempt >= attempts { self.lend_alone().await } else { self.lend().await }
     }
 
-    /// Lends a session that has its login to itself until the lease, or what [`Lease::seclusion`] gives, ends: a login
-    /// that nobody uses, else a new one if the cap allows it, else the one that is used least, once those on it have ended.
-    /// For these newcomers are kept off it, but never for long.
+    /// Lends a session that has its login to itself until the lease, or what [`Lease::seclusion`]
+    /// gives, ends: a login that nobody uses, else a new one if the cap allows it, else the one
+    /// that is used least, once those on it have ended. For these newcomers are kept off it, but
+    /// never for long.
     pub async fn lend_alone(self: &Arc<Self>) -> Result<Lease, SourceError> {
         if self.endpoint.transfers_per_connection() == 1 {
             return self.lend().await;
         }
         let _waiter = Waiter::new(&self.logins, Wants::Alone);
-        let turn = self.turns.clone().acquire_owned().await.expect("this semaphore is never closed");
+        let turn =
+            self.turns.clone().acquire_owned().await.expect("this semaphore is never closed");
         let mut alone = Alone::new(self.logins.clone(), turn);
         // When the door of a login in use is next closed or opened.
         let mut door = None;
@@ -150,7 +158,8 @@ impl Pool {
         self.state().is_wanted()
     }
 
-    /// Whether a login may be asked for now, and when to think again. With none that is there, nothing else is left to do.
+    /// Whether a login may be asked for now, and when to think again. With none that is there,
+    /// nothing else is left to do.
     fn manners(&self) -> (bool, Option<Instant>) {
         let (now, mut state) = (Instant::now(), self.state());
         state.bench.call_back(now);
@@ -178,9 +187,13 @@ impl Pool {
         Ok(state.unused(alone, &mut lost))
     }
 
-    /// Logs in, one at a time until one login has succeeded. `None` when meanwhile a session came free. The login is kept for
-    /// `alone`, if somebody is to have it so.
-    async fn log_in(&self, place: OwnedSemaphorePermit, mut alone: Option<&mut Alone>) -> Result<Option<Lent>, SourceError> {
+    /// Logs in, one at a time until one login has succeeded. `None` when meanwhile a session came
+    /// free. The login is kept for `alone`, if somebody is to have it so.
+    async fn log_in(
+        &self,
+        place: OwnedSemaphorePermit,
+        mut alone: Option<&mut Alone>,
+    ) -> Result<Option<Lent>, SourceError> {
         let first = if self.logins() == 0 { Some(self.opening.lock().await) } else { None };
         if first.is_some() {
             let found = match alone.as_deref_mut() {
@@ -220,20 +233,27 @@ impl Pool {
         Ok(Some(lent))
     }
 
-    /// A login that failed. `Ok` when the server merely had no room for one more: whoever wanted it waits for
-    /// one of those that are there, which costs no try.
-    fn turned_away(&self, place: OwnedSemaphorePermit, error: SourceError) -> Result<(), SourceError> {
+    /// A login that failed. `Ok` when the server merely had no room for one more: whoever wanted it
+    /// waits for one of those that are there, which costs no try.
+    fn turned_away(
+        &self,
+        place: OwnedSemaphorePermit,
+        error: SourceError,
+    ) -> Result<(), SourceError> {
         let alive = self.alive.load(Ordering::SeqCst);
         let mut state = self.state();
         let cause = || std::error::Error::source(&error).map_or_else(|| error.to_string(), chain);
         match error.class() {
-            Class::Auth | Class::HostKey | Class::Tls if !error.is_transient() => state.refused = Some((error.class(), cause())),
+            Class::Auth | Class::HostKey | Class::Tls if !error.is_transient() => {
+                state.refused = Some((error.class(), cause()))
+            }
             Class::Busy | Class::Connect | Class::Stalled if alive > 0 && error.is_transient() => {
                 // Half of the places that are not taken rest with this one.
                 let spare = self.places.available_permits() / 2;
                 let spare = (0..spare).filter_map(|_| self.places.clone().try_acquire_owned().ok());
                 let rest = state.bench.rest(std::iter::once(place).chain(spare), Instant::now());
-                tracing::warn!(server = self.address(), logins = alive, rest_ms = rest.as_millis() as u64, error = %chain(&error), "The server takes no more logins now; those that are there do the work.");
+                tracing::warn!(server = self.address(), logins = alive, rest_ms = rest.as_millis() as u64, error = %chain(&error), "The \
+                    server takes no more logins now; those that are there do the work.");
                 return Ok(());
             }
             _ if alive == 0 && error.is_transient() => {
@@ -246,7 +266,8 @@ impl Pool {
         Err(error)
     }
 
-    /// A place less for a while, if another login is left: the server ended a session because it has too many.
+    /// A place less for a while, if another login is left: the server ended a session because it
+    /// has too many.
     fn step_back(&self) {
         if self.alive.load(Ordering::SeqCst) > 0
             && let Ok(place) = self.places.clone().try_acquire_owned()
@@ -284,7 +305,8 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Of a lease of [`Pool::lend_alone`]: others are let onto its login once this is dropped, or the lease ends.
+    /// Of a lease of [`Pool::lend_alone`]: others are let onto its login once this is dropped, or
+    /// the lease ends.
     pub fn seclusion(&mut self) -> Option<Alone> {
         self.alone.take()
     }
@@ -296,8 +318,8 @@ impl Lease {
         }
     }
 
-    /// Ends the lease as `result` demands: a session that survived goes back, one that did not takes
-    /// its login, and the idle sessions that have probably died with it, out of circulation.
+    /// Ends the lease as `result` demands: a session that survived goes back, one that did not
+    /// takes its login, and the idle sessions that have probably died with it, out of circulation.
     pub fn settle<T>(self, result: &Result<T, SourceError>) {
         match result {
             Err(error) if !error.keeps_session() => self.lost(error),
@@ -305,7 +327,8 @@ impl Lease {
         }
     }
 
-    /// [`Lease::discard`], because of `error`: after one that says that the server has too much to do, one place rests.
+    /// [`Lease::discard`], because of `error`: after one that says that the server has too much to
+    /// do, one place rests.
     pub fn lost(self, error: &SourceError) {
         let pool = self.pool.clone();
         self.discard();
@@ -320,7 +343,8 @@ impl Lease {
         let dead: Vec<Lent> = {
             let mut state = self.pool.state();
             let trunks = std::mem::take(&mut state.trunks);
-            let (dead, alive): (Vec<_>, Vec<_>) = trunks.into_iter().partition(|trunk| trunk.login.id == lent.login.id);
+            let (dead, alive): (Vec<_>, Vec<_>) =
+                trunks.into_iter().partition(|trunk| trunk.login.id == lent.login.id);
             state.trunks = alive;
             dead.into_iter().chain(std::mem::take(&mut state.idle)).collect()
         };

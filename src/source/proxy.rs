@@ -16,7 +16,8 @@ use crate::settings::{Key, Kind, SourceUrl};
 pub const KEY: Key = Key {
     name: "proxy",
     kind: Kind::Secret,
-    doc: "Proxy to reach the server through: `socks5://[user:password@]host[:port]` or `http://[user:password@]host[:port]` (CONNECT).",
+    doc: "Proxy to reach the server through: `socks5://[user:password@]host[:port]` or \
+        `http://[user:password@]host[:port]` (CONNECT).",
 };
 
 /// The longest answer of an HTTP proxy that is read.
@@ -60,13 +61,18 @@ fn refused(why: impl Into<String>) -> io::Error {
 }
 
 impl Proxy {
-    /// Reads the setting. The error says what is wrong and never repeats it: it may hold a password.
+    /// Reads the setting. The error says what is wrong and never repeats it: it may hold a
+    /// password.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = SourceUrl::parse(text)?;
         let (protocol, default_port) = match url.scheme.as_str() {
             "socks5" | "socks5h" => (Protocol::Socks5, 1080),
             "http" => (Protocol::Http, 8080),
-            _ => return Err("has a scheme that is not known; allowed are `socks5://` and `http://`".into()),
+            _ => {
+                return Err(
+                    "has a scheme that is not known; allowed are `socks5://` and `http://`".into(),
+                );
+            }
         };
         if url.host.is_empty() {
             return Err("names no host".into());
@@ -76,18 +82,28 @@ impl Proxy {
         }
         let login = url.user.map(|user| (user, url.password.unwrap_or_else(|| Secret::new(""))));
         let fits = |text: &str| !text.is_empty() && text.len() < 256;
-        if protocol == Protocol::Socks5 && login.as_ref().is_some_and(|(user, password)| !fits(user) || !fits(password.reveal())) {
-            return Err("has a user or password that SOCKS cannot carry: each has 1 to 255 bytes".into());
+        if protocol == Protocol::Socks5
+            && login
+                .as_ref()
+                .is_some_and(|(user, password)| !fits(user) || !fits(password.reveal()))
+        {
+            return Err(
+                "has a user or password that SOCKS cannot carry: each has 1 to 255 bytes".into()
+            );
         }
         if login.as_ref().is_some_and(|(user, _)| user.contains(':')) {
-            return Err("has a user with a colon in it, which no proxy can tell from the password".into());
+            return Err(
+                "has a user with a colon in it, which no proxy can tell from the password".into()
+            );
         }
         Ok(Self { protocol, host: url.host, port: url.port.unwrap_or(default_port), login })
     }
 
     /// A connection to `host`, through the proxy. Not bounded in time: whoever calls it is.
     pub async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
-        let mut stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| self.about(error))?;
+        let mut stream = TcpStream::connect((self.host.as_str(), self.port))
+            .await
+            .map_err(|error| self.about(error))?;
         stream.set_nodelay(true)?;
         self.tunnel(&mut stream, host, port).await?;
         Ok(stream)
@@ -103,7 +119,10 @@ impl Proxy {
     }
 
     fn about(&self, error: io::Error) -> io::Error {
-        io::Error::new(error.kind(), format!("through the proxy {}:{}: {error}", self.host, self.port))
+        io::Error::new(
+            error.kind(),
+            format!("through the proxy {}:{}: {error}", self.host, self.port),
+        )
     }
 
     async fn socks(&self, stream: &mut TcpStream, host: &str, port: u16) -> io::Result<()> {
@@ -115,7 +134,13 @@ impl Proxy {
             (5, 2, Some((user, password))) => {
                 let password = password.reveal();
                 let length = |text: &str| u8::try_from(text.len()).map_err(io::Error::other);
-                let login = [&[1, length(user)?], user.as_bytes(), &[length(password)?], password.as_bytes()].concat();
+                let login = [
+                    &[1, length(user)?],
+                    user.as_bytes(),
+                    &[length(password)?],
+                    password.as_bytes(),
+                ]
+                .concat();
                 stream.write_all(&login).await?;
                 let [_, status] = read(stream).await?;
                 if status != 0 {
@@ -128,7 +153,8 @@ impl Proxy {
         let target = match host.parse::<IpAddr>() {
             Ok(IpAddr::V4(address)) => [&[1][..], &address.octets()].concat(),
             Ok(IpAddr::V6(address)) => [&[4][..], &address.octets()].concat(),
-            Err(_) => [&[3, u8::try_from(host.len()).map_err(io::Error::other)?], host.as_bytes()].concat(),
+            Err(_) => [&[3, u8::try_from(host.len()).map_err(io::Error::other)?], host.as_bytes()]
+                .concat(),
         };
         stream.write_all(&[&[5, 1, 0][..], &target, &port.to_be_bytes()].concat()).await?;
         let [_, status, _, kind] = read(stream).await?;
@@ -148,9 +174,17 @@ impl Proxy {
     async fn http(&self, stream: &mut TcpStream, host: &str, port: u16) -> io::Result<()> {
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         let login = self.login.as_ref().map_or(String::new(), |(user, password)| {
-            format!("Proxy-Authorization: Basic {}\r\n", STANDARD.encode(format!("{user}:{}", password.reveal())))
+            format!(
+                "Proxy-Authorization: Basic {}\r\n",
+                STANDARD.encode(format!("{user}:{}", password.reveal()))
+            )
         });
-        stream.write_all(format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{login}\r\n").as_bytes()).await?;
+        stream
+            .write_all(
+                format!("CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{login}\r\n")
+                    .as_bytes(),
+            )
+            .await?;
         let mut answer = Vec::new();
         // Byte by byte: what comes after the answer is the server's.
         while !answer.ends_with(b"\r\n\r\n") {
@@ -195,9 +229,19 @@ mod tests {
     #[test]
     fn proxies_are_read_and_mistakes_told_without_the_password() {
         let proxy = Proxy::parse("socks5://me:p%40ss@gate.example").unwrap();
-        assert_eq!((proxy.host.as_str(), proxy.port, format!("{proxy:?}").contains("p@ss")), ("gate.example", 1080, false));
+        assert_eq!(
+            (proxy.host.as_str(), proxy.port, format!("{proxy:?}").contains("p@ss")),
+            ("gate.example", 1080, false)
+        );
         assert_eq!(Proxy::parse("http://gate:3128").unwrap().port, 3128);
-        for bad in ["gate:1080", "ftp://u:secret@gate", "socks5://", "http://gate/path", "socks5://me@gate", "http://u:secret@@gate"] {
+        for bad in [
+            "gate:1080",
+            "ftp://u:secret@gate",
+            "socks5://",
+            "http://gate/path",
+            "socks5://me@gate",
+            "http://u:secret@@gate",
+        ] {
             let error = Proxy::parse(bad).map(drop).expect_err(bad);
             assert!(!error.contains("secret"), "{error}");
         }

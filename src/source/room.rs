@@ -39,7 +39,8 @@ impl RoomPart {
     #[must_use]
     pub fn grow(&mut self, bytes: u64) -> bool {
         let fits = |taken: u64| taken.checked_add(bytes).filter(|taken| *taken <= self.room.total);
-        let grown = self.room.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
+        let grown =
+            self.room.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok();
         self.bytes += if grown { bytes } else { 0 };
         grown
     }
@@ -63,7 +64,8 @@ impl Drop for RoomPart {
 pub struct WalkRoom {
     /// For folders that wait to be listed.
     pub folders: MemoryRoom,
-    /// For what has been listed of folders that are being listed: what comes twice is known again by it.
+    /// For what has been listed of folders that are being listed: what comes twice is known again
+    /// by it.
     pub listed: MemoryRoom,
 }
 
@@ -71,7 +73,10 @@ impl WalkRoom {
     /// Three eighths of the `memory` that a run may use, but enough for a large folder in any case.
     pub fn of(memory: u64) -> Self {
         const LEAST: u64 = 8 << 20;
-        Self { folders: MemoryRoom::new((memory / 4).max(LEAST)), listed: MemoryRoom::new((memory / 8).max(LEAST)) }
+        Self {
+            folders: MemoryRoom::new((memory / 4).max(LEAST)),
+            listed: MemoryRoom::new((memory / 8).max(LEAST)),
+        }
     }
 }
 

@@ -59,7 +59,10 @@ impl Sift {
     pub async fn run(self) -> Result<(), SourceError> {
         let told = Mutex::new(ToldEntries::new(&self.room));
         let (this, told) = (&self, &told);
-        let result = retry(&this.policy, &this.cancel, "listing a folder", |attempt| Box::pin(this.once(attempt, told))).await;
+        let result = retry(&this.policy, &this.cancel, "listing a folder", |attempt| {
+            Box::pin(this.once(attempt, told))
+        })
+        .await;
         let last = lock(told).last(&this.dir);
         this.send(last).await;
         result
@@ -99,8 +102,8 @@ impl Sift {
     }
 }
 
-/// What a folder was found to hold. Entries are known again by a hash of 64 bits: of a million entries told before, one
-/// in 10^13 new ones is taken for one of them, and told by the next run.
+/// What a folder was found to hold. Entries are known again by a hash of 64 bits: of a million
+/// entries told before, one in 10^13 new ones is taken for one of them, and told by the next run.
 struct ToldEntries {
     hashes: RandomState,
     /// ToldEntries by readings of the folder that did not count.
@@ -143,9 +146,13 @@ impl ToldEntries {
             Listed::Aside(Aside::Lines(lines)) => self.batch.lines += lines,
             Listed::Aside(Aside::Again(why)) => {
                 self.begin_again();
-                self.batch.notes.push(format!("it was listed again, one question at a time: {why}"));
+                self.batch
+                    .notes
+                    .push(format!("it was listed again, one question at a time: {why}"));
             }
-            Listed::Aside(Aside::Doubt(why)) => self.batch.notes.push(format!("its listing is taken for whole: {why}")),
+            Listed::Aside(Aside::Doubt(why)) => {
+                self.batch.notes.push(format!("its listing is taken for whole: {why}"))
+            }
             listed => {
                 self.batch.lines += 1;
                 self.take_entry(listed);
@@ -191,7 +198,11 @@ impl ToldEntries {
     fn last(&mut self, dir: &RemotePath) -> FolderBatch {
         let mut batch = self.batch();
         if let Some(example) = &self.example {
-            let what = if self.twice == 1 { "an entry was".to_owned() } else { format!("{} entries were", self.twice) };
+            let what = if self.twice == 1 {
+                "an entry was".to_owned()
+            } else {
+                format!("{} entries were", self.twice)
+            };
             batch.notes.push(format!("{what} listed twice, as `{example}`; each counts once"));
         }
         batch.notes.iter_mut().for_each(|note| *note = format!("{dir}: {note}"));
@@ -241,8 +252,15 @@ mod tests {
         let (a, b, dir) = (file("/d/a"), file("/d/b"), Listed::Directory("/d/a".into()));
         let nothing = Listed::Aside(Aside::Lines(500));
         let note = "/d: 2 entries were listed twice, as `/d/a`; each counts once";
-        assert_eq!(told(&[&[a.clone(), b.clone(), a.clone(), b.clone(), dir, nothing]], 1 << 20), (3, 505, vec![note.to_owned()]));
-        assert_eq!(told(&[std::slice::from_ref(&a), &[a.clone(), b.clone()]], 1 << 20), (2, 3, vec![]), "a second try tells nothing twice");
+        assert_eq!(
+            told(&[&[a.clone(), b.clone(), a.clone(), b.clone(), dir, nothing]], 1 << 20),
+            (3, 505, vec![note.to_owned()])
+        );
+        assert_eq!(
+            told(&[std::slice::from_ref(&a), &[a.clone(), b.clone()]], 1 << 20),
+            (2, 3, vec![]),
+            "a second try tells nothing twice"
+        );
         let line = Listed::Unparsed("?".into());
         assert_eq!(told(&[&[line.clone(), line]], 1 << 20), (2, 2, vec![]), "lines are no names");
     }

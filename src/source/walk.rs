@@ -59,8 +59,8 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// Sends everything below the root, in no particular order of folders; what a folder holds while it is being listed.
-    /// Ends early when the receiver is gone or the walk is cancelled.
+    /// Sends everything below the root, in no particular order of folders; what a folder holds
+    /// while it is being listed. Ends early when the receiver is gone or the walk is cancelled.
     pub async fn run(self, found: mpsc::Sender<Vec<Found>>) {
         let mut waiting = Folders::new(&self.room.folders);
         let mut next = Some((self.root.clone(), 0));
@@ -87,7 +87,8 @@ impl Walk {
                         Ok((id, result)) => (id, result),
                         Err(panic) => (panic.id(), Err(self.panicked())),
                     };
-                    let dir = in_hand.remove(&id).expect("every task was noted when it was spawned");
+                    let dir = in_hand.remove(&id).expect("every task was noted when it was \
+                        spawned");
                     if let Err(error) = result
                         && found.send(vec![Found::Unlisted(dir, error)]).await.is_err()
                     {
@@ -109,22 +110,40 @@ impl Walk {
             }
         }
         if notes > NOTES {
-            drop(found.send(vec![Found::Note(format!("{} more notes on listings of folders", notes - NOTES))]).await);
+            drop(
+                found
+                    .send(vec![Found::Note(format!(
+                        "{} more notes on listings of folders",
+                        notes - NOTES
+                    ))])
+                    .await,
+            );
         }
     }
 
     fn sift(&self, dir: RemotePath, depth: usize, to: &mpsc::Sender<FolderBatch>) -> Sift {
-        let (pool, policy, cancel, room) = (self.pool.clone(), self.policy, self.cancel.clone(), self.room.listed.clone());
+        let (pool, policy, cancel, room) =
+            (self.pool.clone(), self.policy, self.cancel.clone(), self.room.listed.clone());
         Sift { pool, dir, depth, policy, cancel, room, to: to.clone() }
     }
 
     /// A panic in a driver costs one folder.
     fn panicked(&self) -> SourceError {
-        SourceError::new(Op::List, self.pool.address(), Class::Internal, "it ended in a panic; the log has its trace")
+        SourceError::new(
+            Op::List,
+            self.pool.address(),
+            Class::Internal,
+            "it ended in a panic; the log has its trace",
+        )
     }
 
     /// What of a batch is to be told, and whether there was room for its folders.
-    fn sort(&self, batch: FolderBatch, waiting: &mut Folders, notes: &mut u64) -> (Vec<Found>, bool) {
+    fn sort(
+        &self,
+        batch: FolderBatch,
+        waiting: &mut Folders,
+        notes: &mut u64,
+    ) -> (Vec<Found>, bool) {
         let mut found = Vec::with_capacity(batch.entries.len());
         let mut fits = true;
         for note in batch.notes {
@@ -134,7 +153,9 @@ impl Walk {
         for entry in batch.entries {
             match entry {
                 Listed::Directory(path) if !(self.enter)(&path) => {}
-                Listed::Directory(path) if batch.depth >= self.depth => found.push(Found::TooDeep(path)),
+                Listed::Directory(path) if batch.depth >= self.depth => {
+                    found.push(Found::TooDeep(path))
+                }
                 Listed::Directory(path) => fits &= waiting.push(&path, batch.depth + 1),
                 other => found.push(Found::Entry(other)),
             }

@@ -1,4 +1,5 @@
-//! Our own state in the store: every name of it (`paths`), every JSON of it (`store`), its version (`version`).
+//! Our own state in the store: every name of it (`paths`), every JSON of it (`store`), its version
+//! (`version`).
 
 pub mod paths;
 pub mod store;

@@ -36,7 +36,8 @@ pub fn day(date: Date) -> String {
     format!("{:04}{:02}{:02}", date.year(), u8::from(date.month()), date.day())
 }
 
-/// A moment as ids of runs begin with it: `20261123T100000Z`. Equally long for each, ordered like time.
+/// A moment as ids of runs begin with it: `20261123T100000Z`. Equally long for each, ordered like
+/// time.
 pub fn stamp(at: OffsetDateTime) -> String {
     format!("{}T{:02}{:02}{:02}Z", day(at.date()), at.hour(), at.minute(), at.second())
 }
@@ -205,13 +206,22 @@ mod tests {
             (paths.lock(), "_blobferry/acme/lock"),
             (paths.report(run), "_blobferry/acme/runs/20261123/20261123T100000Z-0a1b2c3d.json"),
             (paths.manifest(run), "_blobferry/acme/runs/20261123/20261123T100000Z-0a1b2c3d.jsonl"),
-            (paths.archive(version), "_blobferry/acme/archives/47229c09b79bf7b9ec4b257484aef024.json"),
-            (paths.quarantined(version), "_blobferry/acme/quarantine/47229c09b79bf7b9ec4b257484aef024"),
+            (
+                paths.archive(version),
+                "_blobferry/acme/archives/47229c09b79bf7b9ec4b257484aef024.json",
+            ),
+            (
+                paths.quarantined(version),
+                "_blobferry/acme/quarantine/47229c09b79bf7b9ec4b257484aef024",
+            ),
             (paths.refused(version), "_blobferry/acme/refused/47229c09b79bf7b9ec4b257484aef024"),
             (paths.legacy_journal(7), "_blobferry/acme/journal-00007.ndjson"),
             (paths.slot(3), "_blobferry/acme/slots/03"),
             (paths.ledger("head.json").expect("a name"), "_blobferry/acme/ledger/head.json"),
-            (run_record(run).expect("an id"), "_blobferry/_runs/20261123/20261123T100000Z-0a1b2c3d.json"),
+            (
+                run_record(run).expect("an id"),
+                "_blobferry/_runs/20261123/20261123T100000Z-0a1b2c3d.json",
+            ),
         ] {
             assert_eq!(name.as_str(), expected);
             assert!(is_state(name.as_str()));
@@ -223,8 +233,18 @@ mod tests {
         let id = "20261123T100000Z-0a1b2c3d";
         assert_eq!(run_of_record(run_record(id).expect("an id").as_str()), Some(id));
         assert!(id.starts_with(&stamp(datetime!(2026-11-23 10:00 UTC))));
-        assert_eq!(runs_of_day(datetime!(2026-11-23 10:00 UTC).date()), "_blobferry/_runs/20261123/");
-        for bad in ["", "..", "20261123T100000Z-ABCDEF01", "20261123T100000Z-abcdef0", "20261123T100000Z/abcdef01", "20261123T100000Z-abcdef0é"] {
+        assert_eq!(
+            runs_of_day(datetime!(2026-11-23 10:00 UTC).date()),
+            "_blobferry/_runs/20261123/"
+        );
+        for bad in [
+            "",
+            "..",
+            "20261123T100000Z-ABCDEF01",
+            "20261123T100000Z-abcdef0",
+            "20261123T100000Z/abcdef01",
+            "20261123T100000Z-abcdef0é",
+        ] {
             assert_eq!(run_record(bad), None, "{bad}");
         }
         assert_eq!(run_of_record("_blobferry/_runs/sources.json"), None);

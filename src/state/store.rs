@@ -1,7 +1,8 @@
 //! `StateStore`: the only way by which state is read and written, beside leases and appends.
 //!
-//! JSON passes the redactor before it is stored. What must keep names byte by byte (the ledger, the files of a piece, the
-//! manifests of archives) goes as it is: it holds names of files and blobs, and no words of a peer.
+//! JSON passes the redactor before it is stored. What must keep names byte by byte (the ledger, the
+//! files of a piece, the manifests of archives) goes as it is: it holds names of files and blobs,
+//! and no words of a peer.
 
 use std::sync::Arc;
 
@@ -17,7 +18,9 @@ use crate::failure::{Class, Failure};
 use crate::model::BlobName;
 use crate::model::redactor::Redactor;
 use crate::retry::{Policy, retry};
-use crate::store::contract::{BlobInfo, Condition, Etag, Metadata, Properties, Store, StoreError, StoreKind};
+use crate::store::contract::{
+    BlobInfo, Condition, Etag, Metadata, Properties, Store, StoreError, StoreKind,
+};
 
 /// Why a blob of state could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +60,8 @@ pub struct StateStore {
     store: Arc<dyn Store>,
     redactor: Redactor,
     policy: Policy,
-    /// Work on state goes on when a run is told to stop: it is little, and what was done must be told.
+    /// Work on state goes on when a run is told to stop: it is little, and what was done must be
+    /// told.
     never: CancellationToken,
 }
 
@@ -82,13 +86,23 @@ impl StateStore {
         &self.policy
     }
 
-    /// A blob's properties; `None` if there is no such blob. `doing` is a present participle, for logs.
-    pub async fn head(&self, name: &BlobName, doing: &'static str) -> Result<Option<BlobInfo>, StoreError> {
+    /// A blob's properties; `None` if there is no such blob. `doing` is a present participle, for
+    /// logs.
+    pub async fn head(
+        &self,
+        name: &BlobName,
+        doing: &'static str,
+    ) -> Result<Option<BlobInfo>, StoreError> {
         retry(&self.policy, &self.never, doing, |_| self.store.head(name)).await
     }
 
     /// A blob of at most `most` bytes; `None` if there is no such blob, or no container yet.
-    pub async fn get(&self, name: &BlobName, most: u64, doing: &'static str) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+    pub async fn get(
+        &self,
+        name: &BlobName,
+        most: u64,
+        doing: &'static str,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         match retry(&self.policy, &self.never, doing, |_| self.store.get(name, 0, most)).await {
             // A plan comes before the first run has made the container: it holds nothing yet.
             Err(error) if error.kind == StoreKind::NoContainer => Ok(None),
@@ -97,13 +111,18 @@ impl StateStore {
     }
 
     /// JSON of ours, with the tag of its blob.
-    pub async fn get_json<T: DeserializeOwned>(&self, name: &BlobName, most: u64, doing: &'static str) -> Result<Option<(T, Etag)>, StateError> {
+    pub async fn get_json<T: DeserializeOwned>(
+        &self,
+        name: &BlobName,
+        most: u64,
+        doing: &'static str,
+    ) -> Result<Option<(T, Etag)>, StateError> {
         let Some((info, bytes)) = self.get(name, most, doing).await? else { return Ok(None) };
         Ok(Some((parse(name, &bytes)?, info.etag)))
     }
 
-    /// Writes JSON of ours, redacted, with its version. `None`: the condition did not hold, which is also so when the answer to a first
-    /// try was lost.
+    /// Writes JSON of ours, redacted, with its version. `None`: the condition did not hold, which
+    /// is also so when the answer to a first try was lost.
     pub async fn put_json(
         &self,
         name: &BlobName,
@@ -150,8 +169,14 @@ impl StateStore {
         retry(&self.policy, &self.never, doing, |_| self.store.delete(name)).await
     }
 
-    /// Names and properties of all blobs whose names begin with `prefix`, as far as `keep` wants them.
-    pub async fn list<T>(&self, prefix: &str, doing: &'static str, keep: impl Fn(BlobInfo) -> Option<T> + Sync) -> Result<Vec<T>, StoreError>
+    /// Names and properties of all blobs whose names begin with `prefix`, as far as `keep` wants
+    /// them.
+    pub async fn list<T>(
+        &self,
+        prefix: &str,
+        doing: &'static str,
+        keep: impl Fn(BlobInfo) -> Option<T> + Sync,
+    ) -> Result<Vec<T>, StoreError>
     where
         T: Send,
     {
@@ -169,7 +194,8 @@ impl StateStore {
 
 /// JSON of ours as it is stored: redacted, an object with its version.
 fn json(redactor: &Redactor, value: &impl Serialize) -> Bytes {
-    let mut value = redactor.json(serde_json::to_value(value).expect("state holds nothing that JSON cannot"));
+    let mut value =
+        redactor.json(serde_json::to_value(value).expect("state holds nothing that JSON cannot"));
     if let Value::Object(object) = &mut value {
         object.insert(version::MEMBER.to_owned(), version::VERSION.into());
     }
@@ -178,7 +204,10 @@ fn json(redactor: &Redactor, value: &impl Serialize) -> Bytes {
 
 /// Reads JSON of ours, the content of `name`.
 pub fn parse<T: DeserializeOwned>(name: &BlobName, bytes: &[u8]) -> Result<T, StateError> {
-    let damaged = |error: serde_json::Error| StateError::Damaged { blob: name.as_str().to_owned(), why: error.to_string() };
+    let damaged = |error: serde_json::Error| StateError::Damaged {
+        blob: name.as_str().to_owned(),
+        why: error.to_string(),
+    };
     let value: Value = serde_json::from_slice(bytes).map_err(damaged)?;
     version::check(name.as_str(), &value)?;
     serde_json::from_value(value).map_err(damaged)

@@ -13,7 +13,10 @@ pub const MEMBER: &str = "schema";
 
 /// Stored state that a later release wrote.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{blob}` was written by a later release (schema {found}, this one knows {VERSION}): run that release, or a later one")]
+#[error(
+    "`{blob}` was written by a later release (schema {found}, this one knows {VERSION}): run that \
+    release, or a later one"
+)]
 pub struct LaterVersion {
     /// The blob's name.
     pub blob: String,
@@ -21,7 +24,8 @@ pub struct LaterVersion {
     pub found: u64,
 }
 
-/// Refuses `value`, the content of `blob`, if a later release wrote it. JSON without a version is of release 0.1.
+/// Refuses `value`, the content of `blob`, if a later release wrote it. JSON without a version is
+/// of release 0.1.
 pub fn check(blob: &str, value: &Value) -> Result<(), LaterVersion> {
     match value.get(MEMBER).and_then(Value::as_u64).filter(|found| *found > u64::from(VERSION)) {
         Some(found) => Err(LaterVersion { blob: blob.to_owned(), found }),
@@ -37,7 +41,11 @@ mod tests {
     #[test]
     fn state_of_a_later_release_is_refused_by_name() {
         let later = check("_blobferry/x", &json!({ "schema": VERSION + 1 })).expect_err("refused");
-        assert_eq!(later.to_string(), "`_blobferry/x` was written by a later release (schema 3, this one knows 2): run that release, or a later one");
+        assert_eq!(
+            later.to_string(),
+            "`_blobferry/x` was written by a later release (schema 3, this one knows 2): run that \
+            release, or a later one"
+        );
         for known in [json!({}), json!({ "schema": 1 }), json!({ "schema": VERSION }), json!([3])] {
             assert_eq!(check("x", &known), Ok(()));
         }

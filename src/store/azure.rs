@@ -5,10 +5,13 @@ use std::num::NonZero;
 
 use async_trait::async_trait;
 use azure_core::http::headers::{HeaderName, Headers};
-use azure_core::http::{Body, ClientMethodOptions, Context, Etag as SdkEtag, RequestContent, StatusCode};
+use azure_core::http::{
+    Body, ClientMethodOptions, Context, Etag as SdkEtag, RequestContent, StatusCode,
+};
 use azure_storage_blob::models::{
-    AppendBlobClientAppendBlockOptions, AppendBlobClientCreateOptions, BlobClientDownloadOptions, BlobContainerClientListBlobsOptions,
-    BlockBlobClientCommitBlockListOptions, BlockBlobClientCommitBlockListResultHeaders, BlockBlobClientStageBlockOptions,
+    AppendBlobClientAppendBlockOptions, AppendBlobClientCreateOptions, BlobClientDownloadOptions,
+    BlobContainerClientListBlobsOptions, BlockBlobClientCommitBlockListOptions,
+    BlockBlobClientCommitBlockListResultHeaders, BlockBlobClientStageBlockOptions,
     BlockBlobClientUploadOptions, BlockLookupList, HttpRange, ListBlobsIncludeItem,
 };
 use azure_storage_blob::{BlobClient, BlobContainerClient};
@@ -29,7 +32,9 @@ mod settings;
 mod shared_key;
 
 use self::failure::{fail, fail_under};
-use super::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Terms, Upload};
+use super::contract::{
+    BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Terms, Upload,
+};
 use super::holder::Holder;
 use super::limits;
 use crate::model::{BlobName, BoxError};
@@ -67,13 +72,22 @@ impl AzureStore {
         let mut shown = settings.service.clone();
         shown.set_query(None);
         let address = format!("{}/{}", shown.as_str().trim_end_matches('/'), settings.container);
-        let unusable = |why: BoxError| StoreError::new("opening", &settings.container, &address, StoreKind::Rejected, why);
+        let unusable = |why: BoxError| {
+            StoreError::new("opening", &settings.container, &address, StoreKind::Rejected, why)
+        };
         if let Some(why) = illegal_container(&settings.container) {
             return Err(unusable(why.into()));
         }
         let clock = client::Clock::default();
         let container = client::container(&settings, &clock).map_err(unusable)?;
-        Ok(Self { container, name: settings.container, address, creation: settings.creation, page: settings.page, clock })
+        Ok(Self {
+            container,
+            name: settings.container,
+            address,
+            creation: settings.creation,
+            page: settings.page,
+            clock,
+        })
     }
 
     fn blob(&self, name: &BlobName) -> BlobClient {
@@ -84,15 +98,35 @@ impl AzureStore {
         fail(op, name.as_str(), &self.address, error)
     }
 
-    fn refused(&self, op: &'static str, name: &BlobName, kind: StoreKind, why: impl Into<BoxError>) -> StoreError {
+    fn refused(
+        &self,
+        op: &'static str,
+        name: &BlobName,
+        kind: StoreKind,
+        why: impl Into<BoxError>,
+    ) -> StoreError {
         StoreError::new(op, name.as_str(), &self.address, kind, why)
     }
 
     /// Bytes of a blob from `start` on, at most `most`.
-    async fn bytes(&self, name: &BlobName, start: u64, most: u64, beyond: Beyond) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+    async fn bytes(
+        &self,
+        name: &BlobName,
+        start: u64,
+        most: u64,
+        beyond: Beyond,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         let op = "reading";
         let too_long = |size: u64| {
-            self.refused(op, name, StoreKind::Rejected, format!("it has {size} bytes from {start} on, more than the {most} that are read at once"))
+            self.refused(
+                op,
+                name,
+                StoreKind::Rejected,
+                format!(
+                    "it has {size} bytes from {start} \
+                on, more than the {most} that are read at once"
+                ),
+            )
         };
         let from = usize::try_from(start).map_err(|_| too_long(0))?;
         // One request for all that is allowed; a longer blob is known by its `Content-Range`.
@@ -112,25 +146,40 @@ impl AzureStore {
             Err(error) if code_of(&error) == Some("BlobNotFound") => return Ok(None),
             // Nothing begins at the end of a blob: an answer without bytes, for us. Azurite instead
             // answers with the range `0--1` of an empty blob, which the SDK cannot read.
-            Err(error) if error.http_status() == Some(StatusCode::RequestedRangeNotSatisfiable) || is_unreadable(&error) => {
+            Err(error)
+                if error.http_status() == Some(StatusCode::RequestedRangeNotSatisfiable)
+                    || is_unreadable(&error) =>
+            {
                 return match self.head(name).await? {
                     Some(info) if info.size == start => Ok(Some((info, Bytes::new()))),
-                    Some(info) if info.size < start => Err(self.refused(op, name, StoreKind::Rejected, "it is shorter than where to start")),
+                    Some(info) if info.size < start => Err(self.refused(
+                        op,
+                        name,
+                        StoreKind::Rejected,
+                        "it is shorter than where to start",
+                    )),
                     Some(_) => Err(self.failed(op, name, &error)),
                     None => Ok(None),
                 };
             }
             Err(error) => return Err(self.failed(op, name, &error)),
         };
-        let info = answer::info(name, &download.headers).ok_or_else(|| self.refused(op, name, StoreKind::Unavailable, answer::NOT_STORAGE))?;
+        let info = answer::info(name, &download.headers)
+            .ok_or_else(|| self.refused(op, name, StoreKind::Unavailable, answer::NOT_STORAGE))?;
         let rest = info.size.saturating_sub(start);
         if rest > most && beyond == Beyond::Refused {
             return Err(too_long(rest));
         }
         let expected = rest.min(partition as u64);
-        let mut bytes = download.body.collect().await.map_err(|error| self.failed(op, name, &error))?;
+        let mut bytes =
+            download.body.collect().await.map_err(|error| self.failed(op, name, &error))?;
         if bytes.len() as u64 != expected {
-            return Err(self.refused(op, name, StoreKind::Unavailable, format!("{} of {expected} bytes arrived", bytes.len())));
+            return Err(self.refused(
+                op,
+                name,
+                StoreKind::Unavailable,
+                format!("{} of {expected} bytes arrived", bytes.len()),
+            ));
         }
         // One byte is asked for where none is wanted: there is no range of none.
         bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));
@@ -161,7 +210,9 @@ pub fn illegal_container(name: &str) -> Option<&'static str> {
     if name == "$web" {
         return None;
     }
-    if !(3..=63).contains(&name.len()) || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+    if !(3..=63).contains(&name.len())
+        || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
         return Some("allowed are 3 to 63 lower-case letters, digits and single `-` between them");
     }
     (name.starts_with('-') || name.ends_with('-') || name.contains("--"))
@@ -209,22 +260,39 @@ impl Store for AzureStore {
         let probe = BlobName::new("_blobferry/prepare").expect("the name keeps the rules");
         match self.head(&probe).await {
             Ok(_) => Ok(()),
-            Err(error) if error.kind == StoreKind::NoContainer && self.creation == ContainerCreation::Allowed => self.create_container().await,
+            Err(error)
+                if error.kind == StoreKind::NoContainer
+                    && self.creation == ContainerCreation::Allowed =>
+            {
+                self.create_container().await
+            }
             Err(error) => Err(error),
         }
     }
 
     async fn terms(&self) -> Result<Terms, StoreError> {
-        let answer = self.container.get_properties(None).await.map_err(|error| fail("looking at", &self.name, &self.address, &error))?;
+        let answer = self
+            .container
+            .get_properties(None)
+            .await
+            .map_err(|error| fail("looking at", &self.name, &self.address, &error))?;
         let answer = answer.to_raw_response();
-        let is_true = |headers: &Headers, name: &'static str| headers.get_optional_str(&HeaderName::from_static(name)) == Some("true");
+        let is_true = |headers: &Headers, name: &'static str| {
+            headers.get_optional_str(&HeaderName::from_static(name)) == Some("true")
+        };
         let of_container = |name| is_true(answer.headers(), name);
         // Not every credential may ask for the account.
-        let account = self.container.get_account_info(None).await.ok().map(|account| account.to_raw_response());
+        let account = self
+            .container
+            .get_account_info(None)
+            .await
+            .ok()
+            .map(|account| account.to_raw_response());
         Ok(Terms {
             has_immutability_policy: of_container("x-ms-has-immutability-policy"),
             has_legal_hold: of_container("x-ms-has-legal-hold"),
-            has_directories: account.is_some_and(|account| is_true(account.headers(), "x-ms-is-hns-enabled")),
+            has_directories: account
+                .is_some_and(|account| is_true(account.headers(), "x-ms-is-hns-enabled")),
         })
     }
 
@@ -234,24 +302,43 @@ impl Store for AzureStore {
             Ok(response) => {
                 let response = response.to_raw_response();
                 let info = answer::info(name, response.headers());
-                info.map(Some).ok_or_else(|| self.refused(op, name, StoreKind::Unavailable, answer::NOT_STORAGE))
+                info.map(Some).ok_or_else(|| {
+                    self.refused(op, name, StoreKind::Unavailable, answer::NOT_STORAGE)
+                })
             }
             Err(error) if code_of(&error) == Some("BlobNotFound") => Ok(None),
             Err(error) => Err(self.failed(op, name, &error)),
         }
     }
 
-    async fn get(&self, name: &BlobName, start: u64, max_bytes: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+    async fn get(
+        &self,
+        name: &BlobName,
+        start: u64,
+        max_bytes: u64,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         self.bytes(name, start, max_bytes, Beyond::Refused).await
     }
 
-    async fn read(&self, name: &BlobName, start: u64, most: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+    async fn read(
+        &self,
+        name: &BlobName,
+        start: u64,
+        most: u64,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         self.bytes(name, start, most, Beyond::Left).await
     }
 
-    async fn put(&self, name: &BlobName, bytes: Bytes, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+    async fn put(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
         let op = "writing";
-        limits::check_properties(properties).map_err(|why| self.refused(op, name, StoreKind::Rejected, why))?;
+        limits::check_properties(properties)
+            .map_err(|why| self.refused(op, name, StoreKind::Rejected, why))?;
         let (if_match, if_none_match) = conditions(condition);
         let options = BlockBlobClientUploadOptions {
             blob_content_md5: Some(properties.md5.to_vec()),
@@ -261,16 +348,28 @@ impl Store for AzureStore {
             if_none_match,
             // Larger than any content: the SDK must not cut it into blocks of its own.
             partition_size: NonZero::new(u64::MAX >> 1),
-            // Of one request there is nothing to do at once; when not told so, the SDK counts the processors
-            // anew for each blob, and reads three files of the cgroup for it.
+            // Of one request there is nothing to do at once; when not told so, the SDK counts the
+            // processors anew for each blob, and reads three files of the cgroup for it.
             parallel: NonZero::new(1),
-            method_options: ClientMethodOptions { context: Context::new().with_value(client::Transactional(properties.md5)) },
+            method_options: ClientMethodOptions {
+                context: Context::new().with_value(client::Transactional(properties.md5)),
+            },
             ..BlockBlobClientUploadOptions::default()
         };
-        let written = self.blob(name).block_blob_client().upload(Body::from(bytes).into(), Some(options)).await;
-        let written = written.map_err(|error| fail_under(op, name.as_str(), &self.address, condition, &error))?;
+        let written = self
+            .blob(name)
+            .block_blob_client()
+            .upload(Body::from(bytes).into(), Some(options))
+            .await;
+        let written = written
+            .map_err(|error| fail_under(op, name.as_str(), &self.address, condition, &error))?;
         if written.content_md5.as_ref().is_some_and(|md5| md5.as_slice() != properties.md5) {
-            return Err(self.refused(op, name, StoreKind::Corrupted, "the service computed another MD5 than ours"));
+            return Err(self.refused(
+                op,
+                name,
+                StoreKind::Corrupted,
+                "the service computed another MD5 than ours",
+            ));
         }
         let etag = written.etag.as_ref().map(answer::unquoted);
         etag.ok_or_else(|| self.refused(op, name, StoreKind::Unavailable, answer::NOT_STORAGE))
@@ -278,15 +377,28 @@ impl Store for AzureStore {
 
     async fn stage(&self, upload: &Upload, index: u32, bytes: Bytes) -> Result<(), StoreError> {
         let op = "staging a block of";
-        limits::check_block(index, bytes.len()).map_err(|why| self.refused(op, &upload.name, StoreKind::Rejected, why))?;
-        let options =
-            BlockBlobClientStageBlockOptions { transactional_content_crc64: Some(crc64(&bytes)), ..BlockBlobClientStageBlockOptions::default() };
+        limits::check_block(index, bytes.len())
+            .map_err(|why| self.refused(op, &upload.name, StoreKind::Rejected, why))?;
+        let options = BlockBlobClientStageBlockOptions {
+            transactional_content_crc64: Some(crc64(&bytes)),
+            ..BlockBlobClientStageBlockOptions::default()
+        };
         let (id, length) = (upload.block_id(index), bytes.len() as u64);
-        let staged = self.blob(&upload.name).block_blob_client().stage_block(id.as_bytes(), length, Body::from(bytes).into(), Some(options)).await;
+        let staged = self
+            .blob(&upload.name)
+            .block_blob_client()
+            .stage_block(id.as_bytes(), length, Body::from(bytes).into(), Some(options))
+            .await;
         staged.map(|_| ()).map_err(|error| self.failed(op, &upload.name, &error))
     }
 
-    async fn commit(&self, upload: &Upload, blocks: u32, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+    async fn commit(
+        &self,
+        upload: &Upload,
+        blocks: u32,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
         let op = "committing";
         let name = &upload.name;
         limits::check_properties(properties)
@@ -303,11 +415,17 @@ impl Store for AzureStore {
         };
         let latest = (0..blocks).map(|index| upload.block_id(index).into_bytes()).collect();
         let list: RequestContent<BlockLookupList, _> =
-            BlockLookupList { latest: Some(latest), ..BlockLookupList::default() }.try_into().map_err(|error| self.failed(op, name, &error))?;
-        let written = self.blob(name).block_blob_client().commit_block_list(list, Some(options)).await;
-        let written = written.map_err(|error| fail_under(op, name.as_str(), &self.address, condition, &error))?;
+            BlockLookupList { latest: Some(latest), ..BlockLookupList::default() }
+                .try_into()
+                .map_err(|error| self.failed(op, name, &error))?;
+        let written =
+            self.blob(name).block_blob_client().commit_block_list(list, Some(options)).await;
+        let written = written
+            .map_err(|error| fail_under(op, name.as_str(), &self.address, condition, &error))?;
         let etag = written.etag().ok().flatten();
-        etag.as_ref().map(answer::unquoted).ok_or_else(|| self.refused(op, name, StoreKind::Unavailable, answer::NOT_STORAGE))
+        etag.as_ref()
+            .map(answer::unquoted)
+            .ok_or_else(|| self.refused(op, name, StoreKind::Unavailable, answer::NOT_STORAGE))
     }
 
     async fn abandon(&self, _upload: &Upload) {
@@ -315,20 +433,33 @@ impl Store for AzureStore {
         // or at the next write under this name.
     }
 
-    async fn append(&self, name: &BlobName, bytes: Bytes, position: u64) -> Result<u64, StoreError> {
+    async fn append(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        position: u64,
+    ) -> Result<u64, StoreError> {
         let op = "appending to";
-        limits::check_append(bytes.len()).map_err(|why| self.refused(op, name, StoreKind::Rejected, why))?;
-        let append_position = i64::try_from(position).map_err(|_| self.refused(op, name, StoreKind::Condition, "no blob is that long"))?;
+        limits::check_append(bytes.len())
+            .map_err(|why| self.refused(op, name, StoreKind::Rejected, why))?;
+        let append_position = i64::try_from(position)
+            .map_err(|_| self.refused(op, name, StoreKind::Condition, "no blob is that long"))?;
         let client = self.blob(name).append_blob_client();
         if position == 0 {
-            let options = AppendBlobClientCreateOptions { if_none_match: Some("*".into()), ..AppendBlobClientCreateOptions::default() };
+            let options = AppendBlobClientCreateOptions {
+                if_none_match: Some("*".into()),
+                ..AppendBlobClientCreateOptions::default()
+            };
             match client.create(Some(options)).await {
                 Ok(_) => {}
                 // Another writer's, or ours from before a crash: the position decides.
-                Err(error) => match fail_under(op, name.as_str(), &self.address, &Condition::IfAbsent, &error) {
-                    refused if refused.kind == StoreKind::Condition => {}
-                    refused => return Err(refused),
-                },
+                Err(error) => {
+                    match fail_under(op, name.as_str(), &self.address, &Condition::IfAbsent, &error)
+                    {
+                        refused if refused.kind == StoreKind::Condition => {}
+                        refused => return Err(refused),
+                    }
+                }
             }
         }
         let options = AppendBlobClientAppendBlockOptions {
@@ -339,14 +470,21 @@ impl Store for AzureStore {
         let length = bytes.len() as u64;
         match client.append_block(Body::from(bytes).into(), length, Some(options)).await {
             Ok(_) => Ok(position + length),
-            Err(error) if code_of(&error) == Some("BlobNotFound") => {
-                Err(self.refused(op, name, StoreKind::Condition, "there is no such blob, so it is not that long"))
-            }
+            Err(error) if code_of(&error) == Some("BlobNotFound") => Err(self.refused(
+                op,
+                name,
+                StoreKind::Condition,
+                "there is no such blob, so it is not that long",
+            )),
             Err(error) => Err(self.failed(op, name, &error)),
         }
     }
 
-    async fn list(&self, prefix: &str, visit: &mut (dyn FnMut(BlobInfo) + Send)) -> Result<(), StoreError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        visit: &mut (dyn FnMut(BlobInfo) + Send),
+    ) -> Result<(), StoreError> {
         let failed = |error: azure_core::Error| fail("listing", prefix, &self.address, &error);
         let options = BlobContainerClientListBlobsOptions {
             prefix: (!prefix.is_empty()).then(|| prefix.to_owned()),

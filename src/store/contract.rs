@@ -55,7 +55,8 @@ pub struct Properties {
 /// A blob as the store describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlobInfo {
-    /// Its name in the container. Text, not [`BlobName`]: others write names there that we would not.
+    /// Its name in the container. Text, not [`BlobName`]: others write names there that we would
+    /// not.
     pub name: String,
     /// Its size in bytes.
     pub size: u64,
@@ -112,12 +113,14 @@ pub struct Taken {
     pub outlives: Duration,
 }
 
-/// A lease that is ours for [`LEASE`]. Dropping it gives it back as far as that can be done without waiting.
+/// A lease that is ours for [`LEASE`]. Dropping it gives it back as far as that can be done without
+/// waiting.
 ///
 /// A lease saves work that two would do twice. It protects nothing: it can be lost at any moment.
 #[async_trait]
 pub trait Lease: Send + Sync + fmt::Debug {
-    /// Makes it ours for another [`LEASE`] from now. [`StoreKind::Condition`] says that it is lost for good.
+    /// Makes it ours for another [`LEASE`] from now. [`StoreKind::Condition`] says that it is lost
+    /// for good.
     async fn renew(&self) -> Result<(), StoreError>;
 
     /// Gives it back. `Ok` also when it was not ours any more.
@@ -141,13 +144,14 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Where it is, for logs and reports; never a secret.
     fn address(&self) -> &str;
 
-    /// How far this machine's clock is ahead of the store's, by the store's last answer; `None` if it never told,
-    /// or has no other clock than this machine's.
+    /// How far this machine's clock is ahead of the store's, by the store's last answer; `None` if
+    /// it never told, or has no other clock than this machine's.
     fn clock_ahead(&self) -> Option<time::Duration> {
         None
     }
 
-    /// How many small blobs are best written at once, where the store gains by seeing many of them together.
+    /// How many small blobs are best written at once, where the store gains by seeing many of them
+    /// together.
     fn small_writes_at_once(&self) -> usize {
         1
     }
@@ -164,49 +168,82 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The blob's properties; `None` if there is no such (committed) blob.
     async fn head(&self, name: &BlobName) -> Result<Option<BlobInfo>, StoreError>;
 
-    /// The bytes of a blob from `start` (at most its size) to its end; `None` if there is no such blob.
-    /// More than `max_bytes` of them is [`StoreKind::Rejected`]: this is for our own state, not for users' data.
-    async fn get(&self, name: &BlobName, start: u64, max_bytes: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError>;
+    /// The bytes of a blob from `start` (at most its size) to its end; `None` if there is no such
+    /// blob. More than `max_bytes` of them is [`StoreKind::Rejected`]: this is for our own state,
+    /// not for users' data.
+    async fn get(
+        &self,
+        name: &BlobName,
+        start: u64,
+        max_bytes: u64,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError>;
 
-    /// At most `most` bytes of a blob from `start` (at most its size) on; `None` if there is no such blob. Read in
-    /// parts, a blob is one content only as long as its tag stays the same. (By itself this reads all that follows:
-    /// what holds large blobs does better.)
-    async fn read(&self, name: &BlobName, start: u64, most: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+    /// At most `most` bytes of a blob from `start` (at most its size) on; `None` if there is no
+    /// such blob. Read in parts, a blob is one content only as long as its tag stays the same. (By
+    /// itself this reads all that follows: what holds large blobs does better.)
+    async fn read(
+        &self,
+        name: &BlobName,
+        start: u64,
+        most: u64,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         let found = self.get(name, start, u64::MAX).await?;
         let length = usize::try_from(most).unwrap_or(usize::MAX);
         Ok(found.map(|(info, bytes)| (info, bytes.slice(..length.min(bytes.len())))))
     }
 
-    /// Writes a whole blob at once: either all of it, its properties with it, becomes visible, or nothing.
-    /// The store checks the bytes against `properties.md5` on arrival.
-    async fn put(&self, name: &BlobName, bytes: Bytes, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError>;
+    /// Writes a whole blob at once: either all of it, its properties with it, becomes visible, or
+    /// nothing. The store checks the bytes against `properties.md5` on arrival.
+    async fn put(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError>;
 
     /// Stages block `index` of `upload`: invisible until committed, checked by checksum on arrival.
     /// Staging the same block again replaces it. Calls for one upload may overlap.
     async fn stage(&self, upload: &Upload, index: u32, bytes: Bytes) -> Result<(), StoreError>;
 
-    /// Makes blocks `0..blocks` of `upload` the content of its blob, with `properties`, at once and visibly.
-    async fn commit(&self, upload: &Upload, blocks: u32, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError>;
+    /// Makes blocks `0..blocks` of `upload` the content of its blob, with `properties`, at once and
+    /// visibly.
+    async fn commit(
+        &self,
+        upload: &Upload,
+        blocks: u32,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError>;
 
     /// Gives up staged blocks, as far as the store can (Azure drops them after a week by itself).
     async fn abandon(&self, upload: &Upload);
 
-    /// Appends `bytes` (at most 4 MiB) to the append-only blob `name` if it is exactly `position` bytes long;
-    /// at position 0 the blob is created. Another length is [`StoreKind::Condition`]. Returns the new length.
-    async fn append(&self, name: &BlobName, bytes: Bytes, position: u64) -> Result<u64, StoreError>;
+    /// Appends `bytes` (at most 4 MiB) to the append-only blob `name` if it is exactly `position`
+    /// bytes long; at position 0 the blob is created. Another length is [`StoreKind::Condition`].
+    /// Returns the new length.
+    async fn append(&self, name: &BlobName, bytes: Bytes, position: u64)
+    -> Result<u64, StoreError>;
 
-    /// Calls `visit` for each blob whose name starts with `prefix`, in order of name, with metadata.
-    async fn list(&self, prefix: &str, visit: &mut (dyn FnMut(BlobInfo) + Send)) -> Result<(), StoreError>;
+    /// Calls `visit` for each blob whose name starts with `prefix`, in order of name, with
+    /// metadata.
+    async fn list(
+        &self,
+        prefix: &str,
+        visit: &mut (dyn FnMut(BlobInfo) + Send),
+    ) -> Result<(), StoreError>;
 
     /// Removes a blob; `Ok` also when there was none.
     async fn delete(&self, name: &BlobName) -> Result<(), StoreError>;
 
-    /// Takes the lease `name`, which is nothing but a lease: no blob of this name is written or read in another
-    /// way. Of many that ask at once, one gets it. The same `holder` asking again gets it again, so a call whose
-    /// answer was lost may be repeated; two leases at once need two holders (`holder.run` differs).
+    /// Takes the lease `name`, which is nothing but a lease: no blob of this name is written or
+    /// read in another way. Of many that ask at once, one gets it. The same `holder` asking again
+    /// gets it again, so a call whose answer was lost may be repeated; two leases at once need two
+    /// holders (`holder.run` differs).
     async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError>;
 
-    /// Ends the lease `name` if it is that of `holder`, whose process is known to be dead; else does nothing.
+    /// Ends the lease `name` if it is that of `holder`, whose process is known to be dead; else
+    /// does nothing.
     async fn end_lease(&self, name: &BlobName, holder: &Holder) -> Result<(), StoreError>;
 }
 
@@ -247,9 +284,25 @@ pub struct StoreError {
 
 impl StoreError {
     /// `op` is a present participle, as `writing`; `name` a blob's or container's name.
-    pub fn new(op: &'static str, name: &str, address: &str, kind: StoreKind, cause: impl Into<BoxError>) -> Self {
+    pub fn new(
+        op: &'static str,
+        name: &str,
+        address: &str,
+        kind: StoreKind,
+        cause: impl Into<BoxError>,
+    ) -> Self {
         let name = crate::model::printable(name.as_bytes());
-        Self { op, name, address: address.to_owned(), kind, retry_after: None, had_no_effect: false, no_race: None, hint: "", cause: cause.into() }
+        Self {
+            op,
+            name,
+            address: address.to_owned(),
+            kind,
+            retry_after: None,
+            had_no_effect: false,
+            no_race: None,
+            hint: "",
+            cause: cause.into(),
+        }
     }
 
     /// What to do about it, where more is known than its class tells; empty is nothing.
@@ -269,7 +322,8 @@ impl StoreError {
         self
     }
 
-    /// The same error, once a look has shown that nobody was quicker: it is a refusal, and asking again leads nowhere.
+    /// The same error, once a look has shown that nobody was quicker: it is a refusal, and asking
+    /// again leads nowhere.
     #[must_use]
     pub fn as_no_race(mut self) -> Self {
         self.kind = match (self.no_race, self.kind) {
@@ -287,8 +341,8 @@ impl StoreError {
         self
     }
 
-    /// Whether the store has said that it did nothing, and will not do it later. False where nobody knows: a request
-    /// whose answer is lost may have its effect after it was sent again.
+    /// Whether the store has said that it did nothing, and will not do it later. False where nobody
+    /// knows: a request whose answer is lost may have its effect after it was sent again.
     pub fn had_no_effect(&self) -> bool {
         self.had_no_effect
     }

@@ -1,4 +1,5 @@
-//! A store that takes everything and keeps only what it learned of it: for tests of memory and speed.
+//! A store that takes everything and keeps only what it learned of it: for tests of memory and
+//! speed.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, checksum, checksum_combine};
 
-use super::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload};
+use super::contract::{
+    BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload,
+};
 use super::holder::Holder;
 use super::memory::MemoryStore;
 use crate::model::BlobName;
@@ -59,7 +62,14 @@ impl DiscardStore {
 }
 
 impl Kept {
-    fn write(&mut self, name: &BlobName, size: u64, crc: u64, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+    fn write(
+        &mut self,
+        name: &BlobName,
+        size: u64,
+        crc: u64,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
         let present = self.blobs.get(name.as_str()).map(|(info, _)| &info.etag);
         let holds = match condition {
             Condition::IfAbsent => present.is_none(),
@@ -67,7 +77,13 @@ impl Kept {
             Condition::Always => true,
         };
         if !holds {
-            return Err(StoreError::new("writing", name.as_str(), ADDRESS, StoreKind::Condition, "the condition does not hold"));
+            return Err(StoreError::new(
+                "writing",
+                name.as_str(),
+                ADDRESS,
+                StoreKind::Condition,
+                "the condition does not hold",
+            ));
         }
         self.writes += 1;
         let etag = Etag(format!("{:016X}", self.writes));
@@ -111,14 +127,31 @@ impl Store for DiscardStore {
         Ok(self.kept().blobs.get(name.as_str()).map(|(info, _)| info.clone()))
     }
 
-    async fn get(&self, name: &BlobName, start: u64, max_bytes: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+    async fn get(
+        &self,
+        name: &BlobName,
+        start: u64,
+        max_bytes: u64,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         if name.as_str().starts_with(STATE) {
             return self.state.get(name, start, max_bytes).await;
         }
-        Err(StoreError::new("reading", name.as_str(), ADDRESS, StoreKind::Rejected, "its bytes were not kept"))
+        Err(StoreError::new(
+            "reading",
+            name.as_str(),
+            ADDRESS,
+            StoreKind::Rejected,
+            "its bytes were not kept",
+        ))
     }
 
-    async fn put(&self, name: &BlobName, bytes: Bytes, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+    async fn put(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
         if name.as_str().starts_with(STATE) {
             return self.state.put(name, bytes, properties, condition).await;
         }
@@ -132,15 +165,26 @@ impl Store for DiscardStore {
         Ok(())
     }
 
-    async fn commit(&self, upload: &Upload, blocks: u32, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+    async fn commit(
+        &self,
+        upload: &Upload,
+        blocks: u32,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
         let mut kept = self.kept();
         let (mut size, mut crc) = (0, crc64(b""));
         for index in 0..blocks {
-            let (length, next) = kept
-                .staged
-                .get(&upload.block_id(index))
-                .copied()
-                .ok_or_else(|| StoreError::new("committing", upload.name.as_str(), ADDRESS, StoreKind::Condition, "a block was never staged"))?;
+            let (length, next) =
+                kept.staged.get(&upload.block_id(index)).copied().ok_or_else(|| {
+                    StoreError::new(
+                        "committing",
+                        upload.name.as_str(),
+                        ADDRESS,
+                        StoreKind::Condition,
+                        "a block was never staged",
+                    )
+                })?;
             crc = checksum_combine(CrcAlgorithm::Crc64Nvme, crc, next, length);
             size += length;
         }
@@ -153,13 +197,27 @@ impl Store for DiscardStore {
         self.kept().forget(upload);
     }
 
-    async fn append(&self, name: &BlobName, bytes: Bytes, position: u64) -> Result<u64, StoreError> {
+    async fn append(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        position: u64,
+    ) -> Result<u64, StoreError> {
         self.state.append(name, bytes, position).await
     }
 
-    async fn list(&self, prefix: &str, visit: &mut (dyn FnMut(BlobInfo) + Send)) -> Result<(), StoreError> {
-        let mut found: Vec<BlobInfo> =
-            self.kept().blobs.values().map(|(info, _)| info.clone()).filter(|info| info.name.starts_with(prefix)).collect();
+    async fn list(
+        &self,
+        prefix: &str,
+        visit: &mut (dyn FnMut(BlobInfo) + Send),
+    ) -> Result<(), StoreError> {
+        let mut found: Vec<BlobInfo> = self
+            .kept()
+            .blobs
+            .values()
+            .map(|(info, _)| info.clone())
+            .filter(|info| info.name.starts_with(prefix))
+            .collect();
         self.state.list(prefix, &mut |info| found.push(info)).await?;
         found.sort_by(|a, b| a.name.cmp(&b.name));
         found.into_iter().for_each(visit);
@@ -191,7 +249,11 @@ mod tests {
         // Blocks may arrive in any order.
         store.stage(&upload, 1, Bytes::from_static(b"456789")).await.expect("it stages");
         store.stage(&upload, 0, Bytes::from_static(b"123")).await.expect("it stages");
-        let properties = Properties { content_type: "text/plain".into(), md5: [0; 16], metadata: Default::default() };
+        let properties = Properties {
+            content_type: "text/plain".into(),
+            md5: [0; 16],
+            metadata: Default::default(),
+        };
         store.commit(&upload, 2, &properties, &Condition::IfAbsent).await.expect("it commits");
         assert_eq!((store.crc64("big"), store.totals()), (Some(0xae8b_1486_0a79_9888), (1, 9)));
     }

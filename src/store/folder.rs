@@ -24,7 +24,9 @@ use self::paths::{OWN, Place};
 use self::record::{Found, Record, Shelf, key_of, random, record_of};
 use self::staged::Uploads;
 use self::writes::{Put, Waiting};
-use super::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload};
+use super::contract::{
+    BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload,
+};
 use super::holder::Holder;
 use super::limits;
 use crate::model::{BlobName, BoxError};
@@ -35,9 +37,10 @@ const LEFTOVER: Duration = Duration::from_secs(7 * 86_400);
 /// Blobs as files below a folder: plain names are their own relative path. Properties are kept
 /// in `.blobferry` beside them; a file's modified time is the metadata's `mtime`.
 ///
-/// Writes are atomic against crashes and against other processes on the same file system. A write that went well has
-/// reached the disk: content, properties and name; writes that wait together are brought there together.
-/// File systems that fold case or Unicode forms hold fewer names than Azure does.
+/// Writes are atomic against crashes and against other processes on the same file system. A write
+/// that went well has reached the disk: content, properties and name; writes that wait together are
+/// brought there together. File systems that fold case or Unicode forms hold fewer names than Azure
+/// does.
 #[derive(Clone, Debug)]
 pub struct FolderStore {
     inner: Arc<Inner>,
@@ -87,7 +90,9 @@ impl FolderStore {
         let (inner, of) = (self.inner.clone(), name.to_owned());
         match tokio::task::spawn_blocking(move || work(&inner, &of)).await {
             Ok(result) => result.map_err(|trouble| self.told(op, name, trouble)),
-            Err(panic) => Err(StoreError::new(op, name, &self.inner.address, StoreKind::Rejected, panic)),
+            Err(panic) => {
+                Err(StoreError::new(op, name, &self.inner.address, StoreKind::Rejected, panic))
+            }
         }
     }
 
@@ -100,7 +105,9 @@ impl FolderStore {
 }
 
 fn fail(op: &'static str, name: &str, address: &str, error: io::Error) -> StoreError {
-    use io::ErrorKind::{InvalidFilename, NotFound, PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
+    use io::ErrorKind::{
+        InvalidFilename, NotFound, PermissionDenied, ReadOnlyFilesystem, ResourceBusy,
+    };
     let kind = match error.kind() {
         PermissionDenied | ReadOnlyFilesystem => StoreKind::Denied,
         InvalidFilename | ResourceBusy => StoreKind::Rejected,
@@ -112,7 +119,11 @@ fn fail(op: &'static str, name: &str, address: &str, error: io::Error) -> StoreE
 }
 
 impl Inner {
-    fn read<T>(&self, name: &str, work: impl FnOnce(Option<Found>) -> Result<T, Trouble>) -> Result<T, Trouble> {
+    fn read<T>(
+        &self,
+        name: &str,
+        work: impl FnOnce(Option<Found>) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
         let _lock = self.shelf.lock(&key_of(name), Alone::No)?;
         work(self.shelf.find(name)?)
     }
@@ -124,14 +135,22 @@ impl Inner {
 
     fn temporary(&self, name: &str, key: &str) -> io::Result<(String, File)> {
         let id = self.temporary_id(key);
-        let file = modes::files_of(name).create_new(true).write(true).open(self.shelf.temporary().join(&id))?;
+        let file = modes::files_of(name)
+            .create_new(true)
+            .write(true)
+            .open(self.shelf.temporary().join(&id))?;
         Ok((id, file))
     }
 
     /// Gives a file the modified time that its blob tells.
     fn set_time(&self, file: &File, id: &str, properties: &Properties) {
-        if let Some(mtime) = properties.metadata.get("mtime").and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok()) {
-            // Beyond these years file systems cut times or refuse them. The metadata keeps the time in any case.
+        if let Some(mtime) = properties
+            .metadata
+            .get("mtime")
+            .and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok())
+        {
+            // Beyond these years file systems cut times or refuse them. The metadata keeps the time
+            // in any case.
             if (1902..=2400).contains(&mtime.year()) {
                 self.swept(file.set_times(FileTimes::new().set_modified(mtime.into())), id);
             }
@@ -139,7 +158,14 @@ impl Inner {
     }
 
     /// Makes the temporary file `id` the blob `name`, if `condition` holds.
-    fn publish(&self, name: &str, id: &str, file: File, properties: &Properties, condition: &Condition) -> Result<Etag, Trouble> {
+    fn publish(
+        &self,
+        name: &str,
+        id: &str,
+        file: File,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, Trouble> {
         let key = key_of(name);
         self.set_time(&file, id, properties);
         file.sync_all()?;
@@ -148,24 +174,38 @@ impl Inner {
         let _lock = self.shelf.lock(&key, Alone::Yes)?;
         let found = self.shelf.settled(name, &key)?;
         check(condition, found.as_ref())?;
-        let place = found.and_then(|found| found.record).map_or(Place::Plain, |record| record.place);
+        let place =
+            found.and_then(|found| found.record).map_or(Place::Plain, |record| record.place);
         let etag = Etag(record.etag.clone());
         self.shelf.commit(&key, Record { place, ..record })?;
         Ok(etag)
     }
 
-    fn commit(&self, name: &str, blocks: u32, upload: &str, properties: &Properties, condition: &Condition) -> Result<Etag, Trouble> {
+    fn commit(
+        &self,
+        name: &str,
+        blocks: u32,
+        upload: &str,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, Trouble> {
         limits::check_properties(properties).map_err(|why| rule(StoreKind::Rejected, why))?;
         // Before the joining, which may take long; `publish` asks again, under the lock.
         self.read(name, |found| check(condition, found.as_ref()))?;
         let staged = match self.uploads.find(upload) {
             Some(staged) => staged,
             None if blocks == 0 => self.uploads.open(&self.shelf.staged(), upload)?,
-            None => return Err(rule(StoreKind::Condition, "its blocks were never staged, or are gone")),
+            None => {
+                return Err(rule(
+                    StoreKind::Condition,
+                    "its blocks were never staged, or are gone",
+                ));
+            }
         };
         let id = self.temporary_id(&key_of(name));
         let joined = staged.join(blocks, &self.shelf.temporary().join(&id));
-        let published = joined.and_then(|whole| self.publish(name, &id, whole, properties, condition));
+        let published =
+            joined.and_then(|whole| self.publish(name, &id, whole, properties, condition));
         let etag = self.tidied(&id, published)?;
         self.abandon(upload);
         Ok(etag)
@@ -203,14 +243,26 @@ impl Inner {
                 let (id, mut file) = self.temporary(name, &key)?;
                 file.write_all(bytes)?;
                 file.sync_all()?;
-                let properties = Properties { content_type: "application/octet-stream".into(), md5: [0; 16], metadata: Default::default() };
+                let properties = Properties {
+                    content_type: "application/octet-stream".into(),
+                    md5: [0; 16],
+                    metadata: Default::default(),
+                };
                 let record = record_of(name, Place::Plain, &id, &file.metadata()?, &properties)?;
                 self.shelf.commit(&key, Record { md5: None, modified: None, ..record })?;
             }
-            None => return Err(rule(StoreKind::Condition, "there is no such blob, so it is not that long")),
+            None => {
+                return Err(rule(
+                    StoreKind::Condition,
+                    "there is no such blob, so it is not that long",
+                ));
+            }
             Some(Found { record: Some(record), path, .. }) if record.modified.is_none() => {
                 if record.size != position {
-                    return Err(rule(StoreKind::Condition, format!("it is {} bytes long, not {position}", record.size)));
+                    return Err(rule(
+                        StoreKind::Condition,
+                        format!("it is {} bytes long, not {position}", record.size),
+                    ));
                 }
                 let mut file = OpenOptions::new().write(true).open(path)?;
                 // Whatever a killed append left behind the end never counted.
@@ -231,10 +283,17 @@ impl Inner {
         match folder {
             None => self.walk(PathBuf::new(), prefix, &mut names)?,
             // No blob is there, and outside of our folder we have no business.
-            Some(folder) if folder.split('/').any(|segment| matches!(segment, "" | "." | "..")) => {}
+            Some(folder) if folder.split('/').any(|segment| matches!(segment, "" | "." | "..")) => {
+            }
             Some(folder) => {
                 // Only where such names can be: at their own path, or apart.
-                let below = |place| paths::path_of(&format!("{folder}/x"), place).0.parent().map(Path::to_owned).unwrap_or_default();
+                let below = |place| {
+                    paths::path_of(&format!("{folder}/x"), place)
+                        .0
+                        .parent()
+                        .map(Path::to_owned)
+                        .unwrap_or_default()
+                };
                 self.walk(below(Place::Plain), prefix, &mut names)?;
                 self.walk(below(Place::Apart), prefix, &mut names)?;
             }
@@ -254,7 +313,14 @@ impl Inner {
         let mut folders = vec![start];
         while let Some(below) = folders.pop() {
             let entries = match fs::read_dir(self.shelf.root.join(&below)) {
-                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) && below != Path::new("") => continue,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                    ) && below != Path::new("") =>
+                {
+                    continue;
+                }
                 entries => entries?,
             };
             for entry in entries {
@@ -265,7 +331,9 @@ impl Inner {
                 }
                 if entry.file_type()?.is_dir() {
                     folders.push(path);
-                } else if let Some(name) = self.shelf.name_of(&path).filter(|name| name.starts_with(prefix)) {
+                } else if let Some(name) =
+                    self.shelf.name_of(&path).filter(|name| name.starts_with(prefix))
+                {
                     names.push(name);
                 }
             }
@@ -278,7 +346,11 @@ impl Inner {
         let now = OffsetDateTime::now_utc();
         for entry in fs::read_dir(self.shelf.temporary())? {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            let born = name.split('.').nth(1).and_then(|text| text.parse().ok()).and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
+            let born = name
+                .split('.')
+                .nth(1)
+                .and_then(|text| text.parse().ok())
+                .and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
             if born.is_some_and(|born| now - born > LEFTOVER) {
                 self.shelf.forget_temporary(&name)?;
             }
@@ -338,16 +410,29 @@ impl Store for FolderStore {
     }
 
     async fn head(&self, name: &BlobName) -> Result<Option<BlobInfo>, StoreError> {
-        self.work("looking at", name.as_str(), |inner, name| inner.read(name, |found| Ok(found.map(|found| found.info)))).await
+        self.work("looking at", name.as_str(), |inner, name| {
+            inner.read(name, |found| Ok(found.map(|found| found.info)))
+        })
+        .await
     }
 
-    async fn get(&self, name: &BlobName, start: u64, max_bytes: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+    async fn get(
+        &self,
+        name: &BlobName,
+        start: u64,
+        max_bytes: u64,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         self.work("reading", name.as_str(), move |inner, name| {
             inner.read(name, |found| {
                 let Some(Found { path, info, .. }) = found else { return Ok(None) };
-                let length = info.size.checked_sub(start).ok_or_else(|| rule(StoreKind::Rejected, "it is shorter than where to start"))?;
+                let length = info.size.checked_sub(start).ok_or_else(|| {
+                    rule(StoreKind::Rejected, "it is shorter than where to start")
+                })?;
                 if length > max_bytes {
-                    return Err(rule(StoreKind::Rejected, format!("it has {length} bytes, more than {max_bytes}")));
+                    return Err(rule(
+                        StoreKind::Rejected,
+                        format!("it has {length} bytes, more than {max_bytes}"),
+                    ));
                 }
                 Ok(Some((info, part(&path, start, length)?)))
             })
@@ -355,32 +440,60 @@ impl Store for FolderStore {
         .await
     }
 
-    async fn read(&self, name: &BlobName, start: u64, most: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+    async fn read(
+        &self,
+        name: &BlobName,
+        start: u64,
+        most: u64,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         self.work("reading", name.as_str(), move |inner, name| {
             inner.read(name, |found| {
                 let Some(Found { path, info, .. }) = found else { return Ok(None) };
-                let length = info.size.checked_sub(start).ok_or_else(|| rule(StoreKind::Rejected, "it is shorter than where to start"))?;
+                let length = info.size.checked_sub(start).ok_or_else(|| {
+                    rule(StoreKind::Rejected, "it is shorter than where to start")
+                })?;
                 Ok(Some((info, part(&path, start, length.min(most))?)))
             })
         })
         .await
     }
 
-    async fn put(&self, name: &BlobName, bytes: Bytes, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
-        let put = Put { name: name.as_str().to_owned(), bytes, properties: properties.clone(), condition: condition.clone() };
-        self.inner.put_soon(put).await.map_err(|trouble| self.told("writing", name.as_str(), trouble))
+    async fn put(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
+        let put = Put {
+            name: name.as_str().to_owned(),
+            bytes,
+            properties: properties.clone(),
+            condition: condition.clone(),
+        };
+        self.inner
+            .put_soon(put)
+            .await
+            .map_err(|trouble| self.told("writing", name.as_str(), trouble))
     }
 
     async fn stage(&self, upload: &Upload, index: u32, bytes: Bytes) -> Result<(), StoreError> {
         let id = upload.block_id(index);
         self.work("staging a block of", upload.name.as_str(), move |inner, _| {
-            limits::check_block(index, bytes.len()).map_err(|why| rule(StoreKind::Rejected, why))?;
+            limits::check_block(index, bytes.len())
+                .map_err(|why| rule(StoreKind::Rejected, why))?;
             Ok(inner.uploads.open(&inner.shelf.staged(), upload_of(&id))?.stage(index, &bytes)?)
         })
         .await
     }
 
-    async fn commit(&self, upload: &Upload, blocks: u32, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+    async fn commit(
+        &self,
+        upload: &Upload,
+        blocks: u32,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
         let (properties, condition) = (properties.clone(), condition.clone());
         let first = upload.block_id(0);
         let upload_id = upload_of(&first).to_owned();
@@ -397,11 +510,23 @@ impl Store for FolderStore {
         drop(tokio::task::spawn_blocking(move || inner.abandon(upload_of(&first))).await);
     }
 
-    async fn append(&self, name: &BlobName, bytes: Bytes, position: u64) -> Result<u64, StoreError> {
-        self.work("appending to", name.as_str(), move |inner, name| inner.append(name, &bytes, position)).await
+    async fn append(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        position: u64,
+    ) -> Result<u64, StoreError> {
+        self.work("appending to", name.as_str(), move |inner, name| {
+            inner.append(name, &bytes, position)
+        })
+        .await
     }
 
-    async fn list(&self, prefix: &str, visit: &mut (dyn FnMut(BlobInfo) + Send)) -> Result<(), StoreError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        visit: &mut (dyn FnMut(BlobInfo) + Send),
+    ) -> Result<(), StoreError> {
         let found = self.work("listing", prefix, |inner, prefix| inner.list(prefix)).await?;
         found.into_iter().for_each(visit);
         Ok(())
@@ -418,7 +543,10 @@ impl Store for FolderStore {
     }
     async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError> {
         let holder = holder.clone();
-        self.work("leasing", name.as_str(), move |inner, name| lease::take(&inner.shelf, name, &holder)).await
+        self.work("leasing", name.as_str(), move |inner, name| {
+            lease::take(&inner.shelf, name, &holder)
+        })
+        .await
     }
 
     async fn end_lease(&self, _name: &BlobName, _holder: &Holder) -> Result<(), StoreError> {

@@ -26,7 +26,8 @@ pub struct Process {
     pub id: u32,
     /// When it began, in ticks since the machine did: numbers are used again.
     pub began: Option<u64>,
-    /// The one start of the one machine, and the space of process numbers there: containers have their own.
+    /// The one start of the one machine, and the space of process numbers there: containers have
+    /// their own.
     pub space: Option<String>,
 }
 
@@ -44,7 +45,12 @@ pub enum Life {
 impl Holder {
     /// The run `run` of this process.
     pub fn new(run: &str) -> Self {
-        Self { run: run.to_owned(), host: host(), process: Process::this(), since: OffsetDateTime::now_utc() }
+        Self {
+            run: run.to_owned(),
+            host: host(),
+            process: Process::this(),
+            since: OffsetDateTime::now_utc(),
+        }
     }
 
     /// Whether its process still lives, seen from this one.
@@ -72,9 +78,15 @@ impl Process {
 }
 
 fn host() -> String {
-    let told = ["/proc/sys/kernel/hostname", "/etc/hostname"].into_iter().find_map(|path| fs::read_to_string(path).ok());
-    let told = told.or_else(|| std::env::var("COMPUTERNAME").ok()).or_else(|| std::env::var("HOSTNAME").ok());
-    let name = told.map(|name| crate::model::printable(name.trim().as_bytes())).filter(|name| !name.is_empty());
+    let told = ["/proc/sys/kernel/hostname", "/etc/hostname"]
+        .into_iter()
+        .find_map(|path| fs::read_to_string(path).ok());
+    let told = told
+        .or_else(|| std::env::var("COMPUTERNAME").ok())
+        .or_else(|| std::env::var("HOSTNAME").ok());
+    let name = told
+        .map(|name| crate::model::printable(name.trim().as_bytes()))
+        .filter(|name| !name.is_empty());
     name.unwrap_or_else(|| "an unnamed host".into())
 }
 
@@ -112,7 +124,10 @@ mod tests {
             // The number lives, the process that had it does not.
             assert_eq!(other(ours.process.id, Some(1), space.clone()), Life::Dead);
             assert_eq!(other(u32::MAX, began, space), Life::Dead);
-            assert_eq!(other(ours.process.id, began, Some("another machine".into())), Life::Unknown);
+            assert_eq!(
+                other(ours.process.id, began, Some("another machine".into())),
+                Life::Unknown
+            );
             assert_eq!(other(ours.process.id, began, None), Life::Unknown);
         } else {
             assert_eq!(ours.life(), Life::Unknown);

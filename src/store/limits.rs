@@ -1,4 +1,5 @@
-//! What Azure accepts, checked by every store before a byte moves, so that the fakes refuse what the service would.
+//! What Azure accepts, checked by every store before a byte moves, so that the fakes refuse what
+//! the service would.
 
 use crate::store::contract::{MAX_BLOCKS, MAX_METADATA_BYTES, Metadata, Properties};
 
@@ -6,12 +7,15 @@ use crate::store::contract::{MAX_BLOCKS, MAX_METADATA_BYTES, Metadata, Propertie
 pub const MAX_APPEND_BYTES: usize = 4 << 20;
 /// The most appends to one blob.
 pub const MAX_APPENDS: u32 = 50_000;
-/// The most bytes of one block or one whole write. Azure takes 4,000 MiB and 5,000 MiB; nothing here comes near.
+/// The most bytes of one block or one whole write. Azure takes 4,000 MiB and 5,000 MiB; nothing
+/// here comes near.
 pub const MAX_REQUEST_BYTES: usize = 4_000 << 20;
 
 /// Refuses what cannot travel as headers: a control character in one would end the request.
 pub fn check_properties(properties: &Properties) -> Result<(), String> {
-    if properties.content_type.is_empty() || !properties.content_type.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+    if properties.content_type.is_empty()
+        || !properties.content_type.bytes().all(|b| (0x20..0x7f).contains(&b))
+    {
         return Err("the content type is empty or not printable ASCII".into());
     }
     check_metadata(&properties.metadata)
@@ -22,11 +26,17 @@ fn check_metadata(metadata: &Metadata) -> Result<(), String> {
         // Azure wants a C# identifier; headers are case-insensitive, so one case only.
         let mut bytes = key.bytes();
         let starts_well = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_');
-        if !starts_well || !bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
-            return Err(format!("the metadata name `{}` is not made of lower-case letters, digits and `_`", key.escape_default()));
+        if !starts_well || !bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        {
+            return Err(format!(
+                "the metadata name `{}` is not made of lower-case letters, digits and `_`",
+                key.escape_default()
+            ));
         }
         if !value.bytes().all(|b| (0x20..0x7f).contains(&b)) || value.trim() != value {
-            return Err(format!("the metadata value of `{key}` is not printable ASCII, or has blanks at an end"));
+            return Err(format!(
+                "the metadata value of `{key}` is not printable ASCII, or has blanks at an end"
+            ));
         }
     }
     let bytes: usize = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
@@ -70,8 +80,19 @@ mod tests {
 
     #[test]
     fn metadata_is_what_a_header_can_carry() {
-        assert!(check("source_path", "/a%20b.zip") && check("_x1", "") && check("k", &"v".repeat(MAX_METADATA_BYTES - 1)));
-        assert!(!check("a-b", "v") && !check("1bad", "v") && !check("Mtime", "v") && !check("", "v"));
-        assert!(!check("k", " v") && !check("k", "v\n") && !check("k", "é") && !check("k", &"v".repeat(MAX_METADATA_BYTES)));
+        assert!(
+            check("source_path", "/a%20b.zip")
+                && check("_x1", "")
+                && check("k", &"v".repeat(MAX_METADATA_BYTES - 1))
+        );
+        assert!(
+            !check("a-b", "v") && !check("1bad", "v") && !check("Mtime", "v") && !check("", "v")
+        );
+        assert!(
+            !check("k", " v")
+                && !check("k", "v\n")
+                && !check("k", "é")
+                && !check("k", &"v".repeat(MAX_METADATA_BYTES))
+        );
     }
 }

@@ -12,7 +12,9 @@ mod lease;
 pub mod queue;
 
 use self::lease::{Leases, MemoryLease};
-use super::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload};
+use super::contract::{
+    BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload,
+};
 use super::holder::Holder;
 use super::limits;
 use crate::model::BlobName;
@@ -86,9 +88,17 @@ impl Counts {
         }
     }
 
-    /// Requests in all, as Azure would be asked: a lease is two, since who holds it is written down beside it.
+    /// Requests in all, as Azure would be asked: a lease is two, since who holds it is written down
+    /// beside it.
     pub fn requests(&self) -> u64 {
-        let blobs = self.heads + self.gets + self.puts + self.stages + self.commits + self.appends + self.lists + self.deletes;
+        let blobs = self.heads
+            + self.gets
+            + self.puts
+            + self.stages
+            + self.commits
+            + self.appends
+            + self.lists
+            + self.deletes;
         self.prepares + blobs + 2 * self.leases + self.renewals + self.releases
     }
 }
@@ -146,7 +156,12 @@ impl Content {
 
 const ADDRESS: &str = "memory";
 
-fn refused(op: &'static str, name: &str, kind: StoreKind, why: impl Into<crate::model::BoxError>) -> StoreError {
+fn refused(
+    op: &'static str,
+    name: &str,
+    kind: StoreKind,
+    why: impl Into<crate::model::BoxError>,
+) -> StoreError {
     StoreError::new(op, name, ADDRESS, kind, why)
 }
 
@@ -186,7 +201,9 @@ impl MemoryStore {
     /// What was staged and not committed: blob name, block id, bytes.
     pub fn staged(&self) -> Vec<(String, String, Bytes)> {
         let state = self.state();
-        let blocks = state.staged.iter().flat_map(|(name, blocks)| blocks.iter().map(move |(id, bytes)| (name.clone(), id.clone(), bytes.clone())));
+        let blocks = state.staged.iter().flat_map(|(name, blocks)| {
+            blocks.iter().map(move |(id, bytes)| (name.clone(), id.clone(), bytes.clone()))
+        });
         blocks.collect()
     }
 
@@ -211,7 +228,8 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a call and plays its fault: before it, the call fails here; after it, the answer is lost.
+    /// Counts a call and plays its fault: before it, the call fails here; after it, the answer is
+    /// lost.
     async fn call<T>(
         &self,
         op: Op,
@@ -224,14 +242,29 @@ impl Inner {
             tokio::time::sleep(time).await;
         }
         match fault {
-            Some(Fault::Refused(kind)) => return Err(refused(doing, name, kind, "refused by script")),
-            Some(Fault::Busy(wait)) => return Err(refused(doing, name, StoreKind::Unavailable, "busy by script").after(Some(wait)).without_effect()),
-            _ if self.missing => return Err(refused(doing, name, StoreKind::NoContainer, "the container does not exist")),
+            Some(Fault::Refused(kind)) => {
+                return Err(refused(doing, name, kind, "refused by script"));
+            }
+            Some(Fault::Busy(wait)) => {
+                return Err(refused(doing, name, StoreKind::Unavailable, "busy by script")
+                    .after(Some(wait))
+                    .without_effect());
+            }
+            _ if self.missing => {
+                return Err(refused(
+                    doing,
+                    name,
+                    StoreKind::NoContainer,
+                    "the container does not exist",
+                ));
+            }
             _ => {}
         }
         let result = work(&mut self.state());
         match fault {
-            Some(Fault::LostReply) => Err(refused(doing, name, StoreKind::Unavailable, "the answer was lost by script")),
+            Some(Fault::LostReply) => {
+                Err(refused(doing, name, StoreKind::Unavailable, "the answer was lost by script"))
+            }
             _ => result,
         }
     }
@@ -254,7 +287,9 @@ impl State {
     fn holds(&self, name: &str, condition: &Condition) -> Result<(), &'static str> {
         match (condition, self.blobs.get(name)) {
             (Condition::IfAbsent, Some(_)) => Err("BlobAlreadyExists (409)"),
-            (Condition::IfMatch(etag), Some(blob)) if blob.etag != *etag => Err("ConditionNotMet (412)"),
+            (Condition::IfMatch(etag), Some(blob)) if blob.etag != *etag => {
+                Err("ConditionNotMet (412)")
+            }
             (Condition::IfMatch(_), None) => Err("ConditionNotMet (412): there is no such blob"),
             _ => Ok(()),
         }
@@ -262,7 +297,11 @@ impl State {
 
     fn write(&mut self, name: &str, bytes: Bytes, properties: &Properties) -> Etag {
         let etag = self.tag();
-        let blob = Blob { content: Content::Block(bytes), etag: etag.clone(), properties: Some(properties.clone()) };
+        let blob = Blob {
+            content: Content::Block(bytes),
+            etag: etag.clone(),
+            properties: Some(properties.clone()),
+        };
         self.blobs.insert(name.to_owned(), blob);
         // As in Azure: a write under a name drops everybody's uncommitted blocks of that name.
         self.staged.remove(name);
@@ -278,7 +317,10 @@ fn info(name: &str, blob: &Blob) -> BlobInfo {
         etag: blob.etag.clone(),
         md5: properties.map(|properties| properties.md5),
         metadata: properties.map(|properties| properties.metadata.clone()).unwrap_or_default(),
-        content_type: Some(properties.map_or_else(|| "application/octet-stream".to_owned(), |properties| properties.content_type.clone())),
+        content_type: Some(properties.map_or_else(
+            || "application/octet-stream".to_owned(),
+            |properties| properties.content_type.clone(),
+        )),
     }
 }
 
@@ -294,32 +336,57 @@ impl Store for MemoryStore {
 
     async fn head(&self, name: &BlobName) -> Result<Option<BlobInfo>, StoreError> {
         let name = name.as_str();
-        self.call(Op::Head, "looking at", name, |state| Ok(state.blobs.get(name).map(|blob| info(name, blob)))).await
+        self.call(Op::Head, "looking at", name, |state| {
+            Ok(state.blobs.get(name).map(|blob| info(name, blob)))
+        })
+        .await
     }
 
-    async fn get(&self, name: &BlobName, start: u64, max_bytes: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+    async fn get(
+        &self,
+        name: &BlobName,
+        start: u64,
+        max_bytes: u64,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         let (op, name) = ("reading", name.as_str());
         self.call(Op::Get, op, name, |state| {
             let Some(blob) = state.blobs.get(name) else { return Ok(None) };
-            let bytes = usize::try_from(start).ok().and_then(|start| blob.content.bytes().get(start..));
-            let bytes = bytes.ok_or_else(|| refused(op, name, StoreKind::Rejected, "it is shorter than where to start"))?;
+            let bytes =
+                usize::try_from(start).ok().and_then(|start| blob.content.bytes().get(start..));
+            let bytes = bytes.ok_or_else(|| {
+                refused(op, name, StoreKind::Rejected, "it is shorter than where to start")
+            })?;
             if bytes.len() as u64 > max_bytes {
-                return Err(refused(op, name, StoreKind::Rejected, format!("it has {} bytes, more than {max_bytes}", bytes.len())));
+                return Err(refused(
+                    op,
+                    name,
+                    StoreKind::Rejected,
+                    format!("it has {} bytes, more than {max_bytes}", bytes.len()),
+                ));
             }
             Ok(Some((info(name, blob), Bytes::copy_from_slice(bytes))))
         })
         .await
     }
 
-    async fn put(&self, name: &BlobName, bytes: Bytes, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+    async fn put(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
         let (op, name) = ("writing", name.as_str());
         self.call(Op::Put, op, name, |state| {
             state.counts.bytes += bytes.len() as u64;
-            limits::check_properties(properties).map_err(|why| refused(op, name, StoreKind::Rejected, why))?;
+            limits::check_properties(properties)
+                .map_err(|why| refused(op, name, StoreKind::Rejected, why))?;
             if md5::Md5::digest(&bytes).as_slice() != properties.md5 {
                 return Err(refused(op, name, StoreKind::Corrupted, "Md5Mismatch (400)"));
             }
-            state.holds(name, condition).map_err(|why| refused(op, name, StoreKind::Condition, why))?;
+            state
+                .holds(name, condition)
+                .map_err(|why| refused(op, name, StoreKind::Condition, why))?;
             Ok(state.write(name, bytes, properties))
         })
         .await
@@ -329,24 +396,36 @@ impl Store for MemoryStore {
         let (op, name) = ("staging a block of", upload.name.as_str());
         self.call(Op::Stage, op, name, |state| {
             state.counts.bytes += bytes.len() as u64;
-            limits::check_block(index, bytes.len()).map_err(|why| refused(op, name, StoreKind::Rejected, why))?;
+            limits::check_block(index, bytes.len())
+                .map_err(|why| refused(op, name, StoreKind::Rejected, why))?;
             state.staged.entry(name.to_owned()).or_default().insert(upload.block_id(index), bytes);
             Ok(())
         })
         .await
     }
 
-    async fn commit(&self, upload: &Upload, blocks: u32, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+    async fn commit(
+        &self,
+        upload: &Upload,
+        blocks: u32,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
         let (op, name) = ("committing", upload.name.as_str());
         self.call(Op::Commit, op, name, |state| {
-            let checked = limits::check_properties(properties).and_then(|()| limits::check_blocks(blocks));
+            let checked =
+                limits::check_properties(properties).and_then(|()| limits::check_blocks(blocks));
             checked.map_err(|why| refused(op, name, StoreKind::Rejected, why))?;
-            state.holds(name, condition).map_err(|why| refused(op, name, StoreKind::Condition, why))?;
+            state
+                .holds(name, condition)
+                .map_err(|why| refused(op, name, StoreKind::Condition, why))?;
             let staged = state.staged.get(name);
             let mut whole = BytesMut::new();
             for index in 0..blocks {
                 let block = staged.and_then(|staged| staged.get(&upload.block_id(index)));
-                whole.extend_from_slice(block.ok_or_else(|| refused(op, name, StoreKind::Condition, "InvalidBlockList (400)"))?);
+                whole.extend_from_slice(block.ok_or_else(|| {
+                    refused(op, name, StoreKind::Condition, "InvalidBlockList (400)")
+                })?);
             }
             Ok(state.write(name, whole.freeze(), properties))
         })
@@ -365,23 +444,45 @@ impl Store for MemoryStore {
         }
     }
 
-    async fn append(&self, name: &BlobName, bytes: Bytes, position: u64) -> Result<u64, StoreError> {
+    async fn append(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        position: u64,
+    ) -> Result<u64, StoreError> {
         let (op, name) = ("appending to", name.as_str());
         self.call(Op::Append, op, name, |state| {
             state.counts.bytes += bytes.len() as u64;
-            limits::check_append(bytes.len()).map_err(|why| refused(op, name, StoreKind::Rejected, why))?;
+            limits::check_append(bytes.len())
+                .map_err(|why| refused(op, name, StoreKind::Rejected, why))?;
             let etag = state.tag();
             if position == 0 {
                 let empty = Content::Append { bytes: BytesMut::new(), appends: 0 };
-                state.blobs.entry(name.to_owned()).or_insert(Blob { content: empty, etag: etag.clone(), properties: None });
+                state.blobs.entry(name.to_owned()).or_insert(Blob {
+                    content: empty,
+                    etag: etag.clone(),
+                    properties: None,
+                });
             }
             let blob = state.blobs.get_mut(name);
-            let blob = blob.ok_or_else(|| refused(op, name, StoreKind::Condition, "there is no such blob, so it is not that long"))?;
+            let blob = blob.ok_or_else(|| {
+                refused(
+                    op,
+                    name,
+                    StoreKind::Condition,
+                    "there is no such blob, so it is not that long",
+                )
+            })?;
             let Content::Append { bytes: content, appends } = &mut blob.content else {
                 return Err(refused(op, name, StoreKind::Condition, "InvalidBlobType (409)"));
             };
             if content.len() as u64 != position {
-                return Err(refused(op, name, StoreKind::Condition, "AppendPositionConditionNotMet (412)"));
+                return Err(refused(
+                    op,
+                    name,
+                    StoreKind::Condition,
+                    "AppendPositionConditionNotMet (412)",
+                ));
             }
             if *appends >= limits::MAX_APPENDS {
                 return Err(refused(op, name, StoreKind::Rejected, "BlockCountExceedsLimit (409)"));
@@ -394,10 +495,17 @@ impl Store for MemoryStore {
         .await
     }
 
-    async fn list(&self, prefix: &str, visit: &mut (dyn FnMut(BlobInfo) + Send)) -> Result<(), StoreError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        visit: &mut (dyn FnMut(BlobInfo) + Send),
+    ) -> Result<(), StoreError> {
         let found = self
             .call(Op::List, "listing", prefix, |state| {
-                let from = state.blobs.range(prefix.to_owned()..).take_while(|(name, _)| name.starts_with(prefix));
+                let from = state
+                    .blobs
+                    .range(prefix.to_owned()..)
+                    .take_while(|(name, _)| name.starts_with(prefix));
                 Ok(from.map(|(name, blob)| info(name, blob)).collect::<Vec<_>>())
             })
             .await?;
@@ -414,7 +522,9 @@ impl Store for MemoryStore {
     }
 
     async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError> {
-        let taken = self.call(Op::Lease, "leasing", name.as_str(), |state| Ok(state.leases.take(name, holder))).await?;
+        let taken = self
+            .call(Op::Lease, "leasing", name.as_str(), |state| Ok(state.leases.take(name, holder)))
+            .await?;
         Ok(match taken {
             None => Leased::Held(Box::new(MemoryLease::new(self.inner.clone(), name, holder))),
             Some(taken) => Leased::Taken(taken),
@@ -435,7 +545,11 @@ mod tests {
     use super::*;
 
     fn properties(bytes: &[u8]) -> Properties {
-        Properties { content_type: "text/plain".into(), md5: md5::Md5::digest(bytes).into(), metadata: Default::default() }
+        Properties {
+            content_type: "text/plain".into(),
+            md5: md5::Md5::digest(bytes).into(),
+            metadata: Default::default(),
+        }
     }
 
     #[tokio::test]
@@ -445,11 +559,23 @@ mod tests {
         store.fault(Op::Put, 2, Fault::LostReply);
         let mut kinds = Vec::new();
         for _ in 0..3 {
-            kinds.push(store.put(&name, Bytes::from_static(b"x"), &properties(b"x"), &Condition::IfAbsent).await.err().map(|error| error.kind));
+            kinds.push(
+                store
+                    .put(&name, Bytes::from_static(b"x"), &properties(b"x"), &Condition::IfAbsent)
+                    .await
+                    .err()
+                    .map(|error| error.kind),
+            );
         }
         // The second call wrote, though nobody was told; the third finds its work done.
-        assert_eq!(kinds, [Some(StoreKind::Denied), Some(StoreKind::Unavailable), Some(StoreKind::Condition)]);
-        assert_eq!((store.counts().puts, store.counts().bytes, store.names()), (3, 2, vec!["a".to_owned()]));
+        assert_eq!(
+            kinds,
+            [Some(StoreKind::Denied), Some(StoreKind::Unavailable), Some(StoreKind::Condition)]
+        );
+        assert_eq!(
+            (store.counts().puts, store.counts().bytes, store.names()),
+            (3, 2, vec!["a".to_owned()])
+        );
     }
 
     #[tokio::test]
@@ -458,8 +584,14 @@ mod tests {
         let upload = Upload::new(name.clone());
         store.stage(&upload, 0, Bytes::from_static(b"x")).await.expect("it stages");
         assert_eq!(store.staged().len(), 1);
-        store.put(&name, Bytes::new(), &properties(b""), &Condition::Always).await.expect("it writes");
-        let error = store.commit(&upload, 1, &properties(b"x"), &Condition::Always).await.expect_err("its blocks are gone");
+        store
+            .put(&name, Bytes::new(), &properties(b""), &Condition::Always)
+            .await
+            .expect("it writes");
+        let error = store
+            .commit(&upload, 1, &properties(b"x"), &Condition::Always)
+            .await
+            .expect_err("its blocks are gone");
         assert_eq!((error.kind, store.staged().len()), (StoreKind::Condition, 0));
     }
 
@@ -468,7 +600,10 @@ mod tests {
         let store = MemoryStore::missing();
         assert_eq!(store.prepare().await.map_err(|error| error.kind), Err(StoreKind::NoContainer));
         let name = BlobName::new("a").expect("a name");
-        assert_eq!(store.head(&name).await.map_err(|error| error.kind), Err(StoreKind::NoContainer));
+        assert_eq!(
+            store.head(&name).await.map_err(|error| error.kind),
+            Err(StoreKind::NoContainer)
+        );
         assert_eq!(store.counts().requests(), 2);
     }
 }

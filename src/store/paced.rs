@@ -1,7 +1,9 @@
-//! A store that is not pressed: when it says that it is too busy, fewer requests at once are made, after a rest.
+//! A store that is not pressed: when it says that it is too busy, fewer requests at once are made,
+//! after a rest.
 //!
-//! The number of requests at once is halved at most once a second, and grows by one again for each time that as many
-//! went well: additive increase, multiplicative decrease, as TCP does. A request that failed is not repeated here.
+//! The number of requests at once is halved at most once a second, and grows by one again for each
+//! time that as many went well: additive increase, multiplicative decrease, as TCP does. A request
+//! that failed is not repeated here.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +14,9 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::contract::{BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload};
+use super::contract::{
+    BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload,
+};
 use super::holder::Holder;
 use crate::failure::Failure;
 use crate::model::BlobName;
@@ -21,10 +25,11 @@ use crate::model::BlobName;
 const MOST: usize = 256;
 /// Of a burst of refusals only the first halves: the others were under way with it.
 const HALVED_EVERY: Duration = Duration::from_secs(1);
-/// No request waits longer than this for its turn. A turn may be kept by a future that nobody polls, because its owner is
-/// waiting here itself: pacing may slow a run down, but not stop it.
+/// No request waits longer than this for its turn. A turn may be kept by a future that nobody
+/// polls, because its owner is waiting here itself: pacing may slow a run down, but not stop it.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// The longest rest for all requests; a single one may be asked to wait longer, and does so by itself.
+/// The longest rest for all requests; a single one may be asked to wait longer, and does so by
+/// itself.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// See the module.
@@ -99,7 +104,10 @@ impl Paced {
         }
     }
 
-    async fn go<T>(&self, work: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
+    async fn go<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
         let turn = self.turn().await;
         let result = work.await;
         match &result {
@@ -121,7 +129,11 @@ impl Paced {
             // What is allowed matters less than what was under way when it became too much.
             pace.most = (pace.most.min(pace.under_way) / 2).max(1);
             pace.halved = Some(now);
-            tracing::debug!(at_once = pace.most, store = self.inner.address(), "Storage is busy: fewer requests at once.");
+            tracing::debug!(
+                at_once = pace.most,
+                store = self.inner.address(),
+                "Storage is busy: fewer requests at once."
+            );
         }
     }
 
@@ -158,28 +170,59 @@ impl Store for Paced {
     async fn head(&self, name: &BlobName) -> Result<Option<BlobInfo>, StoreError> {
         self.go(self.inner.head(name)).await
     }
-    async fn get(&self, name: &BlobName, start: u64, max_bytes: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+    async fn get(
+        &self,
+        name: &BlobName,
+        start: u64,
+        max_bytes: u64,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         self.go(self.inner.get(name, start, max_bytes)).await
     }
-    async fn read(&self, name: &BlobName, start: u64, most: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+    async fn read(
+        &self,
+        name: &BlobName,
+        start: u64,
+        most: u64,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         self.go(self.inner.read(name, start, most)).await
     }
-    async fn put(&self, name: &BlobName, bytes: Bytes, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+    async fn put(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
         self.go(self.inner.put(name, bytes, properties, condition)).await
     }
     async fn stage(&self, upload: &Upload, index: u32, bytes: Bytes) -> Result<(), StoreError> {
         self.go(self.inner.stage(upload, index, bytes)).await
     }
-    async fn commit(&self, upload: &Upload, blocks: u32, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+    async fn commit(
+        &self,
+        upload: &Upload,
+        blocks: u32,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
         self.go(self.inner.commit(upload, blocks, properties, condition)).await
     }
     async fn abandon(&self, upload: &Upload) {
         self.inner.abandon(upload).await;
     }
-    async fn append(&self, name: &BlobName, bytes: Bytes, position: u64) -> Result<u64, StoreError> {
+    async fn append(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        position: u64,
+    ) -> Result<u64, StoreError> {
         self.go(self.inner.append(name, bytes, position)).await
     }
-    async fn list(&self, prefix: &str, visit: &mut (dyn FnMut(BlobInfo) + Send)) -> Result<(), StoreError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        visit: &mut (dyn FnMut(BlobInfo) + Send),
+    ) -> Result<(), StoreError> {
         self.go(self.inner.list(prefix, visit)).await
     }
     async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
@@ -212,7 +255,8 @@ mod tests {
         store.fault(Op::Head, 2, Fault::Delay(Duration::from_secs(1)));
         (3..=9).for_each(|n| store.fault(Op::Head, n, Fault::Busy(Duration::from_secs(3))));
         let asked = join_all((0..9).map(|_| paced.head(&name))).await;
-        // One refusal came while two others were under way; those that waited for their turn had a rest first.
+        // One refusal came while two others were under way; those that waited for their turn had a
+        // rest first.
         assert!(asked.iter().any(Result::is_err) && paced.most() <= 2, "{}", paced.most());
         let few = paced.most();
         while paced.head(&name).await.is_err() {}
@@ -268,6 +312,11 @@ mod tests {
         store.fault(Op::Head, 1, Fault::Delay(Duration::from_secs(1_000)));
         let name = name();
         assert!(tokio::time::timeout(Duration::from_secs(1), paced.head(&name)).await.is_err());
-        assert!(tokio::time::timeout(Duration::from_secs(1), paced.head(&name)).await.expect("there is room").is_ok());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1), paced.head(&name))
+                .await
+                .expect("there is room")
+                .is_ok()
+        );
     }
 }

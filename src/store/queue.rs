@@ -1,7 +1,7 @@
 //! What a queue of messages is: it hands each on at least once, in no order that anybody relies on.
 //!
-//! Messages are taken out by the Functions host, which calls us with each; here they are only put in, and those that
-//! the host gave up are looked after. Nothing in here retries: `retry` does.
+//! Messages are taken out by the Functions host, which calls us with each; here they are only put
+//! in, and those that the host gave up are looked after. Nothing in here retries: `retry` does.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,7 +15,8 @@ pub const MAX_MESSAGE_BYTES: usize = 64 << 10;
 /// What the host adds to a queue's name for the messages that it gave up.
 pub const POISON: &str = "-poison";
 
-/// A message that the host gave up: whoever worked on it failed, or was killed, as often as the host allows.
+/// A message that the host gave up: whoever worked on it failed, or was killed, as often as the
+/// host allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GivenUp {
     /// Its text.
@@ -35,15 +36,19 @@ pub trait Queue: Send + Sync + fmt::Debug {
     /// Makes sure that the queue is there. Safe to call from many processes at once.
     async fn prepare(&self) -> Result<(), StoreError>;
 
-    /// Puts a message in, for nobody to see before `delay` has passed (whole seconds, at most 7 days).
+    /// Puts a message in, for nobody to see before `delay` has passed (whole seconds, at most 7
+    /// days).
     async fn send(&self, text: &str, delay: Duration) -> Result<(), StoreError>;
 
-    /// How many messages it holds, those that are hidden or in hand included: no fewer than there are.
+    /// How many messages it holds, those that are hidden or in hand included: no fewer than there
+    /// are.
     async fn length(&self) -> Result<u64, StoreError>;
 
-    /// Some messages that were given up, at most 32; nobody else gets them for `hidden`. None if there is no such queue.
+    /// Some messages that were given up, at most 32; nobody else gets them for `hidden`. None if
+    /// there is no such queue.
     async fn given_up(&self, hidden: Duration) -> Result<Vec<GivenUp>, StoreError>;
 
-    /// Removes a message that was given up; `Ok` also when it was gone, or another one got it since.
+    /// Removes a message that was given up; `Ok` also when it was gone, or another one got it
+    /// since.
     async fn forget(&self, message: &GivenUp) -> Result<(), StoreError>;
 }

@@ -1,9 +1,12 @@
-//! Lines on their way to the console, written by a thread of their own: one who does not read them stops nobody who logs.
+//! Lines on their way to the console, written by a thread of their own: one who does not read them
+//! stops nobody who logs.
 
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel,
+};
 use std::time::{Duration, Instant};
 
 use tracing::Level;
@@ -57,7 +60,9 @@ impl Lines {
         let (waiting, lines) = sync_channel(MOST_WAITING);
         let (written, lost) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
         let (taken, missed, make) = (written.clone(), lost.clone(), out.make.clone());
-        let thread = std::thread::Builder::new().name("console".into()).spawn(move || write_all(&lines, &*out.write, &taken, &missed));
+        let thread = std::thread::Builder::new()
+            .name("console".into())
+            .spawn(move || write_all(&lines, &*out.write, &taken, &missed));
         // Without a thread nothing is shown; the log files are there all the same.
         drop(thread);
         Self { make, waiting, written, lost }
@@ -88,7 +93,11 @@ impl Lines {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        while matches!(answered.recv_timeout(Duration::from_millis(50)), Err(RecvTimeoutError::Timeout)) && go_on() {}
+        while matches!(
+            answered.recv_timeout(Duration::from_millis(50)),
+            Err(RecvTimeoutError::Timeout)
+        ) && go_on()
+        {}
     }
 
     fn send(&self, level: Level, text: Vec<u8>) {
@@ -98,7 +107,12 @@ impl Lines {
     }
 }
 
-fn write_all(lines: &Receiver<Message>, out: &dyn Fn(Level, &[u8]), written: &AtomicU64, lost: &AtomicU64) {
+fn write_all(
+    lines: &Receiver<Message>,
+    out: &dyn Fn(Level, &[u8]),
+    written: &AtomicU64,
+    lost: &AtomicU64,
+) {
     while let Ok(message) = lines.recv() {
         match message {
             Message::Line(level, text) => out(level, &text),
@@ -107,7 +121,10 @@ fn write_all(lines: &Receiver<Message>, out: &dyn Fn(Level, &[u8]), written: &At
         written.fetch_add(1, Ordering::Relaxed);
         let missed = lost.swap(0, Ordering::Relaxed);
         if missed > 0 {
-            tracing::warn!(lines = missed, "Warning: lines of the log were not shown here, because nobody read for a while.");
+            tracing::warn!(
+                lines = missed,
+                "Warning: lines of the log were not shown here, because nobody read for a while."
+            );
         }
     }
 }

@@ -70,9 +70,15 @@ pub enum Watched {
     No,
 }
 
-/// Starts logging for the process. Every line passes `redactor`. Libraries are heard from warnings up.
-/// Calling it a second time in a process changes nothing.
-pub fn start(settings: &LogSettings, console: Console, watched: Watched, line_out: LineOut, redactor: &Redactor) -> Telemetry {
+/// Starts logging for the process. Every line passes `redactor`. Libraries are heard from warnings
+/// up. Calling it a second time in a process changes nothing.
+pub fn start(
+    settings: &LogSettings,
+    console: Console,
+    watched: Watched,
+    line_out: LineOut,
+    redactor: &Redactor,
+) -> Telemetry {
     start_with(settings, console, watched, line_out, redactor, None)
 }
 
@@ -93,11 +99,13 @@ pub fn start_with(
     let lines = Lines::begin(line_out);
     let shown = lines.clone();
     let console_out = RedactedWriter::new(redactor, move |level| shown.line(level));
-    let mut layers = vec![layer(settings.json.unwrap_or(watched == Watched::No), level, console_out)];
+    let mut layers =
+        vec![layer(settings.json.unwrap_or(watched == Watched::No), level, console_out)];
     let mut guards = Vec::new();
     let mut warnings = Vec::new();
     if settings.files != Some(false) {
-        for (path, highest) in [(&settings.monitor, Level::TRACE), (&settings.errors, Level::WARN)] {
+        for (path, highest) in [(&settings.monitor, Level::TRACE), (&settings.errors, Level::WARN)]
+        {
             match open(path, settings) {
                 Ok(file) => {
                     let (writer, guard) = tracing_appender::non_blocking(file);
@@ -105,10 +113,14 @@ pub fn start_with(
                     layers.push(layer(
                         settings.json.unwrap_or(false),
                         settings.level,
-                        RedactedWriter::new(redactor, move |_| writer.clone()).with_max_level(highest),
+                        RedactedWriter::new(redactor, move |_| writer.clone())
+                            .with_max_level(highest),
                     ));
                 }
-                Err(error) => warnings.push(format!("Warning: the log file `{}` could not be opened: {error}", path.display())),
+                Err(error) => warnings.push(format!(
+                    "Warning: the log file `{}` could not be opened: {error}",
+                    path.display()
+                )),
             }
         }
     }
@@ -125,17 +137,30 @@ fn layer<W>(json: bool, level: &str, writer: W) -> BoxedLayer
 where
     W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
 {
-    // The libraries below us log names and addresses that have not passed our escaping.
-    // What is told to those who watch a run is no line; the exporter's trouble is told once, by our own words.
+    // The libraries below us log names and addresses that have not passed our escaping. What is
+    // told to those who watch a run is no line; the exporter's trouble is told once, by our own
+    // words.
     let quiet = format!("{}=off,opentelemetry=off", crate::run::watch::TARGET);
-    let filter = EnvFilter::new(format!("warn,blobferry={level},azure_core=error,azure_storage_blob=error,russh=error,{quiet}"));
-    let base = fmt::layer().with_ansi(false).with_target(false).with_span_events(FmtSpan::NONE).with_writer(writer);
-    if json { base.json().flatten_event(true).with_filter(filter).boxed() } else { base.with_filter(filter).boxed() }
+    let filter = EnvFilter::new(format!(
+        "warn,blobferry={level},azure_core=error,azure_storage_blob=error,russh=error,{quiet}"
+    ));
+    let base = fmt::layer()
+        .with_ansi(false)
+        .with_target(false)
+        .with_span_events(FmtSpan::NONE)
+        .with_writer(writer);
+    if json {
+        base.json().flatten_event(true).with_filter(filter).boxed()
+    } else {
+        base.with_filter(filter).boxed()
+    }
 }
 
-/// The log file at `path`: a new one is begun each day or hour, the old one then gets the time into its name.
+/// The log file at `path`: a new one is begun each day or hour, the old one then gets the time into
+/// its name.
 fn open(path: &Path, settings: &LogSettings) -> io::Result<FileRotate<AppendTimestamp>> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Names of files and servers are nobody's business but the owner's and the group's.
     let (mut builder, mut options) = (fs::DirBuilder::new(), fs::OpenOptions::new());
     builder.recursive(true);
@@ -155,5 +180,11 @@ fn open(path: &Path, settings: &LogSettings) -> io::Result<FileRotate<AppendTime
         _ => ContentLimit::Time(TimeFrequency::Daily),
     };
     let suffix = AppendTimestamp::default(FileLimit::MaxFiles(settings.keep));
-    Ok(FileRotate::new(folder.join(path.file_name().unwrap_or_default()), suffix, limit, Compression::None, Some(options)))
+    Ok(FileRotate::new(
+        folder.join(path.file_name().unwrap_or_default()),
+        suffix,
+        limit,
+        Compression::None,
+        Some(options),
+    ))
 }

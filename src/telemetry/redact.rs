@@ -7,7 +7,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use crate::model::redactor::Redactor;
 
-/// A writer of log lines around another, which `make` opens for a line's level. Each line comes in one piece.
+/// A writer of log lines around another, which `make` opens for a line's level. Each line comes in
+/// one piece.
 pub struct RedactedWriter<F> {
     make: F,
     redactor: Redactor,
@@ -63,7 +64,8 @@ impl<W: Write> Write for Redacted<W> {
 
 impl<W: Write> Drop for Redacted<W> {
     fn drop(&mut self) {
-        // A console that is gone or a full disk must not stop the work; there is nowhere left to tell.
+        // A console that is gone or a full disk must not stop the work; there is nowhere left to
+        // tell.
         drop(self.inner.write_all(&self.redactor.bytes(&self.line)));
     }
 }

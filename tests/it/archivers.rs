@@ -31,14 +31,36 @@ fn archivers() -> Option<()> {
 
 /// Runs a program in `folder` and gives what it wrote to its output.
 fn run(folder: &Path, program: &str, arguments: &[&str]) -> Vec<u8> {
-    let libraries = tools().join("archivers/usr/lib").read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
-    let libraries: Vec<String> = libraries.map(|path| path.display().to_string()).filter(|path| path.contains("-linux-gnu")).collect();
-    let path = format!("{}:{}:/usr/bin:/bin", tools().join("archivers/usr/bin").display(), tools().join("archivers/bin").display());
+    let libraries = tools()
+        .join("archivers/usr/lib")
+        .read_dir()
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let libraries: Vec<String> = libraries
+        .map(|path| path.display().to_string())
+        .filter(|path| path.contains("-linux-gnu"))
+        .collect();
+    let path = format!(
+        "{}:{}:/usr/bin:/bin",
+        tools().join("archivers/usr/bin").display(),
+        tools().join("archivers/bin").display()
+    );
     let mut command = Command::new("timeout");
-    command.arg("120").arg(archiver(program)).args(arguments).current_dir(folder).stdin(Stdio::null());
+    command
+        .arg("120")
+        .arg(archiver(program))
+        .args(arguments)
+        .current_dir(folder)
+        .stdin(Stdio::null());
     command.env("PATH", path).env("LD_LIBRARY_PATH", libraries.join(":")).env("LC_ALL", "C.UTF-8");
     let output = command.output().expect("coreutils' `timeout` is there");
-    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     output.stdout
 }
 
@@ -71,7 +93,9 @@ impl Tree {
     fn awkward() -> Self {
         let mut tree = Self::new();
         let deep = format!("{}/{}/{}.txt", "d".repeat(140), "e".repeat(140), "f".repeat(20));
-        let csv: Vec<u8> = (0..10_000).flat_map(|line| format!("{line};{};field\n", line * 7919 % 1000).into_bytes()).collect();
+        let csv: Vec<u8> = (0..10_000)
+            .flat_map(|line| format!("{line};{};field\n", line * 7919 % 1000).into_bytes())
+            .collect();
         for (name, content) in [
             ("plain.txt", &b"content"[..]),
             ("with spaces and 'quotes'.txt", b"1"),
@@ -93,7 +117,11 @@ impl Tree {
         std::fs::create_dir_all(path.parent().expect("in the folder")).expect("a folder");
         std::fs::write(&path, content).expect("it writes");
         let mtime = std::time::UNIX_EPOCH + std::time::Duration::new(1_500_000_000, 123_456_700);
-        std::fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(mtime)).expect("its time is set");
+        std::fs::File::options()
+            .write(true)
+            .open(&path)
+            .and_then(|file| file.set_modified(mtime))
+            .expect("its time is set");
         self.files.insert(name.to_vec(), content.to_vec());
     }
 
@@ -116,8 +144,12 @@ impl Tree {
 
     fn compare(&self, name: &str, members: &[Checked], precision: i128) {
         let files = members.iter().filter(|checked| checked.member.kind == MemberKind::File);
-        let found: BTreeMap<Vec<u8>, _> = files.map(|checked| (below(&checked.member.raw_name), (checked.size, checked.md5))).collect();
-        let expected = self.files.iter().map(|(name, content)| (name.clone(), (content.len() as u64, Some(Md5::digest(content).into()))));
+        let found: BTreeMap<Vec<u8>, _> = files
+            .map(|checked| (below(&checked.member.raw_name), (checked.size, checked.md5)))
+            .collect();
+        let expected = self.files.iter().map(|(name, content)| {
+            (name.clone(), (content.len() as u64, Some(Md5::digest(content).into())))
+        });
         assert_eq!(found, expected.collect(), "{name}");
         for checked in members.iter().filter(|checked| checked.member.kind == MemberKind::File) {
             let modified = checked.member.modified.expect("a time").at_offset(time::UtcOffset::UTC);
@@ -133,10 +165,16 @@ fn below(raw: &[u8]) -> Vec<u8> {
 }
 
 async fn open(path: &Path, passwords: &[&str]) -> Archive {
-    let limits = SpoolLimits { memory_bytes: 4 << 20, archive_memory_bytes: 1 << 20, temp_bytes: 1 << 30, folder: std::env::temp_dir() };
+    let limits = SpoolLimits {
+        memory_bytes: 4 << 20,
+        archive_memory_bytes: 1 << 20,
+        temp_bytes: 1 << 30,
+        folder: std::env::temp_dir(),
+    };
     let bytes = std::fs::read(path).expect("the program wrote it");
     let file_name = path.file_name().expect("a name").to_string_lossy().into_owned();
-    let format = recognise(&bytes[..bytes.len().min(512)], &file_name).unwrap_or_else(|| panic!("{file_name} is not recognised"));
+    let format = recognise(&bytes[..bytes.len().min(512)], &file_name)
+        .unwrap_or_else(|| panic!("{file_name} is not recognised"));
     let spooler = Spooler::new(limits);
     let mut writer = spooler.writer(Some(bytes.len() as u64), Room::Wait).await.expect("room");
     writer.write(bytes.into()).await.expect("room");
@@ -157,7 +195,11 @@ async fn members(path: &Path, passwords: &[&str]) -> Vec<Checked> {
 }
 
 async fn refusal(path: &Path, passwords: &[&str]) -> String {
-    let error = open(path, passwords).await.check(Wish { keep_bytes: 0, md5: true }).await.expect_err("it is refused");
+    let error = open(path, passwords)
+        .await
+        .check(Wish { keep_bytes: 0, md5: true })
+        .await
+        .expect_err("it is refused");
     format!("{}: {}", error.class(), chain(&error))
 }
 
@@ -186,7 +228,11 @@ async fn tars_of_both_programs_in_every_format() {
     short.add(b"a.txt", b"1");
     short.add(b"d/b.txt", &noise(10_000));
     for format in ["v7", "ustar"] {
-        run(short.folder.path(), "tar", &["-cf", &format!("{format}.tar"), &format!("--format={format}"), "in"]);
+        run(
+            short.folder.path(),
+            "tar",
+            &["-cf", &format!("{format}.tar"), &format!("--format={format}"), "in"],
+        );
         short.check(&format!("{format}.tar"), SECOND).await;
     }
 }
@@ -199,9 +245,16 @@ async fn a_path_of_ten_thousand_bytes() {
     let long = "directory-of-thirty-characters/".repeat(330);
     for format in ["gnu", "posix"] {
         let rename = format!("--transform=s,^a$,{long}a,");
-        run(&short.path("in"), "tar", &["-cf", "../long.tar", &format!("--format={format}"), &rename, "a"]);
+        run(
+            &short.path("in"),
+            "tar",
+            &["-cf", "../long.tar", &format!("--format={format}"), &rename, "a"],
+        );
         let members = members(&short.path("long.tar"), &[]).await;
-        assert_eq!((members.len(), members[0].member.name.clone(), members[0].size), (1, format!("{long}a"), 8));
+        assert_eq!(
+            (members.len(), members[0].member.name.clone(), members[0].size),
+            (1, format!("{long}a"), 8)
+        );
     }
 }
 
@@ -213,19 +266,41 @@ async fn links_are_told_and_sparse_files_refused() {
     std::fs::hard_link(tree.path("in/a"), tree.path("in/b")).expect("a link");
     std::os::unix::fs::symlink("a", tree.path("in/c")).expect("a link");
     run(tree.folder.path(), "tar", &["-cf", "links.tar", "--sort=name", "in"]);
-    let kinds: Vec<_> = members(&tree.path("links.tar"), &[]).await.into_iter().map(|checked| (checked.member.name, checked.member.kind)).collect();
+    let kinds: Vec<_> = members(&tree.path("links.tar"), &[])
+        .await
+        .into_iter()
+        .map(|checked| (checked.member.name, checked.member.kind))
+        .collect();
     use MemberKind::{Directory, File, Special};
-    let expected = [("in/", Directory), ("in/a", File), ("in/b", Special), ("in/c", Special)].map(|(name, kind)| (name.to_owned(), kind));
+    let expected = [("in/", Directory), ("in/a", File), ("in/b", Special), ("in/c", Special)]
+        .map(|(name, kind)| (name.to_owned(), kind));
     assert_eq!(kinds, expected);
     let sparse = std::fs::File::create(tree.path("in/sparse")).expect("a file");
     sparse.set_len(5 << 20).expect("a hole");
     for format in ["gnu", "posix"] {
-        run(tree.folder.path(), "tar", &["-cSf", "sparse.tar", &format!("--format={format}"), "in"]);
+        run(
+            tree.folder.path(),
+            "tar",
+            &["-cSf", "sparse.tar", &format!("--format={format}"), "in"],
+        );
         let refused = refusal(&tree.path("sparse.tar"), &[]).await;
-        assert!(refused.starts_with("archive_unsupported") && refused.contains("in/sparse`: it is sparse"), "{refused}");
+        assert!(
+            refused.starts_with("archive_unsupported")
+                && refused.contains("in/sparse`: it is sparse"),
+            "{refused}"
+        );
     }
-    run(tree.folder.path(), "tar", &["-cf", "incremental.tar", "--listed-incremental=snapshot", "in"]);
-    assert!(members(&tree.path("incremental.tar"), &[]).await.iter().any(|checked| checked.member.name == "in/a" && checked.size == 3000));
+    run(
+        tree.folder.path(),
+        "tar",
+        &["-cf", "incremental.tar", "--listed-incremental=snapshot", "in"],
+    );
+    assert!(
+        members(&tree.path("incremental.tar"), &[])
+            .await
+            .iter()
+            .any(|checked| checked.member.name == "in/a" && checked.size == 3000)
+    );
 }
 
 #[tokio::test]
@@ -261,24 +336,41 @@ async fn compressed_files_and_tars_of_every_program() {
             let members = members(&packed, &[]).await;
             let short = name.strip_prefix("in/").unwrap_or(name);
             let expected = &tree.files[short.as_bytes()];
-            assert_eq!((members.len(), members[0].member.name.as_str()), (1, short), "{program} {arguments:?}");
-            assert_eq!((members[0].size, members[0].md5), (expected.len() as u64, Some(Md5::digest(expected).into())), "{program} {arguments:?}");
+            assert_eq!(
+                (members.len(), members[0].member.name.as_str()),
+                (1, short),
+                "{program} {arguments:?}"
+            );
+            assert_eq!(
+                (members[0].size, members[0].md5),
+                (expected.len() as u64, Some(Md5::digest(expected).into())),
+                "{program} {arguments:?}"
+            );
             // Appended, as logs are.
             let twice = std::fs::read(&packed).expect("it is there").repeat(2);
             std::fs::write(tree.path("twice.bin"), &twice).expect("it writes");
             let both = self::members(&tree.path("twice.bin"), &[]).await;
-            assert_eq!((both[0].size, both[0].md5), (2 * members[0].size, Some(Md5::digest(expected.repeat(2)).into())), "{program} {arguments:?}");
+            assert_eq!(
+                (both[0].size, both[0].md5),
+                (2 * members[0].size, Some(Md5::digest(expected.repeat(2)).into())),
+                "{program} {arguments:?}"
+            );
         }
     }
     run(tree.folder.path(), "lz4", &["-lqkf", "in/data.csv", "legacy.lz4"]);
-    assert!(refusal(&tree.path("legacy.lz4"), &[]).await.contains("archive_unsupported: unpacking: it is an lz4 of the legacy format"));
+    assert!(
+        refusal(&tree.path("legacy.lz4"), &[])
+            .await
+            .contains("archive_unsupported: unpacking: it is an lz4 of the legacy format")
+    );
 }
 
 #[tokio::test]
 async fn sevenz_with_every_method() {
     let Some(()) = archivers() else { return };
     let mut tree = Tree::awkward();
-    let program = std::fs::read(std::env::current_exe().expect("this program")).expect("it can be read");
+    let program =
+        std::fs::read(std::env::current_exe().expect("this program")).expect("it can be read");
     tree.add(b"program.exe", &program[..program.len().min(1 << 20)]);
     let methods = [
         "-mx=9",
@@ -299,7 +391,11 @@ async fn sevenz_with_every_method() {
     for method in methods {
         let arguments: Vec<&str> = method.split(' ').collect();
         tree.remove("a.7z");
-        run(tree.folder.path(), "7zz", &[&["a", "-bd", "-mtm=on"], &arguments[..], &["a.7z", "in"]].concat());
+        run(
+            tree.folder.path(),
+            "7zz",
+            &[&["a", "-bd", "-mtm=on"], &arguments[..], &["a.7z", "in"]].concat(),
+        );
         tree.check("a.7z", 100).await;
     }
     run(tree.folder.path(), "bsdtar", &["-cf", "bsd.7z", "--format=7zip", "in"]);
@@ -308,7 +404,11 @@ async fn sevenz_with_every_method() {
     run(tree.folder.path(), "7zz", &["a", "-bd", "-m0=Deflate64", "a.7z", "in"]);
     assert!(refusal(&tree.path("a.7z"), &[]).await.contains("archive_unsupported"));
     run(tree.folder.path(), "7zz", &["a", "-bd", "-v100k", "split.7z", "in"]);
-    assert!(refusal(&tree.path("split.7z.001"), &[]).await.contains("archive_unsupported: unpacking: it is one of several volumes"));
+    assert!(
+        refusal(&tree.path("split.7z.001"), &[])
+            .await
+            .contains("archive_unsupported: unpacking: it is one of several volumes")
+    );
 }
 
 #[tokio::test]
@@ -317,14 +417,23 @@ async fn sevenz_with_passwords() {
     let mut tree = Tree::new();
     tree.add(b"a.txt", b"secret");
     tree.add(b"d/b.bin", &noise(50_001));
-    for (name, more) in [("content.7z", &[][..]), ("names.7z", &["-mhe=on"]), ("single.7z", &["-ms=off", "-mx=0"])] {
-        run(tree.folder.path(), "7zz", &[&["a", "-bd", "-mtm=on", "-ppäss wörd"], more, &[name, "in"]].concat());
+    for (name, more) in
+        [("content.7z", &[][..]), ("names.7z", &["-mhe=on"]), ("single.7z", &["-ms=off", "-mx=0"])]
+    {
+        run(
+            tree.folder.path(),
+            "7zz",
+            &[&["a", "-bd", "-mtm=on", "-ppäss wörd"], more, &[name, "in"]].concat(),
+        );
         for passwords in [&["päss wörd"][..], &["wrong", "", "päss wörd"]] {
             tree.compare(name, &members(&tree.path(name), passwords).await, 100);
         }
         for passwords in [&[][..], &["wrong"], &["wrong", "worse"]] {
             let refused = refusal(&tree.path(name), passwords).await;
-            assert!(refused.starts_with("archive_encrypted") && !refused.contains("wörd"), "{name}: {refused}");
+            assert!(
+                refused.starts_with("archive_encrypted") && !refused.contains("wörd"),
+                "{name}: {refused}"
+            );
         }
     }
 }

@@ -7,35 +7,63 @@ use super::servers::Azurite;
 
 const BUSY: &str = "503 Busy\r\nretry-after: 1\r\nx-ms-error-code: ServerBusy";
 
-/// Some hundred small files through a proxy that plays its mischief on a share of all requests: each arrives, once.
+/// Some hundred small files through a proxy that plays its mischief on a share of all requests:
+/// each arrives, once.
 #[track_caller]
 fn arrive_all_the_same(share: Share) {
     const FILES: usize = 300;
     let Some(azurite) = Azurite::shared() else { return };
     let root = tempfile::tempdir().unwrap();
     for n in 0..FILES {
-        old_file(&root.path().join(format!("d{}/f{n}.txt", n % 5)), format!("content {n}").repeat(n).as_bytes());
+        old_file(
+            &root.path().join(format!("d{}/f{n}.txt", n % 5)),
+            format!("content {n}").repeat(n).as_bytes(),
+        );
     }
     let container = Azurite::container("share");
     let direct = azurite.connection_string();
-    let address = direct.split("BlobEndpoint=http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an endpoint");
+    let address = direct
+        .split("BlobEndpoint=http://")
+        .nth(1)
+        .and_then(|rest| rest.split('/').next())
+        .expect("an endpoint");
     let runtime = super::kit::stage::runtime();
-    let proxy = runtime.block_on(Proxy::sharing(address.parse().expect("an address and a port"), share.clone()));
+    let proxy = runtime
+        .block_on(Proxy::sharing(address.parse().expect("an address and a port"), share.clone()));
     let through = direct.replace(address, &proxy.address.to_string());
-    let source = format!("url = \"file://{}\"\nstable_for = \"0s\"\nconnections = 32\n", root.path().display());
+    let source = format!(
+        "url = \"file://{}\"\nstable_for = \"0s\"\nconnections = 32\n",
+        root.path().display()
+    );
     let limits = "[limits]\ntransfers = 32";
-    let ferry = Ferry::between(&source, &format!("connection_string = \"{through}\"\ncontainer = \"{container}\"\n{limits}"));
+    let ferry = Ferry::between(
+        &source,
+        &format!("connection_string = \"{through}\"\ncontainer = \"{container}\"\n{limits}"),
+    );
     let report = ferry.ingest().code(0).source();
-    assert_eq!((&report["ingested"], &report["failed"], &report["deferred"]), (&FILES.into(), &0.into(), &0.into()), "{report:#}");
+    assert_eq!(
+        (&report["ingested"], &report["failed"], &report["deferred"]),
+        (&FILES.into(), &0.into(), &0.into()),
+        "{report:#}"
+    );
     let (all, met) = proxy.dealt();
     println!("{met} of {all} requests met {:?}", share.mischief);
-    assert!(all > FILES as u64 && met * 100 > all * share.percent * 2 / 3, "{met} of {all} requests met it");
+    assert!(
+        all > FILES as u64 && met * 100 > all * share.percent * 2 / 3,
+        "{met} of {all} requests met it"
+    );
     // Each is there once, with the bytes that it has: another program compares.
-    let names: Vec<String> = blobs(azurite, &container).into_keys().filter(|name| !name.starts_with("_blobferry/")).collect();
+    let names: Vec<String> = blobs(azurite, &container)
+        .into_keys()
+        .filter(|name| !name.starts_with("_blobferry/"))
+        .collect();
     assert_eq!(names.len(), FILES, "{names:?}");
     verify(azurite, &container, root.path(), &root.path().display().to_string(), &[]);
     // The ledger knows each once: a run that meets nothing has nothing to do.
-    ferry.configure(&format!("[destination]\nconnection_string = \"{direct}\"\ncontainer = \"{container}\"\n[[source]]\nname = \"acme\"\n{source}"));
+    ferry.configure(&format!(
+        "[destination]\nconnection_string = \"{direct}\"\ncontainer = \
+        \"{container}\"\n[[source]]\nname = \"acme\"\n{source}"
+    ));
     let again = ferry.ingest().code(0).source();
     assert_eq!((&again["unchanged"], &again["blobs"]), (&FILES.into(), &0.into()), "{again:#}");
 }

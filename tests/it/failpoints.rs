@@ -1,7 +1,8 @@
-//! A real process is stopped, hung or failed at each point of the road and of a pass in pieces, against Azurite; then
-//! whole ones make everything whole, and nothing is there twice.
+//! A real process is stopped, hung or failed at each point of the road and of a pass in pieces,
+//! against Azurite; then whole ones make everything whole, and nothing is there twice.
 //!
-//! A few of all cases are part of every test run; `BLOBFERRY_FAILPOINTS=all` (`scripts/failpoints.sh`) plays all.
+//! A few of all cases are part of every test run; `BLOBFERRY_FAILPOINTS=all`
+//! (`scripts/failpoints.sh`) plays all.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -55,19 +56,28 @@ impl Stage {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let mut expected = BTreeMap::new();
-        let big: Vec<u8> = (0..(9u32 << 20)).map(|at| (at.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
-        for (name, content) in [("one.csv", b"one".to_vec()), ("sub/two.csv", b"two!".to_vec()), ("big.bin", big)] {
+        let big: Vec<u8> =
+            (0..(9u32 << 20)).map(|at| (at.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
+        for (name, content) in
+            [("one.csv", b"one".to_vec()), ("sub/two.csv", b"two!".to_vec()), ("big.bin", big)]
+        {
             old_file(&root.path().join(name), &content);
             expected.insert(format!("acme/{name}"), content);
         }
-        old_file(&root.path().join("a.zip"), &zip(&[("m1.txt", b"member one"), ("d/m2.txt", b"member two")]));
+        old_file(
+            &root.path().join("a.zip"),
+            &zip(&[("m1.txt", b"member one"), ("d/m2.txt", b"member two")]),
+        );
         expected.insert("acme/a.zip!/m1.txt".into(), b"member one".to_vec());
         expected.insert("acme/a.zip!/d/m2.txt".into(), b"member two".to_vec());
         Self { root, expected }
     }
 
     fn source(&self, more: &str) -> String {
-        format!("url = \"file://{}\"\nstable_for = \"0s\"\nattempts = 2\n{more}", self.root.path().display())
+        format!(
+            "url = \"file://{}\"\nstable_for = \"0s\"\nattempts = 2\n{more}",
+            self.root.path().display()
+        )
     }
 
     /// Every blob of users is whole content of its name; whether all are there.
@@ -77,13 +87,26 @@ impl Stage {
         runtime.block_on(async {
             let mut names = Vec::new();
             match store.list("acme/", &mut |info| names.push(info.name)).await {
-                Err(error) if error.kind == blobferry::store::contract::StoreKind::NoContainer => return false,
+                Err(error) if error.kind == blobferry::store::contract::StoreKind::NoContainer => {
+                    return false;
+                }
                 listed => listed.expect("it lists"),
             }
             for name in &names {
-                let expected = self.expected.get(name).unwrap_or_else(|| panic!("{when}: `{name}` should not be there: {names:?}"));
-                let (_, bytes) = store.get(&BlobName::new(name.as_str()).unwrap(), 0, 64 << 20).await.expect("it reads").expect("it is there");
-                assert!(bytes == expected[..], "{when}: `{name}` holds {} bytes that are not its own", bytes.len());
+                let expected = self
+                    .expected
+                    .get(name)
+                    .unwrap_or_else(|| panic!("{when}: `{name}` should not be there: {names:?}"));
+                let (_, bytes) = store
+                    .get(&BlobName::new(name.as_str()).unwrap(), 0, 64 << 20)
+                    .await
+                    .expect("it reads")
+                    .expect("it is there");
+                assert!(
+                    bytes == expected[..],
+                    "{when}: `{name}` holds {} bytes that are not its own",
+                    bytes.len()
+                );
             }
             names.len() == self.expected.len()
         })
@@ -117,14 +140,22 @@ fn run_until(ferry: &Ferry, point: &str, action: &str) {
     let seen = ferry.path("seen");
     drop(std::fs::remove_file(&seen));
     let mut command = ferry.command(&["run", "--json"]);
-    command.env("BLOBFERRY_FAILPOINT", format!("{point}={action}")).env("BLOBFERRY_FAILPOINTS_SEEN", &seen);
+    command
+        .env("BLOBFERRY_FAILPOINT", format!("{point}={action}"))
+        .env("BLOBFERRY_FAILPOINTS_SEEN", &seen);
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
     let mut stopped = Stopped { child };
     match action {
         "hang" => wait_for(&format!("{point} to be reached"), LIMIT, || has_seen(&seen, point)),
-        _ => wait_for(&format!("the end at {point}"), LIMIT, || stopped.child.try_wait().unwrap().is_some()),
+        _ => wait_for(&format!("the end at {point}"), LIMIT, || {
+            stopped.child.try_wait().unwrap().is_some()
+        }),
     }
-    assert!(has_seen(&seen, point), "the run ended before it came to {point} (or its binary was built without failpoints meanwhile)");
+    assert!(
+        has_seen(&seen, point),
+        "the run ended before it came to {point} (or its binary was built without failpoints \
+        meanwhile)"
+    );
 }
 
 /// One case without a queue.
@@ -144,10 +175,17 @@ fn inline_case(azurite: &Azurite, point: &str, action: &str) {
     stage.is_stored(azurite, &container, &case);
     let whole = ferry.ingest();
     assert_eq!(whole.code, 0, "{case}: {}\n{}", whole.out, whole.err);
-    assert!(stage.is_stored(azurite, &container, &case), "{case}: something is missing after a whole run");
+    assert!(
+        stage.is_stored(azurite, &container, &case),
+        "{case}: something is missing after a whole run"
+    );
     let again = ferry.ingest().code(0).source();
     let listed = if deletes { 0 } else { 4 };
-    assert_eq!((&again["listed"], &again["unchanged"], &again["blobs"]), (&listed.into(), &listed.into(), &0.into()), "{case}: {again:#}");
+    assert_eq!(
+        (&again["listed"], &again["unchanged"], &again["blobs"]),
+        (&listed.into(), &listed.into(), &0.into()),
+        "{case}: {again:#}"
+    );
     audited(&ferry);
 }
 
@@ -162,7 +200,10 @@ struct Office<'a> {
 impl Office<'_> {
     fn worker(&self, settings: &[(&str, &str)]) -> Worker {
         let storage = self.azurite.connection_string();
-        let worker = Worker::start(&self.ferry.path(""), &[settings, &[("AzureWebJobsStorage", &storage)]].concat());
+        let worker = Worker::start(
+            &self.ferry.path(""),
+            &[settings, &[("AzureWebJobsStorage", &storage)]].concat(),
+        );
         worker.ready();
         worker
     }
@@ -170,10 +211,13 @@ impl Office<'_> {
     fn open(&self) -> Option<OpenPass> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let store = std::sync::Arc::new(look(self.azurite, &self.container));
-        runtime.block_on(under_way(store, "acme", Policy::default(), CancellationToken::new())).expect("it can be read")
+        runtime
+            .block_on(under_way(store, "acme", Policy::default(), CancellationToken::new()))
+            .expect("it can be read")
     }
 
-    /// What the host would post, as long as it makes sense; ends early when the process is gone or `enough`.
+    /// What the host would post, as long as it makes sense; ends early when the process is gone or
+    /// `enough`.
     fn post_all(&self, worker: &Worker, enough: impl Fn() -> bool) {
         let plan = json!({ "run": self.run, "source": "acme", "task": "plan" });
         if post(worker.port, &plan, &enough).is_none() {
@@ -197,7 +241,8 @@ fn post(port: u16, message: &Value, enough: &impl Fn() -> bool) -> Option<u16> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let head = format!(
-        "POST /IngestQueue HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST /IngestQueue HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: \
+        application/json\r\nContent-Length: {}\r\n\r\n",
         payload.len()
     );
     stream.write_all((head + &payload).as_bytes()).ok()?;
@@ -206,7 +251,12 @@ fn post(port: u16, message: &Value, enough: &impl Fn() -> bool) -> Option<u16> {
         match stream.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => answer.extend_from_slice(&buffer[..read]),
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                ) =>
+            {
                 assert!(begun.elapsed() < LIMIT, "no answer");
                 if enough() {
                     return None;
@@ -223,12 +273,18 @@ fn queue_case(azurite: &Azurite, point: &str, action: &str) {
     let case = format!("{point}={action}");
     let (stage, container) = (Stage::new(), Azurite::container("failpoint"));
     let queue = container.replace("failpoint", "work");
-    let destination = format!("{}\n[dispatch]\nmode = \"queue\"\nqueue = \"{queue}\"\npiece_files = 2\n", azure(azurite, &container));
+    let destination = format!(
+        "{}\n[dispatch]\nmode = \"queue\"\nqueue = \"{queue}\"\npiece_files = 2\n",
+        azure(azurite, &container)
+    );
     let ferry = Ferry::between(&stage.source("connections = 1\n"), &destination);
     let office = Office { azurite, container, ferry, run: run_id(time::OffsetDateTime::now_utc()) };
     prepare(&office, &queue);
     let seen = office.ferry.path("seen");
-    let worker = office.worker(&[("BLOBFERRY_FAILPOINT", &case), ("BLOBFERRY_FAILPOINTS_SEEN", &seen.display().to_string())]);
+    let worker = office.worker(&[
+        ("BLOBFERRY_FAILPOINT", &case),
+        ("BLOBFERRY_FAILPOINTS_SEEN", &seen.display().to_string()),
+    ]);
     office.post_all(&worker, || action == "hang" && has_seen(&seen, point));
     assert!(has_seen(&seen, point), "{case}: the handler never came to {point}");
     drop(worker);
@@ -237,26 +293,47 @@ fn queue_case(azurite: &Azurite, point: &str, action: &str) {
     office.post_all(&worker, || false);
     assert_eq!(office.open(), None, "{case}: the pass is not closed\n{:#?}", worker.err());
     drop(worker);
-    assert!(stage.is_stored(azurite, &office.container, &case), "{case}: something is missing after whole workers");
+    assert!(
+        stage.is_stored(azurite, &office.container, &case),
+        "{case}: something is missing after whole workers"
+    );
     let source = office.ferry.ingest().code(0).source();
-    assert_eq!((&source["listed"], &source["unchanged"], &source["blobs"]), (&4.into(), &4.into(), &0.into()), "{case}: {source:#}");
+    assert_eq!(
+        (&source["listed"], &source["unchanged"], &source["blobs"]),
+        (&4.into(), &4.into(), &0.into()),
+        "{case}: {source:#}"
+    );
     audited(&office.ferry);
 }
 
 /// Container and queue, as the timer makes them.
 fn prepare(office: &Office<'_>, queue: &str) {
-    use blobferry::store::azure::{AzureQueue, AzureSettings, AzureStore, ContainerCreation, QueueSettings, parse_connection_string};
+    use blobferry::store::azure::{
+        AzureQueue, AzureSettings, AzureStore, ContainerCreation, QueueSettings,
+        parse_connection_string,
+    };
     use blobferry::store::queue::Queue;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let secret = blobferry::model::Secret::new(office.azurite.connection_string());
     let connection = parse_connection_string(&secret).expect("a connection string");
     runtime.block_on(async {
-        let settings = AzureSettings::new(connection.blob, office.container.clone(), connection.credential.clone());
-        let store = AzureStore::new(AzureSettings { creation: ContainerCreation::Allowed, ..settings }).expect("a store");
+        let settings = AzureSettings::new(
+            connection.blob,
+            office.container.clone(),
+            connection.credential.clone(),
+        );
+        let store =
+            AzureStore::new(AzureSettings { creation: ContainerCreation::Allowed, ..settings })
+                .expect("a store");
         store.prepare().await.expect("the container is made");
         let service = connection.queue.expect("an address");
-        let settings =
-            QueueSettings { service, name: queue.to_owned(), credential: connection.credential, api_version: None, trust: Default::default() };
+        let settings = QueueSettings {
+            service,
+            name: queue.to_owned(),
+            credential: connection.credential,
+            api_version: None,
+            trust: Default::default(),
+        };
         let queue = AzureQueue::new(&settings).expect("a queue");
         queue.prepare().await.expect("the queue is made");
     });
@@ -265,7 +342,8 @@ fn prepare(office: &Office<'_>, queue: &str) {
 /// All cases, or every so many of them.
 fn play(every: usize) {
     let Some(azurite) = Azurite::shared() else { return };
-    let cases: Vec<(&str, &str)> = POINTS.iter().flat_map(|point| ACTIONS.map(|action| (*point, action))).collect();
+    let cases: Vec<(&str, &str)> =
+        POINTS.iter().flat_map(|point| ACTIONS.map(|action| (*point, action))).collect();
     let (begun, mut played) = (Instant::now(), 0);
     for (point, action) in cases.into_iter().step_by(every) {
         if OF_PIECES.contains(&point) {
@@ -284,5 +362,9 @@ fn a_process_that_stops_at_a_point_leaves_what_the_next_one_makes_whole() {
     assert!(POINTS.len() >= 20, "{POINTS:?}");
     assert!(OF_PIECES.iter().all(|point| POINTS.contains(point)));
     // Seven and three share no divisor: each action comes as often as the others.
-    play(if std::env::var("BLOBFERRY_FAILPOINTS").is_ok_and(|which| which == "all") { 1 } else { 7 });
+    play(if std::env::var("BLOBFERRY_FAILPOINTS").is_ok_and(|which| which == "all") {
+        1
+    } else {
+        7
+    });
 }

@@ -1,4 +1,5 @@
-//! The custom handler: payloads of the host through the real routes, and the real binary under a host's conditions.
+//! The custom handler: payloads of the host through the real routes, and the real binary under a
+//! host's conditions.
 
 mod answers;
 mod keys;
@@ -18,7 +19,8 @@ pub fn timer() -> String {
     r#"{"Data":{"timer":{"Schedule":{"AdjustForDST":true},"ScheduleStatus":{"Last":"2026-11-22T19:20:06.053166+00:00","Next":"2026-11-22T20:00:00+00:00","LastUpdated":"2026-11-22T19:20:06.053166+00:00"},"IsPastDue":false}},"Metadata":{"sys":{"MethodName":"IngestTimer","UtcNow":"2026-11-22T19:20:06.32327Z","RandGuid":"adecca7f-0000-0000-0000-000000000000"}}}"#.to_owned()
 }
 
-/// The payload of an HTTP call, as the host writes it: the body is text, route parameters are encoded twice.
+/// The payload of an HTTP call, as the host writes it: the body is text, route parameters are
+/// encoded twice.
 pub fn http(method: &str, path: &str, query: Value, body: Option<&str>) -> String {
     let mut request = json!({
         "Url": format!("http://localhost:7071{path}"), "Method": method, "Query": query,
@@ -33,13 +35,20 @@ pub fn http(method: &str, path: &str, query: Value, body: Option<&str>) -> Strin
 /// A call for a run over these sources, or over all.
 pub fn ingest(sources: &[&str]) -> String {
     let body = json!({ "sources": sources }).to_string();
-    http("POST", "/api/ingest", json!({ "code": "k" }), (!sources.is_empty()).then_some(body.as_str()))
+    http(
+        "POST",
+        "/api/ingest",
+        json!({ "code": "k" }),
+        (!sources.is_empty()).then_some(body.as_str()),
+    )
 }
 
 /// A call for the run `id`, or for the last ones.
 pub fn status(id: Option<&str>) -> String {
-    let path = id.map_or("/api/ingest/runs?code=k".to_owned(), |id| format!("/api/ingest/runs/{id}?code=k"));
-    let mut payload: Value = serde_json::from_str(&http("GET", &path, json!({ "code": "k" }), None)).expect("JSON");
+    let path = id
+        .map_or("/api/ingest/runs?code=k".to_owned(), |id| format!("/api/ingest/runs/{id}?code=k"));
+    let mut payload: Value =
+        serde_json::from_str(&http("GET", &path, json!({ "code": "k" }), None)).expect("JSON");
     if let Some(id) = id {
         payload["Data"]["req"]["Params"]["id"] = Value::from(id);
         payload["Metadata"]["id"] = Value::from(Value::from(id).to_string());

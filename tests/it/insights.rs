@@ -28,15 +28,23 @@ fn operation(envelopes: &[Envelope]) -> &str {
 }
 
 fn dependency<'a>(envelopes: &'a [Envelope], name: &str, path: &str) -> &'a Envelope {
-    let found =
-        of(envelopes, "RemoteDependency").into_iter().find(|e| e.data("name") == name && e.property("path").is_some_and(|p| p.contains(path)));
+    let found = of(envelopes, "RemoteDependency")
+        .into_iter()
+        .find(|e| e.data("name") == name && e.property("path").is_some_and(|p| p.contains(path)));
     found.unwrap_or_else(|| panic!("no `{name}` of `{path}` in {envelopes:#?}"))
 }
 
 /// The sum of a measurement where its label `label` is `value`.
 fn measured(envelopes: &[Envelope], name: &str, label: &str, value: &str) -> f64 {
-    let all = of(envelopes, "Metric").into_iter().filter(|metric| metric.property(label) == Some(value));
-    let points = all.filter_map(|metric| metric.data("metrics").get(0).filter(|point| point["name"] == name).map(|point| point["value"].as_f64()));
+    let all =
+        of(envelopes, "Metric").into_iter().filter(|metric| metric.property(label) == Some(value));
+    let points = all.filter_map(|metric| {
+        metric
+            .data("metrics")
+            .get(0)
+            .filter(|point| point["name"] == name)
+            .map(|point| point["value"].as_f64())
+    });
     points.map(|point| point.expect("a number")).sum()
 }
 
@@ -44,9 +52,16 @@ fn measured(envelopes: &[Envelope], name: &str, label: &str, value: &str) -> f64
 async fn a_run_of_the_command_line_arrives_whole_and_holds_no_secret() {
     let Some(azurite) = Azurite::shared() else { return };
     let account = azurite.connection_string();
-    let key = account.split(';').find_map(|part| part.strip_prefix("AccountKey=")).expect("it has a key").to_owned();
+    let key = account
+        .split(';')
+        .find_map(|part| part.strip_prefix("AccountKey="))
+        .expect("it has a key")
+        .to_owned();
     let container = Azurite::container("insights");
-    let world = World::new(&format!("connection_string = \"{account}\"\ncontainer = \"{container}\"\ncreate_container = true")).await;
+    let world = World::new(&format!(
+        "connection_string = \"{account}\"\ncontainer = \"{container}\"\ncreate_container = true"
+    ))
+    .await;
     let ingestion = Ingestion::start(Mood::Well);
     let done = world.run(&[(CONNECTION, &ingestion.connection())]);
     assert_eq!(done.code, Some(1), "{}", done.err);
@@ -56,18 +71,34 @@ async fn a_run_of_the_command_line_arrives_whole_and_holds_no_secret() {
     operation(&envelopes);
     for envelope in &envelopes {
         is_clean(&envelope.0, &[CANARY, &key, "AccountKey", "SharedKey"]);
-        assert_eq!((envelope.0["iKey"].as_str(), envelope.tag("ai.cloud.role")), (Some(KEY), Some("blobferry")));
+        assert_eq!(
+            (envelope.0["iKey"].as_str(), envelope.tag("ai.cloud.role")),
+            (Some(KEY), Some("blobferry"))
+        );
     }
 
     let [request] = of(&envelopes, "Request")[..] else { panic!("{envelopes:#?}") };
-    assert_eq!((request.data("name").as_str(), request.data("success").as_bool()), (Some("blobferry run"), Some(true)));
-    assert_eq!((request.property("run_id"), request.property("status")), (report["run"].as_str(), Some("degraded")));
+    assert_eq!(
+        (request.data("name").as_str(), request.data("success").as_bool()),
+        (Some("blobferry run"), Some(true))
+    );
+    assert_eq!(
+        (request.property("run_id"), request.property("status")),
+        (report["run"].as_str(), Some("degraded"))
+    );
     let id = request.data("id").as_str();
-    for envelope in envelopes.iter().filter(|envelope| !["Request", "Metric"].contains(&envelope.kind())) {
-        assert_eq!((envelope.tag("ai.operation.parentId"), envelope.property("run_id")), (id, report["run"].as_str()), "{envelope:#?}");
+    for envelope in
+        envelopes.iter().filter(|envelope| !["Request", "Metric"].contains(&envelope.kind()))
+    {
+        assert_eq!(
+            (envelope.tag("ai.operation.parentId"), envelope.property("run_id")),
+            (id, report["run"].as_str()),
+            "{envelope:#?}"
+        );
     }
 
-    let server = dependency(&envelopes, "list acme", "/").data("target").as_str().expect("a target");
+    let server =
+        dependency(&envelopes, "list acme", "/").data("target").as_str().expect("a target");
     assert!(server.starts_with("127.0.0.1:"), "{server}");
     for (name, path, kind, success, bytes) in [
         ("list acme", "/", "SFTP", true, "0"),
@@ -78,40 +109,78 @@ async fn a_run_of_the_command_line_arrives_whole_and_holds_no_secret() {
         ("store acme", "b.txt", "Azure blob", true, "12"),
     ] {
         let call = dependency(&envelopes, name, path);
-        assert_eq!((call.data("type").as_str(), call.data("success").as_bool(), call.property("bytes")), (Some(kind), Some(success), Some(bytes)));
+        assert_eq!(
+            (call.data("type").as_str(), call.data("success").as_bool(), call.property("bytes")),
+            (Some(kind), Some(success), Some(bytes))
+        );
         assert_ne!(call.data("duration"), "0.00:00:00.000000", "{call:#?}");
     }
     assert_eq!(of(&envelopes, "RemoteDependency").len(), 6, "{envelopes:#?}");
 
     let [exception] = of(&envelopes, "Exception")[..] else { panic!("{envelopes:#?}") };
     let told = &exception.data("exceptions")[0];
-    assert_eq!((told["typeName"].as_str(), exception.property("source")), (Some("permission"), Some("acme")));
-    assert!(told["message"].as_str().is_some_and(|message| message.contains("reading `/den\\x0Aied\\x1B[31m.txt` on sftp://127.0.0.1")), "{told}");
+    assert_eq!(
+        (told["typeName"].as_str(), exception.property("source")),
+        (Some("permission"), Some("acme"))
+    );
+    assert!(
+        told["message"]
+            .as_str()
+            .is_some_and(|message| message
+                .contains("reading `/den\\x0Aied\\x1B[31m.txt` on sftp://127.0.0.1")),
+        "{told}"
+    );
     assert_eq!(exception.property("path"), Some("/den\\x0Aied\\x1B[31m.txt"));
 
     for (outcome, count) in [("ingested", 2.0), ("failed", 1.0), ("skipped", 0.0)] {
-        assert_eq!(measured(&envelopes, "ingest_files_total", "outcome", outcome), count, "{outcome} in {envelopes:#?}");
+        assert_eq!(
+            measured(&envelopes, "ingest_files_total", "outcome", outcome),
+            count,
+            "{outcome} in {envelopes:#?}"
+        );
     }
     assert_eq!(measured(&envelopes, "ingest_bytes_total", "source", "acme"), 24.0);
     assert_eq!(measured(&envelopes, "ingest_failures_total", "class", "permission"), 1.0);
     assert!(measured(&envelopes, "ingest_run_duration_seconds", "status", "degraded") > 0.0);
-    let names: BTreeSet<&str> = of(&envelopes, "Metric").iter().filter_map(|metric| metric.data("metrics")[0]["name"].as_str()).collect();
-    assert!(names.is_superset(&["ingest_lag_seconds", "ingest_resident_memory_bytes"].into()), "{names:?}");
-    let messages: Vec<_> = of(&envelopes, "Message").iter().filter_map(|message| message.data("message").as_str()).collect();
+    let names: BTreeSet<&str> = of(&envelopes, "Metric")
+        .iter()
+        .filter_map(|metric| metric.data("metrics")[0]["name"].as_str())
+        .collect();
+    assert!(
+        names.is_superset(&["ingest_lag_seconds", "ingest_resident_memory_bytes"].into()),
+        "{names:?}"
+    );
+    let messages: Vec<_> = of(&envelopes, "Message")
+        .iter()
+        .filter_map(|message| message.data("message").as_str())
+        .collect();
     assert_eq!(messages, ["A run begins.", "A run ended."]);
 }
 
 /// The payload of a timer.
-const TIMER: &str = r#"{"Data":{"timer":{"IsPastDue":false}},"Metadata":{"sys":{"MethodName":"IngestTimer"}}}"#;
+const TIMER: &str =
+    r#"{"Data":{"timer":{"IsPastDue":false}},"Metadata":{"sys":{"MethodName":"IngestTimer"}}}"#;
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
-fn invoked(world: &World, settings: &[(&str, &str)], invocation: &str, ingestion: &Ingestion) -> (Vec<Envelope>, Handler) {
+fn invoked(
+    world: &World,
+    settings: &[(&str, &str)],
+    invocation: &str,
+    ingestion: &Ingestion,
+) -> (Vec<Envelope>, Handler) {
     let connection = ingestion.connection();
-    let handler = Handler::start(world.folder.path(), &[settings, &[(CONNECTION, connection.as_str())]].concat());
+    let handler = Handler::start(
+        world.folder.path(),
+        &[settings, &[(CONNECTION, connection.as_str())]].concat(),
+    );
     // Not sampled, as classic activities flag what they send.
     let parent = format!("00-{TRACE}-{CALLER}-00");
-    let (status, body) = handler.post("IngestTimer", &[("traceparent", &parent), ("X-Azure-Functions-InvocationId", invocation)], TIMER);
+    let (status, body) = handler.post(
+        "IngestTimer",
+        &[("traceparent", &parent), ("X-Azure-Functions-InvocationId", invocation)],
+        TIMER,
+    );
     assert_eq!(status, 200, "{body}");
     // The answer comes after the flush, unless this machine was too slow for it.
     let here = |envelopes: &[Envelope]| {
@@ -134,19 +203,30 @@ async fn a_run_of_the_handler_is_joined_to_its_callers_trace_though_that_was_not
         assert!(told == Some("11-aa") || envelope.kind() == "Metric", "{envelope:#?}");
     }
     let [request] = of(&envelopes, "Request")[..] else { panic!("{envelopes:#?}") };
-    assert_eq!((request.tag("ai.operation.parentId"), request.property("trigger")), (Some(CALLER), Some("timer")));
+    assert_eq!(
+        (request.tag("ai.operation.parentId"), request.property("trigger")),
+        (Some(CALLER), Some("timer"))
+    );
     assert_eq!(of(&envelopes, "RemoteDependency").len(), 6, "{envelopes:#?}");
     let [exception] = of(&envelopes, "Exception")[..] else { panic!("{envelopes:#?}") };
     assert_eq!(exception.tag("ai.operation.parentId"), request.data("id").as_str());
 
     // Two runs are two operations, and nothing of one is told of the other.
     let other = format!("00-{}-{CALLER}-01", "a".repeat(32));
-    let (status, _) = handler.post("IngestTimer", &[("traceparent", &other), ("X-Azure-Functions-InvocationId", "22-bb")], TIMER);
+    let (status, _) = handler.post(
+        "IngestTimer",
+        &[("traceparent", &other), ("X-Azure-Functions-InvocationId", "22-bb")],
+        TIMER,
+    );
     assert_eq!(status, 200);
     let both = ingestion.once(|envelopes| of(envelopes, "Request").len() == 2);
     for envelope in both.iter().filter(|envelope| envelope.kind() != "Metric") {
         let first = envelope.operation() == Some(TRACE);
-        assert_eq!(envelope.property("faas.invocation_id"), Some(if first { "11-aa" } else { "22-bb" }), "{envelope:#?}");
+        assert_eq!(
+            envelope.property("faas.invocation_id"),
+            Some(if first { "11-aa" } else { "22-bb" }),
+            "{envelope:#?}"
+        );
     }
     // The host's log is paid for too, so it holds nothing but what went wrong.
     let (out, err) = handler.end();
@@ -154,9 +234,13 @@ async fn a_run_of_the_handler_is_joined_to_its_callers_trace_though_that_was_not
     assert!(err.contains("A file did not arrive."), "{err}");
     // Whoever reads a record finds the trace.
     let records = world.folder.path().join("stored/_blobferry/_runs");
-    let mut days = std::fs::read_dir(records).expect("records").map(|entry| entry.expect("it can be read").path());
+    let mut days = std::fs::read_dir(records)
+        .expect("records")
+        .map(|entry| entry.expect("it can be read").path());
     let day = days.find(|path| path.is_dir()).expect("a day");
-    let texts = std::fs::read_dir(day).expect("records").map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("a record"));
+    let texts = std::fs::read_dir(day)
+        .expect("records")
+        .map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("a record"));
     assert!(texts.into_iter().any(|text| text.contains(TRACE)));
 }
 
@@ -167,9 +251,14 @@ fn runs_at_the_same_time_are_told_apart() {
     for source in ["one", "two"] {
         let files = folder.path().join(source);
         std::fs::create_dir(&files).expect("made");
-        (0..5).for_each(|number| std::fs::write(files.join(number.to_string()), source).expect("written"));
+        (0..5).for_each(|number| {
+            std::fs::write(files.join(number.to_string()), source).expect("written")
+        });
         // Young files are waited for, so the runs are under way at the same time.
-        text += &format!("[[source]]\nname = \"{source}\"\nurl = \"file://{}\"\nstable_for = \"2s\"\n", files.display());
+        text += &format!(
+            "[[source]]\nname = \"{source}\"\nurl = \"file://{}\"\nstable_for = \"2s\"\n",
+            files.display()
+        );
     }
     world::configure(folder.path(), &text);
     let ingestion = Ingestion::start(Mood::Well);
@@ -178,24 +267,36 @@ fn runs_at_the_same_time_are_told_apart() {
         for source in ["one", "two"] {
             let handler = &handler;
             threads.spawn(move || {
-                let (status, body) = handler.post("IngestHttp", &[("X-Azure-Functions-InvocationId", source)], &crate::handler::ingest(&[source]));
+                let (status, body) = handler.post(
+                    "IngestHttp",
+                    &[("X-Azure-Functions-InvocationId", source)],
+                    &crate::handler::ingest(&[source]),
+                );
                 assert_eq!(status, 200, "{body}");
             });
         }
     });
-    let enough = |envelopes: &[Envelope]| of(envelopes, "Request").len() == 2 && of(envelopes, "RemoteDependency").len() == 22;
+    let enough = |envelopes: &[Envelope]| {
+        of(envelopes, "Request").len() == 2 && of(envelopes, "RemoteDependency").len() == 22
+    };
     let envelopes = ingestion.once(enough);
     let requests = of(&envelopes, "Request");
     assert_ne!(requests[0].operation(), requests[1].operation());
     for request in requests {
-        let own = envelopes.iter().filter(|envelope| envelope.kind() != "Metric" && envelope.operation() == request.operation());
-        let told: BTreeSet<_> = own.clone().map(|envelope| envelope.property("faas.invocation_id")).collect();
+        let own = envelopes.iter().filter(|envelope| {
+            envelope.kind() != "Metric" && envelope.operation() == request.operation()
+        });
+        let told: BTreeSet<_> =
+            own.clone().map(|envelope| envelope.property("faas.invocation_id")).collect();
         let sources: BTreeSet<_> = own.filter_map(|envelope| envelope.property("source")).collect();
         let invocation = request.property("faas.invocation_id");
         // Each invocation is called as the source that it asks for.
         assert_eq!((told, sources), ([invocation].into(), invocation.into_iter().collect()));
     }
-    let of_none = envelopes.iter().filter(|envelope| envelope.operation().is_none() && envelope.kind() != "Metric").count();
+    let of_none = envelopes
+        .iter()
+        .filter(|envelope| envelope.operation().is_none() && envelope.kind() != "Metric")
+        .count();
     assert_eq!(of_none, 0, "{envelopes:#?}");
 }
 
@@ -203,20 +304,35 @@ fn runs_at_the_same_time_are_told_apart() {
 async fn in_azure_the_hosts_request_is_not_counted_twice() {
     let world = World::new(FOLDER).await;
     let ingestion = Ingestion::start(Mood::Well);
-    let flex = [("WEBSITE_SITE_NAME", "ferry-app"), ("WEBSITE_SKU", "FlexConsumption"), ("WEBSITE_POD_NAME", "pod-7"), ("CONTAINER_NAME", "c-7")];
+    let flex = [
+        ("WEBSITE_SITE_NAME", "ferry-app"),
+        ("WEBSITE_SKU", "FlexConsumption"),
+        ("WEBSITE_POD_NAME", "pod-7"),
+        ("CONTAINER_NAME", "c-7"),
+    ];
     let azure = [&flex[..], &[("BLOBFERRY__DISPATCH__MODE", "inline")]].concat();
     let (envelopes, _handler) = invoked(&world, &azure, "11-aa", &ingestion);
     assert_eq!((operation(&envelopes), of(&envelopes, "Request").len()), (TRACE, 0));
-    let run = of(&envelopes, "RemoteDependency").into_iter().find(|call| call.data("name") == "IngestTimer").expect("the run");
-    assert_eq!((run.data("type").as_str(), run.tag("ai.operation.parentId")), (Some("InProc"), Some(CALLER)));
-    assert_eq!((run.tag("ai.cloud.role"), run.tag("ai.cloud.roleInstance")), (Some("ferry-app"), Some("pod-7")));
+    let run = of(&envelopes, "RemoteDependency")
+        .into_iter()
+        .find(|call| call.data("name") == "IngestTimer")
+        .expect("the run");
+    assert_eq!(
+        (run.data("type").as_str(), run.tag("ai.operation.parentId")),
+        (Some("InProc"), Some(CALLER))
+    );
+    assert_eq!(
+        (run.tag("ai.cloud.role"), run.tag("ai.cloud.roleInstance")),
+        (Some("ferry-app"), Some("pod-7"))
+    );
 }
 
 fn zip(members: &[&str]) -> Vec<u8> {
     use std::io::Write;
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for name in members {
-        let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        let stored = zip::write::SimpleFileOptions::default()
+            .compression_method(zip::CompressionMethod::Stored);
         writer.start_file(*name, stored).expect("begun");
         writer.write_all(name.as_bytes()).expect("written");
     }
@@ -226,7 +342,8 @@ fn zip(members: &[&str]) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_in_blocks_archives_and_very_long_names_are_one_call_each() {
     let world = World::new(FOLDER).await;
-    // Two bytes a character, and folder upon folder: longer than a name, a target or a blob's name may be.
+    // Two bytes a character, and folder upon folder: longer than a name, a target or a blob's name
+    // may be.
     let folder = "größe-ü".repeat(20) + "/";
     let long = folder.repeat(12) + "ü.txt";
     world.file(&long, b"long");
@@ -248,27 +365,49 @@ async fn files_in_blocks_archives_and_very_long_names_are_one_call_each() {
         ("fetch acme", &*long, "4"),
     ] {
         let call = dependency(&envelopes, name, path);
-        assert_eq!((call.property("bytes"), call.data("success").as_bool()), (Some(moved), Some(true)), "{call:#?}");
+        assert_eq!(
+            (call.property("bytes"), call.data("success").as_bool()),
+            (Some(moved), Some(true)),
+            "{call:#?}"
+        );
     }
-    let stores =
-        of(&envelopes, "RemoteDependency").iter().filter(|call| call.data("name").as_str().is_some_and(|name| name.starts_with("store"))).count();
-    assert_eq!(stores, 5, "a.txt, b.txt, big.bin, the long one, and the members of three.zip together: {envelopes:#?}");
+    let stores = of(&envelopes, "RemoteDependency")
+        .iter()
+        .filter(|call| call.data("name").as_str().is_some_and(|name| name.starts_with("store")))
+        .count();
+    assert_eq!(
+        stores, 5,
+        "a.txt, b.txt, big.bin, the long one, and the members of three.zip together: {envelopes:#?}"
+    );
 }
 
 #[test]
 fn a_source_that_is_not_there_is_an_exception_and_fails_the_request() {
     let folder = tempfile::tempdir().expect("a folder");
-    world::configure(folder.path(), "[destination]\nfolder = \"stored\"\n[[source]]\nname = \"gone\"\nurl = \"file:///nowhere/at/all\"\n");
+    world::configure(
+        folder.path(),
+        "[destination]\nfolder = \"stored\"\n[[source]]\nname = \"gone\"\nurl = \
+        \"file:///nowhere/at/all\"\n",
+    );
     let ingestion = Ingestion::start(Mood::Well);
     let done = run(folder.path(), &[(CONNECTION, &ingestion.connection())]);
     assert_eq!(done.code, Some(3), "{}", done.err);
     let envelopes = ingestion.envelopes();
     operation(&envelopes);
     let [request] = of(&envelopes, "Request")[..] else { panic!("{envelopes:#?}") };
-    assert_eq!((request.data("success").as_bool(), request.property("status")), (Some(false), Some("failed")));
+    assert_eq!(
+        (request.data("success").as_bool(), request.property("status")),
+        (Some(false), Some("failed"))
+    );
     let told: Vec<_> = of(&envelopes, "Exception")
         .iter()
-        .map(|e| (e.property("message"), e.data("exceptions")[0]["typeName"].as_str(), e.property("source")))
+        .map(|e| {
+            (
+                e.property("message"),
+                e.data("exceptions")[0]["typeName"].as_str(),
+                e.property("source"),
+            )
+        })
         .collect();
     let of_source = (Some("A source could not be worked on."), Some("not_found"), Some("gone"));
     assert_eq!(told, [of_source, (Some("A run could do nothing."), Some("not_found"), None)]);
@@ -294,11 +433,18 @@ async fn telemetry_carries_a_token_of_the_managed_identity_and_nobody_hears_it()
     let requests = ingestion.0.requests();
     assert!(!requests.is_empty());
     for request in &requests {
-        assert_eq!(request.headers.get("authorization").map(String::as_str), Some("Bearer canary-t0ken"));
+        assert_eq!(
+            request.headers.get("authorization").map(String::as_str),
+            Some("Bearer canary-t0ken")
+        );
     }
     let asked = identity.requests();
     assert_eq!(asked.len(), 1, "{asked:?}");
-    assert!(asked[0].head.contains("resource=https%3A%2F%2Fmonitor.azure.com") && asked[0].head.contains("client_id=1111-2222"), "{asked:?}");
+    assert!(
+        asked[0].head.contains("resource=https%3A%2F%2Fmonitor.azure.com")
+            && asked[0].head.contains("client_id=1111-2222"),
+        "{asked:?}"
+    );
     for envelope in ingestion.envelopes() {
         is_clean(&envelope.0, &["canary-t0ken", "canary-header", CANARY]);
     }

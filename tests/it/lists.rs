@@ -37,7 +37,8 @@ fn shown(example: &str) -> Settings {
     for line in example.lines() {
         let line = line.strip_prefix("# ").unwrap_or(line);
         if line.starts_with('[') {
-            section = line.split(['[', ']']).find(|word| !word.is_empty()).unwrap_or_default().to_owned();
+            section =
+                line.split(['[', ']']).find(|word| !word.is_empty()).unwrap_or_default().to_owned();
             continue;
         }
         let Some((key, _)) = line.split_once(" = ") else { continue };
@@ -58,7 +59,9 @@ fn known() -> Settings {
         for (key, setting) in section["properties"].as_object().expect("settings") {
             match setting["properties"].as_object() {
                 // A table in a table, as `[source.limits]`.
-                Some(inner) => drop(known.insert(format!("{name}.{key}"), inner.keys().cloned().collect())),
+                Some(inner) => {
+                    drop(known.insert(format!("{name}.{key}"), inner.keys().cloned().collect()))
+                }
                 None => drop(known.entry(name.clone()).or_default().insert(key.clone())),
             }
         }
@@ -70,15 +73,32 @@ fn known() -> Settings {
 fn the_example_shows_every_setting_and_no_other() {
     let example = read("ingest.toml");
     assert_eq!(shown(&example), known());
-    // The check can fail: for a setting that a comment only speaks of, a longer name, a wrong section.
-    for (good, bad) in [("# depth = ", "# the depth = "), ("# depth = ", "# max_depth = "), ("[dispatch]", "[limits]")] {
+    // The check can fail: for a setting that a comment only speaks of, a longer name, a wrong
+    // section.
+    for (good, bad) in [
+        ("# depth = ", "# the depth = "),
+        ("# depth = ", "# max_depth = "),
+        ("[dispatch]", "[limits]"),
+    ] {
         assert!(example.contains(good));
         assert_ne!(shown(&example.replacen(good, bad, 1)), known(), "{bad}");
     }
 }
 
 /// What reads a setting of a section by its name; a helper takes the name as a further argument.
-const READERS: [&str; 11] = ["text", "text_setting", "secret", "secret_list", "integer", "size", "duration", "flag", "one_of", "list", ","];
+const READERS: [&str; 11] = [
+    "text",
+    "text_setting",
+    "secret",
+    "secret_list",
+    "integer",
+    "size",
+    "duration",
+    "flag",
+    "one_of",
+    "list",
+    ",",
+];
 
 /// The strings that code which ships hands to one of these.
 fn taken_by(takers: &[&str]) -> BTreeSet<String> {
@@ -107,17 +127,22 @@ fn every_setting_is_read() {
 #[test]
 fn the_reference_has_every_section() {
     let page = read("docs/configuration.md");
-    let heads: BTreeSet<&str> = quoted(&page, "[").into_iter().map(|head| head.trim_matches(['[', ']'])).collect();
+    let heads: BTreeSet<&str> =
+        quoted(&page, "[").into_iter().map(|head| head.trim_matches(['[', ']'])).collect();
     let known = known();
     assert_eq!(heads, known.keys().map(String::as_str).collect());
     for key in known.values().flatten() {
-        assert!(page.contains(&format!("\n| `{key}` | ")), "docs/configuration.md says nothing of `{key}`");
+        assert!(
+            page.contains(&format!("\n| `{key}` | ")),
+            "docs/configuration.md says nothing of `{key}`"
+        );
     }
 }
 
 #[test]
 fn tests_ask_for_every_failpoint() {
-    let points: BTreeSet<String> = blobferry::failpoint::POINTS.iter().map(|point| (*point).to_owned()).collect();
+    let points: BTreeSet<String> =
+        blobferry::failpoint::POINTS.iter().map(|point| (*point).to_owned()).collect();
     assert_eq!(taken_by(&["failpoint!"]), points, "`failpoint!` in the code, and `POINTS`");
 }
 
@@ -133,7 +158,11 @@ fn measurements_have_the_same_names_in_code_list_and_page() {
     let constants = taken_by(&["="]);
     let names = constants.iter().map(String::as_str).filter(|text| text.starts_with("ingest_"));
     assert_eq!(names.collect::<BTreeSet<_>>(), all, "names in the code, and `names::ALL`");
-    assert_eq!(quoted(&read("docs/operations.md"), "ingest_"), all, "docs/operations.md, and `names::ALL`");
+    assert_eq!(
+        quoted(&read("docs/operations.md"), "ingest_"),
+        all,
+        "docs/operations.md, and `names::ALL`"
+    );
 }
 
 /// The first cells of the table below the line that begins so.
@@ -154,9 +183,15 @@ fn the_page_explains_every_invariant_of_an_audit() {
 #[test]
 fn the_index_lists_every_page() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
-    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let pages: BTreeSet<String> = names.filter(|name| name.ends_with(".md") && name != "README.md").collect();
+    let names = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let pages: BTreeSet<String> =
+        names.filter(|name| name.ends_with(".md") && name != "README.md").collect();
     let index = read("docs/README.md");
     let link = |cell: &str| cell.split(['(', ')']).nth(1).unwrap_or_default().to_owned();
-    assert_eq!(first_cells(&index, "| page |").into_iter().map(link).collect::<BTreeSet<_>>(), pages);
+    assert_eq!(
+        first_cells(&index, "| page |").into_iter().map(link).collect::<BTreeSet<_>>(),
+        pages
+    );
 }

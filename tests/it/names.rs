@@ -153,10 +153,23 @@ pub fn all() -> Vec<Awkward> {
     paths.push(vec![b'n'; 255]);
     paths.push("\u{e9}".repeat(127).into_bytes());
     paths.push([b"deep/".repeat(30), b"file".to_vec()].concat());
-    let content =
-        |index: usize, path: &[u8]| if index == 0 { Vec::new() } else { [format!("{index}: ").as_bytes(), &path.repeat(index % 7 + 1)].concat() };
+    let content = |index: usize, path: &[u8]| {
+        if index == 0 {
+            Vec::new()
+        } else {
+            [format!("{index}: ").as_bytes(), &path.repeat(index % 7 + 1)].concat()
+        }
+    };
     let modified = |index: usize| 1_500_000_000 + 86_461 * index as u64;
-    paths.into_iter().enumerate().map(|(index, path)| Awkward { content: content(index, &path), modified: modified(index), path }).collect()
+    paths
+        .into_iter()
+        .enumerate()
+        .map(|(index, path)| Awkward {
+            content: content(index, &path),
+            modified: modified(index),
+            path,
+        })
+        .collect()
 }
 
 /// What [`write_under`] did.
@@ -183,7 +196,8 @@ pub fn write_under(root: &Path) -> Written {
 fn write(root: &Path, file: &Awkward) -> io::Result<()> {
     let path = root.join(OsStr::from_bytes(&file.path));
     fs::create_dir_all(path.parent().expect("it is below the root"))?;
-    // Never one file in the place of another, as on a file system that does not tell upper from lower case.
+    // Never one file in the place of another, as on a file system that does not tell upper from
+    // lower case.
     let mut out = File::create_new(&path)?;
     io::Write::write_all(&mut out, &file.content)?;
     out.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(file.modified))
@@ -218,17 +232,27 @@ mod tests {
                 if path.is_dir() {
                     folders.push(path);
                 } else {
-                    found.insert(path.strip_prefix(root.path()).unwrap().as_os_str().as_bytes().to_vec());
+                    found.insert(
+                        path.strip_prefix(root.path()).unwrap().as_os_str().as_bytes().to_vec(),
+                    );
                 }
             }
         }
         assert_eq!(found, written.files.iter().map(|file| file.path.clone()).collect());
         assert_eq!(written.files.len() + written.refused.len(), all().len());
         #[cfg(target_os = "linux")]
-        assert_eq!(written.refused.iter().map(|(file, error)| format!("{:?} {error}", file.path)).collect::<Vec<_>>(), Vec::<String>::new());
+        assert_eq!(
+            written
+                .refused
+                .iter()
+                .map(|(file, error)| format!("{:?} {error}", file.path))
+                .collect::<Vec<_>>(),
+            Vec::<String>::new()
+        );
     }
 
-    /// Asks for each path on standard-conforming terms and prints the lines of those that arrive with the right content.
+    /// Asks for each path on standard-conforming terms and prints the lines of those that arrive
+    /// with the right content.
     const FETCH: &str = r#"
 import ftplib, sys
 host, port, user, password, base, local = sys.argv[1:]
@@ -251,37 +275,83 @@ for name in open(local + "/names").read().split():
         let files = write_under(root).files;
         hand_over(root);
         let local = tempfile::tempdir().unwrap();
-        let hex = |file: &Awkward| file.path.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        fs::write(local.path().join("names"), files.iter().map(hex).collect::<Vec<_>>().join("\n")).unwrap();
+        let hex =
+            |file: &Awkward| file.path.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        fs::write(local.path().join("names"), files.iter().map(hex).collect::<Vec<_>>().join("\n"))
+            .unwrap();
         fs::create_dir(local.path().join("copy")).unwrap();
         write_under(&local.path().join("copy"));
         let port = port.to_string();
-        let output = run("python3", ["-c", FETCH, "127.0.0.1", &port, login.0, login.1, base, &local.path().display().to_string()]);
-        let fetched: BTreeSet<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
-        let expected: BTreeSet<String> = files.iter().filter(|file| file.reachable(server)).map(hex).collect();
+        let output = run(
+            "python3",
+            [
+                "-c",
+                FETCH,
+                "127.0.0.1",
+                &port,
+                login.0,
+                login.1,
+                base,
+                &local.path().display().to_string(),
+            ],
+        );
+        let fetched: BTreeSet<String> =
+            String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+        let expected: BTreeSet<String> =
+            files.iter().filter(|file| file.reachable(server)).map(hex).collect();
         let named = |names: Vec<&String>| {
-            files.iter().filter(|file| names.contains(&&hex(file))).map(|file| file.path.escape_ascii().to_string()).collect::<Vec<_>>()
+            files
+                .iter()
+                .filter(|file| names.contains(&&hex(file)))
+                .map(|file| file.path.escape_ascii().to_string())
+                .collect::<Vec<_>>()
         };
-        assert_eq!(named(expected.difference(&fetched).collect()), Vec::<String>::new(), "{server:?} does not give these");
-        assert_eq!(named(fetched.difference(&expected).collect()), Vec::<String>::new(), "{server:?} gives these too");
+        assert_eq!(
+            named(expected.difference(&fetched).collect()),
+            Vec::<String>::new(),
+            "{server:?} does not give these"
+        );
+        assert_eq!(
+            named(fetched.difference(&expected).collect()),
+            Vec::<String>::new(),
+            "{server:?} gives these too"
+        );
         assert_eq!(fetched, expected);
     }
 
     #[test]
     fn vsftpd_gives_those_that_are_reachable() {
         let Some(vsftpd) = Vsftpd::start(VsftpdOptions::default()) else { return };
-        check_reachable(FtpServer::Vsftpd, vsftpd.port, (&vsftpd.user, &vsftpd.password), &vsftpd.base, &vsftpd.root);
+        check_reachable(
+            FtpServer::Vsftpd,
+            vsftpd.port,
+            (&vsftpd.user, &vsftpd.password),
+            &vsftpd.base,
+            &vsftpd.root,
+        );
     }
 
     #[test]
     fn proftpd_gives_those_that_are_reachable() {
         let Some(proftpd) = Proftpd::start(ProftpdOptions::default()) else { return };
-        check_reachable(FtpServer::Proftpd, proftpd.port, (&proftpd.user, &proftpd.password), &proftpd.base, &proftpd.root);
+        check_reachable(
+            FtpServer::Proftpd,
+            proftpd.port,
+            (&proftpd.user, &proftpd.password),
+            &proftpd.base,
+            &proftpd.root,
+        );
     }
 
     #[test]
     fn pure_ftpd_gives_those_that_are_reachable() {
         let Some(pure) = PureFtpd::start(PureFtpdOptions::default()) else { return };
-        check_reachable(FtpServer::PureFtpd, pure.port, (&pure.user, &pure.password), "", &pure.root);
+        check_reachable(
+            FtpServer::PureFtpd,
+            pure.port,
+            (&pure.user, &pure.password),
+            "",
+            &pure.root,
+        );
     }
 }

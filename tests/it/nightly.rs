@@ -48,7 +48,8 @@ step last 60 bash 'its words hold spaces' test 'a b' = 'a b'
 #[test]
 fn a_night_goes_on_after_steps_that_fail_and_ends_with_1() {
     let night = night(STEPS, &[]);
-    let record: Vec<(&str, &str)> = night.record.iter().map(|(step, result)| (&**step, &**result)).collect();
+    let record: Vec<(&str, &str)> =
+        night.record.iter().map(|(step, result)| (&**step, &**result)).collect();
     let expected = [
         ("good", "passed"),
         ("bad", "failed: status 7"),
@@ -58,14 +59,23 @@ fn a_night_goes_on_after_steps_that_fail_and_ends_with_1() {
     ];
     assert_eq!(record, expected, "{}", night.out);
     assert_eq!(night.code, Some(1));
-    assert!(night.out.contains("2 passed, 3 failed") && night.out.contains("its last words"), "{}", night.out);
+    assert!(
+        night.out.contains("2 passed, 3 failed") && night.out.contains("its last words"),
+        "{}",
+        night.out
+    );
 }
 
 #[test]
 fn steps_are_chosen_by_name() {
     let two = night(STEPS, &["last", "good"]);
     let passed = |step: &str| (step.to_owned(), "passed".to_owned());
-    assert_eq!((two.code, two.record), (Some(0), vec![passed("last"), passed("good")]), "{}", two.out);
+    assert_eq!(
+        (two.code, two.record),
+        (Some(0), vec![passed("last"), passed("good")]),
+        "{}",
+        two.out
+    );
     let unknown = night(STEPS, &["god"]);
     assert_eq!((unknown.code, unknown.record.len()), (Some(2), 0), "{}", unknown.out);
     assert!(unknown.out.contains("there is no step `god`; there are: good bad"), "{}", unknown.out);
@@ -76,26 +86,34 @@ fn steps_are_chosen_by_name() {
 
 /// The scripts that these texts do not call by name.
 fn uncalled(all: &[String], callers: &[String]) -> Vec<String> {
-    let is_called = |name: &String| callers.iter().any(|text| text.contains(&format!("scripts/{name}")));
+    let is_called =
+        |name: &String| callers.iter().any(|text| text.contains(&format!("scripts/{name}")));
     all.iter().filter(|name| !is_called(name)).cloned().collect()
 }
 
 #[test]
 fn every_script_is_run_by_the_gate_or_by_a_night() {
     let read = |path: PathBuf| {
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
         // What is said of a script in a comment calls nothing.
-        text.lines().filter(|line| !line.trim_start().starts_with('#')).collect::<Vec<_>>().join("\n")
+        text.lines()
+            .filter(|line| !line.trim_start().starts_with('#'))
+            .collect::<Vec<_>>()
+            .join("\n")
     };
     let entries = std::fs::read_dir(scripts()).unwrap().map(|entry| entry.unwrap().file_name());
     let names = entries.map(|name| name.into_string().unwrap());
-    let mut all: Vec<String> = names.filter(|name| name.ends_with(".sh") && name != "nightly.sh").collect();
+    let mut all: Vec<String> =
+        names.filter(|name| name.ends_with(".sh") && name != "nightly.sh").collect();
     all.sort();
     assert!(all.len() > 15, "{all:?}");
     // Through scripts that these two call, too.
     let mut callers = vec![read(scripts().join("../.ci/run")), read(scripts().join("nightly.sh"))];
     for _ in 0..3 {
-        let called = all.iter().filter(|name| !uncalled(std::slice::from_ref(name), &callers).contains(name));
+        let called = all
+            .iter()
+            .filter(|name| !uncalled(std::slice::from_ref(name), &callers).contains(name));
         let texts: Vec<String> = called.map(|name| read(scripts().join(name))).collect();
         callers.extend(texts);
     }

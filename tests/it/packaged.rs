@@ -1,5 +1,5 @@
-//! The packaged app as Azure starts it: out of the zip, with the zip's modes, from a file system that is read-only but
-//! for `/tmp`, behind what the host sends.
+//! The packaged app as Azure starts it: out of the zip, with the zip's modes, from a file system
+//! that is read-only but for `/tmp`, behind what the host sends.
 //!
 //! The zip is made by `scripts/package.sh` around the binary of the tests, or around the one that
 //! `BLOBFERRY_PACKAGED_BINARY` names: `scripts/prove-package.sh` names the portable one.
@@ -20,8 +20,8 @@ use super::handler::worker::{Encoding, post, until};
 use super::handler::{CANARY, timer};
 use super::servers::{Azurite, Rights, available};
 
-/// In a mount namespace of its own: everything read-only, then a small `/tmp`, which hides what is below the real one;
-/// the app is at `/mnt`. It goes on only if nothing else can be written to.
+/// In a mount namespace of its own: everything read-only, then a small `/tmp`, which hides what is
+/// below the real one; the app is at `/mnt`. It goes on only if nothing else can be written to.
 const AS_IN_AZURE: &str = r#"
 set -e
 mount --make-rprivate /
@@ -52,16 +52,25 @@ impl Drop for Packaged {
     }
 }
 
-/// Makes the zip around the binary, and unpacks it as the host does: with its modes, and nothing to be written to.
+/// Makes the zip around the binary, and unpacks it as the host does: with its modes, and nothing to
+/// be written to.
 fn unpacked(folder: &Path, config: &str) -> PathBuf {
-    let binary = std::env::var_os("BLOBFERRY_PACKAGED_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_blobferry").into(), PathBuf::from);
+    let binary = std::env::var_os("BLOBFERRY_PACKAGED_BINARY")
+        .map_or_else(|| env!("CARGO_BIN_EXE_blobferry").into(), PathBuf::from);
     std::fs::write(folder.join("mine.toml"), config).unwrap();
     let mut pack = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/package.sh"));
-    pack.arg("--binary").arg(binary).arg("--config").arg(folder.join("mine.toml")).arg("--output").arg(folder);
+    pack.arg("--binary")
+        .arg(binary)
+        .arg("--config")
+        .arg(folder.join("mine.toml"))
+        .arg("--output")
+        .arg(folder);
     let done = pack.output().expect("bash is there");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let app = folder.join("app");
-    let mut archive = zip::ZipArchive::new(std::fs::File::open(folder.join("blobferry-functions.zip")).unwrap()).unwrap();
+    let mut archive =
+        zip::ZipArchive::new(std::fs::File::open(folder.join("blobferry-functions.zip")).unwrap())
+            .unwrap();
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).unwrap();
         let path = app.join(entry.name().unwrap().as_ref());
@@ -77,15 +86,35 @@ fn unpacked(folder: &Path, config: &str) -> PathBuf {
 
 impl Packaged {
     fn start(app: &Path) -> Self {
-        let host: Value = serde_json::from_slice(&std::fs::read(app.join("host.json")).unwrap()).unwrap();
+        let host: Value =
+            serde_json::from_slice(&std::fs::read(app.join("host.json")).unwrap()).unwrap();
         let description = &host["customHandler"]["description"];
-        let arguments: Vec<&str> = description["arguments"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+        let arguments: Vec<&str> = description["arguments"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|word| word.as_str().unwrap())
+            .collect();
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let mut command = Command::new("unshare");
-        command.args(["--map-root-user", "--mount", "sh", "-c", AS_IN_AZURE]).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        command.env("APP", app).env("PROGRAM", description["defaultExecutablePath"].as_str().unwrap()).env("ARGUMENTS", arguments.join(" "));
-        command.env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string()).env("FUNCTIONS_APP_ROOT_PATH", "/mnt").env("INGEST_SCHEDULE", "0 0 * * * *");
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("`unshare` of util-linux");
+        command
+            .args(["--map-root-user", "--mount", "sh", "-c", AS_IN_AZURE])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command
+            .env("APP", app)
+            .env("PROGRAM", description["defaultExecutablePath"].as_str().unwrap())
+            .env("ARGUMENTS", arguments.join(" "));
+        command
+            .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())
+            .env("FUNCTIONS_APP_ROOT_PATH", "/mnt")
+            .env("INGEST_SCHEDULE", "0 0 * * * *");
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("`unshare` of util-linux");
         let mut packaged = Self { port, child };
         until("the package listens", || {
             let listens = std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
@@ -115,7 +144,8 @@ fn large_zip() -> Vec<u8> {
     use std::io::Write as _;
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     for name in ["one.bin", "two.bin"] {
-        let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        let stored = zip::write::SimpleFileOptions::default()
+            .compression_method(zip::CompressionMethod::Stored);
         writer.start_file(name, stored).unwrap();
         writer.write_all(&vec![name.len().try_into().unwrap(); 20 << 20]).unwrap();
     }
@@ -139,8 +169,9 @@ async fn the_app_out_of_the_zip_runs_where_only_tmp_can_be_written_to() {
     let app = unpacked(
         folder.path(),
         &format!(
-            "[destination]\n{}[limits]\ntemp = \"64 MiB\"\n[[source]]\nname = \"acme\"\nurl = \"sftp://user@127.0.0.1:{}/\"\npassword = \"{CANARY}\"\n\
-             host_key = \"{}\"\nstable_for = \"0s\"\n",
+            "[destination]\n{}[limits]\ntemp = \"64 MiB\"\n[[source]]\nname = \"acme\"\nurl = \
+             \"sftp://user@127.0.0.1:{}/\"\npassword = \"{CANARY}\"\nhost_key = \"{}\"\nstable_for \
+             = \"0s\"\n",
             azure(azurite, &container),
             server.address.port(),
             server.host_key
@@ -149,19 +180,32 @@ async fn the_app_out_of_the_zip_runs_where_only_tmp_can_be_written_to() {
     let before: Vec<PathBuf> = entries(&app);
     let done = tokio::task::spawn_blocking(move || {
         let packaged = Packaged::start(&app);
-        let (status, answer) = post(packaged.port, "IngestTimer", "11-11", &timer(), Encoding::Chunked);
+        let (status, answer) =
+            post(packaged.port, "IngestTimer", "11-11", &timer(), Encoding::Chunked);
         let (code, told) = packaged.end();
         (status, answer.to_string(), code, told, entries(&app))
     });
-    let (status, answer, code, told, after) = tokio::time::timeout(Duration::from_secs(120), done).await.unwrap().unwrap();
+    let (status, answer, code, told, after) =
+        tokio::time::timeout(Duration::from_secs(120), done).await.unwrap().unwrap();
     assert!(status == 200 && answer.contains("ingested 2"), "{status} {answer}\n{told}");
     assert_eq!(code, Some(143), "{told}");
     assert!(!told.contains(CANARY) && !told.contains("could not be opened"), "{told}");
     assert_eq!(before, after, "nothing was written beside host.json");
-    let azurite_blobs = tokio::task::spawn_blocking(move || blobs(azurite, &container)).await.unwrap();
-    let sizes: Vec<(&str, u64)> =
-        azurite_blobs.values().filter(|blob| blob.name.starts_with("acme/")).map(|blob| (blob.name.as_str(), blob.size)).collect();
-    assert_eq!(sizes, [("acme/large.zip!/one.bin", 20 << 20), ("acme/large.zip!/two.bin", 20 << 20), ("acme/plain.csv", 4)]);
+    let azurite_blobs =
+        tokio::task::spawn_blocking(move || blobs(azurite, &container)).await.unwrap();
+    let sizes: Vec<(&str, u64)> = azurite_blobs
+        .values()
+        .filter(|blob| blob.name.starts_with("acme/"))
+        .map(|blob| (blob.name.as_str(), blob.size))
+        .collect();
+    assert_eq!(
+        sizes,
+        [
+            ("acme/large.zip!/one.bin", 20 << 20),
+            ("acme/large.zip!/two.bin", 20 << 20),
+            ("acme/plain.csv", 4)
+        ]
+    );
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {

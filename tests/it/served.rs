@@ -1,4 +1,5 @@
-//! Every kind of server as the lines of `ingest.toml` that reach it, so that one test can go through all of them.
+//! Every kind of server as the lines of `ingest.toml` that reach it, so that one test can go
+//! through all of them.
 
 use std::path::PathBuf;
 
@@ -32,7 +33,13 @@ enum Guard {
 /// What a URL's path or user info needs.
 pub fn percent(text: &str) -> String {
     text.bytes()
-        .map(|byte| if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .map(|byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
         .collect()
 }
 
@@ -67,8 +74,16 @@ pub fn sshd(auth: SshdAuth) -> Option<Served> {
         None => format!("private_key_file = \"{}\"", server.user_key.display()),
     };
     let url = format!("sftp://{}@127.0.0.1:{}{}", server.user, server.port, server.base);
-    let toml = format!("url = \"{url}\"\n{credential}\nhost_key = \"{}\"\n", server.host_key_sha256);
-    Some(Served { root: server.root.clone(), base: server.base.clone(), toml, ordinary_user: true, ftp: None, guard: Guard::Sshd(server) })
+    let toml =
+        format!("url = \"{url}\"\n{credential}\nhost_key = \"{}\"\n", server.host_key_sha256);
+    Some(Served {
+        root: server.root.clone(),
+        base: server.base.clone(),
+        toml,
+        ordinary_user: true,
+        ftp: None,
+        guard: Guard::Sshd(server),
+    })
 }
 
 /// Scheme and CA line of a TLS mode.
@@ -85,8 +100,13 @@ fn tls_words(tls: Tls, ca: Option<&PathBuf>) -> (&'static str, String) {
 pub fn vsftpd(tls: Tls) -> Option<Served> {
     let server = Vsftpd::start(VsftpdOptions { tls, lines: &[] })?;
     let (scheme, ca) = tls_words(tls, server.ca.as_ref());
-    let toml =
-        format!("url = \"{scheme}://{}:{}@127.0.0.1:{}{}\"\n{ca}", server.user, percent_all(&server.password), server.port, percent(&server.base));
+    let toml = format!(
+        "url = \"{scheme}://{}:{}@127.0.0.1:{}{}\"\n{ca}",
+        server.user,
+        percent_all(&server.password),
+        server.port,
+        percent(&server.base)
+    );
     Some(Served {
         root: server.root.clone(),
         base: server.base.clone(),
@@ -99,9 +119,13 @@ pub fn vsftpd(tls: Tls) -> Option<Served> {
 
 /// Pure-FTPd.
 pub fn pure_ftpd(cert: Option<Cert>) -> Option<Served> {
-    let server = PureFtpd::start(PureFtpdOptions { cert, arguments: &["--limitrecursion=10000:64"] })?;
+    let server =
+        PureFtpd::start(PureFtpdOptions { cert, arguments: &["--limitrecursion=10000:64"] })?;
     let (scheme, ca) = tls_words(cert.map_or(Tls::Off, Tls::Explicit), server.ca.as_ref());
-    let toml = format!("url = \"{scheme}://{}@127.0.0.1:{}/\"\npassword = \"{}\"\n{ca}", server.user, server.port, server.password);
+    let toml = format!(
+        "url = \"{scheme}://{}@127.0.0.1:{}/\"\npassword = \"{}\"\n{ca}",
+        server.user, server.port, server.password
+    );
     Some(Served {
         root: server.root.clone(),
         base: String::new(),
@@ -116,8 +140,13 @@ pub fn pure_ftpd(cert: Option<Cert>) -> Option<Served> {
 pub fn proftpd(tls: Tls) -> Option<Served> {
     let server = Proftpd::start(ProftpdOptions { mode: ProftpdMode::Ftp(tls), lines: &[] })?;
     let (scheme, ca) = tls_words(tls, server.ca.as_ref());
-    let toml =
-        format!("url = \"{scheme}://{}@127.0.0.1:{}{}/\"\npassword = \"{}\"\n{ca}", server.user, server.port, percent(&server.base), server.password);
+    let toml = format!(
+        "url = \"{scheme}://{}@127.0.0.1:{}{}/\"\npassword = \"{}\"\n{ca}",
+        server.user,
+        server.port,
+        percent(&server.base),
+        server.password
+    );
     Some(Served {
         root: server.root.clone(),
         base: server.base.clone(),
@@ -141,7 +170,14 @@ pub fn proftpd_sftp() -> Option<Served> {
         server.user_key.as_ref().expect("it speaks SFTP").display(),
         known_hosts.display()
     );
-    Some(Served { root: server.root.clone(), base: server.base.clone(), toml, ordinary_user: true, ftp: None, guard: Guard::Proftpd(server) })
+    Some(Served {
+        root: server.root.clone(),
+        base: server.base.clone(),
+        toml,
+        ordinary_user: true,
+        ftp: None,
+        guard: Guard::Proftpd(server),
+    })
 }
 
 /// A local folder.
@@ -149,5 +185,12 @@ pub fn folder() -> Served {
     let folder = tempfile::tempdir().unwrap();
     let base = folder.path().to_str().expect("temporary folders have plain names").to_owned();
     let toml = format!("url = \"file://{}\"\n", percent(&base));
-    Served { root: folder.path().to_owned(), base, toml, ordinary_user: false, ftp: None, guard: Guard::Folder(folder) }
+    Served {
+        root: folder.path().to_owned(),
+        base,
+        toml,
+        ordinary_user: false,
+        ftp: None,
+        guard: Guard::Folder(folder),
+    }
 }

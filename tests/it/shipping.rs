@@ -1,4 +1,5 @@
-//! What is shipped: file modes in the package, what its binary asks of a machine, the description of Azure's resources.
+//! What is shipped: file modes in the package, what its binary asks of a machine, the description
+//! of Azure's resources.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -25,7 +26,11 @@ fn entries(path: &Path) -> Vec<(String, u32, Vec<u8>)> {
         let mut entry = archive.by_index(index).unwrap();
         let mut content = Vec::new();
         entry.read_to_end(&mut content).unwrap();
-        (entry.name().unwrap().into_owned(), entry.unix_mode().expect("the zip is made as on Unix"), content)
+        (
+            entry.name().unwrap().into_owned(),
+            entry.unix_mode().expect("the zip is made as on Unix"),
+            content,
+        )
     };
     (0..count).map(entry).collect()
 }
@@ -38,12 +43,16 @@ fn the_package_holds_an_app_that_the_host_can_start() {
     std::fs::write(path("mine.toml"), "[destination]\n").unwrap();
     let pack = |more: &[&str]| {
         let (binary, output) = (path("binary"), path("out"));
-        let done = script("package.sh", &[["--binary", &binary, "--output", &output].as_slice(), more].concat());
+        let done = script(
+            "package.sh",
+            &[["--binary", &binary, "--output", &output].as_slice(), more].concat(),
+        );
         assert!(done.status.success(), "{}", text(&done.stderr));
         entries(&folder.path().join("out/blobferry-functions.zip"))
     };
     let found = pack(&[]);
-    let told: Vec<(&str, u32)> = found.iter().map(|(name, mode, _)| (name.as_str(), *mode)).collect();
+    let told: Vec<(&str, u32)> =
+        found.iter().map(|(name, mode, _)| (name.as_str(), *mode)).collect();
     let mut expected: Vec<(String, u32)> = vec![("host.json".into(), 0o100_644)];
     let mut functions: Vec<String> = std::fs::read_dir(root())
         .unwrap()
@@ -55,10 +64,16 @@ fn the_package_holds_an_app_that_the_host_can_start() {
     assert!(functions.len() >= 3, "{functions:?}");
     expected.extend(functions.iter().map(|name| (format!("{name}/function.json"), 0o100_644)));
     expected.extend([("ingest.toml.example".into(), 0o100_644), ("blobferry".into(), 0o100_755)]);
-    assert_eq!(told, expected.iter().map(|(name, mode)| (name.as_str(), *mode)).collect::<Vec<_>>());
+    assert_eq!(
+        told,
+        expected.iter().map(|(name, mode)| (name.as_str(), *mode)).collect::<Vec<_>>()
+    );
     assert_eq!(found.last().unwrap().2, b"\x7fELF and so on");
     let mine = pack(&["--config", &path("mine.toml")]);
-    assert!(mine.iter().any(|(name, _, content)| name == "ingest.toml" && content == b"[destination]\n"));
+    assert!(
+        mine.iter()
+            .any(|(name, _, content)| name == "ingest.toml" && content == b"[destination]\n")
+    );
     assert!(mine.iter().all(|(name, ..)| name != "ingest.toml.example"));
     let wrong = script("package.sh", &["--config", "/no/such/file", "--binary", &path("binary")]);
     assert_eq!(wrong.status.code(), Some(2));
@@ -79,9 +94,15 @@ fn a_failed_build_ships_nothing() {
         program("tools/bin/cargo", cargo);
         let mut command = Command::new(root().join("scripts/package.sh"));
         command.args(["--target", "x86_64-unknown-linux-musl", "--output"]).arg(path("out"));
-        command.env("BLOBFERRY_PACKAGE_TOOLS", path("tools")).env("CARGO_TARGET_DIR", path("target"));
+        command
+            .env("BLOBFERRY_PACKAGE_TOOLS", path("tools"))
+            .env("CARGO_TARGET_DIR", path("target"));
         let done = command.output().expect("bash is there");
-        (done.status.success(), path("out/blobferry-functions.zip").exists(), text(&done.stdout) + &text(&done.stderr))
+        (
+            done.status.success(),
+            path("out/blobferry-functions.zip").exists(),
+            text(&done.stdout) + &text(&done.stderr),
+        )
     };
     let stale = compiled(folder.path(), "stale", "int main(void) { return 0; }", &["-static"]);
     std::fs::create_dir_all(path("target/x86_64-unknown-linux-musl/release")).unwrap();
@@ -94,9 +115,15 @@ fn a_failed_build_ships_nothing() {
 
 /// A program by this machine's C compiler.
 fn compiled(folder: &Path, name: &str, source: &str, more: &[&str]) -> String {
-    let (input, output) = (folder.join(format!("{name}.c")), folder.join(name).display().to_string());
+    let (input, output) =
+        (folder.join(format!("{name}.c")), folder.join(name).display().to_string());
     std::fs::write(&input, source).unwrap();
-    let done = Command::new("cc").arg(&input).args(["-o", &output]).args(more).output().expect("a C compiler is there: it builds the cryptography");
+    let done = Command::new("cc")
+        .arg(&input)
+        .args(["-o", &output])
+        .args(more)
+        .output()
+        .expect("a C compiler is there: it builds the cryptography");
     assert!(done.status.success(), "{}", text(&done.stderr));
     output
 }
@@ -107,14 +134,30 @@ fn a_binary_that_asks_for_too_much_is_not_shipped() {
     let folder = tempfile::tempdir().unwrap();
     let fixed = compiled(folder.path(), "fixed", "int main(void) { return 0; }", &["-static"]);
     let done = script("portable.sh", &[&fixed]);
-    assert_eq!((done.status.success(), text(&done.stdout).trim()), (true, "static"), "{}", text(&done.stderr));
-    // A weak symbol of this name is what a program that asks for a glibc of the year 2100 would hold.
+    assert_eq!(
+        (done.status.success(), text(&done.stdout).trim()),
+        (true, "static"),
+        "{}",
+        text(&done.stderr)
+    );
+    // A weak symbol of this name is what a program that asks for a glibc of the year 2100 would
+    // hold.
     let versions = folder.path().join("versions");
     std::fs::write(&versions, "GLIBC_2.99 { global: from_the_future; };").unwrap();
     let library = folder.path().join("libfuture.so").display().to_string();
     let script_of_versions = format!("-Wl,--version-script={}", versions.display());
-    compiled(folder.path(), "libfuture.so", "int from_the_future(void) { return 0; }", &["-shared", "-fPIC", &script_of_versions]);
-    let new = compiled(folder.path(), "new", "int from_the_future(void); int main(void) { return from_the_future(); }", &[&library]);
+    compiled(
+        folder.path(),
+        "libfuture.so",
+        "int from_the_future(void) { return 0; }",
+        &["-shared", "-fPIC", &script_of_versions],
+    );
+    let new = compiled(
+        folder.path(),
+        "new",
+        "int from_the_future(void); int main(void) { return from_the_future(); }",
+        &[&library],
+    );
     let done = script("portable.sh", &[&new]);
     assert_eq!(done.status.code(), Some(1));
     assert!(text(&done.stderr).contains("asks for GLIBC_2.99"), "{}", text(&done.stderr));
@@ -139,38 +182,82 @@ fn problems(source: &str) -> Vec<String> {
     let tree = parser.parse(source, None).expect("no time limit is set");
     let nodes = nodes(tree.root_node());
     let name = |node: &tree_sitter::Node<'_>| source[node.byte_range()].to_owned();
-    let at = |node: &tree_sitter::Node<'_>| format!("line {}: {}", node.start_position().row + 1, name(node).lines().next().unwrap_or_default());
-    let mut found: Vec<String> =
-        nodes.iter().filter(|node| node.is_error() || node.is_missing()).map(|node| format!("no Bicep, {}", at(node))).collect();
+    let at = |node: &tree_sitter::Node<'_>| {
+        format!(
+            "line {}: {}",
+            node.start_position().row + 1,
+            name(node).lines().next().unwrap_or_default()
+        )
+    };
+    let mut found: Vec<String> = nodes
+        .iter()
+        .filter(|node| node.is_error() || node.is_missing())
+        .map(|node| format!("no Bicep, {}", at(node)))
+        .collect();
     let named = |kinds: &[&str]| -> BTreeSet<String> {
         let declarations = nodes.iter().filter(|node| kinds.contains(&node.kind()));
         declarations
-            .filter_map(|node| node.named_children(&mut node.walk()).find(|child| child.kind() == "identifier").map(|child| name(&child)))
+            .filter_map(|node| {
+                node.named_children(&mut node.walk())
+                    .find(|child| child.kind() == "identifier")
+                    .map(|child| name(&child))
+            })
             .collect()
     };
-    let mut declared = named(&["parameter_declaration", "variable_declaration", "resource_declaration", "output_declaration", "module_declaration"]);
+    let mut declared = named(&[
+        "parameter_declaration",
+        "variable_declaration",
+        "resource_declaration",
+        "output_declaration",
+        "module_declaration",
+    ]);
     for lambda in nodes.iter().filter(|node| node.kind() == "lambda_expression") {
-        declared.extend(lambda.named_child(0).into_iter().flat_map(nodes_of_names).map(|node| name(&node)));
+        declared.extend(
+            lambda.named_child(0).into_iter().flat_map(nodes_of_names).map(|node| name(&node)),
+        );
     }
-    let functions =
-        ["resourceGroup", "subscription", "tenant", "guid", "toLower", "uniqueString", "subscriptionResourceId", "union", "items", "reduce"];
+    let functions = [
+        "resourceGroup",
+        "subscription",
+        "tenant",
+        "guid",
+        "toLower",
+        "uniqueString",
+        "subscriptionResourceId",
+        "union",
+        "items",
+        "reduce",
+    ];
     let functions = [functions.as_slice(), &["loadTextContent", "empty", "environment"]].concat();
-    let decorators = ["description", "allowed", "minLength", "maxLength", "minValue", "maxValue", "secure"];
+    let decorators =
+        ["description", "allowed", "minLength", "maxLength", "minValue", "maxValue", "secure"];
     for node in nodes.iter().filter(|node| node.kind() == "identifier") {
         let parent = node.parent().expect("an identifier stands in something");
         let is_first = parent.named_child(0).is_some_and(|first| first.id() == node.id());
         let is_key = parent.kind() == "object_property" && is_first;
         let is_called = parent.kind() == "call_expression" && is_first;
         let name = name(node);
-        let is_known =
-            if is_called { functions.contains(&name.as_str()) || decorators.contains(&name.as_str()) } else { is_key || declared.contains(&name) };
+        let is_known = if is_called {
+            functions.contains(&name.as_str()) || decorators.contains(&name.as_str())
+        } else {
+            is_key || declared.contains(&name)
+        };
         if !is_known {
             found.push(format!("declared nowhere, {}", at(node)));
         }
     }
-    let used = |declaration: &String| nodes.iter().filter(|node| node.kind() == "identifier" && name(node) == *declaration).count() > 1;
+    let used = |declaration: &String| {
+        nodes
+            .iter()
+            .filter(|node| node.kind() == "identifier" && name(node) == *declaration)
+            .count()
+            > 1
+    };
     found.extend(
-        named(&["parameter_declaration", "variable_declaration"]).iter().filter(|name| !used(name)).map(|name| format!("never used: {name}")),
+        named(&["parameter_declaration", "variable_declaration"])
+            .iter()
+            .filter(|name| !used(name))
+            .map(|name| format!("never used: {name}")),
     );
     found
 }
@@ -184,34 +271,60 @@ fn the_resources_in_azure_are_described_in_bicep_with_names_that_exist() {
     let source = std::fs::read_to_string(root().join("infra/main.bicep")).unwrap();
     assert_eq!(problems(&source), [] as [String; 0]);
     // The check can fail.
-    assert!(problems(&source.replacen("principalId: identity.", "principalId: identiti.", 1))[0].starts_with("declared nowhere"));
+    assert!(
+        problems(&source.replacen("principalId: identity.", "principalId: identiti.", 1))[0]
+            .starts_with("declared nowhere")
+    );
     assert!(!problems(&source.replacen("properties: {", "properties: ", 1)).is_empty());
     assert_eq!(problems(&format!("{source}\nvar idle = 1\n")), ["never used: idle"]);
-    for role in ["blobDataOwner", "blobDataContributor", "queueDataContributor", "monitoringMetricsPublisher", "keyVaultSecretsUser"] {
-        assert!(source.contains(&format!("roleDefinitions', {role})")), "{role} is given to nobody");
+    for role in [
+        "blobDataOwner",
+        "blobDataContributor",
+        "queueDataContributor",
+        "monitoringMetricsPublisher",
+        "keyVaultSecretsUser",
+    ] {
+        assert!(
+            source.contains(&format!("roleDefinitions', {role})")),
+            "{role} is given to nobody"
+        );
     }
-    assert_eq!(source.matches("allowSharedKeyAccess: false").count(), source.matches("'Microsoft.Storage/storageAccounts@").count());
+    assert_eq!(
+        source.matches("allowSharedKeyAccess: false").count(),
+        source.matches("'Microsoft.Storage/storageAccounts@").count()
+    );
 }
 
 #[test]
 fn azd_fills_in_what_bicep_asks_for() {
     let source = std::fs::read_to_string(root().join("infra/main.bicep")).unwrap();
-    let parameters: serde_json::Value = serde_json::from_slice(&std::fs::read(root().join("infra/main.parameters.json")).unwrap()).unwrap();
+    let parameters: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(root().join("infra/main.parameters.json")).unwrap())
+            .unwrap();
     let given: Vec<&String> = parameters["parameters"].as_object().unwrap().keys().collect();
     for name in &given {
         assert!(source.contains(&format!("param {name} ")), "Bicep knows no {name}");
     }
-    let needed = source.lines().filter_map(|line| line.strip_prefix("param ")).filter(|line| !line.contains('='));
+    let needed = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("param "))
+        .filter(|line| !line.contains('='));
     for line in needed {
         let name = line.split(' ').next().unwrap().to_owned();
         assert!(given.contains(&&name), "nobody gives {name}");
     }
     let azd = std::fs::read_to_string(root().join("azure.yaml")).unwrap();
-    let asked = azd.split('$').skip(1).map(|rest| rest.split(|c: char| c != '_' && !c.is_ascii_uppercase()).next().unwrap());
+    let asked = azd
+        .split('$')
+        .skip(1)
+        .map(|rest| rest.split(|c: char| c != '_' && !c.is_ascii_uppercase()).next().unwrap());
     let asked: BTreeSet<&str> = asked.filter(|name| !name.is_empty()).collect();
     assert!(asked.len() >= 3, "{asked:?}");
     for output in asked {
-        assert!(source.contains(&format!("\noutput {output} ")), "azure.yaml asks for {output}, which is no output");
+        assert!(
+            source.contains(&format!("\noutput {output} ")),
+            "azure.yaml asks for {output}, which is no output"
+        );
     }
     for script in ["scripts/package.sh", "docs/tutorial.md"] {
         assert!(azd.contains(script) && root().join(script).is_file(), "{script}");

@@ -51,8 +51,14 @@ impl World {
                 let path = root.join(OsStr::from_bytes(below));
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 fs::write(&path, content).unwrap();
-                let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(MODIFIED.unsigned_abs());
-                fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+                let modified =
+                    SystemTime::UNIX_EPOCH + Duration::from_secs(MODIFIED.unsigned_abs());
+                fs::File::options()
+                    .write(true)
+                    .open(&path)
+                    .unwrap()
+                    .set_modified(modified)
+                    .unwrap();
             }
             World::Memory(server) => {
                 let file = blobferry::source::memory::MemoryFile {
@@ -79,8 +85,11 @@ impl World {
             (b"taken", b"taken"),
         ];
         files.iter().for_each(|(path, content)| self.put(path, content));
-        let mut entries: BTreeMap<Vec<u8>, &'static str> =
-            files.iter().filter(|(path, _)| !path.contains(&b'/')).map(|(path, _)| (path.to_vec(), "file")).collect();
+        let mut entries: BTreeMap<Vec<u8>, &'static str> = files
+            .iter()
+            .filter(|(path, _)| !path.contains(&b'/'))
+            .map(|(path, _)| (path.to_vec(), "file"))
+            .collect();
         entries.insert(b"sub".to_vec(), "directory");
         if let World::Disk { root, kept_from_sessions, .. } = self {
             std::os::unix::fs::symlink("whole.bin", root.join("link")).unwrap();
@@ -89,8 +98,10 @@ impl World {
             if *kept_from_sessions {
                 fs::create_dir(root.join("locked")).unwrap();
                 fs::write(root.join("secret"), "s").unwrap();
-                fs::set_permissions(root.join("secret"), fs::Permissions::from_mode(0o000)).unwrap();
-                fs::set_permissions(root.join("locked"), fs::Permissions::from_mode(0o000)).unwrap();
+                fs::set_permissions(root.join("secret"), fs::Permissions::from_mode(0o000))
+                    .unwrap();
+                fs::set_permissions(root.join("locked"), fs::Permissions::from_mode(0o000))
+                    .unwrap();
                 entries.extend([(b"locked".to_vec(), "directory"), (b"secret".to_vec(), "file")]);
             }
         }
@@ -119,17 +130,26 @@ async fn source_contract(endpoint: Arc<dyn Endpoint>, world: &World) {
     serves_many(&*endpoint, world).await;
 }
 
-async fn entries_of(session: &mut dyn Session, dir: &RemotePath) -> Result<Vec<Listed>, SourceError> {
+async fn entries_of(
+    session: &mut dyn Session,
+    dir: &RemotePath,
+) -> Result<Vec<Listed>, SourceError> {
     let mut found = Vec::new();
     session.list(dir, &mut |entry| found.push(entry)).await.map(|()| found)
 }
 
-async fn lists(session: &mut dyn Session, world: &World, expected: &BTreeMap<Vec<u8>, &'static str>) {
+async fn lists(
+    session: &mut dyn Session,
+    world: &World,
+    expected: &BTreeMap<Vec<u8>, &'static str>,
+) {
     let mut found = BTreeMap::new();
     for entry in entries_of(session, &world.base()).await.unwrap() {
         let (path, kind) = match &entry {
             Listed::File(file) => {
-                let agrees = file.modified.is_some_and(|modified| modified.agrees_with(&ModifiedTime::from_unix(MODIFIED).unwrap()));
+                let agrees = file.modified.is_some_and(|modified| {
+                    modified.agrees_with(&ModifiedTime::from_unix(MODIFIED).unwrap())
+                });
                 assert!(agrees || file.path == world.at(b"secret"), "{file:?}");
                 (&file.path, "file")
             }
@@ -142,7 +162,10 @@ async fn lists(session: &mut dyn Session, world: &World, expected: &BTreeMap<Vec
     }
     assert_eq!(&found, expected);
     let inner = entries_of(session, &world.at(b"sub")).await.unwrap();
-    assert!(matches!(&inner[..], [Listed::File(file)] if file.path == world.at(b"sub/inner.txt") && file.size == Some(5)), "{inner:?}");
+    assert!(
+        matches!(&inner[..], [Listed::File(file)] if file.path == world.at(b"sub/inner.txt") && file.size == Some(5)),
+        "{inner:?}"
+    );
     let missing = entries_of(session, &world.at(b"nowhere")).await.unwrap_err();
     assert!(missing.class() == Class::NotFound && missing.keeps_session(), "{missing:?}");
 }
@@ -152,17 +175,28 @@ async fn describe(session: &mut dyn Session, path: &RemotePath) -> RemoteFile {
 }
 
 async fn describes(session: &mut dyn Session, world: &World) {
-    for (name, size) in [(&b"whole.bin"[..], 400_000), (b"empty", 0), (ODD, 3), (b"sub/inner.txt", 5)] {
+    for (name, size) in
+        [(&b"whole.bin"[..], 400_000), (b"empty", 0), (ODD, 3), (b"sub/inner.txt", 5)]
+    {
         let file = describe(session, &world.at(name)).await;
         assert_eq!((&file.path, file.size), (&world.at(name), Some(size)));
-        assert!(file.modified.is_some_and(|modified| modified.agrees_with(&ModifiedTime::from_unix(MODIFIED).unwrap())), "{file:?}");
+        assert!(
+            file.modified.is_some_and(
+                |modified| modified.agrees_with(&ModifiedTime::from_unix(MODIFIED).unwrap())
+            ),
+            "{file:?}"
+        );
     }
     for name in [&b"nothing"[..], b"nowhere/nothing", b"sub"] {
         assert_eq!(session.stat(&world.at(name)).await.unwrap(), None, "{}", name.escape_ascii());
     }
 }
 
-async fn read(session: &mut dyn Session, file: &RemoteFile, offset: u64) -> Result<Vec<u8>, SourceError> {
+async fn read(
+    session: &mut dyn Session,
+    file: &RemoteFile,
+    offset: u64,
+) -> Result<Vec<u8>, SourceError> {
     let mut download = session.read(file, offset).await?;
     let mut bytes = Vec::new();
     while let Some(chunk) = download.next().await? {
@@ -176,7 +210,10 @@ async fn reads(session: &mut dyn Session, world: &World) {
     let (big, path) = (big(), world.at(b"whole.bin"));
     let file = describe(session, &path).await;
     for offset in [0, 1, 123_457, 399_999, 400_000] {
-        assert!(read(session, &file, offset as u64).await.unwrap() == big[offset..], "from {offset}");
+        assert!(
+            read(session, &file, offset as u64).await.unwrap() == big[offset..],
+            "from {offset}"
+        );
     }
     // The size is a hint and no more.
     let unknown = RemoteFile { size: None, ..file };
@@ -187,7 +224,10 @@ async fn reads(session: &mut dyn Session, world: &World) {
     }
     let missing = RemoteFile { path: world.at(b"nothing"), size: Some(5), modified: None };
     let error = read(session, &missing, 0).await.unwrap_err();
-    assert!(error.class() == Class::NotFound && error.keeps_session() && !error.is_transient(), "{error:?}");
+    assert!(
+        error.class() == Class::NotFound && error.keeps_session() && !error.is_transient(),
+        "{error:?}"
+    );
     let inner = describe(session, &world.at(b"sub/inner.txt")).await;
     assert_eq!(read(session, &inner, 2).await.unwrap(), b"ner");
 }
@@ -195,9 +235,15 @@ async fn reads(session: &mut dyn Session, world: &World) {
 async fn refuses_what_it_may_not(session: &mut dyn Session, world: &World) {
     let secret = RemoteFile { path: world.at(b"secret"), size: Some(1), modified: None };
     let error = read(session, &secret, 0).await.unwrap_err();
-    assert!(error.class() == Class::Permission && error.keeps_session() && !error.is_transient(), "{error:?}");
+    assert!(
+        error.class() == Class::Permission && error.keeps_session() && !error.is_transient(),
+        "{error:?}"
+    );
     let error = entries_of(session, &world.at(b"locked")).await.unwrap_err();
-    assert!(error.class() == Class::Permission && error.keeps_session() && !error.is_transient(), "{error:?}");
+    assert!(
+        error.class() == Class::Permission && error.keeps_session() && !error.is_transient(),
+        "{error:?}"
+    );
     let inner = describe(session, &world.at(b"sub/inner.txt")).await;
     assert_eq!(read(session, &inner, 0).await.unwrap(), b"inner");
 }
@@ -223,7 +269,8 @@ async fn renames(session: &mut dyn Session, world: &World) {
         let file = describe(session, &world.at(name)).await;
         assert_eq!(read(session, &file, 0).await.unwrap(), name);
     }
-    let error = session.rename(&world.at(b"nothing"), &world.at(b"done/nothing")).await.unwrap_err();
+    let error =
+        session.rename(&world.at(b"nothing"), &world.at(b"done/nothing")).await.unwrap_err();
     assert!(error.class() == Class::NotFound && error.keeps_session(), "{error:?}");
 }
 
@@ -235,7 +282,11 @@ async fn serves_many(endpoint: &dyn Endpoint, world: &World) {
     let mut sessions = Vec::new();
     for login in &logins {
         let forks: Vec<_> = std::iter::from_fn(|| login.fork()).take(most + 1).collect();
-        assert!(if most > 1 { (1..=most).contains(&forks.len()) } else { forks.len() <= 1 }, "{} of {most}", forks.len());
+        assert!(
+            if most > 1 { (1..=most).contains(&forks.len()) } else { forks.len() <= 1 },
+            "{} of {most}",
+            forks.len()
+        );
         sessions.extend(forks);
     }
     // A fork that has gone makes room for another.
@@ -260,9 +311,15 @@ async fn all_read(sessions: &mut [Box<dyn Session>], world: &World) {
 
 /// A source as its configuration makes it.
 async fn configured(served: &Served) {
-    let text = format!("[destination]\nfolder = \"out\"\n[[source]]\nname = \"acme\"\n{}", served.toml);
-    let config = blobferry::config::parse("ingest.toml", Path::new(""), &text, &BTreeMap::new()).unwrap();
-    let world = World::Disk { root: served.root.clone(), base: served.base.clone(), kept_from_sessions: served.ordinary_user };
+    let text =
+        format!("[destination]\nfolder = \"out\"\n[[source]]\nname = \"acme\"\n{}", served.toml);
+    let config =
+        blobferry::config::parse("ingest.toml", Path::new(""), &text, &BTreeMap::new()).unwrap();
+    let world = World::Disk {
+        root: served.root.clone(),
+        base: served.base.clone(),
+        kept_from_sessions: served.ordinary_user,
+    };
     source_contract(config.sources[0].endpoint.clone(), &world).await;
 }
 
@@ -286,12 +343,19 @@ async fn the_embedded_servers_keep_the_contract() {
     let sftp = sftp::SftpServer::start(options).await.unwrap();
     let ftp = ftp::FtpServer::start(ftp::Options::new(two.path())).await.unwrap();
     let text = format!(
-        "[destination]\nfolder = \"out\"\n[[source]]\nname = \"a\"\nurl = \"sftp://demo:demo@{}\"\nhost_key = \"{}\"\n[[source]]\nname = \"b\"\nurl = \"ftp://demo:demo@{}\"\n",
+        "[destination]\nfolder = \"out\"\n[[source]]\nname = \"a\"\nurl = \
+        \"sftp://demo:demo@{}\"\nhost_key = \"{}\"\n[[source]]\nname = \"b\"\nurl = \
+        \"ftp://demo:demo@{}\"\n",
         sftp.address, sftp.host_key, ftp.address
     );
-    let config = blobferry::config::parse("ingest.toml", Path::new(""), &text, &BTreeMap::new()).unwrap();
+    let config =
+        blobferry::config::parse("ingest.toml", Path::new(""), &text, &BTreeMap::new()).unwrap();
     for (source, folder) in config.sources.iter().zip([&one, &two]) {
-        let world = World::Disk { root: folder.path().to_owned(), base: String::new(), kept_from_sessions: false };
+        let world = World::Disk {
+            root: folder.path().to_owned(),
+            base: String::new(),
+            kept_from_sessions: false,
+        };
         source_contract(source.endpoint.clone(), &world).await;
     }
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use blobferry::model::BlobName;
-use blobferry::store::contract::{BlobInfo, Condition, Etag, MAX_METADATA_BYTES, Metadata, Properties, Store, StoreError, StoreKind, Upload};
+use blobferry::store::contract::{
+    BlobInfo, Condition, Etag, MAX_METADATA_BYTES, Metadata, Properties, Store, StoreError,
+    StoreKind, Upload,
+};
 use blobferry::store::folder::FolderStore;
 use blobferry::store::memory::MemoryStore;
 use bytes::Bytes;
@@ -66,13 +69,26 @@ pub fn name(text: &str) -> BlobName {
 }
 
 pub fn properties(bytes: &[u8]) -> Properties {
-    let metadata = [("source_path", "/out/a%20b.txt"), ("mtime", "2024-02-29T12:13:14Z"), ("inner", "a  b=c;d,e\"f"), ("_1", "~!@#$%^&*()")];
-    let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    Properties { content_type: "text/plain; charset=utf-8".into(), md5: md5::Md5::digest(bytes).into(), metadata }
+    let metadata = [
+        ("source_path", "/out/a%20b.txt"),
+        ("mtime", "2024-02-29T12:13:14Z"),
+        ("inner", "a  b=c;d,e\"f"),
+        ("_1", "~!@#$%^&*()"),
+    ];
+    let metadata =
+        metadata.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    Properties {
+        content_type: "text/plain; charset=utf-8".into(),
+        md5: md5::Md5::digest(bytes).into(),
+        metadata,
+    }
 }
 
 pub async fn write(store: &dyn Store, at: &str, bytes: &'static [u8]) -> Etag {
-    store.put(&name(at), Bytes::from_static(bytes), &properties(bytes), &Condition::IfAbsent).await.expect("it writes")
+    store
+        .put(&name(at), Bytes::from_static(bytes), &properties(bytes), &Condition::IfAbsent)
+        .await
+        .expect("it writes")
 }
 
 pub async fn content(store: &dyn Store, at: &str) -> Option<Bytes> {
@@ -89,7 +105,10 @@ async fn whole_writes_come_back(store: &dyn Store) {
     for (at, bytes) in [("whole/five", &b"five\0"[..]), ("whole/empty", b"")] {
         assert_eq!(store.head(&name(at)).await.expect("it looks"), None);
         assert_eq!(content(store, at).await, None);
-        let etag = store.put(&name(at), Bytes::from_static(bytes), &properties(bytes), &Condition::IfAbsent).await.expect("it writes");
+        let etag = store
+            .put(&name(at), Bytes::from_static(bytes), &properties(bytes), &Condition::IfAbsent)
+            .await
+            .expect("it writes");
         let expected = BlobInfo {
             name: at.to_owned(),
             size: bytes.len() as u64,
@@ -99,7 +118,11 @@ async fn whole_writes_come_back(store: &dyn Store) {
             content_type: Some(properties(bytes).content_type),
         };
         assert_eq!(store.head(&name(at)).await.expect("it looks").as_ref(), Some(&expected));
-        let (info, read) = store.get(&name(at), 0, bytes.len() as u64).await.expect("it reads").expect("it is there");
+        let (info, read) = store
+            .get(&name(at), 0, bytes.len() as u64)
+            .await
+            .expect("it reads")
+            .expect("it is there");
         assert_eq!((&info, &read[..]), (&expected, bytes));
         assert_eq!(listed(store, at).await, [expected]);
     }
@@ -109,10 +132,18 @@ async fn reads_start_and_end_where_asked(store: &dyn Store) {
     write(store, "range", b"0123456789").await;
     let read = |start, max| {
         let at = name("range");
-        async move { store.get(&at, start, max).await.map(|found| found.map(|(info, bytes)| (info.size, info.md5.is_some(), bytes))) }
+        async move {
+            store
+                .get(&at, start, max)
+                .await
+                .map(|found| found.map(|(info, bytes)| (info.size, info.md5.is_some(), bytes)))
+        }
     };
     assert_eq!(read(7, 3).await.expect("it reads"), Some((10, true, Bytes::from_static(b"789"))));
-    assert_eq!(read(0, u64::MAX).await.expect("it reads"), Some((10, true, Bytes::from_static(b"0123456789"))));
+    assert_eq!(
+        read(0, u64::MAX).await.expect("it reads"),
+        Some((10, true, Bytes::from_static(b"0123456789")))
+    );
     assert_eq!(read(10, 0).await.expect("it reads"), Some((10, true, Bytes::new())));
     assert_eq!(read(0, 9).await.expect_err("it is longer").kind, StoreKind::Rejected);
     assert_eq!(read(3, 6).await.expect_err("it is longer").kind, StoreKind::Rejected);
@@ -126,8 +157,19 @@ async fn parts_are_as_long_as_asked(store: &dyn Store) {
         let found = store.read(&name(at), start, most).await;
         found.map(|found| found.map(|(info, bytes)| (info.size, info.md5.is_some(), bytes)))
     };
-    for (start, most, expected) in [(0, 4, "0123"), (4, 4, "4567"), (8, 4, "89"), (10, 4, ""), (3, 0, ""), (0, u64::MAX, "0123456789")] {
-        assert_eq!(read("range", start, most).await.expect("it reads"), Some((10, true, Bytes::from(expected))), "{most} from {start}");
+    for (start, most, expected) in [
+        (0, 4, "0123"),
+        (4, 4, "4567"),
+        (8, 4, "89"),
+        (10, 4, ""),
+        (3, 0, ""),
+        (0, u64::MAX, "0123456789"),
+    ] {
+        assert_eq!(
+            read("range", start, most).await.expect("it reads"),
+            Some((10, true, Bytes::from(expected))),
+            "{most} from {start}"
+        );
     }
     assert_eq!(read("range/empty", 0, 4).await.expect("it reads"), Some((0, true, Bytes::new())));
     assert_eq!(read("range", 11, 4).await.expect_err("it is shorter").kind, StoreKind::Rejected);
@@ -144,12 +186,17 @@ async fn one_of_many_creates(store: Arc<dyn Store>) {
     };
     let (winner, first) = one_wins((0..16).map(|task| put(task, Condition::IfAbsent))).await;
     holds(&*store, "race/put", winner, &first).await;
-    let (winner, second) = one_wins((0..16).map(|task| put(task, Condition::IfMatch(first.clone())))).await;
+    let (winner, second) =
+        one_wins((0..16).map(|task| put(task, Condition::IfMatch(first.clone())))).await;
     holds(&*store, "race/put", winner, &second).await;
     let uploads: Vec<_> = (0..8).map(|_| Upload::new(name("race/commit"))).collect();
     for (task, upload) in uploads.iter().enumerate() {
         let bytes = vec![u8::try_from(task).expect("it is below 8"); 500];
-        store.stage(upload, 0, bytes.clone().into()).await.and(store.stage(upload, 1, bytes.into()).await).expect("it stages");
+        store
+            .stage(upload, 0, bytes.clone().into())
+            .await
+            .and(store.stage(upload, 1, bytes.into()).await)
+            .expect("it stages");
     }
     let commit = |(task, upload): (usize, Upload)| {
         let store = store.clone();
@@ -177,8 +224,12 @@ where
 }
 
 async fn holds(store: &dyn Store, at: &str, winner: u8, etag: &Etag) {
-    let (info, bytes) = store.get(&name(at), 0, 1000).await.expect("it reads").expect("it is there");
-    assert_eq!((&bytes[..], &info.etag, info.md5), (&[winner; 1000][..], etag, Some(properties(&bytes).md5)));
+    let (info, bytes) =
+        store.get(&name(at), 0, 1000).await.expect("it reads").expect("it is there");
+    assert_eq!(
+        (&bytes[..], &info.etag, info.md5),
+        (&[winner; 1000][..], etag, Some(properties(&bytes).md5))
+    );
 }
 
 async fn a_match_is_the_last_write(store: &dyn Store) {
@@ -190,12 +241,20 @@ async fn a_match_is_the_last_write(store: &dyn Store) {
     };
     let second = replace(b"two", &first).await.expect("the tag is the last one's");
     assert_ne!(first, second);
-    assert_eq!(replace(b"three", &first).await.expect_err("the tag is old").kind, StoreKind::Condition);
+    assert_eq!(
+        replace(b"three", &first).await.expect_err("the tag is old").kind,
+        StoreKind::Condition
+    );
     assert_eq!(content(store, "match").await.as_deref(), Some(&b"two"[..]));
-    let absent = store.put(&name("match/not there"), Bytes::new(), &properties(b""), &Condition::IfMatch(first)).await;
+    let absent = store
+        .put(&name("match/not there"), Bytes::new(), &properties(b""), &Condition::IfMatch(first))
+        .await;
     assert_eq!(absent.expect_err("there is none").kind, StoreKind::Condition);
     // Any version is replaced when asked to, and the same bytes again are a new version.
-    let third = store.put(&at, Bytes::from_static(b"two"), &properties(b"two"), &Condition::Always).await.expect("it writes");
+    let third = store
+        .put(&at, Bytes::from_static(b"two"), &properties(b"two"), &Condition::Always)
+        .await
+        .expect("it writes");
     assert_ne!(second, third);
 }
 
@@ -204,21 +263,36 @@ async fn staged_blocks_are_invisible(store: &dyn Store) {
     // Any order, and a block may be sent twice.
     store.stage(&upload, 2, Bytes::from_static(b"!")).await.expect("it stages");
     store.stage(&upload, 0, Bytes::from_static(b"wrong")).await.expect("it stages");
-    let (first, second) = tokio::join!(store.stage(&upload, 0, Bytes::from_static(b"hello ")), store.stage(&upload, 1, Bytes::from_static(b"world")));
+    let (first, second) = tokio::join!(
+        store.stage(&upload, 0, Bytes::from_static(b"hello ")),
+        store.stage(&upload, 1, Bytes::from_static(b"world"))
+    );
     first.and(second).expect("they stage");
     assert_eq!(store.head(&upload.name).await.expect("it looks"), None);
     assert_eq!(content(store, "staged/blob").await, None);
     assert_eq!(listed(store, "staged/").await, []);
-    let etag = store.commit(&upload, 3, &properties(b"hello world!"), &Condition::IfAbsent).await.expect("it commits");
+    let etag = store
+        .commit(&upload, 3, &properties(b"hello world!"), &Condition::IfAbsent)
+        .await
+        .expect("it commits");
     let info = store.head(&upload.name).await.expect("it looks").expect("it is there");
     let expected = properties(b"hello world!");
-    assert_eq!((info.size, info.etag, info.md5, info.metadata), (12, etag, Some(expected.md5), expected.metadata));
+    assert_eq!(
+        (info.size, info.etag, info.md5, info.metadata),
+        (12, etag, Some(expected.md5), expected.metadata)
+    );
     assert_eq!(info.content_type, Some(expected.content_type));
     assert_eq!(content(store, "staged/blob").await.as_deref(), Some(&b"hello world!"[..]));
 
     let empty = Upload::new(name("staged/empty"));
-    store.commit(&empty, 0, &properties(b""), &Condition::IfAbsent).await.expect("it commits nothing");
-    assert_eq!(store.head(&empty.name).await.expect("it looks").map(|info| (info.size, info.md5)), Some((0, Some(properties(b"").md5))));
+    store
+        .commit(&empty, 0, &properties(b""), &Condition::IfAbsent)
+        .await
+        .expect("it commits nothing");
+    assert_eq!(
+        store.head(&empty.name).await.expect("it looks").map(|info| (info.size, info.md5)),
+        Some((0, Some(properties(b"").md5)))
+    );
 
     let given_up = Upload::new(name("staged/given up"));
     store.stage(&given_up, 0, Bytes::from_static(b"x")).await.expect("it stages");
@@ -228,14 +302,20 @@ async fn staged_blocks_are_invisible(store: &dyn Store) {
 
 async fn uploads_do_not_mix(store: &dyn Store) {
     let (one, two) = (Upload::new(name("mixed")), Upload::new(name("mixed")));
-    for (upload, bytes) in [(&one, &b"1"[..]), (&two, b"2"), (&one, b"1")].into_iter().map(|(upload, bytes)| (upload, Bytes::from_static(bytes))) {
+    for (upload, bytes) in [(&one, &b"1"[..]), (&two, b"2"), (&one, b"1")]
+        .into_iter()
+        .map(|(upload, bytes)| (upload, Bytes::from_static(bytes)))
+    {
         for index in 0..3 {
             store.stage(upload, index, bytes.clone()).await.expect("it stages");
         }
     }
     store.commit(&two, 3, &properties(b"222"), &Condition::IfAbsent).await.expect("it commits");
     assert_eq!(content(store, "mixed").await.as_deref(), Some(&b"222"[..]));
-    let late = store.commit(&one, 3, &properties(b"111"), &Condition::IfAbsent).await.expect_err("it is there already");
+    let late = store
+        .commit(&one, 3, &properties(b"111"), &Condition::IfAbsent)
+        .await
+        .expect_err("it is there already");
     assert_eq!(late.kind, StoreKind::Condition);
     assert_eq!(content(store, "mixed").await.as_deref(), Some(&b"222"[..]));
 }
@@ -250,22 +330,36 @@ async fn commits_are_conditional(store: &dyn Store) {
         }
     };
     let first = commit(b"one", Condition::IfAbsent).await.expect("there is none");
-    let second = commit(b"two", Condition::IfMatch(first.clone())).await.expect("the tag is the last one's");
-    assert_eq!(commit(b"three", Condition::IfMatch(first)).await.expect_err("the tag is old").kind, StoreKind::Condition);
+    let second =
+        commit(b"two", Condition::IfMatch(first.clone())).await.expect("the tag is the last one's");
+    assert_eq!(
+        commit(b"three", Condition::IfMatch(first)).await.expect_err("the tag is old").kind,
+        StoreKind::Condition
+    );
     assert_eq!(store.head(&at).await.expect("it looks").map(|info| info.etag), Some(second));
     commit(b"four", Condition::Always).await.expect("in any case");
     assert_eq!(content(store, "committed").await.as_deref(), Some(&b"four"[..]));
-    let never_staged = store.commit(&Upload::new(name("never staged")), 1, &properties(b"x"), &Condition::IfAbsent).await;
+    let never_staged = store
+        .commit(&Upload::new(name("never staged")), 1, &properties(b"x"), &Condition::IfAbsent)
+        .await;
     assert_eq!(never_staged.expect_err("its block is not there").kind, StoreKind::Condition);
 }
 
 async fn listings_have_prefix_order_and_properties(store: &dyn Store) {
-    for at in ["list/b", "list/a/2", "list/a/1", "list/a.txt", "list/a-b", "list2/x", "list/c/d/e/f"] {
+    for at in
+        ["list/b", "list/a/2", "list/a/1", "list/a.txt", "list/a-b", "list2/x", "list/c/d/e/f"]
+    {
         write(store, at, b"x").await;
     }
     let names = |found: Vec<BlobInfo>| found.into_iter().map(|info| info.name).collect::<Vec<_>>();
-    assert_eq!(names(listed(store, "list/").await), ["list/a-b", "list/a.txt", "list/a/1", "list/a/2", "list/b", "list/c/d/e/f"]);
-    assert_eq!(names(listed(store, "list/a").await), ["list/a-b", "list/a.txt", "list/a/1", "list/a/2"]);
+    assert_eq!(
+        names(listed(store, "list/").await),
+        ["list/a-b", "list/a.txt", "list/a/1", "list/a/2", "list/b", "list/c/d/e/f"]
+    );
+    assert_eq!(
+        names(listed(store, "list/a").await),
+        ["list/a-b", "list/a.txt", "list/a/1", "list/a/2"]
+    );
     assert_eq!(names(listed(store, "list/a/2").await), ["list/a/2"]);
     assert_eq!(names(listed(store, "list/c/d").await), ["list/c/d/e/f"]);
     assert_eq!(names(listed(store, "list/nothing").await), Vec::<String>::new());
@@ -273,33 +367,54 @@ async fn listings_have_prefix_order_and_properties(store: &dyn Store) {
         assert_eq!(Some(&info), store.head(&name(&info.name)).await.expect("it looks").as_ref());
     }
     let all: Vec<String> = names(listed(store, "").await);
-    assert!(all.contains(&"list2/x".to_owned()) && all.iter().collect::<BTreeSet<_>>().len() == all.len());
+    assert!(
+        all.contains(&"list2/x".to_owned())
+            && all.iter().collect::<BTreeSet<_>>().len() == all.len()
+    );
 }
 
 async fn appends_know_their_position(store: &dyn Store) {
     let at = name("_blobferry/journal");
-    assert_eq!(store.append(&at, Bytes::from_static(b"x"), 5).await.expect_err("there is none").kind, StoreKind::Condition);
+    assert_eq!(
+        store.append(&at, Bytes::from_static(b"x"), 5).await.expect_err("there is none").kind,
+        StoreKind::Condition
+    );
     assert_eq!(store.head(&at).await.expect("it looks"), None);
     assert_eq!(store.append(&at, Bytes::from_static(b"one\n"), 0).await.expect("it begins"), 4);
     assert_eq!(store.append(&at, Bytes::from_static(b"two\n"), 4).await.expect("it goes on"), 8);
     for position in [0, 4, 7, 9] {
-        let error = store.append(&at, Bytes::from_static(b"late\n"), position).await.expect_err("it is 8 bytes long");
+        let error = store
+            .append(&at, Bytes::from_static(b"late\n"), position)
+            .await
+            .expect_err("it is 8 bytes long");
         assert_eq!(error.kind, StoreKind::Condition, "{position}");
     }
     let (info, bytes) = store.get(&at, 4, 100).await.expect("it reads").expect("it is there");
     assert_eq!((info.size, &bytes[..]), (8, &b"two\n"[..]));
-    assert_eq!(listed(store, "_blobferry/journal").await.iter().map(|info| info.size).collect::<Vec<_>>(), [8]);
+    assert_eq!(
+        listed(store, "_blobferry/journal").await.iter().map(|info| info.size).collect::<Vec<_>>(),
+        [8]
+    );
     // Two writers at one position: one of them has to look again.
-    let (a, b) = tokio::join!(store.append(&at, Bytes::from_static(b"a"), 8), store.append(&at, Bytes::from_static(b"b"), 8));
+    let (a, b) = tokio::join!(
+        store.append(&at, Bytes::from_static(b"a"), 8),
+        store.append(&at, Bytes::from_static(b"b"), 8)
+    );
     let lost = match (a, b) {
         (Ok(9), Err(error)) | (Err(error), Ok(9)) => error,
         other => panic!("{other:?}"),
     };
     assert_eq!(lost.kind, StoreKind::Condition);
-    let block = store.append(&name("whole/five"), Bytes::from_static(b"x"), 5).await.expect_err("it is no append blob");
+    let block = store
+        .append(&name("whole/five"), Bytes::from_static(b"x"), 5)
+        .await
+        .expect_err("it is no append blob");
     assert_eq!(block.kind, StoreKind::Condition);
     let long = Bytes::from(vec![0; (4 << 20) + 1]);
-    assert_eq!(store.append(&name("long"), long, 0).await.expect_err("it is too long").kind, StoreKind::Rejected);
+    assert_eq!(
+        store.append(&name("long"), long, 0).await.expect_err("it is too long").kind,
+        StoreKind::Rejected
+    );
 }
 
 async fn removing_is_idempotent(store: &dyn Store) {
@@ -314,14 +429,32 @@ async fn removing_is_idempotent(store: &dyn Store) {
 
 async fn what_cannot_be_kept_is_refused(store: &dyn Store) {
     let put = |md5: [u8; 16], metadata: &[(&str, String)]| {
-        let metadata: Metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        let metadata: Metadata =
+            metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
         let properties = Properties { content_type: "text/plain".into(), md5, metadata };
-        async move { store.put(&name("refused"), Bytes::from_static(b"x"), &properties, &Condition::Always).await.map_err(|error| error.kind) }
+        async move {
+            store
+                .put(&name("refused"), Bytes::from_static(b"x"), &properties, &Condition::Always)
+                .await
+                .map_err(|error| error.kind)
+        }
     };
     let good: [u8; 16] = md5::Md5::digest(b"x").into();
     assert_eq!(put([7; 16], &[]).await, Err(StoreKind::Corrupted));
-    for (key, value) in [("a-b", "v"), ("1a", "v"), ("A", "v"), ("", "v"), ("a", "é"), ("a", "v\r\nx-ms-meta-b: w"), ("a", " v")] {
-        assert_eq!(put(good, &[(key, value.to_owned())]).await, Err(StoreKind::Rejected), "{key:?} {value:?}");
+    for (key, value) in [
+        ("a-b", "v"),
+        ("1a", "v"),
+        ("A", "v"),
+        ("", "v"),
+        ("a", "é"),
+        ("a", "v\r\nx-ms-meta-b: w"),
+        ("a", " v"),
+    ] {
+        assert_eq!(
+            put(good, &[(key, value.to_owned())]).await,
+            Err(StoreKind::Rejected),
+            "{key:?} {value:?}"
+        );
     }
     assert_eq!(put(good, &[("a", "v".repeat(MAX_METADATA_BYTES))]).await, Err(StoreKind::Rejected));
     let block = store.stage(&Upload::new(name("refused")), 50_000, Bytes::from_static(b"x")).await;

@@ -74,7 +74,8 @@ pub fn all_sources() -> Texts {
     let files = ["src", "tests"].into_iter().flat_map(|folder| rust_files(&root().join(folder)));
     let name = |path: &Path| {
         let below = path.strip_prefix(root()).expect("below the root");
-        let parts: Vec<_> = below.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+        let parts: Vec<_> =
+            below.components().map(|part| part.as_os_str().to_string_lossy()).collect();
         parts.join("/")
     };
     files.map(|path| (name(&path), read(&path))).collect()
@@ -106,14 +107,17 @@ fn no_driver_imports_its_own_table() {
     let mut wrong = Vec::new();
     let mut read = 0;
     for (path, _) in tree.shipped() {
-        for (table, items) in [("source", ["DRIVERS"].as_slice()), ("archive", &["FORMATS", "recognise"])] {
+        for (table, items) in
+            [("source", ["DRIVERS"].as_slice()), ("archive", &["FORMATS", "recognise"])]
+        {
             let own = format!("src/{table}/mod.rs");
             if !path.starts_with(&format!("src/{table}/")) || *path == own {
                 continue;
             }
             read += 1;
             let imports = tree.imports(path).into_iter().filter(|import| import.named == own);
-            let is_table = |item: Option<&String>| item.is_some_and(|item| items.contains(&item.as_str()));
+            let is_table =
+                |item: Option<&String>| item.is_some_and(|item| items.contains(&item.as_str()));
             wrong.extend(imports.filter(|import| is_table(import.path.last())));
         }
     }
@@ -124,15 +128,20 @@ fn no_driver_imports_its_own_table() {
 fn account_key(text: &str) -> Option<&str> {
     let in_key = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/';
     let ends = text.match_indices("==").map(|(at, _)| &text[..at]);
-    let mut runs = ends.map(|before| &before[before.rfind(|c| !in_key(c)).map_or(0, |at| at + 1)..]);
+    let mut runs =
+        ends.map(|before| &before[before.rfind(|c| !in_key(c)).map_or(0, |at| at + 1)..]);
     runs.find(|run| run.len() == 86)
 }
 
 #[test]
 fn fixtures_hold_no_real_secrets() {
     // The key of the storage emulator is public and the same everywhere.
-    let public = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw";
-    let made_up = format!("AccountName=contoso;AccountKey={}==;EndpointSuffix=core.windows.net", "aB3+".repeat(21) + "x/");
+    let public =
+        "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw";
+    let made_up = format!(
+        "AccountName=contoso;AccountKey={}==;EndpointSuffix=core.windows.net",
+        "aB3+".repeat(21) + "x/"
+    );
     assert_eq!(account_key(&made_up).map(str::len), Some(86), "such a key is found");
     for (path, text) in all_sources() {
         let text = text.replace(public, "");

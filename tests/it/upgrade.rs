@@ -1,6 +1,8 @@
-//! What version 0.1 left in a folder and in a container is read by this version, which goes on with it and loses nothing.
+//! What version 0.1 left in a folder and in a container is read by this version, which goes on with
+//! it and loses nothing.
 //!
-//! `scripts/make-state-0.1.sh` made `tests/fixtures/state-0.1`; `expected.json` there says what each source must show.
+//! `scripts/make-state-0.1.sh` made `tests/fixtures/state-0.1`; `expected.json` there says what
+//! each source must show.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -34,7 +36,13 @@ fn fixture(name: &str) -> PathBuf {
 fn unpack(name: &str, folder: &Path) {
     std::fs::create_dir_all(folder).expect("a folder");
     // It warns of a file from the future, which is one on purpose.
-    let unpacked = Command::new("tar").arg("-xzf").arg(fixture(name)).arg("-C").arg(folder).output().expect("tar is there");
+    let unpacked = Command::new("tar")
+        .arg("-xzf")
+        .arg(fixture(name))
+        .arg("-C")
+        .arg(folder)
+        .output()
+        .expect("tar is there");
     assert!(unpacked.status.success(), "{}", String::from_utf8_lossy(&unpacked.stderr));
 }
 
@@ -58,8 +66,15 @@ impl Site {
 
     /// With the state in an Azurite of its own; `None` where there is none and need not be.
     fn azure() -> Option<Self> {
-        let (azurite, container) = (Azurite::start(Persistence::Disk)?, Azurite::container("landing"));
-        let words = [fixture("container.py"), "load".into(), azurite.connection_string().into(), (&container).into(), fixture("azure.jsonl.gz")];
+        let (azurite, container) =
+            (Azurite::start(Persistence::Disk)?, Azurite::container("landing"));
+        let words = [
+            fixture("container.py"),
+            "load".into(),
+            azurite.connection_string().into(),
+            (&container).into(),
+            fixture("azure.jsonl.gz"),
+        ];
         let words: Vec<&str> = words.iter().map(|word| word.to_str().expect("UTF-8")).collect();
         let loaded = python(&words);
         assert!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
@@ -71,14 +86,32 @@ impl Site {
         let (ferry, runtime) = (Ferry::new(""), runtime());
         unpack("served.tar.gz", &ferry.path("served"));
         let start = |script| {
-            let options = Options { user: "user".into(), password: Secret::new("password"), script, ..Options::new(ferry.path("served")) };
+            let options = Options {
+                user: "user".into(),
+                password: Secret::new("password"),
+                script,
+                ..Options::new(ferry.path("served"))
+            };
             runtime.block_on(FtpServer::start(options)).expect("it starts")
         };
-        let (machine, lists) = (start(Script::default()), start(Script { without: vec!["MLST"], ..Script::default() }));
+        let (machine, lists) = (
+            start(Script::default()),
+            start(Script { without: vec!["MLST"], ..Script::default() }),
+        );
         let config = std::fs::read_to_string(fixture("ingest.toml")).expect("it is there");
-        let words = [("{destination}", destination.to_owned()), ("{port}", port(&machine)), ("{list_port}", port(&lists))];
-        ferry.configure(&words.iter().fold(config, |config, (word, text)| config.replace(word, text)));
-        std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("host.json"), ferry.path("host.json")).expect("copied");
+        let words = [
+            ("{destination}", destination.to_owned()),
+            ("{port}", port(&machine)),
+            ("{list_port}", port(&lists)),
+        ];
+        ferry.configure(
+            &words.iter().fold(config, |config, (word, text)| config.replace(word, text)),
+        );
+        std::fs::copy(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("host.json"),
+            ferry.path("host.json"),
+        )
+        .expect("copied");
         Self { machine, lists, runtime, ferry, azurite }
     }
 
@@ -103,9 +136,13 @@ impl Site {
     /// MD5 by name of every blob of `source`.
     fn blobs(&self, source: &str) -> BTreeMap<String, String> {
         let listed = self.ferry.run(&["ls", "--json"]).code(0);
-        let blobs = listed.out.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let blobs =
+            listed.out.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
-        blobs.filter(|blob| blob["metadata"]["source"] == source).map(|blob| (text(&blob["name"]), text(&blob["md5"]))).collect()
+        blobs
+            .filter(|blob| blob["metadata"]["source"] == source)
+            .map(|blob| (text(&blob["name"]), text(&blob["md5"])))
+            .collect()
     }
 
     fn ingest(&self, source: &str) -> Done {
@@ -123,19 +160,25 @@ fn port(server: &FtpServer) -> String {
 }
 
 fn expected() -> BTreeMap<String, BTreeMap<String, u64>> {
-    serde_json::from_str(&std::fs::read_to_string(fixture("expected.json")).expect("it is there")).expect("numbers by source")
+    serde_json::from_str(&std::fs::read_to_string(fixture("expected.json")).expect("it is there"))
+        .expect("numbers by source")
 }
 
 /// A message that was under way when the state in this form was taken.
 fn message(form: &str, name: &str) -> (String, Value) {
-    let text = std::fs::read_to_string(fixture("messages").join(format!("{form}-{name}.json"))).expect("it is there");
+    let text = std::fs::read_to_string(fixture("messages").join(format!("{form}-{name}.json")))
+        .expect("it is there");
     let value = serde_json::from_str(&text).expect("JSON");
     (text, value)
 }
 
 fn reads_and_goes_on(site: &Site) {
     for (source, of) in &expected() {
-        assert_eq!((site.known(source), site.blobs(source).len() as u64), (of["known"].into(), of["blobs"]), "{source}");
+        assert_eq!(
+            (site.known(source), site.blobs(source).len() as u64),
+            (of["known"].into(), of["blobs"]),
+            "{source}"
+        );
     }
     // What it left agrees with itself: ledgers, blobs, manifests, reports.
     site.ferry.run(&["audit", "--download"]).code(0);
@@ -145,9 +188,17 @@ fn reads_and_goes_on(site: &Site) {
         let done = site.ingest(source).code(of["exit"] as i32);
         let report = done.source();
         for count in ["listed", "ingested", "unchanged", "skipped", "failed", "deferred"] {
-            assert_eq!(report[count], of.get(count).copied().unwrap_or(0), "{count} of {source}: {report:#}");
+            assert_eq!(
+                report[count],
+                of.get(count).copied().unwrap_or(0),
+                "{count} of {source}: {report:#}"
+            );
         }
-        assert_eq!(site.reads() - before, of["ingested"], "{source}: nothing that is known is read again");
+        assert_eq!(
+            site.reads() - before,
+            of["ingested"],
+            "{source}: nothing that is known is read again"
+        );
         if source == "locked" {
             done.says(&["this credential was refused at", "530 Login incorrect."]);
         }
@@ -155,28 +206,51 @@ fn reads_and_goes_on(site: &Site) {
     let before = site.reads();
     for (source, of) in &expected() {
         let report = site.ingest(source).code(of["exit"] as i32).source();
-        assert_eq!((&report["ingested"], &report["unchanged"], &report["failed"]), (&0.into(), &of["then_known"].into(), &0.into()), "{report:#}");
-        assert_eq!((site.known(source), site.blobs(source).len() as u64), (of["then_known"].into(), of["then_blobs"]), "{source}");
+        assert_eq!(
+            (&report["ingested"], &report["unchanged"], &report["failed"]),
+            (&0.into(), &of["then_known"].into(), &0.into()),
+            "{report:#}"
+        );
+        assert_eq!(
+            (site.known(source), site.blobs(source).len() as u64),
+            (of["then_known"].into(), of["then_blobs"]),
+            "{source}"
+        );
         assert!(!site.is_open(source), "{source}: a pass of 0.1 is still under way");
     }
     assert_eq!(site.reads(), before, "a second run has nothing to read");
-    for (source, files) in
-        [("acme", 1), ("acme/bulk", 40), ("acme/daily", 23), ("acme/late", 1), ("coarse", 3), ("young", 2), ("pieces", 6), ("later", 1)]
-    {
+    for (source, files) in [
+        ("acme", 1),
+        ("acme/bulk", 40),
+        ("acme/daily", 23),
+        ("acme/late", 1),
+        ("coarse", 3),
+        ("young", 2),
+        ("pieces", 6),
+        ("later", 1),
+    ] {
         assert_stored(site, source, files);
     }
     assert!(site.blobs("acme").contains_key("acme/na%EFve.csv"), "a name that is not UTF-8");
-    assert_eq!(site.blobs("acme").keys().filter(|name| name.starts_with("acme/changed")).count(), 2, "both versions of a changed file");
+    assert_eq!(
+        site.blobs("acme").keys().filter(|name| name.starts_with("acme/changed")).count(),
+        2,
+        "both versions of a changed file"
+    );
     site.ferry.run(&["audit", "--download"]).code(0);
 }
 
-/// The files of a served folder, which is that of a source or in it, have their blobs with their bytes.
+/// The files of a served folder, which is that of a source or in it, have their blobs with their
+/// bytes.
 fn assert_stored(site: &Site, folder: &str, files: usize) {
     let source = folder.split('/').next().expect("a first segment");
     let (blobs, root) = (site.blobs(source), site.ferry.path("served").join(folder));
-    let entries = std::fs::read_dir(&root).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let entries =
+        std::fs::read_dir(&root).expect("a folder").map(|entry| entry.expect("an entry").path());
     // `changed.csv` has its first version under that name.
-    let wanted = |path: &PathBuf| path.to_str().is_some_and(|path| path.ends_with(".csv") && !path.ends_with("/changed.csv"));
+    let wanted = |path: &PathBuf| {
+        path.to_str().is_some_and(|path| path.ends_with(".csv") && !path.ends_with("/changed.csv"))
+    };
     let paths: Vec<PathBuf> = entries.filter(wanted).collect();
     assert_eq!(paths.len(), files, "{paths:?}");
     for path in paths {
@@ -186,9 +260,11 @@ fn assert_stored(site: &Site, folder: &str, files: usize) {
     }
 }
 
-/// What is planned is what was not stored. (An archive in quarantine may be planned, and is then left alone.)
+/// What is planned is what was not stored. (An archive in quarantine may be planned, and is then
+/// left alone.)
 fn assert_plan(site: &Site, source: &str, of: &BTreeMap<String, u64>) {
-    let plans = site.ferry.run(&["plan", "--json", "--source", source]).code(of["exit"] as i32).report();
+    let plans =
+        site.ferry.run(&["plan", "--json", "--source", source]).code(of["exit"] as i32).report();
     let (plan, new) = (&plans[0], of["ingested"]);
     let planned = plan["fetch"].as_array().map_or(0, Vec::len) as u64;
     assert!((new..=new + of["skipped"]).contains(&planned), "{source}: {plan:#}");
@@ -209,7 +285,10 @@ fn a_container_of_version_0_1_is_gone_on_with() {
 /// The handler in the site's folder, with the queue `base` of its Azurite.
 fn worker(site: &Site, azurite: &Azurite, base: &str) -> Worker {
     let (storage, queue) = (azurite.connection_string(), work_queue(base));
-    let worker = Worker::start(&site.ferry.path(""), &[("AzureWebJobsStorage", &storage), ("INGEST_QUEUE", &queue)]);
+    let worker = Worker::start(
+        &site.ferry.path(""),
+        &[("AzureWebJobsStorage", &storage), ("INGEST_QUEUE", &queue)],
+    );
     worker.ready();
     worker
 }
@@ -226,20 +305,38 @@ fn page(site: &Site, azurite: &Azurite) {
         assert_eq!((code, &record["id"]), (200, &run["id"]), "{record:#}");
         match &record["ended"] {
             // Of what did not end, how it stands depends on how long ago it was.
-            Value::Null => assert!(["running", "abandoned"].contains(&record["status"].as_str().expect("a word")), "{record:#}"),
+            Value::Null => assert!(
+                ["running", "abandoned"].contains(&record["status"].as_str().expect("a word")),
+                "{record:#}"
+            ),
             _ => assert_eq!(record["status"], "ok", "{record:#}"),
         }
-        gone_over.extend(record["sources"].as_array().expect("a list").iter().map(|source| source["source"].as_str().expect("a name").to_owned()));
+        gone_over.extend(
+            record["sources"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(|source| source["source"].as_str().expect("a name").to_owned()),
+        );
     }
     assert_eq!(gone_over, ["acme", "later", "pieces", "types"].map(str::to_owned).into());
-    let mut html: Value = serde_json::from_str(&http("GET", "/api/ingest/runs?code=k", json!({ "code": "k" }), None)).expect("JSON");
+    let mut html: Value =
+        serde_json::from_str(&http("GET", "/api/ingest/runs?code=k", json!({ "code": "k" }), None))
+            .expect("JSON");
     html["Data"]["req"]["Headers"]["Accept"] = json!(["text/html"]);
     let answer = ask(&html.to_string());
     let page = answer["Outputs"]["res"]["body"].as_str().expect("a page");
     for source in expected().keys() {
-        assert!(page.contains(&format!(">{source}<")), "the page does not tell of {source}: {page}");
+        assert!(
+            page.contains(&format!(">{source}<")),
+            "the page does not tell of {source}: {page}"
+        );
     }
-    assert!(!worker.err().iter().any(|line| line.contains("cannot be read")), "{:#?}", worker.err());
+    assert!(
+        !worker.err().iter().any(|line| line.contains("cannot be read")),
+        "{:#?}",
+        worker.err()
+    );
 }
 
 #[test]
@@ -267,7 +364,8 @@ fn over(pump: &Pump, id: &str) -> Value {
 /// `form` is that of the state; the queue is in Azurite in both.
 fn messages_are_done(site: &Site, azurite: &Azurite, form: &str) {
     let base = Azurite::container("work");
-    let under_way = ["piece-under-way", "piece-waiting", "plan-done", "plan-waiting"].map(|name| message(form, name));
+    let under_way = ["piece-under-way", "piece-waiting", "plan-done", "plan-waiting"]
+        .map(|name| message(form, name));
     site.runtime.block_on(async {
         let queue = queue(azurite, &work_queue(&base));
         queue.prepare().await.expect("the queue is made");
@@ -276,19 +374,32 @@ fn messages_are_done(site: &Site, azurite: &Azurite, form: &str) {
         }
     });
     let (storage, work) = (azurite.connection_string(), work_queue(&base));
-    let pump = Pump::new(&site.ferry.path(""), &[("AzureWebJobsStorage", &storage), ("INGEST_QUEUE", &work)], 1);
+    let pump = Pump::new(
+        &site.ferry.path(""),
+        &[("AzureWebJobsStorage", &storage), ("INGEST_QUEUE", &work)],
+        1,
+    );
     let before = site.reads();
     let records = std::thread::scope(|scope| {
         scope.spawn(|| pump.run(azurite, &base));
-        let records = ["piece-waiting", "plan-waiting"].map(|name| over(&pump, message(form, name).1["run"].as_str().expect("an id")));
+        let records = ["piece-waiting", "plan-waiting"]
+            .map(|name| over(&pump, message(form, name).1["run"].as_str().expect("an id")));
         pump.stop();
         records
     });
     for (record, files) in records.iter().zip([6, 1]) {
         let source = &record["sources"][0];
-        assert_eq!((&record["status"], &source["ingested"], &source["failed"]), (&"ok".into(), &files.into(), &0.into()), "{record:#}");
+        assert_eq!(
+            (&record["status"], &source["ingested"], &source["failed"]),
+            (&"ok".into(), &files.into(), &0.into()),
+            "{record:#}"
+        );
     }
-    assert_eq!(site.reads() - before, 3 + 1, "what the first worker had recorded of the pass is not read again");
+    assert_eq!(
+        site.reads() - before,
+        3 + 1,
+        "what the first worker had recorded of the pass is not read again"
+    );
     let given_up = pump.given_up.load(std::sync::atomic::Ordering::Relaxed);
     assert_eq!((given_up, site.is_open("pieces"), site.is_open("later")), (0, false, false));
     assert_eq!((site.known("pieces"), site.known("later")), (6.into(), 1.into()));
@@ -318,7 +429,11 @@ fn a_pass_of_version_0_1_that_nobody_works_on_is_closed_by_the_timer() {
     assert!(!site.is_open("pieces"));
     let before = site.reads();
     let report = site.ingest("pieces").code(0).source();
-    assert_eq!((&report["ingested"], &report["unchanged"], site.reads() - before), (&3.into(), &3.into(), 3), "{report:#}");
+    assert_eq!(
+        (&report["ingested"], &report["unchanged"], site.reads() - before),
+        (&3.into(), &3.into(), 3),
+        "{report:#}"
+    );
     assert_stored(&site, "pieces", 6);
     site.ferry.run(&["audit", "--download", "--source", "pieces"]).code(0);
 }

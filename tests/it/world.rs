@@ -75,8 +75,16 @@ impl World {
 
     /// This server before this container.
     pub fn of(server: MemoryServer, store: MemoryStore) -> Self {
-        let limits = Limits { memory: 64 << 20, ..Limits::default_with(std::env::temp_dir(), 1 << 30) };
-        Self { source: source("acme", &server), server, store: Arc::new(store), limits, again: Vec::new(), retry_quarantined: false }
+        let limits =
+            Limits { memory: 64 << 20, ..Limits::default_with(std::env::temp_dir(), 1 << 30) };
+        Self {
+            source: source("acme", &server),
+            server,
+            store: Arc::new(store),
+            limits,
+            again: Vec::new(),
+            retry_quarantined: false,
+        }
     }
 
     /// With a file that was last modified long ago.
@@ -92,7 +100,12 @@ impl World {
     }
 
     /// With the tree changed when a read of `path` has delivered `bytes`.
-    pub fn meanwhile(self, path: &str, bytes: u64, hook: impl FnOnce(&mut blobferry::source::memory::Tree) + Send + 'static) -> Self {
+    pub fn meanwhile(
+        self,
+        path: &str,
+        bytes: u64,
+        hook: impl FnOnce(&mut blobferry::source::memory::Tree) + Send + 'static,
+    ) -> Self {
         self.fault(path, "read", Fault::At(bytes, Box::new(hook) as Hook))
     }
 
@@ -115,10 +128,16 @@ impl World {
 
     /// A blob of somebody else, as another tool would write it.
     pub async fn foreign(&self, name: &str, content: &'static [u8]) {
-        let properties =
-            Properties { content_type: "text/plain".into(), md5: md5::Md5::digest(content).into(), metadata: [("by".into(), "hand".into())].into() };
+        let properties = Properties {
+            content_type: "text/plain".into(),
+            md5: md5::Md5::digest(content).into(),
+            metadata: [("by".into(), "hand".into())].into(),
+        };
         let name = BlobName::new(name).expect("a legal name");
-        self.store.put(&name, Bytes::from_static(content), &properties, &Condition::IfAbsent).await.expect("it writes");
+        self.store
+            .put(&name, Bytes::from_static(content), &properties, &Condition::IfAbsent)
+            .await
+            .expect("it writes");
     }
 
     /// One run, as the timer starts it.
@@ -139,7 +158,12 @@ impl World {
         let report = tokio::time::timeout(PATIENCE, report).await.expect("a run ends");
         assert_equations(&report);
         let (all_reads, all_logins) = self.at_server();
-        Ran { report, requests: difference(&self.store.counts(), &counts), reads: all_reads - reads, logins: all_logins - logins }
+        Ran {
+            report,
+            requests: difference(&self.store.counts(), &counts),
+            reads: all_reads - reads,
+            logins: all_logins - logins,
+        }
     }
 
     fn at_server(&self) -> (u64, u64) {
@@ -165,26 +189,43 @@ impl World {
 
     /// A blob as text.
     pub fn text(&self, name: &str) -> String {
-        let content = self.store.content(name).unwrap_or_else(|| panic!("no blob `{name}` among {:?}", self.names()));
+        let content = self
+            .store
+            .content(name)
+            .unwrap_or_else(|| panic!("no blob `{name}` among {:?}", self.names()));
         String::from_utf8_lossy(&content).into_owned()
     }
 
     /// Every blob of users with its content.
     pub fn contents(&self) -> Vec<(String, Bytes)> {
-        self.names().into_iter().map(|name| (name.clone(), self.store.content(&name).unwrap())).collect()
+        self.names()
+            .into_iter()
+            .map(|name| (name.clone(), self.store.content(&name).unwrap()))
+            .collect()
     }
 
     /// A blob's properties.
     pub async fn info(&self, name: &str) -> BlobInfo {
-        self.store.head(&BlobName::new(name).unwrap()).await.unwrap().unwrap_or_else(|| panic!("no blob `{name}`"))
+        self.store
+            .head(&BlobName::new(name).unwrap())
+            .await
+            .unwrap()
+            .unwrap_or_else(|| panic!("no blob `{name}`"))
     }
 
     /// The lines of the journals and shards of `source`.
     pub fn journal_of(&self, source: &str) -> Vec<serde_json::Value> {
         let folder = format!("_blobferry/{source}/ledger/");
-        let names = self.store.names().into_iter().filter(|name| name.starts_with(&folder) && name.ends_with(".ndjson"));
+        let names = self
+            .store
+            .names()
+            .into_iter()
+            .filter(|name| name.starts_with(&folder) && name.ends_with(".ndjson"));
         let bytes: Vec<u8> = names.flat_map(|name| self.store.content(&name).unwrap()).collect();
-        bytes.split_inclusive(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).expect("a whole line")).collect()
+        bytes
+            .split_inclusive(|byte| *byte == b'\n')
+            .map(|line| serde_json::from_slice(line).expect("a whole line"))
+            .collect()
     }
 
     /// The paths that the ledger says are in the store, in the order in which it says so.
@@ -195,7 +236,12 @@ impl World {
 
     /// Takes away all of the ledger of `acme`.
     pub async fn lose_ledger(&self) {
-        for name in self.store.names().into_iter().filter(|name| name.starts_with("_blobferry/acme/ledger/")) {
+        for name in self
+            .store
+            .names()
+            .into_iter()
+            .filter(|name| name.starts_with("_blobferry/acme/ledger/"))
+        {
             self.store.delete(&BlobName::new(name).unwrap()).await.unwrap();
         }
     }
@@ -222,7 +268,12 @@ impl Ran {
 
     /// Status and every count that is not zero, with its reasons, on one line.
     pub fn brief(&self) -> String {
-        let mut parts: Vec<String> = self.report.problems.iter().map(|problem| format!("problem [{}]", problem.class)).collect();
+        let mut parts: Vec<String> = self
+            .report
+            .problems
+            .iter()
+            .map(|problem| format!("problem [{}]", problem.class))
+            .collect();
         parts.extend(self.report.sources.iter().map(brief));
         format!("{:?}: {}", self.report.status(), parts.join("; ")).to_lowercase()
     }
@@ -232,7 +283,9 @@ impl Ran {
 impl fmt::Display for Ran {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.report.to_string();
-        text.lines().filter(|line| !line.starts_with("run ")).try_for_each(|line| writeln!(f, "{line}"))?;
+        text.lines()
+            .filter(|line| !line.starts_with("run "))
+            .try_for_each(|line| writeln!(f, "{line}"))?;
         writeln!(f, "{:?}, exit {}", self.report.status(), self.report.exit_code())
     }
 }
@@ -241,7 +294,8 @@ fn brief(source: &SourceReport) -> String {
     let reasons = |reasons: &std::collections::BTreeMap<std::borrow::Cow<'static, str>, u64>| {
         reasons.keys().map(AsRef::as_ref).collect::<Vec<&str>>().join(" ")
     };
-    let mut classes: Vec<String> = source.failures.iter().map(|line| line.problem.class.to_string()).collect();
+    let mut classes: Vec<String> =
+        source.failures.iter().map(|line| line.problem.class.to_string()).collect();
     // Files end in any order.
     classes.sort();
     classes.dedup();
@@ -255,8 +309,15 @@ fn brief(source: &SourceReport) -> String {
         (source.unparsed_lines, "unparsed", String::new()),
     ];
     let counts = counts.into_iter().filter(|(count, ..)| *count > 0);
-    let mut parts: Vec<String> =
-        counts.map(|(count, word, why)| if why.is_empty() { format!("{word} {count}") } else { format!("{word} {count} [{why}]") }).collect();
+    let mut parts: Vec<String> = counts
+        .map(|(count, word, why)| {
+            if why.is_empty() {
+                format!("{word} {count}")
+            } else {
+                format!("{word} {count} [{why}]")
+            }
+        })
+        .collect();
     parts.extend(source.problems.iter().map(|problem| format!("problem [{}]", problem.class)));
     parts.extend(source.left_to.iter().map(|_| "left".to_owned()));
     if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
@@ -265,10 +326,19 @@ fn brief(source: &SourceReport) -> String {
 /// The sums that every report keeps, whatever happened.
 pub fn assert_equations(report: &Report) {
     for source in &report.sources {
-        let sum = source.ingested + source.unchanged + source.skipped + source.gone + source.deferred + source.failed;
+        let sum = source.ingested
+            + source.unchanged
+            + source.skipped
+            + source.gone
+            + source.deferred
+            + source.failed;
         assert_eq!(source.listed, sum, "the sum of {source}");
         let members = source.members;
-        assert_eq!(members.members, members.stored + members.identical + members.skipped, "the members of {source}");
+        assert_eq!(
+            members.members,
+            members.stored + members.identical + members.skipped,
+            "the members of {source}"
+        );
     }
 }
 
@@ -312,7 +382,12 @@ pub fn source(name: &str, server: &MemoryServer) -> Source {
         incremental_members: false,
         quarantine: false,
         unpacking: Default::default(),
-        naming: Naming { source: name.to_owned(), layout: Layout::Path, root: root.clone(), host_port: "ftp.acme.example_21".to_owned() },
+        naming: Naming {
+            source: name.to_owned(),
+            layout: Layout::Path,
+            root: root.clone(),
+            host_port: "ftp.acme.example_21".to_owned(),
+        },
         versions: Versions::Keep,
         after: After::Keep,
         delete_by: Default::default(),
@@ -334,7 +409,14 @@ pub fn source(name: &str, server: &MemoryServer) -> Source {
 pub fn patterns(include: &[&str], exclude: &[&str], outside: Option<&str>) -> Patterns {
     let owned = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect::<Vec<_>>();
     let outside = outside.map(RemotePath::from);
-    Patterns::new(RemotePath::from("/"), &owned(include), &owned(exclude), &owned(&["**/*.part"]), outside).expect("good patterns")
+    Patterns::new(
+        RemotePath::from("/"),
+        &owned(include),
+        &owned(exclude),
+        &owned(&["**/*.part"]),
+        outside,
+    )
+    .expect("good patterns")
 }
 
 /// Seconds since 1970, now.

@@ -1,7 +1,7 @@
 //! How a zip begins, and what only looks so.
 
-/// What a file begins with that is a zip from its first byte on: a member, an empty archive, a part of a split one,
-/// one that was to be split and fitted after all.
+/// What a file begins with that is a zip from its first byte on: a member, an empty archive, a part
+/// of a split one, one that was to be split and fitted after all.
 const BEGINNINGS: &[&[u8]] = &[b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08", b"PK00PK\x03\x04"];
 
 /// Whether a file that begins with `head` is a zip from its first byte on, or has been one.
@@ -9,10 +9,11 @@ pub fn begins_as_zip(head: &[u8]) -> bool {
     BEGINNINGS.iter().any(|beginning| head.starts_with(beginning))
 }
 
-/// Whether a file that begins with `head` is a zip from its first byte on, as far as `head` tells: a text may begin with
-/// a signature, and has no header behind it.
+/// Whether a file that begins with `head` is a zip from its first byte on, as far as `head` tells:
+/// a text may begin with a signature, and has no header behind it.
 pub fn begins_with_a_member(head: &[u8]) -> bool {
-    let field = |at: usize| head.get(at..at + 2).map(|field| u16::from_le_bytes([field[0], field[1]]));
+    let field =
+        |at: usize| head.get(at..at + 2).map(|field| u16::from_le_bytes([field[0], field[1]]));
     match begins_as_zip(head) {
         true if head.starts_with(b"PK\x03\x04") => {
             field(4).is_none_or(|version| version & 0xFF <= 63)

@@ -31,7 +31,9 @@ impl Cipher {
     pub fn decrypt(&mut self, bytes: &mut [u8]) {
         match self {
             Cipher::None => {}
-            Cipher::Traditional(cipher) => bytes.iter_mut().for_each(|byte| *byte = cipher.decrypt(*byte)),
+            Cipher::Traditional(cipher) => {
+                bytes.iter_mut().for_each(|byte| *byte = cipher.decrypt(*byte))
+            }
             Cipher::Aes(cipher) => cipher.decrypt(bytes),
         }
     }
@@ -41,8 +43,13 @@ impl Cipher {
 pub struct Traditional([u32; 3]);
 
 impl Traditional {
-    /// The cipher once it has read `head`, and whether the last byte of that says that the password may be right.
-    pub fn open(password: &[u8], mut head: [u8; TRADITIONAL_HEAD_BYTES as usize], checks: &[u8]) -> Option<Self> {
+    /// The cipher once it has read `head`, and whether the last byte of that says that the password
+    /// may be right.
+    pub fn open(
+        password: &[u8],
+        mut head: [u8; TRADITIONAL_HEAD_BYTES as usize],
+        checks: &[u8],
+    ) -> Option<Self> {
         let mut cipher = Self([0x1234_5678, 0x2345_6789, 0x3456_7890]);
         password.iter().for_each(|byte| cipher.update(*byte));
         head.iter_mut().for_each(|byte| *byte = cipher.decrypt(*byte));
@@ -99,7 +106,9 @@ pub enum Strength {
 impl Strength {
     /// As field 0x9901 numbers them.
     pub fn of(number: u8) -> Option<Self> {
-        [Strength::Aes128, Strength::Aes192, Strength::Aes256].get(usize::from(number).checked_sub(1)?).copied()
+        [Strength::Aes128, Strength::Aes192, Strength::Aes256]
+            .get(usize::from(number).checked_sub(1)?)
+            .copied()
     }
 
     fn key_bytes(self) -> usize {
@@ -141,11 +150,20 @@ impl Aes {
         let first = 1u128.to_le_bytes();
         let fits = "the key was derived to this length";
         let stream = match strength {
-            Strength::Aes128 => Stream::Aes128(KeyIvInit::new_from_slices(key, &first).expect(fits)),
-            Strength::Aes192 => Stream::Aes192(KeyIvInit::new_from_slices(key, &first).expect(fits)),
-            Strength::Aes256 => Stream::Aes256(KeyIvInit::new_from_slices(key, &first).expect(fits)),
+            Strength::Aes128 => {
+                Stream::Aes128(KeyIvInit::new_from_slices(key, &first).expect(fits))
+            }
+            Strength::Aes192 => {
+                Stream::Aes192(KeyIvInit::new_from_slices(key, &first).expect(fits))
+            }
+            Strength::Aes256 => {
+                Stream::Aes256(KeyIvInit::new_from_slices(key, &first).expect(fits))
+            }
         };
-        Some(Self { stream, tag: Hmac::new_from_slice(tag_key).expect("an HMAC takes keys of any length") })
+        Some(Self {
+            stream,
+            tag: Hmac::new_from_slice(tag_key).expect("an HMAC takes keys of any length"),
+        })
     }
 
     fn decrypt(&mut self, bytes: &mut [u8]) {
@@ -159,7 +177,9 @@ impl Aes {
 
     /// Whether all that was decrypted is what the owner of the password encrypted.
     pub fn verify(self, tag: &[u8; TAG_BYTES as usize]) -> Result<(), UnpackError> {
-        self.tag.verify_truncated_left(tag).map_err(|_| damaged("its authentication code does not hold: it was changed after it was encrypted"))
+        self.tag.verify_truncated_left(tag).map_err(|_| {
+            damaged("its authentication code does not hold: it was changed after it was encrypted")
+        })
     }
 }
 

@@ -1,4 +1,5 @@
-//! The content of one member: unpacked under the meter, its end reported only once all that is told of it held.
+//! The content of one member: unpacked under the meter, its end reported only once all that is told
+//! of it held.
 
 use std::io::{self, Read};
 use std::sync::OnceLock;
@@ -32,15 +33,25 @@ impl Packed {
     /// What `entry` tells; its content begins where `extent` says.
     pub fn new(entry: &Entry, lock: Lock, extent: Extent) -> Result<Self, UnpackError> {
         let (before, after) = lock.overhead();
-        let bytes = entry.packed.checked_sub(before + after).ok_or_else(|| damaged("it is too short for what is encrypted"))?;
+        let bytes = entry
+            .packed
+            .checked_sub(before + after)
+            .ok_or_else(|| damaged("it is too short for what is encrypted"))?;
         if lock.method == Method::Stored && bytes != entry.unpacked {
             return Err(damaged("it is stored, and its sizes packed and unpacked differ"));
         }
-        Ok(Self { lock, crc: entry.crc, start: extent.data, bytes, unpacked: entry.unpacked, password: OnceLock::new() })
+        Ok(Self {
+            lock,
+            crc: entry.crc,
+            start: extent.data,
+            bytes,
+            unpacked: entry.unpacked,
+            password: OnceLock::new(),
+        })
     }
 
-    /// The cipher with the password that fits. Where what checks passwords lets several pass, as it does by chance,
-    /// the whole content decides.
+    /// The cipher with the password that fits. Where what checks passwords lets several pass, as it
+    /// does by chance, the whole content decides.
     pub fn open(&self, archive: &SpoolReader, options: &Options) -> Result<Cipher, UnpackError> {
         if self.lock.kind == Kind::Open {
             return Ok(Cipher::None);
@@ -69,17 +80,30 @@ impl Packed {
     }
 
     /// Whether all that is told of the content holds with `cipher`.
-    fn holds(&self, archive: &SpoolReader, cipher: Cipher, options: &Options) -> Result<bool, UnpackError> {
+    fn holds(
+        &self,
+        archive: &SpoolReader,
+        cipher: Cipher,
+        options: &Options,
+    ) -> Result<bool, UnpackError> {
         let meter = Meter::new(options.limits.clone(), archive.size());
-        let tried = Body::new(archive.clone(), self, cipher, meter.member()?).and_then(|mut body| {
-            let mut piece = vec![0; 64 << 10];
-            while body.next(&mut piece)? > 0 {}
-            Ok(())
-        });
+        let tried =
+            Body::new(archive.clone(), self, cipher, meter.member()?).and_then(|mut body| {
+                let mut piece = vec![0; 64 << 10];
+                while body.next(&mut piece)? > 0 {}
+                Ok(())
+            });
         match tried {
             Ok(()) => Ok(true),
             // Garbage claims what it likes, of memory, too.
-            Err(error) if matches!(error.class(), Class::ArchiveDamaged | Class::ArchiveEncrypted | Class::LimitArchive) => Ok(false),
+            Err(error)
+                if matches!(
+                    error.class(),
+                    Class::ArchiveDamaged | Class::ArchiveEncrypted | Class::LimitArchive
+                ) =>
+            {
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
@@ -93,7 +117,13 @@ pub struct Content<'a> {
 
 impl<'a> Content<'a> {
     /// The content of `member`, decrypted by `cipher`.
-    pub fn new(archive: SpoolReader, member: &'a Member, packed: &'a Packed, cipher: Cipher, meter: MemberMeter<'a>) -> Result<Self, UnpackError> {
+    pub fn new(
+        archive: SpoolReader,
+        member: &'a Member,
+        packed: &'a Packed,
+        cipher: Cipher,
+        meter: MemberMeter<'a>,
+    ) -> Result<Self, UnpackError> {
         Ok(Self { member, body: Body::new(archive, packed, cipher, meter)? })
     }
 }
@@ -121,14 +151,26 @@ enum State {
 }
 
 impl<'a> Body<'a> {
-    fn new(mut archive: SpoolReader, packed: &'a Packed, cipher: Cipher, meter: MemberMeter<'a>) -> Result<Self, UnpackError> {
+    fn new(
+        mut archive: SpoolReader,
+        packed: &'a Packed,
+        cipher: Cipher,
+        meter: MemberMeter<'a>,
+    ) -> Result<Self, UnpackError> {
         let (before, _) = packed.lock.overhead();
         archive.jump(packed.start + before);
         let input = Input::new(archive, packed.bytes, cipher);
         let draw = |bytes| meter.archive().window(bytes);
         let opened = Decoder::new(packed.lock.method, input, packed.unpacked, &draw);
         let (decoder, window) = opened.map_err(|error| packed.doubted(error))?;
-        Ok(Self { packed, meter, crc: Digest::new(CrcAlgorithm::Crc32IsoHdlc), size: 0, state: State::Reading(decoder), _window: window })
+        Ok(Self {
+            packed,
+            meter,
+            crc: Digest::new(CrcAlgorithm::Crc32IsoHdlc),
+            size: 0,
+            state: State::Reading(decoder),
+            _window: window,
+        })
     }
 
     fn next(&mut self, into: &mut [u8]) -> Result<usize, UnpackError> {
@@ -142,9 +184,13 @@ impl<'a> Body<'a> {
             }
             State::Failed => Err(damaged("it failed before")),
             State::Reading(mut decoder) => {
-                let read = self.unpack(&mut decoder, into).map_err(|error| self.packed.doubted(error))?;
+                let read =
+                    self.unpack(&mut decoder, into).map_err(|error| self.packed.doubted(error))?;
                 self.state = match read {
-                    0 => self.prove(decoder).map(|()| State::Proven).map_err(|error| self.packed.doubted(error))?,
+                    0 => self
+                        .prove(decoder)
+                        .map(|()| State::Proven)
+                        .map_err(|error| self.packed.doubted(error))?,
                     _ => State::Reading(decoder),
                 };
                 Ok(read)
@@ -158,7 +204,9 @@ impl<'a> Body<'a> {
         self.size += read as u64;
         self.meter.bytes(read as u64)?;
         if self.size > claimed {
-            return Err(damaged(format!("it has more than the {claimed} bytes that the directory tells")));
+            return Err(damaged(format!(
+                "it has more than the {claimed} bytes that the directory tells"
+            )));
         }
         self.crc.update(&into[..read]);
         Ok(read)
@@ -171,7 +219,9 @@ impl<'a> Body<'a> {
         }
         let (crc, told) = (self.crc.finalize(), u64::from(self.packed.crc));
         if crc != told && self.packed.lock.has_crc {
-            return Err(damaged(format!("its checksum is {crc:08x}; the directory tells {told:08x}")));
+            return Err(damaged(format!(
+                "its checksum is {crc:08x}; the directory tells {told:08x}"
+            )));
         }
         let (input, unused) = decoder.finish().ok_or_else(|| damaged("it failed before"))?;
         match input.unread() + unused {
@@ -184,7 +234,12 @@ impl<'a> Body<'a> {
 impl Packed {
     /// `error` as it is, unless a wrong password that passed by chance would fail in the same way.
     fn doubted(&self, error: UnpackError) -> UnpackError {
-        let may_be_garbage = matches!(self.lock.kind, Kind::Traditional(_)) && error.class() == Class::ArchiveDamaged;
-        if may_be_garbage { encrypted("it is encrypted, and no configured password fits; or it is damaged") } else { error }
+        let may_be_garbage = matches!(self.lock.kind, Kind::Traditional(_))
+            && error.class() == Class::ArchiveDamaged;
+        if may_be_garbage {
+            encrypted("it is encrypted, and no configured password fits; or it is damaged")
+        } else {
+            error
+        }
     }
 }

@@ -26,7 +26,8 @@ impl Input {
         Self { packed: archive.take(bytes), cipher, plain: Vec::new(), at: 0, peeked: false }
     }
 
-    /// The first `amount` bytes, which stay in it; fewer if there are no more. Only before anything was read.
+    /// The first `amount` bytes, which stay in it; fewer if there are no more. Only before anything
+    /// was read.
     pub fn peek(&mut self, amount: usize) -> Result<&[u8], UnpackError> {
         let mut head = vec![0; amount];
         let mut filled = 0;
@@ -52,7 +53,10 @@ impl Input {
     pub fn finish(self) -> Result<(), UnpackError> {
         let Cipher::Aes(cipher) = self.cipher else { return Ok(()) };
         let mut tag = [0; TAG_BYTES as usize];
-        self.packed.into_inner().read_exact(&mut tag).map_err(|_| damaged("its authentication code reaches beyond the end of the file"))?;
+        self.packed
+            .into_inner()
+            .read_exact(&mut tag)
+            .map_err(|_| damaged("its authentication code reaches beyond the end of the file"))?;
         cipher.verify(&tag)
     }
 }

@@ -8,7 +8,8 @@ use crate::archive::zip::directory::damaged;
 use crate::archive::zip::input::Input;
 use crate::failure::Class;
 
-/// The largest content that is read: the programs that packed so knew no more than a few megabytes of memory.
+/// The largest content that is read: the programs that packed so knew no more than a few megabytes
+/// of memory.
 const MOST_BYTES: u64 = 64 << 20;
 const HEADER_BYTES: u32 = 30;
 const ENTRY_BYTES: u32 = 46;
@@ -33,16 +34,25 @@ pub struct Decoded {
 
 impl Decoded {
     /// The member that is packed as `legacy` says in `input`, and has `unpacked` bytes.
-    pub fn new(mut input: Input, legacy: Legacy, unpacked: u64, draw: &Draw<'_>) -> Result<(Self, Option<Window>), UnpackError> {
+    pub fn new(
+        mut input: Input,
+        legacy: Legacy,
+        unpacked: u64,
+        draw: &Draw<'_>,
+    ) -> Result<(Self, Option<Window>), UnpackError> {
         let packed = input.unread();
         if packed > MOST_BYTES || unpacked > MOST_BYTES {
-            let why = format!("it is packed by a method of before 1993 and has {unpacked} bytes, more than {MOST_BYTES}");
+            let why = format!(
+                "it is packed by a method of before 1993 and has {unpacked} bytes, more than \
+                {MOST_BYTES}"
+            );
             return Err(UnpackError::new(Class::LimitArchive, why));
         }
         let window = draw(packed + unpacked)?;
         let mut bytes = Vec::new();
         input.read_to_end(&mut bytes).map_err(UnpackError::from_read)?;
-        let content = decode(&bytes, legacy, unpacked as u32).map_err(|error| damaged(error.to_string()))?;
+        let content =
+            decode(&bytes, legacy, unpacked as u32).map_err(|error| damaged(error.to_string()))?;
         Ok((Self { input, content: Cursor::new(content) }, window))
     }
 }
@@ -70,8 +80,18 @@ fn decode(packed: &[u8], legacy: Legacy, unpacked: u32) -> io::Result<Vec<u8>> {
     ]
     .concat();
     let directory = HEADER_BYTES + 1 + size;
-    let mut archive = [&b"PK\x03\x04"[..], &fields, b"a", packed, b"PK\x01\x02\x14\0", &fields, &[0; 14], b"a"].concat();
-    archive.extend([&b"PK\x05\x06\0\0\0\0\x01\0\x01\0"[..], &(ENTRY_BYTES + 1).to_le_bytes(), &directory.to_le_bytes(), &[0, 0]].concat());
+    let mut archive =
+        [&b"PK\x03\x04"[..], &fields, b"a", packed, b"PK\x01\x02\x14\0", &fields, &[0; 14], b"a"]
+            .concat();
+    archive.extend(
+        [
+            &b"PK\x05\x06\0\0\0\0\x01\0\x01\0"[..],
+            &(ENTRY_BYTES + 1).to_le_bytes(),
+            &directory.to_le_bytes(),
+            &[0, 0],
+        ]
+        .concat(),
+    );
     let mut archive = zip::ZipArchive::new(Cursor::new(archive)).map_err(io::Error::other)?;
     let mut content = Vec::new();
     let member = archive.by_index(0).map_err(io::Error::other)?;

@@ -5,7 +5,9 @@ use std::io::Read;
 
 use crate::archive::contract::{Options, UnpackError};
 use crate::archive::spool::SpoolReader;
-use crate::archive::zip::cipher::{Aes, Cipher, Strength, TAG_BYTES, TRADITIONAL_HEAD_BYTES, Traditional};
+use crate::archive::zip::cipher::{
+    Aes, Cipher, Strength, TAG_BYTES, TRADITIONAL_HEAD_BYTES, Traditional,
+};
 use crate::archive::zip::directory::{Entry, FLAG_DESCRIPTOR, FLAG_ENCRYPTED, damaged};
 use crate::archive::zip::fields;
 use crate::archive::zip::method::Method;
@@ -55,7 +57,9 @@ impl Lock {
     pub fn of(entry: &Entry, options: &Options) -> Result<Self, UnpackError> {
         let lock = Self::told(entry)?;
         if lock.kind != Kind::Open && options.passwords.is_empty() {
-            return Err(encrypted("it is encrypted and no password is configured: set `archive_passwords`"));
+            return Err(encrypted(
+                "it is encrypted and no password is configured: set `archive_passwords`",
+            ));
         }
         Ok(lock)
     }
@@ -63,24 +67,43 @@ impl Lock {
     fn told(entry: &Entry) -> Result<Self, UnpackError> {
         match (entry.method, entry.flags & FLAG_ENCRYPTED != 0) {
             (AES, _) => {
-                let wrong = || damaged("it is encrypted with AES, and its field about that is wrong");
+                let wrong =
+                    || damaged("it is encrypted with AES, and its field about that is wrong");
                 // Version, "AE", strength, the real method.
-                let Some([version, 0, b'A', b'E', strength, low, high]) = fields::field(&entry.extra, 0x9901) else { return Err(wrong()) };
+                let Some([version, 0, b'A', b'E', strength, low, high]) =
+                    fields::field(&entry.extra, 0x9901)
+                else {
+                    return Err(wrong());
+                };
                 let strength = Strength::of(*strength).ok_or_else(wrong)?;
                 let has_crc = match version {
                     1 => true,
                     2 => false,
                     _ => return Err(wrong()),
                 };
-                Ok(Self { method: Method::of(u16::from_le_bytes([*low, *high]), entry)?, kind: Kind::Aes(strength), has_crc })
+                Ok(Self {
+                    method: Method::of(u16::from_le_bytes([*low, *high]), entry)?,
+                    kind: Kind::Aes(strength),
+                    has_crc,
+                })
             }
             (method, true) => {
                 let crc = (entry.crc >> 24) as u8;
                 // Whoever did not know the checksum yet took the time for it, but not all did.
-                let time = if entry.flags & FLAG_DESCRIPTOR != 0 { (entry.dos_time >> 8) as u8 } else { crc };
-                Ok(Self { method: Method::of(method, entry)?, kind: Kind::Traditional([crc, time]), has_crc: true })
+                let time = if entry.flags & FLAG_DESCRIPTOR != 0 {
+                    (entry.dos_time >> 8) as u8
+                } else {
+                    crc
+                };
+                Ok(Self {
+                    method: Method::of(method, entry)?,
+                    kind: Kind::Traditional([crc, time]),
+                    has_crc: true,
+                })
             }
-            (method, false) => Ok(Self { method: Method::of(method, entry)?, kind: Kind::Open, has_crc: true }),
+            (method, false) => {
+                Ok(Self { method: Method::of(method, entry)?, kind: Kind::Open, has_crc: true })
+            }
         }
     }
 
@@ -93,9 +116,14 @@ impl Lock {
         }
     }
 
-    /// The cipher for `password`, unless what checks it at `start` of `archive` says that it is wrong: it may
-    /// be wrong all the same, once in 256 times under the traditional cipher.
-    pub fn open(&self, mut archive: SpoolReader, start: u64, password: &[u8]) -> Result<Option<Cipher>, UnpackError> {
+    /// The cipher for `password`, unless what checks it at `start` of `archive` says that it is
+    /// wrong: it may be wrong all the same, once in 256 times under the traditional cipher.
+    pub fn open(
+        &self,
+        mut archive: SpoolReader,
+        start: u64,
+        password: &[u8],
+    ) -> Result<Option<Cipher>, UnpackError> {
         archive.jump(start);
         match self.kind {
             Kind::Open => Ok(Some(Cipher::None)),
@@ -108,14 +136,16 @@ impl Lock {
                 let mut head = vec![0; strength.salt_bytes() + CHECK_BYTES];
                 archive.read_exact(&mut head).map_err(UnpackError::from_read)?;
                 let (salt, check) = head.split_at(strength.salt_bytes());
-                Ok(Aes::open(password, strength, salt, [check[0], check[1]]).map(|aes| Cipher::Aes(Box::new(aes))))
+                Ok(Aes::open(password, strength, salt, [check[0], check[1]])
+                    .map(|aes| Cipher::Aes(Box::new(aes))))
             }
         }
     }
 }
 
-/// The bytes that `passwords` may be in a zip, in the order in which they are tried: UTF-8, and where that makes a difference
-/// also the code page of DOS and that of Windows, which older programs take.
+/// The bytes that `passwords` may be in a zip, in the order in which they are tried: UTF-8, and
+/// where that makes a difference also the code page of DOS and that of Windows, which older
+/// programs take.
 pub fn spellings(passwords: &[Secret]) -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = Vec::with_capacity(passwords.len());
     for password in passwords.iter().map(Secret::reveal) {
@@ -123,7 +153,8 @@ pub fn spellings(passwords: &[Secret]) -> Vec<Vec<u8>> {
         if !password.is_ascii() {
             let (windows, _, lossy) = encoding_rs::WINDOWS_1252.encode(password);
             let others = [cp437_bytes(password), (!lossy).then(|| windows.into_owned())];
-            let new: Vec<_> = others.into_iter().flatten().filter(|bytes| !all.contains(bytes)).collect();
+            let new: Vec<_> =
+                others.into_iter().flatten().filter(|bytes| !all.contains(bytes)).collect();
             all.extend(new);
         }
     }

@@ -30,7 +30,13 @@ pub struct Made {
 }
 
 pub fn made(name: &str, content: &[u8]) -> Made {
-    Made { name: name.into(), content: content.to_vec(), deflate: true, made_by: 3, ..Made::default() }
+    Made {
+        name: name.into(),
+        content: content.to_vec(),
+        deflate: true,
+        made_by: 3,
+        ..Made::default()
+    }
 }
 
 impl Made {
@@ -50,7 +56,8 @@ impl Made {
     pub fn shared(&self, packed: u32, hidden: bool) -> Vec<u8> {
         let method = self.method.unwrap_or(if self.deflate { 8 } else { 0 });
         let crc = self.crc.unwrap_or_else(|| crc_fast::crc32_iso_hdlc(&self.content));
-        let sizes = [crc, packed, self.size.unwrap_or(self.content.len() as u32)].map(|value| if hidden { 0 } else { value });
+        let sizes = [crc, packed, self.size.unwrap_or(self.content.len() as u32)]
+            .map(|value| if hidden { 0 } else { value });
         let mut out = Vec::new();
         for value in [20, self.flags | u16::from(self.descriptor) << 3, method, 0x6000, 0x5B74] {
             out.extend(value.to_le_bytes());
@@ -73,12 +80,32 @@ pub fn build(members: &[Made]) -> Vec<u8> {
     for member in members {
         let packed = member.packed();
         let (start, length) = (out.len() as u32, packed.len() as u32);
-        out.extend([b"PK\x03\x04", &member.shared(length, member.descriptor)[..], &member.name, &member.extra, &packed].concat());
+        out.extend(
+            [
+                b"PK\x03\x04",
+                &member.shared(length, member.descriptor)[..],
+                &member.name,
+                &member.extra,
+                &packed,
+            ]
+            .concat(),
+        );
         if member.descriptor {
             out.extend([b"PK\x07\x08", &member.shared(length, false)[10..22]].concat());
         }
-        directory.extend([b"PK\x01\x02", &[20, member.made_by][..], &member.shared(length, false), &[0; 6]].concat());
-        directory.extend([&member.attributes.to_le_bytes()[..], &start.to_le_bytes(), &member.name, &member.extra].concat());
+        directory.extend(
+            [b"PK\x01\x02", &[20, member.made_by][..], &member.shared(length, false), &[0; 6]]
+                .concat(),
+        );
+        directory.extend(
+            [
+                &member.attributes.to_le_bytes()[..],
+                &start.to_le_bytes(),
+                &member.name,
+                &member.extra,
+            ]
+            .concat(),
+        );
     }
     let start = out.len();
     let tail = end(members.len() as u16, directory.len(), start);
@@ -102,9 +129,13 @@ pub fn read(archive: &[u8]) -> Result<Read, UnpackError> {
 /// Asserts that `archive` holds just these names and contents, in this order.
 pub fn check(archive: &[u8], expected: &[(&str, &[u8])]) {
     let read = read(archive).unwrap_or_else(|error| panic!("{}", chain(&error)));
-    let found: Vec<_> = read.iter().map(|(member, bytes)| (member.name.as_str(), bytes.as_slice())).collect();
+    let found: Vec<_> =
+        read.iter().map(|(member, bytes)| (member.name.as_str(), bytes.as_slice())).collect();
     assert_eq!(found, expected);
-    assert!(read.iter().enumerate().all(|(index, (member, bytes))| member.index == index && member.size == Some(bytes.len() as u64)));
+    assert!(
+        read.iter().enumerate().all(|(index, (member, bytes))| member.index == index
+            && member.size == Some(bytes.len() as u64))
+    );
 }
 
 pub fn refused(archive: &[u8], class: Class, text: &str) {

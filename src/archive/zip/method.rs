@@ -1,5 +1,8 @@
 //! The ways in which members are packed, and the decoders of those that are read.
-#![expect(clippy::disallowed_types, reason = "decoders are opened here, under the meter, and nowhere else")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "decoders are opened here, under the meter, and nowhere else"
+)]
 
 use std::io::{self, Read};
 
@@ -17,7 +20,8 @@ use crate::archive::zip::input::Input;
 use crate::archive::zip::legacy::{Decoded, Legacy};
 use crate::failure::Class;
 
-/// The most memory that a decoder may take because a member claims that it needs it: LZMA with 192 MiB, and a little more.
+/// The most memory that a decoder may take because a member claims that it needs it: LZMA with 192
+/// MiB, and a little more.
 pub const MOST_MEMORY_BYTES: u64 = 193 << 20;
 
 /// The ways to pack that are read. A further one is a variant here and in [`Decoder`].
@@ -49,7 +53,9 @@ pub const STORED: u16 = 0;
 impl Method {
     /// The method with this number, of a member of which the directory says `entry`.
     pub fn of(number: u16, entry: &Entry) -> Result<Self, UnpackError> {
-        let unsupported = |what: String| Err(UnpackError::new(Class::ArchiveUnsupported, format!("it is packed with {what}")));
+        let unsupported = |what: String| {
+            Err(UnpackError::new(Class::ArchiveUnsupported, format!("it is packed with {what}")))
+        };
         match number {
             STORED => Ok(Method::Stored),
             1..=6 => Ok(Method::Legacy(Legacy { number, flags: entry.flags, crc: entry.crc })),
@@ -70,8 +76,15 @@ impl Method {
 }
 
 /// Methods that have a name and are not read.
-const NAMED: &[(u16, &str)] =
-    &[(10, "PKWARE DCL implode"), (16, "IBM CMPSC"), (18, "IBM TERSE"), (19, "IBM LZ77"), (94, "MP3"), (96, "JPEG"), (97, "WavPack")];
+const NAMED: &[(u16, &str)] = &[
+    (10, "PKWARE DCL implode"),
+    (16, "IBM CMPSC"),
+    (18, "IBM TERSE"),
+    (19, "IBM LZ77"),
+    (94, "MP3"),
+    (96, "JPEG"),
+    (97, "WavPack"),
+];
 
 /// Decoders that know which packed byte they stand at.
 pub enum Decoder {
@@ -96,9 +109,14 @@ pub enum Decoder {
 }
 
 impl Decoder {
-    /// The decoder of `input`, which is to unpack to `unpacked` bytes, and the memory for its window, which it takes only once
-    /// `draw` has given it.
-    pub fn new(method: Method, input: Input, unpacked: u64, draw: &Draw<'_>) -> Result<(Self, Option<Window>), UnpackError> {
+    /// The decoder of `input`, which is to unpack to `unpacked` bytes, and the memory for its
+    /// window, which it takes only once `draw` has given it.
+    pub fn new(
+        method: Method,
+        input: Input,
+        unpacked: u64,
+        draw: &Draw<'_>,
+    ) -> Result<(Self, Option<Window>), UnpackError> {
         Ok(match method {
             Method::Stored => (Decoder::Stored(input), None),
             Method::Deflate => (Decoder::Deflate(Box::new(DeflateDecoder::new(input))), None),
@@ -134,7 +152,8 @@ impl Decoder {
         read.map_err(failed)
     }
 
-    /// Ends it: what it read from, and how many bytes of that it holds and did not use. `None` if it has failed.
+    /// Ends it: what it read from, and how many bytes of that it holds and did not use. `None` if
+    /// it has failed.
     pub fn finish(self) -> Option<(Input, u64)> {
         Some(match self {
             Decoder::Stored(input) => (input, 0),
@@ -184,21 +203,24 @@ fn xz(mut input: Input, draw: &Draw<'_>) -> Opened {
     Ok((Decoder::Xz(Box::new(XzStream::new(input, windows::xz_limit_kib(window)))), drawn))
 }
 
-/// Two bytes of version, the length of the properties, five bytes of properties; then the stream, whose end
-/// marker may be missing.
+/// Two bytes of version, the length of the properties, five bytes of properties; then the stream,
+/// whose end marker may be missing.
 fn lzma(mut input: Input, unpacked: u64, draw: &Draw<'_>) -> Opened {
     let mut head = [0; 9];
     input.read_exact(&mut head).map_err(failed)?;
     let [_, _, 5, 0, properties, dictionary @ ..] = head else {
         return Err(damaged("its LZMA header is not one of five bytes of properties"));
     };
-    // No distance can reach back further than to its beginning, whatever size of dictionary the packer was run with.
+    // No distance can reach back further than to its beginning, whatever size of dictionary the
+    // packer was run with.
     let dictionary = u64::from(u32::from_le_bytes(dictionary)).min(unpacked).max(4 << 10);
     if dictionary > MOST_MEMORY_BYTES {
         return Err(too_much(format!("a dictionary of {dictionary} bytes")));
     }
     let window = draw(dictionary)?;
-    let mut decoder = LzmaReader::new_with_props(input, unpacked, properties, dictionary as u32, None).map_err(failed)?;
+    let mut decoder =
+        LzmaReader::new_with_props(input, unpacked, properties, dictionary as u32, None)
+            .map_err(failed)?;
     decoder.set_relaxed_end_condition(false);
     Ok((Decoder::Lzma(Box::new(decoder)), window))
 }
@@ -215,20 +237,29 @@ fn ppmd(mut input: Input, draw: &Draw<'_>) -> Opened {
     let restoration = match head >> 12 {
         0 => RestoreMethod::Restart,
         1 => RestoreMethod::CutOff,
-        _ => return Err(damaged("its PPMd header asks for a method of restoration that there is not")),
+        _ => {
+            return Err(damaged(
+                "its PPMd header asks for a method of restoration that there is not",
+            ));
+        }
     };
     let window = draw(memory.into())?;
-    let decoder = Ppmd8Decoder::new(input, order, memory, restoration).map_err(|error| damaged(format!("its PPMd header is wrong: {error}")))?;
+    let decoder = Ppmd8Decoder::new(input, order, memory, restoration)
+        .map_err(|error| damaged(format!("its PPMd header is wrong: {error}")))?;
     Ok((Decoder::Ppmd(Box::new(decoder)), window))
 }
 
 fn too_much(what: String) -> UnpackError {
-    UnpackError::new(Class::LimitArchive, format!("it claims that unpacking it takes {what}, more than {MOST_MEMORY_BYTES}"))
+    UnpackError::new(
+        Class::LimitArchive,
+        format!("it claims that unpacking it takes {what}, more than {MOST_MEMORY_BYTES}"),
+    )
 }
 
 fn failed(error: io::Error) -> UnpackError {
     // zstd has no kind of its own for it.
-    let wants_memory = error.kind() == io::ErrorKind::OutOfMemory || error.to_string().contains("requires too much memory");
+    let wants_memory = error.kind() == io::ErrorKind::OutOfMemory
+        || error.to_string().contains("requires too much memory");
     match wants_memory {
         true => too_much("a window that is too big".to_owned()),
         false => UnpackError::from_read(error),

@@ -7,7 +7,8 @@ use crate::archive::contract::Charset;
 use crate::archive::zip::directory::Entry;
 use crate::archive::zip::fields::{MADE_BY_DOS, MADE_BY_NTFS, MADE_BY_VFAT, UNICODE_PATH, field};
 
-/// How names that do not tell their character set are decoded: the same for all names of an archive.
+/// How names that do not tell their character set are decoded: the same for all names of an
+/// archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decoding {
     /// Code page 437.
@@ -23,7 +24,8 @@ impl Decoding {
             Charset::Cp437 => Decoding::Cp437,
             Charset::Named(encoding) => Decoding::Named(encoding),
             Charset::Detect => {
-                let untold = entries.iter().filter(|entry| told(&entry.raw_name, &entry.extra).is_none());
+                let untold =
+                    entries.iter().filter(|entry| told(&entry.raw_name, &entry.extra).is_none());
                 detect(&untold.map(|entry| entry.raw_name.as_slice()).collect::<Vec<_>>())
             }
         }
@@ -39,9 +41,11 @@ impl Decoding {
     /// The name of a member.
     pub fn name(self, entry: &Entry) -> String {
         let of_both = || unicode_path(entry.header_name.as_ref()?, &entry.extra);
-        let name = of_both().or_else(|| told(&entry.raw_name, &entry.extra)).unwrap_or_else(|| self.decode(&entry.raw_name));
-        // Only after decoding: in Shift-JIS and others a trail byte may be a backslash. Only from systems
-        // that part paths by it: elsewhere it is a letter like others.
+        let name = of_both()
+            .or_else(|| told(&entry.raw_name, &entry.extra))
+            .unwrap_or_else(|| self.decode(&entry.raw_name));
+        // Only after decoding: in Shift-JIS and others a trail byte may be a backslash. Only from
+        // systems that part paths by it: elsewhere it is a letter like others.
         match entry.made_by {
             MADE_BY_DOS | MADE_BY_NTFS | MADE_BY_VFAT => name.replace('\\', "/"),
             _ => name,
@@ -49,8 +53,9 @@ impl Decoding {
     }
 }
 
-/// A name that needs no guess: the Unicode path field if it belongs to this name, else UTF-8 if it is valid
-/// UTF-8, which nothing else looks like by chance for long and which many writers never flag.
+/// A name that needs no guess: the Unicode path field if it belongs to this name, else UTF-8 if it
+/// is valid UTF-8, which nothing else looks like by chance for long and which many writers never
+/// flag.
 fn told(raw: &[u8], extra: &[u8]) -> Option<String> {
     unicode_path(raw, extra).or_else(|| String::from_utf8(raw.to_vec()).ok())
 }
@@ -59,15 +64,16 @@ fn told(raw: &[u8], extra: &[u8]) -> Option<String> {
 fn unicode_path(raw: &[u8], extra: &[u8]) -> Option<String> {
     let (head, name) = field(extra, UNICODE_PATH)?.split_first_chunk::<5>()?;
     let crc = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
-    (head[0] == 1 && crc == crc_fast::crc32_iso_hdlc(raw)).then(|| String::from_utf8(name.to_vec()).ok())?
+    (head[0] == 1 && crc == crc_fast::crc32_iso_hdlc(raw))
+        .then(|| String::from_utf8(name.to_vec()).ok())?
 }
 
 /// The most bytes of names that are looked at to guess.
 const ENOUGH_BYTES: usize = 64 << 10;
 
-/// The character set of `names`, all of them together. Browsers' detector knows the sets of the web; those of
-/// DOS in the West are not among them, though many zips are in them, so its guess is doubted where
-/// it would make signs of what would be letters in code page 437.
+/// The character set of `names`, all of them together. Browsers' detector knows the sets of the
+/// web; those of DOS in the West are not among them, though many zips are in them, so its guess is
+/// doubted where it would make signs of what would be letters in code page 437.
 fn detect(names: &[&[u8]]) -> Decoding {
     let mut sample = Vec::new();
     for name in names.iter().take_while({
@@ -90,21 +96,28 @@ fn detect(names: &[&[u8]]) -> Decoding {
         let text = guess.decode_without_bom_handling_and_without_replacement(name);
         text.is_none_or(|text| text.chars().any(|c| ('\u{80}'..'\u{A0}').contains(&c)))
     };
-    if names.iter().any(is_wrong) || looks_like_cp437(&sample, guess) { Decoding::Cp437 } else { Decoding::Named(guess) }
+    if names.iter().any(is_wrong) || looks_like_cp437(&sample, guess) {
+        Decoding::Cp437
+    } else {
+        Decoding::Named(guess)
+    }
 }
 
-/// The letters of words that hold others than plain ones: how many bytes of those are not ASCII, and how many are.
+/// The letters of words that hold others than plain ones: how many bytes of those are not ASCII,
+/// and how many are.
 fn letters(sample: &[u8]) -> (usize, usize) {
     let high = words(sample).flat_map(|word| word.iter()).filter(|byte| !byte.is_ascii()).count();
     (high, words(sample).map(<[u8]>::len).sum::<usize>() - high)
 }
 
 fn words(sample: &[u8]) -> impl Iterator<Item = &[u8]> {
-    sample.split(|byte| byte.is_ascii() && !byte.is_ascii_alphabetic()).filter(|word| !word.is_ascii())
+    sample
+        .split(|byte| byte.is_ascii() && !byte.is_ascii_alphabetic())
+        .filter(|word| !word.is_ascii())
 }
 
-/// Whether `sample` is Shift-JIS beyond doubt: nothing but kana and common characters, at least two. A short name of
-/// two words may have been guessed to be European.
+/// Whether `sample` is Shift-JIS beyond doubt: nothing but kana and common characters, at least
+/// two. A short name of two words may have been guessed to be European.
 fn is_japanese(sample: &[u8]) -> bool {
     let (high, ascii) = letters(sample);
     ascii <= high && usual_japanese(sample).is_some_and(|characters| characters >= 2)
@@ -121,13 +134,16 @@ fn usual_japanese(sample: &[u8]) -> Option<usize> {
 /// Whether `sample` is rather Western text of DOS than what was guessed.
 fn looks_like_cp437(sample: &[u8], guess: &'static Encoding) -> bool {
     let (high, ascii) = letters(sample);
-    // In the West a word has a few accents among plain letters; elsewhere words are of other letters through
-    // and through. Half of the bytes of Shift-JIS may be plain, but hardly more.
+    // In the West a word has a few accents among plain letters; elsewhere words are of other
+    // letters through and through. Half of the bytes of Shift-JIS may be plain, but hardly more.
     let is_sprinkled = ascii > high;
     let is_wide = !guess.is_single_byte() || guess == UTF_8;
     if is_wide || guess == IBM866 {
-        let is_plain = is_sprinkled && words(sample).all(|word| word.windows(3).all(|three| three.iter().any(u8::is_ascii)));
-        return is_plain && (guess != SHIFT_JIS || ascii > 2 * high || usual_japanese(sample).is_none());
+        let is_plain = is_sprinkled
+            && words(sample)
+                .all(|word| word.windows(3).all(|three| three.iter().any(u8::is_ascii)));
+        return is_plain
+            && (guess != SHIFT_JIS || ascii > 2 * high || usual_japanese(sample).is_none());
     }
     let (mut dos, mut windows) = (0, 0);
     for word in words(sample) {
@@ -161,11 +177,14 @@ pub fn cp437_bytes(text: &str) -> Option<Vec<u8>> {
 
 fn cp437(byte: u8) -> char {
     const HIGH: [char; 128] = [
-        'Ç', 'ü', 'é', 'â', 'ä', 'à', 'å', 'ç', 'ê', 'ë', 'è', 'ï', 'î', 'ì', 'Ä', 'Å', 'É', 'æ', 'Æ', 'ô', 'ö', 'ò', 'û', 'ù', 'ÿ', 'Ö', 'Ü', '¢',
-        '£', '¥', '₧', 'ƒ', 'á', 'í', 'ó', 'ú', 'ñ', 'Ñ', 'ª', 'º', '¿', '⌐', '¬', '½', '¼', '¡', '«', '»', '░', '▒', '▓', '│', '┤', '╡', '╢', '╖',
-        '╕', '╣', '║', '╗', '╝', '╜', '╛', '┐', '└', '┴', '┬', '├', '─', '┼', '╞', '╟', '╚', '╔', '╩', '╦', '╠', '═', '╬', '╧', '╨', '╤', '╥', '╙',
-        '╘', '╒', '╓', '╫', '╪', '┘', '┌', '█', '▄', '▌', '▐', '▀', 'α', 'ß', 'Γ', 'π', 'Σ', 'σ', 'µ', 'τ', 'Φ', 'Θ', 'Ω', 'δ', '∞', 'φ', 'ε', '∩',
-        '≡', '±', '≥', '≤', '⌠', '⌡', '÷', '≈', '°', '∙', '·', '√', 'ⁿ', '²', '■', '\u{A0}',
+        'Ç', 'ü', 'é', 'â', 'ä', 'à', 'å', 'ç', 'ê', 'ë', 'è', 'ï', 'î', 'ì', 'Ä', 'Å', 'É', 'æ',
+        'Æ', 'ô', 'ö', 'ò', 'û', 'ù', 'ÿ', 'Ö', 'Ü', '¢', '£', '¥', '₧', 'ƒ', 'á', 'í', 'ó', 'ú',
+        'ñ', 'Ñ', 'ª', 'º', '¿', '⌐', '¬', '½', '¼', '¡', '«', '»', '░', '▒', '▓', '│', '┤', '╡',
+        '╢', '╖', '╕', '╣', '║', '╗', '╝', '╜', '╛', '┐', '└', '┴', '┬', '├', '─', '┼', '╞', '╟',
+        '╚', '╔', '╩', '╦', '╠', '═', '╬', '╧', '╨', '╤', '╥', '╙', '╘', '╒', '╓', '╫', '╪', '┘',
+        '┌', '█', '▄', '▌', '▐', '▀', 'α', 'ß', 'Γ', 'π', 'Σ', 'σ', 'µ', 'τ', 'Φ', 'Θ', 'Ω', 'δ',
+        '∞', 'φ', 'ε', '∩', '≡', '±', '≥', '≤', '⌠', '⌡', '÷', '≈', '°', '∙', '·', '√', 'ⁿ', '²',
+        '■', '\u{A0}',
     ];
     match byte {
         0..=0x7F => char::from(byte),
@@ -196,8 +215,13 @@ mod tests {
         assert_eq!(name(b"gr\x81\xe1e.txt", &[], MADE_BY_UNIX), "grüße.txt");
         assert_eq!(name(b"a\\b\xff", &[], MADE_BY_DOS), "a/b\u{A0}");
         assert_eq!(name(b"a\\b", &[], MADE_BY_UNIX), "a\\b");
-        let path = |crc: u32| [&[0x75, 0x70, 11, 0, 1][..], &crc.to_le_bytes(), "日本".as_bytes()].concat();
-        assert_eq!(name(b"\x93\xfa", &path(crc_fast::crc32_iso_hdlc(b"\x93\xfa")), MADE_BY_DOS), "日本");
+        let path = |crc: u32| {
+            [&[0x75, 0x70, 11, 0, 1][..], &crc.to_le_bytes(), "日本".as_bytes()].concat()
+        };
+        assert_eq!(
+            name(b"\x93\xfa", &path(crc_fast::crc32_iso_hdlc(b"\x93\xfa")), MADE_BY_DOS),
+            "日本"
+        );
         assert_eq!(name(b"plain", &path(7), MADE_BY_DOS), "plain");
     }
 
@@ -210,7 +234,8 @@ mod tests {
     /// The names, packed by a system that writes `encoding`, come back.
     #[track_caller]
     fn comes_back(encoding: &'static Encoding, names: &[&str]) {
-        let entries: Vec<Entry> = names.iter().map(|name| entry(&encoding.encode(name).0, &[], MADE_BY_DOS)).collect();
+        let entries: Vec<Entry> =
+            names.iter().map(|name| entry(&encoding.encode(name).0, &[], MADE_BY_DOS)).collect();
         let decoding = Decoding::of(Charset::Detect, &entries);
         let found: Vec<String> = entries.iter().map(|entry| decoding.name(entry)).collect();
         assert_eq!(found, names, "{decoding:?}");
@@ -238,7 +263,10 @@ mod tests {
     #[track_caller]
     fn comes_back_from_dos(names: &[&str]) {
         let byte = |c: char| (0..=255).find(|byte| cp437(*byte) == c).unwrap();
-        let entries: Vec<Entry> = names.iter().map(|name| entry(&name.chars().map(byte).collect::<Vec<u8>>(), &[], MADE_BY_DOS)).collect();
+        let entries: Vec<Entry> = names
+            .iter()
+            .map(|name| entry(&name.chars().map(byte).collect::<Vec<u8>>(), &[], MADE_BY_DOS))
+            .collect();
         let decoding = Decoding::of(Charset::Detect, &entries);
         let found: Vec<String> = entries.iter().map(|entry| decoding.name(entry)).collect();
         assert_eq!(found, names, "{decoding:?}");

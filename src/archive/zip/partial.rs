@@ -23,7 +23,8 @@ impl Partial for Zip {
     }
 
     fn tail_bytes(&self) -> u64 {
-        // The end record with the longest comment, its zip64 forms, and some more: small directories come along.
+        // The end record with the longest comment, its zip64 forms, and some more: small
+        // directories come along.
         128 << 10
     }
 
@@ -32,21 +33,39 @@ impl Partial for Zip {
         Ok(directory.start..directory.start + directory.size)
     }
 
-    fn places(&self, mut archive: SpoolReader, options: &Options, meter: &Meter) -> Result<Vec<Place>, UnpackError> {
+    fn places(
+        &self,
+        mut archive: SpoolReader,
+        options: &Options,
+        meter: &Meter,
+    ) -> Result<Vec<Place>, UnpackError> {
         let (directory, entries, decoding) = listed(&mut archive, options, meter)?;
         // A member ends before the next one begins, whatever their order in the directory.
         let mut starts: Vec<u64> = entries.iter().map(|entry| entry.header).collect();
         starts.sort_unstable();
         let place = |(index, entry): (usize, &_)| {
             let entry: &super::Entry = entry;
-            let next = starts.get(starts.partition_point(|start| *start <= entry.header)).copied().unwrap_or(directory.start);
+            let next = starts
+                .get(starts.partition_point(|start| *start <= entry.header))
+                .copied()
+                .unwrap_or(directory.start);
             let end = next.saturating_add(BEYOND_BYTES).min(directory.start).max(entry.header);
-            Place { member: member(index, decoding.name(entry), entry), bytes: entry.header..end, crc32: Some(entry.crc) }
+            Place {
+                member: member(index, decoding.name(entry), entry),
+                bytes: entry.header..end,
+                crc32: Some(entry.crc),
+            }
         };
         Ok(entries.iter().enumerate().map(place).collect())
     }
 
-    fn open(&self, archive: SpoolReader, options: &Options, meter: &Meter, wanted: &[bool]) -> Result<Arc<dyn Indexed>, UnpackError> {
+    fn open(
+        &self,
+        archive: SpoolReader,
+        options: &Options,
+        meter: &Meter,
+        wanted: &[bool],
+    ) -> Result<Arc<dyn Indexed>, UnpackError> {
         Ok(Arc::new(Opened::new(archive, options, meter, Some(wanted))?))
     }
 }

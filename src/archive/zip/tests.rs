@@ -10,7 +10,9 @@ use crate::archive::limits::{Limits, Meter};
 use crate::archive::spool::{Room, Spool, SpoolLimits, Spooler};
 use crate::archive::unpack::{Archive, Part, Wish};
 use crate::archive::zip::Zip;
-use crate::archive::zip::making::{Made, Read, build, check, end, find, made, read, read_within, refused};
+use crate::archive::zip::making::{
+    Made, Read, build, check, end, find, made, read, read_within, refused,
+};
 use crate::failure::{Class, Failure};
 use crate::model::chain;
 
@@ -20,8 +22,17 @@ fn members_come_in_order_with_all_their_bytes() {
     let stored = Made { deflate: false, ..made("b.bin", &big) };
     let streamed = Made { descriptor: true, ..made("c.bin", &big) };
     let both = Made { deflate: false, ..streamed.clone() };
-    let archive = build(&[made("a.txt", b"one"), stored, streamed, Made { name: b"d".to_vec(), ..both }, made("empty", b"")]);
-    check(&archive, &[("a.txt", b"one"), ("b.bin", &big), ("c.bin", &big), ("d", &big), ("empty", b"")]);
+    let archive = build(&[
+        made("a.txt", b"one"),
+        stored,
+        streamed,
+        Made { name: b"d".to_vec(), ..both },
+        made("empty", b""),
+    ]);
+    check(
+        &archive,
+        &[("a.txt", b"one"), ("b.bin", &big), ("c.bin", &big), ("d", &big), ("empty", b"")],
+    );
 }
 
 #[test]
@@ -37,12 +48,16 @@ fn duplicates_and_names_that_differ_in_case_are_all_there() {
 
 #[test]
 fn odd_names_are_kept_as_they_are() {
-    let names = ["../../a", "/etc/passwd", "C:/x", "C:x", "a\0b", "", "..", "a//b", "ends.", "caf\u{e9}"];
+    let names =
+        ["../../a", "/etc/passwd", "C:/x", "C:x", "a\0b", "", "..", "a//b", "ends.", "caf\u{e9}"];
     let members: Vec<Made> = names.iter().map(|name| made(name, b"x")).collect();
     check(&build(&members), &names.map(|name| (name, &b"x"[..])));
     let raw = Made { name: b"\x8e\\\x81".to_vec(), made_by: 0, ..made("", b"x") };
     let read = read(&build(&[raw])).unwrap();
-    assert_eq!((read[0].0.raw_name.as_slice(), read[0].0.name.as_str()), (&b"\x8e\\\x81"[..], "Ä/ü"));
+    assert_eq!(
+        (read[0].0.raw_name.as_slice(), read[0].0.name.as_str()),
+        (&b"\x8e\\\x81"[..], "Ä/ü")
+    );
 }
 
 #[test]
@@ -53,7 +68,10 @@ fn kinds_and_times_are_told() {
     let kinds: Vec<_> = read.iter().map(|(member, _)| member.kind).collect();
     assert_eq!(kinds, [MemberKind::Directory, MemberKind::File, MemberKind::Link]);
     assert_eq!(read[2].1, b"target");
-    assert_eq!(read[1].0.modified, Some(MemberTime::Local(time::macros::datetime!(2025-11-20 12:00:00))));
+    assert_eq!(
+        read[1].0.modified,
+        Some(MemberTime::Local(time::macros::datetime!(2025-11-20 12:00:00)))
+    );
 }
 
 #[test]
@@ -62,7 +80,12 @@ fn an_archive_by_another_writer_is_read() {
     let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
     for i in 0..70_000 {
-        writer.start_file(format!("{i}.txt"), options.compression_method(zip::CompressionMethod::Stored)).unwrap();
+        writer
+            .start_file(
+                format!("{i}.txt"),
+                options.compression_method(zip::CompressionMethod::Stored),
+            )
+            .unwrap();
         writer.write_all(i.to_string().as_bytes()).unwrap();
     }
     writer.start_file("wide", options.large_file(true)).unwrap();
@@ -70,7 +93,9 @@ fn an_archive_by_another_writer_is_read() {
     let archive = writer.finish().unwrap().into_inner();
     let read = read(&archive).unwrap();
     assert_eq!(read.len(), 70_001);
-    assert!(read[..70_000].iter().enumerate().all(|(i, (_, bytes))| bytes == i.to_string().as_bytes()));
+    assert!(
+        read[..70_000].iter().enumerate().all(|(i, (_, bytes))| bytes == i.to_string().as_bytes())
+    );
     assert_eq!(read[70_000].1, [7; 100_000]);
 }
 
@@ -80,26 +105,47 @@ fn a_member_beyond_32_bits_is_read() {
     let size: u64 = (4 << 30) + 1;
     let crc = 0x41D912FF; // Of so many zeros, as zlib has it.
     let wide = [&[1, 0, 16, 0][..], &size.to_le_bytes(), &size.to_le_bytes()].concat();
-    let member = Made { extra: wide, size: Some(u32::MAX), crc: Some(crc), deflate: false, ..made("big", b"") };
-    let header = [b"PK\x03\x04", &member.shared(u32::MAX, false)[..], b"big", &member.extra].concat();
-    let entry = [b"PK\x01\x02\x14\x03", &member.shared(u32::MAX, false)[..], &[0; 14], b"big", &member.extra].concat();
+    let member = Made {
+        extra: wide,
+        size: Some(u32::MAX),
+        crc: Some(crc),
+        deflate: false,
+        ..made("big", b"")
+    };
+    let header =
+        [b"PK\x03\x04", &member.shared(u32::MAX, false)[..], b"big", &member.extra].concat();
+    let entry = [
+        b"PK\x01\x02\x14\x03",
+        &member.shared(u32::MAX, false)[..],
+        &[0; 14],
+        b"big",
+        &member.extra,
+    ]
+    .concat();
     let start = header.len() as u64 + size;
     let end64 = [b"PK\x06\x06", &44u64.to_le_bytes()[..], &[0; 12]].concat();
     let counts = [1, 1, entry.len() as u64, start].map(u64::to_le_bytes).concat();
-    let locator = [b"PK\x06\x07", &[0; 4][..], &(start + entry.len() as u64).to_le_bytes(), &[1, 0, 0, 0]].concat();
+    let locator =
+        [b"PK\x06\x07", &[0; 4][..], &(start + entry.len() as u64).to_le_bytes(), &[1, 0, 0, 0]]
+            .concat();
     let tail = [entry, end64, counts, locator, end(1, usize::MAX, usize::MAX)].concat();
     let spool = Spool::of_zeros(&header, size, &tail);
     let mut read = 0;
-    let result = Zip.visit(spool.reader(), &Options::default(), &Meter::new(Limits::default(), spool.size()), &mut |member, content| {
-        assert_eq!(member.size, Some(size));
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            match content.read(&mut buffer).map_err(UnpackError::from_read)? {
-                0 => return Ok(()),
-                bytes => read += bytes as u64,
+    let result = Zip.visit(
+        spool.reader(),
+        &Options::default(),
+        &Meter::new(Limits::default(), spool.size()),
+        &mut |member, content| {
+            assert_eq!(member.size, Some(size));
+            let mut buffer = vec![0; 1 << 20];
+            loop {
+                match content.read(&mut buffer).map_err(UnpackError::from_read)? {
+                    0 => return Ok(()),
+                    bytes => read += bytes as u64,
+                }
             }
-        }
-    });
+        },
+    );
     assert!(result.is_ok(), "{:?}", result.map_err(|error| chain(&error)));
     assert_eq!(read, size);
 }
@@ -122,7 +168,14 @@ fn the_last_of_many_members_is_proven_too() {
 #[test]
 fn what_is_left_unread_is_proven_too() {
     let spool = Spool::of(&build(&[Made { crc: Some(1), ..made("a", b"content") }]));
-    let error = Zip.visit(spool.reader(), &Options::default(), &Meter::new(Limits::default(), spool.size()), &mut |_, _| Ok(())).unwrap_err();
+    let error = Zip
+        .visit(
+            spool.reader(),
+            &Options::default(),
+            &Meter::new(Limits::default(), spool.size()),
+            &mut |_, _| Ok(()),
+        )
+        .unwrap_err();
     assert_eq!(error.class(), Class::ArchiveDamaged);
 }
 
@@ -130,17 +183,28 @@ fn what_is_left_unread_is_proven_too() {
 fn the_visitors_error_comes_back_as_it_is() {
     let spool = Spool::of(&build(&[made("a", b"content"), made("b", b"")]));
     let mut visits = 0;
-    let error = Zip.visit(spool.reader(), &Options::default(), &Meter::new(Limits::default(), spool.size()), &mut |_, _| {
-        visits += 1;
-        Err(UnpackError::new(Class::Interrupted, "stop"))
-    });
+    let error = Zip.visit(
+        spool.reader(),
+        &Options::default(),
+        &Meter::new(Limits::default(), spool.size()),
+        &mut |_, _| {
+            visits += 1;
+            Err(UnpackError::new(Class::Interrupted, "stop"))
+        },
+    );
     assert_eq!((error.unwrap_err().class(), visits), (Class::Interrupted, 1));
 }
 
 #[test]
 fn lying_sizes_are_refused() {
-    for (size, text) in [(3, "more than the 3 bytes"), (99, "it has 7 bytes; the directory tells 99")] {
-        refused(&build(&[Made { size: Some(size), ..made("a", b"content") }]), Class::ArchiveDamaged, text);
+    for (size, text) in
+        [(3, "more than the 3 bytes"), (99, "it has 7 bytes; the directory tells 99")]
+    {
+        refused(
+            &build(&[Made { size: Some(size), ..made("a", b"content") }]),
+            Class::ArchiveDamaged,
+            text,
+        );
         refused(
             &build(&[Made { size: Some(size), deflate: false, ..made("a", b"content") }]),
             Class::ArchiveDamaged,
@@ -174,19 +238,47 @@ fn headers_that_disagree_are_refused() {
 
 #[test]
 fn encrypted_members_are_told_so() {
-    refused(&build(&[made("plain", b""), Made { flags: 1, ..made("secret", b"content") }]), Class::ArchiveEncrypted, "member `secret`");
+    refused(
+        &build(&[made("plain", b""), Made { flags: 1, ..made("secret", b"content") }]),
+        Class::ArchiveEncrypted,
+        "member `secret`",
+    );
     let aes = [1, 0x99, 7, 0, 1, 0, b'A', b'E', 3, 8, 0].to_vec();
-    refused(&build(&[Made { method: Some(99), flags: 1, extra: aes, ..made("secret", b"content") }]), Class::ArchiveEncrypted, "archive_passwords");
-    refused(&build(&[Made { method: Some(99), flags: 1, ..made("secret", b"content") }]), Class::ArchiveDamaged, "its field about that is wrong");
-    refused(&build(&[Made { flags: 1 | 1 << 6, ..made("secret", b"content") }]), Class::ArchiveUnsupported, "strong encryption");
-    refused(&build(&[Made { flags: 1 << 13, ..made("secret", b"content") }]), Class::ArchiveUnsupported, "its directory is encrypted");
-    refused(&build(&[Made { flags: 1 << 5, ..made("a", b"content") }]), Class::ArchiveUnsupported, "a patch");
+    refused(
+        &build(&[Made { method: Some(99), flags: 1, extra: aes, ..made("secret", b"content") }]),
+        Class::ArchiveEncrypted,
+        "archive_passwords",
+    );
+    refused(
+        &build(&[Made { method: Some(99), flags: 1, ..made("secret", b"content") }]),
+        Class::ArchiveDamaged,
+        "its field about that is wrong",
+    );
+    refused(
+        &build(&[Made { flags: 1 | 1 << 6, ..made("secret", b"content") }]),
+        Class::ArchiveUnsupported,
+        "strong encryption",
+    );
+    refused(
+        &build(&[Made { flags: 1 << 13, ..made("secret", b"content") }]),
+        Class::ArchiveUnsupported,
+        "its directory is encrypted",
+    );
+    refused(
+        &build(&[Made { flags: 1 << 5, ..made("a", b"content") }]),
+        Class::ArchiveUnsupported,
+        "a patch",
+    );
 }
 
 #[test]
 fn methods_that_are_not_read_are_named() {
     for (method, text) in [(10, "DCL"), (97, "WavPack"), (777, "unknown method 777")] {
-        refused(&build(&[Made { method: Some(method), ..made("a", b"x") }]), Class::ArchiveUnsupported, text);
+        refused(
+            &build(&[Made { method: Some(method), ..made("a", b"x") }]),
+            Class::ArchiveUnsupported,
+            text,
+        );
     }
 }
 
@@ -226,7 +318,8 @@ fn bytes_after_the_end_are_fine_unless_they_are_more_of_a_zip() {
     check(&[&archive[..], b"\n-- mailed by a gateway"].concat(), &[("a", b"x")]);
     refused(&[&archive[..], &archive[..]].concat(), Class::ArchiveDamaged, "more of a zip follows");
     // An archive that lost its end holds a whole one, stored: that is not what was sent.
-    let outer = build(&[made("before", b"y"), Made { deflate: false, ..made("inner.zip", &archive) }]);
+    let outer =
+        build(&[made("before", b"y"), Made { deflate: false, ..made("inner.zip", &archive) }]);
     let cut = find(&outer, b"inner.zip") + 9 + archive.len();
     refused(&outer[..cut], Class::ArchiveDamaged, "not where its end says");
 }
@@ -236,14 +329,23 @@ fn bombs_are_stopped_while_they_unpack() {
     let zeros = made("zeros", &vec![0; 40 << 20]);
     let free = Limits { ratio: u64::MAX, ..Limits::default() };
     assert!(read_within(&build(std::slice::from_ref(&zeros)), free.clone()).is_ok());
-    for limits in [Limits { total_bytes: 1 << 20, ..free.clone() }, Limits { member_bytes: 1 << 20, ..free }] {
-        assert_eq!(read_within(&build(std::slice::from_ref(&zeros)), limits).unwrap_err().class(), Class::LimitArchive);
+    for limits in
+        [Limits { total_bytes: 1 << 20, ..free.clone() }, Limits { member_bytes: 1 << 20, ..free }]
+    {
+        assert_eq!(
+            read_within(&build(std::slice::from_ref(&zeros)), limits).unwrap_err().class(),
+            Class::LimitArchive
+        );
     }
 }
 
 #[test]
 fn a_zip_cut_anywhere_is_never_whole() {
-    let archive = build(&[made("a", b"content"), Made { descriptor: true, ..made("dir/b", &[b'x'; 500]) }, made("c/", b"")]);
+    let archive = build(&[
+        made("a", b"content"),
+        Made { descriptor: true, ..made("dir/b", &[b'x'; 500]) },
+        made("c/", b""),
+    ]);
     for length in 0..archive.len() {
         let error = read(&archive[..length]).expect_err("a part is not the whole");
         assert_eq!(error.class(), Class::ArchiveDamaged, "{length}");
@@ -253,8 +355,13 @@ fn a_zip_cut_anywhere_is_never_whole() {
 #[test]
 fn documents_are_told_from_archives() {
     let check = |names: &[&str], expected: bool| {
-        let members: Vec<Made> = names.iter().map(|name| Made { deflate: false, ..made(name, b"x") }).collect();
-        assert_eq!(Zip.nature(Spool::of(&build(&members)).reader()).unwrap() == Nature::Document, expected, "{names:?}");
+        let members: Vec<Made> =
+            names.iter().map(|name| Made { deflate: false, ..made(name, b"x") }).collect();
+        assert_eq!(
+            Zip.nature(Spool::of(&build(&members)).reader()).unwrap() == Nature::Document,
+            expected,
+            "{names:?}"
+        );
     };
     check(&["word/document.xml", "[Content_Types].xml"], true);
     check(&["META-INF/", "META-INF/MANIFEST.MF", "A.class"], true);
@@ -272,7 +379,11 @@ fn moved(archive: &[u8], by: u32) -> Vec<u8> {
         let offset = u32::from_le_bytes(moved[at..at + 4].try_into().unwrap()) + by;
         moved[at..at + 4].copy_from_slice(&offset.to_le_bytes());
     };
-    archive.windows(4).enumerate().filter(|(_, window)| window == b"PK\x01\x02").for_each(|(at, _)| add(at + 42));
+    archive
+        .windows(4)
+        .enumerate()
+        .filter(|(_, window)| window == b"PK\x01\x02")
+        .for_each(|(at, _)| add(at + 42));
     add(archive.len() - 22 + 16);
     moved
 }
@@ -282,7 +393,11 @@ fn an_archive_behind_other_bytes_is_read() {
     let members = [made("a", b"content"), Made { descriptor: true, ..made("b", &[b'x'; 300]) }];
     let archive = build(&members);
     // Programs that unpack themselves know the signatures.
-    for before in [&b"#!/bin/sh\nexec unzip \"$0\"\n"[..], b"Content-Type: application/zip\r\n\r\n", b"MZ..PK\x03\x04\xff\xff\xff..PK\x05\x06.."] {
+    for before in [
+        &b"#!/bin/sh\nexec unzip \"$0\"\n"[..],
+        b"Content-Type: application/zip\r\n\r\n",
+        b"MZ..PK\x03\x04\xff\xff\xff..PK\x05\x06..",
+    ] {
         for archive in [archive.clone(), moved(&archive, before.len() as u32)] {
             let whole = [before, &archive].concat();
             check(&whole, &[("a", b"content"), ("b", &[b'x'; 300])]);
@@ -299,20 +414,37 @@ fn an_archive_behind_other_bytes_is_read() {
 #[test]
 fn a_part_of_an_archive_is_not_taken_for_the_whole() {
     let inner = build(&[made("a", b"content")]);
-    let outer = build(&[made("before", b"y"), Made { deflate: false, ..made("inner.zip", &inner) }]);
+    let outer =
+        build(&[made("before", b"y"), Made { deflate: false, ..made("inner.zip", &inner) }]);
     let cut = find(&outer, b"inner.zip") + 9 + inner.len();
-    refused(&[b"Subject: a.zip\n\n", &outer[..cut]].concat(), Class::ArchiveDamaged, "a part of what was sent");
+    refused(
+        &[b"Subject: a.zip\n\n", &outer[..cut]].concat(),
+        Class::ArchiveDamaged,
+        "a part of what was sent",
+    );
     // The last part of a split archive begins with anything.
     let mut last = [b"the middle of a member", &inner[..]].concat();
     let at = last.len() - 22 + 4;
     last[at] = 2;
-    assert_eq!(Zip.nature(Spool::of(&last).reader()).unwrap_err().class(), Class::ArchiveUnsupported);
-    refused(b"PK\x07\x08PK\x03\x04 the first part of a split archive", Class::ArchiveUnsupported, "split");
+    assert_eq!(
+        Zip.nature(Spool::of(&last).reader()).unwrap_err().class(),
+        Class::ArchiveUnsupported
+    );
+    refused(
+        b"PK\x07\x08PK\x03\x04 the first part of a split archive",
+        Class::ArchiveUnsupported,
+        "split",
+    );
 }
 
 #[test]
 fn what_is_only_called_a_zip_is_a_file() {
-    for content in [&b"a text"[..], b"", b"PK", b"a text that says PK\x05\x06 and then goes on for more than twenty-two bytes"] {
+    for content in [
+        &b"a text"[..],
+        b"",
+        b"PK",
+        b"a text that says PK\x05\x06 and then goes on for more than twenty-two bytes",
+    ] {
         assert!(crate::archive::recognise(content, "a.ZIP").is_some());
         assert_eq!(Zip.nature(Spool::of(content).reader()).unwrap(), Nature::Other);
     }
@@ -320,7 +452,10 @@ fn what_is_only_called_a_zip_is_a_file() {
     assert!(crate::archive::recognise(b"a text", "b.zipx").is_some());
     assert!(crate::archive::recognise(b"a text", "é.zip").is_some());
     // What begins as a zip has been one, but for a text that begins with its signature.
-    assert_eq!(Zip.nature(Spool::of(b"PK\x03\x04 is how a zip begins").reader()).unwrap(), Nature::Other);
+    assert_eq!(
+        Zip.nature(Spool::of(b"PK\x03\x04 is how a zip begins").reader()).unwrap(),
+        Nature::Other
+    );
     assert!(Zip.nature(Spool::of(&build(&[made("a", b"content")])[..40]).reader()).is_err());
 }
 
@@ -357,7 +492,12 @@ fn a_descriptor_that_was_promised_and_left_out_is_no_loss() {
 
 #[test]
 fn two_names_for_one_member_need_a_third_that_vouches_for_both() {
-    let path = [&[0x75, 0x70, 11, 0, 1][..], &crc_fast::crc32_iso_hdlc(b"xx").to_le_bytes(), "öäü".as_bytes()].concat();
+    let path = [
+        &[0x75, 0x70, 11, 0, 1][..],
+        &crc_fast::crc32_iso_hdlc(b"xx").to_le_bytes(),
+        "öäü".as_bytes(),
+    ]
+    .concat();
     let archive = build(&[Made { extra: path, ..made("xx", b"content") }]);
     let mut renamed = archive.clone();
     let at = find(&archive, b"PK\x01\x02") + 46;
@@ -369,14 +509,23 @@ fn two_names_for_one_member_need_a_third_that_vouches_for_both() {
 
 #[test]
 fn a_time_that_is_torn_does_not_lose_the_member() {
-    for extra in [&[0x55, 0x54, 0, 0][..], &[0x55, 0x54, 9, 0, 1], &[0x55, 0x54, 5, 0, 0xFF, 1, 2, 3, 4, 0x0A, 0, 2, 0, 1, 1]] {
-        check(&build(&[Made { extra: extra.to_vec(), ..made("a", b"content") }]), &[("a", b"content")]);
+    for extra in [
+        &[0x55, 0x54, 0, 0][..],
+        &[0x55, 0x54, 9, 0, 1],
+        &[0x55, 0x54, 5, 0, 0xFF, 1, 2, 3, 4, 0x0A, 0, 2, 0, 1, 1],
+    ] {
+        check(
+            &build(&[Made { extra: extra.to_vec(), ..made("a", b"content") }]),
+            &[("a", b"content")],
+        );
     }
 }
 
 #[test]
 fn zips_are_recognised_by_their_first_bytes() {
-    for head in [&build(&[])[..], &build(&[made("a", b"")]), b"PK\x07\x08PK\x03\x04", b"PK00PK\x03\x04"] {
+    for head in
+        [&build(&[])[..], &build(&[made("a", b"")]), b"PK\x07\x08PK\x03\x04", b"PK00PK\x03\x04"]
+    {
         assert!(crate::archive::recognise(head, "a").is_some());
     }
     for head in [&b""[..], b"PK", b"PK\x01\x02", b"\x1f\x8b\x08", b"PKZIP is a program"] {
@@ -406,13 +555,24 @@ async fn told(archive: &[u8]) -> String {
 #[tokio::test]
 async fn a_member_that_does_not_hold_never_ends() {
     let good = made("a", b"content");
-    assert_eq!(told(&build(&[good.clone(), made("b", b""), made("c", &[1; 300_000])])).await, "a 7 end c 262144 37856 end");
-    assert_eq!(told(&build(&[good.clone(), Made { crc: Some(1), ..made("b", b"x") }, good])).await, "archive_damaged");
+    assert_eq!(
+        told(&build(&[good.clone(), made("b", b""), made("c", &[1; 300_000])])).await,
+        "a 7 end c 262144 37856 end"
+    );
+    assert_eq!(
+        told(&build(&[good.clone(), Made { crc: Some(1), ..made("b", b"x") }, good])).await,
+        "archive_damaged"
+    );
 }
 
 #[tokio::test]
 async fn an_archive_in_a_temporary_file_is_checked_in_full() {
-    let limits = SpoolLimits { memory_bytes: 0, archive_memory_bytes: 0, temp_bytes: 64 << 20, folder: std::env::temp_dir() };
+    let limits = SpoolLimits {
+        memory_bytes: 0,
+        archive_memory_bytes: 0,
+        temp_bytes: 64 << 20,
+        folder: std::env::temp_dir(),
+    };
     let mut noise = 1u32;
     let mut content = || -> Vec<u8> {
         (0..700_000)
@@ -422,24 +582,43 @@ async fn an_archive_in_a_temporary_file_is_checked_in_full() {
             })
             .collect()
     };
-    let mut members: Vec<Made> = (0..6).map(|i| Made { deflate: i % 2 == 0, descriptor: i % 3 == 0, ..made(&i.to_string(), &content()) }).collect();
+    let mut members: Vec<Made> = (0..6)
+        .map(|i| Made {
+            deflate: i % 2 == 0,
+            descriptor: i % 3 == 0,
+            ..made(&i.to_string(), &content())
+        })
+        .collect();
     for damage in [false, true] {
         members[5].crc = damage.then_some(1);
         let mut writer = Spooler::new(limits.clone()).writer(None, Room::Wait).await.unwrap();
         writer.write(build(&members).into()).await.unwrap();
-        let checked = Archive::of(&Zip, writer.finish().await.unwrap()).check(Wish { keep_bytes: 0, md5: true }).await;
+        let checked = Archive::of(&Zip, writer.finish().await.unwrap())
+            .check(Wish { keep_bytes: 0, md5: true })
+            .await;
         if damage {
-            assert!(chain(&checked.unwrap_err()).starts_with("unpacking member `5`: its checksum is"));
+            assert!(
+                chain(&checked.unwrap_err()).starts_with("unpacking member `5`: its checksum is")
+            );
         } else {
-            let found: Vec<_> = checked.unwrap().members.iter().map(|checked| (checked.size, checked.md5.unwrap())).collect();
-            let expected: Vec<_> = members.iter().map(|made| (made.content.len() as u64, Md5::digest(&made.content).into())).collect();
+            let found: Vec<_> = checked
+                .unwrap()
+                .members
+                .iter()
+                .map(|checked| (checked.size, checked.md5.unwrap()))
+                .collect();
+            let expected: Vec<_> = members
+                .iter()
+                .map(|made| (made.content.len() as u64, Md5::digest(&made.content).into()))
+                .collect();
             assert_eq!(found, expected);
         }
     }
 }
 
 proptest! {
-    /// Whatever bytes are flipped: no panic, and what is called whole has the same names and contents.
+    /// Whatever bytes are flipped: no panic, and what is called whole has the same names and
+    /// contents.
     #[test]
     fn flipped_bytes_never_pass_as_other_content(flips in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 1..4)) {
         let archive = build(&[

@@ -1,4 +1,5 @@
-//! The destination's steps: who we are to it, whether it is there, and every right that a run needs.
+//! The destination's steps: who we are to it, whether it is there, and every right that a run
+//! needs.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use crate::store::azure::{Identity, Principal, PrincipalProof, TrustedRoots, Who
 use crate::store::contract::{Leased, Store, StoreError, StoreKind};
 use crate::store::holder::Holder;
 
-/// Storage refuses signatures of clocks that are wrong by a quarter of an hour; this much earlier is told.
+/// Storage refuses signatures of clocks that are wrong by a quarter of an hour; this much earlier
+/// is told.
 const SKEW: time::Duration = time::Duration::minutes(5);
 
 /// What we are to storage, in words.
@@ -20,29 +22,44 @@ fn words(account: &Account) -> &'static str {
     match account {
         Account::ConnectionString(_) => "a connection string",
         Account::Sas { .. } => "a shared access signature",
-        Account::Identity { identity: Identity::Managed { id: None }, .. } => "the system-assigned managed identity",
-        Account::Identity { identity: Identity::Managed { .. }, .. } => "a user-assigned managed identity",
-        Account::Identity { identity: Identity::Workload { .. }, .. } => "a workload identity",
-        Account::Identity { identity: Identity::ServicePrincipal(Principal { proof: PrincipalProof::Secret(_), .. }), .. } => {
-            "a service principal with a secret"
+        Account::Identity { identity: Identity::Managed { id: None }, .. } => {
+            "the system-assigned managed identity"
         }
-        Account::Identity { identity: Identity::ServicePrincipal(_), .. } => "a service principal with a certificate",
+        Account::Identity { identity: Identity::Managed { .. }, .. } => {
+            "a user-assigned managed identity"
+        }
+        Account::Identity { identity: Identity::Workload { .. }, .. } => "a workload identity",
+        Account::Identity {
+            identity: Identity::ServicePrincipal(Principal { proof: PrincipalProof::Secret(_), .. }),
+            ..
+        } => "a service principal with a secret",
+        Account::Identity { identity: Identity::ServicePrincipal(_), .. } => {
+            "a service principal with a certificate"
+        }
         Account::Identity { identity: Identity::Cli, .. } => "whoever is logged in with `az login`",
     }
 }
 
-pub async fn check(lines: &mut Lines, destination: &Destination, store: &dyn Store, by_queue: bool) {
+pub async fn check(
+    lines: &mut Lines,
+    destination: &Destination,
+    store: &dyn Store,
+    by_queue: bool,
+) {
     let (mut us, mut may_create) = (None, true);
     if let Destination::Azure { account, create_container, trust, .. } = destination {
         may_create = *create_container;
         match account {
-            Account::Identity { identity, .. } => match who(lines, account, identity, trust).await {
-                Some(whose) => us = Some(whose),
-                // Without a token the rest would only fail in the same way.
-                None => return,
-            },
+            Account::Identity { identity, .. } => {
+                match who(lines, account, identity, trust).await {
+                    Some(whose) => us = Some(whose),
+                    // Without a token the rest would only fail in the same way.
+                    None => return,
+                }
+            }
             _ => lines.tell(match open::lacking(destination) {
-                Some(problem) => Line::wrong("identity", Class::StoreAuth, problem).hint("make one with the permissions rwdlac"),
+                Some(problem) => Line::wrong("identity", Class::StoreAuth, problem)
+                    .hint("make one with the permissions rwdlac"),
                 None => Line::ok("identity", words(account)),
             }),
         }
@@ -55,17 +72,32 @@ pub async fn check(lines: &mut Lines, destination: &Destination, store: &dyn Sto
     clock(lines, store);
 }
 
-async fn who(lines: &mut Lines, account: &Account, identity: &Identity, trust: &TrustedRoots) -> Option<Whose> {
+async fn who(
+    lines: &mut Lines,
+    account: &Account,
+    identity: &Identity,
+    trust: &TrustedRoots,
+) -> Option<Whose> {
     let start = Instant::now();
     match in_time(whose(identity, trust)).await {
         Ok(whose) => {
             let mut text = format!("{}: {whose}", words(account));
             if let Some(expires) = whose.expires {
-                text.push_str(&format!("; its token is good until {} {:02}:{:02} UTC", expires.date(), expires.hour(), expires.minute()));
+                text.push_str(&format!(
+                    "; its token is good until {} {:02}:{:02} UTC",
+                    expires.date(),
+                    expires.hour(),
+                    expires.minute()
+                ));
             }
             lines.tell(Line::ok("identity", text).took(start.elapsed()));
-            if let Some(audience) = whose.audience.as_ref().filter(|audience| !audience.contains("storage.azure.com")) {
-                lines.tell(Line::note("identity", format!("the token is for `{audience}`, not for storage")));
+            if let Some(audience) =
+                whose.audience.as_ref().filter(|audience| !audience.contains("storage.azure.com"))
+            {
+                lines.tell(Line::note(
+                    "identity",
+                    format!("the token is for `{audience}`, not for storage"),
+                ));
             }
             Some(whose)
         }
@@ -90,19 +122,31 @@ impl Steps<'_> {
         let start = Instant::now();
         match in_time(self.store.head(&name)).await {
             Ok(_) => {
-                lines.tell(Line::ok("destination", format!("{} answers", self.store.address())).took(start.elapsed()));
+                lines.tell(
+                    Line::ok("destination", format!("{} answers", self.store.address()))
+                        .took(start.elapsed()),
+                );
                 Some(())
             }
             Err(error) if error.kind == StoreKind::NoContainer && self.may_create => {
                 // As the first run would: what it may do there can only be tried there.
                 match in_time(self.store.prepare()).await {
                     Ok(()) => {
-                        let text = format!("{} was not there; it is created, as the first run would do", self.store.address());
+                        let text = format!(
+                            "{} was not there; it is created, as the first run would do",
+                            self.store.address()
+                        );
                         lines.tell(Line::note("destination", text).took(start.elapsed()));
                         Some(())
                     }
                     Err(error) => {
-                        self.refused(lines, "destination", &error, start.elapsed(), "everything, or somebody else creates the container");
+                        self.refused(
+                            lines,
+                            "destination",
+                            &error,
+                            start.elapsed(),
+                            "everything, or somebody else creates the container",
+                        );
                         None
                     }
                 }
@@ -114,14 +158,22 @@ impl Steps<'_> {
         }
     }
 
-    /// What the container forbids, before anything is tried: what it says explains what fails after it.
+    /// What the container forbids, before anything is tried: what it says explains what fails after
+    /// it.
     async fn terms(&self, lines: &mut Lines) {
         let start = Instant::now();
         let terms = match in_time(self.store.terms()).await {
             Ok(terms) => terms,
             Err(error) => {
-                let text = format!("whether it has a retention policy is not told: {}", crate::model::chain(&error));
-                return lines.tell(Line::note("policy", text).took(start.elapsed()).hint("what follows tries all that runs do"));
+                let text = format!(
+                    "whether it has a retention policy is not told: {}",
+                    crate::model::chain(&error)
+                );
+                return lines.tell(
+                    Line::note("policy", text)
+                        .took(start.elapsed())
+                        .hint("what follows tries all that runs do"),
+                );
             }
         };
         let what = match (terms.has_immutability_policy, terms.has_legal_hold) {
@@ -131,18 +183,33 @@ impl Steps<'_> {
             (true, true) => Some("an immutability policy and a legal hold"),
         };
         lines.tell(match what {
-            None => Line::ok("policy", "none that keeps blobs from being overwritten").took(start.elapsed()),
-            Some(what) => Line::note("policy", format!("the container has {what}: blobs are immutable there"))
-                .took(start.elapsed())
-                .hint("files themselves are written once, but runs overwrite and append to their own state below `_blobferry/`"),
+            None => Line::ok("policy", "none that keeps blobs from being overwritten")
+                .took(start.elapsed()),
+            Some(what) => Line::note(
+                "policy",
+                format!(
+                    "the container has {what}: blobs are \
+                immutable there"
+                ),
+            )
+            .took(start.elapsed())
+            .hint(
+                "files themselves are written once, but runs overwrite and append to their \
+                    own state below `_blobferry/`",
+            ),
         });
         if terms.has_directories {
-            let text = "the account has a hierarchical namespace: a name is either a file or a directory";
-            lines.tell(Line::note("account", text).hint("a file whose name is a directory there is stored under a name apart"));
+            let text =
+                "the account has a hierarchical namespace: a name is either a file or a directory";
+            lines.tell(
+                Line::note("account", text)
+                    .hint("a file whose name is a directory there is stored under a name apart"),
+            );
         }
     }
 
-    /// Does all that a run does, on probes that are the same each time: one that cannot be removed stays one.
+    /// Does all that a run does, on probes that are the same each time: one that cannot be removed
+    /// stays one.
     async fn rights(&self, lines: &mut Lines) {
         let mut probe = Probe::new(self.store);
         for (step, needed_by, done) in [
@@ -162,9 +229,14 @@ impl Steps<'_> {
         lines.tell(match removed {
             Ok(()) => Line::ok("remove", "the probes are gone again").took(took),
             // Runs remove old parts of the ledger only, and go on where they may not.
-            Err(error) => Line::note("remove", format!("the probes stay: {}", crate::model::chain(&error)))
-                .took(took)
-                .hint("old parts of the ledger will stay too, which costs a little room; users' blobs are never removed"),
+            Err(error) => {
+                Line::note("remove", format!("the probes stay: {}", crate::model::chain(&error)))
+                    .took(took)
+                    .hint(
+                        "old parts of the ledger will stay too, which costs a little room; users' \
+                    blobs are never removed",
+                    )
+            }
         });
     }
 
@@ -175,17 +247,30 @@ impl Steps<'_> {
         let leased = in_time(self.store.lease(&name, &Holder::new("check"))).await;
         let released = match leased {
             Ok(Leased::Held(lease)) => in_time(lease.release()).await,
-            Ok(Leased::Taken(_)) => return lines.tell(Line::note("lease", "another check has it at this moment").took(start.elapsed())),
+            Ok(Leased::Taken(_)) => {
+                return lines.tell(
+                    Line::note("lease", "another check has it at this moment")
+                        .took(start.elapsed()),
+                );
+            }
             Err(error) => Err(error),
         };
         match released {
             Ok(()) => lines.tell(Line::ok("lease", "taken and given back").took(start.elapsed())),
-            Err(error) if self.by_queue => {
-                self.refused(lines, "lease", &error, start.elapsed(), "work by the queue: without it nothing is done there")
-            }
+            Err(error) if self.by_queue => self.refused(
+                lines,
+                "lease",
+                &error,
+                start.elapsed(),
+                "work by the queue: without it nothing is done there",
+            ),
             Err(error) => {
                 let text = format!("none to be had: {}", crate::model::chain(&error));
-                lines.tell(Line::note("lease", text).took(start.elapsed()).hint("runs work without, but two at once do the same work"));
+                lines.tell(
+                    Line::note("lease", text)
+                        .took(start.elapsed())
+                        .hint("runs work without, but two at once do the same work"),
+                );
             }
         }
         // The blob of the lease; where it cannot be removed it is the same one the next time.
@@ -194,14 +279,24 @@ impl Steps<'_> {
         }
     }
 
-    fn refused(&self, lines: &mut Lines, step: &'static str, error: &StoreError, took: Duration, needed_by: &str) {
-        let line = Line::failed(step, error).and(&format!("this is needed for {needed_by}")).took(took);
+    fn refused(
+        &self,
+        lines: &mut Lines,
+        step: &'static str,
+        error: &StoreError,
+        took: Duration,
+        needed_by: &str,
+    ) {
+        let line =
+            Line::failed(step, error).and(&format!("this is needed for {needed_by}")).took(took);
         let line = match (&self.us, error.kind) {
             (Some(us), StoreKind::Denied) => {
                 let whom = us.object_id.as_ref().or(us.client_id.as_ref()).or(us.name.as_ref());
-                let whom = whom.map_or_else(|| "this identity".to_owned(), |whom| format!("`{whom}`"));
+                let whom =
+                    whom.map_or_else(|| "this identity".to_owned(), |whom| format!("`{whom}`"));
                 line.hint(format!(
-                    "assign the role Storage Blob Data Contributor on {} to {whom}; a new assignment takes up to ten minutes to work",
+                    "assign the role Storage Blob Data Contributor on {} to {whom}; a new \
+                    assignment takes up to ten minutes to work",
                     self.store.address()
                 ))
             }
@@ -214,9 +309,15 @@ impl Steps<'_> {
 fn clock(lines: &mut Lines, store: &dyn Store) {
     let Some(ahead) = store.clock_ahead() else { return };
     let way = if ahead.is_negative() { "behind" } else { "ahead of" };
-    let text = format!("this machine's clock is {} s {way} storage's", ahead.whole_seconds().unsigned_abs());
+    let text = format!(
+        "this machine's clock is {} s {way} storage's",
+        ahead.whole_seconds().unsigned_abs()
+    );
     lines.tell(if ahead.abs() > SKEW {
-        Line::note("clock", text).hint("set this machine's clock right: storage refuses requests that are signed a quarter of an hour off")
+        Line::note("clock", text).hint(
+            "set this machine's clock right: storage refuses requests \
+            that are signed a quarter of an hour off",
+        )
     } else {
         Line::ok("clock", text)
     });

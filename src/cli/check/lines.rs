@@ -56,12 +56,24 @@ impl Line {
     /// It does not work.
     pub fn failed(step: &'static str, error: &impl Failure) -> Self {
         let class = error.class();
-        Self { class: Some(class.word()), hint: Some(error.hint().to_owned()), ..Self::new(Mark::Failed, step, chain(error)) }
+        Self {
+            class: Some(class.word()),
+            hint: Some(error.hint().to_owned()),
+            ..Self::new(Mark::Failed, step, chain(error))
+        }
     }
 
     /// It does not work, for a reason that is no error of a room.
-    pub fn wrong(step: &'static str, class: crate::failure::Class, text: impl Into<String>) -> Self {
-        Self { class: Some(class.word()), hint: Some(class.hint().to_owned()), ..Self::new(Mark::Failed, step, text) }
+    pub fn wrong(
+        step: &'static str,
+        class: crate::failure::Class,
+        text: impl Into<String>,
+    ) -> Self {
+        Self {
+            class: Some(class.word()),
+            hint: Some(class.hint().to_owned()),
+            ..Self::new(Mark::Failed, step, text)
+        }
     }
 
     /// More about it.
@@ -121,7 +133,11 @@ impl Lines {
     /// Writes what a driver found on the way to its server.
     pub fn found(&mut self, finding: Finding) {
         let mark = if finding.advice.is_some() { Mark::Note } else { Mark::Ok };
-        let line = Line { took: finding.took, hint: finding.advice, ..Line::new(mark, finding.step, finding.text) };
+        let line = Line {
+            took: finding.took,
+            hint: finding.advice,
+            ..Line::new(mark, finding.step, finding.text)
+        };
         if let (Some(paste), Some(source)) = (&finding.paste, &self.source) {
             self.pastes.push((source.clone(), paste.clone()));
         }
@@ -140,13 +156,22 @@ impl Lines {
         }
     }
 
-    /// A whole table of the source as it was found, to be pasted; `head` and what was found on the way.
+    /// A whole table of the source as it was found, to be pasted; `head` and what was found on the
+    /// way.
     pub fn table(&mut self, head: Option<String>) {
         let Some(head) = head else { return };
-        let table = format!("{head}{}", self.settings.iter().map(|line| format!("{line}\n")).collect::<String>());
+        let table = format!(
+            "{head}{}",
+            self.settings.iter().map(|line| format!("{line}\n")).collect::<String>()
+        );
         match self.form {
-            Form::Json => self.write_json(&Line::ok("table", "the source as it was found"), Some(&table)),
-            Form::Text => self.write(&format!("the source as it was found, for any configuration:\n{}", table.trim_end())),
+            Form::Json => {
+                self.write_json(&Line::ok("table", "the source as it was found"), Some(&table))
+            }
+            Form::Text => self.write(&format!(
+                "the source as it was found, for any configuration:\n{}",
+                table.trim_end()
+            )),
         }
     }
 
@@ -157,7 +182,9 @@ impl Lines {
                 .write(&json!({ "step": "end", "status": if self.failed == 0 { "ok" } else { "failed" }, "failed": self.failed }).to_string());
         }
         for (source, line) in std::mem::take(&mut self.pastes) {
-            self.write(&format!("to paste below `name = \"{source}\"`, if the server's owner confirms it:\n{line}"));
+            self.write(&format!(
+                "to paste below `name = \"{source}\"`, if the server's owner confirms it:\n{line}"
+            ));
         }
         match self.failed {
             0 => self.write("all is well: `blobferry plan` shows what a run would do"),
@@ -189,13 +216,19 @@ impl Lines {
         let mut value = json!({ "step": line.step, "status": status, "text": line.text });
         let parts = [
             ("source", self.source.clone().map(Value::from)),
-            ("ms", line.took.map(|took| Value::from(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)))),
+            (
+                "ms",
+                line.took
+                    .map(|took| Value::from(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))),
+            ),
             ("class", line.class.map(Value::from)),
             ("hint", line.hint.clone().map(Value::from)),
             ("paste", paste.map(Value::from)),
         ];
         if let Some(object) = value.as_object_mut() {
-            object.extend(parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+            object.extend(
+                parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))),
+            );
         }
         console::data(&(self.redactor.json(value).to_string() + "\n"));
     }

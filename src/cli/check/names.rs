@@ -39,7 +39,8 @@ impl Foreign {
         let guess = detector.guess(None, Utf8Detection::Deny);
         let shown = guess.decode_without_bom_handling(&self.first).0;
         Some(format!(
-            "{} names are not UTF-8; they look like {}, as `{}`; their bytes are percent-escaped in blob names",
+            "{} names are not UTF-8; they look like {}, as `{}`; their bytes are percent-escaped \
+            in blob names",
             self.count,
             guess.name(),
             crate::model::printable(shown.as_bytes())
@@ -60,8 +61,15 @@ mod tests {
     #[test]
     fn the_character_set_is_guessed_from_all_names_together() {
         assert_eq!(told(&[b"plain.txt", "caf\u{e9}.txt".as_bytes()]), None);
-        let western = told(&[b"plain.txt", b"caf\xe9.txt", b"\xfcbersicht.csv", b"na\xefve fa\xe7ade.txt"]).unwrap();
-        assert!(western.starts_with("3 names are not UTF-8; they look like windows-1252, as `caf\u{e9}.txt`"), "{western}");
+        let western =
+            told(&[b"plain.txt", b"caf\xe9.txt", b"\xfcbersicht.csv", b"na\xefve fa\xe7ade.txt"])
+                .unwrap();
+        assert!(
+            western.starts_with(
+                "3 names are not UTF-8; they look like windows-1252, as `caf\u{e9}.txt`"
+            ),
+            "{western}"
+        );
         let japanese = encoding_rs::SHIFT_JIS.encode("売上報告書.csv").0.into_owned();
         let text = told(&[&japanese]).unwrap();
         assert!(text.contains("Shift_JIS, as `売上報告書.csv`"), "{text}");

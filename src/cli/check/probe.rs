@@ -11,9 +11,14 @@ use crate::source::contract::Session;
 /// No login is waited for any longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Logs in until `most` logins are open with `first`, or one is refused; then leaves with all of them.
-/// Returns how many the server let in at once.
-pub async fn probe(lines: &mut Lines, source: &Source, first: Box<dyn Session>, most: usize) -> usize {
+/// Logs in until `most` logins are open with `first`, or one is refused; then leaves with all of
+/// them. Returns how many the server let in at once.
+pub async fn probe(
+    lines: &mut Lines,
+    source: &Source,
+    first: Box<dyn Session>,
+    most: usize,
+) -> usize {
     let mut sessions = vec![first];
     let refused = loop {
         if sessions.len() >= most {
@@ -22,7 +27,9 @@ pub async fn probe(lines: &mut Lines, source: &Source, first: Box<dyn Session>, 
         match tokio::time::timeout(PATIENCE, source.endpoint.open()).await {
             Ok(Ok(session)) => sessions.push(session),
             Ok(Err(error)) => break Some((error.class(), chain(&error))),
-            Err(_) => break Some((Class::Stalled, format!("no answer within {} s", PATIENCE.as_secs()))),
+            Err(_) => {
+                break Some((Class::Stalled, format!("no answer within {} s", PATIENCE.as_secs())));
+            }
         }
     };
     let open = sessions.len();
@@ -30,11 +37,16 @@ pub async fn probe(lines: &mut Lines, source: &Source, first: Box<dyn Session>, 
         session.close().await;
     }
     lines.tell(match refused {
-        None => Line::ok("connections", format!("the server lets {open} in at once; no more were tried")),
+        None => Line::ok(
+            "connections",
+            format!("the server lets {open} in at once; no more were tried"),
+        ),
         Some((class, why)) => {
-            let text = format!("the server lets {open} in at once; one more was refused: [{class}] {why}");
+            let text =
+                format!("the server lets {open} in at once; one more was refused: [{class}] {why}");
             if source.connections > open {
-                Line::note("connections", text).hint(format!("set `connections = {open}`, or less if others log in there too"))
+                Line::note("connections", text)
+                    .hint(format!("set `connections = {open}`, or less if others log in there too"))
             } else {
                 Line::ok("connections", text)
             }

@@ -28,7 +28,8 @@ pub struct Probe<'a> {
 impl<'a> Probe<'a> {
     /// In this store; asks nothing yet.
     pub fn new(store: &'a dyn Store) -> Self {
-        let name = |name: &str| BlobName::new(format!("{FOLDER}{name}")).expect("the name is our own");
+        let name =
+            |name: &str| BlobName::new(format!("{FOLDER}{name}")).expect("the name is our own");
         Self { store, whole: name("probe"), appended: name("probe-appended") }
     }
 
@@ -37,7 +38,10 @@ impl<'a> Probe<'a> {
         timed(async {
             match self.put(&Condition::IfAbsent).await {
                 Ok(_) => Ok("a small blob below `_blobferry/`"),
-                Err(error) if error.kind == StoreKind::Condition && self.head(&self.whole).await?.is_some() => {
+                Err(error)
+                    if error.kind == StoreKind::Condition
+                        && self.head(&self.whole).await?.is_some() =>
+                {
                     Ok("the probe of an earlier check is there, which could not be removed")
                 }
                 Err(error) => Err(error.as_no_race()),
@@ -51,8 +55,16 @@ impl<'a> Probe<'a> {
         timed(async {
             match in_time(self.store.get(&self.whole, 0, 1 << 10)).await? {
                 Some((_, bytes)) if bytes == LINE => Ok("it comes back as it was written"),
-                Some(_) => Err(self.wrong(&self.whole, StoreKind::Corrupted, "it does not come back as it was written")),
-                None => Err(self.wrong(&self.whole, StoreKind::Rejected, "there is nothing to read, since nothing could be written")),
+                Some(_) => Err(self.wrong(
+                    &self.whole,
+                    StoreKind::Corrupted,
+                    "it does not come back as it was written",
+                )),
+                None => Err(self.wrong(
+                    &self.whole,
+                    StoreKind::Rejected,
+                    "there is nothing to read, since nothing could be written",
+                )),
             }
         })
         .await
@@ -62,7 +74,9 @@ impl<'a> Probe<'a> {
     pub async fn overwrite(&mut self) -> Done<&'static str> {
         timed(async {
             let found = self.head(&self.whole).await?;
-            let etag = found.map(|found| found.etag).ok_or_else(|| self.wrong(&self.whole, StoreKind::Rejected, "there is nothing to overwrite"))?;
+            let etag = found.map(|found| found.etag).ok_or_else(|| {
+                self.wrong(&self.whole, StoreKind::Rejected, "there is nothing to overwrite")
+            })?;
             self.put(&Condition::IfMatch(etag)).await.map_err(StoreError::as_no_race)?;
             Ok("the blob was replaced")
         })
@@ -74,7 +88,8 @@ impl<'a> Probe<'a> {
         timed(async {
             let mut at = self.head(&self.appended).await?.map_or(0, |found| found.size);
             for _ in 0..2 {
-                let appended = in_time(self.store.append(&self.appended, Bytes::from_static(LINE), at)).await;
+                let appended =
+                    in_time(self.store.append(&self.appended, Bytes::from_static(LINE), at)).await;
                 at = appended.map_err(StoreError::as_no_race)?;
             }
             Ok("a blob was made and appended to")
@@ -88,7 +103,11 @@ impl<'a> Probe<'a> {
             let mut names = 0;
             in_time(self.store.list(FOLDER, &mut |_| names += 1)).await?;
             match names {
-                0 => Err(self.wrong(&self.whole, StoreKind::Rejected, "the listing does not show what was written just now")),
+                0 => Err(self.wrong(
+                    &self.whole,
+                    StoreKind::Rejected,
+                    "the listing does not show what was written just now",
+                )),
                 _ => Ok("the listing shows the probes"),
             }
         })
@@ -105,7 +124,11 @@ impl<'a> Probe<'a> {
     }
 
     async fn put(&self, condition: &Condition) -> Result<Etag, StoreError> {
-        let properties = Properties { content_type: "text/plain".into(), md5: Md5::digest(LINE).into(), metadata: [].into() };
+        let properties = Properties {
+            content_type: "text/plain".into(),
+            md5: Md5::digest(LINE).into(),
+            metadata: [].into(),
+        };
         in_time(self.store.put(&self.whole, Bytes::from_static(LINE), &properties, condition)).await
     }
 
@@ -119,8 +142,18 @@ impl<'a> Probe<'a> {
 }
 
 /// The step, or an error once it has taken too long.
-pub async fn in_time<T>(step: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    let late = || StoreError::new("asking", "storage", "time", StoreKind::Unavailable, format!("no answer within {} s", PATIENCE.as_secs()));
+pub async fn in_time<T>(
+    step: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let late = || {
+        StoreError::new(
+            "asking",
+            "storage",
+            "time",
+            StoreKind::Unavailable,
+            format!("no answer within {} s", PATIENCE.as_secs()),
+        )
+    };
     tokio::time::timeout(PATIENCE, step).await.unwrap_or_else(|_| Err(late()))
 }
 

@@ -57,20 +57,35 @@ pub async fn check(lines: &mut Lines, source: &Source, probed: Option<usize>) {
 }
 
 /// The head of a table of this source as it was found; what was found on the way is added to it.
-/// Secrets are not repeated: there is a variable where the password was. `None` where no login is needed.
+/// Secrets are not repeated: there is a variable where the password was. `None` where no login is
+/// needed.
 fn table(source: &Source, room: Option<usize>) -> Option<String> {
     let address = source.endpoint.address();
-    if !["sftp://", "ftp://", "ftps://", "ftpes://"].iter().any(|scheme| address.starts_with(scheme)) {
+    if !["sftp://", "ftp://", "ftps://", "ftpes://"]
+        .iter()
+        .any(|scheme| address.starts_with(scheme))
+    {
         return None;
     }
-    let escape =
-        |byte: &u8| if byte.is_ascii_alphanumeric() || b"/-_.~".contains(byte) { char::from(*byte).to_string() } else { format!("%{byte:02X}") };
+    let escape = |byte: &u8| {
+        if byte.is_ascii_alphanumeric() || b"/-_.~".contains(byte) {
+            char::from(*byte).to_string()
+        } else {
+            format!("%{byte:02X}")
+        }
+    };
     let path: String = source.root.as_bytes().iter().map(escape).collect();
-    let variable = format!("{}_PASSWORD", source.name.to_ascii_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
+    let variable = format!(
+        "{}_PASSWORD",
+        source.name.to_ascii_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_")
+    );
     let connections = source.connections.min(room.unwrap_or(source.connections));
     let name = text_setting("name", &source.name);
     let url = text_setting("url", &format!("{address}/{}", path.trim_start_matches('/')));
-    Some(format!("[[source]]\n{name}\n{url}\npassword = {{ env = \"{variable}\" }} # or private_key_file\nconnections = {connections}\n"))
+    Some(format!(
+        "[[source]]\n{name}\n{url}\npassword = {{ env = \"{variable}\" }} # or \
+        private_key_file\nconnections = {connections}\n"
+    ))
 }
 
 /// What one listing shows of a server.
@@ -107,7 +122,9 @@ fn is_exact(modified: Option<ModifiedTime>) -> bool {
 impl Seen {
     fn take(&mut self, listed: Listed, source: &Source) {
         let shown = match &listed {
-            Listed::File(file) => format!("{} ({})", file.path, file.size.map_or("size unknown".into(), in_bytes)),
+            Listed::File(file) => {
+                format!("{} ({})", file.path, file.size.map_or("size unknown".into(), in_bytes))
+            }
             Listed::Directory(path) => format!("{path}/"),
             Listed::Symlink(path) => format!("{path} (link, skipped)"),
             Listed::Special(path) => format!("{path} (special, skipped)"),
@@ -123,7 +140,9 @@ impl Seen {
                 self.files += 1;
                 self.wanted += u64::from(source.patterns.wants(&file.path));
                 self.in_progress += u64::from(source.patterns.in_progress(&file.path));
-                self.foreign.see(file.path.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default());
+                self.foreign.see(
+                    file.path.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default(),
+                );
                 self.coarse += u64::from(!is_exact(file.modified));
                 self.newest = self.newest.max(file.modified.map(|modified| modified.at));
                 self.some_file.get_or_insert((file, None));
@@ -136,7 +155,10 @@ impl Seen {
     }
 
     fn tell(&self, lines: &mut Lines, source: &Source, took: Duration) {
-        let counts = format!("`{}` holds {} files, {} folders, {} others", source.root, self.files, self.directories, self.others);
+        let counts = format!(
+            "`{}` holds {} files, {} folders, {} others",
+            source.root, self.files, self.directories, self.others
+        );
         lines.tell(Line::ok("listing", counts).took(took));
         self.first.iter().for_each(|entry| lines.entry(entry));
         if self.unparsed > 0 {
@@ -154,11 +176,18 @@ impl Seen {
         if self.files == 0 {
             return;
         }
-        let text = format!("`include` and `exclude` want {} of these {} files", self.wanted, self.files);
-        let text = if self.in_progress > 0 { format!("{text}; {} are being written, by their names", self.in_progress) } else { text };
+        let text =
+            format!("`include` and `exclude` want {} of these {} files", self.wanted, self.files);
+        let text = if self.in_progress > 0 {
+            format!("{text}; {} are being written, by their names", self.in_progress)
+        } else {
+            text
+        };
         // What is below its folders has not been looked at.
         lines.tell(if self.wanted == 0 && self.directories == 0 {
-            Line::note("patterns", text).hint("compare `include` and `exclude` with the names above: a run would bring nothing")
+            Line::note("patterns", text).hint(
+                "compare `include` and `exclude` with the names above: a run would bring nothing",
+            )
         } else {
             Line::ok("patterns", text)
         });
@@ -169,12 +198,25 @@ impl Seen {
             let exact = exact.as_ref().and_then(|file| file.modified);
             if self.coarse > 0 && !is_exact(exact) {
                 let text = "the server tells modified times only to the minute or day";
-                lines.tell(Line::note("times", text).hint("a changed file of the same size may be missed"));
-            } else if let (false, Some(exact), Some(listed)) = (is_exact(listed.modified), exact, listed.modified) {
+                lines.tell(
+                    Line::note("times", text).hint("a changed file of the same size may be missed"),
+                );
+            } else if let (false, Some(exact), Some(listed)) =
+                (is_exact(listed.modified), exact, listed.modified)
+            {
                 let text = match (listed.precision, (listed.at - exact.at).whole_minutes()) {
-                    (Precision::Day, _) => "listings tell the day of older files only; exact times are asked for one by one".to_owned(),
-                    (_, -1..=1) => "listings are in UTC, to the minute; exact times are asked for one by one".to_owned(),
-                    (_, minutes) => format!("listings are {minutes} minutes off UTC; exact times are asked for one by one, and those count"),
+                    (Precision::Day, _) => {
+                        "listings tell the day of older files only; exact times \
+                        are asked for one by one"
+                            .to_owned()
+                    }
+                    (_, -1..=1) => "listings are in UTC, to the minute; exact times are asked for \
+                        one by one"
+                        .to_owned(),
+                    (_, minutes) => format!(
+                        "listings are {minutes} minutes off UTC; exact times \
+                        are asked for one by one, and those count"
+                    ),
                 };
                 lines.tell(Line::ok("times", text));
             }
@@ -184,11 +226,17 @@ impl Seen {
             Some(newest) if newest > now + FUTURE => {
                 let minutes = (newest - now).whole_minutes();
                 let text = format!("the newest file is dated {minutes} minutes in the future");
-                lines.tell(Line::note("clock", text).hint("the server's clock or zone is wrong, or this machine's"));
+                lines.tell(
+                    Line::note("clock", text)
+                        .hint("the server's clock or zone is wrong, or this machine's"),
+                );
             }
             Some(newest) => {
                 let age = (now - newest).whole_minutes().max(0);
-                lines.tell(Line::ok("clock", format!("the newest file is {age} minutes old, by the two clocks")));
+                lines.tell(Line::ok(
+                    "clock",
+                    format!("the newest file is {age} minutes old, by the two clocks"),
+                ));
             }
             None => {}
         }
@@ -198,9 +246,15 @@ impl Seen {
 /// Settings that are as they are meant to be, but should be known.
 fn settings(lines: &mut Lines, source: &Source) {
     if source.versions == Versions::Overwrite {
-        lines.tell(Line::note("settings", "`versions = \"overwrite\"` replaces blobs").hint("keep versions or soft deletion on in the container"));
+        lines.tell(
+            Line::note("settings", "`versions = \"overwrite\"` replaces blobs")
+                .hint("keep versions or soft deletion on in the container"),
+        );
     }
     if source.after != After::Keep {
-        lines.tell(Line::note("settings", "files are removed from the server once they are stored (`after`)"));
+        lines.tell(Line::note(
+            "settings",
+            "files are removed from the server once they are stored (`after`)",
+        ));
     }
 }

@@ -20,25 +20,34 @@ impl Control {
         if argument.contains(&0) {
             return self.next("501 A name cannot hold a NUL.").await;
         }
-        if matches!(verb, "LIST" | "NLST" | "MLSD" | "RETR") && self.shared.options.tls.is_some() && !self.protect {
+        if matches!(verb, "LIST" | "NLST" | "MLSD" | "RETR")
+            && self.shared.options.tls.is_some()
+            && !self.protect
+        {
             return self.next("522 Data connections must be encrypted: PROT P first.").await;
         }
         match verb {
             "TYPE" => self.representation(argument).await,
-            "PWD" | "XPWD" => self.quoted("257 ", &self.here.clone(), " is the current directory.").await,
+            "PWD" | "XPWD" => {
+                self.quoted("257 ", &self.here.clone(), " is the current directory.").await
+            }
             "CWD" => self.enter(path).await,
             "CDUP" => self.enter(absolute(&self.here, b"..")).await,
             "SIZE" if !self.binary => self.next("550 SIZE is not allowed in ASCII mode.").await,
             "SIZE" => self.about(path, |entry| format!("213 {}", entry.size)).await,
-            "MDTM" => self.about(path, |entry| format!("213 {}", lines::stamp(entry.modified))).await,
+            "MDTM" => {
+                self.about(path, |entry| format!("213 {}", lines::stamp(entry.modified))).await
+            }
             "MLST" => self.facts(path, argument).await,
-            "REST" => match std::str::from_utf8(argument).ok().and_then(|text| text.trim().parse().ok()) {
-                Some(offset) => {
-                    self.rest = offset;
-                    self.next("350 Ready.").await
+            "REST" => {
+                match std::str::from_utf8(argument).ok().and_then(|text| text.trim().parse().ok()) {
+                    Some(offset) => {
+                        self.rest = offset;
+                        self.next("350 Ready.").await
+                    }
+                    None => self.next("501 That is no offset.").await,
                 }
-                None => self.next("501 That is no offset.").await,
-            },
+            }
             "DELE" => {
                 self.change(path, "250 Removed.", |tree, path| {
                     tree.entry(path).and_then(|entry| match entry.kind {
@@ -48,7 +57,10 @@ impl Control {
                 })
                 .await
             }
-            "RMD" => self.change(path, "250 Removed.", |tree, path| fs::remove_dir(tree.locate(path)?)).await,
+            "RMD" => {
+                self.change(path, "250 Removed.", |tree, path| fs::remove_dir(tree.locate(path)?))
+                    .await
+            }
             "MKD" => self.make(path).await,
             "RNFR" => match self.look(path.clone()).await {
                 Ok(_) => {
@@ -58,7 +70,12 @@ impl Control {
                 Err(error) => self.sorry(&error).await,
             },
             "RNTO" => match self.renaming.take() {
-                Some(from) => self.change(path, "250 Renamed.", move |tree, to| rename(tree.locate(&from)?, tree.locate(to)?)).await,
+                Some(from) => {
+                    self.change(path, "250 Renamed.", move |tree, to| {
+                        rename(tree.locate(&from)?, tree.locate(to)?)
+                    })
+                    .await
+                }
                 None => self.next("503 RNFR first.").await,
             },
             "EPSV" | "PASV" => self.open_port(verb, argument).await,
@@ -101,7 +118,8 @@ impl Control {
             Ok(entry) => {
                 let name = if argument.is_empty() { path.as_slice() } else { argument };
                 let line = lines::fact_line(lines::fact_kind(&entry), &entry, name);
-                self.send(&[b"250-Listing\r\n ", line.as_slice(), b"\r\n250 End\r\n"].concat()).await?;
+                self.send(&[b"250-Listing\r\n ", line.as_slice(), b"\r\n250 End\r\n"].concat())
+                    .await?;
                 Ok(Flow::Next)
             }
             Err(error) => self.sorry(&error).await,
@@ -148,14 +166,19 @@ impl Control {
     }
 
     /// Disks can be slow: other connections do not wait for them.
-    pub(super) async fn on_disk<T: Send + 'static>(&self, work: impl FnOnce(&Shared) -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    pub(super) async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let shared = Arc::clone(&self.shared);
         tokio::task::spawn_blocking(move || work(&shared)).await.map_err(io::Error::other)?
     }
 
     pub(super) async fn sorry(&mut self, error: &io::Error) -> io::Result<Flow> {
         let text = match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "550 No such file or directory.",
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+                "550 No such file or directory."
+            }
             io::ErrorKind::PermissionDenied => "550 Permission denied.",
             io::ErrorKind::AlreadyExists => "550 It exists already.",
             io::ErrorKind::DirectoryNotEmpty => "550 The directory is not empty.",

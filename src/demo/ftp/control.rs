@@ -29,8 +29,9 @@ const TRIES: u32 = 3;
 
 /// Every command that is known, for the counters.
 const VERBS: &[&str] = &[
-    "ABOR", "AUTH", "CDUP", "CWD", "DELE", "EPSV", "FEAT", "LIST", "MDTM", "MKD", "MLSD", "MLST", "NLST", "NOOP", "OPTS", "PASS", "PASV", "PBSZ",
-    "PROT", "PWD", "QUIT", "REST", "RETR", "RMD", "RNFR", "RNTO", "SIZE", "SYST", "TYPE", "USER", "XPWD",
+    "ABOR", "AUTH", "CDUP", "CWD", "DELE", "EPSV", "FEAT", "LIST", "MDTM", "MKD", "MLSD", "MLST",
+    "NLST", "NOOP", "OPTS", "PASS", "PASV", "PBSZ", "PROT", "PWD", "QUIT", "REST", "RETR", "RMD",
+    "RNFR", "RNTO", "SIZE", "SYST", "TYPE", "USER", "XPWD",
 ];
 
 /// What a connection knows.
@@ -66,7 +67,8 @@ pub enum Flow {
 /// Serves one connection to its end; whatever ends it is of interest to the client alone.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, guest: Guest) {
     let arrival = shared.arrivals.fetch_add(1, Ordering::SeqCst) + 1;
-    let full = shared.options.script.full_from.is_some_and(|from| arrival >= from) || guest.together > shared.options.max_connections as u64;
+    let full = shared.options.script.full_from.is_some_and(|from| arrival >= from)
+        || guest.together > shared.options.max_connections as u64;
     let served = async {
         stream.set_nodelay(true)?;
         let local = stream.local_addr()?;
@@ -111,7 +113,9 @@ impl Control {
         }
         let idle = self.shared.options.script.idle.unwrap_or(IDLE);
         loop {
-            let Ok(line) = timeout(idle, self.line()).await else { return self.say("421 Timeout.").await };
+            let Ok(line) = timeout(idle, self.line()).await else {
+                return self.say("421 Timeout.").await;
+            };
             let Some(line) = line? else { return Ok(()) };
             let (verb, argument) = match line.iter().position(|b| *b == b' ') {
                 Some(blank) => (&line[..blank], &line[blank + 1..]),
@@ -176,8 +180,12 @@ impl Control {
             "SYST" => self.next("215 UNIX Type: L8").await,
             "NOOP" => self.next("200 OK.").await,
             "ABOR" => self.next("226 Nothing to abort.").await,
-            "OPTS" if argument.eq_ignore_ascii_case(b"UTF8 ON") && !script.lacks("UTF8") => self.next("200 Names are bytes here.").await,
-            "OPTS" if argument.len() >= 4 && argument[..4].eq_ignore_ascii_case(b"MLST") => self.next("200 MLST OPTS type;size;modify;").await,
+            "OPTS" if argument.eq_ignore_ascii_case(b"UTF8 ON") && !script.lacks("UTF8") => {
+                self.next("200 Names are bytes here.").await
+            }
+            "OPTS" if argument.len() >= 4 && argument[..4].eq_ignore_ascii_case(b"MLST") => {
+                self.next("200 MLST OPTS type;size;modify;").await
+            }
             "OPTS" => self.next("501 Option not understood.").await,
             "USER" => self.user(argument).await,
             "PASS" => self.pass(argument).await,
@@ -187,8 +195,12 @@ impl Control {
     }
 
     async fn auth(&mut self, argument: &[u8]) -> io::Result<Flow> {
-        let offered = self.shared.options.tls.as_ref().is_some_and(|tls| tls.start == TlsStart::Explicit);
-        if !offered || self.encrypted || !(argument.eq_ignore_ascii_case(b"TLS") || argument.eq_ignore_ascii_case(b"TLS-C")) {
+        let offered =
+            self.shared.options.tls.as_ref().is_some_and(|tls| tls.start == TlsStart::Explicit);
+        if !offered
+            || self.encrypted
+            || !(argument.eq_ignore_ascii_case(b"TLS") || argument.eq_ignore_ascii_case(b"TLS-C"))
+        {
             return self.next("504 Not available.").await;
         }
         self.say("234 Proceed with negotiation.").await?;
@@ -201,10 +213,14 @@ impl Control {
     }
 
     async fn encrypt(&mut self) -> io::Result<()> {
-        let Some(tls) = &self.shared.options.tls else { return Err(io::ErrorKind::Unsupported.into()) };
+        let Some(tls) = &self.shared.options.tls else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
         let acceptor = TlsAcceptor::from(tls.config.clone());
         // The reader is empty here: nothing may have come in clear text before the handshake.
-        let Some(Either::Left(stream)) = self.wire.take().map(BufReader::into_inner) else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let Some(Either::Left(stream)) = self.wire.take().map(BufReader::into_inner) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
         let encrypted = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
         self.wire = Some(BufReader::new(Either::Right(Box::new(encrypted))));
         self.encrypted = true;
@@ -258,11 +274,15 @@ impl Control {
     async fn pass(&mut self, argument: &[u8]) -> io::Result<Flow> {
         let Some(user) = self.user.take() else { return self.next("503 USER first.").await };
         let options = &self.shared.options;
-        let right = user == options.user.as_bytes() && argument == options.password.reveal().as_bytes();
+        let right =
+            user == options.user.as_bytes() && argument == options.password.reveal().as_bytes();
         if right {
             let welcome = self.shared.welcomes.fetch_add(1, Ordering::SeqCst) + 1;
             if options.script.full_logins_from.is_some_and(|from| welcome >= from) {
-                self.say("530 Sorry, the maximum number of clients for this user is already connected.").await?;
+                self.say(
+                    "530 Sorry, the maximum number of clients for this user is already connected.",
+                )
+                .await?;
                 return Ok(Flow::End);
             }
             self.logged_in = true;

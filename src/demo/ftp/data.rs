@@ -39,7 +39,9 @@ impl Control {
             return self.next("200 EPSV it is.").await;
         }
         let address = match (verb, self.local.ip().to_canonical()) {
-            ("PASV", IpAddr::V6(_)) => return self.next("501 PASV cannot say an IPv6 address; use EPSV.").await,
+            ("PASV", IpAddr::V6(_)) => {
+                return self.next("501 PASV cannot say an IPv6 address; use EPSV.").await;
+            }
             (_, address) => address,
         };
         let listener = TcpListener::bind((self.local.ip(), 0)).await?;
@@ -77,8 +79,11 @@ impl Control {
         let stream = stream.await??;
         match (&self.shared.options.tls, self.protect) {
             (Some(tls), true) => {
-                let encrypted = timeout(ARRIVAL, TlsAcceptor::from(tls.config.clone()).accept(stream)).await??;
-                let too_new = encrypted.get_ref().1.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
+                let encrypted =
+                    timeout(ARRIVAL, TlsAcceptor::from(tls.config.clone()).accept(stream))
+                        .await??;
+                let too_new = encrypted.get_ref().1.protocol_version()
+                    == Some(rustls::ProtocolVersion::TLSv1_3);
                 if too_new && self.shared.options.script.tls_1_3_data.is_some() {
                     return Err(io::ErrorKind::Unsupported.into());
                 }
@@ -107,7 +112,9 @@ impl Control {
     }
 
     pub(super) async fn list(&mut self, verb: &str, argument: &[u8]) -> io::Result<Flow> {
-        let dashed = verb != "MLSD" && argument.starts_with(b"-") && !self.shared.options.script.lacks("LIST -a");
+        let dashed = verb != "MLSD"
+            && argument.starts_with(b"-")
+            && !self.shared.options.script.lacks("LIST -a");
         // As `ls`, so servers: what begins with a dash is an option, up to the next blank.
         let (options, name) = match (dashed, argument.iter().position(|b| *b == b' ')) {
             (true, Some(blank)) => argument.split_at(blank + 1),
@@ -143,16 +150,31 @@ impl Control {
         }
     }
 
-    async fn send_list(&mut self, verb: &str, all: bool, itself: Option<Entry>, entries: &[Entry]) -> io::Result<()> {
+    async fn send_list(
+        &mut self,
+        verb: &str,
+        all: bool,
+        itself: Option<Entry>,
+        entries: &[Entry],
+    ) -> io::Result<()> {
         let mut data = self.data().await?;
         let (format, now) = (self.shared.options.script.listing, OffsetDateTime::now_utc());
         let mut text = Vec::new();
         if let Some(itself) = itself {
             match verb {
-                "MLSD" => text.extend([lines::fact_line("cdir", &itself, b"."), b"\r\n".to_vec()].concat()),
+                "MLSD" => text
+                    .extend([lines::fact_line("cdir", &itself, b"."), b"\r\n".to_vec()].concat()),
                 "LIST" if all => {
-                    text.extend(lines::list_line(format, &Entry { name: b".".to_vec(), ..itself.clone() }, now));
-                    text.extend(lines::list_line(format, &Entry { name: b"..".to_vec(), ..itself }, now));
+                    text.extend(lines::list_line(
+                        format,
+                        &Entry { name: b".".to_vec(), ..itself.clone() },
+                        now,
+                    ));
+                    text.extend(lines::list_line(
+                        format,
+                        &Entry { name: b"..".to_vec(), ..itself },
+                        now,
+                    ));
                 }
                 _ => {}
             }
@@ -161,7 +183,11 @@ impl Control {
             match verb {
                 "MLSD" => {
                     let line = lines::fact_line(lines::fact_kind(entry), entry, &entry.name);
-                    let told = if self.shared.options.script.untold_kinds { line.iter().position(|b| *b == b';').map_or(0, |at| at + 1) } else { 0 };
+                    let told = if self.shared.options.script.untold_kinds {
+                        line.iter().position(|b| *b == b';').map_or(0, |at| at + 1)
+                    } else {
+                        0
+                    };
                     text.extend([&line[told..], b"\r\n"].concat());
                 }
                 _ if entry.name.starts_with(b".") && !all => {}
@@ -190,12 +216,26 @@ impl Control {
     pub(super) async fn retrieve(&mut self, path: Vec<u8>) -> io::Result<Flow> {
         let offset = std::mem::take(&mut self.rest);
         let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default().to_vec();
-        let fault = self.shared.options.script.fault(&name).cloned().and_then(|fault| self.passing(fault, &path));
+        let fault = self
+            .shared
+            .options
+            .script
+            .fault(&name)
+            .cloned()
+            .and_then(|fault| self.passing(fault, &path));
         if let Some(reply) = fault.as_ref().and_then(|fault| self.refusal(fault, &path)) {
             self.passive = None;
             return self.send(reply.as_bytes()).await.map(|()| Flow::Next);
         }
-        let hooks: Vec<Hook> = self.shared.options.script.hooks.iter().filter(|hook| hook.name == name).cloned().collect();
+        let hooks: Vec<Hook> = self
+            .shared
+            .options
+            .script
+            .hooks
+            .iter()
+            .filter(|hook| hook.name == name)
+            .cloned()
+            .collect();
         let local = match self.on_disk(move |shared| shared.tree.file(&path)).await {
             Ok((local, _)) => local,
             Err(error) => return self.sorry(&error).await,
@@ -216,10 +256,14 @@ impl Control {
         self.say("150 Here comes the file.").await?;
         let mut data = match self.data().await {
             Ok(data) => data,
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => return self.too_new().await,
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                return self.too_new().await;
+            }
             Err(_) => return self.next("425 No data connection.").await,
         };
-        let sent = Sending { file, offset, local, hooks, fault: fault.clone() }.send(&mut data, &self.shared.counts.bytes).await;
+        let sent = Sending { file, offset, local, hooks, fault: fault.clone() }
+            .send(&mut data, &self.shared.counts.bytes)
+            .await;
         match sent {
             Err(_) => self.next("426 The data connection broke.").await,
             Ok(sent) => self.close(data, sent, fault).await,
@@ -296,12 +340,17 @@ struct Sending {
 }
 
 impl Sending {
-    async fn send(mut self, data: &mut Wire, bytes: &std::sync::atomic::AtomicU64) -> io::Result<Sent> {
+    async fn send(
+        mut self,
+        data: &mut Wire,
+        bytes: &std::sync::atomic::AtomicU64,
+    ) -> io::Result<Sent> {
         let mut buffer = vec![0; CHUNK as usize];
         let limit = self.fault.as_ref().and_then(Fault::limit);
         loop {
             // Stops exactly where something is to happen.
-            let stops = self.hooks.iter().map(|hook| hook.at).chain(limit).filter(|at| *at > self.offset);
+            let stops =
+                self.hooks.iter().map(|hook| hook.at).chain(limit).filter(|at| *at > self.offset);
             let mut room = stops.map(|at| at - self.offset).min().unwrap_or(CHUNK).min(CHUNK);
             if limit.is_some_and(|limit| self.offset >= limit) {
                 data.flush().await?;
@@ -327,7 +376,8 @@ impl Sending {
 async fn call(hooks: &[Hook], at: u64, local: &Path) {
     for hook in hooks.iter().filter(|hook| hook.at == at) {
         let (run, local) = (hook.run.clone(), local.to_owned());
-        // A hook changes files, which may take its time; a hook that panics has failed its test already.
+        // A hook changes files, which may take its time; a hook that panics has failed its test
+        // already.
         if tokio::task::spawn_blocking(move || run(&local)).await.is_err() {
             tracing::warn!(at, "A hook of the demo server panicked.");
         }

@@ -9,23 +9,39 @@ use super::tree::{Entry, Kind};
 pub fn list_line(format: ListFormat, entry: &Entry, now: OffsetDateTime) -> Vec<u8> {
     let (name, at) = (entry.name.as_slice(), entry.modified);
     let size = entry.size;
-    let (year, month, day, hour, minute) = (at.year(), u8::from(at.month()), at.day(), at.hour(), at.minute());
+    let (year, month, day, hour, minute) =
+        (at.year(), u8::from(at.month()), at.day(), at.hour(), at.minute());
     let half = if hour < 12 { "AM" } else { "PM" };
     let twelve = (hour + 11) % 12 + 1;
-    let column = if entry.kind == Kind::Directory { "      <DIR>         ".to_owned() } else { format!("{size:>20}") };
+    let column = if entry.kind == Kind::Directory {
+        "      <DIR>         ".to_owned()
+    } else {
+        format!("{size:>20}")
+    };
     match format {
         ListFormat::Unix => unix(entry, &unix_date(at, now), b"\r\n"),
         ListFormat::UnixLf => unix(entry, &unix_date(at, now), b"\n"),
         ListFormat::UnixOld => unix(entry, "Feb 29  2024", b"\r\n"),
         ListFormat::Dos => {
-            let head = format!("{month:02}-{day:02}-{:02}  {twelve:02}:{minute:02}{half} {column} ", year.rem_euclid(100));
+            let head = format!(
+                "{month:02}-{day:02}-{:02}  {twelve:02}:{minute:02}{half} {column} ",
+                year.rem_euclid(100)
+            );
             [head.as_bytes(), name, b"\r\n"].concat()
         }
-        ListFormat::DosLong => [format!("{month:02}-{day:02}-{year:04}  {hour:02}:{minute:02} {column} ").as_bytes(), name, b"\r\n"].concat(),
+        ListFormat::DosLong => [
+            format!("{month:02}-{day:02}-{year:04}  {hour:02}:{minute:02} {column} ").as_bytes(),
+            name,
+            b"\r\n",
+        ]
+        .concat(),
         ListFormat::Vms => {
             let blocks = size.div_ceil(512);
-            let tail =
-                format!(";1   {blocks}/{blocks} {day}-{}-{year} {hour:02}:{minute:02}:00 [FTP,FTP] (RWED,RE,,)\r\n", abbreviation(at).to_uppercase());
+            let tail = format!(
+                ";1   {blocks}/{blocks} {day}-{}-{year} {hour:02}:{minute:02}:00 [FTP,FTP] \
+                (RWED,RE,,)\r\n",
+                abbreviation(at).to_uppercase()
+            );
             [name, tail.as_bytes()].concat()
         }
         ListFormat::Garbage => [b"!!! not a listing line ", name, b"\r\n"].concat(),
@@ -59,12 +75,14 @@ fn unix_date(at: OffsetDateTime, now: OffsetDateTime) -> String {
 }
 
 fn abbreviation(at: OffsetDateTime) -> &'static str {
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][usize::from(u8::from(at.month())) - 1]
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+        [usize::from(u8::from(at.month())) - 1]
 }
 
 /// A line of `MLSD` or `MLST`, not ended; `name` is what the reader shall see.
 pub fn fact_line(kind: &str, entry: &Entry, name: &[u8]) -> Vec<u8> {
-    let size = if entry.kind == Kind::File { format!("size={};", entry.size) } else { String::new() };
+    let size =
+        if entry.kind == Kind::File { format!("size={};", entry.size) } else { String::new() };
     [format!("type={kind};{size}modify={}; ", stamp(entry.modified)).as_bytes(), name].concat()
 }
 
@@ -80,5 +98,13 @@ pub fn fact_kind(entry: &Entry) -> &'static str {
 
 /// `20261120101112`.
 pub fn stamp(at: OffsetDateTime) -> String {
-    format!("{:04}{:02}{:02}{:02}{:02}{:02}", at.year(), u8::from(at.month()), at.day(), at.hour(), at.minute(), at.second())
+    format!(
+        "{:04}{:02}{:02}{:02}{:02}{:02}",
+        at.year(),
+        u8::from(at.month()),
+        at.day(),
+        at.hour(),
+        at.minute(),
+        at.second()
+    )
 }

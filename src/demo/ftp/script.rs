@@ -14,7 +14,8 @@ pub struct Script {
     /// What the server does not know: any command; `UTF8`; `MLST` also takes away `MLSD`;
     /// `LIST -a` makes it take options for names.
     pub without: Vec<&'static str>,
-    /// Raw replies (with their CR LF) instead of a command's own; an empty one closes the connection.
+    /// Raw replies (with their CR LF) instead of a command's own; an empty one closes the
+    /// connection.
     pub replies: Vec<(&'static str, &'static str)>,
     /// How `LIST` looks.
     pub listing: ListFormat,
@@ -44,8 +45,8 @@ pub struct Script {
     pub hooks: Vec<Hook>,
     /// Connections that ask nothing for so long are closed.
     pub idle: Option<Duration>,
-    /// Said instead of the closing reply when a data connection speaks TLS 1.3, which is closed at once; an empty
-    /// one closes the control connection, too.
+    /// Said instead of the closing reply when a data connection speaks TLS 1.3, which is closed at
+    /// once; an empty one closes the control connection, too.
     pub tls_1_3_data: Option<&'static str>,
     /// Whether encrypted data ends without TLS's own sign of the end.
     pub rude_tls: bool,
@@ -91,7 +92,8 @@ pub enum DeadPorts {
     None,
     /// Those that `EPSV` names.
     Extended,
-    /// Those that were asked for together with something else: a firewall on the way saw no question.
+    /// Those that were asked for together with something else: a firewall on the way saw no
+    /// question.
     InCompany,
     /// All.
     All,
@@ -142,7 +144,11 @@ impl Fault {
     /// How many bytes are sent, if not all.
     pub(super) fn limit(&self) -> Option<u64> {
         match self {
-            Fault::FinThen226(at) | Fault::FinThen426(at) | Fault::Reset(at) | Fault::DieControl(at) | Fault::Stall(at) => Some(*at),
+            Fault::FinThen226(at)
+            | Fault::FinThen426(at)
+            | Fault::Reset(at)
+            | Fault::DieControl(at)
+            | Fault::Stall(at) => Some(*at),
             _ => None,
         }
     }

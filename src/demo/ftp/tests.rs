@@ -22,7 +22,11 @@ impl Raw {
         let mut text = Vec::new();
         loop {
             let last = String::from_utf8_lossy(&text).lines().last().unwrap_or_default().to_owned();
-            if text.ends_with(b"\n") && last.len() > 3 && last.as_bytes()[3] == b' ' && last.as_bytes()[0].is_ascii_digit() {
+            if text.ends_with(b"\n")
+                && last.len() > 3
+                && last.as_bytes()[3] == b' '
+                && last.as_bytes()[0].is_ascii_digit()
+            {
                 return last;
             }
             text.push(self.0.read_u8().await.unwrap());
@@ -68,12 +72,31 @@ async fn nothing_leads_out_of_the_folder() {
     std::os::unix::fs::symlink(outside.path(), root.join("up")).unwrap();
     std::os::unix::fs::symlink("../secret", root.join("link")).unwrap();
     let mut raw = Raw::login(&server).await;
-    for path in ["../secret", "/../secret", "sub/../../secret", "up/secret", "/up/secret", "link", "sub/../link", "..//../secret", "up/root/a.txt"] {
+    for path in [
+        "../secret",
+        "/../secret",
+        "sub/../../secret",
+        "up/secret",
+        "/up/secret",
+        "link",
+        "sub/../link",
+        "..//../secret",
+        "up/root/a.txt",
+    ] {
         assert!(raw.data(&format!("RETR {path}")).await.unwrap_err().starts_with("550"), "{path}");
         assert!(raw.say(&format!("SIZE {path}")).await.starts_with("550"), "{path}");
         assert!(!raw.say(&format!("MDTM {path}")).await.starts_with("213"), "{path}");
     }
-    for command in ["CWD up", "MKD up/x", "RMD up", "DELE up/secret", "MKD ../x/y", "RMD /", "RNFR up/secret", "DELE ../secret"] {
+    for command in [
+        "CWD up",
+        "MKD up/x",
+        "RMD up",
+        "DELE up/secret",
+        "MKD ../x/y",
+        "RMD /",
+        "RNFR up/secret",
+        "DELE ../secret",
+    ] {
         assert!(raw.say(command).await.starts_with('5'), "{command}");
     }
     assert!(raw.say("RNFR a.txt").await.starts_with("350"));
@@ -82,7 +105,10 @@ async fn nothing_leads_out_of_the_folder() {
     assert_eq!(raw.say("PWD").await, "257 \"/\" is the current directory.");
     for command in ["LIST up", "LIST ..", "MLSD ../..", "NLST /up/.."] {
         let listed = raw.data(command).await.unwrap_or_default();
-        assert!(!listed.contains("secret\r\n") || listed.contains("-> ../secret\r\n"), "{command}: {listed}");
+        assert!(
+            !listed.contains("secret\r\n") || listed.contains("-> ../secret\r\n"),
+            "{command}: {listed}"
+        );
     }
     assert_eq!(std::fs::read(outside.path().join("secret")).unwrap(), b"secret");
     assert_eq!(raw.data("RETR sub/../a.txt").await.unwrap(), "hello");
@@ -122,7 +148,9 @@ async fn a_client_that_keeps_odd_manners() {
 #[tokio::test]
 async fn one_guest_too_many() {
     let (outside, _) = served().await;
-    let server = FtpServer::start(Options { max_connections: 1, ..Options::new(outside.path()) }).await.unwrap();
+    let server = FtpServer::start(Options { max_connections: 1, ..Options::new(outside.path()) })
+        .await
+        .unwrap();
     let _first = Raw::login(&server).await;
     let mut second = Raw(TcpStream::connect(server.address).await.unwrap());
     assert!(second.reply().await.starts_with("421"));

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
-/// A folder that nothing leads out of: `..` stops at its top, symbolic links are shown, not followed.
+/// A folder that nothing leads out of: `..` stops at its top, symbolic links are shown, not
+/// followed.
 #[derive(Debug)]
 pub struct Tree {
     root: PathBuf,
@@ -50,7 +51,8 @@ impl Tree {
     /// segment is a true folder; what it is itself, if anything, the caller has to look at.
     pub fn locate(&self, path: &[u8]) -> io::Result<PathBuf> {
         let mut local = self.root.clone();
-        let mut segments = path.split(|b| *b == b'/').filter(|segment| !segment.is_empty()).peekable();
+        let mut segments =
+            path.split(|b| *b == b'/').filter(|segment| !segment.is_empty()).peekable();
         while let Some(segment) = segments.next() {
             local.push(os_name(segment).ok_or(io::ErrorKind::NotFound)?);
             if segments.peek().is_some() && !fs::symlink_metadata(&local)?.is_dir() {
@@ -97,15 +99,25 @@ impl Tree {
 
 fn described(name: Vec<u8>, local: &Path, metadata: &Metadata) -> io::Result<Entry> {
     let kind = match metadata.file_type() {
-        kind if kind.is_symlink() => Kind::Symlink(fs::read_link(local).map(|target| name_bytes(target.into_os_string())).unwrap_or_default()),
+        kind if kind.is_symlink() => Kind::Symlink(
+            fs::read_link(local)
+                .map(|target| name_bytes(target.into_os_string()))
+                .unwrap_or_default(),
+        ),
         kind if kind.is_dir() => Kind::Directory,
         kind if kind.is_file() => Kind::File,
         _ => Kind::Special,
     };
-    Ok(Entry { name, kind, size: metadata.len(), modified: OffsetDateTime::from(metadata.modified()?) })
+    Ok(Entry {
+        name,
+        kind,
+        size: metadata.len(),
+        modified: OffsetDateTime::from(metadata.modified()?),
+    })
 }
 
-/// `argument` as seen from the folder `here`: absolute, without `.` and `..`, which stops at the top.
+/// `argument` as seen from the folder `here`: absolute, without `.` and `..`, which stops at the
+/// top.
 pub fn absolute(here: &[u8], argument: &[u8]) -> Vec<u8> {
     let start = if argument.starts_with(b"/") { &b""[..] } else { here };
     let mut segments: Vec<&[u8]> = Vec::new();

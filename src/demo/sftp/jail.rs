@@ -35,7 +35,8 @@ impl Jail {
         self.inside(real.canonicalize()?)
     }
 
-    /// The entry that `path` names, itself not followed if it is a link; its directory must be inside.
+    /// The entry that `path` names, itself not followed if it is a link; its directory must be
+    /// inside.
     pub fn entry(&self, path: &[u8]) -> io::Result<PathBuf> {
         let segments = segments(path);
         let Some((name, parents)) = segments.split_last() else { return Ok(self.root.clone()) };
@@ -43,7 +44,11 @@ impl Jail {
     }
 
     fn inside(&self, real: PathBuf) -> io::Result<PathBuf> {
-        if real.starts_with(&self.root) { Ok(real) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+        if real.starts_with(&self.root) {
+            Ok(real)
+        } else {
+            Err(io::ErrorKind::PermissionDenied.into())
+        }
     }
 }
 
@@ -72,7 +77,11 @@ fn os_name(segment: &[u8]) -> io::Result<OsString> {
 fn os_name(segment: &[u8]) -> io::Result<OsString> {
     // Drives, streams and other separators would lead out of the folder.
     let text = std::str::from_utf8(segment).map_err(|_| io::ErrorKind::InvalidInput)?;
-    if text.contains(['\\', ':']) { Err(io::ErrorKind::InvalidInput.into()) } else { Ok(text.into()) }
+    if text.contains(['\\', ':']) {
+        Err(io::ErrorKind::InvalidInput.into())
+    } else {
+        Ok(text.into())
+    }
 }
 
 /// The bytes that visitors see of a name.

@@ -1,4 +1,5 @@
-//! What a server claims that is not so, about handles, pages, kinds and ends: as servers in the field do.
+//! What a server claims that is not so, about handles, pages, kinds and ends: as servers in the
+//! field do.
 
 /// Everything that it lies about; by default nothing.
 #[derive(Clone, Debug, Default)]
@@ -11,9 +12,11 @@ pub struct Lies {
     pub kinds: KindRule,
     /// Whether it names each entry twice.
     pub entries_twice: bool,
-    /// So many files may be open on a connection; OPEN of another one is answered with this status and these words.
+    /// So many files may be open on a connection; OPEN of another one is answered with this status
+    /// and these words.
     pub most_open: Option<(usize, u32, &'static str)>,
-    /// A READ behind the end of a file is answered with this status instead of EOF, or with data of no bytes.
+    /// A READ behind the end of a file is answered with this status instead of EOF, or with data of
+    /// no bytes.
     pub past_end: Option<PastEnd>,
 }
 
@@ -23,8 +26,8 @@ pub enum HandleRule {
     /// By the next number.
     #[default]
     Unique,
-    /// By the lowest number that it believes to be free, as Erlang/OTP 25: 1, whenever anything is open. What bore that name
-    /// before is forgotten.
+    /// By the lowest number that it believes to be free, as Erlang/OTP 25: 1, whenever anything is
+    /// open. What bore that name before is forgotten.
     Twice,
 }
 
@@ -34,7 +37,8 @@ pub enum PageRule {
     /// Page by page, then the end.
     #[default]
     Honest,
-    /// Of the first folder that is opened two entries, the end, and then the rest; all others in order.
+    /// Of the first folder that is opened two entries, the end, and then the rest; all others in
+    /// order.
     EndInBetween,
     /// The first page as often as this, then the end.
     SamePage(u32),

@@ -38,7 +38,11 @@ impl Visitor {
     fn judge(&self, good: bool) -> Auth {
         let counters = &self.house.counters;
         counters.credentials.fetch_add(1, Ordering::Relaxed);
-        let full = self.house.script().most_logins.is_some_and(|most| counters.logins.load(Ordering::Relaxed) >= most);
+        let full = self
+            .house
+            .script()
+            .most_logins
+            .is_some_and(|most| counters.logins.load(Ordering::Relaxed) >= most);
         if !good || full {
             return Auth::reject();
         }
@@ -47,7 +51,10 @@ impl Visitor {
     }
 
     fn knows(&self, user: &str, password: &str) -> bool {
-        self.house.account.as_ref().is_none_or(|account| account.user == user && account.password.reveal() == password)
+        self.house
+            .account
+            .as_ref()
+            .is_none_or(|account| account.user == user && account.password.reveal() == password)
     }
 }
 
@@ -63,40 +70,74 @@ impl Handler for Visitor {
         Ok(self.judge(allowed && self.knows(user, password)))
     }
 
-    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
+    async fn auth_publickey(
+        &mut self,
+        user: &str,
+        key: VerifiedPublicKey<'_>,
+    ) -> Result<Auth, russh::Error> {
         let right_user = self.house.account.as_ref().is_none_or(|account| account.user == user);
-        let good = right_user && self.house.authorized_key.as_ref().is_some_and(|known| known.key_data() == key.public_key.key_data());
+        let good = right_user
+            && self
+                .house
+                .authorized_key
+                .as_ref()
+                .is_some_and(|known| known.key_data() == key.public_key.key_data());
         if good && self.house.login == LoginRule::KeyThenPassword {
             self.house.counters.credentials.fetch_add(1, Ordering::Relaxed);
             self.key_shown = true;
             let next: &[MethodKind] = &[MethodKind::Password];
-            return Ok(Auth::Reject { proceed_with_methods: Some(next.into()), partial_success: true });
+            return Ok(Auth::Reject {
+                proceed_with_methods: Some(next.into()),
+                partial_success: true,
+            });
         }
         Ok(self.judge(good && self.house.login == LoginRule::PasswordOrKey))
     }
 
-    async fn auth_keyboard_interactive<'a>(&'a mut self, user: &str, _: &str, response: Option<Response<'a>>) -> Result<Auth, russh::Error> {
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, russh::Error> {
         if self.house.login != LoginRule::KeyboardInteractive {
             return Ok(Auth::reject());
         }
         let Some(mut response) = response else {
-            return Ok(Auth::Partial { name: "".into(), instructions: "".into(), prompts: vec![("Password: ".into(), false)].into() });
+            return Ok(Auth::Partial {
+                name: "".into(),
+                instructions: "".into(),
+                prompts: vec![("Password: ".into(), false)].into(),
+            });
         };
         let password = response.next().unwrap_or_default();
         Ok(self.judge(self.knows(user, &String::from_utf8_lossy(&password))))
     }
 
-    async fn channel_open_session(&mut self, channel: Channel<Msg>, reply: ChannelOpenHandle, _: &mut Session) -> Result<(), russh::Error> {
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
         self.channels.insert(channel.id(), channel);
         reply.accept().await;
         Ok(())
     }
 
-    async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), russh::Error> {
+    async fn subsystem_request(
+        &mut self,
+        id: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         match self.channels.remove(&id) {
             Some(channel) if name == "sftp" => {
                 session.channel_success(id)?;
-                tokio::spawn(service::serve(channel.into_stream(), Service::new(self.house.clone(), self.number)));
+                tokio::spawn(service::serve(
+                    channel.into_stream(),
+                    Service::new(self.house.clone(), self.number),
+                ));
                 Ok(())
             }
             _ => session.channel_failure(id),

@@ -95,7 +95,8 @@ impl Script {
         self.times(usize::MAX, name, fault)
     }
 
-    /// `fault` befalls files named `name` once. For the faults that come at a moment, not for those of the attributes.
+    /// `fault` befalls files named `name` once. For the faults that come at a moment, not for those
+    /// of the attributes.
     #[must_use]
     pub fn once(self, name: impl AsRef<[u8]>, fault: Fault) -> Self {
         self.times(1, name, fault)
@@ -113,8 +114,10 @@ impl Script {
     pub(super) fn happens(&self, name: &[u8], applies: impl Fn(&Fault) -> bool) -> Option<Fault> {
         let rules = self.rules.get(name)?;
         let rule = rules.iter().find(|rule| {
-            let count = |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(1) };
-            applies(&rule.fault) && rule.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).is_ok()
+            let count =
+                |left: usize| if left == usize::MAX { Some(left) } else { left.checked_sub(1) };
+            applies(&rule.fault)
+                && rule.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).is_ok()
         })?;
         Some(rule.fault.clone())
     }

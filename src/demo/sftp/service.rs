@@ -58,10 +58,14 @@ impl ListedFolder {
         match rule {
             PageRule::EndInBetween if first && asked == 2 => end(status::EOF),
             PageRule::BreaksOffWith(code) if first && asked == 2 => end(code),
-            PageRule::EndInBetween | PageRule::BreaksOffWith(_) if first && asked == 1 => self.next(2),
+            PageRule::EndInBetween | PageRule::BreaksOffWith(_) if first && asked == 1 => {
+                self.next(2)
+            }
             PageRule::SamePage(times) if asked > times => end(status::EOF),
             PageRule::SamePage(_) => Reply::Names(self.all.clone()),
-            PageRule::DotsForEver => Reply::Names(dots().into_iter().cycle().take(ENTRIES_AT_ONCE).collect()),
+            PageRule::DotsForEver => {
+                Reply::Names(dots().into_iter().cycle().take(ENTRIES_AT_ONCE).collect())
+            }
             PageRule::EndsWith(code) if self.left.is_empty() => end(code),
             PageRule::EmptyForEver if self.left.is_empty() => Reply::Names(Vec::new()),
             PageRule::RoundAndRound if self.left.is_empty() => {
@@ -116,7 +120,9 @@ impl Service {
 
     fn answer(&mut self, request: Request) -> Answer {
         if let Request::Read { handle, offset, length } = request {
-            return self.read(&handle, offset, length).unwrap_or_else(|error| Answer::Reply(refusal(&error)));
+            return self
+                .read(&handle, offset, length)
+                .unwrap_or_else(|error| Answer::Reply(refusal(&error)));
         }
         Answer::Reply(self.reply(request).unwrap_or_else(|error| refusal(&error)))
     }
@@ -124,11 +130,16 @@ impl Service {
     fn reply(&mut self, request: Request) -> io::Result<Reply> {
         let jail = &self.house.jail;
         match request {
-            Request::Init { .. } => Ok(Reply::Version { version: VERSION, extensions: vec![(Bytes::from_static(LIMITS), Bytes::from_static(b"1"))] }),
+            Request::Init { .. } => Ok(Reply::Version {
+                version: VERSION,
+                extensions: vec![(Bytes::from_static(LIMITS), Bytes::from_static(b"1"))],
+            }),
             Request::Extended { name } if name.as_ref() == LIMITS => Ok(limits()),
-            Request::RealPath { path } => {
-                Ok(Reply::Names(vec![Entry { name: Jail::tidy(&path).into(), long_name: Bytes::new(), attributes: Attributes::default() }]))
-            }
+            Request::RealPath { path } => Ok(Reply::Names(vec![Entry {
+                name: Jail::tidy(&path).into(),
+                long_name: Bytes::new(),
+                attributes: Attributes::default(),
+            }])),
             Request::Lstat { path } => {
                 let metadata = fs::symlink_metadata(jail.entry(&path)?)?;
                 self.describe(last(&path), &metadata)
@@ -151,8 +162,12 @@ impl Service {
                 Some(_) => Ok(say(status::OK, "")),
                 None => Err(io::ErrorKind::InvalidInput.into()),
             },
-            Request::Remove { path } => fs::remove_file(jail.entry(&path)?).map(|()| say(status::OK, "")),
-            Request::MakeDir { path } => fs::create_dir(jail.entry(&path)?).map(|()| say(status::OK, "")),
+            Request::Remove { path } => {
+                fs::remove_file(jail.entry(&path)?).map(|()| say(status::OK, ""))
+            }
+            Request::MakeDir { path } => {
+                fs::create_dir(jail.entry(&path)?).map(|()| say(status::OK, ""))
+            }
             Request::Rename { from, to } => {
                 let to = jail.entry(&to)?;
                 if fs::symlink_metadata(&to).is_ok() {
@@ -160,7 +175,9 @@ impl Service {
                 }
                 fs::rename(jail.entry(&from)?, to).map(|()| say(status::OK, ""))
             }
-            Request::Read { .. } | Request::Extended { .. } | Request::Other { .. } => Ok(say(status::OP_UNSUPPORTED, "not served here")),
+            Request::Read { .. } | Request::Extended { .. } | Request::Other { .. } => {
+                Ok(say(status::OP_UNSUPPORTED, "not served here"))
+            }
         }
     }
 
@@ -168,10 +185,14 @@ impl Service {
         let script = self.house.script();
         let name = last(path);
         let real = self.house.jail.follow(path)?;
-        if let Some(Fault::OnOpen(hook)) = script.happens(name, |fault| matches!(fault, Fault::OnOpen(_))) {
+        if let Some(Fault::OnOpen(hook)) =
+            script.happens(name, |fault| matches!(fault, Fault::OnOpen(_)))
+        {
             hook(&real);
         }
-        if let Some(Fault::OpenStatus(code)) = script.happens(name, |fault| matches!(fault, Fault::OpenStatus(_))) {
+        if let Some(Fault::OpenStatus(code)) =
+            script.happens(name, |fault| matches!(fault, Fault::OpenStatus(_)))
+        {
             return Ok(say(code, "as the script has it"));
         }
         let files = self.handles.values().filter(|open| matches!(open, Open::File { .. })).count();
@@ -195,7 +216,11 @@ impl Service {
             let attributes = self.attributes(&name, &metadata);
             let long_name = match self.house.script().lies.kinds {
                 KindRule::Told => long_name(&name, &metadata),
-                KindRule::NineLetters => Bytes::from(if metadata.is_dir() { "drw-rw-rw   1 root" } else { "-rw-rw-rw   1 root" }),
+                KindRule::NineLetters => Bytes::from(if metadata.is_dir() {
+                    "drw-rw-rw   1 root"
+                } else {
+                    "-rw-rw-rw   1 root"
+                }),
                 KindRule::Untold => Bytes::copy_from_slice(&name),
             };
             entries.push(Entry { long_name, name: name.into(), attributes });
@@ -209,7 +234,12 @@ impl Service {
         }
         let all: Vec<Entry> = dots().into_iter().chain(entries).collect();
         let before = self.house.counters.folders.fetch_add(1, Ordering::Relaxed);
-        Ok(self.keep(Open::Directory(ListedFolder { left: all.clone().into(), all, asked: 0, before })))
+        Ok(self.keep(Open::Directory(ListedFolder {
+            left: all.clone().into(),
+            all,
+            asked: 0,
+            before,
+        })))
     }
 
     fn keep(&mut self, open: Open) -> Reply {
@@ -229,14 +259,19 @@ impl Service {
     }
 
     fn read(&mut self, handle: &Bytes, offset: u64, length: u32) -> io::Result<Answer> {
-        let in_company = self.handles.values().filter(|open| matches!(open, Open::File { .. })).count() > 1;
+        let in_company =
+            self.handles.values().filter(|open| matches!(open, Open::File { .. })).count() > 1;
         let Some(Open::File { file, real, name }) = self.handles.get_mut(handle) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         let script = self.house.script();
         let mut length = length.min(LARGEST_READ);
-        let covers = |at: u64| (offset..=offset.saturating_add(u64::from(length)).saturating_sub(1)).contains(&at);
-        if let Some(Fault::OnRead(_, hook)) = script.happens(name, |fault| matches!(fault, Fault::OnRead(at, _) if covers(*at))) {
+        let covers = |at: u64| {
+            (offset..=offset.saturating_add(u64::from(length)).saturating_sub(1)).contains(&at)
+        };
+        if let Some(Fault::OnRead(_, hook)) =
+            script.happens(name, |fault| matches!(fault, Fault::OnRead(at, _) if covers(*at)))
+        {
             hook(real);
         }
         let now = |fault: &Fault| match fault {
@@ -246,14 +281,20 @@ impl Service {
             _ => false,
         };
         match script.happens(name, now) {
-            Some(Fault::StatusAt(_, code)) => return Ok(Answer::Reply(say(code, "as the script has it"))),
+            Some(Fault::StatusAt(_, code)) => {
+                return Ok(Answer::Reply(say(code, "as the script has it")));
+            }
             Some(Fault::DisconnectAt(_)) => return Ok(Answer::Cut),
             Some(Fault::StallAt(_) | Fault::SilentInCompany) => return Ok(Answer::Silence),
-            Some(Fault::EofAt(at)) if offset >= at => return Ok(Answer::Reply(say(status::EOF, "as the script has it"))),
+            Some(Fault::EofAt(at)) if offset >= at => {
+                return Ok(Answer::Reply(say(status::EOF, "as the script has it")));
+            }
             Some(Fault::EofAt(at)) => length = u32::try_from(at - offset).unwrap_or(length),
             _ => {}
         }
-        if let Some(Fault::ShortReads(most)) = script.happens(name, |fault| matches!(fault, Fault::ShortReads(_))) {
+        if let Some(Fault::ShortReads(most)) =
+            script.happens(name, |fault| matches!(fault, Fault::ShortReads(_)))
+        {
             length = length.min(most);
         }
         file.seek(SeekFrom::Start(offset))?;
@@ -290,7 +331,9 @@ impl Service {
             return Attributes::default();
         }
         let mut size = metadata.len();
-        if let Some(Fault::LieSize(by)) = script.happens(name, |fault| matches!(fault, Fault::LieSize(_))) {
+        if let Some(Fault::LieSize(by)) =
+            script.happens(name, |fault| matches!(fault, Fault::LieSize(_)))
+        {
             size = size.saturating_add_signed(by);
         }
         let modified = metadata.modified().ok().map(|at| OffsetDateTime::from(at).unix_timestamp());
@@ -299,19 +342,28 @@ impl Service {
             KindRule::NineLetters => Some(0o666),
             KindRule::Untold => None,
         };
-        Attributes { size: Some(size), permissions, modified: modified.and_then(|seconds| u32::try_from(seconds).ok()) }
+        Attributes {
+            size: Some(size),
+            permissions,
+            modified: modified.and_then(|seconds| u32::try_from(seconds).ok()),
+        }
     }
 }
 
 fn dots() -> [Entry; 2] {
     let directory = Attributes { permissions: Some(0o040_755), ..Attributes::default() };
-    [".", ".."].map(|name| Entry { name: name.into(), long_name: Bytes::new(), attributes: directory.clone() })
+    [".", ".."].map(|name| Entry {
+        name: name.into(),
+        long_name: Bytes::new(),
+        attributes: directory.clone(),
+    })
 }
 
 fn limits() -> Reply {
     let mut limits = BytesMut::new();
     // The largest packet, read, write, and the most handles.
-    for limit in [256 << 10, u64::from(LARGEST_READ), u64::from(LARGEST_READ), MOST_HANDLES as u64] {
+    for limit in [256 << 10, u64::from(LARGEST_READ), u64::from(LARGEST_READ), MOST_HANDLES as u64]
+    {
         limits.put_u64(limit);
     }
     Reply::Extended(limits.freeze())
@@ -327,21 +379,25 @@ fn say(code: u32, message: &'static str) -> Reply {
 
 fn refusal(error: &io::Error) -> Reply {
     match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => say(status::NO_SUCH_FILE, "No such file"),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            say(status::NO_SUCH_FILE, "No such file")
+        }
         io::ErrorKind::PermissionDenied => say(status::PERMISSION_DENIED, "Permission denied"),
         _ => Reply::Status { code: status::FAILURE, message: error.to_string().into() },
     }
 }
 
 fn long_name(name: &[u8], metadata: &Metadata) -> Bytes {
-    let kind = Attributes { permissions: Some(permissions(metadata)), ..Attributes::default() }.kind();
+    let kind =
+        Attributes { permissions: Some(permissions(metadata)), ..Attributes::default() }.kind();
     let kind = match kind {
         Some(FileKind::Directory) => 'd',
         Some(FileKind::Symlink) => 'l',
         Some(FileKind::Special) => 'p',
         _ => '-',
     };
-    let mut line = format!("{kind}rw-r--r--    1 demo     demo     {:>12} ", metadata.len()).into_bytes();
+    let mut line =
+        format!("{kind}rw-r--r--    1 demo     demo     {:>12} ", metadata.len()).into_bytes();
     line.extend_from_slice(name);
     line.into()
 }

@@ -40,7 +40,8 @@ impl Desk<'_> {
         page(status, whole(&frame, title, false, live, &self.form()))
     }
 
-    /// The form. It posts to where it came from, so that the host finds the key where it found it before.
+    /// The form. It posts to where it came from, so that the host finds the key where it found it
+    /// before.
     fn form(&self) -> Markup {
         html! {
             form method="post" action={ (self.prefix) "/ingest" (carried(self.call)) } {
@@ -52,7 +53,8 @@ impl Desk<'_> {
                 button.second type="submit" name="do" value="plan" { "Plan: what would a run do?" }
                 button type="submit" name="do" value="start" { "Start a run" }
             }
-            p.quiet.small { "The address of this page holds the key of IngestHttp: close it when you are done, and do not pass it on." }
+            p.quiet.small { "The address of this page holds the key of IngestHttp: close it when \
+                you are done, and do not pass it on." }
         }
     }
 
@@ -63,7 +65,9 @@ impl Desk<'_> {
 
     /// What a run would do now.
     pub fn planned(&self, answer: &HttpAnswer) -> HttpAnswer {
-        let Some(plans) = answer.body["plan"].as_array() else { return self.refused("Not planned", answer.status, &answer.body) };
+        let Some(plans) = answer.body["plan"].as_array() else {
+            return self.refused("Not planned", answer.status, &answer.body);
+        };
         let live = html! {
             h2 { "What a run would do now" }
             p.quiet.small { "Nothing was changed, neither at the sources nor in the store." }
@@ -74,14 +78,22 @@ impl Desk<'_> {
 
     /// What came of the wish for a run, `res` being the answer of the API.
     pub fn started(&self, res: &Value) -> HttpAnswer {
-        let status = res["statusCode"].as_str().and_then(|status| status.parse().ok()).unwrap_or(500);
-        let body: Value = res["body"].as_str().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
-        let Some(id) = body["id"].as_str() else { return self.refused("Not started", status, &body) };
+        let status =
+            res["statusCode"].as_str().and_then(|status| status.parse().ok()).unwrap_or(500);
+        let body: Value = res["body"]
+            .as_str()
+            .and_then(|body| serde_json::from_str(body).ok())
+            .unwrap_or_default();
+        let Some(id) = body["id"].as_str() else {
+            return self.refused("Not started", status, &body);
+        };
         let query = self.view.map_or_else(String::new, |view| format!("?code={}", encoded(view)));
         let words = if body["joined"] == true { "is at it already" } else { "was started" };
         let live = html! {
             h2 { "A run " (words) }
-            p { "Run " a href={ (self.prefix) "/ingest/runs/" (encoded(id)) (query) } { (id) } ": " (body["status"].as_str().unwrap_or("on its way")) }
+            p { "Run " a href={ (self.prefix) "/ingest/runs/" (encoded(id)) (query) } { (id) } ": \
+                " (body["status"].as_str().unwrap_or("on \
+                its way")) }
             p { a href={ (self.prefix) "/ingest/runs" (query) } { "All runs" } }
         };
         self.show(if status < 400 { 200 } else { status }, "blobferry: a run", &live)
@@ -104,10 +116,15 @@ fn planned(plan: &Value) -> Markup {
     let count = plan["files"].as_u64().unwrap_or(0);
     let more = count.saturating_sub(u64::try_from(files.len()).unwrap_or(u64::MAX));
     let text = |file: &Value, name: &str| file[name].as_str().unwrap_or_default().to_owned();
-    let problems_told: Vec<Problem> = decided.problems.iter().chain(&decided.failures).cloned().collect();
+    let problems_told: Vec<Problem> =
+        decided.problems.iter().chain(&decided.failures).cloned().collect();
     html! {
-        div.head { h3 { bdi { (plan["source"].as_str().unwrap_or("?")) } } span { (count) " to fetch, " (in_bytes(plan["bytes"].as_u64().unwrap_or(0))) } }
-        p.small { "decided already: unchanged " (decided.unchanged) ", skipped " (decided.skipped) ", gone " (decided.gone) ", deferred " (decided.deferred) ", failed " (decided.failed) }
+        div.head { h3 { bdi { (plan["source"].as_str().unwrap_or("?")) } } span { (count) " to \
+            fetch, " (in_bytes(plan["bytes"].as_u64().unwrap_or(0))) } }
+        p.small { "decided already: unchanged " (decided.unchanged) ", skipped " (decided.skipped) ", \
+            gone " (decided.gone) ", \
+            deferred " (decided.deferred) ", \
+            failed " (decided.failed) }
         @if !problems_told.is_empty() { (problems(&problems_told)) }
         @if !files.is_empty() {
             div.wide role="region" aria-label={ "Files to fetch from " (plan["source"].as_str().unwrap_or("?")) } tabindex="0" {
@@ -116,7 +133,8 @@ fn planned(plan: &Value) -> Markup {
                     tbody {
                         @for file in files {
                             tr {
-                                td.name { bdi { (text(file, "path")) } @if file["unsettled"] == json!(true) { div.quiet.small { "may still be written: is looked at again first" } } }
+                                td.name { bdi { (text(file, "path")) } @if file["unsettled"] == json!(true) { div.quiet.small { "may \
+                                    still be written: is looked at again first" } } }
                                 td { (text(file, "why")) }
                                 td.number data-label="size" { @match file["size"].as_u64() { Some(size) => (in_bytes(size)), None => "unknown" } }
                                 td.name { bdi { (text(file, "blob")) } }
@@ -126,6 +144,7 @@ fn planned(plan: &Value) -> Markup {
                 }
             }
         }
-        @if more > 0 { p.small { "and " (more) " more: " code { "blobferry plan" } " tells all of them" } }
+        @if more > 0 { p.small { "and " (more) " more: " code { "blobferry plan" } " tells all of \
+            them" } }
     }
 }

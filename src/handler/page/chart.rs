@@ -1,4 +1,5 @@
-//! Numbers as pictures: the equation of a pass as a bar, values of runs as columns. SVG without any script. Pure.
+//! Numbers as pictures: the equation of a pass as a bar, values of runs as columns. SVG without any
+//! script. Pure.
 
 use maud::{Markup, html};
 
@@ -22,7 +23,8 @@ const THINNEST: u64 = 12;
 
 /// The equation in words, as `listed 5 = ingested 1 + …`.
 pub fn equation(pass: &Pass) -> String {
-    let parts: Vec<String> = PARTS.iter().map(|(name, _, of)| format!("{name} {}", of(pass))).collect();
+    let parts: Vec<String> =
+        PARTS.iter().map(|(name, _, of)| format!("{name} {}", of(pass))).collect();
     let parts = parts.join(" + ");
     match pass.listed {
         Some(listed) if listed == pass.sum() => format!("listed {listed} = {parts}"),
@@ -31,13 +33,20 @@ pub fn equation(pass: &Pass) -> String {
     }
 }
 
-/// Widths of the parts of a bar 1000 wide: in proportion, but none that counts anything is invisible.
+/// Widths of the parts of a bar 1000 wide: in proportion, but none that counts anything is
+/// invisible.
 fn widths(counts: &[u64]) -> Vec<u64> {
     let sum: u128 = counts.iter().map(|count| u128::from(*count)).sum();
     if sum == 0 {
         return vec![0; counts.len()];
     }
-    let wide = |count: &u64| if *count == 0 { 0 } else { u64::try_from(u128::from(*count) * 1000 / sum).unwrap_or(1000).max(THINNEST) };
+    let wide = |count: &u64| {
+        if *count == 0 {
+            0
+        } else {
+            u64::try_from(u128::from(*count) * 1000 / sum).unwrap_or(1000).max(THINNEST)
+        }
+    };
     let mut widths: Vec<u64> = counts.iter().map(wide).collect();
     // What the thin ones gained, the widest gives.
     let total: u64 = widths.iter().sum();
@@ -70,7 +79,8 @@ pub fn bar(pass: &Pass) -> Markup {
 /// How far a running pass has come.
 pub fn progress(pass: &Pass, words: &str) -> Markup {
     let total = pass.bytes_to_fetch.unwrap_or(0).max(1);
-    let width = u64::try_from(u128::from(pass.bytes_fetched.min(total)) * 1000 / u128::from(total)).unwrap_or(1000);
+    let width = u64::try_from(u128::from(pass.bytes_fetched.min(total)) * 1000 / u128::from(total))
+        .unwrap_or(1000);
     html! {
         svg.bar role="img" viewBox="0 0 1000 12" preserveAspectRatio="none" width="100%" height="12" {
             title { (words) }
@@ -109,15 +119,17 @@ pub fn chart(chart: &Chart<'_>) -> Markup {
     let slot = 600.0 / f64::from(u32::try_from(chart.columns.len().max(12)).unwrap_or(u32::MAX));
     // Columns stand at the right: the newest is always in the same place.
     let first = 600.0 - slot * f64::from(u32::try_from(chart.columns.len()).unwrap_or(u32::MAX));
-    let high = |value: u64| match u128::from(value) * u128::from(HEIGHT) / u128::from(highest.max(1)) {
-        0 if value > 0 => 2,
-        high => u64::try_from(high).unwrap_or(HEIGHT),
-    };
+    let high =
+        |value: u64| match u128::from(value) * u128::from(HEIGHT) / u128::from(highest.max(1)) {
+            0 if value > 0 => 2,
+            high => u64::try_from(high).unwrap_or(HEIGHT),
+        };
     html! {
         figure {
             figcaption { (chart.name) span.quiet { " per run, at most " (chart.highest) } }
             svg.chart role="img" viewBox="0 0 600 96" width="100%" {
-                title { (chart.name) " per run, from " (chart.ends.0) " to " (chart.ends.1) ": at most " (chart.highest) }
+                title { (chart.name) " per run, from " (chart.ends.0) " to " (chart.ends.1) ": at \
+                    most " (chart.highest) }
                 line.axis x1="0" y1="94" x2="600" y2="94" {}
                 @for (column, index) in chart.columns.iter().zip(0u32..) {
                     @let x = first + slot * f64::from(index) + slot * 0.12;
@@ -140,10 +152,22 @@ mod tests {
 
     #[test]
     fn widths_fill_the_bar_and_hide_nothing() {
-        for counts in [[1, 0, 0, 0, 0], [1_000_000, 0, 0, 0, 1], [1, 1, 1, 1, 1], [0, 999, 1, 1, 1], [u64::MAX, u64::MAX, 1, 0, 0]] {
+        for counts in [
+            [1, 0, 0, 0, 0],
+            [1_000_000, 0, 0, 0, 1],
+            [1, 1, 1, 1, 1],
+            [0, 999, 1, 1, 1],
+            [u64::MAX, u64::MAX, 1, 0, 0],
+        ] {
             let widths = widths(&counts);
             assert_eq!(widths.iter().sum::<u64>(), 1000, "{counts:?}: {widths:?}");
-            assert!(counts.iter().zip(&widths).all(|(count, width)| (*count > 0) == (*width >= THINNEST)), "{counts:?}: {widths:?}");
+            assert!(
+                counts
+                    .iter()
+                    .zip(&widths)
+                    .all(|(count, width)| (*count > 0) == (*width >= THINNEST)),
+                "{counts:?}: {widths:?}"
+            );
         }
         assert_eq!(widths(&[0; 5]), [0; 5]);
     }
@@ -161,10 +185,22 @@ mod tests {
 
     #[test]
     fn a_chart_holds_a_column_a_run_and_small_values_are_seen() {
-        let columns = [0, 1, u64::MAX].map(|value| Column { value, title: format!("<{value}>") }).into();
-        let chart = Chart { name: "Bytes", class: "c-ingested", columns, highest: "many".into(), ends: ("a".into(), "b".into()) };
+        let columns =
+            [0, 1, u64::MAX].map(|value| Column { value, title: format!("<{value}>") }).into();
+        let chart = Chart {
+            name: "Bytes",
+            class: "c-ingested",
+            columns,
+            highest: "many".into(),
+            ends: ("a".into(), "b".into()),
+        };
         let text = super::chart(&chart).into_string();
         assert_eq!(text.matches("rect class=\"slot\"").count(), 3);
-        assert!(text.contains("height=\"2\"") && text.contains("height=\"90\"") && text.contains("&lt;1&gt;"), "{text}");
+        assert!(
+            text.contains("height=\"2\"")
+                && text.contains("height=\"90\"")
+                && text.contains("&lt;1&gt;"),
+            "{text}"
+        );
     }
 }

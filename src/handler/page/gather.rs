@@ -34,7 +34,8 @@ impl Shelf<'_> {
     /// The last runs, newest first, at most `limit`.
     pub async fn last(&self, limit: usize, now: OffsetDateTime) -> Result<Vec<Run>, StoreError> {
         let stored = Records::new(self.state.clone()).last(limit, now).await?;
-        let mut runs: Vec<Run> = self.here.iter().map(|record| Run::of_record(record, now)).collect();
+        let mut runs: Vec<Run> =
+            self.here.iter().map(|record| Run::of_record(record, now)).collect();
         for record in stored {
             if runs.iter().all(|run| run.id != record.id) {
                 runs.push(Run::of_record(&record, now));
@@ -48,7 +49,8 @@ impl Shelf<'_> {
         }
         let mut names = Vec::new();
         for sources in self.sources.chunks(AT_ONCE) {
-            let listings: Vec<_> = sources.iter().map(|source| self.reports(source, limit, now)).collect();
+            let listings: Vec<_> =
+                sources.iter().map(|source| self.reports(source, limit, now)).collect();
             names.extend(try_join_all(listings).await?.into_iter().flatten());
         }
         // Names end in the run's id, which begins with the time of its start.
@@ -75,12 +77,20 @@ impl Shelf<'_> {
         if let Some(record) = Records::new(self.state.clone()).get(id).await? {
             return Ok(Some(Run::of_record(&record, now)));
         }
-        let reports = self.read(self.sources.iter().map(|source| StatePaths::of(source).report(id)).collect()).await?;
+        let reports = self
+            .read(self.sources.iter().map(|source| StatePaths::of(source).report(id)).collect())
+            .await?;
         Ok(Run::of_reports(reports).pop())
     }
 
-    /// Ids and names of the last reports of a source: those of two days, or all, if these are fewer than `limit`.
-    async fn reports(&self, source: &str, limit: usize, now: OffsetDateTime) -> Result<Vec<(String, BlobName)>, StoreError> {
+    /// Ids and names of the last reports of a source: those of two days, or all, if these are fewer
+    /// than `limit`.
+    async fn reports(
+        &self,
+        source: &str,
+        limit: usize,
+        now: OffsetDateTime,
+    ) -> Result<Vec<(String, BlobName)>, StoreError> {
         let mut names = Vec::new();
         for day in [now - Duration::DAY, now] {
             names.extend(self.names(&StatePaths::of(source).runs_of_day(day.date())).await?);
@@ -104,10 +114,14 @@ impl Shelf<'_> {
     async fn read(&self, names: Vec<BlobName>) -> Result<Vec<Stored>, StoreError> {
         let reports = stream::iter(names).map(|name| async move {
             let found = self.state.get(&name, MAX_BYTES, "reading a report").await?;
-            let read = found.map(|(_, bytes)| serde_json::from_slice(&bytes).and_then(|value| serde_json::from_value(self.redactor.json(value))));
+            let read = found.map(|(_, bytes)| {
+                serde_json::from_slice(&bytes)
+                    .and_then(|value| serde_json::from_value(self.redactor.json(value)))
+            });
             Ok(match read {
                 Some(Err(error)) => {
-                    tracing::warn!(blob = name.as_str(), %error, "Warning: a report cannot be read and is passed over.");
+                    tracing::warn!(blob = name.as_str(), %error, "Warning: a report cannot be read \
+                        and is passed over.");
                     None
                 }
                 Some(Ok(report)) => Some(report),

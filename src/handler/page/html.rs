@@ -1,7 +1,7 @@
 //! The pages: what holds for all of them, the list of sources and runs, one run. Pure.
 //!
-//! Every text goes through the templates' escaping, in elements and in attributes; only the style sheet and
-//! the script, which are our own, do not.
+//! Every text goes through the templates' escaping, in elements and in attributes; only the style
+//! sheet and the script, which are our own, do not.
 
 use std::collections::BTreeMap;
 
@@ -42,18 +42,26 @@ pub struct Frame<'a> {
     pub now: OffsetDateTime,
 }
 
-/// The policy that the pages are sent with: our style sheet and script by their hashes, requests to us, nothing else.
+/// The policy that the pages are sent with: our style sheet and script by their hashes, requests to
+/// us, nothing else.
 pub fn policy() -> String {
     let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
     format!(
-        "default-src 'none'; style-src {}; script-src {}; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        "default-src 'none'; style-src {}; script-src {}; connect-src 'self'; form-action 'self'; \
+        base-uri 'none'; frame-ancestors 'none'",
         hash(STYLE),
         hash(SCRIPT)
     )
 }
 
 /// A whole page: `live` is renewed while somebody looks at it, `below` is not.
-pub fn page(frame: &Frame<'_>, title: &str, running: bool, live: &Markup, below: &Markup) -> String {
+pub fn page(
+    frame: &Frame<'_>,
+    title: &str,
+    running: bool,
+    live: &Markup,
+    below: &Markup,
+) -> String {
     let home = format!("{}/ingest/runs{}", frame.prefix, frame.query);
     let page = html! {
         (DOCTYPE)
@@ -75,7 +83,8 @@ pub fn page(frame: &Frame<'_>, title: &str, running: bool, live: &Markup, below:
                 main {
                     div #live data-running=(if running { "yes" } else { "no" }) {
                         (live)
-                        p.quiet.small { "As of " (at(frame.now)) ". " noscript { a href="" { "Look again" } } }
+                        p.quiet.small { "As of " (at(frame.now)) ". " noscript { a href="" { "Look \
+                            again" } } }
                     }
                     (below)
                 }
@@ -97,11 +106,17 @@ pub fn list(frame: &Frame<'_>, runs: &[Run]) -> String {
     let live = html! {
         h2 { "Sources" }
         ul.cards { @for view in &views { li.card { (card(frame, view)) } } }
-        @if !runs.is_empty() { h2 { @if runs.len() == 1 { "The last run" } @else { "Over the last " (runs.len()) " runs" } } (charts(runs, frame.now)) }
+        @if !runs.is_empty() { h2 { @if runs.len() == 1 { "The last run" } @else { "Over the last \
+            " (runs.len()) " \
+            runs" } } (charts(runs, frame.now)) }
         h2 #runs { "Runs" }
         @if runs.is_empty() { p { "No run has left a record yet." } } @else { (legend()) (table(frame, runs)) }
     };
-    let title = format!("blobferry: {well} of {} sources well{}", views.len(), if running { ", running" } else { "" });
+    let title = format!(
+        "blobferry: {well} of {} sources well{}",
+        views.len(),
+        if running { ", running" } else { "" }
+    );
     page(frame, &title, running, &live, &starting(frame))
 }
 
@@ -112,8 +127,11 @@ pub fn run(frame: &Frame<'_>, run: &Run, runs: &[Run]) -> String {
         h2 { "Run " (run.id) " " (word(&run.status)) }
         dl {
             dt { "started" } dd { (at(run.started)) ", by " (run.trigger.replace('_', " ")) }
-            @if let Some(ended) = run.ended { dt { "ended" } dd { (at(ended)) } } @else { dt { "last heard of" } dd { (at(run.heard)) } }
-            dt { @if run.is_running() { "so far" } @else { "took" } } dd { (span(duration)) ", " (in_bytes(bytes)) " read" @if let Some(rate) = rate(bytes, duration) { ", " (rate) } }
+            @if let Some(ended) = run.ended { dt { "ended" } dd { (at(ended)) } } @else { dt { "last \
+                heard of" } dd { (at(run.heard)) } }
+            dt { @if run.is_running() { "so far" } @else { "took" } } dd { (span(duration)) ", " (in_bytes(bytes)) " \
+                read" @if let Some(rate) = rate(bytes, duration) { ", \
+                " (rate) } }
             dt { "files" } dd { (equation(&run.total())) }
         }
         @if !run.problems.is_empty() { (problems(&run.problems)) }
@@ -121,7 +139,13 @@ pub fn run(frame: &Frame<'_>, run: &Run, runs: &[Run]) -> String {
         @for (index, pass) in run.passes.iter().enumerate() { section.card { (section(frame, run, runs, pass, index)) } }
         p { a href={ (frame.prefix) "/ingest/runs" (frame.query) } { "All runs" } }
     };
-    page(frame, &format!("blobferry: run {} {}", run.id, run.status), run.is_running(), &live, &html! {})
+    page(
+        frame,
+        &format!("blobferry: run {} {}", run.id, run.status),
+        run.is_running(),
+        &live,
+        &html! {},
+    )
 }
 
 /// The page of a refusal.
@@ -137,7 +161,8 @@ pub fn refusal(frame: &Frame<'_>, status: u16, reason: &str) -> String {
 fn at(at: OffsetDateTime) -> Markup {
     let at = at.to_offset(time::UtcOffset::UTC);
     // Years beyond 9999 have no such form; the pages then show the plain one.
-    html! { time datetime=(at.replace_nanosecond(0).unwrap_or(at).format(&Rfc3339).unwrap_or_default()) { (short(at)) " UTC" } }
+    html! { time datetime=(at.replace_nanosecond(0).unwrap_or(at).format(&Rfc3339).unwrap_or_default()) { (short(at)) " \
+    UTC" } }
 }
 
 fn short(at: OffsetDateTime) -> String {
@@ -167,20 +192,28 @@ fn card(frame: &Frame<'_>, view: &SourceView) -> Markup {
     html! {
         div.head {
             h3 { bdi { (view.name) } }
-            span { @if view.running { (word("running")) " " } @match &view.state { Some(state) => (word(state)), None if !view.running => span.word.none { "no run yet" }, None => "" } }
+            span { @if view.running { (word("running")) " " } @match &view.state { Some(state) => (word(state)), None if !view.running => span.word.none { "no \
+                run yet" }, None => "" } }
         }
         @if !view.address.is_empty() { div.quiet.small { bdi { (view.address) } } }
         dl {
-            dt { "last run" } dd { @match &view.last { Some((id, began)) => (run_link(frame, id, &at(*began))), None => "none of those below" } }
-            dt { "last good run" } dd { @match &view.last_good { Some((id, began)) => (run_link(frame, id, &at(*began))), None => "none of those below" } }
-            dt { "next run" } dd { @match frame.next.get(&view.name) { Some(next) => { (at(*next)) div.quiet.small { "in " (span(*next - frame.now)) } } None => "no schedule is known here" } }
+            dt { "last run" } dd { @match &view.last { Some((id, began)) => (run_link(frame, id, &at(*began))), None => "none \
+                of those below" } }
+            dt { "last good run" } dd { @match &view.last_good { Some((id, began)) => (run_link(frame, id, &at(*began))), None => "none \
+                of those below" } }
+            dt { "next run" } dd { @match frame.next.get(&view.name) { Some(next) => { (at(*next)) div.quiet.small { "in \
+                " (span(*next - frame.now)) } } None => "no \
+                schedule is known here" } }
             dt { "lag" } dd {
                 @match &view.last_good {
-                    Some((_, began)) => span title="What had settled at the source by the start of its last good run is stored." { (span(frame.now - *began)) },
+                    Some((_, began)) => span title="What had settled at the source by the start of \
+                        its last good run is stored." { (span(frame.now - *began)) },
                     None => "unknown",
                 }
             }
-            dt { "backlog" } dd { @if backlog == 0 { "none" } @else { (view.deferred) " deferred, " (view.failed) " failed" } }
+            dt { "backlog" } dd { @if backlog == 0 { "none" } @else { (view.deferred) " deferred, \
+                " (view.failed) " \
+                failed" } }
         }
     }
 }
@@ -188,7 +221,8 @@ fn card(frame: &Frame<'_>, view: &SourceView) -> Markup {
 fn legend() -> Markup {
     html! {
         ul.legend aria-label="Colours of the bars" {
-            @for (name, class, _) in PARTS { li { svg width="12" height="12" aria-hidden="true" { rect class=(class) width="12" height="12" rx="2" {} } " " (name) } }
+            @for (name, class, _) in PARTS { li { svg width="12" height="12" aria-hidden="true" { rect class=(class) width="12" height="12" rx="2" {} } " \
+                " (name) } }
         }
     }
 }
@@ -209,7 +243,8 @@ fn row(frame: &Frame<'_>, run: &Run) -> Markup {
     let names: Vec<&str> = run.passes.iter().map(|pass| pass.source.as_str()).collect();
     html! {
         tr {
-            td.when { (run_link(frame, &run.id, &at(run.started))) div.quiet.small { (run.trigger.replace('_', " ")) } }
+            td.when { (run_link(frame, &run.id, &at(run.started))) div.quiet.small { (run.trigger.replace('_', " \
+                ")) } }
             td { (word(&run.status)) }
             td.bars {
                 div.small { bdi { (names.join(", ")) } }
@@ -224,7 +259,8 @@ fn row(frame: &Frame<'_>, run: &Run) -> Markup {
 
 fn bytes_per_second(bytes: u64, duration: time::Duration) -> Option<u64> {
     // Less than a tenth of a second tells nothing of a rate.
-    let tenths = u128::try_from(duration.whole_milliseconds() / 100).ok().filter(|tenths| *tenths > 0)?;
+    let tenths =
+        u128::try_from(duration.whole_milliseconds() / 100).ok().filter(|tenths| *tenths > 0)?;
     u64::try_from(u128::from(bytes) * 10 / tenths).ok()
 }
 
@@ -237,18 +273,28 @@ fn charts(runs: &[Run], now: OffsetDateTime) -> Markup {
         let end = |run: Option<&Run>| run.map(|run| short(run.started)).unwrap_or_default();
         (end(runs.last()), end(runs.first()))
     };
-    let columns = |of: &dyn Fn(&Run) -> u64, words: &dyn Fn(u64) -> String| -> (Vec<Column>, String) {
-        let title = |run: &Run, value: u64| {
-            let rate = rate(run.sum(Pass::arrived), run.duration(now)).map(|rate| format!(" at {rate}")).unwrap_or_default();
-            format!("{}: {}{rate}, {}", short(run.started), words(value), run.status)
+    let columns =
+        |of: &dyn Fn(&Run) -> u64, words: &dyn Fn(u64) -> String| -> (Vec<Column>, String) {
+            let title = |run: &Run, value: u64| {
+                let rate = rate(run.sum(Pass::arrived), run.duration(now))
+                    .map(|rate| format!(" at {rate}"))
+                    .unwrap_or_default();
+                format!("{}: {}{rate}, {}", short(run.started), words(value), run.status)
+            };
+            let columns: Vec<Column> = runs
+                .iter()
+                .rev()
+                .map(|run| Column { value: of(run), title: title(run, of(run)) })
+                .collect();
+            let highest = columns.iter().map(|column| column.value).max().unwrap_or(0);
+            (columns, words(highest))
         };
-        let columns: Vec<Column> = runs.iter().rev().map(|run| Column { value: of(run), title: title(run, of(run)) }).collect();
-        let highest = columns.iter().map(|column| column.value).max().unwrap_or(0);
-        (columns, words(highest))
-    };
     let files = |n: u64| format!("{n} {}", if n == 1 { "file" } else { "files" });
     let per_second = |bytes: u64| format!("{}/s", in_bytes(bytes));
-    let (rates, most_rates) = columns(&|run| bytes_per_second(run.sum(Pass::arrived), run.duration(now)).unwrap_or(0), &per_second);
+    let (rates, most_rates) = columns(
+        &|run| bytes_per_second(run.sum(Pass::arrived), run.duration(now)).unwrap_or(0),
+        &per_second,
+    );
     let (bytes, most_bytes) = columns(&|run| run.sum(Pass::arrived), &in_bytes);
     let (stored, most_stored) = columns(&|run| run.sum(|pass| pass.ingested), &files);
     let (failed, most_failed) = columns(&|run| run.sum(|pass| pass.failed), &files);
@@ -277,10 +323,12 @@ fn section(frame: &Frame<'_>, run: &Run, runs: &[Run], pass: &Pass, index: usize
         }
         (bar(pass))
         div.bar-words { (equation(pass)) }
-        @if !pass.is_running() && pass.arrived() > 0 { p.small { (in_bytes(pass.arrived())) " read, blobs written: " (pass.blobs) } }
+        @if !pass.is_running() && pass.arrived() > 0 { p.small { (in_bytes(pass.arrived())) " \
+            read, blobs written: " (pass.blobs) } }
         (reasons("skipped", &pass.skipped_by_reason))
         (reasons("deferred", &pass.deferred_by_reason))
-        @if pass.unparsed_lines > 0 { p { (word("degraded")) " " (pass.unparsed_lines) " lines of listings could not be parsed" } }
+        @if pass.unparsed_lines > 0 { p { (word("degraded")) " " (pass.unparsed_lines) " lines of \
+            listings could not be parsed" } }
         @if !pass.problems.is_empty() { (problems(&pass.problems)) }
         @if !pass.failures.is_empty() { (failures(frame, run, runs, pass, index)) }
         (names("deferred", "Deferred files", &pass.deferred_files, pass.deferred, index))
@@ -289,7 +337,8 @@ fn section(frame: &Frame<'_>, run: &Run, runs: &[Run], pass: &Pass, index: usize
 }
 
 fn reasons(what: &str, by_reason: &std::collections::BTreeMap<String, u64>) -> Markup {
-    let each: Vec<String> = by_reason.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    let each: Vec<String> =
+        by_reason.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
     html! { @if !each.is_empty() { p.small { (what) ": " (each.join(", ")) } } }
 }
 
@@ -309,7 +358,8 @@ fn failures(frame: &Frame<'_>, run: &Run, runs: &[Run], pass: &Pass, index: usiz
     html! {
         div.wide role="region" aria-label={ "Failed files of " (pass.source) } tabindex="0" id=(part("failed", index)) {
             table.stack {
-                thead { tr { th scope="col" { "failed file" } th scope="col" { "class" } th scope="col" { "what happened, and what to do" } th scope="col" { "before" } } }
+                thead { tr { th scope="col" { "failed file" } th scope="col" { "class" } th scope="col" { "what \
+                    happened, and what to do" } th scope="col" { "before" } } }
                 tbody {
                     @for failure in &pass.failures {
                         tr {
@@ -322,7 +372,8 @@ fn failures(frame: &Frame<'_>, run: &Run, runs: &[Run], pass: &Pass, index: usiz
                 }
             }
         }
-        @if more > 0 { p.small { "and " (more) " more: the report below " code { "_blobferry/" (pass.source) "/runs/" } " tells more of them" } }
+        @if more > 0 { p.small { "and " (more) " more: the report below " code { "_blobferry/" (pass.source) "/runs/" } " \
+            tells more of them" } }
     }
 }
 
@@ -332,7 +383,8 @@ fn history(frame: &Frame<'_>, before: &[Earlier]) -> Markup {
     let more = before.len().saturating_sub(SHOWN);
     html! {
         @if before.is_empty() { "not in the runs before" }
-        @for one in before.iter().take(SHOWN) { div { (run_link(frame, &one.run, &at(one.started))) " " code { (one.class) } } }
+        @for one in before.iter().take(SHOWN) { div { (run_link(frame, &one.run, &at(one.started))) " \
+            " code { (one.class) } } }
         @if more > 0 { "and " (more) " times more" }
     }
 }
@@ -349,9 +401,9 @@ fn names(what: &str, title: &str, names: &[String], count: u64, index: usize) ->
     }
 }
 
-/// The form that starts and plans runs, where requests may do that. With the script the key goes in a header.
-/// Without it the form asks for the desk: the host takes a key from a query or a header, and a plain form that
-/// posts can set neither, so the key stands in the address of that page.
+/// The form that starts and plans runs, where requests may do that. With the script the key goes in
+/// a header. Without it the form asks for the desk: the host takes a key from a query or a header,
+/// and a plain form that posts can set neither, so the key stands in the address of that page.
 fn starting(frame: &Frame<'_>) -> Markup {
     let Some(to) = &frame.starts else { return html! {} };
     html! {
@@ -373,8 +425,10 @@ fn starting(frame: &Frame<'_>) -> Markup {
         }
         div #answer aria-live="polite" {}
         noscript {
-            p.quiet.small { "Without JavaScript the key stands in the address of the next page. By command it need not:" }
-            pre { code { "curl -X POST -H 'x-functions-key: KEY' -H 'Content-Type: application/json' -d '{}' " (to) } }
+            p.quiet.small { "Without JavaScript the key stands in the address of the next page. By \
+                command it need not:" }
+            pre { code { "curl -X POST -H 'x-functions-key: KEY' -H 'Content-Type: \
+                application/json' -d '{}' " (to) } }
         }
     }
 }

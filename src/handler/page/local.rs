@@ -1,4 +1,5 @@
-//! The status page on this machine, without a Functions host: for whoever has the address with its key.
+//! The status page on this machine, without a Functions host: for whoever has the address with its
+//! key.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -40,19 +41,28 @@ struct Desk {
 impl Local {
     /// Listens on 127.0.0.1:`port`; 0 is any that is free. Nothing is asked of the store yet.
     pub async fn bind(ready: Ready, port: u16) -> Result<Self, String> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| format!("listening on 127.0.0.1:{port}: {error}"))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .await
+            .map_err(|error| format!("listening on 127.0.0.1:{port}: {error}"))?;
         let mut key = [0u8; 16];
         getrandom::fill(&mut key).map_err(|error| format!("no random key: {error}"))?;
         let key = hex(&key);
-        let (_, loaded) = watch::channel(Some(Ok((Arc::new(ready), Arc::new(Host::read(None, &[].into()))))));
-        let app = App { loaded, runs: Arc::new(Runs::default()), patience: PATIENCE, starts_runs: false };
-        let router = Router::new().fallback(any).with_state(Arc::new(Desk { app, key: key.clone() }));
+        let (_, loaded) =
+            watch::channel(Some(Ok((Arc::new(ready), Arc::new(Host::read(None, &[].into()))))));
+        let app =
+            App { loaded, runs: Arc::new(Runs::default()), patience: PATIENCE, starts_runs: false };
+        let router =
+            Router::new().fallback(any).with_state(Arc::new(Desk { app, key: key.clone() }));
         Ok(Self { listener, router, key })
     }
 
-    /// The address of the pages with their key. Other users of this machine cannot guess it, nor can pages of other sites.
+    /// The address of the pages with their key. Other users of this machine cannot guess it, nor
+    /// can pages of other sites.
     pub fn url(&self) -> Result<String, String> {
-        let address: SocketAddr = self.listener.local_addr().map_err(|error| format!("the port that was bound: {error}"))?;
+        let address: SocketAddr = self
+            .listener
+            .local_addr()
+            .map_err(|error| format!("the port that was bound: {error}"))?;
         Ok(format!("http://{address}{PAGES}?code={}", self.key))
     }
 
@@ -65,15 +75,28 @@ impl Local {
 
 async fn any(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     if routes::foreign(request.headers()).is_some() {
-        return plain(StatusCode::FORBIDDEN, "This page is for this machine alone: open it as 127.0.0.1 or localhost.\n");
+        return plain(
+            StatusCode::FORBIDDEN,
+            "This page is for this machine alone: open it as 127.0.0.1 or localhost.\n",
+        );
     }
-    let query: Map<String, Value> = url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
-        .map(|(name, value)| (name.into_owned(), Value::from(value.into_owned())))
-        .collect();
+    let query: Map<String, Value> =
+        url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
+            .map(|(name, value)| (name.into_owned(), Value::from(value.into_owned())))
+            .collect();
     if query.get("code").and_then(Value::as_str) != Some(&desk.key) {
-        return plain(StatusCode::FORBIDDEN, "Open the whole address that `blobferry serve --status` printed: its `code` is the key.\n");
+        return plain(
+            StatusCode::FORBIDDEN,
+            "Open the whole address that `blobferry serve --status` printed: its `code` is the \
+            key.\n",
+        );
     }
-    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let accept = request
+        .headers()
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
     let page = request
         .uri()
         .path()
@@ -90,16 +113,27 @@ async fn any(State(desk): State<Arc<Desk>>, request: Request) -> Response {
 /// Asks the function as a host would, and hands on its answer.
 async fn shown(desk: &Desk, accept: &str, query: Map<String, Value>, id: &str) -> Response {
     let asked = json!({ "Method": "GET", "Url": format!("{PAGES}/{id}"), "Query": query, "Headers": { "Accept": [accept] }, "Params": { "id": id } });
-    let Ok(envelope) = Envelope::parse(json!({ "Data": { "req": asked } }).to_string().as_bytes()) else {
+    let Ok(envelope) = Envelope::parse(json!({ "Data": { "req": asked } }).to_string().as_bytes())
+    else {
         return plain(StatusCode::BAD_REQUEST, "This request cannot be read.\n");
     };
-    let invocation = Invocation { id: "-".into(), begun: Instant::now(), envelope, traceparent: None };
-    let answer = call(&desk.app, "IngestStatus", invocation).await.map(|answer| answer.body).unwrap_or_default();
+    let invocation =
+        Invocation { id: "-".into(), begun: Instant::now(), envelope, traceparent: None };
+    let answer = call(&desk.app, "IngestStatus", invocation)
+        .await
+        .map(|answer| answer.body)
+        .unwrap_or_default();
     let res = &answer["Outputs"]["res"];
-    let status = res["statusCode"].as_str().and_then(|status| status.parse().ok()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = (status, res["body"].as_str().unwrap_or_default().to_owned()).into_response();
+    let status = res["statusCode"]
+        .as_str()
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response =
+        (status, res["body"].as_str().unwrap_or_default().to_owned()).into_response();
     for (name, value) in res["headers"].as_object().into_iter().flatten() {
-        let pair = HeaderName::try_from(name.as_str()).ok().zip(value.as_str().and_then(|value| HeaderValue::from_str(value).ok()));
+        let pair = HeaderName::try_from(name.as_str())
+            .ok()
+            .zip(value.as_str().and_then(|value| HeaderValue::from_str(value).ok()));
         if let Some((name, value)) = pair {
             response.headers_mut().insert(name, value);
         }

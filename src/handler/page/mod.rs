@@ -1,7 +1,8 @@
 //! The status page: sources, runs, one run, for people with a browser.
 //!
-//! `gather` reads records and reports, `view` makes numbers of them, `chart` pictures of numbers, `html`
-//! pages of both; `next` tells when the schedule comes. `byhand` is where runs are started. `local` shows the pages without a Functions host, to whoever sits at this machine.
+//! `gather` reads records and reports, `view` makes numbers of them, `chart` pictures of numbers,
+//! `html` pages of both; `next` tells when the schedule comes. `byhand` is where runs are started.
+//! `local` shows the pages without a Functions host, to whoever sits at this machine.
 
 pub mod byhand;
 mod chart;
@@ -71,7 +72,11 @@ pub async fn answer(desk: Desk<'_>, call: &HttpCall, asked: &Asked) -> Result<Ht
         store: desk.store.address(),
         prefix: desk.prefix,
         query: &query,
-        view: call.query.iter().find(|(name, _)| name.eq_ignore_ascii_case("code")).map_or("", |(_, value)| value),
+        view: call
+            .query
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("code"))
+            .map_or("", |(_, value)| value),
         starts: desk.starts_runs.then(|| format!("{}{}/ingest", origin(&call.url), desk.prefix)),
         sources: &sources,
         next: desk.next_runs(now),
@@ -80,14 +85,28 @@ pub async fn answer(desk: Desk<'_>, call: &HttpCall, asked: &Asked) -> Result<Ht
     let state = StateStore::new(desk.store.clone(), desk.redactor.clone(), Policy::default());
     let shelf = Shelf { state, sources: &sources, redactor: desk.redactor, here: desk.here };
     Ok(match asked {
-        Asked::List(limit) => page(200, html::list(&frame, &shelf.last(*limit, now).await.map_err(|error| chain(&error))?)),
+        Asked::List(limit) => page(
+            200,
+            html::list(&frame, &shelf.last(*limit, now).await.map_err(|error| chain(&error))?),
+        ),
         Asked::One(id) => match shelf.one(id, now).await.map_err(|error| chain(&error))? {
             Some(run) => {
                 // What failed now may have failed before.
-                let before = if run.passes.iter().any(|pass| !pass.failures.is_empty()) { shelf.last(BEFORE, now).await } else { Ok(Vec::new()) };
+                let before = if run.passes.iter().any(|pass| !pass.failures.is_empty()) {
+                    shelf.last(BEFORE, now).await
+                } else {
+                    Ok(Vec::new())
+                };
                 page(200, html::run(&frame, &run, &before.map_err(|error| chain(&error))?))
             }
-            None => page(404, html::refusal(&frame, 404, &format!("there is no run `{}`", printable(id.as_bytes())))),
+            None => page(
+                404,
+                html::refusal(
+                    &frame,
+                    404,
+                    &format!("there is no run `{}`", printable(id.as_bytes())),
+                ),
+            ),
         },
     })
 }
@@ -111,7 +130,8 @@ pub fn refusal(refused: &HttpAnswer, prefix: &str, call: &HttpCall) -> HttpAnswe
     answer
 }
 
-/// A page with the headers that keep it to itself: no other origin, no copy, no address in a referrer, no frame.
+/// A page with the headers that keep it to itself: no other origin, no copy, no address in a
+/// referrer, no frame.
 fn page(status: u16, html: String) -> HttpAnswer {
     HttpAnswer::page(status, html)
         .with("Content-Security-Policy", html::policy())
@@ -124,8 +144,10 @@ fn page(status: u16, html: String) -> HttpAnswer {
 
 /// What links of the pages carry on of the caller's query: how the host took its key. Encoded.
 fn carried(call: &HttpCall) -> String {
-    let keys = call.query.iter().filter(|(name, _)| KEYS.contains(&name.to_ascii_lowercase().as_str()));
-    let pairs: Vec<String> = keys.map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+    let keys =
+        call.query.iter().filter(|(name, _)| KEYS.contains(&name.to_ascii_lowercase().as_str()));
+    let pairs: Vec<String> =
+        keys.map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
     if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
 }
 

@@ -1,16 +1,19 @@
 //! When a schedule of Azure Functions comes next. Pure.
 //!
-//! Six fields: second, minute, hour, day of the month, month, day of the week (0 and 7 are Sunday); each a `*`, a
-//! number, a name, a range, a list of these, each with a step; UTC. A day must fit both of its fields.
+//! Six fields: second, minute, hour, day of the month, month, day of the week (0 and 7 are Sunday);
+//! each a `*`, a number, a name, a range, a list of these, each with a step; UTC. A day must fit
+//! both of its fields.
 
 use time::{Date, Duration, OffsetDateTime, Time, UtcOffset};
 
-const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] =
+    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 /// Leap days come back within eight years.
 const DAYS_AHEAD: u32 = 8 * 366;
 
-/// The first time after `now` at which `schedule` comes; `None` if it cannot be read, or never comes.
+/// The first time after `now` at which `schedule` comes; `None` if it cannot be read, or never
+/// comes.
 pub fn next(schedule: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
     let fields: Vec<&str> = schedule.split_ascii_whitespace().collect();
     let fields = match fields.as_slice() {
@@ -18,9 +21,14 @@ pub fn next(schedule: &str, now: OffsetDateTime) -> Option<OffsetDateTime> {
         [second, minute, hour, day, month, weekday] => [*second, minute, hour, day, month, weekday],
         _ => return None,
     };
-    let [seconds, minutes, hours] = [(fields[0], 59), (fields[1], 59), (fields[2], 23)].map(|(text, last)| field(text, 0, last, &[]));
+    let [seconds, minutes, hours] = [(fields[0], 59), (fields[1], 59), (fields[2], 23)]
+        .map(|(text, last)| field(text, 0, last, &[]));
     let (seconds, minutes, hours) = (seconds?, minutes?, hours?);
-    let (days, months, weekdays) = (field(fields[3], 1, 31, &[])?, field(fields[4], 1, 12, &MONTHS)?, field(fields[5], 0, 7, &DAYS)?);
+    let (days, months, weekdays) = (
+        field(fields[3], 1, 31, &[])?,
+        field(fields[4], 1, 12, &MONTHS)?,
+        field(fields[5], 0, 7, &DAYS)?,
+    );
     let fits = |date: Date| {
         let weekday = date.weekday().number_days_from_sunday();
         let is_weekday = weekdays.contains(&weekday) || (weekday == 0 && weekdays.contains(&7));
@@ -45,21 +53,27 @@ fn first(hours: &[u8], minutes: &[u8], seconds: &[u8], after: Option<Time>) -> O
     let later = |time: &Time| after.is_none_or(|after| *time > after);
     let from = after.map_or(0, Time::hour);
     hours.iter().filter(|hour| **hour >= from).find_map(|hour| {
-        let of_hour = minutes.iter().flat_map(|minute| seconds.iter().filter_map(|second| Time::from_hms(*hour, *minute, *second).ok()));
+        let of_hour = minutes.iter().flat_map(|minute| {
+            seconds.iter().filter_map(|second| Time::from_hms(*hour, *minute, *second).ok())
+        });
         of_hour.into_iter().find(later)
     })
 }
 
 /// The values of a field, in order.
 fn field(text: &str, first: u8, last: u8, names: &[&str]) -> Option<Vec<u8>> {
-    let number = |text: &str| match names.iter().position(|name| text.len() >= 3 && text.to_ascii_lowercase().starts_with(name)) {
+    let number = |text: &str| match names
+        .iter()
+        .position(|name| text.len() >= 3 && text.to_ascii_lowercase().starts_with(name))
+    {
         Some(at) => u8::try_from(at).ok()?.checked_add(first),
         None => text.parse().ok().filter(|value| (first..=last).contains(value)),
     };
     let mut values = Vec::new();
     for part in text.split(',') {
-        let (range, step) =
-            part.split_once('/').map_or(Some((part, 1)), |(range, step)| Some((range, step.parse().ok().filter(|step| *step > 0)?)))?;
+        let (range, step) = part.split_once('/').map_or(Some((part, 1)), |(range, step)| {
+            Some((range, step.parse().ok().filter(|step| *step > 0)?))
+        })?;
         let (from, to) = match range.split_once('-') {
             _ if range == "*" => (first, last),
             Some((from, to)) => (number(from)?, number(to)?),
@@ -97,8 +111,18 @@ mod tests {
         check("0 0 0 29 2 *", Some(datetime!(2028-02-29 0:00 UTC)));
         check("15 6 * * *", Some(datetime!(2026-11-24 6:15 UTC)));
         check("0 0 0 31 2 *", None);
-        for bad in ["", "* * *", "0 60 * * * *", "0 0 24 * * *", "0 0 * * * 8", "0 */0 * * * *", "0 0 * * Foo *", "0 0 9-5 * * *", "01:00:00", "%X%"]
-        {
+        for bad in [
+            "",
+            "* * *",
+            "0 60 * * * *",
+            "0 0 24 * * *",
+            "0 0 * * * 8",
+            "0 */0 * * * *",
+            "0 0 * * Foo *",
+            "0 0 9-5 * * *",
+            "01:00:00",
+            "%X%",
+        ] {
             check(bad, None);
         }
     }

@@ -31,8 +31,15 @@ const HOSTILE: &[&str] = &[
 
 async fn put(store: &Arc<dyn Store>, name: &str, value: &Value) {
     let bytes = Bytes::from(value.to_string());
-    let properties = Properties { content_type: "application/json".into(), md5: Md5::digest(&bytes).into(), metadata: [].into() };
-    store.put(&BlobName::new(name).expect("a name"), bytes, &properties, &Condition::Always).await.expect("written");
+    let properties = Properties {
+        content_type: "application/json".into(),
+        md5: Md5::digest(&bytes).into(),
+        metadata: [].into(),
+    };
+    store
+        .put(&BlobName::new(name).expect("a name"), bytes, &properties, &Condition::Always)
+        .await
+        .expect("written");
 }
 
 fn pass(text: &str) -> Value {
@@ -52,9 +59,15 @@ async fn shelf() -> (Arc<dyn Store>, String, String) {
     record.run = Some(record.id.clone());
     record.status = Status::Degraded;
     record.ended = Some(now);
-    record.problems = HOSTILE.iter().map(|text| json!({ "message": text, "class": text, "hint": text })).collect();
+    record.problems = HOSTILE
+        .iter()
+        .map(|text| json!({ "message": text, "class": text, "hint": text }))
+        .collect();
     record.sources = HOSTILE.iter().map(|text| pass(text)).collect();
-    Records::new(StateStore::new(store.clone(), Redactor::default(), Policy::default())).put(&record).await.expect("written");
+    Records::new(StateStore::new(store.clone(), Redactor::default(), Policy::default()))
+        .put(&record)
+        .await
+        .expect("written");
     // The handler's run left a report too: it is the same run, and shown once.
     let id = run_id(now - Duration::minutes(9));
     for run in [&record.id, &id] {
@@ -79,15 +92,28 @@ async fn ask(store: &Arc<dyn Store>, asked: &Asked, query: &[(&str, &str)]) -> H
         &[].into(),
     );
     let sources = sources.expect("a configuration").sources;
-    let desk =
-        Desk { store, sources: &sources, redactor: &redactor, prefix: "/api", here: Vec::new(), starts_runs: true, schedule: Some("0 0 * * * *") };
-    let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let call = HttpCall { method: "GET".into(), url: "https://app.example/api/ingest/runs?code=k".into(), query, ..HttpCall::default() };
+    let desk = Desk {
+        store,
+        sources: &sources,
+        redactor: &redactor,
+        prefix: "/api",
+        here: Vec::new(),
+        starts_runs: true,
+        schedule: Some("0 0 * * * *"),
+    };
+    let query =
+        query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let call = HttpCall {
+        method: "GET".into(),
+        url: "https://app.example/api/ingest/runs?code=k".into(),
+        query,
+        ..HttpCall::default()
+    };
     answer(desk, &call, asked).await.expect("the store answers")
 }
 
-/// What a browser would make of a page: names of elements and of attributes. Our pages quote every attribute,
-/// so a reader of quotes is enough, and one that meets anything else fails.
+/// What a browser would make of a page: names of elements and of attributes. Our pages quote every
+/// attribute, so a reader of quotes is enough, and one that meets anything else fails.
 fn elements(html: &str) -> Vec<(String, Vec<(String, String)>)> {
     let mut found = Vec::new();
     let mut rest = html;
@@ -106,7 +132,8 @@ fn elements(html: &str) -> Vec<(String, Vec<(String, String)>)> {
                 rest = after;
                 break;
             }
-            let key: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+            let key: String =
+                rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
             assert!(!key.is_empty(), "in <{name}: `{}`", &rest[..rest.len().min(40)]);
             rest = &rest[key.len()..];
             let mut value = "";
@@ -127,7 +154,8 @@ fn elements(html: &str) -> Vec<(String, Vec<(String, String)>)> {
 #[tokio::test]
 async fn no_name_becomes_anything_but_text() {
     let (store, handler, command_line) = shelf().await;
-    let mut pages = vec![ask(&store, &Asked::List(20), &[("code", "a\"><script>alert(1)</script>&b=c")]).await];
+    let mut pages =
+        vec![ask(&store, &Asked::List(20), &[("code", "a\"><script>alert(1)</script>&b=c")]).await];
     for id in [&handler, &command_line] {
         pages.push(ask(&store, &Asked::One(id.clone()), &[]).await);
     }
@@ -136,18 +164,31 @@ async fn no_name_becomes_anything_but_text() {
     for page in &pages {
         let html = page.page.as_ref().expect("a page");
         let found = elements(html);
-        assert_eq!(found.iter().filter(|(name, _)| name == "script").count(), 1, "only our own script");
-        assert!(found.iter().all(|(name, _)| name != "img" && name != "iframe" && name != "object" && name != "base"));
+        assert_eq!(
+            found.iter().filter(|(name, _)| name == "script").count(),
+            1,
+            "only our own script"
+        );
+        assert!(found.iter().all(|(name, _)| name != "img"
+            && name != "iframe"
+            && name != "object"
+            && name != "base"));
         for (name, attributes) in &found {
             for (key, value) in attributes {
-                assert!(!key.starts_with("on") && key != "style" && key != "src" && key != "autofocus", "<{name} {key}>");
-                let is_ours = value.is_empty() || value.starts_with("/api/ingest/runs") || value == "#live";
+                assert!(
+                    !key.starts_with("on") && key != "style" && key != "src" && key != "autofocus",
+                    "<{name} {key}>"
+                );
+                let is_ours =
+                    value.is_empty() || value.starts_with("/api/ingest/runs") || value == "#live";
                 assert!(key != "href" || is_ours, "<{name} href=\"{value}\">");
             }
         }
     }
     let html = pages[1].page.as_ref().expect("a page");
-    for text in ["&lt;img src=x onerror=alert(1)&gt;", "&quot; onmouseover=&quot;", "&amp;lt;b&amp;gt;"] {
+    for text in
+        ["&lt;img src=x onerror=alert(1)&gt;", "&quot; onmouseover=&quot;", "&amp;lt;b&amp;gt;"]
+    {
         assert!(html.contains(text), "{text} is shown as it is spelled");
     }
 }
@@ -160,40 +201,62 @@ async fn runs_of_both_kinds_stand_in_one_list_each_once() {
     let rows = html.matches("<td class=\"when\">").count();
     assert_eq!(rows, 2, "{html}");
     for id in [&handler, &command_line] {
-        assert!(html.contains(&format!("href=\"/api/ingest/runs/{id}?code=k%2F1\"")), "a link with the caller's key");
+        assert!(
+            html.contains(&format!("href=\"/api/ingest/runs/{id}?code=k%2F1\"")),
+            "a link with the caller's key"
+        );
     }
     assert!(
-        html.contains("listed 40 = ingested 8 + unchanged 8 + skipped 8 + gone 0 + deferred 8 + failed 8"),
+        html.contains(
+            "listed 40 = ingested 8 + unchanged 8 + skipped 8 + gone 0 + deferred 8 + failed 8"
+        ),
         "the equation of a run over all its sources"
     );
-    assert!(html.contains("<noscript>") && html.contains("https://app.example/api/ingest"), "a run can be started without a script");
+    assert!(
+        html.contains("<noscript>") && html.contains("https://app.example/api/ingest"),
+        "a run can be started without a script"
+    );
 }
 
 #[tokio::test]
 async fn pages_keep_to_themselves() {
     let (store, handler, _) = shelf().await;
     let page = ask(&store, &Asked::One(handler), &[]).await;
-    let header = |name: &str| page.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
-    assert_eq!((header("Referrer-Policy"), header("Cache-Control")), (Some("no-referrer"), Some("no-store")));
+    let header = |name: &str| {
+        page.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
+    };
+    assert_eq!(
+        (header("Referrer-Policy"), header("Cache-Control")),
+        (Some("no-referrer"), Some("no-store"))
+    );
     let policy = header("Content-Security-Policy").expect("a policy");
-    assert!(policy.starts_with("default-src 'none';") && !policy.contains("unsafe") && !policy.contains('*'), "{policy}");
+    assert!(
+        policy.starts_with("default-src 'none';")
+            && !policy.contains("unsafe")
+            && !policy.contains('*'),
+        "{policy}"
+    );
     // The hashes are those of what the page holds: else a browser would show it bare.
     let html = page.page.as_deref().expect("a page");
     for (tag, end) in [("<style>", "</style>"), ("<script>", "</script>")] {
-        let text = html.split_once(tag).and_then(|(_, rest)| rest.split_once(end)).expect("one of them").0;
+        let text =
+            html.split_once(tag).and_then(|(_, rest)| rest.split_once(end)).expect("one of them").0;
         use base64::Engine as _;
         let hash = base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(text));
         assert!(policy.contains(&hash), "{tag} is not the one that the policy allows");
     }
-    assert!(!html.contains("style=\"") && !html.contains("http://") && !html.contains("https://"), "no outside asset, no inline style");
+    assert!(
+        !html.contains("style=\"") && !html.contains("http://") && !html.contains("https://"),
+        "no outside asset, no inline style"
+    );
 }
 
 #[tokio::test]
 async fn secrets_that_a_report_holds_are_not_shown() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let id = run_id(OffsetDateTime::now_utc());
-    let report =
-        json!({ "run": id, "started": "2026-11-23T09:00:00Z", "ended": "2026-11-23T09:00:05Z", "source": "acme", "notes": ["530 s3cret-word"] });
+    let report = json!({ "run": id, "started": "2026-11-23T09:00:00Z", "ended": "2026-11-23T09:00:05Z", "source": "acme", "notes": ["530 \
+        s3cret-word"] });
     put(&store, &format!("_blobferry/acme/runs/{}/{id}.json", &id[..8]), &report).await;
     let html = ask(&store, &Asked::One(id), &[]).await.page.expect("a page");
     assert!(html.contains("530 ***") && !html.contains("s3cret-word"));
@@ -203,20 +266,35 @@ async fn secrets_that_a_report_holds_are_not_shown() {
 async fn a_running_run_reloads_and_an_empty_store_says_so() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let html = ask(&store, &Asked::List(20), &[]).await.page.expect("a page");
-    assert!(html.contains("No run has left a record yet") && html.contains("no run yet") && html.contains("data-running=\"no\""));
+    assert!(
+        html.contains("No run has left a record yet")
+            && html.contains("no run yet")
+            && html.contains("data-running=\"no\"")
+    );
     let mut record = RunRecord::new(Trigger::Http, "i", OffsetDateTime::now_utc());
-    record.sources = vec![json!({ "source": "acme", "status": "running", "bytes_to_fetch": 2048, "bytes_fetched": 1024, "ingested": 3 })];
-    Records::new(StateStore::new(store.clone(), Redactor::default(), Policy::default())).put(&record).await.expect("written");
+    record.sources = vec![
+        json!({ "source": "acme", "status": "running", "bytes_to_fetch": 2048, "bytes_fetched": 1024, "ingested": 3 }),
+    ];
+    Records::new(StateStore::new(store.clone(), Redactor::default(), Policy::default()))
+        .put(&record)
+        .await
+        .expect("written");
     for asked in [Asked::List(20), Asked::One(record.id.clone())] {
         let html = ask(&store, &asked, &[]).await.page.expect("a page");
-        assert!(html.contains("data-running=\"yes\"") && html.contains("http-equiv=\"refresh\"") && html.contains("so far ingested 3"), "{html}");
+        assert!(
+            html.contains("data-running=\"yes\"")
+                && html.contains("http-equiv=\"refresh\"")
+                && html.contains("so far ingested 3"),
+            "{html}"
+        );
     }
 }
 
 /// How bright a colour as `#1a2b3c` is, by WCAG 2.
 fn luminance(colour: &str) -> f64 {
     let part = |at: usize| {
-        let value = f64::from(u8::from_str_radix(&colour[at..at + 2], 16).expect("a colour")) / 255.0;
+        let value =
+            f64::from(u8::from_str_radix(&colour[at..at + 2], 16).expect("a colour")) / 255.0;
         if value <= 0.03928 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
     };
     0.2126 * part(1) + 0.7152 * part(3) + 0.0722 * part(5)
@@ -225,11 +303,22 @@ fn luminance(colour: &str) -> f64 {
 #[test]
 fn text_and_pictures_stand_out_in_light_and_in_dark() {
     let style = include_str!("style.css");
-    let schemes: Vec<&str> = style.split(":root {").skip(1).map(|rest| rest.split('}').next().expect("it is closed")).collect();
+    let schemes: Vec<&str> = style
+        .split(":root {")
+        .skip(1)
+        .map(|rest| rest.split('}').next().expect("it is closed"))
+        .collect();
     assert_eq!(schemes.len(), 2, "light and dark");
     for scheme in schemes {
-        let colour =
-            |name: &str| scheme.split_once(&format!("--{name}: ")).unwrap_or_else(|| panic!("no {name}")).1.split(';').next().expect("a value");
+        let colour = |name: &str| {
+            scheme
+                .split_once(&format!("--{name}: "))
+                .unwrap_or_else(|| panic!("no {name}"))
+                .1
+                .split(';')
+                .next()
+                .expect("a value")
+        };
         let contrast = |one: &str, other: &str| {
             let (one, other) = (luminance(colour(one)), luminance(colour(other)));
             (one.max(other) + 0.05) / (one.min(other) + 0.05)

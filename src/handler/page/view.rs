@@ -22,8 +22,8 @@ pub struct Problem {
     pub hint: String,
 }
 
-/// What a run's record tells of one source: its report, or how far it has come. Whatever is missing, as in
-/// records of other releases, is empty.
+/// What a run's record tells of one source: its report, or how far it has come. Whatever is
+/// missing, as in records of other releases, is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Pass {
@@ -56,14 +56,19 @@ impl Pass {
         Self::deserialize(value).unwrap_or_else(|error| Self {
             source: value["source"].as_str().unwrap_or("?").to_owned(),
             status: "unreadable".into(),
-            problems: vec![Problem { message: format!("this part of the record cannot be read: {error}"), ..Problem::default() }],
+            problems: vec![Problem {
+                message: format!("this part of the record cannot be read: {error}"),
+                ..Problem::default()
+            }],
             ..Self::default()
         })
     }
 
     /// The sum of the six ways in which a file can end.
     pub fn sum(&self) -> u64 {
-        [self.ingested, self.unchanged, self.skipped, self.gone, self.deferred, self.failed].iter().fold(0, |sum, n| sum.saturating_add(*n))
+        [self.ingested, self.unchanged, self.skipped, self.gone, self.deferred, self.failed]
+            .iter()
+            .fold(0, |sum, n| sum.saturating_add(*n))
     }
 
     /// Whether the source is being worked on.
@@ -120,11 +125,19 @@ impl Run {
         Self {
             id: record.id.clone(),
             status: word(json!(record.shown_status(now))),
-            trigger: if record.trigger == Trigger::Command { "command line".into() } else { word(json!(record.trigger)) },
+            trigger: if record.trigger == Trigger::Command {
+                "command line".into()
+            } else {
+                word(json!(record.trigger))
+            },
             started: record.started,
             ended: record.ended,
             heard: record.heartbeat,
-            problems: record.problems.iter().map(|problem| Problem::deserialize(problem).unwrap_or_default()).collect(),
+            problems: record
+                .problems
+                .iter()
+                .map(|problem| Problem::deserialize(problem).unwrap_or_default())
+                .collect(),
             passes: record.sources.iter().map(Pass::read).collect(),
         }
     }
@@ -207,7 +220,8 @@ pub struct SourceView {
     pub running: bool,
     /// Its last run that is over.
     pub last: Option<(String, OffsetDateTime)>,
-    /// The last run that found all well, by the time it began: what had settled at the source by then is stored.
+    /// The last run that found all well, by the time it began: what had settled at the source by
+    /// then is stored.
     pub last_good: Option<(String, OffsetDateTime)>,
     /// Files that the last pass left for later.
     pub deferred: u64,
@@ -215,23 +229,34 @@ pub struct SourceView {
     pub failed: u64,
 }
 
-/// How each source stands by `runs`, newest first: the `configured` ones, then others that runs tell of.
+/// How each source stands by `runs`, newest first: the `configured` ones, then others that runs
+/// tell of.
 pub fn sources(runs: &[Run], configured: &[&str]) -> Vec<SourceView> {
-    let told: BTreeSet<&str> = runs.iter().flat_map(|run| &run.passes).map(|pass| pass.source.as_str()).collect();
+    let told: BTreeSet<&str> =
+        runs.iter().flat_map(|run| &run.passes).map(|pass| pass.source.as_str()).collect();
     let others = told.into_iter().filter(|name| !configured.contains(name));
     configured.iter().copied().chain(others).map(|name| source(runs, name)).collect()
 }
 
 fn source(runs: &[Run], name: &str) -> SourceView {
-    let passes = || runs.iter().flat_map(|run| run.passes.iter().filter(|pass| pass.source == name).map(move |pass| (run, pass)));
+    let passes = || {
+        runs.iter().flat_map(|run| {
+            run.passes.iter().filter(|pass| pass.source == name).map(move |pass| (run, pass))
+        })
+    };
     let over = || passes().filter(|(run, pass)| !(run.is_running() && pass.is_running()));
     let last = over().next();
     let at = |(run, _): (&Run, &Pass)| (run.id.clone(), run.started);
     SourceView {
         name: name.to_owned(),
-        address: passes().map(|(_, pass)| pass.address.clone()).find(|address| !address.is_empty()).unwrap_or_default(),
+        address: passes()
+            .map(|(_, pass)| pass.address.clone())
+            .find(|address| !address.is_empty())
+            .unwrap_or_default(),
         // A pass that was cut off with its process still says that it runs.
-        state: last.map(|(run, pass)| if pass.is_running() { run.status.clone() } else { pass.status.clone() }),
+        state: last.map(
+            |(run, pass)| if pass.is_running() { run.status.clone() } else { pass.status.clone() },
+        ),
         running: passes().any(|(run, pass)| run.is_running() && pass.is_running()),
         last: last.map(at),
         last_good: over().find(|(_, pass)| pass.status == "ok").map(at),
@@ -256,8 +281,13 @@ pub fn earlier(runs: &[Run], run: &Run, source: &str, path: &str) -> Vec<Earlier
     let before = runs.iter().filter(|other| other.id != run.id && other.started < run.started);
     let failed = before.filter_map(|other| {
         let passes = other.passes.iter().filter(|pass| pass.source == source);
-        let failure = passes.flat_map(|pass| &pass.failures).find(|failure| failure.path == path)?;
-        Some(Earlier { run: other.id.clone(), started: other.started, class: failure.class.clone() })
+        let failure =
+            passes.flat_map(|pass| &pass.failures).find(|failure| failure.path == path)?;
+        Some(Earlier {
+            run: other.id.clone(),
+            started: other.started,
+            class: failure.class.clone(),
+        })
     });
     failed.collect()
 }
@@ -292,15 +322,23 @@ mod tests {
 
     #[test]
     fn a_source_stands_as_its_last_pass_and_its_last_good_one_say() {
-        let bad =
-            json!({ "source": "acme", "address": "ftp://acme:21", "status": "degraded", "listed": 3, "ingested": 1, "deferred": 1, "failed": 1 });
+        let bad = json!({ "source": "acme", "address": "ftp://acme:21", "status": "degraded", "listed": 3, "ingested": 1, "deferred": 1, "failed": 1 });
         let good = json!({ "source": "acme", "status": "ok", "listed": 1, "unchanged": 1 });
         let runs = [run(10, vec![bad]), run(70, vec![good.clone()]), run(130, vec![good])];
         let found = sources(&runs, &["acme", "idle"]);
-        assert_eq!((found[0].state.as_deref(), found[0].deferred, found[0].failed), (Some("degraded"), 1, 1));
-        assert_eq!(found[0].last_good.as_ref().map(|(_, at)| *at), Some(NOW - Duration::minutes(70)));
+        assert_eq!(
+            (found[0].state.as_deref(), found[0].deferred, found[0].failed),
+            (Some("degraded"), 1, 1)
+        );
+        assert_eq!(
+            found[0].last_good.as_ref().map(|(_, at)| *at),
+            Some(NOW - Duration::minutes(70))
+        );
         assert_eq!(found[0].address, "ftp://acme:21");
-        assert_eq!((found[1].name.as_str(), &found[1].state, &found[1].last_good), ("idle", &None, &None));
+        assert_eq!(
+            (found[1].name.as_str(), &found[1].state, &found[1].last_good),
+            ("idle", &None, &None)
+        );
     }
 
     #[test]
@@ -320,16 +358,31 @@ mod tests {
             let value = json!({ "run": run, "started": "2026-11-23T09:00:00Z", "ended": "2026-11-23T09:00:05Z", "status": status, "source": source, "listed": 2, "ingested": 2, "bytes": 7 });
             serde_json::from_value(value).expect("a report")
         };
-        let runs = Run::of_reports(vec![stored("a", "x", "ok"), stored("a", "y", "failed"), stored("b", "x", "failed")]);
-        let told: Vec<_> = runs.iter().map(|run| (run.id.as_str(), run.status.as_str(), run.passes.len(), run.sum(|pass| pass.bytes))).collect();
+        let runs = Run::of_reports(vec![
+            stored("a", "x", "ok"),
+            stored("a", "y", "failed"),
+            stored("b", "x", "failed"),
+        ]);
+        let told: Vec<_> = runs
+            .iter()
+            .map(|run| {
+                (run.id.as_str(), run.status.as_str(), run.passes.len(), run.sum(|pass| pass.bytes))
+            })
+            .collect();
         assert_eq!(told, [("a", "degraded", 2, 14), ("b", "failed", 1, 7)]);
-        assert_eq!((runs[0].duration(NOW), runs[0].total().listed, runs[0].total().sum()), (Duration::seconds(5), Some(4), 4));
+        assert_eq!(
+            (runs[0].duration(NOW), runs[0].total().listed, runs[0].total().sum()),
+            (Duration::seconds(5), Some(4), 4)
+        );
     }
 
     #[test]
     fn records_that_nobody_can_read_say_so() {
         let odd = run(5, vec![json!({ "source": "acme", "ingested": "many" }), json!(7)]);
-        assert_eq!((odd.passes[0].source.as_str(), odd.passes[0].status.as_str()), ("acme", "unreadable"));
+        assert_eq!(
+            (odd.passes[0].source.as_str(), odd.passes[0].status.as_str()),
+            ("acme", "unreadable")
+        );
         assert!(odd.passes[1].problems[0].message.contains("cannot be read"));
         assert_eq!(odd.total().listed, None);
     }
@@ -337,17 +390,35 @@ mod tests {
     #[test]
     fn a_failed_file_is_found_in_the_runs_before() {
         let failing = |path: &str| json!({ "source": "acme", "status": "degraded", "failures": [{ "path": path, "class": "permission" }] });
-        let other = json!({ "source": "other", "failures": [{ "path": "/a", "class": "stalled" }] });
-        let runs = [run(1, vec![failing("/a")]), run(10, vec![failing("/a"), other]), run(20, vec![failing("/b")]), run(30, vec![failing("/a")])];
+        let other =
+            json!({ "source": "other", "failures": [{ "path": "/a", "class": "stalled" }] });
+        let runs = [
+            run(1, vec![failing("/a")]),
+            run(10, vec![failing("/a"), other]),
+            run(20, vec![failing("/b")]),
+            run(30, vec![failing("/a")]),
+        ];
         let found = earlier(&runs, &runs[1], "acme", "/a");
-        assert_eq!(found.iter().map(|earlier| (earlier.started, earlier.class.as_str())).collect::<Vec<_>>(), [(runs[3].started, "permission")]);
+        assert_eq!(
+            found
+                .iter()
+                .map(|earlier| (earlier.started, earlier.class.as_str()))
+                .collect::<Vec<_>>(),
+            [(runs[3].started, "permission")]
+        );
         assert_eq!(earlier(&runs, &runs[0], "acme", "/a").len(), 2);
         assert_eq!(earlier(&runs, &runs[3], "acme", "/a"), []);
     }
 
     #[test]
     fn spans_read_well() {
-        for (seconds, text) in [(0, "0.0 s"), (12, "12 s"), (62, "1 min 2 s"), (3_700, "1 h 1 min"), (90_000, "1 d 1 h")] {
+        for (seconds, text) in [
+            (0, "0.0 s"),
+            (12, "12 s"),
+            (62, "1 min 2 s"),
+            (3_700, "1 h 1 min"),
+            (90_000, "1 d 1 h"),
+        ] {
             assert_eq!(span(Duration::seconds(seconds)), text);
         }
     }

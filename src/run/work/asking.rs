@@ -1,6 +1,8 @@
-//! Asks for a run over sources: by messages to the work queue, for each source unless one is waiting or under way.
+//! Asks for a run over sources: by messages to the work queue, for each source unless one is
+//! waiting or under way.
 //!
-//! Who was asked stands in the index of sources, one blob for all: one replacement claims all sources of a tick.
+//! Who was asked stands in the index of sources, one blob for all: one replacement claims all
+//! sources of a tick.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,7 +53,9 @@ impl Office<'_> {
             let (before, condition) = source_index::read_to_replace(self.state).await?;
             let mut index = before.clone();
             self.take_in(&mut index, now).await?;
-            if index == before || source_index::replace(self.state, &index, &condition, tries).await? {
+            if index == before
+                || source_index::replace(self.state, &index, &condition, tries).await?
+            {
                 return Ok(index);
             }
         }
@@ -59,14 +63,23 @@ impl Office<'_> {
     }
 
     /// Claims each of `sources` for `run`, unless another run was asked that still will look at it.
-    pub async fn claim(&self, sources: &[&str], run: &str, now: OffsetDateTime) -> Result<ClaimedSources, WorkError> {
+    pub async fn claim(
+        &self,
+        sources: &[&str],
+        run: &str,
+        now: OffsetDateTime,
+    ) -> Result<ClaimedSources, WorkError> {
         let never = CancellationToken::new();
-        let waiting = retry(self.state.policy(), &never, "looking at the queue", |_| self.queue.length()).await?;
+        let waiting =
+            retry(self.state.policy(), &never, "looking at the queue", |_| self.queue.length())
+                .await?;
         for tries in 0.. {
             let (mut index, condition) = source_index::read_to_replace(self.state).await?;
             self.take_in(&mut index, now).await?;
             let claimed = self.claim_in(&mut index, sources, run, waiting, now).await?;
-            if claimed.ours.is_empty() || source_index::replace(self.state, &index, &condition, tries).await? {
+            if claimed.ours.is_empty()
+                || source_index::replace(self.state, &index, &condition, tries).await?
+            {
                 return Ok(claimed);
             }
         }
@@ -101,8 +114,13 @@ impl Office<'_> {
         Ok(claimed)
     }
 
-    /// Takes in what the records of open runs say. A run that has no record was killed before it could write one.
-    async fn take_in(&self, index: &mut SourceIndex, now: OffsetDateTime) -> Result<(), StateError> {
+    /// Takes in what the records of open runs say. A run that has no record was killed before it
+    /// could write one.
+    async fn take_in(
+        &self,
+        index: &mut SourceIndex,
+        now: OffsetDateTime,
+    ) -> Result<(), StateError> {
         let records = Records::new(self.state.clone());
         for run in index.open.clone() {
             let name: Option<BlobName> = run_record(&run);
@@ -125,7 +143,13 @@ impl Office<'_> {
     }
 
     /// Whether the run that was asked for will not look at the source any more.
-    async fn is_given_up(&self, source: &str, asked: &AskedFor, waiting: u64, now: OffsetDateTime) -> Result<bool, StateError> {
+    async fn is_given_up(
+        &self,
+        source: &str,
+        asked: &AskedFor,
+        waiting: u64,
+        now: OffsetDateTime,
+    ) -> Result<bool, StateError> {
         if now - asked.at > LONG_AGO {
             return Ok(true);
         }
@@ -134,16 +158,20 @@ impl Office<'_> {
             return Ok(false);
         }
         let store = self.state.store().clone();
-        let open = crate::ledger::under_way(store, source, *self.state.policy(), CancellationToken::new()).await;
+        let open =
+            crate::ledger::under_way(store, source, *self.state.policy(), CancellationToken::new())
+                .await;
         Ok(open.is_ok_and(|open| open.is_none()))
     }
 
-    /// Sends for the plans of what was claimed. Only after [`Office::claim`], and when the run's record is written.
+    /// Sends for the plans of what was claimed. Only after [`Office::claim`], and when the run's
+    /// record is written.
     pub async fn send(&self, claimed: &ClaimedSources, run: &str) -> Result<(), WorkError> {
         for message in messages(claimed, run) {
             let text = message.to_text();
             let send = |_| self.queue.send(&text, Duration::ZERO);
-            retry(self.state.policy(), &CancellationToken::new(), "sending a message", send).await?;
+            retry(self.state.policy(), &CancellationToken::new(), "sending a message", send)
+                .await?;
         }
         Ok(())
     }
@@ -164,9 +192,11 @@ mod tests {
 
     #[test]
     fn idle_sources_go_together_and_others_by_themselves() {
-        let names = |range: std::ops::Range<usize>| range.map(|n| format!("s{n:02}")).collect::<Vec<_>>();
+        let names =
+            |range: std::ops::Range<usize>| range.map(|n| format!("s{n:02}")).collect::<Vec<_>>();
         let claimed = ClaimedSources { ours: names(0..20), idle: names(2..20), joined: Vec::new() };
-        let told: Vec<usize> = messages(&claimed, "r").iter().map(|message| message.sources().len()).collect();
+        let told: Vec<usize> =
+            messages(&claimed, "r").iter().map(|message| message.sources().len()).collect();
         assert_eq!(told, [1, 1, 16, 2]);
     }
 }

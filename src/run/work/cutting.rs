@@ -18,13 +18,16 @@ impl Default for Sizes {
     }
 }
 
-/// Cuts `items` into runs of at most [`Sizes`] each, keeping their order. A size that is not known counts as none.
+/// Cuts `items` into runs of at most [`Sizes`] each, keeping their order. A size that is not known
+/// counts as none.
 pub fn cut<T>(items: Vec<T>, size_of: impl Fn(&T) -> u64, sizes: Sizes) -> Vec<Vec<T>> {
     let mut pieces: Vec<Vec<T>> = Vec::new();
     let mut bytes = u64::MAX;
     for item in items {
         let size = size_of(&item);
-        let full = |piece: &Vec<T>| piece.len() >= sizes.files.max(1) || bytes.saturating_add(size) > sizes.bytes;
+        let full = |piece: &Vec<T>| {
+            piece.len() >= sizes.files.max(1) || bytes.saturating_add(size) > sizes.bytes
+        };
         match pieces.last_mut().filter(|piece| !full(piece)) {
             Some(piece) => {
                 piece.push(item);
@@ -39,8 +42,9 @@ pub fn cut<T>(items: Vec<T>, size_of: impl Fn(&T) -> u64, sizes: Sizes) -> Vec<V
     pieces
 }
 
-/// How many pieces are done side by side, and by how many logins each, so that all of them together keep to
-/// `connections`: pieces in lane `n` are those whose number leaves `n` when it is divided by the lanes.
+/// How many pieces are done side by side, and by how many logins each, so that all of them together
+/// keep to `connections`: pieces in lane `n` are those whose number leaves `n` when it is divided
+/// by the lanes.
 pub fn lanes(pieces: usize, connections: usize) -> (u32, usize) {
     let (pieces, connections) = (pieces.max(1), connections.max(1));
     let logins = (connections / pieces).max(1);

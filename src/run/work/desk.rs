@@ -38,7 +38,13 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub fn new(options: Options, source: Source, queue: Option<Arc<dyn Queue>>, sizes: Sizes, run: &str) -> Self {
+    pub fn new(
+        options: Options,
+        source: Source,
+        queue: Option<Arc<dyn Queue>>,
+        sizes: Sizes,
+        run: &str,
+    ) -> Self {
         let run = begin(Options { id: run.to_owned(), ..options }, std::slice::from_ref(&source));
         Self { run: Arc::new(run), source, queue, sizes }
     }
@@ -50,7 +56,10 @@ impl Desk {
 
     /// The folder of the pass `pass`.
     pub fn folder(&self, pass: &str) -> Result<Folder, WorkError> {
-        let unknown = || WorkError::Damaged { blob: crate::model::printable(pass.as_bytes()), why: "it is no name of a pass".into() };
+        let unknown = || WorkError::Damaged {
+            blob: crate::model::printable(pass.as_bytes()),
+            why: "it is no name of a pass".into(),
+        };
         Folder::of(&self.source.name, pass).ok_or_else(unknown)
     }
 
@@ -68,14 +77,24 @@ impl Desk {
     }
 
     /// Writes JSON, over what is there.
-    pub async fn write_json(&self, name: &BlobName, value: &impl Serialize, metadata: Metadata) -> Result<(), WorkError> {
+    pub async fn write_json(
+        &self,
+        name: &BlobName,
+        value: &impl Serialize,
+        metadata: Metadata,
+    ) -> Result<(), WorkError> {
         let doing = "writing the state of a pass";
         self.run.state.put_json_with(name, value, metadata, &Condition::Always, doing).await?;
         Ok(())
     }
 
     /// Writes JSON unless the blob is there. An answer can be lost, so it may be ours all the same.
-    pub async fn write_json_once(&self, name: &BlobName, value: &impl Serialize, metadata: Metadata) -> Result<(), WorkError> {
+    pub async fn write_json_once(
+        &self,
+        name: &BlobName,
+        value: &impl Serialize,
+        metadata: Metadata,
+    ) -> Result<(), WorkError> {
         let doing = "writing the state of a pass";
         self.run.state.put_json_with(name, value, metadata, &Condition::IfAbsent, doing).await?;
         Ok(())
@@ -85,7 +104,8 @@ impl Desk {
     pub async fn remove(&self, names: impl IntoIterator<Item = BlobName>) {
         for name in names {
             if let Err(error) = self.run.store.delete(&name).await {
-                tracing::debug!(blob = name.as_str(), error = %crate::model::chain(&error), "A blob of a pass that is over stays for now.");
+                tracing::debug!(blob = name.as_str(), error = %crate::model::chain(&error), "A \
+                    blob of a pass that is over stays for now.");
             }
         }
     }
@@ -93,13 +113,23 @@ impl Desk {
     /// The plan of a pass; `None` if it is over.
     pub async fn plan(&self, folder: &Folder) -> Result<Option<Plan>, WorkError> {
         let name = folder.blob(Kind::Plan);
-        Ok(self.run.state.get_json(&name, MAX_BYTES, "reading the plan of a pass").await?.map(|(plan, _)| plan))
+        Ok(self
+            .run
+            .state
+            .get_json(&name, MAX_BYTES, "reading the plan of a pass")
+            .await?
+            .map(|(plan, _)| plan))
     }
 
     /// What became of a piece, if somebody has written that.
     pub async fn result(&self, folder: &Folder, id: PieceId) -> Result<Option<Outcome>, WorkError> {
         let name = folder.blob(Kind::Result(id));
-        Ok(self.run.state.get_json(&name, MAX_BYTES, "reading the result of a piece").await?.map(|(result, _)| result))
+        Ok(self
+            .run
+            .state
+            .get_json(&name, MAX_BYTES, "reading the result of a piece")
+            .await?
+            .map(|(result, _)| result))
     }
 
     /// How a pass stands, by one listing.
@@ -113,7 +143,8 @@ impl Desk {
         let Some(queue) = &self.queue else { return Ok(()) };
         let message = Message::new(&self.run.id, &self.source.name, task);
         let text = message.to_text();
-        Ok(retry(&self.run.policy, &never(), "sending a message", |_| queue.send(&text, delay)).await?)
+        Ok(retry(&self.run.policy, &never(), "sending a message", |_| queue.send(&text, delay))
+            .await?)
     }
 
     /// Whether a pass of this run over this source is over: its report is there.
@@ -123,7 +154,11 @@ impl Desk {
     }
 
     /// Writes the report of this run's pass, unless it is there.
-    pub async fn report(&self, report: &mut SourceReport, began: time::OffsetDateTime) -> Result<(), WorkError> {
+    pub async fn report(
+        &self,
+        report: &mut SourceReport,
+        began: time::OffsetDateTime,
+    ) -> Result<(), WorkError> {
         pass::write_report(&self.run, &self.source, report, began, &Condition::IfAbsent).await?;
         self.tell(report);
         Ok(())
@@ -136,7 +171,8 @@ impl Desk {
     }
 }
 
-/// Work on state goes on when the run is told to stop: it is little, and what was done must be told.
+/// Work on state goes on when the run is told to stop: it is little, and what was done must be
+/// told.
 pub fn never() -> CancellationToken {
     CancellationToken::new()
 }

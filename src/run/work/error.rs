@@ -26,7 +26,10 @@ pub enum WorkError {
         why: String,
     },
     /// Another worker may be at it by now.
-    #[error("the lease of this piece was lost, so another worker may be at it; what was done is recorded")]
+    #[error(
+        "the lease of this piece was lost, so another worker may be at it; what was done is \
+        recorded"
+    )]
     Lost,
 }
 

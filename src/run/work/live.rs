@@ -40,8 +40,14 @@ impl Counts {
     }
 
     fn of(info: &BlobInfo) -> Self {
-        let count = |name: &str| info.metadata.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
-        Self { files: count("files"), ingested: count("ingested"), failed: count("failed"), bytes: count("bytes") }
+        let count =
+            |name: &str| info.metadata.get(name).and_then(|text| text.parse().ok()).unwrap_or(0);
+        Self {
+            files: count("files"),
+            ingested: count("ingested"),
+            failed: count("failed"),
+            bytes: count("bytes"),
+        }
     }
 
     fn add(&mut self, other: Self) {
@@ -99,7 +105,8 @@ impl State {
         self.beats.contains_key(&id) || self.results.contains_key(&id)
     }
 
-    /// Every part of each of `pieces` pieces: those with results, and the one that each waits for, if it does.
+    /// Every part of each of `pieces` pieces: those with results, and the one that each waits for,
+    /// if it does.
     pub fn parts(&self, pieces: u32) -> (Vec<PieceId>, Vec<PieceId>) {
         let (mut done, mut missing) = (Vec::new(), Vec::new());
         for number in 0..pieces {
@@ -130,7 +137,10 @@ impl State {
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         self.results.values().for_each(|sign| counts.add(sign.counts));
-        self.beats.iter().filter(|(id, _)| !self.results.contains_key(id)).for_each(|(_, sign)| counts.add(sign.counts));
+        self.beats
+            .iter()
+            .filter(|(id, _)| !self.results.contains_key(id))
+            .for_each(|(_, sign)| counts.add(sign.counts));
         counts
     }
 }

@@ -1,7 +1,7 @@
 //! The manifest of a run whose pass was done in pieces: their lines, one piece after the other.
 //!
-//! What the pieces tell does not change, so the manifest is the same whoever writes it: one that was killed on the way
-//! is gone on with by the next, and two at once write the same.
+//! What the pieces tell does not change, so the manifest is the same whoever writes it: one that
+//! was killed on the way is gone on with by the next, and two at once write the same.
 
 use bytes::Bytes;
 
@@ -28,7 +28,12 @@ pub struct Manifest<'a> {
 impl<'a> Manifest<'a> {
     /// Of the run of `desk`.
     pub fn of(desk: &'a Desk) -> Self {
-        Self { desk, name: StatePaths::of(&desk.source.name).manifest(&desk.run.id), position: 0, lines: 0 }
+        Self {
+            desk,
+            name: StatePaths::of(&desk.source.name).manifest(&desk.run.id),
+            position: 0,
+            lines: 0,
+        }
     }
 
     /// Adds whole lines, unless they are there.
@@ -42,7 +47,13 @@ impl<'a> Manifest<'a> {
             }
             let rest = all.slice(usize::try_from(there.saturating_sub(start)).unwrap_or(0)..);
             let run = &self.desk.run;
-            let mut appender = Appender::new(run.store.clone(), run.policy, self.name.clone(), there.max(start), 0);
+            let mut appender = Appender::new(
+                run.store.clone(),
+                run.policy,
+                self.name.clone(),
+                there.max(start),
+                0,
+            );
             match appender.append(rest).await {
                 Ok(()) => break,
                 Err(error) if error.kind == StoreKind::Condition => {}
@@ -54,13 +65,16 @@ impl<'a> Manifest<'a> {
         Ok(())
     }
 
-    /// How long the manifest is by now, as far as that matters: nothing is to be written where nothing is to be added.
+    /// How long the manifest is by now, as far as that matters: nothing is to be written where
+    /// nothing is to be added.
     async fn length(&self, end: u64) -> Result<u64, WorkError> {
         if end == self.position {
             return Ok(end);
         }
         let run = &self.desk.run;
-        let found = retry(&run.policy, &never(), "looking at a manifest", |_| run.store.head(&self.name)).await?;
+        let found =
+            retry(&run.policy, &never(), "looking at a manifest", |_| run.store.head(&self.name))
+                .await?;
         Ok(found.map_or(0, |info| info.size))
     }
 

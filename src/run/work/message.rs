@@ -1,7 +1,8 @@
 //! Messages of the work queue. Pure.
 //!
-//! Each is a plain JSON object; `host.json` says `messageEncoding: none`. The Functions host copies the members of an
-//! object into the metadata of the invocation, where they would hide its own: none is called as one of those is.
+//! Each is a plain JSON object; `host.json` says `messageEncoding: none`. The Functions host copies
+//! the members of an object into the metadata of the invocation, where they would hide its own:
+//! none is called as one of those is.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,8 +23,8 @@ pub struct Message {
     pub run: String,
     /// The source.
     pub source: String,
-    /// Of a plan, further sources in which the last run found nothing to do. Release 0.1 passes over them: they are asked
-    /// for again after a quarter of an hour.
+    /// Of a plan, further sources in which the last run found nothing to do. Release 0.1 passes
+    /// over them: they are asked for again after a quarter of an hour.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
     /// What is to be done.
@@ -100,8 +101,12 @@ impl Message {
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.task {
-            Task::Plan => write!(f, "the plan of `{}` for run {}", self.sources().join("`, `"), self.run),
-            Task::Piece { piece, .. } => write!(f, "piece {piece} of `{}` for run {}", self.source, self.run),
+            Task::Plan => {
+                write!(f, "the plan of `{}` for run {}", self.sources().join("`, `"), self.run)
+            }
+            Task::Piece { piece, .. } => {
+                write!(f, "piece {piece} of `{}` for run {}", self.source, self.run)
+            }
         }
     }
 }
@@ -161,10 +166,17 @@ impl FromStr for PieceId {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (number, part) = text.split_once('.').unwrap_or((text, "0"));
-        let count = |text: &str| text.parse::<u32>().map_err(|_| format!("`{}` is no piece", crate::model::printable(text.as_bytes())));
+        let count = |text: &str| {
+            text.parse::<u32>()
+                .map_err(|_| format!("`{}` is no piece", crate::model::printable(text.as_bytes())))
+        };
         let id = Self { number: count(number)?, part: count(part)? };
         // One spelling for each.
-        if id.to_string() == text { Ok(id) } else { Err(format!("`{}` is no piece", crate::model::printable(text.as_bytes()))) }
+        if id.to_string() == text {
+            Ok(id)
+        } else {
+            Err(format!("`{}` is no piece", crate::model::printable(text.as_bytes())))
+        }
     }
 }
 
@@ -181,19 +193,28 @@ mod tests {
         assert_eq!((look.sources(), plan.sources()), (vec!["a", "b"], vec!["acme"]));
         let piece = Task::Piece { pass: "r-1".into(), piece: PieceId { number: 7, part: 2 } };
         let piece = Message { task: piece, ..plan.clone() };
-        assert_eq!(piece.to_text(), r#"{"v":2,"run":"r","source":"acme","task":"piece","pass":"r-1","piece":"00007.2"}"#);
+        assert_eq!(
+            piece.to_text(),
+            r#"{"v":2,"run":"r","source":"acme","task":"piece","pass":"r-1","piece":"00007.2"}"#
+        );
         for message in [plan, look, piece] {
             assert_eq!(Message::parse(&message.to_text()).ok(), Some(message));
         }
-        for bad in ["", "{}", "[]", r#"{"run":"r","source":"a","task":"dance"}"#, r#"{"run":"r","source":"a","task":"piece","pass":"p","piece":"7"}"#]
-        {
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            r#"{"run":"r","source":"a","task":"dance"}"#,
+            r#"{"run":"r","source":"a","task":"piece","pass":"p","piece":"7"}"#,
+        ] {
             assert!(Message::parse(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn messages_of_release_0_1_are_read_and_those_of_a_later_release_are_told_apart() {
-        let old = Message::parse(r#"{"run":"r","source":"acme","task":"plan"}"#).expect("a message");
+        let old =
+            Message::parse(r#"{"run":"r","source":"acme","task":"plan"}"#).expect("a message");
         assert_eq!((old.sources(), &old.task), (vec!["acme"], &Task::Plan));
         let later = Message::parse(r#"{"v":3,"errand":"fly"}"#).expect_err("it is not known");
         assert_eq!(later.to_string(), "a later release sent it (version 3, this one knows 2)");

@@ -1,4 +1,5 @@
-//! A pass in pieces of work that may be done by many processes: planned once, named by messages, closed once.
+//! A pass in pieces of work that may be done by many processes: planned once, named by messages,
+//! closed once.
 //!
 //! ```text
 //! _blobferry/<source>/work/<pass>/plan.json         what the survey came to, how many pieces there are
@@ -10,9 +11,9 @@
 //! _blobferry/<source>/slots/<n>                     one lease for each login that the source allows
 //! ```
 //!
-//! A message can be lost, come twice, or come while somebody is at its piece: the blobs say what is true. A piece with
-//! a result is done. The leases keep logins within the source's cap, and save work; the conditions of the store keep
-//! what is stored right.
+//! A message can be lost, come twice, or come while somebody is at its piece: the blobs say what is
+//! true. A piece with a result is done. The leases keep logins within the source's cap, and save
+//! work; the conditions of the store keep what is stored right.
 
 pub mod asking;
 mod came;
@@ -44,9 +45,15 @@ use message::{Message, Task};
 pub use came::Came;
 pub use error::WorkError;
 
-/// Does what `message` asks for. `source` is a source that it names. An error is worth another try, which the queue
-/// gives it.
-pub async fn work(message: &Message, source: Source, options: Options, queue: Arc<dyn Queue>, sizes: Sizes) -> Result<Came, WorkError> {
+/// Does what `message` asks for. `source` is a source that it names. An error is worth another try,
+/// which the queue gives it.
+pub async fn work(
+    message: &Message,
+    source: Source,
+    options: Options,
+    queue: Arc<dyn Queue>,
+    sizes: Sizes,
+) -> Result<Came, WorkError> {
     let desk = Desk::new(options, source, Some(queue), sizes, &message.run);
     match &message.task {
         Task::Plan => planning::plan(&desk).await,

@@ -60,7 +60,8 @@ impl Folder {
             Kind::Lease(id) => format!("lease-{id}"),
             Kind::Lines => "lines.jsonl".to_owned(),
         };
-        BlobName::new(format!("{}{name}", self.prefix)).expect("names of passes and pieces are legal segments")
+        BlobName::new(format!("{}{name}", self.prefix))
+            .expect("names of passes and pieces are legal segments")
     }
 
     /// What the blob `name` is; `None` if it is none of ours.
@@ -92,10 +93,20 @@ mod tests {
     fn each_blob_of_a_pass_is_known_by_its_name() {
         let folder = Folder::of("acme", "20261123T100000Z-0a1b2c3d-99").expect("a pass");
         let id = PieceId::first(3).rest();
-        for kind in [Kind::Plan, Kind::Piece(id), Kind::Beat(id), Kind::Result(id), Kind::Lease(id), Kind::Lines] {
+        for kind in [
+            Kind::Plan,
+            Kind::Piece(id),
+            Kind::Beat(id),
+            Kind::Result(id),
+            Kind::Lease(id),
+            Kind::Lines,
+        ] {
             assert_eq!(folder.kind(folder.blob(kind).as_str()), Some(kind));
         }
-        assert_eq!(folder.blob(Kind::Result(id)).as_str(), "_blobferry/acme/work/20261123T100000Z-0a1b2c3d-99/result-00003.1.json");
+        assert_eq!(
+            folder.blob(Kind::Result(id)).as_str(),
+            "_blobferry/acme/work/20261123T100000Z-0a1b2c3d-99/result-00003.1.json"
+        );
         assert_eq!(folder.kind("_blobferry/acme/work/other/plan.json"), None);
         for bad in ["", "../x", "a/b", "a.b"] {
             assert_eq!(Folder::of("acme", bad), None, "{bad}");

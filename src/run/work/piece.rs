@@ -53,7 +53,11 @@ pub struct Header {
     /// The journal that it records in.
     pub journal: String,
     /// When its files, which may still be written, were seen.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
     pub young_since: Option<OffsetDateTime>,
 }
 
@@ -75,8 +79,9 @@ pub struct Outcome {
     pub report: SourceReport,
     /// Its lines of the run's manifest, as they are appended to it.
     pub lines: String,
-    /// What its worker ran out of time for: the next part of the piece, as [`to_bytes`] writes it. It is in one blob with
-    /// what became of the others, so that of two workers at a piece one decides about both.
+    /// What its worker ran out of time for: the next part of the piece, as [`to_bytes`] writes it.
+    /// It is in one blob with what became of the others, so that of two workers at a piece one
+    /// decides about both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest: Option<String>,
     /// When it ended.
@@ -164,13 +169,28 @@ impl Line {
                     modified: modified(known.modified),
                     listed: modified(known.listed),
                     version: Version::from_hex(&known.version)?,
-                    history: History { read: md5.is_some(), md5, left: known.left, ..History::default() },
+                    history: History {
+                        read: md5.is_some(),
+                        md5,
+                        left: known.left,
+                        ..History::default()
+                    },
                 })
             }
         };
-        let file = RemoteFile { path: RemotePath::new(percent_decode(&self.path)?), size: self.size, modified: modified(self.modified) };
+        let file = RemoteFile {
+            path: RemotePath::new(percent_decode(&self.path)?),
+            size: self.size,
+            modified: modified(self.modified),
+        };
         Some(Item {
-            transfer: Transfer { file, listed: modified(self.listed), why: self.why, known, rests: self.rests },
+            transfer: Transfer {
+                file,
+                listed: modified(self.listed),
+                why: self.why,
+                known,
+                rests: self.rests,
+            },
             interrupted: self.interrupted,
         })
     }
@@ -181,7 +201,8 @@ pub fn to_bytes(header: &Header, items: &[Item]) -> Bytes {
     let mut bytes = serde_json::to_vec(header).expect("a header holds nothing that JSON cannot");
     for item in items {
         bytes.push(b'\n');
-        serde_json::to_writer(&mut bytes, &Line::of(item)).expect("a file's line holds nothing that JSON cannot");
+        serde_json::to_writer(&mut bytes, &Line::of(item))
+            .expect("a file's line holds nothing that JSON cannot");
     }
     bytes.push(b'\n');
     bytes.into()
@@ -191,12 +212,17 @@ pub fn to_bytes(header: &Header, items: &[Item]) -> Bytes {
 pub fn parse(bytes: &[u8]) -> Result<(Header, Vec<Item>), String> {
     let whole = bytes.strip_suffix(b"\n").ok_or("its last line does not end")?;
     let mut lines = whole.split(|byte| *byte == b'\n');
-    let header: Header = serde_json::from_slice(lines.next().unwrap_or_default()).map_err(|error| format!("line 1: {error}"))?;
+    let header: Header = serde_json::from_slice(lines.next().unwrap_or_default())
+        .map_err(|error| format!("line 1: {error}"))?;
     if header.schema > SCHEMA {
-        return Err(format!("it was written by a later release (schema {}, this one knows {SCHEMA})", header.schema));
+        return Err(format!(
+            "it was written by a later release (schema {}, this one knows {SCHEMA})",
+            header.schema
+        ));
     }
     let item = |(n, line): (usize, &[u8])| {
-        let read: Line = serde_json::from_slice(line).map_err(|error| format!("line {}: {error}", n + 2))?;
+        let read: Line =
+            serde_json::from_slice(line).map_err(|error| format!("line {}: {error}", n + 2))?;
         read.item().ok_or_else(|| format!("line {}: path or version is not one", n + 2))
     };
     let items = lines.enumerate().map(item).collect::<Result<_, String>>()?;
@@ -211,19 +237,46 @@ mod tests {
     #[test]
     fn a_piece_is_read_as_it_was_written() {
         let seen = ModifiedTime::new(datetime!(2026-11-20 10:00 UTC), Precision::Minute);
-        let file = RemoteFile { path: RemotePath::new(b"/a\n\xFF b%.csv".to_vec()), size: Some(7), modified: Some(seen) };
+        let file = RemoteFile {
+            path: RemotePath::new(b"/a\n\xFF b%.csv".to_vec()),
+            size: Some(7),
+            modified: Some(seen),
+        };
         let history = History { read: true, md5: Some([7; 16]), left: true, ..History::default() };
-        let known = Known { size: None, modified: Some(seen), listed: None, version: Version::of(&file), history };
-        let one = Transfer { file: file.clone(), listed: Some(seen), why: Why::Recheck, known: Some(known), rests: true };
-        let other = Transfer { file: RemoteFile { size: None, modified: None, ..file }, listed: None, why: Why::New, known: None, rests: false };
-        let items = [Item { transfer: one, interrupted: 2 }, Item { transfer: other, interrupted: 0 }];
-        let header = Header { schema: SCHEMA, journal: "journal-x".into(), young_since: Some(seen.at) };
+        let known = Known {
+            size: None,
+            modified: Some(seen),
+            listed: None,
+            version: Version::of(&file),
+            history,
+        };
+        let one = Transfer {
+            file: file.clone(),
+            listed: Some(seen),
+            why: Why::Recheck,
+            known: Some(known),
+            rests: true,
+        };
+        let other = Transfer {
+            file: RemoteFile { size: None, modified: None, ..file },
+            listed: None,
+            why: Why::New,
+            known: None,
+            rests: false,
+        };
+        let items =
+            [Item { transfer: one, interrupted: 2 }, Item { transfer: other, interrupted: 0 }];
+        let header =
+            Header { schema: SCHEMA, journal: "journal-x".into(), young_since: Some(seen.at) };
         let bytes = to_bytes(&header, &items);
         let (read, back) = parse(&bytes).expect("it is read");
         assert_eq!(read, header);
         assert_eq!(format!("{back:?}"), format!("{items:?}"));
         for length in 0..bytes.len() {
-            assert!(parse(&bytes[..length]).is_err() || bytes[..length].ends_with(b"\n"), "{length}");
+            assert!(
+                parse(&bytes[..length]).is_err() || bytes[..length].ends_with(b"\n"),
+                "{length}"
+            );
         }
         let later = Header { schema: SCHEMA + 1, ..header };
         assert!(parse(&to_bytes(&later, &[])).expect_err("refused").contains("later release"));

@@ -10,12 +10,18 @@ use super::names::slot;
 use crate::run::held::{self, Held};
 use crate::store::holder::Holder;
 
-/// A login must be closed before another worker may take its slot: whoever loses one stops so much earlier.
+/// A login must be closed before another worker may take its slot: whoever loses one stops so much
+/// earlier.
 pub const EARLY: Duration = Duration::from_secs(20);
 
-/// Takes `wanted` of the source's slots, or fewer if no more are free. `who` is nobody else's name. `lost` is
-/// cancelled when one of them is lost.
-pub async fn take(desk: &Desk, who: &str, wanted: usize, lost: &CancellationToken) -> Result<Vec<Held>, WorkError> {
+/// Takes `wanted` of the source's slots, or fewer if no more are free. `who` is nobody else's name.
+/// `lost` is cancelled when one of them is lost.
+pub async fn take(
+    desk: &Desk,
+    who: &str,
+    wanted: usize,
+    lost: &CancellationToken,
+) -> Result<Vec<Held>, WorkError> {
     let cap = desk.source.connections.max(1);
     let mut held = Vec::with_capacity(wanted);
     // Not all begin with the first: then most of them ask once for each login.
@@ -53,7 +59,8 @@ pub fn random() -> u16 {
     u16::from_le_bytes(bytes)
 }
 
-/// A wait of `least` and up to as much again: those who wait for the same thing do not come back at once.
+/// A wait of `least` and up to as much again: those who wait for the same thing do not come back at
+/// once.
 pub fn some_time(least: Duration) -> Duration {
     least + least.mul_f64(f64::from(random()) / f64::from(u16::MAX))
 }

@@ -51,14 +51,22 @@ pub async fn standing(state: &StateStore, source: &str, run: &str) -> Result<Sta
             break;
         }
         let store = state.store();
-        let open = ledger::under_way(store.clone(), source, *state.policy(), CancellationToken::new()).await?;
-        let folder = open.as_ref().filter(|open| open.run == run).and_then(|open| Folder::of(source, &open.id));
+        let open =
+            ledger::under_way(store.clone(), source, *state.policy(), CancellationToken::new())
+                .await?;
+        let folder = open
+            .as_ref()
+            .filter(|open| open.run == run)
+            .and_then(|open| Folder::of(source, &open.id));
         let (Some(open), Some(folder)) = (open, folder) else { continue };
-        let plan = state.get_json(&folder.blob(Kind::Plan), MAX_BYTES, "reading the plan of a pass").await?;
+        let plan = state
+            .get_json(&folder.blob(Kind::Plan), MAX_BYTES, "reading the plan of a pass")
+            .await?;
         let Some((plan, _)) = plan else { continue };
         let stands = State::read(&**store, &folder).await?;
         let heard = stands.heard().unwrap_or(open.since).max(open.since);
-        let under_way = UnderWay { plan, counts: stands.counts(), done: stands.results.len(), heard };
+        let under_way =
+            UnderWay { plan, counts: stands.counts(), done: stands.results.len(), heard };
         return Ok(Standing::UnderWay(Box::new(under_way)));
     }
     Ok(Standing::Waiting)

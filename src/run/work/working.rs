@@ -1,4 +1,5 @@
-//! Does a piece of work: brings its files over, writes what became of them, and sees to what comes next.
+//! Does a piece of work: brings its files over, writes what became of them, and sees to what comes
+//! next.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -57,9 +58,13 @@ pub async fn work(desk: &Desk, name: &str, id: PieceId) -> Result<Came, WorkErro
                 closing::finish(desk, name, &folder).await?;
                 return Ok(Came::Over);
             }
-            return Err(WorkError::Damaged { blob: blob.as_str().to_owned(), why: "it is not there".into() });
+            return Err(WorkError::Damaged {
+                blob: blob.as_str().to_owned(),
+                why: "it is not there".into(),
+            });
         };
-        let (header, items) = parse(&bytes).map_err(|why| WorkError::Damaged { blob: blob.as_str().to_owned(), why })?;
+        let (header, items) = parse(&bytes)
+            .map_err(|why| WorkError::Damaged { blob: blob.as_str().to_owned(), why })?;
         if let Some(came) = with_leases(desk, &plan, &folder, id, header, items).await? {
             return Ok(came);
         }
@@ -68,20 +73,42 @@ pub async fn work(desk: &Desk, name: &str, id: PieceId) -> Result<Came, WorkErro
 }
 
 /// The files of a piece, as they are stored: by its plan, or by the result of the part before it.
-pub async fn content(desk: &Desk, folder: &Folder, id: PieceId) -> Result<Option<Bytes>, WorkError> {
+pub async fn content(
+    desk: &Desk,
+    folder: &Folder,
+    id: PieceId,
+) -> Result<Option<Bytes>, WorkError> {
     let Some(before) = id.before() else { return desk.read(&folder.blob(Kind::Piece(id))).await };
     Ok(desk.result(folder, before).await?.and_then(|result| result.rest).map(Bytes::from))
 }
 
 /// Puts the message back. A piece never fails in order to wait.
-async fn later(desk: &Desk, plan: &Plan, id: PieceId, delay: Duration, why: &str) -> Result<Option<Came>, WorkError> {
+async fn later(
+    desk: &Desk,
+    plan: &Plan,
+    id: PieceId,
+    delay: Duration,
+    why: &str,
+) -> Result<Option<Came>, WorkError> {
     desk.send(Task::Piece { pass: plan.pass.clone(), piece: id }, delay).await?;
-    Ok(Some(Came::Later(format!("piece {id} of `{}` waits {} s: {why}", desk.source.name, delay.as_secs()))))
+    Ok(Some(Came::Later(format!(
+        "piece {id} of `{}` waits {} s: {why}",
+        desk.source.name,
+        delay.as_secs()
+    ))))
 }
 
-async fn with_leases(desk: &Desk, plan: &Plan, folder: &Folder, id: PieceId, header: Header, items: Vec<Item>) -> Result<Option<Came>, WorkError> {
+async fn with_leases(
+    desk: &Desk,
+    plan: &Plan,
+    folder: &Folder,
+    id: PieceId,
+    header: Header,
+    items: Vec<Item>,
+) -> Result<Option<Came>, WorkError> {
     if let Some(young_since) = header.young_since {
-        let left = (young_since + desk.source.stable_for - OffsetDateTime::now_utc()).unsigned_abs_if_positive();
+        let left = (young_since + desk.source.stable_for - OffsetDateTime::now_utc())
+            .unsigned_abs_if_positive();
         // A wait of less is not worth a message.
         if left > Duration::from_secs(5) {
             return later(desk, plan, id, left, "its files have not rested yet").await;
@@ -89,14 +116,17 @@ async fn with_leases(desk: &Desk, plan: &Plan, folder: &Folder, id: PieceId, hea
     }
     let lost = CancellationToken::new();
     let who = format!("{}/{id}/{:04x}", plan.pass, slots::random());
-    let Ok(lease) = held::ask(&desk.run, &folder.blob(Kind::Lease(id)), &Holder::new(&who)).await? else {
+    let Ok(lease) = held::ask(&desk.run, &folder.blob(Kind::Lease(id)), &Holder::new(&who)).await?
+    else {
         return later(desk, plan, id, slots::some_time(OTHERS), "another worker is at it").await;
     };
-    let own = Held::keep_until(lease, format!("piece {id} of pass {}", plan.pass), EARLY, lost.clone());
+    let own =
+        Held::keep_until(lease, format!("piece {id} of pass {}", plan.pass), EARLY, lost.clone());
     let wanted = plan.logins.min(desk.source.connections).max(1);
     let logins = slots::take(desk, &who, wanted, &lost).await?;
     let came = if logins.len() < wanted {
-        later(desk, plan, id, slots::some_time(OTHERS / 2), "the logins of the source are taken").await
+        later(desk, plan, id, slots::some_time(OTHERS / 2), "the logins of the source are taken")
+            .await
     } else {
         at_work(desk, plan, folder, id, header, items, &lost).await.map(|()| None)
     };
@@ -127,7 +157,11 @@ async fn at_work(
 ) -> Result<(), WorkError> {
     failpoint!("piece-leased", WorkError::Lost);
     let counting = Arc::new(Counting::default());
-    let beating = AbortOnDropHandle::new(tokio::spawn(beat(desk.run.clone(), folder.blob(Kind::Beat(id)), counting.clone())));
+    let beating = AbortOnDropHandle::new(tokio::spawn(beat(
+        desk.run.clone(),
+        folder.blob(Kind::Beat(id)),
+        counting.clone(),
+    )));
     let (stop, gone) = (desk.run.cancel.clone(), lost.clone());
     let watcher = AbortOnDropHandle::new(tokio::spawn(async move {
         gone.cancelled().await;
@@ -148,26 +182,55 @@ async fn at_work(
 }
 
 /// Writes what became of a piece, unless somebody has.
-pub async fn write_result(desk: &Desk, folder: &Folder, id: PieceId, outcome: &PieceOutcome) -> Result<(), WorkError> {
+pub async fn write_result(
+    desk: &Desk,
+    folder: &Folder,
+    id: PieceId,
+    outcome: &PieceOutcome,
+) -> Result<(), WorkError> {
     let report = &outcome.report;
-    let counts = Counts { files: report.listed, ingested: report.ingested, failed: report.failed, bytes: report.bytes };
-    let mut told = metadata([(AT, stamp(outcome.ended)), (REST, u8::from(outcome.rest.is_some()).to_string())]);
+    let counts = Counts {
+        files: report.listed,
+        ingested: report.ingested,
+        failed: report.failed,
+        bytes: report.bytes,
+    };
+    let mut told = metadata([
+        (AT, stamp(outcome.ended)),
+        (REST, u8::from(outcome.rest.is_some()).to_string()),
+    ]);
     told.extend(counts.pairs().map(|(name, value)| (name.to_owned(), value)));
     desk.write_json_once(&folder.blob(Kind::Result(id)), outcome, told).await
 }
 
 /// The pass of a piece: its own journal, its own logins.
-pub async fn open_piece(desk: &Desk, plan: &Plan, id: PieceId, journal: &str) -> Result<(Arc<Pass>, Vec<Recorded>), Box<SourceReport>> {
+pub async fn open_piece(
+    desk: &Desk,
+    plan: &Plan,
+    id: PieceId,
+    journal: &str,
+) -> Result<(Arc<Pass>, Vec<Recorded>), Box<SourceReport>> {
     let run = &desk.run;
     let name = format!("{}/{id}", plan.pass);
     let recorded = Mutex::new(Vec::new());
     let ledger = async {
-        let (mut ledger, before) = Ledger::open_piece(run.store.clone(), &desk.source.name, journal, &name, run.policy, never()).await?;
+        let (mut ledger, before) = Ledger::open_piece(
+            run.store.clone(),
+            &desk.source.name,
+            journal,
+            &name,
+            run.policy,
+            never(),
+        )
+        .await?;
         ledger.set_unclean(plan.unclean);
         *recorded.lock().expect("no code panics while it holds this lock") = before;
         Ok(ledger)
     };
-    let source = Source { connections: plan.logins.min(desk.source.connections).max(1), ..desk.source.clone() };
+    let source = Source {
+        connections: plan.logins.min(desk.source.connections).max(1),
+        ..desk.source.clone()
+    };
     let pass = pass::open_with(run.clone(), source, ledger).await.map_err(Box::new)?;
     Ok((Arc::new(pass), recorded.into_inner().expect("no code panics while it holds this lock")))
 }
@@ -202,7 +265,8 @@ async fn bring(
     let before: std::collections::HashMap<_, _> = items.iter().map(interrupted).collect();
     let mut transfers: Vec<_> = items.into_iter().map(|item| item.transfer).collect();
     if let Some(young_since) = header.young_since {
-        let left = (young_since + desk.source.stable_for - OffsetDateTime::now_utc()).unsigned_abs_if_positive();
+        let left = (young_since + desk.source.stable_for - OffsetDateTime::now_utc())
+            .unsigned_abs_if_positive();
         let until = Instant::now() + left;
         let began = (young_since, until.checked_sub(desk.source.stable_for).unwrap_or(until));
         transfers = pass::second_look(&pass, transfers, began, &mut told.report).await;
@@ -238,9 +302,22 @@ async fn bring(
 
 /// A file that an earlier worker at this piece has recorded.
 pub fn recorded_before(done: &Recorded) -> (RemoteFile, Outcome) {
-    let file = RemoteFile { path: done.path.clone(), size: done.known.size, modified: done.known.modified };
-    let proof = Box::new(Proof { taken: Some((file.clone(), done.known.version)), ..Proof::default() });
-    (file, Outcome::Ingested(Ingested { bytes: done.bytes, stored: done.blobs, proof, ..Ingested::default() }))
+    let file = RemoteFile {
+        path: done.path.clone(),
+        size: done.known.size,
+        modified: done.known.modified,
+    };
+    let proof =
+        Box::new(Proof { taken: Some((file.clone(), done.known.version)), ..Proof::default() });
+    (
+        file,
+        Outcome::Ingested(Ingested {
+            bytes: done.bytes,
+            stored: done.blobs,
+            proof,
+            ..Ingested::default()
+        }),
+    )
 }
 
 /// What is told of a piece: its part of the report, and its lines of the manifest.
@@ -253,7 +330,10 @@ pub struct Told {
 impl Told {
     /// Nothing yet.
     pub fn of(desk: &Desk) -> Self {
-        Self { report: SourceReport::new(&desk.source.name, desk.source.endpoint.address()), lines: Vec::new() }
+        Self {
+            report: SourceReport::new(&desk.source.name, desk.source.endpoint.address()),
+            lines: Vec::new(),
+        }
     }
 
     /// Tells what became of a file.
@@ -267,7 +347,13 @@ impl Told {
     /// As it is stored.
     pub fn outcome(self, rest: Option<String>) -> PieceOutcome {
         let lines = String::from_utf8_lossy(&self.lines).into_owned();
-        PieceOutcome { schema: SCHEMA, report: self.report, lines, rest, ended: OffsetDateTime::now_utc() }
+        PieceOutcome {
+            schema: SCHEMA,
+            report: self.report,
+            lines,
+            rest,
+            ended: OffsetDateTime::now_utc(),
+        }
     }
 }
 
@@ -276,28 +362,49 @@ fn not_begun(desk: &Desk, items: Vec<Item>, refused: SourceReport, told: &mut To
     let unknown = || Problem::new(Class::Internal, "the source could not be worked on");
     let problem = refused.problems.into_iter().next().unwrap_or_else(unknown);
     for item in items {
-        told.add(desk, &item.transfer.file, Some(item.transfer.why), Outcome::Failed(problem.clone()));
+        told.add(
+            desk,
+            &item.transfer.file,
+            Some(item.transfer.why),
+            Outcome::Failed(problem.clone()),
+        );
     }
 }
 
 /// What is left as the next part of the piece, if there is one.
-fn hand_on(desk: &Desk, id: PieceId, header: Header, rest: Vec<Item>, told: &mut Told) -> Option<String> {
-    let (again, given_up): (Vec<_>, Vec<_>) = rest.into_iter().partition(|item| item.interrupted < INTERRUPTIONS);
+fn hand_on(
+    desk: &Desk,
+    id: PieceId,
+    header: Header,
+    rest: Vec<Item>,
+    told: &mut Told,
+) -> Option<String> {
+    let (again, given_up): (Vec<_>, Vec<_>) =
+        rest.into_iter().partition(|item| item.interrupted < INTERRUPTIONS);
     for item in given_up {
-        let why = format!("it was not done in the time of {INTERRUPTIONS} invocations: raise functionTimeout, or fetch it with `blobferry run`");
+        let why = format!(
+            "it was not done in the time of {INTERRUPTIONS} invocations: raise functionTimeout, or \
+            fetch it with `blobferry run`"
+        );
         let outcome = Outcome::Failed(Problem::new(Class::Interrupted, why));
         told.add(desk, &item.transfer.file, Some(item.transfer.why), outcome);
     }
     if again.is_empty() {
         return None;
     }
-    tracing::info!(source = desk.source.name, piece = %id, files = again.len(), "The time of this worker is over; the rest is handed on.");
+    tracing::info!(source = desk.source.name, piece = %id, files = again.len(), "The time of this \
+        worker is over; the rest is handed on.");
     let header = Header { young_since: None, ..header };
     Some(String::from_utf8_lossy(&to_bytes(&header, &again)).into_owned())
 }
 
 /// After a result: the rest of the piece, or the next one in its lane, or the end of the pass.
-pub async fn what_comes_next(desk: &Desk, plan: &Plan, folder: &Folder, id: PieceId) -> Result<Came, WorkError> {
+pub async fn what_comes_next(
+    desk: &Desk,
+    plan: &Plan,
+    folder: &Folder,
+    id: PieceId,
+) -> Result<Came, WorkError> {
     let state = desk.state(folder).await?;
     let rest = state.results.get(&id).is_some_and(|sign| sign.rest);
     let following = if rest { Some(id.rest()) } else { next(id, plan.lanes, plan.pieces) };
@@ -313,7 +420,10 @@ pub async fn what_comes_next(desk: &Desk, plan: &Plan, folder: &Folder, id: Piec
 
 fn told(state: &State, id: PieceId, source: &Source) -> String {
     let counts = state.results.get(&id).map(|sign| sign.counts).unwrap_or_default();
-    format!("piece {id} of `{}`: {} files, {} ingested, {} failed, {} bytes", source.name, counts.files, counts.ingested, counts.failed, counts.bytes)
+    format!(
+        "piece {id} of `{}`: {} files, {} ingested, {} failed, {} bytes",
+        source.name, counts.files, counts.ingested, counts.failed, counts.bytes
+    )
 }
 
 /// Counts along.
@@ -347,12 +457,21 @@ impl Counting {
 
     fn counts(&self) -> Counts {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Counts { files: of(&self.files), ingested: of(&self.ingested), failed: of(&self.failed), bytes: of(&self.bytes) }
+        Counts {
+            files: of(&self.files),
+            ingested: of(&self.ingested),
+            failed: of(&self.failed),
+            bytes: of(&self.bytes),
+        }
     }
 }
 
 /// Says that a worker is at its piece, at once and then every [`BEAT`].
-async fn beat(run: Arc<crate::run::context::Run>, name: crate::model::BlobName, counting: Arc<Counting>) {
+async fn beat(
+    run: Arc<crate::run::context::Run>,
+    name: crate::model::BlobName,
+    counting: Arc<Counting>,
+) {
     use md5::Digest;
     loop {
         let mut metadata = metadata([(AT, stamp(OffsetDateTime::now_utc()))]);
@@ -360,8 +479,11 @@ async fn beat(run: Arc<crate::run::context::Run>, name: crate::model::BlobName, 
         let md5 = md5::Md5::digest([]).into();
         let properties = Properties { content_type: "text/plain".into(), md5, metadata };
         // Not tried again: the next beat is the next try.
-        if let Err(error) = run.store.put(&name, Bytes::new(), &properties, &Condition::Always).await {
-            tracing::debug!(blob = name.as_str(), error = %chain(&error), "A sign of life could not be written.");
+        if let Err(error) =
+            run.store.put(&name, Bytes::new(), &properties, &Condition::Always).await
+        {
+            tracing::debug!(blob = name.as_str(), error = %chain(&error), "A sign of life could \
+                not be written.");
         }
         sleep(BEAT).await;
     }

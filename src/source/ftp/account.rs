@@ -59,7 +59,8 @@ pub struct Account {
     pub learned: Learned,
 }
 
-/// What the logins of an account found out about its server, so that later ones need not do so again.
+/// What the logins of an account found out about its server, so that later ones need not do so
+/// again.
 #[derive(Debug, Default)]
 pub struct Learned {
     /// It wants `PASV`.

@@ -15,7 +15,10 @@ const LONGEST: usize = 200;
 /// What a server's chain of certificates says, its own one first.
 pub fn findings(chain: &[Vec<u8>], now: OffsetDateTime) -> Vec<Finding> {
     let each = chain.iter().enumerate();
-    each.map(|(place, der)| finding(if place == 0 { "certificate" } else { "its issuer" }, place, der, now)).collect()
+    each.map(|(place, der)| {
+        finding(if place == 0 { "certificate" } else { "its issuer" }, place, der, now)
+    })
+    .collect()
 }
 
 fn finding(step: &'static str, place: usize, der: &[u8], now: OffsetDateTime) -> Finding {
@@ -24,14 +27,22 @@ fn finding(step: &'static str, place: usize, der: &[u8], now: OffsetDateTime) ->
         return Finding::new(step, format!("cannot be read; SHA-256 {fingerprint}"));
     };
     let cut = |name: String| printable(name.as_bytes()).chars().take(LONGEST).collect::<String>();
-    let (subject, issuer) = (cut(certificate.subject().to_string()), cut(certificate.issuer().to_string()));
-    let signed = if certificate.subject() == certificate.issuer() { "signed by itself".to_owned() } else { format!("issued by {issuer}") };
+    let (subject, issuer) =
+        (cut(certificate.subject().to_string()), cut(certificate.issuer().to_string()));
+    let signed = if certificate.subject() == certificate.issuer() {
+        "signed by itself".to_owned()
+    } else {
+        format!("issued by {issuer}")
+    };
     let until = certificate.validity().not_after.to_datetime();
     let text = format!("{subject}, {signed}, valid until {}, SHA-256 {fingerprint}", until.date());
     let found = Finding::new(step, text);
     let found = match (until - now).whole_days() {
-        _ if until < now => found.advice(format!("it expired on {}: the server's owner has to renew it", until.date())),
-        days @ ..SOON => found.advice(format!("it expires in {days} days: ask the server's owner when it is renewed")),
+        _ if until < now => found
+            .advice(format!("it expired on {}: the server's owner has to renew it", until.date())),
+        days @ ..SOON => found.advice(format!(
+            "it expires in {days} days: ask the server's owner when it is renewed"
+        )),
         _ => found,
     };
     // Only the server's own certificate can be pinned.
@@ -46,19 +57,32 @@ mod tests {
 
     #[test]
     fn a_certificate_is_told_with_its_days() {
-        let mut params = CertificateParams::new(vec!["ftp.acme.example".into()]).expect("good parameters");
+        let mut params =
+            CertificateParams::new(vec!["ftp.acme.example".into()]).expect("good parameters");
         params.distinguished_name.push(DnType::CommonName, "ftp.acme.example");
         params.not_after = date_time_ymd(2026, 12, 24);
         let key = KeyPair::generate().expect("a key");
         let der = params.self_signed(&key).expect("it signs").der().to_vec();
         let at = |now| findings(std::slice::from_ref(&der), now).remove(0);
         let early = at(datetime!(2026-10-01 0:00 UTC));
-        assert!(early.text.contains("CN=ftp.acme.example, signed by itself, valid until 2026-12-24, SHA-256 "), "{early:?}");
-        assert_eq!((early.advice, early.paste.map(|line| line.len())), (None, Some("tls_pin = \"SHA256:\"".len() + 64)));
+        assert!(
+            early.text.contains(
+                "CN=ftp.acme.example, signed by itself, valid until 2026-12-24, SHA-256 "
+            ),
+            "{early:?}"
+        );
+        assert_eq!(
+            (early.advice, early.paste.map(|line| line.len())),
+            (None, Some("tls_pin = \"SHA256:\"".len() + 64))
+        );
         let late = at(datetime!(2026-12-04 0:00 UTC)).advice.expect("it expires soon");
         assert!(late.starts_with("it expires in 20 days"), "{late}");
         let gone = at(datetime!(2026-12-25 0:00 UTC)).advice.expect("it has expired");
         assert!(gone.starts_with("it expired on 2026-12-24"), "{gone}");
-        assert!(findings(&[b"nonsense".to_vec()], datetime!(2026-12-25 0:00 UTC))[0].text.starts_with("cannot be read; SHA-256 "));
+        assert!(
+            findings(&[b"nonsense".to_vec()], datetime!(2026-12-25 0:00 UTC))[0]
+                .text
+                .starts_with("cannot be read; SHA-256 ")
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! One control connection at work: asked one thing at a time or several at once, never for longer than allowed.
+//! One control connection at work: asked one thing at a time or several at once, never for longer
+//! than allowed.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -21,8 +22,8 @@ use crate::failure::{Class, Failure};
 use crate::model::RemotePath;
 use crate::source::contract::{Op, SourceError};
 
-/// How long the second reply of several may keep us waiting, as long as nobody knows whether the server reads more
-/// than one command at a time.
+/// How long the second reply of several may keep us waiting, as long as nobody knows whether the
+/// server reads more than one command at a time.
 const DOUBT: Duration = Duration::from_secs(10);
 
 /// A data connection.
@@ -30,7 +31,11 @@ const DOUBT: Duration = Duration::from_secs(10);
 pub struct Transfer(Stream);
 
 impl AsyncRead for Transfer {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
@@ -79,7 +84,8 @@ pub struct Client {
     in_step: bool,
     /// How many bytes of the next data connection are wanted, if not all that the server sends.
     wanted: Option<u64>,
-    /// Whether a file was read since a port was last asked for ahead: after one, there usually is another.
+    /// Whether a file was read since a port was last asked for ahead: after one, there usually is
+    /// another.
     reading: bool,
     /// The port for the next transfer, asked for with something else.
     ahead: Option<Door>,
@@ -87,10 +93,16 @@ pub struct Client {
 
 impl Client {
     /// On a control connection to `peer` that was greeted.
-    pub(super) fn new(control: Control, account: Arc<Account>, peer: SocketAddr, connector: Option<Connector>) -> Self {
+    pub(super) fn new(
+        control: Control,
+        account: Arc<Account>,
+        peer: SocketAddr,
+        connector: Option<Connector>,
+    ) -> Self {
         // Behind a proxy, nobody knows.
         let ipv6 = account.proxy.is_none() && peer.is_ipv6() && !peer.ip().to_canonical().is_ipv4();
-        let offers_tls_1_3 = connector.as_ref().is_some_and(|tls| tls.max_version == MaxVersion::V1_3);
+        let offers_tls_1_3 =
+            connector.as_ref().is_some_and(|tls| tls.max_version == MaxVersion::V1_3);
         Self {
             control,
             account,
@@ -109,13 +121,17 @@ impl Client {
 
     fn begin(&mut self, scene: Scene<'_>) -> Result<(), SourceError> {
         if !self.in_step {
-            return Err(scene.fault(Class::Connect, "an earlier question on this connection was given up half-way"));
+            return Err(scene.fault(
+                Class::Connect,
+                "an earlier question on this connection was given up half-way",
+            ));
         }
         self.in_step = false;
         Ok(())
     }
 
-    /// A transfer has ended with the server's own word: the connection is free for the next question.
+    /// A transfer has ended with the server's own word: the connection is free for the next
+    /// question.
     pub fn back_in_step(&mut self) {
         self.in_step = true;
     }
@@ -126,25 +142,43 @@ impl Client {
         reply.ok_or_else(|| scene.unanswered())
     }
 
-    /// [`Client::command`] for several lines that do not depend on each other: as many replies. All are on their way at
-    /// once, unless this server was found to read one at a time.
-    pub async fn commands(&mut self, scene: Scene<'_>, lines: &[impl AsRef<[u8]>]) -> Result<Vec<Reply>, SourceError> {
+    /// [`Client::command`] for several lines that do not depend on each other: as many replies. All
+    /// are on their way at once, unless this server was found to read one at a time.
+    pub async fn commands(
+        &mut self,
+        scene: Scene<'_>,
+        lines: &[impl AsRef<[u8]>],
+    ) -> Result<Vec<Reply>, SourceError> {
         self.begin(scene)?;
         let together = lines.len() > 1 && !self.account.learned.one_by_one.load(Ordering::Relaxed);
-        let replies = if together { self.together(scene, lines).await? } else { self.in_turn(scene, lines).await? };
+        let replies = if together {
+            self.together(scene, lines).await?
+        } else {
+            self.in_turn(scene, lines).await?
+        };
         self.in_step = true;
         Ok(replies)
     }
 
-    async fn in_turn(&mut self, scene: Scene<'_>, lines: &[impl AsRef<[u8]>]) -> Result<Vec<Reply>, SourceError> {
+    async fn in_turn(
+        &mut self,
+        scene: Scene<'_>,
+        lines: &[impl AsRef<[u8]>],
+    ) -> Result<Vec<Reply>, SourceError> {
         let mut replies = Vec::with_capacity(lines.len());
         for line in lines {
-            replies.push(answer(scene, self.account.limits.command, self.control.ask(line.as_ref())).await?);
+            replies.push(
+                answer(scene, self.account.limits.command, self.control.ask(line.as_ref())).await?,
+            );
         }
         Ok(replies)
     }
 
-    async fn together(&mut self, scene: Scene<'_>, lines: &[impl AsRef<[u8]>]) -> Result<Vec<Reply>, SourceError> {
+    async fn together(
+        &mut self,
+        scene: Scene<'_>,
+        lines: &[impl AsRef<[u8]>],
+    ) -> Result<Vec<Reply>, SourceError> {
         let account = self.account.clone();
         let known = account.learned.takes_many.load(Ordering::Relaxed);
         let patience = account.limits.command;
@@ -165,7 +199,8 @@ impl Client {
             Ok(_) => account.learned.takes_many.store(true, Ordering::Relaxed),
             // It may be anything; but the next try must not depend on this.
             Err(error) if !known && error.class() != Class::Busy => {
-                tracing::debug!(server = %account.address, error = crate::model::chain(error), "Several commands at once were not answered: from now on they are sent one by one.");
+                tracing::debug!(server = %account.address, error = crate::model::chain(error), "Several \
+                    commands at once were not answered: from now on they are sent one by one.");
                 account.learned.one_by_one.store(true, Ordering::Relaxed);
             }
             Err(_) => {}
@@ -174,9 +209,15 @@ impl Client {
     }
 
     /// [`Client::commands`]; between two files, the port for the next one is asked for with them.
-    pub async fn commands_between_reads(&mut self, scene: Scene<'_>, mut lines: Vec<Vec<u8>>) -> Result<Vec<Reply>, SourceError> {
+    pub async fn commands_between_reads(
+        &mut self,
+        scene: Scene<'_>,
+        mut lines: Vec<Vec<u8>>,
+    ) -> Result<Vec<Reply>, SourceError> {
         let extended = self.extended();
-        let asks = std::mem::take(&mut self.reading) && self.hurries() && self.ahead.is_none_or(|door| !door.serves(extended));
+        let asks = std::mem::take(&mut self.reading)
+            && self.hurries()
+            && self.ahead.is_none_or(|door| !door.serves(extended));
         if asks {
             lines.push(Door::command(extended).to_vec());
         }
@@ -196,25 +237,39 @@ impl Client {
         self.ipv6 || !self.account.learned.wants_pasv.load(Ordering::Relaxed)
     }
 
-    /// Whether the way to data connections is known well enough to do things on it before others have ended.
+    /// Whether the way to data connections is known well enough to do things on it before others
+    /// have ended.
     fn hurries(&self) -> bool {
         let learned = &self.account.learned;
         learned.ports_open.load(Ordering::Relaxed) && !learned.one_by_one.load(Ordering::Relaxed)
     }
 
     /// `verb` with a path, byte for byte.
-    pub async fn ask(&mut self, scene: Scene<'_>, verb: &str, path: &RemotePath) -> Result<Reply, SourceError> {
+    pub async fn ask(
+        &mut self,
+        scene: Scene<'_>,
+        verb: &str,
+        path: &RemotePath,
+    ) -> Result<Reply, SourceError> {
         self.command(scene, &with_path(verb, path)).await
     }
 
     /// Sends a line that opens a data connection, by `EPSV` or else by `PASV`.
-    pub async fn transfer(&mut self, scene: Scene<'_>, line: &[u8], offset: u64) -> Result<Opened, SourceError> {
+    pub async fn transfer(
+        &mut self,
+        scene: Scene<'_>,
+        line: &[u8],
+        offset: u64,
+    ) -> Result<Opened, SourceError> {
         self.begin(scene)?;
         let limits = self.account.limits;
         let mut extended = self.extended();
         loop {
-            let opening = timeout(limits.connect + limits.command, self.opened(line, offset, extended)).await;
-            let opened = opening.map_err(|_| scene.fault(Class::Stalled, "the server did not begin the transfer in time"))?;
+            let opening =
+                timeout(limits.connect + limits.command, self.opened(line, offset, extended)).await;
+            let opened = opening.map_err(|_| {
+                scene.fault(Class::Stalled, "the server did not begin the transfer in time")
+            })?;
             let (stage, error) = match opened {
                 Ok(transfer) => {
                     self.account.learned.wants_pasv.store(!extended, Ordering::Relaxed);
@@ -231,7 +286,12 @@ impl Client {
         }
     }
 
-    fn not_opened(&mut self, scene: Scene<'_>, stage: Stage, error: Broken) -> Result<Opened, SourceError> {
+    fn not_opened(
+        &mut self,
+        scene: Scene<'_>,
+        stage: Stage,
+        error: Broken,
+    ) -> Result<Opened, SourceError> {
         match error {
             Broken::Refused(reply) if stage == Stage::Reached => {
                 let refused = scene.refused(&reply);
@@ -250,15 +310,25 @@ impl Client {
         }
     }
 
-    async fn opened(&mut self, line: &[u8], offset: u64, extended: bool) -> Result<Transfer, Stuck> {
+    async fn opened(
+        &mut self,
+        line: &[u8],
+        offset: u64,
+        extended: bool,
+    ) -> Result<Transfer, Stuck> {
         let door = match self.ahead.take().filter(|door| door.serves(extended)) {
             Some(door) => door,
             None => {
-                let reply = self.control.ask(Door::command(extended)).await.map_err(at(Stage::Asking))?;
+                let reply =
+                    self.control.ask(Door::command(extended)).await.map_err(at(Stage::Asking))?;
                 Door::named(reply, extended).map_err(at(Stage::Asking))?
             }
         };
-        let data = if offset == 0 && self.hurries() { self.enter_at_once(line, door).await? } else { self.enter(line, offset, door).await? };
+        let data = if offset == 0 && self.hurries() {
+            self.enter_at_once(line, door).await?
+        } else {
+            self.enter(line, offset, door).await?
+        };
         Ok(Transfer(match &self.connector {
             Some(tls) => Either::Right(tls.connect(data).await.map_err(at(Stage::Reached))?),
             None => Either::Left(data),
@@ -267,23 +337,31 @@ impl Client {
 
     /// Connects, then asks for the data.
     async fn enter(&mut self, line: &[u8], offset: u64, door: Door) -> Result<TcpStream, Stuck> {
-        let data = door.enter(self.peer, &self.account, self.wanted).await.map_err(Broken::Io).map_err(at(Stage::Connecting))?;
+        let data = door
+            .enter(self.peer, &self.account, self.wanted)
+            .await
+            .map_err(Broken::Io)
+            .map_err(at(Stage::Connecting))?;
         if offset > 0 {
-            self.control.expect(format!("REST {offset}").as_bytes(), &[350]).await.map_err(at(Stage::Reached))?;
+            self.control
+                .expect(format!("REST {offset}").as_bytes(), &[350])
+                .await
+                .map_err(at(Stage::Reached))?;
         }
         self.control.expect(line, BEGINS).await.map_err(at(Stage::Reached))?;
         Ok(data)
     }
 
-    /// Asks for the data while it connects: one round trip less. If the port cannot be reached after all, the server
-    /// waits for us there, and this control connection is lost.
+    /// Asks for the data while it connects: one round trip less. If the port cannot be reached
+    /// after all, the server waits for us there, and this control connection is lost.
     async fn enter_at_once(&mut self, line: &[u8], door: Door) -> Result<TcpStream, Stuck> {
         let account = self.account.clone();
         self.control.send(&[line]).await.map_err(at(Stage::Reached))?;
         let entering = async {
             let entered = door.enter(self.peer, &account, self.wanted).await;
             if entered.is_err() {
-                // From now on nothing is taken for granted: something on the way may want to see one thing at a time.
+                // From now on nothing is taken for granted: something on the way may want to see
+                // one thing at a time.
                 account.learned.one_by_one.store(true, Ordering::Relaxed);
             }
             entered.map_err(Broken::Io).map_err(at(Stage::ConnectingLate))
@@ -306,7 +384,10 @@ impl Client {
         match (error, stage) {
             (Broken::Io(error), Stage::Connecting | Stage::ConnectingLate) => scene.fault(
                 Class::Connect,
-                format!("the data port that the server named cannot be reached ({error}); a firewall between may block its passive ports"),
+                format!(
+                    "the data port that the server named cannot be reached ({error}); a \
+                    firewall between may block its passive ports"
+                ),
             ),
             (Broken::Tls(text), _) => match self.connector.as_ref().and_then(Connector::refusal) {
                 Some(refusal) => scene.fault(Class::Tls, refusal),
@@ -314,29 +395,38 @@ impl Client {
             },
             // A crash of proftpd 1.3.8 in its second TLS 1.3 data handshake looks like this.
             (Broken::Io(error), Stage::Reached) if self.connector.is_some() => {
-                self.step_down(scene.fault(Class::Connect, format!("encrypting the data connection: {error}")))
+                self.step_down(scene.fault(
+                    Class::Connect,
+                    format!(
+                        "encrypting the data \
+                    connection: {error}"
+                    ),
+                ))
             }
             (error, _) => scene.broken(error),
         }
     }
 
-    /// After trouble with an encrypted data connection: some servers cannot take up TLS 1.3 sessions there. The next
-    /// login offers TLS 1.2 at most, unless this one did so already.
+    /// After trouble with an encrypted data connection: some servers cannot take up TLS 1.3
+    /// sessions there. The next login offers TLS 1.2 at most, unless this one did so already.
     pub fn step_down(&self, error: SourceError) -> SourceError {
         if !self.offers_tls_1_3 || !matches!(error.class(), Class::Tls | Class::Connect) {
             return error;
         }
         if !self.account.learned.wants_tls_1_2.swap(true, Ordering::Relaxed) {
             let text = crate::model::chain(&error);
-            tracing::warn!(server = %self.account.address, error = text, "Data connections in TLS 1.3 fail here: trying TLS 1.2. `tls_max_version = \"1.2\"` spares the attempt.");
+            tracing::warn!(server = %self.account.address, error = text, "Data connections in TLS \
+                1.3 fail here: trying TLS 1.2. `tls_max_version = \"1.2\"` spares the attempt.");
         }
         error.transient(true)
     }
 
-    /// Closes a data connection and reads the closing reply, in `Limits::finish`; `None` when none came.
+    /// Closes a data connection and reads the closing reply, in `Limits::finish`; `None` when none
+    /// came.
     pub async fn closing(&mut self, mut transfer: Transfer) -> Option<Result<Reply, Broken>> {
         let closing = async {
-            // The server waits for our end of an encrypted connection; one that is gone already is as good.
+            // The server waits for our end of an encrypted connection; one that is gone already is
+            // as good.
             drop(transfer.0.shutdown().await);
             drop(transfer);
             let reply = self.control.reply().await?;
@@ -380,7 +470,11 @@ fn at(stage: Stage) -> impl Fn(Broken) -> Stuck {
 }
 
 /// Reads one reply to a question, whatever it says, but 421: that is the end.
-async fn answer(scene: Scene<'_>, patience: Duration, reply: impl Future<Output = Result<Reply, Broken>>) -> Result<Reply, SourceError> {
+async fn answer(
+    scene: Scene<'_>,
+    patience: Duration,
+    reply: impl Future<Output = Result<Reply, Broken>>,
+) -> Result<Reply, SourceError> {
     match timeout(patience, reply).await {
         Err(_) => Err(scene.fault(Class::Stalled, "the server did not answer in time")),
         Ok(Err(error)) => Err(scene.broken(error)),

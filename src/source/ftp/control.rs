@@ -1,4 +1,5 @@
-//! The control connection: lines out, replies in, one after the other or several on their way at once.
+//! The control connection: lines out, replies in, one after the other or several on their way at
+//! once.
 
 use std::io;
 
@@ -10,7 +11,8 @@ use tokio_util::either::Either;
 
 use super::fault::{Broken, Reply};
 
-/// The longest reply that is read, in bytes: a greeting or a list of features that never ends must not fill the memory.
+/// The longest reply that is read, in bytes: a greeting or a list of features that never ends must
+/// not fill the memory.
 const REPLY_LIMIT: usize = 256 * 1024;
 /// How much of the connection is read at once, in bytes.
 const READ_AT_ONCE: usize = 4096;
@@ -28,8 +30,8 @@ pub fn tcp(stream: &Stream) -> &TcpStream {
     }
 }
 
-/// One control connection. A future of it that is dropped half-way loses no byte of a reply, but leaves
-/// questions without their answers: whoever drops one must not ask any more.
+/// One control connection. A future of it that is dropped half-way loses no byte of a reply, but
+/// leaves questions without their answers: whoever drops one must not ask any more.
 #[derive(Debug)]
 pub struct Control {
     stream: Stream,
@@ -48,12 +50,15 @@ impl Control {
         tcp(&self.stream)
     }
 
-    /// The clear connection, to be encrypted. Whatever came on it after the last reply was not asked for,
-    /// and must not be taken for something that was said under encryption.
+    /// The clear connection, to be encrypted. Whatever came on it after the last reply was not
+    /// asked for, and must not be taken for something that was said under encryption.
     pub fn into_clear(self) -> Result<TcpStream, Broken> {
         match self.stream {
             Either::Left(tcp) if self.inbox.is_empty() => Ok(tcp),
-            _ => Err(Broken::Tls("the server, or somebody on the way, said more in clear text than it was asked".into())),
+            _ => Err(Broken::Tls(
+                "the server, or somebody on the way, said more in clear text than it was asked"
+                    .into(),
+            )),
         }
     }
 
@@ -72,7 +77,9 @@ impl Control {
         // Where the next line begins.
         let mut read = 0;
         loop {
-            if let Some(end) = self.inbox[read..].iter().position(|b| *b == b'\n').map(|at| read + at + 1) {
+            if let Some(end) =
+                self.inbox[read..].iter().position(|b| *b == b'\n').map(|at| read + at + 1)
+            {
                 if ends_reply(&self.inbox[read..end], read == 0)? {
                     return Ok(Reply::of(&self.inbox.split_to(end)));
                 }
@@ -105,7 +112,10 @@ impl Control {
 fn write_line(bytes: &mut Vec<u8>, line: &[u8]) -> Result<(), Broken> {
     if line.iter().any(|b| matches!(b, b'\r' | b'\n')) {
         // What follows would be a command of its own.
-        return Err(Broken::Io(io::Error::new(io::ErrorKind::InvalidInput, "a command must not contain a line break")));
+        return Err(Broken::Io(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a command must not contain a line break",
+        )));
     }
     for byte in line {
         bytes.push(*byte);
@@ -117,8 +127,9 @@ fn write_line(bytes: &mut Vec<u8>, line: &[u8]) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Whether `line` is the last one of a reply. The code of a last line may differ from that of the first one: glFTPd
-/// does so. A code without a word ends a reply only where it begins it: within one, it is text.
+/// Whether `line` is the last one of a reply. The code of a last line may differ from that of the
+/// first one: glFTPd does so. A code without a word ends a reply only where it begins it: within
+/// one, it is text.
 fn ends_reply(line: &[u8], first: bool) -> Result<bool, Broken> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -136,10 +147,13 @@ mod tests {
     use super::*;
     use tokio::net::TcpListener;
 
-    /// What [`Control::reply`] makes of these bytes, which come in pieces of `step`, up to the first error.
+    /// What [`Control::reply`] makes of these bytes, which come in pieces of `step`, up to the
+    /// first error.
     async fn replies(bytes: &[u8], step: usize) -> Vec<Result<(u32, String), String>> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let stream = TcpStream::connect(listener.local_addr().expect("it is bound")).await.expect("it listens");
+        let stream = TcpStream::connect(listener.local_addr().expect("it is bound"))
+            .await
+            .expect("it listens");
         let (mut server, _) = listener.accept().await.expect("somebody connects");
         let bytes = bytes.to_vec();
         let sending = tokio::spawn(async move {
@@ -166,7 +180,11 @@ mod tests {
     }
 
     async fn check(bytes: &[u8], expected: &[(u32, &str)], end: &str) {
-        let expected: Vec<_> = expected.iter().map(|(code, text)| Ok((*code, (*text).to_owned()))).chain([Err(end.to_owned())]).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(code, text)| Ok((*code, (*text).to_owned())))
+            .chain([Err(end.to_owned())])
+            .collect();
         assert_eq!(replies(bytes, 1).await, expected);
         assert_eq!(replies(bytes, bytes.len()).await, expected);
     }
@@ -175,8 +193,18 @@ mod tests {
     async fn replies_of_one_line_and_of_many() {
         let closed = "unexpected end of file";
         check(b"220 hi\r\n331 who\n", &[(220, "220 hi"), (331, "331 who")], closed).await;
-        check(b"230-a\r\n b\r\n231 no\r\n200 x\r\n", &[(231, "230-a / b / 231 no"), (200, "200 x")], closed).await;
-        check(b"211-Features:\r\n MDTM\r\n211\r\n211-x\r\n211 End\r\n", &[(211, "211-Features: / MDTM / 211 / 211-x / 211 End")], closed).await;
+        check(
+            b"230-a\r\n b\r\n231 no\r\n200 x\r\n",
+            &[(231, "230-a / b / 231 no"), (200, "200 x")],
+            closed,
+        )
+        .await;
+        check(
+            b"211-Features:\r\n MDTM\r\n211\r\n211-x\r\n211 End\r\n",
+            &[(211, "211-Features: / MDTM / 211 / 211-x / 211 End")],
+            closed,
+        )
+        .await;
         check(b"230\r\n226 x\r\n22", &[(230, "230"), (226, "226 x")], closed).await;
         check(b"226-half\r\n", &[], closed).await;
     }
@@ -191,7 +219,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_reply_that_never_ends_is_not_kept() {
-        for endless in [b"220-hi\r\n".repeat(40_000), [b"220 ".to_vec(), vec![b'x'; 300_000]].concat()] {
+        for endless in
+            [b"220-hi\r\n".repeat(40_000), [b"220 ".to_vec(), vec![b'x'; 300_000]].concat()]
+        {
             let all = replies(&endless, 1 << 14).await;
             assert_eq!(all, [Err("the server sent a reply larger than 262144 bytes".to_owned())]);
         }

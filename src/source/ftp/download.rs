@@ -38,9 +38,24 @@ pub struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     /// `transfer` begins at byte `position` of `file`; its first `skip` bytes are not wanted.
-    pub fn new(client: &'a mut Client, transfer: Box<Transfer>, file: RemoteFile, position: u64, skip: u64) -> Self {
+    pub fn new(
+        client: &'a mut Client,
+        transfer: Box<Transfer>,
+        file: RemoteFile,
+        position: u64,
+        skip: u64,
+    ) -> Self {
         let pace = PaceMeter::new(client.account.limits.rate);
-        Self { client, transfer: Some(transfer), buffer: BytesMut::new(), file, position, skip, cut: false, pace }
+        Self {
+            client,
+            transfer: Some(transfer),
+            buffer: BytesMut::new(),
+            file,
+            position,
+            skip,
+            cut: false,
+            pace,
+        }
     }
 
     /// Bytes as they come, as many as there are up to a chunk; 0 at the end.
@@ -54,13 +69,32 @@ impl<'a> Reading<'a> {
         let at = self.position;
         let (begun, before) = (Instant::now(), account.learned.received.load(Ordering::Relaxed));
         match timeout(account.limits.stall, transfer.read_buf(&mut self.buffer)).await {
-            Err(_) => return Err(scene.fault(Class::Stalled, format!("no byte for {:?}, after {at} bytes", account.limits.stall))),
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof && self.client.is_encrypted() => self.cut = true,
-            Ok(Err(error)) => return Err(scene.fault(Class::Truncated, format!("the data connection broke after {at} bytes: {error}"))),
-            Ok(Ok(bytes)) => drop(account.learned.received.fetch_add(bytes as u64, Ordering::Relaxed)),
+            Err(_) => {
+                return Err(scene.fault(
+                    Class::Stalled,
+                    format!("no byte for {:?}, after {at} bytes", account.limits.stall),
+                ));
+            }
+            Ok(Err(error))
+                if error.kind() == std::io::ErrorKind::UnexpectedEof
+                    && self.client.is_encrypted() =>
+            {
+                self.cut = true
+            }
+            Ok(Err(error)) => {
+                return Err(scene.fault(
+                    Class::Truncated,
+                    format!("the data connection broke after {at} bytes: {error}"),
+                ));
+            }
+            Ok(Ok(bytes)) => {
+                account.learned.received.fetch_add(bytes as u64, Ordering::Relaxed);
+            }
         }
         let bytes = account.learned.received.load(Ordering::Relaxed).saturating_sub(before);
-        self.pace.waited(begun.elapsed(), bytes).map_err(|slow| scene.fault(Class::Stalled, slow.to_string()))?;
+        self.pace
+            .waited(begun.elapsed(), bytes)
+            .map_err(|slow| scene.fault(Class::Stalled, slow.to_string()))?;
         // Encrypted data comes in pieces of 16 KiB: take along what is there already.
         while !self.buffer.is_empty() && self.buffer.len() < ENOUGH {
             match transfer.read_buf(&mut self.buffer).now_or_never() {
@@ -82,22 +116,35 @@ impl<'a> Reading<'a> {
         match self.client.closing(*transfer).await {
             Some(Ok(_)) => {
                 self.client.back_in_step();
-                // Without TLS's own end and without a size, anybody on the way may have cut the data.
+                // Without TLS's own end and without a size, anybody on the way may have cut the
+                // data.
                 if self.cut && self.file.size.is_none() {
-                    return Err(scene.fault(Class::Truncated, format!("the encrypted data ended after {at} bytes without a sign that it was whole")));
+                    return Err(scene.fault(
+                        Class::Truncated,
+                        format!(
+                            "the encrypted data ended \
+                        after {at} bytes without a sign that it was whole"
+                        ),
+                    ));
                 }
                 Ok(())
             }
-            Some(Err(Broken::Refused(reply))) => Err(self.client.step_down(unfinished(scene, &reply, at))),
+            Some(Err(Broken::Refused(reply))) => {
+                Err(self.client.step_down(unfinished(scene, &reply, at)))
+            }
             None | Some(Err(_)) if whole => {
-                tracing::warn!(server = %account.address, path = %self.file.path, bytes = at, "All bytes came, the closing reply did not.");
+                tracing::warn!(server = %account.address, path = %self.file.path, bytes = at, "All \
+                    bytes came, the closing reply did not.");
                 Ok(())
             }
             None => Err(scene.fault(Class::Stalled, format!("no closing reply after {at} bytes"))),
             Some(Err(error)) if at == 0 && self.client.is_encrypted() => {
                 Err(self.client.step_down(scene.fault(Class::Connect, crate::model::chain(&error))))
             }
-            Some(Err(error)) => Err(scene.fault(Class::Truncated, format!("the connection ended after {at} bytes: {}", crate::model::chain(&error)))),
+            Some(Err(error)) => Err(scene.fault(
+                Class::Truncated,
+                format!("the connection ended after {at} bytes: {}", crate::model::chain(&error)),
+            )),
         }
     }
 }
@@ -121,14 +168,16 @@ impl Download for Reading<'_> {
             let dropped = self.skip.min(bytes.len() as u64);
             self.skip -= dropped;
             self.position += bytes.len() as u64;
-            bytes = bytes.slice(usize::try_from(dropped).expect("it is at most the length of a chunk")..);
+            bytes = bytes
+                .slice(usize::try_from(dropped).expect("it is at most the length of a chunk")..);
             if !bytes.is_empty() {
                 return Ok(Some(bytes));
             }
         }
     }
 
-    /// The data connection is closed; what the server says to that does not matter, only that it says so.
+    /// The data connection is closed; what the server says to that does not matter, only that it
+    /// says so.
     async fn stop(mut self: Box<Self>) -> Result<(), SourceError> {
         let Some(transfer) = self.transfer.take() else { return Ok(()) };
         let account = self.client.account.clone();
@@ -138,8 +187,13 @@ impl Download for Reading<'_> {
                 self.client.back_in_step();
                 Ok(())
             }
-            Some(Err(error)) => Err(scene.fault(Class::Truncated, format!("the connection ended: {}", crate::model::chain(&error)))),
-            None => Err(scene.fault(Class::Stalled, "no reply after the data connection was closed")),
+            Some(Err(error)) => Err(scene.fault(
+                Class::Truncated,
+                format!("the connection ended: {}", crate::model::chain(&error)),
+            )),
+            None => {
+                Err(scene.fault(Class::Stalled, "no reply after the data connection was closed"))
+            }
         }
     }
 }

@@ -26,20 +26,45 @@ const FINISH: Duration = Duration::from_secs(10);
 pub const DRIVER: Driver = Driver { schemes: &["ftp", "ftps", "ftpes"], keys: KEYS, configure };
 
 const KEYS: &[Key] = &[
-    Key { name: "user", kind: Kind::Text, doc: "User to log in as; `anonymous` if neither this nor the URL names one." },
+    Key {
+        name: "user",
+        kind: Kind::Text,
+        doc: "User to log in as; `anonymous` if neither this nor the URL names one.",
+    },
     Key { name: "password", kind: Kind::Secret, doc: "Password of the user." },
     Key {
         name: "tls",
         kind: Kind::OneOf(&["none", "explicit", "implicit"]),
-        doc: "Encryption of an `ftp://` source: `explicit` begins with AUTH TLS, `implicit` encrypts from the first byte; default none.",
+        doc: "Encryption of an `ftp://` source: `explicit` begins with AUTH TLS, `implicit` \
+            encrypts from the first byte; default none.",
     },
-    Key { name: "tls_ca_file", kind: Kind::Text, doc: "PEM file of the authorities to trust instead of this machine's." },
-    Key { name: "tls_pin", kind: Kind::Text, doc: "Fingerprint (`SHA256:…`) of the one certificate to trust, whoever signed it." },
-    Key { name: "tls_max_version", kind: Kind::OneOf(&["1.2", "1.3"]), doc: "Highest TLS version to offer; default 1.3." },
+    Key {
+        name: "tls_ca_file",
+        kind: Kind::Text,
+        doc: "PEM file of the authorities to trust instead of this machine's.",
+    },
+    Key {
+        name: "tls_pin",
+        kind: Kind::Text,
+        doc: "Fingerprint (`SHA256:…`) of the one certificate to trust, whoever signed it.",
+    },
+    Key {
+        name: "tls_max_version",
+        kind: Kind::OneOf(&["1.2", "1.3"]),
+        doc: "Highest TLS version to offer; default 1.3.",
+    },
     proxy::KEY,
-    Key { name: "stall_timeout", kind: Kind::Duration, doc: "How long the server may send nothing during a transfer; default 60s." },
+    Key {
+        name: "stall_timeout",
+        kind: Kind::Duration,
+        doc: "How long the server may send nothing during a transfer; default 60s.",
+    },
     pace::KEY,
-    Key { name: "connect_timeout", kind: Kind::Duration, doc: "How long a connection may take to open; default 15s." },
+    Key {
+        name: "connect_timeout",
+        kind: Kind::Duration,
+        doc: "How long a connection may take to open; default 15s.",
+    },
 ];
 
 fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, SettingError> {
@@ -67,7 +92,12 @@ fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, Se
         user,
         password,
         security,
-        proxy: section.secret("proxy")?.map(|text| Proxy::parse(text.reveal()).map_err(|problem| section.error("proxy", problem))).transpose()?,
+        proxy: section
+            .secret("proxy")?
+            .map(|text| {
+                Proxy::parse(text.reveal()).map_err(|problem| section.error("proxy", problem))
+            })
+            .transpose()?,
         limits,
         learned: Learned::default(),
     };
@@ -83,14 +113,22 @@ fn patience(section: &Section, key: &str, default: Duration) -> Result<Duration,
 
 fn credentials(section: &Section, url: &SourceUrl) -> Result<(String, Secret), SettingError> {
     let user = match (section.text("user")?, &url.user) {
-        (Some(_), Some(_)) => return Err(section.error("user", "is named here and in `url`; allowed is one of them")),
+        (Some(_), Some(_)) => {
+            return Err(section.error("user", "is named here and in `url`; allowed is one of them"));
+        }
         (user, named) => user.or_else(|| named.clone()),
     };
     let password = match (section.secret("password")?, &url.password) {
-        (Some(_), Some(_)) => return Err(section.error("password", "is given here and in `url`; allowed is one of them")),
+        (Some(_), Some(_)) => {
+            return Err(
+                section.error("password", "is given here and in `url`; allowed is one of them")
+            );
+        }
         (password, given) => password.or_else(|| given.clone()),
     };
-    for (key, text) in [("user", user.as_deref()), ("password", password.as_ref().map(Secret::reveal))] {
+    for (key, text) in
+        [("user", user.as_deref()), ("password", password.as_ref().map(Secret::reveal))]
+    {
         if text.is_some_and(|text| text.contains(['\r', '\n', '\0'])) {
             return Err(section.error(key, "holds a line break or a NUL, which FTP cannot carry"));
         }
@@ -100,8 +138,12 @@ fn credentials(section: &Section, url: &SourceUrl) -> Result<(String, Secret), S
         (None, Some(password)) => Ok(("anonymous".into(), password)),
         // By custom, an anonymous guest leaves an address.
         (None, None) => Ok(("anonymous".into(), Secret::new("blobferry@example.invalid"))),
-        (Some(user), None) if user == "anonymous" || user == "ftp" => Ok((user, Secret::new("blobferry@example.invalid"))),
-        (Some(_), None) => Err(section.error("password", "is missing; a user that is not `anonymous` needs one")),
+        (Some(user), None) if user == "anonymous" || user == "ftp" => {
+            Ok((user, Secret::new("blobferry@example.invalid")))
+        }
+        (Some(_), None) => {
+            Err(section.error("password", "is missing; a user that is not `anonymous` needs one"))
+        }
     }
 }
 
@@ -112,14 +154,23 @@ fn security(section: &Section, url: &SourceUrl) -> Result<Security, SettingError
         ("ftps", None | Some("implicit")) => "implicit",
         ("ftpes", None | Some("explicit")) => "explicit",
         ("ftp", chosen) => chosen.unwrap_or("none"),
-        (scheme, _) => return Err(section.error("tls", format!("contradicts `{scheme}://`; leave it out or write `ftp://`"))),
+        (scheme, _) => {
+            return Err(section.error(
+                "tls",
+                format!("contradicts `{scheme}://`; leave it out or write `ftp://`"),
+            ));
+        }
     };
     match mode {
         "implicit" => Ok(Security::Implicit(tls)),
         "explicit" => Ok(Security::Explicit(tls)),
-        _ => match ["tls_ca_file", "tls_pin", "tls_max_version"].into_iter().find(|key| section.has(key)) {
+        _ => match ["tls_ca_file", "tls_pin", "tls_max_version"]
+            .into_iter()
+            .find(|key| section.has(key))
+        {
             // Who names an authority believes that the connection is encrypted.
-            Some(key) => Err(section.error(key, "is of no use without encryption; write `ftpes://` or set `tls`")),
+            Some(key) => Err(section
+                .error(key, "is of no use without encryption; write `ftpes://` or set `tls`")),
             None => Ok(Security::Clear),
         },
     }
@@ -127,14 +178,21 @@ fn security(section: &Section, url: &SourceUrl) -> Result<Security, SettingError
 
 fn tls(section: &Section) -> Result<Tls, SettingError> {
     let trust = match (section.text("tls_ca_file")?, section.text("tls_pin")?) {
-        (Some(_), Some(_)) => return Err(section.error("tls_pin", "and `tls_ca_file` exclude each other")),
+        (Some(_), Some(_)) => {
+            return Err(section.error("tls_pin", "and `tls_ca_file` exclude each other"));
+        }
         (Some(file), None) => {
-            let pem = std::fs::read(&file).map_err(|error| section.error("tls_ca_file", format!("names a file that cannot be read: {error}")))?;
+            let pem = std::fs::read(&file).map_err(|error| {
+                section.error("tls_ca_file", format!("names a file that cannot be read: {error}"))
+            })?;
             tls::authorities(&pem).map_err(|why| section.error("tls_ca_file", why))?
         }
-        (None, Some(pin)) => {
-            tls::pin(&pin).ok_or_else(|| section.error("tls_pin", "is no fingerprint; allowed is `SHA256:` and 64 hex digits or base64"))?
-        }
+        (None, Some(pin)) => tls::pin(&pin).ok_or_else(|| {
+            section.error(
+                "tls_pin",
+                "is no fingerprint; allowed is `SHA256:` and 64 hex digits or base64",
+            )
+        })?,
         (None, None) => Trust::Platform,
     };
     let max_version = match section.one_of("tls_max_version")? {
@@ -161,7 +219,12 @@ impl Endpoint for FtpEndpoint {
     }
 
     fn credential(&self) -> Option<Secret> {
-        Some(Secret::new(format!("{}\n{}\n{}", self.account.address, self.account.user, self.account.password.reveal())))
+        Some(Secret::new(format!(
+            "{}\n{}\n{}",
+            self.account.address,
+            self.account.user,
+            self.account.password.reveal()
+        )))
     }
 
     fn default_connections(&self) -> usize {
@@ -170,7 +233,8 @@ impl Endpoint for FtpEndpoint {
     }
 
     fn described_together(&self) -> usize {
-        // Some thousand bytes of commands and as many of replies: no server has to hold more than it can.
+        // Some thousand bytes of commands and as many of replies: no server has to hold more than
+        // it can.
         16
     }
 
@@ -182,7 +246,8 @@ impl Endpoint for FtpEndpoint {
         let one_by_one = || self.account.learned.one_by_one.load(Ordering::Relaxed);
         let before = one_by_one();
         let client = match Client::open(self.account.clone(), tell).await {
-            // It let us in, but could not be asked two things at once: it is asked again, one by one.
+            // It let us in, but could not be asked two things at once: it is asked again, one by
+            // one.
             Err(_) if one_by_one() != before => Client::open(self.account.clone(), tell).await?,
             opened => opened?,
         };
@@ -198,11 +263,16 @@ mod tests {
     use crate::settings::{Entry, Value};
 
     fn configured(url: &str, settings: &[(&str, &str)]) -> Result<Arc<dyn Endpoint>, SettingError> {
-        let entry = |text: &str| Entry { value: Value::Text(text.into()), line: Some(1), variable: None };
-        let entries: BTreeMap<_, _> = settings.iter().map(|(key, text)| ((*key).to_owned(), entry(text))).collect();
+        let entry =
+            |text: &str| Entry { value: Value::Text(text.into()), line: Some(1), variable: None };
+        let entries: BTreeMap<_, _> =
+            settings.iter().map(|(key, text)| ((*key).to_owned(), entry(text))).collect();
         let mut keys = KEYS.to_vec();
         keys.push(Key { name: "url", kind: Kind::Text, doc: "" });
-        configure(&Section::new("ingest.toml", "source.acme", 1, entries, keys)?, &SourceUrl::parse(url).unwrap())
+        configure(
+            &Section::new("ingest.toml", "source.acme", 1, entries, keys)?,
+            &SourceUrl::parse(url).unwrap(),
+        )
     }
 
     fn check(url: &str, settings: &[(&str, &str)], shown: &str) {
@@ -219,7 +289,11 @@ mod tests {
         check("ftpes://h", &[], "ftpes://h:21");
         check("ftp://[::1]:2121/x", &[], "ftp://[::1]:2121");
         check("ftp://h", &[("tls", "implicit")], "ftp://h:990");
-        check("ftp://h", &[("tls", "explicit"), ("tls_max_version", "1.2"), ("stall_timeout", "5s")], "ftp://h:21");
+        check(
+            "ftp://h",
+            &[("tls", "explicit"), ("tls_max_version", "1.2"), ("stall_timeout", "5s")],
+            "ftp://h:21",
+        );
     }
 
     #[test]
@@ -230,17 +304,46 @@ mod tests {
 
     #[test]
     fn settings_that_contradict_each_other() {
-        check("ftps://h", &[("tls", "none")], "ingest.toml:1: `source.acme.tls` contradicts `ftps://`; leave it out or write `ftp://`");
+        check(
+            "ftps://h",
+            &[("tls", "none")],
+            "ingest.toml:1: `source.acme.tls` contradicts `ftps://`; leave it out or write \
+            `ftp://`",
+        );
         check(
             "ftp://h",
             &[("tls_pin", "SHA256:x")],
-            "ingest.toml:1: `source.acme.tls_pin` is no fingerprint; allowed is `SHA256:` and 64 hex digits or base64",
+            "ingest.toml:1: `source.acme.tls_pin` is no fingerprint; allowed is `SHA256:` and 64 \
+            hex digits or base64",
         );
         let pin = format!("SHA256:{}", "0".repeat(64));
-        check("ftp://h", &[("tls_pin", &pin)], "ingest.toml:1: `source.acme.tls_pin` is of no use without encryption; write `ftpes://` or set `tls`");
-        check("ftp://u@h", &[], "ingest.toml:1: `source.acme.password` is missing; a user that is not `anonymous` needs one");
-        check("ftp://u:p@h", &[("password", "x")], "ingest.toml:1: `source.acme.password` is given here and in `url`; allowed is one of them");
-        check("ftp://u%0D%0AX:p@h", &[], "ingest.toml:1: `source.acme.user` holds a line break or a NUL, which FTP cannot carry");
-        check("ftp://h", &[("stall_timeout", "0s")], "ingest.toml:1: `source.acme.stall_timeout` is zero; allowed is a duration above it");
+        check(
+            "ftp://h",
+            &[("tls_pin", &pin)],
+            "ingest.toml:1: `source.acme.tls_pin` is of no use without encryption; write \
+            `ftpes://` or set `tls`",
+        );
+        check(
+            "ftp://u@h",
+            &[],
+            "ingest.toml:1: `source.acme.password` is missing; a user that is not `anonymous` \
+            needs one",
+        );
+        check(
+            "ftp://u:p@h",
+            &[("password", "x")],
+            "ingest.toml:1: `source.acme.password` is given here and in `url`; allowed is one of \
+            them",
+        );
+        check(
+            "ftp://u%0D%0AX:p@h",
+            &[],
+            "ingest.toml:1: `source.acme.user` holds a line break or a NUL, which FTP cannot carry",
+        );
+        check(
+            "ftp://h",
+            &[("stall_timeout", "0s")],
+            "ingest.toml:1: `source.acme.stall_timeout` is zero; allowed is a duration above it",
+        );
     }
 }

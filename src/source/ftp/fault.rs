@@ -22,14 +22,22 @@ pub struct Reply {
 impl Reply {
     /// A reply of these lines.
     pub fn of(body: &[u8]) -> Self {
-        let last = body.split(|b| *b == b'\n').rev().find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+        let last = body
+            .split(|b| *b == b'\n')
+            .rev()
+            .find(|line| !line.trim_ascii().is_empty())
+            .unwrap_or_default();
         let code = last.get(..3).and_then(super::when::number).unwrap_or(0);
         Self { code, body: body.to_vec() }
     }
 
     /// The text on one safe line.
     pub fn text(&self) -> String {
-        let lines = self.body.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+        let lines = self
+            .body
+            .split(|b| *b == b'\n')
+            .map(<[u8]>::trim_ascii)
+            .filter(|line| !line.is_empty());
         let text = lines.map(printable).collect::<Vec<_>>().join(" / ");
         text.chars().take(REPLY_CHARS).collect()
     }
@@ -42,12 +50,30 @@ impl Reply {
 
     /// A 550 that is about rights, not about a missing file.
     pub fn denies(&self) -> bool {
-        self.says(&["permission", "denied", "not permitted", "not allowed", "forbidden", "unauthor", "privilege", "prohibited", "access is"])
+        self.says(&[
+            "permission",
+            "denied",
+            "not permitted",
+            "not allowed",
+            "forbidden",
+            "unauthor",
+            "privilege",
+            "prohibited",
+            "access is",
+        ])
     }
 
     /// A 550 that says in words that there is no such file.
     pub fn says_missing(&self) -> bool {
-        self.says(&["no such", "not found", "not exist", "cannot find", "can't find", "unknown file", "does not exist"])
+        self.says(&[
+            "no such",
+            "not found",
+            "not exist",
+            "cannot find",
+            "can't find",
+            "unknown file",
+            "does not exist",
+        ])
     }
 
     /// The server has no such command, or not with this argument.
@@ -82,7 +108,8 @@ pub enum Broken {
 }
 
 /// vsftpd dies like this when it finds no port to listen on.
-const FEW_PORTS: &str = "the server may have run out of passive ports: lower `connections`, or ask its owner for a wider passive port range";
+const FEW_PORTS: &str = "the server may have run out of passive ports: lower `connections`, or ask \
+    its owner for a wider passive port range";
 
 /// Where a fault happened.
 #[derive(Clone, Copy, Debug)]
@@ -118,8 +145,15 @@ impl Scene<'_> {
                 self.fault(Class::Connect, format!("the server closed an idle session: {text}"))
             }
             421 | 120 => self.fault(Class::Busy, text),
-            // vsftpd dies after the password when the user's folder does not suit it: waiting mends nothing.
-            _ if reply.dying() && reply.says(&["refusing to run", "cannot change directory", "cannot locate user"]) => {
+            // vsftpd dies after the password when the user's folder does not suit it: waiting mends
+            // nothing.
+            _ if reply.dying()
+                && reply.says(&[
+                    "refusing to run",
+                    "cannot change directory",
+                    "cannot locate user",
+                ]) =>
+            {
                 self.fault(Class::Permission, text)
             }
             _ if reply.dying() && self.op == Op::Login => self.fault(Class::Busy, text),
@@ -128,21 +162,35 @@ impl Scene<'_> {
             426 => self.fault(Class::Truncated, text),
             450..=452 | 552 => self.fault(Class::Busy, text).transient(true).session_survives(),
             430 | 530 | 532 | 332
-                if self.op == Op::Login && reply.says(&["too many", "maximum number", "limit", "try again later", "busy", "overload"]) =>
+                if self.op == Op::Login
+                    && reply.says(&[
+                        "too many",
+                        "maximum number",
+                        "limit",
+                        "try again later",
+                        "busy",
+                        "overload",
+                    ]) =>
             {
                 self.fault(Class::Busy, text)
             }
             430 | 530 | 532 | 332 => self.fault(Class::Auth, text),
-            521 | 522 | 533..=536 => {
-                self.fault(Class::Tls, format!("{text}; the server's rules on TLS refuse this: see `tls` and `tls_max_version`"))
-            }
+            521 | 522 | 533..=536 => self.fault(
+                Class::Tls,
+                format!(
+                    "{text}; the server's rules on TLS refuse this: see `tls` and `tls_max_version`"
+                ),
+            ),
             550 if reply.denies() => self.fault(Class::Permission, text).session_survives(),
             550 => self.fault(Class::NotFound, text).session_survives(),
             553 => self.fault(Class::Permission, text).session_survives(),
             400..=499 => self.fault(Class::Busy, text),
             500..=599 => self.fault(Class::Protocol, text).session_survives(),
-            // A reply that answers an earlier question: nothing on this connection can be trusted any more.
-            _ => self.fault(Class::Protocol, format!("the replies are out of step: {text}")).transient(true),
+            // A reply that answers an earlier question: nothing on this connection can be trusted
+            // any more.
+            _ => self
+                .fault(Class::Protocol, format!("the replies are out of step: {text}"))
+                .transient(true),
         }
     }
 
@@ -152,7 +200,9 @@ impl Scene<'_> {
             Broken::Refused(reply) => self.refused(&reply),
             Broken::Io(error) => self.lost(&error),
             Broken::Tls(text) => self.fault(Class::Tls, printable(text.as_bytes())),
-            error @ (Broken::Nonsense | Broken::TooLong(_)) => self.fault(Class::Protocol, error.to_string()),
+            error @ (Broken::Nonsense | Broken::TooLong(_)) => {
+                self.fault(Class::Protocol, error.to_string())
+            }
         }
     }
 
@@ -164,14 +214,26 @@ impl Scene<'_> {
         }
         match error.get_ref() {
             // vsftpd writes its last words in clear text on the encrypted connection.
-            Some(inner) if matches!(inner.downcast_ref(), Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))) => {
+            Some(inner)
+                if matches!(
+                    inner.downcast_ref(),
+                    Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))
+                ) =>
+            {
                 let why = if self.op == Op::Login { "its own log says why" } else { FEW_PORTS };
-                return self.fault(Class::Busy, format!("the server broke off with clear text on an encrypted connection; {why}"));
+                return self.fault(
+                    Class::Busy,
+                    format!(
+                        "the server broke off with clear text on an encrypted connection; {why}"
+                    ),
+                );
             }
             _ => {}
         }
         match error.kind() {
-            io::ErrorKind::UnexpectedEof => self.fault(Class::Connect, "the server closed the connection"),
+            io::ErrorKind::UnexpectedEof => {
+                self.fault(Class::Connect, "the server closed the connection")
+            }
             _ => self.fault(Class::Connect, text),
         }
     }
@@ -186,23 +248,45 @@ mod tests {
         let code = super::super::when::number(&body.as_bytes()[..3]).unwrap();
         let scene = Scene { op, address: "ftp://x:21", path: None };
         let error = scene.refused(&Reply { code, body: body.as_bytes().to_vec() });
-        assert_eq!((error.class(), error.is_transient(), error.keeps_session()), (class, transient, survives), "{body}");
+        assert_eq!(
+            (error.class(), error.is_transient(), error.keeps_session()),
+            (class, transient, survives),
+            "{body}"
+        );
     }
 
     #[test]
     fn refusals_mean_what_people_meant() {
         check(Op::Login, "530 Login incorrect.", Class::Auth, false, false);
-        check(Op::Login, "530 Sorry, the maximum number of clients (2) for this user are already connected.", Class::Busy, true, false);
+        check(
+            Op::Login,
+            "530 Sorry, the maximum number of clients (2) for this user are already connected.",
+            Class::Busy,
+            true,
+            false,
+        );
         check(Op::Login, "421 Too many connections", Class::Busy, true, false);
         check(Op::Stat, "421 Timeout.", Class::Connect, true, false);
-        check(Op::Read, "550 Failed to open file: Permission denied", Class::Permission, false, true);
+        check(
+            Op::Read,
+            "550 Failed to open file: Permission denied",
+            Class::Permission,
+            false,
+            true,
+        );
         check(Op::Read, "550 No such file", Class::NotFound, false, true);
         check(Op::Read, "450 File busy", Class::Busy, true, true);
         check(Op::Read, "552 Quota", Class::Busy, true, true);
         check(Op::Read, "426 Aborted", Class::Truncated, true, false);
         check(Op::Read, "425 Failed to establish connection.", Class::Busy, true, false);
         check(Op::Read, "500 OOPS: vsf_sysutil_bind", Class::Busy, true, false);
-        check(Op::Read, "522 SSL connection failed; session reuse required", Class::Tls, false, false);
+        check(
+            Op::Read,
+            "522 SSL connection failed; session reuse required",
+            Class::Tls,
+            false,
+            false,
+        );
         check(Op::Read, "502 no", Class::Protocol, false, true);
         check(Op::Stat, "226 Transfer complete", Class::Protocol, true, false);
     }

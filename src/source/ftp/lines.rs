@@ -53,12 +53,21 @@ pub(super) async fn read(
         match timeout(stall, data.read_buf(&mut buffer)).await {
             Err(_) => return Err(scene.fault(Class::Stalled, format!("no line for {stall:?}"))),
             Ok(Ok(0)) => break,
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof && client.is_encrypted() => break,
-            Ok(Err(error)) => return Err(scene.fault(Class::Truncated, format!("the data connection broke: {error}"))),
+            Ok(Err(error))
+                if error.kind() == std::io::ErrorKind::UnexpectedEof && client.is_encrypted() =>
+            {
+                break;
+            }
+            Ok(Err(error)) => {
+                return Err(
+                    scene.fault(Class::Truncated, format!("the data connection broke: {error}"))
+                );
+            }
             Ok(Ok(bytes)) => {
                 received.fetch_add(bytes as u64, Ordering::Relaxed);
                 let bytes = received.load(Ordering::Relaxed).saturating_sub(before);
-                pace.waited(begun.elapsed(), bytes).map_err(|slow| scene.fault(Class::Stalled, slow.to_string()))?;
+                pace.waited(begun.elapsed(), bytes)
+                    .map_err(|slow| scene.fault(Class::Stalled, slow.to_string()))?;
                 splitter.take(&mut buffer, visit);
                 // Whoever polls this may have what was found taken before it goes on.
                 tokio::task::yield_now().await;
@@ -70,7 +79,8 @@ pub(super) async fn read(
             client.back_in_step();
             // A last line without an end is whole only if the listing is.
             splitter.end(&buffer, visit);
-            // Pure-FTPd lists 10,000 entries unless told otherwise, and says only here that it left out the rest.
+            // Pure-FTPd lists 10,000 entries unless told otherwise, and says only here that it left
+            // out the rest.
             if words.says(&["truncated"]) {
                 // There is more in the folder than was listed, and nobody can say what.
                 visit(Listed::Unparsed(listing::sample(words.text().as_bytes())));
@@ -101,8 +111,8 @@ enum Ending {
     Lf,
 }
 
-/// Cuts a listing into lines as its bytes arrive; where lines end in CR LF, a bare LF is part of a name.
-/// What it holds is one line, at most twice [`LINE_LIMIT`] bytes.
+/// Cuts a listing into lines as its bytes arrive; where lines end in CR LF, a bare LF is part of a
+/// name. What it holds is one line, at most twice [`LINE_LIMIT`] bytes.
 pub struct Splitter<'a> {
     dir: &'a RemotePath,
     dialect: Dialect,
@@ -120,7 +130,16 @@ pub struct Splitter<'a> {
 impl<'a> Splitter<'a> {
     /// Of a listing of `dir`; `now` decides on years that are left out.
     pub fn new(dir: &'a RemotePath, dialect: Dialect, now: OffsetDateTime) -> Self {
-        Self { dir, dialect, now, ending: Ending::Unknown, torn: None, flooded: false, lines: 0, nothing: 0 }
+        Self {
+            dir,
+            dialect,
+            now,
+            ending: Ending::Unknown,
+            torn: None,
+            flooded: false,
+            lines: 0,
+            nothing: 0,
+        }
     }
 
     /// Takes whole lines out of `buffer`; what has not ended stays in it.
@@ -214,7 +233,10 @@ impl<'a> Splitter<'a> {
         self.lines += 1;
         // What kind it is matters less than that it cannot be asked for.
         visit(match self.parse(line) {
-            Line::Entry(entry) => Listed::Unreachable(self.dir.join(&entry.name), "the name holds a line feed, which no FTP command can carry"),
+            Line::Entry(entry) => Listed::Unreachable(
+                self.dir.join(&entry.name),
+                "the name holds a line feed, which no FTP command can carry",
+            ),
             _ => Listed::Unparsed(listing::sample(line)),
         });
     }
@@ -246,7 +268,8 @@ mod tests {
             Listed::Unparsed(text) => format!("unparsed {text}"),
             other => format!("{other:?}"),
         };
-        let whole: Vec<String> = split(bytes, bytes.len(), Dialect::Mlsd).iter().map(show).collect();
+        let whole: Vec<String> =
+            split(bytes, bytes.len(), Dialect::Mlsd).iter().map(show).collect();
         let bytewise: Vec<String> = split(bytes, 1, Dialect::Mlsd).iter().map(show).collect();
         assert_eq!(whole, bytewise);
         whole
@@ -254,15 +277,22 @@ mod tests {
 
     #[test]
     fn a_line_feed_in_a_name_is_no_second_file() {
-        let listing = b"type=file;size=1; a\r\ntype=file;size=1; nl\ntype=file;size=9; x\r\ntype=file;size=1; b\r\n";
+        let listing = b"type=file;size=1; a\r\ntype=file;size=1; nl\ntype=file;size=9; \
+            x\r\ntype=file;size=1; b\r\n";
         assert_eq!(names(listing), ["/d/a", "unreachable /d/nl\\x0Atype=file;size=9; x", "/d/b"]);
-        assert_eq!(names(b"type=file; a\r\ntype=file; nl\n\nx\r\ntype=file; b\r\n"), ["/d/a", "unreachable /d/nl\\x0A\\x0Ax", "/d/b"]);
+        assert_eq!(
+            names(b"type=file; a\r\ntype=file; nl\n\nx\r\ntype=file; b\r\n"),
+            ["/d/a", "unreachable /d/nl\\x0A\\x0Ax", "/d/b"]
+        );
         assert_eq!(names(b"type=file; a\r\ntype=file; z\n"), ["/d/a", "unreachable /d/z"]);
     }
 
     #[test]
     fn a_carriage_return_in_a_name_is_told() {
-        assert_eq!(names(b"type=file; a\rb\r\ntype=file; c\r\r\n"), ["unreachable /d/a\\x0Db", "unreachable /d/c\\x0D"]);
+        assert_eq!(
+            names(b"type=file; a\rb\r\ntype=file; c\r\r\n"),
+            ["unreachable /d/a\\x0Db", "unreachable /d/c\\x0D"]
+        );
     }
 
     #[test]
@@ -273,7 +303,9 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_one_bad_line() {
-        let listing = [b"type=file; a\r\n".as_slice(), &vec![b'x'; 300_000], b"\r\ntype=file; b\r\n"].concat();
+        let listing =
+            [b"type=file; a\r\n".as_slice(), &vec![b'x'; 300_000], b"\r\ntype=file; b\r\n"]
+                .concat();
         let found = split(&listing, 4096, Dialect::Mlsd);
         assert_eq!(found.len(), 3);
         assert!(matches!(&found[1], Listed::Unparsed(text) if text.len() == 200));
@@ -287,7 +319,9 @@ mod tests {
         }
 
         #[test]
-        fn no_line_of_the_right_letters_breaks_the_parser(line in "[-dlbcp][-rwxst]{9}[+. ]{1,2}[0-9a-zA-Z:. +,-]{0,60}", dos in "[0-9/-]{8,10} +[0-9:]{3,8}[APMapm]{0,2} +(<DIR>)?[0-9 a-z]{0,20}") {
+        fn no_line_of_the_right_letters_breaks_the_parser(line in "[-dlbcp][-rwxst]{9}[+. \
+            ]{1,2}[0-9a-zA-Z:. +,-]{0,60}", dos in "[0-9/-]{8,10} \
+            +[0-9:]{3,8}[APMapm]{0,2} +(<DIR>)?[0-9 a-z]{0,20}") {
             split(line.as_bytes(), 7, Dialect::List);
             split(dos.as_bytes(), 7, Dialect::List);
         }

@@ -85,11 +85,15 @@ fn placed(dir: &RemotePath, entry: Entry) -> Listed {
     let path = dir.join(&entry.name);
     match (unreachable, entry.kind) {
         (Some(why), _) => Listed::Unreachable(path, why),
-        (None, Kind::File) => Listed::File(RemoteFile { path, size: entry.size, modified: entry.modified }),
+        (None, Kind::File) => {
+            Listed::File(RemoteFile { path, size: entry.size, modified: entry.modified })
+        }
         (None, Kind::Directory) => Listed::Directory(path),
         (None, Kind::Symlink) => Listed::Symlink(path),
         (None, Kind::Special) => Listed::Special(path),
-        (None, Kind::Untold) => Listed::Untold(RemoteFile { path, size: entry.size, modified: entry.modified }),
+        (None, Kind::Untold) => {
+            Listed::Untold(RemoteFile { path, size: entry.size, modified: entry.modified })
+        }
     }
 }
 
@@ -109,7 +113,8 @@ pub fn sample(line: &[u8]) -> String {
     printable(&line[..line.len().min(4 * SAMPLE_CHARS)]).chars().take(SAMPLE_CHARS).collect()
 }
 
-/// The words of a line and where each ends; never more than `LIMIT`, since no dialect has more columns.
+/// The words of a line and where each ends; never more than `LIMIT`, since no dialect has more
+/// columns.
 pub(super) fn words(line: &[u8]) -> Vec<(&[u8], usize)> {
     const LIMIT: usize = 16;
     let mut words = Vec::with_capacity(LIMIT);

@@ -26,7 +26,9 @@ pub fn entry(line: &[u8]) -> Option<Entry> {
     let rest = line.get(end..)?;
     let (kind, size, name) = match column {
         b"<DIR>" => (Kind::Directory, None, behind_padding(rest)?),
-        b"<JUNCTION>" | b"<SYMLINK>" | b"<SYMLINKD>" => (Kind::Symlink, None, behind_padding(rest)?),
+        b"<JUNCTION>" | b"<SYMLINK>" | b"<SYMLINKD>" => {
+            (Kind::Symlink, None, behind_padding(rest)?)
+        }
         _ => (Kind::File, Some(size(column)?), rest.strip_prefix(b" ")?),
     };
     let modified = when::dashed_date(date).map(|date| when::to_the_minute(date, clock));
@@ -43,7 +45,8 @@ fn size(word: &[u8]) -> Option<u64> {
     all.then(|| std::str::from_utf8(&digits).ok()?.parse().ok())?
 }
 
-/// The name behind `<DIR>`: after the ten blanks of IIS, or after however many another server sends.
+/// The name behind `<DIR>`: after the ten blanks of IIS, or after however many another server
+/// sends.
 fn behind_padding(rest: &[u8]) -> Option<&[u8]> {
     let blanks = rest.iter().take_while(|b| **b == b' ').count();
     (blanks > 0).then(|| &rest[blanks.min(DIRECTORY_PADDING)..])
@@ -59,7 +62,12 @@ mod tests {
         let found = match list_line(line.as_bytes(), datetime!(2026-11-23 2:00 UTC)) {
             Line::Entry(entry) => {
                 let modified = entry.modified.map_or("?".into(), |m| m.at.to_string());
-                format!("{:?} {:?} {:?} {modified}", entry.kind, String::from_utf8_lossy(&entry.name), entry.size)
+                format!(
+                    "{:?} {:?} {:?} {modified}",
+                    entry.kind,
+                    String::from_utf8_lossy(&entry.name),
+                    entry.size
+                )
             }
             other => format!("{other:?}"),
         };
@@ -68,26 +76,59 @@ mod tests {
 
     #[test]
     fn years_of_two_and_of_four_digits() {
-        check("11-20-26  10:11AM                 1024 a b.txt", r#"File "a b.txt" Some(1024) 2026-11-20 10:11:00.0 +00:00:00"#);
-        check("11-20-2026  10:11PM               1024  a", r#"File " a" Some(1024) 2026-11-20 22:11:00.0 +00:00:00"#);
-        check("11-20-99  12:05AM                    1 a", r#"File "a" Some(1) 1999-11-20 0:05:00.0 +00:00:00"#);
-        check("2026-11-20  22:11           1,234,567 a", r#"File "a" Some(1234567) 2026-11-20 22:11:00.0 +00:00:00"#);
-        check("11/20/2026  10:11 PM               7 a", r#"File "a" Some(7) 2026-11-20 22:11:00.0 +00:00:00"#);
+        check(
+            "11-20-26  10:11AM                 1024 a b.txt",
+            r#"File "a b.txt" Some(1024) 2026-11-20 10:11:00.0 +00:00:00"#,
+        );
+        check(
+            "11-20-2026  10:11PM               1024  a",
+            r#"File " a" Some(1024) 2026-11-20 22:11:00.0 +00:00:00"#,
+        );
+        check(
+            "11-20-99  12:05AM                    1 a",
+            r#"File "a" Some(1) 1999-11-20 0:05:00.0 +00:00:00"#,
+        );
+        check(
+            "2026-11-20  22:11           1,234,567 a",
+            r#"File "a" Some(1234567) 2026-11-20 22:11:00.0 +00:00:00"#,
+        );
+        check(
+            "11/20/2026  10:11 PM               7 a",
+            r#"File "a" Some(7) 2026-11-20 22:11:00.0 +00:00:00"#,
+        );
         check("31-12-26  12:05PM                    1 a", r#"File "a" Some(1) ?"#);
     }
 
     #[test]
     fn directories_and_links() {
-        check("11-20-26  10:11AM       <DIR>          sub dir", r#"Directory "sub dir" None 2026-11-20 10:11:00.0 +00:00:00"#);
-        check("11-20-26  10:11AM       <DIR>           blank", r#"Directory " blank" None 2026-11-20 10:11:00.0 +00:00:00"#);
-        check("11-20-26  10:11AM  <DIR>  x", r#"Directory "x" None 2026-11-20 10:11:00.0 +00:00:00"#);
-        check("11-20-26  10:11AM       <JUNCTION>     j", r#"Symlink "j" None 2026-11-20 10:11:00.0 +00:00:00"#);
+        check(
+            "11-20-26  10:11AM       <DIR>          sub dir",
+            r#"Directory "sub dir" None 2026-11-20 10:11:00.0 +00:00:00"#,
+        );
+        check(
+            "11-20-26  10:11AM       <DIR>           blank",
+            r#"Directory " blank" None 2026-11-20 10:11:00.0 +00:00:00"#,
+        );
+        check(
+            "11-20-26  10:11AM  <DIR>  x",
+            r#"Directory "x" None 2026-11-20 10:11:00.0 +00:00:00"#,
+        );
+        check(
+            "11-20-26  10:11AM       <JUNCTION>     j",
+            r#"Symlink "j" None 2026-11-20 10:11:00.0 +00:00:00"#,
+        );
         check("11-20-26  10:11AM       <DIR>          ..", "Nothing");
     }
 
     #[test]
     fn what_is_no_line_of_dos() {
-        for line in ["11-20-26  10:11AM  x", "11-20-26  25:11 12 x", "1-2-3 10:11 12 x", "11-20-26  10:11AM  12", " 11-20-26  10:11AM 12 x"] {
+        for line in [
+            "11-20-26  10:11AM  x",
+            "11-20-26  25:11 12 x",
+            "1-2-3 10:11 12 x",
+            "11-20-26  10:11AM  12",
+            " 11-20-26  10:11AM 12 x",
+        ] {
             check(line, "Unparsed");
         }
     }

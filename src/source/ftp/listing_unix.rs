@@ -40,7 +40,9 @@ fn size(word: &[u8]) -> Option<u64> {
 
 /// A symbolic link's own name, without ` -> target`.
 fn own_name(name: &[u8], kind: Kind) -> &[u8] {
-    let arrow = (kind == Kind::Symlink).then(|| name.windows(4).position(|window| window == b" -> ")).flatten();
+    let arrow = (kind == Kind::Symlink)
+        .then(|| name.windows(4).position(|window| window == b" -> "))
+        .flatten();
     &name[..arrow.unwrap_or(name.len())]
 }
 
@@ -77,7 +79,9 @@ fn date_at(words: &[(&[u8], usize)], at: usize, kind: Kind, now: OffsetDateTime)
 /// `ls --full-time` writes the zone behind the time.
 fn zoned(modified: ModifiedTime, end: usize, next: Option<(&[u8], usize)>) -> Dated {
     // The zone counts only in its own place; the same text further on is a name.
-    let zone = next.filter(|(word, zone_end)| *zone_end == end + 1 + word.len()).and_then(|(word, end)| Some((when::zone(word)?, end)));
+    let zone = next
+        .filter(|(word, zone_end)| *zone_end == end + 1 + word.len())
+        .and_then(|(word, end)| Some((when::zone(word)?, end)));
     match zone {
         Some((zone, end)) => {
             let at = modified.at.checked_sub(zone);
@@ -99,8 +103,14 @@ mod tests {
     fn show(line: &[u8]) -> String {
         match list_line(line, NOW) {
             Line::Entry(entry) => {
-                let modified = entry.modified.map_or("?".into(), |m| format!("{} {:?}", m.at, m.precision));
-                format!("{:?} {:?} {:?} {modified}", entry.kind, String::from_utf8_lossy(&entry.name), entry.size)
+                let modified =
+                    entry.modified.map_or("?".into(), |m| format!("{} {:?}", m.at, m.precision));
+                format!(
+                    "{:?} {:?} {:?} {modified}",
+                    entry.kind,
+                    String::from_utf8_lossy(&entry.name),
+                    entry.size
+                )
             }
             other => format!("{other:?}"),
         }
@@ -116,23 +126,45 @@ mod tests {
             "-rw-r--r--   1 ftp      ftp          1024 Nov 20 10:11 report 1.csv",
             r#"File "report 1.csv" Some(1024) 2026-11-20 10:11:00.0 +00:00:00 Minute"#,
         );
-        check("-rw-r--r--   1 ftp      ftp    5368709120 Feb 29  2024 big", r#"File "big" Some(5368709120) 2024-02-29 0:00:00.0 +00:00:00 Day"#);
+        check(
+            "-rw-r--r--   1 ftp      ftp    5368709120 Feb 29  2024 big",
+            r#"File "big" Some(5368709120) 2024-02-29 0:00:00.0 +00:00:00 Day"#,
+        );
     }
 
     #[test]
     fn names_keep_every_blank() {
-        check("-rw-r--r-- 1 f f 1 Nov 20 10:11   two before ", r#"File "  two before " Some(1) 2026-11-20 10:11:00.0 +00:00:00 Minute"#);
-        check("-rw-r--r-- 1 f f 1 Feb 29  2024  one", r#"File " one" Some(1) 2024-02-29 0:00:00.0 +00:00:00 Day"#);
-        check("-rw-r--r-- 1 f f 1 Nov 20 10:11 12 Nov 20 10:11 x", r#"File "12 Nov 20 10:11 x" Some(1) 2026-11-20 10:11:00.0 +00:00:00 Minute"#);
+        check(
+            "-rw-r--r-- 1 f f 1 Nov 20 10:11   two before ",
+            r#"File "  two before " Some(1) 2026-11-20 10:11:00.0 +00:00:00 Minute"#,
+        );
+        check(
+            "-rw-r--r-- 1 f f 1 Feb 29  2024  one",
+            r#"File " one" Some(1) 2024-02-29 0:00:00.0 +00:00:00 Day"#,
+        );
+        check(
+            "-rw-r--r-- 1 f f 1 Nov 20 10:11 12 Nov 20 10:11 x",
+            r#"File "12 Nov 20 10:11 x" Some(1) 2026-11-20 10:11:00.0 +00:00:00 Minute"#,
+        );
     }
 
     #[test]
     fn owners_and_groups_of_every_kind() {
-        for columns in ["1 ftp", "1 ftp Domain Users", "1 1001 1002", "1 May 3", "", "999999 averyveryverylongname othername"] {
+        for columns in [
+            "1 ftp",
+            "1 ftp Domain Users",
+            "1 1001 1002",
+            "1 May 3",
+            "",
+            "999999 averyveryverylongname othername",
+        ] {
             let line = format!("-rw-r--r--+ {columns} 7 Nov 20 10:11 x");
             check(&line, r#"File "x" Some(7) 2026-11-20 10:11:00.0 +00:00:00 Minute"#);
         }
-        check("-rw-r--r--. 1 f f 7 20 Nov 10:11 x", r#"File "x" Some(7) 2026-11-20 10:11:00.0 +00:00:00 Minute"#);
+        check(
+            "-rw-r--r--. 1 f f 7 20 Nov 10:11 x",
+            r#"File "x" Some(7) 2026-11-20 10:11:00.0 +00:00:00 Minute"#,
+        );
     }
 
     #[test]
@@ -141,11 +173,26 @@ mod tests {
         check("", "Nothing");
         check("drwxr-xr-x 2 f f 4096 Nov 20 10:11 .", "Nothing");
         check("drwxr-xr-x 2 f f 4096 Nov 20 10:11 ..", "Nothing");
-        check("drwxrwxrwt 2 f f 4096 Nov 20 10:11 a b", r#"Directory "a b" None 2026-11-20 10:11:00.0 +00:00:00 Minute"#);
-        check("lrwxrwxrwx 1 f f 3 Nov 20 10:11 a -> /etc/b", r#"Symlink "a" None 2026-11-20 10:11:00.0 +00:00:00 Minute"#);
-        check("brw-rw---- 1 root disk 8, 0 Nov 20 10:11 sda", r#"Special "sda" None 2026-11-20 10:11:00.0 +00:00:00 Minute"#);
-        check("prw-r--r-- 1 f f 0 Nov 20 10:11 fifo", r#"Special "fifo" None 2026-11-20 10:11:00.0 +00:00:00 Minute"#);
-        check("srw-r--r-- 1 f f 0 Nov 20 10:11 sock", r#"Special "sock" None 2026-11-20 10:11:00.0 +00:00:00 Minute"#);
+        check(
+            "drwxrwxrwt 2 f f 4096 Nov 20 10:11 a b",
+            r#"Directory "a b" None 2026-11-20 10:11:00.0 +00:00:00 Minute"#,
+        );
+        check(
+            "lrwxrwxrwx 1 f f 3 Nov 20 10:11 a -> /etc/b",
+            r#"Symlink "a" None 2026-11-20 10:11:00.0 +00:00:00 Minute"#,
+        );
+        check(
+            "brw-rw---- 1 root disk 8, 0 Nov 20 10:11 sda",
+            r#"Special "sda" None 2026-11-20 10:11:00.0 +00:00:00 Minute"#,
+        );
+        check(
+            "prw-r--r-- 1 f f 0 Nov 20 10:11 fifo",
+            r#"Special "fifo" None 2026-11-20 10:11:00.0 +00:00:00 Minute"#,
+        );
+        check(
+            "srw-r--r-- 1 f f 0 Nov 20 10:11 sock",
+            r#"Special "sock" None 2026-11-20 10:11:00.0 +00:00:00 Minute"#,
+        );
     }
 
     #[test]
@@ -180,9 +227,18 @@ mod tests {
 
     #[test]
     fn dates_by_the_iso_rule() {
-        check("-rw-r--r-- 1 f f 5 2026-11-20 10:11 x y", r#"File "x y" Some(5) 2026-11-20 10:11:00.0 +00:00:00 Minute"#);
-        check("-rw-r--r-- 1 f f 5 2026-11-20 10:11:12.123456789 +0100 x", r#"File "x" Some(5) 2026-11-20 9:11:00.0 +00:00:00 Minute"#);
-        check("-rw-r--r-- 1 f f 5 2026-11-20 10:11  +0100", r#"File " +0100" Some(5) 2026-11-20 10:11:00.0 +00:00:00 Minute"#);
+        check(
+            "-rw-r--r-- 1 f f 5 2026-11-20 10:11 x y",
+            r#"File "x y" Some(5) 2026-11-20 10:11:00.0 +00:00:00 Minute"#,
+        );
+        check(
+            "-rw-r--r-- 1 f f 5 2026-11-20 10:11:12.123456789 +0100 x",
+            r#"File "x" Some(5) 2026-11-20 9:11:00.0 +00:00:00 Minute"#,
+        );
+        check(
+            "-rw-r--r-- 1 f f 5 2026-11-20 10:11  +0100",
+            r#"File " +0100" Some(5) 2026-11-20 10:11:00.0 +00:00:00 Minute"#,
+        );
     }
 
     #[test]

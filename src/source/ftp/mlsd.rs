@@ -15,7 +15,9 @@ pub fn line(line: &[u8]) -> Line {
     let name = line[blank + 1..].to_vec();
     match facts.kind {
         Some(Meaning::Itself) => Line::Nothing,
-        Some(Meaning::Entry(kind)) => settled(Entry { kind, name, size: facts.size, modified: facts.modified }),
+        Some(Meaning::Entry(kind)) => {
+            settled(Entry { kind, name, size: facts.size, modified: facts.modified })
+        }
         // A name without a type may be a folder as well as a file: better tried out than guessed.
         None if facts.size.is_some() || facts.modified.is_some() => {
             settled(Entry { kind: Kind::Untold, name, size: facts.size, modified: facts.modified })
@@ -24,9 +26,14 @@ pub fn line(line: &[u8]) -> Line {
     }
 }
 
-/// Whether `FEAT`'s line of facts (as `type*;size*;modify;perm*;`) leaves out one that we need by default.
+/// Whether `FEAT`'s line of facts (as `type*;size*;modify;perm*;`) leaves out one that we need by
+/// default.
 pub fn lacks_facts(offered: &str) -> bool {
-    let on = |fact: &str| offered.split(';').any(|word| word.trim().strip_suffix('*').is_some_and(|word| word.eq_ignore_ascii_case(fact)));
+    let on = |fact: &str| {
+        offered.split(';').any(|word| {
+            word.trim().strip_suffix('*').is_some_and(|word| word.eq_ignore_ascii_case(fact))
+        })
+    };
     offered.contains(';') && !["type", "size", "modify"].into_iter().all(on)
 }
 
@@ -51,8 +58,10 @@ impl Facts {
             match name.as_slice() {
                 b"type" => found.kind = meaning(value),
                 b"size" => {
-                    found.size =
-                        std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit())).and_then(|text| text.parse().ok())
+                    found.size = std::str::from_utf8(value)
+                        .ok()
+                        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
+                        .and_then(|text| text.parse().ok())
                 }
                 b"modify" => found.modified = when::stamp(value),
                 _ => {}
@@ -70,7 +79,9 @@ fn meaning(value: &[u8]) -> Option<Meaning> {
         b"cdir" | b"pdir" => Meaning::Itself,
         b"" => return None,
         // `OS.unix=slink:/target`, `OS.unix=slink:`, and proftpd's `OS.unix=symlink`.
-        kind if kind.starts_with(b"os.unix=slink") || kind.starts_with(b"os.unix=symlink") => Meaning::Entry(Kind::Symlink),
+        kind if kind.starts_with(b"os.unix=slink") || kind.starts_with(b"os.unix=symlink") => {
+            Meaning::Entry(Kind::Symlink)
+        }
         // `OS.unix=chr-1/3`, and pure-ftpd's `unknown` for a pipe.
         _ => Meaning::Entry(Kind::Special),
     })
@@ -84,7 +95,12 @@ mod tests {
         let found = match line(text.as_bytes()) {
             Line::Entry(entry) => {
                 let modified = entry.modified.map_or("?".into(), |m| m.at.to_string());
-                format!("{:?} {:?} {:?} {modified}", entry.kind, String::from_utf8_lossy(&entry.name), entry.size)
+                format!(
+                    "{:?} {:?} {:?} {modified}",
+                    entry.kind,
+                    String::from_utf8_lossy(&entry.name),
+                    entry.size
+                )
             }
             other => format!("{other:?}"),
         };
@@ -93,8 +109,14 @@ mod tests {
 
     #[test]
     fn names_keep_blanks_and_semicolons() {
-        check("type=file;size=3;modify=20261120101112; a;b = c ", r#"File "a;b = c " Some(3) 2026-11-20 10:11:12.0 +00:00:00"#);
-        check("Type=file;Size=3;Modify=20261120101160.999;UNIX.mode=00;   x", r#"File "  x" Some(3) 2026-11-20 10:11:59.0 +00:00:00"#);
+        check(
+            "type=file;size=3;modify=20261120101112; a;b = c ",
+            r#"File "a;b = c " Some(3) 2026-11-20 10:11:12.0 +00:00:00"#,
+        );
+        check(
+            "Type=file;Size=3;Modify=20261120101160.999;UNIX.mode=00;   x",
+            r#"File "  x" Some(3) 2026-11-20 10:11:59.0 +00:00:00"#,
+        );
         check("size=3;type=file x", r#"File "x" Some(3) ?"#);
     }
 
@@ -103,7 +125,10 @@ mod tests {
         check("type=cdir;modify=20261120101112; /", "Nothing");
         check("type=pdir;modify=20261120101112; ..", "Nothing");
         check("type=dir; ..", "Nothing");
-        check("type=dir;modify=20261120101112; d", r#"Directory "d" None 2026-11-20 10:11:12.0 +00:00:00"#);
+        check(
+            "type=dir;modify=20261120101112; d",
+            r#"Directory "d" None 2026-11-20 10:11:12.0 +00:00:00"#,
+        );
         check("type=OS.unix=slink:/x;size=4; l", r#"Symlink "l" Some(4) ?"#);
         check("type=OS.unix=symlink;size=4; l", r#"Symlink "l" Some(4) ?"#);
         check("type=OS.unix=chr-1/3; c", r#"Special "c" None ?"#);
@@ -112,7 +137,9 @@ mod tests {
 
     #[test]
     fn what_nobody_can_parse() {
-        for text in ["x", " x", "type=file;size=3; ", "type=; x", "-rw-r--r-- 1 f f 3 Nov 20 10:11 x"] {
+        for text in
+            ["x", " x", "type=file;size=3; ", "type=; x", "-rw-r--r-- 1 f f 3 Nov 20 10:11 x"]
+        {
             check(text, "Unparsed");
         }
         check("type=file;size=-3;modify=now; x", r#"File "x" None ?"#);
@@ -120,7 +147,10 @@ mod tests {
 
     #[test]
     fn a_name_without_a_type_is_to_be_tried_out() {
-        check("size=3;modify=20261120101112; x", r#"Untold "x" Some(3) 2026-11-20 10:11:12.0 +00:00:00"#);
+        check(
+            "size=3;modify=20261120101112; x",
+            r#"Untold "x" Some(3) 2026-11-20 10:11:12.0 +00:00:00"#,
+        );
         check("modify=20261120101112; x", r#"Untold "x" None 2026-11-20 10:11:12.0 +00:00:00"#);
     }
 

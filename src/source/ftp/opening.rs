@@ -37,8 +37,15 @@ impl Client {
         let tls = match &account.security {
             Security::Clear => None,
             Security::Explicit(tls) | Security::Implicit(tls) => {
-                let versions = if account.learned.wants_tls_1_2.load(Ordering::Relaxed) { MaxVersion::V1_2 } else { tls.max_version };
-                Some(tls.connector(&account.host, versions).map_err(|why| scene.fault(Class::Tls, why))?)
+                let versions = if account.learned.wants_tls_1_2.load(Ordering::Relaxed) {
+                    MaxVersion::V1_2
+                } else {
+                    tls.max_version
+                };
+                Some(
+                    tls.connector(&account.host, versions)
+                        .map_err(|why| scene.fault(Class::Tls, why))?,
+                )
             }
         };
         let start = Instant::now();
@@ -47,7 +54,8 @@ impl Client {
         Self::connect_first(account, &peers, tls, tell).await
     }
 
-    /// A connection to the first of `peers` that takes one: the name of a server may have an address that is dead.
+    /// A connection to the first of `peers` that takes one: the name of a server may have an
+    /// address that is dead.
     pub(super) async fn connect_first(
         account: Arc<Account>,
         peers: &[SocketAddr],
@@ -59,7 +67,10 @@ impl Client {
         for &peer in peers {
             let start = Instant::now();
             let secured = secured(&account, peer, tls.as_ref()).await;
-            let greeting = secured.as_ref().ok().map(|(_, greeting)| String::from_utf8_lossy(&greeting.body).into_owned());
+            let greeting = secured
+                .as_ref()
+                .ok()
+                .map(|(_, greeting)| String::from_utf8_lossy(&greeting.body).into_owned());
             features::connected(peer, start.elapsed(), tls.as_ref(), greeting.as_deref(), tell);
             last = match secured {
                 Ok((control, _)) => {
@@ -101,8 +112,8 @@ impl Client {
             lines.extend(self.learn(&features));
         }
         if matches!(account.security, Security::Implicit(_)) {
-            // A server that does not know the words has nothing else to offer: our data connections are encrypted
-            // whatever it answers.
+            // A server that does not know the words has nothing else to offer: our data connections
+            // are encrypted whatever it answers.
             lines.extend([&b"PBSZ 0"[..], b"PROT P"]);
         }
         lines.push(b"TYPE I");
@@ -116,11 +127,17 @@ impl Client {
 
     /// What `features` tells, and what is to be asked for because of it.
     fn learn(&mut self, features: &Reply) -> Vec<&'static [u8]> {
-        let lines: Vec<String> = features.body.split(|b| *b == b'\n').map(|line| String::from_utf8_lossy(line).trim().to_owned()).collect();
+        let lines: Vec<String> = features
+            .body
+            .split(|b| *b == b'\n')
+            .map(|line| String::from_utf8_lossy(line).trim().to_owned())
+            .collect();
         let feature = |name: &str| {
-            lines
-                .iter()
-                .find_map(|line| line.get(..name.len()).filter(|head| head.eq_ignore_ascii_case(name)).map(|_| line[name.len()..].trim().to_owned()))
+            lines.iter().find_map(|line| {
+                line.get(..name.len())
+                    .filter(|head| head.eq_ignore_ascii_case(name))
+                    .map(|_| line[name.len()..].trim().to_owned())
+            })
         };
         let mut wishes: Vec<&[u8]> = Vec::new();
         if feature("UTF8").is_some() {
@@ -140,7 +157,10 @@ impl Client {
 /// Every address of the host, the name service's first choice first.
 async fn addresses(account: &Account) -> Result<Vec<SocketAddr>, SourceError> {
     let scene = account.scene(Op::Connect);
-    let (host, port) = account.proxy.as_ref().map_or((account.host.as_str(), account.port), |proxy| (proxy.host.as_str(), proxy.port));
+    let (host, port) = account
+        .proxy
+        .as_ref()
+        .map_or((account.host.as_str(), account.port), |proxy| (proxy.host.as_str(), proxy.port));
     match timeout(account.limits.connect, tokio::net::lookup_host((host, port))).await {
         Err(_) => Err(scene.fault(Class::Dns, "the name service did not answer in time")),
         Ok(Err(error)) => Err(scene.fault(Class::Dns, error.to_string())),
@@ -152,8 +172,13 @@ fn late(what: &str) -> Broken {
     Broken::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, what))
 }
 
-/// A connection that has been greeted, encrypted as the settings want it: never less than that. With its greeting.
-async fn secured(account: &Account, peer: SocketAddr, tls: Option<&Connector>) -> Result<(Control, Reply), Broken> {
+/// A connection that has been greeted, encrypted as the settings want it: never less than that.
+/// With its greeting.
+async fn secured(
+    account: &Account,
+    peer: SocketAddr,
+    tls: Option<&Connector>,
+) -> Result<(Control, Reply), Broken> {
     let limits = account.limits;
     let connecting = async {
         let mut stream = TcpStream::connect(peer).await?;
@@ -163,11 +188,18 @@ async fn secured(account: &Account, peer: SocketAddr, tls: Option<&Connector>) -
         }
         Ok(stream)
     };
-    let stream = timeout(limits.connect, connecting).await.map_err(|_| late("no connection in time"))?.map_err(Broken::Io)?;
+    let stream = timeout(limits.connect, connecting)
+        .await
+        .map_err(|_| late("no connection in time"))?
+        .map_err(Broken::Io)?;
     let greeting = async {
         match (tls, &account.security) {
-            (Some(tls), Security::Implicit(_)) => greeted(Control::new(Either::Right(tls.connect(stream).await?))).await,
-            (Some(tls), _) => encrypted(greeted(Control::new(Either::Left(stream))).await?, tls).await,
+            (Some(tls), Security::Implicit(_)) => {
+                greeted(Control::new(Either::Right(tls.connect(stream).await?))).await
+            }
+            (Some(tls), _) => {
+                encrypted(greeted(Control::new(Either::Left(stream))).await?, tls).await
+            }
             (None, _) => greeted(Control::new(Either::Left(stream))).await,
         }
     };
@@ -180,7 +212,10 @@ async fn greeted(mut control: Control) -> Result<(Control, Reply), Broken> {
 }
 
 /// `AUTH TLS`, and all that has to follow.
-async fn encrypted((mut control, greeting): (Control, Reply), tls: &Connector) -> Result<(Control, Reply), Broken> {
+async fn encrypted(
+    (mut control, greeting): (Control, Reply),
+    tls: &Connector,
+) -> Result<(Control, Reply), Broken> {
     control.expect(b"AUTH TLS", &[234]).await?;
     let mut control = Control::new(Either::Right(tls.connect(control.into_clear()?).await?));
     control.expect(b"PBSZ 0", &[200]).await?;
@@ -191,13 +226,19 @@ async fn encrypted((mut control, greeting): (Control, Reply), tls: &Connector) -
 fn unsecured(scene: Scene<'_>, error: Broken, tls: Option<&Connector>) -> SourceError {
     match (error, tls) {
         (Broken::Tls(text), Some(tls)) => {
-            let cause = tls.refusal().unwrap_or_else(|| format!("{text}; does the server speak TLS on this port?"));
+            let cause = tls
+                .refusal()
+                .unwrap_or_else(|| format!("{text}; does the server speak TLS on this port?"));
             scene.fault(Class::Tls, cause)
         }
         (Broken::Refused(reply), Some(_)) => match reply.code {
-            500..=599 | 431 if !reply.says(&["oops"]) => {
-                scene.fault(Class::Tls, format!("the server refuses TLS ({}), and clear text is not an option", reply.text()))
-            }
+            500..=599 | 431 if !reply.says(&["oops"]) => scene.fault(
+                Class::Tls,
+                format!(
+                    "the server refuses TLS ({}), and clear text is not an option",
+                    reply.text()
+                ),
+            ),
             _ => scene.refused(&reply),
         },
         (error, _) => scene.broken(error),

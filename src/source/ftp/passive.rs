@@ -10,11 +10,13 @@ use tokio::time::timeout;
 use super::account::Account;
 use super::fault::{Broken, Reply};
 
-/// The smallest receive buffer of a data connection for a part of a file, in bytes: several packets.
+/// The smallest receive buffer of a data connection for a part of a file, in bytes: several
+/// packets.
 const LEAST_BUFFER: u32 = 8 << 10;
 /// And the largest.
 const MOST_BUFFER: u32 = 32 << 10;
-/// A port that was opened ahead is used within this time: nobody knows how long servers and firewalls keep it.
+/// A port that was opened ahead is used within this time: nobody knows how long servers and
+/// firewalls keep it.
 const FRESH: Duration = Duration::from_secs(10);
 
 /// A port that the server has opened for the next data connection.
@@ -33,7 +35,8 @@ impl Door {
 
     /// What the reply to [`Door::command`] names.
     pub fn named(reply: Reply, extended: bool) -> Result<Self, Broken> {
-        let (code, port) = if extended { (229, epsv_port(&reply.body)) } else { (227, pasv_port(&reply.body)) };
+        let (code, port) =
+            if extended { (229, epsv_port(&reply.body)) } else { (227, pasv_port(&reply.body)) };
         match port {
             Some(port) if reply.code == code => Ok(Self { port, extended, since: Instant::now() }),
             _ => Err(Broken::Refused(reply)),
@@ -45,14 +48,22 @@ impl Door {
         self.extended == extended && self.since.elapsed() < FRESH
     }
 
-    /// A connection to it. The address in a reply to PASV may be one behind a NAT, or somebody else's: it is always the
-    /// server's that is connected to. If only `wanted` bytes are, little more is sent ahead of us.
-    pub async fn enter(&self, server: SocketAddr, account: &Account, wanted: Option<u64>) -> io::Result<TcpStream> {
+    /// A connection to it. The address in a reply to PASV may be one behind a NAT, or somebody
+    /// else's: it is always the server's that is connected to. If only `wanted` bytes are, little
+    /// more is sent ahead of us.
+    pub async fn enter(
+        &self,
+        server: SocketAddr,
+        account: &Account,
+        wanted: Option<u64>,
+    ) -> io::Result<TcpStream> {
         let connecting = async {
             match &account.proxy {
                 // The proxy is the one who knows the server's address.
                 Some(proxy) => proxy.connect(&account.host, self.port).await,
-                None => connect(SocketAddr::new(server.ip(), self.port), wanted.map(buffer_for)).await,
+                None => {
+                    connect(SocketAddr::new(server.ip(), self.port), wanted.map(buffer_for)).await
+                }
             }
         };
         let late = || io::Error::new(io::ErrorKind::TimedOut, "no connection in time");
@@ -60,8 +71,8 @@ impl Door {
     }
 }
 
-/// The receive buffer for a part of `wanted` bytes. A server sends a file to its end: what it has sent ahead of us when
-/// enough has come, at most about twice this, is thrown away.
+/// The receive buffer for a part of `wanted` bytes. A server sends a file to its end: what it has
+/// sent ahead of us when enough has come, at most about twice this, is thrown away.
 fn buffer_for(wanted: u64) -> u32 {
     u32::try_from(wanted).unwrap_or(u32::MAX).clamp(LEAST_BUFFER, MOST_BUFFER)
 }
@@ -82,7 +93,8 @@ fn epsv_port(reply: &[u8]) -> Option<u16> {
     nonzero(digits)
 }
 
-/// The port in `227 text (h1,h2,h3,h4,p1,p2)`; some servers leave the brackets out (RFC 1123 §4.1.2.6).
+/// The port in `227 text (h1,h2,h3,h4,p1,p2)`; some servers leave the brackets out (RFC 1123
+/// §4.1.2.6).
 fn pasv_port(reply: &[u8]) -> Option<u16> {
     let text = reply.get(4..)?;
     let within = |byte: u8| byte.is_ascii_digit() || byte == b',';
@@ -91,7 +103,8 @@ fn pasv_port(reply: &[u8]) -> Option<u16> {
         let numbers: Option<Vec<u8>> = bytes[..end].split(|b| *b == b',').map(byte).collect();
         numbers?.try_into().ok()
     };
-    let starts = (0..text.len()).filter(|at| text[*at].is_ascii_digit() && (*at == 0 || !within(text[at - 1])));
+    let starts = (0..text.len())
+        .filter(|at| text[*at].is_ascii_digit() && (*at == 0 || !within(text[at - 1])));
     let [.., high, low] = starts.map(|at| &text[at..]).find_map(numbers)?;
     Some(u16::from_be_bytes([high, low])).filter(|port| *port != 0)
 }
@@ -102,7 +115,10 @@ fn byte(digits: &[u8]) -> Option<u8> {
 
 fn nonzero(digits: &[u8]) -> Option<u16> {
     let plain = digits.iter().all(u8::is_ascii_digit);
-    plain.then(|| std::str::from_utf8(digits).ok()?.parse().ok()).flatten().filter(|port| *port != 0)
+    plain
+        .then(|| std::str::from_utf8(digits).ok()?.parse().ok())
+        .flatten()
+        .filter(|port| *port != 0)
 }
 
 #[cfg(test)]
@@ -140,14 +156,17 @@ mod tests {
 
     #[test]
     fn the_buffer_of_a_part_is_no_larger_than_it_needs_to_be() {
-        for (wanted, buffer) in [(0, 8 << 10), (9_000, 9_000), (200 << 10, 32 << 10), (u64::MAX, 32 << 10)] {
+        for (wanted, buffer) in
+            [(0, 8 << 10), (9_000, 9_000), (200 << 10, 32 << 10), (u64::MAX, 32 << 10)]
+        {
             assert_eq!(buffer_for(wanted), buffer, "{wanted}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_reply_breaks_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..80), text in "22[79] [(|0-9,)]{0,40}") {
+        fn no_reply_breaks_the_reader(bytes in proptest::collection::vec(any::<u8>(), 0..80), text in "22[79] \
+            [(|0-9,)]{0,40}") {
             for reply in [bytes.as_slice(), text.as_bytes()] {
                 for extended in [true, false] {
                     let found = Door::named(Reply::of(reply), extended);

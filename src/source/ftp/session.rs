@@ -18,14 +18,15 @@ use crate::model::{ModifiedTime, RemoteFile, RemotePath};
 use crate::source::contract::{Download, Listed, Op, Session, SourceError};
 use crate::source::finding::Finding;
 
-/// How often a folder that could not be entered, but is there, is tried again: once for each folder that
-/// somebody else may be making at this moment, in any path of a sensible depth.
+/// How often a folder that could not be entered, but is there, is tried again: once for each folder
+/// that somebody else may be making at this moment, in any path of a sensible depth.
 const LOOKS: u32 = 4;
 
 /// Names of a folder of which the server does not tell what they are, at most.
 const MOST_UNTOLD: usize = 100_000;
 /// What is said of one that is neither.
-const NO_KIND: &str = "the server does not tell whether it is a file or a folder, and lets nobody try";
+const NO_KIND: &str =
+    "the server does not tell whether it is a file or a folder, and lets nobody try";
 
 /// One login.
 pub struct FtpSession {
@@ -59,39 +60,76 @@ impl FtpSession {
     }
 
     /// Goes to `dir`; the refusal, if the server has one.
-    async fn enter(&mut self, scene: Scene<'_>, dir: &RemotePath) -> Result<Option<Reply>, SourceError> {
+    async fn enter(
+        &mut self,
+        scene: Scene<'_>,
+        dir: &RemotePath,
+    ) -> Result<Option<Reply>, SourceError> {
         check_path(scene, dir)?;
         let reply = self.client.ask(scene, "CWD", dir).await?;
         Ok((!matches!(reply.code, 200 | 250)).then_some(reply))
     }
 
     /// Lists the directory that the session stands in, in the best way that the server knows.
-    async fn list_here(&mut self, op: Op, dir: &RemotePath, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), SourceError> {
+    async fn list_here(
+        &mut self,
+        op: Op,
+        dir: &RemotePath,
+        visit: &mut (dyn FnMut(Listed) + Send),
+    ) -> Result<(), SourceError> {
         let account = self.client.account.clone();
         let scene = Scene { op, address: &account.address, path: Some(dir) };
         if self.client.machine_listings {
             match self.client.transfer(scene, b"MLSD", 0).await? {
-                Opened::Data(data) => return lines::read(&mut self.client, *data, scene, dir, lines::Dialect::Mlsd, visit).await.map(drop),
-                Opened::Refused(reply) if reply.not_understood() => self.client.machine_listings = false,
+                Opened::Data(data) => {
+                    return lines::read(
+                        &mut self.client,
+                        *data,
+                        scene,
+                        dir,
+                        lines::Dialect::Mlsd,
+                        visit,
+                    )
+                    .await
+                    .map(drop);
+                }
+                Opened::Refused(reply) if reply.not_understood() => {
+                    self.client.machine_listings = false
+                }
                 Opened::Refused(reply) => return nothing_there(scene, &reply),
             }
         }
         if self.list_all {
             match self.client.transfer(scene, b"LIST -a", 0).await? {
                 Opened::Data(data) => {
-                    let lines = lines::read(&mut self.client, *data, scene, dir, lines::Dialect::List, visit).await?;
-                    // With `-a` even an empty directory shows itself; without a line, it was taken for a name.
+                    let lines = lines::read(
+                        &mut self.client,
+                        *data,
+                        scene,
+                        dir,
+                        lines::Dialect::List,
+                        visit,
+                    )
+                    .await?;
+                    // With `-a` even an empty directory shows itself; without a line, it was taken
+                    // for a name.
                     if lines > 0 {
                         return Ok(());
                     }
                 }
-                Opened::Refused(reply) if reply.denies() || scene.refused(&reply).class() == Class::Busy => return Err(scene.refused(&reply)),
+                Opened::Refused(reply)
+                    if reply.denies() || scene.refused(&reply).class() == Class::Busy =>
+                {
+                    return Err(scene.refused(&reply));
+                }
                 Opened::Refused(_) => {}
             }
         }
         match self.client.transfer(scene, b"LIST", 0).await? {
             Opened::Data(data) => {
-                let lines = lines::read(&mut self.client, *data, scene, dir, lines::Dialect::List, visit).await?;
+                let lines =
+                    lines::read(&mut self.client, *data, scene, dir, lines::Dialect::List, visit)
+                        .await?;
                 self.list_all &= lines == 0;
                 Ok(())
             }
@@ -99,11 +137,17 @@ impl FtpSession {
         }
     }
 
-    async fn describe(&mut self, scene: Scene<'_>, path: &RemotePath, absence: Absence) -> Result<Option<RemoteFile>, SourceError> {
+    async fn describe(
+        &mut self,
+        scene: Scene<'_>,
+        path: &RemotePath,
+        absence: Absence,
+    ) -> Result<Option<RemoteFile>, SourceError> {
         check_path(scene, path)?;
         let mut refusals = Vec::new();
         if self.client.machine_listings {
-            let replies = self.client.commands_between_reads(scene, vec![with_path("MLST", path)]).await?;
+            let replies =
+                self.client.commands_between_reads(scene, vec![with_path("MLST", path)]).await?;
             let Some(reply) = replies.into_iter().next() else { return Err(scene.unanswered()) };
             match reply.code {
                 250 => match told_by_mlst(&reply, path) {
@@ -116,8 +160,13 @@ impl FtpSession {
                 _ => return Err(scene.refused(&reply)),
             }
         }
-        let replies = self.client.commands_between_reads(scene, vec![with_path("SIZE", path), with_path("MDTM", path)]).await?;
-        let Ok([size, modified]) = <[Reply; 2]>::try_from(replies) else { return Err(scene.unanswered()) };
+        let replies = self
+            .client
+            .commands_between_reads(scene, vec![with_path("SIZE", path), with_path("MDTM", path)])
+            .await?;
+        let Ok([size, modified]) = <[Reply; 2]>::try_from(replies) else {
+            return Err(scene.unanswered());
+        };
         let size = match told(scene, size)? {
             Told::Value(value) => size_of(&value),
             Told::Missing(reply) => {
@@ -175,7 +224,11 @@ impl FtpSession {
         })
     }
 
-    async fn find_in_listing(&mut self, scene: Scene<'_>, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError> {
+    async fn find_in_listing(
+        &mut self,
+        scene: Scene<'_>,
+        path: &RemotePath,
+    ) -> Result<Option<RemoteFile>, SourceError> {
         match self.search(scene, path).await? {
             Some(Listed::File(file) | Listed::Untold(file)) => Ok(Some(file)),
             _ => Ok(None),
@@ -185,14 +238,20 @@ impl FtpSession {
     /// Looks for `path` in the listing of its folder, or, where that cannot be entered, for the
     /// folder in the one above, up to the root: a server's bare "failed" may mean a missing file
     /// as well as a closed one, and only the missing one may be taken for vanished.
-    async fn search(&mut self, scene: Scene<'_>, path: &RemotePath) -> Result<Option<Listed>, SourceError> {
+    async fn search(
+        &mut self,
+        scene: Scene<'_>,
+        path: &RemotePath,
+    ) -> Result<Option<Listed>, SourceError> {
         let mut wanted = path.clone();
         let mut looks = 0;
         loop {
             let dir = wanted.parent();
             match self.enter(scene, &dir).await? {
                 Some(reply) if reply.code == 550 && reply.says_missing() => return Ok(None),
-                Some(reply) if reply.code == 550 && !reply.denies() && dir.as_bytes() != b"/" => wanted = dir,
+                Some(reply) if reply.code == 550 && !reply.denies() && dir.as_bytes() != b"/" => {
+                    wanted = dir
+                }
                 Some(reply) => return Err(refused_path(scene, &dir, &reply)),
                 None => {
                     let found = self.search_here(scene, &dir, &wanted).await?;
@@ -203,7 +262,9 @@ impl FtpSession {
                             wanted = path.clone();
                             continue;
                         }
-                        Some(_) if wanted != *path => Err(scene.fault(Class::Permission, format!("`{wanted}` cannot be entered")).session_survives()),
+                        Some(_) if wanted != *path => Err(scene
+                            .fault(Class::Permission, format!("`{wanted}` cannot be entered"))
+                            .session_survives()),
                         found => Ok(found),
                     };
                 }
@@ -211,7 +272,12 @@ impl FtpSession {
         }
     }
 
-    async fn search_here(&mut self, scene: Scene<'_>, dir: &RemotePath, wanted: &RemotePath) -> Result<Option<Listed>, SourceError> {
+    async fn search_here(
+        &mut self,
+        scene: Scene<'_>,
+        dir: &RemotePath,
+        wanted: &RemotePath,
+    ) -> Result<Option<Listed>, SourceError> {
         let (mut found, mut doubt) = (None, None);
         let mut visit = |listed: Listed| match &listed {
             Listed::Unparsed(line) => doubt = Some(line.clone()),
@@ -220,26 +286,50 @@ impl FtpSession {
         };
         self.list_here(scene.op, dir, &mut visit).await?;
         match (found, doubt) {
-            (None, Some(line)) => Err(scene.fault(Class::ListingFailed, format!("it may be in this line of the listing: {line}")).session_survives()),
+            (None, Some(line)) => Err(scene
+                .fault(
+                    Class::ListingFailed,
+                    format!("it may be in this line of the listing: {line}"),
+                )
+                .session_survives()),
             (found, _) => Ok(found),
         }
     }
 
     /// What a refusal to read or to enter `path` means.
-    async fn explained(&mut self, scene: Scene<'_>, path: &RemotePath, reply: &Reply) -> SourceError {
-        if reply.code != 550 || reply.denies() || reply.says_missing() || path.as_bytes() == b"/" || path.as_bytes().contains(&0xFF) {
+    async fn explained(
+        &mut self,
+        scene: Scene<'_>,
+        path: &RemotePath,
+        reply: &Reply,
+    ) -> SourceError {
+        if reply.code != 550
+            || reply.denies()
+            || reply.says_missing()
+            || path.as_bytes() == b"/"
+            || path.as_bytes().contains(&0xFF)
+        {
             return refused_path(scene, path, reply);
         }
         match self.search(scene, path).await {
             Ok(None) => refused_path(scene, path, reply),
-            Ok(Some(Listed::File(_))) if scene.op == Op::List => scene.fault(Class::NotFound, "it is a file, not a folder").session_survives(),
-            Ok(Some(_)) => scene.fault(Class::Permission, format!("it is there, but: {}", reply.text())).session_survives(),
+            Ok(Some(Listed::File(_))) if scene.op == Op::List => {
+                scene.fault(Class::NotFound, "it is a file, not a folder").session_survives()
+            }
+            Ok(Some(_)) => scene
+                .fault(Class::Permission, format!("it is there, but: {}", reply.text()))
+                .session_survives(),
             Err(error) => error,
         }
     }
 
     /// `Ok(None)` when it is done, the refusal otherwise.
-    async fn move_file(&mut self, scene: Scene<'_>, from: &RemotePath, to: &RemotePath) -> Result<Option<Reply>, SourceError> {
+    async fn move_file(
+        &mut self,
+        scene: Scene<'_>,
+        from: &RemotePath,
+        to: &RemotePath,
+    ) -> Result<Option<Reply>, SourceError> {
         let reply = self.client.ask(scene, "RNFR", from).await?;
         if reply.code != 350 {
             return Err(scene.refused(&reply));
@@ -263,8 +353,14 @@ impl FtpSession {
         Ok(())
     }
 
-    /// Asks for `file` from `offset` on: the data, where in the file it begins, and how many bytes of it come too early.
-    async fn open(&mut self, scene: Scene<'_>, file: &RemoteFile, offset: u64) -> Result<(Box<Transfer>, u64, u64), SourceError> {
+    /// Asks for `file` from `offset` on: the data, where in the file it begins, and how many bytes
+    /// of it come too early.
+    async fn open(
+        &mut self,
+        scene: Scene<'_>,
+        file: &RemoteFile,
+        offset: u64,
+    ) -> Result<(Box<Transfer>, u64, u64), SourceError> {
         check_path(scene, &file.path)?;
         let line = with_path("RETR", &file.path);
         if self.resumes && offset > 0 {
@@ -274,7 +370,9 @@ impl FtpSession {
                     return Ok((data, offset, 0));
                 }
                 Opened::Refused(reply) if reply.not_understood() => self.resumes = false,
-                Opened::Refused(reply) => return Err(self.explained(scene, &file.path, &reply).await),
+                Opened::Refused(reply) => {
+                    return Err(self.explained(scene, &file.path, &reply).await);
+                }
             }
         }
         match self.client.transfer(scene, &line, 0).await? {
@@ -294,7 +392,11 @@ impl Session for FtpSession {
         None
     }
 
-    async fn list(&mut self, dir: &RemotePath, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), SourceError> {
+    async fn list(
+        &mut self,
+        dir: &RemotePath,
+        visit: &mut (dyn FnMut(Listed) + Send),
+    ) -> Result<(), SourceError> {
         let account = self.client.account.clone();
         let scene = Scene { op: Op::List, address: &account.address, path: Some(dir) };
         match self.enter(scene, dir).await? {
@@ -317,31 +419,50 @@ impl Session for FtpSession {
 
     async fn stat(&mut self, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError> {
         let account = self.client.account.clone();
-        self.describe(Scene { op: Op::Stat, address: &account.address, path: Some(path) }, path, Absence::Proven).await
+        self.describe(
+            Scene { op: Op::Stat, address: &account.address, path: Some(path) },
+            path,
+            Absence::Proven,
+        )
+        .await
     }
 
-    async fn stat_ahead(&mut self, paths: &[RemotePath]) -> Result<Vec<Option<RemoteFile>>, SourceError> {
+    async fn stat_ahead(
+        &mut self,
+        paths: &[RemotePath],
+    ) -> Result<Vec<Option<RemoteFile>>, SourceError> {
         let account = self.client.account.clone();
         let scene = Scene { op: Op::Stat, address: &account.address, path: paths.first() };
         if paths.iter().any(|path| check_path(scene, path).is_err()) {
             return Ok(vec![None; paths.len()]);
         }
-        let verbs: &[&str] = if self.client.machine_listings { &["MLST"] } else { &["SIZE", "MDTM"] };
-        let lines = paths.iter().flat_map(|path| verbs.iter().map(|verb| with_path(verb, path))).collect();
+        let verbs: &[&str] =
+            if self.client.machine_listings { &["MLST"] } else { &["SIZE", "MDTM"] };
+        let lines =
+            paths.iter().flat_map(|path| verbs.iter().map(|verb| with_path(verb, path))).collect();
         self.client.will_read();
         let replies = self.client.commands_between_reads(scene, lines).await?;
         let each = paths.iter().zip(replies.chunks_exact(verbs.len()));
-        each.map(|(path, replies)| told_plainly(Scene { path: Some(path), ..scene }, path, replies)).collect()
+        each.map(|(path, replies)| told_plainly(Scene { path: Some(path), ..scene }, path, replies))
+            .collect()
     }
 
-    async fn read<'a>(&'a mut self, file: &RemoteFile, offset: u64) -> Result<Box<dyn Download + 'a>, SourceError> {
+    async fn read<'a>(
+        &'a mut self,
+        file: &RemoteFile,
+        offset: u64,
+    ) -> Result<Box<dyn Download + 'a>, SourceError> {
         let account = self.client.account.clone();
         let scene = Scene { op: Op::Read, address: &account.address, path: Some(&file.path) };
         let (data, position, skip) = self.open(scene, file, offset).await?;
         Ok(Box::new(Reading::new(&mut self.client, data, file.clone(), position, skip)))
     }
 
-    async fn read_part<'a>(&'a mut self, file: &RemoteFile, range: Range<u64>) -> Result<Box<dyn Download + 'a>, SourceError> {
+    async fn read_part<'a>(
+        &'a mut self,
+        file: &RemoteFile,
+        range: Range<u64>,
+    ) -> Result<Box<dyn Download + 'a>, SourceError> {
         self.client.want(Some(range.end.saturating_sub(range.start)));
         let account = self.client.account.clone();
         let scene = Scene { op: Op::Read, address: &account.address, path: Some(&file.path) };
@@ -358,7 +479,11 @@ impl Session for FtpSession {
         let reply = self.client.ask(scene, "DELE", path).await?;
         match reply.code {
             200 | 250 => Ok(()),
-            550 if !reply.denies() && self.describe(scene, path, Absence::Proven).await?.is_none() => Ok(()),
+            550 if !reply.denies()
+                && self.describe(scene, path, Absence::Proven).await?.is_none() =>
+            {
+                Ok(())
+            }
             // It is there, so this is about the right to remove it.
             550 => Err(scene.fault(Class::Permission, reply.text()).session_survives()),
             _ => Err(scene.refused(&reply)),
@@ -370,7 +495,9 @@ impl Session for FtpSession {
         let scene = Scene { op: Op::Rename, address: &account.address, path: Some(from) };
         check_path(scene, from)?;
         if self.describe(scene, to, Absence::Claimed).await?.is_some() {
-            return Err(scene.fault(Class::AfterAction, format!("`{to}` is there already")).session_survives());
+            return Err(scene
+                .fault(Class::AfterAction, format!("`{to}` is there already"))
+                .session_survives());
         }
         let Some(reply) = self.move_file(scene, from, to).await? else { return Ok(()) };
         if !matches!(reply.code, 550 | 553 | 450 | 451 | 501) {
@@ -384,7 +511,11 @@ impl Session for FtpSession {
     }
 
     fn describe(&self) -> Vec<Finding> {
-        let passive = if self.client.account.learned.wants_pasv.load(Ordering::Relaxed) { "PASV" } else { "EPSV" };
+        let passive = if self.client.account.learned.wants_pasv.load(Ordering::Relaxed) {
+            "PASV"
+        } else {
+            "EPSV"
+        };
         features::describe(&self.client.features, passive, self.client.handshakes())
     }
 
@@ -396,7 +527,10 @@ impl Session for FtpSession {
 fn path_of(listed: &Listed) -> Option<&RemotePath> {
     match listed {
         Listed::File(file) | Listed::Untold(file) => Some(&file.path),
-        Listed::Directory(path) | Listed::Symlink(path) | Listed::Special(path) | Listed::Unreachable(path, _) => Some(path),
+        Listed::Directory(path)
+        | Listed::Symlink(path)
+        | Listed::Special(path)
+        | Listed::Unreachable(path, _) => Some(path),
         Listed::Unparsed(_) | Listed::Aside(_) => None,
     }
 }
@@ -410,9 +544,14 @@ fn told(scene: Scene<'_>, reply: Reply) -> Result<Told, SourceError> {
     }
 }
 
-/// The file, if the server told its size, and its time, too, unless that is left out of its listings. A reply that
-/// answers neither question belongs to an earlier one: then none of those after it can be believed.
-fn told_plainly(scene: Scene<'_>, path: &RemotePath, replies: &[Reply]) -> Result<Option<RemoteFile>, SourceError> {
+/// The file, if the server told its size, and its time, too, unless that is left out of its
+/// listings. A reply that answers neither question belongs to an earlier one: then none of those
+/// after it can be believed.
+fn told_plainly(
+    scene: Scene<'_>,
+    path: &RemotePath,
+    replies: &[Reply],
+) -> Result<Option<RemoteFile>, SourceError> {
     match replies {
         [facts] => match facts.code {
             250 => Ok(told_by_mlst(facts, path).flatten().filter(|file| file.size.is_some())),
@@ -420,14 +559,18 @@ fn told_plainly(scene: Scene<'_>, path: &RemotePath, replies: &[Reply]) -> Resul
             _ if facts.not_understood() => Ok(None),
             _ => Err(scene.refused(facts)),
         },
-        [size, modified] => Ok(match (told(scene, size.clone())?, told(scene, modified.clone())?) {
-            (Told::Value(size), Told::Value(modified)) => size_of(&size).zip(time_of(&modified)).map(|(size, modified)| RemoteFile {
-                path: path.clone(),
-                size: Some(size),
-                modified: Some(modified),
-            }),
-            _ => None,
-        }),
+        [size, modified] => {
+            Ok(match (told(scene, size.clone())?, told(scene, modified.clone())?) {
+                (Told::Value(size), Told::Value(modified)) => {
+                    size_of(&size).zip(time_of(&modified)).map(|(size, modified)| RemoteFile {
+                        path: path.clone(),
+                        size: Some(size),
+                        modified: Some(modified),
+                    })
+                }
+                _ => None,
+            })
+        }
         _ => Err(scene.unanswered()),
     }
 }
@@ -446,7 +589,11 @@ fn told_by_mlst(reply: &Reply, path: &RemotePath) -> Option<Option<RemoteFile>> 
     let line = reply.body.split(|b| *b == b'\n').nth(1)?;
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     match mlsd::line(line.strip_prefix(b" ").unwrap_or(line)) {
-        Line::Entry(entry) if entry.kind == Kind::File => Some(Some(RemoteFile { path: path.clone(), size: entry.size, modified: entry.modified })),
+        Line::Entry(entry) if entry.kind == Kind::File => Some(Some(RemoteFile {
+            path: path.clone(),
+            size: entry.size,
+            modified: entry.modified,
+        })),
         Line::Entry(_) | Line::Nothing => Some(None),
         Line::Unparsed => None,
     }
@@ -472,7 +619,10 @@ fn check_path(scene: Scene<'_>, path: &RemotePath) -> Result<(), SourceError> {
 /// demand, so that a file which is there seems to be missing. That must not look like "vanished".
 fn refused_path(scene: Scene<'_>, path: &RemotePath, reply: &Reply) -> SourceError {
     if reply.code == 550 && !reply.denies() && path.as_bytes().contains(&0xFF) {
-        let why = format!("the name holds a byte 0xFF, which this server cannot be asked for: {}", reply.text());
+        let why = format!(
+            "the name holds a byte 0xFF, which this server cannot be asked for: {}",
+            reply.text()
+        );
         return scene.fault(Class::Protocol, why).session_survives();
     }
     scene.refused(reply)

@@ -1,4 +1,5 @@
-//! Encryption: whom to trust, one set of resumable TLS sessions per login, why a certificate was refused.
+//! Encryption: whom to trust, one set of resumable TLS sessions per login, why a certificate was
+//! refused.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -8,7 +9,9 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use tokio::net::TcpStream;
@@ -49,7 +52,9 @@ pub fn authorities(pem: &[u8]) -> Result<Trust, String> {
     let mut store = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| format!("holds no readable PEM: {error}"))?;
-        store.add(certificate).map_err(|error| format!("holds a certificate that cannot be used: {error}"))?;
+        store
+            .add(certificate)
+            .map_err(|error| format!("holds a certificate that cannot be used: {error}"))?;
     }
     if store.is_empty() {
         return Err("holds no `BEGIN CERTIFICATE`".into());
@@ -65,7 +70,9 @@ pub fn pin(text: &str) -> Option<Trust> {
     let bytes = if digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         (0..32).filter_map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).ok()).collect()
     } else {
-        base64::engine::general_purpose::STANDARD_NO_PAD.decode(digest.trim_end_matches('=')).ok()?
+        base64::engine::general_purpose::STANDARD_NO_PAD
+            .decode(digest.trim_end_matches('='))
+            .ok()?
     };
     Some(Trust::Pin(<[u8; 32]>::try_from(bytes).ok()?))
 }
@@ -93,17 +100,33 @@ impl Tls {
     /// its control connection, so each login has a store of sessions of its own.
     pub fn connector(&self, host: &str, max_version: MaxVersion) -> Result<Connector, String> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let verifier = Arc::new(Verifier { inner: self.verifier(&provider)?, presented: Mutex::default(), refusal: Mutex::default() });
+        let verifier = Arc::new(Verifier {
+            inner: self.verifier(&provider)?,
+            presented: Mutex::default(),
+            refusal: Mutex::default(),
+        });
         let versions: &[_] = match max_version {
             MaxVersion::V1_2 => &[&rustls::version::TLS12],
             MaxVersion::V1_3 => &[&rustls::version::TLS13, &rustls::version::TLS12],
         };
-        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).map_err(|error| error.to_string())?;
-        let mut config = builder.dangerous().with_custom_certificate_verifier(verifier.clone()).with_no_client_auth();
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .map_err(|error| error.to_string())?;
+        let mut config = builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier.clone())
+            .with_no_client_auth();
         config.resumption = Resumption::in_memory_sessions(RESUMABLE);
-        let name =
-            ServerName::try_from(host.to_owned()).map_err(|_| format!("`{}` is no name that a certificate can hold", printable(host.as_bytes())))?;
-        Ok(Connector { config: Arc::new(config), name, verifier, max_version, handshakes: Arc::default() })
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            format!("`{}` is no name that a certificate can hold", printable(host.as_bytes()))
+        })?;
+        Ok(Connector {
+            config: Arc::new(config),
+            name,
+            verifier,
+            max_version,
+            handshakes: Arc::default(),
+        })
     }
 
     fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Believes, String> {
@@ -112,7 +135,9 @@ impl Tls {
             Trust::Authorities(roots) => roots.clone(),
             Trust::Platform => platform_roots()?,
         };
-        let inner = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build().map_err(|error| error.to_string())?;
+        let inner = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+            .build()
+            .map_err(|error| error.to_string())?;
         Ok(Believes::Authorities(inner))
     }
 }
@@ -163,7 +188,8 @@ impl Connector {
         self.verifier.refusal.lock().ok()?.clone()
     }
 
-    /// The chain that the server presented, its own certificate first; empty before the first handshake.
+    /// The chain that the server presented, its own certificate first; empty before the first
+    /// handshake.
     pub fn presented(&self) -> Vec<Vec<u8>> {
         self.verifier.presented.lock().map(|chain| chain.clone()).unwrap_or_default()
     }
@@ -176,11 +202,18 @@ impl Connector {
     fn note(&self, connection: &rustls::ClientConnection) {
         let Ok(mut handshakes) = self.handshakes.lock() else { return };
         if handshakes.first.is_none() {
-            let version = connection.protocol_version().and_then(|version| version.as_str()).unwrap_or("an unknown version of TLS");
-            let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("an unknown cipher suite");
+            let version = connection
+                .protocol_version()
+                .and_then(|version| version.as_str())
+                .unwrap_or("an unknown version of TLS");
+            let suite = connection
+                .negotiated_cipher_suite()
+                .and_then(|suite| suite.suite().as_str())
+                .unwrap_or("an unknown cipher suite");
             handshakes.first = Some(format!("{}, {suite}", version.replace("TLSv1_", "TLS 1.")));
         } else {
-            handshakes.resumed = Some(connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed));
+            handshakes.resumed =
+                Some(connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed));
         }
     }
 }
@@ -194,8 +227,11 @@ impl Connector {
                 self.note(stream.get_ref().1);
                 Ok(stream)
             }
-            // Only what TLS itself says is about TLS; a connection that broke meanwhile is just that.
-            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => Err(Broken::Tls(error.to_string())),
+            // Only what TLS itself says is about TLS; a connection that broke meanwhile is just
+            // that.
+            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+                Err(Broken::Tls(error.to_string()))
+            }
             Err(error) => Err(Broken::Io(error)),
         }
     }
@@ -230,15 +266,25 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let found: [u8; 32] = Sha256::digest(certificate).into();
         if let Ok(mut presented) = self.presented.lock() {
-            *presented = std::iter::once(certificate).chain(intermediates).take(LONGEST_CHAIN).map(|der| der.to_vec()).collect();
+            *presented = std::iter::once(certificate)
+                .chain(intermediates)
+                .take(LONGEST_CHAIN)
+                .map(|der| der.to_vec())
+                .collect();
         }
         let result = match &self.inner {
-            Believes::Authorities(inner) => inner.verify_server_cert(certificate, intermediates, name, ocsp, now),
+            Believes::Authorities(inner) => {
+                inner.verify_server_cert(certificate, intermediates, name, ocsp, now)
+            }
             Believes::Pin(pin, _) if *pin == found => Ok(ServerCertVerified::assertion()),
             Believes::Pin(..) => Err(CertificateError::ApplicationVerificationFailure.into()),
         };
         if let (Err(error), Ok(mut refusal)) = (&result, self.refusal.lock()) {
-            *refusal = Some(format!("the certificate {}; its fingerprint is SHA256:{}", reason(error), hex(&found)));
+            *refusal = Some(format!(
+                "the certificate {}; its fingerprint is SHA256:{}",
+                reason(error),
+                hex(&found)
+            ));
         }
         result
     }
@@ -250,8 +296,15 @@ impl ServerCertVerifier for Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         match &self.inner {
-            Believes::Authorities(inner) => inner.verify_tls12_signature(message, certificate, signed),
-            Believes::Pin(_, provider) => verify_tls12_signature(message, certificate, signed, &provider.signature_verification_algorithms),
+            Believes::Authorities(inner) => {
+                inner.verify_tls12_signature(message, certificate, signed)
+            }
+            Believes::Pin(_, provider) => verify_tls12_signature(
+                message,
+                certificate,
+                signed,
+                &provider.signature_verification_algorithms,
+            ),
         }
     }
 
@@ -262,36 +315,63 @@ impl ServerCertVerifier for Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         match &self.inner {
-            Believes::Authorities(inner) => inner.verify_tls13_signature(message, certificate, signed),
-            Believes::Pin(_, provider) => verify_tls13_signature(message, certificate, signed, &provider.signature_verification_algorithms),
+            Believes::Authorities(inner) => {
+                inner.verify_tls13_signature(message, certificate, signed)
+            }
+            Believes::Pin(_, provider) => verify_tls13_signature(
+                message,
+                certificate,
+                signed,
+                &provider.signature_verification_algorithms,
+            ),
         }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         match &self.inner {
             Believes::Authorities(inner) => inner.supported_verify_schemes(),
-            Believes::Pin(_, provider) => provider.signature_verification_algorithms.supported_schemes(),
+            Believes::Pin(_, provider) => {
+                provider.signature_verification_algorithms.supported_schemes()
+            }
         }
     }
 }
 
 fn reason(error: &rustls::Error) -> String {
-    let rustls::Error::InvalidCertificate(problem) = error else { return format!("was refused: {error}") };
+    let rustls::Error::InvalidCertificate(problem) = error else {
+        return format!("was refused: {error}");
+    };
     match problem {
-        CertificateError::ExpiredContext { not_after, .. } => format!("expired on {}", day(*not_after)),
-        CertificateError::NotValidYetContext { not_before, .. } => format!("is not valid before {}", day(*not_before)),
-        CertificateError::NotValidForNameContext { expected, presented } => {
-            format!("is for {}, not for `{}`", printable(presented.join(", ").as_bytes()), expected.to_str())
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("expired on {}", day(*not_after))
         }
-        CertificateError::UnknownIssuer => "is signed by itself or by an authority that is not trusted".into(),
-        CertificateError::BadSignature => "is not signed by the authority whose name it bears".into(),
-        CertificateError::ApplicationVerificationFailure => "is not the one that `tls_pin` names".into(),
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!("is not valid before {}", day(*not_before))
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            format!(
+                "is for {}, not for `{}`",
+                printable(presented.join(", ").as_bytes()),
+                expected.to_str()
+            )
+        }
+        CertificateError::UnknownIssuer => {
+            "is signed by itself or by an authority that is not trusted".into()
+        }
+        CertificateError::BadSignature => {
+            "is not signed by the authority whose name it bears".into()
+        }
+        CertificateError::ApplicationVerificationFailure => {
+            "is not the one that `tls_pin` names".into()
+        }
         other => format!("was refused: {}", printable(other.to_string().as_bytes())),
     }
 }
 
 fn day(time: UnixTime) -> String {
-    let at = i64::try_from(time.as_secs()).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    let at = i64::try_from(time.as_secs())
+        .ok()
+        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
     at.map_or_else(|| "an unknown day".into(), |at| at.date().to_string())
 }
 
@@ -304,7 +384,8 @@ mod tests {
         let hex = "00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF";
         let with_colons = format!("{:?}", pin(&format!("SHA256:{hex}")).unwrap());
         let plain = format!("{:?}", pin(&format!("SHA256:{}", hex.replace(':', ""))).unwrap());
-        let base64 = format!("{:?}", pin("SHA256:ABEiM0RVZneImaq7zN3u/wARIjNEVWZ3iJmqu8zd7v8=").unwrap());
+        let base64 =
+            format!("{:?}", pin("SHA256:ABEiM0RVZneImaq7zN3u/wARIjNEVWZ3iJmqu8zd7v8=").unwrap());
         assert!(with_colons == plain && plain == base64);
         for bad in ["", "SHA256:", "SHA1:00", "SHA256:0011", hex] {
             assert!(pin(bad).is_none(), "{bad}");

@@ -7,7 +7,11 @@ use crate::model::{ModifiedTime, Precision};
 /// A number of at most nine digits; `None` for anything else, so that nothing overflows.
 pub fn number(bytes: &[u8]) -> Option<u32> {
     let fits = !bytes.is_empty() && bytes.len() <= 9;
-    fits.then(|| bytes.iter().try_fold(0, |sum, b| b.is_ascii_digit().then(|| sum * 10 + u32::from(b - b'0'))))?
+    fits.then(|| {
+        bytes
+            .iter()
+            .try_fold(0, |sum, b| b.is_ascii_digit().then(|| sum * 10 + u32::from(b - b'0')))
+    })?
 }
 
 fn small(bytes: &[u8]) -> Option<u8> {
@@ -33,13 +37,18 @@ pub fn stamp(bytes: &[u8]) -> Option<ModifiedTime> {
     }
     let date = date(number(&whole[..4])?, small(&whole[4..6])?, small(&whole[6..8])?)?;
     // A leap second is told as 60; the type knows none.
-    let time = Time::from_hms(small(&whole[8..10])?, small(&whole[10..12])?, small(&whole[12..])?.min(59)).ok()?;
+    let time =
+        Time::from_hms(small(&whole[8..10])?, small(&whole[10..12])?, small(&whole[12..])?.min(59))
+            .ok()?;
     Some(ModifiedTime::new(utc(date, time), Precision::Second))
 }
 
 /// `Nov`, whatever the case.
 pub fn month(bytes: &[u8]) -> Option<u8> {
-    const NAMES: [&[u8]; 12] = [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
+    const NAMES: [&[u8]; 12] = [
+        b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov",
+        b"dec",
+    ];
     let index = NAMES.iter().position(|name| bytes.eq_ignore_ascii_case(name))?;
     u8::try_from(index + 1).ok()
 }
@@ -78,15 +87,24 @@ pub fn iso_date(bytes: &[u8]) -> Option<Date> {
 /// Whether these are the digits and dashes of `11-20-26`, `11-20-2026` or `2026-11-20`.
 pub fn is_dashed_date(bytes: &[u8]) -> bool {
     let parts: Vec<&[u8]> = bytes.splitn(4, |b| *b == b'-' || *b == b'/').collect();
-    let widths = (parts.first().map_or(0, |p| p.len()), parts.get(1).map_or(0, |p| p.len()), parts.get(2).map_or(0, |p| p.len()));
-    parts.len() == 3 && parts.iter().all(|part| number(part).is_some()) && matches!(widths, (2, 2, 2 | 4) | (4, 2, 2))
+    let widths = (
+        parts.first().map_or(0, |p| p.len()),
+        parts.get(1).map_or(0, |p| p.len()),
+        parts.get(2).map_or(0, |p| p.len()),
+    );
+    parts.len() == 3
+        && parts.iter().all(|part| number(part).is_some())
+        && matches!(widths, (2, 2, 2 | 4) | (4, 2, 2))
 }
 
-/// The day of `11-20-26`, `11-20-2026` (month first) or `2026-11-20`; `None` when no calendar has it.
+/// The day of `11-20-26`, `11-20-2026` (month first) or `2026-11-20`; `None` when no calendar has
+/// it.
 pub fn dashed_date(bytes: &[u8]) -> Option<Date> {
-    let parts: Vec<u32> = bytes.splitn(4, |b| *b == b'-' || *b == b'/').map(number).collect::<Option<_>>()?;
+    let parts: Vec<u32> =
+        bytes.splitn(4, |b| *b == b'-' || *b == b'/').map(number).collect::<Option<_>>()?;
     let &[first, second, third] = parts.as_slice() else { return None };
-    let (year, month, day) = if first > 999 { (first, second, third) } else { (third, first, second) };
+    let (year, month, day) =
+        if first > 999 { (first, second, third) } else { (third, first, second) };
     let year = match year {
         0..=69 => 2000 + year,
         70..=99 => 1900 + year,
@@ -127,5 +145,9 @@ pub fn zone(bytes: &[u8]) -> Option<Duration> {
         _ => return None,
     };
     let four = digits.len() == 4;
-    four.then(|| Some(Duration::minutes(sign * i64::from(number(&digits[..2])? * 60 + number(&digits[2..])?))))?
+    four.then(|| {
+        Some(Duration::minutes(
+            sign * i64::from(number(&digits[..2])? * 60 + number(&digits[2..])?),
+        ))
+    })?
 }

@@ -1,4 +1,5 @@
-//! Logins that are to be had alone, beside those in company: who waits for whom, and never for ever.
+//! Logins that are to be had alone, beside those in company: who waits for whom, and never for
+//! ever.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -26,7 +27,10 @@ fn gone() -> SourceError {
 }
 
 /// The result of `lend` once it is there; it must not be there in the next `pause`.
-async fn only_later(lend: impl Future<Output = Result<Lease, SourceError>> + Send + 'static, pause: Duration) -> tokio::task::JoinHandle<Lease> {
+async fn only_later(
+    lend: impl Future<Output = Result<Lease, SourceError>> + Send + 'static,
+    pause: Duration,
+) -> tokio::task::JoinHandle<Lease> {
     let mut task = tokio::spawn(async { lend.await.expect("it is lent") });
     assert!(timeout(pause, &mut task).await.is_err(), "it came too early");
     task
@@ -132,7 +136,11 @@ async fn a_server_without_room_for_one_more_is_not_asked_by_one_who_wants_to_be_
     let seeker = only_later(alone(&pool), Duration::from_secs(1)).await;
     first.give_back();
     let kept = soon(seeker).await;
-    assert_eq!((login(&kept), server.tree().logins), (0, 2), "one login that was refused, then it waited");
+    assert_eq!(
+        (login(&kept), server.tree().logins),
+        (0, 2),
+        "one login that was refused, then it waited"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,13 +153,19 @@ async fn a_refused_credential_reaches_all_who_wait() {
     server.tree().login_faults.push_back(Class::Auth);
     first.discard();
     for seeker in seekers {
-        let error = timeout(MOMENT, seeker).await.expect("at once").expect("no panic").err().expect("it is refused");
+        let error = timeout(MOMENT, seeker)
+            .await
+            .expect("at once")
+            .expect("no panic")
+            .err()
+            .expect("it is refused");
         assert_eq!(error.class(), Class::Auth);
     }
     assert_eq!(server.tree().logins, 2);
 }
 
-/// A session that was thrown away on a connection that was lost must not hold the only place for ever.
+/// A session that was thrown away on a connection that was lost must not hold the only place for
+/// ever.
 #[tokio::test(start_paused = true)]
 async fn a_lost_login_that_nobody_is_on_makes_room_for_the_next() {
     for wants_alone in [false, true] {
@@ -168,20 +182,23 @@ async fn a_lost_login_that_nobody_is_on_makes_room_for_the_next() {
     }
 }
 
-/// Tasks of both kinds come, hold sessions for a while and end in all ways, while logins fail now and then.
+/// Tasks of both kinds come, hold sessions for a while and end in all ways, while logins fail now
+/// and then.
 async fn crowd(seed: u64, connections: usize, forks: usize) {
     let server = MemoryServer::forking(forks);
     let pool = pool(&server, connections);
     let on: Arc<Mutex<BTreeMap<u64, usize>>> = Arc::default();
     let mut random = seed;
     let mut next = move |below: u64| {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (random >> 33) % below
     };
     let mut tasks = JoinSet::new();
     for _ in 0..80 {
         let (pool, on, server) = (pool.clone(), on.clone(), server.clone());
-        let (start, hold, wants_alone, end, fault) = (next(20_000), next(3_000), next(3) == 0, next(7), next(12) == 0);
+        let (start, hold, wants_alone, end, fault) =
+            (next(20_000), next(3_000), next(3) == 0, next(7), next(12) == 0);
         tasks.spawn(async move {
             sleep(Duration::from_millis(start)).await;
             if fault {
@@ -193,7 +210,9 @@ async fn crowd(seed: u64, connections: usize, forks: usize) {
                 loop {
                     match if wants_alone { pool.lend_alone().await } else { pool.lend().await } {
                         Ok(lease) => return lease,
-                        Err(error) if error.class() == Class::Busy => sleep(Duration::from_millis(100)).await,
+                        Err(error) if error.class() == Class::Busy => {
+                            sleep(Duration::from_millis(100)).await
+                        }
                         Err(error) => panic!("{error}"),
                     }
                 }
@@ -237,7 +256,8 @@ async fn nobody_waits_for_ever_whatever_the_order() {
     }
 }
 
-/// On the only login: files that come and go beside one that takes an hour, and ten that each want it for 20 s.
+/// On the only login: files that come and go beside one that takes an hour, and ten that each want
+/// it for 20 s.
 #[tokio::test(start_paused = true)]
 async fn neither_kind_starves_the_other() {
     let server = MemoryServer::forking(8);
@@ -271,5 +291,7 @@ async fn neither_kind_starves_the_other() {
             small(pool.clone(), Duration::from_secs(21)).await;
         }
     };
-    timeout(Duration::from_secs(600), async { tokio::join!(ends, files) }).await.expect("all have their turns");
+    timeout(Duration::from_secs(600), async { tokio::join!(ends, files) })
+        .await
+        .expect("all have their turns");
 }

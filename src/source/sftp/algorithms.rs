@@ -13,10 +13,18 @@ pub enum Algorithms {
 }
 
 /// AES-GCM is a third faster than ChaCha20 on every machine with AES instructions.
-const CIPHERS: &[cipher::Name] =
-    &[cipher::AES_128_GCM, cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR, cipher::AES_192_CTR, cipher::AES_128_CTR];
-const OLD_CIPHERS: &[cipher::Name] = &[cipher::AES_256_CBC, cipher::AES_192_CBC, cipher::AES_128_CBC];
-const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
+const CIPHERS: &[cipher::Name] = &[
+    cipher::AES_128_GCM,
+    cipher::AES_256_GCM,
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_256_CTR,
+    cipher::AES_192_CTR,
+    cipher::AES_128_CTR,
+];
+const OLD_CIPHERS: &[cipher::Name] =
+    &[cipher::AES_256_CBC, cipher::AES_192_CBC, cipher::AES_128_CBC];
+const MACS: &[mac::Name] =
+    &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
 const OLD_MACS: &[mac::Name] = &[mac::HMAC_SHA1_ETM, mac::HMAC_SHA1];
 const EXCHANGES: &[kex::Name] = &[
     kex::MLKEM768X25519_SHA256,
@@ -33,10 +41,14 @@ const EXCHANGES: &[kex::Name] = &[
 ];
 const OLD_EXCHANGES: &[kex::Name] = &[kex::DH_G14_SHA1, kex::DH_GEX_SHA1, kex::DH_G1_SHA1];
 /// No algorithms but markers: extension info, and the counter to the Terrapin attack.
-const MARKERS: &[kex::Name] = &[kex::EXTENSION_SUPPORT_AS_CLIENT, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT];
+const MARKERS: &[kex::Name] =
+    &[kex::EXTENSION_SUPPORT_AS_CLIENT, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT];
 
 /// Everything that we offer; `order_keys` puts those host key algorithms first that we can compare.
-pub fn offer(algorithms: Algorithms, order_keys: impl FnOnce(&[Algorithm]) -> Vec<Algorithm>) -> Preferred {
+pub fn offer(
+    algorithms: Algorithms,
+    order_keys: impl FnOnce(&[Algorithm]) -> Vec<Algorithm>,
+) -> Preferred {
     let mut keys = vec![
         Algorithm::Ed25519,
         Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
@@ -45,7 +57,8 @@ pub fn offer(algorithms: Algorithms, order_keys: impl FnOnce(&[Algorithm]) -> Ve
         Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
         Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
     ];
-    let (mut ciphers, mut macs, mut exchanges) = (CIPHERS.to_vec(), MACS.to_vec(), EXCHANGES.to_vec());
+    let (mut ciphers, mut macs, mut exchanges) =
+        (CIPHERS.to_vec(), MACS.to_vec(), EXCHANGES.to_vec());
     if algorithms == Algorithms::Legacy {
         keys.push(Algorithm::Rsa { hash: None });
         ciphers.extend(OLD_CIPHERS);
@@ -53,11 +66,21 @@ pub fn offer(algorithms: Algorithms, order_keys: impl FnOnce(&[Algorithm]) -> Ve
         exchanges.extend(OLD_EXCHANGES);
     }
     exchanges.extend(MARKERS);
-    Preferred { kex: exchanges.into(), key: order_keys(&keys).into(), cipher: ciphers.into(), mac: macs.into(), ..Preferred::DEFAULT }
+    Preferred {
+        kex: exchanges.into(),
+        key: order_keys(&keys).into(),
+        cipher: ciphers.into(),
+        mac: macs.into(),
+        ..Preferred::DEFAULT
+    }
 }
 
 /// Whether `names` holds something that [`Algorithms::Legacy`] would have added.
 pub fn any_legacy(names: &[String]) -> bool {
-    let old = OLD_CIPHERS.iter().map(AsRef::as_ref).chain(OLD_MACS.iter().map(AsRef::as_ref)).chain(OLD_EXCHANGES.iter().map(AsRef::as_ref));
+    let old = OLD_CIPHERS
+        .iter()
+        .map(AsRef::as_ref)
+        .chain(OLD_MACS.iter().map(AsRef::as_ref))
+        .chain(OLD_EXCHANGES.iter().map(AsRef::as_ref));
     old.chain(["ssh-rsa"]).any(|old: &str| names.iter().any(|name| name == old))
 }

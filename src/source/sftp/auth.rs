@@ -56,23 +56,36 @@ enum Step {
     Refused(MethodSet),
 }
 
-/// Logs in on `handle`, tells what the server takes, and returns with what it was done. No credential is sent twice, in no way: a refused one ends the attempt.
-pub async fn log_in<H: Handler>(handle: &mut Handle<H>, credentials: &Credentials, tell: Tell<'_>) -> Result<String, AuthError> {
+/// Logs in on `handle`, tells what the server takes, and returns with what it was done. No
+/// credential is sent twice, in no way: a refused one ends the attempt.
+pub async fn log_in<H: Handler>(
+    handle: &mut Handle<H>,
+    credentials: &Credentials,
+    tell: Tell<'_>,
+) -> Result<String, AuthError> {
     let mut key = credentials.key.as_ref();
     let mut password = credentials.password.as_ref();
     let mut sent: Vec<&'static str> = Vec::new();
     // `none` is not a credential; its refusal tells what the server takes.
     let mut step = plain_step(handle.authenticate_none(&credentials.user).await?);
     match &step {
-        Step::Refused(offered) | Step::Next(offered) if !handle.is_closed() => tell(Finding::new("login methods", names(offered))),
+        Step::Refused(offered) | Step::Next(offered) if !handle.is_closed() => {
+            tell(Finding::new("login methods", names(offered)))
+        }
         _ => {}
     }
     loop {
         let wanted = match step {
-            Step::Done if sent.is_empty() => return Ok("nothing: the server asks for no credential".into()),
+            Step::Done if sent.is_empty() => {
+                return Ok("nothing: the server asks for no credential".into());
+            }
             Step::Done => return Ok(sent.join(" and ")),
-            Step::Refused(_) | Step::Next(_) if handle.is_closed() => return Err(AuthError::Ended { after_credential: !sent.is_empty() }),
-            Step::Refused(left) if !sent.is_empty() => return Err(AuthError::Refused(refusal(&sent, &left))),
+            Step::Refused(_) | Step::Next(_) if handle.is_closed() => {
+                return Err(AuthError::Ended { after_credential: !sent.is_empty() });
+            }
+            Step::Refused(left) if !sent.is_empty() => {
+                return Err(AuthError::Refused(refusal(&sent, &left)));
+            }
             Step::Refused(wanted) | Step::Next(wanted) => wanted,
         };
         if wanted.contains(&MethodKind::PublicKey)
@@ -84,7 +97,9 @@ pub async fn log_in<H: Handler>(handle: &mut Handle<H>, credentials: &Credential
             && let Some(password) = password.take()
         {
             sent.push("password");
-            step = plain_step(handle.authenticate_password(&credentials.user, password.reveal()).await?);
+            step = plain_step(
+                handle.authenticate_password(&credentials.user, password.reveal()).await?,
+            );
         } else if wanted.contains(&MethodKind::KeyboardInteractive)
             && let Some(password) = password.take()
         {
@@ -99,20 +114,30 @@ pub async fn log_in<H: Handler>(handle: &mut Handle<H>, credentials: &Credential
 fn plain_step(result: AuthResult) -> Step {
     match result {
         AuthResult::Success => Step::Done,
-        AuthResult::Failure { remaining_methods, partial_success: true } => Step::Next(remaining_methods),
-        AuthResult::Failure { remaining_methods, partial_success: false } => Step::Refused(remaining_methods),
+        AuthResult::Failure { remaining_methods, partial_success: true } => {
+            Step::Next(remaining_methods)
+        }
+        AuthResult::Failure { remaining_methods, partial_success: false } => {
+            Step::Refused(remaining_methods)
+        }
     }
 }
 
-async fn show_key<H: Handler>(handle: &mut Handle<H>, credentials: &Credentials, key: &Arc<PrivateKey>) -> Result<Step, AuthError> {
+async fn show_key<H: Handler>(
+    handle: &mut Handle<H>,
+    credentials: &Credentials,
+    key: &Arc<PrivateKey>,
+) -> Result<Step, AuthError> {
     let mut hash = None;
     if key.algorithm().is_rsa() {
         hash = match handle.best_supported_rsa_hash().await? {
             Some(Some(hash)) => Some(hash),
-            // Servers that tell nothing may be old ones that know SHA-1 only, or new ones that keep silent.
+            // Servers that tell nothing may be old ones that know SHA-1 only, or new ones that keep
+            // silent.
             None if credentials.sha1 == Sha1Signatures::Refused => Some(HashAlg::Sha512),
             Some(None) if credentials.sha1 == Sha1Signatures::Refused => {
-                let problem = "the server takes RSA keys with SHA-1 signatures only; use an Ed25519 key, or set legacy_algorithms = true";
+                let problem = "the server takes RSA keys with SHA-1 signatures only; use an \
+                    Ed25519 key, or set legacy_algorithms = true";
                 return Err(AuthError::Refused(problem.into()));
             }
             Some(None) | None => None,
@@ -123,15 +148,23 @@ async fn show_key<H: Handler>(handle: &mut Handle<H>, credentials: &Credentials,
 }
 
 /// Answers the one question for a password. Whatever else is asked, a person would have to answer.
-async fn answer_prompts<H: Handler>(handle: &mut Handle<H>, user: &str, password: &Secret) -> Result<Step, AuthError> {
+async fn answer_prompts<H: Handler>(
+    handle: &mut Handle<H>,
+    user: &str,
+    password: &Secret,
+) -> Result<Step, AuthError> {
     let mut password = Some(password);
     let mut answer = handle.authenticate_keyboard_interactive_start(user, None::<String>).await;
     // Servers may send rounds without questions; they do not send many.
     for _ in 0..8 {
         match answer {
             Ok(Answer::Success) => return Ok(Step::Done),
-            Ok(Answer::Failure { remaining_methods, partial_success: true }) => return Ok(Step::Next(remaining_methods)),
-            Ok(Answer::Failure { remaining_methods, partial_success: false }) => return Ok(Step::Refused(remaining_methods)),
+            Ok(Answer::Failure { remaining_methods, partial_success: true }) => {
+                return Ok(Step::Next(remaining_methods));
+            }
+            Ok(Answer::Failure { remaining_methods, partial_success: false }) => {
+                return Ok(Step::Refused(remaining_methods));
+            }
             Ok(Answer::InfoRequest { prompts, .. }) => {
                 let asks_password = |text: &str| text.to_lowercase().contains("password");
                 let responses = match prompts.as_slice() {
@@ -144,7 +177,9 @@ async fn answer_prompts<H: Handler>(handle: &mut Handle<H>, user: &str, password
                 };
                 answer = handle.authenticate_keyboard_interactive_respond(responses).await;
             }
-            Err(russh::Error::RecvError) => return Err(AuthError::Ended { after_credential: password.is_none() }),
+            Err(russh::Error::RecvError) => {
+                return Err(AuthError::Ended { after_credential: password.is_none() });
+            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -167,13 +202,20 @@ fn refusal(sent: &[&str], left: &MethodSet) -> String {
     let last = sent.last().expect("something was sent");
     match sent {
         [_] => format!("the server refuses the {last}; it goes on to accept {}", names(left)),
-        _ => format!("the server refuses the {last} after it took the {}; it goes on to accept {}", sent[0], names(left)),
+        _ => format!(
+            "the server refuses the {last} after it took the {}; it goes on to accept {}",
+            sent[0],
+            names(left)
+        ),
     }
 }
 
 fn nothing_left(sent: &[&str], credentials: &Credentials, wanted: &MethodSet) -> String {
     if let [first, ..] = sent {
-        return format!("the server took the {first} and now wants {}, which the settings do not hold", names(wanted));
+        return format!(
+            "the server took the {first} and now wants {}, which the settings do not hold",
+            names(wanted)
+        );
     }
     let held = match (&credentials.password, &credentials.key) {
         (Some(_), Some(_)) => "a password and a key",

@@ -1,4 +1,5 @@
-//! An SFTP version 3 client: many requests of many tasks in flight on one stream, each bounded in time.
+//! An SFTP version 3 client: many requests of many tasks in flight on one stream, each bounded in
+//! time.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -30,7 +31,8 @@ fn shown(name: &[u8]) -> String {
     printable(&name[..name.len().min(64)])
 }
 
-/// One SFTP connection, shared by its clones. Dropping the last clone ends its tasks and frees the stream.
+/// One SFTP connection, shared by its clones. Dropping the last clone ends its tasks and frees the
+/// stream.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
@@ -74,7 +76,11 @@ impl Client {
     }
 
     /// Greets the server on `stream`. Bounded by `terms.stall`.
-    pub async fn start<S>(mut stream: S, terms: SessionTerms, last_words: LastWords) -> Result<Self, ClientError>
+    pub async fn start<S>(
+        mut stream: S,
+        terms: SessionTerms,
+        last_words: LastWords,
+    ) -> Result<Self, ClientError>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -85,13 +91,21 @@ impl Client {
         };
         match tokio::time::timeout(terms.stall, greet).await {
             Ok(Ok(())) => Self::greeted(stream, begun, terms, last_words).await,
-            Ok(Err(error)) => Err(ClientError::Lost(last_words.heard().unwrap_or_else(|| error.to_string()).into())),
+            Ok(Err(error)) => Err(ClientError::Lost(
+                last_words.heard().unwrap_or_else(|| error.to_string()).into(),
+            )),
             Err(_) => Err(ClientError::Stalled(terms.stall)),
         }
     }
 
-    /// Hears the answer of a server that was sent the [`greeting`](Self::greeting) `begun`. Bounded by `terms.stall`.
-    pub async fn greeted<S>(stream: S, begun: Instant, terms: SessionTerms, last_words: LastWords) -> Result<Self, ClientError>
+    /// Hears the answer of a server that was sent the [`greeting`](Self::greeting) `begun`. Bounded
+    /// by `terms.stall`.
+    pub async fn greeted<S>(
+        stream: S,
+        begun: Instant,
+        terms: SessionTerms,
+        last_words: LastWords,
+    ) -> Result<Self, ClientError>
     where
         S: AsyncRead + AsyncWrite + Send + 'static,
     {
@@ -121,7 +135,8 @@ impl Client {
             tokio::spawn(send_all(letters, write, desk.clone(), last_words.clone())).abort_handle(),
             tokio::spawn(receive_all(packets, desk.clone(), last_words)).abort_handle(),
         ];
-        let extensions = extensions.iter().take(MOST_EXTENSIONS).map(|(name, _)| shown(name)).collect();
+        let extensions =
+            extensions.iter().take(MOST_EXTENSIONS).map(|(name, _)| shown(name)).collect();
         if tells {
             desk.ask_limits();
         }
@@ -130,11 +145,21 @@ impl Client {
 
     /// What the server said of itself.
     pub fn features(&self) -> Vec<Finding> {
-        let extensions = if self.0.extensions.is_empty() { "no extensions".to_owned() } else { self.0.extensions.join(", ") };
+        let extensions = if self.0.extensions.is_empty() {
+            "no extensions".to_owned()
+        } else {
+            self.0.extensions.join(", ")
+        };
         let limits = &self.0.desk.limits;
-        let handles = limits.open().map_or_else(|| "as many open files as we like".to_owned(), |limit| format!("{limit} open files at most"));
+        let handles = limits.open().map_or_else(
+            || "as many open files as we like".to_owned(),
+            |limit| format!("{limit} open files at most"),
+        );
         let limits = format!("reads of {} KiB, {handles}", limits.read() >> 10);
-        let told = [Finding::new("features", format!("SFTP version {}; {extensions}", packet::VERSION)), Finding::new("limits", limits)];
+        let told = [
+            Finding::new("features", format!("SFTP version {}; {extensions}", packet::VERSION)),
+            Finding::new("limits", limits),
+        ];
         told.into_iter().chain(self.learned().findings()).collect()
     }
 
@@ -240,13 +265,17 @@ impl Client {
         self.handle(Request::OpenDir { path: Bytes::copy_from_slice(path) }).await
     }
 
-    /// Asks for the next entries of a directory, without waiting for the answers to earlier questions.
+    /// Asks for the next entries of a directory, without waiting for the answers to earlier
+    /// questions.
     pub(super) fn ask_dir(&self, directory: &OpenHandle) -> Ticket {
         self.ask(&Request::ReadDir { handle: directory.handle.clone() })
     }
 
     /// The entries that were asked for; `None` once the server says that there are no more.
-    pub(super) async fn entries(&self, ticket: &mut Ticket) -> Result<Option<Vec<Entry>>, ClientError> {
+    pub(super) async fn entries(
+        &self,
+        ticket: &mut Ticket,
+    ) -> Result<Option<Vec<Entry>>, ClientError> {
         match self.answer(ticket).await? {
             Reply::Names(entries) => Ok(Some(entries)),
             // Servers in the field use all three.
@@ -285,7 +314,11 @@ impl Client {
 
     /// Renames; most servers refuse when the target exists.
     pub async fn rename(&self, from: &[u8], to: &[u8]) -> Result<(), ClientError> {
-        self.done(Request::Rename { from: Bytes::copy_from_slice(from), to: Bytes::copy_from_slice(to) }).await
+        self.done(Request::Rename {
+            from: Bytes::copy_from_slice(from),
+            to: Bytes::copy_from_slice(to),
+        })
+        .await
     }
 
     /// Makes a directory.
@@ -309,9 +342,18 @@ impl Inner {
             let before = self.desk.received();
             match tokio::time::timeout(patience.step(), &mut ticket.answer).await {
                 Ok(Ok(body)) => return Ok(Reply::decode(body)?.1),
-                Ok(Err(_)) => return Err(self.desk.lost().unwrap_or_else(|| ClientError::Lost("it was closed".into()))),
-                Err(_) if patience.is_over(Instant::now(), self.desk.received()) => return Err(ClientError::Stalled(self.terms.stall)),
-                Err(_) => pace.waited(patience.step(), self.desk.received().saturating_sub(before))?,
+                Ok(Err(_)) => {
+                    return Err(self
+                        .desk
+                        .lost()
+                        .unwrap_or_else(|| ClientError::Lost("it was closed".into())));
+                }
+                Err(_) if patience.is_over(Instant::now(), self.desk.received()) => {
+                    return Err(ClientError::Stalled(self.terms.stall));
+                }
+                Err(_) => {
+                    pace.waited(patience.step(), self.desk.received().saturating_sub(before))?
+                }
             }
         }
     }

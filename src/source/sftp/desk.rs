@@ -73,7 +73,9 @@ impl Subject {
     fn of(request: &Request) -> Self {
         match request {
             Request::Open { .. } | Request::OpenDir { .. } => Subject::NewHandle,
-            Request::Read { handle, .. } | Request::Fstat { handle } | Request::ReadDir { handle } => Subject::Handle(handle.clone()),
+            Request::Read { handle, .. }
+            | Request::Fstat { handle }
+            | Request::ReadDir { handle } => Subject::Handle(handle.clone()),
             Request::Close { handle } => Subject::OldHandle(handle.clone()),
             _ => Subject::Path,
         }
@@ -102,7 +104,11 @@ impl State {
 
 impl Desk {
     /// A desk from which requests go into `outbox`; `received` counts the bytes that arrive.
-    pub fn new(outbox: mpsc::UnboundedSender<Bytes>, received: Arc<AtomicU64>, limits: Limits) -> Self {
+    pub fn new(
+        outbox: mpsc::UnboundedSender<Bytes>,
+        received: Arc<AtomicU64>,
+        limits: Limits,
+    ) -> Self {
         Self { outbox, received, next_id: AtomicU32::new(1), limits, state: Mutex::default() }
     }
 
@@ -239,7 +245,9 @@ impl Drop for Ticket {
             match waiter {
                 Waiter::Asker(Subject::Path, _) => {}
                 // Its answer has to be counted.
-                Waiter::Asker(subject, _) => drop(state.waiting.insert(self.id, Waiter::Nobody(subject))),
+                Waiter::Asker(subject, _) => {
+                    drop(state.waiting.insert(self.id, Waiter::Nobody(subject)))
+                }
                 other => drop(state.waiting.insert(self.id, other)),
             }
         } else if self.opens
@@ -273,7 +281,12 @@ impl Drop for OpenHandle {
 }
 
 /// Writes what is asked at `desk` to the server.
-pub async fn send_all(mut letters: mpsc::UnboundedReceiver<Bytes>, mut write: impl AsyncWrite + Unpin, desk: Arc<Desk>, last_words: LastWords) {
+pub async fn send_all(
+    mut letters: mpsc::UnboundedReceiver<Bytes>,
+    mut write: impl AsyncWrite + Unpin,
+    desk: Arc<Desk>,
+    last_words: LastWords,
+) {
     let mut batch = Vec::new();
     while let Some(letter) = letters.recv().await {
         batch.clear();
@@ -289,13 +302,19 @@ pub async fn send_all(mut letters: mpsc::UnboundedReceiver<Bytes>, mut write: im
             Err(error) => Err(error),
         };
         if let Err(error) = sent {
-            return desk.fail(ClientError::Lost(last_words.heard().unwrap_or_else(|| error.to_string()).into()));
+            return desk.fail(ClientError::Lost(
+                last_words.heard().unwrap_or_else(|| error.to_string()).into(),
+            ));
         }
     }
 }
 
 /// Reads what the server answers, for those who asked at `desk`.
-pub async fn receive_all(mut packets: Packets<impl AsyncRead + Unpin>, desk: Arc<Desk>, last_words: LastWords) {
+pub async fn receive_all(
+    mut packets: Packets<impl AsyncRead + Unpin>,
+    desk: Arc<Desk>,
+    last_words: LastWords,
+) {
     let reason = loop {
         match packets.next().await {
             Ok(Some(body)) => match desk.deliver(body) {
@@ -303,7 +322,11 @@ pub async fn receive_all(mut packets: Packets<impl AsyncRead + Unpin>, desk: Arc
                 Err(ClientError::Broken(malformed)) => break malformed.to_string(),
                 Err(error) => return desk.fail(error),
             },
-            Ok(None) => break last_words.heard().unwrap_or_else(|| "the server closed the SFTP channel".into()),
+            Ok(None) => {
+                break last_words
+                    .heard()
+                    .unwrap_or_else(|| "the server closed the SFTP channel".into());
+            }
             Err(error) if error.kind() == io::ErrorKind::InvalidData => break error.to_string(),
             Err(error) => break last_words.heard().unwrap_or_else(|| error.to_string()),
         }

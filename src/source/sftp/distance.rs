@@ -1,4 +1,5 @@
-//! How far ahead of its arrival content is asked for: what is under way is bandwidth × round trip, or the line idles.
+//! How far ahead of its arrival content is asked for: what is under way is bandwidth × round trip,
+//! or the line idles.
 
 use std::time::Duration;
 
@@ -28,8 +29,8 @@ impl Ahead {
         Self { file, connection: file.max(CONNECTION) }
     }
 
-    /// All that can have been asked for before a question, in bytes: with several times as much arrived after it, the
-    /// server has passed that question over.
+    /// All that can have been asked for before a question, in bytes: with several times as much
+    /// arrived after it, the server has passed that question over.
     pub fn passed_over(self) -> u64 {
         4 * self.connection
     }

@@ -26,10 +26,15 @@ pub const DRIVER: Driver = Driver { schemes: &["sftp"], keys: settings::KEYS, co
 
 fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, SettingError> {
     let target = settings::target(section, url)?;
-    let host = if target.host.contains(':') { format!("[{}]", target.host) } else { target.host.clone() };
+    let host =
+        if target.host.contains(':') { format!("[{}]", target.host) } else { target.host.clone() };
     let address = format!("sftp://{host}:{}", target.port);
     let home = url.root.as_bytes() == b"/~" || url.root.as_bytes().starts_with(b"/~/");
-    Ok(Arc::new(SftpEndpoint { address, target, root: if home { Root::Home } else { Root::Server } }))
+    Ok(Arc::new(SftpEndpoint {
+        address,
+        target,
+        root: if home { Root::Home } else { Root::Server },
+    }))
 }
 
 /// Where paths begin.
@@ -66,11 +71,16 @@ impl Endpoint for SftpEndpoint {
     fn credential(&self) -> Option<Secret> {
         let credentials = &self.target.credentials;
         let password = credentials.password.as_ref().map_or("", Secret::reveal);
-        let key = credentials.key.as_ref().map(|key| key.public_key().fingerprint(HashAlg::Sha256).to_string()).unwrap_or_default();
+        let key = credentials
+            .key
+            .as_ref()
+            .map(|key| key.public_key().fingerprint(HashAlg::Sha256).to_string())
+            .unwrap_or_default();
         Some(Secret::new(format!("{}\n{}\n{password}\n{key}", self.address, credentials.user)))
     }
 
-    // One login fills a core on each side; the second helps large files, more only annoy the server.
+    // One login fills a core on each side; the second helps large files, more only annoy the
+    // server.
     fn default_connections(&self) -> usize {
         2
     }
@@ -94,9 +104,16 @@ impl Endpoint for SftpEndpoint {
         })?;
         let home = match self.root {
             Root::Server => None,
-            Root::Home => Some(connection.client.real_path(b".").await.map_err(|error| fail(Op::Login, &self.address, error))?),
+            Root::Home => Some(
+                connection
+                    .client
+                    .real_path(b".")
+                    .await
+                    .map_err(|error| fail(Op::Login, &self.address, error))?,
+            ),
         };
-        let login = Login { address: self.address.clone(), home, connection, users: AtomicUsize::new(1) };
+        let login =
+            Login { address: self.address.clone(), home, connection, users: AtomicUsize::new(1) };
         Ok(Box::new(SftpSession { login: Arc::new(login) }))
     }
 }
@@ -118,11 +135,17 @@ impl Session for SftpSession {
             return None;
         }
         let room = self.login.room();
-        let taken = self.login.users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |users| (users < room).then_some(users + 1));
+        let taken = self.login.users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |users| {
+            (users < room).then_some(users + 1)
+        });
         taken.ok().map(|_| Box::new(SftpSession { login: self.login.clone() }) as Box<dyn Session>)
     }
 
-    async fn list(&mut self, dir: &RemotePath, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), SourceError> {
+    async fn list(
+        &mut self,
+        dir: &RemotePath,
+        visit: &mut (dyn FnMut(Listed) + Send),
+    ) -> Result<(), SourceError> {
         list(&self.login, dir, visit).await.map_err(|error| self.login.fail(Op::List, dir, error))
     }
 
@@ -130,9 +153,16 @@ impl Session for SftpSession {
         stat(&self.login, path).await.map_err(|error| self.login.fail(Op::Stat, path, error))
     }
 
-    async fn read<'a>(&'a mut self, file: &RemoteFile, offset: u64) -> Result<Box<dyn Download + 'a>, SourceError> {
+    async fn read<'a>(
+        &'a mut self,
+        file: &RemoteFile,
+        offset: u64,
+    ) -> Result<Box<dyn Download + 'a>, SourceError> {
         let client = self.login.client();
-        let handle = client.open(&self.login.wire(&file.path)).await.map_err(|error| self.login.fail(Op::Read, &file.path, error))?;
+        let handle = client
+            .open(&self.login.wire(&file.path))
+            .await
+            .map_err(|error| self.login.fail(Op::Read, &file.path, error))?;
         let reading = Reading::new(client.clone(), handle, offset, file.size);
         Ok(Box::new(SftpDownload { login: &self.login, path: file.path.clone(), reading }))
     }
@@ -152,11 +182,23 @@ impl Session for SftpSession {
             Err(error) => return Err(self.login.fail(Op::Rename, to, error)),
             Ok(_) => {
                 let taken = format!("`{to}` is there already, and nothing is replaced");
-                return Err(SourceError::new(Op::Rename, &self.login.address, Class::AfterAction, taken).at(from).session_survives());
+                return Err(SourceError::new(
+                    Op::Rename,
+                    &self.login.address,
+                    Class::AfterAction,
+                    taken,
+                )
+                .at(from)
+                .session_survives());
             }
         }
-        make_dirs(&self.login, &to.parent()).await.map_err(|error| self.login.fail(Op::Rename, &to.parent(), error))?;
-        client.rename(&self.login.wire(from), &self.login.wire(to)).await.map_err(|error| self.login.fail(Op::Rename, from, error))
+        make_dirs(&self.login, &to.parent())
+            .await
+            .map_err(|error| self.login.fail(Op::Rename, &to.parent(), error))?;
+        client
+            .rename(&self.login.wire(from), &self.login.wire(to))
+            .await
+            .map_err(|error| self.login.fail(Op::Rename, from, error))
     }
 
     fn describe(&self) -> Vec<Finding> {
@@ -176,7 +218,8 @@ struct SftpDownload<'a> {
 impl Download for SftpDownload<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
         self.reading.next().await.map_err(|error| {
-            // A read that fails half-way is often a hiccup of the server's disk or of what lies behind it.
+            // A read that fails half-way is often a hiccup of the server's disk or of what lies
+            // behind it.
             let hiccup = matches!(error, ClientError::Status { code: status::FAILURE, .. });
             let failure = self.login.fail(Op::Read, &self.path, error);
             if hiccup { failure.transient(true) } else { failure }
@@ -202,7 +245,10 @@ async fn stat(login: &Login, path: &RemotePath) -> Result<Option<RemoteFile>, Cl
     }
 }
 
-async fn stat_by_listing(login: &Login, path: &RemotePath) -> Result<Option<RemoteFile>, ClientError> {
+async fn stat_by_listing(
+    login: &Login,
+    path: &RemotePath,
+) -> Result<Option<RemoteFile>, ClientError> {
     let mut found = None;
     let mut visit = |listed| {
         if let Listed::File(file) = listed
@@ -220,7 +266,12 @@ async fn make_dirs(login: &Login, dir: &RemotePath) -> Result<(), ClientError> {
     let client = login.client();
     let mut missing = Vec::new();
     let mut at = dir.clone();
-    while at.as_bytes() != b"/" && matches!(client.lstat(&login.wire(&at)).await, Err(ClientError::Status { code: status::NO_SUCH_FILE, .. })) {
+    while at.as_bytes() != b"/"
+        && matches!(
+            client.lstat(&login.wire(&at)).await,
+            Err(ClientError::Status { code: status::NO_SUCH_FILE, .. })
+        )
+    {
         let parent = at.parent();
         missing.push(at);
         at = parent;

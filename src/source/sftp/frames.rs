@@ -34,9 +34,15 @@ impl<R: AsyncRead + Unpin> Packets<R> {
     /// Not to be called again after an error, nor after its future was dropped.
     pub async fn next(&mut self) -> io::Result<Option<Bytes>> {
         if !self.fill(4).await? {
-            return if self.buffer.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+            return if self.buffer.is_empty() {
+                Ok(None)
+            } else {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            };
         }
-        let length = u32::from_be_bytes([self.buffer[0], self.buffer[1], self.buffer[2], self.buffer[3]]) as usize;
+        let length =
+            u32::from_be_bytes([self.buffer[0], self.buffer[1], self.buffer[2], self.buffer[3]])
+                as usize;
         if length > MAX_PACKET {
             return Err(io::Error::new(io::ErrorKind::InvalidData, self.no_packet(length)));
         }
@@ -51,7 +57,11 @@ impl<R: AsyncRead + Unpin> Packets<R> {
     fn no_packet(&self, length: usize) -> String {
         let start = &self.buffer[..self.buffer.len().min(120)];
         if start.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
-            return format!("the server sent text where SFTP should start (does a login script print it?): `{}`", printable(start));
+            return format!(
+                "the server sent text where SFTP should start (does a login script print it?): \
+                `{}`",
+                printable(start)
+            );
         }
         format!("a packet that claims {length} bytes")
     }
@@ -88,9 +98,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_is_cut_into_packets() {
-        assert_eq!(packets(b"\0\0\0\x01a\0\0\0\0\0\0\0\x02bc").await, Ok(vec!["a".into(), "".into(), "bc".into()]));
+        assert_eq!(
+            packets(b"\0\0\0\x01a\0\0\0\0\0\0\0\x02bc").await,
+            Ok(vec!["a".into(), "".into(), "bc".into()])
+        );
         assert!(packets(b"\0\0\0\x05a").await.is_err());
-        assert_eq!(packets(b"\xff\xff\xff\xff\0").await, Err("a packet that claims 4294967295 bytes".into()));
+        assert_eq!(
+            packets(b"\xff\xff\xff\xff\0").await,
+            Err("a packet that claims 4294967295 bytes".into())
+        );
         let greeting = packets(b"Welcome to acme!\n").await.expect_err("text is no packet");
         assert!(greeting.contains("`Welcome to acme!\\x0A`"), "{greeting}");
     }

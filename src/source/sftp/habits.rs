@@ -13,10 +13,12 @@ use crate::source::finding::Finding;
 
 /// Refusals that were found to mean what they say, at most.
 const MOST_BELIEVED: usize = 64;
-/// A refusal that does not say that too much is open is doubted for so long: others may have files open for hours.
+/// A refusal that does not say that too much is open is doubted for so long: others may have files
+/// open for hours.
 const DOUBT: Duration = Duration::from_secs(30);
 /// What a refusal says that is about how much is open.
-const TOO_MANY: [&str; 9] = ["too many", "maxim", "concurrent", "simultan", "limit", "exceed", "in use", "busy", "handles"];
+const TOO_MANY: [&str; 9] =
+    ["too many", "maxim", "concurrent", "simultan", "limit", "exceed", "in use", "busy", "handles"];
 
 /// What is known of a server.
 #[derive(Debug, Default)]
@@ -94,11 +96,19 @@ impl Habits {
 
     /// Whether a refusal to open something may be about how much is open already.
     pub fn doubts(&self, code: u32, words: &Bytes) -> bool {
-        let is_plain = matches!(code, status::OK | status::EOF | status::NO_SUCH_FILE | status::NO_CONNECTION | status::CONNECTION_LOST);
+        let is_plain = matches!(
+            code,
+            status::OK
+                | status::EOF
+                | status::NO_SUCH_FILE
+                | status::NO_CONNECTION
+                | status::CONNECTION_LOST
+        );
         !is_plain && !self.counts().believed.contains(&(code, words.clone()))
     }
 
-    /// How long a refusal of these words is doubted; as long as it takes, if it is about how much is open.
+    /// How long a refusal of these words is doubted; as long as it takes, if it is about how much
+    /// is open.
     pub fn patience(&self, words: &[u8]) -> Option<Duration> {
         let words = String::from_utf8_lossy(words).to_lowercase();
         if TOO_MANY.iter().any(|word| words.contains(word)) { None } else { Some(DOUBT) }
@@ -132,7 +142,11 @@ impl Habits {
         let files = counts.most;
         drop(counts);
         if !self.stands_few.swap(true, Ordering::Relaxed) {
-            tracing::warn!(files, "Warning: the server refuses to have more files open at once: from now on there are so many at most.");
+            tracing::warn!(
+                files,
+                "Warning: the server refuses to have more files open at once: from now on there \
+                are so many at most."
+            );
         }
     }
 
@@ -144,7 +158,8 @@ impl Habits {
         if !self.gives_handles_twice.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 server = address,
-                "Warning: the server gave one handle to two open files, so that bytes of one could be taken for the other's: from now on one file is open at a time."
+                "Warning: the server gave one handle to two open files, so that bytes of one could \
+                be taken for the other's: from now on one file is open at a time."
             );
         }
     }
@@ -154,10 +169,16 @@ impl Habits {
         self.gives_handles_twice.load(Ordering::Relaxed)
     }
 
-    /// The server's answers about several pages of a folder made no whole: from now on it is asked for one at a time.
+    /// The server's answers about several pages of a folder made no whole: from now on it is asked
+    /// for one at a time.
     pub fn pages_were_mixed(&self, address: &str, why: &str) {
         if !self.mixes_pages.swap(true, Ordering::Relaxed) {
-            tracing::warn!(server = address, why, "Warning: a listing made no whole: from now on folders are listed one question at a time.");
+            tracing::warn!(
+                server = address,
+                why,
+                "Warning: a listing made no whole: from now on folders are listed one question at \
+                a time."
+            );
         }
     }
 
@@ -171,16 +192,24 @@ impl Habits {
         let mut findings = Vec::new();
         if self.gives_handles_twice() {
             let text = "the server gives one handle to two open files: one file is open at a time";
-            findings.push(
-                Finding::new("handles", text).advice("tell the server's owner: other clients store wrong bytes from it, and transfers are slow"),
-            );
+            findings.push(Finding::new("handles", text).advice(
+                "tell the server's owner: other clients store \
+                    wrong bytes from it, and transfers are slow",
+            ));
         } else if self.stands_few.load(Ordering::Relaxed) {
-            let text = format!("the server lets {} files be open at once, and refuses more", self.counts().most);
+            let text = format!(
+                "the server lets {} files be open at once, and refuses more",
+                self.counts().most
+            );
             findings.push(Finding::new("handles", text));
         }
         if self.mixes_pages() {
-            let text = "the server mixes up the pages of a folder when it is asked for several: it is asked for one at a time";
-            findings.push(Finding::new("listing", text).advice("tell the server's owner: other clients miss files or see them twice"));
+            let text = "the server mixes up the pages of a folder when it is asked for several: it \
+                is asked for one at a time";
+            findings.push(
+                Finding::new("listing", text)
+                    .advice("tell the server's owner: other clients miss files or see them twice"),
+            );
         }
         findings
     }
@@ -194,7 +223,10 @@ mod tests {
     async fn a_refusal_is_believed_once_it_is_repeated_with_nothing_else_open() {
         let learned = Arc::new(Habits::default());
         let words = Bytes::from_static(b"Permission denied");
-        assert!(learned.doubts(status::PERMISSION_DENIED, &words) && !learned.doubts(status::NO_SUCH_FILE, &words));
+        assert!(
+            learned.doubts(status::PERMISSION_DENIED, &words)
+                && !learned.doubts(status::NO_SUCH_FILE, &words)
+        );
         let _open = [learned.place().await, learned.place().await, learned.place().await];
         learned.halve(4);
         assert_eq!(learned.counts().most, 2);
@@ -202,7 +234,10 @@ mod tests {
         assert_eq!(learned.counts().most, 1);
         learned.believe(status::PERMISSION_DENIED, &words);
         assert_eq!(learned.counts().most, usize::MAX, "the limit was none");
-        assert!(!learned.doubts(status::PERMISSION_DENIED, &words) && learned.doubts(status::FAILURE, &words));
+        assert!(
+            !learned.doubts(status::PERMISSION_DENIED, &words)
+                && learned.doubts(status::FAILURE, &words)
+        );
         assert_eq!(learned.patience(b"Maximum concurrent transfers exceeded"), None);
     }
 

@@ -17,8 +17,9 @@ struct Use {
 }
 
 impl Handles {
-    /// The server gives out `handle`; whether it may: not while it is open, nor while anything that was asked about the file
-    /// that it stood for before is under way, since bytes of one file would then be taken for those of another.
+    /// The server gives out `handle`; whether it may: not while it is open, nor while anything that
+    /// was asked about the file that it stood for before is under way, since bytes of one file
+    /// would then be taken for those of another.
     #[must_use]
     pub fn give(&mut self, handle: Bytes) -> bool {
         let fresh = !self.0.contains_key(&handle);

@@ -34,7 +34,9 @@ impl Pin {
         if text.starts_with("MD5:") || text.split(':').count() == 16 {
             return Err(wrong(text, "a SHA256 fingerprint, since MD5 ones can be forged"));
         }
-        PublicKey::from_openssh(text).map(|key| Pin::Key(Box::new(key))).map_err(|_| wrong(text, "`SHA256:…` or a whole key as `ssh-ed25519 AAAA…`"))
+        PublicKey::from_openssh(text)
+            .map(|key| Pin::Key(Box::new(key)))
+            .map_err(|_| wrong(text, "`SHA256:…` or a whole key as `ssh-ed25519 AAAA…`"))
     }
 
     fn fits(&self, key: &PublicKey) -> bool {
@@ -122,12 +124,17 @@ impl fmt::Display for Distrust {
             ),
             Distrust::Changed { presented, expected } => write!(
                 f,
-                "THE SERVER'S KEY IS NOT THE KNOWN ONE: it presents {presented}, but {expected}; someone may be listening in between, \
-                 or the server was set up anew. Nothing was sent to it. Only if its owner confirms the change, set host_key = \"{}\"",
+                "THE SERVER'S KEY IS NOT THE KNOWN ONE: it presents {presented}, but {expected}; \
+                 someone may be listening in between, or the server was set up anew. Nothing was \
+                 sent to it. Only if its owner confirms the change, set host_key = \"{}\"",
                 presented.fingerprint
             ),
             Distrust::Revoked { presented, line } => {
-                write!(f, "the server presents {presented}, which line {line} of the known_hosts file marks as revoked; talk to its owner")
+                write!(
+                    f,
+                    "the server presents {presented}, which line {line} of the known_hosts file \
+                    marks as revoked; talk to its owner"
+                )
             }
         }
     }
@@ -141,21 +148,44 @@ impl Trust {
         let presented = Presented::of(key);
         let entries = self.known_hosts.as_ref().map(|file| file.of(host, port)).unwrap_or_default();
         let same = |entry: &&super::known_hosts::Entry| entry.key.key_data() == key.key_data();
-        if let Some(revoked) = entries.iter().find(|entry| entry.mark == Mark::Revoked && same(entry)) {
+        if let Some(revoked) =
+            entries.iter().find(|entry| entry.mark == Mark::Revoked && same(entry))
+        {
             return Err(Distrust::Revoked { presented, line: revoked.line });
         }
-        if self.pins.iter().any(|pin| pin.fits(key)) || entries.iter().any(|entry| entry.mark == Mark::Plain && same(entry)) {
+        if self.pins.iter().any(|pin| pin.fits(key))
+            || entries.iter().any(|entry| entry.mark == Mark::Plain && same(entry))
+        {
             return Ok(());
         }
-        let lines: Vec<String> = entries.iter().filter(|entry| entry.mark == Mark::Plain).map(|entry| entry.line.to_string()).collect();
+        let lines: Vec<String> = entries
+            .iter()
+            .filter(|entry| entry.mark == Mark::Plain)
+            .map(|entry| entry.line.to_string())
+            .collect();
         if !self.pins.is_empty() {
-            // A server has one key for each type, and a fingerprint does not tell which one to ask for.
+            // A server has one key for each type, and a fingerprint does not tell which one to ask
+            // for.
             let whole = self.pins.iter().all(|pin| matches!(pin, Pin::Key(_)));
-            let hint = if whole { "" } else { " (if that is the server's key of another type, give the whole line, as `ssh-rsa AAAA…`)" };
-            return Err(Distrust::Changed { presented, expected: format!("`host_key` names another{hint}") });
+            let hint = if whole {
+                ""
+            } else {
+                " (if that is the server's key of another type, give the whole line, as `ssh-rsa \
+                AAAA…`)"
+            };
+            return Err(Distrust::Changed {
+                presented,
+                expected: format!("`host_key` names another{hint}"),
+            });
         }
         if !lines.is_empty() {
-            return Err(Distrust::Changed { presented, expected: format!("the known_hosts file names another in line {}", lines.join(", ")) });
+            return Err(Distrust::Changed {
+                presented,
+                expected: format!(
+                    "the known_hosts file names another in line {}",
+                    lines.join(", ")
+                ),
+            });
         }
         let aside = match &self.known_hosts {
             Some(_) if entries.iter().any(|entry| entry.mark == Mark::Authority) => {
@@ -167,18 +197,24 @@ impl Trust {
         Err(Distrust::Unknown { presented, aside })
     }
 
-    /// `algorithms` with those first that a known key of this host has, so that the server presents a key we can compare.
-    /// A fingerprint alone does not tell its algorithm.
+    /// `algorithms` with those first that a known key of this host has, so that the server presents
+    /// a key we can compare. A fingerprint alone does not tell its algorithm.
     pub fn preferred(&self, host: &str, port: u16, algorithms: &[Algorithm]) -> Vec<Algorithm> {
         let pinned = self.pins.iter().filter_map(|pin| match pin {
             Pin::Key(key) => Some(key.algorithm()),
             Pin::Fingerprint(_) => None,
         });
         let entries = self.known_hosts.as_ref().map(|file| file.of(host, port)).unwrap_or_default();
-        let listed = entries.iter().filter(|entry| entry.mark == Mark::Plain).map(|entry| entry.key.algorithm());
+        let listed = entries
+            .iter()
+            .filter(|entry| entry.mark == Mark::Plain)
+            .map(|entry| entry.key.algorithm());
         let known: Vec<Algorithm> = pinned.chain(listed).collect();
-        let is_known = |algorithm: &Algorithm| known.iter().any(|known| known == algorithm || (is_rsa(known) && is_rsa(algorithm)));
-        let (mut first, rest): (Vec<Algorithm>, Vec<Algorithm>) = algorithms.iter().cloned().partition(is_known);
+        let is_known = |algorithm: &Algorithm| {
+            known.iter().any(|known| known == algorithm || (is_rsa(known) && is_rsa(algorithm)))
+        };
+        let (mut first, rest): (Vec<Algorithm>, Vec<Algorithm>) =
+            algorithms.iter().cloned().partition(is_known);
         first.extend(rest);
         first
     }
@@ -197,8 +233,10 @@ pub(super) fn decode_base64(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
-    const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA6rWI3G1sz07DnfFlrouTcysQlj2P+jpNSOEWD9OJ3X";
+    const ED25519: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+    const OTHER: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA6rWI3G1sz07DnfFlrouTcysQlj2P+jpNSOEWD9OJ3X";
 
     fn key(text: &str) -> PublicKey {
         PublicKey::from_openssh(text).expect("the test's key is well formed")
@@ -213,7 +251,11 @@ mod tests {
     #[test]
     fn pinned_keys_are_taken_whatever_their_spelling() {
         let fingerprint = fingerprint_of(&key(ED25519));
-        for pins in [&[fingerprint.as_str()][..], &[&format!("{fingerprint}=")], &[OTHER, &format!("{ED25519} root@acme")]] {
+        for pins in [
+            &[fingerprint.as_str()][..],
+            &[&format!("{fingerprint}=")],
+            &[OTHER, &format!("{ED25519} root@acme")],
+        ] {
             assert_eq!(judge(pins, None), Ok(()));
         }
     }
@@ -222,14 +264,22 @@ mod tests {
     fn an_unknown_key_is_shown_with_what_to_paste() {
         let fingerprint = fingerprint_of(&key(ED25519));
         let error = judge(&[], None).expect_err("nothing is pinned");
-        assert!(error.contains("ssh-ed25519") && error.contains(&format!("set host_key = \"{fingerprint}\"")), "{error}");
-        let error = judge(&[], Some(&format!("@cert-authority *.example,[acme.example]:* {OTHER}"))).expect_err("no authority is taken");
+        assert!(
+            error.contains("ssh-ed25519")
+                && error.contains(&format!("set host_key = \"{fingerprint}\"")),
+            "{error}"
+        );
+        let error =
+            judge(&[], Some(&format!("@cert-authority *.example,[acme.example]:* {OTHER}")))
+                .expect_err("no authority is taken");
         assert!(error.contains("@cert-authority"), "{error}");
     }
 
     #[test]
     fn a_changed_key_alarms() {
-        for error in [judge(&[OTHER], None), judge(&[], Some(&format!("\n[acme.example]:2222 {OTHER}")))] {
+        for error in
+            [judge(&[OTHER], None), judge(&[], Some(&format!("\n[acme.example]:2222 {OTHER}")))]
+        {
             let error = error.expect_err("another key is known");
             assert!(error.starts_with("THE SERVER'S KEY IS NOT THE KNOWN ONE"), "{error}");
         }
@@ -244,15 +294,25 @@ mod tests {
 
     #[test]
     fn pins_that_are_none_are_explained() {
-        for bad in ["SHA256:abc", "MD5:00:11", "16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48", "ssh-ed25519", ""] {
+        for bad in [
+            "SHA256:abc",
+            "MD5:00:11",
+            "16:27:ac:a5:76:28:2d:36:63:1b:56:4d:eb:df:a6:48",
+            "ssh-ed25519",
+            "",
+        ] {
             assert!(Pin::parse(bad).expect_err(bad).contains("allowed is"), "{bad}");
         }
     }
 
     #[test]
     fn algorithms_of_known_keys_come_first() {
-        let trust = Trust { pins: vec![Pin::parse(ED25519).expect("it parses")], known_hosts: None };
+        let trust =
+            Trust { pins: vec![Pin::parse(ED25519).expect("it parses")], known_hosts: None };
         let rsa = Algorithm::Rsa { hash: Some(HashAlg::Sha512) };
-        assert_eq!(trust.preferred("h", 22, &[rsa.clone(), Algorithm::Ed25519]), vec![Algorithm::Ed25519, rsa]);
+        assert_eq!(
+            trust.preferred("h", 22, &[rsa.clone(), Algorithm::Ed25519]),
+            vec![Algorithm::Ed25519, rsa]
+        );
     }
 }

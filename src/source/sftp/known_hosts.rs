@@ -29,7 +29,8 @@ pub struct Entry {
     pub line: usize,
 }
 
-/// A known_hosts file. Lines that nobody can read, and keys of kinds that we do not speak, are left out, as OpenSSH does.
+/// A known_hosts file. Lines that nobody can read, and keys of kinds that we do not speak, are left
+/// out, as OpenSSH does.
 #[derive(Clone, Debug, Default)]
 pub struct KnownHosts(Vec<Entry>);
 
@@ -92,7 +93,8 @@ fn hash_fits(hashed: &str, name: &str) -> Option<bool> {
     Some(mac.chain_update(name).verify_slice(&decode_base64(hash)?).is_ok())
 }
 
-/// `*` is any run of characters, `?` any one. Steps back to the last `*` only, so time stays a product of both lengths.
+/// `*` is any run of characters, `?` any one. Steps back to the last `*` only, so time stays a
+/// product of both lengths.
 fn wildcard_fits(pattern: &[u8], name: &[u8]) -> bool {
     let (mut at, mut from) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -121,7 +123,8 @@ fn wildcard_fits(pattern: &[u8], name: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
 
     fn lines(text: &str, host: &str, port: u16) -> Vec<usize> {
         KnownHosts::parse(text).of(host, port).iter().map(|entry| entry.line).collect()
@@ -130,8 +133,9 @@ mod tests {
     #[test]
     fn hosts_are_found_by_every_kind_of_pattern() {
         let file = format!(
-            "# a comment\n\nacme.example,10.0.0.1 {KEY} comment with spaces\r\n[acme.example]:2222 {KEY}\n\
-             *.example,!bad.example {KEY}\nnot a key\n@revoked ??me.example {KEY}\nacme.example ssh-dss AAAAB3NzaC1kc3M="
+            "# a comment\n\nacme.example,10.0.0.1 {KEY} comment with spaces\r\n[acme.example]:2222 \
+             {KEY}\n*.example,!bad.example {KEY}\nnot a key\n@revoked ??me.example \
+             {KEY}\nacme.example ssh-dss AAAAB3NzaC1kc3M="
         );
         assert_eq!(lines(&file, "ACME.example", 22), [3, 5, 7]);
         assert_eq!(lines(&file, "acme.example", 2222), [4]);

@@ -15,10 +15,12 @@ pub const EXTENSION: &[u8] = b"limits@openssh.com";
 const PLAIN_READ: u32 = 32 << 10;
 /// What OpenSSH sends in one reply. Larger ones bring nothing and risk the packet limit.
 const LARGEST_READ: u32 = 261_120;
-/// Four numbers: the longest packet, the longest read, the longest write, open handles. 0 means "not said".
+/// Four numbers: the longest packet, the longest read, the longest write, open handles. 0 means
+/// "not said".
 const TOLD: usize = 32;
 
-/// Nobody waits for a server's limits: they are known before the first answer to a question that was asked after them.
+/// Nobody waits for a server's limits: they are known before the first answer to a question that
+/// was asked after them.
 #[derive(Debug)]
 pub struct Limits {
     read: AtomicU32,
@@ -40,25 +42,32 @@ impl Limits {
         limits
     }
 
-    /// Of a server that will tell more: its greeting waited for the start of a program, too, and says too much.
+    /// Of a server that will tell more: its greeting waited for the start of a program, too, and
+    /// says too much.
     pub fn to_come() -> Self {
         Self::new(Duration::ZERO)
     }
 
-    /// Takes in what the server told, `round_trip` after it was asked. What cannot be read changes nothing.
+    /// Takes in what the server told, `round_trip` after it was asked. What cannot be read changes
+    /// nothing.
     pub fn learn(&self, told: Option<Bytes>, round_trip: Duration) {
         self.is_away(round_trip);
         let Some(mut told) = told.filter(|told| told.len() >= TOLD) else { return };
-        let (_packet, read, _write, open) = (told.get_u64(), told.get_u64(), told.get_u64(), told.get_u64());
+        let (_packet, read, _write, open) =
+            (told.get_u64(), told.get_u64(), told.get_u64(), told.get_u64());
         if read > 0 {
-            self.read.store(u32::try_from(read).unwrap_or(LARGEST_READ).clamp(1, LARGEST_READ), Ordering::Relaxed);
+            self.read.store(
+                u32::try_from(read).unwrap_or(LARGEST_READ).clamp(1, LARGEST_READ),
+                Ordering::Relaxed,
+            );
         }
         self.open.store(open, Ordering::Relaxed);
     }
 
     fn is_away(&self, round_trip: Duration) {
         let nearest = permits(Ahead::of(Duration::ZERO));
-        self.round_trip.store(u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.round_trip
+            .store(u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.budget.add_permits(permits(Ahead::of(round_trip)) - nearest);
     }
 

@@ -1,5 +1,5 @@
-//! A folder's entries, page by page. What the server answers is checked before it is believed: pages and ends that make no
-//! whole have the folder listed again, one question at a time.
+//! A folder's entries, page by page. What the server answers is checked before it is believed:
+//! pages and ends that make no whole have the folder listed again, one question at a time.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{HashSet, VecDeque};
@@ -15,8 +15,8 @@ use crate::model::{RemotePath, printable};
 use crate::source::contract::{Aside, Listed};
 use crate::source::pace::PaceMeter;
 
-/// Questions for the next entries of a folder that are under way at once, at most; two to begin with, which tell a small
-/// folder's entries and its end.
+/// Questions for the next entries of a folder that are under way at once, at most; two to begin
+/// with, which tell a small folder's entries and its end.
 const MOST_PAGES_AHEAD: usize = 8;
 /// So many pages in a row may be empty, asked for side by side and one by one.
 const MOST_EMPTY: (u64, u64) = (3, 32);
@@ -56,14 +56,20 @@ struct NameSum {
 }
 
 /// Lists `dir` of `login`.
-pub async fn list(login: &Login, dir: &RemotePath, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), ClientError> {
+pub async fn list(
+    login: &Login,
+    dir: &RemotePath,
+    visit: &mut (dyn FnMut(Listed) + Send),
+) -> Result<(), ClientError> {
     let learned = login.client().learned();
     let asking = if learned.mixes_pages() { Asking::OneByOne } else { Asking::SideBySide };
     let hashes = RandomState::new();
     let mut first = FolderReading::new(login, dir, asking, &hashes);
     let (why, failed) = match first.run(visit).await? {
         ListingEnd::Whole => return first.try_out(visit).await,
-        ListingEnd::Silent(why) if asking == Asking::OneByOne => return first.silent(why, visit).await,
+        ListingEnd::Silent(why) if asking == Asking::OneByOne => {
+            return first.silent(why, visit).await;
+        }
         ListingEnd::Silent(why) | ListingEnd::Mixed(why) => {
             learned.pages_were_mixed(&login.address, why);
             (why, None)
@@ -76,7 +82,9 @@ pub async fn list(login: &Login, dir: &RemotePath, visit: &mut (dyn FnMut(Listed
     match second.run(visit).await? {
         ListingEnd::Whole => second.try_out(visit).await,
         ListingEnd::Failed(_) if failed == Some(second.names) && second.names.count > 0 => {
-            second.doubtful("the server ended it with a failure, twice after the same entries", visit).await
+            second
+                .doubtful("the server ended it with a failure, twice after the same entries", visit)
+                .await
         }
         ListingEnd::Failed(error) => Err(error),
         ListingEnd::Silent(why) | ListingEnd::Mixed(why) => second.silent(why, visit).await,
@@ -104,10 +112,24 @@ struct FolderReading<'a> {
 impl<'a> FolderReading<'a> {
     fn new(login: &'a Login, dir: &'a RemotePath, asking: Asking, hashes: &'a RandomState) -> Self {
         let (names, seen) = (NameSum::default(), HashSet::new());
-        Self { login, dir, asking, hashes, names, seen, empty: 0, repeated: 0, lines: 0, unknown: Vec::new() }
+        Self {
+            login,
+            dir,
+            asking,
+            hashes,
+            names,
+            seen,
+            empty: 0,
+            repeated: 0,
+            lines: 0,
+            unknown: Vec::new(),
+        }
     }
 
-    async fn run(&mut self, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<ListingEnd, ClientError> {
+    async fn run(
+        &mut self,
+        visit: &mut (dyn FnMut(Listed) + Send),
+    ) -> Result<ListingEnd, ClientError> {
         let client = self.login.client();
         let directory = client.open_dir(&self.login.wire(self.dir)).await?;
         let mut pages = VecDeque::from([client.ask_dir(&directory)]);
@@ -125,7 +147,9 @@ impl<'a> FolderReading<'a> {
             let entries = match entries {
                 Ok(Some(entries)) => entries,
                 Ok(None) => return rest(client, pages, ListingEnd::Whole).await,
-                Err(error @ ClientError::Status { code: status::FAILURE, .. }) => return rest(client, pages, ListingEnd::Failed(error)).await,
+                Err(error @ ClientError::Status { code: status::FAILURE, .. }) => {
+                    return rest(client, pages, ListingEnd::Failed(error)).await;
+                }
                 Err(error) => return Err(error),
             };
             // Only a folder whose second page has entries as well is worth more questions.
@@ -143,7 +167,11 @@ impl<'a> FolderReading<'a> {
     /// Whether this page ends the reading.
     fn judge(&mut self, entries: &[Entry]) -> Option<ListingEnd> {
         let is_dot = |entry: &&Entry| matches!(entry.name.as_ref(), b"." | b"..");
-        let named: Vec<&[u8]> = entries.iter().filter(|entry| !is_dot(entry)).map(|entry| entry.name.as_ref()).collect();
+        let named: Vec<&[u8]> = entries
+            .iter()
+            .filter(|entry| !is_dot(entry))
+            .map(|entry| entry.name.as_ref())
+            .collect();
         self.names.count += entries.len() as u64;
         for name in &named {
             self.names.sum = self.names.sum.wrapping_add(self.hashes.hash_one(name));
@@ -152,7 +180,9 @@ impl<'a> FolderReading<'a> {
             self.empty += 1;
             self.lines += 1;
             let most = if self.asking == Asking::SideBySide { MOST_EMPTY.0 } else { MOST_EMPTY.1 };
-            return (self.empty > most).then_some(ListingEnd::Silent("the server sent pages without entries, and no end"));
+            return (self.empty > most).then_some(ListingEnd::Silent(
+                "the server sent pages without entries, and no end",
+            ));
         }
         self.empty = 0;
         if self.seen.insert(self.hashes.hash_one(&named)) {
@@ -168,7 +198,11 @@ impl<'a> FolderReading<'a> {
             .then_some(ListingEnd::Silent("the server sent its pages again and again, and no end"))
     }
 
-    async fn tell(&mut self, entries: Vec<Entry>, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), ClientError> {
+    async fn tell(
+        &mut self,
+        entries: Vec<Entry>,
+        visit: &mut (dyn FnMut(Listed) + Send),
+    ) -> Result<(), ClientError> {
         let described = entries.into_iter().map(|entry| describe(self.login, self.dir, entry));
         for described in join_all(described).await {
             match described? {
@@ -181,26 +215,45 @@ impl<'a> FolderReading<'a> {
             visit(Listed::Aside(Aside::Lines(std::mem::take(&mut self.lines))));
         }
         if self.unknown.len() > MOST_UNKNOWN {
-            return Err(Malformed("it does not tell of too many entries of a folder whether they are files").into());
+            return Err(Malformed(
+                "it does not tell of too many entries of a folder whether they are files",
+            )
+            .into());
         }
         Ok(())
     }
 
     /// Whoever sends nothing but empty pages has listed nothing.
-    async fn silent(self, why: &'static str, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), ClientError> {
-        if self.seen.is_empty() { Err(Malformed(why).into()) } else { self.doubtful(why, visit).await }
+    async fn silent(
+        self,
+        why: &'static str,
+        visit: &mut (dyn FnMut(Listed) + Send),
+    ) -> Result<(), ClientError> {
+        if self.seen.is_empty() {
+            Err(Malformed(why).into())
+        } else {
+            self.doubtful(why, visit).await
+        }
     }
 
     /// Taken for whole, though the server did not say so.
-    async fn doubtful(self, why: &'static str, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), ClientError> {
+    async fn doubtful(
+        self,
+        why: &'static str,
+        visit: &mut (dyn FnMut(Listed) + Send),
+    ) -> Result<(), ClientError> {
         visit(Listed::Aside(Aside::Doubt(why)));
         self.try_out(visit).await
     }
 
-    /// What the server does not tell is tried out, once the folder is closed: it may stand one open handle only.
+    /// What the server does not tell is tried out, once the folder is closed: it may stand one open
+    /// handle only.
     async fn try_out(self, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), ClientError> {
         for some in self.unknown.chunks(TRIED_TOGETHER) {
-            for listed in join_all(some.iter().map(|(path, attributes)| tried(self.login, path, attributes))).await {
+            for listed in
+                join_all(some.iter().map(|(path, attributes)| tried(self.login, path, attributes)))
+                    .await
+            {
                 visit(listed?);
             }
             tokio::task::yield_now().await;
@@ -209,12 +262,19 @@ impl<'a> FolderReading<'a> {
     }
 }
 
-/// The answers to the questions that are still under way when an end has come: entries among them were not told by it.
-async fn rest(client: &Client, pages: VecDeque<Ticket>, end: ListingEnd) -> Result<ListingEnd, ClientError> {
+/// The answers to the questions that are still under way when an end has come: entries among them
+/// were not told by it.
+async fn rest(
+    client: &Client,
+    pages: VecDeque<Ticket>,
+    end: ListingEnd,
+) -> Result<ListingEnd, ClientError> {
     let mut mixed = None;
     for mut page in pages {
         match client.entries(&mut page).await {
-            Ok(Some(entries)) if !entries.is_empty() => mixed = Some("the server told its end before some of the entries"),
+            Ok(Some(entries)) if !entries.is_empty() => {
+                mixed = Some("the server told its end before some of the entries")
+            }
             Ok(_) | Err(ClientError::Status { .. }) => {}
             Err(ClientError::Stalled(_)) => {
                 mixed = Some("the server did not answer all questions for entries");
@@ -235,14 +295,20 @@ enum DescribedEntry {
 }
 
 /// An entry as the contract has it; asks again where the listing does not tell the kind.
-async fn describe(login: &Login, dir: &RemotePath, entry: Entry) -> Result<DescribedEntry, ClientError> {
+async fn describe(
+    login: &Login,
+    dir: &RemotePath,
+    entry: Entry,
+) -> Result<DescribedEntry, ClientError> {
     let name: &[u8] = &entry.name;
     if name == b"." || name == b".." {
         return Ok(DescribedEntry::Nothing);
     }
     if name.is_empty() {
         let line: String = printable(&entry.long_name).chars().take(160).collect();
-        return Ok(DescribedEntry::Told(Listed::Unparsed(format!("an entry without a name: `{line}`"))));
+        return Ok(DescribedEntry::Told(Listed::Unparsed(format!(
+            "an entry without a name: `{line}`"
+        ))));
     }
     let path = dir.join(name);
     if name.contains(&b'/') {
@@ -277,19 +343,26 @@ fn of_kind(kind: FileKind, path: RemotePath, attributes: &Attributes) -> Listed 
 }
 
 /// What can be listed is a folder; what cannot, and is not denied, is a file as far as can be told.
-async fn tried(login: &Login, path: &RemotePath, attributes: &Attributes) -> Result<Listed, ClientError> {
+async fn tried(
+    login: &Login,
+    path: &RemotePath,
+    attributes: &Attributes,
+) -> Result<Listed, ClientError> {
     let (client, wire) = (login.client(), login.wire(path));
     match client.open_dir(&wire).await {
         Ok(_) => return Ok(Listed::Directory(path.clone())),
         Err(ClientError::Status { code: status::PERMISSION_DENIED, .. }) => {}
-        Err(ClientError::Status { .. }) => return Ok(of_kind(FileKind::Regular, path.clone(), attributes)),
+        Err(ClientError::Status { .. }) => {
+            return Ok(of_kind(FileKind::Regular, path.clone(), attributes));
+        }
         Err(error) => return Err(error),
     }
     match client.open(&wire).await {
         Ok(_) => Ok(of_kind(FileKind::Regular, path.clone(), attributes)),
-        Err(ClientError::Status { .. }) => {
-            Ok(Listed::Unreachable(path.clone(), "the server does not tell whether it is a file or a folder, and opens it as neither"))
-        }
+        Err(ClientError::Status { .. }) => Ok(Listed::Unreachable(
+            path.clone(),
+            "the server does not tell whether it is a file or a folder, and opens it as neither",
+        )),
         Err(error) => Err(error),
     }
 }

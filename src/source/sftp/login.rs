@@ -12,8 +12,8 @@ use crate::failure::Class;
 use crate::model::{ModifiedTime, RemoteFile, RemotePath};
 use crate::source::contract::{Op, SourceError};
 
-/// One login carries this many files at once: measured best between 32 and 100. Far away, small files come this many
-/// times faster than one by one.
+/// One login carries this many files at once: measured best between 32 and 100. Far away, small
+/// files come this many times faster than one by one.
 pub const MOST_FORKS: usize = 64;
 /// Open handles that a fork may need: a file and a directory.
 const HANDLES_PER_FORK: u64 = 2;
@@ -39,7 +39,9 @@ impl Login {
     /// How many sessions may share it.
     pub fn room(&self) -> usize {
         let open = self.client().limits().open();
-        open.map_or(MOST_FORKS, |open| usize::try_from(open / HANDLES_PER_FORK).unwrap_or(MOST_FORKS).clamp(1, MOST_FORKS))
+        open.map_or(MOST_FORKS, |open| {
+            usize::try_from(open / HANDLES_PER_FORK).unwrap_or(MOST_FORKS).clamp(1, MOST_FORKS)
+        })
     }
 
     /// The bytes that the server knows `path` by.
@@ -67,8 +69,13 @@ impl Login {
 pub fn remote_file(path: RemotePath, attributes: &Attributes) -> RemoteFile {
     // Times before 1970 arrive as ones after 2100: version 3 has no sign.
     let latest = OffsetDateTime::now_utc() + Duration::days(50 * 365);
-    let modified = attributes.modified.and_then(|seconds| ModifiedTime::from_unix(i64::from(seconds)));
-    RemoteFile { path, size: attributes.size, modified: modified.filter(|modified| modified.at < latest) }
+    let modified =
+        attributes.modified.and_then(|seconds| ModifiedTime::from_unix(i64::from(seconds)));
+    RemoteFile {
+        path,
+        size: attributes.size,
+        modified: modified.filter(|modified| modified.at < latest),
+    }
 }
 
 /// The one place that says what a client's error means to the contract.
@@ -77,12 +84,16 @@ pub fn fail(op: Op, address: &str, error: ClientError) -> SourceError {
         ClientError::Stalled(_) | ClientError::Slow(_) => Class::Stalled,
         ClientError::Lost(_) => Class::Connect,
         // The next login has one file open at a time.
-        ClientError::HandleTwice => return SourceError::new(op, address, Class::Protocol, error).transient(true),
+        ClientError::HandleTwice => {
+            return SourceError::new(op, address, Class::Protocol, error).transient(true);
+        }
         ClientError::Broken(_) => Class::Protocol,
         ClientError::Status { code, .. } => match *code {
             status::NO_SUCH_FILE => Class::NotFound,
             status::PERMISSION_DENIED => Class::Permission,
-            status::NO_CONNECTION | status::CONNECTION_LOST => return SourceError::new(op, address, Class::Connect, error),
+            status::NO_CONNECTION | status::CONNECTION_LOST => {
+                return SourceError::new(op, address, Class::Connect, error);
+            }
             _ => Class::Protocol,
         },
     };

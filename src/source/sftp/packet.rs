@@ -1,4 +1,5 @@
-//! SFTP version 3 packets as bytes, for the client that reads servers and for the server that plays one.
+//! SFTP version 3 packets as bytes, for the client that reads servers and for the server that plays
+//! one.
 //!
 //! Names, handles and data are bytes throughout: version 3 knows no character set.
 //! Source: draft-ietf-secsh-filexfer-02, and OpenSSH's `PROTOCOL` for extensions.
@@ -96,7 +97,9 @@ impl Attributes {
     fn encode(&self, out: &mut BytesMut) {
         let flag = |known: bool, flag: u32| if known { flag } else { 0 };
         out.put_u32(
-            flag(self.size.is_some(), HAS_SIZE) | flag(self.permissions.is_some(), HAS_PERMISSIONS) | flag(self.modified.is_some(), HAS_TIMES),
+            flag(self.size.is_some(), HAS_SIZE)
+                | flag(self.permissions.is_some(), HAS_PERMISSIONS)
+                | flag(self.modified.is_some(), HAS_TIMES),
         );
         if let Some(size) = self.size {
             out.put_u64(size);
@@ -254,7 +257,8 @@ impl Request {
         })
     }
 
-    /// A packet's body taken apart, with its id (0 for INIT). What follows the known fields is ignored.
+    /// A packet's body taken apart, with its id (0 for INIT). What follows the known fields is
+    /// ignored.
     pub fn decode(mut body: Bytes) -> Result<(u32, Self), Malformed> {
         let kind = body.try_get_u8().map_err(|_| Malformed("an empty packet"))?;
         let id = number(&mut body)?;
@@ -263,7 +267,9 @@ impl Request {
             kind::INIT => return Ok((0, Request::Init { version: id })),
             kind::OPEN => Request::Open { path: string(from)?, flags: number(from)? },
             kind::CLOSE => Request::Close { handle: string(from)? },
-            kind::READ => Request::Read { handle: string(from)?, offset: long(from)?, length: number(from)? },
+            kind::READ => {
+                Request::Read { handle: string(from)?, offset: long(from)?, length: number(from)? }
+            }
             kind::LSTAT => Request::Lstat { path: string(from)? },
             kind::FSTAT => Request::Fstat { handle: string(from)? },
             kind::OPENDIR => Request::OpenDir { path: string(from)? },
@@ -350,14 +356,20 @@ impl Reply {
                 return Ok((0, Reply::Version { version: id, extensions }));
             }
             // Some old servers leave out the message.
-            kind::STATUS => Reply::Status { code: number(from)?, message: string(from).unwrap_or_default() },
+            kind::STATUS => {
+                Reply::Status { code: number(from)?, message: string(from).unwrap_or_default() }
+            }
             kind::HANDLE => Reply::Handle(string(from)?),
             kind::DATA => Reply::Data(string(from)?),
             kind::NAME => {
                 // The count is a claim: the list grows only as entries are found.
                 let mut entries = Vec::new();
                 for _ in 0..number(from)? {
-                    entries.push(Entry { name: string(from)?, long_name: string(from)?, attributes: Attributes::decode(from)? });
+                    entries.push(Entry {
+                        name: string(from)?,
+                        long_name: string(from)?,
+                        attributes: Attributes::decode(from)?,
+                    });
                 }
                 Reply::Names(entries)
             }
@@ -371,7 +383,10 @@ impl Reply {
 
 /// The id of a packet's body, without decoding the rest.
 pub fn peek_id(body: &[u8]) -> Result<u32, Malformed> {
-    let id: [u8; 4] = body.get(1..5).and_then(|id| id.try_into().ok()).ok_or(Malformed("a packet without an id"))?;
+    let id: [u8; 4] = body
+        .get(1..5)
+        .and_then(|id| id.try_into().ok())
+        .ok_or(Malformed("a packet without an id"))?;
     Ok(u32::from_be_bytes(id))
 }
 
@@ -402,7 +417,8 @@ fn long(from: &mut Bytes) -> Result<u64, Malformed> {
 }
 
 fn string(from: &mut Bytes) -> Result<Bytes, Malformed> {
-    let length = usize::try_from(number(from)?).map_err(|_| Malformed("a text longer than memory"))?;
+    let length =
+        usize::try_from(number(from)?).map_err(|_| Malformed("a text longer than memory"))?;
     if length > from.len() {
         return Err(Malformed("a text that is longer than its packet"));
     }
@@ -415,11 +431,19 @@ mod tests {
     use proptest::prelude::*;
 
     fn entry(name: &'static [u8], attributes: Attributes) -> Entry {
-        Entry { name: Bytes::from_static(name), long_name: Bytes::from_static(b"-rw-r--r--"), attributes }
+        Entry {
+            name: Bytes::from_static(name),
+            long_name: Bytes::from_static(b"-rw-r--r--"),
+            attributes,
+        }
     }
 
     fn replies() -> Vec<Reply> {
-        let all = Attributes { size: Some(5 << 30), permissions: Some(0o100_644), modified: Some(u32::MAX) };
+        let all = Attributes {
+            size: Some(5 << 30),
+            permissions: Some(0o100_644),
+            modified: Some(u32::MAX),
+        };
         vec![
             Reply::Status { code: status::EOF, message: Bytes::from_static(b"End of file") },
             Reply::Handle(Bytes::from_static(b"\0\0\0\x80")),
@@ -462,7 +486,11 @@ mod tests {
 
     #[test]
     fn cut_packets_are_errors_or_shorter_but_never_a_panic() {
-        for packet in replies().iter().map(|reply| reply.encode(1)).chain(requests().iter().map(|request| request.encode(1))) {
+        for packet in replies()
+            .iter()
+            .map(|reply| reply.encode(1))
+            .chain(requests().iter().map(|request| request.encode(1)))
+        {
             for end in 4..packet.len() {
                 drop(Reply::decode(packet.slice(4..end)));
                 drop(Request::decode(packet.slice(4..end)));
@@ -473,9 +501,15 @@ mod tests {
     #[test]
     fn a_claimed_count_or_length_takes_no_memory() {
         let names = [&[kind::NAME, 0, 0, 0, 1][..], &[0xFF; 4]].concat();
-        assert_eq!(Reply::decode(names.into()), Err(Malformed("a packet that ends inside a number")));
+        assert_eq!(
+            Reply::decode(names.into()),
+            Err(Malformed("a packet that ends inside a number"))
+        );
         let handle = [&[kind::HANDLE, 0, 0, 0, 1][..], &[0xFF; 4], b"abc"].concat();
-        assert_eq!(Reply::decode(handle.into()), Err(Malformed("a text that is longer than its packet")));
+        assert_eq!(
+            Reply::decode(handle.into()),
+            Err(Malformed("a text that is longer than its packet"))
+        );
     }
 
     proptest! {

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 /// How many looks at the line make a stall timeout: a stall is noticed so much of it late, at most.
 const LOOKS: u32 = 8;
 
-/// One wait. On a slow line the answers to others come first: as long as bytes arrive, and not more of
-/// them than can have been asked for before, the server does not stall.
+/// One wait. On a slow line the answers to others come first: as long as bytes arrive, and not more
+/// of them than can have been asked for before, the server does not stall.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     stall: Duration,
@@ -21,7 +21,8 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// A wait that begins `now`, with so many bytes `received`; beyond `most` of them we were passed over.
+    /// A wait that begins `now`, with so many bytes `received`; beyond `most` of them we were
+    /// passed over.
     pub fn new(stall: Duration, now: Instant, received: u64, most: u64) -> Self {
         Self { stall, begun: now, seen: received, since: now, most }
     }
@@ -31,7 +32,8 @@ impl Patience {
         self.stall / LOOKS
     }
 
-    /// Whether it is over: nothing came for the stall timeout, or for as long everybody else was served.
+    /// Whether it is over: nothing came for the stall timeout, or for as long everybody else was
+    /// served.
     pub fn is_over(&mut self, now: Instant, received: u64) -> bool {
         if received != self.seen {
             (self.seen, self.since) = (received, now);
@@ -49,7 +51,10 @@ mod tests {
     fn looks(arrivals: &[u64]) -> Vec<bool> {
         let begun = Instant::now();
         let mut patience = Patience::new(STALL, begun, 0, 1000);
-        (1..).zip(arrivals).map(|(n, received)| patience.is_over(begun + patience.step() * n, *received)).collect()
+        (1..)
+            .zip(arrivals)
+            .map(|(n, received)| patience.is_over(begun + patience.step() * n, *received))
+            .collect()
     }
 
     #[test]

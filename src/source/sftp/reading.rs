@@ -1,4 +1,5 @@
-//! One file read in order, with many requests under way and what each answer left out asked for again.
+//! One file read in order, with many requests under way and what each answer left out asked for
+//! again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use super::packet::{Malformed, Reply, Request, status};
 use super::refusal::unexpected;
 use crate::source::pace::PaceMeter;
 
-/// Of so many bytes at least each request under way is reckoned to be: smaller chunks shrink the window, they do not
-/// swamp the server.
+/// Of so many bytes at least each request under way is reckoned to be: smaller chunks shrink the
+/// window, they do not swamp the server.
 const RECKONED: u64 = 32 << 10;
 /// The question at the end: does the server agree that the file ends here?
 const PROBE: u32 = 4 << 10;
@@ -42,7 +43,8 @@ struct Asked {
     offset: u64,
     length: u32,
     ticket: Ticket,
-    /// Its part of the connection's budget; one request per file goes without, so that none starves.
+    /// Its part of the connection's budget; one request per file goes without, so that none
+    /// starves.
     _share: Option<OwnedSemaphorePermit>,
 }
 
@@ -51,10 +53,24 @@ impl Reading {
     pub fn new(client: Client, file: OpenHandle, offset: u64, size: Option<u64>) -> Self {
         let chunk = client.limits().read();
         // Past an unknown end every question is wasted, so that window opens slowly.
-        let window = if size.is_some() { client.limits().ahead().file } else { 2 * u64::from(chunk) };
+        let window =
+            if size.is_some() { client.limits().ahead().file } else { 2 * u64::from(chunk) };
         let pace = PaceMeter::new(client.rate());
         let asked = VecDeque::new();
-        Self { client, file, asked, under_way: 0, window, chunk, full_answers: 0, next: offset, end: size, probing: false, ended: false, pace }
+        Self {
+            client,
+            file,
+            asked,
+            under_way: 0,
+            window,
+            chunk,
+            full_answers: 0,
+            next: offset,
+            end: size,
+            probing: false,
+            ended: false,
+            pace,
+        }
     }
 
     /// The next bytes, never empty; `None` once the server has said that the file ends here,
@@ -67,18 +83,25 @@ impl Reading {
         let front = self.asked.front_mut().expect("ask_ahead always leaves a request");
         let (begun, before) = (Instant::now(), self.client.received());
         let reply = self.client.answer(&mut front.ticket).await?;
-        let Asked { offset, length, .. } = self.asked.pop_front().expect("it was there before the answer");
+        let Asked { offset, length, .. } =
+            self.asked.pop_front().expect("it was there before the answer");
         self.under_way -= u64::from(length);
         self.pace.waited(begun.elapsed(), self.client.received().saturating_sub(before))?;
         match reply {
-            // Empty data, an error, a refusal: many ways to say that there is nothing behind the end.
+            // Empty data, an error, a refusal: many ways to say that there is nothing behind the
+            // end.
             Reply::Data(data) if data.is_empty() && self.is_past_the_end(offset) => self.end(),
-            Reply::Status { code, .. } if self.is_past_the_end(offset) && !matches!(code, status::NO_CONNECTION | status::CONNECTION_LOST) => {
+            Reply::Status { code, .. }
+                if self.is_past_the_end(offset)
+                    && !matches!(code, status::NO_CONNECTION | status::CONNECTION_LOST) =>
+            {
                 self.end()
             }
             Reply::Data(data) => {
                 let got = u32::try_from(data.len()).ok().filter(|got| (1..=length).contains(got));
-                let got = got.ok_or(Malformed("it answered a read with no bytes, or with more than were asked for"))?;
+                let got = got.ok_or(Malformed(
+                    "it answered a read with no bytes, or with more than were asked for",
+                ))?;
                 self.learn(offset, length, got);
                 Ok(Some(data))
             }
@@ -100,7 +123,8 @@ impl Reading {
 
     /// Asks for as much as window, budget and the file's end allow, but for one chunk in any case.
     fn ask_ahead(&mut self) {
-        let most = usize::try_from(self.client.limits().ahead().file / RECKONED).unwrap_or(usize::MAX);
+        let most =
+            usize::try_from(self.client.limits().ahead().file / RECKONED).unwrap_or(usize::MAX);
         while self.asked.len() < most {
             let left = self.end.map(|end| end.saturating_sub(self.next));
             let length = match left {
@@ -127,7 +151,8 @@ impl Reading {
 
     fn request(&mut self, offset: u64, length: u32, share: Option<OwnedSemaphorePermit>) -> Asked {
         self.under_way += u64::from(length);
-        let ticket = self.client.ask(&Request::Read { handle: self.file.handle.clone(), offset, length });
+        let ticket =
+            self.client.ask(&Request::Read { handle: self.file.handle.clone(), offset, length });
         Asked { offset, length, ticket, _share: share }
     }
 

@@ -24,7 +24,8 @@ pub enum ClientError {
     /// Less came than has to, in so much time.
     #[error(transparent)]
     Slow(#[from] TooSlow),
-    /// The server gave out a handle that is in use: nothing that it tells of either file can be believed.
+    /// The server gave out a handle that is in use: nothing that it tells of either file can be
+    /// believed.
     #[error("the server gave one handle to two open files")]
     HandleTwice,
     /// The connection is gone, and every request on it.
@@ -44,9 +45,15 @@ impl From<Malformed> for ClientError {
 /// The error that an answer stands for.
 pub(super) fn unexpected(reply: Reply) -> ClientError {
     match reply {
-        Reply::Status { code: status::OK, .. } => Malformed("it says OK where an answer was due").into(),
-        Reply::Status { code, message } if message.is_empty() => ClientError::Status { code, message: words(code).into() },
-        Reply::Status { code, message } => ClientError::Status { code, message: printable(&message[..message.len().min(300)]) },
+        Reply::Status { code: status::OK, .. } => {
+            Malformed("it says OK where an answer was due").into()
+        }
+        Reply::Status { code, message } if message.is_empty() => {
+            ClientError::Status { code, message: words(code).into() }
+        }
+        Reply::Status { code, message } => {
+            ClientError::Status { code, message: printable(&message[..message.len().min(300)]) }
+        }
         _ => Malformed("its answer does not fit the question").into(),
     }
 }

@@ -51,17 +51,22 @@ impl World {
         let pin = Value::Text(self.server.host_key.clone());
         let mut settings = vec![("password", Value::Text("p@ss:w/rd".into())), ("host_key", pin)];
         settings.extend_from_slice(more);
-        endpoint(&format!("sftp://me@{}/", self.server.address), &settings).expect("the settings are good")
+        endpoint(&format!("sftp://me@{}/", self.server.address), &settings)
+            .expect("the settings are good")
     }
 
     async fn session(&self) -> Box<dyn Session> {
-        self.endpoint(&[("stall_timeout", Value::Text("300ms".into()))]).open().await.expect("it opens")
+        self.endpoint(&[("stall_timeout", Value::Text("300ms".into()))])
+            .open()
+            .await
+            .expect("it opens")
     }
 }
 
 fn endpoint(url: &str, settings: &[(&str, Value)]) -> Result<Arc<dyn Endpoint>, SettingError> {
     let entry = |value: &Value| Entry { value: value.clone(), line: Some(3), variable: None };
-    let entries: BTreeMap<String, Entry> = settings.iter().map(|(key, value)| ((*key).to_owned(), entry(value))).collect();
+    let entries: BTreeMap<String, Entry> =
+        settings.iter().map(|(key, value)| ((*key).to_owned(), entry(value))).collect();
     let section = Section::new("ingest.toml", "source.acme", 1, entries, DRIVER.keys.to_vec())?;
     (DRIVER.configure)(&section, &SourceUrl::parse(url).expect("the test's URL is good"))
 }
@@ -74,7 +79,11 @@ fn remote(path: impl Into<Vec<u8>>, size: impl Into<Option<u64>>) -> RemoteFile 
     RemoteFile { path: RemotePath::new(path), size: size.into(), modified: None }
 }
 
-async fn fetch(session: &mut dyn Session, file: &RemoteFile, offset: u64) -> Result<Vec<u8>, SourceError> {
+async fn fetch(
+    session: &mut dyn Session,
+    file: &RemoteFile,
+    offset: u64,
+) -> Result<Vec<u8>, SourceError> {
     let mut download = session.read(file, offset).await?;
     let mut bytes = Vec::new();
     while let Some(more) = download.next().await? {
@@ -115,7 +124,9 @@ async fn files_of_every_size_arrive_whole() {
             let found = fetch(&mut *session, &remote("/f", claimed), 0).await.expect("it reads");
             assert!(found == bytes, "{size} claimed as {claimed:?}: {} bytes", found.len());
         }
-        let tail = fetch(&mut *session, &remote("/f", size as u64), size as u64 / 3).await.expect("it reads");
+        let tail = fetch(&mut *session, &remote("/f", size as u64), size as u64 / 3)
+            .await
+            .expect("it reads");
         assert!(tail == bytes[size / 3..]);
     }
     assert_eq!((world.server.logins(), world.server.credentials()), (1, 1));
@@ -203,7 +214,8 @@ async fn every_name_is_listed_described_and_read() {
     let mut names = awkward_names();
     assert!(names.len() >= 60);
     for name in &names {
-        std::fs::write(world.folder.path().join(std::ffi::OsStr::from_bytes(name)), name).expect("Linux takes every name");
+        std::fs::write(world.folder.path().join(std::ffi::OsStr::from_bytes(name)), name)
+            .expect("Linux takes every name");
     }
     let mut session = world.session().await;
     let mut files = Vec::new();
@@ -212,7 +224,10 @@ async fn every_name_is_listed_described_and_read() {
         files.push(file);
     }
     for file in &files {
-        assert_eq!(session.stat(&file.path).await.expect("it can be described").as_ref(), Some(file));
+        assert_eq!(
+            session.stat(&file.path).await.expect("it can be described").as_ref(),
+            Some(file)
+        );
         let bytes = fetch(&mut *session, file, 0).await.expect("it can be read");
         assert_eq!(bytes, file.path.file_name());
     }
@@ -225,9 +240,23 @@ async fn every_name_is_listed_described_and_read() {
 #[cfg(unix)]
 #[tokio::test]
 async fn what_is_no_file_is_told_apart() {
-    let hostile = |name: &'static [u8]| ListedEntry { name: Bytes::from_static(name), long_name: Bytes::new(), attributes: Attributes::default() };
-    let mut script = Script::default().always("bare", Fault::NoAttributes).always("old", Fault::StatDenied);
-    script.entries.insert(b"/".to_vec(), vec![hostile(b"../../etc/passwd"), hostile(b""), hostile(b"a\0b"), hostile(b".."), hostile(b"ghost")]);
+    let hostile = |name: &'static [u8]| ListedEntry {
+        name: Bytes::from_static(name),
+        long_name: Bytes::new(),
+        attributes: Attributes::default(),
+    };
+    let mut script =
+        Script::default().always("bare", Fault::NoAttributes).always("old", Fault::StatDenied);
+    script.entries.insert(
+        b"/".to_vec(),
+        vec![
+            hostile(b"../../etc/passwd"),
+            hostile(b""),
+            hostile(b"a\0b"),
+            hostile(b".."),
+            hostile(b"ghost"),
+        ],
+    );
     let world = World::new(script).await;
     let root = world.folder.path();
     std::fs::create_dir(root.join("dir")).expect("a folder");
@@ -236,11 +265,22 @@ async fn what_is_no_file_is_told_apart() {
     world.file("bare", 3);
     world.file("old", 5);
     let old = std::fs::File::options().write(true).open(root.join("old")).expect("it opens");
-    old.set_modified(time::macros::datetime!(2001-02-03 4:05:06 UTC).into()).expect("it takes a time");
+    old.set_modified(time::macros::datetime!(2001-02-03 4:05:06 UTC).into())
+        .expect("it takes a time");
     let mut session = world.session().await;
     let listed = listing(&mut *session, "/").await.expect("it lists");
-    let (bare, old) = (remote("/bare", None), session.stat(&RemotePath::from("/old")).await.expect("the listing tells").expect("it is there"));
-    assert_eq!((old.size, old.modified.map(|modified| modified.at)), (Some(5), Some(time::macros::datetime!(2001-02-03 4:05:06 UTC))));
+    let (bare, old) = (
+        remote("/bare", None),
+        session
+            .stat(&RemotePath::from("/old"))
+            .await
+            .expect("the listing tells")
+            .expect("it is there"),
+    );
+    assert_eq!(
+        (old.size, old.modified.map(|modified| modified.at)),
+        (Some(5), Some(time::macros::datetime!(2001-02-03 4:05:06 UTC)))
+    );
     let expected = [
         Listed::File(bare),
         Listed::Symlink(RemotePath::from("/dangling")),
@@ -256,18 +296,24 @@ async fn what_is_no_file_is_told_apart() {
     for gone in ["/dir", "/dangling", "/nothing", "/ghost"] {
         assert_eq!(session.stat(&RemotePath::from(gone)).await.expect(gone), None, "{gone}");
     }
-    let (class, _, survives, _) = told(listing(&mut *session, "/nothing").await.expect_err("there is none"));
+    let (class, _, survives, _) =
+        told(listing(&mut *session, "/nothing").await.expect_err("there is none"));
     assert_eq!((class, survives), (Class::NotFound, true));
 }
 
 #[tokio::test]
 async fn short_answers_make_whole_files() {
-    let script = Script::default().always("a", Fault::ShortReads(1000)).always("b", Fault::ShortReads(100_000)).times(3, "c", Fault::ShortReads(1));
+    let script = Script::default()
+        .always("a", Fault::ShortReads(1000))
+        .always("b", Fault::ShortReads(100_000))
+        .times(3, "c", Fault::ShortReads(1));
     let world = World::new(script).await;
     let mut session = world.session().await;
     for (name, size) in [("a", 300_001), ("b", 3_000_000), ("c", 5_000_000)] {
         let bytes = world.file(name, size);
-        assert!(fetch(&mut *session, &remote(name, size as u64), 0).await.expect("it reads") == bytes);
+        assert!(
+            fetch(&mut *session, &remote(name, size as u64), 0).await.expect("it reads") == bytes
+        );
         assert!(fetch(&mut *session, &remote(name, None), 0).await.expect("it reads") == bytes);
     }
 }
@@ -279,16 +325,32 @@ async fn an_early_end_is_an_end_and_growth_is_handed_on() {
         let mut file = std::fs::File::options().append(true).open(path).expect("it opens");
         file.write_all(&[7; 5000]).expect("it grows");
     });
-    let script = Script::default().always("cut", Fault::EofAt(600_000)).always("lie", Fault::LieSize(1000)).once("log", Fault::OnRead(900_000, grow));
+    let script = Script::default()
+        .always("cut", Fault::EofAt(600_000))
+        .always("lie", Fault::LieSize(1000))
+        .once("log", Fault::OnRead(900_000, grow));
     let world = World::new(script).await;
     let mut session = world.session().await;
     world.file("cut", 1_000_000);
-    assert_eq!(fetch(&mut *session, &remote("/cut", 1_000_000), 0).await.expect("it reads").len(), 600_000);
+    assert_eq!(
+        fetch(&mut *session, &remote("/cut", 1_000_000), 0).await.expect("it reads").len(),
+        600_000
+    );
     world.file("lie", 10);
-    let lie = session.stat(&RemotePath::from("/lie")).await.expect("it can be described").expect("it is there");
-    assert_eq!((lie.size, fetch(&mut *session, &lie, 0).await.expect("it reads").len()), (Some(1010), 10));
+    let lie = session
+        .stat(&RemotePath::from("/lie"))
+        .await
+        .expect("it can be described")
+        .expect("it is there");
+    assert_eq!(
+        (lie.size, fetch(&mut *session, &lie, 0).await.expect("it reads").len()),
+        (Some(1010), 10)
+    );
     world.file("log", 1_000_000);
-    assert_eq!(fetch(&mut *session, &remote("/log", 1_000_000), 0).await.expect("it reads").len(), 1_005_000);
+    assert_eq!(
+        fetch(&mut *session, &remote("/log", 1_000_000), 0).await.expect("it reads").len(),
+        1_005_000
+    );
 }
 
 #[tokio::test]
@@ -308,25 +370,41 @@ async fn a_refused_file_leaves_the_session_whole() {
         ("/odd", (Class::Protocol, false)),
         ("/none", (Class::NotFound, false)),
     ] {
-        let (class, transient, survives, text) = told(fetch(&mut *session, &remote(name, 1_000_000), 0).await.expect_err(name));
+        let (class, transient, survives, text) =
+            told(fetch(&mut *session, &remote(name, 1_000_000), 0).await.expect_err(name));
         assert_eq!((class, transient), expected, "{text}");
-        assert!(survives && text.contains(&format!("reading `{name}` on sftp://127.0.0.1:")), "{text}");
+        assert!(
+            survives && text.contains(&format!("reading `{name}` on sftp://127.0.0.1:")),
+            "{text}"
+        );
     }
-    assert!(fetch(&mut *session, &remote("/sick", 1_000_000), 0).await.expect("it is well again") == bytes);
+    assert!(
+        fetch(&mut *session, &remote("/sick", 1_000_000), 0).await.expect("it is well again")
+            == bytes
+    );
 }
 
 #[tokio::test]
 async fn a_cut_line_ends_every_fork_at_once_and_a_new_login_works() {
-    let world = World::new(Script::default().once("drop", Fault::DisconnectAt(500_000)).always("wait", Fault::StallAt(0))).await;
+    let world = World::new(
+        Script::default()
+            .once("drop", Fault::DisconnectAt(500_000))
+            .always("wait", Fault::StallAt(0)),
+    )
+    .await;
     let bytes = world.file("drop", 1_000_000);
     world.file("wait", 10);
     let endpoint = world.endpoint(&[]);
     let mut session = endpoint.open().await.expect("it opens");
     let mut other = session.fork().expect("there is room");
     let start = Instant::now();
-    let waiting = tokio::spawn(async move { fetch(&mut *other, &remote("/wait", 10), 0).await.map(|_| ()) });
+    let waiting =
+        tokio::spawn(async move { fetch(&mut *other, &remote("/wait", 10), 0).await.map(|_| ()) });
     until("both are connected", || world.server.opens() == 1).await;
-    for error in [fetch(&mut *session, &remote("/drop", 1_000_000), 0).await.map(|_| ()), waiting.await.expect("it ends")] {
+    for error in [
+        fetch(&mut *session, &remote("/drop", 1_000_000), 0).await.map(|_| ()),
+        waiting.await.expect("it ends"),
+    ] {
         let (class, transient, survives, text) = told(error.expect_err("the line is cut"));
         assert_eq!((class, transient, survives), (Class::Connect, true, false), "{text}");
     }
@@ -343,7 +421,8 @@ async fn a_silent_server_stalls_one_file_not_its_neighbours() {
     let bytes = world.file("fine", 1_000_000);
     let mut session = world.session().await;
     let mut other = session.fork().expect("there is room");
-    let (class, transient, survives, text) = told(fetch(&mut *session, &remote("/stall", 1_000_000), 0).await.expect_err("it stalls"));
+    let (class, transient, survives, text) =
+        told(fetch(&mut *session, &remote("/stall", 1_000_000), 0).await.expect_err("it stalls"));
     assert_eq!((class, transient, survives), (Class::Stalled, true, false), "{text}");
     assert!(fetch(&mut *other, &remote("/fine", 1_000_000), 0).await.expect("it reads") == bytes);
 }
@@ -363,7 +442,8 @@ async fn one_login_serves_many_forks_in_parallel_and_closes_with_the_last() {
         .map(|mut fork| {
             tokio::spawn(async move {
                 for _ in 0..4 {
-                    let found = fetch(&mut *fork, &remote("/f", 700_000), 0).await.expect("it reads");
+                    let found =
+                        fetch(&mut *fork, &remote("/f", 700_000), 0).await.expect("it reads");
                     assert_eq!(found.len(), 700_000);
                 }
                 fetch(&mut *fork, &remote("/f", 700_000), 0).await.expect("it reads")
@@ -382,7 +462,8 @@ async fn dropped_reads_leave_nothing_behind() {
     let world = World::new(Script::default()).await;
     let bytes = world.file("f", 300_000);
     let connection = connect(&world).await;
-    // More than the server's 1,024 handles, each given up in another moment: OPEN under way, answered, being read.
+    // More than the server's 1,024 handles, each given up in another moment: OPEN under way,
+    // answered, being read.
     for round in 0..1200_u64 {
         let moment = Duration::from_micros(round % 200);
         let reading = async {
@@ -420,8 +501,13 @@ async fn connect(world: &World) -> super::transport::Connection {
     for (key, value) in [("password", "p@ss:w/rd"), ("host_key", &world.server.host_key)] {
         entries.insert(key.to_owned(), Entry { value: text(value), line: None, variable: None });
     }
-    let section = Section::new("ingest.toml", "source.acme", 1, entries, DRIVER.keys.to_vec()).expect("the keys are known");
-    let url = SourceUrl::parse(&format!("sftp://me@{}/", world.server.address)).expect("it is a URL");
+    let section = Section::new("ingest.toml", "source.acme", 1, entries, DRIVER.keys.to_vec())
+        .expect("the keys are known");
+    let url =
+        SourceUrl::parse(&format!("sftp://me@{}/", world.server.address)).expect("it is a URL");
     let target = super::settings::target(&section, &url).expect("the settings are good");
-    super::transport::open(&target, &mut |_| {}).await.map_err(|error| error.cause.to_string()).expect("it opens")
+    super::transport::open(&target, &mut |_| {})
+        .await
+        .map_err(|error| error.cause.to_string())
+        .expect("it opens")
 }

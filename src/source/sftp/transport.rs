@@ -24,10 +24,11 @@ use crate::model::{BoxError, printable};
 use crate::source::finding::{Finding, Tell, resolved, text_setting};
 use crate::source::proxy::{self, Proxy};
 
-/// Key exchange and login together. Servers that need longer are as good as down (sshd itself gives 120 s).
+/// Key exchange and login together. Servers that need longer are as good as down (sshd itself gives
+/// 120 s).
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(20);
-/// What the server may send before we take it. It is opened again once half of it is used, so that half of it is what a
-/// round trip can carry: as much as is ever asked for ahead.
+/// What the server may send before we take it. It is opened again once half of it is used, so that
+/// half of it is what a round trip can carry: as much as is ever asked for ahead.
 const WINDOW: u32 = 64 << 20;
 /// How much of a server's first words is kept for messages.
 const FIRST_WORDS: usize = 255;
@@ -90,10 +91,20 @@ pub struct Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let (Some(handle), Ok(runtime)) = (self.handle.take(), tokio::runtime::Handle::try_current()) else { return };
+        let (Some(handle), Ok(runtime)) =
+            (self.handle.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
         runtime.spawn(async move {
             // A server that does not listen any more is left by dropping the handle.
-            drop(timeout(Duration::from_secs(5), handle.disconnect(Disconnect::ByApplication, "", "")).await);
+            drop(
+                timeout(
+                    Duration::from_secs(5),
+                    handle.disconnect(Disconnect::ByApplication, "", ""),
+                )
+                .await,
+            );
         });
     }
 }
@@ -111,14 +122,25 @@ pub async fn open(target: &Target, tell: Tell<'_>) -> Result<Connection, OpenErr
     let mut handle = match shaken {
         Ok(handle) => handle?,
         // One that has said nothing may yet be SSH, and has closed nothing.
-        Err(_) if watch.notes().first_words.is_empty() => return Err(OpenError::connect(Class::Stalled, too_slow("the server's greeting", limit))),
-        Err(_) => return Err(watch.no_ssh().unwrap_or_else(|| OpenError::connect(Class::Stalled, too_slow("the key exchange", limit)))),
+        Err(_) if watch.notes().first_words.is_empty() => {
+            return Err(OpenError::connect(
+                Class::Stalled,
+                too_slow("the server's greeting", limit),
+            ));
+        }
+        Err(_) => {
+            return Err(watch.no_ssh().unwrap_or_else(|| {
+                OpenError::connect(Class::Stalled, too_slow("the key exchange", limit))
+            }));
+        }
     };
     let start = Instant::now();
     match timeout_at(deadline, auth::log_in(&mut handle, &target.credentials, &mut *tell)).await {
         Ok(Ok(with)) => {
             let user = &target.credentials.user;
-            let found = Finding::new("login", format!("as `{}`, with {with}", printable(user.as_bytes()))).took(start.elapsed());
+            let found =
+                Finding::new("login", format!("as `{}`, with {with}", printable(user.as_bytes())))
+                    .took(start.elapsed());
             tell(found.setting(text_setting("user", user)))
         }
         Ok(Err(error)) => {
@@ -129,7 +151,11 @@ pub async fn open(target: &Target, tell: Tell<'_>) -> Result<Connection, OpenErr
             return Err(login_failure(error, &watch));
         }
         // The credential may be on its way to a refusal, so it is not shown again in this run.
-        Err(_) => return Err(OpenError::login(Class::Stalled, too_slow("the login", limit)).not_transient()),
+        Err(_) => {
+            return Err(
+                OpenError::login(Class::Stalled, too_slow("the login", limit)).not_transient()
+            );
+        }
     }
     match timeout(limit, open_channel(target, &handle, &watch)).await {
         Ok(client) => Ok(Connection { client: client?, handle: Some(handle) }),
@@ -143,15 +169,24 @@ fn too_slow(what: &str, limit: Duration) -> String {
 
 async fn connect_tcp(target: &Target, tell: Tell<'_>) -> Result<TcpStream, OpenError> {
     if let Some(proxy) = &target.proxy {
-        return match timeout(target.connect_timeout, proxy.connect(&target.host, target.port)).await {
+        return match timeout(target.connect_timeout, proxy.connect(&target.host, target.port)).await
+        {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) if proxy::is_refusal(&error) => Err(OpenError::connect(Class::Auth, error)),
+            Ok(Err(error)) if proxy::is_refusal(&error) => {
+                Err(OpenError::connect(Class::Auth, error))
+            }
             Ok(Err(error)) => Err(OpenError::connect(Class::Connect, error)),
-            Err(_) => Err(OpenError::connect(Class::Connect, format!("{proxy:?}: no connection within {:?}", target.connect_timeout))),
+            Err(_) => Err(OpenError::connect(
+                Class::Connect,
+                format!("{proxy:?}: no connection within {:?}", target.connect_timeout),
+            )),
         };
     }
     let start = Instant::now();
-    let lookup = timeout(target.connect_timeout, tokio::net::lookup_host((target.host.as_str(), target.port)));
+    let lookup = timeout(
+        target.connect_timeout,
+        tokio::net::lookup_host((target.host.as_str(), target.port)),
+    );
     let addresses: Vec<SocketAddr> = match lookup.await {
         Ok(Ok(addresses)) => addresses.collect(),
         Ok(Err(error)) => return Err(OpenError::connect(Class::Dns, error)),
@@ -161,15 +196,22 @@ async fn connect_tcp(target: &Target, tell: Tell<'_>) -> Result<TcpStream, OpenE
     connect_first(&addresses, target.connect_timeout, tell).await
 }
 
-/// A connection to the first of `addresses` that takes one: the name of a server may have an address that is dead.
-async fn connect_first(addresses: &[SocketAddr], limit: Duration, tell: Tell<'_>) -> Result<TcpStream, OpenError> {
+/// A connection to the first of `addresses` that takes one: the name of a server may have an
+/// address that is dead.
+async fn connect_first(
+    addresses: &[SocketAddr],
+    limit: Duration,
+    tell: Tell<'_>,
+) -> Result<TcpStream, OpenError> {
     let mut problems = Vec::new();
     for address in addresses {
         let start = Instant::now();
         match timeout(limit, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 // Without it each question waits for the acknowledgement of the one before.
-                stream.set_nodelay(true).map_err(|error| OpenError::connect(Class::Connect, error))?;
+                stream
+                    .set_nodelay(true)
+                    .map_err(|error| OpenError::connect(Class::Connect, error))?;
                 tell(Finding::new("connect", address.to_string()).took(start.elapsed()));
                 return Ok(stream);
             }
@@ -183,40 +225,70 @@ async fn connect_first(addresses: &[SocketAddr], limit: Duration, tell: Tell<'_>
     Err(OpenError::connect(Class::Connect, problems.join("; ")))
 }
 
-async fn shake_hands(target: &Target, stream: TcpStream, watch: &Watch) -> Result<Handle<Watcher>, OpenError> {
-    let watcher = Watcher { trust: target.trust.clone(), host: target.host.clone(), port: target.port, watch: watch.clone() };
+async fn shake_hands(
+    target: &Target,
+    stream: TcpStream,
+    watch: &Watch,
+) -> Result<Handle<Watcher>, OpenError> {
+    let watcher = Watcher {
+        trust: target.trust.clone(),
+        host: target.host.clone(),
+        port: target.port,
+        watch: watch.clone(),
+    };
     let config = client::Config {
         nodelay: true,
         window_size: WINDOW,
         keepalive_interval: Some(Duration::from_secs(15)),
         keepalive_max: 3,
-        preferred: algorithms::offer(target.algorithms, |all| target.trust.preferred(&target.host, target.port, all)),
+        preferred: algorithms::offer(target.algorithms, |all| {
+            target.trust.preferred(&target.host, target.port, all)
+        }),
         ..client::Config::default()
     };
     let stream = Listening { stream, watch: watch.clone() };
-    client::connect_stream(Arc::new(config), stream, watcher).await.map_err(|error| handshake_failure(error, watch))
+    client::connect_stream(Arc::new(config), stream, watcher)
+        .await
+        .map_err(|error| handshake_failure(error, watch))
 }
 
-async fn open_channel(target: &Target, handle: &Handle<Watcher>, watch: &Watch) -> Result<Client, OpenError> {
-    let mut channel = handle.channel_open_session().await.map_err(|error| channel_failure(error, watch))?;
+async fn open_channel(
+    target: &Target,
+    handle: &Handle<Watcher>,
+    watch: &Watch,
+) -> Result<Client, OpenError> {
+    let mut channel =
+        handle.channel_open_session().await.map_err(|error| channel_failure(error, watch))?;
     channel.request_subsystem(true, "sftp").await.map_err(|error| channel_failure(error, watch))?;
-    // As OpenSSH's client does, not after the answer: that saves a round trip. Who offers no SFTP reads over it.
+    // As OpenSSH's client does, not after the answer: that saves a round trip. Who offers no SFTP
+    // reads over it.
     let begun = Instant::now();
     channel.data(&Client::greeting()[..]).await.map_err(|error| channel_failure(error, watch))?;
     loop {
         match channel.wait().await {
             Some(ChannelMsg::Success) => break,
             Some(ChannelMsg::Failure) => {
-                return Err(OpenError::login(Class::Protocol, "the server offers no SFTP to this user").not_transient());
+                return Err(OpenError::login(
+                    Class::Protocol,
+                    "the server offers no SFTP to this user",
+                )
+                .not_transient());
             }
             Some(_) => {}
-            None => return Err(OpenError::login(Class::Busy, watch.ended("the server closed the channel"))),
+            None => {
+                return Err(OpenError::login(
+                    Class::Busy,
+                    watch.ended("the server closed the channel"),
+                ));
+            }
         }
     }
-    Client::greeted(channel.into_stream(), begun, target.terms.clone(), watch.last_words.clone()).await.map_err(|error| match error {
-        ClientError::Stalled(_) => OpenError::login(Class::Stalled, error),
-        _ => OpenError::login(Class::Protocol, error),
-    })
+    Client::greeted(channel.into_stream(), begun, target.terms.clone(), watch.last_words.clone())
+        .await
+        .map_err(|error| match error {
+            ClientError::Stalled(_) => OpenError::login(Class::Stalled, error),
+            _ => OpenError::login(Class::Protocol, error),
+        })
 }
 
 fn handshake_failure(error: russh::Error, watch: &Watch) -> OpenError {
@@ -228,15 +300,23 @@ fn handshake_failure(error: russh::Error, watch: &Watch) -> OpenError {
     }
     match error {
         russh::Error::NoCommonAlgo { kind, ours, theirs } => {
-            let hint = if algorithms::any_legacy(&theirs) { "; legacy_algorithms = true allows old ones" } else { "" };
+            let hint = if algorithms::any_legacy(&theirs) {
+                "; legacy_algorithms = true allows old ones"
+            } else {
+                ""
+            };
             let theirs = printable(theirs.join(", ").as_bytes());
-            let cause = format!("no common {kind:?} algorithm: the server offers {theirs}; we offer {}{hint}", ours.join(", "));
+            let cause = format!(
+                "no common {kind:?} algorithm: the server offers {theirs}; we offer {}{hint}",
+                ours.join(", ")
+            );
             OpenError::connect(Class::Protocol, cause)
         }
         // sshd drops connections above MaxStartups in this phase, and so do firewalls that count.
-        russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) => {
-            OpenError::connect(Class::Busy, watch.ended("the server closed the connection during the key exchange"))
-        }
+        russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) => OpenError::connect(
+            Class::Busy,
+            watch.ended("the server closed the connection during the key exchange"),
+        ),
         error => OpenError::connect(Class::Protocol, error),
     }
 }
@@ -245,16 +325,21 @@ fn login_failure(error: AuthError, watch: &Watch) -> OpenError {
     let said_no = watch.notes().about_login;
     match error {
         AuthError::Refused(_) => OpenError::login(Class::Auth, error),
-        AuthError::Ended { after_credential: true } if said_no => {
-            OpenError::login(Class::Auth, watch.ended("the server ended the connection over the credential"))
-        }
-        // Perhaps refused, perhaps a broken line: not tried again now, so that no account is locked, but by the next run.
-        AuthError::Ended { after_credential: true } => {
-            OpenError::login(Class::Connect, watch.ended("the connection ended before the server judged the credential")).not_transient()
-        }
-        AuthError::Ended { after_credential: false } => {
-            OpenError::login(Class::Busy, watch.ended("the server closed the connection before the login"))
-        }
+        AuthError::Ended { after_credential: true } if said_no => OpenError::login(
+            Class::Auth,
+            watch.ended("the server ended the connection over the credential"),
+        ),
+        // Perhaps refused, perhaps a broken line: not tried again now, so that no account is
+        // locked, but by the next run.
+        AuthError::Ended { after_credential: true } => OpenError::login(
+            Class::Connect,
+            watch.ended("the connection ended before the server judged the credential"),
+        )
+        .not_transient(),
+        AuthError::Ended { after_credential: false } => OpenError::login(
+            Class::Busy,
+            watch.ended("the server closed the connection before the login"),
+        ),
         AuthError::Transport(error) => OpenError::login(Class::Connect, error),
     }
 }
@@ -262,10 +347,14 @@ fn login_failure(error: AuthError, watch: &Watch) -> OpenError {
 fn channel_failure(error: russh::Error, watch: &Watch) -> OpenError {
     match error {
         russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited) => {
-            OpenError::login(Class::Protocol, "the server offers no sessions to this user").not_transient()
+            OpenError::login(Class::Protocol, "the server offers no sessions to this user")
+                .not_transient()
         }
         russh::Error::ChannelOpenFailure(_) => OpenError::login(Class::Busy, error),
-        _ => OpenError::login(Class::Connect, watch.ended("the server closed the connection after the login")),
+        _ => OpenError::login(
+            Class::Connect,
+            watch.ended("the server closed the connection after the login"),
+        ),
     }
 }
 
@@ -299,10 +388,20 @@ impl Watch {
         let notes = self.notes();
         let Some(presented) = &notes.presented else { return Vec::new() };
         let greeting = String::from_utf8_lossy(&notes.first_words);
-        let greeting: String = greeting.lines().find(|line| line.starts_with("SSH-")).unwrap_or_default().chars().take(80).collect();
+        let greeting: String = greeting
+            .lines()
+            .find(|line| line.starts_with("SSH-"))
+            .unwrap_or_default()
+            .chars()
+            .take(80)
+            .collect();
         let key = Finding::new("host key", presented.to_string()).took(start.elapsed());
         let key = key.setting(format!("host_key = \"{}\"", presented.fingerprint));
-        let key = if notes.distrust.is_some() { key.paste(format!("host_key = \"{}\"", presented.fingerprint)) } else { key };
+        let key = if notes.distrust.is_some() {
+            key.paste(format!("host_key = \"{}\"", presented.fingerprint))
+        } else {
+            key
+        };
         vec![Finding::new("server", printable(greeting.as_bytes())), key]
     }
 
@@ -314,13 +413,21 @@ impl Watch {
             return None;
         }
         if words.is_empty() {
-            let cause = "the server closed the connection before it said anything, as servers with too many connections do";
+            let cause = "the server closed the connection before it said anything, as servers with \
+                too many connections do";
             return Some(OpenError::connect(Class::Busy, cause));
         }
         let text = printable(String::from_utf8_lossy(words).trim().as_bytes());
         // FTP, SMTP and IMAP greet; HTTP and TLS answer. None of them will be SSH the next time.
-        if words[0].is_ascii_digit() || words.starts_with(b"HTTP/") || words.starts_with(b"* OK") || words[0] == 0x15 {
-            return Some(OpenError::connect(Class::Protocol, format!("this is no SSH server; it says `{text}`")));
+        if words[0].is_ascii_digit()
+            || words.starts_with(b"HTTP/")
+            || words.starts_with(b"* OK")
+            || words[0] == 0x15
+        {
+            return Some(OpenError::connect(
+                Class::Protocol,
+                format!("this is no SSH server; it says `{text}`"),
+            ));
         }
         Some(OpenError::connect(Class::Busy, format!("the server turned us away: `{text}`")))
     }
@@ -333,7 +440,11 @@ struct Listening {
 }
 
 impl AsyncRead for Listening {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if let Poll::Ready(result) = &polled {
@@ -353,7 +464,11 @@ impl AsyncRead for Listening {
 }
 
 impl AsyncWrite for Listening {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -394,7 +509,10 @@ impl Watcher {
 impl client::Handler for Watcher {
     type Error = russh::Error;
 
-    async fn check_server_key(&mut self, presented: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+    async fn check_server_key(
+        &mut self,
+        presented: &PublicKeyOrCertificate,
+    ) -> Result<bool, russh::Error> {
         Ok(match presented {
             PublicKeyOrCertificate::PublicKey { key, .. } => self.judge(key),
             // We offer no certificate algorithm, so a server has no business to present one.
@@ -402,19 +520,30 @@ impl client::Handler for Watcher {
         })
     }
 
-    async fn disconnected(&mut self, reason: DisconnectReason<russh::Error>) -> Result<(), russh::Error> {
+    async fn disconnected(
+        &mut self,
+        reason: DisconnectReason<russh::Error>,
+    ) -> Result<(), russh::Error> {
         match reason {
             DisconnectReason::ReceivedDisconnect(info) => {
-                let message = printable(info.message.trim().as_bytes()).chars().take(300).collect::<String>();
+                let message =
+                    printable(info.message.trim().as_bytes()).chars().take(300).collect::<String>();
                 let lower = message.to_lowercase();
-                self.watch.notes().about_login = matches!(info.reason_code, Disconnect::NoMoreAuthMethodsAvailable | Disconnect::IllegalUserName)
-                    || ["auth", "password", "login"].iter().any(|word| lower.contains(word));
-                self.watch.last_words.say(format!("the server disconnected: {message} ({:?})", info.reason_code));
+                self.watch.notes().about_login =
+                    matches!(
+                        info.reason_code,
+                        Disconnect::NoMoreAuthMethodsAvailable | Disconnect::IllegalUserName
+                    ) || ["auth", "password", "login"].iter().any(|word| lower.contains(word));
+                self.watch
+                    .last_words
+                    .say(format!("the server disconnected: {message} ({:?})", info.reason_code));
             }
             // russh gives up by itself when a refusal leaves no other method.
             DisconnectReason::Error(russh::Error::NoAuthMethod) => {
                 self.watch.notes().about_login = true;
-                self.watch.last_words.say("the server refuses the credential, and accepts nothing else");
+                self.watch
+                    .last_words
+                    .say("the server refuses the credential, and accepts nothing else");
             }
             DisconnectReason::Error(error) => self.watch.last_words.say(error.to_string()),
         }
@@ -433,11 +562,21 @@ mod tests {
         let alive = open.local_addr().unwrap();
         let mut found = Vec::new();
         let mut tell = |finding: Finding| found.push(finding.text);
-        let stream = connect_first(&[closed, alive], Duration::from_secs(10), &mut tell).await.expect("the second one takes us");
+        let stream = connect_first(&[closed, alive], Duration::from_secs(10), &mut tell)
+            .await
+            .expect("the second one takes us");
         assert_eq!(stream.peer_addr().unwrap(), alive);
         assert_eq!(found, [alive.to_string()]);
-        let error = connect_first(&[closed, closed], Duration::from_secs(10), &mut |_| {}).await.expect_err("both are dead");
+        let error = connect_first(&[closed, closed], Duration::from_secs(10), &mut |_| {})
+            .await
+            .expect_err("both are dead");
         assert_eq!(error.class, Class::Connect);
-        assert_eq!(connect_first(&[], Duration::from_secs(10), &mut |_| {}).await.expect_err("no address").class, Class::Dns);
+        assert_eq!(
+            connect_first(&[], Duration::from_secs(10), &mut |_| {})
+                .await
+                .expect_err("no address")
+                .class,
+            Class::Dns
+        );
     }
 }

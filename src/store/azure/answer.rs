@@ -9,7 +9,8 @@ use crate::model::{BlobName, Md5};
 use crate::store::contract::{BlobInfo, Etag, Metadata};
 
 /// Said when an answer of success lacks what storage always sends.
-pub const NOT_STORAGE: &str = "the answer has no ETag or length, so it is not from storage: is a proxy in between?";
+pub const NOT_STORAGE: &str =
+    "the answer has no ETag or length, so it is not from storage: is a proxy in between?";
 
 /// Headers quote an ETag, listings do not: ours are bare.
 pub fn unquoted(etag: &SdkEtag) -> Etag {
@@ -24,10 +25,14 @@ pub fn quoted(etag: &Etag) -> SdkEtag {
 /// A blob by the headers of an answer to HEAD or GET; `None` if they lack size or tag.
 pub fn info(name: &BlobName, headers: &Headers) -> Option<BlobInfo> {
     let header = |name: &'static str| headers.get_optional_str(&HeaderName::from_static(name));
-    let whole = header("content-range").and_then(|range| range.rsplit_once('/')).map(|(_, total)| total);
-    let size = whole.and_then(|total| total.parse().ok()).or_else(|| header("content-length")?.parse().ok())?;
+    let whole =
+        header("content-range").and_then(|range| range.rsplit_once('/')).map(|(_, total)| total);
+    let size = whole
+        .and_then(|total| total.parse().ok())
+        .or_else(|| header("content-length")?.parse().ok())?;
     // A ranged answer tells the MD5 of the whole blob in the second of these.
-    let md5 = header("x-ms-blob-content-md5").or_else(|| header("content-md5").filter(|_| whole.is_none()));
+    let md5 = header("x-ms-blob-content-md5")
+        .or_else(|| header("content-md5").filter(|_| whole.is_none()));
     let metadata = headers.iter().filter_map(|(name, value)| {
         let key = name.as_str().strip_prefix("x-ms-meta-")?;
         Some((key.to_ascii_lowercase(), value.as_str().to_owned()))
@@ -36,7 +41,9 @@ pub fn info(name: &BlobName, headers: &Headers) -> Option<BlobInfo> {
         name: name.as_str().to_owned(),
         size,
         etag: Etag(header("etag")?.trim_matches('"').to_owned()),
-        md5: md5.and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok()).and_then(|md5| Md5::try_from(md5).ok()),
+        md5: md5
+            .and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok())
+            .and_then(|md5| Md5::try_from(md5).ok()),
         metadata: metadata.collect(),
         content_type: header("content-type").map(str::to_owned),
     })

@@ -16,7 +16,8 @@ use super::settings::{AzureSettings, Credential, Timeouts, TrustedRoots};
 use super::shared_key::{Sas, SharedKey};
 use crate::model::{BoxError, Md5, printable};
 
-/// An HTTP client for storage. Clones share one pool of connections: hand it to every store and queue.
+/// An HTTP client for storage. Clones share one pool of connections: hand it to every store and
+/// queue.
 pub fn transport(timeouts: Timeouts, trust: &TrustedRoots) -> Result<reqwest::Client, BoxError> {
     Ok(builder(timeouts, trust).build()?)
 }
@@ -40,7 +41,10 @@ pub(super) fn builder(timeouts: Timeouts, trust: &TrustedRoots) -> reqwest::Clie
 }
 
 /// The SDK's client for the container of `settings`.
-pub(super) fn container(settings: &AzureSettings, clock: &Clock) -> Result<BlobContainerClient, BoxError> {
+pub(super) fn container(
+    settings: &AzureSettings,
+    clock: &Clock,
+) -> Result<BlobContainerClient, BoxError> {
     let mut url = settings.service.clone();
     let path = format!("{}/{}", url.path().trim_end_matches('/'), settings.container);
     url.set_path(&path);
@@ -72,9 +76,13 @@ pub(super) type Signing = (Option<Arc<dyn Policy>>, Option<Arc<dyn TokenCredenti
 /// How requests to `url` are signed.
 pub(super) fn signing(credential: &Credential, url: &Url) -> Result<Signing, BoxError> {
     match credential {
-        Credential::SharedKey { account, key } => Ok((Some(Arc::new(SharedKey::new(account, key))), None)),
+        Credential::SharedKey { account, key } => {
+            Ok((Some(Arc::new(SharedKey::new(account, key))), None))
+        }
         Credential::Sas(query) => Ok((Some(Arc::new(Sas::new(query))), None)),
-        Credential::Token(_) if url.scheme() != "https" => Err("an identity's token goes over https only".into()),
+        Credential::Token(_) if url.scheme() != "https" => {
+            Err("an identity's token goes over https only".into())
+        }
         Credential::Token(token) => Ok((None, Some(token.clone()))),
     }
 }
@@ -93,9 +101,17 @@ impl fmt::Debug for ContentMd5 {
 
 #[async_trait]
 impl Policy for ContentMd5 {
-    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+    async fn send(
+        &self,
+        ctx: &Context,
+        request: &mut Request,
+        next: &[Arc<dyn Policy>],
+    ) -> PolicyResult {
         if let Some(Transactional(md5)) = ctx.value::<Transactional>() {
-            request.insert_header("content-md5", base64::engine::general_purpose::STANDARD.encode(md5));
+            request.insert_header(
+                "content-md5",
+                base64::engine::general_purpose::STANDARD.encode(md5),
+            );
         }
         next[0].send(ctx, request, &next[1..]).await
     }
@@ -114,13 +130,20 @@ impl Clock {
 
 #[async_trait]
 impl Policy for Clock {
-    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+    async fn send(
+        &self,
+        ctx: &Context,
+        request: &mut Request,
+        next: &[Arc<dyn Policy>],
+    ) -> PolicyResult {
         let result = next[0].send(ctx, request, &next[1..]).await;
         if let Ok(response) = &result
-            && let Some(theirs) = response.headers().get_optional_str(&HeaderName::from_static("date"))
+            && let Some(theirs) =
+                response.headers().get_optional_str(&HeaderName::from_static("date"))
             && let Ok(theirs) = azure_core::time::parse_rfc7231(theirs)
         {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(time::OffsetDateTime::now_utc() - theirs);
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(time::OffsetDateTime::now_utc() - theirs);
         }
         result
     }
@@ -132,7 +155,12 @@ pub(super) struct Log;
 
 #[async_trait]
 impl Policy for Log {
-    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+    async fn send(
+        &self,
+        ctx: &Context,
+        request: &mut Request,
+        next: &[Arc<dyn Policy>],
+    ) -> PolicyResult {
         let method = request.method();
         let path = printable(request.url().path().as_bytes());
         let start = Instant::now();
@@ -140,10 +168,14 @@ impl Policy for Log {
         let ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &result {
             Ok(response) => {
-                tracing::debug!(method = %method.as_str(), path, status = u16::from(response.status()), ms, "Asked storage.");
+                tracing::debug!(method = %method.as_str(), path, status = u16::from(response.status()), ms, "Asked \
+                    storage.");
             }
             // The error itself is told by whoever handles it, without the URL that it may hold.
-            Err(_) => tracing::debug!(method = %method.as_str(), path, ms, "Asked storage without an answer."),
+            Err(_) => {
+                tracing::debug!(method = %method.as_str(), path, ms, "Asked storage without an \
+                    answer.")
+            }
         }
         result
     }

@@ -10,7 +10,8 @@ use crate::model::Secret;
 /// The account of every emulator; its key is public.
 /// Source: "Use the Azurite emulator for local Azure Storage development".
 const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
-const EMULATOR_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+const EMULATOR_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// Where an account's services are, and the credential for them.
 #[derive(Clone, Debug)]
@@ -30,8 +31,10 @@ pub fn parse_connection_string(text: &Secret) -> Result<Connection, String> {
         return emulator(pairs.get("developmentstorageproxyuri").copied());
     }
     let credential = credential(&pairs)?;
-    let blob =
-        endpoint(&pairs, "blob")?.ok_or("names neither `AccountName` nor `BlobEndpoint`; copy it from the account's page \"Access keys\", whole")?;
+    let blob = endpoint(&pairs, "blob")?.ok_or(
+        "names neither `AccountName` nor `BlobEndpoint`; copy it \
+            from the account's page \"Access keys\", whole",
+    )?;
     Ok(Connection { blob, queue: endpoint(&pairs, "queue")?, credential })
 }
 
@@ -42,7 +45,9 @@ fn pairs(text: &str) -> Result<BTreeMap<String, &str>, String> {
     let mut pairs = BTreeMap::new();
     for part in text.trim().split(';').map(str::trim).filter(|part| !part.is_empty()) {
         // Keys and signatures hold `=` themselves: only the first one parts name and value.
-        let (name, value) = part.split_once('=').ok_or("has a part without `=`; the form is `Name=value;Name=value`")?;
+        let (name, value) = part
+            .split_once('=')
+            .ok_or("has a part without `=`; the form is `Name=value;Name=value`")?;
         if pairs.insert(name.trim().to_ascii_lowercase(), value.trim()).is_some() {
             return Err("names a part twice".into());
         }
@@ -52,15 +57,20 @@ fn pairs(text: &str) -> Result<BTreeMap<String, &str>, String> {
 
 fn emulator(proxy: Option<&str>) -> Result<Connection, String> {
     let base = proxy.unwrap_or("http://127.0.0.1").trim_end_matches('/');
-    let at = |port: u16| service_url(&format!("{base}:{port}/{EMULATOR_ACCOUNT}"), "DevelopmentStorageProxyUri");
-    let credential = Credential::SharedKey { account: EMULATOR_ACCOUNT.into(), key: Secret::new(EMULATOR_KEY) };
+    let at = |port: u16| {
+        service_url(&format!("{base}:{port}/{EMULATOR_ACCOUNT}"), "DevelopmentStorageProxyUri")
+    };
+    let credential =
+        Credential::SharedKey { account: EMULATOR_ACCOUNT.into(), key: Secret::new(EMULATOR_KEY) };
     Ok(Connection { blob: at(10_000)?, queue: Some(at(10_001)?), credential })
 }
 
 fn credential(pairs: &BTreeMap<String, &str>) -> Result<Credential, String> {
     let given = |name: &str| pairs.get(name).copied().filter(|value| !value.is_empty());
     match (given("accountkey"), given("sharedaccesssignature")) {
-        (Some(_), Some(_)) => Err("holds both `AccountKey` and `SharedAccessSignature`; keep one".into()),
+        (Some(_), Some(_)) => {
+            Err("holds both `AccountKey` and `SharedAccessSignature`; keep one".into())
+        }
         (Some(key), None) => {
             let account = given("accountname").ok_or("has an `AccountKey` but no `AccountName`")?;
             if base64::Engine::decode(&base64::engine::general_purpose::STANDARD, key).is_err() {
@@ -78,20 +88,26 @@ fn endpoint(pairs: &BTreeMap<String, &str>, service: &str) -> Result<Option<Url>
     if let Some(url) = pairs.get(&explicit.to_ascii_lowercase()).filter(|url| !url.is_empty()) {
         return service_url(url, explicit).map(Some);
     }
-    let Some(account) = pairs.get("accountname").filter(|account| !account.is_empty()) else { return Ok(None) };
+    let Some(account) = pairs.get("accountname").filter(|account| !account.is_empty()) else {
+        return Ok(None);
+    };
     let scheme = pairs.get("defaultendpointsprotocol").copied().unwrap_or("https");
     let suffix = pairs.get("endpointsuffix").copied().unwrap_or("core.windows.net");
     service_url(&format!("{scheme}://{account}.{service}.{suffix}"), "AccountName").map(Some)
 }
 
-/// A service's URL without a trailing slash or a query: a slash left in place would make `//container`.
+/// A service's URL without a trailing slash or a query: a slash left in place would make
+/// `//container`.
 fn service_url(text: &str, name: &str) -> Result<Url, String> {
     let mut url = Url::parse(text).map_err(|_| format!("has a `{name}` that makes no URL"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err(format!("has a `{name}` that makes no http or https URL"));
     }
     if url.query().is_some() || url.password().is_some() {
-        return Err(format!("has a `{name}` with a query or a password in it; a SAS belongs into `SharedAccessSignature`"));
+        return Err(format!(
+            "has a `{name}` with a query or a password in it; a SAS belongs into \
+            `SharedAccessSignature`"
+        ));
     }
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
@@ -108,7 +124,9 @@ mod tests {
             Err(why) => why,
             Ok(Connection { blob, queue, credential }) => {
                 let with = match credential {
-                    Credential::SharedKey { account, key } => format!("{account} {}", key.reveal().len()),
+                    Credential::SharedKey { account, key } => {
+                        format!("{account} {}", key.reveal().len())
+                    }
                     Credential::Sas(sas) => format!("sas {}", sas.reveal()),
                     Credential::Token(_) => "token".into(),
                 };
@@ -120,19 +138,25 @@ mod tests {
     #[test]
     fn every_shape_is_read() {
         assert_eq!(
-            check("DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=Zm9v;EndpointSuffix=core.windows.net"),
+            check(
+                "DefaultEndpointsProtocol=https;AccountName=acme;AccountKey=Zm9v;EndpointSuffix=core.windows.net"
+            ),
             "https://acme.blob.core.windows.net/ https://acme.queue.core.windows.net/ acme 4"
         );
         assert_eq!(
             check("UseDevelopmentStorage=true"),
-            "http://127.0.0.1:10000/devstoreaccount1 http://127.0.0.1:10001/devstoreaccount1 devstoreaccount1 88"
+            "http://127.0.0.1:10000/devstoreaccount1 http://127.0.0.1:10001/devstoreaccount1 \
+            devstoreaccount1 88"
         );
         assert_eq!(
             check("UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://azurite/;"),
-            "http://azurite:10000/devstoreaccount1 http://azurite:10001/devstoreaccount1 devstoreaccount1 88"
+            "http://azurite:10000/devstoreaccount1 http://azurite:10001/devstoreaccount1 \
+            devstoreaccount1 88"
         );
         assert_eq!(
-            check("BlobEndpoint=https://acme.blob.core.windows.net/;SharedAccessSignature=?sv=2021-06-08&sig=a%3D"),
+            check(
+                "BlobEndpoint=https://acme.blob.core.windows.net/;SharedAccessSignature=?sv=2021-06-08&sig=a%3D"
+            ),
             "https://acme.blob.core.windows.net/  sas sv=2021-06-08&sig=a%3D"
         );
         assert_eq!(

@@ -14,45 +14,81 @@ use crate::store::contract::{Condition, StoreError, StoreKind};
 const SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// What to do where something on the way shows a certificate of its own.
-const INTERCEPTED: &str = "the certificate that came is of an authority that this machine does not trust, as where a firewall or proxy opens TLS: \
-                           name that authority in `destination.ca_file`, or in the environment's SSL_CERT_FILE";
+const INTERCEPTED: &str = "the certificate that came is of an authority that this machine does not \
+                           trust, as where a firewall or proxy opens TLS: name that authority in \
+                           `destination.ca_file`, or in the environment's SSL_CERT_FILE";
 
 /// Maps an error of the SDK. No text of it holds a URL with a query, a key or a signature.
 pub fn fail(op: &'static str, name: &str, address: &str, error: &azure_core::Error) -> StoreError {
     fail_under(op, name, address, &Condition::Always, error)
 }
 
-/// As [`fail`], of a write under `condition`. Where the name was to be free, a refusal that only a blob in place can meet
-/// says that it is not: the caller has to look. What it is otherwise, [`StoreError::as_no_race`] tells.
-pub fn fail_under(op: &'static str, name: &str, address: &str, condition: &Condition, error: &azure_core::Error) -> StoreError {
+/// As [`fail`], of a write under `condition`. Where the name was to be free, a refusal that only a
+/// blob in place can meet says that it is not: the caller has to look. What it is otherwise,
+/// [`StoreError::as_no_race`] tells.
+pub fn fail_under(
+    op: &'static str,
+    name: &str,
+    address: &str,
+    condition: &Condition,
+    error: &azure_core::Error,
+) -> StoreError {
     match error.kind() {
         ErrorKind::HttpResponse { status, error_code, raw_response } => {
             let response = raw_response.as_deref();
             // Where no code was sent, the SDK puts the status in its place.
-            let code = error_code.as_deref().filter(|code| !code.bytes().all(|b| b.is_ascii_digit())).unwrap_or_default();
+            let code = error_code
+                .as_deref()
+                .filter(|code| !code.bytes().all(|b| b.is_ascii_digit()))
+                .unwrap_or_default();
             let status = u16::from(*status);
             let refusal = refusals::of(status, code);
             let wait = response.and_then(|response| asked_to_wait(response.headers()));
-            let error = StoreError::new(op, name, address, refusal.kind, told(status, code, &refusal, response)).after(wait).with_hint(refusal.hint);
-            let error = if refusal.says_taken && *condition == Condition::IfAbsent { error.as_race() } else { error };
+            let error = StoreError::new(
+                op,
+                name,
+                address,
+                refusal.kind,
+                told(status, code, &refusal, response),
+            )
+            .after(wait)
+            .with_hint(refusal.hint);
+            let error = if refusal.says_taken && *condition == Condition::IfAbsent {
+                error.as_race()
+            } else {
+                error
+            };
             // Of a time-out or an error within the service, nobody knows.
             if code == "ServerBusy" { error.without_effect() } else { error }
         }
         ErrorKind::Connection | ErrorKind::Io if is_untrusted(error) => {
-            StoreError::new(op, name, address, StoreKind::Untrusted, causes(error)).with_hint(INTERCEPTED)
+            StoreError::new(op, name, address, StoreKind::Untrusted, causes(error))
+                .with_hint(INTERCEPTED)
         }
-        ErrorKind::Connection | ErrorKind::Io => StoreError::new(op, name, address, StoreKind::Unavailable, causes(error)),
+        ErrorKind::Connection | ErrorKind::Io => {
+            StoreError::new(op, name, address, StoreKind::Unavailable, causes(error))
+        }
         // Not what the service writes: a proxy's page, or an answer cut off.
-        ErrorKind::DataConversion => {
-            StoreError::new(op, name, address, StoreKind::Unavailable, format!("the answer makes no sense: {}", causes(error)))
-        }
+        ErrorKind::DataConversion => StoreError::new(
+            op,
+            name,
+            address,
+            StoreKind::Unavailable,
+            format!("the answer makes no sense: {}", causes(error)),
+        ),
         ErrorKind::Credential if is_untrusted(error) => {
             let text = format!("no token for storage: {}", causes(error));
             StoreError::new(op, name, address, StoreKind::Untrusted, text).with_hint(INTERCEPTED)
         }
         ErrorKind::Credential => {
             let kind = if passing(error) { StoreKind::Unavailable } else { StoreKind::Denied };
-            StoreError::new(op, name, address, kind, format!("no token for storage: {}; {}", causes(error), to_check_of_token(error)))
+            StoreError::new(
+                op,
+                name,
+                address,
+                kind,
+                format!("no token for storage: {}; {}", causes(error), to_check_of_token(error)),
+            )
         }
         _ => StoreError::new(op, name, address, StoreKind::Rejected, causes(error)),
     }
@@ -60,18 +96,27 @@ pub fn fail_under(op: &'static str, name: &str, address: &str, condition: &Condi
 
 fn told(status: u16, code: &str, refusal: &StoreRefusal, response: Option<&RawResponse>) -> String {
     let headers = response.map(RawResponse::headers);
-    let header = |name: &'static str| headers.and_then(|headers| headers.get_optional_str(&HeaderName::from_static(name)));
+    let header = |name: &'static str| {
+        headers.and_then(|headers| headers.get_optional_str(&HeaderName::from_static(name)))
+    };
     let mut text = if code.is_empty() {
-        format!("status {status} without a storage error code, so not from storage itself: is a proxy in between, is the endpoint right?")
+        format!(
+            "status {status} without a storage error code, so not from storage itself: is a proxy \
+            in between, is the endpoint right?"
+        )
     } else {
         format!("{code} ({status})")
     };
-    if let Some(message) = response.and_then(|response| message_in(response.body())).filter(|_| !code.is_empty()) {
+    if let Some(message) =
+        response.and_then(|response| message_in(response.body())).filter(|_| !code.is_empty())
+    {
         text.push_str(&format!(": {message}"));
     }
     let skew = header("date").filter(|_| refusal.kind == StoreKind::Denied);
     let skew = skew.and_then(|date| azure_core::time::parse_rfc7231(date).ok()).and_then(skewed);
-    if let Some(more) = skew.or_else(|| Some(refusal.text.to_owned()).filter(|text| !text.is_empty())) {
+    if let Some(more) =
+        skew.or_else(|| Some(refusal.text.to_owned()).filter(|text| !text.is_empty()))
+    {
         text.push_str(&format!("; {more}"));
     }
     if refusal.again == RetryRule::Later {
@@ -95,15 +140,23 @@ fn skewed(theirs: OffsetDateTime) -> Option<String> {
     let ours = OffsetDateTime::now_utc();
     let skew = (ours - theirs).unsigned_abs();
     let way = if ours > theirs { "ahead of" } else { "behind" };
-    (skew > SKEW).then(|| format!("this machine's clock is {} s {way} the service's: set it right", skew.as_secs()))
+    (skew > SKEW).then(|| {
+        format!("this machine's clock is {} s {way} the service's: set it right", skew.as_secs())
+    })
 }
 
 fn asked_to_wait(headers: &Headers) -> Option<Duration> {
     let header = |name: &'static str| headers.get_optional_str(&HeaderName::from_static(name));
-    let millis = header("x-ms-retry-after-ms").or_else(|| header("retry-after-ms")).and_then(|text| text.trim().parse().ok());
+    let millis = header("x-ms-retry-after-ms")
+        .or_else(|| header("retry-after-ms"))
+        .and_then(|text| text.trim().parse().ok());
     millis.map(Duration::from_millis).or_else(|| {
         let text = header("retry-after")?.trim();
-        let until = || azure_core::time::parse_rfc7231(text).ok().map(|at| (at - OffsetDateTime::now_utc()).try_into().unwrap_or_default());
+        let until = || {
+            azure_core::time::parse_rfc7231(text)
+                .ok()
+                .map(|at| (at - OffsetDateTime::now_utc()).try_into().unwrap_or_default())
+        };
         text.parse().ok().map(Duration::from_secs).or_else(until)
     })
 }
@@ -115,11 +168,13 @@ fn to_check_of_token(error: &azure_core::Error) -> &'static str {
         if let Some(inner) = cause.downcast_ref::<azure_core::Error>() {
             match inner.kind() {
                 ErrorKind::Connection | ErrorKind::Io => {
-                    return "no identity endpoint answers here. A managed identity exists only in Azure, and only where it is switched on; \
-                            elsewhere set `identity = \"cli\"` after `az login`, or a `connection_string`";
+                    return "no identity endpoint answers here. A managed identity exists only in \
+                            Azure, and only where it is switched on; elsewhere set `identity = \
+                            \"cli\"` after `az login`, or a `connection_string`";
                 }
                 ErrorKind::HttpResponse { status, .. } if u16::from(*status) < 429 => {
-                    return "the identity endpoint has no token for us: is the identity assigned to this app, is `client_id` right?";
+                    return "the identity endpoint has no token for us: is the identity assigned to \
+                        this app, is `client_id` right?";
                 }
                 _ => {}
             }
@@ -136,7 +191,9 @@ fn passing(error: &azure_core::Error) -> bool {
         if let Some(inner) = cause.downcast_ref::<azure_core::Error>() {
             match inner.kind() {
                 ErrorKind::Connection | ErrorKind::Io => return true,
-                ErrorKind::HttpResponse { status, .. } => return matches!(u16::from(*status), 408 | 429 | 500..),
+                ErrorKind::HttpResponse { status, .. } => {
+                    return matches!(u16::from(*status), 408 | 429 | 500..);
+                }
                 _ => {}
             }
         }
@@ -145,21 +202,28 @@ fn passing(error: &azure_core::Error) -> bool {
     false
 }
 
-/// Whether the other end showed a certificate that is not trusted. It will not show another one soon.
+/// Whether the other end showed a certificate that is not trusted. It will not show another one
+/// soon.
 fn is_untrusted(error: &azure_core::Error) -> bool {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = next {
-        if matches!(cause.downcast_ref::<rustls::Error>(), Some(rustls::Error::InvalidCertificate(_))) {
+        if matches!(
+            cause.downcast_ref::<rustls::Error>(),
+            Some(rustls::Error::InvalidCertificate(_))
+        ) {
             return true;
         }
         // An error of the connection keeps that of TLS within, where its own causes do not lead.
         let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = inner.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| cause.source());
+        next = inner
+            .map(|inner| inner as &(dyn std::error::Error + 'static))
+            .or_else(|| cause.source());
     }
     false
 }
 
-/// The chain of causes. `reqwest` writes whole URLs, a SAS with them: of its errors only the kind is told.
+/// The chain of causes. `reqwest` writes whole URLs, a SAS with them: of its errors only the kind
+/// is told.
 fn causes(error: &azure_core::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -181,7 +245,13 @@ fn causes(error: &azure_core::Error) -> String {
 /// Belt and braces: whatever looks like the query of a URL is cut out.
 fn without_queries(text: &str) -> String {
     text.split(' ')
-        .map(|word| if word.contains("sig=") || word.contains("://") { word.split('?').next().unwrap_or_default() } else { word })
+        .map(|word| {
+            if word.contains("sig=") || word.contains("://") {
+                word.split('?').next().unwrap_or_default()
+            } else {
+                word
+            }
+        })
         .collect::<Vec<_>>()
         .join(" ")
 }
@@ -195,9 +265,14 @@ mod tests {
         for (name, value) in headers {
             all.insert(*name, value.clone());
         }
-        let code = body.split_once("<Code>").and_then(|(_, rest)| rest.split('<').next()).map(str::to_owned);
+        let code = body
+            .split_once("<Code>")
+            .and_then(|(_, rest)| rest.split('<').next())
+            .map(str::to_owned);
         let raw_response = Some(Box::new(RawResponse::from_bytes(status.into(), all, body)));
-        let error = ErrorKind::HttpResponse { status: status.into(), error_code: code, raw_response }.into_error();
+        let error =
+            ErrorKind::HttpResponse { status: status.into(), error_code: code, raw_response }
+                .into_error();
         let error = fail("writing", "b", "store", &error);
         use crate::failure::Failure;
         format!("{:?} {:?} {}", error.kind, error.retry_after(), crate::model::chain(&error))
@@ -228,12 +303,14 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_to_check() {
-        let body = "<?xml?><Error><Code>AuthorizationFailure</Code><Message>Not authorized.\nRequestId:1\nTime:2</Message></Error>";
+        let body = "<?xml?><Error><Code>AuthorizationFailure</Code><Message>Not \
+            authorized.\nRequestId:1\nTime:2</Message></Error>";
         let told = answer(403, &[("x-ms-request-id", "42".into())], body);
         assert_eq!(
             told,
-            "Denied None writing `b` in store: AuthorizationFailure (403): Not authorized.; check the account's network rules \
-             (firewall, private endpoint), the SAS's services and resource types (it needs `ss=b`, `srt=co`), the key (request 42)"
+            "Denied None writing `b` in store: AuthorizationFailure (403): Not authorized.; check \
+             the account's network rules (firewall, private endpoint), the SAS's services and \
+             resource types (it needs `ss=b`, `srt=co`), the key (request 42)"
         );
         let skewed = answer(403, &[("date", "Mon, 01 Jan 2001 00:00:00 GMT".into())], body);
         assert!(skewed.contains("ahead of the service's"), "{skewed}");
@@ -241,21 +318,38 @@ mod tests {
 
     #[test]
     fn a_busy_service_is_given_the_time_it_asks_for() {
-        assert!(answer(503, &[("retry-after", "7".into())], "").starts_with("Unavailable Some(7s)"));
-        assert!(answer(429, &[("x-ms-retry-after-ms", "1500".into()), ("retry-after", "7".into())], "").starts_with("Unavailable Some(1.5s)"));
+        assert!(
+            answer(503, &[("retry-after", "7".into())], "").starts_with("Unavailable Some(7s)")
+        );
+        assert!(
+            answer(429, &[("x-ms-retry-after-ms", "1500".into()), ("retry-after", "7".into())], "")
+                .starts_with("Unavailable Some(1.5s)")
+        );
     }
 
     #[test]
     fn an_identity_endpoint_that_is_down_may_come_back() {
         let kind = |status: u16| {
-            let inner = ErrorKind::HttpResponse { status: status.into(), error_code: None, raw_response: None }.into_error();
-            fail("writing", "b", "store", &azure_core::Error::new(ErrorKind::Credential, inner)).kind
+            let inner = ErrorKind::HttpResponse {
+                status: status.into(),
+                error_code: None,
+                raw_response: None,
+            }
+            .into_error();
+            fail("writing", "b", "store", &azure_core::Error::new(ErrorKind::Credential, inner))
+                .kind
         };
-        assert_eq!((kind(503), kind(429), kind(400)), (StoreKind::Unavailable, StoreKind::Unavailable, StoreKind::Denied));
+        assert_eq!(
+            (kind(503), kind(429), kind(400)),
+            (StoreKind::Unavailable, StoreKind::Unavailable, StoreKind::Denied)
+        );
     }
 
     #[test]
     fn queries_are_cut_out() {
-        assert_eq!(without_queries("sending to http://h/c?sv=1&sig=canary failed"), "sending to http://h/c failed");
+        assert_eq!(
+            without_queries("sending to http://h/c?sv=1&sig=canary failed"),
+            "sending to http://h/c failed"
+        );
     }
 }

@@ -8,8 +8,10 @@ use azure_core::credentials::TokenCredential;
 use azure_core::http::policies::{Policy, PolicyResult};
 use azure_core::http::{ClientOptions, Context, Request, RetryOptions, Transport};
 use azure_identity::{
-    AzureCliCredential, ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
-    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+    AzureCliCredential, ClientAssertionCredential, ClientAssertionCredentialOptions,
+    ClientSecretCredential, ClientSecretCredentialOptions, ManagedIdentityCredential,
+    ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
+    WorkloadIdentityCredentialOptions,
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -30,7 +32,8 @@ pub enum Identity {
         /// Which user-assigned identity; `None` is the system-assigned one.
         id: Option<ManagedId>,
     },
-    /// A federated token in a file, as Kubernetes gives it (`AZURE_FEDERATED_TOKEN_FILE`, `AZURE_TENANT_ID`).
+    /// A federated token in a file, as Kubernetes gives it (`AZURE_FEDERATED_TOKEN_FILE`,
+    /// `AZURE_TENANT_ID`).
     Workload {
         /// Client id; `None` is `AZURE_CLIENT_ID`.
         client_id: Option<String>,
@@ -53,30 +56,43 @@ pub enum ManagedId {
 }
 
 /// An identity's endpoint is near: one that does not answer soon is not there.
-const TIMEOUTS: Timeouts = Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(30) };
+const TIMEOUTS: Timeouts =
+    Timeouts { connect: Duration::from_secs(5), read: Duration::from_secs(30) };
 
-/// A credential for `identity`. Asks nobody yet; a token is fetched with the first request, kept until it
-/// runs out, and shared by all clients that hold a clone. `trust` names authorities beside the machine's own.
-pub fn credential(identity: &Identity, trust: &TrustedRoots) -> Result<Arc<dyn TokenCredential>, BoxError> {
+/// A credential for `identity`. Asks nobody yet; a token is fetched with the first request, kept
+/// until it runs out, and shared by all clients that hold a clone. `trust` names authorities beside
+/// the machine's own.
+pub fn credential(
+    identity: &Identity,
+    trust: &TrustedRoots,
+) -> Result<Arc<dyn TokenCredential>, BoxError> {
     match identity {
         Identity::Managed { id } => managed(id.as_ref()),
         Identity::Workload { client_id } => {
-            let credential_options = ClientAssertionCredentialOptions { client_options: client_options(trust)? };
-            let options = WorkloadIdentityCredentialOptions { credential_options, client_id: client_id.clone(), ..Default::default() };
+            let credential_options =
+                ClientAssertionCredentialOptions { client_options: client_options(trust)? };
+            let options = WorkloadIdentityCredentialOptions {
+                credential_options,
+                client_id: client_id.clone(),
+                ..Default::default()
+            };
             Ok(WorkloadIdentityCredential::new(Some(options)).map_err(told)?)
         }
         Identity::ServicePrincipal(principal) => {
-            let (tenant, client_id, client_options) = (principal.tenant.clone(), principal.client_id.clone(), client_options(trust)?);
+            let (tenant, client_id, client_options) =
+                (principal.tenant.clone(), principal.client_id.clone(), client_options(trust)?);
             match &principal.proof {
                 PrincipalProof::Secret(secret) => {
                     let secret = azure_core::credentials::Secret::new(secret.reveal().to_owned());
                     let options = ClientSecretCredentialOptions { client_options };
-                    Ok(ClientSecretCredential::new(&tenant, client_id, secret, Some(options)).map_err(told)?)
+                    Ok(ClientSecretCredential::new(&tenant, client_id, secret, Some(options))
+                        .map_err(told)?)
                 }
                 PrincipalProof::Certificate(certified) => {
                     let signer = Signer::new(principal, certified.clone());
                     let options = ClientAssertionCredentialOptions { client_options };
-                    Ok(ClientAssertionCredential::new(tenant, client_id, signer, Some(options)).map_err(told)?)
+                    Ok(ClientAssertionCredential::new(tenant, client_id, signer, Some(options))
+                        .map_err(told)?)
                 }
             }
         }
@@ -84,13 +100,18 @@ pub fn credential(identity: &Identity, trust: &TrustedRoots) -> Result<Arc<dyn T
     }
 }
 
-/// A managed identity's endpoint is on this machine or next to it, and is told a secret: no proxy is ever in between.
+/// A managed identity's endpoint is on this machine or next to it, and is told a secret: no proxy
+/// is ever in between.
 fn managed(id: Option<&ManagedId>) -> Result<Arc<dyn TokenCredential>, BoxError> {
     let http = client::builder(TIMEOUTS, &TrustedRoots::default()).no_proxy().build()?;
-    let options = |user_assigned_id, more: Option<Arc<dyn Policy>>| ManagedIdentityCredentialOptions {
-        user_assigned_id,
-        client_options: ClientOptions { per_try_policies: more.into_iter().collect(), ..options_with(http.clone()) },
-    };
+    let options =
+        |user_assigned_id, more: Option<Arc<dyn Policy>>| ManagedIdentityCredentialOptions {
+            user_assigned_id,
+            client_options: ClientOptions {
+                per_try_policies: more.into_iter().collect(),
+                ..options_with(http.clone())
+            },
+        };
     let id_of_sdk = id.cloned().map(|id| match id {
         ManagedId::Client(id) => UserAssignedId::ClientId(id),
         ManagedId::Object(id) => UserAssignedId::ObjectId(id),
@@ -101,20 +122,26 @@ fn managed(id: Option<&ManagedId>) -> Result<Arc<dyn TokenCredential>, BoxError>
         // App Service takes a resource id under a name that the library does not know.
         (Err(_), Some(ManagedId::Resource(id))) => {
             let named = ResourceId(id.clone());
-            Ok(ManagedIdentityCredential::new(Some(options(None, Some(Arc::new(named))))).map_err(told)?)
+            Ok(ManagedIdentityCredential::new(Some(options(None, Some(Arc::new(named)))))
+                .map_err(told)?)
         }
         (Err(error), _) => Err(told(error)),
     }
 }
 
-/// Names the identity by its resource id, as the endpoint of App Service wants it.
-/// Source: "How to use managed identities for App Service and Azure Functions", REST endpoint reference.
+/// Names the identity by its resource id, as the endpoint of App Service wants it. Source: "How to
+/// use managed identities for App Service and Azure Functions", REST endpoint reference.
 #[derive(Debug)]
 struct ResourceId(String);
 
 #[async_trait::async_trait]
 impl Policy for ResourceId {
-    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+    async fn send(
+        &self,
+        ctx: &Context,
+        request: &mut Request,
+        next: &[Arc<dyn Policy>],
+    ) -> PolicyResult {
         request.url_mut().query_pairs_mut().append_pair("mi_res_id", &self.0);
         next[0].send(ctx, request, &next[1..]).await
     }
@@ -126,9 +153,14 @@ fn client_options(trust: &TrustedRoots) -> Result<ClientOptions, BoxError> {
 }
 
 fn options_with(http: reqwest::Client) -> ClientOptions {
-    // Ours is the only retry loop: it asks for the blob again, and with it for the token. The library keeps a loop of its
-    // own for the endpoint of virtual machines, as that one's documentation asks for.
-    ClientOptions { retry: RetryOptions::none(), transport: Some(Transport::new(Arc::new(http))), ..ClientOptions::default() }
+    // Ours is the only retry loop: it asks for the blob again, and with it for the token. The
+    // library keeps a loop of its own for the endpoint of virtual machines, as that one's
+    // documentation asks for.
+    ClientOptions {
+        retry: RetryOptions::none(),
+        transport: Some(Transport::new(Arc::new(http))),
+        ..ClientOptions::default()
+    }
 }
 
 fn told(error: azure_core::Error) -> BoxError {
@@ -155,19 +187,29 @@ pub struct Whose {
 /// What a token for storage is asked by.
 const SCOPE: &str = "https://storage.azure.com/.default";
 
-/// Gets a token for storage, and tells whose it is by its claims. Nobody checks them here: the service does.
+/// Gets a token for storage, and tells whose it is by its claims. Nobody checks them here: the
+/// service does.
 pub async fn whose(identity: &Identity, trust: &TrustedRoots) -> Result<Whose, StoreError> {
-    let failed = |cause: BoxError| StoreError::new("getting", "a token", "storage", StoreKind::Denied, cause);
+    let failed = |cause: BoxError| {
+        StoreError::new("getting", "a token", "storage", StoreKind::Denied, cause)
+    };
     let credential = credential(identity, trust).map_err(failed)?;
-    let token = credential.get_token(&[SCOPE], None).await.map_err(|error| super::failure::fail("getting", "a token", "storage", &error))?;
+    let token = credential
+        .get_token(&[SCOPE], None)
+        .await
+        .map_err(|error| super::failure::fail("getting", "a token", "storage", &error))?;
     Ok(Whose::of(token.token.secret()))
 }
 
 impl Whose {
     /// Of a token in the form of a JWT; nothing of any other.
     fn of(token: &str) -> Self {
-        let claims = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok());
-        let claims: Value = claims.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let claims = token
+            .split('.')
+            .nth(1)
+            .and_then(|part| URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok());
+        let claims: Value =
+            claims.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         let text = |names: &[&str]| {
             let found = names.iter().find_map(|name| claims.get(*name)?.as_str());
             found.map(|text| printable(text.as_bytes()).chars().take(100).collect())
@@ -178,16 +220,31 @@ impl Whose {
             name: text(&["upn", "unique_name", "preferred_username"]),
             tenant: text(&["tid"]),
             audience: text(&["aud"]),
-            expires: claims.get("exp").and_then(Value::as_i64).and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok()),
+            expires: claims
+                .get("exp")
+                .and_then(Value::as_i64)
+                .and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok()),
         }
     }
 }
 
 impl fmt::Display for Whose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [("client id", &self.client_id), ("object id", &self.object_id), ("name", &self.name), ("tenant", &self.tenant)];
-        let told: Vec<String> = parts.into_iter().filter_map(|(what, value)| Some(format!("{what} {}", value.as_ref()?))).collect();
-        f.write_str(&if told.is_empty() { "the token does not say whose it is".to_owned() } else { told.join(", ") })
+        let parts = [
+            ("client id", &self.client_id),
+            ("object id", &self.object_id),
+            ("name", &self.name),
+            ("tenant", &self.tenant),
+        ];
+        let told: Vec<String> = parts
+            .into_iter()
+            .filter_map(|(what, value)| Some(format!("{what} {}", value.as_ref()?)))
+            .collect();
+        f.write_str(&if told.is_empty() {
+            "the token does not say whose it is".to_owned()
+        } else {
+            told.join(", ")
+        })
     }
 }
 

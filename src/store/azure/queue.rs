@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use azure_core::http::{ClientOptions, RetryOptions, Transport, Url};
 use azure_storage_queue::models::{
-    QueueClientGetPropertiesResultHeaders, QueueClientReceiveMessagesOptions, QueueClientSendMessageOptions, QueueMessage,
+    QueueClientGetPropertiesResultHeaders, QueueClientReceiveMessagesOptions,
+    QueueClientSendMessageOptions, QueueMessage,
 };
 use azure_storage_queue::{QueueClient, QueueClientOptions};
 
@@ -57,7 +58,8 @@ pub fn illegal_queue(name: &str) -> Option<&'static str> {
     let legal = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
     let good = (3..=63 - POISON.len()).contains(&name.len()) && name.bytes().all(legal);
     let dashes = name.starts_with('-') || name.ends_with('-') || name.contains("--");
-    (!good || dashes).then_some("allowed are 3 to 56 lower-case letters, digits and single `-` between them")
+    (!good || dashes)
+        .then_some("allowed are 3 to 56 lower-case letters, digits and single `-` between them")
 }
 
 impl AzureQueue {
@@ -66,7 +68,9 @@ impl AzureQueue {
         let mut shown = settings.service.clone();
         shown.set_query(None);
         let address = format!("{}/{}", shown.as_str().trim_end_matches('/'), settings.name);
-        let unusable = |why: BoxError| StoreError::new("opening", &settings.name, &address, StoreKind::Rejected, why);
+        let unusable = |why: BoxError| {
+            StoreError::new("opening", &settings.name, &address, StoreKind::Rejected, why)
+        };
         if let Some(why) = illegal_queue(&settings.name) {
             return Err(unusable(why.into()));
         }
@@ -81,7 +85,11 @@ impl AzureQueue {
     }
 }
 
-fn client(settings: &QueueSettings, name: &str, http: &reqwest::Client) -> Result<QueueClient, BoxError> {
+fn client(
+    settings: &QueueSettings,
+    name: &str,
+    http: &reqwest::Client,
+) -> Result<QueueClient, BoxError> {
     let mut url = settings.service.clone();
     let path = format!("{}/{name}", url.path().trim_end_matches('/'));
     url.set_path(&path);
@@ -135,14 +143,21 @@ impl Queue for AzureQueue {
         }
         let message = QueueMessage { message_text: Some(text.to_owned()) };
         let message = message.try_into().map_err(|error| self.failed(op, &error))?;
-        let options =
-            QueueClientSendMessageOptions { visibility_timeout: Some(seconds(delay)).filter(|s| *s > 0), ..QueueClientSendMessageOptions::default() };
-        self.queue.send_message(message, Some(options)).await.map(|_| ()).map_err(|error| self.failed(op, &error))
+        let options = QueueClientSendMessageOptions {
+            visibility_timeout: Some(seconds(delay)).filter(|s| *s > 0),
+            ..QueueClientSendMessageOptions::default()
+        };
+        self.queue
+            .send_message(message, Some(options))
+            .await
+            .map(|_| ())
+            .map_err(|error| self.failed(op, &error))
     }
 
     async fn length(&self) -> Result<u64, StoreError> {
         let op = "looking at";
-        let answer = self.queue.get_properties(None).await.map_err(|error| self.failed(op, &error))?;
+        let answer =
+            self.queue.get_properties(None).await.map_err(|error| self.failed(op, &error))?;
         let count = answer.approximate_messages_count().map_err(|error| self.failed(op, &error))?;
         Ok(count.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
     }
@@ -160,9 +175,14 @@ impl Queue for AzureQueue {
             Err(error) if is_missing(&error) => return Ok(Vec::new()),
             Err(error) => return Err(self.failed(op, &error)),
         };
-        let messages = answer.into_model().map_err(|error| self.failed(op, &error))?.items.unwrap_or_default();
+        let messages =
+            answer.into_model().map_err(|error| self.failed(op, &error))?.items.unwrap_or_default();
         let whole = messages.into_iter().filter_map(|message| {
-            Some(GivenUp { text: message.message_text.unwrap_or_default(), id: message.message_id?, receipt: message.pop_receipt? })
+            Some(GivenUp {
+                text: message.message_text.unwrap_or_default(),
+                id: message.message_id?,
+                receipt: message.pop_receipt?,
+            })
         });
         Ok(whole.collect())
     }
@@ -170,7 +190,15 @@ impl Queue for AzureQueue {
     async fn forget(&self, message: &GivenUp) -> Result<(), StoreError> {
         match self.poison.delete_message(&message.id, &message.receipt, None).await {
             Ok(_) => Ok(()),
-            Err(error) if is_missing(&error) || matches!(code_of(&error), Some("MessageNotFound" | "PopReceiptMismatch")) => Ok(()),
+            Err(error)
+                if is_missing(&error)
+                    || matches!(
+                        code_of(&error),
+                        Some("MessageNotFound" | "PopReceiptMismatch")
+                    ) =>
+            {
+                Ok(())
+            }
             Err(error) => Err(self.failed("removing a message from", &error)),
         }
     }

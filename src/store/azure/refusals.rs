@@ -1,8 +1,10 @@
-//! What each code of storage's refusals means: its kind, whether to try again, and what to do. One table.
+//! What each code of storage's refusals means: its kind, whether to try again, and what to do. One
+//! table.
 //!
-//! Sources: "Common REST API error codes" and "Azure Blob Storage error codes" of the REST reference; the codes of
-//! hierarchical namespaces from its Data Lake Storage part. A refusal by a policy, a right or a limit is never a race:
-//! only the codes of kind [`StoreKind::Condition`] say that another writer was quicker.
+//! Sources: "Common REST API error codes" and "Azure Blob Storage error codes" of the REST
+//! reference; the codes of hierarchical namespaces from its Data Lake Storage part. A refusal by a
+//! policy, a right or a limit is never a race: only the codes of kind [`StoreKind::Condition`] say
+//! that another writer was quicker.
 
 use crate::store::contract::StoreKind;
 
@@ -36,32 +38,53 @@ pub struct StoreRefusal {
     pub hint: &'static str,
 }
 
-const fn row(code: &'static str, kind: StoreKind, again: RetryRule, text: &'static str, hint: &'static str) -> StoreRefusal {
+const fn row(
+    code: &'static str,
+    kind: StoreKind,
+    again: RetryRule,
+    text: &'static str,
+    hint: &'static str,
+) -> StoreRefusal {
     StoreRefusal { code, kind, again, says_taken: false, text, hint }
 }
 
 /// A refusal that only what stands there already can meet.
-const fn taken(code: &'static str, kind: StoreKind, again: RetryRule, text: &'static str, hint: &'static str) -> StoreRefusal {
+const fn taken(
+    code: &'static str,
+    kind: StoreKind,
+    again: RetryRule,
+    text: &'static str,
+    hint: &'static str,
+) -> StoreRefusal {
     StoreRefusal { says_taken: true, ..row(code, kind, again, text, hint) }
 }
 
-const WORM: &str = "an immutability policy forbids to overwrite, append to and remove blobs here. blobferry's own state below \
-                    `_blobferry/` cannot live in such a container: use one without a policy for it, or ask the container's owner";
-const HOLD: &str = "a legal hold forbids to overwrite, append to and remove blobs here: use a container without one, or ask \
-                    whoever set the hold to clear it";
-const OVERWRITE: &str = "give the credential the right to overwrite: a SAS needs `w` beside `c`, an identity the role Storage Blob Data Contributor";
-const LEASED: &str = "somebody else holds a lease on this blob: wait for its end, or break it (`az storage blob lease break`)";
-const ARCHIVED: &str =
-    "the blob is in the archive tier: rehydrate it to a tier that is online (`az storage blob set-tier --tier Hot`), or move it away";
-const SCOPE: &str = "the container or account wants another encryption (a scope or a customer's key) than this request has: \
-                     give the container a default encryption scope that is enabled, and let clients leave it out";
-const VAULT: &str = "the account's customer-managed key cannot be reached: enable the key and give the account's identity its rights in the vault";
-const DIRECTORY: &str = "this account has a hierarchical namespace, where a name is either a file or a directory: move away what stands \
-                         in the way, or leave one of the two out at the source";
-const UNSUPPORTED: &str = "this account or emulator does not do this: Azurite needs 3.37 or later (or `--loose`), premium page blob \
-                           accounts hold no block or append blobs";
-const DISABLED: &str = "enable the account: an unpaid or stopped subscription disables its accounts";
-const LIMIT: &str = "a limit of the service is reached: move blobs or load to another account, or ask Azure to raise it";
+const WORM: &str = "an immutability policy forbids to overwrite, append to and remove blobs here. \
+                    blobferry's own state below `_blobferry/` cannot live in such a container: use \
+                    one without a policy for it, or ask the container's owner";
+const HOLD: &str = "a legal hold forbids to overwrite, append to and remove blobs here: use a \
+                    container without one, or ask whoever set the hold to clear it";
+const OVERWRITE: &str = "give the credential the right to overwrite: a SAS needs `w` beside `c`, \
+    an identity the role Storage Blob Data Contributor";
+const LEASED: &str = "somebody else holds a lease on this blob: wait for its end, or break it (`az \
+    storage blob lease break`)";
+const ARCHIVED: &str = "the blob is in the archive tier: rehydrate it to a tier that is online \
+    (`az storage blob set-tier --tier Hot`), or move it away";
+const SCOPE: &str = "the container or account wants another encryption (a scope or a customer's \
+                     key) than this request has: give the container a default encryption scope \
+                     that is enabled, and let clients leave it out";
+const VAULT: &str = "the account's customer-managed key cannot be reached: enable the key and give \
+    the account's identity its rights in the vault";
+const DIRECTORY: &str = "this account has a hierarchical namespace, where a name is either a file \
+                         or a directory: move away what stands in the way, or leave one of the two \
+                         out at the source";
+const UNSUPPORTED: &str = "this account or emulator does not do this: Azurite needs 3.37 or later \
+                           (or `--loose`), premium page blob accounts hold no block or append \
+                           blobs";
+const DISABLED: &str =
+    "enable the account: an unpaid or stopped subscription disables its accounts";
+const LIMIT: &str = "a limit of the service is reached: move blobs or load to another account, or \
+    ask Azure to raise it";
 
 /// The table. What stands in no row goes by its status: see [`of`].
 pub const REFUSALS: &[StoreRefusal] = &{
@@ -75,39 +98,96 @@ pub const REFUSALS: &[StoreRefusal] = &{
         row("AppendPositionConditionNotMet", Condition, AfterALook, "", ""),
         // The blob is there, as another type than the one that is written.
         taken("InvalidBlobType", Condition, AfterALook, "", ""),
-        // Our blocks are gone because another writer committed under this name: the same commit can never succeed.
+        // Our blocks are gone because another writer committed under this name: the same commit can
+        // never succeed.
         row("InvalidBlockList", Condition, AfterALook, "", ""),
         // Policies.
-        taken("BlobImmutableDueToPolicy", Rejected, Never, "the container or blob is immutable", WORM),
-        taken("BlobImmutableDueToLegalHold", Rejected, Never, "the container or blob is immutable", HOLD),
+        taken(
+            "BlobImmutableDueToPolicy",
+            Rejected,
+            Never,
+            "the container or blob is immutable",
+            WORM,
+        ),
+        taken(
+            "BlobImmutableDueToLegalHold",
+            Rejected,
+            Never,
+            "the container or blob is immutable",
+            HOLD,
+        ),
         taken("SnapshotsPresent", Rejected, Never, "", ""),
         row("PublicAccessNotPermitted", Rejected, Never, "", ""),
         // Rights.
-        taken("UnauthorizedBlobOverwrite", Denied, Never, "the credential may create blobs and not overwrite them", OVERWRITE),
+        taken(
+            "UnauthorizedBlobOverwrite",
+            Denied,
+            Never,
+            "the credential may create blobs and not overwrite them",
+            OVERWRITE,
+        ),
         row(
             "AuthorizationPermissionMismatch",
             Denied,
             Never,
-            "check that the identity has the role Storage Blob Data Contributor, or that the SAS has the permissions rwcadl",
+            "check that the identity has the role Storage Blob Data Contributor, or that the SAS \
+            has the permissions rwcadl",
             "",
         ),
         row("InvalidAuthenticationInfo", Denied, Never, WRONG_TOKEN, ""),
         row("InvalidAuthenticationInfo.Audience", Denied, Never, WRONG_TOKEN, ""),
-        row("NoAuthenticationInformation", Denied, Never, "no credential arrived: is a proxy in between that takes it away?", ""),
+        row(
+            "NoAuthenticationInformation",
+            Denied,
+            Never,
+            "no credential arrived: is a proxy in between that takes it away?",
+            "",
+        ),
         row(
             "AuthorizationFailure",
             Denied,
             Never,
-            "check the account's network rules (firewall, private endpoint), the SAS's services and resource types (it needs `ss=b`, `srt=co`), the key",
+            "check the account's network rules (firewall, private endpoint), the SAS's services \
+            and resource types (it needs `ss=b`, `srt=co`), the key",
             "",
         ),
-        row("AuthorizationSourceIPMismatch", Denied, Never, "the SAS is for another IP address than this machine's", ""),
+        row(
+            "AuthorizationSourceIPMismatch",
+            Denied,
+            Never,
+            "the SAS is for another IP address than this machine's",
+            "",
+        ),
         row("AuthorizationProtocolMismatch", Denied, Never, "the SAS is for https only", ""),
-        row("AuthorizationServiceMismatch", Denied, Never, "check the SAS's services and resource types (it needs `ss=b`, `srt=co`)", ""),
-        row("AuthorizationResourceTypeMismatch", Denied, Never, "check the SAS's services and resource types (it needs `ss=b`, `srt=co`)", ""),
-        row("KeyBasedAuthenticationNotPermitted", Denied, Never, "the account does not allow keys: use a managed identity", ""),
+        row(
+            "AuthorizationServiceMismatch",
+            Denied,
+            Never,
+            "check the SAS's services and resource types (it needs `ss=b`, `srt=co`)",
+            "",
+        ),
+        row(
+            "AuthorizationResourceTypeMismatch",
+            Denied,
+            Never,
+            "check the SAS's services and resource types (it needs `ss=b`, `srt=co`)",
+            "",
+        ),
+        row(
+            "KeyBasedAuthenticationNotPermitted",
+            Denied,
+            Never,
+            "the account does not allow keys: use a managed identity",
+            "",
+        ),
         row("AccountIsDisabled", Denied, Never, "the account is disabled", DISABLED),
-        row("InsufficientAccountPermissions", Denied, Never, "the account does not allow this", DISABLED),
+        row(
+            "InsufficientAccountPermissions",
+            Denied,
+            Never,
+            "the account does not allow this",
+            DISABLED,
+        ),
         // Leases of others.
         row("LeaseIdMissing", Unavailable, Soon, "", LEASED),
         row("LeaseIdMismatchWithBlobOperation", Unavailable, Soon, "", LEASED),
@@ -120,7 +200,8 @@ pub const REFUSALS: &[StoreRefusal] = &{
             Rejected,
             Later,
             "",
-            "the blob is on its way out of the archive tier, which takes hours; a later run tries again",
+            "the blob is on its way out of the archive tier, which takes hours; a later run tries \
+            again",
         ),
         row("BlobTierInadequateForContentLength", Rejected, Never, "", LIMIT),
         row("BlobAccessTierNotSupportedForAccountType", Rejected, Never, "", UNSUPPORTED),
@@ -160,14 +241,38 @@ pub const REFUSALS: &[StoreRefusal] = &{
         row("Md5Mismatch", Corrupted, Soon, "", ""),
         row("Crc64Mismatch", Corrupted, Soon, "", ""),
         // Hierarchical namespaces.
-        taken("PathConflict", Rejected, Never, "a file stands where a directory is needed, or the other way round", DIRECTORY),
+        taken(
+            "PathConflict",
+            Rejected,
+            Never,
+            "a file stands where a directory is needed, or the other way round",
+            DIRECTORY,
+        ),
         taken("PathAlreadyExists", Rejected, Never, "", DIRECTORY),
-        taken("ResourceTypeMismatch", Rejected, Never, "a directory stands where a file is to be, or the other way round", DIRECTORY),
+        taken(
+            "ResourceTypeMismatch",
+            Rejected,
+            Never,
+            "a directory stands where a file is to be, or the other way round",
+            DIRECTORY,
+        ),
         taken("InvalidResourceType", Rejected, Never, "", DIRECTORY),
         taken("DirectoryIsNotEmpty", Rejected, Never, "", DIRECTORY),
         taken("DirectoryNotEmpty", Rejected, Never, "", DIRECTORY),
-        taken("BlobOperationNotSupported", Rejected, Never, "", "the blob was made by the Data Lake API, which does not mix with this: move it away"),
-        row("FeatureNotYetSupportedForHierarchicalNamespaceAccounts", Rejected, Never, "", "this needs an account without a hierarchical namespace"),
+        taken(
+            "BlobOperationNotSupported",
+            Rejected,
+            Never,
+            "",
+            "the blob was made by the Data Lake API, which does not mix with this: move it away",
+        ),
+        row(
+            "FeatureNotYetSupportedForHierarchicalNamespaceAccounts",
+            Rejected,
+            Never,
+            "",
+            "this needs an account without a hierarchical namespace",
+        ),
         // What the other end does not know.
         row("FeatureNotSupported", Rejected, Never, "", UNSUPPORTED),
         row("FeatureNotSupportedForAccount", Rejected, Never, "", UNSUPPORTED),
@@ -179,16 +284,18 @@ pub const REFUSALS: &[StoreRefusal] = &{
             Rejected,
             Never,
             "",
-            "if it is the version: start Azurite with `--skipApiVersionCheck`, or set `destination.api_version` to one that the service knows",
+            "if it is the version: start Azurite with `--skipApiVersionCheck`, or set \
+            `destination.api_version` to one that the service knows",
         ),
     ]
 };
 
-const WRONG_TOKEN: &str =
-    "the token is not for storage: it has run out, is of another tenant than the account, or is for another audience than https://storage.azure.com";
+const WRONG_TOKEN: &str = "the token is not for storage: it has run out, is of another tenant than \
+    the account, or is for another audience than https://storage.azure.com";
 
 /// Said of a refusal of a credential that stands in no row.
-const CHECK_CREDENTIAL: &str = "check the key, the SAS's expiry and signature, or the identity's role";
+const CHECK_CREDENTIAL: &str =
+    "check the key, the SAS's expiry and signature, or the identity's role";
 
 /// The row of `code`; of a code that stands in none, what its status says.
 pub fn of(status: u16, code: &str) -> StoreRefusal {
@@ -197,7 +304,9 @@ pub fn of(status: u16, code: &str) -> StoreRefusal {
     }
     let (kind, again) = match (code, status) {
         // Every answer of storage names a code. One that does not comes from something in between.
-        ("", status) if !matches!(status, 401 | 403 | 409 | 412) => (StoreKind::Unavailable, RetryRule::Soon),
+        ("", status) if !matches!(status, 401 | 403 | 409 | 412) => {
+            (StoreKind::Unavailable, RetryRule::Soon)
+        }
         (_, 401 | 403) => (StoreKind::Denied, RetryRule::Never),
         (_, 412) => (StoreKind::Condition, RetryRule::AfterALook),
         (_, 408 | 429 | 500 | 502 | 503 | 504) => (StoreKind::Unavailable, RetryRule::Soon),
@@ -220,14 +329,31 @@ mod tests {
                 _ => matches!(refusal.again, RetryRule::Later | RetryRule::Never),
             };
             assert!(by_kind, "{refusal:?}");
-            assert_eq!(REFUSALS.iter().filter(|other| other.code == refusal.code).count(), 1, "{}", refusal.code);
-            assert!(refusal.kind != StoreKind::Rejected || refusal.again != RetryRule::Later || !refusal.hint.is_empty(), "{}", refusal.code);
+            assert_eq!(
+                REFUSALS.iter().filter(|other| other.code == refusal.code).count(),
+                1,
+                "{}",
+                refusal.code
+            );
+            assert!(
+                refusal.kind != StoreKind::Rejected
+                    || refusal.again != RetryRule::Later
+                    || !refusal.hint.is_empty(),
+                "{}",
+                refusal.code
+            );
         }
     }
 
     #[test]
     fn a_policy_a_right_or_a_limit_is_no_race() {
-        for code in ["BlobImmutableDueToPolicy", "BlobImmutableDueToLegalHold", "UnauthorizedBlobOverwrite", "BlobArchived", "PathConflict"] {
+        for code in [
+            "BlobImmutableDueToPolicy",
+            "BlobImmutableDueToLegalHold",
+            "UnauthorizedBlobOverwrite",
+            "BlobArchived",
+            "PathConflict",
+        ] {
             let refusal = of(409, code);
             assert!(refusal.kind != StoreKind::Condition && !refusal.hint.is_empty(), "{code}");
         }

@@ -84,7 +84,8 @@ impl AzureSettings {
     }
 }
 
-/// Certificate authorities that are trusted beside the machine's own, as of a firewall that opens TLS.
+/// Certificate authorities that are trusted beside the machine's own, as of a firewall that opens
+/// TLS.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedRoots(pub Vec<reqwest::Certificate>);
 
@@ -93,7 +94,10 @@ impl TrustedRoots {
     pub fn from_pem(pem: &[u8]) -> Result<Self, String> {
         match reqwest::Certificate::from_pem_bundle(pem) {
             Ok(found) if !found.is_empty() => Ok(Self(found)),
-            _ => Err("holds no certificate; allowed is PEM, one authority after the other".to_owned()),
+            _ => {
+                Err("holds no certificate; allowed is PEM, one authority after the other"
+                    .to_owned())
+            }
         }
     }
 }
@@ -103,7 +107,8 @@ impl TrustedRoots {
 pub struct Timeouts {
     /// For a connection.
     pub connect: Duration,
-    /// For the answer to a request, the sending of its body included, and between two pieces of an answer.
+    /// For the answer to a request, the sending of its body included, and between two pieces of an
+    /// answer.
     pub read: Duration,
 }
 

@@ -21,7 +21,10 @@ pub struct SharedKey {
 impl SharedKey {
     /// Signs for `account` with its base64 `key`.
     pub fn new(account: &str, key: &Secret) -> Self {
-        Self { account: account.to_owned(), key: azure_core::credentials::Secret::new(key.reveal().to_owned()) }
+        Self {
+            account: account.to_owned(),
+            key: azure_core::credentials::Secret::new(key.reveal().to_owned()),
+        }
     }
 }
 
@@ -33,26 +36,49 @@ impl fmt::Debug for SharedKey {
 
 #[async_trait]
 impl Policy for SharedKey {
-    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
-        request.insert_header("x-ms-date", azure_core::time::to_rfc7231(&OffsetDateTime::now_utc()));
-        let signature = azure_core::hmac::hmac_sha256(&string_to_sign(&self.account, request), &self.key)?;
+    async fn send(
+        &self,
+        ctx: &Context,
+        request: &mut Request,
+        next: &[Arc<dyn Policy>],
+    ) -> PolicyResult {
+        request
+            .insert_header("x-ms-date", azure_core::time::to_rfc7231(&OffsetDateTime::now_utc()));
+        let signature =
+            azure_core::hmac::hmac_sha256(&string_to_sign(&self.account, request), &self.key)?;
         request.insert_header("authorization", format!("SharedKey {}:{signature}", self.account));
         next[0].send(ctx, request, &next[1..]).await
     }
 }
 
 fn string_to_sign(account: &str, request: &Request) -> String {
-    let headers: BTreeMap<String, &str> =
-        request.headers().iter().map(|(name, value)| (name.as_str().to_ascii_lowercase(), value.as_str().trim())).collect();
+    let headers: BTreeMap<String, &str> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.as_str().to_ascii_lowercase(), value.as_str().trim()))
+        .collect();
     let header = |name: &str| headers.get(name).copied().unwrap_or_default();
     // An empty body is signed as an empty field since version 2015-02-21.
-    let length = request.body().len().filter(|length| *length > 0).map(|length| length.to_string()).unwrap_or_default();
+    let length = request
+        .body()
+        .len()
+        .filter(|length| *length > 0)
+        .map(|length| length.to_string())
+        .unwrap_or_default();
     let mut text = format!("{}\n", request.method().as_str());
-    for field in ["content-encoding", "content-language", "content-length", "content-md5", "content-type", "date"] {
+    for field in [
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-md5",
+        "content-type",
+        "date",
+    ] {
         text.push_str(if field == "content-length" { &length } else { header(field) });
         text.push('\n');
     }
-    for field in ["if-modified-since", "if-match", "if-none-match", "if-unmodified-since", "range"] {
+    for field in ["if-modified-since", "if-match", "if-none-match", "if-unmodified-since", "range"]
+    {
         text.push_str(header(field));
         text.push('\n');
     }
@@ -90,7 +116,12 @@ impl fmt::Debug for Sas {
 
 #[async_trait]
 impl Policy for Sas {
-    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+    async fn send(
+        &self,
+        ctx: &Context,
+        request: &mut Request,
+        next: &[Arc<dyn Policy>],
+    ) -> PolicyResult {
         let query = match request.url().query().filter(|query| !query.is_empty()) {
             Some(query) => format!("{query}&{}", self.0.reveal()),
             None => self.0.reveal().to_owned(),
@@ -107,7 +138,9 @@ mod tests {
 
     #[test]
     fn the_string_to_sign_is_the_documented_one() {
-        let url = "https://acme.blob.core.windows.net/c/a%2Fb?comp=block&blockid=QQ%3D%3D".parse().expect("a URL");
+        let url = "https://acme.blob.core.windows.net/c/a%2Fb?comp=block&blockid=QQ%3D%3D"
+            .parse()
+            .expect("a URL");
         let mut request = Request::new(url, Method::Put);
         request.set_body("12345");
         request.insert_header("x-ms-version", "2026-04-06");

@@ -14,13 +14,15 @@ use crate::store::holder::Holder;
 
 /// Takes the lock, if nobody has it.
 pub fn take(shelf: &Shelf, name: &str, holder: &Holder) -> Result<Leased, Trouble> {
-    // The record is another file: where locks are mandatory, nobody may read the one that is locked.
+    // The record is another file: where locks are mandatory, nobody may read the one that is
+    // locked.
     let (lock, record) = shelf.lease(&key_of(name));
     let file = modes::private().create(true).truncate(false).write(true).open(lock)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let by: Option<Holder> = fs::read(&record).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            let by: Option<Holder> =
+                fs::read(&record).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
             return Ok(Leased::Taken(Taken { by, outlives: Duration::ZERO }));
         }
         Err(TryLockError::Error(error)) => return Err(error.into()),

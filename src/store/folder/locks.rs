@@ -1,4 +1,5 @@
-//! Locks on names, also against other processes: waited for with patience, and with the name of whoever holds them.
+//! Locks on names, also against other processes: waited for with patience, and with the name of
+//! whoever holds them.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::modes;
 
-/// Whoever holds a lock does a few steps and flushes some files: who takes longer is frozen, or its disk is.
+/// Whoever holds a lock does a few steps and flushes some files: who takes longer is frozen, or its
+/// disk is.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Where a lock was not to be had a moment ago.
 const LITTLE_PATIENCE: Duration = Duration::from_secs(2);
@@ -40,11 +42,12 @@ impl Locks {
         Self { folder, stuck: Arc::default() }
     }
 
-    /// Held until dropped; the system drops it when a process dies. One that is not to be had in a few seconds is an error
-    /// that names its holder.
+    /// Held until dropped; the system drops it when a process dies. One that is not to be had in a
+    /// few seconds is an error that names its holder.
     pub fn lock(&self, key: &str, alone: Alone) -> io::Result<File> {
         let path = self.folder.join(&key[..2]);
-        let file = modes::private().create(true).truncate(false).read(true).write(true).open(&path)?;
+        let file =
+            modes::private().create(true).truncate(false).read(true).write(true).open(&path)?;
         let begun = Instant::now();
         let mut patience = None;
         let mut pause = Duration::from_micros(200);
@@ -64,7 +67,11 @@ impl Locks {
             if begun.elapsed() >= patience {
                 *self.stuck.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                 // The first time it is worth trying again.
-                let kind = if patience == PATIENCE { io::ErrorKind::TimedOut } else { io::ErrorKind::ResourceBusy };
+                let kind = if patience == PATIENCE {
+                    io::ErrorKind::TimedOut
+                } else {
+                    io::ErrorKind::ResourceBusy
+                };
                 return Err(io::Error::new(kind, held(&path, &file, patience)));
             }
             std::thread::sleep(pause);
@@ -79,8 +86,13 @@ impl Locks {
 }
 
 fn held(path: &Path, file: &File, patience: Duration) -> String {
-    let holder = holder(file).unwrap_or_else(|| "another process, perhaps on another machine".to_owned());
-    format!("`{}` is locked by {holder}, which did not let it go within {} s: end it, or let it go on", path.display(), patience.as_secs())
+    let holder =
+        holder(file).unwrap_or_else(|| "another process, perhaps on another machine".to_owned());
+    format!(
+        "`{}` is locked by {holder}, which did not let it go within {} s: end it, or let it go on",
+        path.display(),
+        patience.as_secs()
+    )
 }
 
 /// Who holds the lock on `file`, where the system tells.
@@ -89,9 +101,12 @@ fn holder(file: &File) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
     let inode = format!(":{}", file.metadata().ok()?.ino());
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    // `7: FLOCK  ADVISORY  WRITE 1234 fd:01:1835043 0 EOF`; one that waits has `->` for its second word.
+    // `7: FLOCK  ADVISORY  WRITE 1234 fd:01:1835043 0 EOF`; one that waits has `->` for its second
+    // word.
     let words = locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let process = words.filter(|words| words.get(1) == Some(&"FLOCK")).find(|words| words.get(5).is_some_and(|on| on.ends_with(&inode)))?;
+    let process = words
+        .filter(|words| words.get(1) == Some(&"FLOCK"))
+        .find(|words| words.get(5).is_some_and(|on| on.ends_with(&inode)))?;
     let process: u32 = process.get(4)?.parse().ok().filter(|process| *process > 0)?;
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let (name, rest) = stat.split_once('(')?.1.rsplit_once(')')?;
@@ -115,14 +130,18 @@ mod tests {
     #[test]
     fn a_lock_that_is_never_let_go_is_told_with_its_holder_and_then_soon() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (ours, theirs) = (Locks::new(folder.path().to_owned()), Locks::new(folder.path().to_owned()));
+        let (ours, theirs) =
+            (Locks::new(folder.path().to_owned()), Locks::new(folder.path().to_owned()));
         let kept = theirs.lock("ab", Alone::No).expect("it is free");
         drop(ours.lock("ab", Alone::No).expect("readers do not exclude each other"));
         let begun = Instant::now();
         let error = ours.lock("ab", Alone::Yes).expect_err("somebody reads");
         assert!(begun.elapsed() >= PATIENCE && error.kind() == io::ErrorKind::TimedOut, "{error}");
         if cfg!(target_os = "linux") {
-            assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+            assert!(
+                error.to_string().contains(&format!("process {}", std::process::id())),
+                "{error}"
+            );
         }
         let begun = Instant::now();
         ours.lock("ab", Alone::Yes).expect_err("it still does");

@@ -1,11 +1,13 @@
-//! Which file holds which blob: plain names are their own relative path, the rest is marked, one-to-one.
+//! Which file holds which blob: plain names are their own relative path, the rest is marked,
+//! one-to-one.
 //!
 //! The mark is `%=`. A literal `%=` of a name is doubled; what follows a single one tells why
 //! the name could not stay as it is:
 //!
 //! - `%=d`, `%=f` at the end of each folder and of the file: another blob's name needs one of
 //!   the plain names as a folder or as a file (`a` and `a/b`), so this one lives apart.
-//! - `%=h` and 32 hex digits: a segment too long for a file system; the whole of it is kept in a file.
+//! - `%=h` and 32 hex digits: a segment too long for a file system; the whole of it is kept in a
+//!   file.
 //! - `%=r`: the store's own folder, or a name that Windows keeps to itself.
 //! - `%=x` and two hex digits: a character that Windows cannot hold (there only).
 
@@ -59,13 +61,24 @@ pub struct LongSegment {
 fn segment_of(segment: &str, depth: usize, long: &mut Vec<LongSegment>) -> String {
     let mut text = segment.replace(MARK, "%=%=");
     if cfg!(windows) {
-        text = text.chars().map(|c| if "<>:\"|?*".contains(c) { format!("{MARK}x{:02X}", u32::from(c)) } else { c.to_string() }).collect();
+        text = text
+            .chars()
+            .map(|c| {
+                if "<>:\"|?*".contains(c) {
+                    format!("{MARK}x{:02X}", u32::from(c))
+                } else {
+                    c.to_string()
+                }
+            })
+            .collect();
         if let Some(start) = text.strip_suffix(' ') {
             text = format!("{start}{MARK}x20");
         }
     }
     let stem = segment.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    if (depth == 0 && segment.eq_ignore_ascii_case(OWN)) || (cfg!(windows) && WINDOWS_NAMES.contains(&stem.as_str())) {
+    if (depth == 0 && segment.eq_ignore_ascii_case(OWN))
+        || (cfg!(windows) && WINDOWS_NAMES.contains(&stem.as_str()))
+    {
         text.push_str("%=r");
     }
     if text.len() <= MAX_SEGMENT {
@@ -105,7 +118,11 @@ pub fn name_of(path: &Path, long: &dyn Fn(&str) -> Option<String>) -> Option<(St
     (path_of(&name, place).0 == path).then_some((name, place))
 }
 
-fn original(part: &str, end: &str, long: &dyn Fn(&str) -> Option<String>) -> Option<(String, bool)> {
+fn original(
+    part: &str,
+    end: &str,
+    long: &dyn Fn(&str) -> Option<String>,
+) -> Option<(String, bool)> {
     let (mut out, mut rest, mut marked) = (String::new(), part, false);
     while let Some(at) = rest.find(MARK) {
         out.push_str(&rest[..at]);
@@ -147,7 +164,11 @@ mod tests {
     #[test]
     #[cfg(unix)]
     fn plain_names_stay_as_they_are() {
-        check("acme/daily/ü report.csv", "acme/daily/ü report.csv", "acme%=d/daily%=d/ü report.csv%=f");
+        check(
+            "acme/daily/ü report.csv",
+            "acme/daily/ü report.csv",
+            "acme%=d/daily%=d/ü report.csv%=f",
+        );
         check("50%.txt", "50%.txt", "50%.txt%=f");
         check("%=f", "%=%=f", "%=%=f%=f");
         check(".blobferry/x", ".blobferry%=r/x", ".blobferry%=r%=d/x%=f");
@@ -157,7 +178,8 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn every_name_comes_back_from_its_path(name in "([a%=dfrhx. é]{1,4}|[a%=]{240,300}|\\.blobferry|con)(/([a%=dfrhx]{1,4}|\\.blobferry)){0,3}", apart: bool) {
+        fn every_name_comes_back_from_its_path(name in "([a%=dfrhx. \
+            é]{1,4}|[a%=]{240,300}|\\.blobferry|con)(/([a%=dfrhx]{1,4}|\\.blobferry)){0,3}", apart: bool) {
             let place = if apart { Place::Apart } else { Place::Plain };
             let kept = RefCell::new(BTreeMap::new());
             let (path, long) = path_of(&name, place);

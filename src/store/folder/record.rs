@@ -1,10 +1,12 @@
-//! What a folder remembers of each blob beside its bytes, and the order of steps that keeps both in one.
+//! What a folder remembers of each blob beside its bytes, and the order of steps that keeps both in
+//! one.
 //!
-//! A write is, under an exclusive lock on the name: the next record is written and, like the content before it, brought
-//! to the disk; the content's temporary file is renamed to its place, which is the commit; its folder is brought to the
-//! disk; the next record is renamed over the last. After a kill in between the next record counts if, and only if, its
-//! temporary file is gone, so nobody ever sees content without its own properties. Writes that wait together take these
-//! steps together (`writes.rs`), each step for all of them.
+//! A write is, under an exclusive lock on the name: the next record is written and, like the
+//! content before it, brought to the disk; the content's temporary file is renamed to its place,
+//! which is the commit; its folder is brought to the disk; the next record is renamed over the
+//! last. After a kill in between the next record counts if, and only if, its temporary file is
+//! gone, so nobody ever sees content without its own properties. Writes that wait together take
+//! these steps together (`writes.rs`), each step for all of them.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -81,13 +83,16 @@ impl Shelf {
         Ok(())
     }
 
-    /// Refuses a path that leads through a link: nothing is written outside of the folder, and what is listed is what is read.
-    /// The root itself may be one.
+    /// Refuses a path that leads through a link: nothing is written outside of the folder, and what
+    /// is listed is what is read. The root itself may be one.
     fn refuse_links(&self, path: &Path) -> io::Result<()> {
         let folders = path.ancestors().skip(1).take_while(|folder| *folder != self.root);
         for folder in folders {
             if fs::symlink_metadata(folder).is_ok_and(|found| found.is_symlink()) {
-                let why = format!("`{}` is a link, and links in the destination are not followed", folder.display());
+                let why = format!(
+                    "`{}` is a link, and links in the destination are not followed",
+                    folder.display()
+                );
                 return Err(io::Error::new(io::ErrorKind::InvalidFilename, why));
             }
         }
@@ -104,14 +109,15 @@ impl Shelf {
         self.own.join("staged")
     }
 
-    /// The file whose lock is the lease of the name with `key`, and the one that tells who holds it.
+    /// The file whose lock is the lease of the name with `key`, and the one that tells who holds
+    /// it.
     pub fn lease(&self, key: &str) -> (PathBuf, PathBuf) {
         let folder = self.own.join("locks");
         (folder.join(format!("lease-{key}")), folder.join(format!("lease-{key}.json")))
     }
 
-    /// Held until dropped, also against other processes; the system drops it when a process dies. One that is not to be had
-    /// in a few seconds is an error.
+    /// Held until dropped, also against other processes; the system drops it when a process dies.
+    /// One that is not to be had in a few seconds is an error.
     pub fn lock(&self, key: &str, alone: Alone) -> io::Result<File> {
         self.locks.lock(key, alone)
     }
@@ -149,8 +155,8 @@ impl Shelf {
         metadata(&path)?.map(|file| found(name, path, &file, None)).transpose()
     }
 
-    /// Settles what a killed writer of `name` left, and finds the blob; call under the name's exclusive lock.
-    /// `key` is that of `name`.
+    /// Settles what a killed writer of `name` left, and finds the blob; call under the name's
+    /// exclusive lock. `key` is that of `name`.
     pub fn settled(&self, name: &str, key: &str) -> io::Result<Option<Found>> {
         let path = self.next_record(key);
         match fs::read(&path) {
@@ -164,27 +170,32 @@ impl Shelf {
         self.found(name, self.read(&self.record(key))?)
     }
 
-    /// Writes the record that is to count once [`Shelf::place`] has gone well, and gives back its file, which must reach the
-    /// disk before that. Call under the name's exclusive lock, when it is settled and the condition holds.
+    /// Writes the record that is to count once [`Shelf::place`] has gone well, and gives back its
+    /// file, which must reach the disk before that. Call under the name's exclusive lock, when it
+    /// is settled and the condition holds.
     pub fn write_next(&self, key: &str, record: &Record) -> io::Result<File> {
         let (_, long) = paths::path_of(&record.name, record.place);
         for segment in long {
             self.keep_long(&segment)?;
         }
         let next = self.next_record(key);
-        let mut file = with_folder(&next, &modes::private_folders(), || modes::private().create(true).write(true).truncate(true).open(&next))?;
+        let mut file = with_folder(&next, &modes::private_folders(), || {
+            modes::private().create(true).write(true).truncate(true).open(&next)
+        })?;
         file.write_all(&serde_json::to_vec(record)?)?;
         Ok(file)
     }
 
-    /// Puts the temporary file in its place, which is the commit, after [`Shelf::write_next`]. Gives back the folder that it is
-    /// in: the commit is durable once that has reached the disk.
+    /// Puts the temporary file in its place, which is the commit, after [`Shelf::write_next`].
+    /// Gives back the folder that it is in: the commit is durable once that has reached the disk.
     pub fn place(&self, key: &str, mut record: Record) -> io::Result<PathBuf> {
         let temporary = self.temporary().join(&record.temporary);
         loop {
             let target = self.root.join(paths::path_of(&record.name, record.place).0);
             self.refuse_links(&target)?;
-            match with_folder(&target, &modes::folders_of(&record.name), || fs::rename(&temporary, &target)) {
+            match with_folder(&target, &modes::folders_of(&record.name), || {
+                fs::rename(&temporary, &target)
+            }) {
                 Ok(()) => return Ok(target.parent().unwrap_or(&self.root).to_owned()),
                 // Another blob is a file where this one needs a folder, or the other way round.
                 Err(_) if record.place == Place::Plain && clashes(&self.root, &target) => {
@@ -202,7 +213,8 @@ impl Shelf {
     }
 
     /// Puts the temporary file in its place with its record; call under the name's exclusive lock,
-    /// when it is settled and the condition holds. After an error the caller forgets the temporary file.
+    /// when it is settled and the condition holds. After an error the caller forgets the temporary
+    /// file.
     pub fn commit(&self, key: &str, record: Record) -> io::Result<()> {
         self.write_next(key, &record)?.sync_all()?;
         let folder = self.place(key, record)?;
@@ -223,7 +235,8 @@ impl Shelf {
         fs::rename(new, path)
     }
 
-    /// Removes content first: a record alone is no blob. Call under the name's exclusive lock, when settled.
+    /// Removes content first: a record alone is no blob. Call under the name's exclusive lock, when
+    /// settled.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         if let Some(found) = self.find(name)? {
             remove(&found.path)?;
@@ -237,7 +250,8 @@ impl Shelf {
         paths::name_of(below, &long).map(|(name, _)| name)
     }
 
-    /// Forgets a temporary file that nobody works on any more, and the next record that waits for it.
+    /// Forgets a temporary file that nobody works on any more, and the next record that waits for
+    /// it.
     pub fn forget_temporary(&self, file: &str) -> io::Result<()> {
         let _lock = owner_of(file).map(|key| self.lock(key, Alone::Yes)).transpose()?;
         self.forget_locked(file)
@@ -291,7 +305,13 @@ pub fn random() -> String {
 }
 
 /// The record of content in a temporary file.
-pub fn record_of(name: &str, place: Place, temporary: &str, file: &fs::Metadata, properties: &Properties) -> io::Result<Record> {
+pub fn record_of(
+    name: &str,
+    place: Place,
+    temporary: &str,
+    file: &fs::Metadata,
+    properties: &Properties,
+) -> io::Result<Record> {
     Ok(Record {
         name: name.to_owned(),
         place,
@@ -305,7 +325,12 @@ pub fn record_of(name: &str, place: Place, temporary: &str, file: &fs::Metadata,
     })
 }
 
-fn found(name: &str, path: PathBuf, file: &fs::Metadata, record: Option<Record>) -> io::Result<Found> {
+fn found(
+    name: &str,
+    path: PathBuf,
+    file: &fs::Metadata,
+    record: Option<Record>,
+) -> io::Result<Found> {
     let at = modified(file)?;
     let record = record.filter(|record| match record.modified {
         Some(modified) => (modified, record.size) == (at, file.len()),
@@ -345,7 +370,9 @@ fn metadata(path: &Path) -> io::Result<Option<fs::Metadata>> {
     use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound};
     match fs::symlink_metadata(path) {
         Ok(found) => Ok(Some(found).filter(fs::Metadata::is_file)),
-        Err(error) if matches!(error.kind(), NotFound | NotADirectory | InvalidFilename) => Ok(None),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory | InvalidFilename) => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
@@ -373,7 +400,11 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Does `work` on `path`, and once more in a folder that `builder` makes if there was none.
-fn with_folder<T>(path: &Path, builder: &DirBuilder, work: impl Fn() -> io::Result<T>) -> io::Result<T> {
+fn with_folder<T>(
+    path: &Path,
+    builder: &DirBuilder,
+    work: impl Fn() -> io::Result<T>,
+) -> io::Result<T> {
     match (work(), path.parent()) {
         (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
             builder.create(folder)?;
@@ -397,7 +428,8 @@ mod tests {
         shelf: Shelf,
     }
 
-    /// A shelf with blob `a` = "one", and a second write of it, "two", prepared as far as its next record.
+    /// A shelf with blob `a` = "one", and a second write of it, "two", prepared as far as its next
+    /// record.
     fn between() -> (World, Record) {
         let dir = tempfile::tempdir().expect("a folder");
         let world = World { shelf: Shelf::new(dir.path()), _dir: dir };
@@ -405,7 +437,11 @@ mod tests {
         let one = world.temporary("one");
         world.shelf.commit(&key_of("a"), one).expect("it commits");
         let two = world.temporary("two!");
-        write_synced(&world.shelf.next_record(&key_of("a")), &serde_json::to_vec(&two).expect("json")).expect("it writes");
+        write_synced(
+            &world.shelf.next_record(&key_of("a")),
+            &serde_json::to_vec(&two).expect("json"),
+        )
+        .expect("it writes");
         (world, two)
     }
 
@@ -415,8 +451,16 @@ mod tests {
             let path = self.shelf.temporary().join(&id);
             fs::write(&path, content).expect("it writes");
             let metadata = Metadata::from([("content".to_owned(), content.to_owned())]);
-            let properties = Properties { content_type: "text/plain".into(), md5: [1; 16], metadata };
-            record_of("a", Place::Plain, &id, &fs::metadata(path).expect("it is there"), &properties).expect("a record")
+            let properties =
+                Properties { content_type: "text/plain".into(), md5: [1; 16], metadata };
+            record_of(
+                "a",
+                Place::Plain,
+                &id,
+                &fs::metadata(path).expect("it is there"),
+                &properties,
+            )
+            .expect("a record")
         }
 
         /// The content and what its metadata says of it: they have to agree.
@@ -442,7 +486,8 @@ mod tests {
     #[test]
     fn killed_after_the_rename_all_of_it_happened() {
         let (world, two) = between();
-        fs::rename(world.shelf.temporary().join(two.temporary), world.shelf.root.join("a")).expect("it renames");
+        fs::rename(world.shelf.temporary().join(two.temporary), world.shelf.root.join("a"))
+            .expect("it renames");
         assert_eq!(world.seen(), agree("two!"));
         world.shelf.settled("a", &key_of("a")).expect("it settles");
         assert_eq!(world.seen(), agree("two!"));

@@ -1,4 +1,5 @@
-//! Staged blocks: those of a usual upload lie where they will be in the whole, so that committing copies nothing.
+//! Staged blocks: those of a usual upload lie where they will be in the whole, so that committing
+//! copies nothing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
@@ -13,7 +14,8 @@ use crate::store::contract::StoreKind;
 /// Every so many blocks what is there is brought to the disk, while more is on its way.
 const FLUSHED_EVERY: u32 = 4;
 
-/// The uploads of this process. Blocks of dead ones cannot be committed: nobody knows their uploads.
+/// The uploads of this process. Blocks of dead ones cannot be committed: nobody knows their
+/// uploads.
 #[derive(Debug, Default)]
 pub struct Uploads(Mutex<HashMap<String, Arc<Staged>>>);
 
@@ -57,7 +59,12 @@ impl Uploads {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        let whole = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(folder.join("whole"))?;
+        let whole = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .read(true)
+            .write(true)
+            .open(folder.join("whole"))?;
         let new = Arc::new(Staged { folder, whole, blocks: Mutex::default() });
         all.insert(id.to_owned(), new.clone());
         Ok(new)
@@ -109,7 +116,9 @@ impl Staged {
         let Blocks { usual, by_index } = self.blocks().clone();
         let (mut end, mut in_place, mut places) = (0, true, Vec::new());
         for index in 0..count {
-            let block = by_index.get(&index).ok_or_else(|| rule(StoreKind::Condition, "a block was never staged"))?;
+            let block = by_index
+                .get(&index)
+                .ok_or_else(|| rule(StoreKind::Condition, "a block was never staged"))?;
             let length = match block {
                 Block::InPlace => {
                     in_place &= end == u64::from(index) * usual;
@@ -120,9 +129,15 @@ impl Staged {
             places.push((end, length, block));
             end += length;
         }
-        // Another name for the same file, so that a commit that fails can be tried again. Some file systems have no such.
+        // Another name for the same file, so that a commit that fails can be tried again. Some file
+        // systems have no such.
         let linked = in_place && fs::hard_link(self.folder.join("whole"), path).is_ok();
-        let mut file = OpenOptions::new().create(!linked).read(true).write(true).truncate(!linked).open(path)?;
+        let mut file = OpenOptions::new()
+            .create(!linked)
+            .read(true)
+            .write(true)
+            .truncate(!linked)
+            .open(path)?;
         for (index, (start, length, block)) in (0u64..).zip(places) {
             match block {
                 Block::InPlace if linked => {}

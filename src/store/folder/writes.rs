@@ -62,14 +62,16 @@ impl Waiting {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next writes that belong together: their names differ. Empty, and one thread less, if there is none.
+    /// The next writes that belong together: their names differ. Empty, and one thread less, if
+    /// there is none.
     fn next(&self) -> Vec<(Put, oneshot::Sender<Result<Etag, Trouble>>)> {
         let mut queue = self.queue();
         let (mut names, mut bytes) = (std::collections::HashSet::new(), 0);
         let mut together = Vec::new();
         let mut later = Vec::new();
         for (put, reply) in queue.puts.drain(..) {
-            let fits = together.is_empty() || (together.len() < MOST_TOGETHER && bytes + put.bytes.len() <= MOST_BYTES);
+            let fits = together.is_empty()
+                || (together.len() < MOST_TOGETHER && bytes + put.bytes.len() <= MOST_BYTES);
             if fits && names.insert(put.name.clone()) {
                 bytes += put.bytes.len();
                 together.push((put, reply));
@@ -108,7 +110,9 @@ impl Inner {
             let inner = self.clone();
             drop(tokio::task::spawn_blocking(move || inner.write_waiting()));
         }
-        answer.await.unwrap_or_else(|_| Err(rule(StoreKind::Rejected, "the thread that wrote it ended")))
+        answer
+            .await
+            .unwrap_or_else(|_| Err(rule(StoreKind::Rejected, "the thread that wrote it ended")))
     }
 
     fn write_waiting(&self) {
@@ -138,13 +142,21 @@ impl Inner {
         }
         ready.sort_by(|one, other| one.key.cmp(&other.key));
         self.publish_together(&puts, ready, &mut results);
-        results.into_iter().map(|result| result.unwrap_or_else(|| Err(rule(StoreKind::Rejected, "it was forgotten")))).collect()
+        results
+            .into_iter()
+            .map(|result| {
+                result.unwrap_or_else(|| Err(rule(StoreKind::Rejected, "it was forgotten")))
+            })
+            .collect()
     }
 
     fn written(&self, at: usize, put: &Put) -> Result<Ready, Trouble> {
         limits::check_properties(&put.properties).map_err(|why| rule(StoreKind::Rejected, why))?;
         if md5::Md5::digest(&put.bytes).as_slice() != put.properties.md5 {
-            return Err(rule(StoreKind::Corrupted, "the bytes have another MD5 than they should have"));
+            return Err(rule(
+                StoreKind::Corrupted,
+                "the bytes have another MD5 than they should have",
+            ));
         }
         let key = key_of(&put.name);
         let (id, mut file) = self.temporary(&put.name, &key)?;
@@ -155,18 +167,30 @@ impl Inner {
         Ok(Ready { at, key, file, record: self.tidied(&id, written)? })
     }
 
-    /// `ready` is in order of keys, and locks are taken in that order by everybody who takes several.
-    fn publish_together(&self, puts: &[Put], ready: Vec<Ready>, results: &mut [Option<Result<Etag, Trouble>>]) {
+    /// `ready` is in order of keys, and locks are taken in that order by everybody who takes
+    /// several.
+    fn publish_together(
+        &self,
+        puts: &[Put],
+        ready: Vec<Ready>,
+        results: &mut [Option<Result<Etag, Trouble>>],
+    ) {
         let mut locks: BTreeMap<String, File> = BTreeMap::new();
         let mut prepared = Vec::with_capacity(ready.len());
         for Ready { at, key, file, record } in ready {
             let id = record.temporary.clone();
-            let locked = if locks.contains_key(&key[..2]) { Ok(None) } else { self.shelf.lock(&key, Alone::Yes).map(Some) };
+            let locked = if locks.contains_key(&key[..2]) {
+                Ok(None)
+            } else {
+                self.shelf.lock(&key, Alone::Yes).map(Some)
+            };
             let result = locked.map_err(Trouble::from).and_then(|lock| {
                 locks.extend(lock.map(|lock| (key[..2].to_owned(), lock)));
                 let found = self.shelf.settled(&puts[at].name, &key)?;
                 check(&puts[at].condition, found.as_ref())?;
-                let place = found.and_then(|found| found.record).map_or(Place::Plain, |record| record.place);
+                let place = found
+                    .and_then(|found| found.record)
+                    .map_or(Place::Plain, |record| record.place);
                 let record = Record { place, ..record };
                 let next = self.shelf.write_next(&key, &record)?;
                 Ok((at, key, record, [file, next]))
@@ -195,17 +219,28 @@ impl Inner {
                 Err(error) => results[at] = Some(self.swept_without_lock(&id, Err(error.into()))),
             }
         }
-        let unsynced: Vec<usize> =
-            folders.into_iter().filter_map(|(folder, places)| self.shelf.sync_folder(&folder).err().map(|_| places)).flatten().collect();
+        let unsynced: Vec<usize> = folders
+            .into_iter()
+            .filter_map(|(folder, places)| self.shelf.sync_folder(&folder).err().map(|_| places))
+            .flatten()
+            .collect();
         for (place, (at, key, etag)) in placed.into_iter().enumerate() {
-            let renamed = if unsynced.contains(&place) { Err(io::Error::other("its folder cannot be flushed")) } else { self.shelf.confirm(&key) };
+            let renamed = if unsynced.contains(&place) {
+                Err(io::Error::other("its folder cannot be flushed"))
+            } else {
+                self.shelf.confirm(&key)
+            };
             results[at] = Some(renamed.map(|()| etag).map_err(Trouble::from));
         }
         drop(locks);
     }
 
-    /// Brings `files` to the disk. An error is told by its kind and text: it is that of all of them.
-    fn flush<'a>(&self, files: impl Iterator<Item = &'a File>) -> Result<(), (io::ErrorKind, String)> {
+    /// Brings `files` to the disk. An error is told by its kind and text: it is that of all of
+    /// them.
+    fn flush<'a>(
+        &self,
+        files: impl Iterator<Item = &'a File>,
+    ) -> Result<(), (io::ErrorKind, String)> {
         let files: Vec<&File> = files.collect();
         let flushed = match files.first() {
             Some(first) if files.len() > FEW_FILES => flush_all(first, &files),

@@ -21,7 +21,9 @@ impl Leases {
     pub fn take(&mut self, name: &BlobName, holder: &Holder) -> Option<Taken> {
         let now = Instant::now();
         match self.0.get(name.as_str()) {
-            Some((by, until)) if by.run != holder.run && *until > now => Some(Taken { by: Some(by.clone()), outlives: LEASE }),
+            Some((by, until)) if by.run != holder.run && *until > now => {
+                Some(Taken { by: Some(by.clone()), outlives: LEASE })
+            }
             _ => {
                 self.0.insert(name.as_str().to_owned(), (holder.clone(), now + LEASE));
                 None
@@ -75,8 +77,15 @@ impl Drop for MemoryLease {
 impl Lease for MemoryLease {
     async fn renew(&self) -> Result<(), StoreError> {
         let (op, name) = ("renewing the lease", self.name.as_str());
-        let renewed = self.store.call(Op::Renew, op, name, |state| Ok(state.leases.renew(name, &self.holder))).await?;
-        if renewed { Ok(()) } else { Err(refused(op, name, StoreKind::Condition, "LeaseIdMismatchWithLeaseOperation (409)")) }
+        let renewed = self
+            .store
+            .call(Op::Renew, op, name, |state| Ok(state.leases.renew(name, &self.holder)))
+            .await?;
+        if renewed {
+            Ok(())
+        } else {
+            Err(refused(op, name, StoreKind::Condition, "LeaseIdMismatchWithLeaseOperation (409)"))
+        }
     }
 
     async fn release(self: Box<Self>) -> Result<(), StoreError> {

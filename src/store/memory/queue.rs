@@ -60,7 +60,11 @@ impl Queue for MemoryQueue {
     }
 
     async fn given_up(&self, _hidden: Duration) -> Result<Vec<GivenUp>, StoreError> {
-        let told = |(n, text): (usize, &String)| GivenUp { text: text.clone(), id: n.to_string(), receipt: String::new() };
+        let told = |(n, text): (usize, &String)| GivenUp {
+            text: text.clone(),
+            id: n.to_string(),
+            receipt: String::new(),
+        };
         Ok(lock(&self.poison).iter().enumerate().map(told).collect())
     }
 

@@ -1,4 +1,5 @@
-//! From `tracing` to the export: which event becomes a dependency, an exception, a measurement, a message.
+//! From `tracing` to the export: which event becomes a dependency, an exception, a measurement, a
+//! message.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -22,13 +23,16 @@ pub const QUEUED: &str = "queued";
 /// Hears what concerns us.
 struct Bridge(Arc<Insights>);
 
-/// A layer that exports to `insights`. What nobody else listens to costs little more than a comparison where it is off.
+/// A layer that exports to `insights`. What nobody else listens to costs little more than a
+/// comparison where it is off.
 pub fn layer(insights: Arc<Insights>) -> Box<dyn Layer<Registry> + Send + Sync> {
-    Bridge(insights).with_filter(filter::filter_fn(concerns_us).with_max_level_hint(filter::LevelFilter::INFO)).boxed()
+    Bridge(insights)
+        .with_filter(filter::filter_fn(concerns_us).with_max_level_hint(filter::LevelFilter::INFO))
+        .boxed()
 }
 
-/// What is told to those who watch, warnings and errors, the begin and the end of runs; never what the export
-/// itself has to say, nor what libraries say: they log names and addresses as they come.
+/// What is told to those who watch, warnings and errors, the begin and the end of runs; never what
+/// the export itself has to say, nor what libraries say: they log names and addresses as they come.
 fn concerns_us(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let ours = target == "blobferry" || target.starts_with("blobferry::");
@@ -52,14 +56,19 @@ impl<S: Subscriber> Layer<S> for Bridge {
             Some(FILES) => self.0.files(&fields),
             Some(FAILURE) => self.0.exception(level, fields),
             Some(QUEUED) => self.0.taken(&fields),
-            _ if level == Level::ERROR && (fields.text("class").is_some() || fields.text("panic").is_some()) => self.0.exception(level, fields),
+            _ if level == Level::ERROR
+                && (fields.text("class").is_some() || fields.text("panic").is_some()) =>
+            {
+                self.0.exception(level, fields)
+            }
             _ => self.0.message(level, fields),
         }
     }
 }
 
 impl Insights {
-    /// The run that an event belongs to: the one that it names, the one of its thread, the only one.
+    /// The run that an event belongs to: the one that it names, the one of its thread, the only
+    /// one.
     fn tie(&self, fields: &Fields) -> Option<Arc<Tie>> {
         let named = fields.text("run_id").or_else(|| fields.text("run"));
         let active = self.active.lock().expect("no code panics while it holds this lock");
@@ -72,12 +81,15 @@ impl Insights {
         let Some(tie) = self.tie(&fields) else { return };
         let stands_for_more = self.sample_percent < 100 && fields.text("outcome") == Some("ok");
         let of = |name: &str| fields.text(name).unwrap_or_default();
-        if (stands_for_more && !is_chosen(self.sample_percent, &tie.run, of("source"), of("path"))) || !self.spans.enter() {
+        if (stands_for_more && !is_chosen(self.sample_percent, &tie.run, of("source"), of("path")))
+            || !self.spans.enter()
+        {
             return;
         }
         let end = SystemTime::now();
-        let start =
-            end - Duration::from_micros(fields.number("micros").unwrap_or(0)).min(end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
+        let start = end
+            - Duration::from_micros(fields.number("micros").unwrap_or(0))
+                .min(end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default());
         let text = |name: &str| fields.text(name).unwrap_or_default();
         let (address, path) = (text("address"), text("path"));
         let (kind, target) = place(address);
@@ -94,25 +106,40 @@ impl Insights {
             KeyValue::new("server.address", self.cleaner.name(target)),
             KeyValue::new("url.full", self.cleaner.value(&format!("{address}{separator}{path}"))),
         ];
-        attributes
-            .extend(fields.clean(&self.cleaner, &[WATCH, "kind", "address", "micros"]).into_iter().map(|(key, value)| KeyValue::new(key, value)));
-        attributes.extend(stands_for_more.then(|| KeyValue::new(SAMPLED, i64::from(self.sample_percent))));
+        attributes.extend(
+            fields
+                .clean(&self.cleaner, &[WATCH, "kind", "address", "micros"])
+                .into_iter()
+                .map(|(key, value)| KeyValue::new(key, value)),
+        );
+        attributes.extend(
+            stands_for_more.then(|| KeyValue::new(SAMPLED, i64::from(self.sample_percent))),
+        );
         attributes.extend(tie.marks.iter().map(|(key, value)| KeyValue::new(*key, value.clone())));
-        let builder = self.tracer.span_builder(name).with_kind(SpanKind::Client).with_start_time(start).with_attributes(attributes);
+        let builder = self
+            .tracer
+            .span_builder(name)
+            .with_kind(SpanKind::Client)
+            .with_start_time(start)
+            .with_attributes(attributes);
         let mut span = self.tracer.build_with_context(builder, &tie.context);
         span.set_status(status);
         span.end_with_timestamp(end);
     }
 
     fn labels(&self, fields: &Fields) -> Vec<KeyValue> {
-        let mut labels = vec![KeyValue::new("source", self.cleaner.name(fields.text("source").unwrap_or_default()))];
+        let mut labels = vec![KeyValue::new(
+            "source",
+            self.cleaner.name(fields.text("source").unwrap_or_default()),
+        )];
         labels.extend(self.tie(fields).and_then(|tie| super::operation_label(&tie)));
         labels
     }
 
     fn file(&self, fields: &Fields) {
         let labels = self.labels(fields);
-        let outcome = OUTCOMES.iter().copied().find(|outcome| fields.text("outcome") == Some(*outcome));
+        let outcome =
+            OUTCOMES.iter().copied().find(|outcome| fields.text("outcome") == Some(*outcome));
         self.meters.count(outcome.unwrap_or("other"), 1, &labels);
         if let Some(bytes) = fields.number("bytes").filter(|bytes| *bytes > 0) {
             self.meters.bytes.add(bytes, &labels);
@@ -140,8 +167,14 @@ impl Insights {
         let class = fields.text("class").unwrap_or("panic");
         let text = fields.text("error").or_else(|| fields.text("panic")).unwrap_or(&fields.message);
         let (class, text) = (self.cleaner.name(class), self.cleaner.value(text));
-        self.meters.failures.add(1, &[self.labels(&fields), vec![KeyValue::new("class", class.clone())]].concat());
-        let mut more = vec![("class", Value::from(class.clone())), ("exception.type", class.into()), ("exception.message", text.into())];
+        self.meters
+            .failures
+            .add(1, &[self.labels(&fields), vec![KeyValue::new("class", class.clone())]].concat());
+        let mut more = vec![
+            ("class", Value::from(class.clone())),
+            ("exception.type", class.into()),
+            ("exception.message", text.into()),
+        ];
         let message = self.cleaner.value(&fields.message);
         if !message.is_empty() {
             more.push(("message", message.into()));
@@ -153,7 +186,13 @@ impl Insights {
         self.log(level, fields, &[], Vec::new());
     }
 
-    fn log(&self, level: Level, mut fields: Fields, without: &[&str], more: Vec<(&'static str, Value)>) {
+    fn log(
+        &self,
+        level: Level,
+        mut fields: Fields,
+        without: &[&str],
+        more: Vec<(&'static str, Value)>,
+    ) {
         if !self.logs.enter() {
             return;
         }
@@ -171,8 +210,10 @@ impl Insights {
         values.extend(more);
         if let Some(tie) = tie {
             record.set_trace_context(tie.ids.0, tie.ids.1, None);
-            let missing = tie.marks.iter().filter(|(key, _)| values.iter().all(|(there, _)| there != key));
-            let missing: Vec<_> = missing.map(|(key, value)| (*key, Value::from(value.clone()))).collect();
+            let missing =
+                tie.marks.iter().filter(|(key, _)| values.iter().all(|(there, _)| there != key));
+            let missing: Vec<_> =
+                missing.map(|(key, value)| (*key, Value::from(value.clone()))).collect();
             values.extend(missing);
         }
         values.into_iter().for_each(|(key, value)| record.add_attribute(key, any(value)));
@@ -201,7 +242,10 @@ mod tests {
     fn a_place_has_a_type_and_a_host() {
         assert_eq!(place("sftp://sftp.example.org:22"), ("SFTP", "sftp.example.org:22"));
         assert_eq!(place("ftps://[::1]:990/in"), ("FTP", "[::1]:990"));
-        assert_eq!(place("https://acct.blob.core.windows.net/landing"), ("Azure blob", "acct.blob.core.windows.net"));
+        assert_eq!(
+            place("https://acct.blob.core.windows.net/landing"),
+            ("Azure blob", "acct.blob.core.windows.net")
+        );
         assert_eq!(place("file:///data/in"), ("folder", "/data/in"));
         assert_eq!(place("/data/in"), ("folder", "/data/in"));
     }

@@ -1,7 +1,8 @@
 //! Texts fit for export: no secret, no control character, no longer than is taken.
 //!
-//! The exporter cuts texts at a byte, and panics where that byte is in the middle of a character; after
-//! such a panic a signal is never exported again. So nothing that is longer than its limits reaches it.
+//! The exporter cuts texts at a byte, and panics where that byte is in the middle of a character;
+//! after such a panic a signal is never exported again. So nothing that is longer than its limits
+//! reaches it.
 
 use crate::model::printable;
 use crate::model::redactor::Redactor;
@@ -69,10 +70,19 @@ mod tests {
     #[test]
     fn what_a_text_holds_does_not_reach_the_exporter_as_it_is() {
         let cleaner = Cleaner::new(Redactor::new([&Secret::new("canary-pa55")]));
-        assert_eq!(cleaner.value("a\r\nb\0 canary-pa55 ü\u{202e}"), "a\\x0D\\x0Ab\\x00 *** ü\\u{202E}");
+        assert_eq!(
+            cleaner.value("a\r\nb\0 canary-pa55 ü\u{202e}"),
+            "a\\x0D\\x0Ab\\x00 *** ü\\u{202E}"
+        );
         for (before, limit) in [(8_191, 8_192), (1_023, 1_024), (7_997, 8_192)] {
             let text = "a".repeat(before) + "üüü";
-            assert!(cleaner.value(&text).len() <= VALUE && cleaner.name(&text).len() <= NAME && VALUE < 8_192 && NAME < 1_024, "{limit}");
+            assert!(
+                cleaner.value(&text).len() <= VALUE
+                    && cleaner.name(&text).len() <= NAME
+                    && VALUE < 8_192
+                    && NAME < 1_024,
+                "{limit}"
+            );
         }
         assert_eq!(cleaner.value(&"a".repeat(VALUE)).len(), VALUE);
         // A secret across the cut is gone before the cut is made.

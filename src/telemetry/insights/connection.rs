@@ -10,38 +10,56 @@ pub const AUTHENTICATION: &str = "APPLICATIONINSIGHTS_AUTHENTICATION_STRING";
 /// Where telemetry goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// The connection string in the form that the exporter reads: it refuses empty parts, and values with `=`.
+    /// The connection string in the form that the exporter reads: it refuses empty parts, and
+    /// values with `=`.
     pub text: String,
-    /// Whether the endpoint is on this machine and speaks plain HTTP. The exporter makes `https` of it.
+    /// Whether the endpoint is on this machine and speaks plain HTTP. The exporter makes `https` of
+    /// it.
     pub plain: bool,
 }
 
-/// Reads a connection string; `Ok(None)` if it is empty. An `Err` says what is wrong with it, and never repeats it.
+/// Reads a connection string; `Ok(None)` if it is empty. An `Err` says what is wrong with it, and
+/// never repeats it.
 pub fn connection(text: &str) -> Result<Option<Connection>, String> {
     if text.trim().is_empty() {
         return Ok(None);
     }
     let parts = parts(text)?;
-    let part = |name: &str| parts.iter().find(|(key, _)| key == name).map(|(_, value)| *value).filter(|value| !value.is_empty());
+    let part = |name: &str| {
+        parts
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| *value)
+            .filter(|value| !value.is_empty())
+    };
     let key = part("instrumentationkey").ok_or("it holds no `InstrumentationKey`")?;
     if key.len() > 40 || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return Err("its `InstrumentationKey` is none".into());
     }
-    if part("authorization").is_some_and(|authorization| !authorization.eq_ignore_ascii_case("ikey")) {
+    if part("authorization")
+        .is_some_and(|authorization| !authorization.eq_ignore_ascii_case("ikey"))
+    {
         return Err("its `Authorization` is not `ikey`".into());
     }
     let mut text = format!("InstrumentationKey={key}");
     let mut plain = false;
     match (part("ingestionendpoint"), part("endpointsuffix")) {
         (Some(endpoint), _) => {
-            let endpoint = Url::parse(endpoint).map_err(|error| format!("its `IngestionEndpoint` is no URL: {error}"))?;
+            let endpoint = Url::parse(endpoint)
+                .map_err(|error| format!("its `IngestionEndpoint` is no URL: {error}"))?;
             plain = is_plain(&endpoint)?;
             let host = endpoint.host_str().unwrap_or_default();
             let port = endpoint.port().map(|port| format!(":{port}")).unwrap_or_default();
-            text += &format!(";IngestionEndpoint={}://{host}{port}{}", endpoint.scheme(), endpoint.path());
+            text += &format!(
+                ";IngestionEndpoint={}://{host}{port}{}",
+                endpoint.scheme(),
+                endpoint.path()
+            );
         }
         (None, Some(suffix)) => {
-            let location = part("location").map(|location| format!(";Location={location}")).unwrap_or_default();
+            let location = part("location")
+                .map(|location| format!(";Location={location}"))
+                .unwrap_or_default();
             text += &format!("{location};EndpointSuffix={suffix}");
         }
         (None, None) => {}
@@ -57,7 +75,8 @@ fn is_plain(endpoint: &Url) -> Result<bool, String> {
     match endpoint.scheme() {
         "https" => Ok(false),
         "http" if is_here(endpoint) => Ok(true),
-        _ => Err("its `IngestionEndpoint` is not `https://…` (`http://` is for this machine only)".into()),
+        _ => Err("its `IngestionEndpoint` is not `https://…` (`http://` is for this machine only)"
+            .into()),
     }
 }
 
@@ -84,9 +103,17 @@ pub fn authentication(text: &str) -> Result<Option<Authentication>, String> {
         return Ok(None);
     }
     let parts = parts(text)?;
-    let part = |name: &str| parts.iter().find(|(key, _)| key == name).map(|(_, value)| *value).filter(|value| !value.is_empty());
+    let part = |name: &str| {
+        parts
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| *value)
+            .filter(|value| !value.is_empty())
+    };
     match part("authorization") {
-        Some(kind) if kind.eq_ignore_ascii_case("aad") => Ok(Some(Authentication { client_id: part("clientid").map(str::to_owned) })),
+        Some(kind) if kind.eq_ignore_ascii_case("aad") => {
+            Ok(Some(Authentication { client_id: part("clientid").map(str::to_owned) }))
+        }
         Some(_) => Err("its `Authorization` is not `AAD`".into()),
         None => Err("it holds no `Authorization=AAD`".into()),
     }
@@ -95,7 +122,8 @@ pub fn authentication(text: &str) -> Result<Option<Authentication>, String> {
 fn parts(text: &str) -> Result<Vec<(String, &str)>, String> {
     let parts = text.split(';').map(str::trim).filter(|part| !part.is_empty());
     let pair = |part| {
-        let (key, value): (&str, &str) = str::split_once(part, '=').ok_or("one of its parts is not `Name=value`")?;
+        let (key, value): (&str, &str) =
+            str::split_once(part, '=').ok_or("one of its parts is not `Name=value`")?;
         Ok((key.trim().to_ascii_lowercase(), value.trim()))
     };
     parts.map(pair).collect()
@@ -108,7 +136,8 @@ mod tests {
     const KEY: &str = "00000000-1111-2222-3333-444444444444";
 
     fn text(more: &str) -> Result<(String, bool), String> {
-        let connection = connection(&format!("InstrumentationKey={KEY}{more}"))?.expect("it is not empty");
+        let connection =
+            connection(&format!("InstrumentationKey={KEY}{more}"))?.expect("it is not empty");
         Ok((connection.text.replace(KEY, "K"), connection.plain))
     }
 
@@ -118,7 +147,10 @@ mod tests {
         let read = "InstrumentationKey=K;IngestionEndpoint=https://westeurope-5.in.applicationinsights.azure.com/";
         assert_eq!(text(azure), Ok((read.to_owned(), false)));
         assert_eq!(text(";"), Ok(("InstrumentationKey=K".to_owned(), false)));
-        assert_eq!(text(" ; ;Authorization=ikey;Other=a=b;"), Ok(("InstrumentationKey=K".to_owned(), false)));
+        assert_eq!(
+            text(" ; ;Authorization=ikey;Other=a=b;"),
+            Ok(("InstrumentationKey=K".to_owned(), false))
+        );
         assert_eq!(
             text(";EndpointSuffix=ai.contoso.com;Location=here"),
             Ok(("InstrumentationKey=K;Location=here;EndpointSuffix=ai.contoso.com".into(), false))
@@ -129,17 +161,35 @@ mod tests {
     #[test]
     fn plain_http_is_for_this_machine_only() {
         for here in ["http://127.0.0.1:8080", "http://localhost:8080/", "http://[::1]:8080/"] {
-            assert!(text(&format!(";IngestionEndpoint={here}")).is_ok_and(|(_, plain)| plain), "{here}");
+            assert!(
+                text(&format!(";IngestionEndpoint={here}")).is_ok_and(|(_, plain)| plain),
+                "{here}"
+            );
         }
-        for elsewhere in ["http://127.0.0.1.example.org/", "http://localhost.example.org", "http://10.0.0.1", "ftp://127.0.0.1", "//x", "http://"] {
+        for elsewhere in [
+            "http://127.0.0.1.example.org/",
+            "http://localhost.example.org",
+            "http://10.0.0.1",
+            "ftp://127.0.0.1",
+            "//x",
+            "http://",
+        ] {
             assert!(text(&format!(";IngestionEndpoint={elsewhere}")).is_err(), "{elsewhere}");
         }
     }
 
     #[test]
     fn what_is_wrong_is_told_without_repeating_it() {
-        let wrong = ["canary", "IngestionEndpoint=https://canary/", "InstrumentationKey=", "InstrumentationKey=canary pa55"];
-        for wrong in wrong.into_iter().chain(["InstrumentationKey=canary;Authorization=aad", "InstrumentationKey=ü-canary"]) {
+        let wrong = [
+            "canary",
+            "IngestionEndpoint=https://canary/",
+            "InstrumentationKey=",
+            "InstrumentationKey=canary pa55",
+        ];
+        for wrong in wrong
+            .into_iter()
+            .chain(["InstrumentationKey=canary;Authorization=aad", "InstrumentationKey=ü-canary"])
+        {
             let problem = connection(wrong).expect_err(wrong);
             assert!(!problem.contains("canary"), "{problem}");
         }
@@ -152,6 +202,10 @@ mod tests {
         assert_eq!(authentication("ClientId=1-2;Authorization=AAD"), client("1-2"));
         assert_eq!(authentication("authorization=aad;clientid=1-2;"), client("1-2"));
         assert_eq!(authentication(" "), Ok(None));
-        assert!(authentication("ClientId=1-2").is_err() && authentication("Authorization=ikey").is_err() && authentication("AAD").is_err());
+        assert!(
+            authentication("ClientId=1-2").is_err()
+                && authentication("Authorization=ikey").is_err()
+                && authentication("AAD").is_err()
+        );
     }
 }

@@ -36,15 +36,23 @@ impl Health {
         self.lost.load(Ordering::Relaxed)
     }
 
-    /// Says once in the life of the process that telemetry was lost; `late`: or may be, since a flush took too long.
+    /// Says once in the life of the process that telemetry was lost; `late`: or may be, since a
+    /// flush took too long.
     pub fn tell(&self, late: bool) {
         let lost = self.lost();
         if (lost == 0 && !late) || self.told.swap(true, Ordering::Relaxed) {
             return;
         }
         let reason = self.reason.lock().expect("no code panics while it holds this lock").clone();
-        let reason = reason.unwrap_or_else(|| if late { "it did not answer in time".into() } else { "more came than could be sent".into() });
-        tracing::warn!(target: super::OWN, lost, reason, "Warning: telemetry for {} is being lost; the runs themselves go on.", self.receiver);
+        let reason = reason.unwrap_or_else(|| {
+            if late {
+                "it did not answer in time".into()
+            } else {
+                "more came than could be sent".into()
+            }
+        });
+        tracing::warn!(target: super::OWN, lost, reason, "Warning: telemetry for {} is being lost; \
+            the runs themselves go on.", self.receiver);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The exporter's way to the network.
 //!
-//! The exporter works on threads of its own, outside every runtime, while each run has a runtime that ends
-//! with it. So requests go over a small runtime that lives as long as the process.
+//! The exporter works on threads of its own, outside every runtime, while each run has a runtime
+//! that ends with it. So requests go over a small runtime that lives as long as the process.
 
 use std::fmt;
 use std::sync::Arc;
@@ -42,7 +42,12 @@ impl fmt::Debug for Post {
 
 impl Post {
     /// Over the runtime of `handle`; to this machine and without TLS if `plain`.
-    pub fn new(handle: Handle, plain: bool, tokens: Option<Arc<Tokens>>, health: Arc<Health>) -> Result<Self, String> {
+    pub fn new(
+        handle: Handle,
+        plain: bool,
+        tokens: Option<Arc<Tokens>>,
+        health: Arc<Health>,
+    ) -> Result<Self, String> {
         let mut client = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(3))
             .timeout(Duration::from_secs(10))
@@ -67,7 +72,8 @@ impl Post {
         if let Some(tokens) = &self.tokens {
             request.headers_mut().insert(header::AUTHORIZATION, tokens.bearer().await?);
         }
-        let mut answer = self.client.execute(request).await.map_err(|error| chain(&error.without_url()))?;
+        let mut answer =
+            self.client.execute(request).await.map_err(|error| chain(&error.without_url()))?;
         let status = answer.status();
         let mut body = BytesMut::new();
         while let Some(chunk) = answer.chunk().await.map_err(|error| chain(&error.without_url()))? {
@@ -90,8 +96,8 @@ impl Post {
         Ok(Request::from_parts(head, body))
     }
 
-    /// The answer as the exporter shall see it. It repeats items of a partial success that may be repeated, and
-    /// forgets the others without a word, so they are counted here.
+    /// The answer as the exporter shall see it. It repeats items of a partial success that may be
+    /// repeated, and forgets the others without a word, so they are counted here.
     fn answered(&self, status: StatusCode, body: Bytes) -> Result<Response<Bytes>, HttpError> {
         if !(status == StatusCode::OK || self.wire == Wire::Otlp && status.is_success()) {
             self.health.because(format!("it answered {status}"));
@@ -101,7 +107,8 @@ impl Post {
             && self.wire == Wire::ApplicationInsights
             && let Ok(answer) = serde_json::from_slice::<Partial>(&body)
         {
-            let refused = answer.errors.iter().filter(|error| !may_be_repeated(error.status_code)).count();
+            let refused =
+                answer.errors.iter().filter(|error| !may_be_repeated(error.status_code)).count();
             self.health.lose(refused);
             if refused == answer.errors.len() {
                 shown = StatusCode::OK;

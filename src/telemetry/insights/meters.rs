@@ -50,7 +50,8 @@ pub struct Meters {
 impl Meters {
     /// Made by `meter`. Memory is measured while there are `runs`.
     pub fn new(meter: &Meter, runs: Arc<Mutex<Vec<Arc<Tie>>>>) -> Self {
-        // The meter keeps it. An idle process measures nothing, since every measurement is paid for.
+        // The meter keeps it. An idle process measures nothing, since every measurement is paid
+        // for.
         meter
             .u64_observable_gauge(names::MEMORY)
             .with_unit("By")
@@ -58,7 +59,10 @@ impl Meters {
                 let runs = runs.lock().expect("no code panics while it holds this lock").clone();
                 if let (false, Some(bytes)) = (runs.is_empty(), resident_bytes()) {
                     // What several runs share belongs to none of them.
-                    let run = runs.first().filter(|_| runs.len() == 1).and_then(|run| super::operation_label(run));
+                    let run = runs
+                        .first()
+                        .filter(|_| runs.len() == 1)
+                        .and_then(|run| super::operation_label(run));
                     gauge.observe(bytes, run.as_slice());
                 }
             })

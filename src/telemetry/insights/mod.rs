@@ -1,8 +1,9 @@
-//! Application Insights, or whatever takes OTLP: one request a run, a dependency for each of its calls, exceptions,
-//! measurements, messages.
+//! Application Insights, or whatever takes OTLP: one request a run, a dependency for each of its
+//! calls, exceptions, measurements, messages.
 //!
-//! Whatever becomes of the export, runs go on as without it: items wait in bounded queues, threads of the
-//! exporter send them, [`Insights::flush`] waits for them only so long, and what is lost is told once.
+//! Whatever becomes of the export, runs go on as without it: items wait in bounded queues, threads
+//! of the exporter send them, [`Insights::flush`] waits for them only so long, and what is lost is
+//! told once.
 
 mod bridge;
 mod clamp;
@@ -29,11 +30,16 @@ use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::{SpanKind, TracerProvider};
 use opentelemetry_application_insights::Exporter;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::logs::{BatchConfigBuilder as LogBatch, BatchLogProcessor, LogExporter, SdkLogger, SdkLoggerProvider};
+use opentelemetry_sdk::logs::{
+    BatchConfigBuilder as LogBatch, BatchLogProcessor, LogExporter, SdkLogger, SdkLoggerProvider,
+};
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::resource::EnvResourceDetector;
-use opentelemetry_sdk::trace::{BatchConfigBuilder as SpanBatch, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, Span, SpanExporter};
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder as SpanBatch, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider,
+    Span, SpanExporter,
+};
 use tokio::sync::oneshot;
 
 use self::clamp::Cleaner;
@@ -126,28 +132,39 @@ pub struct Insights {
 impl Insights {
     /// Starts the export. Sends nothing yet. An `Err` is the reason for people.
     pub fn start(settings: Settings, redactor: &Redactor) -> Result<Arc<Self>, String> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("telemetry").enable_all().build();
-        let runtime = ManuallyDrop::new(runtime.map_err(|error| format!("no thread for it: {error}"))?);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("telemetry")
+            .enable_all()
+            .build();
+        let runtime =
+            ManuallyDrop::new(runtime.map_err(|error| format!("no thread for it: {error}"))?);
         let (wire, name) = match &settings.receiver {
-            Receiver::ApplicationInsights { .. } => (Wire::ApplicationInsights, "Application Insights"),
+            Receiver::ApplicationInsights { .. } => {
+                (Wire::ApplicationInsights, "Application Insights")
+            }
             Receiver::Otlp(_) => (Wire::Otlp, "the OTLP endpoint"),
         };
         let health = Arc::new(Health::of(name));
         let cleaner = Cleaner::new(redactor.clone());
         let resource = resource(&settings, wire, &cleaner);
         let (spans, logs) = (Gate::new(health.clone()), Gate::new(health.clone()));
-        let queues = Queues { resource, spans: spans.clone(), logs: logs.clone(), health: health.clone() };
+        let queues =
+            Queues { resource, spans: spans.clone(), logs: logs.clone(), health: health.clone() };
         let handle = runtime.handle().clone();
         let providers = match settings.receiver {
             Receiver::ApplicationInsights { connection, credential } => {
                 let tokens = credential.map(|credential| Arc::new(Tokens::new(credential)));
                 let post = Post::new(handle, connection.plain, tokens, health.clone())?;
-                let exporter = Exporter::new_from_connection_string(&connection.text, post).map_err(|error| chain(error.as_ref()))?;
-                let part = exporter.clone().with_sample_rate(f64::from(settings.sample_percent) / 100.0);
+                let exporter = Exporter::new_from_connection_string(&connection.text, post)
+                    .map_err(|error| chain(error.as_ref()))?;
+                let part =
+                    exporter.clone().with_sample_rate(f64::from(settings.sample_percent) / 100.0);
                 queues.providers(Split::new(exporter.clone(), part), exporter.clone(), exporter)
             }
             Receiver::Otlp(endpoint) => {
-                let post = Post::new(handle, endpoint.is_here, None, health.clone())?.speaking(wire);
+                let post =
+                    Post::new(handle, endpoint.is_here, None, health.clone())?.speaking(wire);
                 let (spans, logs, metrics) = endpoint.exporters(&post)?;
                 queues.providers(spans, logs, metrics)
             }
@@ -178,14 +195,25 @@ impl Insights {
             Requests::Ours => SpanKind::Server,
             Requests::TheHosts => SpanKind::Internal,
         };
-        let desk = Desk { tracer: &self.tracer, gate: &self.spans, cleaner: &self.cleaner, wire: self.wire };
+        let desk = Desk {
+            tracer: &self.tracer,
+            gate: &self.spans,
+            cleaner: &self.cleaner,
+            wire: self.wire,
+        };
         let (tie, request) = operation::begin(&desk, kind, beginning);
         self.active.lock().expect("no code panics while it holds this lock").push(tie.clone());
-        Operation { insights: self.clone(), tie, request, begun: beginning.at, trigger: beginning.trigger.to_owned() }
+        Operation {
+            insights: self.clone(),
+            tie,
+            request,
+            begun: beginning.at,
+            trigger: beginning.trigger.to_owned(),
+        }
     }
 
-    /// Sends what waits, and comes back when it is sent, at the latest after `most`. What is not sent by then is
-    /// sent later, as long as the process lives.
+    /// Sends what waits, and comes back when it is sent, at the latest after `most`. What is not
+    /// sent by then is sent later, as long as the process lives.
     pub async fn flush(self: &Arc<Self>, most: Duration) {
         let late = match self.flushing() {
             Some(flushed) => tokio::time::timeout(most, flushed).await.is_err(),
@@ -229,13 +257,15 @@ impl Drop for Flushing {
     }
 }
 
-/// Measurements of a run carry its operation as others do. Over OTLP they do not: there each label makes a series
-/// of its own, which is kept for the life of the process.
+/// Measurements of a run carry its operation as others do. Over OTLP they do not: there each label
+/// makes a series of its own, which is kept for the life of the process.
 fn operation_label(tie: &Tie) -> Option<KeyValue> {
-    (tie.wire == Wire::ApplicationInsights).then(|| KeyValue::new("ai.operation.id", tie.ids.0.to_string()))
+    (tie.wire == Wire::ApplicationInsights)
+        .then(|| KeyValue::new("ai.operation.id", tie.ids.0.to_string()))
 }
 
-/// Work was taken from the queue in which it had `waited` so long. Tells those who listen; may be called where nobody does.
+/// Work was taken from the queue in which it had `waited` so long. Tells those who listen; may be
+/// called where nobody does.
 pub fn taken_from_queue(waited: Duration) {
     tracing::info!(target: crate::run::watch::TARGET, watch = bridge::QUEUED, age_seconds = waited.as_secs_f64());
 }
@@ -247,7 +277,10 @@ fn resource(settings: &Settings, wire: Wire, cleaner: &Cleaner) -> Resource {
         // OTEL_RESOURCE_ATTRIBUTES.
         resource = resource.with_detector(Box::new(EnvResourceDetector::new()));
     }
-    let more = [KeyValue::new("service.instance.id", cleaner.name(&settings.instance)), KeyValue::new("service.version", env!("CARGO_PKG_VERSION"))];
+    let more = [
+        KeyValue::new("service.instance.id", cleaner.name(&settings.instance)),
+        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+    ];
     resource.with_service_name(cleaner.name(&settings.role)).with_attributes(more).build()
 }
 
@@ -269,15 +302,39 @@ impl Queues {
         M: PushMetricExporter,
     {
         let Self { resource, health, .. } = self;
-        let batch = SpanBatch::default().with_max_queue_size(QUEUE + SPARE).with_max_export_batch_size(BATCH).build();
-        let spans = BatchSpanProcessor::builder(Counted::new(spans, self.spans, health.clone())).with_batch_config(batch).build();
-        // What the caller has not sampled is wanted here all the same: classic callers flag everything so.
-        let tracers = SdkTracerProvider::builder().with_resource(resource.clone()).with_sampler(Sampler::AlwaysOn).with_span_processor(spans).build();
-        let batch = LogBatch::default().with_max_queue_size(QUEUE + SPARE).with_max_export_batch_size(BATCH).build();
-        let logs = BatchLogProcessor::builder(Counted::new(logs, self.logs, health.clone())).with_batch_config(batch).build();
-        let loggers = SdkLoggerProvider::builder().with_resource(resource.clone()).with_log_processor(logs).build();
-        let reader = PeriodicReader::builder(Measured::new(metrics, health)).with_interval(Duration::from_secs(60)).build();
-        (tracers, loggers, SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build())
+        let batch = SpanBatch::default()
+            .with_max_queue_size(QUEUE + SPARE)
+            .with_max_export_batch_size(BATCH)
+            .build();
+        let spans = BatchSpanProcessor::builder(Counted::new(spans, self.spans, health.clone()))
+            .with_batch_config(batch)
+            .build();
+        // What the caller has not sampled is wanted here all the same: classic callers flag
+        // everything so.
+        let tracers = SdkTracerProvider::builder()
+            .with_resource(resource.clone())
+            .with_sampler(Sampler::AlwaysOn)
+            .with_span_processor(spans)
+            .build();
+        let batch = LogBatch::default()
+            .with_max_queue_size(QUEUE + SPARE)
+            .with_max_export_batch_size(BATCH)
+            .build();
+        let logs = BatchLogProcessor::builder(Counted::new(logs, self.logs, health.clone()))
+            .with_batch_config(batch)
+            .build();
+        let loggers = SdkLoggerProvider::builder()
+            .with_resource(resource.clone())
+            .with_log_processor(logs)
+            .build();
+        let reader = PeriodicReader::builder(Measured::new(metrics, health))
+            .with_interval(Duration::from_secs(60))
+            .build();
+        (
+            tracers,
+            loggers,
+            SdkMeterProvider::builder().with_resource(resource).with_reader(reader).build(),
+        )
     }
 }
 
@@ -304,9 +361,16 @@ impl Operation {
 
     /// The run has ended so.
     pub fn end(&self, status: &str, failed: bool) {
-        let Some(request) = self.request.lock().expect("no code panics while it holds this lock").take() else { return };
+        let Some(request) =
+            self.request.lock().expect("no code panics while it holds this lock").take()
+        else {
+            return;
+        };
         let seconds = self.begun.elapsed().unwrap_or_default().as_secs_f64();
-        let mut labels = vec![KeyValue::new("trigger", self.trigger.clone()), KeyValue::new("status", status.to_owned())];
+        let mut labels = vec![
+            KeyValue::new("trigger", self.trigger.clone()),
+            KeyValue::new("status", status.to_owned()),
+        ];
         labels.extend(operation_label(&self.tie));
         self.insights.meters.duration.record(seconds, &labels);
         operation::end(request, status, failed);
@@ -321,6 +385,10 @@ impl Operation {
 impl Drop for Operation {
     fn drop(&mut self) {
         self.end(names::BROKEN, true);
-        self.insights.active.lock().expect("no code panics while it holds this lock").retain(|tie| !Arc::ptr_eq(tie, &self.tie));
+        self.insights
+            .active
+            .lock()
+            .expect("no code panics while it holds this lock")
+            .retain(|tie| !Arc::ptr_eq(tie, &self.tie));
     }
 }

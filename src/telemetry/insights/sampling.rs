@@ -1,7 +1,7 @@
 //! Of calls that went well only a part is sent, if so many are made that all of them cost too much.
 //!
-//! What failed, runs, messages and measurements are never left out. What is sent says how many it stands for, so
-//! that a portal that adds them up comes to the number that there were.
+//! What failed, runs, messages and measurements are never left out. What is sent says how many it
+//! stands for, so that a portal that adds them up comes to the number that there were.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
@@ -14,8 +14,8 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 /// The attribute of what stands for more than itself: of a hundred such, so many are sent.
 pub const SAMPLED: &str = "sample_percent";
 
-/// Whether a call that went well is sent. The fetch of a file and its storing are sent both, or none of them; which
-/// files these are is another choice in each run.
+/// Whether a call that went well is sent. The fetch of a file and its storing are sent both, or
+/// none of them; which files these are is another choice in each run.
 pub fn is_chosen(percent: u8, run: &str, source: &str, path: &str) -> bool {
     let mut hasher = DefaultHasher::new();
     for text in [run, source, path] {
@@ -67,12 +67,16 @@ mod tests {
     #[test]
     fn about_as_many_are_chosen_as_was_asked_for_and_other_ones_in_each_run() {
         for percent in [1, 5, 10, 25, 50, 100] {
-            let chosen = (0..20_000).filter(|n| is_chosen(percent, "run", "acme", &format!("/in/{n}.csv"))).count();
+            let chosen = (0..20_000)
+                .filter(|n| is_chosen(percent, "run", "acme", &format!("/in/{n}.csv")))
+                .count();
             let expected = 200 * usize::from(percent);
             assert!(chosen.abs_diff(expected) <= 200 + expected / 10, "{percent} %: {chosen}");
         }
         assert!((0..200).all(|n| is_chosen(100, "run", "acme", &n.to_string())));
-        let of = |run: &str| (0..200).map(|n| is_chosen(50, run, "acme", &n.to_string())).collect::<Vec<_>>();
+        let of = |run: &str| {
+            (0..200).map(|n| is_chosen(50, run, "acme", &n.to_string())).collect::<Vec<_>>()
+        };
         assert_eq!(of("one"), of("one"));
         assert_ne!(of("one"), of("two"));
     }

@@ -39,7 +39,8 @@ impl Tokens {
         Self { credential, state: tokio::sync::Mutex::default() }
     }
 
-    /// The value of an `Authorization` header. An identity that gives no token is told once, until it gives one again.
+    /// The value of an `Authorization` header. An identity that gives no token is told once, until
+    /// it gives one again.
     pub async fn bearer(&self) -> Result<HeaderValue, String> {
         let mut state = self.state.lock().await;
         let now = OffsetDateTime::now_utc();
@@ -57,7 +58,8 @@ impl Tokens {
             }
             Err(problem) => {
                 if !std::mem::replace(&mut state.told, true) {
-                    tracing::warn!(target: super::OWN, error = problem, "Warning: no token for Application Insights.");
+                    tracing::warn!(target: super::OWN, error = problem, "Warning: no token for \
+                        Application Insights.");
                 }
                 state.failed = Some((Instant::now(), problem.clone()));
                 state.still(now).ok_or(problem)
@@ -67,8 +69,11 @@ impl Tokens {
 
     async fn ask(&self) -> Result<(HeaderValue, OffsetDateTime), String> {
         let asked = tokio::time::timeout(PATIENCE, self.credential.get_token(&[SCOPE], None)).await;
-        let token = asked.map_err(|_| "the identity did not answer in time")?.map_err(|error| chain(&error))?;
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.token.secret())).map_err(|_| "the token is none")?;
+        let token = asked
+            .map_err(|_| "the identity did not answer in time")?
+            .map_err(|error| chain(&error))?;
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.token.secret()))
+            .map_err(|_| "the token is none")?;
         bearer.set_sensitive(true);
         Ok((bearer, token.expires_on))
     }
@@ -98,11 +103,20 @@ mod tests {
 
     #[async_trait::async_trait]
     impl TokenCredential for Giver {
-        async fn get_token(&self, scopes: &[&str], _: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
+        async fn get_token(
+            &self,
+            scopes: &[&str],
+            _: Option<TokenRequestOptions<'_>>,
+        ) -> azure_core::Result<AccessToken> {
             assert_eq!(scopes, [SCOPE]);
             let asked = self.asked.fetch_add(1, Ordering::Relaxed);
-            let life = self.lives.get(asked).ok_or_else(|| azure_core::Error::with_message(azure_core::error::ErrorKind::Credential, "no"))?;
-            Ok(AccessToken::new(format!("token-{asked}"), OffsetDateTime::now_utc() + time::Duration::seconds(*life)))
+            let life = self.lives.get(asked).ok_or_else(|| {
+                azure_core::Error::with_message(azure_core::error::ErrorKind::Credential, "no")
+            })?;
+            Ok(AccessToken::new(
+                format!("token-{asked}"),
+                OffsetDateTime::now_utc() + time::Duration::seconds(*life),
+            ))
         }
     }
 
@@ -111,7 +125,10 @@ mod tests {
         let tokens = Tokens::new(giver.clone());
         let mut given = Vec::new();
         for _ in 0..times {
-            given.push(tokens.bearer().await.map_or_else(|problem| problem, |bearer| bearer.to_str().expect("ASCII").to_owned()));
+            given.push(tokens.bearer().await.map_or_else(
+                |problem| problem,
+                |bearer| bearer.to_str().expect("ASCII").to_owned(),
+            ));
         }
         (given, giver.asked.load(Ordering::Relaxed))
     }
@@ -120,7 +137,10 @@ mod tests {
     async fn a_token_is_kept_until_five_minutes_before_its_end() {
         assert_eq!(bearers(&[3600], 3).await, (vec!["Bearer token-0".to_owned(); 3], 1));
         let (given, asked) = bearers(&[299, 3600], 3).await;
-        assert_eq!((given, asked), (vec!["Bearer token-0".into(), "Bearer token-1".into(), "Bearer token-1".into()], 2));
+        assert_eq!(
+            (given, asked),
+            (vec!["Bearer token-0".into(), "Bearer token-1".into(), "Bearer token-1".into()], 2)
+        );
     }
 
     #[tokio::test]

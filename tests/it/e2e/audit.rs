@@ -14,12 +14,16 @@ fn with_files(destination: &str) -> Ferry {
     old_file(&ferry.path("in/daily/caf\u{e9} 1%.csv"), b"a;b\n");
     old_file(&ferry.path("in/empty"), b"");
     old_file(&ferry.path("in/large"), &vec![7; 9 << 20]);
-    ferry.configure(&format!("[destination]\n{destination}\n[[source]]\nname = \"acme\"\nurl = \"file://{}\"\n", ferry.path("in").display()));
+    ferry.configure(&format!(
+        "[destination]\n{destination}\n[[source]]\nname = \"acme\"\nurl = \"file://{}\"\n",
+        ferry.path("in").display()
+    ));
     ferry
 }
 
 fn audit(ferry: &Ferry, code: i32) -> Value {
-    serde_json::from_str(&ferry.run(&["audit", "--json", "--download"]).code(code).out).expect("it prints JSON")
+    serde_json::from_str(&ferry.run(&["audit", "--json", "--download"]).code(code).out)
+        .expect("it prints JSON")
 }
 
 #[test]
@@ -31,7 +35,11 @@ fn what_was_brought_to_azurite_is_there_until_it_is_taken_away() {
     ferry.run(&["audit"]).code(3).says(&["error: listing", "hint: "]);
     ferry.ingest().code(0);
     let report = ferry.ingest().code(0).source();
-    assert_eq!((&report["manifest"], &report["manifest_lines"]), (&Value::Null, &0.into()), "an unchanged run leaves none");
+    assert_eq!(
+        (&report["manifest"], &report["manifest_lines"]),
+        (&Value::Null, &0.into()),
+        "an unchanged run leaves none"
+    );
     let clean = audit(&ferry, 0);
     assert_eq!((&clean["clean"], &clean["violations"]), (&true.into(), &serde_json::json!([])));
     expect![[r#"
@@ -63,14 +71,26 @@ fn what_was_brought_to_azurite_is_there_until_it_is_taken_away() {
           "violations": 0
         }"#]]
     .assert_eq(&format!("{:#}", clean["sources"][0]));
-    ferry.run(&["audit"]).code(0).says(&["acme: 3 records of 3 versions, 3 blobs", "all of it holds"]);
+    ferry
+        .run(&["audit"])
+        .code(0)
+        .says(&["acme: 3 records of 3 versions, 3 blobs", "all of it holds"]);
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let store = look(azurite, &container);
     runtime.block_on(store.delete(&BlobName::new("acme/large").unwrap())).expect("it deletes");
     let violated = audit(&ferry, 1);
-    let told: Vec<(&Value, &Value)> = violated["violations"].as_array().unwrap().iter().map(|one| (&one["invariant"], &one["blob"])).collect();
-    assert_eq!(told, [(&"I1".into(), &"acme/large".into()), (&"manifest".into(), &"acme/large".into())], "{violated:#}");
+    let told: Vec<(&Value, &Value)> = violated["violations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| (&one["invariant"], &one["blob"]))
+        .collect();
+    assert_eq!(
+        told,
+        [(&"I1".into(), &"acme/large".into()), (&"manifest".into(), &"acme/large".into())],
+        "{violated:#}"
+    );
     ferry.run(&["audit"]).code(1).says(&["violation I1 `acme/large` of ", "2 violations"]);
     // The way back that the documentation names.
     ferry.run(&["run", "--again", "**/large"]).code(0);
@@ -87,7 +107,10 @@ fn a_configuration_that_cannot_be_used_is_told_apart() {
     std::fs::write(ferry.path("out/acme/daily/caf\u{e9} 1%25.csv"), b"a;c\n").unwrap();
     ferry.run(&["audit", "--download"]).code(1).says(&["violation"]);
     std::fs::write(ferry.path("out/_blobferry/acme/ledger/head.json"), b"{").unwrap();
-    ferry.run(&["audit"]).code(1).says(&["violation ledger", "blobferry ledger rebuild --source acme"]);
+    ferry
+        .run(&["audit"])
+        .code(1)
+        .says(&["violation ledger", "blobferry ledger rebuild --source acme"]);
 }
 
 #[test]
@@ -111,12 +134,20 @@ fn a_run_that_was_killed_leaves_nothing_that_an_audit_refuses() {
     started.signal("KILL");
     wait_for("its end", Duration::from_secs(20), || started.has_ended());
     let killed = audit(&ferry, 0);
-    assert_eq!(killed["sources"][0]["notes"]["unfinished_runs"].as_array().map(Vec::len), Some(1), "{killed:#}");
+    assert_eq!(
+        killed["sources"][0]["notes"]["unfinished_runs"].as_array().map(Vec::len),
+        Some(1),
+        "{killed:#}"
+    );
     ferry.ingest().code(0);
     let after = audit(&ferry, 0);
     let source = &after["sources"][0];
     assert_eq!(
-        (&source["checked"]["records"], &source["checked"]["blobs"], &source["notes"]["unrecorded"]),
+        (
+            &source["checked"]["records"],
+            &source["checked"]["blobs"],
+            &source["notes"]["unrecorded"]
+        ),
         (&303.into(), &303.into(), &0.into()),
         "{after:#}"
     );

@@ -16,7 +16,10 @@ fn with_files(destination: &str) -> Ferry {
     old_file(&ferry.path("in/daily/report.csv"), b"a;b\n");
     old_file(&ferry.path(&format!("in/{}", "n".repeat(250))), b"long");
     old_file(&ferry.path("in/line\nbreak \u{202e}gpj.exe"), b"odd");
-    ferry.configure(&format!("[destination]\n{destination}\n[[source]]\nname = \"acme\"\nurl = \"file://{}\"\n", ferry.path("in").display()));
+    ferry.configure(&format!(
+        "[destination]\n{destination}\n[[source]]\nname = \"acme\"\nurl = \"file://{}\"\n",
+        ferry.path("in").display()
+    ));
     ferry
 }
 
@@ -44,8 +47,14 @@ fn ls_shows_all_of_every_name() {
         ferry.ingest().code(0);
         let done = ferry.run(&["ls"]).code(0);
         assert_eq!(done.out.lines().count(), 3, "{}", done.out);
-        for (name, content) in [(&*format!("acme/{}", "n".repeat(250)), "long"), ("acme/daily/report.csv", "a;b\n")] {
-            let line = done.out.lines().find(|line| line.ends_with(&format!(" {name}"))).unwrap_or_else(|| panic!("{}", done.out));
+        for (name, content) in
+            [(&*format!("acme/{}", "n".repeat(250)), "long"), ("acme/daily/report.csv", "a;b\n")]
+        {
+            let line = done
+                .out
+                .lines()
+                .find(|line| line.ends_with(&format!(" {name}")))
+                .unwrap_or_else(|| panic!("{}", done.out));
             let words: Vec<&str> = line.split_whitespace().collect();
             let (size, md5) = (content.len().to_string(), hex(&md5::Md5::digest(content)));
             assert_eq!(words[..3], [size.as_str(), "2020-09-13T12:26:40Z", &md5]);
@@ -53,7 +62,10 @@ fn ls_shows_all_of_every_name() {
         assert!(!done.out.contains('\u{202e}'), "nothing turns the line of a terminal around");
         let json = ferry.run(&["ls", "--json", "acme/d"]).code(0).out;
         let blob: Value = serde_json::from_str(&json).unwrap();
-        assert_eq!((&blob["name"], &blob["size"], &blob["metadata"]["source"]), (&"acme/daily/report.csv".into(), &4.into(), &"acme".into()));
+        assert_eq!(
+            (&blob["name"], &blob["size"], &blob["metadata"]["source"]),
+            (&"acme/daily/report.csv".into(), &4.into(), &"acme".into())
+        );
         assert!(ferry.run(&["ls", "--all"]).code(0).out.contains(" _blobferry/acme/"));
         assert_eq!(ferry.run(&["ls", "nothing"]).code(0).out, "");
     }
@@ -68,15 +80,23 @@ fn plan_tells_and_changes_nothing() {
     let told = ferry.run(&["plan"]).code(0);
     assert!(told.out.contains("/in/daily/report.csv -> acme/daily/report.csv"), "{}", told.out);
     let json: Value = serde_json::from_str(&ferry.run(&["plan", "--json"]).code(0).out).unwrap();
-    let mut planned: Vec<&str> = json[0]["fetch"].as_array().unwrap().iter().map(|file| file["blob"].as_str().unwrap()).collect();
+    let mut planned: Vec<&str> = json[0]["fetch"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| file["blob"].as_str().unwrap())
+        .collect();
     planned.sort_unstable();
     assert_eq!(tree(&ferry.path("")), before);
-    let exists = "import sys\nfrom azure.storage.blob import BlobServiceClient as S\nprint(S.from_connection_string(sys.argv[1], api_version='2025-11-05').get_container_client(sys.argv[2]).exists())";
+    let exists = "import sys\nfrom azure.storage.blob import BlobServiceClient as \
+        S\nprint(S.from_connection_string(sys.argv[1], \
+        api_version='2025-11-05').get_container_client(sys.argv[2]).exists())";
     assert_eq!(line(&python(&["-c", exists, &azurite.connection_string(), &container])), "False");
 
     ferry.ingest().code(0);
     let (state, files) = (blobs(azurite, &container), tree(&ferry.path("")));
-    let mut told: Vec<&str> = state.keys().map(String::as_str).filter(|name| !name.starts_with("_blobferry/")).collect();
+    let mut told: Vec<&str> =
+        state.keys().map(String::as_str).filter(|name| !name.starts_with("_blobferry/")).collect();
     told.sort_unstable();
     assert_eq!(planned, told, "the plan named the blobs");
     ferry.run(&["plan"]).code(0).says(&["acme: 0 to fetch", "unchanged 3"]);
@@ -137,7 +157,8 @@ fn without_comments(text: &str) -> String {
     let uncomment = |line: &str| {
         let bare = line.strip_prefix("# ").unwrap_or(line);
         let key = bare.split(" = ").next().unwrap_or_default();
-        let is_setting = bare.contains(" = ") && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let is_setting = bare.contains(" = ")
+            && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         if is_setting { bare.to_owned() } else { line.to_owned() }
     };
     let mut seen = std::collections::BTreeSet::new();
@@ -148,7 +169,11 @@ fn without_comments(text: &str) -> String {
         }
         let key = line.split(" = ").next().unwrap_or_default().to_owned();
         if line.starts_with('#') || !line.contains(" = ") || seen.insert(key) {
-            kept.push(line.trim_start_matches("# [[").replacen("source]]", "[[source]]", usize::from(line.starts_with("# [["))));
+            kept.push(line.trim_start_matches("# [[").replacen(
+                "source]]",
+                "[[source]]",
+                usize::from(line.starts_with("# [[")),
+            ));
         }
     }
     kept.join("\n")
@@ -161,9 +186,21 @@ fn the_schema_accepts_the_shipped_configuration_and_nothing_else() {
     fs::write(ferry.path("schema.json"), ferry.run(&["schema"]).code(0).out).unwrap();
     let text = fs::read_to_string(&shipped).unwrap();
     fs::write(ferry.path("all.toml"), without_comments(&text)).unwrap();
-    fs::write(ferry.path("wrong.toml"), text.replace("folder = ", "foldr = ").replace("[limits]", "[limits]\ntransfers = 0\nmemory = 5")).unwrap();
+    fs::write(
+        ferry.path("wrong.toml"),
+        text.replace("folder = ", "foldr = ")
+            .replace("[limits]", "[limits]\ntransfers = 0\nmemory = 5"),
+    )
+    .unwrap();
     let path = |name: &str| ferry.path(name).display().to_string();
-    let output = python(&["-c", CHECK, &path("schema.json"), &shipped.display().to_string(), &path("all.toml"), &path("wrong.toml")]);
+    let output = python(&[
+        "-c",
+        CHECK,
+        &path("schema.json"),
+        &shipped.display().to_string(),
+        &path("all.toml"),
+        &path("wrong.toml"),
+    ]);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines.len(), 3, "{told}{}", String::from_utf8_lossy(&output.stderr));
@@ -172,11 +209,16 @@ fn the_schema_accepts_the_shipped_configuration_and_nothing_else() {
         assert!(lines[2].contains(problem), "{}", lines[2]);
     }
     // And every setting of the schema is shown in the shipped file.
-    let schema: Value = serde_json::from_str(&fs::read_to_string(ferry.path("schema.json")).unwrap()).unwrap();
+    let schema: Value =
+        serde_json::from_str(&fs::read_to_string(ferry.path("schema.json")).unwrap()).unwrap();
     let tables = ["destination", "limits", "log"].map(|table| &schema["properties"][table]);
     for table in tables.into_iter().chain([&schema["properties"]["source"]["items"]]) {
         for key in table["properties"].as_object().unwrap().keys() {
-            assert!(text.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = "))), "ingest.toml does not show `{key}`");
+            assert!(
+                text.lines()
+                    .any(|line| line.trim_start_matches("# ").starts_with(&format!("{key} = "))),
+                "ingest.toml does not show `{key}`"
+            );
         }
     }
 }
@@ -201,14 +243,26 @@ fn a_reader_that_goes_away_is_no_failure() {
     for n in 0..3_000 {
         old_file(&ferry.path(&format!("in/{n:0200}")), b"x");
     }
-    ferry.configure(&format!("[destination]\nfolder = \"out\"\n[[source]]\nname = \"acme\"\nurl = \"file://{}\"\n", ferry.path("in").display()));
+    ferry.configure(&format!(
+        "[destination]\nfolder = \"out\"\n[[source]]\nname = \"acme\"\nurl = \"file://{}\"\n",
+        ferry.path("in").display()
+    ));
     ferry.ingest().code(0);
     for words in ["ls", "ls --json", "schema", "plan --json", "run --json"] {
         let mut shell = Command::new("bash");
-        shell.args(["-c", "\"$0\" $1 | head -n 1 >first; echo ${PIPESTATUS[0]}", env!("CARGO_BIN_EXE_blobferry"), words]);
+        shell.args([
+            "-c",
+            "\"$0\" $1 | head -n 1 >first; echo ${PIPESTATUS[0]}",
+            env!("CARGO_BIN_EXE_blobferry"),
+            words,
+        ]);
         let output = shell.current_dir(ferry.path("")).output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
-        assert!(line(&output) == "0" && !told.contains("panicked"), "{words}: {}\n{told}", line(&output));
+        assert!(
+            line(&output) == "0" && !told.contains("panicked"),
+            "{words}: {}\n{told}",
+            line(&output)
+        );
         assert_eq!(fs::read_to_string(ferry.path("first")).unwrap().lines().count(), 1);
     }
 }
@@ -219,17 +273,30 @@ fn a_reader_that_does_not_read_holds_nothing_up() {
     for n in 0..3_000 {
         old_file(&ferry.path(&format!("in/{n:0200}")), b"x");
     }
-    ferry.configure(&format!("[destination]\nfolder = \"out\"\n[[source]]\nname = \"acme\"\nurl = \"file://{}\"\n", ferry.path("in").display()));
+    ferry.configure(&format!(
+        "[destination]\nfolder = \"out\"\n[[source]]\nname = \"acme\"\nurl = \"file://{}\"\n",
+        ferry.path("in").display()
+    ));
     // Far more than fits into a pipe, which is kept open and never read.
     let report = fs::File::create(ferry.path("stdout")).unwrap();
-    let mut child = ferry.command(&["run", "--json", "-v"]).stdout(report).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child = ferry
+        .command(&["run", "--json", "-v"])
+        .stdout(report)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
     wait_for("its end", Duration::from_secs(60), || child.try_wait().unwrap().is_some());
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    let report: serde_json::Value = serde_json::from_slice(&fs::read(ferry.path("stdout")).unwrap()).unwrap();
+    let report: serde_json::Value =
+        serde_json::from_slice(&fs::read(ferry.path("stdout")).unwrap()).unwrap();
     assert_eq!(report["sources"][0]["ingested"], 3_000, "{report:#}");
     let mut told = String::new();
     child.stderr.take().expect("it is piped").read_to_string(&mut told).unwrap();
-    assert!(told.len() > 16 << 10 && told.lines().count() < 3_000, "it wrote as much as fits: {} bytes", told.len());
+    assert!(
+        told.len() > 16 << 10 && told.lines().count() < 3_000,
+        "it wrote as much as fits: {} bytes",
+        told.len()
+    );
 }
 
 #[test]
@@ -238,14 +305,22 @@ fn sigterm_ends_a_run_with_its_report() {
     for n in 0..400 {
         old_file(&served.root.join(format!("small-{n:03}")), &vec![b'x'; 400_000]);
     }
-    let ferry = Ferry::new(&format!("[destination]\nfolder = \"out\"\n[limits]\ntransfers = 1\n[[source]]\nname = \"acme\"\n{}", served.toml));
+    let ferry = Ferry::new(&format!(
+        "[destination]\nfolder = \"out\"\n[limits]\ntransfers = 1\n[[source]]\nname = \"acme\"\n{}",
+        served.toml
+    ));
     let program = ferry.start(&["run", "--json"]);
-    wait_for("the first file", Duration::from_secs(30), || fs::read_dir(ferry.path("out/acme")).is_ok_and(|mut files| files.next().is_some()));
+    wait_for("the first file", Duration::from_secs(30), || {
+        fs::read_dir(ferry.path("out/acme")).is_ok_and(|mut files| files.next().is_some())
+    });
     program.signal("TERM");
     let done = program.end(Duration::from_secs(10)).code(143);
     let (report, source) = (done.report(), done.source());
     assert_eq!(report["interrupted"], true);
-    let (ingested, deferred) = (source["ingested"].as_u64().unwrap(), source["deferred_by_reason"]["interrupted"].as_u64().unwrap());
+    let (ingested, deferred) = (
+        source["ingested"].as_u64().unwrap(),
+        source["deferred_by_reason"]["interrupted"].as_u64().unwrap(),
+    );
     assert_eq!((ingested + deferred, source["failed"].as_u64()), (400, Some(0)), "{source:#}");
     assert_eq!(ferry.ingest().code(0).source()["ingested"], deferred);
 }
@@ -257,7 +332,9 @@ fn sigterm_does_not_wait_for_a_server_that_is_silent() {
     old_file(&served.root.join("sparse"), b"");
     let sparse = fs::File::options().write(true).open(served.root.join("sparse")).unwrap();
     sparse.set_len(20 << 30).unwrap();
-    sparse.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000)).unwrap();
+    sparse
+        .set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000))
+        .unwrap();
     let ferry = Ferry::between(&served.toml, "folder = \"out\"");
     let program = ferry.start(&["run", "--json"]);
     wait_for("the first file", Duration::from_secs(30), || ferry.path("out/acme/small").exists());
@@ -266,7 +343,12 @@ fn sigterm_does_not_wait_for_a_server_that_is_silent() {
     let done = program.end(Duration::from_secs(10));
     served.daemon().expect("a server").signal("CONT");
     let done = done.code(143);
-    assert_eq!((&done.report()["interrupted"], &done.source()["deferred"]), (&true.into(), &1.into()), "{}", done.out);
+    assert_eq!(
+        (&done.report()["interrupted"], &done.source()["deferred"]),
+        (&true.into(), &1.into()),
+        "{}",
+        done.out
+    );
 }
 
 #[test]
@@ -280,15 +362,24 @@ fn sigterm_while_a_silent_server_is_listed() {
     wait_for("the store to be prepared", Duration::from_secs(30), || ferry.path("out").exists());
     program.signal("TERM");
     let done = program.end(Duration::from_secs(10)).code(143);
-    assert_eq!((&done.report()["interrupted"], &done.source()["problems"][0]["class"]), (&true.into(), &"interrupted".into()), "{}", done.out);
+    assert_eq!(
+        (&done.report()["interrupted"], &done.source()["problems"][0]["class"]),
+        (&true.into(), &"interrupted".into()),
+        "{}",
+        done.out
+    );
     served.daemon().expect("a server").signal("CONT");
     assert_eq!(ferry.ingest().code(0).source()["ingested"], 1);
     // A second signal does not wait at all.
     silent();
     let program = ferry.start(&["run", "--json"]);
-    wait_for("the run", Duration::from_secs(30), || fs::read_to_string(ferry.path("stderr")).is_ok_and(|text| text.contains("A run begins")));
+    wait_for("the run", Duration::from_secs(30), || {
+        fs::read_to_string(ferry.path("stderr")).is_ok_and(|text| text.contains("A run begins"))
+    });
     program.signal("INT");
-    wait_for("the warning", Duration::from_secs(10), || fs::read_to_string(ferry.path("stderr")).is_ok_and(|text| text.contains("stopping")));
+    wait_for("the warning", Duration::from_secs(10), || {
+        fs::read_to_string(ferry.path("stderr")).is_ok_and(|text| text.contains("stopping"))
+    });
     program.signal("TERM");
     program.end(Duration::from_secs(2)).code(143);
     served.daemon().expect("a server").signal("CONT");

@@ -1,4 +1,5 @@
-//! A server that repeats every secret that it was given, in every spelling: nothing that stays holds 8 bytes of it.
+//! A server that repeats every secret that it was given, in every spelling: nothing that stays
+//! holds 8 bytes of it.
 
 use std::collections::HashSet;
 use std::fs;
@@ -12,7 +13,8 @@ use super::super::kit::stage::{Stage, ftp_with};
 use super::bad_input::old_file;
 use super::*;
 
-/// Long, with characters that every encoder writes in another way. No eight bytes of it are words of ours.
+/// Long, with characters that every encoder writes in another way. No eight bytes of it are words
+/// of ours.
 const PASSWORD: &str = "zq9!K\u{e9}v&x\"7\\Wm p%41+Jt/3=yR";
 
 /// `%2F` as `%2f`.
@@ -26,7 +28,9 @@ fn lower_hex(text: &str) -> String {
 fn spellings() -> Vec<String> {
     let percent = |kept: &str| -> String {
         let one = |byte: u8| match byte {
-            _ if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(&byte) => char::from(byte).to_string(),
+            _ if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(&byte) => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         };
         PASSWORD.bytes().map(one).collect()
@@ -50,8 +54,13 @@ fn spellings() -> Vec<String> {
 fn pieces() -> HashSet<Vec<u8>> {
     // What base64 of the user's name alone shows is no piece of the password.
     let of_user = STANDARD.encode("demo:").into_bytes();
-    let windows = |text: String| text.into_bytes().windows(8).map(<[u8]>::to_vec).collect::<Vec<_>>();
-    spellings().into_iter().flat_map(windows).filter(|window| !window.starts_with(&of_user[..3])).collect()
+    let windows =
+        |text: String| text.into_bytes().windows(8).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    spellings()
+        .into_iter()
+        .flat_map(windows)
+        .filter(|window| !window.starts_with(&of_user[..3]))
+        .collect()
 }
 
 #[track_caller]
@@ -75,20 +84,31 @@ fn leaked(text: String) -> &'static str {
 /// A server whose `step` answers with `said`; the other steps go well, as far as they can.
 fn server(step: &str, said: &str) -> Stage<blobferry::demo::ftp::FtpServer> {
     let script = match step {
-        "login" => Script { replies: vec![("PASS", leaked(format!("530 no login for demo:{said}.\r\n")))], ..Script::default() },
+        "login" => Script {
+            replies: vec![("PASS", leaked(format!("530 no login for demo:{said}.\r\n")))],
+            ..Script::default()
+        },
         "file" => {
             let reply = leaked(format!("550 denied: {said}\r\n"));
-            Script { files: [(b"a.bin".to_vec(), Fault::Refuse(reply))].into(), ..Script::default() }
+            Script {
+                files: [(b"a.bin".to_vec(), Fault::Refuse(reply))].into(),
+                ..Script::default()
+            }
         }
         "listing" => {
             let line = format!("?? {said} is no entry ??\r\n").into_bytes();
             Script { without: vec!["MLST"], extra_lines: vec![line], ..Script::default() }
         }
-        "end" => Script { listing_reply: Some(leaked(format!("451 {said}\r\n"))), ..Script::default() },
+        "end" => {
+            Script { listing_reply: Some(leaked(format!("451 {said}\r\n"))), ..Script::default() }
+        }
         // So long that texts are cut in the middle of it.
         _ => {
             let reply = leaked(format!("550 {}\r\n", format!("{said} ").repeat(40)));
-            Script { files: [(b"a.bin".to_vec(), Fault::Refuse(reply))].into(), ..Script::default() }
+            Script {
+                files: [(b"a.bin".to_vec(), Fault::Refuse(reply))].into(),
+                ..Script::default()
+            }
         }
     };
     ftp_with(|options: &mut Options| {
@@ -108,8 +128,9 @@ fn a_server_that_repeats_the_password_in_every_spelling_leaves_no_piece_of_it() 
         for step in [steps[n % steps.len()], steps[(n + 2) % steps.len()]] {
             let stage = server(step, said);
             sources += &format!(
-                "[[source]]\nname = \"s{n}-{step}\"\nurl = \"ftp://demo@127.0.0.1:{}/\"\npassword = {{ env = \"CANARY\" }}\n\
-                 attempts = 1\nstable_for = \"0s\"\nretry_auth_after = \"0s\"\n",
+                "[[source]]\nname = \"s{n}-{step}\"\nurl = \"ftp://demo@127.0.0.1:{}/\"\npassword \
+                 = {{ env = \"CANARY\" }}\nattempts = 1\nstable_for = \"0s\"\nretry_auth_after = \
+                 \"0s\"\n",
                 stage.server.address.port()
             );
             servers.push(stage);
@@ -121,7 +142,14 @@ fn a_server_that_repeats_the_password_in_every_spelling_leaves_no_piece_of_it() 
         .set("CANARY", PASSWORD)
         .set("APPLICATIONINSIGHTS_CONNECTION_STRING", &receiver.connection());
     old_file(&ferry.path("unrelated"), b"x");
-    for words in [&["run", "--json"][..], &["run", "-v"], &["plan", "--json"], &["check"], &["audit", "--json"], &["ls", "--all", "--json"]] {
+    for words in [
+        &["run", "--json"][..],
+        &["run", "-v"],
+        &["plan", "--json"],
+        &["check"],
+        &["audit", "--json"],
+        &["ls", "--all", "--json"],
+    ] {
         let done = ferry.run(words);
         holds_no_piece(&format!("the output of {words:?}"), done.out.as_bytes(), &pieces);
         holds_no_piece(&format!("the errors of {words:?}"), done.err.as_bytes(), &pieces);
@@ -136,8 +164,15 @@ fn a_server_that_repeats_the_password_in_every_spelling_leaves_no_piece_of_it() 
         holds_no_piece("telemetry", &request.body, &pieces);
     }
     // There was something to listen to.
-    let told = |text: &str| files.iter().any(|path| fs::read(path).unwrap().windows(text.len()).any(|at| at == text.as_bytes()));
-    assert!(told("***") && told("denied: ***") && told("no login for demo:***"), "the server was heard");
+    let told = |text: &str| {
+        files
+            .iter()
+            .any(|path| fs::read(path).unwrap().windows(text.len()).any(|at| at == text.as_bytes()))
+    };
+    assert!(
+        told("***") && told("denied: ***") && told("no login for demo:***"),
+        "the server was heard"
+    );
     assert!(!receiver.0.requests().is_empty(), "telemetry was sent");
 }
 
@@ -148,11 +183,17 @@ fn a_short_password_eats_no_path_and_no_word_of_a_report() {
         let replies = vec![("PASS", "530 me:abc@host, pass=abc. /in/abc.csv\r\n")];
         options.script = Script { replies, ..Script::default() };
     });
-    let source =
-        format!("[[source]]\nname = \"abc\"\nurl = \"ftp://demo@127.0.0.1:{}/abc\"\npassword = \"abc\"\nattempts = 1\n", stage.server.address.port());
+    let source = format!(
+        "[[source]]\nname = \"abc\"\nurl = \"ftp://demo@127.0.0.1:{}/abc\"\npassword = \
+        \"abc\"\nattempts = 1\n",
+        stage.server.address.port()
+    );
     let ferry = Ferry::new(&format!("[destination]\nfolder = \"store\"\n{source}"));
     let report = ferry.run(&["run", "--json"]).code(3).report();
     let problem = &report["sources"][0]["problems"][0];
-    assert!(problem["message"].as_str().unwrap().ends_with("530 me:***@host, pass=***. /in/abc.csv"), "{problem}");
+    assert!(
+        problem["message"].as_str().unwrap().ends_with("530 me:***@host, pass=***. /in/abc.csv"),
+        "{problem}"
+    );
     assert_eq!(report["sources"][0]["source"], "abc");
 }

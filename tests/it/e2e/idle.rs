@@ -7,14 +7,18 @@ use super::bad_input::old_file;
 use super::*;
 
 const SOURCES: usize = 20;
-/// Requests of a run as a whole: the container, the record of the run, the index of sources, and what is read of both.
+/// Requests of a run as a whole: the container, the record of the run, the index of sources, and
+/// what is read of both.
 const OF_A_RUN: u64 = 15;
 
 /// Sources over folders with a file each.
 fn sources(ferry: &Ferry, count: usize) -> String {
     let one = |n: usize| {
         old_file(&ferry.path(&format!("in/{n}/a.txt")), format!("content {n}").as_bytes());
-        format!("[[source]]\nname = \"s{n:04}\"\nurl = \"file://{}\"\nstable_for = \"0s\"\n", ferry.path(&format!("in/{n}")).display())
+        format!(
+            "[[source]]\nname = \"s{n:04}\"\nurl = \"file://{}\"\nstable_for = \"0s\"\n",
+            ferry.path(&format!("in/{n}")).display()
+        )
     };
     (0..count).map(one).collect()
 }
@@ -22,12 +26,21 @@ fn sources(ferry: &Ferry, count: usize) -> String {
 /// Azurite behind a proxy that counts, and the lines of a destination there.
 fn counted(azurite: &Azurite, container: &str) -> (tokio::runtime::Runtime, Proxy, String) {
     let direct = azurite.connection_string();
-    let address = direct.split("BlobEndpoint=http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an endpoint");
+    let address = direct
+        .split("BlobEndpoint=http://")
+        .nth(1)
+        .and_then(|rest| rest.split('/').next())
+        .expect("an endpoint");
     let runtime = super::super::kit::stage::runtime();
     let nothing = Share { percent: 0, holds: "", mischief: Mischief::LoseReply };
-    let proxy = runtime.block_on(Proxy::sharing(address.parse().expect("an address and a port"), nothing));
+    let proxy =
+        runtime.block_on(Proxy::sharing(address.parse().expect("an address and a port"), nothing));
     let through = direct.replace(address, &proxy.address.to_string());
-    (runtime, proxy, format!("[destination]\nconnection_string = \"{through}\"\ncontainer = \"{container}\"\n"))
+    (
+        runtime,
+        proxy,
+        format!("[destination]\nconnection_string = \"{through}\"\ncontainer = \"{container}\"\n"),
+    )
 }
 
 fn requests<T>(proxy: &Proxy, work: impl FnOnce() -> T) -> (u64, T) {
@@ -49,7 +62,10 @@ fn an_idle_source_costs_four_requests_and_no_blob() {
     assert!(cost <= 4 * SOURCES as u64 + OF_A_RUN, "{cost} requests for {SOURCES} idle sources");
     let after = blobs(azurite, &container);
     let new: Vec<&String> = after.keys().filter(|name| !before.contains_key(*name)).collect();
-    assert!(new.len() == 1 && new[0].starts_with("_blobferry/_runs/"), "one record, and nothing for a source: {new:?}");
+    assert!(
+        new.len() == 1 && new[0].starts_with("_blobferry/_runs/"),
+        "one record, and nothing for a source: {new:?}"
+    );
 }
 
 #[test]
@@ -61,7 +77,8 @@ fn an_idle_source_costs_two_requests_in_a_process_that_has_looked_before() {
     ferry.configure(&format!("{destination}{}", sources(&ferry, SOURCES)));
     let handler = Handler::start(&ferry.path(""), &[]);
     let tick = || {
-        let (status, body) = handler.post("IngestTimer", &[], r#"{"Data":{"timer":{}},"Metadata":{}}"#);
+        let (status, body) =
+            handler.post("IngestTimer", &[], r#"{"Data":{"timer":{}},"Metadata":{}}"#);
         assert_eq!(status, 200, "{body}");
         body
     };
@@ -72,7 +89,11 @@ fn an_idle_source_costs_two_requests_in_a_process_that_has_looked_before() {
     let (cost, told) = requests(&proxy, tick);
     assert!(told.contains(&format!("unchanged {SOURCES}")), "{told}");
     assert!(cost <= 2 * SOURCES as u64 + OF_A_RUN, "{cost} requests for {SOURCES} idle sources");
-    assert_eq!(blobs(azurite, &container).len(), before + 1, "one record, and nothing for a source");
+    assert_eq!(
+        blobs(azurite, &container).len(),
+        before + 1,
+        "one record, and nothing for a source"
+    );
 }
 
 #[test]
@@ -80,12 +101,20 @@ fn a_thousand_idle_sources_stay_within_64_mib() {
     let ferry = Ferry::new("");
     ferry.configure(&format!("[destination]\nfolder = \"out\"\n{}", sources(&ferry, 1_000)));
     ferry.run(&["run", "--quiet"]).code(0);
-    let mut child = ferry.command(&["run", "--quiet"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = ferry
+        .command(&["run", "--quiet"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
         // The kernel keeps the peak, so the last look is as good as all of them.
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let told = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<u64>().ok());
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let told = status.lines().find_map(|line| {
+            line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<u64>().ok()
+        });
         peak = told.unwrap_or(peak);
         std::thread::sleep(Duration::from_millis(2));
     }

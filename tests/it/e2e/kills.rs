@@ -1,4 +1,5 @@
-//! The program is killed again and again: nothing partial is ever visible, and the next run makes it whole.
+//! The program is killed again and again: nothing partial is ever visible, and the next run makes
+//! it whole.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -34,26 +35,41 @@ const UNPACKING: &[Moment] = &[
     ("many members", |before, now| now.visible.len() >= before.visible.len() + 150),
 ];
 
-/// Kills the program once at each moment, and looks whether anything but `expected` was ever visible.
+/// Kills the program once at each moment, and looks whether anything but `expected` was ever
+/// visible.
 fn kill_at(moments: &[Moment], ferry: &Ferry, watch: &Watch, expected: &BTreeSet<Thing>) {
     let mut killed = 0;
     for (what, reached) in moments {
         let before = watch.fresh();
         let mut program = ferry.start(&["run", "--json"]);
-        wait_for(what, Duration::from_secs(60), || program.has_ended() || reached(&before, &watch.now()));
+        wait_for(what, Duration::from_secs(60), || {
+            program.has_ended() || reached(&before, &watch.now())
+        });
         killed += usize::from(!program.has_ended());
         drop(program);
         let ever = watch.fresh().ever;
-        assert!(ever.is_subset(expected), "visible after a kill at {what}: {:?}", ever.difference(expected).collect::<Vec<_>>());
+        assert!(
+            ever.is_subset(expected),
+            "visible after a kill at {what}: {:?}",
+            ever.difference(expected).collect::<Vec<_>>()
+        );
     }
     // The machine may be faster than our eyes, but not always.
-    assert!(killed + 1 >= moments.len(), "only {killed} of {} runs were caught in the middle", moments.len());
+    assert!(
+        killed + 1 >= moments.len(),
+        "only {killed} of {} runs were caught in the middle",
+        moments.len()
+    );
 }
 
 /// The next run makes everything whole, and the one after has nothing to do.
 fn all_is_well(ferry: &Ferry, watch: &Watch, expected: &BTreeSet<Thing>) {
     let source = ferry.ingest().code(0).source();
-    assert_eq!(source["ingested"].as_u64().unwrap() + source["unchanged"].as_u64().unwrap(), 1, "{source:#}");
+    assert_eq!(
+        source["ingested"].as_u64().unwrap() + source["unchanged"].as_u64().unwrap(),
+        1,
+        "{source:#}"
+    );
     let seen = watch.fresh();
     assert_eq!((&seen.visible, &seen.ever), (expected, expected));
     let source = ferry.ingest().code(0).source();
@@ -64,14 +80,16 @@ fn all_is_well(ferry: &Ferry, watch: &Watch, expected: &BTreeSet<Thing>) {
 fn large_file(served: &Served) -> BTreeSet<Thing> {
     let path = served.root.join("large.bin");
     let mut file = fs::File::create(&path).unwrap();
-    let mut block: Vec<u8> = (0..1u32 << 18).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+    let mut block: Vec<u8> =
+        (0..1u32 << 18).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
     let mut md5 = md5::Md5::new();
     for index in 0..260u32 {
         block[..4].copy_from_slice(&index.to_be_bytes());
         file.write_all(&block).unwrap();
         md5.update(&block);
     }
-    file.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000)).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000))
+        .unwrap();
     [("acme/large.bin".to_owned(), 260 << 20, hex(&md5.finalize()))].into()
 }
 
@@ -89,7 +107,11 @@ fn archive(served: &Served) -> BTreeSet<Thing> {
     assert!(python(&["-c", ARCHIVE, served.root.to_str().unwrap()]).status.success());
     let member = |i: usize| {
         let content = format!("{i} ").repeat(i * 7 + 1);
-        (format!("acme/many.zip!/d{}/{i}.txt", i % 9), content.len() as u64, hex(&md5::Md5::digest(content.as_bytes())))
+        (
+            format!("acme/many.zip!/d{}/{i}.txt", i % 9),
+            content.len() as u64,
+            hex(&md5::Md5::digest(content.as_bytes())),
+        )
     };
     (0..600).map(member).collect()
 }
@@ -99,7 +121,11 @@ const SMALL: &str = "[limits]\nmemory = \"32 MiB\"\n";
 fn into_azurite(served: &Served, moments: &[Moment], expected: &BTreeSet<Thing>) {
     let azurite = Azurite::start(Persistence::Disk).expect("it is there where the servers are");
     let container = Azurite::container("kills");
-    let ferry = Ferry::new(&format!("[destination]\n{}{SMALL}[[source]]\nname = \"acme\"\n{}", azure(&azurite, &container), served.toml));
+    let ferry = Ferry::new(&format!(
+        "[destination]\n{}{SMALL}[[source]]\nname = \"acme\"\n{}",
+        azure(&azurite, &container),
+        served.toml
+    ));
     let watch = Watch::azure(&azurite, &container);
     kill_at(moments, &ferry, &watch, expected);
     all_is_well(&ferry, &watch, expected);
@@ -108,7 +134,10 @@ fn into_azurite(served: &Served, moments: &[Moment], expected: &BTreeSet<Thing>)
 }
 
 fn into_a_folder(served: &Served, moments: &[Moment], expected: &BTreeSet<Thing>) {
-    let ferry = Ferry::new(&format!("[destination]\nfolder = \"out\"\n{SMALL}[[source]]\nname = \"acme\"\n{}", served.toml));
+    let ferry = Ferry::new(&format!(
+        "[destination]\nfolder = \"out\"\n{SMALL}[[source]]\nname = \"acme\"\n{}",
+        served.toml
+    ));
     let watch = Watch::folder(&ferry.path("out"));
     kill_at(moments, &ferry, &watch, expected);
     all_is_well(&ferry, &watch, expected);

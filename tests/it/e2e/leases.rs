@@ -15,7 +15,10 @@ fn waiting_for(destination: &str, stable_for: &str) -> Ferry {
 }
 
 fn configure(ferry: &Ferry, destination: &str, stable_for: &str) {
-    let source = format!("[[source]]\nname = \"acme\"\nurl = \"file://{}\"\nstable_for = \"{stable_for}\"\n", ferry.path("in").display());
+    let source = format!(
+        "[[source]]\nname = \"acme\"\nurl = \"file://{}\"\nstable_for = \"{stable_for}\"\n",
+        ferry.path("in").display()
+    );
     ferry.configure(&format!("[destination]\n{destination}\n{source}"));
 }
 
@@ -29,7 +32,10 @@ fn each_store(test: impl Fn(&str)) {
 /// A run that has its lease, has listed the source, and waits.
 fn at_it(ferry: &Ferry) -> Started {
     let run = ferry.start(&["run", "--json"]);
-    let waits = || fs::read_to_string(ferry.path("stderr")).is_ok_and(|log| log.contains("Waiting for young files to settle."));
+    let waits = || {
+        fs::read_to_string(ferry.path("stderr"))
+            .is_ok_and(|log| log.contains("Waiting for young files to settle."))
+    };
     wait_for("the first run to be at it", Duration::from_secs(60), waits);
     run
 }
@@ -41,14 +47,26 @@ fn of_two_processes_one_does_the_work_and_the_other_says_which() {
         let first = at_it(&ferry);
         let second = ferry.ingest().code(0);
         let told = second.source();
-        assert_eq!((&told["status"], &told["listed"], &second.report()["status"]), (&"left".into(), &0.into(), &"ok".into()), "{told:#}");
+        assert_eq!(
+            (&told["status"], &told["listed"], &second.report()["status"]),
+            (&"left".into(), &0.into(), &"ok".into()),
+            "{told:#}"
+        );
         let third = ferry.run(&["run"]).code(0);
         let first = first.end(Duration::from_secs(120)).code(0);
         assert_eq!(first.source()["ingested"], 1, "{:#}", first.source());
         assert_eq!(told["left_to"]["run"], first.report()["run"], "{told:#}");
-        third.says(&["left to run ", " which is at it since ", first.report()["run"].as_str().unwrap()]);
+        third.says(&[
+            "left to run ",
+            " which is at it since ",
+            first.report()["run"].as_str().unwrap(),
+        ]);
         let again = ferry.ingest().code(0).source();
-        assert_eq!((&again["status"], &again["unchanged"]), (&"ok".into(), &1.into()), "the lease was given back: {again:#}");
+        assert_eq!(
+            (&again["status"], &again["unchanged"]),
+            (&"ok".into(), &1.into()),
+            "the lease was given back: {again:#}"
+        );
     });
 }
 
@@ -63,7 +81,15 @@ fn a_run_that_was_killed_is_in_nobodys_way() {
         configure(&ferry, destination, "0s");
         let begun = Instant::now();
         let source = ferry.ingest().code(0).source();
-        assert_eq!((&source["ingested"], &source["status"]), (&1.into(), &"ok".into()), "{source:#}");
-        assert!(begun.elapsed() < Duration::from_secs(45), "it waited for the lease to lapse: {:?}", begun.elapsed());
+        assert_eq!(
+            (&source["ingested"], &source["status"]),
+            (&1.into(), &"ok".into()),
+            "{source:#}"
+        );
+        assert!(
+            begun.elapsed() < Duration::from_secs(45),
+            "it waited for the lease to lapse: {:?}",
+            begun.elapsed()
+        );
     });
 }

@@ -1,4 +1,5 @@
-//! The program as its users meet it: a child process, a configuration file, real servers, a real store.
+//! The program as its users meet it: a child process, a configuration file, real servers, a real
+//! store.
 
 mod audit;
 pub mod bad_input;
@@ -52,7 +53,12 @@ impl Done {
     #[track_caller]
     pub fn says(self, texts: &[&str]) -> Self {
         for text in texts {
-            assert!(self.out.contains(text) || self.err.contains(text), "no `{text}` in\n--- stdout\n{}\n--- stderr\n{}", self.out, self.err);
+            assert!(
+                self.out.contains(text) || self.err.contains(text),
+                "no `{text}` in\n--- stdout\n{}\n--- stderr\n{}",
+                self.out,
+                self.err
+            );
         }
         self
     }
@@ -60,7 +66,9 @@ impl Done {
     /// Its report.
     #[track_caller]
     pub fn report(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in\n--- stdout\n{}\n--- stderr\n{}", self.out, self.err))
+        serde_json::from_str(&self.out).unwrap_or_else(|error| {
+            panic!("{error} in\n--- stdout\n{}\n--- stderr\n{}", self.out, self.err)
+        })
     }
 
     /// The report of its only source.
@@ -75,7 +83,11 @@ impl Done {
 impl From<Output> for Done {
     fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("its output is UTF-8");
-        Self { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 }
 
@@ -91,7 +103,9 @@ impl Ferry {
     pub fn between(source: &str, destination: &str) -> Self {
         // Files that the test has just made would be waited for.
         let stable_for = if source.contains("stable_for") { "" } else { "stable_for = \"1s\"\n" };
-        Self::new(&format!("[destination]\n{destination}\n\n[[source]]\nname = \"acme\"\n{stable_for}{source}"))
+        Self::new(&format!(
+            "[destination]\n{destination}\n\n[[source]]\nname = \"acme\"\n{stable_for}{source}"
+        ))
     }
 
     /// Replaces `ingest.toml`.
@@ -110,7 +124,8 @@ impl Ferry {
         self.folder.path().join(name)
     }
 
-    /// The program with these words, in its folder, with nothing of our environment but what it cannot do without.
+    /// The program with these words, in its folder, with nothing of our environment but what it
+    /// cannot do without.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_blobferry"));
         command.args(words).current_dir(self.folder.path()).env_clear().envs(&self.environment);
@@ -131,7 +146,12 @@ impl Ferry {
     /// Starts the program; its output goes to files in its folder.
     pub fn start(&self, words: &[&str]) -> Started {
         let file = |name: &str| std::fs::File::create(self.path(name)).unwrap();
-        let child = self.command(words).stdout(file("stdout")).stderr(file("stderr")).spawn().expect("it starts");
+        let child = self
+            .command(words)
+            .stdout(file("stdout"))
+            .stderr(file("stderr"))
+            .spawn()
+            .expect("it starts");
         Started { child, folder: self.folder.path().to_owned() }
     }
 }
@@ -145,7 +165,11 @@ pub struct Started {
 impl Started {
     /// Sends a signal, as `KILL`.
     pub fn signal(&self, signal: &str) {
-        let status = Command::new("kill").arg(format!("-{signal}")).arg(self.child.id().to_string()).status().unwrap();
+        let status = Command::new("kill")
+            .arg(format!("-{signal}"))
+            .arg(self.child.id().to_string())
+            .status()
+            .unwrap();
         assert!(status.success(), "the program has ended already");
     }
 
@@ -184,24 +208,42 @@ pub fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool
 
 /// The destination lines for a container of an Azurite.
 pub fn azure(azurite: &Azurite, container: &str) -> String {
-    format!("connection_string = \"{}\"\ncontainer = \"{container}\"\n", azurite.connection_string())
+    format!(
+        "connection_string = \"{}\"\ncontainer = \"{container}\"\n",
+        azurite.connection_string()
+    )
 }
 
 /// A Python program with the tests' libraries, at most two minutes.
 pub fn python(words: &[&str]) -> Output {
     let mut command = Command::new("timeout");
-    command.args(["120", "python3"]).args(words).env("PYTHONPATH", tools().join("python")).stdin(Stdio::null());
+    command
+        .args(["120", "python3"])
+        .args(words)
+        .env("PYTHONPATH", tools().join("python"))
+        .stdin(Stdio::null());
     command.output().expect("coreutils' `timeout` is there")
 }
 
-/// Compares a container with the folder that was served, by a program that shares no code with ours.
-/// Returns its summary; what does not agree is a failure.
+/// Compares a container with the folder that was served, by a program that shares no code with
+/// ours. Returns its summary; what does not agree is a failure.
 #[track_caller]
 pub fn verify(azurite: &Azurite, container: &str, root: &Path, base: &str, more: &[&str]) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/verify/verify_blobs.py");
-    let (script, connection, root) = (script.display().to_string(), azurite.connection_string(), root.display().to_string());
+    let (script, connection, root) =
+        (script.display().to_string(), azurite.connection_string(), root.display().to_string());
     let url_root = if base.is_empty() { "/" } else { base };
-    let mut words = vec![script.as_str(), "--connection-string", &connection, "--container", container, "--root", &root, "--url-root", url_root];
+    let mut words = vec![
+        script.as_str(),
+        "--connection-string",
+        &connection,
+        "--container",
+        container,
+        "--root",
+        &root,
+        "--url-root",
+        url_root,
+    ];
     words.extend(more);
     let output = python(&words);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -214,15 +256,25 @@ pub fn look(azurite: &Azurite, container: &str) -> blobferry::store::azure::Azur
     use blobferry::store::azure::{AzureSettings, AzureStore, parse_connection_string};
     let secret = blobferry::model::Secret::new(azurite.connection_string());
     let connection = parse_connection_string(&secret).expect("a connection string");
-    AzureStore::new(AzureSettings::new(connection.blob, container.to_owned(), connection.credential)).expect("a store")
+    AzureStore::new(AzureSettings::new(
+        connection.blob,
+        container.to_owned(),
+        connection.credential,
+    ))
+    .expect("a store")
 }
 
 /// Name and tag of every blob.
-pub fn blobs(azurite: &Azurite, container: &str) -> BTreeMap<String, blobferry::store::contract::BlobInfo> {
+pub fn blobs(
+    azurite: &Azurite,
+    container: &str,
+) -> BTreeMap<String, blobferry::store::contract::BlobInfo> {
     use blobferry::store::contract::Store;
     let store = look(azurite, container);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut found = BTreeMap::new();
-    runtime.block_on(store.list("", &mut |info| drop(found.insert(info.name.clone(), info)))).expect("it lists");
+    runtime
+        .block_on(store.list("", &mut |info| drop(found.insert(info.name.clone(), info))))
+        .expect("it lists");
     found
 }

@@ -1,4 +1,5 @@
-//! Canaries in every place that holds a secret: whatever succeeds or fails, none of them is sung anywhere.
+//! Canaries in every place that holds a secret: whatever succeeds or fails, none of them is sung
+//! anywhere.
 
 use std::fs;
 
@@ -13,7 +14,9 @@ use super::*;
 fn forms(secret: &str) -> Vec<Vec<u8>> {
     let escape = |kept: &[u8], upper: bool| {
         let one = |byte: u8| match byte {
-            _ if byte.is_ascii_alphanumeric() || kept.contains(&byte) => char::from(byte).to_string(),
+            _ if byte.is_ascii_alphanumeric() || kept.contains(&byte) => {
+                char::from(byte).to_string()
+            }
             _ if upper => format!("%{byte:02X}"),
             _ => format!("%{byte:02x}"),
         };
@@ -21,9 +24,25 @@ fn forms(secret: &str) -> Vec<Vec<u8>> {
     };
     let hex = super::watch::hex(secret.as_bytes());
     let json = serde_json::to_string(secret).unwrap().trim_matches('"').to_owned();
-    let mut all = vec![secret.to_owned(), hex.to_uppercase(), hex, json, escape(b"", true), escape(b"-_.~", true), escape(b"-_.~", false)];
-    all.extend([escape(b"-_.~/", true), escape(b"-_.~!$&'()*+,;=:@/", true), secret.replace(' ', "+")]);
-    all.extend([STANDARD.encode(secret), STANDARD_NO_PAD.encode(secret), URL_SAFE_NO_PAD.encode(secret)]);
+    let mut all = vec![
+        secret.to_owned(),
+        hex.to_uppercase(),
+        hex,
+        json,
+        escape(b"", true),
+        escape(b"-_.~", true),
+        escape(b"-_.~", false),
+    ];
+    all.extend([
+        escape(b"-_.~/", true),
+        escape(b"-_.~!$&'()*+,;=:@/", true),
+        secret.replace(' ', "+"),
+    ]);
+    all.extend([
+        STANDARD.encode(secret),
+        STANDARD_NO_PAD.encode(secret),
+        URL_SAFE_NO_PAD.encode(secret),
+    ]);
     all.into_iter().map(String::into_bytes).collect()
 }
 
@@ -34,7 +53,14 @@ struct Silence {
 
 impl Silence {
     fn about(secrets: &[&str]) -> Self {
-        Self { forms: secrets.iter().flat_map(|secret| forms(secret).into_iter().map(|form| ((*secret).to_owned(), form))).collect() }
+        Self {
+            forms: secrets
+                .iter()
+                .flat_map(|secret| {
+                    forms(secret).into_iter().map(|form| ((*secret).to_owned(), form))
+                })
+                .collect(),
+        }
     }
 
     #[track_caller]
@@ -66,7 +92,8 @@ impl Silence {
     }
 }
 
-/// Runs every command on a configuration, and listens. Returns what was said, to see that something was.
+/// Runs every command on a configuration, and listens. Returns what was said, to see that something
+/// was.
 #[track_caller]
 fn listen(silence: &Silence, ferry: &Ferry, words: &[&[&str]]) -> usize {
     let mut said = 0;
@@ -82,8 +109,15 @@ fn listen(silence: &Silence, ferry: &Ferry, words: &[&[&str]]) -> usize {
     said
 }
 
-const COMMANDS: &[&[&str]] =
-    &[&["run", "--verbose"], &["run", "--json"], &["run", "--quiet"], &["plan"], &["plan", "--json"], &["ls"], &["ls", "--json", "--all"]];
+const COMMANDS: &[&[&str]] = &[
+    &["run", "--verbose"],
+    &["run", "--json"],
+    &["run", "--quiet"],
+    &["plan"],
+    &["plan", "--json"],
+    &["ls"],
+    &["ls", "--json", "--all"],
+];
 
 fn log(format: &str) -> String {
     format!("[log]\nlevel = \"trace\"\nformat = \"{format}\"\nrotation = \"never\"\n")
@@ -102,8 +136,11 @@ for item in container.list_blobs(include=["metadata"]):
 
 #[test]
 fn runs_that_succeed_are_silent() {
-    let Some(sshd) = Sshd::start(SshdOptions { auth: SshdAuth::Password, lines: &[] }) else { return };
-    let vsftpd = Vsftpd::start(VsftpdOptions { tls: Tls::Explicit(Cert::Good), lines: &[] }).expect("it is there where sshd is");
+    let Some(sshd) = Sshd::start(SshdOptions { auth: SshdAuth::Password, lines: &[] }) else {
+        return;
+    };
+    let vsftpd = Vsftpd::start(VsftpdOptions { tls: Tls::Explicit(Cert::Good), lines: &[] })
+        .expect("it is there where sshd is");
     let azurite = Azurite::shared().expect("it is there where sshd is");
     for root in [&sshd.root, &vsftpd.root] {
         old_file(&root.join("daily/a.txt"), b"a");
@@ -111,12 +148,18 @@ fn runs_that_succeed_are_silent() {
     }
     let password = sshd.password.clone().expect("it takes passwords");
     let connection = azurite.connection_string();
-    let key = connection.split("AccountKey=").nth(1).and_then(|rest| rest.split(';').next()).unwrap().to_owned();
+    let key = connection
+        .split("AccountKey=")
+        .nth(1)
+        .and_then(|rest| rest.split(';').next())
+        .unwrap()
+        .to_owned();
     let silence = Silence::about(&[&password, &vsftpd.password, &key]);
     for format in ["text", "json"] {
         let container = Azurite::container("silent");
         let source = format!(
-            "[[source]]\nname = \"one\"\nurl = \"sftp://{}:{}@127.0.0.1:{}{}\"\nhost_key = \"{}\"\n",
+            "[[source]]\nname = \"one\"\nurl = \"sftp://{}:{}@127.0.0.1:{}{}\"\nhost_key = \
+            \"{}\"\n",
             sshd.user,
             super::super::served::percent_all(&password),
             sshd.port,
@@ -124,19 +167,31 @@ fn runs_that_succeed_are_silent() {
             sshd.host_key_sha256
         );
         let other = format!(
-            "[[source]]\nname = \"two\"\nurl = \"ftpes://{}@127.0.0.1:{}{}\"\npassword = {{ env = \"CANARY\" }}\ntls_ca_file = \"{}\"\n",
+            "[[source]]\nname = \"two\"\nurl = \"ftpes://{}@127.0.0.1:{}{}\"\npassword = {{ env = \
+            \"CANARY\" }}\ntls_ca_file = \"{}\"\n",
             vsftpd.user,
             vsftpd.port,
             vsftpd.base,
             vsftpd.ca.as_ref().unwrap().display()
         );
-        let ferry = Ferry::new(&format!("[destination]\n{}{}{source}{other}", azure(azurite, &container), log(format)));
+        let ferry = Ferry::new(&format!(
+            "[destination]\n{}{}{source}{other}",
+            azure(azurite, &container),
+            log(format)
+        ));
         let ferry = ferry.set("CANARY", &vsftpd.password);
         let said = listen(&silence, &ferry, COMMANDS);
         let logged = fs::metadata(ferry.path("log/monitor.log")).unwrap().len();
-        assert!(said > 2_000 && logged > 2_000, "there was something to listen to: {said}, {logged}");
+        assert!(
+            said > 2_000 && logged > 2_000,
+            "there was something to listen to: {said}, {logged}"
+        );
         let dump = python(&["-c", DUMP, &connection, &container]);
-        assert!(dump.status.success() && dump.stdout.len() > 1_000, "{}", String::from_utf8_lossy(&dump.stderr));
+        assert!(
+            dump.status.success() && dump.stdout.len() > 1_000,
+            "{}",
+            String::from_utf8_lossy(&dump.stderr)
+        );
         silence.holds_in("the container", &dump.stdout);
     }
 }
@@ -147,7 +202,9 @@ const ZIPPED: &str = "504b03040a000900000083182258ac64e3c52300000017000000050000
 
 #[test]
 fn passwords_of_archives_open_them_and_are_not_told() {
-    let zipped: Vec<u8> = (0..ZIPPED.len() / 2).map(|at| u8::from_str_radix(&ZIPPED[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let zipped: Vec<u8> = (0..ZIPPED.len() / 2)
+        .map(|at| u8::from_str_radix(&ZIPPED[2 * at..2 * at + 2], 16).unwrap())
+        .collect();
     let wrong = "Canary of no use: wr0ng/p+ss=w&rd";
     let silence = Silence::about(&[PASSWORD, wrong]);
     let settings = [
@@ -159,15 +216,26 @@ fn passwords_of_archives_open_them_and_are_not_told() {
         for format in ["text", "json"] {
             let ferry = Ferry::new("");
             old_file(&ferry.path("in/encrypted.zip"), &zipped);
-            let source = format!("[[source]]\nname = \"one\"\nurl = \"file://{}\"\n{setting}\n", ferry.path("in").display());
-            fs::write(ferry.path("ingest.toml"), format!("[destination]\nfolder = \"out\"\n{}{source}", log(format))).unwrap();
+            let source = format!(
+                "[[source]]\nname = \"one\"\nurl = \"file://{}\"\n{setting}\n",
+                ferry.path("in").display()
+            );
+            fs::write(
+                ferry.path("ingest.toml"),
+                format!("[destination]\nfolder = \"out\"\n{}{source}", log(format)),
+            )
+            .unwrap();
             let ferry = ferry.set("CANARY", PASSWORD);
             assert!(listen(&silence, &ferry, COMMANDS) > 1_000);
             let blob = fs::read(ferry.path("out/one/encrypted.zip!/a.txt")).ok();
             let expected = (at < 2).then(|| b"content under a canary\n".to_vec());
             assert_eq!(blob, expected, "{setting}");
             if at == 2 {
-                assert!(fs::read_to_string(ferry.path("log/monitor.log")).unwrap().contains("archive_encrypted"));
+                assert!(
+                    fs::read_to_string(ferry.path("log/monitor.log"))
+                        .unwrap()
+                        .contains("archive_encrypted")
+                );
             }
         }
     }
@@ -178,36 +246,53 @@ const SIGNATURE: &str = "Y2FuYXJ5K3NpZ25hdHVyZS9vZithK3Nhcw==";
 
 #[test]
 fn refused_credentials_are_not_told() {
-    let Some(sshd) = Sshd::start(SshdOptions { auth: SshdAuth::Password, lines: &[] }) else { return };
+    let Some(sshd) = Sshd::start(SshdOptions { auth: SshdAuth::Password, lines: &[] }) else {
+        return;
+    };
     let vsftpd = Vsftpd::start(VsftpdOptions::default()).expect("it is there where sshd is");
     let proftpd = Proftpd::start(ProftpdOptions::default()).expect("it is there where sshd is");
     let azurite = Azurite::shared().expect("it is there where sshd is");
     let silence = Silence::about(&[PASSWORD, KEY, SIGNATURE]);
     let escaped = super::super::served::percent_all(PASSWORD);
     let sources = [
-        format!("url = \"sftp://u:{escaped}@127.0.0.1:{}/\"\nhost_key = \"{}\"", sshd.port, sshd.host_key_sha256),
+        format!(
+            "url = \"sftp://u:{escaped}@127.0.0.1:{}/\"\nhost_key = \"{}\"",
+            sshd.port, sshd.host_key_sha256
+        ),
         format!("url = \"sftp://u@127.0.0.1:{}/\"\npassword = \"{PASSWORD}\"", sshd.port),
         format!("url = \"ftp://u:{escaped}@127.0.0.1:{}/\"", vsftpd.port),
         format!("url = \"ftp://{escaped}:{escaped}@127.0.0.1:{}/\"", proftpd.port),
         format!("url = \"ftpes://u:{escaped}@127.0.0.1:{}/\"", proftpd.port),
         format!("url = \"ftp://u:{escaped}@no-such-host.invalid/\""),
     ];
-    let named = |(n, source): (usize, &String)| format!("[[source]]\nname = \"s{n}\"\nattempts = 1\n{source}\n");
+    let named = |(n, source): (usize, &String)| {
+        format!("[[source]]\nname = \"s{n}\"\nattempts = 1\n{source}\n")
+    };
     let all: String = sources.iter().enumerate().map(named).collect();
     let ferry = Ferry::new(&format!("[destination]\nfolder = \"out\"\n{}{all}", log("text")));
     // The user name is no secret, but the fourth source says the password in its place.
     listen(&silence, &ferry, COMMANDS);
     let destinations = [
         format!(
-            "connection_string = \"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={KEY};BlobEndpoint={};\"",
+            "connection_string = \
+            \"DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey={KEY};BlobEndpoint={};\"",
             azurite.blob_url()
         ),
-        format!("endpoint = \"{}\"\nsas = \"?sv=2021-06-08&ss=b&srt=sco&sp=rwdlac&se=2040-01-01T00:00:00Z&sig={SIGNATURE}\"", azurite.blob_url()),
-        format!("connection_string = \"BlobEndpoint={};SharedAccessSignature=sv=2021-06-08&sp=r&sig={SIGNATURE}\"", azurite.blob_url()),
+        format!(
+            "endpoint = \"{}\"\nsas = \
+            \"?sv=2021-06-08&ss=b&srt=sco&sp=rwdlac&se=2040-01-01T00:00:00Z&sig={SIGNATURE}\"",
+            azurite.blob_url()
+        ),
+        format!(
+            "connection_string = \
+            \"BlobEndpoint={};SharedAccessSignature=sv=2021-06-08&sp=r&sig={SIGNATURE}\"",
+            azurite.blob_url()
+        ),
     ];
     for destination in destinations {
         let ferry = Ferry::new(&format!(
-            "[destination]\ncontainer = \"landing\"\n{destination}\n{}[[source]]\nname = \"a\"\nurl = \"file:///etc/apt\"\n",
+            "[destination]\ncontainer = \"landing\"\n{destination}\n{}[[source]]\nname = \
+            \"a\"\nurl = \"file:///etc/apt\"\n",
             log("text")
         ));
         listen(&silence, &ferry, COMMANDS);
@@ -226,34 +311,67 @@ fn configurations_that_cannot_be_used_are_told_without_their_secrets() {
         format!("{folder}{acme}url = \"ftp://u@h/\"\npassword = {PASSWORD}\n"),
         format!("{folder}{acme}url = \"ftp://u@h/\"\npassword = [\"{PASSWORD}\"]\n"),
         format!("{folder}{acme}url = \"ftp://u@h/\"\npasword = \"{PASSWORD}\"\n"),
-        format!("{folder}{acme}url = \"ftp://u@h/\"\npassword = {{ environment = \"{PASSWORD}\" }}\n"),
+        format!(
+            "{folder}{acme}url = \"ftp://u@h/\"\npassword = {{ environment = \"{PASSWORD}\" }}\n"
+        ),
         format!("{folder}{acme}url = \"ftp://u@h/\"\narchive_passwords = [\"{PASSWORD}\", 3]\n"),
-        format!("{folder}{acme}url = \"ftp://u@h/\"\narchive_passwords = [\"{PASSWORD}\", {{ env = \"NOT_SET\" }}]\n"),
+        format!(
+            "{folder}{acme}url = \"ftp://u@h/\"\narchive_passwords = [\"{PASSWORD}\", {{ env = \
+            \"NOT_SET\" }}]\n"
+        ),
         format!("{folder}{acme}url = \"ftp://u@h/\"\narchive_passwords = [\"{PASSWORD}\", \"\"]\n"),
         format!("{folder}{acme}url = \"ftp://u@h/\"\narchive_password = [\"{PASSWORD}\"]\n"),
-        format!("{folder}{acme}url = \"ftp://u@h/\"\narchive_password = \"{PASSWORD}\"\narchive_names = \"klingon\"\n"),
+        format!(
+            "{folder}{acme}url = \"ftp://u@h/\"\narchive_password = \"{PASSWORD}\"\narchive_names \
+            = \"klingon\"\n"
+        ),
         format!("{folder}{acme}url = \"ftp://u:{PASSWORD}@h/\"\n"),
         format!("{folder}{acme}url = \"ftp://u:{escaped}%ZZ@h/\"\n"),
         format!("{folder}{acme}url = \"ftp://u:{escaped}@h:99999/\"\n"),
         format!("{folder}{acme}url = \"ftp//u:{escaped}@h\"\n"),
         format!("{folder}{acme}url = \"http://u:{escaped}@h\"\n"),
-        format!("{folder}{acme}url = \"sftp://u:{escaped}@h/\"\npassword = \"{PASSWORD}\"\nhost_key = \"nonsense\"\n"),
+        format!(
+            "{folder}{acme}url = \"sftp://u:{escaped}@h/\"\npassword = \"{PASSWORD}\"\nhost_key = \
+            \"nonsense\"\n"
+        ),
         format!("{folder}{acme}url = \"sftp://u@h/\"\nprivate_key = \"{KEY}\"\n"),
         format!(
-            "{folder}{acme}url = \"sftp://u@h/\"\nprivate_key = \"-----BEGIN OPENSSH PRIVATE KEY-----\\n{KEY}\\n-----END OPENSSH PRIVATE KEY-----\\n\"\n"
+            "{folder}{acme}url = \"sftp://u@h/\"\nprivate_key = \"-----BEGIN OPENSSH PRIVATE \
+            KEY-----\\n{KEY}\\n-----END OPENSSH PRIVATE KEY-----\\n\"\n"
         ),
-        format!("{folder}{acme}url = \"sftp://u@h/\"\nprivate_key_file = \"key.pem\"\npassphrase = \"{PASSWORD}\"\n"),
-        format!("[destination]\ncontainer = \"landing\"\nconnection_string = \"{string}%%%\"\n{acme}url = \"file:///etc/apt\"\n"),
-        format!("[destination]\ncontainer = \"landing\"\nconnection_string = \"{}\"\n{acme}url = \"file:///etc/apt\"\n", string.replace('=', ":")),
-        format!("[destination]\ncontainer = \"landing\"\nconection_string = \"{string}\"\n{acme}url = \"file:///etc/apt\"\n"),
-        format!("[destination]\ncontainer = \"landing\"\naccount = \"{string}\"\nsas = \"sig={SIGNATURE}\"\n{acme}url = \"file:///etc/apt\"\n"),
         format!(
-            "[destination]\ncontainer = \"landing\"\nendpoint = \"no url?sig={SIGNATURE}\"\nsas = \"sig={SIGNATURE}\"\n{acme}url = \"file:///etc/apt\"\n"
+            "{folder}{acme}url = \"sftp://u@h/\"\nprivate_key_file = \"key.pem\"\npassphrase = \
+            \"{PASSWORD}\"\n"
+        ),
+        format!(
+            "[destination]\ncontainer = \"landing\"\nconnection_string = \
+            \"{string}%%%\"\n{acme}url = \"file:///etc/apt\"\n"
+        ),
+        format!(
+            "[destination]\ncontainer = \"landing\"\nconnection_string = \"{}\"\n{acme}url = \
+            \"file:///etc/apt\"\n",
+            string.replace('=', ":")
+        ),
+        format!(
+            "[destination]\ncontainer = \"landing\"\nconection_string = \"{string}\"\n{acme}url = \
+            \"file:///etc/apt\"\n"
+        ),
+        format!(
+            "[destination]\ncontainer = \"landing\"\naccount = \"{string}\"\nsas = \
+            \"sig={SIGNATURE}\"\n{acme}url = \"file:///etc/apt\"\n"
+        ),
+        format!(
+            "[destination]\ncontainer = \"landing\"\nendpoint = \"no url?sig={SIGNATURE}\"\nsas = \
+            \"sig={SIGNATURE}\"\n{acme}url = \"file:///etc/apt\"\n"
         ),
     ];
     for configuration in &wrong {
         let ferry = Ferry::new(configuration);
-        fs::write(ferry.path("key.pem"), format!("-----BEGIN PRIVATE KEY-----\n{KEY}\n-----END PRIVATE KEY-----\n")).unwrap();
+        fs::write(
+            ferry.path("key.pem"),
+            format!("-----BEGIN PRIVATE KEY-----\n{KEY}\n-----END PRIVATE KEY-----\n"),
+        )
+        .unwrap();
         for words in [&["run"][..], &["plan"], &["ls"]] {
             let done = ferry.run(words);
             assert_eq!(done.code, 2, "{configuration}\n{}{}", done.out, done.err);
@@ -264,5 +382,8 @@ fn configurations_that_cannot_be_used_are_told_without_their_secrets() {
     }
     let good = format!("{folder}{acme}url = \"ftp://u@h/\"\n");
     let ferry = Ferry::new(&good).set("BLOBFERRY__SOURCE__OTHER__PASSWORD", PASSWORD);
-    silence.holds_in("an override of nothing", ferry.run(&["run"]).code(2).says(&["BLOBFERRY__SOURCE__OTHER__PASSWORD"]).err.as_bytes());
+    silence.holds_in(
+        "an override of nothing",
+        ferry.run(&["run"]).code(2).says(&["BLOBFERRY__SOURCE__OTHER__PASSWORD"]).err.as_bytes(),
+    );
 }

@@ -39,7 +39,11 @@ impl Watch {
     pub fn azure(azurite: &Azurite, container: &str) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/verify/watch_blobs.py");
         let mut command = Command::new("python3");
-        command.arg(script).arg(azurite.connection_string()).arg(container).env("PYTHONPATH", tools().join("python"));
+        command
+            .arg(script)
+            .arg(azurite.connection_string())
+            .arg(container)
+            .env("PYTHONPATH", tools().join("python"));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
         let seen = Arc::<Mutex<Seen>>::default();
@@ -49,7 +53,9 @@ impl Watch {
                 let look: Value = serde_json::from_str(&line).expect("a line of JSON");
                 let text = |value: &Value| value.as_str().unwrap_or("none").to_owned();
                 let visible = look["visible"].as_object().expect("a map").iter();
-                let visible = visible.map(|(name, thing)| (name.clone(), thing[0].as_u64().expect("a size"), text(&thing[1])));
+                let visible = visible.map(|(name, thing)| {
+                    (name.clone(), thing[0].as_u64().expect("a size"), text(&thing[1]))
+                });
                 note(&told, visible.collect(), look["staged"].as_u64().expect("a number"));
             }
         });
@@ -107,12 +113,20 @@ fn note(seen: &Mutex<Seen>, visible: BTreeSet<Thing>, staged: u64) {
 /// A file as it is by its inode, size and time, so that each is read once.
 type State = (u64, u64, Option<std::time::SystemTime>);
 
-fn look_at(root: &Path, folder: &Path, known: &mut BTreeMap<PathBuf, (State, String)>, visible: &mut BTreeSet<Thing>, staged: &mut u64) {
+fn look_at(
+    root: &Path,
+    folder: &Path,
+    known: &mut BTreeMap<PathBuf, (State, String)>,
+    visible: &mut BTreeSet<Thing>,
+    staged: &mut u64,
+) {
     use std::os::unix::fs::MetadataExt as _;
     // What goes away while we look was not there.
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let (path, Ok(metadata)) = (entry.path(), entry.metadata()) else { continue };
-        let own = path.strip_prefix(root).is_ok_and(|below| below.starts_with(".blobferry") || below.starts_with("_blobferry"));
+        let own = path
+            .strip_prefix(root)
+            .is_ok_and(|below| below.starts_with(".blobferry") || below.starts_with("_blobferry"));
         if metadata.is_dir() {
             look_at(root, &path, known, visible, staged);
         } else if own {
@@ -123,7 +137,12 @@ fn look_at(root: &Path, folder: &Path, known: &mut BTreeMap<PathBuf, (State, Str
                 let Ok(bytes) = std::fs::read(&path) else { continue };
                 known.insert(path.clone(), (state, hex(&md5::Md5::digest(&bytes))));
             }
-            let name = path.strip_prefix(root).expect("it is below").to_str().expect("plain names").to_owned();
+            let name = path
+                .strip_prefix(root)
+                .expect("it is below")
+                .to_str()
+                .expect("plain names")
+                .to_owned();
             visible.insert((name, metadata.len(), known[&path].1.clone()));
         }
     }

@@ -1,4 +1,5 @@
-//! How many bytes an archive costs on the wire, counted by a proxy between the program and a real server.
+//! How many bytes an archive costs on the wire, counted by a proxy between the program and a real
+//! server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,8 +17,8 @@ const MEMBER_BYTES: usize = 3_600;
 /// A proxy holds little: what a server sends into it is what it would send into a network.
 const BUFFER_BYTES: u32 = 16 << 10;
 
-/// Counts what comes from the server. Listens on 127.0.0.2 with the server's own port numbers, and on those of
-/// passive data connections as the server names them.
+/// Counts what comes from the server. Listens on 127.0.0.2 with the server's own port numbers, and
+/// on those of passive data connections as the server names them.
 #[derive(Clone)]
 struct Counting {
     bytes: Arc<AtomicU64>,
@@ -26,7 +27,11 @@ struct Counting {
 
 impl Counting {
     fn before(port: u16) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let counting = Self { bytes: Arc::default(), runtime: Arc::new(runtime) };
         let listener = counting.runtime.block_on(async { listen(port) });
         counting.runtime.spawn(accept(listener, port, counting.bytes.clone(), usize::MAX));
@@ -46,7 +51,12 @@ fn listen(port: u16) -> TcpListener {
     socket.listen(16).unwrap()
 }
 
-fn accept(listener: TcpListener, port: u16, bytes: Arc<AtomicU64>, times: usize) -> futures_util::future::BoxFuture<'static, ()> {
+fn accept(
+    listener: TcpListener,
+    port: u16,
+    bytes: Arc<AtomicU64>,
+    times: usize,
+) -> futures_util::future::BoxFuture<'static, ()> {
     Box::pin(async move {
         for _ in 0..times {
             let (client, _) = listener.accept().await.unwrap();
@@ -85,10 +95,13 @@ async fn relay(client: TcpStream, server: TcpStream, bytes: Arc<AtomicU64>) {
     }
 }
 
-/// The ports in replies to EPSV, `229 … (|||port|)`. What a server answers in one go is read in one go here.
+/// The ports in replies to EPSV, `229 … (|||port|)`. What a server answers in one go is read in one
+/// go here.
 fn passive_ports(replies: &[u8]) -> Vec<u16> {
     let text = String::from_utf8_lossy(replies);
-    let lines = text.lines().filter_map(|line| line.strip_prefix("229 ")?.split("(|||").nth(1)?.split('|').next()?.parse().ok());
+    let lines = text.lines().filter_map(|line| {
+        line.strip_prefix("229 ")?.split("(|||").nth(1)?.split('|').next()?.parse().ok()
+    });
     lines.collect()
 }
 
@@ -102,14 +115,20 @@ fn content(n: usize, version: u8) -> Vec<u8> {
 }
 
 fn archive(changed: &[usize]) -> Vec<u8> {
-    let member = |n: usize| entry(&format!("data/{n:04}.csv"), &content(n, u8::from(changed.contains(&n))));
+    let member =
+        |n: usize| entry(&format!("data/{n:04}.csv"), &content(n, u8::from(changed.contains(&n))));
     zip_of(&(0..MEMBERS).map(member).collect::<Vec<_>>())
 }
 
 /// `served`, reached through the proxy.
 fn through_proxy(served: &Served) -> (Counting, String) {
     let at = served.toml.find("127.0.0.1:").expect("it is on this machine") + "127.0.0.1:".len();
-    let port: u16 = served.toml[at..].chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap();
+    let port: u16 = served.toml[at..]
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect::<String>()
+        .parse()
+        .unwrap();
     (Counting::before(port), served.toml.replacen("127.0.0.1:", "127.0.0.2:", 1))
 }
 
@@ -127,7 +146,10 @@ fn costs(served: &Served) {
     put(&served.root, &whole, 0);
     let (counting, toml) = through_proxy(served);
     let bring = |more: &str| {
-        let ferry = Ferry::between(&format!("{toml}stable_for = \"1s\"\nconnections = 1\n{more}"), "folder = \"ingested\"\n");
+        let ferry = Ferry::between(
+            &format!("{toml}stable_for = \"1s\"\nconnections = 1\n{more}"),
+            "folder = \"ingested\"\n",
+        );
         counting.take();
         let source = ferry.ingest().code(0).source();
         (counting.take(), source["members"].clone(), ferry)
@@ -141,13 +163,16 @@ fn costs(served: &Served) {
     assert!(bytes as f64 <= 1.05 * size as f64, "{bytes} bytes for a file of {size}");
 
     // Ten that lie far apart.
-    let (bytes, members, ferry) = bring("include_members = [\"data/?500.csv\", \"data/?000.csv\"]\n");
+    let (bytes, members, ferry) =
+        bring("include_members = [\"data/?500.csv\", \"data/?000.csv\"]\n");
     let most = 10 * MEMBER_BYTES as u64 + directory as u64 + (1 << 20);
     println!("ten members: {bytes} bytes, at most {most}");
     assert_eq!(members["stored"], 10);
     assert!(bytes <= most, "{bytes} bytes, more than {most}");
     for n in [500, 4_000] {
-        let stored = std::fs::read(ferry.path(&format!("ingested/acme/daily.zip!/data/{n:04}.csv"))).unwrap();
+        let stored =
+            std::fs::read(ferry.path(&format!("ingested/acme/daily.zip!/data/{n:04}.csv")))
+                .unwrap();
         assert!(stored == content(n, 0), "{n}");
     }
     drop(ferry);
@@ -160,7 +185,10 @@ fn costs(served: &Served) {
     let bytes = counting.take();
     let most = 3 * MEMBER_BYTES as u64 + directory as u64 + (1 << 20);
     println!("three of a new version: {bytes} bytes, at most {most}");
-    assert_eq!((&source["members"]["stored"], &source["members"]["identical"]), (&3.into(), &(MEMBERS - 3).into()));
+    assert_eq!(
+        (&source["members"]["stored"], &source["members"]["identical"]),
+        (&3.into(), &(MEMBERS - 3).into())
+    );
     assert!(bytes <= most, "{bytes} bytes, more than {most}");
     let users = std::fs::read_dir(ferry.path("ingested/acme/daily.zip!/data")).unwrap().count();
     assert_eq!(users, MEMBERS + 3);

@@ -1,4 +1,5 @@
-//! The configuration: a whole file, or one URL in it. Its owner wrote it, its secrets may be anywhere in it.
+//! The configuration: a whole file, or one URL in it. Its owner wrote it, its secrets may be
+//! anywhere in it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,8 +30,20 @@ pub fn check(bytes: &[u8]) {
             let quoted = toml_text(url);
             // Where the password stands is where it must not be told from; elsewhere it is none.
             let secret = if is_password(url) { CANARY } else { "" };
-            parse(&format!("[destination]\nfolder = \"out\"\n[[source]]\nname = \"x\"\nurl = {quoted}\n{}", rest.replace(CANARY, "")), secret);
-            parse(&format!("[destination]\nfolder = \"out\"\n[[source]]\nname = \"x\"\nurl = \"ftp://h\"\nproxy = {quoted}\n"), secret);
+            parse(
+                &format!(
+                    "[destination]\nfolder = \"out\"\n[[source]]\nname = \"x\"\nurl = {quoted}\n{}",
+                    rest.replace(CANARY, "")
+                ),
+                secret,
+            );
+            parse(
+                &format!(
+                    "[destination]\nfolder = \"out\"\n[[source]]\nname = \"x\"\nurl = \
+                    \"ftp://h\"\nproxy = {quoted}\n"
+                ),
+                secret,
+            );
         }
     }
 }
@@ -42,13 +55,18 @@ fn toml_text(text: &str) -> String {
 
 fn is_password(url: &str) -> bool {
     let stands_once = url.matches(CANARY).count() == 1;
-    stands_once && url.split_once("://").is_some_and(|(_, rest)| rest.starts_with(&format!("u:{CANARY}@")))
+    stands_once
+        && url.split_once("://").is_some_and(|(_, rest)| rest.starts_with(&format!("u:{CANARY}@")))
 }
 
 fn url_alone(text: &str) {
     match SourceUrl::parse(text) {
         Ok(url) => {
-            assert!(!url.host.chars().any(|c| c.is_control() || c.is_whitespace() || c == '/'), "{:?}", url.host);
+            assert!(
+                !url.host.chars().any(|c| c.is_control() || c.is_whitespace() || c == '/'),
+                "{:?}",
+                url.host
+            );
             assert!(url.port != Some(0) && url.root.as_bytes().starts_with(b"/"));
         }
         Err(error) => told(&error, CANARY),
@@ -59,11 +77,17 @@ fn url_alone(text: &str) {
 }
 
 fn parse(text: &str, secret: &str) {
-    let environment = BTreeMap::from([("PASSWORD".to_owned(), CANARY.to_owned()), ("BLOBFERRY__LOG__LEVEL".to_owned(), "debug".to_owned())]);
+    let environment = BTreeMap::from([
+        ("PASSWORD".to_owned(), CANARY.to_owned()),
+        ("BLOBFERRY__LOG__LEVEL".to_owned(), "debug".to_owned()),
+    ]);
     match blobferry::config::parse("ingest.toml", Path::new("/nowhere"), text, &environment) {
         Ok(config) => {
             assert!(!config.sources.is_empty());
-            assert!(secret.is_empty() || !format!("{config:?}").contains(secret), "a password in the configuration's `Debug`");
+            assert!(
+                secret.is_empty() || !format!("{config:?}").contains(secret),
+                "a password in the configuration's `Debug`"
+            );
         }
         Err(error) => told(&error.to_string(), secret),
     }
@@ -77,8 +101,10 @@ fn told(error: &str, secret: &str) {
 /// Files and URLs of each kind.
 pub fn seeds() -> Vec<Vec<u8>> {
     const URLS: &[&str] = &[
-        "sftp://u:\x01@sftp.acme.example:2222/out/%41%ff\npassword = \"x\"\nhost_key = \"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\"\n",
-        "ftp://u:\x01@[::1]:21/daily\ntls = \"explicit\"\narchives = \"both\"\ninclude = [\"**/*.zip\"]\n",
+        "sftp://u:\x01@sftp.acme.example:2222/out/%41%ff\npassword = \"x\"\nhost_key = \
+        \"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU\"\n",
+        "ftp://u:\x01@[::1]:21/daily\ntls = \"explicit\"\narchives = \"both\"\ninclude = \
+        [\"**/*.zip\"]\n",
         "ftpes://u:\x01@h\nstall_timeout = \"5m\"\nafter = \"move\"\nmove_to = \"/done\"\n",
         "socks5://u:\x01@gate:1080",
         "http://u:\x01@gate",
@@ -87,11 +113,18 @@ pub fn seeds() -> Vec<Vec<u8>> {
         "ftp://\x01",
     ];
     let example = include_bytes!("../../../ingest.toml");
-    let mut seeds: Vec<Vec<u8>> = URLS.iter().map(|url| [b"\x01", url.as_bytes()].concat()).collect();
+    let mut seeds: Vec<Vec<u8>> =
+        URLS.iter().map(|url| [b"\x01", url.as_bytes()].concat()).collect();
     seeds.push([b"\0", &example[..]].concat());
-    seeds.push(b"\0[destination]\naccount = \"contoso\"\ncontainer = \"in\"\n[limits]\nmemory = \"64 MiB\"\narchive_ratio = 300\n[[source]]\nname = \"a\"\nurl = \"ftp://u@h/x\"\npassword = { env = \"PASSWORD\" }\n".to_vec());
     seeds.push(
-        b"\0[destination]\nsas = 1\nconnection_string = { env = \"\" }\n[source]\n[[source]]\nurl = [{ env = \"PASSWORD\" }, 1979-05-27, 0xFF]\n\x1b"
+        b"\0[destination]\naccount = \"contoso\"\ncontainer = \"in\"\n[limits]\nmemory = \
+        \"64 MiB\"\narchive_ratio = 300\n[[source]]\nname = \"a\"\nurl = \"ftp://u@h/x\"\npassword \
+        = { env = \"PASSWORD\" }\n"
+            .to_vec(),
+    );
+    seeds.push(
+        b"\0[destination]\nsas = 1\nconnection_string = { env = \"\" }\n[source]\n[[source]]\nurl \
+            = [{ env = \"PASSWORD\" }, 1979-05-27, 0xFF]\n\x1b"
             .to_vec(),
     );
     seeds

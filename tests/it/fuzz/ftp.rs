@@ -1,4 +1,5 @@
-//! What FTP servers reply on the control connection, those to PASV and EPSV among it: a whole session lives by them.
+//! What FTP servers reply on the control connection, those to PASV and EPSV among it: a whole
+//! session lives by them.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -15,7 +16,8 @@ use super::listing;
 use super::packed::RUNTIME;
 
 /// Nobody else listens there, whatever port a reply names. Only Linux has it without being asked.
-const HOST: Ipv4Addr = if cfg!(target_os = "linux") { Ipv4Addr::new(127, 77, 7, 7) } else { Ipv4Addr::LOCALHOST };
+const HOST: Ipv4Addr =
+    if cfg!(target_os = "linux") { Ipv4Addr::new(127, 77, 7, 7) } else { Ipv4Addr::LOCALHOST };
 /// Parts the replies.
 const NEXT: u8 = 0xFE;
 /// Stand for the port of the data connection, as EPSV and as PASV tell it.
@@ -27,10 +29,13 @@ const PATIENCE: Duration = Duration::from_millis(20);
 
 /// One server at a time.
 static ONE: Mutex<()> = Mutex::new(());
-static CONTROL: LazyLock<TcpListener> = LazyLock::new(|| RUNTIME.block_on(TcpListener::bind((HOST, 0))).expect("a port"));
-static DATA: LazyLock<TcpListener> = LazyLock::new(|| RUNTIME.block_on(TcpListener::bind((HOST, 0))).expect("a port"));
+static CONTROL: LazyLock<TcpListener> =
+    LazyLock::new(|| RUNTIME.block_on(TcpListener::bind((HOST, 0))).expect("a port"));
+static DATA: LazyLock<TcpListener> =
+    LazyLock::new(|| RUNTIME.block_on(TcpListener::bind((HOST, 0))).expect("a port"));
 
-/// First what the data connection carries, then the greeting, then a reply to each command, then the end.
+/// First what the data connection carries, then the greeting, then a reply to each command, then
+/// the end.
 pub fn check(bytes: &[u8]) {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut pieces = bytes.split(|byte| *byte == NEXT);
@@ -43,7 +48,8 @@ pub fn check(bytes: &[u8]) {
         tokio::select! {
             _ = serve(replies) => unreachable!("it waits for the next client"),
             _ = carry(data) => unreachable!("it waits for the next connection"),
-            talked = tokio::time::timeout(Duration::from_secs(60), talk(&*endpoint)) => talked.expect("it ends"),
+            talked = tokio::time::timeout(Duration::from_secs(60), talk(&*endpoint)) => talked.expect("it \
+                ends"),
         }
     };
     if let Err(error) = RUNTIME.block_on(talk) {
@@ -66,9 +72,11 @@ fn with_port(reply: &[u8]) -> Vec<u8> {
 
 fn endpoint(port: u16) -> std::sync::Arc<dyn Endpoint> {
     let text = format!(
-        "[destination]\nfolder = \"out\"\n[[source]]\nname = \"x\"\nurl = \"ftp://u:p@{HOST}:{port}/\"\nstall_timeout = \"1s\"\nconnect_timeout = \"1s\"\n"
+        "[destination]\nfolder = \"out\"\n[[source]]\nname = \"x\"\nurl = \
+        \"ftp://u:p@{HOST}:{port}/\"\nstall_timeout = \"1s\"\nconnect_timeout = \"1s\"\n"
     );
-    let config = blobferry::config::parse("ingest.toml", Path::new(""), &text, &Default::default()).expect("it can be read");
+    let config = blobferry::config::parse("ingest.toml", Path::new(""), &text, &Default::default())
+        .expect("it can be read");
     config.sources.into_iter().next().expect("there is one").endpoint
 }
 
@@ -96,7 +104,11 @@ async fn answer(mut stream: TcpStream, replies: &[Vec<u8>]) -> std::io::Result<(
             }
         }
         // A command is one line, whatever names the server made up.
-        assert!(line.ends_with(b"\r\n") && !line[..line.len() - 2].iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)), "{line:?}");
+        assert!(
+            line.ends_with(b"\r\n")
+                && !line[..line.len() - 2].iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)),
+            "{line:?}"
+        );
         line.clear();
     }
     Ok(())
@@ -145,11 +157,14 @@ fn told(error: &SourceError) {
 /// Sessions of servers that there are.
 pub fn seeds() -> Vec<Vec<u8>> {
     let session = |data: &str, replies: &[&str]| {
-        let replies = replies.iter().flat_map(|reply| [&[NEXT][..], reply.as_bytes(), b"\r\n"].concat());
+        let replies =
+            replies.iter().flat_map(|reply| [&[NEXT][..], reply.as_bytes(), b"\r\n"].concat());
         [data.as_bytes().to_vec(), replies.collect()].concat()
     };
     let start = ["220 ready", "331 password", "230 in"];
-    let with = |data: &str, features: &str, then: &[&str]| session(data, &[&start[..], &[features], then].concat());
+    let with = |data: &str, features: &str, then: &[&str]| {
+        session(data, &[&start[..], &[features], then].concat())
+    };
     let list = "-rw-r--r--   1 ftp      ftp             5 Nov 20 10:11 a b\r\n";
     let mlsd = "type=file;size=5;modify=20261120101112; a\r\n";
     vec![
@@ -161,7 +176,14 @@ pub fn seeds() -> Vec<Vec<u8>> {
         with(
             list,
             "500 what?",
-            &["200 binary", "500 no EPSV", "227 Entering Passive Mode (10,0,0,1,\x02).", "150 here\r\n226 done", "213 5", "213 20261120101112"],
+            &[
+                "200 binary",
+                "500 no EPSV",
+                "227 Entering Passive Mode (10,0,0,1,\x02).",
+                "150 here\r\n226 done",
+                "213 5",
+                "213 20261120101112",
+            ],
         ),
         with(
             list,

@@ -27,7 +27,11 @@ pub fn check(bytes: &[u8]) {
                 "Method": text(), "Url": text(), "Query": { text(): text(), "limit": text() },
                 "Params": { "id": text() }, "Headers": { "Accept": [text(), text()] }, "Body": text(),
             });
-            payload(json!({ "Data": { "req": req.to_string() }, "Metadata": { "id": text() } }).to_string().as_bytes());
+            payload(
+                json!({ "Data": { "req": req.to_string() }, "Metadata": { "id": text() } })
+                    .to_string()
+                    .as_bytes(),
+            );
         }
         _ => {
             let host = Host::read(Some(taking.0), &Default::default());
@@ -57,7 +61,9 @@ fn payload(bytes: &[u8]) {
     }
     match api::wanted(&call, KNOWN) {
         // A request names what is configured, and nothing else.
-        Ok(names) => assert!(names.iter().flatten().all(|name| KNOWN.contains(&name.as_str())), "{names:?}"),
+        Ok(names) => {
+            assert!(names.iter().flatten().all(|name| KNOWN.contains(&name.as_str())), "{names:?}")
+        }
         Err(answer) => refused(&answer, 400..=404),
     }
     match api::asked(&envelope, &call) {
@@ -96,7 +102,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
         r#"{"functionTimeout":"-1"}"#,
         r#"{"functionTimeout":"7.23:59:59.9999999"}"#,
     ];
-    let of = |form: u8, texts: &[&str]| texts.iter().map(|text| [&[form][..], text.as_bytes()].concat()).collect::<Vec<_>>();
+    let of = |form: u8, texts: &[&str]| {
+        texts.iter().map(|text| [&[form][..], text.as_bytes()].concat()).collect::<Vec<_>>()
+    };
     let request = b"\x02\x04POST\x1bhttp://h/api/ingest/runs/77\x07sources\x04acme\x0220\0\x09text/html\x05*/*\n\x02{}\x01a";
     [of(0, PAYLOADS), of(1, BODIES), of(3, HOSTS), vec![request.to_vec()]].concat()
 }

@@ -59,10 +59,14 @@ pub fn one(listed: &Listed) {
         Listed::Aside(_) => return,
     };
     super::printable(&path.to_string());
-    let name = path.as_bytes().strip_prefix(b"/d/").unwrap_or_else(|| panic!("{path} is not below /d"));
+    let name =
+        path.as_bytes().strip_prefix(b"/d/").unwrap_or_else(|| panic!("{path} is not below /d"));
     assert!(!matches!(name, b"" | b"." | b".."), "{path} is no entry of /d");
     // Nothing that is asked for can end a command or leave the folder.
-    assert!(!is_reachable || !name.iter().any(|byte| matches!(byte, b'/' | b'\r' | b'\n' | 0)), "{path} can be asked for");
+    assert!(
+        !is_reachable || !name.iter().any(|byte| matches!(byte, b'/' | b'\r' | b'\n' | 0)),
+        "{path} can be asked for"
+    );
 }
 
 /// What servers send, the odd ones too.
@@ -107,10 +111,20 @@ pub fn mlsd_seeds() -> Vec<Vec<u8>> {
 }
 
 fn seeds(lines: &[&[u8]]) -> Vec<Vec<u8>> {
-    let mut seeds: Vec<Vec<u8>> = lines.iter().map(|line| [b"\x06", *line, b"\r\n"].concat()).collect();
+    let mut seeds: Vec<Vec<u8>> =
+        lines.iter().map(|line| [b"\x06", *line, b"\r\n"].concat()).collect();
     for ending in ["\r\n", "\n"] {
-        seeds.push([b"\xFF".to_vec(), lines.iter().flat_map(|line| [*line, ending.as_bytes()].concat()).collect()].concat());
+        seeds.push(
+            [
+                b"\xFF".to_vec(),
+                lines.iter().flat_map(|line| [*line, ending.as_bytes()].concat()).collect(),
+            ]
+            .concat(),
+        );
     }
-    seeds.push([&b"\0"[..], lines[1], b"\n", lines[2], b"\r\n", lines[3], b"\n\n\r\r\n", lines[4]].concat());
+    seeds.push(
+        [&b"\0"[..], lines[1], b"\n", lines[2], b"\r\n", lines[3], b"\n\n\r\r\n", lines[4]]
+            .concat(),
+    );
     seeds
 }

@@ -1,4 +1,5 @@
-//! The meter that all archives share: whatever is counted, no limit is passed without a word, and a word stays.
+//! The meter that all archives share: whatever is counted, no limit is passed without a word, and a
+//! word stays.
 
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ fn limit(taking: &mut Taking<'_>) -> u64 {
 pub fn check(bytes: &[u8]) {
     let mut taking = Taking(bytes);
     let [total_bytes, member_bytes, members, packed] = std::array::from_fn(|_| limit(&mut taking));
-    let limits = Limits { total_bytes, member_bytes, members, ratio: 200, time: Duration::from_secs(3600) };
+    let limits =
+        Limits { total_bytes, member_bytes, members, ratio: 200, time: Duration::from_secs(3600) };
     let meter = Meter::new(limits, packed);
     let (mut total, mut begun) = (0u64, 0u64);
     let told = |result: Result<(), UnpackError>, fits: bool| {
@@ -55,7 +57,9 @@ pub fn check(bytes: &[u8]) {
             // What one member may not have is not counted for all.
             let counted = of_one <= member_bytes;
             total = if counted { total.saturating_add(more) } else { total };
-            let fits = counted && total <= total_bytes && (total <= Limits::RATIO_FREE_BYTES || total / packed.max(1) <= 200);
+            let fits = counted
+                && total <= total_bytes
+                && (total <= Limits::RATIO_FREE_BYTES || total / packed.max(1) <= 200);
             told(member.bytes(more), fits);
         }
     }
@@ -67,7 +71,22 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let number = |form: u8, number: u64| [&[form][..], &number.to_be_bytes()].concat();
     let small = [number(0, 100), number(0, 60), number(0, 2), number(0, 1)].concat();
     let large = [number(2, 0), number(2, 0), number(2, 0), number(2, 0)].concat();
-    let steps = [vec![3], number(0, 30), number(0, 30), number(0, 1), vec![2], number(0, 39), number(0, 1), vec![1]].concat();
+    let steps = [
+        vec![3],
+        number(0, 30),
+        number(0, 30),
+        number(0, 1),
+        vec![2],
+        number(0, 39),
+        number(0, 1),
+        vec![1],
+    ]
+    .concat();
     let over = [vec![3], number(3, 1 << 63), number(3, 1 << 63), number(0, 1)].concat();
-    vec![[&small[..], &steps].concat(), [&large[..], &over].concat(), [&small[..], &over].concat(), [large, steps].concat()]
+    vec![
+        [&small[..], &steps].concat(),
+        [&large[..], &over].concat(),
+        [&small[..], &over].concat(),
+        [large, steps].concat(),
+    ]
 }

@@ -1,7 +1,7 @@
 //! What strangers send: for each parser of it, what must hold whatever the bytes are.
 //!
-//! `cargo fuzz` runs these checks on bytes of its own making (`fuzz/fuzz_targets/` includes this folder), the test
-//! suite on seeds and on mutations of them that are the same in every run.
+//! `cargo fuzz` runs these checks on bytes of its own making (`fuzz/fuzz_targets/` includes this
+//! folder), the test suite on seeds and on mutations of them that are the same in every run.
 
 mod config;
 mod ftp;
@@ -53,13 +53,20 @@ pub const TARGETS: &[Target] = &[
 
 /// The target of this name.
 pub fn named(name: &str) -> &'static Target {
-    TARGETS.iter().find(|target| target.name == name).unwrap_or_else(|| panic!("there is no target `{name}`"))
+    TARGETS
+        .iter()
+        .find(|target| target.name == name)
+        .unwrap_or_else(|| panic!("there is no target `{name}`"))
 }
 
-/// For the fuzzer: writes the seeds of `target` into the folder that `BLOBFERRY_FUZZ_SEEDS` names, if it does.
+/// For the fuzzer: writes the seeds of `target` into the folder that `BLOBFERRY_FUZZ_SEEDS` names,
+/// if it does.
 #[cfg(not(test))]
 pub fn hand_out(target: &Target) {
-    let Some(folder) = std::env::var_os("BLOBFERRY_FUZZ_SEEDS").map(std::path::PathBuf::from) else { return };
+    let Some(folder) = std::env::var_os("BLOBFERRY_FUZZ_SEEDS").map(std::path::PathBuf::from)
+    else {
+        return;
+    };
     for (at, seed) in (target.seeds)().iter().enumerate() {
         std::fs::write(folder.join(format!("seed-{at:03}")), seed).expect("the folder takes it");
     }

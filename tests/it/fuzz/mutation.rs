@@ -24,7 +24,21 @@ impl Chance {
 }
 
 /// Numbers at which something changes.
-const EDGES: &[u64] = &[0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, u64::MAX >> 1, u64::MAX];
+const EDGES: &[u64] = &[
+    0,
+    1,
+    0x7F,
+    0x80,
+    0xFF,
+    0x7FFF,
+    0x8000,
+    0xFFFF,
+    0x7FFF_FFFF,
+    0x8000_0000,
+    0xFFFF_FFFF,
+    u64::MAX >> 1,
+    u64::MAX,
+];
 
 /// One of `seeds`, changed once to six times.
 pub fn mutated(seeds: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
@@ -53,7 +67,11 @@ fn change(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], chance: &mut Chance) {
         6 => {
             let edge = EDGES[chance.below(EDGES.len())];
             let width = (1usize << chance.below(4)).min(bytes.len() - at);
-            let number = if chance.below(2) == 0 { edge.to_le_bytes()[..width].to_vec() } else { edge.to_be_bytes()[8 - width..].to_vec() };
+            let number = if chance.below(2) == 0 {
+                edge.to_le_bytes()[..width].to_vec()
+            } else {
+                edge.to_be_bytes()[8 - width..].to_vec()
+            };
             bytes[at..at + width].copy_from_slice(&number);
         }
         7 => {
@@ -62,6 +80,8 @@ fn change(bytes: &mut Vec<u8>, seeds: &[Vec<u8>], chance: &mut Chance) {
             bytes.truncate(at);
             bytes.extend_from_slice(&other[from..]);
         }
-        _ => drop(bytes.splice(at..at, (0..length % 9).map(|_| chance.next() as u8).collect::<Vec<_>>())),
+        _ => drop(
+            bytes.splice(at..at, (0..length % 9).map(|_| chance.next() as u8).collect::<Vec<_>>()),
+        ),
     }
 }

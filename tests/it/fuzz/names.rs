@@ -12,10 +12,16 @@ use super::taking::Taking;
 
 /// A source whose tree begins at `/out`.
 pub fn naming(layout: Layout) -> Naming {
-    Naming { source: "acme".into(), layout, root: RemotePath::from("/out"), host_port: "ftp.acme.example_21".into() }
+    Naming {
+        source: "acme".into(),
+        layout,
+        root: RemotePath::from("/out"),
+        host_port: "ftp.acme.example_21".into(),
+    }
 }
 
-/// The first byte chooses a character set; then come names: how deep, by what system, how long, bytes.
+/// The first byte chooses a character set; then come names: how deep, by what system, how long,
+/// bytes.
 pub fn check(bytes: &[u8]) {
     let mut taking = Taking(bytes);
     let charset = packed::charset(taking.byte());
@@ -24,7 +30,12 @@ pub fn check(bytes: &[u8]) {
         let form = taking.byte();
         let name = taking.piece();
         plain_names(form, name, &mut taking, &mut whole);
-        stored.push(Stored { name, made_by: form >> 4, flags: u16::from(form & 1) << 11, unicode: (form & 2 != 0).then(|| taking.piece()) });
+        stored.push(Stored {
+            name,
+            made_by: form >> 4,
+            flags: u16::from(form & 1) << 11,
+            unicode: (form & 2 != 0).then(|| taking.piece()),
+        });
     }
     in_a_zip(&stored, charset);
 }
@@ -34,7 +45,8 @@ type Of = (Vec<u8>, Vec<String>, Option<String>);
 
 fn plain_names(form: u8, name: &[u8], taking: &mut Taking<'_>, whole: &mut HashMap<BlobName, Of>) {
     let path = RemotePath::new([&b"/out/"[..], name].concat());
-    let within: Vec<String> = (0..form >> 2 & 3).map(|_| String::from_utf8_lossy(taking.piece()).into_owned()).collect();
+    let within: Vec<String> =
+        (0..form >> 2 & 3).map(|_| String::from_utf8_lossy(taking.piece()).into_owned()).collect();
     let member = String::from_utf8_lossy(taking.piece()).into_owned();
     let naming = [Layout::Path, Layout::ByType].map(naming);
     for naming in &naming {
@@ -50,7 +62,10 @@ fn plain_names(form: u8, name: &[u8], taking: &mut Taking<'_>, whole: &mut HashM
     }
     for (name, of) in [
         (naming[0].file(&path), (path.as_bytes().to_vec(), Vec::new(), None)),
-        (naming[0].member(&path, &within, &member), (path.as_bytes().to_vec(), within.clone(), Some(member.clone()))),
+        (
+            naming[0].member(&path, &within, &member),
+            (path.as_bytes().to_vec(), within.clone(), Some(member.clone())),
+        ),
     ] {
         let first = whole.entry(name.clone()).or_insert_with(|| of.clone());
         assert_eq!(*first, of, "both are called `{}`", name.as_str());
@@ -59,7 +74,8 @@ fn plain_names(form: u8, name: &[u8], taking: &mut Taking<'_>, whole: &mut HashM
 
 /// The names as those of a zip's members: decoded, and given places.
 fn in_a_zip(stored: &[Stored<'_>], charset: Charset) {
-    let options = Options { file_name: "a.zip".into(), charset, limits: LIMITS, ..Options::default() };
+    let options =
+        Options { file_name: "a.zip".into(), charset, limits: LIMITS, ..Options::default() };
     let Some(proven) = packed::unpack("a.zip", &stored_zip(stored), options) else { return };
     assert_eq!(proven.len(), stored.len(), "a member is lost");
 }
@@ -76,9 +92,16 @@ pub fn places<'a>(members: impl Iterator<Item = (&'a [String], &'a str, &'a [u8]
         let naming = naming(layout);
         let placed = || {
             let mut places = Places::default();
-            let place = move |(index, (within, name, raw_name)): (usize, (&[String], &str, &[u8]))| {
-                places.of(naming.member(&RemotePath::from("/out/a.zip"), within, name), raw_name, index).0
-            };
+            let place =
+                move |(index, (within, name, raw_name)): (usize, (&[String], &str, &[u8]))| {
+                    places
+                        .of(
+                            naming.member(&RemotePath::from("/out/a.zip"), within, name),
+                            raw_name,
+                            index,
+                        )
+                        .0
+                };
             members.clone().enumerate().map(place).collect::<Vec<_>>()
         };
         let once = placed();
@@ -122,8 +145,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
         }
         out
     };
-    let mut seeds: Vec<Vec<u8>> =
-        (0..8u8).map(|form| [vec![form], NAMES.iter().flat_map(|name| one(form.wrapping_mul(37), name)).collect()].concat()).collect();
+    let mut seeds: Vec<Vec<u8>> = (0..8u8)
+        .map(|form| {
+            [vec![form], NAMES.iter().flat_map(|name| one(form.wrapping_mul(37), name)).collect()]
+                .concat()
+        })
+        .collect();
     seeds.extend(NAMES.windows(2).map(|two| [vec![0], one(0x30, two[0]), one(1, two[1])].concat()));
     seeds
 }

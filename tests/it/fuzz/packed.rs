@@ -1,4 +1,5 @@
-//! Archives through the door by which they come: recognised, judged, read to their end under tight limits, and unpacked.
+//! Archives through the door by which they come: recognised, judged, read to their end under tight
+//! limits, and unpacked.
 
 use std::io::Read;
 use std::sync::{Arc, LazyLock};
@@ -20,15 +21,31 @@ use super::names;
 use super::taking::Taking;
 
 /// So little that every limit is met.
-pub const LIMITS: Limits = Limits { total_bytes: 1 << 20, member_bytes: 256 << 10, ratio: 200, members: 100, time: Duration::from_secs(60) };
+pub const LIMITS: Limits = Limits {
+    total_bytes: 1 << 20,
+    member_bytes: 256 << 10,
+    ratio: 200,
+    members: 100,
+    time: Duration::from_secs(60),
+};
 
 /// The runtime of everything that is async here.
-pub static RUNTIME: LazyLock<Runtime> =
-    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime"));
+pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+});
 
 static SPOOLER: LazyLock<Spooler> = LazyLock::new(|| {
     let folder = std::env::temp_dir();
-    Spooler::new(SpoolLimits { memory_bytes: 64 << 20, archive_memory_bytes: 4 << 20, temp_bytes: 0, folder })
+    Spooler::new(SpoolLimits {
+        memory_bytes: 64 << 20,
+        archive_memory_bytes: 4 << 20,
+        temp_bytes: 0,
+        folder,
+    })
 });
 
 /// A character set of names, one of those that decode in ways of their own.
@@ -67,7 +84,10 @@ pub fn tar(bytes: &[u8]) {
     let form = taking.byte();
     let mut archive = taking.0.to_vec();
     if form & 0x10 != 0 {
-        archive.chunks_exact_mut(512).filter(|block| block[257..].starts_with(b"ustar")).for_each(super::seeds::sum);
+        archive
+            .chunks_exact_mut(512)
+            .filter(|block| block[257..].starts_with(b"ustar"))
+            .for_each(super::seeds::sum);
     }
     unpack("a.tar", &archive, options("a.tar", form));
 }
@@ -103,7 +123,8 @@ fn spool(bytes: &[u8]) -> Spool {
     RUNTIME.block_on(spooled).expect("there is room")
 }
 
-/// Reads `bytes`, a file called `name`, in every way in which a run does. What it holds, if it is an archive that can be read.
+/// Reads `bytes`, a file called `name`, in every way in which a run does. What it holds, if it is
+/// an archive that can be read.
 pub fn unpack(name: &str, bytes: &[u8], options: Options) -> Option<Vec<Checked>> {
     let format = recognise(&bytes[..bytes.len().min(HEAD_BYTES)], name)?;
     let spool = spool(bytes);
@@ -121,18 +142,28 @@ pub fn unpack(name: &str, bytes: &[u8], options: Options) -> Option<Vec<Checked>
             }
         }
         assert_eq!(member.index as u64, members, "members are counted in order");
-        assert!(member.size.is_none_or(|size| size == of_one), "`Ok` though {of_one} bytes are not the {:?} that were claimed", member.size);
+        assert!(
+            member.size.is_none_or(|size| size == of_one),
+            "`Ok` though {of_one} bytes are not the {:?} that were claimed",
+            member.size
+        );
         (members, delivered) = (members + 1, delivered + of_one);
         Ok(())
     });
-    assert!(members <= LIMITS.members && delivered <= LIMITS.total_bytes, "{members} members, {delivered} bytes");
+    assert!(
+        members <= LIMITS.members && delivered <= LIMITS.total_bytes,
+        "{members} members, {delivered} bytes"
+    );
     if let Err(error) = &visited {
         told::<()>(error);
     }
-    let archive = Archive { format, spool, options: Arc::new(options), spooler: SPOOLER.clone(), recognise };
+    let archive =
+        Archive { format, spool, options: Arc::new(options), spooler: SPOOLER.clone(), recognise };
     let proven = RUNTIME.block_on(proven(&archive))?;
     assert!(visited.is_ok(), "one reading fails and the other does not: {visited:?}");
-    names::places(proven.iter().filter(is_file).map(|checked| (&checked.member.within[..], &checked.member.name[..], &checked.member.raw_name[..])));
+    names::places(proven.iter().filter(is_file).map(|checked| {
+        (&checked.member.within[..], &checked.member.name[..], &checked.member.raw_name[..])
+    }));
     Some(proven)
 }
 
@@ -153,15 +184,21 @@ async fn proven(archive: &Archive) -> Option<Vec<Checked>> {
     };
     let sizes: Vec<u64> = proven.members.iter().map(|checked| checked.size).collect();
     let total: u64 = sizes.iter().sum();
-    assert!(total <= LIMITS.total_bytes && sizes.iter().all(|size| *size <= LIMITS.member_bytes), "more came out than may: {sizes:?}");
+    assert!(
+        total <= LIMITS.total_bytes && sizes.iter().all(|size| *size <= LIMITS.member_bytes),
+        "more came out than may: {sizes:?}"
+    );
     assert!(sizes.len() as u64 <= LIMITS.members, "{} members", sizes.len());
     let mut again = vec![None; sizes.len()];
     for mut parts in archive.stream(&proven) {
         let mut current = None;
         while let Some(part) = parts.next().await {
-            match part.unwrap_or_else(|error| panic!("it was proved and fails: {}", chain(&error))) {
+            match part.unwrap_or_else(|error| panic!("it was proved and fails: {}", chain(&error)))
+            {
                 Part::Begin(member) => current = Some((member.index, 0)),
-                Part::Chunk(bytes) => current = current.map(|(index, size)| (index, size + bytes.len() as u64)),
+                Part::Chunk(bytes) => {
+                    current = current.map(|(index, size)| (index, size + bytes.len() as u64))
+                }
                 Part::End => {
                     let (index, size) = current.take().expect("it began");
                     assert_eq!(again[index].replace(size), None, "member {index} comes twice");
@@ -169,8 +206,13 @@ async fn proven(archive: &Archive) -> Option<Vec<Checked>> {
             }
         }
     }
-    let kept = |(checked, again): (&Checked, &Option<u64>)| checked.kept.is_some() || *again == Some(checked.size);
-    assert!(proven.members.iter().zip(&again).all(kept), "what came out is not what was proved: {sizes:?} {again:?}");
+    let kept = |(checked, again): (&Checked, &Option<u64>)| {
+        checked.kept.is_some() || *again == Some(checked.size)
+    };
+    assert!(
+        proven.members.iter().zip(&again).all(kept),
+        "what came out is not what was proved: {sizes:?} {again:?}"
+    );
     Some(proven.members)
 }
 
@@ -178,29 +220,59 @@ async fn proven(archive: &Archive) -> Option<Vec<Checked>> {
 fn told<T>(error: &UnpackError) -> Option<T> {
     use Class::{ArchiveDamaged, ArchiveEncrypted, ArchiveUnsupported, LimitArchive, LimitTemp};
     let (class, words) = (error.class(), chain(error));
-    assert!(matches!(class, ArchiveDamaged | ArchiveEncrypted | ArchiveUnsupported | LimitArchive | LimitTemp), "{class:?}: {words}");
+    assert!(
+        matches!(
+            class,
+            ArchiveDamaged | ArchiveEncrypted | ArchiveUnsupported | LimitArchive | LimitTemp
+        ),
+        "{class:?}: {words}"
+    );
     super::printable(&words);
     None
 }
 
 /// A zip by its directory alone.
 fn in_parts(bytes: &[u8], options: &Options) {
-    let format = recognise(bytes.get(..4).unwrap_or_default(), "a.zip").and_then(|format| format.partial()).expect("a zip can be read in parts");
+    let format = recognise(bytes.get(..4).unwrap_or_default(), "a.zip")
+        .and_then(|format| format.partial())
+        .expect("a zip can be read in parts");
     let spool = spool(bytes);
-    let Ok(range) = format.directory(spool.reader()).map_err(|error| told::<()>(&error)) else { return };
-    assert!(range.start <= range.end && range.end <= spool.size(), "a directory at {range:?} of {} bytes", spool.size());
+    let Ok(range) = format.directory(spool.reader()).map_err(|error| told::<()>(&error)) else {
+        return;
+    };
+    assert!(
+        range.start <= range.end && range.end <= spool.size(),
+        "a directory at {range:?} of {} bytes",
+        spool.size()
+    );
     let meter = Meter::new(options.limits.clone(), spool.size());
-    let Ok(places) = format.places(spool.reader(), options, &meter).map_err(|error| told::<()>(&error)) else { return };
+    let Ok(places) =
+        format.places(spool.reader(), options, &meter).map_err(|error| told::<()>(&error))
+    else {
+        return;
+    };
     assert!(places.len() as u64 <= LIMITS.members, "{} places", places.len());
     for place in &places {
         assert!(place.bytes.start <= place.bytes.end, "a place at {:?}", place.bytes);
     }
     let wanted: Vec<bool> = (0..places.len()).map(|at| at % 2 == 0).collect();
-    let Ok(opened) = format.open(spool.reader(), options, &meter, &wanted).map_err(|error| told::<()>(&error)) else { return };
+    let Ok(opened) =
+        format.open(spool.reader(), options, &meter, &wanted).map_err(|error| told::<()>(&error))
+    else {
+        return;
+    };
     for (index, _) in wanted.iter().enumerate().filter(|(_, wanted)| **wanted) {
-        let read = opened.visit_one(index, spool.reader(), options, &meter, &mut |_, content: &mut dyn Read| {
-            std::io::copy(content, &mut std::io::sink()).map(drop).map_err(UnpackError::from_read)
-        });
+        let read = opened.visit_one(
+            index,
+            spool.reader(),
+            options,
+            &meter,
+            &mut |_, content: &mut dyn Read| {
+                std::io::copy(content, &mut std::io::sink())
+                    .map(drop)
+                    .map_err(UnpackError::from_read)
+            },
+        );
         if let Err(error) = read {
             told::<()>(&error);
         }

@@ -1,8 +1,9 @@
 //! A gz file that holds itself, made here: unpacking it gives it back, to any depth.
 //!
-//! After Russ Cox, "Zip Files All The Way Down" (2010). Deflate has two commands that print: stored bytes, and
-//! a repetition of what came out before. A sequence of them that prints itself is written around a head and a tail, both
-//! of which it prints; and since CRC-32 is linear, the checksum in the tail can be solved for.
+//! After Russ Cox, "Zip Files All The Way Down" (2010). Deflate has two commands that print: stored
+//! bytes, and a repetition of what came out before. A sequence of them that prints itself is
+//! written around a head and a tail, both of which it prints; and since CRC-32 is linear, the
+//! checksum in the tail can be solved for.
 
 use crc_fast::crc32_iso_hdlc;
 
@@ -53,7 +54,8 @@ fn repeat(bytes: usize) -> Vec<u8> {
     // Not the last block; of fixed codes.
     bits.number(0b010, 3);
     for _ in 0..2 {
-        // The lengths 9 and 10 are the symbols 263 and 264; distances from 17 to 24 have code 8 and three bits more.
+        // The lengths 9 and 10 are the symbols 263 and 264; distances from 17 to 24 have code 8 and
+        // three bits more.
         bits.code((bytes / 2 - 9 + 263 - 256) as u32, 7);
         bits.code(8, 5);
         bits.number((bytes - 17) as u32, 3);
@@ -98,7 +100,8 @@ pub fn gz() -> Vec<u8> {
         let head = [&[0x1F, 0x8B, 8, 0][..], &time.to_le_bytes(), &[0, 3], &print(0)].concat();
         let of = |checksum: u32| crc32_iso_hdlc(&with(&head, checksum));
         let nothing = of(0);
-        // What must be 0: the checksum of a file that tells `x`, and `x`. Row by row: what bit `at` of `x` changes.
+        // What must be 0: the checksum of a file that tells `x`, and `x`. Row by row: what bit `at`
+        // of `x` changes.
         let rows = (0..32).map(|at| (of(1 << at) ^ nothing ^ 1 << at, 1u32 << at)).collect();
         solve(rows, nothing).map(|checksum| with(&head, checksum))
     };
@@ -111,7 +114,9 @@ fn solve(mut rows: Vec<(u32, u32)>, mut wanted: u32) -> Option<u32> {
     for bit in 0..32 {
         let Some(at) = rows.iter().position(|(left, _)| left >> bit & 1 == 1) else { continue };
         let (left, right) = rows.swap_remove(at);
-        rows.iter_mut().filter(|row| row.0 >> bit & 1 == 1).for_each(|row| *row = (row.0 ^ left, row.1 ^ right));
+        rows.iter_mut()
+            .filter(|row| row.0 >> bit & 1 == 1)
+            .for_each(|row| *row = (row.0 ^ left, row.1 ^ right));
         if wanted >> bit & 1 == 1 {
             (wanted, sum) = (wanted ^ left, sum ^ right);
         }

@@ -36,16 +36,37 @@ fn build_zip(members: &[Packed<'_>]) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for member in members {
         let mut shared = Vec::new();
-        [20, member.flags, member.method, 0x6000, 0x5B74].iter().for_each(|value: &u16| shared.extend(value.to_le_bytes()));
-        [member.crc, member.packed.len() as u32, member.size].iter().for_each(|value| shared.extend(value.to_le_bytes()));
-        [member.name.len() as u16, member.extra.len() as u16].iter().for_each(|value| shared.extend(value.to_le_bytes()));
+        [20, member.flags, member.method, 0x6000, 0x5B74]
+            .iter()
+            .for_each(|value: &u16| shared.extend(value.to_le_bytes()));
+        [member.crc, member.packed.len() as u32, member.size]
+            .iter()
+            .for_each(|value| shared.extend(value.to_le_bytes()));
+        [member.name.len() as u16, member.extra.len() as u16]
+            .iter()
+            .for_each(|value| shared.extend(value.to_le_bytes()));
         let start = out.len() as u32;
-        out.extend([b"PK\x03\x04", &shared[..], member.name, &member.extra, member.packed].concat());
-        directory.extend([b"PK\x01\x02", &[20, member.made_by][..], &shared, &[0; 10], &start.to_le_bytes(), member.name, &member.extra].concat());
+        out.extend(
+            [b"PK\x03\x04", &shared[..], member.name, &member.extra, member.packed].concat(),
+        );
+        directory.extend(
+            [
+                b"PK\x01\x02",
+                &[20, member.made_by][..],
+                &shared,
+                &[0; 10],
+                &start.to_le_bytes(),
+                member.name,
+                &member.extra,
+            ]
+            .concat(),
+        );
     }
-    let counts = [0, 0, members.len() as u16, members.len() as u16].into_iter().flat_map(u16::to_le_bytes);
+    let counts =
+        [0, 0, members.len() as u16, members.len() as u16].into_iter().flat_map(u16::to_le_bytes);
     let places = [directory.len() as u32, out.len() as u32].into_iter().flat_map(u32::to_le_bytes);
-    let end: Vec<u8> = b"PK\x05\x06".iter().copied().chain(counts).chain(places).chain([0, 0]).collect();
+    let end: Vec<u8> =
+        b"PK\x05\x06".iter().copied().chain(counts).chain(places).chain([0, 0]).collect();
     [out, directory, end].concat()
 }
 
@@ -53,7 +74,8 @@ fn build_zip(members: &[Packed<'_>]) -> Vec<u8> {
 pub fn stored_zip(members: &[Stored<'_>]) -> Vec<u8> {
     let unicode = |name: &[u8], plain: &[u8]| {
         let length = (name.len() + 5) as u16;
-        [&0x7075u16.to_le_bytes()[..], &length.to_le_bytes(), &[1], &crc(plain).to_le_bytes(), name].concat()
+        [&0x7075u16.to_le_bytes()[..], &length.to_le_bytes(), &[1], &crc(plain).to_le_bytes(), name]
+            .concat()
     };
     let packed = members.iter().map(|member| Packed {
         name: member.name,
@@ -69,7 +91,8 @@ pub fn stored_zip(members: &[Stored<'_>]) -> Vec<u8> {
 }
 
 fn deflated(content: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    let mut encoder =
+        flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(content).expect("memory takes it");
     encoder.finish().expect("memory takes it")
 }
@@ -85,21 +108,32 @@ fn zst(content: &[u8]) -> Vec<u8> {
 }
 
 fn xz(content: &[u8]) -> Vec<u8> {
-    let mut writer = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(0)).expect("the preset is known");
+    let mut writer = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(0))
+        .expect("the preset is known");
     writer.write_all(content).expect("memory takes it");
     writer.finish().expect("memory takes it")
 }
 
 /// A gz of `content`, which it says was called `name`.
 pub fn gz(name: &str, content: &[u8]) -> Vec<u8> {
-    let mut writer = flate2::GzBuilder::new().filename(name).mtime(1_700_000_000).write(Vec::new(), flate2::Compression::best());
+    let mut writer = flate2::GzBuilder::new()
+        .filename(name)
+        .mtime(1_700_000_000)
+        .write(Vec::new(), flate2::Compression::best());
     writer.write_all(content).expect("memory takes it");
     writer.finish().expect("memory takes it")
 }
 
 fn lz4(content: &[u8], linked: bool) -> Vec<u8> {
-    let mode = if linked { lz4_flex::frame::BlockMode::Linked } else { lz4_flex::frame::BlockMode::Independent };
-    let info = lz4_flex::frame::FrameInfo::new().block_mode(mode).content_checksum(linked).block_checksums(!linked);
+    let mode = if linked {
+        lz4_flex::frame::BlockMode::Linked
+    } else {
+        lz4_flex::frame::BlockMode::Independent
+    };
+    let info = lz4_flex::frame::FrameInfo::new()
+        .block_mode(mode)
+        .content_checksum(linked)
+        .block_checksums(!linked);
     let mut writer = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
     writer.write_all(content).expect("memory takes it");
     writer.finish().expect("memory takes it")
@@ -107,7 +141,9 @@ fn lz4(content: &[u8], linked: bool) -> Vec<u8> {
 
 fn lzma(content: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let options = lzma_rust2::LzmaOptions::with_preset(0);
-    let mut writer = lzma_rust2::LzmaWriter::new(Vec::new(), &options, false, false, Some(content.len() as u64)).expect("the preset is known");
+    let mut writer =
+        lzma_rust2::LzmaWriter::new(Vec::new(), &options, false, false, Some(content.len() as u64))
+            .expect("the preset is known");
     writer.write_all(content).expect("memory takes it");
     let properties = [&[options.get_props()][..], &options.dict_size.to_le_bytes()].concat();
     (writer.finish().expect("memory takes it"), properties)
@@ -119,7 +155,10 @@ fn text() -> Vec<u8> {
 }
 
 fn led(forms: &[u8], archives: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
-    archives.iter().flat_map(|archive| forms.iter().map(|form| [&[*form][..], archive].concat())).collect()
+    archives
+        .iter()
+        .flat_map(|archive| forms.iter().map(|form| [&[*form][..], archive].concat()))
+        .collect()
 }
 
 /// One member for each method, nested ones, lying ones, a quine's relatives.
@@ -142,7 +181,12 @@ pub fn zip() -> Vec<Vec<u8>> {
     let plain = member("a.csv", 8, &deflated(&text));
     let mut archives = vec![
         stored_zip(&[]),
-        stored_zip(&[Stored { name: b"caf\x82/", made_by: 0, flags: 0, unicode: Some("café/".as_bytes()) }]),
+        stored_zip(&[Stored {
+            name: b"caf\x82/",
+            made_by: 0,
+            flags: 0,
+            unicode: Some("café/".as_bytes()),
+        }]),
         member("stored", 0, &text),
         member("bz", 12, &bzipped(&text)),
         member("lzma", 14, &in_zip),
@@ -152,9 +196,20 @@ pub fn zip() -> Vec<Vec<u8>> {
         [&b"#!/bin/sh\n"[..], &plain, b"\0\0"].concat(),
     ];
     // A password, by either cipher; neither opens.
-    for (method, flags, extra) in [(8, 1, Vec::new()), (99, 1, [&[1, 0x99, 7, 0, 2, 0][..], b"AE", &[3, 8, 0]].concat())] {
+    for (method, flags, extra) in
+        [(8, 1, Vec::new()), (99, 1, [&[1, 0x99, 7, 0, 2, 0][..], b"AE", &[3, 8, 0]].concat())]
+    {
         let packed = &text[..80];
-        archives.push(build_zip(&[Packed { name: b"locked", made_by: 0, flags, method, crc: 7, size: 60, packed, extra }]));
+        archives.push(build_zip(&[Packed {
+            name: b"locked",
+            made_by: 0,
+            flags,
+            method,
+            crc: 7,
+            size: 60,
+            packed,
+            extra,
+        }]));
     }
     let inner = quine::gz();
     let nested = |name: &[u8], content: &[u8]| {
@@ -218,15 +273,37 @@ fn tars() -> Vec<Vec<u8>> {
     large[124..136].copy_from_slice(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0]);
     sum(&mut large);
     vec![
-        [entry(b"a.csv", b'0', text, USTAR), entry(b"d/", b'5', b"", USTAR), entry(b"l", b'2', b"", USTAR), end.clone()].concat(),
-        [entry(b"././@PaxHeader", b'x', pax, USTAR), entry(b"short", b'0', &text[..77], USTAR), end.clone()].concat(),
-        [entry(b"pax_global", b'g', b"19 mtime=1600000000\n", USTAR), entry(b"a", b'0', b"x", USTAR), end.clone()].concat(),
-        [entry(b"././@LongLink", b'L', &[b'n'; 200], GNU), entry(b"n", b'0', b"x", GNU), end.clone()].concat(),
+        [
+            entry(b"a.csv", b'0', text, USTAR),
+            entry(b"d/", b'5', b"", USTAR),
+            entry(b"l", b'2', b"", USTAR),
+            end.clone(),
+        ]
+        .concat(),
+        [
+            entry(b"././@PaxHeader", b'x', pax, USTAR),
+            entry(b"short", b'0', &text[..77], USTAR),
+            end.clone(),
+        ]
+        .concat(),
+        [
+            entry(b"pax_global", b'g', b"19 mtime=1600000000\n", USTAR),
+            entry(b"a", b'0', b"x", USTAR),
+            end.clone(),
+        ]
+        .concat(),
+        [
+            entry(b"././@LongLink", b'L', &[b'n'; 200], GNU),
+            entry(b"n", b'0', b"x", GNU),
+            end.clone(),
+        ]
+        .concat(),
         [large, padded(&[7; 256]), end.clone()].concat(),
         [entry(b"old", 0, b"from before there was a magic", b""), end.clone()].concat(),
         [entry(b"sparse", b'S', text, GNU), end.clone()].concat(),
         entry(b"no end", b'0', b"x", USTAR),
-        [entry(b"in.gz", b'0', &quine::gz(), USTAR), entry(b"../../x\\y", b'0', b"", USTAR), end].concat(),
+        [entry(b"in.gz", b'0', &quine::gz(), USTAR), entry(b"../../x\\y", b'0', b"", USTAR), end]
+            .concat(),
     ]
 }
 
@@ -240,10 +317,19 @@ pub fn compressed() -> Vec<Vec<u8>> {
     let (text, tar) = (text(), tars().swap_remove(0));
     let mut archives = vec![quine::gz()];
     for content in [&text[..], &tar, b""] {
-        archives.extend([gz("d/a.csv", content), bzipped(content), xz(content), zst(content), lz4(content, false), lz4(content, true)]);
+        archives.extend([
+            gz("d/a.csv", content),
+            bzipped(content),
+            xz(content),
+            zst(content),
+            lz4(content, false),
+            lz4(content, true),
+        ]);
     }
     archives.push([gz("a", b"one"), gz("b", b"two"), vec![0; 9]].concat());
-    archives.push([&b"\x50\x2A\x4D\x18\x03\0\0\0abc"[..], &zst(b"behind a frame to be skipped")].concat());
+    archives.push(
+        [&b"\x50\x2A\x4D\x18\x03\0\0\0abc"[..], &zst(b"behind a frame to be skipped")].concat(),
+    );
     archives.push(gz("bomb", &vec![0; 2 << 20]));
     archives.push(gz("twice.gz", &gz("once", &text)));
     led(&[0x10], archives)
@@ -255,13 +341,20 @@ fn number(number: u64) -> Vec<u8> {
 
 /// A 7z of packed streams and a header, whose checksums hold.
 pub fn wrapped_7z(packed: &[u8], header: &[u8]) -> Vec<u8> {
-    let places = [&(packed.len() as u64).to_le_bytes()[..], &(header.len() as u64).to_le_bytes(), &crc(header).to_le_bytes()].concat();
+    let places = [
+        &(packed.len() as u64).to_le_bytes()[..],
+        &(header.len() as u64).to_le_bytes(),
+        &crc(header).to_le_bytes(),
+    ]
+    .concat();
     [b"7z\xBC\xAF\x27\x1C\0\x04", &crc(&places).to_le_bytes()[..], &places, packed, header].concat()
 }
 
 /// A header of two members in a folder of these coders, and one folder of the file system.
 fn header_7z(packed: usize, coders: &[u8], sizes: &[u64], contents: [&[u8]; 2]) -> Vec<u8> {
-    let mut out = [&[1, 4, 6, 0, 1, 9][..], &number(packed as u64), &[0, 7, 0xB, 1, 0], coders, &[0xC]].concat();
+    let mut out =
+        [&[1, 4, 6, 0, 1, 9][..], &number(packed as u64), &[0, 7, 0xB, 1, 0], coders, &[0xC]]
+            .concat();
     sizes.iter().for_each(|size| out.extend(number(*size)));
     out.extend([0, 8, 0xD, 2, 9, contents[0].len() as u8, 0xA, 1]);
     contents.iter().for_each(|content| out.extend(crc(content).to_le_bytes()));
@@ -279,7 +372,13 @@ pub fn sevenz() -> Vec<Vec<u8>> {
     let (lzma, properties) = lzma(&whole);
     let coder = |id: &[u8], properties: &[u8]| {
         let flags = id.len() as u8 | if properties.is_empty() { 0 } else { 0x20 };
-        [&[flags][..], id, &if properties.is_empty() { Vec::new() } else { number(properties.len() as u64) }, properties].concat()
+        [
+            &[flags][..],
+            id,
+            &if properties.is_empty() { Vec::new() } else { number(properties.len() as u64) },
+            properties,
+        ]
+        .concat()
     };
     let one = |coder: Vec<u8>| [vec![1], coder].concat();
     let two = |first: Vec<u8>, second: Vec<u8>| [vec![2], first, second, vec![1, 0]].concat();
@@ -294,7 +393,11 @@ pub fn sevenz() -> Vec<Vec<u8>> {
         (whole.clone(), one(coder(&[3, 4, 1], &[6, 0, 0, 1, 0])), vec![size]),
         (whole.clone(), two(copy(), coder(&[3], &[1])), vec![size, size]),
         (whole.clone(), one(coder(&[3, 3, 1, 3], &[])), vec![size]),
-        (whole.repeat(3)[..64].to_vec(), one(coder(&[6, 0xF1, 7, 1], &[0x53, 7, 1, 2, 3, 4, 5, 6, 7, 8])), vec![size]),
+        (
+            whole.repeat(3)[..64].to_vec(),
+            one(coder(&[6, 0xF1, 7, 1], &[0x53, 7, 1, 2, 3, 4, 5, 6, 7, 8])),
+            vec![size],
+        ),
         (whole.clone(), [&[1, 0x14, 3, 3, 1, 0x1B, 4, 1][..]].concat(), vec![size]),
     ];
     let mut seeds: Vec<Vec<u8>> = Vec::new();

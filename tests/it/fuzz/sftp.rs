@@ -1,4 +1,5 @@
-//! What SFTP servers answer: packets by themselves, packets in a stream, and a client that lives by them.
+//! What SFTP servers answer: packets by themselves, packets in a stream, and a client that lives by
+//! them.
 
 use std::time::Duration;
 
@@ -37,13 +38,19 @@ fn on_this_thread(work: impl Future<Output = ()>) {
 fn one(body: Bytes) {
     if let Ok((id, reply)) = Reply::decode(body.clone()) {
         if let Reply::Names(entries) = &reply {
-            assert!(entries.len() <= body.len() / 12, "{} entries in {} bytes", entries.len(), body.len());
+            assert!(
+                entries.len() <= body.len() / 12,
+                "{} entries in {} bytes",
+                entries.len(),
+                body.len()
+            );
         }
         let again = Reply::decode(reply.encode(id).slice(4..)).expect("what we write can be read");
         assert_eq!(again, (id, reply));
     }
     if let Ok((id, request)) = Request::decode(body.clone()) {
-        let again = Request::decode(request.encode(id).slice(4..)).expect("what we write can be read");
+        let again =
+            Request::decode(request.encode(id).slice(4..)).expect("what we write can be read");
         assert_eq!(again, (id, request));
     }
     assert_eq!(peek_id(&body).is_ok(), body.len() >= 5);
@@ -64,7 +71,8 @@ async fn stream(bytes: &[u8]) {
     }
 }
 
-/// Answers each question with the next packet, then hangs up; `fitting` ones bear the id of the question.
+/// Answers each question with the next packet, then hangs up; `fitting` ones bear the id of the
+/// question.
 async fn play(stream: DuplexStream, bytes: Vec<u8>, fitting: bool) {
     let (read, mut write) = tokio::io::split(stream);
     let mut asked = Packets::new(read, Default::default());
@@ -97,8 +105,12 @@ async fn client(bytes: &[u8], fitting: bool) {
 }
 
 async fn talk(stream: DuplexStream) -> Result<(), ClientError> {
-    let client = Client::start(stream, SessionTerms::new(STALL, MinimumRate::default()), Default::default()).await?;
-    super::printable(&String::from_utf8_lossy(&client.real_path(b".").await?).escape_default().to_string());
+    let client =
+        Client::start(stream, SessionTerms::new(STALL, MinimumRate::default()), Default::default())
+            .await?;
+    super::printable(
+        &String::from_utf8_lossy(&client.real_path(b".").await?).escape_default().to_string(),
+    );
     for step in 0..2 {
         if let Err(error) = client.lstat(b"/a").await {
             super::printable(&error.to_string());
@@ -120,13 +132,21 @@ async fn talk(stream: DuplexStream) -> Result<(), ClientError> {
 
 /// Every kind of reply, and talks that go well, at first.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let all = Attributes { size: Some(5), permissions: Some(0o100_644), modified: Some(1_700_000_000) };
-    let entry = |name: &'static [u8]| Entry { name: Bytes::from_static(name), long_name: Bytes::from_static(b"-rw"), attributes: all.clone() };
+    let all =
+        Attributes { size: Some(5), permissions: Some(0o100_644), modified: Some(1_700_000_000) };
+    let entry = |name: &'static [u8]| Entry {
+        name: Bytes::from_static(name),
+        long_name: Bytes::from_static(b"-rw"),
+        attributes: all.clone(),
+    };
     let limits: Vec<u8> = [0u64, 1024, 0, 5].iter().flat_map(|limit| limit.to_be_bytes()).collect();
     let version = |extensions: Vec<(Bytes, Bytes)>| Reply::Version { version: 3, extensions };
     let replies = [
         version(vec![]),
-        version(vec![("limits@openssh.com".into(), "1".into()), ("posix-rename@openssh.com".into(), "1".into())]),
+        version(vec![
+            ("limits@openssh.com".into(), "1".into()),
+            ("posix-rename@openssh.com".into(), "1".into()),
+        ]),
         Reply::Status { code: status::EOF, message: "end \x1b[31m".into() },
         Reply::Status { code: status::OK, message: Bytes::new() },
         Reply::Handle(Bytes::from_static(b"h\0")),
@@ -146,7 +166,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
             })
             .collect::<Vec<u8>>()
     };
-    let mut seeds: Vec<Vec<u8>> = replies.iter().map(|reply| [&[0][..], &body(reply)].concat()).collect();
+    let mut seeds: Vec<Vec<u8>> =
+        replies.iter().map(|reply| [&[0][..], &body(reply)].concat()).collect();
     seeds.push([vec![1], replies.iter().flat_map(|reply| reply.encode(7)).collect()].concat());
     seeds.push([vec![3], pieces(&[0, 6, 8, 4, 8, 5, 2, 8, 4, 8, 5, 5, 2, 3])].concat());
     seeds.push([vec![3], pieces(&[1, 10, 6, 9, 4, 9, 5, 5, 5, 2])].concat());

@@ -69,11 +69,20 @@ impl Bench {
     fn with(files: TempDir, ready: Result<Ready, String>, options: Options) -> Self {
         // As on Flex Consumption, where there is no instance id.
         let flex = [("WEBSITE_SITE_NAME", "func-x"), ("WEBSITE_SKU", "FlexConsumption")];
-        let environment = flex.iter().filter(|_| options.in_azure).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let environment = flex
+            .iter()
+            .filter(|_| options.in_azure)
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let host = Host::read(None, &environment.collect());
-        let (_, loaded) = watch::channel(Some(ready.map(|ready| (Arc::new(ready), Arc::new(host)))));
+        let (_, loaded) =
+            watch::channel(Some(ready.map(|ready| (Arc::new(ready), Arc::new(host)))));
         let runs = Arc::new(Runs::default());
-        let router = router(Arc::new(App { loaded, runs: runs.clone(), patience: options.patience, starts_runs: true }));
+        let router = router(Arc::new(App {
+            loaded,
+            runs: runs.clone(),
+            patience: options.patience,
+            starts_runs: true,
+        }));
         Self { files, router, runs }
     }
 
@@ -86,9 +95,15 @@ impl Bench {
     }
 
     async fn post(&self, function: &str, payload: impl Into<Body>) -> (u16, Value) {
-        let request = Request::post(format!("/{function}")).header("X-Azure-Functions-InvocationId", "1-2");
+        let request =
+            Request::post(format!("/{function}")).header("X-Azure-Functions-InvocationId", "1-2");
         let (status, answer) = self.call(request.body(payload.into()).expect("a request")).await;
-        assert!(answer["Outputs"].is_object() && answer["Logs"].is_array() && answer["ReturnValue"].is_null(), "{answer}");
+        assert!(
+            answer["Outputs"].is_object()
+                && answer["Logs"].is_array()
+                && answer["ReturnValue"].is_null(),
+            "{answer}"
+        );
         (status, answer)
     }
 
@@ -100,9 +115,16 @@ impl Bench {
 }
 
 fn sources(folder: &Path, stable_for: &str) -> Vec<blobferry::run::settings::Source> {
-    let source = |name: &str| format!("[[source]]\nname = \"{name}\"\nurl = \"file://{}\"\nstable_for = \"{stable_for}\"\n", folder.display());
+    let source = |name: &str| {
+        format!(
+            "[[source]]\nname = \"{name}\"\nurl = \"file://{}\"\nstable_for = \"{stable_for}\"\n",
+            folder.display()
+        )
+    };
     let text = format!("[destination]\nfolder = \"unused\"\n{}{}", source("acme"), source("other"));
-    config::parse("ingest.toml", Path::new(""), &text, &Environment::new()).expect("a configuration").sources
+    config::parse("ingest.toml", Path::new(""), &text, &Environment::new())
+        .expect("a configuration")
+        .sources
 }
 
 #[tokio::test]
@@ -113,7 +135,11 @@ async fn every_form_of_a_timers_payload_starts_a_run() {
             r#"{{"Data":{{"timer":{{"Schedule":{{"AdjustForDST":true}},"ScheduleStatus":{status},"IsPastDue":true}}}},"Metadata":{{"sys":{{}}}}}}"#
         )
     };
-    let first = |date: &str| with(&format!(r#"{{"Last":"{date}","Next":"2026-11-22T20:00:00+00:00","LastUpdated":"{date}"}}"#));
+    let first = |date: &str| {
+        with(&format!(
+            r#"{{"Last":"{date}","Next":"2026-11-22T20:00:00+00:00","LastUpdated":"{date}"}}"#
+        ))
+    };
     let payloads = [
         timer(),
         first("0001-01-01T00:00:00+00:00"),
@@ -127,7 +153,8 @@ async fn every_form_of_a_timers_payload_starts_a_run() {
     for (index, payload) in payloads.into_iter().enumerate() {
         let (status, answer) = bench.post("IngestTimer", payload).await;
         let summary = answer["Logs"][0].as_str().expect("a summary");
-        let expected = if index == 0 { "ok: ingested 2, unchanged 0" } else { "ok: ingested 0, unchanged 2" };
+        let expected =
+            if index == 0 { "ok: ingested 2, unchanged 0" } else { "ok: ingested 0, unchanged 2" };
         assert!(status == 200 && summary.contains(expected), "{index}: {status} {summary}");
     }
 }
@@ -136,17 +163,31 @@ async fn every_form_of_a_timers_payload_starts_a_run() {
 async fn a_request_runs_the_sources_that_it_names_and_its_run_is_told_of() {
     let bench = Bench::new(QUICK);
     let (code, headers, body) = bench.post_http("IngestHttp", ingest(&["other"])).await;
-    assert_eq!((code, &body["status"], &body["joined"], &body["trigger"]), (200, &json!("ok"), &json!(false), &json!("http")), "{body}");
-    assert_eq!((&body["sources"][0]["source"], &body["sources"][0]["ingested"], &body["sources"][1]), (&json!("other"), &json!(1), &Value::Null));
+    assert_eq!(
+        (code, &body["status"], &body["joined"], &body["trigger"]),
+        (200, &json!("ok"), &json!(false), &json!("http")),
+        "{body}"
+    );
+    assert_eq!(
+        (&body["sources"][0]["source"], &body["sources"][0]["ingested"], &body["sources"][1]),
+        (&json!("other"), &json!(1), &Value::Null)
+    );
     let id = body["id"].as_str().expect("an id");
     assert_eq!(headers["Location"], format!("/api/ingest/runs/{id}"));
     let (code, _, one) = bench.post_http("IngestStatus", status(Some(id))).await;
-    assert_eq!((code, &one["id"], &one["status"], &one["run"]), (200, &body["id"], &json!("ok"), &body["run"]));
+    assert_eq!(
+        (code, &one["id"], &one["status"], &one["run"]),
+        (200, &body["id"], &json!("ok"), &body["run"])
+    );
     bench.post("IngestTimer", timer()).await;
     let (code, _, list) = bench.post_http("IngestStatus", status(None)).await;
-    let triggers: Vec<&Value> = list["runs"].as_array().expect("a list").iter().map(|run| &run["trigger"]).collect();
+    let triggers: Vec<&Value> =
+        list["runs"].as_array().expect("a list").iter().map(|run| &run["trigger"]).collect();
     assert_eq!((code, triggers), (200, vec![&json!("timer"), &json!("http")]), "newest first");
-    assert_eq!(bench.post_http("IngestStatus", status(Some("20260101T000000Z-00000000"))).await.0, 404);
+    assert_eq!(
+        bench.post_http("IngestStatus", status(Some("20260101T000000Z-00000000"))).await.0,
+        404
+    );
     assert_eq!(bench.post_http("IngestStatus", status(Some("../../etc"))).await.0, 404);
 }
 
@@ -164,12 +205,26 @@ async fn what_a_request_may_not_ask_is_refused() {
         let (found, _, body) = bench.post_http("IngestHttp", payload.clone()).await;
         assert!(found == code && body["error"].is_string(), "{payload}: {found} {body}");
     }
-    let (code, _, body) = bench.post_http("IngestHttp", post(json!({ "sources": "acme,other" }), None)).await;
-    assert_eq!((code, body["sources"].as_array().map(Vec::len)), (200, Some(2)), "the query serves callers whose bodies are lost");
-    assert_eq!(bench.post_http("IngestStatus", http("POST", "/api/ingest/runs", json!({}), None)).await.0, 405);
+    let (code, _, body) =
+        bench.post_http("IngestHttp", post(json!({ "sources": "acme,other" }), None)).await;
+    assert_eq!(
+        (code, body["sources"].as_array().map(Vec::len)),
+        (200, Some(2)),
+        "the query serves callers whose bodies are lost"
+    );
+    assert_eq!(
+        bench.post_http("IngestStatus", http("POST", "/api/ingest/runs", json!({}), None)).await.0,
+        405
+    );
     let azure = Bench::new(Options { in_azure: true, ..QUICK });
     let (code, _, body) = azure.post_http("IngestHttp", ingest(&[])).await;
-    assert!(code == 501 && body["hint"].as_str().is_some_and(|hint| hint.contains("`dispatch.mode` to `queue`")), "{code} {body}");
+    assert!(
+        code == 501
+            && body["hint"]
+                .as_str()
+                .is_some_and(|hint| hint.contains("`dispatch.mode` to `queue`")),
+        "{code} {body}"
+    );
     assert_eq!(azure.post("IngestTimer", timer()).await.0, 200);
 }
 
@@ -192,7 +247,8 @@ async fn what_is_no_payload_is_refused_with_a_reason() {
         let (found, answer) = bench.post(function, payload).await;
         assert!(found == code && answer["Logs"][0].is_string(), "{function}: {found} {answer}");
     }
-    let (code, _) = bench.call(Request::get("/IngestTimer").body(Body::empty()).expect("a request")).await;
+    let (code, _) =
+        bench.call(Request::get("/IngestTimer").body(Body::empty()).expect("a request")).await;
     assert_eq!(code, 405);
     let (code, ping) = bench.call(Request::get("/").body(Body::empty()).expect("a request")).await;
     assert_eq!((code, &ping["configuration"]), (200, &json!("ok")));
@@ -203,30 +259,50 @@ async fn a_long_run_is_left_with_202_and_joined_by_others() {
     let bench = Bench::new(SLOW);
     std::fs::write(bench.files.path().join("young.txt"), "two").expect("written");
     let (code, headers, body) = bench.post_http("IngestHttp", ingest(&["acme"])).await;
-    assert_eq!((code, &body["status"], &body["joined"]), (202, &json!("running"), &json!(false)), "{body}");
+    assert_eq!(
+        (code, &body["status"], &body["joined"]),
+        (202, &json!("running"), &json!(false)),
+        "{body}"
+    );
     let (code, again, joined) = bench.post_http("IngestHttp", ingest(&["acme"])).await;
     assert_eq!((code, &joined["joined"], &joined["id"]), (202, &json!(true), &body["id"]));
     assert_eq!(again["Location"], headers["Location"]);
     let (code, _, other) = bench.post_http("IngestHttp", ingest(&[])).await;
-    assert_eq!((code, &other["joined"], &other["under_way"][0]["id"]), (202, &json!(false), &body["id"]), "the rest is run over");
+    assert_eq!(
+        (code, &other["joined"], &other["under_way"][0]["id"]),
+        (202, &json!(false), &body["id"]),
+        "the rest is run over"
+    );
     let (_, answer) = bench.post("IngestTimer", timer()).await;
-    assert!(answer["Logs"][0].as_str().is_some_and(|text| text.contains("nothing to start")), "{answer}");
+    assert!(
+        answer["Logs"][0].as_str().is_some_and(|text| text.contains("nothing to start")),
+        "{answer}"
+    );
     let (_, _, list) = bench.post_http("IngestStatus", status(None)).await;
-    let words: Vec<&Value> = list["runs"].as_array().expect("a list").iter().map(|run| &run["status"]).collect();
+    let words: Vec<&Value> =
+        list["runs"].as_array().expect("a list").iter().map(|run| &run["status"]).collect();
     assert_eq!(words, [&json!("running"), &json!("running")]);
     bench.runs.stop();
     tokio::time::timeout(Duration::from_secs(30), bench.runs.over()).await.expect("both end");
     let (_, _, one) = bench.post_http("IngestStatus", status(body["id"].as_str())).await;
-    assert_eq!((&one["status"], &one["sources"][0]["deferred"]), (&json!("interrupted"), &json!(2)), "{one}");
+    assert_eq!(
+        (&one["status"], &one["sources"][0]["deferred"]),
+        (&json!("interrupted"), &json!(2)),
+        "{one}"
+    );
     assert_eq!(bench.post("IngestTimer", timer()).await.0, 503);
 }
 
 #[tokio::test]
 async fn of_many_requests_at_once_one_starts_a_run() {
     let bench = Bench::new(SLOW);
-    let answers = futures_util::future::join_all((0..8).map(|_| bench.post_http("IngestHttp", ingest(&["acme"])))).await;
+    let answers = futures_util::future::join_all(
+        (0..8).map(|_| bench.post_http("IngestHttp", ingest(&["acme"]))),
+    )
+    .await;
     let started = answers.iter().filter(|(_, _, body)| body["joined"] == json!(false)).count();
-    let ids: std::collections::BTreeSet<&str> = answers.iter().filter_map(|(_, _, body)| body["id"].as_str()).collect();
+    let ids: std::collections::BTreeSet<&str> =
+        answers.iter().filter_map(|(_, _, body)| body["id"].as_str()).collect();
     assert_eq!((started, ids.len()), (1, 1), "{answers:?}");
     bench.runs.stop();
     tokio::time::timeout(Duration::from_secs(30), bench.runs.over()).await.expect("it ends");
@@ -237,7 +313,10 @@ async fn a_run_that_can_do_nothing_is_a_500_of_its_invocation_only() {
     let bench = Bench::new(QUICK);
     std::fs::remove_dir_all(bench.files.path()).expect("removed");
     let (code, answer) = bench.post("IngestTimer", timer()).await;
-    assert!(code == 500 && answer["Logs"][0].as_str().is_some_and(|text| text.contains("failed")), "{code} {answer}");
+    assert!(
+        code == 500 && answer["Logs"][0].as_str().is_some_and(|text| text.contains("failed")),
+        "{code} {answer}"
+    );
     let (code, _, body) = bench.post_http("IngestHttp", ingest(&[])).await;
     assert_eq!((code, &body["status"]), (500, &json!("failed")), "{body}");
     std::fs::create_dir(bench.files.path()).expect("made");
@@ -248,9 +327,14 @@ async fn a_run_that_can_do_nothing_is_a_500_of_its_invocation_only() {
 fn by_queue(queue: &Arc<MemoryQueue>) -> (Bench, Arc<MemoryStore>) {
     let files = tempfile::tempdir().expect("a folder");
     std::fs::write(files.path().join("a.txt"), "one").expect("written");
-    let (store, limits) = (Arc::new(MemoryStore::new()), Limits::default_with(files.path().to_owned(), 1 << 30));
+    let (store, limits) =
+        (Arc::new(MemoryStore::new()), Limits::default_with(files.path().to_owned(), 1 << 30));
     let (given, of_runs, of_work) = (store.clone(), limits.clone(), queue.clone());
-    let work = Work { queue: queue.clone(), open: Box::new(move || Ok(of_work.clone())), sizes: Sizes::default() };
+    let work = Work {
+        queue: queue.clone(),
+        open: Box::new(move || Ok(of_work.clone())),
+        sizes: Sizes::default(),
+    };
     let ready = Ready {
         sources: sources(files.path(), "0s"),
         store: store.clone(),
@@ -271,12 +355,25 @@ async fn messages_are_read_however_the_host_encodes_them() {
     let queue = Arc::new(MemoryQueue::default());
     let (bench, _) = by_queue(&queue);
     let (code, answer) = bench.post("IngestTimer", timer()).await;
-    assert!(code == 200 && answer["Logs"][0].as_str().is_some_and(|told| told.contains("goes over acme, other through the queue")), "{answer}");
+    assert!(
+        code == 200
+            && answer["Logs"][0]
+                .as_str()
+                .is_some_and(|told| told.contains("goes over acme, other through the queue")),
+        "{answer}"
+    );
     // A second tick asks for nothing: the first one's work still waits.
     let (_, answer) = bench.post("IngestTimer", timer()).await;
-    assert!(answer["Logs"][0].as_str().is_some_and(|told| told.starts_with("nothing to start; run ")), "{answer}");
+    assert!(
+        answer["Logs"][0].as_str().is_some_and(|told| told.starts_with("nothing to start; run ")),
+        "{answer}"
+    );
     let (code, _, record) = bench.post_http("IngestStatus", status(None)).await;
-    assert_eq!((code, &record["runs"][0]["status"], &record["runs"][0]["sources"][0]["waiting"]), (200, &json!("running"), &json!(true)), "{record}");
+    assert_eq!(
+        (code, &record["runs"][0]["status"], &record["runs"][0]["sources"][0]["waiting"]),
+        (200, &json!("running"), &json!(true)),
+        "{record}"
+    );
     let forms: [fn(&str) -> Value; 4] = [
         |text| serde_json::from_str(text).expect("JSON"),
         |text| Value::from(text),
@@ -294,14 +391,19 @@ async fn messages_are_read_however_the_host_encodes_them() {
     }
     let (_, _, record) = bench.post_http("IngestStatus", status(None)).await;
     let run = &record["runs"][0];
-    assert_eq!((&run["status"], &run["sources"][0]["ingested"], run["ended"].is_string()), (&json!("ok"), &json!(1), true), "{record}");
+    assert_eq!(
+        (&run["status"], &run["sources"][0]["ingested"], run["ended"].is_string()),
+        (&json!("ok"), &json!(1), true),
+        "{record}"
+    );
 }
 
 #[tokio::test]
 async fn a_panic_costs_one_invocation() {
     let files = tempfile::tempdir().expect("a folder");
     let calls = std::sync::atomic::AtomicUsize::new(0);
-    let (store, limits) = (Arc::new(MemoryStore::new()), Limits::default_with(files.path().to_owned(), 1 << 30));
+    let (store, limits) =
+        (Arc::new(MemoryStore::new()), Limits::default_with(files.path().to_owned(), 1 << 30));
     let given = store.clone();
     let of_ready = limits.clone();
     let open = move || {
@@ -322,13 +424,20 @@ async fn a_panic_costs_one_invocation() {
     };
     let bench = Bench::with(files, Ok(ready), QUICK);
     let (code, answer) = bench.post("IngestTimer", timer()).await;
-    assert!(code == 500 && answer["Logs"][0].as_str().is_some_and(|text| text.contains("defect")), "{code} {answer}");
+    assert!(
+        code == 500 && answer["Logs"][0].as_str().is_some_and(|text| text.contains("defect")),
+        "{code} {answer}"
+    );
     assert_eq!(bench.post("IngestTimer", timer()).await.0, 200);
 }
 
 #[tokio::test]
 async fn without_a_configuration_every_invocation_is_told_why() {
-    let bench = Bench::with(tempfile::tempdir().expect("a folder"), Err("`source` is missing".into()), QUICK);
+    let bench = Bench::with(
+        tempfile::tempdir().expect("a folder"),
+        Err("`source` is missing".into()),
+        QUICK,
+    );
     let (code, answer) = bench.post("IngestTimer", timer()).await;
     assert_eq!((code, &answer["Logs"][0]), (500, &json!("`source` is missing")));
     for (function, payload) in [("IngestHttp", ingest(&[])), ("IngestStatus", status(None))] {
@@ -342,7 +451,8 @@ async fn without_a_configuration_every_invocation_is_told_why() {
 /// A call for the status page, as a browser's comes through the host; status, headers and page.
 async fn page(bench: &Bench, id: Option<&str>) -> (u16, Value, String) {
     let mut payload: Value = serde_json::from_str(&status(id)).expect("JSON");
-    payload["Data"]["req"]["Headers"]["accept"] = json!(["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"]);
+    payload["Data"]["req"]["Headers"]["accept"] =
+        json!(["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"]);
     let (code, answer) = bench.post("IngestStatus", payload.to_string()).await;
     assert_eq!(code, 200, "{answer}");
     let res = &answer["Outputs"]["res"];
@@ -357,9 +467,19 @@ async fn a_browser_gets_pages_also_while_a_run_goes_on() {
     assert_eq!(code, 202, "{body}");
     let id = body["id"].as_str().expect("an id");
     let (code, headers, list) = page(&bench, None).await;
-    assert_eq!((code, &headers["Content-Type"], &headers["Referrer-Policy"]), (200, &json!("text/html; charset=utf-8"), &json!("no-referrer")));
-    assert!(list.contains("data-running=\"yes\"") && list.contains(&format!("href=\"/api/ingest/runs/{id}?code=k\"")), "{list}");
-    assert!(list.contains("id=\"start\"") && list.contains("data-to=\"/api/ingest\""), "runs can be started here: {list}");
+    assert_eq!(
+        (code, &headers["Content-Type"], &headers["Referrer-Policy"]),
+        (200, &json!("text/html; charset=utf-8"), &json!("no-referrer"))
+    );
+    assert!(
+        list.contains("data-running=\"yes\"")
+            && list.contains(&format!("href=\"/api/ingest/runs/{id}?code=k\"")),
+        "{list}"
+    );
+    assert!(
+        list.contains("id=\"start\"") && list.contains("data-to=\"/api/ingest\""),
+        "runs can be started here: {list}"
+    );
     let (code, _, run) = page(&bench, Some(id)).await;
     assert!(code == 200 && run.contains(id) && run.contains("running"), "{run}");
     let (code, _, none) = page(&bench, Some("20260101T000000Z-00000000")).await;
@@ -367,15 +487,24 @@ async fn a_browser_gets_pages_also_while_a_run_goes_on() {
     bench.runs.end();
 
     let azure = Bench::new(Options { in_azure: true, ..QUICK });
-    assert!(!page(&azure, None).await.2.contains("id=\"start\""), "requests start no runs in Azure");
-    let broken = Bench::with(tempfile::tempdir().expect("a folder"), Err("the <b>reason</b>".to_owned()), QUICK);
+    assert!(
+        !page(&azure, None).await.2.contains("id=\"start\""),
+        "requests start no runs in Azure"
+    );
+    let broken = Bench::with(
+        tempfile::tempdir().expect("a folder"),
+        Err("the <b>reason</b>".to_owned()),
+        QUICK,
+    );
     let (code, _, told) = page(&broken, None).await;
     assert!(code == 500 && told.contains("the &lt;b&gt;reason&lt;/b&gt;"), "{told}");
 }
 
-/// A call as the host makes one of a request with these headers; of a body in chunks it hands on nothing.
+/// A call as the host makes one of a request with these headers; of a body in chunks it hands on
+/// nothing.
 fn with_headers(headers: Value, query: Value, body: Option<&str>) -> String {
-    let mut payload: Value = serde_json::from_str(&http("POST", "/api/ingest", query, body)).expect("JSON");
+    let mut payload: Value =
+        serde_json::from_str(&http("POST", "/api/ingest", query, body)).expect("JSON");
     payload["Data"]["req"]["Headers"] = headers;
     payload.to_string()
 }
@@ -384,12 +513,18 @@ fn with_headers(headers: Value, query: Value, body: Option<&str>) -> String {
 async fn a_body_in_chunks_never_starts_a_run_over_everything() {
     let bench = Bench::new(QUICK);
     let chunked = json!({ "Host": ["localhost:7071"], "Transfer-Encoding": ["chunked"], "Content-Type": ["application/json"] });
-    let (code, _, body) = bench.post_http("IngestHttp", with_headers(chunked.clone(), json!({}), None)).await;
-    assert!(code == 411 && body["hint"].as_str().is_some_and(|hint| hint.contains("Content-Length")), "{code} {body}");
+    let (code, _, body) =
+        bench.post_http("IngestHttp", with_headers(chunked.clone(), json!({}), None)).await;
+    assert!(
+        code == 411 && body["hint"].as_str().is_some_and(|hint| hint.contains("Content-Length")),
+        "{code} {body}"
+    );
     let (_, _, list) = bench.post_http("IngestStatus", status(None)).await;
     assert_eq!(list["runs"].as_array().map(Vec::len), Some(0), "nothing was started");
     // What the query names is known, whatever became of the body.
-    let (code, _, body) = bench.post_http("IngestHttp", with_headers(chunked, json!({ "sources": "acme" }), None)).await;
+    let (code, _, body) = bench
+        .post_http("IngestHttp", with_headers(chunked, json!({ "sources": "acme" }), None))
+        .await;
     assert_eq!((code, body["sources"].as_array().map(Vec::len)), (200, Some(1)), "{body}");
 }
 
@@ -397,7 +532,12 @@ async fn a_body_in_chunks_never_starts_a_run_over_everything() {
 async fn a_large_body_is_told_413_inside_of_the_answer_that_the_host_hands_on() {
     let bench = Bench::new(QUICK);
     for size in [200_000, 6 << 20] {
-        let (code, _, body) = bench.post_http("IngestHttp", http("POST", "/api/ingest", json!({}), Some(&"x".repeat(size)))).await;
+        let (code, _, body) = bench
+            .post_http(
+                "IngestHttp",
+                http("POST", "/api/ingest", json!({}), Some(&"x".repeat(size))),
+            )
+            .await;
         assert!(code == 413 && body["error"].is_string(), "{size}: {code} {body}");
     }
 }
@@ -407,13 +547,20 @@ async fn the_page_of_another_site_starts_nothing() {
     let bench = Bench::new(QUICK);
     let from = |origin: &str, host: &str| json!({ "Host": [host], "Origin": [origin], "X-Forwarded-Host": ["files.example"] });
     for origin in ["https://evil.example", "null", "https://app.azurewebsites.net.evil.example"] {
-        let call = with_headers(from(origin, "app.azurewebsites.net"), json!({ "sources": "acme" }), None);
+        let call =
+            with_headers(from(origin, "app.azurewebsites.net"), json!({ "sources": "acme" }), None);
         assert_eq!(bench.post_http("IngestHttp", call).await.0, 403, "{origin}");
     }
-    for origin in ["https://app.azurewebsites.net", "https://APP.azurewebsites.net", "https://files.example"] {
-        let call = with_headers(from(origin, "app.azurewebsites.net"), json!({ "sources": "acme" }), None);
+    for origin in
+        ["https://app.azurewebsites.net", "https://APP.azurewebsites.net", "https://files.example"]
+    {
+        let call =
+            with_headers(from(origin, "app.azurewebsites.net"), json!({ "sources": "acme" }), None);
         assert_eq!(bench.post_http("IngestHttp", call).await.0, 200, "{origin}");
     }
-    let foreign = Request::post("/IngestTimer").header("Host", "evil.example").body(Body::from(timer())).expect("a request");
+    let foreign = Request::post("/IngestTimer")
+        .header("Host", "evil.example")
+        .body(Body::from(timer()))
+        .expect("a request");
     assert_eq!(bench.call(foreign).await.0, 403);
 }

@@ -1,5 +1,5 @@
-//! Function keys: a gate in front of the handler that lets calls through as the Functions host does, by the
-//! `function.json` files that are shipped.
+//! Function keys: a gate in front of the handler that lets calls through as the Functions host
+//! does, by the `function.json` files that are shipped.
 
 use std::path::Path;
 
@@ -26,7 +26,8 @@ impl Function {
         format!("key-of-{}", self.name)
     }
 
-    /// The values of the route's parameters, if the path is one of it: `runs/{id?}` fits `runs` and `runs/x`.
+    /// The values of the route's parameters, if the path is one of it: `runs/{id?}` fits `runs` and
+    /// `runs/x`.
     fn matches(&self, path: &str) -> Option<Value> {
         let mut given = path.split('/').filter(|part| !part.is_empty());
         let mut parameters = json!({});
@@ -54,9 +55,13 @@ fn functions() -> Vec<Function> {
         let Ok(text) = std::fs::read_to_string(folder.join("function.json")) else { continue };
         let function: Value = serde_json::from_str(&text).expect("it is JSON");
         let bindings = function["bindings"].as_array().expect("a list");
-        let Some(trigger) = bindings.iter().find(|binding| binding["type"] == "httpTrigger") else { continue };
+        let Some(trigger) = bindings.iter().find(|binding| binding["type"] == "httpTrigger") else {
+            continue;
+        };
         assert_eq!((&trigger["name"], &trigger["direction"]), (&json!("req"), &json!("in")));
-        assert!(bindings.iter().any(|binding| binding["type"] == "http" && binding["direction"] == "out" && binding["name"] == "res"));
+        assert!(bindings.iter().any(|binding| binding["type"] == "http"
+            && binding["direction"] == "out"
+            && binding["name"] == "res"));
         let text = |value: &Value| value.as_str().expect("text").to_owned();
         found.push(Function {
             name: text(&json!(folder.file_name().expect("a name").to_str())),
@@ -74,7 +79,9 @@ fn call(worker: &Worker, method: &str, path: &str, key: Option<&str>) -> (u16, V
     let all = functions();
     let Some((function, parameters)) = all
         .iter()
-        .filter(|function| function.methods.iter().any(|allowed| allowed.eq_ignore_ascii_case(method)))
+        .filter(|function| {
+            function.methods.iter().any(|allowed| allowed.eq_ignore_ascii_case(method))
+        })
         .find_map(|function| Some((function, function.matches(path)?)))
     else {
         return (404, Value::Null);
@@ -89,12 +96,14 @@ fn call(worker: &Worker, method: &str, path: &str, key: Option<&str>) -> (u16, V
         return (401, Value::Null);
     }
     let url = format!("/api/{path}");
-    let mut payload: Value = serde_json::from_str(&http(method, &url, json!({}), None)).expect("JSON");
+    let mut payload: Value =
+        serde_json::from_str(&http(method, &url, json!({}), None)).expect("JSON");
     for (name, value) in parameters.as_object().expect("an object") {
         payload["Data"]["req"]["Params"][name] = value.clone();
         payload["Metadata"][name] = Value::from(value.to_string());
     }
-    let (status, answer) = worker.post(&function.name, "1-1", &payload.to_string(), Encoding::Chunked);
+    let (status, answer) =
+        worker.post(&function.name, "1-1", &payload.to_string(), Encoding::Chunked);
     assert_eq!(status, 200, "{answer}");
     let (status, _, body) = res(&answer);
     (status, body)
@@ -102,12 +111,26 @@ fn call(worker: &Worker, method: &str, path: &str, key: Option<&str>) -> (u16, V
 
 #[test]
 fn the_functions_ask_for_keys_of_their_own() {
-    let told: Vec<_> = functions().into_iter().map(|function| (function.name, function.level, function.methods, function.route)).collect();
+    let told: Vec<_> = functions()
+        .into_iter()
+        .map(|function| (function.name, function.level, function.methods, function.route))
+        .collect();
     let one = |name: &str, methods: &[&str], route: &str| {
-        (name.to_owned(), "function".to_owned(), methods.iter().map(|method| (*method).to_owned()).collect(), route.to_owned())
+        (
+            name.to_owned(),
+            "function".to_owned(),
+            methods.iter().map(|method| (*method).to_owned()).collect(),
+            route.to_owned(),
+        )
     };
     // `GET ingest` is the desk for people without JavaScript; it starts nothing.
-    assert_eq!(told, [one("IngestHttp", &["get", "post"], "ingest"), one("IngestStatus", &["get"], "ingest/runs/{id?}")]);
+    assert_eq!(
+        told,
+        [
+            one("IngestHttp", &["get", "post"], "ingest"),
+            one("IngestStatus", &["get"], "ingest/runs/{id?}")
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -117,7 +140,11 @@ async fn the_key_that_reads_starts_no_run() {
     let [start, read] = ["IngestHttp", "IngestStatus"].map(|name| format!("key-of-{name}"));
 
     // Nobody gets in without a key, or with one that is not of this function.
-    for (method, path) in [("POST", "ingest"), ("GET", "ingest/runs"), ("GET", "ingest/runs/20260101T000000Z-00000000")] {
+    for (method, path) in [
+        ("POST", "ingest"),
+        ("GET", "ingest/runs"),
+        ("GET", "ingest/runs/20260101T000000Z-00000000"),
+    ] {
         assert_eq!(call(&worker, method, path, None).0, 401, "{method} {path}");
         assert_eq!(call(&worker, method, path, Some("guess")).0, 401, "{method} {path}");
     }
@@ -126,7 +153,12 @@ async fn the_key_that_reads_starts_no_run() {
     // There is no other way to a start: no method, no path.
     assert_eq!(call(&worker, "GET", "ingest", Some(&read)).0, 401);
     assert_eq!(call(&worker, "GET", "ingest", Some(&start)).0, 405);
-    for (method, path) in [("POST", "ingest/runs"), ("PUT", "ingest"), ("DELETE", "ingest/runs"), ("POST", "ingest/x")] {
+    for (method, path) in [
+        ("POST", "ingest/runs"),
+        ("PUT", "ingest"),
+        ("DELETE", "ingest/runs"),
+        ("POST", "ingest/x"),
+    ] {
         assert_eq!(call(&worker, method, path, Some(MASTER)).0, 404, "{method} {path}");
     }
     assert_eq!(app.server.logins(), 0, "nothing was started");
@@ -149,11 +181,21 @@ async fn the_function_that_reads_starts_no_run_whatever_it_is_asked() {
     let app = App::new(&["a.txt"], Script::default()).await;
     let worker = app.worker(&[]);
     for method in ["POST", "PUT", "DELETE", "PATCH"] {
-        let (_, answer) = worker.post("IngestStatus", "1-1", &http(method, "/api/ingest/runs", json!({}), Some("{}")), Encoding::Sized);
+        let (_, answer) = worker.post(
+            "IngestStatus",
+            "1-1",
+            &http(method, "/api/ingest/runs", json!({}), Some("{}")),
+            Encoding::Sized,
+        );
         assert_eq!(res(&answer).0, 405, "{method}: {answer}");
     }
     for method in ["GET", "PUT", "DELETE"] {
-        let (_, answer) = worker.post("IngestHttp", "1-1", &http(method, "/api/ingest", json!({}), None), Encoding::Sized);
+        let (_, answer) = worker.post(
+            "IngestHttp",
+            "1-1",
+            &http(method, "/api/ingest", json!({}), None),
+            Encoding::Sized,
+        );
         assert_eq!(res(&answer).0, 405, "{method}: {answer}");
     }
     assert_eq!(app.server.logins(), 0, "nothing was started");

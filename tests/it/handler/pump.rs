@@ -1,5 +1,6 @@
-//! What the Functions host does with a queue: it takes messages, calls a handler with each, removes those that went
-//! well, brings the others again, and gives up after some tries. Handlers may be killed at any moment.
+//! What the Functions host does with a queue: it takes messages, calls a handler with each, removes
+//! those that went well, brings the others again, and gives up after some tries. Handlers may be
+//! killed at any moment.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
@@ -48,7 +49,8 @@ pub fn queue(azurite: &Azurite, name: &str) -> AzureQueue {
     .expect("a queue")
 }
 
-/// The name of a work queue that [`Pump`] can take messages from: to it they are what another queue's host gave up.
+/// The name of a work queue that [`Pump`] can take messages from: to it they are what another
+/// queue's host gave up.
 pub fn work_queue(base: &str) -> String {
     format!("{base}{POISON}")
 }
@@ -56,7 +58,10 @@ pub fn work_queue(base: &str) -> String {
 impl Pump {
     /// With so many handlers, in the app folder `app`.
     pub fn new(app: &Path, settings: &[(&str, &str)], handlers: usize) -> Self {
-        let settings: Vec<(String, String)> = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let settings: Vec<(String, String)> = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let pump = Self {
             app: app.to_owned(),
             settings,
@@ -71,7 +76,8 @@ impl Pump {
     }
 
     fn start(&self) -> Worker {
-        let settings: Vec<(&str, &str)> = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let settings: Vec<(&str, &str)> =
+            self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let worker = Worker::start(&self.app, &settings);
         worker.ready();
         worker
@@ -85,7 +91,13 @@ impl Pump {
     /// Calls a function of the first handler.
     pub fn call(&self, function: &str, payload: &str) -> (u16, Value) {
         let port = self.port(0);
-        super::worker::post(port, function, "00000000-0000-0000-0000-000000000000", payload, super::worker::Encoding::Chunked)
+        super::worker::post(
+            port,
+            function,
+            "00000000-0000-0000-0000-000000000000",
+            payload,
+            super::worker::Encoding::Chunked,
+        )
     }
 
     fn port(&self, worker: usize) -> u16 {
@@ -107,13 +119,19 @@ impl Pump {
 
     /// Takes messages of the work queue over `base` until it is stopped.
     pub fn run(&self, azurite: &Azurite, base: &str) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("threads");
         runtime.block_on(async {
             let inner = queue(azurite, base);
             let poison = queue(azurite, &format!("{}{POISON}", work_queue(base)));
             let (waiting, tries) = (Mutex::new(VecDeque::new()), Mutex::new(BTreeMap::new()));
-            let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a client");
-            let pumps = (0..self.workers.len()).map(|worker| self.pump(worker, &inner, &poison, &client, &waiting, &tries));
+            let client =
+                reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a client");
+            let pumps = (0..self.workers.len())
+                .map(|worker| self.pump(worker, &inner, &poison, &client, &waiting, &tries));
             futures_util::future::join_all(pumps).await;
         });
     }
@@ -132,7 +150,10 @@ impl Pump {
             let Some((message, taken)) = next else {
                 let messages = inner.given_up(HIDDEN).await.unwrap_or_default();
                 let now = tokio::time::Instant::now();
-                waiting.lock().expect("no panic while it is held").extend(messages.into_iter().map(|message| (message, now)));
+                waiting
+                    .lock()
+                    .expect("no panic while it is held")
+                    .extend(messages.into_iter().map(|message| (message, now)));
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
@@ -159,11 +180,21 @@ impl Pump {
     }
 
     /// Whether the handler dealt with the message.
-    async fn deliver(&self, worker: usize, client: &reqwest::Client, text: &str, count: usize) -> bool {
+    async fn deliver(
+        &self,
+        worker: usize,
+        client: &reqwest::Client,
+        text: &str,
+        count: usize,
+    ) -> bool {
         let twice = Value::from(Value::from(text).to_string());
         let payload = json!({ "Data": { "work": twice }, "Metadata": { "DequeueCount": count.to_string(), "sys": { "MethodName": "IngestQueue" } } });
         let address = format!("http://127.0.0.1:{}/IngestQueue", self.port(worker));
-        let request = client.post(address).header("content-type", "application/json").body(payload.to_string()).timeout(Duration::from_secs(300));
+        let request = client
+            .post(address)
+            .header("content-type", "application/json")
+            .body(payload.to_string())
+            .timeout(Duration::from_secs(300));
         match request.send().await {
             Ok(answer) => answer.status() == 200,
             // It was killed; another one stands in its place soon.
@@ -179,7 +210,15 @@ pub fn over(pump: &Pump, id: &str, limit: Duration) -> Value {
         let record = until("the run's record is told", || {
             let payload = super::status(Some(id));
             let port = pump.port(0);
-            let asked = std::panic::catch_unwind(|| super::worker::post(port, "IngestStatus", "-", &payload, super::worker::Encoding::Sized));
+            let asked = std::panic::catch_unwind(|| {
+                super::worker::post(
+                    port,
+                    "IngestStatus",
+                    "-",
+                    &payload,
+                    super::worker::Encoding::Sized,
+                )
+            });
             // The handler that is asked may be killed under our hands.
             asked.ok().map(|(_, answer)| super::res(&answer).2)
         });

@@ -1,4 +1,5 @@
-//! Work by the queue, end to end: real handlers, a real SFTP server, Azurite for blobs and messages.
+//! Work by the queue, end to end: real handlers, a real SFTP server, Azurite for blobs and
+//! messages.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,28 +53,40 @@ impl Site {
             let path = folder.join(format!("{n:05}.csv"));
             std::fs::write(&path, format!("{n};").repeat(n % 97 + 1)).expect("written");
             let file = std::fs::File::options().append(true).open(&path).expect("a file");
-            file.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000)).expect("a time");
+            file.set_modified(
+                std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000),
+            )
+            .expect("a time");
         }
         super::super::servers::hand_over(&served.root);
         let (container, base) = (Azurite::container("queue"), Azurite::container("work"));
         let app = tempfile::tempdir().expect("a folder");
         let config = format!(
-            "[destination]\n{}[dispatch]\nmode = \"queue\"\npiece_files = {piece_files}\n[[source]]\nname = \"acme\"\nconnections = {connections}\n{}",
+            "[destination]\n{}[dispatch]\nmode = \"queue\"\npiece_files = \
+            {piece_files}\n[[source]]\nname = \"acme\"\nconnections = {connections}\n{}",
             e2e::azure(&azurite, &container),
             served.toml
         );
         std::fs::write(app.path().join("ingest.toml"), config).expect("written");
-        std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("host.json"), app.path().join("host.json")).expect("copied");
+        std::fs::copy(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("host.json"),
+            app.path().join("host.json"),
+        )
+        .expect("copied");
         Some(Self { served, azurite, container, base, app })
     }
 
     fn pump(&self, handlers: usize) -> Pump {
         let (storage, queue) = (self.azurite.connection_string(), work_queue(&self.base));
-        Pump::new(self.app.path(), &[("AzureWebJobsStorage", &storage), ("INGEST_QUEUE", &queue)], handlers)
+        Pump::new(
+            self.app.path(),
+            &[("AzureWebJobsStorage", &storage), ("INGEST_QUEUE", &queue)],
+            handlers,
+        )
     }
 
-    /// Asks for a run, kills handlers at random `kills` times while it goes on, and returns its record with the time
-    /// that it took and the most sessions that the server saw at once.
+    /// Asks for a run, kills handlers at random `kills` times while it goes on, and returns its
+    /// record with the time that it took and the most sessions that the server saw at once.
     fn run(&self, pump: &Pump, kills: usize) -> (Value, Duration, Sessions) {
         let (begun, watching) = (Instant::now(), Arc::new(AtomicBool::new(true)));
         let sessions = Mutex::new(Sessions::default());
@@ -84,10 +97,17 @@ impl Site {
             let (status, headers, body) = res(&pump.call("IngestHttp", &ingest(&[])).1);
             assert_eq!((status, &body["joined"]), (202, &false.into()), "{body:#}");
             let id = body["id"].as_str().expect("an id").to_owned();
-            assert!(headers["Location"].as_str().is_some_and(|location| location.ends_with(&id)), "{headers}");
+            assert!(
+                headers["Location"].as_str().is_some_and(|location| location.ends_with(&id)),
+                "{headers}"
+            );
             // Whoever asks again is told of the same run.
             let (status, _, again) = res(&pump.call("IngestHttp", &ingest(&["acme"])).1);
-            assert_eq!((status, &again["joined"], &again["id"]), (202, &true.into(), &body["id"]), "{again:#}");
+            assert_eq!(
+                (status, &again["joined"], &again["id"]),
+                (202, &true.into(), &body["id"]),
+                "{again:#}"
+            );
             let mut seed = 0x9E37_79B9_7F4A_7C15u64;
             for _ in 0..kills {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -123,10 +143,13 @@ impl Site {
         assert!(audited.status.success(), "{told}\n{}", String::from_utf8_lossy(&audited.stderr));
         e2e::verify(&self.azurite, &self.container, &self.served.root, &self.served.base, &[]);
         let store = Arc::new(e2e::look(&self.azurite, &self.container));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let mut paths = Vec::new();
         let visit = &mut |path: blobferry::model::RemotePath, _| paths.push(path);
-        runtime.block_on(each_file(store, "acme", Policy::default(), CancellationToken::new(), visit)).expect("the ledger is read");
+        runtime
+            .block_on(each_file(store, "acme", Policy::default(), CancellationToken::new(), visit))
+            .expect("the ledger is read");
         assert_eq!(paths.len(), files, "each file is recorded once");
         paths.sort();
         paths.dedup();
@@ -136,10 +159,18 @@ impl Site {
 
 fn assert_report(record: &Value, files: u64) {
     let source = &record["sources"][0];
-    let count = |name: &str| source[name].as_u64().unwrap_or_else(|| panic!("{name} in {record:#}"));
-    let sum: u64 = ["ingested", "unchanged", "skipped", "gone", "deferred", "failed"].iter().map(|name| count(name)).sum();
+    let count =
+        |name: &str| source[name].as_u64().unwrap_or_else(|| panic!("{name} in {record:#}"));
+    let sum: u64 = ["ingested", "unchanged", "skipped", "gone", "deferred", "failed"]
+        .iter()
+        .map(|name| count(name))
+        .sum();
     assert_eq!((count("listed"), count("ingested"), sum), (files, files, files), "{record:#}");
-    assert_eq!((&record["status"], record["ended"].is_string()), (&"ok".into(), true), "{record:#}");
+    assert_eq!(
+        (&record["status"], record["ended"].is_string()),
+        (&"ok".into(), true),
+        "{record:#}"
+    );
 }
 
 #[test]
@@ -155,7 +186,10 @@ fn three_handlers_killed_at_random_bring_every_file_once() {
     let pump = site.pump(1);
     let (status, answer) = pump.call("IngestTimer", &timer());
     let told = answer["Logs"][0].as_str().expect("a summary");
-    assert!(status == 200 && told.contains("goes over acme through the queue"), "{status} {answer}");
+    assert!(
+        status == 200 && told.contains("goes over acme through the queue"),
+        "{status} {answer}"
+    );
     let id = told.split(' ').nth(1).expect("an id").to_owned();
     let record = std::thread::scope(|scope| {
         scope.spawn(|| pump.run(&site.azurite, &site.base));
@@ -163,7 +197,10 @@ fn three_handlers_killed_at_random_bring_every_file_once() {
         pump.stop();
         record
     });
-    assert_eq!((&record["status"], &record["sources"][0]["unchanged"], &record["sources"][0]["listed"]), (&"ok".into(), &300.into(), &300.into()));
+    assert_eq!(
+        (&record["status"], &record["sources"][0]["unchanged"], &record["sources"][0]["listed"]),
+        (&"ok".into(), &300.into(), &300.into())
+    );
 }
 
 /// `scripts/eight-handlers.sh` runs it and prints what it tells.
@@ -179,9 +216,11 @@ fn eight_handlers_killed_at_random_bring_five_thousand_files_once() {
         assert_report(&record, FILES as u64);
         site.assert_all_there(FILES);
         sessions.assert_at_most(4);
-        let (done, given_up) = (pump.done.load(Ordering::Relaxed), pump.given_up.load(Ordering::Relaxed));
+        let (done, given_up) =
+            (pump.done.load(Ordering::Relaxed), pump.given_up.load(Ordering::Relaxed));
         println!(
-            "{handlers} handlers, {kills} kills: {FILES} files in {:.1} s, {:.0} files/s, at most {} sessions, {done} messages, {given_up} given up",
+            "{handlers} handlers, {kills} kills: {FILES} files in {:.1} s, {:.0} files/s, at most \
+            {} sessions, {done} messages, {given_up} given up",
             time.as_secs_f64(),
             FILES as f64 / time.as_secs_f64(),
             sessions.lasting

@@ -42,32 +42,50 @@ impl Drop for Worker {
 impl Worker {
     /// Starts it in the app folder `app` without waiting for it.
     pub fn start(app: &Path, settings: &[(&str, &str)]) -> Self {
-        let port = TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("an address").port();
+        let port = TcpListener::bind(("127.0.0.1", 0))
+            .expect("a port")
+            .local_addr()
+            .expect("an address")
+            .port();
         let mut command = command(app);
-        command.env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string()).envs(settings.iter().copied());
+        command
+            .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())
+            .envs(settings.iter().copied());
         let mut child = command.spawn().expect("it starts");
         let (out, err) = (Arc::default(), Arc::default());
-        let readers = vec![read(child.stdout.take().expect("piped"), &out), read(child.stderr.take().expect("piped"), &err)];
+        let readers = vec![
+            read(child.stdout.take().expect("piped"), &out),
+            read(child.stderr.take().expect("piped"), &err),
+        ];
         Self { port, child, out, err, readers }
     }
 
     /// Waits until it listens, and returns how long the first ping then took.
     pub fn ready(&self) -> Duration {
-        let stream = until("the handler listens", || TcpStream::connect(("127.0.0.1", self.port)).ok());
+        let stream =
+            until("the handler listens", || TcpStream::connect(("127.0.0.1", self.port)).ok());
         let begun = Instant::now();
-        let (status, _) = exchange(stream, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".as_bytes());
+        let (status, _) =
+            exchange(stream, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".as_bytes());
         assert_eq!(status, 200);
         begun.elapsed()
     }
 
     /// Posts `payload` to `function`, as the invocation `invocation`.
-    pub fn post(&self, function: &str, invocation: &str, payload: &str, encoding: Encoding) -> (u16, Value) {
+    pub fn post(
+        &self,
+        function: &str,
+        invocation: &str,
+        payload: &str,
+        encoding: Encoding,
+    ) -> (u16, Value) {
         post(self.port, function, invocation, payload, encoding)
     }
 
     /// Sends it a signal.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        let status =
+            Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(status.is_ok_and(|status| status.success()));
     }
 
@@ -94,26 +112,49 @@ impl Worker {
 /// The binary in `app`, without settings of this machine.
 pub fn command(app: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_blobferry"));
-    command.current_dir(app).env("FUNCTIONS_APP_ROOT_PATH", app).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for name in ["FUNCTIONS_CUSTOMHANDLER_PORT", "BLOBFERRY_CONFIG", "WEBSITE_SITE_NAME", "AzureFunctionsJobHost__functionTimeout"] {
+    command
+        .current_dir(app)
+        .env("FUNCTIONS_APP_ROOT_PATH", app)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    for name in [
+        "FUNCTIONS_CUSTOMHANDLER_PORT",
+        "BLOBFERRY_CONFIG",
+        "WEBSITE_SITE_NAME",
+        "AzureFunctionsJobHost__functionTimeout",
+    ] {
         command.env_remove(name);
     }
     command
 }
 
 /// Posts to a handler's port; for threads of their own.
-pub fn post(port: u16, function: &str, invocation: &str, payload: &str, encoding: Encoding) -> (u16, Value) {
+pub fn post(
+    port: u16,
+    function: &str,
+    invocation: &str,
+    payload: &str,
+    encoding: Encoding,
+) -> (u16, Value) {
     let head = format!(
-        "POST /{function} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\nContent-Type: application/json; charset=utf-8\r\nX-Azure-Functions-InvocationId: {invocation}\r\n"
+        "POST /{function} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\nContent-Type: \
+        application/json; charset=utf-8\r\nX-Azure-Functions-InvocationId: {invocation}\r\n"
     );
     let request = match encoding {
         Encoding::Sized => format!("{head}Content-Length: {}\r\n\r\n{payload}", payload.len()),
         Encoding::Chunked => {
             let (one, two) = payload.split_at(payload.len() / 2);
-            format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{one}\r\n{:x}\r\n{two}\r\n0\r\n\r\n", one.len(), two.len())
+            format!(
+                "{head}Transfer-Encoding: \
+                chunked\r\n\r\n{:x}\r\n{one}\r\n{:x}\r\n{two}\r\n0\r\n\r\n",
+                one.len(),
+                two.len()
+            )
         }
     };
-    let (status, body) = exchange(TcpStream::connect(("127.0.0.1", port)).expect("it listens"), request.as_bytes());
+    let (status, body) =
+        exchange(TcpStream::connect(("127.0.0.1", port)).expect("it listens"), request.as_bytes());
     assert!(!body.contains(CANARY), "a secret was told: {body}");
     (status, serde_json::from_str(&body).expect("JSON, never empty"))
 }

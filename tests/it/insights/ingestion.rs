@@ -1,4 +1,5 @@
-//! Servers on this machine: an ingestion endpoint as Application Insights has it, an identity endpoint as App Service has it.
+//! Servers on this machine: an ingestion endpoint as Application Insights has it, an identity
+//! endpoint as App Service has it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -40,14 +41,17 @@ pub struct Server {
 
 impl Server {
     /// Answers each request as `answer` says: status and body; with `None`, never.
-    pub fn start(answer: impl Fn(&Received) -> Option<(u16, String)> + Send + Sync + 'static) -> Self {
+    pub fn start(
+        answer: impl Fn(&Received) -> Option<(u16, String)> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("it listens");
         let (requests, answer) = (Arc::new(Mutex::new(Vec::new())), Arc::new(answer));
         let noted: Arc<Mutex<Vec<Received>>> = requests.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (stream, noted, answer) = (stream.expect("a connection"), noted.clone(), answer.clone());
+                let (stream, noted, answer) =
+                    (stream.expect("a connection"), noted.clone(), answer.clone());
                 std::thread::spawn(move || while serve(&stream, &noted, &*answer).is_some() {});
             }
         });
@@ -61,7 +65,11 @@ impl Server {
 }
 
 /// One request of a connection; `None` when there are no more.
-fn serve(stream: &TcpStream, noted: &Mutex<Vec<Received>>, answer: &dyn Fn(&Received) -> Option<(u16, String)>) -> Option<()> {
+fn serve(
+    stream: &TcpStream,
+    noted: &Mutex<Vec<Received>>,
+    answer: &dyn Fn(&Received) -> Option<(u16, String)>,
+) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut lines = Vec::new();
     loop {
@@ -75,9 +83,14 @@ fn serve(stream: &TcpStream, noted: &Mutex<Vec<Received>>, answer: &dyn Fn(&Rece
         }
     }
     let pairs = lines[1..].iter().filter_map(|line| line.split_once(':'));
-    let headers: BTreeMap<String, String> = pairs.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
-    let length = headers.get("content-length").map_or(0, |length| length.parse().expect("a number"));
-    assert!(!headers.contains_key("transfer-encoding"), "this server reads bodies with a length: {lines:?}");
+    let headers: BTreeMap<String, String> =
+        pairs.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
+    let length =
+        headers.get("content-length").map_or(0, |length| length.parse().expect("a number"));
+    assert!(
+        !headers.contains_key("transfer-encoding"),
+        "this server reads bodies with a length: {lines:?}"
+    );
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     if headers.get("content-encoding").is_some_and(|encoding| encoding == "gzip") {
@@ -93,7 +106,10 @@ fn serve(stream: &TcpStream, noted: &Mutex<Vec<Received>>, answer: &dyn Fn(&Rece
         drop((&*stream).read(&mut [0; 1]));
         return None;
     };
-    let head = format!("HTTP/1.1 {status} x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     (&*stream).write_all([head.as_bytes(), body.as_bytes()].concat().as_slice()).ok()
 }
 
@@ -103,12 +119,19 @@ pub struct Ingestion(pub Server);
 impl Ingestion {
     pub fn start(mood: Mood) -> Self {
         Self(Server::start(move |received| {
-            let items = serde_json::from_slice::<Vec<Value>>(&received.body).map_or(0, |items| items.len());
-            let answer = |accepted: usize, errors: Value| json!({ "itemsReceived": items, "itemsAccepted": accepted, "errors": errors }).to_string();
+            let items =
+                serde_json::from_slice::<Vec<Value>>(&received.body).map_or(0, |items| items.len());
+            let answer = |accepted: usize, errors: Value| {
+                json!({ "itemsReceived": items, "itemsAccepted": accepted, "errors": errors })
+                    .to_string()
+            };
             match mood {
                 Mood::Well => Some((200, answer(items, json!([])))),
                 Mood::Status(status) => Some((status, answer(0, json!([])))),
-                Mood::Partly => Some((206, answer(items - 1, json!([{ "index": 0, "statusCode": 400, "message": "no" }])))),
+                Mood::Partly => Some((
+                    206,
+                    answer(items - 1, json!([{ "index": 0, "statusCode": 400, "message": "no" }])),
+                )),
                 Mood::Silent => None,
             }
         }))
@@ -146,7 +169,9 @@ impl Ingestion {
 
 /// The connection string for the endpoint at `address`.
 pub fn connection(address: SocketAddr) -> String {
-    format!("InstrumentationKey={KEY};IngestionEndpoint=http://{address}/;LiveEndpoint=https://live.invalid/;ApplicationId=1;")
+    format!(
+        "InstrumentationKey={KEY};IngestionEndpoint=http://{address}/;LiveEndpoint=https://live.invalid/;ApplicationId=1;"
+    )
 }
 
 /// One item of telemetry.
@@ -156,7 +181,10 @@ pub struct Envelope(pub Value);
 impl Envelope {
     /// `Request`, `RemoteDependency`, `Exception`, `Metric`, `Message`.
     pub fn kind(&self) -> &str {
-        self.0["name"].as_str().and_then(|name| name.strip_prefix("Microsoft.ApplicationInsights.")).expect("a known name")
+        self.0["name"]
+            .as_str()
+            .and_then(|name| name.strip_prefix("Microsoft.ApplicationInsights."))
+            .expect("a known name")
     }
 
     pub fn tag(&self, name: &str) -> Option<&str> {

@@ -35,7 +35,10 @@ fn texts(attributes: &[KeyValue]) -> BTreeMap<String, String> {
         Value::DoubleValue(number) => number.to_string(),
         other => panic!("nothing that we send: {other:?}"),
     };
-    attributes.iter().map(|pair| (pair.key.clone(), text(pair.value.as_ref().expect("a value")))).collect()
+    attributes
+        .iter()
+        .map(|pair| (pair.key.clone(), text(pair.value.as_ref().expect("a value"))))
+        .collect()
 }
 
 /// All that arrived, read.
@@ -51,7 +54,10 @@ struct Told {
 fn told(requests: &[Received]) -> Told {
     let mut told = Told::default();
     for request in requests {
-        assert_eq!(request.headers.get("content-type").map(String::as_str), Some("application/x-protobuf"));
+        assert_eq!(
+            request.headers.get("content-type").map(String::as_str),
+            Some("application/x-protobuf")
+        );
         let body = request.body.as_slice();
         match request.head.as_str() {
             "POST /v1/traces HTTP/1.1" => {
@@ -67,7 +73,9 @@ fn told(requests: &[Received]) -> Told {
                 }
             }
             "POST /v1/metrics HTTP/1.1" => {
-                for of in ExportMetricsServiceRequest::decode(body).expect("metrics").resource_metrics {
+                for of in
+                    ExportMetricsServiceRequest::decode(body).expect("metrics").resource_metrics
+                {
                     told.resources.push(texts(&of.resource.expect("a resource").attributes));
                     for metric in of.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
                         measure(&mut told.measured, &metric.name, metric.data.expect("data"));
@@ -82,17 +90,32 @@ fn told(requests: &[Received]) -> Told {
 
 fn measure(measured: &mut BTreeMap<(String, String), f64>, name: &str, data: Data) {
     let number = |value: Option<number_data_point::Value>| match value.expect("a number") {
-        number_data_point::Value::AsInt(whole) => f64::from(u32::try_from(whole).unwrap_or(u32::MAX)),
+        number_data_point::Value::AsInt(whole) => {
+            f64::from(u32::try_from(whole).unwrap_or(u32::MAX))
+        }
         number_data_point::Value::AsDouble(number) => number,
     };
     let points: Vec<(Vec<KeyValue>, f64)> = match data {
-        Data::Sum(sum) => sum.data_points.into_iter().map(|point| (point.attributes, number(point.value))).collect(),
-        Data::Gauge(gauge) => gauge.data_points.into_iter().map(|point| (point.attributes, number(point.value))).collect(),
-        Data::Histogram(histogram) => histogram.data_points.into_iter().map(|point| (point.attributes, point.sum.unwrap_or_default())).collect(),
+        Data::Sum(sum) => sum
+            .data_points
+            .into_iter()
+            .map(|point| (point.attributes, number(point.value)))
+            .collect(),
+        Data::Gauge(gauge) => gauge
+            .data_points
+            .into_iter()
+            .map(|point| (point.attributes, number(point.value)))
+            .collect(),
+        Data::Histogram(histogram) => histogram
+            .data_points
+            .into_iter()
+            .map(|point| (point.attributes, point.sum.unwrap_or_default()))
+            .collect(),
         other => panic!("nothing that we send: {other:?}"),
     };
     for (attributes, value) in points {
-        let labels: Vec<String> = texts(&attributes).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let labels: Vec<String> =
+            texts(&attributes).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
         // Sums are from the start: the last one counts.
         measured.insert((name.to_owned(), labels.join(" ")), value);
     }
@@ -102,7 +125,10 @@ fn measure(measured: &mut BTreeMap<(String, String), f64>, name: &str, data: Dat
 fn is_clean(requests: &[Received], secrets: &[&str]) {
     for request in requests {
         for secret in secrets {
-            assert!(!request.body.windows(secret.len()).any(|window| window == secret.as_bytes()), "a secret was told: {secret}");
+            assert!(
+                !request.body.windows(secret.len()).any(|window| window == secret.as_bytes()),
+                "a secret was told: {secret}"
+            );
         }
     }
 }
@@ -119,27 +145,50 @@ async fn the_same_run_is_told_over_otlp_with_the_variables_of_opentelemetry() {
     ];
     let done = world.run(&settings);
     assert_eq!(done.code, Some(1), "{}", done.err);
-    assert!(!done.err.contains("OTLP") && !done.err.contains("canary-key") && !done.out.contains("canary-key"), "{}", done.err);
+    assert!(
+        !done.err.contains("OTLP")
+            && !done.err.contains("canary-key")
+            && !done.out.contains("canary-key"),
+        "{}",
+        done.err
+    );
     let report: serde_json::Value = serde_json::from_str(&done.out).expect("a report");
     let requests = server.requests();
     for request in &requests {
         let header = |name: &str| request.headers.get(name).map(String::as_str);
-        assert_eq!((header("api-key"), header("x-tenant"), header("content-encoding")), (Some("canary-key"), Some("t1"), Some("gzip")));
+        assert_eq!(
+            (header("api-key"), header("x-tenant"), header("content-encoding")),
+            (Some("canary-key"), Some("t1"), Some("gzip"))
+        );
     }
     is_clean(&requests, &[CANARY, "canary-key"]);
     let told = told(&requests);
     for resource in &told.resources {
         let of = |name: &str| resource.get(name).map(String::as_str);
-        assert_eq!((of("service.name"), of("deployment.environment")), (Some("ferry"), Some("test")));
+        assert_eq!(
+            (of("service.name"), of("deployment.environment")),
+            (Some("ferry"), Some("test"))
+        );
         assert_eq!(of("service.version"), Some(env!("CARGO_PKG_VERSION")));
     }
     // One run, and its six calls below it.
-    let [root] = told.spans.iter().filter(|span| span.kind() == SpanKind::Server).collect::<Vec<_>>()[..] else { panic!("{:#?}", told.spans) };
-    assert_eq!((root.name.as_str(), texts(&root.attributes).get("run_id").map(String::as_str)), ("blobferry run", report["run"].as_str()));
-    let calls: Vec<&Span> = told.spans.iter().filter(|span| span.kind() == SpanKind::Client).collect();
+    let [root] =
+        told.spans.iter().filter(|span| span.kind() == SpanKind::Server).collect::<Vec<_>>()[..]
+    else {
+        panic!("{:#?}", told.spans)
+    };
+    assert_eq!(
+        (root.name.as_str(), texts(&root.attributes).get("run_id").map(String::as_str)),
+        ("blobferry run", report["run"].as_str())
+    );
+    let calls: Vec<&Span> =
+        told.spans.iter().filter(|span| span.kind() == SpanKind::Client).collect();
     assert_eq!(calls.len(), 6, "{calls:#?}");
-    let failed: Vec<&str> =
-        calls.iter().filter(|s| s.status.as_ref().is_some_and(|s| s.code() == StatusCode::Error)).map(|s| s.name.as_str()).collect();
+    let failed: Vec<&str> = calls
+        .iter()
+        .filter(|s| s.status.as_ref().is_some_and(|s| s.code() == StatusCode::Error))
+        .map(|s| s.name.as_str())
+        .collect();
     assert_eq!(failed, ["fetch acme"]);
     for span in &told.spans {
         assert_eq!(span.trace_id, root.trace_id);
@@ -149,28 +198,49 @@ async fn the_same_run_is_told_over_otlp_with_the_variables_of_opentelemetry() {
     }
     // Logs: an exception with its class, the begin and the end of the run, all in the run's trace.
     assert!(told.logs.iter().all(|log| log.trace_id == root.trace_id), "{:#?}", told.logs);
-    let classes: Vec<String> = told.logs.iter().filter_map(|log| texts(&log.attributes).get("exception.type").cloned()).collect();
+    let classes: Vec<String> = told
+        .logs
+        .iter()
+        .filter_map(|log| texts(&log.attributes).get("exception.type").cloned())
+        .collect();
     assert_eq!((classes, told.logs.len()), (vec!["permission".to_owned()], 3));
-    let of = |name: &str, labels: &str| told.measured.get(&(name.to_owned(), labels.to_owned())).copied();
-    assert_eq!(of("ingest_files_total", "outcome=ingested source=acme"), Some(2.0), "{:?}", told.measured);
+    let of = |name: &str, labels: &str| {
+        told.measured.get(&(name.to_owned(), labels.to_owned())).copied()
+    };
+    assert_eq!(
+        of("ingest_files_total", "outcome=ingested source=acme"),
+        Some(2.0),
+        "{:?}",
+        told.measured
+    );
     assert_eq!(of("ingest_files_total", "outcome=failed source=acme"), Some(1.0));
     assert_eq!(of("ingest_bytes_total", "source=acme"), Some(24.0));
     assert_eq!(of("ingest_failures_total", "class=permission source=acme"), Some(1.0));
-    assert!(of("ingest_run_duration_seconds", "status=degraded trigger=command").is_some_and(|seconds| seconds > 0.0));
+    assert!(
+        of("ingest_run_duration_seconds", "status=degraded trigger=command")
+            .is_some_and(|seconds| seconds > 0.0)
+    );
     let names: BTreeSet<&str> = told.measured.keys().map(|(name, _)| name.as_str()).collect();
-    assert!(names.is_superset(&["ingest_lag_seconds", "ingest_resident_memory_bytes"].into()), "{names:?}");
+    assert!(
+        names.is_superset(&["ingest_lag_seconds", "ingest_resident_memory_bytes"].into()),
+        "{names:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_otlp_endpoint_in_trouble_is_told_once_and_changes_no_run() {
     let alone = alone().await;
-    let refused = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let refused =
+        TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     let silent = Server::start(|_| None);
     let (busy, busy_url) = collector(503);
     let (strict, strict_url) = collector(400);
-    for (how, url) in
-        [("silent", format!("http://{}", silent.address)), ("busy", busy_url), ("strict", strict_url), ("refused", format!("http://{refused}"))]
-    {
+    for (how, url) in [
+        ("silent", format!("http://{}", silent.address)),
+        ("busy", busy_url),
+        ("strict", strict_url),
+        ("refused", format!("http://{refused}")),
+    ] {
         let done = World::new(FOLDER).await.run(&[(ENDPOINT, &url)]);
         is_as_alone(&done, &alone, how);
         assert_eq!(done.err.matches(LOST).count(), 1, "{how}: {}", done.err);
@@ -206,7 +276,12 @@ async fn who_is_told_is_a_setting() {
         let settings = [(ENDPOINT, &*url), (name, value)];
         let done = world.run(&settings);
         assert_eq!((done.code, server.requests().len()), (Some(1), sent), "{}", done.err);
-        assert_eq!(done.err.contains("Warning: the OTLP endpoint cannot be used"), value == "canary", "{}", done.err);
+        assert_eq!(
+            done.err.contains("Warning: the OTLP endpoint cannot be used"),
+            value == "canary",
+            "{}",
+            done.err
+        );
         assert!(!done.err.contains("canary"), "{}", done.err);
     }
 }

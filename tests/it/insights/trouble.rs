@@ -15,8 +15,10 @@ const LOST: &str = "telemetry for Application Insights is being lost";
 
 /// What a run came to, without what is another each time.
 fn result(done: &Done) -> (Option<i32>, Value) {
-    let report: Value = serde_json::from_str(&done.out).unwrap_or_else(|error| panic!("{error}: {}", done.err));
-    let counts = ["listed", "ingested", "failed", "bytes", "blobs"].map(|count| report["sources"][0][count].clone());
+    let report: Value =
+        serde_json::from_str(&done.out).unwrap_or_else(|error| panic!("{error}: {}", done.err));
+    let counts = ["listed", "ingested", "failed", "bytes", "blobs"]
+        .map(|count| report["sources"][0][count].clone());
     (done.code, counts.into())
 }
 
@@ -37,7 +39,9 @@ pub fn is_as_alone(done: &Done, (expected, took): &((Option<i32>, Value), Durati
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_in_trouble_is_told_once_and_changes_no_run() {
     let alone = alone().await;
-    for mood in [Mood::Silent, Mood::Status(500), Mood::Status(400), Mood::Status(503), Mood::Partly] {
+    for mood in
+        [Mood::Silent, Mood::Status(500), Mood::Status(400), Mood::Status(503), Mood::Partly]
+    {
         let ingestion = Ingestion::start(mood);
         let done = World::new(FOLDER).await.run(&[(CONNECTION, &ingestion.connection())]);
         is_as_alone(&done, &alone, &format!("{mood:?}"));
@@ -49,7 +53,8 @@ async fn an_endpoint_in_trouble_is_told_once_and_changes_no_run() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_that_refuses_connections_changes_no_run() {
     let alone = alone().await;
-    let address = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let address =
+        TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     let done = World::new(FOLDER).await.run(&[(CONNECTION, &connection(address))]);
     is_as_alone(&done, &alone, "refused");
     assert_eq!(done.err.matches(LOST).count(), 1, "{}", done.err);
@@ -62,7 +67,8 @@ async fn the_handler_answers_beside_a_silent_endpoint_and_tells_of_it_once() {
     let handler = Handler::start(world.folder.path(), &[(CONNECTION, &ingestion.connection())]);
     for invocation in ["11-aa", "22-bb", "33-cc"] {
         let begun = Instant::now();
-        let (status, body) = handler.post("IngestTimer", &[("X-Azure-Functions-InvocationId", invocation)], TIMER);
+        let (status, body) =
+            handler.post("IngestTimer", &[("X-Azure-Functions-InvocationId", invocation)], TIMER);
         assert!(status == 200 && body.contains("failed 1"), "{status} {body}");
         assert!(begun.elapsed() < Duration::from_secs(2) + LONGER, "{:?}", begun.elapsed());
     }
@@ -95,17 +101,32 @@ async fn an_identity_that_gives_no_token_is_a_warning() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_that_cannot_be_used_are_a_warning_that_does_not_repeat_them() {
     let alone = alone().await;
-    let bad =
-        ["canary", "InstrumentationKey=;IngestionEndpoint=https://canary/", "InstrumentationKey=c-1;IngestionEndpoint=http://canary.example.org/"];
+    let bad = [
+        "canary",
+        "InstrumentationKey=;IngestionEndpoint=https://canary/",
+        "InstrumentationKey=c-1;IngestionEndpoint=http://canary.example.org/",
+    ];
     for bad in bad {
         let done = World::new(FOLDER).await.run(&[(CONNECTION, bad)]);
         is_as_alone(&done, &alone, bad);
-        assert!(done.err.contains("Warning: APPLICATIONINSIGHTS_CONNECTION_STRING cannot be used") && !done.err.contains("canary"), "{}", done.err);
+        assert!(
+            done.err.contains("Warning: APPLICATIONINSIGHTS_CONNECTION_STRING cannot be used")
+                && !done.err.contains("canary"),
+            "{}",
+            done.err
+        );
     }
     let ingestion = Ingestion::start(Mood::Well);
-    let done = World::new(FOLDER).await.run(&[(CONNECTION, &ingestion.connection()), (AUTHENTICATION, "canary")]);
+    let done = World::new(FOLDER)
+        .await
+        .run(&[(CONNECTION, &ingestion.connection()), (AUTHENTICATION, "canary")]);
     is_as_alone(&done, &alone, "authentication");
-    assert!(done.err.contains("Warning: APPLICATIONINSIGHTS_AUTHENTICATION_STRING") && !done.err.contains("canary"), "{}", done.err);
+    assert!(
+        done.err.contains("Warning: APPLICATIONINSIGHTS_AUTHENTICATION_STRING")
+            && !done.err.contains("canary"),
+        "{}",
+        done.err
+    );
     let done = World::new(FOLDER).await.run(&[(CONNECTION, " ")]);
     is_as_alone(&done, &alone, "empty");
     assert!(!done.err.contains("Warning"), "{}", done.err);

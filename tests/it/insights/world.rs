@@ -29,7 +29,8 @@ pub struct Done {
 }
 
 impl World {
-    /// A server with `a.txt`, `b.txt` and a file that is denied. `destination` is a section of the configuration.
+    /// A server with `a.txt`, `b.txt` and a file that is denied. `destination` is a section of the
+    /// configuration.
     pub async fn new(destination: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().join("files");
@@ -39,9 +40,12 @@ impl World {
         }
         let script = Script::default().always(DENIED, Fault::OpenStatus(3));
         let account = Some(Account { user: "user".into(), password: Secret::new(CANARY) });
-        let server = SftpServer::start(Options { account, script, ..Options::new(&root) }).await.expect("a server");
+        let server = SftpServer::start(Options { account, script, ..Options::new(&root) })
+            .await
+            .expect("a server");
         let source = format!(
-            "name = \"acme\"\nurl = \"sftp://user@127.0.0.1:{}/\"\npassword = \"{CANARY}\"\nhost_key = \"{}\"\nstable_for = \"0s\"\nattempts = 2\n",
+            "name = \"acme\"\nurl = \"sftp://user@127.0.0.1:{}/\"\npassword = \
+            \"{CANARY}\"\nhost_key = \"{}\"\nstable_for = \"0s\"\nattempts = 2\n",
             server.address.port(),
             server.host_key
         );
@@ -64,21 +68,42 @@ impl World {
 
 /// Writes `ingest.toml`.
 pub fn configure(folder: &Path, text: &str) {
-    std::fs::write(folder.join("ingest.toml"), format!("{text}\n[log]\nfiles = false\n")).expect("written");
+    std::fs::write(folder.join("ingest.toml"), format!("{text}\n[log]\nfiles = false\n"))
+        .expect("written");
 }
 
 fn command(folder: &Path, settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_blobferry"));
-    for name in ["APPLICATIONINSIGHTS_CONNECTION_STRING", "APPLICATIONINSIGHTS_AUTHENTICATION_STRING", "WEBSITE_SITE_NAME"] {
+    for name in [
+        "APPLICATIONINSIGHTS_CONNECTION_STRING",
+        "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
+        "WEBSITE_SITE_NAME",
+    ] {
         command.env_remove(name);
     }
-    for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_SDK_DISABLED", "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"] {
+    for name in [
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_SDK_DISABLED",
+        "OTEL_SERVICE_NAME",
+        "OTEL_RESOURCE_ATTRIBUTES",
+    ] {
         command.env_remove(name);
     }
-    for name in ["BLOBFERRY_CONFIG", "AZURE_CLIENT_ID", "IDENTITY_ENDPOINT", "AzureFunctionsJobHost__functionTimeout"] {
+    for name in [
+        "BLOBFERRY_CONFIG",
+        "AZURE_CLIENT_ID",
+        "IDENTITY_ENDPOINT",
+        "AzureFunctionsJobHost__functionTimeout",
+    ] {
         command.env_remove(name);
     }
-    command.current_dir(folder).envs(settings.iter().copied()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .current_dir(folder)
+        .envs(settings.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -87,8 +112,18 @@ pub fn run(folder: &Path, settings: &[(&str, &str)]) -> Done {
     let begun = Instant::now();
     let output = command(folder, settings).args(["run", "--json"]).output().expect("it runs");
     let text = |bytes| String::from_utf8(bytes).expect("its output is UTF-8");
-    let done = Done { code: output.status.code(), out: text(output.stdout), err: text(output.stderr), took: begun.elapsed() };
-    assert!(!done.out.contains(CANARY) && !done.err.contains(CANARY), "a secret was told: {} {}", done.out, done.err);
+    let done = Done {
+        code: output.status.code(),
+        out: text(output.stdout),
+        err: text(output.stderr),
+        took: begun.elapsed(),
+    };
+    assert!(
+        !done.out.contains(CANARY) && !done.err.contains(CANARY),
+        "a secret was told: {} {}",
+        done.out,
+        done.err
+    );
     done
 }
 
@@ -101,9 +136,15 @@ pub struct Handler {
 impl Handler {
     /// Starts it in `folder`, and waits until it listens.
     pub fn start(folder: &Path, settings: &[(&str, &str)]) -> Self {
-        let port = TcpListener::bind(("127.0.0.1", 0)).expect("a port").local_addr().expect("an address").port();
+        let port = TcpListener::bind(("127.0.0.1", 0))
+            .expect("a port")
+            .local_addr()
+            .expect("an address")
+            .port();
         let mut command = command(folder, settings);
-        command.env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string()).env("FUNCTIONS_APP_ROOT_PATH", folder);
+        command
+            .env("FUNCTIONS_CUSTOMHANDLER_PORT", port.to_string())
+            .env("FUNCTIONS_APP_ROOT_PATH", folder);
         let handler = Self { port, child: command.arg("serve").spawn().expect("it starts") };
         let end = Instant::now() + Duration::from_secs(30);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -115,15 +156,23 @@ impl Handler {
 
     /// Posts `payload` to `function`, with these headers. Returns status and body.
     pub fn post(&self, function: &str, headers: &[(&str, &str)], payload: &str) -> (u16, String) {
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let head = format!("POST /{function} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n", payload.len());
+        let headers: String =
+            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = format!(
+            "POST /{function} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: \
+            {}\r\n{headers}\r\n",
+            payload.len()
+        );
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a limit");
         stream.write_all([head.as_bytes(), payload.as_bytes()].concat().as_slice()).expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        (head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status"), body.to_owned())
+        (
+            head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status"),
+            body.to_owned(),
+        )
     }
 
     /// Ends it, and returns what it wrote to standard output and to standard error.

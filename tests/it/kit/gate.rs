@@ -45,14 +45,32 @@ impl Gate {
     }
 }
 
-async fn pass(mut client: TcpStream, password: &str, noted: &Mutex<Vec<String>>) -> std::io::Result<()> {
+async fn pass(
+    mut client: TcpStream,
+    password: &str,
+    noted: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
     let first = client.read_u8().await?;
-    let target = if first == 5 { socks(&mut client, password).await? } else { http(&mut client, first, password).await? };
+    let target = if first == 5 {
+        socks(&mut client, password).await?
+    } else {
+        http(&mut client, first, password).await?
+    };
     let Some(target) = target else { return Ok(()) };
     noted.lock().expect("nobody panics with this lock").push(target.clone());
-    let yes: &[u8] = if first == 5 { &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0] } else { b"HTTP/1.1 200 Connection established\r\nVia: gate\r\n\r\n" };
-    let no: &[u8] = if first == 5 { &[5, 5, 0, 1, 0, 0, 0, 0, 0, 0] } else { b"HTTP/1.1 502 Bad Gateway\r\n\r\n" };
-    let Ok(mut server) = TcpStream::connect(&target).await else { return client.write_all(no).await };
+    let yes: &[u8] = if first == 5 {
+        &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+    } else {
+        b"HTTP/1.1 200 Connection established\r\nVia: gate\r\n\r\n"
+    };
+    let no: &[u8] = if first == 5 {
+        &[5, 5, 0, 1, 0, 0, 0, 0, 0, 0]
+    } else {
+        b"HTTP/1.1 502 Bad Gateway\r\n\r\n"
+    };
+    let Ok(mut server) = TcpStream::connect(&target).await else {
+        return client.write_all(no).await;
+    };
     client.write_all(yes).await?;
     tokio::io::copy_bidirectional(&mut client, &mut server).await.map(drop)
 }
@@ -88,15 +106,26 @@ async fn text(client: &mut TcpStream) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-async fn http(client: &mut TcpStream, first: u8, password: &str) -> std::io::Result<Option<String>> {
+async fn http(
+    client: &mut TcpStream,
+    first: u8,
+    password: &str,
+) -> std::io::Result<Option<String>> {
     let mut head = vec![first];
     while !head.ends_with(b"\r\n\r\n") {
         head.push(client.read_u8().await?);
     }
     let head = String::from_utf8_lossy(&head).into_owned();
-    let expected = format!("Proxy-Authorization: Basic {}\r\n", base64::engine::general_purpose::STANDARD.encode(format!("guest:{password}")));
+    let expected = format!(
+        "Proxy-Authorization: Basic {}\r\n",
+        base64::engine::general_purpose::STANDARD.encode(format!("guest:{password}"))
+    );
     if !head.contains(&expected) {
-        client.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n").await?;
+        client
+            .write_all(
+                b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n",
+            )
+            .await?;
         return Ok(None);
     }
     Ok(head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()).map(str::to_owned))

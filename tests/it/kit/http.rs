@@ -1,4 +1,5 @@
-//! A proxy before a storage service that answers for it, loses requests or replies, or spoils bytes, by script.
+//! A proxy before a storage service that answers for it, loses requests or replies, or spoils
+//! bytes, by script.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -13,7 +14,8 @@ use tokio::task::JoinHandle;
 /// What happens to one request.
 #[derive(Clone, Debug)]
 pub enum Mischief {
-    /// This head (without its end) and body instead of the service's answer; the service is not asked.
+    /// This head (without its end) and body instead of the service's answer; the service is not
+    /// asked.
     Answer(&'static str, &'static str),
     /// The connection is closed before the service is asked.
     LoseRequest,
@@ -36,8 +38,9 @@ pub struct Rule {
     pub mischief: Mischief,
 }
 
-/// So many of a hundred requests meet this mischief: which, their text and how often it came before decide, so that they
-/// are the same ones each time. No request meets it more than three times in a row.
+/// So many of a hundred requests meet this mischief: which, their text and how often it came before
+/// decide, so that they are the same ones each time. No request meets it more than three times in a
+/// row.
 #[derive(Clone, Debug)]
 pub struct Share {
     pub percent: u64,
@@ -138,7 +141,9 @@ async fn read_request(client: &mut TcpStream) -> std::io::Result<Option<Request>
         }
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:").and_then(|n| n.trim().parse().ok()));
+    let length = head.lines().find_map(|line| {
+        line.to_lowercase().strip_prefix("content-length:").and_then(|n| n.trim().parse().ok())
+    });
     let length: usize = length.unwrap_or(0);
     let mut body = bytes.split_off(end);
     while body.len() < length {
@@ -155,7 +160,8 @@ fn shared(line: &str, script: &Script) -> Option<Mischief> {
     let (came, in_a_row) = dealt.lines.entry(line.to_owned()).or_default();
     *came += 1;
     let digest = md5::Md5::digest(format!("{came} {line}"));
-    let meets = u64::from(u16::from_le_bytes([digest[0], digest[1]])) % 100 < share.percent && *in_a_row < 3;
+    let meets = u64::from(u16::from_le_bytes([digest[0], digest[1]])) % 100 < share.percent
+        && *in_a_row < 3;
     *in_a_row = if meets { *in_a_row + 1 } else { 0 };
     dealt.all += 1;
     dealt.met += u64::from(meets);
@@ -168,7 +174,8 @@ fn mischief(request: &Request, script: &Script) -> Option<Mischief> {
         return Some(shared);
     }
     let mut rules = script.rules.lock().expect("nobody panics with this lock");
-    let at = rules.iter().position(|rule| line.starts_with(rule.method) && line.contains(rule.holds))?;
+    let at =
+        rules.iter().position(|rule| line.starts_with(rule.method) && line.contains(rule.holds))?;
     let mischief = rules[at].mischief.clone();
     rules[at].times -= 1;
     if rules[at].times == 0 {
@@ -178,14 +185,23 @@ fn mischief(request: &Request, script: &Script) -> Option<Mischief> {
 }
 
 /// One request, one connection: who asks again comes again.
-async fn serve(mut client: TcpStream, target: SocketAddr, noted: &Mutex<Vec<String>>, script: &Script) -> std::io::Result<()> {
+async fn serve(
+    mut client: TcpStream,
+    target: SocketAddr,
+    noted: &Mutex<Vec<String>>,
+    script: &Script,
+) -> std::io::Result<()> {
     let Some(mut request) = read_request(&mut client).await? else { return Ok(()) };
-    let line = request.head.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1").to_owned();
+    let line =
+        request.head.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1").to_owned();
     noted.lock().expect("nobody panics with this lock").push(line);
     let mischief = mischief(&request, script);
     match &mischief {
         Some(Mischief::Answer(head, body)) => {
-            let answer = format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+            let answer = format!(
+                "HTTP/1.1 {head}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            );
             return client.write_all(answer.as_bytes()).await;
         }
         Some(Mischief::LoseRequest) => return client.set_zero_linger(),
@@ -200,14 +216,20 @@ async fn serve(mut client: TcpStream, target: SocketAddr, noted: &Mutex<Vec<Stri
     let reply = ask(target, &request).await?;
     match mischief {
         Some(Mischief::LoseReply) => client.set_zero_linger(),
-        Some(Mischief::Truncate(length)) => client.write_all(&reply[..length.min(reply.len())]).await,
+        Some(Mischief::Truncate(length)) => {
+            client.write_all(&reply[..length.min(reply.len())]).await
+        }
         _ => client.write_all(&reply).await,
     }
 }
 
 async fn ask(target: SocketAddr, request: &Request) -> std::io::Result<Vec<u8>> {
     let mut service = TcpStream::connect(target).await?;
-    let lines = request.head.trim_end().lines().filter(|line| !line.to_lowercase().starts_with("connection:"));
+    let lines = request
+        .head
+        .trim_end()
+        .lines()
+        .filter(|line| !line.to_lowercase().starts_with("connection:"));
     let head = lines.collect::<Vec<_>>().join("\r\n") + "\r\nConnection: close\r\n\r\n";
     service.write_all(head.as_bytes()).await?;
     service.write_all(&request.body).await?;

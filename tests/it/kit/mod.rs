@@ -1,4 +1,5 @@
-//! The test kit: servers that misbehave by script, lines that break by script, and a trial that judges a run.
+//! The test kit: servers that misbehave by script, lines that break by script, and a trial that
+//! judges a run.
 
 pub mod blackhole;
 pub mod gate;

@@ -1,4 +1,5 @@
-//! A line between client and server that is cut, reset, frozen, slow or far, at the byte that a test names.
+//! A line between client and server that is cut, reset, frozen, slow or far, at the byte that a
+//! test names.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-/// What the line does. Bytes are counted on their way from the server to the client, per connection.
+/// What the line does. Bytes are counted on their way from the server to the client, per
+/// connection.
 #[derive(Clone, Copy, Debug)]
 pub enum Line {
     /// It carries.
@@ -70,8 +72,13 @@ async fn carry(client: TcpStream, target: SocketAddr, line: Line) {
     if matches!(line, Line::Reset(_)) {
         client.set_zero_linger().expect("it is a socket");
     }
-    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-    let there = tokio::spawn(pass(from_client, to_server, if let Line::Latency(_) = line { line } else { Line::Good }));
+    let ((from_client, to_client), (from_server, to_server)) =
+        (client.into_split(), server.into_split());
+    let there = tokio::spawn(pass(
+        from_client,
+        to_server,
+        if let Line::Latency(_) = line { line } else { Line::Good },
+    ));
     let back = tokio::spawn(pass(from_server, to_client, line));
     match back.await.expect("it does not panic") {
         // The line is up, and dead: both ends go on waiting.
@@ -103,7 +110,8 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, line: Line) -> En
     let (mut buffer, mut passed) = (vec![0; 16 << 10], 0_u64);
     loop {
         let room = if let Line::Drip(bytes, _) = line { bytes } else { buffer.len() };
-        let room = limit.map_or(room, |limit| usize::try_from(limit - passed).unwrap_or(room).min(room));
+        let room =
+            limit.map_or(room, |limit| usize::try_from(limit - passed).unwrap_or(room).min(room));
         if room == 0 {
             return match line {
                 Line::Freeze(_) => {
@@ -126,11 +134,16 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, line: Line) -> En
 
 /// Bytes that are on their way do not wait for each other.
 async fn far(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, delay: Duration) -> End {
-    let (sender, mut arriving) = tokio::sync::mpsc::channel::<(tokio::time::Instant, Vec<u8>)>(4096);
+    let (sender, mut arriving) =
+        tokio::sync::mpsc::channel::<(tokio::time::Instant, Vec<u8>)>(4096);
     let reading = tokio::spawn(async move {
         let mut buffer = vec![0; 16 << 10];
         while let Ok(read @ 1..) = from.read(&mut buffer).await {
-            if sender.send((tokio::time::Instant::now() + delay, buffer[..read].to_vec())).await.is_err() {
+            if sender
+                .send((tokio::time::Instant::now() + delay, buffer[..read].to_vec()))
+                .await
+                .is_err()
+            {
                 return;
             }
         }

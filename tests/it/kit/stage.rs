@@ -25,7 +25,11 @@ pub struct Stage<S> {
 }
 
 pub fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 pub fn content(size: usize) -> Vec<u8> {
@@ -116,6 +120,10 @@ impl Stage<SftpServer> {
 
     /// The lines that reach its account at another address, as that of a relay.
     pub fn lines_at(&self, address: SocketAddr) -> String {
-        format!("url = \"sftp://demo:{}@{address}/\"\nhost_key = \"{}\"\n", percent_all(CANARY), self.server.host_key)
+        format!(
+            "url = \"sftp://demo:{}@{address}/\"\nhost_key = \"{}\"\n",
+            percent_all(CANARY),
+            self.server.host_key
+        )
     }
 }

@@ -14,40 +14,62 @@ use super::stage::{CANARY, Stage};
 /// What is promised beyond a source's own time limits.
 const PROMISED: Duration = Duration::from_secs(5);
 /// What a source waits for when its settings do not say.
-const DEFAULTS: [(&str, Duration); 2] = [("stall_timeout", Duration::from_secs(60)), ("connect_timeout", Duration::from_secs(15))];
+const DEFAULTS: [(&str, Duration); 2] =
+    [("stall_timeout", Duration::from_secs(60)), ("connect_timeout", Duration::from_secs(15))];
 
-/// How long a run of this configuration may take at most: every try of its slowest source stalls, the waits between
-/// tries are as long as they get, and the five seconds. Of several sources each has its own time, side by side.
+/// How long a run of this configuration may take at most: every try of its slowest source stalls,
+/// the waits between tries are as long as they get, and the five seconds. Of several sources each
+/// has its own time, side by side.
 fn bound(configuration: &str) -> Duration {
     let value = |table: &str, key: &str| {
-        let line = table.lines().find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix('=').map(|rest| rest.trim().to_owned()));
+        let line = table.lines().find_map(|line| {
+            line.strip_prefix(key)?
+                .trim_start()
+                .strip_prefix('=')
+                .map(|rest| rest.trim().to_owned())
+        });
         line.map(|text| text.trim_matches('"').to_owned())
     };
     let of_source = |table: &str| {
-        let attempts: u32 = value(table, "attempts").map_or(5, |text| text.parse().expect("a number"));
+        let attempts: u32 =
+            value(table, "attempts").map_or(5, |text| text.parse().expect("a number"));
         let limit = |(key, default)| {
-            let seconds = |text: String| text.trim_end_matches('s').parse().map(Duration::from_secs).expect("trials tell time limits in seconds");
+            let seconds = |text: String| {
+                text.trim_end_matches('s')
+                    .parse()
+                    .map(Duration::from_secs)
+                    .expect("trials tell time limits in seconds")
+            };
             value(table, key).map_or(default, seconds)
         };
         let silence = DEFAULTS.map(limit).into_iter().max().expect("there are two");
-        let waits: Duration = (1..attempts).filter_map(|attempt| Policy { attempts, ..Policy::default() }.wait(attempt, None, 1.0)).sum();
+        let waits: Duration = (1..attempts)
+            .filter_map(|attempt| Policy { attempts, ..Policy::default() }.wait(attempt, None, 1.0))
+            .sum();
         silence * attempts + waits
     };
     configuration.split("[[source]]").skip(1).map(of_source).max().unwrap_or_default() + PROMISED
 }
 
-/// How long somebody on this machine has waited for a processor so far: a run is not to blame for that. Where the
-/// system does not tell, nobody has.
+/// How long somebody on this machine has waited for a processor so far: a run is not to blame for
+/// that. Where the system does not tell, nobody has.
 fn crowding() -> Duration {
     let text = std::fs::read_to_string("/proc/pressure/cpu").unwrap_or_default();
-    let micros = text.lines().find_map(|line| line.strip_prefix("some ")?.rsplit_once("total=")?.1.parse().ok());
+    let micros = text
+        .lines()
+        .find_map(|line| line.strip_prefix("some ")?.rsplit_once("total=")?.1.parse().ok());
     Duration::from_micros(micros.unwrap_or(0))
 }
 
 /// Settings under which every trial runs, unless it says otherwise.
 fn settings(lines: &str) -> String {
     let mut text = String::new();
-    for (key, value) in [("stall_timeout", "\"2s\""), ("connect_timeout", "\"2s\""), ("stable_for", "\"0s\""), ("attempts", "2")] {
+    for (key, value) in [
+        ("stall_timeout", "\"2s\""),
+        ("connect_timeout", "\"2s\""),
+        ("stable_for", "\"0s\""),
+        ("attempts", "2"),
+    ] {
         let foreign = key.ends_with("_timeout") && lines.contains("file://");
         if !foreign && !lines.lines().any(|line| line.starts_with(key)) {
             text.push_str(&format!("{key} = {value}\n"));
@@ -66,9 +88,13 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// With the lines of its only source; what the stage holds now may be seen in the store, nothing else.
+    /// With the lines of its only source; what the stage holds now may be seen in the store,
+    /// nothing else.
     pub fn of<S>(stage: &Stage<S>, lines: &str) -> Self {
-        let mut trial = Self::new(&format!("[[source]]\nname = \"acme\"\n{lines}{}", settings(lines)), "folder = \"store\"");
+        let mut trial = Self::new(
+            &format!("[[source]]\nname = \"acme\"\n{lines}{}", settings(lines)),
+            "folder = \"store\"",
+        );
         trial.whole.extend(stage.files().into_values());
         trial
     }
@@ -76,7 +102,11 @@ impl Trial {
     /// With these `[[source]]` tables and this destination.
     pub fn new(sources: &str, destination: &str) -> Self {
         let log = "[log]\nlevel = \"debug\"\nformat = \"json\"\nrotation = \"never\"\n";
-        Self { ferry: Ferry::new(&format!("[destination]\n{destination}\n{log}{sources}")), whole: BTreeSet::new(), more: Duration::ZERO }
+        Self {
+            ferry: Ferry::new(&format!("[destination]\n{destination}\n{log}{sources}")),
+            whole: BTreeSet::new(),
+            more: Duration::ZERO,
+        }
     }
 
     /// This content may be seen in the store, too.
@@ -85,8 +115,8 @@ impl Trial {
         self
     }
 
-    /// Its runs may take so much longer than their own time limits, because of what the other side asks for or how
-    /// slow it is.
+    /// Its runs may take so much longer than their own time limits, because of what the other side
+    /// asks for or how slow it is.
     pub fn patient(self, more: Duration) -> Self {
         Self { more, ..self }
     }
@@ -100,8 +130,10 @@ impl Trial {
     /// One run with other words.
     #[track_caller]
     pub fn words(&self, words: &[&str]) -> Proof {
-        let configuration = std::fs::read_to_string(self.ferry.path("ingest.toml")).expect("there is a configuration");
-        let (bound, begun, crowded) = (bound(&configuration) + self.more, Instant::now(), crowding());
+        let configuration = std::fs::read_to_string(self.ferry.path("ingest.toml"))
+            .expect("there is a configuration");
+        let (bound, begun, crowded) =
+            (bound(&configuration) + self.more, Instant::now(), crowding());
         let mut program = self.ferry.start(words);
         while !program.has_ended() {
             let limit = bound + (crowding() - crowded);
@@ -125,7 +157,11 @@ impl Trial {
         silent("the log", &log);
         every_line_is_json("stderr", &done.err);
         every_line_is_json("the log", &log);
-        assert!(!done.out.chars().any(|c| hostile(c) && c != '\n'), "control characters in the report: {:?}", done.out);
+        assert!(
+            !done.out.chars().any(|c| hostile(c) && c != '\n'),
+            "control characters in the report: {:?}",
+            done.out
+        );
         self.nothing_is_torn(&self.ferry.path("store"));
         let report = done.report();
         for source in report["sources"].as_array().expect("a report has sources") {
@@ -142,13 +178,20 @@ impl Trial {
             let entry = entry.expect("it can be read");
             let path = entry.path();
             silent("a name in the store", &path.display().to_string());
-            if path.is_dir() && (entry.file_name() == "_blobferry" || entry.file_name() == ".blobferry") {
+            if path.is_dir()
+                && (entry.file_name() == "_blobferry" || entry.file_name() == ".blobferry")
+            {
                 state_is_silent(&path);
             } else if path.is_dir() {
                 self.nothing_is_torn(&path);
             } else {
                 let bytes = std::fs::read(&path).expect("it can be read");
-                assert!(self.whole.contains(&bytes), "`{}` holds {} bytes that no file ever held", path.display(), bytes.len());
+                assert!(
+                    self.whole.contains(&bytes),
+                    "`{}` holds {} bytes that no file ever held",
+                    path.display(),
+                    bytes.len()
+                );
             }
         }
     }
@@ -158,12 +201,21 @@ impl Trial {
 #[track_caller]
 fn kept_reports_add_up(state: &Path) {
     let Ok(sources) = std::fs::read_dir(state) else { return };
-    let days = sources.flatten().filter_map(|source| std::fs::read_dir(source.path().join("runs")).ok()).flatten().flatten();
+    let days = sources
+        .flatten()
+        .filter_map(|source| std::fs::read_dir(source.path().join("runs")).ok())
+        .flatten()
+        .flatten();
     let kept = days.filter_map(|day| std::fs::read_dir(day.path()).ok()).flatten().flatten();
     // Manifests stand beside them.
-    for report in kept.filter(|blob| blob.path().extension().is_some_and(|extension| extension == "json")) {
+    for report in
+        kept.filter(|blob| blob.path().extension().is_some_and(|extension| extension == "json"))
+    {
         let text = std::fs::read(report.path()).expect("it can be read");
-        adds_up(&serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", report.path().display())));
+        adds_up(
+            &serde_json::from_slice(&text)
+                .unwrap_or_else(|error| panic!("{}: {error}", report.path().display())),
+        );
     }
 }
 
@@ -179,16 +231,22 @@ fn state_is_silent(folder: &Path) {
         if path.is_dir() {
             state_is_silent(&path);
         } else {
-            silent(&path.display().to_string(), &String::from_utf8_lossy(&std::fs::read(&path).expect("it can be read")));
+            silent(
+                &path.display().to_string(),
+                &String::from_utf8_lossy(&std::fs::read(&path).expect("it can be read")),
+            );
         }
     }
 }
 
-/// `listed = ingested + unchanged + skipped + gone + deferred + failed`, and those that failed are named.
+/// `listed = ingested + unchanged + skipped + gone + deferred + failed`, and those that failed are
+/// named.
 #[track_caller]
 fn adds_up(source: &Value) {
-    let count = |key: &str| source[key].as_u64().unwrap_or_else(|| panic!("no `{key}` in {source:#}"));
-    let sum: u64 = ["ingested", "unchanged", "skipped", "gone", "deferred", "failed"].map(count).iter().sum();
+    let count =
+        |key: &str| source[key].as_u64().unwrap_or_else(|| panic!("no `{key}` in {source:#}"));
+    let sum: u64 =
+        ["ingested", "unchanged", "skipped", "gone", "deferred", "failed"].map(count).iter().sum();
     assert_eq!(count("listed"), sum, "{source:#}");
     let named = source["failures"].as_array().map_or(0, Vec::len) as u64;
     assert!(named >= count("failed").min(1), "failures without a name: {source:#}");
@@ -209,7 +267,10 @@ fn silent(place: &str, text: &str) {
 fn every_line_is_json(place: &str, text: &str) {
     for line in text.split('\n').filter(|line| !line.is_empty()) {
         assert!(!line.chars().any(hostile), "{place} holds control characters: {line:?}");
-        assert!(serde_json::from_str::<Value>(line).is_ok_and(|value| value.is_object()), "{place} holds what is no JSON: {line}");
+        assert!(
+            serde_json::from_str::<Value>(line).is_ok_and(|value| value.is_object()),
+            "{place} holds what is no JSON: {line}"
+        );
     }
 }
 
@@ -217,12 +278,19 @@ fn every_line_is_json(place: &str, text: &str) {
 fn the_bound_of_a_run_follows_from_its_settings() {
     let source = "[[source]]\nattempts = 2\nstall_timeout = \"2s\"\nconnect_timeout = \"3s\"\n";
     assert_eq!(bound(source), Duration::from_millis(2 * 3_000 + 500 + 5_000));
-    assert_eq!(bound(&format!("{source}[[source]]\nattempts = 1\n")), Duration::from_secs(60 + 5), "the slowest, by defaults");
+    assert_eq!(
+        bound(&format!("{source}[[source]]\nattempts = 1\n")),
+        Duration::from_secs(60 + 5),
+        "the slowest, by defaults"
+    );
 }
 
 #[test]
 fn what_may_not_be_in_a_line_is_known() {
-    assert!(['\u{202E}', '\u{1b}', '\u{7f}', '\u{9b}', '\n'].into_iter().all(hostile) && !['e', '\u{e9}'].into_iter().any(hostile));
+    assert!(
+        ['\u{202E}', '\u{1b}', '\u{7f}', '\u{9b}', '\n'].into_iter().all(hostile)
+            && !['e', '\u{e9}'].into_iter().any(hostile)
+    );
 }
 
 /// What a run came to.
@@ -243,13 +311,21 @@ impl Proof {
     pub fn brief(&self) -> String {
         let source = self.source();
         let classes = |key: &str, class: fn(&Value) -> &Value| {
-            let mut found: Vec<&str> = source[key].as_array().map_or(Vec::new(), |all| all.iter().filter_map(|one| class(one).as_str()).collect());
+            let mut found: Vec<&str> = source[key].as_array().map_or(Vec::new(), |all| {
+                all.iter().filter_map(|one| class(one).as_str()).collect()
+            });
             found.sort_unstable();
             found.dedup();
             found.join(" ")
         };
-        let reasons = |key: &str| source[key].as_object().map_or(String::new(), |map| map.keys().cloned().collect::<Vec<_>>().join(" "));
-        let failed = classes("failures", |line| if line["class"].is_null() { &line["problem"]["class"] } else { &line["class"] });
+        let reasons = |key: &str| {
+            source[key]
+                .as_object()
+                .map_or(String::new(), |map| map.keys().cloned().collect::<Vec<_>>().join(" "))
+        };
+        let failed = classes("failures", |line| {
+            if line["class"].is_null() { &line["problem"]["class"] } else { &line["class"] }
+        });
         let detail = [
             ("listed", String::new()),
             ("ingested", String::new()),

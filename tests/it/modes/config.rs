@@ -6,7 +6,8 @@ use super::super::kit::trial::Trial;
 use blobferry::demo::ftp::{Fault, Hook, Script};
 use std::sync::Arc;
 
-const GOOD: &str = "[destination]\nfolder = \"store\"\n[[source]]\nname = \"acme\"\nurl = \"ftp://demo@127.0.0.1:1/\"\npassword = \"x\"\n";
+const GOOD: &str = "[destination]\nfolder = \"store\"\n[[source]]\nname = \"acme\"\nurl = \
+    \"ftp://demo@127.0.0.1:1/\"\npassword = \"x\"\n";
 
 /// `plan` and `run` refuse it with these words, and with no secret.
 #[track_caller]
@@ -18,7 +19,11 @@ fn refused(configuration: impl AsRef<[u8]>, words: &[&str]) {
         for word in words {
             assert!(done.err.contains(word), "no `{word}` in {}", done.err);
         }
-        assert!(!done.err.contains(CANARY) && !done.out.contains(CANARY) && !done.err.contains("s0ng"), "{}", done.err);
+        assert!(
+            !done.err.contains(CANARY) && !done.out.contains(CANARY) && !done.err.contains("s0ng"),
+            "{}",
+            done.err
+        );
         assert!(!done.err.bytes().any(|byte| byte < 0x20 && byte != b'\n'), "{:?}", done.err);
     }
 }
@@ -30,7 +35,10 @@ fn with(line: &str) -> String {
 #[test]
 fn c01_broken_toml_is_told_by_line_and_column() {
     refused("[destination\nfolder = \"x\"\n", &["ingest.toml:1"]);
-    refused(format!("[destination]\nfolder = \"store\"\n[[source]]\nurl = \"{CANARY}\n"), &["ingest.toml:4"]);
+    refused(
+        format!("[destination]\nfolder = \"store\"\n[[source]]\nurl = \"{CANARY}\n"),
+        &["ingest.toml:4"],
+    );
     refused("", &["ingest.toml"]);
 }
 
@@ -48,7 +56,9 @@ fn c03_passwords_of_any_characters_in_urls() {
     Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
     // As it is, in a field of its own.
     let address = stage.server.address;
-    Trial::of(&stage, &format!("url = \"ftp://demo@{address}/\"\npassword = \"{CANARY}\"\n")).run().is("exit 0: listed 3, ingested 3");
+    Trial::of(&stage, &format!("url = \"ftp://demo@{address}/\"\npassword = \"{CANARY}\"\n"))
+        .run()
+        .is("exit 0: listed 3, ingested 3");
     // As it is, in the URL: nobody can tell where it ends.
     refused(GOOD.replace("ftp://demo@", "ftp://demo:C@nary/s0ng:#%41 bird@"), &["source.acme.url"]);
 }
@@ -56,16 +66,37 @@ fn c03_passwords_of_any_characters_in_urls() {
 #[test]
 fn c04_secrets_that_are_not_there() {
     refused(GOOD.replace("\"x\"", "{ env = \"NO_SUCH_VARIABLE\" }"), &["NO_SUCH_VARIABLE"]);
-    let done = |value: &str| Ferry::new(&GOOD.replace("\"x\"", "{ env = \"SECRET\" }")).set("SECRET", value).run(&["run"]);
-    let unresolved = done("@Microsoft.KeyVault(SecretUri=https://vault.example/secrets/s0ng)").code(2);
-    assert!(unresolved.err.contains("SECRET") && unresolved.err.contains("Key Vault") && !unresolved.err.contains("s0ng"), "{}", unresolved.err);
+    let done = |value: &str| {
+        Ferry::new(&GOOD.replace("\"x\"", "{ env = \"SECRET\" }"))
+            .set("SECRET", value)
+            .run(&["run"])
+    };
+    let unresolved =
+        done("@Microsoft.KeyVault(SecretUri=https://vault.example/secrets/s0ng)").code(2);
+    assert!(
+        unresolved.err.contains("SECRET")
+            && unresolved.err.contains("Key Vault")
+            && !unresolved.err.contains("s0ng"),
+        "{}",
+        unresolved.err
+    );
     let empty = done("").code(2);
     assert!(empty.err.contains("SECRET"), "{}", empty.err);
 }
 
 #[test]
 fn c06_sources_of_one_name() {
-    refused(format!("{GOOD}{}", GOOD.split_once("[[source]]").unwrap().1.to_owned().replace("\nname", "[[source]]\nname")), &["acme"]);
+    refused(
+        format!(
+            "{GOOD}{}",
+            GOOD.split_once("[[source]]")
+                .unwrap()
+                .1
+                .to_owned()
+                .replace("\nname", "[[source]]\nname")
+        ),
+        &["acme"],
+    );
 }
 
 #[test]
@@ -102,25 +133,35 @@ fn c09_what_editors_do_to_files() {
     let stage = ftp(Script::default());
     let trial = Trial::of(&stage, &stage.lines());
     let text = std::fs::read_to_string(trial.ferry.path("ingest.toml")).unwrap();
-    trial.ferry.configure(&format!("\u{feff}{}", text.replace('\n', "\r\n").replace(" = ", "\t=\t")));
+    trial
+        .ferry
+        .configure(&format!("\u{feff}{}", text.replace('\n', "\r\n").replace(" = ", "\t=\t")));
     trial.run().is("exit 0: listed 3, ingested 3");
-    let utf_16: Vec<u8> = [0xFF, 0xFE].into_iter().chain(GOOD.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+    let utf_16: Vec<u8> =
+        [0xFF, 0xFE].into_iter().chain(GOOD.encode_utf16().flat_map(u16::to_le_bytes)).collect();
     refused(utf_16, &["UTF-16"]);
     refused(b"[destination]\nfolder = \"caf\xe9\"\n", &["UTF-8"]);
 }
 
 #[test]
 fn c10_a_configuration_that_changes_during_a_run() {
-    // While `a.bin` is read, the file becomes nonsense: the run goes on with what it began with, the next one tells.
+    // While `a.bin` is read, the file becomes nonsense: the run goes on with what it began with,
+    // the next one tells.
     let place: Arc<std::sync::Mutex<Option<std::path::PathBuf>>> = Arc::default();
     let told = place.clone();
     let hook = Hook {
         name: b"a.bin".to_vec(),
         at: 1024,
-        run: Arc::new(move |_| std::fs::write(told.lock().unwrap().as_ref().unwrap(), "nonsense").unwrap()),
+        run: Arc::new(move |_| {
+            std::fs::write(told.lock().unwrap().as_ref().unwrap(), "nonsense").unwrap()
+        }),
     };
     let drip = Fault::Drip(std::time::Duration::from_millis(1));
-    let stage = ftp(Script { hooks: vec![hook], files: [(b"a.bin".to_vec(), drip)].into(), ..Script::default() });
+    let stage = ftp(Script {
+        hooks: vec![hook],
+        files: [(b"a.bin".to_vec(), drip)].into(),
+        ..Script::default()
+    });
     let trial = Trial::of(&stage, &stage.lines());
     *place.lock().unwrap() = Some(trial.ferry.path("ingest.toml"));
     trial.run().is("exit 0: listed 3, ingested 3");

@@ -23,8 +23,16 @@ fn arrives(script: Script) {
 
 #[test]
 fn f01_a_greeting_of_many_lines() {
-    arrives(Script { greeting: Some(b"220-Welcome\r\n220 fake end? no: \r\n".to_vec()), ..Script::default() });
-    arrives(Script { greeting: Some(b"220-Welcome\r\n220-500 not an error\r\n   220 fake end\r\n\r\n220 Here.\r\n".to_vec()), ..Script::default() });
+    arrives(Script {
+        greeting: Some(b"220-Welcome\r\n220 fake end? no: \r\n".to_vec()),
+        ..Script::default()
+    });
+    arrives(Script {
+        greeting: Some(
+            b"220-Welcome\r\n220-500 not an error\r\n   220 fake end\r\n\r\n220 Here.\r\n".to_vec(),
+        ),
+        ..Script::default()
+    });
 }
 
 #[test]
@@ -32,13 +40,19 @@ fn f02_too_many_connections() {
     // The second login and all after it are turned away: one connection does it all.
     let stage = ftp_with(|options| options.max_connections = 1);
     for n in 0..20 {
-        super::super::e2e::bad_input::old_file(&stage.root.path().join(format!("{n:02}.txt")), format!("number {n}").as_bytes());
+        super::super::e2e::bad_input::old_file(
+            &stage.root.path().join(format!("{n:02}.txt")),
+            format!("number {n}").as_bytes(),
+        );
     }
     let trial = Trial::of(&stage, &stage.lines());
     trial.run().is("exit 0: listed 23, ingested 23");
     // A server that is full from the start is asked again, and then told of.
     let stage = ftp(Script { full_from: Some(1), ..Script::default() });
-    Trial::of(&stage, &stage.lines()).run().is("exit 3: problem [busy]").says(&["Too many connections"]);
+    Trial::of(&stage, &stage.lines())
+        .run()
+        .is("exit 3: problem [busy]")
+        .says(&["Too many connections"]);
 }
 
 #[test]
@@ -57,7 +71,9 @@ fn f05_a_transfer_is_aborted() {
 #[test]
 fn f06_a_file_is_busy_for_a_while() {
     let stage = ftp(a_bin(Fault::RefuseTimes(2, "450 File busy.\r\n")));
-    Trial::of(&stage, &format!("{}attempts = 3\n", stage.lines())).run().is("exit 0: listed 3, ingested 3");
+    Trial::of(&stage, &format!("{}attempts = 3\n", stage.lines()))
+        .run()
+        .is("exit 0: listed 3, ingested 3");
     assert!(stage.server.counts.logins.load(Ordering::SeqCst) <= 3, "the session goes on");
 }
 
@@ -75,7 +91,8 @@ fn f07_the_server_has_no_room_or_an_error_of_its_own() {
         assert_eq!(
             (proof.done.code, &proof.source()["ingested"]),
             (1, &3.into()),
-            "what was listed is brought over, and a listing that the server does not finish is never ok: {reply:?}"
+            "what was listed is brought over, and a listing that the server does not finish is \
+            never ok: {reply:?}"
         );
     }
 }
@@ -115,12 +132,20 @@ fn f11_listings_that_nobody_can_read() {
     for listing in [ListFormat::Vms, ListFormat::Garbage] {
         let stage = ftp(Script { listing, without: vec!["MLST"], ..Script::default() });
         let proof = Trial::of(&stage, &stage.lines()).run();
-        assert!(proof.done.code != 0 && proof.source()["unparsed_lines"].as_u64() > Some(0), "never ok with no files: {}", proof.brief());
+        assert!(
+            proof.done.code != 0 && proof.source()["unparsed_lines"].as_u64() > Some(0),
+            "never ok with no files: {}",
+            proof.brief()
+        );
         assert!(!proof.source()["unparsed_samples"].as_array().unwrap().is_empty());
     }
     // Escape sequences in such a line stay escaped.
-    let stage = ftp(Script { extra_lines: vec![b"\x1b[2J\x07what?\r\n".to_vec()], ..Script::default() });
-    Trial::of(&stage, &stage.lines()).run().is("exit 1: listed 3, ingested 3, unparsed_lines 2").says(&["x1B[2J"]);
+    let stage =
+        ftp(Script { extra_lines: vec![b"\x1b[2J\x07what?\r\n".to_vec()], ..Script::default() });
+    Trial::of(&stage, &stage.lines())
+        .run()
+        .is("exit 1: listed 3, ingested 3, unparsed_lines 2")
+        .says(&["x1B[2J"]);
 }
 
 #[test]
@@ -137,8 +162,11 @@ fn f14_neither_size_nor_mdtm() {
     arrives(Script { without: vec!["SIZE", "MDTM"], ..Script::default() });
     arrives(Script { without: vec!["MLST", "SIZE", "MDTM"], ..Script::default() });
     // The listing's size still unmasks data that ends early.
-    let stage = ftp(Script { without: vec!["MLST", "SIZE", "MDTM"], ..a_bin(Fault::FinThen226(60_000)) });
-    Trial::of(&stage, &stage.lines()).run().is("exit 1: listed 3, ingested 2, failed 1 [truncated]");
+    let stage =
+        ftp(Script { without: vec!["MLST", "SIZE", "MDTM"], ..a_bin(Fault::FinThen226(60_000)) });
+    Trial::of(&stage, &stage.lines())
+        .run()
+        .is("exit 1: listed 3, ingested 2, failed 1 [truncated]");
 }
 
 #[test]
@@ -151,7 +179,8 @@ fn f15_passive_addresses_of_others() {
 #[test]
 fn f16_passive_replies_that_mean_nothing() {
     arrives(Script { replies: vec![("EPSV", "229 somewhere\r\n")], ..Script::default() });
-    let both = vec![("EPSV", "229 somewhere\r\n"), ("PASV", "227 Entering Passive Mode (1,2,3)\r\n")];
+    let both =
+        vec![("EPSV", "229 somewhere\r\n"), ("PASV", "227 Entering Passive Mode (1,2,3)\r\n")];
     let stage = ftp(Script { replies: both, ..Script::default() });
     Trial::of(&stage, &stage.lines()).run().is("exit 3: problem [listing_failed]");
 }
@@ -160,19 +189,26 @@ fn f16_passive_replies_that_mean_nothing() {
 fn f17_epsv_is_not_known() {
     for reply in ["500 EPSV not understood.\r\n", "522 Protocol not supported.\r\n", "501 no\r\n"] {
         let stage = ftp(Script { replies: vec![("EPSV", reply)], ..Script::default() });
-        Trial::of(&stage, &format!("{}connections = 1\n", stage.lines())).run().is("exit 0: listed 3, ingested 3");
+        Trial::of(&stage, &format!("{}connections = 1\n", stage.lines()))
+            .run()
+            .is("exit 0: listed 3, ingested 3");
         assert_eq!(stage.server.counts.of("EPSV"), 1, "it is asked for once");
     }
 }
 
 #[test]
 fn f03_a_refused_login_is_tried_once_and_not_by_later_runs() {
-    let stage = ftp(Script { replies: vec![("PASS", "530 Login incorrect.\r\n")], ..Script::default() });
+    let stage =
+        ftp(Script { replies: vec![("PASS", "530 Login incorrect.\r\n")], ..Script::default() });
     let trial = Trial::of(&stage, &format!("{}attempts = 5\nconnections = 4\n", stage.lines()));
     trial.run().is("exit 3: problem [auth]");
     assert_eq!(stage.server.counts.of("PASS"), 1);
     for _ in 0..3 {
-        trial.run().is("exit 3: problem [auth]").says(&["this credential was refused at", "530 Login incorrect.", "retry_auth_after"]);
+        trial.run().is("exit 3: problem [auth]").says(&[
+            "this credential was refused at",
+            "530 Login incorrect.",
+            "retry_auth_after",
+        ]);
     }
     assert_eq!(stage.server.counts.of("PASS"), 1, "later runs do not try it again");
     // Another password is tried at once, and once.
@@ -182,7 +218,9 @@ fn f03_a_refused_login_is_tried_once_and_not_by_later_runs() {
     trial.run().is("exit 3: problem [auth]");
     assert_eq!(stage.server.counts.of("PASS"), 2);
     // Whoever wants to try each time can.
-    trial.ferry.configure(&configured.replace("attempts = 5", "attempts = 5\nretry_auth_after = \"0s\""));
+    trial
+        .ferry
+        .configure(&configured.replace("attempts = 5", "attempts = 5\nretry_auth_after = \"0s\""));
     trial.run().is("exit 3: problem [auth]");
     assert_eq!(stage.server.counts.of("PASS"), 3);
 }

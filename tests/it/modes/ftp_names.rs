@@ -15,7 +15,10 @@ fn names_arrive(names: &[&[u8]], brief: &str) {
     for without in [vec![], vec!["MLST"], vec!["MLST", "UTF8"]] {
         let stage = ftp(Script { without, ..Script::default() });
         for (n, name) in names.iter().enumerate() {
-            old_file(&stage.root.path().join(OsStr::from_bytes(name)), format!("number {n}").as_bytes());
+            old_file(
+                &stage.root.path().join(OsStr::from_bytes(name)),
+                format!("number {n}").as_bytes(),
+            );
         }
         let trial = Trial::of(&stage, &stage.lines());
         trial.run().is(brief);
@@ -24,17 +27,24 @@ fn names_arrive(names: &[&[u8]], brief: &str) {
 
 #[test]
 fn f18_latin_1_names_without_utf8() {
-    names_arrive(&[b"caf\xe9.txt", "caf\u{e9}.txt".as_bytes(), b"\x80\xfe", "日本.csv".as_bytes()], "exit 0: listed 7, ingested 7");
+    names_arrive(
+        &[b"caf\xe9.txt", "caf\u{e9}.txt".as_bytes(), b"\x80\xfe", "日本.csv".as_bytes()],
+        "exit 0: listed 7, ingested 7",
+    );
 }
 
 #[test]
 fn f19_blanks_at_both_ends_of_names() {
-    names_arrive(&[b" lead", b"trail ", b"  both  ", b"lead", b"trail", b"tab\t"], "exit 0: listed 9, ingested 9");
+    names_arrive(
+        &[b" lead", b"trail ", b"  both  ", b"lead", b"trail", b"tab\t"],
+        "exit 0: listed 9, ingested 9",
+    );
 }
 
 #[test]
 fn f20_line_breaks_in_names() {
-    // FTP cannot ask for such a file: it is told of, nothing of it is guessed, and the others arrive.
+    // FTP cannot ask for such a file: it is told of, nothing of it is guessed, and the others
+    // arrive.
     for without in [vec![], vec!["MLST"]] {
         let stage = ftp(Script { without, ..Script::default() });
         for name in ["nl\nx.txt", "cr\rx.txt", "b.txt\n550 no.txt"] {
@@ -43,7 +53,10 @@ fn f20_line_breaks_in_names() {
         let proof = Trial::of(&stage, &stage.lines()).run();
         let source = proof.source();
         assert_eq!((proof.done.code, &source["ingested"]), (1, &3.into()), "{source:#}");
-        assert!(source["failed"].as_u64().unwrap() + source["unparsed_lines"].as_u64().unwrap() >= 3, "{source:#}");
+        assert!(
+            source["failed"].as_u64().unwrap() + source["unparsed_lines"].as_u64().unwrap() >= 3,
+            "{source:#}"
+        );
         assert!(proof.done.out.contains("b.txt"), "{source:#}");
     }
 }
@@ -51,7 +64,20 @@ fn f20_line_breaks_in_names() {
 #[test]
 fn f21_names_that_look_like_options_and_patterns() {
     let long = [b'n'; 255];
-    let names: &[&[u8]] = &[b"-rf", b"~", b"*", b"[x]", b"?", b"a;b", b"a -> b", b"%2e%2e%2f", b"$(x)", b"`x`", b"\"q\"", &long];
+    let names: &[&[u8]] = &[
+        b"-rf",
+        b"~",
+        b"*",
+        b"[x]",
+        b"?",
+        b"a;b",
+        b"a -> b",
+        b"%2e%2e%2f",
+        b"$(x)",
+        b"`x`",
+        b"\"q\"",
+        &long,
+    ];
     names_arrive(names, "exit 0: listed 15, ingested 15");
 }
 
@@ -60,10 +86,14 @@ fn f22_dots_totals_and_links_in_listings() {
     for without in [vec![], vec!["MLST"]] {
         let extra = if without.is_empty() { vec![] } else { vec![b"total 12\r\n".to_vec()] };
         let stage = ftp(Script { without, extra_lines: extra, ..Script::default() });
-        for (link, target) in [("link", "b.txt"), ("dangling", "nowhere"), ("loop", "."), ("up", "..")] {
+        for (link, target) in
+            [("link", "b.txt"), ("dangling", "nowhere"), ("loop", "."), ("up", "..")]
+        {
             std::os::unix::fs::symlink(target, stage.root.path().join(link)).unwrap();
         }
-        Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 7, ingested 3, skipped 4 [symlink]");
+        Trial::of(&stage, &stage.lines())
+            .run()
+            .is("exit 0: listed 7, ingested 3, skipped 4 [symlink]");
     }
 }
 
@@ -73,21 +103,38 @@ fn f23_names_that_differ_in_case_only() {
 }
 
 /// An FTPS server of this script, and the lines that reach it with its certificate pinned.
-pub fn ftps(start: TlsStart, script: Script, change: impl FnOnce(&mut rustls::ServerConfig)) -> (Stage<blobferry::demo::ftp::FtpServer>, String) {
+pub fn ftps(
+    start: TlsStart,
+    script: Script,
+    change: impl FnOnce(&mut rustls::ServerConfig),
+) -> (Stage<blobferry::demo::ftp::FtpServer>, String) {
     let issued = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
-    let key = rustls::pki_types::PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+    let key =
+        rustls::pki_types::PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut config = builder.with_no_client_auth().with_single_cert(vec![issued.cert.der().clone()], key).unwrap();
+    let builder = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let mut config = builder
+        .with_no_client_auth()
+        .with_single_cert(vec![issued.cert.der().clone()], key)
+        .unwrap();
     change(&mut config);
-    let digest: [u8; 32] = sha2::Digest::finalize(sha2::Digest::chain_update(sha2::Sha256::default(), issued.cert.der())).into();
+    let digest: [u8; 32] = sha2::Digest::finalize(sha2::Digest::chain_update(
+        sha2::Sha256::default(),
+        issued.cert.der(),
+    ))
+    .into();
     let pin: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let stage = ftp_with(|options| {
         options.script = script;
         options.tls = Some(ServerTls { config: std::sync::Arc::new(config), start });
     });
     let scheme = if start == TlsStart::Implicit { "ftps" } else { "ftpes" };
-    let lines = format!("{}tls_pin = \"SHA256:{pin}\"\n", stage.lines().replacen("ftp://", &format!("{scheme}://"), 1));
+    let lines = format!(
+        "{}tls_pin = \"SHA256:{pin}\"\n",
+        stage.lines().replacen("ftp://", &format!("{scheme}://"), 1)
+    );
     (stage, lines)
 }
 
@@ -96,13 +143,18 @@ fn f24_a_server_whose_data_connections_cannot_do_tls_1_3() {
     // It refuses them, or dies over them; one run finds out and carries on with TLS 1.2.
     for reply in ["522 SSL connection failed: session reuse required.\r\n", ""] {
         for start in [TlsStart::Explicit, TlsStart::Implicit] {
-            let (stage, lines) = ftps(start, Script { tls_1_3_data: Some(reply), ..Script::default() }, |_| {});
+            let (stage, lines) =
+                ftps(start, Script { tls_1_3_data: Some(reply), ..Script::default() }, |_| {});
             let proof = Trial::of(&stage, &lines).run().is("exit 0: listed 3, ingested 3");
             proof.logs(&["trying TLS 1.2", "tls_max_version"]);
         }
     }
     // One that refuses every version is told of, and not asked for ever.
-    let (stage, lines) = ftps(TlsStart::Explicit, Script { replies: vec![("MLSD", "522 no\r\n")], ..Script::default() }, |_| {});
+    let (stage, lines) = ftps(
+        TlsStart::Explicit,
+        Script { replies: vec![("MLSD", "522 no\r\n")], ..Script::default() },
+        |_| {},
+    );
     Trial::of(&stage, &lines).run().is("exit 3: problem [tls]");
 }
 
@@ -117,16 +169,38 @@ fn f25_a_certificate_that_is_another_one() {
     // Without a pin, nobody vouches for it.
     let bare = lines.lines().next().unwrap().to_owned() + "\n";
     Trial::of(&stage, &bare).run().is("exit 3: problem [tls]");
-    assert_eq!(stage.server.counts.of("PASS"), stage.server.counts.logins.load(std::sync::atomic::Ordering::SeqCst), "no password went to strangers");
+    assert_eq!(
+        stage.server.counts.of("PASS"),
+        stage.server.counts.logins.load(std::sync::atomic::Ordering::SeqCst),
+        "no password went to strangers"
+    );
 }
 
 #[test]
 fn f26_data_in_clear_text_is_refused() {
-    for reply in ["534 No protection here.\r\n", "502 Not known.\r\n", "431 Need some unavailable resource.\r\n"] {
-        let (stage, lines) = ftps(TlsStart::Explicit, Script { replies: vec![("PROT", reply)], ..Script::default() }, |_| {});
+    for reply in [
+        "534 No protection here.\r\n",
+        "502 Not known.\r\n",
+        "431 Need some unavailable resource.\r\n",
+    ] {
+        let (stage, lines) = ftps(
+            TlsStart::Explicit,
+            Script { replies: vec![("PROT", reply)], ..Script::default() },
+            |_| {},
+        );
         let proof = Trial::of(&stage, &lines).run();
-        assert_eq!((proof.done.code, proof.source()["ingested"].as_u64()), (3, Some(0)), "{reply}: {}", proof.brief());
-        assert_eq!(stage.server.counts.of("RETR") + stage.server.counts.of("LIST") + stage.server.counts.of("MLSD"), 0);
+        assert_eq!(
+            (proof.done.code, proof.source()["ingested"].as_u64()),
+            (3, Some(0)),
+            "{reply}: {}",
+            proof.brief()
+        );
+        assert_eq!(
+            stage.server.counts.of("RETR")
+                + stage.server.counts.of("LIST")
+                + stage.server.counts.of("MLSD"),
+            0
+        );
     }
 }
 
@@ -136,8 +210,11 @@ fn f27_encrypted_data_without_close_notify() {
         let (stage, lines) = ftps(start, Script { rude_tls: true, ..Script::default() }, |_| {});
         Trial::of(&stage, &lines).run().is("exit 0: listed 3, ingested 3");
         // Cut, the size tells.
-        let script =
-            Script { rude_tls: true, files: [(b"a.bin".to_vec(), blobferry::demo::ftp::Fault::FinThen226(60_000))].into(), ..Script::default() };
+        let script = Script {
+            rude_tls: true,
+            files: [(b"a.bin".to_vec(), blobferry::demo::ftp::Fault::FinThen226(60_000))].into(),
+            ..Script::default()
+        };
         let (stage, lines) = ftps(start, script, |_| {});
         Trial::of(&stage, &lines).run().is("exit 1: listed 3, ingested 2, failed 1 [truncated]");
     }
@@ -145,19 +222,41 @@ fn f27_encrypted_data_without_close_notify() {
 
 #[test]
 fn f28_auth_tls_is_stripped() {
-    for reply in ["502 Command not implemented.\r\n", "500 what?\r\n", "530 Please log in.\r\n", "220 fine\r\n"] {
-        let (stage, lines) = ftps(TlsStart::Explicit, Script { replies: vec![("AUTH", reply)], ..Script::default() }, |_| {});
+    for reply in [
+        "502 Command not implemented.\r\n",
+        "500 what?\r\n",
+        "530 Please log in.\r\n",
+        "220 fine\r\n",
+    ] {
+        let (stage, lines) = ftps(
+            TlsStart::Explicit,
+            Script { replies: vec![("AUTH", reply)], ..Script::default() },
+            |_| {},
+        );
         let proof = Trial::of(&stage, &lines).run();
         assert_eq!(proof.done.code, 3, "{reply}: {}", proof.brief());
-        assert_eq!((stage.server.counts.of("USER"), stage.server.counts.of("PASS")), (0, 0), "nothing in clear text after {reply}");
+        assert_eq!(
+            (stage.server.counts.of("USER"), stage.server.counts.of("PASS")),
+            (0, 0),
+            "nothing in clear text after {reply}"
+        );
     }
 }
 
 #[test]
 fn f29_clear_text_before_the_handshake() {
     let injected = "234 Proceed.\r\n230 Logged in already.\r\n331 And now your password?\r\n";
-    let (stage, lines) = ftps(TlsStart::Explicit, Script { replies: vec![("AUTH", injected)], ..Script::default() }, |_| {});
+    let (stage, lines) = ftps(
+        TlsStart::Explicit,
+        Script { replies: vec![("AUTH", injected)], ..Script::default() },
+        |_| {},
+    );
     let proof = Trial::of(&stage, &lines).run();
-    assert_eq!((proof.done.code, proof.source()["ingested"].as_u64()), (3, Some(0)), "{}", proof.brief());
+    assert_eq!(
+        (proof.done.code, proof.source()["ingested"].as_u64()),
+        (3, Some(0)),
+        "{}",
+        proof.brief()
+    );
     assert_eq!((stage.server.counts.of("USER"), stage.server.counts.of("PASS")), (0, 0));
 }

@@ -1,4 +1,5 @@
-//! S23, S24: servers that know old algorithms only, and somebody on the line during the key exchange.
+//! S23, S24: servers that know old algorithms only, and somebody on the line during the key
+//! exchange.
 
 use std::net::SocketAddr;
 
@@ -22,10 +23,14 @@ fn s23_old_algorithms_only() {
         "legacy_algorithms = true",
     ]);
     assert_eq!(stage.server.credentials(), 0, "nothing was sent over them");
-    Trial::of(&stage, &format!("{}legacy_algorithms = true\n", stage.lines())).run().is("exit 0: listed 3, ingested 3");
+    Trial::of(&stage, &format!("{}legacy_algorithms = true\n", stage.lines()))
+        .run()
+        .is("exit 0: listed 3, ingested 3");
     // One that knows sound ones as well is spoken to in those, whatever is allowed.
     let stage = sftp(Script::default());
-    Trial::of(&stage, &format!("{}legacy_algorithms = true\n", stage.lines())).run().is("exit 0: listed 3, ingested 3");
+    Trial::of(&stage, &format!("{}legacy_algorithms = true\n", stage.lines()))
+        .run()
+        .is("exit 0: listed 3, ingested 3");
 }
 
 /// An sshd with nothing but these is refused with its list, and spoken to where that is allowed.
@@ -34,8 +39,9 @@ fn old_sshd(lines: &'static [&'static str], kind: &str, offer: &str) {
     let Some(sshd) = Sshd::start(SshdOptions { auth: SshdAuth::Key, lines }) else { return };
     old_file(&sshd.root.join("a.txt"), b"old, but well");
     let source = format!(
-        "[[source]]\nname = \"acme\"\nstable_for = \"0s\"\nattempts = 2\nstall_timeout = \"10s\"\nconnect_timeout = \"5s\"\n\
-         url = \"sftp://{}@127.0.0.1:{}{}\"\nprivate_key_file = \"{}\"\nhost_key = \"{}\"\n",
+        "[[source]]\nname = \"acme\"\nstable_for = \"0s\"\nattempts = 2\nstall_timeout = \
+         \"10s\"\nconnect_timeout = \"5s\"\nurl = \"sftp://{}@127.0.0.1:{}{}\"\nprivate_key_file = \
+         \"{}\"\nhost_key = \"{}\"\n",
         sshd.user,
         sshd.port,
         sshd.base,
@@ -44,7 +50,10 @@ fn old_sshd(lines: &'static [&'static str], kind: &str, offer: &str) {
     );
     let trial = |source: &str| Trial::new(source, "folder = \"store\"").allow(b"old, but well");
     let proof = trial(&source).run().is("exit 3: problem [listing_failed]");
-    proof.says(&[&format!("no common {kind} algorithm: the server offers {offer}"), "legacy_algorithms = true"]);
+    proof.says(&[
+        &format!("no common {kind} algorithm: the server offers {offer}"),
+        "legacy_algorithms = true",
+    ]);
     trial(&format!("{source}legacy_algorithms = true\n")).run().is("exit 0: listed 1, ingested 1");
 }
 
@@ -57,7 +66,8 @@ fn s23_an_sshd_with_old_algorithms_only() {
     old_sshd(&["HostKeyAlgorithms ssh-rsa"], "Key", "ssh-rsa");
 }
 
-/// A line on which somebody slips a packet of his own between the server's first packet and the rest.
+/// A line on which somebody slips a packet of his own between the server's first packet and the
+/// rest.
 async fn tampered(server: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it has an address");
@@ -75,8 +85,10 @@ const IGNORE: [u8; 16] = [0, 0, 0, 12, 6, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
 async fn slip_in(client: TcpStream, server: SocketAddr) -> std::io::Result<()> {
     let server = TcpStream::connect(server).await?;
-    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.into_split(), server.into_split());
-    let there = tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+        (client.into_split(), server.into_split());
+    let there =
+        tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
     loop {
         let byte = from_server.read_u8().await?;
         to_client.write_u8(byte).await?;
@@ -98,7 +110,12 @@ fn s24_a_packet_slipped_into_the_key_exchange() {
     let stage = sftp(Script::default());
     let address = stage.runtime.block_on(tampered(stage.server.address));
     let proof = Trial::of(&stage, &stage.lines_at(address)).run();
-    assert_eq!((proof.done.code, proof.source()["ingested"].as_u64()), (3, Some(0)), "{}", proof.brief());
+    assert_eq!(
+        (proof.done.code, proof.source()["ingested"].as_u64()),
+        (3, Some(0)),
+        "{}",
+        proof.brief()
+    );
     proof.says(&["Violation detected during strict key exchange"]);
     assert_eq!(stage.server.credentials(), 0, "nobody logs in on such a line");
 }

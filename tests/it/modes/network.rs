@@ -10,15 +10,18 @@ use super::super::kit::relay::{Line, Relay};
 use super::super::kit::stage::{ftp, ftp_lines, runtime, sftp};
 use super::super::kit::trial::Trial;
 
-/// `a.bin` meets a fault once and arrives all the same; with a fault that stays it fails by this class, alone,
-/// and nothing of it is visible; once the server is well, it arrives.
+/// `a.bin` meets a fault once and arrives all the same; with a fault that stays it fails by this
+/// class, alone, and nothing of it is visible; once the server is well, it arrives.
 #[track_caller]
 fn heals_or_is_named(fault: Fault, class: &str) {
     let script = |fault| Script { files: [(b"a.bin".to_vec(), fault)].into(), ..Script::default() };
     let stage = ftp(script(Fault::Times(1, Box::new(fault.clone()))));
     Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
     let stage = ftp(script(fault));
-    Trial::of(&stage, &stage.lines()).run().is(&format!("exit 1: listed 3, ingested 2, failed 1 [{class}]")).says(&["/a.bin"]);
+    Trial::of(&stage, &stage.lines())
+        .run()
+        .is(&format!("exit 1: listed 3, ingested 2, failed 1 [{class}]"))
+        .says(&["/a.bin"]);
 }
 
 #[test]
@@ -58,19 +61,29 @@ fn n06_a_transfer_begins_and_no_data_comes() {
 
 #[test]
 fn n07_all_data_and_no_closing_reply() {
-    let stage = ftp(Script { files: [(b"a.bin".to_vec(), Fault::No226)].into(), ..Script::default() });
-    Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3").logs(&["All bytes came, the closing reply did not."]);
+    let stage =
+        ftp(Script { files: [(b"a.bin".to_vec(), Fault::No226)].into(), ..Script::default() });
+    Trial::of(&stage, &stage.lines())
+        .run()
+        .is("exit 0: listed 3, ingested 3")
+        .logs(&["All bytes came, the closing reply did not."]);
 }
 
 #[test]
 fn n08_the_closing_reply_is_late() {
-    let stage = ftp(Script { every_file: Some(Fault::Late226(Duration::from_millis(300))), ..Script::default() });
+    let stage = ftp(Script {
+        every_file: Some(Fault::Late226(Duration::from_millis(300))),
+        ..Script::default()
+    });
     Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
 }
 
 #[test]
 fn n09_a_slow_drip_is_not_a_stall_and_starves_nobody() {
-    let stage = ftp(Script { files: [(b"a.bin".to_vec(), Fault::Drip(Duration::from_millis(10)))].into(), ..Script::default() });
+    let stage = ftp(Script {
+        files: [(b"a.bin".to_vec(), Fault::Drip(Duration::from_millis(10)))].into(),
+        ..Script::default()
+    });
     // 293 pieces of a kilobyte: longer than the stall timeout, in all.
     Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
 }
@@ -80,7 +93,10 @@ fn n10_passive_ports_are_closed() {
     let stage = ftp(Script { dead_ports: DeadPorts::Extended, ..Script::default() });
     Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
     let stage = ftp(Script { dead_ports: DeadPorts::All, ..Script::default() });
-    Trial::of(&stage, &stage.lines()).run().is("exit 3: problem [connect]").says(&["passive ports"]);
+    Trial::of(&stage, &stage.lines())
+        .run()
+        .is("exit 3: problem [connect]")
+        .says(&["passive ports"]);
 }
 
 #[test]
@@ -106,11 +122,19 @@ fn n14_a_file_costs_two_questions_over_a_far_line() {
     for without in [vec![], vec!["MLST"]] {
         let stage = ftp(Script { without, ..Script::default() });
         for n in 0..FILES {
-            super::super::e2e::bad_input::old_file(&stage.root.path().join(format!("{n:02}.txt")), format!("number {n}").as_bytes());
+            super::super::e2e::bad_input::old_file(
+                &stage.root.path().join(format!("{n:02}.txt")),
+                format!("number {n}").as_bytes(),
+            );
         }
-        Trial::of(&stage, &format!("{}connections = 2\n", stage.lines())).run().is("exit 0: listed 43, ingested 43");
+        Trial::of(&stage, &format!("{}connections = 2\n", stage.lines()))
+            .run()
+            .is("exit 0: listed 43, ingested 43");
         let counts = &stage.server.counts;
-        let commands: u64 = ["CWD", "EPSV", "LIST", "MDTM", "MLSD", "MLST", "RETR", "SIZE"].into_iter().map(|verb| counts.of(verb)).sum();
+        let commands: u64 = ["CWD", "EPSV", "LIST", "MDTM", "MLSD", "MLST", "RETR", "SIZE"]
+            .into_iter()
+            .map(|verb| counts.of(verb))
+            .sum();
         let questions = commands - counts.in_company.load(Ordering::SeqCst);
         assert!(questions <= 2 * FILES + 30, "{questions} questions for {commands} commands");
     }
@@ -127,7 +151,12 @@ fn n11_nobody_at_the_control_port_and_other_sources_go_on() {
         trial = trial.allow(content);
     }
     let proof = trial.run();
-    assert_eq!((proof.done.code, &proof.report["sources"][1]["ingested"]), (1, &3.into()), "{:#}", proof.report);
+    assert_eq!(
+        (proof.done.code, &proof.report["sources"][1]["ingested"]),
+        (1, &3.into()),
+        "{:#}",
+        proof.report
+    );
     proof.says(&["\"connect\""]);
 }
 
@@ -138,7 +167,10 @@ fn n12_nobody_answers_at_all() {
         panic!("this system answers for a full queue: the mode cannot be played here");
     };
     let stage = ftp(Script::default());
-    Trial::of(&stage, &ftp_lines(hole.address)).run().is("exit 3: problem [connect]").says(&["no connection in time"]);
+    Trial::of(&stage, &ftp_lines(hole.address))
+        .run()
+        .is("exit 3: problem [connect]")
+        .says(&["no connection in time"]);
     let stage = sftp(SftpScript::default());
     Trial::of(&stage, &stage.lines_at(hole.address)).run().is("exit 3: problem [connect]");
 }
@@ -155,10 +187,15 @@ fn n13_the_other_end_is_gone_without_a_word() {
     let proof = Trial::of(&stage, &stage.lines_at(always.address)).run();
     // Small files may get through before the line freezes, the large one never does.
     let brief = proof.brief();
-    assert!(brief.contains("failed") && brief.ends_with("[stalled]") && !brief.contains("ingested 3"), "{brief}");
+    assert!(
+        brief.contains("failed") && brief.ends_with("[stalled]") && !brief.contains("ingested 3"),
+        "{brief}"
+    );
     // The control connection of FTP dies in the middle of a question.
     let stage = ftp(Script::default());
-    let frozen = stage.runtime.block_on(Relay::start(stage.server.address, vec![Line::Freeze(150), Line::Good]));
+    let frozen = stage
+        .runtime
+        .block_on(Relay::start(stage.server.address, vec![Line::Freeze(150), Line::Good]));
     Trial::of(&stage, &ftp_lines(frozen.address)).run().is("exit 0: listed 3, ingested 3");
 }
 
@@ -169,7 +206,12 @@ fn n13_a_server_that_takes_connections_and_says_nothing() {
     let address = silent.local_addr().unwrap();
     let stage = ftp(Script::default());
     let proof = Trial::of(&stage, &ftp_lines(address)).run();
-    assert!(["exit 3: problem [connect]", "exit 3: problem [stalled]"].contains(&proof.brief().as_str()), "{}", proof.brief());
+    assert!(
+        ["exit 3: problem [connect]", "exit 3: problem [stalled]"]
+            .contains(&proof.brief().as_str()),
+        "{}",
+        proof.brief()
+    );
     let stage = sftp(SftpScript::default());
     Trial::of(&stage, &stage.lines_at(address)).run().is("exit 3: problem [stalled]");
 }
@@ -177,7 +219,9 @@ fn n13_a_server_that_takes_connections_and_says_nothing() {
 #[test]
 fn n14_a_line_that_is_far_and_one_that_is_thin() {
     let stage = sftp(SftpScript::default());
-    for line in [Line::Latency(Duration::from_millis(100)), Line::Drip(4096, Duration::from_millis(5))] {
+    for line in
+        [Line::Latency(Duration::from_millis(100)), Line::Drip(4096, Duration::from_millis(5))]
+    {
         let relay = stage.runtime.block_on(Relay::start(stage.server.address, vec![line]));
         Trial::of(&stage, &stage.lines_at(relay.address)).run().is("exit 0: listed 3, ingested 3");
     }
@@ -206,5 +250,8 @@ fn n18_a_closing_reply_comes_twice() {
 fn n19_a_reply_without_end() {
     let greeting = [b"220-".to_vec(), vec![b'x'; 4 << 20]].concat();
     let stage = ftp(Script { greeting: Some(greeting), ..Script::default() });
-    Trial::of(&stage, &stage.lines()).run().is("exit 3: problem [listing_failed]").says(&["a reply larger than"]);
+    Trial::of(&stage, &stage.lines())
+        .run()
+        .is("exit 3: problem [listing_failed]")
+        .says(&["a reply larger than"]);
 }

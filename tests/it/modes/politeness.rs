@@ -1,4 +1,5 @@
-//! How busy servers are treated: half as many logins, a rest, then one more at a time; dead ones are given up.
+//! How busy servers are treated: half as many logins, a rest, then one more at a time; dead ones
+//! are given up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -55,13 +56,20 @@ impl Endpoint for Narrow {
 #[tokio::test(start_paused = true)]
 async fn a_server_without_room_has_a_rest_and_is_then_asked_for_one_more_at_a_time() {
     for class in [Class::Busy, Class::Connect] {
-        let endpoint = Arc::new(Narrow { server: MemoryServer::new(), room: AtomicUsize::new(1), class, refused: AtomicUsize::new(0) });
+        let endpoint = Arc::new(Narrow {
+            server: MemoryServer::new(),
+            room: AtomicUsize::new(1),
+            class,
+            refused: AtomicUsize::new(0),
+        });
         let pool = Pool::new(endpoint.clone(), 8);
         let first = pool.lend().await.expect("there is room for one");
         let (gave, mut got) = mpsc::unbounded_channel();
         for _ in 0..7 {
             let (pool, gave) = (pool.clone(), gave.clone());
-            tokio::spawn(async move { gave.send((Instant::now(), pool.lend().await)).map_err(drop) });
+            tokio::spawn(
+                async move { gave.send((Instant::now(), pool.lend().await)).map_err(drop) },
+            );
         }
         let refused = || endpoint.refused.load(Ordering::SeqCst);
         tokio::time::sleep(Duration::from_secs(4)).await;
@@ -69,7 +77,11 @@ async fn a_server_without_room_has_a_rest_and_is_then_asked_for_one_more_at_a_ti
         let crowd = refused();
         // Ten minutes without room: it is asked ever more rarely.
         tokio::time::sleep(Duration::from_secs(600)).await;
-        assert!((crowd + 3..=crowd + 16).contains(&refused()), "asked now and then: {} after {crowd}", refused());
+        assert!(
+            (crowd + 3..=crowd + 16).contains(&refused()),
+            "asked now and then: {} after {crowd}",
+            refused()
+        );
         assert!(got.try_recv().is_err(), "nobody has failed or was let in");
         // With room for all they come in, not at once.
         endpoint.room.store(8, Ordering::SeqCst);
@@ -80,8 +92,15 @@ async fn a_server_without_room_has_a_rest_and_is_then_asked_for_one_more_at_a_ti
             leases.push((Instant::now(), lease.expect("there is room")));
         }
         let (early, late) = (leases[0].0 - begun, leases[6].0 - begun);
-        assert!(early <= Duration::from_secs(130) && late >= early + Duration::from_secs(20), "{early:?} to {late:?}");
-        assert_eq!((refused(), endpoint.server.tree().open), (before, 8), "all places are in use again");
+        assert!(
+            early <= Duration::from_secs(130) && late >= early + Duration::from_secs(20),
+            "{early:?} to {late:?}"
+        );
+        assert_eq!(
+            (refused(), endpoint.server.tree().open),
+            (before, 8),
+            "all places are in use again"
+        );
         drop((first, leases));
     }
 }
@@ -94,7 +113,10 @@ fn a_530_for_too_many_is_no_refused_password() {
         old_file(&stage.root.path().join(format!("{n:02}.txt")), format!("number {n}").as_bytes());
     }
     let lines = format!("{}connections = 6\n", stage.lines());
-    Trial::of(&stage, &lines).run().is("exit 0: listed 33, ingested 33").logs(&["takes no more logins now"]);
+    Trial::of(&stage, &lines)
+        .run()
+        .is("exit 0: listed 33, ingested 33")
+        .logs(&["takes no more logins now"]);
     let asked = stage.server.counts.of("PASS");
     assert!(asked <= 7, "one crowd of logins, then none: {asked}");
     // Full from the first: busy, not auth, so that the next run tries again.
@@ -112,8 +134,9 @@ fn an_sshd_that_takes_one_at_a_time() {
     let Some(sshd) = Sshd::start(SshdOptions { auth: SshdAuth::Key, lines }) else { return };
     let mut trial = Trial::new(
         &format!(
-            "[[source]]\nname = \"acme\"\nstable_for = \"0s\"\nattempts = 3\nstall_timeout = \"10s\"\nconnect_timeout = \"5s\"\nconnections = 6\n\
-             url = \"sftp://{}@127.0.0.1:{}{}\"\nprivate_key_file = \"{}\"\nhost_key = \"{}\"\n",
+            "[[source]]\nname = \"acme\"\nstable_for = \"0s\"\nattempts = 3\nstall_timeout = \
+             \"10s\"\nconnect_timeout = \"5s\"\nconnections = 6\nurl = \
+             \"sftp://{}@127.0.0.1:{}{}\"\nprivate_key_file = \"{}\"\nhost_key = \"{}\"\n",
             sshd.user,
             sshd.port,
             sshd.base,
@@ -130,14 +153,20 @@ fn an_sshd_that_takes_one_at_a_time() {
     trial.run().is("exit 0: listed 200, ingested 200");
 }
 
-/// A server that dies is asked for a minute or so, not once for each of a thousand files, and holds up nobody.
+/// A server that dies is asked for a minute or so, not once for each of a thousand files, and holds
+/// up nobody.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_stays_dead_is_given_up_and_others_go_on() {
     let names: Vec<String> = (0..200).map(|n| format!("f{n}")).collect();
     let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
     let world = World::new().with(|source| source.connections = 4).patterns(&wanted, &[], None);
-    let world =
-        world.with(|source| source.policy = Policy { max_wait: Duration::from_secs(10), first_wait: Duration::from_secs(4), ..Policy::default() });
+    let world = world.with(|source| {
+        source.policy = Policy {
+            max_wait: Duration::from_secs(10),
+            first_wait: Duration::from_secs(4),
+            ..Policy::default()
+        }
+    });
     world.server.tree().login_faults.extend([Class::Connect; 5_000]);
     let other = MemoryServer::new();
     other.put("/x", "other", world::LONG_AGO);
@@ -148,7 +177,10 @@ async fn a_server_that_stays_dead_is_given_up_and_others_go_on() {
     let tried = world.server.tree().logins;
     assert!((10..=100).contains(&tried), "200 files of five tries each: {tried} logins");
     assert!(begun.elapsed() < Duration::from_secs(600), "{:?}", begun.elapsed());
-    assert_eq!((report.sources[0].ingested, report.sources[1].ingested, report.exit_code()), (0, 1, 1));
+    assert_eq!(
+        (report.sources[0].ingested, report.sources[1].ingested, report.exit_code()),
+        (0, 1, 1)
+    );
     let text = report.to_string();
     assert!(text.contains("given up for this run after"), "{text}");
 }

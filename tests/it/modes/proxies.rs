@@ -13,7 +13,9 @@ const PASSWORD: &str = "g@te:w/rd";
 
 /// The lines of a source, through the gate, by each protocol.
 fn ways(lines: &str, gate: &Gate, password: &str) -> [String; 2] {
-    ["socks5", "http"].map(|scheme| format!("{lines}proxy = \"{scheme}://guest:{}@{}\"\n", percent_all(password), gate.address))
+    ["socks5", "http"].map(|scheme| {
+        format!("{lines}proxy = \"{scheme}://guest:{}@{}\"\n", percent_all(password), gate.address)
+    })
 }
 
 #[test]
@@ -46,15 +48,26 @@ fn files_come_through_a_proxy() {
 fn a_proxy_that_refuses_us_is_asked_once() {
     let (stage, other) = (sftp(SftpScript::default()), ftp(Script::default()));
     let gate = stage.runtime.block_on(Gate::open(PASSWORD));
-    let lines = ways(&stage.lines(), &gate, "not the word").into_iter().map(|lines| (Trial::of(&stage, &lines), lines));
-    let more = ways(&other.lines(), &gate, "not the word").into_iter().map(|lines| (Trial::of(&other, &lines), lines));
+    let lines = ways(&stage.lines(), &gate, "not the word")
+        .into_iter()
+        .map(|lines| (Trial::of(&stage, &lines), lines));
+    let more = ways(&other.lines(), &gate, "not the word")
+        .into_iter()
+        .map(|lines| (Trial::of(&other, &lines), lines));
     for (trial, lines) in lines.chain(more) {
         let proof = trial.run().is("exit 3: problem [auth]").says(&["the proxy refuses"]);
         let configured = format!("{lines}{}", proof.log);
-        assert!(!proof.log.contains("not the word") && !proof.done.out.contains("not the word"), "{configured}");
+        assert!(
+            !proof.log.contains("not the word") && !proof.done.out.contains("not the word"),
+            "{configured}"
+        );
     }
     assert_eq!(gate.passed(), 0);
-    assert_eq!((stage.server.accepted(), other.server.counts.of("USER")), (0, 0), "nobody went around it");
+    assert_eq!(
+        (stage.server.accepted(), other.server.counts.of("USER")),
+        (0, 0),
+        "nobody went around it"
+    );
 }
 
 #[test]
@@ -67,7 +80,10 @@ fn a_proxy_that_is_not_there_or_cannot_reach_the_server() {
         .says(&["through the proxy"]);
     let gate = stage.runtime.block_on(Gate::open(PASSWORD));
     for lines in ways(&stage.lines_at(closed), &gate, PASSWORD) {
-        Trial::of(&stage, &lines).run().is("exit 3: problem [connect]").says(&["through the proxy"]);
+        Trial::of(&stage, &lines)
+            .run()
+            .is("exit 3: problem [connect]")
+            .says(&["through the proxy"]);
     }
     assert_eq!(stage.server.accepted(), 0);
 }

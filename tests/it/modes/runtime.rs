@@ -21,11 +21,21 @@ fn r11_few_file_handles() {
     limited.args(["-c", "ulimit -n 32; exec \"$0\" run --json"]).arg(program.get_program());
     limited.current_dir(trial.ferry.path("")).env_clear().stdin(Stdio::null());
     let done: Done = limited.output().expect("there is a shell").into();
-    assert!(done.code == 0 || done.code == 1 || done.code == 3, "no crash: {} {}", done.code, done.err);
+    assert!(
+        done.code == 0 || done.code == 1 || done.code == 3,
+        "no crash: {} {}",
+        done.code,
+        done.err
+    );
     assert!(!done.err.contains("panicked"), "{}", done.err);
     // With room again, what was left arrives; nothing twice, nothing torn.
     let proof = trial.run();
-    assert_eq!((proof.done.code, proof.source()["listed"].as_u64()), (0, Some(63)), "{}", proof.brief());
+    assert_eq!(
+        (proof.done.code, proof.source()["listed"].as_u64()),
+        (0, Some(63)),
+        "{}",
+        proof.brief()
+    );
 }
 
 #[test]
@@ -33,7 +43,8 @@ fn r15_dead_sources_among_healthy_ones() {
     let stage = ftp(Script::default());
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let more = "attempts = 2\nstable_for = \"0s\"\nstall_timeout = \"2s\"\nconnect_timeout = \"2s\"\n";
+    let more =
+        "attempts = 2\nstable_for = \"0s\"\nstall_timeout = \"2s\"\nconnect_timeout = \"2s\"\n";
     let mut sources = String::new();
     for n in 0..30 {
         let address = if n % 2 == 0 { closed } else { silent.local_addr().unwrap() };
@@ -45,7 +56,12 @@ fn r15_dead_sources_among_healthy_ones() {
         trial = trial.allow(content);
     }
     let proof = trial.run();
-    assert_eq!((proof.done.code, &proof.report["sources"][30]["ingested"]), (1, &3.into()), "{:#}", proof.report["sources"][30]);
+    assert_eq!(
+        (proof.done.code, &proof.report["sources"][30]["ingested"]),
+        (1, &3.into()),
+        "{:#}",
+        proof.report["sources"][30]
+    );
 }
 
 #[test]
@@ -56,7 +72,10 @@ fn r09_little_memory() {
         old_file(&stage.root.path().join(format!("large-{n}.bin")), &vec![n; 64 << 20]);
     }
     let mut trial = Trial::new(
-        &format!("[limits]\nmemory = \"32 MiB\"\n[[source]]\nname = \"acme\"\nstable_for = \"0s\"\n{}", stage.lines()),
+        &format!(
+            "[limits]\nmemory = \"32 MiB\"\n[[source]]\nname = \"acme\"\nstable_for = \"0s\"\n{}",
+            stage.lines()
+        ),
         "folder = \"store\"",
     );
     for content in stage.files().values() {

@@ -37,7 +37,10 @@ fn s01_a_host_key_that_nobody_vouched_for() {
     let stage = sftp(Script::default());
     let lines = stage.lines();
     let without = lines.lines().next().unwrap().to_owned() + "\n";
-    Trial::of(&stage, &without).run().is("exit 3: problem [host_key]").says(&[&stage.server.host_key]);
+    Trial::of(&stage, &without)
+        .run()
+        .is("exit 3: problem [host_key]")
+        .says(&[&stage.server.host_key]);
     assert_eq!(stage.server.credentials(), 0, "nothing was sent to a stranger");
 }
 
@@ -60,7 +63,9 @@ fn s03_too_many_connections_for_sshd() {
     for n in 0..40 {
         old_file(&stage.root.path().join(format!("{n:02}.txt")), format!("number {n}").as_bytes());
     }
-    Trial::of(&stage, &format!("{}connections = 4\n", stage.lines())).run().is("exit 0: listed 43, ingested 43");
+    Trial::of(&stage, &format!("{}connections = 4\n", stage.lines()))
+        .run()
+        .is("exit 0: listed 43, ingested 43");
     let full = sftp(full_above(0));
     Trial::of(&full, &full.lines()).run().is("exit 3: problem [busy]").says(&["MaxStartups"]);
     assert_eq!(full.server.accepted(), 2, "it was asked as often as `attempts` allows");
@@ -72,14 +77,20 @@ fn s04_one_channel_serves_many_files() {
     for n in 0..30 {
         old_file(&stage.root.path().join(format!("{n:02}.txt")), format!("number {n}").as_bytes());
     }
-    Trial::of(&stage, &format!("{}connections = 1\n", stage.lines())).run().is("exit 0: listed 33, ingested 33");
+    Trial::of(&stage, &format!("{}connections = 1\n", stage.lines()))
+        .run()
+        .is("exit 0: listed 33, ingested 33");
     assert_eq!((stage.server.logins(), stage.server.most_connections()), (1, 1));
 }
 
 #[test]
 fn s05_short_reads() {
     for most in [1000, 32_768, 7] {
-        let stage = sftp(Script::default().always("b.txt", Fault::ShortReads(1)).always("a.bin", Fault::ShortReads(most.max(1000))));
+        let stage = sftp(
+            Script::default()
+                .always("b.txt", Fault::ShortReads(1))
+                .always("a.bin", Fault::ShortReads(most.max(1000))),
+        );
         Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
     }
 }
@@ -87,7 +98,10 @@ fn s05_short_reads() {
 #[test]
 fn s06_a_read_fails_at_an_offset() {
     once(Fault::StatusAt(100_000, status::FAILURE));
-    always(Fault::StatusAt(100_000, status::FAILURE), "exit 1: listed 3, ingested 2, failed 1 [protocol]");
+    always(
+        Fault::StatusAt(100_000, status::FAILURE),
+        "exit 1: listed 3, ingested 2, failed 1 [protocol]",
+    );
     // Statuses that nobody has heard of.
     always(Fault::StatusAt(100_000, 4711), "exit 1: listed 3, ingested 2, failed 1 [protocol]");
 }
@@ -98,14 +112,21 @@ fn s07_a_connection_ends_at_an_offset() {
     always(Fault::DisconnectAt(100_000), "exit 1: listed 3, ingested 2, failed 1 [connect]");
     let stage = sftp(Script::default());
     for line in [Line::Cut(60_000), Line::Reset(60_000)] {
-        let relay = stage.runtime.block_on(Relay::start(stage.server.address, vec![line, Line::Good]));
+        let relay =
+            stage.runtime.block_on(Relay::start(stage.server.address, vec![line, Line::Good]));
         Trial::of(&stage, &stage.lines_at(relay.address)).run().is("exit 0: listed 3, ingested 3");
     }
-    // Cut during the greeting, the key exchange, the login: each is one of many tries or a named failure.
+    // Cut during the greeting, the key exchange, the login: each is one of many tries or a named
+    // failure.
     for at in [0, 5, 600, 1_500, 2_500] {
         let relay = stage.runtime.block_on(Relay::start(stage.server.address, vec![Line::Cut(at)]));
         let proof = Trial::of(&stage, &stage.lines_at(relay.address)).run();
-        assert_eq!((proof.done.code, proof.source()["ingested"].as_u64()), (3, Some(0)), "{at}: {}", proof.brief());
+        assert_eq!(
+            (proof.done.code, proof.source()["ingested"].as_u64()),
+            (3, Some(0)),
+            "{at}: {}",
+            proof.brief()
+        );
     }
 }
 
@@ -114,12 +135,25 @@ fn s07_a_connection_ends_at_an_offset() {
 fn s07_a_file_that_always_ends_its_connection_takes_no_neighbour_with_it() {
     for connections in [1, 2] {
         let names: Vec<String> = (0..8).map(|n| format!("{n}.txt")).collect();
-        let script = names.iter().fold(Script::default(), |script, name| script.always(name, Fault::SilentInCompany));
-        let stage = sftp(script.always("a.bin", Fault::DisconnectAt(100_000)).always("killer.bin", Fault::DisconnectAt(0)));
-        let stage = names.iter().fold(stage, |stage, name| stage.file(name, name.repeat(1_000).as_bytes())).file("killer.bin", b"anything");
+        let script = names
+            .iter()
+            .fold(Script::default(), |script, name| script.always(name, Fault::SilentInCompany));
+        let stage = sftp(
+            script
+                .always("a.bin", Fault::DisconnectAt(100_000))
+                .always("killer.bin", Fault::DisconnectAt(0)),
+        );
+        let stage = names
+            .iter()
+            .fold(stage, |stage, name| stage.file(name, name.repeat(1_000).as_bytes()))
+            .file("killer.bin", b"anything");
         let lines = format!("{}connections = {connections}\n", stage.lines());
         Trial::of(&stage, &lines).run().is("exit 1: listed 12, ingested 10, failed 2 [connect]");
-        assert!(stage.server.most_connections() <= connections, "{} at once", stage.server.most_connections());
+        assert!(
+            stage.server.most_connections() <= connections,
+            "{} at once",
+            stage.server.most_connections()
+        );
     }
 }
 
@@ -137,10 +171,16 @@ fn s09_sizes_that_are_lies() {
 
 #[test]
 fn s10_neither_size_nor_time() {
-    // Nothing is known of the entry: neither that it is a file. It is told of, or taken; never silently left.
+    // Nothing is known of the entry: neither that it is a file. It is told of, or taken; never
+    // silently left.
     let stage = sftp(Script::default().always("a.bin", Fault::NoAttributes));
     let proof = Trial::of(&stage, &stage.lines()).run();
-    assert_eq!((proof.source()["listed"].as_u64(), proof.source()["ingested"].as_u64()), (Some(3), Some(3)), "{}", proof.brief());
+    assert_eq!(
+        (proof.source()["listed"].as_u64(), proof.source()["ingested"].as_u64()),
+        (Some(3), Some(3)),
+        "{}",
+        proof.brief()
+    );
 }
 
 #[test]
@@ -152,21 +192,36 @@ fn s11_describing_is_denied() {
 
 #[test]
 fn s12_opening_is_denied() {
-    let stage = sftp(Script::default().always("a.bin", Fault::OpenStatus(status::PERMISSION_DENIED)));
+    let stage =
+        sftp(Script::default().always("a.bin", Fault::OpenStatus(status::PERMISSION_DENIED)));
     let trial = Trial::of(&stage, &stage.lines());
     trial.run().is("exit 1: listed 3, ingested 2, failed 1 [permission]");
     stage.server.follow(Script::default());
     trial.run().is("exit 0: listed 3, ingested 1, unchanged 2");
     // What is listed still is not gone: the next run tells whether it can be opened.
-    always(Fault::OpenStatus(status::NO_SUCH_FILE), "exit 0: listed 3, ingested 2, deferred 1 [unreachable]");
+    always(
+        Fault::OpenStatus(status::NO_SUCH_FILE),
+        "exit 0: listed 3, ingested 2, deferred 1 [unreachable]",
+    );
 }
 
 #[test]
 fn s14_names_that_are_not_utf_8() {
     let stage = sftp(Script::default());
-    let names: &[&[u8]] = &[b"caf\xe9.txt", b"\x80\xff", b"\xc3\xa9", b"e\xcc\x81", b"\xe2\x80\xae.txt", b" lead", b"trail "];
+    let names: &[&[u8]] = &[
+        b"caf\xe9.txt",
+        b"\x80\xff",
+        b"\xc3\xa9",
+        b"e\xcc\x81",
+        b"\xe2\x80\xae.txt",
+        b" lead",
+        b"trail ",
+    ];
     for (n, name) in names.iter().enumerate() {
-        old_file(&stage.root.path().join(OsStr::from_bytes(name)), format!("number {n}").as_bytes());
+        old_file(
+            &stage.root.path().join(OsStr::from_bytes(name)),
+            format!("number {n}").as_bytes(),
+        );
     }
     let trial = Trial::of(&stage, &stage.lines());
     trial.run().is("exit 0: listed 10, ingested 10");
@@ -176,20 +231,39 @@ fn s14_names_that_are_not_utf_8() {
 #[test]
 fn s15_names_that_would_write_on_your_terminal() {
     let stage = sftp(Script::default());
-    for (n, name) in ["nl\nx.txt", "\x1b[31mred\x1b[0m", "bell\x07", "cr\rover", "del\x7f", "{\"level\":\"ERROR\"}\n{}"].iter().enumerate() {
+    for (n, name) in [
+        "nl\nx.txt",
+        "\x1b[31mred\x1b[0m",
+        "bell\x07",
+        "cr\rover",
+        "del\x7f",
+        "{\"level\":\"ERROR\"}\n{}",
+    ]
+    .iter()
+    .enumerate()
+    {
         old_file(&stage.root.path().join(name), format!("number {n}").as_bytes());
     }
     let trial = Trial::of(&stage, &stage.lines());
     trial.run().is("exit 0: listed 9, ingested 9");
     // The same names, each in a line that says that it failed.
-    let stage = sftp(Script::default().always("\x1b[31mred\x1b[0m\n", Fault::OpenStatus(status::PERMISSION_DENIED)));
+    let stage = sftp(
+        Script::default()
+            .always("\x1b[31mred\x1b[0m\n", Fault::OpenStatus(status::PERMISSION_DENIED)),
+    );
     old_file(&stage.root.path().join("\x1b[31mred\x1b[0m\n"), b"x");
-    Trial::of(&stage, &stage.lines()).run().is("exit 1: listed 4, ingested 3, failed 1 [permission]").says(&["x1B[31mred"]);
+    Trial::of(&stage, &stage.lines())
+        .run()
+        .is("exit 1: listed 4, ingested 3, failed 1 [permission]")
+        .says(&["x1B[31mred"]);
 }
 
 #[test]
 fn s27_a_listing_that_is_slow_or_silent() {
     let stage = sftp(Script::default());
-    let relay = stage.runtime.block_on(Relay::start(stage.server.address, vec![Line::Latency(Duration::from_millis(150))]));
+    let relay = stage.runtime.block_on(Relay::start(
+        stage.server.address,
+        vec![Line::Latency(Duration::from_millis(150))],
+    ));
     Trial::of(&stage, &stage.lines_at(relay.address)).run().is("exit 0: listed 3, ingested 3");
 }

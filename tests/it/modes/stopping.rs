@@ -1,4 +1,5 @@
-//! R1: told to stop while the other side is silent, the program ends in time, with its journal written and no work lost.
+//! R1: told to stop while the other side is silent, the program ends in time, with its journal
+//! written and no work lost.
 
 use std::time::Duration;
 
@@ -22,7 +23,12 @@ const PATIENT: &str = "stall_timeout = \"600s\"\n";
 fn stop(trial: &Trial, program: Started) -> Proof {
     program.signal("TERM");
     let proof = trial.judge(program.end(GRACE));
-    assert_eq!((proof.done.code, &proof.report["interrupted"]), (143, &true.into()), "{:#}", proof.report);
+    assert_eq!(
+        (proof.done.code, &proof.report["interrupted"]),
+        (143, &true.into()),
+        "{:#}",
+        proof.report
+    );
     proof
 }
 
@@ -32,9 +38,16 @@ fn in_the_middle_of_a_file<S>(stage: &Stage<S>, lines: &str) {
     let trial = Trial::of(stage, &format!("{lines}{PATIENT}"));
     let mut program = trial.ferry.start(&["run", "--json"]);
     let stored = |name: &str| trial.ferry.path(&format!("store/acme/{name}")).exists();
-    wait_for("the small files", Duration::from_secs(60), || program.has_ended() || stored("b.txt") && stored("sub/c.txt"));
+    wait_for("the small files", Duration::from_secs(60), || {
+        program.has_ended() || stored("b.txt") && stored("sub/c.txt")
+    });
     let proof = stop(&trial, program);
-    assert_eq!(proof.brief(), "exit 143: listed 3, ingested 2, deferred 1 [interrupted]", "{}", proof.log);
+    assert_eq!(
+        proof.brief(),
+        "exit 143: listed 3, ingested 2, deferred 1 [interrupted]",
+        "{}",
+        proof.log
+    );
     assert!(!stored("a.bin"), "nothing of it is visible");
     // What was recorded is known to the next run: the journal was written.
     trial.run().is("exit 0: listed 3, ingested 1, unchanged 2");
@@ -42,7 +55,10 @@ fn in_the_middle_of_a_file<S>(stage: &Stage<S>, lines: &str) {
 
 #[test]
 fn while_an_ftp_server_is_silent_in_the_middle_of_a_file() {
-    let stage = ftp(Script { files: [(b"a.bin".to_vec(), Fault::Times(1, Box::new(Fault::Stall(60_000))))].into(), ..Script::default() });
+    let stage = ftp(Script {
+        files: [(b"a.bin".to_vec(), Fault::Times(1, Box::new(Fault::Stall(60_000))))].into(),
+        ..Script::default()
+    });
     in_the_middle_of_a_file(&stage, &stage.lines());
 }
 
@@ -57,15 +73,25 @@ fn while_an_sftp_server_is_silent_in_the_middle_of_a_file() {
 fn while_a_server_is_silent_before_its_listing() {
     let (ftp_stage, sftp_stage) = (ftp(Script::default()), sftp(SftpScript::default()));
     for at in [0, 150] {
-        let relay = |runtime: &tokio::runtime::Runtime, address| runtime.block_on(Relay::start(address, vec![Line::Freeze(at)]));
+        let relay = |runtime: &tokio::runtime::Runtime, address| {
+            runtime.block_on(Relay::start(address, vec![Line::Freeze(at)]))
+        };
         let first = relay(&ftp_stage.runtime, ftp_stage.server.address);
         let second = relay(&sftp_stage.runtime, sftp_stage.server.address);
         for (relay, trial) in [
             (&first, Trial::of(&ftp_stage, &format!("{}{PATIENT}", ftp_lines(first.address)))),
-            (&second, Trial::of(&sftp_stage, &format!("{}{PATIENT}", sftp_stage.lines_at(second.address)))),
+            (
+                &second,
+                Trial::of(
+                    &sftp_stage,
+                    &format!("{}{PATIENT}", sftp_stage.lines_at(second.address)),
+                ),
+            ),
         ] {
             let mut program = trial.ferry.start(&["run", "--json"]);
-            wait_for("the connection", Duration::from_secs(60), || program.has_ended() || relay.connections() > 0);
+            wait_for("the connection", Duration::from_secs(60), || {
+                program.has_ended() || relay.connections() > 0
+            });
             let proof = stop(&trial, program);
             assert_eq!(proof.source()["listed"], 0, "{}", proof.brief());
         }
@@ -78,18 +104,44 @@ fn while_an_upload_to_azure_hangs() {
     let stage = ftp(Script::default());
     let container = Azurite::container("stopping");
     let direct = azurite.connection_string();
-    let address = direct.split("BlobEndpoint=http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an endpoint");
-    let rule = Rule { times: 1, method: "PUT", holds: "/acme%2Fa.bin", mischief: Mischief::Delay(Duration::from_secs(600)) };
-    let proxy = stage.runtime.block_on(Proxy::start(address.parse().expect("an address"), vec![rule]));
+    let address = direct
+        .split("BlobEndpoint=http://")
+        .nth(1)
+        .and_then(|rest| rest.split('/').next())
+        .expect("an endpoint");
+    let rule = Rule {
+        times: 1,
+        method: "PUT",
+        holds: "/acme%2Fa.bin",
+        mischief: Mischief::Delay(Duration::from_secs(600)),
+    };
+    let proxy =
+        stage.runtime.block_on(Proxy::start(address.parse().expect("an address"), vec![rule]));
     let source = format!("[[source]]\nname = \"acme\"\nstable_for = \"0s\"\n{}", stage.lines());
-    let to = |connection: &str| format!("connection_string = \"{connection}\"\ncontainer = \"{container}\"");
+    let to = |connection: &str| {
+        format!("connection_string = \"{connection}\"\ncontainer = \"{container}\"")
+    };
     let trial = Trial::new(&source, &to(&direct.replace(address, &proxy.address.to_string())));
     let mut program = trial.ferry.start(&["run", "--json"]);
-    let stored = || blobs(azurite, &container).into_keys().filter(|name| name.starts_with("acme/")).collect::<Vec<_>>();
-    wait_for("the upload that hangs", Duration::from_secs(60), || program.has_ended() || proxy.is_spent());
-    wait_for("the small files", Duration::from_secs(60), || program.has_ended() || stored().len() == 2);
+    let stored = || {
+        blobs(azurite, &container)
+            .into_keys()
+            .filter(|name| name.starts_with("acme/"))
+            .collect::<Vec<_>>()
+    };
+    wait_for("the upload that hangs", Duration::from_secs(60), || {
+        program.has_ended() || proxy.is_spent()
+    });
+    wait_for("the small files", Duration::from_secs(60), || {
+        program.has_ended() || stored().len() == 2
+    });
     let proof = stop(&trial, program);
-    assert_eq!(proof.brief(), "exit 143: listed 3, ingested 2, deferred 1 [interrupted]", "{}", proof.log);
+    assert_eq!(
+        proof.brief(),
+        "exit 143: listed 3, ingested 2, deferred 1 [interrupted]",
+        "{}",
+        proof.log
+    );
     assert_eq!(stored(), ["acme/b.txt", "acme/sub/c.txt"]);
     let trial = Trial::new(&source, &to(&direct));
     trial.run().is("exit 0: listed 3, ingested 1, unchanged 2");

@@ -24,8 +24,8 @@ pub struct Account {
 }
 
 impl Account {
-    /// The account that servers run sessions as. Made at first use when the tests run as root; kept afterwards,
-    /// with a random password in a file that only root can read.
+    /// The account that servers run sessions as. Made at first use when the tests run as root; kept
+    /// afterwards, with a random password in a file that only root can read.
     pub fn get() -> &'static Self {
         static ACCOUNT: OnceLock<Account> = OnceLock::new();
         ACCOUNT.get_or_init(|| {
@@ -43,15 +43,24 @@ pub fn is_root() -> bool {
     *ROOT.get_or_init(|| line(&run("id", ["-u"])) == "0")
 }
 
-/// Gives a folder and all that is in it to the account of the sessions, so that they may remove and rename there.
+/// Gives a folder and all that is in it to the account of the sessions, so that they may remove and
+/// rename there.
 pub fn hand_over(folder: &Path) {
     if is_root() {
         let account = Account::get();
-        run("chown", ["-hR".as_ref(), format!("{}:{}", account.uid, account.gid).as_ref(), folder.as_os_str()]);
+        run(
+            "chown",
+            [
+                "-hR".as_ref(),
+                format!("{}:{}", account.uid, account.gid).as_ref(),
+                folder.as_os_str(),
+            ],
+        );
     }
 }
 
-/// A folder for a server: `/tmp/…/` that every user may enter, with `jail/files` in it that belongs to the account.
+/// A folder for a server: `/tmp/…/` that every user may enter, with `jail/files` in it that belongs
+/// to the account.
 #[derive(Debug)]
 pub struct Home {
     /// Goes with the guard.
@@ -61,7 +70,8 @@ pub struct Home {
 impl Home {
     /// Makes the folder.
     pub fn new(name: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix(&format!("blobferry-{name}-")).tempdir().unwrap();
+        let folder =
+            tempfile::Builder::new().prefix(&format!("blobferry-{name}-")).tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let home = Self { folder };
         fs::create_dir_all(home.files()).unwrap();
@@ -103,10 +113,23 @@ pub fn ensure_system_user(name: &str, home: &str, shell: &str) {
     if try_run("id", ["-u", name]).status.success() {
         return;
     }
-    run("useradd", ["--system", "--user-group", "--no-create-home", "--home-dir", home, "--shell", shell, name]);
+    run(
+        "useradd",
+        [
+            "--system",
+            "--user-group",
+            "--no-create-home",
+            "--home-dir",
+            home,
+            "--shell",
+            shell,
+            name,
+        ],
+    );
 }
 
-/// Makes the account if it is not there, and says its password. Several test processes may come here at once.
+/// Makes the account if it is not there, and says its password. Several test processes may come
+/// here at once.
 fn make_account() -> String {
     fs::create_dir_all(HOME).unwrap();
     let lock = File::create(Path::new(HOME).join(".lock")).unwrap();
@@ -134,7 +157,11 @@ pub fn random() -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A password as the system's crypt() keeps it. Perl is part of every Debian system, and knows that function.
+/// A password as the system's crypt() keeps it. Perl is part of every Debian system, and knows that
+/// function.
 pub fn crypt(password: &str) -> String {
-    line(&run("perl", ["-e", r#"print crypt($ARGV[0], '$6$' . $ARGV[1] . '$')"#, password, &random()[..16]]))
+    line(&run(
+        "perl",
+        ["-e", r#"print crypt($ARGV[0], '$6$' . $ARGV[1] . '$')"#, password, &random()[..16]],
+    ))
 }

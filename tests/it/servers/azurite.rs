@@ -35,7 +35,8 @@ pub struct Azurite {
 /// The account of every Azurite.
 pub const ACCOUNT: &str = "devstoreaccount1";
 /// Its key: public knowledge, written in Azurite's documentation.
-pub const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+pub const KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 impl Azurite {
     /// The one that the tests of this process share; `None` when the test is to be left out.
@@ -54,41 +55,64 @@ impl Azurite {
         Self::launch(persistence, None)
     }
 
-    /// Starts one that speaks TLS and takes bearer tokens beside its key. It reads a token's times, issuer
-    /// (`https://sts.windows.net/…/`) and audience (`https://storage.azure.com`), not its signature.
+    /// Starts one that speaks TLS and takes bearer tokens beside its key. It reads a token's times,
+    /// issuer (`https://sts.windows.net/…/`) and audience (`https://storage.azure.com`), not its
+    /// signature.
     pub fn start_with_tokens() -> Option<Self> {
         Self::launch(Persistence::Disk, Some(Cert::Good))
     }
 
     fn launch(persistence: Persistence, cert: Option<Cert>) -> Option<Self> {
-        let (node, script) = (tools().join("node/node"), tools().join("node/node_modules/azurite/dist/src/azurite.js"));
+        let (node, script) = (
+            tools().join("node/node"),
+            tools().join("node/node_modules/azurite/dist/src/azurite.js"),
+        );
         if !available("Azurite", &[node.clone(), script.clone()], Rights::Anyone) {
             return None;
         }
         let home = Home::new("azurite");
         let cert = cert.map(|cert| certs::write(&home, cert));
-        let (daemon, [blob_port, queue_port, _]) = Daemon::start("Azurite", &home.path("log"), Ready::AllAccept, |[blob, queue, table]| {
-            let mut words = vec![node.display().to_string(), script.display().to_string()];
-            words.extend(["--skipApiVersionCheck", "--disableTelemetry", "--silent"].map(str::to_owned));
-            for (service, port) in [("blob", blob), ("queue", queue), ("table", table)] {
-                words.extend([format!("--{service}Host"), "127.0.0.1".to_owned(), format!("--{service}Port"), port.to_string()]);
-            }
-            if let Some(cert) = &cert {
-                words.extend(["--oauth", "basic", "--cert", &cert.cert, "--key", &cert.key].map(str::to_owned));
-            }
-            match persistence {
-                Persistence::Memory => words.push("--inMemoryPersistence".to_owned()),
-                Persistence::Disk => words.extend(["--location".to_owned(), home.text("jail/files")]),
-            }
-            words
-        });
+        let (daemon, [blob_port, queue_port, _]) = Daemon::start(
+            "Azurite",
+            &home.path("log"),
+            Ready::AllAccept,
+            |[blob, queue, table]| {
+                let mut words = vec![node.display().to_string(), script.display().to_string()];
+                words.extend(
+                    ["--skipApiVersionCheck", "--disableTelemetry", "--silent"].map(str::to_owned),
+                );
+                for (service, port) in [("blob", blob), ("queue", queue), ("table", table)] {
+                    words.extend([
+                        format!("--{service}Host"),
+                        "127.0.0.1".to_owned(),
+                        format!("--{service}Port"),
+                        port.to_string(),
+                    ]);
+                }
+                if let Some(cert) = &cert {
+                    words.extend(
+                        ["--oauth", "basic", "--cert", &cert.cert, "--key", &cert.key]
+                            .map(str::to_owned),
+                    );
+                }
+                match persistence {
+                    Persistence::Memory => words.push("--inMemoryPersistence".to_owned()),
+                    Persistence::Disk => {
+                        words.extend(["--location".to_owned(), home.text("jail/files")])
+                    }
+                }
+                words
+            },
+        );
         Some(Self { blob_port, queue_port, ca: cert.map(|cert| cert.ca), daemon, _home: home })
     }
 
     /// The connection string of its account.
     pub fn connection_string(&self) -> String {
         let (scheme, blob, queue) = (self.scheme(), self.blob_url(), self.queue_url());
-        format!("DefaultEndpointsProtocol={scheme};AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={blob};QueueEndpoint={queue};")
+        format!(
+            "DefaultEndpointsProtocol={scheme};AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={blob};QueueEndpoint={queue};"
+        )
     }
 
     /// `http(s)://127.0.0.1:port/account` of the blob service.

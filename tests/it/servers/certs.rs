@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PKCS_RSA_SHA256, date_time_ymd,
+};
 
 use super::account::Home;
 
@@ -67,7 +70,11 @@ pub fn write(home: &Home, cert: Cert) -> CertFiles {
         }
     };
     home.write("ca.pem", &ca.pem);
-    CertFiles { cert: home.write("cert.pem", &pem), key: home.write_secret("key.pem", &key.serialize_pem()), ca: home.path("ca.pem") }
+    CertFiles {
+        cert: home.write("cert.pem", &pem),
+        key: home.write_secret("key.pem", &key.serialize_pem()),
+        ca: home.path("ca.pem"),
+    }
 }
 
 struct Authority {
@@ -92,7 +99,9 @@ fn authority() -> &'static (Authority, KeyPair) {
 }
 
 fn params(names: &[&str]) -> CertificateParams {
-    let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+    let mut params =
+        CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+            .unwrap();
     params.distinguished_name.push(rcgen::DnType::CommonName, names[0]);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];

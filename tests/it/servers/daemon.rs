@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 /// How long a server may take until it greets, on a busy machine.
 const READY: Duration = Duration::from_secs(60);
 
-/// The keeper: runs the server, and ends the whole process group when the server ends or when our end
-/// of its standard input closes, which the kernel does even if the test process is killed. Only then,
-/// and for guards that live as long as the process, nobody else removes the server's folder: the one
-/// who does so has left the group before it ends the group.
+/// The keeper: runs the server, and ends the whole process group when the server ends or when our
+/// end of its standard input closes, which the kernel does even if the test process is killed. Only
+/// then, and for guards that live as long as the process, nobody else removes the server's folder:
+/// the one who does so has left the group before it ends the group.
 const KEEPER: &str = r#"exec 3<&0; folder=$1; shift
 "$@" 3<&- </dev/null & server=$!
 (cat <&3 >/dev/null
@@ -43,17 +43,30 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts what `command` makes for `N` free ports, and waits until the first of them is ready, or all
-    /// of them are.
-    /// `log`, in the server's own folder, is where its output goes; if another process took a port meanwhile, other ports are tried.
-    pub fn start<const N: usize>(name: &'static str, log: &Path, ready: Ready, mut command: impl FnMut([u16; N]) -> Vec<String>) -> (Self, [u16; N]) {
+    /// Starts what `command` makes for `N` free ports, and waits until the first of them is ready,
+    /// or all of them are. `log`, in the server's own folder, is where its output goes; if another
+    /// process took a port meanwhile, other ports are tried.
+    pub fn start<const N: usize>(
+        name: &'static str,
+        log: &Path,
+        ready: Ready,
+        mut command: impl FnMut([u16; N]) -> Vec<String>,
+    ) -> (Self, [u16; N]) {
         for attempt in 1.. {
             let ports = free_ports();
             let words = command(ports);
             let output = File::options().create(true).append(true).open(log).unwrap();
             let mut keeper = Command::new("sh");
-            keeper.args(["-c", KEEPER, name]).arg(log.parent().expect("a file has a folder")).args(&words).process_group(0).stdin(Stdio::piped());
-            keeper.stdout(output.try_clone().unwrap()).stderr(output).env("LD_LIBRARY_PATH", super::library_path());
+            keeper
+                .args(["-c", KEEPER, name])
+                .arg(log.parent().expect("a file has a folder"))
+                .args(&words)
+                .process_group(0)
+                .stdin(Stdio::piped());
+            keeper
+                .stdout(output.try_clone().unwrap())
+                .stderr(output)
+                .env("LD_LIBRARY_PATH", super::library_path());
             let mut daemon = Self { name, keeper: keeper.spawn().unwrap(), log: log.to_owned() };
             if daemon.is_ready(&ports, ready) {
                 return (daemon, ports);
@@ -65,7 +78,8 @@ impl Daemon {
     }
 
     fn is_ready(&mut self, ports: &[u16], ready: Ready) -> bool {
-        let (start, ports) = (Instant::now(), if ready == Ready::AllAccept { ports } else { &ports[..1] });
+        let (start, ports) =
+            (Instant::now(), if ready == Ready::AllAccept { ports } else { &ports[..1] });
         while start.elapsed() < READY && !self.has_ended() {
             if ports.iter().all(|port| greets(*port, ready)) && !self.has_ended() {
                 return true;
@@ -91,14 +105,18 @@ impl Daemon {
 
     /// How many sessions of sshd are logged in.
     pub fn sessions(&self) -> usize {
-        let is_session =
-            |pid: &u32| std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains("@notty"));
+        let is_session = |pid: &u32| {
+            std::fs::read(format!("/proc/{pid}/cmdline"))
+                .is_ok_and(|line| String::from_utf8_lossy(&line).contains("@notty"))
+        };
         descendants(self.keeper.id()).iter().filter(|pid| is_session(pid)).count()
     }
 
     /// Ends the processes of the sessions, as if each connection broke; the server goes on.
     pub fn kill_sessions(&self) {
-        for server in children(&parents(), self.keeper.id()).into_iter().filter(|pid| !is_helper(*pid)) {
+        for server in
+            children(&parents(), self.keeper.id()).into_iter().filter(|pid| !is_helper(*pid))
+        {
             send("KILL", descendants(server).into_iter());
         }
     }
@@ -115,7 +133,11 @@ impl Drop for Daemon {
         if std::thread::panicking() {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
-            eprintln!("--- log of {} ({ended:?})\n{}\n---", self.name, lines[lines.len().saturating_sub(200)..].join("\n"));
+            eprintln!(
+                "--- log of {} ({ended:?})\n{}\n---",
+                self.name,
+                lines[lines.len().saturating_sub(200)..].join("\n")
+            );
         }
     }
 }
@@ -138,7 +160,12 @@ fn send(signal: &str, pids: impl Iterator<Item = u32>) {
     let pids: Vec<String> = pids.map(|pid| pid.to_string()).collect();
     if !pids.is_empty() {
         // A process that has ended meanwhile is no news.
-        Command::new("kill").arg(format!("-{signal}")).args(pids).stderr(Stdio::null()).status().unwrap();
+        Command::new("kill")
+            .arg(format!("-{signal}"))
+            .args(pids)
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
     }
 }
 
@@ -152,7 +179,16 @@ fn parents() -> HashMap<u32, u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     // `pid (name) state parent …`, where the name may hold anything.
-    let parent = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok();
+    let parent = |pid: u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/stat"))
+            .ok()?
+            .rsplit_once(')')?
+            .1
+            .split_whitespace()
+            .nth(1)?
+            .parse()
+            .ok()
+    };
     pids.filter_map(|pid| Some((pid, parent(pid)?))).collect()
 }
 

@@ -10,7 +10,8 @@ use super::{Rights, available, configuration, debian, line, run};
 /// Which protocol it serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProftpdMode {
-    /// FTP, with or without TLS. TLS 1.2 only: the server of Debian 12 crashes on its second TLS 1.3 data connection.
+    /// FTP, with or without TLS. TLS 1.2 only: the server of Debian 12 crashes on its second TLS
+    /// 1.3 data connection.
     Ftp(Tls),
     /// SFTP by mod_sftp, for passwords and for [`Proftpd::user_key`].
     Sftp,
@@ -21,7 +22,8 @@ pub enum ProftpdMode {
 pub struct ProftpdOptions {
     /// Which protocol it serves.
     pub mode: ProftpdMode,
-    /// Lines for its configuration, in place of ours with the same keyword, as `MaxClientsPerHost 2`, `TLSProtocol TLSv1.3`, `UseMLSD`….
+    /// Lines for its configuration, in place of ours with the same keyword, as `MaxClientsPerHost
+    /// 2`, `TLSProtocol TLSv1.3`, `UseMLSD`….
     pub lines: &'static [&'static str],
 }
 
@@ -38,7 +40,8 @@ pub struct Proftpd {
     pub port: u16,
     /// The served folder.
     pub root: PathBuf,
-    /// The served folder as a client sees it, without a closing slash: empty where the server can lock sessions into it.
+    /// The served folder as a client sees it, without a closing slash: empty where the server can
+    /// lock sessions into it.
     pub base: String,
     /// Who logs in.
     pub user: String,
@@ -65,7 +68,14 @@ impl Proftpd {
         let home = Home::new("proftpd");
         let password = format!("p s:w@r/d%41#?{}", account::random());
         let Account { uid, gid, .. } = Account::get();
-        home.write_secret("users", &format!("partner:{}:{uid}:{gid}::{}:/bin/sh\n", account::crypt(&password), home.text("jail/files")));
+        home.write_secret(
+            "users",
+            &format!(
+                "partner:{}:{uid}:{gid}::{}:/bin/sh\n",
+                account::crypt(&password),
+                home.text("jail/files")
+            ),
+        );
         let sftp = options.mode == ProftpdMode::Sftp;
         if sftp {
             make_keys(&home, &keygen);
@@ -80,8 +90,11 @@ impl Proftpd {
             ProftpdMode::Sftp => Ready::Greets("SSH-2.0-"),
         };
         let (daemon, [port]) = Daemon::start("proftpd", &home.path("log"), ready, |[port]| {
-            let config = home.write_secret("proftpd.conf", &config(&home, &options, cert.as_ref(), port));
-            [program.display().to_string().as_str(), "-n", "-c", &config].map(str::to_owned).to_vec()
+            let config =
+                home.write_secret("proftpd.conf", &config(&home, &options, cert.as_ref(), port));
+            [program.display().to_string().as_str(), "-n", "-c", &config]
+                .map(str::to_owned)
+                .to_vec()
         });
         let host_key = || std::fs::read_to_string(home.path("host_key.pub")).unwrap();
         Some(Self {
@@ -99,15 +112,24 @@ impl Proftpd {
     }
 }
 
-/// A host key in the old format, which older releases need, and a user key with its public half as RFC 4716 has it.
+/// A host key in the old format, which older releases need, and a user key with its public half as
+/// RFC 4716 has it.
 fn make_keys(home: &Home, keygen: &std::path::Path) {
-    run(keygen, ["-q", "-t", "ecdsa", "-m", "PEM", "-N", "", "-C", "test", "-f", &home.text("host_key")]);
+    run(
+        keygen,
+        ["-q", "-t", "ecdsa", "-m", "PEM", "-N", "", "-C", "test", "-f", &home.text("host_key")],
+    );
     run(keygen, ["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", &home.text("user_key")]);
     let public = run(keygen, ["-e", "-m", "RFC4716", "-f", &home.text("user_key.pub")]);
     home.write("authorized", &String::from_utf8(public.stdout).unwrap());
 }
 
-fn config(home: &Home, options: &ProftpdOptions, cert: Option<&certs::CertFiles>, port: u16) -> String {
+fn config(
+    home: &Home,
+    options: &ProftpdOptions,
+    cert: Option<&certs::CertFiles>,
+    port: u16,
+) -> String {
     let account = Account::get();
     let group = line(&run("id", ["-gn", &account.user]));
     let mut lines = vec![
@@ -140,16 +162,26 @@ fn config(home: &Home, options: &ProftpdOptions, cert: Option<&certs::CertFiles>
         lines.push("DefaultRoot ~".to_owned());
     }
     if let Some(cert) = cert {
-        lines.extend(["TLSEngine on", "TLSRequired on", "TLSProtocol TLSv1.2", "TLSVerifyClient off"].map(str::to_owned));
-        lines.extend([format!("TLSRSACertificateFile {}", cert.cert), format!("TLSRSACertificateKeyFile {}", cert.key)]);
+        lines.extend(
+            ["TLSEngine on", "TLSRequired on", "TLSProtocol TLSv1.2", "TLSVerifyClient off"]
+                .map(str::to_owned),
+        );
+        lines.extend([
+            format!("TLSRSACertificateFile {}", cert.cert),
+            format!("TLSRSACertificateKeyFile {}", cert.key),
+        ]);
         lines.push(format!("TLSLog {}", home.text("log.tls")));
     }
     if matches!(options.mode, ProftpdMode::Ftp(Tls::Implicit(_))) {
         lines.push("TLSOptions UseImplicitSSL".to_owned());
     }
     if options.mode == ProftpdMode::Sftp {
-        lines.extend(["SFTPEngine on".to_owned(), format!("SFTPHostKey {}", home.text("host_key"))]);
-        lines.extend([format!("SFTPAuthorizedUserKeys file:{}", home.text("authorized")), "SFTPAuthMethods publickey password".to_owned()]);
+        lines
+            .extend(["SFTPEngine on".to_owned(), format!("SFTPHostKey {}", home.text("host_key"))]);
+        lines.extend([
+            format!("SFTPAuthorizedUserKeys file:{}", home.text("authorized")),
+            "SFTPAuthMethods publickey password".to_owned(),
+        ]);
     }
     configuration(lines, options.lines)
 }

@@ -45,21 +45,49 @@ impl PureFtpd {
         let password = format!("p s:w@r/d%41#?{}", account::random());
         add_user(&home, &users, "partner", &password);
         let files = options.cert.map(|cert| certs::write(&home, cert));
-        let (daemon, [port]) = Daemon::start("pure-ftpd", &home.path("log"), Ready::Greets("220"), |[port]| {
-            let mut words = vec![program.display().to_string(), "--bind".to_owned(), format!("127.0.0.1,{port}")];
-            words.extend(["--login".to_owned(), format!("puredb:{}", home.text("users.pdb"))]);
-            words.extend(["--pidfile".to_owned(), home.text("pid"), "--altlog".to_owned(), format!("clf:{}", home.text("log"))]);
-            words.extend(["--noanonymous", "--chrooteveryone", "--dontresolve", "--displaydotfiles"].map(str::to_owned));
-            words.extend(["--maxclientsnumber=100", "--syslogfacility=none", "--verboselog"].map(str::to_owned));
-            if let Some(files) = &files {
-                let both = std::fs::read_to_string(&files.key).unwrap() + &std::fs::read_to_string(&files.cert).unwrap();
-                words.extend(["--tls=3".to_owned(), format!("--certfile={}", home.write_secret("both.pem", &both))]);
-            }
-            words.extend(options.arguments.iter().map(|argument| (*argument).to_owned()));
-            words
-        });
+        let (daemon, [port]) =
+            Daemon::start("pure-ftpd", &home.path("log"), Ready::Greets("220"), |[port]| {
+                let mut words = vec![
+                    program.display().to_string(),
+                    "--bind".to_owned(),
+                    format!("127.0.0.1,{port}"),
+                ];
+                words.extend(["--login".to_owned(), format!("puredb:{}", home.text("users.pdb"))]);
+                words.extend([
+                    "--pidfile".to_owned(),
+                    home.text("pid"),
+                    "--altlog".to_owned(),
+                    format!("clf:{}", home.text("log")),
+                ]);
+                words.extend(
+                    ["--noanonymous", "--chrooteveryone", "--dontresolve", "--displaydotfiles"]
+                        .map(str::to_owned),
+                );
+                words.extend(
+                    ["--maxclientsnumber=100", "--syslogfacility=none", "--verboselog"]
+                        .map(str::to_owned),
+                );
+                if let Some(files) = &files {
+                    let both = std::fs::read_to_string(&files.key).unwrap()
+                        + &std::fs::read_to_string(&files.cert).unwrap();
+                    words.extend([
+                        "--tls=3".to_owned(),
+                        format!("--certfile={}", home.write_secret("both.pem", &both)),
+                    ]);
+                }
+                words.extend(options.arguments.iter().map(|argument| (*argument).to_owned()));
+                words
+            });
         let ca = files.map(|files| files.ca);
-        Some(Self { port, root: home.files(), user: "partner".to_owned(), password, ca, daemon, _home: home })
+        Some(Self {
+            port,
+            root: home.files(),
+            user: "partner".to_owned(),
+            password,
+            ca,
+            daemon,
+            _home: home,
+        })
     }
 }
 
@@ -67,7 +95,21 @@ impl PureFtpd {
 fn add_user(home: &Home, users: &std::path::Path, user: &str, password: &str) {
     let Account { uid, gid, .. } = Account::get();
     // Not by `pure-pw useradd`: its hashes are made to cost seconds for each login.
-    let list = format!("{user}:{}:{uid}:{gid}::{}/./::::::::::::\n", account::crypt(password), home.text("jail/files"));
+    let list = format!(
+        "{user}:{}:{uid}:{gid}::{}/./::::::::::::\n",
+        account::crypt(password),
+        home.text("jail/files")
+    );
     let library_path = format!("LD_LIBRARY_PATH={}", super::library_path());
-    run("env", [&library_path, &users.display().to_string(), "mkdb", &home.text("users.pdb"), "-f", &home.write_secret("users", &list)]);
+    run(
+        "env",
+        [
+            &library_path,
+            &users.display().to_string(),
+            "mkdb",
+            &home.text("users.pdb"),
+            "-f",
+            &home.write_secret("users", &list),
+        ],
+    );
 }

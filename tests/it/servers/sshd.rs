@@ -24,7 +24,8 @@ pub enum SshdAuth {
 pub struct SshdOptions {
     /// What a user may log in with.
     pub auth: SshdAuth,
-    /// Lines for its configuration, in place of ours with the same keyword, as `MaxSessions 2`, `MaxStartups 3:100:3`, `RekeyLimit 1M`.
+    /// Lines for its configuration, in place of ours with the same keyword, as `MaxSessions 2`,
+    /// `MaxStartups 3:100:3`, `RekeyLimit 1M`.
     pub lines: &'static [&'static str],
 }
 
@@ -39,7 +40,8 @@ impl Default for SshdOptions {
 pub struct Sshd {
     /// Its port on 127.0.0.1.
     pub port: u16,
-    /// `SHA256:…` of its ed25519 key, as `ssh-keygen -l` prints it; of its RSA key if `HostKeyAlgorithms ssh-rsa` is all it has.
+    /// `SHA256:…` of its ed25519 key, as `ssh-keygen -l` prints it; of its RSA key if
+    /// `HostKeyAlgorithms ssh-rsa` is all it has.
     pub host_key_sha256: String,
     /// The lines for a `known_hosts` file, one for each of its keys (ed25519 first, then ecdsa).
     pub known_hosts: String,
@@ -75,25 +77,55 @@ impl Sshd {
             std::fs::create_dir_all("/run/sshd").unwrap();
             account::ensure_system_user("sshd", "/run/sshd", "/usr/sbin/nologin");
         }
-        for (kind, file) in [("ed25519", "host_ed25519"), ("ecdsa", "host_ecdsa"), ("ed25519", "user_key")] {
+        for (kind, file) in
+            [("ed25519", "host_ed25519"), ("ecdsa", "host_ecdsa"), ("ed25519", "user_key")]
+        {
             run(&keygen, ["-q", "-t", kind, "-N", "", "-C", "test", "-f", &home.text(file)]);
         }
         let rsa = options.lines.contains(&"HostKeyAlgorithms ssh-rsa");
         if rsa {
-            run(&keygen, ["-q", "-t", "rsa", "-b", "2048", "-N", "", "-C", "test", "-f", &home.text("host_rsa")]);
+            run(
+                &keygen,
+                [
+                    "-q",
+                    "-t",
+                    "rsa",
+                    "-b",
+                    "2048",
+                    "-N",
+                    "",
+                    "-C",
+                    "test",
+                    "-f",
+                    &home.text("host_rsa"),
+                ],
+            );
         }
-        // PAM's service is the name of the program; one without a file of its own gets the system's defaults,
-        // while the file for `sshd` asks for things that a container does not have.
+        // PAM's service is the name of the program; one without a file of its own gets the system's
+        // defaults, while the file for `sshd` asks for things that a container does not have.
         let program_link = home.path("blobferry-sshd");
         std::os::unix::fs::symlink(&program, &program_link).unwrap();
-        let (daemon, [port]) = Daemon::start("sshd", &home.path("log"), Ready::Greets("SSH-2.0-"), |[port]| {
-            let config = home.write("sshd_config", &config(&home, &options, port));
-            let link = program_link.to_str().expect("temporary folders have plain names").to_owned();
-            [link.as_str(), "-D", "-e", "-f", &config].map(str::to_owned).to_vec()
-        });
-        let fingerprint =
-            String::from_utf8(run(&keygen, ["-l", "-f", &home.text(if rsa { "host_rsa.pub" } else { "host_ed25519.pub" })]).stdout).unwrap();
-        let line = |file: &str| format!("[127.0.0.1]:{port} {}\n", std::fs::read_to_string(home.path(file)).unwrap().trim_end());
+        let (daemon, [port]) =
+            Daemon::start("sshd", &home.path("log"), Ready::Greets("SSH-2.0-"), |[port]| {
+                let config = home.write("sshd_config", &config(&home, &options, port));
+                let link =
+                    program_link.to_str().expect("temporary folders have plain names").to_owned();
+                [link.as_str(), "-D", "-e", "-f", &config].map(str::to_owned).to_vec()
+            });
+        let fingerprint = String::from_utf8(
+            run(
+                &keygen,
+                ["-l", "-f", &home.text(if rsa { "host_rsa.pub" } else { "host_ed25519.pub" })],
+            )
+            .stdout,
+        )
+        .unwrap();
+        let line = |file: &str| {
+            format!(
+                "[127.0.0.1]:{port} {}\n",
+                std::fs::read_to_string(home.path(file)).unwrap().trim_end()
+            )
+        };
         let known_hosts = line("host_ed25519.pub") + &line("host_ecdsa.pub");
         let account = Account::get();
         Some(Self {
@@ -122,7 +154,11 @@ fn config(home: &Home, options: &SshdOptions, port: u16) -> String {
         format!("Port {port}"),
         format!("HostKey {}", home.text("host_ed25519")),
         format!("HostKey {}", home.text("host_ecdsa")),
-        if home.path("host_rsa").exists() { format!("HostKey {}", home.text("host_rsa")) } else { "# no RSA key".to_owned() },
+        if home.path("host_rsa").exists() {
+            format!("HostKey {}", home.text("host_rsa"))
+        } else {
+            "# no RSA key".to_owned()
+        },
         "PidFile none".to_owned(),
         format!("AuthorizedKeysFile {}", home.text("user_key.pub")),
         "StrictModes no".to_owned(),
@@ -136,7 +172,8 @@ fn config(home: &Home, options: &SshdOptions, port: u16) -> String {
         "UseDNS no".to_owned(),
         "LogLevel VERBOSE".to_owned(),
     ];
-    // From OpenSSH 9.8 on the sessions are programs of their own, looked for in the system's folders.
+    // From OpenSSH 9.8 on the sessions are programs of their own, looked for in the system's
+    // folders.
     for (keyword, program) in [("SshdSessionPath", "sshd-session"), ("SshdAuthPath", "sshd-auth")] {
         let path = debian("usr/lib/openssh").join(program);
         if path.exists() {

@@ -12,7 +12,8 @@ use super::{Rights, available, configuration, debian};
 pub struct VsftpdOptions {
     /// Whether it speaks TLS.
     pub tls: Tls,
-    /// Lines for its configuration, in place of ours with the same keyword, as `force_dot_files=YES`, `pasv_min_port=…`.
+    /// Lines for its configuration, in place of ours with the same keyword, as
+    /// `force_dot_files=YES`, `pasv_min_port=…`.
     pub lines: &'static [&'static str],
 }
 
@@ -22,16 +23,18 @@ impl Default for VsftpdOptions {
     }
 }
 
-/// A running vsftpd. Its user is `anonymous`, the one kind that it can check without the system's passwords:
-/// here it does need the password. It may remove and rename what it owns (see `hand_over`).
+/// A running vsftpd. Its user is `anonymous`, the one kind that it can check without the system's
+/// passwords: here it does need the password. It may remove and rename what it owns (see
+/// `hand_over`).
 #[derive(Debug)]
 pub struct Vsftpd {
     /// Its port on 127.0.0.1.
     pub port: u16,
     /// The served folder.
     pub root: PathBuf,
-    /// The served folder as a client sees it, without a closing slash. Sessions start one folder above it, which
-    /// they cannot change: vsftpd does not lock anonymous users into a folder of their own.
+    /// The served folder as a client sees it, without a closing slash. Sessions start one folder
+    /// above it, which they cannot change: vsftpd does not lock anonymous users into a folder of
+    /// their own.
     pub base: String,
     /// Who logs in.
     pub user: String,
@@ -56,9 +59,14 @@ impl Vsftpd {
         let password = format!("p s:w@r/d%41#?{}", account::random());
         home.write_secret("passwords", &format!("{password}\n"));
         let cert = options.tls.cert().map(|cert| certs::write(&home, cert));
-        let ready = if matches!(options.tls, Tls::Implicit(_)) { Ready::Accepts } else { Ready::Greets("220") };
+        let ready = if matches!(options.tls, Tls::Implicit(_)) {
+            Ready::Accepts
+        } else {
+            Ready::Greets("220")
+        };
         let (daemon, [port]) = Daemon::start("vsftpd", &home.path("log"), ready, |[port]| {
-            let config = home.write_secret("vsftpd.conf", &config(&home, &options, cert.as_ref(), port));
+            let config =
+                home.write_secret("vsftpd.conf", &config(&home, &options, cert.as_ref(), port));
             vec![program.display().to_string(), config]
         });
         Some(Self {
@@ -74,7 +82,12 @@ impl Vsftpd {
     }
 }
 
-fn config(home: &Home, options: &VsftpdOptions, cert: Option<&certs::CertFiles>, port: u16) -> String {
+fn config(
+    home: &Home,
+    options: &VsftpdOptions,
+    cert: Option<&certs::CertFiles>,
+    port: u16,
+) -> String {
     let mut lines = vec![
         "listen=YES".to_owned(),
         "background=NO".to_owned(),
@@ -102,13 +115,27 @@ fn config(home: &Home, options: &VsftpdOptions, cert: Option<&certs::CertFiles>,
     if account::is_root() {
         lines.push(format!("ftp_username={}", Account::get().user));
     } else {
-        lines.extend(["run_as_launching_user=YES".to_owned(), format!("ftp_username={}", Account::get().user)]);
+        lines.extend([
+            "run_as_launching_user=YES".to_owned(),
+            format!("ftp_username={}", Account::get().user),
+        ]);
     }
     if let Some(cert) = cert {
         lines.extend(
-            ["ssl_enable", "allow_anon_ssl", "force_anon_logins_ssl", "force_anon_data_ssl", "require_ssl_reuse"].map(|key| format!("{key}=YES")),
+            [
+                "ssl_enable",
+                "allow_anon_ssl",
+                "force_anon_logins_ssl",
+                "force_anon_data_ssl",
+                "require_ssl_reuse",
+            ]
+            .map(|key| format!("{key}=YES")),
         );
-        lines.extend([format!("rsa_cert_file={}", cert.cert), format!("rsa_private_key_file={}", cert.key), "ssl_ciphers=HIGH".to_owned()]);
+        lines.extend([
+            format!("rsa_cert_file={}", cert.cert),
+            format!("rsa_private_key_file={}", cert.key),
+            "ssl_ciphers=HIGH".to_owned(),
+        ]);
     }
     if matches!(options.tls, Tls::Implicit(_)) {
         lines.push("implicit_ssl=YES".to_owned());

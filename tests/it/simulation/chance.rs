@@ -58,7 +58,8 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let told: Vec<String> = self.0.iter().map(|(what, times)| format!("{what} {times}")).collect();
+        let told: Vec<String> =
+            self.0.iter().map(|(what, times)| format!("{what} {times}")).collect();
         f.write_str(&told.join(", "))
     }
 }

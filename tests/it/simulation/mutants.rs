@@ -1,5 +1,6 @@
-//! The protocol with one thing wrong: each must be noticed. Most are made at the seams, so that the program itself is
-//! the one that ships; the others leave a step out inside it. The last five were found by this simulation.
+//! The protocol with one thing wrong: each must be noticed. Most are made at the seams, so that the
+//! program itself is the one that ships; the others leave a step out inside it. The last five were
+//! found by this simulation.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -107,7 +108,9 @@ pub async fn settle(sim: &Arc<Sim>, process: &Arc<Process>) {
     let owed = std::mem::take(&mut *process.owed.lock().unwrap());
     for one in owed {
         match one {
-            Owed::Blob(name, bytes, properties) => drop(effect_put(sim, process, name, bytes, properties, Condition::Always).await),
+            Owed::Blob(name, bytes, properties) => {
+                drop(effect_put(sim, process, name, bytes, properties, Condition::Always).await)
+            }
             Owed::Lines(name, bytes) => drop(append_at_end(sim, name, bytes).await),
         }
     }
@@ -126,7 +129,8 @@ fn caught(mutant: Mutant, kinds: &[Kind], bound: u64, by: &str) {
     caught_within(mutant, kinds, 0..bound, by);
 }
 
-/// As [`caught`], among these schedules. Where those that show a mutant are rare, they begin near one that is known to.
+/// As [`caught`], among these schedules. Where those that show a mutant are rare, they begin near
+/// one that is known to.
 fn caught_within(mutant: Mutant, kinds: &[Kind], seeds: std::ops::Range<u64>, by: &str) {
     let mut reasons = HashSet::new();
     for seed in seeds.clone() {
@@ -134,14 +138,21 @@ fn caught_within(mutant: Mutant, kinds: &[Kind], seeds: std::ops::Range<u64>, by
             let (violations, _) = schedule(*kind, seed, Some(mutant), false);
             if violations.iter().any(|violation| violation.starts_with(by)) {
                 // It is the mutant that is noticed, not something that is wrong anyway.
-                assert_eq!(schedule(*kind, seed, None, false).0, Vec::<String>::new(), "without the mutant: {kind:?} {seed}");
+                assert_eq!(
+                    schedule(*kind, seed, None, false).0,
+                    Vec::<String>::new(),
+                    "without the mutant: {kind:?} {seed}"
+                );
                 println!("{mutant:?} is noticed by schedule {seed} of {kind:?}: {}", violations[0]);
                 return;
             }
             reasons.extend(violations);
         }
     }
-    panic!("{mutant:?} is not noticed by `{by}` in the schedules {seeds:?}; other findings: {reasons:?}");
+    panic!(
+        "{mutant:?} is not noticed by `{by}` in the schedules {seeds:?}; other findings: \
+        {reasons:?}"
+    );
 }
 
 #[test]

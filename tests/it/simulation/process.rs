@@ -1,4 +1,5 @@
-//! What processes share, and how one of them fares: it waits, freezes, dies, and its calls meet their fates.
+//! What processes share, and how one of them fares: it waits, freezes, dies, and its calls meet
+//! their fates.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -67,7 +68,13 @@ pub enum Fate {
 }
 
 impl Sim {
-    pub fn new(seed: u64, knobs: Knobs, versions: Versions, mutant: Option<Mutant>, told: bool) -> Self {
+    pub fn new(
+        seed: u64,
+        knobs: Knobs,
+        versions: Versions,
+        mutant: Option<Mutant>,
+        told: bool,
+    ) -> Self {
         Self {
             chance: Chance::new(seed),
             knobs,
@@ -144,15 +151,22 @@ pub struct Process {
 
 impl Process {
     pub fn new(name: String, mortal: bool) -> Arc<Self> {
-        Arc::new(Self { name, mortal, dead: AtomicBool::new(false), frozen_until: Mutex::default(), owed: Mutex::default() })
+        Arc::new(Self {
+            name,
+            mortal,
+            dead: AtomicBool::new(false),
+            frozen_until: Mutex::default(),
+            owed: Mutex::default(),
+        })
     }
 
     pub fn is_dead(&self) -> bool {
         self.dead.load(Ordering::Relaxed)
     }
 
-    /// Nothing of it goes on: its futures are kept, and never come back. It is as if they had been dropped at every
-    /// await at once, but for what a destructor would still do, which a killed process does not.
+    /// Nothing of it goes on: its futures are kept, and never come back. It is as if they had been
+    /// dropped at every await at once, but for what a destructor would still do, which a killed
+    /// process does not.
     async fn die(&self) -> std::convert::Infallible {
         self.dead.store(true, Ordering::Relaxed);
         std::future::pending().await
@@ -171,7 +185,8 @@ impl Process {
         }
         if self.mortal && sim.happens(sim.knobs.freezes) {
             sim.count("freezes");
-            *self.frozen_until.lock().unwrap() = Some(Instant::now() + Duration::from_secs(1 + sim.chance.below(200)));
+            *self.frozen_until.lock().unwrap() =
+                Some(Instant::now() + Duration::from_secs(1 + sim.chance.below(200)));
         }
         match sim.chance.below(40) {
             0..=18 => {}
@@ -196,7 +211,8 @@ impl Process {
         }
     }
 
-    /// One call of this process to the world. `lost` is the error that it sees where there is no answer.
+    /// One call of this process to the world. `lost` is the error that it sees where there is no
+    /// answer.
     pub async fn call<T, E>(
         self: &Arc<Self>,
         sim: &Arc<Sim>,

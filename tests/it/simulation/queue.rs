@@ -33,15 +33,26 @@ impl Messages {
     fn add(&self, text: &str, from: Instant) {
         let mut next = self.next.lock().unwrap();
         *next += 1;
-        self.waiting.lock().unwrap().push(Waiting { id: *next, text: text.to_owned(), from, tries: 0 });
+        self.waiting.lock().unwrap().push(Waiting {
+            id: *next,
+            text: text.to_owned(),
+            from,
+            tries: 0,
+        });
     }
 
-    /// One that can be seen now; nobody else gets it for some time. What was tried too often is given up.
+    /// One that can be seen now; nobody else gets it for some time. What was tried too often is
+    /// given up.
     pub fn take(&self, sim: &Sim) -> Option<(u64, String)> {
         let mut waiting = self.waiting.lock().unwrap();
         loop {
             let now = Instant::now();
-            let seen: Vec<usize> = waiting.iter().enumerate().filter(|(_, one)| one.from <= now).map(|(at, _)| at).collect();
+            let seen: Vec<usize> = waiting
+                .iter()
+                .enumerate()
+                .filter(|(_, one)| one.from <= now)
+                .map(|(at, _)| at)
+                .collect();
             if seen.is_empty() {
                 return None;
             }
@@ -57,7 +68,8 @@ impl Messages {
             if one.tries > 1 {
                 sim.count("messages that came again");
             }
-            one.from = now + Duration::from_secs(if sim.is_quiet() { 600 } else { 5 + sim.chance.below(600) });
+            one.from = now
+                + Duration::from_secs(if sim.is_quiet() { 600 } else { 5 + sim.chance.below(600) });
             return Some((one.id, one.text.clone()));
         }
     }
@@ -73,7 +85,12 @@ impl Messages {
     /// It failed, and comes again soon.
     pub fn failed(&self, sim: &Sim, id: u64) {
         let soon = Instant::now() + Duration::from_secs(sim.chance.below(30));
-        self.waiting.lock().unwrap().iter_mut().filter(|one| one.id == id).for_each(|one| one.from = soon);
+        self.waiting
+            .lock()
+            .unwrap()
+            .iter_mut()
+            .filter(|one| one.id == id)
+            .for_each(|one| one.from = soon);
     }
 
     pub fn is_empty(&self) -> bool {
@@ -95,9 +112,15 @@ impl std::fmt::Debug for SimQueue {
 }
 
 impl SimQueue {
-    async fn call<T: Send + 'static>(&self, op: &'static str, work: impl FnOnce(&Sim, &Messages) -> T + Send + 'static) -> Result<T, StoreError> {
+    async fn call<T: Send + 'static>(
+        &self,
+        op: &'static str,
+        work: impl FnOnce(&Sim, &Messages) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (sim, messages) = (self.sim.clone(), self.messages.clone());
-        let lost = || StoreError::new(op, "queue", "simulation", StoreKind::Unavailable, "there is no answer");
+        let lost = || {
+            StoreError::new(op, "queue", "simulation", StoreKind::Unavailable, "there is no answer")
+        };
         self.process.call(&self.sim, op, lost, async move { Ok(work(&sim, &messages)) }).await
     }
 }
@@ -116,20 +139,32 @@ impl Queue for SimQueue {
             messages.add(&text, Instant::now() + delay);
             if sim.happens(60) {
                 sim.count("messages twice");
-                messages.add(&text, Instant::now() + delay + Duration::from_secs(sim.chance.below(60)));
+                messages
+                    .add(&text, Instant::now() + delay + Duration::from_secs(sim.chance.below(60)));
             }
         })
         .await
     }
     async fn length(&self) -> Result<u64, StoreError> {
-        self.call("counting messages", |_, messages| messages.waiting.lock().unwrap().len() as u64).await
+        self.call("counting messages", |_, messages| messages.waiting.lock().unwrap().len() as u64)
+            .await
     }
     async fn given_up(&self, _hidden: Duration) -> Result<Vec<GivenUp>, StoreError> {
-        let told = |(id, text): &(u64, String)| GivenUp { text: text.clone(), id: id.to_string(), receipt: String::new() };
-        self.call("reading what was given up", move |_, messages| messages.poison.lock().unwrap().iter().map(told).collect()).await
+        let told = |(id, text): &(u64, String)| GivenUp {
+            text: text.clone(),
+            id: id.to_string(),
+            receipt: String::new(),
+        };
+        self.call("reading what was given up", move |_, messages| {
+            messages.poison.lock().unwrap().iter().map(told).collect()
+        })
+        .await
     }
     async fn forget(&self, message: &GivenUp) -> Result<(), StoreError> {
         let id = message.id.clone();
-        self.call("forgetting", move |_, messages| messages.poison.lock().unwrap().retain(|(other, _)| other.to_string() != id)).await
+        self.call("forgetting", move |_, messages| {
+            messages.poison.lock().unwrap().retain(|(other, _)| other.to_string() != id)
+        })
+        .await
     }
 }

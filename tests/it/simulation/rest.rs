@@ -16,7 +16,9 @@ use super::witness::{files_of_ledger, origin, record_is_true, users_blobs};
 pub async fn at_rest(sim: &Arc<Sim>, after: &After) {
     let files = match files_of_ledger(sim).await {
         Ok(files) => files,
-        Err(error) => return sim.violation(format!("I2 nothing lost: the ledger cannot be read: {error}")),
+        Err(error) => {
+            return sim.violation(format!("I2 nothing lost: the ledger cannot be read: {error}"));
+        }
     };
     for (path, version) in &files {
         if let Err(violation) = record_is_true(sim, path, version) {
@@ -33,7 +35,9 @@ pub async fn at_rest(sim: &Arc<Sim>, after: &After) {
 /// I2: every file that is at the source is in the ledger as it is.
 fn every_file_is_recorded(sim: &Sim, files: &HashSet<(String, String)>, after: &After) {
     let tree = sim.tree.lock().unwrap();
-    let missing = tree.files.iter().find(|(path, content)| !files.contains(&(path.to_string(), content.version(path).to_string())));
+    let missing = tree.files.iter().find(|(path, content)| {
+        !files.contains(&(path.to_string(), content.version(path).to_string()))
+    });
     let missing = missing.map(|(path, _)| path.clone());
     let left = tree.files.keys().next().filter(|_| *after == After::Delete).cloned();
     drop(tree);
@@ -41,7 +45,9 @@ fn every_file_is_recorded(sim: &Sim, files: &HashSet<(String, String)>, after: &
         sim.violation(format!("I2 nothing lost: `{path}` is not in the ledger as it is"));
     }
     if let Some(path) = left {
-        sim.violation(format!("I2 nothing lost: `{path}` is still at the source, though it is to be removed"));
+        sim.violation(format!(
+            "I2 nothing lost: `{path}` is still at the source, though it is to be removed"
+        ));
     }
 }
 
@@ -52,17 +58,26 @@ fn no_version_twice(sim: &Sim) {
         let Some(of) = origin(&info) else { continue };
         let name = info.name.clone();
         if let Some(other) = seen.insert((of.path.to_string(), of.member, of.version), info.name) {
-            sim.violation(format!("I3 no duplicates: `{other}` and `{name}` are the same version of the same file"));
+            sim.violation(format!(
+                "I3 no duplicates: `{other}` and `{name}` are the same version of the same file"
+            ));
         }
     }
 }
 
 /// I4: the snapshot knows each path once.
 fn no_path_twice_in_the_snapshot(sim: &Sim) {
-    let head: Value = sim.store.content("_blobferry/acme/ledger/head.json").and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    let head: Value = sim
+        .store
+        .content("_blobferry/acme/ledger/head.json")
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
     let mut paths = HashSet::new();
-    for shard in head["shards"].as_array().into_iter().flatten().filter_map(|shard| shard["name"].as_str()) {
-        let bytes = sim.store.content(&format!("_blobferry/acme/ledger/{shard}")).unwrap_or_default();
+    for shard in
+        head["shards"].as_array().into_iter().flatten().filter_map(|shard| shard["name"].as_str())
+    {
+        let bytes =
+            sim.store.content(&format!("_blobferry/acme/ledger/{shard}")).unwrap_or_default();
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let line: Value = serde_json::from_slice(line).unwrap_or_default();
             if line["t"] == "file" && !paths.insert(line["path"].to_string()) {
@@ -81,7 +96,9 @@ fn newest_is_stored(sim: &Sim) {
     let blobs = users_blobs(sim);
     for (path, content) in files {
         let holds = |member: Option<&str>, bytes: &[u8]| {
-            let mut of = blobs.iter().filter(|info| origin(info).is_some_and(|of| of.path == path && of.member.as_deref() == member));
+            let mut of = blobs.iter().filter(|info| {
+                origin(info).is_some_and(|of| of.path == path && of.member.as_deref() == member)
+            });
             of.any(|info| sim.store.content(&info.name).is_some_and(|held| held == bytes))
         };
         let newest = match &content.members {
@@ -89,14 +106,20 @@ fn newest_is_stored(sim: &Sim) {
             Some(members) => members.iter().all(|(name, bytes)| holds(Some(name), bytes)),
         };
         if !newest {
-            sim.violation(format!("I8 newest stays: what is stored of `{path}` is not what it holds (at rest)"));
+            sim.violation(format!(
+                "I8 newest stays: what is stored of `{path}` is not what it holds (at rest)"
+            ));
         }
     }
 }
 
 /// No pass is open.
 fn nothing_is_left_over(sim: &Sim) {
-    let head: Value = sim.store.content("_blobferry/acme/ledger/head.json").and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    let head: Value = sim
+        .store
+        .content("_blobferry/acme/ledger/head.json")
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
     if !head["pass"].is_null() {
         sim.violation(format!("a pass is never closed: {}", head["pass"]));
     }
@@ -107,9 +130,12 @@ pub fn state(sim: &Sim) -> Vec<(String, String)> {
     users_blobs(sim).into_iter().map(|info| (info.name, info.etag.0)).collect()
 }
 
-/// I10: without its ledger the source is gone over again, and nothing becomes another or comes twice.
+/// I10: without its ledger the source is gone over again, and nothing becomes another or comes
+/// twice.
 pub async fn lose_ledger(sim: &Sim) {
-    for name in sim.store.names().into_iter().filter(|name| name.starts_with("_blobferry/acme/ledger/")) {
+    for name in
+        sim.store.names().into_iter().filter(|name| name.starts_with("_blobferry/acme/ledger/"))
+    {
         sim.store.delete(&BlobName::new(name).unwrap()).await.unwrap();
     }
     let mut witness = sim.witness.lock().unwrap();
@@ -118,7 +144,12 @@ pub async fn lose_ledger(sim: &Sim) {
 
 /// What a run over a quiet world may not say.
 pub fn is_well(sim: &Sim, what: &str, report: &SourceReport) {
-    if report.failed > 0 || report.deferred > 0 || !report.problems.is_empty() || report.left_to.is_some() || report.unusable {
+    if report.failed > 0
+        || report.deferred > 0
+        || !report.problems.is_empty()
+        || report.left_to.is_some()
+        || report.unusable
+    {
         sim.violation(format!("I2 nothing lost: {what} is not well: {report}"));
     }
 }

@@ -47,12 +47,14 @@ pub enum Kind {
     Archives,
     /// A file in blocks among the files.
     Blocks,
-    /// One file, or an archive, that becomes another all the time, and runs that replace it side by side.
+    /// One file, or an archive, that becomes another all the time, and runs that replace it side by
+    /// side.
     Contended,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 6] = [Kind::Inline, Kind::Queue, Kind::Mixed, Kind::Archives, Kind::Blocks, Kind::Contended];
+    pub const ALL: [Kind; 6] =
+        [Kind::Inline, Kind::Queue, Kind::Mixed, Kind::Archives, Kind::Blocks, Kind::Contended];
 
     pub fn word(self) -> String {
         format!("{self:?}").to_lowercase()
@@ -89,7 +91,11 @@ impl Running {
 pub fn schedule(kind: Kind, seed: u64, mutant: Option<Mutant>, told: bool) -> (Vec<String>, Tally) {
     blobferry::failpoint::seed(Some(seed));
     blobferry::failpoint::leave_out(mutant.and_then(Mutant::step));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
     let world = runtime.block_on(async {
         let world = World::new(kind, seed, mutant, told);
         if timeout(PATIENCE * 4, world.play(kind)).await.is_err() {
@@ -121,7 +127,11 @@ impl World {
             leases: if dice.below(4) == 0 { 1_000 } else { often(250) },
         };
         let contended = kind == Kind::Contended;
-        let knobs = if contended { Knobs { changes: 100, leases: 1_000, freezes: 0, ..knobs } } else { knobs };
+        let knobs = if contended {
+            Knobs { changes: 100, leases: 1_000, freezes: 0, ..knobs }
+        } else {
+            knobs
+        };
         let versions = if contended {
             Versions::Overwrite
         } else if dice.below(2) == 0 {
@@ -152,7 +162,8 @@ impl World {
         let connections = 1 + dice.index(3);
         let policy = Policy { attempts: 3, first_wait: Duration::ZERO, ..Policy::default() };
         let source = Source { versions, after, connections, policy, ..source };
-        let limits = Limits { memory: 64 << 20, ..Limits::default_with(std::env::temp_dir(), 1 << 30) };
+        let limits =
+            Limits { memory: 64 << 20, ..Limits::default_with(std::env::temp_dir(), 1 << 30) };
         let sizes = Sizes { files: 1 + dice.index(3), bytes: 1 << 30 };
         let ledgers = [LedgerCache::keeping(), LedgerCache::keeping()];
         Self { sim, messages: Arc::default(), source, sizes, limits, policy, ledgers }
@@ -163,11 +174,18 @@ impl World {
     }
 
     fn queue(&self, process: &Arc<Process>) -> Arc<dyn Queue> {
-        Arc::new(SimQueue { sim: self.sim.clone(), process: process.clone(), messages: self.messages.clone() })
+        Arc::new(SimQueue {
+            sim: self.sim.clone(),
+            process: process.clone(),
+            messages: self.messages.clone(),
+        })
     }
 
     fn source(&self, process: &Arc<Process>) -> Source {
-        Source { endpoint: Arc::new(SimServer { sim: self.sim.clone(), process: process.clone() }), ..self.source.clone() }
+        Source {
+            endpoint: Arc::new(SimServer { sim: self.sim.clone(), process: process.clone() }),
+            ..self.source.clone()
+        }
     }
 
     fn options(&self, process: &Arc<Process>, cancel: CancellationToken) -> Options {
@@ -176,7 +194,12 @@ impl World {
             0 => LedgerCache::default(),
             n => self.ledgers[n as usize - 1].clone(),
         };
-        Options { ledgers, policy: self.policy, cancel, ..Options::new(self.store(process), self.limits.clone()) }
+        Options {
+            ledgers,
+            policy: self.policy,
+            cancel,
+            ..Options::new(self.store(process), self.limits.clone())
+        }
     }
 
     async fn play(&self, kind: Kind) {
@@ -209,7 +232,11 @@ impl World {
         let Some(one) = one else { return };
         let mut waited = Duration::ZERO;
         while !one.is_over() && waited < PATIENCE {
-            let step = if waited < Duration::from_secs(10) { Duration::from_millis(500) } else { Duration::from_secs(20) };
+            let step = if waited < Duration::from_secs(10) {
+                Duration::from_millis(500)
+            } else {
+                Duration::from_secs(20)
+            };
             sleep(step).await;
             waited += step;
         }
@@ -227,7 +254,11 @@ impl World {
         self.sim.count(["runs", "folds begun", "passes asked for", "workers", "sweeps"][act]);
         let stop = CancellationToken::new();
         let task = match act {
-            0 => tokio::spawn(inline(self.sim.clone(), self.source(&process), self.options(&process, stop.clone()))),
+            0 => tokio::spawn(inline(
+                self.sim.clone(),
+                self.source(&process),
+                self.options(&process, stop.clone()),
+            )),
             1 => tokio::spawn(fold(self.sim.clone(), self.store(&process), self.policy)),
             2 => tokio::spawn(ask(self.store(&process), self.queue(&process), self.policy)),
             3 => tokio::spawn(self.worker(&process, stop.clone(), 1 + chance.below(4))),
@@ -244,11 +275,17 @@ impl World {
         Running { process, task }
     }
 
-    fn worker(&self, process: &Arc<Process>, stop: CancellationToken, most: u64) -> impl Future<Output = ()> + Send + 'static {
+    fn worker(
+        &self,
+        process: &Arc<Process>,
+        stop: CancellationToken,
+        most: u64,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let (sim, messages, sizes) = (self.sim.clone(), self.messages.clone(), self.sizes);
         let (source, queue) = (self.source(process), self.queue(process));
         let (store, policy) = (self.store(process), self.policy);
-        let options: Vec<Options> = (0..most).map(|_| self.options(process, stop.clone())).collect();
+        let options: Vec<Options> =
+            (0..most).map(|_| self.options(process, stop.clone())).collect();
         async move {
             for options in options {
                 let mut taken = messages.take(&sim);
@@ -264,11 +301,19 @@ impl World {
                 let message = Message::parse(&text).expect("a message of ours");
                 match work(&message, source.clone(), options, queue.clone(), sizes).await {
                     Ok(came) => {
-                        let records = Records::new(StateStore::new(store.clone(), Default::default(), policy));
+                        let records = Records::new(StateStore::new(
+                            store.clone(),
+                            Default::default(),
+                            policy,
+                        ));
                         match &came {
                             Came::Closed(report) => {
                                 looks_right(&sim, report);
-                                let line = source_line(report, &Default::default(), OffsetDateTime::now_utc());
+                                let line = source_line(
+                                    report,
+                                    &Default::default(),
+                                    OffsetDateTime::now_utc(),
+                                );
                                 drop(records.tell(&message.run, &[line]).await);
                             }
                             Came::Over => drop(records.settle(&message.run).await),
@@ -298,7 +343,11 @@ impl World {
         let (source, queue) = (self.source(process), self.queue(process));
         let (store, limits, policy) = (self.store(process), self.limits.clone(), self.policy);
         async move {
-            let options = || Options { id: "sweep".into(), policy, ..Options::new(store.clone(), limits.clone()) };
+            let options = || Options {
+                id: "sweep".into(),
+                policy,
+                ..Options::new(store.clone(), limits.clone())
+            };
             let sources = [source];
             let swept = sweep(&sources, &sources, &queue, options).await;
             let records = Records::new(StateStore::new(store.clone(), Default::default(), policy));
@@ -330,7 +379,9 @@ impl World {
 
     async fn clean_run(&self, what: &str) -> SourceReport {
         let process = Process::new(what.into(), false);
-        let report = run(vec![self.source(&process)], self.options(&process, CancellationToken::new())).await;
+        let report =
+            run(vec![self.source(&process)], self.options(&process, CancellationToken::new()))
+                .await;
         if self.sim.told {
             println!("{what}: {report}");
         }
@@ -344,7 +395,9 @@ impl World {
         self.clean_run("the first whole run").await;
         let second = self.clean_run("the second whole run").await;
         if second.unchanged != second.listed {
-            self.sim.violation(format!("I2 nothing lost: the second whole run still finds work: {second}"));
+            self.sim.violation(format!(
+                "I2 nothing lost: the second whole run still finds work: {second}"
+            ));
         }
         rest::at_rest(&self.sim, &self.source.after).await;
         let before = rest::state(&self.sim);
@@ -358,12 +411,19 @@ impl World {
 }
 
 fn looks_right(sim: &Sim, report: &SourceReport) {
-    let sum = report.ingested + report.unchanged + report.skipped + report.gone + report.deferred + report.failed;
+    let sum = report.ingested
+        + report.unchanged
+        + report.skipped
+        + report.gone
+        + report.deferred
+        + report.failed;
     if sum != report.listed {
         sim.violation(format!("I9 sum: {report}"));
     }
     for problem in report.problems.iter().chain(report.failures.iter().map(|line| &line.problem)) {
-        if problem.message.contains("damaged") || problem.class == blobferry::failure::Class::Internal {
+        if problem.message.contains("damaged")
+            || problem.class == blobferry::failure::Class::Internal
+        {
             sim.violation(format!("state is damaged, or the program is: {}", problem.message));
         }
     }
@@ -381,13 +441,24 @@ async fn inline(sim: Arc<Sim>, source: Source, options: Options) {
 async fn fold(sim: Arc<Sim>, store: Arc<dyn Store>, policy: Policy) {
     let tuning = Tuning { lines: 1, share: 1_000, journals: 0, shard_files: 2 };
     let id = run_id(OffsetDateTime::now_utc());
-    let folded = match Ledger::open_tuned(store, "acme", &id, policy, CancellationToken::new(), tuning).await {
+    let folded = match Ledger::open_tuned(
+        store,
+        "acme",
+        &id,
+        policy,
+        CancellationToken::new(),
+        tuning,
+    )
+    .await
+    {
         Ok(ledger) => ledger.fold_if_due().await,
         Err(error) => Err(error),
     };
     match folded {
         Ok(()) => sim.count("folds ended"),
-        Err(error) if chain(&error).contains("damaged") => sim.violation(format!("state is damaged: {}", chain(&error))),
+        Err(error) if chain(&error).contains("damaged") => {
+            sim.violation(format!("state is damaged: {}", chain(&error)))
+        }
         Err(_) => {}
     }
 }

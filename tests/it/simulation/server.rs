@@ -1,4 +1,5 @@
-//! A source whose files become others between and during reads, and every version that they ever had.
+//! A source whose files become others between and during reads, and every version that they ever
+//! had.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -27,7 +28,11 @@ pub struct Content {
 
 impl Content {
     pub fn described(&self, path: &RemotePath) -> RemoteFile {
-        RemoteFile { path: path.clone(), size: Some(self.bytes.len() as u64), modified: ModifiedTime::from_unix(self.modified) }
+        RemoteFile {
+            path: path.clone(),
+            size: Some(self.bytes.len() as u64),
+            modified: ModifiedTime::from_unix(self.modified),
+        }
     }
 
     pub fn version(&self, path: &RemotePath) -> Version {
@@ -48,12 +53,14 @@ pub struct Tree {
 impl Tree {
     pub fn put(&mut self, path: &RemotePath, bytes: Bytes, members: Option<Vec<(String, Bytes)>>) {
         self.clock += 60;
-        let content = Content { bytes, modified: super::super::world::LONG_AGO + self.clock, members };
+        let content =
+            Content { bytes, modified: super::super::world::LONG_AGO + self.clock, members };
         self.files.insert(path.clone(), content.clone());
         self.history.entry(path.clone()).or_default().push(content);
     }
 
-    /// Text of its own for each call, also where little of it is wanted: the minutes stand first, their last digit foremost.
+    /// Text of its own for each call, also where little of it is wanted: the minutes stand first,
+    /// their last digit foremost.
     fn text(&self, path: &RemotePath, length: usize) -> Bytes {
         let minutes: String = (self.clock / 60).to_string().chars().rev().collect();
         let unit = format!("{minutes} backwards is when {path} was written | ");
@@ -67,11 +74,15 @@ impl Tree {
             return self.put(path, bytes, None);
         }
         // One member is the same in every version, one changes, one comes and goes.
-        let mut members = vec![("same.txt".to_owned(), Bytes::from_static(b"the same")), ("changing.txt".to_owned(), self.text(path, 40))];
+        let mut members = vec![
+            ("same.txt".to_owned(), Bytes::from_static(b"the same")),
+            ("changing.txt".to_owned(), self.text(path, 40)),
+        ];
         if extra.is_multiple_of(2) {
             members.push(("sub/sometimes.txt".to_owned(), self.text(path, 70)));
         }
-        let packed: Vec<(&str, &[u8])> = members.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
+        let packed: Vec<(&str, &[u8])> =
+            members.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
         let bytes = zip(&packed).into();
         self.put(path, bytes, Some(members));
     }
@@ -132,7 +143,9 @@ impl SimServer {
     ) -> Result<T, SourceError> {
         change(&self.sim);
         let sim = self.sim.clone();
-        self.process.call(&self.sim, &format!("{op} {path}"), || lost(op), async move { work(&sim) }).await
+        self.process
+            .call(&self.sim, &format!("{op} {path}"), || lost(op), async move { work(&sim) })
+            .await
     }
 }
 
@@ -146,7 +159,10 @@ impl Endpoint for SimServer {
     }
     async fn open(&self) -> Result<Box<dyn Session>, SourceError> {
         self.call(Op::Login, &RemotePath::from("/"), |_| Ok(())).await?;
-        Ok(Box::new(SimSession { server: SimServer { sim: self.sim.clone(), process: self.process.clone() }, seen: HashMap::new() }))
+        Ok(Box::new(SimSession {
+            server: SimServer { sim: self.sim.clone(), process: self.process.clone() },
+            seen: HashMap::new(),
+        }))
     }
 }
 
@@ -166,32 +182,66 @@ impl Session for SimSession {
         None
     }
 
-    async fn list(&mut self, dir: &RemotePath, visit: &mut (dyn FnMut(Listed) + Send)) -> Result<(), SourceError> {
-        let all = |sim: &Arc<Sim>| Ok(sim.tree.lock().unwrap().files.iter().map(|(path, file)| file.described(path)).collect::<Vec<_>>());
-        self.server.call(Op::List, dir, all).await?.into_iter().for_each(|file| visit(Listed::File(file)));
+    async fn list(
+        &mut self,
+        dir: &RemotePath,
+        visit: &mut (dyn FnMut(Listed) + Send),
+    ) -> Result<(), SourceError> {
+        let all = |sim: &Arc<Sim>| {
+            Ok(sim
+                .tree
+                .lock()
+                .unwrap()
+                .files
+                .iter()
+                .map(|(path, file)| file.described(path))
+                .collect::<Vec<_>>())
+        };
+        self.server
+            .call(Op::List, dir, all)
+            .await?
+            .into_iter()
+            .for_each(|file| visit(Listed::File(file)));
         Ok(())
     }
 
     async fn stat(&mut self, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError> {
         let at = path.clone();
-        let now = self.server.call(Op::Stat, path, move |sim| Ok(sim.tree.lock().unwrap().files.get(&at).map(|file| file.described(&at)))).await?;
+        let now = self
+            .server
+            .call(Op::Stat, path, move |sim| {
+                Ok(sim.tree.lock().unwrap().files.get(&at).map(|file| file.described(&at)))
+            })
+            .await?;
         if let Some(now) = &now {
             self.seen.insert(path.clone(), now.clone());
         }
         // The mutant believes what it was told before it read.
         let believed = self.server.sim.witness.lock().unwrap().read_as.get(path).cloned();
-        let no_check = self.server.sim.mutant == Some(super::mutants::Mutant::NoReCheck) && now.is_some();
+        let no_check =
+            self.server.sim.mutant == Some(super::mutants::Mutant::NoReCheck) && now.is_some();
         Ok(believed.filter(|_| no_check).or(now))
     }
 
-    async fn read<'a>(&'a mut self, file: &RemoteFile, offset: u64) -> Result<Box<dyn Download + 'a>, SourceError> {
+    async fn read<'a>(
+        &'a mut self,
+        file: &RemoteFile,
+        offset: u64,
+    ) -> Result<Box<dyn Download + 'a>, SourceError> {
         let at = file.path.clone();
         let opened = self
             .server
-            .call(Op::Read, &file.path, move |sim| sim.tree.lock().unwrap().files.get(&at).cloned().ok_or_else(|| gone(Op::Read, &at)))
+            .call(Op::Read, &file.path, move |sim| {
+                sim.tree.lock().unwrap().files.get(&at).cloned().ok_or_else(|| gone(Op::Read, &at))
+            })
             .await?;
         self.server.sim.witness.lock().unwrap().read_as.insert(file.path.clone(), file.clone());
-        Ok(Box::new(SimDownload { server: &self.server, path: file.path.clone(), opened, offset: usize::try_from(offset).unwrap() }))
+        Ok(Box::new(SimDownload {
+            server: &self.server,
+            path: file.path.clone(),
+            opened,
+            offset: usize::try_from(offset).unwrap(),
+        }))
     }
 
     async fn remove(&mut self, path: &RemotePath) -> Result<(), SourceError> {
@@ -211,7 +261,8 @@ impl Session for SimSession {
     async fn close(self: Box<Self>) {}
 }
 
-/// Whoever removes a file has looked at it before; what comes in between nobody can see, over no protocol.
+/// Whoever removes a file has looked at it before; what comes in between nobody can see, over no
+/// protocol.
 pub fn remove(sim: &Sim, path: &RemotePath, seen: Option<&RemoteFile>) {
     let removed = sim.tree.lock().unwrap().files.remove(path);
     let Some(removed) = removed else { return };
@@ -221,7 +272,9 @@ pub fn remove(sim: &Sim, path: &RemotePath, seen: Option<&RemoteFile>) {
     }
     let version = removed.version(path).to_string();
     if !sim.witness.lock().unwrap().recorded.contains(&(path.to_string(), version)) {
-        sim.violation(format!("I2 nothing lost: `{path}` was removed at the source before it was recorded"));
+        sim.violation(format!(
+            "I2 nothing lost: `{path}` was removed at the source before it was recorded"
+        ));
     }
 }
 
@@ -241,7 +294,8 @@ impl Download for SimDownload<'_> {
                 sim.count("downloads that claim to be complete");
                 return Ok(None);
             }
-            // A file that is written while it is read is read as it is by then; a removed one lives as long as it is open.
+            // A file that is written while it is read is read as it is by then; a removed one lives
+            // as long as it is open.
             let tree = sim.tree.lock().unwrap();
             let bytes = tree.files.get(&path).map_or(&opened.bytes, |file| &file.bytes);
             let end = (offset + (bytes.len() / 3).max(1)).min(bytes.len());

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use blobferry::model::BlobName;
-use blobferry::store::contract::{BlobInfo, Condition, Etag, Lease, Leased, Properties, Store, StoreError, StoreKind, Upload};
+use blobferry::store::contract::{
+    BlobInfo, Condition, Etag, Lease, Leased, Properties, Store, StoreError, StoreKind, Upload,
+};
 use blobferry::store::holder::Holder;
 use bytes::Bytes;
 use tokio::time::sleep;
@@ -60,7 +62,12 @@ pub async fn effect_put(
     Ok(etag)
 }
 
-async fn written(sim: &Arc<Sim>, process: &Arc<Process>, name: &BlobName, before: Option<(BlobInfo, Bytes)>) {
+async fn written(
+    sim: &Arc<Sim>,
+    process: &Arc<Process>,
+    name: &BlobName,
+    before: Option<(BlobInfo, Bytes)>,
+) {
     witness::written(sim, name, before).await;
     if sim.mutant == Some(Mutant::DeleteBeforeRecord) && is_users(name) {
         witness::remove_what_is_stored(sim, name).await;
@@ -83,25 +90,52 @@ impl Store for SimStore {
         let (store, at) = (self.sim.store.clone(), name.clone());
         self.call("looking at", name.as_str(), async move { store.head(&at).await }).await
     }
-    async fn get(&self, name: &BlobName, start: u64, max_bytes: u64) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+    async fn get(
+        &self,
+        name: &BlobName,
+        start: u64,
+        max_bytes: u64,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         let (store, at) = (self.sim.store.clone(), name.clone());
-        self.call("reading", name.as_str(), async move { store.get(&at, start, max_bytes).await }).await
+        self.call("reading", name.as_str(), async move { store.get(&at, start, max_bytes).await })
+            .await
     }
-    async fn put(&self, name: &BlobName, bytes: Bytes, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
-        let name = self.sim.mutant.map_or_else(|| name.clone(), |mutant| mutant.name(&self.sim, name.clone()));
+    async fn put(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
+        let name = self
+            .sim
+            .mutant
+            .map_or_else(|| name.clone(), |mutant| mutant.name(&self.sim, name.clone()));
         if self.sim.mutant == Some(Mutant::RecordFirst) && is_users(&name) {
             self.process.owed.lock().unwrap().push(Owed::Blob(name, bytes, properties.clone()));
             return Ok(made_up());
         }
         let (sim, process, at) = (self.sim.clone(), self.process.clone(), name.clone());
         let (properties, condition) = (properties.clone(), condition.clone());
-        self.call("writing", name.as_str(), async move { effect_put(&sim, &process, at, bytes, properties, condition).await }).await
+        self.call("writing", name.as_str(), async move {
+            effect_put(&sim, &process, at, bytes, properties, condition).await
+        })
+        .await
     }
     async fn stage(&self, upload: &Upload, index: u32, bytes: Bytes) -> Result<(), StoreError> {
         let (store, of) = (self.sim.store.clone(), upload.clone());
-        self.call("staging a block of", upload.name.as_str(), async move { store.stage(&of, index, bytes).await }).await
+        self.call("staging a block of", upload.name.as_str(), async move {
+            store.stage(&of, index, bytes).await
+        })
+        .await
     }
-    async fn commit(&self, upload: &Upload, blocks: u32, properties: &Properties, condition: &Condition) -> Result<Etag, StoreError> {
+    async fn commit(
+        &self,
+        upload: &Upload,
+        blocks: u32,
+        properties: &Properties,
+        condition: &Condition,
+    ) -> Result<Etag, StoreError> {
         let (sim, process, of) = (self.sim.clone(), self.process.clone(), upload.clone());
         let (properties, condition) = (properties.clone(), condition.clone());
         let work = async move {
@@ -120,9 +154,17 @@ impl Store for SimStore {
         };
         drop(self.call("giving up", upload.name.as_str(), work).await);
     }
-    async fn append(&self, name: &BlobName, bytes: Bytes, position: u64) -> Result<u64, StoreError> {
+    async fn append(
+        &self,
+        name: &BlobName,
+        bytes: Bytes,
+        position: u64,
+    ) -> Result<u64, StoreError> {
         let mutant = self.sim.mutant;
-        if mutant == Some(Mutant::PieceBeforeJournal) && position > 0 && mutants::owes(&self.process, name, &bytes) {
+        if mutant == Some(Mutant::PieceBeforeJournal)
+            && position > 0
+            && mutants::owes(&self.process, name, &bytes)
+        {
             let end = position + bytes.len() as u64;
             self.process.owed.lock().unwrap().push(Owed::Lines(name.clone(), bytes));
             return Ok(end);
@@ -144,7 +186,11 @@ impl Store for SimStore {
         };
         self.call("appending to", name.as_str(), work).await
     }
-    async fn list(&self, prefix: &str, visit: &mut (dyn FnMut(BlobInfo) + Send)) -> Result<(), StoreError> {
+    async fn list(
+        &self,
+        prefix: &str,
+        visit: &mut (dyn FnMut(BlobInfo) + Send),
+    ) -> Result<(), StoreError> {
         let (store, below) = (self.sim.store.clone(), prefix.to_owned());
         let work = async move {
             let mut found = Vec::new();
@@ -167,20 +213,33 @@ impl Store for SimStore {
     async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError> {
         if self.sim.happens(self.sim.knobs.leases) {
             self.sim.count("leases denied");
-            return Err(StoreError::new("leasing", name.as_str(), "simulation", StoreKind::Denied, "no leases here"));
+            return Err(StoreError::new(
+                "leasing",
+                name.as_str(),
+                "simulation",
+                StoreKind::Denied,
+                "no leases here",
+            ));
         }
         let (store, at, by) = (self.sim.store.clone(), name.clone(), holder.clone());
         // Who dies with the answer under way holds it all the same, so nothing here gives it back.
         let work = async move { store.lease(&at, &by).await.map(std::mem::ManuallyDrop::new) };
-        let leased = std::mem::ManuallyDrop::into_inner(self.call("leasing", name.as_str(), work).await?);
+        let leased =
+            std::mem::ManuallyDrop::into_inner(self.call("leasing", name.as_str(), work).await?);
         Ok(match leased {
             Leased::Held(lease) => {
                 if self.sim.happens(self.sim.knobs.leases) {
                     self.takes_away(name.clone(), holder.clone());
                 }
-                Leased::Held(Box::new(SimLease { lease: Some(lease), sim: self.sim.clone(), process: self.process.clone(), name: name.clone() }))
+                Leased::Held(Box::new(SimLease {
+                    lease: Some(lease),
+                    sim: self.sim.clone(),
+                    process: self.process.clone(),
+                    name: name.clone(),
+                }))
             }
-            // All processes of a simulation are one: whether another lives can be told only now and then.
+            // All processes of a simulation are one: whether another lives can be told only now and
+            // then.
             Leased::Taken(mut taken) => {
                 if self.sim.chance.below(2) == 0 {
                     taken.by = None;
@@ -191,7 +250,8 @@ impl Store for SimStore {
     }
     async fn end_lease(&self, name: &BlobName, holder: &Holder) -> Result<(), StoreError> {
         let (store, at, by) = (self.sim.store.clone(), name.clone(), holder.clone());
-        self.call("ending the lease", name.as_str(), async move { store.end_lease(&at, &by).await }).await
+        self.call("ending the lease", name.as_str(), async move { store.end_lease(&at, &by).await })
+            .await
     }
 }
 
@@ -199,7 +259,8 @@ impl SimStore {
     /// The lease is lost some time later.
     fn takes_away(&self, name: BlobName, holder: Holder) {
         self.sim.count("leases taken away");
-        let (store, after) = (self.sim.store.clone(), Duration::from_millis(self.sim.chance.below(30_000)));
+        let (store, after) =
+            (self.sim.store.clone(), Duration::from_millis(self.sim.chance.below(30_000)));
         tokio::spawn(async move {
             sleep(after).await;
             drop(store.end_lease(&name, &holder).await);
@@ -233,7 +294,14 @@ impl Drop for SimLease {
 impl Lease for SimLease {
     async fn renew(&self) -> Result<(), StoreError> {
         let ready = async { Ok(()) };
-        self.process.call(&self.sim, &format!("renewing {}", self.name.as_str()), || lost("renewing", self.name.as_str()), ready).await?;
+        self.process
+            .call(
+                &self.sim,
+                &format!("renewing {}", self.name.as_str()),
+                || lost("renewing", self.name.as_str()),
+                ready,
+            )
+            .await?;
         match &self.lease {
             Some(lease) => lease.renew().await,
             None => Ok(()),
@@ -241,7 +309,14 @@ impl Lease for SimLease {
     }
     async fn release(mut self: Box<Self>) -> Result<(), StoreError> {
         let ready = async { Ok(()) };
-        self.process.call(&self.sim, &format!("giving back {}", self.name.as_str()), || lost("giving back", self.name.as_str()), ready).await?;
+        self.process
+            .call(
+                &self.sim,
+                &format!("giving back {}", self.name.as_str()),
+                || lost("giving back", self.name.as_str()),
+                ready,
+            )
+            .await?;
         match self.lease.take() {
             Some(lease) => lease.release().await,
             None => Ok(()),

@@ -1,4 +1,5 @@
-//! Looks at every write when it has its effect, before anybody else can: what must never be, not even for a moment.
+//! Looks at every write when it has its effect, before anybody else can: what must never be, not
+//! even for a moment.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -38,20 +39,31 @@ pub struct Origin {
 
 pub fn origin(info: &BlobInfo) -> Option<Origin> {
     let told = |key: &str| info.metadata.get(key).cloned();
-    Some(Origin { path: RemotePath::from(told("source_path")?.as_str()), version: told("version")?, member: told("member") })
+    Some(Origin {
+        path: RemotePath::from(told("source_path")?.as_str()),
+        version: told("version")?,
+        member: told("member"),
+    })
 }
 
 /// Which version of `path` it is, the oldest being 0, and what it holds.
 pub fn known_version(sim: &Sim, path: &RemotePath, version: &str) -> Option<(usize, Content)> {
     let tree = sim.tree.lock().unwrap();
     let all = tree.history.get(path)?;
-    all.iter().enumerate().find(|(_, content)| content.version(path).to_string() == version).map(|(nth, content)| (nth, content.clone()))
+    all.iter()
+        .enumerate()
+        .find(|(_, content)| content.version(path).to_string() == version)
+        .map(|(nth, content)| (nth, content.clone()))
 }
 
 /// All blobs of users.
 pub fn users_blobs(sim: &Sim) -> Vec<BlobInfo> {
     let mut found = Vec::new();
-    sim.store.list("acme/", &mut |info| found.push(info)).now_or_never().expect("memory does not wait").expect("it lists");
+    sim.store
+        .list("acme/", &mut |info| found.push(info))
+        .now_or_never()
+        .expect("memory does not wait")
+        .expect("it lists");
     found
 }
 
@@ -78,41 +90,62 @@ pub async fn written(sim: &Arc<Sim>, name: &BlobName, before: Option<(BlobInfo, 
     }
 }
 
-/// I5, I7, I8: whole content of the version that its metadata names; under `keep` never another one's place; under
-/// `overwrite` never an older one in the place of a newer.
-async fn blob_is_whole_and_never_goes_back(sim: &Arc<Sim>, name: &BlobName, before: Option<(BlobInfo, Bytes)>) {
+/// I5, I7, I8: whole content of the version that its metadata names; under `keep` never another
+/// one's place; under `overwrite` never an older one in the place of a newer.
+async fn blob_is_whole_and_never_goes_back(
+    sim: &Arc<Sim>,
+    name: &BlobName,
+    before: Option<(BlobInfo, Bytes)>,
+) {
     sim.count("blobs written");
     let info = sim.store.head(name).await.unwrap().expect("it was just written");
     let content = sim.store.content(name.as_str()).expect("it was just written");
-    let Some(origin) = origin(&info) else { return sim.violation(format!("I5 no torn data: `{name}` does not say what it is")) };
+    let Some(origin) = origin(&info) else {
+        return sim.violation(format!("I5 no torn data: `{name}` does not say what it is"));
+    };
     let Some((nth, whole)) = known_version(sim, &origin.path, &origin.version) else {
-        return sim
-            .violation(format!("I5 no torn data: `{name}` says that it is version {} of `{}`, which there never was", origin.version, origin.path));
+        return sim.violation(format!(
+            "I5 no torn data: `{name}` says that it is version {} of `{}`, which there never was",
+            origin.version, origin.path
+        ));
     };
     let expected = match &origin.member {
         None => Some(whole.bytes),
-        Some(member) => whole.members.into_iter().flatten().find(|(name, _)| name == member).map(|(_, bytes)| bytes),
+        Some(member) => whole
+            .members
+            .into_iter()
+            .flatten()
+            .find(|(name, _)| name == member)
+            .map(|(_, bytes)| bytes),
     };
-    // What was taken away once it was read may have been written meanwhile, which nobody can know: its blob says so.
+    // What was taken away once it was read may have been written meanwhile, which nobody can know:
+    // its blob says so.
     let unseen = info.metadata.contains_key("not_seen_afterwards");
     let unproven = unseen && origin.member.is_none();
-    // Members are proven by their archive's checksums. Where its time moved at every look, or it was taken away once it was
-    // read, a file is what the source had at one moment; which one, its version does not tell.
+    // Members are proven by their archive's checksums. Where its time moved at every look, or it
+    // was taken away once it was read, a file is what the source had at one moment; which one, its
+    // version does not tell.
     let moved = unseen || info.metadata.contains_key("time_moves");
     if unproven {
         sim.count("files taken away once they were read");
     } else if moved && was_there(sim, &origin, &content) {
         sim.count("files whose time moved at every look");
     } else if expected.as_ref() != Some(&content) {
-        sim.violation(format!("I5 no torn data: `{name}` is not what version {nth} of `{}` holds", origin.path));
+        sim.violation(format!(
+            "I5 no torn data: `{name}` is not what version {nth} of `{}` holds",
+            origin.path
+        ));
     }
     let Some((info, old)) = before else { return };
     if sim.versions == Versions::Keep && old != content {
         sim.violation(format!("I7 never rewritten: `{name}` held other content"));
     }
-    let older = info.metadata.get("version").and_then(|version| known_version(sim, &origin.path, version));
+    let older =
+        info.metadata.get("version").and_then(|version| known_version(sim, &origin.path, version));
     if old != content && older.is_some_and(|(older, _)| older > nth) {
-        sim.violation(format!("I8 newest stays: version {nth} of `{name}` took the place of a newer one"));
+        sim.violation(format!(
+            "I8 newest stays: version {nth} of `{name}` took the place of a newer one"
+        ));
     }
 }
 
@@ -121,7 +154,9 @@ fn was_there(sim: &Sim, origin: &Origin, content: &Bytes) -> bool {
     let tree = sim.tree.lock().unwrap();
     let of_version = |version: &Content| match &origin.member {
         None => version.bytes == *content,
-        Some(member) => version.members.iter().flatten().any(|(name, bytes)| name == member && bytes == content),
+        Some(member) => {
+            version.members.iter().flatten().any(|(name, bytes)| name == member && bytes == content)
+        }
     };
     tree.history.get(&origin.path).is_some_and(|all| all.iter().any(of_version))
 }
@@ -131,30 +166,44 @@ async fn no_record_vanishes(sim: &Arc<Sim>) {
     sim.count("heads written");
     let files = match files_of_ledger(sim).await {
         Ok(files) => files,
-        Err(error) => return sim.violation(format!("I2 nothing lost: the ledger cannot be read: {error}")),
+        Err(error) => {
+            return sim.violation(format!("I2 nothing lost: the ledger cannot be read: {error}"));
+        }
     };
     let recorded = sim.witness.lock().unwrap().recorded.clone();
-    let there: HashSet<&str> = files.iter().filter(|file| recorded.contains(file)).map(|(path, _)| path.as_str()).collect();
+    let there: HashSet<&str> = files
+        .iter()
+        .filter(|file| recorded.contains(file))
+        .map(|(path, _)| path.as_str())
+        .collect();
     if let Some((path, _)) = recorded.iter().find(|(path, _)| !there.contains(path.as_str())) {
-        sim.violation(format!("I2 nothing lost: the record of `{path}` has vanished from the ledger"));
+        sim.violation(format!(
+            "I2 nothing lost: the record of `{path}` has vanished from the ledger"
+        ));
     }
 }
 
 /// Path and version of every file in the ledger.
 pub async fn files_of_ledger(sim: &Sim) -> Result<Vec<(String, String)>, String> {
     let mut files = Vec::new();
-    let mut visit = |path: RemotePath, known: blobferry::plan::Known| files.push((path.to_string(), known.version.to_string()));
-    let read = each_file(sim.store.clone(), "acme", quick(), CancellationToken::new(), &mut visit).await;
+    let mut visit = |path: RemotePath, known: blobferry::plan::Known| {
+        files.push((path.to_string(), known.version.to_string()))
+    };
+    let read =
+        each_file(sim.store.clone(), "acme", quick(), CancellationToken::new(), &mut visit).await;
     read.map(|()| files).map_err(|error| blobferry::model::chain(&error))
 }
 
-/// Lines were appended: each record of a file speaks of a version that there was (I6) and that is in the store (I1).
+/// Lines were appended: each record of a file speaks of a version that there was (I6) and that is
+/// in the store (I1).
 pub fn appended(sim: &Arc<Sim>, name: &BlobName, bytes: &[u8]) {
     if !name.as_str().contains("/ledger/journal-") {
         return;
     }
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        let Ok(line) = serde_json::from_slice::<Value>(line) else { return sim.violation("a line of a journal is no JSON".into()) };
+        let Ok(line) = serde_json::from_slice::<Value>(line) else {
+            return sim.violation("a line of a journal is no JSON".into());
+        };
         if line["t"] != "file" {
             continue;
         }
@@ -174,20 +223,34 @@ pub fn appended(sim: &Arc<Sim>, name: &BlobName, bytes: &[u8]) {
 pub fn record_is_true(sim: &Sim, path: &str, version: &str) -> Result<(), String> {
     let at = RemotePath::from(path);
     let Some((nth, content)) = known_version(sim, &at, version) else {
-        return Err(format!("I6 no phantom: a record speaks of version {version} of `{path}`, which there never was"));
+        return Err(format!(
+            "I6 no phantom: a record speaks of version {version} of `{path}`, which there never was"
+        ));
     };
-    let of_path: Vec<(BlobInfo, Origin)> =
-        users_blobs(sim).into_iter().filter_map(|info| origin(&info).map(|origin| (info, origin))).filter(|(_, origin)| origin.path == at).collect();
-    let is_newer =
-        |origin: &Origin| sim.versions == Versions::Overwrite && known_version(sim, &at, &origin.version).is_some_and(|(newer, _)| newer >= nth);
+    let of_path: Vec<(BlobInfo, Origin)> = users_blobs(sim)
+        .into_iter()
+        .filter_map(|info| origin(&info).map(|origin| (info, origin)))
+        .filter(|(_, origin)| origin.path == at)
+        .collect();
+    let is_newer = |origin: &Origin| {
+        sim.versions == Versions::Overwrite
+            && known_version(sim, &at, &origin.version).is_some_and(|(newer, _)| newer >= nth)
+    };
     let there = match &content.members {
         None => of_path.iter().any(|(_, origin)| origin.version == version || is_newer(origin)),
         Some(members) => members.iter().all(|(name, bytes)| {
-            let mut of_member = of_path.iter().filter(|(_, origin)| origin.member.as_ref() == Some(name));
-            of_member.any(|(info, origin)| is_newer(origin) || sim.store.content(&info.name).as_ref() == Some(bytes))
+            let mut of_member =
+                of_path.iter().filter(|(_, origin)| origin.member.as_ref() == Some(name));
+            of_member.any(|(info, origin)| {
+                is_newer(origin) || sim.store.content(&info.name).as_ref() == Some(bytes)
+            })
         }),
     };
-    if there { Ok(()) } else { Err(format!("I1 never leads: version {nth} of `{path}` is recorded and not in the store")) }
+    if there {
+        Ok(())
+    } else {
+        Err(format!("I1 never leads: version {nth} of `{path}` is recorded and not in the store"))
+    }
 }
 
 fn json(sim: &Sim, name: &str) -> Value {
@@ -199,21 +262,31 @@ fn json(sim: &Sim, name: &str) -> Value {
 fn result_tells_what_is_recorded(sim: &Sim, name: &str) {
     sim.count("results of pieces");
     let mut parts = name.trim_end_matches(".json").rsplit('/');
-    let (id, pass) = (parts.next().unwrap_or_default().trim_start_matches("result-"), parts.next().unwrap_or_default());
+    let (id, pass) = (
+        parts.next().unwrap_or_default().trim_start_matches("result-"),
+        parts.next().unwrap_or_default(),
+    );
     let run = format!("{pass}/{id}");
     let told = json(sim, name)["report"]["ingested"].as_u64().unwrap_or(0);
-    let recorded = sim.witness.lock().unwrap().by_run.iter().filter(|(by, _)| *by == run).count() as u64;
+    let recorded =
+        sim.witness.lock().unwrap().by_run.iter().filter(|(by, _)| *by == run).count() as u64;
     if told > recorded {
-        sim.violation(format!("I1 result: piece {run} tells of {told} files and has recorded {recorded}"));
+        sim.violation(format!(
+            "I1 result: piece {run} tells of {told} files and has recorded {recorded}"
+        ));
     }
 }
 
-/// I9: the counts of a report come to what was listed; that of a pass in pieces tells of every file of its plan.
+/// I9: the counts of a report come to what was listed; that of a pass in pieces tells of every file
+/// of its plan.
 fn report_adds_up(sim: &Sim, name: &str) {
     sim.count("reports");
     let report = json(sim, name);
     let count = |key: &str| report[key].as_u64().unwrap_or(0);
-    let sum: u64 = ["ingested", "unchanged", "skipped", "gone", "deferred", "failed"].iter().map(|key| count(key)).sum();
+    let sum: u64 = ["ingested", "unchanged", "skipped", "gone", "deferred", "failed"]
+        .iter()
+        .map(|key| count(key))
+        .sum();
     if sum != count("listed") {
         sim.violation(format!("I9 sum: {report}"));
     }
@@ -221,10 +294,17 @@ fn report_adds_up(sim: &Sim, name: &str) {
     if open["run"] != report["run"] {
         return;
     }
-    let plan = json(sim, &format!("_blobferry/acme/work/{}/plan.json", open["id"].as_str().unwrap_or_default()));
-    let planned = plan["files"].as_u64().unwrap_or(0) + plan["surveyed"]["listed"].as_u64().unwrap_or(0);
+    let plan = json(
+        sim,
+        &format!("_blobferry/acme/work/{}/plan.json", open["id"].as_str().unwrap_or_default()),
+    );
+    let planned =
+        plan["files"].as_u64().unwrap_or(0) + plan["surveyed"]["listed"].as_u64().unwrap_or(0);
     if planned != count("listed") {
-        sim.violation(format!("I9 sum: {planned} files were planned, the report tells of {}: {report}", count("listed")));
+        sim.violation(format!(
+            "I9 sum: {planned} files were planned, the report tells of {}: {report}",
+            count("listed")
+        ));
     }
 }
 

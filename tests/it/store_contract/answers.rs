@@ -31,7 +31,11 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, text: &str) -> 
 }
 
 fn settings(port: u16, scheme: &str, credential: Credential) -> AzureSettings {
-    AzureSettings::new(format!("{scheme}://localhost:{port}/acme").parse().expect("a URL"), "landing", credential)
+    AzureSettings::new(
+        format!("{scheme}://localhost:{port}/acme").parse().expect("a URL"),
+        "landing",
+        credential,
+    )
 }
 
 async fn put(store: &AzureStore) -> Result<(), StoreError> {
@@ -42,7 +46,10 @@ async fn put(store: &AzureStore) -> Result<(), StoreError> {
 async fn check(status: &str, headers: &str, body: &str) -> StoreError {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    let text = format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+    let text = format!(
+        "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
     let server = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.expect("a client");
         answer(stream, &text).await
@@ -51,50 +58,88 @@ async fn check(status: &str, headers: &str, body: &str) -> StoreError {
     let store = AzureStore::new(settings(port, "http", sas)).expect("a store");
     let error = put(&store).await.expect_err("no success");
     let request = server.await.expect("no panic");
-    assert!(request.contains("sig=canary") && request.contains("content-md5: 1b2m2y8asgtpgamy7phcfg=="), "{request}");
+    assert!(
+        request.contains("sig=canary") && request.contains("content-md5: 1b2m2y8asgtpgamy7phcfg=="),
+        "{request}"
+    );
     assert!(!format!("{} {error:?}", chain(&error)).contains("canary"), "{}", chain(&error));
     error
 }
 
 fn body(code: &str) -> String {
-    format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>In words.\nRequestId:1\nTime:2</Message></Error>")
+    format!(
+        "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>In \
+        words.\nRequestId:1\nTime:2</Message></Error>"
+    )
 }
 
 #[tokio::test]
 async fn a_busy_service_is_left_alone_as_long_as_it_asks() {
-    let error = check("503 Busy", "retry-after: 7\r\nx-ms-error-code: ServerBusy\r\n", &body("ServerBusy")).await;
-    assert_eq!((error.kind, error.retry_after().map(|wait| wait.as_secs())), (StoreKind::Unavailable, Some(7)));
+    let error =
+        check("503 Busy", "retry-after: 7\r\nx-ms-error-code: ServerBusy\r\n", &body("ServerBusy"))
+            .await;
+    assert_eq!(
+        (error.kind, error.retry_after().map(|wait| wait.as_secs())),
+        (StoreKind::Unavailable, Some(7))
+    );
     assert!(chain(&error).ends_with("ServerBusy (503): In words."), "{}", chain(&error));
-    let error = check("409 Conflict", "x-ms-error-code: ContainerBeingDeleted\r\n", &body("ContainerBeingDeleted")).await;
+    let error = check(
+        "409 Conflict",
+        "x-ms-error-code: ContainerBeingDeleted\r\n",
+        &body("ContainerBeingDeleted"),
+    )
+    .await;
     assert_eq!(error.kind, StoreKind::Unavailable);
 }
 
 #[tokio::test]
 async fn a_skewed_clock_is_named() {
-    let headers = "date: Mon, 01 Jan 2001 00:00:00 GMT\r\nx-ms-error-code: AuthenticationFailed\r\n";
+    let headers =
+        "date: Mon, 01 Jan 2001 00:00:00 GMT\r\nx-ms-error-code: AuthenticationFailed\r\n";
     let error = check("403 Forbidden", headers, &body("AuthenticationFailed")).await;
     assert_eq!(error.kind, StoreKind::Denied);
-    assert!(chain(&error).contains("clock is") && chain(&error).contains("ahead of"), "{}", chain(&error));
+    assert!(
+        chain(&error).contains("clock is") && chain(&error).contains("ahead of"),
+        "{}",
+        chain(&error)
+    );
 }
 
 #[tokio::test]
 async fn every_refusal_of_an_identity_says_what_to_do() {
     for (status, code, advice) in [
-        ("403 Forbidden", "AuthorizationPermissionMismatch", "the role Storage Blob Data Contributor"),
-        ("401 Unauthorized", "InvalidAuthenticationInfo", "another audience than https://storage.azure.com"),
+        (
+            "403 Forbidden",
+            "AuthorizationPermissionMismatch",
+            "the role Storage Blob Data Contributor",
+        ),
+        (
+            "401 Unauthorized",
+            "InvalidAuthenticationInfo",
+            "another audience than https://storage.azure.com",
+        ),
         ("403 Forbidden", "AuthorizationFailure", "network rules"),
         ("401 Unauthorized", "NoAuthenticationInformation", "no credential arrived"),
     ] {
         let error = check(status, &format!("x-ms-error-code: {code}\r\n"), &body(code)).await;
         assert_eq!(error.kind, StoreKind::Denied, "{code}");
-        assert!(chain(&error).contains(code) && chain(&error).contains(advice), "{}", chain(&error));
+        assert!(
+            chain(&error).contains(code) && chain(&error).contains(advice),
+            "{}",
+            chain(&error)
+        );
     }
 }
 
 #[tokio::test]
 async fn what_is_not_from_storage_is_no_success_and_no_end() {
     for status in ["200 OK", "302 Found", "404 Not Found", "502 Bad Gateway"] {
-        let error = check(status, "location: http://elsewhere/\r\ncontent-type: text/html\r\n", "<html>Hotel WiFi</html>").await;
+        let error = check(
+            status,
+            "location: http://elsewhere/\r\ncontent-type: text/html\r\n",
+            "<html>Hotel WiFi</html>",
+        )
+        .await;
         assert_eq!(error.kind, StoreKind::Unavailable, "{status}: {}", chain(&error));
         assert!(!chain(&error).contains("Hotel"), "{}", chain(&error));
     }
@@ -104,7 +149,9 @@ async fn what_is_not_from_storage_is_no_success_and_no_end() {
 
 #[tokio::test]
 async fn another_md5_than_ours_is_corruption() {
-    let error = check("201 Created", "etag: \"0x1\"\r\ncontent-md5: AAAAAAAAAAAAAAAAAAAAAA==\r\n", "").await;
+    let error =
+        check("201 Created", "etag: \"0x1\"\r\ncontent-md5: AAAAAAAAAAAAAAAAAAAAAA==\r\n", "")
+            .await;
     assert_eq!(error.kind, StoreKind::Corrupted, "{}", chain(&error));
 }
 
@@ -114,11 +161,16 @@ async fn a_service_that_never_answers_is_given_up() {
     let port = listener.local_addr().expect("an address").port();
     let timeouts = Timeouts { read: Duration::from_millis(200), ..Timeouts::default() };
     let sas = Credential::Sas(Secret::new("sig=canary"));
-    let store = AzureStore::new(AzureSettings { timeouts, ..settings(port, "http", sas) }).expect("a store");
+    let store = AzureStore::new(AzureSettings { timeouts, ..settings(port, "http", sas) })
+        .expect("a store");
     let (error, held) = tokio::join!(put(&store), listener.accept());
     let error = error.expect_err("no answer");
     assert_eq!(error.kind, StoreKind::Unavailable);
-    assert!(chain(&error).contains("timed out") && !chain(&error).contains("canary"), "{}", chain(&error));
+    assert!(
+        chain(&error).contains("timed out") && !chain(&error).contains("canary"),
+        "{}",
+        chain(&error)
+    );
     drop(held);
 }
 
@@ -141,19 +193,25 @@ async fn no_log_line_holds_a_signature() {
     let text = || String::from_utf8_lossy(&lines.0.lock().expect("no panic")).into_owned();
     for _ in 0..20 {
         let writer = lines.clone();
-        let subscriber =
-            tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(move || writer.clone()).finish();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
         let guard = tracing::subscriber::set_default(subscriber);
         check("503 Busy", "x-ms-error-code: ServerBusy\r\n", &body("ServerBusy")).await;
         drop(guard);
-        // A place in the code that another thread reaches first, at the very moment that our subscriber
-        // comes, is taken for uninteresting until the next subscriber.
+        // A place in the code that another thread reaches first, at the very moment that our
+        // subscriber comes, is taken for uninteresting until the next subscriber.
         if text().contains("503") {
             break;
         }
     }
     let text = text();
-    assert!(text.contains("Asked storage.") && text.contains("/acme/landing/a") && text.contains("503"), "{text}");
+    assert!(
+        text.contains("Asked storage.") && text.contains("/acme/landing/a") && text.contains("503"),
+        "{text}"
+    );
     assert!(!text.contains("canary"), "{text}");
 }
 
@@ -162,33 +220,58 @@ struct Identity;
 
 #[async_trait::async_trait]
 impl TokenCredential for Identity {
-    async fn get_token(&self, scopes: &[&str], _options: Option<TokenRequestOptions<'_>>) -> azure_core::Result<AccessToken> {
+    async fn get_token(
+        &self,
+        scopes: &[&str],
+        _options: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
         assert_eq!(scopes, ["https://storage.azure.com/.default"]);
-        Ok(AccessToken::new("canary".to_owned(), time::OffsetDateTime::now_utc() + time::Duration::HOUR))
+        Ok(AccessToken::new(
+            "canary".to_owned(),
+            time::OffsetDateTime::now_utc() + time::Duration::HOUR,
+        ))
     }
 }
 
 #[tokio::test]
 async fn an_identitys_token_goes_over_https_only() {
     let identity = Credential::Token(Arc::new(Identity));
-    let refused = AzureStore::new(settings(1, "http", identity.clone())).expect_err("not over http");
+    let refused =
+        AzureStore::new(settings(1, "http", identity.clone())).expect_err("not over http");
     assert!(chain(&refused).contains("https only"), "{}", chain(&refused));
 
-    let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
-    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).expect("a key");
+    let certified =
+        rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der())
+        .expect("a key");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().expect("versions");
-    let config = config.with_no_client_auth().with_single_cert(vec![certified.cert.der().clone()], key).expect("a certificate");
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions");
+    let config = config
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .expect("a certificate");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let server = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.expect("a client");
-        let stream = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await.expect("a session");
-        answer(stream, "HTTP/1.1 201 Created\r\netag: \"0x1\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await
+        let stream = tokio_rustls::TlsAcceptor::from(Arc::new(config))
+            .accept(stream)
+            .await
+            .expect("a session");
+        answer(
+            stream,
+            "HTTP/1.1 201 Created\r\netag: \"0x1\"\r\ncontent-length: 0\r\nconnection: \
+            close\r\n\r\n",
+        )
+        .await
     });
     let root = reqwest::Certificate::from_der(certified.cert.der()).expect("a certificate");
     let http = reqwest::Client::builder().tls_certs_merge([root]).build().expect("a client");
-    let store = AzureStore::new(AzureSettings { http: Some(http), ..settings(port, "https", identity) }).expect("a store");
+    let store =
+        AzureStore::new(AzureSettings { http: Some(http), ..settings(port, "https", identity) })
+            .expect("a store");
     put(&store).await.expect("it is written");
     assert!(server.await.expect("no panic").contains("authorization: bearer canary"));
 }

@@ -32,10 +32,15 @@ async fn plain_names_are_their_own_paths_with_their_own_time() {
     let store = open(dir.path()).await;
     write(&store, "acme/daily/ü 100%.txt", b"x").await;
     assert_eq!(read(dir.path(), "acme/daily/ü 100%.txt").as_deref(), Some(&b"x"[..]));
-    let modified = fs::metadata(dir.path().join("acme/daily/ü 100%.txt")).and_then(|file| file.modified()).expect("a time");
+    let modified = fs::metadata(dir.path().join("acme/daily/ü 100%.txt"))
+        .and_then(|file| file.modified())
+        .expect("a time");
     // As the metadata of these tests says.
     assert_eq!(OffsetDateTime::from(modified), datetime!(2024-02-29 12:13:14 UTC));
-    let seen: Vec<_> = fs::read_dir(dir.path()).expect("it lists").map(|entry| entry.expect("an entry").file_name()).collect();
+    let seen: Vec<_> = fs::read_dir(dir.path())
+        .expect("it lists")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
     assert_eq!(seen.len(), 2, "{seen:?}: the blob's folder and `.blobferry`");
 }
 
@@ -46,8 +51,14 @@ async fn a_file_put_there_by_hand_is_never_written_over() {
     fs::write(dir.path().join("by hand"), "theirs").expect("it writes");
     let info = store.head(&name("by hand")).await.expect("it looks").expect("it is there");
     assert_eq!((info.size, info.md5, info.metadata.len()), (6, None, 0));
-    let error = store.put(&name("by hand"), Bytes::new(), &properties(b""), &Condition::IfAbsent).await.expect_err("it is there");
-    assert_eq!((error.kind, read(dir.path(), "by hand").as_deref()), (StoreKind::Condition, Some(&b"theirs"[..])));
+    let error = store
+        .put(&name("by hand"), Bytes::new(), &properties(b""), &Condition::IfAbsent)
+        .await
+        .expect_err("it is there");
+    assert_eq!(
+        (error.kind, read(dir.path(), "by hand").as_deref()),
+        (StoreKind::Condition, Some(&b"theirs"[..]))
+    );
     // Nor does a file keep our checksum when somebody changed it.
     write(&store, "ours", b"ours").await;
     fs::write(dir.path().join("ours"), "theirs").expect("it writes");
@@ -58,9 +69,15 @@ async fn a_file_put_there_by_hand_is_never_written_over() {
 async fn a_folder_that_was_never_made_is_told() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = FolderStore::new(&dir.path().join("missing")).expect("a store");
-    assert_eq!(store.head(&name("a")).await.expect_err("it is missing").kind, StoreKind::NoContainer);
+    assert_eq!(
+        store.head(&name("a")).await.expect_err("it is missing").kind,
+        StoreKind::NoContainer
+    );
     let upload = Upload::new(name("a"));
-    assert_eq!(store.stage(&upload, 0, Bytes::from_static(b"x")).await.expect_err("it is missing").kind, StoreKind::NoContainer);
+    assert_eq!(
+        store.stage(&upload, 0, Bytes::from_static(b"x")).await.expect_err("it is missing").kind,
+        StoreKind::NoContainer
+    );
 }
 
 #[tokio::test]
@@ -71,9 +88,15 @@ async fn leftovers_of_the_dead_go_after_a_week() {
     for upload in [&old, &young] {
         store.stage(upload, 0, Bytes::from_static(b"x")).await.expect("it stages");
     }
-    let staged = |upload: &Upload| dir.path().join(".blobferry/staged").join(upload.block_id(0).split('-').next().expect("a nonce"));
+    let staged = |upload: &Upload| {
+        dir.path()
+            .join(".blobferry/staged")
+            .join(upload.block_id(0).split('-').next().expect("a nonce"))
+    };
     let long_ago = OffsetDateTime::now_utc() - time::Duration::days(8);
-    fs::File::open(staged(&old)).and_then(|folder| folder.set_modified(long_ago.into())).expect("it sets the time");
+    fs::File::open(staged(&old))
+        .and_then(|folder| folder.set_modified(long_ago.into()))
+        .expect("it sets the time");
     let temporary = dir.path().join(".blobferry/temporary");
     fs::write(temporary.join(format!("{}.1000000000.x", "0".repeat(64))), "x").expect("it writes");
     fs::write(temporary.join(format!("{}.99999999999.x", "0".repeat(64))), "x").expect("it writes");
@@ -105,7 +128,11 @@ async fn many_writes_at_once_fail_one_by_one() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = open(dir.path()).await;
     write(&store, "many/007", b"taken").await;
-    let names: Vec<_> = (0..300).map(|index| name(&format!("many/{:03}{}", index % 250, if index % 10 == 0 { "/below" } else { "" }))).collect();
+    let names: Vec<_> = (0..300)
+        .map(|index| {
+            name(&format!("many/{:03}{}", index % 250, if index % 10 == 0 { "/below" } else { "" }))
+        })
+        .collect();
     let wrong = Properties { md5: [7; 16], ..properties(b"x") };
     let right = properties(b"x");
     let puts = (0..).zip(&names).map(|(index, at)| {
@@ -116,14 +143,21 @@ async fn many_writes_at_once_fail_one_by_one() {
     let mut written = std::collections::BTreeSet::from(["many/007"]);
     for ((index, at), result) in (0..).zip(&names).zip(results) {
         match result {
-            Ok(_) => assert!(index % 50 != 3 && written.insert(at.as_str()), "{at} was written twice, or wrongly"),
+            Ok(_) => assert!(
+                index % 50 != 3 && written.insert(at.as_str()),
+                "{at} was written twice, or wrongly"
+            ),
             Err(error) if index % 50 == 3 => assert_eq!(error.kind, StoreKind::Corrupted),
             Err(error) => assert_eq!(error.kind, StoreKind::Condition, "{at}: {error:?}"),
         }
     }
     let found = listed(&store, "many/").await;
-    assert_eq!(found.iter().map(|info| info.name.as_str()).collect::<Vec<_>>(), written.iter().copied().collect::<Vec<_>>());
-    let distinct: std::collections::BTreeSet<_> = (0..).zip(&names).filter(|(index, _)| index % 50 != 3).map(|(_, at)| at.as_str()).collect();
+    assert_eq!(
+        found.iter().map(|info| info.name.as_str()).collect::<Vec<_>>(),
+        written.iter().copied().collect::<Vec<_>>()
+    );
+    let distinct: std::collections::BTreeSet<_> =
+        (0..).zip(&names).filter(|(index, _)| index % 50 != 3).map(|(_, at)| at.as_str()).collect();
     assert_eq!(written, distinct.into_iter().chain(["many/007"]).collect());
     // A blob and those below its name live side by side, each with its own record.
     write(&store, "many/010", b"a file where others have a folder").await;
@@ -155,14 +189,27 @@ async fn blocks_of_any_lengths_in_any_order_become_one_blob() {
         store.stage(&upload, 4, block(0)).await.expect("it stages");
         let whole = (0..4).flat_map(|index| block(index).to_vec()).collect::<Vec<_>>();
         // A commit that fails can be tried again.
-        let early = store.commit(&upload, 4, &properties(&whole), &Condition::IfMatch(Etag("other".into()))).await;
+        let early = store
+            .commit(&upload, 4, &properties(&whole), &Condition::IfMatch(Etag("other".into())))
+            .await;
         assert_eq!(early.expect_err("there is no such blob").kind, StoreKind::Condition);
-        store.commit(&upload, 4, &properties(&whole), &Condition::IfAbsent).await.expect("it commits");
+        store
+            .commit(&upload, 4, &properties(&whole), &Condition::IfAbsent)
+            .await
+            .expect("it commits");
         assert_eq!(content(&store, at).await.expect("it is there"), whole, "{at}");
-        assert_eq!(store.head(&name(at)).await.expect("it looks").and_then(|info| info.md5), Some(properties(&whole).md5), "{at}");
+        assert_eq!(
+            store.head(&name(at)).await.expect("it looks").and_then(|info| info.md5),
+            Some(properties(&whole).md5),
+            "{at}"
+        );
     }
     for left in ["staged", "temporary"] {
-        assert_eq!(fs::read_dir(dir.path().join(".blobferry").join(left)).expect("it lists").count(), 0, "{left}");
+        assert_eq!(
+            fs::read_dir(dir.path().join(".blobferry").join(left)).expect("it lists").count(),
+            0,
+            "{left}"
+        );
     }
 }
 
@@ -177,9 +224,16 @@ async fn endless_writer() {
     for round in 0u64.. {
         let bytes = numbered(round);
         let metadata = Metadata::from([("round".to_owned(), round.to_string())]);
-        let properties = Properties { content_type: "text/plain".into(), md5: md5::Md5::digest(&bytes).into(), metadata };
+        let properties = Properties {
+            content_type: "text/plain".into(),
+            md5: md5::Md5::digest(&bytes).into(),
+            metadata,
+        };
         if round % 2 == 0 {
-            store.put(&name("killed/blob"), bytes, &properties, &Condition::Always).await.expect("it writes");
+            store
+                .put(&name("killed/blob"), bytes, &properties, &Condition::Always)
+                .await
+                .expect("it writes");
         } else {
             let upload = Upload::new(name("killed/blob"));
             let half = bytes.len() / 2;
@@ -187,13 +241,23 @@ async fn endless_writer() {
             store.stage(&upload, 1, bytes.slice(half..)).await.expect("it stages");
             store.commit(&upload, 2, &properties, &Condition::Always).await.expect("it commits");
         }
-        let (bytes, metadata) = (numbered(round), Metadata::from([("round".to_owned(), round.to_string())]));
-        let together = Properties { content_type: "text/plain".into(), md5: md5::Md5::digest(&bytes).into(), metadata };
+        let (bytes, metadata) =
+            (numbered(round), Metadata::from([("round".to_owned(), round.to_string())]));
+        let together = Properties {
+            content_type: "text/plain".into(),
+            md5: md5::Md5::digest(&bytes).into(),
+            metadata,
+        };
         let names: Vec<_> = (0..MANY).map(many).collect();
-        let puts = names.iter().map(|name| store.put(name, bytes.clone(), &together, &Condition::Always));
+        let puts =
+            names.iter().map(|name| store.put(name, bytes.clone(), &together, &Condition::Always));
         join_all(puts).await.into_iter().for_each(|put| drop(put.expect("it writes")));
         let line = Bytes::from(format!("{round:>9}\n"));
-        let position = store.head(&name("killed/journal")).await.expect("it looks").map_or(0, |info| info.size);
+        let position = store
+            .head(&name("killed/journal"))
+            .await
+            .expect("it looks")
+            .map_or(0, |info| info.size);
         store.append(&name("killed/journal"), line, position).await.expect("it appends");
         println!("round {round}");
     }
@@ -223,7 +287,11 @@ async fn a_killed_writer_leaves_whole_blobs() {
             .spawn()
             .expect("it starts");
         let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
-        let worked = lines.map_while(Result::ok).filter(|line| line.contains("round ")).take(5 + kill * 3).count();
+        let worked = lines
+            .map_while(Result::ok)
+            .filter(|line| line.contains("round "))
+            .take(5 + kill * 3)
+            .count();
         // Readers look while it writes, and again when it is dead.
         let mut seen = Vec::new();
         for _ in 0..10 {
@@ -242,23 +310,32 @@ async fn a_killed_writer_leaves_whole_blobs() {
 async fn whole(store: &FolderStore) -> bool {
     let mut all_whole = true;
     for at in [name("killed/blob")].into_iter().chain((0..MANY).map(many)) {
-        let Some((info, bytes)) = store.get(&at, 0, 1 << 20).await.expect("it reads") else { continue };
+        let Some((info, bytes)) = store.get(&at, 0, 1 << 20).await.expect("it reads") else {
+            continue;
+        };
         let round = info.metadata.get("round").and_then(|text| text.parse().ok()).map(numbered);
         let digest: [u8; 16] = md5::Md5::digest(&bytes).into();
         all_whole &= round == Some(bytes) && info.md5 == Some(digest);
     }
     let journal = content(store, "killed/journal").await.unwrap_or_default();
-    all_whole && !journal.is_empty() && journal.len() % 10 == 0 && journal.chunks(10).all(|line| line.ends_with(b"\n"))
+    all_whole
+        && !journal.is_empty()
+        && journal.len() % 10 == 0
+        && journal.chunks(10).all(|line| line.ends_with(b"\n"))
 }
 
 #[cfg(unix)]
 #[tokio::test]
 async fn a_link_in_the_folder_is_not_followed() {
-    let (dir, elsewhere) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (dir, elsewhere) =
+        (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let store = open(dir.path()).await;
     std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("acme")).expect("it links");
     let blob = name("acme/a.txt");
-    let error = store.put(&blob, "x".into(), &properties(b"x"), &Condition::Always).await.expect_err("it is refused");
+    let error = store
+        .put(&blob, "x".into(), &properties(b"x"), &Condition::Always)
+        .await
+        .expect_err("it is refused");
     assert_eq!(error.kind, StoreKind::Rejected);
     let told = blobferry::model::chain(&error);
     assert!(told.contains("is a link"), "{told}");

@@ -51,7 +51,8 @@ async fn comes_free(store: &dyn Store, number: usize) -> Box<dyn Lease> {
 
 /// What may be relied on.
 pub async fn have_one_holder(store: Arc<dyn Store>) {
-    // Of many at once, one has it; the others are told who, or were quicker than that was written down.
+    // Of many at once, one has it; the others are told who, or were quicker than that was written
+    // down.
     let tries = (0..8).map(|number| {
         let store = store.clone();
         tokio::spawn(async move { (number, ask(&*store, number).await) })
@@ -65,7 +66,10 @@ pub async fn have_one_holder(store: Arc<dyn Store>) {
     assert_eq!(leases.len(), 1, "{leases:?}");
     let (winner, lease) = leases.remove(0);
     let told = taken(&*store, 9).await;
-    assert_eq!(told.by.map(|by| (by.run, by.process)), Some((holder(winner).run, holder(winner).process)));
+    assert_eq!(
+        told.by.map(|by| (by.run, by.process)),
+        Some((holder(winner).run, holder(winner).process))
+    );
     assert!(told.outlives <= LEASE);
     lease.renew().await.expect("it is ours");
     lease.renew().await.expect("it is still ours");
@@ -136,7 +140,10 @@ async fn a_lease_lapses_unless_it_is_renewed() {
 #[tokio::test]
 async fn two_stores_over_one_folder_share_its_leases() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let (one, two) = (FolderStore::new(dir.path()).expect("a folder"), FolderStore::new(dir.path()).expect("a folder"));
+    let (one, two) = (
+        FolderStore::new(dir.path()).expect("a folder"),
+        FolderStore::new(dir.path()).expect("a folder"),
+    );
     one.prepare().await.expect("it is prepared");
     let lease = held(&one, 1).await;
     let told = taken(&two, 2).await;

@@ -97,18 +97,31 @@ pub async fn survive(store: &dyn Store) {
     let mut written = BTreeMap::new();
     for text in hard() {
         let bytes = Bytes::from(text.clone().into_bytes());
-        let etag = store.put(&name(&text), bytes.clone(), &properties(&bytes), &Condition::IfAbsent).await;
-        written.insert(text.clone(), etag.unwrap_or_else(|error| panic!("{text:?}: {}", blobferry::model::chain(&error))));
+        let etag =
+            store.put(&name(&text), bytes.clone(), &properties(&bytes), &Condition::IfAbsent).await;
+        written.insert(
+            text.clone(),
+            etag.unwrap_or_else(|error| panic!("{text:?}: {}", blobferry::model::chain(&error))),
+        );
     }
     for (text, etag) in &written {
-        let info = store.head(&name(text)).await.expect("it looks").unwrap_or_else(|| panic!("{text:?} is not there"));
+        let info = store
+            .head(&name(text))
+            .await
+            .expect("it looks")
+            .unwrap_or_else(|| panic!("{text:?} is not there"));
         assert_eq!((info.name.as_str(), &info.etag), (text.as_str(), etag));
         let read = store.get(&name(text), 0, 4096).await.expect("it reads").map(|(_, bytes)| bytes);
         assert_eq!(read.as_deref(), Some(text.as_bytes()));
         let below = listed(store, text).await;
-        assert!(below.iter().any(|info| info.name == *text) && below.iter().all(|info| info.name.starts_with(text.as_str())), "{text:?}");
+        assert!(
+            below.iter().any(|info| info.name == *text)
+                && below.iter().all(|info| info.name.starts_with(text.as_str())),
+            "{text:?}"
+        );
     }
-    let found: BTreeMap<_, _> = listed(store, "").await.into_iter().map(|info| (info.name, info.etag)).collect();
+    let found: BTreeMap<_, _> =
+        listed(store, "").await.into_iter().map(|info| (info.name, info.etag)).collect();
     let lost: Vec<_> = written.keys().filter(|text| !found.contains_key(*text)).collect();
     let strange: Vec<_> = found.keys().filter(|text| !written.contains_key(*text)).collect();
     assert!(lost.is_empty() && strange.is_empty(), "lost {lost:?}, strange {strange:?}");

@@ -37,14 +37,15 @@ pub struct Code {
     pub items: BTreeSet<(Vec<String>, String)>,
     /// Names of structs, enums, traits, unions and type aliases.
     pub types: BTreeSet<String>,
-    /// Strings, each with what takes it: `name` of `name: "x"`, `list` of `list("x")`, `list!` of `list!("x")`, `,` of a
-    /// further argument.
+    /// Strings, each with what takes it: `name` of `name: "x"`, `list` of `list("x")`, `list!` of
+    /// `list!("x")`, `,` of a further argument.
     pub texts: Vec<(String, String)>,
 }
 
 pub fn code(text: &str) -> Code {
     let all = tokens(text);
-    let mut reader = Reader { all: &all, at: 0, depth: 0, open: Vec::new(), found: Code::default() };
+    let mut reader =
+        Reader { all: &all, at: 0, depth: 0, open: Vec::new(), found: Code::default() };
     while reader.at < all.len() {
         reader.step();
     }
@@ -74,11 +75,15 @@ impl Reader<'_> {
                 self.open.retain(|(_, depth)| *depth <= self.depth);
                 self.at += 1;
             }
-            Token::Word(word) if self.at == 0 || self.all[self.at - 1] != Token::Joint => self.word(&word.clone()),
+            Token::Word(word) if self.at == 0 || self.all[self.at - 1] != Token::Joint => {
+                self.word(&word.clone())
+            }
             Token::Text(text) => {
                 let taker = match &self.all[..self.at] {
                     [.., Token::Word(taker), Token::Sign(':' | '(')] => taker.clone(),
-                    [.., Token::Word(taker), Token::Sign('!'), Token::Sign('(')] => format!("{taker}!"),
+                    [.., Token::Word(taker), Token::Sign('!'), Token::Sign('(')] => {
+                        format!("{taker}!")
+                    }
                     [.., Token::Sign(sign)] => sign.to_string(),
                     _ => String::new(),
                 };
@@ -105,7 +110,8 @@ impl Reader<'_> {
             }
             let end = closing(self.all, from);
             let within = &self.all[from + 1..end.max(from + 1)];
-            let for_tests = within.first().is_some_and(|token| token.is_word("cfg")) && predicate(&within[1..]) == Some(false);
+            let for_tests = within.first().is_some_and(|token| token.is_word("cfg"))
+                && predicate(&within[1..]) == Some(false);
             if is_inner {
                 self.found.is_test |= for_tests && self.depth == 0;
             } else {
@@ -118,8 +124,13 @@ impl Reader<'_> {
             }
             self.at = end + 1;
         }
-        let item = self.all[self.at.min(self.all.len())..].iter().take(6).position(|token| token.is_word("mod"));
-        if let Some(ahead) = item.filter(|ahead| self.all[self.at..self.at + ahead].iter().all(is_visibility)) {
+        let item = self.all[self.at.min(self.all.len())..]
+            .iter()
+            .take(6)
+            .position(|token| token.is_word("mod"));
+        if let Some(ahead) =
+            item.filter(|ahead| self.all[self.at..self.at + ahead].iter().all(is_visibility))
+        {
             self.at += ahead;
             self.module(file, is_test);
         } else if is_test {
@@ -133,7 +144,9 @@ impl Reader<'_> {
 
     fn word(&mut self, word: &str) {
         match word {
-            "pub" if self.peek(1).is_some_and(|token| token.is('(')) => self.at = closing(self.all, self.at + 1) + 1,
+            "pub" if self.peek(1).is_some_and(|token| token.is('(')) => {
+                self.at = closing(self.all, self.at + 1) + 1
+            }
             "use" => self.imports(),
             "mod" => self.module(None, false),
             _ => {
@@ -167,7 +180,8 @@ impl Reader<'_> {
             _ => return,
         };
         let is_at_module = self.depth == self.open.last().map_or(0, |(_, depth)| *depth);
-        let is_type = matches!(word, "struct" | "enum" | "trait") || is_at_module && matches!(word, "type" | "union");
+        let is_type = matches!(word, "struct" | "enum" | "trait")
+            || is_at_module && matches!(word, "type" | "union");
         if is_type {
             self.found.types.insert(name.clone());
         }
@@ -202,13 +216,16 @@ impl Reader<'_> {
         while let Some(token) = self.peek(0).cloned() {
             self.at += 1;
             match token {
-                Token::Word(word) if word == "as" => alias = self.peek(0).and_then(Token::word).map(str::to_owned),
+                Token::Word(word) if word == "as" => {
+                    alias = self.peek(0).and_then(Token::word).map(str::to_owned)
+                }
                 Token::Word(_) if alias.is_some() => {}
                 Token::Word(word) => current.push(word),
                 Token::Sign('*') => current.push("*".to_owned()),
                 Token::Sign('{') => stack.push(current.clone()),
                 Token::Sign(sign @ (',' | '}' | ';')) => {
-                    let is_empty = current.len() <= stack.last().map_or(0, Vec::len) && !current.is_empty();
+                    let is_empty =
+                        current.len() <= stack.last().map_or(0, Vec::len) && !current.is_empty();
                     if !is_foreign && !is_empty && !current.is_empty() {
                         self.import(current, alias.take());
                     }
@@ -239,7 +256,9 @@ impl Reader<'_> {
 }
 
 fn is_visibility(token: &Token) -> bool {
-    ["pub", "crate", "super", "self", "in"].iter().any(|word| token.is_word(word)) || token.is('(') || token.is(')')
+    ["pub", "crate", "super", "self", "in"].iter().any(|word| token.is_word(word))
+        || token.is('(')
+        || token.is(')')
 }
 
 /// Where the bracket that opens at `from` closes.
@@ -262,10 +281,23 @@ fn closing(all: &[Token], from: usize) -> usize {
 fn end_of_item(all: &[Token], from: usize) -> usize {
     let ends_with_semicolon = ["use", "const", "static", "type", "let"];
     let first = all[from.min(all.len())..].iter().find(|token| !is_visibility(token));
-    let is_item = ["fn", "struct", "enum", "trait", "impl", "mod", "async", "unsafe", "extern", "macro_rules"];
+    let is_item = [
+        "fn",
+        "struct",
+        "enum",
+        "trait",
+        "impl",
+        "mod",
+        "async",
+        "unsafe",
+        "extern",
+        "macro_rules",
+    ];
     let whole_item = first.is_some_and(|token| is_item.iter().any(|word| token.is_word(word)))
-        || first.is_some_and(|token| token.is_word("const")) && all[from..].iter().take(4).any(|token| token.is_word("fn"));
-    let to_semicolon = !whole_item && first.is_some_and(|token| ends_with_semicolon.iter().any(|word| token.is_word(word)));
+        || first.is_some_and(|token| token.is_word("const"))
+            && all[from..].iter().take(4).any(|token| token.is_word("fn"));
+    let to_semicolon = !whole_item
+        && first.is_some_and(|token| ends_with_semicolon.iter().any(|word| token.is_word(word)));
     let mut at = from;
     while at < all.len() {
         match &all[at] {

@@ -10,18 +10,58 @@ pub struct Known {
     pub own_tables: &'static [&'static str],
     /// Imports from a room above, each with its reason.
     pub upward: &'static [(&'static str, &'static str)],
+    /// Files above 500 lines.
+    pub long_files: &'static [&'static str],
     /// Lines of `src` and `tests` above 100 characters.
     pub wide_lines: usize,
 }
 
 impl Known {
-    pub const NOTHING: Known = Known { circles: &[], double_types: &[], own_tables: &[], upward: &[], wide_lines: 0 };
+    pub const NOTHING: Known = Known {
+        circles: &[],
+        double_types: &[],
+        own_tables: &[],
+        upward: &[],
+        long_files: &[],
+        wide_lines: 0,
+    };
 
-    pub const TODAY: Known =
-        Known { circles: KNOWN_CIRCLES, double_types: DOUBLE_TYPES, own_tables: OWN_TABLES, upward: &[], wide_lines: WIDE_LINES };
+    pub const TODAY: Known = Known {
+        circles: KNOWN_CIRCLES,
+        double_types: DOUBLE_TYPES,
+        own_tables: OWN_TABLES,
+        upward: &[],
+        long_files: LONG_FILES,
+        wide_lines: WIDE_LINES,
+    };
 }
 
-const WIDE_LINES: usize = 8_085;
+const WIDE_LINES: usize = 389;
+
+const LONG_FILES: &[&str] = &[
+    "src/archive/sevenz.rs",
+    "src/archive/tar_tests.rs",
+    "src/archive/unpack.rs",
+    "src/archive/zip/directory.rs",
+    "src/archive/zip/tests.rs",
+    "src/audit/mod.rs",
+    "src/ledger/tests.rs",
+    "src/report.rs",
+    "src/run/blob.rs",
+    "src/run/members.rs",
+    "src/run/survey.rs",
+    "src/run/transfer.rs",
+    "src/settings.rs",
+    "src/source/ftp/session.rs",
+    "src/source/sftp/packet.rs",
+    "src/source/sftp/tests.rs",
+    "src/source/sftp/transport.rs",
+    "src/store/azure.rs",
+    "src/store/folder.rs",
+    "src/store/folder/record.rs",
+    "src/store/memory.rs",
+    "tests/it/handler/answers.rs",
+];
 
 const KNOWN_CIRCLES: &[&[&str]] = &[
     &["src/archive/checking.rs", "src/archive/unpack.rs"],
@@ -60,10 +100,19 @@ const KNOWN_CIRCLES: &[&[&str]] = &[
         "src/run/quarantine.rs",
         "src/run/transfer.rs",
     ],
-    &["src/source/ftp/listing.rs", "src/source/ftp/listing_dos.rs", "src/source/ftp/listing_unix.rs"],
+    &[
+        "src/source/ftp/listing.rs",
+        "src/source/ftp/listing_dos.rs",
+        "src/source/ftp/listing_unix.rs",
+    ],
     &["src/source/sftp/host_key.rs", "src/source/sftp/known_hosts.rs"],
     &["src/store/azure.rs", "src/store/azure/lease.rs", "src/store/azure/queue.rs"],
-    &["src/store/folder.rs", "src/store/folder/lease.rs", "src/store/folder/staged.rs", "src/store/folder/writes.rs"],
+    &[
+        "src/store/folder.rs",
+        "src/store/folder/lease.rs",
+        "src/store/folder/staged.rs",
+        "src/store/folder/writes.rs",
+    ],
     &["src/store/memory.rs", "src/store/memory/lease.rs"],
     &[
         "src/telemetry/insights/bridge.rs",

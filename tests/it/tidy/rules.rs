@@ -10,16 +10,28 @@ pub const WIDEST: usize = 100;
 pub type Circle = BTreeSet<String>;
 
 pub fn too_long(texts: &Texts) -> Vec<String> {
-    texts.iter().filter(|(_, text)| text.lines().count() > MOST_LINES).map(|(path, _)| path.clone()).collect()
+    texts
+        .iter()
+        .filter(|(_, text)| text.lines().count() > MOST_LINES)
+        .map(|(path, _)| path.clone())
+        .collect()
 }
 
 pub fn mute(texts: &Texts) -> Vec<String> {
-    texts.iter().filter(|(_, text)| !text.starts_with("//! ")).map(|(path, _)| path.clone()).collect()
+    texts
+        .iter()
+        .filter(|(_, text)| !text.starts_with("//! "))
+        .map(|(path, _)| path.clone())
+        .collect()
 }
 
 /// How many lines are wider than they should be.
 pub fn wide_lines(texts: &Texts) -> usize {
-    texts.values().flat_map(|text| text.lines()).filter(|line| line.chars().count() > WIDEST).count()
+    texts
+        .values()
+        .flat_map(|text| text.lines())
+        .filter(|line| line.chars().count() > WIDEST)
+        .count()
 }
 
 /// The room that a file of `src` belongs to; `lib.rs` and `main.rs` are in none.
@@ -54,19 +66,35 @@ pub fn upward(tree: &Tree, order: &[&[&str]]) -> BTreeSet<String> {
 pub fn circles(tree: &Tree) -> Vec<Circle> {
     let links: BTreeMap<&String, BTreeSet<String>> = tree
         .shipped()
-        .map(|(path, _)| (path, tree.imports(path).into_iter().map(|import| import.declared).filter(|to| to != path).collect()))
+        .map(|(path, _)| {
+            (
+                path,
+                tree.imports(path)
+                    .into_iter()
+                    .map(|import| import.declared)
+                    .filter(|to| to != path)
+                    .collect(),
+            )
+        })
         .collect();
-    let reached: BTreeMap<&String, BTreeSet<&String>> = links.keys().map(|path| (*path, reach(path, &links))).collect();
+    let reached: BTreeMap<&String, BTreeSet<&String>> =
+        links.keys().map(|path| (*path, reach(path, &links))).collect();
     let mut found: BTreeSet<Circle> = BTreeSet::new();
     for (path, to) in reached.iter().filter(|(path, to)| to.contains(*path)) {
-        let circle: Circle =
-            to.iter().filter(|other| reached.get(*other).is_some_and(|back| back.contains(path))).map(|other| (*other).clone()).collect();
+        let circle: Circle = to
+            .iter()
+            .filter(|other| reached.get(*other).is_some_and(|back| back.contains(path)))
+            .map(|other| (*other).clone())
+            .collect();
         found.insert(circle);
     }
     found.into_iter().collect()
 }
 
-fn reach<'t>(from: &'t String, links: &'t BTreeMap<&String, BTreeSet<String>>) -> BTreeSet<&'t String> {
+fn reach<'t>(
+    from: &'t String,
+    links: &'t BTreeMap<&String, BTreeSet<String>>,
+) -> BTreeSet<&'t String> {
     let mut reached = BTreeSet::new();
     let mut next = vec![from];
     while let Some(at) = next.pop() {
@@ -90,8 +118,11 @@ pub fn own_tables(tree: &Tree) -> BTreeSet<String> {
     let mut wrong = BTreeSet::new();
     for (path, _) in tree.shipped() {
         let tables = tree.imports(path).into_iter().map(|import| import.named);
-        let is_above =
-            |table: &String| table != path && table != "src/lib.rs" && format!("{}/", parent(path)).starts_with(&format!("{}/", folder_of(table)));
+        let is_above = |table: &String| {
+            table != path
+                && table != "src/lib.rs"
+                && format!("{}/", parent(path)).starts_with(&format!("{}/", folder_of(table)))
+        };
         wrong.extend(tables.filter(is_above).map(|table| format!("{path}: imports {table}")));
     }
     wrong

@@ -64,7 +64,11 @@ fn next(rest: &str, first: char) -> (Option<Token>, usize) {
         let length = prefix + word_length(&rest[prefix..]);
         return (Some(Token::Word(rest[prefix..length].to_owned())), length);
     }
-    if rest.starts_with("::") { (Some(Token::Joint), 2) } else { (Some(Token::Sign(first)), first.len_utf8()) }
+    if rest.starts_with("::") {
+        (Some(Token::Joint), 2)
+    } else {
+        (Some(Token::Sign(first)), first.len_utf8())
+    }
 }
 
 fn is_word(c: char) -> bool {
@@ -96,7 +100,8 @@ fn block_comment(rest: &str) -> usize {
 
 /// A string that begins here: what it holds, and its length with prefix, hashes and quotes.
 fn string(rest: &str) -> Option<(&str, usize)> {
-    let prefix = ["br", "cr", "b", "c", "r", ""].into_iter().find(|prefix| rest.starts_with(prefix))?;
+    let prefix =
+        ["br", "cr", "b", "c", "r", ""].into_iter().find(|prefix| rest.starts_with(prefix))?;
     let after = &rest[prefix.len()..];
     let hashes = if prefix.ends_with('r') { after.find(|c| c != '#')? } else { 0 };
     let content = after[hashes..].strip_prefix('"')?;

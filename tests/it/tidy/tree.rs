@@ -35,7 +35,12 @@ impl Tree {
     pub fn new(texts: &Texts) -> Tree {
         let sources = texts.iter().filter(|(path, _)| path.starts_with("src/"));
         let code = sources.map(|(path, text)| (path.clone(), code(text))).collect();
-        let mut tree = Tree { code, modules: BTreeMap::new(), shipped: BTreeMap::new(), tests: BTreeSet::new() };
+        let mut tree = Tree {
+            code,
+            modules: BTreeMap::new(),
+            shipped: BTreeMap::new(),
+            tests: BTreeSet::new(),
+        };
         for (root, is_binary) in [("src/lib.rs", false), ("src/main.rs", true)] {
             tree.add(root, if is_binary { vec!["main".to_owned()] } else { vec![] }, false);
         }
@@ -48,14 +53,27 @@ impl Tree {
         let bodies = code.bodies.iter().map(|body| [name.clone(), body.clone()].concat());
         let mut below = vec![];
         for declared in &code.mods {
-            let folder = if declared.file.is_some() && declared.inside.is_empty() { parent(path).to_owned() } else { folder_of(path) };
-            let folder = declared.inside.iter().fold(folder, |folder, name| format!("{folder}/{name}"));
+            let folder = if declared.file.is_some() && declared.inside.is_empty() {
+                parent(path).to_owned()
+            } else {
+                folder_of(path)
+            };
+            let folder =
+                declared.inside.iter().fold(folder, |folder, name| format!("{folder}/{name}"));
             let candidates = match &declared.file {
                 Some(file) => vec![format!("{folder}/{file}")],
-                None => vec![format!("{folder}/{}.rs", declared.name), format!("{folder}/{}/mod.rs", declared.name)],
+                None => vec![
+                    format!("{folder}/{}.rs", declared.name),
+                    format!("{folder}/{}/mod.rs", declared.name),
+                ],
             };
-            let child = [name.clone(), declared.inside.clone(), vec![declared.name.clone()]].concat();
-            below.extend(candidates.into_iter().map(|file| (file, child.clone(), is_test || declared.is_test)));
+            let child =
+                [name.clone(), declared.inside.clone(), vec![declared.name.clone()]].concat();
+            below.extend(
+                candidates
+                    .into_iter()
+                    .map(|file| (file, child.clone(), is_test || declared.is_test)),
+            );
         }
         self.modules.extend(bodies.map(|body| (body, path.to_owned())));
         self.modules.insert(name.clone(), path.to_owned());
@@ -71,7 +89,11 @@ impl Tree {
 
     /// Files of `src` that no `mod` leads to: nobody compiles them.
     pub fn orphans(&self) -> Vec<String> {
-        self.code.keys().filter(|path| !self.shipped.contains_key(*path) && !self.tests.contains(*path)).cloned().collect()
+        self.code
+            .keys()
+            .filter(|path| !self.shipped.contains_key(*path) && !self.tests.contains(*path))
+            .cloned()
+            .collect()
     }
 
     /// Files whose code ships, and that code.
@@ -103,7 +125,8 @@ impl Tree {
         let mut module = [file.clone(), reference.inside.clone()].concat();
         let mut rest = reference.segments.as_slice();
         let first = rest.first()?;
-        let is_binary = file.first().is_some_and(|first| first == "main") && self.shipped.contains_key("src/main.rs");
+        let is_binary = file.first().is_some_and(|first| first == "main")
+            && self.shipped.contains_key("src/main.rs");
         match first.as_str() {
             "crate" => module = if is_binary { vec!["main".to_owned()] } else { vec![] },
             "self" => {}
@@ -116,7 +139,9 @@ impl Tree {
                 if self.modules.contains_key(&child) {
                     return Some([module, rest.to_vec()].concat());
                 }
-                let alias = (nesting < 4).then(|| self.alias(file, &reference.inside, first, reference)).flatten()?;
+                let alias = (nesting < 4)
+                    .then(|| self.alias(file, &reference.inside, first, reference))
+                    .flatten()?;
                 let begin = self.absolute(file, alias, nesting + 1)?;
                 return Some([begin, rest[1..].to_vec()].concat());
             }
@@ -132,28 +157,43 @@ impl Tree {
     /// The `use` of the same module that `name` comes from.
     fn alias(&self, file: &Name, inside: &Name, name: &str, of: &Reference) -> Option<&Reference> {
         let references = &self.code[self.modules.get(file)?].references;
-        references.iter().find(|other| other.alias.as_deref() == Some(name) && other.inside == *inside && *other != of)
+        references.iter().find(|other| {
+            other.alias.as_deref() == Some(name) && other.inside == *inside && *other != of
+        })
     }
 
     fn longest_module<'a>(&self, path: &'a [String]) -> Option<(&'a [String], &str)> {
-        (0..=path.len()).rev().find_map(|length| Some((&path[..length], self.modules.get(&path[..length])?.as_str())))
+        (0..=path.len())
+            .rev()
+            .find_map(|length| Some((&path[..length], self.modules.get(&path[..length])?.as_str())))
     }
 
     /// The file that declares `item`, which code elsewhere takes from `module`.
-    fn declaring(&self, module: &[String], item: &str, seen: &mut BTreeSet<(Name, String)>) -> Option<&str> {
+    fn declaring(
+        &self,
+        module: &[String],
+        item: &str,
+        seen: &mut BTreeSet<(Name, String)>,
+    ) -> Option<&str> {
         if !seen.insert((module.to_vec(), item.to_owned())) {
             return None;
         }
         let path = self.modules.get(module)?;
         let code = self.code.get(path)?;
         // A module with a body has the names of its file before its own.
-        let file = (0..=module.len()).map(|length| &module[..length]).find(|name| self.modules.get(*name) == Some(path))?;
+        let file = (0..=module.len())
+            .map(|length| &module[..length])
+            .find(|name| self.modules.get(*name) == Some(path))?;
         let inside = &module[file.len()..];
         if item != "*" && code.items.iter().any(|(within, name)| within == inside && name == item) {
             return Some(path);
         }
-        let handed_on = code.references.iter().filter(|reference| reference.inside == inside && reference.alias.is_some());
-        let is_glob = |reference: &&Reference| reference.segments.last().is_some_and(|last| last == "*");
+        let handed_on = code
+            .references
+            .iter()
+            .filter(|reference| reference.inside == inside && reference.alias.is_some());
+        let is_glob =
+            |reference: &&Reference| reference.segments.last().is_some_and(|last| last == "*");
         let (globs, named): (Vec<_>, Vec<_>) = handed_on.partition(is_glob);
         let named = named.into_iter().filter(|reference| reference.alias.as_deref() == Some(item));
         for reference in named.chain(globs) {
@@ -178,6 +218,7 @@ pub fn parent(path: &str) -> &str {
 
 /// The folder that the modules of a file stand in.
 pub fn folder_of(path: &str) -> String {
-    let is_table = ["mod.rs", "lib.rs", "main.rs"].iter().any(|name| path.rsplit('/').next() == Some(name));
+    let is_table =
+        ["mod.rs", "lib.rs", "main.rs"].iter().any(|name| path.rsplit('/').next() == Some(name));
     if is_table { parent(path).to_owned() } else { path.trim_end_matches(".rs").to_owned() }
 }

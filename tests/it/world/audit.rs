@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use blobferry::audit::{self, Bytes, Findings};
 use blobferry::ledger::{Ledger, Tuning};
-use blobferry::model::{BlobName, ModifiedTime, Precision, RemoteFile, RemotePath, Secret, Version};
+use blobferry::model::{
+    BlobName, ModifiedTime, Precision, RemoteFile, RemotePath, Secret, Version,
+};
 use blobferry::naming::Layout;
 use blobferry::plan::Known;
 use blobferry::run::settings::{After, Archives, Source, Versions};
@@ -26,14 +28,17 @@ mod tampered;
 async fn found(world: &World, bytes: Bytes) -> Findings {
     let store: Arc<dyn Store> = world.store.clone();
     let sources = std::slice::from_ref(&world.source);
-    let mut found = audit::audit(store, sources, bytes, quick(), &|_| {}).await.expect("the store can be read");
+    let mut found =
+        audit::audit(store, sources, bytes, quick(), &|_| {}).await.expect("the store can be read");
     found.pop().expect("one source")
 }
 
 /// Every violation on a line: invariant, blob, path, message.
 fn told(found: &Findings) -> Vec<String> {
     let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
-    let line = |one: &audit::Violation| format!("{} {} {}: {}", one.invariant.word(), text(&one.blob), text(&one.path), one.message);
+    let line = |one: &audit::Violation| {
+        format!("{} {} {}: {}", one.invariant.word(), text(&one.blob), text(&one.path), one.message)
+    };
     found.violations.first.iter().map(line).collect()
 }
 
@@ -52,7 +57,8 @@ async fn violated(world: &World, expected: &[&str]) -> Findings {
     told.sort();
     let mut expected = expected.to_vec();
     expected.sort_unstable();
-    let matches = told.len() == expected.len() && told.iter().zip(&expected).all(|(told, expected)| told.starts_with(expected));
+    let matches = told.len() == expected.len()
+        && told.iter().zip(&expected).all(|(told, expected)| told.starts_with(expected));
     assert!(matches, "expected {expected:#?}, found {told:#?}");
     assert_eq!(found.violations.total, expected.len() as u64);
     found
@@ -60,8 +66,17 @@ async fn violated(world: &World, expected: &[&str]) -> Findings {
 
 /// Plain files, an archive, a name of odd bytes, an empty file.
 fn full() -> World {
-    let archive = zip_of(&[entry("d/", b""), entry("d/1.txt", b"one"), entry("2.txt", b"two"), link("l", "2.txt")]);
-    World::new().file("/a.csv", "one").file("/sub/caf\u{e9} 50%.csv", "two").file("/c.zip", archive).file("/empty", "")
+    let archive = zip_of(&[
+        entry("d/", b""),
+        entry("d/1.txt", b"one"),
+        entry("2.txt", b"two"),
+        link("l", "2.txt"),
+    ]);
+    World::new()
+        .file("/a.csv", "one")
+        .file("/sub/caf\u{e9} 50%.csv", "two")
+        .file("/c.zip", archive)
+        .file("/empty", "")
 }
 
 async fn delete(world: &World, name: &str) {
@@ -76,22 +91,41 @@ async fn tamper(world: &World, name: &str, change: impl FnOnce(&mut Vec<u8>, &mu
     put(world, name, bytes, metadata, content_type).await;
 }
 
-async fn put(world: &World, name: &str, bytes: Vec<u8>, metadata: Metadata, content_type: Option<String>) {
-    let properties =
-        Properties { content_type: content_type.unwrap_or_else(|| "text/plain".to_owned()), md5: md5::Md5::digest(&bytes).into(), metadata };
-    world.store.put(&BlobName::new(name).unwrap(), bytes.into(), &properties, &Condition::Always).await.unwrap();
+async fn put(
+    world: &World,
+    name: &str,
+    bytes: Vec<u8>,
+    metadata: Metadata,
+    content_type: Option<String>,
+) {
+    let properties = Properties {
+        content_type: content_type.unwrap_or_else(|| "text/plain".to_owned()),
+        md5: md5::Md5::digest(&bytes).into(),
+        metadata,
+    };
+    world
+        .store
+        .put(&BlobName::new(name).unwrap(), bytes.into(), &properties, &Condition::Always)
+        .await
+        .unwrap();
 }
 
 /// The only blob of `acme`'s runs with this ending.
 fn of_run(world: &World, ending: &str) -> String {
-    let mut names = world.store.names().into_iter().filter(|name| name.starts_with("_blobferry/acme/runs/") && name.ends_with(ending));
+    let mut names = world
+        .store
+        .names()
+        .into_iter()
+        .filter(|name| name.starts_with("_blobferry/acme/runs/") && name.ends_with(ending));
     let name = names.next().expect("there is one");
     assert_eq!(names.next(), None);
     name
 }
 
 async fn note_in_ledger(world: &World, run: &str, files: &[(&RemoteFile, Version)]) {
-    let ledger = Ledger::open(world.store.clone(), "acme", run, quick(), CancellationToken::new()).await.unwrap();
+    let ledger = Ledger::open(world.store.clone(), "acme", run, quick(), CancellationToken::new())
+        .await
+        .unwrap();
     ledger.begin(OffsetDateTime::now_utc()).await.unwrap();
     for (file, version) in files {
         let known = Known::new(file, file.modified, *version);
@@ -101,7 +135,11 @@ async fn note_in_ledger(world: &World, run: &str, files: &[(&RemoteFile, Version
 }
 
 fn file(path: &str, size: u64, modified: i64) -> RemoteFile {
-    RemoteFile { path: RemotePath::from(path), size: Some(size), modified: ModifiedTime::from_unix(modified) }
+    RemoteFile {
+        path: RemotePath::from(path),
+        size: Some(size),
+        modified: ModifiedTime::from_unix(modified),
+    }
 }
 
 /// A server whose password is part of a file's name.
@@ -151,11 +189,24 @@ async fn every_policy_leaves_what_it_claims_also_of_two_versions() {
         let world = full().with(setting);
         assert_eq!(world.run().await.source().ingested, 4, "setting {n}");
         let first = clean(&world).await;
-        assert_eq!((first.checked.records, first.checked.lines, first.checked.reports, first.notes.unrecorded), (4, 4, 1, 0), "setting {n}");
+        assert_eq!(
+            (
+                first.checked.records,
+                first.checked.lines,
+                first.checked.reports,
+                first.notes.unrecorded
+            ),
+            (4, 4, 1, 0),
+            "setting {n}"
+        );
         // A changed file, a changed archive, both back again, one asked for again.
         for round in [1, 2, 0] {
             world.put("/a.csv", format!("one{round}"), LONG_AGO + round);
-            world.put("/c.zip", zip(&[("d/1.txt", &b"one"[..]), ("2.txt", format!("two{round}").as_bytes())]), LONG_AGO + round);
+            world.put(
+                "/c.zip",
+                zip(&[("d/1.txt", &b"one"[..]), ("2.txt", format!("two{round}").as_bytes())]),
+                LONG_AGO + round,
+            );
             assert_eq!(world.run().await.source().failed, 0, "setting {n}");
             clean(&world).await;
         }
@@ -163,7 +214,12 @@ async fn every_policy_leaves_what_it_claims_also_of_two_versions() {
         world.again = vec!["**".to_owned()];
         assert_eq!(world.run().await.source().failed, 0, "setting {n}");
         let last = clean(&world).await;
-        assert_eq!(last.notes.earlier_versions + last.notes.unrecorded + last.notes.unprovable, 0, "setting {n}: {:?}", last.notes);
+        assert_eq!(
+            last.notes.earlier_versions + last.notes.unrecorded + last.notes.unprovable,
+            0,
+            "setting {n}: {:?}",
+            last.notes
+        );
         assert_eq!(last.checked.reports, 5);
     }
 }
@@ -192,10 +248,15 @@ async fn other_bytes_of_equal_size_and_time_hold_also_after_a_rebuild() {
 #[tokio::test]
 async fn names_that_meet_and_names_too_long_hold() {
     let long = format!("/{}", format!("{}/", "%".repeat(200)).repeat(6));
-    let world = World::new().with(|source| source.naming.layout = Layout::ByType).file("/x/a.csv", "1").file("/y/a.csv", "22").file(&long, "3");
+    let world = World::new()
+        .with(|source| source.naming.layout = Layout::ByType)
+        .file("/x/a.csv", "1")
+        .file("/y/a.csv", "22")
+        .file(&long, "3");
     world.run().await;
     assert_eq!(clean(&world).await.notes.unprovable, 1);
-    let twins = World::new().file("/a.zip", zip_of(&[entry("x", b"1"), entry("x", b"2"), entry("X", b"3")]));
+    let twins = World::new()
+        .file("/a.zip", zip_of(&[entry("x", b"1"), entry("x", b"2"), entry("X", b"3")]));
     twins.run().await;
     assert_eq!(clean(&twins).await.checked.members, 3);
 }
@@ -203,13 +264,21 @@ async fn names_that_meet_and_names_too_long_hold() {
 #[tokio::test]
 async fn times_of_every_precision_and_none_hold() {
     let world = World::new().file("/none", "x");
-    let at = OffsetDateTime::from_unix_timestamp(LONG_AGO).unwrap() + std::time::Duration::from_nanos(123_456_789);
-    for (n, precision) in [Precision::Nanosecond, Precision::Second, Precision::Minute, Precision::Day].into_iter().enumerate() {
+    let at = OffsetDateTime::from_unix_timestamp(LONG_AGO).unwrap()
+        + std::time::Duration::from_nanos(123_456_789);
+    for (n, precision) in
+        [Precision::Nanosecond, Precision::Second, Precision::Minute, Precision::Day]
+            .into_iter()
+            .enumerate()
+    {
         let path = format!("/{n}");
         world.put(&path, "x", LONG_AGO);
-        world.server.tree().files.get_mut(&path.as_str().into()).unwrap().modified = Some(ModifiedTime::new(at, precision));
+        world.server.tree().files.get_mut(&path.as_str().into()).unwrap().modified =
+            Some(ModifiedTime::new(at, precision));
     }
-    let unknown = |file: &mut blobferry::source::memory::MemoryFile| (file.claimed_size, file.modified) = (None, None);
+    let unknown = |file: &mut blobferry::source::memory::MemoryFile| {
+        (file.claimed_size, file.modified) = (None, None)
+    };
     unknown(world.server.tree().files.get_mut(&"/none".into()).unwrap());
     assert_eq!(world.run().await.source().ingested, 5);
     clean(&world).await;
@@ -217,14 +286,30 @@ async fn times_of_every_precision_and_none_hold() {
 
 #[tokio::test]
 async fn what_did_not_arrive_has_its_line() {
-    let world = World::new().file("/ok", "x").file("/part.part", "x").file("/bad.zip", zip(&[("a", b"b")])[..30].to_vec());
-    let world = world.fault("/no", "read", SourceFault::Refuse(blobferry::failure::Class::Permission));
+    let world = World::new()
+        .file("/ok", "x")
+        .file("/part.part", "x")
+        .file("/bad.zip", zip(&[("a", b"b")])[..30].to_vec());
+    let world =
+        world.fault("/no", "read", SourceFault::Refuse(blobferry::failure::Class::Permission));
     world.put("/no", "x", LONG_AGO);
     world.put("/gone", "x", LONG_AGO);
-    let world = world.fault("/gone", "read", SourceFault::Before(Box::new(|tree| drop(tree.files.remove(&"/gone".into())))));
-    assert_eq!(world.run().await.brief(), "degraded: ingested 1, skipped 1 [in_progress], gone 1, failed 2 [archive_damaged permission]");
+    let world = world.fault(
+        "/gone",
+        "read",
+        SourceFault::Before(Box::new(|tree| drop(tree.files.remove(&"/gone".into())))),
+    );
+    assert_eq!(
+        world.run().await.brief(),
+        "degraded: ingested 1, skipped 1 [in_progress], gone 1, failed 2 [archive_damaged \
+        permission]"
+    );
     let mut lines: Vec<String> =
-        String::from_utf8(world.store.content(&of_run(&world, ".jsonl")).unwrap().to_vec()).unwrap().lines().map(str::to_owned).collect();
+        String::from_utf8(world.store.content(&of_run(&world, ".jsonl")).unwrap().to_vec())
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect();
     lines.sort();
     let brief: Vec<String> = lines
         .iter()
@@ -258,11 +343,23 @@ async fn a_folded_ledger_holds_and_earlier_versions_are_told() {
     world.put("/a.csv", "one1", LONG_AGO + 1);
     world.run().await;
     let tuning = Tuning { lines: 0, share: 1, journals: 0, shard_files: 2 };
-    let ledger = Ledger::open_tuned(world.store.clone(), "acme", "fold", quick(), CancellationToken::new(), tuning).await.unwrap();
+    let ledger = Ledger::open_tuned(
+        world.store.clone(),
+        "acme",
+        "fold",
+        quick(),
+        CancellationToken::new(),
+        tuning,
+    )
+    .await
+    .unwrap();
     ledger.begin(OffsetDateTime::now_utc()).await.unwrap();
     ledger.end().await.unwrap();
     let found = clean(&world).await;
-    assert_eq!((found.checked.records, found.notes.earlier_versions, found.notes.unrecorded), (4, 1, 0));
+    assert_eq!(
+        (found.checked.records, found.notes.earlier_versions, found.notes.unrecorded),
+        (4, 1, 0)
+    );
     assert_eq!(found.notes.unfinished_runs, [""; 0]);
 }
 
@@ -301,7 +398,9 @@ async fn secrets_in_names_are_not_told_and_the_rest_holds() {
     });
     let ran = world.run().await;
     assert_eq!(ran.brief(), "ok: ingested 2");
-    let manifest = String::from_utf8(world.store.content(&of_run(&world, ".jsonl")).unwrap().to_vec()).unwrap();
+    let manifest =
+        String::from_utf8(world.store.content(&of_run(&world, ".jsonl")).unwrap().to_vec())
+            .unwrap();
     assert!(!manifest.contains("canary") && manifest.contains("***-file"), "{manifest}");
     assert_eq!(clean(&world).await.notes.unprovable, 1);
 }
@@ -315,7 +414,8 @@ async fn a_kill_between_commit_and_record_is_told() {
     world.lose_ledger().await;
     let found = clean(&world).await;
     assert_eq!((found.notes.unrecorded, found.checked.records), (6, 0));
-    let overwritten = World::new().with(|source| source.versions = Versions::Overwrite).file("/a", "old");
+    let overwritten =
+        World::new().with(|source| source.versions = Versions::Overwrite).file("/a", "old");
     overwritten.run().await;
     let newer = file("/a", 5, LONG_AGO + 60);
     tamper(&overwritten, "acme/a", |bytes, metadata| {
@@ -335,11 +435,17 @@ async fn runs_that_did_not_end_and_blobs_of_others_are_told() {
     let world = full();
     world.run().await;
     world.foreign("acme/by-hand", b"x").await;
-    let ledger = Ledger::open(world.store.clone(), "acme", "killed", quick(), CancellationToken::new()).await.unwrap();
+    let ledger =
+        Ledger::open(world.store.clone(), "acme", "killed", quick(), CancellationToken::new())
+            .await
+            .unwrap();
     ledger.begin(OffsetDateTime::now_utc()).await.unwrap();
     delete(&world, &of_run(&world, ".json")).await;
     let name = of_run(&world, ".jsonl");
     rewrite(&world, &BlobName::new(name).unwrap(), |bytes| bytes[..bytes.len() - 9].to_vec()).await;
     let found = clean(&world).await;
-    assert_eq!((found.notes.unfinished_runs, found.notes.foreign, found.notes.manifests_without_report), (vec!["killed".to_owned()], 1, 1));
+    assert_eq!(
+        (found.notes.unfinished_runs, found.notes.foreign, found.notes.manifests_without_report),
+        (vec!["killed".to_owned()], 1, 1)
+    );
 }

@@ -11,9 +11,13 @@ use expect_test::expect;
 fn member(kind: u8, name: &str, content: &[u8]) -> Vec<u8> {
     let mut block = vec![0; 512];
     block[..name.len()].copy_from_slice(name.as_bytes());
-    for (at, text) in
-        [(100, "0000644\0"), (124, &format!("{:011o}\0", content.len())), (136, "14712345670\0"), (148, "        "), (257, "ustar\x0000")]
-    {
+    for (at, text) in [
+        (100, "0000644\0"),
+        (124, &format!("{:011o}\0", content.len())),
+        (136, "14712345670\0"),
+        (148, "        "),
+        (257, "ustar\x0000"),
+    ] {
         block[at..at + text.len()].copy_from_slice(text.as_bytes());
     }
     block[156] = kind;
@@ -37,7 +41,13 @@ pub fn gz(content: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_tar_gz_is_one_archive() {
-    let archive = [member(b'0', "x", b"1"), member(b'0', "./d/y.csv", b"2"), member(b'2', "link", b""), member(b'0', "z", b""), vec![0; 1024]];
+    let archive = [
+        member(b'0', "x", b"1"),
+        member(b'0', "./d/y.csv", b"2"),
+        member(b'2', "link", b""),
+        member(b'0', "z", b""),
+        vec![0; 1024],
+    ];
     let world = World::new().file("/a.tar.gz", gz(&archive.concat()));
     let ran = world.run().await;
     expect![[r#"
@@ -50,7 +60,10 @@ async fn a_tar_gz_is_one_archive() {
     "#]]
     .assert_eq(&ran.to_string());
     assert_eq!(world.names(), ["acme/a.tar.gz!/d/y.csv", "acme/a.tar.gz!/x", "acme/a.tar.gz!/z"]);
-    assert_eq!((world.text("acme/a.tar.gz!/x"), world.text("acme/a.tar.gz!/d/y.csv")), ("1".into(), "2".into()));
+    assert_eq!(
+        (world.text("acme/a.tar.gz!/x"), world.text("acme/a.tar.gz!/d/y.csv")),
+        ("1".into(), "2".into())
+    );
     let info = world.info("acme/a.tar.gz!/x").await;
     assert_eq!(info.metadata.get("mtime").map(String::as_str), Some("2024-11-05T07:39:36Z"));
     assert_eq!(world.run().await.brief(), "ok: unchanged 1");
@@ -58,20 +71,39 @@ async fn a_tar_gz_is_one_archive() {
 
 #[tokio::test]
 async fn a_compressed_file_is_stored_as_what_it_was() {
-    let world = World::new().file("/report.csv.gz", gz(b"a,b\n")).file("/odd", gz(b"content")).file("/plain.tar", tar(&[("m", b"x")]));
+    let world = World::new()
+        .file("/report.csv.gz", gz(b"a,b\n"))
+        .file("/odd", gz(b"content"))
+        .file("/plain.tar", tar(&[("m", b"x")]));
     assert_eq!(world.run().await.brief(), "ok: ingested 3");
-    assert_eq!(world.names(), ["acme/odd!/odd", "acme/plain.tar!/m", "acme/report.csv.gz!/report.csv"]);
+    assert_eq!(
+        world.names(),
+        ["acme/odd!/odd", "acme/plain.tar!/m", "acme/report.csv.gz!/report.csv"]
+    );
     assert_eq!(world.text("acme/report.csv.gz!/report.csv"), "a,b\n");
-    let kept = World::new().with(|source| source.archives = Archives::Keep).file("/report.csv.gz", gz(b"a,b\n"));
-    assert_eq!((kept.run().await.brief().as_str(), kept.names()), ("ok: ingested 1", vec!["acme/report.csv.gz".to_owned()]));
+    let kept = World::new()
+        .with(|source| source.archives = Archives::Keep)
+        .file("/report.csv.gz", gz(b"a,b\n"));
+    assert_eq!(
+        (kept.run().await.brief().as_str(), kept.names()),
+        ("ok: ingested 1", vec!["acme/report.csv.gz".to_owned()])
+    );
 }
 
 #[tokio::test]
 async fn a_compressed_drawing_stays_whole() {
     let world = World::new().file("/a.svgz", gz(b"<svg/>"));
-    assert_eq!((world.run().await.brief().as_str(), world.names()), ("ok: ingested 1", vec!["acme/a.svgz".to_owned()]));
-    let world = World::new().with(|source| source.unpacking.unpack_documents = true).file("/a.svgz", gz(b"<svg/>"));
-    assert_eq!((world.run().await.brief().as_str(), world.names()), ("ok: ingested 1", vec!["acme/a.svgz!/a.svgz".to_owned()]));
+    assert_eq!(
+        (world.run().await.brief().as_str(), world.names()),
+        ("ok: ingested 1", vec!["acme/a.svgz".to_owned()])
+    );
+    let world = World::new()
+        .with(|source| source.unpacking.unpack_documents = true)
+        .file("/a.svgz", gz(b"<svg/>"));
+    assert_eq!(
+        (world.run().await.brief().as_str(), world.names()),
+        ("ok: ingested 1", vec!["acme/a.svgz!/a.svgz".to_owned()])
+    );
 }
 
 #[tokio::test]
@@ -92,7 +124,10 @@ async fn a_damaged_tar_gz_shows_nothing_and_says_where() {
     ] {
         let world = World::new().file("/a.tgz", bytes).file("/b", "b");
         let ran = world.run().await;
-        assert_eq!((ran.brief().as_str(), world.names()), ("degraded: ingested 1, failed 1 [archive_damaged]", vec!["acme/b".to_owned()]));
+        assert_eq!(
+            (ran.brief().as_str(), world.names()),
+            ("degraded: ingested 1, failed 1 [archive_damaged]", vec!["acme/b".to_owned()])
+        );
         assert!(ran.to_string().contains(why), "{why}: {ran}");
     }
 }
@@ -104,18 +139,38 @@ async fn archives_in_archives_are_opened_down_to_the_depth() {
     let b = gz(&tar(&[("c.zip", &c), ("plain", b"1")]));
     let a = zip(&[("f/b.tar.gz", &b), ("g.csv.gz", &gz(b"csv"))]);
     let at_depth = async |depth: u32| {
-        let world = World::new().with(|source| source.unpacking.depth = depth).file("/a.zip", a.clone());
+        let world =
+            World::new().with(|source| source.unpacking.depth = depth).file("/a.zip", a.clone());
         assert_eq!(world.run().await.brief(), "ok: ingested 1", "depth {depth}");
         world
     };
     let world = at_depth(3).await;
-    let expected =
-        ["acme/a.zip!/f/b.tar.gz!/c.zip!/d", "acme/a.zip!/f/b.tar.gz!/c.zip!/e.zip", "acme/a.zip!/f/b.tar.gz!/plain", "acme/a.zip!/g.csv.gz!/g.csv"];
-    assert_eq!((world.names(), world.text(expected[0])), (expected.map(str::to_owned).to_vec(), "content".to_owned()));
+    let expected = [
+        "acme/a.zip!/f/b.tar.gz!/c.zip!/d",
+        "acme/a.zip!/f/b.tar.gz!/c.zip!/e.zip",
+        "acme/a.zip!/f/b.tar.gz!/plain",
+        "acme/a.zip!/g.csv.gz!/g.csv",
+    ];
+    assert_eq!(
+        (world.names(), world.text(expected[0])),
+        (expected.map(str::to_owned).to_vec(), "content".to_owned())
+    );
     assert_eq!(world.store.content(expected[1]).unwrap(), deepest);
-    assert_eq!(at_depth(2).await.names(), ["acme/a.zip!/f/b.tar.gz!/c.zip", "acme/a.zip!/f/b.tar.gz!/plain", "acme/a.zip!/g.csv.gz!/g.csv"]);
+    assert_eq!(
+        at_depth(2).await.names(),
+        [
+            "acme/a.zip!/f/b.tar.gz!/c.zip",
+            "acme/a.zip!/f/b.tar.gz!/plain",
+            "acme/a.zip!/g.csv.gz!/g.csv"
+        ]
+    );
     assert_eq!(at_depth(1).await.names(), ["acme/a.zip!/f/b.tar.gz", "acme/a.zip!/g.csv.gz"]);
-    assert!(at_depth(4).await.names().contains(&"acme/a.zip!/f/b.tar.gz!/c.zip!/e.zip!/too-deep".to_owned()));
+    assert!(
+        at_depth(4)
+            .await
+            .names()
+            .contains(&"acme/a.zip!/f/b.tar.gz!/c.zip!/e.zip!/too-deep".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -125,7 +180,10 @@ async fn a_damaged_archive_deep_inside_is_named() {
     c[at] ^= 1;
     let world = World::new().file("/a.zip", zip(&[("1", b"1"), ("b.tar", &tar(&[("c.gz", &c)]))]));
     let ran = world.run().await;
-    assert_eq!((ran.brief().as_str(), world.names().len()), ("degraded: ingested 1, problem [archive_damaged]", 2));
+    assert_eq!(
+        (ran.brief().as_str(), world.names().len()),
+        ("degraded: ingested 1, problem [archive_damaged]", 2)
+    );
     assert!(ran.to_string().contains("the gz stream, at byte"), "{ran}");
     assert!(ran.to_string().contains("c.gz") || ran.to_string().contains("`c`"), "{ran}");
 }

@@ -13,7 +13,8 @@ fn over(folder: &Path) -> World {
     World::new().with(|source| {
         source.endpoint = Arc::new(Folder);
         source.naming.root = root.clone();
-        source.patterns = blobferry::patterns::Patterns::new(root.clone(), &[], &[], &[], None).unwrap();
+        source.patterns =
+            blobferry::patterns::Patterns::new(root.clone(), &[], &[], &[], None).unwrap();
         source.root = root;
     })
 }
@@ -61,7 +62,8 @@ async fn links_are_not_followed() {
 async fn files_are_moved_out_of_the_way() {
     let (folder, done) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     write(folder.path(), "d/a.csv", "one");
-    let world = over(folder.path()).with(|source| source.after = After::Move(RemotePath::from(done.path().to_str().unwrap())));
+    let world = over(folder.path())
+        .with(|source| source.after = After::Move(RemotePath::from(done.path().to_str().unwrap())));
     let ran = world.run().await;
     assert_eq!((ran.brief().as_str(), ran.source().after_failed), ("ok: ingested 1", 0), "{ran}");
     assert!(done.path().join("d/a.csv").exists() && !folder.path().join("d/a.csv").exists());

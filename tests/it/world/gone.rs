@@ -12,7 +12,14 @@ use blobferry::source::memory::{Fault, Tree};
 /// A server that lists this file, and does not know it by the name that it lists.
 fn ghost(name: &[u8]) -> World {
     let world = World::new();
-    show(&world, Listed::File(RemoteFile { path: RemotePath::new([b"/", name].concat()), size: Some(3), modified: at(LONG_AGO) }));
+    show(
+        &world,
+        Listed::File(RemoteFile {
+            path: RemotePath::new([b"/", name].concat()),
+            size: Some(3),
+            modified: at(LONG_AGO),
+        }),
+    );
     world
 }
 
@@ -29,14 +36,22 @@ async fn a_file_that_is_listed_and_can_never_be_opened_fails_with_every_byte_of_
     let world = ghost(b"caf?\xe9.csv").file("/ok", "x");
     assert_eq!(world.run().await.brief(), "ok: ingested 1, deferred 1 [unreachable]");
     let ran = world.run().await;
-    assert_eq!((ran.brief().as_str(), ran.report.exit_code()), ("degraded: unchanged 1, failed 1 [unreachable]", 1));
+    assert_eq!(
+        (ran.brief().as_str(), ran.report.exit_code()),
+        ("degraded: unchanged 1, failed 1 [unreachable]", 1)
+    );
     let told = &ran.source().failures[0].problem;
-    assert!(told.message.ends_with("its name in bytes: 63 61 66 3f e9 2e 63 73 76"), "{}", told.message);
+    assert!(
+        told.message.ends_with("its name in bytes: 63 61 66 3f e9 2e 63 73 76"),
+        "{}",
+        told.message
+    );
     assert!(told.hint.contains("listing and opening disagree"), "{}", told.hint);
     // It is told in every run, and the ledger grows no more.
     let records = world.journal_of("acme").len();
     assert_eq!(world.run().await.brief(), "degraded: unchanged 1, failed 1 [unreachable]");
-    let seen = world.journal_of("acme")[records..].iter().filter(|record| record["t"] == "seen").count();
+    let seen =
+        world.journal_of("acme")[records..].iter().filter(|record| record["t"] == "seen").count();
     assert_eq!(seen, 0);
 }
 
@@ -64,7 +79,14 @@ async fn an_unreachable_file_that_is_another_one_now_is_looked_at_twice_again() 
     let world = ghost(b"a");
     assert_eq!(world.run().await.brief(), "ok: deferred 1 [unreachable]");
     world.server.tree().extra.clear();
-    show(&world, Listed::File(RemoteFile { path: RemotePath::from("/a"), size: Some(4), modified: at(LONG_AGO + 60) }));
+    show(
+        &world,
+        Listed::File(RemoteFile {
+            path: RemotePath::from("/a"),
+            size: Some(4),
+            modified: at(LONG_AGO + 60),
+        }),
+    );
     assert_eq!(world.run().await.brief(), "ok: deferred 1 [unreachable]");
     assert_eq!(world.run().await.brief(), "degraded: failed 1 [unreachable]");
 }
@@ -84,7 +106,8 @@ async fn a_folder_that_is_listed_and_cannot_be_entered_is_a_problem_in_every_run
 async fn a_folder_that_goes_away_while_the_tree_is_walked_is_noted_once() {
     let world = World::new().file("/ok", "x");
     show(&world, Listed::Directory(RemotePath::from("/sub")));
-    let world = world.fault("/sub", "list", Fault::Before(Box::new(|tree: &mut Tree| tree.extra.clear())));
+    let world =
+        world.fault("/sub", "list", Fault::Before(Box::new(|tree: &mut Tree| tree.extra.clear())));
     let ran = world.run().await;
     assert_eq!(ran.brief(), "ok: ingested 1");
     assert_eq!(ran.source().notes, ["/sub: it went away before it could be listed"]);
@@ -94,11 +117,17 @@ async fn a_folder_that_goes_away_while_the_tree_is_walked_is_noted_once() {
 
 #[tokio::test]
 async fn files_that_went_away_with_their_folders_are_gone_and_each_folder_is_listed_once_more() {
-    let world = World::new().file("/a/b/1", "x").file("/a/b/2", "x").file("/a/c/3", "x").file("/z/4", "x");
-    let hook = |tree: &mut Tree| tree.files.retain(|path, _| !path.as_bytes().starts_with(b"/a/") && path.as_bytes() != b"/z/4");
+    let world =
+        World::new().file("/a/b/1", "x").file("/a/b/2", "x").file("/a/c/3", "x").file("/z/4", "x");
+    let hook = |tree: &mut Tree| {
+        tree.files
+            .retain(|path, _| !path.as_bytes().starts_with(b"/a/") && path.as_bytes() != b"/z/4")
+    };
     // Whichever of them is opened first.
     let all = ["/a/b/1", "/a/b/2", "/a/c/3", "/z/4"];
-    let world = all.into_iter().fold(world.file("/z/5", "x"), |world, path| world.fault(path, "read", Fault::Before(Box::new(hook))));
+    let world = all.into_iter().fold(world.file("/z/5", "x"), |world, path| {
+        world.fault(path, "read", Fault::Before(Box::new(hook)))
+    });
     lists(&world);
     assert_eq!(world.run().await.brief(), "ok: ingested 1, gone 4");
     let mut told = lists(&world);
@@ -108,7 +137,11 @@ async fn files_that_went_away_with_their_folders_are_gone_and_each_folder_is_lis
 
 #[tokio::test]
 async fn where_the_fresh_listing_fails_the_file_is_not_called_gone() {
-    let world = World::new().file("/sub/a", "x").fault("/sub", "list", Fault::Before(Box::new(|_: &mut Tree| {})));
+    let world = World::new().file("/sub/a", "x").fault(
+        "/sub",
+        "list",
+        Fault::Before(Box::new(|_: &mut Tree| {})),
+    );
     let world = world.fault("/sub", "list", Fault::Refuse(Class::Permission));
     let world = world.fault("/sub/a", "read", Fault::Refuse(Class::NotFound));
     assert_eq!(world.run().await.brief(), "degraded: failed 1 [permission]");
@@ -118,7 +151,11 @@ async fn where_the_fresh_listing_fails_the_file_is_not_called_gone() {
 #[tokio::test]
 async fn a_file_that_is_taken_by_its_path_is_described_once_more_and_no_folder_is_listed() {
     let world = World::new().file("/a", "x").file("/b", "x").patterns(&["/a", "/b"], &[], None);
-    let world = world.fault("/a", "read", Fault::Before(Box::new(|tree: &mut Tree| drop(tree.files.remove(&RemotePath::from("/a"))))));
+    let world = world.fault(
+        "/a",
+        "read",
+        Fault::Before(Box::new(|tree: &mut Tree| drop(tree.files.remove(&RemotePath::from("/a"))))),
+    );
     let world = world.fault("/b", "read", Fault::Refuse(Class::NotFound));
     assert_eq!(world.run().await.brief(), "ok: gone 1, deferred 1 [unreachable]");
     assert_eq!(lists(&world), [] as [&str; 0]);
@@ -127,7 +164,11 @@ async fn a_file_that_is_taken_by_its_path_is_described_once_more_and_no_folder_i
 #[tokio::test]
 async fn a_stored_file_that_seems_not_to_be_there_when_it_is_to_leave_is_not_taken_for_removed() {
     let world = World::new().with(|source| source.after = After::Delete).file("/a", "x");
-    let world = world.fault("/a", "stat", Fault::Before(Box::new(|_: &mut Tree| {}))).fault("/a", "stat", Fault::Refuse(Class::NotFound));
+    let world = world.fault("/a", "stat", Fault::Before(Box::new(|_: &mut Tree| {}))).fault(
+        "/a",
+        "stat",
+        Fault::Refuse(Class::NotFound),
+    );
     let ran = world.run().await;
     assert_eq!(ran.brief(), "degraded: ingested 1, problem [after_action]");
     assert_eq!(world.at_source(), ["/a"]);
@@ -139,7 +180,11 @@ async fn a_stored_file_that_seems_not_to_be_there_when_it_is_to_leave_is_not_tak
 async fn a_stored_file_that_somebody_else_took_is_recorded_as_removed() {
     let world = World::new().with(|source| source.after = After::Delete).file("/a", "x");
     let hook = |tree: &mut Tree| tree.files.clear();
-    let world = world.fault("/a", "stat", Fault::Before(Box::new(|_: &mut Tree| {}))).fault("/a", "stat", Fault::Before(Box::new(hook)));
+    let world = world.fault("/a", "stat", Fault::Before(Box::new(|_: &mut Tree| {}))).fault(
+        "/a",
+        "stat",
+        Fault::Before(Box::new(hook)),
+    );
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
     assert_eq!(world.journal_of("acme").iter().filter(|record| record["left"] == true).count(), 1);
 }
@@ -147,7 +192,14 @@ async fn a_stored_file_that_somebody_else_took_is_recorded_as_removed() {
 #[tokio::test]
 async fn a_young_file_that_is_listed_and_not_there_at_the_second_look_is_unreachable() {
     let world = World::new().with(|source| source.stable_for = Duration::from_millis(60));
-    show(&world, Listed::File(RemoteFile { path: RemotePath::from("/a"), size: Some(3), modified: at(now()) }));
+    show(
+        &world,
+        Listed::File(RemoteFile {
+            path: RemotePath::from("/a"),
+            size: Some(3),
+            modified: at(now()),
+        }),
+    );
     assert_eq!(world.run().await.brief(), "ok: deferred 1 [unreachable]");
 }
 

@@ -1,4 +1,5 @@
-//! A source in which nothing changed: what a run over it asks of the store, and what it leaves there.
+//! A source in which nothing changed: what a run over it asks of the store, and what it leaves
+//! there.
 
 use blobferry::ledger::LedgerCache;
 use blobferry::run::{Options, run, source_index};
@@ -10,12 +11,22 @@ use super::World;
 /// Requests but for the container, and how often something was leased.
 async fn requests(world: &World, ledgers: &LedgerCache) -> (u64, u64) {
     let before = world.store.counts();
-    let options = Options { ledgers: ledgers.clone(), ..world.options(world.store.clone(), CancellationToken::new()) };
+    let options = Options {
+        ledgers: ledgers.clone(),
+        ..world.options(world.store.clone(), CancellationToken::new())
+    };
     let report = run(vec![world.source.clone()], options).await;
     assert!(report.sources[0].is_idle(), "{report}");
     let now = world.store.counts();
     let all = |counts: &blobferry::store::memory::Counts| {
-        counts.heads + counts.gets + counts.puts + counts.stages + counts.commits + counts.appends + counts.lists + counts.deletes
+        counts.heads
+            + counts.gets
+            + counts.puts
+            + counts.stages
+            + counts.commits
+            + counts.appends
+            + counts.lists
+            + counts.deletes
     };
     (all(&now) - all(&before), now.leases - before.leases)
 }
@@ -37,7 +48,10 @@ async fn four_requests_cold_and_two_warm_without_a_lease_and_without_a_blob() {
     let ledgers = LedgerCache::keeping();
     requests(&world, &ledgers).await;
     let (warm, leases) = requests(&world, &ledgers).await;
-    assert!(warm <= 3 && leases == 0, "{warm} requests (one of them for all sources), {leases} leases");
+    assert!(
+        warm <= 3 && leases == 0,
+        "{warm} requests (one of them for all sources), {leases} leases"
+    );
     assert_eq!(world.store.names(), names, "an idle run leaves nothing");
 }
 
@@ -50,7 +64,8 @@ async fn what_another_process_records_is_seen_by_one_that_has_looked_before() {
     // The head stays, the journal grows.
     world.put("/new.csv", "new", super::LONG_AGO);
     assert_eq!(world.run().await.brief(), "ok: ingested 1, unchanged 5");
-    let options = Options { ledgers, ..world.options(world.store.clone(), CancellationToken::new()) };
+    let options =
+        Options { ledgers, ..world.options(world.store.clone(), CancellationToken::new()) };
     let report = run(vec![world.source.clone()], options).await;
     assert_eq!((report.sources[0].unchanged, report.sources[0].ingested), (6, 0));
 }
@@ -59,9 +74,20 @@ async fn what_another_process_records_is_seen_by_one_that_has_looked_before() {
 #[tokio::test]
 async fn two_runs_that_find_the_same_work_do_it_once() {
     let world = world();
-    let run = || run(vec![world.source.clone()], world.options(world.store.clone(), CancellationToken::new()));
+    let run = || {
+        run(
+            vec![world.source.clone()],
+            world.options(world.store.clone(), CancellationToken::new()),
+        )
+    };
     let (one, other) = tokio::join!(run(), run());
-    let told: Vec<(u64, bool)> = [&one, &other].iter().map(|report| (report.sources[0].ingested, report.sources[0].left_to.is_some())).collect();
-    assert!(told.contains(&(5, false)) && told.iter().map(|(ingested, _)| ingested).sum::<u64>() == 5, "{told:?}");
+    let told: Vec<(u64, bool)> = [&one, &other]
+        .iter()
+        .map(|report| (report.sources[0].ingested, report.sources[0].left_to.is_some()))
+        .collect();
+    assert!(
+        told.contains(&(5, false)) && told.iter().map(|(ingested, _)| ingested).sum::<u64>() == 5,
+        "{told:?}"
+    );
     assert_eq!(world.server.tree().reads, 5, "each file is read once");
 }

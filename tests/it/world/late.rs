@@ -10,13 +10,15 @@ use blobferry::source::memory::{Fault, Tree};
 const LATE: Duration = Duration::from_millis(150);
 
 fn soon_late() -> World {
-    World::new().with(|source| (source.stable_for, source.late_after) = (Duration::from_millis(30), LATE))
+    World::new()
+        .with(|source| (source.stable_for, source.late_after) = (Duration::from_millis(30), LATE))
 }
 
 fn grow(tree: &mut Tree) {
     let file = tree.files.get_mut(&RemotePath::from("/log")).unwrap();
     let longer = [file.content.as_ref(), b"x"].concat();
-    (file.claimed_size, file.content, file.modified) = (Some(longer.len() as u64), longer.into(), at(now()));
+    (file.claimed_size, file.content, file.modified) =
+        (Some(longer.len() as u64), longer.into(), at(now()));
 }
 
 /// One run while the file grows.
@@ -51,7 +53,12 @@ async fn a_file_that_changes_whenever_it_is_read_is_late_in_the_end() {
     let world = World::new().with(|source| source.late_after = LATE).file("/log", vec![7; 200_000]);
     let grown = |tree: &mut Tree| {
         let file = tree.files.get_mut(&RemotePath::from("/log")).unwrap();
-        file.modified = file.modified.map(|modified| blobferry::model::ModifiedTime::new(modified.at + time::Duration::SECOND, modified.precision));
+        file.modified = file.modified.map(|modified| {
+            blobferry::model::ModifiedTime::new(
+                modified.at + time::Duration::SECOND,
+                modified.precision,
+            )
+        });
         file.claimed_size = file.claimed_size.map(|size| size + 1);
     };
     let world = world.meanwhile("/log", 70_000, grown);
@@ -64,7 +71,8 @@ async fn a_file_that_changes_whenever_it_is_read_is_late_in_the_end() {
 
 #[tokio::test]
 async fn a_file_that_cannot_be_reached_is_late_before_it_may_fail() {
-    let world = World::new().with(|source| (source.stable_for, source.late_after) = (Duration::from_secs(3600), LATE));
+    let world = World::new()
+        .with(|source| (source.stable_for, source.late_after) = (Duration::from_secs(3600), LATE));
     let ghost = RemoteFile { path: RemotePath::from("/a"), size: Some(3), modified: at(LONG_AGO) };
     world.server.tree().extra.push((RemotePath::from("/"), Listed::File(ghost)));
     assert_eq!(world.run().await.brief(), "ok: deferred 1 [unreachable]");
@@ -74,22 +82,35 @@ async fn a_file_that_cannot_be_reached_is_late_before_it_may_fail() {
 
 #[tokio::test]
 async fn files_beyond_the_limit_are_late_only_if_nothing_arrives() {
-    let mut world = World::new().with(|source| (source.stable_for, source.late_after) = (Duration::from_secs(3600), LATE)).file("/b", "x");
+    let mut world = World::new()
+        .with(|source| (source.stable_for, source.late_after) = (Duration::from_secs(3600), LATE))
+        .file("/b", "x");
     let ghost = RemoteFile { path: RemotePath::from("/a"), size: Some(3), modified: at(LONG_AGO) };
     world.server.tree().extra.push((RemotePath::from("/"), Listed::File(ghost)));
     // The ghost is listed after the file, and takes its place as soon as that is stored.
     world.limits.files = 1;
     assert_eq!(world.run().await.brief(), "ok: ingested 1, deferred 1 [too_many]");
-    world
-        .server
-        .tree()
-        .extra
-        .insert(0, (RemotePath::from("/"), Listed::File(RemoteFile { path: RemotePath::from("/c"), size: Some(3), modified: at(LONG_AGO) })));
+    world.server.tree().extra.insert(
+        0,
+        (
+            RemotePath::from("/"),
+            Listed::File(RemoteFile {
+                path: RemotePath::from("/c"),
+                size: Some(3),
+                modified: at(LONG_AGO),
+            }),
+        ),
+    );
     assert_eq!(world.run().await.brief(), "ok: unchanged 1, deferred 2 [too_many unreachable]");
     tokio::time::sleep(LATE).await;
     let ran = world.run().await;
-    let told: Vec<&str> = ran.source().problems.iter().map(|problem| problem.message.as_str()).collect();
-    assert!(told.iter().any(|text| text.starts_with("1 files wait beyond `limits.files`, and nothing has arrived since ")), "{told:?}");
+    let told: Vec<&str> =
+        ran.source().problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert!(
+        told.iter().any(|text| text
+            .starts_with("1 files wait beyond `limits.files`, and nothing has arrived since ")),
+        "{told:?}"
+    );
     // One that arrives begins the time anew.
     world.server.tree().extra.clear();
     let world = world.file("/d", "x").file("/e", "x");
@@ -97,11 +118,16 @@ async fn files_beyond_the_limit_are_late_only_if_nothing_arrives() {
 }
 
 #[tokio::test]
-async fn a_file_that_waits_for_its_marker_is_told_with_its_age_and_late_only_where_the_source_says_so() {
+async fn a_file_that_waits_for_its_marker_is_told_with_its_age_and_late_only_where_the_source_says_so()
+ {
     let world = World::new().with(|source| source.marker = Some(".done".into())).file("/a", "one");
     let ran = world.run().await;
     assert_eq!(ran.brief(), "ok: skipped 1 [no_marker]");
-    assert!(ran.source().notes[0].starts_with("1 files wait for their markers, the oldest is of "), "{:?}", ran.source().notes);
+    assert!(
+        ran.source().notes[0].starts_with("1 files wait for their markers, the oldest is of "),
+        "{:?}",
+        ran.source().notes
+    );
     let world = world.with(|source| source.late_markers = true);
     assert_eq!(world.run().await.brief(), "degraded: skipped 1 [no_marker], problem [late]");
 }

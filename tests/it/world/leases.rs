@@ -1,4 +1,5 @@
-//! Several runs want one source: one does the work, the others say so and leave it, and a dead one is in nobody's way.
+//! Several runs want one source: one does the work, the others say so and leave it, and a dead one
+//! is in nobody's way.
 
 use std::time::Duration;
 
@@ -37,21 +38,37 @@ fn killed() -> Holder {
 
 #[tokio::test]
 async fn of_two_runs_at_once_one_does_the_work_and_the_other_says_who() {
-    let world = (0..20).fold(World::new(), |world, n| world.file(&format!("/{n}"), format!("content {n}")));
-    let one = || run(vec![world.source.clone()], world.options(world.store.clone(), CancellationToken::new()));
+    let world =
+        (0..20).fold(World::new(), |world, n| world.file(&format!("/{n}"), format!("content {n}")));
+    let one = || {
+        run(
+            vec![world.source.clone()],
+            world.options(world.store.clone(), CancellationToken::new()),
+        )
+    };
     let (first, second) = tokio::join!(one(), one());
-    let (worked, left) = if first.sources[0].ingested > 0 { (first, second) } else { (second, first) };
+    let (worked, left) =
+        if first.sources[0].ingested > 0 { (first, second) } else { (second, first) };
     assert_equations(&worked);
     assert_equations(&left);
-    assert_eq!((worked.sources[0].ingested, worked.sources[0].left_to.is_none(), worked.exit_code()), (20, true, 0));
+    assert_eq!(
+        (worked.sources[0].ingested, worked.sources[0].left_to.is_none(), worked.exit_code()),
+        (20, true, 0)
+    );
     let other = left.sources[0].left_to.as_ref().expect("it is left");
-    assert_eq!((left.sources[0].status(), left.status(), left.exit_code(), left.sources[0].listed), (Status::Left, Status::Ok, 0, 0));
+    assert_eq!(
+        (left.sources[0].status(), left.status(), left.exit_code(), left.sources[0].listed),
+        (Status::Left, Status::Ok, 0, 0)
+    );
     assert_eq!((other.run.as_ref(), other.since.is_some()), (Some(&worked.run), true));
     assert!(left.to_string().contains(&format!("left to run {}", worked.run)), "{left}");
     assert_eq!(world.names().len(), 20);
     // The lease was given back: nobody waits, and nothing is left to do.
     let ran = world.run().await;
-    assert_eq!((ran.brief().as_str(), ran.requests.leases, ran.requests.releases), ("ok: unchanged 20", 0, 0));
+    assert_eq!(
+        (ran.brief().as_str(), ran.requests.leases, ran.requests.releases),
+        ("ok: unchanged 20", 0, 0)
+    );
 }
 
 #[tokio::test]
@@ -59,7 +76,10 @@ async fn a_source_that_is_left_is_neither_read_nor_written_to() {
     let world = World::new().file("/a", "one");
     let _lease = held(&world, &Holder::new("20260101T000000Z-00000000")).await;
     let ran = world.run().await;
-    assert_eq!((ran.brief().as_str(), ran.reads, ran.requests.puts, ran.requests.appends), ("ok: left", 0, 0, 0));
+    assert_eq!(
+        (ran.brief().as_str(), ran.reads, ran.requests.puts, ran.requests.appends),
+        ("ok: left", 0, 0, 0)
+    );
     assert_eq!(world.store.names(), Vec::<String>::new());
 }
 
@@ -70,7 +90,11 @@ async fn a_holder_that_may_be_dead_is_waited_for_until_its_lease_lapses() {
     // Killed: nobody gives it back, nobody renews it.
     std::mem::forget(lease);
     let begun = Instant::now();
-    let report = run(vec![world.source.clone()], world.options(world.store.clone(), CancellationToken::new())).await;
+    let report = run(
+        vec![world.source.clone()],
+        world.options(world.store.clone(), CancellationToken::new()),
+    )
+    .await;
     assert_eq!((report.sources[0].ingested, report.exit_code()), (1, 0));
     let waited = begun.elapsed();
     assert!((Duration::from_secs(55)..Duration::from_secs(70)).contains(&waited), "{waited:?}");
@@ -92,7 +116,10 @@ async fn a_holder_that_lives_elsewhere_keeps_its_source() {
         () = renewing => unreachable!(),
     };
     let left = report.sources[0].left_to.clone().expect("it is left");
-    assert_eq!((left.host.as_deref(), report.exit_code(), world.names().len()), (Some("laptop"), 0, 0));
+    assert_eq!(
+        (left.host.as_deref(), report.exit_code(), world.names().len()),
+        (Some("laptop"), 0, 0)
+    );
     let waited = begun.elapsed();
     assert!((Duration::from_secs(60)..Duration::from_secs(75)).contains(&waited), "{waited:?}");
 }
@@ -106,8 +133,16 @@ async fn a_run_that_waits_can_be_stopped() {
         tokio::time::sleep(Duration::from_secs(3)).await;
         cancel.cancel();
     };
-    let (report, ()) = tokio::join!(run(vec![world.source.clone()], world.options(world.store.clone(), cancel.clone())), stop);
-    assert!(report.interrupted && report.sources[0].left_to.is_some() && begun.elapsed() < Duration::from_secs(10), "{report}");
+    let (report, ()) = tokio::join!(
+        run(vec![world.source.clone()], world.options(world.store.clone(), cancel.clone())),
+        stop
+    );
+    assert!(
+        report.interrupted
+            && report.sources[0].left_to.is_some()
+            && begun.elapsed() < Duration::from_secs(10),
+        "{report}"
+    );
 }
 
 #[cfg(target_os = "linux")]
@@ -127,7 +162,10 @@ async fn the_lease_of_one_that_lives_is_not_ended_in_the_name_of_a_dead_one() {
     let other = Holder { run: "20260101T000000Z-11111111".into(), ..killed() };
     world.store.end_lease(&lock(), &other).await.unwrap();
     let taken = world.store.lease(&lock(), &other).await.unwrap();
-    assert!(matches!(&taken, Leased::Taken(taken) if taken.by.as_ref().is_some_and(|by| by.run == elsewhere().run)), "{taken:?}");
+    assert!(
+        matches!(&taken, Leased::Taken(taken) if taken.by.as_ref().is_some_and(|by| by.run == elsewhere().run)),
+        "{taken:?}"
+    );
     drop(lease);
     assert!(matches!(world.store.lease(&lock(), &other).await.unwrap(), Leased::Held(_)));
 }
@@ -135,11 +173,18 @@ async fn the_lease_of_one_that_lives_is_not_ended_in_the_name_of_a_dead_one() {
 /// The lease is lost in mid-run and another run begins: both finish, and nothing is there twice.
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_is_lost_costs_work_only() {
-    let world = (0..6).fold(World::new(), |world, n| world.file(&format!("/{n}"), format!("content {n}")));
-    // The first transfer takes long enough for a renewal, which is told that the lease is another's.
+    let world =
+        (0..6).fold(World::new(), |world, n| world.file(&format!("/{n}"), format!("content {n}")));
+    // The first transfer takes long enough for a renewal, which is told that the lease is
+    // another's.
     world.store.fault(Op::Put, 1, Fault::Delay(Duration::from_secs(50)));
     world.store.fault(Op::Renew, 1, Fault::Refused(StoreKind::Condition));
-    let one = || run(vec![world.source.clone()], world.options(world.store.clone(), CancellationToken::new()));
+    let one = || {
+        run(
+            vec![world.source.clone()],
+            world.options(world.store.clone(), CancellationToken::new()),
+        )
+    };
     let later = async {
         tokio::time::sleep(Duration::from_secs(30)).await;
         one().await
@@ -147,9 +192,16 @@ async fn a_lease_that_is_lost_costs_work_only() {
     let (first, second) = tokio::join!(one(), later);
     for report in [&first, &second] {
         assert_equations(report);
-        assert_eq!((report.exit_code(), report.sources[0].left_to.is_none()), (0, true), "{report}");
+        assert_eq!(
+            (report.exit_code(), report.sources[0].left_to.is_none()),
+            (0, true),
+            "{report}"
+        );
     }
-    assert!(first.sources[0].notes.iter().any(|note| note.contains("its lease was lost on the way")), "{first}");
+    assert!(
+        first.sources[0].notes.iter().any(|note| note.contains("its lease was lost on the way")),
+        "{first}"
+    );
     assert_eq!(second.sources[0].notes, Vec::<String>::new());
     let names: Vec<String> = (0..6).map(|n| format!("acme/{n}")).collect();
     assert_eq!(world.names(), names);
@@ -163,10 +215,17 @@ async fn renewals_that_fail_for_a_while_are_made_up_for() {
     for nth in [1, 2, 5, 6] {
         world.store.fault(Op::Renew, nth, Fault::Refused(StoreKind::Unavailable));
     }
-    let working = run(vec![world.source.clone()], world.options(world.store.clone(), CancellationToken::new()));
+    let working = run(
+        vec![world.source.clone()],
+        world.options(world.store.clone(), CancellationToken::new()),
+    );
     let other = async {
         tokio::time::sleep(Duration::from_secs(200)).await;
-        run(vec![world.source.clone()], world.options(world.store.clone(), CancellationToken::new())).await
+        run(
+            vec![world.source.clone()],
+            world.options(world.store.clone(), CancellationToken::new()),
+        )
+        .await
     };
     let (working, other) = tokio::join!(working, other);
     assert_eq!((working.sources[0].ingested, &working.sources[0].notes), (1, &Vec::new()));
@@ -178,9 +237,17 @@ async fn renewals_that_fail_for_a_while_are_made_up_for() {
 async fn renewals_that_fail_for_a_minute_lose_the_lease() {
     let world = World::new().file("/a", "one");
     world.store.fault(Op::Put, 1, Fault::Delay(Duration::from_secs(300)));
-    (1..=3).for_each(|nth| world.store.fault(Op::Renew, nth, Fault::Refused(StoreKind::Unavailable)));
-    let report = run(vec![world.source.clone()], world.options(world.store.clone(), CancellationToken::new())).await;
-    assert_eq!((report.sources[0].ingested, report.exit_code(), world.store.counts().renewals), (1, 0, 3));
+    (1..=3)
+        .for_each(|nth| world.store.fault(Op::Renew, nth, Fault::Refused(StoreKind::Unavailable)));
+    let report = run(
+        vec![world.source.clone()],
+        world.options(world.store.clone(), CancellationToken::new()),
+    )
+    .await;
+    assert_eq!(
+        (report.sources[0].ingested, report.exit_code(), world.store.counts().renewals),
+        (1, 0, 3)
+    );
     assert!(report.sources[0].notes.iter().any(|note| note.contains("lease was lost")), "{report}");
 }
 
@@ -190,7 +257,13 @@ async fn a_credential_without_the_right_to_leases_brings_files_all_the_same() {
     world.store.fault(Op::Lease, 1, Fault::Refused(StoreKind::Denied));
     let ran = world.run().await;
     assert_eq!((ran.brief().as_str(), ran.requests.releases), ("ok: ingested 1", 0));
-    assert!(ran.source().notes.iter().any(|note| note.contains("without a lease") && note.contains("_blobferry/")), "{ran}");
+    assert!(
+        ran.source()
+            .notes
+            .iter()
+            .any(|note| note.contains("without a lease") && note.contains("_blobferry/")),
+        "{ran}"
+    );
 }
 
 #[tokio::test]
@@ -198,14 +271,21 @@ async fn a_lease_whose_answer_was_lost_is_taken_again() {
     let world = World::new().file("/a", "one");
     world.store.fault(Op::Lease, 1, Fault::LostReply);
     let ran = world.run().await;
-    assert_eq!((ran.brief().as_str(), ran.requests.leases, ran.requests.releases), ("ok: ingested 1", 2, 1));
+    assert_eq!(
+        (ran.brief().as_str(), ran.requests.leases, ran.requests.releases),
+        ("ok: ingested 1", 2, 1)
+    );
 }
 
 #[tokio::test]
 async fn a_plan_takes_no_lease_and_waits_for_none() {
     let world = World::new().file("/a", "one");
     let _lease = held(&world, &elsewhere()).await;
-    let plans = blobferry::run::plan(vec![world.source.clone()], world.options(world.store.clone(), CancellationToken::new())).await;
+    let plans = blobferry::run::plan(
+        vec![world.source.clone()],
+        world.options(world.store.clone(), CancellationToken::new()),
+    )
+    .await;
     assert_eq!((plans[0].files.len(), world.store.counts().leases), (1, 1));
 }
 
@@ -213,7 +293,10 @@ async fn a_plan_takes_no_lease_and_waits_for_none() {
 async fn a_run_that_is_dropped_gives_its_lease_back() {
     let world = World::new().file("/a", "one");
     world.store.fault(Op::Put, 1, Fault::Delay(Duration::from_secs(3_600)));
-    let dropped = run(vec![world.source.clone()], world.options(world.store.clone(), CancellationToken::new()));
+    let dropped = run(
+        vec![world.source.clone()],
+        world.options(world.store.clone(), CancellationToken::new()),
+    );
     let has_begun = async {
         while world.store.counts().puts == 0 {
             tokio::task::yield_now().await;
@@ -225,7 +308,11 @@ async fn a_run_that_is_dropped_gives_its_lease_back() {
     }
     let report = tokio::time::timeout(Duration::from_secs(20), async {
         loop {
-            let report = run(vec![world.source.clone()], world.options(world.store.clone(), CancellationToken::new())).await;
+            let report = run(
+                vec![world.source.clone()],
+                world.options(world.store.clone(), CancellationToken::new()),
+            )
+            .await;
             if report.sources[0].left_to.is_none() {
                 return report;
             }

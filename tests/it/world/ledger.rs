@@ -1,4 +1,5 @@
-//! The ledger as runs meet it: damaged, of a later release, of an earlier one, out of reach, written by two at once.
+//! The ledger as runs meet it: damaged, of a later release, of an earlier one, out of reach,
+//! written by two at once.
 
 use std::sync::Arc;
 
@@ -16,7 +17,8 @@ use super::{LONG_AGO, World, assert_equations};
 
 /// The journal of a world that has one.
 pub fn journal(world: &World) -> BlobName {
-    let names: Vec<String> = world.store.names().into_iter().filter(|name| name.contains("/ledger/journal-")).collect();
+    let names: Vec<String> =
+        world.store.names().into_iter().filter(|name| name.contains("/ledger/journal-")).collect();
     assert_eq!(names.len(), 1, "{names:?}");
     BlobName::new(names[0].clone()).unwrap()
 }
@@ -33,14 +35,21 @@ fn state(world: &World) -> Vec<(String, Option<Bytes>)> {
     names.map(|name| (name.clone(), world.store.content(&name))).collect()
 }
 
-async fn damaged(name: impl FnOnce(&World) -> BlobName, change: impl FnOnce(Vec<u8>) -> Vec<u8>, says: &[&str]) {
+async fn damaged(
+    name: impl FnOnce(&World) -> BlobName,
+    change: impl FnOnce(Vec<u8>) -> Vec<u8>,
+    says: &[&str],
+) {
     let world = World::new().file("/a", "one");
     world.run().await;
     rewrite(&world, &name(&world), change).await;
     let before = state(&world);
     world.put("/b", "two", LONG_AGO);
     let ran = world.run().await;
-    assert_eq!((ran.brief().as_str(), ran.report.exit_code(), ran.reads), ("failed: problem [ledger]", 3, 0));
+    assert_eq!(
+        (ran.brief().as_str(), ran.report.exit_code(), ran.reads),
+        ("failed: problem [ledger]", 3, 0)
+    );
     for says in says {
         assert!(ran.to_string().contains(says), "no `{says}` in {ran}");
     }
@@ -61,9 +70,15 @@ const REBUILD: &str = "`blobferry ledger rebuild --source acme`";
 
 #[tokio::test]
 async fn a_damaged_ledger_stops_its_source_and_nothing_is_begun_anew() {
-    damaged(journal, flip, &["line 3 of `_blobferry/acme/ledger/journal-", "is damaged", REBUILD]).await;
+    damaged(journal, flip, &["line 3 of `_blobferry/acme/ledger/journal-", "is damaged", REBUILD])
+        .await;
     damaged(head, flip, &["`_blobferry/acme/ledger/head.json` is damaged", REBUILD]).await;
-    damaged(head, |bytes| bytes[..bytes.len() - 9].to_vec(), &["`_blobferry/acme/ledger/head.json` is damaged", REBUILD]).await;
+    damaged(
+        head,
+        |bytes| bytes[..bytes.len() - 9].to_vec(),
+        &["`_blobferry/acme/ledger/head.json` is damaged", REBUILD],
+    )
+    .await;
     damaged(journal, |_| b"x".to_vec(), &["it does not begin as a journal does", REBUILD]).await;
 }
 
@@ -73,14 +88,20 @@ async fn a_ledger_of_a_later_release_is_refused() {
     damaged(
         head,
         |_| b"{\"schema\":99,\"more\":[]}\n".to_vec(),
-        &["head.json` was written by a later release (schema 99, this one knows 3): run that release"],
+        &["head.json` was written by a later release (schema 99, this one knows 3): run that \
+            release"],
     )
     .await;
 }
 
 #[tokio::test]
 async fn an_unknown_kind_of_line_is_not_guessed_at() {
-    damaged(journal, |bytes| [&bytes[..], b"{\"t\":\"moved\",\"path\":\"/a\"}\n"].concat(), &["is damaged"]).await;
+    damaged(
+        journal,
+        |bytes| [&bytes[..], b"{\"t\":\"moved\",\"path\":\"/a\"}\n"].concat(),
+        &["is damaged"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -90,7 +111,11 @@ async fn a_journal_that_is_gone_stops_its_source_until_the_ledger_is_rebuilt() {
     world.store.delete(&journal(&world)).await.unwrap();
     let ran = world.run().await;
     assert_eq!((ran.brief().as_str(), ran.report.exit_code()), ("failed: problem [ledger]", 3));
-    assert!(ran.to_string().contains("is missing, though the ledger's head names it") && ran.to_string().contains(REBUILD), "{ran}");
+    assert!(
+        ran.to_string().contains("is missing, though the ledger's head names it")
+            && ran.to_string().contains(REBUILD),
+        "{ran}"
+    );
 }
 
 #[tokio::test]
@@ -98,13 +123,22 @@ async fn a_journal_whose_last_line_is_torn_is_read_up_to_there() {
     let world = World::new().file("/a", "one").file("/b", "two");
     world.run().await;
     let whole = world.store.content(journal(&world).as_str()).unwrap();
-    let lines: Vec<usize> = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1).collect();
+    let lines: Vec<usize> = whole
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'\n')
+        .map(|(at, _)| at + 1)
+        .collect();
     for length in lines[0] + 1..whole.len() {
         rewrite(&world, &journal(&world), |_| whole[..length].to_vec()).await;
         world.put("/b", "two", LONG_AGO);
         let ran = world.run().await;
         // What the lost lines spoke of is found under its name, and not downloaded again.
-        assert_eq!((ran.report.exit_code(), ran.source().blobs, ran.reads), (0, 0, 0), "cut to {length} bytes: {ran}");
+        assert_eq!(
+            (ran.report.exit_code(), ran.source().blobs, ran.reads),
+            (0, 0, 0),
+            "cut to {length} bytes: {ran}"
+        );
         assert_eq!(world.run().await.brief(), "ok: unchanged 2");
         world.lose_ledger().await;
         world.run().await;
@@ -117,7 +151,10 @@ async fn a_ledger_that_cannot_be_begun_lets_nothing_be_committed() {
         let world = World::new().file("/a", "one").file("/b", "two");
         world.store.fault(op, nth, Fault::Refused(StoreKind::Denied));
         let ran = world.run().await;
-        assert_eq!((ran.brief().as_str(), ran.reads, world.names().len()), ("degraded: failed 2 [ledger], problem [store_auth]", 0, 0));
+        assert_eq!(
+            (ran.brief().as_str(), ran.reads, world.names().len()),
+            ("degraded: failed 2 [ledger], problem [store_auth]", 0, 0)
+        );
         assert_eq!(world.run().await.brief(), "ok: ingested 2");
     }
 }
@@ -136,12 +173,16 @@ async fn a_ledger_that_breaks_midway_stops_further_downloads() {
 #[tokio::test]
 async fn two_runs_at_once_store_everything_once_and_neither_fails() {
     for round in 0..10 {
-        let mut world = World::new().file("/big", vec![7; 9 << 20]).file("/a.zip", zip(&[("1", b"one"), ("2", b"two")]));
+        let mut world = World::new()
+            .file("/big", vec![7; 9 << 20])
+            .file("/a.zip", zip(&[("1", b"one"), ("2", b"two")]));
         for n in 0..10 {
             world = world.file(&format!("/{n}"), format!("content {n} of {round}"));
         }
         let store: Arc<dyn Store> = world.store.clone();
-        let one = || run(vec![world.source.clone()], world.options(store.clone(), CancellationToken::new()));
+        let one = || {
+            run(vec![world.source.clone()], world.options(store.clone(), CancellationToken::new()))
+        };
         let (first, second) = tokio::join!(one(), one());
         for report in [&first, &second] {
             assert_equations(report);
@@ -166,9 +207,15 @@ async fn after_one_crash_only_the_next_run_looks_for_blobs_first() {
     for (path, heads) in [("/b", true), ("/c", false), ("/d", false)] {
         world.put(path, "new", LONG_AGO);
         // The ledger's head, and each journal's length, tell that it is as it was before the lease.
-        let journals = world.store.names().iter().filter(|name| name.contains("/journal-")).count() as u64;
+        let journals =
+            world.store.names().iter().filter(|name| name.contains("/journal-")).count() as u64;
         let ran = world.run().await;
-        assert_eq!((ran.source().ingested, ran.requests.heads > 1 + journals), (1, heads), "{path}: {:?}", ran.requests);
+        assert_eq!(
+            (ran.source().ingested, ran.requests.heads > 1 + journals),
+            (1, heads),
+            "{path}: {:?}",
+            ran.requests
+        );
     }
 }
 
@@ -179,7 +226,9 @@ async fn a_journal_taken_away_meanwhile_fails_soon() {
     let (store, name) = (world.store.clone(), journal(&world));
     let take_away = move |tree: &mut blobferry::source::memory::Tree| {
         tree.files.remove(&"/nothing".into());
-        futures_util::FutureExt::now_or_never(store.delete(&name)).expect("memory does not wait").unwrap();
+        futures_util::FutureExt::now_or_never(store.delete(&name))
+            .expect("memory does not wait")
+            .unwrap();
     };
     let world = world.meanwhile("/b", 0, take_away);
     world.put("/b", "two", LONG_AGO);
@@ -213,9 +262,15 @@ async fn the_ledger_of_the_release_before_is_taken_over() {
     of_the_release_before(&world).await;
     let old = world.store.content(StatePaths::of("acme").legacy_journal(0).as_str());
     let ran = world.run().await;
-    assert_eq!((ran.brief().as_str(), ran.reads, ran.requests.requests()), ("ok: unchanged 2", 0, 6), "{:?}", ran.requests);
+    assert_eq!(
+        (ran.brief().as_str(), ran.reads, ran.requests.requests()),
+        ("ok: unchanged 2", 0, 6),
+        "{:?}",
+        ran.requests
+    );
     assert!(
-        old.is_some() && world.store.content(StatePaths::of("acme").legacy_journal(0).as_str()) == old,
+        old.is_some()
+            && world.store.content(StatePaths::of("acme").legacy_journal(0).as_str()) == old,
         "a run that records nothing writes nothing"
     );
     world.put("/c", "three", LONG_AGO);
@@ -233,11 +288,20 @@ async fn the_ledger_of_the_release_before_is_taken_over() {
 async fn a_damaged_ledger_of_the_release_before_is_not_begun_anew() {
     let world = World::new().file("/a", "one").file("/b", "two");
     of_the_release_before(&world).await;
-    rewrite(&world, &StatePaths::of("acme").legacy_journal(0), |bytes| String::from_utf8(bytes).unwrap().replacen("version", "vers", 2).into_bytes())
-        .await;
+    rewrite(&world, &StatePaths::of("acme").legacy_journal(0), |bytes| {
+        String::from_utf8(bytes).unwrap().replacen("version", "vers", 2).into_bytes()
+    })
+    .await;
     let ran = world.run().await;
-    assert_eq!((ran.brief().as_str(), ran.report.exit_code(), ran.reads), ("failed: problem [ledger]", 3, 0));
-    assert!(ran.to_string().contains("`_blobferry/acme/journal-00000.ndjson` is damaged") && ran.to_string().contains(REBUILD), "{ran}");
+    assert_eq!(
+        (ran.brief().as_str(), ran.report.exit_code(), ran.reads),
+        ("failed: problem [ledger]", 3, 0)
+    );
+    assert!(
+        ran.to_string().contains("`_blobferry/acme/journal-00000.ndjson` is damaged")
+            && ran.to_string().contains(REBUILD),
+        "{ran}"
+    );
 }
 
 #[tokio::test]
@@ -248,8 +312,17 @@ async fn an_unchanged_source_costs_five_requests_and_no_record() {
         world.run().await;
         let before = state(&world);
         let ran = world.run().await;
-        assert_eq!((ran.requests.requests(), ran.requests.puts, ran.requests.appends), (5, 0, 0), "{:?}", ran.requests);
+        assert_eq!(
+            (ran.requests.requests(), ran.requests.puts, ran.requests.appends),
+            (5, 0, 0),
+            "{:?}",
+            ran.requests
+        );
         assert!(state(&world) == before);
     }
-    assert_eq!(world.store.names().iter().filter(|name| name.contains("/ledger/")).count(), 2, "runs go on in one journal");
+    assert_eq!(
+        world.store.names().iter().filter(|name| name.contains("/ledger/")).count(),
+        2,
+        "runs go on in one journal"
+    );
 }

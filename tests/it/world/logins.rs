@@ -28,7 +28,11 @@ async fn a_wrong_password_is_tried_once_and_other_sources_go_on() {
 
 #[tokio::test]
 async fn a_wrong_password_is_tried_once_for_exact_paths_too() {
-    let world = World::new().with(|source| source.connections = 4).patterns(&["a", "b", "c", "d"], &[], None);
+    let world = World::new().with(|source| source.connections = 4).patterns(
+        &["a", "b", "c", "d"],
+        &[],
+        None,
+    );
     world.server.tree().login_faults.extend([Class::Auth; 9]);
     let ran = world.run().await;
     assert_eq!((ran.logins, ran.report.exit_code()), (1, 3));
@@ -46,17 +50,32 @@ async fn a_server_that_stays_busy_fails_the_source() {
     let world = World::new().file("/a", "x");
     world.server.tree().login_faults.extend([Class::Busy; 30]);
     let ran = world.run().await;
-    assert_eq!((ran.brief().as_str(), ran.logins, ran.report.exit_code()), ("failed: problem [busy]", 5, 3));
+    assert_eq!(
+        (ran.brief().as_str(), ran.logins, ran.report.exit_code()),
+        ("failed: problem [busy]", 5, 3)
+    );
 }
 
 #[tokio::test]
 async fn no_more_logins_than_allowed_and_each_serves_many_files() {
-    for (server, connections) in [(MemoryServer::new(), 1), (MemoryServer::new(), 3), (MemoryServer::forking(8), 1), (MemoryServer::forking(4), 3)] {
-        let world = forty(World::of(server, MemoryStore::new()).with(|source| source.connections = connections));
+    for (server, connections) in [
+        (MemoryServer::new(), 1),
+        (MemoryServer::new(), 3),
+        (MemoryServer::forking(8), 1),
+        (MemoryServer::forking(4), 3),
+    ] {
+        let world = forty(
+            World::of(server, MemoryStore::new()).with(|source| source.connections = connections),
+        );
         let ran = world.run().await;
         assert_eq!(ran.brief(), "ok: ingested 40");
         let tree = world.server.tree();
-        assert!(tree.most_open <= connections as u64 && ran.logins <= connections as u64, "{} open, {} made", tree.most_open, ran.logins);
+        assert!(
+            tree.most_open <= connections as u64 && ran.logins <= connections as u64,
+            "{} open, {} made",
+            tree.most_open,
+            ran.logins
+        );
         assert_eq!(tree.open, 0, "all logged out");
     }
 }
@@ -68,17 +87,25 @@ async fn logins_that_the_server_ends_between_files_are_replaced() {
         world.server.tree().calls_per_login = Some(9);
         assert_eq!(world.run().await.brief(), "ok: ingested 40");
         let tree = world.server.tree();
-        assert!(tree.most_open <= 2 && tree.open == 0, "{} open at once, {} now", tree.most_open, tree.open);
+        assert!(
+            tree.most_open <= 2 && tree.open == 0,
+            "{} open at once, {} now",
+            tree.most_open,
+            tree.open
+        );
     }
 }
 
-/// The memory has room for one of the two: `/a` has it and loses its session, `/b` has a session on the only login and
-/// waits for room.
+/// The memory has room for one of the two: `/a` has it and loses its session, `/b` has a session on
+/// the only login and waits for room.
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_room_gives_way_to_who_has_room_and_waits_for_a_session() {
     let one_mib = vec![7_u8; 1 << 20];
-    let world = World::of(MemoryServer::forking(4), MemoryStore::new()).file("/a", one_mib.clone()).file("/b", one_mib);
-    let mut world = world.with(|source| (source.connections, source.archives) = (1, Archives::Keep));
+    let world = World::of(MemoryServer::forking(4), MemoryStore::new())
+        .file("/a", one_mib.clone())
+        .file("/b", one_mib);
+    let mut world =
+        world.with(|source| (source.connections, source.archives) = (1, Archives::Keep));
     world.limits.memory = 8 << 20;
     let world = world.fault("/a", "read", Fault::FailAt(900_000, Class::Connect));
     assert_eq!(world.run().await.brief(), "ok: ingested 2");

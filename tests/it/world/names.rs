@@ -16,7 +16,11 @@ async fn by_type_files_of_one_name_in_two_folders_both_arrive_and_it_is_told() {
     let world = by_type().file("/x/a.csv", "one").file("/y/a.csv", "two");
     let ran = world.run().await;
     assert_eq!((ran.brief().as_str(), world.names().len()), ("ok: ingested 2", 2));
-    assert!(ran.to_string().contains("belongs to another file, so it is stored as `ftp.acme.example_21/csv/a~"), "{ran}");
+    assert!(
+        ran.to_string()
+            .contains("belongs to another file, so it is stored as `ftp.acme.example_21/csv/a~"),
+        "{ran}"
+    );
     let contents = world.contents();
     assert_eq!(world.run().await.brief(), "ok: unchanged 2");
     // Also without the ledger everybody finds its own.
@@ -35,7 +39,9 @@ async fn by_type_large_files_of_one_name_both_arrive_in_one_run() {
 
 #[tokio::test]
 async fn by_type_members_and_files_of_one_name_all_arrive() {
-    let world = by_type().file("/x/a.csv", "file").file("/b.zip", zip(&[("a.csv", b"member"), ("d/a.csv", b"another")]));
+    let world = by_type()
+        .file("/x/a.csv", "file")
+        .file("/b.zip", zip(&[("a.csv", b"member"), ("d/a.csv", b"another")]));
     assert_eq!(world.run().await.brief(), "ok: ingested 2");
     let mut contents: Vec<String> = world.names().iter().map(|name| world.text(name)).collect();
     contents.sort();
@@ -54,7 +60,9 @@ async fn three_sources_of_one_server_meet_by_type_and_all_arrive() {
         sources.push(source);
     }
     for expected in [1, 0] {
-        let report = run(sources.clone(), world.options(world.store.clone(), CancellationToken::new())).await;
+        let report =
+            run(sources.clone(), world.options(world.store.clone(), CancellationToken::new()))
+                .await;
         super::assert_equations(&report);
         let ingested: Vec<u64> = report.sources.iter().map(|source| source.ingested).collect();
         assert_eq!((ingested, report.exit_code()), (vec![expected; 3], 0), "{report}");
@@ -70,6 +78,9 @@ async fn a_changed_file_that_was_set_apart_stays_apart() {
     world.run().await;
     world.put("/y/a.csv", "three", super::LONG_AGO + 60);
     assert_eq!(world.run().await.brief(), "ok: ingested 1, unchanged 1");
-    assert_eq!((world.names().len(), world.text("ftp.acme.example_21/csv/a.csv").as_str()), (3, "one"));
+    assert_eq!(
+        (world.names().len(), world.text("ftp.acme.example_21/csv/a.csv").as_str()),
+        (3, "one")
+    );
     assert_eq!(world.run().await.brief(), "ok: unchanged 2");
 }

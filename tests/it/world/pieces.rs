@@ -54,7 +54,13 @@ impl Office {
     /// Does what `message` says.
     async fn work(&self, message: &str, cancel: CancellationToken) -> Result<Came, WorkError> {
         let message = Message::parse(message).expect("a message of ours");
-        let work = work(&message, self.world.source.clone(), self.options(cancel), self.queue.clone(), self.sizes);
+        let work = work(
+            &message,
+            self.world.source.clone(),
+            self.options(cancel),
+            self.queue.clone(),
+            self.sizes,
+        );
         let came = tokio::time::timeout(super::PATIENCE, work).await.expect("it ends");
         if let Ok(Came::Closed(report)) = &came {
             let line = source_line(report, &Default::default(), OffsetDateTime::now_utc());
@@ -81,12 +87,16 @@ impl Office {
 
     /// What the record of a run tells of the source, in numbers, and that it adds up.
     async fn report(&self, run: &str) -> String {
-        let record = self.records().get(run).await.unwrap().unwrap_or_else(|| panic!("no record of {run}"));
+        let record =
+            self.records().get(run).await.unwrap().unwrap_or_else(|| panic!("no record of {run}"));
         let line = &record.shown(OffsetDateTime::now_utc())["sources"][0];
         let count = |name: &str| line[name].as_u64().unwrap();
         let parts = ["ingested", "unchanged", "skipped", "gone", "deferred", "failed"];
         assert_eq!(count("listed"), parts.iter().map(|name| count(name)).sum::<u64>(), "{line}");
-        let told = parts.iter().filter(|name| count(name) > 0).map(|name| format!("{name} {}", count(name)));
+        let told = parts
+            .iter()
+            .filter(|name| count(name) > 0)
+            .map(|name| format!("{name} {}", count(name)));
         let told = [line["status"].as_str().unwrap().to_owned()].into_iter().chain(told);
         told.collect::<Vec<_>>().join(", ")
     }
@@ -99,7 +109,8 @@ impl Office {
 }
 
 fn files(count: usize) -> World {
-    (0..count).fold(World::new(), |world, n| world.file(&format!("/{n:02}.csv"), format!("content {n}")))
+    (0..count)
+        .fold(World::new(), |world, n| world.file(&format!("/{n:02}.csv"), format!("content {n}")))
 }
 
 fn each_once(office: &Office, count: usize) {
@@ -128,7 +139,10 @@ async fn files_in_pieces_arrive_once_and_one_report_tells_of_all() {
     assert!(office.world.server.tree().most_open <= 2, "never more logins than allowed");
     // The next pass has nothing to do, and needs no piece; so has a run without a queue.
     let run = office.ask().await;
-    assert_eq!((office.drain().await.len(), office.report(&run).await), (1, "ok, unchanged 25".to_owned()));
+    assert_eq!(
+        (office.drain().await.len(), office.report(&run).await),
+        (1, "ok, unchanged 25".to_owned())
+    );
     assert_eq!(office.world.run().await.brief(), "ok: unchanged 25");
 }
 
@@ -152,7 +166,11 @@ async fn a_message_that_comes_twice_does_nothing_twice() {
 async fn a_worker_whose_time_is_over_hands_the_rest_on() {
     let cancel = CancellationToken::new();
     let stop = cancel.clone();
-    let world = files(6).with(|source| source.connections = 1).fault("/02.csv", "read", Fault::Before(Box::new(move |_| stop.cancel())));
+    let world = files(6).with(|source| source.connections = 1).fault(
+        "/02.csv",
+        "read",
+        Fault::Before(Box::new(move |_| stop.cancel())),
+    );
     let office = Office::new(world, 100);
     let run = office.ask().await;
     let plan = office.queue.take().expect("the plan").0;
@@ -161,21 +179,35 @@ async fn a_worker_whose_time_is_over_hands_the_rest_on() {
     let came = office.work(&piece, cancel).await.expect("it works");
     assert!(matches!(&came, Came::Done(told) if told.starts_with("piece 00000")), "{came:?}");
     let rest = office.queue.take().expect("the rest").0;
-    assert!(matches!(Message::parse(&rest).unwrap().task, Task::Piece { piece: PieceId { number: 0, part: 1 }, .. }), "{rest}");
+    assert!(
+        matches!(
+            Message::parse(&rest).unwrap().task,
+            Task::Piece { piece: PieceId { number: 0, part: 1 }, .. }
+        ),
+        "{rest}"
+    );
     assert!(office.world.names().len() < 6);
     office.work(&rest, CancellationToken::new()).await.expect("it works");
     each_once(&office, 6);
     assert_eq!((office.report(&run).await, office.left()), ("ok, ingested 6".to_owned(), vec![]));
 }
 
-/// Works on messages until the process dies at a call of its store. The message that it died with; `None` if it did not.
+/// Works on messages until the process dies at a call of its store. The message that it died with;
+/// `None` if it did not.
 fn dies(office: &Office, dying: &Arc<Dying>) -> Option<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let died = runtime.block_on(async {
         while let Some((text, _)) = office.queue.take() {
             let message = Message::parse(&text).unwrap();
-            let options = Options { store: dying.clone(), ..office.options(CancellationToken::new()) };
-            let work = work(&message, office.world.source.clone(), options, office.queue.clone(), office.sizes);
+            let options =
+                Options { store: dying.clone(), ..office.options(CancellationToken::new()) };
+            let work = work(
+                &message,
+                office.world.source.clone(),
+                options,
+                office.queue.clone(),
+                office.sizes,
+            );
             tokio::select! {
                 biased;
                 () = dying.death() => return Some(text),
@@ -194,9 +226,12 @@ async fn workers_that_are_killed_at_any_call_lose_nothing_and_double_nothing() {
         for at in 1.. {
             let office = Office::new(files(5).with(|source| source.connections = 1), 2);
             let run = office.ask().await;
-            let expected = (0..5).map(|n| (format!("acme/{n:02}.csv"), vec![format!("content {n}").into()])).collect();
+            let expected = (0..5)
+                .map(|n| (format!("acme/{n:02}.csv"), vec![format!("content {n}").into()]))
+                .collect();
             let dying = Arc::new(Dying::new(&office.world, at, effect, &expected));
-            let died = std::thread::scope(|scope| scope.spawn(|| dies(&office, &dying)).join().unwrap());
+            let died =
+                std::thread::scope(|scope| scope.spawn(|| dies(&office, &dying)).join().unwrap());
             let Some(message) = died else {
                 assert!(at > 50, "a pass has many steps");
                 break;
@@ -207,10 +242,21 @@ async fn workers_that_are_killed_at_any_call_lose_nothing_and_double_nothing() {
             // A pass that was not told to be over is closed by the next tick.
             office.sweep().await;
             each_once(&office, 5);
-            assert_eq!(office.report(&run).await, "ok, ingested 5", "death at call {at} (effect: {effect})");
-            let open = under_way(office.world.store.clone(), "acme", quick(), CancellationToken::new()).await.unwrap();
+            assert_eq!(
+                office.report(&run).await,
+                "ok, ingested 5",
+                "death at call {at} (effect: {effect})"
+            );
+            let open =
+                under_way(office.world.store.clone(), "acme", quick(), CancellationToken::new())
+                    .await
+                    .unwrap();
             assert_eq!(open, None, "death at call {at} (effect: {effect})");
-            assert_eq!(office.world.run().await.brief(), "ok: unchanged 5", "death at call {at} (effect: {effect})");
+            assert_eq!(
+                office.world.run().await.brief(),
+                "ok: unchanged 5",
+                "death at call {at} (effect: {effect})"
+            );
         }
     }
 }
@@ -224,10 +270,17 @@ async fn files_of_a_piece_that_is_given_up_fail_and_come_later() {
     let piece = office.queue.take().expect("a piece").0;
     office.queue.give_up(&piece);
     let swept = office.sweep().await;
-    assert_eq!((swept.given_up, swept.problems.len(), office.queue.poisoned()), (1, 0, 0), "{swept:?}");
+    assert_eq!(
+        (swept.given_up, swept.problems.len(), office.queue.poisoned()),
+        (1, 0, 0),
+        "{swept:?}"
+    );
     // The next piece of its lane is not held up.
     office.drain().await;
-    assert_eq!((office.report(&run).await, office.left()), ("degraded, ingested 3, failed 3".to_owned(), vec![]));
+    assert_eq!(
+        (office.report(&run).await, office.left()),
+        ("degraded, ingested 3, failed 3".to_owned(), vec![])
+    );
     let run = office.ask().await;
     office.drain().await;
     assert_eq!(office.report(&run).await, "ok, ingested 3, unchanged 3");
@@ -257,14 +310,21 @@ async fn a_source_that_is_under_way_in_pieces_is_left_alone_by_every_other_run()
     office.work(&plan, CancellationToken::new()).await.expect("it plans");
     let second = office.ask().await;
     let ran = office.world.run().await;
-    assert_eq!((ran.source().left_to.as_ref().and_then(|left| left.run.clone()), ran.reads), (Some(first.clone()), 0));
+    assert_eq!(
+        (ran.source().left_to.as_ref().and_then(|left| left.run.clone()), ran.reads),
+        (Some(first.clone()), 0)
+    );
     // The second plan comes before the pieces are done.
-    let waiting: Vec<String> = std::iter::from_fn(|| office.queue.take()).map(|(message, _)| message).collect();
+    let waiting: Vec<String> =
+        std::iter::from_fn(|| office.queue.take()).map(|(message, _)| message).collect();
     for message in waiting.iter().rev() {
         office.queue.send(message, Duration::ZERO).await.unwrap();
     }
     office.drain().await;
-    assert_eq!((office.report(&first).await, office.report(&second).await), ("ok, ingested 6".to_owned(), "left".to_owned()));
+    assert_eq!(
+        (office.report(&first).await, office.report(&second).await),
+        ("ok, ingested 6".to_owned(), "left".to_owned())
+    );
     each_once(&office, 6);
 }
 
@@ -272,9 +332,21 @@ async fn a_source_that_is_under_way_in_pieces_is_left_alone_by_every_other_run()
 async fn what_dead_workers_left_is_ended_and_taken_again() {
     for with_queue in [true, false] {
         let office = Office::new(files(2), 3);
-        let ledger = Ledger::open(office.world.store.clone(), "acme", "old", quick(), CancellationToken::new()).await.unwrap();
+        let ledger = Ledger::open(
+            office.world.store.clone(),
+            "acme",
+            "old",
+            quick(),
+            CancellationToken::new(),
+        )
+        .await
+        .unwrap();
         let since = OffsetDateTime::now_utc() - time::Duration::hours(30);
-        let old = OpenPass { id: "20260101T000000Z-00000000-11".into(), run: "20260101T000000Z-00000000".into(), since };
+        let old = OpenPass {
+            id: "20260101T000000Z-00000000-11".into(),
+            run: "20260101T000000Z-00000000".into(),
+            since,
+        };
         let journals = ledger.make_journals(1).await.unwrap();
         assert_eq!(ledger.open_pass(&old, journals).await.unwrap(), None);
         drop(ledger);
@@ -294,7 +366,8 @@ async fn what_is_left_of_a_plan_that_was_cut_short_is_removed_a_day_later() {
     let office = Office::new(files(1), 3);
     let yesterday = run_id(OffsetDateTime::now_utc() - time::Duration::hours(30));
     let today = run_id(OffsetDateTime::now_utc());
-    let names = [&yesterday, &today].map(|run| format!("_blobferry/acme/work/{run}-00/piece-00000.ndjson"));
+    let names =
+        [&yesterday, &today].map(|run| format!("_blobferry/acme/work/{run}-00/piece-00000.ndjson"));
     for name in &names {
         office.world.foreign(name, b"left").await;
     }
@@ -312,9 +385,17 @@ async fn a_piece_waits_for_logins_that_others_have() {
     let piece = office.queue.take().expect("a piece").0;
     let slot = blobferry::model::BlobName::new("_blobferry/acme/slots/00").unwrap();
     use blobferry::store::contract::{Leased, Store};
-    let other = office.world.store.lease(&slot, &blobferry::store::holder::Holder::new("other")).await.unwrap();
+    let other = office
+        .world
+        .store
+        .lease(&slot, &blobferry::store::holder::Holder::new("other"))
+        .await
+        .unwrap();
     let came = office.work(&piece, CancellationToken::new()).await.expect("it waits");
-    assert!(matches!(&came, Came::Later(told) if told.contains("the logins of the source are taken")), "{came:?}");
+    assert!(
+        matches!(&came, Came::Later(told) if told.contains("the logins of the source are taken")),
+        "{came:?}"
+    );
     let Leased::Held(lease) = other else { panic!("it is free") };
     lease.release().await.unwrap();
     let (again, delay) = office.queue.take().expect("it was put back");

@@ -14,25 +14,48 @@ use super::{LONG_AGO, World};
 async fn race(make: impl AsyncFn() -> World, rounds: u64) {
     let whole = make().await;
     let mut expected: BTreeMap<String, Vec<bytes::Bytes>> = BTreeMap::new();
-    whole.contents().into_iter().for_each(|(name, content)| expected.entry(name).or_default().push(content));
+    whole
+        .contents()
+        .into_iter()
+        .for_each(|(name, content)| expected.entry(name).or_default().push(content));
     whole.run().await;
-    whole.contents().into_iter().for_each(|(name, content)| expected.entry(name).or_default().push(content));
+    whole
+        .contents()
+        .into_iter()
+        .for_each(|(name, content)| expected.entry(name).or_default().push(content));
     for round in 1..=rounds {
         let world = make().await;
-        let one = |jitter: u64| world.run_into(Arc::new(Dying::slow(&world, jitter, &expected)), CancellationToken::new());
-        let (first, second, third) = tokio::join!(one(round), one(round * 31 + 7), one(round * 1_009 + 3));
+        let one = |jitter: u64| {
+            world.run_into(
+                Arc::new(Dying::slow(&world, jitter, &expected)),
+                CancellationToken::new(),
+            )
+        };
+        let (first, second, third) =
+            tokio::join!(one(round), one(round * 31 + 7), one(round * 1_009 + 3));
         for ran in [&first, &second, &third] {
             assert_eq!(ran.report.exit_code(), 0, "round {round}: {ran}");
         }
-        assert!(world.contents() == whole.contents(), "round {round}: {:?} instead of {:?}", world.names(), whole.names());
+        assert!(
+            world.contents() == whole.contents(),
+            "round {round}: {:?} instead of {:?}",
+            world.names(),
+            whole.names()
+        );
         assert_eq!(world.at_source(), whole.at_source());
         let ran = world.run().await;
-        assert_eq!((ran.report.exit_code(), ran.reads, ran.source().blobs), (0, 0, 0), "round {round}: {ran}");
+        assert_eq!(
+            (ran.report.exit_code(), ran.reads, ran.source().blobs),
+            (0, 0, 0),
+            "round {round}: {ran}"
+        );
     }
 }
 
 fn mixed() -> World {
-    let world = World::new().file("/a.zip", zip(&[("1.txt", b"one"), ("2.txt", b"two")])).file("/big", vec![7; 9 << 20]);
+    let world = World::new()
+        .file("/a.zip", zip(&[("1.txt", b"one"), ("2.txt", b"two")]))
+        .file("/big", vec![7; 9 << 20]);
     (0..6).fold(world, |world, n| world.file(&format!("/{n}"), format!("content {n}")))
 }
 

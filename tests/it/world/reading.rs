@@ -10,9 +10,18 @@ fn content(size: usize) -> Bytes {
     (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect::<Vec<u8>>().into()
 }
 
-fn replace(path: &'static str, bytes: Bytes, modified: i64) -> impl FnOnce(&mut Tree) + Send + 'static {
+fn replace(
+    path: &'static str,
+    bytes: Bytes,
+    modified: i64,
+) -> impl FnOnce(&mut Tree) + Send + 'static {
     move |tree| {
-        let file = MemoryFile { claimed_size: Some(bytes.len() as u64), content: bytes, modified: super::at(modified), listed: None };
+        let file = MemoryFile {
+            claimed_size: Some(bytes.len() as u64),
+            content: bytes,
+            modified: super::at(modified),
+            listed: None,
+        };
         tree.files.insert(RemotePath::from(path), file);
     }
 }
@@ -24,7 +33,8 @@ fn offsets(world: &World) -> Vec<u64> {
 #[tokio::test]
 async fn a_file_that_goes_away_before_all_of_it_came_is_gone_and_nothing_is_stored() {
     let world = World::new().file("/a", content(200_000)).fault("/a", "read", Fault::EndAt(70_000));
-    let world = world.fault("/a", "stat", Fault::Before(Box::new(|tree: &mut Tree| tree.files.clear())));
+    let world =
+        world.fault("/a", "stat", Fault::Before(Box::new(|tree: &mut Tree| tree.files.clear())));
     assert_eq!(world.run().await.brief(), "ok: gone 1");
     assert!(world.names().is_empty());
 }
@@ -38,10 +48,18 @@ async fn a_file_that_went_away_before_its_turn_is_gone() {
 
 #[tokio::test]
 async fn a_file_that_changes_while_it_is_read_is_taken_by_the_next_run() {
-    for (size, modified) in [(300_000, LONG_AGO + 5), (100, LONG_AGO + 5), (200_000, LONG_AGO + 5)] {
-        let world = World::new().file("/a", content(200_000)).meanwhile("/a", 70_000, replace("/a", other(size), modified));
+    for (size, modified) in [(300_000, LONG_AGO + 5), (100, LONG_AGO + 5), (200_000, LONG_AGO + 5)]
+    {
+        let world = World::new().file("/a", content(200_000)).meanwhile(
+            "/a",
+            70_000,
+            replace("/a", other(size), modified),
+        );
         let ran = world.run().await;
-        assert_eq!((ran.brief().as_str(), ran.report.exit_code()), ("ok: deferred 1 [changed_during_read]", 0));
+        assert_eq!(
+            (ran.brief().as_str(), ran.report.exit_code()),
+            ("ok: deferred 1 [changed_during_read]", 0)
+        );
         assert!(world.names().is_empty() && world.recorded().is_empty());
         assert_eq!(world.run().await.brief(), "ok: ingested 1");
         assert_eq!(world.store.content("acme/a").unwrap(), other(size));
@@ -56,7 +74,11 @@ fn other(size: usize) -> Bytes {
 #[tokio::test]
 async fn a_file_that_is_described_as_another_size_twice_is_taken_as_it_is_described() {
     for size in [300_000, 100] {
-        let world = World::new().file("/a", content(200_000)).meanwhile("/a", 70_000, replace("/a", content(size), LONG_AGO));
+        let world = World::new().file("/a", content(200_000)).meanwhile(
+            "/a",
+            70_000,
+            replace("/a", content(size), LONG_AGO),
+        );
         assert_eq!(world.run().await.brief(), "ok: ingested 1");
         assert_eq!(world.store.content("acme/a").unwrap(), content(size));
     }
@@ -92,11 +114,10 @@ async fn a_file_that_is_longer_than_the_server_says_fails() {
 #[tokio::test]
 async fn a_lost_connection_is_taken_up_where_it_broke() {
     let size = 20 << 20;
-    let world = World::new().file("/a", content(size)).fault("/a", "read", Fault::FailAt(9_000_000, Class::Connect)).fault(
-        "/a",
-        "read",
-        Fault::FailAt(1_000_000, Class::Stalled),
-    );
+    let world = World::new()
+        .file("/a", content(size))
+        .fault("/a", "read", Fault::FailAt(9_000_000, Class::Connect))
+        .fault("/a", "read", Fault::FailAt(1_000_000, Class::Stalled));
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
     assert_eq!(offsets(&world), [0, 9_000_000, 10_000_000]);
     assert_eq!(world.store.content("acme/a").unwrap(), content(size));
@@ -114,11 +135,14 @@ async fn a_connection_that_breaks_often_but_brings_something_arrives() {
 
 #[tokio::test]
 async fn a_file_that_changed_between_loss_and_resumption_is_not_patched_together() {
-    let world = World::new().file("/a", content(200_000)).fault("/a", "read", Fault::FailAt(100_000, Class::Connect)).fault(
-        "/a",
-        "stat",
-        Fault::Before(Box::new(replace("/a", Bytes::from(vec![7; 200_000]), LONG_AGO + 1))),
-    );
+    let world = World::new()
+        .file("/a", content(200_000))
+        .fault("/a", "read", Fault::FailAt(100_000, Class::Connect))
+        .fault(
+            "/a",
+            "stat",
+            Fault::Before(Box::new(replace("/a", Bytes::from(vec![7; 200_000]), LONG_AGO + 1))),
+        );
     assert_eq!(world.run().await.brief(), "ok: deferred 1 [changed_during_read]");
     assert!(world.names().is_empty());
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
@@ -143,9 +167,16 @@ async fn a_file_that_may_not_be_read_costs_only_itself() {
         world = world.file(path, path);
     }
     let ran = world.run().await;
-    assert_eq!((ran.brief().as_str(), ran.report.exit_code()), ("degraded: ingested 3, failed 1 [permission]", 1));
+    assert_eq!(
+        (ran.brief().as_str(), ran.report.exit_code()),
+        ("degraded: ingested 3, failed 1 [permission]", 1)
+    );
     assert_eq!(world.names(), ["acme/a", "acme/c", "acme/d"]);
-    assert!(ran.to_string().contains("failed /b [permission]: reading `/b` on memory://server: scripted"), "{ran}");
+    assert!(
+        ran.to_string()
+            .contains("failed /b [permission]: reading `/b` on memory://server: scripted"),
+        "{ran}"
+    );
     assert_eq!(world.run().await.brief(), "ok: ingested 1, unchanged 3");
 }
 

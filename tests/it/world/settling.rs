@@ -32,7 +32,11 @@ async fn a_file_that_is_still_growing_is_left_and_the_next_run_takes_it_without_
     assert_eq!((ran.brief().as_str(), ran.report.exit_code()), ("ok: deferred 1 [unsettled]", 0));
     assert!(world.names().is_empty());
     tokio::time::sleep(Duration::from_millis(70)).await;
-    let plan = blobferry::run::plan(vec![world.source.clone()], world.options(world.store.clone(), CancellationToken::new())).await;
+    let plan = blobferry::run::plan(
+        vec![world.source.clone()],
+        world.options(world.store.clone(), CancellationToken::new()),
+    )
+    .await;
     assert!(!plan[0].files[0].unsettled, "it was seen before as it is now");
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
     assert_eq!(world.text("acme/a"), "longer");

@@ -19,14 +19,22 @@ async fn check_nth(op: Op, nth: u64, content: &[u8], fault: Fault, expected: &st
     let ran = world.run().await;
     assert_eq!(ran.brief(), expected, "{op:?} {fault:?}: {ran}");
     assert!(world.store.content("acme/a").unwrap() == content);
-    assert_eq!((world.names().len(), ran.source().blobs, world.recorded().len()), (1, 1, 1), "{op:?} {fault:?}");
+    assert_eq!(
+        (world.names().len(), ran.source().blobs, world.recorded().len()),
+        (1, 1, 1),
+        "{op:?} {fault:?}"
+    );
     assert_eq!(world.run().await.brief(), "ok: unchanged 1");
 }
 
 #[tokio::test]
 async fn a_busy_store_is_asked_again_and_a_lost_answer_is_no_failure() {
     let (small, big) = (b"one".to_vec(), vec![7; 9 << 20]);
-    for fault in [Fault::Refused(StoreKind::Unavailable), Fault::LostReply, Fault::Busy(std::time::Duration::ZERO)] {
+    for fault in [
+        Fault::Refused(StoreKind::Unavailable),
+        Fault::LostReply,
+        Fault::Busy(std::time::Duration::ZERO),
+    ] {
         for op in [Op::Put, Op::Append, Op::Get, Op::Prepare] {
             check(op, small.clone(), fault, "ok: ingested 1").await;
         }
@@ -51,7 +59,8 @@ async fn a_store_that_is_busy_four_times_is_asked_a_fifth() {
 #[tokio::test]
 async fn bytes_that_arrive_corrupted_are_sent_again() {
     check(Op::Put, b"one".to_vec(), Fault::Refused(StoreKind::Corrupted), "ok: ingested 1").await;
-    check(Op::Stage, vec![7; 9 << 20], Fault::Refused(StoreKind::Corrupted), "ok: ingested 1").await;
+    check(Op::Stage, vec![7; 9 << 20], Fault::Refused(StoreKind::Corrupted), "ok: ingested 1")
+        .await;
 }
 
 #[tokio::test]
@@ -61,7 +70,11 @@ async fn lost_answers_everywhere_in_an_archive_are_no_failure() {
             let world = World::new().file("/a.zip", zip(&[("1", b"one"), ("2", b"two")]));
             world.store.fault(op, nth, Fault::LostReply);
             let ran = world.run().await;
-            assert_eq!((ran.brief().as_str(), ran.source().members.stored), ("ok: ingested 1", 2), "{op:?} {nth}");
+            assert_eq!(
+                (ran.brief().as_str(), ran.source().members.stored),
+                ("ok: ingested 1", 2),
+                "{op:?} {nth}"
+            );
             assert_eq!((world.names().len(), world.recorded().len()), (2, 1));
         }
     }
@@ -74,14 +87,18 @@ async fn a_blob_of_somebody_else_is_never_touched() {
         world.foreign("acme/a", b"by hand").await;
         let ran = world.run().await;
         assert_eq!(ran.brief(), "degraded: ingested 1, failed 1 [store_conflict]");
-        assert_eq!((world.text("acme/a").as_str(), world.recorded()), ("by hand", vec!["/b".to_owned()]));
+        assert_eq!(
+            (world.text("acme/a").as_str(), world.recorded()),
+            ("by hand", vec!["/b".to_owned()])
+        );
         assert!(world.store.staged().is_empty());
     }
 }
 
 #[tokio::test]
 async fn with_adopt_an_equal_blob_is_taken_over_and_another_is_not() {
-    let world = World::new().with(|source| source.adopt = true).file("/a", "same").file("/b", "ours");
+    let world =
+        World::new().with(|source| source.adopt = true).file("/a", "same").file("/b", "ours");
     world.foreign("acme/a", b"same").await;
     world.foreign("acme/b", b"theirs").await;
     assert_eq!(world.run().await.brief(), "degraded: ingested 1, failed 1 [store_conflict]");
@@ -95,7 +112,10 @@ async fn a_credential_without_the_right_to_write_fails_at_once_with_a_hint() {
     let world = World::new().file("/a", "one");
     world.store.fault(Op::Prepare, 1, Fault::Refused(StoreKind::Denied));
     let ran = world.run().await;
-    assert_eq!((ran.brief().as_str(), ran.report.exit_code(), ran.requests.requests(), ran.reads), ("failed: problem [store_auth]", 3, 1, 0));
+    assert_eq!(
+        (ran.brief().as_str(), ran.report.exit_code(), ran.requests.requests(), ran.reads),
+        ("failed: problem [store_auth]", 3, 1, 0)
+    );
     assert!(ran.to_string().contains("hint:"), "{ran}");
     world.store.fault(Op::Put, 2, Fault::Refused(StoreKind::Denied));
     assert_eq!(world.run().await.brief(), "degraded: failed 1 [store_auth]");
@@ -103,7 +123,11 @@ async fn a_credential_without_the_right_to_write_fails_at_once_with_a_hint() {
 
 #[tokio::test]
 async fn a_container_that_is_not_there_is_told_and_nothing_is_read() {
-    let world = World::of(blobferry::source::memory::MemoryServer::new(), MemoryStore::missing()).file("/a", "one");
+    let world = World::of(blobferry::source::memory::MemoryServer::new(), MemoryStore::missing())
+        .file("/a", "one");
     let ran = world.run().await;
-    assert_eq!((ran.brief().as_str(), ran.report.exit_code(), ran.logins), ("failed: problem [store_container]", 3, 0));
+    assert_eq!(
+        (ran.brief().as_str(), ran.report.exit_code(), ran.logins),
+        ("failed: problem [store_container]", 3, 0)
+    );
 }

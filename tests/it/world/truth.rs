@@ -1,4 +1,5 @@
-//! Witnesses that err: what counts as unchanged, as arrived, as ours to remove, when a server's word does not hold.
+//! Witnesses that err: what counts as unchanged, as arrived, as ours to remove, when a server's
+//! word does not hold.
 
 use super::{LONG_AGO, World, at};
 use blobferry::failure::Class;
@@ -10,13 +11,24 @@ use bytes::Bytes;
 
 /// A server that only lists, to the minute: it tells no time when it is asked for a file.
 fn listed_only(world: &World, path: &str, content: &'static str, day: i64) {
-    let listed = at(LONG_AGO + day * 86_400).map(|time| ModifiedTime::new(time.at, Precision::Minute));
-    let file = MemoryFile { content: Bytes::from(content), modified: None, listed, claimed_size: Some(content.len() as u64) };
+    let listed =
+        at(LONG_AGO + day * 86_400).map(|time| ModifiedTime::new(time.at, Precision::Minute));
+    let file = MemoryFile {
+        content: Bytes::from(content),
+        modified: None,
+        listed,
+        claimed_size: Some(content.len() as u64),
+    };
     world.server.tree().files.insert(RemotePath::from(path), file);
 }
 
 fn untimed(world: &World, path: &str, content: &'static str) {
-    let file = MemoryFile { content: Bytes::from(content), modified: None, listed: None, claimed_size: Some(content.len() as u64) };
+    let file = MemoryFile {
+        content: Bytes::from(content),
+        modified: None,
+        listed: None,
+        claimed_size: Some(content.len() as u64),
+    };
     world.server.tree().files.insert(RemotePath::from(path), file);
 }
 
@@ -25,7 +37,11 @@ fn deleting() -> World {
 }
 
 fn stored(world: &World) -> Vec<String> {
-    let mut contents: Vec<String> = world.contents().into_iter().map(|(_, content)| String::from_utf8_lossy(&content).into_owned()).collect();
+    let mut contents: Vec<String> = world
+        .contents()
+        .into_iter()
+        .map(|(_, content)| String::from_utf8_lossy(&content).into_owned())
+        .collect();
     contents.sort();
     contents
 }
@@ -48,7 +64,10 @@ async fn a_listed_time_that_moved_over_equal_bytes_stores_nothing_and_is_read_on
     listed_only(&world, "/daily.dat", "AAAA", 1);
     for reads in [1, 0] {
         let ran = world.run().await;
-        assert_eq!((ran.brief().as_str(), ran.reads, world.names().len()), ("ok: unchanged 1", reads, 1));
+        assert_eq!(
+            (ran.brief().as_str(), ran.reads, world.names().len()),
+            ("ok: unchanged 1", reads, 1)
+        );
     }
 }
 
@@ -60,7 +79,9 @@ async fn a_listing_of_which_all_moved_by_an_hour_is_not_read_again() {
     }
     world.run().await;
     for file in world.server.tree().files.values_mut() {
-        file.listed = file.listed.map(|listed| ModifiedTime::new(listed.at + time::Duration::HOUR, Precision::Minute));
+        file.listed = file
+            .listed
+            .map(|listed| ModifiedTime::new(listed.at + time::Duration::HOUR, Precision::Minute));
     }
     for _ in 0..2 {
         let ran = world.run().await;
@@ -76,7 +97,10 @@ async fn what_cannot_be_compared_within_the_allowance_fails_until_it_is_its_turn
     }
     world.run().await;
     let ran = world.run().await;
-    assert_eq!((ran.brief().as_str(), ran.reads), ("degraded: unchanged 2, failed 1 [unverified]", 2));
+    assert_eq!(
+        (ran.brief().as_str(), ran.reads),
+        ("degraded: unchanged 2, failed 1 [unverified]", 2)
+    );
     let off = world.with(|source| source.recheck = 0);
     let ran = off.run().await;
     assert_eq!((ran.brief().as_str(), ran.reads), ("degraded: failed 3 [unverified]", 0));
@@ -99,7 +123,11 @@ async fn a_file_that_was_read_whole_before_the_server_took_it_away_is_kept() {
     let world = World::new().file("/a", "one").meanwhile("/a", 3, |tree| tree.files.clear());
     let ran = world.run().await;
     assert_eq!(ran.brief(), "ok: ingested 1");
-    assert!(ran.source().notes.iter().any(|note| note.contains("not_seen_afterwards")), "{:?}", ran.source().notes);
+    assert!(
+        ran.source().notes.iter().any(|note| note.contains("not_seen_afterwards")),
+        "{:?}",
+        ran.source().notes
+    );
     assert_eq!(world.text("acme/a"), "one");
     assert!(world.info("acme/a").await.metadata.contains_key("not_seen_afterwards"));
     // The same size and time again, other bytes.
@@ -111,9 +139,16 @@ async fn a_file_that_was_read_whole_before_the_server_took_it_away_is_kept() {
 #[tokio::test]
 async fn a_file_of_which_only_a_part_came_before_it_vanished_is_not_kept() {
     let world = World::new().file("/a", vec![7; 200_000]);
-    let world = world.meanwhile("/a", 70_000, |tree| tree.files.clear()).fault("/a", "read", Fault::EndAt(70_000));
+    let world = world.meanwhile("/a", 70_000, |tree| tree.files.clear()).fault(
+        "/a",
+        "read",
+        Fault::EndAt(70_000),
+    );
     world.run().await;
-    assert!(world.recorded().is_empty() || world.store.content("acme/a").is_some_and(|content| content.len() == 200_000));
+    assert!(
+        world.recorded().is_empty()
+            || world.store.content("acme/a").is_some_and(|content| content.len() == 200_000)
+    );
 }
 
 #[tokio::test]
@@ -121,7 +156,9 @@ async fn a_listing_that_tells_another_size_than_the_file_has_does_not_keep_it_fr
     let world = World::new().file("/a", "hello");
     // The listing's own size goes with every description: so it is told apart by its first look.
     world.server.tree().files.get_mut(&RemotePath::from("/a")).unwrap().claimed_size = Some(0);
-    let right = |tree: &mut Tree| tree.files.get_mut(&RemotePath::from("/a")).unwrap().claimed_size = Some(5);
+    let right = |tree: &mut Tree| {
+        tree.files.get_mut(&RemotePath::from("/a")).unwrap().claimed_size = Some(5)
+    };
     let world = world.fault("/a", "stat", Fault::Before(Box::new(right)));
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
     assert_eq!(world.text("acme/a"), "hello");
@@ -147,10 +184,18 @@ async fn files_whose_time_moves_at_every_look_arrive_and_are_known_by_their_byte
     }
     let ran = world.run().await;
     assert_eq!(ran.brief(), "ok: ingested 3");
-    assert!(ran.source().notes.iter().any(|note| note.contains("move at every look")), "{:?}", ran.source().notes);
+    assert!(
+        ran.source().notes.iter().any(|note| note.contains("move at every look")),
+        "{:?}",
+        ran.source().notes
+    );
     for n in 0..2 {
         let ran = world.run().await;
-        assert_eq!((ran.brief().as_str(), world.names().len(), ran.source().notes.len()), ("ok: unchanged 3", 3, 0), "run {n}");
+        assert_eq!(
+            (ran.brief().as_str(), world.names().len(), ran.source().notes.len()),
+            ("ok: unchanged 3", 3, 0),
+            "run {n}"
+        );
     }
     world.put("/b", "TWO", LONG_AGO);
     assert_eq!(world.run().await.brief(), "ok: ingested 1, unchanged 2");
@@ -179,7 +224,8 @@ async fn a_version_that_comes_back_with_other_bytes_is_read_before_it_is_removed
 
 #[tokio::test]
 async fn asked_for_again_other_bytes_of_equal_size_and_time_are_a_new_version() {
-    let mut world = World::new().file("/a.csv", "AAAA").file("/b.zip", super::zips::zip(&[("1.txt", b"one")]));
+    let mut world =
+        World::new().file("/a.csv", "AAAA").file("/b.zip", super::zips::zip(&[("1.txt", b"one")]));
     world.run().await;
     world.put("/a.csv", "BBBB", LONG_AGO);
     world.put("/b.zip", super::zips::zip(&[("1.txt", b"two")]), LONG_AGO);
@@ -187,7 +233,10 @@ async fn asked_for_again_other_bytes_of_equal_size_and_time_are_a_new_version() 
     assert_eq!(world.run().await.brief(), "ok: ingested 2");
     assert_eq!(stored(&world), ["AAAA", "BBBB", "one", "two"]);
     let ran = world.run().await;
-    assert_eq!((ran.brief().as_str(), ran.source().blobs, world.names().len()), ("ok: ingested 2", 0, 4));
+    assert_eq!(
+        (ran.brief().as_str(), ran.source().blobs, world.names().len()),
+        ("ok: ingested 2", 0, 4)
+    );
     world.again.clear();
     let ran = world.run().await;
     assert_eq!((ran.brief().as_str(), ran.reads), ("ok: unchanged 2", 0));
@@ -215,9 +264,15 @@ async fn a_file_that_is_written_while_its_time_stands_still_is_not_removed() {
     let world = deleting().with(|source| source.stable_for = std::time::Duration::from_millis(50));
     // 1980: nobody's time.
     world.put("/x.bin", "DDDD0000", 315_532_800);
-    let more = |tree: &mut Tree| tree.files.get_mut(&RemotePath::from("/x.bin")).unwrap().content = "DDDDDDDD".into();
+    let more = |tree: &mut Tree| {
+        tree.files.get_mut(&RemotePath::from("/x.bin")).unwrap().content = "DDDDDDDD".into()
+    };
     // The first reading sees half of it; the second one all.
-    world.server.fault("/x.bin", "read", Fault::Before(Box::new(|_| {}))).fault("/x.bin", "read", Fault::Before(Box::new(more)));
+    world.server.fault("/x.bin", "read", Fault::Before(Box::new(|_| {}))).fault(
+        "/x.bin",
+        "read",
+        Fault::Before(Box::new(more)),
+    );
     assert_eq!(world.run().await.brief(), "degraded: ingested 1, problem [after_action]");
     assert_eq!(world.at_source(), ["/x.bin"]);
     // The next run reads it again, and sees that it is another; the one after that, that it rests.
@@ -240,11 +295,15 @@ async fn a_young_file_is_removed_only_after_it_has_rested_since_it_was_read() {
 
 #[tokio::test]
 async fn a_refused_removal_is_told_and_neither_tried_nor_read_again_the_same_day() {
-    let world = deleting().file("/a", "one").fault("/a", "remove", Fault::Refuse(Class::Permission));
+    let world =
+        deleting().file("/a", "one").fault("/a", "remove", Fault::Refuse(Class::Permission));
     assert_eq!(world.run().await.brief(), "degraded: ingested 1, problem [after_action]");
     for _ in 0..2 {
         let ran = world.run().await;
-        assert_eq!((ran.brief().as_str(), ran.reads, world.at_source().len()), ("degraded: unchanged 1, problem [after_action]", 0, 1));
+        assert_eq!(
+            (ran.brief().as_str(), ran.reads, world.at_source().len()),
+            ("degraded: unchanged 1, problem [after_action]", 0, 1)
+        );
     }
 }
 
@@ -252,7 +311,12 @@ async fn a_refused_removal_is_told_and_neither_tried_nor_read_again_the_same_day
 async fn deleting_by_rename_hits_no_file_that_came_meanwhile() {
     let world = deleting().with(|source| source.delete_by = DeleteBy::Rename).file("/a", "one");
     let newer = |tree: &mut Tree| {
-        let file = MemoryFile { content: "newer".into(), modified: at(LONG_AGO + 9), listed: None, claimed_size: Some(5) };
+        let file = MemoryFile {
+            content: "newer".into(),
+            modified: at(LONG_AGO + 9),
+            listed: None,
+            claimed_size: Some(5),
+        };
         tree.files.insert(RemotePath::from("/a"), file);
     };
     world.server.fault("/a", "rename", Fault::Before(Box::new(newer)));

@@ -51,7 +51,8 @@ pub fn zip_of(entries: &[Entry]) -> Vec<u8> {
         directory.extend(offset.to_le_bytes());
         directory.extend(&entry.name);
     }
-    let (start, length) = (u32::try_from(out.len()).unwrap(), u32::try_from(directory.len()).unwrap());
+    let (start, length) =
+        (u32::try_from(out.len()).unwrap(), u32::try_from(directory.len()).unwrap());
     let count = u16::try_from(entries.len()).unwrap_or(u16::MAX);
     out.extend(directory);
     if count == u16::MAX {
@@ -89,16 +90,49 @@ fn fields(entry: &Entry) -> Vec<u8> {
 pub fn sevenz(members: &[(&str, &[u8])]) -> Vec<u8> {
     let number = |number: usize| [&[0xFF][..], &(number as u64).to_le_bytes()].concat();
     let packed = members.iter().map(|(_, content)| *content).collect::<Vec<_>>().concat();
-    // The place and size of what is packed; one folder of the coder that copies; its size; its parts: number, sizes but the
-    // last, checksums.
-    let mut header = [&[1, 4, 6][..], &number(0), &number(1), &[9], &number(packed.len()), &[0, 7, 0xB, 1, 0, 1, 1, 0, 0xC]].concat();
+    // The place and size of what is packed; one folder of the coder that copies; its size; its
+    // parts: number, sizes but the last, checksums.
+    let mut header = [
+        &[1, 4, 6][..],
+        &number(0),
+        &number(1),
+        &[9],
+        &number(packed.len()),
+        &[0, 7, 0xB, 1, 0, 1, 1, 0, 0xC],
+    ]
+    .concat();
     header.extend([&number(packed.len())[..], &[0, 8, 0xD], &number(members.len()), &[9]].concat());
-    members[1..].iter().zip(members).for_each(|(_, (_, content))| header.extend(number(content.len())));
+    members[1..]
+        .iter()
+        .zip(members)
+        .for_each(|(_, (_, content))| header.extend(number(content.len())));
     header.extend([0xA, 1]);
-    members.iter().for_each(|(_, content)| header.extend(crc_fast::crc32_iso_hdlc(content).to_le_bytes()));
-    let names: Vec<u8> = members.iter().flat_map(|(name, _)| name.encode_utf16().chain([0])).flat_map(u16::to_le_bytes).collect();
-    header.extend([&[0, 0, 5][..], &number(members.len()), &[0x11], &number(names.len() + 1), &[0], &names, &[0, 0]].concat());
+    members
+        .iter()
+        .for_each(|(_, content)| header.extend(crc_fast::crc32_iso_hdlc(content).to_le_bytes()));
+    let names: Vec<u8> = members
+        .iter()
+        .flat_map(|(name, _)| name.encode_utf16().chain([0]))
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    header.extend(
+        [
+            &[0, 0, 5][..],
+            &number(members.len()),
+            &[0x11],
+            &number(names.len() + 1),
+            &[0],
+            &names,
+            &[0, 0],
+        ]
+        .concat(),
+    );
     let crc = |bytes: &[u8]| crc_fast::crc32_iso_hdlc(bytes).to_le_bytes();
-    let places = [&(packed.len() as u64).to_le_bytes()[..], &(header.len() as u64).to_le_bytes(), &crc(&header)].concat();
+    let places = [
+        &(packed.len() as u64).to_le_bytes()[..],
+        &(header.len() as u64).to_le_bytes(),
+        &crc(&header),
+    ]
+    .concat();
     [b"7z\xBC\xAF\x27\x1C\0\x04", &crc(&places)[..], &places, &packed, &header].concat()
 }

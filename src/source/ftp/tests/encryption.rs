@@ -22,7 +22,9 @@ impl Certified {
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         // Authorities of one name are taken for each other.
-        authority.distinguished_name.push(rcgen::DnType::CommonName, hex(&Sha256::digest(key.public_key_raw())));
+        authority
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, hex(&Sha256::digest(key.public_key_raw())));
         let authority = CertifiedIssuer::self_signed(authority, key).unwrap();
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -33,9 +35,16 @@ impl Certified {
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            )
             .unwrap();
-        Self { authority: authority.pem(), der: certificate.der().to_vec(), config: Arc::new(config) }
+        Self {
+            authority: authority.pem(),
+            der: certificate.der().to_vec(),
+            config: Arc::new(config),
+        }
     }
 
     fn good() -> Self {
@@ -51,24 +60,42 @@ impl Certified {
     }
 }
 
-async fn world(certified: &Certified, start: TlsStart, script: Script, trust: Trust, max_version: MaxVersion) -> World {
+async fn world(
+    certified: &Certified,
+    start: TlsStart,
+    script: Script,
+    trust: Trust,
+    max_version: MaxVersion,
+) -> World {
     let tls = ServerTls { config: certified.config.clone(), start };
     let mut world = World::at(script, |options| options.tls = Some(tls)).await;
     let tls = Tls { trust, max_version };
-    let security = if start == TlsStart::Explicit { Security::Explicit(tls) } else { Security::Implicit(tls) };
+    let security =
+        if start == TlsStart::Explicit { Security::Explicit(tls) } else { Security::Implicit(tls) };
     world.endpoint = endpoint(&world.server, "demo", security);
     world
 }
 
-async fn check_works(start: TlsStart, script: Script, trust: fn(&Certified) -> Trust, max_version: MaxVersion) {
+async fn check_works(
+    start: TlsStart,
+    script: Script,
+    trust: fn(&Certified) -> Trust,
+    max_version: MaxVersion,
+) {
     let certified = Certified::good();
     let world = world(&certified, start, script, trust(&certified), max_version).await;
     let mut session = world.session().await;
     for _ in 0..3 {
         assert_eq!(list(&mut session, "/").await.unwrap().len(), 3);
-        assert_eq!(fetch(&mut session, &file("/a.bin", 100_000), 0).await.unwrap(), content(100_000));
+        assert_eq!(
+            fetch(&mut session, &file("/a.bin", 100_000), 0).await.unwrap(),
+            content(100_000)
+        );
     }
-    assert_eq!(fetch(&mut session, &file("/a.bin", 100_000), 70_000).await.unwrap(), content(100_000)[70_000..]);
+    assert_eq!(
+        fetch(&mut session, &file("/a.bin", 100_000), 70_000).await.unwrap(),
+        content(100_000)[70_000..]
+    );
     // Nothing but greetings went there for nothing.
     assert_eq!(world.server.counts.most_connections.load(Ordering::SeqCst), 1);
 }
@@ -85,7 +112,13 @@ async fn explicit_and_implicit_with_each_version() {
 #[tokio::test]
 async fn a_pinned_certificate_needs_no_authority() {
     for version in [MaxVersion::V1_2, MaxVersion::V1_3] {
-        check_works(TlsStart::Explicit, Script::default(), |certified| tls::pin(&certified.fingerprint()).unwrap(), version).await;
+        check_works(
+            TlsStart::Explicit,
+            Script::default(),
+            |certified| tls::pin(&certified.fingerprint()).unwrap(),
+            version,
+        )
+        .await;
     }
 }
 
@@ -93,28 +126,48 @@ async fn a_pinned_certificate_needs_no_authority() {
 async fn a_server_that_ends_encrypted_data_rudely() {
     let rude = || Script { rude_tls: true, ..Script::default() };
     check_works(TlsStart::Explicit, rude(), Certified::trusted, MaxVersion::V1_3).await;
-    check_works(TlsStart::Explicit, Script { without: vec!["MLST"], ..rude() }, Certified::trusted, MaxVersion::V1_2).await;
+    check_works(
+        TlsStart::Explicit,
+        Script { without: vec!["MLST"], ..rude() },
+        Certified::trusted,
+        MaxVersion::V1_2,
+    )
+    .await;
     // Without a size, nothing tells a whole file from a cut one.
     let certified = Certified::good();
-    let world = world(&certified, TlsStart::Explicit, rude(), certified.trusted(), MaxVersion::V1_3).await;
-    check_error(fetch(&mut world.session().await, &file("/a.bin", None), 0).await, Class::Truncated, true);
+    let world =
+        world(&certified, TlsStart::Explicit, rude(), certified.trusted(), MaxVersion::V1_3).await;
+    check_error(
+        fetch(&mut world.session().await, &file("/a.bin", None), 0).await,
+        Class::Truncated,
+        true,
+    );
 }
 
 #[tokio::test]
 async fn encrypted_data_that_is_cut_or_stalls() {
-    for (fault, class) in
-        [(Fault::FinThen426(60_000), Class::Truncated), (Fault::Reset(60_000), Class::Truncated), (Fault::Stall(60_000), Class::Stalled)]
-    {
+    for (fault, class) in [
+        (Fault::FinThen426(60_000), Class::Truncated),
+        (Fault::Reset(60_000), Class::Truncated),
+        (Fault::Stall(60_000), Class::Stalled),
+    ] {
         let certified = Certified::good();
         let script = Script { every_file: Some(fault), ..Script::default() };
-        let world = world(&certified, TlsStart::Explicit, script, certified.trusted(), MaxVersion::V1_3).await;
-        check_error(fetch(&mut world.session().await, &file("/a.bin", 100_000), 0).await, class, true);
+        let world =
+            world(&certified, TlsStart::Explicit, script, certified.trusted(), MaxVersion::V1_3)
+                .await;
+        check_error(
+            fetch(&mut world.session().await, &file("/a.bin", 100_000), 0).await,
+            class,
+            true,
+        );
     }
 }
 
 async fn check_refused(certified: &Certified, trust: Trust, words: &str) {
     for start in [TlsStart::Explicit, TlsStart::Implicit] {
-        let world = world(certified, start, Script::default(), trust.clone(), MaxVersion::V1_3).await;
+        let world =
+            world(certified, start, Script::default(), trust.clone(), MaxVersion::V1_3).await;
         let text = check_error(Err::<(), _>(world.refused().await), Class::Tls, false);
         assert!(text.contains(words) && text.contains(&certified.fingerprint()), "{text}");
         assert_eq!(world.server.counts.of("PASS"), 0);
@@ -133,16 +186,24 @@ async fn certificates_that_are_not_good() {
         params.not_after = rcgen::date_time_ymd(2021, 2, 3);
     });
     check_refused(&expired, expired.trusted(), "expired on 2021-02-03").await;
-    let early = Certified::new("127.0.0.1", |params| params.not_before = rcgen::date_time_ymd(2400, 1, 1));
+    let early =
+        Certified::new("127.0.0.1", |params| params.not_before = rcgen::date_time_ymd(2400, 1, 1));
     check_refused(&early, early.trusted(), "not valid before 2400-01-01").await;
 }
 
 #[tokio::test]
 async fn clear_text_is_never_the_way_out() {
-    for (verb, reply) in [("AUTH", "502 No TLS here.\r\n"), ("AUTH", "431 No TLS here.\r\n"), ("PBSZ", "500 What?\r\n"), ("PROT", "536 No.\r\n")] {
+    for (verb, reply) in [
+        ("AUTH", "502 No TLS here.\r\n"),
+        ("AUTH", "431 No TLS here.\r\n"),
+        ("PBSZ", "500 What?\r\n"),
+        ("PROT", "536 No.\r\n"),
+    ] {
         let certified = Certified::good();
         let script = Script { replies: vec![(verb, reply)], ..Script::default() };
-        let world = world(&certified, TlsStart::Explicit, script, certified.trusted(), MaxVersion::V1_3).await;
+        let world =
+            world(&certified, TlsStart::Explicit, script, certified.trusted(), MaxVersion::V1_3)
+                .await;
         check_error(Err::<(), _>(world.refused().await), Class::Tls, false);
         assert_eq!((world.server.counts.of("USER"), world.server.counts.of("PASS")), (0, 0));
     }
@@ -161,7 +222,9 @@ async fn a_full_server_is_not_one_that_refuses_tls() {
     for greeting in ["421 Too many connections\r\n", "500 OOPS: vsf_sysutil_fork\r\n"] {
         let certified = Certified::good();
         let script = Script { greeting: Some(greeting.into()), ..Script::default() };
-        let world = world(&certified, TlsStart::Explicit, script, certified.trusted(), MaxVersion::V1_3).await;
+        let world =
+            world(&certified, TlsStart::Explicit, script, certified.trusted(), MaxVersion::V1_3)
+                .await;
         check_error(Err::<(), _>(world.refused().await), Class::Busy, true);
     }
 }
@@ -180,7 +243,11 @@ async fn what_comes_in_clear_text_before_the_handshake_is_never_believed() {
         let mut line = String::new();
         stream.get_mut().write_all(b"220 hi\r\n").await.unwrap();
         stream.read_line(&mut line).await.unwrap();
-        stream.get_mut().write_all(b"234 go\r\n230 injected\r\n230 injected\r\n230 injected\r\n").await.unwrap();
+        stream
+            .get_mut()
+            .write_all(b"234 go\r\n230 injected\r\n230 injected\r\n230 injected\r\n")
+            .await
+            .unwrap();
         let mut stream = BufReader::new(acceptor.accept(stream.into_inner()).await?);
         // The handshake may as well have failed; if it did not, the password is refused.
         for reply in ["200 ok\r\n", "200 ok\r\n", "331 pw\r\n", "530 no\r\n"] {

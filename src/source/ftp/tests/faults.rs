@@ -6,7 +6,10 @@ use std::io::Write;
 
 const WHOLE: u64 = 100_000;
 
-async fn fetched(fault: Fault, size: Option<u64>) -> (Result<Vec<u8>, SourceError>, World, Box<dyn Session>) {
+async fn fetched(
+    fault: Fault,
+    size: Option<u64>,
+) -> (Result<Vec<u8>, SourceError>, World, Box<dyn Session>) {
     let world = World::new(Script { every_file: Some(fault), ..Script::default() }).await;
     let mut session = world.session().await;
     let result = fetch(&mut session, &file("/a.bin", size), 0).await;
@@ -59,25 +62,40 @@ async fn all_data_but_no_closing_reply() {
 
 #[tokio::test]
 async fn a_closing_reply_that_is_late_or_comes_twice() {
-    let (result, _world, mut session) = fetched(Fault::Late226(Duration::from_millis(100)), Some(WHOLE)).await;
+    let (result, _world, mut session) =
+        fetched(Fault::Late226(Duration::from_millis(100)), Some(WHOLE)).await;
     assert_eq!(result.unwrap(), content(100_000));
     assert_eq!(list(&mut session, "/").await.unwrap().len(), 3);
     let (result, _world, mut session) = fetched(Fault::Twice226, Some(WHOLE)).await;
     assert_eq!(result.unwrap(), content(100_000));
-    let text = check_error(soon(session.stat(&RemotePath::from("/a.bin"))).await, Class::Protocol, true);
+    let text =
+        check_error(soon(session.stat(&RemotePath::from("/a.bin"))).await, Class::Protocol, true);
     assert!(text.contains("out of step"), "{text}");
 }
 
 #[tokio::test]
 async fn a_slow_server_is_not_a_stalled_one() {
-    let world = World::new(Script { every_file: Some(Fault::Drip(Duration::from_millis(2))), ..Script::default() }).await;
-    assert_eq!(fetch(&mut world.session().await, &file("/a.bin", WHOLE), 0).await.unwrap(), content(100_000));
+    let world = World::new(Script {
+        every_file: Some(Fault::Drip(Duration::from_millis(2))),
+        ..Script::default()
+    })
+    .await;
+    assert_eq!(
+        fetch(&mut world.session().await, &file("/a.bin", WHOLE), 0).await.unwrap(),
+        content(100_000)
+    );
 }
 
 #[tokio::test]
 async fn reads_that_are_refused() {
-    check_fetch_fails(Fault::Refuse("425 Can't open data connection.\r\n"), Class::Busy, true).await;
-    check_fetch_fails(Fault::Refuse("550 Failed to open file: permission denied.\r\n"), Class::Permission, false).await;
+    check_fetch_fails(Fault::Refuse("425 Can't open data connection.\r\n"), Class::Busy, true)
+        .await;
+    check_fetch_fails(
+        Fault::Refuse("550 Failed to open file: permission denied.\r\n"),
+        Class::Permission,
+        false,
+    )
+    .await;
     check_fetch_fails(Fault::Refuse("550 No such file.\r\n"), Class::NotFound, false).await;
     check_fetch_fails(Fault::Refuse("452 no\r\n"), Class::Busy, true).await;
     check_fetch_fails(Fault::Refuse("500 OOPS: vsf_sysutil_bind\r\n"), Class::Busy, true).await;
@@ -113,7 +131,10 @@ async fn a_server_that_is_full() {
     let world = World::new(Script { full_from: Some(2), ..Script::default() }).await;
     let _first = world.session().await;
     check_error(Err::<(), _>(world.refused().await), Class::Busy, true);
-    let script = Script { replies: vec![("PASS", "530 Too many users logged in, try again later.\r\n")], ..Script::default() };
+    let script = Script {
+        replies: vec![("PASS", "530 Too many users logged in, try again later.\r\n")],
+        ..Script::default()
+    };
     check_error(Err::<(), _>(World::new(script).await.refused().await), Class::Busy, true);
 }
 
@@ -131,8 +152,11 @@ async fn nobody_at_the_port_and_no_such_host() {
         limits: LIMITS,
         learned: Learned::default(),
     };
-    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    for (host, port, class) in [("127.0.0.1", free, Class::Connect), ("no-such-host.invalid", 21, Class::Dns)] {
+    let free =
+        tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    for (host, port, class) in
+        [("127.0.0.1", free, Class::Connect), ("no-such-host.invalid", 21, Class::Dns)]
+    {
         let endpoint = FtpEndpoint { account: Arc::new(account(host, port)) };
         check_error(soon(endpoint.open()).await.map(|_| ()), class, true);
     }
@@ -147,16 +171,22 @@ async fn greetings_that_are_none() {
         (b"SSH-2.0-OpenSSH_9.2\r\n", Class::Protocol, false),
         (b"\r\n", Class::Protocol, false),
     ] {
-        let world = World::new(Script { greeting: Some(greeting.to_vec()), ..Script::default() }).await;
+        let world =
+            World::new(Script { greeting: Some(greeting.to_vec()), ..Script::default() }).await;
         check_error(Err::<(), _>(world.refused().await), class, transient);
     }
-    let endless = World::new(Script { greeting: Some([b"220-".to_vec(), vec![b'x'; 1 << 20]].concat()), ..Script::default() }).await;
+    let endless = World::new(Script {
+        greeting: Some([b"220-".to_vec(), vec![b'x'; 1 << 20]].concat()),
+        ..Script::default()
+    })
+    .await;
     check_error(Err::<(), _>(endless.refused().await), Class::Protocol, false);
 }
 
 #[tokio::test]
 async fn a_session_that_the_server_closed_meanwhile() {
-    let world = World::new(Script { idle: Some(Duration::from_millis(50)), ..Script::default() }).await;
+    let world =
+        World::new(Script { idle: Some(Duration::from_millis(50)), ..Script::default() }).await;
     let mut session = world.session().await;
     let gone = async {
         while world.server.counts.connections.load(Ordering::SeqCst) > 0 {
@@ -171,9 +201,15 @@ async fn a_session_that_the_server_closed_meanwhile() {
 
 #[tokio::test]
 async fn a_listing_that_the_server_did_not_finish() {
-    for (reply, class) in [("426 Aborted.\r\n", Class::Truncated), ("451 Local error.\r\n", Class::Truncated), ("", Class::Stalled)] {
+    for (reply, class) in [
+        ("426 Aborted.\r\n", Class::Truncated),
+        ("451 Local error.\r\n", Class::Truncated),
+        ("", Class::Stalled),
+    ] {
         for without in [vec![], vec!["MLST"]] {
-            let world = World::new(Script { listing_reply: Some(reply), without, ..Script::default() }).await;
+            let world =
+                World::new(Script { listing_reply: Some(reply), without, ..Script::default() })
+                    .await;
             check_error(list(&mut world.session().await, "/").await, class, true);
         }
     }
@@ -192,7 +228,10 @@ async fn a_download_that_is_given_up_ends_its_session() {
     soon(session.close()).await;
 }
 
-async fn with_hook(at: u64, change: impl Fn(&Path) + Send + Sync + 'static) -> (Result<Vec<u8>, SourceError>, Option<RemoteFile>) {
+async fn with_hook(
+    at: u64,
+    change: impl Fn(&Path) + Send + Sync + 'static,
+) -> (Result<Vec<u8>, SourceError>, Option<RemoteFile>) {
     let hook = Hook { name: b"a.bin".to_vec(), at, run: Arc::new(change) };
     let world = World::new(Script { hooks: vec![hook], ..Script::default() }).await;
     let mut session = world.session().await;
@@ -203,11 +242,16 @@ async fn with_hook(at: u64, change: impl Fn(&Path) + Send + Sync + 'static) -> (
 
 #[tokio::test]
 async fn files_that_change_under_the_reader() {
-    let append = |path: &Path| std::fs::OpenOptions::new().append(true).open(path).unwrap().write_all(b"more").unwrap();
+    let append = |path: &Path| {
+        std::fs::OpenOptions::new().append(true).open(path).unwrap().write_all(b"more").unwrap()
+    };
     let (bytes, now) = with_hook(50_000, append).await;
     assert_eq!((bytes.unwrap().len(), now.unwrap().size), (100_004, Some(100_004)));
 
-    let (bytes, now) = with_hook(50_000, |path| std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(60_000).unwrap()).await;
+    let (bytes, now) = with_hook(50_000, |path| {
+        std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(60_000).unwrap()
+    })
+    .await;
     assert_eq!((bytes.unwrap().len(), now.unwrap().size), (60_000, Some(60_000)));
 
     let replace = |path: &Path| {
@@ -238,7 +282,12 @@ async fn a_server_that_takes_the_connection_and_says_nothing() {
 async fn a_reply_that_never_ends() {
     // Half a reply, and a reply of many lines without the last.
     for reply in ["213 1", "213-1\r\n213-2\r\n"] {
-        let world = World::new(Script { replies: vec![("SIZE", reply)], without: vec!["MLST"], ..Script::default() }).await;
+        let world = World::new(Script {
+            replies: vec![("SIZE", reply)],
+            without: vec!["MLST"],
+            ..Script::default()
+        })
+        .await;
         let mut session = world.session().await;
         check_error(soon(session.stat(&RemotePath::from("/a.bin"))).await, Class::Stalled, true);
         check_error(list(&mut session, "/").await, Class::Connect, true);
@@ -247,9 +296,17 @@ async fn a_reply_that_never_ends() {
 
 #[tokio::test]
 async fn a_question_that_is_given_up_half_way_spoils_the_session() {
-    let world = World::new(Script { every_file: Some(Fault::Late226(Duration::from_millis(300))), ..Script::default() }).await;
+    let world = World::new(Script {
+        every_file: Some(Fault::Late226(Duration::from_millis(300))),
+        ..Script::default()
+    })
+    .await;
     let mut session = world.session().await;
-    let given_up = tokio::time::timeout(Duration::from_millis(50), fetch(&mut session, &file("/a.bin", WHOLE), 0)).await;
+    let given_up = tokio::time::timeout(
+        Duration::from_millis(50),
+        fetch(&mut session, &file("/a.bin", WHOLE), 0),
+    )
+    .await;
     assert!(given_up.is_err());
     check_error(soon(session.stat(&RemotePath::from("/a.bin"))).await, Class::Connect, true);
 }
@@ -295,7 +352,9 @@ async fn nasty(listener: tokio::net::TcpListener, seed: u64) {
         let mut stream = BufReader::new(stream);
         let mut reply: &[u8] = b"220 ready\r\n";
         let mut line = Vec::new();
-        while stream.get_mut().write_all(reply).await.is_ok() && stream.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
+        while stream.get_mut().write_all(reply).await.is_ok()
+            && stream.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0)
+        {
             // It has to let us in for anything else to happen.
             reply = match line.get(..4) {
                 Some(b"USER") => b"331 pw\r\n",
@@ -340,7 +399,20 @@ async fn of_several_addresses_a_dead_one_is_passed_over() {
     let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let account = world.endpoint.account.clone();
     let peers = [dead, world.server.address];
-    assert!(crate::source::ftp::client::Client::connect_first(account.clone(), &peers, None, &mut |_| {}).await.is_ok());
-    let error = crate::source::ftp::client::Client::connect_first(account, &peers[..1], None, &mut |_| {}).await.err().expect("it is dead");
+    assert!(
+        crate::source::ftp::client::Client::connect_first(
+            account.clone(),
+            &peers,
+            None,
+            &mut |_| {}
+        )
+        .await
+        .is_ok()
+    );
+    let error =
+        crate::source::ftp::client::Client::connect_first(account, &peers[..1], None, &mut |_| {})
+            .await
+            .err()
+            .expect("it is dead");
     assert_eq!(error.class(), Class::Connect);
 }

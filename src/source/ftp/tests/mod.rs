@@ -1,4 +1,5 @@
-//! The endpoint against our own server: whatever a server does, complete data or the right class, and soon.
+//! The endpoint against our own server: whatever a server does, complete data or the right class,
+//! and soon.
 
 mod dialects;
 mod encryption;
@@ -93,7 +94,10 @@ impl World {
 
     /// The logins that the server saw, good and bad.
     fn logins(&self) -> (u64, u64) {
-        (self.server.counts.logins.load(Ordering::SeqCst), self.server.counts.refused_logins.load(Ordering::SeqCst))
+        (
+            self.server.counts.logins.load(Ordering::SeqCst),
+            self.server.counts.refused_logins.load(Ordering::SeqCst),
+        )
     }
 }
 
@@ -110,7 +114,9 @@ async fn list(session: &mut Box<dyn Session>, dir: &str) -> Result<Vec<Listed>, 
 /// What a folder holds, one line an entry.
 async fn shown(session: &mut Box<dyn Session>, dir: &str) -> Vec<String> {
     let show = |listed: Listed| match listed {
-        Listed::File(file) => format!("{} {} {:?}", file.path, file.size.unwrap(), file.modified.map(|m| m.precision)),
+        Listed::File(file) => {
+            format!("{} {} {:?}", file.path, file.size.unwrap(), file.modified.map(|m| m.precision))
+        }
         other => format!("{other:?}"),
     };
     list(session, dir).await.unwrap().into_iter().map(show).collect()
@@ -120,7 +126,11 @@ fn file(path: &str, size: impl Into<Option<u64>>) -> RemoteFile {
     RemoteFile { path: RemotePath::from(path), size: size.into(), modified: None }
 }
 
-async fn fetch(session: &mut Box<dyn Session>, file: &RemoteFile, offset: u64) -> Result<Vec<u8>, SourceError> {
+async fn fetch(
+    session: &mut Box<dyn Session>,
+    file: &RemoteFile,
+    offset: u64,
+) -> Result<Vec<u8>, SourceError> {
     soon(async {
         let mut bytes = Vec::new();
         let mut download = session.read(file, offset).await?;
@@ -134,7 +144,11 @@ async fn fetch(session: &mut Box<dyn Session>, file: &RemoteFile, offset: u64) -
 }
 
 #[track_caller]
-fn check_error<T: std::fmt::Debug>(result: Result<T, SourceError>, class: Class, transient: bool) -> String {
+fn check_error<T: std::fmt::Debug>(
+    result: Result<T, SourceError>,
+    class: Class,
+    transient: bool,
+) -> String {
     let error = result.map(|_| ()).expect_err("it should have failed");
     let text = chain(&error);
     assert_eq!((error.class(), error.is_transient()), (class, transient), "{text}");

@@ -102,7 +102,12 @@ async fn sixty_awkward_names_come_and_go_as_they_are() {
         expected.sort();
         assert_eq!(listed, expected);
         for file in files {
-            assert_eq!(fetch(&mut session, &file, 0).await.unwrap(), file.path.file_name(), "{}", file.path);
+            assert_eq!(
+                fetch(&mut session, &file, 0).await.unwrap(),
+                file.path.file_name(),
+                "{}",
+                file.path
+            );
             let now = soon(session.stat(&file.path)).await.unwrap().unwrap();
             assert!(crate::equality::between(&file, &now).is_possible(), "{now:?} {file:?}");
             soon(session.remove(&file.path)).await.unwrap();
@@ -138,12 +143,20 @@ async fn names_with_line_breaks_are_told_and_never_asked_for() {
 
 #[tokio::test]
 async fn a_server_that_does_not_undouble_0xff_is_not_said_to_have_lost_the_file() {
-    let replies = vec![("SIZE", "550 No such file.\r\n"), ("MDTM", "550 No such file.\r\n"), ("RETR", "550 No such file.\r\n")];
+    let replies = vec![
+        ("SIZE", "550 No such file.\r\n"),
+        ("MDTM", "550 No such file.\r\n"),
+        ("RETR", "550 No such file.\r\n"),
+    ];
     let world = World::new(Script { without: vec!["MLST"], replies, ..Script::default() }).await;
     let mut session = world.session().await;
     let path = RemotePath::new(&b"/y\xff"[..]);
     check_error(soon(session.stat(&path)).await, Class::Protocol, false);
-    check_error(fetch(&mut session, &RemoteFile { path, size: None, modified: None }, 0).await, Class::Protocol, false);
+    check_error(
+        fetch(&mut session, &RemoteFile { path, size: None, modified: None }, 0).await,
+        Class::Protocol,
+        false,
+    );
 }
 
 #[tokio::test]
@@ -155,9 +168,11 @@ async fn links_and_pipes_are_no_files() {
         let _socket = std::os::unix::net::UnixListener::bind(world.path().join("socket")).unwrap();
         let mut session = world.session().await;
         let listed = list(&mut session, "/").await.unwrap();
-        for expected in
-            [Listed::Symlink(RemotePath::from("/out")), Listed::Symlink(RemotePath::from("/in")), Listed::Special(RemotePath::from("/socket"))]
-        {
+        for expected in [
+            Listed::Symlink(RemotePath::from("/out")),
+            Listed::Symlink(RemotePath::from("/in")),
+            Listed::Special(RemotePath::from("/socket")),
+        ] {
             assert!(listed.contains(&expected), "{listed:?}");
         }
         check_error(fetch(&mut session, &file("/out", None), 0).await, Class::NotFound, false);

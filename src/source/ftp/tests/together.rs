@@ -46,7 +46,10 @@ async fn files_are_described_many_at_a_time() {
         let mut session = world.session().await;
         let paths = ["/a.bin", "/gone", "/sub", "/sub/b.txt"].map(RemotePath::from);
         let told = soon(session.stat_ahead(&paths)).await.unwrap();
-        assert_eq!(told.iter().map(|told| told.as_ref().map(|file| file.size)).collect::<Vec<_>>(), [Some(Some(WHOLE)), None, None, Some(Some(5))]);
+        assert_eq!(
+            told.iter().map(|told| told.as_ref().map(|file| file.size)).collect::<Vec<_>>(),
+            [Some(Some(WHOLE)), None, None, Some(Some(5))]
+        );
         for told in told.into_iter().flatten() {
             assert_eq!(soon(session.stat(&told.path.clone())).await.unwrap(), Some(told));
         }
@@ -65,7 +68,11 @@ async fn a_server_that_reads_one_command_at_a_time() {
             if !at_login {
                 // It is found out when it is asked for two things.
                 let error = round(&mut session).await.expect_err("it has no answer");
-                assert!(error.is_transient() && !error.keeps_session(), "{company:?}: {}", chain(&error));
+                assert!(
+                    error.is_transient() && !error.keeps_session(),
+                    "{company:?}: {}",
+                    chain(&error)
+                );
                 session = world.session().await;
             }
             for _ in 0..3 {
@@ -105,7 +112,8 @@ async fn a_file_that_is_refused_while_its_port_is_reached() {
 
 #[tokio::test]
 async fn a_server_that_does_not_wait_at_its_port_is_asked_once_we_are_there() {
-    let files = [(b"b.txt".to_vec(), Fault::RefuseTimes(1, "425 Can't open data connection.\r\n"))].into();
+    let files =
+        [(b"b.txt".to_vec(), Fault::RefuseTimes(1, "425 Can't open data connection.\r\n"))].into();
     let world = World::new(Script { files, ..Script::default() }).await;
     let mut session = world.session().await;
     round(&mut session).await.unwrap();
@@ -122,7 +130,11 @@ async fn a_server_that_does_not_wait_at_its_port_is_asked_once_we_are_there() {
 #[tokio::test]
 async fn a_reply_too_many_never_gives_one_file_the_facts_of_another() {
     for without in [vec![], vec!["MLST"]] {
-        let script = Script { without, listing_reply: Some("226 Done.\r\n226 Done.\r\n"), ..Script::default() };
+        let script = Script {
+            without,
+            listing_reply: Some("226 Done.\r\n226 Done.\r\n"),
+            ..Script::default()
+        };
         let world = World::new(script).await;
         let mut session = world.session().await;
         assert_eq!(list(&mut session, "/").await.unwrap().len(), 3);

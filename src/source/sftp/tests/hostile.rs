@@ -11,8 +11,13 @@ use crate::source::sftp::frames::Packets;
 use crate::source::sftp::packet::{Reply, Request, status};
 use crate::source::sftp::reading::Reading;
 
-/// Greets and opens like a server; what follows is up to `answer`: bytes to send, `None` to hang up.
-async fn play(stream: DuplexStream, pace: Duration, answer: impl Fn(u32, Request) -> Option<Bytes>) {
+/// Greets and opens like a server; what follows is up to `answer`: bytes to send, `None` to hang
+/// up.
+async fn play(
+    stream: DuplexStream,
+    pace: Duration,
+    answer: impl Fn(u32, Request) -> Option<Bytes>,
+) {
     let (read, mut write) = tokio::io::split(stream);
     let mut packets = Packets::new(read, Default::default());
     while let Ok(Some(body)) = packets.next().await {
@@ -34,10 +39,18 @@ async fn play(stream: DuplexStream, pace: Duration, answer: impl Fn(u32, Request
     }
 }
 
-async fn read(pace: Duration, answer: impl Fn(u32, Request) -> Option<Bytes> + Send + 'static) -> Result<usize, ClientError> {
+async fn read(
+    pace: Duration,
+    answer: impl Fn(u32, Request) -> Option<Bytes> + Send + 'static,
+) -> Result<usize, ClientError> {
     let (ours, theirs) = tokio::io::duplex(64 << 10);
     tokio::spawn(play(theirs, pace, answer));
-    let client = Client::start(ours, SessionTerms::new(Duration::from_millis(200), MinimumRate::default()), Default::default()).await?;
+    let client = Client::start(
+        ours,
+        SessionTerms::new(Duration::from_millis(200), MinimumRate::default()),
+        Default::default(),
+    )
+    .await?;
     let handle = client.open(b"/f").await?;
     let mut reading = Reading::new(client, handle, 0, Some(100_000));
     let mut count = 0;
@@ -55,16 +68,30 @@ async fn check(words: &str, answer: impl Fn(u32, Request) -> Option<Bytes> + Sen
 #[tokio::test]
 async fn broken_answers_are_errors_never_hangs() {
     check("no bytes", |id, _| Some(Reply::Data(Bytes::new()).encode(id))).await;
-    check("more than were asked", |id, _| Some(Reply::Data(vec![0; 40_000].into()).encode(id))).await;
+    check("more than were asked", |id, _| Some(Reply::Data(vec![0; 40_000].into()).encode(id)))
+        .await;
     check("does not fit", |id, _| Some(Reply::Handle(Bytes::new()).encode(id))).await;
-    check("OK where an answer was due", |id, _| Some(Reply::Status { code: status::OK, message: Bytes::new() }.encode(id))).await;
-    check("no answer within", |id, _| Some(Reply::Data(Bytes::from_static(b"x")).encode(id + 1_000_000))).await;
-    check("unknown kind", |id, _| Some([&[0, 0, 0, 5, 77][..], &id.to_be_bytes()].concat().into())).await;
-    check("ends inside a number", |id, _| Some([&[0, 0, 0, 6, 103][..], &id.to_be_bytes(), &[0]].concat().into())).await;
+    check("OK where an answer was due", |id, _| {
+        Some(Reply::Status { code: status::OK, message: Bytes::new() }.encode(id))
+    })
+    .await;
+    check("no answer within", |id, _| {
+        Some(Reply::Data(Bytes::from_static(b"x")).encode(id + 1_000_000))
+    })
+    .await;
+    check("unknown kind", |id, _| Some([&[0, 0, 0, 5, 77][..], &id.to_be_bytes()].concat().into()))
+        .await;
+    check("ends inside a number", |id, _| {
+        Some([&[0, 0, 0, 6, 103][..], &id.to_be_bytes(), &[0]].concat().into())
+    })
+    .await;
     check("without an id", |_, _| Some(Bytes::from_static(&[0, 0, 0, 1, 103]))).await;
     check("claims 4294967295 bytes", |_, _| Some(Bytes::from_static(&[0xFF; 8]))).await;
     check("closed the SFTP channel", |_, _| None).await;
-    check("no such thing \\x1B (status 4711)", |id, _| Some(Reply::Status { code: 4711, message: "no such thing \x1b".into() }.encode(id))).await;
+    check("no such thing \\x1B (status 4711)", |id, _| {
+        Some(Reply::Status { code: 4711, message: "no such thing \x1b".into() }.encode(id))
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -74,7 +101,9 @@ async fn a_slow_line_is_no_silent_one() {
         let left = 100_000_u64.saturating_sub(offset).min(u64::from(length));
         Some(match left {
             0 => Reply::Status { code: status::EOF, message: Bytes::new() }.encode(id),
-            left => Reply::Data(vec![7; usize::try_from(left).expect("it is small")].into()).encode(id),
+            left => {
+                Reply::Data(vec![7; usize::try_from(left).expect("it is small")].into()).encode(id)
+            }
         })
     };
     // Each reply takes longer than the stall timeout of 200 ms, but bytes keep coming.
@@ -86,7 +115,9 @@ async fn a_handle_that_comes_back_while_its_former_file_is_being_read_ends_the_c
     let (ours, theirs) = tokio::io::duplex(64 << 10);
     // Answers every OPEN by the same handle and every CLOSE, but no READ.
     tokio::spawn(play(theirs, Duration::ZERO, |id, request| match request {
-        Request::Close { .. } => Some(Reply::Status { code: status::OK, message: Bytes::new() }.encode(id)),
+        Request::Close { .. } => {
+            Some(Reply::Status { code: status::OK, message: Bytes::new() }.encode(id))
+        }
         _ => Some(Bytes::new()),
     }));
     let terms = SessionTerms::new(Duration::from_millis(200), MinimumRate::default());

@@ -41,10 +41,17 @@ async fn no_file_gets_the_bytes_of_another_when_a_server_gives_one_handle_to_two
     let endpoint = world.endpoint(&[]);
     let pool = Pool::new(endpoint.clone(), 2);
     for (name, bytes) in names.iter().zip(fetch_all(&pool, &names).await) {
-        assert!(bytes == name.repeat(3334).as_bytes(), "{name} has the bytes of {}", String::from_utf8_lossy(&bytes[..3]));
+        assert!(
+            bytes == name.repeat(3334).as_bytes(),
+            "{name} has the bytes of {}",
+            String::from_utf8_lossy(&bytes[..3])
+        );
     }
     let findings = endpoint.open().await.expect("it opens").describe();
-    assert!(findings.iter().any(|finding| finding.text.contains("one handle to two open files")), "{findings:?}");
+    assert!(
+        findings.iter().any(|finding| finding.text.contains("one handle to two open files")),
+        "{findings:?}"
+    );
 }
 
 async fn lying(lies: Lies) -> World {
@@ -79,13 +86,31 @@ async fn whatever_a_server_makes_of_pages_and_ends_every_entry_is_told() {
         (PageRule::EndsWith(status::NO_SUCH_FILE), vec![]),
         (PageRule::EndInBetween, again("the server told its end before some of the entries")),
         (PageRule::SamePage(5), again("the server sent a page twice")),
-        (PageRule::BreaksOffWith(status::FAILURE), again("the server told its end before some of the entries")),
-        (PageRule::EndsWith(status::FAILURE), doubts(&again(failed), "the server ended it with a failure, twice after the same entries")),
+        (
+            PageRule::BreaksOffWith(status::FAILURE),
+            again("the server told its end before some of the entries"),
+        ),
+        (
+            PageRule::EndsWith(status::FAILURE),
+            doubts(
+                &again(failed),
+                "the server ended it with a failure, twice after the same entries",
+            ),
+        ),
         (
             PageRule::EmptyForEver,
-            doubts(&again("the server sent pages without entries, and no end"), "the server sent pages without entries, and no end"),
+            doubts(
+                &again("the server sent pages without entries, and no end"),
+                "the server sent pages without entries, and no end",
+            ),
         ),
-        (PageRule::RoundAndRound, doubts(&again("the server sent a page twice"), "the server sent its pages again and again, and no end")),
+        (
+            PageRule::RoundAndRound,
+            doubts(
+                &again("the server sent a page twice"),
+                "the server sent its pages again and again, and no end",
+            ),
+        ),
     ] {
         let world = lying(Lies { pages, ..Lies::default() }).await;
         for n in 0..6 {
@@ -98,7 +123,9 @@ async fn whatever_a_server_makes_of_pages_and_ends_every_entry_is_told() {
 
 #[tokio::test]
 async fn a_listing_that_fails_after_other_entries_each_time_is_no_whole_one() {
-    let world = lying(Lies { pages: PageRule::EndsWith(status::PERMISSION_DENIED), ..Lies::default() }).await;
+    let world =
+        lying(Lies { pages: PageRule::EndsWith(status::PERMISSION_DENIED), ..Lies::default() })
+            .await;
     world.file("f", 1);
     assert_eq!(told(told_of_root(&world).await.expect_err("it is denied")).0, Class::Permission);
 }
@@ -109,7 +136,9 @@ async fn a_server_that_mixes_pages_is_asked_one_question_at_a_time_from_then_on(
     world.file("f", 1);
     let endpoint = world.endpoint(&[]);
     let mut session = endpoint.open().await.expect("it opens");
-    let asides = |listed: Vec<Listed>| listed.into_iter().filter(|listed| matches!(listed, Listed::Aside(_))).count();
+    let asides = |listed: Vec<Listed>| {
+        listed.into_iter().filter(|listed| matches!(listed, Listed::Aside(_))).count()
+    };
     assert_eq!(asides(listing(&mut *session, "/").await.expect("it lists")), 1);
     assert_eq!(asides(listing(&mut *session, "/").await.expect("it lists")), 0);
     assert!(session.describe().iter().any(|finding| finding.text.contains("mixes up the pages")));
@@ -145,7 +174,11 @@ async fn a_kind_that_is_not_told_is_tried_out() {
                 })
                 .collect();
             assert_eq!(shown, ["file /a", "folder /sub"], "{kinds:?} {handles:?}");
-            std::fs::set_permissions(world.folder.path().join("sub"), std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+            std::fs::set_permissions(
+                world.folder.path().join("sub"),
+                std::fs::Permissions::from_mode(0o755),
+            )
+            .expect("it is ours");
         }
     }
 }
@@ -153,7 +186,11 @@ async fn a_kind_that_is_not_told_is_tried_out() {
 #[tokio::test]
 async fn a_server_that_lets_few_files_be_open_gets_them_one_after_the_other() {
     for (most, code, words) in [
-        (1, status::PERMISSION_DENIED, "Maximum concurrent transfers exceeded for the current context"),
+        (
+            1,
+            status::PERMISSION_DENIED,
+            "Maximum concurrent transfers exceeded for the current context",
+        ),
         (1, status::FAILURE, "Failure"),
         (3, status::PERMISSION_DENIED, "Permission denied"),
     ] {
@@ -165,11 +202,19 @@ async fn a_server_that_lets_few_files_be_open_gets_them_one_after_the_other() {
             .iter()
             .map(|name| {
                 let (pool, file) = (pool.clone(), remote(format!("/{name}"), 200_000));
-                tokio::spawn(async move { fetch(&mut *pool.lend().await.expect("a session"), &file, 0).await.map(|bytes| bytes.len()) })
+                tokio::spawn(async move {
+                    fetch(&mut *pool.lend().await.expect("a session"), &file, 0)
+                        .await
+                        .map(|bytes| bytes.len())
+                })
             })
             .collect();
         for task in tasks {
-            assert_eq!(task.await.expect("it ends").expect("it is not refused for good"), 200_000, "{most} {words}");
+            assert_eq!(
+                task.await.expect("it ends").expect("it is not refused for good"),
+                200_000,
+                "{most} {words}"
+            );
         }
     }
 }
@@ -185,7 +230,10 @@ async fn a_file_that_is_denied_is_denied_also_in_company_and_soon() {
     let open = remote("/open", 1_000_000);
     let mut download = first.read(&open, 0).await.expect("it opens");
     let mut second = session.fork().expect("there is room");
-    let denied = tokio::spawn(async move { fetch(&mut *second, &remote("/denied", 1), 0).await.map(|_| ()) });
+    let denied =
+        tokio::spawn(
+            async move { fetch(&mut *second, &remote("/denied", 1), 0).await.map(|_| ()) },
+        );
     while download.next().await.expect("it reads").is_some() {}
     drop(download);
     let (class, ..) = told(denied.await.expect("it ends").expect_err("it is denied"));
@@ -206,7 +254,8 @@ async fn whatever_is_said_behind_the_end_of_a_file_its_bytes_have_come() {
         let mut session = world.session().await;
         for size in [0, 1, 300_000] {
             let bytes = world.file("f", size);
-            let found = fetch(&mut *session, &remote("/f", size as u64), 0).await.expect("all of it came");
+            let found =
+                fetch(&mut *session, &remote("/f", size as u64), 0).await.expect("all of it came");
             assert!(found == bytes, "{past_end:?}: {} of {size}", found.len());
         }
         world.file("f", 10);

@@ -12,7 +12,8 @@ use super::*;
 use crate::demo::sftp::LoginRule;
 
 fn private_key(seed: u8) -> PrivateKey {
-    PrivateKey::new(KeypairData::Ed25519(Ed25519Keypair::from_seed(&[seed; 32])), "test").expect("a pair makes a key")
+    PrivateKey::new(KeypairData::Ed25519(Ed25519Keypair::from_seed(&[seed; 32])), "test")
+        .expect("a pair makes a key")
 }
 
 fn key_text(seed: u8) -> Value {
@@ -56,7 +57,8 @@ async fn keys_open_and_wrong_ones_are_shown_once() {
     let world = World::with(|options| options.authorized_key = authorize(1)).await;
     with(&world, &[("private_key", key_text(1))]).open().await.expect("it opens");
     let before = world.server.credentials();
-    // The password would be right, but a refused key ends the attempt: an account may lock after few.
+    // The password would be right, but a refused key ends the attempt: an account may lock after
+    // few.
     let endpoint = with(&world, &[("private_key", key_text(2)), ("password", text_of_right())]);
     let (class, transient, _, text) = refused(&*endpoint).await;
     assert_eq!((class, transient), (Class::Auth, false));
@@ -71,12 +73,19 @@ async fn two_steps_are_taken_in_the_servers_order() {
         options.authorized_key = authorize(1);
     })
     .await;
-    with(&world, &[("private_key", key_text(1)), ("password", text_of_right())]).open().await.expect("it opens");
+    with(&world, &[("private_key", key_text(1)), ("password", text_of_right())])
+        .open()
+        .await
+        .expect("it opens");
     let (class, _, _, text) = refused(&*with(&world, &[("private_key", key_text(1))])).await;
     assert!(class == Class::Auth && text.contains("took the key and now wants password"), "{text}");
     let before = world.server.credentials();
     let (class, _, _, text) = refused(&*with(&world, &[("password", text_of_right())])).await;
-    assert!(class == Class::Auth && text.contains("accepts publickey, but the settings hold a password only"), "{text}");
+    assert!(
+        class == Class::Auth
+            && text.contains("accepts publickey, but the settings hold a password only"),
+        "{text}"
+    );
     assert_eq!(world.server.credentials(), before, "nothing was sent");
 }
 
@@ -84,21 +93,40 @@ async fn two_steps_are_taken_in_the_servers_order() {
 async fn an_unknown_host_key_is_refused_with_what_to_paste_before_anything_is_sent() {
     let world = World::new(Script::default()).await;
     let url = format!("sftp://me:secret@{}/", world.server.address);
-    let endpoint_of = |settings: &[(&str, Value)]| endpoint(&url, settings).expect("the settings are good");
+    let endpoint_of =
+        |settings: &[(&str, Value)]| endpoint(&url, settings).expect("the settings are good");
     let (class, transient, _, text) = refused(&*endpoint_of(&[])).await;
     assert_eq!((class, transient), (Class::HostKey, false));
-    assert!(text.contains(&format!("set host_key = \"{}\"", world.server.host_key)) && text.contains("ssh-ed25519"), "{text}");
+    assert!(
+        text.contains(&format!("set host_key = \"{}\"", world.server.host_key))
+            && text.contains("ssh-ed25519"),
+        "{text}"
+    );
     let other = Value::List(vec![format!("SHA256:{}", "A".repeat(43))]);
     let (class, transient, _, text) = refused(&*endpoint_of(&[("host_key", other)])).await;
     assert_eq!((class, transient), (Class::HostKey, false));
-    assert!(text.contains("THE SERVER'S KEY IS NOT THE KNOWN ONE") && !text.contains("secret"), "{text}");
+    assert!(
+        text.contains("THE SERVER'S KEY IS NOT THE KNOWN ONE") && !text.contains("secret"),
+        "{text}"
+    );
     assert_eq!(world.server.credentials(), 0);
 
-    let key = PrivateKey::new(KeypairData::Ed25519(Ed25519Keypair::from_seed(&Options::new("").host_key_seed)), "").expect("a pair makes a key");
-    let line = format!("[127.0.0.1]:{} {}", world.server.address.port(), key.public_key().to_openssh().expect("it has a text form"));
+    let key = PrivateKey::new(
+        KeypairData::Ed25519(Ed25519Keypair::from_seed(&Options::new("").host_key_seed)),
+        "",
+    )
+    .expect("a pair makes a key");
+    let line = format!(
+        "[127.0.0.1]:{} {}",
+        world.server.address.port(),
+        key.public_key().to_openssh().expect("it has a text form")
+    );
     let file = world.folder.path().join("known_hosts");
     std::fs::write(&file, line).expect("it is writable");
-    let known = with(&world, &[("known_hosts", super::text(&file.to_string_lossy())), ("password", text_of_right())]);
+    let known = with(
+        &world,
+        &[("known_hosts", super::text(&file.to_string_lossy())), ("password", text_of_right())],
+    );
     known.open().await.expect("the file knows the server");
 }
 
@@ -118,17 +146,33 @@ async fn porter(greeting: &'static [u8]) -> SocketAddr {
 
 #[tokio::test]
 async fn what_is_no_server_is_told_apart() {
-    let closed = TcpListener::bind("127.0.0.1:0").await.expect("a free port").local_addr().expect("it is bound");
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a free port")
+        .local_addr()
+        .expect("it is bound");
     let cases = [
-        (porter(b"Exceeded MaxStartups\r\n").await.to_string(), Class::Busy, true, "`Exceeded MaxStartups`"),
+        (
+            porter(b"Exceeded MaxStartups\r\n").await.to_string(),
+            Class::Busy,
+            true,
+            "`Exceeded MaxStartups`",
+        ),
         (porter(b"").await.to_string(), Class::Busy, true, "before it said anything"),
         (porter(b"SSH-2.0-x\r\n").await.to_string(), Class::Busy, true, "127.0.0.1"),
-        (porter(b"220 ftp.acme ready\r\n").await.to_string(), Class::Protocol, false, "`220 ftp.acme ready`"),
+        (
+            porter(b"220 ftp.acme ready\r\n").await.to_string(),
+            Class::Protocol,
+            false,
+            "`220 ftp.acme ready`",
+        ),
         (closed.to_string(), Class::Connect, true, "refused"),
         ("no-such-host.invalid:22".to_owned(), Class::Dns, true, "no-such-host.invalid"),
     ];
     for (address, expected, retry, words) in cases {
-        let endpoint = endpoint(&format!("sftp://me:secret@{address}/"), &[("connect_timeout", text("5s"))]).expect("the settings are good");
+        let endpoint =
+            endpoint(&format!("sftp://me:secret@{address}/"), &[("connect_timeout", text("5s"))])
+                .expect("the settings are good");
         let (class, transient, _, text) = refused(&*endpoint).await;
         assert_eq!((class, transient), (expected, retry), "{text}");
         assert!(text.contains(words) && !text.contains("secret"), "{text}");
@@ -159,7 +203,8 @@ fn settings_that_cannot_work_are_refused_with_what_is_allowed() {
         ("sftp://me@host/", &[("private_key_file", "/no/such/file")], "cannot be read"),
         ("sftp://me:x@/", &[], "names no host"),
     ] {
-        let settings: Vec<(&str, Value)> = settings.iter().map(|(key, value)| (*key, text(value))).collect();
+        let settings: Vec<(&str, Value)> =
+            settings.iter().map(|(key, value)| (*key, text(value))).collect();
         let error = endpoint(url, &settings).map(|_| ()).expect_err(words).to_string();
         assert!(error.contains(words), "{error}");
     }
@@ -173,7 +218,8 @@ async fn files_are_removed_and_renamed_but_never_replaced() {
     let (a, b) = (world.file("a", 10), world.file("b", 20));
     let mut session = world.session().await;
     let path = |text: &str| RemotePath::from(text);
-    let (class, transient, survives, text) = told(session.rename(&path("/a"), &path("/b")).await.expect_err("b is there"));
+    let (class, transient, survives, text) =
+        told(session.rename(&path("/a"), &path("/b")).await.expect_err("b is there"));
     assert_eq!((class, transient, survives), (Class::AfterAction, false, true), "{text}");
     session.rename(&path("/a"), &path("/done/2026/a")).await.expect("the folders are made");
     session.rename(&path("/b"), &path("/done/2026/b")).await.expect("the folders are there");
@@ -182,7 +228,8 @@ async fn files_are_removed_and_renamed_but_never_replaced() {
     session.remove(&path("/done/2026/a")).await.expect("it goes");
     session.remove(&path("/done/2026/a")).await.expect("gone is gone");
     assert!(!world.folder.path().join("done/2026/a").exists());
-    let (class, _, survives, _) = told(session.rename(&path("/none"), &path("/x")).await.expect_err("there is none"));
+    let (class, _, survives, _) =
+        told(session.rename(&path("/none"), &path("/x")).await.expect_err("there is none"));
     assert_eq!((class, survives), (Class::NotFound, true));
 }
 
@@ -192,7 +239,8 @@ async fn a_tilde_is_where_the_login_starts() {
     std::fs::create_dir(world.folder.path().join("in")).expect("a folder");
     let bytes = world.file("in/f", 10);
     let settings = [("password", text_of_right()), ("host_key", text(&world.server.host_key))];
-    let endpoint = endpoint(&format!("sftp://me@{}/~/in", world.server.address), &settings).expect("the settings are good");
+    let endpoint = endpoint(&format!("sftp://me@{}/~/in", world.server.address), &settings)
+        .expect("the settings are good");
     let mut session = endpoint.open().await.expect("it opens");
     let listed = listing(&mut *session, "/~/in").await.expect("it lists");
     let [Listed::File(file)] = listed.as_slice() else { panic!("{listed:?}") };
