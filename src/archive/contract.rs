@@ -143,16 +143,22 @@ pub enum Nature {
     Document,
     /// Only like an archive at first sight: a file like others.
     Other,
+    /// It begins as an archive does, and is none: a text, or what is left of one.
+    Beginning,
 }
 
 impl Nature {
     /// What a file of this nature is under `name`: whoever calls a document a zip wants it
-    /// unpacked.
+    /// unpacked, and what is called a zip and begins as one is a broken one.
     #[must_use]
     pub fn called(self, name: &str) -> Self {
         let is_zip =
             name.len() > 4 && name.as_bytes()[name.len() - 4..].eq_ignore_ascii_case(b".zip");
-        if self == Nature::Document && is_zip { Nature::Archive } else { self }
+        match self {
+            Nature::Document | Nature::Beginning if is_zip => Nature::Archive,
+            Nature::Beginning => Nature::Other,
+            nature => nature,
+        }
     }
 }
 

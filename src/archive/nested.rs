@@ -182,7 +182,7 @@ impl<'a> Walk<'a> {
         match format.nature(spool.reader())?.called(file_name) {
             Nature::Archive => {}
             Nature::Document if self.archive.options.unpack_documents => {}
-            Nature::Document | Nature::Other => return Ok(false),
+            Nature::Document | Nature::Beginning | Nature::Other => return Ok(false),
         }
         let options =
             Options { file_name: file_name.to_owned(), ..Options::clone(&self.archive.options) };

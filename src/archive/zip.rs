@@ -65,7 +65,10 @@ impl Format for Zip {
                 if error.class() == Class::ArchiveDamaged
                     && !beginning::begins_with_a_member(&head[..there]) =>
             {
-                return Ok(Nature::Other);
+                return Ok(match beginning::begins_as_zip(&head[..there]) {
+                    true => Nature::Beginning,
+                    false => Nature::Other,
+                });
             }
             found => found?,
         };

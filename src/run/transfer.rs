@@ -584,7 +584,7 @@ async fn prove(
     let opens = match archive.nature().await? {
         Nature::Archive => true,
         Nature::Document => pass.source.unpacking.unpack_documents,
-        Nature::Other => false,
+        Nature::Beginning | Nature::Other => false,
     };
     if opens { members::check(pass, transfer, identity, archive).await.map(Some) } else { Ok(None) }
 }

@@ -216,7 +216,9 @@ async fn read_one(path: &Path) -> (String, String, Vec<String>) {
     let archive =
         Archive { format, spool, options, spooler, recognise: blobferry::archive::recognise };
     let what = match archive.nature().await {
-        Ok(Nature::Other) => return ("no zip".to_owned(), String::new(), Vec::new()),
+        Ok(Nature::Beginning | Nature::Other) => {
+            return ("no zip".to_owned(), String::new(), Vec::new());
+        }
         Ok(Nature::Document) => "document of ",
         Ok(Nature::Archive) => "",
         Err(error) => return (error.class().to_string(), chain(&error), Vec::new()),

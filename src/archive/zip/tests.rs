@@ -454,7 +454,7 @@ fn what_is_only_called_a_zip_is_a_file() {
     // What begins as a zip has been one, but for a text that begins with its signature.
     assert_eq!(
         Zip.nature(Spool::of(b"PK\x03\x04 is how a zip begins").reader()).unwrap(),
-        Nature::Other
+        Nature::Beginning
     );
     assert!(Zip.nature(Spool::of(&build(&[made("a", b"content")])[..40]).reader()).is_err());
 }
@@ -476,6 +476,8 @@ fn a_document_that_is_called_a_zip_is_one() {
     assert_eq!(Nature::Document.called("report.docx"), Nature::Document);
     assert_eq!(Nature::Document.called("zip"), Nature::Document);
     assert_eq!(Nature::Other.called("a.zip"), Nature::Other);
+    assert_eq!(Nature::Beginning.called("a.zip"), Nature::Archive);
+    assert_eq!(Nature::Beginning.called("a.txt"), Nature::Other);
 }
 
 #[test]

@@ -175,7 +175,7 @@ fn is_file(checked: &&Checked) -> bool {
 async fn proven(archive: &Archive) -> Option<Vec<Checked>> {
     match archive.nature().await {
         Ok(Nature::Archive | Nature::Document) => {}
-        Ok(Nature::Other) => return None,
+        Ok(Nature::Beginning | Nature::Other) => return None,
         Err(error) => return told(&error),
     }
     let proven = match archive.check(Wish { keep_bytes: 0, md5: true }).await {
