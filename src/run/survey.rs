@@ -250,6 +250,7 @@ fn sort(pass: &Pass, found: Found, sorting: &mut Sorting<'_>) {
             pass.missing.add(Absent::Folder(dir, error))
         }
         Found::Unlisted(dir, error) => unlisted(report, &dir, &error, false),
+        Found::Stopped => report.add_problem(stopped_while_listing()),
         Found::TooMany => {
             let text = format!(
                 "listing was ended after more than `limits.entries` = {} lines; the rest is \
@@ -283,6 +284,10 @@ fn decided(pass: &Pass, report: &mut SourceReport, file: &RemoteFile, outcome: O
 /// A file of which nothing is known but where it is.
 fn by_path(path: &RemotePath) -> RemoteFile {
     RemoteFile { path: path.clone(), size: None, modified: None }
+}
+
+fn stopped_while_listing() -> Problem {
+    Problem::new(Class::Interrupted, "the run was stopped while the source was being listed")
 }
 
 /// A file that nobody can ask for is lost to us, and the report must not call that well.
@@ -442,10 +447,7 @@ impl Survey {
     pub fn stopped(pass: &Pass) -> Self {
         drop(pass.missing.take());
         let mut report = SourceReport::new(&pass.source.name, pass.pool.address());
-        report.problems.push(Problem::new(
-            Class::Interrupted,
-            "the run was stopped while the source was being listed",
-        ));
+        report.problems.push(stopped_while_listing());
         let began = (OffsetDateTime::now_utc(), Instant::now());
         Self::new(report, began)
     }

@@ -32,6 +32,8 @@ pub enum Found {
     TooMany,
     /// More folders wait to be listed than there is room for, in bytes; the walk has ended.
     TooMuch(u64),
+    /// The walk was stopped before it was done.
+    Stopped,
     /// What a reader of the report should know.
     Note(String),
 }
@@ -80,7 +82,9 @@ impl Walk {
             let batch = tokio::select! {
                 // What a folder held comes before its end.
                 biased;
-                () = self.cancel.cancelled() => return,
+                () = self.cancel.cancelled() => {
+                    return drop(found.send(vec![Found::Stopped]).await);
+                }
                 Some(batch) = listed.recv() => batch,
                 Some(ended) = listing.join_next_with_id() => {
                     let (id, result) = match ended {
