@@ -259,36 +259,43 @@ async fn a_path_of_ten_thousand_bytes() {
 }
 
 #[tokio::test]
-async fn links_are_told_and_sparse_files_refused() {
+async fn hard_links_and_sparse_files_are_the_bytes_that_they_mean() {
     let Some(()) = archivers() else { return };
     let mut tree = Tree::new();
     tree.add(b"a", &noise(3000));
     std::fs::hard_link(tree.path("in/a"), tree.path("in/b")).expect("a link");
     std::os::unix::fs::symlink("a", tree.path("in/c")).expect("a link");
     run(tree.folder.path(), "tar", &["-cf", "links.tar", "--sort=name", "in"]);
-    let kinds: Vec<_> = members(&tree.path("links.tar"), &[])
-        .await
-        .into_iter()
-        .map(|checked| (checked.member.name, checked.member.kind))
-        .collect();
-    use MemberKind::{Directory, File, Special};
-    let expected = [("in/", Directory), ("in/a", File), ("in/b", Special), ("in/c", Special)]
-        .map(|(name, kind)| (name.to_owned(), kind));
-    assert_eq!(kinds, expected);
+    let links = members(&tree.path("links.tar"), &[]).await;
+    let of = |name: &str| {
+        let found = links.iter().find(|checked| checked.member.name == name).expect(name);
+        (found.member.kind, found.size, found.md5)
+    };
+    let content: [u8; 16] = Md5::digest(noise(3000)).into();
+    assert_eq!(links.len(), 4);
+    assert_eq!(of("in/").0, MemberKind::Directory);
+    assert_eq!(of("in/a"), (MemberKind::File, 3000, Some(content)));
+    assert_eq!(of("in/b"), of("in/a"));
+    assert_eq!(of("in/c").0, MemberKind::Link);
     let sparse = std::fs::File::create(tree.path("in/sparse")).expect("a file");
+    std::os::unix::fs::FileExt::write_all_at(&sparse, b"far out", 3 << 20).expect("written");
     sparse.set_len(5 << 20).expect("a hole");
-    for format in ["gnu", "posix"] {
-        run(
-            tree.folder.path(),
-            "tar",
-            &["-cSf", "sparse.tar", &format!("--format={format}"), "in"],
-        );
-        let refused = refusal(&tree.path("sparse.tar"), &[]).await;
-        assert!(
-            refused.starts_with("archive_unsupported")
-                && refused.contains("in/sparse`: it is sparse"),
-            "{refused}"
-        );
+    let content = std::fs::read(tree.path("in/sparse")).expect("it is read");
+    let content: [u8; 16] = Md5::digest(content).into();
+    for form in ["gnu", "oldgnu", "posix"] {
+        for version in ["0.0", "0.1", "1.0"] {
+            let (form, version) =
+                (format!("--format={form}"), format!("--sparse-version={version}"));
+            run(tree.folder.path(), "tar", &["-cSf", "sparse.tar", &form, &version, "in/sparse"]);
+            let size = std::fs::metadata(tree.path("sparse.tar")).expect("it is there").len();
+            assert!(size < 1 << 20, "{form} {version}: the archive has no holes");
+            let found = &members(&tree.path("sparse.tar"), &[]).await[0];
+            assert_eq!(
+                (&*found.member.name, found.size, found.md5),
+                ("in/sparse", 5 << 20, Some(content)),
+                "{form} {version}"
+            );
+        }
     }
     run(
         tree.folder.path(),
