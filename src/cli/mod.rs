@@ -17,6 +17,7 @@ mod serve;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -92,8 +93,22 @@ struct Configured {
     sources: Vec<String>,
 }
 
-/// Runs the command that the process was called with. Returns its exit status.
-pub async fn main() -> u8 {
+/// How long what is under way on other threads may take once the command has ended.
+const LAST_WORK: Duration = Duration::from_secs(2);
+
+/// Runs the command that the process was called with. Returns its exit status. The runtime is here
+/// and not in `main.rs`: where a future is first polled, all that it awaits is compiled once more.
+pub fn main() -> u8 {
+    let Ok(runtime) = tokio::runtime::Builder::new_multi_thread().enable_all().build() else {
+        return NOTHING;
+    };
+    let code = runtime.block_on(command());
+    // A thread that waits for a disk or a lock that never answers must not hold up the end.
+    runtime.shutdown_timeout(LAST_WORK);
+    code
+}
+
+async fn command() -> u8 {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
