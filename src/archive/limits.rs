@@ -71,6 +71,8 @@ struct Counts {
     began: Instant,
     total: AtomicU64,
     members: AtomicU64,
+    /// Bytes and members of archives in it that were read and then not unpacked.
+    forgotten: (AtomicU64, AtomicU64),
     windows: Option<Arc<Windows>>,
     remarks: Mutex<Vec<String>>,
 }
@@ -91,6 +93,7 @@ impl Meter {
                 began: Instant::now(),
                 total,
                 members,
+                forgotten: Default::default(),
                 windows,
                 remarks: Mutex::default(),
             }),
@@ -110,9 +113,11 @@ impl Meter {
     }
 
     /// Takes back what was counted of this archive within an archive: it is not unpacked after all.
-    /// Time that it took is gone.
-    pub fn forget(&self) {
-        let Some(inner) = &self.inner else { return };
+    /// Time that it took is gone. `limit_archive` where all that was read in vain comes to more
+    /// than the whole archive may: archives in archives that each fail late would else be read
+    /// without end.
+    pub fn forget(&self) -> Result<(), UnpackError> {
+        let Some(inner) = &self.inner else { return Ok(()) };
         let (bytes, members) =
             (inner.bytes.swap(0, Ordering::Relaxed), inner.members.swap(0, Ordering::Relaxed));
         take(&self.counts.total, bytes);
@@ -121,6 +126,9 @@ impl Meter {
             take(&outer.bytes, bytes);
             take(&outer.members, members);
         }
+        let (in_vain, limits) = (&self.counts.forgotten, &self.counts.limits);
+        within(MEMBERS, add(&in_vain.1, members), limits.members)?;
+        within(("bytes in all", "archive_bytes"), add(&in_vain.0, bytes), limits.total_bytes)
     }
 
     /// Draws memory for `bytes` that a decoder is about to take, small amounts excepted. Waits
@@ -272,10 +280,13 @@ mod tests {
         let innermost = inner.inner();
         assert!(count(&inner, 30) && count(&innermost, 30));
         assert!(!count(&innermost, 1), "all is taken");
-        innermost.forget();
+        assert!(innermost.forget().is_ok());
         assert!(count(&inner, 30) && !count(&inner, 1));
-        inner.forget();
+        assert!(inner.forget().is_ok());
         assert!(count(&meter, 60) && !count(&meter, 1));
+        let once_more = meter.inner();
+        assert!(!count(&once_more, 30));
+        assert!(once_more.forget().is_err(), "more was read in vain than may be read at all");
     }
 
     #[test]

@@ -150,7 +150,7 @@ impl<'a> Walk<'a> {
             Ok(false) => leaves.leaf(&told, &mut spool.reader(), None),
             Err(error) if self.is_kept_whole(&error) => {
                 leaves.undo(mark);
-                meter.forget();
+                meter.forget()?;
                 let part = || {
                     unread::part_by_name(file_name)
                         .filter(|_| error.class() != Class::ArchiveEncrypted)
