@@ -1,6 +1,7 @@
 //! Outcomes to report. A file is counted by what became of it, so the equation
 //! `listed = ingested + unchanged + skipped + gone + deferred + failed` holds by construction.
 
+mod facts;
 mod line;
 mod status;
 mod text;
@@ -15,6 +16,7 @@ use crate::failure::Class;
 use crate::model::{RemotePath, chain};
 use crate::plan::Skip;
 
+pub use self::facts::{NamedFacts, Reach};
 pub use self::line::{ArchiveClaim, BlobClaim, Line, Proof, Word};
 pub use self::status::{Signs, Status};
 pub use self::text::in_bytes;
@@ -245,6 +247,12 @@ pub struct SourceReport {
     /// run tells all.
     #[serde(default)]
     pub report: Option<String>,
+    /// SHA-256 of that blob, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report_sha256: Option<String>,
+    /// The other blobs that it rests on.
+    #[serde(default, skip_serializing_if = "NamedFacts::is_empty")]
+    pub facts: NamedFacts,
 }
 
 /// Another run that a source was left to, as far as it tells of itself.
@@ -410,6 +418,7 @@ impl SourceReport {
         part.problems.into_iter().for_each(|problem| push(&mut self.problems, problem));
         part.notes.into_iter().for_each(|note| push(&mut self.notes, note));
         self.left_to = self.left_to.take().or(part.left_to);
+        self.facts.journals.extend(part.facts.journals);
     }
 
     /// Whether there is nothing to tell but counts: all is well, and nothing was done.

@@ -25,6 +25,9 @@ pub enum Invariant {
     /// A run's manifest tells what its report counts, and what it tells is in the store.
     #[serde(rename = "manifest")]
     Manifest,
+    /// Each fact is named by another one, and is as that one says.
+    #[serde(rename = "witness")]
+    Witness,
     /// The ledger can be read, and its parts agree.
     #[serde(rename = "ledger")]
     Ledger,
@@ -42,6 +45,7 @@ impl Invariant {
             Invariant::I8 => "I8",
             Invariant::I9 => "I9",
             Invariant::Manifest => "manifest",
+            Invariant::Witness => "witness",
             Invariant::Ledger => "ledger",
         }
     }
@@ -144,6 +148,10 @@ pub struct Notes {
     pub unprovable: u64,
     /// Originals in quarantine.
     pub quarantined: u64,
+    /// Reports of earlier builds, which name no checksums of what they rest on.
+    pub reports_without_facts: u64,
+    /// Blobs of runs before the first report that is there: earlier ones were removed.
+    pub before_reports: u64,
 }
 
 /// What an audit found of one source.

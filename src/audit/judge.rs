@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 
 use crate::audit::claims::{Claim, Claims, Says, name_hash};
+use crate::audit::facts::EndedRuns;
 use crate::audit::findings::{Checked, Invariant, Notes, Violations};
 use crate::audit::names::Names;
 use crate::audit::records::{Hash, Record, Records, hash, path_hash};
+use crate::audit::suspects::{Suspect, Suspects};
 use crate::ledger::described;
 use crate::model::{RemotePath, Version};
 use crate::run::settings::Versions;
@@ -30,6 +32,8 @@ pub struct Judge {
     pub names: Option<Names>,
     /// Path, version and member of every blob so far.
     identities: HashSet<Hash>,
+    /// What is known of runs.
+    runs: EndedRuns,
     /// What was found.
     pub seen: Seen,
 }
@@ -43,6 +47,8 @@ pub struct Seen {
     pub notes: Notes,
     /// What does not hold.
     pub violations: Violations,
+    /// Blobs that the ledger should speak of.
+    suspects: Suspects,
 }
 
 /// A blob of ours, as its metadata tells.
@@ -52,6 +58,8 @@ struct Ours {
     /// Percent-escaped, as far as it is told.
     shown: Option<String>,
     member: bool,
+    /// Whether its version is the one that its path, size and time make, as far as it tells.
+    proven: bool,
     /// When the file was modified, if the version proves it.
     modified: Option<i64>,
 }
@@ -75,8 +83,21 @@ impl Judge {
             claims,
             names,
             identities: HashSet::new(),
+            runs: EndedRuns::default(),
             seen: Seen::default(),
         }
+    }
+
+    /// The same, after these runs.
+    pub fn after(self, runs: EndedRuns) -> Self {
+        Self { runs, ..self }
+    }
+
+    /// What the ledger should speak of and does not, as far as it was read.
+    pub fn take_suspects(&mut self) -> Suspects {
+        let mut suspects = std::mem::take(&mut self.runs.suspects);
+        suspects.append(std::mem::take(&mut self.seen.suspects));
+        suspects
     }
 
     /// Forgets all blobs so far: the listing begins anew.
@@ -151,7 +172,7 @@ impl Judge {
             return None;
         };
         let member = metadata.contains_key("archive");
-        let mut modified = None;
+        let (mut modified, mut proven) = (None, true);
         if !member {
             if metadata.get("source_size").is_some_and(|size| *size != info.size.to_string()) {
                 violate(
@@ -166,18 +187,41 @@ impl Judge {
                 (Some((_, known)), _) => {
                     modified = known.modified.map(|modified| modified.at.unix_timestamp())
                 }
-                (None, Some(_)) => violate(
-                    Invariant::I6,
-                    "its metadata `version` is not the one that its path, size and time make",
-                ),
+                (None, Some(_)) => {
+                    proven = false;
+                    violate(
+                        Invariant::I6,
+                        "its metadata `version` is not the one that its path, size and time make",
+                    );
+                }
                 (None, None) => self.seen.notes.unprovable += 1,
             }
         }
-        Some(Ours { version: *version.as_bytes(), path, shown, member, modified })
+        Some(Ours { version: *version.as_bytes(), path, shown, member, proven, modified })
+    }
+
+    /// Whether a blob that the ledger does not speak of can be what a run that was killed left.
+    fn judge_run(&mut self, info: &BlobInfo, ours: &Ours) {
+        let Some(run) = info.metadata.get("run") else { return };
+        let is_early = self.runs.first.as_ref().is_none_or(|first| run < first);
+        self.seen.notes.before_reports += u64::from(is_early);
+        let Some(records) = &self.records else { return };
+        let is_recorded = records.find(&ours.version).is_some()
+            || records.folded && records.speaks_of(&ours.path);
+        if ours.proven && !is_recorded && self.runs.sound.contains(run) {
+            self.seen.suspects.add(Suspect {
+                version: ours.version,
+                invariant: Invariant::Ledger,
+                blob: info.name.clone(),
+                path: ours.shown.clone(),
+                message: "its run ended well, and neither the ledger nor anything else claims it",
+            });
+        }
     }
 
     /// Whether the ledger speaks of the blob.
     fn judge_record(&mut self, info: &BlobInfo, ours: &Ours) {
+        self.judge_run(info, ours);
         let Some(records) = &mut self.records else { return };
         let folded = records.folded;
         if let Some(record) = records.mark(&ours.version) {
@@ -217,9 +261,7 @@ impl Judge {
             if claim.holds(info.size, info.md5.as_ref()) && ours.is_some() {
                 continue;
             }
-            if ours
-                .is_some_and(|ours| is_replaced(records.as_ref(), versions, claim, &ours.version))
-            {
+            if ours.is_some_and(|ours| is_replaced(records.as_ref(), versions, claim, ours)) {
                 continue;
             }
             let (invariant, who) = match claim.says {
@@ -294,7 +336,13 @@ pub enum MissingKind {
 
 /// Whether a blob of version `found` may stand where `claim` says that another is: a later one
 /// replaced it. Under `overwrite` that may be one that could not be recorded any more.
-fn is_replaced(records: Option<&Records>, versions: Versions, claim: &Claim, found: &Hash) -> bool {
+fn is_replaced(records: Option<&Records>, versions: Versions, claim: &Claim, ours: &Ours) -> bool {
+    let found = &ours.version;
+    let claimed = records.and_then(|records| records.find(&claim.version));
+    // A version of another file replaces nothing: two blobs were swapped.
+    if claimed.is_some_and(|claimed| !claimed.is_of(&ours.path)) {
+        return false;
+    }
     let recorded = records.is_some_and(|records| records.find(found).is_some());
     let later = records.is_some_and(|records| records.is_later(found, &claim.version));
     *found != claim.version && (later || !recorded && versions == Versions::Overwrite)

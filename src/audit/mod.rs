@@ -30,21 +30,25 @@
 //! metadata, not by names.
 
 mod claims;
+mod error;
+mod facts;
 mod findings;
 mod judge;
 mod names;
 mod reading;
 mod records;
 mod reports;
+mod runs;
 mod state;
+mod suspects;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
-use crate::failure::{Class, Failure};
+use crate::failure::Failure;
 use crate::ledger::error::LedgerError;
 use crate::ledger::{Told, look_through};
 use crate::model::{BlobName, RemotePath, Version, chain, hex};
@@ -54,23 +58,23 @@ use crate::retry::{Policy, retry};
 use crate::run::settings::{Source, Versions};
 use crate::run::{MAX_MANIFEST_BYTES, Manifest};
 use crate::state::paths::StatePaths;
-use crate::store::contract::{Store, StoreError, StoreKind};
+use crate::store::contract::{Store, StoreKind};
 use claims::{Claim, Claims, Says};
+use facts::RunsTold;
 use judge::{Judge, Missing, MissingKind};
 use names::Names;
-use reading::{Ending, Hashed, Reader};
+use reading::{Hashed, Reader};
 use records::{Builder, Hash, Records, path_hash};
-use reports::{Report, Tally};
+use runs::{read_records_of_runs, read_runs};
 use state::State;
 
+pub use error::{AuditError, Watch};
 pub use findings::{Checked, DETAILS, Findings, Invariant, Notes, Violation, Violations};
 
 /// Small blobs that are read at once.
 const AT_ONCE: usize = 8;
 /// Large ones.
 const LARGE_AT_ONCE: usize = 4;
-/// A report is smaller than this by far.
-const MAX_REPORT_BYTES: u64 = 32 << 20;
 
 /// Whether blobs' bytes are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,32 +84,6 @@ pub enum Bytes {
     /// They are read and hashed.
     Read,
 }
-
-/// Why nothing can be said: the store could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum AuditError {
-    /// A blob or a listing.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The ledger, because of the store.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-}
-
-impl Failure for AuditError {
-    fn class(&self) -> Class {
-        match self {
-            AuditError::Store(error) => error.class(),
-            AuditError::Ledger(error) => error.class(),
-        }
-    }
-    fn is_transient(&self) -> bool {
-        false
-    }
-}
-
-/// Who is told how far it is: what is done now, for people.
-pub type Watch<'a> = &'a (dyn Fn(&str) + Send + Sync);
 
 /// Checks what is claimed of `sources`. On `Err` the store could not be read, and nothing is known.
 pub async fn audit(
@@ -120,9 +98,15 @@ pub async fn audit(
         .iter()
         .map(|source| Findings { source: source.name.clone(), ..Findings::default() })
         .collect();
+    // First: what a record names has been there since.
+    let mut told = read_records_of_runs(&reader, watch).await?;
+    let damaged = std::mem::take(&mut told.violations);
+    if let Some(first) = found.first_mut() {
+        first.violations.append(damaged);
+    }
     let mut judges = Vec::with_capacity(sources.len());
     for (source, findings) in sources.iter().zip(&mut found) {
-        judges.push(judge_of(&reader, source, bytes, findings, watch).await?);
+        judges.push(judge_of(&reader, source, bytes, &told, findings, watch).await?);
     }
     watch("listing blobs");
     let judges = Mutex::new(judges);
@@ -149,9 +133,12 @@ pub async fn audit(
     retry(&reader.policy, &reader.cancel, "listing blobs", list).await?;
     let judges = judges.into_inner().expect("no code panics while it holds this lock");
     for ((source, mut judge), findings) in sources.iter().zip(judges).zip(&mut found) {
+        let suspects = judge.take_suspects();
         add_seen(&mut judge, findings);
+        add_lost_state(findings);
         name_missing(&reader, source, &judge, findings).await?;
         name_unmet(&reader, &judge.claims, findings).await?;
+        suspects::confirm(&reader, &source.name, suspects, findings).await?;
         if let Some(names) = judge.names.take() {
             drop(judge);
             download(&reader, &names, findings, watch).await?;
@@ -171,6 +158,7 @@ async fn judge_of(
     reader: &Reader,
     source: &Source,
     bytes: Bytes,
+    told: &RunsTold,
     findings: &mut Findings,
     watch: Watch<'_>,
 ) -> Result<Judge, AuditError> {
@@ -180,10 +168,20 @@ async fn judge_of(
     let state = read_state(reader, source, records.as_mut(), findings).await?;
     let mut claims = Claims::default();
     read_archives(reader, &state, &mut claims, findings, watch).await?;
-    read_runs(reader, &source.name, &state, &mut claims, findings, watch).await?;
+    let runs = read_runs(
+        reader,
+        (&source.name, &state, told),
+        records.as_ref(),
+        &mut claims,
+        findings,
+        watch,
+    )
+    .await?;
     claims.finish();
     let names = (bytes == Bytes::Read).then(Names::default);
-    Ok(Judge::new(&source.name, prefix(&source.naming), source.versions, records, claims, names))
+    let prefix = prefix(&source.naming);
+    let judge = Judge::new(&source.name, prefix, source.versions, records, claims, names);
+    Ok(judge.after(runs))
 }
 
 async fn read_records(
@@ -292,82 +290,6 @@ async fn read_archives(
     Ok(())
 }
 
-/// Every run's manifest, and every report against it.
-async fn read_runs(
-    reader: &Reader,
-    source: &str,
-    state: &State,
-    claims: &mut Claims,
-    findings: &mut Findings,
-    watch: Watch<'_>,
-) -> Result<(), AuditError> {
-    let mut tallies: HashMap<&str, Tally> = HashMap::new();
-    for run in &state.manifests {
-        watch(&format!("{source}: reading the manifest of run {run}"));
-        let name = StatePaths::of(source).manifest(run);
-        let from = claims.manifest(name.clone());
-        let (mut tally, mut bad) = (Tally::default(), 0u64);
-        let ending = reader.lines(&name, |line| match Line::parse(line) {
-            Ok(line) => {
-                tally.add(&line);
-                state::claim_of_line(
-                    &line,
-                    name.as_str(),
-                    state,
-                    claims,
-                    from,
-                    (&mut findings.violations, &mut findings.notes),
-                );
-            }
-            Err(_) => bad += 1,
-        });
-        let Some(ending) = ending.await? else { continue };
-        tally.torn = ending == Ending::Torn;
-        if bad > 0 {
-            findings.violations.add(
-                Invariant::Manifest,
-                Some(name.as_str()),
-                None,
-                format!("{bad} of its lines cannot be read"),
-            );
-        }
-        findings.checked.manifests += 1;
-        findings.checked.lines += tally.lines;
-        tallies.insert(run, tally);
-    }
-    let with_report: HashSet<&String> = state.reports.iter().collect();
-    findings.notes.manifests_without_report =
-        state.manifests.iter().filter(|run| !with_report.contains(run)).count() as u64;
-    let read = stream::iter(&state.reports).map(|run| async move {
-        let name = StatePaths::of(source).report(run);
-        reader.whole(&name, MAX_REPORT_BYTES).await.map(|found| (run, name, found))
-    });
-    let mut read = read.buffered(AT_ONCE);
-    while let Some((run, name, found)) = read.try_next().await? {
-        let Some((_, bytes)) = found else { continue };
-        findings.checked.reports += 1;
-        match serde_json::from_slice::<Report>(&bytes) {
-            Ok(report) => {
-                let manifest = StatePaths::of(source).manifest(run);
-                report.judge(
-                    name.as_str(),
-                    manifest.as_str(),
-                    tallies.get(run.as_str()),
-                    &mut findings.violations,
-                    &mut findings.notes,
-                );
-            }
-            Err(error) => findings.violations.add(
-                Invariant::I9,
-                Some(name.as_str()),
-                None,
-                format!("this report cannot be read: {error}"),
-            ),
-        }
-    }
-    Ok(())
-}
-
 fn add_seen(judge: &mut Judge, findings: &mut Findings) {
     let seen = std::mem::take(&mut judge.seen);
     findings.checked.blobs = seen.checked.blobs;
@@ -375,7 +297,21 @@ fn add_seen(judge: &mut Judge, findings: &mut Findings) {
     findings.notes.unrecorded += seen.notes.unrecorded;
     findings.notes.earlier_versions += seen.notes.earlier_versions;
     findings.notes.unprovable += seen.notes.unprovable;
+    findings.notes.before_reports = seen.notes.before_reports;
     findings.violations.append(seen.violations);
+}
+
+/// Whoever commits a blob has written to the ledger before.
+fn add_lost_state(findings: &mut Findings) {
+    let Findings { checked, notes, violations, .. } = findings;
+    let traces = checked.records + checked.reports + checked.manifests + checked.archives;
+    if checked.blobs > 0 && traces == 0 && notes.unfinished_runs.is_empty() {
+        let message = format!(
+            "{} blobs say that they are this source's, and nothing of its state is there",
+            checked.blobs
+        );
+        violations.add(Invariant::Ledger, None, None, message);
+    }
 }
 
 /// Looks up versions that are recorded and not there, by what stood for them.

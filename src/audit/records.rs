@@ -189,6 +189,12 @@ impl Records {
             .map(|at| &mut self.all[at])
     }
 
+    /// Whether there is a record of `path`.
+    pub fn speaks_of(&self, path: &Hash) -> bool {
+        let end = self.by_path.partition_point(|n| self.all[*n as usize].path <= *path);
+        end.checked_sub(1).is_some_and(|last| self.all[self.by_path[last] as usize].path == *path)
+    }
+
     /// The last record of `path`, to be marked.
     pub fn mark_latest(&mut self, path: &Hash) -> Option<&mut Record> {
         let end = self.by_path.partition_point(|n| self.all[*n as usize].path <= *path);

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::audit::findings::{Invariant, Notes, Violations};
-use crate::report::{DEFERS_WITH_LINES, Line, MANIFEST_INCOMPLETE, SKIPS_WITH_LINES, Word};
+use crate::report::{
+    DEFERS_WITH_LINES, Defer, Line, MANIFEST_INCOMPLETE, NamedFacts, SKIPS_WITH_LINES, Word,
+};
 
 /// What is read of a report.
 #[derive(Debug, Deserialize)]
@@ -32,6 +34,9 @@ pub struct Report {
     /// The version of stored state; `None` in reports of release 0.1.
     #[serde(default)]
     schema: Option<u64>,
+    /// What it says of other blobs; `None` in reports of earlier builds.
+    #[serde(default)]
+    pub facts: Option<NamedFacts>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,6 +59,8 @@ pub struct Tally {
     pub lines: u64,
     counts: [u64; 5],
     bytes: u64,
+    /// SHA-256 of its whole lines, in hex.
+    pub sha256: Option<String>,
     /// Whether it ends in the midst of a line.
     pub torn: bool,
 }
@@ -131,7 +138,25 @@ impl Report {
             ("deferred", self.deferred),
             ("the sum of its reasons", sum(self.deferred_by_reason.values().copied())),
         );
+        let before = violations.total;
         self.judge_manifest(blob, manifest, tally, violations, notes);
+        let named = self.facts.as_ref().and_then(|facts| facts.manifest_sha256.as_ref());
+        let read = tally.and_then(|tally| tally.sha256.as_ref());
+        if before == violations.total && named.is_some() && read.is_some() && named != read {
+            let message = "its bytes do not have the SHA-256 that its report names";
+            violations.add(Invariant::Manifest, Some(manifest), None, message);
+        }
+    }
+
+    /// Whether the run did all that it began: then each blob that it wrote is recorded.
+    pub fn is_sound(&self) -> bool {
+        let interrupted = self.deferred_by_reason.get(Defer::Interrupted.word());
+        self.failed == 0 && self.problems.is_empty() && interrupted.is_none_or(|count| *count == 0)
+    }
+
+    /// Whether it says that its manifest has all lines.
+    pub fn is_whole(&self) -> bool {
+        !self.problems.iter().any(|problem| problem.message.starts_with(MANIFEST_INCOMPLETE))
     }
 
     /// How many skipped and how many deferred files the manifest names.
@@ -167,7 +192,7 @@ impl Report {
             violations.add(Invariant::Manifest, Some(blob), None, message)
         };
         let there = tally.map_or(0, |tally| tally.lines);
-        if self.problems.iter().any(|problem| problem.message.starts_with(MANIFEST_INCOMPLETE)) {
+        if !self.is_whole() {
             notes.incomplete_manifests += 1;
             if there < lines {
                 violate(manifest, format!("it has {there} lines, its report counts {lines}"));

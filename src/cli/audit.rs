@@ -155,6 +155,8 @@ fn of_notes(notes: &Notes) -> Vec<String> {
         incomplete_manifests,
         unprovable,
         quarantined,
+        reports_without_facts,
+        before_reports,
     } = notes;
     let counts = [
         (
@@ -176,6 +178,14 @@ fn of_notes(notes: &Notes) -> Vec<String> {
             manifest",
         ),
         (*quarantined, "originals in quarantine"),
+        (
+            *reports_without_facts,
+            "reports of earlier builds, which name no checksums of what they rest on",
+        ),
+        (
+            *before_reports,
+            "blobs of runs before the first report that is there: earlier ones were removed",
+        ),
     ];
     let mut told = Vec::new();
     if !unfinished_runs.is_empty() {
@@ -257,11 +267,13 @@ mod tests {
                     "versions": 2
                   },
                   "notes": {
+                    "before_reports": 0,
                     "earlier_versions": 0,
                     "foreign": 4,
                     "incomplete_manifests": 0,
                     "manifests_without_report": 0,
                     "quarantined": 0,
+                    "reports_without_facts": 0,
                     "reports_without_manifest": 0,
                     "unfinished_runs": [
                       "r1"
@@ -286,11 +298,13 @@ mod tests {
                     "versions": 0
                   },
                   "notes": {
+                    "before_reports": 0,
                     "earlier_versions": 0,
                     "foreign": 0,
                     "incomplete_manifests": 0,
                     "manifests_without_report": 0,
                     "quarantined": 0,
+                    "reports_without_facts": 0,
                     "reports_without_manifest": 0,
                     "unfinished_runs": [],
                     "unprovable": 0,

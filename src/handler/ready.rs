@@ -82,6 +82,8 @@ impl Ready {
             ledgers: self.ledgers.clone(),
             cancel,
             progress,
+            // Whoever starts a run here has written its record.
+            announcement: Some(Arc::default()),
             ..Options::new(given.store, given.limits)
         }
     }

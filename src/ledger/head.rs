@@ -102,8 +102,8 @@ impl Head {
         if let Some(found) = value["schema"].as_u64().filter(|found| *found > u64::from(SCHEMA)) {
             return Err(BadState::Future { blob: blob.as_str().to_owned(), found });
         }
-        verify_line(bytes.strip_suffix(b"\n").unwrap_or(bytes))
-            .map_err(|why| bad(why.to_string()))?;
+        let line = bytes.strip_suffix(b"\n").ok_or_else(|| bad("it does not end".to_owned()))?;
+        verify_line(line).map_err(|why| bad(why.to_string()))?;
         let head: Self = serde_json::from_value(value).map_err(|error| bad(error.to_string()))?;
         if !head.shards.is_empty() && !head.shards.len().is_power_of_two() {
             return Err(bad(format!("it names {} shards", head.shards.len())));
@@ -166,6 +166,7 @@ mod tests {
         };
         let bytes = head.to_bytes();
         assert_eq!(Head::parse(&blob(), &bytes).ok(), Some(head));
+        assert!(Head::parse(&blob(), &bytes[..bytes.len() - 1]).is_err(), "without its end");
         for at in 0..bytes.len() - 1 {
             for bit in 0..8 {
                 let mut flipped = bytes.clone();

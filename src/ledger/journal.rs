@@ -12,9 +12,11 @@ use crate::ledger::head::Piece;
 use crate::ledger::index::Index;
 use crate::ledger::loaded::Loaded;
 use crate::ledger::planned::{MAX_OVERTAKEN, Own, make, name_in_head};
+use crate::ledger::reach::{Reached, extended};
 use crate::ledger::record::Record;
 use crate::ledger::shelf::{Appended, Race, Shelf, Tagged};
 use crate::model::chain;
+use crate::report::Reach;
 
 /// Azure allows 50,000 appends to a blob; a journal is followed by the next well before that.
 const MAX_APPENDS: usize = 40_000;
@@ -37,6 +39,7 @@ struct Write {
 pub struct Journal {
     writes: mpsc::Sender<Write>,
     broken: Arc<OnceLock<String>>,
+    reached: Reached,
 }
 
 impl Journal {
@@ -54,24 +57,31 @@ impl Journal {
         let is_first = head.is_none() && !legacy;
         let whole =
             Whole { index, tuning, head, in_memory, is_first, legacy, lines, fold_above: 0 };
-        Self::start(Tail { shelf, run: run.to_owned(), own: idle, whole: Some(whole) })
+        let reached = Reached::default();
+        Self::start(Tail { shelf, run: run.to_owned(), own: idle, whole: Some(whole), reached })
     }
 
     /// Stands ready to append to a journal that was planned for a piece of work.
     pub fn of_piece(shelf: Shelf, run: &str, own: Own) -> Self {
-        Self::start(Tail { shelf, run: run.to_owned(), own: Some(own), whole: None })
+        let reached = Reached::default();
+        Self::start(Tail { shelf, run: run.to_owned(), own: Some(own), whole: None, reached })
     }
 
     fn start(tail: Tail) -> Self {
         let (writes, queue) = mpsc::channel(1024);
-        let broken = Arc::new(OnceLock::new());
+        let (broken, reached) = (Arc::new(OnceLock::new()), tail.reached.clone());
         tokio::spawn(tail.serve(queue, broken.clone()));
-        Self { writes, broken }
+        Self { writes, broken, reached }
     }
 
     /// Whether a write has failed; all later ones fail too.
     pub fn is_broken(&self) -> bool {
         self.broken.get().is_some()
+    }
+
+    /// The journals that were written, each as far as it was.
+    pub fn reached(&self) -> Vec<Reach> {
+        self.reached.all()
     }
 
     /// Appends `record` and returns when it is durable.
@@ -125,6 +135,7 @@ struct Tail {
     /// ended it.
     own: Option<Own>,
     whole: Option<Whole>,
+    reached: Reached,
 }
 
 impl Tail {
@@ -196,6 +207,8 @@ impl Tail {
             }
             if there {
                 own.position += bytes.len() as u64;
+                own.sum = extended(own.sum, &bytes);
+                self.reached.note(&own.name, own.position, own.sum);
                 own.lines += batch.iter().filter(|write| write.record.is_some()).count();
                 self.own = Some(own).filter(|_| !ended);
                 self.take_in(batch);

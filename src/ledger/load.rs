@@ -9,6 +9,7 @@ use crate::ledger::head::Head;
 use crate::ledger::index::OpenRuns;
 use crate::ledger::loaded::Loaded;
 use crate::ledger::planned::{Own, Raw, legacy, read};
+use crate::ledger::reach::sum;
 use crate::ledger::record::{Check, Record, scan};
 use crate::ledger::shelf::{HEAD, Shelf, Tagged};
 use crate::ledger::snapshot::Snapshot;
@@ -80,7 +81,10 @@ async fn load_under(shelf: &Shelf, head: &Option<Tagged>) -> Result<Loaded, Ledg
         }
         // Of two records of a file, that in the later journal counts: what comes next must stand in
         // the last one.
-        let own = idle.then(|| Own { name, position: raw.bytes.len() as u64, lines });
+        let own = idle.then(|| {
+            let (position, sum) = (raw.bytes.len() as u64, sum(&raw.bytes));
+            Own { name, position, lines, sum }
+        });
         loaded.idle = if left_out!("last-journal") { own.or(loaded.idle.take()) } else { own };
     }
     Ok(loaded)

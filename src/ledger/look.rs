@@ -82,6 +82,32 @@ pub async fn look_through(
     }
 }
 
+/// The journals of `source` that are not folded yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Journals {
+    /// Whether journals were folded before.
+    pub folded: bool,
+    /// Their names in the ledger's folder.
+    pub names: Vec<String>,
+}
+
+/// Which journals the head of `source` names; `None` if there is no head, or none that can be read.
+pub async fn journals(
+    store: Arc<dyn Store>,
+    source: &str,
+    policy: Policy,
+    cancel: CancellationToken,
+) -> Result<Option<Journals>, LedgerError> {
+    let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
+    match shelf.head().await {
+        Ok(head) => {
+            Ok(head.map(|(head, _)| Journals { folded: head.generation > 0, names: head.journals }))
+        }
+        Err(LedgerError::Damaged { .. } | LedgerError::Future { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 async fn under(
     shelf: &Shelf,
     head: &Option<Tagged>,

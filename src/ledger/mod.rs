@@ -23,6 +23,7 @@ mod look;
 mod packed;
 mod pass;
 mod planned;
+mod reach;
 mod rebuild;
 mod record;
 mod shelf;
@@ -58,7 +59,7 @@ use sums::Sums;
 pub use cache::LedgerCache;
 pub use fold::Tuning;
 pub use head::OpenPass;
-pub use look::{Looked, Told, look_through};
+pub use look::{Looked, Told, journals, look_through};
 pub use rebuild::{Originals, Rebuilt, described, rebuild};
 pub use record::Recorded;
 
@@ -238,6 +239,11 @@ impl Ledger {
     /// Notes that they do.
     pub async fn note_restless(&self) -> Result<(), LedgerError> {
         self.journal.write(Record::Restless { at: OffsetDateTime::now_utc() }).await
+    }
+
+    /// The journals that this run has written, each as far as it wrote.
+    pub fn reached(&self) -> Vec<crate::report::Reach> {
+        self.journal.reached()
     }
 
     /// Notes that this run ended in good order. Only after [`Ledger::begin`].

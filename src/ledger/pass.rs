@@ -6,6 +6,7 @@ use crate::failpoint::left_out;
 use crate::ledger::error::{LedgerError, SCHEMA};
 use crate::ledger::head::{Head, OpenPass};
 use crate::ledger::planned::{MAX_OVERTAKEN, Own, is_untouched, make, name_in_head, read};
+use crate::ledger::reach::sum;
 use crate::ledger::record::Record;
 use crate::ledger::shelf::{Race, Shelf};
 
@@ -74,7 +75,7 @@ async fn were_never_named(
 ) -> Result<bool, LedgerError> {
     let position = Record::Schema { version: SCHEMA }.to_line().len() as u64;
     for name in names {
-        let own = Own { name: name.clone(), position, lines: 1 };
+        let own = Own { name: name.clone(), position, lines: 1, sum: 0 };
         if head.journals.contains(name) || !is_untouched(shelf, &own).await? {
             return Ok(false);
         }
@@ -138,6 +139,6 @@ pub async fn own_journal(shelf: &Shelf, name: &str) -> Result<(Own, Vec<Record>)
         name_in_head(shelf, std::slice::from_ref(&own), head).await?;
         return Ok((own, records));
     }
-    let lines = found.lines;
-    Ok((Own { name: name.to_owned(), position: raw.bytes.len() as u64, lines }, records))
+    let (position, sum) = (raw.bytes.len() as u64, sum(&raw.bytes));
+    Ok((Own { name: name.to_owned(), position, lines: found.lines, sum }, records))
 }

@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use crate::failpoint::left_out;
 use crate::ledger::error::{BadState, LedgerError, SCHEMA};
 use crate::ledger::head::{Head, new_name};
+use crate::ledger::reach::sum;
 use crate::ledger::record::{Check, Record, Scan, scan};
 use crate::ledger::shelf::{Appended, Race, Shelf, Tagged};
 use crate::model::BlobName;
@@ -21,6 +22,8 @@ pub struct Own {
     pub position: u64,
     /// How many lines it has: no fewer than it had appends.
     pub lines: usize,
+    /// The checksum of all of its bytes up to `position`.
+    pub sum: u64,
 }
 
 /// Makes a journal that no head names yet, so that nothing of it counts.
@@ -31,9 +34,9 @@ pub struct Own {
 /// another name, so that what was tried under the one that is used is over.
 pub async fn make(shelf: &Shelf) -> Result<Own, LedgerError> {
     let line = Bytes::from(Record::Schema { version: SCHEMA }.to_line());
-    let position = line.len() as u64;
+    let (position, sum) = (line.len() as u64, sum(&line));
     let name = shelf.append_new(|| new_name("journal", ".ndjson"), line).await?;
-    Ok(Own { name, position, lines: 1 })
+    Ok(Own { name, position, lines: 1, sum })
 }
 
 /// Names `journals` in the head, durably. `known` is the head as it was read last; it may be old.

@@ -18,6 +18,7 @@ use crate::model::{ModifiedTime, RemoteFile};
 use crate::plan::rest::rest;
 use crate::plan::{Rest, TimeTold, Times};
 use crate::retry::Policy;
+use crate::run::announcement::Announcement;
 use crate::run::budget::{Allowance, ByteBudget};
 use crate::run::leaving::Leaving;
 use crate::run::lines::Lines;
@@ -67,6 +68,8 @@ pub struct Run {
     pub cancel: CancellationToken,
     /// Who looks on.
     pub progress: Arc<dyn Progress>,
+    /// Its record, if it leaves one.
+    pub announcement: Option<Arc<Announcement>>,
 }
 
 /// How long reads that are under way may go on once the run was told to stop: `docker stop` kills
@@ -94,6 +97,14 @@ impl Run {
             retry_quarantined: self.retry_quarantined,
             cancel: self.cancel.clone(),
             progress: self.progress.clone(),
+            announcement: self.announcement.clone(),
+        }
+    }
+
+    /// Sees to it that its record is there before anything is done.
+    pub async fn announce(&self) {
+        if let Some(announcement) = &self.announcement {
+            announcement.made().await;
         }
     }
 

@@ -163,7 +163,7 @@ async fn once(
         }
         drop(chunks.reserve().await.map_err(|_| FetchError::Unwanted)?);
     };
-    let after = match lease.stat(&file.path).await {
+    let after = match described_after(pass, &mut *lease, file, arrived).await {
         // A session that is spent (a closing reply that never came) must not cost the bytes that
         // did come.
         Err(error) if !error.keeps_session() => {
@@ -179,11 +179,34 @@ async fn once(
         Ok(after) => after,
         // All of it came, and the server gives no description any more: some refuse it once a file
         // was read.
-        Err(error) if !error.is_transient() && file.size == Some(arrived) => None,
+        Err(error)
+            if !error.is_transient() && !error.says_folder() && file.size == Some(arrived) =>
+        {
+            None
+        }
         Err(error) => return Err(FetchError::Source(error).into()),
     };
     let verdict = judged(pass, file, after.as_ref(), arrived)?;
     Ok(Fetched { verdict, after })
+}
+
+/// The description of a file that was read. What has no bytes and is no file any more may be a
+/// folder that the server lists as a file: then it can be listed.
+async fn described_after(
+    pass: &Pass,
+    session: &mut dyn Session,
+    file: &RemoteFile,
+    arrived: u64,
+) -> Result<Option<RemoteFile>, SourceError> {
+    let after = session.stat(&file.path).await?;
+    if after.is_some() || arrived > 0 {
+        return Ok(after);
+    }
+    match session.list(&file.path, &mut |_| {}).await {
+        Ok(()) => Err(SourceError::is_folder(Op::Read, pass.pool.address(), &file.path)),
+        Err(error) if !error.keeps_session() => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Sends what is left of the file.

@@ -14,9 +14,10 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::BlobName;
+use crate::model::{BlobName, hex};
 use crate::report::{Line, Problem, problem};
 use crate::retry::{Policy, retry};
 use crate::store::contract::{Store, StoreError, StoreKind};
@@ -34,6 +35,8 @@ pub struct Appender {
     name: BlobName,
     position: u64,
     lines: u64,
+    /// Of all that was written, if all of it was written here.
+    sum: Option<Sha256>,
 }
 
 impl Appender {
@@ -45,7 +48,8 @@ impl Appender {
         position: u64,
         lines: u64,
     ) -> Self {
-        Self { store, policy, name, position, lines }
+        let sum = (position == 0).then(Sha256::new);
+        Self { store, policy, name, position, lines, sum }
     }
 
     /// How many lines the manifest has.
@@ -58,6 +62,11 @@ impl Appender {
         self.position
     }
 
+    /// SHA-256 of the manifest, in hex, if this appender wrote all of it.
+    pub fn sha256(&self) -> Option<String> {
+        self.sum.clone().map(|sum| hex(&sum.finalize()))
+    }
+
     /// Appends whole lines, `FULL` bytes of them at once at most, if none is longer; they are
     /// durable when this returns. After an error, or if it is dropped before its end, only a
     /// beginning of them may be there.
@@ -67,6 +76,7 @@ impl Appender {
             let next = rest.split_to(whole_lines(&rest));
             self.append_once(&next).await?;
             self.position += next.len() as u64;
+            self.sum.iter_mut().for_each(|sum| sum.update(&next));
             self.lines += next.iter().filter(|byte| **byte == b'\n').count() as u64;
         }
         Ok(())
@@ -131,6 +141,8 @@ pub struct WrittenManifest {
     pub name: BlobName,
     /// Its lines.
     pub lines: u64,
+    /// SHA-256 of it, in hex.
+    pub sha256: Option<String>,
     /// Why lines are missing, if some are.
     pub broken: Option<Problem>,
 }
@@ -194,6 +206,7 @@ impl Lines {
         WrittenManifest {
             name: out.appender.name.clone(),
             lines: out.appender.lines,
+            sha256: out.appender.sha256(),
             broken: out.broken.clone(),
         }
     }

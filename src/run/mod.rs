@@ -2,6 +2,7 @@
 
 mod after;
 mod ahead;
+mod announcement;
 mod blob;
 mod budget;
 mod context;

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::announcement::Announcement;
 use super::budget::ByteBudget;
 use super::context::Run;
 use super::progress::{Progress, Silent};
@@ -46,6 +47,8 @@ pub struct Options {
     pub cancel: CancellationToken,
     /// Who looks on.
     pub progress: Arc<dyn Progress>,
+    /// Its record, if it leaves one.
+    pub announcement: Option<Arc<Announcement>>,
 }
 
 impl Options {
@@ -62,6 +65,7 @@ impl Options {
             retry_quarantined: false,
             cancel: CancellationToken::new(),
             progress: Arc::new(Silent),
+            announcement: None,
         }
     }
 }
@@ -78,6 +82,7 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
         retry_quarantined,
         cancel,
         progress,
+        announcement,
         ..
     } = options;
     let secrets: Vec<Secret> =
@@ -115,5 +120,6 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
         retry_quarantined,
         cancel,
         progress,
+        announcement,
     }
 }

@@ -39,6 +39,7 @@ use crate::store::contract::{Condition, StoreError};
 /// Does what there is to do, under the lease `ours`.
 pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: Ours) -> SourceReport {
     let (run, source) = (&pass.run, &pass.source);
+    run.announce().await;
     pass.lines.begin();
     let mut report = std::mem::take(&mut survey.report);
     watch::surveyed(&report);
@@ -61,6 +62,7 @@ pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: Ours) -> Source
     refusals::after(pass).await;
     ours.over(&mut report).await;
     file_log::close(pass, &mut report).await;
+    report.facts.journals = pass.ledger.reached();
     if let Err(error) =
         write_report(run, source, &mut report, run.started, &Condition::Always).await
     {
@@ -473,6 +475,7 @@ pub async fn write_report(
     let name = StatePaths::of(&source.name).report(&run.id);
     let ended = time::OffsetDateTime::now_utc();
     report.report = Some(name.as_str().to_owned());
+    report.facts.recorded = run.announcement.is_some();
     let stored = StoredReport { run: &run.id, started, ended, status: report.status(), report };
     failpoint!(
         "before-report",
@@ -484,9 +487,10 @@ pub async fn write_report(
             "failpoint"
         )
     );
-    let written = run.state.put_json(&name, &stored, condition, "writing a report").await;
+    let written = run.state.put_named_json(&name, &stored, condition, "writing a report").await;
     if written.is_err() {
         report.report = None;
     }
-    Ok(written?.is_some())
+    report.report_sha256 = written?;
+    Ok(report.report_sha256.is_some())
 }

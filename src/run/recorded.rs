@@ -1,10 +1,13 @@
 //! A run of the command line, with the record that it leaves.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
+use super::announcement::Announcement;
 use super::local::run;
 use super::options::Options;
 use super::record::{RunRecord, Trigger};
@@ -22,7 +25,7 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// [`run`], and a record of it: while it goes on, and when it has ended. A record that cannot be
 /// written at the end is a problem of the run.
-pub async fn recorded(sources: Vec<Source>, options: Options, trigger: Trigger) -> Report {
+pub async fn recorded(sources: Vec<Source>, mut options: Options, trigger: Trigger) -> Report {
     let secrets: Vec<Secret> =
         sources.iter().flat_map(|source| source.endpoint.secrets()).collect();
     let redactor = options.redactor.and(&secrets);
@@ -33,6 +36,11 @@ pub async fn recorded(sources: Vec<Source>, options: Options, trigger: Trigger) 
     record.run = Some(options.id.clone());
     record.sources =
         sources.iter().map(|source| super::record::running_line(&source.name)).collect();
+    let (to, first) = (records.clone(), record.clone());
+    options.announcement = Some(Arc::new(Announcement::by(move || {
+        let (to, first) = (to.clone(), first.clone());
+        async move { to.put(&first).await }.boxed()
+    })));
     let over = CancellationToken::new();
     let keeper = tokio::spawn(keep(records.clone(), record.clone(), over.clone()));
     let mut report = run(sources, options).await;

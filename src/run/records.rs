@@ -34,7 +34,8 @@ impl Records {
     pub async fn put(&self, record: &RunRecord) -> Result<(), StoreError> {
         let name = run_record(&record.id).expect("records carry ids of our own making");
         let put = || {
-            self.state.put_json(&name, record, &Condition::Always, "writing the record of a run")
+            let what = "writing the record of a run";
+            self.state.put_sealed_json(&name, record, &Condition::Always, what)
         };
         match put().await {
             Err(error) if error.kind == StoreKind::NoContainer => {
@@ -142,7 +143,7 @@ impl Records {
             let condition = Condition::IfMatch(etag);
             if self
                 .state
-                .put_json(&name, &record, &condition, "writing the record of a run")
+                .put_sealed_json(&name, &record, &condition, "writing the record of a run")
                 .await?
                 .is_some()
             {

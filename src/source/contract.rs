@@ -242,7 +242,22 @@ pub struct SourceError {
     cause: BoxError,
 }
 
+/// Why a path that was listed as a file cannot be read as one.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the server lists it as a file, and it is a folder")]
+pub struct IsFolder;
+
 impl SourceError {
+    /// That the file of this path is a folder.
+    pub fn is_folder(op: Op, address: &str, path: &RemotePath) -> Self {
+        Self::new(op, address, Class::Protocol, IsFolder).at(path).session_survives()
+    }
+
+    /// Whether it says that the path is a folder.
+    pub fn says_folder(&self) -> bool {
+        self.cause.is::<IsFolder>()
+    }
+
     /// An error of `class` in doing `op`. Transient if its class usually is
     /// (busy, connect, stalled, truncated); the session is not usable afterwards.
     pub fn new(op: Op, address: &str, class: Class, cause: impl Into<BoxError>) -> Self {

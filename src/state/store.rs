@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::sum;
 use super::version::{self, LaterVersion};
 use crate::failure::{Class, Failure};
 use crate::model::BlobName;
@@ -133,6 +134,33 @@ impl StateStore {
         self.put(name, json(&self.redactor, value), Metadata::new(), condition, doing).await
     }
 
+    /// As [`StateStore::put_json`]; the SHA-256 of what was stored comes back, so that another blob
+    /// can name it.
+    pub async fn put_named_json(
+        &self,
+        name: &BlobName,
+        value: &impl Serialize,
+        condition: &Condition,
+        doing: &'static str,
+    ) -> Result<Option<String>, StoreError> {
+        let bytes = json(&self.redactor, value);
+        let sha256 = sum::sha256(&bytes);
+        Ok(self.put(name, bytes, Metadata::new(), condition, doing).await?.map(|_| sha256))
+    }
+
+    /// As [`StateStore::put_json`], with a checksum of its own in it: for what no other blob names.
+    pub async fn put_sealed_json(
+        &self,
+        name: &BlobName,
+        value: &impl Serialize,
+        condition: &Condition,
+        doing: &'static str,
+    ) -> Result<Option<Etag>, StoreError> {
+        let mut value = object(&self.redactor, value);
+        sum::seal(&mut value);
+        self.put(name, pretty(&value), Metadata::new(), condition, doing).await
+    }
+
     /// As [`StateStore::put_json`], with metadata.
     pub async fn put_json_with(
         &self,
@@ -194,12 +222,20 @@ impl StateStore {
 
 /// JSON of ours as it is stored: redacted, an object with its version.
 fn json(redactor: &Redactor, value: &impl Serialize) -> Bytes {
+    pretty(&object(redactor, value))
+}
+
+fn object(redactor: &Redactor, value: &impl Serialize) -> Value {
     let mut value =
         redactor.json(serde_json::to_value(value).expect("state holds nothing that JSON cannot"));
     if let Value::Object(object) = &mut value {
         object.insert(version::MEMBER.to_owned(), version::VERSION.into());
     }
-    Bytes::from(serde_json::to_vec_pretty(&value).expect("a value is JSON"))
+    value
+}
+
+fn pretty(value: &Value) -> Bytes {
+    Bytes::from(serde_json::to_vec_pretty(value).expect("a value is JSON"))
 }
 
 /// Reads JSON of ours, the content of `name`.

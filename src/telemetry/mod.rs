@@ -3,6 +3,7 @@
 pub mod insights;
 pub mod lines;
 pub mod redact;
+mod told;
 
 use std::fs;
 use std::io;
@@ -25,6 +26,7 @@ use crate::model::redactor::Redactor;
 use insights::Insights;
 use lines::{LineOut, Lines};
 use redact::RedactedWriter;
+use told::ToldFile;
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
@@ -32,7 +34,7 @@ type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 pub struct Telemetry {
     lines: Lines,
     /// Flushes log files when it is dropped.
-    _guards: Vec<WorkerGuard>,
+    guards: Vec<WorkerGuard>,
     /// Why a log file could not be opened. Never a reason not to run.
     pub warnings: Vec<String>,
 }
@@ -46,6 +48,8 @@ impl Telemetry {
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
+        // What a log file could not take is told on the console.
+        self.guards.clear();
         self.settle();
     }
 }
@@ -108,7 +112,8 @@ pub fn start_with(
         {
             match open(path, settings) {
                 Ok(file) => {
-                    let (writer, guard) = tracing_appender::non_blocking(file);
+                    let (writer, guard) =
+                        tracing_appender::non_blocking(ToldFile::new(file, path.clone()));
                     guards.push(guard);
                     layers.push(layer(
                         settings.json.unwrap_or(false),
@@ -130,7 +135,7 @@ pub fn start_with(
     if let Err(error) = started {
         warnings.push(format!("Warning: logging was started before: {error}"));
     }
-    Telemetry { lines, _guards: guards, warnings }
+    Telemetry { lines, guards, warnings }
 }
 
 fn layer<W>(json: bool, level: &str, writer: W) -> BoxedLayer

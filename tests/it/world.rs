@@ -49,6 +49,7 @@ mod store_faults;
 mod truth;
 mod unread;
 mod versions_of_archives;
+mod witness;
 pub mod zips;
 
 /// 2024-01-01, long enough ago to be settled.

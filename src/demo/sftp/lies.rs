@@ -64,6 +64,8 @@ pub enum KindRule {
     NineLetters,
     /// Not at all.
     Untold,
+    /// Folders as files of no bytes, wherever it is asked; they can be opened, and not be read.
+    FoldersAsFiles,
 }
 
 /// The answer to a READ behind the end.

@@ -200,6 +200,9 @@ impl Service {
             return Ok(say(code, words));
         }
         let file = File::open(&real)?;
+        if file.metadata()?.is_dir() && script.lies.kinds == KindRule::FoldersAsFiles {
+            return self.open_dir(path);
+        }
         if !file.metadata()?.is_file() {
             return Ok(say(status::FAILURE, "not a file"));
         }
@@ -221,7 +224,7 @@ impl Service {
                 } else {
                     "-rw-rw-rw   1 root"
                 }),
-                KindRule::Untold => Bytes::copy_from_slice(&name),
+                KindRule::Untold | KindRule::FoldersAsFiles => Bytes::copy_from_slice(&name),
             };
             entries.push(Entry { long_name, name: name.into(), attributes });
         }
@@ -341,6 +344,12 @@ impl Service {
             KindRule::Told => Some(permissions(metadata)),
             KindRule::NineLetters => Some(0o666),
             KindRule::Untold => None,
+            KindRule::FoldersAsFiles => {
+                if metadata.is_dir() {
+                    size = 0;
+                }
+                Some(0o100_644)
+            }
         };
         Attributes {
             size: Some(size),

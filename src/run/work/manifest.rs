@@ -4,10 +4,11 @@
 //! was killed on the way is gone on with by the next, and two at once write the same.
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 
 use super::desk::{Desk, never};
 use super::error::WorkError;
-use crate::model::BlobName;
+use crate::model::{BlobName, hex};
 use crate::report::SourceReport;
 use crate::retry::retry;
 use crate::run::lines::Appender;
@@ -23,6 +24,7 @@ pub struct Manifest<'a> {
     name: BlobName,
     position: u64,
     lines: u64,
+    sum: Sha256,
 }
 
 impl<'a> Manifest<'a> {
@@ -33,12 +35,14 @@ impl<'a> Manifest<'a> {
             name: StatePaths::of(&desk.source.name).manifest(&desk.run.id),
             position: 0,
             lines: 0,
+            sum: Sha256::new(),
         }
     }
 
     /// Adds whole lines, unless they are there.
     pub async fn add(&mut self, lines: Vec<u8>) -> Result<(), WorkError> {
         let all = Bytes::from(lines);
+        self.sum.update(&all);
         let (start, end) = (self.position, self.position + all.len() as u64);
         for _ in 0..MAX_OVERTAKEN {
             let there = self.length(end).await?;
@@ -82,5 +86,7 @@ impl<'a> Manifest<'a> {
     pub fn tell(&self, report: &mut SourceReport) {
         report.manifest_lines = self.lines;
         report.manifest = (self.lines > 0).then(|| self.name.as_str().to_owned());
+        let sha256 = (self.lines > 0).then(|| hex(&self.sum.clone().finalize()));
+        report.facts.manifest_sha256 = sha256;
     }
 }

@@ -18,6 +18,7 @@ use super::control::{Control, Stream};
 use super::fault::{Broken, Reply, Scene};
 use super::passive::Door;
 use super::tls::{Connector, Handshakes, MaxVersion};
+use super::wire::with_path;
 use crate::failure::{Class, Failure};
 use crate::model::RemotePath;
 use crate::source::contract::{Op, SourceError};
@@ -127,7 +128,7 @@ impl Client {
             ));
         }
         self.in_step = false;
-        Ok(())
+        self.control.quiet(scene)
     }
 
     /// A transfer has ended with the server's own word: the connection is free for the next
@@ -156,6 +157,8 @@ impl Client {
         } else {
             self.in_turn(scene, lines).await?
         };
+        // One reply too many among these: some of them answer other questions.
+        self.control.quiet(scene)?;
         self.in_step = true;
         Ok(replies)
     }
@@ -492,9 +495,4 @@ fn may_change_door(error: &Broken, stage: Stage) -> bool {
         (Broken::Nonsense, Stage::Asking) => true,
         _ => false,
     }
-}
-
-/// `verb /path` as bytes.
-pub fn with_path(verb: &str, path: &RemotePath) -> Vec<u8> {
-    [verb.as_bytes(), b" ", path.as_bytes()].concat()
 }

@@ -4,12 +4,15 @@
 use std::io;
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-use super::fault::{Broken, Reply};
+use super::fault::{Broken, Reply, Scene};
+use crate::failure::Class;
+use crate::source::contract::SourceError;
 
 /// The longest reply that is read, in bytes: a greeting or a list of features that never ends must
 /// not fill the memory.
@@ -60,6 +63,28 @@ impl Control {
                     .into(),
             )),
         }
+    }
+
+    /// What came that nobody asked for, as far as it is here: then no later reply can be told to be
+    /// the answer to its question. The last words of a server that goes away are none of it.
+    fn stray(&mut self) -> Option<Reply> {
+        if self.inbox.is_empty() {
+            self.inbox.reserve(READ_AT_ONCE);
+            // An end or an error is met by the next question.
+            drop(self.stream.read_buf(&mut self.inbox).now_or_never());
+        }
+        let is_stray = !self.inbox.is_empty() && !self.inbox.starts_with(b"421");
+        is_stray.then(|| Reply::of(&self.inbox[..self.inbox.len().min(READ_AT_ONCE)]))
+    }
+
+    /// An error if there is such a thing.
+    pub fn quiet(&mut self, scene: Scene<'_>) -> Result<(), SourceError> {
+        let Some(stray) = self.stray() else { return Ok(()) };
+        let text = format!(
+            "the replies are out of step: the server said, without being asked, {}",
+            stray.text()
+        );
+        Err(scene.fault(Class::Protocol, text).transient(true))
     }
 
     /// Sends lines, all at once.

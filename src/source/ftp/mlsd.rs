@@ -5,12 +5,12 @@ use super::when;
 
 /// A line as `type=file;size=1024;modify=20261120101112; name`.
 ///
-/// Everything behind the first blank is the name, whatever it holds.
+/// Everything behind the blank that follows the facts is the name, whatever it holds.
 pub fn line(line: &[u8]) -> Line {
     if line.is_empty() {
         return Line::Nothing;
     }
-    let Some(blank) = line.iter().position(|b| *b == b' ') else { return Line::Unparsed };
+    let Some(blank) = end_of_facts(line) else { return Line::Unparsed };
     let facts = Facts::of(&line[..blank]);
     let name = line[blank + 1..].to_vec();
     match facts.kind {
@@ -23,6 +23,33 @@ pub fn line(line: &[u8]) -> Line {
             settled(Entry { kind: Kind::Untold, name, size: facts.size, modified: facts.modified })
         }
         None => Line::Unparsed,
+    }
+}
+
+/// Where the blank stands that ends the facts. Values may hold blanks (`UNIX.groupname=domain
+/// users;`), so that is the first one behind a `;`; but some servers leave out the last `;`.
+fn end_of_facts(line: &[u8]) -> Option<usize> {
+    let first = line.iter().position(|b| *b == b' ')?;
+    let mut at = 0;
+    while line.get(at) != Some(&b' ') {
+        let Some(end) = line[at..].iter().position(|b| *b == b';') else { return Some(first) };
+        if line[at..at + end].contains(&b' ') && !may_hold_blanks(&line[at..at + end]) {
+            return Some(first);
+        }
+        at += end + 1;
+    }
+    Some(at)
+}
+
+/// Whether this is a fact of which the value may hold blanks: a name's, or where a link leads to.
+fn may_hold_blanks(fact: &[u8]) -> bool {
+    let Some(equals) = fact.iter().position(|b| *b == b'=') else { return false };
+    let (name, value) =
+        (fact[..equals].to_ascii_lowercase(), fact[equals + 1..].to_ascii_lowercase());
+    match name.as_slice() {
+        b"type" => value.starts_with(b"os."),
+        b"size" | b"modify" | b"create" | b"perm" | b"unique" | b"lang" | b"charset" => false,
+        name => !name.is_empty() && !name.contains(&b' '),
     }
 }
 
@@ -118,6 +145,19 @@ mod tests {
             r#"File "  x" Some(3) 2026-11-20 10:11:59.0 +00:00:00"#,
         );
         check("size=3;type=file x", r#"File "x" Some(3) ?"#);
+    }
+
+    #[test]
+    fn values_of_facts_keep_blanks() {
+        check(
+            "type=file;size=6;UNIX.groupname=domain users;UNIX.mode=0644; a.csv",
+            r#"File "a.csv" Some(6) ?"#,
+        );
+        check("UNIX.owner=a b c;type=file;size=6; x; y=1; z", r#"File "x; y=1; z" Some(6) ?"#);
+        check("type=OS.unix=slink:/a b;size=4; l", r#"Symlink "l" Some(4) ?"#);
+        // Without the last `;` the first blank ends the facts, whatever the name holds.
+        check("size=3;type=file a;b= c", r#"File "a;b= c" Some(3) ?"#);
+        check("type=file;size=3 a=b; c", r#"File "a=b; c" Some(3) ?"#);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 
-use super::client::{Client, Opened, Transfer, with_path};
+use super::client::{Client, Opened, Transfer};
 use super::download::Reading;
 use super::fault::{Reply, Scene};
 use super::features;
@@ -13,6 +13,7 @@ use super::lines;
 use super::listing::unreachable;
 use super::mlsd;
 use super::when;
+use super::wire::with_path;
 use crate::failure::{Class, Failure};
 use crate::model::{ModifiedTime, RemoteFile, RemotePath};
 use crate::source::contract::{Download, Listed, Op, Session, SourceError};
@@ -151,8 +152,8 @@ impl FtpSession {
             let Some(reply) = replies.into_iter().next() else { return Err(scene.unanswered()) };
             match reply.code {
                 250 => match told_by_mlst(&reply, path) {
-                    Some(Some(file)) if file.size.is_some() => return Ok(Some(file)),
-                    Some(None) => return Ok(None),
+                    Some(ToldByMlst::File(file)) if file.size.is_some() => return Ok(Some(file)),
+                    Some(ToldByMlst::NoFile) => return Ok(None),
                     _ => {}
                 },
                 550 => refusals.push(reply),
@@ -554,7 +555,10 @@ fn told_plainly(
 ) -> Result<Option<RemoteFile>, SourceError> {
     match replies {
         [facts] => match facts.code {
-            250 => Ok(told_by_mlst(facts, path).flatten().filter(|file| file.size.is_some())),
+            250 => Ok(match told_by_mlst(facts, path) {
+                Some(ToldByMlst::File(file)) if file.size.is_some() => Some(file),
+                _ => None,
+            }),
             550 => Ok(None),
             _ if facts.not_understood() => Ok(None),
             _ => Err(scene.refused(facts)),
@@ -583,20 +587,38 @@ fn time_of(told: &[u8]) -> Option<ModifiedTime> {
     when::stamp(told.split(|b| *b == b' ').next().unwrap_or_default())
 }
 
-/// What `MLST` says: a file, something else (`Some(None)`), or nothing that can be read.
-fn told_by_mlst(reply: &Reply, path: &RemotePath) -> Option<Option<RemoteFile>> {
+/// What `MLST` says of a path.
+enum ToldByMlst {
+    File(RemoteFile),
+    NoFile,
+}
+
+/// What `MLST` says; `None` if that cannot be read, or is about another file than was asked for.
+/// Some servers tell it in the first line, some tell of the folder before.
+fn told_by_mlst(reply: &Reply, path: &RemotePath) -> Option<ToldByMlst> {
     use super::listing::{Kind, Line};
-    let line = reply.body.split(|b| *b == b'\n').nth(1)?;
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    match mlsd::line(line.strip_prefix(b" ").unwrap_or(line)) {
-        Line::Entry(entry) if entry.kind == Kind::File => Some(Some(RemoteFile {
+    let lines = reply.body.split(|b| *b == b'\n').enumerate().filter_map(|(n, line)| {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if n == 0 { line.get(4..) } else { Some(line.strip_prefix(b" ").unwrap_or(line)) }
+    });
+    let mut named = lines.filter_map(|line| match mlsd::line(line) {
+        Line::Entry(entry) if last(&entry.name) == last(path.as_bytes()) => Some(entry),
+        _ => None,
+    });
+    let entry = named.next()?;
+    Some(match entry.kind {
+        Kind::File => ToldByMlst::File(RemoteFile {
             path: path.clone(),
             size: entry.size,
             modified: entry.modified,
-        })),
-        Line::Entry(_) | Line::Nothing => Some(None),
-        Line::Unparsed => None,
-    }
+        }),
+        _ => ToldByMlst::NoFile,
+    })
+}
+
+/// The last segment of a path.
+fn last(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
 }
 
 /// Some servers refuse to list an empty directory instead of listing nothing.

@@ -1,8 +1,11 @@
-//! A control connection that firewalls do not forget.
+//! What goes over a control connection: commands with paths, and what keeps firewalls from
+//! forgetting the connection.
 
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+
+use crate::model::RemotePath;
 
 /// After so long without a packet, one is sent. The most forgetful firewalls in the field allow a
 /// minute.
@@ -16,4 +19,9 @@ pub fn keep_alive(control: &TcpStream) {
     if let Err(error) = socket2::SockRef::from(control).set_tcp_keepalive(&probes) {
         tracing::debug!(%error, "The control connection cannot be kept alive.");
     }
+}
+
+/// `verb /path` as bytes.
+pub fn with_path(verb: &str, path: &RemotePath) -> Vec<u8> {
+    [verb.as_bytes(), b" ", path.as_bytes()].concat()
 }

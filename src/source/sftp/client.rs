@@ -196,6 +196,16 @@ impl Client {
         self.0.answer(ticket).await
     }
 
+    /// Waits until nothing that was to be opened before the request `id` can turn out to have the
+    /// handle that it was about: see [`Desk::settled`].
+    pub(super) async fn settled(&self, id: u32) -> Result<(), ClientError> {
+        let patience = self.0.terms.stall / 2;
+        match tokio::time::timeout(patience, self.0.desk.settled(id)).await {
+            Ok(settled) => settled,
+            Err(_) => Err(ClientError::OpensLate(patience)),
+        }
+    }
+
     async fn call(&self, request: Request) -> Result<Reply, ClientError> {
         self.answer(&mut self.ask(&request)).await
     }
@@ -276,7 +286,9 @@ impl Client {
         &self,
         ticket: &mut Ticket,
     ) -> Result<Option<Vec<Entry>>, ClientError> {
-        match self.answer(ticket).await? {
+        let reply = self.answer(ticket).await?;
+        self.settled(ticket.id).await?;
+        match reply {
             Reply::Names(entries) => Ok(Some(entries)),
             // Servers in the field use all three.
             Reply::Status { code: status::EOF | status::OK | status::NO_SUCH_FILE, .. } => Ok(None),

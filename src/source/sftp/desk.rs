@@ -1,13 +1,13 @@
 //! Where the answers of one channel wait to be fetched by those who asked.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::frames::Packets;
@@ -37,15 +37,21 @@ impl LastWords {
 pub struct Desk {
     outbox: mpsc::UnboundedSender<Bytes>,
     received: Arc<AtomicU64>,
-    next_id: AtomicU32,
     /// What the server allows, as far as is known by now.
     pub limits: Limits,
     state: Mutex<State>,
+    /// A request to open something was answered, or the channel is lost.
+    opened: Notify,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: HashMap<u32, Waiter>,
+    last_id: u32,
+    waiting: BTreeMap<u32, Waiter>,
+    /// Requests to open something that have no answer yet.
+    opens: BTreeSet<u32>,
+    /// Whether an answer has overtaken that to an earlier request.
+    overtakes: bool,
     handles: Handles,
     lost: Option<ClientError>,
 }
@@ -83,6 +89,17 @@ impl Subject {
 }
 
 impl State {
+    fn next_id(&mut self) -> u32 {
+        self.last_id = self.last_id.wrapping_add(1);
+        self.last_id
+    }
+
+    /// The first request that cannot have been done before the request `id`, whose answer is there:
+    /// the next one where answers come in the order of questions, else one that is not sent yet.
+    fn first_after(&self, id: u32) -> u32 {
+        if self.overtakes { self.last_id.wrapping_add(1) } else { id }
+    }
+
     /// Keeps count of the handles. An error ends the channel.
     fn count(&mut self, subject: &Subject, body: &Bytes) -> Result<(), ClientError> {
         match subject {
@@ -109,7 +126,8 @@ impl Desk {
         received: Arc<AtomicU64>,
         limits: Limits,
     ) -> Self {
-        Self { outbox, received, next_id: AtomicU32::new(1), limits, state: Mutex::default() }
+        let (state, opened) = (Mutex::default(), Notify::new());
+        Self { outbox, received, limits, state, opened }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -131,6 +149,30 @@ impl Desk {
         let mut state = self.state();
         state.lost.get_or_insert(reason);
         state.waiting.clear();
+        drop(state);
+        self.opened.notify_waiters();
+    }
+
+    /// Waits until it is certain that what the request `id` was about was not given to another file
+    /// meanwhile: what was to be opened before has its handle. Costs no request, and no time where
+    /// answers come in the order of questions.
+    pub async fn settled(&self, id: u32) -> Result<(), ClientError> {
+        let bound = self.state().first_after(id);
+        loop {
+            let opened = self.opened.notified();
+            tokio::pin!(opened);
+            opened.as_mut().enable();
+            {
+                let state = self.state();
+                if let Some(lost) = &state.lost {
+                    return Err(lost.clone());
+                }
+                if state.opens.first().is_none_or(|first| *first >= bound) {
+                    return Ok(());
+                }
+            }
+            opened.await;
+        }
     }
 
     /// An answer nobody waits for any more (a dropped read, a CLOSE) is dropped.
@@ -138,6 +180,8 @@ impl Desk {
         let id = packet::peek_id(&body)?;
         let mut state = self.state();
         let Some(waiter) = state.waiting.remove(&id) else { return Ok(()) };
+        state.overtakes |= state.waiting.first_key_value().is_some_and(|(first, _)| *first < id);
+        let opens = state.opens.remove(&id);
         match &waiter {
             Waiter::Asker(subject, _) | Waiter::Nobody(subject) => {
                 if let Err(error) = state.count(subject, &body) {
@@ -147,6 +191,9 @@ impl Desk {
                 }
             }
             Waiter::Limits(_) => {}
+        }
+        if opens {
+            self.opened.notify_waiters();
         }
         match waiter {
             // Under the lock, so that a ticket that is dropped now finds the answer in its channel.
@@ -175,35 +222,34 @@ impl Desk {
 
     /// Closes without waiting.
     fn close(&self, handle: Bytes) {
-        let id = self.next_id();
         let mut state = self.state();
+        let id = state.next_id();
         if state.lost.is_none() {
             state.waiting.insert(id, Waiter::Nobody(Subject::OldHandle(handle.clone())));
             drop(self.outbox.send(Request::Close { handle }.encode(id)));
         }
     }
 
-    fn next_id(&self) -> u32 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// Asks the server for its limits; nobody waits for them.
     pub fn ask_limits(&self) {
-        let id = self.next_id();
-        self.state().waiting.insert(id, Waiter::Limits(Instant::now()));
+        let mut state = self.state();
+        let id = state.next_id();
+        state.waiting.insert(id, Waiter::Limits(Instant::now()));
         let request = Request::Extended { name: Bytes::from_static(limits::EXTENSION) };
         drop(self.outbox.send(request.encode(id)));
     }
 
     /// Sends a request.
     pub fn ask(self: &Arc<Self>, request: &Request) -> Ticket {
-        let id = self.next_id();
         let (asker, answer) = oneshot::channel();
         let subject = Subject::of(request);
         let mut state = self.state();
+        let id = state.next_id();
         if state.lost.is_none() {
-            if let Subject::Handle(handle) = &subject {
-                state.handles.ask(handle);
+            match &subject {
+                Subject::Handle(handle) => state.handles.ask(handle),
+                Subject::NewHandle => drop(state.opens.insert(id)),
+                Subject::Path | Subject::OldHandle(_) => {}
             }
             state.waiting.insert(id, Waiter::Asker(subject, asker));
             drop(self.outbox.send(request.encode(id)));
@@ -229,7 +275,8 @@ impl Desk {
 
 /// A request that was sent. Dropping it forgets the request.
 pub struct Ticket {
-    id: u32,
+    /// Its number on the channel: later requests have higher ones.
+    pub id: u32,
     desk: Arc<Desk>,
     /// The answer, when it has come.
     pub answer: oneshot::Receiver<Bytes>,

@@ -18,7 +18,9 @@ use super::transport::{self, Target};
 use crate::failure::Class;
 use crate::model::{RemoteFile, RemotePath, Secret};
 use crate::settings::{Section, SettingError, SourceUrl};
-use crate::source::contract::{Download, Driver, Endpoint, Listed, Op, Session, SourceError};
+use crate::source::contract::{
+    Download, Driver, Endpoint, IsFolder, Listed, Op, Session, SourceError,
+};
 use crate::source::finding::{Finding, Tell};
 
 /// SFTP.
@@ -164,7 +166,12 @@ impl Session for SftpSession {
             .await
             .map_err(|error| self.login.fail(Op::Read, &file.path, error))?;
         let reading = Reading::new(client.clone(), handle, offset, file.size);
-        Ok(Box::new(SftpDownload { login: &self.login, path: file.path.clone(), reading }))
+        Ok(Box::new(SftpDownload {
+            login: &self.login,
+            path: file.path.clone(),
+            reading: Some(reading),
+            is_empty: offset == 0,
+        }))
     }
 
     async fn remove(&mut self, path: &RemotePath) -> Result<(), SourceError> {
@@ -211,19 +218,40 @@ impl Session for SftpSession {
 struct SftpDownload<'a> {
     login: &'a Login,
     path: RemotePath,
-    reading: Reading,
+    /// `None` after the end.
+    reading: Option<Reading>,
+    is_empty: bool,
 }
 
 #[async_trait]
 impl Download for SftpDownload<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
-        self.reading.next().await.map_err(|error| {
+        let Some(reading) = &mut self.reading else { return Ok(None) };
+        let next = match reading.next().await {
+            Ok(None) if self.is_empty && reading.ended_oddly() => {
+                // It may stand one open handle only.
+                self.reading = None;
+                not_a_folder(self.login, &self.path).await.map(|()| None)
+            }
+            next => next,
+        };
+        self.is_empty &= !matches!(next, Ok(Some(_)));
+        next.map_err(|error| {
             // A read that fails half-way is often a hiccup of the server's disk or of what lies
             // behind it.
             let hiccup = matches!(error, ClientError::Status { code: status::FAILURE, .. });
             let failure = self.login.fail(Op::Read, &self.path, error);
             if hiccup { failure.transient(true) } else { failure }
         })
+    }
+}
+
+/// Many servers open a folder as if it were a file, and answer to a read of it with a failure.
+async fn not_a_folder(login: &Login, path: &RemotePath) -> Result<(), ClientError> {
+    match login.client().open_dir(&login.wire(path)).await {
+        Ok(_) => Err(ClientError::Folder(IsFolder)),
+        Err(ClientError::Status { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -164,6 +164,21 @@ impl Habits {
         }
     }
 
+    /// The server leaves requests to open files without an answer for long, so that nobody knows
+    /// which handles it will give out: from now on one file or folder is open at a time.
+    pub fn opens_came_late(&self, address: &str) {
+        let mut counts = self.counts();
+        (counts.most, counts.before) = (1, None);
+        drop(counts);
+        if !self.stands_few.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                server = address,
+                "Warning: the server leaves a request to open a file without an answer while \
+                others are read: from now on one file is open at a time."
+            );
+        }
+    }
+
     /// Whether it gave one handle to two open files.
     pub fn gives_handles_twice(&self) -> bool {
         self.gives_handles_twice.load(Ordering::Relaxed)

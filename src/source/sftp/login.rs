@@ -61,6 +61,12 @@ impl Login {
         if matches!(error, ClientError::HandleTwice) {
             self.client().learned().handle_came_twice(&self.address);
         }
+        if matches!(error, ClientError::OpensLate(_)) {
+            self.client().learned().opens_came_late(&self.address);
+        }
+        if matches!(error, ClientError::Folder(_)) {
+            return SourceError::is_folder(op, &self.address, path);
+        }
         fail(op, &self.address, error).at(path)
     }
 }
@@ -84,10 +90,10 @@ pub fn fail(op: Op, address: &str, error: ClientError) -> SourceError {
         ClientError::Stalled(_) | ClientError::Slow(_) => Class::Stalled,
         ClientError::Lost(_) => Class::Connect,
         // The next login has one file open at a time.
-        ClientError::HandleTwice => {
+        ClientError::HandleTwice | ClientError::OpensLate(_) => {
             return SourceError::new(op, address, Class::Protocol, error).transient(true);
         }
-        ClientError::Broken(_) => Class::Protocol,
+        ClientError::Broken(_) | ClientError::Folder(_) => Class::Protocol,
         ClientError::Status { code, .. } => match *code {
             status::NO_SUCH_FILE => Class::NotFound,
             status::PERMISSION_DENIED => Class::Permission,

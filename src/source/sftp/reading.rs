@@ -28,6 +28,8 @@ pub struct Reading {
     client: Client,
     file: OpenHandle,
     asked: VecDeque<Asked>,
+    /// What came and is not believed yet.
+    arrived: Option<ReadAnswer>,
     under_way: u64,
     window: u64,
     chunk: u32,
@@ -36,6 +38,8 @@ pub struct Reading {
     end: Option<u64>,
     probing: bool,
     ended: bool,
+    /// Whether something else than EOF told the end.
+    ended_oddly: bool,
     pace: PaceMeter,
 }
 
@@ -46,6 +50,14 @@ struct Asked {
     /// Its part of the connection's budget; one request per file goes without, so that none
     /// starves.
     _share: Option<OwnedSemaphorePermit>,
+}
+
+/// An answer to a read.
+struct ReadAnswer {
+    id: u32,
+    offset: u64,
+    length: u32,
+    reply: Reply,
 }
 
 impl Reading {
@@ -61,6 +73,7 @@ impl Reading {
             client,
             file,
             asked,
+            arrived: None,
             under_way: 0,
             window,
             chunk,
@@ -69,6 +82,7 @@ impl Reading {
             end: size,
             probing: false,
             ended: false,
+            ended_oddly: false,
             pace,
         }
     }
@@ -79,14 +93,15 @@ impl Reading {
         if self.ended {
             return Ok(None);
         }
-        self.ask_ahead();
-        let front = self.asked.front_mut().expect("ask_ahead always leaves a request");
-        let (begun, before) = (Instant::now(), self.client.received());
-        let reply = self.client.answer(&mut front.ticket).await?;
-        let Asked { offset, length, .. } =
-            self.asked.pop_front().expect("it was there before the answer");
-        self.under_way -= u64::from(length);
-        self.pace.waited(begun.elapsed(), self.client.received().saturating_sub(before))?;
+        let id = match &self.arrived {
+            Some(arrived) => arrived.id,
+            None => self.arrival().await?,
+        };
+        self.client.settled(id).await?;
+        let ReadAnswer { offset, length, reply, .. } =
+            self.arrived.take().expect("it arrived, and nobody else takes it");
+        let is_eof = matches!(reply, Reply::Status { code: status::EOF, .. });
+        self.ended_oddly = !is_eof;
         match reply {
             // Empty data, an error, a refusal: many ways to say that there is nothing behind the
             // end.
@@ -108,6 +123,26 @@ impl Reading {
             Reply::Status { code: status::EOF, .. } => self.end(),
             reply => Err(unexpected(reply)),
         }
+    }
+
+    /// Waits for the next answer; the number of its question.
+    async fn arrival(&mut self) -> Result<u32, ClientError> {
+        self.ask_ahead();
+        let front = self.asked.front_mut().expect("ask_ahead always leaves a request");
+        let (begun, before) = (Instant::now(), self.client.received());
+        let reply = self.client.answer(&mut front.ticket).await?;
+        let Asked { offset, length, ticket, .. } =
+            self.asked.pop_front().expect("it was there before the answer");
+        let id = ticket.id;
+        self.arrived = Some(ReadAnswer { id, offset, length, reply });
+        self.under_way -= u64::from(length);
+        self.pace.waited(begun.elapsed(), self.client.received().saturating_sub(before))?;
+        Ok(id)
+    }
+
+    /// Whether something else than the server's EOF told the end.
+    pub fn ended_oddly(&self) -> bool {
+        self.ended && self.ended_oddly
     }
 
     /// Whether all the bytes that were promised have come before `offset`.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::packet::{Malformed, Reply, status};
 use crate::model::printable;
+use crate::source::contract::IsFolder;
 use crate::source::pace::TooSlow;
 
 /// Why a request has no good answer.
@@ -28,6 +29,15 @@ pub enum ClientError {
     /// believed.
     #[error("the server gave one handle to two open files")]
     HandleTwice,
+    /// The server does not say for long which handle a file has that it was asked to open, so that
+    /// nobody knows whether it is one that is in use.
+    #[error(
+        "the server did not answer a request to open a file within {0:?}, while others were read"
+    )]
+    OpensLate(Duration),
+    /// What was listed as a file is a folder.
+    #[error(transparent)]
+    Folder(#[from] IsFolder),
     /// The connection is gone, and every request on it.
     #[error("the connection was lost: {0}")]
     Lost(Arc<str>),

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 mod hostile;
+mod late_opens;
 mod lies;
 mod logging_in;
 

@@ -57,11 +57,13 @@ fn what_was_brought_to_azurite_is_there_until_it_is_taken_away() {
             "versions": 3
           },
           "notes": {
+            "before_reports": 0,
             "earlier_versions": 0,
             "foreign": 0,
             "incomplete_manifests": 0,
             "manifests_without_report": 0,
             "quarantined": 0,
+            "reports_without_facts": 0,
             "reports_without_manifest": 0,
             "unfinished_runs": [],
             "unprovable": 0,

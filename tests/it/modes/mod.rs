@@ -16,3 +16,4 @@ mod sftp;
 mod sftp_trees;
 mod stopping;
 mod table;
+mod witnesses;

@@ -44,7 +44,6 @@ const LONG_FILES: &[&str] = &[
     "src/archive/unpack.rs",
     "src/archive/zip/directory.rs",
     "src/archive/zip/tests.rs",
-    "src/audit/mod.rs",
     "src/ledger/tests.rs",
     "src/report.rs",
     "src/run/blob.rs",

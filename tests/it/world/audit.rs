@@ -23,6 +23,7 @@ use super::ledger::rewrite;
 use super::zips::{entry, link, zip, zip_of};
 use super::{LONG_AGO, World, quick};
 
+mod facts;
 mod tampered;
 
 async fn found(world: &World, bytes: Bytes) -> Findings {
@@ -412,6 +413,12 @@ async fn a_kill_between_commit_and_record_is_told() {
     let world = full();
     world.run().await;
     world.lose_ledger().await;
+    // A run that was killed leaves no report, and no line of what it did not record.
+    for ending in [".json", ".jsonl"] {
+        delete(&world, &of_run(&world, ending)).await;
+    }
+    let killed = Ledger::open(world.store.clone(), "acme", "killed", quick(), Default::default());
+    killed.await.unwrap().begin(OffsetDateTime::now_utc()).await.unwrap();
     let found = clean(&world).await;
     assert_eq!((found.notes.unrecorded, found.checked.records), (6, 0));
     let overwritten =
@@ -422,6 +429,7 @@ async fn a_kill_between_commit_and_record_is_told() {
         *bytes = b"newer".to_vec();
         metadata.extend([
             ("source_size".into(), "5".into()),
+            ("run".into(), "20990101T000000Z-00000000".into()),
             ("mtime".into(), "2024-01-01T00:01:00Z".into()),
             ("version".into(), Version::of(&newer).to_string()),
         ]);

@@ -7,6 +7,7 @@ mod faults;
 #[cfg(unix)]
 mod names;
 mod together;
+mod witness;
 
 use std::path::Path;
 use std::sync::Arc;
