@@ -69,7 +69,7 @@ F33 | MLST tells of another file, or in another line | not believed, asked in an
 F34 | a reply too many among others, or one that nobody asked for | noticed before it is taken for
     another's, connection dropped |
     src/source/ftp/tests/witness::a_reply_too_many_spoils_the_answers_that_it_came_with
-    src/source/ftp/tests/witness::a_reply_that_nobody_asked_for_ends_the_session_before_the_next_question
+    src/source/ftp/tests/witness::a_reply_that_nobody_asked_for_ends_the_session
     |
 S1 | unknown host key | refused before anything is sent; shown | modes/sftp::s01_a_host_key_that_nobody_vouched_for |
 S2 | host key changed | refused, one look, alarm | modes/sftp::s02_a_host_key_that_has_changed src/source/sftp/host_key::a_changed_key_alarms |
@@ -112,10 +112,10 @@ S36 | a folder is listed as a file | told, never stored as an empty file |
     world/witness::an_empty_file_that_goes_away_while_it_is_read_is_kept |
 S37 | one handle for two open files, told late | no byte is believed before; who answers in order is
     not waited for |
-    src/source/sftp/tests/late_opens::a_handle_that_turns_out_late_to_be_another_files_brings_no_bytes_of_that_one
+    src/source/sftp/tests/late_opens::a_handle_told_late_to_be_another_files_brings_no_bytes
     src/source/sftp/tests/late_opens::a_late_answer_with_a_handle_of_its_own_costs_nothing_but_time
     src/source/sftp/tests/late_opens::an_answer_that_never_comes_leaves_the_file_unproven
-    src/source/sftp/tests/late_opens::where_answers_come_in_order_nobody_waits_for_what_was_asked_later
+    src/source/sftp/tests/late_opens::where_answers_come_in_order_nobody_waits
     |
 A1 | bombs, overlapping members | stopped by what comes out | src/archive/zip/tests::bombs_are_stopped_while_they_unpack src/archive/zip/tests::members_that_share_bytes_are_refused world/archives::an_archive_over_a_limit_fails_with_its_limit_and_alone |
 A2 | members that climb | escaped; the name is data | src/naming::climbing_absolute_and_empty_member_names_arrive_escaped world/blobs::every_blob_has_its_md5_and_metadata_that_headers_can_carry |

@@ -113,7 +113,7 @@ async fn first_read(second: Second) -> Result<Vec<u8>, ClientError> {
 }
 
 #[tokio::test]
-async fn a_handle_that_turns_out_late_to_be_another_files_brings_no_bytes_of_that_one() {
+async fn a_handle_told_late_to_be_another_files_brings_no_bytes() {
     let error = first_read(Second::SameHandle(Duration::from_millis(100)))
         .await
         .expect_err("the bytes are the other file's");
@@ -133,7 +133,7 @@ async fn an_answer_that_never_comes_leaves_the_file_unproven() {
 }
 
 #[tokio::test]
-async fn where_answers_come_in_order_nobody_waits_for_what_was_asked_later() {
+async fn where_answers_come_in_order_nobody_waits() {
     let (client, opened) = greeted(Second::Nothing).await;
     let handle = client.open(b"/first").await.expect("it opens");
     let mut reading = Reading::new(client.clone(), handle, 0, Some(5));
