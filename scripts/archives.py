@@ -108,30 +108,50 @@ def truth_of(given):
     return collections.Counter(dict(best)) if count >= 2 else None
 
 
-def word(gave, truth, own):
+def word(gave, truth, own, others):
     if gave is None:
         return "justly" if truth is None else "unneeded"
     if truth is None:
         return "whole" if gave == own else "alone"
-    # Whoever extracts two members of one name keeps one of them: to give both is no fault.
-    return "right" if not truth - gave and gave.keys() == truth.keys() or gave == truth else "whole" if gave == own else "wrong"
+    # Whoever extracts two members of one name keeps one of them: to give both is no fault where one of the others does.
+    has_all = not truth - gave and (gave.keys() == truth.keys() or any(gave == other for other in others))
+    return "right" if has_all else "whole" if gave == own else "wrong"
 
 
-def corpus(binary, folder, readers, show):
+class Kept:
+    """What other programs gave, by the file's MD5, name and reader: they are slow, and the same at the next run."""
+    def __init__(self, path):
+        self.path = path
+        self.given = json.loads(path.read_text()) if path and path.exists() else {}
+
+    def read(self, name, read, file, own):
+        key = f"{own} {file.name} {name}"
+        if key not in self.given:
+            with tempfile.TemporaryDirectory() as to:
+                self.given[key] = read(file, to)
+        gave = self.given[key]
+        return None if gave is None else collections.Counter(gave)
+
+    def save(self):
+        if self.path:
+            self.path.write_text(json.dumps(self.given))
+
+
+def corpus(binary, folder, readers, show, kept):
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.suffix != ".md")
     ours, internal, told = by_blobferry(binary, files)
     table = {name: collections.Counter() for name in ["blobferry", *readers]}
     for file, gave in zip(files, ours):
+        own = hashlib.md5(file.read_bytes()).hexdigest()
         given = {"blobferry": gave}
-        for name, read in readers.items():
-            with tempfile.TemporaryDirectory() as to:
-                given[name] = read(file, to)
-        own = collections.Counter([hashlib.md5(file.read_bytes()).hexdigest()])
+        given |= {name: kept.read(name, read, file, own) for name, read in readers.items()}
+        own = collections.Counter([own])
         # Whoever gives the file itself has not read it.
         truth = truth_of({name: gave for name, gave in given.items() if gave != own})
-        for name, gave in given.items():
-            table[name][word(gave, truth, own)] += 1
-        ended = word(given["blobferry"], truth, own)
+        words = {name: word(gave, truth, own, [other for at, other in given.items() if at != name]) for name, gave in given.items()}
+        for name, ended in words.items():
+            table[name][ended] += 1
+        ended = words["blobferry"]
         if show and (ended in ("wrong", "unneeded") or (ended == "whole" and truth is not None)):
             print(f"  {ended}: {file.relative_to(folder)}", file=sys.stderr)
     return len(files), table, internal, told
@@ -141,16 +161,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--binary", required=True)
     parser.add_argument("--show", action="store_true", help="name the files that blobferry did not read though others do")
+    parser.add_argument("--keep", type=pathlib.Path, metavar="FILE", help="remember what the other programs gave")
     parser.add_argument("folders", nargs="+", type=pathlib.Path)
     options = parser.parse_args()
     readers = {"python": by_python, "its own program": by_stream}
     readers |= {name: by_extracting(words) for name, words in EXTRACT.items() if shutil.which(words[0])}
     absent = [name for name in EXTRACT if name not in readers]
     words = ["right", "justly", "unneeded", "whole", "wrong", "alone"]
-    bad = 0
+    kept, bad = Kept(options.keep), 0
     for folder in options.folders:
         for part in sorted(child for child in folder.iterdir() if child.is_dir()) or [folder]:
-            count, table, internal, told = corpus(os.path.abspath(options.binary), part, readers, options.show)
+            count, table, internal, told = corpus(os.path.abspath(options.binary), part, readers, options.show, kept)
+            kept.save()
             print(f"\n### {part.name}: {count} files, {told} told as not unpacked\n\n| reader | {' | '.join(words)} |\n|---|{'---:|' * len(words)}")
             for name, counts in table.items():
                 print(f"| {name} | {' | '.join(str(counts[word]) for word in words)} |", flush=True)

@@ -197,8 +197,8 @@ impl Class {
                 "the record of what was ingested could not be read or written; nothing was lost"
             }
             Class::LimitArchive => {
-                "the archive unpacks to more than the limits allow; raise them if you trust the \
-                sender"
+                "the archive takes more than the limits allow; raise the one that is named if you \
+                trust the sender"
             }
             Class::LimitTemp => {
                 "there is no room for this archive; raise `limits.temp` or free space"

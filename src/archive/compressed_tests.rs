@@ -331,10 +331,18 @@ fn any_codec() -> impl Strategy<Value = Codec> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 1500,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn flipped_bits_never_pass_other_content_as_whole(codec in any_codec(), place in any::<prop::sample::Index>(), bit in 0u8..8) {
+    fn flipped_bits_never_pass_other_content_as_whole(
+        codec in any_codec(),
+        place in any::<prop::sample::Index>(),
+        bit in 0u8..8,
+    ) {
         let content = text(100);
         let mut whole = packed(codec, &content);
         let at = place.index(whole.len());
@@ -344,7 +352,10 @@ proptest! {
                 Ok(read) => prop_assert!(read.len() == 1 && read[0].1 == content, "{:?} at {} bit \
                     {}", codec, at, bit),
                 Err(error) => prop_assert!(
-                    matches!(error.class(), Class::ArchiveDamaged | Class::ArchiveUnsupported | Class::LimitArchive),
+                    matches!(
+                        error.class(),
+                        Class::ArchiveDamaged | Class::ArchiveUnsupported | Class::LimitArchive
+                    ),
                     "{}", chain(&error)
                 ),
             }
@@ -352,7 +363,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_behind_a_magic_never_panic(codec in any_codec(), junk in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_behind_a_magic_never_panic(
+        codec in any_codec(),
+        junk in proptest::collection::vec(any::<u8>(), 0..300),
+    ) {
         let magic: &[u8] = match codec {
             Codec::Gz => b"\x1f\x8b\x08\0\0\0\0\0\0\0",
             Codec::Bz2 => b"BZh9\x31\x41\x59\x26\x53\x59",

@@ -75,6 +75,7 @@ struct Counts {
     forgotten: (AtomicU64, AtomicU64),
     windows: Option<Arc<Windows>>,
     remarks: Mutex<Vec<String>>,
+    doubts: Mutex<Vec<String>>,
 }
 
 impl Meter {
@@ -96,6 +97,7 @@ impl Meter {
                 forgotten: Default::default(),
                 windows,
                 remarks: Mutex::default(),
+                doubts: Mutex::default(),
             }),
             inner: None,
         }
@@ -154,11 +156,18 @@ impl Meter {
 
     /// Somebody should know this of the archive, which is read all the same.
     pub fn remark(&self, text: String) {
-        const MOST: usize = 20;
-        let mut remarks = self.counts.remarks.lock().unwrap_or_else(PoisonError::into_inner);
-        if remarks.len() < MOST && !remarks.contains(&text) {
-            remarks.push(text);
-        }
+        tell(&self.counts.remarks, text);
+    }
+
+    /// The content of what was read holds, and somebody should look: more may have been sent than
+    /// is here, or a name may be another.
+    pub fn doubt(&self, text: String) {
+        tell(&self.counts.doubts, text);
+    }
+
+    /// What was doubted.
+    pub fn doubts(&self) -> Vec<String> {
+        self.counts.doubts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What was remarked.
@@ -204,7 +213,7 @@ impl Meter {
         Err(UnpackError::new(
             Class::LimitArchive,
             format!(
-                "reading it takes more than {} s: `archive_time` in [limits]",
+                "reading it takes more than {} s: `archive_time` in [limits] or [source.limits]",
                 self.counts.limits.time.as_secs()
             ),
         ))
@@ -236,6 +245,15 @@ impl<'a> MemberMeter<'a> {
     }
 }
 
+/// Adds `text` to what is told, once, and no more than a reader reads.
+fn tell(told: &Mutex<Vec<String>>, text: String) {
+    const MOST: usize = 20;
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.len() < MOST && !told.contains(&text) {
+        told.push(text);
+    }
+}
+
 /// The sum; it stays at the largest number, so that what was too much once is not little again.
 fn add(sum: &AtomicU64, more: u64) -> u64 {
     let before = sum
@@ -261,7 +279,7 @@ fn within((what, setting): LimitName, found: u64, limit: u64) -> Result<(), Unpa
     }
     Err(UnpackError::new(
         Class::LimitArchive,
-        format!("more than {limit} {what}: `{setting}` in [limits]"),
+        format!("more than {limit} {what}: `{setting}` in [limits] or [source.limits]"),
     ))
 }
 
@@ -318,7 +336,7 @@ mod tests {
         let error = meter.member().map(drop).expect_err("there may be none");
         assert_eq!(
             crate::model::chain(&error),
-            "unpacking: more than 0 members: `archive_members` in [limits]"
+            "unpacking: more than 0 members: `archive_members` in [limits] or [source.limits]"
         );
     }
 

@@ -25,6 +25,8 @@ mod sevenz_tests;
 pub mod spool;
 pub mod tar;
 mod tar_blocks;
+#[cfg(test)]
+mod tar_end_tests;
 mod tar_extended;
 mod tar_header;
 mod tar_links;

@@ -46,16 +46,16 @@ pub(super) struct Walk<'a> {
     kept: Option<&'a HashSet<Vec<usize>>>,
 }
 
-/// KeptWhy an archive in an archive is not unpacked, and stored as the member that it is.
+/// Why an archive in an archive is not unpacked, and stored as the member that it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptInner {
     /// The indices of the archives on the way to it, and its own.
     pub place: Vec<usize>,
-    /// KeptWhy.
+    /// The reason.
     pub why: KeptWhy,
 }
 
-/// KeptWhy an archive in an archive is not unpacked.
+/// Why an archive in an archive is not unpacked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeptWhy {
     /// It cannot be: the class of the failure and its words.

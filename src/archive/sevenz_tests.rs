@@ -350,10 +350,17 @@ fn limits_hold() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 1500,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn flipped_bits_never_pass_other_content_as_whole(place in any::<prop::sample::Index>(), bit in 0u8..8) {
+    fn flipped_bits_never_pass_other_content_as_whole(
+        place in any::<prop::sample::Index>(),
+        bit in 0u8..8,
+    ) {
         let contents: [&[u8]; 2] = [b"one", &b"two".repeat(50)];
         let mut whole = solid(&[("a", contents[0]), ("b", contents[1])]);
         let at = place.index(whole.len() - 6) + 6;
@@ -361,16 +368,26 @@ proptest! {
         match read("a.7z", &whole) {
             Ok(read) => prop_assert!(read.iter().map(|(_, bytes)| &bytes[..]).eq(contents), "at {} \
                 bit {}", at, bit),
-            Err(error) => prop_assert!(matches!(error.class(), Class::ArchiveDamaged | Class::ArchiveUnsupported), "{}", chain(&error)),
+            Err(error) => prop_assert!(
+                matches!(error.class(), Class::ArchiveDamaged | Class::ArchiveUnsupported),
+                "{}",
+                chain(&error)
+            ),
         }
     }
 
     /// With checksums that hold, so that the reading itself is tried.
     #[test]
-    fn a_spoilt_header_never_panics(place in any::<prop::sample::Index>(), byte in any::<u8>(), more in any::<prop::sample::Index>(), other in any::<u8>()) {
+    fn a_spoilt_header_never_panics(
+        place in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        more in any::<prop::sample::Index>(),
+        other in any::<u8>(),
+    ) {
         let (packed, properties) = lzma(b"onetwo");
         let streams = main_streams(streams(0, packed.len(), LZMA, &properties, &[b"one", b"two"]));
-        let mut header = header(&[streams, entries(3, &[property(0x0E, &[0x20]), names(&["a", "b", "dir"])])]);
+        let named = entries(3, &[property(0x0E, &[0x20]), names(&["a", "b", "dir"])]);
+        let mut header = header(&[streams, named]);
         let (at, then) = (place.index(header.len()), more.index(header.len()));
         (header[at], header[then]) = (byte, other);
         if let Err(error) = read("a.7z", &archive(&packed, &header)) {
@@ -379,7 +396,10 @@ proptest! {
     }
 
     #[test]
-    fn any_header_never_panics(junk in proptest::collection::vec(any::<u8>(), 0..80), first in prop::sample::select(vec![1u8, 0x17])) {
+    fn any_header_never_panics(
+        junk in proptest::collection::vec(any::<u8>(), 0..80),
+        first in prop::sample::select(vec![1u8, 0x17]),
+    ) {
         let header = [&[first, 4][..], &junk].concat();
         if let Err(error) = read("a.7z", &archive(&junk, &header)) {
             prop_assert!(error.class() != Class::Internal, "{}", chain(&error));

@@ -55,7 +55,7 @@ pub struct Checked {
     pub crc32: Option<u32>,
     /// Whether it was read at all. What was not is only what the archive claims of it.
     pub read: bool,
-    /// KeptWhy it is not unpacked, if it is an archive that cannot be.
+    /// Why it is not unpacked, if it is an archive that cannot be.
     pub unopened: Option<Box<KeptInner>>,
 }
 
@@ -92,6 +92,8 @@ pub struct Proven {
     kept: Arc<HashSet<Vec<usize>>>,
     /// What a reader should know of the archive.
     pub remarks: Vec<String>,
+    /// Why somebody should look although all that was read holds.
+    pub doubts: Vec<String>,
 }
 
 impl Proven {
@@ -218,7 +220,7 @@ impl Archive {
                 },
             )?;
             starts.push(found.members.len());
-            Ok(proven(found.members, None, starts, checking.meter.remarks()))
+            Ok(proven(found.members, None, starts, &checking.meter))
         });
         joined(work).await
     }
@@ -263,7 +265,7 @@ impl Archive {
             members.extend(leaves.into_iter().map(|leaf| Checked { crc32, ..leaf }));
         }
         starts.push(members.len());
-        Ok(proven(members, Some(index), starts, meter.remarks()))
+        Ok(proven(members, Some(index), starts, &meter))
     }
 
     /// Checks members until none is left or one fails, which stops the other threads, too.
@@ -385,7 +387,7 @@ fn proven(
     mut members: Vec<Checked>,
     index: Option<Arc<dyn Indexed>>,
     starts: Vec<usize>,
-    remarks: Vec<String>,
+    meter: &Meter,
 ) -> Proven {
     members.iter_mut().enumerate().for_each(|(at, checked)| checked.member.index = at);
     let kept = members
@@ -393,7 +395,8 @@ fn proven(
         .filter_map(|checked| checked.unopened.as_ref())
         .map(|kept| kept.place.clone())
         .collect();
-    Proven { members, index, starts: Arc::new(starts), kept: Arc::new(kept), remarks }
+    let (remarks, doubts) = (meter.remarks(), meter.doubts());
+    Proven { members, index, starts: Arc::new(starts), kept: Arc::new(kept), remarks, doubts }
 }
 
 /// Members that a check has read.

@@ -97,7 +97,7 @@ fn stream(format: &'static Scripted) -> Parts {
         vec![checked; 3],
         None,
         (0..4).collect(),
-        Vec::new(),
+        &Meter::new(Limits::default(), 0),
     ));
     assert_eq!(streams.len(), 1);
     streams.remove(0)

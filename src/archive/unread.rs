@@ -128,7 +128,7 @@ pub fn part_by_name(name: &str) -> Option<Unread> {
 
 /// What a program carries that begins with `head`, of which as much is here as is at hand.
 pub fn carried(head: &[u8]) -> Option<Unread> {
-    let is_program = head.starts_with(b"MZ") || head.starts_with(b"\x7FELF");
+    let is_program = [&b"MZ"[..], b"\x7FELF", b"#!"].iter().any(|magic| head.starts_with(magic));
     let is_7z = |at: &[u8]| {
         at.starts_with(b"7z\xBC\xAF\x27\x1C\0")
             && at.get(7).is_some_and(|minor| (2..=4).contains(minor))
@@ -288,6 +288,9 @@ mod tests {
             )),
             Some(Unread::SelfExtractor)
         );
+        let script = b"#!/bin/sh\nexec unzip \"$0\"\n";
+        let zip = b"PK\x03\x04\x14\0\0\0\x08\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x05\0\0\0a.csv";
+        assert_eq!(carried(&[&script[..], zip].concat()), Some(Unread::SelfExtractor));
         // Programs that read archives hold their signatures.
         assert_eq!(carried(&program(b"7z\xBC\xAF\x27\x1C Rar! PK\x03\x04\0\0")), None);
         assert_eq!(carried(b"text 7z\xBC\xAF\x27\x1C\0\x04"), None);

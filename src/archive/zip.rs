@@ -3,7 +3,11 @@
 mod beginning;
 mod cipher;
 mod content;
+#[cfg(test)]
+mod contradiction_tests;
 mod directory;
+mod end;
+mod extent;
 mod fields;
 mod input;
 mod legacy;
@@ -27,8 +31,12 @@ use crate::archive::contract::{
 use crate::archive::limits::Meter;
 use crate::archive::spool::SpoolReader;
 use crate::failure::{Class, Failure};
+use crate::model::printable;
 use content::{Content, Packed};
-use directory::{Directory, Entry, FLAG_ENCRYPTED, FLAG_MASKED, FLAG_PATCH, FLAG_STRONG};
+use directory::{
+    Directory, ENTRY_BYTES, Entry, FLAG_ENCRYPTED, FLAG_MASKED, FLAG_PATCH, FLAG_STRONG,
+};
+use extent::{Odd, cover, extent};
 use locks::Lock;
 use method::STORED;
 use names::Decoding;
@@ -58,7 +66,7 @@ impl Format for Zip {
         let mut head = [0; HEAD_BYTES];
         let there = archive.size().min(head.len() as u64) as usize;
         archive.read_exact(&mut head[..there]).map_err(UnpackError::from_read)?;
-        let directory = match Directory::find(&mut archive) {
+        let directory = match end::find(&mut archive) {
             // Only its name or its first bytes say that it is a zip: without a directory and a
             // member it is a file like others.
             Err(error)
@@ -187,13 +195,19 @@ impl Opened {
             }
             let at = |error: UnpackError| error.at(&listed_as);
             let lock = is_readable(&entry).and_then(|()| Lock::of(&entry, options)).map_err(at)?;
-            let extent = directory.extent(&mut archive, &mut entry).map_err(at)?;
+            let name = || printable(listed_as.as_bytes());
+            let mut note = |odd| match odd {
+                Odd::Remark(text) => meter.remark(format!("member `{}`: {text}", name())),
+                Odd::Doubt(text) => meter.doubt(format!("member `{}`: {text}", name())),
+            };
+            let found = extent(&directory, &mut archive, &mut entry, &mut note);
+            let extent = found.map_err(|error| directory.judge(error)).map_err(at)?;
             packed.push(Some(Packed::new(&entry, lock, extent).map_err(at)?));
             extents.push(extent);
             members.push(member(members.len(), decoding.name(&entry), &entry));
         }
         if wanted.is_none() {
-            directory.covers(&mut archive, extents)?;
+            cover(&directory, &mut archive, extents).map_err(|error| directory.judge(error))?;
         }
         Ok(Self { members, packed, crc32 })
     }
@@ -205,13 +219,22 @@ fn listed(
     options: &Options,
     meter: &Meter,
 ) -> Result<(Directory, Vec<Entry>, Decoding), UnpackError> {
-    let directory = Directory::find(archive)?;
-    meter.claimed_members(directory.members)?;
-    let mut entries = Vec::with_capacity(usize::try_from(directory.members).unwrap_or(usize::MAX));
-    directory.entries(archive, |entry| {
+    let directory = end::find(archive)?;
+    let claimed = directory.members.min(directory.size / ENTRY_BYTES);
+    meter.claimed_members(claimed)?;
+    let mut entries = Vec::with_capacity(usize::try_from(claimed).unwrap_or(usize::MAX));
+    let found = directory.entries(archive, |entry| {
         entries.push(entry);
-        Ok(())
+        meter.claimed_members(entries.len() as u64)
     })?;
+    directory.oddity.iter().for_each(|oddity| meter.remark(oddity.clone()));
+    if found != directory.members {
+        let counted = directory.members;
+        meter.remark(format!("its directory counts {counted} members and lists {found}"));
+    }
+    if directory.is_part {
+        meter.remark("its end says that it is a part of several; all of it is here".to_owned());
+    }
     let decoding = Decoding::of(options.charset, &entries);
     Ok((directory, entries, decoding))
 }

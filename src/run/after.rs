@@ -93,7 +93,8 @@ pub async fn leave(pass: &Pass, due: Due, left: u64) -> Acted {
     }
     if left > 0 {
         return Acted::Stays(format!(
-            "{left} members are links or special files and not stored, so it stays at the source"
+            "{left} members are links or special files and not stored, or are doubted, so it \
+            stays at the source"
         ));
     }
     if due.proof() != (ReadProof { wait: false, reread: false }) {

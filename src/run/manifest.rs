@@ -23,8 +23,10 @@ use crate::run::transfer::Transfer;
 use crate::state::paths::StatePaths;
 use crate::store::contract::{Condition, Properties};
 
-/// The largest manifest that is read back to find members that a new version no longer has.
-pub const MAX_MANIFEST_BYTES: u64 = 64 << 20;
+/// The largest manifest that is read back: a million members have one of some 250 MB.
+pub const MAX_MANIFEST_BYTES: u64 = 1 << 30;
+/// The manifest of an archive with more members is not laid out for people.
+const MOST_INDENTED: usize = 10_000;
 
 /// Metadata: the MD5 of the archive as it came.
 const SOURCE_MD5: &str = "source_md5";
@@ -192,10 +194,11 @@ pub async fn write(
     manifest: &Manifest,
     ingested: &Ingested,
 ) -> Result<(), TransferError> {
-    let bytes = Bytes::from(
-        serde_json::to_vec_pretty(manifest)
-            .map_err(|_| TransferError::Defect("writing a manifest"))?,
-    );
+    let text = match manifest.members.len() {
+        0..=MOST_INDENTED => serde_json::to_vec_pretty(manifest),
+        _ => serde_json::to_vec(manifest),
+    };
+    let bytes = Bytes::from(text.map_err(|_| TransferError::Defect("writing a manifest"))?);
     let counts = [
         ("members", manifest.members.len() as u64),
         ("members_skipped", ingested.members_skipped),

@@ -219,8 +219,8 @@ pub async fn store(
     }
     let mut stored = stored?;
     stored.extend(known);
-    let members_left = left(pass, checked, &unchanged);
-    let mut ingested = told::of(pass.source.unpacking.inner_errors, checked, &proven.remarks);
+    let members_left = left(pass, checked, &unchanged) + proven.doubts.len() as u64;
+    let mut ingested = told::of(pass.source.unpacking.inner_errors, &proven);
     (ingested.members, ingested.members_left) = (Some(checked.len() as u64), members_left);
     let mut members = Vec::with_capacity(checked.len());
     for checked in checked {

@@ -4,7 +4,7 @@
 use crate::archive::contract::{Member, MemberKind};
 use crate::archive::names::{Oddity, odd_names};
 use crate::archive::options::InnerErrors;
-use crate::archive::unpack::{Checked, KeptWhy};
+use crate::archive::unpack::{Checked, KeptWhy, Proven};
 use crate::archive::unread::Unread;
 use crate::failure::Class;
 use crate::model::printable;
@@ -13,9 +13,9 @@ use crate::report::{Ingested, Problem};
 /// How many names of one kind are told.
 const NAMES: usize = 10;
 
-/// The notes, problems and counts of an archive with the members `checked`, of which the reader
-/// made `remarks`.
-pub fn of(inner_errors: InnerErrors, checked: &[Checked], remarks: &[String]) -> Ingested {
+/// The notes, problems and counts of an archive that was read to its end.
+pub fn of(inner_errors: InnerErrors, proven: &Proven) -> Ingested {
+    let checked = &proven.members[..];
     let links = of_kind(checked, MemberKind::Link);
     let mut told = Ingested {
         notes: notes(checked),
@@ -27,7 +27,9 @@ pub fn of(inner_errors: InnerErrors, checked: &[Checked], remarks: &[String]) ->
         &of_kind(checked, MemberKind::Special),
         "devices, pipes and hard links without their file are not stored",
     ));
-    told.notes.extend(remarks.iter().cloned());
+    told.notes.extend(proven.remarks.iter().cloned());
+    let doubts = proven.doubts.iter().cloned();
+    told.problems.extend(doubts.map(|doubt| Problem::new(Class::ArchiveDamaged, doubt)));
     for checked in checked {
         let Some(kept) = &checked.unopened else { continue };
         let text = format!(

@@ -27,6 +27,7 @@ mod cancel;
 mod changes;
 mod compressed;
 mod crash;
+mod doubts;
 mod folders;
 mod gone;
 mod idle;

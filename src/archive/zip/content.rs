@@ -11,11 +11,13 @@ use crate::archive::limits::{MemberMeter, Meter};
 use crate::archive::spool::SpoolReader;
 use crate::archive::windows::Window;
 use crate::archive::zip::cipher::Cipher;
-use crate::archive::zip::directory::{Entry, Extent, damaged};
+use crate::archive::zip::directory::{Entry, damaged};
+use crate::archive::zip::extent::Extent;
 use crate::archive::zip::input::Input;
 use crate::archive::zip::locks::{Kind, Lock, encrypted, spellings};
 use crate::archive::zip::method::{Decoder, Method};
 use crate::failure::{Class, Failure};
+use crate::model::printable;
 
 /// Where a member's packed content is, and how it is packed.
 #[derive(Debug)]
@@ -130,7 +132,15 @@ impl<'a> Content<'a> {
 
 impl Read for Content<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.body.next(into).map_err(|error| error.at(&self.member.name).into_read())
+        let read = self.body.next(into);
+        if self.body.left > 0 {
+            // Size and checksum hold, so these are no content; readers pass over them.
+            let (left, name) = (self.body.left, printable(self.member.name.as_bytes()));
+            let text = format!("member `{name}`: {left} packed bytes follow its end, unused");
+            self.body.meter.archive().remark(text);
+            self.body.left = 0;
+        }
+        read.map_err(|error| error.at(&self.member.name).into_read())
     }
 }
 
@@ -139,6 +149,8 @@ struct Body<'a> {
     meter: MemberMeter<'a>,
     crc: Digest,
     size: u64,
+    /// Packed bytes that were not needed.
+    left: u64,
     state: State,
     /// The memory of the decoder.
     _window: Option<Window>,
@@ -168,6 +180,7 @@ impl<'a> Body<'a> {
             meter,
             crc: Digest::new(CrcAlgorithm::Crc32IsoHdlc),
             size: 0,
+            left: 0,
             state: State::Reading(decoder),
             _window: window,
         })
@@ -226,12 +239,22 @@ impl<'a> Body<'a> {
         let (input, unused) = decoder.finish().ok_or_else(|| damaged("it failed before"))?;
         match input.unread() + unused {
             0 => input.finish(),
+            left if self.packed.passes_over() => {
+                self.left = left;
+                Ok(())
+            }
             left => Err(damaged(format!("{left} packed bytes follow its end"))),
         }
     }
 }
 
 impl Packed {
+    /// Whether readers pass over packed bytes behind the end of the content: deflate tells where it
+    /// is over, and old writers packed more.
+    fn passes_over(&self) -> bool {
+        self.lock.method == Method::Deflate && self.lock.kind == Kind::Open && self.lock.has_crc
+    }
+
     /// `error` as it is, unless a wrong password that passed by chance would fail in the same way.
     fn doubted(&self, error: UnpackError) -> UnpackError {
         let may_be_garbage = matches!(self.lock.kind, Kind::Traditional(_))

@@ -80,6 +80,9 @@ fn wall_time(date: u16, time: u16) -> Option<PrimitiveDateTime> {
     Some(PrimitiveDateTime::new(date, time))
 }
 
+/// The attribute of MS-DOS that makes a directory of what has no slash at its end.
+const DOS_DIRECTORY: u32 = 0x10;
+
 /// The kind of a member of `size` bytes.
 pub fn kind(name: &str, made_by: u8, attributes: u32, size: u64) -> MemberKind {
     let unix_type = match made_by {
@@ -94,6 +97,7 @@ pub fn kind(name: &str, made_by: u8, attributes: u32, size: u64) -> MemberKind {
         _ if size > 0 => MemberKind::File,
         0o060_000 | 0o020_000 | 0o010_000 | 0o140_000 => MemberKind::Special,
         0o040_000 => MemberKind::Directory,
+        0 if attributes & DOS_DIRECTORY != 0 => MemberKind::Directory,
         _ if name.ends_with('/') => MemberKind::Directory,
         _ => MemberKind::File,
     }
@@ -163,6 +167,9 @@ mod tests {
     fn bytes_are_never_called_a_directory() {
         assert_eq!(kind("a/", MADE_BY_DOS, 0x10, 0), MemberKind::Directory);
         assert_eq!(kind("a/", MADE_BY_DOS, 0x10, 3), MemberKind::File);
+        assert_eq!(kind("a", MADE_BY_DOS, 0x10, 0), MemberKind::Directory);
+        assert_eq!(kind("a", MADE_BY_DOS, 0x10, 3), MemberKind::File);
+        assert_eq!(kind("a", MADE_BY_UNIX, 0o100_644 << 16 | 0x10, 0), MemberKind::File);
         assert_eq!(kind("a", MADE_BY_UNIX, 0o120_777 << 16, 3), MemberKind::Link);
         for special in [0o060_000, 0o020_000, 0o010_000, 0o140_000] {
             assert_eq!(kind("a", MADE_BY_UNIX, special << 16, 3), MemberKind::File);

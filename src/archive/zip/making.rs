@@ -4,9 +4,10 @@ use std::io::Write;
 
 use flate2::write::DeflateEncoder;
 
-use crate::archive::contract::{Options, UnpackError};
-use crate::archive::limits::Limits;
+use crate::archive::contract::{Format, Options, UnpackError};
+use crate::archive::limits::{Limits, Meter};
 use crate::archive::reading_tests::read_by;
+use crate::archive::spool::Spool;
 use crate::archive::zip::Zip;
 use crate::failure::{Class, Failure};
 use crate::model::chain;
@@ -124,6 +125,15 @@ pub fn read_as(archive: &[u8], options: &Options) -> Result<Read, UnpackError> {
 
 pub fn read(archive: &[u8]) -> Result<Read, UnpackError> {
     read_within(archive, Limits::default())
+}
+
+/// What its reader doubts of `archive`, which is read.
+pub fn doubts(archive: &[u8]) -> Vec<String> {
+    let spool = Spool::of(archive);
+    let meter = Meter::new(Limits::default(), spool.size());
+    let read = Zip.visit(spool.reader(), &Options::default(), &meter, &mut |_, _| Ok(()));
+    assert!(read.is_ok());
+    meter.doubts()
 }
 
 /// Asserts that `archive` holds just these names and contents, in this order.

@@ -413,7 +413,10 @@ fn encrypted_content_that_is_too_short_is_refused() {
 proptest! {
     /// Whatever bits are flipped in packed content: no panic, and never other content.
     #[test]
-    fn flipped_bits_never_pass_as_other_content(which in 0..9usize, flips in prop::collection::vec((any::<prop::sample::Index>(), 0..8u32), 1..3)) {
+    fn flipped_bits_never_pass_as_other_content(
+        which in 0..9usize,
+        flips in prop::collection::vec((any::<prop::sample::Index>(), 0..8u32), 1..3),
+    ) {
         let member = match which {
             7 => traditional(&made("a", &TEXT), "right"),
             8 => aes(&made("a", &TEXT), "right", 256, 2),
@@ -425,7 +428,8 @@ proptest! {
             packed[at] ^= 1 << bit;
         }
         let content = member.content.clone();
-        if let Ok(found) = read_with(&build(&[Made { as_packed: Some(packed), ..member }]), &["right"]) {
+        let archive = build(&[Made { as_packed: Some(packed), ..member }]);
+        if let Ok(found) = read_with(&archive, &["right"]) {
             prop_assert_eq!(&found[0].1, &content);
         }
     }

@@ -7,7 +7,7 @@ use super::{Opened, Zip, listed, member};
 use crate::archive::contract::{Indexed, Options, Partial, Place, UnpackError};
 use crate::archive::limits::Meter;
 use crate::archive::spool::SpoolReader;
-use crate::archive::zip::directory::Directory;
+use crate::archive::zip::end;
 
 /// How far beyond a member its reader may look, for what follows it.
 const BEYOND_BYTES: u64 = 32;
@@ -29,7 +29,7 @@ impl Partial for Zip {
     }
 
     fn directory(&self, mut archive: SpoolReader) -> Result<Range<u64>, UnpackError> {
-        let directory = Directory::find(&mut archive)?;
+        let directory = end::find(&mut archive)?;
         Ok(directory.start..directory.start + directory.size)
     }
 

@@ -11,7 +11,7 @@ use crate::archive::spool::{Room, Spool, SpoolLimits, Spooler};
 use crate::archive::unpack::{Archive, Part, Wish};
 use crate::archive::zip::Zip;
 use crate::archive::zip::making::{
-    Made, Read, build, check, end, find, made, read, read_within, refused,
+    Made, Read, build, check, doubts, end, find, made, read, read_within, refused,
 };
 use crate::failure::{Class, Failure};
 use crate::model::chain;
@@ -219,9 +219,6 @@ fn lying_sizes_are_refused() {
 #[test]
 fn headers_that_disagree_are_refused() {
     let archive = build(&[made("name", b"content"), made("other", b"")]);
-    let mut renamed = archive.clone();
-    renamed[30] = b'N';
-    refused(&renamed, Class::ArchiveDamaged, "different names");
     // Names that differ only in which way their slashes lean are the same.
     let mut leaning = build(&[made("d/a", b"content")]);
     let at = find(&leaning, b"d/a");
@@ -285,7 +282,7 @@ fn methods_that_are_not_read_are_named() {
 #[test]
 fn parts_of_split_archives_are_told_so() {
     let mut archive = build(&[made("a", b"x")]);
-    let at = archive.len() - 22 + 4;
+    let at = find(&archive, b"PK\x01\x02") + 34;
     archive[at] = 1;
     refused(&archive, Class::ArchiveUnsupported, "split");
 }
@@ -306,10 +303,6 @@ fn members_that_the_directory_keeps_quiet_about_are_refused() {
     let listed = &archive[start..start + 47];
     let hidden = [&archive[..start], listed, &end(1, 47, start)].concat();
     refused(&hidden, Class::ArchiveDamaged, "that its directory does not list");
-    let miscounted = [&archive[..archive.len() - 22], &end(1, 94, start)].concat();
-    refused(&miscounted, Class::ArchiveDamaged, "lists more members than it counts");
-    let overcounted = [&archive[..archive.len() - 22], &end(60_000, 94, start)].concat();
-    refused(&overcounted, Class::ArchiveDamaged, "cannot hold the 60000 members");
 }
 
 #[test]
@@ -506,7 +499,7 @@ fn two_names_for_one_member_need_a_third_that_vouches_for_both() {
     renamed[at..at + 2].copy_from_slice(b"\x94\x84");
     check(&renamed, &[("öäü", b"content")]);
     renamed[at + 2 + 9] ^= 1;
-    refused(&renamed, Class::ArchiveDamaged, "different names");
+    assert_ne!(read(&renamed).unwrap()[0].0.name, "öäü");
 }
 
 #[test]
@@ -619,10 +612,12 @@ async fn an_archive_in_a_temporary_file_is_checked_in_full() {
 }
 
 proptest! {
-    /// Whatever bytes are flipped: no panic, and what is called whole has the same names and
-    /// contents.
+    /// Whatever bytes are flipped: no panic, and what is called whole has the same contents, and
+    /// the same names where nothing is doubted.
     #[test]
-    fn flipped_bytes_never_pass_as_other_content(flips in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 1..4)) {
+    fn flipped_bytes_never_pass_as_other_content(
+        flips in prop::collection::vec((any::<prop::sample::Index>(), 1u8..), 1..4),
+    ) {
         let archive = build(&[
             made("a", b"content"),
             Made { descriptor: true, ..made("dir/b", &[b'x'; 300]) },
@@ -633,14 +628,24 @@ proptest! {
             flipped[index.index(archive.len())] ^= flip;
         }
         if let Ok(found) = read(&flipped) {
-            let contents = |read: &Read| read.iter().map(|(member, bytes)| (member.raw_name.clone(), bytes.clone())).collect::<Vec<_>>();
+            let doubted = !doubts(&flipped).is_empty();
+            let name = |raw: &[u8]| if doubted { Vec::new() } else { raw.to_vec() };
+            let contents = |read: &Read| {
+                let each = read.iter();
+                each.map(|(member, bytes)| (name(&member.raw_name), bytes.clone()))
+                    .collect::<Vec<_>>()
+            };
             prop_assert_eq!(contents(&found), contents(&read(&archive).unwrap()));
         }
     }
 
     #[test]
-    fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..200), size in any::<u16>()) {
-        let torn = [b"PK\x03\x04", &bytes[..], &end(size % 5, usize::from(size) % 300, bytes.len() / 2)].concat();
+    fn no_bytes_are_too_odd(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        size in any::<u16>(),
+    ) {
+        let end = end(size % 5, usize::from(size) % 300, bytes.len() / 2);
+        let torn = [b"PK\x03\x04", &bytes[..], &end].concat();
         prop_assert!(read(&torn).is_err() || read(&torn).unwrap().is_empty());
     }
 }

@@ -219,11 +219,7 @@ impl Inner {
                 Err(error) => results[at] = Some(self.swept_without_lock(&id, Err(error.into()))),
             }
         }
-        let unsynced: Vec<usize> = folders
-            .into_iter()
-            .filter_map(|(folder, places)| self.shelf.sync_folder(&folder).err().map(|_| places))
-            .flatten()
-            .collect();
+        let unsynced = self.sync_folders(folders);
         for (place, (at, key, etag)) in placed.into_iter().enumerate() {
             let renamed = if unsynced.contains(&place) {
                 Err(io::Error::other("its folder cannot be flushed"))
@@ -233,6 +229,28 @@ impl Inner {
             results[at] = Some(renamed.map(|()| etag).map_err(Trouble::from));
         }
         drop(locks);
+    }
+
+    /// Makes what was renamed into `folders` durable, and gives back what is not: members of one
+    /// archive may have a folder each, and a flush of the file system is one wait for all of them.
+    fn sync_folders(&self, folders: BTreeMap<PathBuf, Vec<usize>>) -> Vec<usize> {
+        let all = if cfg!(target_os = "linux") && folders.len() > FEW_FILES {
+            let first = folders.keys().next().map(File::open);
+            first.map(|first| first.and_then(|first| flush_all(&first, &[])))
+        } else {
+            None
+        };
+        match all {
+            Some(Ok(())) => Vec::new(),
+            Some(Err(_)) => folders.into_values().flatten().collect(),
+            None => folders
+                .into_iter()
+                .filter_map(|(folder, places)| {
+                    self.shelf.sync_folder(&folder).err().map(|_| places)
+                })
+                .flatten()
+                .collect(),
+        }
     }
 
     /// Brings `files` to the disk. An error is told by its kind and text: it is that of all of

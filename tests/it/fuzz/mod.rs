@@ -11,6 +11,7 @@ mod meter;
 mod names;
 mod packed;
 mod quine;
+mod rare;
 mod seeds;
 mod sftp;
 mod taking;

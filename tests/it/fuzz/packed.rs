@@ -58,7 +58,8 @@ pub fn charset(byte: u8) -> Charset {
     }
 }
 
-fn options(name: &str, form: u8) -> Options {
+/// How an archive is read in the form of this number.
+pub fn options(name: &str, form: u8) -> Options {
     Options {
         file_name: name.into(),
         passwords: if form & 4 != 0 { vec![Secret::new("secret")] } else { Vec::new() },

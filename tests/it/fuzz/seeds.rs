@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::quine;
+use super::{quine, rare};
 
 /// A member without content, and how its name is told.
 pub struct Stored<'a> {
@@ -16,7 +16,7 @@ pub struct Stored<'a> {
     pub unicode: Option<&'a [u8]>,
 }
 
-fn crc(bytes: &[u8]) -> u32 {
+pub fn crc(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iso_hdlc(bytes)
 }
 
@@ -161,20 +161,25 @@ fn led(forms: &[u8], archives: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// A zip of one member that is packed by `method`, with the checksum and size of its content.
+pub fn zip_of(name: &str, method: u16, packed: &[u8], (crc, size): (u32, usize)) -> Vec<u8> {
+    build_zip(&[Packed {
+        name: name.as_bytes(),
+        made_by: 3,
+        flags: 0,
+        method,
+        crc,
+        size: size as u32,
+        packed,
+        extra: Vec::new(),
+    }])
+}
+
 /// One member for each method, nested ones, lying ones, a quine's relatives.
 pub fn zip() -> Vec<Vec<u8>> {
     let text = text();
-    let member = |name: &'static str, method: u16, packed: &[u8]| {
-        build_zip(&[Packed {
-            name: name.as_bytes(),
-            made_by: 3,
-            flags: 0,
-            method,
-            crc: crc(&text),
-            size: text.len() as u32,
-            packed,
-            extra: Vec::new(),
-        }])
+    let member = |name: &str, method: u16, packed: &[u8]| {
+        zip_of(name, method, packed, (crc(&text), text.len()))
     };
     let (lzma, properties) = lzma(&text);
     let in_zip = [&[9, 20, 5, 0][..], &properties, &lzma].concat();
@@ -229,6 +234,7 @@ pub fn zip() -> Vec<Vec<u8>> {
     archives.push(nested(b"q.gz", &inner));
     archives.push(nested(b"bomb", &vec![0; 2 << 20]));
     archives.push(plain);
+    archives.extend(rare::zips(&text));
     led(&[0, 5, 0x0A], archives)
 }
 
@@ -239,7 +245,7 @@ pub fn sum(header: &mut [u8]) {
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
 }
 
-fn header(name: &[u8], kind: u8, size: usize, magic: &[u8]) -> Vec<u8> {
+pub fn header(name: &[u8], kind: u8, size: usize, magic: &[u8]) -> Vec<u8> {
     let mut header = vec![0; 512];
     header[..name.len()].copy_from_slice(name);
     header[100..108].copy_from_slice(b"0000644\0");
@@ -258,12 +264,12 @@ fn padded(content: &[u8]) -> Vec<u8> {
     padded
 }
 
-fn entry(name: &[u8], kind: u8, content: &[u8], magic: &[u8]) -> Vec<u8> {
+pub fn entry(name: &[u8], kind: u8, content: &[u8], magic: &[u8]) -> Vec<u8> {
     [header(name, kind, content.len(), magic), padded(content)].concat()
 }
 
-const USTAR: &[u8] = b"ustar\x0000";
-const GNU: &[u8] = b"ustar  \0";
+pub const USTAR: &[u8] = b"ustar\x0000";
+pub const GNU: &[u8] = b"ustar  \0";
 
 fn tars() -> Vec<Vec<u8>> {
     let end = vec![0; 1024];
@@ -309,7 +315,7 @@ fn tars() -> Vec<Vec<u8>> {
 
 /// Each kind of header.
 pub fn tar() -> Vec<Vec<u8>> {
-    led(&[0x10], tars())
+    led(&[0x10], [tars(), rare::tars()].concat())
 }
 
 /// Each codec over text, over a tar, twice in a row, and the file that holds itself.
@@ -332,6 +338,7 @@ pub fn compressed() -> Vec<Vec<u8>> {
     );
     archives.push(gz("bomb", &vec![0; 2 << 20]));
     archives.push(gz("twice.gz", &gz("once", &text)));
+    archives.extend(rare::xzs(&text));
     led(&[0x10], archives)
 }
 
@@ -388,6 +395,7 @@ pub fn sevenz() -> Vec<Vec<u8>> {
         (lzma.clone(), one(coder(&[3, 1, 1], &properties)), vec![size]),
         (lzma, two(copy(), coder(&[3, 1, 1], &properties)), vec![size, size]),
         (deflated(&whole), one(coder(&[4, 1, 8], &[])), vec![size]),
+        (rare::DEFLATE64.to_vec(), one(coder(&[4, 1, 9], &[])), vec![1000]),
         (bzipped(&whole), one(coder(&[4, 2, 2], &[])), vec![size]),
         (whole.clone(), one(coder(&[0x21], &[1])), vec![size]),
         (whole.clone(), one(coder(&[3, 4, 1], &[6, 0, 0, 1, 0])), vec![size]),

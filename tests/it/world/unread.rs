@@ -182,7 +182,10 @@ async fn a_large_archive_that_a_limit_refuses_is_not_fetched_again_until_the_lim
         (second.brief().as_str(), second.reads),
         ("degraded: unchanged 1, failed 1 [limit_archive]", 0)
     );
-    assert!(second.to_string().contains("`archive_members` in [limits] (found by run"), "{second}");
+    assert!(
+        second.to_string().contains("in [limits] or [source.limits] (found by run"),
+        "{second}"
+    );
     world.limits.archive.members = 2;
     assert_eq!(world.run().await.brief(), "ok: ingested 1, unchanged 1");
     assert!(!world.store.names().iter().any(|name| name.contains("/refused/")));
