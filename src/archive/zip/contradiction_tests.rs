@@ -146,6 +146,18 @@ fn wide(archive: &[u8], told: u64, claims: [u64; 4]) -> Vec<u8> {
     [before, &record, &claims.map(u64::to_le_bytes).concat(), &locator, end].concat()
 }
 
+/// PKWARE's second version of the record tells how the directory is packed and encrypted.
+#[test]
+fn an_encrypted_directory_is_told_as_that() {
+    let archive = build(&[made("a", b"x")]);
+    let start = find(&archive, ENTRY);
+    let plain = wide(&archive, 72, [1, 1, 47, start as u64]);
+    let locator = find(&plain, b"PK\x06\x07");
+    let second = [&[8, 0][..], &[0; 16], &1u16.to_le_bytes(), &[0; 8]].concat();
+    let masked = [&plain[..locator], &second, &plain[locator..]].concat();
+    refused(&masked, Class::ArchiveUnsupported, "its directory is encrypted");
+}
+
 #[test]
 fn of_two_end_records_the_one_counts_that_fits_the_file() {
     let archive = build(&[made("a", b"x"), made("b", b"y")]);

@@ -6,7 +6,7 @@ use crate::archive::zip::beginning::begins_as_zip;
 use crate::archive::zip::directory::{
     DESCRIPTOR, Directory, ENTRY, HEADER, damaged, fill, read_exact, split, u16_at, u32_at, u64_at,
 };
-use crate::failure::Class;
+use crate::failure::{Class, Failure};
 
 /// The most bytes that a directory may have, names and comments included.
 const MAX_BYTES: u64 = 256 << 20;
@@ -151,7 +151,12 @@ fn from_end(reader: &mut SpoolReader, tail: &FileEnd, at: usize) -> Result<Direc
             fit(wide, begins_at, tail.is_behind),
             fit(claims, begins_at, tail.is_behind),
         ),
-        Err(error) if (0..6).any(|field| claims[field] == ELSEWHERE[field]) => Err(error),
+        Err(error)
+            if (0..6).any(|field| claims[field] == ELSEWHERE[field])
+                || (error.class() == Class::ArchiveUnsupported && error.kind().is_none()) =>
+        {
+            Err(error)
+        }
         // What looks like a locator may be the end of a comment or name; whoever needs zip64 says
         // so. Or it is one, and the record that nobody needs is torn.
         Err(_) => fit(claims, ends_at, tail.is_behind).or_else(|error| {
@@ -226,17 +231,29 @@ fn end64(
     if u32_at(locator, 4) != 0 || u32_at(locator, 16) > 1 {
         return Err(split());
     }
-    if begins_at.checked_add(END64_BYTES as u64) != Some(locator_at) {
+    let ends_at = |begins_at: u64, record: &[u8]| {
+        let size = u64_at(record, 4).checked_add(12)?;
+        record.starts_with(&END64).then_some(())?;
+        size.checked_add(begins_at)
+    };
+    let mut record_at = |begins_at: u64| {
+        reader.jump(begins_at);
+        let record: [u8; END64_BYTES] = read_exact(reader, "its zip64 end record")?;
+        match ends_at(begins_at, &record) == Some(locator_at) {
+            true => Ok(record),
+            false => Err(damaged("its zip64 end record is not where it should be")),
+        }
+    };
+    let end = match record_at(begins_at) {
+        Ok(end) => end,
         // Counted from where the archive begins, which only the record tells: it has no extension
         // then.
-        begins_at = locator_at.saturating_sub(END64_BYTES as u64);
-    }
-    reader.jump(begins_at);
-    let end: [u8; END64_BYTES] = read_exact(reader, "its zip64 end record")?;
-    let ends_at = u64_at(&end, 4).checked_add(12).and_then(|bytes| bytes.checked_add(begins_at));
-    if !end.starts_with(&END64) || ends_at != Some(locator_at) {
-        return Err(damaged("its zip64 end record is not where it should be"));
-    }
+        Err(_) => {
+            begins_at = locator_at.saturating_sub(END64_BYTES as u64);
+            record_at(begins_at)?
+        }
+    };
+    reader.jump(begins_at + END64_BYTES as u64);
     if u64_at(&end, 4) >= 72 {
         // The second version: 28 bytes and more on how the directory is packed and encrypted.
         let more: [u8; 20] = read_exact(reader, "its zip64 end record")?;
