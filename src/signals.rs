@@ -1,4 +1,4 @@
-//! The signals that tell a process to end.
+//! What tells a process to end: signals, the end of its parent.
 
 /// SIGINT and SIGTERM, noted from [`Signals::new`] on: none is missed between two looks, and none
 /// kills the process.
@@ -50,5 +50,49 @@ impl Signals {
             Ok(()) => 2,
             Err(_) => std::future::pending().await,
         }
+    }
+}
+
+/// How often is looked whether the parent still lives.
+#[cfg(unix)]
+const LOOKED_AT_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// The process that started this one, whose end nothing tells: an orphan is given another parent.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct Parent(u32);
+
+#[cfg(unix)]
+impl Parent {
+    /// The parent at this moment.
+    #[expect(clippy::new_without_default, reason = "it is another one at another time")]
+    pub fn new() -> Self {
+        Self(std::os::unix::process::parent_id())
+    }
+
+    /// When it has ended.
+    pub async fn ended(&self) {
+        while std::os::unix::process::parent_id() == self.0 {
+            tokio::time::sleep(LOOKED_AT_EVERY).await;
+        }
+    }
+}
+
+/// The process that started this one. Here nothing tells of its end.
+#[cfg(not(unix))]
+#[derive(Debug)]
+pub struct Parent;
+
+#[cfg(not(unix))]
+impl Parent {
+    /// The parent at this moment.
+    #[expect(clippy::new_without_default, reason = "it is another one at another time")]
+    pub fn new() -> Self {
+        Self
+    }
+
+    /// Never.
+    pub async fn ended(&self) {
+        std::future::pending().await
     }
 }

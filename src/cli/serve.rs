@@ -1,17 +1,19 @@
 //! `blobferry serve`: the Functions handler, or with `--status` the status page on this machine.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::open::{self, Opened, Unusable};
 use super::{Configured, console};
-use crate::config::Config;
 use crate::config::text::Environment;
+use crate::config::{Config, QUEUE};
 use crate::handler::host::APP_ROOT;
 use crate::handler::page::local::Local;
 use crate::handler::ready::{Given, Ready, Work};
 use crate::handler::{console as lines, server};
 use crate::ledger::LedgerCache;
 use crate::place::Hosting;
+use crate::store::queue::Queue;
 use crate::telemetry::lines::LineOut;
 use crate::telemetry::{self, Console, Watched};
 
@@ -103,6 +105,7 @@ fn looked_at(config: PathBuf, environment: &Environment) -> Result<Ready, Unusab
         open: Box::new(open),
         limits,
         work: None,
+        queue: None,
         redactor,
         ledgers: LedgerCache::keeping(),
         telemetry: Some(telemetry),
@@ -137,6 +140,10 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
         .chain(&warnings)
         .for_each(|warning| lines::say(tracing::Level::WARN, warning));
     let work = work(&config, environment)?;
+    let queue = match &work {
+        Some(work) => Some(work.queue.clone()),
+        None => listened_to(&config, environment),
+    };
     let (destination, limits) = (config.destination, config.limits);
     let of_ready = open::limits(&limits);
     let open = move || {
@@ -149,6 +156,7 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
         open: Box::new(open),
         limits: of_ready,
         work,
+        queue,
         redactor,
         ledgers: LedgerCache::keeping(),
         insights,
@@ -168,6 +176,13 @@ fn work(config: &Config, environment: &Environment) -> Result<Option<Work>, Unus
         open: Box::new(open),
         sizes: config.dispatch.sizes,
     }))
+}
+
+/// The queue that the host listens to though no work goes by it, if the settings tell where it is.
+fn listened_to(config: &Config, environment: &Environment) -> Option<Arc<dyn Queue>> {
+    environment.get(QUEUE).filter(|name| !name.is_empty())?;
+    let settings = open::queue_settings(config, environment).ok()?;
+    open::queue(&settings).ok()
 }
 
 /// The file as named, or the one beside host.json if there is none.

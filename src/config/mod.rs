@@ -95,6 +95,8 @@ pub struct LimitSettings {
     late_after: Option<Duration>,
 }
 
+/// The environment variable that names the queue of work, for the host and for us.
+pub const QUEUE: &str = "INGEST_QUEUE";
 /// A file that is left for later for longer is late.
 const LATE_AFTER: Duration = Duration::from_secs(24 * 3600);
 
@@ -398,7 +400,7 @@ fn dispatch(
 ) -> Result<DispatchSettings, SettingError> {
     let queue = section
         .text("queue")?
-        .or_else(|| environment.get("INGEST_QUEUE").filter(|name| !name.is_empty()).cloned());
+        .or_else(|| environment.get(QUEUE).filter(|name| !name.is_empty()).cloned());
     let queue = queue.unwrap_or_else(|| "blobferry-work".into());
     if let Some(allowed) = illegal_queue(&queue) {
         return Err(section.error(

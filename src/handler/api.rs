@@ -49,13 +49,17 @@ pub fn wanted(call: &HttpCall, known: &[&str]) -> Result<Option<Vec<String>>, Ht
                 );
             }
             key if KEYS.contains(&key) => {}
-            _ => return Err(unknown("parameter", name)),
+            _ => return Err(unknown("parameter", name, "`sources`, a list of configured names")),
         }
     }
     if let Some(body) = body(call)? {
         for (name, value) in &body {
             if name != "sources" {
-                return Err(unknown("field", name));
+                return Err(unknown(
+                    "field",
+                    name,
+                    "`sources`, a list of configured names, and `plan`",
+                ));
             }
             is_named = true;
             names.extend(texts(value).ok_or_else(|| {
@@ -79,12 +83,9 @@ pub fn wanted(call: &HttpCall, known: &[&str]) -> Result<Option<Vec<String>>, Ht
     }
 }
 
-fn unknown(what: &str, name: &str) -> HttpAnswer {
+fn unknown(what: &str, name: &str, allowed: &str) -> HttpAnswer {
     let name = printable(name.as_bytes());
-    HttpAnswer::refusal(
-        400,
-        format!("unknown {what} `{name}`; allowed is `sources`, a list of configured names"),
-    )
+    HttpAnswer::refusal(400, format!("unknown {what} `{name}`; allowed is {allowed}"))
 }
 
 fn texts(value: &Value) -> Option<Vec<String>> {

@@ -6,7 +6,7 @@
 //! warning's line contains "warn", and an error's line never does: where a file's name or a text
 //! brings the word along, its first letter is written as `\x77` (`\x57` for a capital), in JSON
 //! lines as `\u0077`, which reads the same. The host ties no line to an invocation, so each line
-//! ends in the run's and the invocation's ids.
+//! ends in the ids of its run and of its invocation, unless it names them itself.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -27,6 +27,15 @@ thread_local! {
     static IDS: RefCell<Option<Arc<Ids>>> = const { RefCell::new(None) };
 }
 
+tokio::task_local! {
+    static INVOCATION: String;
+}
+
+/// `work`, whose lines are those of the invocation `id` as long as it stays in its task.
+pub async fn in_invocation<T>(id: &str, work: impl Future<Output = T>) -> T {
+    INVOCATION.scope(id.to_owned(), work).await
+}
+
 /// From now on, lines of this thread are `ids`'. Each run has threads of its own.
 pub fn this_thread_is_of(ids: &Arc<Ids>) {
     IDS.with_borrow_mut(|mine| *mine = Some(ids.clone()));
@@ -41,17 +50,18 @@ pub enum Stream {
     Error,
 }
 
-/// `text`, a record of `level`, as the host shall read it; it ends in a line feed.
-pub fn line(level: Level, text: &str, ids: Option<&Ids>) -> (Stream, String) {
+/// `text`, a record of `level` with `ids`, as the host shall read it; it ends in a line feed.
+pub fn line(level: Level, text: &str, ids: &[(&str, &str)]) -> (Stream, String) {
     let text = text.trim_end();
     let is_json = text.starts_with('{') && text.ends_with('}');
     let mut line = text.replace('\r', "\\r").replace('\n', "\\n");
-    if let Some(Ids { run, invocation }) = ids {
-        if is_json {
+    for (name, id) in ids {
+        // A quote inside of a text is escaped, so this is a key or nothing.
+        if is_json && !line.contains(&format!("\"{name}\":")) {
             line.truncate(line.len() - 1);
-            line += &format!(",\"run_id\":\"{run}\",\"invocation\":\"{invocation}\"}}");
-        } else {
-            line += &format!(" run_id={run} invocation={invocation}");
+            line += &format!(",\"{name}\":\"{id}\"}}");
+        } else if !is_json && !line.contains(&format!(" {name}=")) {
+            line += &format!(" {name}={id}");
         }
     }
     match level {
@@ -81,9 +91,16 @@ fn without_warn(line: &str, is_json: bool) -> String {
     clean
 }
 
-/// `text`, a record of `level` of this thread's run, as the host shall read it.
+/// `text`, a record of `level` of this thread's run or of this task's invocation, as the host shall
+/// read it.
 pub fn made(level: Level, text: &str) -> String {
-    IDS.with_borrow(|ids| line(level, text, ids.as_deref())).1
+    let made = |ids: &[(&str, &str)]| line(level, text, ids).1;
+    IDS.with_borrow(|ids| match ids {
+        Some(ids) => made(&[("run_id", &ids.run), ("invocation", &ids.invocation)]),
+        None => INVOCATION
+            .try_with(|invocation| made(&[("invocation", invocation)]))
+            .unwrap_or_else(|_| made(&[])),
+    })
 }
 
 /// Writes a record of `level` to where the host reads it.
@@ -113,11 +130,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const IDS_OF_A_RUN: &[(&str, &str)] = &[("run_id", "r"), ("invocation", "i")];
+
     proptest! {
         #[test]
         fn whatever_a_text_holds_its_level_arrives(text in "[wWaArRnN\\\\\"{}\n\r ü]{0,40}", error in any::<bool>()) {
             let level = if error { Level::ERROR } else { Level::WARN };
-            let (stream, line) = line(level, &text, None);
+            let (stream, line) = line(level, &text, &[]);
             prop_assert_eq!(stream, Stream::Error);
             prop_assert_eq!(has_warn(&line), !error);
             prop_assert!(line.ends_with('\n') && line.trim_end_matches('\n').lines().count() <= 1);
@@ -127,40 +146,56 @@ mod tests {
     #[test]
     fn each_level_arrives_as_what_it_is() {
         assert_eq!(
-            line(Level::INFO, "A run begins.\n", None),
+            line(Level::INFO, "A run begins.\n", &[]),
             (Stream::Out, "A run begins.\n".into())
         );
-        assert_eq!(line(Level::DEBUG, "warned", None), (Stream::Out, "warned\n".into()));
+        assert_eq!(line(Level::DEBUG, "warned", &[]), (Stream::Out, "warned\n".into()));
         assert_eq!(
-            line(Level::WARN, "2026  WARN Tried again.", None),
+            line(Level::WARN, "2026  WARN Tried again.", &[]),
             (Stream::Error, "2026  WARN Tried again.\n".into())
         );
         assert_eq!(
-            line(Level::WARN, "Tried again.", None),
+            line(Level::WARN, "Tried again.", &[]),
             (Stream::Error, "warning: Tried again.\n".into())
         );
         assert_eq!(
-            line(Level::ERROR, "/warnings.zip and WaRn", None),
+            line(Level::ERROR, "/warnings.zip and WaRn", &[]),
             (Stream::Error, "/\\x77arnings.zip and \\x57aRn\n".into())
         );
     }
 
     #[test]
     fn json_stays_json_and_says_the_same() {
-        let ids = Ids { run: "r".into(), invocation: "i".into() };
         let (_, text) =
-            line(Level::ERROR, r#"{"level":"ERROR","path":"/WARN\\warnings ü.zip"}"#, Some(&ids));
+            line(Level::ERROR, r#"{"level":"ERROR","path":"/WARN\\warnings ü"}"#, IDS_OF_A_RUN);
         assert!(!text.to_ascii_lowercase().contains("warn"), "{text}");
         let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(
             value,
-            serde_json::json!({"level": "ERROR", "path": "/WARN\\warnings ü.zip", "run_id": "r", "invocation": "i"})
+            serde_json::json!({"level": "ERROR", "path": "/WARN\\warnings ü", "run_id": "r", "invocation": "i"})
         );
     }
 
     #[test]
     fn a_record_is_one_line_with_its_ids() {
-        let ids = Ids { run: "r".into(), invocation: "i".into() };
-        assert_eq!(line(Level::INFO, "a\nb\r\n", Some(&ids)).1, "a\\nb run_id=r invocation=i\n");
+        assert_eq!(line(Level::INFO, "a\nb\r\n", IDS_OF_A_RUN).1, "a\\nb run_id=r invocation=i\n");
+    }
+
+    #[test]
+    fn an_id_that_a_line_names_itself_is_not_said_twice() {
+        let json = r#"{"message":"\"invocation\":","run_id":"own"}"#;
+        assert_eq!(
+            line(Level::INFO, json, IDS_OF_A_RUN).1,
+            "{\"message\":\"\\\"invocation\\\":\",\"run_id\":\"own\",\"invocation\":\"i\"}\n"
+        );
+        let text = "A run is asked for. run_id=own";
+        assert_eq!(line(Level::INFO, text, IDS_OF_A_RUN).1, format!("{text} invocation=i\n"));
+    }
+
+    #[tokio::test]
+    async fn a_line_of_a_task_is_its_invocation_s() {
+        let said = in_invocation("i-1", async { made(Level::INFO, "A request came.") }).await;
+        assert_eq!(said, "A request came. invocation=i-1\n");
+        assert_eq!(made(Level::INFO, "Ready."), "Ready.\n");
     }
 }

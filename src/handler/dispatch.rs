@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::api;
 use super::console::Ids;
@@ -99,7 +100,7 @@ async fn look_after(ready: &Ready, work: &Work, index: &SourceIndex, invocation:
     for run in index.open.iter().chain(&swept.closed) {
         if let Err(error) = records.settle(run).await {
             tracing::warn!(
-                run,
+                run_id = run,
                 error = chain(&error),
                 "Warning: the record of this run could not be written."
             );
@@ -176,7 +177,7 @@ async fn enqueue(
     Records::new(state.clone()).put(&record).await.map_err(|error| told(&error))?;
     office.send(&claimed, &record.id).await.map_err(|error| told(&error))?;
     tracing::info!(
-        run = record.id,
+        run_id = record.id,
         invocation,
         sources = record.queued.join(","),
         queue = queue.address(),
@@ -233,8 +234,14 @@ pub async fn message(app: &App, invocation: Invocation) -> Answer {
         return Answer::not_done(503, "the process is ending");
     }
     let count = invocation.envelope.dequeue_count();
-    tracing::info!(invocation = invocation.id, run = message.run, message = %message, count, "A \
-        message asks for work.");
+    let work_asked = message.to_string();
+    tracing::info!(
+        run_id = message.run,
+        invocation = invocation.id,
+        work = work_asked,
+        count,
+        "A message asks for work."
+    );
     let Invocation { id, begun, traceparent, .. } = invocation;
     let beginning = Beginning {
         name: Trigger::Queue.function(),
@@ -247,15 +254,17 @@ pub async fn message(app: &App, invocation: Invocation) -> Answer {
     let operation = ready.insights.as_ref().map(|insights| Arc::new(insights.begin(&beginning)));
     let (stop, end) = app.runs.ends();
     let ids = Arc::new(Ids { run: message.run.clone(), invocation: id });
+    let leases = TaskTracker::new();
     let own = Own {
         ids,
         begun,
         deadline: host.deadline(),
         stop: stop.clone(),
         end,
+        leases: leases.clone(),
         operation: operation.clone(),
     };
-    let doing = do_it(ready.clone(), work.sizes, message.clone(), sources, stop);
+    let doing = do_it(ready.clone(), work.sizes, message.clone(), sources, (stop, leases));
     let came = app.runs.track(async move { own.run(doing).await }).await;
     let answer = match came {
         Ok(Ok(came)) => answer(&ready, &message, came).await,
@@ -320,13 +329,13 @@ async fn do_it(
     sizes: run::work::cutting::Sizes,
     message: Message,
     sources: Vec<Source>,
-    stop: CancellationToken,
+    (stop, leases): (CancellationToken, TaskTracker),
 ) -> Ends {
     let each = sources.into_iter().map(|source| {
-        let (ready, message, stop) = (&ready, &message, stop.clone());
+        let (ready, message, ends) = (&ready, &message, (stop.clone(), leases.clone()));
         async move {
             let name = source.name.clone();
-            (name, of_source(ready, sizes, message, source, stop).await)
+            (name, of_source(ready, sizes, message, source, ends).await)
         }
     });
     futures_util::future::join_all(each).await
@@ -337,7 +346,7 @@ async fn of_source(
     sizes: run::work::cutting::Sizes,
     message: &Message,
     source: Source,
-    stop: CancellationToken,
+    (stop, leases): (CancellationToken, TaskTracker),
 ) -> Result<Came, WorkError> {
     let broken = |why: String| WorkError::Damaged { blob: "the configuration".into(), why };
     let given = (ready.open)().map_err(broken)?;
@@ -345,8 +354,8 @@ async fn of_source(
         Some(work) => (work.open)().map_err(broken)?,
         None => return Err(broken("there is no queue".into())),
     };
-    work(message, source, ready.options(&message.run, given, stop, Arc::new(Silent)), queue, sizes)
-        .await
+    let options = Options { leases, ..ready.options(&message.run, given, stop, Arc::new(Silent)) };
+    work(message, source, options, queue, sizes).await
 }
 
 /// Tells the record of the run what has ended, and the host what came of the message: done, unless
@@ -373,7 +382,7 @@ async fn answer(ready: &Ready, message: &Message, ends: Ends) -> Answer {
     let written = if lines.is_empty() { written } else { records.tell(&message.run, &lines).await };
     if let Err(error) = written {
         tracing::warn!(
-            run = message.run,
+            run_id = message.run,
             error = chain(&error),
             "Warning: the record of this run could not be written."
         );
@@ -392,7 +401,7 @@ fn closed(ready: &Ready, message: &Message, report: &SourceReport) -> String {
             .first()
             .map_or("the report tells no cause", |problem| problem.message.as_str());
         tracing::error!(
-            run = message.run,
+            run_id = message.run,
             source = report.source,
             error = ready.redactor.text(problem),
             "Nothing could be done at a source."

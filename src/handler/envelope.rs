@@ -131,7 +131,6 @@ impl Envelope {
         let method =
             get(&request, "Method").and_then(text).unwrap_or_default().to_ascii_uppercase();
         let url = get(&request, "Url").and_then(text).unwrap_or_default();
-        let body = get(&request, "Body").filter(|body| !body.is_null()).cloned();
         let headers = get(&request, "Headers").cloned().map(unpacked);
         let header = |name: &str| {
             headers
@@ -140,6 +139,10 @@ impl Envelope {
                 .and_then(|headers| get(headers, name))
                 .map(all_texts)
         };
+        let body = get(&request, "Body").filter(|body| !body.is_null()).cloned();
+        let is_binary = header("Content-Type")
+            .is_some_and(|kind| kind.to_ascii_lowercase().contains("application/octet-stream"));
+        let body = if is_binary { body.map(decoded) } else { body };
         let hosts = ["Host", "X-Forwarded-Host", "X-Original-Host"].into_iter().filter_map(header);
         let in_chunks = header("Transfer-Encoding")
             .is_some_and(|coding| coding.to_ascii_lowercase().contains("chunked"));
@@ -262,6 +265,12 @@ fn depth(bytes: &[u8]) -> usize {
         }
     }
     deepest
+}
+
+/// A body that the host hands on in base64, since its content type says that it is no text.
+fn decoded(body: Value) -> Value {
+    let bytes = body.as_str().and_then(|text| STANDARD.decode(text.trim()).ok());
+    bytes.and_then(|bytes| String::from_utf8(bytes).ok()).map_or(body, Value::from)
 }
 
 /// JSON that stands in a string, as JSON; everything else as it is.

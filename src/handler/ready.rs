@@ -30,6 +30,8 @@ pub struct Ready {
     pub limits: Limits,
     /// How work is handed out by the queue; `None`: this process does it.
     pub work: Option<Work>,
+    /// The queue that the host listens to, whether work goes by it or not.
+    pub queue: Option<Arc<dyn Queue>>,
     /// Knows what no answer may repeat.
     pub redactor: Redactor,
     /// Ledgers that this process has read before.

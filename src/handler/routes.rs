@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::Level;
 
-use super::console::say;
+use super::console::{self, say};
 use super::envelope::{self, Envelope};
 use super::functions::{Answer, App, Invocation, NAMES, call};
 
@@ -145,7 +145,10 @@ async fn invoke(app: Arc<App>, name: String, request: Request) -> Response {
     let invocation = Invocation { id: id.clone(), begun, traceparent, envelope };
     // In a task of its own: a panic costs this invocation only, and a host that hangs up stops
     // nothing.
-    let task = tokio::spawn(async move { call(&app, &name, invocation).await });
+    let of_task = id.clone();
+    let task = tokio::spawn(async move {
+        console::in_invocation(&of_task, call(&app, &name, invocation)).await
+    });
     let answer = match task.await {
         Ok(Some(answer)) => answer,
         Ok(None) => Answer::not_done(404, "there is no such function"),

@@ -15,7 +15,7 @@ use super::tally::Tally;
 use super::threads::Own;
 use crate::failure::Class;
 use crate::model::chain;
-use crate::report::Report;
+use crate::report::{Report, SourceReport};
 use crate::run;
 use crate::run::record::{RunRecord, Status};
 use crate::run::records::Records;
@@ -92,7 +92,9 @@ pub async fn drive(job: Job) {
 fn tell(job: &Job, record: &RunRecord, end: &End) {
     let Ids { run: run_id, invocation } = &*job.ids;
     match end {
-        End::Report(_) => {
+        End::Report(report) => {
+            let dead = report.sources.iter().filter(|source| source.unusable);
+            dead.for_each(|source| tell_dead(job, source));
             if record.status == Status::Failed {
                 tracing::error!(
                     run_id,
@@ -115,6 +117,20 @@ fn tell(job: &Job, record: &RunRecord, end: &End) {
     }
 }
 
+/// A source at which nothing could be done, by its name: among others that went well, the end of
+/// the run alone would not tell.
+fn tell_dead(job: &Job, report: &SourceReport) {
+    let problem = report.problems.first();
+    let problem = problem.map_or("the report tells no cause", |problem| problem.message.as_str());
+    tracing::error!(
+        run_id = job.ids.run,
+        invocation = job.ids.invocation,
+        source = report.source,
+        error = job.ready.redactor.text(problem),
+        "Nothing could be done at a source."
+    );
+}
+
 /// Sends what Application Insights is to know of the run, without being late for the host.
 async fn flush(job: &Job, record: &RunRecord) {
     let Some(operation) = &job.operation else { return };
@@ -129,12 +145,14 @@ async fn work(job: &Job) -> End {
         Err(problem) => return End::Broken(Status::Failed, problem),
     };
     let options = job.ready.options(&job.ids.run, given, job.stop.clone(), job.tally.clone());
+    let leases = options.leases.clone();
     let own = Own {
         ids: job.ids.clone(),
         begun: job.begun,
         deadline: job.deadline,
         stop: job.stop.clone(),
         end: job.end.clone(),
+        leases,
         operation: job.operation.clone(),
     };
     match own.run(run::run(job.sources.clone(), options)).await {

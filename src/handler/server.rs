@@ -1,4 +1,5 @@
-//! The handler as a process: it listens before anything else, and ends only by a signal.
+//! The handler as a process: it listens before anything else, and ends only by a signal or with its
+//! host.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -19,22 +20,31 @@ use super::ready::Load;
 use super::routes::router;
 use super::runs::Runs;
 use crate::config::text::Environment;
-use crate::signals::Signals;
+use crate::model::chain;
+use crate::signals::{Parent, Signals};
+use crate::store::queue::Queue;
 use crate::telemetry::Telemetry;
 
 /// Exit status: it cannot be told where to listen.
 const UNUSABLE: u8 = 2;
 /// Exit status: it cannot listen there.
 const NOTHING: u8 = 3;
+/// The number of SIGTERM.
+const TERMINATED: u8 = 15;
 /// After a signal, files in hand get this long.
 const FILES_IN_HAND: Duration = Duration::from_secs(8);
+/// How often the queue is tried to be made, and what is between two tries.
+const QUEUE_TRIES: u32 = 20;
+const QUEUE_PAUSE: Duration = Duration::from_secs(30);
 /// After a signal, everything is over after this long: records and answers of ended runs included.
 const OVER: Duration = Duration::from_secs(10);
 
-/// Serves until a signal comes. Returns 128 + the signal's number, and never 0: the host takes a
-/// handler that ends with 0 for one that wanted to, and starts no other.
+/// Serves until a signal comes or the host ends: a host that ends or is killed leaves its handler
+/// running, without a word to it. Returns 128 + the signal's number (that of SIGTERM, if it was the
+/// host), and never 0: the host takes a handler that ends with 0 for one that wanted to, and starts
+/// no other.
 pub async fn serve(environment: &Environment, load: Load) -> u8 {
-    let signals = Signals::new();
+    let (signals, host) = (Signals::new(), Parent::new());
     let port = match host::port(environment) {
         Ok(port) => port,
         Err(problem) => return cannot(UNUSABLE, &problem),
@@ -56,13 +66,22 @@ pub async fn serve(environment: &Environment, load: Load) -> u8 {
     let closing = CancellationToken::new();
     let mut serving = tokio::spawn(listen::serve(listener, router(app.clone()), closing.clone()));
     let number = tokio::select! {
-        number = signals.next() => number,
+        number = signals.next() => {
+            tracing::warn!(
+                "Warning: stopping by signal {number}. Files in hand are finished; once more ends \
+                at once."
+            );
+            number
+        }
+        () = host.ended() => {
+            tracing::warn!(
+                "Warning: stopping, since the host has ended. Files in hand are finished."
+            );
+            TERMINATED
+        }
         // It ends when it is told to, or by a defect.
         _ = &mut serving => return cannot(NOTHING, "the server ended by itself"),
     };
-    tracing::warn!(
-        "Warning: stopping by signal {number}. Files in hand are finished; once more ends at once."
-    );
     app.runs.stop();
     closing.cancel();
     let ending = async {
@@ -106,6 +125,7 @@ fn spawn_load(
                 let telemetry = ready.telemetry.take();
                 let sources = ready.names().join(",");
                 let place = host.place.told(ready.work.is_some());
+                let queue = ready.queue.clone();
                 let signs = host.place.signs.join(",");
                 tracing::info!(
                     place,
@@ -116,6 +136,7 @@ fn spawn_load(
                     "Ready for invocations."
                 );
                 tell.send_replace(Some(Ok((Arc::new(ready), Arc::new(host)))));
+                queue.map(|queue| tokio::runtime::Handle::current().spawn(make_queue(queue)));
                 telemetry
             }
             Err(reason) => {
@@ -131,6 +152,29 @@ fn spawn_load(
             }
         }
     })
+}
+
+/// Makes the queue that the host listens to, whether work goes by it or not: the host complains of
+/// a missing one every few seconds. Rights may take some minutes to hold after a deployment.
+async fn make_queue(queue: Arc<dyn Queue>) {
+    for tries in 1.. {
+        let error = match queue.prepare().await {
+            Ok(()) => return,
+            Err(error) => chain(&error),
+        };
+        let queue = queue.address();
+        if tries == QUEUE_TRIES {
+            tracing::warn!(
+                queue,
+                error,
+                "Warning: the queue that the host listens to could not be made; the host goes on \
+                asking for it."
+            );
+            return;
+        }
+        tracing::debug!(queue, error, "The queue could not be made yet.");
+        tokio::time::sleep(QUEUE_PAUSE).await;
+    }
 }
 
 /// A panic is one line of the log, as the host reads lines, without secrets.

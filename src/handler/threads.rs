@@ -7,11 +7,15 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::console::{Ids, this_thread_is_of};
 use super::host::Deadline;
 use crate::run::record::Status;
 use crate::telemetry::insights::Operation;
+
+/// Leases of work that was cut are given back within this time.
+const GIVEN_BACK: Duration = Duration::from_secs(2);
 
 /// Whose work it is, and when it must end.
 pub struct Own {
@@ -25,6 +29,8 @@ pub struct Own {
     pub stop: CancellationToken,
     /// Ends it: nothing is finished.
     pub end: CancellationToken,
+    /// Those who keep its leases.
+    pub leases: TaskTracker,
     /// What Application Insights sees of it.
     pub operation: Option<Arc<Operation>>,
 }
@@ -46,15 +52,39 @@ impl Own {
             Ok(runtime) => runtime,
             Err(error) => return Err((Status::Failed, format!("no threads for the run: {error}"))),
         };
-        let task = runtime.spawn(work);
-        let end = self.watch_over(task).await;
+        let mut task = runtime.spawn(work);
+        let end = self.watch_over(&mut task).await;
+        if !task.is_finished() {
+            self.give_back(task).await;
+        }
         runtime.shutdown_background();
         end
     }
 
-    async fn watch_over<T>(&self, mut task: JoinHandle<T>) -> Result<T, (Status, String)> {
+    /// Ends `task`, and waits a little for its leases to be given back: whoever takes the source up
+    /// next, this process first of all, need not wait until they lapse.
+    async fn give_back<T>(&self, task: JoinHandle<T>) {
+        task.abort();
+        let most = if self.end.is_cancelled() { GIVEN_BACK / 2 } else { GIVEN_BACK };
+        self.leases.close();
+        let given_back = async {
+            // It has dropped what it had when it has ended.
+            drop(task.await);
+            self.leases.wait().await;
+        };
+        let most = self.deadline.before_answer(self.begun.elapsed(), most);
+        if tokio::time::timeout(most, given_back).await.is_err() {
+            tracing::debug!(
+                run_id = self.ids.run,
+                invocation = self.ids.invocation,
+                "Leases of work that was cut were not given back in time; they lapse."
+            );
+        }
+    }
+
+    async fn watch_over<T>(&self, task: &mut JoinHandle<T>) -> Result<T, (Status, String)> {
         tokio::select! {
-            ended = &mut task => return of(ended),
+            ended = &mut *task => return of(ended),
             () = until(self.begun, self.deadline.stop) => {
                 tracing::warn!(run_id = self.ids.run, invocation = self.ids.invocation, "Warning: \
                     functionTimeout is near: files in hand are finished, no other is begun.");
@@ -87,4 +117,56 @@ fn of<T>(ended: Result<T, JoinError>) -> Result<T, (Status, String)> {
     ended.map_err(|_| {
         (Status::Failed, "a defect of blobferry ended the run; the log has its trace".into())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::held::Held;
+    use crate::store::contract::{Lease, StoreError};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// A lease that takes a moment to be given back, as one over the network does.
+    #[derive(Debug)]
+    struct Slow(Arc<AtomicBool>);
+
+    #[async_trait::async_trait]
+    impl Lease for Slow {
+        async fn renew(&self) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        async fn release(self: Box<Self>) -> Result<(), StoreError> {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            self.0.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_is_cut_at_its_deadline_gives_its_lease_back_before_the_answer() {
+        let given_back = Arc::new(AtomicBool::new(false));
+        let leases = TaskTracker::new();
+        let at = |milliseconds| Some(Duration::from_millis(milliseconds));
+        let own = Own {
+            ids: Arc::new(Ids { run: "r".into(), invocation: "i".into() }),
+            begun: Instant::now(),
+            deadline: Deadline { stop: at(50), answer: at(10_000) },
+            stop: CancellationToken::new(),
+            end: CancellationToken::new(),
+            leases: leases.clone(),
+            operation: None,
+        };
+        let end = own.end.clone();
+        let lease = Box::new(Slow(given_back.clone()));
+        let work = async move {
+            let held = Held::keep(&leases, lease, "a source".into(), Duration::ZERO);
+            end.cancel();
+            std::future::pending::<()>().await;
+            drop(held);
+        };
+        let ended = own.run(work).await;
+        assert!(matches!(ended, Err((Status::Interrupted, _))), "{ended:?}");
+        assert!(given_back.load(Ordering::Relaxed), "whoever comes next finds the source free");
+    }
 }

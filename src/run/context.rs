@@ -7,6 +7,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::archive::contract::Member;
 use crate::archive::spool::Spooler;
@@ -66,6 +67,8 @@ pub struct Run {
     pub retry_quarantined: bool,
     /// Stops the run: no new file is begun, waits end.
     pub cancel: CancellationToken,
+    /// Those who keep its leases: each gives its lease back when it is no longer needed.
+    pub leases: TaskTracker,
     /// Who looks on.
     pub progress: Arc<dyn Progress>,
     /// Its record, if it leaves one.
@@ -96,6 +99,7 @@ impl Run {
             policy: self.policy,
             retry_quarantined: self.retry_quarantined,
             cancel: self.cancel.clone(),
+            leases: self.leases.clone(),
             progress: self.progress.clone(),
             announcement: self.announcement.clone(),
         }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::TaskTracker;
 
 use crate::model::{BlobName, chain};
 use crate::retry::retry;
@@ -17,21 +18,27 @@ const RENEWED_EVERY: Duration = Duration::from_secs(20);
 /// Nobody waits longer for a lease to be given back; it lapses by itself.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(5);
 
-/// A lease of ours. Dropping it gives it back as far as that can be done without waiting.
+/// A lease of ours. Dropping it has it given back, by a task that [`Run::leases`] tracks.
 #[derive(Debug)]
 pub struct Held {
     stop: CancellationToken,
-    keeper: AbortOnDropHandle<Option<String>>,
+    keeper: Option<JoinHandle<Option<String>>>,
 }
 
 impl Held {
     /// Keeps `lease`, which is `what`. It counts as lost `early` before it would lapse.
-    pub fn keep(lease: Box<dyn Lease>, what: String, early: Duration) -> Self {
-        Self::keep_until(lease, what, early, CancellationToken::new())
+    pub fn keep(
+        leases: &TaskTracker,
+        lease: Box<dyn Lease>,
+        what: String,
+        early: Duration,
+    ) -> Self {
+        Self::keep_until(leases, lease, what, early, CancellationToken::new())
     }
 
     /// As [`Held::keep`]; `lost` is cancelled when it is lost.
     pub fn keep_until(
+        leases: &TaskTracker,
         lease: Box<dyn Lease>,
         what: String,
         early: Duration,
@@ -39,15 +46,22 @@ impl Held {
     ) -> Self {
         let stop = CancellationToken::new();
         let keeper = Keeper { lease, what, early, stop: stop.clone(), lost };
-        Self { stop, keeper: AbortOnDropHandle::new(tokio::spawn(keeper.keep())) }
+        Self { stop, keeper: Some(leases.spawn(keeper.keep())) }
     }
 
     /// Gives it back. Tells how it was lost, if it was.
-    pub async fn over(self) -> Option<String> {
+    pub async fn over(mut self) -> Option<String> {
         self.stop.cancel();
-        self.keeper.await.unwrap_or_else(|_| {
+        let keeper = self.keeper.take()?;
+        keeper.await.unwrap_or_else(|_| {
             Some("keeping the lease ended in a panic; the log has its trace".into())
         })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 
@@ -71,7 +85,12 @@ impl Keeper {
             }
             let asked = Instant::now();
             // No retries: the next renewal is the next try, and a lease has time for three.
-            let why = match timeout(RENEWED_EVERY, self.lease.renew()).await {
+            let renewed = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                renewed = timeout(RENEWED_EVERY, self.lease.renew()) => renewed,
+            };
+            let why = match renewed {
                 Ok(Ok(())) => {
                     ours_until = asked + LEASE - self.early;
                     continue;

@@ -30,7 +30,7 @@ pub async fn run(sources: Vec<Source>, options: Options) -> Report {
     let (again, cancel) = (options.again.clone(), options.cancel.clone());
     let run = Arc::new(begin(options, &sources));
     tracing::info!(
-        run = run.id,
+        run_id = run.id,
         sources = sources.len(),
         store = run.store.address(),
         "A run begins."
@@ -67,8 +67,8 @@ pub async fn run(sources: Vec<Source>, options: Options) -> Report {
     report.interrupted = cancel.is_cancelled();
     report.ended = OffsetDateTime::now_utc();
     watch::run_ended(&report);
-    tracing::info!(run = run.id, status = ?report.status(), ingested = report.sources.iter().map(|s| s.ingested).sum::<u64>(), "A \
-        run ended.");
+    let ingested = report.sources.iter().map(|source| source.ingested).sum::<u64>();
+    tracing::info!(run_id = run.id, status = ?report.status(), ingested, "A run ended.");
     report
 }
 

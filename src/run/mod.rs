@@ -12,7 +12,7 @@ mod error;
 mod fetch;
 mod file_log;
 mod gone;
-mod held;
+pub mod held;
 mod inner;
 mod intake;
 mod late;

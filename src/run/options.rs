@@ -5,6 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::announcement::Announcement;
 use super::budget::ByteBudget;
@@ -45,6 +46,8 @@ pub struct Options {
     pub retry_quarantined: bool,
     /// Stops the run: no new file is begun, what is in hand has a few seconds.
     pub cancel: CancellationToken,
+    /// Those who keep its leases: whoever ends the run by dropping it waits for them.
+    pub leases: TaskTracker,
     /// Who looks on.
     pub progress: Arc<dyn Progress>,
     /// Its record, if it leaves one.
@@ -64,6 +67,7 @@ impl Options {
             again: Vec::new(),
             retry_quarantined: false,
             cancel: CancellationToken::new(),
+            leases: TaskTracker::new(),
             progress: Arc::new(Silent),
             announcement: None,
         }
@@ -81,6 +85,7 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
         policy,
         retry_quarantined,
         cancel,
+        leases,
         progress,
         announcement,
         ..
@@ -119,6 +124,7 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
         policy,
         retry_quarantined,
         cancel,
+        leases,
         progress,
         announcement,
     }

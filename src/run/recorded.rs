@@ -48,7 +48,7 @@ pub async fn recorded(sources: Vec<Source>, mut options: Options, trigger: Trigg
     // A beat that is under way must not come after the last word.
     if let Err(panic) = keeper.await {
         tracing::error!(
-            run = report.run,
+            run_id = report.run,
             error = chain(&panic),
             "The record of a run was not kept."
         );
@@ -76,7 +76,7 @@ async fn keep(records: Records, mut record: RunRecord, over: CancellationToken) 
         record.heartbeat = OffsetDateTime::now_utc();
         if let Err(error) = records.put(&record).await {
             tracing::debug!(
-                run = record.id,
+                run_id = record.id,
                 error = chain(&error),
                 "The record of this run could not be written yet."
             );

@@ -173,7 +173,7 @@ pub async fn change(
 pub async fn note(state: &StateStore, record: &RunRecord) {
     if let Err(error) = change(state, |index| index.take_in(record)).await {
         tracing::warn!(
-            run = record.id,
+            run_id = record.id,
             error = chain(&error),
             "When sources were looked at could not be written."
         );

@@ -26,7 +26,7 @@ pub enum Turn {
     Theirs(LeftTo),
 }
 
-/// Our turn. Dropping it gives the lease back as far as that can be done without waiting.
+/// Our turn. Dropping it has the lease given back.
 pub struct Ours {
     held: Option<Held>,
     note: Option<String>,
@@ -42,7 +42,7 @@ pub async fn ask(run: &Run, source: &str) -> Turn {
     let mut told = false;
     loop {
         let taken = match held::ask(run, &name, &holder).await {
-            Ok(Ok(lease)) => return Turn::Ours(Ours::keep(lease, source)),
+            Ok(Ok(lease)) => return Turn::Ours(Ours::keep(run, lease, source)),
             Ok(Err(taken)) => taken,
             Err(error) => return Turn::Ours(Ours::without(source, &error)),
         };
@@ -103,11 +103,9 @@ fn told_of(taken: &Taken) -> LeftTo {
 }
 
 impl Ours {
-    fn keep(lease: Box<dyn Lease>, source: &str) -> Self {
-        Self {
-            held: Some(Held::keep(lease, format!("source {source}"), Duration::ZERO)),
-            note: None,
-        }
+    fn keep(run: &Run, lease: Box<dyn Lease>, source: &str) -> Self {
+        let what = format!("source {source}");
+        Self { held: Some(Held::keep(&run.leases, lease, what, Duration::ZERO)), note: None }
     }
 
     fn without(source: &str, error: &StoreError) -> Self {

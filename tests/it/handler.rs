@@ -2,6 +2,7 @@
 //! host's conditions.
 
 mod answers;
+mod contract;
 mod keys;
 mod process;
 pub mod pump;

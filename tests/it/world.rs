@@ -31,6 +31,7 @@ mod doubts;
 mod folders;
 mod gone;
 mod idle;
+mod lanes;
 mod late;
 mod leases;
 mod ledger;

@@ -54,7 +54,7 @@ pub async fn close_if_done(
     failpoint!("close-report-written", WorkError::Lost);
     finish(desk, &plan.pass, folder).await?;
     tracing::info!(
-        run = desk.run.id,
+        run_id = desk.run.id,
         source = desk.source.name,
         ingested = report.ingested,
         failed = report.failed,

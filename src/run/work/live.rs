@@ -10,6 +10,9 @@ use super::names::{Folder, Kind};
 use crate::model::BlobName;
 use crate::store::contract::{BlobInfo, Store, StoreError};
 
+/// A worker that was not heard of for so long is dead, or cut off: it misses its third beat.
+const DEAD: time::Duration = time::Duration::seconds(60);
+
 /// The metadata that tells when something was.
 pub const AT: &str = "at";
 /// The metadata of a result that tells whether a rest was handed on.
@@ -105,6 +108,25 @@ impl State {
         self.beats.contains_key(&id) || self.results.contains_key(&id)
     }
 
+    /// Pieces that workers are at, or died at.
+    pub fn at_work(&self) -> impl Iterator<Item = PieceId> + '_ {
+        self.beats.keys().copied().filter(|id| !self.results.contains_key(id))
+    }
+
+    /// Pieces whose workers died, as it seems at `now`.
+    pub fn stranded(&self, now: OffsetDateTime) -> impl Iterator<Item = PieceId> + '_ {
+        self.at_work().filter(move |id| self.beats[id].at.is_some_and(|at| now - at > DEAD))
+    }
+
+    /// Which piece a worker looks after whose lane, one of `lanes`, has come to its end: the first
+    /// one takes the first piece that others are at, the second one the second. Where more lanes
+    /// have ended than go on, no more need be looked after.
+    pub fn looked_after(&self, lanes: u32) -> Option<PieceId> {
+        let others = self.at_work().count();
+        let ended = (lanes as usize).saturating_sub(others);
+        self.at_work().nth(ended.checked_sub(1)?)
+    }
+
     /// Every part of each of `pieces` pieces: those with results, and the one that each waits for,
     /// if it does.
     pub fn parts(&self, pieces: u32) -> (Vec<PieceId>, Vec<PieceId>) {
@@ -169,5 +191,23 @@ mod tests {
         state.results.insert(first.rest(), sign(false));
         state.results.insert(second, sign(false));
         assert_eq!(state.parts(2), (vec![first, first.rest(), second], vec![]));
+    }
+
+    #[test]
+    fn a_piece_is_stranded_when_its_worker_missed_three_beats() {
+        let now = time::macros::datetime!(2026-11-23 10:00 UTC);
+        let sign = |seconds| Sign {
+            at: Some(now - time::Duration::seconds(seconds)),
+            counts: Counts::default(),
+            rest: false,
+        };
+        let mut state = State::default();
+        let [dead, alive, done] = [0, 1, 2].map(PieceId::first);
+        state.beats = [(dead, sign(61)), (alive, sign(59)), (done, sign(600))].into();
+        state.results.insert(done, sign(500));
+        assert_eq!(state.stranded(now).collect::<Vec<_>>(), [dead]);
+        // Of three lanes one has ended: whoever ended it looks after the first of the others.
+        assert_eq!((state.looked_after(3), state.looked_after(4)), (Some(dead), Some(alive)));
+        assert_eq!((state.looked_after(2), state.looked_after(5)), (None, None));
     }
 }

@@ -200,7 +200,7 @@ async fn open(
     }
     remove_orphans(desk, &open.id).await;
     tracing::info!(
-        run = desk.run.id,
+        run_id = desk.run.id,
         source = desk.source.name,
         files,
         bytes,

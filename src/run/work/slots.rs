@@ -35,7 +35,7 @@ pub async fn take(
         let holder = Holder::new(&format!("{who}/{number}"));
         let what = format!("login {number} of source {}", desk.source.name);
         if let Ok(lease) = held::ask(&desk.run, &slot(&desk.source.name, number), &holder).await? {
-            held.push(Held::keep_until(lease, what, EARLY, lost.clone()));
+            held.push(Held::keep_until(&desk.run.leases, lease, what, EARLY, lost.clone()));
         }
     }
     Ok(held)

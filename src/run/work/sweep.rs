@@ -135,9 +135,9 @@ async fn of_source(
     swept: &mut Swept,
 ) -> Result<(), WorkError> {
     tracing::warn!(
-        run = message.run,
+        run_id = message.run,
         source = source.name,
-        message = %message,
+        work = %message,
         "Warning: a message was given up; its files end as failed."
     );
     let desk =
@@ -268,7 +268,7 @@ fn silent_for(state: &State, open: &OpenPass) -> time::Duration {
 /// Ends a pass that nobody works on: pieces without a result fail. Its report, if it was closed.
 async fn end(desk: &Desk, open: &OpenPass) -> Result<Option<SourceReport>, WorkError> {
     tracing::warn!(
-        run = open.run,
+        run_id = open.run,
         source = desk.source.name,
         "Warning: nothing is heard of this pass any more; what is not done of it ends as failed."
     );

@@ -36,6 +36,8 @@ use crate::store::holder::Holder;
 
 /// How long a piece waits at least for another worker that is at it, and for logins.
 const OTHERS: Duration = Duration::from_secs(20);
+/// Whoever has no more to do looks after another's piece from then on.
+const LOOKED_AFTER: Duration = Duration::from_secs(45);
 /// A worker says so often that it is at its piece.
 const BEAT: Duration = Duration::from_secs(20);
 /// A file that takes a worker's whole time so often is not tried again.
@@ -120,8 +122,8 @@ async fn with_leases(
     else {
         return later(desk, plan, id, slots::some_time(OTHERS), "another worker is at it").await;
     };
-    let own =
-        Held::keep_until(lease, format!("piece {id} of pass {}", plan.pass), EARLY, lost.clone());
+    let what = format!("piece {id} of pass {}", plan.pass);
+    let own = Held::keep_until(&desk.run.leases, lease, what, EARLY, lost.clone());
     let wanted = plan.logins.min(desk.source.connections).max(1);
     let logins = slots::take(desk, &who, wanted, &lost).await?;
     let came = if logins.len() < wanted {
@@ -398,7 +400,11 @@ fn hand_on(
     Some(String::from_utf8_lossy(&to_bytes(&header, &again)).into_owned())
 }
 
-/// After a result: the rest of the piece, or the next one in its lane, or the end of the pass.
+/// After a result: the rest of the piece, or the next one in its lane, or the end of the pass. The
+/// message of a worker that was killed comes again after ten minutes only, and its lane would wait
+/// for it. So a piece whose worker seems to be dead is sent again, and whoever has no more to do in
+/// its own lane sends one message that looks after a piece of another: it comes back until that
+/// piece has a result, and does it once the lease of the dead lapses.
 pub async fn what_comes_next(
     desk: &Desk,
     plan: &Plan,
@@ -409,8 +415,12 @@ pub async fn what_comes_next(
     let rest = state.results.get(&id).is_some_and(|sign| sign.rest);
     let following = if rest { Some(id.rest()) } else { next(id, plan.lanes, plan.pieces) };
     // Whoever began it has its message.
-    if let Some(piece) = following.filter(|piece| !state.was_begun(*piece)) {
-        desk.send(Task::Piece { pass: plan.pass.clone(), piece }, Duration::ZERO).await?;
+    let following = following.filter(|piece| !state.was_begun(*piece));
+    let stranded = state.stranded(OffsetDateTime::now_utc()).filter(|piece| *piece != id);
+    let looked_after = state.looked_after(plan.lanes).filter(|_| following.is_none());
+    let now = following.into_iter().chain(stranded).map(|piece| (piece, Duration::ZERO));
+    for (piece, delay) in now.chain(looked_after.map(|piece| (piece, LOOKED_AFTER))) {
+        desk.send(Task::Piece { pass: plan.pass.clone(), piece }, delay).await?;
     }
     match closing::close_if_done(desk, plan, folder, &state).await? {
         Some(report) => Ok(Came::Closed(Box::new(report))),
