@@ -20,8 +20,8 @@ use crate::report::{SourceReport, Status as Ended};
 use crate::retry::{Policy, retry};
 use crate::run::due::due;
 use crate::run::progress::Silent;
-use crate::run::record::{RunRecord, Trigger, UnderWay, source_line, waiting_line};
-use crate::run::records::Records;
+use crate::run::record::{RunRecord, Status, Trigger, UnderWay, source_line, waiting_line};
+use crate::run::records::{Changed, Records};
 use crate::run::settings::Source;
 use crate::run::source_index::SourceIndex;
 use crate::run::work::asking::Office;
@@ -97,15 +97,44 @@ async fn look_after(ready: &Ready, work: &Work, index: &SourceIndex, invocation:
         );
     }
     let records = Records::new(ready.state());
+    let mut ended = swept.ended;
     for run in index.open.iter().chain(&swept.closed) {
-        if let Err(error) = records.settle(run).await {
-            tracing::warn!(
+        match records.settle(run).await {
+            Ok(settled) => ended.extend(now_ended(settled)),
+            Err(error) => tracing::warn!(
                 run_id = run,
                 error = chain(&error),
                 "Warning: the record of this run could not be written."
-            );
+            ),
         }
     }
+    for record in &ended {
+        tell_end(ready, record);
+    }
+    if let Some(insights) = ready.insights.as_ref().filter(|_| !ended.is_empty()) {
+        insights.flush(FLUSH).await;
+    }
+}
+
+/// The record of a run that ended by this change, and by no other.
+fn now_ended(changed: Option<Changed>) -> Option<RunRecord> {
+    changed.filter(|changed| changed.has_ended).map(|changed| changed.record)
+}
+
+/// Counts a run that has ended, once: its request, its duration, its word. Whoever ended it does
+/// so, be it a worker at the last piece or the timer for those who are dead.
+fn tell_end(ready: &Ready, record: &RunRecord) {
+    let Some(insights) = &ready.insights else { return };
+    let beginning = Beginning {
+        name: record.trigger.function(),
+        run: &record.id,
+        trigger: record.trigger.word(),
+        invocation: Some(record.invocation.as_str()).filter(|id| !matches!(*id, "-" | "")),
+        traceparent: None,
+        at: record.started.into(),
+    };
+    let is_failed = matches!(record.status, Status::Failed | Status::Abandoned);
+    insights.begin(&beginning).end(record.ended_word(), is_failed);
 }
 
 fn besides(joined: &[UnderWay]) -> String {
@@ -251,7 +280,8 @@ pub async fn message(app: &App, invocation: Invocation) -> Answer {
         traceparent: traceparent.as_deref(),
         at: std::time::SystemTime::now() - begun.elapsed(),
     };
-    let operation = ready.insights.as_ref().map(|insights| Arc::new(insights.begin(&beginning)));
+    let operation =
+        ready.insights.as_ref().map(|insights| Arc::new(insights.begin_part(&beginning)));
     let (stop, end) = app.runs.ends();
     let ids = Arc::new(Ids { run: message.run.clone(), invocation: id });
     let leases = TaskTracker::new();
@@ -378,14 +408,17 @@ async fn answer(ready: &Ready, message: &Message, ends: Ends) -> Answer {
         }
     }
     let records = Records::new(ready.state());
-    let written = if is_over { records.settle(&message.run).await } else { Ok(None) };
-    let written = if lines.is_empty() { written } else { records.tell(&message.run, &lines).await };
-    if let Err(error) = written {
-        tracing::warn!(
-            run_id = message.run,
-            error = chain(&error),
-            "Warning: the record of this run could not be written."
-        );
+    let settled = if is_over { records.settle(&message.run).await } else { Ok(None) };
+    let ended = if lines.is_empty() { Ok(None) } else { records.tell(&message.run, &lines).await };
+    for written in [settled, ended] {
+        match written {
+            Ok(changed) => now_ended(changed).iter().for_each(|record| tell_end(ready, record)),
+            Err(error) => tracing::warn!(
+                run_id = message.run,
+                error = chain(&error),
+                "Warning: the record of this run could not be written."
+            ),
+        }
     }
     if failed.is_empty() {
         return Answer::done(ready.redactor.text(&told.join("; ")));

@@ -134,7 +134,7 @@ fn tell_dead(job: &Job, report: &SourceReport) {
 /// Sends what Application Insights is to know of the run, without being late for the host.
 async fn flush(job: &Job, record: &RunRecord) {
     let Some(operation) = &job.operation else { return };
-    operation.end(record.status.word(), record.status == Status::Failed);
+    operation.end(record.ended_word(), record.status == Status::Failed);
     let most = if job.end.is_cancelled() { FLUSH / 4 } else { FLUSH };
     operation.flush(job.deadline.before_answer(job.begun.elapsed(), most)).await;
 }

@@ -74,8 +74,8 @@ pub enum Status {
     Failed,
     /// It was stopped by its deadline or with the process; the next run takes up the rest.
     Interrupted,
-    /// It ended without a word. Never written: it is what a running record without heartbeat is
-    /// shown as.
+    /// It ended without a word. That is what a running record without heartbeat is shown as; a tick
+    /// of the timer writes it down.
     Abandoned,
 }
 
@@ -225,6 +225,24 @@ impl RunRecord {
             self.sources.iter_mut().filter(|source| source["status"] == json!(Status::Running))
         {
             source["status"] = json!(status);
+        }
+    }
+
+    /// The word for its end, as measurements tell it: a run that left all sources says so.
+    pub fn ended_word(&self) -> &'static str {
+        let left = json!(Ended::Left);
+        let is_left = !self.sources.is_empty() && self.sources.iter().all(|s| s["status"] == left);
+        match self.status {
+            Status::Ok if is_left => Ended::Left.word(),
+            status => status.word(),
+        }
+    }
+
+    /// Closes it if, at `now`, nobody works on it any more.
+    pub fn abandon(&mut self, now: OffsetDateTime) {
+        if self.shown_status(now) == Status::Abandoned {
+            let sources = std::mem::take(&mut self.sources);
+            self.cut(Status::Abandoned, "nothing was heard of it any more", sources, now);
         }
     }
 
@@ -461,5 +479,22 @@ mod tests {
             (&json!(0), None)
         );
         assert!(record.summary().contains("ingested 0"));
+    }
+
+    #[test]
+    fn a_run_that_nobody_works_on_is_closed_once_and_one_that_left_all_says_so() {
+        let mut record = RunRecord::new(Trigger::Timer, "i", NOW);
+        record.queued = vec!["acme".into()];
+        record.sources = vec![waiting_line("acme")];
+        record.abandon(NOW + Duration::hours(23));
+        assert_eq!(record.ended, None);
+        let late = NOW + Duration::hours(25);
+        [late, late + Duration::DAY].into_iter().for_each(|at| record.abandon(at));
+        assert_eq!((record.ended_word(), record.ended), ("abandoned", Some(late)));
+        record.status = Status::Ok;
+        record.sources = vec![json!({ "status": "left" }), json!({ "status": "left" })];
+        assert_eq!(record.ended_word(), "left");
+        record.sources[1]["status"] = json!("ok");
+        assert_eq!(record.ended_word(), "ok");
     }
 }

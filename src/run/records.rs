@@ -6,7 +6,7 @@ use serde_json::Value;
 use time::{Duration, OffsetDateTime};
 
 use super::queued;
-use super::record::RunRecord;
+use super::record::{RunRecord, Status};
 use crate::model::{BlobName, chain};
 use crate::state::paths::{RUNS, run_of_record, run_record, runs_of_day};
 use crate::state::store::{StateError, StateStore};
@@ -16,6 +16,15 @@ use crate::store::contract::{Condition, StoreError, StoreKind};
 const MAX_BYTES: u64 = 64 << 20;
 /// How often another writer of a record may be quicker.
 const MAX_OVERTAKEN: u32 = 100;
+
+/// A record after a change.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// As it stands now.
+    pub record: RunRecord,
+    /// Whether this change ended the run: of all who tell of its end, one is told so.
+    pub has_ended: bool,
+}
 
 /// Records of runs, as the store holds them.
 #[derive(Clone)]
@@ -96,25 +105,29 @@ impl Records {
 
     /// Takes `lines`, the ends of sources, into the record of the run `id`, whose work goes through
     /// the queue. The record as it is then; `None` if there is none.
-    pub async fn tell(&self, id: &str, lines: &[Value]) -> Result<Option<RunRecord>, StateError> {
+    pub async fn tell(&self, id: &str, lines: &[Value]) -> Result<Option<Changed>, StateError> {
         let now = OffsetDateTime::now_utc();
         self.change(id, |record| lines.iter().for_each(|line| record.tell(line.clone(), now))).await
     }
 
     /// Takes the ends of sources that a worker could not tell any more into the record of the run
-    /// `id`.
-    pub async fn settle(&self, id: &str) -> Result<Option<RunRecord>, StateError> {
+    /// `id`, and ends a run that nobody works on any more.
+    pub async fn settle(&self, id: &str) -> Result<Option<Changed>, StateError> {
         let Some(name) = run_record(id) else { return Ok(None) };
         let Some((record, _)) = self.tagged(&name).await? else { return Ok(None) };
         let filled = queued::filled(&self.state, record.clone()).await;
-        if filled.unsettled() == record.unsettled() {
-            return Ok(Some(record));
-        }
         let now = OffsetDateTime::now_utc();
+        let is_abandoned = filled.shown_status(now) == Status::Abandoned;
+        if filled.unsettled() == record.unsettled() && !is_abandoned {
+            return Ok(Some(Changed { record, has_ended: false }));
+        }
         let lines = filled.sources;
         self.change(id, |record| {
             let settled = lines.iter().filter(|line| super::record::is_final(line));
             settled.for_each(|line| record.tell(line.clone(), now));
+            if is_abandoned {
+                record.abandon(now);
+            }
         })
         .await
     }
@@ -130,7 +143,7 @@ impl Records {
         &self,
         id: &str,
         change: impl Fn(&mut RunRecord),
-    ) -> Result<Option<RunRecord>, StateError> {
+    ) -> Result<Option<Changed>, StateError> {
         let Some(name) = run_record(id) else { return Ok(None) };
         for overtaken in 0..MAX_OVERTAKEN {
             let Some((before, etag)) = self.tagged(&name).await? else { return Ok(None) };
@@ -138,7 +151,7 @@ impl Records {
             change(&mut record);
             // What is told already needs no write, also after an answer that was lost.
             if record.sources == before.sources && record.status == before.status {
-                return Ok(Some(record));
+                return Ok(Some(Changed { record, has_ended: false }));
             }
             let condition = Condition::IfMatch(etag);
             if self
@@ -147,7 +160,8 @@ impl Records {
                 .await?
                 .is_some()
             {
-                return Ok(Some(record));
+                let has_ended = before.ended.is_none() && record.ended.is_some();
+                return Ok(Some(Changed { record, has_ended }));
             }
             tokio::time::sleep(Wait::from_millis(20) * overtaken.min(10)).await;
         }

@@ -2,8 +2,10 @@
 
 mod export;
 pub mod ingestion;
+mod kql;
 mod otlp;
 mod queries;
+mod queued;
 mod trouble;
 pub mod world;
 

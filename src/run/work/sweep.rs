@@ -26,7 +26,7 @@ use crate::report::{Outcome, Problem, SourceReport};
 use crate::retry::retry;
 use crate::run::Options;
 use crate::run::context::Run;
-use crate::run::record::source_line;
+use crate::run::record::{RunRecord, source_line};
 use crate::run::records::Records;
 use crate::run::settings::Source;
 use crate::store::queue::{GivenUp, Queue};
@@ -50,6 +50,8 @@ pub struct Swept {
     pub given_up: usize,
     /// Runs of which a pass was closed.
     pub closed: Vec<String>,
+    /// Runs that ended with it.
+    pub ended: Vec<RunRecord>,
     /// What could not be done; the next tick tries again.
     pub problems: Vec<String>,
 }
@@ -148,7 +150,8 @@ async fn of_source(
     };
     let Some(report) = closed else { return Ok(()) };
     let line = source_line(&report, desk.run.state.redactor(), OffsetDateTime::now_utc());
-    Records::new(desk.run.state.clone()).tell(&message.run, &[line]).await?;
+    let told = Records::new(desk.run.state.clone()).tell(&message.run, &[line]).await?;
+    swept.ended.extend(told.filter(|told| told.has_ended).map(|told| told.record));
     swept.closed.push(message.run.clone());
     Ok(())
 }

@@ -195,6 +195,18 @@ impl Insights {
             Requests::Ours => SpanKind::Server,
             Requests::TheHosts => SpanKind::Internal,
         };
+        self.begin_as(kind, beginning)
+    }
+
+    /// Begins a part of a run: a message of the queue that is worked on. It is no request, and its
+    /// end is not the run's.
+    pub fn begin_part(self: &Arc<Self>, beginning: &Beginning<'_>) -> Operation {
+        let mut operation = self.begin_as(SpanKind::Internal, beginning);
+        operation.is_part = true;
+        operation
+    }
+
+    fn begin_as(self: &Arc<Self>, kind: SpanKind, beginning: &Beginning<'_>) -> Operation {
         let desk = Desk {
             tracer: &self.tracer,
             gate: &self.spans,
@@ -209,6 +221,7 @@ impl Insights {
             request,
             begun: beginning.at,
             trigger: beginning.trigger.to_owned(),
+            is_part: false,
         }
     }
 
@@ -345,6 +358,7 @@ pub struct Operation {
     request: Mutex<Option<Span>>,
     begun: SystemTime,
     trigger: String,
+    is_part: bool,
 }
 
 impl Operation {
@@ -366,6 +380,9 @@ impl Operation {
         else {
             return;
         };
+        if self.is_part {
+            return operation::end(request, status, failed);
+        }
         let seconds = self.begun.elapsed().unwrap_or_default().as_secs_f64();
         let mut labels = vec![
             KeyValue::new("trigger", self.trigger.clone()),
