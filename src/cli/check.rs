@@ -45,7 +45,22 @@ pub async fn check(arguments: Arguments, environment: &Environment) -> u8 {
     let by_queue = config.dispatch.by_queue.unwrap_or(place.in_azure());
     lines.tell(Line::ok("place", place.told(by_queue)));
     unresolved(&mut lines, environment);
-    destination::check(&mut lines, &config.destination, store.as_ref(), by_queue).await;
+    match &config.state {
+        None => {
+            destination::check(&mut lines, &config.destination, store.as_ref(), by_queue).await;
+        }
+        Some(state) => {
+            let places =
+                open::place(&config.destination).and_then(|blobs| Ok((blobs, open::place(state)?)));
+            let (blobs, of_state) = match places {
+                Ok(places) => places,
+                Err(unusable) => return unusable.tell(),
+            };
+            destination::check_blobs(&mut lines, &config.destination, blobs.as_ref()).await;
+            lines.tell(Line::ok("state", format!("in a place of its own, {}", of_state.address())));
+            destination::check(&mut lines, state, of_state.as_ref(), by_queue).await;
+        }
+    }
     if by_queue {
         queue(&mut lines, &config, environment).await;
     }

@@ -15,6 +15,7 @@ use crate::model::redactor::Redactor;
 use crate::model::{Secret, chain};
 use crate::place::Hosting;
 use crate::run::settings::Limits;
+use crate::state::apart::Apart;
 use crate::store::azure::{
     AzureQueue, AzureSettings, AzureStore, ContainerCreation, Credential, Identity, ManagedId,
     Principal, PrincipalProof, QueueSettings, TrustedRoots, credential, parse_connection_string,
@@ -52,7 +53,7 @@ pub struct Opened {
 /// Reads the configuration that `configured` names, and opens its store.
 pub fn open(configured: &Configured, environment: &Environment) -> Result<Opened, Unusable> {
     let config = config(configured, environment)?;
-    let store = store(&config.destination)?;
+    let store = store(&config.destination, config.state.as_ref())?;
     Ok(Opened { redactor: redactor(&config), store, config })
 }
 
@@ -86,8 +87,21 @@ pub fn config(configured: &Configured, environment: &Environment) -> Result<Conf
     Ok(config)
 }
 
-/// The store that the configuration names. Does no I/O.
-pub fn store(destination: &Destination) -> Result<Arc<dyn Store>, Unusable> {
+/// The store that the configuration names, with our state in its own place if it has one. Does no
+/// I/O.
+pub fn store(
+    destination: &Destination,
+    state: Option<&Destination>,
+) -> Result<Arc<dyn Store>, Unusable> {
+    let blobs = place(destination)?;
+    Ok(match state {
+        Some(state) => Arc::new(Apart::new(blobs, place(state)?)),
+        None => blobs,
+    })
+}
+
+/// One place for blobs. Does no I/O.
+pub fn place(destination: &Destination) -> Result<Arc<dyn Store>, Unusable> {
     match destination {
         Destination::Folder(path) => {
             let store = FolderStore::new(path)
@@ -112,7 +126,7 @@ pub fn store(destination: &Destination) -> Result<Arc<dyn Store>, Unusable> {
 }
 
 /// Why a run could not work with the destination's credential, if the credential says so itself.
-pub fn lacking(destination: &Destination) -> Option<String> {
+pub fn lacking(section: &str, destination: &Destination) -> Option<String> {
     let Destination::Azure { account, .. } = destination else { return None };
     let (setting, credential) = match account {
         Account::ConnectionString(text) => {
@@ -123,14 +137,19 @@ pub fn lacking(destination: &Destination) -> Option<String> {
     };
     let lacking = crate::store::azure::lacking(&credential)?;
     Some(format!(
-        "`destination.{setting}`: the shared access signature cannot be used for runs: {lacking}"
+        "`{section}.{setting}`: the shared access signature cannot be used for runs: {lacking}"
     ))
 }
 
 /// A destination whose credential says itself that no run can work with it is refused before
 /// anything is asked of it.
-pub fn must_allow_runs(destination: &Destination) -> Result<(), Unusable> {
-    lacking(destination).map_or(Ok(()), |problem| {
+pub fn must_allow_runs(config: &Config) -> Result<(), Unusable> {
+    // Where state has a place of its own, users' blobs take fewer rights than it does.
+    let lacking = match &config.state {
+        Some(state) => lacking("state", state),
+        None => lacking("destination", &config.destination),
+    };
+    lacking.map_or(Ok(()), |problem| {
         Err(Unusable(format!("{problem}\nhint: make one with the permissions rwdlac")))
     })
 }
@@ -376,7 +395,8 @@ fn insights_credential(
 /// Everything that no output may repeat.
 pub fn redactor(config: &Config) -> Redactor {
     let mut secrets: Vec<Secret> = config.secrets.clone();
-    if let Destination::Azure { account, .. } = &config.destination {
+    for place in [Some(&config.destination), config.state.as_ref()].into_iter().flatten() {
+        let Destination::Azure { account, .. } = place else { continue };
         match account {
             Account::ConnectionString(text) => {
                 let parts = text.reveal().split(';').filter_map(|pair| pair.split_once('='));

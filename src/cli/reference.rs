@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::console;
-use crate::config::{keys, schema};
+use crate::config::{keys, schema, tables};
 use crate::settings::{Key, Kind};
 use crate::source::DRIVERS;
 
@@ -22,7 +22,7 @@ pub fn print(arguments: &Arguments) -> u8 {
 
 fn markdown() -> String {
     let mut text = INTRODUCTION.to_owned();
-    for one in keys::TABLES {
+    for one in tables::TABLES {
         table(&mut text, &format!("`[{}]`", one.name), one.about, one.keys);
     }
     table(

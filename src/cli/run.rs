@@ -47,7 +47,7 @@ pub async fn run(arguments: Arguments, environment: &Environment) -> u8 {
     let colours = Colours::wanted(environment);
     let opened = open::open(&arguments.configured, environment);
     let opened = opened.and_then(|opened| {
-        open::must_allow_runs(&opened.config.destination)
+        open::must_allow_runs(&opened.config)
             .and_then(|()| check_globs(&arguments))
             .map(|()| opened)
     });

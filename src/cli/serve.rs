@@ -116,8 +116,8 @@ fn looked_at(config: PathBuf, environment: &Environment) -> Result<Ready, Unusab
 fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> {
     let configured = Configured { config: found(config, environment), sources: Vec::new() };
     let config = open::config(&configured, environment)?;
-    open::must_allow_runs(&config.destination)?;
-    let store = open::store(&config.destination)?;
+    open::must_allow_runs(&config)?;
+    let store = open::store(&config.destination, config.state.as_ref())?;
     let redactor = open::redactor(&config);
     let mut log = config.log.clone();
     // The file system under the host is read-only, and the host keeps our lines.
@@ -144,10 +144,11 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
         Some(work) => Some(work.queue.clone()),
         None => listened_to(&config, environment),
     };
-    let (destination, limits) = (config.destination, config.limits);
+    let (destination, state, limits) = (config.destination, config.state, config.limits);
     let of_ready = open::limits(&limits);
     let open = move || {
-        let store = open::store(&destination).map_err(|Unusable(problem)| problem)?;
+        let store =
+            open::store(&destination, state.as_ref()).map_err(|Unusable(problem)| problem)?;
         Ok(Given { store, limits: open::limits(&limits) })
     };
     Ok(Ready {

@@ -2,37 +2,6 @@
 
 use crate::settings::{Key, Kind};
 
-/// A table that may stand once in the file.
-pub struct SettingsTable {
-    /// Its name in brackets.
-    pub name: &'static str,
-    /// What it is for.
-    pub about: &'static str,
-    /// Its settings.
-    pub keys: &'static [Key],
-}
-
-/// Every such table: what the file may hold, the schema and the reference come from this list.
-pub const TABLES: &[SettingsTable] = &[
-    SettingsTable {
-        name: "destination",
-        about: "Where blobs go: an account with a container, or a folder.",
-        keys: DESTINATION,
-    },
-    SettingsTable { name: "limits", about: "What a run may use.", keys: LIMITS },
-    SettingsTable {
-        name: "dispatch",
-        about: "How work under the Functions host is handed out.",
-        keys: DISPATCH,
-    },
-    SettingsTable { name: "log", about: "What is logged, and where to.", keys: LOG },
-    SettingsTable {
-        name: "telemetry",
-        about: "Who is told of runs beside the log: Application Insights, or whatever takes OTLP.",
-        keys: TELEMETRY,
-    },
-];
-
 /// `[destination]`.
 pub const DESTINATION: &[Key] = &[
     Key {

@@ -4,8 +4,10 @@ mod identity;
 pub mod keys;
 mod overlap;
 mod own;
+mod place;
 pub mod schema;
 pub mod source;
+pub mod tables;
 pub mod telemetry;
 pub mod text;
 
@@ -18,14 +20,19 @@ use crate::model::Secret;
 use crate::run::settings::{Limits, Source};
 use crate::run::work::cutting::Sizes;
 use crate::settings::{Key, Section, SettingError};
-use crate::store::azure::{Identity, TrustedRoots, illegal_container, illegal_queue};
+use crate::store::azure::illegal_queue;
+use place::{destination, place_of_state};
 use text::{Environment, RawSection};
+
+pub use place::{Account, Destination};
 
 /// Everything that the file and the environment say, checked.
 #[derive(Debug)]
 pub struct Config {
     /// Where blobs go.
     pub destination: Destination,
+    /// Where our own state is; `None`: among the blobs.
+    pub state: Option<Destination>,
     /// What a run may use.
     pub limits: LimitSettings,
     /// How work under the Functions host is handed out.
@@ -38,47 +45,6 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// Every secret of the sources: no output may repeat them.
     pub secrets: Vec<Secret>,
-}
-
-/// Where blobs go.
-#[derive(Clone, Debug)]
-pub enum Destination {
-    /// A container of a storage account.
-    Azure {
-        /// How to reach and prove ourselves to the account.
-        account: Account,
-        /// The container's name.
-        container: String,
-        /// Whether a missing container is created.
-        create_container: bool,
-        /// `x-ms-version` to ask for.
-        api_version: Option<String>,
-        /// Authorities that are trusted beside the machine's own.
-        trust: TrustedRoots,
-    },
-    /// A local folder.
-    Folder(PathBuf),
-}
-
-/// A storage account with a credential.
-#[derive(Clone, Debug)]
-pub enum Account {
-    /// As in the portal.
-    ConnectionString(Secret),
-    /// URL of the blob service and a shared access signature.
-    Sas {
-        /// URL without a query.
-        endpoint: String,
-        /// The query.
-        sas: Secret,
-    },
-    /// URL of the blob service and an identity that has a role there.
-    Identity {
-        /// URL without a query.
-        endpoint: String,
-        /// Who we are.
-        identity: Identity,
-    },
 }
 
 /// `[limits]`; what is not set depends on the machine.
@@ -199,13 +165,14 @@ impl Config {
     /// Folders on this machine that the program itself writes to: destination, log files, temporary
     /// files.
     fn own_folders(&self) -> Vec<PathBuf> {
-        let destination = match &self.destination {
+        let places = [Some(&self.destination), self.state.as_ref()].into_iter().flatten();
+        let stores = places.filter_map(|place| match place {
             Destination::Folder(path) => Some(path.clone()),
             Destination::Azure { .. } => None,
-        };
+        });
         let logs =
             [&self.log.monitor, &self.log.errors].into_iter().filter_map(|file| file.parent());
-        logs.map(Path::to_owned).chain(destination).chain([self.limits.temp_folder()]).collect()
+        logs.map(Path::to_owned).chain(stores).chain([self.limits.temp_folder()]).collect()
     }
 }
 
@@ -218,12 +185,17 @@ pub fn parse(
     environment: &Environment,
 ) -> Result<Config, SettingError> {
     let mut raw = text::read(file, text, environment)?;
+    let has_state = raw.tables.contains_key("state");
     let mut section = |name: &str, keys: &[Key]| {
         let RawSection { line, entries } = raw.tables.remove(name).unwrap_or_default();
         Section::new(file, name, line.max(1), entries, keys.to_vec())
     };
     let destination =
         destination(&section("destination", keys::DESTINATION)?, folder, environment)?;
+    let state = has_state.then(|| section("state", keys::DESTINATION)).transpose()?;
+    let state = state
+        .map(|section| place_of_state(&section, &destination, folder, environment))
+        .transpose()?;
     let limits = limits(&section("limits", keys::LIMITS)?, folder)?;
     let dispatch = dispatch(&section("dispatch", keys::DISPATCH)?, environment)?;
     let log = log(&section("log", keys::LOG)?, folder)?;
@@ -237,7 +209,7 @@ pub fn parse(
     check_sources(file, &sources)?;
     overlap::note(&mut sources);
     let secrets = [secrets.concat(), telemetry.secrets()].concat();
-    Ok(Config { destination, limits, dispatch, log, telemetry, sources, secrets })
+    Ok(Config { destination, state, limits, dispatch, log, telemetry, sources, secrets })
 }
 
 fn check_sources(file: &str, sources: &[Source]) -> Result<(), SettingError> {
@@ -257,115 +229,6 @@ fn check_sources(file: &str, sources: &[Source]) -> Result<(), SettingError> {
         }
     }
     Ok(())
-}
-
-fn destination(
-    section: &Section,
-    folder: &Path,
-    environment: &Environment,
-) -> Result<Destination, SettingError> {
-    if let Some(path) = section.text("folder")? {
-        for other in ["connection_string", "account", "endpoint", "sas", "container", "ca_file"]
-            .iter()
-            .chain(identity::KEYS)
-        {
-            if section.has(other) {
-                return Err(section.error(other, "stands beside `folder`; allowed is one of both"));
-            }
-        }
-        return Ok(Destination::Folder(folder.join(path)));
-    }
-    let container = section.text("container")?.ok_or_else(|| {
-        section.error("container", "is missing; allowed is the name of a container, or `folder`")
-    })?;
-    check_container(section, &container)?;
-    Ok(Destination::Azure {
-        account: account(section, folder, environment)?,
-        container,
-        trust: identity::trust(section, folder)?,
-        create_container: section.flag("create_container", true)?,
-        api_version: section.text("api_version")?,
-    })
-}
-
-fn account(
-    section: &Section,
-    folder: &Path,
-    environment: &Environment,
-) -> Result<Account, SettingError> {
-    let (string, sas) = (section.secret("connection_string")?, section.secret("sas")?);
-    let identity = identity::KEYS.iter().copied().find(|key| section.has(key));
-    if let Some(string) = string {
-        return match ["account", "endpoint", "sas"]
-            .into_iter()
-            .chain(identity)
-            .find(|key| section.has(key))
-        {
-            None => Ok(Account::ConnectionString(string)),
-            Some(other) => Err(section.error(
-                other,
-                "stands beside `connection_string`; allowed is one way to the account",
-            )),
-        };
-    }
-    let endpoint = match (section.text("account")?, section.text("endpoint")?) {
-        (Some(account), None)
-            if account.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()) =>
-        {
-            format!("https://{account}.blob.core.windows.net")
-        }
-        (Some(account), None) => return Err(section.error("account", no_account(&account))),
-        (None, Some(endpoint)) => endpoint,
-        (Some(_), Some(_)) => {
-            return Err(section.error(
-                "endpoint",
-                "stands beside `account`; allowed is one of \
-                both",
-            ));
-        }
-        (None, None) => {
-            return Err(section.error(
-                "account",
-                "is missing; allowed are `account` or `endpoint`, `connection_string`, or `folder`",
-            ));
-        }
-    };
-    match (sas, identity) {
-        (Some(sas), None) => Ok(Account::Sas { endpoint, sas }),
-        (Some(_), Some(key)) => {
-            Err(section.error(key, "stands beside `sas`; allowed is one of both"))
-        }
-        (None, _) => Ok(Account::Identity {
-            identity: identity::who(section, &endpoint, folder, environment)?,
-            endpoint,
-        }),
-    }
-}
-
-/// What is wrong with `account`, which is no name. Other clouds and domains are reached by their
-/// whole URL. What looks like neither may be a secret in the wrong place: it is not repeated.
-fn no_account(account: &str) -> String {
-    let host = account.trim_start_matches("https://").trim_end_matches('/');
-    let is_host = host.contains('.')
-        && host.len() < 100
-        && host.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '-');
-    if is_host {
-        return format!(
-            "is a host and no name; allowed for other clouds and domains is `endpoint = \
-            \"https://{host}\"`"
-        );
-    }
-    "is no name of a storage account: they hold lower-case letters and digits only; `endpoint` \
-    takes a whole URL"
-        .to_owned()
-}
-
-/// One rule for a container's name, that of the store. `$web` is one: what goes there is a public
-/// web site.
-fn check_container(section: &Section, name: &str) -> Result<(), SettingError> {
-    let Some(rule) = illegal_container(name) else { return Ok(()) };
-    let shown = crate::model::printable(name.as_bytes());
-    Err(section.error("container", format!("is \"{shown}\"; {rule}")))
 }
 
 fn limits(section: &Section, folder: &Path) -> Result<LimitSettings, SettingError> {

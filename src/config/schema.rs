@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::keys;
+use crate::config::{keys, tables};
 use crate::settings::{Key, Kind};
 use crate::source::DRIVERS;
 
@@ -12,7 +12,7 @@ pub fn schema() -> Value {
     let mut source_keys: Vec<Key> = keys::SOURCE.iter().chain(driver_keys).copied().collect();
     source_keys.sort_by_key(|key| key.name);
     source_keys.dedup_by_key(|key| key.name);
-    let tables = keys::TABLES.iter().map(|one| (one.name.to_owned(), table(one.keys, &[])));
+    let tables = tables::TABLES.iter().map(|one| (one.name.to_owned(), table(one.keys, &[])));
     let mut properties: Map<String, Value> = tables.collect();
     let source = table(&source_keys, &["name", "url"]);
     properties

@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use crate::config::keys::TABLES;
+use crate::config::tables::TABLES;
 use crate::settings::{Entry, SettingError, Value, closest, listed};
 
 /// The environment, as a value.

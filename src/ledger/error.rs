@@ -47,6 +47,16 @@ pub enum BadState {
         /// What stands there.
         trace: String,
     },
+    /// There is no head, since the state is in another place.
+    #[error(
+        "the state of this destination is in `{state}`, as `{blob}` tells: set `[state]` to it"
+    )]
+    Elsewhere {
+        /// The blob that tells.
+        blob: String,
+        /// Where the state is.
+        state: String,
+    },
     /// Written by a later release.
     #[error(
         "`{blob}` was written by a later release (schema {found}, this one knows {SCHEMA}): run \
@@ -84,7 +94,7 @@ pub enum LedgerError {
         #[source]
         cause: BadState,
     },
-    /// The state is whole, but this release cannot read it.
+    /// The state is whole, but this release cannot read it, or not here.
     #[error("the ledger of `{source_name}`")]
     Future {
         /// The source's name.
@@ -103,7 +113,9 @@ impl LedgerError {
     pub fn bad(source: &str, cause: BadState) -> Self {
         let source_name = source.to_owned();
         match cause {
-            BadState::Future { .. } => LedgerError::Future { source_name, cause },
+            BadState::Future { .. } | BadState::Elsewhere { .. } => {
+                LedgerError::Future { source_name, cause }
+            }
             _ => LedgerError::Damaged { source_name, cause },
         }
     }

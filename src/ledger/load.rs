@@ -13,6 +13,8 @@ use crate::ledger::reach::sum;
 use crate::ledger::record::{Check, Record, scan};
 use crate::ledger::shelf::{HEAD, Shelf, Tagged};
 use crate::ledger::snapshot::Snapshot;
+use crate::state::apart::told;
+use crate::state::paths::pointer;
 use crate::store::contract::StoreKind;
 
 /// Journals that are read at once.
@@ -99,6 +101,11 @@ pub async fn must_be_first(shelf: &Shelf) -> Result<(), LedgerError> {
         }
         names => names?,
     };
+    let pointer = pointer();
+    if let Some((_, bytes)) = shelf.get(&pointer, 0).await? {
+        let state = told(&bytes).unwrap_or_else(|| "a place that it does not tell".into());
+        return Err(shelf.bad(BadState::Elsewhere { blob: pointer.as_str().to_owned(), state }));
+    }
     for name in
         names.iter().filter(|name| name.starts_with("index-") || name.starts_with("journal-"))
     {

@@ -1,6 +1,8 @@
 //! The names of all blobs of our own state. Nothing else spells them.
 //!
 //! ```text
+//! _blobferry/state.json                       where the state is, if it is not here: see `apart`
+//! _blobferry/place.json                       there: which destination it belongs to
 //! _blobferry/_runs/<date>/<run>.json          the record of a run: every source that it looked at
 //! _blobferry/_runs/sources.json               when each source was looked at last: a cache over the records
 //! _blobferry/<source>/runs/<date>/<run>.json  the report of a pass that changed something; .jsonl: its manifest
@@ -19,6 +21,8 @@ use crate::model::{BlobName, IllegalName, Version};
 
 /// What names of our own state begin with. Names of sources never begin with `_`.
 pub const ROOT: &str = "_blobferry/";
+/// What names of the probes of `check` begin with.
+pub const PROBES: &str = "_blobferry/_check/";
 /// What names of records of runs begin with.
 pub const RUNS: &str = "_blobferry/_runs/";
 
@@ -67,6 +71,16 @@ pub fn run_of_record(name: &str) -> Option<&str> {
 /// What names of records of a day begin with.
 pub fn runs_of_day(date: Date) -> String {
     format!("{RUNS}{}/", day(date))
+}
+
+/// In a place of its own for the state: which destination it belongs to.
+pub fn place() -> BlobName {
+    legal(format!("{ROOT}place.json"))
+}
+
+/// Where the state of a destination is that holds none itself.
+pub fn pointer() -> BlobName {
+    legal(format!("{ROOT}state.json"))
 }
 
 /// When each source was looked at last.

@@ -40,12 +40,40 @@ fn words(account: &Account) -> &'static str {
     }
 }
 
+/// As [`check`], of a place that holds users' blobs alone: they are written once and read, never
+/// overwritten, appended to or leased.
+pub async fn check_blobs(lines: &mut Lines, destination: &Destination, store: &dyn Store) {
+    let Some((us, may_create)) = identity(lines, "destination", destination).await else { return };
+    let steps = Steps { store, us, may_create, by_queue: false };
+    if steps.look(lines).await.is_some() {
+        steps.terms(lines, "files themselves are written once, which it allows").await;
+        steps.blobs(lines).await;
+    }
+    clock(lines, store);
+}
+
 pub async fn check(
     lines: &mut Lines,
     destination: &Destination,
     store: &dyn Store,
     by_queue: bool,
 ) {
+    let Some((us, may_create)) = identity(lines, "destination", destination).await else { return };
+    let steps = Steps { store, us, may_create, by_queue };
+    if steps.look(lines).await.is_some() {
+        steps.terms(lines, OF_STATE).await;
+        steps.rights(lines).await;
+    }
+    clock(lines, store);
+}
+
+/// Who we are there, if anybody, and whether a missing container may be made; `None` where nothing
+/// more need be asked.
+async fn identity(
+    lines: &mut Lines,
+    section: &str,
+    destination: &Destination,
+) -> Option<(Option<Whose>, bool)> {
     let (mut us, mut may_create) = (None, true);
     if let Destination::Azure { account, create_container, trust, .. } = destination {
         may_create = *create_container;
@@ -54,22 +82,17 @@ pub async fn check(
                 match who(lines, account, identity, trust).await {
                     Some(whose) => us = Some(whose),
                     // Without a token the rest would only fail in the same way.
-                    None => return,
+                    None => return None,
                 }
             }
-            _ => lines.tell(match open::lacking(destination) {
+            _ => lines.tell(match open::lacking(section, destination) {
                 Some(problem) => Line::wrong("identity", Class::StoreAuth, problem)
                     .hint("make one with the permissions rwdlac"),
                 None => Line::ok("identity", words(account)),
             }),
         }
     }
-    let steps = Steps { store, us, may_create, by_queue };
-    if steps.look(lines).await.is_some() {
-        steps.terms(lines).await;
-        steps.rights(lines).await;
-    }
-    clock(lines, store);
+    Some((us, may_create))
 }
 
 async fn who(
@@ -107,6 +130,10 @@ async fn who(
         }
     }
 }
+
+/// What a policy means where our state is among the blobs.
+const OF_STATE: &str = "files themselves are written once, but runs overwrite and append to their \
+    own state below `_blobferry/`: give it a place of its own with `[state]`";
 
 struct Steps<'a> {
     store: &'a dyn Store,
@@ -160,7 +187,7 @@ impl Steps<'_> {
 
     /// What the container forbids, before anything is tried: what it says explains what fails after
     /// it.
-    async fn terms(&self, lines: &mut Lines) {
+    async fn terms(&self, lines: &mut Lines, hint: &'static str) {
         let start = Instant::now();
         let terms = match in_time(self.store.terms()).await {
             Ok(terms) => terms,
@@ -193,10 +220,7 @@ impl Steps<'_> {
                 ),
             )
             .took(start.elapsed())
-            .hint(
-                "files themselves are written once, but runs overwrite and append to their \
-                    own state below `_blobferry/`",
-            ),
+            .hint(hint),
         });
         if terms.has_directories {
             let text =
@@ -205,6 +229,23 @@ impl Steps<'_> {
                 Line::note("account", text)
                     .hint("a file whose name is a directory there is stored under a name apart"),
             );
+        }
+    }
+
+    /// Creates and reads a blob, which is all that is done with those of users.
+    async fn blobs(&self, lines: &mut Lines) {
+        let mut probe = Probe::new(self.store);
+        for (step, needed_by, done) in [
+            ("create", "every blob", probe.create().await),
+            ("read", "every run", probe.read().await),
+        ] {
+            match done {
+                (Ok(text), took) => lines.tell(Line::ok(step, text).took(took)),
+                (Err(error), took) => self.refused(lines, step, &error, took, needed_by),
+            }
+        }
+        if let (Err(error), _) = probe.remove().await {
+            tracing::debug!(error = %crate::model::chain(&error), "The probe of the check stays.");
         }
     }
 

@@ -6,12 +6,11 @@ use bytes::Bytes;
 use md5::{Digest, Md5};
 
 use crate::model::{BlobName, BoxError};
+use crate::state::paths::PROBES;
 use crate::store::contract::{BlobInfo, Condition, Etag, Properties, Store, StoreError, StoreKind};
 
 /// No step waits longer.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The folder of the probes, with the same names each time.
-const FOLDER: &str = "_blobferry/_check/";
 /// What is appended, and what a blob that is written whole holds.
 const LINE: &[u8] = b"probe of blobferry check\n";
 
@@ -29,7 +28,7 @@ impl<'a> Probe<'a> {
     /// In this store; asks nothing yet.
     pub fn new(store: &'a dyn Store) -> Self {
         let name =
-            |name: &str| BlobName::new(format!("{FOLDER}{name}")).expect("the name is our own");
+            |name: &str| BlobName::new(format!("{PROBES}{name}")).expect("the name is our own");
         Self { store, whole: name("probe"), appended: name("probe-appended") }
     }
 
@@ -101,7 +100,7 @@ impl<'a> Probe<'a> {
     pub async fn list(&mut self) -> Done<&'static str> {
         timed(async {
             let mut names = 0;
-            in_time(self.store.list(FOLDER, &mut |_| names += 1)).await?;
+            in_time(self.store.list(PROBES, &mut |_| names += 1)).await?;
             match names {
                 0 => Err(self.wrong(
                     &self.whole,

@@ -14,6 +14,7 @@ mod manners;
 mod memory;
 mod rough;
 mod secrets;
+mod state;
 mod watch;
 mod whole_runs;
 mod wire;
