@@ -11,6 +11,7 @@
 #
 #   NIGHTLY_PATIENCE=2           multiplies every budget, for slow machines
 #   NIGHTLY_SCHEDULES=1000000    of `simulate`
+#   NIGHTLY_LIES=200000          of `lies`
 #   NIGHTLY_KILLS=200            of `kills`
 #   NIGHTLY_FUZZ_SECONDS=600     of `fuzz`, for each target
 #   NIGHTLY_FILES=1000000        of `ledger`, known files
@@ -93,6 +94,7 @@ else
         scripts/bench.sh --scale small --rounds 1
     step fuzz $((fuzzers * (fuzz_seconds + 60) + 3600)) cargo,cc,nightly,cargo-fuzz "every fuzzer" scripts/fuzz.sh "$fuzz_seconds"
     step simulate 28800 cargo,cc "schedules of crashes, lost answers, two workers" scripts/simulate.sh "${NIGHTLY_SCHEDULES:-1000000}"
+    step lies 14400 cargo,cc "schedules of servers that lie" scripts/lies.sh --seeds "0..${NIGHTLY_LIES:-200000}"
 fi
 
 chosen=()

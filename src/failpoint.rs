@@ -39,12 +39,12 @@ pub(crate) use failpoint;
 pub(crate) use left_out;
 
 #[cfg(feature = "failpoints")]
-pub use switched_on::{POINTS, is_left_out, leave_out, random, reach, seed};
+pub use switched_on::{POINTS, is_left_out, leave_out, random, reach, seed, take_reached};
 
 #[cfg(feature = "failpoints")]
 mod switched_on {
     use std::cell::{Cell, RefCell};
-    use std::collections::HashMap;
+    use std::collections::{BTreeMap, HashMap};
     use std::io::Write;
     use std::sync::{Mutex, OnceLock};
 
@@ -168,6 +168,7 @@ mod switched_on {
 
     thread_local! {
         static LEFT_OUT: Cell<Option<&'static str>> = const { Cell::new(None) };
+        static REACHED: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
         static RANDOM: RefCell<Option<u64>> = const { RefCell::new(None) };
     }
 
@@ -176,9 +177,16 @@ mod switched_on {
         LEFT_OUT.set(step);
     }
 
-    /// Whether the step is to be left out on this thread.
-    pub fn is_left_out(step: &str) -> bool {
+    /// Whether the step is to be left out on this thread. Steps ask last, so that each question is
+    /// a decision that the step makes.
+    pub fn is_left_out(step: &'static str) -> bool {
+        REACHED.with_borrow_mut(|reached| *reached.entry(step).or_default() += 1);
         LEFT_OUT.get() == Some(step)
+    }
+
+    /// How often steps that can be left out have decided on this thread since the last question.
+    pub fn take_reached() -> BTreeMap<&'static str, u64> {
+        REACHED.take()
     }
 
     /// From now on the choices that matter for the order of things on this thread depend on `seed`

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::equality::{self, Equality};
+use crate::failpoint::left_out;
 use crate::model::{RemoteFile, RemotePath};
 
 pub use known::{History, Known, Seen, Times, Unmet};
@@ -132,7 +133,7 @@ pub fn decide(
     let why = match known {
         _ if (rules.again)(&file.path) => Why::Again,
         None => Why::New,
-        Some(known) if known.history.left && rules.removes => Why::New,
+        Some(known) if known.history.left && rules.removes && !left_out!("comes-back") => Why::New,
         Some(known) => match equality_with(file, known, rules) {
             Equality::Same => return Decision::Unchanged,
             Equality::Different if shift::moved(known, file).is_some() => return Decision::Wait,
@@ -147,7 +148,12 @@ pub fn decide(
 fn equality_with(file: &RemoteFile, known: &Known, rules: &Rules<'_>) -> Equality {
     match known.equality(file, rules.times) {
         // It was gone once it had been read: whether this is the same one, only its bytes tell.
-        Equality::Same if known.history.left => Equality::Unknown,
+        Equality::Same
+            if known.history.left && !left_out!("left-unknown") && !left_out!("comes-back") =>
+        {
+            Equality::Unknown
+        }
+        Equality::Unknown if left_out!("recheck") => Equality::Same,
         equality => equality,
     }
 }
@@ -161,7 +167,9 @@ pub fn decide_finally(
     rules: &Rules<'_>,
     told: TimeTold,
 ) -> Decision {
-    let why = match known.filter(|known| !(known.history.left && rules.removes)) {
+    let comes_back =
+        |known: &Known| known.history.left && rules.removes && !left_out!("comes-back");
+    let why = match known.filter(|known| !comes_back(known)) {
         Some(known) => match equality_with(file, known, rules) {
             Equality::Same => return Decision::Unchanged,
             Equality::Unknown => return Decision::Recheck,
@@ -217,6 +225,9 @@ pub fn settled(file: &RemoteFile, seen: Option<&Seen>, rules: &Rules<'_>, told: 
             .as_ref()
             .is_some_and(|modified| rules.clock.settled(modified, told, rules.stable_for))
     {
+        return true;
+    }
+    if left_out!("rests") {
         return true;
     }
     // `Duration` of `time` is signed: a clock that was set back makes it negative, and the file

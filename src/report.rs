@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::failpoint::left_out;
 use crate::failure::Class;
 use crate::model::{RemotePath, chain};
 use crate::plan::Skip;
@@ -433,7 +434,7 @@ impl SourceReport {
             self.deferred_by_reason.get(Defer::Interrupted.word()).is_some_and(|count| *count > 0);
         Status::of_pass(Signs {
             unusable: self.unusable,
-            wrong: self.failed > 0
+            wrong: (self.failed > 0 && !left_out!("failures-told"))
                 || self.unparsed_lines > 0
                 || self.problems.iter().any(|problem| problem.class != Class::Interrupted),
             stopped: interrupted || !self.problems.is_empty(),

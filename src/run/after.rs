@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::equality;
+use crate::failpoint::left_out;
 use crate::failure::{Class, Failure};
 use crate::model::{RemoteFile, RemotePath, Version};
 use crate::plan::{History, Known, Rest};
@@ -122,7 +123,7 @@ pub async fn leave_all(pass: &Arc<Pass>, report: &mut SourceReport) {
     waiting.sort_by(|a, b| a.file.path.cmp(&b.file.path));
     let rested = waiting
         .iter()
-        .filter(|due| due.proof().wait)
+        .filter(|due| due.proof().wait && !left_out!("wait-before-removal"))
         .map(|due| due.read + pass.source.stable_for)
         .max();
     if let Some(until) = rested {
@@ -198,7 +199,8 @@ async fn leave_folder(pass: &Pass, folder: Vec<Due>) -> Vec<Acted> {
             (Ok(None), Err(error)) if !is_exact(due) => Acted::Failed(problem(error)),
             (Ok(None), Ok(lines))
                 if !is_exact(due)
-                    && lines.get(&due.file.path).is_some_and(|line| !is_as_before(due, line)) =>
+                    && lines.get(&due.file.path).is_some_and(|line| !is_as_before(due, line))
+                    && !left_out!("line-before-removal") =>
             {
                 let why = "the listing shows another size or time of it than before: it stays for \
                     the next run";
@@ -231,6 +233,7 @@ async fn read_again(pass: &Pass, due: &Due) -> Result<Option<String>, TransferEr
         }
         // Whoever took it: there is nothing to remove.
         Reread::Whole { verdict: Verdict::Unseen, .. } | Reread::Left(Verdict::Vanished) => None,
+        Reread::Whole { .. } | Reread::Left(_) if left_out!("second-reading") => None,
         Reread::TooMuch => Some(NO_ROOM.to_owned()),
         Reread::Whole { .. } | Reread::Left(_) => Some(
             "it was read twice, and its bytes had changed: it stays for the next run".to_owned(),
@@ -291,8 +294,7 @@ async fn act(pass: &Pass, due: &Due) -> Acted {
         Ok(Removed::NotThere) => not_there(pass, due),
         Err(error) if error.class() == Class::NotFound => not_there(pass, due),
         Ok(Removed::Gone) => left(pass, due).await,
-        // The next run takes the new content first.
-        Ok(Removed::Changed) => Acted::Done,
+        Ok(Removed::Changed) => changed(pass, due).await,
         Err(error) => refused(pass, due, &error).await,
     }
 }
@@ -311,6 +313,17 @@ pub async fn left(pass: &Pass, due: &Due) -> Acted {
         History { md5: Some(due.md5), left: true, refused: None, ..due.known.history.clone() },
     )
     .await
+}
+
+/// The next run takes the new content first. A listing may not show that it is another one, so that
+/// run must not go by its listed time.
+async fn changed(pass: &Pass, due: &Due) -> Acted {
+    let history = History {
+        md5: Some(due.md5),
+        looked: Some(OffsetDateTime::now_utc()),
+        ..due.known.history.clone()
+    };
+    record(pass, due, history).await
 }
 
 async fn refused(pass: &Pass, due: &Due, error: &SourceError) -> Acted {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use crate::failpoint::left_out;
 use crate::failure::{Class, Failure};
 use crate::model::{RemoteFile, RemotePath, chain, hex};
 use crate::plan::{Seen, Unmet, Why, as_before};
@@ -54,6 +55,9 @@ pub async fn settle(pass: &Arc<Pass>, report: &mut SourceReport, mut each: impl 
     for file in pass.missing.take_moving() {
         let seen = Seen { why: Some(Unmet::Changed), ..Seen::new(file, OffsetDateTime::now_utc()) };
         late::sighted(pass, report, seen, Defer::Changed).await;
+    }
+    for seen in pass.missing.take_resting() {
+        late::sighted(pass, report, seen, Defer::Unsettled).await;
     }
     let (absent, shown) = look(pass).await;
     for one in absent {
@@ -122,6 +126,7 @@ fn tell(pass: &Pass, settled: &Settled, report: &mut SourceReport) {
 fn judge(pass: &Pass, file: &RemoteFile, shown: Shown) -> (Outcome, Option<Seen>) {
     match shown {
         Shown::No => (Outcome::Gone, None),
+        Shown::Yes if left_out!("gone-by-listing") => (Outcome::Gone, None),
         Shown::Unknown(_) if pass.run.cancel.is_cancelled() => {
             (Outcome::Deferred(Defer::Interrupted), None)
         }
@@ -168,6 +173,7 @@ fn unreachable(path: &RemotePath, earlier: &Seen) -> Problem {
 fn folder(report: &mut SourceReport, dir: &RemotePath, cause: &SourceError, shown: &Shown) {
     match shown {
         Shown::No => report.notes.push(format!("{dir}: it went away before it could be listed")),
+        Shown::Yes if left_out!("folder-told") => {}
         Shown::Yes => {
             let text = format!(
                 "listing `{dir}`: {}; the folder that holds it still shows it",

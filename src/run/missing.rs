@@ -1,10 +1,10 @@
-//! Files that a pass could not take, until its end: not there when they were asked for, or
-//! changing.
+//! Files that a pass could not take, until its end: not there when they were asked for, changing,
+//! or young.
 
 use std::sync::{Mutex, MutexGuard};
 
 use crate::model::{RemoteFile, RemotePath};
-use crate::plan::Why;
+use crate::plan::{Seen, Why};
 use crate::run::leaving::Due;
 use crate::source::contract::SourceError;
 
@@ -35,6 +35,7 @@ impl Absent {
 pub struct Absences {
     absent: Mutex<Vec<Absent>>,
     moving: Mutex<Vec<RemoteFile>>,
+    resting: Mutex<Vec<Seen>>,
 }
 
 impl Absences {
@@ -61,6 +62,16 @@ impl Absences {
     /// All of those.
     pub fn take_moving(&self) -> Vec<RemoteFile> {
         std::mem::take(&mut self.moving.lock().expect("no code panics while it holds this lock"))
+    }
+
+    /// One more file that is another one by now, and may still be written.
+    pub fn resting(&self, seen: Seen) {
+        self.resting.lock().expect("no code panics while it holds this lock").push(seen);
+    }
+
+    /// All of those.
+    pub fn take_resting(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.resting.lock().expect("no code panics while it holds this lock"))
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<Absent>> {

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use crate::equality::is_exact;
 use crate::failure::{Class, Failure};
 use crate::model::{Md5, RemoteFile, Version};
-use crate::plan::{History, Known, Rest, Seen, Why};
+use crate::plan::{History, Known, Rest, Seen, Why, as_before};
 use crate::report::{Defer, Outcome, problem};
 use crate::run::after::{self, Acted};
 use crate::run::blob::{self, Claimed, Identity};
@@ -36,12 +36,8 @@ pub async fn bring(pass: &Pass, one: &Transfer) -> Outcome {
             transfer(pass, &Transfer { why: Why::Changed, ..one.clone() }, mark).await
         }
         Ok(Compared::Others(_, file)) => {
-            let earlier = pass.ledger.seen(&file.path);
-            let seen = Seen::new(file, OffsetDateTime::now_utc()).after(earlier.as_ref());
-            pass.ledger.note_seen(&seen).await.map_or_else(
-                |error| Outcome::Failed(problem(&error)),
-                |()| Outcome::Deferred(Defer::Unsettled),
-            )
+            pass.missing.resting(resting(pass, file));
+            Outcome::Deferred(Defer::Unsettled)
         }
         Err(TransferError::Source(error)) if error.class() == Class::NotFound => {
             Outcome::Deferred(Defer::Unreachable)
@@ -49,6 +45,16 @@ pub async fn bring(pass: &Pass, one: &Transfer) -> Outcome {
         Err(_) if pass.run.cancel.is_cancelled() => Outcome::Deferred(Defer::Interrupted),
         Err(error) => Outcome::Failed(problem(&error)),
     }
+}
+
+/// The sighting of a file that is another one by now and may still be written. It rests from the
+/// first look that saw it as it is, or runs that come often would never find that it does.
+fn resting(pass: &Pass, file: RemoteFile) -> Seen {
+    let now = OffsetDateTime::now_utc();
+    let earlier = pass.ledger.seen(&file.path);
+    let as_it_is = earlier
+        .filter(|earlier| earlier.why.is_none() && as_before(&earlier.file, &file, pass.times()));
+    Seen::new(file, as_it_is.map_or(now, |earlier| earlier.at))
 }
 
 enum Compared {

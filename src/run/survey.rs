@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::equality::{self, Equality};
+use crate::failpoint::left_out;
 use crate::failure::{Class, Failure};
 use crate::ledger::Ledger;
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, chain};
@@ -237,7 +238,9 @@ fn sort(pass: &Pass, found: Found, sorting: &mut Sorting<'_>) {
         Found::Entry(Listed::Special(path)) => {
             decided(pass, report, &by_path(&path), skip(&path, Skip::Special))
         }
+        Found::Entry(Listed::Unreachable(..)) if left_out!("unreachable-told") => {}
         Found::Entry(Listed::Unreachable(path, why)) => unreachable(pass, report, &path, why),
+        Found::Entry(Listed::Unparsed(_)) if left_out!("unparsed-told") => {}
         Found::Entry(Listed::Unparsed(line)) => report.add_unparsed(line),
         Found::Entry(
             Listed::Directory(_) | Listed::File(_) | Listed::Untold(_) | Listed::Aside(_),
@@ -267,6 +270,7 @@ fn sort(pass: &Pass, found: Found, sorting: &mut Sorting<'_>) {
             );
             report.add_problem(Problem::new(Class::LimitListing, text));
         }
+        Found::TooDeep(_) if left_out!("depth-told") => {}
         Found::TooDeep(dir) => {
             let text =
                 format!("listing `{dir}`: it lies deeper than `depth` = {}", pass.source.depth);
@@ -308,6 +312,9 @@ fn unreachable(pass: &Pass, report: &mut SourceReport, path: &RemotePath, why: &
 }
 
 fn unlisted(report: &mut SourceReport, dir: &RemotePath, error: &SourceError, all: bool) {
+    if left_out!("listing-told") {
+        return;
+    }
     report.unusable |= all;
     let text = chain(error);
     // The error names the folder itself where it got as far as asking for it.

@@ -11,7 +11,7 @@ use crate::archive::spool::Spool;
 use crate::archive::unpack::Archive;
 use crate::archive::unread::{self, Unread};
 use crate::equality;
-use crate::failpoint::failpoint;
+use crate::failpoint::{failpoint, left_out};
 use crate::failure::{Class, Failure};
 use crate::model::{Md5, ModifiedTime, RemoteFile, Version, chain};
 use crate::plan::{History, Known, Rest, Skip, Why};
@@ -284,8 +284,11 @@ async fn place(
         return Ok(Place::Free(Claim::hopeful(plain)));
     }
     // What is there spares the reading only where nothing of the file was recorded: an earlier run
-    // committed it and could not say so. Before a removal it is read in any case.
-    let may_be_done = is_new && identity.md5.is_none() && pass.source.after == After::Keep;
+    // committed it and could not say so. Before a removal it is read in any case, and so it is where
+    // no exact time tells it from another one of its size.
+    let is_exact = file.modified.as_ref().is_some_and(equality::is_exact);
+    let may_be_done =
+        is_new && is_exact && identity.md5.is_none() && pass.source.after == After::Keep;
     // Under `overwrite` a version that comes back finds its old manifest, but not its members.
     if pass.source.archives != Archives::Keep
         && pass.source.versions == Versions::Keep
@@ -375,6 +378,9 @@ async fn settle(
             return Ok(Ok(Read { md5, verdict: fetched.verdict, after: fetched.after }));
         }
         Verdict::Changed | Verdict::Vanished => return Ok(Err(fetched)),
+        Verdict::Touched if left_out!("touched-reread") => {
+            return Ok(Ok(Read { md5, verdict: Verdict::Whole, after: fetched.after }));
+        }
         Verdict::Touched => {}
     }
     if file.size.is_some_and(|size| !pass.recheck.take(size)) {

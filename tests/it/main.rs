@@ -37,6 +37,8 @@ mod insights;
 #[cfg(unix)]
 mod kit;
 #[cfg(test)]
+mod lies;
+#[cfg(test)]
 mod lists;
 #[cfg(test)]
 #[cfg(unix)]

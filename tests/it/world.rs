@@ -26,7 +26,7 @@ mod bulk;
 mod cancel;
 mod changes;
 mod compressed;
-mod crash;
+pub mod crash;
 mod doubts;
 mod folders;
 mod gone;

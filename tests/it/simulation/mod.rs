@@ -47,7 +47,7 @@
 //! `Archives`, `Blocks` and `Contended` may differ a little from one time to the next. The others
 //! do not; `a_seed_is_a_schedule` holds that.
 
-mod chance;
+pub mod chance;
 mod mutants;
 mod process;
 mod queue;

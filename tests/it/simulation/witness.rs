@@ -118,19 +118,20 @@ async fn blob_is_whole_and_never_goes_back(
             .find(|(name, _)| name == member)
             .map(|(_, bytes)| bytes),
     };
-    // What was taken away once it was read may have been written meanwhile, which nobody can know:
-    // its blob says so.
+    // A blob that says so was described before the read only, or with another time after it: it may
+    // be what stood there later than the version that it names, and never what stood there earlier.
+    // A file that was taken away once it was read may even have been written while it was, as no
+    // look could show: each of its bytes stood at its place, those further on not earlier.
     let unseen = info.metadata.contains_key("not_seen_afterwards");
-    let unproven = unseen && origin.member.is_none();
-    // Members are proven by their archive's checksums. Where its time moved at every look, or it
-    // was taken away once it was read, a file is what the source had at one moment; which one, its
-    // version does not tell.
-    let moved = unseen || info.metadata.contains_key("time_moves");
-    if unproven {
-        sim.count("files taken away once they were read");
-    } else if moved && was_there(sim, &origin, &content) {
-        sim.count("files whose time moved at every look");
-    } else if expected.as_ref() != Some(&content) {
+    let moved = info.metadata.contains_key("time_moves");
+    let stood_later = (unseen || moved) && stood_since(sim, &origin, nth, &content);
+    if expected.as_ref() == Some(&content) {
+        // It is what it says.
+    } else if stood_later {
+        sim.count("files that are a later version than they say");
+    } else if unseen && origin.member.is_none() && is_woven(sim, &origin, nth, &content) {
+        sim.count("files written while they were read and taken away");
+    } else {
         sim.violation(format!(
             "I5 no torn data: `{name}` is not what version {nth} of `{}` holds",
             origin.path
@@ -149,8 +150,9 @@ async fn blob_is_whole_and_never_goes_back(
     }
 }
 
-/// Whether the source held `content` under the path of `origin` at any moment.
-fn was_there(sim: &Sim, origin: &Origin, content: &Bytes) -> bool {
+/// Whether the source held `content` under the path of `origin` when it held its version `nth`, or
+/// later.
+fn stood_since(sim: &Sim, origin: &Origin, nth: usize, content: &Bytes) -> bool {
     let tree = sim.tree.lock().unwrap();
     let of_version = |version: &Content| match &origin.member {
         None => version.bytes == *content,
@@ -158,7 +160,21 @@ fn was_there(sim: &Sim, origin: &Origin, content: &Bytes) -> bool {
             version.members.iter().flatten().any(|(name, bytes)| name == member && bytes == content)
         }
     };
-    tree.history.get(&origin.path).is_some_and(|all| all.iter().any(of_version))
+    tree.history.get(&origin.path).is_some_and(|all| all[nth..].iter().any(of_version))
+}
+
+/// Whether `content` is as long as version `nth`, and made of that version and later ones, each
+/// from where the one before it was left.
+fn is_woven(sim: &Sim, origin: &Origin, nth: usize, content: &[u8]) -> bool {
+    let tree = sim.tree.lock().unwrap();
+    let Some(versions) = tree.history.get(&origin.path).map(|all| &all[nth..]) else {
+        return false;
+    };
+    let end = versions.iter().fold(0, |at, version| {
+        let rest = version.bytes.get(at..).unwrap_or_default().iter();
+        at + rest.zip(&content[at..]).take_while(|(then, now)| then == now).count()
+    });
+    end == content.len() && versions.first().is_some_and(|first| first.bytes.len() == end)
 }
 
 /// I2, I4: what was recorded stays in the ledger, whatever becomes of head, journals and snapshot.

@@ -1,0 +1,67 @@
+//! The safeguards of the program, and pairs of lies that none can see through.
+
+use std::collections::HashSet;
+
+/// A step of the program that sees through lies, as `left_out!` names it, and what it does.
+pub const SAFEGUARDS: &[(&str, &str)] = &[
+    ("verify", "as many bytes must come as were promised"),
+    ("look-after-read", "a file is described after it was read, and must be what it was before"),
+    ("touched-reread", "where only the time moved, the file is read twice"),
+    ("gone-by-listing", "not found is not gone: a fresh listing decides"),
+    ("late", "nothing waits for ever and is ok"),
+    ("recheck", "what cannot be compared is read"),
+    ("left-unknown", "what was taken away once it was read is another file when it is back"),
+    ("comes-back", "what left the source and is there again is new"),
+    ("racy", "a coarse time of a young file hides a replacement"),
+    ("zone", "one file that moved by an hour is no zone"),
+    ("rests", "a young file is looked at twice"),
+    ("entries-once", "an entry counts once however often it is listed"),
+    ("unparsed-told", "a line that nobody understands is told"),
+    ("unreachable-told", "a name that nobody can ask for is told"),
+    ("depth-told", "folders that are not entered are told"),
+    ("listing-told", "a listing that fails is told"),
+    ("folder-told", "a folder that is shown and cannot be entered is told"),
+    ("failures-told", "a file that did not arrive makes the run's word"),
+    ("look-before-removal", "a file is described right before it is removed"),
+    ("second-reading", "where its time proves nothing, a file is read twice before it is removed"),
+    (
+        "line-before-removal",
+        "where only listings tell times, the folder is listed before a removal",
+    ),
+    ("wait-before-removal", "a young file rests before it is removed"),
+    ("look-after-rename", "what was renamed is looked at before it is removed"),
+];
+
+/// Two lies that come to bytes which nobody can tell from the true ones but by a sum, and why. No
+/// schedule plays them together.
+pub const BLIND_PAIRS: &[(&str, &str, &str)] = &[
+    ("ends-early", "offset-ignored", "reads begun anew come to the very size of the file"),
+    ("ends-early", "no-size", NO_SIZE),
+    ("ends-early", "replaced-between-runs", NO_SIZE),
+    ("sends-more", "no-size", NO_SIZE),
+    ("sends-more", "replaced-between-runs", NO_SIZE),
+    ("offset-ignored", "no-size", NO_SIZE),
+    ("offset-ignored", "replaced-between-runs", NO_SIZE),
+    ("names-folded", "no-time", NO_TIME),
+    ("names-folded", "minutes", NO_TIME),
+    ("names-folded", "days", NO_TIME),
+    ("names-folded", "all-of-1980", NO_TIME),
+    ("names-folded", "all-of-2100", NO_TIME),
+    ("names-folded", "replaced-between-runs", NO_TIME),
+    ("names-folded", "replaced-within-the-minute", NO_TIME),
+    ("names-folded", "listed-anew-before-it-leaves", NO_TIME),
+    ("names-folded", "filled-while-its-time-stands-still", NO_TIME),
+    ("names-folded", "days-from-the-second-run-on", NO_TIME),
+    ("names-folded", "no-size", "what is listed without a size is described before it is read"),
+    ("names-folded", "time-moves", "a time that moves at each look tells no file from another"),
+    ("clock-jumps", "written-slowly", "the newest time that the server shows is of another clock"),
+];
+
+const NO_SIZE: &str = "the end that the server tells is all that is known of the size";
+const NO_TIME: &str = "two files of one size, of which no exact times are told";
+
+/// Names that stand more than once.
+pub fn doubles<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = HashSet::new();
+    names.filter(|name| !seen.insert(*name)).collect()
+}

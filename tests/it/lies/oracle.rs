@@ -1,0 +1,442 @@
+//! The oracle: it knows what the server truly held and what it said, reads what is stored, and
+//! judges. It uses nothing of the program but the words of its report.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use blobferry::failure::Class;
+use blobferry::model::{BlobName, Precision, RemoteFile, RemotePath};
+use blobferry::report::{SourceReport, Status};
+use blobferry::source::contract::Listed;
+use blobferry::store::contract::Store;
+use blobferry::store::memory::MemoryStore;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+use super::truth::{HeldFile, SourceTruth};
+
+/// Calls of one schedule, at most.
+const MOST_CALLS: u64 = 20_000;
+/// A file that is older rests, whatever the zone.
+const OLD: time::Duration = time::Duration::hours(41);
+/// A coarse time that was told to be older than this hides no replacement, as far as anybody can
+/// know.
+const ZONES: time::Duration = time::Duration::hours(15);
+const FIRST_PLAUSIBLE: OffsetDateTime = datetime!(1990-01-01 0:00 UTC);
+
+/// What a server told of one content of a file.
+type Told = (u64, RemoteFile);
+
+#[derive(Debug, Default)]
+pub struct LieOracle {
+    pub violations: Vec<String>,
+    /// What happened and cannot be seen over any protocol, counted.
+    pub apart: BTreeMap<&'static str, u64>,
+    calls: u64,
+    /// Everything that was told of each path, in order.
+    told: HashMap<RemotePath, Vec<Told>>,
+    /// Contents after which a description said that there was no such file, or that the program
+    /// removed: whatever stands there later is another file.
+    ended: HashSet<(RemotePath, u64)>,
+    /// The content that was described last, and the one that was read last.
+    described: HashMap<RemotePath, u64>,
+    read: HashMap<RemotePath, u64>,
+    /// What was renamed, by its new name.
+    renamed: HashMap<RemotePath, RemotePath>,
+    run: RunSeen,
+}
+
+/// What the server showed in one run.
+#[derive(Debug, Default)]
+struct RunSeen {
+    /// The number of the last content before the run.
+    since: u64,
+    /// Files and folders that every whole listing of their folder shows.
+    files: HashMap<RemotePath, BTreeSet<RemotePath>>,
+    folders: HashMap<RemotePath, BTreeSet<RemotePath>>,
+    /// Everything that any listing showed that counts as a file.
+    shown: BTreeSet<RemotePath>,
+    /// Lines and names that nobody can ask for.
+    riddles: Vec<String>,
+    /// What came to its end in this run. A run that dies may know nothing of it.
+    ended: HashSet<(RemotePath, u64)>,
+}
+
+/// What is stored: of each path of the source its contents.
+pub type Stored = BTreeMap<RemotePath, Vec<Bytes>>;
+
+/// Reads the store.
+pub fn stored(store: &MemoryStore) -> Stored {
+    let mut found = Stored::new();
+    let names = store.names().into_iter().filter(|name| !name.starts_with("_blobferry/"));
+    for name in names {
+        let name = BlobName::new(name).unwrap();
+        let info = store.head(&name).now_or_never().unwrap().unwrap().unwrap();
+        let path = info.metadata.get("source_path").cloned().unwrap_or_default();
+        let content = store.content(name.as_str()).unwrap();
+        found.entry(decoded(&path)).or_default().push(content);
+    }
+    found
+}
+
+/// A path as metadata spell it.
+fn decoded(text: &str) -> RemotePath {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
+        bytes.extend(&part.as_bytes()[2..]);
+    }
+    RemotePath::new(bytes)
+}
+
+impl LieOracle {
+    pub fn called(&mut self) {
+        self.calls += 1;
+        if self.calls == MOST_CALLS {
+            self.violations.push("it never comes to rest: too many calls".into());
+        }
+    }
+
+    pub fn begin_run(&mut self, since: u64) {
+        self.run = RunSeen { since, ..RunSeen::default() };
+    }
+
+    fn tells(&mut self, path: &RemotePath, serial: u64, file: &RemoteFile) {
+        let told = self.told.entry(path.clone()).or_default();
+        if told.last() != Some(&(serial, file.clone())) {
+            told.push((serial, file.clone()));
+        }
+    }
+
+    pub fn listed(
+        &mut self,
+        truth: &SourceTruth,
+        dir: &RemotePath,
+        entries: &[Listed],
+        end: Option<Class>,
+    ) {
+        let (mut files, mut folders) = (BTreeSet::new(), BTreeSet::new());
+        for entry in entries {
+            match entry {
+                Listed::File(file) => {
+                    if let Some(held) = truth.files.get(&file.path) {
+                        self.tells(&file.path, held.serial, file);
+                    }
+                    files.insert(file.path.clone());
+                }
+                Listed::Directory(path) => {
+                    folders.insert(path.clone());
+                }
+                Listed::Unparsed(line) if end.is_none() => self.run.riddles.push(line.clone()),
+                Listed::Unreachable(path, _) => {
+                    self.run.shown.insert(path.clone());
+                    if end.is_none() {
+                        self.run.riddles.push(path.to_string());
+                    }
+                }
+                Listed::Symlink(path) | Listed::Special(path) => {
+                    self.run.shown.insert(path.clone());
+                }
+                _ => {}
+            }
+        }
+        self.run.shown.extend(files.iter().cloned());
+        if end.is_none() {
+            let all = |shown: &mut BTreeSet<RemotePath>, now: &BTreeSet<RemotePath>| {
+                shown.retain(|path| now.contains(path));
+            };
+            let run = &mut self.run;
+            all(run.files.entry(dir.clone()).or_insert_with(|| files.clone()), &files);
+            all(run.folders.entry(dir.clone()).or_insert_with(|| folders.clone()), &folders);
+        } else if end == Some(Class::NotFound) {
+            // It was listed before, and has gone with all that it held.
+            self.run.files.entry(dir.clone()).and_modify(BTreeSet::clear);
+            self.run.folders.entry(dir.clone()).and_modify(BTreeSet::clear);
+        }
+    }
+
+    pub fn described(
+        &mut self,
+        path: &RemotePath,
+        held: Option<&HeldFile>,
+        told: &Result<Option<RemoteFile>, Class>,
+    ) {
+        match told {
+            Ok(Some(file)) => {
+                if let Some(held) = held {
+                    self.tells(path, held.serial, file);
+                    self.described.insert(path.clone(), held.serial);
+                }
+            }
+            Ok(None) => {
+                self.run.ended.extend(self.read.get(path).map(|read| (path.clone(), *read)));
+            }
+            Err(_) => {}
+        }
+    }
+
+    pub fn reads(&mut self, path: &RemotePath, serial: u64) {
+        self.read.insert(path.clone(), serial);
+    }
+
+    pub fn renamed(&mut self, from: &RemotePath, to: &RemotePath) {
+        self.renamed.insert(to.clone(), from.clone());
+    }
+
+    /// The program removes a file: its bytes must be stored.
+    pub fn removes(&mut self, truth: &SourceTruth, store: &MemoryStore, path: &RemotePath) {
+        let Some(held) = truth.files.get(path) else { return };
+        let origin = self.renamed.get(path).cloned().unwrap_or_else(|| path.clone());
+        self.run.ended.insert((origin.clone(), held.serial));
+        let stored = stored(store);
+        let contents = stored.get(&origin).map_or(&[][..], Vec::as_slice);
+        if truth.is_open(&origin) || truth.is_open(path) {
+            let text = format!("`{path}` was removed while somebody was writing to it");
+            return self.violations.push(text);
+        }
+        if contents.contains(&held.bytes) {
+            return *self.apart.entry("files removed").or_default() += 1;
+        }
+        if self.described.get(path).is_some_and(|last| *last != held.serial) {
+            return *self.apart.entry("replaced between a look and their removal").or_default() +=
+                1;
+        }
+        let read_before = self.read.get(&origin) != Some(&held.serial);
+        if read_before && self.nothing_was_told(path, held.serial) {
+            let what = "replaced once they were read, and no time told before their removal";
+            return *self.apart.entry(what).or_default() += 1;
+        }
+        let alike = self.cannot_be_told(truth, &origin, held, contents);
+        if alike && (read_before || proves_rest(self.last_told(path))) {
+            return *self
+                .apart
+                .entry("removed, and like what is stored by size and time")
+                .or_default() += 1;
+        }
+        self.violations
+            .push(format!("`{path}` was removed with content {} which is not stored", held.serial));
+    }
+
+    /// Whether the server told of this content exactly what it told of one that is stored: size and
+    /// a time, and nothing that would speak of two files.
+    fn cannot_be_told(
+        &self,
+        truth: &SourceTruth,
+        path: &RemotePath,
+        held: &HeldFile,
+        stored: &[Bytes],
+    ) -> bool {
+        let serial = held.serial;
+        let Some(told) = self.told.get(path) else { return false };
+        let timed = |(of, file): &&Told| *of == serial && file.modified.is_some();
+        // What was renamed was described under its new name.
+        let aside = self.renamed.iter().find(|(_, from)| *from == path).map(|(to, _)| to);
+        let aside = aside.and_then(|to| self.told.get(to)).into_iter().flatten();
+        let Some((_, now)) = told.iter().chain(aside).filter(timed).last() else { return false };
+        told.iter().any(|(of, then)| {
+            *of != serial
+                && !self.ended.contains(&(path.clone(), *of))
+                && !self.run.ended.contains(&(path.clone(), *of))
+                && truth.content(path, *of).is_some_and(|then| stored.contains(&then.bytes))
+                && is_alike(then, now)
+        })
+    }
+
+    /// Whether the server never told a time of this content.
+    fn nothing_was_told(&self, path: &RemotePath, serial: u64) -> bool {
+        let told = self.told.get(path).into_iter().flatten();
+        !told.filter(|(of, _)| *of == serial).any(|(_, file)| file.modified.is_some())
+    }
+
+    fn last_told(&self, path: &RemotePath) -> Option<&RemoteFile> {
+        self.told.get(path)?.last().map(|(_, file)| file)
+    }
+
+    /// Judges a run that came to its end. `last`: nothing may wait any more.
+    pub fn judge(
+        &mut self,
+        truth: &SourceTruth,
+        stored: &Stored,
+        report: &SourceReport,
+        last: bool,
+    ) {
+        self.ended.extend(self.run.ended.iter().cloned());
+        let sum = report.ingested
+            + report.unchanged
+            + report.skipped
+            + report.gone
+            + report.deferred
+            + report.failed;
+        let shown = self.run.shown.len() as u64;
+        if sum != report.listed || report.listed > shown {
+            self.violations.push(format!("{shown} files were listed, and these told: {report}"));
+        }
+        self.blobs_are_true(truth, stored);
+        if report.status() != Status::Ok {
+            return;
+        }
+        if let Some(riddle) = self.run.riddles.first() {
+            self.violations.push(format!("ok, though nobody could ask for `{riddle}`"));
+        }
+        self.folders_are_told();
+        let files: BTreeSet<RemotePath> = self.run.files.values().flatten().cloned().collect();
+        for path in files {
+            self.file_is_told(truth, stored, report, &path, last);
+        }
+    }
+
+    /// Every blob holds bytes that stood under its path at one moment.
+    pub fn blobs_are_true(&mut self, truth: &SourceTruth, stored: &Stored) {
+        for (path, contents) in stored {
+            let known = truth.history.get(path).map_or(&[][..], Vec::as_slice);
+            for content in contents {
+                let text = match known.iter().find(|held| held.bytes == *content) {
+                    Some(held) if held.whole => continue,
+                    Some(_) => "only the beginning of a file that was being written",
+                    None if is_torn_unseen(self.told.get(path), known, content) => {
+                        *self.apart.entry("torn by a change that no look shows").or_default() += 1;
+                        continue;
+                    }
+                    None => "bytes that never stood there",
+                };
+                let start = String::from_utf8_lossy(&content[..content.len().min(60)]).into_owned();
+                self.violations.push(format!("under `{path}` is stored {text}: {start}"));
+            }
+        }
+    }
+
+    /// A folder that was shown was listed, or the run is not ok.
+    fn folders_are_told(&mut self) {
+        let shown: BTreeSet<RemotePath> = self.run.folders.values().flatten().cloned().collect();
+        let root = RemotePath::from("/");
+        for dir in shown.iter().chain([&root]) {
+            if !self.run.files.contains_key(dir) {
+                self.violations.push(format!("ok, though `{dir}` was never listed to its end"));
+            }
+        }
+    }
+
+    /// A file that was listed is stored, gone, or told.
+    fn file_is_told(
+        &mut self,
+        truth: &SourceTruth,
+        stored: &Stored,
+        report: &SourceReport,
+        path: &RemotePath,
+        last: bool,
+    ) {
+        let Some(held) = truth.files.get(path) else { return };
+        let contents = stored.get(path).map_or(&[][..], Vec::as_slice);
+        let began = self.serial_before(truth, path);
+        let of_this_run = |held: &&HeldFile| held.serial >= began;
+        let known = truth.history.get(path).map_or(&[][..], Vec::as_slice);
+        if known.iter().filter(of_this_run).any(|held| contents.contains(&held.bytes)) {
+            return;
+        }
+        let waits = report.deferred_files.iter().any(|line| line.starts_with(&format!("{path} (")));
+        if !last && (waits || held.serial > self.run.since) {
+            return;
+        }
+        let told = self.told.get(path);
+        if contents.iter().any(|content| is_torn_unseen(told, known, content)) {
+            return *self.apart.entry("torn by a change that no look shows").or_default() += 1;
+        }
+        if self.cannot_be_told(truth, path, held, contents) {
+            return *self.apart.entry("like what is stored by size and time").or_default() += 1;
+        }
+        self.violations.push(format!(
+            "ok, though `{path}` is not stored as it is (content {}): {report}",
+            held.serial
+        ));
+    }
+
+    /// The number of the content that stood there when the run began.
+    fn serial_before(&self, truth: &SourceTruth, path: &RemotePath) -> u64 {
+        let known = truth.history.get(path).map_or(&[][..], Vec::as_slice);
+        let before = known.iter().rev().find(|held| held.serial <= self.run.since);
+        before.map_or(0, |held| held.serial)
+    }
+
+    /// The server has told the truth for three runs: all is well, all is there.
+    pub fn at_rest(
+        &mut self,
+        truth: &SourceTruth,
+        stored: &Stored,
+        report: &SourceReport,
+        removes: bool,
+    ) {
+        let refused = |report: &SourceReport| {
+            report.failed == 0
+                && report.problems.iter().all(|problem| problem.class == Class::AfterAction)
+        };
+        if report.status() != Status::Ok && !refused(report) {
+            self.violations.push(format!("an honest server, and not well: {report}"));
+        }
+        for (path, held) in &truth.files {
+            let contents = stored.get(path).map_or(&[][..], Vec::as_slice);
+            if !contents.contains(&held.bytes) {
+                if self.cannot_be_told(truth, path, held, contents) {
+                    *self.apart.entry("like what is stored by size and time").or_default() += 1;
+                } else {
+                    let text = format!("`{path}` is not stored (content {})", held.serial);
+                    self.violations.push(format!("at rest {text}: {report}"));
+                }
+            } else if removes && report.status() == Status::Ok {
+                self.violations.push(format!("at rest `{path}` has not left, and all is ok"));
+            }
+        }
+    }
+}
+
+/// Whether two things that were told of a path are the same size and the same time, and not a coarse
+/// time of a young file.
+fn is_alike(then: &RemoteFile, now: &RemoteFile) -> bool {
+    let (Some(a), Some(b)) = (then.modified, now.modified) else { return false };
+    let precision = a.precision.max(b.precision);
+    let is_old = OffsetDateTime::now_utc() - b.at > ZONES;
+    let settled = is_old || precision <= Precision::Second;
+    then.size.is_some() && then.size == now.size && a.agrees_with(&b) && settled
+}
+
+/// Whether `content` begins as one content of a file and ends as another, and nothing that was told
+/// of the two differs: they were read while one took the place of the other.
+fn is_torn_unseen(told: Option<&Vec<Told>>, known: &[HeldFile], content: &[u8]) -> bool {
+    let begins =
+        |held: &&HeldFile| held.bytes[..1.min(content.len())] == content[..1.min(content.len())];
+    let of = |serial: u64| {
+        told.into_iter().flatten().filter(move |(of, _)| *of == serial).map(|(_, file)| file)
+    };
+    known.iter().filter(begins).any(|first| {
+        let same = first.bytes.iter().zip(content).take_while(|(a, b)| a == b).count();
+        known.iter().any(|second| {
+            let is_mixed = second.bytes.len() == content.len()
+                && second.bytes[same.min(content.len())..] == content[same.min(content.len())..];
+            let alike =
+                || of(first.serial).any(|then| of(second.serial).any(|now| is_possible(then, now)));
+            // What was taken away before anybody described it was never told of.
+            is_mixed && (of(second.serial).next().is_none() || alike())
+        })
+    })
+}
+
+/// Whether nothing speaks against two descriptions being of one content.
+fn is_possible(then: &RemoteFile, now: &RemoteFile) -> bool {
+    let sizes = then.size.is_none() || now.size.is_none() || then.size == now.size;
+    let times = match (then.modified, now.modified) {
+        (Some(a), Some(b)) => a.agrees_with(&b),
+        _ => true,
+    };
+    sizes && times
+}
+
+/// Whether a time alone proves that its file rests: an exact one, old, and of this age of the world.
+fn proves_rest(told: Option<&RemoteFile>) -> bool {
+    let modified = told.and_then(|told| told.modified);
+    modified.is_some_and(|modified| {
+        modified.precision <= Precision::Second
+            && modified.at >= FIRST_PLAUSIBLE
+            && OffsetDateTime::now_utc() - modified.at > OLD
+    })
+}
