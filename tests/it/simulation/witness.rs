@@ -121,7 +121,7 @@ async fn blob_is_whole_and_never_goes_back(
     // A blob that says so was described before the read only, or with another time after it: it may
     // be what stood there later than the version that it names, and never what stood there earlier.
     // A file that was taken away once it was read may even have been written while it was, as no
-    // look could show: each of its bytes stood at its place, those further on not earlier.
+    // look could show: then each of its bytes stood at its place in such a version.
     let unseen = info.metadata.contains_key("not_seen_afterwards");
     let moved = info.metadata.contains_key("time_moves");
     let stood_later = (unseen || moved) && stood_since(sim, &origin, nth, &content);
@@ -163,18 +163,17 @@ fn stood_since(sim: &Sim, origin: &Origin, nth: usize, content: &Bytes) -> bool 
     tree.history.get(&origin.path).is_some_and(|all| all[nth..].iter().any(of_version))
 }
 
-/// Whether `content` is as long as version `nth`, and made of that version and later ones, each
-/// from where the one before it was left.
+/// Whether `content` is as long as version `nth`, and each of its bytes stood at its place in that
+/// version or a later one. In what order they come tells nothing: where a file is removed while it
+/// is read, what was opened is read on.
 fn is_woven(sim: &Sim, origin: &Origin, nth: usize, content: &[u8]) -> bool {
     let tree = sim.tree.lock().unwrap();
-    let Some(versions) = tree.history.get(&origin.path).map(|all| &all[nth..]) else {
-        return false;
+    let versions = tree.history.get(&origin.path).map_or(&[][..], |all| &all[nth..]);
+    let stood = |(at, byte): (usize, &u8)| {
+        versions.iter().any(|version| version.bytes.get(at) == Some(byte))
     };
-    let end = versions.iter().fold(0, |at, version| {
-        let rest = version.bytes.get(at..).unwrap_or_default().iter();
-        at + rest.zip(&content[at..]).take_while(|(then, now)| then == now).count()
-    });
-    end == content.len() && versions.first().is_some_and(|first| first.bytes.len() == end)
+    versions.first().is_some_and(|first| first.bytes.len() == content.len())
+        && content.iter().enumerate().all(stood)
 }
 
 /// I2, I4: what was recorded stays in the ledger, whatever becomes of head, journals and snapshot.
