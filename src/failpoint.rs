@@ -168,7 +168,8 @@ mod switched_on {
 
     thread_local! {
         static LEFT_OUT: Cell<Option<&'static str>> = const { Cell::new(None) };
-        static REACHED: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
+        static REACHED: RefCell<BTreeMap<&'static str, u64>> =
+            const { RefCell::new(BTreeMap::new()) };
         static RANDOM: RefCell<Option<u64>> = const { RefCell::new(None) };
     }
 

@@ -284,8 +284,8 @@ async fn place(
         return Ok(Place::Free(Claim::hopeful(plain)));
     }
     // What is there spares the reading only where nothing of the file was recorded: an earlier run
-    // committed it and could not say so. Before a removal it is read in any case, and so it is where
-    // no exact time tells it from another one of its size.
+    // committed it and could not say so. Before a removal it is read in any case, and so it is
+    // where no exact time tells it from another one of its size.
     let is_exact = file.modified.as_ref().is_some_and(equality::is_exact);
     let may_be_done =
         is_new && is_exact && identity.md5.is_none() && pass.source.after == After::Keep;

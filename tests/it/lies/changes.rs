@@ -305,7 +305,7 @@ pub const CHANGES: &[Lie] = &[
     },
     Lie {
         name: "taken-away-and-back",
-        what: "a file is taken away after its last byte, and another one of its size and time comes",
+        what: "a file is taken away after its last byte, and another of its size and time comes",
         guard: "left-unknown",
         act: |cue, saying| match saying {
             Saying::Ended(path) if cue.hits(path) && cue.once(path) => {

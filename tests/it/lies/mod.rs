@@ -1,10 +1,11 @@
 //! A source that lies, and an oracle that knows the truth.
 //!
-//! A schedule is made from a seed: files, one or two lies ([`table`], [`reads`], [`changes`]), how times are
-//! told, what becomes of files once they are stored, runs, some of which die at any of their calls
-//! to source and store. The server acts on the truth and says what the lies make of it. Then either
-//! it goes on so while nothing may wait any more (`late_after` is nothing), or at once, it turns
-//! honest, and three runs follow. After each run the oracle ([`oracle`]) judges:
+//! A schedule is made from a seed: files, one or two lies ([`table`], [`reads`], [`changes`]), how
+//! times are told, what becomes of files once they are stored, runs, some of which die at any of
+//! their calls to source and store. The server acts on the truth and says what the lies make of it.
+//! In half of the schedules it goes on so for two runs in which nothing may wait any more
+//! (`late_after` is nothing). Then it turns honest, and three runs follow. After each run the oracle
+//! ([`oracle`]) judges:
 //!
 //! - *true*: every blob holds bytes that stood under its path at one moment, and whose writer had
 //!   finished. `blobs_are_true`

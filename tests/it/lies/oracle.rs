@@ -390,8 +390,8 @@ impl LieOracle {
     }
 }
 
-/// Whether two things that were told of a path are the same size and the same time, and not a coarse
-/// time of a young file.
+/// Whether two things that were told of a path are the same size and the same time, and not a
+/// coarse time of a young file.
 fn is_alike(then: &RemoteFile, now: &RemoteFile) -> bool {
     let (Some(a), Some(b)) = (then.modified, now.modified) else { return false };
     let precision = a.precision.max(b.precision);
@@ -431,7 +431,7 @@ fn is_possible(then: &RemoteFile, now: &RemoteFile) -> bool {
     sizes && times
 }
 
-/// Whether a time alone proves that its file rests: an exact one, old, and of this age of the world.
+/// Whether a time alone proves that its file rests: an exact one, old, and after 1990.
 fn proves_rest(told: Option<&RemoteFile>) -> bool {
     let modified = told.and_then(|told| told.modified);
     modified.is_some_and(|modified| {
