@@ -4,8 +4,8 @@
 //! times are told, what becomes of files once they are stored, runs, some of which die at any of
 //! their calls to source and store. The server acts on the truth and says what the lies make of it.
 //! In half of the schedules it goes on so for two runs in which nothing may wait any more
-//! (`late_after` is nothing). Then it turns honest, and three runs follow. After each run the oracle
-//! ([`oracle`]) judges:
+//! (`late_after` is nothing). Then it turns honest, and three runs follow. After each run the
+//! oracle ([`oracle`]) judges:
 //!
 //! - *true*: every blob holds bytes that stood under its path at one moment, and whose writer had
 //!   finished. `blobs_are_true`
