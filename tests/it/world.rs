@@ -26,7 +26,7 @@ mod bulk;
 mod cancel;
 mod changes;
 mod compressed;
-pub mod crash;
+mod crash;
 mod doubts;
 mod folders;
 mod gone;

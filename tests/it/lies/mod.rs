@@ -30,6 +30,7 @@ mod cue;
 mod found;
 mod guards;
 mod honest;
+mod mortal;
 mod mutants;
 mod oracle;
 mod reads;

@@ -17,9 +17,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::super::simulation::chance::Chance;
-use super::super::world::crash::Dying;
 use super::super::world::{LONG_AGO, World};
 use super::cue::Lie;
+use super::mortal::Mortal;
 use super::oracle::{self, Stored};
 use super::scene::{LyingScene, TimesToldIn};
 use super::server::LyingServer;
@@ -220,7 +220,7 @@ impl LieSchedule {
     ) -> (Option<SourceReport>, String) {
         let scene = &self.scene;
         let (at, effect) = dies.unwrap_or((u64::MAX, false));
-        let life = Arc::new(Dying::unjudged(&self.world, at, effect));
+        let life = Arc::new(Mortal::new(self.world.store.clone(), at, effect));
         let endpoint = Arc::new(LyingServer { scene: scene.clone(), life: life.clone() });
         let source = Source { endpoint, ..source };
         let options = self.world.options(life.clone(), CancellationToken::new());

@@ -9,8 +9,8 @@ use blobferry::model::{RemoteFile, RemotePath};
 use blobferry::source::contract::{Download, Endpoint, Listed, Op, Session, SourceError};
 use bytes::Bytes;
 
-use super::super::world::crash::Dying;
 use super::cue::{Deed, Saying};
+use super::mortal::Mortal;
 use super::scene::LyingScene;
 use super::truth::HeldFile;
 
@@ -20,7 +20,7 @@ const ADDRESS: &str = "lies://server";
 pub struct LyingServer {
     pub scene: Arc<LyingScene>,
     /// The process: it may die at any call.
-    pub life: Arc<Dying>,
+    pub life: Arc<Mortal>,
 }
 
 impl std::fmt::Debug for LyingServer {

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use blobferry::model::BlobName;
 use blobferry::run::run;
 use blobferry::run::settings::{After, Archives, Versions};
 use blobferry::store::contract::{
-    BlobInfo, Condition, Etag, Lease, Leased, Properties, Store, StoreError, StoreKind, Upload,
+    BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload,
 };
 use blobferry::store::holder::Holder;
 use blobferry::store::memory::MemoryStore;
@@ -32,9 +32,7 @@ pub struct Dying {
     /// Whether the last call still has its effect, though nobody lives to see it.
     effect: bool,
     died: Notify,
-    dead: Arc<AtomicBool>,
-    /// Every content that a blob may have, if that is looked at.
-    expected: Option<BTreeMap<String, Vec<Bytes>>>,
+    expected: BTreeMap<String, Vec<Bytes>>,
     /// Lets others go first now and then, differently for each number; 0 is never.
     jitter: u64,
     leases: Leases,
@@ -61,16 +59,10 @@ impl Dying {
             at,
             effect,
             died: Notify::new(),
-            dead: Arc::default(),
-            expected: Some(expected.clone()),
+            expected: expected.clone(),
             jitter: 0,
             leases: Leases::Known,
         }
-    }
-
-    /// One over `world` whose blobs somebody else looks at.
-    pub fn unjudged(world: &World, at: u64, effect: bool) -> Self {
-        Self { expected: None, ..Self::new(world, at, effect, &BTreeMap::new()) }
     }
 
     /// Ends when its process does.
@@ -97,8 +89,7 @@ impl Dying {
         }
     }
 
-    /// One call of the process to the world.
-    pub async fn step<T>(&self, work: impl Future<Output = T>) -> T {
+    async fn step<T>(&self, work: impl Future<Output = T>) -> T {
         let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         self.pause(call).await;
         if call < self.at {
@@ -106,7 +97,7 @@ impl Dying {
             let (counts, before) = (self.inner.counts(), self.writes.load(Ordering::Relaxed));
             if counts.puts + counts.commits != before {
                 self.writes.store(counts.puts + counts.commits, Ordering::Relaxed);
-                self.expected.iter().for_each(|expected| assert_whole(&self.inner, expected));
+                assert_whole(&self.inner, &self.expected);
             }
             self.pause(call + 1).await;
             return result;
@@ -114,7 +105,6 @@ impl Dying {
         if call == self.at && self.effect {
             drop(work.await);
         }
-        self.dead.store(true, Ordering::Relaxed);
         self.died.notify_one();
         std::future::pending().await
     }
@@ -183,16 +173,7 @@ impl Store for Dying {
     }
     async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError> {
         match self.leases {
-            Leases::Known => {
-                let leased = self.step(self.inner.lease(name, holder)).await?;
-                Ok(match leased {
-                    Leased::Held(lease) => {
-                        let dead = self.dead.clone();
-                        Leased::Held(Box::new(DyingLease { lease: Some(lease), dead }))
-                    }
-                    taken => taken,
-                })
-            }
+            Leases::Known => self.step(self.inner.lease(name, holder)).await,
             Leases::Denied => Err(StoreError::new(
                 "leasing",
                 name.as_str(),
@@ -204,40 +185,6 @@ impl Store for Dying {
     }
     async fn end_lease(&self, name: &BlobName, holder: &Holder) -> Result<(), StoreError> {
         self.step(self.inner.end_lease(name, holder)).await
-    }
-}
-
-/// A lease that nobody renews or gives back once its process is dead.
-#[derive(Debug)]
-struct DyingLease {
-    lease: Option<Box<dyn Lease>>,
-    dead: Arc<AtomicBool>,
-}
-
-impl Drop for DyingLease {
-    fn drop(&mut self) {
-        if self.dead.load(Ordering::Relaxed) {
-            std::mem::forget(self.lease.take());
-        }
-    }
-}
-
-#[async_trait]
-impl Lease for DyingLease {
-    async fn renew(&self) -> Result<(), StoreError> {
-        match &self.lease {
-            Some(lease) if !self.dead.load(Ordering::Relaxed) => lease.renew().await,
-            _ => std::future::pending().await,
-        }
-    }
-    async fn release(mut self: Box<Self>) -> Result<(), StoreError> {
-        match self.lease.take() {
-            Some(lease) if !self.dead.load(Ordering::Relaxed) => lease.release().await,
-            lease => {
-                std::mem::forget(lease);
-                std::future::pending().await
-            }
-        }
     }
 }
 
