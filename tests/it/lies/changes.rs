@@ -292,15 +292,17 @@ pub const CHANGES: &[Lie] = &[
     },
     Lie {
         name: "taken-away-once-read",
-        what: "a file is taken away after its last byte",
+        what: "a file is taken away after its last byte, and is back as it was in the next run",
         guard: "left-unknown",
-        act: |cue, saying| match saying.ended(cue) {
-            Some(path) if cue.once(&path) => {
-                cue.truth().remove(&path);
+        act: |cue, saying| match saying {
+            Saying::Ended(path) if cue.hits(path) && cue.once(path) => {
+                cue.truth().take_away(path);
                 true
             }
+            Saying::Run(_) => cue.truth().put_back(),
             _ => false,
         },
+        setting: keeps,
         ..PLAIN
     },
     Lie {

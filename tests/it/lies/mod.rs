@@ -136,7 +136,9 @@ fn window(seeds: std::ops::Range<u64>) -> (Tally, Vec<String>) {
                 sum.update(played.line.as_bytes());
                 if let Some(violation) = played.violations.first() {
                     let cast = played.cast.join(" + ");
-                    found.lock().unwrap().push(format!("{seed} ({cast}): {violation}"));
+                    let text = format!("{seed} ({cast}): {violation}");
+                    println!("VIOLATION {text}");
+                    found.lock().unwrap().push(text);
                 }
                 tally.add(&played);
             }

@@ -210,11 +210,11 @@ pub const WORDS: &[Lie] = &[
     },
     Lie {
         name: "root-breaks-off",
-        what: "every second listing of the root ends in an error in its middle",
+        what: "in the first two runs listings of the root end in an error in their middle",
         guard: "listing-told",
         act: |cue, saying| {
-            let odd = cue.nth(Op::List, &RemotePath::from("/")) % 6 < 4;
-            let Some((entries, end)) = listing(saying, "/").filter(|_| odd) else { return false };
+            let early = cue.run() < 2;
+            let Some((entries, end)) = listing(saying, "/").filter(|_| early) else { return false };
             entries.truncate(entries.len() / 2);
             *end = Some(Class::Truncated);
             true

@@ -99,6 +99,17 @@ impl SourceTruth {
         self.remove(path);
     }
 
+    /// What was taken away is back as it was, where nothing else took its place; whether there was
+    /// any.
+    pub fn put_back(&mut self) -> bool {
+        let away = std::mem::take(&mut self.away);
+        let any = !away.is_empty();
+        for (path, held) in away {
+            self.files.entry(path).or_insert(held);
+        }
+        any
+    }
+
     /// What was taken away comes back as others; whether there was any.
     pub fn bring_back(&mut self) -> bool {
         let away = std::mem::take(&mut self.away);
