@@ -54,6 +54,7 @@ pub const BLIND_PAIRS: &[(&str, &str, &str)] = &[
     ("names-folded", "days-from-the-second-run-on", NO_TIME),
     ("names-folded", "no-size", "what is listed without a size is described before it is read"),
     ("names-folded", "time-moves", "a time that moves at each look tells no file from another"),
+    ("taken-away-once-read", "replaced-while-it-is-read", "nobody can describe it after the read"),
     ("clock-jumps", "written-slowly", "the newest time that the server shows is of another clock"),
 ];
 
