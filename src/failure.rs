@@ -25,6 +25,7 @@ pub enum Class {
     SizeMismatch,
     Unreachable,
     Unverified,
+    ShareError,
     Late,
     ArchiveDamaged,
     ArchiveEncrypted,
@@ -62,6 +63,7 @@ impl Class {
         Class::SizeMismatch,
         Class::Unreachable,
         Class::Unverified,
+        Class::ShareError,
         Class::Late,
         Class::ArchiveDamaged,
         Class::ArchiveEncrypted,
@@ -99,6 +101,7 @@ impl Class {
             Class::SizeMismatch => "size_mismatch",
             Class::Unreachable => "unreachable",
             Class::Unverified => "unverified",
+            Class::ShareError => "share_error",
             Class::Late => "late",
             Class::ArchiveDamaged => "archive_damaged",
             Class::ArchiveEncrypted => "archive_encrypted",
@@ -165,6 +168,9 @@ impl Class {
             Class::Unverified => {
                 "raise `recheck` so that it can be read and compared; or set `times = \"none\"` to \
                 trust its size alone"
+            }
+            Class::ShareError => {
+                "the share answers with an error: see its server, its mount and its disk"
             }
             Class::Late => {
                 "it waits for longer than `late_after`: ask its sender, leave it out with \

@@ -239,6 +239,7 @@ pub struct SourceError {
     transient: bool,
     keeps_session: bool,
     retry_after: Option<Duration>,
+    hint: Option<&'static str>,
     cause: BoxError,
 }
 
@@ -259,11 +260,16 @@ impl SourceError {
     }
 
     /// An error of `class` in doing `op`. Transient if its class usually is
-    /// (busy, connect, stalled, truncated); the session is not usable afterwards.
+    /// (busy, connect, share_error, stalled, truncated); the session is not usable afterwards.
     pub fn new(op: Op, address: &str, class: Class, cause: impl Into<BoxError>) -> Self {
         let transient = matches!(
             class,
-            Class::Busy | Class::Connect | Class::Dns | Class::Stalled | Class::Truncated
+            Class::Busy
+                | Class::Connect
+                | Class::Dns
+                | Class::ShareError
+                | Class::Stalled
+                | Class::Truncated
         );
         Self {
             op,
@@ -273,6 +279,7 @@ impl SourceError {
             transient,
             keeps_session: false,
             retry_after: None,
+            hint: None,
             cause: cause.into(),
         }
     }
@@ -295,6 +302,13 @@ impl SourceError {
     #[must_use]
     pub fn session_survives(mut self) -> Self {
         self.keeps_session = true;
+        self
+    }
+
+    /// Says what to do, where more is known than the class tells.
+    #[must_use]
+    pub fn hinted(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
         self
     }
 
@@ -330,6 +344,9 @@ impl Failure for SourceError {
     }
     fn is_transient(&self) -> bool {
         self.transient
+    }
+    fn hint(&self) -> &'static str {
+        self.hint.unwrap_or_else(|| self.class.hint())
     }
     fn retry_after(&self) -> Option<Duration> {
         self.retry_after

@@ -1,40 +1,108 @@
 //! Local folders and mounted shares as a source.
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use time::OffsetDateTime;
-use tokio::io::AsyncReadExt;
+use bytes::Bytes;
 
 use crate::failure::Class;
-use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath};
-use crate::settings::{Section, SettingError, SourceUrl};
+use crate::model::{RemoteFile, RemotePath};
+use crate::settings::{Key, Kind, Section, SettingError, SourceUrl};
 use crate::source::contract::{Download, Driver, Endpoint, Listed, Op, Session, SourceError};
 use crate::source::finding::{Finding, Tell};
 
+#[cfg(target_os = "linux")]
+mod beneath;
+mod calls;
+mod fault;
+mod look;
+mod moving;
+mod paths;
+#[cfg(not(target_os = "linux"))]
+mod plain;
+
+#[cfg(target_os = "linux")]
+use self::beneath::Share;
+use self::calls::{CallError, Calls, Pulse};
+use self::look::FileLook;
+#[cfg(not(target_os = "linux"))]
+use self::plain::PathShare as Share;
+
 /// `file:///srv/share`.
-pub const DRIVER: Driver = Driver { schemes: &["file"], keys: &[], configure };
+pub const DRIVER: Driver = Driver { schemes: &["file"], keys: KEYS, configure };
+
+const KEYS: &[Key] = &[Key {
+    name: "stall_timeout",
+    kind: Kind::Duration,
+    doc: "How long the file system may take to answer a call; default 60s.",
+}];
 
 const ADDRESS: &str = "file://";
 const CHUNK: usize = 256 << 10;
+const STALL: Duration = Duration::from_secs(60);
+/// Entries of a listing that are handed on together, and how long they may wait for each other.
+const BATCH: usize = 1024;
+const BATCH_TIME: Duration = Duration::from_millis(200);
 
 fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, SettingError> {
-    if !url.host.is_empty() && url.host != "localhost" {
+    let host = if url.host == "localhost" { "" } else { url.host.as_str() };
+    if !host.is_empty() && !cfg!(windows) {
         let problem = format!(
-            "names the host `{}`; allowed is a path on this machine, as `file:///srv/share`",
-            url.host
+            "names the host `{host}`; allowed is a path on this machine, as `file:///srv/share`: \
+            mount the share and name where (Windows alone reaches `file://server/share`)"
         );
         return Err(section.error("url", problem));
     }
-    Ok(Arc::new(Folder))
+    let stall = match section.duration("stall_timeout")? {
+        Some(Duration::ZERO) => {
+            let problem = "is zero; allowed is a duration above it";
+            return Err(section.error("stall_timeout", problem));
+        }
+        found => found.unwrap_or(STALL),
+    };
+    Ok(Arc::new(Folder::on(host, &url.root, stall)))
 }
 
-/// The file system of this machine.
-#[derive(Debug)]
-pub struct Folder;
+/// A folder of this machine, and what is mounted there.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    host: String,
+    root: RemotePath,
+    calls: Arc<Calls>,
+    /// The root's descriptor, as long as a session has it: an idle source keeps nobody from
+    /// unmounting its share.
+    share: Arc<Mutex<Weak<Share>>>,
+}
+
+impl Folder {
+    /// The folder at `root`.
+    pub fn new(root: &RemotePath) -> Self {
+        Self::on("", root, STALL)
+    }
+
+    fn on(host: &str, root: &RemotePath, stall: Duration) -> Self {
+        let (calls, share) = (Arc::new(Calls::new(stall)), Arc::default());
+        Self { host: host.to_owned(), root: root.clone(), calls, share }
+    }
+
+    fn current(&self) -> std::sync::MutexGuard<'_, Weak<Share>> {
+        self.share.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn open_share(&self) -> io::Result<Share> {
+        Share::open(&self.root)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn open_share(&self) -> io::Result<Share> {
+        Share::open(&self.root, &self.host)
+    }
+}
 
 #[async_trait]
 impl Endpoint for Folder {
@@ -47,11 +115,11 @@ impl Endpoint for Folder {
     }
 
     fn local(&self, path: &RemotePath) -> Option<PathBuf> {
-        Some(local(path))
+        Some(paths::local(&self.host, path))
     }
 
     async fn open(&self) -> Result<Box<dyn Session>, SourceError> {
-        Ok(Box::new(FolderSession))
+        Ok(Box::new(FolderSession { folder: self.clone(), share: None, seen: None, reading: None }))
     }
 
     async fn diagnose(&self, tell: Tell<'_>) -> Result<Box<dyn Session>, SourceError> {
@@ -60,49 +128,102 @@ impl Endpoint for Folder {
     }
 }
 
-struct FolderSession;
-
-#[cfg(unix)]
-fn local(path: &RemotePath) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt;
-    PathBuf::from(std::ffi::OsStr::from_bytes(path.as_bytes()))
+struct FolderSession {
+    folder: Folder,
+    share: Option<Arc<Share>>,
+    /// The last file that was described: what is removed or moved must be it.
+    seen: Option<(RemotePath, FileLook)>,
+    reading: Option<OpenFile>,
 }
 
-/// `/C:/share/x` names `C:/share/x`, as in every `file://` URL on Windows.
-#[cfg(not(unix))]
-fn local(path: &RemotePath) -> PathBuf {
-    PathBuf::from(String::from_utf8_lossy(&path.as_bytes()[1..]).into_owned())
+/// The file that was opened last, and how it had been described before.
+struct OpenFile {
+    described: RemoteFile,
+    file: Arc<File>,
 }
 
-#[cfg(unix)]
-fn name_bytes(name: std::ffi::OsString) -> Vec<u8> {
-    use std::os::unix::ffi::OsStringExt;
-    name.into_vec()
+fn fail(op: Op, path: &RemotePath, error: CallError) -> SourceError {
+    fault::fail(op, ADDRESS, path, error)
 }
 
-#[cfg(not(unix))]
-fn name_bytes(name: std::ffi::OsString) -> Vec<u8> {
-    name.to_string_lossy().into_owned().into_bytes()
-}
-
-fn fail(op: Op, path: &RemotePath, error: io::Error) -> SourceError {
-    let class = match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
-            Class::NotFound
+impl FolderSession {
+    /// The share, opened if nobody has it open.
+    async fn share(&mut self) -> Result<Arc<Share>, CallError> {
+        if let Some(share) = self.share.as_ref().filter(|share| !share.is_gone()) {
+            return Ok(share.clone());
         }
-        io::ErrorKind::PermissionDenied => Class::Permission,
-        io::ErrorKind::TimedOut | io::ErrorKind::StaleNetworkFileHandle => Class::Stalled,
-        _ => Class::Protocol,
-    };
-    SourceError::new(op, ADDRESS, class, error).at(path).session_survives()
+        let open = self.folder.current().upgrade().filter(|share| !share.is_gone());
+        let share = match open {
+            Some(share) => share,
+            None => {
+                let folder = self.folder.clone();
+                let opened = self.folder.calls.run(move |_| folder.open_share()).await?;
+                let opened = Arc::new(opened);
+                *self.folder.current() = Arc::downgrade(&opened);
+                opened
+            }
+        };
+        self.share = Some(share.clone());
+        Ok(share)
+    }
+
+    /// Does `work` on the share, in bounded time.
+    async fn work<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&Share, &Pulse) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, CallError> {
+        let share = self.share().await?;
+        self.folder.calls.run(move |pulse| work(&share, pulse)).await
+    }
+
+    fn expected(&mut self, path: &RemotePath) -> Option<FileLook> {
+        self.seen.take().filter(|(seen, _)| seen == path).map(|(_, look)| look)
+    }
+
+    async fn list_in_parts(
+        &mut self,
+        dir: &RemotePath,
+        visit: &mut (dyn FnMut(Listed) + Send),
+    ) -> Result<(), CallError> {
+        let (share, dir) = (self.share().await?, dir.clone());
+        let (parts, mut listed) = tokio::sync::mpsc::channel(2);
+        // One thread for a folder, not one hop for an entry.
+        let call = self.folder.calls.begin(move |pulse| {
+            let (mut part, mut since) = (Vec::new(), Instant::now());
+            let each = &mut |entry| {
+                part.push(entry);
+                pulse.beat();
+                if part.len() < BATCH && since.elapsed() < BATCH_TIME {
+                    return true;
+                }
+                since = Instant::now();
+                parts.blocking_send(std::mem::take(&mut part)).is_ok()
+            };
+            let result = share.list(&dir, each);
+            // Without a receiver the listing is over.
+            drop(parts.blocking_send(part));
+            result
+        })?;
+        while let Some(part) = call.next(&mut listed).await? {
+            part.into_iter().for_each(&mut *visit);
+            // Whoever polls this may have what was found taken first.
+            tokio::task::yield_now().await;
+        }
+        call.end().await
+    }
 }
 
-fn describe(path: RemotePath, metadata: &std::fs::Metadata) -> RemoteFile {
-    let modified = metadata
-        .modified()
-        .ok()
-        .map(|at| ModifiedTime::new(OffsetDateTime::from(at), Precision::Nanosecond));
-    RemoteFile { path, size: Some(metadata.len()), modified }
+/// What a look at `path` after a reading says: of the file that was read, if another one had been
+/// in its place when it was opened.
+fn after_reading(
+    share: &Share,
+    path: &RemotePath,
+    reading: Option<OpenFile>,
+) -> io::Result<Option<FileLook>> {
+    let now = share.stat(path)?;
+    let (Some(now), Some(OpenFile { described, file })) = (now, reading) else { return Ok(now) };
+    let read = share.look_again(&file)?;
+    Ok(Some(if read.id != now.id && !read.is_like(&described) { read } else { now }))
 }
 
 #[async_trait]
@@ -116,42 +237,16 @@ impl Session for FolderSession {
         dir: &RemotePath,
         visit: &mut (dyn FnMut(Listed) + Send),
     ) -> Result<(), SourceError> {
-        let mut entries =
-            tokio::fs::read_dir(local(dir)).await.map_err(|error| fail(Op::List, dir, error))?;
-        while let Some(entry) =
-            entries.next_entry().await.map_err(|error| fail(Op::List, dir, error))?
-        {
-            let path = dir.join(&name_bytes(entry.file_name()));
-            // Describes a link itself, not what it points to.
-            match entry.metadata().await {
-                Ok(metadata) if metadata.is_file() => {
-                    visit(Listed::File(describe(path, &metadata)))
-                }
-                Ok(metadata) if metadata.is_dir() => visit(Listed::Directory(path)),
-                Ok(metadata) if metadata.is_symlink() => visit(Listed::Symlink(path)),
-                Ok(_) => visit(Listed::Special(path)),
-                // Gone between the listing and the look at it: it was never there for us.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(fail(Op::List, &path, error)),
-            }
-        }
-        Ok(())
+        self.list_in_parts(dir, visit).await.map_err(|error| fail(Op::List, dir, error))
     }
 
     async fn stat(&mut self, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError> {
-        match tokio::fs::symlink_metadata(local(path)).await {
-            Ok(metadata) if metadata.is_file() => Ok(Some(describe(path.clone(), &metadata))),
-            Ok(_) => Ok(None),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(fail(Op::Stat, path, error)),
-        }
+        let reading = self.reading.take().filter(|reading| reading.described.path == *path);
+        let asked = path.clone();
+        let looked = self.work(move |share, _| after_reading(share, &asked, reading)).await;
+        let look = looked.map_err(|error| fail(Op::Stat, path, error))?;
+        self.seen = look.map(|look| (path.clone(), look));
+        Ok(look.map(|look| look.file(path.clone())))
     }
 
     async fn read<'a>(
@@ -159,59 +254,84 @@ impl Session for FolderSession {
         file: &RemoteFile,
         offset: u64,
     ) -> Result<Box<dyn Download + 'a>, SourceError> {
-        use tokio::io::AsyncSeekExt;
         let path = file.path.clone();
-        let mut opened = tokio::fs::File::open(local(&path))
-            .await
-            .map_err(|error| fail(Op::Read, &path, error))?;
-        opened.set_max_buf_size(CHUNK);
-        opened
-            .seek(io::SeekFrom::Start(offset))
-            .await
-            .map_err(|error| fail(Op::Read, &path, error))?;
-        Ok(Box::new(FolderDownload { file: opened, path }))
+        let opened = self.work(move |share, _| share.read(&path)).await;
+        let (opened, _) = opened.map_err(|error| fail(Op::Read, &file.path, error))?;
+        let opened = Arc::new(opened);
+        self.reading = Some(OpenFile { described: file.clone(), file: opened.clone() });
+        let (path, calls) = (file.path.clone(), self.folder.calls.clone());
+        Ok(Box::new(FolderDownload { file: opened, path, position: offset, calls }))
     }
 
     async fn remove(&mut self, path: &RemotePath) -> Result<(), SourceError> {
-        match tokio::fs::remove_file(local(path)).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(fail(Op::Remove, path, error))
-            }
-            _ => Ok(()),
+        let (gone, expected) = (path.clone(), self.expected(path));
+        let removed = self.work(move |share, _| share.remove(&gone, expected.as_ref())).await;
+        match removed.map_err(|error| fail(Op::Remove, path, error))? {
+            true => Ok(()),
+            false => Err(another(Op::Remove, path)),
         }
     }
 
     async fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), SourceError> {
-        let failed = |error| fail(Op::Rename, from, error);
-        if let Some(parent) = local(to).parent() {
-            tokio::fs::create_dir_all(parent).await.map_err(failed)?;
+        let (expected, paths) = (self.expected(from), (from.clone(), to.clone()));
+        let moved = self
+            .work(move |share, pulse| {
+                moving::rename(share, (&paths.0, &paths.1), expected.as_ref(), pulse)
+            })
+            .await;
+        match moved {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(another(Op::Rename, from)),
+            Err(CallError::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let cause = format!("`{to}` exists already");
+                Err(SourceError::new(Op::Rename, ADDRESS, Class::Permission, cause)
+                    .at(from)
+                    .session_survives())
+            }
+            Err(error) => Err(fail(Op::Rename, from, error)),
         }
-        if tokio::fs::symlink_metadata(local(to)).await.is_ok() {
-            let cause = format!("`{to}` exists already");
-            return Err(SourceError::new(Op::Rename, ADDRESS, Class::Permission, cause)
-                .at(from)
-                .session_survives());
-        }
-        tokio::fs::rename(local(from), local(to)).await.map_err(failed)
     }
 
     async fn close(self: Box<Self>) {}
 }
 
+fn another(op: Op, path: &RemotePath) -> SourceError {
+    let cause = "another file lies there by now, so it stays";
+    SourceError::new(op, ADDRESS, Class::AfterAction, cause).at(path).session_survives()
+}
+
 struct FolderDownload {
-    file: tokio::fs::File,
+    file: Arc<File>,
     path: RemotePath,
+    position: u64,
+    calls: Arc<Calls>,
 }
 
 #[async_trait]
 impl Download for FolderDownload {
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
-        let mut chunk = BytesMut::with_capacity(CHUNK);
-        let read = self
-            .file
-            .read_buf(&mut chunk)
-            .await
-            .map_err(|error| fail(Op::Read, &self.path, error))?;
-        Ok((read > 0).then(|| chunk.freeze()))
+        let (file, position) = (self.file.clone(), self.position);
+        let read = self.calls.run(move |_| {
+            let mut chunk = vec![0; CHUNK];
+            let length = read_at(&file, &mut chunk, position)?;
+            chunk.truncate(length);
+            Ok(Bytes::from(chunk))
+        });
+        let chunk = read.await.map_err(|error| fail(Op::Read, &self.path, error))?;
+        self.position += chunk.len() as u64;
+        Ok((!chunk.is_empty()).then_some(chunk))
+    }
+}
+
+fn read_at(file: &File, chunk: &mut [u8], position: u64) -> io::Result<usize> {
+    loop {
+        #[cfg(unix)]
+        let read = std::os::unix::fs::FileExt::read_at(file, chunk, position);
+        #[cfg(windows)]
+        let read = std::os::windows::fs::FileExt::seek_read(file, chunk, position);
+        match read {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }

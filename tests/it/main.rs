@@ -66,6 +66,9 @@ mod served;
 mod servers;
 #[cfg(test)]
 #[cfg(unix)]
+mod shares;
+#[cfg(test)]
+#[cfg(unix)]
 mod shipping;
 #[cfg(test)]
 mod simulation;

@@ -11,7 +11,7 @@ use blobferry::source::file::Folder;
 fn over(folder: &Path) -> World {
     let root = RemotePath::from(folder.to_str().unwrap());
     World::new().with(|source| {
-        source.endpoint = Arc::new(Folder);
+        source.endpoint = Arc::new(Folder::new(&root));
         source.naming.root = root.clone();
         source.patterns =
             blobferry::patterns::Patterns::new(root.clone(), &[], &[], &[], None).unwrap();
