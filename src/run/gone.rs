@@ -293,7 +293,8 @@ async fn list(
                 Listed::Directory(path)
                 | Listed::Symlink(path)
                 | Listed::Special(path)
-                | Listed::Unreachable(path, _) => path,
+                | Listed::Unreachable(path, _)
+                | Listed::Undescribed(path, _) => path,
                 Listed::Unparsed(_) | Listed::Aside(_) => return,
             };
             if wanted.contains(&path) {

@@ -239,7 +239,13 @@ fn sort(pass: &Pass, found: Found, sorting: &mut Sorting<'_>) {
             decided(pass, report, &by_path(&path), skip(&path, Skip::Special))
         }
         Found::Entry(Listed::Unreachable(..)) if left_out!("unreachable-told") => {}
-        Found::Entry(Listed::Unreachable(path, why)) => unreachable(pass, report, &path, why),
+        Found::Entry(Listed::Unreachable(path, why)) => {
+            let text = format!("its name cannot be asked for: {why}");
+            unreachable(pass, report, &path, Problem::new(Class::Protocol, text))
+        }
+        Found::Entry(Listed::Undescribed(path, why)) => {
+            unreachable(pass, report, &path, Problem::new(Class::ShareError, why))
+        }
         Found::Entry(Listed::Unparsed(_)) if left_out!("unparsed-told") => {}
         Found::Entry(Listed::Unparsed(line)) => report.add_unparsed(line),
         Found::Entry(
@@ -295,17 +301,9 @@ fn stopped_while_listing() -> Problem {
 }
 
 /// A file that nobody can ask for is lost to us, and the report must not call that well.
-fn unreachable(pass: &Pass, report: &mut SourceReport, path: &RemotePath, why: &str) {
+fn unreachable(pass: &Pass, report: &mut SourceReport, path: &RemotePath, why: Problem) {
     if pass.source.patterns.wants(path) {
-        decided(
-            pass,
-            report,
-            &by_path(path),
-            Outcome::Failed(Problem::new(
-                Class::Protocol,
-                format!("its name cannot be asked for: {why}"),
-            )),
-        );
+        decided(pass, report, &by_path(path), Outcome::Failed(why));
     } else {
         report.add(path, Outcome::Skipped(Skip::Excluded));
     }

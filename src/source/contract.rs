@@ -180,6 +180,8 @@ pub enum Listed {
     Special(RemotePath),
     /// A file whose name cannot be asked for again, with the reason (a CR or LF over FTP, a slash).
     Unreachable(RemotePath, &'static str),
+    /// An entry that could not be described, with the reason: only its name is known.
+    Undescribed(RemotePath, &'static str),
     /// A name of which the server does not tell whether it is a file or a folder. A session tries
     /// it out before it tells.
     Untold(RemoteFile),

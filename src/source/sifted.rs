@@ -218,7 +218,7 @@ fn key(listed: &Listed) -> (u8, &[u8]) {
         Listed::Directory(path) => (1, path.as_bytes()),
         Listed::Symlink(path) => (2, path.as_bytes()),
         Listed::Special(path) => (3, path.as_bytes()),
-        Listed::Unreachable(path, _) => (4, path.as_bytes()),
+        Listed::Unreachable(path, _) | Listed::Undescribed(path, _) => (4, path.as_bytes()),
         Listed::Unparsed(line) => (5, line.as_bytes()),
         Listed::Aside(_) => (6, b""),
     }

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+mod fault;
+mod folding;
 mod lease;
 mod locks;
 mod modes;
@@ -21,7 +23,7 @@ mod writes;
 
 use self::locks::Alone;
 use self::paths::{OWN, Place};
-use self::record::{Found, Record, Shelf, key_of, random, record_of};
+use self::record::{Found, Record, Shelf, Target, key_of, random, record_of};
 use self::staged::Uploads;
 use self::writes::{Put, Waiting};
 use super::contract::{
@@ -99,23 +101,9 @@ impl FolderStore {
     fn told(&self, op: &'static str, name: &str, trouble: Trouble) -> StoreError {
         match trouble {
             Trouble::Rule(kind, why) => StoreError::new(op, name, &self.inner.address, kind, why),
-            Trouble::Io(error) => fail(op, name, &self.inner.address, error),
+            Trouble::Io(error) => fault::fail(op, name, &self.inner.address, error),
         }
     }
-}
-
-fn fail(op: &'static str, name: &str, address: &str, error: io::Error) -> StoreError {
-    use io::ErrorKind::{
-        InvalidFilename, NotFound, PermissionDenied, ReadOnlyFilesystem, ResourceBusy,
-    };
-    let kind = match error.kind() {
-        PermissionDenied | ReadOnlyFilesystem => StoreKind::Denied,
-        InvalidFilename | ResourceBusy => StoreKind::Rejected,
-        // Missing are only the folders that `prepare` makes.
-        NotFound => StoreKind::NoContainer,
-        _ => StoreKind::Unavailable,
-    };
-    StoreError::new(op, name, address, kind, error)
 }
 
 impl Inner {
@@ -174,10 +162,9 @@ impl Inner {
         let _lock = self.shelf.lock(&key, Alone::Yes)?;
         let found = self.shelf.settled(name, &key)?;
         check(condition, found.as_ref())?;
-        let place =
-            found.and_then(|found| found.record).map_or(Place::Plain, |record| record.place);
+        let (place, target) = self.shelf.target(name, found)?;
         let etag = Etag(record.etag.clone());
-        self.shelf.commit(&key, Record { place, ..record })?;
+        self.shelf.commit(&key, Record { place, ..record }, target)?;
         Ok(etag)
     }
 
@@ -249,7 +236,9 @@ impl Inner {
                     metadata: Default::default(),
                 };
                 let record = record_of(name, Place::Plain, &id, &file.metadata()?, &properties)?;
-                self.shelf.commit(&key, Record { md5: None, modified: None, ..record })?;
+                let (place, _) = self.shelf.target(name, None)?;
+                let record = Record { place, md5: None, modified: None, ..record };
+                self.shelf.commit(&key, record, Target::New)?;
             }
             None => {
                 return Err(rule(
@@ -312,6 +301,7 @@ impl Inner {
     fn walk(&self, start: PathBuf, prefix: &str, names: &mut Vec<String>) -> Result<(), Trouble> {
         let mut folders = vec![start];
         while let Some(below) = folders.pop() {
+            let is_start = Path::new(prefix).starts_with(&below);
             let entries = match fs::read_dir(self.shelf.root.join(&below)) {
                 Err(error)
                     if matches!(
@@ -319,6 +309,13 @@ impl Inner {
                         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
                     ) && below != Path::new("") =>
                 {
+                    continue;
+                }
+                // `lost+found`, and whatever else somebody keeps to himself: no blob of ours.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !is_start => {
+                    let folder = below.display();
+                    tracing::warn!(store = self.address, %folder, %error, "A folder in the \
+                        destination cannot be read; what is in it is left out.");
                     continue;
                 }
                 entries => entries?,

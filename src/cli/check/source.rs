@@ -129,6 +129,7 @@ impl Seen {
             Listed::Symlink(path) => format!("{path} (link, skipped)"),
             Listed::Special(path) => format!("{path} (special, skipped)"),
             Listed::Unreachable(path, why) => format!("{path} (cannot be asked for: {why})"),
+            Listed::Undescribed(path, why) => format!("{path} ({why})"),
             Listed::Unparsed(line) => format!("cannot be parsed: {line}"),
             Listed::Untold(_) | Listed::Aside(_) => return,
         };
@@ -149,7 +150,10 @@ impl Seen {
             }
             Listed::Directory(_) => self.directories += 1,
             Listed::Unparsed(_) => self.unparsed += 1,
-            Listed::Symlink(_) | Listed::Special(_) | Listed::Unreachable(..) => self.others += 1,
+            Listed::Symlink(_)
+            | Listed::Special(_)
+            | Listed::Unreachable(..)
+            | Listed::Undescribed(..) => self.others += 1,
             Listed::Untold(_) | Listed::Aside(_) => {}
         }
     }

@@ -293,7 +293,7 @@ fn described(folder: &OwnedFd, name: &OsStr, path: RemotePath) -> Option<Listed>
             _ => Listed::Special(path),
         },
         Err(Errno::NOENT) => return None,
-        Err(error) => Listed::Unreachable(path, reason(error)),
+        Err(error) => Listed::Undescribed(path, reason(error)),
     })
 }
 

@@ -67,7 +67,7 @@ impl PathShare {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(_) => {
                     let why = "the share answers its description with an error";
-                    Listed::Unreachable(path, why)
+                    Listed::Undescribed(path, why)
                 }
             };
             if !each(listed) {

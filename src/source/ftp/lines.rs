@@ -265,6 +265,7 @@ mod tests {
         let show = |listed: &Listed| match listed {
             Listed::File(file) => format!("{}", file.path),
             Listed::Unreachable(path, _) => format!("unreachable {path}"),
+            Listed::Undescribed(path, _) => format!("undescribed {path}"),
             Listed::Unparsed(text) => format!("unparsed {text}"),
             other => format!("{other:?}"),
         };

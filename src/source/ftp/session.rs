@@ -531,7 +531,8 @@ fn path_of(listed: &Listed) -> Option<&RemotePath> {
         Listed::Directory(path)
         | Listed::Symlink(path)
         | Listed::Special(path)
-        | Listed::Unreachable(path, _) => Some(path),
+        | Listed::Unreachable(path, _)
+        | Listed::Undescribed(path, _) => Some(path),
         Listed::Unparsed(_) | Listed::Aside(_) => None,
     }
 }

@@ -8,6 +8,8 @@
 //!   the plain names as a folder or as a file (`a` and `a/b`), so this one lives apart.
 //! - `%=h` and 32 hex digits: a segment too long for a file system; the whole of it is kept in a
 //!   file.
+//! - `%=c` and 16 hex digits, at the end: the file system takes the name for that of another blob
+//!   (`A.csv` and `a.csv`), so this one has a mark of its own; all of the name is kept in a file.
 //! - `%=r`: the store's own folder, or a name that Windows keeps to itself.
 //! - `%=x` and two hex digits: a character that Windows cannot hold (there only).
 
@@ -20,6 +22,7 @@ use crate::model::hex;
 /// The store's own folder, below the root.
 pub const OWN: &str = ".blobferry";
 const MARK: &str = "%=";
+const FOLDED: &str = "%=c";
 /// File systems hold 255 bytes; a mark at the end needs three of them.
 const MAX_SEGMENT: usize = 252;
 const WINDOWS_NAMES: [&str; 4] = ["con", "prn", "aux", "nul"];
@@ -31,22 +34,48 @@ pub enum Place {
     Plain,
     /// Under marked names, where no plain name can be in its way.
     Apart,
+    /// With a mark at its end, where the file system takes its name for another's.
+    Marked,
 }
 
 /// The path of blob `name` below the root, and the long segments that have to be kept for it.
 pub fn path_of(name: &str, place: Place) -> (PathBuf, Vec<LongSegment>) {
+    if place == Place::Marked {
+        return marked_path_of(name);
+    }
     let mut long = Vec::new();
     let mut path = PathBuf::new();
     let mut segments = name.split('/').enumerate().peekable();
     while let Some((depth, segment)) = segments.next() {
         let mark = match (place, segments.peek()) {
-            (Place::Plain, _) => "",
+            (Place::Plain | Place::Marked, _) => "",
             (Place::Apart, Some(_)) => "%=d",
             (Place::Apart, None) => "%=f",
         };
         path.push(format!("{}{mark}", segment_of(segment, depth, &mut long)));
     }
     (path, long)
+}
+
+fn marked_path_of(name: &str) -> (PathBuf, Vec<LongSegment>) {
+    let (mut path, mut long) = path_of(name, Place::Plain);
+    let hash = hex(&sha2::Sha256::digest(name)[..8]);
+    let mut last = path.file_name().and_then(|last| last.to_str()).unwrap_or_default().to_owned();
+    if last.len() + FOLDED.len() + hash.len() > MAX_SEGMENT {
+        let end = (0..=180).rev().find(|end| last.is_char_boundary(*end)).unwrap_or(0);
+        last.truncate(end);
+    }
+    path.set_file_name(format!("{last}{FOLDED}{hash}"));
+    long.push(LongSegment { hash, text: name.to_owned() });
+    (path, long)
+}
+
+/// The name that a marked path stands for, whatever case its folders have on the disk.
+fn marked_name_of(last: &str, long: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let (_, hash) = last.rsplit_once(FOLDED)?;
+    let whole = hash.len() == 16 && hash.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let name = if whole { long(hash)? } else { return None };
+    (path_of(&name, Place::Marked).0.file_name()?.to_str()? == last).then_some(name)
 }
 
 /// A segment that a file system cannot hold, and the name that stands for it.
@@ -102,6 +131,9 @@ pub fn name_of(path: &Path, long: &dyn Fn(&str) -> Option<String>) -> Option<(St
     let mut segments = Vec::new();
     let mut apart = 0;
     let parts: Vec<&str> = path.iter().map(|part| part.to_str()).collect::<Option<_>>()?;
+    if let Some(name) = parts.last().and_then(|last| marked_name_of(last, long)) {
+        return Some((name, Place::Marked));
+    }
     for (depth, part) in parts.iter().enumerate() {
         let mark = if depth + 1 == parts.len() { "%=f" } else { "%=d" };
         let (text, marked) = original(part, mark, long)?;
@@ -174,6 +206,29 @@ mod tests {
         check(".blobferry/x", ".blobferry%=r/x", ".blobferry%=r%=d/x%=f");
         check("a/.blobferry", "a/.blobferry", "a%=d/.blobferry%=f");
         check("%%==", "%%=%==", "%%=%==%=f");
+    }
+
+    #[test]
+    fn names_that_a_file_system_takes_for_one_have_marks_of_their_own() {
+        let kept = RefCell::new(BTreeMap::new());
+        let long_name = format!("acme/{}é", "ü".repeat(120));
+        let names = ["acme/A.csv", "acme/a.csv", "acme/a.csv%=c", "b", long_name.as_str()];
+        let mut paths = std::collections::HashSet::new();
+        for name in names {
+            let (path, long) = path_of(name, Place::Marked);
+            assert!(path.iter().all(|part| part.len() <= 255), "{path:?}");
+            for segment in long {
+                kept.borrow_mut().insert(segment.hash, segment.text);
+            }
+            assert!(paths.insert(path.to_string_lossy().to_lowercase()), "{name}");
+            let found = name_of(&path, &|hash| kept.borrow().get(hash).cloned());
+            assert_eq!(found, Some((name.to_owned(), Place::Marked)));
+        }
+        // A folder may stand there in another case.
+        let (path, _) = path_of("acme/A.csv", Place::Marked);
+        let other = Path::new("ACME").join(path.file_name().expect("a name"));
+        let found = name_of(&other, &|hash| kept.borrow().get(hash).cloned());
+        assert_eq!(found, Some(("acme/A.csv".to_owned(), Place::Marked)));
     }
 
     proptest::proptest! {

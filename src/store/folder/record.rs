@@ -16,6 +16,7 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
+use super::folding::{Folding, rename_new};
 use super::locks::{Alone, Locks};
 use super::modes;
 use super::paths::{self, OWN, Place};
@@ -64,13 +65,24 @@ pub struct Shelf {
     pub root: PathBuf,
     own: PathBuf,
     locks: Locks,
+    folding: Folding,
+}
+
+/// Where a write goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Nothing is there yet, and nothing may be replaced.
+    New,
+    /// It replaces what was found there.
+    Known,
 }
 
 impl Shelf {
     /// The shelf at `root`.
     pub fn new(root: &Path) -> Self {
         let own = root.join(OWN);
-        Self { root: root.to_owned(), locks: Locks::new(own.join("locks")), own }
+        let (locks, folding) = (Locks::new(own.join("locks")), Folding::default());
+        Self { root: root.to_owned(), locks, own, folding }
     }
 
     /// Makes the store's own folders.
@@ -150,9 +162,26 @@ impl Shelf {
             }
         }
         // A file that somebody put there by hand is a blob too, so that it is never written over.
-        let path = self.root.join(paths::path_of(name, Place::Plain).0);
+        let (below, _) = paths::path_of(name, Place::Plain);
+        let path = self.root.join(&below);
         self.refuse_links(&path)?;
-        metadata(&path)?.map(|file| found(name, path, &file, None)).transpose()
+        let Some(file) = metadata(&path)? else { return Ok(None) };
+        // What the file system takes for this name may be another blob's.
+        if self.folding.folds(&self.root) && !self.folding.is_exact(&self.root, &below)? {
+            return Ok(None);
+        }
+        found(name, path, &file, None).map(Some)
+    }
+
+    /// Where a write of `name` goes, and whether that is new, by what was found of it.
+    pub fn target(&self, name: &str, found: Option<Found>) -> io::Result<(Place, Target)> {
+        if let Some(found) = found {
+            return Ok((found.record.map_or(Place::Plain, |record| record.place), Target::Known));
+        }
+        let folds = self.folding.folds(&self.root);
+        let (below, _) = paths::path_of(name, Place::Plain);
+        let other = folds && !self.folding.has_exact_folders(&self.root, &below)?;
+        Ok((if other { Place::Marked } else { Place::Plain }, Target::New))
     }
 
     /// Settles what a killed writer of `name` left, and finds the blob; call under the name's
@@ -188,18 +217,37 @@ impl Shelf {
 
     /// Puts the temporary file in its place, which is the commit, after [`Shelf::write_next`].
     /// Gives back the folder that it is in: the commit is durable once that has reached the disk.
-    pub fn place(&self, key: &str, mut record: Record) -> io::Result<PathBuf> {
+    pub fn place(&self, key: &str, mut record: Record, target: Target) -> io::Result<PathBuf> {
+        let is_new = target == Target::New;
         let temporary = self.temporary().join(&record.temporary);
         loop {
             let target = self.root.join(paths::path_of(&record.name, record.place).0);
             self.refuse_links(&target)?;
             match with_folder(&target, &modes::folders_of(&record.name), || {
-                fs::rename(&temporary, &target)
+                if is_new {
+                    rename_new(&temporary, &target)
+                } else {
+                    fs::rename(&temporary, &target)
+                }
             }) {
                 Ok(()) => return Ok(target.parent().unwrap_or(&self.root).to_owned()),
                 // Another blob is a file where this one needs a folder, or the other way round.
                 Err(_) if record.place == Place::Plain && clashes(&self.root, &target) => {
                     record.place = Place::Apart;
+                    self.write_next(key, &record)?.sync_all()?;
+                }
+                // Another blob has the file that the file system takes for this name's.
+                Err(error)
+                    if error.kind() == io::ErrorKind::AlreadyExists
+                        && record.place == Place::Plain
+                        && self.folding.folds(&self.root) =>
+                {
+                    record.place = Place::Marked;
+                    tracing::info!(
+                        blob = record.name,
+                        "Another blob has this name in the eyes of \
+                        the destination's file system, so it gets a mark."
+                    );
                     self.write_next(key, &record)?.sync_all()?;
                 }
                 Err(error) => return Err(error),
@@ -215,9 +263,9 @@ impl Shelf {
     /// Puts the temporary file in its place with its record; call under the name's exclusive lock,
     /// when it is settled and the condition holds. After an error the caller forgets the temporary
     /// file.
-    pub fn commit(&self, key: &str, record: Record) -> io::Result<()> {
+    pub fn commit(&self, key: &str, record: Record, target: Target) -> io::Result<()> {
         self.write_next(key, &record)?.sync_all()?;
-        let folder = self.place(key, record)?;
+        let folder = self.place(key, record, target)?;
         self.sync_folder(&folder)?;
         self.confirm(key)
     }
@@ -227,12 +275,14 @@ impl Shelf {
         if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
     }
 
-    /// Replaces the record of an append blob; its bytes are in place already.
+    /// Replaces the record of an append blob; its bytes are in place already. They count once the
+    /// record does, so its folder is brought to the disk, too.
     pub fn amend(&self, record: &Record) -> io::Result<()> {
         let path = self.record(&key_of(&record.name));
         let new = path.with_extension("new");
         write_synced(&new, &serde_json::to_vec(record)?)?;
-        fs::rename(new, path)
+        fs::rename(new, &path)?;
+        self.sync_folder(path.parent().unwrap_or(&self.own))
     }
 
     /// Removes content first: a record alone is no blob. Call under the name's exclusive lock, when
@@ -407,7 +457,15 @@ fn with_folder<T>(
 ) -> io::Result<T> {
     match (work(), path.parent()) {
         (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
+            let above = folder.ancestors().skip(1).find(|above| above.is_dir());
             builder.create(folder)?;
+            // What is in a new folder is durable once its own entry, and those above, are.
+            if cfg!(unix) {
+                let new = folder.ancestors().skip(1);
+                for holder in new.take_while(|holder| above.is_none_or(|a| holder.starts_with(a))) {
+                    File::open(holder)?.sync_all()?;
+                }
+            }
             work()
         }
         (result, _) => result,
@@ -435,7 +493,7 @@ mod tests {
         let world = World { shelf: Shelf::new(dir.path()), _dir: dir };
         world.shelf.create().expect("it is created");
         let one = world.temporary("one");
-        world.shelf.commit(&key_of("a"), one).expect("it commits");
+        world.shelf.commit(&key_of("a"), one, Target::New).expect("it commits");
         let two = world.temporary("two!");
         write_synced(
             &world.shelf.next_record(&key_of("a")),

@@ -188,12 +188,10 @@ impl Inner {
                 locks.extend(lock.map(|lock| (key[..2].to_owned(), lock)));
                 let found = self.shelf.settled(&puts[at].name, &key)?;
                 check(&puts[at].condition, found.as_ref())?;
-                let place = found
-                    .and_then(|found| found.record)
-                    .map_or(Place::Plain, |record| record.place);
+                let (place, target) = self.shelf.target(&puts[at].name, found)?;
                 let record = Record { place, ..record };
                 let next = self.shelf.write_next(&key, &record)?;
-                Ok((at, key, record, [file, next]))
+                Ok((at, key, (record, target), [file, next]))
             });
             match result {
                 Ok(one) => prepared.push(one),
@@ -203,13 +201,13 @@ impl Inner {
         let flushed = self.flush(prepared.iter().flat_map(|(_, _, _, files)| files));
         let mut folders: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
         let mut placed = Vec::with_capacity(prepared.len());
-        for (at, key, record, files) in prepared {
+        for (at, key, (record, target), files) in prepared {
             drop(files);
             let id = record.temporary.clone();
             let etag = Etag(record.etag.clone());
             let result = match &flushed {
                 Err((kind, text)) => Err(io::Error::new(*kind, text.clone())),
-                Ok(()) => self.shelf.place(&key, record),
+                Ok(()) => self.shelf.place(&key, record, target),
             };
             match result {
                 Ok(folder) => {

@@ -51,7 +51,7 @@ pub fn one(listed: &Listed) {
     let (path, is_reachable) = match listed {
         Listed::File(file) | Listed::Untold(file) => (&file.path, true),
         Listed::Directory(path) | Listed::Symlink(path) | Listed::Special(path) => (path, true),
-        Listed::Unreachable(path, _) => (path, false),
+        Listed::Unreachable(path, _) | Listed::Undescribed(path, _) => (path, false),
         Listed::Unparsed(text) => {
             assert!(text.chars().count() <= 200, "{text:?}");
             return super::printable(text);
