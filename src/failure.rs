@@ -26,6 +26,8 @@ pub enum Class {
     Unreachable,
     Unverified,
     ShareError,
+    ShareChanged,
+    ShareEmpty,
     Late,
     ArchiveDamaged,
     ArchiveEncrypted,
@@ -64,6 +66,8 @@ impl Class {
         Class::Unreachable,
         Class::Unverified,
         Class::ShareError,
+        Class::ShareChanged,
+        Class::ShareEmpty,
         Class::Late,
         Class::ArchiveDamaged,
         Class::ArchiveEncrypted,
@@ -102,6 +106,8 @@ impl Class {
             Class::Unreachable => "unreachable",
             Class::Unverified => "unverified",
             Class::ShareError => "share_error",
+            Class::ShareChanged => "share_changed",
+            Class::ShareEmpty => "share_empty",
             Class::Late => "late",
             Class::ArchiveDamaged => "archive_damaged",
             Class::ArchiveEncrypted => "archive_encrypted",
@@ -171,6 +177,14 @@ impl Class {
             }
             Class::ShareError => {
                 "the share answers with an error: see its server, its mount and its disk"
+            }
+            Class::ShareChanged => {
+                "mount the share where it was; if what is there now takes its place, set `share = \
+                \"any\"` in the source for a run"
+            }
+            Class::ShareEmpty => {
+                "see whether the share is mounted; if it is empty on purpose, set `share = \
+                \"any\"` in the source for a run"
             }
             Class::Late => {
                 "it waits for longer than `late_after`: ask its sender, leave it out with \

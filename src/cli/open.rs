@@ -1,6 +1,6 @@
 //! Configuration to what a command works with: sources, store, limits, secrets to keep quiet about.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use azure_core::credentials::TokenCredential;
@@ -87,6 +87,16 @@ pub fn config(configured: &Configured, environment: &Environment) -> Result<Conf
     Ok(config)
 }
 
+/// Where this user's programs keep what they know of this machine.
+fn memory() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    // systemd names a folder of this service alone.
+    let own = variable("STATE_DIRECTORY").map(PathBuf::from);
+    let state = variable("XDG_STATE_HOME").map(|folder| PathBuf::from(folder).join("blobferry"));
+    let home = variable("HOME").map(|home| PathBuf::from(home).join(".local/state/blobferry"));
+    own.or(state).or(home).filter(|folder| folder.is_absolute())
+}
+
 /// The store that the configuration names, with our state in its own place if it has one. Does no
 /// I/O.
 pub fn store(
@@ -104,7 +114,7 @@ pub fn store(
 pub fn place(destination: &Destination) -> Result<Arc<dyn Store>, Unusable> {
     match destination {
         Destination::Folder(path) => {
-            let store = FolderStore::new(path)
+            let store = FolderStore::remembered_in(path, memory())
                 .map_err(|error| Unusable(format!("the folder `{}`: {error}", path.display())))?;
             Ok(Arc::new(store))
         }

@@ -280,7 +280,7 @@ pub const SOURCE: &[Key] = &[
         name: "in_progress",
         kind: Kind::List,
         doc: "Globs of names that are still being written. Default: `**/*.part`, `**/*.partial`, \
-            `**/*.filepart`, `**/*.tmp`, `**/*.crdownload`.",
+            `**/*.filepart`, `**/*.tmp`, `**/*.crdownload`; more for `file://` sources.",
     },
     Key {
         name: "connections",

@@ -20,6 +20,29 @@ use crate::source::contract::Driver;
 
 const IN_PROGRESS: &[&str] =
     &["**/*.part", "**/*.partial", "**/*.filepart", "**/*.tmp", "**/*.crdownload"];
+/// And what programs on shares write under until it is whole: rsync, editors, browsers, NFS.
+const IN_PROGRESS_ON_SHARES: &[&str] = &[
+    "**/*.TMP",
+    "**/*.~tmp",
+    "**/*.download",
+    "**/.*.sw[a-p]",
+    "**/.*.[A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9]",
+    "**/.nfs[0-9a-f]*",
+];
+/// What systems and programs keep for themselves on a share.
+const SYSTEM_FILES: &[&str] = &[
+    "**/.snapshot/**",
+    "**/~snapshot/**",
+    "**/$RECYCLE.BIN/**",
+    "**/System Volume Information/**",
+    "**/lost+found/**",
+    "**/.DS_Store",
+    "**/._*",
+    "**/[Tt]humbs.db",
+    "**/[Dd]esktop.ini",
+    "**/~$*",
+    "**/.~lock.*#",
+];
 const STABLE_FOR: Duration = Duration::from_secs(60);
 const DEPTH: u64 = 64;
 const RECHECK: u64 = 1 << 30;
@@ -49,7 +72,7 @@ pub fn parse(
         .integer("attempts")?
         .map_or(Policy::default().attempts, |n| u32::try_from(n).unwrap_or(1));
     let source = Source {
-        patterns: patterns(&section, &url.root, &after)?,
+        patterns: patterns(&section, &url, &after)?,
         naming: naming(&section, &name, &url)?,
         connections,
         stable_for: section.duration("stable_for")?.unwrap_or(STABLE_FOR),
@@ -303,18 +326,23 @@ fn naming(section: &Section, name: &str, url: &SourceUrl) -> Result<Naming, Sett
     })
 }
 
-fn patterns(section: &Section, root: &RemotePath, after: &After) -> Result<Patterns, SettingError> {
+fn patterns(section: &Section, url: &SourceUrl, after: &After) -> Result<Patterns, SettingError> {
+    let is_share = url.scheme == "file";
     let in_progress = if section.has("in_progress") {
         section.list("in_progress")?
     } else {
-        IN_PROGRESS.iter().map(|s| (*s).to_owned()).collect()
+        let shares = if is_share { IN_PROGRESS_ON_SHARES } else { &[] };
+        IN_PROGRESS.iter().chain(shares).map(|glob| (*glob).to_owned()).collect()
     };
     let outside = match after {
         After::Move(target) => Some(target.clone()),
         _ => None,
     };
-    let (include, exclude) = (section.list("include")?, section.list("exclude")?);
-    Patterns::new(root.clone(), &include, &exclude, &in_progress, outside)
+    let (include, mut exclude) = (section.list("include")?, section.list("exclude")?);
+    if is_share && !section.flag("system_files", false)? {
+        exclude.extend(SYSTEM_FILES.iter().map(|glob| (*glob).to_owned()));
+    }
+    Patterns::new(url.root.clone(), &include, &exclude, &in_progress, outside)
         .map_err(|error| section.error("include", error.to_string()))
 }
 

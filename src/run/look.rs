@@ -11,6 +11,7 @@ use super::late;
 use super::pass::{begin, note, open, work_on};
 use super::refusals;
 use super::settings::Source;
+use super::share;
 use super::survey::{Again, Survey, survey};
 use super::turn::{self, Ours, Turn};
 use super::watch;
@@ -176,7 +177,10 @@ async fn lock_while_looking(
 async fn look(pass: &Arc<Pass>, again: &Again) -> Survey {
     pass.lines.keep();
     match pass.run.in_time(survey(pass, again)).await {
-        Some(survey) => survey,
+        Some(survey) => {
+            share::remember(pass, &survey.share).await;
+            survey
+        }
         None => Survey::stopped(pass),
     }
 }

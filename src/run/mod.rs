@@ -41,6 +41,7 @@ mod removal;
 mod reread;
 mod run_id;
 pub mod settings;
+mod share;
 mod side_by_side;
 pub mod source_index;
 mod survey;

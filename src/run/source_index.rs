@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 
 use super::record::{RunRecord, is_final};
 use crate::model::chain;
+use crate::source::contract::ShareId;
 use crate::state::paths;
 use crate::state::store::{StateError, StateStore};
 use crate::store::contract::{Condition, Etag};
@@ -45,6 +46,9 @@ pub struct SourceEntry {
     /// A refused credential that is not tried again for some time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
+    /// Which file system it was, if it is a share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<ShareId>,
     /// The run that was asked to look at it, and is not known to have done so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<AskedFor>,

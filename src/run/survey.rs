@@ -28,6 +28,7 @@ use crate::run::late::Unmarked;
 use crate::run::missing::Absent;
 use crate::run::reread::unverified;
 use crate::run::settings::After;
+use crate::run::share::{self, ShareSeen};
 use crate::run::side_by_side::side_by_side;
 use crate::run::transfer::Transfer;
 use crate::run::watch::Call;
@@ -54,6 +55,8 @@ pub struct Survey {
     pub report: SourceReport,
     /// When the listing began, by our clock and by the steady one.
     pub began: (OffsetDateTime, Instant),
+    /// Which share it is.
+    pub share: ShareSeen,
     /// Bytes of the names of files that are to be done something about.
     names: u64,
 }
@@ -66,6 +69,13 @@ pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
     let began = (OffsetDateTime::now_utc(), Instant::now());
     let report = SourceReport::new(&pass.source.name, pass.pool.address());
     let mut survey = Survey::new(report, began);
+    match share::look(pass).await {
+        Ok(seen) => survey.share = seen,
+        Err(problem) => {
+            survey.report.add_problem(problem);
+            return survey;
+        }
+    }
     for folder in &pass.source.own_folders {
         survey.report.add_note(folder, "left out: this program itself writes there");
     }
@@ -84,6 +94,10 @@ pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
         None => call.went_well(0),
     }
     decide_held(pass, held, newest, again, &mut survey).await;
+    if let Some(problem) = share::empty(pass, &survey.share, &survey.report) {
+        survey.share = ShareSeen::default();
+        survey.report.add_problem(problem);
+    }
     survey.choose_rechecks(pass).await;
     survey.unmarked.tell(&pass.source, &mut survey.report, survey.began.0);
     survey.relisted.sort_by_cached_key(|(file, _)| Ledger::order(&file.path));
@@ -469,6 +483,7 @@ impl Survey {
             refused: 0,
             report,
             began,
+            share: ShareSeen::default(),
             names: 0,
         }
     }

@@ -31,6 +31,27 @@ pub struct Driver {
 /// See [`Driver::configure`].
 pub type Configure = fn(&Section, &SourceUrl) -> Result<Arc<dyn Endpoint>, SettingError>;
 
+/// Which file system a share is.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ShareId {
+    /// The file system at its root.
+    pub root: String,
+    /// What is mounted below, relative to the root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub below: Vec<String>,
+}
+
+/// Whether a source is a share that is to be known again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShareCheck {
+    /// It is none, or nothing tells it.
+    None,
+    /// It must be the one that earlier runs knew.
+    Known(ShareId),
+    /// Whatever it is by now is taken for it.
+    Any(ShareId),
+}
+
 /// A server with a user, as configured. Opening it costs one login.
 #[async_trait]
 pub trait Endpoint: Send + Sync + fmt::Debug {
@@ -54,6 +75,11 @@ pub trait Endpoint: Send + Sync + fmt::Debug {
     fn local(&self, path: &RemotePath) -> Option<std::path::PathBuf> {
         let _ = path;
         None
+    }
+
+    /// Which file system it is, where it is one.
+    async fn share(&self) -> Result<ShareCheck, SourceError> {
+        Ok(ShareCheck::None)
     }
 
     /// User, server and credential in one, to notice that one of them has changed; `None` where

@@ -12,13 +12,16 @@ use bytes::Bytes;
 use crate::failure::Class;
 use crate::model::{RemoteFile, RemotePath};
 use crate::settings::{Key, Kind, Section, SettingError, SourceUrl};
-use crate::source::contract::{Download, Driver, Endpoint, Listed, Op, Session, SourceError};
+use crate::source::contract::{
+    Download, Driver, Endpoint, Listed, Op, Session, ShareCheck, SourceError,
+};
 use crate::source::finding::{Finding, Tell};
 
 #[cfg(target_os = "linux")]
 mod beneath;
 mod calls;
 mod fault;
+mod identity;
 mod look;
 mod moving;
 mod paths;
@@ -35,11 +38,26 @@ use self::plain::PathShare as Share;
 /// `file:///srv/share`.
 pub const DRIVER: Driver = Driver { schemes: &["file"], keys: KEYS, configure };
 
-const KEYS: &[Key] = &[Key {
-    name: "stall_timeout",
-    kind: Kind::Duration,
-    doc: "How long the file system may take to answer a call; default 60s.",
-}];
+const KEYS: &[Key] = &[
+    Key {
+        name: "stall_timeout",
+        kind: Kind::Duration,
+        doc: "How long the file system may take to answer a call; default 60s.",
+    },
+    Key {
+        name: "share",
+        kind: Kind::OneOf(&["same", "any"]),
+        doc: "`same` (the default): a share whose root is another file system than earlier runs \
+            saw is not read; `any` takes whatever is there by now for it.",
+    },
+    Key {
+        name: "system_files",
+        kind: Kind::Flag,
+        doc: "Whether what systems and programs keep for themselves is brought over, too: \
+            `.snapshot`, `lost+found`, `$RECYCLE.BIN`, `Thumbs.db`, `.DS_Store`, lock files of \
+            Office and the like. Default false: left out as `excluded`.",
+    },
+];
 
 const ADDRESS: &str = "file://";
 const CHUNK: usize = 256 << 10;
@@ -64,7 +82,8 @@ fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, Se
         }
         found => found.unwrap_or(STALL),
     };
-    Ok(Arc::new(Folder::on(host, &url.root, stall)))
+    let any_share = section.one_of("share")? == Some("any");
+    Ok(Arc::new(Folder { any_share, ..Folder::on(host, &url.root, stall) }))
 }
 
 /// A folder of this machine, and what is mounted there.
@@ -72,6 +91,7 @@ fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, Se
 pub struct Folder {
     host: String,
     root: RemotePath,
+    any_share: bool,
     calls: Arc<Calls>,
     /// The root's descriptor, as long as a session has it: an idle source keeps nobody from
     /// unmounting its share.
@@ -86,7 +106,7 @@ impl Folder {
 
     fn on(host: &str, root: &RemotePath, stall: Duration) -> Self {
         let (calls, share) = (Arc::new(Calls::new(stall)), Arc::default());
-        Self { host: host.to_owned(), root: root.clone(), calls, share }
+        Self { host: host.to_owned(), root: root.clone(), any_share: false, calls, share }
     }
 
     fn current(&self) -> std::sync::MutexGuard<'_, Weak<Share>> {
@@ -118,12 +138,25 @@ impl Endpoint for Folder {
         Some(paths::local(&self.host, path))
     }
 
+    async fn share(&self) -> Result<ShareCheck, SourceError> {
+        let root = paths::local(&self.host, &self.root);
+        let found = self.calls.run(move |_| identity::identity(&root)).await;
+        Ok(match found.map_err(|error| fail(Op::Connect, &self.root, error))? {
+            None => ShareCheck::None,
+            Some(id) if self.any_share => ShareCheck::Any(id),
+            Some(id) => ShareCheck::Known(id),
+        })
+    }
+
     async fn open(&self) -> Result<Box<dyn Session>, SourceError> {
         Ok(Box::new(FolderSession { folder: self.clone(), share: None, seen: None, reading: None }))
     }
 
     async fn diagnose(&self, tell: Tell<'_>) -> Result<Box<dyn Session>, SourceError> {
-        tell(Finding::new("open", "the file system of this machine"));
+        let root = paths::local(&self.host, &self.root);
+        let told = self.calls.run(move |_| identity::told(&root)).await;
+        let text = told.map_err(|error| fail(Op::Connect, &self.root, error))?;
+        tell(Finding::new("file system", text));
         self.open().await
     }
 }

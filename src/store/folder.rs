@@ -16,6 +16,7 @@ mod folding;
 mod lease;
 mod locks;
 mod modes;
+mod mounted;
 mod paths;
 mod record;
 mod staged;
@@ -23,7 +24,7 @@ mod writes;
 
 use self::locks::Alone;
 use self::paths::{OWN, Place};
-use self::record::{Found, Record, Shelf, Target, key_of, random, record_of};
+use self::record::{Found, PutTarget, Record, Shelf, key_of, random, record_of};
 use self::staged::Uploads;
 use self::writes::{Put, Waiting};
 use super::contract::{
@@ -54,6 +55,8 @@ struct Inner {
     address: String,
     uploads: Uploads,
     waiting: Waiting,
+    /// Where this machine keeps what it knows of its destinations.
+    memory: Option<PathBuf>,
 }
 
 /// Why a step failed: the world, or a rule of the contract.
@@ -76,10 +79,17 @@ fn rule(kind: StoreKind, why: impl Into<BoxError>) -> Trouble {
 impl FolderStore {
     /// The store in `root`, which [`Store::prepare`] creates if it is missing.
     pub fn new(root: &Path) -> io::Result<Self> {
+        Self::remembered_in(root, None)
+    }
+
+    /// The same; `memory` is a folder of this machine that tells whether a destination that can be
+    /// unmounted was here before.
+    pub fn remembered_in(root: &Path, memory: Option<PathBuf>) -> io::Result<Self> {
         let root = std::path::absolute(root)?;
         let address = root.display().to_string();
         let (uploads, waiting) = (Uploads::default(), Waiting::default());
-        Ok(Self { inner: Arc::new(Inner { shelf: Shelf::new(&root), address, uploads, waiting }) })
+        let shelf = Shelf::new(&root);
+        Ok(Self { inner: Arc::new(Inner { shelf, address, uploads, waiting, memory }) })
     }
 
     /// Runs `work` where it may block.
@@ -100,7 +110,10 @@ impl FolderStore {
 
     fn told(&self, op: &'static str, name: &str, trouble: Trouble) -> StoreError {
         match trouble {
-            Trouble::Rule(kind, why) => StoreError::new(op, name, &self.inner.address, kind, why),
+            Trouble::Rule(kind, why) => {
+                let error = StoreError::new(op, name, &self.inner.address, kind, why);
+                if kind == StoreKind::NoContainer { error.with_hint(mounted::HINT) } else { error }
+            }
             Trouble::Io(error) => fault::fail(op, name, &self.inner.address, error),
         }
     }
@@ -238,7 +251,7 @@ impl Inner {
                 let record = record_of(name, Place::Plain, &id, &file.metadata()?, &properties)?;
                 let (place, _) = self.shelf.target(name, None)?;
                 let record = Record { place, md5: None, modified: None, ..record };
-                self.shelf.commit(&key, record, Target::New)?;
+                self.shelf.commit(&key, record, PutTarget::New)?;
             }
             None => {
                 return Err(rule(
@@ -398,7 +411,16 @@ impl Store for FolderStore {
 
     async fn prepare(&self) -> Result<(), StoreError> {
         self.work("opening", "folder", |inner, _| {
+            let memory = inner.memory.as_deref();
+            if let Some(why) = memory.and_then(|known| mounted::missing(&inner.shelf.root, known)) {
+                return Err(rule(StoreKind::NoContainer, why));
+            }
             inner.shelf.create()?;
+            if let Some(memory) = memory {
+                // Durable first: a power cut must not make it unknown.
+                inner.shelf.sync_folder(&inner.shelf.root)?;
+                inner.swept(mounted::remember(&inner.shelf.root, memory), "the destination's note");
+            }
             // Two processes may sweep at once: what one finds gone is no trouble.
             inner.swept(inner.sweep(), OWN);
             Ok(())

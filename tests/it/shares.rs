@@ -204,3 +204,31 @@ async fn a_folder_of_many_files_is_listed_whole_and_in_parts() {
     session.list(&share.path("many"), visit).await.unwrap();
     assert_eq!(names.len(), 5000);
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_destination_that_is_not_mounted_is_refused() {
+    use blobferry::store::contract::{Store, StoreKind};
+    use blobferry::store::folder::FolderStore;
+    let (dir, memory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let disk = tempfile::tempdir_in("/dev/shm").expect("a file system in memory");
+    // A link to the root of a store is followed, so it stands for a mount here.
+    let root = dir.path().join("out");
+    symlink(disk.path(), &root).unwrap();
+    let prepare = || async {
+        let known = Some(memory.path().to_owned());
+        FolderStore::remembered_in(&root, known).unwrap().prepare().await
+    };
+    prepare().await.expect("it is new");
+    prepare().await.expect("it is known");
+    fs::remove_file(&root).unwrap();
+    fs::create_dir(&root).unwrap();
+    let error = prepare().await.expect_err("it is another folder");
+    assert_eq!(error.kind, StoreKind::NoContainer);
+    let told = blobferry::model::chain(&error);
+    assert!(told.contains("Mount what belongs there"), "{told}");
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 0, "nothing is made there");
+    fs::remove_dir(&root).unwrap();
+    symlink(disk.path(), &root).unwrap();
+    prepare().await.expect("it is mounted again");
+}

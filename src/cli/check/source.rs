@@ -6,7 +6,7 @@ use super::lines::{Line, Lines};
 use super::names::Foreign;
 use super::probe::probe;
 use crate::failure::{Class, Failure};
-use crate::model::{ModifiedTime, Precision, RemoteFile};
+use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath};
 use crate::report::in_bytes;
 use crate::run::settings::{After, Source, Versions};
 use crate::source::contract::{Listed, Op, Session, SourceError};
@@ -255,10 +255,36 @@ fn settings(lines: &mut Lines, source: &Source) {
                 .hint("keep versions or soft deletion on in the container"),
         );
     }
+    if let After::Move(target) = &source.after
+        && is_elsewhere(source, target)
+    {
+        lines.tell(Line::note(
+            "settings",
+            "`after` moves files to another file system: each is copied, compared and removed",
+        ));
+    }
     if source.after != After::Keep {
         lines.tell(Line::note(
             "settings",
             "files are removed from the server once they are stored (`after`)",
         ));
     }
+}
+
+/// Whether files that are moved to `target` change their file system.
+#[cfg(unix)]
+fn is_elsewhere(source: &Source, target: &RemotePath) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &RemotePath| {
+        let local = source.endpoint.local(path)?;
+        let there = local.ancestors().find_map(|there| std::fs::metadata(there).ok())?;
+        Some(there.dev())
+    };
+    device(&source.root) != device(target)
+}
+
+/// Nothing tells it without moving a file.
+#[cfg(not(unix))]
+fn is_elsewhere(_source: &Source, _target: &RemotePath) -> bool {
+    false
 }

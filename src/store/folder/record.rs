@@ -70,7 +70,7 @@ pub struct Shelf {
 
 /// Where a write goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum PutTarget {
     /// Nothing is there yet, and nothing may be replaced.
     New,
     /// It replaces what was found there.
@@ -174,14 +174,17 @@ impl Shelf {
     }
 
     /// Where a write of `name` goes, and whether that is new, by what was found of it.
-    pub fn target(&self, name: &str, found: Option<Found>) -> io::Result<(Place, Target)> {
+    pub fn target(&self, name: &str, found: Option<Found>) -> io::Result<(Place, PutTarget)> {
         if let Some(found) = found {
-            return Ok((found.record.map_or(Place::Plain, |record| record.place), Target::Known));
+            return Ok((
+                found.record.map_or(Place::Plain, |record| record.place),
+                PutTarget::Known,
+            ));
         }
         let folds = self.folding.folds(&self.root);
         let (below, _) = paths::path_of(name, Place::Plain);
         let other = folds && !self.folding.has_exact_folders(&self.root, &below)?;
-        Ok((if other { Place::Marked } else { Place::Plain }, Target::New))
+        Ok((if other { Place::Marked } else { Place::Plain }, PutTarget::New))
     }
 
     /// Settles what a killed writer of `name` left, and finds the blob; call under the name's
@@ -217,12 +220,18 @@ impl Shelf {
 
     /// Puts the temporary file in its place, which is the commit, after [`Shelf::write_next`].
     /// Gives back the folder that it is in: the commit is durable once that has reached the disk.
-    pub fn place(&self, key: &str, mut record: Record, target: Target) -> io::Result<PathBuf> {
-        let is_new = target == Target::New;
+    pub fn place(&self, key: &str, mut record: Record, target: PutTarget) -> io::Result<PathBuf> {
+        let is_new = target == PutTarget::New;
         let temporary = self.temporary().join(&record.temporary);
         loop {
-            let target = self.root.join(paths::path_of(&record.name, record.place).0);
+            let (below, _) = paths::path_of(&record.name, record.place);
+            let target = self.root.join(&below);
             self.refuse_links(&target)?;
+            let may_fold = is_new && record.place == Place::Plain && self.folding.folds(&self.root);
+            if may_fold && !self.is_in_exact_folders(&record.name, &below)? {
+                self.mark(key, &mut record)?;
+                continue;
+            }
             match with_folder(&target, &modes::folders_of(&record.name), || {
                 if is_new {
                     rename_new(&temporary, &target)
@@ -237,22 +246,31 @@ impl Shelf {
                     self.write_next(key, &record)?.sync_all()?;
                 }
                 // Another blob has the file that the file system takes for this name's.
-                Err(error)
-                    if error.kind() == io::ErrorKind::AlreadyExists
-                        && record.place == Place::Plain
-                        && self.folding.folds(&self.root) =>
-                {
-                    record.place = Place::Marked;
-                    tracing::info!(
-                        blob = record.name,
-                        "Another blob has this name in the eyes of \
-                        the destination's file system, so it gets a mark."
-                    );
-                    self.write_next(key, &record)?.sync_all()?;
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && may_fold => {
+                    self.mark(key, &mut record)?;
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Whether the folders of `below` stand under their very names; missing ones are made.
+    fn is_in_exact_folders(&self, name: &str, below: &Path) -> io::Result<bool> {
+        if let Some(folder) = self.root.join(below).parent().filter(|folder| !folder.exists()) {
+            // A file may be in the way: the placing finds that out.
+            drop(make_folders(folder, &modes::folders_of(name)));
+        }
+        self.folding.has_exact_folders(&self.root, below)
+    }
+
+    /// The file system takes the name of `record` for another blob's: it gets a mark.
+    fn mark(&self, key: &str, record: &mut Record) -> io::Result<()> {
+        record.place = Place::Marked;
+        tracing::info!(
+            blob = record.name,
+            "The destination's file system takes this name for another blob's, so it gets a mark."
+        );
+        self.write_next(key, record)?.sync_all()
     }
 
     /// Makes the next record the last one, after [`Shelf::place`].
@@ -263,7 +281,7 @@ impl Shelf {
     /// Puts the temporary file in its place with its record; call under the name's exclusive lock,
     /// when it is settled and the condition holds. After an error the caller forgets the temporary
     /// file.
-    pub fn commit(&self, key: &str, record: Record, target: Target) -> io::Result<()> {
+    pub fn commit(&self, key: &str, record: Record, target: PutTarget) -> io::Result<()> {
         self.write_next(key, &record)?.sync_all()?;
         let folder = self.place(key, record, target)?;
         self.sync_folder(&folder)?;
@@ -457,19 +475,22 @@ fn with_folder<T>(
 ) -> io::Result<T> {
     match (work(), path.parent()) {
         (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
-            let above = folder.ancestors().skip(1).find(|above| above.is_dir());
-            builder.create(folder)?;
-            // What is in a new folder is durable once its own entry, and those above, are.
-            if cfg!(unix) {
-                let new = folder.ancestors().skip(1);
-                for holder in new.take_while(|holder| above.is_none_or(|a| holder.starts_with(a))) {
-                    File::open(holder)?.sync_all()?;
-                }
-            }
+            make_folders(folder, builder)?;
             work()
         }
         (result, _) => result,
     }
+}
+
+/// Makes `folder`. What is in a new folder is durable once its own entry, and those above, are.
+fn make_folders(folder: &Path, builder: &DirBuilder) -> io::Result<()> {
+    let above = folder.ancestors().skip(1).find(|above| above.is_dir());
+    builder.create(folder)?;
+    let holders = folder.ancestors().skip(1).take_while(|_| cfg!(unix));
+    for holder in holders.take_while(|holder| above.is_none_or(|above| holder.starts_with(above))) {
+        File::open(holder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// The key of the name that a temporary file is for.
@@ -493,7 +514,7 @@ mod tests {
         let world = World { shelf: Shelf::new(dir.path()), _dir: dir };
         world.shelf.create().expect("it is created");
         let one = world.temporary("one");
-        world.shelf.commit(&key_of("a"), one, Target::New).expect("it commits");
+        world.shelf.commit(&key_of("a"), one, PutTarget::New).expect("it commits");
         let two = world.temporary("two!");
         write_synced(
             &world.shelf.next_record(&key_of("a")),

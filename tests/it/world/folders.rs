@@ -69,3 +69,27 @@ async fn files_are_moved_out_of_the_way() {
     assert!(done.path().join("d/a.csv").exists() && !folder.path().join("d/a.csv").exists());
     assert_eq!(world.run().await.brief(), "ok: nothing");
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_share_that_is_not_mounted_is_not_an_empty_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let memory = tempfile::tempdir_in("/dev/shm").expect("a file system in memory");
+    // A link to the root is followed, so it stands for a mount here.
+    let root = dir.path().join("share");
+    std::os::unix::fs::symlink(memory.path(), &root).unwrap();
+    write(memory.path(), "a.csv", "one");
+    let world = over(&root);
+    assert_eq!(world.run().await.brief(), "ok: ingested 1");
+    std::fs::remove_file(&root).unwrap();
+    std::fs::create_dir(&root).unwrap();
+    let ran = world.run().await;
+    assert_eq!(ran.brief(), "degraded: problem [share_changed]", "{ran}");
+    assert_eq!(world.run().await.brief(), "degraded: problem [share_changed]", "still so");
+    std::fs::remove_dir(&root).unwrap();
+    std::os::unix::fs::symlink(memory.path(), &root).unwrap();
+    assert_eq!(world.run().await.brief(), "ok: unchanged 1");
+    // Files may go: it is the same share.
+    std::fs::remove_file(memory.path().join("a.csv")).unwrap();
+    assert_eq!(world.run().await.brief(), "ok: nothing");
+}
