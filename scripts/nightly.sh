@@ -13,6 +13,7 @@
 #   NIGHTLY_SCHEDULES=1000000    of `simulate`
 #   NIGHTLY_LIES=200000          of `lies`
 #   NIGHTLY_KILLS=200            of `kills`
+#   NIGHTLY_CUTS=50              of `power-cuts`
 #   NIGHTLY_FUZZ_SECONDS=600     of `fuzz`, for each target
 #   NIGHTLY_FILES=1000000        of `ledger`, known files
 #   NIGHTLY_FOLDER=.nightly      where records go
@@ -59,6 +60,14 @@ missing() {
             if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then echo "port $port: stop what listens there"; fi
         done
         ;;
+    fusepy)
+        /usr/bin/python3 -c 'import sys; sys.path.insert(0, "/usr/lib/python3/dist-packages"); import fusepy' 2>/dev/null ||
+            echo "fusepy: apt-get install python3-fusepy"
+        ;;
+    mkfs.ext4) command -v mkfs.ext4 >/dev/null || echo "mkfs.ext4: apt-get install e2fsprogs" ;;
+    mkfs.xfs | xfs_io) command -v "$1" >/dev/null || echo "$1: apt-get install xfsprogs" ;;
+    mkfs.exfat) command -v mkfs.exfat >/dev/null || echo "mkfs.exfat: apt-get install exfatprogs" ;;
+    mount.exfat-fuse) command -v mount.exfat-fuse >/dev/null || echo "mount.exfat-fuse: apt-get install exfat-fuse" ;;
     readelf) command -v readelf >/dev/null || echo "readelf: apt-get install binutils" ;;
     *) command -v "$1" >/dev/null || echo "$1" ;;
     esac
@@ -79,6 +88,10 @@ else
     step benches 3600 cargo,cc "the benchmarks of parts compile" cargo bench --locked --no-run
     step kills 3600 cargo,cc,azurite,servers,rclone,python3 "kill -9 at random moments, every byte compared in the end" \
         scripts/kill-200.sh "${NIGHTLY_KILLS:-200}"
+    step power-cuts 5400 cargo,cc,root,mkfs.ext4,mkfs.xfs,xfs_io "power cuts of a folder destination on ext4 and xfs" \
+        scripts/power-cut.sh "${NIGHTLY_CUTS:-50}"
+    step shares 5400 cargo,cc,root,python3,fusepy,mkfs.ext4,mkfs.exfat,mount.exfat-fuse \
+        "shares that hang, err, fold case, are swapped or not mounted" scripts/shares.sh
     step failpoints 5400 cargo,cc,azurite,servers "a process stopped at every failpoint in every way" scripts/failpoints.sh
     step eight-handlers 2400 cargo,cc,azurite,servers "eight handlers on one queue, killed at random" scripts/eight-handlers.sh
     step memory 5400 cargo,cc,azurite,servers "10 GiB through each protocol in bounded memory" scripts/measure-memory.sh
