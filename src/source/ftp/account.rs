@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::fault::Scene;
 use super::tls::Tls;
+use super::ways::Ways;
 use crate::model::Secret;
 use crate::source::contract::Op;
 use crate::source::pace::MinimumRate;
@@ -73,6 +74,8 @@ pub struct Learned {
     pub one_by_one: AtomicBool,
     /// A port of it was reached the last time that one was tried.
     pub ports_open: AtomicBool,
+    /// How it lists folders.
+    pub ways: Ways,
     /// Bytes that arrived on its data connections so far.
     pub received: AtomicU64,
 }

@@ -81,6 +81,16 @@ impl Reply {
         matches!(self.code, 500..=504) && !self.dying()
     }
 
+    /// The command failed, and the session goes on.
+    pub fn is_error(&self) -> bool {
+        matches!(self.code, 400..=420 | 422..=599) && !self.dying()
+    }
+
+    /// It is no answer for this path; another command may have one.
+    pub fn is_about_the_path(&self) -> bool {
+        matches!(self.code, 450..=452 | 550..=553) && !self.dying()
+    }
+
     /// vsftpd's last words before it ends the connection.
     pub fn dying(&self) -> bool {
         self.says(&["oops"])

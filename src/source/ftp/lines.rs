@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::client::{Client, Transfer};
 use super::fault::{Broken, Scene};
-use super::listing::{self, Line, list_line};
+use super::listing::{self, Line, list_line, name_line};
 use super::mlsd;
 use crate::failure::{Class, Failure};
 use crate::model::{RemotePath, chain};
@@ -31,6 +31,8 @@ pub enum Dialect {
     Mlsd,
     /// As people read them.
     List,
+    /// Nothing but names.
+    Names,
 }
 
 /// Reads a listing of `dir` to the server's closing reply; how many lines there were.
@@ -210,6 +212,7 @@ impl<'a> Splitter<'a> {
         match self.dialect {
             Dialect::Mlsd => mlsd::line(line),
             Dialect::List => list_line(line, self.now),
+            Dialect::Names => name_line(self.dir, line),
         }
     }
 

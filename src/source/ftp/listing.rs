@@ -56,6 +56,25 @@ pub fn list_line(line: &[u8], now: OffsetDateTime) -> Line {
     }
 }
 
+/// A line of `NLST`: a name, which may stand behind the path of its folder `dir`.
+pub fn name_line(dir: &RemotePath, line: &[u8]) -> Line {
+    let name = own_name(dir, line).to_vec();
+    if name.is_empty() {
+        return Line::Nothing;
+    }
+    settled(Entry { kind: Kind::Untold, name, size: None, modified: None })
+}
+
+fn own_name<'a>(dir: &RemotePath, line: &'a [u8]) -> &'a [u8] {
+    let Some(slash) = line.iter().rposition(|b| *b == b'/') else { return line };
+    let (head, name) = (&line[..slash], &line[slash + 1..]);
+    let dir = dir.as_bytes();
+    let own = head == b"."
+        || head == dir.strip_suffix(b"/").unwrap_or(dir)
+        || head == dir.strip_prefix(b"/").unwrap_or(dir);
+    if own && !name.is_empty() { name } else { line }
+}
+
 /// Drops the names that mean the directory itself, refuses those that mean nothing.
 pub(super) fn settled(entry: Entry) -> Line {
     match entry.name.as_slice() {
@@ -133,4 +152,25 @@ pub(super) fn words(line: &[u8]) -> Vec<(&[u8], usize)> {
         }
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_with_and_without_their_folder() {
+        let dir = RemotePath::from("/out/x");
+        for (line, name) in [
+            ("a b", "a b"),
+            ("/out/x/a", "a"),
+            ("out/x/a", "a"),
+            ("./a", "a"),
+            ("/else/a", "/else/a"),
+            ("/out/x/", "/out/x/"),
+        ] {
+            assert_eq!(own_name(&dir, line.as_bytes()), name.as_bytes(), "{line}");
+        }
+        assert_eq!(own_name(&RemotePath::from("/"), b"/a"), b"a");
+    }
 }

@@ -17,6 +17,7 @@ mod opening;
 mod passive;
 mod session;
 mod tls;
+mod ways;
 mod when;
 mod wire;
 

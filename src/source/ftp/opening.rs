@@ -144,7 +144,7 @@ impl Client {
             wishes.push(b"OPTS UTF8 ON");
         }
         if let Some(facts) = feature("MLST") {
-            self.machine_listings = true;
+            self.machine_listings = !self.account.learned.ways.lacks_facts();
             if mlsd::lacks_facts(&facts) {
                 wishes.push(b"OPTS MLST type;size;modify;");
             }
@@ -207,7 +207,11 @@ async fn secured(
 }
 
 async fn greeted(mut control: Control) -> Result<(Control, Reply), Broken> {
-    let greeting = control.reply().await?;
+    let mut greeting = control.reply().await?;
+    // `120 Service ready in 1 minutes` comes before the greeting (RFC 959 §5.4).
+    while greeting.code == 120 {
+        greeting = control.reply().await?;
+    }
     if greeting.code == 220 { Ok((control, greeting)) } else { Err(Broken::Refused(greeting)) }
 }
 
@@ -216,9 +220,20 @@ async fn encrypted(
     (mut control, greeting): (Control, Reply),
     tls: &Connector,
 ) -> Result<(Control, Reply), Broken> {
-    control.expect(b"AUTH TLS", &[234]).await?;
+    if let Err(Broken::Refused(reply)) = control.expect(b"AUTH TLS", &[234]).await {
+        // Servers of before RFC 4217 know the same under the name of SSL.
+        let knows = reply.is_error() && control.ask(b"AUTH SSL").await?.code == 234;
+        if !knows {
+            return Err(Broken::Refused(reply));
+        }
+        tracing::debug!(refused = reply.text(), "The server knows AUTH SSL, not AUTH TLS.");
+    }
     let mut control = Control::new(Either::Right(tls.connect(control.into_clear()?).await?));
-    control.expect(b"PBSZ 0", &[200]).await?;
+    // There is only one size that it may be; what counts is the answer to PROT.
+    let size = control.ask(b"PBSZ 0").await?;
+    if !(size.code == 200 || size.is_error()) {
+        return Err(Broken::Refused(size));
+    }
     control.expect(b"PROT P", &[200]).await?;
     Ok((control, greeting))
 }

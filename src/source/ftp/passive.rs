@@ -96,7 +96,12 @@ fn epsv_port(reply: &[u8]) -> Option<u16> {
 /// The port in `227 text (h1,h2,h3,h4,p1,p2)`; some servers leave the brackets out (RFC 1123
 /// §4.1.2.6).
 fn pasv_port(reply: &[u8]) -> Option<u16> {
-    let text = reply.get(4..)?;
+    // `( 127, 0, 0, 1, 136,65)` is sent, too.
+    let after = |at: usize| at > 0 && matches!(reply[at - 1], b',' | b'(' | b' ');
+    let text: Vec<u8> = (4..reply.len())
+        .filter(|at| reply[*at] != b' ' || !after(*at))
+        .map(|at| reply[at])
+        .collect();
     let within = |byte: u8| byte.is_ascii_digit() || byte == b',';
     let numbers = |bytes: &[u8]| -> Option<[u8; 6]> {
         let end = bytes.iter().position(|b| !within(*b)).unwrap_or(bytes.len());
@@ -142,6 +147,8 @@ mod tests {
         }
         for (reply, port) in [
             ("227 Entering Passive Mode (213,229,112,130,216,4)\r\n", Some(216 * 256 + 4)),
+            ("227 Entering Passive Mode( 127, 0, 0, 1, 136,65).", Some(136 * 256 + 65)),
+            ("227 at 10, 0,  0,1, 1,2", Some(258)),
             ("227 Entering Passive Mode. 10,0,0,1,4,5\r\n", Some(4 * 256 + 5)),
             ("227 =10,0,0,1,4,5", Some(4 * 256 + 5)),
             ("227 Entering Passive Mode (10,0,0,1,0,0)", None),

@@ -9,10 +9,9 @@ use super::client::{Client, Opened, Transfer};
 use super::download::Reading;
 use super::fault::{Reply, Scene};
 use super::features;
-use super::lines;
 use super::listing::unreachable;
 use super::mlsd;
-use super::when;
+use super::ways::{self, size_of, time_of};
 use super::wire::with_path;
 use crate::failure::{Class, Failure};
 use crate::model::{ModifiedTime, RemoteFile, RemotePath};
@@ -32,8 +31,6 @@ const NO_KIND: &str =
 /// One login.
 pub struct FtpSession {
     client: Client,
-    /// Whether `LIST -a` shows more than `LIST`, as far as we know.
-    list_all: bool,
     /// Whether transfers can begin in the middle, as far as we know.
     resumes: bool,
 }
@@ -57,7 +54,7 @@ enum Absence {
 impl FtpSession {
     /// A session on a client that has just logged in.
     pub fn new(client: Client) -> Self {
-        Self { client, list_all: true, resumes: true }
+        Self { client, resumes: true }
     }
 
     /// Goes to `dir`; the refusal, if the server has one.
@@ -71,7 +68,7 @@ impl FtpSession {
         Ok((!matches!(reply.code, 200 | 250)).then_some(reply))
     }
 
-    /// Lists the directory that the session stands in, in the best way that the server knows.
+    /// Lists the directory that the session stands in.
     async fn list_here(
         &mut self,
         op: Op,
@@ -80,62 +77,7 @@ impl FtpSession {
     ) -> Result<(), SourceError> {
         let account = self.client.account.clone();
         let scene = Scene { op, address: &account.address, path: Some(dir) };
-        if self.client.machine_listings {
-            match self.client.transfer(scene, b"MLSD", 0).await? {
-                Opened::Data(data) => {
-                    return lines::read(
-                        &mut self.client,
-                        *data,
-                        scene,
-                        dir,
-                        lines::Dialect::Mlsd,
-                        visit,
-                    )
-                    .await
-                    .map(drop);
-                }
-                Opened::Refused(reply) if reply.not_understood() => {
-                    self.client.machine_listings = false
-                }
-                Opened::Refused(reply) => return nothing_there(scene, &reply),
-            }
-        }
-        if self.list_all {
-            match self.client.transfer(scene, b"LIST -a", 0).await? {
-                Opened::Data(data) => {
-                    let lines = lines::read(
-                        &mut self.client,
-                        *data,
-                        scene,
-                        dir,
-                        lines::Dialect::List,
-                        visit,
-                    )
-                    .await?;
-                    // With `-a` even an empty directory shows itself; without a line, it was taken
-                    // for a name.
-                    if lines > 0 {
-                        return Ok(());
-                    }
-                }
-                Opened::Refused(reply)
-                    if reply.denies() || scene.refused(&reply).class() == Class::Busy =>
-                {
-                    return Err(scene.refused(&reply));
-                }
-                Opened::Refused(_) => {}
-            }
-        }
-        match self.client.transfer(scene, b"LIST", 0).await? {
-            Opened::Data(data) => {
-                let lines =
-                    lines::read(&mut self.client, *data, scene, dir, lines::Dialect::List, visit)
-                        .await?;
-                self.list_all &= lines == 0;
-                Ok(())
-            }
-            Opened::Refused(reply) => nothing_there(scene, &reply),
-        }
+        ways::list(&mut self.client, scene, dir, visit).await
     }
 
     async fn describe(
@@ -156,8 +98,8 @@ impl FtpSession {
                     Some(ToldByMlst::NoFile) => return Ok(None),
                     _ => {}
                 },
-                550 => refusals.push(reply),
                 _ if reply.not_understood() => self.client.machine_listings = false,
+                _ if reply.is_about_the_path() => refusals.push(reply),
                 _ => return Err(scene.refused(&reply)),
             }
         }
@@ -207,7 +149,8 @@ impl FtpSession {
         {
             return Err(refused_path(scene, path, reply));
         }
-        let said = refusals.iter().any(Reply::says_missing) || absence == Absence::Claimed;
+        let claimed = absence == Absence::Claimed && refusals.iter().all(|reply| reply.code == 550);
+        let said = claimed || refusals.iter().any(Reply::says_missing);
         if refusals.len() >= 2 && said {
             return Ok(None);
         }
@@ -517,7 +460,10 @@ impl Session for FtpSession {
         } else {
             "EPSV"
         };
-        features::describe(&self.client.features, passive, self.client.handshakes())
+        let mut findings =
+            features::describe(&self.client.features, passive, self.client.handshakes());
+        findings.extend(self.client.account.learned.ways.findings());
+        findings
     }
 
     async fn close(self: Box<Self>) {
@@ -540,8 +486,8 @@ fn path_of(listed: &Listed) -> Option<&RemotePath> {
 fn told(scene: Scene<'_>, reply: Reply) -> Result<Told, SourceError> {
     match reply.code {
         213 => Ok(Told::Value(reply.body.get(4..).unwrap_or_default().trim_ascii().to_vec())),
-        550 => Ok(Told::Missing(reply)),
         _ if reply.not_understood() => Ok(Told::NoSuchCommand),
+        _ if reply.is_about_the_path() => Ok(Told::Missing(reply)),
         _ => Err(scene.refused(&reply)),
     }
 }
@@ -560,8 +506,7 @@ fn told_plainly(
                 Some(ToldByMlst::File(file)) if file.size.is_some() => Some(file),
                 _ => None,
             }),
-            550 => Ok(None),
-            _ if facts.not_understood() => Ok(None),
+            _ if facts.not_understood() || facts.is_about_the_path() => Ok(None),
             _ => Err(scene.refused(facts)),
         },
         [size, modified] => {
@@ -578,14 +523,6 @@ fn told_plainly(
         }
         _ => Err(scene.unanswered()),
     }
-}
-
-fn size_of(told: &[u8]) -> Option<u64> {
-    std::str::from_utf8(told).ok()?.parse().ok()
-}
-
-fn time_of(told: &[u8]) -> Option<ModifiedTime> {
-    when::stamp(told.split(|b| *b == b' ').next().unwrap_or_default())
 }
 
 /// What `MLST` says of a path.
@@ -620,14 +557,6 @@ fn told_by_mlst(reply: &Reply, path: &RemotePath) -> Option<ToldByMlst> {
 /// The last segment of a path.
 fn last(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
-}
-
-/// Some servers refuse to list an empty directory instead of listing nothing.
-fn nothing_there(scene: Scene<'_>, reply: &Reply) -> Result<(), SourceError> {
-    match reply.code {
-        450 | 550 if reply.says(&["no files", "directory is empty", "empty directory"]) => Ok(()),
-        _ => Err(scene.refused(reply)),
-    }
 }
 
 fn check_path(scene: Scene<'_>, path: &RemotePath) -> Result<(), SourceError> {

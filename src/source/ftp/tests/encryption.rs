@@ -196,7 +196,6 @@ async fn clear_text_is_never_the_way_out() {
     for (verb, reply) in [
         ("AUTH", "502 No TLS here.\r\n"),
         ("AUTH", "431 No TLS here.\r\n"),
-        ("PBSZ", "500 What?\r\n"),
         ("PROT", "536 No.\r\n"),
     ] {
         let certified = Certified::good();
@@ -215,6 +214,16 @@ async fn clear_text_is_never_the_way_out() {
         check_error(Err::<(), _>(world.refused().await), Class::Tls, false);
         assert_eq!(world.server.counts.of("USER"), 0);
     }
+}
+
+#[tokio::test]
+async fn a_refused_pbsz_is_no_refusal_to_encrypt() {
+    let certified = Certified::good();
+    let script = Script { replies: vec![("PBSZ", "500 What?\r\n")], ..Script::default() };
+    let world =
+        world(&certified, TlsStart::Explicit, script, certified.trusted(), MaxVersion::V1_3).await;
+    let mut session = world.session().await;
+    assert_eq!(fetch(&mut session, &file("/a.bin", 100_000), 0).await.unwrap().len(), 100_000);
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! The endpoint against our own server: whatever a server does, complete data or the right class,
 //! and soon.
 
+mod better;
 mod dialects;
 mod encryption;
 mod faults;
 #[cfg(unix)]
 mod names;
+mod scripted;
 mod together;
 mod witness;
 

@@ -1,0 +1,380 @@
+//! How a folder is listed: in the best way that its server knows.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::client::{Client, Opened, with_path};
+use super::fault::{Reply, Scene};
+use super::{lines, when};
+use crate::model::{ModifiedTime, RemoteFile, RemotePath, printable};
+use crate::source::contract::{Listed, SourceError};
+use crate::source::finding::Finding;
+
+/// Lines that cannot be parsed are held back up to this many: as many names are asked for one by
+/// one.
+const MOST_NAMES: usize = 10_000;
+/// Of so many names at once the size and the time are asked for.
+const AT_ONCE: usize = 16;
+
+/// What is known of the ways in which a server lists folders. The refusal of a better way is
+/// remembered only where a simpler one then told more, and only as long as the better one never
+/// worked: a refusal may be about one folder.
+#[derive(Debug, Default)]
+pub struct Ways {
+    facts: Known,
+    all: Known,
+    /// Nothing but names can be read.
+    names: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    works: AtomicBool,
+    fails: AtomicBool,
+}
+
+impl Known {
+    fn works(&self) -> bool {
+        self.works.load(Ordering::Relaxed)
+    }
+
+    fn fails(&self) -> bool {
+        self.fails.load(Ordering::Relaxed) && !self.works()
+    }
+}
+
+impl Ways {
+    /// Whether listings of facts (`MLSD`) were found to be of no use.
+    pub fn lacks_facts(&self) -> bool {
+        self.facts.fails()
+    }
+
+    /// Which simpler way is taken, and why; nothing while the best one works.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if self.facts.fails() {
+            let text = "MLSD is offered, but only LIST tells what is there: times are as exact as \
+                LIST and MDTM tell them";
+            findings.push(Finding::new("listing", text));
+        }
+        if self.all.fails() {
+            let text = "LIST -a is refused: files whose names begin with a dot may stay hidden";
+            findings.push(Finding::new("listing", text));
+        }
+        if self.names.load(Ordering::Relaxed) {
+            let text = "no line of its listings can be parsed: names come from NLST, sizes and \
+                times from SIZE and MDTM";
+            findings.push(Finding::new("listing", text).advice(
+                "NLST may hide folders: `plan` shows the lines of the listing that no name \
+                    covers",
+            ));
+        }
+        findings
+    }
+}
+
+/// One way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Facts,
+    All,
+    Plain,
+}
+
+impl Way {
+    fn command(self) -> &'static [u8] {
+        match self {
+            Way::Facts => b"MLSD",
+            Way::All => b"LIST -a",
+            Way::Plain => b"LIST",
+        }
+    }
+
+    fn known(self, ways: &Ways) -> Option<&Known> {
+        match self {
+            Way::Facts => Some(&ways.facts),
+            Way::All => Some(&ways.all),
+            Way::Plain => None,
+        }
+    }
+}
+
+/// What one way told of a folder.
+enum Told {
+    /// Entries that were visited.
+    Entries,
+    /// Lines, but no entry among them.
+    NoEntry,
+    /// Not a line.
+    Empty,
+    /// Nothing that can be parsed; these lines.
+    Unreadable(Vec<Listed>),
+    Refused(Reply),
+}
+
+/// Lists the directory that the session stands in: the answer of the best way that has one, or
+/// that of the simplest.
+pub(super) async fn list(
+    client: &mut Client,
+    scene: Scene<'_>,
+    dir: &RemotePath,
+    visit: &mut (dyn FnMut(Listed) + Send),
+) -> Result<(), SourceError> {
+    let account = client.account.clone();
+    let ways = &account.learned.ways;
+    let mut failed = Vec::new();
+    if client.machine_listings && !ways.facts.fails() {
+        match attempt(client, scene, dir, Way::Facts, visit).await? {
+            Told::Entries | Told::NoEntry => return Ok(()),
+            Told::Empty if ways.facts.works() => return Ok(()),
+            told => failed.push((Way::Facts, told)),
+        }
+    }
+    if !ways.all.fails() {
+        let mut told = attempt(client, scene, dir, Way::All, visit).await?;
+        // It may be busy: `-a` is not given up for that, since files would seem to vanish.
+        if matches!(&told, Told::Refused(reply) if reply.code < 500) && !ways.all.works() {
+            told = attempt(client, scene, dir, Way::All, visit).await?;
+        }
+        match told {
+            Told::Entries | Told::NoEntry => {
+                settle(client, scene, &failed, matches!(told, Told::Entries));
+                return Ok(());
+            }
+            Told::Refused(reply) if ways.all.works() => return nothing_there(scene, &reply),
+            told => failed.push((Way::All, told)),
+        }
+    }
+    match attempt(client, scene, dir, Way::Plain, visit).await? {
+        Told::Entries => settle(client, scene, &failed, true),
+        Told::NoEntry | Told::Empty => settle(client, scene, &failed, false),
+        Told::Unreadable(lines) => {
+            settle(client, scene, &failed, true);
+            let all = failed.into_iter().find_map(|failed| match failed {
+                (Way::All, Told::Unreadable(all)) => Some(all),
+                _ => None,
+            });
+            return by_name(client, scene, dir, all.unwrap_or(lines), visit).await;
+        }
+        Told::Refused(reply) => return last_word(client, scene, dir, failed, &reply, visit).await,
+    }
+    Ok(())
+}
+
+/// `LIST` is refused: the answer of a better way counts, if there was one.
+async fn last_word(
+    client: &mut Client,
+    scene: Scene<'_>,
+    dir: &RemotePath,
+    failed: Vec<(Way, Told)>,
+    reply: &Reply,
+    visit: &mut (dyn FnMut(Listed) + Send),
+) -> Result<(), SourceError> {
+    let mut refusal = None;
+    for (_, told) in failed {
+        match told {
+            Told::Unreadable(lines) => return by_name(client, scene, dir, lines, visit).await,
+            Told::Empty => return Ok(()),
+            Told::Refused(better) => {
+                refusal.get_or_insert(better);
+            }
+            Told::Entries | Told::NoEntry => {}
+        }
+    }
+    // A server that does not know LIST has given its reason before.
+    let refusal = refusal.filter(|better| reply.not_understood() && !better.not_understood());
+    nothing_there(scene, refusal.as_ref().unwrap_or(reply))
+}
+
+/// A simpler way has told what is there: those that did not are given up, if they told less.
+fn settle(client: &mut Client, scene: Scene<'_>, failed: &[(Way, Told)], entries: bool) {
+    let account = client.account.clone();
+    for (way, told) in failed {
+        let Some(known) = way.known(&account.learned.ways) else { continue };
+        match told {
+            // It told of nothing, and there is nothing.
+            Told::Empty if !entries => {
+                if *way == Way::Facts {
+                    known.works.store(true, Ordering::Relaxed);
+                }
+            }
+            _ if !entries || known.works() => {}
+            told => {
+                if !known.fails.swap(true, Ordering::Relaxed) {
+                    let why = match told {
+                        Told::Refused(reply) => reply.text(),
+                        Told::Unreadable(_) => "no line of its answer can be parsed".into(),
+                        _ => "its answer is empty".into(),
+                    };
+                    let command = String::from_utf8_lossy(way.command());
+                    tracing::debug!(server = scene.address, %command, why, "A simpler command \
+                        lists folders here: this one is not sent any more.");
+                }
+                if *way == Way::Facts {
+                    client.machine_listings = false;
+                }
+            }
+        }
+    }
+}
+
+/// Lists in one way. Lines that cannot be parsed wait for the first that can.
+async fn attempt(
+    client: &mut Client,
+    scene: Scene<'_>,
+    dir: &RemotePath,
+    way: Way,
+    visit: &mut (dyn FnMut(Listed) + Send),
+) -> Result<Told, SourceError> {
+    let data = match client.transfer(scene, way.command(), 0).await? {
+        Opened::Data(data) => *data,
+        Opened::Refused(reply) => {
+            let refused = scene.refused(&reply);
+            // What is not about this command ends the session.
+            return if refused.keeps_session() { Ok(Told::Refused(reply)) } else { Err(refused) };
+        }
+    };
+    let (mut held, mut entries, mut all_held) = (Vec::new(), false, true);
+    let mut holding = |listed: Listed| match listed {
+        Listed::Unparsed(_) if !entries && all_held => {
+            held.push(listed);
+            all_held = held.len() <= MOST_NAMES;
+            if !all_held {
+                held.drain(..).for_each(&mut *visit);
+            }
+        }
+        Listed::Unparsed(_) | Listed::Aside(_) => visit(listed),
+        listed => {
+            if !std::mem::replace(&mut entries, true) {
+                held.drain(..).for_each(&mut *visit);
+            }
+            visit(listed);
+        }
+    };
+    let dialect = if way == Way::Facts { lines::Dialect::Mlsd } else { lines::Dialect::List };
+    let lines = lines::read(client, data, scene, dir, dialect, &mut holding).await?;
+    if !held.is_empty() {
+        return Ok(Told::Unreadable(held));
+    }
+    let told = match (entries || !all_held, lines) {
+        (true, _) => Told::Entries,
+        (false, 0) => return Ok(Told::Empty),
+        (false, _) => Told::NoEntry,
+    };
+    if let Some(known) = way.known(&client.account.learned.ways) {
+        known.works.store(true, Ordering::Relaxed);
+    }
+    Ok(told)
+}
+
+/// The last way, where none of `lines` can be parsed: names, and what the server tells of each.
+async fn by_name(
+    client: &mut Client,
+    scene: Scene<'_>,
+    dir: &RemotePath,
+    mut lines: Vec<Listed>,
+    visit: &mut (dyn FnMut(Listed) + Send),
+) -> Result<(), SourceError> {
+    lines.retain(|listed| !is_itself(listed));
+    let mut names = Vec::new();
+    if let Opened::Data(data) = client.transfer(scene, b"NLST", 0).await? {
+        let mut take = |listed| match listed {
+            Listed::Untold(RemoteFile { path, .. }) if names.len() <= MOST_NAMES => {
+                names.push(path)
+            }
+            Listed::Untold(_) => {}
+            // What it cannot be asked for, the lines tell of as well.
+            listed => visit(listed),
+        };
+        lines::read(client, *data, scene, dir, lines::Dialect::Names, &mut take).await?;
+    }
+    if names.len() > MOST_NAMES {
+        names.clear();
+    }
+    if !names.is_empty() && !client.account.learned.ways.names.swap(true, Ordering::Relaxed) {
+        tracing::debug!(
+            server = scene.address,
+            "No line of its listings can be parsed: names \
+            come from NLST, sizes and times from SIZE and MDTM."
+        );
+    }
+    for paths in names.chunks(AT_ONCE) {
+        let asked: Vec<_> = paths
+            .iter()
+            .flat_map(|path| [with_path("SIZE", path), with_path("MDTM", path)])
+            .collect();
+        let replies = client.commands(scene, &asked).await?;
+        for (path, replies) in paths.iter().zip(replies.chunks_exact(2)) {
+            cover(&mut lines, path.file_name());
+            let file = RemoteFile {
+                path: path.clone(),
+                size: value(&replies[0]).and_then(size_of),
+                modified: value(&replies[1]).and_then(time_of),
+            };
+            visit(if file.size.is_some() { Listed::File(file) } else { Listed::Untold(file) });
+        }
+    }
+    // What no name stands for may be a folder that NLST hides.
+    lines.into_iter().for_each(visit);
+    Ok(())
+}
+
+/// Whether a line that cannot be parsed tells of the folder itself or of the one above.
+fn is_itself(listed: &Listed) -> bool {
+    let Listed::Unparsed(line) = listed else { return false };
+    let mut words = line.split_whitespace();
+    [words.next(), words.next_back()].iter().any(|word| matches!(word, Some("." | "..")))
+}
+
+/// Takes the one line that tells of `name` out of `lines`.
+fn cover(lines: &mut Vec<Listed>, name: &[u8]) {
+    let name = printable(name);
+    let tells = |listed: &Listed| {
+        let Listed::Unparsed(line) = listed else { return false };
+        let mut found = line.match_indices(name.as_str());
+        let edge = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric() && !"._-".contains(c));
+        found.any(|(at, _)| {
+            edge(line[..at].chars().next_back()) && edge(line[at + name.len()..].chars().next())
+        })
+    };
+    if let Some(at) = lines.iter().position(tells) {
+        lines.remove(at);
+    }
+}
+
+/// What a reply to `SIZE` or `MDTM` tells.
+fn value(reply: &Reply) -> Option<&[u8]> {
+    (reply.code == 213).then(|| reply.body.get(4..).unwrap_or_default().trim_ascii())
+}
+
+/// The size in a reply to `SIZE`.
+pub(super) fn size_of(told: &[u8]) -> Option<u64> {
+    std::str::from_utf8(told).ok()?.parse().ok()
+}
+
+/// The time in a reply to `MDTM`.
+pub(super) fn time_of(told: &[u8]) -> Option<ModifiedTime> {
+    when::stamp(told.split(|b| *b == b' ').next().unwrap_or_default())
+}
+
+/// Some servers refuse to list an empty directory instead of listing nothing.
+fn nothing_there(scene: Scene<'_>, reply: &Reply) -> Result<(), SourceError> {
+    match reply.code {
+        450 | 550 if reply.says(&["no files", "directory is empty", "empty directory"]) => Ok(()),
+        _ => Err(scene.refused(reply)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_that_no_name_covers_stay() {
+        let line = |text: &str| Listed::Unparsed(text.into());
+        let mut lines = vec![line("1 x a.csv.bak"), line("2 x a.csv"), line("3 x SUB")];
+        cover(&mut lines, b"a.csv");
+        assert_eq!(lines, [line("1 x a.csv.bak"), line("3 x SUB")]);
+        cover(&mut lines, b"B");
+        assert_eq!(lines.len(), 2);
+    }
+}
