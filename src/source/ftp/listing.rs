@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::{listing_dos, listing_unix};
+use super::{listing_dos, listing_ibm, listing_others, listing_unix, mlsd, months};
 use crate::model::{ModifiedTime, RemoteFile, RemotePath, printable};
 use crate::source::contract::Listed;
 
@@ -45,15 +45,37 @@ pub enum Kind {
     Untold,
 }
 
-/// A line of `LIST`, in the dialect of Unix or of DOS. `now` decides on years that are left out.
+impl Kind {
+    /// Whether no size is looked for.
+    pub(super) fn has_no_size(self) -> bool {
+        !matches!(self, Kind::File | Kind::Untold)
+    }
+}
+
+/// A line of `LIST`, in the dialect of whatever system. `now` decides on years that are left out.
 pub fn list_line(line: &[u8], now: OffsetDateTime) -> Line {
-    if line.iter().all(|b| *b == b' ' || *b == b'\t') || is_total(line) {
+    if line.iter().all(|b| *b == b' ' || *b == b'\t') || months::is_sum(line) {
         return Line::Nothing;
     }
-    match listing_unix::entry(line, now).or_else(|| listing_dos::entry(line)) {
+    let entry = listing_unix::entry(line, now)
+        .or_else(|| listing_dos::entry(line))
+        .or_else(|| listing_ibm::entry(line))
+        .or_else(|| listing_others::entry(line));
+    match entry {
         Some(entry) => settled(entry),
+        None if listing_ibm::is_heading(line) || listing_others::is_heading(line) => Line::Nothing,
+        // Some answer LIST with facts.
+        None if has_type(line) => mlsd::line(line),
         None => Line::Unparsed,
     }
+}
+
+/// Whether one of the facts before the first blank is the type.
+fn has_type(line: &[u8]) -> bool {
+    let facts = line.split(|b| *b == b' ').next().unwrap_or_default();
+    let is_type =
+        |fact: &[u8]| fact.get(..5).is_some_and(|head| head.eq_ignore_ascii_case(b"type="));
+    facts.split(|b| *b == b';').any(is_type)
 }
 
 /// A line of `NLST`: a name, which may stand behind the path of its folder `dir`.
@@ -84,12 +106,6 @@ pub(super) fn settled(entry: Entry) -> Line {
     }
 }
 
-/// `total 12`, `total 1.5K`: the head of a Unix listing.
-fn is_total(line: &[u8]) -> bool {
-    let Some(rest) = line.strip_prefix(b"total ") else { return false };
-    rest.trim_ascii().first().is_some_and(u8::is_ascii_digit) && !rest.trim_ascii().contains(&b' ')
-}
-
 /// `line` as a line of the report about `dir`; `None` when it says nothing.
 pub fn listed(dir: &RemotePath, line: &[u8], parsed: Line) -> Option<Listed> {
     match parsed {
@@ -100,8 +116,10 @@ pub fn listed(dir: &RemotePath, line: &[u8], parsed: Line) -> Option<Listed> {
 }
 
 fn placed(dir: &RemotePath, entry: Entry) -> Listed {
-    let unreachable = unreachable(&entry.name);
-    let path = dir.join(&entry.name);
+    // Some write the folder's own path before each name.
+    let name = own_name(dir, &entry.name);
+    let unreachable = unreachable(name);
+    let path = dir.join(name);
     match (unreachable, entry.kind) {
         (Some(why), _) => Listed::Unreachable(path, why),
         (None, Kind::File) => {
@@ -133,13 +151,13 @@ pub fn sample(line: &[u8]) -> String {
 }
 
 /// The words of a line and where each ends; never more than `LIMIT`, since no dialect has more
-/// columns.
+/// columns, and names of groups that hold blanks are short.
 pub(super) fn words(line: &[u8]) -> Vec<(&[u8], usize)> {
-    const LIMIT: usize = 16;
-    let mut words = Vec::with_capacity(LIMIT);
+    const LIMIT: usize = 32;
+    let mut words = Vec::with_capacity(16);
     let mut start = None;
     for (at, byte) in line.iter().chain(b" ").enumerate() {
-        match (start, *byte == b' ') {
+        match (start, matches!(*byte, b' ' | b'\t')) {
             (None, false) => start = Some(at),
             (Some(from), true) => {
                 words.push((&line[from..at], at));

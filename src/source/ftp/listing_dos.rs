@@ -10,7 +10,8 @@ const DIRECTORY_PADDING: usize = 10;
 pub fn entry(line: &[u8]) -> Option<Entry> {
     let words = words(line);
     let &[(date, _), (clock, _), (column, end), ..] = words.as_slice() else { return None };
-    if !when::is_dashed_date(date) || line.starts_with(b" ") {
+    let is_date = when::is_dashed_date(date) || when::is_dotted_date(date);
+    if !is_date || line.starts_with(b" ") {
         return None;
     }
     let clock = when::clock(clock)?;
@@ -29,9 +30,13 @@ pub fn entry(line: &[u8]) -> Option<Entry> {
         b"<JUNCTION>" | b"<SYMLINK>" | b"<SYMLINKD>" => {
             (Kind::Symlink, None, behind_padding(rest)?)
         }
-        _ => (Kind::File, Some(size(column)?), rest.strip_prefix(b" ")?),
+        _ => {
+            (Kind::File, Some(size(column)?), rest.strip_prefix(b" ").or(rest.strip_prefix(b"\t"))?)
+        }
     };
-    let modified = when::dashed_date(date).map(|date| when::to_the_minute(date, clock));
+    let date =
+        if date.contains(&b'.') { when::lone_reading(date) } else { when::dashed_date(date) };
+    let modified = date.map(|date| when::to_the_minute(date, clock));
     Some(Entry { kind, name: name.to_vec(), size, modified })
 }
 
@@ -48,7 +53,7 @@ fn size(word: &[u8]) -> Option<u64> {
 /// The name behind `<DIR>`: after the ten blanks of IIS, or after however many another server
 /// sends.
 fn behind_padding(rest: &[u8]) -> Option<&[u8]> {
-    let blanks = rest.iter().take_while(|b| **b == b' ').count();
+    let blanks = rest.iter().take_while(|b| matches!(b, b' ' | b'\t')).count();
     (blanks > 0).then(|| &rest[blanks.min(DIRECTORY_PADDING)..])
 }
 
@@ -97,6 +102,11 @@ mod tests {
             r#"File "a" Some(7) 2026-11-20 22:11:00.0 +00:00:00"#,
         );
         check("31-12-26  12:05PM                    1 a", r#"File "a" Some(1) ?"#);
+        check(
+            "10.01.2024  14:12    6 a.csv",
+            r#"File "a.csv" Some(6) 2024-01-10 14:12:00.0 +00:00:00"#,
+        );
+        check("11-20-26\t22:11\t6\ta b", r#"File "a b" Some(6) 2026-11-20 22:11:00.0 +00:00:00"#);
     }
 
     #[test]

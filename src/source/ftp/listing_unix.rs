@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use super::listing::{Entry, Kind, words};
-use super::when;
+use super::{months, when};
 use crate::model::{ModifiedTime, Precision};
 
 /// The entry of a line as `-rw-r--r--   1 ftp      ftp           1024 Nov 20 10:11 name`.
@@ -11,31 +11,86 @@ use crate::model::{ModifiedTime, Precision};
 /// Owner and group may be missing, be numbers or hold blanks, so the date is what we look for:
 /// the name begins exactly one blank behind it, and the size stands right before it.
 pub fn entry(line: &[u8], now: OffsetDateTime) -> Option<Entry> {
-    let kind = kind(line)?;
+    let mode = mode(line)?;
     let words = words(line);
-    let (at, date) = (1..words.len()).find_map(|at| Some((at, date_at(&words, at, kind, now)?)))?;
+    let dates = |style| {
+        (1..words.len()).find_map(|at| Some((at, date_at(&words, at, mode.kind, style, now)?)))
+    };
+    let (at, date) = [Style::Named, Style::Glued, Style::Numbers].into_iter().find_map(dates)?;
     // Without a column before the date there is no size; a device shows `8, 0` there.
-    let size = if kind == Kind::File { Some(size(words[at - 1].0)?) } else { None };
-    let name = line.get(date.end..)?.strip_prefix(b" ")?;
-    Some(Entry { kind, name: own_name(name, kind).to_vec(), size, modified: date.modified })
+    let size = if mode.kind == Kind::File || mode.kind == Kind::Untold {
+        size(words[at - 1].0)
+    } else {
+        None
+    };
+    let rest = line.get(date.end..)?.strip_prefix(b" ")?;
+    let name = if mode.pads || date.pads { rest.trim_ascii_start() } else { rest };
+    let name = own_name(name, mode.kind).to_vec();
+    Some(Entry { kind: mode.kind, name, size, modified: date.modified })
 }
 
-/// What the mode column says: ten characters, and one more where access lists exist.
-fn kind(line: &[u8]) -> Option<Kind> {
-    let mode = line.get(..10)?;
-    let kind = match mode[0] {
-        b'-' => Kind::File,
+struct Mode {
+    kind: Kind,
+    /// Whether names are put into a column behind more than one blank.
+    pads: bool,
+}
+
+/// What the mode column says.
+fn mode(line: &[u8]) -> Option<Mode> {
+    let kind = match line.first()? {
+        // `a` is for files that only grow (Plan 9), `f` for files that are nothing else.
+        b'-' | b'a' | b'f' => Kind::File,
         b'd' => Kind::Directory,
         b'l' => Kind::Symlink,
         b'b' | b'c' | b'p' | b's' | b'D' => Kind::Special,
+        b'r' => Kind::Untold,
         _ => return None,
     };
-    let ends = matches!(line.get(10..12)?, [b' ', _] | [b'+' | b'.' | b'@', b' ']);
-    (ends && mode[1..].iter().all(|b| b"rwxsStTlL-".contains(b))).then_some(kind)
+    let plain = |kind| Some(Mode { kind, pads: false });
+    let word = &line[..line.iter().position(|b| *b == b' ')?];
+    let known = |bytes: &[u8]| bytes.iter().all(|b| b"rwxsStTlL-".contains(b));
+    if kind == Kind::Untold {
+        // Nine letters, and nothing on what it is.
+        return (word.len() == 9 && known(word)).then(|| plain(kind))?;
+    }
+    // NetWare: `- [RWCEAFMS] owner`.
+    if word.len() == 1 {
+        let rights = line.get(1..13)?;
+        let is_netware = rights.starts_with(b" [") && rights.ends_with(b"] ");
+        return is_netware.then_some(Mode { kind, pads: true });
+    }
+    // Connect:Enterprise: `-C--E-----FTP B owner`.
+    if word.len() == 13 && word.ends_with(b"FTP") && kind == Kind::File {
+        return plain(kind);
+    }
+    let letters = word.iter().skip(1).take_while(|b| known(&[**b])).take(9).count();
+    // HylaFAX shows six of them.
+    if letters != 9 && !(letters == 6 && word.len() == 7) {
+        return None;
+    }
+    // One more where access lists exist, and the number of links where the column is too narrow.
+    let rest = &word[1 + letters..];
+    let rest = rest.strip_prefix(b"+").or(rest.strip_prefix(b".")).unwrap_or(rest);
+    let rest = rest.strip_prefix(b"@").unwrap_or(rest);
+    rest.iter().all(u8::is_ascii_digit).then(|| plain(kind))?
 }
 
 fn size(word: &[u8]) -> Option<u64> {
     word.iter().all(u8::is_ascii_digit).then(|| std::str::from_utf8(word).ok()?.parse().ok())?
+}
+
+/// A size that is none, but stands where one belongs: `33.5k`, `-528`, or one that the column
+/// before it touches.
+fn is_unclear_size(word: &[u8]) -> bool {
+    let rounded = |tail: &u8| b"kKmMgGtT".contains(tail);
+    match word {
+        [b'-', digits @ ..] if !digits.is_empty() => digits.iter().all(u8::is_ascii_digit),
+        [first, .., last] if first.is_ascii_alphabetic() => last.is_ascii_digit(),
+        [digits @ .., last] if rounded(last) && !digits.is_empty() => {
+            digits.iter().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b','))
+        }
+        _ => false,
+    }
 }
 
 /// A symbolic link's own name, without ` -> target`.
@@ -46,34 +101,103 @@ fn own_name(name: &[u8], kind: Kind) -> &[u8] {
     &name[..arrow.unwrap_or(name.len())]
 }
 
+/// In which way a date is looked for. What is less certain is tried only where nothing else fits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// Behind a size, with a name for the month, or as the ISO has it.
+    Named,
+    /// As [`Style::Named`], behind a size that is unclear.
+    Glued,
+    /// Behind a size, with a number for the month.
+    Numbers,
+}
+
 struct Dated {
     /// Where the date's last column ends.
     end: usize,
     modified: Option<ModifiedTime>,
+    /// Whether the column for the time is empty, so that more than one blank follows.
+    pads: bool,
+}
+
+impl Dated {
+    fn new(end: usize, modified: Option<ModifiedTime>) -> Self {
+        Self { end, modified, pads: false }
+    }
 }
 
 /// The date that begins with the word at `at`, if one does.
-fn date_at(words: &[(&[u8], usize)], at: usize, kind: Kind, now: OffsetDateTime) -> Option<Dated> {
-    if kind == Kind::File && size(words[at - 1].0).is_none() {
+fn date_at(
+    words: &[(&[u8], usize)],
+    at: usize,
+    kind: Kind,
+    style: Style,
+    now: OffsetDateTime,
+) -> Option<Dated> {
+    let before = words[at - 1].0;
+    let stands = match style {
+        Style::Named | Style::Numbers => size(before).is_some() || kind.has_no_size(),
+        Style::Glued => is_unclear_size(before),
+    };
+    if !stands {
         return None;
     }
     let word = |ahead: usize| words.get(at + ahead).copied();
-    let (first, _) = word(0)?;
+    let (first, first_end) = word(0)?;
     let (second, second_end) = word(1)?;
     if let Some(date) = when::iso_date(first) {
-        let modified = when::to_the_minute(date, when::clock(second)?);
-        return Some(zoned(modified, second_end, word(2)));
+        let Some(time) = when::clock(second) else {
+            // `2004.07.15`, and blanks where a time would stand.
+            return when::is_year_first(first).then_some(Dated {
+                end: first_end,
+                modified: when::at_day(date),
+                pads: true,
+            });
+        };
+        return Some(zoned(when::to_the_minute(date, time), second_end, word(2)));
     }
-    let (month, day) = match (when::month(first), when::day(second)) {
+    if let Some(date) = when::named_date(first) {
+        return Some(Dated { pads: true, ..Dated::new(first_end, when::at_day(date)) });
+    }
+    if let Some((month, day)) = when::month_and_day(first) {
+        return Some(Dated::new(second_end, year_or_clock(second, month, day, now)?));
+    }
+    // `2005년 1월 6일`
+    if let (Some((year, _)), Some(month)) = (months::year(first), months::counted(second, 1..=12)) {
+        let (third, end) = word(2)?;
+        return Some(Dated::new(end, when::to_the_day(year, month, when::day(third)?)));
+    }
+    let month = |word| match style {
+        Style::Numbers => when::month_number(word),
+        _ => months::month(word),
+    };
+    let (month, day) = match (month(first), when::day(second)) {
         (Some(month), Some(day)) => (month, day),
-        _ => (when::month(second)?, when::day(first)?),
+        _ if style == Style::Numbers => return None,
+        _ => (month(second)?, when::day(first)?),
     };
     let (third, end) = word(2)?;
-    let modified = match (third.len(), when::number(third)) {
-        (4, Some(year)) => when::to_the_day(year, month, day),
-        _ => when::without_year(month, day, when::clock(third)?, now),
-    };
-    Some(Dated { end, modified })
+    // `Oct 08, 2002 09:47`
+    if second.ends_with(b",")
+        && let (Some((year, _)), Some((fourth, end))) = (months::year(third), word(3))
+        && let Some(time) = when::clock(fourth)
+    {
+        return Some(Dated::new(end, when::at_minute(year, month, day, time)));
+    }
+    Some(Dated::new(end, year_or_clock(third, month, day, now)?))
+}
+
+/// The year or the time of day behind month and day.
+fn year_or_clock(
+    word: &[u8],
+    month: u8,
+    day: u8,
+    now: OffsetDateTime,
+) -> Option<Option<ModifiedTime>> {
+    Some(match months::year(word) {
+        Some((year, _)) => when::to_the_day(year, month, day),
+        None => when::without_year(month, day, when::clock(word)?, now),
+    })
 }
 
 /// `ls --full-time` writes the zone behind the time.
@@ -85,9 +209,9 @@ fn zoned(modified: ModifiedTime, end: usize, next: Option<(&[u8], usize)>) -> Da
     match zone {
         Some((zone, end)) => {
             let at = modified.at.checked_sub(zone);
-            Dated { end, modified: at.map(|at| ModifiedTime::new(at, Precision::Minute)) }
+            Dated::new(end, at.map(|at| ModifiedTime::new(at, Precision::Minute)))
         }
-        None => Dated { end, modified: Some(modified) },
+        None => Dated::new(end, Some(modified)),
     }
 }
 
@@ -199,7 +323,6 @@ mod tests {
     fn what_nobody_can_parse() {
         for line in [
             "!!! not a listing line",
-            "A.TXT;1   1/1 20-NOV-2026 10:11:00 [FTP,FTP] (RWED,RE,,)",
             "-rw-r--r-- 1 f f 99999999999999999999999 Nov 20 10:11 x",
             "-rw-r--r-- 1 f f 1 Nov 20 10:11",
             "-rw-r--r-- 1 f f 1 Nov 20 10:11 ",

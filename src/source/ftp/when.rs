@@ -2,6 +2,7 @@
 
 use time::{Date, Duration, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
+use super::months;
 use crate::model::{ModifiedTime, Precision};
 
 /// A number of at most nine digits; `None` for anything else, so that nothing overflows.
@@ -43,20 +44,53 @@ pub fn stamp(bytes: &[u8]) -> Option<ModifiedTime> {
     Some(ModifiedTime::new(utc(date, time), Precision::Second))
 }
 
-/// `Nov`, whatever the case.
-pub fn month(bytes: &[u8]) -> Option<u8> {
-    const NAMES: [&[u8]; 12] = [
-        b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov",
-        b"dec",
-    ];
-    let index = NAMES.iter().position(|name| bytes.eq_ignore_ascii_case(name))?;
-    u8::try_from(index + 1).ok()
+/// `20`, `20.`, `20,` or `20日`, from 1 to 31.
+pub fn day(bytes: &[u8]) -> Option<u8> {
+    let digits = bytes.strip_suffix(b".").or(bytes.strip_suffix(b",")).unwrap_or(bytes);
+    let plain = small(digits).filter(|day| digits.len() <= 2 && (1..=31).contains(day));
+    plain.or_else(|| months::counted(bytes, 1..=31))
 }
 
-/// `20` or `20.`, from 1 to 31.
-pub fn day(bytes: &[u8]) -> Option<u8> {
-    let digits = bytes.strip_suffix(b".").unwrap_or(bytes);
-    small(digits).filter(|day| digits.len() <= 2 && (1..=31).contains(day))
+/// `7` or `07` as a month.
+pub fn month_number(bytes: &[u8]) -> Option<u8> {
+    small(bytes).filter(|month| bytes.len() <= 2 && (1..=12).contains(month))
+}
+
+/// `19-NOV-2001`, `6-Apr-07` or `01-jun-99`.
+pub fn named_date(bytes: &[u8]) -> Option<Date> {
+    let mut parts = bytes.split(|b| *b == b'-');
+    let (first, name, last) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() || !matches!(last.len(), 2 | 4) {
+        return None;
+    }
+    date(century(number(last)?), months::month(name)?, day(first)?)
+}
+
+/// The date of three numbers of which nobody says what is what: only if there is one reading.
+pub fn lone_reading(bytes: &[u8]) -> Option<Date> {
+    let dotted = bytes.contains(&b'.');
+    let parts: Vec<u32> =
+        bytes.split(|b| matches!(b, b'/' | b'.' | b'-')).map(number).collect::<Option<_>>()?;
+    let &[first, second, third] = parts.as_slice() else { return None };
+    let read = |year: u32, month: u32, day: u32| {
+        date(century(year), u8::try_from(month).ok()?, u8::try_from(day).ok()?)
+    };
+    if dotted {
+        return if first > 99 { read(first, second, third) } else { read(third, second, first) };
+    }
+    let readings =
+        [read(first, second, third), read(third, first, second), read(third, second, first)];
+    let mut readings = readings.into_iter().flatten();
+    let one = readings.next()?;
+    readings.all(|other| other == one).then_some(one)
+}
+
+fn century(year: u32) -> u32 {
+    match year {
+        0..=69 => 2000 + year,
+        70..=199 => 1900 + year,
+        _ => year,
+    }
 }
 
 /// `10:11`, `9:05`, `10:11:12.345`; cut to minutes. With `AM` or `PM` behind it, a 12-hour clock.
@@ -78,10 +112,28 @@ pub fn clock(bytes: &[u8]) -> Option<Time> {
     Time::from_hms(hour, minute, 0).ok()
 }
 
-/// `2026-11-20`.
+/// `2026-11-20`, `2026/11/20` or `2026.11.20`; `20-11-2026`.
 pub fn iso_date(bytes: &[u8]) -> Option<Date> {
-    let dashes = bytes.len() == 10 && bytes[4] == b'-' && bytes[7] == b'-';
-    dashes.then(|| date(number(&bytes[..4])?, small(&bytes[5..7])?, small(&bytes[8..])?))?
+    let between = |at: usize| matches!(bytes[at], b'-' | b'/' | b'.').then_some(bytes[at]);
+    if bytes.len() != 10 {
+        return None;
+    }
+    if between(4).is_some() && between(4) == between(7) {
+        return date(number(&bytes[..4])?, small(&bytes[5..7])?, small(&bytes[8..])?);
+    }
+    let dashes = bytes[2] == b'-' && bytes[5] == b'-';
+    dashes.then(|| date(number(&bytes[6..])?, small(&bytes[3..5])?, small(&bytes[..2])?))?
+}
+
+/// Whether a date of [`iso_date`] begins with its year.
+pub fn is_year_first(bytes: &[u8]) -> bool {
+    bytes.get(4).is_some_and(|b| !b.is_ascii_digit())
+}
+
+/// `09-26`: month and day.
+pub fn month_and_day(bytes: &[u8]) -> Option<(u8, u8)> {
+    let dash = bytes.len() == 5 && bytes[2] == b'-';
+    dash.then(|| Some((month_number(&bytes[..2])?, day(&bytes[3..])?)))?
 }
 
 /// Whether these are the digits and dashes of `11-20-26`, `11-20-2026` or `2026-11-20`.
@@ -97,6 +149,13 @@ pub fn is_dashed_date(bytes: &[u8]) -> bool {
         && matches!(widths, (2, 2, 2 | 4) | (4, 2, 2))
 }
 
+/// Whether these are the digits and dots of `20.11.26` or `20.11.2026`.
+pub fn is_dotted_date(bytes: &[u8]) -> bool {
+    let widths: Vec<usize> = bytes.split(|b| *b == b'.').map(<[u8]>::len).collect();
+    matches!(widths.as_slice(), [1 | 2, 1 | 2, 2 | 4])
+        && bytes.iter().all(|b| b.is_ascii_digit() || *b == b'.')
+}
+
 /// The day of `11-20-26`, `11-20-2026` (month first) or `2026-11-20`; `None` when no calendar has
 /// it.
 pub fn dashed_date(bytes: &[u8]) -> Option<Date> {
@@ -105,17 +164,22 @@ pub fn dashed_date(bytes: &[u8]) -> Option<Date> {
     let &[first, second, third] = parts.as_slice() else { return None };
     let (year, month, day) =
         if first > 999 { (first, second, third) } else { (third, first, second) };
-    let year = match year {
-        0..=69 => 2000 + year,
-        70..=99 => 1900 + year,
-        _ => year,
-    };
-    date(year, u8::try_from(month).ok()?, u8::try_from(day).ok()?)
+    date(century(year), u8::try_from(month).ok()?, u8::try_from(day).ok()?)
 }
 
 /// `date` and `time` as a listing tells them: to the minute, in an unknown zone.
 pub fn to_the_minute(date: Date, time: Time) -> ModifiedTime {
     ModifiedTime::new(utc(date, time), Precision::Minute)
+}
+
+/// `date` without a time of day.
+pub fn at_day(date: Date) -> Option<ModifiedTime> {
+    Some(ModifiedTime::new(utc(date, Time::MIDNIGHT), Precision::Day))
+}
+
+/// A date and a time of day; `None` when no calendar has the date.
+pub fn at_minute(year: u32, month: u8, day: u8, time: Time) -> Option<ModifiedTime> {
+    Some(to_the_minute(date(year, month, day)?, time))
 }
 
 /// `2024-02-29` without a time of day.
@@ -150,4 +214,10 @@ pub fn zone(bytes: &[u8]) -> Option<Duration> {
             sign * i64::from(number(&digits[..2])? * 60 + number(&digits[2..])?),
         ))
     })?
+}
+
+/// A whole number of as many digits as a size has.
+pub fn whole(digits: &[u8]) -> Option<u64> {
+    let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    plain.then(|| std::str::from_utf8(digits).ok()?.parse().ok())?
 }

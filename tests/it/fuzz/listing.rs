@@ -30,6 +30,40 @@ fn check(bytes: &[u8], dialect: Dialect) {
     let lines = listing.iter().filter(|byte| **byte == b'\n').count() + 1;
     assert!(found.len() <= lines, "{} entries in {lines} lines", found.len());
     found.iter().for_each(one);
+    if dialect == Dialect::List {
+        listing.split(|byte| *byte == b'\n').for_each(never_lost);
+    }
+}
+
+/// A line is told as an entry or as one that cannot be parsed, unless it says of itself that it is
+/// neither.
+fn never_lost(line: &[u8]) {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() || line.len() > LINE_LIMIT / 2 || line.contains(&b'\r') {
+        return;
+    }
+    let found = split(&[line, b"\r\n"].concat(), LINE_LIMIT, Dialect::List);
+    let told = found.iter().filter(|listed| !matches!(listed, Listed::Aside(_))).count();
+    assert!(told <= 1, "{told} entries in one line");
+    let words: Vec<&[u8]> =
+        line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty()).collect();
+    let is_itself = || {
+        let dots: [&[u8]; 4] = [b".", b"..", b"./", b"../"];
+        line.ends_with(b" .")
+            || line.ends_with(b" ..")
+            || words.iter().any(|word| dots.contains(word) || word.starts_with(b".;"))
+            || line
+                .to_ascii_lowercase()
+                .windows(9)
+                .any(|part| part == b"type=cdir" || part == b"type=pdir")
+    };
+    let is_sum = || words.len() == 2 && words[1][0].is_ascii_digit();
+    let is_heading = || {
+        let first: [&[u8]; 5] = [b"Volume", b"Name", b"Directory", b"Total", b"File"];
+        words.first().is_some_and(|word| first.contains(word))
+    };
+    let says_nothing = words.is_empty() || is_sum() || is_heading() || is_itself();
+    assert!(told == 1 || says_nothing, "lost: {}", String::from_utf8_lossy(line));
 }
 
 fn split(bytes: &[u8], step: usize, dialect: Dialect) -> Vec<Listed> {
@@ -87,6 +121,15 @@ pub fn list_seeds() -> Vec<Vec<u8>> {
         b"d [R----F--] supervisor            512       Jan 16 18:53    login",
         b"/bin/ls: cannot open directory '.': Permission denied",
         b"-rw-r--r-- 1 u g 5 Jan 1 00:00 caf\xe9\0\xff",
+        b"dr-xr-xr-x   2 root     other      2235 26. Juli, 20:10 geplant",
+        b"-rw-r--r--   1 root   sys   8473  4\x8c\x8e 18\x93\xfa 2003\x94\x4e a.csv",
+        b"+i8388621.48594,m825718503,r,s280,up755\tfile",
+        b"QPGMR           36864 18.09.06 14:21:26 *FILE      A.FILE",
+        b"WYOSPT 3420   2003/05/21  1  200  FB      80  8053  PS  A.FILE",
+        b"A.;2   18/18   1-JUL-1998 08:43:20  [GROUP,OWNER]    (RWED,RWED,RWED,RE)",
+        b" 1123 DIR  A    10-05-100  23:38  dir",
+        b"- [RWCEAFMS] owner   19968 Mar 12 15:20 Executive Summary.doc",
+        b"0100644   500  101   12345    123456789       numbers",
     ];
     seeds(LINES)
 }

@@ -101,7 +101,10 @@ const KNOWN_CIRCLES: &[&[&str]] = &[
     &[
         "src/source/ftp/listing.rs",
         "src/source/ftp/listing_dos.rs",
+        "src/source/ftp/listing_ibm.rs",
+        "src/source/ftp/listing_others.rs",
         "src/source/ftp/listing_unix.rs",
+        "src/source/ftp/mlsd.rs",
     ],
     &["src/source/sftp/host_key.rs", "src/source/sftp/known_hosts.rs"],
     &["src/store/azure.rs", "src/store/azure/lease.rs", "src/store/azure/queue.rs"],

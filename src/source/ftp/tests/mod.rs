@@ -2,6 +2,7 @@
 //! and soon.
 
 mod better;
+mod corpus;
 mod dialects;
 mod encryption;
 mod faults;
