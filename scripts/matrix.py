@@ -248,7 +248,11 @@ def main():
         print(one["name"], *(f"{name}: {verdict} {took:.1f} s" for name, (verdict, took, _) in results.items()), sep=" | ", flush=True)
         broken += [f"{one['name']}: {text}" for result in results.values() for text in result[2]]
     if not options.names and not options.only:
-        pathlib.Path(options.out).write_text(document(rows, contestants), encoding="utf-8")
+        page = pathlib.Path(options.out)
+        # What scripts/servers.sh wrote below stays.
+        mark = "\n## Servers of other projects\n"
+        rest = page.read_text(encoding="utf-8").partition(mark)[2] if page.exists() else ""
+        page.write_text(document(rows, contestants) + (mark + rest if rest else ""), encoding="utf-8")
         print(f"wrote {options.out}")
     for text in broken:
         print(f"BROKEN {text}", file=sys.stderr)

