@@ -1,6 +1,7 @@
 //! Whom to log in as, where, and how long to wait for what.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::fault::Scene;
@@ -50,6 +51,12 @@ pub struct Account {
     pub user: String,
     /// The password.
     pub password: Secret,
+    /// What answers a server that asks for an account behind the password.
+    pub account: Option<Secret>,
+    /// What is sent after the login.
+    pub login_commands: Vec<String>,
+    /// Whether paths that begin with `/~` begin where the login starts.
+    pub home: bool,
     /// Encryption.
     pub security: Security,
     /// The way to the server, if it is not straight.
@@ -74,6 +81,12 @@ pub struct Learned {
     pub one_by_one: AtomicBool,
     /// A port of it was reached the last time that one was tried.
     pub ports_open: AtomicBool,
+    /// Logins that are in at this moment.
+    pub inside: AtomicUsize,
+    /// It answers commands while a port that it opened waits for a connection.
+    pub answers_before_data: AtomicBool,
+    /// It does not.
+    pub waits_for_data: AtomicBool,
     /// How it lists folders.
     pub ways: Ways,
     /// Bytes that arrived on its data connections so far.
@@ -84,5 +97,23 @@ impl Account {
     /// A scene of `op` on this server.
     pub fn scene(&self, op: Op) -> Scene<'_> {
         Scene { op, address: &self.address, path: None }
+    }
+}
+
+/// A login that is in, as long as this lives.
+#[derive(Debug)]
+pub struct Presence(Arc<Account>);
+
+impl Presence {
+    /// One more is in.
+    pub fn new(account: Arc<Account>) -> Self {
+        account.learned.inside.fetch_add(1, Ordering::Relaxed);
+        Self(account)
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.learned.inside.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -8,8 +8,9 @@ use futures_util::FutureExt;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 
-use super::client::{Client, Transfer};
+use super::client::Client;
 use super::fault::{Broken, Reply, Scene};
+use super::transfer::Transfer;
 use crate::failure::Class;
 use crate::model::RemoteFile;
 use crate::source::contract::{Download, Op, SourceError};

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use super::account::{Account, Learned, Limits, Security};
 use super::client::Client;
+use super::client_certificate::ClientCertificate;
 use super::session::FtpSession;
 use super::tls::{self, MaxVersion, Tls, Trust};
 use crate::model::Secret;
@@ -33,6 +34,16 @@ const KEYS: &[Key] = &[
     },
     Key { name: "password", kind: Kind::Secret, doc: "Password of the user." },
     Key {
+        name: "account",
+        kind: Kind::Secret,
+        doc: "Answers a server that asks for an account behind the password (332, ACCT).",
+    },
+    Key {
+        name: "login_commands",
+        kind: Kind::List,
+        doc: "Commands to send after the login, as [\"SITE UMASK 022\"]; a refused one ends it.",
+    },
+    Key {
         name: "tls",
         kind: Kind::OneOf(&["none", "explicit", "implicit"]),
         doc: "Encryption of an `ftp://` source: `explicit` begins with AUTH TLS, `implicit` \
@@ -52,6 +63,26 @@ const KEYS: &[Key] = &[
         name: "tls_max_version",
         kind: Kind::OneOf(&["1.2", "1.3"]),
         doc: "Highest TLS version to offer; default 1.3.",
+    },
+    Key {
+        name: "tls_client_certificate",
+        kind: Kind::Secret,
+        doc: "The text of a PEM certificate (and its chain) to show to the server.",
+    },
+    Key {
+        name: "tls_client_certificate_file",
+        kind: Kind::Text,
+        doc: "A PEM file with the certificate (and its chain) to show to the server.",
+    },
+    Key {
+        name: "tls_client_key",
+        kind: Kind::Secret,
+        doc: "The text of the PEM private key of the client certificate.",
+    },
+    Key {
+        name: "tls_client_key_file",
+        kind: Kind::Text,
+        doc: "A PEM file with the private key of the client certificate.",
     },
     proxy::KEY,
     Key {
@@ -91,6 +122,9 @@ fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, Se
         port,
         user,
         password,
+        account: account(section)?,
+        login_commands: login_commands(section)?,
+        home: url.root.as_bytes() == b"/~" || url.root.as_bytes().starts_with(b"/~/"),
         security,
         proxy: section
             .secret("proxy")?
@@ -147,6 +181,36 @@ fn credentials(section: &Section, url: &SourceUrl) -> Result<(String, Secret), S
     }
 }
 
+fn account(section: &Section) -> Result<Option<Secret>, SettingError> {
+    match section.secret("account")? {
+        Some(account) if account.reveal().contains(['\r', '\n', '\0']) => {
+            Err(section.error("account", "holds a line break or a NUL, which FTP cannot carry"))
+        }
+        account => Ok(account),
+    }
+}
+
+/// Commands that would break what follows: they log in anew, encrypt, or open data connections.
+const NOT_AFTER_LOGIN: [&str; 22] = [
+    "USER", "PASS", "ACCT", "REIN", "QUIT", "AUTH", "PBSZ", "PROT", "CCC", "TYPE", "MODE", "STRU",
+    "PORT", "EPRT", "PASV", "EPSV", "RETR", "STOR", "APPE", "LIST", "NLST", "MLSD",
+];
+
+fn login_commands(section: &Section) -> Result<Vec<String>, SettingError> {
+    let commands = section.list("login_commands")?;
+    for command in &commands {
+        let verb = command.split(' ').next().unwrap_or_default().to_ascii_uppercase();
+        if verb.is_empty() || command.contains(['\r', '\n', '\0']) {
+            return Err(section.error("login_commands", "holds a line that is no command of FTP"));
+        }
+        if NOT_AFTER_LOGIN.contains(&verb.as_str()) {
+            let problem = format!("holds {verb}, which this program sends by itself");
+            return Err(section.error("login_commands", problem));
+        }
+    }
+    Ok(commands)
+}
+
 fn security(section: &Section, url: &SourceUrl) -> Result<Security, SettingError> {
     let tls = tls(section)?;
     let chosen = section.one_of("tls")?;
@@ -164,15 +228,64 @@ fn security(section: &Section, url: &SourceUrl) -> Result<Security, SettingError
     match mode {
         "implicit" => Ok(Security::Implicit(tls)),
         "explicit" => Ok(Security::Explicit(tls)),
-        _ => match ["tls_ca_file", "tls_pin", "tls_max_version"]
-            .into_iter()
-            .find(|key| section.has(key))
-        {
+        _ => match TLS_KEYS.into_iter().find(|key| section.has(key)) {
             // Who names an authority believes that the connection is encrypted.
             Some(key) => Err(section
                 .error(key, "is of no use without encryption; write `ftpes://` or set `tls`")),
             None => Ok(Security::Clear),
         },
+    }
+}
+
+/// What is of no use without encryption.
+const TLS_KEYS: [&str; 7] = [
+    "tls_ca_file",
+    "tls_pin",
+    "tls_max_version",
+    "tls_client_certificate",
+    "tls_client_certificate_file",
+    "tls_client_key",
+    "tls_client_key_file",
+];
+
+/// The text of a setting that is given as text or as a file.
+fn text_or_file(
+    section: &Section,
+    name: &'static str,
+    file: &'static str,
+) -> Result<Option<(&'static str, Secret)>, SettingError> {
+    match (section.secret(name)?, section.text(file)?) {
+        (Some(_), Some(_)) => {
+            Err(section.error(file, format!("is set beside `{name}`; allowed is one of the two")))
+        }
+        (Some(text), None) => Ok(Some((name, text))),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(&path).map_err(|error| {
+                section.error(file, format!("names a file that cannot be read: {error}"))
+            })?;
+            Ok(Some((file, Secret::new(text))))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// What is shown to a server that wants a certificate of its clients.
+fn client_certificate(section: &Section) -> Result<Option<ClientCertificate>, SettingError> {
+    let certificate =
+        text_or_file(section, "tls_client_certificate", "tls_client_certificate_file")?;
+    let key = text_or_file(section, "tls_client_key", "tls_client_key_file")?;
+    match (certificate, key) {
+        (None, None) => Ok(None),
+        (Some((_, certificate)), Some((name, key))) => {
+            ClientCertificate::read(certificate.reveal(), key.reveal())
+                .map(Some)
+                .map_err(|problem| section.error(name, problem))
+        }
+        (Some((name, _)), None) => {
+            Err(section.error(name, "is set without its key; set `tls_client_key_file`, too"))
+        }
+        (None, Some((name, _))) => Err(section
+            .error(name, "is set without its certificate; set `tls_client_certificate_file`, too")),
     }
 }
 
@@ -199,7 +312,7 @@ fn tls(section: &Section) -> Result<Tls, SettingError> {
         Some("1.2") => MaxVersion::V1_2,
         _ => MaxVersion::V1_3,
     };
-    Ok(Tls { trust, max_version })
+    Ok(Tls { trust, max_version, client: client_certificate(section)? })
 }
 
 /// A server with a user.
@@ -215,7 +328,7 @@ impl Endpoint for FtpEndpoint {
     }
 
     fn secrets(&self) -> Vec<Secret> {
-        vec![self.account.password.clone()]
+        std::iter::once(&self.account.password).chain(&self.account.account).cloned().collect()
     }
 
     fn credential(&self) -> Option<Secret> {

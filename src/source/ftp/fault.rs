@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::tls_reasons;
 use crate::failure::Class;
 use crate::model::{RemotePath, printable};
 use crate::source::contract::{Op, SourceError};
@@ -74,6 +75,11 @@ impl Reply {
             "unknown file",
             "does not exist",
         ])
+    }
+
+    /// A refusal of a login in clear text.
+    fn wants_tls(&self) -> bool {
+        self.says(&["ssl", "tls", "encrypt", "secure connection"])
     }
 
     /// The server has no such command, or not with this argument.
@@ -155,6 +161,17 @@ impl Scene<'_> {
                 self.fault(Class::Connect, format!("the server closed an idle session: {text}"))
             }
             421 | 120 => self.fault(Class::Busy, text),
+            332 if self.op == Op::Login => self
+                .fault(
+                    Class::Protocol,
+                    format!("{text}; the server wants an account: set `account`"),
+                )
+                .transient(false),
+            // The user is one who may not come in clear text.
+            500..=550 if self.op == Op::Login && reply.wants_tls() => {
+                self.fault(Class::Tls, format!("{text}; the server wants encryption: set `tls`"))
+            }
+            550 if self.op == Op::Login => self.fault(Class::Auth, text),
             // vsftpd dies after the password when the user's folder does not suit it: waiting mends
             // nothing.
             _ if reply.dying()
@@ -223,6 +240,12 @@ impl Scene<'_> {
             return self.fault(Class::Auth, text);
         }
         match error.get_ref() {
+            // An alert may come when the handshake is done on our side.
+            Some(inner)
+                if matches!(inner.downcast_ref(), Some(rustls::Error::AlertReceived(_))) =>
+            {
+                return self.fault(Class::Tls, error.get_ref().map_or(text, tls_reasons::of));
+            }
             // vsftpd writes its last words in clear text on the encrypted connection.
             Some(inner)
                 if matches!(

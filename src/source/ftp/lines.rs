@@ -7,10 +7,11 @@ use time::OffsetDateTime;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 
-use super::client::{Client, Transfer};
+use super::client::Client;
 use super::fault::{Broken, Scene};
 use super::listing::{self, Line, list_line, name_line};
 use super::mlsd;
+use super::transfer::Transfer;
 use crate::failure::{Class, Failure};
 use crate::model::{RemotePath, chain};
 use crate::source::contract::{Aside, Listed, SourceError};

@@ -3,6 +3,7 @@
 mod account;
 mod certificate;
 mod client;
+mod client_certificate;
 mod control;
 mod download;
 pub mod driver;
@@ -19,7 +20,10 @@ mod months;
 mod opening;
 mod passive;
 mod session;
+mod short_keys;
 mod tls;
+mod tls_reasons;
+mod transfer;
 mod ways;
 mod when;
 mod wire;

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::either::Either;
 
-use super::account::{Account, Security};
+use super::account::{Account, Presence, Security};
 use super::client::Client;
 use super::control::Control;
 use super::fault::{Broken, Reply, Scene};
@@ -17,7 +17,7 @@ use super::features;
 use super::mlsd;
 use super::tls::{Connector, MaxVersion};
 use super::wire::keep_alive;
-use crate::failure::Class;
+use crate::failure::{Class, Failure};
 use crate::source::contract::{Op, SourceError};
 use crate::source::finding::{Tell, resolved};
 
@@ -88,18 +88,38 @@ impl Client {
     async fn log_in(&mut self) -> Result<(), SourceError> {
         let account = self.account.clone();
         let scene = account.scene(Op::Login);
-        let user = [b"USER ", account.user.as_bytes()].concat();
-        let password = [b"PASS ", account.password.reveal().as_bytes()].concat();
-        let asking = async {
-            if self.control.expect(&user, &[230, 331]).await?.code == 331 {
-                self.control.expect(&password, &[202, 230]).await?;
-            }
-            Ok(())
-        };
-        match timeout(account.limits.command, asking).await {
+        let result = match timeout(account.limits.command, self.credentials(&account)).await {
             Err(_) => Err(scene.fault(Class::Stalled, "no answer to the login")),
             Ok(result) => result.map_err(|error| scene.broken(error)),
+        };
+        let inside = account.learned.inside.load(Ordering::Relaxed);
+        match result {
+            Ok(()) => {
+                self.presence = Some(Presence::new(account));
+                Ok(())
+            }
+            // The credential is good at this moment, so this is about how many logins there may be.
+            Err(error) if error.class() == Class::Auth && inside > 0 => Err(scene.fault(
+                Class::Busy,
+                format!("{}; {inside} logins are in, and no more may be", cause(&error)),
+            )),
+            Err(error) => Err(error),
         }
+    }
+
+    async fn credentials(&mut self, account: &Account) -> Result<(), Broken> {
+        let user = [b"USER ", account.user.as_bytes()].concat();
+        let password = [b"PASS ", account.password.reveal().as_bytes()].concat();
+        let mut reply = self.control.expect(&user, &[230, 331, 332]).await?;
+        if reply.code == 331 {
+            reply = self.control.expect(&password, &[202, 230, 332]).await?;
+        }
+        if reply.code == 332 {
+            let Some(name) = &account.account else { return Err(Broken::Refused(reply)) };
+            let account = [b"ACCT ", name.reveal().as_bytes()].concat();
+            self.control.expect(&account, &[202, 230]).await?;
+        }
+        Ok(())
     }
 
     /// Learns what the server can do and agrees on binary transfers and names in UTF-8.
@@ -119,10 +139,18 @@ impl Client {
         lines.push(b"TYPE I");
         // Whatever it says to the others: names are bytes to us either way.
         match self.commands(scene, &lines).await?.pop() {
-            Some(binary) if binary.code == 200 => Ok(()),
-            Some(binary) => Err(scene.refused(&binary)),
-            None => Err(scene.unanswered()),
+            Some(binary) if binary.code == 200 => {}
+            Some(binary) => return Err(scene.refused(&binary)),
+            None => return Err(scene.unanswered()),
         }
+        for command in &account.login_commands {
+            let reply = self.command(scene, command.as_bytes()).await?;
+            if reply.code >= 400 {
+                let why = format!("`{command}` of `login_commands` is refused: {}", reply.text());
+                return Err(scene.fault(Class::Protocol, why).transient(false));
+            }
+        }
+        Ok(())
     }
 
     /// What `features` tells, and what is to be asked for because of it.
@@ -152,6 +180,12 @@ impl Client {
         self.features = features::kept(lines);
         wishes
     }
+}
+
+/// Why, without what was being done.
+fn cause(error: &SourceError) -> String {
+    use std::error::Error;
+    error.source().map_or_else(|| error.to_string(), crate::model::chain)
 }
 
 /// Every address of the host, the name service's first choice first.
@@ -240,12 +274,7 @@ async fn encrypted(
 
 fn unsecured(scene: Scene<'_>, error: Broken, tls: Option<&Connector>) -> SourceError {
     match (error, tls) {
-        (Broken::Tls(text), Some(tls)) => {
-            let cause = tls
-                .refusal()
-                .unwrap_or_else(|| format!("{text}; does the server speak TLS on this port?"));
-            scene.fault(Class::Tls, cause)
-        }
+        (Broken::Tls(text), Some(tls)) => scene.fault(Class::Tls, tls.refusal().unwrap_or(text)),
         (Broken::Refused(reply), Some(_)) => match reply.code {
             500..=599 | 431 if !reply.says(&["oops"]) => scene.fault(
                 Class::Tls,

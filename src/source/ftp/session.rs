@@ -5,14 +5,14 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 
-use super::client::{Client, Opened, Transfer};
+use super::client::Client;
 use super::download::Reading;
 use super::fault::{Reply, Scene};
 use super::features;
 use super::listing::unreachable;
 use super::mlsd;
+use super::transfer::{Opened, Transfer};
 use super::ways::{self, size_of, time_of};
-use super::wire::with_path;
 use crate::failure::{Class, Failure};
 use crate::model::{ModifiedTime, RemoteFile, RemotePath};
 use crate::source::contract::{Download, Listed, Op, Session, SourceError};
@@ -65,7 +65,11 @@ impl FtpSession {
     ) -> Result<Option<Reply>, SourceError> {
         check_path(scene, dir)?;
         let reply = self.client.ask(scene, "CWD", dir).await?;
-        Ok((!matches!(reply.code, 200 | 250)).then_some(reply))
+        if !matches!(reply.code, 200 | 250) {
+            return Ok(Some(reply));
+        }
+        self.client.entered(dir);
+        Ok(None)
     }
 
     /// Lists the directory that the session stands in.
@@ -89,8 +93,10 @@ impl FtpSession {
         check_path(scene, path)?;
         let mut refusals = Vec::new();
         if self.client.machine_listings {
-            let replies =
-                self.client.commands_between_reads(scene, vec![with_path("MLST", path)]).await?;
+            let replies = self
+                .client
+                .commands_between_reads(scene, vec![self.client.line("MLST", path)])
+                .await?;
             let Some(reply) = replies.into_iter().next() else { return Err(scene.unanswered()) };
             match reply.code {
                 250 => match told_by_mlst(&reply, path) {
@@ -105,7 +111,10 @@ impl FtpSession {
         }
         let replies = self
             .client
-            .commands_between_reads(scene, vec![with_path("SIZE", path), with_path("MDTM", path)])
+            .commands_between_reads(
+                scene,
+                vec![self.client.line("SIZE", path), self.client.line("MDTM", path)],
+            )
             .await?;
         let Ok([size, modified]) = <[Reply; 2]>::try_from(replies) else {
             return Err(scene.unanswered());
@@ -118,6 +127,11 @@ impl FtpSession {
             }
             Told::NoSuchCommand => None,
         };
+        if modified.not_understood()
+            && let Some(file) = self.facts_unoffered(scene, path).await?
+        {
+            return Ok(Some(file));
+        }
         let modified = match told(scene, modified)? {
             Told::Value(value) => time_of(&value),
             Told::Missing(reply) => {
@@ -130,6 +144,26 @@ impl FtpSession {
             Some(_) => Ok(Some(RemoteFile { path: path.clone(), size, modified })),
             None => self.doubtful(scene, path, modified, &refusals, absence).await,
         }
+    }
+
+    /// Only its listings tell times: some know MLST without offering it, which is tried once.
+    async fn facts_unoffered(
+        &mut self,
+        scene: Scene<'_>,
+        path: &RemotePath,
+    ) -> Result<Option<RemoteFile>, SourceError> {
+        let account = self.client.account.clone();
+        let ways = &account.learned.ways;
+        if self.client.machine_listings || ways.lacks_facts() || !ways.first_unoffered() {
+            return Ok(None);
+        }
+        let reply = self.client.ask(scene, "MLST", path).await?;
+        let file = match (reply.code == 250).then(|| told_by_mlst(&reply, path)).flatten() {
+            Some(ToldByMlst::File(file)) if file.size.is_some() => Some(file),
+            _ => None,
+        };
+        self.client.machine_listings = file.is_some();
+        Ok(file)
     }
 
     /// The server did not tell a size: is there a file at all?
@@ -247,6 +281,14 @@ impl FtpSession {
         path: &RemotePath,
         reply: &Reply,
     ) -> SourceError {
+        if scene.op == Op::List && reply.denies() && self.client.here.is_none() {
+            let text = format!(
+                "{}; if this user may only go on from the folder of the login, write `/~/` before \
+                    the path in `url`",
+                reply.text()
+            );
+            return scene.fault(scene.refused(reply).class(), text).session_survives();
+        }
         if reply.code != 550
             || reply.denies()
             || reply.says_missing()
@@ -306,7 +348,7 @@ impl FtpSession {
         offset: u64,
     ) -> Result<(Box<Transfer>, u64, u64), SourceError> {
         check_path(scene, &file.path)?;
-        let line = with_path("RETR", &file.path);
+        let line = self.client.line("RETR", &file.path);
         if self.resumes && offset > 0 {
             match self.client.transfer(scene, &line, offset).await? {
                 Opened::Data(data) => {
@@ -382,8 +424,10 @@ impl Session for FtpSession {
         }
         let verbs: &[&str] =
             if self.client.machine_listings { &["MLST"] } else { &["SIZE", "MDTM"] };
-        let lines =
-            paths.iter().flat_map(|path| verbs.iter().map(|verb| with_path(verb, path))).collect();
+        let lines = paths
+            .iter()
+            .flat_map(|path| verbs.iter().map(|verb| self.client.line(verb, path)))
+            .collect();
         self.client.will_read();
         let replies = self.client.commands_between_reads(scene, lines).await?;
         let each = paths.iter().zip(replies.chunks_exact(verbs.len()));

@@ -3,21 +3,27 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::client_certificate::{ClientCertificate, Shown};
 use super::fault::Broken;
+use super::short_keys;
+use super::tls_reasons;
 use crate::model::{hex, printable};
 
 /// How many TLS sessions of one login can be taken up again by its data connections.
@@ -32,16 +38,23 @@ pub enum Trust {
     /// What this machine trusts.
     Platform,
     /// The authorities of a file, and nobody else.
-    Authorities(Arc<RootCertStore>),
+    Authorities(Arc<Authorities>),
     /// The one certificate with this SHA-256.
     Pin([u8; 32]),
+}
+
+/// The certificates of a file.
+pub struct Authorities {
+    store: Arc<RootCertStore>,
+    /// The SHA-256 of each: a server may show one of them itself.
+    digests: Vec<[u8; 32]>,
 }
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trust::Platform => f.write_str("Platform"),
-            Trust::Authorities(store) => write!(f, "Authorities({})", store.len()),
+            Trust::Authorities(all) => write!(f, "Authorities({})", all.digests.len()),
             Trust::Pin(pin) => write!(f, "Pin({})", hex(pin)),
         }
     }
@@ -49,9 +62,10 @@ impl fmt::Debug for Trust {
 
 /// The certificates of a PEM text; why not, otherwise.
 pub fn authorities(pem: &[u8]) -> Result<Trust, String> {
-    let mut store = RootCertStore::empty();
+    let (mut store, mut digests) = (RootCertStore::empty(), Vec::new());
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| format!("holds no readable PEM: {error}"))?;
+        digests.push(Sha256::digest(&certificate).into());
         store
             .add(certificate)
             .map_err(|error| format!("holds a certificate that cannot be used: {error}"))?;
@@ -59,7 +73,7 @@ pub fn authorities(pem: &[u8]) -> Result<Trust, String> {
     if store.is_empty() {
         return Err("holds no `BEGIN CERTIFICATE`".into());
     }
-    Ok(Trust::Authorities(Arc::new(store)))
+    Ok(Trust::Authorities(Arc::new(Authorities { store: Arc::new(store), digests })))
 }
 
 /// `SHA256:` and 64 hex digits (colons between them are allowed) or base64.
@@ -84,6 +98,8 @@ pub struct Tls {
     pub trust: Trust,
     /// Whether TLS 1.3 is left out.
     pub max_version: MaxVersion,
+    /// What is shown to a server that wants a certificate of its clients.
+    pub client: Option<ClientCertificate>,
 }
 
 /// The highest version of TLS that is offered.
@@ -105,6 +121,7 @@ impl Tls {
             presented: Mutex::default(),
             refusal: Mutex::default(),
         });
+        let shown = Arc::new(Shown::new(self.client.clone()));
         let versions: &[_] = match max_version {
             MaxVersion::V1_2 => &[&rustls::version::TLS12],
             MaxVersion::V1_3 => &[&rustls::version::TLS13, &rustls::version::TLS12],
@@ -115,7 +132,7 @@ impl Tls {
         let mut config = builder
             .dangerous()
             .with_custom_certificate_verifier(verifier.clone())
-            .with_no_client_auth();
+            .with_client_cert_resolver(shown.clone());
         config.resumption = Resumption::in_memory_sessions(RESUMABLE);
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
             format!("`{}` is no name that a certificate can hold", printable(host.as_bytes()))
@@ -124,21 +141,22 @@ impl Tls {
             config: Arc::new(config),
             name,
             verifier,
+            shown,
             max_version,
             handshakes: Arc::default(),
         })
     }
 
     fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Believes, String> {
-        let roots = match &self.trust {
+        let (roots, own) = match &self.trust {
             Trust::Pin(pin) => return Ok(Believes::Pin(*pin, provider.clone())),
-            Trust::Authorities(roots) => roots.clone(),
-            Trust::Platform => platform_roots()?,
+            Trust::Authorities(all) => (all.store.clone(), all.digests.clone()),
+            Trust::Platform => (platform_roots()?, Vec::new()),
         };
         let inner = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
             .build()
             .map_err(|error| error.to_string())?;
-        Ok(Believes::Authorities(inner))
+        Ok(Believes::Authorities(inner, own))
     }
 }
 
@@ -162,6 +180,7 @@ pub struct Connector {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     verifier: Arc<Verifier>,
+    shown: Arc<Shown>,
     handshakes: Arc<Mutex<Handshakes>>,
     /// The highest version that is offered.
     pub max_version: MaxVersion,
@@ -229,16 +248,20 @@ impl Connector {
             }
             // Only what TLS itself says is about TLS; a connection that broke meanwhile is just
             // that.
-            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
-                Err(Broken::Tls(error.to_string()))
-            }
-            Err(error) => Err(Broken::Io(error)),
+            Err(error) => match error.get_ref().filter(|inner| inner.is::<Error>()) {
+                Some(inner) if self.shown.is_missed() => {
+                    Err(Broken::Tls(tls_reasons::client_certificate(&inner.to_string())))
+                }
+                Some(inner) => Err(Broken::Tls(tls_reasons::of(inner))),
+                None => Err(Broken::Io(error)),
+            },
         }
     }
 }
 
 enum Believes {
-    Authorities(Arc<WebPkiServerVerifier>),
+    /// With the SHA-256 of certificates that are trusted for themselves.
+    Authorities(Arc<WebPkiServerVerifier>, Vec<[u8; 32]>),
     Pin([u8; 32], Arc<CryptoProvider>),
 }
 
@@ -273,8 +296,16 @@ impl ServerCertVerifier for Verifier {
                 .collect();
         }
         let result = match &self.inner {
-            Believes::Authorities(inner) => {
-                inner.verify_server_cert(certificate, intermediates, name, ocsp, now)
+            Believes::Authorities(inner, own) => {
+                match inner.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+                    // `openssl req -x509` makes an authority that servers show as their own.
+                    Err(Error::InvalidCertificate(CertificateError::Other(_)))
+                        if own.contains(&found) =>
+                    {
+                        of_itself(certificate, name, now)
+                    }
+                    judged => judged,
+                }
             }
             Believes::Pin(pin, _) if *pin == found => Ok(ServerCertVerified::assertion()),
             Believes::Pin(..) => Err(CertificateError::ApplicationVerificationFailure.into()),
@@ -296,7 +327,7 @@ impl ServerCertVerifier for Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         match &self.inner {
-            Believes::Authorities(inner) => {
+            Believes::Authorities(inner, _) => {
                 inner.verify_tls12_signature(message, certificate, signed)
             }
             Believes::Pin(_, provider) => verify_tls12_signature(
@@ -304,7 +335,8 @@ impl ServerCertVerifier for Verifier {
                 certificate,
                 signed,
                 &provider.signature_verification_algorithms,
-            ),
+            )
+            .or_else(|error| short_keys::judged_again(error, message, certificate, signed)),
         }
     }
 
@@ -315,7 +347,7 @@ impl ServerCertVerifier for Verifier {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         match &self.inner {
-            Believes::Authorities(inner) => {
+            Believes::Authorities(inner, _) => {
                 inner.verify_tls13_signature(message, certificate, signed)
             }
             Believes::Pin(_, provider) => verify_tls13_signature(
@@ -323,18 +355,43 @@ impl ServerCertVerifier for Verifier {
                 certificate,
                 signed,
                 &provider.signature_verification_algorithms,
-            ),
+            )
+            .or_else(|error| short_keys::judged_again(error, message, certificate, signed)),
         }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         match &self.inner {
-            Believes::Authorities(inner) => inner.supported_verify_schemes(),
+            Believes::Authorities(inner, _) => inner.supported_verify_schemes(),
             Believes::Pin(_, provider) => {
                 provider.signature_verification_algorithms.supported_schemes()
             }
         }
     }
+}
+
+/// Judges a certificate that the settings name as trusted: name and dates are all that is left.
+fn of_itself(
+    certificate: &CertificateDer<'_>,
+    name: &ServerName<'_>,
+    now: UnixTime,
+) -> Result<ServerCertVerified, Error> {
+    let parsed = ParsedCertificate::try_from(certificate)?;
+    verify_server_name(&parsed, name)?;
+    let (_, x509) =
+        X509Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    let seconds = |at: x509_parser::time::ASN1Time| {
+        UnixTime::since_unix_epoch(Duration::from_secs(at.timestamp().max(0).unsigned_abs()))
+    };
+    let validity = x509.validity();
+    let (not_before, not_after) = (seconds(validity.not_before), seconds(validity.not_after));
+    if now < not_before {
+        return Err(CertificateError::NotValidYetContext { time: now, not_before }.into());
+    }
+    if now > not_after {
+        return Err(CertificateError::ExpiredContext { time: now, not_after }.into());
+    }
+    Ok(ServerCertVerified::assertion())
 }
 
 fn reason(error: &rustls::Error) -> String {
@@ -347,6 +404,15 @@ fn reason(error: &rustls::Error) -> String {
         }
         CertificateError::NotValidYetContext { not_before, .. } => {
             format!("is not valid before {}", day(*not_before))
+        }
+        CertificateError::NotValidForNameContext { expected, presented }
+            if presented.is_empty() =>
+        {
+            format!(
+                "names no host (it has no subjectAltName, and a common name does not count), so \
+                    it is not for `{}`; `tls_pin` trusts it as it is",
+                expected.to_str()
+            )
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
             format!(
@@ -364,7 +430,13 @@ fn reason(error: &rustls::Error) -> String {
         CertificateError::ApplicationVerificationFailure => {
             "is not the one that `tls_pin` names".into()
         }
-        other => format!("was refused: {}", printable(other.to_string().as_bytes())),
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "is one of an authority, shown as the server's own; `tls_pin` trusts it".into()
+        }
+        other => format!(
+            "was refused: {}; `tls_pin` trusts one certificate, whoever signed it",
+            printable(other.to_string().as_bytes())
+        ),
     }
 }
 

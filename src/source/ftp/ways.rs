@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::client::{Client, Opened, with_path};
+use super::client::Client;
 use super::fault::{Reply, Scene};
+use super::transfer::Opened;
 use super::{lines, when};
 use crate::model::{ModifiedTime, RemoteFile, RemotePath, printable};
 use crate::source::contract::{Listed, SourceError};
@@ -24,6 +25,8 @@ pub struct Ways {
     all: Known,
     /// Nothing but names can be read.
     names: AtomicBool,
+    /// Facts were asked for although they are not offered.
+    unoffered: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +49,11 @@ impl Ways {
     /// Whether listings of facts (`MLSD`) were found to be of no use.
     pub fn lacks_facts(&self) -> bool {
         self.facts.fails()
+    }
+
+    /// Whether facts that are not offered are asked for now, for the first time.
+    pub fn first_unoffered(&self) -> bool {
+        !self.unoffered.swap(true, Ordering::Relaxed)
     }
 
     /// Which simpler way is taken, and why; nothing while the best one works.
@@ -300,7 +308,7 @@ async fn by_name(
     for paths in names.chunks(AT_ONCE) {
         let asked: Vec<_> = paths
             .iter()
-            .flat_map(|path| [with_path("SIZE", path), with_path("MDTM", path)])
+            .flat_map(|path| [client.line("SIZE", path), client.line("MDTM", path)])
             .collect();
         let replies = client.commands(scene, &asked).await?;
         for (path, replies) in paths.iter().zip(replies.chunks_exact(2)) {

@@ -69,6 +69,12 @@ pub const KEYS: &[Key] = &[
             \"15s\".",
     },
     Key {
+        name: "server_command",
+        kind: Kind::Text,
+        doc: "A command that starts SFTP on the server, as \"sudo /usr/lib/openssh/sftp-server\", in \
+            place of the server's own SFTP.",
+    },
+    Key {
         name: "legacy_algorithms",
         kind: Kind::Flag,
         doc: "Whether SHA-1 and CBC may be used, for servers of before 2014 that know nothing \
@@ -104,6 +110,7 @@ pub fn target(section: &Section, url: &SourceUrl) -> Result<Target, SettingError
         port: url.port.unwrap_or(22),
         credentials,
         trust: trust(section)?,
+        server_command: server_command(section)?,
         proxy: section
             .secret("proxy")?
             .map(|text| {
@@ -166,6 +173,16 @@ fn key(section: &Section) -> Result<Option<PrivateKey>, SettingError> {
     private_key::read(&text, passphrase.as_ref())
         .map(Some)
         .map_err(|problem| section.error(name, problem))
+}
+
+fn server_command(section: &Section) -> Result<Option<String>, SettingError> {
+    match section.text("server_command")? {
+        Some(command) if command.trim().is_empty() || command.contains('\0') => Err(section.error(
+            "server_command",
+            "is no command; allowed is the path of a program and its words",
+        )),
+        command => Ok(command),
+    }
 }
 
 fn trust(section: &Section) -> Result<Trust, SettingError> {

@@ -1,23 +1,20 @@
 //! From an address to a logged-in SFTP channel, with every failure told apart.
 
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use russh::client::{self, DisconnectReason, Handle};
 use russh::keys::{PublicKey, PublicKeyOrCertificate};
 use russh::{ChannelMsg, ChannelOpenFailure, Disconnect};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::algorithms::{self, Algorithms};
 use super::auth::{self, AuthError, Credentials};
 use super::client::{Client, ClientError, LastWords, SessionTerms};
+use super::greeting::{FirstWords, Listening};
 use super::host_key::{Distrust, Presented, Trust};
 use crate::failure::Class;
 use crate::model::{BoxError, printable};
@@ -30,8 +27,8 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// What the server may send before we take it. It is opened again once half of it is used, so that
 /// half of it is what a round trip can carry: as much as is ever asked for ahead.
 const WINDOW: u32 = 64 << 20;
-/// How much of a server's first words is kept for messages.
-const FIRST_WORDS: usize = 255;
+/// While nothing comes, the server is asked this often whether it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Where to and as whom.
 #[derive(Clone)]
@@ -46,6 +43,8 @@ pub struct Target {
     pub trust: Trust,
     /// Which algorithms to offer.
     pub algorithms: Algorithms,
+    /// What starts SFTP, if the server does not offer it by itself.
+    pub server_command: Option<String>,
     /// The way to the server, if it is not straight.
     pub proxy: Option<Proxy>,
     /// Limit for each address's TCP connection.
@@ -122,7 +121,7 @@ pub async fn open(target: &Target, tell: Tell<'_>) -> Result<Connection, OpenErr
     let mut handle = match shaken {
         Ok(handle) => handle?,
         // One that has said nothing may yet be SSH, and has closed nothing.
-        Err(_) if watch.notes().first_words.is_empty() => {
+        Err(_) if watch.first_words.heard().is_empty() => {
             return Err(OpenError::connect(
                 Class::Stalled,
                 too_slow("the server's greeting", limit),
@@ -239,14 +238,19 @@ async fn shake_hands(
     let config = client::Config {
         nodelay: true,
         window_size: WINDOW,
-        keepalive_interval: Some(Duration::from_secs(15)),
-        keepalive_max: 3,
+        keepalive_interval: Some(KEEP_ALIVE),
+        // Some servers answer while they work, some do not: silence counts as `stall_timeout` has
+        // it, and never less than a minute.
+        keepalive_max: (target.terms.stall.as_secs() / KEEP_ALIVE.as_secs()).max(4) as usize - 1,
+        // As OpenSSH's client does.
+        gex: client::GexParams::new(2048, 3072, 8192)
+            .map_err(|error| OpenError::connect(Class::Internal, error))?,
         preferred: algorithms::offer(target.algorithms, |all| {
             target.trust.preferred(&target.host, target.port, all)
         }),
         ..client::Config::default()
     };
-    let stream = Listening { stream, watch: watch.clone() };
+    let stream = Listening::new(stream, watch.first_words.clone(), watch.last_words.clone());
     client::connect_stream(Arc::new(config), stream, watcher)
         .await
         .map_err(|error| handshake_failure(error, watch))
@@ -259,7 +263,11 @@ async fn open_channel(
 ) -> Result<Client, OpenError> {
     let mut channel =
         handle.channel_open_session().await.map_err(|error| channel_failure(error, watch))?;
-    channel.request_subsystem(true, "sftp").await.map_err(|error| channel_failure(error, watch))?;
+    let started = match &target.server_command {
+        Some(command) => channel.exec(true, command.as_bytes()).await,
+        None => channel.request_subsystem(true, "sftp").await,
+    };
+    started.map_err(|error| channel_failure(error, watch))?;
     // As OpenSSH's client does, not after the answer: that saves a round trip. Who offers no SFTP
     // reads over it.
     let begun = Instant::now();
@@ -268,11 +276,7 @@ async fn open_channel(
         match channel.wait().await {
             Some(ChannelMsg::Success) => break,
             Some(ChannelMsg::Failure) => {
-                return Err(OpenError::login(
-                    Class::Protocol,
-                    "the server offers no SFTP to this user",
-                )
-                .not_transient());
+                return Err(OpenError::login(Class::Protocol, refused_sftp(target)).not_transient());
             }
             Some(_) => {}
             None => {
@@ -289,6 +293,16 @@ async fn open_channel(
             ClientError::Stalled(_) => OpenError::login(Class::Stalled, error),
             _ => OpenError::login(Class::Protocol, error),
         })
+}
+
+fn refused_sftp(target: &Target) -> &'static str {
+    match target.server_command {
+        Some(_) => "the server refuses to run `server_command`",
+        None => {
+            "the server offers no SFTP to this user; if it runs commands, `server_command = \
+                \"/usr/lib/openssh/sftp-server\"` may start it"
+        }
+    }
 }
 
 fn handshake_failure(error: russh::Error, watch: &Watch) -> OpenError {
@@ -362,12 +376,12 @@ fn channel_failure(error: russh::Error, watch: &Watch) -> OpenError {
 #[derive(Clone, Default)]
 struct Watch {
     notes: Arc<Mutex<Notes>>,
+    first_words: FirstWords,
     last_words: LastWords,
 }
 
 #[derive(Default)]
 struct Notes {
-    first_words: Vec<u8>,
     presented: Option<Presented>,
     distrust: Option<Distrust>,
     about_login: bool,
@@ -387,7 +401,8 @@ impl Watch {
     fn findings(&self, start: Instant) -> Vec<Finding> {
         let notes = self.notes();
         let Some(presented) = &notes.presented else { return Vec::new() };
-        let greeting = String::from_utf8_lossy(&notes.first_words);
+        let words = self.first_words.heard();
+        let greeting = String::from_utf8_lossy(&words);
         let greeting: String = greeting
             .lines()
             .find(|line| line.starts_with("SSH-"))
@@ -407,8 +422,7 @@ impl Watch {
 
     /// The failure that the first words tell, if the server does not speak SSH.
     fn no_ssh(&self) -> Option<OpenError> {
-        let notes = self.notes();
-        let words = &notes.first_words;
+        let words = &self.first_words.heard();
         if words.starts_with(b"SSH-") || words.windows(5).any(|window| window == b"\nSSH-") {
             return None;
         }
@@ -430,52 +444,6 @@ impl Watch {
             ));
         }
         Some(OpenError::connect(Class::Busy, format!("the server turned us away: `{text}`")))
-    }
-}
-
-/// The socket, with an ear on the first words: russh forgets what is no SSH greeting.
-struct Listening {
-    stream: TcpStream,
-    watch: Watch,
-}
-
-impl AsyncRead for Listening {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if let Poll::Ready(result) = &polled {
-            let mut notes = self.watch.notes();
-            let room = FIRST_WORDS - notes.first_words.len();
-            if room > 0 {
-                let new = &buf.filled()[before..];
-                notes.first_words.extend_from_slice(&new[..new.len().min(room)]);
-            }
-            drop(notes);
-            if let Err(error) = result {
-                self.watch.last_words.say(error.to_string());
-            }
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Listening {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

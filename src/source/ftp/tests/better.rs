@@ -192,3 +192,28 @@ async fn a_folder_of_an_honest_server_is_one_listing() {
     list(&mut server.session().await, "/out").await.unwrap();
     assert_eq!((server.times("MLSD"), server.times("LIST")), (1, 0));
 }
+
+#[tokio::test]
+async fn mlst_is_tried_once_where_only_listings_tell_times() {
+    let server = Scripted::new(|line| match line {
+        "MLST /out/a.csv" => {
+            Said::Reply("250-here\r\n type=file;size=6;modify=20240110101112; a.csv\r\n250 end")
+        }
+        line if line.starts_with("MDTM") => Said::Reply("502 no"),
+        _ => Said::Usual,
+    })
+    .await;
+    let mut session = server.session().await;
+    let told = soon(session.stat(&RemotePath::from("/out/a.csv"))).await.unwrap().unwrap();
+    assert_eq!((told.size, told.modified.is_some()), (Some(6), true));
+    let server = Scripted::new(|line| match line.split(' ').next() {
+        Some("MDTM") => Said::Reply("502 no"),
+        _ => Said::Usual,
+    })
+    .await;
+    let mut session = server.session().await;
+    for _ in 0..3 {
+        soon(session.stat(&RemotePath::from("/out/a.csv"))).await.unwrap().unwrap();
+    }
+    assert_eq!(server.times("MLST"), 1);
+}

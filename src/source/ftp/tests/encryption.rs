@@ -69,7 +69,7 @@ async fn world(
 ) -> World {
     let tls = ServerTls { config: certified.config.clone(), start };
     let mut world = World::at(script, |options| options.tls = Some(tls)).await;
-    let tls = Tls { trust, max_version };
+    let tls = Tls { trust, max_version, client: None };
     let security =
         if start == TlsStart::Explicit { Security::Explicit(tls) } else { Security::Implicit(tls) };
     world.endpoint = endpoint(&world.server, "demo", security);
@@ -208,7 +208,8 @@ async fn clear_text_is_never_the_way_out() {
     }
     // A server that knows no TLS, spoken to in both ways.
     let mut world = World::new(Script::default()).await;
-    let tls = Tls { trust: Certified::good().trusted(), max_version: MaxVersion::V1_3 };
+    let tls =
+        Tls { trust: Certified::good().trusted(), max_version: MaxVersion::V1_3, client: None };
     for security in [Security::Explicit(tls.clone()), Security::Implicit(tls)] {
         world.endpoint = endpoint(&world.server, "demo", security);
         check_error(Err::<(), _>(world.refused().await), Class::Tls, false);
@@ -267,9 +268,46 @@ async fn what_comes_in_clear_text_before_the_handshake_is_never_believed() {
     });
     let mut world = World::new(Script::default()).await;
     world.server.address = address;
-    let tls = Tls { trust: certified.trusted(), max_version: MaxVersion::V1_3 };
+    let tls = Tls { trust: certified.trusted(), max_version: MaxVersion::V1_3, client: None };
     world.endpoint = endpoint(&world.server, "demo", Security::Explicit(tls));
     let class = world.refused().await.class();
     assert!(matches!(class, Class::Auth | Class::Tls), "{class}");
     server.abort();
+}
+
+#[tokio::test]
+async fn a_server_that_shows_the_authority_of_tls_ca_file_itself() {
+    let key = KeyPair::generate().unwrap();
+    let own = |name: &str| {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.self_signed(&key).unwrap()
+    };
+    for (name, refusal) in [("127.0.0.1", None), ("else.example", Some("not for `127.0.0.1`"))] {
+        let certificate = own(name);
+        let mut certified = Certified::good();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            )
+            .unwrap();
+        certified.config = Arc::new(config);
+        certified.der = certificate.der().to_vec();
+        let trust = tls::authorities(certificate.pem().as_bytes()).unwrap();
+        match refusal {
+            Some(part) => check_refused(&certified, trust, part).await,
+            None => {
+                let script = Script::default();
+                let max = MaxVersion::V1_3;
+                let world = world(&certified, TlsStart::Explicit, script, trust, max).await;
+                let mut session = world.session().await;
+                assert_eq!(list(&mut session, "/").await.unwrap().len(), 3);
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod corpus;
 mod dialects;
 mod encryption;
 mod faults;
+mod logging_in;
 #[cfg(unix)]
 mod names;
 mod scripted;
@@ -55,6 +56,9 @@ fn endpoint(server: &FtpServer, password: &str, security: Security) -> FtpEndpoi
         user: "demo".into(),
         password: Secret::new(password),
         security,
+        account: None,
+        login_commands: Vec::new(),
+        home: false,
         proxy: None,
         limits: LIMITS,
         learned: Learned::default(),

@@ -19,6 +19,15 @@ pub enum Said {
     Usual,
 }
 
+/// What the server does between EPSV and a connection to its port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Port {
+    /// It reads commands.
+    Waits,
+    /// It waits.
+    IsWaitedFor,
+}
+
 pub type Words = Arc<dyn Fn(&str) -> Said + Send + Sync>;
 
 pub struct Scripted {
@@ -32,13 +41,26 @@ impl Scripted {
         greeting: &'static str,
         words: impl Fn(&str) -> Said + Send + Sync + 'static,
     ) -> Self {
+        Self::start(greeting, words, Port::Waits).await
+    }
+
+    /// A server that reads no command between EPSV and a connection to its port.
+    pub async fn that_waits(words: impl Fn(&str) -> Said + Send + Sync + 'static) -> Self {
+        Self::start("220 ready", words, Port::IsWaitedFor).await
+    }
+
+    async fn start(
+        greeting: &'static str,
+        words: impl Fn(&str) -> Said + Send + Sync + 'static,
+        port: Port,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (words, seen): (Words, _) = (Arc::new(words), Arc::<Mutex<Vec<String>>>::default());
         let log = seen.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, greeting, words.clone(), log.clone()));
+                tokio::spawn(serve(stream, greeting, words.clone(), log.clone(), port));
             }
         });
         let account = account(address);
@@ -68,6 +90,9 @@ fn account(address: SocketAddr) -> Account {
         user: "demo".into(),
         password: Secret::new("demo"),
         security: Security::Clear,
+        account: None,
+        login_commands: Vec::new(),
+        home: false,
         proxy: None,
         limits: Limits { stall: Duration::from_secs(5), command: Duration::from_secs(5), ..LIMITS },
         learned: Learned::default(),
@@ -79,11 +104,18 @@ async fn serve(
     greeting: &'static str,
     words: Words,
     seen: Arc<Mutex<Vec<String>>>,
+    port: Port,
 ) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     stream.write_all(format!("{greeting}\r\n").as_bytes()).await?;
-    let mut door = None;
+    let (mut door, mut data_stream) = (None::<TcpListener>, None);
     loop {
+        if port == Port::IsWaitedFor
+            && let Some(listener) = door.take()
+        {
+            let accepted = tokio::time::timeout(Duration::from_secs(10), listener.accept()).await;
+            data_stream = accepted.ok().and_then(Result::ok).map(|(stream, _)| stream);
+        }
         let mut line = String::new();
         if stream.read_line(&mut line).await? == 0 {
             return Ok(());
@@ -105,7 +137,10 @@ async fn serve(
             Said::Data(data) => {
                 stream.write_all(b"150 here\r\n").await?;
                 if let Some(listener) = door.take() {
-                    listener.accept().await?.0.write_all(data.as_bytes()).await?;
+                    data_stream = Some(listener.accept().await?.0);
+                }
+                if let Some(mut data_stream) = data_stream.take() {
+                    data_stream.write_all(data.as_bytes()).await?;
                 }
                 "226 done\r\n".into()
             }

@@ -1,0 +1,146 @@
+//! Why TLS did not come about, in words that name the cause and the setting that mends it.
+
+use std::error::Error as StdError;
+
+use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible};
+
+use crate::model::printable;
+
+const NO_TLS: &str = "does the server speak TLS on this port?";
+const OLD: &str = "this program speaks TLS 1.2 and 1.3, with ECDHE and AES-GCM or ChaCha20; the \
+    server may know older versions, or suites with RSA, DHE or CBC, alone: its owner has to \
+    allow newer ones";
+const CLIENT: &str = "the server wants a client certificate: set `tls_client_certificate_file` \
+    and `tls_client_key_file`";
+
+/// What `error`, if it is one of TLS, means to people.
+pub fn of(error: &(dyn StdError + Send + Sync + 'static)) -> String {
+    let text = printable(error.to_string().as_bytes());
+    match error.downcast_ref::<Error>().and_then(advice) {
+        Some(advice) => format!("{text}; {advice}"),
+        None => text,
+    }
+}
+
+/// What is said to a server that asked for a certificate and got none.
+pub fn client_certificate(text: &str) -> String {
+    format!("{text}; {CLIENT}")
+}
+
+/// The cause and the remedy of an error, where it has one. Certificates are judged elsewhere.
+fn advice(error: &Error) -> Option<&'static str> {
+    Some(match error {
+        Error::InvalidMessage(problem) => message(problem),
+        Error::InappropriateMessage { .. } | Error::PeerSentOversizedRecord => NO_TLS,
+        Error::InappropriateHandshakeMessage { .. } | Error::PeerMisbehaved(_) => {
+            "the server breaks the rules of TLS; `tls_max_version = \"1.2\"` may help"
+        }
+        Error::PeerIncompatible(problem) => incompatible(problem),
+        Error::AlertReceived(alert) => told(*alert),
+        Error::DecryptError => {
+            "what the server sent was changed on the way, or by the server: try \
+                `tls_max_version = \"1.2\"`"
+        }
+        Error::NoCertificatesPresented => "the server showed no certificate",
+        Error::UnsupportedNameType => "the server's name is none that a certificate can hold",
+        Error::InvalidEncryptedClientHello(_)
+        | Error::EncryptError
+        | Error::InvalidCertificate(_)
+        | Error::InvalidCertRevocationList(_)
+        | Error::General(_)
+        | Error::FailedToGetCurrentTime
+        | Error::FailedToGetRandomBytes
+        | Error::HandshakeNotComplete
+        | Error::NoApplicationProtocol
+        | Error::BadMaxFragmentSize
+        | Error::InconsistentKeys(_)
+        | Error::Other(_) => return None,
+        // The list is open; a test counts what it holds today.
+        _ => return None,
+    })
+}
+
+fn message(problem: &InvalidMessage) -> &'static str {
+    match problem {
+        InvalidMessage::UnknownProtocolVersion | InvalidMessage::UnsupportedCurveType => OLD,
+        _ => NO_TLS,
+    }
+}
+
+fn incompatible(problem: &PeerIncompatible) -> &'static str {
+    match problem {
+        PeerIncompatible::ExtendedMasterSecretExtensionRequired => {
+            "the server's TLS lacks the extended master secret"
+        }
+        _ => OLD,
+    }
+}
+
+/// What the server's last word says.
+fn told(alert: AlertDescription) -> &'static str {
+    match alert {
+        AlertDescription::HandshakeFailure
+        | AlertDescription::ProtocolVersion
+        | AlertDescription::InsufficientSecurity
+        | AlertDescription::IllegalParameter
+        | AlertDescription::InappropriateFallback => OLD,
+        AlertDescription::CertificateRequired | AlertDescription::NoCertificate => CLIENT,
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnknownCA
+        | AlertDescription::AccessDenied
+        | AlertDescription::CertificateUnobtainable => {
+            "the server refuses the client certificate: see `tls_client_certificate_file`"
+        }
+        AlertDescription::UnrecognisedName => {
+            "the server does not know itself by the host name in `url`"
+        }
+        AlertDescription::UnexpectedMessage
+        | AlertDescription::DecodeError
+        | AlertDescription::DecryptError
+        | AlertDescription::BadRecordMac
+        | AlertDescription::RecordOverflow
+        | AlertDescription::MissingExtension
+        | AlertDescription::UnsupportedExtension => {
+            "the server does not understand this program's TLS: try `tls_max_version = \"1.2\"`"
+        }
+        _ => "the server's own log says why",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(error: Error, part: &str) {
+        let text = of(&error);
+        assert!(text.contains(part), "{text}");
+    }
+
+    #[test]
+    fn reasons_name_what_mends_them() {
+        use AlertDescription as Alert;
+        check(Error::AlertReceived(Alert::HandshakeFailure), "older versions, or suites");
+        check(Error::AlertReceived(Alert::ProtocolVersion), "TLS 1.2 and 1.3");
+        check(Error::AlertReceived(Alert::CertificateRequired), "`tls_client_certificate_file`");
+        check(Error::AlertReceived(Alert::UnknownCA), "refuses the client certificate");
+        check(Error::InvalidMessage(InvalidMessage::InvalidContentType), NO_TLS);
+        check(Error::InvalidMessage(InvalidMessage::UnknownProtocolVersion), "older versions");
+        let old = Error::PeerIncompatible(PeerIncompatible::ServerDoesNotSupportTls12Or13);
+        check(old, "TLS 1.2 and 1.3");
+    }
+
+    #[test]
+    fn every_alert_that_the_library_knows_has_words() {
+        let known: Vec<AlertDescription> = (0..=u8::MAX)
+            .map(AlertDescription::from)
+            .filter(|alert| !matches!(alert, AlertDescription::Unknown(_)))
+            .collect();
+        // One more than this: give it words in `told`.
+        assert_eq!(known.len(), 35, "{known:?}");
+        assert!(known.into_iter().all(|alert| !told(alert).is_empty()));
+    }
+}

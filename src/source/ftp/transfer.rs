@@ -1,0 +1,259 @@
+//! From a command to its data connection, and on to the closing reply.
+
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::either::Either;
+
+use super::client::Client;
+use super::control::Stream;
+use super::fault::{Broken, Reply, Scene};
+use super::passive::Door;
+use super::tls::Connector;
+use crate::failure::{Class, Failure};
+use crate::source::contract::SourceError;
+
+/// A data connection.
+#[derive(Debug)]
+pub struct Transfer(Stream);
+
+impl AsyncRead for Transfer {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+/// What came of a command that opens a data connection.
+pub enum Opened {
+    /// Data flows.
+    Data(Box<Transfer>),
+    /// The server refused; the control connection waits for the next command.
+    Refused(Reply),
+}
+
+/// How far we came on the way to a data connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The server named no port yet.
+    Asking,
+    /// It named one, which was not reached yet.
+    Connecting,
+    /// As [`Stage::Connecting`], with the command for the transfer sent already.
+    ConnectingLate,
+    /// The port was reached, or the command for the transfer was answered.
+    Reached,
+}
+
+/// Where it ended, and why.
+type Stuck = (Stage, Broken);
+
+impl Client {
+    /// Sends a line that opens a data connection, by `EPSV` or else by `PASV`.
+    pub async fn transfer(
+        &mut self,
+        scene: Scene<'_>,
+        line: &[u8],
+        offset: u64,
+    ) -> Result<Opened, SourceError> {
+        self.begin(scene)?;
+        let limits = self.account.limits;
+        let mut extended = self.extended();
+        loop {
+            let opening =
+                timeout(limits.connect + limits.command, self.opened(line, offset, extended)).await;
+            let opened = opening.map_err(|_| {
+                scene.fault(Class::Stalled, "the server did not begin the transfer in time")
+            })?;
+            let (stage, error) = match opened {
+                Ok(transfer) => {
+                    self.account.learned.wants_pasv.store(!extended, Ordering::Relaxed);
+                    self.account.learned.ports_open.store(true, Ordering::Relaxed);
+                    return Ok(Opened::Data(Box::new(transfer)));
+                }
+                Err(stuck) => stuck,
+            };
+            if extended && !self.ipv6 && may_change_door(&error, stage) {
+                extended = false;
+                continue;
+            }
+            return self.not_opened(scene, stage, error);
+        }
+    }
+
+    fn not_opened(
+        &mut self,
+        scene: Scene<'_>,
+        stage: Stage,
+        error: Broken,
+    ) -> Result<Opened, SourceError> {
+        match error {
+            Broken::Refused(reply) if stage == Stage::Reached => {
+                let refused = scene.refused(&reply);
+                if refused.class() == Class::Tls && self.offers_tls_1_3 {
+                    return Err(self.step_down(refused));
+                }
+                // Whether the session goes on is the same question as for any other refusal.
+                self.in_step = refused.keeps_session();
+                Ok(Opened::Refused(reply))
+            }
+            error => {
+                let error = self.unopened(scene, error, stage);
+                self.in_step = error.keeps_session();
+                Err(error)
+            }
+        }
+    }
+
+    async fn opened(
+        &mut self,
+        line: &[u8],
+        offset: u64,
+        extended: bool,
+    ) -> Result<Transfer, Stuck> {
+        let door = match self.ahead.take().filter(|door| door.serves(extended)) {
+            Some(door) => door,
+            None => {
+                let reply =
+                    self.control.ask(Door::command(extended)).await.map_err(at(Stage::Asking))?;
+                Door::named(reply, extended).map_err(at(Stage::Asking))?
+            }
+        };
+        let data = if offset == 0 && self.hurries() {
+            self.enter_at_once(line, door).await?
+        } else {
+            self.enter(line, offset, door).await?
+        };
+        Ok(Transfer(match &self.connector {
+            Some(tls) => Either::Right(tls.connect(data).await.map_err(at(Stage::Reached))?),
+            None => Either::Left(data),
+        }))
+    }
+
+    /// Connects, then asks for the data.
+    async fn enter(&mut self, line: &[u8], offset: u64, door: Door) -> Result<TcpStream, Stuck> {
+        let data = door
+            .enter(self.peer, &self.account, self.wanted)
+            .await
+            .map_err(Broken::Io)
+            .map_err(at(Stage::Connecting))?;
+        if offset > 0 {
+            self.control
+                .expect(format!("REST {offset}").as_bytes(), &[350])
+                .await
+                .map_err(at(Stage::Reached))?;
+        }
+        self.control.expect(line, BEGINS).await.map_err(at(Stage::Reached))?;
+        Ok(data)
+    }
+
+    /// Asks for the data while it connects: one round trip less. If the port cannot be reached
+    /// after all, the server waits for us there, and this control connection is lost.
+    async fn enter_at_once(&mut self, line: &[u8], door: Door) -> Result<TcpStream, Stuck> {
+        let account = self.account.clone();
+        self.control.send(&[line]).await.map_err(at(Stage::Reached))?;
+        let entering = async {
+            let entered = door.enter(self.peer, &account, self.wanted).await;
+            if entered.is_err() {
+                // From now on nothing is taken for granted: something on the way may want to see
+                // one thing at a time.
+                account.learned.one_by_one.store(true, Ordering::Relaxed);
+            }
+            entered.map_err(Broken::Io).map_err(at(Stage::ConnectingLate))
+        };
+        let begun = async {
+            let reply = self.control.reply().await.map_err(at(Stage::Reached))?;
+            if BEGINS.contains(&reply.code) {
+                return Ok(());
+            }
+            if reply.code == NOT_CONNECTED {
+                // It may be one that does not wait for us.
+                account.learned.one_by_one.store(true, Ordering::Relaxed);
+            }
+            Err((Stage::Reached, Broken::Refused(reply)))
+        };
+        tokio::try_join!(entering, begun).map(|(data, ())| data)
+    }
+
+    fn unopened(&self, scene: Scene<'_>, error: Broken, stage: Stage) -> SourceError {
+        match (error, stage) {
+            (Broken::Io(error), Stage::Connecting | Stage::ConnectingLate) => scene.fault(
+                Class::Connect,
+                format!(
+                    "the data port that the server named cannot be reached ({error}); a \
+                    firewall between may block its passive ports"
+                ),
+            ),
+            (Broken::Tls(text), _) => match self.connector.as_ref().and_then(Connector::refusal) {
+                Some(refusal) => scene.fault(Class::Tls, refusal),
+                None => scene.fault(Class::Tls, format!("encrypting the data connection: {text}")),
+            },
+            // A crash of proftpd 1.3.8 in its second TLS 1.3 data handshake looks like this.
+            (Broken::Io(error), Stage::Reached) if self.connector.is_some() => {
+                self.step_down(scene.fault(
+                    Class::Connect,
+                    format!(
+                        "encrypting the data \
+                    connection: {error}"
+                    ),
+                ))
+            }
+            (error, _) => scene.broken(error),
+        }
+    }
+
+    /// After trouble with an encrypted data connection: some servers cannot take up TLS 1.3
+    /// sessions there. The next login offers TLS 1.2 at most, unless this one did so already.
+    pub fn step_down(&self, error: SourceError) -> SourceError {
+        if !self.offers_tls_1_3 || !matches!(error.class(), Class::Tls | Class::Connect) {
+            return error;
+        }
+        if !self.account.learned.wants_tls_1_2.swap(true, Ordering::Relaxed) {
+            let text = crate::model::chain(&error);
+            tracing::warn!(server = %self.account.address, error = text, "Data connections in TLS \
+                1.3 fail here: trying TLS 1.2. `tls_max_version = \"1.2\"` spares the attempt.");
+        }
+        error.transient(true)
+    }
+
+    /// Closes a data connection and reads the closing reply, in `Limits::finish`; `None` when none
+    /// came.
+    pub async fn closing(&mut self, mut transfer: Transfer) -> Option<Result<Reply, Broken>> {
+        let closing = async {
+            // The server waits for our end of an encrypted connection; one that is gone already is
+            // as good.
+            drop(transfer.0.shutdown().await);
+            drop(transfer);
+            let reply = self.control.reply().await?;
+            if matches!(reply.code, 226 | 250) { Ok(reply) } else { Err(Broken::Refused(reply)) }
+        };
+        timeout(self.account.limits.finish, closing).await.ok()
+    }
+}
+
+/// The replies that begin a transfer.
+const BEGINS: &[u32] = &[125, 150];
+/// The reply of a server that found nobody at the data port (RFC 959 §4.2).
+const NOT_CONNECTED: u32 = 425;
+
+fn at(stage: Stage) -> impl Fn(Broken) -> Stuck {
+    move |error| (stage, error)
+}
+
+/// Whether another passive command may do what this one could not.
+fn may_change_door(error: &Broken, stage: Stage) -> bool {
+    match (error, stage) {
+        // The server named a port that cannot be reached, and waits for the next command.
+        (Broken::Io(_), Stage::Connecting) => true,
+        (Broken::Refused(reply), Stage::Asking) => reply.code != 421 && !reply.dying(),
+        (Broken::Nonsense, Stage::Asking) => true,
+        _ => false,
+    }
+}
