@@ -47,12 +47,12 @@ impl ClientCertificate {
 
 /// Shows the certificate, if there is one, and remembers whether the server asked for it.
 #[derive(Debug, Default)]
-pub struct Shown {
+pub struct CertificateResolver {
     certificate: Option<ClientCertificate>,
     asked: AtomicBool,
 }
 
-impl Shown {
+impl CertificateResolver {
     /// What is shown to a server that asks.
     pub fn new(certificate: Option<ClientCertificate>) -> Self {
         Self { certificate, asked: AtomicBool::new(false) }
@@ -64,7 +64,7 @@ impl Shown {
     }
 }
 
-impl ResolvesClientCert for Shown {
+impl ResolvesClientCert for CertificateResolver {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.asked.store(true, Ordering::Relaxed);
         self.certificate.as_ref().map(|certificate| certificate.0.clone())

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::client_certificate::{ClientCertificate, Shown};
+use super::client_certificate::{CertificateResolver, ClientCertificate};
 use super::fault::Broken;
 use super::short_keys;
 use super::tls_reasons;
@@ -121,7 +121,7 @@ impl Tls {
             presented: Mutex::default(),
             refusal: Mutex::default(),
         });
-        let shown = Arc::new(Shown::new(self.client.clone()));
+        let shown = Arc::new(CertificateResolver::new(self.client.clone()));
         let versions: &[_] = match max_version {
             MaxVersion::V1_2 => &[&rustls::version::TLS12],
             MaxVersion::V1_3 => &[&rustls::version::TLS13, &rustls::version::TLS12],
@@ -180,7 +180,7 @@ pub struct Connector {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     verifier: Arc<Verifier>,
-    shown: Arc<Shown>,
+    shown: Arc<CertificateResolver>,
     handshakes: Arc<Mutex<Handshakes>>,
     /// The highest version that is offered.
     pub max_version: MaxVersion,

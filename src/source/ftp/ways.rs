@@ -21,8 +21,8 @@ const AT_ONCE: usize = 16;
 /// worked: a refusal may be about one folder.
 #[derive(Debug, Default)]
 pub struct Ways {
-    facts: Known,
-    all: Known,
+    facts: WayRecord,
+    all: WayRecord,
     /// Nothing but names can be read.
     names: AtomicBool,
     /// Facts were asked for although they are not offered.
@@ -30,12 +30,12 @@ pub struct Ways {
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct WayRecord {
     works: AtomicBool,
     fails: AtomicBool,
 }
 
-impl Known {
+impl WayRecord {
     fn works(&self) -> bool {
         self.works.load(Ordering::Relaxed)
     }
@@ -82,32 +82,32 @@ impl Ways {
 
 /// One way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum ListingWay {
     Facts,
     All,
     Plain,
 }
 
-impl Way {
+impl ListingWay {
     fn command(self) -> &'static [u8] {
         match self {
-            Way::Facts => b"MLSD",
-            Way::All => b"LIST -a",
-            Way::Plain => b"LIST",
+            ListingWay::Facts => b"MLSD",
+            ListingWay::All => b"LIST -a",
+            ListingWay::Plain => b"LIST",
         }
     }
 
-    fn known(self, ways: &Ways) -> Option<&Known> {
+    fn known(self, ways: &Ways) -> Option<&WayRecord> {
         match self {
-            Way::Facts => Some(&ways.facts),
-            Way::All => Some(&ways.all),
-            Way::Plain => None,
+            ListingWay::Facts => Some(&ways.facts),
+            ListingWay::All => Some(&ways.all),
+            ListingWay::Plain => None,
         }
     }
 }
 
 /// What one way told of a folder.
-enum Told {
+enum FolderAnswer {
     /// Entries that were visited.
     Entries,
     /// Lines, but no entry among them.
@@ -131,39 +131,43 @@ pub(super) async fn list(
     let ways = &account.learned.ways;
     let mut failed = Vec::new();
     if client.machine_listings && !ways.facts.fails() {
-        match attempt(client, scene, dir, Way::Facts, visit).await? {
-            Told::Entries | Told::NoEntry => return Ok(()),
-            Told::Empty if ways.facts.works() => return Ok(()),
-            told => failed.push((Way::Facts, told)),
+        match attempt(client, scene, dir, ListingWay::Facts, visit).await? {
+            FolderAnswer::Entries | FolderAnswer::NoEntry => return Ok(()),
+            FolderAnswer::Empty if ways.facts.works() => return Ok(()),
+            told => failed.push((ListingWay::Facts, told)),
         }
     }
     if !ways.all.fails() {
-        let mut told = attempt(client, scene, dir, Way::All, visit).await?;
+        let mut told = attempt(client, scene, dir, ListingWay::All, visit).await?;
         // It may be busy: `-a` is not given up for that, since files would seem to vanish.
-        if matches!(&told, Told::Refused(reply) if reply.code < 500) && !ways.all.works() {
-            told = attempt(client, scene, dir, Way::All, visit).await?;
+        if matches!(&told, FolderAnswer::Refused(reply) if reply.code < 500) && !ways.all.works() {
+            told = attempt(client, scene, dir, ListingWay::All, visit).await?;
         }
         match told {
-            Told::Entries | Told::NoEntry => {
-                settle(client, scene, &failed, matches!(told, Told::Entries));
+            FolderAnswer::Entries | FolderAnswer::NoEntry => {
+                settle(client, scene, &failed, matches!(told, FolderAnswer::Entries));
                 return Ok(());
             }
-            Told::Refused(reply) if ways.all.works() => return nothing_there(scene, &reply),
-            told => failed.push((Way::All, told)),
+            FolderAnswer::Refused(reply) if ways.all.works() => {
+                return nothing_there(scene, &reply);
+            }
+            told => failed.push((ListingWay::All, told)),
         }
     }
-    match attempt(client, scene, dir, Way::Plain, visit).await? {
-        Told::Entries => settle(client, scene, &failed, true),
-        Told::NoEntry | Told::Empty => settle(client, scene, &failed, false),
-        Told::Unreadable(lines) => {
+    match attempt(client, scene, dir, ListingWay::Plain, visit).await? {
+        FolderAnswer::Entries => settle(client, scene, &failed, true),
+        FolderAnswer::NoEntry | FolderAnswer::Empty => settle(client, scene, &failed, false),
+        FolderAnswer::Unreadable(lines) => {
             settle(client, scene, &failed, true);
             let all = failed.into_iter().find_map(|failed| match failed {
-                (Way::All, Told::Unreadable(all)) => Some(all),
+                (ListingWay::All, FolderAnswer::Unreadable(all)) => Some(all),
                 _ => None,
             });
             return by_name(client, scene, dir, all.unwrap_or(lines), visit).await;
         }
-        Told::Refused(reply) => return last_word(client, scene, dir, failed, &reply, visit).await,
+        FolderAnswer::Refused(reply) => {
+            return last_word(client, scene, dir, failed, &reply, visit).await;
+        }
     }
     Ok(())
 }
@@ -173,19 +177,21 @@ async fn last_word(
     client: &mut Client,
     scene: Scene<'_>,
     dir: &RemotePath,
-    failed: Vec<(Way, Told)>,
+    failed: Vec<(ListingWay, FolderAnswer)>,
     reply: &Reply,
     visit: &mut (dyn FnMut(Listed) + Send),
 ) -> Result<(), SourceError> {
     let mut refusal = None;
     for (_, told) in failed {
         match told {
-            Told::Unreadable(lines) => return by_name(client, scene, dir, lines, visit).await,
-            Told::Empty => return Ok(()),
-            Told::Refused(better) => {
+            FolderAnswer::Unreadable(lines) => {
+                return by_name(client, scene, dir, lines, visit).await;
+            }
+            FolderAnswer::Empty => return Ok(()),
+            FolderAnswer::Refused(better) => {
                 refusal.get_or_insert(better);
             }
-            Told::Entries | Told::NoEntry => {}
+            FolderAnswer::Entries | FolderAnswer::NoEntry => {}
         }
     }
     // A server that does not know LIST has given its reason before.
@@ -194,14 +200,19 @@ async fn last_word(
 }
 
 /// A simpler way has told what is there: those that did not are given up, if they told less.
-fn settle(client: &mut Client, scene: Scene<'_>, failed: &[(Way, Told)], entries: bool) {
+fn settle(
+    client: &mut Client,
+    scene: Scene<'_>,
+    failed: &[(ListingWay, FolderAnswer)],
+    entries: bool,
+) {
     let account = client.account.clone();
     for (way, told) in failed {
         let Some(known) = way.known(&account.learned.ways) else { continue };
         match told {
             // It told of nothing, and there is nothing.
-            Told::Empty if !entries => {
-                if *way == Way::Facts {
+            FolderAnswer::Empty if !entries => {
+                if *way == ListingWay::Facts {
                     known.works.store(true, Ordering::Relaxed);
                 }
             }
@@ -209,15 +220,15 @@ fn settle(client: &mut Client, scene: Scene<'_>, failed: &[(Way, Told)], entries
             told => {
                 if !known.fails.swap(true, Ordering::Relaxed) {
                     let why = match told {
-                        Told::Refused(reply) => reply.text(),
-                        Told::Unreadable(_) => "no line of its answer can be parsed".into(),
+                        FolderAnswer::Refused(reply) => reply.text(),
+                        FolderAnswer::Unreadable(_) => "no line of its answer can be parsed".into(),
                         _ => "its answer is empty".into(),
                     };
                     let command = String::from_utf8_lossy(way.command());
                     tracing::debug!(server = scene.address, %command, why, "A simpler command \
                         lists folders here: this one is not sent any more.");
                 }
-                if *way == Way::Facts {
+                if *way == ListingWay::Facts {
                     client.machine_listings = false;
                 }
             }
@@ -230,15 +241,19 @@ async fn attempt(
     client: &mut Client,
     scene: Scene<'_>,
     dir: &RemotePath,
-    way: Way,
+    way: ListingWay,
     visit: &mut (dyn FnMut(Listed) + Send),
-) -> Result<Told, SourceError> {
+) -> Result<FolderAnswer, SourceError> {
     let data = match client.transfer(scene, way.command(), 0).await? {
         Opened::Data(data) => *data,
         Opened::Refused(reply) => {
             let refused = scene.refused(&reply);
             // What is not about this command ends the session.
-            return if refused.keeps_session() { Ok(Told::Refused(reply)) } else { Err(refused) };
+            return if refused.keeps_session() {
+                Ok(FolderAnswer::Refused(reply))
+            } else {
+                Err(refused)
+            };
         }
     };
     let (mut held, mut entries, mut all_held) = (Vec::new(), false, true);
@@ -258,15 +273,16 @@ async fn attempt(
             visit(listed);
         }
     };
-    let dialect = if way == Way::Facts { lines::Dialect::Mlsd } else { lines::Dialect::List };
+    let dialect =
+        if way == ListingWay::Facts { lines::Dialect::Mlsd } else { lines::Dialect::List };
     let lines = lines::read(client, data, scene, dir, dialect, &mut holding).await?;
     if !held.is_empty() {
-        return Ok(Told::Unreadable(held));
+        return Ok(FolderAnswer::Unreadable(held));
     }
     let told = match (entries || !all_held, lines) {
-        (true, _) => Told::Entries,
-        (false, 0) => return Ok(Told::Empty),
-        (false, _) => Told::NoEntry,
+        (true, _) => FolderAnswer::Entries,
+        (false, 0) => return Ok(FolderAnswer::Empty),
+        (false, _) => FolderAnswer::NoEntry,
     };
     if let Some(known) = way.known(&client.account.learned.ways) {
         known.works.store(true, Ordering::Relaxed);
