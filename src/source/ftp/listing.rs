@@ -111,6 +111,8 @@ pub fn listed(dir: &RemotePath, line: &[u8], parsed: Line) -> Option<Listed> {
     match parsed {
         Line::Nothing => None,
         Line::Unparsed => Some(Listed::Unparsed(sample(line))),
+        // With its path before it, the folder itself is seen only here.
+        Line::Entry(entry) if matches!(own_name(dir, &entry.name), b"." | b"..") => None,
         Line::Entry(entry) => Some(placed(dir, entry)),
     }
 }
@@ -190,5 +192,15 @@ mod tests {
             assert_eq!(own_name(&dir, line.as_bytes()), name.as_bytes(), "{line}");
         }
         assert_eq!(own_name(&RemotePath::from("/"), b"/a"), b"a");
+    }
+
+    #[test]
+    fn the_folder_itself_is_no_entry_with_its_path_before_it_either() {
+        let dir = RemotePath::from("/out");
+        for (line, entries) in [("/out/.", 0), ("/out/..", 0), ("/out/a", 1), ("/else/.", 1)] {
+            let line = [b"-rw-r--r-- 1 f f 6 Jan 10 2024 ", line.as_bytes()].concat();
+            let parsed = list_line(&line, OffsetDateTime::UNIX_EPOCH);
+            assert_eq!(listed(&dir, &line, parsed).into_iter().count(), entries);
+        }
     }
 }

@@ -64,7 +64,9 @@ pub fn is_sum(line: &[u8]) -> bool {
         return false;
     };
     let word = word.strip_suffix(b":").unwrap_or(word);
+    let is_number = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b',');
     number[0].is_ascii_digit()
+        && number.iter().all(is_number)
         && named(word, |name| SUMS.split_whitespace().position(|sum| sum == name)).is_some()
 }
 

@@ -49,9 +49,9 @@ fn never_lost(line: &[u8]) {
         line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty()).collect();
     let is_itself = || {
         let dots: [&[u8]; 4] = [b".", b"..", b"./", b"../"];
-        line.ends_with(b" .")
-            || line.ends_with(b" ..")
-            || words.iter().any(|word| dots.contains(word) || word.starts_with(b".;"))
+        line.ends_with(b"/.")
+            || line.ends_with(b"/..")
+            || words.iter().any(|word| dots.contains(word) || word.starts_with(b".."))
             || line
                 .to_ascii_lowercase()
                 .windows(9)
