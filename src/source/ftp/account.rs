@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::fault::Scene;
+use super::known_ways::Ways;
 use super::tls::Tls;
-use super::ways::Ways;
 use crate::model::Secret;
 use crate::source::contract::Op;
 use crate::source::pace::MinimumRate;

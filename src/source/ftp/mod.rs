@@ -9,6 +9,7 @@ mod download;
 pub mod driver;
 mod fault;
 mod features;
+mod known_ways;
 pub mod lines;
 pub mod listing;
 mod listing_dos;

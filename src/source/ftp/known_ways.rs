@@ -1,0 +1,70 @@
+//! What is known of the ways in which a server lists folders.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::source::finding::Finding;
+
+/// What is known of the ways in which a server lists folders. The refusal of a better way is
+/// remembered only where a simpler one then told more, and only as long as the better one never
+/// worked: a refusal may be about one folder.
+#[derive(Debug, Default)]
+pub struct Ways {
+    pub(super) facts: WayRecord,
+    pub(super) all: WayRecord,
+    /// Nothing but names can be read.
+    pub(super) names: AtomicBool,
+    /// Facts were asked for although they are not offered.
+    unoffered: AtomicBool,
+}
+
+/// What is known of one way.
+#[derive(Debug, Default)]
+pub(super) struct WayRecord {
+    pub(super) works: AtomicBool,
+    pub(super) fails: AtomicBool,
+}
+
+impl WayRecord {
+    pub(super) fn works(&self) -> bool {
+        self.works.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn fails(&self) -> bool {
+        self.fails.load(Ordering::Relaxed) && !self.works()
+    }
+}
+
+impl Ways {
+    /// Whether listings of facts (`MLSD`) were found to be of no use.
+    pub fn lacks_facts(&self) -> bool {
+        self.facts.fails()
+    }
+
+    /// Whether facts that are not offered are asked for now, for the first time.
+    pub fn first_unoffered(&self) -> bool {
+        !self.unoffered.swap(true, Ordering::Relaxed)
+    }
+
+    /// Which simpler way is taken, and why; nothing while the best one works.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if self.facts.fails() {
+            let text = "MLSD is offered, but only LIST tells what is there: times are as exact as \
+                LIST and MDTM tell them";
+            findings.push(Finding::new("listing", text));
+        }
+        if self.all.fails() {
+            let text = "LIST -a is refused: files whose names begin with a dot may stay hidden";
+            findings.push(Finding::new("listing", text));
+        }
+        if self.names.load(Ordering::Relaxed) {
+            let text = "no line of its listings can be parsed: names come from NLST, sizes and \
+                times from SIZE and MDTM";
+            findings.push(Finding::new("listing", text).advice(
+                "NLST may hide folders: `plan` shows the lines of the listing that no name \
+                    covers",
+            ));
+        }
+        findings
+    }
+}
