@@ -14,6 +14,7 @@ use super::control::Control;
 use super::fault::{Broken, Reply, Scene};
 use super::passive::Door;
 use super::tls::{Connector, Handshakes, MaxVersion};
+use super::wire::with_path;
 use crate::failure::{Class, Failure};
 use crate::model::RemotePath;
 use crate::source::contract::{Op, SourceError};
