@@ -77,7 +77,7 @@ pub async fn drive(job: Job) {
             OffsetDateTime::now_utc(),
         ),
     }
-    tell(&job, &record, &end);
+    tell(&job, &end);
     // Before anybody hears of the end: once the host is answered, it may kill us at any moment.
     flush(&job, &record).await;
     job.record.send_replace(record.clone());
@@ -89,21 +89,11 @@ pub async fn drive(job: Job) {
 }
 
 /// Says in the log what an operator must see, also where nobody waits for the answer.
-fn tell(job: &Job, record: &RunRecord, end: &End) {
+fn tell(job: &Job, end: &End) {
     let Ids { run: run_id, invocation } = &*job.ids;
     match end {
-        End::Report(report) => {
-            let dead = report.sources.iter().filter(|source| source.unusable);
-            dead.for_each(|source| tell_dead(job, source));
-            if record.status == Status::Failed {
-                tracing::error!(
-                    run_id,
-                    invocation,
-                    error = record.first_problem(),
-                    "A run could do nothing."
-                );
-            }
-        }
+        // The run itself told of its end.
+        End::Report(_) => {}
         End::Broken(Status::Failed, error) => tracing::error!(
             run_id,
             invocation,
@@ -115,20 +105,6 @@ fn tell(job: &Job, record: &RunRecord, end: &End) {
             tracing::warn!(run_id, invocation, reason, "Warning: a run was ended.")
         }
     }
-}
-
-/// A source at which nothing could be done, by its name: among others that went well, the end of
-/// the run alone would not tell.
-fn tell_dead(job: &Job, report: &SourceReport) {
-    let problem = report.problems.first();
-    let problem = problem.map_or("the report tells no cause", |problem| problem.message.as_str());
-    tracing::error!(
-        run_id = job.ids.run,
-        invocation = job.ids.invocation,
-        source = report.source,
-        error = job.ready.redactor.text(problem),
-        "Nothing could be done at a source."
-    );
 }
 
 /// Sends what Application Insights is to know of the run, without being late for the host.

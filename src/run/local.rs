@@ -17,7 +17,7 @@ use super::survey::Again;
 use super::watch;
 use crate::failure::Class;
 use crate::patterns::Patterns;
-use crate::report::{Problem, Report, SourceReport, problem};
+use crate::report::{Problem, Report, SourceReport, Status, problem};
 use crate::retry::retry;
 
 /// Passes that begin at once: so that a thousand idle sources need little memory.
@@ -47,7 +47,8 @@ pub async fn run(sources: Vec<Source>, options: Options) -> Report {
                 async move {
                     let place = looks.acquire().await;
                     // Dropping the run stops it.
-                    let mut task = AbortOnDropHandle::new(tokio::spawn(pass(run, source, again)));
+                    let work = tokio::spawn(pass(run.clone(), source, again));
+                    let mut task = AbortOnDropHandle::new(work);
                     let ended = tokio::select! {
                         biased;
                         ended = &mut task => ended,
@@ -57,7 +58,7 @@ pub async fn run(sources: Vec<Source>, options: Options) -> Report {
                         }
                     };
                     let report = ended.unwrap_or_else(|_| defect(&name, &address));
-                    watch::source_ended(&report);
+                    watch::source_ended(&run, &report).await;
                     report
                 }
             });
@@ -67,9 +68,23 @@ pub async fn run(sources: Vec<Source>, options: Options) -> Report {
     report.interrupted = cancel.is_cancelled();
     report.ended = OffsetDateTime::now_utc();
     watch::run_ended(&report);
-    let ingested = report.sources.iter().map(|source| source.ingested).sum::<u64>();
-    tracing::info!(run_id = run.id, status = ?report.status(), ingested, "A run ended.");
+    log_end(&report);
     report
+}
+
+/// Tells the end of a run at the level of its word: what a person must look at is no information.
+fn log_end(report: &Report) {
+    let (run_id, status) = (&report.run, report.status().word());
+    let ingested: u64 = report.sources.iter().map(|source| source.ingested).sum();
+    let failed: u64 = report.sources.iter().map(|source| source.failed).sum();
+    let is_bad = |source: &&SourceReport| source.status() > Status::Interrupted;
+    let bad = report.sources.iter().filter(is_bad).count();
+    match report.status() {
+        Status::Left | Status::Ok => tracing::info!(run_id, status, ingested, "A run ended."),
+        Status::Interrupted => tracing::warn!(run_id, status, ingested, "A run ended."),
+        Status::Degraded => tracing::warn!(run_id, status, ingested, failed, bad, "A run ended."),
+        Status::Failed => tracing::error!(run_id, status, ingested, failed, bad, "A run ended."),
+    }
 }
 
 fn empty_report(run: &Run) -> Report {

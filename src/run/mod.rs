@@ -44,6 +44,7 @@ pub mod settings;
 mod share;
 mod side_by_side;
 pub mod source_index;
+pub mod standing;
 mod survey;
 mod told;
 mod transfer;

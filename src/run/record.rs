@@ -173,6 +173,8 @@ impl RunRecord {
     pub fn end(&mut self, report: &Report, redactor: &Redactor) {
         self.run = Some(report.run.clone());
         self.status = report.status().into();
+        // Events of the log tell this time, too.
+        self.started = report.started;
         self.ended = Some(report.ended);
         self.heartbeat = report.ended;
         self.problems =

@@ -17,7 +17,7 @@ use crate::report::Problem;
 use crate::run::context::{Pass, Run};
 use crate::run::refused::Before;
 use crate::run::settings::Source;
-use crate::run::source_index::{self, Refusal};
+use crate::run::source_index::{self, Refusal, SourceEntry};
 use crate::state::paths::StatePaths;
 use crate::state::store::{StateError, StateStore};
 
@@ -69,8 +69,8 @@ pub async fn before(run: &Run, source: &Source) -> Result<Before, Problem> {
     ))
 }
 
-/// The refusal that is kept of `source`.
-async fn last(run: &Run, source: &Source) -> Option<Refusal> {
+/// What the index of sources says, read once a run.
+pub async fn known(run: &Run) -> &std::collections::BTreeMap<String, SourceEntry> {
     let read = || async {
         let index = source_index::read(&run.state)
             .await
@@ -78,11 +78,15 @@ async fn last(run: &Run, source: &Source) -> Option<Refusal> {
             .flatten()
             .map(|(index, _)| index)
             .unwrap_or_default();
-        index.sources.into_iter().map(|(name, entry)| (name, entry.refused)).collect()
+        index.sources
     };
-    let known = run.refusals.get_or_init(read).await;
-    match known.get(&source.name) {
-        Some(refusal) => refusal.clone(),
+    run.refusals.get_or_init(read).await
+}
+
+/// The refusal that is kept of `source`.
+async fn last(run: &Run, source: &Source) -> Option<Refusal> {
+    match known(run).await.get(&source.name) {
+        Some(entry) => entry.refused.clone(),
         // Release 0.1 kept it in a blob of its own.
         None => of_release_0_1(&run.state, &source.name).await,
     }

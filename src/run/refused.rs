@@ -1,8 +1,8 @@
-//! What earlier runs know of refused logins.
+//! What earlier runs know of sources: refused logins, troubles that last.
 
 use std::collections::BTreeMap;
 
-use crate::run::source_index::Refusal;
+use crate::run::source_index::SourceEntry;
 
 /// What the last run left behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,5 +13,5 @@ pub enum Before {
     Stale,
 }
 
-/// The refusals of all sources, read once a run.
-pub type Refusals = tokio::sync::OnceCell<BTreeMap<String, Option<Refusal>>>;
+/// What the index says of all sources, read once a run, and only if somebody asks.
+pub type Refusals = tokio::sync::OnceCell<BTreeMap<String, SourceEntry>>;

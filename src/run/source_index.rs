@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::record::{RunRecord, is_final};
+use super::standing::{Of, SourceStanding};
 use crate::model::chain;
 use crate::source::contract::ShareId;
 use crate::state::paths;
@@ -52,6 +53,9 @@ pub struct SourceEntry {
     /// The run that was asked to look at it, and is not known to have done so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<AskedFor>,
+    /// How it stands, and since when; `None` until a run of this release has looked at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<SourceStanding>,
 }
 
 /// A login that a server refused, and too little of its credential to find it out.
@@ -92,6 +96,12 @@ impl SourceIndex {
         for line in record.sources.iter().filter(|line| is_final(line)) {
             let Some(source) = line["source"].as_str() else { continue };
             let entry = self.entry(source);
+            // A record may be taken in more than once, and counts once.
+            if entry.run.as_ref().is_none_or(|last| last < run) {
+                let of = Of { run, began: record.started };
+                let after = SourceStanding::after(entry.standing.as_ref(), of, line);
+                entry.standing = after.or_else(|| entry.standing.take());
+            }
             if entry.run.as_ref().is_none_or(|last| last <= run) {
                 entry.run = Some(run.clone());
                 entry.idle = line.get("report").is_none() && line["status"] == "ok";

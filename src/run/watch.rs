@@ -1,16 +1,19 @@
 //! What a run tells those who watch it from outside: its calls, its files, its failures.
 //!
-//! All of it goes out as `tracing` events under [`TARGET`], never a secret in any. Where nobody
+//! Calls and counts go out as `tracing` events under [`TARGET`], never a secret in any. Where nobody
 //! listens to that target, as in every command without Application Insights, an event costs one
-//! comparison.
+//! comparison. What a person must see is a line of the log: [`source_ended`], [`run_ended`].
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use crate::failure::Failure;
+use time::format_description::well_known::Rfc3339;
+
+use crate::failure::{Class, Failure};
 use crate::model::{RemoteFile, chain};
 use crate::report::{Outcome, Problem, Report, SourceReport, Status};
-use crate::run::context::Pass;
+use crate::run::context::{Pass, Run};
+use crate::run::refusals;
 
 /// The target of all these events. No log line has it.
 pub const TARGET: &str = "watch";
@@ -23,9 +26,6 @@ pub const CALL: &str = "call";
 pub const FILE: &str = "file";
 /// Files are done with: `source` and a count of each outcome.
 pub const FILES: &str = "files";
-/// A source or a run failed, or a file that was never begun: `class`, `error`, and `source`, `path`
-/// where there is one.
-pub const FAILURE: &str = "failure";
 
 /// What can become of a file.
 pub const OUTCOMES: &[&str] = &["ingested", "unchanged", "skipped", "gone", "deferred", "failed"];
@@ -133,27 +133,38 @@ pub fn surveyed(report: &SourceReport) {
     tracing::info!(target: TARGET, watch = FILES, source, unchanged, skipped, gone, deferred, failed);
     for line in &report.failures {
         let (class, error, path) = (line.problem.class.word(), &line.problem.message, &line.path);
-        tracing::error!(target: TARGET, watch = FAILURE, source, path, class, error, hint = &*line.problem.hint, "A \
-            file did not arrive.");
+        let hint = &*line.problem.hint;
+        tracing::error!(source, path, class, error, hint, "A file did not arrive.");
     }
 }
 
-/// A pass over a source has ended.
-pub fn source_ended(report: &SourceReport) {
+/// A pass over a source of `run` has ended: a line for each thing that is wrong with the source or
+/// a folder of it, with the time since which that is so.
+pub async fn source_ended(run: &Run, report: &SourceReport) {
+    if report.problems.is_empty() {
+        return;
+    }
     let (source, address) = (&report.source, &report.address);
+    let known = refusals::known(run).await.get(source).and_then(|entry| entry.standing.as_ref());
     for Problem { class, message, hint } in &report.problems {
-        let class = class.word();
+        let (since, runs) = known
+            .and_then(|known| known.since(class.word()))
+            .map_or_else(|| (run.started, 1), |(since, before)| (since, before.saturating_add(1)));
+        let (class, since) = (class.word(), since.format(&Rfc3339).unwrap_or_default());
         if report.unusable {
-            tracing::error!(target: TARGET, watch = FAILURE, source, address, class, error = message, %hint, "A \
-                source could not be worked on.");
+            tracing::error!(source, address, class, error = message, %hint, since, runs, "A source \
+                could not be worked on.");
+        } else if class == Class::Interrupted.word() {
+            tracing::warn!(source, address, class, error = message, %hint, "The work on a source \
+                was stopped.");
         } else {
-            tracing::warn!(target: TARGET, watch = FAILURE, source, address, class, error = message, %hint, "Not \
-                all of a source could be worked on.");
+            tracing::error!(source, address, class, error = message, %hint, since, runs, "Not all \
+                of a source could be worked on.");
         }
     }
 }
 
-/// A run has ended.
+/// A run has ended without anything done.
 pub fn run_ended(report: &Report) {
     let of_sources = report.sources.iter().flat_map(|source| source.problems.first());
     let failed = (report.status() == Status::Failed && report.problems.is_empty())
@@ -161,9 +172,9 @@ pub fn run_ended(report: &Report) {
         .into_iter()
         .flatten()
         .take(1);
+    let (run, store) = (&report.run, &report.store);
     for Problem { class, message, hint } in report.problems.iter().chain(failed) {
         let class = class.word();
-        tracing::error!(target: TARGET, watch = FAILURE, run = report.run, store = report.store, class, error = message, %hint, "A \
-            run could do nothing.");
+        tracing::error!(run, store, class, error = message, %hint, "A run could do nothing.");
     }
 }

@@ -21,6 +21,9 @@ mod docs;
 mod e2e;
 #[cfg(test)]
 #[cfg(unix)]
+mod events;
+#[cfg(test)]
+#[cfg(unix)]
 mod failpoints;
 #[cfg(test)]
 mod fuzz;

@@ -160,13 +160,13 @@ impl Desk {
         began: time::OffsetDateTime,
     ) -> Result<(), WorkError> {
         pass::write_report(&self.run, &self.source, report, began, &Condition::IfAbsent).await?;
-        self.tell(report);
+        self.tell(report).await;
         Ok(())
     }
 
     /// Tells those who watch that the pass has ended.
-    pub fn tell(&self, report: &SourceReport) {
-        crate::run::watch::source_ended(report);
+    pub async fn tell(&self, report: &SourceReport) {
+        crate::run::watch::source_ended(&self.run, report).await;
         self.run.progress.finished(report);
     }
 }

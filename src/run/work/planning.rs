@@ -39,8 +39,8 @@ pub async fn plan(desk: &Desk) -> Result<Came, WorkError> {
         LookOutcome::UnderWay(open) if open.run == desk.run.id => {
             return send_again(desk, &open).await;
         }
-        LookOutcome::UnderWay(open) => return Ok(closed(desk, left(&source, left_to(&open)))),
-        LookOutcome::Ended(report) => return Ok(closed(desk, *report)),
+        LookOutcome::UnderWay(open) => return Ok(closed(desk, left(&source, left_to(&open))).await),
+        LookOutcome::Ended(report) => return Ok(closed(desk, *report).await),
         LookOutcome::Work(pass, survey, ours) => (pass, *survey, ours),
     };
     let came = with_work(desk, &pass, survey).await;
@@ -51,8 +51,8 @@ pub async fn plan(desk: &Desk) -> Result<Came, WorkError> {
 }
 
 /// The pass is over without a piece. The record of the run tells of it.
-fn closed(desk: &Desk, report: SourceReport) -> Came {
-    desk.tell(&report);
+async fn closed(desk: &Desk, report: SourceReport) -> Came {
+    desk.tell(&report).await;
     Came::Closed(Box::new(report))
 }
 
@@ -108,7 +108,7 @@ async fn with_work(desk: &Desk, pass: &Arc<Pass>, mut survey: Survey) -> Result<
     }
     refusals::after(pass).await;
     if survey.transfers.is_empty() && survey.unsettled.is_empty() {
-        return Ok(closed(desk, report));
+        return Ok(closed(desk, report).await);
     }
     open(desk, pass, survey, report).await
 }
@@ -183,7 +183,7 @@ async fn open(
             // The message came twice, and another worker was quicker.
             return send_again(desk, &other).await;
         }
-        return Ok(closed(desk, left(&desk.source, left_to(&other))));
+        return Ok(closed(desk, left(&desk.source, left_to(&other))).await);
     }
     failpoint!("pass-opened", WorkError::Lost);
     if let Some(came) = given_up(desk, &open, &folder).await? {

@@ -173,7 +173,7 @@ async fn give_up_plan(desk: &Desk) -> Result<Option<SourceReport>, WorkError> {
         out of time each time; the log tells more";
     report.problems.push(Problem::new(Class::Interrupted, why));
     report.unusable = true;
-    desk.tell(&report);
+    desk.tell(&report).await;
     Ok(Some(report))
 }
 

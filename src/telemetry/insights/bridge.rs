@@ -15,7 +15,7 @@ use super::Insights;
 use super::fields::{Fields, any};
 use super::operation::Tie;
 use super::sampling::{SAMPLED, is_chosen};
-use crate::run::watch::{CALL, FAILURE, FILE, FILES, OUTCOMES, TARGET, WATCH};
+use crate::run::watch::{CALL, FILE, FILES, OUTCOMES, TARGET, WATCH};
 
 /// Work was taken from the queue: `age_seconds`.
 pub const QUEUED: &str = "queued";
@@ -54,7 +54,6 @@ impl<S: Subscriber> Layer<S> for Bridge {
             Some(CALL) => self.0.call(fields),
             Some(FILE) => self.0.file(&fields),
             Some(FILES) => self.0.files(&fields),
-            Some(FAILURE) => self.0.exception(level, fields),
             Some(QUEUED) => self.0.taken(&fields),
             _ if level == Level::ERROR
                 && (fields.text("class").is_some() || fields.text("panic").is_some()) =>
