@@ -127,6 +127,44 @@ impl Class {
         }
     }
 
+    /// What is wrong, in a sentence for people.
+    pub fn what(self) -> &'static str {
+        match self {
+            Class::Config => "The settings of this source cannot be used.",
+            Class::Auth => "The server refuses the login.",
+            Class::HostKey => "The server shows a host key that the settings do not name.",
+            Class::Tls => "The server's certificate is not trusted.",
+            Class::Dns => "The name of the server is not known.",
+            Class::Connect => "The server cannot be reached.",
+            Class::Busy => "The server takes no more connections.",
+            Class::Stalled => "The server stops sending in the midst of a file.",
+            Class::Truncated => "The server ends files early.",
+            Class::Permission => "The server does not let us read what it shows.",
+            Class::Protocol => "The server answers in a way that nobody understands.",
+            Class::ListingFailed => "A folder could not be listed in full.",
+            Class::NotFound => "The server does not have what the settings name.",
+            Class::SizeMismatch => "The server sends another size than it tells.",
+            Class::Unreachable => "The server lists a name and does not know it.",
+            Class::Unverified => "Whether files changed could not be told.",
+            Class::Late => "Files wait for longer than they may.",
+            Class::ArchiveDamaged => "An archive is damaged.",
+            Class::ArchiveEncrypted => "An archive needs a password.",
+            Class::ArchiveUnsupported => "An archive is of a kind that is not read.",
+            Class::StoreAuth => "Storage refuses our identity.",
+            Class::StoreConflict => "A blob of another writer stands where ours belongs.",
+            Class::StoreContainer => "The container is not there.",
+            Class::StoreUnavailable => "Storage did not answer in time.",
+            Class::StoreRejected => "Storage refused what was asked of it.",
+            Class::Ledger => "The record of what is here cannot be read or written.",
+            Class::LimitArchive => "An archive unpacks to more than the limits allow.",
+            Class::LimitTemp => "There is no room for an archive.",
+            Class::LimitListing => "The source holds more than expected.",
+            Class::AfterAction => "Files are here, and could not be removed at the source.",
+            Class::Interrupted => "The work was stopped.",
+            Class::Internal => "A defect of blobferry ended the work.",
+        }
+    }
+
     /// What to do next.
     pub fn hint(self) -> &'static str {
         match self {
@@ -279,7 +317,7 @@ mod tests {
     fn a_class_is_the_same_word_in_json_and_text() {
         for class in Class::ALL {
             assert_eq!(serde_json::to_value(class).unwrap_or_default(), class.word());
-            assert!(!class.hint().is_empty());
+            assert!(!class.hint().is_empty() && class.what().ends_with('.'), "{class}");
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Patterns {
     /// The literal beginnings and endings of the include patterns: what they match begins and ends
     /// so.
     ends: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The include patterns as they are written; none: everything is wanted.
+    given: Vec<String>,
     /// What is outside of the listing: where `after = "move:…"` puts files, and what the program
     /// itself writes.
     outside: Vec<RemotePath>,
@@ -41,6 +43,7 @@ impl Patterns {
         outside: Option<RemotePath>,
     ) -> Result<Self, BadPattern> {
         let everything = ["**".to_owned()];
+        let given = include.to_vec();
         let include = if include.is_empty() { &everything[..] } else { include };
         let exact = include.iter().map(|pattern| exact_path(pattern)).collect::<Option<Vec<_>>>();
         Ok(Self {
@@ -51,6 +54,7 @@ impl Patterns {
             exact: exact.map(|paths| paths.iter().map(|below| root.join(below)).collect()),
             ends: include.iter().map(|pattern| literal_ends(pattern)).collect(),
             root,
+            given,
             outside: outside.into_iter().collect(),
         })
     }
@@ -74,6 +78,29 @@ impl Patterns {
                 begin_alike && (ends.ends_with(other_ends) || other_ends.ends_with(ends))
             })
         })
+    }
+
+    /// What to say where none of the files that are listed is wanted: the include patterns, and for
+    /// those that hold no folder the form that looks below folders too. `None`: all are wanted.
+    pub fn none_matched(&self) -> Option<String> {
+        if self.given.is_empty() {
+            return None;
+        }
+        let shown = |pattern: &String| format!("`{}`", printable(pattern.as_bytes()));
+        let given: Vec<String> = self.given.iter().map(shown).collect();
+        let flat = |pattern: &&String| !pattern.contains('/') && !pattern.starts_with("**");
+        let deep: Vec<String> = self
+            .given
+            .iter()
+            .filter(flat)
+            .map(|pattern| format!("`**/{}`", printable(pattern.as_bytes())))
+            .collect();
+        let hint = if deep.is_empty() {
+            String::new()
+        } else {
+            format!("; files in folders below are matched by {}", deep.join(", "))
+        };
+        Some(format!("no file matched `include` ({}){hint}", given.join(", ")))
     }
 
     /// The exact paths that are wanted, if nothing else is.

@@ -88,6 +88,14 @@ pub struct SettingError {
     pub problem: String,
 }
 
+impl SettingError {
+    /// This one, and below it `other`: a person mends both at once.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { problem: format!("{}\n{other}", self.problem), ..self }
+    }
+}
+
 impl fmt::Display for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: `{}` {}", self.place, self.key, self.problem)
@@ -122,9 +130,9 @@ impl Section {
         let mut unknown: Vec<&String> =
             section.entries.keys().filter(|name| section.key(name).is_none()).collect();
         unknown.sort_by_key(|name| section.entries[*name].line);
-        match unknown.first() {
+        match unknown.into_iter().map(|name| section.unknown(name)).reduce(SettingError::and) {
             None => Ok(section),
-            Some(name) => Err(section.unknown(name)),
+            Some(error) => Err(error),
         }
     }
 

@@ -188,9 +188,15 @@ fn of_notes(notes: &Notes) -> Vec<String> {
         ),
     ];
     let mut told = Vec::new();
-    if !unfinished_runs.is_empty() {
-        let runs: Vec<String> =
-            unfinished_runs.iter().map(|run| printable(run.as_bytes())).collect();
+    // A rebuild is over; the ledger keeps its name until the next run has looked for what is there.
+    let (rebuilt, unfinished): (Vec<&String>, Vec<&String>) =
+        unfinished_runs.iter().partition(|run| run.starts_with("rebuild-"));
+    if !rebuilt.is_empty() {
+        let next = "the next run looks for what is there before it fetches";
+        told.push(format!("the ledger was made anew from the blobs: {next}"));
+    }
+    if !unfinished.is_empty() {
+        let runs: Vec<String> = unfinished.iter().map(|run| printable(run.as_bytes())).collect();
         told.push(format!(
             "{} runs began and did not end, or are under way: {}",
             runs.len(),

@@ -11,7 +11,9 @@ use super::{Configured, NOTHING, console};
 use crate::config::text::Environment;
 use crate::failure::Failure;
 use crate::model::{chain, hex, printable};
+use crate::report::in_bytes;
 use crate::retry::{Policy, retry};
+use crate::run::names::began;
 use crate::settings::parse_duration;
 use crate::state::paths::is_state;
 use crate::store::contract::BlobInfo;
@@ -29,10 +31,13 @@ pub struct Arguments {
     /// One JSON object a line, with metadata.
     #[arg(long)]
     json: bool,
-    /// Only blobs of files that were modified since then: 2026-11-01, 2026-11-01T06:00:00Z, or 12h
-    /// or 7d ago.
+    /// Only blobs of files that were modified at their source since then: 2026-11-01,
+    /// 2026-11-01T06:00:00Z, or 12h or 7d ago.
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<OffsetDateTime>,
+    /// Only blobs that runs brought that began since then, in the same words: what arrived.
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    arrived: Option<OffsetDateTime>,
 }
 
 /// A time as people write it: a day (UTC), an instant, or how long ago.
@@ -84,9 +89,43 @@ pub async fn ls(arguments: Arguments, environment: &Environment) -> u8 {
         !own && arguments
             .since
             .is_none_or(|since| modified(blob).is_none_or(|modified| modified >= since))
+            && arguments
+                .arrived
+                .is_none_or(|since| arrived(blob).is_none_or(|arrived| arrived >= since))
     };
-    let line = if arguments.json { json } else { text };
-    console::data(&blobs.iter().filter(wanted).map(line).collect::<String>())
+    let wanted: Vec<&BlobInfo> = blobs.iter().filter(wanted).collect();
+    if arguments.json {
+        return console::data(&wanted.into_iter().map(json).collect::<String>());
+    }
+    // Standard output is data; what only people read goes beside it.
+    if !wanted.is_empty() {
+        console::say(&header());
+    }
+    let code = console::data(&wanted.iter().map(|blob| text(blob)).collect::<String>());
+    console::say(&sum(&wanted, &arguments.prefix));
+    code
+}
+
+fn header() -> String {
+    let (size, modified, arrived) = ("BYTES", "MODIFIED", "RUN OF");
+    format!("{size:>14} {modified:30} {arrived:20} {:32} NAME", "MD5")
+}
+
+/// How many blobs and bytes these are.
+fn sum(blobs: &[&BlobInfo], prefix: &str) -> String {
+    let bytes: u64 = blobs.iter().map(|blob| blob.size).sum();
+    let shown = printable(prefix.as_bytes());
+    match blobs.len() {
+        0 if prefix.is_empty() => "no blob".to_owned(),
+        0 => format!("no blob whose name begins with `{shown}`"),
+        1 => format!("1 blob, {}", in_bytes(bytes)),
+        count => format!("{count} blobs, {}", in_bytes(bytes)),
+    }
+}
+
+/// When the run began that wrote a blob, as its metadata tells.
+fn arrived(blob: &BlobInfo) -> Option<OffsetDateTime> {
+    began(blob.metadata.get("run")?)
 }
 
 /// When the file of a blob was modified, as its metadata tells. A blob of which nobody knows is
@@ -99,7 +138,9 @@ fn text(blob: &BlobInfo) -> String {
     let md5 = blob.md5.map_or_else(|| "-".repeat(32), |md5| hex(&md5));
     let mtime = blob.metadata.get("mtime").map_or("-", String::as_str);
     let mut line = String::new();
-    writeln!(line, "{:>14} {mtime:30} {md5} {}", blob.size, printable(blob.name.as_bytes()))
+    let arrived = arrived(blob).and_then(|at| at.format(&Rfc3339).ok()).unwrap_or("-".into());
+    let (size, name) = (blob.size, printable(blob.name.as_bytes()));
+    writeln!(line, "{size:>14} {mtime:30} {arrived:20} {md5} {name}")
         .expect("writing to a String does not fail");
     line
 }
@@ -109,6 +150,7 @@ fn json(blob: &BlobInfo) -> String {
         "name": blob.name,
         "size": blob.size,
         "modified": blob.metadata.get("mtime"),
+        "arrived": arrived(blob).and_then(|at| at.format(&Rfc3339).ok()),
         "md5": blob.md5.map(|md5| hex(&md5)),
         "content_type": blob.content_type,
         "metadata": blob.metadata,

@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod console;
 mod demo;
+mod find;
 mod init;
 mod ledger;
 mod ls;
@@ -20,6 +21,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::failure::Failure;
+use crate::model::chain;
+use crate::retry::Policy;
+use crate::state::store::StateStore;
 
 /// Exit status: all well.
 const WELL: u8 = 0;
@@ -53,6 +59,16 @@ enum Command {
     Check(check::Arguments),
     /// List blobs in the container: size, modified time, checksum, name.
     Ls(ls::Arguments),
+    /// Find files by their names: which arrived, fail, wait or are gone, by which run.
+    ///
+    /// Reads the manifests of runs, newest first. Exit status: 0 found, 1 nothing has this name, 2
+    /// unusable configuration, 3 storage could not be read.
+    Find {
+        #[command(flatten)]
+        configured: Configured,
+        #[command(flatten)]
+        words: find::FindWords,
+    },
     /// Look at the record of what was ingested, or make it anew from the blobs.
     Ledger(ledger::Arguments),
     /// Check on live storage what the ledger, the manifests and the reports of runs claim. Changes
@@ -135,6 +151,7 @@ async fn command() -> u8 {
         Command::Plan(arguments) => plan::plan(arguments, &environment).await,
         Command::Check(arguments) => check::check(arguments, &environment).await,
         Command::Ls(arguments) => ls::ls(arguments, &environment).await,
+        Command::Find { configured, words } => look_for(&configured, words, &environment).await,
         Command::Ledger(arguments) => ledger::ledger(arguments, &environment).await,
         Command::Audit(arguments) => audit::audit(arguments, &environment).await,
         Command::Demo(arguments) => demo::demo(arguments).await,
@@ -145,5 +162,30 @@ async fn command() -> u8 {
         }
         Command::Man(arguments) => completions::man(&arguments, Arguments::command()),
         Command::Schema(arguments) => reference::print(&arguments),
+    }
+}
+
+/// Finds files by their names. Exit status 1: nothing has this name.
+async fn look_for(
+    configured: &Configured,
+    words: find::FindWords,
+    environment: &BTreeMap<String, String>,
+) -> u8 {
+    let open::Opened { config, store, redactor } = match open::open(configured, environment) {
+        Ok(opened) => opened,
+        Err(unusable) => return unusable.tell(),
+    };
+    let state = StateStore::new(store, redactor.clone(), Policy::default());
+    let sources = config.sources.into_iter().map(|source| source.name).collect();
+    match find::find(&state, sources, words, &redactor).await {
+        Ok((text, found)) => match console::data(&text) {
+            WELL if !found => 1,
+            told => told,
+        },
+        Err(error) => {
+            let text = format!("error: {}\nhint: {}", chain(&error), error.hint());
+            console::say(&redactor.text(&text));
+            NOTHING
+        }
     }
 }

@@ -83,14 +83,39 @@ fn json(plans: &[Plan]) -> serde_json::Value {
 
 fn text(plan: &Plan) -> String {
     let mut text = String::new();
-    for Planned { path, size, why, unsettled, blob } in &plan.files {
+    let mut line = |line: String| {
+        writeln!(text, "{line}").expect("writing to a String does not fail");
+    };
+    let mut files: Vec<&Planned> = plan.files.iter().collect();
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    for Planned { path, size, modified, why, unsettled, blob } in files {
         let size = size.map_or("? B".to_owned(), in_bytes);
+        let modified = modified.as_deref().unwrap_or("-");
         let wait = if *unsettled { ", may still be written: is looked at again first" } else { "" };
-        writeln!(text, "{why:8} {size:>10}  {path} -> {blob}{wait}")
-            .expect("writing to a String does not fail");
+        line(format!("{why:8} {size:>10}  {modified:20}  {path} -> {blob}{wait}"));
     }
+    let count = plan.files.len();
+    let unknown = plan.files.iter().filter(|file| file.size.is_none()).count();
     let bytes: u64 = plan.files.iter().filter_map(|file| file.size).sum();
-    writeln!(text, "{}: {} to fetch, {}", plan.report.source, plan.files.len(), in_bytes(bytes))
-        .expect("writing to a String does not fail");
-    text + "decided already: " + &plan.report.to_string()
+    let report = &plan.report;
+    let known =
+        if unknown == 0 { String::new() } else { format!(" and {unknown} of unknown size") };
+    line(format!(
+        "{}: {count} to fetch, {}{known}; of the others {} unchanged, {} skipped, {} gone, {} \
+        deferred, {} failed",
+        report.source,
+        in_bytes(bytes),
+        report.unchanged,
+        report.skipped,
+        report.gone,
+        report.deferred,
+        report.failed
+    ));
+    text + &details(&report.to_string())
+}
+
+/// What a report tells beside its name and its equation: a plan has words of its own for these.
+fn details(report: &str) -> String {
+    let told = |line: &&str| line.starts_with("  ") && !line.starts_with("  listed ");
+    report.lines().filter(told).map(|line| format!("{line}\n")).collect()
 }

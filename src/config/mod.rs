@@ -187,7 +187,7 @@ pub fn parse(
     let mut raw = text::read(file, text, environment)?;
     let has_state = raw.tables.contains_key("state");
     let mut section = |name: &str, keys: &[Key]| {
-        let RawSection { line, entries } = raw.tables.remove(name).unwrap_or_default();
+        let RawSection { line, entries, .. } = raw.tables.remove(name).unwrap_or_default();
         Section::new(file, name, line.max(1), entries, keys.to_vec())
     };
     let destination =
@@ -200,12 +200,25 @@ pub fn parse(
     let dispatch = dispatch(&section("dispatch", keys::DISPATCH)?, environment)?;
     let log = log(&section("log", keys::LOG)?, folder)?;
     let telemetry = telemetry::parse(&section("telemetry", keys::TELEMETRY)?, environment)?;
-    let sources = raw
-        .sources
-        .into_iter()
-        .map(|raw| source::parse(file, raw, limits.late_after.unwrap_or(LATE_AFTER)))
-        .collect::<Result<Vec<_>, _>>()?;
-    let (mut sources, secrets): (Vec<_>, Vec<_>) = sources.into_iter().unzip();
+    let late_after = limits.late_after.unwrap_or(LATE_AFTER);
+    let (mut sources, mut secrets, mut wrong) = (Vec::new(), Vec::new(), None::<SettingError>);
+    for raw in raw.sources {
+        match source::parse(file, raw, late_after) {
+            Ok((source, own)) => {
+                sources.push(source);
+                secrets.push(own);
+            }
+            Err(error) => {
+                wrong = Some(match wrong.take() {
+                    Some(first) => first.and(error),
+                    None => error,
+                });
+            }
+        }
+    }
+    if let Some(error) = wrong {
+        return Err(error);
+    }
     check_sources(file, &sources)?;
     overlap::note(&mut sources);
     let secrets = [secrets.concat(), telemetry.secrets()].concat();

@@ -1,5 +1,6 @@
 //! A `[[source]]` table to a source: the common settings here, the protocol's own by its driver.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use time::UtcOffset;
@@ -55,6 +56,57 @@ pub fn parse(
     raw: RawSection,
     late_after: Duration,
 ) -> Result<(Source, Vec<Secret>), SettingError> {
+    let Some(missing) = missing(&raw) else { return usable(file, raw, late_after) };
+    // Without its address it is no source at all.
+    if raw.missing.iter().any(|(key, _)| ["url", "name"].contains(&key.as_str())) {
+        return Err(missing);
+    }
+    let with = |keep: &dyn Fn(&str) -> bool, stand_in: Option<&str>| {
+        let mut entries: BTreeMap<String, Entry> =
+            raw.entries.iter().filter(|(key, _)| keep(key)).map(cloned).collect();
+        if let Some(text) = stand_in {
+            let entry = Entry { value: Value::Text(text.into()), line: None, variable: None };
+            entries.entry("password".into()).or_insert(entry);
+        }
+        usable(file, RawSection { line: raw.line, entries, missing: Vec::new() }, late_after)
+    };
+    // One expired secret of one partner must not keep all others waiting: this source fails alone.
+    // Some protocols need a password or a key, others have none.
+    let kept = |key: &str| KEPT.contains(&key);
+    let parsed = with(&|_| true, Some(STAND_IN))
+        .or_else(|_| with(&|_| true, None))
+        .or_else(|_| with(&kept, Some(STAND_IN)))
+        .or_else(|_| with(&kept, None));
+    let (mut source, mut secrets) = parsed.map_err(|_| missing.clone())?;
+    secrets.retain(|secret| secret.reveal() != STAND_IN);
+    source.unusable = Some(missing.to_string());
+    Ok((source, secrets))
+}
+
+/// What stands for a secret that is not there. Nothing is ever asked of the server with it.
+const STAND_IN: &str = "unset";
+/// Settings of a source that cannot be used which still mean something.
+const KEPT: &[&str] = &["name", "url", "every", "cron"];
+
+fn cloned((key, entry): (&String, &Entry)) -> (String, Entry) {
+    (key.clone(), entry.clone())
+}
+
+/// What the environment does not hold, in one message that names the source.
+fn missing(raw: &RawSection) -> Option<SettingError> {
+    let named = |(key, error): &(String, SettingError)| {
+        let source = source_name(raw).unwrap_or_default();
+        let source = crate::model::printable(source.as_bytes());
+        SettingError { key: format!("source.{source}.{key}"), ..error.clone() }
+    };
+    raw.missing.iter().map(named).reduce(SettingError::and)
+}
+
+fn usable(
+    file: &str,
+    raw: RawSection,
+    late_after: Duration,
+) -> Result<(Source, Vec<Secret>), SettingError> {
     let label = source_name(&raw).map_or("source".to_owned(), |name| {
         format!("source.{}", crate::model::printable(name.as_bytes()))
     });
@@ -101,6 +153,7 @@ pub fn parse(
         recheck: recheck(&section)?,
         times: if section.one_of("times")? == Some("none") { Times::None } else { Times::Trust },
         shared_with: None,
+        unusable: None,
         own_folders: Vec::new(),
         marker: section.text("marker")?,
         adopt: section.flag("adopt", false)?,

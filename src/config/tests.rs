@@ -70,6 +70,45 @@ fn broken_toml_is_told_by_line_and_column_without_its_text() {
 }
 
 #[test]
+fn a_secret_that_is_not_there_concerns_its_source_alone() {
+    let with = |url: &str, key: &str| {
+        format!(
+            "{GOOD}[[source]]\nname = \"bad\"\nurl = \"{url}\"\n{key} = {{ env = \"NOWHERE\" }}\n"
+        )
+    };
+    for (url, key) in [
+        ("ftp://u@example.org/", "password"),
+        ("sftp://u@example.org/", "password"),
+        ("sftp://u@example.org/", "private_key"),
+        ("sftp://u@example.org/", "host_key"),
+        ("file:///srv/x", "archive_password"),
+        ("file:///srv/x", "include"),
+    ] {
+        let config = read(&with(url, key), &[]).expect("the others can be used");
+        let [good, bad] = config.sources.as_slice() else { panic!("two sources") };
+        assert_eq!((good.unusable.as_ref(), bad.name.as_str()), (None, "bad"));
+        let said = bad.unusable.as_deref().unwrap_or_default();
+        assert!(
+            said.contains(&format!("`source.bad.{key}`")) && said.contains("NOWHERE"),
+            "{said}"
+        );
+        assert!(config.secrets.is_empty(), "what stands for it is no secret");
+    }
+    assert!(read(&with("ftp://u@example.org/", "url"), &[]).is_err(), "without an address");
+}
+
+#[test]
+fn all_slips_of_a_file_are_told_at_once() {
+    let text = format!(
+        "{GOOD}stable_four = \"1s\"\nincluded = [\"x\"]\n[[source]]\nnmae = \"b\"\nurl = \"file:///b\"\n"
+    );
+    let error = read(&text, &[]).map(|_| ()).expect_err("it is refused").to_string();
+    for word in ["stable_four", "included", "nmae"] {
+        assert!(error.contains(word), "{word}: {error}");
+    }
+}
+
+#[test]
 fn values_come_from_the_environment_and_missing_ones_are_named() {
     let text = GOOD.replace("\"file:///srv/share\"", "{ env = \"ACME_URL\" }");
     assert!(read(&text, &[("ACME_URL", "file:///x")]).is_ok());
@@ -77,21 +116,21 @@ fn values_come_from_the_environment_and_missing_ones_are_named() {
         &text,
         &[],
         expect![
-            "ingest.toml:7: `source.url` reads the environment variable ACME_URL, which is not set"
+            "ingest.toml:7: `source.acme.url` reads the environment variable ACME_URL, which is not set"
         ],
     );
     refused(
         &text,
         &[("ACME_URL", "")],
         expect![
-            "ingest.toml:7: `source.url` reads the environment variable ACME_URL, which is empty"
+            "ingest.toml:7: `source.acme.url` reads the environment variable ACME_URL, which is empty"
         ],
     );
     refused(
         &text,
         &[("ACME_URL", "@Microsoft.KeyVault(SecretUri=https://v.example/secrets/n)")],
         expect![
-            "ingest.toml:7: `source.url` reads the environment variable ACME_URL, which holds a \
+            "ingest.toml:7: `source.acme.url` reads the environment variable ACME_URL, which holds a \
             Key Vault reference that was not resolved: check the vault's and the secret's name and \
             that the app's identity has the role `Key Vault Secrets User`"
         ],

@@ -19,6 +19,8 @@ pub struct RawSection {
     pub line: usize,
     /// Its entries.
     pub entries: BTreeMap<String, Entry>,
+    /// Settings of a source whose environment variable holds nothing: they concern it alone.
+    pub missing: Vec<(String, SettingError)>,
 }
 
 /// Everything that the file and the environment say.
@@ -143,7 +145,7 @@ impl Reader<'_> {
         at: &Range<usize>,
         table: &DeTable<'_>,
     ) -> Result<RawSection, SettingError> {
-        let mut section = RawSection { line: self.line(at), entries: BTreeMap::new() };
+        let mut section = RawSection { line: self.line(at), ..RawSection::default() };
         for (key, value) in table {
             let key_name = format!("{name}.{}", key.get_ref());
             let line = self.line(&key.span());
@@ -162,7 +164,14 @@ impl Reader<'_> {
                 }
                 DeValue::Table(inner) => {
                     let variable = self.variable(&key_name, &key.span(), inner)?;
-                    entry.value = Value::Text(self.look_up(&variable, &key_name, &key.span())?);
+                    match self.look_up(&variable, &key_name, &key.span()) {
+                        Ok(text) => entry.value = Value::Text(text),
+                        Err(error) if name == SOURCE => {
+                            section.missing.push((key.get_ref().to_string(), error));
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    }
                     entry.variable = Some(variable);
                 }
                 DeValue::Array(items)
@@ -310,6 +319,8 @@ impl Reader<'_> {
             if let Some(problem) = unresolved(value) {
                 return Err(wrong(problem.to_owned()));
             }
+            // What the file could not resolve is said here.
+            section.missing.retain(|(missing, _)| *missing != key);
             section.entries.insert(
                 key,
                 Entry {

@@ -13,7 +13,7 @@ use crate::settings::listed;
 /// Runs in a list, unless the request says how many.
 const LISTED: usize = 20;
 /// Runs in a list, at most.
-const MOST_LISTED: usize = 100;
+pub const MOST_LISTED: usize = 100;
 
 /// What may stand in every query: how the host takes its keys.
 pub const KEYS: &[&str] = &["code", "clientid"];
@@ -125,6 +125,9 @@ fn body(call: &HttpCall) -> Result<Option<Map<String, Value>>, HttpAnswer> {
 /// Whether a caller would rather have a page than JSON: it names `text/html`, and JSON not before
 /// it. A browser does; a program that takes anything gets JSON.
 pub fn wants_page(call: &HttpCall) -> bool {
+    if let Some(format) = call.query.get("format") {
+        return format == "html";
+    }
     let mut best = (0.0, 0.0);
     for part in call.accept.split(',') {
         let mut words = part.split(';').map(str::trim);
@@ -147,9 +150,14 @@ pub enum Asked {
     List(usize),
     /// The run of this id.
     One(String),
+    /// The source of this name.
+    Source(String),
+    /// Files of this name, of one source or of all.
+    Files(String, Option<String>),
 }
 
-/// Reads a request for status: `ingest/runs?limit=20` or `ingest/runs/{id}`.
+/// Reads a request for status: `ingest/runs?limit=20`, `ingest/runs/{id}`,
+/// `ingest/runs?source=acme` or `ingest/runs?q=sales`.
 pub fn asked(envelope: &Envelope, call: &HttpCall) -> Result<Asked, HttpAnswer> {
     let id = call
         .params
@@ -159,6 +167,14 @@ pub fn asked(envelope: &Envelope, call: &HttpCall) -> Result<Asked, HttpAnswer> 
         .or_else(|| id_in(&call.url));
     if let Some(id) = id.filter(|id| !id.is_empty()) {
         return Ok(Asked::One(id));
+    }
+    let text = |name: &str| {
+        call.query.get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    };
+    match (text("q"), text("source")) {
+        (Some(name), source) => return Ok(Asked::Files(name, source)),
+        (None, Some(source)) => return Ok(Asked::Source(source)),
+        (None, None) => {}
     }
     let Some(limit) = call.query.get("limit") else { return Ok(Asked::List(LISTED)) };
     match limit.parse() {

@@ -21,13 +21,11 @@ use super::byhand;
 use super::dispatch;
 use super::envelope::{BadPayload, Envelope, HttpAnswer, answer, http_answer};
 use super::host::Host;
-use super::page;
+use super::page::{self, Dress};
 use super::ready::Ready;
 use super::runs::{Call, Runs, Started};
-use crate::model::chain;
 use crate::run::due::due;
 use crate::run::record::{RunRecord, Status, Trigger, UnderWay};
-use crate::run::records::Records;
 
 /// Azure's front end gives up after 230 s, so a caller is sent off with 202 before.
 pub const PATIENCE: Duration = Duration::from_secs(200);
@@ -281,12 +279,14 @@ async fn status(app: &App, invocation: Invocation) -> Answer {
             return Answer::http(&refused(HttpAnswer::refusal(500, reason), UNKNOWN_PREFIX));
         }
     };
+    let dress = if wants_page { Dress::Html } else { Dress::Json };
     let answer = async {
-        match asked {
-            asked if wants_page => page::answer(desk(app, &ready, &host), &request, &asked).await,
-            Asked::One(id) => one(app, &ready, &id).await,
-            Asked::List(limit) => list(app, &ready, &host, limit).await,
+        let mut answer = page::answer(desk(app, &ready, &host), &request, &asked, dress).await?;
+        if dress == Dress::Json && matches!(asked, Asked::List(_)) {
+            answer.body["place"] = json!(host.place.told(ready.work.is_some()));
+            answer.body["signs"] = json!(host.place.signs);
         }
+        Ok(answer)
     };
     let answer = tokio::time::timeout(READ, answer)
         .await
@@ -312,46 +312,4 @@ fn desk<'a>(app: &App, ready: &'a Ready, host: &'a Host) -> page::Desk<'a> {
         starts_runs: app.starts_runs && (ready.work.is_some() || !host.place.in_azure()),
         schedule: host.schedule.as_deref(),
     }
-}
-
-async fn one(app: &App, ready: &Ready, id: &str) -> Result<HttpAnswer, String> {
-    let here = app.runs.now().into_iter().find(|record| record.id == id);
-    let record = match here {
-        Some(record) => Some(record),
-        None => Records::new(ready.state()).get(id).await.map_err(|error| chain(&error))?,
-    };
-    Ok(match record {
-        Some(record) => HttpAnswer::new(200, record.shown(OffsetDateTime::now_utc())),
-        None => HttpAnswer::refusal(
-            404,
-            format!("there is no run `{}`", crate::model::printable(id.as_bytes())),
-        ),
-    })
-}
-
-async fn list(app: &App, ready: &Ready, host: &Host, limit: usize) -> Result<HttpAnswer, String> {
-    let now = OffsetDateTime::now_utc();
-    let mut records = app.runs.now();
-    let stored =
-        Records::new(ready.state()).last(limit, now).await.map_err(|error| chain(&error))?;
-    let stored: Vec<RunRecord> = stored
-        .into_iter()
-        .filter(|record| records.iter().all(|here| here.id != record.id))
-        .collect();
-    records.extend(stored);
-    // Ids tell the second of the start only.
-    records.sort_by_key(|record| std::cmp::Reverse(record.started));
-    records.truncate(limit);
-    let lines: Vec<Value> = records
-        .iter()
-        .map(|record| {
-            let mut line = record.line(now);
-            line["location"] = json!(api::location(&host.prefix, &record.id));
-            line
-        })
-        .collect();
-    Ok(HttpAnswer::new(
-        200,
-        json!({ "place": host.place.told(ready.work.is_some()), "signs": host.place.signs, "runs": lines }),
-    ))
 }

@@ -24,6 +24,7 @@ mod look;
 mod manifest;
 mod members;
 mod missing;
+pub mod names;
 mod options;
 mod partly;
 mod pass;
@@ -68,6 +69,7 @@ pub use manifest::{
     MAX_MANIFEST_BYTES, Manifest, ManifestMember, name_of as archive_manifest_name,
 };
 pub use options::Options;
+pub use pass::misconfigured;
 pub use recorded::recorded;
 pub use run_id::run_id;
 
@@ -87,6 +89,8 @@ pub struct Planned {
     pub path: RemotePath,
     /// Its size, if the source tells.
     pub size: Option<u64>,
+    /// When it was last modified, RFC 3339, if the source tells.
+    pub modified: Option<String>,
     /// Why: `new`, `changed`, `again`.
     pub why: &'static str,
     /// Whether it must be looked at again first, because it may still be written.
@@ -128,6 +132,10 @@ fn planned(pass: &Pass, transfer: &transfer::Transfer, unsettled: bool) -> Plann
     Planned {
         blob: pass.source.naming.file(&path),
         size: transfer.file.size,
+        modified: transfer.file.modified.and_then(|modified| {
+            let at = modified.at.replace_nanosecond(0).unwrap_or(modified.at);
+            at.format(&time::format_description::well_known::Rfc3339).ok()
+        }),
         why: transfer.why.word(),
         unsettled,
         path,

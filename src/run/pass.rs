@@ -80,6 +80,17 @@ pub async fn open(run: Arc<Run>, source: Source) -> Result<Pass, SourceReport> {
     open_with(run.clone(), source.clone(), ledger).await
 }
 
+/// Why nothing may be done at `source`, by its settings alone.
+pub fn misconfigured(source: &Source) -> Option<String> {
+    let shared = source.shared_with.as_ref().map(|other| {
+        format!(
+            "the source `{other}` can see the same files, and this one removes them (`after`): one \
+            would take them from the other"
+        )
+    });
+    source.unusable.clone().or(shared)
+}
+
 /// The pass with what `ledger` comes to, or the report of a source that nothing can be done about.
 pub async fn open_with(
     run: Arc<Run>,
@@ -87,11 +98,7 @@ pub async fn open_with(
     ledger: impl Future<Output = Result<Ledger, LedgerError>>,
 ) -> Result<Pass, SourceReport> {
     let pool = Pool::new(source.endpoint.clone(), source.connections);
-    if let Some(other) = &source.shared_with {
-        let text = format!(
-            "the source `{other}` can see the same files, and this one removes them (`after`): one \
-            would take them from the other"
-        );
+    if let Some(text) = misconfigured(&source) {
         let mut report = SourceReport::new(&source.name, pool.address());
         report.problems.push(Problem::new(Class::Config, text));
         report.unusable = true;

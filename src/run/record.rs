@@ -267,16 +267,6 @@ impl RunRecord {
         json!(shown)
     }
 
-    /// It in a list: counts only.
-    pub fn line(&self, now: OffsetDateTime) -> Value {
-        let mut line = self.shown(now);
-        let sources = line.get_mut("sources").and_then(Value::as_array_mut);
-        for source in sources.into_iter().flatten().filter_map(Value::as_object_mut) {
-            source.retain(|_, value| !value.is_array() && !value.is_object());
-        }
-        line
-    }
-
     /// It in a sentence.
     pub fn summary(&self) -> String {
         let sum = |name: &str| {
@@ -468,19 +458,7 @@ mod tests {
             "{}",
             record.summary()
         );
-        assert_eq!(record.line(NOW)["sources"][0]["status"], "left");
-    }
-
-    #[test]
-    fn a_line_of_a_list_holds_counts_only() {
-        let mut record = RunRecord::new(Trigger::Http, "i", NOW);
-        record.sources = vec![line(&SourceReport::new("acme", "file:///x"))];
-        let line = record.line(NOW);
-        assert_eq!(
-            (&line["sources"][0]["listed"], line["sources"][0].get("failures")),
-            (&json!(0), None)
-        );
-        assert!(record.summary().contains("ingested 0"));
+        assert_eq!(record.shown(NOW)["sources"][0]["status"], "left");
     }
 
     #[test]

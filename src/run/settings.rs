@@ -64,6 +64,9 @@ pub struct Source {
     pub times: Times,
     /// Another source that can see the same files, where this one removes them.
     pub shared_with: Option<String>,
+    /// Why nothing can be done at it, where its settings say so themselves: an environment variable
+    /// that they name holds nothing.
+    pub unusable: Option<String>,
     /// Folders in it that the program itself writes to; they are left out.
     pub own_folders: Vec<RemotePath>,
     /// Suffix of marker files: `X` is taken only when `X` + suffix is there.

@@ -56,6 +56,9 @@ pub struct SourceEntry {
     /// How it stands, and since when; `None` until a run of this release has looked at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<SourceStanding>,
+    /// The last run that brought files: its manifest names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brought: Option<String>,
 }
 
 /// A login that a server refused, and too little of its credential to find it out.
@@ -96,11 +99,12 @@ impl SourceIndex {
         for line in record.sources.iter().filter(|line| is_final(line)) {
             let Some(source) = line["source"].as_str() else { continue };
             let entry = self.entry(source);
-            // A record may be taken in more than once, and counts once.
-            if entry.run.as_ref().is_none_or(|last| last < run) {
-                let of = Of { run, began: record.started };
-                let after = SourceStanding::after(entry.standing.as_ref(), of, line);
-                entry.standing = after.or_else(|| entry.standing.take());
+            let of = Of { run, began: record.started };
+            let after = SourceStanding::after(entry.standing.as_ref(), of, line);
+            entry.standing = after.or_else(|| entry.standing.take());
+            let brought = line["ingested"].as_u64().is_some_and(|files| files > 0);
+            if brought && entry.brought.as_ref().is_none_or(|last| last < run) {
+                entry.brought = Some(run.clone());
             }
             if entry.run.as_ref().is_none_or(|last| last <= run) {
                 entry.run = Some(run.clone());

@@ -22,6 +22,9 @@ pub struct SourceStanding {
     pub since: OffsetDateTime,
     /// How many runs that are.
     pub runs: u64,
+    /// When the last of them began: a record that is taken in twice counts once.
+    #[serde(with = "time::serde::rfc3339")]
+    pub looked: OffsetDateTime,
     /// When the last run began that found all well: what had settled at the source by then is
     /// stored.
     #[serde(default, with = "time::serde::rfc3339::option")]
@@ -68,10 +71,11 @@ pub struct Of<'a> {
 
 impl SourceStanding {
     /// How a source stands after the pass that `line` of a record tells of; `before` is how it
-    /// stood. `None` if the pass says nothing of it: it was left to another run.
+    /// stood. `None` if the pass says nothing new: it was left to another run, or is counted.
     pub fn after(before: Option<&Self>, of: Of<'_>, line: &Value) -> Option<Self> {
         let word = line["status"].as_str().unwrap_or_default();
-        if word == Status::Left.word() || line["left_to"].is_object() {
+        let counted = before.is_some_and(|before| before.looked >= of.began);
+        if counted || word == Status::Left.word() || line["left_to"].is_object() {
             return None;
         }
         let well = word == Status::Ok.word();
@@ -85,6 +89,7 @@ impl SourceStanding {
             word: word.to_owned(),
             since: same.map_or(of.began, |before| before.since),
             runs: same.map_or(0, |before| before.runs).saturating_add(1),
+            looked: of.began,
             good: good.0,
             good_run: good.1,
             troubles: if well { BTreeMap::new() } else { troubles(before, of, line) },
@@ -209,6 +214,19 @@ mod tests {
         let left = json!({ "status": "left", "left_to": { "run": "x" } });
         let standing = stand(&[refused(), left]);
         assert_eq!((standing.word.as_str(), standing.runs), ("failed", 1));
+    }
+
+    #[test]
+    fn runs_of_one_second_count_each_and_a_record_that_comes_twice_counts_once() {
+        let of = |run: &'static str, millis: i64| Of {
+            run,
+            began: FIRST + Duration::milliseconds(millis),
+        };
+        // Ids tell the second only, and are in no order within it.
+        let first = SourceStanding::after(None, of("x-9", 1), &refused()).expect("looked at");
+        let second = SourceStanding::after(Some(&first), of("x-1", 2), &refused()).expect("new");
+        assert_eq!(second.runs, 2);
+        assert_eq!(SourceStanding::after(Some(&second), of("x-1", 2), &refused()), None);
     }
 
     #[test]

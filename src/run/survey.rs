@@ -89,6 +89,7 @@ pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
         None => list(pass, &mut sorting).await,
     }
     let Sorting { held, newest, .. } = sorting;
+    tell_unmatched(pass, held.len(), &mut survey);
     match survey.report.problems.first() {
         Some(problem) => call.has_problem(problem),
         None => call.went_well(0),
@@ -102,6 +103,16 @@ pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
     survey.unmarked.tell(&pass.source, &mut survey.report, survey.began.0);
     survey.relisted.sort_by_cached_key(|(file, _)| Ledger::order(&file.path));
     survey
+}
+
+/// A pattern with a slip in it matches nothing, and all would seem well.
+fn tell_unmatched(pass: &Pass, held: usize, survey: &mut Survey) {
+    let report = &mut survey.report;
+    let excluded = report.skipped_by_reason.get(Skip::Excluded.word()).copied().unwrap_or(0);
+    let all = held == 0 && report.listed > 0 && excluded == report.listed;
+    if all && survey.transfers.is_empty() && survey.unsettled.is_empty() {
+        pass.source.patterns.none_matched().into_iter().for_each(|note| report.add_remark(note));
+    }
 }
 
 /// Decides about files as they are listed: of what is unchanged nothing is kept but a count.

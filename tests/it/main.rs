@@ -6,6 +6,9 @@
 mod archivers;
 #[cfg(test)]
 #[cfg(unix)]
+mod asked;
+#[cfg(test)]
+#[cfg(unix)]
 mod browser;
 #[cfg(test)]
 #[cfg(unix)]

@@ -397,6 +397,7 @@ pub fn source(name: &str, server: &MemoryServer) -> Source {
         recheck: 1 << 30,
         times: Default::default(),
         shared_with: None,
+        unusable: None,
         own_folders: Vec::new(),
         marker: None,
         adopt: false,

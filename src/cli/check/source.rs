@@ -8,6 +8,7 @@ use super::probe::probe;
 use crate::failure::{Class, Failure};
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath};
 use crate::report::in_bytes;
+use crate::run::misconfigured;
 use crate::run::settings::{After, Source, Versions};
 use crate::source::contract::{Listed, Op, Session, SourceError};
 use crate::source::finding::text_setting;
@@ -21,6 +22,9 @@ const FUTURE: Duration = Duration::from_secs(300);
 pub async fn check(lines: &mut Lines, source: &Source, probed: Option<usize>) {
     let before = lines.failed();
     lines.tell(Line::ok("address", source.endpoint.address()));
+    if let Some(problem) = misconfigured(source) {
+        return lines.tell(Line::wrong("settings", Class::Config, problem));
+    }
     let opened = source.endpoint.diagnose(&mut |finding| lines.found(finding)).await;
     let mut session = match opened {
         Ok(session) => session,

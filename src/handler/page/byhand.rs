@@ -35,6 +35,7 @@ impl Desk<'_> {
             starts: None,
             sources: self.sources,
             next: std::collections::BTreeMap::new(),
+            here: "",
             now: OffsetDateTime::now_utc(),
         };
         page(status, whole(&frame, title, false, live, &self.form()))
@@ -44,7 +45,7 @@ impl Desk<'_> {
     /// before.
     fn form(&self) -> Markup {
         html! {
-            form method="post" action={ (self.prefix) "/ingest" (carried(self.call)) } {
+            form.form method="post" action={ (self.prefix) "/ingest" (carried(self.call)) } {
                 div {
                     label for="source" { "Source" }
                     select #source name="source" { option value="" { "all" } @for name in self.sources { option value=(name) { (name) } } }
@@ -60,7 +61,7 @@ impl Desk<'_> {
 
     /// The desk itself.
     pub fn open(&self) -> HttpAnswer {
-        self.show(200, "blobferry: by hand", &html! { h2 { "Start or plan a run" } })
+        self.show(200, "blobferry: by hand", &html! { h1 { "Start or plan a run" } })
     }
 
     /// What a run would do now.
@@ -69,7 +70,7 @@ impl Desk<'_> {
             return self.refused("Not planned", answer.status, &answer.body);
         };
         let live = html! {
-            h2 { "What a run would do now" }
+            h1 { "What a run would do now" }
             p.quiet.small { "Nothing was changed, neither at the sources nor in the store." }
             @for plan in plans { section.card { (planned(plan)) } }
         };
@@ -90,7 +91,7 @@ impl Desk<'_> {
         let query = self.view.map_or_else(String::new, |view| format!("?code={}", encoded(view)));
         let words = if body["joined"] == true { "is at it already" } else { "was started" };
         let live = html! {
-            h2 { "A run " (words) }
+            h1 { "A run " (words) }
             p { "Run " a href={ (self.prefix) "/ingest/runs/" (encoded(id)) (query) } { (id) } ": \
                 " (body["status"].as_str().unwrap_or("on \
                 its way")) }
@@ -102,7 +103,7 @@ impl Desk<'_> {
     fn refused(&self, what: &str, status: u16, body: &Value) -> HttpAnswer {
         let text = |name: &str| body[name].as_str().unwrap_or_default();
         let live = html! {
-            h2 { (what) " (" (status) ")" }
+            h1 { (what) " (" (status) ")" }
             p { bdi { (text("error")) } }
             @if !text("hint").is_empty() { p { bdi { (text("hint")) } } }
         };

@@ -1,4 +1,4 @@
-//! Numbers as pictures: the equation of a pass as a bar, values of runs as columns. SVG without any
+//! Numbers as pictures: the equation of a pass as a bar. SVG without any
 //! script. Pure.
 
 use maud::{Markup, html};
@@ -90,62 +90,6 @@ pub fn progress(pass: &Pass, words: &str) -> Markup {
     }
 }
 
-/// A column of a chart.
-pub struct Column {
-    /// How high.
-    pub value: u64,
-    /// What it says to those who ask.
-    pub title: String,
-}
-
-/// Columns over time, oldest first.
-pub struct Chart<'a> {
-    /// What they count.
-    pub name: &'a str,
-    /// The class of their colour.
-    pub class: &'a str,
-    /// The columns.
-    pub columns: Vec<Column>,
-    /// The highest value for people.
-    pub highest: String,
-    /// The first and the last time for people.
-    pub ends: (String, String),
-}
-
-/// The chart as a figure.
-pub fn chart(chart: &Chart<'_>) -> Markup {
-    const HEIGHT: u64 = 90;
-    let highest = chart.columns.iter().map(|column| column.value).max().unwrap_or(0);
-    let slot = 600.0 / f64::from(u32::try_from(chart.columns.len().max(12)).unwrap_or(u32::MAX));
-    // Columns stand at the right: the newest is always in the same place.
-    let first = 600.0 - slot * f64::from(u32::try_from(chart.columns.len()).unwrap_or(u32::MAX));
-    let high =
-        |value: u64| match u128::from(value) * u128::from(HEIGHT) / u128::from(highest.max(1)) {
-            0 if value > 0 => 2,
-            high => u64::try_from(high).unwrap_or(HEIGHT),
-        };
-    html! {
-        figure {
-            figcaption { (chart.name) span.quiet { " per run, at most " (chart.highest) } }
-            svg.chart role="img" viewBox="0 0 600 96" width="100%" {
-                title { (chart.name) " per run, from " (chart.ends.0) " to " (chart.ends.1) ": at \
-                    most " (chart.highest) }
-                line.axis x1="0" y1="94" x2="600" y2="94" {}
-                @for (column, index) in chart.columns.iter().zip(0u32..) {
-                    @let x = first + slot * f64::from(index) + slot * 0.12;
-                    g {
-                        title { (column.title) }
-                        // The whole slot answers the pointer, also where the column is low.
-                        rect.slot x=(format!("{x:.1}")) y="4" width=(format!("{:.1}", slot * 0.76)) height=(HEIGHT) {}
-                        rect class=(chart.class) x=(format!("{x:.1}")) y=(94 - high(column.value)) width=(format!("{:.1}", slot * 0.76)) height=(high(column.value)) {}
-                    }
-                }
-            }
-            p.ends.quiet { span { (chart.ends.0) } span { (chart.ends.1) } }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,26 +125,5 @@ mod tests {
             "listed 2 = ingested 1 + unchanged 0 + skipped 0 + gone 0 + deferred 0 + failed 1"
         );
         assert!(equation(&Pass { listed: None, ..pass }).starts_with("so far "));
-    }
-
-    #[test]
-    fn a_chart_holds_a_column_a_run_and_small_values_are_seen() {
-        let columns =
-            [0, 1, u64::MAX].map(|value| Column { value, title: format!("<{value}>") }).into();
-        let chart = Chart {
-            name: "Bytes",
-            class: "c-ingested",
-            columns,
-            highest: "many".into(),
-            ends: ("a".into(), "b".into()),
-        };
-        let text = super::chart(&chart).into_string();
-        assert_eq!(text.matches("rect class=\"slot\"").count(), 3);
-        assert!(
-            text.contains("height=\"2\"")
-                && text.contains("height=\"90\"")
-                && text.contains("&lt;1&gt;"),
-            "{text}"
-        );
     }
 }

@@ -4,11 +4,14 @@ use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use time::{Duration, OffsetDateTime};
 
+use super::overview::ArrivedFile;
 use super::view::{Run, Stored};
-use crate::model::BlobName;
 use crate::model::redactor::Redactor;
+use crate::model::{BlobName, chain};
+use crate::run::names::{self, NameQuery, NamesFound};
 use crate::run::record::RunRecord;
 use crate::run::records::Records;
+use crate::run::source_index::{self, SourceIndex};
 use crate::state::paths::{StatePaths, is_run_id};
 use crate::state::store::StateStore;
 use crate::store::contract::StoreError;
@@ -17,6 +20,12 @@ use crate::store::contract::StoreError;
 const MAX_BYTES: u64 = 32 << 20;
 /// Sources that are listed at once, and reports that are read at once.
 const AT_ONCE: usize = 8;
+/// Manifests whose ends are read for the newest files.
+const MANIFESTS: usize = 12;
+/// Files that a search shows.
+const HITS: usize = 200;
+/// How long a search of the page looks.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Where to look.
 pub struct Shelf<'a> {
@@ -64,6 +73,57 @@ impl Shelf<'_> {
         runs.sort_by_key(|run| std::cmp::Reverse(run.started));
         runs.truncate(limit);
         Ok(runs)
+    }
+
+    /// The index of sources; empty where it is lost.
+    pub async fn index(&self) -> SourceIndex {
+        match source_index::read(&self.state).await {
+            Ok(found) => found.map(|(index, _)| index).unwrap_or_default(),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(error, "When sources were looked at cannot be read.");
+                SourceIndex::default()
+            }
+        }
+    }
+
+    /// Files that arrived last, newest first, at most `most`, by the runs that brought them to each
+    /// source.
+    pub async fn arrived(
+        &self,
+        mut brought: Vec<(String, String)>,
+        most: usize,
+    ) -> Result<Vec<ArrivedFile>, StoreError> {
+        brought.sort_by(|one, other| other.cmp(one));
+        brought.truncate(MANIFESTS);
+        let state = &self.state;
+        let read = brought
+            .into_iter()
+            .map(|(run, source)| async move { names::newest(state, &source, &run, most).await });
+        let of_runs = try_join_all(read).await?;
+        let arrived = of_runs.into_iter().flatten().filter_map(|hit| {
+            let (path, by) = (self.redactor.name(&hit.path), hit.began?);
+            Some(ArrivedFile { source: hit.source, path, size: hit.size, run: hit.run, by })
+        });
+        Ok(arrived.take(most).collect())
+    }
+
+    /// Files of this name.
+    pub async fn files(&self, name: &str, source: Option<&str>) -> Result<NamesFound, StoreError> {
+        let known = self.sources.iter().filter(|known| source.is_none_or(|only| only == **known));
+        let query = NameQuery {
+            name: name.to_owned(),
+            sources: known.map(|name| (*name).to_owned()).collect(),
+            most: HITS,
+            patience: PATIENCE,
+        };
+        let mut found = names::find(&self.state, &query).await?;
+        for hit in &mut found.hits {
+            hit.path = self.redactor.name(&hit.path);
+            hit.message = hit.message.take().map(|text| self.redactor.text(&text));
+            hit.blob = hit.blob.take().map(|name| self.redactor.name(&name));
+        }
+        Ok(found)
     }
 
     /// The run `id`, if there is one.

@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::chart::{Chart, Column, PARTS, bar, chart, equation, progress};
-use super::view::{Earlier, Pass, Problem, Run, SourceView, earlier, sources, span};
+use super::chart::{PARTS, bar, equation, progress};
+use super::view::{Earlier, Pass, Problem, Run, earlier, span};
 use crate::report::in_bytes;
 
 const STYLE: &str = include_str!("style.css");
@@ -38,6 +38,8 @@ pub struct Frame<'a> {
     pub sources: &'a [&'a str],
     /// When each source is gone over next, if that is known.
     pub next: BTreeMap<String, OffsetDateTime>,
+    /// The address of the same page in JSON; empty if it has none.
+    pub here: &'a str,
     /// When the page was made.
     pub now: OffsetDateTime,
 }
@@ -54,6 +56,29 @@ pub fn policy() -> String {
     )
 }
 
+/// The icons: a shape for each state, so that none is told by colour alone.
+const SPRITE: &str = include_str!("sprite.svg");
+
+/// Where the list of runs and sources is, with what links carry on.
+pub fn home(frame: &Frame<'_>) -> String {
+    format!("{}/ingest/runs{}", frame.prefix, frame.query)
+}
+
+/// The address of a page, by more of the query.
+pub fn with(frame: &Frame<'_>, pairs: &[(&str, &str)]) -> String {
+    let mut address = home(frame);
+    for (name, value) in pairs {
+        let sign = if address.contains('?') { '&' } else { '?' };
+        address.push(sign);
+        address.push_str(&format!("{name}={}", encoded(value)));
+    }
+    address
+}
+
+fn encoded(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
 /// A whole page: `live` is renewed while somebody looks at it, `below` is not.
 pub fn page(
     frame: &Frame<'_>,
@@ -62,7 +87,6 @@ pub fn page(
     live: &Markup,
     below: &Markup,
 ) -> String {
-    let home = format!("{}/ingest/runs{}", frame.prefix, frame.query);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -76,20 +100,21 @@ pub fn page(
             }
             body {
                 a.skip href="#live" { "To the content" }
-                header.top {
-                    h1 { a href=(home) { "blobferry" } }
-                    span.quiet { "into " bdi { (frame.store) } }
-                }
-                main {
+                (PreEscaped(SPRITE))
+                (top(frame))
+                main.in {
                     div #live data-running=(if running { "yes" } else { "no" }) {
                         (live)
-                        p.quiet.small { "As of " (at(frame.now)) ". " noscript { a href="" { "Look \
-                            again" } } }
+                        noscript { p.q.s { a href="" { "Look again" } } }
                     }
                     (below)
                 }
-                footer.quiet.small {
-                    "blobferry " (env!("CARGO_PKG_VERSION"))
+                footer.foot {
+                    div.in {
+                        span { "Times are UTC." }
+                        @if !frame.here.is_empty() { a href=(frame.here) { "This page as JSON" } }
+                        span { "blobferry " (env!("CARGO_PKG_VERSION")) }
+                    }
                 }
                 script { (PreEscaped(SCRIPT)) }
             }
@@ -98,34 +123,46 @@ pub fn page(
     page.into_string()
 }
 
-/// The page of sources and of `runs`, newest first.
-pub fn list(frame: &Frame<'_>, runs: &[Run]) -> String {
-    let views = sources(runs, frame.sources);
-    let well = views.iter().filter(|view| view.state.as_deref() == Some("ok")).count();
-    let running = runs.iter().any(Run::is_running);
-    let live = html! {
-        h2 { "Sources" }
-        ul.cards { @for view in &views { li.card { (card(frame, view)) } } }
-        @if !runs.is_empty() { h2 { @if runs.len() == 1 { "The last run" } @else { "Over the last \
-            " (runs.len()) " \
-            runs" } } (charts(runs, frame.now)) }
-        h2 #runs { "Runs" }
-        @if runs.is_empty() { p { "No run has left a record yet." } } @else { (legend()) (table(frame, runs)) }
-    };
-    let title = format!(
-        "blobferry: {well} of {} sources well{}",
-        views.len(),
-        if running { ", running" } else { "" }
-    );
-    page(frame, &title, running, &live, &starting(frame))
+fn top(frame: &Frame<'_>) -> Markup {
+    html! {
+        header.top {
+            div.in {
+                a.brand href=(home(frame)) { "blobferry" }
+                span.where { "into " bdi { (frame.store) } }
+                nav aria-label="Pages" {
+                    ul {
+                        li { a href=(home(frame)) { "Overview" } }
+                        li { a href={ (home(frame)) "#runs" } { "Runs" } }
+                    }
+                }
+                form.find role="search" method="get" action={ (frame.prefix) "/ingest/runs" } {
+                    label.vh for="q" { "Find a file by its name" }
+                    @if !frame.view.is_empty() {
+                        input type="hidden" name="code" value=(frame.view);
+                    }
+                    input #q name="q" type="search" placeholder="Find a file by its name"
+                        autocomplete="off";
+                    button { "Find" }
+                }
+            }
+        }
+    }
+}
+
+/// When the page was made.
+pub fn as_of(frame: &Frame<'_>) -> Markup {
+    html! { p.asof { "As of " (at(frame.now)) } }
 }
 
 /// The page of one run; `runs` are the last ones, newest first.
 pub fn run(frame: &Frame<'_>, run: &Run, runs: &[Run]) -> String {
     let (duration, bytes) = (run.duration(frame.now), run.sum(Pass::arrived));
     let live = html! {
-        h2 { "Run " (run.id) " " (word(&run.status)) }
-        dl {
+        p.crumb { a href={ (home(frame)) "#runs" } { "All runs" } }
+        h1 { (run_answer(run)) }
+        (as_of(frame))
+        dl.facts {
+            dt { "run" } dd { code { (run.id) } " " (word(&run.status)) }
             dt { "started" } dd { (at(run.started)) ", by " (run.trigger.replace('_', " ")) }
             @if let Some(ended) = run.ended { dt { "ended" } dd { (at(ended)) } } @else { dt { "last \
                 heard of" } dd { (at(run.heard)) } }
@@ -137,41 +174,50 @@ pub fn run(frame: &Frame<'_>, run: &Run, runs: &[Run]) -> String {
         @if !run.problems.is_empty() { (problems(&run.problems)) }
         (legend())
         @for (index, pass) in run.passes.iter().enumerate() { section.card { (section(frame, run, runs, pass, index)) } }
-        p { a href={ (frame.prefix) "/ingest/runs" (frame.query) } { "All runs" } }
     };
-    page(
-        frame,
-        &format!("blobferry: run {} {}", run.id, run.status),
-        run.is_running(),
-        &live,
-        &html! {},
-    )
+    page(frame, &run_answer(run), run.is_running(), &live, &html! {})
+}
+
+/// What a run came to, in a sentence.
+pub fn run_answer(run: &Run) -> String {
+    let began = short(run.started);
+    match run.status.as_str() {
+        "ok" => format!("The run of {began} went well"),
+        "running" => format!("The run of {began} is under way"),
+        "interrupted" => format!("The run of {began} was interrupted; the next one goes on"),
+        "abandoned" => format!("The run of {began} ended without a word; the next one goes on"),
+        "failed" => format!("The run of {began} could do nothing"),
+        "degraded" => format!("Not all of the run of {began} went well"),
+        other => format!("The run of {began}: {other}"),
+    }
 }
 
 /// The page of a refusal.
 pub fn refusal(frame: &Frame<'_>, status: u16, reason: &str) -> String {
     let live = html! {
-        h2 { "That did not work (" (status) ")" }
+        h1 { "That did not work (" (status) ")" }
         p { (reason) }
         p { a href={ (frame.prefix) "/ingest/runs" (frame.query) } { "All runs" } }
     };
     page(frame, "blobferry: that did not work", false, &live, &html! {})
 }
 
-fn at(at: OffsetDateTime) -> Markup {
+/// A moment, for people and programs.
+pub fn at(at: OffsetDateTime) -> Markup {
     let at = at.to_offset(time::UtcOffset::UTC);
     // Years beyond 9999 have no such form; the pages then show the plain one.
     html! { time datetime=(at.replace_nanosecond(0).unwrap_or(at).format(&Rfc3339).unwrap_or_default()) { (short(at)) " \
     UTC" } }
 }
 
-fn short(at: OffsetDateTime) -> String {
+/// A moment without its zone, which is UTC.
+pub fn short(at: OffsetDateTime) -> String {
     let (date, time) = (at.date(), at.time());
     format!("{} {:02}:{:02}:{:02}", date, time.hour(), time.minute(), time.second())
 }
 
 /// A status in its colour; the word itself says as much.
-fn word(status: &str) -> Markup {
+pub fn word(status: &str) -> Markup {
     let class = match status {
         "ok" => "good",
         "running" => "live",
@@ -182,77 +228,18 @@ fn word(status: &str) -> Markup {
     html! { span.word.(class) { (status) } }
 }
 
-fn run_link(frame: &Frame<'_>, id: &str, words: &Markup) -> Markup {
+/// A link to the page of a run.
+pub fn run_link(frame: &Frame<'_>, id: &str, words: &Markup) -> Markup {
     let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
     html! { a href={ (frame.prefix) "/ingest/runs/" (id) (frame.query) } { (words) } }
 }
 
-fn card(frame: &Frame<'_>, view: &SourceView) -> Markup {
-    let backlog = view.deferred.saturating_add(view.failed);
-    html! {
-        div.head {
-            h3 { bdi { (view.name) } }
-            span { @if view.running { (word("running")) " " } @match &view.state { Some(state) => (word(state)), None if !view.running => span.word.none { "no \
-                run yet" }, None => "" } }
-        }
-        @if !view.address.is_empty() { div.quiet.small { bdi { (view.address) } } }
-        dl {
-            dt { "last run" } dd { @match &view.last { Some((id, began)) => (run_link(frame, id, &at(*began))), None => "none \
-                of those below" } }
-            dt { "last good run" } dd { @match &view.last_good { Some((id, began)) => (run_link(frame, id, &at(*began))), None => "none \
-                of those below" } }
-            dt { "next run" } dd { @match frame.next.get(&view.name) { Some(next) => { (at(*next)) div.quiet.small { "in \
-                " (span(*next - frame.now)) } } None => "no \
-                schedule is known here" } }
-            dt { "lag" } dd {
-                @match &view.last_good {
-                    Some((_, began)) => span title="What had settled at the source by the start of \
-                        its last good run is stored." { (span(frame.now - *began)) },
-                    None => "unknown",
-                }
-            }
-            dt { "backlog" } dd { @if backlog == 0 { "none" } @else { (view.deferred) " deferred, \
-                " (view.failed) " \
-                failed" } }
-        }
-    }
-}
-
-fn legend() -> Markup {
+/// What the colours of the bars mean.
+pub fn legend() -> Markup {
     html! {
         ul.legend aria-label="Colours of the bars" {
             @for (name, class, _) in PARTS { li { svg width="12" height="12" aria-hidden="true" { rect class=(class) width="12" height="12" rx="2" {} } " \
                 " (name) } }
-        }
-    }
-}
-
-fn table(frame: &Frame<'_>, runs: &[Run]) -> Markup {
-    html! {
-        div.wide role="region" aria-labelledby="runs" tabindex="0" {
-            table.stack {
-                thead { tr { th scope="col" { "started" } th scope="col" { "status" } th scope="col" { "files" } th.number scope="col" { "read" } th.number scope="col" { "took" } } }
-                tbody { @for run in runs { (row(frame, run)) } }
-            }
-        }
-    }
-}
-
-fn row(frame: &Frame<'_>, run: &Run) -> Markup {
-    let total = run.total();
-    let names: Vec<&str> = run.passes.iter().map(|pass| pass.source.as_str()).collect();
-    html! {
-        tr {
-            td.when { (run_link(frame, &run.id, &at(run.started))) div.quiet.small { (run.trigger.replace('_', " \
-                ")) } }
-            td { (word(&run.status)) }
-            td.bars {
-                div.small { bdi { (names.join(", ")) } }
-                (bar(&total))
-                div.bar-words { (equation(&total)) }
-            }
-            td.number data-label="read" { (in_bytes(run.sum(Pass::arrived))) }
-            td.number data-label="took" { (span(run.duration(frame.now))) }
         }
     }
 }
@@ -266,46 +253,6 @@ fn bytes_per_second(bytes: u64, duration: time::Duration) -> Option<u64> {
 
 fn rate(bytes: u64, duration: time::Duration) -> Option<String> {
     bytes_per_second(bytes, duration).map(|rate| format!("{}/s", in_bytes(rate)))
-}
-
-fn charts(runs: &[Run], now: OffsetDateTime) -> Markup {
-    let ends = || {
-        let end = |run: Option<&Run>| run.map(|run| short(run.started)).unwrap_or_default();
-        (end(runs.last()), end(runs.first()))
-    };
-    let columns =
-        |of: &dyn Fn(&Run) -> u64, words: &dyn Fn(u64) -> String| -> (Vec<Column>, String) {
-            let title = |run: &Run, value: u64| {
-                let rate = rate(run.sum(Pass::arrived), run.duration(now))
-                    .map(|rate| format!(" at {rate}"))
-                    .unwrap_or_default();
-                format!("{}: {}{rate}, {}", short(run.started), words(value), run.status)
-            };
-            let columns: Vec<Column> = runs
-                .iter()
-                .rev()
-                .map(|run| Column { value: of(run), title: title(run, of(run)) })
-                .collect();
-            let highest = columns.iter().map(|column| column.value).max().unwrap_or(0);
-            (columns, words(highest))
-        };
-    let files = |n: u64| format!("{n} {}", if n == 1 { "file" } else { "files" });
-    let per_second = |bytes: u64| format!("{}/s", in_bytes(bytes));
-    let (rates, most_rates) = columns(
-        &|run| bytes_per_second(run.sum(Pass::arrived), run.duration(now)).unwrap_or(0),
-        &per_second,
-    );
-    let (bytes, most_bytes) = columns(&|run| run.sum(Pass::arrived), &in_bytes);
-    let (stored, most_stored) = columns(&|run| run.sum(|pass| pass.ingested), &files);
-    let (failed, most_failed) = columns(&|run| run.sum(|pass| pass.failed), &files);
-    html! {
-        div.charts {
-            (chart(&Chart { name: "Throughput", class: "c-live", columns: rates, highest: most_rates, ends: ends() }))
-            (chart(&Chart { name: "Bytes read", class: "c-live", columns: bytes, highest: most_bytes, ends: ends() }))
-            (chart(&Chart { name: "Files ingested", class: "c-ingested", columns: stored, highest: most_stored, ends: ends() }))
-            (chart(&Chart { name: "Files failed", class: "c-failed", columns: failed, highest: most_failed, ends: ends() }))
-        }
-    }
 }
 
 /// A word between a heading and what it heads, for ids of parts that can be opened.
@@ -404,11 +351,11 @@ fn names(what: &str, title: &str, names: &[String], count: u64, index: usize) ->
 /// The form that starts and plans runs, where requests may do that. With the script the key goes in
 /// a header. Without it the form asks for the desk: the host takes a key from a query or a header,
 /// and a plain form that posts can set neither, so the key stands in the address of that page.
-fn starting(frame: &Frame<'_>) -> Markup {
+pub fn starting(frame: &Frame<'_>) -> Markup {
     let Some(to) = &frame.starts else { return html! {} };
     html! {
         h2 { "Start or plan a run" }
-        form #start method="get" action={ (frame.prefix) "/ingest" } data-to={ (frame.prefix) "/ingest" } {
+        form.form #start method="get" action={ (frame.prefix) "/ingest" } data-to={ (frame.prefix) "/ingest" } {
             div {
                 label for="source" { "Source" }
                 select #source { option value="" { "all" } @for name in frame.sources { option value=(name) { (name) } } }

@@ -1,7 +1,8 @@
 //! The status page: sources, runs, one run, for people with a browser.
 //!
-//! `gather` reads records and reports, `view` makes numbers of them, `chart` pictures of numbers,
-//! `html` pages of both; `next` tells when the schedule comes. `byhand` is where runs are started.
+//! `gather` reads records and reports, `view` and `overview` make facts of them, `chart` pictures
+//! of numbers, `html`, `overview_html` and `names_html` pages of both; `next` tells when the schedule
+//! comes. `byhand` is where runs are started.
 //! `local` shows the pages without a Functions host, to whoever sits at this machine.
 
 pub mod byhand;
@@ -9,18 +10,24 @@ mod chart;
 mod gather;
 mod html;
 pub mod local;
+mod names_html;
 mod next;
+mod overview;
+mod overview_html;
 mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use url::form_urlencoded::byte_serialize;
 
 use self::gather::Shelf;
 use self::html::Frame;
-use super::api::{Asked, KEYS};
+use self::overview::{KnownOfSources, StatusOverview, brought};
+use self::view::Run;
+use super::api::{Asked, KEYS, MOST_LISTED, location};
 use super::envelope::{HttpAnswer, HttpCall};
 use crate::model::redactor::Redactor;
 use crate::model::{chain, printable};
@@ -28,7 +35,7 @@ use crate::retry::Policy;
 use crate::run::record::RunRecord;
 use crate::run::settings::Source;
 use crate::state::store::StateStore;
-use crate::store::contract::Store;
+use crate::store::contract::{Store, StoreError};
 
 /// Runs that are looked through for earlier failures of the files that failed in one.
 const BEFORE: usize = 30;
@@ -63,11 +70,26 @@ impl Desk<'_> {
     }
 }
 
-/// The page that answers `asked`. An `Err` is why records could not be read.
-pub async fn answer(desk: Desk<'_>, call: &HttpCall, asked: &Asked) -> Result<HttpAnswer, String> {
+/// How an answer is dressed: the facts are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dress {
+    /// For people.
+    Html,
+    /// For programs.
+    Json,
+}
+
+/// What answers `asked`, for people or for programs. An `Err` is why records could not be read.
+pub async fn answer(
+    desk: Desk<'_>,
+    call: &HttpCall,
+    asked: &Asked,
+    dress: Dress,
+) -> Result<HttpAnswer, String> {
     let now = OffsetDateTime::now_utc();
     let query = carried(call);
     let sources: Vec<&str> = desk.sources.iter().map(|source| source.name.as_str()).collect();
+    let here = as_json(desk.prefix, &query, asked);
     let frame = Frame {
         store: desk.store.address(),
         prefix: desk.prefix,
@@ -80,35 +102,139 @@ pub async fn answer(desk: Desk<'_>, call: &HttpCall, asked: &Asked) -> Result<Ht
         starts: desk.starts_runs.then(|| format!("{}{}/ingest", origin(&call.url), desk.prefix)),
         sources: &sources,
         next: desk.next_runs(now),
+        here: &here,
         now,
     };
     let state = StateStore::new(desk.store.clone(), desk.redactor.clone(), Policy::default());
     let shelf = Shelf { state, sources: &sources, redactor: desk.redactor, here: desk.here };
-    Ok(match asked {
-        Asked::List(limit) => page(
-            200,
-            html::list(&frame, &shelf.last(*limit, now).await.map_err(|error| chain(&error))?),
-        ),
-        Asked::One(id) => match shelf.one(id, now).await.map_err(|error| chain(&error))? {
-            Some(run) => {
-                // What failed now may have failed before.
-                let before = if run.passes.iter().any(|pass| !pass.failures.is_empty()) {
-                    shelf.last(BEFORE, now).await
-                } else {
-                    Ok(Vec::new())
-                };
-                page(200, html::run(&frame, &run, &before.map_err(|error| chain(&error))?))
-            }
-            None => page(
-                404,
-                html::refusal(
-                    &frame,
-                    404,
-                    &format!("there is no run `{}`", printable(id.as_bytes())),
-                ),
-            ),
-        },
+    let made = match asked {
+        Asked::List(limit) => list(&frame, &shelf, *limit).await,
+        Asked::One(id) => one(&frame, &shelf, id).await,
+        Asked::Source(name) => source(&frame, &shelf, name).await,
+        Asked::Files(name, source) => files(&frame, &shelf, name, source.as_deref()).await,
+    };
+    let Made { status, html, json } = made.map_err(|error| chain(&error))?;
+    Ok(match dress {
+        Dress::Html => page(status, html),
+        Dress::Json => {
+            let json = desk.redactor.json(json);
+            HttpAnswer::new(status, json).with("Vary", "Accept").with("Cache-Control", "no-store")
+        }
     })
+}
+
+/// An answer in both dresses.
+struct Made {
+    status: u16,
+    html: String,
+    json: Value,
+}
+
+async fn known(
+    frame: &Frame<'_>,
+    shelf: &Shelf<'_>,
+    runs: &[Run],
+    only: Option<&str>,
+) -> Result<StatusOverview, StoreError> {
+    let index = shelf.index().await;
+    let mut known = KnownOfSources {
+        index: &index,
+        runs,
+        configured: frame.sources,
+        next: &frame.next,
+        arrived: Vec::new(),
+        now: frame.now,
+    };
+    let names = frame.sources.iter().filter(|name| only.is_none_or(|only| only == **name));
+    let brought = names.filter_map(|name| Some((brought(&known, name)?, (*name).to_owned())));
+    known.arrived = shelf.arrived(brought.collect(), if only.is_some() { 50 } else { 12 }).await?;
+    Ok(StatusOverview::of(known))
+}
+
+async fn list(frame: &Frame<'_>, shelf: &Shelf<'_>, limit: usize) -> Result<Made, StoreError> {
+    let runs = shelf.last(limit, frame.now).await?;
+    let overview = known(frame, shelf, &runs, None).await?;
+    let html = overview_html::list(frame, &overview, &runs);
+    let mut json = json!(overview);
+    json["runs"] = lines(frame, &runs);
+    Ok(Made { status: 200, html, json })
+}
+
+fn lines(frame: &Frame<'_>, runs: &[Run]) -> Value {
+    runs.iter().map(|run| run.line(location(frame.prefix, &run.id))).collect()
+}
+
+async fn source(frame: &Frame<'_>, shelf: &Shelf<'_>, name: &str) -> Result<Made, StoreError> {
+    let mut runs = shelf.last(MOST_LISTED, frame.now).await?;
+    let overview = known(frame, shelf, &runs, Some(name)).await?;
+    let Some(source) = overview.sources.iter().find(|source| source.name == name) else {
+        return Ok(none(frame, &format!("there is no source `{}`", printable(name.as_bytes()))));
+    };
+    runs.iter_mut().for_each(|run| run.keep(name));
+    runs.retain(|run| !run.passes.is_empty());
+    let html = overview_html::one(frame, source, &overview.arrived, &runs);
+    let mut json = json!(source);
+    json["as_of"] = json!(overview)["as_of"].clone();
+    json["answer"] = overview_html::answer(source).into();
+    json["arrived"] = json!(overview.arrived);
+    json["runs_told"] = lines(frame, &runs);
+    Ok(Made { status: 200, html, json })
+}
+
+async fn files(
+    frame: &Frame<'_>,
+    shelf: &Shelf<'_>,
+    name: &str,
+    source: Option<&str>,
+) -> Result<Made, StoreError> {
+    let runs = shelf.last(BEFORE, frame.now).await?;
+    let overview = known(frame, shelf, &runs, source).await?;
+    let found = shelf.files(name, source).await?;
+    let html = names_html::page(frame, &overview, &found, name);
+    let mut json = json!(found);
+    json["answer"] = names_html::answer(&found, name).into();
+    json["as_of"] = json!(overview)["as_of"].clone();
+    Ok(Made { status: 200, html, json })
+}
+
+async fn one(frame: &Frame<'_>, shelf: &Shelf<'_>, id: &str) -> Result<Made, StoreError> {
+    let Some(run) = shelf.one(id, frame.now).await? else {
+        return Ok(none(frame, &format!("there is no run `{}`", printable(id.as_bytes()))));
+    };
+    // What failed now may have failed before.
+    let before = if run.passes.iter().any(|pass| !pass.failures.is_empty()) {
+        shelf.last(BEFORE, frame.now).await?
+    } else {
+        Vec::new()
+    };
+    let mut json = run.told.clone();
+    json["answer"] = html::run_answer(&run).into();
+    Ok(Made { status: 200, html: html::run(frame, &run, &before), json })
+}
+
+fn none(frame: &Frame<'_>, reason: &str) -> Made {
+    let html = html::refusal(frame, 404, reason);
+    Made { status: 404, html, json: json!({ "error": reason }) }
+}
+
+/// The address of the same facts in JSON.
+fn as_json(prefix: &str, query: &str, asked: &Asked) -> String {
+    let mut pairs = vec!["format=json".to_owned()];
+    let path = match asked {
+        Asked::One(id) => format!("{prefix}/ingest/runs/{}", encoded(id)),
+        _ => format!("{prefix}/ingest/runs"),
+    };
+    match asked {
+        Asked::List(limit) => pairs.push(format!("limit={limit}")),
+        Asked::One(_) => {}
+        Asked::Source(name) => pairs.push(format!("source={}", encoded(name))),
+        Asked::Files(name, source) => {
+            pairs.push(format!("q={}", encoded(name)));
+            pairs.extend(source.as_ref().map(|source| format!("source={}", encoded(source))));
+        }
+    }
+    let sign = if query.is_empty() { "?" } else { "&" };
+    format!("{path}{query}{sign}{}", pairs.join("&"))
 }
 
 /// A refusal as a page.
@@ -122,6 +248,7 @@ pub fn refusal(refused: &HttpAnswer, prefix: &str, call: &HttpCall) -> HttpAnswe
         starts: None,
         sources: &[],
         next: BTreeMap::new(),
+        here: "",
         now: OffsetDateTime::now_utc(),
     };
     let reason = refused.body["error"].as_str().unwrap_or("no reason was given");
@@ -161,5 +288,7 @@ fn origin(url: &str) -> String {
     url::Url::parse(url).map_or_else(|_| String::new(), |url| url.origin().ascii_serialization())
 }
 
+#[cfg(test)]
+mod histories;
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,18 @@
 //! What the pages show of runs, drawn from their records and reports. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
+use crate::report::Status as Ended;
 use crate::run::record::{RunRecord, Trigger};
+use crate::run::standing::{Of, SourceStanding};
 
 /// A failure as records tell it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Problem {
     /// The file, if it is about one.
@@ -24,7 +27,7 @@ pub struct Problem {
 
 /// What a run's record tells of one source: its report, or how far it has come. Whatever is
 /// missing, as in records of other releases, is empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Pass {
     pub source: String,
@@ -48,6 +51,10 @@ pub struct Pass {
     pub failures: Vec<Problem>,
     pub problems: Vec<Problem>,
     pub notes: Vec<String>,
+    /// Whether nothing of the source could be worked on.
+    pub unusable: bool,
+    /// The blob that names its files.
+    pub manifest: Option<String>,
 }
 
 impl Pass {
@@ -76,6 +83,11 @@ impl Pass {
         self.status == "running"
     }
 
+    /// Whether the source was left to another run: it was not looked at.
+    pub fn was_left(&self) -> bool {
+        self.status == Ended::Left.word()
+    }
+
     /// Bytes that arrived, also while it goes on.
     pub fn arrived(&self) -> u64 {
         self.bytes.max(self.bytes_fetched)
@@ -101,6 +113,8 @@ pub struct Run {
     pub problems: Vec<Problem>,
     /// Its sources.
     pub passes: Vec<Pass>,
+    /// All of it as programs are told.
+    pub told: Value,
 }
 
 /// What the command line leaves of a run over one source, beside the ledger.
@@ -139,6 +153,7 @@ impl Run {
                 .map(|problem| Problem::deserialize(problem).unwrap_or_default())
                 .collect(),
             passes: record.sources.iter().map(Pass::read).collect(),
+            told: record.shown(now),
         }
     }
 
@@ -155,15 +170,16 @@ impl Run {
         let started = reports.iter().map(|report| report.started).min()?;
         let ended = reports.iter().map(|report| report.ended).max()?;
         let passes: Vec<Pass> = reports.into_iter().map(|report| report.pass).collect();
-        let all = |word: &str| passes.iter().all(|pass| pass.status == word);
-        let status = if all("ok") {
-            "ok"
-        } else if all("failed") {
-            "failed"
-        } else {
-            "degraded"
-        };
+        // A word that no release wrote is taken for the worst that still lets others be well.
+        let words = passes.iter().map(|pass| Ended::from_word(&pass.status));
+        let status = Ended::of_all(words.map(|word| word.unwrap_or(Ended::Degraded))).word();
+        let time = |at: OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
+        let told = json!({
+            "id": id, "run": id, "status": status, "trigger": "command", "started": time(started),
+            "heartbeat": time(ended), "ended": time(ended), "problems": [], "sources": passes,
+        });
         Some(Self {
+            told,
             id,
             status: status.into(),
             trigger: "command line".into(),
@@ -173,6 +189,29 @@ impl Run {
             problems: Vec::new(),
             passes,
         })
+    }
+
+    /// It in a list for programs: counts only, and where all of it is told.
+    pub fn line(&self, location: String) -> Value {
+        let mut line = self.told.clone();
+        let sources = line.get_mut("sources").and_then(Value::as_array_mut);
+        for source in sources.into_iter().flatten().filter_map(Value::as_object_mut) {
+            source.retain(|_, value| !value.is_array() && !value.is_object());
+        }
+        line["location"] = location.into();
+        line
+    }
+
+    /// Leaves out all sources but `name`; what ended with them is how that one ended.
+    pub fn keep(&mut self, name: &str) {
+        self.passes.retain(|pass| pass.source == name);
+        if let Some(sources) = self.told.get_mut("sources").and_then(Value::as_array_mut) {
+            sources.retain(|source| source["source"] == name);
+        }
+        if let Some(pass) = self.passes.first().filter(|pass| !pass.is_running()) {
+            self.status.clone_from(&pass.status);
+            self.told["status"] = pass.status.as_str().into();
+        }
     }
 
     /// Whether it goes on.
@@ -207,62 +246,22 @@ impl Run {
     }
 }
 
-/// How a source stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceView {
-    /// Its name.
-    pub name: String,
-    /// Its address, as its last report tells it.
-    pub address: String,
-    /// How its last pass ended; `None` if none of these runs took it.
-    pub state: Option<String>,
-    /// Whether a run is busy with it.
-    pub running: bool,
-    /// Its last run that is over.
-    pub last: Option<(String, OffsetDateTime)>,
-    /// The last run that found all well, by the time it began: what had settled at the source by
-    /// then is stored.
-    pub last_good: Option<(String, OffsetDateTime)>,
-    /// Files that the last pass left for later.
-    pub deferred: u64,
-    /// Files that the last pass could not bring over.
-    pub failed: u64,
-}
-
-/// How each source stands by `runs`, newest first: the `configured` ones, then others that runs
-/// tell of.
-pub fn sources(runs: &[Run], configured: &[&str]) -> Vec<SourceView> {
-    let told: BTreeSet<&str> =
-        runs.iter().flat_map(|run| &run.passes).map(|pass| pass.source.as_str()).collect();
-    let others = told.into_iter().filter(|name| !configured.contains(name));
-    configured.iter().copied().chain(others).map(|name| source(runs, name)).collect()
-}
-
-fn source(runs: &[Run], name: &str) -> SourceView {
-    let passes = || {
-        runs.iter().flat_map(|run| {
-            run.passes.iter().filter(|pass| pass.source == name).map(move |pass| (run, pass))
-        })
-    };
-    let over = || passes().filter(|(run, pass)| !(run.is_running() && pass.is_running()));
-    let last = over().next();
-    let at = |(run, _): (&Run, &Pass)| (run.id.clone(), run.started);
-    SourceView {
-        name: name.to_owned(),
-        address: passes()
-            .map(|(_, pass)| pass.address.clone())
-            .find(|address| !address.is_empty())
-            .unwrap_or_default(),
-        // A pass that was cut off with its process still says that it runs.
-        state: last.map(
-            |(run, pass)| if pass.is_running() { run.status.clone() } else { pass.status.clone() },
-        ),
-        running: passes().any(|(run, pass)| run.is_running() && pass.is_running()),
-        last: last.map(at),
-        last_good: over().find(|(_, pass)| pass.status == "ok").map(at),
-        deferred: last.map_or(0, |(_, pass)| pass.deferred),
-        failed: last.map_or(0, |(_, pass)| pass.failed),
+/// How the source `name` stands by `runs` alone, newest first; `None` if none of them looked at it.
+pub fn standing(runs: &[Run], name: &str) -> Option<SourceStanding> {
+    let mut standing: Option<SourceStanding> = None;
+    for run in runs.iter().rev() {
+        let over = |pass: &&Pass| !(run.is_running() && pass.is_running());
+        for pass in run.passes.iter().filter(|pass| pass.source == name).filter(over) {
+            let mut line = json!(pass);
+            // A pass that was cut off with its process still says that it runs.
+            if pass.is_running() {
+                line["status"] = run.status.as_str().into();
+            }
+            let of = Of { run: &run.id, began: run.started };
+            standing = SourceStanding::after(standing.as_ref(), of, &line).or(standing);
+        }
     }
+    standing
 }
 
 /// An earlier run in which a file failed.
@@ -321,38 +320,6 @@ mod tests {
     }
 
     #[test]
-    fn a_source_stands_as_its_last_pass_and_its_last_good_one_say() {
-        let bad = json!({ "source": "acme", "address": "ftp://acme:21", "status": "degraded", "listed": 3, "ingested": 1, "deferred": 1, "failed": 1 });
-        let good = json!({ "source": "acme", "status": "ok", "listed": 1, "unchanged": 1 });
-        let runs = [run(10, vec![bad]), run(70, vec![good.clone()]), run(130, vec![good])];
-        let found = sources(&runs, &["acme", "idle"]);
-        assert_eq!(
-            (found[0].state.as_deref(), found[0].deferred, found[0].failed),
-            (Some("degraded"), 1, 1)
-        );
-        assert_eq!(
-            found[0].last_good.as_ref().map(|(_, at)| *at),
-            Some(NOW - Duration::minutes(70))
-        );
-        assert_eq!(found[0].address, "ftp://acme:21");
-        assert_eq!(
-            (found[1].name.as_str(), &found[1].state, &found[1].last_good),
-            ("idle", &None, &None)
-        );
-    }
-
-    #[test]
-    fn a_running_pass_counts_as_running_until_its_run_is_given_up() {
-        let running = json!({ "source": "acme", "status": "running", "bytes_fetched": 5, "bytes_to_fetch": 10 });
-        let mut record = RunRecord::new(Trigger::Http, "i", NOW);
-        record.sources = vec![running];
-        let now = sources(&[Run::of_record(&record, NOW)], &["acme"]);
-        assert_eq!((now[0].running, &now[0].state), (true, &None));
-        let later = sources(&[Run::of_record(&record, NOW + Duration::hours(1))], &["acme"]);
-        assert_eq!((later[0].running, later[0].state.as_deref()), (false, Some("abandoned")));
-    }
-
-    #[test]
     fn reports_of_the_command_line_make_runs() {
         let stored = |run: &str, source: &str, status: &str| -> Stored {
             let value = json!({ "run": run, "started": "2026-11-23T09:00:00Z", "ended": "2026-11-23T09:00:05Z", "status": status, "source": source, "listed": 2, "ingested": 2, "bytes": 7 });
@@ -408,6 +375,37 @@ mod tests {
         );
         assert_eq!(earlier(&runs, &runs[0], "acme", "/a").len(), 2);
         assert_eq!(earlier(&runs, &runs[3], "acme", "/a"), []);
+    }
+
+    #[test]
+    fn a_line_of_a_list_holds_counts_only() {
+        let pass = json!({ "source": "acme", "failures": [{ "path": "/a" }], "failed": 1 });
+        let line = run(5, vec![pass]).line("/there".into());
+        assert_eq!(
+            line["sources"][0],
+            json!({ "source": "acme", "failed": 1, "listed": 0,
+            "ingested": 0, "unchanged": 0, "skipped": 0, "gone": 0, "deferred": 0, "bytes": 0,
+            "blobs": 0 })
+        );
+        assert_eq!(line["location"], "/there");
+    }
+
+    #[test]
+    fn a_source_stands_by_its_runs_where_nothing_else_is_known() {
+        let bad = json!({ "source": "acme", "status": "degraded", "failures": [{ "path": "/a", "class": "permission" }] });
+        let good = json!({ "source": "acme", "status": "ok", "listed": 1, "unchanged": 1 });
+        let runs = [run(10, vec![bad.clone()]), run(70, vec![bad]), run(130, vec![good])];
+        let found = standing(&runs, "acme").expect("it was looked at");
+        assert_eq!((found.word.as_str(), found.runs), ("degraded", 2));
+        assert_eq!(found.since("permission"), Some((NOW - Duration::minutes(70), 2)));
+        assert_eq!(found.good, Some(NOW - Duration::minutes(130)));
+        assert_eq!(standing(&runs, "idle"), None);
+        // A pass that was cut off with its process still says that it runs.
+        let mut record = RunRecord::new(Trigger::Http, "i", NOW);
+        record.sources = vec![json!({ "source": "acme", "status": "running" })];
+        assert_eq!(standing(&[Run::of_record(&record, NOW)], "acme"), None);
+        let later = standing(&[Run::of_record(&record, NOW + Duration::hours(1))], "acme");
+        assert_eq!(later.map(|found| found.word).as_deref(), Some("abandoned"));
     }
 
     #[test]

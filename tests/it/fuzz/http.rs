@@ -69,6 +69,10 @@ fn payload(bytes: &[u8]) {
     match api::asked(&envelope, &call) {
         Ok(Asked::List(limit)) => assert!((1..=100).contains(&limit), "{limit}"),
         Ok(Asked::One(id)) => assert!(!id.is_empty()),
+        Ok(Asked::Source(name)) => assert!(!name.is_empty()),
+        Ok(Asked::Files(name, source)) => {
+            assert!(!name.is_empty() && source.is_none_or(|source| !source.is_empty()))
+        }
         Err(answer) => refused(&answer, 400..=400),
     }
 }

@@ -1,0 +1,208 @@
+//! Tests: over generated histories of runs, the page for people, the page for programs and the
+//! command line's report say the same.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+use time::{Duration, OffsetDateTime};
+
+use super::Dress;
+use super::tests::ask_as;
+use crate::failure::Class;
+use crate::handler::api::Asked;
+use crate::model::RemotePath;
+use crate::model::redactor::Redactor;
+use crate::plan::Skip;
+use crate::report::{Defer, Ingested, LeftTo, Outcome, Problem, Report, SourceReport};
+use crate::retry::Policy;
+use crate::run::record::{RunRecord, Trigger};
+use crate::run::records::Records;
+use crate::run::source_index;
+use crate::state::store::StateStore;
+use crate::store::contract::Store;
+use crate::store::memory::MemoryStore;
+
+const HISTORIES: u64 = 50;
+
+/// Numbers that a seed decides.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most
+    }
+}
+
+/// A pass over a source that ended in some way.
+fn pass(dice: &mut Dice, name: &str) -> SourceReport {
+    let mut report = SourceReport::new(name, "sftp://partner.example:22");
+    let class =
+        [Class::Auth, Class::Connect, Class::HostKey, Class::Ledger][dice.below(4) as usize];
+    match dice.below(9) {
+        0 => {
+            report.problems.push(Problem::new(class, format!("{class}: it did not work")));
+            report.unusable = true;
+            return report;
+        }
+        1 => {
+            report.left_to = Some(LeftTo::default());
+            return report;
+        }
+        2 => report.problems.push(Problem::new(Class::ListingFailed, "listing of `/x` failed")),
+        3 => report.problems.push(Problem::new(Class::Late, "waits since yesterday")),
+        _ => {}
+    }
+    for number in 0..dice.below(6) {
+        let path = RemotePath::from(format!("/in/file-{number}.csv").as_str());
+        let outcome = match dice.below(12) {
+            0..=4 => Outcome::Ingested(Ingested { bytes: 7, stored: 1, ..Ingested::default() }),
+            5..=7 => Outcome::Unchanged,
+            8 => Outcome::Skipped(Skip::Excluded),
+            9 => Outcome::Deferred(Defer::Interrupted),
+            10 => Outcome::Gone,
+            _ => Outcome::Failed(Problem::new(Class::Permission, "550 no")),
+        };
+        report.add(&path, outcome);
+    }
+    report
+}
+
+/// Leaves the records and the index of some runs; their ends, newest first.
+async fn live(dice: &mut Dice, state: &StateStore, now: OffsetDateTime) -> Vec<(String, String)> {
+    let mut ended = Vec::new();
+    let runs = 1 + dice.below(30);
+    for ago in (0..runs).rev() {
+        let started = now - Duration::minutes(5 + 10 * i64::try_from(ago).expect("few"));
+        let mut record = RunRecord::new(Trigger::Command, "", started);
+        let names = ["acme", "bravo", "coda"].into_iter().take(1 + dice.below(3) as usize);
+        let report = Report {
+            run: record.id.clone(),
+            started,
+            ended: started + Duration::seconds(5),
+            interrupted: false,
+            store: "memory".into(),
+            problems: Vec::new(),
+            sources: names.map(|name| pass(dice, name)).collect(),
+        };
+        record.end(&report, &Redactor::default());
+        Records::new(state.clone()).put(&record).await.expect("written");
+        source_index::note(state, &record).await;
+        // What the command line says and exits with is of the same word.
+        let word = report.status().word();
+        assert!(report.to_string().contains(&format!("run {} {word}:", report.run)));
+        assert_eq!(report.exit_code() == 0, word == "ok", "{word}");
+        ended.push((report.run, word.to_owned()));
+    }
+    ended.reverse();
+    ended
+}
+
+/// The text of a page without its elements.
+fn plain(html: &str) -> String {
+    let (_, live) = html.split_once("id=\"live\"").expect("a part that is renewed");
+    let (live, _) = live.split_once("</main>").expect("its end");
+    let mut text = String::new();
+    for piece in live.split('<').skip(1) {
+        text.push_str(piece.split_once('>').map_or("", |(_, text)| text));
+    }
+    text.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"")
+}
+
+/// All times of a JSON, to the second.
+fn times(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) if text.len() > 19 && text.as_bytes()[10] == b'T' => {
+            found.insert(text[..19].to_owned());
+        }
+        Value::Array(list) => list.iter().for_each(|value| times(value, found)),
+        Value::Object(object) => object.values().for_each(|value| times(value, found)),
+        _ => {}
+    }
+}
+
+fn shown(time: &Value) -> String {
+    time.as_str().map_or("unknown".into(), |time| format!("{} UTC", time[..19].replace('T', " ")))
+}
+
+/// What the two dresses of one page must have in common.
+fn compare(seed: u64, html: &str, json: &Value) {
+    let text = plain(html);
+    let has = |words: &str| assert!(text.contains(words), "{seed}: `{words}` in {text}\n{json:#}");
+    has(json["answer"].as_str().expect("an answer"));
+    let rows: Vec<&str> = html.split("class=\"so-n\"").collect();
+    let sources = json["sources"].as_array().expect("sources");
+    assert_eq!(rows.len(), sources.len() + 1, "{seed}");
+    for (source, (before, row)) in sources.iter().zip(rows.iter().zip(rows.iter().skip(1))) {
+        let name = source["name"].as_str().expect("a name");
+        assert!(row.contains(&format!("<bdi>{name}</bdi>")), "{seed}: the order is the same");
+        let word = source["word"].as_str().expect("a word").replace('_', " ");
+        assert!(
+            before.to_lowercase().ends_with(&format!("{word}</span></th><td ")),
+            "{seed}: {word}"
+        );
+        has(&shown(&source["complete_up_to"]));
+        let number = |name: &str| source[name].as_u64().map_or("unknown".into(), |n| n.to_string());
+        let row = plain(&format!("<i id=\"live\">{row}</main>"));
+        assert!(
+            row.contains(&format!("{}, {}", number("waiting"), number("failed"))),
+            "{seed}: {row}"
+        );
+        let needs_you = ["down", "failing", "stuck", "silent"].contains(&word.as_str());
+        for need in source["needs"].as_array().into_iter().flatten().filter(|_| needs_you) {
+            for name in ["what", "message", "hint"] {
+                has(need[name].as_str().expect("a text"));
+            }
+            has(&format!("Since {}", shown(&need["since"])));
+            has(&format!(", {} run", need["runs"]));
+        }
+    }
+    // And the other way: no time on the page that programs are not told.
+    let mut told = BTreeSet::new();
+    times(json, &mut told);
+    let (before, rest) = html.split_once("class=\"asof\"").expect("when it was made");
+    let (_, after) = rest.split_once("</p>").expect("its end");
+    // The two were made one after the other.
+    let html = format!("{before}{after}");
+    for (at, _) in html.match_indices("datetime=\"") {
+        let time = &html[at + 10..at + 29];
+        assert!(told.contains(time), "{seed}: {time} is on the page alone: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn people_programs_and_the_command_line_are_told_the_same() {
+    let mut words = BTreeSet::new();
+    for seed in 0..HISTORIES {
+        let mut dice = Dice(seed);
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let state = StateStore::new(store.clone(), Redactor::default(), Policy::default());
+        let now = OffsetDateTime::now_utc().replace_nanosecond(0).expect("a second");
+        let ended = live(&mut dice, &state, now).await;
+        let asked = Asked::List(100);
+        let json = ask_as(&store, &asked, &[], Dress::Json).await.body;
+        let html = ask_as(&store, &asked, &[], Dress::Html).await.page.expect("a page");
+        compare(seed, &html, &json);
+        let runs = json["runs"].as_array().expect("runs");
+        assert_eq!(runs.len(), ended.len(), "{seed}");
+        for (run, (id, word)) in runs.iter().zip(&ended) {
+            assert_eq!((run["id"].as_str(), run["status"].as_str()), (Some(&**id), Some(&**word)));
+            let one = Asked::One(id.clone());
+            let page = ask_as(&store, &one, &[], Dress::Html).await.page.expect("a page");
+            let told = ask_as(&store, &one, &[], Dress::Json).await.body;
+            assert_eq!(told["status"].as_str(), Some(&**word));
+            assert!(plain(&page).contains(told["answer"].as_str().expect("an answer")));
+            assert!(page.contains(&format!("\">{word}</span>")), "{seed}: {word}");
+            words.insert(word.clone());
+        }
+        for source in json["sources"].as_array().expect("sources") {
+            words.insert(source["word"].as_str().expect("a word").to_owned());
+        }
+    }
+    // The histories are of all kinds.
+    for word in ["ok", "interrupted", "degraded", "failed", "down", "failing", "fine"] {
+        assert!(words.contains(word), "{word}: {words:?}");
+    }
+}

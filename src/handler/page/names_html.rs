@@ -1,0 +1,129 @@
+//! The page of a search for a file by its name. Pure.
+
+use maud::{Markup, html};
+
+use super::html::{self as parts, Frame, at, home, run_link};
+use super::overview::{SourceWord as Standing, StatusOverview};
+use super::overview_html::file;
+use crate::report::{Word, in_bytes};
+use crate::run::names::{Hit, NamesFound};
+
+/// What a search for `name` came to, in a sentence.
+pub fn answer(found: &NamesFound, name: &str) -> String {
+    let exact = |hit: &&Hit| hit.path == name;
+    if let [hit] = found.hits.as_slice() {
+        let file = hit.path.rsplit('/').next().unwrap_or(&hit.path);
+        return match hit.outcome {
+            Word::Ingested => format!("{file} is here"),
+            Word::Failed => format!("{file} failed"),
+            Word::Deferred => format!("{file} waits"),
+            Word::Gone => format!("{file} is gone from the source"),
+            Word::Skipped => format!("{file} is left out"),
+        };
+    }
+    match found.hits.len() {
+        0 => "No file of this name was seen".into(),
+        count if found.hits.iter().filter(exact).count() == count => {
+            let file = name.rsplit('/').next().unwrap_or(name);
+            format!("{file}: {count} things are known of it")
+        }
+        count => format!("{count} files match"),
+    }
+}
+
+/// The page.
+pub fn page(
+    frame: &Frame<'_>,
+    overview: &StatusOverview,
+    found: &NamesFound,
+    name: &str,
+) -> String {
+    let answer = answer(found, name);
+    let back = found.back_to;
+    let live = html! {
+        p.crumb { a href=(home(frame)) { "Overview" } }
+        h1 { (answer) }
+        p.lead { "Looked for " bdi { (name) } }
+        (parts::as_of(frame))
+        @if !found.hits.is_empty() { (hits(frame, found)) }
+        p.q.s.note {
+            "Newest first. Looked through " (found.lines) " names"
+            @if let Some(back) = back { ", back to the run of " (at(back)) }
+            @if !found.complete { ". There is more further back: " code { "blobferry find" }
+                " looks through all of it" } "."
+        }
+        section aria-labelledby="not" {
+            h2 #not { "Where it could still be" }
+            ul.not {
+                @for source in overview.sources.iter().filter(|source| source.listed.is_none()) {
+                    li { span { bdi { (source.name) } } span { (unlisted(source.word)) } }
+                }
+                li { span { "Left out" } span { "Names of files that your rules leave out are not \
+                    kept." } }
+                li { span { "Archives" } span { "Members are found by the name of their archive." } }
+                li { span { "Spelling" } span { "Capital and small letters are the same here. " code { "*" } " \
+                    stands for any letters." } }
+            }
+        }
+    };
+    parts::page(frame, &answer, false, &live, &html! {})
+}
+
+fn unlisted(word: Standing) -> &'static str {
+    match word {
+        Standing::NoRunYet => "was never listed",
+        _ => "was not listed by the last run: newer files are not known here",
+    }
+}
+
+fn hits(frame: &Frame<'_>, found: &NamesFound) -> Markup {
+    html! {
+        table.st.se role="table" {
+            caption.vh { "Files that match" }
+            thead role="rowgroup" {
+                tr role="row" {
+                    th.c1 scope="col" role="columnheader" { "State" }
+                    @for head in ["File", "Source", "By run of"] {
+                        th scope="col" role="columnheader" { (head) }
+                    }
+                    th.n scope="col" role="columnheader" { "Size" }
+                }
+            }
+            tbody role="rowgroup" { @for hit in &found.hits { (row(frame, hit)) } }
+        }
+    }
+}
+
+fn row(frame: &Frame<'_>, hit: &Hit) -> Markup {
+    let (class, name, shown) = match hit.outcome {
+        Word::Ingested => ("good", "i-ok", "Here"),
+        Word::Failed => ("bad", "i-fail", "Failed"),
+        Word::Deferred => ("warn", "i-stuck", "Waits"),
+        Word::Gone => ("none", "i-late", "Gone"),
+        Word::Skipped => ("none", "i-late", "Left out"),
+    };
+    html! {
+        tr role="row" {
+            th.so-a scope="row" role="rowheader" {
+                span.w.(class) {
+                    svg viewBox="0 0 16 16" aria-hidden="true" { use href={ "#" (name) } {} } (shown)
+                }
+            }
+            td.se-f role="cell" {
+                (file(frame, &hit.source, &hit.path))
+                @for why in hit.reason.iter().chain(&hit.message) { span.q.s { bdi { (why) } } }
+                @if let Some(blob) = &hit.blob { span.q.s { "blob " bdi { (blob) } } }
+                @if let Some(md5) = &hit.md5 { span.q.s { "MD5 " code { (md5) } } }
+                @if let Some(members) = hit.members { span.q.s { "unpacked, " (members) " members" } }
+            }
+            td.se-s role="cell" { bdi { (hit.source) } }
+            td.se-t role="cell" {
+                @if let Some(began) = hit.began { (run_link(frame, &hit.run, &at(began))) }
+                @if hit.runs > 1 { span.q.s { "in " (hit.runs) " runs" } }
+            }
+            td.n.se-z role="cell" {
+                @match hit.size { Some(size) => (in_bytes(size)), None => "unknown" }
+            }
+        }
+    }
+}

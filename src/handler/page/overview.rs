@@ -1,0 +1,393 @@
+//! What an operator asks first: who needs me, since when, what do I do, and what came. Pure.
+//!
+//! One struct, which is the page in JSON and which HTML is made of: the two cannot disagree.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use time::{Duration, OffsetDateTime};
+
+use super::view::{Pass, Run};
+use crate::failure::Class;
+use crate::run::names::began;
+use crate::run::source_index::SourceIndex;
+use crate::run::standing::{LastingTrouble, SourceStanding};
+
+/// Without a schedule a source is silent if no run was heard of for this long.
+const SILENT: Duration = Duration::hours(3);
+/// Files of one trouble that are named.
+const NAMED: usize = 5;
+
+/// How a source stands, in one word: the worst that holds comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceWord {
+    /// Nothing of it could be looked at.
+    Down,
+    /// Files fail, or a folder is not listed.
+    Failing,
+    /// Files wait for longer than they may.
+    Stuck,
+    /// No run has ended for too long.
+    Silent,
+    /// The last run's process ended without a word.
+    Abandoned,
+    /// The last run was stopped; the next takes up the rest.
+    Interrupted,
+    /// A run is at it.
+    Running,
+    /// No run has looked at it.
+    NoRunYet,
+    /// All is well.
+    Fine,
+}
+
+impl SourceWord {
+    /// The word for people.
+    pub fn shown(self) -> &'static str {
+        match self {
+            SourceWord::Down => "Down",
+            SourceWord::Failing => "Failing",
+            SourceWord::Stuck => "Stuck",
+            SourceWord::Silent => "Silent",
+            SourceWord::Abandoned => "Abandoned",
+            SourceWord::Interrupted => "Interrupted",
+            SourceWord::Running => "Running",
+            SourceWord::NoRunYet => "No run yet",
+            SourceWord::Fine => "Fine",
+        }
+    }
+
+    /// Whether a person must do something.
+    pub fn needs_you(self) -> bool {
+        self <= SourceWord::Silent
+    }
+}
+
+/// A trouble that lasts, with what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Need {
+    /// Its class.
+    pub class: String,
+    /// What is wrong, in a sentence.
+    pub what: String,
+    /// What happened.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+    /// When the first run began that met it.
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// How many runs met it.
+    pub runs: u64,
+    /// How many files the last of them could not bring over for it.
+    pub files: u64,
+    /// Some of these files.
+    pub paths: Vec<String>,
+}
+
+/// A file that arrived.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ArrivedFile {
+    /// Its source.
+    pub source: String,
+    /// Its path at the source.
+    pub path: String,
+    /// Its size in bytes, if the source told.
+    pub size: Option<u64>,
+    /// The run that brought it.
+    pub run: String,
+    /// When that run had looked at the source: the file was there by then.
+    #[serde(with = "time::serde::rfc3339")]
+    pub by: OffsetDateTime,
+}
+
+/// A source, as all pages show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceState {
+    /// Its name.
+    pub name: String,
+    /// Its address, as its last report tells it.
+    pub address: String,
+    /// How it stands.
+    pub word: SourceWord,
+    /// When the run began since which it is well, or is not; unknown if no run was heard of.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub since: Option<OffsetDateTime>,
+    /// How many runs that are.
+    pub runs: u64,
+    /// What had settled at the source by then is stored; unknown if no run found all well.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub complete_up_to: Option<OffsetDateTime>,
+    /// When the last run began that is over.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub looked: Option<OffsetDateTime>,
+    /// That run.
+    pub run: Option<String>,
+    /// Files that it listed; unknown if it could not list them.
+    pub listed: Option<u64>,
+    /// Files that it left for later; unknown if it could not look.
+    pub waiting: Option<u64>,
+    /// Files that it could not bring over; unknown if it could not look.
+    pub failed: Option<u64>,
+    /// When it is gone over next, if that is known.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub next: Option<OffsetDateTime>,
+    /// Its troubles, the oldest first.
+    pub needs: Vec<Need>,
+    /// The newest file that is known to have arrived.
+    pub newest: Option<ArrivedFile>,
+    /// When the run began that brought the newest file; unknown if none is known to have.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub brought: Option<OffsetDateTime>,
+}
+
+/// The page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StatusOverview {
+    /// When it was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub as_of: OffsetDateTime,
+    /// The answer, in a sentence.
+    pub answer: String,
+    /// Sources, the worst first, then the longest in that state.
+    pub sources: Vec<SourceState>,
+    /// Files that arrived last, newest first.
+    pub arrived: Vec<ArrivedFile>,
+}
+
+/// What the page is made of.
+pub struct KnownOfSources<'a> {
+    /// The index of sources.
+    pub index: &'a SourceIndex,
+    /// The last runs, newest first.
+    pub runs: &'a [Run],
+    /// The configured sources.
+    pub configured: &'a [&'a str],
+    /// When each is gone over next.
+    pub next: &'a BTreeMap<String, OffsetDateTime>,
+    /// Files that arrived last, newest first.
+    pub arrived: Vec<ArrivedFile>,
+    /// Now.
+    pub now: OffsetDateTime,
+}
+
+impl StatusOverview {
+    /// The page of what is known.
+    pub fn of(known: KnownOfSources<'_>) -> Self {
+        let mut sources: Vec<SourceState> =
+            names(&known).into_iter().map(|name| source(&known, &name)).collect();
+        sources.sort_by(|one, other| {
+            (one.word, one.since, &one.name).cmp(&(other.word, other.since, &other.name))
+        });
+        Self { as_of: known.now, answer: answer(&sources), sources, arrived: known.arrived }
+    }
+
+    /// How many sources need a person.
+    pub fn needing(&self) -> usize {
+        self.sources.iter().filter(|source| source.word.needs_you()).count()
+    }
+}
+
+fn names(known: &KnownOfSources<'_>) -> Vec<String> {
+    let mut names: Vec<String> = known.configured.iter().map(|name| (*name).to_owned()).collect();
+    let told = known.runs.iter().flat_map(|run| &run.passes).map(|pass| &pass.source);
+    for name in told {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+/// The answer in a sentence.
+fn answer(sources: &[SourceState]) -> String {
+    let all = sources.len();
+    let is = |word: SourceWord| sources.iter().filter(|source| source.word == word).count();
+    let needing = sources.iter().filter(|source| source.word.needs_you()).count();
+    let noun = if all == 1 { "source" } else { "sources" };
+    if all > 0 && is(SourceWord::NoRunYet) == all {
+        return "Nothing has run yet".into();
+    }
+    match (needing, all) {
+        (0, 1) if is(SourceWord::Fine) == 1 => "The source is fine".into(),
+        (0, _) if is(SourceWord::Fine) == all => format!("All {all} {noun} are fine"),
+        (0, 1) => "The source is fine so far".into(),
+        (0, _) => format!("All {all} {noun} are fine so far"),
+        (1, _) => format!("1 of {all} {noun} needs you"),
+        (needing, _) => format!("{needing} of {all} {noun} need you"),
+    }
+}
+
+fn source(known: &KnownOfSources<'_>, name: &str) -> SourceState {
+    let passes = || {
+        known.runs.iter().flat_map(move |run| {
+            let of_source = move |pass: &&Pass| pass.source == name;
+            run.passes.iter().filter(of_source).map(move |pass| (run, pass))
+        })
+    };
+    let over = || {
+        passes().filter(|(run, pass)| !(run.is_running() && pass.is_running()) && !pass.was_left())
+    };
+    let last = over().next();
+    let standing = standing(known, name);
+    let needs = needs(standing.as_ref(), last.map(|(_, pass)| pass));
+    // A pass that could not look says nothing about numbers.
+    let told = last.map(|(_, pass)| pass).filter(|pass| !pass.unusable && !pass.is_running());
+    let looked = last.map(|(run, _)| run.started).or_else(|| {
+        standing.as_ref().and(known.index.sources.get(name)?.run.as_deref()).and_then(began)
+    });
+    let state = last.map(
+        |(run, pass)| {
+            if pass.is_running() { run.status.clone() } else { pass.status.clone() }
+        },
+    );
+    let state = state.or_else(|| standing.as_ref().map(|standing| standing.word.clone()));
+    let running = passes().any(|(run, pass)| run.is_running() && pass.is_running());
+    let next = known.next.get(name).copied();
+    let silent = looked.is_some_and(|looked| is_silent(looked, next, known.now));
+    let word = word(state.as_deref(), &needs, running, silent);
+    SourceState {
+        name: name.to_owned(),
+        address: passes()
+            .map(|(_, pass)| pass.address.clone())
+            .find(|address| !address.is_empty())
+            .unwrap_or_default(),
+        word,
+        since: standing.as_ref().map(|standing| standing.since),
+        runs: standing.as_ref().map_or(0, |standing| standing.runs),
+        complete_up_to: standing.as_ref().and_then(|standing| standing.good),
+        looked,
+        run: last.map(|(run, _)| run.id.clone()),
+        listed: told.and_then(|pass| pass.listed),
+        waiting: told.map(|pass| pass.deferred),
+        failed: told.map(|pass| pass.failed),
+        next,
+        needs,
+        newest: known.arrived.iter().find(|arrived| arrived.source == name).cloned(),
+        brought: brought(known, name).as_deref().and_then(began),
+    }
+}
+
+/// The run that brought the newest file of the source `name`, as far as that is known.
+pub fn brought(known: &KnownOfSources<'_>, name: &str) -> Option<String> {
+    let indexed = known.index.sources.get(name).and_then(|entry| entry.brought.clone());
+    let told = known.runs.iter().find(|run| {
+        run.passes.iter().any(|pass| pass.source == name && pass.ingested > 0 && !pass.is_running())
+    });
+    indexed.max(told.map(|run| run.id.clone()))
+}
+
+/// How a source stands: what the index says, and what records say that are newer or go further
+/// back. Where the index was lost, the last runs tell at least as much as they show.
+fn standing(known: &KnownOfSources<'_>, name: &str) -> Option<SourceStanding> {
+    let indexed = known.index.sources.get(name).and_then(|entry| entry.standing.clone());
+    let folded = super::view::standing(known.runs, name);
+    match (indexed, folded) {
+        (Some(mut indexed), Some(folded)) => {
+            let well = |standing: &SourceStanding| standing.word == "ok";
+            if well(&indexed) == well(&folded) && folded.since < indexed.since {
+                indexed.since = folded.since;
+                indexed.runs = indexed.runs.max(folded.runs);
+            }
+            indexed.good = indexed.good.max(folded.good);
+            Some(indexed)
+        }
+        (indexed, folded) => indexed.or(folded),
+    }
+}
+
+fn needs(standing: Option<&SourceStanding>, last: Option<&Pass>) -> Vec<Need> {
+    let Some(standing) = standing else { return Vec::new() };
+    let paths = |class: &str, trouble: &LastingTrouble| -> Vec<String> {
+        let failures = last.into_iter().flat_map(|pass| &pass.failures);
+        let mut paths: Vec<String> = failures
+            .filter(|failure| failure.class == class)
+            .map(|failure| failure.path.clone())
+            .take(NAMED)
+            .collect();
+        if paths.is_empty() {
+            paths.extend(trouble.path.clone());
+        }
+        paths
+    };
+    let mut needs: Vec<Need> = standing
+        .troubles
+        .iter()
+        .map(|(class, trouble)| Need {
+            class: class.clone(),
+            what: what(class),
+            message: trouble.message.clone(),
+            hint: trouble.hint.clone(),
+            since: trouble.since,
+            runs: trouble.runs,
+            files: trouble.files,
+            paths: paths(class, trouble),
+        })
+        .collect();
+    needs.sort_by_key(|need| (need.files > 0, need.since));
+    needs
+}
+
+/// What a class says, in a sentence; one of another release has its word only.
+fn what(class: &str) -> String {
+    let known = Class::ALL.iter().find(|known| known.word() == class);
+    known.map_or_else(|| format!("`{class}`."), |known| known.what().to_owned())
+}
+
+fn word(state: Option<&str>, needs: &[Need], running: bool, silent: bool) -> SourceWord {
+    let late = !needs.is_empty() && needs.iter().all(|need| need.class == "late");
+    match state {
+        Some("failed") => SourceWord::Down,
+        _ if late => SourceWord::Stuck,
+        Some("degraded" | "unreadable") => SourceWord::Failing,
+        _ if !needs.is_empty() => SourceWord::Failing,
+        _ if running => SourceWord::Running,
+        _ if silent => SourceWord::Silent,
+        Some("abandoned") => SourceWord::Abandoned,
+        Some("interrupted") => SourceWord::Interrupted,
+        Some(_) => SourceWord::Fine,
+        None => SourceWord::NoRunYet,
+    }
+}
+
+/// Whether no run was heard of for so long that somebody must look.
+fn is_silent(looked: OffsetDateTime, next: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
+    let due = next.map(|next| (next - now).max(Duration::ZERO) * 2).unwrap_or(Duration::ZERO);
+    now - looked > SILENT.max(due)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_comes_first_and_says_so() {
+        use SourceWord::{Down, Failing, Fine, Interrupted, NoRunYet, Running, Silent, Stuck};
+        let late = Need {
+            class: "late".into(),
+            what: String::new(),
+            message: String::new(),
+            hint: String::new(),
+            since: OffsetDateTime::UNIX_EPOCH,
+            runs: 1,
+            files: 1,
+            paths: Vec::new(),
+        };
+        let failing = Need { class: "permission".into(), ..late.clone() };
+        for (state, needs, running, silent, expected) in [
+            (Some("failed"), vec![failing.clone()], true, true, Down),
+            (Some("degraded"), vec![failing.clone(), late.clone()], false, false, Failing),
+            (Some("degraded"), vec![late], false, false, Stuck),
+            (Some("interrupted"), vec![failing], false, false, Failing),
+            (Some("interrupted"), vec![], false, false, Interrupted),
+            (Some("ok"), vec![], false, true, Silent),
+            (Some("ok"), vec![], true, true, Running),
+            (Some("ok"), vec![], false, false, Fine),
+            (None, vec![], false, false, NoRunYet),
+        ] {
+            assert_eq!(word(state, &needs, running, silent), expected, "{state:?}");
+        }
+        assert!(Down < Failing && Silent.needs_you() && !Interrupted.needs_you());
+    }
+}
