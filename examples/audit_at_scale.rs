@@ -168,6 +168,7 @@ async fn check(store: Arc<MadeUp>, n: u64) -> Result<()> {
         recheck: 1 << 30,
         times: Default::default(),
         shared_with: None,
+        unusable: None,
         own_folders: Vec::new(),
         marker: None,
         adopt: false,

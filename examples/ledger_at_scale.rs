@@ -249,6 +249,7 @@ fn source(files: u64) -> Source {
         recheck: 1 << 30,
         times: Default::default(),
         shared_with: None,
+        unusable: None,
         own_folders: Vec::new(),
         marker: None,
         adopt: false,

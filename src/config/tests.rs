@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::archive::options::Charset;
-use crate::store::azure::ManagedId;
+use crate::store::azure::{Identity, ManagedId};
 use expect_test::{Expect, expect};
 
 const GOOD: &str = r#"

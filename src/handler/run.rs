@@ -15,7 +15,7 @@ use super::tally::Tally;
 use super::threads::Own;
 use crate::failure::Class;
 use crate::model::chain;
-use crate::report::{Report, SourceReport};
+use crate::report::Report;
 use crate::run;
 use crate::run::record::{RunRecord, Status};
 use crate::run::records::Records;
