@@ -100,6 +100,7 @@ else
     # A page of a night's run is for comparing with docs/matrix.md; nothing that is committed is written over.
     step matrix 3600 cargo,cc,python3,rclone "misbehaving servers before blobferry and rclone" \
         scripts/matrix.sh --out target/nightly-matrix.md
+    step servers 3600 cargo,cc,python3,rclone "the full cycle against servers of other projects" scripts/servers.sh
     step package 5400 cargo,cc,python3,readelf,root,azurite "the package for Azure: portable, and it runs" scripts/prove-package.sh
     step browser 3600 cargo,cc,azurite "the status page in a browser" scripts/browser-test.sh
     step tutorial 5400 cargo,cc,git,npm,python3,free-ports "docs/tutorial.md, word for word" scripts/play-tutorial.sh

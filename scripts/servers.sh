@@ -19,6 +19,7 @@ fi
 servers=${BLOBFERRY_SERVERS:-$tools/servers}
 if [ ! -x "$servers/bin/python" ]; then
     python3 -m venv "$servers"
-    "$servers/bin/pip" install --quiet 'pyftpdlib==2.*' 'aioftp==0.*' 'twisted[conch]' 'asyncssh==2.*' paramiko pyopenssl
+    "$servers/bin/pip" install --quiet pyftpdlib==2.2.0 aioftp==0.28.3 'twisted[conch]==26.10.0' \
+        asyncssh==2.24.1 paramiko==5.1.0 pyopenssl==26.4.0
 fi
 BF=${BF:-$PWD/target/release/blobferry} RCLONE="$tools/python/bin/rclone" exec "$servers/bin/python" scripts/servers.py "$@"

@@ -1,5 +1,8 @@
 //! Which paths of a source are wanted: globs and exact paths, read from the URL's path.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::model::{RemotePath, printable};
@@ -8,9 +11,9 @@ use crate::model::{RemotePath, printable};
 #[derive(Clone, Debug)]
 pub struct Patterns {
     root: RemotePath,
-    include: GlobSet,
-    exclude: GlobSet,
-    in_progress: GlobSet,
+    include: Arc<GlobSet>,
+    exclude: Arc<GlobSet>,
+    in_progress: Arc<GlobSet>,
     /// The literal beginnings of the include patterns: folders that must be entered.
     anchors: Vec<Vec<u8>>,
     /// Exact paths, when no include pattern is a glob: then nothing needs to be listed.
@@ -140,7 +143,7 @@ impl Patterns {
 
 /// Globs on names that lie in no tree: those of archive members.
 #[derive(Clone, Debug)]
-pub struct NameGlobs(GlobSet);
+pub struct NameGlobs(Arc<GlobSet>);
 
 impl NameGlobs {
     /// Compiles `globs`; a name must match one of them.
@@ -186,7 +189,22 @@ fn anchor(pattern: &str) -> Vec<u8> {
     literal.as_bytes()[..literal.rfind('/').unwrap_or(0)].to_vec()
 }
 
-fn compile(patterns: &[String]) -> Result<GlobSet, BadPattern> {
+/// What was compiled of each list of patterns and is still in use: a list takes up to a hundred
+/// kibibytes, and a thousand sources mostly have the same few.
+static COMPILED: Mutex<BTreeMap<Vec<String>, Weak<GlobSet>>> = Mutex::new(BTreeMap::new());
+
+fn compile(patterns: &[String]) -> Result<Arc<GlobSet>, BadPattern> {
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(set) = compiled.get(patterns).and_then(Weak::upgrade) {
+        return Ok(set);
+    }
+    let set = Arc::new(compile_anew(patterns)?);
+    compiled.retain(|_, set| set.strong_count() > 0);
+    compiled.insert(patterns.to_vec(), Arc::downgrade(&set));
+    Ok(set)
+}
+
+fn compile_anew(patterns: &[String]) -> Result<GlobSet, BadPattern> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         let bad = |cause: globset::Error| BadPattern {

@@ -5,16 +5,16 @@
 //! looked for:
 //!
 //! 1. The ledger is read record by record; of each stay 48 bytes: hashes of path and version, the
-//!   time, its place.
+//!    time, its place.
 //! 2. The state is listed: archives' manifests, reports, runs' manifests. The manifests of archives
-//!   that the ledger speaks of, every report and every run's manifest are read; of each blob that
-//!   one of them names stay 48 bytes: hashes of its name, of the version, of size and MD5.
+//!    that the ledger speaks of, every report and every run's manifest are read; of each blob that
+//!    one of them names stay 48 bytes: hashes of its name, of the version, of size and MD5.
 //! 3. The container is listed once for all sources. Each blob is judged as it comes: what it says
-//!   of itself, whether a record speaks of it, whether it is what manifests say, whether its like
-//!   was there before (16 bytes a blob).
+//!    of itself, whether a record speaks of it, whether it is what manifests say, whether its like
+//!    was there before (16 bytes a blob).
 //! 4. What should have been met and was not is looked up again by its hash, to be told by name.
 //! 5. If wanted, the bytes of each blob of ours are read in parts and hashed; of their names stays
-//!   what differs from the name before.
+//!    what differs from the name before.
 //!
 //! So memory grows with records, lines and blobs, by some 50 bytes each, and never with their
 //! content. What is judged is pure (`judge`, `records`, `claims`, `reports`, `state`); this file

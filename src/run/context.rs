@@ -1,7 +1,8 @@
 //! What all transfers of a run share, and what those of one source share.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -28,6 +29,7 @@ use crate::run::progress::Progress;
 use crate::run::quarantined::Quarantine;
 use crate::run::refused::{Before, Refusals};
 use crate::run::settings::{Limits, Source};
+use crate::source::contract::ShareId;
 use crate::source::pool::Pool;
 use crate::source::room::WalkRoom;
 use crate::state::store::StateStore;
@@ -59,6 +61,8 @@ pub struct Run {
     pub walks: WalkRoom,
     /// Credentials that were refused before.
     pub refusals: Refusals,
+    /// Shares that became known, by source.
+    pub shares: Mutex<BTreeMap<String, ShareId>>,
     /// Ledgers that this process has read before.
     pub ledgers: LedgerCache,
     /// How stubborn to be with the store.
@@ -95,6 +99,7 @@ impl Run {
             spooler: self.spooler.clone(),
             walks: self.walks.clone(),
             refusals: Refusals::default(),
+            shares: Mutex::default(),
             ledgers: self.ledgers.clone(),
             policy: self.policy,
             retry_quarantined: self.retry_quarantined,

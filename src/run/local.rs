@@ -13,6 +13,7 @@ use super::context::Run;
 use super::look::pass;
 use super::options::{Options, begin};
 use super::settings::Source;
+use super::share;
 use super::survey::Again;
 use super::watch;
 use crate::failure::Class;
@@ -63,6 +64,7 @@ pub async fn run(sources: Vec<Source>, options: Options) -> Report {
                 }
             });
             report.sources = join_all(passes).await;
+            share::write_down(&run).await;
         }
     }
     report.interrupted = cancel.is_cancelled();

@@ -178,7 +178,7 @@ async fn look(pass: &Arc<Pass>, again: &Again) -> Survey {
     pass.lines.keep();
     match pass.run.in_time(survey(pass, again)).await {
         Some(survey) => {
-            share::remember(pass, &survey.share).await;
+            share::remember(pass, &survey.share);
             survey
         }
         None => Survey::stopped(pass),

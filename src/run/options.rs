@@ -1,6 +1,6 @@
 //! What a run is given, and a run that begins.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
@@ -113,6 +113,7 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
         state: StateStore::new(store.clone(), redactor.and(&secrets), policy),
         store,
         refusals: Refusals::default(),
+        shares: Mutex::default(),
         ledgers,
         transfers: Arc::new(Semaphore::new(limits.transfers)),
         blocks: ByteBudget::with_spare(3 * part),

@@ -98,23 +98,17 @@ pub async fn open_with(
     ledger: impl Future<Output = Result<Ledger, LedgerError>>,
 ) -> Result<Pass, SourceReport> {
     let pool = Pool::new(source.endpoint.clone(), source.connections);
-    if let Some(text) = misconfigured(&source) {
+    let unusable = |problem: Problem| {
         let mut report = SourceReport::new(&source.name, pool.address());
-        report.problems.push(Problem::new(Class::Config, text));
+        report.problems.push(problem);
         report.unusable = true;
         run.progress.finished(&report);
-        return Err(report);
-    }
-    let before = match refusals::before(&run, &source).await {
-        Ok(before) => before,
-        Err(problem) => {
-            let mut report = SourceReport::new(&source.name, pool.address());
-            report.problems.push(problem);
-            report.unusable = true;
-            run.progress.finished(&report);
-            return Err(report);
-        }
+        report
     };
+    if let Some(text) = misconfigured(&source) {
+        return Err(unusable(Problem::new(Class::Config, text)));
+    }
+    let before = refusals::before(&run, &source).await.map_err(unusable)?;
     match ledger.await {
         Ok(ledger) => {
             let large = LargeFiles::over(source.connections);

@@ -242,7 +242,7 @@ impl RunRecord {
 
     /// Closes it if, at `now`, nobody works on it any more.
     pub fn abandon(&mut self, now: OffsetDateTime) {
-        if self.shown_status(now) == Status::Abandoned {
+        if self.ended.is_none() && self.shown_status(now) == Status::Abandoned {
             let sources = std::mem::take(&mut self.sources);
             self.cut(Status::Abandoned, "nothing was heard of it any more", sources, now);
         }

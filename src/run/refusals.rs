@@ -5,6 +5,8 @@
 //! the credential is too little to find it out: sixteen bits of a salted, slow hash. The index of
 //! sources holds it.
 
+use std::collections::BTreeMap;
+
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -70,22 +72,17 @@ pub async fn before(run: &Run, source: &Source) -> Result<Before, Problem> {
 }
 
 /// What the index of sources says, read once a run.
-pub async fn known(run: &Run) -> &std::collections::BTreeMap<String, SourceEntry> {
+pub async fn known(run: &Run) -> Result<&BTreeMap<String, SourceEntry>, StateError> {
     let read = || async {
-        let index = source_index::read(&run.state)
-            .await
-            .ok()
-            .flatten()
-            .map(|(index, _)| index)
-            .unwrap_or_default();
-        index.sources
+        let found = source_index::read(&run.state).await?;
+        Ok(found.map(|(index, _)| index.sources).unwrap_or_default())
     };
-    run.refusals.get_or_init(read).await
+    run.refusals.get_or_try_init(read).await
 }
 
 /// The refusal that is kept of `source`.
 async fn last(run: &Run, source: &Source) -> Option<Refusal> {
-    match known(run).await.get(&source.name) {
+    match known(run).await.ok()?.get(&source.name) {
         Some(entry) => entry.refused.clone(),
         // Release 0.1 kept it in a blob of its own.
         None => of_release_0_1(&run.state, &source.name).await,

@@ -1,10 +1,13 @@
 //! Whether a share is the one that earlier runs knew: a mount point without its mount is an empty
 //! folder.
 
+use std::sync::PoisonError;
+
 use crate::failure::{Class, Failure};
 use crate::model::chain;
 use crate::report::{Problem, SourceReport, problem};
-use crate::run::context::Pass;
+use crate::run::context::{Pass, Run};
+use crate::run::refusals;
 use crate::run::settings::After;
 use crate::run::source_index;
 use crate::source::contract::{ShareCheck, ShareId};
@@ -27,12 +30,8 @@ pub async fn look(pass: &Pass) -> Result<ShareSeen, Problem> {
         Err(error) if error.class() == Class::NotFound => return Ok(ShareSeen::default()),
         Err(error) => return Err(problem(&error)),
     };
-    let before = match source_index::read(&pass.run.state).await {
-        Ok(found) => {
-            found.and_then(|(index, _)| index.sources.get(&pass.source.name)?.share.clone())
-        }
-        Err(error) => return Err(problem(&error)),
-    };
+    let known = refusals::known(&pass.run).await.map_err(|error| problem(&error))?;
+    let before = known.get(&pass.source.name).and_then(|entry| entry.share.clone());
     if let Some(before) = before.as_ref().filter(|_| !accepted)
         && let Some(why) = differs(before, &now)
     {
@@ -68,15 +67,27 @@ pub fn empty(pass: &Pass, seen: &ShareSeen, report: &SourceReport) -> Option<Pro
     })
 }
 
-/// Remembers a share that nothing spoke against.
-pub async fn remember(pass: &Pass, seen: &ShareSeen) {
+/// Remembers a share that nothing spoke against, until [`write_down`].
+pub fn remember(pass: &Pass, seen: &ShareSeen) {
     let (Some(now), true) = (&seen.now, seen.now != seen.before) else { return };
+    let mut shares = pass.run.shares.lock().unwrap_or_else(PoisonError::into_inner);
+    shares.insert(pass.source.name.clone(), now.clone());
+}
+
+/// Writes down all shares that became known, in one change.
+pub async fn write_down(run: &Run) {
+    let shares = std::mem::take(&mut *run.shares.lock().unwrap_or_else(PoisonError::into_inner));
+    if shares.is_empty() {
+        return;
+    }
     let set = |index: &mut source_index::SourceIndex| {
-        index.entry(&pass.source.name).share = Some(now.clone());
+        for (source, share) in &shares {
+            index.entry(source).share = Some(share.clone());
+        }
     };
-    if let Err(error) = source_index::change(&pass.run.state, set).await {
+    if let Err(error) = source_index::change(&run.state, set).await {
         tracing::warn!(
-            source = pass.source.name,
+            run_id = run.id,
             error = chain(&error),
             "Warning: which file system the share is cannot be written down."
         );

@@ -145,7 +145,8 @@ pub async fn source_ended(run: &Run, report: &SourceReport) {
         return;
     }
     let (source, address) = (&report.source, &report.address);
-    let known = refusals::known(run).await.get(source).and_then(|entry| entry.standing.as_ref());
+    let known = refusals::known(run).await.ok();
+    let known = known.and_then(|known| known.get(source)?.standing.as_ref());
     for Problem { class, message, hint } in &report.problems {
         let (since, runs) = known
             .and_then(|known| known.since(class.word()))

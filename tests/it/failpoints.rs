@@ -9,13 +9,18 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blobferry::failpoint::POINTS;
 use blobferry::ledger::{OpenPass, under_way};
 use blobferry::model::BlobName;
+use blobferry::model::redactor::Redactor;
 use blobferry::retry::Policy;
+use blobferry::run::record::{RunRecord, Trigger, waiting_line};
+use blobferry::run::records::Records;
 use blobferry::run::run_id;
+use blobferry::state::store::StateStore;
 use blobferry::store::contract::Store;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -326,6 +331,13 @@ fn prepare(office: &Office<'_>, queue: &str) {
             AzureStore::new(AzureSettings { creation: ContainerCreation::Allowed, ..settings })
                 .expect("a store");
         store.prepare().await.expect("the container is made");
+        // The handler writes the record of a run before it sends the first message of it.
+        let mut record = RunRecord::new(Trigger::Http, "-", time::OffsetDateTime::now_utc());
+        record.id.clone_from(&office.run);
+        record.queued = vec!["acme".to_owned()];
+        record.sources = vec![waiting_line("acme")];
+        let state = StateStore::new(Arc::new(store), Redactor::default(), Policy::default());
+        Records::new(state).put(&record).await.expect("it is written");
         let service = connection.queue.expect("an address");
         let settings = QueueSettings {
             service,

@@ -8,8 +8,8 @@ const NEITHER: &[(&str, &str)] = &[
     ("func-local.sh", "runs until somebody stops it, with tools of Azure"),
     ("make-state-0.1.sh", "needs a binary of release 0.1, and makes what the tests read"),
     ("profile.sh", "shows figures to a person, and judges nothing"),
-    ("test-fast.sh", "a part of what the gate runs, for people who wait"),
     ("template.sh", "needs the Bicep compiler, which comes with the Azure CLI alone"),
+    ("test-fast.sh", "a part of what the gate runs, for people who wait"),
     ("verify-azure.sh", "needs a subscription"),
 ];
 

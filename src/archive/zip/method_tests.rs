@@ -160,7 +160,7 @@ fn methods_of_before_1993_are_read_and_proven() {
             as_packed: Some(packed.clone()),
             ..made("a.txt", &content)
         };
-        check(&build(&[member.clone()]), &[("a.txt", &content)]);
+        check(&build(std::slice::from_ref(&member)), &[("a.txt", &content)]);
         for at in [packed.len() / 2, packed.len() - 2] {
             let mut spoilt = packed.clone();
             spoilt[at] ^= 0x10;

@@ -227,7 +227,7 @@ fn source(known: &KnownOfSources<'_>, name: &str) -> SourceState {
         })
     };
     let over = || {
-        passes().filter(|(run, pass)| !(run.is_running() && pass.is_running()) && !pass.was_left())
+        passes().filter(|(run, pass)| !(pass.was_left() || run.is_running() && pass.is_running()))
     };
     let last = over().next();
     let standing = standing(known, name);

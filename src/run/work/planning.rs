@@ -23,7 +23,7 @@ use crate::run::context::Pass;
 use crate::run::look::{LookOutcome, Pieces, left, left_to, look_first};
 use crate::run::settings::Source;
 use crate::run::survey::Survey;
-use crate::run::{gone, pass, refusals, run_id, watch};
+use crate::run::{gone, pass, refusals, run_id, share, watch};
 use crate::store::contract::BlobInfo;
 
 /// Logins that a listing is made with, at most.
@@ -35,7 +35,9 @@ const WRITTEN_AT_ONCE: usize = 16;
 /// the source.
 pub async fn plan(desk: &Desk) -> Result<Came, WorkError> {
     let source = Source { connections: desk.source.connections.min(LOGINS), ..desk.source.clone() };
-    let (pass, survey, ours) = match look_first(&desk.run, &source, &None, Pieces::Tell).await {
+    let looked = look_first(&desk.run, &source, &None, Pieces::Tell).await;
+    share::write_down(&desk.run).await;
+    let (pass, survey, ours) = match looked {
         LookOutcome::UnderWay(open) if open.run == desk.run.id => {
             return send_again(desk, &open).await;
         }

@@ -17,6 +17,7 @@ pub fn identity(root: &Path) -> io::Result<Option<ShareId>> {
     const EXT: u64 = 0xef53;
     const BTRFS: u64 = 0x9123_683e;
     let found = statfs(root)?;
+    #[allow(clippy::useless_conversion, reason = "it has 32 bits where pointers have")]
     let kind = u64::from_ne_bytes(i64::from(found.f_type).to_ne_bytes());
     let own = match kind {
         EXT | BTRFS => format!("{:?}", found.f_fsid)

@@ -390,17 +390,19 @@ fn a_configuration_that_cannot_be_used() {
         &["ingest.toml:6", "source.acme.exclud", "did you mean `exclude`?"],
     );
     check(&format!("{good}[limit]\n"), &["ingest.toml:6", "did you mean `limits`?"]);
-    check(
-        &format!("{good}marker = {{ env = \"NO_SUCH_VARIABLE\" }}\n"),
-        &["ingest.toml:6", "NO_SUCH_VARIABLE"],
-    );
+    // What only one source lacks stops that one alone.
+    let lacking = format!("{good}marker = {{ env = \"NO_SUCH_VARIABLE\" }}\n");
+    for command in ["run", "plan"] {
+        let done = Ferry::new(&lacking).run(&[command]);
+        done.code(3).says(&["ingest.toml:6", "NO_SUCH_VARIABLE"]);
+    }
     check(&good.replace("file:///etc", "gopher://x/"), &["ingest.toml:5", "gopher", "sftp"]);
     check("[destination\n", &["ingest.toml:1"]);
     check("", &["ingest.toml"]);
     let vault = "@Microsoft.KeyVault(SecretUri=https://v.vault.azure.net/secrets/s)";
     let source = "url = \"ftp://u@127.0.0.1/\"\npassword = { env = \"ACME_PASSWORD\" }\n";
     let ferry = Ferry::between(source, "folder = \"out\"").set("ACME_PASSWORD", vault);
-    ferry.run(&["run"]).code(2).says(&["ACME_PASSWORD", "Key Vault"]);
+    ferry.run(&["run"]).code(3).says(&["ACME_PASSWORD", "Key Vault"]);
     let empty = tempfile::tempdir().unwrap();
     let missing = empty.path().join("none.toml");
     Ferry::new("")

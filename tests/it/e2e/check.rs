@@ -220,7 +220,7 @@ fn key_vault_references_that_were_not_resolved_are_named() {
     assert!(!done.out.contains("canary"), "{}", done.out);
     let used = ferry("url = \"ftp://u@127.0.0.1/\"\npassword = { env = \"OTHER_PASSWORD\" }")
         .set("OTHER_PASSWORD", reference);
-    used.run(&["check"]).code(2).says(&["OTHER_PASSWORD", "Key Vault"]);
+    used.run(&["check"]).code(3).says(&["OTHER_PASSWORD", "Key Vault"]);
 }
 
 #[test]

@@ -234,7 +234,9 @@ impl LieOracle {
         // What was renamed was described under its new name.
         let aside = self.renamed.iter().find(|(_, from)| *from == path).map(|(to, _)| to);
         let aside = aside.and_then(|to| self.told.get(to)).into_iter().flatten();
-        let Some((_, now)) = told.iter().chain(aside).filter(timed).last() else { return false };
+        let Some((_, now)) = told.iter().chain(aside).rfind(timed) else {
+            return false;
+        };
         told.iter().any(|(of, then)| {
             *of != serial
                 && !self.ended.contains(&(path.clone(), *of))

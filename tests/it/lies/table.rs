@@ -417,5 +417,5 @@ fn all_lines(saying: &mut Saying<'_>, change: impl Fn(&mut RemoteFile)) -> bool 
         Listed::File(file) => Some(file),
         _ => None,
     });
-    files.map(|file| change(file)).count() > 0
+    files.map(change).count() > 0
 }

@@ -129,16 +129,24 @@ fn f10_dos_listings() {
 
 #[test]
 fn f11_listings_that_nobody_can_read() {
-    for listing in [ListFormat::Vms, ListFormat::Garbage] {
-        let stage = ftp(Script { listing, without: vec!["MLST"], ..Script::default() });
-        let proof = Trial::of(&stage, &stage.lines()).run();
-        assert!(
-            proof.done.code != 0 && proof.source()["unparsed_lines"].as_u64() > Some(0),
-            "never ok with no files: {}",
-            proof.brief()
-        );
-        assert!(!proof.source()["unparsed_samples"].as_array().unwrap().is_empty());
-    }
+    let garbage = ListFormat::Garbage;
+    let stage = ftp(Script { listing: garbage, without: vec!["MLST"], ..Script::default() });
+    // Names, sizes and times are asked for one by one.
+    Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
+    let without = vec!["MLST", "NLST"];
+    let stage = ftp(Script { listing: garbage, without, ..Script::default() });
+    let proof = Trial::of(&stage, &stage.lines()).run();
+    assert!(
+        proof.done.code != 0 && proof.source()["unparsed_lines"].as_u64() > Some(0),
+        "never ok with no files: {}",
+        proof.brief()
+    );
+    assert!(!proof.source()["unparsed_samples"].as_array().unwrap().is_empty());
+    // One of VMS is read; this server does not know the versions that it shows (`A.BIN;1`).
+    let vms = ListFormat::Vms;
+    let stage = ftp(Script { listing: vms, without: vec!["MLST"], ..Script::default() });
+    let trial = Trial::of(&stage, &stage.lines());
+    trial.run().is("exit 0: listed 5, deferred 5 [unreachable]");
     // Escape sequences in such a line stay escaped.
     let stage =
         ftp(Script { extra_lines: vec![b"\x1b[2J\x07what?\r\n".to_vec()], ..Script::default() });

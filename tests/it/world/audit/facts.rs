@@ -88,7 +88,9 @@ fn rot(path: &Path, bytes: &[u8]) {
 }
 
 /// What may become of a fact.
-const CHANGES: [(&str, fn(&Path)); 5] = [
+type Change = (&'static str, fn(&Path));
+
+const CHANGES: [Change; 5] = [
     ("removed", |path| fs::remove_file(path).unwrap()),
     ("a bit flipped", |path| {
         let mut bytes = fs::read(path).unwrap();
