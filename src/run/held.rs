@@ -18,7 +18,7 @@ const RENEWED_EVERY: Duration = Duration::from_secs(20);
 /// Nobody waits longer for a lease to be given back; it lapses by itself.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(5);
 
-/// A lease of ours. Dropping it has it given back, by a task that [`Run::leases`] tracks.
+/// A lease of ours. Dropping it has it given back, by a task that `Run::leases` tracks.
 #[derive(Debug)]
 pub struct Held {
     stop: CancellationToken,

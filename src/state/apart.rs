@@ -1,7 +1,7 @@
 //! A store in two places: the blobs of users in one, our own state in another.
 //!
 //! Which place a blob is in follows from its name alone. The place of the blobs holds one blob of
-//! ours, [`pointer`], which tells where the state is, and the place of the state holds the same
+//! ours, [`pointer()`], which tells where the state is, and the place of the state holds the same
 //! as [`place`]: a configuration that looks for the state elsewhere is refused, and begins no new
 //! ledger.
 
