@@ -254,7 +254,12 @@ for file in open(sys.argv[2]).read().split("\n"):
         archive, found = zipfile.ZipFile(root + "/" + file), []
         for info in archive.infolist():
             kind = info.external_attr >> 28 if info.create_system in (3, 19) else 0
-            if kind in (10, 6, 2, 1, 12) or (info.file_size == 0 and (kind == 4 or info.orig_filename.replace("\\", "/").endswith("/"))):
+            # What has bytes is a file, whatever its type says; links are told apart. A directory
+            # of DOS may lack its slash.
+            of_dos = info.create_system == 0 and info.external_attr & 0x10
+            is_empty_kind = kind in (6, 2, 1, 12, 4) or of_dos
+            is_directory = is_empty_kind or info.orig_filename.replace("\\", "/").endswith("/")
+            if kind == 10 or (info.file_size == 0 and is_directory):
                 continue
             for password in passwords if info.flag_bits & 1 else [None]:
                 try:
