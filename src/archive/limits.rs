@@ -130,7 +130,10 @@ impl Meter {
         }
         let (in_vain, limits) = (&self.counts.forgotten, &self.counts.limits);
         within(MEMBERS, add(&in_vain.1, members), limits.members)?;
-        within(("bytes in all", "archive_bytes"), add(&in_vain.0, bytes), limits.total_bytes)
+        let bytes = add(&in_vain.0, bytes);
+        within(("bytes in all", "archive_bytes"), bytes, limits.total_bytes)?;
+        // One bomb in an archive is kept as it is; an archive of bombs is one itself.
+        if bytes <= 2 * Limits::RATIO_FREE_BYTES { Ok(()) } else { self.ratio(bytes) }
     }
 
     /// Draws memory for `bytes` that a decoder is about to take, small amounts excepted. Waits
