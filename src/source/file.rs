@@ -61,6 +61,8 @@ const KEYS: &[Key] = &[
 
 const ADDRESS: &str = "file://";
 const CHUNK: usize = 256 << 10;
+/// Room to see whether more follows where a file should end.
+const LAST_CHUNK: u64 = 4 << 10;
 const STALL: Duration = Duration::from_secs(60);
 /// Entries of a listing that are handed on together, and how long they may wait for each other.
 const BATCH: usize = 1024;
@@ -293,7 +295,8 @@ impl Session for FolderSession {
         let opened = Arc::new(opened);
         self.reading = Some(OpenFile { described: file.clone(), file: opened.clone() });
         let (path, calls) = (file.path.clone(), self.folder.calls.clone());
-        Ok(Box::new(FolderDownload { file: opened, path, position: offset, calls }))
+        let size = file.size.unwrap_or(u64::MAX);
+        Ok(Box::new(FolderDownload { file: opened, path, size, position: offset, calls }))
     }
 
     async fn remove(&mut self, path: &RemotePath) -> Result<(), SourceError> {
@@ -336,6 +339,8 @@ fn another(op: Op, path: &RemotePath) -> SourceError {
 struct FolderDownload {
     file: Arc<File>,
     path: RemotePath,
+    /// As it was described.
+    size: u64,
     position: u64,
     calls: Arc<Calls>,
 }
@@ -344,8 +349,10 @@ struct FolderDownload {
 impl Download for FolderDownload {
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
         let (file, position) = (self.file.clone(), self.position);
+        // No more than is to be expected: fresh memory costs, and most files are small.
+        let expected = self.size.saturating_sub(position).clamp(LAST_CHUNK, CHUNK as u64);
         let read = self.calls.run(move |_| {
-            let mut chunk = vec![0; CHUNK];
+            let mut chunk = vec![0; expected as usize];
             let length = read_at(&file, &mut chunk, position)?;
             chunk.truncate(length);
             Ok(Bytes::from(chunk))
