@@ -27,7 +27,7 @@ use crate::run::lines::Lines;
 use crate::run::missing::Absences;
 use crate::run::progress::Progress;
 use crate::run::quarantined::Quarantine;
-use crate::run::refused::{Before, Refusals};
+use crate::run::refused::{Before, KnownSources};
 use crate::run::settings::{Limits, Source};
 use crate::source::contract::ShareId;
 use crate::source::pool::Pool;
@@ -59,8 +59,8 @@ pub struct Run {
     pub spooler: Spooler,
     /// What walks keep of listings.
     pub walks: WalkRoom,
-    /// Credentials that were refused before.
-    pub refusals: Refusals,
+    /// What earlier runs know of sources.
+    pub known_sources: KnownSources,
     /// Shares that became known, by source.
     pub shares: Mutex<BTreeMap<String, ShareId>>,
     /// Ledgers that this process has read before.
@@ -98,7 +98,7 @@ impl Run {
             kept: ByteBudget::new(0),
             spooler: self.spooler.clone(),
             walks: self.walks.clone(),
-            refusals: Refusals::default(),
+            known_sources: KnownSources::default(),
             shares: Mutex::default(),
             ledgers: self.ledgers.clone(),
             policy: self.policy,

@@ -11,7 +11,7 @@ use super::announcement::Announcement;
 use super::budget::ByteBudget;
 use super::context::Run;
 use super::progress::{Progress, Silent};
-use super::refused::Refusals;
+use super::refused::KnownSources;
 use super::run_id::run_id;
 use super::settings::{Limits, Source};
 use crate::archive::spool::{SpoolLimits, Spooler};
@@ -112,7 +112,7 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
         started,
         state: StateStore::new(store.clone(), redactor.and(&secrets), policy),
         store,
-        refusals: Refusals::default(),
+        known_sources: KnownSources::default(),
         shares: Mutex::default(),
         ledgers,
         transfers: Arc::new(Semaphore::new(limits.transfers)),

@@ -77,7 +77,7 @@ pub async fn known(run: &Run) -> Result<&BTreeMap<String, SourceEntry>, StateErr
         let found = source_index::read(&run.state).await?;
         Ok(found.map(|(index, _)| index.sources).unwrap_or_default())
     };
-    run.refusals.get_or_try_init(read).await
+    run.known_sources.get_or_try_init(read).await
 }
 
 /// The refusal that is kept of `source`.

@@ -14,4 +14,4 @@ pub enum Before {
 }
 
 /// What the index says of all sources, read once a run, and only if somebody asks.
-pub type Refusals = tokio::sync::OnceCell<BTreeMap<String, SourceEntry>>;
+pub type KnownSources = tokio::sync::OnceCell<BTreeMap<String, SourceEntry>>;
