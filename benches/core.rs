@@ -7,10 +7,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use blobferry::checksum::Hashers;
 use blobferry::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version};
-use blobferry::naming::{Layout, Naming, escaped_for_metadata};
-use blobferry::plan::{self, Clock, Known, Rules};
+use blobferry::rules::naming::{Layout, Naming, escaped_for_metadata};
+use blobferry::rules::plan::known::Known;
+use blobferry::rules::plan::rest::Clock;
+use blobferry::rules::plan::{self, Rules};
+use blobferry::runtime::checksum::Hashers;
 use blobferry::source::ftp::listing::list_line;
 use blobferry::source::sftp::packet::{Attributes, Entry, Reply, Request};
 use bytes::Bytes;

@@ -14,13 +14,11 @@ use anyhow::{Context, Result, bail, ensure};
 use async_trait::async_trait;
 use blobferry::audit::{self, Bytes as Read};
 use blobferry::model::{BlobName, Md5, ModifiedTime, RemoteFile, RemotePath, Version};
-use blobferry::naming::{Layout, Naming, escaped_for_metadata};
-use blobferry::patterns::Patterns;
-use blobferry::plan::Why;
 use blobferry::report::{Ingested, Line, Outcome, Proof, SourceReport};
-use blobferry::retry::Policy;
-use blobferry::run::lines::Appender;
-use blobferry::run::settings::{After, Archives, Source, Versions};
+use blobferry::rules::naming::{Layout, Naming, escaped_for_metadata};
+use blobferry::rules::patterns::Patterns;
+use blobferry::rules::plan::Why;
+use blobferry::runtime::retry::Policy;
 use blobferry::source::memory::MemoryServer;
 use blobferry::state::paths::StatePaths;
 use blobferry::store::contract::{
@@ -28,6 +26,8 @@ use blobferry::store::contract::{
 };
 use blobferry::store::folder::FolderStore;
 use blobferry::store::holder::Holder;
+use blobferry::transfer::run_manifest::Appender;
+use blobferry::transfer::settings::{After, Archives, Source, Versions};
 use bytes::Bytes;
 use md5::Digest;
 use time::format_description::well_known::Rfc3339;

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use blobferry::config;
-use blobferry::run::{self, Options};
+use blobferry::run;
 use blobferry::store::discard::DiscardStore;
+use blobferry::transfer::options::Options;
 
 /// As the program has it.
 #[global_allocator]

@@ -20,14 +20,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use async_trait::async_trait;
+use blobferry::history::run_id::run_id;
 use blobferry::ledger::{self, Ledger, Originals};
 use blobferry::model::{BlobName, ModifiedTime, RemoteFile, RemotePath, Version};
-use blobferry::naming::{Layout, Naming};
-use blobferry::patterns::Patterns;
-use blobferry::plan::{Clock, Decision, Known, Rules, decide};
-use blobferry::retry::Policy;
-use blobferry::run::settings::{After, Archives, Limits, Source, Versions};
-use blobferry::run::{self, Options, run_id};
+use blobferry::rules::naming::{Layout, Naming};
+use blobferry::rules::patterns::Patterns;
+use blobferry::rules::plan::known::Known;
+use blobferry::rules::plan::rest::Clock;
+use blobferry::rules::plan::{Decision, Rules, decide};
+use blobferry::run;
+use blobferry::runtime::retry::Policy;
 use blobferry::source::contract::{Download, Endpoint, Listed, Op, Session, SourceError};
 use blobferry::store::contract::{
     BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, Upload,
@@ -35,6 +37,8 @@ use blobferry::store::contract::{
 use blobferry::store::folder::FolderStore;
 use blobferry::store::holder::Holder;
 use blobferry::store::memory::MemoryStore;
+use blobferry::transfer::options::Options;
+use blobferry::transfer::settings::{After, Archives, Limits, Source, Versions};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use time::OffsetDateTime;
@@ -323,7 +327,7 @@ impl Session for MadeUp {
         Err(SourceError::new(
             Op::Remove,
             "made-up://server",
-            blobferry::failure::Class::Permission,
+            blobferry::model::failure::Class::Permission,
             "it stays",
         )
         .at(path))

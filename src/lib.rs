@@ -1,7 +1,7 @@
 //! blobferry brings files from FTP, FTPS and SFTP servers into Azure Blob Storage, whole, proven
 //! and on time.
 //!
-//! The road of one file, which `run/transfer.rs` walks:
+//! The road of one file, which `transfer/transfer.rs` walks:
 //!
 //! ```text
 //! list → decide → fetch → verify size → unpack → name → stage → verify checksum → COMMIT → record → after-action
@@ -11,35 +11,35 @@
 //! Nothing is visible before the commit; nothing is recorded before it; nothing is deleted at
 //! the source before the record is durable.
 //!
-//! Rooms in reading order. What decides does no I/O; what touches the world decides nothing;
-//! [`run`] joins them.
+//! Rooms from the ground up: [`model`], [`settings`], [`rules`] and [`runtime`] touch no server;
+//! [`source`], [`archive`], [`store`], [`state`] and [`ledger`] do and decide nothing; [`transfer`]
+//! joins them for one file, [`pass`] for one source, [`jobs`] for one source with many workers,
+//! [`run`] for all sources. `ARCHITECTURE.md` has the order of imports and a glossary.
 
-pub mod equality;
 pub mod failpoint;
-pub mod failure;
 pub mod model;
 pub mod settings;
 
-pub mod checksum;
-pub mod naming;
-pub mod patterns;
-pub mod place;
-pub mod plan;
 pub mod report;
-pub mod retry;
-pub mod run;
-pub mod schedule;
-pub mod signals;
-pub mod verify;
+pub mod rules;
+pub mod runtime;
 
 pub mod archive;
+pub mod source;
+pub mod store;
+
+pub mod demo;
+pub mod history;
+pub mod ledger;
+pub mod state;
+
+pub mod jobs;
+pub mod pass;
+pub mod run;
+pub mod transfer;
+
 pub mod audit;
 pub mod cli;
 pub mod config;
-pub mod demo;
 pub mod handler;
-pub mod ledger;
-pub mod source;
-pub mod state;
-pub mod store;
 pub mod telemetry;

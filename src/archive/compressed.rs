@@ -1,6 +1,9 @@
 //! Single compressed files: gz, bz2, xz, zst, lz4; what is in them is a tar's members or one
 //! member.
 
+#[cfg(test)]
+mod tests;
+
 use std::io::{self, Read};
 
 use crate::archive::compressed_stream::{Codec, GzHeader, Streams};
@@ -9,7 +12,7 @@ use crate::archive::contract::{
 };
 use crate::archive::limits::{MemberMeter, Meter};
 use crate::archive::nested::fill;
-use crate::archive::spool::SpoolReader;
+use crate::archive::spool_reader::SpoolReader;
 use crate::archive::tar::{self, Tar};
 use crate::archive::tar_header::{begins_tar, decoded};
 use crate::model::ModifiedTime;
@@ -172,7 +175,7 @@ impl Format for Documents {
         match inside(&head[..filled]) {
             Some(format) => format.visit(archive, options, meter, visit),
             None => Err(UnpackError::new(
-                crate::failure::Class::Internal,
+                crate::model::failure::Class::Internal,
                 "a document in the form of no archive",
             )),
         }
@@ -181,34 +184,4 @@ impl Format for Documents {
 
 fn inside(head: &[u8]) -> Option<&'static dyn Format> {
     INSIDE_DOCUMENTS.iter().copied().find(|format| format.recognises(head, ""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_lose_what_compressing_added() {
-        let check = |name: &str, codec, plain: &str| assert_eq!(plain_name(name, codec), plain);
-        check("report.csv.gz", Codec::Gz, "report.csv");
-        check("REPORT.CSV.GZ", Codec::Gz, "REPORT.CSV");
-        check("a.tgz", Codec::Gz, "a.tar");
-        check("a.tar.gz", Codec::Gz, "a.tar");
-        check("a.gz", Codec::Bz2, "a.gz");
-        check("a.bz2", Codec::Bz2, "a");
-        check("a.txz", Codec::Xz, "a.tar");
-        check("a.zst", Codec::Zst, "a");
-        check("ä.lz4", Codec::Lz4, "ä");
-        check(".gz", Codec::Gz, ".gz");
-        check("é", Codec::Gz, "é");
-        check("", Codec::Gz, "");
-        check("plain", Codec::Gz, "plain");
-    }
-
-    #[test]
-    fn documents_are_told_by_name_and_content() {
-        assert!(Documents.recognises(b"\x1f\x8b\x08\0", "drawing.SVGZ"));
-        assert!(!Documents.recognises(b"\x1f\x8b\x08\0", "drawing.svg.gz"));
-        assert!(!Documents.recognises(b"<svg", "drawing.svgz"));
-    }
 }

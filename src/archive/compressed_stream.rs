@@ -6,13 +6,13 @@ use bzip2::bufread::BzDecoder;
 use flate2::bufread::GzDecoder;
 
 use crate::archive::contract::UnpackError;
+use crate::archive::dictionary_budget::{self, Window};
 use crate::archive::limits::Meter;
 use crate::archive::lz4_frame::Lz4Frame;
-use crate::archive::spool::SpoolReader;
+use crate::archive::spool_reader::SpoolReader;
 use crate::archive::tar_header::damaged;
-use crate::archive::windows::{self, Window};
 use crate::archive::xz::XzStream;
-use crate::failure::Class;
+use crate::model::failure::Class;
 
 /// A way to compress a single file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +76,9 @@ impl Codec {
     fn window(self, head: &[u8]) -> u64 {
         match self {
             Codec::Gz => 0,
-            Codec::Bz2 => windows::BZIP2_BYTES,
-            Codec::Xz => windows::of_xz(head).unwrap_or(0),
-            Codec::Zst => windows::of_zstd(head).unwrap_or(0),
+            Codec::Bz2 => dictionary_budget::BZIP2_BYTES,
+            Codec::Xz => dictionary_budget::of_xz(head).unwrap_or(0),
+            Codec::Zst => dictionary_budget::of_zstd(head).unwrap_or(0),
             Codec::Lz4 => LZ4_BYTES,
         }
     }
@@ -144,9 +144,9 @@ impl Stream {
             // Later blocks may use what the first one does.
             Codec::Xz => Decoder::Xz(Box::new(XzStream::new(
                 input,
-                windows::xz_limit_kib(bytes).min(XZ_MEMORY_KB),
+                dictionary_budget::xz_limit_kib(bytes).min(XZ_MEMORY_KB),
             ))),
-            Codec::Zst if windows::needs_dictionary(&head) => {
+            Codec::Zst if dictionary_budget::needs_dictionary(&head) => {
                 return Err(UnpackError::new(
                     Class::ArchiveUnsupported,
                     "it needs a zstd dictionary that it does not bring",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use time::{PrimitiveDateTime, UtcOffset};
 
 use crate::archive::limits::Meter;
-use crate::archive::spool::SpoolReader;
+use crate::archive::spool_reader::SpoolReader;
 use crate::model::{ModifiedTime, Precision};
 
 pub use crate::archive::error::UnpackError;

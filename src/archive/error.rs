@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 
 use crate::archive::unread::Unread;
-use crate::failure::{Class, Failure};
 use crate::model::BoxError;
+use crate::model::failure::{Class, Failure};
 
 /// Why an archive could not be unpacked.
 #[derive(Debug)]

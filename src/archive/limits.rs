@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::archive::dictionary_budget::{self, Window, Windows};
 use crate::archive::error::UnpackError;
-use crate::archive::windows::{self, Window, Windows};
-use crate::failure::Class;
+use crate::model::failure::Class;
 
 /// What one archive may come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,7 +140,8 @@ impl Meter {
     /// until they are free. `limit_archive` if there can never be so much. Blocking.
     pub fn window(&self, bytes: u64) -> Result<Option<Window>, UnpackError> {
         let Some(windows) = &self.counts.windows else { return Ok(None) };
-        let end = if self.inner.is_some() { windows::holder_waits_until() } else { self.end() };
+        let end =
+            if self.inner.is_some() { dictionary_budget::holder_waits_until() } else { self.end() };
         windows.draw(bytes, end)
     }
 

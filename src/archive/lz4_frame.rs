@@ -7,9 +7,9 @@ use lz4_flex::block::{decompress_into, decompress_into_with_dict};
 use twox_hash::XxHash32;
 
 use crate::archive::contract::UnpackError;
-use crate::archive::spool::SpoolReader;
+use crate::archive::spool_reader::SpoolReader;
 use crate::archive::tar_header::damaged;
-use crate::failure::Class;
+use crate::model::failure::Class;
 
 /// How far back a block may refer.
 const WINDOW: usize = 64 << 10;

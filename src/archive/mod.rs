@@ -1,45 +1,35 @@
 //! Archives: the table of formats.
 
-mod at_rest;
-mod checking;
 pub mod compressed;
 mod compressed_stream;
-#[cfg(test)]
-mod compressed_tests;
 pub mod contract;
 mod deflate64_stream;
+pub mod dictionary_budget;
 pub mod error;
 pub mod limits;
 mod lz4_frame;
 pub mod names;
 mod nested;
 pub mod options;
-#[cfg(test)]
-mod reading_tests;
 pub mod sevenz;
 mod sevenz_aes;
 mod sevenz_coders;
 mod sevenz_header;
-#[cfg(test)]
-mod sevenz_tests;
 pub mod spool;
+pub mod spool_reader;
 pub mod tar;
 mod tar_blocks;
-#[cfg(test)]
-mod tar_end_tests;
 mod tar_extended;
 mod tar_header;
 mod tar_links;
 mod tar_sparse;
 #[cfg(test)]
-mod tar_tests;
+mod tests;
 pub mod unpack;
 pub mod unread;
-pub mod windows;
+pub mod verify;
 mod xz;
 mod xz_checks;
-#[cfg(test)]
-mod xz_tests;
 pub mod zip;
 
 use contract::Format;

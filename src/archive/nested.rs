@@ -9,9 +9,10 @@ use crate::archive::contract::{
 };
 use crate::archive::limits::Meter;
 use crate::archive::options::InnerErrors;
-use crate::archive::spool::{Room, Spool, Spooler};
+use crate::archive::spool::{Room, Spooler};
+use crate::archive::spool_reader::Spool;
 use crate::archive::unread::{self, Unread};
-use crate::failure::{Class, Failure};
+use crate::model::failure::{Class, Failure};
 
 /// Content is read in pieces of at most this many bytes.
 pub const CHUNK_BYTES: usize = 256 << 10;

@@ -2,7 +2,7 @@
 
 use crate::archive::limits::Limits;
 use crate::model::{Secret, printable};
-use crate::patterns::NameGlobs;
+use crate::rules::patterns::NameGlobs;
 use crate::settings::closest;
 
 /// How the archives of one source are read.

@@ -1,5 +1,8 @@
 //! The 7z format: members out of folders, each proven by its CRC-32.
 
+#[cfg(test)]
+mod tests;
+
 use std::io::{self, Read};
 
 use crc_fast::{CrcAlgorithm, Digest, crc32_iso_hdlc};
@@ -14,10 +17,10 @@ use crate::archive::sevenz_coders as coders;
 use crate::archive::sevenz_header::{
     Contents, Entry, Folder, HEADER, PACKED_HEADER, PartOf, Reader, Streams,
 };
-use crate::archive::spool::SpoolReader;
+use crate::archive::spool_reader::SpoolReader;
 use crate::archive::tar_header::damaged;
 use crate::archive::unread::Unread;
-use crate::failure::{Class, Failure};
+use crate::model::failure::{Class, Failure};
 use crate::model::{ModifiedTime, Precision, Secret};
 
 /// 7z.

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::archive::contract::UnpackError;
 use crate::archive::tar_header::damaged;
-use crate::failure::Class;
+use crate::model::failure::Class;
 
 const AES_BLOCK: usize = 16;
 /// Rounds as a power of two: 7-Zip uses 19, and more than this takes seconds.

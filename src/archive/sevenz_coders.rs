@@ -16,13 +16,13 @@ use ppmd_rust::Ppmd7Decoder;
 
 use crate::archive::contract::UnpackError;
 use crate::archive::deflate64_stream::Deflate64;
+use crate::archive::dictionary_budget::{self, Window};
 use crate::archive::limits::Meter;
 use crate::archive::sevenz_aes::{AesReader, Keys};
 use crate::archive::sevenz_header::{Coder, Folder, Streams};
-use crate::archive::spool::SpoolReader;
+use crate::archive::spool_reader::SpoolReader;
 use crate::archive::tar_header::damaged;
-use crate::archive::windows::{self, Window};
-use crate::failure::Class;
+use crate::model::failure::Class;
 
 const SIGNATURE_BYTES: u64 = 32;
 /// What the decoders of one folder may take of memory: a dictionary of 256 MiB, the largest that
@@ -90,13 +90,13 @@ fn memory_kb(coder: &Coder, size: u64) -> Result<u64, UnpackError> {
         ([3, 4, 1], [_, a, b, c, d, ..]) => {
             u64::from(u32::from_le_bytes([*a, *b, *c, *d])).div_ceil(1 << 10)
         }
-        ([4, 2, 2], _) => windows::BZIP2_BYTES >> 10,
+        ([4, 2, 2], _) => dictionary_budget::BZIP2_BYTES >> 10,
         _ => 0,
     })
 }
 
 fn lzma2_dictionary(setting: u8) -> Option<u32> {
-    windows::of_lzma2(setting).and_then(|bytes| u32::try_from(bytes).ok())
+    dictionary_budget::of_lzma2(setting).and_then(|bytes| u32::try_from(bytes).ok())
 }
 
 /// No distance reaches back further than to the beginning, whatever dictionary the packer was run

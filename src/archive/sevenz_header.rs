@@ -3,7 +3,7 @@
 use crate::archive::contract::UnpackError;
 use crate::archive::limits::Meter;
 use crate::archive::tar_header::damaged;
-use crate::failure::Class;
+use crate::model::failure::Class;
 
 /// What all headers together say.
 #[derive(Debug, Default)]

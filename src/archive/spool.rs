@@ -8,11 +8,11 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::archive::at_rest::{BLOCK, Store, no_room};
+use crate::archive::dictionary_budget::Windows;
 use crate::archive::error::UnpackError;
-use crate::archive::windows::Windows;
+use crate::archive::spool_reader::{BLOCK, Store, no_room};
 
-pub use crate::archive::at_rest::{Piece, Spool, SpoolReader};
+pub use crate::archive::spool_reader::{Piece, Spool, SpoolReader};
 
 /// How much room spools may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -322,7 +322,7 @@ impl SpoolWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::{Class, Failure};
+    use crate::model::failure::{Class, Failure};
     use std::io::{Read, Seek, SeekFrom};
     use std::time::Duration;
 

@@ -1,20 +1,23 @@
 //! The tar format: old, ustar, star, GNU and pax; every header proven by its checksum. Content has
 //! none in this format.
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 
 use crate::archive::contract::{Format, Member, MemberKind, Nature, Options, UnpackError, Visit};
 use crate::archive::limits::{MemberMeter, Meter};
-use crate::archive::spool::SpoolReader;
+use crate::archive::spool_reader::SpoolReader;
 use crate::archive::tar_blocks::{Blocks, Content};
 use crate::archive::tar_extended::Extended;
 use crate::archive::tar_header::{BLOCK, Block, Header, begins_tar, damaged, decoded, kind, parse};
 use crate::archive::tar_links::{Links, is_same};
 use crate::archive::tar_sparse::{Sparse, old_map};
 use crate::archive::unread::Unread;
-use crate::failure::Class;
+use crate::model::failure::Class;
 
 /// tar, uncompressed; within a compression see `compressed`.
 #[derive(Debug)]

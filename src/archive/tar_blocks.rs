@@ -7,7 +7,7 @@ use crate::archive::limits::Meter;
 use crate::archive::tar_header::{BLOCK, Block, Header, RECORD, checksum_holds, damaged};
 use crate::archive::tar_sparse::Sparse;
 use crate::archive::unread::Unread;
-use crate::failure::Class;
+use crate::model::failure::Class;
 
 /// The largest extended header that is read: names and numbers, nothing that needs more.
 const MOST_EXTENDED_BYTES: u64 = 1 << 20;

@@ -4,7 +4,7 @@ use crate::archive::contract::{MemberTime, UnpackError};
 use crate::archive::tar_header::{damaged, pax_time, records, until_nul};
 use crate::archive::tar_sparse::SparseRecords;
 use crate::archive::unread::Unread;
-use crate::failure::Class;
+use crate::model::failure::Class;
 
 /// What extended headers say of the member that follows them, or of all members.
 #[derive(Clone, Default)]

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use crate::archive::contract::{Charset, MemberTime, UnpackError};
-use crate::failure::Class;
+use crate::model::failure::Class;
 use crate::model::{ModifiedTime, Precision};
 
 /// Everything in a tar stands in blocks of this size.

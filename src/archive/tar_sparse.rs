@@ -2,7 +2,7 @@
 
 use crate::archive::contract::UnpackError;
 use crate::archive::tar_header::{BLOCK, Block, damaged, number};
-use crate::failure::Class;
+use crate::model::failure::Class;
 
 /// The most pieces of data that one file may have.
 const MOST_PIECES: usize = 1 << 20;

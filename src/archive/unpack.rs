@@ -9,15 +9,15 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::archive::checking::Checking;
 use crate::archive::contract::{Indexed, Member, Nature, Partial, UnpackError};
 use crate::archive::limits::{Limits, Meter};
 use crate::archive::nested::{Leaves, Walk, fill};
-use crate::failure::Class;
+use crate::archive::verify::Checking;
 use crate::model;
+use crate::model::failure::Class;
 
-pub use crate::archive::checking::Taker;
 pub use crate::archive::nested::{Archive, CHUNK_BYTES, KeptInner, KeptWhy};
+pub use crate::archive::verify::Taker;
 
 /// The largest member that is kept from the check.
 pub const MOST_KEPT_OF_ONE: u64 = 8 << 20;
@@ -44,7 +44,7 @@ pub struct Checked {
     pub member: Member,
     /// How many bytes it has.
     pub size: u64,
-    /// Their MD5: of what is kept if it is no larger than [`ALONE`](crate::checksum::ALONE), else
+    /// Their MD5: of what is kept if it is no larger than [`ALONE`](crate::runtime::checksum::ALONE), else
     /// if it was wanted.
     pub md5: Option<model::Md5>,
     /// All of them, if they were kept.
@@ -547,5 +547,4 @@ async fn joined<T>(
 }
 
 #[cfg(test)]
-#[path = "unpack_tests.rs"]
 mod tests;

@@ -1,6 +1,9 @@
 //! One stream of xz: every block proven by its check, and all of them against the index and the
 //! footer.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::Cell;
 use std::io::{self, Read};
 use std::rc::Rc;
@@ -11,7 +14,7 @@ use lzma_rust2::filter::delta::DeltaReader;
 use lzma_rust2::{Lzma2Reader, lzma2_get_memory_usage};
 use sha2::Sha256;
 
-use crate::archive::windows;
+use crate::archive::dictionary_budget;
 use crate::archive::xz_checks::{BlockCheck, CheckKind, decode, invalid, unsupported};
 
 const MAGIC: &[u8] = b"\xFD7zXZ\0";
@@ -318,7 +321,9 @@ impl BlockHeader {
             return Err(unsupported("a block is not packed with LZMA2".to_owned()));
         };
         let dictionary = match properties[..] {
-            [setting] => windows::of_lzma2(setting).and_then(|bytes| u32::try_from(bytes).ok()),
+            [setting] => {
+                dictionary_budget::of_lzma2(setting).and_then(|bytes| u32::try_from(bytes).ok())
+            }
             _ => None,
         };
         let dictionary = dictionary

@@ -3,8 +3,6 @@
 mod beginning;
 mod cipher;
 mod content;
-#[cfg(test)]
-mod contradiction_tests;
 mod directory;
 mod end;
 mod extent;
@@ -15,8 +13,6 @@ mod locks;
 #[cfg(test)]
 mod making;
 mod method;
-#[cfg(test)]
-mod method_tests;
 mod names;
 mod partial;
 #[cfg(test)]
@@ -29,8 +25,8 @@ use crate::archive::contract::{
     Format, Indexed, Member, Nature, Options, Partial, UnpackError, Visit,
 };
 use crate::archive::limits::Meter;
-use crate::archive::spool::SpoolReader;
-use crate::failure::{Class, Failure};
+use crate::archive::spool_reader::SpoolReader;
+use crate::model::failure::{Class, Failure};
 use crate::model::printable;
 use content::{Content, Packed};
 use directory::{

@@ -1,7 +1,7 @@
 //! Why an audit says nothing, and who is told how far it is.
 
-use crate::failure::{Class, Failure};
 use crate::ledger::error::LedgerError;
+use crate::model::failure::{Class, Failure};
 use crate::store::contract::StoreError;
 
 /// Why nothing can be said: the store could not be read.

@@ -10,10 +10,10 @@ use crate::audit::records::{Hash, Record, Records, hash, path_hash};
 use crate::audit::suspects::{Suspect, Suspects};
 use crate::ledger::described;
 use crate::model::{RemotePath, Version};
-use crate::run::settings::Versions;
 use crate::settings::percent_decode;
 use crate::state::paths::is_state;
 use crate::store::contract::{BlobInfo, Metadata};
+use crate::transfer::settings::Versions;
 
 /// Judges the blobs of one source.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use md5::{Digest, Md5};
 use tokio_util::sync::CancellationToken;
 
 use crate::model::BlobName;
-use crate::retry::{Policy, retry};
+use crate::runtime::retry::{Policy, retry};
 use crate::store::contract::{BlobInfo, Store, StoreError, StoreKind};
 
 /// Bytes that are read at once.

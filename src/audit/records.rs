@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use crate::audit::findings::{Invariant, Violations};
 use crate::ledger::Told;
 use crate::model::{RemoteFile, RemotePath, Version};
-use crate::naming::escaped_for_metadata;
-use crate::plan::Known;
+use crate::rules::naming::escaped_for_metadata;
+use crate::rules::plan::known::Known;
 
 /// The first bytes of a SHA-256: what stands for a path or a name.
 pub type Hash = [u8; 16];

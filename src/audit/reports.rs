@@ -248,10 +248,10 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Class;
+    use crate::model::failure::Class;
     use crate::model::{RemoteFile, RemotePath};
-    use crate::plan::Skip;
     use crate::report::{Defer, Ingested, Outcome, SourceReport};
+    use crate::rules::plan::Skip;
     use serde_json::Value;
 
     /// A report and its manifest, as a run writes them.

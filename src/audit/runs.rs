@@ -17,7 +17,7 @@ use super::suspects::Suspects;
 use crate::ledger::journals;
 use crate::model::{BlobName, hex};
 use crate::report::{Line, Reach};
-use crate::retry::retry;
+use crate::runtime::retry::retry;
 use crate::state::paths::{RUNS, StatePaths, run_of_record, run_record};
 use crate::state::sum::sha256;
 

@@ -10,9 +10,9 @@ use crate::audit::records::{Hash, Records};
 use crate::ledger::described;
 use crate::model::{Version, md5_of_hex, printable};
 use crate::report::Line;
-use crate::run::Manifest;
-use crate::run::settings::Versions;
 use crate::store::contract::BlobInfo;
+use crate::transfer::archive::manifest::Manifest;
+use crate::transfer::settings::Versions;
 
 /// What stands below `_blobferry/<source>/`.
 #[derive(Debug, Default)]

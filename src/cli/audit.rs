@@ -9,10 +9,10 @@ use super::open::{self, Opened};
 use super::{Configured, NOTHING, WELL, console};
 use crate::audit::{self, Bytes, Checked, Findings, Notes, Violation};
 use crate::config::text::Environment;
-use crate::failure::Failure;
+use crate::model::failure::Failure;
 use crate::model::{chain, printable};
 use crate::report::in_bytes;
-use crate::retry::Policy;
+use crate::runtime::retry::Policy;
 use crate::telemetry::Watched;
 
 /// Exit status: something does not hold.

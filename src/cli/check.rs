@@ -14,8 +14,8 @@ use super::open::{self, Opened};
 use super::{Configured, NOTHING, WELL, console};
 use crate::config::Config;
 use crate::config::text::Environment;
-use crate::failure::Class;
-use crate::place::Hosting;
+use crate::model::failure::Class;
+use crate::runtime::platform::Hosting;
 use lines::{Form, Line, Lines};
 
 #[derive(Debug, clap::Args)]

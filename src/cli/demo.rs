@@ -15,12 +15,13 @@ use crate::config::text::Environment;
 use crate::demo::ftp::FtpServer;
 use crate::demo::sftp::{Account, SftpServer};
 use crate::demo::{files, ftp, sftp};
+use crate::history::record::Trigger;
 use crate::model::Secret;
 use crate::report::Report;
-use crate::run::progress::{Progress, Silent};
-use crate::run::record::Trigger;
-use crate::run::{self, Options};
+use crate::run;
 use crate::telemetry::Watched;
+use crate::transfer::options::Options;
+use crate::transfer::progress::{Progress, Silent};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::history::files_by_name::{Hit, NameQuery, NamesFound, find as look};
 use crate::model::redactor::Redactor;
 use crate::report::{Word, in_bytes};
-use crate::run::names::{Hit, NameQuery, NamesFound, find as look};
 use crate::state::store::StateStore;
 use crate::store::contract::StoreError;
 

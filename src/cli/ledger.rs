@@ -8,15 +8,15 @@ use tokio_util::sync::CancellationToken;
 use super::open::{self, Opened};
 use super::{Configured, NOTHING, console};
 use crate::config::text::Environment;
-use crate::failure::Failure;
+use crate::history::run_id::run_id;
 use crate::ledger::error::LedgerError;
 use crate::ledger::{self, Originals, Overview, Rebuilt};
 use crate::model::chain;
+use crate::model::failure::Failure;
 use crate::report::in_bytes;
-use crate::retry::Policy;
-use crate::run::run_id;
-use crate::run::settings::{Archives, Source};
+use crate::runtime::retry::Policy;
 use crate::store::contract::Store;
+use crate::transfer::settings::{Archives, Source};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {

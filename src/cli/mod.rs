@@ -22,9 +22,9 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::failure::Failure;
 use crate::model::chain;
-use crate::retry::Policy;
+use crate::model::failure::Failure;
+use crate::runtime::retry::Policy;
 use crate::state::store::StateStore;
 
 /// Exit status: all well.

@@ -10,11 +10,10 @@ use super::{Configured, UNUSABLE, console};
 use crate::config::telemetry::Export;
 use crate::config::text::Environment;
 use crate::config::{self, Account, Config, Destination, LimitSettings};
-use crate::failure::Failure;
+use crate::model::failure::Failure;
 use crate::model::redactor::Redactor;
 use crate::model::{Secret, chain};
-use crate::place::Hosting;
-use crate::run::settings::Limits;
+use crate::runtime::platform::Hosting;
 use crate::state::apart::Apart;
 use crate::store::azure::{
     AzureQueue, AzureSettings, AzureStore, ContainerCreation, Credential, Identity, ManagedId,
@@ -27,6 +26,7 @@ use crate::telemetry::insights::connection::{
     AUTHENTICATION, CONNECTION, authentication, connection,
 };
 use crate::telemetry::insights::{Insights, Receiver, Requests, Settings, endpoint};
+use crate::transfer::settings::Limits;
 
 /// Why a command cannot begin: text for people, all of it.
 #[derive(Debug)]

@@ -6,13 +6,14 @@ use super::open::{self, Opened};
 use super::{Configured, console};
 use crate::config::Destination;
 use crate::config::text::Environment;
-use crate::failure::Failure;
 use crate::model::chain;
+use crate::model::failure::Failure;
 use crate::report::{Status, in_bytes};
-use crate::retry::retry;
-use crate::run::{self, Options, Plan, Planned};
+use crate::run::{self, Plan, Planned};
+use crate::runtime::retry::retry;
 use crate::telemetry::lines::LineOut;
 use crate::telemetry::{self, Console};
+use crate::transfer::options::Options;
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {

@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::config::text::Environment;
 use crate::model::RemotePath;
 use crate::report::{Outcome, SourceReport, in_bytes};
-use crate::run::progress::Progress;
+use crate::transfer::progress::Progress;
 
 /// Bars on standard error.
 pub struct Bars {

@@ -9,16 +9,17 @@ use super::open::{self, Opened, Unusable};
 use super::progress::{Bars, Colours};
 use super::{Configured, console};
 use crate::config::text::Environment;
+use crate::history::record::Trigger;
 use crate::model::redactor::Redactor;
-use crate::place::Hosting;
 use crate::report::{Report, Status};
-use crate::run::progress::{Progress, Silent};
-use crate::run::record::Trigger;
-use crate::run::{self, Options};
-use crate::signals::Signals;
+use crate::run;
+use crate::runtime::platform::Hosting;
+use crate::runtime::signals::Signals;
 use crate::telemetry::insights::{Beginning, FLUSH};
 use crate::telemetry::lines::LineOut;
 use crate::telemetry::{self, Console, Watched};
+use crate::transfer::options::Options;
+use crate::transfer::progress::{Progress, Silent};
 
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -59,8 +60,14 @@ pub async fn run(arguments: Arguments, environment: &Environment) -> u8 {
 
 fn check_globs(arguments: &Arguments) -> Result<(), Unusable> {
     let check = |glob: &String| {
-        crate::patterns::Patterns::new("/".into(), std::slice::from_ref(glob), &[], &[], None)
-            .map(|_| ())
+        crate::rules::patterns::Patterns::new(
+            "/".into(),
+            std::slice::from_ref(glob),
+            &[],
+            &[],
+            None,
+        )
+        .map(|_| ())
     };
     arguments
         .again

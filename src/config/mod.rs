@@ -4,7 +4,6 @@ mod identity;
 pub mod keys;
 mod overlap;
 mod own;
-mod place;
 pub mod schema;
 pub mod source;
 pub mod tables;
@@ -16,15 +15,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::archive::limits::Limits as ArchiveLimits;
+use crate::jobs::cutting::Sizes;
 use crate::model::Secret;
-use crate::run::settings::{Limits, Source};
-use crate::run::work::cutting::Sizes;
 use crate::settings::{Key, Section, SettingError};
 use crate::store::azure::illegal_queue;
-use place::{destination, place_of_state};
+use crate::transfer::settings::{Limits, Source};
+use destination::{destination, place_of_state};
 use text::{Environment, RawSection};
 
-pub use place::{Account, Destination};
+pub use destination::{Account, Destination};
 
 /// Everything that the file and the environment say, checked.
 #[derive(Debug)]
@@ -310,5 +309,6 @@ fn log(section: &Section, folder: &Path) -> Result<LogSettings, SettingError> {
     })
 }
 
+pub mod destination;
 #[cfg(test)]
 mod tests;

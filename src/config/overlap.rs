@@ -1,7 +1,7 @@
 //! Sources that can see the same files where one of them removes: each would take them from the
 //! other.
 
-use crate::run::settings::{After, Source};
+use crate::transfer::settings::{After, Source};
 
 /// Tells each source that removes files which other one can see them too.
 pub fn note(sources: &mut [Source]) {

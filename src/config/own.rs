@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::model::RemotePath;
-use crate::run::settings::Source;
+use crate::transfer::settings::Source;
 
 /// Leaves the folders `own` out of the sources that they lie in.
 pub fn leave_out(sources: &mut [Source], own: &[PathBuf]) {

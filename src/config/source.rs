@@ -9,15 +9,15 @@ use crate::archive::options::{Charset, InnerErrors, Options, OwnLimits, UnknownA
 use crate::config::keys;
 use crate::config::text::{RawSection, source_name};
 use crate::model::{RemotePath, Secret};
-use crate::naming::{Layout, Naming};
-use crate::patterns::{NameGlobs, Patterns};
-use crate::plan::Times;
-use crate::retry::Policy;
-use crate::run::settings::{After, Archives, DeleteBy, Source, Versions};
-use crate::schedule::Schedule;
+use crate::rules::naming::{Layout, Naming};
+use crate::rules::patterns::{NameGlobs, Patterns};
+use crate::rules::plan::known::Times;
+use crate::rules::schedule::Schedule;
+use crate::runtime::retry::Policy;
 use crate::settings::{Entry, Key, Section, SettingError, SourceUrl, Value, listed, parse_size};
 use crate::source::DRIVERS;
 use crate::source::contract::Driver;
+use crate::transfer::settings::{After, Archives, DeleteBy, Source, Versions};
 
 const IN_PROGRESS: &[&str] =
     &["**/*.part", "**/*.partial", "**/*.filepart", "**/*.tmp", "**/*.crdownload"];

@@ -6,8 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::envelope::{BadPayload, Envelope, HttpAnswer, HttpCall, json_of};
+use crate::history::record::UnderWay;
 use crate::model::printable;
-use crate::run::record::UnderWay;
 use crate::settings::listed;
 
 /// Runs in a list, unless the request says how many.

@@ -13,25 +13,28 @@ use super::console::Ids;
 use super::envelope::HttpAnswer;
 use super::functions::{Answer, App, Invocation, loaded};
 use super::host::Host;
-use super::ready::{Given, Ready, Work};
-use super::threads::Own;
+use super::isolated_runtime::Own;
+use super::resources::{Given, Ready, Work};
+use crate::history::record::{RunRecord, Status, Trigger, UnderWay, source_line, waiting_line};
+use crate::history::records::{Changed, Records};
+use crate::history::source_index::SourceIndex;
+use crate::jobs::enqueue::Office;
+use crate::jobs::error::WorkError;
+use crate::jobs::message::{Message, Unreadable};
+use crate::jobs::outcome::Came;
+use crate::jobs::run_status;
+use crate::jobs::sweep::sweep;
+use crate::jobs::work;
 use crate::model::chain;
 use crate::report::{SourceReport, Status as Ended};
-use crate::retry::{Policy, retry};
 use crate::run::due::due;
-use crate::run::progress::Silent;
-use crate::run::record::{RunRecord, Status, Trigger, UnderWay, source_line, waiting_line};
-use crate::run::records::{Changed, Records};
-use crate::run::settings::Source;
-use crate::run::source_index::SourceIndex;
-use crate::run::work::asking::Office;
-use crate::run::work::message::{Message, Unreadable};
-use crate::run::work::sweep::sweep;
-use crate::run::work::{Came, WorkError, work};
-use crate::run::{self, Options};
+use crate::runtime::retry::{Policy, retry};
 use crate::state::paths::is_run_id;
 use crate::store::queue::Queue;
 use crate::telemetry::insights::{Beginning, FLUSH, Operation, taken_from_queue};
+use crate::transfer::options::Options;
+use crate::transfer::progress::Silent;
+use crate::transfer::settings::Source;
 
 /// A message of a later release is not seen for so long.
 const LATER_RELEASE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -99,7 +102,7 @@ async fn look_after(ready: &Ready, work: &Work, index: &SourceIndex, invocation:
     let records = Records::new(ready.state());
     let mut ended = swept.ended;
     for run in index.open.iter().chain(&swept.closed) {
-        match records.settle(run).await {
+        match run_status::settle(&records, run).await {
             Ok(settled) => ended.extend(now_ended(settled)),
             Err(error) => tracing::warn!(
                 run_id = run,
@@ -356,7 +359,7 @@ type Ends = Vec<(String, Result<Came, WorkError>)>;
 /// On threads of its own: connections live and die with them.
 async fn do_it(
     ready: Arc<Ready>,
-    sizes: run::work::cutting::Sizes,
+    sizes: crate::jobs::cutting::Sizes,
     message: Message,
     sources: Vec<Source>,
     (stop, leases): (CancellationToken, TaskTracker),
@@ -373,7 +376,7 @@ async fn do_it(
 
 async fn of_source(
     ready: &Ready,
-    sizes: run::work::cutting::Sizes,
+    sizes: crate::jobs::cutting::Sizes,
     message: &Message,
     source: Source,
     (stop, leases): (CancellationToken, TaskTracker),
@@ -408,7 +411,7 @@ async fn answer(ready: &Ready, message: &Message, ends: Ends) -> Answer {
         }
     }
     let records = Records::new(ready.state());
-    let settled = if is_over { records.settle(&message.run).await } else { Ok(None) };
+    let settled = if is_over { run_status::settle(&records, &message.run).await } else { Ok(None) };
     let ended = if lines.is_empty() { Ok(None) } else { records.tell(&message.run, &lines).await };
     for written in [settled, ended] {
         match written {

@@ -17,15 +17,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::api::{self, Asked};
-use super::byhand;
 use super::dispatch;
 use super::envelope::{BadPayload, Envelope, HttpAnswer, answer, http_answer};
 use super::host::Host;
+use super::manual;
 use super::page::{self, Dress};
-use super::ready::Ready;
+use super::resources::Ready;
 use super::runs::{Call, Runs, Started};
+use crate::history::record::{RunRecord, Status, Trigger, UnderWay};
 use crate::run::due::due;
-use crate::run::record::{RunRecord, Status, Trigger, UnderWay};
 
 /// Azure's front end gives up after 230 s, so a caller is sent off with 202 before.
 pub const PATIENCE: Duration = Duration::from_secs(200);
@@ -113,7 +113,7 @@ pub const NAMES: &[&str] = &["IngestTimer", "IngestHttp", "IngestStatus", "Inges
 pub async fn call(app: &App, name: &str, invocation: Invocation) -> Option<Answer> {
     match name {
         "IngestTimer" => Some(timer(app, invocation).await),
-        "IngestHttp" => Some(byhand::http(app, invocation).await),
+        "IngestHttp" => Some(manual::http(app, invocation).await),
         "IngestStatus" => Some(status(app, invocation).await),
         "IngestQueue" => Some(dispatch::message(app, invocation).await),
         _ => None,

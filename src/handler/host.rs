@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::envelope::json_of;
 use crate::config::text::Environment;
-use crate::place::Hosting;
+use crate::runtime::platform::Hosting;
 
 /// The environment variable that tells where to listen.
 pub const PORT: &str = "FUNCTIONS_CUSTOMHANDLER_PORT";
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(host(r#"{"extensions":{"http":{"routePrefix":""}}}"#, &[]).prefix, "");
         assert_eq!(host("", &[(ROUTE_PREFIX, "/v1/")]).prefix, "/v1");
         assert!(
-            host("", &[(crate::place::SITE, "func-x")]).place.in_azure()
+            host("", &[(crate::runtime::platform::SITE, "func-x")]).place.in_azure()
                 && !host("", &[]).place.in_azure()
         );
     }

@@ -5,22 +5,22 @@
 //! the host's settings, its rule for log lines, and what is kept of a run. `runs` and `run` start
 //! runs and watch over them, `records` keeps their records in the store. `dispatch` hands work to
 //! the queue instead and does what its messages say, `afar` tells how such runs stand. `page` shows
-//! them to people; `byhand` starts and, with `planning`, plans runs for them.
+//! them to people; `manual` starts and, with `planning`, plans runs for them.
 
 pub mod api;
-pub mod byhand;
 pub mod console;
 mod dispatch;
 pub mod envelope;
 pub mod functions;
 pub mod host;
+pub mod isolated_runtime;
 pub mod listen;
+pub mod manual;
 pub mod page;
 mod planning;
-pub mod ready;
+pub mod resources;
 pub mod routes;
 mod run;
 pub mod runs;
 pub mod server;
 mod tally;
-mod threads;

@@ -10,10 +10,10 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::envelope::HttpAnswer;
-use super::ready::Ready;
-use crate::run::progress::Silent;
-use crate::run::settings::Source;
+use super::resources::Ready;
 use crate::run::{self, Plan};
+use crate::transfer::progress::Silent;
+use crate::transfer::settings::Source;
 
 /// Files that a plan tells by name, for each source.
 const NAMED: usize = 500;

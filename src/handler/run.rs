@@ -10,18 +10,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::console::Ids;
 use super::host::Deadline;
-use super::ready::Ready;
+use super::isolated_runtime::Own;
+use super::resources::Ready;
 use super::tally::Tally;
-use super::threads::Own;
-use crate::failure::Class;
+use crate::history::record::{RunRecord, Status};
+use crate::history::records::Records;
+use crate::history::source_index;
 use crate::model::chain;
+use crate::model::failure::Class;
 use crate::report::Report;
 use crate::run;
-use crate::run::record::{RunRecord, Status};
-use crate::run::records::Records;
-use crate::run::settings::Source;
-use crate::run::source_index;
 use crate::telemetry::insights::{FLUSH, Operation};
+use crate::transfer::settings::Source;
 
 /// A record is written this often while its run goes on.
 const HEARTBEAT: Duration = Duration::from_secs(30);

@@ -12,10 +12,10 @@ use tokio_util::task::TaskTracker;
 
 use super::console::Ids;
 use super::host::Deadline;
-use super::ready::Ready;
+use super::resources::Ready;
 use super::run::{Job, drive};
 use super::tally::Tally;
-use crate::run::record::{RunRecord, Status, Trigger, UnderWay};
+use crate::history::record::{RunRecord, Status, Trigger, UnderWay};
 use crate::telemetry::insights::{Beginning, Operation};
 
 /// Runs at once, at most: `limits` hold for each of them.

@@ -16,12 +16,12 @@ use super::console::say;
 use super::functions::{App, Loaded, PATIENCE};
 use super::host::{self, Host};
 use super::listen;
-use super::ready::Load;
+use super::resources::Load;
 use super::routes::router;
 use super::runs::Runs;
 use crate::config::text::Environment;
 use crate::model::chain;
-use crate::signals::{Parent, Signals};
+use crate::runtime::signals::{Parent, Signals};
 use crate::store::queue::Queue;
 use crate::telemetry::Telemetry;
 

@@ -7,11 +7,11 @@ use std::sync::{Mutex, MutexGuard};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use crate::history::record::source_line;
 use crate::model::RemotePath;
 use crate::model::redactor::Redactor;
 use crate::report::{Outcome, SourceReport};
-use crate::run::progress::Progress;
-use crate::run::record::source_line;
+use crate::transfer::progress::Progress;
 
 /// Counts along.
 pub struct Tally {

@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::ledger::blobs::Shelf;
 use crate::ledger::error::LedgerError;
 use crate::ledger::loaded::Loaded;
-use crate::ledger::shelf::Shelf;
 
 /// Files of all ledgers that are kept, at most: 32 bytes each, and some hundred for what is not
 /// folded yet.

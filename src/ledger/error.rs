@@ -1,7 +1,7 @@
 //! Why the ledger could not be read or written.
 
-use crate::failure::{Class, Failure};
 use crate::model::BoxError;
+use crate::model::failure::{Class, Failure};
 use crate::store::contract::{StoreError, StoreKind};
 
 /// The version of the ledger's blobs. Those of a later release are refused, not guessed at. Version

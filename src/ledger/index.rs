@@ -14,7 +14,7 @@ use crate::ledger::packed::Packed;
 use crate::ledger::record::Record;
 use crate::ledger::snapshot::Snapshot;
 use crate::model::{Md5, RemotePath};
-use crate::plan::{Known, Seen};
+use crate::rules::plan::known::{Known, Seen};
 
 /// The first bytes of a path's SHA-256.
 pub type Key = [u8; 16];

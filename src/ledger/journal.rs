@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, OnceLock};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::ledger::blobs::{Appended, Race, Shelf, Tagged};
+use crate::ledger::compact::{Tuning, fold};
 use crate::ledger::error::LedgerError;
-use crate::ledger::fold::{Tuning, fold};
 use crate::ledger::head::Piece;
 use crate::ledger::index::Index;
+use crate::ledger::journal_files::{MAX_OVERTAKEN, Own, make, name_in_head};
 use crate::ledger::loaded::Loaded;
-use crate::ledger::planned::{MAX_OVERTAKEN, Own, make, name_in_head};
 use crate::ledger::reach::{Reached, extended};
 use crate::ledger::record::Record;
-use crate::ledger::shelf::{Appended, Race, Shelf, Tagged};
 use crate::model::chain;
 use crate::report::Reach;
 
@@ -338,7 +338,7 @@ fn answer(batch: Vec<Write>, result: Result<(), LedgerError>) {
 mod tests {
     use super::*;
     use crate::ledger::load::load;
-    use crate::retry::Policy;
+    use crate::runtime::retry::Policy;
     use crate::store::memory::MemoryStore;
 
     /// Each record is appended by itself, by one run and then by another that goes on in the same

@@ -3,15 +3,15 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::failpoint::left_out;
+use crate::ledger::blobs::{HEAD, Shelf, Tagged};
 use crate::ledger::cache::LedgerCache;
 use crate::ledger::error::{BadState, LedgerError, SCHEMA};
 use crate::ledger::head::Head;
 use crate::ledger::index::OpenRuns;
+use crate::ledger::journal_files::{Own, Raw, legacy, read};
 use crate::ledger::loaded::Loaded;
-use crate::ledger::planned::{Own, Raw, legacy, read};
 use crate::ledger::reach::sum;
 use crate::ledger::record::{Check, Record, scan};
-use crate::ledger::shelf::{HEAD, Shelf, Tagged};
 use crate::ledger::snapshot::Snapshot;
 use crate::state::apart::told;
 use crate::state::paths::pointer;

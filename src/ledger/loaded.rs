@@ -1,9 +1,9 @@
 //! A ledger as it was read, and whether it is still so.
 
+use crate::ledger::blobs::{Shelf, Tagged};
 use crate::ledger::error::LedgerError;
 use crate::ledger::index::Index;
-use crate::ledger::planned::Own;
-use crate::ledger::shelf::{Shelf, Tagged};
+use crate::ledger::journal_files::Own;
 
 /// A ledger as it was read.
 #[derive(Clone, Debug, Default)]

@@ -11,30 +11,26 @@
 //! of. Losing it costs work, not data: the next run finds every blob under its name, equal, and
 //! records it again.
 
+pub mod blobs;
 mod cache;
+pub mod compact;
 pub mod error;
-mod fold;
 mod head;
 mod index;
 mod journal;
+pub mod journal_files;
 mod load;
 mod loaded;
-mod look;
 mod packed;
 mod pass;
-mod planned;
 mod reach;
 mod rebuild;
 mod record;
-mod shelf;
+pub mod scan;
 mod snapshot;
 mod sums;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_late;
-#[cfg(test)]
-mod tests_refused;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -43,25 +39,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failpoint::failpoint;
 use crate::model::{Md5, RemoteFile, RemotePath};
-use crate::plan::{History, Known, Seen};
-use crate::retry::Policy;
+use crate::rules::plan::known::{History, Known, Seen};
+use crate::runtime::retry::Policy;
 use crate::state::paths::StatePaths;
 use crate::store::contract::Store;
+use blobs::{HEAD, Shelf};
 use error::LedgerError;
 use index::{Index, OpenRuns, key};
 use journal::Journal;
 use load::{load, load_with};
 use loaded::Loaded;
 use record::Record;
-use shelf::{HEAD, Shelf};
 use sums::Sums;
 
 pub use cache::LedgerCache;
-pub use fold::Tuning;
+pub use compact::Tuning;
 pub use head::OpenPass;
-pub use look::{Looked, Told, journals, look_through};
 pub use rebuild::{Originals, Rebuilt, described, rebuild};
 pub use record::Recorded;
+pub use scan::{Looked, Told, journals, look_through};
 
 /// Journals of a source in which nothing happens: each costs a look a request.
 const IDLE_JOURNALS: usize = 2;
@@ -419,7 +415,7 @@ pub async fn each_file(
     visit: &mut (dyn FnMut(RemotePath, Known) + Send),
 ) -> Result<(), LedgerError> {
     let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
-    let mut take_in = |raw: planned::Raw| {
+    let mut take_in = |raw: journal_files::Raw| {
         let found = raw.scan(|record, _| {
             if let Record::File(file) = &record
                 && let Some((path, known)) = file.known()
@@ -430,18 +426,18 @@ pub async fn each_file(
         found.map(|_| ()).map_err(|bad| shelf.bad(bad))
     };
     let Some((head, _)) = shelf.head().await? else {
-        return planned::legacy(&shelf).await?.into_iter().try_for_each(take_in);
+        return journal_files::legacy(&shelf).await?.into_iter().try_for_each(take_in);
     };
     for piece in head.shards.iter().flatten() {
         let bytes = shelf.piece(piece).await?;
-        take_in(planned::Raw {
+        take_in(journal_files::Raw {
             blob: shelf.blob(&piece.name)?,
             bytes,
             check: record::Check::WherePresent,
         })?;
     }
     for name in &head.journals {
-        take_in(planned::read(&shelf, name).await?)?;
+        take_in(journal_files::read(&shelf, name).await?)?;
     }
     Ok(())
 }

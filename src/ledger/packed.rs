@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version};
-use crate::plan::{History, Known};
+use crate::rules::plan::known::{History, Known};
 
 /// Size, modified time, its precision and the listed time of one file. The version is not in it: it
 /// is a fingerprint of path, size and time, so it is computed again when it is asked for.

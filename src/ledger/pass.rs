@@ -3,12 +3,12 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::failpoint::left_out;
+use crate::ledger::blobs::{Race, Shelf};
 use crate::ledger::error::{LedgerError, SCHEMA};
 use crate::ledger::head::{Head, OpenPass};
-use crate::ledger::planned::{MAX_OVERTAKEN, Own, is_untouched, make, name_in_head, read};
+use crate::ledger::journal_files::{MAX_OVERTAKEN, Own, is_untouched, make, name_in_head, read};
 use crate::ledger::reach::sum;
 use crate::ledger::record::Record;
-use crate::ledger::shelf::{Race, Shelf};
 
 /// Journals that are made at once.
 const MADE_AT_ONCE: usize = 16;

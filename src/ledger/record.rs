@@ -10,8 +10,8 @@ use crate::ledger::error::{BadState, SCHEMA};
 use crate::model::{
     BoxError, ModifiedTime, Precision, RemoteFile, RemotePath, Version, hex, md5_of_hex,
 };
-use crate::naming::escaped_for_metadata;
-use crate::plan::{History, Known, Seen, Unmet};
+use crate::rules::naming::escaped_for_metadata;
+use crate::rules::plan::known::{History, Known, Seen, Unmet};
 use crate::settings::percent_decode;
 
 /// One line of a journal.

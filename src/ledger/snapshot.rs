@@ -10,7 +10,7 @@ use crate::ledger::index::{Key, key};
 use crate::ledger::packed::Packed;
 use crate::ledger::record::{Check, Record, scan};
 use crate::model::RemotePath;
-use crate::plan::{Known, Seen};
+use crate::rules::plan::known::{Known, Seen};
 
 /// `BFLEDGER`, the schema (4 bytes), 4 zeros, the number of records (8 bytes), little-endian; the
 /// records; then, as lines of a journal, what does not fit into a record.

@@ -16,7 +16,11 @@ use crate::store::contract::{BlobInfo, Condition, Etag, Leased, Properties, Stor
 use crate::store::holder::Holder;
 use crate::store::memory::{Fault, MemoryStore, Op};
 
+#[cfg(test)]
+mod late;
 mod pieces;
+#[cfg(test)]
+mod refused;
 
 /// Folds early and cuts finely.
 pub(super) const SMALL: Tuning = Tuning { lines: 6, share: 4, journals: 2, shard_files: 4 };

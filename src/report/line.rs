@@ -6,9 +6,9 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::model::redactor::Redactor;
 use crate::model::{BlobName, Md5, Precision, RemoteFile, Version, hex};
-use crate::naming::escaped_for_metadata;
-use crate::plan::Why;
 use crate::report::{DEFERS_WITH_LINES, Outcome, SKIPS_WITH_LINES};
+use crate::rules::naming::escaped_for_metadata;
+use crate::rules::plan::Why;
 
 /// What of an ingested file can be re-checked later.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -211,10 +211,10 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Class;
+    use crate::model::failure::Class;
     use crate::model::{ModifiedTime, RemotePath, Secret};
-    use crate::plan::Skip;
     use crate::report::{Defer, Ingested, Problem};
+    use crate::rules::plan::Skip;
     use expect_test::{Expect, expect};
 
     fn file() -> RemoteFile {

@@ -3,12 +3,12 @@
 
 use time::{Date, OffsetDateTime};
 
-use super::records::Records;
-use super::source_index::{self, SourceIndex};
+use crate::history::records::Records;
+use crate::history::source_index::{self, SourceIndex};
 use crate::model::chain;
-use crate::run::settings::Source;
 use crate::state::paths::runs_of_day;
 use crate::state::store::{StateError, StateStore};
+use crate::transfer::settings::Source;
 
 /// Days of records that are read where the index of sources is lost, at most: a source that is due
 /// less often is due at each tick of its day until it was looked at.
@@ -91,8 +91,8 @@ async fn from_records(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::retry::Policy;
-    use crate::run::record::{RunRecord, Trigger};
+    use crate::history::record::{RunRecord, Trigger};
+    use crate::runtime::retry::Policy;
     use crate::store::memory::MemoryStore;
     use serde_json::json;
     use std::sync::Arc;

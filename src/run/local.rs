@@ -3,23 +3,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::future::join_all;
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::context::Run;
-use super::look::pass;
-use super::options::{Options, begin};
-use super::settings::Source;
-use super::share;
-use super::survey::Again;
-use super::watch;
-use crate::failure::Class;
-use crate::patterns::Patterns;
-use crate::report::{Problem, Report, SourceReport, Status, problem};
-use crate::retry::retry;
+use crate::jobs::sweep::end_if_silent;
+use crate::ledger::OpenPass;
+use crate::model::chain;
+use crate::model::failure::Class;
+use crate::pass::look::{EndDeadPasses, LookOutcome, Pieces, left, left_to, look_first};
+use crate::pass::share;
+use crate::pass::steps::work_on;
+use crate::pass::survey::Again;
+use crate::report::{LeftTo, Problem, Report, SourceReport, Status, problem};
+use crate::rules::patterns::Patterns;
+use crate::runtime::retry::retry;
+use crate::transfer::context::{Pass, Run};
+use crate::transfer::events;
+use crate::transfer::options::{Options, begin};
+use crate::transfer::settings::Source;
 
 /// Passes that begin at once: so that a thousand idle sources need little memory.
 const LOOKS: usize = 16;
@@ -59,7 +64,7 @@ pub async fn run(sources: Vec<Source>, options: Options) -> Report {
                         }
                     };
                     let report = ended.unwrap_or_else(|_| defect(&name, &address));
-                    watch::source_ended(&run, &report).await;
+                    events::source_ended(&run, &report).await;
                     report
                 }
             });
@@ -69,9 +74,44 @@ pub async fn run(sources: Vec<Source>, options: Options) -> Report {
     }
     report.interrupted = cancel.is_cancelled();
     report.ended = OffsetDateTime::now_utc();
-    watch::run_ended(&report);
+    events::run_ended(&report);
     log_end(&report);
     report
+}
+
+/// Goes over `source` once, unless another run is at it. Never fails: whatever goes wrong is in the
+/// report.
+async fn pass(run: Arc<Run>, source: Source, again: Again) -> SourceReport {
+    let report = match look_first(&run, &source, &again, Pieces::EndIfDead(&Sweeper)).await {
+        LookOutcome::Ended(report) => *report,
+        LookOutcome::Work(pass, survey, ours) => work_on(&pass, *survey, ours).await,
+        LookOutcome::UnderWay(open) => left(&source, left_to(&open)),
+    };
+    run.progress.finished(&report);
+    report
+}
+
+/// Ends passes in pieces whose workers are dead, for a run that has no queue.
+struct Sweeper;
+
+#[async_trait]
+impl EndDeadPasses for Sweeper {
+    async fn end_if_dead(&self, pass: &Pass, open: &OpenPass) -> Option<LeftTo> {
+        match end_if_silent(&pass.run, &pass.source, open).await {
+            Ok(true) => None,
+            Ok(false) => Some(left_to(open)),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(
+                    source = pass.source.name,
+                    error,
+                    "Warning: how the pass of another run stands cannot be read; the source is \
+                    left to it."
+                );
+                Some(left_to(open))
+            }
+        }
+    }
 }
 
 /// Tells the end of a run at the level of its word: what a person must look at is no information.

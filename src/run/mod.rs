@@ -1,57 +1,8 @@
 //! The only room that joins: sources, archives, store and ledger to a run.
 
-mod after;
-mod ahead;
-mod announcement;
-mod blob;
-mod budget;
-mod context;
-mod described;
 pub mod due;
-mod error;
-mod fetch;
-mod file_log;
-mod gone;
-pub mod held;
-mod inner;
-mod intake;
-mod late;
-mod leaving;
-mod limit_memory;
-pub mod lines;
-mod local;
-mod look;
-mod manifest;
-mod members;
-mod missing;
-pub mod names;
-mod options;
-mod partly;
-mod pass;
-pub mod progress;
-mod quarantine;
-mod quarantined;
-mod queued;
-mod recheck;
-pub mod record;
-mod recorded;
-pub mod records;
-mod refusals;
-mod refused;
-mod removal;
-mod reread;
-mod run_id;
-pub mod settings;
-mod share;
-mod side_by_side;
-pub mod source_index;
-pub mod standing;
-mod survey;
-mod told;
-mod transfer;
-mod turn;
-pub mod watch;
-pub mod work;
+pub mod local;
+pub mod recorded;
 
 use std::sync::Arc;
 
@@ -59,19 +10,19 @@ use futures_util::future::join_all;
 
 use crate::model::RemotePath;
 use crate::report::SourceReport;
-use context::{Pass, Run};
-use options::begin;
-use settings::Source;
+use crate::transfer::context::{Pass, Run};
+use crate::transfer::options::begin;
+use crate::transfer::settings::Source;
 
-pub use local::run;
-pub use look::left;
-pub use manifest::{
+pub use crate::history::run_id::run_id;
+pub use crate::pass::look::left;
+pub use crate::pass::steps::misconfigured;
+pub use crate::transfer::archive::manifest::{
     MAX_MANIFEST_BYTES, Manifest, ManifestMember, name_of as archive_manifest_name,
 };
-pub use options::Options;
-pub use pass::misconfigured;
+pub use crate::transfer::options::Options;
+pub use local::run;
 pub use recorded::recorded;
-pub use run_id::run_id;
 
 /// What a run would do with one source.
 pub struct Plan {
@@ -113,12 +64,12 @@ pub async fn plan(sources: Vec<Source>, options: Options) -> Vec<Plan> {
 
 async fn plan_one(run: Arc<Run>, source: Source, again: Vec<String>) -> Plan {
     let again = local::patterns_again(&source, &again);
-    let pass = match pass::open(run, source).await {
+    let pass = match crate::pass::steps::open(run, source).await {
         Ok(pass) => Arc::new(pass),
         Err(report) => return Plan { report, files: Vec::new() },
     };
-    let mut survey = survey::survey(&pass, &again).await;
-    gone::settle_plan(&pass, &mut survey.report).await;
+    let mut survey = crate::pass::survey::survey(&pass, &again).await;
+    crate::pass::gone::settle_plan(&pass, &mut survey.report).await;
     pass.pool.close().await;
     let settled = survey.transfers.iter().map(|transfer| planned(&pass, transfer, false));
     let files = settled
@@ -127,7 +78,11 @@ async fn plan_one(run: Arc<Run>, source: Source, again: Vec<String>) -> Plan {
     Plan { report: survey.report, files }
 }
 
-fn planned(pass: &Pass, transfer: &transfer::Transfer, unsettled: bool) -> Planned {
+fn planned(
+    pass: &Pass,
+    transfer: &crate::transfer::transfer::Transfer,
+    unsettled: bool,
+) -> Planned {
     let path = transfer.file.path.clone();
     Planned {
         blob: pass.source.naming.file(&path),

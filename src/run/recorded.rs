@@ -7,16 +7,16 @@ use futures_util::FutureExt;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-use super::announcement::Announcement;
 use super::local::run;
-use super::options::Options;
-use super::record::{RunRecord, Trigger};
-use super::records::Records;
-use super::settings::Source;
-use super::source_index;
+use crate::history::announcement::Announcement;
+use crate::history::record::{RunRecord, Trigger};
+use crate::history::records::Records;
+use crate::history::source_index;
 use crate::model::{Secret, chain};
 use crate::report::{Report, problem};
 use crate::state::store::StateStore;
+use crate::transfer::options::Options;
+use crate::transfer::settings::Source;
 
 /// A run that is over sooner writes its record once.
 const FIRST: Duration = Duration::from_secs(5);
@@ -35,7 +35,7 @@ pub async fn recorded(sources: Vec<Source>, mut options: Options, trigger: Trigg
     record.id.clone_from(&options.id);
     record.run = Some(options.id.clone());
     record.sources =
-        sources.iter().map(|source| super::record::running_line(&source.name)).collect();
+        sources.iter().map(|source| crate::history::record::running_line(&source.name)).collect();
     let (to, first) = (records.clone(), record.clone());
     options.announcement = Some(Arc::new(Announcement::by(move || {
         let (to, first) = (to.clone(), first.clone());

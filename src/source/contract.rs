@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::finding::{Finding, Tell};
-use crate::failure::{Class, Failure};
+use crate::model::failure::{Class, Failure};
 use crate::model::{BoxError, RemoteFile, RemotePath, Secret};
 use crate::settings::{Key, Section, SettingError, SourceUrl};
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::failure::Class;
+use crate::model::failure::Class;
 use crate::model::{RemoteFile, RemotePath};
 use crate::settings::{Key, Kind, Section, SettingError, SourceUrl};
 use crate::source::contract::{
@@ -29,11 +29,11 @@ mod paths;
 mod plain;
 
 #[cfg(target_os = "linux")]
-use self::beneath::Share;
-use self::calls::{CallError, Calls, Pulse};
-use self::look::FileLook;
+use crate::source::file::beneath::Share;
+use crate::source::file::calls::{CallError, Calls, Pulse};
+use crate::source::file::look::FileLook;
 #[cfg(not(target_os = "linux"))]
-use self::plain::PathShare as Share;
+use crate::source::file::plain::PathShare as Share;
 
 /// `file:///srv/share`.
 pub const DRIVER: Driver = Driver { schemes: &["file"], keys: KEYS, configure };

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
-use crate::failure::Class;
+use crate::model::failure::Class;
 use crate::source::contract::Session;
-use crate::source::manners::{Bench, Breaker};
+use crate::source::login_backoff::{Bench, Breaker};
 
 /// A login in use is kept free of newcomers for so long, for one who wants it alone.
 const DOOR_CLOSED: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::failure::Class;
+use crate::model::failure::Class;
 use crate::model::{ModifiedTime, RemoteFile, RemotePath, Secret};
 use crate::source::contract::{Download, Endpoint, Listed, Op, Session, SourceError};
 

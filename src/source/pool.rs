@@ -8,8 +8,8 @@ use std::sync::{Arc, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::failure::{Class, Failure};
 use crate::model::chain;
+use crate::model::failure::{Class, Failure};
 use crate::source::contract::{Endpoint, Op, Session, SourceError};
 use crate::source::logins::{Alone, Lent, Login, Logins, State, Waiter, Wants};
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failpoint::left_out;
 use crate::model::RemotePath;
-use crate::retry::{Policy, retry};
+use crate::runtime::retry::{Policy, retry};
 use crate::source::contract::{Aside, Listed, SourceError};
 use crate::source::pool::Pool;
 use crate::source::room::{MemoryRoom, RoomPart};

@@ -7,9 +7,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::failure::Class;
 use crate::model::RemotePath;
-use crate::retry::Policy;
+use crate::model::failure::Class;
+use crate::runtime::retry::Policy;
 use crate::source::contract::{Listed, Op, SourceError};
 use crate::source::folders::Folders;
 use crate::source::pool::Pool;

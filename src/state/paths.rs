@@ -10,7 +10,7 @@
 //! _blobferry/<source>/archives/<version>.json the manifest of an archive
 //! _blobferry/<source>/quarantine/<version>    the original of an archive that cannot be unpacked
 //! _blobferry/<source>/refused/<version>       why an archive was refused by a limit: see `run::limit_memory`
-//! _blobferry/<source>/work/<pass>/…           a pass in pieces: see `run::work`
+//! _blobferry/<source>/work/<pass>/…           a pass in pieces: see `jobs`
 //! _blobferry/<source>/slots/<n>               one lease for each login
 //! _blobferry/<source>/lock                    the lease of the source
 //! ```

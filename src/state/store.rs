@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::sum;
 use super::version::{self, LaterVersion};
-use crate::failure::{Class, Failure};
 use crate::model::BlobName;
+use crate::model::failure::{Class, Failure};
 use crate::model::redactor::Redactor;
-use crate::retry::{Policy, retry};
+use crate::runtime::retry::{Policy, retry};
 use crate::store::contract::{
     BlobInfo, Condition, Etag, Metadata, Properties, Store, StoreError, StoreKind,
 };

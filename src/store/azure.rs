@@ -31,21 +31,23 @@ mod sas;
 mod settings;
 mod shared_key;
 
-use self::failure::{fail, fail_under};
 use super::contract::{
     BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Terms, Upload,
 };
 use super::holder::Holder;
 use super::limits;
 use crate::model::{BlobName, BoxError};
+use crate::store::azure::failure::{fail, fail_under};
 
-pub use self::client::transport;
-pub use self::connection::{Connection, parse_connection_string};
-pub use self::identity::{Identity, ManagedId, Whose, credential, whose};
-pub use self::principal::{Certified, PUBLIC_AUTHORITY, Principal, PrincipalProof};
-pub use self::queue::{AzureQueue, QueueSettings, illegal_queue};
-pub use self::sas::lacking;
-pub use self::settings::{AzureSettings, ContainerCreation, Credential, Timeouts, TrustedRoots};
+pub use crate::store::azure::client::transport;
+pub use crate::store::azure::connection::{Connection, parse_connection_string};
+pub use crate::store::azure::identity::{Identity, ManagedId, Whose, credential, whose};
+pub use crate::store::azure::principal::{Certified, PUBLIC_AUTHORITY, Principal, PrincipalProof};
+pub use crate::store::azure::queue::{AzureQueue, QueueSettings, illegal_queue};
+pub use crate::store::azure::sas::lacking;
+pub use crate::store::azure::settings::{
+    AzureSettings, ContainerCreation, Credential, Timeouts, TrustedRoots,
+};
 
 /// A container of block blobs. Each call is one try; nothing in here retries.
 ///

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::holder::Holder;
-use crate::failure::{Class, Failure};
+use crate::model::failure::{Class, Failure};
 use crate::model::{BlobName, BoxError, Md5};
 
 /// The bytes of a block at which [`Store::stage`] is worth its request; the default block size.

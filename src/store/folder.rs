@@ -22,17 +22,17 @@ mod record;
 mod staged;
 mod writes;
 
-use self::locks::Alone;
-use self::paths::{OWN, Place};
-use self::record::{Found, PutTarget, Record, Shelf, key_of, random, record_of};
-use self::staged::Uploads;
-use self::writes::{Put, Waiting};
 use super::contract::{
     BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload,
 };
 use super::holder::Holder;
 use super::limits;
 use crate::model::{BlobName, BoxError};
+use crate::store::folder::locks::Alone;
+use crate::store::folder::paths::{OWN, Place};
+use crate::store::folder::record::{Found, PutTarget, Record, Shelf, key_of, random, record_of};
+use crate::store::folder::staged::Uploads;
+use crate::store::folder::writes::{Put, Waiting};
 
 /// Unfinished files older than this are of dead processes; Azure drops blocks at the same age.
 const LEFTOVER: Duration = Duration::from_secs(7 * 86_400);

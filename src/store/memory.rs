@@ -11,13 +11,13 @@ use md5::Digest;
 mod lease;
 pub mod queue;
 
-use self::lease::{Leases, MemoryLease};
 use super::contract::{
     BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload,
 };
 use super::holder::Holder;
 use super::limits;
 use crate::model::BlobName;
+use crate::store::memory::lease::{Leases, MemoryLease};
 
 /// An operation of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

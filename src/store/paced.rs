@@ -18,8 +18,8 @@ use super::contract::{
     BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload,
 };
 use super::holder::Holder;
-use crate::failure::Failure;
 use crate::model::BlobName;
+use crate::model::failure::Failure;
 
 /// Requests at once while all is well: more than a run ever makes.
 const MOST: usize = 256;

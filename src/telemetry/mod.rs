@@ -145,7 +145,7 @@ where
     // The libraries below us log names and addresses that have not passed our escaping. What is
     // told to those who watch a run is no line; the exporter's trouble is told once, by our own
     // words.
-    let quiet = format!("{}=off,opentelemetry=off", crate::run::watch::TARGET);
+    let quiet = format!("{}=off,opentelemetry=off", crate::transfer::events::TARGET);
     let filter = EnvFilter::new(format!(
         "warn,blobferry={level},azure_core=error,azure_storage_blob=error,russh=error,{quiet}"
     ));

@@ -11,7 +11,7 @@ use blobferry::archive::contract::{MemberKind, Options};
 use blobferry::archive::recognise;
 use blobferry::archive::spool::{Room, SpoolLimits, Spooler};
 use blobferry::archive::unpack::{Archive, Checked, Wish};
-use blobferry::failure::Failure;
+use blobferry::model::failure::Failure;
 use blobferry::model::{Secret, chain};
 use md5::{Digest, Md5};
 

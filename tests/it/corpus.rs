@@ -18,7 +18,7 @@ use blobferry::archive::contract::{HEAD_BYTES, MemberKind, Nature, Options};
 use blobferry::archive::recognise;
 use blobferry::archive::spool::{Room, SpoolLimits, Spooler};
 use blobferry::archive::unpack::{Archive, Wish};
-use blobferry::failure::Failure;
+use blobferry::model::failure::Failure;
 use blobferry::model::{Secret, chain};
 
 const CORPUS: &str = "BLOBFERRY_CORPUS";

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use blobferry::failure::Class;
+use blobferry::model::failure::Class;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -49,7 +49,10 @@ fn every_class_of_failure_has_its_meaning_and_its_cure() {
     let told: Vec<&str> =
         page.lines().filter_map(|line| line.strip_prefix("## `")?.strip_suffix('`')).collect();
     let known: Vec<&str> = Class::ALL.iter().map(|class| class.word()).collect();
-    assert_eq!(told, known, "docs/failures.md tells of each class, in the order of src/failure.rs");
+    assert_eq!(
+        told, known,
+        "docs/failures.md tells of each class, in the order of src/model/failure.rs"
+    );
     let sections: Vec<&str> = page.split("\n## `").skip(1).collect();
     for (class, section) in Class::ALL.iter().zip(sections) {
         assert!(

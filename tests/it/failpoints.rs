@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use blobferry::failpoint::POINTS;
+use blobferry::history::record::{RunRecord, Trigger, waiting_line};
+use blobferry::history::records::Records;
+use blobferry::history::run_id::run_id;
 use blobferry::ledger::{OpenPass, under_way};
 use blobferry::model::BlobName;
 use blobferry::model::redactor::Redactor;
-use blobferry::retry::Policy;
-use blobferry::run::record::{RunRecord, Trigger, waiting_line};
-use blobferry::run::records::Records;
-use blobferry::run::run_id;
+use blobferry::runtime::retry::Policy;
 use blobferry::state::store::StateStore;
 use blobferry::store::contract::Store;
 use serde_json::{Value, json};

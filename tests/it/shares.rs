@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use blobferry::failure::{Class, Failure};
+use blobferry::model::failure::{Class, Failure};
 use blobferry::model::{RemoteFile, RemotePath};
 use blobferry::source::contract::{Endpoint, Listed, Session, SourceError};
 use blobferry::source::file::Folder;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use blobferry::demo::{ftp, sftp};
-use blobferry::failure::{Class, Failure};
+use blobferry::model::failure::{Class, Failure};
 use blobferry::model::{ModifiedTime, RemoteFile, RemotePath, Secret};
 use blobferry::source::contract::{Endpoint, Listed, Session, SourceError};
 use blobferry::source::memory::MemoryServer;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use blobferry::demo::ftp::{FtpServer, Options, Script};
 use blobferry::ledger::under_way;
 use blobferry::model::{Secret, hex};
-use blobferry::retry::Policy;
+use blobferry::runtime::retry::Policy;
 use blobferry::store::contract::Store;
 use blobferry::store::folder::FolderStore;
 use blobferry::store::queue::Queue;

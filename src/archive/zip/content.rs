@@ -7,16 +7,16 @@ use std::sync::OnceLock;
 use crc_fast::{CrcAlgorithm, Digest};
 
 use crate::archive::contract::{Member, Options, UnpackError};
+use crate::archive::dictionary_budget::Window;
 use crate::archive::limits::{MemberMeter, Meter};
-use crate::archive::spool::SpoolReader;
-use crate::archive::windows::Window;
+use crate::archive::spool_reader::SpoolReader;
 use crate::archive::zip::cipher::Cipher;
 use crate::archive::zip::directory::{Entry, damaged};
 use crate::archive::zip::extent::Extent;
 use crate::archive::zip::input::Input;
 use crate::archive::zip::locks::{Kind, Lock, encrypted, spellings};
 use crate::archive::zip::method::{Decoder, Method};
-use crate::failure::{Class, Failure};
+use crate::model::failure::{Class, Failure};
 use crate::model::printable;
 
 /// Where a member's packed content is, and how it is packed.

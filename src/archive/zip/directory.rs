@@ -7,10 +7,10 @@
 use std::io::Read;
 
 use crate::archive::contract::UnpackError;
-use crate::archive::spool::SpoolReader;
+use crate::archive::spool_reader::SpoolReader;
 use crate::archive::unread::Unread;
 use crate::archive::zip::fields;
-use crate::failure::{Class, Failure};
+use crate::model::failure::{Class, Failure};
 
 /// A directory entry without its name.
 pub(super) const ENTRY_BYTES: u64 = 46;

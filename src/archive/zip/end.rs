@@ -1,12 +1,12 @@
 //! The end of a zip, from which its directory is found.
 
 use crate::archive::contract::UnpackError;
-use crate::archive::spool::SpoolReader;
+use crate::archive::spool_reader::SpoolReader;
 use crate::archive::zip::beginning::begins_as_zip;
 use crate::archive::zip::directory::{
     DESCRIPTOR, Directory, ENTRY, HEADER, damaged, fill, read_exact, split, u16_at, u32_at, u64_at,
 };
-use crate::failure::{Class, Failure};
+use crate::model::failure::{Class, Failure};
 
 /// The most bytes that a directory may have, names and comments included.
 const MAX_BYTES: u64 = 256 << 20;

@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use crate::archive::contract::UnpackError;
-use crate::archive::spool::SpoolReader;
+use crate::archive::spool_reader::SpoolReader;
 use crate::archive::zip::directory::{
     DESCRIPTOR, Directory, Entry, FLAG_DESCRIPTOR, FLAG_ENCRYPTED, HEADER, Wide, damaged, fill,
     read_exact, split, u16_at, u32_at,

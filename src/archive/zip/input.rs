@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Read, Take};
 
 use crate::archive::contract::UnpackError;
-use crate::archive::spool::SpoolReader;
+use crate::archive::spool_reader::SpoolReader;
 use crate::archive::zip::cipher::{Cipher, TAG_BYTES};
 use crate::archive::zip::directory::damaged;
 

@@ -3,10 +3,10 @@
 use std::io::{self, Cursor, Read};
 
 use crate::archive::contract::UnpackError;
-use crate::archive::windows::{Draw, Window};
+use crate::archive::dictionary_budget::{Draw, Window};
 use crate::archive::zip::directory::damaged;
 use crate::archive::zip::input::Input;
-use crate::failure::Class;
+use crate::model::failure::Class;
 
 /// The largest content that is read: the programs that packed so knew no more than a few megabytes
 /// of memory.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Read;
 
 use crate::archive::contract::{Options, UnpackError};
-use crate::archive::spool::SpoolReader;
+use crate::archive::spool_reader::SpoolReader;
 use crate::archive::zip::cipher::{
     Aes, Cipher, Strength, TAG_BYTES, TRADITIONAL_HEAD_BYTES, Traditional,
 };
@@ -12,8 +12,8 @@ use crate::archive::zip::directory::{Entry, FLAG_DESCRIPTOR, FLAG_ENCRYPTED, dam
 use crate::archive::zip::fields;
 use crate::archive::zip::method::Method;
 use crate::archive::zip::names::cp437_bytes;
-use crate::failure::Class;
 use crate::model::Secret;
+use crate::model::failure::Class;
 
 /// Stands for the real method of content encrypted with AES.
 const AES: u16 = 99;

@@ -6,11 +6,11 @@ use flate2::write::DeflateEncoder;
 
 use crate::archive::contract::{Format, Options, UnpackError};
 use crate::archive::limits::{Limits, Meter};
-use crate::archive::reading_tests::read_by;
-use crate::archive::spool::Spool;
+use crate::archive::spool_reader::Spool;
+use crate::archive::tests::read_by;
 use crate::archive::zip::Zip;
-use crate::failure::{Class, Failure};
 use crate::model::chain;
+use crate::model::failure::{Class, Failure};
 
 /// A member to build; what is `None` is told as it is.
 #[derive(Clone, Debug, Default)]
@@ -113,7 +113,7 @@ pub fn build(members: &[Made]) -> Vec<u8> {
     [out, directory, tail].concat()
 }
 
-pub use crate::archive::reading_tests::Read;
+pub use crate::archive::tests::Read;
 
 pub fn read_within(archive: &[u8], limits: Limits) -> Result<Read, UnpackError> {
     read_as(archive, &Options { limits, ..Options::default() })

@@ -4,6 +4,9 @@
     reason = "decoders are opened here, under the meter, and nowhere else"
 )]
 
+#[cfg(test)]
+mod tests;
+
 use std::io::{self, Read};
 
 use bzip2::bufread::BzDecoder;
@@ -13,12 +16,12 @@ use ppmd_rust::{Ppmd8Decoder, RestoreMethod};
 
 use crate::archive::contract::UnpackError;
 use crate::archive::deflate64_stream::Deflate64;
-use crate::archive::windows::{self, Draw, Window};
+use crate::archive::dictionary_budget::{self, Draw, Window};
 use crate::archive::xz::XzStream;
 use crate::archive::zip::directory::{Entry, damaged};
 use crate::archive::zip::input::Input;
 use crate::archive::zip::legacy::{Decoded, Legacy};
-use crate::failure::Class;
+use crate::model::failure::Class;
 
 /// The most memory that a decoder may take because a member claims that it needs it: LZMA with 192
 /// MiB, and a little more.
@@ -122,7 +125,7 @@ impl Decoder {
             Method::Deflate => (Decoder::Deflate(Box::new(DeflateDecoder::new(input))), None),
             Method::Deflate64 => (Decoder::Deflate64(Deflate64::new(input)), None),
             Method::Bzip2 => {
-                let window = draw(windows::BZIP2_BYTES)?;
+                let window = draw(dictionary_budget::BZIP2_BYTES)?;
                 (Decoder::Bzip2(Box::new(BzDecoder::new(input))), window)
             }
             Method::Lzma => lzma(input, unpacked, draw)?,
@@ -181,7 +184,7 @@ const SMALL_ZSTD_WINDOW: u64 = 256 << 10;
 const HEAD_BYTES: usize = 12 + 1024;
 
 fn zstd(mut input: Input, draw: &Draw<'_>) -> Opened {
-    let window = windows::of_zstd(input.peek(HEAD_BYTES)?).unwrap_or(USUAL_ZSTD_WINDOW);
+    let window = dictionary_budget::of_zstd(input.peek(HEAD_BYTES)?).unwrap_or(USUAL_ZSTD_WINDOW);
     // Further frames may use as much as the first.
     let log = window.max(SMALL_ZSTD_WINDOW).checked_next_power_of_two().map_or(63, u64::ilog2);
     if window > MOST_MEMORY_BYTES {
@@ -194,13 +197,16 @@ fn zstd(mut input: Input, draw: &Draw<'_>) -> Opened {
 }
 
 fn xz(mut input: Input, draw: &Draw<'_>) -> Opened {
-    let window = windows::of_xz(input.peek(HEAD_BYTES)?).unwrap_or(0);
+    let window = dictionary_budget::of_xz(input.peek(HEAD_BYTES)?).unwrap_or(0);
     if window > MOST_MEMORY_BYTES {
         return Err(too_much(format!("a dictionary of {window} bytes")));
     }
     let drawn = draw(window)?;
     // Later blocks may use what the first one does.
-    Ok((Decoder::Xz(Box::new(XzStream::new(input, windows::xz_limit_kib(window)))), drawn))
+    Ok((
+        Decoder::Xz(Box::new(XzStream::new(input, dictionary_budget::xz_limit_kib(window)))),
+        drawn,
+    ))
 }
 
 /// Two bytes of version, the length of the properties, five bytes of properties; then the stream,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Opened, Zip, listed, member};
 use crate::archive::contract::{Indexed, Options, Partial, Place, UnpackError};
 use crate::archive::limits::Meter;
-use crate::archive::spool::SpoolReader;
+use crate::archive::spool_reader::SpoolReader;
 use crate::archive::zip::end;
 
 /// How far beyond a member its reader may look, for what follows it.

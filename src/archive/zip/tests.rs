@@ -7,15 +7,19 @@ use proptest::prelude::*;
 
 use crate::archive::contract::{Format, MemberKind, MemberTime, Nature, Options, UnpackError};
 use crate::archive::limits::{Limits, Meter};
-use crate::archive::spool::{Room, Spool, SpoolLimits, Spooler};
+use crate::archive::spool::{Room, SpoolLimits, Spooler};
+use crate::archive::spool_reader::Spool;
+use crate::archive::tests::Read;
 use crate::archive::unpack::{Archive, Part, Wish};
 use crate::archive::zip::Zip;
 use crate::archive::zip::making::{
-    Made, Read, build, check, doubts, end, find, made, read, read_within, refused,
+    Made, build, check, doubts, end, find, made, read, read_within, refused,
 };
-use crate::failure::{Class, Failure};
 use crate::model::chain;
+use crate::model::failure::{Class, Failure};
 
+#[cfg(test)]
+mod contradictions;
 mod natures;
 
 #[test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::console;
-use crate::failure::Failure;
 use crate::model::chain;
+use crate::model::failure::Failure;
 use crate::model::redactor::Redactor;
 use crate::source::finding::Finding;
 
@@ -66,7 +66,7 @@ impl Line {
     /// It does not work, for a reason that is no error of a room.
     pub fn wrong(
         step: &'static str,
-        class: crate::failure::Class,
+        class: crate::model::failure::Class,
         text: impl Into<String>,
     ) -> Self {
         Self {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::lines::{Line, Lines};
-use crate::failure::{Class, Failure};
 use crate::model::chain;
-use crate::run::settings::Source;
+use crate::model::failure::{Class, Failure};
 use crate::source::contract::Session;
+use crate::transfer::settings::Source;
 
 /// No login is waited for any longer.
 const PATIENCE: Duration = Duration::from_secs(60);

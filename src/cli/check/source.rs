@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use super::lines::{Line, Lines};
 use super::names::Foreign;
 use super::probe::probe;
-use crate::failure::{Class, Failure};
+use crate::model::failure::{Class, Failure};
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath};
+use crate::pass::steps::misconfigured;
 use crate::report::in_bytes;
-use crate::run::misconfigured;
-use crate::run::settings::{After, Source, Versions};
 use crate::source::contract::{Listed, Op, Session, SourceError};
 use crate::source::finding::text_setting;
+use crate::transfer::settings::{After, Source, Versions};
 
 /// How many entries of a listing are shown.
 const SHOWN: usize = 20;

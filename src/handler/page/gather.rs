@@ -6,12 +6,13 @@ use time::{Duration, OffsetDateTime};
 
 use super::overview::ArrivedFile;
 use super::view::{Run, Stored};
+use crate::history::files_by_name::{self, NameQuery, NamesFound};
+use crate::history::record::RunRecord;
+use crate::history::records::Records;
+use crate::history::source_index::{self, SourceIndex};
+use crate::jobs::run_status;
 use crate::model::redactor::Redactor;
 use crate::model::{BlobName, chain};
-use crate::run::names::{self, NameQuery, NamesFound};
-use crate::run::record::RunRecord;
-use crate::run::records::Records;
-use crate::run::source_index::{self, SourceIndex};
 use crate::state::paths::{StatePaths, is_run_id};
 use crate::state::store::StateStore;
 use crate::store::contract::StoreError;
@@ -42,7 +43,7 @@ pub struct Shelf<'a> {
 impl Shelf<'_> {
     /// The last runs, newest first, at most `limit`.
     pub async fn last(&self, limit: usize, now: OffsetDateTime) -> Result<Vec<Run>, StoreError> {
-        let stored = Records::new(self.state.clone()).last(limit, now).await?;
+        let stored = run_status::last(&Records::new(self.state.clone()), limit, now).await?;
         let mut runs: Vec<Run> =
             self.here.iter().map(|record| Run::of_record(record, now)).collect();
         for record in stored {
@@ -97,9 +98,9 @@ impl Shelf<'_> {
         brought.sort_by(|one, other| other.cmp(one));
         brought.truncate(MANIFESTS);
         let state = &self.state;
-        let read = brought
-            .into_iter()
-            .map(|(run, source)| async move { names::newest(state, &source, &run, most).await });
+        let read = brought.into_iter().map(|(run, source)| async move {
+            files_by_name::newest(state, &source, &run, most).await
+        });
         let of_runs = try_join_all(read).await?;
         let arrived = of_runs.into_iter().flatten().filter_map(|hit| {
             let (path, by) = (self.redactor.name(&hit.path), hit.began?);
@@ -117,7 +118,7 @@ impl Shelf<'_> {
             most: HITS,
             patience: PATIENCE,
         };
-        let mut found = names::find(&self.state, &query).await?;
+        let mut found = files_by_name::find(&self.state, &query).await?;
         for hit in &mut found.hits {
             hit.path = self.redactor.name(&hit.path);
             hit.message = hit.message.take().map(|text| self.redactor.text(&text));
@@ -134,7 +135,7 @@ impl Shelf<'_> {
         if let Some(record) = self.here.iter().find(|record| record.id == id) {
             return Ok(Some(Run::of_record(record, now)));
         }
-        if let Some(record) = Records::new(self.state.clone()).get(id).await? {
+        if let Some(record) = run_status::get(&Records::new(self.state.clone()), id).await? {
             return Ok(Some(Run::of_record(&record, now)));
         }
         let reports = self

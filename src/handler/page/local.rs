@@ -18,7 +18,7 @@ use crate::handler::envelope::Envelope;
 use crate::handler::functions::{App, Invocation, PATIENCE, call};
 use crate::handler::host::Host;
 use crate::handler::listen;
-use crate::handler::ready::Ready;
+use crate::handler::resources::Ready;
 use crate::handler::routes;
 use crate::handler::runs::Runs;
 use crate::model::hex;

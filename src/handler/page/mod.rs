@@ -5,7 +5,6 @@
 //! comes. `byhand` is where runs are started.
 //! `local` shows the pages without a Functions host, to whoever sits at this machine.
 
-pub mod byhand;
 mod chart;
 mod gather;
 mod html;
@@ -23,19 +22,19 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use url::form_urlencoded::byte_serialize;
 
-use self::gather::Shelf;
-use self::html::Frame;
-use self::overview::{KnownOfSources, StatusOverview, brought};
-use self::view::Run;
 use super::api::{Asked, KEYS, MOST_LISTED, location};
 use super::envelope::{HttpAnswer, HttpCall};
+use crate::handler::page::gather::Shelf;
+use crate::handler::page::html::Frame;
+use crate::handler::page::overview::{KnownOfSources, StatusOverview, brought};
+use crate::handler::page::view::Run;
+use crate::history::record::RunRecord;
 use crate::model::redactor::Redactor;
 use crate::model::{chain, printable};
-use crate::retry::Policy;
-use crate::run::record::RunRecord;
-use crate::run::settings::Source;
+use crate::runtime::retry::Policy;
 use crate::state::store::StateStore;
 use crate::store::contract::{Store, StoreError};
+use crate::transfer::settings::Source;
 
 /// Runs that are looked through for earlier failures of the files that failed in one.
 const BEFORE: usize = 30;
@@ -290,5 +289,6 @@ fn origin(url: &str) -> String {
 
 #[cfg(test)]
 mod histories;
+pub mod manual;
 #[cfg(test)]
 mod tests;

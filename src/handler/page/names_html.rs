@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use super::html::{self as parts, Frame, at, home, run_link};
 use super::overview::{SourceWord as Standing, StatusOverview};
 use super::overview_html::file;
+use crate::history::files_by_name::{Hit, NamesFound};
 use crate::report::{Word, in_bytes};
-use crate::run::names::{Hit, NamesFound};
 
 /// What a search for `name` came to, in a sentence.
 pub fn answer(found: &NamesFound, name: &str) -> String {

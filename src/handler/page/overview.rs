@@ -8,10 +8,10 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use super::view::{Pass, Run};
-use crate::failure::Class;
-use crate::run::names::began;
-use crate::run::source_index::SourceIndex;
-use crate::run::standing::{LastingTrouble, SourceStanding};
+use crate::history::files_by_name::began;
+use crate::history::source_index::SourceIndex;
+use crate::history::standing::{LastingTrouble, SourceStanding};
+use crate::model::failure::Class;
 
 /// Without a schedule a source is silent if no run was heard of for this long.
 const SILENT: Duration = Duration::hours(3);

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
 use super::*;
+use crate::history::record::{Status, Trigger};
+use crate::history::records::Records;
+use crate::history::run_id::run_id;
 use crate::model::{BlobName, Secret};
-use crate::retry::Policy;
-use crate::run::record::{Status, Trigger};
-use crate::run::records::Records;
-use crate::run::run_id;
+use crate::runtime::retry::Policy;
 use crate::state::store::StateStore;
 use crate::store::contract::{Condition, Properties};
 use crate::store::memory::MemoryStore;

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
+use crate::history::record::{RunRecord, Trigger};
+use crate::history::standing::{Of, SourceStanding};
 use crate::report::Status as Ended;
-use crate::run::record::{RunRecord, Trigger};
-use crate::run::standing::{Of, SourceStanding};
 
 /// A failure as records tell it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -315,7 +315,7 @@ mod tests {
         let mut record = RunRecord::new(Trigger::Timer, "i", NOW - Duration::minutes(minutes_ago));
         record.sources = sources;
         record.ended = Some(record.started + Duration::seconds(90));
-        record.status = crate::run::record::Status::Ok;
+        record.status = crate::history::record::Status::Ok;
         Run::of_record(&record, NOW)
     }
 

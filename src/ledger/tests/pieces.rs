@@ -136,7 +136,7 @@ async fn damage(kind: &str, change: impl Fn(Vec<u8>) -> Option<Vec<u8>>) -> (Str
             result.expect_err("damage is told")
         }
     };
-    assert_eq!(crate::failure::Failure::class(&error), crate::failure::Class::Ledger);
+    assert_eq!(crate::model::failure::Failure::class(&error), crate::model::failure::Class::Ledger);
     (name, chain(&error))
 }
 

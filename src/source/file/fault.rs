@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind};
 
 use super::calls::CallError;
-use crate::failure::Class;
 use crate::model::RemotePath;
+use crate::model::failure::Class;
 use crate::source::contract::{Op, SourceError};
 
 const HUNG: &str = "the share does not answer: see whether its server is up and its mount is whole \
@@ -88,7 +88,7 @@ pub fn fail(op: Op, address: &str, path: &RemotePath, error: CallError) -> Sourc
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Failure;
+    use crate::model::failure::Failure;
 
     fn check(errno: i32, class: Class, transient: bool, hint: &str) {
         let error = io::Error::from_raw_os_error(errno);

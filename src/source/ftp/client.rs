@@ -15,8 +15,8 @@ use super::fault::{Broken, Reply, Scene};
 use super::passive::Door;
 use super::tls::{Connector, Handshakes, MaxVersion};
 use super::wire::with_path;
-use crate::failure::{Class, Failure};
 use crate::model::RemotePath;
+use crate::model::failure::{Class, Failure};
 use crate::source::contract::{Op, SourceError};
 
 /// How long the second reply of several may keep us waiting, as long as nobody knows whether the

@@ -11,7 +11,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
 use super::fault::{Broken, Reply, Scene};
-use crate::failure::Class;
+use crate::model::failure::Class;
 use crate::source::contract::SourceError;
 
 /// The longest reply that is read, in bytes: a greeting or a list of features that never ends must

@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout};
 use super::client::Client;
 use super::fault::{Broken, Reply, Scene};
 use super::transfer::Transfer;
-use crate::failure::Class;
 use crate::model::RemoteFile;
+use crate::model::failure::Class;
 use crate::source::contract::{Download, Op, SourceError};
 use crate::source::pace::PaceMeter;
 

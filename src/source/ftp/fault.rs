@@ -3,7 +3,7 @@
 use std::io;
 
 use super::tls_reasons;
-use crate::failure::Class;
+use crate::model::failure::Class;
 use crate::model::{RemotePath, printable};
 use crate::source::contract::{Op, SourceError};
 use crate::source::proxy;
@@ -275,7 +275,7 @@ impl Scene<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Failure;
+    use crate::model::failure::Failure;
 
     fn check(op: Op, body: &str, class: Class, transient: bool, survives: bool) {
         let code = super::super::when::number(&body.as_bytes()[..3]).unwrap();

@@ -12,7 +12,7 @@ use super::fault::{Broken, Scene};
 use super::listing::{self, Line, list_line, name_line};
 use super::mlsd;
 use super::transfer::Transfer;
-use crate::failure::{Class, Failure};
+use crate::model::failure::{Class, Failure};
 use crate::model::{RemotePath, chain};
 use crate::source::contract::{Aside, Listed, SourceError};
 use crate::source::pace::PaceMeter;

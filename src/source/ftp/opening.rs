@@ -17,7 +17,7 @@ use super::features;
 use super::mlsd;
 use super::tls::{Connector, MaxVersion};
 use super::wire::keep_alive;
-use crate::failure::{Class, Failure};
+use crate::model::failure::{Class, Failure};
 use crate::source::contract::{Op, SourceError};
 use crate::source::finding::{Tell, resolved};
 

@@ -13,7 +13,7 @@ use super::listing::unreachable;
 use super::mlsd;
 use super::transfer::{Opened, Transfer};
 use super::ways::{self, size_of, time_of};
-use crate::failure::{Class, Failure};
+use crate::model::failure::{Class, Failure};
 use crate::model::{ModifiedTime, RemoteFile, RemotePath};
 use crate::source::contract::{Download, Listed, Op, Session, SourceError};
 use crate::source::finding::Finding;

@@ -14,7 +14,7 @@ use super::control::Stream;
 use super::fault::{Broken, Reply, Scene};
 use super::passive::Door;
 use super::tls::Connector;
-use crate::failure::{Class, Failure};
+use crate::model::failure::{Class, Failure};
 use crate::source::contract::SourceError;
 
 /// A data connection.

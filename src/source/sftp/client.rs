@@ -11,8 +11,6 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::desk::{Desk, receive_all, send_all};
-pub use super::desk::{LastWords, OpenHandle, Ticket};
 use super::frames::Packets;
 use super::habits::Habits;
 use super::limits::{self, Limits};
@@ -20,6 +18,8 @@ use super::packet::{self, Attributes, Entry, Malformed, OPEN_READ, Reply, Reques
 use super::patience::Patience;
 pub use super::refusal::ClientError;
 use super::refusal::unexpected;
+use super::requests::{Desk, receive_all, send_all};
+pub use super::requests::{LastWords, OpenHandle, Ticket};
 use crate::model::printable;
 use crate::source::finding::Finding;
 use crate::source::pace::{MinimumRate, PaceMeter};

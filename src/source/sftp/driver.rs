@@ -15,7 +15,7 @@ use super::packet::{FileKind, status};
 use super::reading::Reading;
 use super::settings;
 use super::transport::{self, Target};
-use crate::failure::Class;
+use crate::model::failure::Class;
 use crate::model::{RemoteFile, RemotePath, Secret};
 use crate::settings::{Section, SettingError, SourceUrl};
 use crate::source::contract::{

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::client::LastWords;
+use super::requests::LastWords;
 
 /// Lines before the version that are passed over, and how long each may be: as OpenSSH does it.
 const MOST_LINES: usize = 1024;

@@ -8,9 +8,10 @@ use std::hash::BuildHasher;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 
-use super::client::{Client, ClientError, Ticket};
+use super::client::{Client, ClientError};
 use super::login::{Login, remote_file};
 use super::packet::{Attributes, Entry, FileKind, Malformed, status};
+use super::requests::Ticket;
 use crate::model::{RemotePath, printable};
 use crate::source::contract::{Aside, Listed};
 use crate::source::pace::PaceMeter;

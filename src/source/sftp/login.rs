@@ -8,7 +8,7 @@ use time::{Duration, OffsetDateTime};
 use super::client::{Client, ClientError};
 use super::packet::{Attributes, status};
 use super::transport::Connection;
-use crate::failure::Class;
+use crate::model::failure::Class;
 use crate::model::{ModifiedTime, RemoteFile, RemotePath};
 use crate::source::contract::{Op, SourceError};
 

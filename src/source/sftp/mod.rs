@@ -3,7 +3,6 @@
 pub mod algorithms;
 pub mod auth;
 pub mod client;
-pub mod desk;
 pub mod distance;
 pub mod driver;
 pub mod frames;
@@ -25,5 +24,6 @@ pub mod transport;
 
 pub use driver::DRIVER;
 
+pub mod requests;
 #[cfg(test)]
 mod tests;

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::client::{Client, ClientError, OpenHandle, Ticket};
+use super::client::{Client, ClientError};
 use super::packet::{Malformed, Reply, Request, status};
 use super::refusal::unexpected;
+use super::requests::{OpenHandle, Ticket};
 use crate::source::pace::PaceMeter;
 
 /// Of so many bytes at least each request under way is reckoned to be: smaller chunks shrink the

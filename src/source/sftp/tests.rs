@@ -18,7 +18,7 @@ use super::packet::{Attributes, Entry as ListedEntry, status};
 use super::reading::Reading;
 use crate::demo::sftp::script::{Fault, Script};
 use crate::demo::sftp::{Account, Options, SftpServer};
-use crate::failure::{Class, Failure};
+use crate::model::failure::{Class, Failure};
 use crate::model::{RemoteFile, RemotePath, Secret, chain};
 use crate::settings::{Entry, Section, SettingError, SourceUrl, Value};
 use crate::source::contract::{Endpoint, Listed, Session, SourceError};

@@ -13,10 +13,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::algorithms::{self, Algorithms};
 use super::auth::{self, AuthError, Credentials};
-use super::client::{Client, ClientError, LastWords, SessionTerms};
+use super::client::{Client, ClientError, SessionTerms};
 use super::greeting::{FirstWords, Listening};
 use super::host_key::{Distrust, Presented, Trust};
-use crate::failure::Class;
+use super::requests::LastWords;
+use crate::model::failure::Class;
 use crate::model::{BoxError, printable};
 use crate::source::finding::{Finding, Tell, resolved, text_setting};
 use crate::source::proxy::{self, Proxy};

@@ -274,7 +274,7 @@ mod tests {
             ErrorKind::HttpResponse { status: status.into(), error_code: code, raw_response }
                 .into_error();
         let error = fail("writing", "b", "store", &error);
-        use crate::failure::Failure;
+        use crate::model::failure::Failure;
         format!("{:?} {:?} {}", error.kind, error.retry_after(), crate::model::chain(&error))
     }
 

@@ -15,7 +15,7 @@ use super::Insights;
 use super::fields::{Fields, any};
 use super::operation::Tie;
 use super::sampling::{SAMPLED, is_chosen};
-use crate::run::watch::{CALL, FILE, FILES, OUTCOMES, TARGET, WATCH};
+use crate::transfer::events::{CALL, FILE, FILES, OUTCOMES, TARGET, WATCH};
 
 /// Work was taken from the queue: `age_seconds`.
 pub const QUEUED: &str = "queued";

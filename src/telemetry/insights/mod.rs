@@ -42,23 +42,23 @@ use opentelemetry_sdk::trace::{
 };
 use tokio::sync::oneshot;
 
-use self::clamp::Cleaner;
-use self::connection::Connection;
-use self::exporters::{Counted, Measured};
-use self::health::{Gate, Health, QUEUE};
-use self::http::Post;
-use self::meters::Meters;
-use self::operation::{Desk, Tie, Wire};
-use self::sampling::Split;
-use self::token::Tokens;
 use crate::model::chain;
 use crate::model::redactor::Redactor;
+use crate::telemetry::insights::clamp::Cleaner;
+use crate::telemetry::insights::connection::Connection;
+use crate::telemetry::insights::exporters::{Counted, Measured};
+use crate::telemetry::insights::health::{Gate, Health, QUEUE};
+use crate::telemetry::insights::http::Post;
+use crate::telemetry::insights::meters::Meters;
+use crate::telemetry::insights::operation::{Desk, Tie, Wire};
+use crate::telemetry::insights::sampling::Split;
+use crate::telemetry::insights::token::Tokens;
 
-pub use self::bridge::layer;
-pub use self::meters::names;
-pub use self::operation::Beginning;
-pub use self::otlp::{Endpoint, endpoint};
-pub use self::sampling::SAMPLED;
+pub use crate::telemetry::insights::bridge::layer;
+pub use crate::telemetry::insights::meters::names;
+pub use crate::telemetry::insights::operation::Beginning;
+pub use crate::telemetry::insights::otlp::{Endpoint, endpoint};
+pub use crate::telemetry::insights::sampling::SAMPLED;
 
 /// A run waits no longer for its telemetry to be sent.
 pub const FLUSH: Duration = Duration::from_secs(2);
@@ -280,7 +280,7 @@ fn operation_label(tie: &Tie) -> Option<KeyValue> {
 /// Work was taken from the queue in which it had `waited` so long. Tells those who listen; may be
 /// called where nobody does.
 pub fn taken_from_queue(waited: Duration) {
-    tracing::info!(target: crate::run::watch::TARGET, watch = bridge::QUEUED, age_seconds = waited.as_secs_f64());
+    tracing::info!(target: crate::transfer::events::TARGET, watch = bridge::QUEUED, age_seconds = waited.as_secs_f64());
 }
 
 /// Who we are, in every item.

@@ -160,7 +160,7 @@ fn every_name_can_be_told_from_a_folder() {
     let told: BTreeMap<String, String> =
         told.map(|blob| (text(&blob["metadata"]["source_path"]), text(&blob["md5"]))).collect();
     let path = |file: &Awkward| {
-        blobferry::naming::escaped_for_metadata(
+        blobferry::rules::naming::escaped_for_metadata(
             &[served.base.as_bytes(), b"/", &file.path].concat(),
         )
     };

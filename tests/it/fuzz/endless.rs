@@ -7,7 +7,7 @@ use blobferry::archive::options::Options;
 use blobferry::archive::recognise;
 use blobferry::archive::spool::{Room, SpoolLimits, Spooler};
 use blobferry::archive::unpack::{Archive, Wish};
-use blobferry::failure::{Class, Failure};
+use blobferry::model::failure::{Class, Failure};
 use bytes::Bytes;
 
 use super::quine;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use blobferry::failure::{Class, Failure};
+use blobferry::model::failure::{Class, Failure};
 use blobferry::model::{RemotePath, chain};
 use blobferry::source::contract::{Endpoint, SourceError};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};

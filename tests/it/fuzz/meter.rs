@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use blobferry::archive::error::UnpackError;
 use blobferry::archive::limits::{Limits, Meter};
-use blobferry::failure::{Class, Failure};
+use blobferry::model::failure::{Class, Failure};
 
 use super::taking::Taking;
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use blobferry::archive::options::{Charset, Options};
 use blobferry::model::{BlobName, ModifiedTime, RemotePath, Version};
-use blobferry::naming::{Layout, Naming, Places, apart, versioned};
+use blobferry::rules::naming::{Layout, Naming, Places, apart, versioned};
 
 use super::packed::{self, LIMITS};
 use super::seeds::{Stored, stored_zip};

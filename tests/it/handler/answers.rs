@@ -10,14 +10,14 @@ use axum::http::{Request, header};
 use blobferry::config::{self, text::Environment};
 use blobferry::handler::functions::{App, PATIENCE};
 use blobferry::handler::host::Host;
-use blobferry::handler::ready::{Given, Ready, Work};
+use blobferry::handler::resources::{Given, Ready, Work};
 use blobferry::handler::routes::router;
 use blobferry::handler::runs::Runs;
+use blobferry::jobs::cutting::Sizes;
 use blobferry::model::redactor::Redactor;
-use blobferry::run::settings::Limits;
-use blobferry::run::work::cutting::Sizes;
 use blobferry::store::memory::MemoryStore;
 use blobferry::store::memory::queue::MemoryQueue;
+use blobferry::transfer::settings::Limits;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -117,7 +117,7 @@ impl Bench {
     }
 }
 
-fn sources(folder: &Path, stable_for: &str) -> Vec<blobferry::run::settings::Source> {
+fn sources(folder: &Path, stable_for: &str) -> Vec<blobferry::transfer::settings::Source> {
     let source = |name: &str| {
         format!(
             "[[source]]\nname = \"{name}\"\nurl = \"file://{}\"\nstable_for = \"{stable_for}\"\n",

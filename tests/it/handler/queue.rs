@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use blobferry::ledger::each_file;
-use blobferry::retry::Policy;
+use blobferry::runtime::retry::Policy;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use blobferry::demo::sftp::script::{Fault, Script};
+use blobferry::history::record::RunRecord;
 use blobferry::model::BlobName;
-use blobferry::run::record::RunRecord;
 use blobferry::store::contract::{Condition, Properties, Store};
 use blobferry::store::folder::FolderStore;
 use md5::{Digest, Md5};

@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use blobferry::model::Secret;
 use blobferry::model::redactor::Redactor;
-use blobferry::run::watch::{CALL, FILE, TARGET};
 use blobferry::telemetry::insights::connection::connection;
 use blobferry::telemetry::insights::{
     Beginning, Insights, Operation, Receiver, Requests, SAMPLED, Settings, layer, names,
     taken_from_queue,
 };
+use blobferry::transfer::events::{CALL, FILE, TARGET};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, filter};
 
@@ -55,7 +55,7 @@ async fn texts_of_any_length_and_kind_arrive_cut_and_stop_nothing() {
             let long = "a".repeat(before) + "üüü\u{1F600} canary-pa55 \r\n\0";
             let (address, path) = (format!("sftp://{long}/"), &long);
             tracing::warn!(target: "blobferry::x", field = long, "{long}");
-            tracing::error!(target: "blobferry::run::watch", source = long, path, class = long, error = long, "{long}");
+            tracing::error!(target: "blobferry::transfer::events", source = long, path, class = long, error = long, "{long}");
             tracing::info!(target: TARGET, watch = CALL, kind = long, source = long, address, path, outcome = "failed", error = long, micros = 5u64);
             tracing::info!(target: TARGET, watch = FILE, source = long, outcome = "ingested", bytes = 7u64, lag_seconds = 1.5);
             operation.flush(LONG_ENOUGH).await;

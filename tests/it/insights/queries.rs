@@ -47,8 +47,8 @@ const TABLES: &[(&str, &str)] = &[
 /// Every status that a run is recorded or sent with: of records, of reports, and of a run that
 /// panicked.
 fn statuses() -> BTreeSet<&'static str> {
+    use blobferry::history::record::Status as Recorded;
     use blobferry::report::Status as Reported;
-    use blobferry::run::record::Status as Recorded;
     let recorded =
         all_of!(Recorded: Running Ok Degraded Failed Interrupted Abandoned).map(Recorded::word);
     let reported = all_of!(Reported: Left Ok Interrupted Degraded Failed).map(Reported::word);

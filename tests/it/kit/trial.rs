@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use blobferry::retry::Policy;
+use blobferry::runtime::retry::Policy;
 use serde_json::Value;
 
 use super::super::e2e::{Done, Ferry};

@@ -2,10 +2,10 @@
 
 use std::sync::MutexGuard;
 
-use blobferry::failure::Class;
+use blobferry::model::failure::Class;
 use blobferry::model::{RemoteFile, RemotePath};
-use blobferry::run::settings::{After, DeleteBy, Source};
 use blobferry::source::contract::{Listed, Op};
+use blobferry::transfer::settings::{After, DeleteBy, Source};
 use bytes::Bytes;
 
 use super::scene::LyingScene;

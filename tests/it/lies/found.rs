@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use blobferry::model::{ModifiedTime, Precision, RemotePath};
-use blobferry::run::settings::After;
 use blobferry::source::memory::MemoryFile;
+use blobferry::transfer::settings::After;
 use bytes::Bytes;
 
 use super::super::world::{LONG_AGO, World};

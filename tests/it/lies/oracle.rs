@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use blobferry::failure::Class;
+use blobferry::model::failure::Class;
 use blobferry::model::{BlobName, Precision, RemoteFile, RemotePath};
 use blobferry::report::{SourceReport, Status};
 use blobferry::source::contract::Listed;

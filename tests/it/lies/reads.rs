@@ -1,6 +1,6 @@
 //! Lies in how reads go, and in what becomes of removals and renames.
 
-use blobferry::failure::Class;
+use blobferry::model::failure::Class;
 use blobferry::source::contract::Op;
 use bytes::Bytes;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use blobferry::failure::Class;
+use blobferry::model::failure::Class;
 use blobferry::model::{RemoteFile, RemotePath};
 use blobferry::source::contract::{Download, Endpoint, Listed, Op, Session, SourceError};
 use bytes::Bytes;

@@ -3,7 +3,7 @@
 //! A lie is a row: its name, what the server does, the safeguard that sees through it, and how it
 //! acts. [`super::changes`] holds those that change files at a moment of their own choosing.
 
-use blobferry::failure::Class;
+use blobferry::model::failure::Class;
 use blobferry::model::{ModifiedTime, Precision, RemoteFile, RemotePath};
 use blobferry::source::contract::{Listed, Op};
 use time::{Duration, OffsetDateTime};

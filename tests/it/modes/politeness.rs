@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use blobferry::demo::ftp::Script;
-use blobferry::failure::Class;
-use blobferry::retry::Policy;
+use blobferry::model::failure::Class;
 use blobferry::run::run;
+use blobferry::runtime::retry::Policy;
 use blobferry::source::contract::{Endpoint, Op, Session, SourceError};
 use blobferry::source::memory::MemoryServer;
 use blobferry::source::pool::Pool;

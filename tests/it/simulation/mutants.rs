@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use blobferry::model::BlobName;
-use blobferry::run::settings::Versions;
 use blobferry::store::contract::{Condition, Etag, Store};
+use blobferry::transfer::settings::Versions;
 use bytes::Bytes;
 
 use super::process::{Owed, Process, Sim};

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use blobferry::model::BlobName;
-use blobferry::run::settings::Versions;
 use blobferry::store::contract::Properties;
 use blobferry::store::memory::MemoryStore;
+use blobferry::transfer::settings::Versions;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, sleep_until};
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use blobferry::model::BlobName;
 use blobferry::report::SourceReport;
-use blobferry::run::settings::{After, Versions};
 use blobferry::store::contract::{BlobInfo, Store};
+use blobferry::transfer::settings::{After, Versions};
 use bytes::Bytes;
 use serde_json::Value;
 

@@ -4,23 +4,27 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use blobferry::history::record::{RunRecord, Trigger, source_line, waiting_line};
+use blobferry::history::records::Records;
+use blobferry::history::run_id::run_id;
+use blobferry::jobs::cutting::Sizes;
+use blobferry::jobs::enqueue::Office;
+use blobferry::jobs::message::Message;
+use blobferry::jobs::outcome::Came;
+use blobferry::jobs::run_status;
+use blobferry::jobs::sweep::sweep;
+use blobferry::jobs::work;
 use blobferry::ledger::{Ledger, LedgerCache, Tuning};
 use blobferry::model::{RemotePath, chain};
 use blobferry::report::{Report, SourceReport};
-use blobferry::retry::Policy;
-use blobferry::run::record::{RunRecord, Trigger, source_line, waiting_line};
-use blobferry::run::records::Records;
-use blobferry::run::settings::{After, Limits, Source, Versions};
-use blobferry::run::work::asking::Office;
-use blobferry::run::work::cutting::Sizes;
-use blobferry::run::work::message::Message;
-use blobferry::run::work::sweep::sweep;
-use blobferry::run::work::{Came, work};
-use blobferry::run::{Options, run, run_id};
+use blobferry::run::run;
+use blobferry::runtime::retry::Policy;
 use blobferry::source::memory::MemoryServer;
 use blobferry::state::store::StateStore;
 use blobferry::store::contract::Store;
 use blobferry::store::queue::Queue;
+use blobferry::transfer::options::Options;
+use blobferry::transfer::settings::{After, Limits, Source, Versions};
 use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -316,7 +320,7 @@ impl World {
                                 );
                                 drop(records.tell(&message.run, &[line]).await);
                             }
-                            Came::Over => drop(records.settle(&message.run).await),
+                            Came::Over => drop(run_status::settle(&records, &message.run).await),
                             Came::Done(_) | Came::Later(_) => {}
                         }
                         if sim.told {
@@ -352,7 +356,7 @@ impl World {
             let swept = sweep(&sources, &sources, &queue, options).await;
             let records = Records::new(StateStore::new(store.clone(), Default::default(), policy));
             for run in swept.closed {
-                drop(records.settle(&run).await);
+                drop(run_status::settle(&records, &run).await);
             }
         }
     }
@@ -422,7 +426,7 @@ fn looks_right(sim: &Sim, report: &SourceReport) {
     }
     for problem in report.problems.iter().chain(report.failures.iter().map(|line| &line.problem)) {
         if problem.message.contains("damaged")
-            || problem.class == blobferry::failure::Class::Internal
+            || problem.class == blobferry::model::failure::Class::Internal
         {
             sim.violation(format!("state is damaged, or the program is: {}", problem.message));
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use blobferry::failure::Class;
+use blobferry::model::failure::Class;
 use blobferry::model::{ModifiedTime, RemoteFile, RemotePath, Version};
 use blobferry::source::contract::{Download, Endpoint, Listed, Op, Session, SourceError};
 use bytes::Bytes;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use blobferry::ledger::each_file;
 use blobferry::model::{BlobName, RemoteFile, RemotePath};
-use blobferry::run::settings::Versions;
 use blobferry::store::contract::{BlobInfo, Store};
+use blobferry::transfer::settings::Versions;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use serde_json::Value;
@@ -201,7 +201,7 @@ async fn no_record_vanishes(sim: &Arc<Sim>) {
 /// Path and version of every file in the ledger.
 pub async fn files_of_ledger(sim: &Sim) -> Result<Vec<(String, String)>, String> {
     let mut files = Vec::new();
-    let mut visit = |path: RemotePath, known: blobferry::plan::Known| {
+    let mut visit = |path: RemotePath, known: blobferry::rules::plan::known::Known| {
         files.push((path.to_string(), known.version.to_string()))
     };
     let read =

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-use blobferry::failure::Failure;
+use blobferry::model::failure::Failure;
 use blobferry::model::{Secret, chain};
 use blobferry::store::azure::{AzureSettings, AzureStore, Credential, Timeouts};
 use blobferry::store::contract::{Condition, Store, StoreError, StoreKind};

@@ -132,11 +132,17 @@ fn a_file_that_imports_its_own_table_is_found() {
 #[test]
 fn a_type_name_in_two_files_is_found() {
     let run = ("src/run.rs", "pub(crate) enum Entry {}\n");
-    check(&[("src/model.rs", "pub struct Entry;\n"), run], &["`Entry`", "2 files"]);
-    check(&[("src/model.rs", "mod x {\n    type Entry = u8;\n}\n"), run], &["`Entry`", "2 files"]);
+    check(&[("src/model/mod.rs", "pub struct Entry;\n"), run], &["`Entry`", "2 files"]);
+    check(
+        &[("src/model/mod.rs", "mod x {\n    type Entry = u8;\n}\n"), run],
+        &["`Entry`", "2 files"],
+    );
     // What a trait calls a type is no name of the house; what tests declare is theirs.
     clean(&[
-        ("src/model.rs", "impl X for Y {\n    type Entry = u8;\n}\n#[cfg(test)]\nstruct Entry;\n"),
+        (
+            "src/model/mod.rs",
+            "impl X for Y {\n    type Entry = u8;\n}\n#[cfg(test)]\nstruct Entry;\n",
+        ),
         run,
     ]);
 }
@@ -144,12 +150,12 @@ fn a_type_name_in_two_files_is_found() {
 #[test]
 fn an_import_from_a_room_above_is_found_wherever_it_stands() {
     let tests = ("src/model/tests.rs", "use crate::run::x;\n");
-    let words = ["src/model.rs", "imports `run`"];
-    check(&[("src/model.rs", "#[cfg(test)]\nmod tests;\nuse crate::run::X;\n"), tests], &words);
-    check(&[("src/model.rs", "fn f() { let x = <crate::run::X as Y>::new(); }\n")], &words);
+    let words = ["src/model/mod.rs", "imports `run`"];
+    check(&[("src/model/mod.rs", "#[cfg(test)]\nmod tests;\nuse crate::run::X;\n"), tests], &words);
+    check(&[("src/model/mod.rs", "fn f() { let x = <crate::run::X as Y>::new(); }\n")], &words);
     check(
-        &[("src/settings.rs", "use crate::{model, run::{X}};\n")],
-        &["src/settings.rs", "imports `run`"],
+        &[("src/settings/mod.rs", "use crate::{model, run::{X}};\n")],
+        &["src/settings/mod.rs", "imports `run`"],
     );
 }
 
@@ -157,26 +163,26 @@ fn an_import_from_a_room_above_is_found_wherever_it_stands() {
 fn an_import_below_inline_tests_is_found() {
     let tests =
         "#[cfg(test)]\nmod tests {\n    const BRACE: &str = \"}\";\n    use crate::run::x;\n}\n";
-    clean(&[("src/model.rs", tests)]);
+    clean(&[("src/model/mod.rs", tests)]);
     check(
-        &[("src/model.rs", &format!("{tests}use crate::run::X;\n"))],
-        &["src/model.rs", "imports `run`"],
+        &[("src/model/mod.rs", &format!("{tests}use crate::run::X;\n"))],
+        &["src/model/mod.rs", "imports `run`"],
     );
     check(
-        &[("src/model.rs", "#[cfg(not(test))]\nuse crate::run::X;\n")],
-        &["src/model.rs", "imports `run`"],
+        &[("src/model/mod.rs", "#[cfg(not(test))]\nuse crate::run::X;\n")],
+        &["src/model/mod.rs", "imports `run`"],
     );
     check(
-        &[("src/model.rs", "#[cfg(any(test, unix))]\nuse crate::run::X;\n")],
-        &["src/model.rs", "imports `run`"],
+        &[("src/model/mod.rs", "#[cfg(any(test, unix))]\nuse crate::run::X;\n")],
+        &["src/model/mod.rs", "imports `run`"],
     );
-    clean(&[("src/model.rs", "#[cfg(all(unix, test))]\nuse crate::run::{X, Y};\nfn f() {}\n")]);
+    clean(&[("src/model/mod.rs", "#[cfg(all(unix, test))]\nuse crate::run::{X, Y};\nfn f() {}\n")]);
     check(
-        &[("src/model.rs", "#[cfg(test)]\nuse crate::run::{X, Y};\nuse crate::store::Z;\n")],
+        &[("src/model/mod.rs", "#[cfg(test)]\nuse crate::run::{X, Y};\nuse crate::store::Z;\n")],
         &["imports `store`"],
     );
     check(
-        &[("src/model.rs", "#[cfg(test)]\nfn f() -> [u8; 4] { g() }\nuse crate::store::Z;\n")],
+        &[("src/model/mod.rs", "#[cfg(test)]\nfn f() -> [u8; 4] { g() }\nuse crate::store::Z;\n")],
         &["imports `store`"],
     );
 }
@@ -184,12 +190,12 @@ fn an_import_below_inline_tests_is_found() {
 #[test]
 fn comments_and_strings_import_nothing() {
     clean(&[(
-        "src/model.rs",
+        "src/model/mod.rs",
         "// crate::run::a\n/* use crate::run::b; */\nconst X: &str = \"crate::run::c\";\n/// \
         [`crate::run`]\nfn f() {}\n",
     )]);
     clean(&[(
-        "src/model.rs",
+        "src/model/mod.rs",
         "const X: &str = r#\"\" crate::run::c \"#;\npub(in crate::run) fn f() {}\n",
     )]);
 }
@@ -208,12 +214,12 @@ fn a_room_without_a_place_is_found() {
 #[test]
 fn long_files_and_mute_files_are_found() {
     let long = "//! Long.\n".to_owned() + &"\n".repeat(500);
-    check(&[("src/model.rs", &long)], &["src/model.rs", "500 lines"]);
+    check(&[("src/model/mod.rs", &long)], &["src/model/mod.rs", "500 lines"]);
     check(&[("tests/it/a.rs", &long)], &["tests/it/a.rs", "500 lines"]);
     let mut mute = texts(&[]);
-    mute.insert("src/model.rs".to_owned(), "fn f() {}\n".to_owned());
+    mute.insert("src/model/mod.rs".to_owned(), "fn f() {}\n".to_owned());
     let found = gate::faults(&mute, super::ORDER, &Known::NOTHING);
-    assert!(found.len() == 1 && found[0].contains("src/model.rs: no `//! `"), "{found:?}");
+    assert!(found.len() == 1 && found[0].contains("src/model/mod.rs: no `//! `"), "{found:?}");
 }
 
 #[test]
@@ -229,7 +235,7 @@ fn lists_may_only_shrink() {
         circles: &[&["src/run/a.rs", "src/run/b.rs", "src/run/c.rs"]],
         double_types: &[("Entry", 3)],
         own_tables: &["src/run/a.rs: imports src/run/mod.rs"],
-        upward: &[("src/model.rs: imports `run`", "made up")],
+        upward: &[("src/model/mod.rs: imports `run`", "made up")],
         long_files: &["src/run/long.rs"],
         wide_lines: 1000,
     };
@@ -243,7 +249,7 @@ fn lists_may_only_shrink() {
         ("src/run/a.rs", "use super::{X, b};\nstruct Entry;\n"),
         ("src/run/b.rs", "use super::a;\nstruct Entry;\n"),
         ("src/run/c.rs", "struct Entry;\n"),
-        ("src/model.rs", "use crate::run::X;\n"),
+        ("src/model/mod.rs", "use crate::run::X;\n"),
     ];
     let known = Known { wide_lines: 0, long_files: &[], ..known };
     let found = gate::faults(&texts(&smaller), super::ORDER, &known);

@@ -1,12 +1,12 @@
 //! Deleting and moving at the source: only what is stored and recorded, and never twice.
 
 use super::{LONG_AGO, World};
-use blobferry::failure::Class;
+use blobferry::model::failure::Class;
 use blobferry::model::{ModifiedTime, Precision, RemotePath};
-use blobferry::run::settings::After;
 use blobferry::source::memory::Fault;
 use blobferry::store::contract::StoreKind;
 use blobferry::store::memory::{Fault as StoreFault, Op};
+use blobferry::transfer::settings::After;
 
 fn deleting() -> World {
     World::new().with(|source| source.after = After::Delete)

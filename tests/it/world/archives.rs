@@ -3,7 +3,7 @@
 use super::zips::{Entry, entry, link, zip, zip_of};
 use super::{LONG_AGO, World};
 use blobferry::model::RemotePath;
-use blobferry::run::settings::{After, Archives};
+use blobferry::transfer::settings::{After, Archives};
 use expect_test::expect;
 
 #[tokio::test]
@@ -242,7 +242,7 @@ async fn large_members_that_share_a_name_or_stand_in_inner_archives_all_arrive()
 
 #[tokio::test]
 async fn members_that_are_not_wanted_are_not_staged() {
-    let globs = blobferry::patterns::NameGlobs::new(&["small".to_owned()]).unwrap();
+    let globs = blobferry::rules::patterns::NameGlobs::new(&["small".to_owned()]).unwrap();
     let world = World::new()
         .with(|source| source.include_members = Some(globs))
         .file("/a.zip", zip_of(&[entry("1.bin", &large(1)), entry("small", b"x")]));

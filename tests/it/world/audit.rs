@@ -7,13 +7,13 @@ use blobferry::ledger::{Ledger, Tuning};
 use blobferry::model::{
     BlobName, ModifiedTime, Precision, RemoteFile, RemotePath, Secret, Version,
 };
-use blobferry::naming::Layout;
-use blobferry::plan::Known;
-use blobferry::run::settings::{After, Archives, Source, Versions};
+use blobferry::rules::naming::Layout;
+use blobferry::rules::plan::known::Known;
 use blobferry::source::contract::{Endpoint, Session, SourceError};
 use blobferry::source::memory::Fault as SourceFault;
 use blobferry::store::contract::{BlobInfo, Condition, Metadata, Properties, Store, StoreKind};
 use blobferry::store::memory::{Fault, Op};
+use blobferry::transfer::settings::{After, Archives, Source, Versions};
 use md5::Digest;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -291,8 +291,11 @@ async fn what_did_not_arrive_has_its_line() {
         .file("/ok", "x")
         .file("/part.part", "x")
         .file("/bad.zip", zip(&[("a", b"b")])[..30].to_vec());
-    let world =
-        world.fault("/no", "read", SourceFault::Refuse(blobferry::failure::Class::Permission));
+    let world = world.fault(
+        "/no",
+        "read",
+        SourceFault::Refuse(blobferry::model::failure::Class::Permission),
+    );
     world.put("/no", "x", LONG_AGO);
     world.put("/gone", "x", LONG_AGO);
     let world = world.fault(

@@ -78,7 +78,7 @@ async fn an_archive_of_a_thousand_members_arrives() {
 async fn the_last_of_seventy_thousand_members_arrives() {
     let members: Vec<_> =
         (0..70_000).map(|n| entry(&format!("{n}"), n.to_string().as_bytes())).collect();
-    let wanted = blobferry::patterns::NameGlobs::new(&[
+    let wanted = blobferry::rules::patterns::NameGlobs::new(&[
         "69999".to_owned(),
         "65535".to_owned(),
         "0".to_owned(),

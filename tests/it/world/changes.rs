@@ -2,7 +2,7 @@
 
 use super::{LONG_AGO, World};
 use blobferry::model::{ModifiedTime, Precision};
-use blobferry::run::settings::Versions;
+use blobferry::transfer::settings::Versions;
 use expect_test::expect;
 
 #[tokio::test]

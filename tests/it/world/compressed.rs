@@ -4,7 +4,7 @@ use std::io::Write;
 
 use super::World;
 use super::zips::zip;
-use blobferry::run::settings::Archives;
+use blobferry::transfer::settings::Archives;
 use expect_test::expect;
 
 /// A member: its type, its name and its content.

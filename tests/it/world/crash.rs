@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use blobferry::model::BlobName;
 use blobferry::run::run;
-use blobferry::run::settings::{After, Archives, Versions};
 use blobferry::store::contract::{
     BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload,
 };
 use blobferry::store::holder::Holder;
 use blobferry::store::memory::MemoryStore;
+use blobferry::transfer::settings::{After, Archives, Versions};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;

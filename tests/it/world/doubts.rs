@@ -3,7 +3,7 @@
 use super::World;
 use super::compressed::{gz, tar};
 use super::zips::zip;
-use blobferry::run::settings::After;
+use blobferry::transfer::settings::After;
 
 /// Runs over `archive` twice: what the first run told, and that the second has nothing to do. The
 /// file stays at its source although files are removed there.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::World;
 use blobferry::model::RemotePath;
-use blobferry::run::settings::After;
 use blobferry::source::file::Folder;
+use blobferry::transfer::settings::After;
 
 fn over(folder: &Path) -> World {
     let root = RemotePath::from(folder.to_str().unwrap());
@@ -14,7 +14,7 @@ fn over(folder: &Path) -> World {
         source.endpoint = Arc::new(Folder::new(&root));
         source.naming.root = root.clone();
         source.patterns =
-            blobferry::patterns::Patterns::new(root.clone(), &[], &[], &[], None).unwrap();
+            blobferry::rules::patterns::Patterns::new(root.clone(), &[], &[], &[], None).unwrap();
         source.root = root;
     })
 }

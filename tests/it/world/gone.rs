@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{LONG_AGO, World, at, now};
-use blobferry::failure::Class;
+use blobferry::model::failure::Class;
 use blobferry::model::{RemoteFile, RemotePath};
-use blobferry::run::settings::After;
 use blobferry::source::contract::Listed;
 use blobferry::source::memory::{Fault, Tree};
+use blobferry::transfer::settings::After;
 
 /// A server that lists this file, and does not know it by the name that it lists.
 fn ghost(name: &[u8]) -> World {

@@ -1,9 +1,11 @@
 //! A source in which nothing changed: what a run over it asks of the store, and what it leaves
 //! there.
 
+use blobferry::history::source_index;
 use blobferry::ledger::LedgerCache;
-use blobferry::run::{Options, run, source_index};
+use blobferry::run::run;
 use blobferry::state::store::StateStore;
+use blobferry::transfer::options::Options;
 use tokio_util::sync::CancellationToken;
 
 use super::World;

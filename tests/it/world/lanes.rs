@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use blobferry::history::record::{RunRecord, Trigger, waiting_line};
+use blobferry::history::records::Records;
+use blobferry::jobs::cutting::Sizes;
+use blobferry::jobs::message::{Message, Task};
+use blobferry::jobs::outcome::Came;
+use blobferry::jobs::work;
 use blobferry::model::BlobName;
-use blobferry::run::Options;
-use blobferry::run::record::{RunRecord, Trigger, waiting_line};
-use blobferry::run::records::Records;
-use blobferry::run::work::cutting::Sizes;
-use blobferry::run::work::message::{Message, Task};
-use blobferry::run::work::{Came, work};
 use blobferry::state::store::StateStore;
 use blobferry::store::contract::{Condition, Properties, Store};
 use blobferry::store::memory::queue::MemoryQueue;
+use blobferry::transfer::options::Options;
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use time::OffsetDateTime;

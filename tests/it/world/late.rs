@@ -134,11 +134,11 @@ async fn a_file_that_waits_for_its_marker_is_told_with_its_age_and_late_only_whe
 
 #[tokio::test]
 async fn a_source_that_another_run_has_for_too_long_is_not_called_well() {
-    use blobferry::run::settings::Source;
+    use blobferry::transfer::settings::Source;
     let source = |late_after| Source { late_after, ..World::new().source };
     let since = Some(time::OffsetDateTime::now_utc() - time::Duration::hours(25));
     let other = || blobferry::report::LeftTo { run: Some("r1".into()), host: None, since };
-    let told = |late_after| blobferry::run::left(&source(late_after), other());
+    let told = |late_after| blobferry::pass::look::left(&source(late_after), other());
     assert_eq!(told(Duration::from_secs(26 * 3600)).status().word(), "left");
     let late = told(Duration::from_secs(24 * 3600));
     assert_eq!(late.status().word(), "degraded");

@@ -2,7 +2,7 @@
 
 use blobferry::ledger::{Originals, Rebuilt, rebuild};
 use blobferry::model::{ModifiedTime, Precision};
-use blobferry::run::settings::{Archives, Versions};
+use blobferry::transfer::settings::{Archives, Versions};
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 

@@ -1,7 +1,7 @@
 //! What a listing can hold or hide, and how the report says so.
 
 use super::{LONG_AGO, World};
-use blobferry::failure::Class;
+use blobferry::model::failure::Class;
 use blobferry::model::{RemoteFile, RemotePath};
 use blobferry::source::contract::Listed;
 use blobferry::source::memory::Fault;

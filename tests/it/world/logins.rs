@@ -1,11 +1,11 @@
 //! A polite guest: how often it knocks, how many of it sit at the table.
 
 use super::{World, source};
-use blobferry::failure::Class;
+use blobferry::model::failure::Class;
 use blobferry::run::run;
-use blobferry::run::settings::Archives;
 use blobferry::source::memory::{Fault, MemoryServer};
 use blobferry::store::memory::MemoryStore;
+use blobferry::transfer::settings::Archives;
 use tokio_util::sync::CancellationToken;
 
 fn forty(world: World) -> World {

@@ -2,7 +2,7 @@
 
 use super::World;
 use super::zips::zip;
-use blobferry::naming::Layout;
+use blobferry::rules::naming::Layout;
 use blobferry::run::run;
 use blobferry::source::memory::MemoryServer;
 use tokio_util::sync::CancellationToken;

@@ -3,7 +3,7 @@
 use super::World;
 use super::zips::{Entry, entry, zip, zip_of};
 use blobferry::archive::options::InnerErrors;
-use blobferry::run::settings::Archives;
+use blobferry::transfer::settings::Archives;
 
 fn wrapped(name: &str, inner: &[u8]) -> Vec<u8> {
     zip(&[(name, inner)])

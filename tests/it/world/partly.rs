@@ -2,7 +2,7 @@
 
 use super::zips::{Entry, entry, link, zip_of};
 use super::{LONG_AGO, World};
-use blobferry::patterns::NameGlobs;
+use blobferry::rules::patterns::NameGlobs;
 
 const MEMBERS: usize = 400;
 const MEMBER_BYTES: usize = 10 << 10;

@@ -3,18 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use blobferry::history::record::{RunRecord, Trigger, source_line, waiting_line};
+use blobferry::history::records::Records;
+use blobferry::history::run_id::run_id;
+use blobferry::jobs::cutting::Sizes;
+use blobferry::jobs::error::WorkError;
+use blobferry::jobs::message::{Message, PieceId, Task};
+use blobferry::jobs::outcome::Came;
+use blobferry::jobs::run_status;
+use blobferry::jobs::sweep::{Swept, sweep};
+use blobferry::jobs::work;
 use blobferry::ledger::{Ledger, OpenPass, under_way};
-use blobferry::run::record::{RunRecord, Trigger, source_line, waiting_line};
-use blobferry::run::records::Records;
-use blobferry::run::work::cutting::Sizes;
-use blobferry::run::work::message::{Message, PieceId, Task};
-use blobferry::run::work::sweep::{Swept, sweep};
-use blobferry::run::work::{Came, WorkError, work};
-use blobferry::run::{Options, run_id};
 use blobferry::source::memory::Fault;
 use blobferry::state::store::StateStore;
 use blobferry::store::memory::queue::MemoryQueue;
 use blobferry::store::queue::Queue;
+use blobferry::transfer::options::Options;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
@@ -87,8 +91,10 @@ impl Office {
 
     /// What the record of a run tells of the source, in numbers, and that it adds up.
     async fn report(&self, run: &str) -> String {
-        let record =
-            self.records().get(run).await.unwrap().unwrap_or_else(|| panic!("no record of {run}"));
+        let record = run_status::get(&self.records(), run)
+            .await
+            .unwrap()
+            .unwrap_or_else(|| panic!("no record of {run}"));
         let line = &record.shown(OffsetDateTime::now_utc())["sources"][0];
         let count = |name: &str| line[name].as_u64().unwrap();
         let parts = ["ingested", "unchanged", "skipped", "gone", "deferred", "failed"];

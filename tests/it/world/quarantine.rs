@@ -2,8 +2,8 @@
 
 use super::World;
 use super::zips::{Entry, entry, zip, zip_of};
-use blobferry::patterns::NameGlobs;
-use blobferry::run::settings::{After, Archives};
+use blobferry::rules::patterns::NameGlobs;
+use blobferry::transfer::settings::{After, Archives};
 
 const PREFIX: &str = "_blobferry/acme/quarantine/";
 
@@ -65,7 +65,7 @@ async fn a_server_that_fails_puts_nothing_into_quarantine() {
     let world = world.fault(
         "/a.zip",
         "read",
-        blobferry::source::memory::Fault::Refuse(blobferry::failure::Class::Permission),
+        blobferry::source::memory::Fault::Refuse(blobferry::model::failure::Class::Permission),
     );
     assert_eq!(
         (world.run().await.brief().as_str(), kept(&world)),

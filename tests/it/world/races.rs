@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use blobferry::run::settings::{After, Archives, Versions};
+use blobferry::transfer::settings::{After, Archives, Versions};
 use tokio_util::sync::CancellationToken;
 
 use super::crash::Dying;

@@ -1,8 +1,8 @@
 //! What can happen to a file and its connection while it is read.
 
 use super::{LONG_AGO, World};
-use blobferry::failure::Class;
 use blobferry::model::RemotePath;
+use blobferry::model::failure::Class;
 use blobferry::source::memory::{Fault, MemoryFile, Tree};
 use bytes::Bytes;
 

@@ -2,11 +2,11 @@
 //! word does not hold.
 
 use super::{LONG_AGO, World, at};
-use blobferry::failure::Class;
+use blobferry::model::failure::Class;
 use blobferry::model::{ModifiedTime, Precision, RemotePath};
-use blobferry::plan::Times;
-use blobferry::run::settings::{After, DeleteBy};
+use blobferry::rules::plan::known::Times;
 use blobferry::source::memory::{Fault, MemoryFile, Tree};
+use blobferry::transfer::settings::{After, DeleteBy};
 use bytes::Bytes;
 
 /// A server that only lists, to the minute: it tells no time when it is asked for a file.

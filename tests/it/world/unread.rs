@@ -4,8 +4,8 @@ use super::World;
 use super::zips::{entry, link, zip, zip_of};
 use blobferry::archive::options::{OwnLimits, UnknownArchives};
 use blobferry::model::Secret;
-use blobferry::patterns::NameGlobs;
-use blobferry::run::settings::After;
+use blobferry::rules::patterns::NameGlobs;
+use blobferry::transfer::settings::After;
 
 const RAR: &[u8] = b"Rar!\x1A\x07\x01\0\x33\x92\xB5\xE5\x0A\x01\x05\x06\0\x05\x01\x01\x80\x80\0";
 

@@ -2,7 +2,7 @@
 
 use super::zips::{entry, zip_of};
 use super::{LONG_AGO, World};
-use blobferry::run::settings::Versions;
+use blobferry::transfer::settings::Versions;
 
 fn archive(members: &[(&str, &str)]) -> Vec<u8> {
     zip_of(

@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::demo::ftp::{FtpServer, Options, Script};
-use crate::failure::{Class, Failure};
+use crate::model::failure::{Class, Failure};
 use crate::model::{RemoteFile, RemotePath, Secret, chain};
 use crate::source::contract::{Endpoint, Listed, Session, SourceError};
 

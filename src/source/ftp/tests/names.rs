@@ -109,7 +109,7 @@ async fn sixty_awkward_names_come_and_go_as_they_are() {
                 file.path
             );
             let now = soon(session.stat(&file.path)).await.unwrap().unwrap();
-            assert!(crate::equality::between(&file, &now).is_possible(), "{now:?} {file:?}");
+            assert!(crate::rules::equality::between(&file, &now).is_possible(), "{now:?} {file:?}");
             soon(session.remove(&file.path)).await.unwrap();
         }
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blobferry::audit::{self, Bytes, Findings};
+use blobferry::history::record::Trigger;
 use blobferry::model::Version;
-use blobferry::run::record::Trigger;
 use blobferry::run::recorded;
 use blobferry::store::contract::Store;
 use blobferry::store::folder::FolderStore;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use blobferry::audit::{self, Bytes};
 use blobferry::model::{BlobName, Version};
-use blobferry::run::settings::Versions;
 use blobferry::store::contract::{Metadata, Store, StoreKind};
 use blobferry::store::folder::FolderStore;
 use blobferry::store::memory::{Fault, Op};
+use blobferry::transfer::settings::Versions;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 

@@ -1,0 +1,97 @@
+//! What the handler works with once the configuration is read.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::jobs::cutting::Sizes;
+use crate::ledger::LedgerCache;
+use crate::model::redactor::Redactor;
+use crate::runtime::retry::Policy;
+use crate::state::store::StateStore;
+use crate::store::contract::Store;
+use crate::store::queue::Queue;
+use crate::telemetry::Telemetry;
+use crate::telemetry::insights::Insights;
+use crate::transfer::options::Options;
+use crate::transfer::progress::Progress;
+use crate::transfer::settings::{Limits, Source};
+
+/// A configuration that can be used.
+pub struct Ready {
+    /// Where files come from.
+    pub sources: Vec<Source>,
+    /// Where records of runs go.
+    pub store: Arc<dyn Store>,
+    /// A store and limits for one run. Every run opens the store anew, since a run lives on threads
+    /// of its own, and connections die with the threads that they were made on. Does no I/O.
+    pub open: Box<dyn Fn() -> Result<Given, String> + Send + Sync>,
+    /// What a run may use.
+    pub limits: Limits,
+    /// How work is handed out by the queue; `None`: this process does it.
+    pub work: Option<Work>,
+    /// The queue that the host listens to, whether work goes by it or not.
+    pub queue: Option<Arc<dyn Queue>>,
+    /// Knows what no answer may repeat.
+    pub redactor: Redactor,
+    /// Ledgers that this process has read before.
+    pub ledgers: LedgerCache,
+    /// Where runs are told of beside the log.
+    pub insights: Option<Arc<Insights>>,
+    /// Keeps the log going.
+    pub telemetry: Option<Telemetry>,
+}
+
+/// The queue.
+pub struct Work {
+    /// For those who ask for runs.
+    pub queue: Arc<dyn Queue>,
+    /// Opens it anew, for work on threads of its own. Does no I/O.
+    pub open: Box<dyn Fn() -> Result<Arc<dyn Queue>, String> + Send + Sync>,
+    /// How large pieces of work are.
+    pub sizes: Sizes,
+}
+
+/// What one run is given.
+pub struct Given {
+    /// Where blobs go.
+    pub store: Arc<dyn Store>,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// Reads the configuration and starts the log; may take its time. An `Err` is the reason for
+/// people.
+pub type Load = Box<dyn FnOnce() -> Result<Ready, String> + Send>;
+
+impl Ready {
+    /// Where our own state is.
+    pub fn state(&self) -> StateStore {
+        StateStore::new(self.store.clone(), self.redactor.clone(), Policy::default())
+    }
+
+    /// What a run is given: `store` and `limits` are its own.
+    pub fn options(
+        &self,
+        id: &str,
+        given: Given,
+        cancel: CancellationToken,
+        progress: Arc<dyn Progress>,
+    ) -> Options {
+        Options {
+            id: id.to_owned(),
+            redactor: self.redactor.clone(),
+            ledgers: self.ledgers.clone(),
+            cancel,
+            progress,
+            // Whoever starts a run here has written its record.
+            announcement: Some(Arc::default()),
+            ..Options::new(given.store, given.limits)
+        }
+    }
+
+    /// The sources' names, in the configuration's order.
+    pub fn names(&self) -> Vec<&str> {
+        self.sources.iter().map(|source| source.name.as_str()).collect()
+    }
+}

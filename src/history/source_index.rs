@@ -1,0 +1,253 @@
+//! When each source was looked at last, in one blob for all sources: a cache over the records of
+//! runs.
+//!
+//! A tick of the timer reads it to tell which sources are due, which are asked for already, and
+//! which were idle. Losing it costs reading: the records of runs say the same. Each change is one
+//! replacement under the tag that was read.
+
+use std::collections::BTreeMap;
+use std::time::Duration as Wait;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::record::{RunRecord, is_final};
+use super::standing::{Of, SourceStanding};
+use crate::model::chain;
+use crate::source::contract::ShareId;
+use crate::state::paths;
+use crate::state::store::{StateError, StateStore};
+use crate::store::contract::{Condition, Etag};
+
+/// A few hundred bytes a source.
+const MAX_BYTES: u64 = 64 << 20;
+/// How often another writer may be quicker.
+const MAX_OVERTAKEN: u32 = 100;
+
+/// What is known of all sources.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceIndex {
+    /// By name.
+    #[serde(default)]
+    pub sources: BTreeMap<String, SourceEntry>,
+    /// Runs whose work goes through the queue and that are not known to be over, oldest first.
+    #[serde(default)]
+    pub open: Vec<String>,
+}
+
+/// What is known of a source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceEntry {
+    /// The last run that looked at it. Ids begin with the time at which the run began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// Whether that run found nothing to do.
+    #[serde(default)]
+    pub idle: bool,
+    /// A refused credential that is not tried again for some time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
+    /// Which file system it was, if it is a share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<ShareId>,
+    /// The run that was asked to look at it, and is not known to have done so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<AskedFor>,
+    /// How it stands, and since when; `None` until a run of this release has looked at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<SourceStanding>,
+    /// The last run that brought files: its manifest names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brought: Option<String>,
+}
+
+/// A login that a server refused, and too little of its credential to find it out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub refused_at: OffsetDateTime,
+    /// The run that logged in.
+    pub run: String,
+    /// What the mark was made with.
+    pub salt: String,
+    /// Sixteen bits of a slow hash of the credential.
+    pub mark: String,
+    /// What the server said.
+    pub message: String,
+}
+
+/// That a run was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedFor {
+    /// The run.
+    pub run: String,
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+}
+
+impl SourceIndex {
+    /// The entry of a source; an empty one is made if there is none.
+    pub fn entry(&mut self, source: &str) -> &mut SourceEntry {
+        self.sources.entry(source.to_owned()).or_default()
+    }
+
+    /// Takes in which sources `record` says were looked at.
+    pub fn take_in(&mut self, record: &RunRecord) {
+        let run = record.run.as_ref().unwrap_or(&record.id);
+        for line in record.sources.iter().filter(|line| is_final(line)) {
+            let Some(source) = line["source"].as_str() else { continue };
+            let entry = self.entry(source);
+            let of = Of { run, began: record.started };
+            let after = SourceStanding::after(entry.standing.as_ref(), of, line);
+            entry.standing = after.or_else(|| entry.standing.take());
+            let brought = line["ingested"].as_u64().is_some_and(|files| files > 0);
+            if brought && entry.brought.as_ref().is_none_or(|last| last < run) {
+                entry.brought = Some(run.clone());
+            }
+            if entry.run.as_ref().is_none_or(|last| last <= run) {
+                entry.run = Some(run.clone());
+                entry.idle = line.get("report").is_none() && line["status"] == "ok";
+            }
+            if entry.asked.as_ref().is_some_and(|asked| asked.run == *run) {
+                entry.asked = None;
+            }
+        }
+        if record.ended.is_some() {
+            self.open.retain(|open| open != run);
+        }
+    }
+
+    /// Whether a run that began at `since` or later has looked at `source`.
+    pub fn looked_since(&self, source: &str, since: OffsetDateTime) -> bool {
+        let run = self.sources.get(source).and_then(|entry| entry.run.as_ref());
+        run.is_some_and(|run| run.as_str() >= paths::stamp(since).as_str())
+    }
+}
+
+/// What is stored, with its tag; `None`: there is none, or none that can be read.
+pub async fn read(state: &StateStore) -> Result<Option<(SourceIndex, Etag)>, StateError> {
+    match state.get_json(&paths::sources(), MAX_BYTES, "reading when sources were looked at").await
+    {
+        Err(error @ StateError::Damaged { .. }) => {
+            let error = chain(&error);
+            tracing::warn!(error, "When sources were looked at cannot be read, and is made anew.");
+            // It is replaced under the tag that it has.
+            let found =
+                state.head(&paths::sources(), "reading when sources were looked at").await?;
+            Ok(found.map(|info| (SourceIndex::default(), info.etag)))
+        }
+        found => found,
+    }
+}
+
+/// What is stored, and the condition under which it may be replaced.
+pub async fn read_to_replace(state: &StateStore) -> Result<(SourceIndex, Condition), StateError> {
+    Ok(match read(state).await? {
+        Some((index, etag)) => (index, Condition::IfMatch(etag)),
+        None => (SourceIndex::default(), Condition::IfAbsent),
+    })
+}
+
+/// Replaces what is stored. False: another writer was quicker; the wait before the next try is over
+/// then.
+pub async fn replace(
+    state: &StateStore,
+    index: &SourceIndex,
+    condition: &Condition,
+    tries: u32,
+) -> Result<bool, StateError> {
+    let doing = "writing when sources were looked at";
+    if state.put_json(&paths::sources(), index, condition, doing).await?.is_some() {
+        return Ok(true);
+    }
+    if tries >= MAX_OVERTAKEN {
+        let why = "other writers were always quicker".to_owned();
+        return Err(StateError::Damaged { blob: paths::sources().as_str().to_owned(), why });
+    }
+    tokio::time::sleep(Wait::from_millis(20) * tries.min(10)).await;
+    Ok(false)
+}
+
+/// Makes a change. `change` may be called more than once, each time with what is stored by then.
+pub async fn change(
+    state: &StateStore,
+    change: impl Fn(&mut SourceIndex),
+) -> Result<(), StateError> {
+    for tries in 0.. {
+        let (before, condition) = read_to_replace(state).await?;
+        let mut index = before.clone();
+        change(&mut index);
+        if index == before || replace(state, &index, &condition, tries).await? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Notes that the run of `record` has looked at its sources. What cannot be written is told in the
+/// log; it costs a look too many.
+pub async fn note(state: &StateStore, record: &RunRecord) {
+    if let Err(error) = change(state, |index| index.take_in(record)).await {
+        tracing::warn!(
+            run_id = record.id,
+            error = chain(&error),
+            "When sources were looked at could not be written."
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::record::Trigger;
+    use serde_json::json;
+    use time::macros::datetime;
+
+    #[test]
+    fn a_source_that_a_run_looked_at_is_known_until_it_is_due_again() {
+        let began = datetime!(2026-11-23 10:00 UTC);
+        let mut record = RunRecord::new(Trigger::Timer, "i", began);
+        record.queued = vec!["acme".into(), "other".into()];
+        let mut index = SourceIndex { open: vec![record.id.clone()], ..SourceIndex::default() };
+        index.entry("acme").asked = Some(AskedFor { run: record.id.clone(), at: began });
+        record.tell(json!({ "source": "acme", "status": "ok" }), began);
+        index.take_in(&record);
+        assert!(
+            index.looked_since("acme", began)
+                && !index.looked_since("acme", began + time::Duration::SECOND)
+        );
+        assert!(!index.looked_since("other", began));
+        assert_eq!(
+            (index.sources["acme"].idle, &index.sources["acme"].asked, index.open.len()),
+            (true, &None, 1)
+        );
+        record.tell(json!({ "source": "other", "status": "degraded", "report": "x" }), began);
+        index.take_in(&record);
+        assert_eq!((index.sources["other"].idle, index.open.len()), (false, 0));
+        let read: SourceIndex = serde_json::from_value(json!(index)).expect("an index");
+        assert_eq!(read, index);
+    }
+
+    #[test]
+    fn an_older_run_that_ends_late_does_not_take_the_place_of_a_newer_one() {
+        let mut index = SourceIndex::default();
+        for (minute, idle) in [(5, false), (0, true)] {
+            let mut record = RunRecord::new(
+                Trigger::Timer,
+                "i",
+                datetime!(2026-11-23 10:00 UTC) + time::Duration::minutes(minute),
+            );
+            record.sources = vec![if idle {
+                json!({ "source": "a", "status": "ok" })
+            } else {
+                json!({ "source": "a", "status": "ok", "report": "x" })
+            }];
+            index.take_in(&record);
+        }
+        assert!(
+            !index.sources["a"].idle && index.looked_since("a", datetime!(2026-11-23 10:05 UTC))
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! Closes a pass when every piece has a result: one report of all, the pass out of the ledger's
+//! head, the rest removed.
+
+use futures_util::future::try_join_all;
+use time::OffsetDateTime;
+
+use super::error::WorkError;
+use super::manifest::Manifest;
+use super::message::PieceId;
+use super::names::{Folder, Kind};
+use super::pass_store::{Desk, never};
+use super::piece::{Plan, SCHEMA};
+use super::progress::State;
+use crate::failpoint::{failpoint, left_out};
+use crate::ledger::{self, Ledger};
+use crate::report::{Line, SourceReport};
+
+/// Results that are read at once.
+const READ_AT_ONCE: usize = 16;
+
+/// Closes the pass if all of it is done, and returns its report. Many may do so at once, and a
+/// killed one is followed by the next: each step can be done again.
+pub async fn close_if_done(
+    desk: &Desk,
+    plan: &Plan,
+    folder: &Folder,
+    state: &State,
+) -> Result<Option<SourceReport>, WorkError> {
+    let (done, missing) = state.parts(plan.pieces);
+    if !missing.is_empty() && !left_out!("all-results") {
+        return Ok(None);
+    }
+    let mut report = plan.surveyed.clone();
+    let mut manifest = Manifest::of(desk);
+    if let Some(lines) = desk.read(&folder.blob(Kind::Lines)).await? {
+        manifest.add(told(&lines, plan.schema)).await?;
+    }
+    for some in done.chunks(READ_AT_ONCE) {
+        // Nothing is being read while the manifest is written: see `store::paced` about requests
+        // that nobody polls.
+        for outcome in try_join_all(some.iter().map(|id| desk.result(folder, *id))).await? {
+            // Another worker has closed the pass, and removed them.
+            let Some(outcome) = outcome else { return Ok(None) };
+            report.absorb(outcome.report);
+            manifest.add(told(outcome.lines.as_bytes(), outcome.schema)).await?;
+        }
+    }
+    manifest.tell(&mut report);
+    if plan.unclean {
+        settle(desk, plan, folder, done.last()).await?;
+    }
+    failpoint!("before-close-report", WorkError::Lost);
+    desk.report(&mut report, plan.began).await?;
+    failpoint!("close-report-written", WorkError::Lost);
+    finish(desk, &plan.pass, folder).await?;
+    tracing::info!(
+        run_id = desk.run.id,
+        source = desk.source.name,
+        ingested = report.ingested,
+        failed = report.failed,
+        "A pass is closed."
+    );
+    Ok(Some(report))
+}
+
+/// Lines as a manifest of this release has them, of a worker whose state was of version `schema`.
+fn told(lines: &[u8], schema: u32) -> Vec<u8> {
+    if schema >= SCHEMA {
+        return lines.to_vec();
+    }
+    let is_told = |line: &&[u8]| Line::parse(line).is_ok_and(|line| line.is_told());
+    lines.split_inclusive(|byte| *byte == b'\n').filter(is_told).flatten().copied().collect()
+}
+
+/// The last steps, when the report is there.
+pub async fn finish(desk: &Desk, pass: &str, folder: &Folder) -> Result<(), WorkError> {
+    ledger::close_pass(desk.run.store.clone(), &desk.source.name, pass, desk.run.policy, never())
+        .await?;
+    failpoint!("head-cleared", WorkError::Lost);
+    let state = desk.state(folder).await?;
+    // The plan last: who finds it finds the rest.
+    let plan = folder.blob(Kind::Plan);
+    desk.remove(state.blobs.into_iter().filter(|blob| *blob != plan)).await;
+    failpoint!("work-removed", WorkError::Lost);
+    desk.remove([plan]).await;
+    Ok(())
+}
+
+/// The pieces of this pass have looked after what a run that did not end had left: from now on it
+/// is over.
+async fn settle(
+    desk: &Desk,
+    plan: &Plan,
+    folder: &Folder,
+    last: Option<&PieceId>,
+) -> Result<(), WorkError> {
+    let Some(last) = last else { return Ok(()) };
+    let Some(bytes) = desk.read(&folder.blob(Kind::Piece(PieceId::first(last.number)))).await?
+    else {
+        return Ok(());
+    };
+    let Ok((header, _)) = super::piece::parse(&bytes) else { return Ok(()) };
+    let run = &desk.run;
+    let (ledger, _) = Ledger::open_piece(
+        run.store.clone(),
+        &desk.source.name,
+        &header.journal,
+        &plan.pass,
+        run.policy,
+        never(),
+    )
+    .await?;
+    ledger.begin(OffsetDateTime::now_utc()).await?;
+    ledger.end().await?;
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! What a worker tells of a piece: its part of the report, and its lines of the manifest.
+
+use time::OffsetDateTime;
+
+use super::pass_store::Desk;
+use super::piece::{Outcome as PieceOutcome, SCHEMA};
+use crate::model::RemoteFile;
+use crate::report::{Line, Outcome, SourceReport};
+use crate::rules::plan::Why;
+
+/// What is told of a piece: its part of the report, and its lines of the manifest.
+pub struct PieceReport {
+    /// Counts and failures.
+    pub report: SourceReport,
+    /// Lines of the manifest.
+    pub lines: Vec<u8>,
+}
+
+impl PieceReport {
+    /// Nothing yet.
+    pub fn of(desk: &Desk) -> Self {
+        Self {
+            report: SourceReport::new(&desk.source.name, desk.source.endpoint.address()),
+            lines: Vec::new(),
+        }
+    }
+
+    /// Tells what became of a file.
+    pub fn add(&mut self, desk: &Desk, file: &RemoteFile, why: Option<Why>, outcome: Outcome) {
+        if let Some(line) = Line::of(file, why, &outcome) {
+            self.lines.extend(line.redacted(desk.run.state.redactor()).to_bytes());
+        }
+        self.report.add(&file.path, outcome);
+    }
+
+    /// As it is stored.
+    pub fn outcome(self, rest: Option<String>) -> PieceOutcome {
+        let lines = String::from_utf8_lossy(&self.lines).into_owned();
+        PieceOutcome {
+            schema: SCHEMA,
+            report: self.report,
+            lines,
+            rest,
+            ended: OffsetDateTime::now_utc(),
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Plans a pass: lists the source, decides, cuts the work into pieces, opens the pass, sends the
+//! first messages.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use time::OffsetDateTime;
+
+use super::cutting::{cut, lanes};
+use super::error::WorkError;
+use super::finalize;
+use super::message::{PieceId, Task};
+use super::names::{Folder, Kind, passes};
+use super::outcome::Came;
+use super::pass_store::{Desk, metadata};
+use super::piece::{Header, Item, Plan, SCHEMA, to_bytes};
+use crate::failpoint::failpoint;
+use crate::history::run_id::run_id;
+use crate::ledger::OpenPass;
+use crate::model::{BlobName, chain, hex};
+use crate::pass::look::{LookOutcome, Pieces, left, left_to, look_first};
+use crate::pass::survey::Survey;
+use crate::pass::{gone, login_refusal, share, steps};
+use crate::report::SourceReport;
+use crate::store::contract::BlobInfo;
+use crate::transfer::context::Pass;
+use crate::transfer::events;
+use crate::transfer::settings::Source;
+
+/// Logins that a listing is made with, at most.
+const LOGINS: usize = 4;
+/// Blobs that are written at once.
+const WRITTEN_AT_ONCE: usize = 16;
+
+/// Plans the pass of this run, unless it is planned, there is nothing to do, or another run is at
+/// the source.
+pub async fn plan(desk: &Desk) -> Result<Came, WorkError> {
+    let source = Source { connections: desk.source.connections.min(LOGINS), ..desk.source.clone() };
+    let looked = look_first(&desk.run, &source, &None, Pieces::Tell).await;
+    share::write_down(&desk.run).await;
+    let (pass, survey, ours) = match looked {
+        LookOutcome::UnderWay(open) if open.run == desk.run.id => {
+            return send_again(desk, &open).await;
+        }
+        LookOutcome::UnderWay(open) => return Ok(closed(desk, left(&source, left_to(&open))).await),
+        LookOutcome::Ended(report) => return Ok(closed(desk, *report).await),
+        LookOutcome::Work(pass, survey, ours) => (pass, *survey, ours),
+    };
+    let came = with_work(desk, &pass, survey).await;
+    // A lease that was lost costs work that is done twice: there is no report of a plan to tell
+    // that in.
+    ours.over(&mut SourceReport::default()).await;
+    came
+}
+
+/// The pass is over without a piece. The record of the run tells of it.
+async fn closed(desk: &Desk, report: SourceReport) -> Came {
+    desk.tell(&report).await;
+    Came::Closed(Box::new(report))
+}
+
+/// The plan stands, and whoever made it may not have got as far as sending its messages.
+async fn send_again(desk: &Desk, open: &OpenPass) -> Result<Came, WorkError> {
+    let folder = desk.folder(&open.id)?;
+    let Some(plan) = desk.plan(&folder).await? else { return Ok(Came::Over) };
+    if let Some(came) = given_up(desk, open, &folder).await? {
+        return Ok(came);
+    }
+    let state = desk.state(&folder).await?;
+    for number in 0..plan.lanes {
+        let piece = PieceId::first(number);
+        if !state.was_begun(piece) {
+            desk.send(Task::Piece { pass: open.id.clone(), piece }, Duration::ZERO).await?;
+        }
+    }
+    Ok(Came::Done(format!("`{}` is planned already: {} pieces", desk.source.name, plan.pieces)))
+}
+
+/// `None` if the pass `open`, which the ledger's head names, is to be done. A message may come
+/// twice: if the pass of this run was over before this one was opened, nothing of this one is done,
+/// and the next run takes its files.
+async fn given_up(
+    desk: &Desk,
+    open: &OpenPass,
+    folder: &Folder,
+) -> Result<Option<Came>, WorkError> {
+    if !desk.is_over().await? {
+        return Ok(None);
+    }
+    finalize::finish(desk, &open.id, folder).await?;
+    Ok(Some(Came::Over))
+}
+
+async fn with_work(desk: &Desk, pass: &Arc<Pass>, mut survey: Survey) -> Result<Came, WorkError> {
+    if desk.is_over().await? {
+        return Ok(Came::Over);
+    }
+    pass.ledger.fold_if_due().await?;
+    let mut report = std::mem::take(&mut survey.report);
+    events::surveyed(&report);
+    steps::finish_after(pass, std::mem::take(&mut survey.after), &mut report).await;
+    for (file, known) in std::mem::take(&mut survey.relisted) {
+        steps::note(&mut report, pass.ledger.ingested(&file, &known, 0, 0).await);
+    }
+    let done = |settled: &gone::Settled| {
+        desk.run.progress.done(&desk.source.name, &settled.file.path, &settled.outcome)
+    };
+    gone::settle(pass, &mut report, done).await;
+    if !desk.run.cancel.is_cancelled() {
+        pass.pool.close().await;
+    }
+    login_refusal::after(pass).await;
+    if survey.transfers.is_empty() && survey.unsettled.is_empty() {
+        return Ok(closed(desk, report).await);
+    }
+    open(desk, pass, survey, report).await
+}
+
+/// A piece before it has a journal.
+struct Cut {
+    items: Vec<Item>,
+    young_since: Option<OffsetDateTime>,
+}
+
+fn cut_all(desk: &Desk, survey: &mut Survey) -> Vec<Cut> {
+    let items = |transfers: Vec<_>| {
+        transfers.into_iter().map(|transfer| Item { transfer, interrupted: 0 }).collect::<Vec<_>>()
+    };
+    let size = |item: &Item| item.transfer.file.size.unwrap_or(0);
+    let settled = cut(items(std::mem::take(&mut survey.transfers)), size, desk.sizes);
+    // Young files come last: by then most of them have rested.
+    let young = cut(items(std::mem::take(&mut survey.unsettled)), size, desk.sizes);
+    let settled = settled.into_iter().map(|items| Cut { items, young_since: None });
+    settled
+        .chain(young.into_iter().map(|items| Cut { items, young_since: Some(survey.began.0) }))
+        .collect()
+}
+
+/// Writes the pieces, then the plan, then names both in the ledger's head: from then on the pass is
+/// open. Whatever is written before counts for nothing, so a plan that was cut short is made anew.
+async fn open(
+    desk: &Desk,
+    pass: &Pass,
+    mut survey: Survey,
+    report: SourceReport,
+) -> Result<Came, WorkError> {
+    let cuts = cut_all(desk, &mut survey);
+    let (lanes, logins) = lanes(cuts.len(), desk.source.connections);
+    let all = || cuts.iter().flat_map(|cut| &cut.items);
+    let (files, bytes) =
+        (all().count() as u64, all().filter_map(|item| item.transfer.file.size).sum());
+    desk.run.progress.planned(&desk.source.name, files, bytes);
+    let open =
+        OpenPass { id: new_pass(&desk.run.id), run: desk.run.id.clone(), since: survey.began.0 };
+    let folder = desk.folder(&open.id)?;
+    let journals = pass.ledger.make_journals(cuts.len()).await?;
+    failpoint!("journals-made", WorkError::Lost);
+    let plan = Plan {
+        schema: SCHEMA,
+        run: desk.run.id.clone(),
+        pass: open.id.clone(),
+        source: desk.source.name.clone(),
+        began: survey.began.0,
+        pieces: u32::try_from(cuts.len()).unwrap_or(u32::MAX),
+        lanes,
+        logins,
+        unclean: pass.ledger.unclean(),
+        files,
+        bytes,
+        surveyed: report,
+    };
+    write_pieces(desk, &folder, cuts, &journals).await?;
+    desk.write(&folder.blob(Kind::Lines), pass.lines.take().into()).await?;
+    failpoint!("pieces-written", WorkError::Lost);
+    desk.write_json(
+        &folder.blob(Kind::Plan),
+        &plan,
+        metadata([("pieces", plan.pieces.to_string())]),
+    )
+    .await?;
+    failpoint!("plan-written", WorkError::Lost);
+    if let Some(other) = pass.ledger.open_pass(&open, journals).await? {
+        let state = desk.state(&folder).await?;
+        desk.remove(state.blobs).await;
+        if other.run == desk.run.id {
+            // The message came twice, and another worker was quicker.
+            return send_again(desk, &other).await;
+        }
+        return Ok(closed(desk, left(&desk.source, left_to(&other))).await);
+    }
+    failpoint!("pass-opened", WorkError::Lost);
+    if let Some(came) = given_up(desk, &open, &folder).await? {
+        return Ok(came);
+    }
+    failpoint!("pass-decided", WorkError::Lost);
+    for number in 0..lanes {
+        desk.send(
+            Task::Piece { pass: open.id.clone(), piece: PieceId::first(number) },
+            Duration::ZERO,
+        )
+        .await?;
+        failpoint!("piece-sent", WorkError::Lost);
+    }
+    remove_orphans(desk, &open.id).await;
+    tracing::info!(
+        run_id = desk.run.id,
+        source = desk.source.name,
+        files,
+        bytes,
+        pieces = plan.pieces,
+        lanes,
+        "A pass is planned."
+    );
+    Ok(Came::Done(format!(
+        "`{}` is planned: {files} files in {} pieces, {lanes} at once",
+        desk.source.name, plan.pieces
+    )))
+}
+
+async fn write_pieces(
+    desk: &Desk,
+    folder: &Folder,
+    cuts: Vec<Cut>,
+    journals: &[String],
+) -> Result<(), WorkError> {
+    let writes = cuts.into_iter().zip(journals).enumerate().map(|(number, (cut, journal))| {
+        let id = PieceId::first(u32::try_from(number).unwrap_or(u32::MAX));
+        let header =
+            Header { schema: SCHEMA, journal: journal.clone(), young_since: cut.young_since };
+        (folder.blob(Kind::Piece(id)), header, cut.items)
+    });
+    // Made one by one as they are written: never all of them in memory twice.
+    let writes: Vec<_> = writes.collect();
+    let write = |(name, header, items): (_, Header, Vec<Item>)| async move {
+        desk.write(&name, to_bytes(&header, &items)).await
+    };
+    stream::iter(writes).map(write).buffer_unordered(WRITTEN_AT_ONCE).try_collect::<()>().await
+}
+
+/// Removes what plans that were cut short left behind, a day later: others may be writing what is
+/// not named yet.
+async fn remove_orphans(desk: &Desk, ours: &str) {
+    let (prefix, old) =
+        (passes(&desk.source.name), run_id(OffsetDateTime::now_utc() - time::Duration::DAY));
+    let mut orphans = Vec::new();
+    let mut visit = |info: BlobInfo| {
+        let pass = info
+            .name
+            .strip_prefix(&prefix)
+            .and_then(|below| below.split('/').next())
+            .unwrap_or_default();
+        // Ids begin with the time, so they are in its order.
+        if pass != ours && pass < old.as_str() {
+            orphans.extend(BlobName::new(info.name).ok());
+        }
+    };
+    match desk.run.store.list(&prefix, &mut visit).await {
+        Ok(()) => desk.remove(orphans).await,
+        Err(error) => {
+            tracing::debug!(source = desk.source.name, error = %chain(&error), "What old plans \
+                left behind stays for now.")
+        }
+    }
+}
+
+/// A name for a pass of `run` that no other has: two that plan at once, after a lease was lost,
+/// never share a folder.
+fn new_pass(run: &str) -> String {
+    let mut random = [0u8; 4];
+    getrandom::fill(&mut random).expect("the operating system gives random bytes");
+    format!("{run}-{}", hex(&random))
+}

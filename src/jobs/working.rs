@@ -1,0 +1,399 @@
+//! Does a piece of work: brings its files over, writes what became of them, and sees to what comes
+//! next.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::cutting::next;
+use super::error::WorkError;
+use super::finalize;
+use super::heartbeat::{PieceCounter, beat};
+use super::message::{PieceId, Task};
+use super::names::{Folder, Kind};
+use super::outcome::Came;
+use super::pass_store::{Desk, metadata, never};
+use super::piece::{Header, Item, Outcome as PieceOutcome, Plan, parse, to_bytes};
+use super::piece_report::PieceReport;
+use super::progress::{AT, Counts, REST, State, stamp};
+use super::slots::{self, EARLY};
+use crate::failpoint::failpoint;
+use crate::ledger::{Ledger, Recorded};
+use crate::model::RemoteFile;
+use crate::model::failure::Class;
+use crate::pass::lease::{self, Held};
+use crate::pass::{gone, login_refusal, steps};
+use crate::report::{Defer, Ingested, Outcome, Problem, Proof, SourceReport};
+use crate::store::holder::Holder;
+use crate::transfer::context::Pass;
+use crate::transfer::post_action;
+use crate::transfer::settings::Source;
+
+/// How long a piece waits at least for another worker that is at it, and for logins.
+const OTHERS: Duration = Duration::from_secs(20);
+/// Whoever has no more to do looks after another's piece from then on.
+const LOOKED_AFTER: Duration = Duration::from_secs(45);
+/// A file that takes a worker's whole time so often is not tried again.
+const INTERRUPTIONS: u32 = 3;
+
+/// Does the piece `id` of the pass `name`, unless it is done, or another worker is at it.
+pub async fn work(desk: &Desk, name: &str, id: PieceId) -> Result<Came, WorkError> {
+    let folder = desk.folder(name)?;
+    let Some(plan) = desk.plan(&folder).await? else { return Ok(Came::Over) };
+    if desk.is_over().await? {
+        // Whoever closed it was killed while it put things away.
+        finalize::finish(desk, name, &folder).await?;
+        return Ok(Came::Over);
+    }
+    if !desk.state(&folder).await?.results.contains_key(&id) {
+        let blob = folder.blob(Kind::Piece(id));
+        let Some(bytes) = content(desk, &folder, id).await? else {
+            if desk.is_over().await? {
+                // Whoever closed the pass was killed while it removed what is left of it.
+                finalize::finish(desk, name, &folder).await?;
+                return Ok(Came::Over);
+            }
+            return Err(WorkError::Damaged {
+                blob: blob.as_str().to_owned(),
+                why: "it is not there".into(),
+            });
+        };
+        let (header, items) = parse(&bytes)
+            .map_err(|why| WorkError::Damaged { blob: blob.as_str().to_owned(), why })?;
+        if let Some(came) = with_leases(desk, &plan, &folder, id, header, items).await? {
+            return Ok(came);
+        }
+    }
+    what_comes_next(desk, &plan, &folder, id).await
+}
+
+/// The files of a piece, as they are stored: by its plan, or by the result of the part before it.
+pub async fn content(
+    desk: &Desk,
+    folder: &Folder,
+    id: PieceId,
+) -> Result<Option<Bytes>, WorkError> {
+    let Some(before) = id.before() else { return desk.read(&folder.blob(Kind::Piece(id))).await };
+    Ok(desk.result(folder, before).await?.and_then(|result| result.rest).map(Bytes::from))
+}
+
+/// Puts the message back. A piece never fails in order to wait.
+async fn later(
+    desk: &Desk,
+    plan: &Plan,
+    id: PieceId,
+    delay: Duration,
+    why: &str,
+) -> Result<Option<Came>, WorkError> {
+    desk.send(Task::Piece { pass: plan.pass.clone(), piece: id }, delay).await?;
+    Ok(Some(Came::Later(format!(
+        "piece {id} of `{}` waits {} s: {why}",
+        desk.source.name,
+        delay.as_secs()
+    ))))
+}
+
+async fn with_leases(
+    desk: &Desk,
+    plan: &Plan,
+    folder: &Folder,
+    id: PieceId,
+    header: Header,
+    items: Vec<Item>,
+) -> Result<Option<Came>, WorkError> {
+    if let Some(young_since) = header.young_since {
+        let left = (young_since + desk.source.stable_for - OffsetDateTime::now_utc())
+            .unsigned_abs_if_positive();
+        // A wait of less is not worth a message.
+        if left > Duration::from_secs(5) {
+            return later(desk, plan, id, left, "its files have not rested yet").await;
+        }
+    }
+    let lost = CancellationToken::new();
+    let who = format!("{}/{id}/{:04x}", plan.pass, slots::random());
+    let Ok(lease) =
+        lease::ask(&desk.run, &folder.blob(Kind::Lease(id)), &Holder::new(&who)).await?
+    else {
+        return later(desk, plan, id, slots::some_time(OTHERS), "another worker is at it").await;
+    };
+    let what = format!("piece {id} of pass {}", plan.pass);
+    let own = Held::keep_until(&desk.run.leases, lease, what, EARLY, lost.clone());
+    let wanted = plan.logins.min(desk.source.connections).max(1);
+    let logins = slots::take(desk, &who, wanted, &lost).await?;
+    let came = if logins.len() < wanted {
+        later(desk, plan, id, slots::some_time(OTHERS / 2), "the logins of the source are taken")
+            .await
+    } else {
+        at_work(desk, plan, folder, id, header, items, &lost).await.map(|()| None)
+    };
+    slots::over(logins).await;
+    own.over().await;
+    came
+}
+
+/// A positive time as an unsigned one.
+trait IfPositive {
+    fn unsigned_abs_if_positive(self) -> Duration;
+}
+
+impl IfPositive for time::Duration {
+    fn unsigned_abs_if_positive(self) -> Duration {
+        if self.is_positive() { self.unsigned_abs() } else { Duration::ZERO }
+    }
+}
+
+async fn at_work(
+    desk: &Desk,
+    plan: &Plan,
+    folder: &Folder,
+    id: PieceId,
+    header: Header,
+    items: Vec<Item>,
+    lost: &CancellationToken,
+) -> Result<(), WorkError> {
+    failpoint!("piece-leased", WorkError::Lost);
+    let counting = Arc::new(PieceCounter::default());
+    let beating = AbortOnDropHandle::new(tokio::spawn(beat(
+        desk.run.clone(),
+        folder.blob(Kind::Beat(id)),
+        counting.clone(),
+    )));
+    let (stop, gone) = (desk.run.cancel.clone(), lost.clone());
+    let watcher = AbortOnDropHandle::new(tokio::spawn(async move {
+        gone.cancelled().await;
+        stop.cancel();
+    }));
+    let mut told = PieceReport::of(desk);
+    let rest = bring(desk, plan, id, &header, items, &counting, &mut told).await?;
+    drop(watcher);
+    if lost.is_cancelled() {
+        return Err(WorkError::Lost);
+    }
+    drop(beating);
+    failpoint!("piece-brought", WorkError::Lost);
+    let rest = hand_on(desk, id, header, rest, &mut told);
+    write_result(desk, folder, id, &told.outcome(rest)).await?;
+    failpoint!("result-written", WorkError::Lost);
+    Ok(())
+}
+
+/// Writes what became of a piece, unless somebody has.
+pub async fn write_result(
+    desk: &Desk,
+    folder: &Folder,
+    id: PieceId,
+    outcome: &PieceOutcome,
+) -> Result<(), WorkError> {
+    let report = &outcome.report;
+    let counts = Counts {
+        files: report.listed,
+        ingested: report.ingested,
+        failed: report.failed,
+        bytes: report.bytes,
+    };
+    let mut told = metadata([
+        (AT, stamp(outcome.ended)),
+        (REST, u8::from(outcome.rest.is_some()).to_string()),
+    ]);
+    told.extend(counts.pairs().map(|(name, value)| (name.to_owned(), value)));
+    desk.write_json_once(&folder.blob(Kind::Result(id)), outcome, told).await
+}
+
+/// The pass of a piece: its own journal, its own logins.
+pub async fn open_piece(
+    desk: &Desk,
+    plan: &Plan,
+    id: PieceId,
+    journal: &str,
+) -> Result<(Arc<Pass>, Vec<Recorded>), Box<SourceReport>> {
+    let run = &desk.run;
+    let name = format!("{}/{id}", plan.pass);
+    let recorded = Mutex::new(Vec::new());
+    let ledger = async {
+        let (mut ledger, before) = Ledger::open_piece(
+            run.store.clone(),
+            &desk.source.name,
+            journal,
+            &name,
+            run.policy,
+            never(),
+        )
+        .await?;
+        ledger.set_unclean(plan.unclean);
+        *recorded.lock().expect("no code panics while it holds this lock") = before;
+        Ok(ledger)
+    };
+    let source = Source {
+        connections: plan.logins.min(desk.source.connections).max(1),
+        ..desk.source.clone()
+    };
+    let pass = steps::open_with(run.clone(), source, ledger).await.map_err(Box::new)?;
+    Ok((Arc::new(pass), recorded.into_inner().expect("no code panics while it holds this lock")))
+}
+
+/// Brings the files of a piece over. Those that the worker's time was too short for come back.
+async fn bring(
+    desk: &Desk,
+    plan: &Plan,
+    id: PieceId,
+    header: &Header,
+    mut items: Vec<Item>,
+    counting: &PieceCounter,
+    told: &mut PieceReport,
+) -> Result<Vec<Item>, WorkError> {
+    let (pass, recorded) = match open_piece(desk, plan, id, &header.journal).await {
+        Ok(opened) => opened,
+        Err(refused) => {
+            counting.add_all(items.len());
+            not_begun(desk, items, *refused, told);
+            return Ok(Vec::new());
+        }
+    };
+    pass.quarantine.load(&pass.run.state, &pass.source).await?;
+    pass.lines.keep();
+    for done in &recorded {
+        let (file, outcome) = recorded_before(done);
+        counting.add(&outcome);
+        told.add(desk, &file, None, outcome);
+    }
+    items.retain(|item| recorded.iter().all(|done| done.path != item.transfer.file.path));
+    let interrupted = |item: &Item| (item.transfer.file.path.clone(), item.interrupted);
+    let before: std::collections::HashMap<_, _> = items.iter().map(interrupted).collect();
+    let mut transfers: Vec<_> = items.into_iter().map(|item| item.transfer).collect();
+    if let Some(young_since) = header.young_since {
+        let left = (young_since + desk.source.stable_for - OffsetDateTime::now_utc())
+            .unsigned_abs_if_positive();
+        let until = Instant::now() + left;
+        let began = (young_since, until.checked_sub(desk.source.stable_for).unwrap_or(until));
+        transfers = steps::second_look(&pass, transfers, began, &mut told.report).await;
+    }
+    let mut rest = Vec::new();
+    if !transfers.is_empty() {
+        if steps::begin(&pass, &mut told.report).await {
+            steps::transfer_all(&pass, transfers, |transfer, outcome, begun| {
+                counting.add(&outcome);
+                if outcome == Outcome::Deferred(Defer::Interrupted) {
+                    let before = before.get(&transfer.file.path).copied().unwrap_or(0);
+                    rest.push(Item { interrupted: before + u32::from(begun), transfer });
+                } else {
+                    steps::tell(&pass, &transfer, outcome, &mut told.report);
+                }
+            })
+            .await;
+            post_action::leave_all(&pass, &mut told.report).await;
+            gone::settle(&pass, &mut told.report, |settled| counting.add(&settled.outcome)).await;
+            steps::note(&mut told.report, pass.ledger.end().await);
+        } else {
+            steps::give_up(&pass, transfers.iter(), &steps::not_writable(), &mut told.report).await;
+        }
+    }
+    gone::settle(&pass, &mut told.report, |settled| counting.add(&settled.outcome)).await;
+    if !desk.run.cancel.is_cancelled() {
+        pass.pool.close().await;
+    }
+    login_refusal::after(&pass).await;
+    told.lines.extend(pass.lines.take());
+    Ok(rest)
+}
+
+/// A file that an earlier worker at this piece has recorded.
+pub fn recorded_before(done: &Recorded) -> (RemoteFile, Outcome) {
+    let file = RemoteFile {
+        path: done.path.clone(),
+        size: done.known.size,
+        modified: done.known.modified,
+    };
+    let proof =
+        Box::new(Proof { taken: Some((file.clone(), done.known.version)), ..Proof::default() });
+    (
+        file,
+        Outcome::Ingested(Ingested {
+            bytes: done.bytes,
+            stored: done.blobs,
+            proof,
+            ..Ingested::default()
+        }),
+    )
+}
+
+/// The source could not be worked on at all: its files failed for the reason that `refused` tells.
+fn not_begun(desk: &Desk, items: Vec<Item>, refused: SourceReport, told: &mut PieceReport) {
+    let unknown = || Problem::new(Class::Internal, "the source could not be worked on");
+    let problem = refused.problems.into_iter().next().unwrap_or_else(unknown);
+    for item in items {
+        told.add(
+            desk,
+            &item.transfer.file,
+            Some(item.transfer.why),
+            Outcome::Failed(problem.clone()),
+        );
+    }
+}
+
+/// What is left as the next part of the piece, if there is one.
+fn hand_on(
+    desk: &Desk,
+    id: PieceId,
+    header: Header,
+    rest: Vec<Item>,
+    told: &mut PieceReport,
+) -> Option<String> {
+    let (again, given_up): (Vec<_>, Vec<_>) =
+        rest.into_iter().partition(|item| item.interrupted < INTERRUPTIONS);
+    for item in given_up {
+        let why = format!(
+            "it was not done in the time of {INTERRUPTIONS} invocations: raise functionTimeout, or \
+            fetch it with `blobferry run`"
+        );
+        let outcome = Outcome::Failed(Problem::new(Class::Interrupted, why));
+        told.add(desk, &item.transfer.file, Some(item.transfer.why), outcome);
+    }
+    if again.is_empty() {
+        return None;
+    }
+    tracing::info!(source = desk.source.name, piece = %id, files = again.len(), "The time of this \
+        worker is over; the rest is handed on.");
+    let header = Header { young_since: None, ..header };
+    Some(String::from_utf8_lossy(&to_bytes(&header, &again)).into_owned())
+}
+
+/// After a result: the rest of the piece, or the next one in its lane, or the end of the pass. The
+/// message of a worker that was killed comes again after ten minutes only, and its lane would wait
+/// for it. So a piece whose worker seems to be dead is sent again, and whoever has no more to do in
+/// its own lane sends one message that looks after a piece of another: it comes back until that
+/// piece has a result, and does it once the lease of the dead lapses.
+pub async fn what_comes_next(
+    desk: &Desk,
+    plan: &Plan,
+    folder: &Folder,
+    id: PieceId,
+) -> Result<Came, WorkError> {
+    let state = desk.state(folder).await?;
+    let rest = state.results.get(&id).is_some_and(|sign| sign.rest);
+    let following = if rest { Some(id.rest()) } else { next(id, plan.lanes, plan.pieces) };
+    // Whoever began it has its message.
+    let following = following.filter(|piece| !state.was_begun(*piece));
+    let stranded = state.stranded(OffsetDateTime::now_utc()).filter(|piece| *piece != id);
+    let looked_after = state.looked_after(plan.lanes).filter(|_| following.is_none());
+    let now = following.into_iter().chain(stranded).map(|piece| (piece, Duration::ZERO));
+    for (piece, delay) in now.chain(looked_after.map(|piece| (piece, LOOKED_AFTER))) {
+        desk.send(Task::Piece { pass: plan.pass.clone(), piece }, delay).await?;
+    }
+    match finalize::close_if_done(desk, plan, folder, &state).await? {
+        Some(report) => Ok(Came::Closed(Box::new(report))),
+        None => Ok(Came::Done(told(&state, id, &desk.source))),
+    }
+}
+
+fn told(state: &State, id: PieceId, source: &Source) -> String {
+    let counts = state.results.get(&id).map(|sign| sign.counts).unwrap_or_default();
+    format!(
+        "piece {id} of `{}`: {} files, {} ingested, {} failed, {} bytes",
+        source.name, counts.files, counts.ingested, counts.failed, counts.bytes
+    )
+}

@@ -1,0 +1,187 @@
+//! A ledger told record by record, for whoever checks it. Changes nothing.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::ledger::blobs::{Shelf, Tagged};
+use crate::ledger::error::LedgerError;
+use crate::ledger::head::Head;
+use crate::ledger::index::{OpenRuns, key};
+use crate::ledger::journal_files::{Raw, legacy, read};
+use crate::ledger::load::{MAX_CHANGED, must_be_first, snapshot};
+use crate::ledger::record::{Check, Record};
+use crate::model::RemotePath;
+use crate::rules::plan::known::Known;
+use crate::runtime::retry::Policy;
+use crate::store::contract::Store;
+
+/// What is told of a ledger, in its order: the snapshot's shards, then the journals as they were
+/// planned.
+pub enum Told<'a> {
+    /// Forget what was told before: the ledger was folded while it was read, so the reading begins
+    /// anew.
+    Anew,
+    /// What follows stands in this blob, which is a shard of the snapshot or a journal.
+    Blob {
+        /// Its name.
+        name: &'a str,
+        /// Whether it is a shard.
+        in_snapshot: bool,
+    },
+    /// A run (or a piece of one) begins to write.
+    Begin,
+    /// A file is recorded.
+    File {
+        /// Its path.
+        path: RemotePath,
+        /// What is known of it.
+        known: Known,
+        /// The run that recorded it.
+        run: &'a str,
+    },
+    /// The snapshot's index, which is what runs read, says something else of this file than its
+    /// shard, or nothing.
+    Differs(RemotePath),
+}
+
+/// What a ledger says beside its records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// Runs that began and did not end, or are under way.
+    pub open: Vec<String>,
+    /// How many files the snapshot's index has.
+    pub indexed: usize,
+}
+
+/// Reads all of the ledger of `source` and tells `visit` of it, one blob after the other.
+pub async fn look_through(
+    store: Arc<dyn Store>,
+    source: &str,
+    policy: Policy,
+    cancel: CancellationToken,
+    visit: &mut (dyn FnMut(Told<'_>) + Send),
+) -> Result<Looked, LedgerError> {
+    let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
+    let mut changed = 0;
+    loop {
+        visit(Told::Anew);
+        let head = shelf.head().await?;
+        match under(&shelf, &head, visit).await {
+            // What was named is gone: the journals were folded since we read the head, or this is
+            // damage.
+            Err(error) if error.is_missing() && changed < MAX_CHANGED => {
+                let tag = |head: &Option<Tagged>| head.as_ref().map(|(_, etag)| etag.clone());
+                if tag(&shelf.head().await?) == tag(&head) {
+                    return Err(error);
+                }
+                changed += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// The journals of `source` that are not folded yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Journals {
+    /// Whether journals were folded before.
+    pub folded: bool,
+    /// Their names in the ledger's folder.
+    pub names: Vec<String>,
+}
+
+/// Which journals the head of `source` names; `None` if there is no head, or none that can be read.
+pub async fn journals(
+    store: Arc<dyn Store>,
+    source: &str,
+    policy: Policy,
+    cancel: CancellationToken,
+) -> Result<Option<Journals>, LedgerError> {
+    let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
+    match shelf.head().await {
+        Ok(head) => {
+            Ok(head.map(|(head, _)| Journals { folded: head.generation > 0, names: head.journals }))
+        }
+        Err(LedgerError::Damaged { .. } | LedgerError::Future { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn under(
+    shelf: &Shelf,
+    head: &Option<Tagged>,
+    visit: &mut (dyn FnMut(Told<'_>) + Send),
+) -> Result<Looked, LedgerError> {
+    let mut open = OpenRuns::default();
+    let Some((head, _)) = head else {
+        let journals = legacy(shelf).await?;
+        if journals.is_empty() {
+            must_be_first(shelf).await?;
+        }
+        for raw in journals {
+            journal(shelf, &raw, &mut open, visit)?;
+        }
+        return Ok(Looked { open: open.0, indexed: 0 });
+    };
+    open.0.clone_from(&head.open);
+    let indexed = shards(shelf, head, visit).await?;
+    for name in &head.journals {
+        journal(shelf, &read(shelf, name).await?, &mut open, visit)?;
+    }
+    Ok(Looked { open: open.0, indexed })
+}
+
+/// How many files the index has.
+async fn shards(
+    shelf: &Shelf,
+    head: &Head,
+    visit: &mut (dyn FnMut(Told<'_>) + Send),
+) -> Result<usize, LedgerError> {
+    let index = snapshot(shelf, head).await?;
+    for piece in head.shards.iter().flatten() {
+        let raw = Raw {
+            blob: shelf.blob(&piece.name)?,
+            bytes: shelf.piece(piece).await?,
+            check: Check::WherePresent,
+        };
+        visit(Told::Blob { name: raw.blob.as_str(), in_snapshot: true });
+        let scanned = raw.scan(|record, _| {
+            let Record::File(file) = &record else { return };
+            let Some((path, known)) = file.known() else { return };
+            if index.known(&key(&path), &path) != Some(known.indexed()) {
+                visit(Told::Differs(path.clone()));
+            }
+            visit(Told::File { path, known, run: file.run() });
+        });
+        scanned.map_err(|bad| shelf.bad(bad))?;
+    }
+    Ok(index.len())
+}
+
+fn journal(
+    shelf: &Shelf,
+    raw: &Raw,
+    open: &mut OpenRuns,
+    visit: &mut (dyn FnMut(Told<'_>) + Send),
+) -> Result<(), LedgerError> {
+    visit(Told::Blob { name: raw.blob.as_str(), in_snapshot: false });
+    let scanned = raw.scan(|record, _| {
+        open.apply(&record);
+        match &record {
+            Record::Begin { .. } => visit(Told::Begin),
+            // What left the source stands in the store as it was recorded.
+            Record::File(file) if file.is_note() => {}
+            Record::File(file) => {
+                if let Some((path, known)) = file.known() {
+                    visit(Told::File { path, known, run: file.run() });
+                }
+            }
+            _ => {}
+        }
+    });
+    if scanned.map_err(|bad| shelf.bad(bad))?.torn {
+        open.note_torn(raw.blob.as_str());
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! What is left for later run after run: since when, and whether that is too long to be well.
+//!
+//! The ledger holds one sighting a file, written when the file is first left or has changed since;
+//! the time of the first one stays with it until the file is taken.
+
+use time::OffsetDateTime;
+
+use crate::failpoint::left_out;
+use crate::model::RemoteFile;
+use crate::model::failure::Class;
+use crate::report::{Defer, LeftTo, Problem, SourceReport, problem};
+use crate::rules::plan::as_before;
+use crate::rules::plan::known::{Seen, Unmet};
+use crate::transfer::context::Pass;
+use crate::transfer::settings::Source;
+
+/// A file was seen and is left for later: the next run is told, and so is the report if it was
+/// first seen too long ago.
+pub async fn sighted(pass: &Pass, report: &mut SourceReport, seen: Seen, defer: Defer) {
+    let earlier = pass.ledger.seen(&seen.file.path);
+    let seen = seen.after(earlier.as_ref());
+    // A young file rests from its last sighting on, any other has its first one.
+    let known = seen.why.is_some()
+        && earlier.is_some_and(|earlier| {
+            earlier.why == seen.why && as_before(&earlier.file, &seen.file, pass.times())
+        });
+    if !known && let Err(error) = pass.ledger.note_seen(&seen).await {
+        report.problems.push(problem(&error));
+    }
+    if defer != Defer::Interrupted && is_late(&pass.source, seen.since, OffsetDateTime::now_utc()) {
+        let text =
+            format!("`{}`: {} since {}", seen.file.path, defer.word(), in_seconds(seen.since));
+        report.add_problem(Problem::new(Class::Late, text));
+    }
+}
+
+/// Files that wait because the run had enough to do are late if nothing of the source has arrived
+/// for long.
+pub async fn over_limit(pass: &Pass, report: &mut SourceReport) {
+    let waiting = report.deferred_by_reason.get(Defer::TooMany.word()).copied().unwrap_or(0);
+    let earlier =
+        pass.ledger.seen(&pass.source.root).filter(|seen| seen.why == Some(Unmet::TooMany));
+    let now = OffsetDateTime::now_utc();
+    let root = RemoteFile { path: pass.source.root.clone(), size: None, modified: None };
+    let since = earlier.as_ref().map(|earlier| earlier.since).filter(|_| report.ingested == 0);
+    let moved = earlier.is_some() && report.ingested > 0;
+    if moved || (waiting > 0 && report.ingested == 0 && earlier.is_none()) {
+        let seen = Seen { why: Some(Unmet::TooMany), ..Seen::new(root, now) };
+        if let Err(error) = pass.ledger.note_seen(&seen).await {
+            report.problems.push(problem(&error));
+        }
+    }
+    if let Some(since) = since.filter(|since| waiting > 0 && is_late(&pass.source, *since, now)) {
+        let text = format!(
+            "{waiting} files wait beyond `limits.files`, and nothing has arrived since {}",
+            in_seconds(since)
+        );
+        report.add_problem(Problem::new(Class::Late, text));
+    }
+}
+
+/// Files that wait for their markers: how many, and the oldest time that the source tells of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unmarked {
+    files: u64,
+    oldest: Option<OffsetDateTime>,
+}
+
+impl Unmarked {
+    /// One more.
+    pub fn add(&mut self, file: &RemoteFile) {
+        self.files += 1;
+        let modified = file.modified.map(|modified| modified.at);
+        self.oldest = match (self.oldest, modified) {
+            (Some(oldest), Some(modified)) => Some(oldest.min(modified)),
+            (oldest, modified) => oldest.or(modified),
+        };
+    }
+
+    /// Tells of them; they are late only where the source itself sets `late_after`.
+    pub fn tell(self, source: &Source, report: &mut SourceReport, now: OffsetDateTime) {
+        let Some(oldest) = self.oldest else { return };
+        let text = format!(
+            "{} files wait for their markers, the oldest is of {}",
+            self.files,
+            in_seconds(oldest)
+        );
+        if source.late_markers && is_late(source, oldest, now) {
+            report.add_problem(Problem::new(Class::Late, text));
+        } else {
+            report.notes.push(text);
+        }
+    }
+}
+
+/// A source that is left to `other` is late if that run has had it for long.
+pub fn left(source: &Source, report: &mut SourceReport, other: &LeftTo, now: OffsetDateTime) {
+    if let Some(since) = other.since.filter(|since| is_late(source, *since, now)) {
+        let run = other.run.as_deref().unwrap_or("of unknown id");
+        let text = format!("run {run} has been at this source since {}", in_seconds(since));
+        report.add_problem(Problem::new(Class::Late, text));
+    }
+}
+
+fn is_late(source: &Source, since: OffsetDateTime, now: OffsetDateTime) -> bool {
+    now - since > source.late_after && !left_out!("late")
+}
+
+fn in_seconds(at: OffsetDateTime) -> String {
+    let at = at.replace_nanosecond(0).unwrap_or(at);
+    at.format(&time::format_description::well_known::Rfc3339).unwrap_or_else(|_| at.to_string())
+}

@@ -1,0 +1,497 @@
+//! The work of one pass over one source: transfers, a second look at young files, the report.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::failpoint::failpoint;
+use crate::ledger::Ledger;
+use crate::ledger::error::LedgerError;
+use crate::model::failure::{Class, Failure};
+use crate::model::{RemoteFile, RemotePath};
+use crate::pass::file_log;
+use crate::pass::gone;
+use crate::pass::late;
+use crate::pass::login_refusal;
+use crate::pass::source_lock::Ours;
+use crate::pass::survey::Survey;
+use crate::report::{Defer, Outcome, Problem, SourceReport, Status, problem};
+use crate::rules::equality;
+use crate::rules::plan::known::{Known, Seen};
+use crate::runtime::parallel::side_by_side;
+use crate::source::pool::Pool;
+use crate::state::paths::StatePaths;
+use crate::store::contract::{Condition, StoreError};
+use crate::transfer::batch_stat::{Answer, Batch, ask_all, in_batches};
+use crate::transfer::budget::Allowance;
+use crate::transfer::context::{LargeFiles, Pass, Restless, Run};
+use crate::transfer::events;
+use crate::transfer::leaving::Leaving;
+use crate::transfer::missing::{Absences, Absent};
+use crate::transfer::post_action::{self, Acted};
+use crate::transfer::quarantined::Quarantine;
+use crate::transfer::recheck::bring;
+use crate::transfer::run_manifest::Lines;
+use crate::transfer::settings::Source;
+use crate::transfer::transfer::Transfer;
+
+/// Does what there is to do, under the lease `ours`.
+pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: Ours) -> SourceReport {
+    let (run, source) = (&pass.run, &pass.source);
+    run.announce().await;
+    pass.lines.begin();
+    let mut report = std::mem::take(&mut survey.report);
+    events::surveyed(&report);
+    let bytes = survey.transfers.iter().filter_map(|transfer| transfer.file.size).sum();
+    run.progress.planned(&source.name, survey.transfers.len() as u64, bytes);
+    match pass.quarantine.load(&run.state, source).await {
+        Ok(()) => work(pass, survey, &mut report).await,
+        Err(error) => {
+            let cause = problem(&error);
+            give_up(pass, survey.transfers.iter().chain(&survey.unsettled), &cause, &mut report)
+                .await;
+            report.problems.push(cause);
+        }
+    }
+    settle_missing(pass, &mut report).await;
+    if !run.cancel.is_cancelled() {
+        // A run that is being stopped does not wait for good-byes.
+        pass.pool.close().await;
+    }
+    login_refusal::after(pass).await;
+    ours.over(&mut report).await;
+    file_log::close(pass, &mut report).await;
+    report.facts.journals = pass.ledger.reached();
+    if let Err(error) =
+        write_report(run, source, &mut report, run.started, &Condition::Always).await
+    {
+        report.problems.push(problem(&error));
+    }
+    report
+}
+
+/// The pass with its ledger read, or the report of a source that nothing can be done about.
+pub async fn open(run: Arc<Run>, source: Source) -> Result<Pass, SourceReport> {
+    // A run that is being stopped still writes down what it has done, so the ledger does not see
+    // `cancel`.
+    let ledger =
+        Ledger::open_cached(run.store.clone(), &source.name, &run.id, run.policy, &run.ledgers);
+    open_with(run.clone(), source.clone(), ledger).await
+}
+
+/// Why nothing may be done at `source`, by its settings alone.
+pub fn misconfigured(source: &Source) -> Option<String> {
+    let shared = source.shared_with.as_ref().map(|other| {
+        format!(
+            "the source `{other}` can see the same files, and this one removes them (`after`): one \
+            would take them from the other"
+        )
+    });
+    source.unusable.clone().or(shared)
+}
+
+/// The pass with what `ledger` comes to, or the report of a source that nothing can be done about.
+pub async fn open_with(
+    run: Arc<Run>,
+    source: Source,
+    ledger: impl Future<Output = Result<Ledger, LedgerError>>,
+) -> Result<Pass, SourceReport> {
+    let pool = Pool::new(source.endpoint.clone(), source.connections);
+    let unusable = |problem: Problem| {
+        let mut report = SourceReport::new(&source.name, pool.address());
+        report.problems.push(problem);
+        report.unusable = true;
+        run.progress.finished(&report);
+        report
+    };
+    if let Some(text) = misconfigured(&source) {
+        return Err(unusable(Problem::new(Class::Config, text)));
+    }
+    let before = login_refusal::before(&run, &source).await.map_err(unusable)?;
+    match ledger.await {
+        Ok(ledger) => {
+            let large = LargeFiles::over(source.connections);
+            let manifest = StatePaths::of(&source.name).manifest(&run.id);
+            let lines = Lines::new(run.store.clone(), run.policy, manifest);
+            let quarantine = Quarantine::new(run.retry_quarantined);
+            let (recheck, restless) =
+                (Allowance::new(source.recheck), Restless::known(ledger.is_restless()));
+            let (leaving, missing) = (Leaving::default(), Absences::default());
+            Ok(Pass {
+                run,
+                source,
+                pool,
+                ledger,
+                quarantine,
+                before,
+                large,
+                lines,
+                recheck,
+                leaving,
+                missing,
+                restless,
+            })
+        }
+        Err(error) => {
+            let mut report = SourceReport::new(&source.name, pool.address());
+            report.problems.push(problem(&error));
+            report.unusable = true;
+            run.progress.finished(&report);
+            Err(report)
+        }
+    }
+}
+
+async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
+    let mut begun = false;
+    if !survey.transfers.is_empty() {
+        begun = begin(pass, report).await;
+        if !begun {
+            let cause = not_writable();
+            return give_up(pass, survey.transfers.iter().chain(&survey.unsettled), &cause, report)
+                .await;
+        }
+    }
+    transfer_all(pass, survey.transfers, |one, outcome, _| tell(pass, &one, outcome, report)).await;
+    finish_after(pass, survey.after, report).await;
+    for (file, known) in survey.relisted {
+        note(report, pass.ledger.ingested(&file, &known, 0, 0).await);
+    }
+    let settled = second_look(pass, survey.unsettled, survey.began, report).await;
+    if !settled.is_empty() {
+        begun = begun || begin(pass, report).await;
+        if !begun {
+            return give_up(pass, settled.iter(), &not_writable(), report).await;
+        }
+        transfer_all(pass, settled, |one, outcome, _| tell(pass, &one, outcome, report)).await;
+    }
+    post_action::leave_all(pass, report).await;
+    late::over_limit(pass, report).await;
+    settle_missing(pass, report).await;
+    if begun {
+        note(report, pass.ledger.end().await);
+    }
+}
+
+/// Decides about what was not there when it was asked for.
+async fn settle_missing(pass: &Arc<Pass>, report: &mut SourceReport) {
+    let done = |settled: &gone::Settled| {
+        pass.run.progress.done(&pass.source.name, &settled.file.path, &settled.outcome)
+    };
+    gone::settle(pass, report, done).await;
+}
+
+/// Without a ledger nothing may be committed.
+pub async fn begin(pass: &Pass, report: &mut SourceReport) -> bool {
+    let result = pass.ledger.begin(time::OffsetDateTime::now_utc()).await;
+    let begun = result.is_ok();
+    note(report, result);
+    begun
+}
+
+/// Adds what went wrong to the report, if anything did.
+pub fn note<E: Failure>(report: &mut SourceReport, result: Result<(), E>) {
+    if let Err(error) = result {
+        report.problems.push(problem(&error));
+    }
+}
+
+/// Why files are not begun whose ledger cannot be written.
+pub fn not_writable() -> Problem {
+    Problem::new(Class::Ledger, "its ledger cannot be written, so it was not begun")
+}
+
+/// None of these was begun, because of `cause`.
+pub async fn give_up<'a>(
+    pass: &Pass,
+    transfers: impl Iterator<Item = &'a Transfer>,
+    cause: &Problem,
+    report: &mut SourceReport,
+) {
+    for transfer in transfers {
+        let outcome = Outcome::Failed(cause.clone());
+        events::file(&report.source, &transfer.file, &outcome);
+        file_log::note(pass, &transfer.file, Some(transfer.why), &outcome);
+        report.add(&transfer.file.path, outcome);
+        pass.lines.make_room().await;
+    }
+}
+
+/// Tells the log, the manifest and the report what became of a file.
+pub fn tell(pass: &Pass, one: &Transfer, outcome: Outcome, report: &mut SourceReport) {
+    log(pass, one, &outcome);
+    report.add(&one.file.path, outcome);
+}
+
+/// Brings files over, some at once. `each` is told of each what became of it, and whether it was
+/// begun at all. Those that are not there are left to [`gone::settle`].
+pub async fn transfer_all(
+    pass: &Arc<Pass>,
+    transfers: Vec<Transfer>,
+    mut each: impl FnMut(Transfer, Outcome, bool),
+) {
+    let work = |(one, batch): (Transfer, Option<Arc<Batch>>)| {
+        let pass = pass.clone();
+        async move { admitted(&pass, one, batch.as_deref()).await }
+    };
+    // While the store takes what one file brought, its login serves another.
+    let parallel = (pass.parallel() + pass.source.connections).min(pass.run.limits.transfers);
+    side_by_side(in_batches(pass, transfers), parallel, work, |(one, _), ended| {
+        let panicked = || {
+            (
+                Outcome::Failed(Problem::new(
+                    Class::Internal,
+                    "its transfer ended in a panic; the log has its trace",
+                )),
+                true,
+            )
+        };
+        let (outcome, begun) = ended.unwrap_or_else(panicked);
+        if outcome == Outcome::Deferred(Defer::Unreachable) {
+            return pass.missing.add(Absent::File(one.file, Some(one.why)));
+        }
+        if outcome == Outcome::Deferred(Defer::Changed) {
+            pass.missing.moving(one.file.clone());
+        }
+        pass.run.progress.done(&pass.source.name, &one.file.path, &outcome);
+        each(one, outcome, begun);
+    })
+    .await;
+}
+
+/// Files wait here for their turn among all sources; a run that is being stopped begins none. What
+/// became of it, and whether it was begun.
+async fn admitted(pass: &Pass, one: Transfer, batch: Option<&Batch>) -> (Outcome, bool) {
+    pass.lines.make_room().await;
+    let turn = tokio::select! {
+        biased;
+        turn = pass.run.transfers.acquire() => turn,
+        () = pass.run.cancel.cancelled() => return (Outcome::Deferred(Defer::Interrupted), false),
+    };
+    if turn.is_err() || pass.run.cancel.is_cancelled() {
+        return (Outcome::Deferred(Defer::Interrupted), false);
+    }
+    // What cannot be recorded would be read again by the next run.
+    if pass.ledger.is_closed() {
+        return (
+            Outcome::Failed(Problem::new(
+                Class::Ledger,
+                "its ledger cannot be written any more, so it was not begun",
+            )),
+            false,
+        );
+    }
+    let described = async {
+        match batch {
+            Some(batch) => batch.describe(pass, one).await,
+            None => one,
+        }
+    };
+    tokio::select! {
+        biased;
+        outcome = async { bring(pass, &described.await).await } => (outcome, true),
+        () = out_of_time(pass) => (Outcome::Deferred(Defer::Interrupted), true),
+    }
+}
+
+/// How long a commit or a record that is under way may take once the run is being stopped. Whoever
+/// stops us with SIGTERM usually waits ten seconds before it kills.
+const LAST_GRACE: Duration = Duration::from_secs(8);
+
+/// Ends when a run that is being stopped has had its grace. What is given up then is in the state
+/// that a kill would have left it in, which is always a safe one.
+async fn out_of_time(pass: &Pass) {
+    pass.run.cancel.cancelled().await;
+    tokio::time::sleep(LAST_GRACE).await;
+}
+
+fn log(pass: &Pass, one: &Transfer, outcome: &Outcome) {
+    let (source, path) = (&pass.source.name, &one.file.path);
+    events::file(source, &one.file, outcome);
+    file_log::note(pass, &one.file, Some(one.why), outcome);
+    match outcome {
+        Outcome::Failed(problem) => {
+            tracing::error!(source, %path, class = %problem.class, error = problem.message, hint = &*problem.hint, "A \
+                file did not arrive.");
+        }
+        Outcome::Ingested(ingested) => {
+            tracing::debug!(source, %path, bytes = ingested.bytes, stored = ingested.stored, identical = ingested.identical, "A \
+                file is stored.");
+        }
+        Outcome::Deferred(defer) => {
+            tracing::debug!(source, %path, reason = defer.word(), "A file is left for a later run.")
+        }
+        Outcome::Gone => tracing::debug!(source, %path, "A file is gone."),
+        Outcome::Skipped(skip) => {
+            tracing::debug!(source, %path, reason = skip.word(), "A file is left alone.")
+        }
+        Outcome::Unchanged => {}
+    }
+}
+
+/// Does what earlier runs left to do at the source.
+pub async fn finish_after(
+    pass: &Arc<Pass>,
+    files: Vec<(RemotePath, Known)>,
+    report: &mut SourceReport,
+) {
+    let work = |(path, known): (RemotePath, Known)| {
+        let pass = pass.clone();
+        async move {
+            if pass.run.cancel.is_cancelled() {
+                Acted::Done
+            } else {
+                post_action::finish(&pass, &path, &known).await
+            }
+        }
+    };
+    let panicked = || {
+        Acted::Failed(Problem::new(Class::Internal, "it ended in a panic; the log has its trace"))
+    };
+    side_by_side(files, pass.parallel(), work, |(path, _), acted| {
+        post_action::tell(report, &path, acted.unwrap_or_else(panicked))
+    })
+    .await;
+}
+
+/// Waits until young files have had time to settle, and looks at them again: those that are as they
+/// were come back, the others are left for a later run, which is told what this one saw.
+pub async fn second_look(
+    pass: &Arc<Pass>,
+    unsettled: Vec<Transfer>,
+    began: (time::OffsetDateTime, Instant),
+    report: &mut SourceReport,
+) -> Vec<Transfer> {
+    if unsettled.is_empty() {
+        return Vec::new();
+    }
+    wait(pass, unsettled.len(), began.1 + pass.source.stable_for).await;
+    let (mut settled, mut deferred) = (Vec::new(), Vec::new());
+    ask_all(
+        pass,
+        unsettled,
+        |one| &one.file,
+        |one, answer| match seen_again(&one, answer, began.0) {
+            None => settled.push(one),
+            Some((Outcome::Deferred(Defer::Unreachable), _)) => {
+                pass.missing.add(Absent::File(one.file, Some(one.why)))
+            }
+            Some((outcome, seen)) => {
+                log(pass, &one, &outcome);
+                if let (Outcome::Deferred(defer), Some(seen)) = (&outcome, seen) {
+                    deferred.push((seen, *defer));
+                }
+                report.add(&one.file.path, outcome);
+            }
+        },
+    )
+    .await;
+    for (seen, defer) in deferred {
+        late::sighted(pass, report, seen, defer).await;
+    }
+    settled
+}
+
+/// What becomes of a young file, and what the next run should know of it; `None` if it has settled.
+fn seen_again(
+    one: &Transfer,
+    answer: Answer,
+    began: time::OffsetDateTime,
+) -> Option<(Outcome, Option<Seen>)> {
+    match answer {
+        Answer::Told(Some(now)) if is_same(&one.file, &now) => None,
+        Answer::Told(Some(now)) => {
+            // The next listing will show a time as this one did, exact or coarse.
+            let modified = if is_coarse(&one.file) { one.file.modified } else { now.modified };
+            let seen = Seen::new(RemoteFile { modified, ..now }, time::OffsetDateTime::now_utc());
+            Some((Outcome::Deferred(Defer::Unsettled), Some(seen)))
+        }
+        Answer::Told(None) => Some((Outcome::Deferred(Defer::Unreachable), None)),
+        Answer::Failed(error) => Some((Outcome::Failed(problem(&error)), None)),
+        Answer::NotAsked => {
+            Some((Outcome::Deferred(Defer::Interrupted), Some(Seen::new(one.file.clone(), began))))
+        }
+        Answer::Panicked => Some((
+            Outcome::Failed(Problem::new(Class::Internal, "looking at it again ended in a panic")),
+            None,
+        )),
+    }
+}
+
+/// A listing's coarse time has no zone that we know: there only the size tells.
+fn is_same(listed: &RemoteFile, now: &RemoteFile) -> bool {
+    let equality = if is_coarse(listed) {
+        equality::sizes(listed.size, now.size)
+    } else {
+        equality::between(listed, now)
+    };
+    equality.is_possible()
+}
+
+fn is_coarse(listed: &RemoteFile) -> bool {
+    listed.modified.is_none_or(|modified| modified.precision > crate::model::Precision::Second)
+}
+
+async fn wait(pass: &Pass, files: usize, until: Instant) {
+    let left = until.saturating_duration_since(Instant::now());
+    if left > Duration::ZERO {
+        pass.run.progress.waiting(&pass.source.name, files, left.as_secs());
+        tracing::info!(
+            source = pass.source.name,
+            files,
+            seconds = left.as_secs(),
+            "Waiting for young files to settle."
+        );
+    }
+    tokio::select! {
+        biased;
+        () = tokio::time::sleep_until(until) => {}
+        () = pass.run.cancel.cancelled() => {}
+    }
+}
+
+/// A pass's report as it is kept.
+#[derive(serde::Serialize)]
+struct StoredReport<'a> {
+    run: &'a str,
+    #[serde(with = "time::serde::rfc3339")]
+    started: time::OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    ended: time::OffsetDateTime,
+    status: Status,
+    #[serde(flatten)]
+    report: &'a SourceReport,
+}
+
+/// Writes a pass's report, beside the ledger. The report names its blob from then on. False:
+/// `condition` does not hold.
+pub async fn write_report(
+    run: &Run,
+    source: &Source,
+    report: &mut SourceReport,
+    started: time::OffsetDateTime,
+    condition: &Condition,
+) -> Result<bool, StoreError> {
+    let name = StatePaths::of(&source.name).report(&run.id);
+    let ended = time::OffsetDateTime::now_utc();
+    report.report = Some(name.as_str().to_owned());
+    report.facts.recorded = run.announcement.is_some();
+    let stored = StoredReport { run: &run.id, started, ended, status: report.status(), report };
+    failpoint!(
+        "before-report",
+        StoreError::new(
+            "writing",
+            name.as_str(),
+            "failpoint",
+            crate::store::contract::StoreKind::Rejected,
+            "failpoint"
+        )
+    );
+    let written = run.state.put_named_json(&name, &stored, condition, "writing a report").await;
+    if written.is_err() {
+        report.report = None;
+    }
+    report.report_sha256 = written?;
+    Ok(report.report_sha256.is_some())
+}

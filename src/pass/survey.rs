@@ -1,0 +1,645 @@
+//! What a source holds and what is to be done about it: listing, ledger and rules joined into a
+//! plan.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::failpoint::left_out;
+use crate::ledger::Ledger;
+use crate::model::failure::{Class, Failure};
+use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, chain};
+use crate::pass::file_log;
+use crate::pass::late::Unmarked;
+use crate::pass::share::{self, ShareSeen};
+use crate::report::{Defer, Outcome, Problem, SourceReport, in_bytes, problem};
+use crate::rules::equality::{self, Equality};
+use crate::rules::patterns::Patterns;
+use crate::rules::plan::known::{Known, Times};
+use crate::rules::plan::rest::{Clock, TimeTold};
+use crate::rules::plan::shift::{self, Shift};
+use crate::rules::plan::{Decision, Rules, Skip, Why, decide, decide_finally, settled};
+use crate::runtime::parallel::side_by_side;
+use crate::source::contract::{Listed, SourceError};
+use crate::source::walk::{Found, Walk};
+use crate::transfer::batch_stat::{Answer, ask_all};
+use crate::transfer::context::Pass;
+use crate::transfer::download;
+use crate::transfer::events::Call;
+use crate::transfer::missing::Absent;
+use crate::transfer::post_action;
+use crate::transfer::reread::unverified;
+use crate::transfer::settings::After;
+use crate::transfer::transfer::Transfer;
+
+/// A source's plan.
+pub struct Survey {
+    /// To be brought over now.
+    pub transfers: Vec<Transfer>,
+    /// To be looked at again before they are brought over.
+    pub unsettled: Vec<Transfer>,
+    /// In the store already, but still to be deleted or moved at the source.
+    pub after: Vec<(RemotePath, Known)>,
+    /// Observations for the ledger: known files whose listed time looks different now.
+    pub relisted: Vec<(RemoteFile, Known)>,
+    /// To be read and compared, as far as the source allows a run.
+    rechecks: Vec<Transfer>,
+    /// Files that wait for their markers.
+    unmarked: Unmarked,
+    /// Stored files that the source refused to let go a short time ago.
+    refused: u64,
+    /// Everything that is decided already, counted; problems of the listing.
+    pub report: SourceReport,
+    /// When the listing began, by our clock and by the steady one.
+    pub began: (OffsetDateTime, Instant),
+    /// Which share it is.
+    pub share: ShareSeen,
+    /// Bytes of the names of files that are to be done something about.
+    names: u64,
+}
+
+/// Paths that the user asks for again though they are known.
+pub type Again = Option<Patterns>;
+
+/// Lists the source and decides about each file. Reads only.
+pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
+    let began = (OffsetDateTime::now_utc(), Instant::now());
+    let report = SourceReport::new(&pass.source.name, pass.pool.address());
+    let mut survey = Survey::new(report, began);
+    match share::look(pass).await {
+        Ok(seen) => survey.share = seen,
+        Err(problem) => {
+            survey.report.add_problem(problem);
+            return survey;
+        }
+    }
+    for folder in &pass.source.own_folders {
+        survey.report.add_note(folder, "left out: this program itself writes there");
+    }
+    let call = Call::to_source("list", pass, &pass.source.root);
+    let mut sorting = Sorting { pass, again, survey: &mut survey, held: Vec::new(), newest: None };
+    match pass.source.patterns.exact() {
+        Some(paths) => {
+            let files = describe_all(pass, paths, &mut sorting.survey.report).await;
+            files.into_iter().for_each(|file| sorting.take(file));
+        }
+        None => list(pass, &mut sorting).await,
+    }
+    let Sorting { held, newest, .. } = sorting;
+    tell_unmatched(pass, held.len(), &mut survey);
+    match survey.report.problems.first() {
+        Some(problem) => call.has_problem(problem),
+        None => call.went_well(0),
+    }
+    decide_held(pass, held, newest, again, &mut survey).await;
+    if let Some(problem) = share::empty(pass, &survey.share, &survey.report) {
+        survey.share = ShareSeen::default();
+        survey.report.add_problem(problem);
+    }
+    survey.choose_rechecks(pass).await;
+    survey.unmarked.tell(&pass.source, &mut survey.report, survey.began.0);
+    survey.relisted.sort_by_cached_key(|(file, _)| Ledger::order(&file.path));
+    survey
+}
+
+/// A pattern with a slip in it matches nothing, and all would seem well.
+fn tell_unmatched(pass: &Pass, held: usize, survey: &mut Survey) {
+    let report = &mut survey.report;
+    let excluded = report.skipped_by_reason.get(Skip::Excluded.word()).copied().unwrap_or(0);
+    let all = held == 0 && report.listed > 0 && excluded == report.listed;
+    if all && survey.transfers.is_empty() && survey.unsettled.is_empty() {
+        pass.source.patterns.none_matched().into_iter().for_each(|note| report.add_remark(note));
+    }
+}
+
+/// Decides about files as they are listed: of what is unchanged nothing is kept but a count.
+struct Sorting<'a> {
+    pass: &'a Arc<Pass>,
+    again: &'a Again,
+    survey: &'a mut Survey,
+    /// Files that can be decided about only when all of the listing is there.
+    held: Vec<RemoteFile>,
+    /// The newest time that the source has shown so far.
+    newest: Option<OffsetDateTime>,
+}
+
+impl Sorting<'_> {
+    fn take(&mut self, file: RemoteFile) {
+        let file = self.pass.without_false_time(file);
+        let exact = file.modified.filter(|modified| modified.precision <= Precision::Second);
+        // A time in the future is nobody's clock.
+        let shown = exact.map(|modified| modified.at).filter(|at| *at <= self.survey.began.0);
+        self.newest = self.newest.max(shown);
+        // A marker may come after its file.
+        if self.pass.source.marker.is_some() {
+            return self.hold(file);
+        }
+        let none = HashSet::new();
+        let known = self.pass.ledger.known(&file.path);
+        let seen = self.pass.ledger.seen(&file.path);
+        let patterns = &self.pass.source.patterns;
+        let rules = Rules {
+            wanted: &|path| patterns.wants(path),
+            in_progress: &|path| patterns.in_progress(path),
+            again: &|path| self.again.as_ref().is_some_and(|again| again.wants(path)),
+            marker: None,
+            markers: &none,
+            stable_for: self.pass.source.stable_for,
+            clock: Clock { here: self.survey.began.0, newest: self.newest },
+            times: self.pass.times(),
+            removes: self.pass.source.after != After::Keep,
+        };
+        match decide(&file, known.as_ref(), seen.as_ref(), &rules) {
+            // What is listed later may show that the server's clock is further on, or that its zone
+            // moved.
+            Decision::LookAgain(_) | Decision::AskTime | Decision::Wait => self.hold(file),
+            decision => {
+                let rests = settled(&file, seen.as_ref(), &rules, told(&file));
+                self.survey.take(self.pass, Decided { file, listed: None, known, rests }, decision);
+            }
+        }
+    }
+}
+
+impl Sorting<'_> {
+    fn hold(&mut self, file: RemoteFile) {
+        if self.held.len() + self.survey.held() < self.pass.run.limits.files
+            && self.survey.has_room(self.pass)
+        {
+            self.survey.names += file.path.as_bytes().len() as u64;
+            self.held.push(file);
+        } else {
+            decided(self.pass, &mut self.survey.report, &file, Outcome::Deferred(Defer::TooMany));
+        }
+    }
+}
+
+/// Exact paths need no listing.
+async fn describe_all(
+    pass: &Arc<Pass>,
+    paths: &[RemotePath],
+    report: &mut SourceReport,
+) -> Vec<RemoteFile> {
+    let marker = |path: &RemotePath| {
+        pass.source
+            .marker
+            .as_ref()
+            .map(|marker| RemotePath::new([path.as_bytes(), marker.as_bytes()].concat()))
+    };
+    let markers: Vec<RemotePath> = paths.iter().filter_map(marker).collect();
+    let asked = [paths, &markers].concat();
+    let ask = |path: RemotePath| {
+        let pass = pass.clone();
+        async move { download::stat(&pass, &RemoteFile { path, size: None, modified: None }).await }
+    };
+    let (mut files, mut unknown) = (Vec::new(), 0);
+    side_by_side(asked, pass.parallel(), ask, |path, answer| match answer {
+        Some(Ok(Some(file))) => files.push(file),
+        Some(Ok(None)) if paths.contains(&path) => {
+            report.notes.push(format!("{path}: is not there"))
+        }
+        Some(Ok(None)) => {}
+        Some(Err(error)) => {
+            unknown += usize::from(paths.contains(&path));
+            unlisted(report, &path, &error, false);
+        }
+        None => {
+            unknown += usize::from(paths.contains(&path));
+            report.problems.push(Problem::new(
+                Class::Internal,
+                format!("describing `{path}` ended in a panic"),
+            ));
+        }
+    })
+    .await;
+    report.unusable = unknown >= paths.len();
+    files
+}
+
+async fn list(pass: &Pass, sorting: &mut Sorting<'_>) {
+    let (sender, mut found) = mpsc::channel::<Vec<Found>>(8);
+    let patterns = Arc::new(pass.source.patterns.clone());
+    let walk = Walk {
+        pool: pass.pool.clone(),
+        root: pass.source.root.clone(),
+        enter: Arc::new(move |dir| patterns.enters(dir)),
+        parallel: pass.source.connections * pass.source.endpoint.transfers_per_connection().min(8),
+        depth: pass.source.depth,
+        most: pass.run.limits.entries,
+        room: pass.run.walks.clone(),
+        policy: pass.source.policy,
+        cancel: pass.run.cancel.clone(),
+    };
+    let collect = async {
+        while let Some(batch) = found.recv().await {
+            batch.into_iter().for_each(|found| sort(pass, found, sorting));
+            pass.lines.make_room().await;
+        }
+    };
+    // Of many sources few are walked at once: the others need no room for it.
+    tokio::join!(Box::pin(walk.run(sender)), collect);
+}
+
+fn sort(pass: &Pass, found: Found, sorting: &mut Sorting<'_>) {
+    let skip = |path: &RemotePath, skip: Skip| {
+        let wanted = pass.source.patterns.wants(path);
+        Outcome::Skipped(if wanted { skip } else { Skip::Excluded })
+    };
+    let found = match found {
+        Found::Entry(Listed::File(file)) => return sorting.take(file),
+        found => found,
+    };
+    // A listing that broke off has told something.
+    let nothing =
+        sorting.held.is_empty() && sorting.survey.held() == 0 && sorting.survey.report.listed == 0;
+    let report = &mut sorting.survey.report;
+    match found {
+        Found::Entry(Listed::Symlink(path)) => {
+            decided(pass, report, &by_path(&path), skip(&path, Skip::Symlink))
+        }
+        Found::Entry(Listed::Special(path)) => {
+            decided(pass, report, &by_path(&path), skip(&path, Skip::Special))
+        }
+        Found::Entry(Listed::Unreachable(..)) if left_out!("unreachable-told") => {}
+        Found::Entry(Listed::Unreachable(path, why)) => {
+            let text = format!("its name cannot be asked for: {why}");
+            unreachable(pass, report, &path, Problem::new(Class::Protocol, text))
+        }
+        Found::Entry(Listed::Undescribed(path, why)) => {
+            unreachable(pass, report, &path, Problem::new(Class::ShareError, why))
+        }
+        Found::Entry(Listed::Unparsed(_)) if left_out!("unparsed-told") => {}
+        Found::Entry(Listed::Unparsed(line)) => report.add_unparsed(line),
+        Found::Entry(
+            Listed::Directory(_) | Listed::File(_) | Listed::Untold(_) | Listed::Aside(_),
+        ) => {}
+        Found::Note(note) => report.add_remark(note),
+        Found::Unlisted(dir, error) if dir == pass.source.root => {
+            unlisted(report, &dir, &error, nothing)
+        }
+        Found::Unlisted(dir, error) if error.class() == Class::NotFound => {
+            pass.missing.add(Absent::Folder(dir, error))
+        }
+        Found::Unlisted(dir, error) => unlisted(report, &dir, &error, false),
+        Found::Stopped => report.add_problem(stopped_while_listing()),
+        Found::TooMany => {
+            let text = format!(
+                "listing was ended after more than `limits.entries` = {} lines; the rest is \
+                unknown",
+                pass.run.limits.entries
+            );
+            report.add_problem(Problem::new(Class::LimitListing, text));
+        }
+        Found::TooMuch(bytes) => {
+            let text = format!(
+                "listing was ended when the folders that wait to be listed took more than {}, \
+                their limit as a part of `limits.memory`; the rest is unknown",
+                in_bytes(bytes)
+            );
+            report.add_problem(Problem::new(Class::LimitListing, text));
+        }
+        Found::TooDeep(_) if left_out!("depth-told") => {}
+        Found::TooDeep(dir) => {
+            let text =
+                format!("listing `{dir}`: it lies deeper than `depth` = {}", pass.source.depth);
+            report.add_problem(Problem::new(Class::ListingFailed, text));
+        }
+    }
+}
+
+/// Counts what was decided about a file that is not to be fetched, and notes it for the manifest.
+fn decided(pass: &Pass, report: &mut SourceReport, file: &RemoteFile, outcome: Outcome) {
+    file_log::note(pass, file, None, &outcome);
+    report.add(&file.path, outcome);
+}
+
+/// A file of which nothing is known but where it is.
+fn by_path(path: &RemotePath) -> RemoteFile {
+    RemoteFile { path: path.clone(), size: None, modified: None }
+}
+
+fn stopped_while_listing() -> Problem {
+    Problem::new(Class::Interrupted, "the run was stopped while the source was being listed")
+}
+
+/// A file that nobody can ask for is lost to us, and the report must not call that well.
+fn unreachable(pass: &Pass, report: &mut SourceReport, path: &RemotePath, why: Problem) {
+    if pass.source.patterns.wants(path) {
+        decided(pass, report, &by_path(path), Outcome::Failed(why));
+    } else {
+        report.add(path, Outcome::Skipped(Skip::Excluded));
+    }
+}
+
+fn unlisted(report: &mut SourceReport, dir: &RemotePath, error: &SourceError, all: bool) {
+    if left_out!("listing-told") {
+        return;
+    }
+    report.unusable |= all;
+    let text = chain(error);
+    // The error names the folder itself where it got as far as asking for it.
+    let text =
+        if text.contains(&dir.to_string()) { text } else { format!("listing `{dir}`: {text}") };
+    let class = if error.class() == Class::Protocol { Class::ListingFailed } else { error.class() };
+    report.add_problem(Problem::new(class, text));
+}
+
+/// Decides about what all of the listing had to be there for.
+async fn decide_held(
+    pass: &Arc<Pass>,
+    files: Vec<RemoteFile>,
+    newest: Option<OffsetDateTime>,
+    again: &Again,
+    survey: &mut Survey,
+) {
+    let marker = pass.source.marker.as_deref();
+    let is_marker = |file: &&RemoteFile| {
+        marker.is_some_and(|marker| file.path.as_bytes().ends_with(marker.as_bytes()))
+    };
+    let markers: HashSet<RemotePath> =
+        files.iter().filter(is_marker).map(|file| file.path.clone()).collect();
+    let clock = Clock { here: survey.began.0, newest };
+    let patterns = &pass.source.patterns;
+    let rules = Rules {
+        wanted: &|path| patterns.wants(path),
+        in_progress: &|path| patterns.in_progress(path),
+        again: &|path| again.as_ref().is_some_and(|again| again.wants(path)),
+        marker,
+        markers: &markers,
+        stable_for: pass.source.stable_for,
+        clock,
+        times: pass.times(),
+        removes: pass.source.after != After::Keep,
+    };
+    let (mut ask, mut open) = (Vec::new(), Vec::new());
+    for file in files {
+        survey.names = survey.names.saturating_sub(file.path.as_bytes().len() as u64);
+        let known = pass.ledger.known(&file.path);
+        let seen = pass.ledger.seen(&file.path);
+        match decide(&file, known.as_ref(), seen.as_ref(), &rules) {
+            Decision::AskTime => ask.push(file),
+            Decision::Wait => open.push((file.modified, file)),
+            decision => {
+                let rests = settled(&file, seen.as_ref(), &rules, told(&file));
+                survey.take(pass, Decided { file, listed: None, known, rests }, decision);
+            }
+        }
+        pass.lines.make_room().await;
+    }
+    // Of files whose listed time is too coarse to decide by, the exact one is asked for.
+    ask_all(
+        pass,
+        ask,
+        |file| file,
+        |listed, answer| open.extend(survey.answered(pass, listed, answer)),
+    )
+    .await;
+    decide_open(pass, open, &rules, survey);
+}
+
+/// Decides about files whose time moved, or had to be asked for: if all of the listing moved as a
+/// zone does, they did not change.
+fn decide_open(
+    pass: &Pass,
+    open: Vec<(Option<ModifiedTime>, RemoteFile)>,
+    rules: &Rules<'_>,
+    survey: &mut Survey,
+) {
+    let mut shift = Shift::default();
+    for (_, file) in &open {
+        if let Some(known) = pass.ledger.known(&file.path)
+            && equality::sizes(known.size, file.size) == Equality::Same
+            && known.equality(file, rules.times) != Equality::Same
+        {
+            shift.add(&known, file, rules.clock.here);
+        }
+    }
+    let quarters = shift.quarters();
+    for (listed, file) in open {
+        let known = pass.ledger.known(&file.path);
+        let seen = pass.ledger.seen(&file.path);
+        let told = if listed.is_some_and(|listed| equality::is_exact(&listed)) {
+            TimeTold::Exactly
+        } else {
+            TimeTold::InSomeZone
+        };
+        let shifted = known.as_ref().is_some_and(|known| {
+            quarters.is_some()
+                && shift::moved(known, &file) == quarters
+                && shift::is_old(&file, rules.clock.here)
+        });
+        let decision = match decide_finally(&file, known.as_ref(), seen.as_ref(), rules, told) {
+            Decision::Recheck
+            | Decision::Ingest(Why::Changed)
+            | Decision::LookAgain(Why::Changed)
+                if shifted =>
+            {
+                Decision::Unchanged
+            }
+            decision => decision,
+        };
+        if let (Decision::Unchanged, Some(known)) = (&decision, &known) {
+            // An exact time that moved with the zone stands beside the one that made the version.
+            let listed =
+                file.modified.filter(|modified| shifted && equality::is_exact(modified)).or(listed);
+            let known = known.clone().relisted(listed, rules.clock.here);
+            survey.relisted.push((file.clone(), known));
+        }
+        let rests = settled(&file, seen.as_ref(), rules, told);
+        survey.take(pass, Decided { file, listed, known, rests }, decision);
+    }
+}
+
+/// How a listed file's time was told.
+fn told(file: &RemoteFile) -> TimeTold {
+    if file.modified.as_ref().is_some_and(equality::is_exact) {
+        TimeTold::Exactly
+    } else {
+        TimeTold::InSomeZone
+    }
+}
+
+/// A file that is decided about.
+struct Decided {
+    file: RemoteFile,
+    /// The time that the listing showed, if the file's own is another by now.
+    listed: Option<ModifiedTime>,
+    known: Option<Known>,
+    /// Whether it may be read now.
+    rests: bool,
+}
+
+impl Survey {
+    /// Of a run that was told to stop while the source was being listed.
+    pub fn stopped(pass: &Pass) -> Self {
+        drop(pass.missing.take());
+        let mut report = SourceReport::new(&pass.source.name, pass.pool.address());
+        report.problems.push(stopped_while_listing());
+        let began = (OffsetDateTime::now_utc(), Instant::now());
+        Self::new(report, began)
+    }
+
+    fn new(report: SourceReport, began: (OffsetDateTime, Instant)) -> Self {
+        let (transfers, unsettled, after) = (Vec::new(), Vec::new(), Vec::new());
+        Self {
+            transfers,
+            unsettled,
+            after,
+            relisted: Vec::new(),
+            rechecks: Vec::new(),
+            unmarked: Unmarked::default(),
+            refused: 0,
+            report,
+            began,
+            share: ShareSeen::default(),
+            names: 0,
+        }
+    }
+
+    /// Whether there is anything to do at the source or in the ledger.
+    pub fn has_work(&self, pass: &Pass) -> bool {
+        self.held() > 0
+            || !pass.missing.is_empty()
+            || !self.after.is_empty()
+            || !self.relisted.is_empty()
+    }
+
+    /// Whether names of more files may be kept: long ones take memory as files do.
+    fn has_room(&self, pass: &Pass) -> bool {
+        self.names <= pass.run.limits.memory / 2
+    }
+
+    /// How many files are to be done something about.
+    fn held(&self) -> usize {
+        self.transfers.len() + self.unsettled.len() + self.rechecks.len()
+    }
+
+    fn take(&mut self, pass: &Pass, decided_file: Decided, decision: Decision) {
+        let Decided { file, listed, known, rests } = decided_file;
+        let is_held =
+            matches!(decision, Decision::Ingest(_) | Decision::LookAgain(_) | Decision::Recheck);
+        self.names += if is_held { file.path.as_bytes().len() as u64 } else { 0 };
+        let transfer = |file: RemoteFile, why, known| Transfer {
+            listed: listed.or(file.modified),
+            file,
+            why,
+            known,
+            rests,
+        };
+        match decision {
+            // What does not fit into memory waits for the next run, which finds these done.
+            _ if is_held && (self.held() >= pass.run.limits.files || !self.has_room(pass)) => {
+                decided(pass, &mut self.report, &file, Outcome::Deferred(Defer::TooMany));
+            }
+            Decision::Ingest(why) => self.transfers.push(transfer(file, why, known)),
+            Decision::LookAgain(why) => self.unsettled.push(transfer(file, why, known)),
+            Decision::Recheck => self.rechecks.push(transfer(file, Why::Recheck, known)),
+            Decision::Skip(skip) => {
+                if skip == Skip::NoMarker {
+                    self.unmarked.add(&file);
+                }
+                decided(pass, &mut self.report, &file, Outcome::Skipped(skip));
+            }
+            Decision::Unchanged | Decision::AskTime | Decision::Wait => {
+                self.report.on_trust +=
+                    u64::from(known.as_ref().is_some_and(|known| is_on_trust(pass, known, &file)));
+                match known.filter(|_| pass.source.after != After::Keep) {
+                    Some(known) if post_action::was_refused(&known, self.began.0) => {
+                        self.refused += 1
+                    }
+                    Some(known) if post_action::is_proven(pass, &known) => {
+                        self.after.push((file.path.clone(), known))
+                    }
+                    // Nothing leaves the source that was not read, or may be another by now.
+                    Some(known) if self.held() < pass.run.limits.files => {
+                        return self.rechecks.push(transfer(file, Why::Recheck, Some(known)));
+                    }
+                    _ => {}
+                }
+                self.report.add(&file.path, Outcome::Unchanged);
+            }
+        }
+    }
+
+    /// What the source said of a file whose exact time had to be asked for, if it is to be decided
+    /// about now.
+    fn answered(
+        &mut self,
+        pass: &Pass,
+        listed: RemoteFile,
+        answer: Answer,
+    ) -> Option<(Option<ModifiedTime>, RemoteFile)> {
+        let outcome = match answer {
+            // What even the exact answer leaves out, the listing may have told.
+            Answer::Told(Some(exact)) => {
+                let exact = RemoteFile {
+                    size: exact.size.or(listed.size),
+                    modified: exact.modified.or(listed.modified),
+                    ..exact
+                };
+                return Some((listed.modified, exact));
+            }
+            Answer::Told(None) => {
+                pass.missing.add(Absent::File(listed, None));
+                return None;
+            }
+            Answer::Failed(error) => Outcome::Failed(problem(&error)),
+            Answer::NotAsked => Outcome::Deferred(Defer::Interrupted),
+            Answer::Panicked => Outcome::Failed(Problem::new(
+                Class::Internal,
+                "asking for its time ended in a panic",
+            )),
+        };
+        decided(pass, &mut self.report, &listed, outcome);
+        None
+    }
+
+    /// Of the files that must be read to be compared, those whose last look is the oldest, as many
+    /// as the source allows.
+    async fn choose_rechecks(&mut self, pass: &Pass) {
+        let mut rechecks = std::mem::take(&mut self.rechecks);
+        rechecks.sort_by_key(|one| one.known.as_ref().and_then(|known| known.history.looked));
+        let (mut chosen, mut waiting) = (Vec::new(), self.refused);
+        for one in rechecks {
+            if pass.recheck.take(one.file.size.unwrap_or(0)) {
+                chosen.push(one);
+            } else if pass.source.after != After::Keep && is_same(pass, &one) {
+                waiting += 1;
+                self.report.add(&one.file.path, Outcome::Unchanged);
+            } else {
+                decided(pass, &mut self.report, &one.file, Outcome::Failed(unverified()));
+            }
+        }
+        chosen.sort_by_cached_key(|one| Ledger::order(&one.file.path));
+        for one in &mut chosen {
+            let Some(known) = &mut one.known else { continue };
+            match pass.ledger.md5_of(&one.file.path).await {
+                Ok(md5) => known.history.md5 = md5,
+                Err(error) => self.report.problems.push(problem(&error)),
+            }
+        }
+        self.transfers.append(&mut chosen);
+        if waiting > 0 {
+            let text = format!(
+                "{waiting} stored files are still at the source: it refused to let them go, or \
+                `recheck` left no room to read them again"
+            );
+            self.report.problems.push(Problem::new(Class::AfterAction, text));
+        }
+    }
+}
+
+/// Whether nothing but its removal asks for a file to be read.
+fn is_same(pass: &Pass, one: &Transfer) -> bool {
+    one.known.as_ref().is_some_and(|known| {
+        !known.history.left && known.equality(&one.file, pass.times()) == Equality::Same
+    })
+}
+
+/// Whether a file is unchanged only because its time is not looked at.
+fn is_on_trust(pass: &Pass, known: &Known, file: &RemoteFile) -> bool {
+    pass.times() == Times::None && known.equality(file, Times::Trust) != Equality::Same
+}

@@ -1,0 +1,209 @@
+//! Stages large members of an archive while it is still checked, and keeps room for small ones.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use tokio::sync::mpsc;
+
+use crate::archive::contract::{Member, MemberKind};
+use crate::archive::unpack::Checked;
+use crate::archive::verify::Taker;
+use crate::model::BlobName;
+use crate::runtime::checksum::Hashers;
+use crate::store::contract::{BLOCK_BYTES, Upload};
+use crate::transfer::archive::members::is_wanted;
+use crate::transfer::budget::{ByteBudget, Drawn};
+use crate::transfer::commit::{self, Claim, Claimed, Identity, MemberOf};
+use crate::transfer::context::{Pass, Run};
+use crate::transfer::error::TransferError;
+use crate::transfer::settings::MemberGlobs;
+use crate::transfer::upload::{Arrived, Intake, Look};
+
+/// Chunks that wait between a checking thread and the store.
+const CHUNKS_AHEAD: usize = 4;
+/// Room for small members is drawn in steps.
+const STEP_BYTES: u64 = 1 << 20;
+/// How many kept members of one archive are hashed at once: enough that no lane waits.
+const HASHED_AT_ONCE: usize = 8;
+
+/// Takes members from the threads that check one archive.
+#[derive(Debug)]
+pub struct Ahead {
+    kept: ByteBudget,
+    room: Mutex<Room>,
+    next: AtomicU64,
+    /// `None` where nothing is staged ahead, or no longer.
+    large: Mutex<Option<mpsc::UnboundedSender<Large>>>,
+    /// Which members are wanted.
+    wanted: MemberGlobs,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    drawn: Vec<Drawn>,
+    left: u64,
+}
+
+/// A large member whose content begins to come.
+#[derive(Debug)]
+struct Large {
+    number: u64,
+    member: Member,
+    chunks: mpsc::Receiver<Bytes>,
+}
+
+/// The receiving end of an [`Ahead`].
+pub struct LargeMembers(mpsc::UnboundedReceiver<Large>);
+
+/// A large member in staged blocks, of which nothing is visible.
+pub struct Staged {
+    /// The number that the check tells it by.
+    pub number: u64,
+    /// The plain name that it was staged for.
+    pub plain: BlobName,
+    /// The name that it may be committed to.
+    pub claim: Claim,
+    /// The upload that its blocks belong to.
+    pub upload: Upload,
+    /// The blocks.
+    pub arrived: Arrived,
+}
+
+impl Staged {
+    /// Gives up its blocks.
+    pub async fn abandon(self, pass: &Pass) {
+        pass.run.store.abandon(&self.upload).await;
+    }
+}
+
+impl Ahead {
+    /// Both ends; if not `stages`, it only keeps room.
+    pub fn new(pass: &Pass, stages: bool) -> (Arc<Self>, LargeMembers) {
+        // There are no more of them at once than threads that check.
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let large = Mutex::new(stages.then_some(sender));
+        let (kept, wanted) = (pass.run.kept.clone(), MemberGlobs::of(&pass.source));
+        (
+            Arc::new(Self { kept, room: Mutex::default(), next: AtomicU64::new(0), large, wanted }),
+            LargeMembers(receiver),
+        )
+    }
+
+    /// Takes nothing any more.
+    pub fn close(&self) {
+        *self.large.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Taker for Ahead {
+    fn room(&self, bytes: u64) -> bool {
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        if room.left < bytes {
+            let short = bytes - room.left;
+            let steps = [short.max(STEP_BYTES), short].into_iter();
+            let found = steps
+                .filter(|step| *step <= self.kept.total())
+                .find_map(|step| Some((step, self.kept.draw_now(step)?)));
+            let Some((step, drawn)) = found else { return false };
+            room.drawn.push(drawn);
+            room.left += step;
+        }
+        room.left -= bytes;
+        true
+    }
+
+    fn take(&self, member: &Member) -> Option<(u64, mpsc::Sender<Bytes>)> {
+        // What fits in one block would hold its room until all of the archive is checked.
+        let large = member.kind == MemberKind::File
+            && member.size.is_some_and(|size| size > BLOCK_BYTES)
+            && is_wanted(&self.wanted, member);
+        let queue =
+            self.large.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|_| large)?;
+        let (sender, chunks) = mpsc::channel(CHUNKS_AHEAD);
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        queue.send(Large { number, member: member.clone(), chunks }).ok()?;
+        Some((number, sender))
+    }
+}
+
+impl LargeMembers {
+    /// Stages what comes until the other end is closed. An error ends it; what was staged by then
+    /// is given up.
+    pub async fn stage(
+        mut self,
+        pass: &Pass,
+        archive: &Identity<'_>,
+        format: &'static str,
+    ) -> Result<Vec<Staged>, TransferError> {
+        let (mut working, mut staged, mut open) = (FuturesUnordered::new(), Vec::new(), true);
+        while open || !working.is_empty() {
+            let done = tokio::select! {
+                large = self.0.recv(), if open => {
+                    match large {
+                        Some(large) => working.push(stage(pass, archive, format, large)),
+                        None => open = false,
+                    }
+                    continue;
+                }
+                Some(done) = working.next() => done,
+            };
+            match done {
+                Ok(done) => staged.extend(done),
+                Err(error) => {
+                    for staged in staged {
+                        Staged::abandon(staged, pass).await;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        Ok(staged)
+    }
+}
+
+/// Stages one member under the name that it will have if no earlier one has it. `None` if it is not
+/// to be, or not yet.
+async fn stage(
+    pass: &Pass,
+    archive: &Identity<'_>,
+    format: &'static str,
+    large: Large,
+) -> Result<Option<Staged>, TransferError> {
+    let Large { number, member, mut chunks } = large;
+    let plain = pass.source.naming.member(&archive.file.path, &member.within, &member.name);
+    let member_of =
+        MemberOf { format, raw_name: &member.raw_name, twin: 0, modified: pass.modified(&member) };
+    let identity = Identity { member: Some(member_of), ..archive.clone() };
+    let Claimed::Free(claim) = commit::claim(pass, &identity, &plain, None).await? else {
+        return Ok(None);
+    };
+    let upload = Upload::new(claim.name.clone());
+    let arrived = Intake::new(&pass.run, &mut chunks, member.size).take(&upload, Look::Away).await;
+    match arrived {
+        Ok(arrived @ Arrived::Staged(_)) => {
+            Ok(Some(Staged { number, plain, claim, upload, arrived }))
+        }
+        Ok(_) => Ok(None),
+        Err(error) => {
+            pass.run.store.abandon(&upload).await;
+            Err(error)
+        }
+    }
+}
+
+/// The MD5s that a check leaves open: of larger members that are kept, side by side.
+pub async fn hash_kept(run: &Run, checked: &mut [Checked]) -> Result<(), TransferError> {
+    let open = checked.iter_mut().filter(|checked| checked.md5.is_none() && checked.kept.is_some());
+    let hashed: Vec<_> = open.map(|checked| hash_one(&run.hashers, checked).boxed()).collect();
+    futures_util::stream::iter(hashed).buffer_unordered(HASHED_AT_ONCE).try_collect().await
+}
+
+async fn hash_one(hashers: &Hashers, checked: &mut Checked) -> Result<(), TransferError> {
+    if let Some(kept) = &checked.kept {
+        checked.md5 = Some(hashers.whole(kept).await?);
+    }
+    Ok(())
+}

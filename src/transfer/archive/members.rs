@@ -1,0 +1,633 @@
+//! An archive's members to blobs: proved as a whole first, stored one by one, its manifest last.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use md5::{Digest, Md5};
+use tokio::sync::mpsc;
+
+use crate::archive::contract::{Format, Member, MemberKind, Options, Partial, UnpackError};
+use crate::archive::spool_reader::Spool;
+use crate::archive::unpack::{Archive, Checked, Part, Parts, Proven, Wish};
+use crate::archive::verify::Taker;
+use crate::failpoint::{failpoint, left_out};
+use crate::model::{self, BlobName, RemotePath, printable};
+use crate::report::Ingested;
+use crate::rules::equality;
+use crate::rules::naming::{self, escaped_for_metadata};
+use crate::rules::plan::Why;
+use crate::rules::verify;
+use crate::store::contract::{BLOCK_BYTES, BlobInfo, Condition, Upload};
+use crate::transfer::archive::early_upload::{self, Ahead, Staged};
+use crate::transfer::archive::manifest::{self, Manifest, ManifestMember};
+use crate::transfer::archive::nested::{self, Unchanged};
+use crate::transfer::archive::notes;
+use crate::transfer::commit::{self, Claim, Claimed, Content, Identity, MemberOf, Stored};
+use crate::transfer::context::Pass;
+use crate::transfer::download;
+use crate::transfer::error::TransferError;
+use crate::transfer::settings::{Archives, MemberGlobs, Versions};
+use crate::transfer::transfer::{Transfer, resend};
+use crate::transfer::upload::{Arrived, Intake, Look, Whole};
+
+/// Members on their way to the store at once, of one archive, at least.
+const MEMBERS_AT_ONCE: usize = 8;
+/// Bytes of one archive's members that are kept from the check, at most.
+const KEPT_BYTES: u64 = 32 << 20;
+
+/// An archive that was read to its end and held.
+pub struct ProvenArchive {
+    archive: Archive,
+    proven: Proven,
+    look_first: bool,
+    /// Members that are in the store already and were not read, by index.
+    known: HashMap<usize, Stored>,
+    /// Archives in it whose members are in the store already and were not read, by index.
+    unchanged: HashMap<usize, Unchanged>,
+    /// Large members that were staged while they were checked.
+    staged: Vec<Staged>,
+    /// Holds the room of members that were kept.
+    _kept: Arc<Ahead>,
+}
+
+/// A spool's bytes as if they had just come from the source, for archives that are kept whole.
+pub async fn replay(pass: &Pass, spool: &Spool, upload: &Upload) -> Result<Arrived, TransferError> {
+    let (sender, mut chunks) = mpsc::channel(4);
+    let intake = async {
+        let arrived =
+            Intake::new(&pass.run, &mut chunks, Some(spool.size())).take(upload, Look::Away).await;
+        chunks.close();
+        arrived
+    };
+    let (sent, arrived) = tokio::join!(resend(spool, sender), intake);
+    sent?;
+    arrived
+}
+
+/// The archive in `spool`, and how its source wants it read.
+pub fn archive(
+    pass: &Pass,
+    file: &RemotePath,
+    format: &'static dyn Format,
+    spool: &Spool,
+) -> Archive {
+    let unpacking = &pass.source.unpacking;
+    let below = String::from_utf8_lossy(file.below(&pass.source.root).unwrap_or(file.as_bytes()));
+    // Those of this file first: they are meant for it.
+    let own = unpacking
+        .file_passwords
+        .iter()
+        .filter(|(globs, _)| globs.matches(&below))
+        .map(|(_, password)| password.clone());
+    let passwords = own.chain(unpacking.passwords.iter().cloned()).collect();
+    let limits = unpacking.own_limits.over(&pass.run.limits.archive);
+    let options =
+        Options { file_name: file.file_name_text(), passwords, limits, ..unpacking.clone() };
+    Archive {
+        format,
+        spool: spool.clone(),
+        options: Arc::new(options),
+        spooler: pass.run.spooler.clone(),
+        recognise: crate::archive::recognise,
+    }
+}
+
+/// Reads the archive to its end: nothing of it may become visible before that has gone well.
+pub async fn check(
+    pass: &Pass,
+    transfer: &Transfer,
+    identity: &Identity<'_>,
+    archive: Archive,
+) -> Result<ProvenArchive, TransferError> {
+    let checked = |wish, taker| archive.check_for(wish, taker);
+    let (proven, look_first, staged, kept) =
+        check_ahead(pass, transfer, identity, &archive, checked).await?;
+    Ok(ProvenArchive {
+        proven,
+        archive,
+        look_first,
+        known: HashMap::new(),
+        unchanged: HashMap::new(),
+        staged,
+        _kept: kept,
+    })
+}
+
+/// Which members of the outermost archive are read, and what is known of others, by their places in
+/// it.
+#[derive(Default)]
+pub struct Selection {
+    /// Those that are read.
+    pub wanted: Vec<bool>,
+    /// Those that are in the store already.
+    pub known: HashMap<usize, Stored>,
+    /// Archives whose members are.
+    pub unchanged: HashMap<usize, Unchanged>,
+}
+
+/// Like [`check`], of an archive of which only the places of wanted members are there.
+pub async fn check_some(
+    pass: &Pass,
+    transfer: &Transfer,
+    identity: &Identity<'_>,
+    archive: Archive,
+    format: &'static dyn Partial,
+    selection: Selection,
+) -> Result<ProvenArchive, TransferError> {
+    let Selection { wanted, known, unchanged } = selection;
+    let checked = |wish, taker| archive.check_some_of(format, wanted, wish, taker);
+    let (proven, look_first, staged, kept) =
+        check_ahead(pass, transfer, identity, &archive, checked).await?;
+    // Inner archives that were opened shift those behind them.
+    let known =
+        known.into_iter().filter_map(|(at, stored)| Some((proven.first_of(at)?, stored))).collect();
+    let unchanged = unchanged
+        .into_iter()
+        .filter_map(|(at, inner)| Some((proven.first_of(at)?, inner)))
+        .collect();
+    Ok(ProvenArchive { proven, archive, look_first, known, unchanged, staged, _kept: kept })
+}
+
+/// Checks an archive and stages its large members meanwhile, which spares unpacking them once more.
+async fn check_ahead<F: Future<Output = Result<Proven, UnpackError>>>(
+    pass: &Pass,
+    transfer: &Transfer,
+    identity: &Identity<'_>,
+    archive: &Archive,
+    check: impl FnOnce(Wish, Option<Arc<dyn Taker>>) -> F,
+) -> Result<(Proven, bool, Vec<Staged>, Arc<Ahead>), TransferError> {
+    let look_first = transfer.why != Why::New
+        || pass.ledger.unclean()
+        || pass.source.versions == Versions::Overwrite
+        || pass.source.adopt;
+    // Where equal content may be there already it is hashed first: what need not be sent again is
+    // worth more.
+    let (ahead, large) = Ahead::new(pass, !look_first);
+    let taker: Arc<dyn Taker> = ahead.clone();
+    let checking = async {
+        let proven = check(Wish { keep_bytes: KEPT_BYTES, md5: look_first }, Some(taker)).await;
+        // Nothing more comes: the staging ends when it has all.
+        ahead.close();
+        let mut proven = proven?;
+        early_upload::hash_kept(&pass.run, &mut proven.members).await?;
+        Ok(proven)
+    };
+    let (proven, staged) =
+        tokio::join!(checking, large.stage(pass, identity, archive.format.name()));
+    match (proven, staged) {
+        (Ok(proven), Ok(staged)) => Ok((proven, look_first, staged, ahead)),
+        (Ok(_), Err(error)) => Err(error),
+        (Err(error), staged) => {
+            for staged in staged.unwrap_or_default() {
+                staged.abandon(pass).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Stores every member of a checked archive, then its manifest.
+pub async fn store(
+    pass: &Pass,
+    transfer: &Transfer,
+    identity: &Identity<'_>,
+    whole: ProvenArchive,
+) -> Result<Ingested, TransferError> {
+    let ProvenArchive { archive, mut proven, look_first, known, unchanged, staged, _kept } = whole;
+    let plans = planned(pass, identity, &proven.members);
+    let staged = fitting(pass, staged, &mut proven.members, &plans).await;
+    let checked = &proven.members;
+    let before = manifest::before(pass, transfer).await?;
+    let format = archive.format.name();
+    let before_by_name = manifest::by_name(before.as_ref());
+    let way = Way {
+        pass,
+        archive: identity,
+        format,
+        checked,
+        plans: &plans,
+        look_first,
+        before: before_by_name,
+    };
+    let uploads: Vec<Upload> = staged.iter().map(|(_, staged)| staged.upload.clone()).collect();
+    let stored = way.store(archive.stream(&proven), staged).await;
+    if stored.is_err() {
+        for upload in uploads {
+            pass.run.store.abandon(&upload).await;
+        }
+    }
+    let mut stored = stored?;
+    stored.extend(known);
+    let members_left = left(pass, checked, &unchanged) + proven.doubts.len() as u64;
+    let mut ingested = notes::of(pass.source.unpacking.inner_errors, &proven);
+    (ingested.members, ingested.members_left) = (Some(checked.len() as u64), members_left);
+    let mut members = Vec::with_capacity(checked.len());
+    for checked in checked {
+        let stored = stored.get(&checked.member.index);
+        match stored {
+            None => ingested.members_skipped += 1,
+            Some(stored) => {
+                ingested.stored += u64::from(!stored.identical);
+                ingested.identical += u64::from(stored.identical);
+                ingested.notes.extend(stored.note.clone());
+            }
+        }
+        members.push(manifest::member(pass, checked, stored));
+    }
+    let (members, inner) = nested::settle(pass, &proven, &unchanged, members, &mut ingested);
+    let stale = manifest::stale(before, &members);
+    ingested.notes.extend(
+        stale
+            .iter()
+            .map(|blob| format!("stale: the archive no longer holds what is stored as `{blob}`")),
+    );
+    let manifest = Manifest {
+        schema: 1,
+        run: pass.run.id.clone(),
+        source_path: escaped_for_metadata(identity.file.path.as_bytes()),
+        version: identity.version.to_string(),
+        format: format.to_owned(),
+        bytes: archive.spool.size(),
+        members,
+        stale,
+        inner,
+        opening: nested::opening(pass),
+    };
+    manifest::write(pass, identity, &manifest, &ingested).await?;
+    ingested.proof.archive = Some(manifest::name_of(&pass.source.name, identity.version));
+    Ok(ingested)
+}
+
+/// Where a member goes.
+struct Plan {
+    plain: BlobName,
+    twin: usize,
+    note: Option<String>,
+}
+
+/// A place for each member that is a file. Two members whose names meet get different ones here, by
+/// their order in the archive, so that who gets the plain name is the same in every run.
+fn planned(pass: &Pass, identity: &Identity<'_>, checked: &[Checked]) -> Vec<Option<Plan>> {
+    let mut raw_names: HashSet<&[u8]> = HashSet::new();
+    let mut places = naming::Places::default();
+    let mut plan = |member: &'_ Member| {
+        let plain = pass.source.naming.member(&identity.file.path, &member.within, &member.name);
+        let (own, is_another) = places.of(plain, &member.raw_name, member.index);
+        let note = is_another.then(|| {
+            let name = printable(member.full_name().as_bytes());
+            format!(
+                "member `{name}` (number {}) shares its name, so it is stored as `{own}`",
+                member.index
+            )
+        });
+        (own, note)
+    };
+    let (mut plans, globs) = (Vec::with_capacity(checked.len()), MemberGlobs::of(&pass.source));
+    for Checked { member, .. } in checked {
+        if member.kind != MemberKind::File || !is_wanted(&globs, member) {
+            plans.push(None);
+            continue;
+        }
+        let (plain, note) = plan(member);
+        let twin = if raw_names.insert(&member.raw_name) { 0 } else { member.index };
+        plans.push(Some(Plan { plain, twin, note }));
+    }
+    plans
+}
+
+/// Those of `staged` that were staged for what their members turned out to be, by index; the others
+/// are given up, and their members are read again.
+async fn fitting(
+    pass: &Pass,
+    staged: Vec<Staged>,
+    checked: &mut [Checked],
+    plans: &[Option<Plan>],
+) -> Vec<(usize, Staged)> {
+    let mut by_number: HashMap<u64, Staged> =
+        staged.into_iter().map(|staged| (staged.number, staged)).collect();
+    let mut fitting = Vec::with_capacity(by_number.len());
+    for (index, (checked, plan)) in checked.iter_mut().zip(plans).enumerate() {
+        let staged = checked.taken.take().and_then(|number| by_number.remove(&number));
+        match (staged, plan) {
+            (Some(staged), Some(plan)) if staged.plain == plan.plain && plan.twin == 0 => {
+                checked.taken = Some(staged.number);
+                fitting.push((index, staged));
+            }
+            (Some(staged), _) => staged.abandon(pass).await,
+            (None, _) => {}
+        }
+    }
+    for staged in by_number.into_values() {
+        staged.abandon(pass).await;
+    }
+    fitting
+}
+
+/// A member on its way to the store.
+enum Ready {
+    /// Its bytes are here, none of them visible yet.
+    Here(Box<Here>),
+    /// It was there before.
+    There(usize, Stored),
+}
+
+struct Here {
+    index: usize,
+    claim: Claim,
+    upload: Upload,
+    arrived: Arrived,
+}
+
+/// What the two sides of an archive's way share.
+struct Way<'a> {
+    pass: &'a Pass,
+    archive: &'a Identity<'a>,
+    format: &'static str,
+    checked: &'a [Checked],
+    plans: &'a [Option<Plan>],
+    /// Whether earlier content may stand under the members' names.
+    look_first: bool,
+    /// The members of the version before, by name.
+    before: HashMap<&'a str, &'a ManifestMember>,
+}
+
+impl<'a> Way<'a> {
+    fn identity(&self, member: &'a Member, plan: &Plan) -> Identity<'a> {
+        let member_of = MemberOf {
+            format: self.format,
+            raw_name: &member.raw_name,
+            twin: plan.twin,
+            modified: self.pass.modified(member),
+        };
+        Identity { member: Some(member_of), ..self.archive.clone() }
+    }
+
+    /// Unpacks on one side and commits on the other, some members at once.
+    async fn store(
+        &self,
+        streams: Vec<Parts>,
+        staged: Vec<(usize, Staged)>,
+    ) -> Result<HashMap<usize, Stored>, TransferError> {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut receiver: mpsc::Receiver<Ready> = receiver;
+        let ready = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
+        let at_once = MEMBERS_AT_ONCE.max(self.pass.run.store.small_writes_at_once());
+        let commits = ready
+            .map(|ready| self.commit(ready).boxed())
+            .buffer_unordered(at_once)
+            .try_collect::<HashMap<_, _>>();
+        let (taken_in, stored) = tokio::join!(self.take_all_in(streams, staged, sender), commits);
+        // A commit that fails stops the unpacking, which then has nothing to tell but that.
+        let stored = stored?;
+        taken_in?;
+        Ok(stored)
+    }
+
+    async fn take_all_in(
+        &self,
+        streams: Vec<Parts>,
+        staged: Vec<(usize, Staged)>,
+        ready: mpsc::Sender<Ready>,
+    ) -> Result<(), TransferError> {
+        let streams = streams.into_iter().map(|parts| self.take_in(parts, ready.clone()).boxed());
+        let all = futures_util::future::try_join_all(streams);
+        for (index, Staged { claim, upload, arrived, .. }) in staged {
+            if ready
+                .send(Ready::Here(Box::new(Here { index, claim, upload, arrived })))
+                .await
+                .is_err()
+            {
+                return Ok(());
+            }
+        }
+        tokio::try_join!(all, self.take_kept(&ready))?;
+        Ok(())
+    }
+
+    /// Members that the check has kept.
+    async fn take_kept(&self, ready: &mpsc::Sender<Ready>) -> Result<(), TransferError> {
+        for (checked, plan) in self.checked.iter().zip(self.plans) {
+            let (Some(bytes), Some(md5), Some(plan)) = (&checked.kept, checked.md5, plan) else {
+                continue;
+            };
+            let one = match self.claim(plan, checked).await? {
+                Claimed::There(name, found) => Ready::There(
+                    checked.member.index,
+                    self.there(name, &found, (checked.size, md5), plan)?,
+                ),
+                Claimed::Free(claim) => {
+                    let upload = Upload::new(claim.name.clone());
+                    let arrived = Arrived::Whole(Whole::kept(bytes.clone(), md5));
+                    Ready::Here(Box::new(Here {
+                        index: checked.member.index,
+                        claim,
+                        upload,
+                        arrived,
+                    }))
+                }
+            };
+            if ready.send(one).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_in(
+        &self,
+        mut parts: Parts,
+        ready: mpsc::Sender<Ready>,
+    ) -> Result<(), TransferError> {
+        while let Some(part) = parts.next().await.transpose()? {
+            let Part::Begin(member) = part else {
+                return Err(TransferError::Defect("a member without a beginning"));
+            };
+            let one = self.take_one(&mut parts, member.index).await?;
+            if let Some(one) = one
+                && ready.send(one).await.is_err()
+            {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_one(
+        &self,
+        parts: &mut Parts,
+        index: usize,
+    ) -> Result<Option<Ready>, TransferError> {
+        let defect = TransferError::Defect("a member that was not checked");
+        let Some((plan, checked)) = self.plans.get(index).zip(self.checked.get(index)) else {
+            return Err(defect);
+        };
+        let Some(plan) =
+            plan.as_ref().filter(|_| checked.kept.is_none() && checked.taken.is_none())
+        else {
+            pump(parts, None).await?;
+            return Ok(None);
+        };
+        let claim = match self.claim(plan, checked).await? {
+            Claimed::Free(claim) => claim,
+            Claimed::There(name, found) => {
+                let proof = pump(parts, None).await?;
+                return Ok(Some(Ready::There(index, self.there(name, &found, proof, plan)?)));
+            }
+        };
+        let upload = Upload::new(claim.name.clone());
+        let (chunks, mut received) = mpsc::channel(2);
+        let intake = async {
+            let arrived = Intake::new(&self.pass.run, &mut received, Some(checked.size))
+                .take(&upload, Look::Away)
+                .await;
+            received.close();
+            arrived
+        };
+        let (pumped, arrived) = tokio::join!(pump(parts, Some(chunks)), intake);
+        pumped?;
+        Ok(Some(Ready::Here(Box::new(Here { arrived: arrived?, index, claim, upload }))))
+    }
+
+    /// A member whose content, `proof`, is in the store already.
+    fn there(
+        &self,
+        name: BlobName,
+        found: &BlobInfo,
+        proof: (u64, model::Md5),
+        plan: &Plan,
+    ) -> Result<Stored, TransferError> {
+        commit::check_there(self.archive, self.archive.md5, proof, found)?;
+        Ok(Stored { name, size: proof.0, md5: proof.1, identical: true, note: plan.note.clone() })
+    }
+
+    /// A large member's name must be certain before its blocks are staged under it; a small one's
+    /// may be tried.
+    async fn claim(&self, plan: &Plan, checked: &'a Checked) -> Result<Claimed, TransferError> {
+        if !self.look_first && checked.size <= BLOCK_BYTES {
+            return Ok(Claimed::Free(Claim::hopeful(plan.plain.clone())));
+        }
+        if let Some(there) = self.as_before(checked).await? {
+            return Ok(there);
+        }
+        let identity = self.identity(&checked.member, plan);
+        let claimed = commit::claim(
+            self.pass,
+            &identity,
+            &plan.plain,
+            checked.md5.map(|md5| (checked.size, md5)),
+        )
+        .await?;
+        if let Claimed::Free(claim) = &claimed
+            && matches!(claim.condition, Condition::IfMatch(_))
+        {
+            self.is_still_the_newest().await?;
+        }
+        Ok(claimed)
+    }
+
+    /// The archive was fetched before the blob was looked at that a member is to replace, so that
+    /// one could be of a newer version, which another run brought meanwhile. It is not if the
+    /// archive is still at the source as it was.
+    async fn is_still_the_newest(&self) -> Result<(), TransferError> {
+        let file = self.archive.file;
+        match download::stat(self.pass, file).await? {
+            Some(now)
+                if equality::between(file, &now).is_possible() || left_out!("newest-archive") =>
+            {
+                Ok(())
+            }
+            _ => Err(TransferError::Changed),
+        }
+    }
+
+    /// The blob of the same member of the version before, if it still holds the same.
+    async fn as_before(&self, checked: &Checked) -> Result<Option<Claimed>, TransferError> {
+        let name = escaped_for_metadata(&checked.member.raw_name);
+        let (Some(member), Some(md5)) = (self.before.get(name.as_str()), checked.md5) else {
+            return Ok(None);
+        };
+        let Some(blob) = manifest::same_content(self.pass, member, checked, &md5) else {
+            return Ok(None);
+        };
+        let found = commit::head(&self.pass.run, &blob).await?;
+        let found = found
+            .filter(|found| verify::stored((checked.size, md5), (found.size, found.md5)).is_ok());
+        Ok(found.map(|found| Claimed::There(blob, found)))
+    }
+
+    async fn commit(&self, ready: Ready) -> Result<(usize, Stored), TransferError> {
+        let Here { index, claim, upload, arrived } = match ready {
+            Ready::There(index, stored) => return Ok((index, stored)),
+            Ready::Here(here) => *here,
+        };
+        let plan =
+            self.plans[index].as_ref().ok_or(TransferError::Defect("a member without a place"))?;
+        let checked = &self.checked[index];
+        let identity = self.identity(&checked.member, plan);
+        failpoint!("member-ready", TransferError::Defect("a step that a test lets fail"));
+        let content = Content::of(&arrived, &upload)?;
+        // What is stored is what was proved, though the archive was unpacked twice.
+        let (size, md5) = content.proof();
+        verify::stored((checked.size, checked.md5.unwrap_or(md5)), (size, Some(md5)))?;
+        let content_type =
+            commit::content_type(&RemotePath::from(checked.member.name.as_str()), content.head());
+        let stored =
+            commit::write(self.pass, &identity, content, &plan.plain, claim, &content_type).await;
+        if !stored.as_ref().is_ok_and(|stored| !stored.identical) {
+            self.pass.run.store.abandon(&upload).await;
+        }
+        let stored = stored?;
+        failpoint!("member-committed", TransferError::Defect("a step that a test lets fail"));
+        Ok((index, Stored { note: stored.note.or_else(|| plan.note.clone()), ..stored }))
+    }
+}
+
+/// Hands on the chunks of the member in hand to its end; its size and MD5 if nobody wants them, in
+/// which case they are read all the same.
+async fn pump(
+    parts: &mut Parts,
+    chunks: Option<mpsc::Sender<Bytes>>,
+) -> Result<(u64, model::Md5), TransferError> {
+    let (mut wanted, mut size, mut md5) = (chunks, 0, Md5::new());
+    loop {
+        match parts.next().await.transpose()? {
+            Some(Part::Chunk(chunk)) => match &wanted {
+                Some(chunks) => {
+                    if chunks.send(chunk).await.is_err() {
+                        wanted = None;
+                    }
+                }
+                None => {
+                    size += chunk.len() as u64;
+                    md5.update(&chunk);
+                }
+            },
+            Some(Part::End) => return Ok((size, md5.finalize().into())),
+            Some(Part::Begin(_)) | None => {
+                return Err(TransferError::Defect("a member without an end"));
+            }
+        }
+    }
+}
+
+/// Whether `globs` want the member.
+pub fn is_wanted(globs: &MemberGlobs, member: &Member) -> bool {
+    globs.wants(&member.full_name())
+}
+
+/// How many members are neither stored nor kept with the original, though nobody said that they are
+/// not wanted.
+fn left(pass: &Pass, checked: &[Checked], unchanged: &HashMap<usize, Unchanged>) -> u64 {
+    let globs = MemberGlobs::of(&pass.source);
+    let is_left = |member: &Member| match member.kind {
+        MemberKind::Directory => false,
+        _ if globs.excludes(&member.full_name()) => false,
+        MemberKind::File => !is_wanted(&globs, member),
+        MemberKind::Link | MemberKind::Special => true,
+    };
+    let read = checked.iter().filter(|checked| !unchanged.contains_key(&checked.member.index));
+    let special = read.filter(|checked| is_left(&checked.member)).count() as u64;
+    if pass.source.archives == Archives::Both { 0 } else { special }
+}

@@ -1,0 +1,9 @@
+//! One archive: its members uploaded, its manifest written, or its original kept.
+
+pub mod early_upload;
+pub(crate) mod manifest;
+pub mod members;
+pub(crate) mod nested;
+pub mod notes;
+pub mod partial;
+pub mod quarantine;

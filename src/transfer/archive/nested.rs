@@ -1,0 +1,132 @@
+//! Archives in archives that a new version of the outer one holds unchanged: their members are not
+//! read again.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::archive::contract::{Member, Place};
+use crate::archive::unpack::Proven;
+use crate::report::Ingested;
+use crate::rules::naming::escaped_for_metadata;
+use crate::transfer::archive::manifest::{Manifest, ManifestMember, modified};
+use crate::transfer::context::Pass;
+
+/// What an archive's manifest says of an archive in it that was opened.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InnerArchive {
+    /// Its name as a member, as members' names are told.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<String>,
+    /// As the outer archive tells it, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc32: Option<String>,
+    /// Which of the manifest's members is the first that came of it.
+    pub first: usize,
+    /// How many came of it.
+    pub members: usize,
+}
+
+impl InnerArchive {
+    fn told(pass: &Pass, member: &Member, crc32: Option<u32>) -> Self {
+        let (name, size) = (escaped_for_metadata(&member.raw_name), member.size.unwrap_or(0));
+        Self {
+            name,
+            size,
+            modified: modified(pass, member),
+            crc32: crc32.map(|crc32| format!("{crc32:08x}")),
+            first: 0,
+            members: 0,
+        }
+    }
+}
+
+/// An inner archive that is as it was, and what the version before says of its members.
+#[derive(Clone, Debug)]
+pub struct Unchanged {
+    archive: InnerArchive,
+    members: Vec<ManifestMember>,
+}
+
+/// The inner archive at `place`, if the directory says of it what it said in the version `before`
+/// (CRC-32, size and time) and all files of it were stored then, opened as deep as they would be
+/// now.
+pub fn unchanged(pass: &Pass, before: &Manifest, place: &Place) -> Option<Unchanged> {
+    let now = InnerArchive::told(pass, &place.member, Some(place.crc32?));
+    now.modified.as_ref()?;
+    let mut same_name = before.inner.iter().filter(|inner| inner.name == now.name);
+    let archive = same_name.next().filter(|_| same_name.next().is_none())?;
+    let same =
+        (&archive.crc32, archive.size, &archive.modified) == (&now.crc32, now.size, &now.modified);
+    let members = before.members.get(archive.first..archive.first.checked_add(archive.members)?)?;
+    let whole = members.iter().all(|member| {
+        member.blob.is_some() || member.skipped.as_deref().is_some_and(|why| why != NOT_WANTED)
+    });
+    (same && whole && before.opening == opening(pass))
+        .then(|| Unchanged { archive: archive.clone(), members: members.to_vec() })
+}
+
+/// Why a file has no blob.
+pub const NOT_WANTED: &str = "not wanted";
+/// Why a symbolic link has none.
+pub const LINK: &str = "symbolic link";
+/// Why a device, or a hard link to what is not in the archive, has none.
+pub const SPECIAL: &str = "link or special file";
+
+/// The settings that decide which archives in archives are opened.
+pub fn opening(pass: &Pass) -> String {
+    let documents = if pass.source.unpacking.unpack_documents { ", documents too" } else { "" };
+    format!("depth {}{documents}", pass.source.unpacking.depth)
+}
+
+/// Puts the members of unchanged inner archives in the places of those among `members`, one for
+/// each checked member, and tells where the members of all inner archives are then.
+pub fn settle(
+    pass: &Pass,
+    proven: &Proven,
+    unchanged: &HashMap<usize, Unchanged>,
+    members: Vec<ManifestMember>,
+    ingested: &mut Ingested,
+) -> (Vec<ManifestMember>, Vec<InnerArchive>) {
+    let (mut all, mut inner, mut places) =
+        (Vec::with_capacity(members.len()), Vec::new(), Vec::with_capacity(members.len() + 1));
+    for (at, member) in members.into_iter().enumerate() {
+        places.push(all.len());
+        let Some(Unchanged { archive, members }) = unchanged.get(&at) else {
+            all.push(member);
+            continue;
+        };
+        inner.push(InnerArchive { first: all.len(), ..archive.clone() });
+        let count = |what: fn(&ManifestMember) -> bool| {
+            members.iter().filter(|member| what(member)).count() as u64
+        };
+        let (stored, links) = (
+            count(|member| member.blob.is_some()),
+            count(|member| member.skipped.as_deref() == Some(LINK)),
+        );
+        let special = links + count(|member| member.skipped.as_deref() == Some(SPECIAL));
+        ingested.members_links += links;
+        // The archive itself was counted as a member that is skipped.
+        ingested.members_skipped += members.len() as u64 - stored - 1;
+        ingested.identical += stored;
+        ingested.members = ingested.members.map(|all| all + members.len() as u64 - 1);
+        if pass.source.archives != crate::transfer::settings::Archives::Both {
+            ingested.members_left += special;
+        }
+        all.extend(members.iter().cloned());
+    }
+    places.push(all.len());
+    for (outer, crc32, leaves) in proven.opened() {
+        let (first, end) = (places[leaves.start], places[leaves.end]);
+        inner.push(InnerArchive {
+            first,
+            members: end - first,
+            ..InnerArchive::told(pass, outer, crc32)
+        });
+    }
+    inner.sort_by_key(|archive| archive.first);
+    (all, inner)
+}

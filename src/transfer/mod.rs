@@ -1,0 +1,24 @@
+//! One file: described, downloaded, unpacked, uploaded, committed, recorded, removed at the source.
+
+pub mod archive;
+pub mod batch_stat;
+pub mod budget;
+pub mod commit;
+pub mod context;
+pub mod download;
+pub mod error;
+pub mod events;
+pub mod leaving;
+pub mod limit_memory;
+pub mod missing;
+pub mod options;
+pub mod post_action;
+pub mod progress;
+pub mod quarantined;
+pub mod recheck;
+pub mod removal;
+pub mod reread;
+pub mod run_manifest;
+pub mod settings;
+pub mod transfer;
+pub mod upload;

@@ -1,0 +1,164 @@
+//! A file of which neither size nor time tells whether it changed: its bytes do.
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use crate::model::failure::{Class, Failure};
+use crate::model::{Md5, RemoteFile, Version};
+use crate::report::{Defer, Outcome, problem};
+use crate::rules::equality::is_exact;
+use crate::rules::plan::known::{History, Known, Seen};
+use crate::rules::plan::rest::Rest;
+use crate::rules::plan::{Why, as_before};
+use crate::rules::verify::Verdict;
+use crate::transfer::archive::manifest;
+use crate::transfer::commit::{self, Claimed, Identity};
+use crate::transfer::context::Pass;
+use crate::transfer::download;
+use crate::transfer::error::TransferError;
+use crate::transfer::leaving::Due;
+use crate::transfer::post_action::{self, Acted};
+use crate::transfer::reread::{self, Reread, unverified};
+use crate::transfer::settings::Archives;
+use crate::transfer::transfer::{Transfer, note_restless, transfer};
+
+/// Brings a file over, or finds that it is what is stored already. Whatever happens is an outcome.
+pub async fn bring(pass: &Pass, one: &Transfer) -> Outcome {
+    let Some(known) = one.known.as_ref().filter(|_| one.why == Why::Recheck) else {
+        return transfer(pass, one, None).await;
+    };
+    match compare(pass, one, known).await {
+        Ok(Compared::Outcome(outcome)) => outcome,
+        // Nobody knows the sum of what is stored: the blob is met at the commit.
+        Ok(Compared::NoWitness) => {
+            transfer(pass, &Transfer { why: Why::Again, ..one.clone() }, None).await
+        }
+        Ok(Compared::Others(md5, file)) if one.rests => {
+            let mark = (Version::of(&file) == known.version).then_some(md5);
+            transfer(pass, &Transfer { why: Why::Changed, ..one.clone() }, mark).await
+        }
+        Ok(Compared::Others(_, file)) => {
+            pass.missing.resting(resting(pass, file));
+            Outcome::Deferred(Defer::Unsettled)
+        }
+        Err(TransferError::Source(error)) if error.class() == Class::NotFound => {
+            Outcome::Deferred(Defer::Unreachable)
+        }
+        Err(_) if pass.run.cancel.is_cancelled() => Outcome::Deferred(Defer::Interrupted),
+        Err(error) => Outcome::Failed(problem(&error)),
+    }
+}
+
+/// The sighting of a file that is another one by now and may still be written. It rests from the
+/// first look that saw it as it is, or runs that come often would never find that it does.
+fn resting(pass: &Pass, file: RemoteFile) -> Seen {
+    let now = OffsetDateTime::now_utc();
+    let earlier = pass.ledger.seen(&file.path);
+    let as_it_is = earlier
+        .filter(|earlier| earlier.why.is_none() && as_before(&earlier.file, &file, pass.times()));
+    Seen::new(file, as_it_is.map_or(now, |earlier| earlier.at))
+}
+
+enum Compared {
+    /// It came to this.
+    Outcome(Outcome),
+    /// Its bytes are others, with this MD5.
+    Others(Md5, RemoteFile),
+    /// There is nothing to compare its bytes with.
+    NoWitness,
+}
+
+async fn compare(pass: &Pass, one: &Transfer, known: &Known) -> Result<Compared, TransferError> {
+    let gone = Ok(Compared::Outcome(Outcome::Deferred(Defer::Unreachable)));
+    let described = pass
+        .run
+        .in_time(download::stat(pass, &one.file))
+        .await
+        .ok_or(TransferError::Interrupted)??;
+    let Some(described) = described else { return gone };
+    let file = RemoteFile {
+        size: described.size.or(one.file.size),
+        modified: described.modified.or(one.file.modified),
+        ..described
+    };
+    let Some(witness) = witness(pass, known, &file).await? else { return Ok(Compared::NoWitness) };
+    match reread::read(pass, &file).await? {
+        Reread::TooMuch => Ok(Compared::Outcome(Outcome::Failed(unverified()))),
+        Reread::Left(Verdict::Vanished) => gone,
+        Reread::Left(_) => Ok(Compared::Outcome(Outcome::Deferred(Defer::Changed))),
+        Reread::Whole { md5, .. } if md5 != witness => Ok(Compared::Others(md5, file)),
+        Reread::Whole { md5, verdict, after } => {
+            if verdict == Verdict::Touched {
+                note_restless(pass).await?;
+            }
+            let known = equal(one, known, &file, verdict, md5);
+            pass.ledger.ingested(&file, &known, 0, 0).await?;
+            Ok(Compared::Outcome(leave(pass, one, known, md5, after).await?))
+        }
+    }
+}
+
+/// What is known of a file whose bytes turned out to be those that are stored.
+fn equal(one: &Transfer, known: &Known, file: &RemoteFile, verdict: Verdict, md5: Md5) -> Known {
+    let moves = verdict == Verdict::Touched;
+    // The version keeps the time that made it; that of this look stands beside it.
+    let exact = file.modified.filter(|modified| is_exact(modified) && !moves);
+    let next = Known { listed: exact.or(one.listed).or(known.listed), ..known.clone() }
+        .read_at(OffsetDateTime::now_utc(), Some(md5));
+    Known {
+        history: History { left: verdict == Verdict::Unseen, moves, ..next.history.clone() },
+        ..next
+    }
+}
+
+/// It is unchanged, and may be one that is to leave the source.
+async fn leave(
+    pass: &Pass,
+    one: &Transfer,
+    known: Known,
+    md5: Md5,
+    after: Option<RemoteFile>,
+) -> Result<Outcome, TransferError> {
+    let Some(after) = after else { return Ok(Outcome::Unchanged) };
+    let file = if known.history.moves { RemoteFile { modified: None, ..after } } else { after };
+    let rest =
+        if file.modified.is_some() { pass.rest(&file, one.listed.as_ref()) } else { Rest::Nothing };
+    let left = post_action::members_left(pass, known.version).await?;
+    let due = Due { file, listed: one.listed, known, md5, read: Instant::now(), rest };
+    match post_action::leave(pass, due, left).await {
+        Acted::Done | Acted::Stays(_) => {}
+        Acted::Failed(problem) => pass.leaving.failed(&one.file.path, problem),
+    }
+    Ok(Outcome::Unchanged)
+}
+
+/// The MD5 of what is stored, as the source sent it: by its record; by the archive's manifest or
+/// the blob itself, where an earlier release recorded none.
+async fn witness(
+    pass: &Pass,
+    known: &Known,
+    now: &RemoteFile,
+) -> Result<Option<Md5>, TransferError> {
+    if let Some(md5) = known.history.md5 {
+        return Ok(Some(md5));
+    }
+    if pass.source.archives != Archives::Keep
+        && let Some(md5) = manifest::source_md5(pass, known.version).await?
+    {
+        return Ok(Some(md5));
+    }
+    let file = known.file(&now.path);
+    let identity = Identity {
+        file: &file,
+        version: known.version,
+        md5: None,
+        unseen: false,
+        moved: false,
+        member: None,
+    };
+    match commit::claim(pass, &identity, &pass.source.naming.file(&now.path), None).await {
+        Ok(Claimed::There(_, found)) => Ok(found.md5),
+        Ok(Claimed::Free(_)) | Err(TransferError::Conflict { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

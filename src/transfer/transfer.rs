@@ -1,0 +1,632 @@
+//! The road of one file.
+
+use bytes::Bytes;
+use time::OffsetDateTime;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::archive::contract::{Format, Nature, UnpackError};
+use crate::archive::options::UnknownArchives;
+use crate::archive::spool_reader::Spool;
+use crate::archive::unpack::Archive;
+use crate::archive::unread::{self, Unread};
+use crate::failpoint::{failpoint, left_out};
+use crate::model::failure::{Class, Failure};
+use crate::model::{Md5, ModifiedTime, RemoteFile, Version, chain};
+use crate::report::{Defer, Ingested, Outcome, Problem, Proof, problem};
+use crate::rules::equality;
+use crate::rules::plan::known::{History, Known};
+use crate::rules::plan::rest::Rest;
+use crate::rules::plan::{Skip, Why};
+use crate::rules::verify::Verdict;
+use crate::store::contract::{BLOCK_BYTES, StoreKind, Upload};
+use crate::transfer::archive::manifest;
+use crate::transfer::archive::members::{self, ProvenArchive};
+use crate::transfer::archive::notes;
+use crate::transfer::archive::partial::{self, Partly};
+use crate::transfer::archive::quarantine;
+use crate::transfer::commit::{self, Claim, Claimed, Content, Identity};
+use crate::transfer::context::Pass;
+use crate::transfer::download::{Described, FetchError, Fetched, describe, fetch};
+use crate::transfer::error::TransferError;
+use crate::transfer::events::Call;
+use crate::transfer::leaving::Due;
+use crate::transfer::limit_memory::{self, LimitMemory};
+use crate::transfer::post_action::{self, Acted};
+use crate::transfer::reread::{self, Reread};
+use crate::transfer::settings::{After, Archives, Versions};
+use crate::transfer::upload::{Arrived, Intake, Look};
+
+/// Chunks that wait between the source and the store.
+const CHUNKS_AHEAD: usize = 4;
+
+/// A file that is to be brought over.
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    /// The file, as exactly as it was needed to decide about it.
+    pub file: RemoteFile,
+    /// Its modified time as the listing showed it.
+    pub listed: Option<ModifiedTime>,
+    /// Why.
+    pub why: Why,
+    /// What was ingested of it before.
+    pub known: Option<Known>,
+    /// Whether it rests, so that it may be brought over should its bytes turn out to be others.
+    pub rests: bool,
+}
+
+/// Brings one file over. Whatever happens is an outcome; nothing of a failed transfer is visible in
+/// the store, except members of an archive whose last steps failed, which the next run completes. A
+/// file that is not there is deferred as unreachable until a fresh listing decides about it. With
+/// `mark`, its bytes are known to have this MD5, and others of equal path, size and time were taken
+/// before.
+pub async fn transfer(pass: &Pass, transfer: &Transfer, mark: Option<Md5>) -> Outcome {
+    let (mut mark, mut taken) = (mark, false);
+    let mut result = road(pass, transfer, mark).await;
+    while !pass.run.cancel.is_cancelled() {
+        match &result {
+            // Its name was taken while it was on its way: it is read once more, and finds a name of
+            // its own.
+            Err(TransferError::Store(error)) if error.kind == StoreKind::Condition && !taken => {
+                taken = true
+            }
+            // Other bytes of equal size and time stand there: its version tells of its bytes, too.
+            Err(TransferError::OtherBytes(md5)) if mark.is_none() => mark = Some(*md5),
+            _ => break,
+        }
+        result = road(pass, transfer, mark).await;
+    }
+    match result {
+        Ok(outcome) => outcome,
+        Err(TransferError::Source(error)) if error.class() == Class::NotFound => {
+            Outcome::Deferred(Defer::Unreachable)
+        }
+        Err(TransferError::Changed) => Outcome::Deferred(Defer::Changed),
+        Err(_) if pass.run.cancel.is_cancelled() => Outcome::Deferred(Defer::Interrupted),
+        Err(error) => Outcome::Failed(problem(&error)),
+    }
+}
+
+async fn road(
+    pass: &Pass,
+    transfer: &Transfer,
+    mark: Option<Md5>,
+) -> Result<Outcome, TransferError> {
+    let described = match pass
+        .run
+        .in_time(describe(pass, &transfer.file))
+        .await
+        .ok_or(TransferError::Interrupted)??
+    {
+        Ok(described) => described,
+        Err(verdict) => return Ok(left_for_later(verdict)),
+    };
+    // What has another size than the listing showed may be written right now.
+    if described.contested && !may_be_contested(pass, transfer, &described.file) {
+        return Ok(Outcome::Deferred(Defer::Changed));
+    }
+    match along(pass, transfer, &described, mark).await? {
+        Ok(outcome) => Ok(outcome),
+        Err(left) => {
+            let Some(file) = better_told(pass, transfer, &described, &left) else {
+                return Ok(left_for_later(left.verdict));
+            };
+            let described = Described { file, contested: true };
+            let outcome = along(pass, transfer, &described, mark).await?;
+            Ok(outcome.unwrap_or_else(|left| left_for_later(left.verdict)))
+        }
+    }
+}
+
+/// Whether a file may be taken by its own description though the listing told another size.
+fn may_be_contested(pass: &Pass, transfer: &Transfer, file: &RemoteFile) -> bool {
+    pass.source.stable_for.is_zero() || pass.rest(file, transfer.listed.as_ref()) == Rest::Proven
+}
+
+/// The file as it was described after it was read, where only the size that the listing told was
+/// another: some servers list sizes that are not true. Two descriptions that agree win.
+fn better_told(
+    pass: &Pass,
+    transfer: &Transfer,
+    read: &Described,
+    left: &Fetched,
+) -> Option<RemoteFile> {
+    let after =
+        left.after.as_ref().filter(|_| left.verdict == Verdict::Changed && !read.contested)?;
+    let same_time =
+        equality::times(read.file.modified.as_ref(), after.modified.as_ref()).is_possible();
+    (same_time && may_be_contested(pass, transfer, after)).then(|| after.clone())
+}
+
+/// What was brought of a file that is whole.
+struct TakenFile {
+    ingested: Ingested,
+    /// How it was read; `None`: an earlier run brought it.
+    read: Option<Read>,
+}
+
+/// A file that was read to its end, and its bytes.
+#[derive(Clone, Debug)]
+struct Read {
+    md5: Md5,
+    verdict: Verdict,
+    /// Its description after the read; without a time, if that moves at every look.
+    after: Option<RemoteFile>,
+}
+
+/// The road of a file that is described; or the file is left at the source.
+async fn along(
+    pass: &Pass,
+    transfer: &Transfer,
+    described: &Described,
+    mark: Option<Md5>,
+) -> Result<Result<Outcome, Fetched>, TransferError> {
+    let file = &described.file;
+    let version = mark.map_or_else(|| Version::of(file), |md5| Version::of_content(file, &md5));
+    if pass.quarantine.holds(version) {
+        return Ok(Ok(Outcome::Skipped(Skip::Quarantined)));
+    }
+    let wants_again = transfer.why == Why::Again || pass.run.retry_quarantined;
+    if pass.source.archives != Archives::Keep
+        && !wants_again
+        && let Some(problem) = limit_memory(pass).known(file.size, version).await?
+    {
+        return Ok(Ok(Outcome::Failed(problem)));
+    }
+    let identity = Identity { file, version, md5: mark, unseen: false, moved: false, member: None };
+    let mut taken = match place(pass, transfer, &identity).await? {
+        Place::Done(ingested) => TakenFile { ingested, read: None },
+        Place::Free(claim) => {
+            let upload = Upload::new(claim.name.clone());
+            let result = bring(pass, transfer, &identity, claim, &upload).await;
+            if !matches!(result, Ok(Ok(_))) {
+                pass.run.store.abandon(&upload).await;
+            }
+            match result? {
+                Ok(taken) => taken,
+                Err(left) => return Ok(Err(left)),
+            }
+        }
+    };
+    let known = known_of(transfer, &identity, taken.read.as_ref());
+    record(pass, file, &known, &taken.ingested).await?;
+    taken.ingested.proof.taken = Some((file.clone(), version));
+    quarantine::release(pass, version).await?;
+    let mut ingested = taken.ingested;
+    limit_memory(pass).release(version).await?;
+    match leaves(pass, transfer, described, known, taken.read, ingested.members_left).await {
+        Acted::Done => {}
+        Acted::Stays(note) => ingested.notes.push(note),
+        Acted::Failed(problem) => ingested.after = Some(problem),
+    }
+    Ok(Ok(Outcome::Ingested(ingested)))
+}
+
+/// What the ledger is to know of a file.
+fn known_of(transfer: &Transfer, identity: &Identity<'_>, read: Option<&Read>) -> Known {
+    let known = Known::new(identity.file, transfer.listed, identity.version);
+    let Some(read) = read else { return known };
+    let known = known.read_at(OffsetDateTime::now_utc(), Some(read.md5));
+    let (left, moves) = (read.verdict == Verdict::Unseen, read.verdict == Verdict::Touched);
+    Known { history: History { left, moves, ..known.history.clone() }, ..known }
+}
+
+/// Lets a file go that this program read.
+async fn leaves(
+    pass: &Pass,
+    transfer: &Transfer,
+    described: &Described,
+    known: Known,
+    read: Option<Read>,
+    left: u64,
+) -> Acted {
+    // What is not there any more needs no removal; what was not read is none of ours to remove.
+    let Some(Read { md5, after: Some(after), .. }) = read else { return Acted::Done };
+    let file = RemoteFile {
+        modified: after.modified.or(known.modified.filter(|_| !known.history.moves)),
+        ..after
+    };
+    // A file that was seen to change while its time stood still has no time that proves rest.
+    let rest = if described.contested {
+        Rest::Nothing
+    } else {
+        pass.rest(&file, transfer.listed.as_ref())
+    };
+    let due = Due { file, listed: transfer.listed, known, md5, read: Instant::now(), rest };
+    post_action::leave(pass, due, left).await
+}
+
+/// What is remembered of archives that a limit refused.
+fn limit_memory(pass: &Pass) -> LimitMemory<'_> {
+    let limits = pass.source.unpacking.own_limits.over(&pass.run.limits.archive);
+    LimitMemory {
+        state: &pass.run.state,
+        source: &pass.source.name,
+        run: &pass.run.id,
+        limits: limit_memory::limits(&limits, pass.run.limits.memory),
+        refused: pass.quarantine.refused(),
+    }
+}
+
+fn left_for_later(verdict: Verdict) -> Outcome {
+    match verdict {
+        Verdict::Vanished => Outcome::Deferred(Defer::Unreachable),
+        Verdict::Changed | Verdict::Touched | Verdict::Whole | Verdict::Unseen => {
+            Outcome::Deferred(Defer::Changed)
+        }
+    }
+}
+
+/// Where the file goes.
+enum Place {
+    /// It is there already: an earlier run committed it and could not say so.
+    Done(Ingested),
+    /// Under this name.
+    Free(Claim),
+}
+
+/// Looks for the file's place before anything is read, where that can spare work or decides what
+/// may be replaced. A small new file is read first: one request less, and a name that is taken
+/// shows at the commit.
+async fn place(
+    pass: &Pass,
+    transfer: &Transfer,
+    identity: &Identity<'_>,
+) -> Result<Place, TransferError> {
+    let file = identity.file;
+    let plain = pass.source.naming.file(&file.path);
+    let is_new = transfer.why == Why::New && transfer.known.is_none();
+    let new_and_small =
+        is_new && !pass.ledger.unclean() && file.size.is_some_and(|size| size <= BLOCK_BYTES);
+    if new_and_small
+        && identity.md5.is_none()
+        && pass.source.versions == Versions::Keep
+        && !pass.source.adopt
+    {
+        return Ok(Place::Free(Claim::hopeful(plain)));
+    }
+    // What is there spares the reading only where nothing of the file was recorded: an earlier run
+    // committed it and could not say so. Before a removal it is read in any case, and so it is
+    // where no exact time tells it from another one of its size.
+    let is_exact = file.modified.as_ref().is_some_and(equality::is_exact);
+    let may_be_done =
+        is_new && is_exact && identity.md5.is_none() && pass.source.after == After::Keep;
+    // Under `overwrite` a version that comes back finds its old manifest, but not its members.
+    if pass.source.archives != Archives::Keep
+        && pass.source.versions == Versions::Keep
+        && may_be_done
+        && let Some(ingested) = manifest::complete(pass, identity.version).await?
+    {
+        return Ok(Place::Done(ingested));
+    }
+    match commit::claim(pass, identity, &plain, None).await? {
+        Claimed::Free(claim) => Ok(Place::Free(claim)),
+        // The bytes are compared, or the original of an archive says nothing of its members, which
+        // are stored after it: the file is read, and meets the blob at the commit.
+        Claimed::There(name, _) if !may_be_done || pass.source.archives == Archives::Both => {
+            Ok(Place::Free(Claim::hopeful(name)))
+        }
+        Claimed::There(name, found) => {
+            let proof =
+                Box::new(Proof { blob: Some((name, found.size, found.md5)), ..Proof::default() });
+            Ok(Place::Done(Ingested { identical: 1, proof, ..Ingested::default() }))
+        }
+    }
+}
+
+/// Reads the file and commits it, or says why it is not to be taken now.
+async fn bring(
+    pass: &Pass,
+    transfer: &Transfer,
+    identity: &Identity<'_>,
+    claim: Claim,
+    upload: &Upload,
+) -> Result<Result<TakenFile, Fetched>, TransferError> {
+    let file = identity.file;
+    match partial::read(pass, transfer, identity).await? {
+        Partly::Not => {}
+        Partly::Changed(verdict) => return Ok(Err(verdict.into())),
+        Partly::Proven(proven) => {
+            let bytes = file.size.unwrap_or(0);
+            let ingested = store_members(pass, transfer, identity, *proven, bytes).await?;
+            return Ok(Ok(TakenFile { ingested: Ingested { bytes, ..ingested }, read: None }));
+        }
+    }
+    let file_name = file.path.file_name_text();
+    let look = if pass.source.archives == Archives::Keep {
+        Look::Away
+    } else {
+        Look::ForArchives(&file_name)
+    };
+    let (fetched, arrived) = read(pass, file, upload, look).await?;
+    let md5 = arrived.md5();
+    let read = match settle(pass, file, fetched, md5).await? {
+        Ok(read) => read,
+        Err(left) => return Ok(Err(left)),
+    };
+    if identity.md5.is_some_and(|mark| mark != md5) {
+        return Ok(Err(Verdict::Changed.into()));
+    }
+    let (unseen, moved) = (read.verdict == Verdict::Unseen, read.verdict == Verdict::Touched);
+    let identity = &Identity { unseen, moved, ..identity.clone() };
+    let ingested = match arrived {
+        Arrived::Spooled(spool, format, md5) => {
+            let identity = Identity { md5: Some(md5), ..identity.clone() };
+            unpack_or_keep(pass, transfer, &identity, (spool, format), claim, upload).await?
+        }
+        arrived => stored_whole(pass, identity, &arrived, claim, upload).await?,
+    };
+    let notes = (read.verdict == Verdict::Unseen).then(|| NOT_SEEN_AFTERWARDS.to_owned());
+    Ok(Ok(TakenFile {
+        ingested: Ingested { notes: ingested.notes.into_iter().chain(notes).collect(), ..ingested },
+        read: Some(read),
+    }))
+}
+
+/// What the report says of a file that the server took away once it was read.
+const NOT_SEEN_AFTERWARDS: &str =
+    "not_seen_afterwards: all of it came, and the server does not show it any more";
+
+/// Judges what arrived. A file of which only the time moved is read once more: equal bytes are the
+/// file, and its time tells nothing.
+async fn settle(
+    pass: &Pass,
+    file: &RemoteFile,
+    fetched: Fetched,
+    md5: Md5,
+) -> Result<Result<Read, Fetched>, TransferError> {
+    match fetched.verdict {
+        Verdict::Whole | Verdict::Unseen => {
+            return Ok(Ok(Read { md5, verdict: fetched.verdict, after: fetched.after }));
+        }
+        Verdict::Changed | Verdict::Vanished => return Ok(Err(fetched)),
+        Verdict::Touched if left_out!("touched-reread") => {
+            return Ok(Ok(Read { md5, verdict: Verdict::Whole, after: fetched.after }));
+        }
+        Verdict::Touched => {}
+    }
+    if file.size.is_some_and(|size| !pass.recheck.take(size)) {
+        return Ok(Err(fetched));
+    }
+    let now = fetched.after.clone().unwrap_or_else(|| file.clone());
+    match reread::read(pass, &now).await? {
+        Reread::Whole { md5: again, verdict: Verdict::Touched, after } if again == md5 => {
+            note_restless(pass).await?;
+            Ok(Ok(Read {
+                md5,
+                verdict: Verdict::Touched,
+                after: after.map(|after| RemoteFile { modified: None, ..after }),
+            }))
+        }
+        // It was touched once, and its time stands still now.
+        Reread::Whole { md5: again, verdict: Verdict::Unseen, .. } if again == md5 => {
+            Ok(Ok(Read { md5, verdict: Verdict::Unseen, after: None }))
+        }
+        _ => Ok(Err(fetched)),
+    }
+}
+
+/// Counts a file whose time moves at every look. Of a source with several of them, times tell
+/// nothing from then on.
+pub async fn note_restless(pass: &Pass) -> Result<(), TransferError> {
+    if pass.restless.add() {
+        pass.ledger.note_restless().await?;
+    }
+    Ok(())
+}
+
+/// Stores a file as it is, and tells of it if it is an archive of a kind that is not read.
+async fn stored_whole(
+    pass: &Pass,
+    identity: &Identity<'_>,
+    arrived: &Arrived,
+    claim: Claim,
+    upload: &Upload,
+) -> Result<Ingested, TransferError> {
+    let Some(kind) = unread_kind(pass, &identity.file.path.file_name_text(), arrived) else {
+        return plain_file(pass, identity, arrived, claim, upload).await;
+    };
+    if pass.source.unpacking.unknown == UnknownArchives::Fail {
+        return Err(UnpackError::unread(kind).into());
+    }
+    plain_file(pass, identity, arrived, claim, upload).await.map(|ingested| told_of(ingested, kind))
+}
+
+/// The kind of archive that a file is which is stored as it is, where that is worth a word.
+fn unread_kind(pass: &Pass, file_name: &str, arrived: &Arrived) -> Option<Unread> {
+    let (head, carried) = arrived.look();
+    unread::of(head, file_name).or(carried).filter(|_| pass.source.archives != Archives::Keep)
+}
+
+/// `ingested`, with a word about the `kind` that is not read.
+fn told_of(mut ingested: Ingested, kind: Unread) -> Ingested {
+    ingested.not_unpacked = Some(kind.word());
+    ingested.notes.push(notes::not_unpacked(kind));
+    ingested
+}
+
+/// Source and store work side by side; nothing is visible when this returns.
+async fn read(
+    pass: &Pass,
+    file: &RemoteFile,
+    upload: &Upload,
+    look: Look<'_>,
+) -> Result<(Fetched, Arrived), TransferError> {
+    let turn =
+        pass.run.in_time(pass.large.turn(file.size)).await.ok_or(TransferError::Interrupted)?;
+    let (sender, mut chunks) = mpsc::channel(CHUNKS_AHEAD);
+    let intake = async {
+        let arrived = Intake::new(&pass.run, &mut chunks, file.size).take(upload, look).await;
+        // A failed intake must not leave the source waiting for room.
+        chunks.close();
+        arrived
+    };
+    let both = async { tokio::join!(fetch(pass, file, sender), intake) };
+    let (fetched, arrived) = pass.run.in_time(both).await.ok_or(TransferError::Interrupted)?;
+    drop(turn);
+    failpoint!("file-fetched", TransferError::Defect("a step that a test lets fail"));
+    match (fetched, arrived) {
+        (Err(FetchError::Source(error)), _) => Err(error.into()),
+        (Err(FetchError::Mismatch(error)), _) => Err(error.into()),
+        (_, Err(error)) => Err(error),
+        (Err(FetchError::Unwanted), Ok(_)) => {
+            Err(TransferError::Defect("joining source and store"))
+        }
+        (Ok(fetched), Ok(arrived)) => Ok((fetched, arrived)),
+    }
+}
+
+async fn plain_file(
+    pass: &Pass,
+    identity: &Identity<'_>,
+    arrived: &Arrived,
+    claim: Claim,
+    upload: &Upload,
+) -> Result<Ingested, TransferError> {
+    let content = Content::of(arrived, upload)?;
+    let content_type = commit::content_type(&identity.file.path, content.head());
+    let plain = pass.source.naming.file(&identity.file.path);
+    let stored = commit::write(pass, identity, content, &plain, claim, &content_type).await?;
+    Ok(Ingested {
+        bytes: stored.size,
+        stored: u64::from(!stored.identical),
+        identical: u64::from(stored.identical),
+        notes: stored.note.into_iter().collect(),
+        proof: Box::new(Proof {
+            blob: Some((stored.name, stored.size, Some(stored.md5))),
+            ..Proof::default()
+        }),
+        ..Ingested::default()
+    })
+}
+
+/// What is to become of a file that looks like an archive, now that all of it is here.
+async fn unpack_or_keep(
+    pass: &Pass,
+    transfer: &Transfer,
+    identity: &Identity<'_>,
+    (spool, format): (Spool, &'static dyn Format),
+    claim: Claim,
+    upload: &Upload,
+) -> Result<Ingested, TransferError> {
+    let archive = members::archive(pass, &identity.file.path, format, &spool);
+    // Nothing, not even the original, becomes visible before the archive has proved whole.
+    let proven = match prove(pass, transfer, identity, archive).await {
+        Ok(Some(proven)) => proven,
+        Ok(None) => {
+            let arrived = members::replay(pass, &spool, upload).await?;
+            return plain_file(pass, identity, &arrived, claim, upload).await;
+        }
+        Err(error) => {
+            let Some(kind) = part_of(pass, identity, &error) else {
+                if error.class() == Class::LimitArchive {
+                    limit_memory(pass)
+                        .remember(identity.version, spool.size(), chain(&error))
+                        .await;
+                }
+                return Err(quarantine::keep(pass, identity, &spool, error).await);
+            };
+            let arrived = members::replay(pass, &spool, upload).await?;
+            let mut ingested =
+                told_of(plain_file(pass, identity, &arrived, claim, upload).await?, kind);
+            if error.class() == Class::ArchiveDamaged {
+                // Perhaps it was cut on its way here: somebody should look.
+                ingested.problems.push(Problem::new(
+                    Class::ArchiveUnsupported,
+                    format!("it is {}, or damaged: {}", kind.about(), chain(&error)),
+                ));
+            }
+            return Ok(ingested);
+        }
+    };
+    let kept = if pass.source.archives == Archives::Both {
+        let arrived = members::replay(pass, &spool, upload).await?;
+        plain_file(pass, identity, &arrived, claim, upload).await?
+    } else {
+        Ingested::default()
+    };
+    let unpacked = store_members(pass, transfer, identity, proven, spool.size()).await?;
+    let proof = Box::new(Proof { blob: kept.proof.blob, ..*unpacked.proof });
+    Ok(Ingested {
+        bytes: spool.size(),
+        originals: kept.stored,
+        notes: [kept.notes, unpacked.notes].concat(),
+        proof,
+        ..unpacked
+    })
+}
+
+/// What an archive that failed with `error` is a part of, if it is, and such are stored as they
+/// are.
+fn part_of(pass: &Pass, identity: &Identity<'_>, error: &TransferError) -> Option<Unread> {
+    let TransferError::Unpack(error) = error else { return None };
+    let may_be = matches!(error.class(), Class::ArchiveDamaged | Class::ArchiveUnsupported);
+    let kind = error.kind().or_else(|| unread::part_by_name(&identity.file.path.file_name_text()));
+    kind.filter(|_| may_be && pass.source.unpacking.unknown == UnknownArchives::Keep)
+}
+
+/// Stores the members of an archive of `bytes`, as one call that is watched.
+async fn store_members(
+    pass: &Pass,
+    transfer: &Transfer,
+    identity: &Identity<'_>,
+    proven: ProvenArchive,
+    bytes: u64,
+) -> Result<Ingested, TransferError> {
+    let call = Call::to_store("store members", pass, &identity.file.path);
+    let stored = members::store(pass, transfer, identity, proven).await;
+    match &stored {
+        Ok(_) => call.went_well(bytes),
+        Err(error) => call.failed(0, error),
+    }
+    stored
+}
+
+/// The archive, read to its end; `None` if it is none, or a document that is wanted whole.
+async fn prove(
+    pass: &Pass,
+    transfer: &Transfer,
+    identity: &Identity<'_>,
+    archive: Archive,
+) -> Result<Option<ProvenArchive>, TransferError> {
+    let opens = match archive.nature().await? {
+        Nature::Archive => true,
+        Nature::Document => pass.source.unpacking.unpack_documents,
+        Nature::Beginning | Nature::Other => false,
+    };
+    if opens { members::check(pass, transfer, identity, archive).await.map(Some) } else { Ok(None) }
+}
+
+/// Only now, with every blob committed, does the ledger speak of the file.
+async fn record(
+    pass: &Pass,
+    file: &RemoteFile,
+    known: &Known,
+    ingested: &Ingested,
+) -> Result<(), TransferError> {
+    let blobs = ingested.stored + ingested.identical + ingested.originals;
+    failpoint!("before-record", TransferError::Defect("a step that a test lets fail"));
+    pass.ledger.ingested(file, known, blobs, ingested.bytes).await?;
+    failpoint!("after-record", TransferError::Defect("a step that a test lets fail"));
+    Ok(())
+}
+
+/// Sends a spool's bytes as a stream of chunks, as if they came from a source.
+pub async fn resend(spool: &Spool, chunks: mpsc::Sender<Bytes>) -> Result<(), TransferError> {
+    use std::io::Read;
+    let mut reader = spool.reader();
+    let work = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
+        loop {
+            let mut chunk = vec![0; 256 << 10];
+            let read = reader.read(&mut chunk)?;
+            chunk.truncate(read);
+            // A receiver that is gone has failed and tells why itself.
+            if read == 0 || chunks.blocking_send(chunk.into()).is_err() {
+                return Ok(());
+            }
+        }
+    });
+    let result = work.await.map_err(|_| TransferError::Defect("reading a spool"))?;
+    result
+        .map_err(|error| crate::archive::contract::UnpackError::new(Class::LimitTemp, error).into())
+}
