@@ -11,7 +11,7 @@ use crate::rules::plan::Why;
 use crate::rules::plan::known::{History, Known};
 use crate::settings::percent_decode;
 use crate::state::version;
-use crate::transfer::transfer::Transfer;
+use crate::transfer::request::Transfer;
 
 /// The version of all that is written here.
 pub const SCHEMA: u32 = version::VERSION;

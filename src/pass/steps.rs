@@ -32,9 +32,9 @@ use crate::transfer::missing::{Absences, Absent};
 use crate::transfer::post_action::{self, Acted};
 use crate::transfer::quarantined::Quarantine;
 use crate::transfer::recheck::bring;
+use crate::transfer::request::Transfer;
 use crate::transfer::run_manifest::Lines;
 use crate::transfer::settings::Source;
-use crate::transfer::transfer::Transfer;
 
 /// Does what there is to do, under the lease `ours`.
 pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: Ours) -> SourceReport {

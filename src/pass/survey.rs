@@ -31,9 +31,9 @@ use crate::transfer::download;
 use crate::transfer::events::Call;
 use crate::transfer::missing::Absent;
 use crate::transfer::post_action;
+use crate::transfer::request::Transfer;
 use crate::transfer::reread::unverified;
 use crate::transfer::settings::After;
-use crate::transfer::transfer::Transfer;
 
 /// A source's plan.
 pub struct Survey {

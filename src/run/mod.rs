@@ -78,11 +78,7 @@ async fn plan_one(run: Arc<Run>, source: Source, again: Vec<String>) -> Plan {
     Plan { report: survey.report, files }
 }
 
-fn planned(
-    pass: &Pass,
-    transfer: &crate::transfer::transfer::Transfer,
-    unsettled: bool,
-) -> Planned {
+fn planned(pass: &Pass, transfer: &crate::transfer::request::Transfer, unsettled: bool) -> Planned {
     let path = transfer.file.path.clone();
     Planned {
         blob: pass.source.naming.file(&path),

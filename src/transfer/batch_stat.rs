@@ -11,7 +11,7 @@ use crate::runtime::parallel::side_by_side;
 use crate::source::contract::SourceError;
 use crate::transfer::context::Pass;
 use crate::transfer::download::{is_exact, stat};
-use crate::transfer::transfer::Transfer;
+use crate::transfer::request::Transfer;
 
 /// What the source says of a file.
 #[derive(Debug)]

@@ -17,6 +17,7 @@ pub mod progress;
 pub mod quarantined;
 pub mod recheck;
 pub mod removal;
+pub mod request;
 pub mod reread;
 pub mod run_manifest;
 pub mod settings;

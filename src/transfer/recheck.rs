@@ -18,9 +18,10 @@ use crate::transfer::download;
 use crate::transfer::error::TransferError;
 use crate::transfer::leaving::Due;
 use crate::transfer::post_action::{self, Acted};
+use crate::transfer::request::Transfer;
 use crate::transfer::reread::{self, Reread, unverified};
 use crate::transfer::settings::Archives;
-use crate::transfer::transfer::{Transfer, note_restless, transfer};
+use crate::transfer::transfer::{note_restless, transfer};
 
 /// Brings a file over, or finds that it is what is stored already. Whatever happens is an outcome.
 pub async fn bring(pass: &Pass, one: &Transfer) -> Outcome {

@@ -1,6 +1,7 @@
 //! What a run is given: sources, limits, ways to treat files. Built by `config` or by hand in
 //! tests.
 
+use crate::archive::contract::Member;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -193,4 +194,9 @@ impl Limits {
             archive: ArchiveLimits::default(),
         }
     }
+}
+
+/// Whether `globs` want the member.
+pub fn is_wanted(globs: &MemberGlobs, member: &Member) -> bool {
+    globs.wants(&member.full_name())
 }

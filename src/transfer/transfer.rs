@@ -1,6 +1,6 @@
 //! The road of one file.
 
-use bytes::Bytes;
+use crate::transfer::request::Transfer;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use crate::archive::unpack::Archive;
 use crate::archive::unread::{self, Unread};
 use crate::failpoint::{failpoint, left_out};
 use crate::model::failure::{Class, Failure};
-use crate::model::{Md5, ModifiedTime, RemoteFile, Version, chain};
+use crate::model::{Md5, RemoteFile, Version, chain};
 use crate::report::{Defer, Ingested, Outcome, Problem, Proof, problem};
 use crate::rules::equality;
 use crate::rules::plan::known::{History, Known};
@@ -39,21 +39,6 @@ use crate::transfer::upload::{Arrived, Intake, Look};
 
 /// Chunks that wait between the source and the store.
 const CHUNKS_AHEAD: usize = 4;
-
-/// A file that is to be brought over.
-#[derive(Clone, Debug)]
-pub struct Transfer {
-    /// The file, as exactly as it was needed to decide about it.
-    pub file: RemoteFile,
-    /// Its modified time as the listing showed it.
-    pub listed: Option<ModifiedTime>,
-    /// Why.
-    pub why: Why,
-    /// What was ingested of it before.
-    pub known: Option<Known>,
-    /// Whether it rests, so that it may be brought over should its bytes turn out to be others.
-    pub rests: bool,
-}
 
 /// Brings one file over. Whatever happens is an outcome; nothing of a failed transfer is visible in
 /// the store, except members of an archive whose last steps failed, which the next run completes. A
@@ -514,7 +499,7 @@ async fn unpack_or_keep(
     let proven = match prove(pass, transfer, identity, archive).await {
         Ok(Some(proven)) => proven,
         Ok(None) => {
-            let arrived = members::replay(pass, &spool, upload).await?;
+            let arrived = crate::transfer::upload::replay(pass, &spool, upload).await?;
             return plain_file(pass, identity, &arrived, claim, upload).await;
         }
         Err(error) => {
@@ -526,7 +511,7 @@ async fn unpack_or_keep(
                 }
                 return Err(quarantine::keep(pass, identity, &spool, error).await);
             };
-            let arrived = members::replay(pass, &spool, upload).await?;
+            let arrived = crate::transfer::upload::replay(pass, &spool, upload).await?;
             let mut ingested =
                 told_of(plain_file(pass, identity, &arrived, claim, upload).await?, kind);
             if error.class() == Class::ArchiveDamaged {
@@ -540,7 +525,7 @@ async fn unpack_or_keep(
         }
     };
     let kept = if pass.source.archives == Archives::Both {
-        let arrived = members::replay(pass, &spool, upload).await?;
+        let arrived = crate::transfer::upload::replay(pass, &spool, upload).await?;
         plain_file(pass, identity, &arrived, claim, upload).await?
     } else {
         Ingested::default()
@@ -609,24 +594,4 @@ async fn record(
     pass.ledger.ingested(file, known, blobs, ingested.bytes).await?;
     failpoint!("after-record", TransferError::Defect("a step that a test lets fail"));
     Ok(())
-}
-
-/// Sends a spool's bytes as a stream of chunks, as if they came from a source.
-pub async fn resend(spool: &Spool, chunks: mpsc::Sender<Bytes>) -> Result<(), TransferError> {
-    use std::io::Read;
-    let mut reader = spool.reader();
-    let work = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
-        loop {
-            let mut chunk = vec![0; 256 << 10];
-            let read = reader.read(&mut chunk)?;
-            chunk.truncate(read);
-            // A receiver that is gone has failed and tells why itself.
-            if read == 0 || chunks.blocking_send(chunk.into()).is_err() {
-                return Ok(());
-            }
-        }
-    });
-    let result = work.await.map_err(|_| TransferError::Defect("reading a spool"))?;
-    result
-        .map_err(|error| crate::archive::contract::UnpackError::new(Class::LimitTemp, error).into())
 }

@@ -1,6 +1,8 @@
 //! Bytes on their way: a stream of chunks to one whole piece, to staged blocks, or to a spooled
 //! archive.
 
+use crate::model::failure::Class;
+use crate::transfer::context::Pass;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -316,6 +318,40 @@ impl<'a> Staging<'a> {
             md5: self.hashing.finish().await?,
         })
     }
+}
+
+/// Sends a spool's bytes as a stream of chunks, as if they came from a source.
+pub async fn resend(spool: &Spool, chunks: mpsc::Sender<Bytes>) -> Result<(), TransferError> {
+    use std::io::Read;
+    let mut reader = spool.reader();
+    let work = tokio::task::spawn_blocking(move || -> std::io::Result<()> {
+        loop {
+            let mut chunk = vec![0; 256 << 10];
+            let read = reader.read(&mut chunk)?;
+            chunk.truncate(read);
+            // A receiver that is gone has failed and tells why itself.
+            if read == 0 || chunks.blocking_send(chunk.into()).is_err() {
+                return Ok(());
+            }
+        }
+    });
+    let result = work.await.map_err(|_| TransferError::Defect("reading a spool"))?;
+    result
+        .map_err(|error| crate::archive::contract::UnpackError::new(Class::LimitTemp, error).into())
+}
+
+/// A spool's bytes as if they had just come from the source, for archives that are kept whole.
+pub async fn replay(pass: &Pass, spool: &Spool, upload: &Upload) -> Result<Arrived, TransferError> {
+    let (sender, mut chunks) = mpsc::channel(4);
+    let intake = async {
+        let arrived =
+            Intake::new(&pass.run, &mut chunks, Some(spool.size())).take(upload, Look::Away).await;
+        chunks.close();
+        arrived
+    };
+    let (sent, arrived) = tokio::join!(resend(spool, sender), intake);
+    sent?;
+    arrived
 }
 
 #[cfg(test)]

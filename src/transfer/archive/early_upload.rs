@@ -14,12 +14,12 @@ use crate::archive::verify::Taker;
 use crate::model::BlobName;
 use crate::runtime::checksum::Hashers;
 use crate::store::contract::{BLOCK_BYTES, Upload};
-use crate::transfer::archive::members::is_wanted;
 use crate::transfer::budget::{ByteBudget, Drawn};
 use crate::transfer::commit::{self, Claim, Claimed, Identity, MemberOf};
 use crate::transfer::context::{Pass, Run};
 use crate::transfer::error::TransferError;
 use crate::transfer::settings::MemberGlobs;
+use crate::transfer::settings::is_wanted;
 use crate::transfer::upload::{Arrived, Intake, Look};
 
 /// Chunks that wait between a checking thread and the store.

@@ -16,12 +16,11 @@ use crate::rules::naming::escaped_for_metadata;
 use crate::runtime::retry::retry;
 use crate::state::paths::StatePaths;
 use crate::store::contract::{Condition, Properties};
-use crate::transfer::archive::nested::{InnerArchive, LINK, NOT_WANTED, SPECIAL};
 use crate::transfer::archive::notes;
 use crate::transfer::commit::{self, Identity, Stored};
 use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
-use crate::transfer::transfer::Transfer;
+use crate::transfer::request::Transfer;
 
 /// The largest manifest that is read back: a million members have one of some 250 MB.
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 30;
@@ -251,3 +250,45 @@ pub fn unchanged(pass: &Pass, earlier: &ManifestMember, place: &Place) -> Option
         note: None,
     })
 }
+
+/// What an archive's manifest says of an archive in it that was opened.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InnerArchive {
+    /// Its name as a member, as members' names are told.
+    pub name: String,
+    /// Its size in bytes.
+    pub size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<String>,
+    /// As the outer archive tells it, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc32: Option<String>,
+    /// Which of the manifest's members is the first that came of it.
+    pub first: usize,
+    /// How many came of it.
+    pub members: usize,
+}
+
+impl InnerArchive {
+    /// What a manifest says of the inner archive `member`.
+    pub fn told(pass: &Pass, member: &Member, crc32: Option<u32>) -> Self {
+        let (name, size) = (escaped_for_metadata(&member.raw_name), member.size.unwrap_or(0));
+        Self {
+            name,
+            size,
+            modified: modified(pass, member),
+            crc32: crc32.map(|crc32| format!("{crc32:08x}")),
+            first: 0,
+            members: 0,
+        }
+    }
+}
+
+/// Why a file has no blob.
+pub const NOT_WANTED: &str = "not wanted";
+
+/// Why a symbolic link has none.
+pub const LINK: &str = "symbolic link";
+
+/// Why a device, or a hard link to what is not in the archive, has none.
+pub const SPECIAL: &str = "link or special file";

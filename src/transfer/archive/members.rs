@@ -1,5 +1,6 @@
 //! An archive's members to blobs: proved as a whole first, stored one by one, its manifest last.
 
+use crate::transfer::settings::is_wanted;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -28,8 +29,8 @@ use crate::transfer::commit::{self, Claim, Claimed, Content, Identity, MemberOf,
 use crate::transfer::context::Pass;
 use crate::transfer::download;
 use crate::transfer::error::TransferError;
+use crate::transfer::request::Transfer;
 use crate::transfer::settings::{Archives, MemberGlobs, Versions};
-use crate::transfer::transfer::{Transfer, resend};
 use crate::transfer::upload::{Arrived, Intake, Look, Whole};
 
 /// Members on their way to the store at once, of one archive, at least.
@@ -50,20 +51,6 @@ pub struct ProvenArchive {
     staged: Vec<Staged>,
     /// Holds the room of members that were kept.
     _kept: Arc<Ahead>,
-}
-
-/// A spool's bytes as if they had just come from the source, for archives that are kept whole.
-pub async fn replay(pass: &Pass, spool: &Spool, upload: &Upload) -> Result<Arrived, TransferError> {
-    let (sender, mut chunks) = mpsc::channel(4);
-    let intake = async {
-        let arrived =
-            Intake::new(&pass.run, &mut chunks, Some(spool.size())).take(upload, Look::Away).await;
-        chunks.close();
-        arrived
-    };
-    let (sent, arrived) = tokio::join!(resend(spool, sender), intake);
-    sent?;
-    arrived
 }
 
 /// The archive in `spool`, and how its source wants it read.
@@ -610,11 +597,6 @@ async fn pump(
             }
         }
     }
-}
-
-/// Whether `globs` want the member.
-pub fn is_wanted(globs: &MemberGlobs, member: &Member) -> bool {
-    globs.wants(&member.full_name())
 }
 
 /// How many members are neither stored nor kept with the original, though nobody said that they are

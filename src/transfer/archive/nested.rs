@@ -1,48 +1,14 @@
 //! Archives in archives that a new version of the outer one holds unchanged: their members are not
 //! read again.
 
+use crate::transfer::archive::manifest::{InnerArchive, LINK, NOT_WANTED, SPECIAL};
 use std::collections::HashMap;
 
-use serde::{Deserialize, Serialize};
-
-use crate::archive::contract::{Member, Place};
+use crate::archive::contract::Place;
 use crate::archive::unpack::Proven;
 use crate::report::Ingested;
-use crate::rules::naming::escaped_for_metadata;
-use crate::transfer::archive::manifest::{Manifest, ManifestMember, modified};
+use crate::transfer::archive::manifest::{Manifest, ManifestMember};
 use crate::transfer::context::Pass;
-
-/// What an archive's manifest says of an archive in it that was opened.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct InnerArchive {
-    /// Its name as a member, as members' names are told.
-    pub name: String,
-    /// Its size in bytes.
-    pub size: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub modified: Option<String>,
-    /// As the outer archive tells it, in hexadecimal digits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub crc32: Option<String>,
-    /// Which of the manifest's members is the first that came of it.
-    pub first: usize,
-    /// How many came of it.
-    pub members: usize,
-}
-
-impl InnerArchive {
-    fn told(pass: &Pass, member: &Member, crc32: Option<u32>) -> Self {
-        let (name, size) = (escaped_for_metadata(&member.raw_name), member.size.unwrap_or(0));
-        Self {
-            name,
-            size,
-            modified: modified(pass, member),
-            crc32: crc32.map(|crc32| format!("{crc32:08x}")),
-            first: 0,
-            members: 0,
-        }
-    }
-}
 
 /// An inner archive that is as it was, and what the version before says of its members.
 #[derive(Clone, Debug)]
@@ -68,13 +34,6 @@ pub fn unchanged(pass: &Pass, before: &Manifest, place: &Place) -> Option<Unchan
     (same && whole && before.opening == opening(pass))
         .then(|| Unchanged { archive: archive.clone(), members: members.to_vec() })
 }
-
-/// Why a file has no blob.
-pub const NOT_WANTED: &str = "not wanted";
-/// Why a symbolic link has none.
-pub const LINK: &str = "symbolic link";
-/// Why a device, or a hard link to what is not in the archive, has none.
-pub const SPECIAL: &str = "link or special file";
 
 /// The settings that decide which archives in archives are opened.
 pub fn opening(pass: &Pass) -> String {

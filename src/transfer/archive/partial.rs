@@ -25,8 +25,8 @@ use crate::transfer::archive::nested;
 use crate::transfer::commit::Identity;
 use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
+use crate::transfer::request::Transfer;
 use crate::transfer::settings::{After, Archives, MemberGlobs};
-use crate::transfer::transfer::Transfer;
 
 /// A smaller file is read faster than looked at.
 const WORTH_BYTES: u64 = 1 << 20;
@@ -309,7 +309,7 @@ fn is_wanted(pass: &Pass, place: &Place) -> bool {
     let file_name = member.name.rsplit('/').next().unwrap_or_default();
     let may_be_archive = unpacking.depth > 1
         && (recognise(&[], file_name).is_some() || has_archive_extension(file_name));
-    may_be_archive || members::is_wanted(&MemberGlobs::of(&pass.source), member)
+    may_be_archive || crate::transfer::settings::is_wanted(&MemberGlobs::of(&pass.source), member)
 }
 
 fn has_archive_extension(file_name: &str) -> bool {

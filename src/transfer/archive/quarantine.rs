@@ -8,10 +8,10 @@ use crate::rules::naming::escaped_for_metadata;
 use crate::runtime::retry::retry;
 use crate::state::paths::StatePaths;
 use crate::store::contract::{Properties, StoreError, Upload};
-use crate::transfer::archive::members::replay;
 use crate::transfer::commit::{self, Claim, Content, Identity};
 use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
+use crate::transfer::upload::replay;
 
 /// How much of the reason is kept with an original: metadata is small.
 const MAX_REASON_CHARACTERS: usize = 500;
