@@ -23,3 +23,4 @@ pub mod run_manifest;
 pub mod settings;
 pub mod transfer;
 pub mod upload;
+pub mod whole_file;

@@ -1,41 +1,35 @@
 //! The road of one file.
 
-use crate::transfer::request::Transfer;
 use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::archive::contract::{Format, Nature, UnpackError};
-use crate::archive::options::UnknownArchives;
-use crate::archive::spool_reader::Spool;
-use crate::archive::unpack::Archive;
-use crate::archive::unread::{self, Unread};
 use crate::failpoint::{failpoint, left_out};
 use crate::model::failure::{Class, Failure};
-use crate::model::{Md5, RemoteFile, Version, chain};
-use crate::report::{Defer, Ingested, Outcome, Problem, Proof, problem};
+use crate::model::{Md5, RemoteFile, Version};
+use crate::report::{Defer, Ingested, Outcome, Proof, problem};
 use crate::rules::equality;
 use crate::rules::plan::known::{History, Known};
 use crate::rules::plan::rest::Rest;
 use crate::rules::plan::{Skip, Why};
 use crate::rules::verify::Verdict;
 use crate::store::contract::{BLOCK_BYTES, StoreKind, Upload};
+use crate::transfer::archive::ingest::{ingest, store_members};
 use crate::transfer::archive::manifest;
-use crate::transfer::archive::members::{self, ProvenArchive};
-use crate::transfer::archive::notes;
 use crate::transfer::archive::partial::{self, Partly};
 use crate::transfer::archive::quarantine;
-use crate::transfer::commit::{self, Claim, Claimed, Content, Identity};
+use crate::transfer::commit::{self, Claim, Claimed, Identity};
 use crate::transfer::context::Pass;
 use crate::transfer::download::{Described, FetchError, Fetched, describe, fetch};
 use crate::transfer::error::TransferError;
-use crate::transfer::events::Call;
 use crate::transfer::leaving::Due;
-use crate::transfer::limit_memory::{self, LimitMemory};
+use crate::transfer::limit_memory::limit_memory_of;
 use crate::transfer::post_action::{self, Acted};
+use crate::transfer::request::Transfer;
 use crate::transfer::reread::{self, Reread};
 use crate::transfer::settings::{After, Archives, Versions};
 use crate::transfer::upload::{Arrived, Intake, Look};
+use crate::transfer::whole_file::stored_whole;
 
 /// Chunks that wait between the source and the store.
 const CHUNKS_AHEAD: usize = 4;
@@ -47,7 +41,7 @@ const CHUNKS_AHEAD: usize = 4;
 /// before.
 pub async fn transfer(pass: &Pass, transfer: &Transfer, mark: Option<Md5>) -> Outcome {
     let (mut mark, mut taken) = (mark, false);
-    let mut result = road(pass, transfer, mark).await;
+    let mut result = attempt(pass, transfer, mark).await;
     while !pass.run.cancel.is_cancelled() {
         match &result {
             // Its name was taken while it was on its way: it is read once more, and finds a name of
@@ -59,7 +53,7 @@ pub async fn transfer(pass: &Pass, transfer: &Transfer, mark: Option<Md5>) -> Ou
             Err(TransferError::OtherBytes(md5)) if mark.is_none() => mark = Some(*md5),
             _ => break,
         }
-        result = road(pass, transfer, mark).await;
+        result = attempt(pass, transfer, mark).await;
     }
     match result {
         Ok(outcome) => outcome,
@@ -72,7 +66,7 @@ pub async fn transfer(pass: &Pass, transfer: &Transfer, mark: Option<Md5>) -> Ou
     }
 }
 
-async fn road(
+async fn attempt(
     pass: &Pass,
     transfer: &Transfer,
     mark: Option<Md5>,
@@ -90,14 +84,14 @@ async fn road(
     if described.contested && !may_be_contested(pass, transfer, &described.file) {
         return Ok(Outcome::Deferred(Defer::Changed));
     }
-    match along(pass, transfer, &described, mark).await? {
+    match attempt_described(pass, transfer, &described, mark).await? {
         Ok(outcome) => Ok(outcome),
         Err(left) => {
             let Some(file) = better_told(pass, transfer, &described, &left) else {
                 return Ok(left_for_later(left.verdict));
             };
             let described = Described { file, contested: true };
-            let outcome = along(pass, transfer, &described, mark).await?;
+            let outcome = attempt_described(pass, transfer, &described, mark).await?;
             Ok(outcome.unwrap_or_else(|left| left_for_later(left.verdict)))
         }
     }
@@ -140,7 +134,7 @@ struct Read {
 }
 
 /// The road of a file that is described; or the file is left at the source.
-async fn along(
+async fn attempt_described(
     pass: &Pass,
     transfer: &Transfer,
     described: &Described,
@@ -154,7 +148,7 @@ async fn along(
     let wants_again = transfer.why == Why::Again || pass.run.retry_quarantined;
     if pass.source.archives != Archives::Keep
         && !wants_again
-        && let Some(problem) = limit_memory(pass).known(file.size, version).await?
+        && let Some(problem) = limit_memory_of(pass).known(file.size, version).await?
     {
         return Ok(Ok(Outcome::Failed(problem)));
     }
@@ -178,7 +172,7 @@ async fn along(
     taken.ingested.proof.taken = Some((file.clone(), version));
     quarantine::release(pass, version).await?;
     let mut ingested = taken.ingested;
-    limit_memory(pass).release(version).await?;
+    limit_memory_of(pass).release(version).await?;
     match leaves(pass, transfer, described, known, taken.read, ingested.members_left).await {
         Acted::Done => {}
         Acted::Stays(note) => ingested.notes.push(note),
@@ -219,18 +213,6 @@ async fn leaves(
     };
     let due = Due { file, listed: transfer.listed, known, md5, read: Instant::now(), rest };
     post_action::leave(pass, due, left).await
-}
-
-/// What is remembered of archives that a limit refused.
-fn limit_memory(pass: &Pass) -> LimitMemory<'_> {
-    let limits = pass.source.unpacking.own_limits.over(&pass.run.limits.archive);
-    LimitMemory {
-        state: &pass.run.state,
-        source: &pass.source.name,
-        run: &pass.run.id,
-        limits: limit_memory::limits(&limits, pass.run.limits.memory),
-        refused: pass.quarantine.refused(),
-    }
 }
 
 fn left_for_later(verdict: Verdict) -> Outcome {
@@ -337,7 +319,7 @@ async fn bring(
     let ingested = match arrived {
         Arrived::Spooled(spool, format, md5) => {
             let identity = Identity { md5: Some(md5), ..identity.clone() };
-            unpack_or_keep(pass, transfer, &identity, (spool, format), claim, upload).await?
+            ingest(pass, transfer, &identity, (spool, format), claim, upload).await?
         }
         arrived => stored_whole(pass, identity, &arrived, claim, upload).await?,
     };
@@ -400,36 +382,6 @@ pub async fn note_restless(pass: &Pass) -> Result<(), TransferError> {
     Ok(())
 }
 
-/// Stores a file as it is, and tells of it if it is an archive of a kind that is not read.
-async fn stored_whole(
-    pass: &Pass,
-    identity: &Identity<'_>,
-    arrived: &Arrived,
-    claim: Claim,
-    upload: &Upload,
-) -> Result<Ingested, TransferError> {
-    let Some(kind) = unread_kind(pass, &identity.file.path.file_name_text(), arrived) else {
-        return plain_file(pass, identity, arrived, claim, upload).await;
-    };
-    if pass.source.unpacking.unknown == UnknownArchives::Fail {
-        return Err(UnpackError::unread(kind).into());
-    }
-    plain_file(pass, identity, arrived, claim, upload).await.map(|ingested| told_of(ingested, kind))
-}
-
-/// The kind of archive that a file is which is stored as it is, where that is worth a word.
-fn unread_kind(pass: &Pass, file_name: &str, arrived: &Arrived) -> Option<Unread> {
-    let (head, carried) = arrived.look();
-    unread::of(head, file_name).or(carried).filter(|_| pass.source.archives != Archives::Keep)
-}
-
-/// `ingested`, with a word about the `kind` that is not read.
-fn told_of(mut ingested: Ingested, kind: Unread) -> Ingested {
-    ingested.not_unpacked = Some(kind.word());
-    ingested.notes.push(notes::not_unpacked(kind));
-    ingested
-}
-
 /// Source and store work side by side; nothing is visible when this returns.
 async fn read(
     pass: &Pass,
@@ -459,127 +411,6 @@ async fn read(
         }
         (Ok(fetched), Ok(arrived)) => Ok((fetched, arrived)),
     }
-}
-
-async fn plain_file(
-    pass: &Pass,
-    identity: &Identity<'_>,
-    arrived: &Arrived,
-    claim: Claim,
-    upload: &Upload,
-) -> Result<Ingested, TransferError> {
-    let content = Content::of(arrived, upload)?;
-    let content_type = commit::content_type(&identity.file.path, content.head());
-    let plain = pass.source.naming.file(&identity.file.path);
-    let stored = commit::write(pass, identity, content, &plain, claim, &content_type).await?;
-    Ok(Ingested {
-        bytes: stored.size,
-        stored: u64::from(!stored.identical),
-        identical: u64::from(stored.identical),
-        notes: stored.note.into_iter().collect(),
-        proof: Box::new(Proof {
-            blob: Some((stored.name, stored.size, Some(stored.md5))),
-            ..Proof::default()
-        }),
-        ..Ingested::default()
-    })
-}
-
-/// What is to become of a file that looks like an archive, now that all of it is here.
-async fn unpack_or_keep(
-    pass: &Pass,
-    transfer: &Transfer,
-    identity: &Identity<'_>,
-    (spool, format): (Spool, &'static dyn Format),
-    claim: Claim,
-    upload: &Upload,
-) -> Result<Ingested, TransferError> {
-    let archive = members::archive(pass, &identity.file.path, format, &spool);
-    // Nothing, not even the original, becomes visible before the archive has proved whole.
-    let proven = match prove(pass, transfer, identity, archive).await {
-        Ok(Some(proven)) => proven,
-        Ok(None) => {
-            let arrived = crate::transfer::upload::replay(pass, &spool, upload).await?;
-            return plain_file(pass, identity, &arrived, claim, upload).await;
-        }
-        Err(error) => {
-            let Some(kind) = part_of(pass, identity, &error) else {
-                if error.class() == Class::LimitArchive {
-                    limit_memory(pass)
-                        .remember(identity.version, spool.size(), chain(&error))
-                        .await;
-                }
-                return Err(quarantine::keep(pass, identity, &spool, error).await);
-            };
-            let arrived = crate::transfer::upload::replay(pass, &spool, upload).await?;
-            let mut ingested =
-                told_of(plain_file(pass, identity, &arrived, claim, upload).await?, kind);
-            if error.class() == Class::ArchiveDamaged {
-                // Perhaps it was cut on its way here: somebody should look.
-                ingested.problems.push(Problem::new(
-                    Class::ArchiveUnsupported,
-                    format!("it is {}, or damaged: {}", kind.about(), chain(&error)),
-                ));
-            }
-            return Ok(ingested);
-        }
-    };
-    let kept = if pass.source.archives == Archives::Both {
-        let arrived = crate::transfer::upload::replay(pass, &spool, upload).await?;
-        plain_file(pass, identity, &arrived, claim, upload).await?
-    } else {
-        Ingested::default()
-    };
-    let unpacked = store_members(pass, transfer, identity, proven, spool.size()).await?;
-    let proof = Box::new(Proof { blob: kept.proof.blob, ..*unpacked.proof });
-    Ok(Ingested {
-        bytes: spool.size(),
-        originals: kept.stored,
-        notes: [kept.notes, unpacked.notes].concat(),
-        proof,
-        ..unpacked
-    })
-}
-
-/// What an archive that failed with `error` is a part of, if it is, and such are stored as they
-/// are.
-fn part_of(pass: &Pass, identity: &Identity<'_>, error: &TransferError) -> Option<Unread> {
-    let TransferError::Unpack(error) = error else { return None };
-    let may_be = matches!(error.class(), Class::ArchiveDamaged | Class::ArchiveUnsupported);
-    let kind = error.kind().or_else(|| unread::part_by_name(&identity.file.path.file_name_text()));
-    kind.filter(|_| may_be && pass.source.unpacking.unknown == UnknownArchives::Keep)
-}
-
-/// Stores the members of an archive of `bytes`, as one call that is watched.
-async fn store_members(
-    pass: &Pass,
-    transfer: &Transfer,
-    identity: &Identity<'_>,
-    proven: ProvenArchive,
-    bytes: u64,
-) -> Result<Ingested, TransferError> {
-    let call = Call::to_store("store members", pass, &identity.file.path);
-    let stored = members::store(pass, transfer, identity, proven).await;
-    match &stored {
-        Ok(_) => call.went_well(bytes),
-        Err(error) => call.failed(0, error),
-    }
-    stored
-}
-
-/// The archive, read to its end; `None` if it is none, or a document that is wanted whole.
-async fn prove(
-    pass: &Pass,
-    transfer: &Transfer,
-    identity: &Identity<'_>,
-    archive: Archive,
-) -> Result<Option<ProvenArchive>, TransferError> {
-    let opens = match archive.nature().await? {
-        Nature::Archive => true,
-        Nature::Document => pass.source.unpacking.unpack_documents,
-        Nature::Beginning | Nature::Other => false,
-    };
-    if opens { members::check(pass, transfer, identity, archive).await.map(Some) } else { Ok(None) }
 }
 
 /// Only now, with every blob committed, does the ledger speak of the file.

@@ -1,6 +1,7 @@
 //! One archive: its members uploaded, its manifest written, or its original kept.
 
 pub mod early_upload;
+pub mod ingest;
 pub(crate) mod manifest;
 pub mod members;
 pub(crate) mod nested;
