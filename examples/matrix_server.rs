@@ -225,8 +225,11 @@ enum Served {
 async fn serve(wire: Wire, folder: &str) -> Result<Served> {
     Ok(match wire {
         Wire::Ftp(script) => {
-            let options =
-                ftp::Options { password: Secret::new(CANARY), script, ..ftp::Options::new(folder) };
+            let options = blobferry::demo::ftp::shared::Options {
+                password: Secret::new(CANARY),
+                script,
+                ..ftp::Options::new(folder)
+            };
             Served::Ftp(FtpServer::start(options).await?)
         }
         Wire::Sftp(script) => {

@@ -12,15 +12,13 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::archive::contract::{Indexed, Member, Nature, Partial, UnpackError};
 use crate::archive::limits::{Limits, Meter};
 use crate::archive::nested::{Leaves, Walk, fill};
+use crate::archive::verify::Checked;
 use crate::archive::verify::Checking;
-use crate::model;
 use crate::model::failure::Class;
 
 pub use crate::archive::nested::{Archive, CHUNK_BYTES, KeptInner, KeptWhy};
 pub use crate::archive::verify::Taker;
 
-/// The largest member that is kept from the check.
-pub const MOST_KEPT_OF_ONE: u64 = 8 << 20;
 /// How many parts wait for a slow consumer.
 const PARTS_AHEAD: usize = 4;
 /// Threads that read one archive, at most.
@@ -35,47 +33,6 @@ pub struct Wish {
     pub keep_bytes: u64,
     /// Whether MD5s are wanted of those that are not kept, too.
     pub md5: bool,
-}
-
-/// A member that was read to its end and held.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checked {
-    /// What the archive says of it. Its index counts members of inner archives, too.
-    pub member: Member,
-    /// How many bytes it has.
-    pub size: u64,
-    /// Their MD5: of what is kept if it is no larger than [`ALONE`](crate::runtime::checksum::ALONE), else
-    /// if it was wanted.
-    pub md5: Option<model::Md5>,
-    /// All of them, if they were kept.
-    pub kept: Option<Bytes>,
-    /// The number under which a [`Taker`] has got all of them.
-    pub taken: Option<u64>,
-    /// CRC-32 of its content, where the archive tells it.
-    pub crc32: Option<u32>,
-    /// Whether it was read at all. What was not is only what the archive claims of it.
-    pub read: bool,
-    /// Why it is not unpacked, if it is an archive that cannot be.
-    pub unopened: Option<Box<KeptInner>>,
-}
-
-impl Checked {
-    fn unread(member: &Member) -> Self {
-        Self { read: false, size: member.size.unwrap_or(0), ..Self::read(member) }
-    }
-
-    pub(super) fn read(member: &Member) -> Self {
-        Self {
-            member: member.clone(),
-            size: 0,
-            md5: None,
-            kept: None,
-            taken: None,
-            crc32: None,
-            read: true,
-            unopened: None,
-        }
-    }
 }
 
 /// An archive that was read to its end and held.

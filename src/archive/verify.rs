@@ -12,8 +12,9 @@ use tokio::sync::mpsc;
 
 use crate::archive::contract::{Member, UnpackError};
 use crate::archive::limits::Meter;
+use crate::archive::nested::KeptInner;
 use crate::archive::nested::{CHUNK_BYTES, fill};
-use crate::archive::unpack::{Checked, MOST_KEPT_OF_ONE};
+use crate::model;
 use crate::model::failure::Class;
 use crate::runtime::checksum::ALONE;
 
@@ -158,5 +159,49 @@ fn hand_on(taker: &mut Option<mpsc::Sender<Bytes>>, chunk: Bytes) {
         && sender.blocking_send(chunk).is_err()
     {
         *taker = None;
+    }
+}
+
+/// The largest member that is kept from the check.
+pub const MOST_KEPT_OF_ONE: u64 = 8 << 20;
+
+/// A member that was read to its end and held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// What the archive says of it. Its index counts members of inner archives, too.
+    pub member: Member,
+    /// How many bytes it has.
+    pub size: u64,
+    /// Their MD5: of what is kept if it is no larger than [`ALONE`](crate::runtime::checksum::ALONE), else
+    /// if it was wanted.
+    pub md5: Option<model::Md5>,
+    /// All of them, if they were kept.
+    pub kept: Option<Bytes>,
+    /// The number under which a [`Taker`] has got all of them.
+    pub taken: Option<u64>,
+    /// CRC-32 of its content, where the archive tells it.
+    pub crc32: Option<u32>,
+    /// Whether it was read at all. What was not is only what the archive claims of it.
+    pub read: bool,
+    /// Why it is not unpacked, if it is an archive that cannot be.
+    pub unopened: Option<Box<KeptInner>>,
+}
+
+impl Checked {
+    pub(super) fn unread(member: &Member) -> Self {
+        Self { read: false, size: member.size.unwrap_or(0), ..Self::read(member) }
+    }
+
+    pub(super) fn read(member: &Member) -> Self {
+        Self {
+            member: member.clone(),
+            size: 0,
+            md5: None,
+            kept: None,
+            taken: None,
+            crc32: None,
+            read: true,
+            unopened: None,
+        }
     }
 }

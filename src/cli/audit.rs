@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
+use super::configured::Configured;
+use super::console;
+use super::exit::{NOTHING, WELL};
 use super::open::{self, Opened};
-use super::{Configured, NOTHING, WELL, console};
 use crate::audit::{self, Bytes, Checked, Findings, Notes, Violation};
 use crate::config::text::Environment;
 use crate::model::failure::Failure;

@@ -10,8 +10,9 @@ mod probe;
 mod rights;
 mod source;
 
+use super::configured::Configured;
+use super::exit::{NOTHING, WELL};
 use super::open::{self, Opened};
-use super::{Configured, NOTHING, WELL, console};
 use crate::config::Config;
 use crate::config::text::Environment;
 use crate::model::failure::Class;

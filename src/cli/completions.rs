@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Command;
 
-use super::{NOTHING, WELL, console};
+use super::console;
+use super::exit::{NOTHING, WELL};
 
 #[derive(Debug, clap::Args)]
 pub struct Completions {

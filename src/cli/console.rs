@@ -8,8 +8,8 @@ use crate::telemetry::Watched;
 pub fn data(text: &str) -> u8 {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => super::NOTHING,
-        _ => super::WELL,
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => crate::cli::exit::NOTHING,
+        _ => crate::cli::exit::WELL,
     }
 }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::exit::NOTHING;
 use super::progress::{Bars, Colours};
-use super::{NOTHING, console, open};
+use super::{console, open};
 use crate::config;
 use crate::config::text::Environment;
 use crate::demo::ftp::FtpServer;
@@ -67,7 +68,7 @@ async fn start(sftp_root: &Path, ftp_root: &Path, ports: (u16, u16)) -> Result<S
     let sftp = SftpServer::start(sftp_options)
         .await
         .with_context(|| format!("starting the SFTP server on port {}", ports.0))?;
-    let ftp_options = ftp::Options {
+    let ftp_options = crate::demo::ftp::shared::Options {
         listen: local(ports.1),
         user: USER.into(),
         password: Secret::new(PASSWORD),
@@ -94,7 +95,7 @@ async fn serve(root: Option<PathBuf>) -> Result<u8> {
     ));
     console::say("Serving until Ctrl-C.");
     tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
-    Ok(super::WELL)
+    Ok(crate::cli::exit::WELL)
 }
 
 /// Folders for both servers, and the file that keeps growing.

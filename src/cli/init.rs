@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use super::{NOTHING, UNUSABLE, console};
+use super::console;
+use super::exit::{NOTHING, UNUSABLE};
 use crate::config;
 use crate::config::text::Environment;
 use crate::model::chain;
@@ -13,7 +14,7 @@ use crate::settings::SourceUrl;
 #[derive(Debug, Default, clap::Args)]
 pub struct Arguments {
     /// The file to write. One that is there already is left alone.
-    #[arg(long, value_name = "FILE", env = "BLOBFERRY_CONFIG", default_value = super::CONFIG)]
+    #[arg(long, value_name = "FILE", env = "BLOBFERRY_CONFIG", default_value = crate::cli::configured::CONFIG)]
     config: PathBuf,
     /// Where files come from: sftp://user@host/folder, ftp://, ftps://, ftpes:// or file:///folder.
     #[arg(long)]
@@ -335,7 +336,7 @@ impl Choice {
     /// What to do next.
     fn next(&self, path: &Path) -> String {
         let mut text = format!("wrote {}\n", path.display());
-        let config = if path == Path::new(super::CONFIG) {
+        let config = if path == Path::new(crate::cli::configured::CONFIG) {
             String::new()
         } else {
             format!(" --config {}", path.display())

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::configured::Configured;
+use super::console;
+use super::exit::NOTHING;
 use super::open::{self, Opened};
-use super::{Configured, NOTHING, console};
 use crate::config::text::Environment;
 use crate::history::run_id::run_id;
 use crate::ledger::error::LedgerError;
@@ -81,8 +83,8 @@ pub async fn ledger(arguments: Arguments, environment: &Environment) -> u8 {
         }
     }
     match console::data(&redactor.text(&text)) {
-        super::WELL if failed == config.sources.len() => NOTHING,
-        super::WELL => u8::from(failed > 0),
+        crate::cli::exit::WELL if failed == config.sources.len() => NOTHING,
+        crate::cli::exit::WELL => u8::from(failed > 0),
         broken => broken,
     }
 }

@@ -6,8 +6,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 
+use super::configured::Configured;
+use super::console;
+use super::exit::NOTHING;
 use super::open::{self, Opened};
-use super::{Configured, NOTHING, console};
 use crate::config::text::Environment;
 use crate::history::files_by_name::began;
 use crate::model::failure::Failure;

@@ -3,8 +3,10 @@
 mod audit;
 mod check;
 mod completions;
+mod configured;
 mod console;
 mod demo;
+mod exit;
 mod find;
 mod init;
 mod ledger;
@@ -17,22 +19,16 @@ mod run;
 mod serve;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::cli::configured::Configured;
+use crate::cli::exit::{NOTHING, UNUSABLE, WELL};
 use crate::model::chain;
 use crate::model::failure::Failure;
 use crate::runtime::retry::Policy;
 use crate::state::store::StateStore;
-
-/// Exit status: all well.
-const WELL: u8 = 0;
-/// Exit status: the configuration cannot be used.
-const UNUSABLE: u8 = 2;
-/// Exit status: nothing could be done.
-const NOTHING: u8 = 3;
 
 /// Brings files from FTP, FTPS and SFTP servers into Azure Blob Storage: whole, proven and on time.
 #[derive(Debug, Parser)]
@@ -93,20 +89,6 @@ enum Command {
     Completions(completions::Completions),
     /// Print the manual page, or write a page for each command.
     Man(completions::Man),
-}
-
-/// The configuration file, unless another is named.
-const CONFIG: &str = "ingest.toml";
-
-/// Which configuration, and which of its sources.
-#[derive(Debug, clap::Args)]
-struct Configured {
-    /// The configuration file.
-    #[arg(long, value_name = "FILE", env = "BLOBFERRY_CONFIG", default_value = CONFIG)]
-    config: PathBuf,
-    /// Only this source; may be given several times. Default: all.
-    #[arg(long = "source", value_name = "NAME")]
-    sources: Vec<String>,
 }
 
 /// How long what is under way on other threads may take once the command has ended.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use azure_core::credentials::TokenCredential;
 use url::Url;
 
-use super::{Configured, UNUSABLE, console};
+use super::configured::Configured;
+use super::console;
+use super::exit::UNUSABLE;
 use crate::config::telemetry::Export;
 use crate::config::text::Environment;
 use crate::config::{self, Account, Config, Destination, LimitSettings};

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use super::configured::Configured;
+use super::console;
 use super::open::{self, Opened};
-use super::{Configured, console};
 use crate::config::Destination;
 use crate::config::text::Environment;
 use crate::model::chain;
@@ -43,7 +44,7 @@ pub async fn plan(arguments: Arguments, environment: &Environment) -> u8 {
         Options { redactor: redactor.clone(), ..Options::new(store, open::limits(&config.limits)) };
     if let Some(problem) = missing_container(&config.destination, &options).await {
         console::say(&redactor.text(&problem));
-        return super::NOTHING;
+        return crate::cli::exit::NOTHING;
     }
     let plans = run::plan(config.sources, options).await;
     let text = if arguments.json {
@@ -53,7 +54,7 @@ pub async fn plan(arguments: Arguments, environment: &Environment) -> u8 {
     };
     drop(telemetry);
     match console::data(&text) {
-        super::WELL => exit_code(&plans),
+        crate::cli::exit::WELL => exit_code(&plans),
         failed => failed,
     }
 }

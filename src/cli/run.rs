@@ -5,9 +5,10 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
+use super::configured::Configured;
+use super::console;
 use super::open::{self, Opened, Unusable};
 use super::progress::{Bars, Colours};
-use super::{Configured, console};
 use crate::config::text::Environment;
 use crate::history::record::Trigger;
 use crate::model::redactor::Redactor;
@@ -165,7 +166,7 @@ fn tell(report: &Report, json: bool, redactor: &Redactor) -> u8 {
         redactor.text(&report.to_string())
     };
     match console::data(&text) {
-        super::WELL => report.exit_code(),
+        crate::cli::exit::WELL => report.exit_code(),
         failed => failed,
     }
 }

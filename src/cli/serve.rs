@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::configured::Configured;
+use super::console;
 use super::open::{self, Opened, Unusable};
-use super::{Configured, console};
 use crate::config::text::Environment;
 use crate::config::{Config, QUEUE};
 use crate::handler::host::APP_ROOT;
@@ -20,7 +21,7 @@ use crate::telemetry::{self, Console, Watched};
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The configuration file; looked for beside host.json too.
-    #[arg(long, value_name = "FILE", env = "BLOBFERRY_CONFIG", default_value = super::CONFIG)]
+    #[arg(long, value_name = "FILE", env = "BLOBFERRY_CONFIG", default_value = crate::cli::configured::CONFIG)]
     config: PathBuf,
     /// Not the handler: show the status page to a browser on this machine, and print its address.
     #[arg(long)]
@@ -36,7 +37,7 @@ impl Arguments {
         Self {
             config: environment
                 .get("BLOBFERRY_CONFIG")
-                .map_or(super::CONFIG, String::as_str)
+                .map_or(crate::cli::configured::CONFIG, String::as_str)
                 .into(),
             status: false,
             port: 0,
@@ -73,10 +74,10 @@ async fn status(arguments: Arguments, environment: &Environment) -> u8 {
         }
     };
     match shown.await {
-        Ok(()) => super::WELL,
+        Ok(()) => crate::cli::exit::WELL,
         Err(problem) => {
             console::say(&format!("error: {problem}\nhint: `--port 0` takes any free port"));
-            super::NOTHING
+            crate::cli::exit::NOTHING
         }
     }
 }

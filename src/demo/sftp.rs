@@ -1,18 +1,19 @@
 //! An SFTP server over a folder: the one that `blobferry demo` shows, and, with a script, the one
 //! that tests suffer.
 
+mod house;
 pub mod jail;
 pub mod lies;
 pub mod login;
 pub mod script;
 pub mod service;
 
-use std::collections::HashMap;
+pub use crate::demo::sftp::house::{Account, LoginRule};
 use std::io;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream as StdStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use russh::MethodSet;
@@ -23,31 +24,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::model::Secret;
+use crate::demo::sftp::house::{Counters, House, lock};
 use jail::Jail;
 use login::Visitor;
 use script::Script;
-
-/// A user and the password that opens the door.
-#[derive(Clone, Debug)]
-pub struct Account {
-    /// The name.
-    pub user: String,
-    /// The password.
-    pub password: Secret,
-}
-
-/// How visitors log in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LoginRule {
-    /// By password, or by the authorised key if there is one.
-    #[default]
-    PasswordOrKey,
-    /// By a question for the password.
-    KeyboardInteractive,
-    /// By the authorised key, and then by password.
-    KeyThenPassword,
-}
 
 /// Which algorithms the server speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,43 +91,6 @@ impl Drop for SftpServer {
     fn drop(&mut self) {
         self.door.abort();
         self.disconnect_all();
-    }
-}
-
-/// What all visitors share.
-pub(super) struct House {
-    jail: Jail,
-    account: Option<Account>,
-    authorized_key: Option<PublicKey>,
-    login: LoginRule,
-    script: Mutex<Arc<Script>>,
-    counters: Counters,
-    visitors: Mutex<HashMap<u64, StdStream>>,
-}
-
-/// What has happened so far.
-#[derive(Default)]
-struct Counters {
-    connections: AtomicU64,
-    most_connections: AtomicUsize,
-    credentials: AtomicUsize,
-    logins: AtomicUsize,
-    opens: AtomicUsize,
-    folders: AtomicUsize,
-    bytes_sent: AtomicU64,
-}
-
-impl House {
-    fn script(&self) -> Arc<Script> {
-        lock(&self.script).clone()
-    }
-
-    /// Ends a visitor's connection as a broken line would.
-    fn cut(&self, visitor: u64) {
-        if let Some(stream) = lock(&self.visitors).get(&visitor) {
-            // It may be gone already; then there is nothing to cut.
-            stream.shutdown(Shutdown::Both).unwrap_or_default();
-        }
     }
 }
 
@@ -305,9 +248,4 @@ async fn entertain(
         return Ok(());
     }
     server::run_stream(config, stream, Visitor::new(house.clone(), number)).await?.await
-}
-
-/// No lock here is held while anything can panic, so a poisoned one is still sound.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::api;
+use super::app::{Answer, App, Invocation, loaded};
 use super::console::Ids;
 use super::envelope::HttpAnswer;
-use super::functions::{Answer, App, Invocation, loaded};
 use super::host::Host;
 use super::isolated_runtime::Own;
 use super::resources::{Given, Ready, Work};

@@ -13,8 +13,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::api;
+use super::app::{Answer, App, Invocation};
 use super::envelope::{Envelope, HttpAnswer, HttpCall};
-use super::functions::{self, Answer, App, Invocation};
 use super::host::Host;
 use super::page;
 use super::planning;
@@ -34,20 +34,20 @@ enum Wish {
 /// Answers whoever asks for a page or a plan; everybody else is `functions::http`'s.
 pub async fn http(app: &App, invocation: Invocation) -> Answer {
     let Ok(call) = invocation.envelope.http() else {
-        return functions::http(app, invocation).await;
+        return crate::handler::ingest_http::http(app, invocation).await;
     };
     let (fields, body) = read(&call);
     let wish = wish(&call, &fields, body.as_ref());
     let wants_page = api::wants_page(&call);
     if wish == Wish::Start && !wants_page {
-        return functions::http(app, invocation).await;
+        return crate::handler::ingest_http::http(app, invocation).await;
     }
     if wish == Wish::Look && !wants_page {
         return Answer::http(
             &HttpAnswer::refusal(405, "this is asked by POST only").with("Allow", "POST"),
         );
     }
-    let (ready, host) = match functions::loaded(app).await {
+    let (ready, host) = match crate::handler::app::loaded(app).await {
         Ok(loaded) => loaded,
         Err(reason) => return Answer::http(&shown(&call, "", &HttpAnswer::refusal(500, reason))),
     };
@@ -199,7 +199,8 @@ async fn started(app: &App, invocation: Invocation, call: &HttpCall) -> Value {
     let envelope = Envelope::parse(json!({ "Data": { "req": asked } }).to_string().as_bytes())
         .unwrap_or_default();
     let hasty = App { patience: app.patience.min(GLANCE), ..app.clone() };
-    let answer = functions::http(&hasty, Invocation { envelope, ..invocation }).await;
+    let answer =
+        crate::handler::ingest_http::http(&hasty, Invocation { envelope, ..invocation }).await;
     answer.body["Outputs"]["res"].clone()
 }
 

@@ -8,11 +8,13 @@
 //! them to people; `manual` starts and, with `planning`, plans runs for them.
 
 pub mod api;
+pub mod app;
 pub mod console;
 mod dispatch;
 pub mod envelope;
 pub mod functions;
 pub mod host;
+pub mod ingest_http;
 pub mod isolated_runtime;
 pub mod listen;
 pub mod manual;

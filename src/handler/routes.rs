@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::Level;
 
+use super::app::{Answer, App, Invocation};
 use super::console::{self, say};
 use super::envelope::{self, Envelope};
-use super::functions::{Answer, App, Invocation, NAMES, call};
+use super::functions::{NAMES, call};
 
 /// A payload of the host is smaller, unless somebody has sent a large body to an HTTP function.
 const MAX_BODY: usize = 64 << 10;

@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::Level;
 
+use super::app::{App, Loaded, PATIENCE};
 use super::console::say;
-use super::functions::{App, Loaded, PATIENCE};
 use super::host::{self, Host};
 use super::listen;
 use super::resources::Load;

@@ -8,23 +8,12 @@
 
 use std::collections::HashMap;
 
-use sha2::{Digest, Sha256};
-
+use crate::ledger::key::{Key, key};
 use crate::ledger::packed::Packed;
 use crate::ledger::record::Record;
 use crate::ledger::snapshot::Snapshot;
 use crate::model::{Md5, RemotePath};
 use crate::rules::plan::known::{Known, Seen};
-
-/// The first bytes of a path's SHA-256.
-pub type Key = [u8; 16];
-
-/// The key of `path`.
-pub fn key(path: &RemotePath) -> Key {
-    let mut key = [0; 16];
-    key.copy_from_slice(&Sha256::digest(path.as_bytes())[..16]);
-    key
-}
 
 /// The latest record of each path: a snapshot, and what was recorded since.
 #[derive(Clone, Debug, Default)]

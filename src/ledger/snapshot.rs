@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::ledger::error::{BadState, SCHEMA};
-use crate::ledger::index::{Key, key};
+use crate::ledger::key::{Key, key};
 use crate::ledger::packed::Packed;
 use crate::ledger::record::{Check, Record, scan};
 use crate::model::RemotePath;

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use crate::ledger::blobs::Shelf;
 use crate::ledger::error::LedgerError;
 use crate::ledger::head::{Head, Piece};
-use crate::ledger::index::{Key, key};
+use crate::ledger::key::{Key, key};
 use crate::ledger::record::{Check, Record, scan};
 use crate::ledger::snapshot::prefix;
 use crate::model::Md5;

@@ -1,25 +1,15 @@
 //! One file of a pass as a line of the run's manifest: what became of it, and what can be
 //! re-checked.
 
+use crate::report::proof::{ArchiveClaim, BlobClaim};
 use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
 
 use crate::model::redactor::Redactor;
-use crate::model::{BlobName, Md5, Precision, RemoteFile, Version, hex};
-use crate::report::{DEFERS_WITH_LINES, Outcome, SKIPS_WITH_LINES};
+use crate::model::{Precision, RemoteFile, Version, hex};
+use crate::report::outcome::{DEFERS_WITH_LINES, Outcome, SKIPS_WITH_LINES};
 use crate::rules::naming::escaped_for_metadata;
 use crate::rules::plan::Why;
-
-/// What of an ingested file can be re-checked later.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Proof {
-    /// The file as it was taken, and its version.
-    pub taken: Option<(RemoteFile, Version)>,
-    /// The blob that holds it as it came: name, size in bytes, MD5 as the store tells it.
-    pub blob: Option<(BlobName, u64, Option<Md5>)>,
-    /// The manifest of the archive that it was unpacked as.
-    pub archive: Option<BlobName>,
-}
 
 /// What became of a file that has a line: see [`Outcome::has_line`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,27 +25,6 @@ pub enum Word {
     Deferred,
     /// It could not be brought over.
     Failed,
-}
-
-/// A blob that holds a file as it came.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlobClaim {
-    /// Its name.
-    pub name: String,
-    /// Its size in bytes.
-    pub size: u64,
-    /// Its MD5, 32 lower-case hex digits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub md5: Option<String>,
-}
-
-/// An archive that was unpacked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ArchiveClaim {
-    /// How many members it has, directories and links among them.
-    pub members: u64,
-    /// The blob that tells of each: `_blobferry/<source>/archives/<version>.json`.
-    pub manifest: String,
 }
 
 /// A line of a run's manifest: a JSON object. What does not apply is left out; readers pass over
@@ -211,9 +180,11 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::BlobName;
     use crate::model::failure::Class;
     use crate::model::{ModifiedTime, RemotePath, Secret};
-    use crate::report::{Defer, Ingested, Problem};
+    use crate::report::outcome::{Defer, Ingested, Problem};
+    use crate::report::proof::Proof;
     use crate::rules::plan::Skip;
     use expect_test::{Expect, expect};
 

@@ -1,8 +1,12 @@
 //! Reports that add up and read well.
 
-use super::*;
 use expect_test::expect;
 use time::macros::datetime;
+
+use super::*;
+use crate::model::RemotePath;
+use crate::model::failure::Class;
+use crate::rules::plan::Skip;
 
 fn report(sources: Vec<SourceReport>) -> Report {
     Report {

@@ -5,7 +5,9 @@ use std::fmt;
 
 use time::format_description::well_known::Rfc3339;
 
-use super::{LeftTo, Members, Problem, Report, SourceReport};
+use super::outcome::Problem;
+use super::run_report::Report;
+use super::source_report::{LeftTo, Members, SourceReport};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,15 +1,17 @@
 //! Blobs in memory, with Azure's real limits and faults by script.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+pub use crate::store::memory::state::{Counts, Fault, Op};
+use std::sync::{Arc, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use md5::Digest;
 
+use crate::store::memory::state::{ADDRESS, Blob, Content, Inner, State, info, refused};
+
 mod lease;
 pub mod queue;
+mod state;
 
 use super::contract::{
     BlobInfo, Condition, Etag, Leased, Properties, Store, StoreError, StoreKind, Upload,
@@ -17,91 +19,7 @@ use super::contract::{
 use super::holder::Holder;
 use super::limits;
 use crate::model::BlobName;
-use crate::store::memory::lease::{Leases, MemoryLease};
-
-/// An operation of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "they are the methods of `Store` and of `Lease`")]
-pub enum Op {
-    Prepare,
-    Head,
-    Get,
-    Put,
-    Stage,
-    Commit,
-    Append,
-    List,
-    Delete,
-    Lease,
-    Renew,
-    Release,
-}
-
-/// How a call fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Refused with this kind; nothing happened.
-    Refused(StoreKind),
-    /// Too busy, with a time to wait; nothing happened.
-    Busy(Duration),
-    /// It happened, but the answer was lost on the way.
-    LostReply,
-    /// It happens after this time.
-    Delay(Duration),
-}
-
-/// What was asked of a store so far, failed calls included.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "one number per method of `Store` and of `Lease`")]
-pub struct Counts {
-    pub prepares: u64,
-    pub heads: u64,
-    pub gets: u64,
-    pub puts: u64,
-    pub stages: u64,
-    pub commits: u64,
-    pub appends: u64,
-    pub lists: u64,
-    pub deletes: u64,
-    pub leases: u64,
-    pub renewals: u64,
-    pub releases: u64,
-    /// Bytes that came in by `put`, `stage` and `append`.
-    pub bytes: u64,
-}
-
-impl Counts {
-    fn of(&mut self, op: Op) -> &mut u64 {
-        match op {
-            Op::Prepare => &mut self.prepares,
-            Op::Head => &mut self.heads,
-            Op::Get => &mut self.gets,
-            Op::Put => &mut self.puts,
-            Op::Stage => &mut self.stages,
-            Op::Commit => &mut self.commits,
-            Op::Append => &mut self.appends,
-            Op::List => &mut self.lists,
-            Op::Delete => &mut self.deletes,
-            Op::Lease => &mut self.leases,
-            Op::Renew => &mut self.renewals,
-            Op::Release => &mut self.releases,
-        }
-    }
-
-    /// Requests in all, as Azure would be asked: a lease is two, since who holds it is written down
-    /// beside it.
-    pub fn requests(&self) -> u64 {
-        let blobs = self.heads
-            + self.gets
-            + self.puts
-            + self.stages
-            + self.commits
-            + self.appends
-            + self.lists
-            + self.deletes;
-        self.prepares + blobs + 2 * self.leases + self.renewals + self.releases
-    }
-}
+use crate::store::memory::lease::MemoryLease;
 
 /// A container in memory. Every change is atomic, so it is what a race test can trust.
 #[derive(Default)]
@@ -109,60 +27,10 @@ pub struct MemoryStore {
     inner: Arc<Inner>,
 }
 
-#[derive(Default)]
-struct Inner {
-    state: Mutex<State>,
-    missing: bool,
-}
-
 impl std::fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "MemoryStore({} blobs)", self.state().blobs.len())
     }
-}
-
-#[derive(Debug, Default)]
-struct State {
-    blobs: BTreeMap<String, Blob>,
-    /// Uncommitted blocks by blob name and block id.
-    staged: BTreeMap<String, BTreeMap<String, Bytes>>,
-    leases: Leases,
-    faults: BTreeMap<Op, VecDeque<(u64, Fault)>>,
-    counts: Counts,
-    writes: u64,
-}
-
-#[derive(Clone, Debug)]
-struct Blob {
-    content: Content,
-    etag: Etag,
-    properties: Option<Properties>,
-}
-
-#[derive(Clone, Debug)]
-enum Content {
-    Block(Bytes),
-    Append { bytes: BytesMut, appends: u32 },
-}
-
-impl Content {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Block(bytes) => bytes,
-            Self::Append { bytes, .. } => bytes,
-        }
-    }
-}
-
-const ADDRESS: &str = "memory";
-
-fn refused(
-    op: &'static str,
-    name: &str,
-    kind: StoreKind,
-    why: impl Into<crate::model::BoxError>,
-) -> StoreError {
-    StoreError::new(op, name, ADDRESS, kind, why)
 }
 
 impl MemoryStore {
@@ -219,108 +87,6 @@ impl MemoryStore {
         work: impl FnOnce(&mut State) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.inner.call(op, doing, name, work).await
-    }
-}
-
-impl Inner {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No change is left half done by a panic: each is one assignment at its end.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts a call and plays its fault: before it, the call fails here; after it, the answer is
-    /// lost.
-    async fn call<T>(
-        &self,
-        op: Op,
-        doing: &'static str,
-        name: &str,
-        work: impl FnOnce(&mut State) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let fault = self.state().next_fault(op);
-        if let Some(Fault::Delay(time)) = fault {
-            tokio::time::sleep(time).await;
-        }
-        match fault {
-            Some(Fault::Refused(kind)) => {
-                return Err(refused(doing, name, kind, "refused by script"));
-            }
-            Some(Fault::Busy(wait)) => {
-                return Err(refused(doing, name, StoreKind::Unavailable, "busy by script")
-                    .after(Some(wait))
-                    .without_effect());
-            }
-            _ if self.missing => {
-                return Err(refused(
-                    doing,
-                    name,
-                    StoreKind::NoContainer,
-                    "the container does not exist",
-                ));
-            }
-            _ => {}
-        }
-        let result = work(&mut self.state());
-        match fault {
-            Some(Fault::LostReply) => {
-                Err(refused(doing, name, StoreKind::Unavailable, "the answer was lost by script"))
-            }
-            _ => result,
-        }
-    }
-}
-
-impl State {
-    fn next_fault(&mut self, op: Op) -> Option<Fault> {
-        *self.counts.of(op) += 1;
-        let call = *self.counts.of(op);
-        let faults = self.faults.get_mut(&op)?;
-        let index = faults.iter().position(|(nth, _)| *nth == call)?;
-        faults.remove(index).map(|(_, fault)| fault)
-    }
-
-    fn tag(&mut self) -> Etag {
-        self.writes += 1;
-        Etag(format!("0x{:016X}", self.writes))
-    }
-
-    fn holds(&self, name: &str, condition: &Condition) -> Result<(), &'static str> {
-        match (condition, self.blobs.get(name)) {
-            (Condition::IfAbsent, Some(_)) => Err("BlobAlreadyExists (409)"),
-            (Condition::IfMatch(etag), Some(blob)) if blob.etag != *etag => {
-                Err("ConditionNotMet (412)")
-            }
-            (Condition::IfMatch(_), None) => Err("ConditionNotMet (412): there is no such blob"),
-            _ => Ok(()),
-        }
-    }
-
-    fn write(&mut self, name: &str, bytes: Bytes, properties: &Properties) -> Etag {
-        let etag = self.tag();
-        let blob = Blob {
-            content: Content::Block(bytes),
-            etag: etag.clone(),
-            properties: Some(properties.clone()),
-        };
-        self.blobs.insert(name.to_owned(), blob);
-        // As in Azure: a write under a name drops everybody's uncommitted blocks of that name.
-        self.staged.remove(name);
-        etag
-    }
-}
-
-fn info(name: &str, blob: &Blob) -> BlobInfo {
-    let properties = blob.properties.as_ref();
-    BlobInfo {
-        name: name.to_owned(),
-        size: blob.content.bytes().len() as u64,
-        etag: blob.etag.clone(),
-        md5: properties.map(|properties| properties.md5),
-        metadata: properties.map(|properties| properties.metadata.clone()).unwrap_or_default(),
-        content_type: Some(properties.map_or_else(
-            || "application/octet-stream".to_owned(),
-            |properties| properties.content_type.clone(),
-        )),
     }
 }
 

@@ -129,7 +129,7 @@ pub fn start_with(
             }
         }
     }
-    layers.extend(insights.map(|insights| insights::layer(insights.clone())));
+    layers.extend(insights.map(|insights| insights::bridge::layer(insights.clone())));
     // Fails only if a subscriber is there already: then that one stays.
     let started = tracing_subscriber::registry().with(layers).try_init();
     if let Err(error) = started {

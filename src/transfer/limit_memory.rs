@@ -13,7 +13,6 @@ use crate::report::Problem;
 use crate::state::paths::StatePaths;
 use crate::state::store::StateStore;
 use crate::store::contract::{BLOCK_BYTES, BlobInfo, Condition, StoreError};
-use crate::transfer::context::Pass;
 
 /// A smaller archive is fetched again: asking whether it was refused would take as long.
 const WORTH_BYTES: u64 = BLOCK_BYTES;
@@ -130,16 +129,4 @@ impl LimitMemory<'_> {
 
 fn is_worth(size: Option<u64>) -> bool {
     size.is_none_or(|size| size > WORTH_BYTES)
-}
-
-/// What is remembered of archives that a limit refused.
-pub fn limit_memory_of(pass: &Pass) -> LimitMemory<'_> {
-    let limits = pass.source.unpacking.own_limits.over(&pass.run.limits.archive);
-    LimitMemory {
-        state: &pass.run.state,
-        source: &pass.source.name,
-        run: &pass.run.id,
-        limits: self::limits(&limits, pass.run.limits.memory),
-        refused: pass.quarantine.refused(),
-    }
 }

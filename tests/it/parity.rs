@@ -67,10 +67,7 @@ fn every_row_names_tests_that_exist() {
         "{}",
         known.len()
     );
-    let readme = page("README.md");
-    let (_, of_readme) =
-        readme.split_once("## Coming from the Python predecessor").expect("its table");
-    let text = page("docs/parity.md") + of_readme;
+    let text = page("docs/parity.md");
     let rows: Vec<&str> = text
         .lines()
         .filter(|line| {

@@ -341,7 +341,9 @@ async fn the_embedded_servers_keep_the_contract() {
     let account = sftp::Account { user: "demo".into(), password: Secret::new("demo") };
     let options = sftp::Options { account: Some(account), ..sftp::Options::new(one.path()) };
     let sftp = sftp::SftpServer::start(options).await.unwrap();
-    let ftp = ftp::FtpServer::start(ftp::Options::new(two.path())).await.unwrap();
+    let ftp = ftp::FtpServer::start(blobferry::demo::ftp::shared::Options::new(two.path()))
+        .await
+        .unwrap();
     let text = format!(
         "[destination]\nfolder = \"out\"\n[[source]]\nname = \"a\"\nurl = \
         \"sftp://demo:demo@{}\"\nhost_key = \"{}\"\n[[source]]\nname = \"b\"\nurl = \

@@ -10,7 +10,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use blobferry::demo::ftp::{FtpServer, Options, Script};
+use blobferry::demo::ftp::shared::Options;
+use blobferry::demo::ftp::{FtpServer, Script};
 use blobferry::ledger::under_way;
 use blobferry::model::{Secret, hex};
 use blobferry::runtime::retry::Policy;

@@ -126,7 +126,7 @@ async fn members_are_checked_in_order() {
         checked.iter().map(|checked| checked.size).collect::<Vec<_>>(),
         [0, 1 << 20, 2 << 20]
     );
-    assert_eq!(model::hex(&checked[0].md5.unwrap()), "d41d8cd98f00b204e9800998ecf8427e");
+    assert_eq!(crate::model::hex(&checked[0].md5.unwrap()), "d41d8cd98f00b204e9800998ecf8427e");
     assert_eq!(checked[1].md5.unwrap(), <[u8; 16]>::from(Md5::digest(vec![b'x'; 1 << 20])));
     assert_eq!(
         checked.iter().map(|checked| checked.kept.is_some()).collect::<Vec<_>>(),
@@ -160,7 +160,7 @@ async fn a_panicking_decoder_is_an_error() {
     let format = scripted(1, || panic!("index out of bounds"));
     let error = Archive::of(format, Spool::of(b"")).check(NOTHING_KEPT).await.unwrap_err();
     assert_eq!(
-        (error.class(), model::chain(&error).contains("index out of bounds")),
+        (error.class(), crate::model::chain(&error).contains("index out of bounds")),
         (Class::Internal, true)
     );
     let mut parts = stream(format);

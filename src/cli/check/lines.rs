@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::console;
+use crate::cli::console;
 use crate::model::chain;
 use crate::model::failure::Failure;
 use crate::model::redactor::Redactor;

@@ -5,9 +5,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Shared;
 use super::control::{Control, Flow};
 use super::lines;
+use super::shared::Shared;
 use super::tree::{self, Entry, Kind, absolute};
 
 impl Control {

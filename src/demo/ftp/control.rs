@@ -13,7 +13,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-use super::{Company, Guest, Shared, TlsStart};
+use super::script::Company;
+use super::shared::{Guest, Shared, TlsStart};
 
 /// A connection, encrypted or not.
 pub type Wire = Either<TcpStream, Box<TlsStream<TcpStream>>>;

@@ -125,7 +125,7 @@ async fn nobody_does_anything_before_the_password() {
     raw.say("USER demo").await;
     assert!(raw.say("PASS demO").await.starts_with("530"));
     assert!(raw.say("PASS demo").await.starts_with("503"));
-    assert_eq!(server.counts.refused_logins.load(Ordering::SeqCst), 1);
+    assert_eq!(server.counts.refused_logins.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Response, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, MethodKind, MethodSet};
 
+use super::house::{House, LoginRule};
 use super::service::{self, Service};
-use super::{House, LoginRule};
 
 /// One connection.
 pub(super) struct Visitor {

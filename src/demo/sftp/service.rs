@@ -11,7 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use time::OffsetDateTime;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use super::House;
+use super::house::House;
 use super::jail::{Jail, wire_name};
 use super::lies::{HandleRule, KindRule, PageRule, PastEnd};
 use super::script::Fault;

@@ -14,8 +14,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::handler::app::{App, Invocation, PATIENCE};
 use crate::handler::envelope::Envelope;
-use crate::handler::functions::{App, Invocation, PATIENCE, call};
+use crate::handler::functions::call;
 use crate::handler::host::Host;
 use crate::handler::listen;
 use crate::handler::resources::Ready;

@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout};
 
 use super::client::Client;
 use super::fault::{Broken, Scene};
-use super::listing::{self, Line, list_line, name_line};
+use super::listing::{self, list_line, name_line};
+use super::listing_entry::Line;
 use super::mlsd;
 use super::transfer::Transfer;
 use crate::model::failure::{Class, Failure};

@@ -3,54 +3,13 @@
 use time::OffsetDateTime;
 
 use super::{listing_dos, listing_ibm, listing_others, listing_unix, mlsd, months};
-use crate::model::{ModifiedTime, RemoteFile, RemotePath, printable};
+use crate::model::{RemoteFile, RemotePath, printable};
 use crate::source::contract::Listed;
+use crate::source::ftp::listing_entry::settled;
+use crate::source::ftp::listing_entry::{Entry, Kind, Line};
 
 /// The most characters of a line that nobody can parse which are kept for the report.
 const SAMPLE_CHARS: usize = 200;
-
-/// What a line says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
-    /// Nothing: a blank line, `total 12`, the directory itself or its parent.
-    Nothing,
-    /// An entry of the directory.
-    Entry(Entry),
-    /// Something that is no known form of an entry.
-    Unparsed,
-}
-
-/// An entry of a directory, before it is put below that directory's path.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// What it is.
-    pub kind: Kind,
-    /// Its name, byte for byte.
-    pub name: Vec<u8>,
-    /// Its size, if the line tells it.
-    pub size: Option<u64>,
-    /// Its modified time, if the line tells it.
-    pub modified: Option<ModifiedTime>,
-}
-
-/// What an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum Kind {
-    File,
-    Directory,
-    Symlink,
-    Special,
-    /// The server does not tell.
-    Untold,
-}
-
-impl Kind {
-    /// Whether no size is looked for.
-    pub(super) fn has_no_size(self) -> bool {
-        !matches!(self, Kind::File | Kind::Untold)
-    }
-}
 
 /// A line of `LIST`, in the dialect of whatever system. `now` decides on years that are left out.
 pub fn list_line(line: &[u8], now: OffsetDateTime) -> Line {
@@ -97,15 +56,6 @@ fn own_name<'a>(dir: &RemotePath, line: &'a [u8]) -> &'a [u8] {
     if own && !name.is_empty() { name } else { line }
 }
 
-/// Drops the names that mean the directory itself, refuses those that mean nothing.
-pub(super) fn settled(entry: Entry) -> Line {
-    match entry.name.as_slice() {
-        b"." | b".." => Line::Nothing,
-        b"" => Line::Unparsed,
-        _ => Line::Entry(entry),
-    }
-}
-
 /// `line` as a line of the report about `dir`; `None` when it says nothing.
 pub fn listed(dir: &RemotePath, line: &[u8], parsed: Line) -> Option<Listed> {
     match parsed {
@@ -150,28 +100,6 @@ pub fn unreachable(name: &[u8]) -> Option<&'static str> {
 /// The beginning of `line` as text that is safe in a log.
 pub fn sample(line: &[u8]) -> String {
     printable(&line[..line.len().min(4 * SAMPLE_CHARS)]).chars().take(SAMPLE_CHARS).collect()
-}
-
-/// The words of a line and where each ends; never more than `LIMIT`, since no dialect has more
-/// columns, and names of groups that hold blanks are short.
-pub(super) fn words(line: &[u8]) -> Vec<(&[u8], usize)> {
-    const LIMIT: usize = 32;
-    let mut words = Vec::with_capacity(16);
-    let mut start = None;
-    for (at, byte) in line.iter().chain(b" ").enumerate() {
-        match (start, matches!(*byte, b' ' | b'\t')) {
-            (None, false) => start = Some(at),
-            (Some(from), true) => {
-                words.push((&line[from..at], at));
-                start = None;
-                if words.len() == LIMIT {
-                    break;
-                }
-            }
-            _ => {}
-        }
-    }
-    words
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Lines as the `DIR` command of DOS and Windows writes them.
 
-use super::listing::{Entry, Kind, words};
+use super::listing_entry::words;
+use super::listing_entry::{Entry, Kind};
 use super::when;
 
 /// IIS pads a directory's column to as many characters as a size has.
@@ -61,7 +62,8 @@ fn behind_padding(rest: &[u8]) -> Option<&[u8]> {
 mod tests {
     use time::macros::datetime;
 
-    use super::super::listing::{Line, list_line};
+    use super::super::listing::list_line;
+    use crate::source::ftp::listing_entry::Line;
 
     fn check(line: &str, shown: &str) {
         let found = match list_line(line.as_bytes(), datetime!(2026-11-23 2:00 UTC)) {

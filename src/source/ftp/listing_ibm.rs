@@ -1,6 +1,7 @@
 //! Lines as IBM i and z/OS write them.
 
-use super::listing::{Entry, Kind, words};
+use super::listing_entry::words;
+use super::listing_entry::{Entry, Kind};
 use super::when;
 use crate::model::ModifiedTime;
 

@@ -1,6 +1,7 @@
 //! Lines of systems that are rare: EPLF, VMS, OS/2, NonStop, VShell, and modes in digits.
 
-use super::listing::{Entry, Kind, words};
+use super::listing_entry::words;
+use super::listing_entry::{Entry, Kind};
 use super::{months, when};
 use crate::model::ModifiedTime;
 

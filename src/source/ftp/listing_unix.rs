@@ -2,7 +2,8 @@
 
 use time::OffsetDateTime;
 
-use super::listing::{Entry, Kind, words};
+use super::listing_entry::words;
+use super::listing_entry::{Entry, Kind};
 use super::{months, when};
 use crate::model::{ModifiedTime, Precision};
 
@@ -219,8 +220,9 @@ fn zoned(modified: ModifiedTime, end: usize, next: Option<(&[u8], usize)>) -> Da
 mod tests {
     use time::macros::datetime;
 
-    use super::super::listing::{Line, list_line};
+    use super::super::listing::list_line;
     use super::*;
+    use crate::source::ftp::listing_entry::Line;
 
     const NOW: OffsetDateTime = datetime!(2026-11-23 2:00 UTC);
 

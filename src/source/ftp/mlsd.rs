@@ -1,6 +1,7 @@
 //! Lines of `MLSD` and `MLST` (RFC 3659): facts, one blank, the name.
 
-use super::listing::{Entry, Kind, Line, settled};
+use super::listing_entry::settled;
+use super::listing_entry::{Entry, Kind, Line};
 use super::when;
 
 /// A line as `type=file;size=1024;modify=20261120101112; name`.

@@ -13,6 +13,7 @@ mod known_ways;
 pub mod lines;
 pub mod listing;
 mod listing_dos;
+mod listing_entry;
 mod listing_ibm;
 mod listing_others;
 mod listing_unix;

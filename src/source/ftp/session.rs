@@ -578,7 +578,7 @@ enum ToldByMlst {
 /// What `MLST` says; `None` if that cannot be read, or is about another file than was asked for.
 /// Some servers tell it in the first line, some tell of the folder before.
 fn told_by_mlst(reply: &Reply, path: &RemotePath) -> Option<ToldByMlst> {
-    use super::listing::{Kind, Line};
+    use super::listing_entry::{Kind, Line};
     let lines = reply.body.split(|b| *b == b'\n').enumerate().filter_map(|(n, line)| {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if n == 0 { line.get(4..) } else { Some(line.strip_prefix(b" ").unwrap_or(line)) }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 
 use super::known_hosts::{KnownHosts, Mark};
@@ -222,11 +222,6 @@ impl Trust {
 
 fn is_rsa(algorithm: &Algorithm) -> bool {
     matches!(algorithm, Algorithm::Rsa { .. })
-}
-
-/// Base64 as keys and hashes of known_hosts files have it, padded or not.
-pub(super) fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).ok()
 }
 
 #[cfg(test)]

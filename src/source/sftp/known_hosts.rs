@@ -1,10 +1,10 @@
 //! The known_hosts format of OpenSSH, as sshd(8) describes it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use russh::keys::PublicKey;
 use sha1::Sha1;
-
-use super::host_key::decode_base64;
 
 /// What a line says of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +117,11 @@ fn wildcard_fits(pattern: &[u8], name: &[u8]) -> bool {
         }
     }
     pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
+/// Base64 as keys and hashes of known_hosts files have it, padded or not.
+pub(super) fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text)).ok()
 }
 
 #[cfg(test)]

@@ -11,8 +11,10 @@ use azure_storage_blob::models::{BlobClientAcquireLeaseOptions, BlockBlobClientU
 use bytes::Bytes;
 use md5::{Digest, Md5};
 
+use super::client;
+use super::conditions::code_of;
+use super::container::AzureStore;
 use super::failure::{fail, fail_under};
-use super::{AzureStore, client, code_of};
 use crate::model::{BlobName, hex};
 use crate::store::contract::{
     Condition, LEASE, Lease, Leased, Store, StoreError, StoreKind, Taken,

@@ -13,7 +13,7 @@ use azure_storage_queue::models::{
 use azure_storage_queue::{QueueClient, QueueClientOptions};
 
 use super::client::{Log, signing, transport};
-use super::code_of;
+use super::conditions::code_of;
 use super::failure::fail;
 use super::settings::{Credential, Timeouts, TrustedRoots};
 use crate::model::BoxError;

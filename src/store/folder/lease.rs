@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Trouble;
 use super::modes;
 use super::record::{Shelf, key_of};
+use super::trouble::Trouble;
 use crate::store::contract::{Lease, Leased, StoreError, Taken};
 use crate::store::holder::Holder;
 

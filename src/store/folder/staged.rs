@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::record::random;
-use super::{Trouble, rule};
+use super::trouble::{Trouble, rule};
 use crate::store::contract::StoreKind;
 
 /// Every so many blocks what is there is brought to the disk, while more is on its way.

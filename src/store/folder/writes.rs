@@ -4,44 +4,22 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use md5::Digest;
 use tokio::sync::oneshot;
 
+use super::inner::Inner;
 use super::locks::Alone;
 use super::paths::Place;
 use super::record::{Record, key_of, record_of};
-use super::{Inner, Trouble, check, rule};
-use crate::store::contract::{Condition, Etag, Properties, StoreKind};
+use super::trouble::{Trouble, check, rule};
+use crate::store::contract::{Etag, StoreKind};
+use crate::store::folder::waiting::{Put, Waiting};
 use crate::store::limits;
 
-/// One flush serves this many writes at most: the first of them waits for the last.
-pub const MOST_TOGETHER: usize = 64;
-/// And this many bytes: hashing and copying them is work for several threads.
-const MOST_BYTES: usize = 8 << 20;
 /// Flushing more files than this one by one takes longer than flushing their whole file system.
 const FEW_FILES: usize = 8;
-
-/// One blob to be written whole.
-#[derive(Debug)]
-pub struct Put {
-    pub name: String,
-    pub bytes: Bytes,
-    pub properties: Properties,
-    pub condition: Condition,
-}
-
-/// Writes that wait for a thread.
-#[derive(Debug, Default)]
-pub struct Waiting(Mutex<Queue>);
-
-#[derive(Debug, Default)]
-struct Queue {
-    puts: Vec<(Put, oneshot::Sender<Result<Etag, Trouble>>)>,
-    threads: usize,
-}
 
 /// A thread that writes.
 struct Thread<'a>(&'a Waiting);
@@ -54,35 +32,6 @@ impl Drop for Thread<'_> {
             queue.threads -= 1;
             queue.puts.clear();
         }
-    }
-}
-
-impl Waiting {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The next writes that belong together: their names differ. Empty, and one thread less, if
-    /// there is none.
-    fn next(&self) -> Vec<(Put, oneshot::Sender<Result<Etag, Trouble>>)> {
-        let mut queue = self.queue();
-        let (mut names, mut bytes) = (std::collections::HashSet::new(), 0);
-        let mut together = Vec::new();
-        let mut later = Vec::new();
-        for (put, reply) in queue.puts.drain(..) {
-            let fits = together.is_empty()
-                || (together.len() < MOST_TOGETHER && bytes + put.bytes.len() <= MOST_BYTES);
-            if fits && names.insert(put.name.clone()) {
-                bytes += put.bytes.len();
-                together.push((put, reply));
-            } else {
-                later.push((put, reply));
-            }
-        }
-        queue.puts = later;
-        // Under the same lock: a write that comes now begins a thread of its own.
-        queue.threads -= usize::from(together.is_empty());
-        together
     }
 }
 

@@ -15,10 +15,8 @@ use super::Insights;
 use super::fields::{Fields, any};
 use super::operation::Tie;
 use super::sampling::{SAMPLED, is_chosen};
+use crate::telemetry::insights::labels::QUEUED;
 use crate::transfer::events::{CALL, FILE, FILES, OUTCOMES, TARGET, WATCH};
-
-/// Work was taken from the queue: `age_seconds`.
-pub const QUEUED: &str = "queued";
 
 /// Hears what concerns us.
 struct Bridge(Arc<Insights>);
@@ -39,7 +37,7 @@ fn concerns_us(metadata: &Metadata<'_>) -> bool {
     metadata.is_event()
         && match target {
             TARGET => true,
-            super::OWN => false,
+            crate::telemetry::insights::labels::OWN => false,
             "blobferry::run::local" => *metadata.level() <= Level::INFO,
             _ => ours && *metadata.level() <= Level::WARN,
         }
@@ -131,7 +129,10 @@ impl Insights {
             "source",
             self.cleaner.name(fields.text("source").unwrap_or_default()),
         )];
-        labels.extend(self.tie(fields).and_then(|tie| super::operation_label(&tie)));
+        labels.extend(
+            self.tie(fields)
+                .and_then(|tie| crate::telemetry::insights::operation::operation_label(&tie)),
+        );
         labels
     }
 
@@ -157,7 +158,9 @@ impl Insights {
 
     fn taken(&self, fields: &Fields) {
         if let Some(age) = fields.float("age_seconds") {
-            let run = self.tie(fields).and_then(|tie| super::operation_label(&tie));
+            let run = self
+                .tie(fields)
+                .and_then(|tie| crate::telemetry::insights::operation::operation_label(&tie));
             self.meters.queue_age.record(age.max(0.0), run.as_slice());
         }
     }

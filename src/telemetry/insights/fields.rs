@@ -60,7 +60,7 @@ impl Fields {
 /// The name under which a field is exported.
 fn known_as(key: &'static str) -> &'static str {
     match key {
-        "invocation" => super::INVOCATION,
+        "invocation" => crate::telemetry::insights::labels::INVOCATION,
         "run" => "run_id",
         other => other,
     }

@@ -51,7 +51,7 @@ impl Health {
                 "more came than could be sent".into()
             }
         });
-        tracing::warn!(target: super::OWN, lost, reason, "Warning: telemetry for {} is being lost; \
+        tracing::warn!(target: crate::telemetry::insights::labels::OWN, lost, reason, "Warning: telemetry for {} is being lost; \
             the runs themselves go on.", self.receiver);
     }
 }

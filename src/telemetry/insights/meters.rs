@@ -59,10 +59,9 @@ impl Meters {
                 let runs = runs.lock().expect("no code panics while it holds this lock").clone();
                 if let (false, Some(bytes)) = (runs.is_empty(), resident_bytes()) {
                     // What several runs share belongs to none of them.
-                    let run = runs
-                        .first()
-                        .filter(|_| runs.len() == 1)
-                        .and_then(|run| super::operation_label(run));
+                    let run = runs.first().filter(|_| runs.len() == 1).and_then(|run| {
+                        crate::telemetry::insights::operation::operation_label(run)
+                    });
                     gauge.observe(bytes, run.as_slice());
                 }
             })

@@ -5,13 +5,14 @@
 //! of the exporter send them, [`Insights::flush`] waits for them only so long, and what is lost is
 //! told once.
 
-mod bridge;
+pub mod bridge;
 mod clamp;
 pub mod connection;
 mod exporters;
 mod fields;
 mod health;
 mod http;
+mod labels;
 mod meters;
 mod operation;
 mod otlp;
@@ -50,11 +51,11 @@ use crate::telemetry::insights::exporters::{Counted, Measured};
 use crate::telemetry::insights::health::{Gate, Health, QUEUE};
 use crate::telemetry::insights::http::Post;
 use crate::telemetry::insights::meters::Meters;
+use crate::telemetry::insights::operation::operation_label;
 use crate::telemetry::insights::operation::{Desk, Tie, Wire};
 use crate::telemetry::insights::sampling::Split;
 use crate::telemetry::insights::token::Tokens;
 
-pub use crate::telemetry::insights::bridge::layer;
 pub use crate::telemetry::insights::meters::names;
 pub use crate::telemetry::insights::operation::Beginning;
 pub use crate::telemetry::insights::otlp::{Endpoint, endpoint};
@@ -63,10 +64,6 @@ pub use crate::telemetry::insights::sampling::SAMPLED;
 /// A run waits no longer for its telemetry to be sent.
 pub const FLUSH: Duration = Duration::from_secs(2);
 
-/// The target of what the export says of itself; it is logged, and not exported.
-const OWN: &str = "blobferry::telemetry::insights";
-/// The name under which the host's id of an invocation is known.
-const INVOCATION: &str = "faas.invocation_id";
 /// Items of a request.
 const BATCH: usize = 512;
 /// Threads that flush at once. The next item that is sent takes along what others would have sent.
@@ -270,17 +267,10 @@ impl Drop for Flushing {
     }
 }
 
-/// Measurements of a run carry its operation as others do. Over OTLP they do not: there each label
-/// makes a series of its own, which is kept for the life of the process.
-fn operation_label(tie: &Tie) -> Option<KeyValue> {
-    (tie.wire == Wire::ApplicationInsights)
-        .then(|| KeyValue::new("ai.operation.id", tie.ids.0.to_string()))
-}
-
 /// Work was taken from the queue in which it had `waited` so long. Tells those who listen; may be
 /// called where nobody does.
 pub fn taken_from_queue(waited: Duration) {
-    tracing::info!(target: crate::transfer::events::TARGET, watch = bridge::QUEUED, age_seconds = waited.as_secs_f64());
+    tracing::info!(target: crate::transfer::events::TARGET, watch = crate::telemetry::insights::labels::QUEUED, age_seconds = waited.as_secs_f64());
 }
 
 /// Who we are, in every item.

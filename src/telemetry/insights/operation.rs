@@ -96,9 +96,9 @@ pub fn begin(
     let Desk { tracer, gate, cleaner, wire } = desk;
     let mut marks =
         vec![("run_id", cleaner.name(beginning.run)), ("trigger", cleaner.name(beginning.trigger))];
-    marks.extend(
-        beginning.invocation.map(|invocation| (super::INVOCATION, cleaner.name(invocation))),
-    );
+    marks.extend(beginning.invocation.map(|invocation| {
+        (crate::telemetry::insights::labels::INVOCATION, cleaner.name(invocation))
+    }));
     let parent = beginning
         .traceparent
         .and_then(parse)
@@ -157,6 +157,13 @@ fn parse(text: &str) -> Option<SpanContext> {
         TraceState::default(),
     );
     context.is_valid().then_some(context)
+}
+
+/// Measurements of a run carry its operation as others do. Over OTLP they do not: there each label
+/// makes a series of its own, which is kept for the life of the process.
+pub fn operation_label(tie: &Tie) -> Option<KeyValue> {
+    (tie.wire == Wire::ApplicationInsights)
+        .then(|| KeyValue::new("ai.operation.id", tie.ids.0.to_string()))
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Tokens {
             }
             Err(problem) => {
                 if !std::mem::replace(&mut state.told, true) {
-                    tracing::warn!(target: super::OWN, error = problem, "Warning: no token for \
+                    tracing::warn!(target: crate::telemetry::insights::labels::OWN, error = problem, "Warning: no token for \
                         Application Insights.");
                 }
                 state.failed = Some((Instant::now(), problem.clone()));

@@ -9,7 +9,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
 use crate::archive::contract::{Member, MemberKind};
-use crate::archive::unpack::Checked;
+use crate::archive::verify::Checked;
 use crate::archive::verify::Taker;
 use crate::model::BlobName;
 use crate::runtime::checksum::Hashers;

@@ -15,7 +15,7 @@ use crate::transfer::commit::{Claim, Identity};
 use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
 use crate::transfer::events::Call;
-use crate::transfer::limit_memory::limit_memory_of;
+use crate::transfer::limit_memory::{LimitMemory, limits};
 use crate::transfer::request::Transfer;
 use crate::transfer::settings::Archives;
 use crate::transfer::whole_file::{plain_file, told_of};
@@ -115,4 +115,16 @@ pub async fn prove(
         Nature::Beginning | Nature::Other => false,
     };
     if opens { members::check(pass, transfer, identity, archive).await.map(Some) } else { Ok(None) }
+}
+
+/// What is remembered of archives that a limit refused.
+pub fn limit_memory_of(pass: &Pass) -> LimitMemory<'_> {
+    let limits = pass.source.unpacking.own_limits.over(&pass.run.limits.archive);
+    LimitMemory {
+        state: &pass.run.state,
+        source: &pass.source.name,
+        run: &pass.run.id,
+        limits: self::limits(&limits, pass.run.limits.memory),
+        refused: pass.quarantine.refused(),
+    }
 }

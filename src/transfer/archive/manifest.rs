@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
 
 use crate::archive::contract::{Member, MemberKind, Place};
-use crate::archive::unpack::Checked;
+use crate::archive::verify::Checked;
 use crate::failpoint::failpoint;
 use crate::model::{self, BlobName, Version, hex};
 use crate::report::{Ingested, Proof};

@@ -1,6 +1,5 @@
 //! An archive's members to blobs: proved as a whole first, stored one by one, its manifest last.
 
-use crate::transfer::settings::is_wanted;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -11,7 +10,8 @@ use tokio::sync::mpsc;
 
 use crate::archive::contract::{Format, Member, MemberKind, Options, Partial, UnpackError};
 use crate::archive::spool_reader::Spool;
-use crate::archive::unpack::{Archive, Checked, Part, Parts, Proven, Wish};
+use crate::archive::unpack::{Archive, Part, Parts, Proven, Wish};
+use crate::archive::verify::Checked;
 use crate::archive::verify::Taker;
 use crate::failpoint::{failpoint, left_out};
 use crate::model::{self, BlobName, RemotePath, printable};
@@ -30,6 +30,7 @@ use crate::transfer::context::Pass;
 use crate::transfer::download;
 use crate::transfer::error::TransferError;
 use crate::transfer::request::Transfer;
+use crate::transfer::settings::is_wanted;
 use crate::transfer::settings::{Archives, MemberGlobs, Versions};
 use crate::transfer::upload::{Arrived, Intake, Look, Whole};
 

@@ -4,8 +4,9 @@
 use crate::archive::contract::{Member, MemberKind};
 use crate::archive::names::{Oddity, odd_names};
 use crate::archive::options::InnerErrors;
-use crate::archive::unpack::{Checked, KeptWhy, Proven};
+use crate::archive::unpack::{KeptWhy, Proven};
 use crate::archive::unread::Unread;
+use crate::archive::verify::Checked;
 use crate::model::failure::Class;
 use crate::model::printable;
 use crate::report::{Ingested, Problem};

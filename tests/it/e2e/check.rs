@@ -262,7 +262,7 @@ async fn the_embedded_servers_are_well() {
     let ssh = sftp::SftpServer::start(sftp::Options { account, ..sftp::Options::new(root.path()) })
         .await
         .unwrap();
-    let plain = ftp::Options {
+    let plain = blobferry::demo::ftp::shared::Options {
         user: "user".into(),
         password: Secret::new("p455-canary"),
         ..ftp::Options::new(root.path())
@@ -333,7 +333,10 @@ async fn the_table_that_is_shown_works_as_it_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_cap_on_connections_is_found_by_trying_when_asked_for() {
     let root = tempfile::tempdir().unwrap();
-    let plain = ftp::Options { max_connections: 3, ..ftp::Options::new(root.path()) };
+    let plain = blobferry::demo::ftp::shared::Options {
+        max_connections: 3,
+        ..ftp::Options::new(root.path())
+    };
     let plain = ftp::FtpServer::start(plain).await.unwrap();
     let mut script = sftp::script::Script::default();
     script.most_connections = Some(2);

@@ -6,7 +6,8 @@ use std::fs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use blobferry::demo::ftp::{Fault, Options, Script};
+use blobferry::demo::ftp::shared::Options;
+use blobferry::demo::ftp::{Fault, Script};
 
 use super::super::insights::ingestion::{Ingestion, Mood};
 use super::super::kit::stage::{Stage, ftp_with};

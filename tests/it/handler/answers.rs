@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use blobferry::config::{self, text::Environment};
-use blobferry::handler::functions::{App, PATIENCE};
+use blobferry::handler::app::{App, PATIENCE};
 use blobferry::handler::host::Host;
 use blobferry::handler::resources::{Given, Ready, Work};
 use blobferry::handler::routes::router;

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use blobferry::model::Secret;
 use blobferry::model::redactor::Redactor;
+use blobferry::telemetry::insights::bridge::layer;
 use blobferry::telemetry::insights::connection::connection;
 use blobferry::telemetry::insights::{
-    Beginning, Insights, Operation, Receiver, Requests, SAMPLED, Settings, layer, names,
-    taken_from_queue,
+    Beginning, Insights, Operation, Receiver, Requests, SAMPLED, Settings, names, taken_from_queue,
 };
 use blobferry::transfer::events::{CALL, FILE, TARGET};
 use tracing_subscriber::layer::SubscriberExt;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use blobferry::demo::ftp::{FtpServer, Options as FtpOptions, Script as FtpScript};
+use blobferry::demo::ftp::shared::Options as FtpOptions;
+use blobferry::demo::ftp::{FtpServer, Script as FtpScript};
 use blobferry::demo::sftp::script::Script as SftpScript;
 use blobferry::demo::sftp::{Account, Options as SftpOptions, SftpServer};
 use blobferry::model::Secret;

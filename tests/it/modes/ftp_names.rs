@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
-use blobferry::demo::ftp::{Script, ServerTls, TlsStart};
+use blobferry::demo::ftp::Script;
+use blobferry::demo::ftp::shared::{ServerTls, TlsStart};
 
 use super::super::e2e::bad_input::old_file;
 use super::super::kit::stage::{Stage, ftp, ftp_with};

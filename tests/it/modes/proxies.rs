@@ -1,6 +1,7 @@
 //! The way through a proxy, and what becomes of runs when it is closed.
 
-use blobferry::demo::ftp::{Script, TlsStart};
+use blobferry::demo::ftp::Script;
+use blobferry::demo::ftp::shared::TlsStart;
 use blobferry::demo::sftp::script::Script as SftpScript;
 
 use super::super::kit::gate::Gate;

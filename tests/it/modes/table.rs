@@ -30,7 +30,7 @@ N20 | a byte now and then, for ever | below `minimum_rate`, tried again, then a 
 N21 | a listing that drips | as N20 | modes/lies::n21_a_listing_that_drips |
 N22 | lines without entries, folders without end | ended by a limit, told; bounded memory | modes/lies::n22_lines_that_tell_nothing_without_end src/source/folders::folders_without_end_take_no_more_than_their_room src/source/sifted::a_folder_without_end_is_remembered_as_far_as_there_is_room |
 F1 | a greeting of many lines | logs in | modes/ftp::f01_a_greeting_of_many_lines |
-F2 | 421: too many connections | those that are there do the work; a full server is asked again | modes/ftp::f02_too_many_connections src/source/manners::places_rest_longer_each_time_and_come_back_one_by_one modes/politeness::a_server_without_room_has_a_rest_and_is_then_asked_for_one_more_at_a_time modes/politeness::a_530_for_too_many_is_no_refused_password |
+F2 | 421: too many connections | those that are there do the work; a full server is asked again | modes/ftp::f02_too_many_connections src/source/login_backoff::places_rest_longer_each_time_and_come_back_one_by_one modes/politeness::a_server_without_room_has_a_rest_and_is_then_asked_for_one_more_at_a_time modes/politeness::a_530_for_too_many_is_no_refused_password |
 F3 | 530: the login is refused | tried once, by later runs neither, until it changes | modes/ftp::f03_a_refused_login_is_tried_once_and_not_by_later_runs modes/ftp::f03_a_login_that_works_again_forgets_the_refusal |
 F4 | 425: no data connection | tried again; else named | modes/ftp::f04_no_data_connection_can_be_opened |
 F5 | 426: aborted; ASCII mode | tried again; bytes are never translated | modes/ftp::f05_a_transfer_is_aborted modes/ftp::f05_a_reply_of_ascii_mode_never_changes_bytes |
@@ -40,7 +40,7 @@ F8 | 550: one file may not be read | that file alone, once a run | modes/ftp::f0
 F9 | Unix listings, no MLSD | read; exact times by MDTM, for new files only | modes/ftp::f09_unix_listings_without_mlsd |
 F10 | DOS listings | read | modes/ftp::f10_dos_listings |
 F11 | VMS, garbage | counted, degraded, never ok with no files | modes/ftp::f11_listings_that_nobody_can_read |
-F12 | dates without year, 29 February, half a year, daylight saving | right year; nothing is fetched again when a listing forgets minutes | src/source/ftp/listing_unix::the_year_that_a_listing_leaves_out src/source/ftp/listing_unix::a_day_that_no_calendar_has_leaves_the_file_without_a_time src/plan::six_months_later_the_listing_forgets_minutes_and_nothing_is_fetched_again src/plan::when_daylight_saving_moves_a_listed_time_the_exact_one_is_asked_for world/changes::when_daylight_saving_moves_listed_times_nothing_is_downloaded_and_it_is_asked_once |
+F12 | dates without year, 29 February, half a year, daylight saving | right year; nothing is fetched again when a listing forgets minutes | src/source/ftp/listing_unix::the_year_that_a_listing_leaves_out src/source/ftp/listing_unix::a_day_that_no_calendar_has_leaves_the_file_without_a_time src/rules/plan::six_months_later_the_listing_forgets_minutes_and_nothing_is_fetched_again src/rules/plan::when_daylight_saving_moves_a_listed_time_the_exact_one_is_asked_for world/changes::when_daylight_saving_moves_listed_times_nothing_is_downloaded_and_it_is_asked_once |
 F13 | SIZE refused in ASCII mode | binary first | modes/ftp::f13_sizes_are_asked_for_in_binary_mode |
 F14 | neither SIZE nor MDTM | listing's size and time; a cut is still seen | modes/ftp::f14_neither_size_nor_mdtm |
 F15 | PASV names an address behind a NAT | the peer's address is used | modes/ftp::f15_passive_addresses_of_others |
@@ -118,7 +118,7 @@ S37 | one handle for two open files, told late | no byte is believed before; who
     src/source/sftp/tests/late_opens::where_answers_come_in_order_nobody_waits
     |
 A1 | bombs, overlapping members | stopped by what comes out | src/archive/zip/tests::bombs_are_stopped_while_they_unpack src/archive/zip/tests::members_that_share_bytes_are_refused world/archives::an_archive_over_a_limit_fails_with_its_limit_and_alone |
-A2 | members that climb | escaped; the name is data | src/naming::climbing_absolute_and_empty_member_names_arrive_escaped world/blobs::every_blob_has_its_md5_and_metadata_that_headers_can_carry |
+A2 | members that climb | escaped; the name is data | src/rules/naming::climbing_absolute_and_empty_member_names_arrive_escaped world/blobs::every_blob_has_its_md5_and_metadata_that_headers_can_carry |
 A3 | cut, bad ends, junk | the whole archive fails, nothing visible | src/archive/zip/tests::a_zip_cut_anywhere_is_never_whole src/archive/zip/tests::bytes_after_the_end_are_fine_unless_they_are_more_of_a_zip world/archives::a_truncated_archive_fails_alone src/archive/zip/tests/natures::an_archive_behind_other_bytes_is_read |
 A4 | a bad checksum in one member | nothing of the archive is visible | world/archives::a_corrupt_last_member_shows_nothing_of_the_archive |
 A5 | encrypted | its own class | world/archives::an_encrypted_archive_says_so |
@@ -132,20 +132,20 @@ A12 | times that cannot be | unknown, never wrong | src/archive/zip/fields::a_ti
 A13 | empty archives, folders, links in archives | nothing to store is no failure; links are told | world/archives::an_empty_archive_is_ingested_without_blobs world/archives::a_link_in_an_archive_is_told_and_the_archive_stays_at_the_source |
 A14 | no room for temporary files | its own class; others go on | world/archives::an_archive_for_which_there_is_no_room_fails_and_says_so src/archive/spool::giving_up_the_wait_gives_up_the_place |
 A15 | killed between two members | the next run completes it, nothing twice | world/crash::archives +e2e/kills::an_archive_that_is_unpacked |
-A16 | headers of a zip contradict each other | read where all readers get the same content, and told; a name that nothing proves degrades the run once; else refused | src/archive/zip/contradiction_tests::a_packed_size_that_only_one_header_can_mean_is_that src/archive/zip/contradiction_tests::a_member_that_its_own_header_calls_otherwise_has_the_name_that_readers_list src/archive/zip/tests::headers_that_disagree_are_refused world/doubts::a_zip_whose_headers_name_a_member_differently_arrives_and_degrades_the_run_once |
-A17 | two ends of a zip, or two readings of one | the one that fits the file; none if both do | src/archive/zip/contradiction_tests::of_two_end_records_the_one_counts_that_fits_the_file src/archive/zip/contradiction_tests::a_zip_in_the_comment_of_a_zip_leaves_two_readings |
-A18 | a directory counts other than it lists, also beyond 65,535 | all that it lists, told | src/archive/zip/contradiction_tests::a_directory_that_lists_other_than_it_counts_is_read_as_it_lists src/archive/zip/contradiction_tests::more_members_than_a_count_of_16_bits_holds_are_all_read |
-A19 | a tar without its end mark | unpacked, degraded once, stays at the source | src/archive/tar_end_tests::a_tar_that_was_cut_between_two_members_is_never_whole_for_certain world/doubts::a_tar_without_its_end_mark_arrives_and_degrades_the_run_once_and_stays_at_the_source |
-A20 | a tar that ends within content and with a record: a volume, or cut | stored whole, told, degraded once | src/archive/tar_tests/endings::a_tar_that_ends_within_content_and_with_a_record_may_be_a_volume world/doubts::a_tar_that_ends_with_a_record_is_kept_whole_and_degrades_the_run_once |
-A21 | xz: blocks in another order, a wrong index or footer, padding | damaged; zeros in fours are padding | src/archive/xz_tests::blocks_in_another_order_are_damage_though_each_holds src/archive/xz_tests::an_index_that_is_wrong_is_damage src/archive/xz_tests::a_footer_that_is_wrong_is_damage src/archive/xz_tests::zeros_come_in_fours_between_streams_and_behind_them |
-A22 | content in a member whose type says pipe, device, folder | a file | src/archive/zip/fields::bytes_are_never_called_a_directory src/archive/sevenz_tests::what_has_content_is_a_file_whatever_its_type |
-A23 | hard links and files with holes in a tar | the bytes that they mean | src/archive/tar_tests::a_hard_link_has_the_content_of_its_file src/archive/tar_tests::sparse_files_are_the_bytes_that_they_mean |
-A24 | bytes behind the end | stale ones are passed over, strange ones told, a further archive refused | src/archive/tar_tests/endings::what_follows_the_end_is_stale_strange_or_another_archive src/archive/zip/contradiction_tests::packed_bytes_that_nobody_needs_are_told |
+A16 | headers of a zip contradict each other | read where all readers get the same content, and told; a name that nothing proves degrades the run once; else refused | src/archive/zip/tests/contradictions::a_packed_size_that_only_one_header_can_mean_is_that src/archive/zip/tests/contradictions::a_member_that_its_own_header_calls_otherwise_has_the_name_that_readers_list src/archive/zip/tests::headers_that_disagree_are_refused world/doubts::a_zip_whose_headers_name_a_member_differently_arrives_and_degrades_the_run_once |
+A17 | two ends of a zip, or two readings of one | the one that fits the file; none if both do | src/archive/zip/tests/contradictions::of_two_end_records_the_one_counts_that_fits_the_file src/archive/zip/tests/contradictions::a_zip_in_the_comment_of_a_zip_leaves_two_readings |
+A18 | a directory counts other than it lists, also beyond 65,535 | all that it lists, told | src/archive/zip/tests/contradictions::a_directory_that_lists_other_than_it_counts_is_read_as_it_lists src/archive/zip/tests/contradictions::more_members_than_a_count_of_16_bits_holds_are_all_read |
+A19 | a tar without its end mark | unpacked, degraded once, stays at the source | src/archive/tar/tests/end::a_tar_that_was_cut_between_two_members_is_never_whole_for_certain world/doubts::a_tar_without_its_end_mark_arrives_and_degrades_the_run_once_and_stays_at_the_source |
+A20 | a tar that ends within content and with a record: a volume, or cut | stored whole, told, degraded once | src/archive/tar/tests/endings::a_tar_that_ends_within_content_and_with_a_record_may_be_a_volume world/doubts::a_tar_that_ends_with_a_record_is_kept_whole_and_degrades_the_run_once |
+A21 | xz: blocks in another order, a wrong index or footer, padding | damaged; zeros in fours are padding | src/archive/xz/tests::blocks_in_another_order_are_damage_though_each_holds src/archive/xz/tests::an_index_that_is_wrong_is_damage src/archive/xz/tests::a_footer_that_is_wrong_is_damage src/archive/xz/tests::zeros_come_in_fours_between_streams_and_behind_them |
+A22 | content in a member whose type says pipe, device, folder | a file | src/archive/zip/fields::bytes_are_never_called_a_directory src/archive/sevenz/tests::what_has_content_is_a_file_whatever_its_type |
+A23 | hard links and files with holes in a tar | the bytes that they mean | src/archive/tar/tests::a_hard_link_has_the_content_of_its_file src/archive/tar/tests::sparse_files_are_the_bytes_that_they_mean |
+A24 | bytes behind the end | stale ones are passed over, strange ones told, a further archive refused | src/archive/tar/tests/endings::what_follows_the_end_is_stale_strange_or_another_archive src/archive/zip/tests/contradictions::packed_bytes_that_nobody_needs_are_told |
 A25 | archives that are not read, parts of split ones | kept, told by kind, counted; or fail | world/unread::archives_that_are_not_read_are_kept_told_and_counted world/unread::archives_that_are_not_read_can_fail world/unread::every_part_of_a_split_zip_is_kept_and_told src/archive/unread::a_program_with_an_archive_behind_it_is_told |
 A26 | one bad archive in an archive | a member like others, degraded once | world/nested::a_broken_inner_archive_does_not_cost_the_parcel_and_degrades_the_run_once world/nested::inner_errors_can_be_no_more_than_a_note world/nested::a_broken_inner_archive_can_fail_the_outer_one_and_is_named |
 A27 | a text that begins like an archive | a file, without a word | world/nested::what_only_begins_like_an_archive_is_a_file_without_a_word src/archive/zip/tests/natures::what_is_only_called_a_zip_is_a_file |
 A28 | limits that ordinary data meets | high, named, per source; not fetched again until the limit is another one | src/archive/limits::a_ratio_is_looked_at_beyond_what_any_machine_has_room_for src/archive/limits::a_failure_names_the_setting world/unread::a_source_may_have_limits_of_its_own world/unread::a_large_archive_that_a_limit_refuses_is_not_fetched_again_until_the_limit_is_another_one |
-A29 | methods of before 1993, deflate64 | read, in bounded memory | src/archive/zip/method_tests::methods_of_before_1993_are_read_and_proven fuzz/rare::every_rare_form_is_read |
+A29 | methods of before 1993, deflate64 | read, in bounded memory | src/archive/zip/method/tests::methods_of_before_1993_are_read_and_proven fuzz/rare::every_rare_form_is_read |
 Z1 | 503, 429 with Retry-After | waited as asked | +modes/azure::z01_a_busy_service_says_when_to_come_back store_contract/answers::a_busy_service_is_left_alone_as_long_as_it_asks world/store_faults::a_busy_store_is_asked_again_and_a_lost_answer_is_no_failure |
 Z2 | the reply is lost after the effect | found done | +modes/azure::z02_a_reply_is_lost_after_the_effect world/store_faults::lost_answers_everywhere_in_an_archive_are_no_failure |
 Z3 | the request is lost | sent again | +modes/azure::z03_a_request_is_lost world/store_faults::a_store_that_is_busy_four_times_is_asked_a_fifth |
@@ -157,13 +157,13 @@ Z8 | 403 midway, no role, identity down | fails fast, nothing lost | +modes/azur
 Z9 | clock skew | named | store_contract/answers::a_skewed_clock_is_named |
 Z10 | no container | created if allowed, else one clear failure | world/store_faults::a_container_that_is_not_there_is_told_and_nothing_is_read +store_contract/azurite::a_missing_container_is_created_only_if_allowed |
 Z11 | the container is being deleted | waited for | +modes/azure::z11_a_container_that_is_being_deleted store_contract/answers::a_busy_service_is_left_alone_as_long_as_it_asks |
-Z12 | names that meet after mapping | never | src/naming::every_name_is_legal_and_decodes_to_its_bytes |
-Z13 | names over the limits | hash at the end, original kept | src/naming::names_over_the_limits_end_in_a_hash_and_stay_apart world/blobs::names_of_any_bytes_and_any_length_arrive |
+Z12 | names that meet after mapping | never | src/rules/naming::every_name_is_legal_and_decodes_to_its_bytes |
+Z13 | names over the limits | hash at the end, original kept | src/rules/naming::names_over_the_limits_end_in_a_hash_and_stay_apart world/blobs::names_of_any_bytes_and_any_length_arrive |
 Z14 | accounts with folders (HNS) | | | needs an account with a hierarchical namespace; no emulator has one
 Z15 | immutable blobs | that file fails, once | +modes/azure::z15_a_blob_that_may_not_be_changed |
 Z16 | metadata that a header cannot carry | escaped, capped | src/store/limits::metadata_is_what_a_header_can_carry world/blobs::every_blob_has_its_md5_and_metadata_that_headers_can_carry |
 Z17 | blocks that were never committed | invisible | +e2e/kills::a_large_upload world/crash::a_file_in_blocks |
-Z18 | limits of blocks and appends | blocks grow with the file; a journal ends before its last append | src/run/intake::no_blob_needs_more_blocks_than_azure_allows src/ledger/journal::a_journal_is_followed_by_the_next_long_before_its_last_append |
+Z18 | limits of blocks and appends | blocks grow with the file; a journal ends before its last append | src/transfer/upload::no_blob_needs_more_blocks_than_azure_allows src/ledger/journal::a_journal_is_followed_by_the_next_long_before_its_last_append |
 Z19 | the storage firewall | what to check is said | src/store/azure/failure::a_refusal_says_what_to_check |
 Z20 | replies cut, of a proxy, redirects | no success; tried again | +modes/azure::z20_replies_that_are_not_the_services store_contract/answers::what_is_not_from_storage_is_no_success_and_no_end |
 Z21 | bytes change on the way | refused by checksum, sent again | +modes/azure::z21_bytes_that_change_on_their_way_to_the_service store_contract/answers::another_md5_than_ours_is_corruption world/store_faults::bytes_that_arrive_corrupted_are_sent_again |
@@ -175,11 +175,11 @@ R4 | timer and request at once | one run | handler/answers::of_many_requests_at_
 R5 | two processes, one ledger | safe | world/ledger::two_runs_at_once_store_everything_once_and_neither_fails store_contract/folder::two_processes_cannot_both_create +e2e/rough::two_runs_at_once_store_everything_once |
 R6 | the host asks again | joined | handler/answers::a_long_run_is_left_with_202_and_joined_by_others handler/process::a_host_that_hangs_up_and_asks_again_joins_its_run |
 R7 | past due, missed schedules | one run | handler/answers::every_form_of_a_timers_payload_starts_a_run |
-R8 | our clock is wrong | ages by the server's own newest file | src/plan::a_file_that_rested_by_the_servers_own_newest_file_is_settled |
+R8 | our clock is wrong | ages by the server's own newest file | src/rules/plan::a_file_that_rested_by_the_servers_own_newest_file_is_settled |
 R9 | little memory | bounded | world/bulk::eight_large_files_at_once_finish_in_little_memory world/bulk::archives_of_large_members_finish_in_little_memory modes/runtime::r09_little_memory |
 R10 | no temporary space | as A14 | src/archive/spool::a_folder_that_is_not_there_is_a_lack_of_room world/archives::an_archive_for_which_there_is_no_room_fails_and_says_so |
 R11 | few file handles | fails by name, no crash | modes/runtime::r11_few_file_handles |
-R12 | a panic in one worker | that file; the run goes on | world/reading::a_panic_in_a_driver_costs_one_file world/listing::a_panic_while_a_folder_is_listed_costs_that_folder src/run/side_by_side::a_panic_costs_one_item_only |
+R12 | a panic in one worker | that file; the run goes on | world/reading::a_panic_in_a_driver_costs_one_file world/listing::a_panic_while_a_folder_is_listed_costs_that_folder src/runtime/parallel::a_panic_costs_one_item_only |
 R13 | the handler's port is missing or none | a clear end | handler/process::a_port_that_is_none_is_told |
 R14 | nobody reads our output | the run goes on | e2e/commands::a_reader_that_goes_away_is_no_failure e2e/commands::a_reader_that_does_not_read_holds_nothing_up src/telemetry/lines::one_who_does_not_read_stops_nobody_and_what_is_lost_is_counted |
 R15 | one dead source of many | does not hold up the others | modes/runtime::r15_dead_sources_among_healthy_ones modes/load::dead_sources_hold_up_no_healthy_one modes/politeness::a_server_that_stays_dead_is_given_up_and_others_go_on |
@@ -216,7 +216,7 @@ X3 | requests that name hosts | only configured sources | src/handler/api::a_req
 X4 | a server that sends us elsewhere | nobody goes | modes/security::x04_a_server_that_sends_us_elsewhere |
 X5 | who may call the handler | callers with a key, by the host alone | modes/security::x05_who_may_call_the_handler |
 X6 | bodies that are too large or deep | refused | src/handler/envelope::no_payload_panics handler/answers::what_is_no_payload_is_refused_with_a_reason |
-X7 | names and replies that would write log lines | escaped | modes/security::x07_replies_that_would_write_log_lines src/model::no_name_breaks_a_line |
+X7 | names and replies that would write log lines | escaped | modes/security::x07_replies_that_would_write_log_lines src/model/mod::no_name_breaks_a_line |
 X8 | line breaks that would become commands | refused before they are sent | modes/security::x08_line_breaks_in_settings_never_become_commands |
 X9 | TLS without verification | cannot be set | src/source/ftp/tests/encryption::certificates_that_are_not_good modes/ftp_names::f25_a_certificate_that_is_another_one |
 X10 | weak algorithms, unknown hosts | refused | modes/sftp::s01_a_host_key_that_nobody_vouched_for src/source/sftp/host_key::an_unknown_key_is_shown_with_what_to_paste modes/legacy::s23_old_algorithms_only |
@@ -465,9 +465,9 @@ fn the_document_is_current() {
         .filter(|row| ["proven", "proven, with servers"].contains(&row.result()))
         .count();
     let told = format!(
-        "| {} ways to fail | [the table](docs/failure-modes.md): {proven} are proven by tests",
+        "| {} ways to fail | [the table](failure-modes.md): {proven} are proven by tests",
         rows.len()
     );
-    let readme = std::fs::read_to_string(root().join("README.md")).expect("it is there");
-    assert!(readme.contains(&told), "README.md has other numbers than `{told}`");
+    let page = std::fs::read_to_string(root().join("docs/verification.md")).expect("it is there");
+    assert!(page.contains(&told), "docs/verification.md has other numbers than `{told}`");
 }

@@ -3,8 +3,9 @@
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use super::super::listing::{Kind, Line, list_line};
+use super::super::listing::list_line;
 use crate::model::Precision;
+use crate::source::ftp::listing_entry::{Kind, Line};
 
 /// Blocks that begin with `@` and an address; a line of a listing behind `> `, bytes above 0x7F
 /// and tabs escaped, and behind `= ` what it means: `file`, `folder`, `link`, `special` or

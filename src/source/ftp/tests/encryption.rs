@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::super::tls::{self, MaxVersion, Tls, Trust};
 use super::*;
-use crate::demo::ftp::{Fault, ServerTls, TlsStart};
+use crate::demo::ftp::Fault;
+use crate::demo::ftp::shared::{ServerTls, TlsStart};
 use crate::model::hex;
 
 /// An authority and a certificate of it.

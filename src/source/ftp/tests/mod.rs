@@ -18,13 +18,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::demo::ftp::{FtpServer, Options, Script};
+use super::account::{Account, Learned, Limits, Security};
+use super::driver::FtpEndpoint;
+use crate::demo::ftp::shared::Options;
+use crate::demo::ftp::{FtpServer, Script};
 use crate::model::failure::{Class, Failure};
 use crate::model::{RemoteFile, RemotePath, Secret, chain};
 use crate::source::contract::{Endpoint, Listed, Session, SourceError};
-
-use super::account::{Account, Learned, Limits, Security};
-use super::driver::FtpEndpoint;
 use crate::source::pace::MinimumRate;
 
 /// Longer than anything takes that is not meant to take for ever.
