@@ -7,6 +7,7 @@ ACCOUNT = "devstoreaccount1"
 # Public: the storage emulator's, the same everywhere. In two parts, so that no scanner for secrets takes it for one.
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq" + "/K1SZFPTOtr/KBHBeksoGMGw" + "=="
 PRODUCT = "blobferry"
+BEFORE = "blobferry-before"  # another binary of the product, to compare with
 RCLONE_FEW_REQUESTS = "--no-check-dest --no-traverse --azureblob-no-check-container"
 
 
@@ -19,7 +20,7 @@ class Stage:
         self.host = servers_host(row)
         far = row.rtt > 0
         self.port = servers.ssh if row.proto == "sftp" else servers.ftp_far if far else servers.ftp
-        self.endpoint = f"http://127.0.0.1:{servers.sink}/{ACCOUNT}"
+        self.endpoint = f"http://{'127.0.0.3' if row.store_rtt else '127.0.0.1'}:{servers.sink}/{ACCOUNT}"
         self.down = os.path.join(folder, "down")
 
 
@@ -32,7 +33,7 @@ def remote_path(stage):
     return stage.data.path if stage.row.proto == "sftp" else "/" + stage.data.name
 
 
-def product(stage):
+def product(stage, program=PRODUCT):
     """Writes the configuration, gives back the command."""
     row, url = stage.row, ""
     if row.proto == "sftp":
@@ -54,7 +55,7 @@ def product(stage):
     config = os.path.join(stage.folder, "ingest.toml")
     with open(config, "w", encoding="utf-8") as out:
         out.write("\n".join(lines) + "\n")
-    return f"{shlex.quote(stage.programs['blobferry'])} run --config {shlex.quote(config)}"
+    return f"{shlex.quote(stage.programs[program])} run --config {shlex.quote(config)}"
 
 
 def rclone_environment(stage):
@@ -156,6 +157,7 @@ UNZIP = each_zip("mkdir -p {down}; {unzip} -q -o \"$0\" -d {down}/$(basename \"$
 # name: (command, environment, tools needed)
 CONTESTANTS = {
     PRODUCT: (product, nothing, ()),
+    BEFORE: (lambda stage: product(stage, BEFORE), nothing, ()),
     "rclone": rclone(""),
     **{f"rclone-{count}": rclone(f"--transfers {count} --checkers {count}") for count in (1, 2, 4, 8, 16, 32)},
     "rclone+unzip+rclone": (rclone_unzip_rclone, rclone_environment, ("rclone", "unzip")),

@@ -36,7 +36,7 @@ def main():
     # Whoever is told to end ends its servers.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     measure.allow_many_files()
-    programs = _programs()
+    programs = _programs(arguments)
     work = arguments.keep or tempfile.mkdtemp(prefix="blobferry-bench-")
     os.makedirs(work, exist_ok=True)
     os.chmod(work, 0o755)  # the FTP server's user reads the data sets
@@ -50,7 +50,7 @@ def main():
         served.stop()
         if not arguments.keep:
             shutil.rmtree(work, ignore_errors=True)
-    whole = len(chosen) == len(rows.ROWS) and arguments.scale == "full"
+    whole = len(chosen) == len(rows.ROWS) and arguments.scale == "full" and not arguments.before
     folder = os.path.join(ROOT, "docs") if whole else os.path.join(ROOT, "target")
     machine = report.machine(versions, arguments)
     report.write(folder, machine, chosen, results)
@@ -68,15 +68,18 @@ def _arguments():
     parser.add_argument("--scale", choices=["small", "full"], default="full", help="size of the data sets (default full)")
     parser.add_argument("--keep", metavar="FOLDER", help="keep data sets and logs there, and use what is there")
     parser.add_argument("--only", action="append", default=[], metavar="CONTESTANT", help="beside the product, only this one; may be repeated")
+    parser.add_argument("--before", metavar="BINARY", help="beside the product as it is, another binary of it, by turns")
     parser.add_argument("--no-build", action="store_true", help="measure what is built and installed")
     parser.add_argument("--list", action="store_true", help="list the rows")
     return parser.parse_args()
 
 
-def _programs():
-    release = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "release")
-    programs = {"blobferry": os.environ.get("BLOBFERRY_BINARY", os.path.join(release, "blobferry"))}
-    programs.update((name, os.path.join(release, "examples", name)) for name in ("bench_sink", "delay_proxy", "into_nothing"))
+def _programs(arguments):
+    """What is measured, and what it is measured with: of the release build, or of the `BLOBFERRY_PROFILE` that is asked for."""
+    built = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), os.environ.get("BLOBFERRY_PROFILE", "release"))
+    programs = {"blobferry": os.environ.get("BLOBFERRY_BINARY", os.path.join(built, "blobferry"))}
+    programs.update((name, os.path.join(built, "examples", name)) for name in ("bench_sink", "delay_proxy", "into_nothing"))
+    programs.update({contestants.BEFORE: os.path.abspath(arguments.before)} if arguments.before else {})
     missing = [path for path in programs.values() if not os.path.exists(path)]
     if missing:
         sys.exit(f"{missing[0]} is not built; run scripts/bench.sh without --no-build")
@@ -121,7 +124,8 @@ class Bench:
     def row(self, row):
         dataset = data.make(row.small if self.arguments.scale == "small" else row.full, os.path.join(self.work, "data"))
         os.chmod(os.path.join(self.work, "data"), 0o755)
-        names = [contestants.PRODUCT] + [name for name in row.contestants if not self.arguments.only or name in self.arguments.only]
+        ours = [contestants.PRODUCT] + [contestants.BEFORE] * bool(self.arguments.before)
+        names = ours + [name for name in row.contestants if not self.arguments.only or name in self.arguments.only]
         missing = {name: [tool for tool in contestants.CONTESTANTS[name][2] if not self.tools.get(tool)] for name in names}
         runs = {name: [] for name in names if not missing[name]}
         for turn in range(self.arguments.rounds):
@@ -140,8 +144,8 @@ class Bench:
         folder = os.path.join(self.work, "run")
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
-        self.served.distance(row.rtt)
         self.served.restart_sink()
+        self.served.distance(row.rtt, row.store_rtt)
         container = f"bench{self.number}"
         self._create(container)
         stage = contestants.Stage(row, dataset, self.served, self.tools, self.programs, folder, container, servers.PASSWORD)

@@ -136,7 +136,7 @@ def _table(row, result, scale):
     aims = _judged(row, result)
     title = row.title if scale == "full" else f"`{row.name}`, a smaller set than “{row.title}”"
     lines = [f"\n## {title}\n", f"`{row.name}`: {result['files']} files, {result['bytes'] / MIB:.0f} MiB to arrive"
-             + (f", {row.rtt} ms round trip" if row.rtt else "") + (f", `{row.source}`" if row.source else "") + ".\n",
+             + (f", {row.rtt} ms round trip" if row.rtt else "") + (f", {row.store_rtt} ms to the store" if row.store_rtt else "") + (f", `{row.source}`" if row.source else "") + ".\n",
              "| contestant | wall s (min–max) | blobferry ÷ it | CPU s | blobferry ÷ it | peak MiB | busy | arrived whole |", "|---|---|---|---|---|---|---|---|"]
     ours = medians(result["runs"].get(PRODUCT, []))
     order = sorted(result["runs"], key=lambda name: (name != PRODUCT, (medians(result["runs"][name]) or {"wall": 1e9})["wall"]))

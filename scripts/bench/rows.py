@@ -2,14 +2,14 @@
 
 
 class Row:
-    """`data` names a data set; `proto` is sftp, ftp, ftps or local; `rtt` is in milliseconds; `settings` are extra lines of the
-    product's source and limits; a target is (measure, most, of whom): `best` is the best contestant that arrived whole. A row with
+    """`data` names a data set; `proto` is sftp, ftp, ftps or local; `rtt` is in milliseconds, `store_rtt` is that of
+    the store; `settings` are extra lines of the product's source and limits; a target is (measure, most, of whom): `best` is the best contestant that arrived whole. A row with
     a `curve` is a point of that growth curve, with `at` on its axis (None: its number of files), and gets no table of its own."""
 
-    def __init__(self, name, title, small, full, proto, contestants, targets, rtt=0, limits="", source="", again=False, most_mib=None, curve=None, at=None):
+    def __init__(self, name, title, small, full, proto, contestants, targets, rtt=0, limits="", source="", again=False, most_mib=None, curve=None, at=None, store_rtt=0):
         self.name, self.title, self.small, self.full, self.proto = name, title, small, full, proto
         self.contestants, self.targets, self.rtt, self.limits, self.source = contestants, targets, rtt, limits, source
-        self.again, self.most_mib, self.curve, self.at = again, most_mib, curve, at
+        self.again, self.most_mib, self.curve, self.at, self.store_rtt = again, most_mib, curve, at, store_rtt
 
 
 COPY = ("rclone", "rclone-16", "lftp+azcopy")
@@ -46,6 +46,21 @@ ROWS = [
     Row("archives-one-large", "Unpack: one deflated member of 512 MiB", "deflated-1-1-64m", "deflated-1-1-512m", "local", UNPACK, [("wall", 0.5, "unzip"), ("wall", 0.5, "unzip+sync")]),
     Row("archives-many-small", "Unpack: 5,000 deflated members of 10 KiB", "deflated-1-500-10k", "deflated-1-5000-10k", "local", UNPACK, [("wall", 0.5, "unzip"), ("wall", 0.5, "unzip+sync")]),
     Row("archives-stored", "Unpack: 40 zips with one stored member of 5 MiB", "stored-10-5m", "stored-40-5m", "local", UNPACK, [("wall", 0.5, "unzip"), ("wall", 0.5, "unzip+sync")]),
+]
+
+# The store is far away: 25 ms is another region, 60 and 100 ms another continent.
+ROWS += [
+    Row("far-store-ftp", "2,000 × 20 KiB by FTP over four connections, the store 25 ms away", "plain-200-20k", "plain-2000-20k", "ftp", ("rclone-32", "lftp-4+azcopy"),
+        [("wall", 0.2, "lftp-4+azcopy")], store_rtt=25, source="connections = 4", most_mib=64),
+    *[Row(f"far-store-sftp-{rtt}ms", f"3,000 × 10 KiB by SFTP, the store {rtt} ms away", "plain-300-10k", "plain-3000-10k", "sftp", ("rclone-32",),
+          [("wall", 0.15, "rclone-32")] if rtt == 25 else [], store_rtt=rtt, most_mib=64) for rtt in (5, 25, 60, 100)],
+    Row("far-store-both", "400 × 50 KiB by SFTP over one connection, 20 ms away, the store 25 ms away", "plain-100-50k", "plain-400-50k", "sftp", ("rclone-32",),
+        [("wall", 0.23, "rclone-32")], rtt=20, store_rtt=25, source="connections = 1", most_mib=64),
+    Row("far-store-medium", "60 × 12 MiB by SFTP, the store 25 ms away", "plain-10-12m", "plain-60-12m", "sftp", ("rclone-16",),
+        [("wall", 0.8, "rclone-16")], store_rtt=25),
+    Row("far-store-zip", "One zip with 2,000 deflated members of 10 KiB by SFTP, the store 25 ms away", "deflated-1-200-10k", "deflated-1-2000-10k", "sftp", ("rclone-archive",),
+        [], store_rtt=25),
+    Row("far-store-again", "A second run over 3,000 unchanged files by SFTP, the store 25 ms away", "plain-300-10k", "plain-3000-10k", "sftp", (), [], store_rtt=25, again=True),
 ]
 
 # How wall time grows. What stands for the connections of rclone is its transfers, each of which has one.

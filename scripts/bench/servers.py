@@ -13,6 +13,7 @@ import time
 
 PASSWORD = "password"
 FAR = "127.0.0.2"  # where the distance begins: all of 127/8 is this machine
+FAR_STORE = "127.0.0.3"  # the store as it is seen from far away
 
 
 class Servers:
@@ -21,7 +22,7 @@ class Servers:
     def __init__(self, tools, programs, folder, data):
         self.tools, self.programs, self.folder, self.data = tools, programs, folder, data
         self.user = getpass.getuser()
-        self.processes, self.proxy, self.proxy_rtt = [], None, 0
+        self.processes, self.proxies = [], {}
         base = random.randrange(20000, 26000, 200)
         self.ssh, self.ftp, self.ftp_far, self.sink = base, base + 1, base + 2, base + 3
         self.passive, self.passive_far = (base + 10, base + 89), (base + 100, base + 179)
@@ -45,22 +46,28 @@ class Servers:
         self._spawn("sink", [self.programs["bench_sink"], f"127.0.0.1:{self.sink}"])
         _wait_for(self.sink)
 
-    def distance(self, milliseconds):
-        """Sets the round-trip time of 127.0.0.2."""
-        if self.proxy and self.proxy_rtt != milliseconds:
-            _end(self.proxy)
-            self.proxy = None
-        if milliseconds and not self.proxy:
-            ports = ",".join([f"{self.ssh}", f"{self.ftp_far}", "-".join(map(str, self.passive_far))])
-            self.proxy = self._spawn("proxy", [self.programs["delay_proxy"], FAR, "127.0.0.1", str(milliseconds), ports])
-            self.proxy_rtt = milliseconds
-            _wait_for(self.ssh, FAR)
+    def distance(self, milliseconds, of_the_store):
+        """Sets the round-trip times of 127.0.0.2, where the servers of files are, and of 127.0.0.3, where the store is."""
+        ports = ",".join([f"{self.ssh}", f"{self.ftp_far}", "-".join(map(str, self.passive_far))])
+        self._far(FAR, milliseconds, ports, self.ssh)
+        self._far(FAR_STORE, of_the_store, str(self.sink), self.sink)
+
+    def _far(self, address, milliseconds, ports, port):
+        proxy, had = self.proxies.get(address, (None, 0))
+        if proxy and had != milliseconds:
+            _end(proxy)
+            proxy = None
+        if milliseconds and not proxy:
+            proxy = self._spawn("proxy", [self.programs["delay_proxy"], address, "127.0.0.1", str(milliseconds), ports])
+            _wait_for(port, address)
+        self.proxies[address] = (proxy, milliseconds)
 
     def stop(self):
         for process, _ in self.processes:
             _end(process)
-        if self.proxy:
-            _end(self.proxy)
+        for proxy, _ in self.proxies.values():
+            if proxy:
+                _end(proxy)
 
     def inside(self, *parts):
         return os.path.join(self.folder, *parts)
