@@ -93,7 +93,9 @@ pub const LIMITS: &[Key] = &[
     Key {
         name: "transfers",
         kind: Kind::Integer { min: 1, max: 1024 },
-        doc: "Files in flight over all sources. Default 64.",
+        doc: "Files on their way to the store at once, over all sources, from the first byte to the \
+            commit. A run begins with 64, and takes more while that brings more files a second. \
+            Default 256.",
     },
     Key {
         name: "files",

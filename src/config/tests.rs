@@ -38,7 +38,7 @@ fn a_small_file_means_the_defaults() {
     );
     assert_eq!(config.log.monitor, Path::new("/etc/blobferry/log/monitor.log"));
     let limits = config.limits.limits(1 << 30);
-    assert_eq!((limits.transfers, limits.memory, limits.temp), (64, 256 << 20, 512 << 20));
+    assert_eq!((limits.transfers, limits.memory, limits.temp), (256, 256 << 20, 512 << 20));
 }
 
 #[test]

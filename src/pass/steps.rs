@@ -29,6 +29,7 @@ use crate::transfer::context::{LargeFiles, Pass, Restless, Run};
 use crate::transfer::events;
 use crate::transfer::leaving::Leaving;
 use crate::transfer::missing::{Absences, Absent};
+use crate::transfer::permits::SourcePermits;
 use crate::transfer::post_action::{self, Acted};
 use crate::transfer::quarantined::Quarantine;
 use crate::transfer::recheck::bring;
@@ -111,6 +112,7 @@ pub async fn open_with(
     let before = login_refusal::before(&run, &source).await.map_err(unusable)?;
     match ledger.await {
         Ok(ledger) => {
+            let permits = SourcePermits::new(source.parallel(), source.connections);
             let large = LargeFiles::over(source.connections);
             let manifest = StatePaths::of(&source.name).manifest(&run.id);
             let lines = Lines::new(run.store.clone(), run.policy, manifest);
@@ -125,6 +127,7 @@ pub async fn open_with(
                 ledger,
                 quarantine,
                 before,
+                permits,
                 large,
                 lines,
                 recheck,
@@ -235,9 +238,8 @@ pub async fn transfer_all(
         let pass = pass.clone();
         async move { admitted(&pass, one, batch.as_deref()).await }
     };
-    // While the store takes what one file brought, its login serves another.
-    let parallel = (pass.parallel() + pass.source.connections).min(pass.run.limits.transfers);
-    side_by_side(in_batches(pass, transfers), parallel, work, |(one, _), ended| {
+    let in_hand = pass.run.permits.most_in_hand(&pass.permits);
+    side_by_side(in_batches(pass, transfers), in_hand, work, |(one, _), ended| {
         let panicked = || {
             (
                 Outcome::Failed(Problem::new(
@@ -264,14 +266,9 @@ pub async fn transfer_all(
 /// became of it, and whether it was begun.
 async fn admitted(pass: &Pass, one: Transfer, batch: Option<&Batch>) -> (Outcome, bool) {
     pass.lines.make_room().await;
-    let turn = tokio::select! {
-        biased;
-        turn = pass.run.transfers.acquire() => turn,
-        () = pass.run.cancel.cancelled() => return (Outcome::Deferred(Defer::Interrupted), false),
-    };
-    if turn.is_err() || pass.run.cancel.is_cancelled() {
+    let Some(admission) = pass.admission().await else {
         return (Outcome::Deferred(Defer::Interrupted), false);
-    }
+    };
     // What cannot be recorded would be read again by the next run.
     if pass.ledger.is_closed() {
         return (
@@ -288,9 +285,11 @@ async fn admitted(pass: &Pass, one: Transfer, batch: Option<&Batch>) -> (Outcome
             None => one,
         }
     };
+    // Those that wait for their turn are many, and need no memory for what they will do then.
+    let brought = Box::pin(async { bring(pass, &described.await, admission).await });
     tokio::select! {
         biased;
-        outcome = async { bring(pass, &described.await).await } => (outcome, true),
+        outcome = brought => (outcome, true),
         () = out_of_time(pass) => (Outcome::Deferred(Defer::Interrupted), true),
     }
 }

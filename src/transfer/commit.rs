@@ -5,6 +5,7 @@ use md5::Digest;
 use time::format_description::well_known::Rfc3339;
 
 use crate::failpoint::{failpoint, left_out};
+use crate::ledger::error::LedgerError;
 use crate::model::{BlobName, Md5, ModifiedTime, Precision, RemoteFile, RemotePath, Version};
 use crate::rules::naming::{self, escaped_for_metadata};
 use crate::rules::verify;
@@ -401,6 +402,11 @@ async fn write_one(
                 name: claim_in_hand.name,
                 why: "a blob of another writer with other bytes stands there",
             });
+        }
+        // What cannot be recorded any more is not committed: others may have found that out while
+        // this file was read.
+        if pass.ledger.is_closed() && !left_out!("closed-before-commit") {
+            return Err(LedgerError::Closed("a record of this run failed".to_owned()).into());
         }
         failpoint!("before-commit", TransferError::Defect("a step that a test lets fail"));
         let committed = commit(&pass.run, content, &claim_in_hand, &properties).await;

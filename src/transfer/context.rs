@@ -31,6 +31,7 @@ use crate::store::contract::{BLOCK_BYTES, Store};
 use crate::transfer::budget::{Allowance, ByteBudget};
 use crate::transfer::leaving::Leaving;
 use crate::transfer::missing::Absences;
+use crate::transfer::permits::{Admission, SourcePermits, StorePermits};
 use crate::transfer::progress::Progress;
 use crate::transfer::quarantined::Quarantine;
 use crate::transfer::run_manifest::Lines;
@@ -48,8 +49,8 @@ pub struct Run {
     pub state: StateStore,
     /// What it may use.
     pub limits: Limits,
-    /// Files in flight.
-    pub transfers: Arc<Semaphore>,
+    /// Slots at the store and tickets of the ledger.
+    pub permits: Arc<StorePermits>,
     /// Bytes of blocks in memory.
     pub blocks: ByteBudget,
     /// Who hashes what comes.
@@ -93,7 +94,7 @@ impl Run {
             store: self.store.clone(),
             state: self.state.clone(),
             limits: self.limits.clone(),
-            transfers: self.transfers.clone(),
+            permits: self.permits.clone(),
             blocks: ByteBudget::new(0),
             hashers: self.hashers.clone(),
             kept: ByteBudget::new(0),
@@ -147,6 +148,8 @@ pub struct Pass {
     pub quarantine: Quarantine,
     /// What was known of its logins before.
     pub before: Before,
+    /// Places at the source.
+    pub permits: SourcePermits,
     /// Turns for reading large files.
     pub large: LargeFiles,
     /// What is to stand in its manifest.
@@ -259,6 +262,11 @@ impl Pass {
         }
     }
 
+    /// Waits until a file may be read; `None` when the run is stopped.
+    pub async fn admission(&self) -> Option<Admission<'_>> {
+        Admission::wait(&self.permits, &self.run.permits, &self.run.cancel).await
+    }
+
     /// What is taken out of texts that are stored.
     pub fn redactor(&self) -> &Redactor {
         self.run.state.redactor()
@@ -266,7 +274,7 @@ impl Pass {
 
     /// How many things the source can be asked for at once.
     pub fn parallel(&self) -> usize {
-        (self.source.connections * self.source.endpoint.transfers_per_connection()).max(1)
+        self.source.parallel()
     }
 
     /// When a member was last modified; local times are read in the source's zone.

@@ -12,6 +12,7 @@ pub mod leaving;
 pub mod limit_memory;
 pub mod missing;
 pub mod options;
+pub mod permits;
 pub mod post_action;
 pub mod progress;
 pub mod quarantined;

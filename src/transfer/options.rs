@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use time::OffsetDateTime;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::budget::ByteBudget;
 use super::context::Run;
+use super::permits::StorePermits;
 use super::progress::{Progress, Silent};
 use super::settings::{Limits, Source};
 use crate::archive::dictionary_budget::Windows;
@@ -115,7 +115,7 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
         known_sources: KnownSources::default(),
         shares: Mutex::default(),
         ledgers,
-        transfers: Arc::new(Semaphore::new(limits.transfers)),
+        permits: Arc::new(StorePermits::new(limits.transfers)),
         blocks: ByteBudget::with_spare(3 * part),
         hashers: Hashers::default(),
         kept: ByteBudget::new(2 * part),

@@ -281,14 +281,11 @@ async fn act(pass: &Pass, due: &Due) -> Acted {
         result
     };
     // One that a stopping run gives up is finished by the next.
-    let removed = match pass
-        .run
-        .in_time(retry(&pass.source.policy, &pass.run.cancel, "an after-action", once))
-        .await
-    {
-        None => return Acted::Done,
-        Some(removed) => removed,
+    let acting = async {
+        let _turn = pass.permits.action().await;
+        retry(&pass.source.policy, &pass.run.cancel, "an after-action", once).await
     };
+    let Some(removed) = pass.run.in_time(acting).await else { return Acted::Done };
     match removed {
         // Another run was quicker, or the server does not know what it lists: a fresh listing
         // tells.

@@ -17,6 +17,7 @@ use crate::transfer::context::Pass;
 use crate::transfer::download;
 use crate::transfer::error::TransferError;
 use crate::transfer::leaving::Due;
+use crate::transfer::permits::Admission;
 use crate::transfer::post_action::{self, Acted};
 use crate::transfer::request::Transfer;
 use crate::transfer::reread::{self, Reread, unverified};
@@ -24,24 +25,18 @@ use crate::transfer::settings::Archives;
 use crate::transfer::transfer::{note_restless, transfer};
 
 /// Brings a file over, or finds that it is what is stored already. Whatever happens is an outcome.
-pub async fn bring(pass: &Pass, one: &Transfer) -> Outcome {
+pub async fn bring(pass: &Pass, one: &Transfer, admission: Admission<'_>) -> Outcome {
     let Some(known) = one.known.as_ref().filter(|_| one.why == Why::Recheck) else {
-        return transfer(pass, one, None).await;
+        return transfer(pass, one, None, admission).await;
     };
-    match compare(pass, one, known).await {
+    match compare(pass, one, known, admission).await {
         Ok(Compared::Outcome(outcome)) => outcome,
-        // Nobody knows the sum of what is stored: the blob is met at the commit.
-        Ok(Compared::NoWitness) => {
-            transfer(pass, &Transfer { why: Why::Again, ..one.clone() }, None).await
-        }
-        Ok(Compared::Others(md5, file)) if one.rests => {
-            let mark = (Version::of(&file) == known.version).then_some(md5);
-            transfer(pass, &Transfer { why: Why::Changed, ..one.clone() }, mark).await
-        }
-        Ok(Compared::Others(_, file)) => {
-            pass.missing.resting(resting(pass, file));
-            Outcome::Deferred(Defer::Unsettled)
-        }
+        Ok(Compared::Taken(why, mark)) => match pass.admission().await {
+            Some(admission) => {
+                transfer(pass, &Transfer { why, ..one.clone() }, mark, admission).await
+            }
+            None => Outcome::Deferred(Defer::Interrupted),
+        },
         Err(TransferError::Source(error)) if error.class() == Class::NotFound => {
             Outcome::Deferred(Defer::Unreachable)
         }
@@ -63,13 +58,18 @@ fn resting(pass: &Pass, file: RemoteFile) -> Seen {
 enum Compared {
     /// It came to this.
     Outcome(Outcome),
-    /// Its bytes are others, with this MD5.
-    Others(Md5, RemoteFile),
-    /// There is nothing to compare its bytes with.
-    NoWitness,
+    /// It is to be taken, for this reason and with this mark.
+    Taken(Why, Option<Md5>),
 }
 
-async fn compare(pass: &Pass, one: &Transfer, known: &Known) -> Result<Compared, TransferError> {
+async fn compare(
+    pass: &Pass,
+    one: &Transfer,
+    known: &Known,
+    admission: Admission<'_>,
+) -> Result<Compared, TransferError> {
+    // Nothing of it goes to the store: it is read at its place, and others have the slot.
+    let place = admission.reads_only();
     let gone = Ok(Compared::Outcome(Outcome::Deferred(Defer::Unreachable)));
     let described = pass
         .run
@@ -82,12 +82,17 @@ async fn compare(pass: &Pass, one: &Transfer, known: &Known) -> Result<Compared,
         modified: described.modified.or(one.file.modified),
         ..described
     };
-    let Some(witness) = witness(pass, known, &file).await? else { return Ok(Compared::NoWitness) };
-    match reread::read(pass, &file).await? {
+    let Some(witness) = witness(pass, known, &file).await? else {
+        // Nobody knows the sum of what is stored: the blob is met at the commit.
+        return Ok(Compared::Taken(Why::Again, None));
+    };
+    let read = reread::read(pass, &file).await?;
+    drop(place);
+    match read {
         Reread::TooMuch => Ok(Compared::Outcome(Outcome::Failed(unverified()))),
         Reread::Left(Verdict::Vanished) => gone,
         Reread::Left(_) => Ok(Compared::Outcome(Outcome::Deferred(Defer::Changed))),
-        Reread::Whole { md5, .. } if md5 != witness => Ok(Compared::Others(md5, file)),
+        Reread::Whole { md5, .. } if md5 != witness => Ok(others(pass, one, known, (md5, file))),
         Reread::Whole { md5, verdict, after } => {
             if verdict == Verdict::Touched {
                 note_restless(pass).await?;
@@ -97,6 +102,16 @@ async fn compare(pass: &Pass, one: &Transfer, known: &Known) -> Result<Compared,
             Ok(Compared::Outcome(leave(pass, one, known, md5, after).await?))
         }
     }
+}
+
+/// What becomes of a file whose bytes are others than those that are stored, with this MD5.
+fn others(pass: &Pass, one: &Transfer, known: &Known, (md5, file): (Md5, RemoteFile)) -> Compared {
+    if one.rests {
+        let mark = (Version::of(&file) == known.version).then_some(md5);
+        return Compared::Taken(Why::Changed, mark);
+    }
+    pass.missing.resting(resting(pass, file));
+    Compared::Outcome(Outcome::Deferred(Defer::Unsettled))
 }
 
 /// What is known of a file whose bytes turned out to be those that are stored.

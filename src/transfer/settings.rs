@@ -85,6 +85,13 @@ pub struct Source {
     pub schedule: Option<Schedule>,
 }
 
+impl Source {
+    /// How many things it can be asked for at once.
+    pub fn parallel(&self) -> usize {
+        (self.connections * self.endpoint.transfers_per_connection()).max(1)
+    }
+}
+
 /// Which members of archives are wanted, by their names within.
 #[derive(Clone, Debug, Default)]
 pub struct MemberGlobs {
@@ -158,7 +165,8 @@ pub enum DeleteBy {
 /// What a run may use.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Files in flight over all sources.
+    /// Files on their way to the store at once, over all sources, from the first byte to the commit.
+    /// There are fewer at the beginning.
     pub transfers: usize,
     /// Files of one source that a run does something about; further ones wait for the next run.
     pub files: usize,
@@ -179,12 +187,12 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The limits when the settings do not say: 64 files, 256 MiB of memory, the smaller of 4 GiB
+    /// The limits when the settings do not say: 256 files, 256 MiB of memory, the smaller of 4 GiB
     /// and half of what is free for temporary files.
     pub fn default_with(temp_folder: PathBuf, free_bytes: u64) -> Self {
         let temp = (4 << 30).min(free_bytes / 2);
         Self {
-            transfers: 64,
+            transfers: 256,
             files: 1_000_000,
             entries: 50_000_000,
             memory: 256 << 20,

@@ -24,6 +24,7 @@ use crate::transfer::context::Pass;
 use crate::transfer::download::{Described, FetchError, Fetched, describe, fetch};
 use crate::transfer::error::TransferError;
 use crate::transfer::leaving::Due;
+use crate::transfer::permits::{Admission, RecordTicket, SlotPermit};
 use crate::transfer::post_action::{self, Acted};
 use crate::transfer::request::Transfer;
 use crate::transfer::reread::{self, Reread};
@@ -39,9 +40,14 @@ const CHUNKS_AHEAD: usize = 4;
 /// file that is not there is deferred as unreachable until a fresh listing decides about it. With
 /// `mark`, its bytes are known to have this MD5, and others of equal path, size and time were taken
 /// before.
-pub async fn transfer(pass: &Pass, transfer: &Transfer, mark: Option<Md5>) -> Outcome {
+pub async fn transfer(
+    pass: &Pass,
+    transfer: &Transfer,
+    mark: Option<Md5>,
+    admission: Admission<'_>,
+) -> Outcome {
     let (mut mark, mut taken) = (mark, false);
-    let mut result = attempt(pass, transfer, mark).await;
+    let mut result = attempt(pass, transfer, mark, admission).await;
     while !pass.run.cancel.is_cancelled() {
         match &result {
             // Its name was taken while it was on its way: it is read once more, and finds a name of
@@ -53,7 +59,9 @@ pub async fn transfer(pass: &Pass, transfer: &Transfer, mark: Option<Md5>) -> Ou
             Err(TransferError::OtherBytes(md5)) if mark.is_none() => mark = Some(*md5),
             _ => break,
         }
-        result = attempt(pass, transfer, mark).await;
+        // What the first attempt held is given back by now: this one queues again.
+        let Some(admission) = pass.admission().await else { break };
+        result = attempt(pass, transfer, mark, admission).await;
     }
     match result {
         Ok(outcome) => outcome,
@@ -70,6 +78,7 @@ async fn attempt(
     pass: &Pass,
     transfer: &Transfer,
     mark: Option<Md5>,
+    admission: Admission<'_>,
 ) -> Result<Outcome, TransferError> {
     let described = match pass
         .run
@@ -84,17 +93,23 @@ async fn attempt(
     if described.contested && !may_be_contested(pass, transfer, &described.file) {
         return Ok(Outcome::Deferred(Defer::Changed));
     }
-    match attempt_described(pass, transfer, &described, mark).await? {
+    match attempt_described(pass, transfer, &described, mark, admission).await? {
         Ok(outcome) => Ok(outcome),
         Err(left) => {
             let Some(file) = better_told(pass, transfer, &described, &left) else {
                 return Ok(left_for_later(left.verdict));
             };
             let described = Described { file, contested: true };
-            let outcome = attempt_described(pass, transfer, &described, mark).await?;
+            let admission = admitted_again(pass).await?;
+            let outcome = attempt_described(pass, transfer, &described, mark, admission).await?;
             Ok(outcome.unwrap_or_else(|left| left_for_later(left.verdict)))
         }
     }
+}
+
+/// A file that gave its permits back queues for others.
+async fn admitted_again(pass: &Pass) -> Result<Admission<'_>, TransferError> {
+    pass.admission().await.ok_or(TransferError::Interrupted)
 }
 
 /// Whether a file may be taken by its own description though the listing told another size.
@@ -139,6 +154,7 @@ async fn attempt_described(
     transfer: &Transfer,
     described: &Described,
     mark: Option<Md5>,
+    admission: Admission<'_>,
 ) -> Result<Result<Outcome, Fetched>, TransferError> {
     let file = &described.file;
     let version = mark.map_or_else(|| Version::of(file), |md5| Version::of_content(file, &md5));
@@ -153,22 +169,28 @@ async fn attempt_described(
         return Ok(Ok(Outcome::Failed(problem)));
     }
     let identity = Identity { file, version, md5: mark, unseen: false, moved: false, member: None };
-    let mut taken = match place(pass, transfer, &identity).await? {
-        Place::Done(ingested) => TakenFile { ingested, read: None },
-        Place::Free(claim) => {
+    let (mut taken, ticket) = match place(pass, transfer, &identity, admission).await? {
+        Place::Done(ingested) => {
+            (TakenFile { ingested, read: None }, pass.run.permits.ticket().await)
+        }
+        Place::Free(claim, admission) => {
             let upload = Upload::new(claim.name.clone());
-            let result = bring(pass, transfer, &identity, claim, &upload).await;
+            // Those that wait for their record do without the memory of their way up to there.
+            let bringing = bring(pass, transfer, &identity, claim, &upload, admission);
+            let result = Box::pin(bringing).await;
             if !matches!(result, Ok(Ok(_))) {
                 pass.run.store.abandon(&upload).await;
             }
             match result? {
-                Ok(taken) => taken,
+                Ok(brought) => brought,
                 Err(left) => return Ok(Err(left)),
             }
         }
     };
     let known = known_of(transfer, &identity, taken.read.as_ref());
+    let ticket = Some(ticket).filter(|_| !left_out!("ticket-until-durable"));
     record(pass, file, &known, &taken.ingested).await?;
+    let ticket = ticket.filter(|_| left_out!("ticket-for-the-record-alone"));
     taken.ingested.proof.taken = Some((file.clone(), version));
     quarantine::release(pass, version).await?;
     let mut ingested = taken.ingested;
@@ -178,6 +200,7 @@ async fn attempt_described(
         Acted::Stays(note) => ingested.notes.push(note),
         Acted::Failed(problem) => ingested.after = Some(problem),
     }
+    drop(ticket);
     Ok(Ok(Outcome::Ingested(ingested)))
 }
 
@@ -225,21 +248,22 @@ fn left_for_later(verdict: Verdict) -> Outcome {
 }
 
 /// Where the file goes.
-enum Place {
+enum Place<'a> {
     /// It is there already: an earlier run committed it and could not say so.
     Done(Ingested),
-    /// Under this name.
-    Free(Claim),
+    /// Under this name, as soon as it is read.
+    Free(Claim, Admission<'a>),
 }
 
 /// Looks for the file's place before anything is read, where that can spare work or decides what
 /// may be replaced. A small new file is read first: one request less, and a name that is taken
 /// shows at the commit.
-async fn place(
-    pass: &Pass,
+async fn place<'a>(
+    pass: &'a Pass,
     transfer: &Transfer,
     identity: &Identity<'_>,
-) -> Result<Place, TransferError> {
+    admission: Admission<'a>,
+) -> Result<Place<'a>, TransferError> {
     let file = identity.file;
     let plain = pass.source.naming.file(&file.path);
     let is_new = transfer.why == Why::New && transfer.known.is_none();
@@ -250,8 +274,10 @@ async fn place(
         && pass.source.versions == Versions::Keep
         && !pass.source.adopt
     {
-        return Ok(Place::Free(Claim::hopeful(plain)));
+        return Ok(Place::Free(Claim::hopeful(plain), admission));
     }
+    // While the store is asked, others are read.
+    drop(admission);
     // What is there spares the reading only where nothing of the file was recorded: an earlier run
     // committed it and could not say so. Before a removal it is read in any case, and so it is
     // where no exact time tells it from another one of its size.
@@ -267,11 +293,11 @@ async fn place(
         return Ok(Place::Done(ingested));
     }
     match commit::claim(pass, identity, &plain, None).await? {
-        Claimed::Free(claim) => Ok(Place::Free(claim)),
+        Claimed::Free(claim) => Ok(Place::Free(claim, admitted_again(pass).await?)),
         // The bytes are compared, or the original of an archive says nothing of its members, which
         // are stored after it: the file is read, and meets the blob at the commit.
         Claimed::There(name, _) if !may_be_done || pass.source.archives == Archives::Both => {
-            Ok(Place::Free(Claim::hopeful(name)))
+            Ok(Place::Free(Claim::hopeful(name), admitted_again(pass).await?))
         }
         Claimed::There(name, found) => {
             let proof =
@@ -282,21 +308,23 @@ async fn place(
 }
 
 /// Reads the file and commits it, or says why it is not to be taken now.
-async fn bring(
-    pass: &Pass,
+async fn bring<'a>(
+    pass: &'a Pass,
     transfer: &Transfer,
     identity: &Identity<'_>,
     claim: Claim,
     upload: &Upload,
-) -> Result<Result<TakenFile, Fetched>, TransferError> {
+    admission: Admission<'a>,
+) -> Result<Result<(TakenFile, RecordTicket<'a>), Fetched>, TransferError> {
     let file = identity.file;
     match partial::read(pass, transfer, identity).await? {
         Partly::Not => {}
         Partly::Changed(verdict) => return Ok(Err(verdict.into())),
         Partly::Proven(proven) => {
-            let bytes = file.size.unwrap_or(0);
+            let (slot, bytes) = (admission.arrived(), file.size.unwrap_or(0));
             let ingested = store_members(pass, transfer, identity, *proven, bytes).await?;
-            return Ok(Ok(TakenFile { ingested: Ingested { bytes, ..ingested }, read: None }));
+            let taken = TakenFile { ingested: Ingested { bytes, ..ingested }, read: None };
+            return Ok(Ok((taken, committed(pass, slot).await)));
         }
     }
     let file_name = file.path.file_name_text();
@@ -306,6 +334,7 @@ async fn bring(
         Look::ForArchives(&file_name)
     };
     let (fetched, arrived) = read(pass, file, upload, look).await?;
+    let slot = admission.arrived();
     let md5 = arrived.md5();
     let read = match settle(pass, file, fetched, md5).await? {
         Ok(read) => read,
@@ -319,15 +348,23 @@ async fn bring(
     let ingested = match arrived {
         Arrived::Spooled(spool, format, md5) => {
             let identity = Identity { md5: Some(md5), ..identity.clone() };
-            ingest(pass, transfer, &identity, (spool, format), claim, upload).await?
+            Box::pin(ingest(pass, transfer, &identity, (spool, format), claim, upload)).await?
         }
         arrived => stored_whole(pass, identity, &arrived, claim, upload).await?,
     };
     let notes = (read.verdict == Verdict::Unseen).then(|| NOT_SEEN_AFTERWARDS.to_owned());
-    Ok(Ok(TakenFile {
+    let taken = TakenFile {
         ingested: Ingested { notes: ingested.notes.into_iter().chain(notes).collect(), ..ingested },
         read: Some(read),
-    }))
+    };
+    Ok(Ok((taken, committed(pass, slot).await)))
+}
+
+/// Changes the slot of a file that is committed for a ticket.
+async fn committed<'a>(pass: &'a Pass, slot: SlotPermit<'a>) -> RecordTicket<'a> {
+    let ticket = pass.run.permits.ticket().await;
+    drop(slot);
+    ticket
 }
 
 /// What the report says of a file that the server took away once it was read.

@@ -29,6 +29,7 @@ mod changes;
 mod compressed;
 mod crash;
 mod doubts;
+mod far_store;
 mod folders;
 mod gone;
 mod idle;

@@ -20,6 +20,8 @@ use crate::source::pace::PaceMeter;
 const CHUNK: usize = 256 * 1024;
 /// A chunk of this size is not held back to be filled further.
 const ENOUGH: usize = 64 * 1024;
+/// The room for what may come behind the size that is known: nothing, mostly.
+const REST: usize = 4 * 1024;
 
 /// A transfer that runs. Dropped before its end, it leaves the client out of step: nobody waits
 /// for the rest of a large file only to keep a connection.
@@ -61,11 +63,12 @@ impl<'a> Reading<'a> {
 
     /// Bytes as they come, as many as there are up to a chunk; 0 at the end.
     async fn fill(&mut self) -> Result<usize, SourceError> {
+        let expected = self.expected();
         let Some(transfer) = &mut self.transfer else { return Ok(0) };
         let account = self.client.account.clone();
         let scene = Scene { op: Op::Read, address: &account.address, path: Some(&self.file.path) };
         if self.buffer.capacity() < ENOUGH {
-            self.buffer = BytesMut::with_capacity(CHUNK);
+            self.buffer = BytesMut::with_capacity(expected);
         }
         let at = self.position;
         let (begun, before) = (Instant::now(), account.learned.received.load(Ordering::Relaxed));
@@ -105,6 +108,17 @@ impl<'a> Reading<'a> {
             }
         }
         Ok(self.buffer.len())
+    }
+
+    /// How much room is worth having for what comes next: many small files are held at once, each
+    /// with all of its buffer.
+    fn expected(&self) -> usize {
+        match self.file.size {
+            Some(size) if size >= self.position => {
+                usize::try_from(size - self.position).unwrap_or(CHUNK).clamp(REST, CHUNK)
+            }
+            _ => CHUNK,
+        }
     }
 
     /// Asks the server whether that was all.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use crate::archive::contract::{Format, Member, MemberKind, Options, Partial, UnpackError};
 use crate::archive::spool_reader::Spool;
@@ -29,6 +29,7 @@ use crate::transfer::commit::{self, Claim, Claimed, Content, Identity, MemberOf,
 use crate::transfer::context::Pass;
 use crate::transfer::download;
 use crate::transfer::error::TransferError;
+use crate::transfer::permits::SlotPermit;
 use crate::transfer::request::Transfer;
 use crate::transfer::settings::is_wanted;
 use crate::transfer::settings::{Archives, MemberGlobs, Versions};
@@ -36,6 +37,8 @@ use crate::transfer::upload::{Arrived, Intake, Look, Whole};
 
 /// Members on their way to the store at once, of one archive, at least.
 const MEMBERS_AT_ONCE: usize = 8;
+/// And at most, while the run has slots that no file waits for.
+const MOST_MEMBERS: usize = 64;
 /// Bytes of one archive's members that are kept from the check, at most.
 const KEPT_BYTES: u64 = 32 << 20;
 
@@ -190,8 +193,11 @@ pub async fn store(
     let before = manifest::before(pass, transfer).await?;
     let format = archive.format.name();
     let before_by_name = manifest::by_name(before.as_ref());
+    let own = MEMBERS_AT_ONCE.max(pass.run.store.small_writes_at_once());
     let way = Way {
         pass,
+        own: Semaphore::new(own),
+        most: MOST_MEMBERS.max(own),
         archive: identity,
         format,
         checked,
@@ -331,6 +337,10 @@ struct Here {
 /// What the two sides of an archive's way share.
 struct Way<'a> {
     pass: &'a Pass,
+    /// Members that may be on their way in any case.
+    own: Semaphore,
+    /// Members that may be on their way while there are slots to spare.
+    most: usize,
     archive: &'a Identity<'a>,
     format: &'static str,
     checked: &'a [Checked],
@@ -361,10 +371,9 @@ impl<'a> Way<'a> {
         let (sender, receiver) = mpsc::channel(1);
         let mut receiver: mpsc::Receiver<Ready> = receiver;
         let ready = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
-        let at_once = MEMBERS_AT_ONCE.max(self.pass.run.store.small_writes_at_once());
         let commits = ready
             .map(|ready| self.commit(ready).boxed())
-            .buffer_unordered(at_once)
+            .buffer_unordered(self.most)
             .try_collect::<HashMap<_, _>>();
         let (taken_in, stored) = tokio::join!(self.take_all_in(streams, staged, sender), commits);
         // A commit that fails stops the unpacking, which then has nothing to tell but that.
@@ -545,11 +554,24 @@ impl<'a> Way<'a> {
         Ok(found.map(|found| Claimed::There(blob, found)))
     }
 
+    /// A member goes by one of the few permits that its archive has of its own, else by a slot that
+    /// no file waits for.
+    async fn turn(&self) -> (Option<SemaphorePermit<'_>>, Option<SlotPermit<'_>>) {
+        if let Ok(own) = self.own.try_acquire() {
+            return (Some(own), None);
+        }
+        match self.pass.run.permits.spare_slot() {
+            Some(slot) => (None, Some(slot)),
+            None => (Some(self.own.acquire().await.expect("this semaphore is never closed")), None),
+        }
+    }
+
     async fn commit(&self, ready: Ready) -> Result<(usize, Stored), TransferError> {
         let Here { index, claim, upload, arrived } = match ready {
             Ready::There(index, stored) => return Ok((index, stored)),
             Ready::Here(here) => *here,
         };
+        let _turn = self.turn().await;
         let plan =
             self.plans[index].as_ref().ok_or(TransferError::Defect("a member without a place"))?;
         let checked = &self.checked[index];

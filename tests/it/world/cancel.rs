@@ -56,7 +56,10 @@ async fn a_run_stopped_while_it_waits_for_young_files_leaves_them() {
 #[tokio::test]
 async fn a_run_that_is_dropped_stops() {
     let (reached, mut seen) = tokio::sync::mpsc::unbounded_channel();
-    let world = (0..200).fold(World::new(), |world, n| world.file(&format!("/{n:03}"), "content"));
+    let mut world =
+        (0..200).fold(World::new(), |world, n| world.file(&format!("/{n:03}"), "content"));
+    // Few are on their way at once.
+    world.limits.transfers = 2;
     let world = world.meanwhile("/100", 1, move |_| reached.send(()).unwrap());
     let report = blobferry::run::run(
         vec![world.source.clone()],

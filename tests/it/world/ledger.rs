@@ -161,7 +161,9 @@ async fn a_ledger_that_cannot_be_begun_lets_nothing_be_committed() {
 
 #[tokio::test]
 async fn a_ledger_that_breaks_midway_stops_further_downloads() {
-    let world = (0..50).fold(World::new(), |world, n| world.file(&format!("/{n}"), "content"));
+    let mut world = (0..50).fold(World::new(), |world, n| world.file(&format!("/{n}"), "content"));
+    // Few records come together.
+    world.limits.transfers = 2;
     world.store.fault(Op::Append, 5, Fault::Refused(StoreKind::Denied));
     let ran = world.run().await;
     assert_eq!(ran.source().listed, 50);
