@@ -212,7 +212,7 @@ fn a_pass_that_is_closed_without_all_results_is_noticed() {
 
 #[test]
 fn a_folded_journal_that_is_named_again_is_noticed() {
-    caught(Mutant::NamedTwice, &[Kind::Inline, Kind::Queue], 600, "I2");
+    caught_within(Mutant::NamedTwice, &[Kind::Contended], 900..1_200, "I2");
 }
 
 #[test]
