@@ -20,8 +20,9 @@ use crate::failpoint::left_out;
 const TICKETS_PER_SLOT: usize = 2;
 /// Slots at the beginning. Each may open a connection of its own, so more are added by and by.
 const FIRST_SLOTS: usize = 64;
-/// Half more slots are kept if they bring so many times the files in the same time.
-const WORTH_KEEPING: f64 = 1.2;
+/// More slots are kept if they bring this part of the files that they could bring: half more slots
+/// at least a fifth more files a second.
+const WORTH_KEEPING: f64 = 0.4;
 
 /// Permits of one source.
 #[derive(Debug)]
@@ -177,7 +178,8 @@ impl Growth {
         }
         let rate = *done as f64 / (now - *since).as_secs_f64().max(0.000_001);
         self.wave = Some((now, 0));
-        if self.rate.is_some_and(|before| rate < before * WORTH_KEEPING) {
+        let hoped = self.slots as f64 / self.before as f64 - 1.0;
+        if self.rate.is_some_and(|before| rate < before * (1.0 + WORTH_KEEPING * hoped)) {
             (self.is_settled, self.surplus) = (true, self.slots - self.before);
             self.slots = self.before;
             return 0;
