@@ -170,6 +170,7 @@ async fn check(store: Arc<MadeUp>, n: u64) -> Result<()> {
         shared_with: None,
         unusable: None,
         own_folders: Vec::new(),
+        expectations: Vec::new(),
         marker: None,
         adopt: false,
         depth: 64,

@@ -255,6 +255,7 @@ fn source(files: u64) -> Source {
         shared_with: None,
         unusable: None,
         own_folders: Vec::new(),
+        expectations: Vec::new(),
         marker: None,
         adopt: false,
         depth: 64,

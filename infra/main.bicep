@@ -341,6 +341,40 @@ resource silent 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = {
   }
 }
 
+resource missing 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = {
+  name: 'blobferry-expected-file-missing-${token}'
+  location: location
+  tags: tags
+  kind: 'LogAlert'
+  properties: {
+    displayName: 'blobferry: an expected file is missing'
+    description: 'A file that `[[source.expect]]` names was late or missing when it was judged last. docs/landing-zone.md tells what to do.'
+    severity: 2
+    enabled: true
+    scopes: [insights.id]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    criteria: {
+      allOf: [
+        {
+          query: loadTextContent('queries/expected-files-missing.kql')
+          metricMeasureColumn: 'missing'
+          timeAggregation: 'Total'
+          dimensions: [
+            { name: 'source', operator: 'Include', values: ['*'] }
+            { name: 'expectation', operator: 'Include', values: ['*'] }
+          ]
+          operator: 'GreaterThan'
+          threshold: 0
+          failingPeriods: { numberOfEvaluationPeriods: 1, minFailingPeriodsToAlert: 1 }
+        }
+      ]
+    }
+    autoMitigate: true
+    actions: { actionGroups: told }
+  }
+}
+
 // --- One fixed address to the outside, if wanted.
 
 resource address 'Microsoft.Network/publicIPAddresses@2024-01-01' = if (fixedAddress) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Plays docs/tutorial.md word for word in a fresh clone, up to where it needs a subscription: every command must
+# Plays docs/tutorial.md and docs/landing-zone.md word for word in a fresh clone, up to where they need a subscription: every command must
 # succeed, and what is printed must be what the page shows. What is not committed is not played.
 #   scripts/play-tutorial.sh [--binary FILE]
 #     --binary  take this binary instead of building one: `cargo install` is then left out, and said to be
@@ -27,3 +27,4 @@ if [ -n "$binary" ]; then
 fi
 cd "$place/blobferry"
 python3 scripts/play_tutorial.py docs/tutorial.md
+python3 scripts/play_tutorial.py docs/landing-zone.md

@@ -21,6 +21,9 @@ pub struct Report {
     gone: u64,
     deferred: u64,
     failed: u64,
+    /// Files that dead runs stored, outside the equation.
+    #[serde(default)]
+    recovered: u64,
     bytes: u64,
     members: Members,
     skipped_by_reason: BTreeMap<String, u64>,
@@ -58,6 +61,8 @@ pub struct Tally {
     /// Whole lines.
     pub lines: u64,
     counts: [u64; 5],
+    /// Those that tell of what a dead run stored: none of the counts.
+    recovered: u64,
     bytes: u64,
     /// SHA-256 of its whole lines, in hex.
     pub sha256: Option<String>,
@@ -69,6 +74,10 @@ impl Tally {
     /// Counts a line.
     pub fn add(&mut self, line: &Line) {
         self.lines += 1;
+        if line.recovered.is_some() {
+            self.recovered += 1;
+            return;
+        }
         self.counts[place(line.outcome)] += 1;
         self.bytes = self.bytes.saturating_add(line.bytes.unwrap_or(0));
     }
@@ -200,7 +209,8 @@ impl Report {
             return;
         }
         let (skipped, deferred) = self.skipped_and_deferred_with_lines();
-        let expected = sum([self.ingested, skipped, self.gone, deferred, self.failed]);
+        let expected =
+            sum([self.ingested, skipped, self.gone, deferred, self.failed, self.recovered]);
         if lines != expected {
             violate(
                 blob,
@@ -236,6 +246,7 @@ impl Report {
             ("gone", tally.count(Word::Gone), self.gone),
             ("deferred", tally.count(Word::Deferred), deferred),
             ("failed", tally.count(Word::Failed), self.failed),
+            ("recovered", tally.recovered, self.recovered),
             ("bytes", tally.bytes, self.bytes),
         ];
         for (word, told, counted) in words.into_iter().filter(|(_, told, counted)| told != counted)

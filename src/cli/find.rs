@@ -62,6 +62,7 @@ fn text(found: &NamesFound) -> String {
         if let (Some(blob), Some(md5)) = (&hit.blob, &hit.md5) {
             line(format!("           blob {blob}, MD5 {md5}"));
         }
+        line(format!("           {}", changed(hit)));
     }
     let count = match found.hits.len() {
         0 => "no file of this name was seen".to_owned(),
@@ -71,6 +72,25 @@ fn text(found: &NamesFound) -> String {
     let back = found.back_to.map_or_else(String::new, |at| format!(" back to {}", in_seconds(at)));
     let rest = if found.complete { "" } else { "; there is more, further back" };
     line(format!("{count}; looked through {} names{back}{rest}", found.lines));
+    text
+}
+
+/// Since when it is so, by which runs, and in which version.
+fn changed(hit: &Hit) -> String {
+    let mut text = match (&hit.stored, &hit.recovered) {
+        (Some(stored), Some(dead)) => format!("stored {stored} by run {dead}, which died"),
+        (Some(stored), None) => format!("stored {stored} by run {}", hit.since_run),
+        (None, _) => {
+            let since = hit.since.map_or_else(|| "unknown".to_owned(), in_seconds);
+            format!("since {since}, run {}", hit.since_run)
+        }
+    };
+    if hit.run != hit.since_run {
+        text += &format!("; last told by run {}", hit.run);
+    }
+    if let Some(version) = &hit.version {
+        text += &format!("; version {version}");
+    }
     text
 }
 

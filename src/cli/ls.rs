@@ -4,20 +4,21 @@ use std::fmt::Write as _;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
 
+use super::arrived::{self, ArrivedLine};
 use super::configured::Configured;
 use super::console;
 use super::exit::NOTHING;
 use super::open::{self, Opened};
+use super::since::since;
 use crate::config::text::Environment;
 use crate::history::files_by_name::began;
 use crate::model::failure::Failure;
 use crate::model::{chain, hex, printable};
 use crate::report::in_bytes;
 use crate::runtime::retry::{Policy, retry};
-use crate::settings::parse_duration;
 use crate::state::paths::is_state;
+use crate::state::store::StateStore;
 use crate::store::contract::BlobInfo;
 
 #[derive(Debug, clap::Args)]
@@ -37,36 +38,31 @@ pub struct Arguments {
     /// 2026-11-01T06:00:00Z, or 12h or 7d ago.
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<OffsetDateTime>,
-    /// Only blobs that runs brought that began since then, in the same words: what arrived.
+    /// Files that were stored since then, in the same words, as manifests tell: what arrived.
     #[arg(long, value_name = "TIME", value_parser = since)]
     arrived: Option<OffsetDateTime>,
 }
 
-/// A time as people write it: a day (UTC), an instant, or how long ago.
-fn since(text: &str) -> Result<OffsetDateTime, String> {
-    before(text, OffsetDateTime::now_utc())
-}
-
-fn before(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, String> {
-    let day = || {
-        time::Date::parse(text, format_description!("[year]-[month]-[day]"))
-            .ok()
-            .map(|day| day.midnight().assume_utc())
-    };
-    let ago = || parse_duration(text).and_then(|ago| now.checked_sub(ago.try_into().ok()?));
-    let instant = || OffsetDateTime::parse(text, &Rfc3339).ok();
-    day().or_else(instant).or_else(ago).ok_or_else(|| {
-        "allowed is a day as 2026-11-01, a time as 2026-11-01T06:00:00Z, or how \
-            long ago, as 12h or 7d"
-            .to_owned()
-    })
-}
-
 pub async fn ls(arguments: Arguments, environment: &Environment) -> u8 {
-    let Opened { store, redactor, .. } = match open::open(&arguments.configured, environment) {
+    let Opened { config, store, redactor } = match open::open(&arguments.configured, environment) {
         Ok(opened) => opened,
         Err(unusable) => return unusable.tell(),
     };
+    if let Some(since) = arguments.arrived {
+        let state = StateStore::new(store, redactor.clone(), Policy::default());
+        let sources: Vec<String> = config.sources.into_iter().map(|source| source.name).collect();
+        return match arrived::files(&state, &sources, since).await {
+            Ok(mut files) => {
+                files.retain(|file| file.begins(&arguments.prefix));
+                print_arrived(&files, arguments.json)
+            }
+            Err(error) => {
+                let text = format!("error: {}\nhint: {}", chain(&error), error.class().hint());
+                console::say(&redactor.text(&text));
+                NOTHING
+            }
+        };
+    }
     let once = |_| {
         let (store, prefix) = (store.clone(), arguments.prefix.clone());
         async move {
@@ -91,9 +87,6 @@ pub async fn ls(arguments: Arguments, environment: &Environment) -> u8 {
         !own && arguments
             .since
             .is_none_or(|since| modified(blob).is_none_or(|modified| modified >= since))
-            && arguments
-                .arrived
-                .is_none_or(|since| arrived(blob).is_none_or(|arrived| arrived >= since))
     };
     let wanted: Vec<&BlobInfo> = blobs.iter().filter(wanted).collect();
     if arguments.json {
@@ -105,6 +98,19 @@ pub async fn ls(arguments: Arguments, environment: &Environment) -> u8 {
     }
     let code = console::data(&wanted.iter().map(|blob| text(blob)).collect::<String>());
     console::say(&sum(&wanted, &arguments.prefix));
+    code
+}
+
+/// Prints files that arrived, and how many files and bytes they are.
+fn print_arrived(files: &[ArrivedLine], as_json: bool) -> u8 {
+    if as_json {
+        return console::data(&arrived::json(files));
+    }
+    if !files.is_empty() {
+        console::say(&arrived::header());
+    }
+    let code = console::data(&arrived::text(files));
+    console::say(&arrived::sum(files));
     code
 }
 
@@ -126,7 +132,7 @@ fn sum(blobs: &[&BlobInfo], prefix: &str) -> String {
 }
 
 /// When the run began that wrote a blob, as its metadata tells.
-fn arrived(blob: &BlobInfo) -> Option<OffsetDateTime> {
+fn run_began(blob: &BlobInfo) -> Option<OffsetDateTime> {
     began(blob.metadata.get("run")?)
 }
 
@@ -140,7 +146,7 @@ fn text(blob: &BlobInfo) -> String {
     let md5 = blob.md5.map_or_else(|| "-".repeat(32), |md5| hex(&md5));
     let mtime = blob.metadata.get("mtime").map_or("-", String::as_str);
     let mut line = String::new();
-    let arrived = arrived(blob).and_then(|at| at.format(&Rfc3339).ok()).unwrap_or("-".into());
+    let arrived = run_began(blob).and_then(|at| at.format(&Rfc3339).ok()).unwrap_or("-".into());
     let (size, name) = (blob.size, printable(blob.name.as_bytes()));
     writeln!(line, "{size:>14} {mtime:30} {arrived:20} {md5} {name}")
         .expect("writing to a String does not fail");
@@ -152,29 +158,10 @@ fn json(blob: &BlobInfo) -> String {
         "name": blob.name,
         "size": blob.size,
         "modified": blob.metadata.get("mtime"),
-        "arrived": arrived(blob).and_then(|at| at.format(&Rfc3339).ok()),
+        "arrived": run_began(blob).and_then(|at| at.format(&Rfc3339).ok()),
         "md5": blob.md5.map(|md5| hex(&md5)),
         "content_type": blob.content_type,
         "metadata": blob.metadata,
     });
     format!("{value}\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use time::macros::datetime;
-
-    #[test]
-    fn times_are_days_instants_or_how_long_ago() {
-        let now = datetime!(2026-11-23 10:00 UTC);
-        let at = |text: &str| before(text, now);
-        assert_eq!(at("2026-11-01"), Ok(datetime!(2026-11-01 0:00 UTC)));
-        assert_eq!(at("2026-11-01T06:00:00+02:00"), Ok(datetime!(2026-11-01 4:00 UTC)));
-        assert_eq!(at("12h"), Ok(datetime!(2026-11-22 22:00 UTC)));
-        assert_eq!(at("7d"), Ok(datetime!(2026-11-16 10:00 UTC)));
-        for bad in ["", "yesterday", "2026-13-01", "2026-11-01T06:00:00", "-1d"] {
-            assert!(at(bad).is_err_and(|problem| problem.contains("7d")), "{bad}");
-        }
-    }
 }

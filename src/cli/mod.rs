@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod arrived;
 mod audit;
 mod check;
 mod completions;
@@ -7,6 +8,7 @@ mod configured;
 mod console;
 mod demo;
 mod exit;
+mod expect;
 mod find;
 mod init;
 mod ledger;
@@ -17,6 +19,7 @@ mod progress;
 mod reference;
 mod run;
 mod serve;
+mod since;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -64,6 +67,17 @@ enum Command {
         configured: Configured,
         #[command(flatten)]
         words: find::FindWords,
+    },
+    /// Judge which expected files are here, late or missing (`[[source.expect]]`).
+    ///
+    /// Writes down what changed since the last judgement, and alerts of that once. Exit status: 0
+    /// all are met or due, 1 some are late or missed, 2 unusable configuration, 3 the state could
+    /// not be read.
+    Expect {
+        #[command(flatten)]
+        configured: Configured,
+        #[command(flatten)]
+        words: expect::ExpectWords,
     },
     /// Look at the record of what was ingested, or make it anew from the blobs.
     Ledger(ledger::Arguments),
@@ -134,6 +148,7 @@ async fn command() -> u8 {
         Command::Check(arguments) => check::check(arguments, &environment).await,
         Command::Ls(arguments) => ls::ls(arguments, &environment).await,
         Command::Find { configured, words } => look_for(&configured, words, &environment).await,
+        Command::Expect { configured, words } => judge(&configured, &words, &environment).await,
         Command::Ledger(arguments) => ledger::ledger(arguments, &environment).await,
         Command::Audit(arguments) => audit::audit(arguments, &environment).await,
         Command::Demo(arguments) => demo::demo(arguments).await,
@@ -166,6 +181,30 @@ async fn look_for(
         },
         Err(error) => {
             let text = format!("error: {}\nhint: {}", chain(&error), error.hint());
+            console::say(&redactor.text(&text));
+            NOTHING
+        }
+    }
+}
+
+/// Judges what is expected. Exit status 1: something is late or missed.
+async fn judge(
+    configured: &Configured,
+    words: &expect::ExpectWords,
+    environment: &BTreeMap<String, String>,
+) -> u8 {
+    let open::Opened { config, store, redactor } = match open::open(configured, environment) {
+        Ok(opened) => opened,
+        Err(unusable) => return unusable.tell(),
+    };
+    let state = StateStore::new(store, redactor.clone(), Policy::default());
+    match expect::expect(&state, &config.sources, words, &redactor).await {
+        Ok((text, is_unmet)) => match console::data(&text) {
+            WELL if is_unmet => 1,
+            told => told,
+        },
+        Err(error) => {
+            let text = format!("error: {}\nhint: {}", chain(&error), error.class().hint());
             console::say(&redactor.text(&text));
             NOTHING
         }

@@ -7,8 +7,8 @@ use super::console;
 use super::open::{self, Opened};
 use crate::config::Destination;
 use crate::config::text::Environment;
-use crate::model::chain;
 use crate::model::failure::Failure;
+use crate::model::{chain, printable};
 use crate::report::{Status, in_bytes};
 use crate::run::{self, Plan, Planned};
 use crate::runtime::retry::retry;
@@ -78,9 +78,18 @@ fn exit_code(plans: &[Plan]) -> u8 {
 }
 
 fn json(plans: &[Plan]) -> serde_json::Value {
-    let plans: Vec<_> =
-        plans.iter().map(|plan| serde_json::json!({ "source": plan.report.source, "fetch": plan.files, "decided": plan.report })).collect();
+    let plans: Vec<_> = plans.iter().map(|plan| one(plan)).collect();
     plans.into()
+}
+
+fn one(plan: &Plan) -> serde_json::Value {
+    let mut json = serde_json::json!({
+        "source": plan.report.source, "fetch": plan.files, "decided": plan.report,
+    });
+    if !plan.patterns.is_empty() {
+        json["patterns"] = plan.patterns.clone().into();
+    }
+    json
 }
 
 fn text(plan: &Plan) -> String {
@@ -113,7 +122,12 @@ fn text(plan: &Plan) -> String {
         report.deferred,
         report.failed
     ));
-    text + &details(&report.to_string())
+    let mut patterns = String::new();
+    for pattern in &plan.patterns {
+        writeln!(patterns, "  looks for {}", printable(pattern.as_bytes()))
+            .expect("writing to a String does not fail");
+    }
+    text + &patterns + &details(&report.to_string())
 }
 
 /// What a report tells beside its name and its equation: a plan has words of its own for these.

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::console;
-use crate::config::{keys, schema, tables};
+use crate::config::{expect, keys, schema, tables};
 use crate::settings::{Key, Kind};
 use crate::source::DRIVERS;
 
@@ -22,6 +22,7 @@ pub fn print(arguments: &Arguments) -> u8 {
 
 fn markdown() -> String {
     let mut text = INTRODUCTION.to_owned();
+    table(&mut text, "Top of the file", "Before all tables:", tables::TOP);
     for one in tables::TABLES {
         table(&mut text, &format!("`[{}]`", one.name), one.about, one.keys);
     }
@@ -30,6 +31,13 @@ fn markdown() -> String {
         "`[[source]]`",
         "One for each place that files come from. `name` and `url` are needed.",
         keys::SOURCE,
+    );
+    table(
+        &mut text,
+        "`[[source.expect]]`",
+        "Below a source: files that are to be there by a time. `name` and one of `by`, `cron` and \
+        `max_age` are needed. [How to](landing-zone.md).",
+        expect::KEYS,
     );
     for driver in DRIVERS.iter().filter(|driver| !driver.keys.is_empty()) {
         let schemes: Vec<String> =

@@ -2,6 +2,8 @@
 
 use crate::settings::{Key, Kind};
 
+pub use super::service_keys::{DISPATCH, LOG, TELEMETRY};
+
 /// `[destination]`.
 pub const DESTINATION: &[Key] = &[
     Key {
@@ -159,107 +161,6 @@ pub const LIMITS: &[Key] = &[
     },
 ];
 
-/// `[dispatch]`.
-pub const DISPATCH: &[Key] = &[
-    Key {
-        name: "mode",
-        kind: Kind::OneOf(&["inline", "queue"]),
-        doc: "Who does the work under the Functions host: the process that the timer or a request \
-            calls, or `IngestQueue`, on as many instances as it takes. Default: `queue` in Azure, \
-            else `inline`.",
-    },
-    Key {
-        name: "queue",
-        kind: Kind::Text,
-        doc: "Name of the work queue. Default: the environment's INGEST_QUEUE, else \
-            \"blobferry-work\".",
-    },
-    Key {
-        name: "connection",
-        kind: Kind::Text,
-        doc: "The app setting that tells where the queue is, as in `IngestQueue/function.json`. \
-            Default \"AzureWebJobsStorage\".",
-    },
-    Key {
-        name: "piece_files",
-        kind: Kind::Integer { min: 1, max: 100_000 },
-        doc: "Files of one piece of work, at most. Default 1000.",
-    },
-    Key {
-        name: "piece_bytes",
-        kind: Kind::Size,
-        doc: "Bytes of one piece of work, at most, unless one file has more. Default \"2 GiB\".",
-    },
-];
-
-/// `[log]`.
-pub const LOG: &[Key] = &[
-    Key {
-        name: "level",
-        kind: Kind::OneOf(&["error", "warn", "info", "debug", "trace"]),
-        doc: "How much is logged. Default `info`.",
-    },
-    Key {
-        name: "format",
-        kind: Kind::OneOf(&["text", "json"]),
-        doc: "How log lines look. Default `text`, but `json` on a console that is no terminal.",
-    },
-    Key {
-        name: "files",
-        kind: Kind::Flag,
-        doc: "Whether log files are written. Default true, except under the Functions host.",
-    },
-    Key {
-        name: "monitor",
-        kind: Kind::Text,
-        doc: "File for everything, relative to this file. Default \"log/monitor.log\".",
-    },
-    Key {
-        name: "errors",
-        kind: Kind::Text,
-        doc: "File for errors and warnings, relative to this file. Default \"log/error.log\".",
-    },
-    Key {
-        name: "rotation",
-        kind: Kind::OneOf(&["daily", "hourly", "never"]),
-        doc: "When a new log file is begun; the old one's name then ends in the time. Default \
-            `daily`.",
-    },
-    Key {
-        name: "keep",
-        kind: Kind::Integer { min: 1, max: 10_000 },
-        doc: "How many rotated log files are kept. Default 14.",
-    },
-];
-
-/// `[telemetry]`.
-pub const TELEMETRY: &[Key] = &[
-    Key {
-        name: "export",
-        kind: Kind::OneOf(&["auto", "application-insights", "otlp", "off"]),
-        doc: "Who is told of runs. Default `auto`: Application Insights if \
-            APPLICATIONINSIGHTS_CONNECTION_STRING is set, else the OTLP endpoint if there is one.",
-    },
-    Key {
-        name: "otlp_endpoint",
-        kind: Kind::Text,
-        doc: "URL that takes OTLP over HTTP, without its `/v1/…`, as \"http://localhost:4318\". \
-            Default: the environment's OTEL_EXPORTER_OTLP_ENDPOINT.",
-    },
-    Key {
-        name: "otlp_headers",
-        kind: Kind::Secret,
-        doc: "Headers for it, as \"name=value,name=value\", values percent-encoded. Default: the \
-            environment's OTEL_EXPORTER_OTLP_HEADERS.",
-    },
-    Key {
-        name: "sample_percent",
-        kind: Kind::Integer { min: 1, max: 100 },
-        doc: "Of a hundred calls to servers that went well, so many are sent: 1, 2, 4, 5, 10, 20, \
-            25, 50 or 100. Runs, failures, messages and measurements are always sent. Default 100.",
-    },
-];
-
 /// `[[source]]`, whatever its protocol.
 pub const SOURCE: &[Key] = &[
     Key {
@@ -278,6 +179,61 @@ pub const SOURCE: &[Key] = &[
         doc: "Globs or exact paths below the URL's path. Default: everything.",
     },
     Key { name: "exclude", kind: Kind::List, doc: "Globs of what is left alone." },
+    Key {
+        name: "days_back",
+        kind: Kind::Integer { min: 0, max: 366 },
+        doc: "Days before today in `time_zone` whose folders are looked at, where `url` or \
+            `include` has dates, as {yyyy-MM-dd}. Default 1: yesterday and today.",
+    },
+    Key {
+        name: "catch_up",
+        kind: Kind::Duration,
+        doc: "How far back folders of days are looked at that earlier runs missed or left undone. \
+            Default \"31d\", at most \"366d\".",
+    },
+    Key {
+        name: "modified_after",
+        kind: Kind::Text,
+        doc: "Files that are older are skipped (`too_old`): a day in `time_zone`, as \
+            \"2026-01-31\", or a time as \"2026-01-31T18:00:00+01:00\".",
+    },
+    Key {
+        name: "modified_before",
+        kind: Kind::Text,
+        doc: "Files from that day or time on are skipped (`too_new`).",
+    },
+    Key {
+        name: "max_age",
+        kind: Kind::Duration,
+        doc: "Files that are older are skipped (`too_old`), unless an earlier run should have \
+            taken them.",
+    },
+    Key { name: "min_size", kind: Kind::Size, doc: "Smaller files are skipped (`too_small`)." },
+    Key { name: "max_size", kind: Kind::Size, doc: "Larger files are skipped (`too_large`)." },
+    Key {
+        name: "newest",
+        kind: Kind::Integer { min: 1, max: 1_000_000 },
+        doc: "So many files are taken of each folder, the newest; the others are skipped \
+            (`not_newest`), unless an earlier run left them undone. Default: all.",
+    },
+    Key {
+        name: "newest_by",
+        kind: Kind::OneOf(&["modified", "name"]),
+        doc: "What makes a file newer: its modified time, or the last name by bytes. Default \
+            `modified`.",
+    },
+    Key {
+        name: "newest_per",
+        kind: Kind::OneOf(&["folder", "pattern"]),
+        doc: "Which files `newest` compares: those of one folder, or those that one `include` \
+            pattern matches. Default `folder`.",
+    },
+    Key {
+        name: "min_listed",
+        kind: Kind::Integer { min: 1, max: 1_000_000_000 },
+        doc: "The run is degraded (`too_few`) if fewer files that `include` and `exclude` want are \
+            listed. Default: any number will do.",
+    },
     Key {
         name: "in_progress",
         kind: Kind::List,
@@ -309,8 +265,14 @@ pub const SOURCE: &[Key] = &[
     Key {
         name: "cron",
         kind: Kind::Text,
-        doc: "Instead of `every`: when it is due, as a cron expression of five fields in UTC, as \
-            \"30 6 * * 1-5\". The first tick from then on begins the run.",
+        doc: "Instead of `every`: when it is due, as a cron expression of five fields in \
+            `time_zone`, as \"30 6 * * 1-5\". The first tick from then on begins the run.",
+    },
+    Key {
+        name: "time_zone",
+        kind: Kind::Text,
+        doc: "IANA name of the time zone, as \"Europe/Berlin\", in which `cron`, dates and date \
+            folders are meant. Default: `time_zone` at the top of the file, else \"UTC\".",
     },
     Key {
         name: "depth",

@@ -1,10 +1,13 @@
 //! `ingest.toml` and the environment to a configuration: the only door from text to settings.
 
+pub mod expect;
 mod identity;
 pub mod keys;
 mod overlap;
 mod own;
 pub mod schema;
+pub mod selection;
+mod service_keys;
 pub mod source;
 pub mod tables;
 pub mod telemetry;
@@ -184,6 +187,13 @@ pub fn parse(
     environment: &Environment,
 ) -> Result<Config, SettingError> {
     let mut raw = text::read(file, text, environment)?;
+    for (name, entry) in &raw.top {
+        let of_file = Section::new(file, "", 1, raw.top.clone(), tables::TOP.to_vec())?;
+        source::time_zone(&of_file)?;
+        raw.sources.iter_mut().for_each(|source| {
+            source.entries.entry(name.clone()).or_insert_with(|| entry.clone());
+        });
+    }
     let has_state = raw.tables.contains_key("state");
     let mut section = |name: &str, keys: &[Key]| {
         let RawSection { line, entries, .. } = raw.tables.remove(name).unwrap_or_default();
@@ -201,8 +211,13 @@ pub fn parse(
     let telemetry = telemetry::parse(&section("telemetry", keys::TELEMETRY)?, environment)?;
     let late_after = limits.late_after.unwrap_or(LATE_AFTER);
     let (mut sources, mut secrets, mut wrong) = (Vec::new(), Vec::new(), None::<SettingError>);
-    for raw in raw.sources {
-        match source::parse(file, raw, late_after) {
+    for mut raw in raw.sources {
+        let expected = std::mem::take(&mut raw.expect);
+        let parsed = source::parse(file, raw, late_after).and_then(|(mut source, own)| {
+            source.expectations = expect::parse((file, folder), &source, expected)?;
+            Ok((source, own))
+        });
+        match parsed {
             Ok((source, own)) => {
                 sources.push(source);
                 secrets.push(own);

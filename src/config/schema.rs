@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::{keys, tables};
+use crate::config::{expect, keys, tables};
 use crate::settings::{Key, Kind};
 use crate::source::DRIVERS;
 
@@ -14,7 +14,10 @@ pub fn schema() -> Value {
     source_keys.dedup_by_key(|key| key.name);
     let tables = tables::TABLES.iter().map(|one| (one.name.to_owned(), table(one.keys, &[])));
     let mut properties: Map<String, Value> = tables.collect();
-    let source = table(&source_keys, &["name", "url"]);
+    properties.extend(tables::TOP.iter().map(|key| (key.name.to_owned(), property(key))));
+    let mut source = table(&source_keys, &["name", "url"]);
+    let expected = json!({ "type": "array", "items": table(expect::KEYS, &["name"]) });
+    source["properties"]["expect"] = expected;
     properties
         .insert("source".to_owned(), json!({ "type": "array", "minItems": 1, "items": source }));
     json!({

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use time::UtcOffset;
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::archive::options::{Charset, InnerErrors, Options, OwnLimits, UnknownArchives};
 use crate::config::keys;
+use crate::config::selection::{IncludedPatterns, included, selection};
 use crate::config::text::{RawSection, source_name};
 use crate::model::{RemotePath, Secret};
+use crate::rules::date_folders::{DatePattern, split_url};
 use crate::rules::naming::{Layout, Naming};
 use crate::rules::patterns::{NameGlobs, Patterns};
 use crate::rules::plan::known::Times;
 use crate::rules::schedule::Schedule;
+use crate::rules::time_zone::TimeZone;
 use crate::runtime::retry::Policy;
 use crate::settings::{Entry, Key, Section, SettingError, SourceUrl, Value, listed, parse_size};
 use crate::source::DRIVERS;
@@ -68,7 +71,7 @@ pub fn parse(
             let entry = Entry { value: Value::Text(text.into()), line: None, variable: None };
             entries.entry("password".into()).or_insert(entry);
         }
-        usable(file, RawSection { line: raw.line, entries, missing: Vec::new() }, late_after)
+        usable(file, RawSection { line: raw.line, entries, ..RawSection::default() }, late_after)
     };
     // One expired secret of one partner must not keep all others waiting: this source fails alone.
     // Some protocols need a password or a key, others have none.
@@ -86,7 +89,7 @@ pub fn parse(
 /// What stands for a secret that is not there. Nothing is ever asked of the server with it.
 const STAND_IN: &str = "unset";
 /// Settings of a source that cannot be used which still mean something.
-const KEPT: &[&str] = &["name", "url", "every", "cron"];
+const KEPT: &[&str] = &["name", "url", "every", "cron", "time_zone"];
 
 fn cloned((key, entry): (&String, &Entry)) -> (String, Entry) {
     (key.clone(), entry.clone())
@@ -110,13 +113,16 @@ fn usable(
     let label = source_name(&raw).map_or("source".to_owned(), |name| {
         format!("source.{}", crate::model::printable(name.as_bytes()))
     });
-    let (url, driver) = url_and_driver(file, &label, &raw)?;
+    let (url, dated, driver) = url_and_driver(file, &label, &raw)?;
     let known: Vec<Key> = keys::SOURCE.iter().chain(driver.keys).copied().collect();
     let section = Section::new(file, &label, raw.line, raw.entries, known)?;
     let secrets = section.secrets().into_iter().chain(url.password.clone()).collect();
     let name = name(&section)?;
     let endpoint = (driver.configure)(&section, &url)?;
-    let after = after(&section, &url.root)?;
+    let (after, move_to) = after(&section, &url.root)?;
+    let included = included(&section, dated.as_deref())?;
+    let stable_for = section.duration("stable_for")?.unwrap_or(STABLE_FOR);
+    let time_zone = time_zone(&section)?;
     let connections = section
         .integer("connections")?
         .map_or(endpoint.default_connections(), |n| usize::try_from(n).unwrap_or(1));
@@ -124,10 +130,10 @@ fn usable(
         .integer("attempts")?
         .map_or(Policy::default().attempts, |n| u32::try_from(n).unwrap_or(1));
     let source = Source {
-        patterns: patterns(&section, &url, &after)?,
+        patterns: patterns(&section, &url, &after, &included)?,
         naming: naming(&section, &name, &url)?,
         connections,
-        stable_for: section.duration("stable_for")?.unwrap_or(STABLE_FOR),
+        stable_for,
         late_after: section.duration("late_after")?.unwrap_or(late_after),
         late_markers: section.has("late_after"),
         archives: match section.one_of("archives")? {
@@ -155,12 +161,19 @@ fn usable(
         shared_with: None,
         unusable: None,
         own_folders: Vec::new(),
+        expectations: Vec::new(),
         marker: section.text("marker")?,
         adopt: section.flag("adopt", false)?,
         depth: usize::try_from(section.integer("depth")?.unwrap_or(DEPTH)).unwrap_or(usize::MAX),
         policy: Policy { attempts, ..Policy::default() },
         retry_auth_after: section.duration("retry_auth_after")?.unwrap_or(RETRY_AUTH_AFTER),
         schedule: schedule(&section)?,
+        time_zone,
+        selection: selection(&section, time_zone, stable_for, OffsetDateTime::now_utc())?,
+        min_listed: section.integer("min_listed")?.unwrap_or(0),
+        dates: included.dates,
+        move_to,
+        notes: included.notes,
         after,
         root: url.root,
         endpoint,
@@ -174,7 +187,7 @@ fn url_and_driver(
     file: &str,
     label: &str,
     raw: &RawSection,
-) -> Result<(SourceUrl, &'static Driver), SettingError> {
+) -> Result<(SourceUrl, Option<String>, &'static Driver), SettingError> {
     let only_url = raw
         .entries
         .iter()
@@ -193,7 +206,9 @@ fn url_and_driver(
             return Err(section.error("url", "is no text; allowed is `scheme://user@host/folder`"));
         }
     };
-    let url = SourceUrl::parse(text).map_err(|problem| section.error("url", problem))?;
+    let wrong = |problem: String| section.error("url", problem);
+    let (text, dated) = split_url(text).map_err(wrong)?;
+    let url = SourceUrl::parse(&text).map_err(wrong)?;
     let driver = DRIVERS.iter().find(|driver| driver.schemes.contains(&url.scheme.as_str()));
     let unknown = || {
         section.error(
@@ -206,7 +221,7 @@ fn url_and_driver(
         )
     };
     let driver = driver.ok_or_else(unknown)?;
-    Ok((url, driver))
+    Ok((url, dated, driver))
 }
 
 fn name(section: &Section) -> Result<String, SettingError> {
@@ -235,10 +250,18 @@ fn schedule(section: &Section) -> Result<Option<Schedule>, SettingError> {
             Schedule::every(span).map(Some).map_err(|problem| section.error("every", problem))
         }
         (None, Some(text)) => {
-            Schedule::cron(&text).map(Some).map_err(|problem| section.error("cron", problem))
+            let zone = time_zone(section)?;
+            Schedule::cron(&text, zone).map(Some).map_err(|problem| section.error("cron", problem))
         }
         (None, None) => Ok(None),
     }
+}
+
+/// The time zone that dates and times of the section are meant in.
+pub fn time_zone(section: &Section) -> Result<TimeZone, SettingError> {
+    section.text("time_zone")?.map_or(Ok(TimeZone::UTC), |name| {
+        TimeZone::parse(&name).map_err(|problem| section.error("time_zone", problem))
+    })
 }
 
 fn recheck(section: &Section) -> Result<u64, SettingError> {
@@ -379,7 +402,12 @@ fn naming(section: &Section, name: &str, url: &SourceUrl) -> Result<Naming, Sett
     })
 }
 
-fn patterns(section: &Section, url: &SourceUrl, after: &After) -> Result<Patterns, SettingError> {
+fn patterns(
+    section: &Section,
+    url: &SourceUrl,
+    after: &After,
+    included: &IncludedPatterns,
+) -> Result<Patterns, SettingError> {
     let is_share = url.scheme == "file";
     let in_progress = if section.has("in_progress") {
         section.list("in_progress")?
@@ -391,38 +419,49 @@ fn patterns(section: &Section, url: &SourceUrl, after: &After) -> Result<Pattern
         After::Move(target) => Some(target.clone()),
         _ => None,
     };
-    let (include, mut exclude) = (section.list("include")?, section.list("exclude")?);
+    let mut exclude = section.list("exclude")?;
     if is_share && !section.flag("system_files", false)? {
         exclude.extend(SYSTEM_FILES.iter().map(|glob| (*glob).to_owned()));
     }
-    Patterns::new(url.root.clone(), &include, &exclude, &in_progress, outside)
+    // What is written below the URL's path is below its dates too.
+    let below = |globs: Vec<String>| match &included.prefix {
+        None => globs,
+        Some(prefix) => {
+            globs.iter().map(|glob| format!("{prefix}/{}", glob.trim_start_matches('/'))).collect()
+        }
+    };
+    let (exclude, in_progress) = (below(exclude), below(in_progress));
+    Patterns::new(url.root.clone(), &included.globs, &exclude, &in_progress, outside)
         .map_err(|error| section.error("include", error.to_string()))
 }
 
-fn after(section: &Section, root: &RemotePath) -> Result<After, SettingError> {
+fn after(
+    section: &Section,
+    root: &RemotePath,
+) -> Result<(After, Option<DatePattern>), SettingError> {
     let allowed = "`keep`, `delete` or `move:/folder`";
-    match section.text("after")?.as_deref() {
-        None | Some("keep") => Ok(After::Keep),
-        Some("delete") => Ok(After::Delete),
-        Some(text) => match text.strip_prefix("move:") {
-            Some(target) if target.starts_with('/') && target.len() > 1 => {
-                let target = RemotePath::from(target);
-                // Everything would be moved onto itself, or out of the listing for ever.
-                if root == &target || root.below(&target).is_some() {
-                    return Err(section.error(
-                        "after",
-                        "moves files to the folder that they are taken from, or above it",
-                    ));
-                }
-                Ok(After::Move(target))
-            }
-            _ => Err(section.error(
-                "after",
-                format!(
-                    "is \"{}\"; allowed is {allowed}",
-                    crate::model::printable(text.as_bytes())
-                ),
-            )),
-        },
+    let text = section.text("after")?;
+    let target = match text.as_deref() {
+        None | Some("keep") => return Ok((After::Keep, None)),
+        Some("delete") => return Ok((After::Delete, None)),
+        Some(text) => text.strip_prefix("move:"),
+    };
+    let Some(target) = target.filter(|target| target.starts_with('/') && target.len() > 1) else {
+        let shown = crate::model::printable(text.unwrap_or_default().as_bytes());
+        return Err(section.error("after", format!("is \"{shown}\"; allowed is {allowed}")));
+    };
+    let pattern =
+        DatePattern::of_path(target).map_err(|problem| section.error("after", problem))?;
+    if pattern.fixed_folder().is_empty() {
+        let problem = "moves files to folders that only dates name; allowed is a folder before the \
+                       first date, as `move:/done/{yyyy-MM}`";
+        return Err(section.error("after", problem));
     }
+    let fixed = RemotePath::from(pattern.fixed_folder());
+    // Everything would be moved onto itself, or out of the listing for ever.
+    if root == &fixed || root.below(&fixed).is_some() {
+        return Err(section
+            .error("after", "moves files to the folder that they are taken from, or above it"));
+    }
+    Ok((After::Move(fixed), pattern.has_dates().then_some(pattern)))
 }

@@ -1,7 +1,15 @@
 //! The tables of the configuration file that stand in it once.
 
 use super::keys::{DESTINATION, DISPATCH, LIMITS, LOG, TELEMETRY};
-use crate::settings::Key;
+use crate::settings::{Key, Kind};
+
+/// The settings that stand before all tables.
+pub const TOP: &[Key] = &[Key {
+    name: "time_zone",
+    kind: Kind::Text,
+    doc: "IANA name of the time zone, as \"Europe/Berlin\", in which every source's `cron`, dates \
+        and date folders are meant; sources may set their own. Default \"UTC\".",
+}];
 
 /// A table that may stand once in the file.
 pub struct SettingsTable {

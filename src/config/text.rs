@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use crate::config::tables::TABLES;
+use crate::config::tables::{TABLES, TOP};
 use crate::settings::{Entry, SettingError, Value, closest, listed};
 
 /// The environment, as a value.
@@ -21,6 +21,8 @@ pub struct RawSection {
     pub entries: BTreeMap<String, Entry>,
     /// Settings of a source whose environment variable holds nothing: they concern it alone.
     pub missing: Vec<(String, SettingError)>,
+    /// The `[[source.expect]]` tables of a source.
+    pub expect: Vec<RawSection>,
 }
 
 /// Everything that the file and the environment say.
@@ -30,11 +32,15 @@ pub struct Raw {
     pub tables: BTreeMap<String, RawSection>,
     /// The `[[source]]` tables.
     pub sources: Vec<RawSection>,
+    /// The settings that stand before all tables.
+    pub top: BTreeMap<String, Entry>,
 }
 
 const SOURCE: &str = "source";
 /// The table of a source with limits of its own.
 const LIMITS: &str = "limits";
+/// The tables of a source that tell which files are expected.
+const EXPECT: &str = "expect";
 const FILES: &str = "files";
 const PASSWORD: &str = "password";
 /// Environment variables that override settings begin so.
@@ -42,6 +48,11 @@ pub const PREFIX: &str = "BLOBFERRY__";
 
 fn is_table(name: &str) -> bool {
     TABLES.iter().any(|table| table.name == name)
+}
+
+/// Whether `name` is a setting that stands before all tables.
+fn is_top(name: &str) -> bool {
+    TOP.iter().any(|key| key.name == name)
 }
 
 /// Reads `text` (of a file called `file`, for messages) and lays the environment over it.
@@ -108,6 +119,11 @@ impl Reader<'_> {
                 raw.tables.insert(name.to_owned(), self.section(name, &at, table)?);
                 Ok(())
             }
+            other if is_top(name) => {
+                let entry = self.top(name, &at, other)?;
+                raw.top.insert(name.to_owned(), entry);
+                Ok(())
+            }
             DeValue::Array(sources) if name == SOURCE => {
                 for source in sources.iter() {
                     let DeValue::Table(table) = source.get_ref() else {
@@ -128,8 +144,9 @@ impl Reader<'_> {
                 Err(self.error(&at, name, format!("is not a table; allowed is `[{name}]`")))
             }
             _ => {
+                let top = TOP.iter().map(|key| key.name);
                 let all: Vec<&str> =
-                    TABLES.iter().map(|table| table.name).chain([SOURCE]).collect();
+                    TABLES.iter().map(|table| table.name).chain([SOURCE]).chain(top).collect();
                 let hint = match closest(name, &all) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("allowed are {}", listed(&all)),
@@ -137,6 +154,22 @@ impl Reader<'_> {
                 Err(self.error(&at, name, format!("is not a section; {hint}")))
             }
         }
+    }
+
+    /// A setting that stands before all tables.
+    fn top(
+        &self,
+        name: &str,
+        at: &Range<usize>,
+        value: &DeValue<'_>,
+    ) -> Result<Entry, SettingError> {
+        let line = Some(self.line(at));
+        let DeValue::Table(inner) = value else {
+            return Ok(Entry { value: plain(value), line, variable: None });
+        };
+        let variable = self.variable(name, at, inner)?;
+        let value = Value::Text(self.look_up(&variable, name, at)?);
+        Ok(Entry { value, line, variable: Some(variable) })
     }
 
     fn section(
@@ -161,6 +194,20 @@ impl Reader<'_> {
                             .map(|(name, entry)| (format!("{LIMITS}.{name}"), entry)),
                     );
                     continue;
+                }
+                DeValue::Array(tables) if name == SOURCE && key.get_ref() == EXPECT => {
+                    for table in tables.iter() {
+                        let DeValue::Table(inner) = table.get_ref() else {
+                            let allowed = "is not a table; allowed is `[[source.expect]]`";
+                            return Err(self.error(&table.span(), &key_name, allowed));
+                        };
+                        section.expect.push(self.section(&key_name, &table.span(), inner)?);
+                    }
+                    continue;
+                }
+                _ if name == SOURCE && key.get_ref() == EXPECT => {
+                    let allowed = "is not a list of tables; allowed is `[[source.expect]]`";
+                    return Err(self.error(&key.span(), &key_name, allowed));
                 }
                 DeValue::Table(inner) => {
                     let variable = self.variable(&key_name, &key.span(), inner)?;
@@ -293,6 +340,13 @@ impl Reader<'_> {
                 problem,
             };
             let parts: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
+            if let [key] = parts.as_slice()
+                && is_top(key)
+            {
+                let (value, variable) = (Value::Text(value.clone()), Some(variable.clone()));
+                raw.top.insert(key.clone(), Entry { value, line: None, variable });
+                continue;
+            }
             let (section, key) = match parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
                 [SOURCE, source, ref keys @ ..] if matches!(keys, [_] | [LIMITS, _]) => {
                     let named = |section: &&mut RawSection| {

@@ -12,6 +12,7 @@ use super::api;
 use super::app::{Answer, App, Invocation, loaded};
 use super::console::Ids;
 use super::envelope::HttpAnswer;
+use super::expected;
 use super::host::Host;
 use super::isolated_runtime::Own;
 use super::resources::{Given, Ready, Work};
@@ -61,6 +62,7 @@ pub async fn timer(ready: &Ready, work: &Work, invocation: &str) -> Answer {
         }
     };
     look_after(ready, work, &index, invocation).await;
+    expected::judge_all(ready, now).await;
     let due = due(&state, &ready.sources, now).await;
     if due.is_empty() {
         return Answer::done("no source is due".into());

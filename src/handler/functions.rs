@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use super::api::{self, Asked};
 use super::dispatch;
 use super::envelope::HttpAnswer;
+use super::expected;
 use super::host::Host;
 use super::manual;
 use super::page::{self, Dress};
@@ -59,7 +60,9 @@ async fn timer(app: &App, invocation: Invocation) -> Answer {
     if let Some(work) = &ready.work {
         return dispatch::timer(&ready, work, &id).await;
     }
-    let due = due(&ready.state(), &ready.sources, OffsetDateTime::now_utc()).await;
+    let now = OffsetDateTime::now_utc();
+    expected::judge_all(&ready, now).await;
+    let due = due(&ready.state(), &ready.sources, now).await;
     if due.is_empty() {
         return Answer::done("no source is due".into());
     }

@@ -12,6 +12,7 @@ pub mod app;
 pub mod console;
 mod dispatch;
 pub mod envelope;
+mod expected;
 pub mod functions;
 pub mod host;
 pub mod ingest_http;

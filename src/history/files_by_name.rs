@@ -70,8 +70,20 @@ pub struct Hit {
     pub began: Option<OffsetDateTime>,
     /// How many runs tell the same of it.
     pub runs: u64,
-    #[serde(skip)]
-    version: Option<String>,
+    /// The oldest of these runs: that one changed what became of the file.
+    pub since_run: String,
+    /// When that run began: since then it is so.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub since: Option<OffsetDateTime>,
+    /// When it was stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored: Option<String>,
+    /// The run that stored it and died before it could say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<String>,
+    /// Its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
 }
 
 /// What looking came to.
@@ -221,6 +233,10 @@ impl Hit {
             run: run.to_owned(),
             began: began(run),
             runs: 1,
+            since_run: run.to_owned(),
+            since: began(run),
+            stored: line.stored,
+            recovered: line.recovered,
             version: line.version,
         })
     }
@@ -236,6 +252,7 @@ impl NamesFound {
     fn take_in(&mut self, hit: Hit, most: usize) {
         if let Some(told) = self.hits.iter_mut().find(|told| told.is_same(&hit)) {
             told.runs += u64::from(told.run != hit.run);
+            (told.since_run, told.since) = (hit.since_run, hit.since);
         } else if self.hits.len() < most {
             self.hits.push(hit);
         }

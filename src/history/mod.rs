@@ -1,8 +1,10 @@
 //! What earlier runs left in the state: records of runs, the index of sources.
 
 pub mod announcement;
+pub mod arrivals;
 pub mod files_by_name;
 pub mod known_sources;
+pub mod manifest_lines;
 pub mod record;
 pub mod records;
 pub mod run_id;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration as Wait;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::record::{RunRecord, is_final};
@@ -56,6 +57,21 @@ pub struct SourceEntry {
     /// How it stands, and since when; `None` until a run of this release has looked at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<SourceStanding>,
+    /// When the last run began that left nothing undone: all was listed, nothing failed or
+    /// waits.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub settled: Option<OffsetDateTime>,
+    /// When the first run began that looked at it, of those that left something undone.
+    #[serde(
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub unsettled_since: Option<OffsetDateTime>,
     /// The last run that brought files: its manifest names them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brought: Option<String>,
@@ -87,6 +103,37 @@ pub struct AskedFor {
     pub at: OffsetDateTime,
 }
 
+impl SourceEntry {
+    /// How far back the next run looks for what earlier ones left undone.
+    pub fn looks_back_to(&self) -> Option<OffsetDateTime> {
+        let good = self.standing.as_ref().and_then(|standing| standing.good);
+        self.settled.or(self.unsettled_since).or(good)
+    }
+
+    /// Takes in how a pass ended that `line` tells of. In which order runs are taken in makes no
+    /// difference.
+    fn settle(&mut self, began: OffsetDateTime, line: &Value) {
+        if line["status"] == "left" || line["left_to"].is_object() {
+            return;
+        }
+        let none = |name: &str| line[name].as_u64().unwrap_or(0) == 0;
+        // What is told to be late is told; the next run need not look for it again.
+        let told = |problem: &Value| problem["class"] == "late";
+        let well = line["status"] == "ok"
+            || (line["status"] == "degraded"
+                && line["unusable"] != true
+                && line["problems"].as_array().is_some_and(|list| list.iter().all(told)));
+        let nothing_left = ["deferred", "failed", "unparsed_lines"].into_iter().all(none);
+        let unmarked = line["skipped_by_reason"]["no_marker"].as_u64().unwrap_or(0);
+        if well && nothing_left && unmarked == 0 {
+            self.settled = self.settled.max(Some(began));
+        } else {
+            let since = self.unsettled_since.map_or(began, |since| since.min(began));
+            self.unsettled_since = Some(since);
+        }
+    }
+}
+
 impl SourceIndex {
     /// The entry of a source; an empty one is made if there is none.
     pub fn entry(&mut self, source: &str) -> &mut SourceEntry {
@@ -102,6 +149,7 @@ impl SourceIndex {
             let of = Of { run, began: record.started };
             let after = SourceStanding::after(entry.standing.as_ref(), of, line);
             entry.standing = after.or_else(|| entry.standing.take());
+            entry.settle(record.started, line);
             let brought = line["ingested"].as_u64().is_some_and(|files| files > 0);
             if brought && entry.brought.as_ref().is_none_or(|last| last < run) {
                 entry.brought = Some(run.clone());

@@ -13,6 +13,7 @@ use super::piece::{Plan, SCHEMA};
 use super::progress::State;
 use crate::failpoint::{failpoint, left_out};
 use crate::ledger::{self, Ledger};
+use crate::pass::expectations;
 use crate::report::{Line, SourceReport};
 
 /// Results that are read at once.
@@ -46,6 +47,8 @@ pub async fn close_if_done(
         }
     }
     manifest.tell(&mut report);
+    let state = &desk.run.state;
+    expectations::after_pass(state, &desk.source, plan.began, &mut report).await;
     if plan.unclean {
         settle(desk, plan, folder, done.last()).await?;
     }
@@ -110,6 +113,7 @@ async fn settle(
         never(),
     )
     .await?;
+    ledger.set_recovered(plan.recovered.clone());
     ledger.begin(OffsetDateTime::now_utc()).await?;
     ledger.end().await?;
     Ok(())

@@ -15,7 +15,7 @@ use super::names::{Folder, Kind};
 use super::piece::{Outcome, Plan};
 use super::progress::State;
 use crate::model::BlobName;
-use crate::pass::steps;
+use crate::pass::stored_report::write_report;
 use crate::report::SourceReport;
 use crate::runtime::retry::retry;
 use crate::state::paths::StatePaths;
@@ -88,16 +88,17 @@ impl Desk {
         Ok(())
     }
 
-    /// Writes JSON unless the blob is there. An answer can be lost, so it may be ours all the same.
+    /// Writes JSON unless the blob is there; whether it is known to be this. An answer can be lost,
+    /// so it may be ours all the same.
     pub async fn write_json_once(
         &self,
         name: &BlobName,
         value: &impl Serialize,
         metadata: Metadata,
-    ) -> Result<(), WorkError> {
+    ) -> Result<bool, WorkError> {
         let doing = "writing the state of a pass";
-        self.run.state.put_json_with(name, value, metadata, &Condition::IfAbsent, doing).await?;
-        Ok(())
+        let condition = Condition::IfAbsent;
+        Ok(self.run.state.put_json_with(name, value, metadata, &condition, doing).await?.is_some())
     }
 
     /// Removes blobs of state. What stays is removed later.
@@ -159,7 +160,7 @@ impl Desk {
         report: &mut SourceReport,
         began: time::OffsetDateTime,
     ) -> Result<(), WorkError> {
-        steps::write_report(&self.run, &self.source, report, began, &Condition::IfAbsent).await?;
+        write_report(&self.run, &self.source, report, began, &Condition::IfAbsent).await?;
         self.tell(report).await;
         Ok(())
     }

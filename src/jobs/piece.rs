@@ -1,5 +1,7 @@
 //! The plan of a pass and its pieces, as they are stored. Pure.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -38,6 +40,9 @@ pub struct Plan {
     pub logins: usize,
     /// Whether an earlier run did not end: blobs may be there that no record speaks of.
     pub unclean: bool,
+    /// Dead runs of which this pass tells what they recorded.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub recovered: BTreeMap<String, u64>,
     /// Files in all pieces.
     pub files: u64,
     /// Their bytes, as far as the source told.

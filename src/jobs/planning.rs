@@ -21,7 +21,7 @@ use crate::ledger::OpenPass;
 use crate::model::{BlobName, chain, hex};
 use crate::pass::look::{LookOutcome, Pieces, left, left_to, look_first};
 use crate::pass::survey::Survey;
-use crate::pass::{gone, login_refusal, share, steps};
+use crate::pass::{expectations, gone, login_refusal, recovery, share, steps};
 use crate::report::SourceReport;
 use crate::store::contract::BlobInfo;
 use crate::transfer::context::Pass;
@@ -55,7 +55,9 @@ pub async fn plan(desk: &Desk) -> Result<Came, WorkError> {
 }
 
 /// The pass is over without a piece. The record of the run tells of it.
-async fn closed(desk: &Desk, report: SourceReport) -> Came {
+async fn closed(desk: &Desk, mut report: SourceReport) -> Came {
+    let (state, began) = (&desk.run.state, desk.run.started);
+    expectations::after_pass(state, &desk.source, began, &mut report).await;
     desk.tell(&report).await;
     Came::Closed(Box::new(report))
 }
@@ -112,6 +114,10 @@ async fn with_work(desk: &Desk, pass: &Arc<Pass>, mut survey: Survey) -> Result<
     }
     login_refusal::after(pass).await;
     if survey.transfers.is_empty() && survey.unsettled.is_empty() {
+        if report.recovered > 0 {
+            recovery::close(pass, &mut report).await;
+            desk.report(&mut report, survey.began.0).await?;
+        }
         return Ok(closed(desk, report).await);
     }
     open(desk, pass, survey, report).await
@@ -166,6 +172,7 @@ async fn open(
         lanes,
         logins,
         unclean: pass.ledger.unclean(),
+        recovered: pass.ledger.recovered(),
         files,
         bytes,
         surveyed: report,

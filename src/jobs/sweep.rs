@@ -234,7 +234,7 @@ async fn fail(desk: &Desk, plan: &Plan, folder: &Folder, id: PieceId) -> Result<
             format!("`{blob}` is not there; what it held is not known"),
         )),
     }
-    working::write_result(desk, folder, id, &told.outcome(None)).await
+    working::write_result(desk, folder, id, &told.outcome(None)).await.map(|_| ())
 }
 
 /// Looks at the pass over `source` that is under way, if there is one. The run of which it was

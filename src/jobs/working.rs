@@ -24,10 +24,10 @@ use super::progress::{AT, Counts, REST, State, stamp};
 use super::slots::{self, EARLY};
 use crate::failpoint::failpoint;
 use crate::ledger::{Ledger, Recorded};
-use crate::model::RemoteFile;
 use crate::model::failure::Class;
+use crate::model::{RemoteFile, chain};
 use crate::pass::lease::{self, Held};
-use crate::pass::{gone, login_refusal, steps};
+use crate::pass::{gone, late, login_refusal, steps};
 use crate::report::{Defer, Ingested, Outcome, Problem, Proof, SourceReport};
 use crate::store::holder::Holder;
 use crate::transfer::context::Pass;
@@ -169,7 +169,7 @@ async fn at_work(
         stop.cancel();
     }));
     let mut told = PieceReport::of(desk);
-    let rest = bring(desk, plan, id, &header, items, &counting, &mut told).await?;
+    let (rest, ends) = bring(desk, plan, id, &header, items, &counting, &mut told).await?;
     drop(watcher);
     if lost.is_cancelled() {
         return Err(WorkError::Lost);
@@ -177,18 +177,25 @@ async fn at_work(
     drop(beating);
     failpoint!("piece-brought", WorkError::Lost);
     let rest = hand_on(desk, id, header, rest, &mut told);
-    write_result(desk, folder, id, &told.outcome(rest)).await?;
+    let is_ours = write_result(desk, folder, id, &told.outcome(rest)).await?;
     failpoint!("result-written", WorkError::Lost);
+    // What another worker's result stands for is not told by this one.
+    if let Some(pass) = ends.filter(|_| is_ours)
+        && let Err(error) = pass.ledger.end().await
+    {
+        let error = chain(&error);
+        tracing::debug!(source = desk.source.name, error, "That a piece ended is not recorded.");
+    }
     Ok(())
 }
 
-/// Writes what became of a piece, unless somebody has.
+/// Writes what became of a piece, unless somebody has. Whether it is known to be this.
 pub async fn write_result(
     desk: &Desk,
     folder: &Folder,
     id: PieceId,
     outcome: &PieceOutcome,
-) -> Result<(), WorkError> {
+) -> Result<bool, WorkError> {
     let report = &outcome.report;
     let counts = Counts {
         files: report.listed,
@@ -245,13 +252,13 @@ async fn bring(
     mut items: Vec<Item>,
     counting: &PieceCounter,
     told: &mut PieceReport,
-) -> Result<Vec<Item>, WorkError> {
+) -> Result<(Vec<Item>, Option<Arc<Pass>>), WorkError> {
     let (pass, recorded) = match open_piece(desk, plan, id, &header.journal).await {
         Ok(opened) => opened,
         Err(refused) => {
             counting.add_all(items.len());
             not_begun(desk, items, *refused, told);
-            return Ok(Vec::new());
+            return Ok((Vec::new(), None));
         }
     };
     pass.quarantine.load(&pass.run.state, &pass.source).await?;
@@ -272,11 +279,13 @@ async fn bring(
         let began = (young_since, until.checked_sub(desk.source.stable_for).unwrap_or(until));
         transfers = steps::second_look(&pass, transfers, began, &mut told.report).await;
     }
-    let mut rest = Vec::new();
+    let (mut rest, mut ends) = (Vec::new(), false);
     if !transfers.is_empty() {
         if steps::begin(&pass, &mut told.report).await {
+            let mut ingested = recorded.len() as u64;
             steps::transfer_all(&pass, transfers, |transfer, outcome, begun| {
                 counting.add(&outcome);
+                ingested += u64::from(matches!(outcome, Outcome::Ingested(_)));
                 if outcome == Outcome::Deferred(Defer::Interrupted) {
                     let before = before.get(&transfer.file.path).copied().unwrap_or(0);
                     rest.push(Item { interrupted: before + u32::from(begun), transfer });
@@ -286,8 +295,10 @@ async fn bring(
             })
             .await;
             post_action::leave_all(&pass, &mut told.report).await;
+            late::left_behind(&pass, &mut told.report).await;
             gone::settle(&pass, &mut told.report, |settled| counting.add(&settled.outcome)).await;
-            steps::note(&mut told.report, pass.ledger.end().await);
+            // What was recorded and is not told is told by a later pass.
+            ends = ingested >= pass.ledger.records();
         } else {
             steps::give_up(&pass, transfers.iter(), &steps::not_writable(), &mut told.report).await;
         }
@@ -298,7 +309,7 @@ async fn bring(
     }
     login_refusal::after(&pass).await;
     told.lines.extend(pass.lines.take());
-    Ok(rest)
+    Ok((rest, ends.then_some(pass)))
 }
 
 /// A file that an earlier worker at this piece has recorded.
@@ -308,8 +319,11 @@ pub fn recorded_before(done: &Recorded) -> (RemoteFile, Outcome) {
         size: done.known.size,
         modified: done.known.modified,
     };
-    let proof =
-        Box::new(Proof { taken: Some((file.clone(), done.known.version)), ..Proof::default() });
+    let proof = Box::new(Proof {
+        taken: Some((file.clone(), done.known.version)),
+        stored: done.stored,
+        ..Proof::default()
+    });
     (
         file,
         Outcome::Ingested(Ingested {

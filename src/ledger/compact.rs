@@ -11,11 +11,11 @@ use std::ops::Range;
 use bytes::Bytes;
 use time::OffsetDateTime;
 
-use crate::failpoint::failpoint;
+use crate::failpoint::{failpoint, left_out};
 use crate::ledger::blobs::{HEAD, Race, Shelf, Tagged};
 use crate::ledger::error::{BadState, LedgerError};
 use crate::ledger::head::{Head, Piece, new_name, stamp, stamp_of};
-use crate::ledger::index::OpenRuns;
+use crate::ledger::index::{OpenRuns, UntoldRuns};
 use crate::ledger::journal_files::{MAX_OVERTAKEN, Own, Raw, legacy, make, seal};
 use crate::ledger::load::{MAX_CHANGED, snapshot};
 use crate::ledger::record::{Check, Record, scan};
@@ -52,6 +52,8 @@ pub struct Folded {
     pub snapshot: Snapshot,
     /// The runs that had not ended.
     pub open: OpenRuns,
+    /// The runs that no manifest may tell of.
+    pub untold: UntoldRuns,
     /// A journal to go on with.
     pub own: Own,
 }
@@ -96,9 +98,15 @@ async fn fold_under(
 ) -> Result<Option<Folded>, LedgerError> {
     failpoint!("fold-begins", LedgerError::Closed("failpoint".into()));
     let base = known.as_ref().map_or_else(Head::empty, |(head, _)| head.clone());
-    let (entries, open, restless, old_journals) =
+    let Gathered { entries, open, untold, restless, journals: old_journals } =
         gather(shelf, known.is_some().then_some(&base), run).await?;
     failpoint!("fold-sealed", LedgerError::Closed("failpoint".into()));
+    // Of two records of a path only the later one stays, so what a dead run recorded is told before
+    // its journals are folded. Whoever tells it folds them.
+    // The first release told nothing of the kind.
+    if known.is_some() && untold.has_others(run) && !left_out!("folded-untold") {
+        return Err(LedgerError::Closed("a run that died is to be told of first".to_owned()));
+    }
     let old = match have.filter(|(piece, _)| base.index.as_ref() == Some(piece)) {
         Some((_, snapshot)) => snapshot,
         None => snapshot(shelf, &base).await?,
@@ -106,7 +114,7 @@ async fn fold_under(
     let generation = write_generation(shelf, tuning, &base, &old, entries).await?;
     failpoint!("before-head-swap", LedgerError::Closed("failpoint".into()));
     let own = make(shelf).await?;
-    let new = Head { restless, ..generation.head(&base, &open, &own) };
+    let new = Head { restless, untold: untold.all(), ..generation.head(&base, &open, &own) };
     let Some(head) = swap(shelf, &base, new, known).await? else {
         remove_unnamed(shelf, [generation.written, vec![own.name]].concat()).await?;
         return Ok(None);
@@ -117,7 +125,7 @@ async fn fold_under(
     shelf.remove(old_journals).await;
     failpoint!("fold-removed", LedgerError::Closed("failpoint".into()));
     remove_orphans(shelf, &head.0).await;
-    Ok(Some(Folded { head, snapshot: generation.snapshot, open, own }))
+    Ok(Some(Folded { head, snapshot: generation.snapshot, open, untold, own }))
 }
 
 /// Removes what was written for a head that is not valid. It may have been, while its answer was
@@ -131,17 +139,25 @@ async fn remove_unnamed(shelf: &Shelf, written: Vec<String>) -> Result<(), Ledge
     Ok(())
 }
 
-/// Every entry of the journals, the runs that are open after them, whether the source is restless,
-/// and the journals' names.
-type Gathered = (Vec<Entry>, OpenRuns, bool, Vec<crate::model::BlobName>);
+/// Every entry of the journals, and what else holds after them.
+struct Gathered {
+    entries: Vec<Entry>,
+    open: OpenRuns,
+    untold: UntoldRuns,
+    restless: bool,
+    /// Their names.
+    journals: Vec<crate::model::BlobName>,
+}
 
 async fn gather(shelf: &Shelf, head: Option<&Head>, run: &str) -> Result<Gathered, LedgerError> {
     let mut open = OpenRuns(head.map(|head| head.open.clone()).unwrap_or_default());
+    let mut untold = head.map(|head| UntoldRuns::of(&head.untold)).unwrap_or_default();
     let (mut entries, mut blobs) = (Vec::new(), Vec::new());
     let mut restless = head.is_some_and(|head| head.restless);
     let mut take_in = |raw: Raw| {
         let visit = |record, line| {
             open.apply(&record);
+            untold.apply(&record);
             restless |= matches!(record, Record::Restless { .. });
             entries.extend(Entry::of(&record, &line));
         };
@@ -159,7 +175,7 @@ async fn gather(shelf: &Shelf, head: Option<&Head>, run: &str) -> Result<Gathere
         }
         None => legacy(shelf).await?.into_iter().try_for_each(take_in)?,
     }
-    Ok((entries, open, restless, blobs))
+    Ok(Gathered { entries, open, untold, restless, journals: blobs })
 }
 
 /// A snapshot that is written and not yet valid.
@@ -277,6 +293,22 @@ pub async fn read_shard(
     Ok(entries)
 }
 
+/// The entry `at`, if it only notes something of a file that the same run recorded before, with
+/// what that record told of the work.
+fn with_its_work(of_path: &[Entry], at: usize) -> Option<Entry> {
+    let record = |entry: &Entry| match serde_json::from_slice(&entry.line) {
+        Ok(Record::File(file)) => Some(file),
+        _ => None,
+    };
+    if at == 0 {
+        return None;
+    }
+    let note = record(&of_path[at]).filter(|note| !note.is_work())?;
+    let work = of_path[..at].iter().rev().filter_map(record).find(|file| file.is_work())?;
+    let merged = note.with_work_of(&work)?;
+    Entry::of(&merged, &merged.to_line().into())
+}
+
 struct Writer<'a> {
     shelf: &'a Shelf,
     number: u64,
@@ -295,9 +327,14 @@ impl Writer<'_> {
             let file = of_path.iter().rposition(|entry| matches!(entry.what, What::File(_)));
             // A sighting counts until the file is taken.
             let seen = of_path.iter().skip(file.map_or(0, |at| at + 1)).next_back();
-            for entry in file.map(|at| &of_path[at]).into_iter().chain(seen) {
-                bytes.extend_from_slice(&entry.line);
-                self.builder.push(entry);
+            let merged = file.and_then(|at| with_its_work(of_path, at));
+            if let Some(file) = merged.as_ref().or(file.map(|at| &of_path[at])) {
+                bytes.extend_from_slice(&file.line);
+                self.builder.push(file);
+            }
+            if let Some(seen) = seen {
+                bytes.extend_from_slice(&seen.line);
+                self.builder.push(seen);
             }
         }
         if bytes.is_empty() {

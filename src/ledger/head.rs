@@ -1,6 +1,8 @@
 //! The head of a ledger: which blobs are its state now. Replaced only under the tag that it was
 //! read with.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -52,6 +54,10 @@ pub struct Head {
     pub journals: Vec<String>,
     /// Runs that began and had not ended when their journals were folded.
     pub open: Vec<String>,
+    /// Runs of which no manifest may have told all that they recorded when their journals were
+    /// folded, and how many records those are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub untold: BTreeMap<String, u64>,
     /// The pass that is under way in pieces, if there is one: no other is planned before it is
     /// closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,6 +89,7 @@ impl Head {
             shards: Vec::new(),
             journals: Vec::new(),
             open: Vec::new(),
+            untold: BTreeMap::new(),
             pass: None,
             restless: false,
         }

@@ -6,7 +6,7 @@
 //! takes 2^64 hashes, and harms only files of whoever made them; finding one for somebody else's
 //! path takes 2^128.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::ledger::key::{Key, key};
 use crate::ledger::packed::Packed;
@@ -33,6 +33,7 @@ pub struct Index {
     /// `None`: what the snapshot had seen was ingested since.
     seen: HashMap<Key, Option<Seen>>,
     open: OpenRuns,
+    untold: UntoldRuns,
 }
 
 /// Runs that began and did not end, in the order in which they began.
@@ -54,7 +55,7 @@ impl OpenRuns {
     pub fn apply(&mut self, record: &Record) {
         match record {
             Record::Begin { run, .. } => self.0.push(run.clone()),
-            Record::End { run } => {
+            Record::End { run, .. } => {
                 // A run that ended has also looked after what died before it began; a piece of one,
                 // only after its own.
                 if let Some(began) = self.0.iter().position(|open| open == run) {
@@ -68,12 +69,68 @@ impl OpenRuns {
     }
 }
 
+/// Runs of which no manifest may tell all that they recorded: they have neither ended, nor has a
+/// later run told of all of it. How many records each has, and how many of them were told.
+///
+/// The numbers make the order in which journals are read of no matter: a run that was taken for
+/// dead and goes on recording has more records than were told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UntoldRuns(BTreeMap<String, (u64, u64)>);
+
+impl UntoldRuns {
+    /// As a head tells of them.
+    pub fn of(head: &BTreeMap<String, u64>) -> Self {
+        Self(head.iter().map(|(run, records)| (run.clone(), (*records, 0))).collect())
+    }
+
+    /// Takes in a record.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::File(file) if file.is_work() => match self.0.get_mut(file.run()) {
+                Some((records, _)) => *records += 1,
+                None => drop(self.0.insert(file.run().to_owned(), (1, 0))),
+            },
+            Record::End { run, recovered } => {
+                // Earlier releases did not say how many records they had told of.
+                if !recovered.contains_key(run) {
+                    self.0.remove(run);
+                }
+                for (dead, count) in recovered {
+                    let (_, told) = self.0.entry(dead.clone()).or_default();
+                    *told = (*told).max(*count);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Those that are not told, with the number of their records.
+    pub fn all(&self) -> BTreeMap<String, u64> {
+        let untold = self.0.iter().filter(|(_, (records, told))| records > told);
+        untold.map(|(run, (records, _))| (run.clone(), *records)).collect()
+    }
+
+    /// Whether there are others than `run`.
+    pub fn has_others(&self, run: &str) -> bool {
+        let untold =
+            |(name, (records, told)): (&String, &(u64, u64))| name != run && records > told;
+        self.0.iter().any(untold)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.values().all(|(records, told)| records <= told)
+    }
+}
+
 impl Index {
-    /// Takes a snapshot in place of everything; `open` are the runs that had not ended then.
-    pub fn begin_with(&mut self, snapshot: Snapshot, open: OpenRuns) {
+    /// Takes a snapshot in place of everything; `open` are the runs that had not ended then,
+    /// `untold` those that no manifest may tell of.
+    pub fn begin_with(&mut self, snapshot: Snapshot, open: OpenRuns, untold: UntoldRuns) {
         *self = Self {
             snapshot,
             open,
+            untold,
             folds: self.folds + 1,
             restless: self.restless,
             ..Self::default()
@@ -93,6 +150,7 @@ impl Index {
     /// Takes in a record. The same record twice changes nothing.
     pub fn apply(&mut self, record: &Record) {
         self.open.apply(record);
+        self.untold.apply(record);
         match record {
             Record::File(file) => {
                 let Some((path, known)) = file.known() else { return };
@@ -178,8 +236,18 @@ impl Index {
         self.snapshot.len() + self.added
     }
 
-    /// Whether a run began and did not end.
+    /// Whether a run began and did not end, or nobody has told what it recorded.
     pub fn unclean(&self) -> bool {
-        !self.open.0.is_empty()
+        !self.open.0.is_empty() || !self.untold.is_empty()
+    }
+
+    /// Whether no manifest may tell all that runs other than `run` recorded.
+    pub fn has_others_untold(&self, run: &str) -> bool {
+        self.untold.has_others(run)
+    }
+
+    /// Runs of which no manifest may tell all that they recorded.
+    pub fn untold(&self) -> BTreeMap<String, u64> {
+        self.untold.all()
     }
 }

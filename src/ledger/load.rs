@@ -7,7 +7,7 @@ use crate::ledger::blobs::{HEAD, Shelf, Tagged};
 use crate::ledger::cache::LedgerCache;
 use crate::ledger::error::{BadState, LedgerError, SCHEMA};
 use crate::ledger::head::Head;
-use crate::ledger::index::OpenRuns;
+use crate::ledger::index::{OpenRuns, UntoldRuns};
 use crate::ledger::journal_files::{Own, Raw, legacy, read};
 use crate::ledger::loaded::Loaded;
 use crate::ledger::reach::sum;
@@ -68,7 +68,8 @@ async fn load_under(shelf: &Shelf, head: &Option<Tagged>) -> Result<Loaded, Ledg
         }
         return Ok(loaded);
     };
-    loaded.index.begin_with(snapshot(shelf, head).await?, OpenRuns(head.open.clone()));
+    let (open, untold) = (OpenRuns(head.open.clone()), UntoldRuns::of(&head.untold));
+    loaded.index.begin_with(snapshot(shelf, head).await?, open, untold);
     if head.restless {
         loaded.index.set_restless();
     }

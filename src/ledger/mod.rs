@@ -22,6 +22,7 @@ pub mod journal_files;
 mod key;
 mod load;
 mod loaded;
+mod overview;
 mod packed;
 mod pass;
 mod reach;
@@ -32,7 +33,10 @@ mod snapshot;
 mod sums;
 #[cfg(test)]
 mod tests;
+mod untold;
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use time::OffsetDateTime;
@@ -43,9 +47,8 @@ use crate::ledger::key::key;
 use crate::model::{Md5, RemoteFile, RemotePath};
 use crate::rules::plan::known::{History, Known, Seen};
 use crate::runtime::retry::Policy;
-use crate::state::paths::StatePaths;
 use crate::store::contract::Store;
-use blobs::{HEAD, Shelf};
+use blobs::Shelf;
 use error::LedgerError;
 use index::{Index, OpenRuns};
 use journal::Journal;
@@ -53,10 +56,12 @@ use load::{load, load_with};
 use loaded::Loaded;
 use record::Record;
 use sums::Sums;
+use untold::UntoldFile;
 
 pub use cache::LedgerCache;
 pub use compact::Tuning;
 pub use head::OpenPass;
+pub use overview::{Overview, each_file, head_name, overview};
 pub use rebuild::{Originals, Rebuilt, described, rebuild};
 pub use record::Recorded;
 pub use scan::{Looked, Told, journals, look_through};
@@ -74,6 +79,10 @@ pub struct Ledger {
     pass: Option<OpenPass>,
     as_read: Loaded,
     sums: Sums,
+    /// Records of work that were to be written.
+    records: AtomicU64,
+    /// Dead runs of which this one has told.
+    recovered: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Ledger {
@@ -139,6 +148,8 @@ impl Ledger {
             pass,
             as_read,
             sums: Sums::default(),
+            records: AtomicU64::new(0),
+            recovered: Mutex::default(),
         }
     }
 
@@ -198,13 +209,27 @@ impl Ledger {
         blobs: u64,
         bytes: u64,
     ) -> Result<(), LedgerError> {
+        self.stored(file, known, blobs, bytes, None).await
+    }
+
+    /// As [`Ledger::ingested`]; its commit was confirmed at `at`.
+    pub async fn stored(
+        &self,
+        file: &RemoteFile,
+        known: &Known,
+        blobs: u64,
+        bytes: u64,
+        at: Option<OffsetDateTime>,
+    ) -> Result<(), LedgerError> {
+        self.records.fetch_add(u64::from(blobs > 0 || bytes > 0), Ordering::Relaxed);
         let md5 = match known.history.md5 {
             // What the record before told of the bytes holds on.
             None if known.history.read => self.md5_of(&file.path).await?,
             md5 => md5,
         };
         let known = Known { history: History { md5, ..known.history.clone() }, ..known.clone() };
-        self.journal.write(Record::file(&file.path, &known, &self.run, blobs, bytes)).await
+        let record = Record::file(&file.path, &known, &self.run, blobs, bytes);
+        self.journal.write(record.stored_at(at)).await
     }
 
     /// MD5 of the bytes that were ingested last from `path`, as the source sent them, if its record
@@ -244,10 +269,44 @@ impl Ledger {
         self.journal.reached()
     }
 
-    /// Notes that this run ended in good order. Only after [`Ledger::begin`].
+    /// Notes that this run ended in good order: only after [`Ledger::begin`], and when what it has
+    /// recorded is told by its manifest, durably.
     pub async fn end(&self) -> Result<(), LedgerError> {
         failpoint!("before-end", LedgerError::Closed("failpoint".into()));
-        self.journal.write(Record::End { run: self.run.clone() }).await
+        let mut recovered = self.recovered();
+        recovered.insert(self.run.clone(), self.records());
+        self.journal.write(Record::End { run: self.run.clone(), recovered }).await
+    }
+
+    /// Runs, and pieces of runs, of which no manifest may tell all that they recorded. Those that
+    /// are at work now are among them. With the number of their records.
+    pub fn untold(&self) -> BTreeMap<String, u64> {
+        let mut untold = self.index().untold();
+        untold.remove(&self.run);
+        untold
+    }
+
+    /// What `runs` have recorded, as far as nothing newer of the same path stands in its place.
+    pub async fn files_of(
+        &self,
+        runs: &BTreeMap<String, u64>,
+    ) -> Result<Vec<UntoldFile>, LedgerError> {
+        untold::files_of(&self.shelf, runs).await
+    }
+
+    /// How many files this run (or piece, with those that did it before) has recorded, or tried to.
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::Relaxed)
+    }
+
+    /// From now on [`Ledger::end`] says that all is told of `runs`.
+    pub fn set_recovered(&self, runs: BTreeMap<String, u64>) {
+        *self.recovered.lock().expect("no code panics while it holds this lock") = runs;
+    }
+
+    /// Dead runs of which this one has told.
+    pub fn recovered(&self) -> BTreeMap<String, u64> {
+        self.recovered.lock().expect("no code panics while it holds this lock").clone()
     }
 
     /// Folds journals into the snapshot if there are enough of them; else it is done while records
@@ -300,6 +359,8 @@ impl Ledger {
             pass: None,
             as_read,
             sums,
+            records: AtomicU64::new(recorded.len() as u64),
+            recovered: Mutex::default(),
         };
         Ok((ledger, recorded))
     }
@@ -352,99 +413,4 @@ pub async fn close_pass(
 ) -> Result<(), LedgerError> {
     let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
     pass::close(&shelf, id).await
-}
-
-/// A ledger in numbers.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Overview {
-    /// Paths that are known.
-    pub files: usize,
-    /// How many of them the snapshot knows.
-    pub in_snapshot: usize,
-    /// How often journals were folded into a snapshot.
-    pub generation: u64,
-    /// Shards of the snapshot that hold something.
-    pub shards: usize,
-    /// Bytes of the snapshot, index and shards.
-    pub snapshot_bytes: u64,
-    /// Journals that are not folded yet.
-    pub journals: Vec<String>,
-    /// Lines in them.
-    pub journal_lines: usize,
-    /// Whether a run began and did not end, or is under way.
-    pub unclean: bool,
-    /// Whether it was written by the release before this one; the next run that records something
-    /// takes it over.
-    pub legacy: bool,
-}
-
-/// Reads the ledger of `source` and says what is in it. Changes nothing.
-pub async fn overview(
-    store: Arc<dyn Store>,
-    source: &str,
-    policy: Policy,
-    cancel: CancellationToken,
-) -> Result<Overview, LedgerError> {
-    let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
-    let Loaded { head, index, legacy, lines, .. } = load(&shelf).await?;
-    let head = head.map_or_else(head::Head::empty, |(head, _)| head);
-    Ok(Overview {
-        files: index.len(),
-        in_snapshot: index.snapshot().len(),
-        generation: head.generation,
-        shards: head.shards.iter().flatten().count(),
-        snapshot_bytes: head
-            .index
-            .iter()
-            .chain(head.shards.iter().flatten())
-            .map(|piece| piece.bytes)
-            .sum(),
-        journals: head.journals,
-        journal_lines: lines,
-        unclean: index.unclean(),
-        legacy,
-    })
-}
-
-/// Reads every record of the ledger of `source`, the shards of its snapshot included, and tells
-/// `visit` of each file: of a path that was ingested more than once since the last fold, more than
-/// once, in order. Changes nothing.
-pub async fn each_file(
-    store: Arc<dyn Store>,
-    source: &str,
-    policy: Policy,
-    cancel: CancellationToken,
-    visit: &mut (dyn FnMut(RemotePath, Known) + Send),
-) -> Result<(), LedgerError> {
-    let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
-    let mut take_in = |raw: journal_files::Raw| {
-        let found = raw.scan(|record, _| {
-            if let Record::File(file) = &record
-                && let Some((path, known)) = file.known()
-            {
-                visit(path, known);
-            }
-        });
-        found.map(|_| ()).map_err(|bad| shelf.bad(bad))
-    };
-    let Some((head, _)) = shelf.head().await? else {
-        return journal_files::legacy(&shelf).await?.into_iter().try_for_each(take_in);
-    };
-    for piece in head.shards.iter().flatten() {
-        let bytes = shelf.piece(piece).await?;
-        take_in(journal_files::Raw {
-            blob: shelf.blob(&piece.name)?,
-            bytes,
-            check: record::Check::WherePresent,
-        })?;
-    }
-    for name in &head.journals {
-        take_in(journal_files::read(&shelf, name).await?)?;
-    }
-    Ok(())
-}
-
-/// The name of the head of the ledger of `source`.
-pub fn head_name(source: &str) -> crate::model::BlobName {
-    StatePaths::of(source).ledger(HEAD).expect("our own name is a legal segment")
 }

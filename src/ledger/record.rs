@@ -1,5 +1,6 @@
 //! The lines of a journal: JSON, each with a checksum of its own.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crc_fast::{CrcAlgorithm, checksum};
@@ -45,6 +46,10 @@ pub enum Record {
     End {
         /// The run's id.
         run: String,
+        /// Of how many records of a run a manifest tells: of its own, and of those that died before
+        /// it and that it has told of.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        recovered: BTreeMap<String, u64>,
     },
     /// The line before was cut off by a crash.
     Torn,
@@ -72,6 +77,13 @@ pub struct FileRecord {
     run: String,
     blobs: u64,
     bytes: u64,
+    /// When its commit was confirmed, by the store's clock. Earlier releases did not record this.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
+    stored: Option<OffsetDateTime>,
     #[serde(flatten)]
     history: HistoryRecord,
 }
@@ -189,8 +201,18 @@ impl Record {
             run: run.to_owned(),
             blobs,
             bytes,
+            stored: None,
             history: HistoryRecord::from(&known.history),
         })
+    }
+
+    /// The same record of a file whose commit was confirmed at `at`.
+    #[must_use]
+    pub fn stored_at(self, at: Option<OffsetDateTime>) -> Self {
+        match self {
+            Record::File(file) => Record::File(FileRecord { stored: at, ..file }),
+            other => other,
+        }
     }
 
     /// The record of a sighting.
@@ -338,15 +360,29 @@ pub struct Recorded {
     pub blobs: u64,
     /// Bytes read from the source for it.
     pub bytes: u64,
+    /// When its commit was confirmed, if its record tells.
+    pub stored: Option<OffsetDateTime>,
 }
 
 impl FileRecord {
     /// What it tells, if it was recorded by `run`.
     pub fn of_run(&self, run: &str) -> Option<Recorded> {
-        // What only notes something of a known file is no work that is done.
-        let (path, known) =
-            self.known().filter(|_| self.run == run && (self.blobs > 0 || self.bytes > 0))?;
-        Some(Recorded { path, known, blobs: self.blobs, bytes: self.bytes })
+        let (path, known) = self.known().filter(|_| self.run == run && self.is_work())?;
+        Some(Recorded { path, known, blobs: self.blobs, bytes: self.bytes, stored: self.stored })
+    }
+
+    /// Whether it tells of work that was done. What only notes something of a known file does not.
+    pub fn is_work(&self) -> bool {
+        self.blobs > 0 || self.bytes > 0
+    }
+
+    /// This note of a file, with what `work`, the record of the same version by the same run, told.
+    pub fn with_work_of(self, work: &Self) -> Option<Record> {
+        if self.run != work.run || self.version != work.version {
+            return None;
+        }
+        let Self { blobs, bytes, stored, .. } = *work;
+        Some(Record::File(Self { blobs, bytes, stored, ..self }))
     }
 
     /// Whether it only notes that a file that was recorded before left the source, or could not.
@@ -400,7 +436,7 @@ mod tests {
     use super::*;
 
     fn end(run: &str) -> Record {
-        Record::End { run: run.into() }
+        Record::End { run: run.into(), recovered: BTreeMap::new() }
     }
 
     fn check(bytes: &[u8]) -> Result<(Vec<Record>, bool), String> {

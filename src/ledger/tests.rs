@@ -1,6 +1,7 @@
 //! The ledger against a plain map: many schedules, deaths at every call, two at once, damage of
 //! every kind.
 
+use crate::ledger::blobs::HEAD;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -29,6 +29,7 @@ pub enum Class {
     ShareChanged,
     ShareEmpty,
     Late,
+    TooFew,
     ArchiveDamaged,
     ArchiveEncrypted,
     ArchiveUnsupported,
@@ -69,6 +70,7 @@ impl Class {
         Class::ShareChanged,
         Class::ShareEmpty,
         Class::Late,
+        Class::TooFew,
         Class::ArchiveDamaged,
         Class::ArchiveEncrypted,
         Class::ArchiveUnsupported,
@@ -109,6 +111,7 @@ impl Class {
             Class::ShareChanged => "share_changed",
             Class::ShareEmpty => "share_empty",
             Class::Late => "late",
+            Class::TooFew => "too_few",
             Class::ArchiveDamaged => "archive_damaged",
             Class::ArchiveEncrypted => "archive_encrypted",
             Class::ArchiveUnsupported => "archive_unsupported",
@@ -150,6 +153,7 @@ impl Class {
             Class::ShareChanged => "Another file system stands where the share was.",
             Class::ShareEmpty => "The share is empty, where it held files.",
             Class::Late => "Files wait for longer than they may.",
+            Class::TooFew => "Fewer files are listed than there must be.",
             Class::ArchiveDamaged => "An archive is damaged.",
             Class::ArchiveEncrypted => "An archive needs a password.",
             Class::ArchiveUnsupported => "An archive is of a kind that is not read.",
@@ -226,6 +230,10 @@ impl Class {
             Class::ShareEmpty => {
                 "see whether the share is mounted; if it is empty on purpose, set `share = \
                 \"any\"` in the source for a run"
+            }
+            Class::TooFew => {
+                "ask the sender for the files that are missing; if so few are right, lower \
+                `min_listed`"
             }
             Class::Late => {
                 "it waits for longer than `late_after`: ask its sender, leave it out with \

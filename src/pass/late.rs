@@ -3,12 +3,14 @@
 //! The ledger holds one sighting a file, written when the file is first left or has changed since;
 //! the time of the first one stays with it until the file is taken.
 
+use std::sync::PoisonError;
+
 use time::OffsetDateTime;
 
 use crate::failpoint::left_out;
 use crate::model::RemoteFile;
 use crate::model::failure::Class;
-use crate::report::{Defer, LeftTo, Problem, SourceReport, problem};
+use crate::report::{Defer, LeftTo, Outcome, Problem, SourceReport, problem};
 use crate::rules::plan::as_before;
 use crate::rules::plan::known::{Seen, Unmet};
 use crate::transfer::context::Pass;
@@ -31,6 +33,31 @@ pub async fn sighted(pass: &Pass, report: &mut SourceReport, seen: Seen, defer: 
         let text =
             format!("`{}`: {} since {}", seen.file.path, defer.word(), in_seconds(seen.since));
         report.add_problem(Problem::new(Class::Late, text));
+    }
+}
+
+/// Remembers a file that failed where only the newest files are taken: a newer one that comes must
+/// not hide it.
+pub fn leave_behind(pass: &Pass, file: &RemoteFile, outcome: &Outcome) {
+    if pass.source.selection.newest.is_some() && matches!(outcome, Outcome::Failed(_)) {
+        let mut left = pass.left_behind.lock().unwrap_or_else(PoisonError::into_inner);
+        left.push(file.clone());
+    }
+}
+
+/// Writes down what failed; the ledger must have been begun.
+pub async fn left_behind(pass: &Pass, report: &mut SourceReport) {
+    let left =
+        std::mem::take(&mut *pass.left_behind.lock().unwrap_or_else(PoisonError::into_inner));
+    for file in left {
+        let seen = Seen { why: Some(Unmet::Failed), ..Seen::new(file, OffsetDateTime::now_utc()) };
+        let earlier = pass.ledger.seen(&seen.file.path);
+        if earlier.as_ref().is_some_and(|earlier| earlier.why == seen.why) {
+            continue;
+        }
+        if let Err(error) = pass.ledger.note_seen(&seen.after(earlier.as_ref())).await {
+            report.problems.push(problem(&error));
+        }
     }
 }
 

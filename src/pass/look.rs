@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 
 use super::late;
 use super::login_refusal;
+use super::recovery;
 use super::share;
 use super::source_lock::{self, Ours, Turn};
 use super::steps::{begin, note, open};
@@ -85,10 +86,11 @@ pub async fn look_first(
         {
             return ended(lock, left(source, other)).await;
         }
-        let survey = match lock_while_looking(&pass, again, &mut lock).await {
+        let mut survey = match lock_while_looking(&pass, again, &mut lock).await {
             Ok(survey) => survey,
             Err(other) => return ended(None, left(source, other)).await,
         };
+        recovery::recover(&pass, &mut survey.report).await;
         if !survey.has_work(&pass) {
             let report = idle(&pass, survey).await;
             return ended(lock, report).await;

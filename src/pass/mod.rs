@@ -1,12 +1,16 @@
 //! One source: locked, surveyed, transferred, looked at again, reported.
 
+pub mod expectations;
 pub mod file_log;
 pub mod gone;
 pub mod late;
 pub mod lease;
 pub mod login_refusal;
 pub mod look;
+pub mod look_back;
+pub mod recovery;
 pub mod share;
 pub mod source_lock;
 pub mod steps;
+pub mod stored_report;
 pub mod survey;

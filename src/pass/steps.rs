@@ -1,28 +1,31 @@
 //! The work of one pass over one source: transfers, a second look at young files, the report.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::failpoint::failpoint;
+use crate::failpoint::left_out;
 use crate::ledger::Ledger;
 use crate::ledger::error::LedgerError;
 use crate::model::failure::{Class, Failure};
 use crate::model::{RemoteFile, RemotePath};
+use crate::pass::expectations;
 use crate::pass::file_log;
 use crate::pass::gone;
 use crate::pass::late;
 use crate::pass::login_refusal;
+use crate::pass::look_back;
 use crate::pass::source_lock::Ours;
+use crate::pass::stored_report::write_report;
 use crate::pass::survey::Survey;
-use crate::report::{Defer, Outcome, Problem, SourceReport, Status, problem};
+use crate::report::{Defer, Outcome, Problem, SourceReport, problem};
 use crate::rules::equality;
 use crate::rules::plan::known::{Known, Seen};
 use crate::runtime::parallel::side_by_side;
 use crate::source::pool::Pool;
 use crate::state::paths::StatePaths;
-use crate::store::contract::{Condition, StoreError};
+use crate::store::contract::Condition;
 use crate::transfer::batch_stat::{Answer, Batch, ask_all, in_batches};
 use crate::transfer::budget::Allowance;
 use crate::transfer::context::{LargeFiles, Pass, Restless, Run};
@@ -64,6 +67,7 @@ pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: Ours) -> Source
     ours.over(&mut report).await;
     file_log::close(pass, &mut report).await;
     report.facts.journals = pass.ledger.reached();
+    expectations::after_pass(&run.state, source, run.started, &mut report).await;
     if let Err(error) =
         write_report(run, source, &mut report, run.started, &Condition::Always).await
     {
@@ -109,7 +113,8 @@ pub async fn open_with(
     if let Some(text) = misconfigured(&source) {
         return Err(unusable(Problem::new(Class::Config, text)));
     }
-    let before = login_refusal::before(&run, &source).await.map_err(unusable)?;
+    let before = login_refusal::before(&run, &source).await.map_err(&unusable)?;
+    let (look_back, patterns) = look_back::of(&run, &source).await.map_err(&unusable)?;
     match ledger.await {
         Ok(ledger) => {
             let permits = SourcePermits::new(source.parallel(), source.connections);
@@ -120,6 +125,8 @@ pub async fn open_with(
             let (recheck, restless) =
                 (Allowance::new(source.recheck), Restless::known(ledger.is_restless()));
             let (leaving, missing) = (Leaving::default(), Absences::default());
+            let mut source = source;
+            source.patterns = patterns.unwrap_or(source.patterns);
             Ok(Pass {
                 run,
                 source,
@@ -134,15 +141,11 @@ pub async fn open_with(
                 leaving,
                 missing,
                 restless,
+                look_back,
+                left_behind: Mutex::default(),
             })
         }
-        Err(error) => {
-            let mut report = SourceReport::new(&source.name, pool.address());
-            report.problems.push(problem(&error));
-            report.unusable = true;
-            run.progress.finished(&report);
-            Err(report)
-        }
+        Err(error) => Err(unusable(problem(&error))),
     }
 }
 
@@ -170,9 +173,19 @@ async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
         transfer_all(pass, settled, |one, outcome, _| tell(pass, &one, outcome, report)).await;
     }
     post_action::leave_all(pass, report).await;
+    late::left_behind(pass, report).await;
     late::over_limit(pass, report).await;
     settle_missing(pass, report).await;
-    if begun {
+    // A run that died before it could tell is told of by this one, and is over with it.
+    if begun || (pass.ledger.unclean() && begin(pass, report).await) {
+        end(pass, report).await;
+    }
+}
+
+/// Notes that this run ended, if its manifest tells all that it recorded. Else the next run tells
+/// it, as if this one had died.
+async fn end(pass: &Pass, report: &mut SourceReport) {
+    if left_out!("lines-before-end") || pass.ledger.is_closed() || pass.tells_all().await {
         note(report, pass.ledger.end().await);
     }
 }
@@ -224,6 +237,7 @@ pub async fn give_up<'a>(
 /// Tells the log, the manifest and the report what became of a file.
 pub fn tell(pass: &Pass, one: &Transfer, outcome: Outcome, report: &mut SourceReport) {
     log(pass, one, &outcome);
+    late::leave_behind(pass, &one.file, &outcome);
     report.add(&one.file.path, outcome);
 }
 
@@ -448,49 +462,4 @@ async fn wait(pass: &Pass, files: usize, until: Instant) {
         () = tokio::time::sleep_until(until) => {}
         () = pass.run.cancel.cancelled() => {}
     }
-}
-
-/// A pass's report as it is kept.
-#[derive(serde::Serialize)]
-struct StoredReport<'a> {
-    run: &'a str,
-    #[serde(with = "time::serde::rfc3339")]
-    started: time::OffsetDateTime,
-    #[serde(with = "time::serde::rfc3339")]
-    ended: time::OffsetDateTime,
-    status: Status,
-    #[serde(flatten)]
-    report: &'a SourceReport,
-}
-
-/// Writes a pass's report, beside the ledger. The report names its blob from then on. False:
-/// `condition` does not hold.
-pub async fn write_report(
-    run: &Run,
-    source: &Source,
-    report: &mut SourceReport,
-    started: time::OffsetDateTime,
-    condition: &Condition,
-) -> Result<bool, StoreError> {
-    let name = StatePaths::of(&source.name).report(&run.id);
-    let ended = time::OffsetDateTime::now_utc();
-    report.report = Some(name.as_str().to_owned());
-    report.facts.recorded = run.announcement.is_some();
-    let stored = StoredReport { run: &run.id, started, ended, status: report.status(), report };
-    failpoint!(
-        "before-report",
-        StoreError::new(
-            "writing",
-            name.as_str(),
-            "failpoint",
-            crate::store::contract::StoreKind::Rejected,
-            "failpoint"
-        )
-    );
-    let written = run.state.put_named_json(&name, &stored, condition, "writing a report").await;
-    if written.is_err() {
-        report.report = None;
-    }
-    report.report_sha256 = written?;
-    Ok(report.report_sha256.is_some())
 }

@@ -14,14 +14,16 @@ use crate::model::failure::{Class, Failure};
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, chain};
 use crate::pass::file_log;
 use crate::pass::late::Unmarked;
+use crate::pass::look_back;
 use crate::pass::share::{self, ShareSeen};
 use crate::report::{Defer, Outcome, Problem, SourceReport, in_bytes, problem};
 use crate::rules::equality::{self, Equality};
 use crate::rules::patterns::Patterns;
-use crate::rules::plan::known::{Known, Times};
+use crate::rules::plan::known::{Known, Seen, Times};
 use crate::rules::plan::rest::{Clock, TimeTold};
 use crate::rules::plan::shift::{self, Shift};
 use crate::rules::plan::{Decision, Rules, Skip, Why, decide, decide_finally, settled};
+use crate::rules::selection::{self, Newest, NewestFiles, Selected, SelectionClock};
 use crate::runtime::parallel::side_by_side;
 use crate::source::contract::{Listed, SourceError};
 use crate::source::walk::{Found, Walk};
@@ -79,8 +81,11 @@ pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
     for folder in &pass.source.own_folders {
         survey.report.add_note(folder, "left out: this program itself writes there");
     }
+    look_back::tell(pass, &mut survey.report);
     let call = Call::to_source("list", pass, &pass.source.root);
-    let mut sorting = Sorting { pass, again, survey: &mut survey, held: Vec::new(), newest: None };
+    let ranking = pass.source.selection.newest.map(|rule| (rule, NewestFiles::new(rule)));
+    let (held, newest, wanted) = (Vec::new(), None, 0);
+    let mut sorting = Sorting { pass, again, survey: &mut survey, held, newest, ranking, wanted };
     match pass.source.patterns.exact() {
         Some(paths) => {
             let files = describe_all(pass, paths, &mut sorting.survey.report).await;
@@ -88,7 +93,9 @@ pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
         }
         None => list(pass, &mut sorting).await,
     }
-    let Sorting { held, newest, .. } = sorting;
+    sorting.rank_all();
+    let Sorting { held, newest, wanted, .. } = sorting;
+    too_few(pass, wanted, &mut survey.report);
     tell_unmatched(pass, held.len(), &mut survey);
     match survey.report.problems.first() {
         Some(problem) => call.has_problem(problem),
@@ -103,6 +110,18 @@ pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
     survey.unmarked.tell(&pass.source, &mut survey.report, survey.began.0);
     survey.relisted.sort_by_cached_key(|(file, _)| Ledger::order(&file.path));
     survey
+}
+
+/// Tells of a listing with fewer files than there must be.
+fn too_few(pass: &Pass, wanted: u64, report: &mut SourceReport) {
+    // A listing that broke off is told by itself.
+    if wanted < pass.source.min_listed && report.problems.is_empty() {
+        let text = format!(
+            "{wanted} wanted files were listed, fewer than `min_listed` = {}",
+            pass.source.min_listed
+        );
+        report.add_problem(Problem::new(Class::TooFew, text));
+    }
 }
 
 /// A pattern with a slip in it matches nothing, and all would seem well.
@@ -124,6 +143,10 @@ struct Sorting<'a> {
     held: Vec<RemoteFile>,
     /// The newest time that the source has shown so far.
     newest: Option<OffsetDateTime>,
+    /// Which files are the newest of their group, where only those are taken.
+    ranking: Option<(Newest, NewestFiles)>,
+    /// Files that the patterns want, where their number matters.
+    wanted: u64,
 }
 
 impl Sorting<'_> {
@@ -133,6 +156,15 @@ impl Sorting<'_> {
         // A time in the future is nobody's clock.
         let shown = exact.map(|modified| modified.at).filter(|at| *at <= self.survey.began.0);
         self.newest = self.newest.max(shown);
+        if self.pass.source.min_listed > 0 {
+            self.wanted += u64::from(self.pass.source.patterns.wants(&file.path));
+        }
+        if let Some(file) = self.rank(file) {
+            self.sort_in(file);
+        }
+    }
+
+    fn sort_in(&mut self, file: RemoteFile) {
         // A marker may come after its file.
         if self.pass.source.marker.is_some() {
             return self.hold(file);
@@ -140,11 +172,13 @@ impl Sorting<'_> {
         let none = HashSet::new();
         let known = self.pass.ledger.known(&file.path);
         let seen = self.pass.ledger.seen(&file.path);
+        self.survey.count_kept(self.pass, &file, known.as_ref(), seen.as_ref());
         let patterns = &self.pass.source.patterns;
         let rules = Rules {
             wanted: &|path| patterns.wants(path),
             in_progress: &|path| patterns.in_progress(path),
             again: &|path| self.again.as_ref().is_some_and(|again| again.wants(path)),
+            left_out: &|file, seen| left_out_by(self.pass, file, seen, self.survey.began.0),
             marker: None,
             markers: &none,
             stable_for: self.pass.source.stable_for,
@@ -165,6 +199,46 @@ impl Sorting<'_> {
 }
 
 impl Sorting<'_> {
+    /// Where only the newest files are taken, a file that may be one waits for the end of the
+    /// listing. Those that nothing is to be decided about, or that an earlier run left undone, come
+    /// back.
+    fn rank(&mut self, file: RemoteFile) -> Option<RemoteFile> {
+        let Some((rule, ranking)) = &mut self.ranking else { return Some(file) };
+        let (rule, patterns) = (*rule, &self.pass.source.patterns);
+        let seen = self.pass.ledger.seen(&file.path);
+        let asked_for = self.again.as_ref().is_some_and(|again| again.wants(&file.path));
+        let ranks = patterns.wants(&file.path)
+            && !patterns.in_progress(&file.path)
+            && !asked_for
+            && seen.is_none()
+            && left_out_by(self.pass, &file, None, self.survey.began.0).is_none();
+        if !ranks {
+            return Some(file);
+        }
+        let waiting = ranking.held() + self.held.len() + self.survey.held();
+        let (others, skip) = if waiting < self.pass.run.limits.files {
+            let group = selection::group(rule, &file.path, patterns.pattern_of(&file.path));
+            (ranking.take(group, file), Outcome::Skipped(Skip::NotNewest))
+        } else {
+            (vec![file], Outcome::Deferred(Defer::TooMany))
+        };
+        for other in others {
+            decided(self.pass, &mut self.survey.report, &other, skip.clone());
+        }
+        None
+    }
+
+    /// All is listed: the newest files are known.
+    fn rank_all(&mut self) {
+        let Some((_, ranking)) = self.ranking.take() else { return };
+        let (newest, others) = ranking.finish();
+        for other in others {
+            let skip = Outcome::Skipped(Skip::NotNewest);
+            decided(self.pass, &mut self.survey.report, &other, skip);
+        }
+        newest.into_iter().for_each(|file| self.sort_in(file));
+    }
+
     fn hold(&mut self, file: RemoteFile) {
         if self.held.len() + self.survey.held() < self.pass.run.limits.files
             && self.survey.has_room(self.pass)
@@ -367,6 +441,7 @@ async fn decide_held(
         wanted: &|path| patterns.wants(path),
         in_progress: &|path| patterns.in_progress(path),
         again: &|path| again.as_ref().is_some_and(|again| again.wants(path)),
+        left_out: &|file, seen| left_out_by(pass, file, seen, clock.here),
         marker,
         markers: &markers,
         stable_for: pass.source.stable_for,
@@ -453,6 +528,20 @@ fn decide_open(
     }
 }
 
+/// Why a file is left out by its time or size, if it is.
+fn left_out_by(
+    pass: &Pass,
+    file: &RemoteFile,
+    seen: Option<&Seen>,
+    now: OffsetDateTime,
+) -> Option<Skip> {
+    let clock = SelectionClock { now, settled: pass.look_back.settled };
+    match pass.source.selection.of(file, seen.is_some(), clock) {
+        Selected::No(skip) => Some(skip),
+        Selected::Yes | Selected::Kept => None,
+    }
+}
+
 /// How a listed file's time was told.
 fn told(file: &RemoteFile) -> TimeTold {
     if file.modified.as_ref().is_some_and(equality::is_exact) {
@@ -505,6 +594,23 @@ impl Survey {
             || !pass.missing.is_empty()
             || !self.after.is_empty()
             || !self.relisted.is_empty()
+            || self.report.recovered > 0
+    }
+
+    /// Counts a file that only its history keeps from being too old.
+    fn count_kept(
+        &mut self,
+        pass: &Pass,
+        file: &RemoteFile,
+        known: Option<&Known>,
+        seen: Option<&Seen>,
+    ) {
+        let clock = SelectionClock { now: self.began.0, settled: pass.look_back.settled };
+        let is_kept = pass.source.selection.max_age.is_some()
+            && known.is_none()
+            && pass.source.patterns.wants(&file.path)
+            && pass.source.selection.of(file, seen.is_some(), clock) == Selected::Kept;
+        self.report.kept_by_failure += u64::from(is_kept);
     }
 
     /// Whether names of more files may be kept: long ones take memory as files do.

@@ -3,6 +3,7 @@
 
 use crate::report::proof::{ArchiveClaim, BlobClaim};
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::model::redactor::Redactor;
@@ -69,6 +70,17 @@ pub struct Line {
     /// The archive that it was unpacked as.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive: Option<ArchiveClaim>,
+    /// When its commit was confirmed, by the store's clock: RFC 3339, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<String>,
+    /// The run that brought it over and died before it could say so; this line's run only says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovered: Option<String>,
+}
+
+/// A moment to the second.
+fn rfc3339(at: OffsetDateTime) -> Option<String> {
+    at.to_offset(time::UtcOffset::UTC).replace_nanosecond(0).ok()?.format(&Rfc3339).ok()
 }
 
 impl Line {
@@ -101,6 +113,7 @@ impl Line {
                 line.describe(taken, Some(*version));
             }
             line.bytes = Some(ingested.bytes);
+            line.stored = proof.stored.and_then(rfc3339);
             line.blob = proof.blob.as_ref().map(|(name, size, md5)| BlobClaim {
                 name: name.as_str().to_owned(),
                 size: *size,
@@ -130,6 +143,8 @@ impl Line {
             bytes: None,
             blob: None,
             archive: None,
+            stored: None,
+            recovered: None,
         };
         // Of what is known by its path alone, as a link, nobody can say which version it is.
         let version = (file.size.is_some() || file.modified.is_some()).then(|| Version::of(file));
@@ -206,14 +221,18 @@ mod tests {
     #[test]
     fn a_line_tells_what_can_be_re_checked() {
         let blob = (BlobName::new("acme/in/caf%E9 1%25.csv").expect("legal"), 3, Some([0xab; 16]));
-        let proof =
-            Proof { taken: Some((file(), Version::of(&file()))), blob: Some(blob), archive: None };
+        let proof = Proof {
+            taken: Some((file(), Version::of(&file()))),
+            blob: Some(blob),
+            archive: None,
+            stored: OffsetDateTime::from_unix_timestamp(1_704_070_800).ok(),
+        };
         let plain = Ingested { bytes: 3, stored: 1, proof: Box::new(proof), ..Ingested::default() };
         check(
             Some(Why::New),
             &Outcome::Ingested(plain),
             &expect![[
-                r#"{"path":"/in/caf%E9%201%25.csv","outcome":"ingested","why":"new","size":3,"modified":"2024-01-01T00:00:00Z","precision":"second","version":"47229c09b79bf7b9ec4b257484aef024","bytes":3,"blob":{"name":"acme/in/caf%E9 1%25.csv","size":3,"md5":"abababababababababababababababab"}}"#
+                r#"{"path":"/in/caf%E9%201%25.csv","outcome":"ingested","why":"new","size":3,"modified":"2024-01-01T00:00:00Z","precision":"second","version":"47229c09b79bf7b9ec4b257484aef024","bytes":3,"blob":{"name":"acme/in/caf%E9 1%25.csv","size":3,"md5":"abababababababababababababababab"},"stored":"2024-01-01T01:00:00Z"}"#
             ]],
         );
         let proof = Proof {

@@ -1,6 +1,7 @@
 //! Outcomes to report. A file is counted by what became of it, so the equation
 //! `listed = ingested + unchanged + skipped + gone + deferred + failed` holds by construction.
 
+mod expectation;
 mod facts;
 mod line;
 mod outcome;
@@ -17,6 +18,7 @@ pub use crate::report::outcome::{
 pub use crate::report::run_report::Report;
 pub use crate::report::source_report::{DETAILS, FileLine, LeftTo, Members, SourceReport};
 
+pub use crate::report::expectation::{ExpectationStanding, OpenWindow};
 pub use crate::report::facts::{NamedFacts, Reach};
 pub use crate::report::line::{Line, Word};
 pub use crate::report::proof::{ArchiveClaim, BlobClaim, Proof};

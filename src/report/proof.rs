@@ -1,6 +1,7 @@
 //! What a run claims of a file that it ingested, so that others can check the claim.
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use crate::model::{BlobName, Md5, RemoteFile, Version};
 
@@ -13,6 +14,8 @@ pub struct Proof {
     pub blob: Option<(BlobName, u64, Option<Md5>)>,
     /// The manifest of the archive that it was unpacked as.
     pub archive: Option<BlobName>,
+    /// When its commit was confirmed, by the store's clock.
+    pub stored: Option<OffsetDateTime>,
 }
 
 /// A blob that holds a file as it came.

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use crate::failpoint::left_out;
 use crate::model::RemotePath;
 use crate::model::failure::Class;
+use crate::report::expectation::ExpectationStanding;
 use crate::report::facts::NamedFacts;
 use crate::report::outcome::{Defer, Ingested, Outcome, Problem};
 use crate::report::status::{Signs, Status};
@@ -48,6 +49,10 @@ pub struct SourceReport {
     pub deferred: u64,
     /// Files that could not be brought over.
     pub failed: u64,
+    /// Files that earlier runs stored and died before they could say so. This pass says so; they
+    /// are none of the six counts.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub recovered: u64,
     /// Bytes read from the source for ingested files.
     pub bytes: u64,
     /// Blobs written.
@@ -81,6 +86,13 @@ pub struct SourceReport {
     /// looked at.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub on_trust: u64,
+    /// Files that are older than `max_age` by now and were taken all the same, because earlier runs
+    /// should have taken them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub kept_by_failure: u64,
+    /// The days whose folders were looked at, where folders have dates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub days: Vec<String>,
     /// Files that are stored, but whose removal or move at the source failed.
     pub after_failed: u64,
     /// What a reader should know.
@@ -99,6 +111,9 @@ pub struct SourceReport {
     /// SHA-256 of that blob, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report_sha256: Option<String>,
+    /// How what is expected of the source stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<ExpectationStanding>,
     /// The other blobs that it rests on.
     #[serde(default, skip_serializing_if = "NamedFacts::is_empty")]
     pub facts: NamedFacts,
@@ -239,6 +254,7 @@ impl SourceReport {
         self.gone += part.gone;
         self.deferred += part.deferred;
         self.failed += part.failed;
+        self.recovered += part.recovered;
         self.bytes += part.bytes;
         self.blobs += part.blobs;
         self.members.archives += part.members.archives;
@@ -253,6 +269,7 @@ impl SourceReport {
             .for_each(|(kind, count)| *self.not_unpacked.entry(kind).or_default() += count);
         self.unparsed_lines += part.unparsed_lines;
         self.on_trust += part.on_trust;
+        self.kept_by_failure += part.kept_by_failure;
         self.after_failed += part.after_failed;
         self.unusable |= part.unusable;
         part.skipped_by_reason.into_iter().for_each(|(reason, count)| {
@@ -266,6 +283,9 @@ impl SourceReport {
         part.unparsed_samples.into_iter().for_each(|line| push(&mut self.unparsed_samples, line));
         part.problems.into_iter().for_each(|problem| push(&mut self.problems, problem));
         part.notes.into_iter().for_each(|note| push(&mut self.notes, note));
+        if self.days.is_empty() {
+            self.days = part.days;
+        }
         self.left_to = self.left_to.take().or(part.left_to);
         self.facts.journals.extend(part.facts.journals);
     }
@@ -284,7 +304,8 @@ impl SourceReport {
             unusable: self.unusable,
             wrong: (self.failed > 0 && !left_out!("failures-told"))
                 || self.unparsed_lines > 0
-                || self.problems.iter().any(|problem| problem.class != Class::Interrupted),
+                || self.problems.iter().any(|problem| problem.class != Class::Interrupted)
+                || self.expectations.iter().any(ExpectationStanding::degrades),
             stopped: interrupted || !self.problems.is_empty(),
             left: self.left_to.is_some(),
         })

@@ -59,6 +59,12 @@ impl fmt::Display for SourceReport {
         if self.ingested > 0 {
             writeln!(f, "  {} blobs from {}", self.blobs, in_bytes(self.bytes))?;
         }
+        if self.recovered > 0 {
+            writeln!(f, "  recovered {}: stored by runs that did not end", self.recovered)?;
+        }
+        for unmet in self.expectations.iter().filter(|expected| expected.is_unmet()) {
+            writeln!(f, "  expected: {}", unmet.text())?;
+        }
         if self.members.archives > 0 {
             let Members { archives, members, stored, identical, skipped, links } = self.members;
             let of_links =
@@ -85,6 +91,17 @@ impl fmt::Display for SourceReport {
                 "  {} unchanged files were told by their size alone (`times = \"none\"`)",
                 self.on_trust
             )?;
+        }
+        if self.kept_by_failure > 0 {
+            writeln!(
+                f,
+                "  {} files are older than `max_age` and were left undone by earlier runs: they \
+                are not skipped",
+                self.kept_by_failure
+            )?;
+        }
+        if let (Some(first), Some(last)) = (self.days.first(), self.days.last()) {
+            writeln!(f, "  days: {first} to {last}")?;
         }
         if !self.skipped_by_reason.is_empty() {
             writeln!(f, "  skipped: {}", reasons(&self.skipped_by_reason))?;

@@ -62,6 +62,23 @@ impl Patterns {
         })
     }
 
+    /// The same with other include patterns.
+    pub fn with_include(&self, include: &[String]) -> Result<Self, BadPattern> {
+        let new = Self::new(self.root.clone(), include, &[], &[], None)?;
+        let (exclude, in_progress) = (self.exclude.clone(), self.in_progress.clone());
+        Ok(Self { exclude, in_progress, outside: self.outside.clone(), ..new })
+    }
+
+    /// The include patterns as they are written; none: everything is wanted.
+    pub fn given(&self) -> &[String] {
+        &self.given
+    }
+
+    /// Which of the include patterns matches a file, the first of them.
+    pub fn pattern_of(&self, path: &RemotePath) -> Option<usize> {
+        self.include.matches(as_path(path.below(&self.root)?)).first().copied()
+    }
+
     /// Leaves folders out of the listing, with all that is below them.
     pub fn leave_out(&mut self, folders: &[RemotePath]) {
         self.outside.extend_from_slice(folders);
@@ -138,6 +155,25 @@ impl Patterns {
 
     fn is_outside(&self, path: &RemotePath) -> bool {
         self.outside.iter().any(|outside| path == outside || path.below(outside).is_some())
+    }
+}
+
+/// Many globs that are asked at once which of them match.
+#[derive(Clone, Debug)]
+pub struct GlobIndex {
+    root: RemotePath,
+    globs: Arc<GlobSet>,
+}
+
+impl GlobIndex {
+    /// Compiles `globs`, which are read from `root` on.
+    pub fn new(root: &RemotePath, globs: &[String]) -> Result<Self, BadPattern> {
+        Ok(Self { root: root.clone(), globs: compile(globs)? })
+    }
+
+    /// The places in the list of those that match `path`.
+    pub fn matching(&self, path: &RemotePath) -> Vec<usize> {
+        path.below(&self.root).map_or_else(Vec::new, |below| self.globs.matches(as_path(below)))
     }
 }
 

@@ -80,6 +80,16 @@ pub enum Skip {
     Unreachable,
     /// It is an archive that could not be unpacked and is in quarantine.
     Quarantined,
+    /// It was modified before `modified_after`, or longer ago than `max_age`.
+    TooOld,
+    /// It was modified at or after `modified_before`.
+    TooNew,
+    /// It has less than `min_size`.
+    TooSmall,
+    /// It has more than `max_size`.
+    TooLarge,
+    /// It is none of the `newest`.
+    NotNewest,
 }
 
 impl Skip {
@@ -94,6 +104,11 @@ impl Skip {
             Skip::Special => "special",
             Skip::Unreachable => "unreachable",
             Skip::Quarantined => "quarantined",
+            Skip::TooOld => "too_old",
+            Skip::TooNew => "too_new",
+            Skip::TooSmall => "too_small",
+            Skip::TooLarge => "too_large",
+            Skip::NotNewest => "not_newest",
         }
     }
 }
@@ -106,6 +121,8 @@ pub struct Rules<'a> {
     pub in_progress: &'a (dyn Fn(&RemotePath) -> bool + Sync),
     /// Whether the user asks for this file again though it is known.
     pub again: &'a (dyn Fn(&RemotePath) -> bool + Sync),
+    /// Whether a file is left out by its time or size; the second is what earlier runs saw of it.
+    pub left_out: &'a (dyn Fn(&RemoteFile, Option<&Seen>) -> Option<Skip> + Sync),
     /// The suffix of marker files, if they are used.
     pub marker: Option<&'a str>,
     /// The marker files that the listing holds.
@@ -128,6 +145,12 @@ pub fn decide(
     rules: &Rules<'_>,
 ) -> Decision {
     if let Some(skip) = skipped(&file.path, rules) {
+        return Decision::Skip(skip);
+    }
+    // What the user asks for by name is no old file.
+    if !(rules.again)(&file.path)
+        && let Some(skip) = (rules.left_out)(file, seen)
+    {
         return Decision::Skip(skip);
     }
     let why = match known {
@@ -278,6 +301,7 @@ mod tests {
             wanted: &|_| true,
             in_progress: &|path| path.as_bytes().ends_with(b".part"),
             again: &|_| false,
+            left_out: &|_, _| None,
             marker: None,
             markers: &HashSet::new(),
             stable_for: Duration::from_secs(60),
@@ -396,6 +420,7 @@ mod tests {
             wanted: &|_| true,
             in_progress: &|_| false,
             again: &|_| false,
+            left_out: &|_, _| None,
             marker: Some(".done"),
             markers,
             stable_for: Duration::from_secs(60),
@@ -461,6 +486,7 @@ mod tests {
             wanted: &|_| true,
             in_progress: &|_| false,
             again: &|_| false,
+            left_out: &|_, _| None,
             marker: None,
             markers,
             stable_for: Duration::from_secs(60),

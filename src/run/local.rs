@@ -14,6 +14,7 @@ use crate::jobs::sweep::end_if_silent;
 use crate::ledger::OpenPass;
 use crate::model::chain;
 use crate::model::failure::Class;
+use crate::pass::expectations;
 use crate::pass::look::{EndDeadPasses, LookOutcome, Pieces, left, left_to, look_first};
 use crate::pass::share;
 use crate::pass::steps::work_on;
@@ -83,7 +84,10 @@ pub async fn run(sources: Vec<Source>, options: Options) -> Report {
 /// report.
 async fn pass(run: Arc<Run>, source: Source, again: Again) -> SourceReport {
     let report = match look_first(&run, &source, &again, Pieces::EndIfDead(&Sweeper)).await {
-        LookOutcome::Ended(report) => *report,
+        LookOutcome::Ended(mut report) => {
+            expectations::after_pass(&run.state, &source, run.started, &mut report).await;
+            *report
+        }
         LookOutcome::Work(pass, survey, ours) => work_on(&pass, *survey, ours).await,
         LookOutcome::UnderWay(open) => left(&source, left_to(&open)),
     };

@@ -30,6 +30,8 @@ pub struct Plan {
     pub report: SourceReport,
     /// What would be fetched, in the listing's order.
     pub files: Vec<Planned>,
+    /// The `include` patterns of the days that are looked at, where folders have dates.
+    pub patterns: Vec<String>,
 }
 
 /// A file that would be fetched.
@@ -66,7 +68,7 @@ async fn plan_one(run: Arc<Run>, source: Source, again: Vec<String>) -> Plan {
     let again = local::patterns_again(&source, &again);
     let pass = match crate::pass::steps::open(run, source).await {
         Ok(pass) => Arc::new(pass),
-        Err(report) => return Plan { report, files: Vec::new() },
+        Err(report) => return Plan { report, files: Vec::new(), patterns: Vec::new() },
     };
     let mut survey = crate::pass::survey::survey(&pass, &again).await;
     crate::pass::gone::settle_plan(&pass, &mut survey.report).await;
@@ -75,7 +77,9 @@ async fn plan_one(run: Arc<Run>, source: Source, again: Vec<String>) -> Plan {
     let files = settled
         .chain(survey.unsettled.iter().map(|transfer| planned(&pass, transfer, true)))
         .collect();
-    Plan { report: survey.report, files }
+    let dated = pass.source.dates.is_some();
+    let patterns = if dated { pass.source.patterns.given().to_vec() } else { Vec::new() };
+    Plan { report: survey.report, files, patterns }
 }
 
 fn planned(pass: &Pass, transfer: &crate::transfer::request::Transfer, unsettled: bool) -> Planned {

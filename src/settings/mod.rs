@@ -109,7 +109,7 @@ impl std::error::Error for SettingError {}
 pub struct Section {
     /// The file's name, for messages.
     pub file: String,
-    /// Its dotted name, for messages, as `source.acme`.
+    /// Its dotted name, for messages, as `source.acme`; empty before all tables.
     pub name: String,
     /// The line that it starts on.
     pub line: usize,
@@ -165,7 +165,10 @@ impl Section {
         // Whoever words a problem may quote what stands in the file.
         SettingError {
             place,
-            key: format!("{}.{}", self.name, printable(key.as_bytes())),
+            key: match self.name.as_str() {
+                "" => printable(key.as_bytes()),
+                name => format!("{name}.{}", printable(key.as_bytes())),
+            },
             problem: printable(problem.into().as_bytes()),
         }
     }

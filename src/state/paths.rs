@@ -10,6 +10,8 @@
 //! _blobferry/<source>/archives/<version>.json the manifest of an archive
 //! _blobferry/<source>/quarantine/<version>    the original of an archive that cannot be unpacked
 //! _blobferry/<source>/refused/<version>       why an archive was refused by a limit: see `run::limit_memory`
+//! _blobferry/<source>/expect/<name>/<deadline>.<state>.json  what a window came to
+//! _blobferry/<source>/expect/open.json        how expectations stand: a cache over manifests
 //! _blobferry/<source>/work/<pass>/…           a pass in pieces: see `jobs`
 //! _blobferry/<source>/slots/<n>               one lease for each login
 //! _blobferry/<source>/lock                    the lease of the source
@@ -198,6 +200,21 @@ impl<'a> StatePaths<'a> {
     /// What names of all passes in pieces begin with.
     pub fn passes_folder(self) -> String {
         format!("{ROOT}{}/work/", self.source)
+    }
+
+    /// What names of what is known of expectations begin with.
+    pub fn expectations_folder(self) -> String {
+        format!("{ROOT}{}/expect/", self.source)
+    }
+
+    /// How the expectations of the source stand, and which manifests were counted: a cache.
+    pub fn open_expectations(self) -> BlobName {
+        self.below("expect/open.json")
+    }
+
+    /// That a window of the expectation `name` came to `state`. `deadline` is its [`stamp`].
+    pub fn expectation(self, name: &str, deadline: &str, state: &str) -> BlobName {
+        self.below(&format!("expect/{name}/{deadline}.{state}.json"))
     }
 
     /// The lease of one login.

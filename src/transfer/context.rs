@@ -17,6 +17,7 @@ use crate::history::known_sources::{Before, KnownSources};
 use crate::ledger::{Ledger, LedgerCache};
 use crate::model::redactor::Redactor;
 use crate::model::{ModifiedTime, RemoteFile};
+use crate::rules::date_folders::LookBack;
 use crate::rules::equality;
 use crate::rules::plan::known::Times;
 use crate::rules::plan::rest::rest;
@@ -112,6 +113,11 @@ impl Run {
         }
     }
 
+    /// The time by the store's clock, as far as the store told; else by this machine's.
+    pub fn store_time(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc() - self.store.clock_ahead().unwrap_or_default()
+    }
+
     /// Sees to it that its record is there before anything is done.
     pub async fn announce(&self) {
         if let Some(announcement) = &self.announcement {
@@ -162,6 +168,10 @@ pub struct Pass {
     pub missing: Absences,
     /// Files whose time moves at every look.
     pub restless: Restless,
+    /// How far back it looks.
+    pub look_back: LookBack,
+    /// Files that failed and that the next run must not take for left out.
+    pub left_behind: Mutex<Vec<RemoteFile>>,
 }
 
 /// Counts files whose time moves at every look: of a source that has several, times tell nothing.
@@ -265,6 +275,12 @@ impl Pass {
     /// Waits until a file may be read; `None` when the run is stopped.
     pub async fn admission(&self) -> Option<Admission<'_>> {
         Admission::wait(&self.permits, &self.run.permits, &self.run.cancel).await
+    }
+
+    /// Whether the manifest tells of every file that was recorded, durably. A transfer that was
+    /// given up on the way, or failed after its record, may have recorded a file and told nothing.
+    pub async fn tells_all(&self) -> bool {
+        self.lines.flush().await && self.lines.ingested() >= self.ledger.records()
     }
 
     /// What is taken out of texts that are stored.

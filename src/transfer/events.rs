@@ -26,6 +26,11 @@ pub const FILE: &str = "file";
 /// Files are done with: `source` and a count of each outcome.
 pub const FILES: &str = "files";
 
+/// A window of an expectation came to a state: `source`, `expectation`, `state`. Once.
+pub const EXPECTATION: &str = "expectation";
+/// An expectation was judged: `source`, `expectation`, `met` (1 or 0).
+pub const EXPECTED: &str = "expected";
+
 /// What can become of a file.
 pub const OUTCOMES: &[&str] = &["ingested", "unchanged", "skipped", "gone", "deferred", "failed"];
 
@@ -105,6 +110,16 @@ impl Drop for Call<'_> {
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A window of an expectation came to `state`.
+pub fn expectation(source: &str, expectation: &str, state: &'static str) {
+    tracing::info!(target: TARGET, watch = EXPECTATION, source, expectation, state);
+}
+
+/// An expectation was judged: what is expected is here, or still in time.
+pub fn expected(source: &str, expectation: &str, is_met: bool) {
+    tracing::info!(target: TARGET, watch = EXPECTED, source, expectation, met = u64::from(is_met));
 }
 
 /// A file came to `outcome`.

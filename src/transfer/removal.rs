@@ -1,9 +1,10 @@
 //! Takes one file away at the source: described and removed, or moved, back to back.
 
 use crate::failpoint::{failpoint, left_out};
+use crate::model::failure::Class;
 use crate::model::{RemoteFile, RemotePath, Version};
 use crate::rules::naming;
-use crate::source::contract::{Session, SourceError};
+use crate::source::contract::{Op, Session, SourceError};
 use crate::transfer::context::Pass;
 use crate::transfer::leaving::Due;
 use crate::transfer::settings::{After, DeleteBy};
@@ -32,12 +33,7 @@ pub async fn remove_or_move(
     }
     failpoint!(
         "before-after-action",
-        SourceError::new(
-            crate::source::contract::Op::Remove,
-            "failpoint",
-            crate::model::failure::Class::Protocol,
-            "failpoint"
-        )
+        SourceError::new(Op::Remove, "failpoint", Class::Protocol, "failpoint")
     );
     match &pass.source.after {
         After::Keep => return Ok(Removed::Changed),
@@ -46,7 +42,8 @@ pub async fn remove_or_move(
         }
         After::Delete => session.remove(path).await?,
         After::Move(target) => {
-            let target = below(target, &pass.source.root, path);
+            let target = dated(pass, &due.file)?.unwrap_or_else(|| target.clone());
+            let target = below(&target, &pass.source.root, path);
             // Yesterday's file of the same name keeps its place.
             let taken = session.stat(&target).await?.is_some();
             session
@@ -78,6 +75,17 @@ async fn by_rename(
         session.rename(&aside, path).await?;
     }
     Ok(Removed::Changed)
+}
+
+/// The folder to move `file` to, if that has dates: those of the file's time in the source's zone.
+fn dated(pass: &Pass, file: &RemoteFile) -> Result<Option<RemotePath>, SourceError> {
+    let Some(pattern) = &pass.source.move_to else { return Ok(None) };
+    let Some(modified) = &file.modified else {
+        let text = "it has no modified time, and `after` moves files to folders by theirs";
+        return Err(SourceError::new(Op::Rename, pass.pool.address(), Class::Config, text));
+    };
+    let local = pass.source.time_zone.local(modified.at);
+    Ok(Some(RemotePath::from(pattern.at(local).as_str())))
 }
 
 /// `path` below `target` as it is below `root`.

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::model::{BlobName, hex};
-use crate::report::{Line, Problem, problem};
+use crate::report::{Line, Problem, Word, problem};
 use crate::runtime::retry::{Policy, retry};
 use crate::store::contract::{Store, StoreError, StoreKind};
 
@@ -124,6 +124,8 @@ struct Waiting {
     wanted: bool,
     /// Whether somebody else appends them.
     kept: bool,
+    /// Lines of files that this run has ingested itself.
+    ingested: u64,
     bytes: Vec<u8>,
 }
 
@@ -183,6 +185,8 @@ impl Lines {
     pub fn push(&self, line: &Line) {
         let mut waiting = self.waiting();
         if waiting.wanted {
+            let is_own = line.outcome == Word::Ingested && line.recovered.is_none();
+            waiting.ingested += u64::from(is_own);
             waiting.bytes.extend(line.to_bytes());
         }
     }
@@ -197,6 +201,17 @@ impl Lines {
         if full {
             self.append().await;
         }
+    }
+
+    /// How many lines tell of files that this run has ingested itself.
+    pub fn ingested(&self) -> u64 {
+        self.waiting().ingested
+    }
+
+    /// Appends what waits; whether everything that was noted is in the manifest, durably.
+    pub async fn flush(&self) -> bool {
+        self.append().await;
+        self.out.lock().await.broken.is_none()
     }
 
     /// Appends what waits. What was written.

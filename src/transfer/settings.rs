@@ -11,10 +11,14 @@ use time::UtcOffset;
 use crate::archive::limits::Limits as ArchiveLimits;
 use crate::archive::options::Options;
 use crate::model::RemotePath;
+use crate::rules::date_folders::{DateFolders, DatePattern};
+use crate::rules::expect::Expectation;
 use crate::rules::naming::Naming;
 use crate::rules::patterns::{NameGlobs, Patterns};
 use crate::rules::plan::known::Times;
 use crate::rules::schedule::Schedule;
+use crate::rules::selection::FileSelection;
+use crate::rules::time_zone::TimeZone;
 use crate::runtime::retry::Policy;
 use crate::source::contract::Endpoint;
 
@@ -70,6 +74,8 @@ pub struct Source {
     pub unusable: Option<String>,
     /// Folders in it that the program itself writes to; they are left out.
     pub own_folders: Vec<RemotePath>,
+    /// Which files are expected of it, by when.
+    pub expectations: Vec<Expectation>,
     /// Suffix of marker files: `X` is taken only when `X` + suffix is there.
     pub marker: Option<String>,
     /// Whether a blob of another writer at our name is taken over when its bytes are equal.
@@ -83,6 +89,18 @@ pub struct Source {
     pub retry_auth_after: Duration,
     /// When it is due, beside the ticks of the timer; `None`: at each.
     pub schedule: Option<Schedule>,
+    /// The zone that its dates and times are meant in.
+    pub time_zone: TimeZone,
+    /// Which of the wanted files are taken, by time, size and rank.
+    pub selection: FileSelection,
+    /// Fewer wanted files in a listing are told.
+    pub min_listed: u64,
+    /// Its folders that have dates in their names; `patterns` matches them at any time.
+    pub dates: Option<DateFolders>,
+    /// Where `after` moves files, if that has dates.
+    pub move_to: Option<DatePattern>,
+    /// What should be known of its settings.
+    pub notes: Vec<String>,
 }
 
 impl Source {

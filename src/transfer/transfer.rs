@@ -189,6 +189,7 @@ async fn attempt_described(
     };
     let known = known_of(transfer, &identity, taken.read.as_ref());
     let ticket = Some(ticket).filter(|_| !left_out!("ticket-until-durable"));
+    taken.ingested.proof.stored = Some(pass.run.store_time());
     record(pass, file, &known, &taken.ingested).await?;
     let ticket = ticket.filter(|_| left_out!("ticket-for-the-record-alone"));
     taken.ingested.proof.taken = Some((file.clone(), version));
@@ -459,7 +460,8 @@ async fn record(
 ) -> Result<(), TransferError> {
     let blobs = ingested.stored + ingested.identical + ingested.originals;
     failpoint!("before-record", TransferError::Defect("a step that a test lets fail"));
-    pass.ledger.ingested(file, known, blobs, ingested.bytes).await?;
+    let stored = ingested.proof.stored;
+    pass.ledger.stored(file, known, blobs, ingested.bytes, stored).await?;
     failpoint!("after-record", TransferError::Defect("a step that a test lets fail"));
     Ok(())
 }

@@ -87,7 +87,7 @@ fn ls_tells_what_arrived_however_old_the_file_is() {
     assert_eq!(site.say(&["run"]).code, Some(0));
     let came = site.say(&["ls", "--arrived", "1h"]);
     assert!(came.out.contains("acme/old.csv"), "{}", came.out);
-    assert!(came.err.contains("NAME") && came.err.contains("1 blob, 1 B"), "{}", came.err);
+    assert!(came.err.contains("STORED") && came.err.contains("1 file, 1 B"), "{}", came.err);
     assert!(site.say(&["ls", "--arrived", "2999-01-01"]).out.is_empty());
     assert!(site.say(&["ls", "nothing/"]).err.contains("no blob whose name begins with"));
 }

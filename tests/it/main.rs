@@ -17,6 +17,8 @@ mod busy_storage;
 #[cfg(target_os = "linux")]
 mod corpus;
 #[cfg(test)]
+mod date_folders;
+#[cfg(test)]
 #[cfg(unix)]
 mod docs;
 #[cfg(test)]
@@ -25,6 +27,9 @@ mod e2e;
 #[cfg(test)]
 #[cfg(unix)]
 mod events;
+#[cfg(test)]
+#[cfg(unix)]
+mod expect;
 #[cfg(test)]
 #[cfg(unix)]
 mod failpoints;
@@ -65,6 +70,8 @@ mod parity;
 #[cfg(unix)]
 mod refused_storage;
 #[cfg(test)]
+mod selection;
+#[cfg(test)]
 #[cfg(unix)]
 mod served;
 #[cfg(test)]
@@ -85,6 +92,8 @@ mod source_contract;
 mod store_contract;
 #[cfg(test)]
 mod tidy;
+#[cfg(test)]
+mod time_zones;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod upgrade;

@@ -253,6 +253,19 @@ impl Seen {
 
 /// Settings that are as they are meant to be, but should be known.
 fn settings(lines: &mut Lines, source: &Source) {
+    for note in &source.notes {
+        lines.tell(
+            Line::note("settings", note)
+                .hint("in a pattern such a group is an alternative, and no date"),
+        );
+    }
+    let now = time::OffsetDateTime::now_utc();
+    if let Some(text) = source.schedule.as_ref().and_then(|schedule| schedule.left_out(now)) {
+        lines.tell(
+            Line::note("schedule", text)
+                .hint("choose an hour that clocks show in each night, or leave `time_zone` UTC"),
+        );
+    }
     if source.versions == Versions::Overwrite {
         lines.tell(
             Line::note("settings", "`versions = \"overwrite\"` replaces blobs")

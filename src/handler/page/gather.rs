@@ -4,8 +4,10 @@ use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use time::{Duration, OffsetDateTime};
 
+use super::expected::{self, ExpectedFeed};
 use super::overview::ArrivedFile;
 use super::view::{Run, Stored};
+use crate::history::arrivals;
 use crate::history::files_by_name::{self, NameQuery, NamesFound};
 use crate::history::record::RunRecord;
 use crate::history::records::Records;
@@ -34,6 +36,8 @@ pub struct Shelf<'a> {
     pub state: StateStore,
     /// The sources whose reports are looked for.
     pub sources: &'a [&'a str],
+    /// Those of which something is expected.
+    pub expecting: Vec<&'a str>,
     /// What no page may repeat.
     pub redactor: &'a Redactor,
     /// Runs of this process: they are newer than their records.
@@ -107,6 +111,29 @@ impl Shelf<'_> {
             Some(ArrivedFile { source: hit.source, path, size: hit.size, run: hit.run, by })
         });
         Ok(arrived.take(most).collect())
+    }
+
+    /// How what is expected stood when it was judged last.
+    pub async fn expected(&self, only: Option<&str>) -> Vec<ExpectedFeed> {
+        let mut feeds = Vec::new();
+        for source in
+            self.expecting.iter().filter(|source| only.is_none_or(|only| only == **source))
+        {
+            match arrivals::standings(&self.state, source).await {
+                Ok(standings) => feeds.extend(standings.into_iter().map(|mut standing| {
+                    for path in &mut standing.paths {
+                        *path = self.redactor.name(path);
+                    }
+                    ExpectedFeed { source: (*source).to_owned(), standing }
+                })),
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::warn!(source, error, "What is expected of a source cannot be read.");
+                }
+            }
+        }
+        expected::sort(&mut feeds);
+        feeds
     }
 
     /// Files of this name.

@@ -6,6 +6,7 @@
 //! `local` shows the pages without a Functions host, to whoever sits at this machine.
 
 mod chart;
+mod expected;
 mod gather;
 mod html;
 pub mod local;
@@ -105,7 +106,10 @@ pub async fn answer(
         now,
     };
     let state = StateStore::new(desk.store.clone(), desk.redactor.clone(), Policy::default());
-    let shelf = Shelf { state, sources: &sources, redactor: desk.redactor, here: desk.here };
+    let expecting = desk.sources.iter().filter(|source| !source.expectations.is_empty());
+    let expecting = expecting.map(|source| source.name.as_str()).collect();
+    let (sources_told, redactor, here) = (&sources[..], desk.redactor, desk.here);
+    let shelf = Shelf { state, sources: sources_told, expecting, redactor, here };
     let made = match asked {
         Asked::List(limit) => list(&frame, &shelf, *limit).await,
         Asked::One(id) => one(&frame, &shelf, id).await,
@@ -142,6 +146,7 @@ async fn known(
         configured: frame.sources,
         next: &frame.next,
         arrived: Vec::new(),
+        expected: shelf.expected(only).await,
         now: frame.now,
     };
     let names = frame.sources.iter().filter(|name| only.is_none_or(|only| only == **name));

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
+use super::expected::ExpectedFeed;
 use super::view::{Pass, Run};
 use crate::history::files_by_name::began;
 use crate::history::source_index::SourceIndex;
@@ -26,6 +27,8 @@ pub enum SourceWord {
     Down,
     /// Files fail, or a folder is not listed.
     Failing,
+    /// A file that is expected is not here.
+    Missing,
     /// Files wait for longer than they may.
     Stuck,
     /// No run has ended for too long.
@@ -48,6 +51,7 @@ impl SourceWord {
         match self {
             SourceWord::Down => "Down",
             SourceWord::Failing => "Failing",
+            SourceWord::Missing => "Missing",
             SourceWord::Stuck => "Stuck",
             SourceWord::Silent => "Silent",
             SourceWord::Abandoned => "Abandoned",
@@ -152,6 +156,8 @@ pub struct StatusOverview {
     pub answer: String,
     /// Sources, the worst first, then the longest in that state.
     pub sources: Vec<SourceState>,
+    /// What is expected, missing files first.
+    pub expected: Vec<ExpectedFeed>,
     /// Files that arrived last, newest first.
     pub arrived: Vec<ArrivedFile>,
 }
@@ -168,6 +174,8 @@ pub struct KnownOfSources<'a> {
     pub next: &'a BTreeMap<String, OffsetDateTime>,
     /// Files that arrived last, newest first.
     pub arrived: Vec<ArrivedFile>,
+    /// What is expected, missing files first.
+    pub expected: Vec<ExpectedFeed>,
     /// Now.
     pub now: OffsetDateTime,
 }
@@ -180,7 +188,13 @@ impl StatusOverview {
         sources.sort_by(|one, other| {
             (one.word, one.since, &one.name).cmp(&(other.word, other.since, &other.name))
         });
-        Self { as_of: known.now, answer: answer(&sources), sources, arrived: known.arrived }
+        Self {
+            as_of: known.now,
+            answer: answer(&sources),
+            sources,
+            expected: known.expected,
+            arrived: known.arrived,
+        }
     }
 
     /// How many sources need a person.
@@ -246,7 +260,13 @@ fn source(known: &KnownOfSources<'_>, name: &str) -> SourceState {
     let running = passes().any(|(run, pass)| run.is_running() && pass.is_running());
     let next = known.next.get(name).copied();
     let silent = looked.is_some_and(|looked| is_silent(looked, next, known.now));
-    let word = word(state.as_deref(), &needs, running, silent);
+    let is_missed = |feed: &ExpectedFeed| feed.source == name && feed.standing.degrades();
+    let missing = known.expected.iter().any(is_missed);
+    let word = match word(state.as_deref(), &needs, running, silent) {
+        SourceWord::Failing if missing && needs.is_empty() => SourceWord::Missing,
+        better if missing && better > SourceWord::Missing => SourceWord::Missing,
+        word => word,
+    };
     SourceState {
         name: name.to_owned(),
         address: passes()

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 use time::{Duration, OffsetDateTime};
 
 use super::chart::{bar, equation};
+use super::expected;
 use super::html::{self as parts, Frame, at, home, legend, run_link, starting, with, word};
 use super::overview::{ArrivedFile, Need, SourceState, SourceWord, StatusOverview};
 use super::view::{Pass, Run, span};
@@ -21,6 +22,7 @@ pub fn list(frame: &Frame<'_>, overview: &StatusOverview, runs: &[Run]) -> Strin
     let empty = overview.sources.iter().all(|source| source.word == SourceWord::NoRunYet);
     let live = html! {
         h1.big { (icon(overview)) (overview.answer) }
+        @if let Some(expected) = expected::answer(&overview.expected) { p.lead { (expected) "." } }
         @if !overview.arrived.is_empty() { p.lead { (lead(overview)) } }
         (parts::as_of(frame))
         @if empty && runs.is_empty() { (steps(overview)) }
@@ -31,6 +33,7 @@ pub fn list(frame: &Frame<'_>, overview: &StatusOverview, runs: &[Run]) -> Strin
                 p.q.s { "and " (needing.len() - NEEDS) " more, in the list of sources" }
             }
         }
+        (expected::section(&overview.expected))
         @if !overview.arrived.is_empty() { (arrived(frame, &overview.arrived)) }
         @if !empty { (sources(frame, overview)) }
         @if !runs.is_empty() { (history(frame, runs)) }
@@ -105,6 +108,7 @@ pub fn shown(word: SourceWord) -> Markup {
     let (class, name) = match word {
         SourceWord::Down => ("bad", "i-bad"),
         SourceWord::Failing => ("bad", "i-fail"),
+        SourceWord::Missing => ("bad", "i-late"),
         SourceWord::Stuck | SourceWord::Interrupted | SourceWord::Abandoned => ("warn", "i-stuck"),
         SourceWord::Silent => ("warn", "i-late"),
         SourceWord::Running => ("live", "i-run"),

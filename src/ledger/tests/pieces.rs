@@ -104,7 +104,7 @@ async fn a_piece_that_was_killed_tells_what_it_had_recorded() {
     assert!(open(&store, "look", SMALL).await.expect("it opens").unclean());
     let (again, recorded) = opened(0, "run/0").await.expect("it opens");
     assert!(again.unclean());
-    assert_eq!(recorded, [Recorded { path: file.path, known, blobs: 3, bytes: 4 }]);
+    assert_eq!(recorded, [Recorded { path: file.path, known, blobs: 3, bytes: 4, stored: None }]);
     again.begin(NOW).await.expect("it begins");
     again.end().await.expect("it ends");
     assert!(opened(1, "run/1").await.expect("it opens").1.is_empty());

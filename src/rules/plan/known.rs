@@ -161,6 +161,8 @@ pub enum Unmet {
     Unreachable,
     /// It changed while it was read.
     Changed,
+    /// It failed, in a source that takes the newest files only: it is tried again all the same.
+    Failed,
     /// Of the source as a whole: files waited because the run had enough to do.
     TooMany,
 }
@@ -171,13 +173,14 @@ impl Unmet {
         match self {
             Unmet::Unreachable => "unreachable",
             Unmet::Changed => "changed_during_read",
+            Unmet::Failed => "failed",
             Unmet::TooMany => "too_many",
         }
     }
 
     /// Reads [`Unmet::word`]. A word of a later release says nothing.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Unmet::Unreachable, Unmet::Changed, Unmet::TooMany]
+        [Unmet::Unreachable, Unmet::Changed, Unmet::Failed, Unmet::TooMany]
             .into_iter()
             .find(|unmet| unmet.word() == word)
     }

@@ -16,7 +16,7 @@ use super::fields::{Fields, any};
 use super::operation::Tie;
 use super::sampling::{SAMPLED, is_chosen};
 use crate::telemetry::insights::labels::QUEUED;
-use crate::transfer::events::{CALL, FILE, FILES, OUTCOMES, TARGET, WATCH};
+use crate::transfer::events::{CALL, EXPECTATION, EXPECTED, FILE, FILES, OUTCOMES, TARGET, WATCH};
 
 /// Hears what concerns us.
 struct Bridge(Arc<Insights>);
@@ -53,6 +53,8 @@ impl<S: Subscriber> Layer<S> for Bridge {
             Some(FILE) => self.0.file(&fields),
             Some(FILES) => self.0.files(&fields),
             Some(QUEUED) => self.0.taken(&fields),
+            Some(EXPECTATION) => self.0.expectation(&fields),
+            Some(EXPECTED) => self.0.expected(&fields),
             _ if level == Level::ERROR
                 && (fields.text("class").is_some() || fields.text("panic").is_some()) =>
             {
@@ -154,6 +156,24 @@ impl Insights {
         for outcome in OUTCOMES.iter().copied().filter(|outcome| *outcome != "ingested") {
             self.meters.count(outcome, fields.number(outcome).unwrap_or(0), &labels);
         }
+    }
+
+    fn of_expectation(&self, fields: &Fields) -> Vec<KeyValue> {
+        let name = self.cleaner.name(fields.text("expectation").unwrap_or_default());
+        [self.labels(fields), vec![KeyValue::new("expectation", name)]].concat()
+    }
+
+    fn expectation(&self, fields: &Fields) {
+        let mut labels = self.of_expectation(fields);
+        let state = fields.text("state").unwrap_or_default().to_owned();
+        labels.push(KeyValue::new("state", state));
+        self.meters.expectations.add(1, &labels);
+    }
+
+    fn expected(&self, fields: &Fields) {
+        self.meters
+            .expected
+            .record(fields.number("met").unwrap_or(0), &self.of_expectation(fields));
     }
 
     fn taken(&self, fields: &Fields) {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Histogram, Meter};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 
 use super::operation::Tie;
 
@@ -23,12 +23,18 @@ pub mod names {
     pub const QUEUE_AGE: &str = "ingest_queue_age_seconds";
     /// Memory of the process while runs go on.
     pub const MEMORY: &str = "ingest_resident_memory_bytes";
+    /// Windows of expectations that came to a `state`, by `source` and `expectation`.
+    pub const EXPECTATIONS: &str = "ingest_expectations_total";
+    /// 1 while what is expected is here or in time, 0 while it is late or missed.
+    pub const EXPECTATION_MET: &str = "ingest_expectation_met";
     /// All of them.
-    pub const ALL: &[&str] = &[FILES, BYTES, FAILURES, LAG, DURATION, QUEUE_AGE, MEMORY];
+    pub const ALL: &[&str] =
+        &[FILES, BYTES, FAILURES, LAG, DURATION, QUEUE_AGE, MEMORY, EXPECTATIONS, EXPECTATION_MET];
     /// The status of a run that ended without a word: it panicked.
     pub const BROKEN: &str = "broken";
     /// Their labels.
-    pub const LABELS: &[&str] = &["source", "outcome", "class", "trigger", "status"];
+    pub const LABELS: &[&str] =
+        &["source", "outcome", "class", "trigger", "status", "expectation", "state"];
 }
 
 /// What is measured. Labels have few values: a source, an outcome, a class; never a path.
@@ -45,6 +51,10 @@ pub struct Meters {
     pub duration: Histogram<f64>,
     /// Seconds that work waited in the queue.
     pub queue_age: Histogram<f64>,
+    /// Windows of expectations by source, expectation and state.
+    pub expectations: Counter<u64>,
+    /// Whether what is expected is here or in time, by source and expectation.
+    pub expected: Gauge<u64>,
 }
 
 impl Meters {
@@ -72,6 +82,8 @@ impl Meters {
             failures: meter.u64_counter(names::FAILURES).with_unit("{failure}").build(),
             lag: meter.f64_histogram(names::LAG).with_unit("s").build(),
             duration: meter.f64_histogram(names::DURATION).with_unit("s").build(),
+            expectations: meter.u64_counter(names::EXPECTATIONS).with_unit("{window}").build(),
+            expected: meter.u64_gauge(names::EXPECTATION_MET).build(),
             queue_age: meter.f64_histogram(names::QUEUE_AGE).with_unit("s").build(),
         }
     }

@@ -53,6 +53,13 @@ impl World {
         Self { folder, _server: server }
     }
 
+    /// Adds lines to the end of its configuration.
+    pub fn append(&self, lines: &str) {
+        let path = self.folder.path().join("ingest.toml");
+        let before = std::fs::read_to_string(&path).expect("it is there");
+        std::fs::write(&path, before + "\n" + lines).expect("written");
+    }
+
     /// Adds a file to the source.
     pub fn file(&self, path: &str, bytes: &[u8]) {
         let path = self.folder.path().join("files").join(path);

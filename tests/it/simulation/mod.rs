@@ -32,6 +32,8 @@
 //!   `report_adds_up`
 //! - I10 *only work*: without its ledger nothing that is stored changes or comes twice.
 //!   `lose_ledger`
+//! - I11 *all told*: of every record some run's manifest has a line, whoever was killed between the
+//!   two. `every_record_has_a_line`
 //! - and that it ends: nobody hangs, no pass stays open, the queue runs empty.
 //!
 //! One thing is counted and not judged: when leases are lost and a plan message comes twice, one

@@ -48,6 +48,10 @@ pub enum Mutant {
     OvertakenWrite,
     /// Members take the place of others though their archive is another one by now.
     OldMembers,
+    /// A run ends in the ledger before the last of its lines are in its manifest.
+    LinesDropped,
+    /// What a dead run recorded is looked for when its journals were folded and are gone.
+    FoldedFirst,
 }
 
 pub fn is_users(name: &BlobName) -> bool {
@@ -65,6 +69,8 @@ impl Mutant {
             Self::AnyJournal => Some("last-journal"),
             Self::OvertakenWrite => Some("overtaken-write"),
             Self::OldMembers => Some("newest-archive"),
+            Self::LinesDropped => Some("lines-before-end"),
+            Self::FoldedFirst => Some("folded-untold"),
             _ => None,
         }
     }
@@ -233,4 +239,14 @@ fn an_overtaken_write_is_noticed() {
 #[test]
 fn old_members_in_the_place_of_newer_ones_are_noticed() {
     caught_within(Mutant::OldMembers, &[Kind::Contended], 800..1_300, "I8");
+}
+
+#[test]
+fn a_run_that_ends_before_its_last_lines_are_written_is_noticed() {
+    caught(Mutant::LinesDropped, &[Kind::Inline], 500, "I11");
+}
+
+#[test]
+fn journals_of_a_dead_run_that_are_folded_before_they_are_told_are_noticed() {
+    caught(Mutant::FoldedFirst, &[Kind::Inline, Kind::Mixed], 1_000, "I11");
 }

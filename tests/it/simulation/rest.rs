@@ -27,6 +27,7 @@ pub async fn at_rest(sim: &Arc<Sim>, after: &After) {
         }
     }
     every_file_is_recorded(sim, &files.into_iter().collect(), after);
+    every_record_has_a_line(sim);
     no_version_twice(sim);
     no_path_twice_in_the_snapshot(sim);
     newest_is_stored(sim);
@@ -52,6 +53,31 @@ fn every_file_is_recorded(sim: &Sim, files: &HashSet<(String, String)>, after: &
     if let Some(path) = left {
         sim.violation(format!(
             "I2 nothing lost: `{path}` is still at the source, though it is to be removed"
+        ));
+    }
+}
+
+/// I11: of every record that was ever durable, some run's manifest has a line, whoever died.
+fn every_record_has_a_line(sim: &Sim) {
+    let mut told = HashSet::new();
+    let manifest = |name: &String| name.contains("/runs/") && name.ends_with(".jsonl");
+    for name in sim.store.names().into_iter().filter(manifest) {
+        let bytes = sim.store.content(&name).unwrap_or_default();
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let line: Value = serde_json::from_slice(line).unwrap_or_default();
+            if line["outcome"] == "ingested" {
+                let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+                told.insert((text("path"), text("version")));
+                if !line["recovered"].is_null() {
+                    sim.count("lines recovered");
+                }
+            }
+        }
+    }
+    let recorded = sim.witness.lock().unwrap().recorded.clone();
+    if let Some((path, version)) = recorded.iter().find(|record| !told.contains(*record)) {
+        sim.violation(format!(
+            "I11 all told: version {version} of `{path}` is recorded, and no manifest tells of it"
         ));
     }
 }

@@ -382,12 +382,12 @@ async fn more_lines_than_fit_in_memory_at_once_are_appended_as_they_come() {
 #[tokio::test]
 async fn a_run_that_could_not_write_its_manifest_says_so() {
     let world = full();
-    // Journal, begin, four records, end come before it.
+    // Journal, begin, four records come before it; the end of the run comes last.
     let appends = {
         let like = full();
         like.run().await.requests.appends
     };
-    world.store.fault(Op::Append, appends, Fault::Refused(StoreKind::Denied));
+    world.store.fault(Op::Append, appends - 1, Fault::Refused(StoreKind::Denied));
     let ran = world.run().await;
     assert_eq!(ran.brief(), "degraded: ingested 4, problem [store_auth]", "{ran}");
     assert!(ran.to_string().contains("its manifest is incomplete: appending to"), "{ran}");

@@ -21,7 +21,7 @@ async fn a_plan_says_what_a_run_would_do_and_changes_nothing() {
     world.put("/young", "y", now());
     world.put("/known", "xx", super::LONG_AGO + 9);
     let (names, counts) = (world.store.names(), world.store.counts());
-    let Plan { report, files } = planned(&world).await;
+    let Plan { report, files, .. } = planned(&world).await;
     let lines: Vec<String> = files
         .iter()
         .map(|file| {
@@ -51,7 +51,7 @@ async fn a_plan_says_what_a_run_would_do_and_changes_nothing() {
 async fn a_plan_comes_before_the_first_run_has_made_the_container() {
     let world = World::of(blobferry::source::memory::MemoryServer::new(), MemoryStore::missing())
         .file("/a", "x");
-    let Plan { report, files } = planned(&world).await;
+    let Plan { report, files, .. } = planned(&world).await;
     assert!(!report.unusable && report.problems.is_empty(), "{report}");
     assert_eq!(files.iter().map(|file| file.blob.as_str()).collect::<Vec<_>>(), ["acme/a"]);
     assert_eq!(world.store.names(), Vec::<String>::new());

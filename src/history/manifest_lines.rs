@@ -1,0 +1,95 @@
+//! The lines of a run's manifest, read a part at a time.
+
+use std::collections::HashSet;
+
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+
+use crate::history::files_by_name::began;
+use crate::model::BlobName;
+use crate::report::{Line, Word};
+use crate::runtime::retry::retry;
+use crate::state::paths::{StatePaths, day, is_run_id};
+use crate::state::store::{StateError, StateStore};
+use crate::store::contract::StoreError;
+
+/// Bytes that are read at once.
+const PART: u64 = 4 << 20;
+/// A line is shorter than this by far.
+const LONGEST: usize = 16 << 20;
+/// A run that goes on for longer is looked for no more.
+const LONGEST_RUN: Duration = Duration::days(7);
+
+/// Tells `visit` of each line of the manifest `name` that can be read, and says how many bytes it
+/// has; 0 if there is none. A killed run may have left part of a line at its end, which is none.
+pub async fn each_line(
+    state: &StateStore,
+    name: &BlobName,
+    visit: &mut (dyn FnMut(Line) + Send),
+) -> Result<u64, StoreError> {
+    let (mut at, mut rest) = (0, Vec::new());
+    let never = tokio_util::sync::CancellationToken::new();
+    loop {
+        let once = |_| state.store().read(name, at, PART);
+        let found = retry(state.policy(), &never, "reading a manifest", once).await?;
+        let Some((info, bytes)) = found else { return Ok(at) };
+        at += bytes.len() as u64;
+        rest.extend_from_slice(&bytes);
+        let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let lines = rest[..whole].split(|byte| *byte == b'\n');
+        lines.filter_map(|line| Line::parse(line).ok()).for_each(&mut *visit);
+        rest.drain(..whole);
+        if bytes.is_empty() || at >= info.size || rest.len() > LONGEST {
+            return Ok(at);
+        }
+    }
+}
+
+/// A line of a file that was stored.
+#[derive(Clone, Debug)]
+pub struct StoredLine {
+    /// The line.
+    pub line: Line,
+    /// The run whose manifest has it.
+    pub run: String,
+    /// When the file was stored.
+    pub stored: OffsetDateTime,
+    /// Whether that is only the time at which its run began.
+    pub approximate: bool,
+}
+
+/// Files of `source` that were stored at `since` or later, each once.
+pub async fn stored_since(
+    state: &StateStore,
+    source: &str,
+    since: OffsetDateTime,
+) -> Result<Vec<StoredLine>, StateError> {
+    let paths = StatePaths::of(source);
+    let folder = paths.runs_folder();
+    // A run may have begun well before it stored its last file.
+    let first = day((since - LONGEST_RUN).date());
+    let runs = state
+        .list(&folder, "listing manifests", |info| {
+            let run = info.name.rsplit('/').next()?.strip_suffix(".jsonl")?;
+            (is_run_id(run) && run[..8] >= *first).then(|| run.to_owned())
+        })
+        .await?;
+    let (mut found, mut told) = (Vec::new(), HashSet::new());
+    for run in runs {
+        let mut visit = |line: Line| {
+            let exact =
+                line.stored.as_deref().and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
+            let Some(stored) = exact.or_else(|| began(&run)) else { return };
+            let by = line.recovered.clone().unwrap_or_else(|| run.clone());
+            if line.outcome == Word::Ingested
+                && stored >= since
+                && told.insert((by, line.path.clone(), line.version.clone()))
+            {
+                let approximate = exact.is_none();
+                found.push(StoredLine { line, run: run.clone(), stored, approximate });
+            }
+        };
+        each_line(state, &paths.manifest(&run), &mut visit).await?;
+    }
+    Ok(found)
+}

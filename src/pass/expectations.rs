@@ -1,0 +1,469 @@
+//! Judges what is expected of a source, by what manifests tell, and alerts once of what changes.
+//!
+//! ```text
+//! _blobferry/<source>/expect/<name>/<deadline>.<state>.json   a transition: its one writer alerts
+//! _blobferry/<source>/expect/open.json   which manifests were counted; losing it costs reading
+//! ```
+//!
+//! The judgement is a pure function of configuration, manifests, looks and a clock, so that it may
+//! be made by anybody, at any time, twice at once.
+
+use std::collections::BTreeSet;
+
+use time::OffsetDateTime;
+
+use crate::history::arrivals::{self, ArrivalsWanted, CountedFact, OpenExpectations};
+use crate::history::files_by_name::began;
+use crate::history::source_index::SourceIndex;
+use crate::model::failure::Class;
+use crate::model::{RemotePath, chain};
+use crate::report::{ExpectationStanding, OpenWindow, Problem, SourceReport, Word};
+use crate::rules::expect::{
+    Arrival, Expectation, ExpectedWhen, Hindrance, LastLook, WhyUnmet, WindowState, WindowVerdict,
+    judge_age, judge_windows, why,
+};
+use crate::rules::expect_due::ExpectedWindow;
+use crate::rules::expect_files::ExpectedIndex;
+use crate::rules::patterns::Patterns;
+use crate::state::paths::{StatePaths, stamp};
+use crate::state::store::{StateError, StateStore};
+use crate::store::contract::Condition;
+use crate::transfer::events;
+use crate::transfer::settings::Source;
+
+/// How far back windows are judged.
+const REACH: time::Duration = time::Duration::days(8);
+/// Windows of an expectation that are judged at once.
+const MOST_WINDOWS: usize = 64;
+
+/// Whether what changes is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// Transitions are written, and alerted of by whoever is first.
+    Alert,
+    /// Nothing is written: a look at another time.
+    Silent,
+}
+
+/// A transition of a window.
+struct Transition {
+    /// What its blob is named by: the deadline, or since when files are stale.
+    at: String,
+    state: &'static str,
+    standing: ExpectationStanding,
+}
+
+/// How one expectation stands, and what may have changed.
+struct Judged {
+    standing: ExpectationStanding,
+    transitions: Vec<Transition>,
+}
+
+/// Judges the expectations of `source` at the end of a pass, and tells the report.
+pub async fn after_pass(
+    state: &StateStore,
+    source: &Source,
+    started: OffsetDateTime,
+    report: &mut SourceReport,
+) {
+    if source.expectations.is_empty() || report.left_to.is_some() {
+        return;
+    }
+    let look = Some(LastLook { began: started, whole: is_whole(report) });
+    let now = OffsetDateTime::now_utc();
+    match judge(state, source, now, look, Telling::Alert).await {
+        Ok(standings) => report.expectations = standings,
+        Err(error) => report.problems.push(unreadable(&error)),
+    }
+}
+
+fn unreadable(error: &StateError) -> Problem {
+    let Problem { class, message, .. } = crate::report::problem(error);
+    Problem::new(class, format!("judging what is expected: {message}"))
+}
+
+/// Whether a pass has listed all of its source.
+fn is_whole(report: &SourceReport) -> bool {
+    let of_files = [Class::AfterAction, Class::ArchiveUnsupported, Class::Ledger, Class::Late];
+    !report.unusable && report.problems.iter().all(|problem| of_files.contains(&problem.class))
+}
+
+/// The last look at `source` as the index of sources tells of it.
+pub fn last_look(index: &SourceIndex, source: &str) -> Option<LastLook> {
+    let entry = index.sources.get(source)?;
+    let began = began(entry.run.as_deref()?)?;
+    let whole = entry.standing.as_ref().is_none_or(|standing| {
+        !["failed", "interrupted", "abandoned"].contains(&standing.word.as_str())
+            && standing.troubles.values().all(|trouble| trouble.files > 0)
+    });
+    Some(LastLook { began, whole })
+}
+
+/// Judges the expectations of each of `sources` at `now`, whether it is due or not. What cannot be
+/// read is told in the log, and the next tick tries again.
+pub async fn at_tick(
+    state: &StateStore,
+    sources: &[Source],
+    index: &SourceIndex,
+    now: OffsetDateTime,
+) {
+    for source in sources.iter().filter(|source| !source.expectations.is_empty()) {
+        let look = last_look(index, &source.name);
+        if let Err(error) = judge(state, source, now, look, Telling::Alert).await {
+            tracing::warn!(
+                source = source.name,
+                error = chain(&error),
+                "Warning: what is expected of a source cannot be judged; the next tick tries again."
+            );
+        }
+    }
+}
+
+/// How each expectation of `source` stands at `now`.
+pub async fn judge(
+    state: &StateStore,
+    source: &Source,
+    now: OffsetDateTime,
+    look: Option<LastLook>,
+    telling: Telling,
+) -> Result<Vec<ExpectationStanding>, StateError> {
+    let files = source.expectations.iter().map(|of| &of.files);
+    // They were compiled when the configuration was read.
+    let Ok(index) = ExpectedIndex::new(&source.root, files) else { return Ok(Vec::new()) };
+    let waits_for = |path: &RemotePath| !index.owners(path).is_empty();
+    let wanted = ArrivalsWanted {
+        source: &source.name,
+        made_from: source.expectations.iter().map(|of| of.files.text()).collect(),
+        waits_for: &waits_for,
+        reach: reach(source),
+        keeps: telling == Telling::Alert,
+    };
+    let open = arrivals::gather(state, &wanted, now).await?;
+    let meant = meant(&open, &index, source.expectations.len());
+    let judged: Vec<Judged> = source
+        .expectations
+        .iter()
+        .zip(&meant)
+        .map(|(of, meant)| judge_one(of, (open.since, meant), look, now))
+        .collect();
+    let standings: Vec<ExpectationStanding> =
+        judged.iter().map(|judged| judged.standing.clone()).collect();
+    if telling == Telling::Alert {
+        let before = open.clone();
+        let mut open = open;
+        for (of, judged) in source.expectations.iter().zip(judged) {
+            for transition in judged.transitions {
+                tell(state, source, of, transition, &mut open).await?;
+            }
+        }
+        open.standings.clone_from(&standings);
+        if open != before || open.is_changed {
+            arrivals::keep(state, &source.name, &open).await?;
+        }
+        for standing in &standings {
+            events::expected(&source.name, &standing.name, !standing.is_unmet());
+        }
+    }
+    Ok(standings)
+}
+
+/// How far back manifests are read.
+fn reach(source: &Source) -> time::Duration {
+    let of = |of: &Expectation| match &of.when {
+        ExpectedWhen::By { window, grace, .. } => {
+            let window = time::Duration::try_from(window.unwrap_or_default()).unwrap_or_default();
+            window + *grace + time::Duration::DAY
+        }
+        ExpectedWhen::MaxAge(age) => time::Duration::try_from(*age).unwrap_or_default() + REACH,
+    };
+    source.expectations.iter().map(of).fold(REACH, time::Duration::max)
+}
+
+/// A line about a file that an expectation may mean, with the file's path.
+type Meant<'a> = (RemotePath, &'a CountedFact);
+
+/// The lines of `open`, by the expectation that may mean them.
+fn meant<'a>(
+    open: &'a OpenExpectations,
+    index: &ExpectedIndex,
+    expectations: usize,
+) -> Vec<Vec<Meant<'a>>> {
+    let mut meant = vec![Vec::new(); expectations];
+    for fact in &open.facts {
+        let Some(path) = fact.remote_path() else { continue };
+        for owner in index.owners(&path) {
+            meant[owner].push((path.clone(), fact));
+        }
+    }
+    meant
+}
+
+fn judge_one(
+    of: &Expectation,
+    (since, open): (Option<OffsetDateTime>, &Vec<Meant<'_>>),
+    look: Option<LastLook>,
+    now: OffsetDateTime,
+) -> Judged {
+    match &of.when {
+        ExpectedWhen::MaxAge(age) => {
+            let all = arrived(open, |_| true);
+            let (verdict, since) = judge_age(of, *age, &all, now);
+            fresh_or_stale(of, verdict, since, hindered(open, look, of, now))
+        }
+        ExpectedWhen::By { deadlines, window, grace } => {
+            let mut windows = deadlines.windows((*window, *grace), now, REACH, MOST_WINDOWS);
+            // A name tells its day however early the file comes.
+            if of.files.is_dated() {
+                for window in &mut windows {
+                    window.start = window.start.min(window.deadline - time::Duration::WEEK);
+                }
+            }
+            let wanted = |window: &ExpectedWindow| {
+                if open.is_empty() {
+                    return Vec::new();
+                }
+                let patterns = of.files.at(window.local);
+                arrived(open, |path| patterns.wants(path))
+            };
+            let verdicts = judge_windows(of, &windows, wanted, now);
+            // Before the expectation was there, nobody was waiting.
+            let known: Vec<(ExpectedWindow, WindowVerdict)> = windows
+                .into_iter()
+                .zip(verdicts)
+                .filter(|(window, verdict)| {
+                    since.is_none_or(|since| window.deadline > since)
+                        || verdict.state == WindowState::Met
+                })
+                .collect();
+            of_windows(of, &known, (since, open), look, now)
+        }
+    }
+}
+
+/// What was stored and is meant, in the order in which it was stored.
+fn arrived(open: &[Meant<'_>], wants: impl Fn(&RemotePath) -> bool) -> Vec<Arrival> {
+    let mut all: Vec<Arrival> = open
+        .iter()
+        .filter(|(path, fact)| fact.outcome == Word::Ingested && wants(path))
+        .filter_map(|(path, fact)| fact.arrival(path))
+        .collect();
+    all.sort_by_key(|arrival| arrival.stored);
+    // A line that was recovered may be there twice.
+    all.dedup();
+    all
+}
+
+/// What hinders a file that is meant, by the newest line about one.
+fn hindrance(open: &[Meant<'_>], patterns: &Patterns, start: OffsetDateTime) -> Option<Hindrance> {
+    let mut told = BTreeSet::new();
+    open.iter().rev().find_map(|(path, fact)| {
+        // The newest line of a path counts.
+        let is_newest = told.insert(path);
+        let is_near = began(&fact.run).is_some_and(|began| began >= start);
+        if !is_newest || !is_near || fact.outcome == Word::Ingested || !patterns.wants(path) {
+            return None;
+        }
+        let reason = fact.reason.clone().unwrap_or_default();
+        match fact.outcome {
+            Word::Failed => Some(Hindrance::Failed(reason)),
+            Word::Deferred => Some(Hindrance::Deferred(reason)),
+            _ => None,
+        }
+    })
+}
+
+fn hindered(
+    open: &[Meant<'_>],
+    look: Option<LastLook>,
+    of: &Expectation,
+    now: OffsetDateTime,
+) -> WhyUnmet {
+    let patterns = of.files.at(time::PrimitiveDateTime::new(now.date(), now.time()));
+    let looked = look.map_or(now, |look| look.began);
+    why(hindrance(open, &patterns, now - REACH).as_ref(), look, looked)
+}
+
+fn of_windows(
+    of: &Expectation,
+    known: &[(ExpectedWindow, WindowVerdict)],
+    (since, open): (Option<OffsetDateTime>, &Vec<Meant<'_>>),
+    look: Option<LastLook>,
+    now: OffsetDateTime,
+) -> Judged {
+    let is_over = |(window, _): &&(ExpectedWindow, WindowVerdict)| window.deadline <= now;
+    let newest = known.iter().rfind(is_over);
+    let next = known.iter().find(|(window, _)| window.deadline > now);
+    let last_met = known
+        .iter()
+        .rfind(|(_, verdict)| verdict.state == WindowState::Met)
+        .map(|(window, _)| window.deadline);
+    let next = next.map(|(window, verdict)| (*window, verdict.clone()));
+    let told = |window: &ExpectedWindow, verdict: &WindowVerdict| {
+        let patterns = of.files.at(window.local);
+        let is_unmet = matches!(verdict.state, WindowState::Late | WindowState::Missed);
+        let why = (is_unmet && verdict.recovered_at.is_none()).then(|| {
+            let hindrance = hindrance(open, &patterns, window.start);
+            why(hindrance.as_ref(), look, window.deadline)
+        });
+        let since = match verdict.state {
+            WindowState::Late => Some(window.deadline),
+            WindowState::Missed => Some(window.end),
+            _ => None,
+        };
+        ExpectationStanding {
+            deadline: Some(window.deadline),
+            why,
+            since,
+            last_met,
+            next: next.as_ref().filter(|(open, _)| open.deadline != window.deadline).map(
+                |(open, verdict)| OpenWindow { deadline: open.deadline, state: verdict.state },
+            ),
+            ..standing(of, verdict)
+        }
+    };
+    let mut transitions = Vec::new();
+    for (window, verdict) in known {
+        let at = stamp(window.deadline);
+        let mut add = |state| {
+            transitions.push(Transition { at: at.clone(), state, standing: told(window, verdict) });
+        };
+        // What was met before anybody looked is no news.
+        let is_news = since.is_none_or(|since| window.deadline > since);
+        if verdict.state != WindowState::Due && is_news {
+            add(verdict.state.word());
+        }
+        if verdict.recovered_at.is_some() && is_news {
+            add(RECOVERED);
+        }
+    }
+    let standing = match (newest, &next) {
+        (Some((window, verdict)), _) => told(window, verdict),
+        (None, Some((window, verdict))) => told(window, verdict),
+        // No deadline is left in all years to come.
+        (None, None) => ExpectationStanding { state: WindowState::Due, ..standing(of, &NOTHING) },
+    };
+    Judged { standing, transitions }
+}
+
+/// The state of a missed window whose files came after all, in the names of blobs.
+const RECOVERED: &str = "recovered";
+/// The stamp of files that were never seen.
+const NEVER: &str = "never";
+
+/// A window of which nothing is known.
+const NOTHING: WindowVerdict = WindowVerdict {
+    state: WindowState::Due,
+    count: 0,
+    unmet: None,
+    late_by: None,
+    recovered_at: None,
+    paths: Vec::new(),
+    approximate: false,
+    ours: None,
+};
+
+fn standing(of: &Expectation, verdict: &WindowVerdict) -> ExpectationStanding {
+    ExpectationStanding {
+        name: of.name.clone(),
+        severity: of.severity,
+        state: verdict.state,
+        deadline: None,
+        count: verdict.count,
+        expected: of.min_count,
+        unmet: verdict.unmet.filter(|_| verdict.state != WindowState::Due),
+        why: None,
+        since: None,
+        late_by: verdict.late_by.map(time::Duration::whole_seconds),
+        delay_is_ours: verdict.ours,
+        recovered_at: verdict.recovered_at,
+        paths: verdict.paths.iter().map(ToString::to_string).collect(),
+        approximate: verdict.approximate,
+        last_met: None,
+        next: None,
+    }
+}
+
+fn fresh_or_stale(
+    of: &Expectation,
+    verdict: WindowVerdict,
+    since: Option<OffsetDateTime>,
+    why: WhyUnmet,
+) -> Judged {
+    let mut standing = standing(of, &verdict);
+    standing.since = since;
+    standing.why = (verdict.state == WindowState::Missed).then_some(why);
+    let at = since.map_or_else(|| NEVER.to_owned(), stamp);
+    let missed = verdict.state == WindowState::Missed;
+    let transition =
+        Transition { at, state: WindowState::Missed.word(), standing: standing.clone() };
+    let transitions = if missed { vec![transition] } else { Vec::new() };
+    Judged { standing, transitions }
+}
+
+/// Writes a transition, unless that is done; whoever writes it alerts.
+async fn tell(
+    state: &StateStore,
+    source: &Source,
+    of: &Expectation,
+    transition: Transition,
+    open: &mut OpenExpectations,
+) -> Result<(), StateError> {
+    let Transition { at, state: word, standing } = transition;
+    let key = format!("{}/{at}.{word}", of.name);
+    if open.told.contains(&key) {
+        return Ok(());
+    }
+    let name = StatePaths::of(&source.name).expectation(&of.name, &at, word);
+    let doing = "writing what became of an expectation";
+    let first = state.put_json(&name, &standing, &Condition::IfAbsent, doing).await?.is_some();
+    open.told.insert(key);
+    if first {
+        alert(source, word, &standing);
+    }
+    Ok(())
+}
+
+/// Tells people of a transition, once.
+fn alert(source: &Source, word: &'static str, standing: &ExpectationStanding) {
+    let (source, expectation) = (&source.name, &standing.name);
+    events::expectation(source, expectation, word);
+    let (reason, deadline) = (standing.reason(), standing.deadline.map(stamp));
+    let last_met = standing.last_met.map(stamp);
+    match word {
+        RECOVERED => {
+            tracing::info!(source, expectation, deadline, "A file that was missed came after all.")
+        }
+        _ => match standing.state {
+            WindowState::Missed if standing.severity == crate::rules::expect::Severity::Error => {
+                tracing::error!(
+                    source,
+                    expectation,
+                    deadline,
+                    reason,
+                    last_met,
+                    "An expected file is missing."
+                );
+            }
+            WindowState::Missed => tracing::warn!(
+                source,
+                expectation,
+                deadline,
+                reason,
+                last_met,
+                "Warning: an expected file is missing."
+            ),
+            WindowState::Late => tracing::warn!(
+                source,
+                expectation,
+                deadline,
+                reason,
+                last_met,
+                "Warning: an expected file is late."
+            ),
+            WindowState::Met | WindowState::Due => {
+                let late_by = standing.late_by;
+                tracing::info!(source, expectation, deadline, late_by, "What is expected is here.");
+            }
+        },
+    }
+}

@@ -1,0 +1,331 @@
+//! The deadlines of an expectation, on the clock of a time zone. Pure.
+//!
+//! A deadline that clocks leave out is the first instant after the gap; one that comes twice is the
+//! later one, so that nobody is alarmed too early.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::time::Duration;
+
+use croner::Cron;
+use time::{Date, OffsetDateTime, PrimitiveDateTime, Time, Weekday};
+
+use crate::rules::time_zone::{Repeated, TimeZone};
+
+/// Without a `window`, what was stored earlier before a deadline does not count.
+pub const LONGEST_WINDOW: time::Duration = time::Duration::WEEK;
+/// How far deadlines are looked for: a day of the year that is left out four times.
+const MOST_DAYS: u32 = 5 * 366;
+
+/// When deadlines are.
+#[derive(Clone, Debug)]
+pub struct Deadlines {
+    /// The time of day, or the times.
+    pub times: DeadlineTimes,
+    /// The days of the week that have deadlines.
+    pub days: Vec<Weekday>,
+    /// Days without.
+    pub except: BTreeSet<Date>,
+    /// Whose clock it is.
+    pub zone: TimeZone,
+}
+
+/// The times of deadlines on a day.
+#[derive(Clone, Debug)]
+pub enum DeadlineTimes {
+    /// One a day.
+    At(Time),
+    /// Those of a cron expression.
+    Cron(Box<Cron>),
+}
+
+impl DeadlineTimes {
+    /// Reads `07:00` or `07:00:30`.
+    pub fn at(text: &str) -> Option<Self> {
+        let minutes = time::macros::format_description!("[hour]:[minute]");
+        let seconds = time::macros::format_description!("[hour]:[minute]:[second]");
+        let time = Time::parse(text, minutes).or_else(|_| Time::parse(text, seconds));
+        time.ok().map(Self::At)
+    }
+
+    /// Reads five fields, minute first.
+    pub fn cron(text: &str) -> Result<Self, String> {
+        if text.split_whitespace().count() != 5 {
+            return Err("has not five fields; allowed is `minute hour day month weekday`".into());
+        }
+        let cron = Cron::from_str(text);
+        cron.map(|cron| Self::Cron(Box::new(cron)))
+            .map_err(|error| format!("is no cron expression: {error}"))
+    }
+
+    /// The last time on the clock at or before `local` (after it, for `Direction::Next`).
+    fn beside(&self, local: PrimitiveDateTime, to: Direction) -> Option<PrimitiveDateTime> {
+        match (self, to) {
+            (Self::At(time), Direction::Last) => {
+                let today = local.date().with_time(*time);
+                if today <= local { Some(today) } else { today.checked_sub(time::Duration::DAY) }
+            }
+            (Self::At(time), Direction::Next) => {
+                let today = local.date().with_time(*time);
+                if today > local { Some(today) } else { today.checked_add(time::Duration::DAY) }
+            }
+            // The clock on the wall is taken for UTC: what a zone leaves out or shows twice is
+            // decided in one place, for both kinds of times.
+            (Self::Cron(cron), Direction::Last) => {
+                wall(cron.find_previous_occurrence(&chrono(local)?, true).ok()?)
+            }
+            (Self::Cron(cron), Direction::Next) => {
+                wall(cron.find_next_occurrence(&chrono(local)?, false).ok()?)
+            }
+        }
+    }
+}
+
+/// A span in which files are expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpectedWindow {
+    /// What was stored after this counts.
+    pub start: OffsetDateTime,
+    /// By when.
+    pub deadline: OffsetDateTime,
+    /// When it is missed.
+    pub end: OffsetDateTime,
+    /// The deadline on the clock of its zone: placeholders tell this date.
+    pub local: PrimitiveDateTime,
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    Last,
+    Next,
+}
+
+fn chrono(local: PrimitiveDateTime) -> Option<chrono::DateTime<chrono::Utc>> {
+    chrono::DateTime::from_timestamp(local.assume_utc().unix_timestamp(), 0)
+}
+
+fn wall(at: chrono::DateTime<chrono::Utc>) -> Option<PrimitiveDateTime> {
+    let at = OffsetDateTime::from_unix_timestamp(at.timestamp()).ok()?;
+    Some(PrimitiveDateTime::new(at.date(), at.time()))
+}
+
+/// A deadline: the instant, and what the clock shows.
+type DeadlineAt = (OffsetDateTime, PrimitiveDateTime);
+
+impl Deadlines {
+    fn allows(&self, day: Date) -> bool {
+        self.days.contains(&day.weekday()) && !self.except.contains(&day)
+    }
+
+    fn instant(&self, local: PrimitiveDateTime) -> OffsetDateTime {
+        self.zone.instant(local, Repeated::Second)
+    }
+
+    /// The allowed time on the clock before or after `local`.
+    fn step(&self, local: PrimitiveDateTime, to: Direction) -> Option<PrimitiveDateTime> {
+        let mut at = local;
+        for _ in 0..MOST_DAYS {
+            at = self.times.beside(at, to)?;
+            if self.allows(at.date()) {
+                return Some(at);
+            }
+            // The rest of this day is left out too.
+            at = match to {
+                Direction::Last => at.date().midnight().checked_sub(time::Duration::SECOND)?,
+                Direction::Next => at.date().next_day()?.midnight(),
+            };
+            if matches!(to, Direction::Next) {
+                at = at.checked_sub(time::Duration::SECOND)?;
+            }
+        }
+        None
+    }
+
+    /// The last deadline at or before `now`.
+    pub fn last(&self, now: OffsetDateTime) -> Option<DeadlineAt> {
+        let mut local = self.zone.local(now).checked_add(time::Duration::hours(25))?;
+        for _ in 0..MOST_DAYS {
+            local = self.step(local, Direction::Last)?;
+            let at = self.instant(local);
+            if at <= now {
+                return Some((at, local));
+            }
+            local = local.checked_sub(time::Duration::SECOND)?;
+        }
+        None
+    }
+
+    /// The first deadline after `now`.
+    pub fn next(&self, now: OffsetDateTime) -> Option<DeadlineAt> {
+        let mut local = self.zone.local(now).checked_sub(time::Duration::hours(25))?;
+        for _ in 0..MOST_DAYS {
+            local = self.step(local, Direction::Next)?;
+            let at = self.instant(local);
+            if at > now {
+                return Some((at, local));
+            }
+        }
+        None
+    }
+
+    /// The windows that matter at `now`, in order: those whose deadlines are at most `reach` old,
+    /// never more than `most` of them, at least the last one; then the open one.
+    pub fn windows(
+        &self,
+        (window, grace): (Option<Duration>, Duration),
+        now: OffsetDateTime,
+        reach: time::Duration,
+        most: usize,
+    ) -> Vec<ExpectedWindow> {
+        let mut deadlines = Vec::from_iter(self.next(now));
+        let mut at = now;
+        while let Some(deadline) = self.last(at) {
+            deadlines.push(deadline);
+            // One more, for where the window of the oldest begins.
+            if now - deadline.0 > reach || deadlines.len() > most + 1 {
+                break;
+            }
+            at = deadline.0 - time::Duration::SECOND;
+        }
+        deadlines.reverse();
+        let of = |before: Option<&DeadlineAt>, (deadline, local): DeadlineAt| {
+            let longest = deadline - LONGEST_WINDOW;
+            let start = match window {
+                Some(window) => deadline - window,
+                None => before.map_or(longest, |(before, _)| (*before).max(longest)),
+            };
+            ExpectedWindow { start, deadline, end: deadline + grace, local }
+        };
+        let windows = deadlines.iter().enumerate();
+        let mut windows: Vec<ExpectedWindow> = windows
+            .map(|(n, deadline)| of(n.checked_sub(1).map(|before| &deadlines[before]), *deadline))
+            .collect();
+        // A day that clocks have gone forward over may give the same instant twice.
+        windows.dedup_by_key(|window| window.deadline);
+        if windows.len() > 2 {
+            windows.remove(0);
+        }
+        windows
+    }
+}
+
+/// Reads `mon-fri` or `mon,wed,sat`; `None`: it names no days.
+pub fn days(text: &str) -> Option<Vec<Weekday>> {
+    let mut found = Vec::new();
+    for part in text.split(',') {
+        match part.trim().split_once('-') {
+            None => found.push(day(part)?),
+            Some((first, last)) => {
+                let (mut at, last) = (day(first)?, day(last)?);
+                loop {
+                    found.push(at);
+                    if at == last {
+                        break;
+                    }
+                    at = at.next();
+                }
+            }
+        }
+    }
+    Some(found)
+}
+
+/// Every day of the week.
+pub fn all_days() -> Vec<Weekday> {
+    days("mon-sun").unwrap_or_default()
+}
+
+fn day(text: &str) -> Option<Weekday> {
+    Some(match text.trim().to_ascii_lowercase().as_str() {
+        "mon" => Weekday::Monday,
+        "tue" => Weekday::Tuesday,
+        "wed" => Weekday::Wednesday,
+        "thu" => Weekday::Thursday,
+        "fri" => Weekday::Friday,
+        "sat" => Weekday::Saturday,
+        "sun" => Weekday::Sunday,
+        _ => return None,
+    })
+}
+
+/// Reads `2026-12-25`.
+pub fn date(text: &str) -> Option<Date> {
+    Date::parse(text.trim(), time::macros::format_description!("[year]-[month]-[day]")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::{date, datetime, time};
+
+    fn daily(zone: &str, at: Time) -> Deadlines {
+        Deadlines {
+            times: DeadlineTimes::At(at),
+            days: all_days(),
+            except: BTreeSet::new(),
+            zone: TimeZone::parse(zone).expect("a zone"),
+        }
+    }
+
+    #[test]
+    fn a_deadline_of_a_workday_passes_over_weekends_and_holidays() {
+        let due = Deadlines {
+            days: days("mon-fri").expect("days"),
+            except: BTreeSet::from([date!(2026 - 12 - 25)]),
+            ..daily("Europe/Berlin", time!(7:00))
+        };
+        // 2026-12-24 is a Thursday.
+        let now = datetime!(2026-12-27 12:00 UTC);
+        assert_eq!(due.last(now).map(|last| last.0), Some(datetime!(2026-12-24 6:00 UTC)));
+        assert_eq!(due.next(now).map(|next| next.0), Some(datetime!(2026-12-28 6:00 UTC)));
+        let at = datetime!(2026-12-24 6:00 UTC);
+        assert_eq!(due.last(at).map(|last| last.0), Some(at), "at the deadline it is over");
+        assert_eq!(days("mon,wed,sat-sun").expect("days").len(), 4);
+        assert!(days("moon").is_none() && date("2026-13-01").is_none());
+    }
+
+    #[test]
+    fn nobody_is_alarmed_too_early_in_the_nights_when_clocks_change() {
+        let due = daily("Europe/Berlin", time!(2:30));
+        // Clocks go from 2:00 to 3:00.
+        assert_eq!(
+            due.next(datetime!(2026-03-28 12:00 UTC)).map(|next| next.0),
+            Some(datetime!(2026-03-29 1:00 UTC))
+        );
+        // 2:30 comes twice, at 0:30 and 1:30 UTC.
+        assert_eq!(
+            due.next(datetime!(2026-10-24 12:00 UTC)).map(|next| next.0),
+            Some(datetime!(2026-10-25 1:30 UTC))
+        );
+        assert_eq!(
+            due.last(datetime!(2026-10-25 1:00 UTC)).map(|last| last.0),
+            Some(datetime!(2026-10-24 0:30 UTC)),
+            "the first 2:30 is none"
+        );
+    }
+
+    #[test]
+    fn the_last_day_of_a_month_is_a_cron_expression() {
+        let due = Deadlines {
+            times: DeadlineTimes::cron("0 7 L * *").expect("cron"),
+            ..daily("Europe/Berlin", time!(0:00))
+        };
+        assert_eq!(
+            due.last(datetime!(2026-03-05 0:00 UTC)).map(|last| last.0),
+            Some(datetime!(2026-02-28 6:00 UTC))
+        );
+        assert!(DeadlineTimes::cron("0 7 * *").is_err() && DeadlineTimes::at("7 am").is_none());
+    }
+
+    #[test]
+    fn windows_meet_and_the_last_one_is_open() {
+        let due = daily("UTC", time!(7:00));
+        let now = datetime!(2026-12-02 8:00 UTC);
+        let day = |day: u8| datetime!(2026-12-01 7:00 UTC).replace_day(day).expect("a day");
+        let grace = Duration::from_secs(1800);
+        let windows = due.windows((None, grace), now, time::Duration::days(1), 9);
+        let ends: Vec<_> = windows.iter().map(|window| (window.start, window.deadline)).collect();
+        assert_eq!(ends, [(day(1), day(2)), (day(2), day(3))]);
+        assert_eq!(windows[0].end, datetime!(2026-12-02 7:30 UTC));
+    }
+}
