@@ -75,8 +75,9 @@ fn naming() -> Naming {
 
 #[divan::bench(args = ["/outbound/daily/2026-11-20/report.csv", "/outbound/Übersicht 50% #3.csv", "/outbound/\u{7}odd\\name?.txt"])]
 fn naming_of_a_file(bencher: Bencher<'_, '_>, path: &str) {
-    let (naming, path) = (naming(), RemotePath::from(path));
-    bencher.counter(ItemsCount::new(1usize)).bench(|| naming.file(black_box(&path)));
+    let naming = naming();
+    let file = RemoteFile { path: RemotePath::from(path), size: None, modified: None };
+    bencher.counter(ItemsCount::new(1usize)).bench(|| naming.file(black_box(&file)));
 }
 
 #[divan::bench]

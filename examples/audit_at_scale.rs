@@ -72,7 +72,7 @@ fn info(n: u64) -> Result<BlobInfo> {
         ("run", RUN.to_owned()),
     ];
     Ok(BlobInfo {
-        name: naming().file(&file.path).as_str().to_owned(),
+        name: naming().file(&file).expect("it is named by its path").as_str().to_owned(),
         size: 5,
         etag: Etag("1".into()),
         md5: Some(content(n)),
@@ -117,7 +117,8 @@ async fn manifest(store: Arc<FolderStore>, n: u64) -> Result<()> {
     let mut lines = Vec::new();
     for n in 0..n {
         let file = file(n);
-        let blob = Some((naming().file(&file.path), 5, Some(content(n))));
+        let blob =
+            Some((naming().file(&file).expect("it is named by its path"), 5, Some(content(n))));
         let proof = Box::new(Proof {
             taken: Some((file.clone(), Version::of(&file))),
             blob,
@@ -177,6 +178,7 @@ async fn check(store: Arc<MadeUp>, n: u64) -> Result<()> {
         policy: Policy::default(),
         retry_auth_after: Duration::ZERO,
         schedule: None,
+        time_zone: Default::default(),
         root: RemotePath::from("/"),
     };
     let found = audit::audit(store, &[source], Read::Believed, Policy::default(), &|_| {}).await?;

@@ -241,6 +241,7 @@ fn source(files: u64) -> Source {
         unpacking: Default::default(),
         retry_auth_after: Duration::from_secs(6 * 3600),
         schedule: None,
+        time_zone: Default::default(),
         naming: Naming {
             source: NAME.to_owned(),
             layout: Layout::Path,

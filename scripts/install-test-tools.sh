@@ -3,7 +3,7 @@
 # (or $BLOBFERRY_TEST_TOOLS). Nothing is installed system-wide; what is there and complete is kept.
 #
 #   node, Azurite          npm packages
-#   rclone, Azure SDK      Python packages
+#   rclone, Azure SDK, DuckDB   Python packages
 #   sshd, vsftpd, pure-ftpd, proftpd   Debian packages of this release, unpacked, with the libraries they miss
 #   tar, bsdtar, gzip, bzip2, xz, zstd, lz4, 7z   the same, in a folder of their own
 #
@@ -21,6 +21,7 @@ node_version=24.21.0
 azurite_version=3.37.0
 rclone_version=1.75.2
 azure_sdk_version=12.31.1
+duckdb_version=2.0.1
 azcopy_version=10.32.2
 playwright_version=1.65.1
 browser=(chromium chromium-common fonts-dejavu-core)
@@ -117,6 +118,13 @@ install_python() {
     }
     bin/rclone version
     PYTHONPATH=. python3 -c 'import azure.storage.blob'
+}
+
+# Reads what layouts lay out. A group of its own: nothing else needs it.
+install_duckdb() {
+    python3 -m pip install --quiet --disable-pip-version-check --no-input --no-warn-script-location --target . \
+        "duckdb==$duckdb_version"
+    PYTHONPATH=. python3 -c 'import duckdb; print(duckdb.__version__)'
 }
 
 installed() { dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null | grep -q '^ii'; }
@@ -292,6 +300,7 @@ else
 fi
 wait $node_job || failed=1
 wait $python_job || failed=1
+(group duckdb "$layout $(python3 --version 2>&1 || true) duckdb $duckdb_version" install_duckdb) || failed=1
 if [[ " $* " = *" --browser "* ]]; then
     # Asked for by name, so it is there or this fails.
     group browser "$layout playwright-core $playwright_version ${browser[*]}" install_browser &
@@ -321,6 +330,7 @@ row node "$node_version" "$tools/node/node"
 row azurite "$azurite_version" "$tools/node/node_modules/azurite/dist/src/azurite.js"
 row rclone "$rclone_version" "$tools/python/bin/rclone"
 row azure-storage-blob "$azure_sdk_version" "$tools/python (PYTHONPATH)"
+row duckdb "$duckdb_version" "$tools/duckdb (PYTHONPATH)"
 if [ -e "$tools/debian/.stamp" ]; then
     row sshd "$(package openssh-server)" "$tools/debian/usr/sbin/sshd"
     row vsftpd "$(package vsftpd)" "$tools/debian/usr/sbin/vsftpd"

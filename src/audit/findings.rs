@@ -126,6 +126,11 @@ pub struct Checked {
     pub downloaded_bytes: u64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// What is no violation, but should be known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Notes {
@@ -137,6 +142,9 @@ pub struct Notes {
     pub unrecorded: u64,
     /// Blobs of versions whose records were folded away when later ones came.
     pub earlier_versions: u64,
+    /// Blobs whose names an earlier layout gave: today's settings would name them otherwise.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub earlier_names: u64,
     /// Blobs where this source's belong that do not say that they are ours.
     pub foreign: u64,
     /// Reports of releases that wrote no manifests.

@@ -10,6 +10,7 @@ use crate::audit::records::{Hash, Record, Records, hash, path_hash};
 use crate::audit::suspects::{Suspect, Suspects};
 use crate::ledger::described;
 use crate::model::{RemotePath, Version};
+use crate::rules::naming::{Layout, Naming};
 use crate::settings::percent_decode;
 use crate::state::paths::is_state;
 use crate::store::contract::{BlobInfo, Metadata};
@@ -20,8 +21,10 @@ use crate::transfer::settings::Versions;
 pub struct Judge {
     /// The source's name.
     pub source: String,
-    /// What names of its blobs begin with.
-    pub prefix: String,
+    /// How its blobs are named now.
+    pub naming: Naming,
+    /// What their names begin with.
+    prefix: String,
     /// What happens to a file that changes.
     pub versions: Versions,
     /// What the ledger says; `None` if it cannot be read.
@@ -67,17 +70,16 @@ struct Ours {
 impl Judge {
     /// Knows these claims.
     pub fn new(
-        source: &str,
-        prefix: String,
+        naming: Naming,
         versions: Versions,
         records: Option<Records>,
         claims: Claims,
         names: Option<Names>,
     ) -> Self {
-        let source = source.to_owned();
         Self {
-            source,
-            prefix,
+            source: naming.source.clone(),
+            prefix: naming.beginning().0,
+            naming,
             versions,
             records,
             claims,
@@ -120,6 +122,8 @@ impl Judge {
         if let Some(names) = &mut self.names {
             names.push(&info.name);
         }
+        let as_now = self.is_named_as_now(info);
+        self.seen.notes.earlier_names += u64::from(!as_now);
         let identity = [
             &ours.version[..],
             &ours.path,
@@ -127,6 +131,8 @@ impl Judge {
             of(info, "member_sha256"),
             of(info, "member_index"),
             of(info, "archive"),
+            // What stands under the name of an earlier layout stays, and may be there once more.
+            if as_now { b"" } else { b"earlier" },
         ];
         if !self.identities.insert(hash(&identity)) {
             self.violate(
@@ -137,6 +143,25 @@ impl Judge {
             );
         }
         self.judge_record(info, &ours);
+    }
+
+    /// Whether today's settings lead to the blob's name, or to the one that it was set apart from.
+    /// What does not say enough is taken to be named so, and so is all where no layout but the first
+    /// one was ever in use.
+    fn is_named_as_now(&self, info: &BlobInfo) -> bool {
+        // Longer names may end in hashes.
+        const LONGEST: usize = 900;
+        let renamed = self.records.as_ref().is_some_and(|records| records.renamed);
+        if !renamed && !matches!(self.naming.layout, Layout::Template(_)) {
+            return true;
+        }
+        let Some((path, known)) = described(&info.metadata) else { return true };
+        let Ok(plain) = self.naming.file(&known.file(&path)) else { return false };
+        let plain = plain.as_str();
+        let segment = plain.rfind('/').map_or(0, |slash| slash + 1);
+        let dot = plain[segment..].rfind('.').filter(|dot| *dot > 0);
+        let stem = dot.map_or(plain.len(), |dot| segment + dot).min(LONGEST);
+        info.name.starts_with(&plain[..plain.floor_char_boundary(stem)])
     }
 
     fn violate(&mut self, invariant: Invariant, info: &BlobInfo, ours: &Ours, message: &str) {

@@ -51,9 +51,9 @@ use tokio_util::sync::CancellationToken;
 use crate::ledger::error::LedgerError;
 use crate::ledger::{Told, look_through};
 use crate::model::failure::Failure;
-use crate::model::{BlobName, RemotePath, Version, chain, hex};
+use crate::model::{BlobName, RemoteFile, Version, chain, hex};
 use crate::report::Line;
-use crate::rules::naming::{Naming, escaped_for_metadata};
+use crate::rules::naming::escaped_for_metadata;
 use crate::runtime::retry::{Policy, retry};
 use crate::state::paths::StatePaths;
 use crate::store::contract::{Store, StoreKind};
@@ -147,12 +147,6 @@ pub async fn audit(
     Ok(found)
 }
 
-/// What names of a source's blobs begin with, whatever its layout.
-fn prefix(naming: &Naming) -> String {
-    let name = naming.file(&naming.root.join(b"x"));
-    name.as_str().split_inclusive('/').next().unwrap_or_default().to_owned()
-}
-
 /// Reads what is claimed of `source`.
 async fn judge_of(
     reader: &Reader,
@@ -179,8 +173,7 @@ async fn judge_of(
     .await?;
     claims.finish();
     let names = (bytes == Bytes::Read).then(Names::default);
-    let prefix = prefix(&source.naming);
-    let judge = Judge::new(&source.name, prefix, source.versions, records, claims, names);
+    let judge = Judge::new(source.naming.clone(), source.versions, records, claims, names);
     Ok(judge.after(runs))
 }
 
@@ -296,6 +289,7 @@ fn add_seen(judge: &mut Judge, findings: &mut Findings) {
     findings.notes.foreign = seen.notes.foreign;
     findings.notes.unrecorded += seen.notes.unrecorded;
     findings.notes.earlier_versions += seen.notes.earlier_versions;
+    findings.notes.earlier_names = seen.notes.earlier_names;
     findings.notes.unprovable += seen.notes.unprovable;
     findings.notes.before_reports = seen.notes.before_reports;
     findings.violations.append(seen.violations);
@@ -327,16 +321,16 @@ async fn name_missing(
         return Ok(());
     }
     // What was recorded last of each path, by now.
-    let (mut paths, mut last) = (HashMap::new(), HashMap::new());
+    let (mut files, mut last) = (HashMap::new(), HashMap::new());
     let mut visit = |told: Told<'_>| match told {
         Told::Anew => {
-            paths.clear();
+            files.clear();
             last.clear();
         }
         Told::File { path, known, .. } => {
             let key = path_hash(&path);
             if missing.contains_key(known.version.as_bytes()) {
-                paths.insert(*known.version.as_bytes(), path);
+                files.insert(*known.version.as_bytes(), known.file(&path));
                 last.insert(key, known.version);
             } else if let Some(last) = last.get_mut(&key) {
                 *last = known.version;
@@ -352,16 +346,17 @@ async fn name_missing(
         &mut visit,
     )
     .await?;
-    let mut paths: Vec<(Hash, RemotePath)> = paths.into_iter().collect();
-    paths.sort_unstable_by(|a, b| a.1.cmp(&b.1).then(a.0.cmp(&b.0)));
-    for (version, path) in paths {
-        let blob = source.naming.file(&path);
+    let mut files: Vec<(Hash, RemoteFile)> = files.into_iter().collect();
+    files.sort_unstable_by(|a, b| a.1.path.cmp(&b.1.path).then(a.0.cmp(&b.0)));
+    for (version, file) in files {
+        let path = &file.path;
+        let names = source.naming.by_any_layout(&file);
         // Replaced since the ledger was read.
         let replaced = source.versions == Versions::Overwrite
-            && last.get(&path_hash(&path)).is_some_and(|last| *last.as_bytes() != version);
+            && last.get(&path_hash(path)).is_some_and(|last| *last.as_bytes() != version);
         if replaced
             || (missing[&version] == MissingKind::Superseded
-                && has_later(reader, judge, &blob, &version).await?)
+                && has_later(reader, judge, &names, &version).await?)
         {
             continue;
         }
@@ -377,7 +372,7 @@ async fn name_missing(
         );
         findings.violations.add(
             invariant,
-            Some(blob.as_str()),
+            names.first().map(BlobName::as_str),
             Some(&escaped_for_metadata(path.as_bytes())),
             message,
         );
@@ -389,14 +384,23 @@ async fn name_missing(
 async fn has_later(
     reader: &Reader,
     judge: &Judge,
-    plain: &BlobName,
+    plain: &[BlobName],
     version: &Hash,
 ) -> Result<bool, AuditError> {
-    let found = reader.head(plain).await?;
-    let there = found.and_then(|info| Version::from_hex(info.metadata.get("version")?));
-    Ok(there.is_some_and(|there| {
-        judge.records.as_ref().is_some_and(|records| records.is_later(there.as_bytes(), version))
-    }))
+    for name in plain {
+        let found = reader.head(name).await?;
+        let there = found.and_then(|info| Version::from_hex(info.metadata.get("version")?));
+        let is_later = |there: &Version| {
+            judge
+                .records
+                .as_ref()
+                .is_some_and(|records| records.is_later(there.as_bytes(), version))
+        };
+        if there.as_ref().is_some_and(is_later) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Looks up blobs that manifests name and that are not there, by what stood for them.

@@ -63,6 +63,7 @@ pub struct Builder {
     from_snapshot: usize,
     /// What was recorded in this sitting.
     sitting: HashSet<Hash>,
+    renamed: bool,
     violations: Violations,
 }
 
@@ -83,6 +84,7 @@ impl Builder {
                 self.sitting.clear();
             }
             Told::Begin => self.sitting.clear(),
+            Told::Renamed => self.renamed = true,
             Told::File { path, known, run } => self.file(&path, &known, run),
             Told::Differs(path) => {
                 let path = escaped_for_metadata(path.as_bytes());
@@ -158,7 +160,8 @@ impl Builder {
         for n in latest {
             all[n as usize].latest = true;
         }
-        (Records { all, by_path, told: self.told, folded: self.from_snapshot > 0 }, self.violations)
+        let (folded, renamed) = (self.from_snapshot > 0, self.renamed);
+        (Records { all, by_path, told: self.told, folded, renamed }, self.violations)
     }
 }
 
@@ -173,6 +176,8 @@ pub struct Records {
     pub told: u64,
     /// Whether there is a snapshot: then records of earlier versions may be gone.
     pub folded: bool,
+    /// Whether the layout of names has changed.
+    pub renamed: bool,
 }
 
 impl Records {

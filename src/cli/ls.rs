@@ -84,9 +84,10 @@ pub async fn ls(arguments: Arguments, environment: &Environment) -> u8 {
     };
     let wanted = |blob: &&BlobInfo| {
         let own = is_state(&blob.name) && !arguments.all && !arguments.prefix.starts_with('_');
-        !own && arguments
-            .since
-            .is_none_or(|since| modified(blob).is_none_or(|modified| modified >= since))
+        !own && is_of(&arguments.configured.sources, blob)
+            && arguments
+                .since
+                .is_none_or(|since| modified(blob).is_none_or(|modified| modified >= since))
     };
     let wanted: Vec<&BlobInfo> = blobs.iter().filter(wanted).collect();
     if arguments.json {
@@ -129,6 +130,13 @@ fn sum(blobs: &[&BlobInfo], prefix: &str) -> String {
         1 => format!("1 blob, {}", in_bytes(bytes)),
         count => format!("{count} blobs, {}", in_bytes(bytes)),
     }
+}
+
+/// Whether a blob is of one of `sources`, by its metadata: layouts may put it anywhere. None named:
+/// each is.
+fn is_of(sources: &[String], blob: &BlobInfo) -> bool {
+    let source = || blob.metadata.get("source");
+    sources.is_empty() || source().is_some_and(|source| sources.contains(source))
 }
 
 /// When the run began that wrote a blob, as its metadata tells.

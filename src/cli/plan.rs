@@ -99,11 +99,15 @@ fn text(plan: &Plan) -> String {
     };
     let mut files: Vec<&Planned> = plan.files.iter().collect();
     files.sort_by(|one, other| one.path.cmp(&other.path));
-    for Planned { path, size, modified, why, unsettled, blob } in files {
+    for file in files {
+        let Planned { path, size, modified, why, unsettled, .. } = file;
         let size = size.map_or("? B".to_owned(), in_bytes);
         let modified = modified.as_deref().unwrap_or("-");
         let wait = if *unsettled { ", may still be written: is looked at again first" } else { "" };
-        line(format!("{why:8} {size:>10}  {modified:20}  {path} -> {blob}{wait}"));
+        let names = names(file);
+        line(format!("{why:8} {size:>10}  {modified:20}  {path} -> {names}{wait}"));
+        let members = file.members.iter().flat_map(|members| &members.blobs);
+        members.take(MOST_MEMBERS).for_each(|name| line(format!("{:42} {name}", "")));
     }
     let count = plan.files.len();
     let unknown = plan.files.iter().filter(|file| file.size.is_none()).count();
@@ -128,6 +132,30 @@ fn text(plan: &Plan) -> String {
             .expect("writing to a String does not fail");
     }
     text + &patterns + &details(&report.to_string())
+}
+
+/// Names of members that are shown of one archive; `--json` has more.
+const MOST_MEMBERS: usize = 20;
+
+/// Where a file goes, in words.
+fn names(file: &Planned) -> String {
+    let blob = file.blob.as_ref().map(ToString::to_string);
+    let members = file.members.as_ref().map(|members| {
+        let below = printable(members.below.as_bytes());
+        match members.count {
+            None => format!("its members below {below}"),
+            Some(1) => format!("its member below {below}:"),
+            Some(count) if count > MOST_MEMBERS as u64 => {
+                format!("its {count} members below {below}, the first {MOST_MEMBERS}:")
+            }
+            Some(count) => format!("its {count} members below {below}:"),
+        }
+    });
+    match (blob, members, &file.nameless) {
+        (_, _, Some(why)) => format!("no name, so it fails: {why}"),
+        (Some(blob), Some(members), None) => format!("{blob}, and {members}"),
+        (blob, members, None) => blob.or(members).unwrap_or_default(),
+    }
 }
 
 /// What a report tells beside its name and its equation: a plan has words of its own for these.

@@ -390,9 +390,25 @@ pub const SOURCE: &[Key] = &[
     },
     Key {
         name: "layout",
-        kind: Kind::OneOf(&["path", "by-type"]),
-        doc: "How blobs are named: `{source}/{path}` or `{host}_{port}/{type}/{name}`. Default \
+        kind: Kind::Text,
+        doc: "How blobs are named: `path` is `{source}/{path}`, `by-type` is \
+            `{host}_{port}/{type}/{name}`, else a template as \
+            \"landing/{source}/dt={yyyy-MM-dd}/{path}\" of `{source}`, `{path}`, `{folder}`, \
+            `{file}`, `{stem}`, `{ext}`, dates of the modified time, groups of `capture`. Default \
             `path`.",
+    },
+    Key {
+        name: "capture",
+        kind: Kind::Text,
+        doc: "Regular expression, searched in the path below the URL's; `layout` names its groups: \
+            `(?<date>\\d{8})` is `{date}`, or `{date:yyyy/MM}`.",
+    },
+    Key {
+        name: "member_layout",
+        kind: Kind::Text,
+        doc: "How members of archives are named from the folder of the archive's own blob on, as \
+            \"{stem}/{member}\": of `{member}`, `{member_file}`, `{stem}` and `{file}` of the \
+            archive, dates of the member. Default `{file}!/{member}`.",
     },
     Key {
         name: "versions",

@@ -234,6 +234,7 @@ pub fn parse(
         return Err(error);
     }
     check_sources(file, &sources)?;
+    overlap::names_apart(file, &sources)?;
     overlap::note(&mut sources);
     let secrets = [secrets.concat(), telemetry.secrets()].concat();
     Ok(Config { destination, state, limits, dispatch, log, telemetry, sources, secrets })

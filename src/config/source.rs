@@ -1,6 +1,7 @@
 //! A `[[source]]` table to a source: the common settings here, the protocol's own by its driver.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use time::{OffsetDateTime, UtcOffset};
@@ -11,6 +12,7 @@ use crate::config::selection::{IncludedPatterns, included, selection};
 use crate::config::text::{RawSection, source_name};
 use crate::model::{RemotePath, Secret};
 use crate::rules::date_folders::{DatePattern, split_url};
+use crate::rules::layout::{LayoutSettings, Template};
 use crate::rules::naming::{Layout, Naming};
 use crate::rules::patterns::{NameGlobs, Patterns};
 use crate::rules::plan::known::Times;
@@ -129,9 +131,10 @@ fn usable(
     let attempts = section
         .integer("attempts")?
         .map_or(Policy::default().attempts, |n| u32::try_from(n).unwrap_or(1));
+    let patterns = patterns(&section, &url, &after, &included)?;
     let source = Source {
-        patterns: patterns(&section, &url, &after, &included)?,
-        naming: naming(&section, &name, &url)?,
+        naming: naming(&section, &name, &url, &patterns)?,
+        patterns,
         connections,
         stable_for,
         late_after: section.duration("late_after")?.unwrap_or(late_after),
@@ -388,18 +391,56 @@ fn unpacking(section: &Section) -> Result<Options, SettingError> {
     })
 }
 
-fn naming(section: &Section, name: &str, url: &SourceUrl) -> Result<Naming, SettingError> {
-    let layout =
-        if section.one_of("layout")? == Some("by-type") { Layout::ByType } else { Layout::Path };
+fn naming(
+    section: &Section,
+    name: &str,
+    url: &SourceUrl,
+    patterns: &Patterns,
+) -> Result<Naming, SettingError> {
     // The predecessor took port 21 for `ftp` and 22 for everything else; names made with it stay
     // valid.
     let port = url.port.unwrap_or(if url.scheme == "ftp" { 21 } else { 22 });
     Ok(Naming {
         source: name.to_owned(),
-        layout,
+        layout: layout(section, name, patterns)?,
         root: url.root.clone(),
         host_port: format!("{}_{port}", url.host),
     })
+}
+
+/// `{source}/{path}`, as a template: what `path` is, with members elsewhere.
+const PATH: &str = "{source}/{path}";
+
+fn layout(section: &Section, name: &str, patterns: &Patterns) -> Result<Layout, SettingError> {
+    let (capture, member_layout) = (section.text("capture")?, section.text("member_layout")?);
+    let text = section.text("layout")?.unwrap_or_else(|| "path".to_owned());
+    let alone = capture.is_none() && member_layout.is_none();
+    match text.as_str() {
+        "path" if alone => return Ok(Layout::Path),
+        "by-type" if alone => return Ok(Layout::ByType),
+        "path" | "by-type" if capture.is_some() => {
+            let problem = "stands beside a `layout` that is no template; \
+                allowed is one that names its groups, as \"{date:yyyy/MM}/{file}\"";
+            return Err(section.error("capture", problem));
+        }
+        "by-type" => {
+            let problem = "stands beside `layout = \"by-type\"`, which names members itself";
+            return Err(section.error("member_layout", problem));
+        }
+        _ => {}
+    }
+    let template = Template::read(LayoutSettings {
+        source: name,
+        layout: if text == "path" { PATH } else { &text },
+        capture: capture.as_deref(),
+        member_layout: member_layout.as_deref(),
+        zone: time_zone(section)?,
+        one_file: patterns.exact().is_some_and(|paths| paths.len() == 1),
+        overwrites: section.one_of("versions")? == Some("overwrite"),
+    });
+    template
+        .map(|template| Layout::Template(Arc::new(template)))
+        .map_err(|bad| section.error(bad.key, bad.problem))
 }
 
 fn patterns(

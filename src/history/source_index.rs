@@ -298,4 +298,37 @@ mod tests {
             !index.sources["a"].idle && index.looked_since("a", datetime!(2026-11-23 10:05 UTC))
         );
     }
+
+    #[test]
+    fn the_next_run_looks_back_to_the_last_one_that_left_nothing_undone() {
+        let hour = |hour| datetime!(2026-11-23 0:00 UTC) + time::Duration::hours(hour);
+        let late = json!([{ "class": "late" }]);
+        let runs = [
+            (1, json!({ "status": "degraded", "failed": 1 })),
+            (2, json!({ "status": "ok", "deferred": 1 })),
+            (3, json!({ "status": "ok" })),
+            (4, json!({ "status": "degraded", "problems": late })),
+            (5, json!({ "status": "degraded", "problems": [{ "class": "too_few" }] })),
+            (6, json!({ "status": "failed", "unusable": true })),
+            (7, json!({ "status": "ok", "skipped_by_reason": { "no_marker": 1 } })),
+            (8, json!({ "status": "interrupted" })),
+            (9, json!({ "status": "left" })),
+        ];
+        let looks_back = |order: &mut dyn Iterator<Item = &(i64, Value)>| {
+            let mut index = SourceIndex::default();
+            for (at, line) in order {
+                let mut record = RunRecord::new(Trigger::Command, "", hour(*at));
+                let mut line = line.clone();
+                line["source"] = json!("a");
+                record.sources = vec![line];
+                index.take_in(&record);
+            }
+            index.sources.get("a").and_then(SourceEntry::looks_back_to)
+        };
+        assert_eq!(looks_back(&mut runs[..2].iter()), Some(hour(1)), "none was well");
+        assert_eq!(looks_back(&mut runs[..2].iter().rev()), Some(hour(1)));
+        assert_eq!(looks_back(&mut runs.iter()), Some(hour(4)));
+        assert_eq!(looks_back(&mut runs.iter().rev()), Some(hour(4)));
+        assert_eq!(looks_back(&mut runs[..0].iter()), None);
+    }
 }

@@ -21,7 +21,7 @@ use crate::ledger::OpenPass;
 use crate::model::{BlobName, chain, hex};
 use crate::pass::look::{LookOutcome, Pieces, left, left_to, look_first};
 use crate::pass::survey::Survey;
-use crate::pass::{expectations, gone, login_refusal, recovery, share, steps};
+use crate::pass::{expectations, gone, login_refusal, recovery, renamed, share, steps};
 use crate::report::SourceReport;
 use crate::store::contract::BlobInfo;
 use crate::transfer::context::Pass;
@@ -149,8 +149,9 @@ async fn open(
     desk: &Desk,
     pass: &Pass,
     mut survey: Survey,
-    report: SourceReport,
+    mut report: SourceReport,
 ) -> Result<Came, WorkError> {
+    renamed::told(pass).into_iter().for_each(|told| report.add_remark(told));
     let cuts = cut_all(desk, &mut survey);
     let (lanes, logins) = lanes(cuts.len(), desk.source.connections);
     let all = || cuts.iter().flat_map(|cut| &cut.items);

@@ -98,7 +98,7 @@ async fn fold_under(
 ) -> Result<Option<Folded>, LedgerError> {
     failpoint!("fold-begins", LedgerError::Closed("failpoint".into()));
     let base = known.as_ref().map_or_else(Head::empty, |(head, _)| head.clone());
-    let Gathered { entries, open, untold, restless, journals: old_journals } =
+    let Gathered { entries, open, untold, restless, layout, journals } =
         gather(shelf, known.is_some().then_some(&base), run).await?;
     failpoint!("fold-sealed", LedgerError::Closed("failpoint".into()));
     // Of two records of a path only the later one stays, so what a dead run recorded is told before
@@ -114,7 +114,8 @@ async fn fold_under(
     let generation = write_generation(shelf, tuning, &base, &old, entries).await?;
     failpoint!("before-head-swap", LedgerError::Closed("failpoint".into()));
     let own = make(shelf).await?;
-    let new = Head { restless, untold: untold.all(), ..generation.head(&base, &open, &own) };
+    let new =
+        Head { restless, layout, untold: untold.all(), ..generation.head(&base, &open, &own) };
     let Some(head) = swap(shelf, &base, new, known).await? else {
         remove_unnamed(shelf, [generation.written, vec![own.name]].concat()).await?;
         return Ok(None);
@@ -122,7 +123,7 @@ async fn fold_under(
     failpoint!("after-head-swap", LedgerError::Closed("failpoint".into()));
     let old_index = base.index.map(|piece| piece.name).into_iter().collect();
     shelf.remove_named([generation.replaced, old_index].concat()).await;
-    shelf.remove(old_journals).await;
+    shelf.remove(journals).await;
     failpoint!("fold-removed", LedgerError::Closed("failpoint".into()));
     remove_orphans(shelf, &head.0).await;
     Ok(Some(Folded { head, snapshot: generation.snapshot, open, untold, own }))
@@ -139,32 +140,42 @@ async fn remove_unnamed(shelf: &Shelf, written: Vec<String>) -> Result<(), Ledge
     Ok(())
 }
 
-/// Every entry of the journals, and what else holds after them.
+/// What the journals tell.
 struct Gathered {
+    /// Every entry.
     entries: Vec<Entry>,
+    /// The runs that are open after them.
     open: OpenRuns,
+    /// Dead runs of which no run has told.
     untold: UntoldRuns,
+    /// Whether the source is restless.
     restless: bool,
-    /// Their names.
+    /// The settings that name blobs.
+    layout: Option<String>,
+    /// The journals' names.
     journals: Vec<crate::model::BlobName>,
 }
 
 async fn gather(shelf: &Shelf, head: Option<&Head>, run: &str) -> Result<Gathered, LedgerError> {
     let mut open = OpenRuns(head.map(|head| head.open.clone()).unwrap_or_default());
     let mut untold = head.map(|head| UntoldRuns::of(&head.untold)).unwrap_or_default();
-    let (mut entries, mut blobs) = (Vec::new(), Vec::new());
+    let (mut entries, mut journals) = (Vec::new(), Vec::new());
     let mut restless = head.is_some_and(|head| head.restless);
+    let mut layout = head.and_then(|head| head.layout.clone());
     let mut take_in = |raw: Raw| {
         let visit = |record, line| {
             open.apply(&record);
             untold.apply(&record);
             restless |= matches!(record, Record::Restless { .. });
+            if let Record::Begin { layout: Some(now), .. } = &record {
+                layout = Some(now.clone());
+            }
             entries.extend(Entry::of(&record, &line));
         };
         if raw.scan(visit).map_err(|bad| shelf.bad(bad))?.torn {
             open.note_torn(raw.blob.as_str());
         }
-        blobs.push(raw.blob);
+        journals.push(raw.blob);
         Ok::<_, LedgerError>(())
     };
     match head {
@@ -175,7 +186,7 @@ async fn gather(shelf: &Shelf, head: Option<&Head>, run: &str) -> Result<Gathere
         }
         None => legacy(shelf).await?.into_iter().try_for_each(take_in)?,
     }
-    Ok(Gathered { entries, open, untold, restless, journals: blobs })
+    Ok(Gathered { entries, open, untold, restless, layout, journals })
 }
 
 /// A snapshot that is written and not yet valid.

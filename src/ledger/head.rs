@@ -65,6 +65,9 @@ pub struct Head {
     /// Whether the source's times move at every look.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restless: bool,
+    /// The settings that name blobs, if a run said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<String>,
 }
 
 /// A pass over the source that was planned into pieces of work and is not closed yet.
@@ -92,6 +95,7 @@ impl Head {
             untold: BTreeMap::new(),
             pass: None,
             restless: false,
+            layout: None,
         }
     }
 

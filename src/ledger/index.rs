@@ -30,6 +30,8 @@ pub struct Index {
     folds: u64,
     /// Whether the source's times tell nothing.
     restless: bool,
+    /// The settings that name blobs, as the last run had them that said so.
+    layout: Option<String>,
     /// `None`: what the snapshot had seen was ingested since.
     seen: HashMap<Key, Option<Seen>>,
     open: OpenRuns,
@@ -43,6 +45,12 @@ pub struct OpenRuns(pub Vec<String>);
 /// Whether `run` stands for a piece of a run's work: `<run>/<piece>`. Ids of runs hold no `/`.
 fn is_piece(run: &str) -> bool {
     run.contains('/')
+}
+
+/// Whether the settings `now` are those that were `noted` last. Nothing is noted of the layouts that
+/// a ledger begins with.
+pub fn is_layout(noted: Option<&str>, now: &str) -> bool {
+    noted.map_or(["path", "by-type"].contains(&now), |noted| noted == now)
 }
 
 impl OpenRuns {
@@ -133,6 +141,7 @@ impl Index {
             untold,
             folds: self.folds + 1,
             restless: self.restless,
+            layout: self.layout.take(),
             ..Self::default()
         };
     }
@@ -162,8 +171,25 @@ impl Index {
                 }
             }
             Record::Restless { .. } => self.restless = true,
+            Record::Begin { layout: Some(layout), .. } => self.layout = Some(layout.clone()),
             _ => {}
         }
+    }
+
+    /// The settings that name blobs, as the last run had them that said so. Runs say so only where
+    /// they are no longer one of the words `path` and `by-type`.
+    pub fn layout(&self) -> Option<&str> {
+        self.layout.as_deref()
+    }
+
+    /// The head says so.
+    pub fn set_layout(&mut self, layout: Option<String>) {
+        self.layout = layout;
+    }
+
+    /// Whether a rebuild was the last to write: what it was made from may bear any names.
+    pub fn is_rebuilt(&self) -> bool {
+        self.open.0.iter().any(|run| run.starts_with("rebuild-"))
     }
 
     /// Whether the source's times move at every look.

@@ -70,6 +70,7 @@ async fn load_under(shelf: &Shelf, head: &Option<Tagged>) -> Result<Loaded, Ledg
     };
     let (open, untold) = (OpenRuns(head.open.clone()), UntoldRuns::of(&head.untold));
     loaded.index.begin_with(snapshot(shelf, head).await?, open, untold);
+    loaded.index.set_layout(head.layout.clone());
     if head.restless {
         loaded.index.set_restless();
     }

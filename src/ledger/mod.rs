@@ -50,7 +50,7 @@ use crate::runtime::retry::Policy;
 use crate::store::contract::Store;
 use blobs::Shelf;
 use error::LedgerError;
-use index::{Index, OpenRuns};
+use index::{Index, OpenRuns, is_layout};
 use journal::Journal;
 use load::{load, load_with};
 use loaded::Loaded;
@@ -83,6 +83,8 @@ pub struct Ledger {
     records: AtomicU64,
     /// Dead runs of which this one has told.
     recovered: Mutex<BTreeMap<String, u64>>,
+    /// The settings that name blobs.
+    layout: Option<String>,
 }
 
 impl Ledger {
@@ -150,7 +152,21 @@ impl Ledger {
             sums: Sums::default(),
             records: AtomicU64::new(0),
             recovered: Mutex::default(),
+            layout: None,
         }
+    }
+
+    /// This one, where `layout` are the settings that name blobs.
+    #[must_use]
+    pub fn under(self, layout: &str) -> Self {
+        Self { layout: Some(layout.to_owned()), ..self }
+    }
+
+    /// Whether other settings named the blobs of the files that are known.
+    pub fn has_other_names(&self) -> bool {
+        let index = self.index();
+        let known = index.len() > 0 && !index.is_rebuilt();
+        known && self.layout.as_deref().is_some_and(|layout| !is_layout(index.layout(), layout))
     }
 
     fn index(&self) -> MutexGuard<'_, Index> {
@@ -196,7 +212,8 @@ impl Ledger {
     /// Notes, durably, that this run is about to commit blobs. Must come before the first commit.
     pub async fn begin(&self, now: OffsetDateTime) -> Result<(), LedgerError> {
         failpoint!("before-begin", LedgerError::Closed("failpoint".into()));
-        self.journal.write(Record::Begin { run: self.run.clone(), at: now }).await?;
+        let layout = self.layout.clone().filter(|layout| !is_layout(self.index().layout(), layout));
+        self.journal.write(Record::Begin { run: self.run.clone(), at: now, layout }).await?;
         failpoint!("after-begin", LedgerError::Closed("failpoint".into()));
         Ok(())
     }
@@ -361,6 +378,7 @@ impl Ledger {
             sums,
             records: AtomicU64::new(recorded.len() as u64),
             recovered: Mutex::default(),
+            layout: None,
         };
         Ok((ledger, recorded))
     }
@@ -388,7 +406,7 @@ impl Ledger {
         pass: &OpenPass,
         journals: Vec<String>,
     ) -> Result<Option<OpenPass>, LedgerError> {
-        pass::open(&self.shelf, pass, journals).await
+        pass::open(&self.shelf, pass, journals, self.layout.as_deref()).await
     }
 }
 

@@ -6,6 +6,7 @@ use crate::failpoint::left_out;
 use crate::ledger::blobs::{Race, Shelf};
 use crate::ledger::error::{LedgerError, SCHEMA};
 use crate::ledger::head::{Head, OpenPass};
+use crate::ledger::index::is_layout;
 use crate::ledger::journal_files::{MAX_OVERTAKEN, Own, is_untouched, make, name_in_head, read};
 use crate::ledger::reach::sum;
 use crate::ledger::record::Record;
@@ -29,6 +30,7 @@ pub async fn open(
     shelf: &Shelf,
     pass: &OpenPass,
     names: Vec<String>,
+    layout: Option<&str>,
 ) -> Result<Option<OpenPass>, LedgerError> {
     let (mut had_one, mut race) = (false, Race::default());
     for n in 0..MAX_OVERTAKEN {
@@ -54,11 +56,12 @@ pub async fn open(
             None => {}
         }
         let journals = [head.journals.clone(), names.clone()].concat();
-        if shelf
-            .swap(&Head { journals, pass: Some(pass.clone()), ..head }, etag.as_ref(), &mut race)
-            .await?
-            .is_some()
-        {
+        let layout = match layout {
+            Some(now) if !is_layout(head.layout.as_deref(), now) => Some(now.to_owned()),
+            _ => head.layout,
+        };
+        let next = Head { journals, pass: Some(pass.clone()), layout, ..head };
+        if shelf.swap(&next, etag.as_ref(), &mut race).await?.is_some() {
             return Ok(None);
         }
     }

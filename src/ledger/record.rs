@@ -31,6 +31,9 @@ pub enum Record {
         /// When.
         #[serde(with = "time::serde::rfc3339")]
         at: OffsetDateTime,
+        /// The settings that name its blobs, where they are others than those of the run before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        layout: Option<String>,
     },
     /// A file is in the store.
     File(FileRecord),

@@ -32,6 +32,8 @@ pub enum Told<'a> {
     },
     /// A run (or a piece of one) begins to write.
     Begin,
+    /// Another layout than the first one named blobs, for a while or still.
+    Renamed,
     /// A file is recorded.
     File {
         /// Its path.
@@ -126,6 +128,9 @@ async fn under(
         return Ok(Looked { open: open.0, indexed: 0 });
     };
     open.0.clone_from(&head.open);
+    if head.layout.is_some() {
+        visit(Told::Renamed);
+    }
     let indexed = shards(shelf, head, visit).await?;
     for name in &head.journals {
         journal(shelf, &read(shelf, name).await?, &mut open, visit)?;
@@ -170,7 +175,12 @@ fn journal(
     let scanned = raw.scan(|record, _| {
         open.apply(&record);
         match &record {
-            Record::Begin { .. } => visit(Told::Begin),
+            Record::Begin { layout, .. } => {
+                visit(Told::Begin);
+                if layout.is_some() {
+                    visit(Told::Renamed);
+                }
+            }
             // What left the source stands in the store as it was recorded.
             Record::File(file) if file.is_note() => {}
             Record::File(file) => {

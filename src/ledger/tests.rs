@@ -19,6 +19,8 @@ use crate::store::memory::{Fault, MemoryStore, Op};
 
 #[cfg(test)]
 mod late;
+#[cfg(test)]
+mod layouts;
 mod pieces;
 #[cfg(test)]
 mod refused;
@@ -293,6 +295,7 @@ async fn work(store: &Arc<Dying>, run: &str, from: u64, to: u64, recorded: &Mute
         ledger.ingested(&file, &known, 1, 1).await.expect("it records");
         recorded.lock().expect("no panic").push(n);
     }
+    ledger.set_recovered(ledger.untold());
     ledger.end().await.expect("it ends");
 }
 

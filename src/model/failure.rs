@@ -30,6 +30,7 @@ pub enum Class {
     ShareEmpty,
     Late,
     TooFew,
+    Name,
     ArchiveDamaged,
     ArchiveEncrypted,
     ArchiveUnsupported,
@@ -71,6 +72,7 @@ impl Class {
         Class::ShareEmpty,
         Class::Late,
         Class::TooFew,
+        Class::Name,
         Class::ArchiveDamaged,
         Class::ArchiveEncrypted,
         Class::ArchiveUnsupported,
@@ -112,6 +114,7 @@ impl Class {
             Class::ShareEmpty => "share_empty",
             Class::Late => "late",
             Class::TooFew => "too_few",
+            Class::Name => "name",
             Class::ArchiveDamaged => "archive_damaged",
             Class::ArchiveEncrypted => "archive_encrypted",
             Class::ArchiveUnsupported => "archive_unsupported",
@@ -154,6 +157,7 @@ impl Class {
             Class::ShareEmpty => "The share is empty, where it held files.",
             Class::Late => "Files wait for longer than they may.",
             Class::TooFew => "Fewer files are listed than there must be.",
+            Class::Name => "A file has not what the layout of names asks for.",
             Class::ArchiveDamaged => "An archive is damaged.",
             Class::ArchiveEncrypted => "An archive needs a password.",
             Class::ArchiveUnsupported => "An archive is of a kind that is not read.",
@@ -238,6 +242,10 @@ impl Class {
             Class::Late => {
                 "it waits for longer than `late_after`: ask its sender, leave it out with \
                 `exclude`, or raise `late_after`"
+            }
+            Class::Name => {
+                "have the file renamed, leave it out with `exclude`, or change `layout`, `capture` \
+                or `member_layout`"
             }
             Class::ArchiveDamaged => {
                 "the archive is damaged: have it sent again, or set `archives = \"keep\"`"

@@ -9,6 +9,7 @@ pub mod login_refusal;
 pub mod look;
 pub mod look_back;
 pub mod recovery;
+pub mod renamed;
 pub mod share;
 pub mod source_lock;
 pub mod steps;

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::history::manifest_lines::each_line;
 use crate::ledger::Recorded;
+use crate::model::RemoteFile;
 use crate::model::failure::Failure;
-use crate::model::{Md5, RemoteFile};
 use crate::pass::file_log;
 use crate::report::{Ingested, Line, Outcome, Problem, Proof, SourceReport, Word, problem};
 use crate::rules::naming::escaped_for_metadata;
@@ -122,16 +122,14 @@ async fn line_of(
         moved: false,
         member: None,
     };
-    let plain = pass.source.naming.file(&file.path);
     let mut proof = Proof { taken: Some((file.clone(), known.version)), ..Proof::default() };
     proof.stored = stored;
-    proof.blob = match commit::claim(pass, &identity, &plain, None).await? {
-        Claimed::There(name, found) => {
-            let md5: Option<Md5> = found.md5;
-            Some((name, found.size, md5))
-        }
-        Claimed::Free(_) => None,
-    };
+    // A layout that changed since may have no name for the file: then the line names no blob.
+    if let Ok(plain) = pass.source.naming.file(&file)
+        && let Claimed::There(name, found) = commit::claim(pass, &identity, &plain, None).await?
+    {
+        proof.blob = Some((name, found.size, found.md5));
+    }
     let archive = manifest::complete(pass, known.version).await?;
     let members = archive.as_ref().and_then(|archive| archive.members);
     proof.archive = archive.and_then(|archive| archive.proof.archive);

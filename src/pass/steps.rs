@@ -16,6 +16,7 @@ use crate::pass::gone;
 use crate::pass::late;
 use crate::pass::login_refusal;
 use crate::pass::look_back;
+use crate::pass::renamed;
 use crate::pass::source_lock::Ours;
 use crate::pass::stored_report::write_report;
 use crate::pass::survey::Survey;
@@ -124,6 +125,7 @@ pub async fn open_with(
             let quarantine = Quarantine::new(run.retry_quarantined);
             let (recheck, restless) =
                 (Allowance::new(source.recheck), Restless::known(ledger.is_restless()));
+            let ledger = ledger.under(source.naming.texts());
             let (leaving, missing) = (Leaving::default(), Absences::default());
             let mut source = source;
             source.patterns = patterns.unwrap_or(source.patterns);
@@ -150,7 +152,7 @@ pub async fn open_with(
 }
 
 async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
-    let mut begun = false;
+    let (mut begun, other_names) = (false, renamed::told(pass));
     if !survey.transfers.is_empty() {
         begun = begin(pass, report).await;
         if !begun {
@@ -176,6 +178,9 @@ async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
     late::left_behind(pass, report).await;
     late::over_limit(pass, report).await;
     settle_missing(pass, report).await;
+    if begun {
+        other_names.into_iter().for_each(|told| report.add_remark(told));
+    }
     // A run that died before it could tell is told of by this one, and is over with it.
     if begun || (pass.ledger.unclean() && begin(pass, report).await) {
         end(pass, report).await;

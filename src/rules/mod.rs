@@ -3,9 +3,11 @@
 pub mod date_folders;
 pub mod date_format;
 pub mod equality;
+pub mod escape;
 pub mod expect;
 pub mod expect_due;
 pub mod expect_files;
+pub mod layout;
 pub mod naming;
 pub mod patterns;
 pub mod plan;

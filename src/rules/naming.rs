@@ -5,19 +5,25 @@
 //! limits and ends in a hash; `run` tells such blobs apart by their metadata and uses [`apart`].
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::model::{BlobName, ModifiedTime, RemotePath, Version, allowed_in_blob_name, hex};
+use crate::model::{BlobName, ModifiedTime, RemoteFile, RemotePath, Version, hex};
+use crate::rules::escape::{escaped_path, escaped_segment};
+use crate::rules::layout::{MemberName, NameError, Template};
+
+pub use crate::rules::escape::escaped_for_metadata;
 
 /// How names are laid out in the container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// `{source}/{path below the URL's path}`.
     Path,
     /// `{host}_{port}/{type}/{name}`: the predecessor's layout, which forgets folders.
     ByType,
+    /// As the settings spell it.
+    Template(Arc<Template>),
 }
 
 /// Everything that naming needs to know of a source.
@@ -34,32 +40,79 @@ pub struct Naming {
 }
 
 impl Naming {
-    /// The plain name of a file.
-    pub fn file(&self, path: &RemotePath) -> BlobName {
-        let below = path.below(&self.root).unwrap_or(path.as_bytes());
-        match self.layout {
-            Layout::Path => legal(format!("{}/{}", self.source, escaped_path(below))),
-            Layout::ByType => self.by_type(path.file_name()),
+    /// The plain name of a file. The same for each look at one version of it; only templates ask
+    /// for more than its path, and fail where that is not there.
+    pub fn file(&self, file: &RemoteFile) -> Result<BlobName, NameError> {
+        match &self.layout {
+            Layout::Path => Ok(legal(self.by_path(&file.path))),
+            Layout::ByType => Ok(self.by_type(file.path.file_name())),
+            Layout::Template(template) => template.file(&self.root, file).map(legal),
         }
     }
 
-    /// The plain name of a member of the archive at `path`; `within` names the archives in it that
-    /// it is in.
-    pub fn member(&self, path: &RemotePath, within: &[String], member: &str) -> BlobName {
-        match self.layout {
+    /// The plain name of a member of `archive`.
+    pub fn member(
+        &self,
+        archive: &RemoteFile,
+        member: MemberName<'_>,
+    ) -> Result<BlobName, NameError> {
+        let MemberName { within, name, .. } = member;
+        match &self.layout {
             Layout::Path => {
-                let below = path.below(&self.root).unwrap_or(path.as_bytes());
                 let inside: String =
                     within.iter().map(|outer| escaped_path(outer.as_bytes()) + "!/").collect();
-                legal(format!(
-                    "{}/{}!/{inside}{}",
-                    self.source,
-                    escaped_path(below),
-                    escaped_path(member.as_bytes())
-                ))
+                let (archive, member) =
+                    (self.by_path(&archive.path), escaped_path(name.as_bytes()));
+                Ok(legal(format!("{archive}!/{inside}{member}")))
             }
-            Layout::ByType => self.by_type(member.rsplit('/').next().unwrap_or(member).as_bytes()),
+            Layout::ByType => Ok(self.by_type(name.rsplit('/').next().unwrap_or(name).as_bytes())),
+            Layout::Template(template) => template.member(&self.root, archive, member).map(legal),
         }
+    }
+
+    /// What the names of the members of `archive` begin with.
+    pub fn members_of(&self, archive: &RemoteFile) -> Result<String, NameError> {
+        match &self.layout {
+            Layout::Path => Ok(format!("{}!/", self.by_path(&archive.path))),
+            Layout::ByType => Ok(self.beginning().0),
+            Layout::Template(template) => template.members_of(&self.root, archive),
+        }
+    }
+
+    /// The text that all names begin with, and whether it is all of the one name that there is.
+    pub fn beginning(&self) -> (String, bool) {
+        match &self.layout {
+            Layout::Path => (format!("{}/", self.source), false),
+            Layout::ByType => (format!("{}/", escaped_segment(self.host_port.as_bytes())), false),
+            Layout::Template(template) => {
+                let (text, whole) = template.beginning();
+                (text.to_owned(), whole)
+            }
+        }
+    }
+
+    /// The plain names that `file` may have: by today's layout first, then by those that its source
+    /// may have had before.
+    pub fn by_any_layout(&self, file: &RemoteFile) -> Vec<BlobName> {
+        let earlier = [Layout::Path, Layout::ByType].map(|layout| Self { layout, ..self.clone() });
+        let all = std::iter::once(self).chain(&earlier);
+        let mut names: Vec<BlobName> = all.filter_map(|naming| naming.file(file).ok()).collect();
+        names.dedup();
+        names
+    }
+
+    /// The settings that decide about names, for comparison with those of an earlier run.
+    pub fn texts(&self) -> &str {
+        match &self.layout {
+            Layout::Path => "path",
+            Layout::ByType => "by-type",
+            Layout::Template(template) => template.texts(),
+        }
+    }
+
+    fn by_path(&self, path: &RemotePath) -> String {
+        let below = path.below(&self.root).unwrap_or(path.as_bytes());
+        format!("{}/{}", self.source, escaped_path(below))
     }
 
     fn by_type(&self, file_name: &[u8]) -> BlobName {
@@ -136,79 +189,6 @@ fn suffixed(plain: &BlobName, mark: &str) -> BlobName {
     }
 }
 
-/// Bytes as printable ASCII for metadata: everything but letters, digits and `/._-` is `%XX`.
-pub fn escaped_for_metadata(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    for byte in bytes {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
-                out.push(char::from(*byte))
-            }
-            _ => push_escaped(&mut out, *byte),
-        }
-    }
-    out
-}
-
-/// A path with every segment escaped. A slash that would make an empty segment becomes `%2F`;
-/// the empty path becomes a lone `%`, which nothing else does.
-fn escaped_path(path: &[u8]) -> String {
-    if path.is_empty() {
-        return "%".to_owned();
-    }
-    let mut out = String::with_capacity(path.len());
-    let mut rest = path;
-    loop {
-        while let Some(after) = rest.strip_prefix(b"/") {
-            out.push_str("%2F");
-            rest = after;
-        }
-        let end = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
-        out.push_str(&escaped_segment(&rest[..end]));
-        match rest.get(end + 1..) {
-            None => return out,
-            Some([]) => {
-                out.push_str("%2F");
-                return out;
-            }
-            Some(after) => {
-                out.push('/');
-                rest = after;
-            }
-        }
-    }
-}
-
-/// One segment: what Azure or tools on it cannot hold becomes `%XX`, byte by byte.
-fn escaped_segment(segment: &[u8]) -> String {
-    let mut out = String::with_capacity(segment.len());
-    // `.` and `..` would be resolved away, a trailing dot is dropped by Azure,
-    // a trailing `!` is how we mark the members of an archive.
-    let (body, last) = match segment {
-        b"." | b".." => return segment.iter().map(|_| "%2E").collect(),
-        [body @ .., last @ (b'.' | b'!')] => (body, Some(*last)),
-        _ => (segment, None),
-    };
-    for chunk in body.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if c != '%' && allowed_in_blob_name(c) {
-                out.push(c);
-            } else {
-                c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| push_escaped(&mut out, byte));
-            }
-        }
-        chunk.invalid().iter().for_each(|byte| push_escaped(&mut out, *byte));
-    }
-    if let Some(last) = last {
-        push_escaped(&mut out, last);
-    }
-    out
-}
-
-fn push_escaped(out: &mut String, byte: u8) {
-    write!(out, "%{byte:02X}").expect("writing to a String does not fail");
-}
-
 /// The predecessor's rules: anything outside `A-Z a-z 0-9 . - _` and blank becomes `-`; blanks at
 /// the ends go.
 fn sanitized(name: &str) -> String {
@@ -259,8 +239,21 @@ mod tests {
         }
     }
 
+    impl Naming {
+        fn of(&self, path: &RemotePath) -> BlobName {
+            let file = RemoteFile { path: path.clone(), size: None, modified: None };
+            self.file(&file).expect("these layouts name every file")
+        }
+
+        fn of_member(&self, path: &RemotePath, within: &[String], name: &str) -> BlobName {
+            let archive = RemoteFile { path: path.clone(), size: None, modified: None };
+            self.member(&archive, MemberName { within, name, modified: None })
+                .expect("these layouts name every member")
+        }
+    }
+
     fn check(path: &[u8], expected: &str) {
-        assert_eq!(naming(Layout::Path).file(&RemotePath::new(path)).as_str(), expected);
+        assert_eq!(naming(Layout::Path).of(&RemotePath::new(path)).as_str(), expected);
     }
 
     #[test]
@@ -286,7 +279,7 @@ mod tests {
     fn an_archives_members_never_meet_a_folder_of_its_name() {
         let naming = naming(Layout::Path);
         assert_eq!(
-            naming.member(&RemotePath::from("/out/a.zip"), &[], "x/1.txt").as_str(),
+            naming.of_member(&RemotePath::from("/out/a.zip"), &[], "x/1.txt").as_str(),
             "acme/a.zip!/x/1.txt"
         );
         check(b"/out/a.zip!/x/1.txt", "acme/a.zip%21/x/1.txt");
@@ -297,7 +290,7 @@ mod tests {
     fn climbing_absolute_and_empty_member_names_arrive_escaped() {
         let member = |name: &str| {
             naming(Layout::Path)
-                .member(&RemotePath::from("/out/a.zip"), &[], name)
+                .of_member(&RemotePath::from("/out/a.zip"), &[], name)
                 .as_str()
                 .to_owned()
         };
@@ -311,10 +304,10 @@ mod tests {
     fn names_over_the_limits_end_in_a_hash_and_stay_apart() {
         let long = |c: &str| {
             naming(Layout::Path)
-                .file(&RemotePath::from(format!("/out/{}{c}", "x".repeat(2000)).as_str()))
+                .of(&RemotePath::from(format!("/out/{}{c}", "x".repeat(2000)).as_str()))
         };
         let deep = naming(Layout::Path)
-            .file(&RemotePath::from(format!("/out/{}", "d/".repeat(400)).as_str()));
+            .of(&RemotePath::from(format!("/out/{}", "d/".repeat(400)).as_str()));
         assert_ne!(long("a"), long("b"));
         assert_eq!(long("a").as_str().len(), 1024);
         assert!(deep.as_str().split('/').count() <= 254);
@@ -336,7 +329,7 @@ mod tests {
     #[test]
     fn a_member_called_as_anothers_name_apart_gets_a_name_of_its_own() {
         let plain =
-            |name: &str| naming(Layout::Path).member(&RemotePath::from("/out/a.zip"), &[], name);
+            |name: &str| naming(Layout::Path).of_member(&RemotePath::from("/out/a.zip"), &[], name);
         // Anybody can compute what the second `a.txt`, at place 2, will be called.
         let forged = apart(&plain("a.txt"), &[&b"a.txt"[..], &2usize.to_be_bytes()].concat());
         let forged = forged.as_str().strip_prefix("acme/a.zip!/").expect("it is below the archive");
@@ -369,7 +362,7 @@ mod tests {
         for (name, kind, expected) in cases {
             let path = RemotePath::from("/out").join(name.as_bytes());
             assert_eq!(
-                naming(Layout::ByType).file(&path).as_str(),
+                naming(Layout::ByType).of(&path).as_str(),
                 format!("ftp.acme.example_21/{kind}/{expected}")
             );
         }
@@ -384,7 +377,7 @@ mod tests {
     fn by_type_knows_files_without_a_type_and_dots_that_azure_drops() {
         let name = |name: &str| {
             naming(Layout::ByType)
-                .file(&RemotePath::from("/out").join(name.as_bytes()))
+                .of(&RemotePath::from("/out").join(name.as_bytes()))
                 .as_str()
                 .to_owned()
         };
@@ -396,10 +389,7 @@ mod tests {
     #[test]
     fn a_file_whose_extension_is_blanks_ends_no_run() {
         let path = RemotePath::from("/out/report. ");
-        assert_eq!(
-            naming(Layout::ByType).file(&path).as_str(),
-            "ftp.acme.example_21/none/report%2E"
-        );
+        assert_eq!(naming(Layout::ByType).of(&path).as_str(), "ftp.acme.example_21/none/report%2E");
     }
 
     proptest! {
@@ -407,14 +397,14 @@ mod tests {
         fn every_name_has_a_place_by_type(bytes in proptest::collection::vec(any::<u8>(), 1..40), odd in "[./!%~ \
             \\x00-\\x20]{0,12}") {
             let name = [&bytes[..], odd.as_bytes()].concat();
-            let place = naming(Layout::ByType).file(&RemotePath::from("/out").join(&name));
+            let place = naming(Layout::ByType).of(&RemotePath::from("/out").join(&name));
             prop_assert_eq!(place.as_str().split('/').count(), 3, "{}", place.as_str());
         }
 
         #[test]
         fn every_name_is_legal_and_decodes_to_its_bytes(bytes in proptest::collection::vec(any::<u8>(), 1..200)) {
             let path = RemotePath::from("/out").join(&bytes);
-            let name = naming(Layout::Path).file(&path);
+            let name = naming(Layout::Path).of(&path);
             let decoded = percent_decode(name.as_str().strip_prefix("acme/").unwrap_or_default());
             let expected = path.below(&RemotePath::from("/out")).map(<[u8]>::to_vec);
             prop_assert_eq!(decoded, expected);
@@ -424,7 +414,7 @@ mod tests {
         fn members_decode_to_their_names(member in "\\PC{0,60}", odd in "[./!%\\\\ \
             \\x00-\\x20]{0,12}") {
             let member = format!("{odd}{member}{odd}");
-            let name = naming(Layout::Path).member(&RemotePath::from("/out/a.zip"), &[], &member);
+            let name = naming(Layout::Path).of_member(&RemotePath::from("/out/a.zip"), &[], &member);
             let tail = name.as_str().strip_prefix("acme/a.zip!/").unwrap_or("none").to_owned();
             let decoded = if tail == "%" { Some(Vec::new()) } else { percent_decode(&tail) };
             prop_assert_eq!(decoded, Some(member.into_bytes()));

@@ -2,17 +2,22 @@
 
 pub mod due;
 pub mod local;
+pub mod planned_members;
 pub mod recorded;
 
 use std::sync::Arc;
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream;
 
-use crate::model::RemotePath;
+use crate::model::{BlobName, RemotePath};
 use crate::report::SourceReport;
+use crate::rules::layout::NameError;
 use crate::transfer::context::{Pass, Run};
 use crate::transfer::options::begin;
-use crate::transfer::settings::Source;
+use crate::transfer::request::Transfer;
+use crate::transfer::settings::{Archives, Source};
 
 pub use crate::history::run_id::run_id;
 pub use crate::pass::look::left;
@@ -22,6 +27,7 @@ pub use crate::transfer::archive::manifest::{
 };
 pub use crate::transfer::options::Options;
 pub use local::run;
+pub use planned_members::PlannedMembers;
 pub use recorded::recorded;
 
 /// What a run would do with one source.
@@ -48,8 +54,15 @@ pub struct Planned {
     pub why: &'static str,
     /// Whether it must be looked at again first, because it may still be written.
     pub unsettled: bool,
-    /// The plain name of its blob; members of an archive go below it.
-    pub blob: crate::model::BlobName,
+    /// The plain name of its blob. `None`: it is an archive, of which only members are stored, or
+    /// it gets no name.
+    pub blob: Option<BlobName>,
+    /// Where its members go, if it is an archive by its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members: Option<PlannedMembers>,
+    /// Why it gets none, so that it will fail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nameless: Option<String>,
 }
 
 fn as_text<S: serde::Serializer>(path: &RemotePath, serializer: S) -> Result<S::Ok, S::Error> {
@@ -72,20 +85,56 @@ async fn plan_one(run: Arc<Run>, source: Source, again: Vec<String>) -> Plan {
     };
     let mut survey = crate::pass::survey::survey(&pass, &again).await;
     crate::pass::gone::settle_plan(&pass, &mut survey.report).await;
+    let other_names = crate::pass::renamed::told(&pass);
+    other_names.into_iter().for_each(|told| survey.report.add_remark(told));
+    let mut files: Vec<Planned> = Vec::new();
+    for (transfers, unsettled) in [(survey.transfers, false), (survey.unsettled, true)] {
+        files.extend(planned_all(&pass, &transfers, unsettled).await);
+    }
     pass.pool.close().await;
-    let settled = survey.transfers.iter().map(|transfer| planned(&pass, transfer, false));
-    let files = settled
-        .chain(survey.unsettled.iter().map(|transfer| planned(&pass, transfer, true)))
-        .collect();
     let dated = pass.source.dates.is_some();
     let patterns = if dated { pass.source.patterns.given().to_vec() } else { Vec::new() };
     Plan { report: survey.report, files, patterns }
 }
 
-fn planned(pass: &Pass, transfer: &crate::transfer::request::Transfer, unsettled: bool) -> Planned {
+/// Archives of one source whose directories a plan reads, at most: each costs requests.
+const MOST_DIRECTORIES: usize = 100;
+
+async fn planned_all(pass: &Pass, transfers: &[Transfer], unsettled: bool) -> Vec<Planned> {
+    let mut left = MOST_DIRECTORIES;
+    let planned = transfers.iter().map(|transfer| {
+        let file = &transfer.file;
+        let is_archive = planned_members::is_unpacked(pass, file);
+        // What may still be written has no directory that counts.
+        let reads = is_archive && !unsettled && left > 0;
+        left -= usize::from(reads);
+        async move {
+            let members = match (is_archive, reads) {
+                (true, true) => planned_members::read(pass, file).await.map(Some),
+                (true, false) => planned_members::unread(pass, file).map(Some),
+                (false, _) => Ok(None),
+            };
+            planned(pass, transfer, unsettled, members)
+        }
+    });
+    stream::iter(planned).buffered(pass.source.connections).collect().await
+}
+
+fn planned(
+    pass: &Pass,
+    transfer: &Transfer,
+    unsettled: bool,
+    members: Result<Option<PlannedMembers>, NameError>,
+) -> Planned {
     let path = transfer.file.path.clone();
+    let named = members.and_then(|members| Ok((pass.source.naming.file(&transfer.file)?, members)));
+    let nameless = named.as_ref().err().map(NameError::to_string);
+    let (blob, members) = named.map_or((None, None), |(blob, members)| (Some(blob), members));
+    let is_stored = members.is_none() || pass.source.archives == Archives::Both;
     Planned {
-        blob: pass.source.naming.file(&path),
+        blob: blob.filter(|_| is_stored),
+        members,
+        nameless,
         size: transfer.file.size,
         modified: transfer.file.modified.and_then(|modified| {
             let at = modified.at.replace_nanosecond(0).unwrap_or(modified.at);

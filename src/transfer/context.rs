@@ -19,6 +19,7 @@ use crate::model::redactor::Redactor;
 use crate::model::{ModifiedTime, RemoteFile};
 use crate::rules::date_folders::LookBack;
 use crate::rules::equality;
+use crate::rules::layout::MemberName;
 use crate::rules::plan::known::Times;
 use crate::rules::plan::rest::rest;
 use crate::rules::plan::rest::{Rest, TimeTold};
@@ -296,6 +297,12 @@ impl Pass {
     /// When a member was last modified; local times are read in the source's zone.
     pub fn modified(&self, member: &Member) -> Option<ModifiedTime> {
         member.modified.map(|modified| modified.at_offset(self.source.zone))
+    }
+
+    /// A member, as far as its blob's name needs it.
+    pub fn member_name<'a>(&self, member: &'a Member) -> MemberName<'a> {
+        let modified = self.modified(member);
+        MemberName { within: &member.within, name: &member.name, modified }
     }
 }
 

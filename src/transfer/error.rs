@@ -4,6 +4,7 @@ use crate::archive::contract::UnpackError;
 use crate::ledger::error::LedgerError;
 use crate::model::failure::{Class, Failure};
 use crate::model::{BlobName, Md5};
+use crate::rules::layout::NameError;
 use crate::rules::verify::Mismatch;
 use crate::runtime::checksum::Gone;
 use crate::source::contract::SourceError;
@@ -27,6 +28,9 @@ pub enum TransferError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The file gets no name.
+    #[error(transparent)]
+    Name(#[from] NameError),
     /// A blob name belongs to somebody else.
     #[error("writing `{name}`: {why}")]
     Conflict {
@@ -68,7 +72,8 @@ impl TransferError {
             TransferError::Store(error) => Some(error),
             TransferError::Ledger(error) => Some(error),
             TransferError::Quarantined { cause, .. } => Some(cause.as_ref()),
-            TransferError::Conflict { .. }
+            TransferError::Name(_)
+            | TransferError::Conflict { .. }
             | TransferError::OtherBytes(_)
             | TransferError::Interrupted
             | TransferError::Changed
@@ -90,6 +95,7 @@ impl Failure for TransferError {
             (TransferError::Conflict { .. } | TransferError::OtherBytes(_), None) => {
                 Class::StoreConflict
             }
+            (TransferError::Name(_), None) => Class::Name,
             (TransferError::Interrupted | TransferError::Changed, None) => Class::Interrupted,
             (_, None) => Class::Internal,
         }

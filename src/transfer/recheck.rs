@@ -172,7 +172,9 @@ async fn witness(
         moved: false,
         member: None,
     };
-    match commit::claim(pass, &identity, &pass.source.naming.file(&now.path), None).await {
+    // A file that gets no name any more had one under the layout of its time: nobody knows which.
+    let Ok(plain) = pass.source.naming.file(&file) else { return Ok(None) };
+    match commit::claim(pass, &identity, &plain, None).await {
         Ok(Claimed::There(_, found)) => Ok(found.md5),
         Ok(Claimed::Free(_)) | Err(TransferError::Conflict { .. }) => Ok(None),
         Err(error) => Err(error),

@@ -266,7 +266,7 @@ async fn place<'a>(
     admission: Admission<'a>,
 ) -> Result<Place<'a>, TransferError> {
     let file = identity.file;
-    let plain = pass.source.naming.file(&file.path);
+    let plain = pass.source.naming.file(file)?;
     let is_new = transfer.why == Why::New && transfer.known.is_none();
     let new_and_small =
         is_new && !pass.ledger.unclean() && file.size.is_some_and(|size| size <= BLOCK_BYTES);

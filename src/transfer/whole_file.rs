@@ -52,7 +52,7 @@ pub async fn plain_file(
 ) -> Result<Ingested, TransferError> {
     let content = Content::of(arrived, upload)?;
     let content_type = commit::content_type(&identity.file.path, content.head());
-    let plain = pass.source.naming.file(&identity.file.path);
+    let plain = pass.source.naming.file(identity.file)?;
     let stored = commit::write(pass, identity, content, &plain, claim, &content_type).await?;
     Ok(Ingested {
         bytes: stored.size,

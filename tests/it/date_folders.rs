@@ -2,14 +2,17 @@
 
 use std::path::Path;
 
+use blobferry::history::record::{RunRecord, Trigger};
+use blobferry::history::records::Records;
 use blobferry::rules::date_folders::{DateFolders, DatePattern};
 use blobferry::rules::patterns::Patterns;
 use blobferry::rules::time_zone::TimeZone;
+use blobferry::state::store::StateStore;
 use serde_json::json;
 use time::{Date, Duration, OffsetDateTime};
 
 use super::selection::{looked, run_over};
-use super::world::{LONG_AGO, World};
+use super::world::{LONG_AGO, World, quick};
 
 /// A zone in which it is about noon, so that no test sees midnight.
 fn noon() -> TimeZone {
@@ -106,6 +109,23 @@ async fn days_on_which_no_run_was_made_are_made_up_for() {
         looked(&world, 0, json!({ "status": "ok" })).await;
         assert_eq!(world.run().await.brief(), "ok: unchanged 2", "the next run looks at two days");
     }
+}
+
+#[tokio::test]
+async fn without_the_index_the_records_of_runs_say_the_same() {
+    let world = dated(&["{yyyyMMdd}/*"], 1, 31);
+    for day in 0..40 {
+        let name = days_ago(day).replace('-', "");
+        world.put(&format!("/{name}/f"), "x", LONG_AGO);
+    }
+    let state = StateStore::new(world.store.clone(), Default::default(), quick());
+    for (hours, status) in [(300, "ok"), (240, "ok"), (120, "degraded")] {
+        let began = OffsetDateTime::now_utc() - Duration::hours(hours);
+        let mut record = RunRecord::new(Trigger::Command, "", began);
+        record.sources = vec![json!({ "source": "acme", "status": status })];
+        Records::new(state.clone()).put(&record).await.expect("it writes");
+    }
+    assert_eq!(world.run().await.brief(), "ok: ingested 12");
 }
 
 #[tokio::test]

@@ -48,6 +48,9 @@ mod insights;
 #[cfg(unix)]
 mod kit;
 #[cfg(test)]
+#[cfg(unix)]
+mod layouts;
+#[cfg(test)]
 mod lies;
 #[cfg(test)]
 mod lists;

@@ -272,3 +272,28 @@ async fn gnu_find_selects_the_same_files() {
     assert!(found.len() > 10 && found.len() < 40, "{found:?}");
     assert_eq!(stored, found, "{report}");
 }
+
+#[cfg(unix)]
+#[test]
+fn check_and_plan_tell_of_zones_and_dates_and_a_run_keeps_when_all_was_done() {
+    let ferry = super::e2e::Ferry::new("");
+    std::fs::create_dir(ferry.path("in")).expect("it is made");
+    std::fs::write(ferry.path("in/a.csv"), "a").expect("it writes");
+    ferry.configure(&format!(
+        "time_zone = \"Europe/Berlin\"\n[destination]\nfolder = \"out\"\n[[source]]\nname = \
+         \"acme\"\nurl = \"file://{}\"\nstable_for = \"0s\"\ncron = \"30 2 * * *\"\ninclude = \
+         [\"{{YYYY}}/*\", \"{{yyyyMMdd}}/*\", \"a.csv\"]\n",
+        ferry.path("in").display()
+    ));
+    ferry.run(&["check"]).says(&[
+        "clocks in Europe/Berlin go from 02:00 to 03:00: `30 2 * * *` is due at 03:00 then",
+        "{YYYY} is no date placeholder; allowed are yyyy yy MM dd HH mm (did you mean {yyyy}?)",
+    ]);
+    let today = OffsetDateTime::now_utc().year().to_string();
+    ferry.run(&["plan"]).code(0).says(&["looks for a.csv", &format!("looks for {today}")]);
+    ferry.ingest().code(0);
+    let index = std::fs::read_to_string(ferry.path("out/_blobferry/_runs/sources.json"));
+    let index: serde_json::Value =
+        serde_json::from_str(&index.expect("it is there")).expect("JSON");
+    assert!(index["sources"]["acme"]["settled"].is_string(), "{index:#}");
+}

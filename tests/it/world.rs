@@ -35,6 +35,7 @@ mod gone;
 mod idle;
 mod lanes;
 mod late;
+mod layouts;
 mod leases;
 mod ledger;
 mod ledger_rebuilt;

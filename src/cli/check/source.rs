@@ -9,6 +9,7 @@ use crate::model::failure::{Class, Failure};
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath};
 use crate::pass::steps::misconfigured;
 use crate::report::in_bytes;
+use crate::rules::naming::Layout;
 use crate::source::contract::{Listed, Op, Session, SourceError};
 use crate::source::finding::text_setting;
 use crate::transfer::settings::{After, Source, Versions};
@@ -264,6 +265,14 @@ fn settings(lines: &mut Lines, source: &Source) {
         lines.tell(
             Line::note("schedule", text)
                 .hint("choose an hour that clocks show in each night, or leave `time_zone` UTC"),
+        );
+    }
+    if let Layout::Template(template) = &source.naming.layout
+        && let Some(meet) = template.may_meet()
+    {
+        lines.tell(
+            Line::note("settings", meet)
+                .hint("whoever comes second gets a stable suffix, which the report tells"),
         );
     }
     if source.versions == Versions::Overwrite {

@@ -111,6 +111,13 @@ impl Desk<'_> {
     }
 }
 
+/// Where a planned file goes: its blob, what its members' names begin with, or why it gets no name.
+fn destination_of(file: &Value) -> String {
+    let told = [&file["blob"], &file["members"]["below"], &file["nameless"]];
+    let told: Vec<&str> = told.iter().filter_map(|value| value.as_str()).collect();
+    told.join(", ")
+}
+
 fn planned(plan: &Value) -> Markup {
     let decided = Pass::read(&plan["decided"]);
     let files = plan["fetch"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -138,7 +145,7 @@ fn planned(plan: &Value) -> Markup {
                                     still be written: is looked at again first" } } }
                                 td { (text(file, "why")) }
                                 td.number data-label="size" { @match file["size"].as_u64() { Some(size) => (in_bytes(size)), None => "unknown" } }
-                                td.name { bdi { (text(file, "blob")) } }
+                                td.name { bdi { (destination_of(file)) } }
                             }
                         }
                     }

@@ -29,6 +29,8 @@ async fn pieces_have_journals_of_their_own_and_a_fold_sends_them_on() {
         piece.begin(NOW).await.expect("it begins");
         let (file, known) = some(n, n + 1);
         piece.ingested(&file, &known, 1, 1).await.expect("it records");
+        // What is not told yet is not folded.
+        piece.end().await.expect("it ends");
     }
     // The run folds the journals that its pieces write to.
     for n in 20..30 {

@@ -173,7 +173,9 @@ async fn stage(
     large: Large,
 ) -> Result<Option<Staged>, TransferError> {
     let Large { number, member, mut chunks } = large;
-    let plain = pass.source.naming.member(&archive.file.path, &member.within, &member.name);
+    // A member that gets no name fails its archive once all of this is known.
+    let named = pass.source.naming.member(archive.file, pass.member_name(&member));
+    let Ok(plain) = named else { return Ok(None) };
     let member_of =
         MemberOf { format, raw_name: &member.raw_name, twin: 0, modified: pass.modified(&member) };
     let identity = Identity { member: Some(member_of), ..archive.clone() };

@@ -17,6 +17,7 @@ use crate::failpoint::{failpoint, left_out};
 use crate::model::{self, BlobName, RemotePath, printable};
 use crate::report::Ingested;
 use crate::rules::equality;
+use crate::rules::layout::NameError;
 use crate::rules::naming::{self, escaped_for_metadata};
 use crate::rules::plan::Why;
 use crate::rules::verify;
@@ -53,6 +54,8 @@ pub struct ProvenArchive {
     unchanged: HashMap<usize, Unchanged>,
     /// Large members that were staged while they were checked.
     staged: Vec<Staged>,
+    /// Where each member goes, by index.
+    plans: Vec<Option<Plan>>,
     /// Holds the room of members that were kept.
     _kept: Arc<Ahead>,
 }
@@ -95,6 +98,7 @@ pub async fn check(
     let checked = |wish, taker| archive.check_for(wish, taker);
     let (proven, look_first, staged, kept) =
         check_ahead(pass, transfer, identity, &archive, checked).await?;
+    let (plans, staged) = planned_or_abandoned(pass, identity, &proven.members, staged).await?;
     Ok(ProvenArchive {
         proven,
         archive,
@@ -102,6 +106,7 @@ pub async fn check(
         known: HashMap::new(),
         unchanged: HashMap::new(),
         staged,
+        plans,
         _kept: kept,
     })
 }
@@ -138,7 +143,8 @@ pub async fn check_some(
         .into_iter()
         .filter_map(|(at, inner)| Some((proven.first_of(at)?, inner)))
         .collect();
-    Ok(ProvenArchive { proven, archive, look_first, known, unchanged, staged, _kept: kept })
+    let (plans, staged) = planned_or_abandoned(pass, identity, &proven.members, staged).await?;
+    Ok(ProvenArchive { proven, archive, look_first, known, unchanged, staged, plans, _kept: kept })
 }
 
 /// Checks an archive and stages its large members meanwhile, which spares unpacking them once more.
@@ -186,8 +192,8 @@ pub async fn store(
     identity: &Identity<'_>,
     whole: ProvenArchive,
 ) -> Result<Ingested, TransferError> {
-    let ProvenArchive { archive, mut proven, look_first, known, unchanged, staged, _kept } = whole;
-    let plans = planned(pass, identity, &proven.members);
+    let ProvenArchive { archive, mut proven, look_first, known, unchanged, staged, plans, _kept } =
+        whole;
     let staged = fitting(pass, staged, &mut proven.members, &plans).await;
     let checked = &proven.members;
     let before = manifest::before(pass, transfer).await?;
@@ -263,11 +269,15 @@ struct Plan {
 
 /// A place for each member that is a file. Two members whose names meet get different ones here, by
 /// their order in the archive, so that who gets the plain name is the same in every run.
-fn planned(pass: &Pass, identity: &Identity<'_>, checked: &[Checked]) -> Vec<Option<Plan>> {
+fn planned(
+    pass: &Pass,
+    identity: &Identity<'_>,
+    checked: &[Checked],
+) -> Result<Vec<Option<Plan>>, NameError> {
     let mut raw_names: HashSet<&[u8]> = HashSet::new();
     let mut places = naming::Places::default();
     let mut plan = |member: &'_ Member| {
-        let plain = pass.source.naming.member(&identity.file.path, &member.within, &member.name);
+        let plain = pass.source.naming.member(identity.file, pass.member_name(member))?;
         let (own, is_another) = places.of(plain, &member.raw_name, member.index);
         let note = is_another.then(|| {
             let name = printable(member.full_name().as_bytes());
@@ -276,7 +286,7 @@ fn planned(pass: &Pass, identity: &Identity<'_>, checked: &[Checked]) -> Vec<Opt
                 member.index
             )
         });
-        (own, note)
+        Ok((own, note))
     };
     let (mut plans, globs) = (Vec::with_capacity(checked.len()), MemberGlobs::of(&pass.source));
     for Checked { member, .. } in checked {
@@ -284,11 +294,29 @@ fn planned(pass: &Pass, identity: &Identity<'_>, checked: &[Checked]) -> Vec<Opt
             plans.push(None);
             continue;
         }
-        let (plain, note) = plan(member);
+        let (plain, note) = plan(member)?;
         let twin = if raw_names.insert(&member.raw_name) { 0 } else { member.index };
         plans.push(Some(Plan { plain, twin, note }));
     }
-    plans
+    Ok(plans)
+}
+
+/// A place for each member, or nothing of the archive is stored.
+async fn planned_or_abandoned(
+    pass: &Pass,
+    identity: &Identity<'_>,
+    checked: &[Checked],
+    staged: Vec<Staged>,
+) -> Result<(Vec<Option<Plan>>, Vec<Staged>), TransferError> {
+    match planned(pass, identity, checked) {
+        Ok(plans) => Ok((plans, staged)),
+        Err(error) => {
+            for staged in staged {
+                staged.abandon(pass).await;
+            }
+            Err(error.into())
+        }
+    }
 }
 
 /// Those of `staged` that were staged for what their members turned out to be, by index; the others

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::archive::contract::{Format, MemberKind, Nature, Partial, Place};
+use crate::archive::contract::{Format, Member, MemberKind, Nature, Partial, Place};
 use crate::archive::limits::Meter;
 use crate::archive::spool::Room;
 use crate::archive::spool_reader::{Piece, Spool, SpoolReader};
@@ -108,6 +108,25 @@ pub async fn read(
     }
 }
 
+/// The members that the directory of `file` tells, in its order, where it can be read by itself.
+pub async fn preview(pass: &Pass, file: &RemoteFile) -> Option<Vec<Member>> {
+    let file_name = file.path.file_name_text();
+    let size = file.size?;
+    let (format, partial) = by_name(&file_name)?;
+    let mut lease = pass.pool.lend().await.ok()?;
+    let found = Work { pass, file, size, session: &mut *lease }.look(format, partial).await;
+    match found {
+        Ok(found) => {
+            lease.give_back();
+            Some(found?.places.into_iter().map(|place| place.member).collect())
+        }
+        Err(stop) => {
+            stop.end(lease);
+            None
+        }
+    }
+}
+
 /// The format that `file` has by its name, if its settings and size make parts worth a try.
 fn expected(
     pass: &Pass,
@@ -123,6 +142,10 @@ fn expected(
     {
         return None;
     }
+    by_name(file_name)
+}
+
+fn by_name(file_name: &str) -> Option<(&'static dyn Format, &'static dyn Partial)> {
     let formats = FORMATS.iter().copied().filter_map(|format| Some((format, format.partial()?)));
     formats.into_iter().find(|(_, partial)| partial.expects(file_name))
 }
@@ -250,6 +273,9 @@ impl Work<'_> {
 
     async fn part(&mut self, range: Range<u64>) -> Result<Bytes, Stop> {
         let length = usize::try_from(range.end - range.start).map_err(|_| Stop(None))?;
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
         let mut part = bytes::BytesMut::with_capacity(length);
         let mut download = self.session.read_part(self.file, range.clone()).await?;
         while part.len() < length {
@@ -307,9 +333,13 @@ fn is_wanted(pass: &Pass, place: &Place) -> bool {
     }
     let unpacking = &pass.source.unpacking;
     let file_name = member.name.rsplit('/').next().unwrap_or_default();
-    let may_be_archive = unpacking.depth > 1
-        && (recognise(&[], file_name).is_some() || has_archive_extension(file_name));
-    may_be_archive || crate::transfer::settings::is_wanted(&MemberGlobs::of(&pass.source), member)
+    unpacking.depth > 1 && may_be_archive(file_name)
+        || crate::transfer::settings::is_wanted(&MemberGlobs::of(&pass.source), member)
+}
+
+/// Whether a file of this name may be an archive that is read.
+pub fn may_be_archive(file_name: &str) -> bool {
+    recognise(&[], file_name).is_some() || has_archive_extension(file_name)
 }
 
 fn has_archive_extension(file_name: &str) -> bool {

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use blobferry::archive::options::{Charset, Options};
-use blobferry::model::{BlobName, ModifiedTime, RemotePath, Version};
+use blobferry::model::{BlobName, ModifiedTime, RemoteFile, RemotePath, Version};
+use blobferry::rules::layout::{LayoutSettings, MemberName, Template};
 use blobferry::rules::naming::{Layout, Naming, Places, apart, versioned};
+use blobferry::rules::time_zone::TimeZone;
 
 use super::packed::{self, LIMITS};
 use super::seeds::{Stored, stored_zip};
@@ -18,6 +20,40 @@ pub fn naming(layout: Layout) -> Naming {
         root: RemotePath::from("/out"),
         host_port: "ftp.acme.example_21".into(),
     }
+}
+
+/// The default layout first; all of them name every file and member.
+fn layouts() -> Vec<Layout> {
+    let template = |layout, member_layout| {
+        let read = Template::read(LayoutSettings {
+            source: "acme",
+            layout,
+            capture: None,
+            member_layout,
+            zone: TimeZone::UTC,
+            one_file: false,
+            overwrites: false,
+        });
+        Layout::Template(read.expect("a template").into())
+    };
+    vec![
+        Layout::Path,
+        Layout::ByType,
+        template("{path}", None),
+        template("in/{folder}/{file}", Some("{stem}/{member}")),
+        template("{stem}x/{path}", Some("{member_file}")),
+    ]
+}
+
+fn file(naming: &Naming, path: &RemotePath) -> BlobName {
+    let file = RemoteFile { path: path.clone(), size: None, modified: None };
+    naming.file(&file).expect("these layouts name every file")
+}
+
+fn member(naming: &Naming, path: &RemotePath, within: &[String], name: &str) -> BlobName {
+    let archive = RemoteFile { path: path.clone(), size: None, modified: None };
+    let member = MemberName { within, name, modified: None };
+    naming.member(&archive, member).expect("these layouts name every member")
 }
 
 /// The first byte chooses a character set; then come names: how deep, by what system, how long,
@@ -47,24 +83,27 @@ fn plain_names(form: u8, name: &[u8], taking: &mut Taking<'_>, whole: &mut HashM
     let path = RemotePath::new([&b"/out/"[..], name].concat());
     let within: Vec<String> =
         (0..form >> 2 & 3).map(|_| String::from_utf8_lossy(taking.piece()).into_owned()).collect();
-    let member = String::from_utf8_lossy(taking.piece()).into_owned();
-    let naming = [Layout::Path, Layout::ByType].map(naming);
+    let inner = String::from_utf8_lossy(taking.piece()).into_owned();
+    // Templates name files, and the root is none.
+    let is_root = path.below(&RemotePath::from("/out")).is_none_or(<[u8]>::is_empty);
+    let layouts = layouts().into_iter().take(if is_root { 2 } else { usize::MAX });
+    let naming: Vec<Naming> = layouts.map(naming).collect();
     for naming in &naming {
-        for name in [naming.file(&path), naming.member(&path, &within, &member)] {
+        for name in [file(naming, &path), member(naming, &path, &within, &inner)] {
             legal(&name);
             legal(&apart(&name, name.as_str().as_bytes()));
             let version = Version::from_hex(&"0123456789abcdef".repeat(2)).expect("32 digits");
             legal(&versioned(&name, &version, ModifiedTime::from_unix(1_700_000_000).as_ref()));
         }
     }
-    if path.below(&RemotePath::from("/out")).is_none_or(<[u8]>::is_empty) {
+    if is_root {
         return;
     }
     for (name, of) in [
-        (naming[0].file(&path), (path.as_bytes().to_vec(), Vec::new(), None)),
+        (file(&naming[0], &path), (path.as_bytes().to_vec(), Vec::new(), None)),
         (
-            naming[0].member(&path, &within, &member),
-            (path.as_bytes().to_vec(), within.clone(), Some(member.clone())),
+            member(&naming[0], &path, &within, &inner),
+            (path.as_bytes().to_vec(), within.clone(), Some(inner.clone())),
         ),
     ] {
         let first = whole.entry(name.clone()).or_insert_with(|| of.clone());
@@ -88,7 +127,7 @@ pub fn legal(name: &BlobName) {
 
 /// No two members of an archive meet, and where each goes is the same in every run.
 pub fn places<'a>(members: impl Iterator<Item = (&'a [String], &'a str, &'a [u8])> + Clone) {
-    for layout in [Layout::Path, Layout::ByType] {
+    for layout in layouts() {
         let naming = naming(layout);
         let placed = || {
             let mut places = Places::default();
@@ -96,7 +135,7 @@ pub fn places<'a>(members: impl Iterator<Item = (&'a [String], &'a str, &'a [u8]
                 move |(index, (within, name, raw_name)): (usize, (&[String], &str, &[u8]))| {
                     places
                         .of(
-                            naming.member(&RemotePath::from("/out/a.zip"), within, name),
+                            member(&naming, &RemotePath::from("/out/a.zip"), within, name),
                             raw_name,
                             index,
                         )

@@ -27,7 +27,11 @@ async fn a_plan_says_what_a_run_would_do_and_changes_nothing() {
         .map(|file| {
             format!(
                 "{} {} {:?} {} -> {}",
-                file.path, file.why, file.size, file.unsettled, file.blob
+                file.path,
+                file.why,
+                file.size,
+                file.unsettled,
+                file.blob.as_ref().unwrap()
             )
         })
         .collect();
@@ -53,6 +57,9 @@ async fn a_plan_comes_before_the_first_run_has_made_the_container() {
         .file("/a", "x");
     let Plan { report, files, .. } = planned(&world).await;
     assert!(!report.unusable && report.problems.is_empty(), "{report}");
-    assert_eq!(files.iter().map(|file| file.blob.as_str()).collect::<Vec<_>>(), ["acme/a"]);
+    assert_eq!(
+        files.iter().map(|file| file.blob.as_ref().unwrap().as_str()).collect::<Vec<_>>(),
+        ["acme/a"]
+    );
     assert_eq!(world.store.names(), Vec::<String>::new());
 }
