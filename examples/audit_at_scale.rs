@@ -123,6 +123,7 @@ async fn manifest(store: Arc<FolderStore>, n: u64) -> Result<()> {
             taken: Some((file.clone(), Version::of(&file))),
             blob,
             archive: None,
+            stored: None,
         });
         let outcome =
             Outcome::Ingested(Ingested { bytes: 5, stored: 1, proof, ..Ingested::default() });
@@ -153,6 +154,10 @@ async fn check(store: Arc<MadeUp>, n: u64) -> Result<()> {
         endpoint: Arc::new(server),
         patterns: Patterns::new(RemotePath::from("/"), &[], &[], &[], None)?,
         connections: 1,
+        shared_cap: None,
+        enabled: true,
+        priority: 50,
+        order: None,
         stable_for: Duration::ZERO,
         late_after: Duration::from_secs(24 * 3600),
         late_markers: false,
@@ -179,6 +184,11 @@ async fn check(store: Arc<MadeUp>, n: u64) -> Result<()> {
         retry_auth_after: Duration::ZERO,
         schedule: None,
         time_zone: Default::default(),
+        selection: Default::default(),
+        min_listed: 0,
+        dates: None,
+        move_to: None,
+        notes: Vec::new(),
         root: RemotePath::from("/"),
     };
     let found = audit::audit(store, &[source], Read::Believed, Policy::default(), &|_| {}).await?;

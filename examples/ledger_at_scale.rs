@@ -132,6 +132,7 @@ async fn plan(store: &Arc<Counting>, n: u64, new: u64) -> Result<()> {
     let markers = HashSet::new();
     let rules = Rules {
         wanted: &|_| true,
+        left_out: &|_, _| None,
         in_progress: &|_| false,
         again: &|_| false,
         marker: None,
@@ -230,6 +231,10 @@ fn source(files: u64) -> Source {
         endpoint: Arc::new(MadeUp { files }),
         patterns: Patterns::new(root.clone(), &[], &[], &[], None).expect("good patterns"),
         connections: 16,
+        shared_cap: None,
+        enabled: true,
+        priority: 50,
+        order: None,
         stable_for: Duration::from_secs(60),
         late_after: Duration::from_secs(24 * 3600),
         late_markers: false,
@@ -242,6 +247,11 @@ fn source(files: u64) -> Source {
         retry_auth_after: Duration::from_secs(6 * 3600),
         schedule: None,
         time_zone: Default::default(),
+        selection: Default::default(),
+        min_listed: 0,
+        dates: None,
+        move_to: None,
+        notes: Vec::new(),
         naming: Naming {
             source: NAME.to_owned(),
             layout: Layout::Path,

@@ -64,7 +64,7 @@ fi
 mkdir -p "$output"
 archive=$output/blobferry-functions.zip
 CONFIG=$config BINARY=$binary ARCHIVE=$archive python3 - <<'PACK'
-import json, os, time, zipfile
+import glob, json, os, time, tomllib, zipfile
 
 # The root of a Functions app: what the host reads, and the binary that it starts. Azure unpacks the zip with
 # the modes that stand in it, so the binary's executable bit must.
@@ -75,6 +75,19 @@ config = os.environ["CONFIG"]
 entries = [("host.json", "host.json", 0o644)]
 entries += [(f"{name}/function.json", f"{name}/function.json", 0o644) for name in functions]
 entries += [("ingest.toml", config, 0o644)] if config else [("ingest.toml.example", "ingest.toml", 0o644)]
+if config:
+    # The files that it includes keep their places beside it.
+    folder = os.path.dirname(os.path.abspath(config))
+    with open(config, "rb") as file:
+        include = tomllib.loads(file.read().decode("utf-8-sig")).get("include", [])
+    for pattern in [include] if isinstance(include, str) else include:
+        found = glob.glob(pattern, root_dir=folder, recursive=True)
+        paths = {name: os.path.join(folder, name) for name in found if not os.path.isabs(name) and ".." not in name}
+        files = {os.path.normpath(name): path for name, path in paths.items() if os.path.isfile(path)}
+        known = {entry[0] for entry in entries}
+        own = os.path.abspath(config)
+        entries += [(name, files[name], 0o644) for name in sorted(files) if name not in known and files[name] != own]
+        assert files, f"`include` holds {pattern}, which names no file below {folder}"
 entries += [(executable, os.environ["BINARY"], 0o755)]
 moment = time.gmtime(max(int(os.environ.get("SOURCE_DATE_EPOCH", "315532800")), 315532800))[:6]
 partial = os.environ["ARCHIVE"] + ".part"

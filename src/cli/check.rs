@@ -1,7 +1,11 @@
 //! `blobferry check`: step by step, what works and what does not, ending with what to mend or to
 //! paste.
 
+use std::collections::BTreeMap;
+use std::sync::Weak;
 use std::time::Instant;
+
+use futures_util::{StreamExt, stream};
 
 mod destination;
 mod lines;
@@ -16,7 +20,11 @@ use super::open::{self, Opened};
 use crate::config::Config;
 use crate::config::text::Environment;
 use crate::model::failure::Class;
+use crate::report::counted;
 use crate::runtime::platform::Hosting;
+use crate::source::pool::Pool;
+use crate::source::shared_cap::CapMember;
+use crate::transfer::settings::Source;
 use lines::{Form, Line, Lines};
 
 #[derive(Debug, clap::Args)]
@@ -42,6 +50,9 @@ pub async fn check(arguments: Arguments, environment: &Environment) -> u8 {
     let of =
         format!("`{}`: {} sources", arguments.configured.config.display(), config.sources.len());
     lines.tell(Line::ok("configuration", of));
+    for note in &config.notes {
+        lines.tell(Line::note("configuration", note));
+    }
     let place = Hosting::of(environment);
     let by_queue = config.dispatch.by_queue.unwrap_or(place.in_azure());
     lines.tell(Line::ok("place", place.told(by_queue)));
@@ -66,19 +77,14 @@ pub async fn check(arguments: Arguments, environment: &Environment) -> u8 {
         queue(&mut lines, &config, environment).await;
     }
     let destination_failed = lines.failed();
-    let mut failed = 0;
-    for source in &config.sources {
-        lines.about(Some(&source.name));
-        let before = lines.failed();
-        source::check(&mut lines, source, arguments.probe_connections.map(usize::from)).await;
-        failed += usize::from(lines.failed() > before);
-    }
-    lines.about(None);
+    let probed = arguments.probe_connections.map(usize::from);
+    let on = config.sources.iter().filter(|source| source.enabled).count();
+    let failed = check_sources(&mut lines, &config.sources, probed).await;
     lines.end();
     match lines.failed() {
         0 => WELL,
         // Without the one or the other end nothing can be done.
-        _ if destination_failed > 0 || failed == config.sources.len() => NOTHING,
+        _ if destination_failed > 0 || failed == on => NOTHING,
         _ => 1,
     }
 }
@@ -121,5 +127,103 @@ fn unresolved(lines: &mut Lines, environment: &Environment) {
             )
             .hint(hint),
         );
+    }
+}
+
+/// Sources that are looked at at once.
+const AT_ONCE: usize = 64;
+/// From so many sources on, those that are well are told in one line, and those that are not come
+/// last.
+const MANY: usize = 10;
+/// So many sources are named where several are told together.
+const NAMED: usize = 5;
+
+/// Tells of all `sources`; `probed` is how many logins are tried at once at each, if any. Returns
+/// how many sources failed.
+async fn check_sources(lines: &mut Lines, sources: &[Source], probed: Option<usize>) -> usize {
+    let on: Vec<&Source> = sources.iter().filter(|source| source.enabled).collect();
+    let off: Vec<&str> = sources
+        .iter()
+        .filter(|source| !source.enabled)
+        .map(|source| source.name.as_str())
+        .collect();
+    if !off.is_empty() {
+        let text = format!("off by `enabled = false`: {}", named(&off));
+        lines.tell(Line::ok("sources", text));
+    }
+    // Whoever counts the logins of a server is alone there.
+    let at_once = if probed.is_some() { 1 } else { AT_ONCE };
+    let apart = lines.apart();
+    if let [source] = on[..] {
+        // Whoever sets a source up sees each step when it is taken.
+        let before = lines.failed();
+        lines.about(Some(&source.name));
+        source::check(lines, source, probed).await;
+        lines.about(None);
+        return usize::from(lines.failed() > before);
+    }
+    if on.len() < MANY || lines.are_json() {
+        let mut failed = 0;
+        let looks: Vec<_> = on.iter().map(|source| look(&apart, source, probed)).collect();
+        let mut found = stream::iter(looks).buffered(at_once);
+        while let Some((_, own)) = found.next().await {
+            failed += usize::from(own.failed() > 0);
+            lines.add(own);
+        }
+        return failed;
+    }
+    // One that is slow keeps no other one waiting; those that may be silent begin first.
+    let mut first = on.clone();
+    first.sort_by_key(|source| source.endpoint.local(&source.root).is_some());
+    let looks: Vec<_> = first.iter().map(|source| look(&apart, source, probed)).collect();
+    let mut all: Vec<_> = stream::iter(looks).buffer_unordered(at_once).collect().await;
+    all.sort_by_cached_key(|(name, _)| on.iter().position(|source| source.name == *name));
+    let failed = all.iter().filter(|(_, own)| own.failed() > 0).count();
+    tell_many(lines, all);
+    failed
+}
+
+/// The lines of one source, within the cap of its server.
+async fn look(apart: &Lines, source: &Source, probed: Option<usize>) -> (String, Lines) {
+    let mut own = apart.of(&source.name);
+    let nobody: Weak<dyn CapMember> = Weak::<Pool>::new();
+    let _place = match &source.shared_cap {
+        Some(cap) => Some(cap.place(&nobody, source.priority).await),
+        None => None,
+    };
+    source::check(&mut own, source, probed).await;
+    (source.name.clone(), own)
+}
+
+/// Well ones in one line, equal notes in one line each, those that failed last.
+fn tell_many(lines: &mut Lines, all: Vec<(String, Lines)>) {
+    let (bad, well): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, own)| own.failed() > 0);
+    let mut notes: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for (name, own) in &well {
+        for (step, text) in own.notes() {
+            let names = notes.entry((step, text)).or_default();
+            if names.last() != Some(&name.as_str()) {
+                names.push(name);
+            }
+        }
+    }
+    if !well.is_empty() {
+        let text =
+            format!("{} are well; `--source NAME` shows the steps of one", counted(well.len()));
+        lines.tell(Line::ok("sources", text));
+    }
+    for ((step, text), names) in &notes {
+        lines.tell(Line::note("sources", format!("{}: {step}: {text}", named(names))));
+    }
+    well.into_iter().for_each(|(_, own)| lines.count(own));
+    bad.into_iter().for_each(|(_, own)| lines.add(own));
+}
+
+/// The first of `names`, and how many more there are.
+fn named(names: &[&str]) -> String {
+    let first = names[..names.len().min(NAMED)].join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => first,
+        more => format!("{first} and {} more", counted(more)),
     }
 }

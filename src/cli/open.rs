@@ -76,17 +76,51 @@ pub fn config(configured: &Configured, environment: &Environment) -> Result<Conf
         .iter()
         .find(|name| config.sources.iter().all(|source| source.name != **name));
     if let Some(name) = unknown {
-        let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
-        let shown = crate::model::printable(name.as_bytes());
-        return Err(Unusable(format!(
-            "--source {shown}: there is no such source; the configuration holds {}",
-            crate::settings::listed(&names)
-        )));
+        return Err(Unusable(no_such_source(name, &config)));
     }
     if !configured.sources.is_empty() {
         config.sources.retain(|source| configured.sources.contains(&source.name));
     }
     Ok(config)
+}
+
+/// So many names are shown to somebody who has mistaken one.
+const NAMES: usize = 20;
+
+fn no_such_source(name: &str, config: &Config) -> String {
+    let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
+    let shown = crate::model::printable(name.as_bytes());
+    let hint = match crate::settings::closest(name, &names) {
+        Some(near) if names.len() > NAMES => format!("did you mean `{near}`?"),
+        _ if name.contains(['*', '?']) => {
+            "names are given whole, one `--source` each; `--source` takes no patterns".to_owned()
+        }
+        _ => {
+            let more = match names.len().saturating_sub(NAMES) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let first = &names[..names.len().min(NAMES)];
+            format!("the configuration holds {}{more}", crate::settings::listed(first))
+        }
+    };
+    format!("--source {shown}: there is no such source; {hint}")
+}
+
+/// A source that is off is not run because somebody names it.
+pub fn must_be_on(configured: &Configured, config: &Config) -> Result<(), Unusable> {
+    let is_off = |source: &&crate::transfer::settings::Source| {
+        !source.enabled && configured.sources.contains(&source.name)
+    };
+    match config.sources.iter().find(is_off) {
+        Some(source) => Err(Unusable(format!(
+            "--source {}: it is off (`enabled = false`); `BLOBFERRY__SOURCE__{}__ENABLED=true` \
+            switches it on for once",
+            source.name,
+            crate::config::overrides::in_variables(&source.name).to_ascii_uppercase()
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Where this user's programs keep what they know of this machine.

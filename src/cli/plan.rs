@@ -30,6 +30,9 @@ pub async fn plan(arguments: Arguments, environment: &Environment) -> u8 {
         Ok(opened) => opened,
         Err(unusable) => return unusable.tell(),
     };
+    if let Err(unusable) = open::must_be_on(&arguments.configured, &config) {
+        return unusable.tell();
+    }
     let mut log = config.log.clone();
     // A plan changes nothing, its log files included.
     log.files = Some(false);

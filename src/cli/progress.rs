@@ -11,6 +11,9 @@ use crate::model::RemotePath;
 use crate::report::{Outcome, SourceReport, in_bytes};
 use crate::transfer::progress::Progress;
 
+/// Of more sources than these only the sum is shown.
+const MANY: usize = 20;
+
 /// Bars on standard error.
 pub struct Bars {
     all: MultiProgress,
@@ -63,15 +66,21 @@ impl Bars {
         colours: Colours,
     ) -> Self {
         let all = MultiProgress::with_draw_target(target);
-        let bar = |name: &str| {
+        let names: Vec<&str> = sources.collect();
+        let bar = |name: &&str| {
+            if names.len() > MANY {
+                // No terminal is so high, and each bar that moves has a thread.
+                let bar = ProgressBar::hidden();
+                return ((*name).to_owned(), Bar { bar, planned: false, files: 0, done: 0 });
+            }
             let bar = all.add(ProgressBar::new(0));
             bar.set_style(style("{prefix:12} {spinner} {wide_msg}"));
-            bar.set_prefix(name.to_owned());
+            bar.set_prefix((*name).to_owned());
             bar.set_message("listing");
             bar.enable_steady_tick(Duration::from_millis(120));
-            (name.to_owned(), Bar { bar, planned: false, files: 0, done: 0 })
+            ((*name).to_owned(), Bar { bar, planned: false, files: 0, done: 0 })
         };
-        let sources: BTreeMap<String, Bar> = sources.map(bar).collect();
+        let sources: BTreeMap<String, Bar> = names.iter().map(bar).collect();
         let total = (sources.len() > 1).then(|| {
             let bar = all.add(ProgressBar::new(0));
             bar.set_style(style("{prefix:12} {wide_msg}"));

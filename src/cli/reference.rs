@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::console;
-use crate::config::{expect, keys, schema, tables};
+use crate::config::{expect, keys, schema, servers, tables};
 use crate::settings::{Key, Kind};
 use crate::source::DRIVERS;
 
@@ -23,9 +23,12 @@ pub fn print(arguments: &Arguments) -> u8 {
 fn markdown() -> String {
     let mut text = INTRODUCTION.to_owned();
     table(&mut text, "Top of the file", "Before all tables:", tables::TOP);
+    write!(text, "\n## `include`\n\nAt the top of the file. {}\n", tables::INCLUDE).expect(WRITES);
     for one in tables::TABLES {
         table(&mut text, &format!("`[{}]`", one.name), one.about, one.keys);
     }
+    table(&mut text, "`[[server]]`", tables::SERVER, servers::KEYS);
+    write!(text, "\n## `[defaults]`\n\n{}\n", tables::DEFAULTS).expect(WRITES);
     table(
         &mut text,
         "`[[source]]`",
@@ -60,7 +63,7 @@ Made by `blobferry schema --markdown`; a test keeps it so. The commented example
 The file is `ingest.toml`, or what `--config` or `BLOBFERRY_CONFIG` names. Unknown settings are refused.
 
 - Every value can be read from the environment: `password = { env = \"ACME_PASSWORD\" }`.
-- Every setting can be overridden by it: `BLOBFERRY__DESTINATION__CONTAINER=landing`, `BLOBFERRY__SOURCE__ACME__PASSWORD=…` (a source's name in capitals, `-` as `_`).
+- Every setting can be overridden by it: `BLOBFERRY__DESTINATION__CONTAINER=landing`, `BLOBFERRY__SOURCE__ACME__PASSWORD=…` (a source's name in capitals, all but letters and digits as `_`), `BLOBFERRY__DEFAULTS__CONNECTIONS=2`. Sources in included files are reached in the same way. A list in the environment is written as in the file: `BLOBFERRY__SOURCE__ACME__INCLUDE='[\"a/**\", \"*.csv\"]'`; another text is a list of one.
 - Sizes have units: `\"64 MiB\"`, `\"10 GB\"`. Durations too: `\"500ms\"`, `\"90s\"`, `\"15m\"`, `\"6h\"`, `\"7d\"`.
 ";
 

@@ -1,6 +1,6 @@
 //! `blobferry run`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,8 @@ pub struct Arguments {
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
-    /// No progress bars, and log lines from warnings up only.
+    /// Print nothing while all is well; else what is wrong, to standard error. The exit status
+    /// tells the same.
     #[arg(long, short)]
     quiet: bool,
     /// Log every file.
@@ -51,6 +52,7 @@ pub async fn run(arguments: Arguments, environment: &Environment) -> u8 {
     let opened = opened.and_then(|opened| {
         open::must_allow_runs(&opened.config)
             .and_then(|()| check_globs(&arguments))
+            .and_then(|()| open::must_be_on(&arguments.configured, &opened.config))
             .map(|()| opened)
     });
     match opened {
@@ -89,7 +91,8 @@ async fn go(
         && !arguments.verbose
         && !arguments.json)
         .then(|| {
-            Arc::new(Bars::new(config.sources.iter().map(|source| source.name.as_str()), colours))
+            let enabled = config.sources.iter().filter(|source| source.enabled);
+            Arc::new(Bars::new(enabled.map(|source| source.name.as_str()), colours))
         });
     let level = match (&bars, arguments.quiet, arguments.verbose) {
         (_, _, true) => Console::Verbose,
@@ -97,11 +100,13 @@ async fn go(
         _ => Console::AsSet,
     };
     let above = bars.clone();
-    let line_out = move |_: tracing::Level, line: &[u8]| {
+    let held = Arc::new(HeldLines::new(arguments.quiet));
+    let of_log = held.clone();
+    let line_out = move |level: tracing::Level, line: &[u8]| {
         let text = String::from_utf8_lossy(line);
         match &above {
             Some(bars) => bars.above(&text),
-            None => console::say(text.trim_end()),
+            None => of_log.say(level, text.trim_end()),
         }
     };
     let (insights, warnings) = open::insights(&config, environment, &redactor);
@@ -135,16 +140,24 @@ async fn go(
     let options = Options {
         id,
         redactor: redactor.clone(),
-        again: arguments.again,
+        again: arguments.again.clone(),
         retry_quarantined: arguments.retry_quarantined,
         cancel,
         progress,
         ..Options::new(store, open::limits(&config.limits))
     };
+    let again_slips = options.again_slips.clone();
     let report = run::recorded(config.sources, options, Trigger::Command).await;
     // The report is the last word.
     telemetry.settle();
-    let code = tell(&report, arguments.json, &redactor);
+    held.end(report.status());
+    // Whoever asks for files is told that there are none, quiet or not.
+    again_slips
+        .told()
+        .iter()
+        .for_each(|slip| console::say(&redactor.text(&format!("note: {slip}"))));
+    let form = ReportForm::of(&arguments);
+    let code = tell(&report, form, &redactor);
     if let Some(operation) = operation {
         operation.end(report.status().word(), report.status() == Status::Failed);
         // Whoever stops us kills us soon after.
@@ -154,20 +167,81 @@ async fn go(
     signal.lock().expect("no code panics while it holds this lock").unwrap_or(code)
 }
 
-fn tell(report: &Report, json: bool, redactor: &Redactor) -> u8 {
-    let text = if json {
-        format!(
-            "{:#}\n",
-            redactor.json(
-                serde_json::to_value(report).expect("a report holds nothing that JSON cannot")
-            )
-        )
-    } else {
-        redactor.text(&report.to_string())
+/// How the report is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ReportForm {
+    /// To people.
+    Text,
+    /// To programs.
+    Json,
+    /// To people, if anything is wrong.
+    Quiet,
+}
+
+impl ReportForm {
+    fn of(arguments: &Arguments) -> Self {
+        match (arguments.json, arguments.quiet) {
+            (true, _) => Self::Json,
+            (false, true) => Self::Quiet,
+            (false, false) => Self::Text,
+        }
+    }
+}
+
+fn tell(report: &Report, form: ReportForm, redactor: &Redactor) -> u8 {
+    let text = match form {
+        ReportForm::Json => {
+            let json = serde_json::to_value(report);
+            let json = json.expect("a report holds nothing that JSON cannot");
+            format!("{:#}\n", redactor.json(json))
+        }
+        ReportForm::Text => redactor.text(&report.to_string()),
+        ReportForm::Quiet => {
+            if report.status() > Status::Ok {
+                console::say(redactor.text(&report.bad()).trim_end());
+            }
+            return report.exit_code();
+        }
     };
     match console::data(&text) {
         crate::cli::exit::WELL => report.exit_code(),
         failed => failed,
+    }
+}
+
+/// Warnings of a quiet run, which nobody is told of once all has ended well.
+struct HeldLines {
+    /// `None`: each line is said at once.
+    lines: Option<Mutex<Vec<String>>>,
+}
+
+/// So many warnings are kept; the log files have all of them.
+const HELD: usize = 1000;
+
+impl HeldLines {
+    fn new(quiet: bool) -> Self {
+        Self { lines: quiet.then(Mutex::default) }
+    }
+
+    fn say(&self, level: tracing::Level, line: &str) {
+        match &self.lines {
+            Some(lines) if level != tracing::Level::ERROR => {
+                let mut lines = lines.lock().expect("no code panics while it holds this lock");
+                if lines.len() < HELD {
+                    lines.push(line.to_owned());
+                }
+            }
+            _ => console::say(line),
+        }
+    }
+
+    /// The run has ended with this word.
+    fn end(&self, status: Status) {
+        let Some(lines) = &self.lines else { return };
+        let lines = std::mem::take(&mut *lines.lock().expect("no code panics with this lock"));
+        if status > Status::Ok {
+            lines.iter().for_each(|line| console::say(line));
+        }
     }
 }
 

@@ -166,7 +166,7 @@ pub const SOURCE: &[Key] = &[
     Key {
         name: "name",
         kind: Kind::Text,
-        doc: "Name of the source: lower-case letters, digits and `-`. First segment of its blobs.",
+        doc: "Name of the source: letters, digits, `.`, `_` and `-`. First segment of its blobs.",
     },
     Key {
         name: "url",
@@ -244,6 +244,22 @@ pub const SOURCE: &[Key] = &[
         name: "connections",
         kind: Kind::Integer { min: 1, max: 64 },
         doc: "Cap on logins at once. Default: 2 for SFTP, 4 for FTP.",
+    },
+    Key {
+        name: "enabled",
+        kind: Kind::Flag,
+        doc: "Whether runs do anything about it; what is known of it stays. Default true.",
+    },
+    Key {
+        name: "priority",
+        kind: Kind::Integer { min: 0, max: 100 },
+        doc: "Which of several sources comes first: that with the higher number. Default 50.",
+    },
+    Key {
+        name: "order",
+        kind: Kind::OneOf(&["modified", "name"]),
+        doc: "In which order its files are brought over: the oldest first, or by path. Default: as \
+            they are listed.",
     },
     Key {
         name: "attempts",

@@ -1,12 +1,17 @@
 //! `ingest.toml` and the environment to a configuration: the only door from text to settings.
 
+pub mod defaults;
 pub mod expect;
+mod faults;
 mod identity;
+mod include;
 pub mod keys;
 mod overlap;
+pub mod overrides;
 mod own;
 pub mod schema;
 pub mod selection;
+pub mod servers;
 mod service_keys;
 pub mod source;
 pub mod tables;
@@ -19,12 +24,14 @@ use std::time::Duration;
 
 use crate::archive::limits::Limits as ArchiveLimits;
 use crate::jobs::cutting::Sizes;
-use crate::model::Secret;
+use crate::model::{Secret, printable};
 use crate::settings::{Key, Section, SettingError};
 use crate::store::azure::illegal_queue;
 use crate::transfer::settings::{Limits, Source};
 use destination::{destination, place_of_state};
-use text::{Environment, RawSection};
+use faults::Faults;
+use source::ParsedSource;
+use text::{Environment, Raw, RawSection};
 
 pub use destination::{Account, Destination};
 
@@ -47,6 +54,8 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// Every secret of the sources: no output may repeat them.
     pub secrets: Vec<Secret>,
+    /// What is no error, but should be known: parts of the file that change nothing.
+    pub notes: Vec<String>,
 }
 
 /// `[limits]`; what is not set depends on the machine.
@@ -144,15 +153,7 @@ pub enum ConfigError {
 pub fn load(path: &Path, environment: &Environment) -> Result<Config, ConfigError> {
     let bytes = std::fs::read(path).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
     let encoding = |problem| ConfigError::Encoding(path.to_owned(), problem);
-    let bytes = match bytes.as_slice() {
-        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => {
-            return Err(encoding("UTF-16; allowed is UTF-8: save it again as UTF-8"));
-        }
-        [0xEF, 0xBB, 0xBF, rest @ ..] => rest,
-        all => all,
-    };
-    let text =
-        std::str::from_utf8(bytes).map_err(|_| encoding("not UTF-8: save it again as UTF-8"))?;
+    let text = include::decoded(&bytes).map_err(encoding)?;
     let file = path
         .file_name()
         .map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
@@ -179,84 +180,131 @@ impl Config {
 }
 
 /// Reads `text`, the content of a file called `file` in `folder`, under `environment`. Pure but for
-/// the key and certificate files that sources name.
+/// the files that it includes, and the key and certificate files that sources name.
 pub fn parse(
     file: &str,
     folder: &Path,
     text: &str,
     environment: &Environment,
 ) -> Result<Config, SettingError> {
-    let mut raw = text::read(file, text, environment)?;
-    for (name, entry) in &raw.top {
-        let of_file = Section::new(file, "", 1, raw.top.clone(), tables::TOP.to_vec())?;
-        source::time_zone(&of_file)?;
-        raw.sources.iter_mut().for_each(|source| {
-            source.entries.entry(name.clone()).or_insert_with(|| entry.clone());
-        });
+    let mut faults = Faults::default();
+    let mut raw = text::read(file, folder, text, environment, &mut faults)?;
+    overrides::apply(&mut raw, environment, &mut faults);
+    if let Some(time_zone) = raw.top.get("time_zone") {
+        let of_file = Section::new(file, "", 1, raw.top.clone(), tables::TOP.to_vec());
+        faults.take(of_file.and_then(|section| source::time_zone(&section)));
+        let defaults = raw.defaults.get_or_insert_default();
+        defaults.entries.entry("time_zone".to_owned()).or_insert_with(|| time_zone.clone());
     }
     let has_state = raw.tables.contains_key("state");
+    let has_destination = raw.tables.contains_key("destination");
+    let mut tables = std::mem::take(&mut raw.tables);
     let mut section = |name: &str, keys: &[Key]| {
-        let RawSection { line, entries, .. } = raw.tables.remove(name).unwrap_or_default();
+        let RawSection { line, entries, .. } = tables.remove(name).unwrap_or_default();
         Section::new(file, name, line.max(1), entries, keys.to_vec())
     };
-    let destination =
-        destination(&section("destination", keys::DESTINATION)?, folder, environment)?;
-    let state = has_state.then(|| section("state", keys::DESTINATION)).transpose()?;
-    let state = state
-        .map(|section| place_of_state(&section, &destination, folder, environment))
-        .transpose()?;
-    let limits = limits(&section("limits", keys::LIMITS)?, folder)?;
-    let dispatch = dispatch(&section("dispatch", keys::DISPATCH)?, environment)?;
-    let log = log(&section("log", keys::LOG)?, folder)?;
-    let telemetry = telemetry::parse(&section("telemetry", keys::TELEMETRY)?, environment)?;
-    let late_after = limits.late_after.unwrap_or(LATE_AFTER);
-    let (mut sources, mut secrets, mut wrong) = (Vec::new(), Vec::new(), None::<SettingError>);
-    for mut raw in raw.sources {
-        let expected = std::mem::take(&mut raw.expect);
-        let parsed = source::parse(file, raw, late_after).and_then(|(mut source, own)| {
-            source.expectations = expect::parse((file, folder), &source, expected)?;
-            Ok((source, own))
-        });
-        match parsed {
-            Ok((source, own)) => {
-                sources.push(source);
-                secrets.push(own);
-            }
-            Err(error) => {
-                wrong = Some(match wrong.take() {
-                    Some(first) => first.and(error),
-                    None => error,
-                });
-            }
+    // Where it is missing because its name is misspelled, that was told.
+    let destination = if has_destination || faults.is_empty() {
+        let found = section("destination", keys::DESTINATION);
+        faults.take(found.and_then(|section| destination(&section, folder, environment)))
+    } else {
+        None
+    };
+    let state = match &destination {
+        Some(destination) if has_state => {
+            let found = section("state", keys::DESTINATION)
+                .and_then(|section| place_of_state(&section, destination, folder, environment));
+            faults.take(found)
         }
-    }
-    if let Some(error) = wrong {
-        return Err(error);
-    }
-    check_sources(file, &sources)?;
-    overlap::names_apart(file, &sources)?;
-    overlap::note(&mut sources);
-    let secrets = [secrets.concat(), telemetry.secrets()].concat();
-    Ok(Config { destination, state, limits, dispatch, log, telemetry, sources, secrets })
+        _ => None,
+    };
+    let limits =
+        faults.take(section("limits", keys::LIMITS).and_then(|found| limits(&found, folder)));
+    let dispatch = section("dispatch", keys::DISPATCH);
+    let dispatch = faults.take(dispatch.and_then(|found| dispatch_of(&found, environment)));
+    let log = faults.take(section("log", keys::LOG).and_then(|found| log(&found, folder)));
+    let telemetry = section("telemetry", keys::TELEMETRY);
+    let telemetry = faults.take(telemetry.and_then(|found| telemetry::parse(&found, environment)));
+    let late_after = limits.as_ref().and_then(|limits| limits.late_after).unwrap_or(LATE_AFTER);
+    let (sources, secrets, notes) = sources((file, folder), raw, late_after, &mut faults);
+    faults.end()?;
+    let (Some(destination), Some(limits), Some(dispatch), Some(log), Some(telemetry)) =
+        (destination, limits, dispatch, log, telemetry)
+    else {
+        unreachable!("each of them that is missing is a fault");
+    };
+    let secrets = [secrets, telemetry.secrets()].concat();
+    Ok(Config { destination, state, limits, dispatch, log, telemetry, sources, secrets, notes })
 }
 
-fn check_sources(file: &str, sources: &[Source]) -> Result<(), SettingError> {
-    let error = |key: String, problem: &str| {
-        Err(SettingError { place: file.to_owned(), key, problem: problem.to_owned() })
-    };
-    if sources.is_empty() {
-        return error("source".into(), "is missing; at least one `[[source]]` is needed");
-    }
-    let mut names = BTreeMap::new();
-    for source in sources {
-        if names.insert(&source.name, ()).is_some() {
-            return error(
-                format!("source.{}", source.name),
-                "stands twice; each source needs a name of its own",
-            );
+/// The sources with what concerns several of them; their secrets; what should be known.
+fn sources(
+    (file, folder): (&str, &Path),
+    mut raw: Raw,
+    late_after: Duration,
+    faults: &mut Faults,
+) -> (Vec<Source>, Vec<Secret>, Vec<String>) {
+    if let Some(defaults) = &mut raw.defaults {
+        if defaults.file.is_empty() {
+            defaults.file = file.to_owned();
         }
+        defaults::sift(defaults).into_iter().for_each(|error| faults.add(error));
     }
-    Ok(())
+    check_names(file, &raw.sources, faults);
+    let (mut sources, mut secrets, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    for mut one in raw.sources {
+        if let Some(defaults) = &raw.defaults {
+            defaults::apply(defaults, &mut one);
+        }
+        let (expected, its_file) = (std::mem::take(&mut one.expect), one.file.clone());
+        let parsed = source::parse(one, late_after).and_then(|mut parsed| {
+            let source = &parsed.source;
+            parsed.source.expectations = expect::parse((&its_file, folder), source, expected)?;
+            Ok(parsed)
+        });
+        let parsed = faults.take(parsed);
+        let Some(ParsedSource { source, secrets: own, place }) = parsed else { continue };
+        sources.push(source);
+        secrets.extend(own);
+        places.push(place);
+    }
+    let servers = raw.servers.into_iter().map(servers::parse);
+    let servers: Vec<_> = servers.filter_map(|server| faults.take(server)).collect();
+    faults.take(overlap::names_apart(file, &sources));
+    overlap::note(&mut sources);
+    let mut notes = servers::share(&servers, &mut sources, &places);
+    let idle = raw.idle_include.iter().map(|pattern| {
+        format!("`include` holds `{}`, which names no file", printable(pattern.as_bytes()))
+    });
+    notes.extend(idle);
+    (sources, secrets, notes)
+}
+
+/// Names must differ in more than case: some stores do not tell the cases apart.
+fn check_names(file: &str, sources: &[RawSection], faults: &mut Faults) {
+    if sources.is_empty() && faults.is_empty() {
+        faults.add(SettingError {
+            place: file.to_owned(),
+            key: "source".into(),
+            problem: "is missing; at least one `[[source]]` is needed".into(),
+        });
+    }
+    let mut names: BTreeMap<String, &RawSection> = BTreeMap::new();
+    for source in sources {
+        let Some(name) = text::source_name(source) else { continue };
+        let Some(first) = names.insert(name.to_ascii_lowercase(), source) else { continue };
+        let place = |of: &RawSection| format!("{}:{}", of.file, of.line);
+        let same = text::source_name(first) == Some(name);
+        let how = if same { "twice" } else { "twice but for upper and lower case" };
+        faults.add(SettingError {
+            place: place(source),
+            key: format!("source.{}", printable(name.as_bytes())),
+            problem: format!(
+                "stands {how}, first at {}; each source needs a name of its own",
+                place(first)
+            ),
+        });
+    }
 }
 
 fn limits(section: &Section, folder: &Path) -> Result<LimitSettings, SettingError> {
@@ -285,7 +333,7 @@ fn limits(section: &Section, folder: &Path) -> Result<LimitSettings, SettingErro
     })
 }
 
-fn dispatch(
+fn dispatch_of(
     section: &Section,
     environment: &Environment,
 ) -> Result<DispatchSettings, SettingError> {
@@ -328,3 +376,5 @@ fn log(section: &Section, folder: &Path) -> Result<LogSettings, SettingError> {
 pub mod destination;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_many;

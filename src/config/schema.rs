@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::{expect, keys, tables};
+use crate::config::{defaults, expect, keys, servers, tables};
 use crate::settings::{Key, Kind};
 use crate::source::DRIVERS;
 
@@ -20,12 +20,22 @@ pub fn schema() -> Value {
     source["properties"]["expect"] = expected;
     properties
         .insert("source".to_owned(), json!({ "type": "array", "minItems": 1, "items": source }));
+    properties.insert("defaults".to_owned(), table(&defaults::default_keys(), &[]));
+    let server = table(servers::KEYS, &["host", "connections"]);
+    properties.insert("server".to_owned(), json!({ "type": "array", "items": server }));
+    let text = json!({ "type": "string", "minLength": 1 });
+    let list = json!({ "type": "array", "items": text });
+    properties.insert(
+        "include".to_owned(),
+        json!({ "description": tables::INCLUDE, "anyOf": [text, list] }),
+    );
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "blobferry configuration (ingest.toml)",
         "type": "object",
         "additionalProperties": false,
-        "required": ["destination", "source"],
+        "required": ["destination"],
+        "anyOf": [{ "required": ["source"] }, { "required": ["include"] }],
         "properties": properties,
     })
 }

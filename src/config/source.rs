@@ -9,6 +9,7 @@ use time::{OffsetDateTime, UtcOffset};
 use crate::archive::options::{Charset, InnerErrors, Options, OwnLimits, UnknownArchives};
 use crate::config::keys;
 use crate::config::selection::{IncludedPatterns, included, selection};
+use crate::config::servers::LoginPlace;
 use crate::config::text::{RawSection, source_name};
 use crate::model::{RemotePath, Secret};
 use crate::rules::date_folders::{DatePattern, split_url};
@@ -22,7 +23,7 @@ use crate::runtime::retry::Policy;
 use crate::settings::{Entry, Key, Section, SettingError, SourceUrl, Value, listed, parse_size};
 use crate::source::DRIVERS;
 use crate::source::contract::Driver;
-use crate::transfer::settings::{After, Archives, DeleteBy, Source, Versions};
+use crate::transfer::settings::{After, Archives, DeleteBy, FileOrder, Source, Versions};
 
 const IN_PROGRESS: &[&str] =
     &["**/*.part", "**/*.partial", "**/*.filepart", "**/*.tmp", "**/*.crdownload"];
@@ -51,17 +52,14 @@ const SYSTEM_FILES: &[&str] = &[
 ];
 const STABLE_FOR: Duration = Duration::from_secs(60);
 const DEPTH: u64 = 64;
+const PRIORITY: u64 = 50;
 const RECHECK: u64 = 1 << 30;
 const RETRY_AUTH_AFTER: Duration = Duration::from_secs(6 * 3600);
 
 /// Reads one source; `late_after` holds where it does not set its own. Its secrets come back beside
 /// it: no output may repeat them.
-pub fn parse(
-    file: &str,
-    raw: RawSection,
-    late_after: Duration,
-) -> Result<(Source, Vec<Secret>), SettingError> {
-    let Some(missing) = missing(&raw) else { return usable(file, raw, late_after) };
+pub fn parse(raw: RawSection, late_after: Duration) -> Result<ParsedSource, SettingError> {
+    let Some(missing) = missing(&raw) else { return usable(raw, late_after) };
     // Without its address it is no source at all.
     if raw.missing.iter().any(|(key, _)| ["url", "name"].contains(&key.as_str())) {
         return Err(missing);
@@ -70,10 +68,12 @@ pub fn parse(
         let mut entries: BTreeMap<String, Entry> =
             raw.entries.iter().filter(|(key, _)| keep(key)).map(cloned).collect();
         if let Some(text) = stand_in {
-            let entry = Entry { value: Value::Text(text.into()), line: None, variable: None };
+            let value = Value::Text(text.into());
+            let entry = Entry { value, line: None, variable: None, file: None };
             entries.entry("password".into()).or_insert(entry);
         }
-        usable(file, RawSection { line: raw.line, entries, ..RawSection::default() }, late_after)
+        let (file, line) = (raw.file.clone(), raw.line);
+        usable(RawSection { file, line, entries, ..RawSection::default() }, late_after)
     };
     // One expired secret of one partner must not keep all others waiting: this source fails alone.
     // Some protocols need a password or a key, others have none.
@@ -82,16 +82,26 @@ pub fn parse(
         .or_else(|_| with(&|_| true, None))
         .or_else(|_| with(&kept, Some(STAND_IN)))
         .or_else(|_| with(&kept, None));
-    let (mut source, mut secrets) = parsed.map_err(|_| missing.clone())?;
-    secrets.retain(|secret| secret.reveal() != STAND_IN);
-    source.unusable = Some(missing.to_string());
-    Ok((source, secrets))
+    let mut parsed = parsed.map_err(|_| missing.clone())?;
+    parsed.secrets.retain(|secret| secret.reveal() != STAND_IN);
+    parsed.source.unusable = Some(missing.to_string());
+    Ok(parsed)
+}
+
+/// A source, and what of its settings concerns others.
+pub struct ParsedSource {
+    /// The source.
+    pub source: Source,
+    /// Its secrets.
+    pub secrets: Vec<Secret>,
+    /// Where it logs in.
+    pub place: Option<LoginPlace>,
 }
 
 /// What stands for a secret that is not there. Nothing is ever asked of the server with it.
 const STAND_IN: &str = "unset";
 /// Settings of a source that cannot be used which still mean something.
-const KEPT: &[&str] = &["name", "url", "every", "cron", "time_zone"];
+const KEPT: &[&str] = &["name", "url", "enabled", "every", "cron", "time_zone"];
 
 fn cloned((key, entry): (&String, &Entry)) -> (String, Entry) {
     (key.clone(), entry.clone())
@@ -107,35 +117,62 @@ fn missing(raw: &RawSection) -> Option<SettingError> {
     raw.missing.iter().map(named).reduce(SettingError::and)
 }
 
-fn usable(
-    file: &str,
-    raw: RawSection,
-    late_after: Duration,
-) -> Result<(Source, Vec<Secret>), SettingError> {
+fn usable(raw: RawSection, late_after: Duration) -> Result<ParsedSource, SettingError> {
+    let file = raw.file.as_str();
     let label = source_name(&raw).map_or("source".to_owned(), |name| {
         format!("source.{}", crate::model::printable(name.as_bytes()))
     });
     let (url, dated, driver) = url_and_driver(file, &label, &raw)?;
     let known: Vec<Key> = keys::SOURCE.iter().chain(driver.keys).copied().collect();
+    let user = match raw.entries.get("user").map(|entry| &entry.value) {
+        Some(Value::Text(user)) => Some(user.clone()),
+        _ => url.user.clone(),
+    };
     let section = Section::new(file, &label, raw.line, raw.entries, known)?;
+    parsed(&section, (url, dated), driver, user, late_after)
+        .map_err(|error| every_fault(&section, error))
+}
+
+/// `error`, and what else is wrong with values of the section.
+fn every_fault(section: &Section, error: SettingError) -> SettingError {
+    let told = error.to_string();
+    let others = section.misfits().into_iter();
+    others.filter(|other| !told.contains(&other.to_string())).fold(error, SettingError::and)
+}
+
+fn parsed(
+    section: &Section,
+    (url, dated): (SourceUrl, Option<String>),
+    driver: &Driver,
+    user: Option<String>,
+    late_after: Duration,
+) -> Result<ParsedSource, SettingError> {
     let secrets = section.secrets().into_iter().chain(url.password.clone()).collect();
-    let name = name(&section)?;
-    let endpoint = (driver.configure)(&section, &url)?;
-    let (after, move_to) = after(&section, &url.root)?;
-    let included = included(&section, dated.as_deref())?;
+    let name = name(section)?;
+    let endpoint = (driver.configure)(section, &url)?;
+    let (after, move_to) = after(section, &url.root)?;
+    let included = included(section, dated.as_deref())?;
     let stable_for = section.duration("stable_for")?.unwrap_or(STABLE_FOR);
-    let time_zone = time_zone(&section)?;
+    let time_zone = time_zone(section)?;
     let connections = section
         .integer("connections")?
         .map_or(endpoint.default_connections(), |n| usize::try_from(n).unwrap_or(1));
     let attempts = section
         .integer("attempts")?
         .map_or(Policy::default().attempts, |n| u32::try_from(n).unwrap_or(1));
-    let patterns = patterns(&section, &url, &after, &included)?;
+    let patterns = patterns(section, &url, &after, &included)?;
     let source = Source {
-        naming: naming(&section, &name, &url, &patterns)?,
+        naming: naming(section, &name, &url, &patterns)?,
         patterns,
         connections,
+        shared_cap: None,
+        enabled: section.flag("enabled", true)?,
+        priority: section.integer("priority")?.unwrap_or(PRIORITY),
+        order: match section.one_of("order")? {
+            Some("modified") => Some(FileOrder::Modified),
+            Some(_) => Some(FileOrder::Name),
+            None => None,
+        },
         stable_for,
         late_after: section.duration("late_after")?.unwrap_or(late_after),
         late_markers: section.has("late_after"),
@@ -144,11 +181,11 @@ fn usable(
             Some("both") => Archives::Both,
             _ => Archives::Unpack,
         },
-        zone: zone(&section)?,
-        include_members: include_members(&section)?,
+        zone: zone(section)?,
+        include_members: include_members(section)?,
         incremental_members: section.flag("incremental_members", false)?,
         quarantine: section.flag("quarantine", false)?,
-        unpacking: unpacking(&section)?,
+        unpacking: unpacking(section)?,
         versions: if section.one_of("versions")? == Some("overwrite") {
             Versions::Overwrite
         } else {
@@ -159,7 +196,7 @@ fn usable(
         } else {
             DeleteBy::Delete
         },
-        recheck: recheck(&section)?,
+        recheck: recheck(section)?,
         times: if section.one_of("times")? == Some("none") { Times::None } else { Times::Trust },
         shared_with: None,
         unusable: None,
@@ -170,9 +207,9 @@ fn usable(
         depth: usize::try_from(section.integer("depth")?.unwrap_or(DEPTH)).unwrap_or(usize::MAX),
         policy: Policy { attempts, ..Policy::default() },
         retry_auth_after: section.duration("retry_auth_after")?.unwrap_or(RETRY_AUTH_AFTER),
-        schedule: schedule(&section)?,
+        schedule: schedule(section)?,
         time_zone,
-        selection: selection(&section, time_zone, stable_for, OffsetDateTime::now_utc())?,
+        selection: selection(section, time_zone, stable_for, OffsetDateTime::now_utc())?,
         min_listed: section.integer("min_listed")?.unwrap_or(0),
         dates: included.dates,
         move_to,
@@ -182,7 +219,8 @@ fn usable(
         endpoint,
         name,
     };
-    Ok((source, secrets))
+    let place = LoginPlace::of(source.endpoint.address(), user.as_deref());
+    Ok(ParsedSource { source, secrets, place })
 }
 
 /// The URL decides which protocol's settings are allowed, so it is read before all others.
@@ -231,15 +269,18 @@ fn name(section: &Section) -> Result<String, SettingError> {
     let name = section
         .text("name")?
         .ok_or_else(|| section.error("name", "is missing; allowed is a name as `acme`"))?;
-    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.len() <= 63 && !name.starts_with('-') && name.chars().all(legal) {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    // Some file systems drop a dot at the end: two names would be one folder.
+    let is_fit = name.starts_with(|c: char| c.is_ascii_alphanumeric()) && !name.ends_with('.');
+    if name.len() <= 63 && is_fit && name.chars().all(legal) {
         return Ok(name);
     }
     let shown = crate::model::printable(name.as_bytes());
     Err(section.error(
         "name",
         format!(
-            "is \"{shown}\"; allowed are up to 63 lower-case letters, digits and `-`, not `-` first"
+            "is \"{shown}\"; allowed are up to 63 letters, digits, `.`, `_` and `-`, a letter or \
+            digit first, `.` not last"
         ),
     ))
 }
@@ -461,6 +502,7 @@ fn patterns(
         _ => None,
     };
     let mut exclude = section.list("exclude")?;
+    let given_exclude = exclude.clone();
     if is_share && !section.flag("system_files", false)? {
         exclude.extend(SYSTEM_FILES.iter().map(|glob| (*glob).to_owned()));
     }
@@ -473,6 +515,7 @@ fn patterns(
     };
     let (exclude, in_progress) = (below(exclude), below(in_progress));
     Patterns::new(url.root.clone(), &included.globs, &exclude, &in_progress, outside)
+        .map(|patterns| patterns.with_given_exclude(given_exclude))
         .map_err(|error| section.error("include", error.to_string()))
 }
 

@@ -21,6 +21,18 @@ pub struct SettingsTable {
     pub keys: &'static [Key],
 }
 
+/// What `include` at the top of the file is for.
+pub const INCLUDE: &str = "Files with `[[source]]` tables, and nothing else, as \
+    \"partners/*.toml\": paths and globs, relative to the main file.";
+/// What `[defaults]` is for.
+pub const DEFAULTS: &str = "Settings of sources, for all that do not set them: those of the tables \
+    below but `name` and `url`. A source takes those that its protocol knows; what it says itself, \
+    in its URL too, comes first.";
+/// What `[[server]]` is for.
+pub const SERVER: &str = "How many logins a server takes, whichever sources need them. Without \
+    such a table, sources of the same host, port and user share the largest `connections` among \
+    them.";
+
 /// Every such table: what the file may hold, the schema and the reference come from this list.
 pub const TABLES: &[SettingsTable] = &[
     SettingsTable {

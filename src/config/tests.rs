@@ -157,8 +157,8 @@ fn the_environment_overrides_single_settings() {
         GOOD,
         &[("BLOBFERRY__SOURCE__OTHER__URL", "x")],
         expect![
-            "environment: `BLOBFERRY__SOURCE__OTHER__URL` names a source `other` that the file \
-            does not hold"
+            "environment: `BLOBFERRY__SOURCE__OTHER__URL` names a source `other` that the \
+            configuration does not hold"
         ],
     );
 }
@@ -166,11 +166,11 @@ fn the_environment_overrides_single_settings() {
 #[test]
 fn names_urls_and_after_actions_are_checked() {
     refused(
-        &GOOD.replace("\"acme\"", "\"Acme\""),
+        &GOOD.replace("\"acme\"", "\"_acme\""),
         &[],
         expect![
-            "ingest.toml:6: `source.Acme.name` is \"Acme\"; allowed are up to 63 lower-case \
-            letters, digits and `-`, not `-` first"
+            "ingest.toml:6: `source._acme.name` is \"_acme\"; allowed are up to 63 letters, \
+            digits, `.`, `_` and `-`, a letter or digit first, `.` not last"
         ],
     );
     let error = read(&GOOD.replace("file://", "gopher://"), &[])
@@ -223,7 +223,10 @@ fn two_sources_cannot_share_a_name() {
     refused(
         &twice,
         &[],
-        expect!["ingest.toml: `source.acme` stands twice; each source needs a name of its own"],
+        expect![
+            "ingest.toml:8: `source.acme` stands twice, first at ingest.toml:5; each source needs \
+            a name of its own"
+        ],
     );
 }
 

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+use crate::config::faults::Faults;
+use crate::config::include::{self, IncludePattern};
 use crate::config::tables::{TABLES, TOP};
 use crate::settings::{Entry, SettingError, Value, closest, listed};
 
@@ -15,6 +18,8 @@ pub type Environment = BTreeMap<String, String>;
 /// A table as found, its keys unchecked.
 #[derive(Debug, Default)]
 pub struct RawSection {
+    /// The file that it stands in, for messages.
+    pub file: String,
     /// The line that it starts on.
     pub line: usize,
     /// Its entries.
@@ -34,11 +39,26 @@ pub struct Raw {
     pub sources: Vec<RawSection>,
     /// The settings that stand before all tables.
     pub top: BTreeMap<String, Entry>,
+    /// `[defaults]`.
+    pub defaults: Option<RawSection>,
+    /// The `[[server]]` tables.
+    pub servers: Vec<RawSection>,
+    /// The patterns of other files that hold sources.
+    pub include: Vec<IncludePattern>,
+    /// Those of them that name no file.
+    pub idle_include: Vec<String>,
 }
 
-const SOURCE: &str = "source";
+/// The tables of sources.
+pub const SOURCE: &str = "source";
+/// The table of settings that sources have unless they set them.
+pub const DEFAULTS: &str = "defaults";
+/// The tables of servers.
+pub const SERVER: &str = "server";
+/// The list of other files.
+pub const INCLUDE: &str = "include";
 /// The table of a source with limits of its own.
-const LIMITS: &str = "limits";
+pub const LIMITS: &str = "limits";
 /// The tables of a source that tell which files are expected.
 const EXPECT: &str = "expect";
 const FILES: &str = "files";
@@ -46,40 +66,81 @@ const PASSWORD: &str = "password";
 /// Environment variables that override settings begin so.
 pub const PREFIX: &str = "BLOBFERRY__";
 
-fn is_table(name: &str) -> bool {
+/// Whether `name` is that of a table of settings.
+pub fn is_table(name: &str) -> bool {
     TABLES.iter().any(|table| table.name == name)
 }
 
 /// Whether `name` is a setting that stands before all tables.
-fn is_top(name: &str) -> bool {
+pub fn is_top(name: &str) -> bool {
     TOP.iter().any(|key| key.name == name)
 }
 
-/// Reads `text` (of a file called `file`, for messages) and lays the environment over it.
-pub fn read(file: &str, text: &str, environment: &Environment) -> Result<Raw, SettingError> {
-    let reader = Reader { file, text, environment };
-    let document = DeTable::parse(text).map_err(|error| reader.syntax(&error))?;
+/// Reads `text` (of a file called `file` in `folder`) and the files that it includes. `Err`: it is
+/// no TOML; what else is wrong is added to `faults`.
+pub fn read(
+    file: &str,
+    folder: &Path,
+    text: &str,
+    environment: &Environment,
+    faults: &mut Faults,
+) -> Result<Raw, SettingError> {
     let mut raw = Raw::default();
-    for (name, value) in document.get_ref() {
-        reader.table(&mut raw, name.get_ref(), name.span(), value)?;
+    let main = Reader::new(file, text, environment, FilePart::Main);
+    main.document(&mut raw, faults)?;
+    let (files, idle) = include::files(file, folder, &raw.include);
+    raw.idle_include = idle;
+    for found in files {
+        let Some(found) = faults.take(found) else { continue };
+        let (file, text) = (found.name.as_str(), found.text.as_str());
+        let included = Reader::new(file, text, environment, FilePart::Included);
+        let read = included.document(&mut raw, faults);
+        faults.take(read);
     }
-    reader.overrides(&mut raw)?;
     Ok(raw)
+}
+
+/// Which part of the configuration a file is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FilePart {
+    /// The file that was named.
+    Main,
+    /// One that it includes, which holds sources alone.
+    Included,
 }
 
 struct Reader<'a> {
     file: &'a str,
     text: &'a str,
     environment: &'a Environment,
+    part: FilePart,
+    /// Where lines end.
+    breaks: Vec<usize>,
 }
 
-impl Reader<'_> {
+/// Whether what is missing for a setting of the table `name` concerns single sources alone.
+fn is_of_sources(name: &str) -> bool {
+    name == SOURCE || name == DEFAULTS
+}
+
+impl<'a> Reader<'a> {
+    fn new(file: &'a str, text: &'a str, environment: &'a Environment, part: FilePart) -> Self {
+        let breaks = text.match_indices('\n').map(|(at, _)| at).collect();
+        Self { file, text, environment, part, breaks }
+    }
+
+    /// Reads the file; `Err`: it is no TOML.
+    fn document(&self, raw: &mut Raw, faults: &mut Faults) -> Result<(), SettingError> {
+        let document = DeTable::parse(self.text).map_err(|error| self.syntax(&error))?;
+        for (name, value) in document.get_ref() {
+            let read = self.table(raw, name.get_ref(), name.span(), value, faults);
+            faults.take(read);
+        }
+        Ok(())
+    }
+
     fn line(&self, span: &Range<usize>) -> usize {
-        self.text.as_bytes()[..span.start.min(self.text.len())]
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count()
-            + 1
+        self.breaks.partition_point(|end| *end < span.start) + 1
     }
 
     fn error(&self, span: &Range<usize>, key: &str, problem: impl Into<String>) -> SettingError {
@@ -113,8 +174,21 @@ impl Reader<'_> {
         name: &str,
         at: Range<usize>,
         value: &Spanned<DeValue<'_>>,
+        faults: &mut Faults,
     ) -> Result<(), SettingError> {
+        if self.part == FilePart::Included && name != SOURCE {
+            let problem = "stands in an included file; allowed there are `[[source]]` tables alone";
+            return Err(self.error(&at, name, problem));
+        }
         match value.get_ref() {
+            _ if name == INCLUDE => {
+                raw.include = self.included(&at, value.get_ref())?;
+                Ok(())
+            }
+            DeValue::Table(table) if name == DEFAULTS => {
+                raw.defaults = Some(self.section(name, &at, table)?);
+                Ok(())
+            }
             DeValue::Table(table) if is_table(name) => {
                 raw.tables.insert(name.to_owned(), self.section(name, &at, table)?);
                 Ok(())
@@ -124,29 +198,32 @@ impl Reader<'_> {
                 raw.top.insert(name.to_owned(), entry);
                 Ok(())
             }
-            DeValue::Array(sources) if name == SOURCE => {
-                for source in sources.iter() {
-                    let DeValue::Table(table) = source.get_ref() else {
-                        return Err(self.error(
-                            &source.span(),
-                            SOURCE,
-                            "is not a table; allowed is `[[source]]`",
-                        ));
+            DeValue::Array(tables) if name == SOURCE || name == SERVER => {
+                for one in tables.iter() {
+                    let section = match one.get_ref() {
+                        DeValue::Table(table) => self.section(name, &one.span(), table),
+                        _ => {
+                            let problem = format!("is not a table; allowed is `[[{name}]]`");
+                            Err(self.error(&one.span(), name, problem))
+                        }
                     };
-                    raw.sources.push(self.section(SOURCE, &source.span(), table)?);
+                    let of = if name == SOURCE { &mut raw.sources } else { &mut raw.servers };
+                    of.extend(faults.take(section));
                 }
                 Ok(())
             }
-            _ if name == SOURCE => {
-                Err(self.error(&at, SOURCE, "stands in single brackets; allowed is `[[source]]`"))
+            _ if name == SOURCE || name == SERVER => {
+                let problem = format!("stands in single brackets; allowed is `[[{name}]]`");
+                Err(self.error(&at, name, problem))
             }
-            _ if is_table(name) => {
+            _ if is_table(name) || name == DEFAULTS => {
                 Err(self.error(&at, name, format!("is not a table; allowed is `[{name}]`")))
             }
             _ => {
+                let own = [SOURCE, DEFAULTS, SERVER, INCLUDE];
                 let top = TOP.iter().map(|key| key.name);
                 let all: Vec<&str> =
-                    TABLES.iter().map(|table| table.name).chain([SOURCE]).chain(top).collect();
+                    TABLES.iter().map(|table| table.name).chain(own).chain(top).collect();
                 let hint = match closest(name, &all) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("allowed are {}", listed(&all)),
@@ -165,11 +242,11 @@ impl Reader<'_> {
     ) -> Result<Entry, SettingError> {
         let line = Some(self.line(at));
         let DeValue::Table(inner) = value else {
-            return Ok(Entry { value: plain(value), line, variable: None });
+            return Ok(Entry { value: plain(value), line, variable: None, file: None });
         };
         let variable = self.variable(name, at, inner)?;
         let value = Value::Text(self.look_up(&variable, name, at)?);
-        Ok(Entry { value, line, variable: Some(variable) })
+        Ok(Entry { value, line, variable: Some(variable), file: None })
     }
 
     fn section(
@@ -178,14 +255,15 @@ impl Reader<'_> {
         at: &Range<usize>,
         table: &DeTable<'_>,
     ) -> Result<RawSection, SettingError> {
-        let mut section = RawSection { line: self.line(at), ..RawSection::default() };
+        let (file, line) = (self.file.to_owned(), self.line(at));
+        let mut section = RawSection { file, line, ..RawSection::default() };
         for (key, value) in table {
             let key_name = format!("{name}.{}", key.get_ref());
             let line = self.line(&key.span());
-            let mut entry =
-                Entry { value: Value::Other("nothing"), line: Some(line), variable: None };
+            let value_of = Value::Other("nothing");
+            let mut entry = Entry { value: value_of, line: Some(line), variable: None, file: None };
             match value.get_ref() {
-                DeValue::Table(inner) if name == SOURCE && key.get_ref() == LIMITS => {
+                DeValue::Table(inner) if is_of_sources(name) && key.get_ref() == LIMITS => {
                     let limits = self.section(&key_name, &key.span(), inner)?;
                     section.entries.extend(
                         limits
@@ -213,7 +291,7 @@ impl Reader<'_> {
                     let variable = self.variable(&key_name, &key.span(), inner)?;
                     match self.look_up(&variable, &key_name, &key.span()) {
                         Ok(text) => entry.value = Value::Text(text),
-                        Err(error) if name == SOURCE => {
+                        Err(error) if is_of_sources(name) => {
                             section.missing.push((key.get_ref().to_string(), error));
                             continue;
                         }
@@ -231,6 +309,25 @@ impl Reader<'_> {
             section.entries.insert(key.get_ref().to_string(), entry);
         }
         Ok(section)
+    }
+
+    /// `include = ["partners/*.toml"]`.
+    fn included(
+        &self,
+        at: &Range<usize>,
+        value: &DeValue<'_>,
+    ) -> Result<Vec<IncludePattern>, SettingError> {
+        let line = self.line(at);
+        let pattern = |text: String| IncludePattern { text, line };
+        match plain(value) {
+            Value::Text(text) => Ok(vec![pattern(text)]),
+            Value::List(list) => Ok(list.into_iter().map(pattern).collect()),
+            _ => Err(self.error(
+                at,
+                INCLUDE,
+                "is no list of texts; allowed is one as `[\"partners/*.toml\"]`",
+            )),
+        }
     }
 
     /// A list in which some items are read from the environment, or are for some files alone.
@@ -329,63 +426,6 @@ impl Reader<'_> {
         };
         Err(self.error(at, key, problem))
     }
-
-    /// `BLOBFERRY__DESTINATION__CONTAINER=x`, `BLOBFERRY__SOURCE__ACME__PASSWORD=x`.
-    fn overrides(&self, raw: &mut Raw) -> Result<(), SettingError> {
-        for (variable, value) in self.environment.range(PREFIX.to_owned()..) {
-            let Some(path) = variable.strip_prefix(PREFIX) else { break };
-            let wrong = |problem: String| SettingError {
-                place: "environment".into(),
-                key: variable.clone(),
-                problem,
-            };
-            let parts: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
-            if let [key] = parts.as_slice()
-                && is_top(key)
-            {
-                let (value, variable) = (Value::Text(value.clone()), Some(variable.clone()));
-                raw.top.insert(key.clone(), Entry { value, line: None, variable });
-                continue;
-            }
-            let (section, key) = match parts.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-                [SOURCE, source, ref keys @ ..] if matches!(keys, [_] | [LIMITS, _]) => {
-                    let named = |section: &&mut RawSection| {
-                        source_name(section).is_some_and(|name| name.replace('-', "_") == source)
-                    };
-                    let found = raw.sources.iter_mut().find(named);
-                    (
-                        found.ok_or_else(|| {
-                            wrong(format!("names a source `{source}` that the file does not hold"))
-                        })?,
-                        keys.join("."),
-                    )
-                }
-                [table, key] if is_table(table) => {
-                    (raw.tables.entry(table.to_owned()).or_default(), key.to_owned())
-                }
-                _ => {
-                    return Err(wrong(format!(
-                        "is no setting; allowed are {PREFIX}<SECTION>__<KEY> and \
-                        {PREFIX}SOURCE__<NAME>__<KEY>"
-                    )));
-                }
-            };
-            if let Some(problem) = unresolved(value) {
-                return Err(wrong(problem.to_owned()));
-            }
-            // What the file could not resolve is said here.
-            section.missing.retain(|(missing, _)| *missing != key);
-            section.entries.insert(
-                key,
-                Entry {
-                    value: Value::Text(value.clone()),
-                    line: None,
-                    variable: Some(variable.clone()),
-                },
-            );
-        }
-        Ok(())
-    }
 }
 
 /// The name that a source gives itself, if it does.
@@ -397,7 +437,7 @@ pub fn source_name(section: &RawSection) -> Option<&str> {
 }
 
 /// App Service leaves a Key Vault reference as it stands when it cannot resolve it.
-fn unresolved(value: &str) -> Option<&'static str> {
+pub fn unresolved(value: &str) -> Option<&'static str> {
     value.starts_with("@Microsoft.KeyVault(").then_some(
         "which holds a Key Vault reference that was not resolved: check the vault's and the \
         secret's name and that the app's identity has the role `Key Vault Secrets User`",

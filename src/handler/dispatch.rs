@@ -158,8 +158,7 @@ pub async fn http(
     invocation: &str,
 ) -> HttpAnswer {
     let sources: Vec<Source> = ready
-        .sources
-        .iter()
+        .enabled()
         .filter(|source| wanted.is_none_or(|wanted| wanted.contains(&source.name)))
         .cloned()
         .collect();
@@ -339,12 +338,8 @@ async fn put_back(work: &Work, message: &Value, version: u64) -> Answer {
 /// The sources that a message is about, as far as this configuration holds them.
 fn wanted(ready: &Ready, message: &Message) -> Result<Vec<Source>, Answer> {
     let names = message.sources();
-    let sources: Vec<Source> = ready
-        .sources
-        .iter()
-        .filter(|source| names.contains(&source.name.as_str()))
-        .cloned()
-        .collect();
+    let sources: Vec<Source> =
+        ready.enabled().filter(|source| names.contains(&source.name.as_str())).cloned().collect();
     if sources.is_empty() {
         let name = crate::model::printable(names.join("`, `").as_bytes());
         return Err(Answer::not_done(

@@ -166,8 +166,7 @@ async fn planned(
         Err(refusal) => return refusal,
     };
     let sources: Vec<_> = ready
-        .sources
-        .iter()
+        .enabled()
         .filter(|source| wanted.as_ref().is_none_or(|wanted| wanted.contains(&source.name)))
         .cloned()
         .collect();

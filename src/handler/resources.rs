@@ -90,8 +90,13 @@ impl Ready {
         }
     }
 
-    /// The sources' names, in the configuration's order.
+    /// The sources that runs go over.
+    pub fn enabled(&self) -> impl Iterator<Item = &Source> {
+        self.sources.iter().filter(|source| source.enabled)
+    }
+
+    /// The names of the sources that runs go over, in the configuration's order.
     pub fn names(&self) -> Vec<&str> {
-        self.sources.iter().map(|source| source.name.as_str()).collect()
+        self.enabled().map(|source| source.name.as_str()).collect()
     }
 }

@@ -145,8 +145,7 @@ impl Runs {
             |name: &str| busy.iter().find(|run| run.sources.iter().any(|source| source == name));
         let (mut sources, mut under_way) = (Vec::new(), Vec::new());
         for source in ready
-            .sources
-            .iter()
+            .enabled()
             .filter(|source| wanted.is_none_or(|wanted| wanted.contains(&source.name)))
         {
             match holder(&source.name) {

@@ -32,6 +32,7 @@ use crate::transfer::budget::Allowance;
 use crate::transfer::context::{LargeFiles, Pass, Restless, Run};
 use crate::transfer::events;
 use crate::transfer::leaving::Leaving;
+use crate::transfer::member_slips::MemberSlips;
 use crate::transfer::missing::{Absences, Absent};
 use crate::transfer::permits::SourcePermits;
 use crate::transfer::post_action::{self, Acted};
@@ -60,6 +61,7 @@ pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: Ours) -> Source
         }
     }
     settle_missing(pass, &mut report).await;
+    pass.member_slips.tell(&mut report);
     if !run.cancel.is_cancelled() {
         // A run that is being stopped does not wait for good-byes.
         pass.pool.close().await;
@@ -103,7 +105,7 @@ pub async fn open_with(
     source: Source,
     ledger: impl Future<Output = Result<Ledger, LedgerError>>,
 ) -> Result<Pass, SourceReport> {
-    let pool = Pool::new(source.endpoint.clone(), source.connections);
+    let pool = Pool::within(source.endpoint.clone(), source.connections, source.within());
     let unusable = |problem: Problem| {
         let mut report = SourceReport::new(&source.name, pool.address());
         report.problems.push(problem);
@@ -130,6 +132,7 @@ pub async fn open_with(
             let mut source = source;
             source.patterns = patterns.unwrap_or(source.patterns);
             Ok(Pass {
+                member_slips: MemberSlips::of(&source),
                 run,
                 source,
                 pool,

@@ -14,8 +14,9 @@ use crate::model::failure::{Class, Failure};
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, chain};
 use crate::pass::file_log;
 use crate::pass::late::Unmarked;
-use crate::pass::look_back;
 use crate::pass::share::{self, ShareSeen};
+use crate::pass::slips::Slips;
+use crate::pass::{look_back, order};
 use crate::report::{Defer, Outcome, Problem, SourceReport, in_bytes, problem};
 use crate::rules::equality::{self, Equality};
 use crate::rules::patterns::Patterns;
@@ -61,6 +62,8 @@ pub struct Survey {
     pub share: ShareSeen,
     /// Bytes of the names of files that are to be done something about.
     names: u64,
+    /// Patterns that match nothing, of which a run does not tell.
+    pub slips: Vec<String>,
 }
 
 /// Paths that the user asks for again though they are known.
@@ -85,7 +88,10 @@ pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
     let call = Call::to_source("list", pass, &pass.source.root);
     let ranking = pass.source.selection.newest.map(|rule| (rule, NewestFiles::new(rule)));
     let (held, newest, wanted) = (Vec::new(), None, 0);
-    let mut sorting = Sorting { pass, again, survey: &mut survey, held, newest, ranking, wanted };
+    let slips = Slips::watch(pass, again);
+    let survey_of = &mut survey;
+    let mut sorting =
+        Sorting { pass, again, survey: survey_of, held, newest, ranking, wanted, slips };
     match pass.source.patterns.exact() {
         Some(paths) => {
             let files = describe_all(pass, paths, &mut sorting.survey.report).await;
@@ -94,9 +100,10 @@ pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
         None => list(pass, &mut sorting).await,
     }
     sorting.rank_all();
-    let Sorting { held, newest, wanted, .. } = sorting;
+    let Sorting { held, newest, wanted, slips, .. } = sorting;
     too_few(pass, wanted, &mut survey.report);
     tell_unmatched(pass, held.len(), &mut survey);
+    survey.slips = slips.tell(pass, again, &mut survey.report);
     match survey.report.problems.first() {
         Some(problem) => call.has_problem(problem),
         None => call.went_well(0),
@@ -108,6 +115,7 @@ pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
     }
     survey.choose_rechecks(pass).await;
     survey.unmarked.tell(&pass.source, &mut survey.report, survey.began.0);
+    order::sort(&pass.source, &mut survey.transfers);
     survey.relisted.sort_by_cached_key(|(file, _)| Ledger::order(&file.path));
     survey
 }
@@ -147,10 +155,13 @@ struct Sorting<'a> {
     ranking: Option<(Newest, NewestFiles)>,
     /// Files that the patterns want, where their number matters.
     wanted: u64,
+    /// Which patterns match.
+    slips: Slips,
 }
 
 impl Sorting<'_> {
     fn take(&mut self, file: RemoteFile) {
+        self.slips.see(self.pass, &file.path);
         let file = self.pass.without_false_time(file);
         let exact = file.modified.filter(|modified| modified.precision <= Precision::Second);
         // A time in the future is nobody's clock.
@@ -585,6 +596,7 @@ impl Survey {
             began,
             share: ShareSeen::default(),
             names: 0,
+            slips: Vec::new(),
         }
     }
 

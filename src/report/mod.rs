@@ -23,7 +23,7 @@ pub use crate::report::facts::{NamedFacts, Reach};
 pub use crate::report::line::{Line, Word};
 pub use crate::report::proof::{ArchiveClaim, BlobClaim, Proof};
 pub use crate::report::status::{Signs, Status};
-pub use crate::report::text::in_bytes;
+pub use crate::report::text::{counted, in_bytes};
 
 #[cfg(test)]
 mod tests;

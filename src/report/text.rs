@@ -8,15 +8,64 @@ use time::format_description::well_known::Rfc3339;
 use super::outcome::Problem;
 use super::run_report::Report;
 use super::source_report::{LeftTo, Members, SourceReport};
+use super::status::Status;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for problem in &self.problems {
-            write_problem(f, "", problem)?;
+        let well = || self.sources.iter().filter(|source| !is_bad(source));
+        let is_told = |source: &&SourceReport| self.sources.len() < MANY || has_news(source);
+        let told = well().filter(is_told).count();
+        well().filter(is_told).try_for_each(|source| write!(f, "{source}"))?;
+        let unchanged = well().count() - told;
+        if unchanged > 0 {
+            writeln!(f, "{} sources unchanged", counted(unchanged))?;
         }
-        for source in &self.sources {
-            write!(f, "{source}")?;
+        f.write_str(&self.bad())
+    }
+}
+
+/// From so many sources on, those without news are told in one line.
+const MANY: usize = 10;
+
+/// Whether somebody should look at `source`.
+fn is_bad(source: &SourceReport) -> bool {
+    source.status() > Status::Interrupted || !source.problems.is_empty()
+}
+
+/// Whether anything is to be told of `source` but that it is unchanged.
+fn has_news(source: &SourceReport) -> bool {
+    source.ingested + source.gone + source.deferred + source.failed + source.unparsed_lines > 0
+        || source.left_to.is_some()
+        || !source.notes.is_empty()
+        || source.status() == Status::Interrupted
+}
+
+/// A number for people, as `1,988`.
+pub fn counted(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
         }
+        text.push(digit);
+    }
+    text
+}
+
+impl Report {
+    /// What is wrong: the sources that somebody should look at, the problems of the run, its last
+    /// line.
+    pub fn bad(&self) -> String {
+        let sources = self.sources.iter().filter(|source| is_bad(source));
+        let mut text: String = sources.map(ToString::to_string).collect();
+        let told =
+            self.problems.iter().try_for_each(|problem| write_problem(&mut text, "", problem));
+        told.and_then(|()| self.write_end(&mut text)).expect("writing to a String does not fail");
+        text
+    }
+
+    fn write_end(&self, f: &mut impl fmt::Write) -> fmt::Result {
         let seconds = (self.ended - self.started).as_seconds_f64();
         let word = self.status().word();
         let ingested: u64 = self.sources.iter().map(|source| source.ingested).sum();
@@ -163,7 +212,7 @@ fn write_some(f: &mut fmt::Formatter<'_>, word: &str, lines: &[String], total: u
     Ok(())
 }
 
-fn write_problem(f: &mut fmt::Formatter<'_>, indent: &str, problem: &Problem) -> fmt::Result {
+fn write_problem(f: &mut impl fmt::Write, indent: &str, problem: &Problem) -> fmt::Result {
     writeln!(f, "{indent}problem [{}]: {}", problem.class, problem.message)?;
     writeln!(f, "{indent}  hint: {}", problem.hint)
 }
@@ -188,4 +237,15 @@ pub fn in_bytes(bytes: u64) -> String {
         unit = next;
     }
     format!("{value:.1} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_numbers_are_parted() {
+        let told = [0, 999, 1_000, 1_988, 1_234_567].map(counted);
+        assert_eq!(told, ["0", "999", "1,000", "1,988", "1,234,567"]);
+    }
 }

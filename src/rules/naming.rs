@@ -29,7 +29,7 @@ pub enum Layout {
 /// Everything that naming needs to know of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Naming {
-    /// The source's name, `[a-z0-9][a-z0-9-]*`.
+    /// The source's name, `[A-Za-z0-9][A-Za-z0-9._-]*`.
     pub source: String,
     /// The layout.
     pub layout: Layout,

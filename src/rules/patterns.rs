@@ -6,6 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::model::{RemotePath, printable};
+use paths::as_path;
+use slips::SlipWatch;
+
+mod paths;
+pub mod slips;
 
 /// Compiled patterns, relative to the root of a source.
 #[derive(Clone, Debug)]
@@ -23,6 +28,8 @@ pub struct Patterns {
     ends: Vec<(Vec<u8>, Vec<u8>)>,
     /// The include patterns as they are written; none: everything is wanted.
     given: Vec<String>,
+    /// The exclude patterns that somebody wrote.
+    given_exclude: Vec<String>,
     /// What is outside of the listing: where `after = "move:…"` puts files, and what the program
     /// itself writes.
     outside: Vec<RemotePath>,
@@ -58,6 +65,7 @@ impl Patterns {
             ends: include.iter().map(|pattern| literal_ends(pattern)).collect(),
             root,
             given,
+            given_exclude: Vec::new(),
             outside: outside.into_iter().collect(),
         })
     }
@@ -82,6 +90,34 @@ impl Patterns {
     /// Leaves folders out of the listing, with all that is below them.
     pub fn leave_out(&mut self, folders: &[RemotePath]) {
         self.outside.extend_from_slice(folders);
+    }
+
+    /// The exclude patterns that somebody wrote: they are watched, too.
+    #[must_use]
+    pub fn with_given_exclude(self, given_exclude: Vec<String>) -> Self {
+        Self { given_exclude, ..self }
+    }
+
+    /// A watch over which of the patterns match anything.
+    pub fn watch(&self) -> SlipWatch {
+        let mut watch = SlipWatch::default();
+        if self.exact.is_none() {
+            watch.add("include", &self.given, self.root.as_bytes());
+        }
+        watch.add("exclude", &self.given_exclude, self.root.as_bytes());
+        watch
+    }
+
+    /// The same over these as patterns of `setting`.
+    pub fn watch_as(&self, setting: &'static str) -> SlipWatch {
+        let mut watch = SlipWatch::default();
+        watch.add(setting, &self.given, self.root.as_bytes());
+        watch
+    }
+
+    /// `path` as patterns see it.
+    pub fn below<'a>(&self, path: &'a RemotePath) -> Option<&'a [u8]> {
+        path.below(&self.root)
     }
 
     /// Whether some path may be wanted by these patterns and by `other`, as far as their fixed
@@ -179,12 +215,17 @@ impl GlobIndex {
 
 /// Globs on names that lie in no tree: those of archive members.
 #[derive(Clone, Debug)]
-pub struct NameGlobs(Arc<GlobSet>);
+pub struct NameGlobs(Arc<GlobSet>, Arc<[String]>);
 
 impl NameGlobs {
     /// Compiles `globs`; a name must match one of them.
     pub fn new(globs: &[String]) -> Result<Self, BadPattern> {
-        Ok(Self(compile(globs)?))
+        Ok(Self(compile(globs)?, globs.into()))
+    }
+
+    /// They, as they are written.
+    pub fn given(&self) -> &[String] {
+        &self.1
     }
 
     /// Whether one of them matches `name`.
@@ -262,18 +303,6 @@ fn compile_anew(patterns: &[String]) -> Result<GlobSet, BadPattern> {
         pattern: patterns.join("`, `"),
         cause: cause.kind().to_string(),
     })
-}
-
-#[cfg(unix)]
-fn as_path(bytes: &[u8]) -> &std::path::Path {
-    use std::os::unix::ffi::OsStrExt;
-    std::path::Path::new(std::ffi::OsStr::from_bytes(bytes))
-}
-
-#[cfg(not(unix))]
-fn as_path(bytes: &[u8]) -> std::path::PathBuf {
-    // Windows paths are Unicode; a byte that is not takes part in matching as U+FFFD.
-    String::from_utf8_lossy(bytes).into_owned().into()
 }
 
 #[cfg(test)]

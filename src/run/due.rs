@@ -15,12 +15,15 @@ use crate::transfer::settings::Source;
 const MOST_DAYS: u32 = 366;
 
 /// Those of `sources` that are due at `now`. A source without a schedule of its own is due at each
-/// tick; one of which nothing can be read is taken for due, since a run too many harms nobody.
+/// tick, one that is off never; those of higher priority come first. One of which nothing can be read is taken for due, since a run too many harms nobody.
 pub async fn due(state: &StateStore, sources: &[Source], now: OffsetDateTime) -> Vec<Source> {
+    let mut sources: Vec<Source> =
+        sources.iter().filter(|source| source.enabled).cloned().collect();
+    sources.sort_by_key(|source| std::cmp::Reverse(source.priority));
     if sources.iter().all(|source| source.schedule.is_none()) {
-        return sources.to_vec();
+        return sources;
     }
-    let index = match index(state, sources, now).await {
+    let index = match index(state, &sources, now).await {
         Ok(index) => index,
         Err(error) => {
             let error = chain(&error);
@@ -31,7 +34,8 @@ pub async fn due(state: &StateStore, sources: &[Source], now: OffsetDateTime) ->
             SourceIndex::default()
         }
     };
-    sources.iter().filter(|source| is_due(source, &index, now)).cloned().collect()
+    sources.retain(|source| is_due(source, &index, now));
+    sources
 }
 
 /// Whether `source` is due at `now`, by what `index` knows.

@@ -1,5 +1,6 @@
 //! A run in this process: a pass over each source, side by side.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,8 +33,11 @@ const LOOKS: usize = 16;
 /// A pass that takes longer makes room for another: a slow source keeps no other waiting for long.
 const QUICK_LOOK: Duration = Duration::from_secs(10);
 
-/// Brings over what is new at `sources`, all of them side by side. Never fails: the report tells.
-pub async fn run(sources: Vec<Source>, options: Options) -> Report {
+/// Brings over what is new at `sources`, all of them side by side but those that are off; those of
+/// higher priority begin first. Never fails: the report tells.
+pub async fn run(mut sources: Vec<Source>, options: Options) -> Report {
+    sources.retain(|source| source.enabled);
+    sources.sort_by_key(|source| Reverse(source.priority));
     let (again, cancel) = (options.again.clone(), options.cancel.clone());
     let run = Arc::new(begin(options, &sources));
     tracing::info!(

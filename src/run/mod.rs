@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
+use tokio::sync::Semaphore;
 
 use crate::model::{BlobName, RemotePath};
 use crate::report::SourceReport;
@@ -29,6 +30,9 @@ pub use crate::transfer::options::Options;
 pub use local::run;
 pub use planned_members::PlannedMembers;
 pub use recorded::recorded;
+
+/// Sources that are planned at once.
+const PLANS: usize = 64;
 
 /// What a run would do with one source.
 pub struct Plan {
@@ -73,7 +77,15 @@ fn as_text<S: serde::Serializer>(path: &RemotePath, serializer: S) -> Result<S::
 pub async fn plan(sources: Vec<Source>, options: Options) -> Vec<Plan> {
     let again = options.again.clone();
     let run = Arc::new(begin(options, &sources));
-    let plans = sources.into_iter().map(|source| plan_one(run.clone(), source, again.clone()));
+    let looks = Semaphore::new(PLANS);
+    let enabled = sources.into_iter().filter(|source| source.enabled);
+    let plans = enabled.map(|source| {
+        let (run, again, looks) = (run.clone(), again.clone(), &looks);
+        async move {
+            let _place = looks.acquire().await;
+            plan_one(run, source, again).await
+        }
+    });
     join_all(plans).await
 }
 
@@ -85,6 +97,7 @@ async fn plan_one(run: Arc<Run>, source: Source, again: Vec<String>) -> Plan {
     };
     let mut survey = crate::pass::survey::survey(&pass, &again).await;
     crate::pass::gone::settle_plan(&pass, &mut survey.report).await;
+    std::mem::take(&mut survey.slips).into_iter().for_each(|slip| survey.report.add_remark(slip));
     let other_names = crate::pass::renamed::told(&pass);
     other_names.into_iter().for_each(|told| survey.report.add_remark(told));
     let mut files: Vec<Planned> = Vec::new();

@@ -25,7 +25,8 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// [`run`], and a record of it: while it goes on, and when it has ended. A record that cannot be
 /// written at the end is a problem of the run.
-pub async fn recorded(sources: Vec<Source>, mut options: Options, trigger: Trigger) -> Report {
+pub async fn recorded(mut sources: Vec<Source>, mut options: Options, trigger: Trigger) -> Report {
+    sources.retain(|source| source.enabled);
     let secrets: Vec<Secret> =
         sources.iter().flat_map(|source| source.endpoint.secrets()).collect();
     let redactor = options.redactor.and(&secrets);

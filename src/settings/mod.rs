@@ -9,6 +9,11 @@ use std::time::Duration;
 
 use crate::model::{RemotePath, Secret, printable};
 
+mod foreign_words;
+mod lists;
+
+use lists::toml_list;
+
 /// A setting that a section may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -75,6 +80,8 @@ pub struct Entry {
     pub line: Option<usize>,
     /// The environment variable that it was read from.
     pub variable: Option<String>,
+    /// The file, where it is another one than the section's.
+    pub file: Option<String>,
 }
 
 /// What is wrong with a setting: where, what was found, what is allowed.
@@ -142,6 +149,10 @@ impl Section {
 
     fn unknown(&self, name: &str) -> SettingError {
         let names: Vec<&str> = self.keys.iter().map(|key| key.name).collect();
+        if let Some(here) = foreign_words::meaning(name, &names) {
+            return self
+                .error(name, format!("is not a setting of this section; here it is {here}"));
+        }
         let problem = match closest(name, &names) {
             Some(near) => format!("is not a setting of this section; did you mean `{near}`?"),
             None => format!("is not a setting of this section; allowed are {}", listed(&names)),
@@ -152,10 +163,12 @@ impl Section {
     /// An error about `key` with this text, at the place where the key stands (or the section, if
     /// it is missing).
     pub fn error(&self, key: &str, problem: impl Into<String>) -> SettingError {
-        let place = match self.entries.get(key) {
-            Some(Entry { line: Some(line), variable: None, .. }) => format!("{}:{line}", self.file),
+        let entry = self.entries.get(key);
+        let file = entry.and_then(|entry| entry.file.as_ref()).unwrap_or(&self.file);
+        let place = match entry {
+            Some(Entry { line: Some(line), variable: None, .. }) => format!("{file}:{line}"),
             Some(Entry { line: Some(line), variable: Some(variable), .. }) => {
-                format!("{}:{line} (environment variable {variable})", self.file)
+                format!("{file}:{line} (environment variable {variable})")
             }
             Some(Entry { line: None, variable: Some(variable), .. }) => {
                 format!("environment variable {variable}")
@@ -178,15 +191,16 @@ impl Section {
         let secret = |name: &String| {
             self.key(name).is_some_and(|key| matches!(key.kind, Kind::Secret | Kind::Secrets))
         };
-        let values =
-            self.entries.iter().filter(|(name, _)| secret(name)).map(|(_, entry)| &entry.value);
-        let texts = values.flat_map(|value| match value {
-            Value::Text(text) => vec![text],
-            Value::List(list) => list.iter().collect(),
-            Value::Patterned(list) => list.iter().map(|(_, text)| text).collect(),
+        let entries = self.entries.iter().filter(|(name, _)| secret(name)).map(|(_, entry)| entry);
+        let texts = entries.flat_map(|entry| match &entry.value {
+            Value::Text(text) => {
+                from_variable(entry).into_iter().flatten().chain([text.clone()]).collect()
+            }
+            Value::List(list) => list.clone(),
+            Value::Patterned(list) => list.iter().map(|(_, text)| text.clone()).collect(),
             _ => Vec::new(),
         });
-        texts.map(|text| Secret::new(text.clone())).collect()
+        texts.map(Secret::new).collect()
     }
 
     /// Whether the section holds `key`.
@@ -242,7 +256,10 @@ impl Section {
         let list: Vec<(Option<String>, String)> = match &entry.value {
             Value::List(list) => list.iter().map(|text| (None, text.clone())).collect(),
             Value::Patterned(list) => list.clone(),
-            Value::Text(text) => vec![(None, text.clone())],
+            Value::Text(text) => {
+                let texts = from_variable(entry).unwrap_or_else(|| vec![text.clone()]);
+                texts.into_iter().map(|text| (None, text)).collect()
+            }
             _ => {
                 return Err(self.wrong(
                     key,
@@ -329,9 +346,40 @@ impl Section {
         let Some((key, entry)) = self.value(key) else { return Ok(Vec::new()) };
         match &entry.value {
             Value::List(list) => Ok(list.clone()),
-            Value::Text(text) if !text.is_empty() => Ok(vec![text.clone()]),
+            Value::Text(text) if !text.is_empty() => {
+                Ok(from_variable(entry).unwrap_or_else(|| vec![text.clone()]))
+            }
             _ => Err(self.wrong(key, entry, "a list of texts")),
         }
+    }
+
+    /// The errors of all values that are of another kind, or outside of the range, than their
+    /// settings take.
+    pub fn misfits(&self) -> Vec<SettingError> {
+        let error = |name: &String| {
+            let key = self.key(name)?;
+            let checked = match key.kind {
+                Kind::Text => self.text(name).map(drop),
+                Kind::Secret => self.secret(name).map(drop),
+                Kind::Secrets => self.secret_list(name).map(drop),
+                Kind::Integer { .. } => self.integer(name).map(drop),
+                Kind::Size => self.size(name).map(drop),
+                Kind::Duration => self.duration(name).map(drop),
+                Kind::Flag => self.flag(name, false).map(drop),
+                Kind::OneOf(_) => self.one_of(name).map(drop),
+                Kind::List => self.list(name).map(drop),
+            };
+            checked.err()
+        };
+        self.entries.keys().filter_map(error).collect()
+    }
+}
+
+/// The list that an environment variable holds, if it holds one.
+fn from_variable(entry: &Entry) -> Option<Vec<String>> {
+    match &entry.value {
+        Value::Text(text) if entry.variable.is_some() => toml_list(text),
+        _ => None,
     }
 }
 

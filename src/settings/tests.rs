@@ -9,7 +9,7 @@ const KEYS: &[Key] = &[
 ];
 
 fn section(key: &str, value: Value) -> Result<Section, SettingError> {
-    let entry = Entry { value, line: Some(7), variable: None };
+    let entry = Entry { value, line: Some(7), variable: None, file: None };
     Section::new(
         "ingest.toml",
         "source.acme",

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::model::failure::Class;
 use crate::source::contract::Session;
 use crate::source::login_backoff::{Bench, Breaker};
+use crate::source::shared_cap::SharedPlace;
 
 /// A login in use is kept free of newcomers for so long, for one who wants it alone.
 const DOOR_CLOSED: Duration = Duration::from_secs(5);
@@ -49,12 +50,18 @@ pub struct State {
     /// Logins on which only one may be who wants to be alone, and who may still wait for the others
     /// to end.
     kept: BTreeSet<u64>,
+    /// The logins that were made, as long as they live.
+    made: Vec<Weak<Login>>,
     /// How many wait for a session in company.
     waiting: usize,
     /// How many of them come before the next login is kept.
     owed: usize,
     /// How many wait for a login of their own.
     seeking: usize,
+    /// How many logins are to be given up once they come back.
+    leaving: usize,
+    /// Those that came back.
+    left: Vec<Lent>,
 }
 
 impl State {
@@ -120,6 +127,50 @@ impl State {
         None
     }
 
+    /// Takes a session back: for whoever is next, or to be given up.
+    pub fn take_back(&mut self, lent: Lent) {
+        let to = if self.leaving > self.left.len() { &mut self.left } else { &mut self.idle };
+        to.push(lent);
+    }
+
+    /// A session that was to be given up, or that nobody uses.
+    pub fn next_to_leave(&mut self) -> Option<Lent> {
+        self.left.pop().or_else(|| self.idle.pop())
+    }
+
+    /// All sessions of a login that nobody has used for `idle`, taken out of circulation.
+    pub fn long_unused(&mut self, idle: Duration, now: Instant) -> Vec<Lent> {
+        let is_long = |login: &Arc<Login>| now.duration_since(login.last_used()) >= idle;
+        let here = self.idle.iter().chain(&self.trunks).map(|lent| &lent.login);
+        let long: Vec<u64> = here.filter(|login| is_long(login)).map(|login| login.id).collect();
+        let unused = long.into_iter().find(|id| {
+            !self.kept.contains(id) && {
+                let here = || self.idle.iter().chain(&self.trunks).map(|lent| &lent.login);
+                let of_login = || here().filter(|login| login.id == *id);
+                of_login().next().is_some_and(|one| Arc::strong_count(one) == of_login().count())
+            }
+        });
+        unused.map_or_else(Vec::new, |id| self.take_login(id))
+    }
+
+    /// The sessions of a login that are here, taken out of circulation.
+    pub fn take_login(&mut self, id: u64) -> Vec<Lent> {
+        let of_login = |lent: &mut Lent| lent.login.id == id;
+        let idle: Vec<Lent> = self.idle.extract_if(.., of_login).collect();
+        idle.into_iter().chain(self.trunks.extract_if(.., of_login)).collect()
+    }
+
+    /// Keeps in mind that `login` was made.
+    pub fn remember(&mut self, login: &Arc<Login>) {
+        self.made.retain(|login| login.strong_count() > 0);
+        self.made.push(Arc::downgrade(login));
+    }
+
+    /// When the oldest login was made.
+    pub fn oldest_login(&self) -> Option<Instant> {
+        self.made.iter().filter_map(Weak::upgrade).map(|login| login.made).min()
+    }
+
     /// A login of which all sessions are here. Of those that are kept, only `own` counts.
     fn unused_login(&self, own: Option<u64>) -> Option<u64> {
         let here = || self.idle.iter().chain(&self.trunks).map(|lent| &lent.login);
@@ -164,21 +215,67 @@ impl Lent {
 pub struct Login {
     /// Its number.
     pub id: u64,
-    _place: OwnedSemaphorePermit,
+    _place: LoginRoom,
     alive: Arc<AtomicUsize>,
+    made: Instant,
+    used: Mutex<Instant>,
+}
+
+/// Room for one login.
+pub struct LoginRoom {
+    /// In its pool.
+    pub own: OwnedSemaphorePermit,
+    /// Under the cap over other pools, if there is one.
+    pub shared: Option<SharedPlace>,
 }
 
 impl Login {
     /// Login number `id` at `place`, counted in `alive` as long as it lives.
-    pub fn new(id: u64, place: OwnedSemaphorePermit, alive: &Arc<AtomicUsize>) -> Arc<Self> {
+    pub fn new(id: u64, place: LoginRoom, alive: &Arc<AtomicUsize>) -> Arc<Self> {
         alive.fetch_add(1, Ordering::SeqCst);
-        Arc::new(Self { id, _place: place, alive: alive.clone() })
+        let now = Instant::now();
+        let (made, used) = (now, Mutex::new(now));
+        Arc::new(Self { id, _place: place, alive: alive.clone(), made, used })
+    }
+
+    /// Somebody has used it until `now`.
+    pub fn used(&self, now: Instant) {
+        *self.used.lock().expect("no code panics while it holds this lock") = now;
+    }
+
+    fn last_used(&self) -> Instant {
+        *self.used.lock().expect("no code panics while it holds this lock")
     }
 }
 
 impl Drop for Login {
     fn drop(&mut self) {
         self.alive.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// As long as this lives, one session that comes back is given up.
+pub struct Leave(Arc<Logins>);
+
+impl Leave {
+    /// From now on.
+    pub fn from(logins: &Arc<Logins>) -> Self {
+        logins.state().leaving += 1;
+        Self(logins.clone())
+    }
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.leaving -= 1;
+        // What came back too late is of use here.
+        while state.left.len() > state.leaving {
+            let lent = state.left.pop();
+            state.idle.extend(lent);
+        }
+        drop(state);
+        self.0.returned.notify_waiters();
     }
 }
 

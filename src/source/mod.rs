@@ -13,6 +13,7 @@ pub mod pool;
 pub mod proxy;
 pub mod room;
 pub mod sftp;
+pub mod shared_cap;
 pub mod sifted;
 pub mod walk;
 

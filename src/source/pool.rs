@@ -3,15 +3,18 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, MutexGuard, Weak};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::model::chain;
 use crate::model::failure::{Class, Failure};
 use crate::source::contract::{Endpoint, Op, Session, SourceError};
-use crate::source::logins::{Alone, Lent, Login, Logins, State, Waiter, Wants};
+use crate::source::logins::{Alone, Leave, Lent, Login, LoginRoom, Logins, State, Waiter, Wants};
+use crate::source::shared_cap::{CapMember, SharedCap};
 
 /// Sessions of one endpoint.
 ///
@@ -24,12 +27,17 @@ use crate::source::logins::{Alone, Lent, Login, Logins, State, Waiter, Wants};
 /// What one session does may end the others on its login. [`Pool::lend_alone`] lends one that has
 /// its login to itself. Of several logins one is always there for the others; of a single one they
 /// have every other turn.
+///
+/// Under a [`SharedCap`], several pools have no more logins together than it allows.
 #[derive(Debug)]
 pub struct Pool {
     endpoint: Arc<dyn Endpoint>,
     logins: Arc<Logins>,
     /// Room for logins.
     places: Arc<Semaphore>,
+    /// The cap over other pools, too, and whose turn it is under it.
+    shared: Option<(Arc<SharedCap>, u64)>,
+    itself: Weak<Self>,
     /// Turns at having a login alone.
     turns: Arc<Semaphore>,
     opening: tokio::sync::Mutex<()>,
@@ -41,15 +49,48 @@ pub struct Pool {
 impl Pool {
     /// A pool of at most `connections` logins.
     pub fn new(endpoint: Arc<dyn Endpoint>, connections: usize) -> Arc<Self> {
-        Arc::new(Self {
+        Self::within(endpoint, connections, None)
+    }
+
+    /// The same, within a cap over other pools, with a priority there.
+    pub fn within(
+        endpoint: Arc<dyn Endpoint>,
+        connections: usize,
+        shared: Option<(Arc<SharedCap>, u64)>,
+    ) -> Arc<Self> {
+        let pool = Arc::new_cyclic(|itself| Self {
             endpoint,
+            shared,
+            itself: itself.clone(),
             logins: Arc::default(),
             places: Arc::new(Semaphore::new(connections.max(1))),
             turns: Arc::new(Semaphore::new(connections.saturating_sub(1).max(1))),
             opening: tokio::sync::Mutex::new(()),
             opened: AtomicU64::new(0),
             alive: Arc::default(),
-        })
+        });
+        if let Some((cap, _)) = &pool.shared {
+            cap.join(pool.itself.clone());
+        }
+        pool
+    }
+
+    /// Waits for room for one more login.
+    async fn place(&self) -> LoginRoom {
+        let own = self.places.clone().acquire_owned().await;
+        let own = own.expect("this semaphore is never closed");
+        let itself: Weak<dyn CapMember> = self.itself.clone();
+        let shared = match &self.shared {
+            Some((cap, priority)) => Some(cap.place(&itself, *priority).await),
+            None => None,
+        };
+        LoginRoom { own, shared }
+    }
+
+    /// Whether there is no room for one more login now.
+    fn is_full(&self) -> bool {
+        self.places.available_permits() == 0
+            || self.shared.as_ref().is_some_and(|(cap, _)| cap.is_full())
     }
 
     /// The endpoint's address, for logs and reports.
@@ -87,8 +128,7 @@ impl Pool {
             tokio::select! {
                 biased;
                 () = &mut returned => {}
-                place = self.places.clone().acquire_owned(), if asks => {
-                    let place = place.expect("this semaphore is never closed");
+                place = self.place(), if asks => {
                     if let Some(lent) = self.log_in(place, None).await? {
                         return Ok(self.lease(lent, None));
                     }
@@ -131,14 +171,13 @@ impl Pool {
                 return Ok(self.lease(lent, Some(alone)));
             }
             let asks = asks && !self.state().owes_others();
-            if !asks || self.places.available_permits() == 0 {
+            if !asks || self.is_full() {
                 door = alone.knock(door, Instant::now());
             }
             tokio::select! {
                 biased;
                 () = &mut returned => {}
-                place = self.places.clone().acquire_owned(), if asks => {
-                    let place = place.expect("this semaphore is never closed");
+                place = self.place(), if asks => {
                     if let Some(lent) = self.log_in(place, Some(&mut alone)).await? {
                         return Ok(self.lease(lent, Some(alone)));
                     }
@@ -191,7 +230,7 @@ impl Pool {
     /// free. The login is kept for `alone`, if somebody is to have it so.
     async fn log_in(
         &self,
-        place: OwnedSemaphorePermit,
+        place: LoginRoom,
         mut alone: Option<&mut Alone>,
     ) -> Result<Option<Lent>, SourceError> {
         let first = if self.logins() == 0 { Some(self.opening.lock().await) } else { None };
@@ -207,7 +246,7 @@ impl Pool {
         let session = match self.endpoint.open().await {
             Ok(session) => session,
             Err(error) => {
-                let result = self.turned_away(place, error);
+                let result = self.turned_away(place.own, error);
                 // The place is free again or rests, and others wait for news.
                 self.logins.returned.notify_waiters();
                 return result.map(|()| None);
@@ -218,6 +257,7 @@ impl Pool {
         let login = Login::new(id, place, &self.alive);
         let lent = {
             let mut state = self.state();
+            state.remember(&login);
             if let Some(alone) = alone {
                 alone.keep(&mut state, Some(id));
             }
@@ -288,6 +328,49 @@ impl Pool {
     }
 }
 
+/// How long saying good-bye may take that another pool waits for.
+const GOOD_BYE: Duration = Duration::from_secs(2);
+
+#[async_trait]
+impl CapMember for Pool {
+    async fn give_up_idle(&self, idle: Duration) -> bool {
+        let unused = self.state().long_unused(idle, Instant::now());
+        let any = !unused.is_empty();
+        for Lent { session, login } in unused {
+            // Its place is free once the server knows that the login has ended.
+            drop(timeout(GOOD_BYE, session.close()).await);
+            drop(login);
+        }
+        any
+    }
+
+    async fn give_up_one(&self) {
+        if self.endpoint.transfers_per_connection() > 1 {
+            let Some(pool) = self.itself.upgrade() else { return };
+            if let Ok(lease) = pool.lend_alone().await {
+                lease.end_login().await;
+            }
+            return;
+        }
+        let _leave = Leave::from(&self.logins);
+        loop {
+            let returned = self.logins.returned.notified();
+            tokio::pin!(returned);
+            returned.as_mut().enable();
+            let next = self.state().next_to_leave();
+            if let Some(Lent { session, login }) = next {
+                drop(timeout(GOOD_BYE, session.close()).await);
+                return drop(login);
+            }
+            returned.await;
+        }
+    }
+
+    fn has_login_since(&self) -> Option<Instant> {
+        self.state().oldest_login()
+    }
+}
+
 /// Ends at `time`, or never.
 async fn over(time: Option<Instant>) {
     match time {
@@ -311,10 +394,22 @@ impl Lease {
         self.alone.take()
     }
 
+    /// Ends the login of a lease that has it to itself.
+    async fn end_login(mut self) {
+        let Some(Lent { session, login }) = self.lent.take() else { return };
+        let others = self.pool.state().take_login(login.id);
+        for lent in others {
+            drop(timeout(GOOD_BYE, lent.session.close()).await);
+        }
+        drop(timeout(GOOD_BYE, session.close()).await);
+        drop(login);
+    }
+
     /// Returns a session that is in order.
     pub fn give_back(mut self) {
         if let Some(lent) = self.lent.take() {
-            self.pool.state().idle.push(lent);
+            lent.login.used(Instant::now());
+            self.pool.state().take_back(lent);
         }
     }
 
@@ -354,7 +449,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        drop(self.lent.take());
+        if let Some(lent) = self.lent.take() {
+            lent.login.used(Instant::now());
+        }
         drop(self.alone.take());
         self.pool.logins.returned.notify_waiters();
     }
@@ -373,5 +470,7 @@ impl DerefMut for Lease {
     }
 }
 
+#[cfg(test)]
+mod shared_tests;
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,7 @@ use crate::model::{ModifiedTime, RemoteFile};
 use crate::rules::date_folders::LookBack;
 use crate::rules::equality;
 use crate::rules::layout::MemberName;
+use crate::rules::patterns::slips::AgainSlips;
 use crate::rules::plan::known::Times;
 use crate::rules::plan::rest::rest;
 use crate::rules::plan::rest::{Rest, TimeTold};
@@ -32,6 +33,7 @@ use crate::state::store::StateStore;
 use crate::store::contract::{BLOCK_BYTES, Store};
 use crate::transfer::budget::{Allowance, ByteBudget};
 use crate::transfer::leaving::Leaving;
+use crate::transfer::member_slips::MemberSlips;
 use crate::transfer::missing::Absences;
 use crate::transfer::permits::{Admission, SourcePermits, StorePermits};
 use crate::transfer::progress::Progress;
@@ -63,6 +65,8 @@ pub struct Run {
     pub spooler: Spooler,
     /// What walks keep of listings.
     pub walks: WalkRoom,
+    /// Which globs of files that are wanted again match.
+    pub again: Arc<AgainSlips>,
     /// What earlier runs know of sources.
     pub known_sources: KnownSources,
     /// Shares that became known, by source.
@@ -102,6 +106,7 @@ impl Run {
             kept: ByteBudget::new(0),
             spooler: self.spooler.clone(),
             walks: self.walks.clone(),
+            again: self.again.clone(),
             known_sources: KnownSources::default(),
             shares: Mutex::default(),
             ledgers: self.ledgers.clone(),
@@ -173,6 +178,8 @@ pub struct Pass {
     pub look_back: LookBack,
     /// Files that failed and that the next run must not take for left out.
     pub left_behind: Mutex<Vec<RemoteFile>>,
+    /// Which patterns of members match.
+    pub member_slips: MemberSlips,
 }
 
 /// Counts files whose time moves at every look: of a source that has several, times tell nothing.

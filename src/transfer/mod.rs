@@ -10,6 +10,7 @@ pub mod error;
 pub mod events;
 pub mod leaving;
 pub mod limit_memory;
+pub mod member_slips;
 pub mod missing;
 pub mod options;
 pub mod permits;
@@ -22,6 +23,7 @@ pub mod request;
 pub mod reread;
 pub mod run_manifest;
 pub mod settings;
+#[expect(clippy::module_inception, reason = "the way of one file, in the room of that name")]
 pub mod transfer;
 pub mod upload;
 pub mod whole_file;

@@ -19,6 +19,7 @@ use crate::history::run_id::run_id;
 use crate::ledger::LedgerCache;
 use crate::model::Secret;
 use crate::model::redactor::Redactor;
+use crate::rules::patterns::slips::AgainSlips;
 use crate::runtime::checksum::Hashers;
 use crate::runtime::retry::Policy;
 use crate::source::room::WalkRoom;
@@ -42,6 +43,8 @@ pub struct Options {
     pub policy: Policy,
     /// Globs of files that are fetched again though they are known.
     pub again: Vec<String>,
+    /// What becomes of these.
+    pub again_slips: Arc<AgainSlips>,
     /// Whether archives in quarantine are taken again.
     pub retry_quarantined: bool,
     /// Stops the run: no new file is begun, what is in hand has a few seconds.
@@ -65,6 +68,7 @@ impl Options {
             ledgers: LedgerCache::default(),
             policy: Policy::default(),
             again: Vec::new(),
+            again_slips: Arc::default(),
             retry_quarantined: false,
             cancel: CancellationToken::new(),
             leases: TaskTracker::new(),
@@ -83,6 +87,7 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
         redactor,
         ledgers,
         policy,
+        again_slips,
         retry_quarantined,
         cancel,
         leases,
@@ -121,6 +126,7 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
         kept: ByteBudget::new(2 * part),
         spooler,
         walks: WalkRoom::of(limits.memory),
+        again: again_slips,
         limits,
         policy,
         retry_quarantined,

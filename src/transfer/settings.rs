@@ -21,11 +21,12 @@ use crate::rules::selection::FileSelection;
 use crate::rules::time_zone::TimeZone;
 use crate::runtime::retry::Policy;
 use crate::source::contract::Endpoint;
+use crate::source::shared_cap::SharedCap;
 
 /// A source and how to treat it.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Its name, `[a-z0-9][a-z0-9-]*`: the first segment of its blobs and the key of its ledger.
+    /// Its name, `[A-Za-z0-9][A-Za-z0-9._-]*`: the first segment of its blobs and the key of its ledger.
     pub name: String,
     /// Where it is.
     pub endpoint: Arc<dyn Endpoint>,
@@ -35,6 +36,14 @@ pub struct Source {
     pub patterns: Patterns,
     /// Logins at once, at most.
     pub connections: usize,
+    /// The cap on logins at its server, over all sources there.
+    pub shared_cap: Option<Arc<SharedCap>>,
+    /// Whether runs do anything about it.
+    pub enabled: bool,
+    /// Which of several sources comes first: that with the higher number.
+    pub priority: u64,
+    /// In which order its files are brought over; `None`: as they are listed.
+    pub order: Option<FileOrder>,
     /// How long a file must rest before it is taken.
     pub stable_for: Duration,
     /// How long a file may be left for later before that is not well any more.
@@ -110,6 +119,13 @@ impl Source {
     }
 }
 
+impl Source {
+    /// The cap over its pool of logins, and its priority there.
+    pub fn within(&self) -> Option<(Arc<SharedCap>, u64)> {
+        self.shared_cap.clone().map(|cap| (cap, self.priority))
+    }
+}
+
 /// Which members of archives are wanted, by their names within.
 #[derive(Clone, Debug, Default)]
 pub struct MemberGlobs {
@@ -137,6 +153,15 @@ impl MemberGlobs {
     pub fn wants(&self, name: &str) -> bool {
         self.include.as_ref().is_none_or(|globs| globs.matches(name)) && !self.excludes(name)
     }
+}
+
+/// In which order files are brought over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileOrder {
+    /// The one that was modified first comes first; those without a time come last.
+    Modified,
+    /// By path, byte by byte.
+    Name,
 }
 
 /// What happens to archives.

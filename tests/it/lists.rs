@@ -50,15 +50,21 @@ fn shown(example: &str) -> Settings {
     found
 }
 
+/// The table that may hold any setting of a source: the example shows some.
+const DEFAULTS: &str = "defaults";
+
 /// The settings that the program reads, from its schema.
 fn known() -> Settings {
     let schema = schema();
     let mut known = Settings::new();
     for (name, section) in schema["properties"].as_object().expect("sections") {
         let section = section.get("items").unwrap_or(section);
-        if section["properties"].is_null() {
-            // A setting that stands before all tables.
+        if section.get("properties").is_none() {
+            // A setting at the top of the file.
             known.entry(String::new()).or_default().insert(name.clone());
+            continue;
+        }
+        if name == DEFAULTS {
             continue;
         }
         for (key, setting) in section["properties"].as_object().expect("settings") {
@@ -79,6 +85,13 @@ fn known() -> Settings {
 #[test]
 fn the_example_shows_every_setting_and_no_other() {
     let example = read("ingest.toml");
+    let some = known()["source"].clone();
+    let shown = |example: &str| {
+        let mut shown = shown(example);
+        let defaults = shown.remove(DEFAULTS).unwrap_or_default();
+        assert!(!defaults.is_empty() && defaults.is_subset(&some), "{defaults:?}");
+        shown
+    };
     assert_eq!(shown(&example), known());
     // The check can fail: for a setting that a comment only speaks of, a longer name, a wrong
     // section.
@@ -137,9 +150,10 @@ fn the_reference_has_every_section() {
     let heads: BTreeSet<&str> =
         quoted(&page, "[").into_iter().map(|head| head.trim_matches(['[', ']'])).collect();
     let known = known();
-    let sections = known.keys().map(String::as_str).filter(|section| !section.is_empty());
-    assert_eq!(heads, sections.collect());
-    for key in known.values().flatten() {
+    let tables = known.keys().map(String::as_str).filter(|name| !name.is_empty());
+    assert_eq!(heads, tables.chain([DEFAULTS]).collect());
+    assert!(page.contains("\n## `include`\n"));
+    for key in known.iter().filter(|(name, _)| !name.is_empty()).flat_map(|(_, keys)| keys) {
         assert!(
             page.contains(&format!("\n| `{key}` | ")),
             "docs/configuration.md says nothing of `{key}`"

@@ -56,6 +56,9 @@ mod lies;
 mod lists;
 #[cfg(test)]
 #[cfg(unix)]
+mod many_sources;
+#[cfg(test)]
+#[cfg(unix)]
 mod modes;
 #[cfg(test)]
 #[cfg(unix)]

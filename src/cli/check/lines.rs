@@ -102,12 +102,60 @@ pub struct Lines {
     pastes: Vec<(String, String)>,
     /// Lines of settings that were found of the source that is looked at.
     settings: Vec<String>,
+    /// What was noted, by step and text.
+    notes: Vec<(&'static str, String)>,
+    /// What is not written yet, where lines of several sources come at once.
+    held: Option<String>,
 }
 
 impl Lines {
     /// None so far.
     pub fn new(form: Form, redactor: Redactor) -> Self {
-        Self { form, redactor, source: None, failed: 0, pastes: Vec::new(), settings: Vec::new() }
+        Self {
+            form,
+            redactor,
+            source: None,
+            failed: 0,
+            pastes: Vec::new(),
+            settings: Vec::new(),
+            notes: Vec::new(),
+            held: None,
+        }
+    }
+
+    /// None so far, for the same reader.
+    pub fn apart(&self) -> Self {
+        Self::new(self.form, self.redactor.clone())
+    }
+
+    /// Lines about `source` that are held until they are added to these.
+    pub fn of(&self, source: &str) -> Self {
+        let mut lines = Self::new(self.form, self.redactor.clone());
+        lines.source = Some(source.to_owned());
+        lines.held = Some(String::new());
+        lines
+    }
+
+    /// Whether they are for programs.
+    pub fn are_json(&self) -> bool {
+        self.form == Form::Json
+    }
+
+    /// What was noted.
+    pub fn notes(&self) -> &[(&'static str, String)] {
+        &self.notes
+    }
+
+    /// Writes the lines of a source.
+    pub fn add(&mut self, other: Self) {
+        self.put(other.held.as_deref().unwrap_or_default());
+        self.count(other);
+    }
+
+    /// Counts the lines of a source without writing them.
+    pub fn count(&mut self, other: Self) {
+        self.failed += other.failed;
+        self.pastes.extend(other.pastes);
     }
 
     /// The next lines are about this source.
@@ -124,6 +172,9 @@ impl Lines {
     /// Writes a line.
     pub fn tell(&mut self, line: Line) {
         self.failed += usize::from(line.mark == Mark::Failed);
+        if line.mark == Mark::Note {
+            self.notes.push((line.step, line.text.clone()));
+        }
         match self.form {
             Form::Json => self.write_json(&line, None),
             Form::Text => self.write_text(&line),
@@ -142,6 +193,9 @@ impl Lines {
             self.pastes.push((source.clone(), paste.clone()));
         }
         self.settings.extend(finding.setting);
+        if line.mark == Mark::Note {
+            self.notes.push((line.step, line.text.clone()));
+        }
         match self.form {
             Form::Json => self.write_json(&line, finding.paste.as_deref()),
             Form::Text => self.write_text(&line),
@@ -192,7 +246,7 @@ impl Lines {
         }
     }
 
-    fn write_text(&self, line: &Line) {
+    fn write_text(&mut self, line: &Line) {
         let mark = match line.mark {
             Mark::Ok => "ok    ",
             Mark::Note => "note  ",
@@ -207,7 +261,7 @@ impl Lines {
         }
     }
 
-    fn write_json(&self, line: &Line, paste: Option<&str>) {
+    fn write_json(&mut self, line: &Line, paste: Option<&str>) {
         let status = match line.mark {
             Mark::Ok => "ok",
             Mark::Note => "note",
@@ -230,10 +284,21 @@ impl Lines {
                 parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))),
             );
         }
-        console::data(&(self.redactor.json(value).to_string() + "\n"));
+        let text = self.redactor.json(value).to_string() + "\n";
+        self.put(&text);
     }
 
-    fn write(&self, text: &str) {
-        console::data(&(self.redactor.text(text) + "\n"));
+    fn write(&mut self, text: &str) {
+        let text = self.redactor.text(text) + "\n";
+        self.put(&text);
+    }
+
+    fn put(&mut self, text: &str) {
+        match &mut self.held {
+            Some(held) => held.push_str(text),
+            None => {
+                console::data(text);
+            }
+        }
     }
 }

@@ -36,6 +36,8 @@ pub struct Frame<'a> {
     pub starts: Option<String>,
     /// The configured sources.
     pub sources: &'a [&'a str],
+    /// Those that no run goes over.
+    pub off: &'a [&'a str],
     /// When each source is gone over next, if that is known.
     pub next: BTreeMap<String, OffsetDateTime>,
     /// The address of the same page in JSON; empty if it has none.

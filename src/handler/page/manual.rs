@@ -34,6 +34,7 @@ impl Desk<'_> {
             view: "",
             starts: None,
             sources: self.sources,
+            off: &[],
             next: std::collections::BTreeMap::new(),
             here: "",
             now: OffsetDateTime::now_utc(),

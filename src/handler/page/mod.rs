@@ -88,7 +88,11 @@ pub async fn answer(
 ) -> Result<HttpAnswer, String> {
     let now = OffsetDateTime::now_utc();
     let query = carried(call);
-    let sources: Vec<&str> = desk.sources.iter().map(|source| source.name.as_str()).collect();
+    let named = |enabled: bool| {
+        let sources = desk.sources.iter().filter(move |source| source.enabled == enabled);
+        sources.map(|source| source.name.as_str()).collect::<Vec<&str>>()
+    };
+    let (sources, off) = (named(true), named(false));
     let here = as_json(desk.prefix, &query, asked);
     let frame = Frame {
         store: desk.store.address(),
@@ -101,6 +105,7 @@ pub async fn answer(
             .map_or("", |(_, value)| value),
         starts: desk.starts_runs.then(|| format!("{}{}/ingest", origin(&call.url), desk.prefix)),
         sources: &sources,
+        off: &off,
         next: desk.next_runs(now),
         here: &here,
         now,
@@ -160,6 +165,7 @@ async fn list(frame: &Frame<'_>, shelf: &Shelf<'_>, limit: usize) -> Result<Made
     let overview = known(frame, shelf, &runs, None).await?;
     let html = overview_html::list(frame, &overview, &runs);
     let mut json = json!(overview);
+    json["off"] = json!(frame.off);
     json["runs"] = lines(frame, &runs);
     Ok(Made { status: 200, html, json })
 }
@@ -251,6 +257,7 @@ pub fn refusal(refused: &HttpAnswer, prefix: &str, call: &HttpCall) -> HttpAnswe
         view: "",
         starts: None,
         sources: &[],
+        off: &[],
         next: BTreeMap::new(),
         here: "",
         now: OffsetDateTime::now_utc(),

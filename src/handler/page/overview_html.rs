@@ -263,6 +263,9 @@ fn sources(frame: &Frame<'_>, overview: &StatusOverview) -> Markup {
                 @let fine = rest.iter().all(|source| source.word == SourceWord::Fine);
                 p.q.s { "and " (rest.len()) " more" @if fine { ", all fine" } }
             }
+            @if !frame.off.is_empty() {
+                p.q.s { "Off (" code { "enabled = false" } "): " bdi { (frame.off.join(", ")) } }
+            }
         }
     }
 }

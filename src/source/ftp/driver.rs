@@ -376,8 +376,12 @@ mod tests {
     use crate::settings::{Entry, Value};
 
     fn configured(url: &str, settings: &[(&str, &str)]) -> Result<Arc<dyn Endpoint>, SettingError> {
-        let entry =
-            |text: &str| Entry { value: Value::Text(text.into()), line: Some(1), variable: None };
+        let entry = |text: &str| Entry {
+            value: Value::Text(text.into()),
+            line: Some(1),
+            variable: None,
+            file: None,
+        };
         let entries: BTreeMap<_, _> =
             settings.iter().map(|(key, text)| ((*key).to_owned(), entry(text))).collect();
         let mut keys = KEYS.to_vec();

@@ -67,7 +67,8 @@ impl World {
 }
 
 fn endpoint(url: &str, settings: &[(&str, Value)]) -> Result<Arc<dyn Endpoint>, SettingError> {
-    let entry = |value: &Value| Entry { value: value.clone(), line: Some(3), variable: None };
+    let entry =
+        |value: &Value| Entry { value: value.clone(), line: Some(3), variable: None, file: None };
     let entries: BTreeMap<String, Entry> =
         settings.iter().map(|(key, value)| ((*key).to_owned(), entry(value))).collect();
     let section = Section::new("ingest.toml", "source.acme", 1, entries, DRIVER.keys.to_vec())?;
@@ -433,7 +434,10 @@ async fn a_silent_server_stalls_one_file_not_its_neighbours() {
 async fn connect(world: &World) -> super::transport::Connection {
     let mut entries = BTreeMap::new();
     for (key, value) in [("password", "p@ss:w/rd"), ("host_key", &world.server.host_key)] {
-        entries.insert(key.to_owned(), Entry { value: text(value), line: None, variable: None });
+        entries.insert(
+            key.to_owned(),
+            Entry { value: text(value), line: None, variable: None, file: None },
+        );
     }
     let section = Section::new("ingest.toml", "source.acme", 1, entries, DRIVER.keys.to_vec())
         .expect("the keys are known");

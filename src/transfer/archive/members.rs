@@ -290,6 +290,9 @@ fn planned(
     };
     let (mut plans, globs) = (Vec::with_capacity(checked.len()), MemberGlobs::of(&pass.source));
     for Checked { member, .. } in checked {
+        if member.kind == MemberKind::File {
+            pass.member_slips.see(&member.full_name());
+        }
         if member.kind != MemberKind::File || !is_wanted(&globs, member) {
             plans.push(None);
             continue;

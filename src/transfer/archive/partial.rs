@@ -331,6 +331,7 @@ fn is_wanted(pass: &Pass, place: &Place) -> bool {
     if member.kind != MemberKind::File {
         return false;
     }
+    pass.member_slips.see(&member.full_name());
     let unpacking = &pass.source.unpacking;
     let file_name = member.name.rsplit('/').next().unwrap_or_default();
     unpacking.depth > 1 && may_be_archive(file_name)
