@@ -14,7 +14,7 @@ use blobferry::rules::plan::rest::Clock;
 use blobferry::rules::plan::{self, Rules};
 use blobferry::runtime::checksum::Hashers;
 use blobferry::source::ftp::listing::list_line;
-use blobferry::source::sftp::packet::{Attributes, Entry, Reply, Request};
+use blobferry::source::sftp::packet::{Attributes, PacketEntry, PacketReply, Request};
 use bytes::Bytes;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
@@ -104,10 +104,10 @@ fn sftp_asks_for_a_chunk(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn sftp_takes_a_chunk(bencher: Bencher<'_, '_>) {
-    let packet = Reply::Data(Bytes::from(vec![7; 261_120])).encode(42).slice(4..);
+    let packet = PacketReply::Data(Bytes::from(vec![7; 261_120])).encode(42).slice(4..);
     bencher
         .counter(ItemsCount::new(1usize))
-        .bench(|| Reply::decode(black_box(packet.clone())).expect("it was encoded by us"));
+        .bench(|| PacketReply::decode(black_box(packet.clone())).expect("it was encoded by us"));
 }
 
 /// A folder as OpenSSH lists it, a hundred names at a time.
@@ -121,15 +121,15 @@ fn sftp_takes_names(bencher: Bencher<'_, '_>) {
     let long = |name: &str| {
         format!("-rw-r--r--    1 ftp      ftp         20480 Nov 14  2023 {name}").into()
     };
-    let names = (0..100).map(|n| format!("reading {n:05}.csv")).map(|name| Entry {
+    let names = (0..100).map(|n| format!("reading {n:05}.csv")).map(|name| PacketEntry {
         long_name: long(&name),
         name: name.into(),
         attributes: attributes.clone(),
     });
-    let packet = Reply::Names(names.collect()).encode(42).slice(4..);
+    let packet = PacketReply::Names(names.collect()).encode(42).slice(4..);
     bencher
         .counter(ItemsCount::new(100usize))
-        .bench(|| Reply::decode(black_box(packet.clone())).expect("it was encoded by us"));
+        .bench(|| PacketReply::decode(black_box(packet.clone())).expect("it was encoded by us"));
 }
 
 #[divan::bench(args = [20 << 10, BLOCK])]
@@ -186,6 +186,7 @@ fn plan_of_a_million_files(bencher: Bencher<'_, '_>) {
     let markers = HashSet::new();
     let rules = Rules {
         wanted: &|path| path.as_bytes().ends_with(b".csv"),
+        left_out: &|_, _| None,
         in_progress: &|path| path.as_bytes().ends_with(b".part"),
         again: &|_| false,
         marker: None,

@@ -33,8 +33,8 @@ enum Best {
 use Best::{All, Named, Unseen};
 
 enum Wire {
-    Ftp(ftp::Script),
-    Sftp(script::Script),
+    Ftp(blobferry::demo::ftp::script::DemoFtpScript),
+    Sftp(script::DemoSftpScript),
 }
 
 struct Personality {
@@ -44,32 +44,59 @@ struct Personality {
     wire: Wire,
 }
 
-fn ftp(name: &'static str, what: &'static str, best: Best, script: ftp::Script) -> Personality {
+fn ftp(
+    name: &'static str,
+    what: &'static str,
+    best: Best,
+    script: blobferry::demo::ftp::script::DemoFtpScript,
+) -> Personality {
     Personality { name, what, best, wire: Wire::Ftp(script) }
 }
 
 /// Every read meets this fault.
-fn read(name: &'static str, what: &'static str, best: Best, fault: ftp::Fault) -> Personality {
-    ftp(name, what, best, ftp::Script { every_file: Some(fault), ..ftp::Script::default() })
+fn read(
+    name: &'static str,
+    what: &'static str,
+    best: Best,
+    fault: blobferry::demo::ftp::script::DemoFtpFault,
+) -> Personality {
+    ftp(
+        name,
+        what,
+        best,
+        blobferry::demo::ftp::script::DemoFtpScript {
+            every_file: Some(fault),
+            ..ftp::DemoFtpScript::default()
+        },
+    )
 }
 
 /// `a.bin` always meets this fault.
-fn sftp(name: &'static str, what: &'static str, best: Best, fault: script::Fault) -> Personality {
+fn sftp(
+    name: &'static str,
+    what: &'static str,
+    best: Best,
+    fault: script::DemoSftpFault,
+) -> Personality {
     Personality {
         name,
         what,
         best,
-        wire: Wire::Sftp(script::Script::default().always("a.bin", fault)),
+        wire: Wire::Sftp(script::DemoSftpScript::default().always("a.bin", fault)),
     }
 }
 
 /// Listings of this form, without MLSD.
-fn listed(listing: ListFormat) -> ftp::Script {
-    ftp::Script { listing, without: vec!["MLST"], ..ftp::Script::default() }
+fn listed(listing: ListFormat) -> blobferry::demo::ftp::script::DemoFtpScript {
+    blobferry::demo::ftp::script::DemoFtpScript {
+        listing,
+        without: vec!["MLST"],
+        ..ftp::DemoFtpScript::default()
+    }
 }
 
 fn dialects() -> Vec<Personality> {
-    let right = ftp::Script::default;
+    let right = blobferry::demo::ftp::script::DemoFtpScript::default;
     let greeting =
         b"220-Welcome\r\n220-500 not an error\r\n   220 fake end\r\n220 ready\r\n".to_vec();
     let garbage =
@@ -81,7 +108,7 @@ fn dialects() -> Vec<Personality> {
             "multiline",
             "a greeting of many lines, with false ends",
             All,
-            ftp::Script { greeting: Some(greeting), ..right() },
+            blobferry::demo::ftp::script::DemoFtpScript { greeting: Some(greeting), ..right() },
         ),
         ftp("list-unix", "no MLSD; `ls -l`", All, listed(ListFormat::Unix)),
         ftp("list-dos", "no MLSD; listings as IIS", All, listed(ListFormat::Dos)),
@@ -93,99 +120,172 @@ fn dialects() -> Vec<Personality> {
             "no-epsv-nat",
             "no EPSV; PASV names an address behind a NAT",
             All,
-            ftp::Script { without: vec!["EPSV"], pasv_address: Some([10, 255, 255, 1]), ..right() },
+            blobferry::demo::ftp::script::DemoFtpScript {
+                without: vec!["EPSV"],
+                pasv_address: Some([10, 255, 255, 1]),
+                ..right()
+            },
         ),
         ftp(
             "pasv-garbage",
             "no EPSV; PASV replies that mean nothing",
             Named,
-            ftp::Script { replies: garbage, ..right() },
+            blobferry::demo::ftp::script::DemoFtpScript { replies: garbage, ..right() },
         ),
         ftp(
             "no-size-mdtm",
             "neither MLSD, SIZE nor MDTM",
             All,
-            ftp::Script { without: vec!["MLST", "SIZE", "MDTM"], ..right() },
+            blobferry::demo::ftp::script::DemoFtpScript {
+                without: vec!["MLST", "SIZE", "MDTM"],
+                ..right()
+            },
         ),
         ftp(
             "421-greeting",
             "421: too many connections, for ever",
             Named,
-            ftp::Script { full_from: Some(1), ..right() },
+            blobferry::demo::ftp::script::DemoFtpScript { full_from: Some(1), ..right() },
         ),
-        ftp("530", "530: the login is refused", Named, ftp::Script { replies: refused, ..right() }),
+        ftp(
+            "530",
+            "530: the login is refused",
+            Named,
+            blobferry::demo::ftp::script::DemoFtpScript { replies: refused, ..right() },
+        ),
         ftp(
             "latin1",
             "names in Latin-1 and with blanks at both ends; no UTF8, no MLSD",
             All,
-            ftp::Script { without: vec!["MLST", "UTF8"], ..right() },
+            blobferry::demo::ftp::script::DemoFtpScript {
+                without: vec!["MLST", "UTF8"],
+                ..right()
+            },
         ),
     ]
 }
 
 fn reads() -> Vec<Personality> {
-    use ftp::Fault;
-    let busy = ftp::Script {
-        files: [(b"a.bin".to_vec(), Fault::RefuseTimes(2, "450 File busy.\r\n"))].into(),
-        ..ftp::Script::default()
+    use ftp::DemoFtpFault;
+    let busy = blobferry::demo::ftp::script::DemoFtpScript {
+        files: [(b"a.bin".to_vec(), DemoFtpFault::RefuseTimes(2, "450 File busy.\r\n"))].into(),
+        ..ftp::DemoFtpScript::default()
     };
     vec![
         read(
             "cut-fin-226",
             "data ends early, the server says 226",
             Named,
-            Fault::FinThen226(MIDDLE),
+            DemoFtpFault::FinThen226(MIDDLE),
         ),
-        read("cut-426", "data ends early, the server says 426", Named, Fault::FinThen426(MIDDLE)),
-        read("cut-rst", "the data connection is reset", Named, Fault::Reset(MIDDLE)),
-        read("cut-die", "both connections end in the middle", Named, Fault::DieControl(MIDDLE)),
-        read("stall", "data stops coming", Named, Fault::Stall(MIDDLE)),
-        read("no226", "all data, and the closing reply never comes", All, Fault::No226),
+        read(
+            "cut-426",
+            "data ends early, the server says 426",
+            Named,
+            DemoFtpFault::FinThen426(MIDDLE),
+        ),
+        read("cut-rst", "the data connection is reset", Named, DemoFtpFault::Reset(MIDDLE)),
+        read(
+            "cut-die",
+            "both connections end in the middle",
+            Named,
+            DemoFtpFault::DieControl(MIDDLE),
+        ),
+        read("stall", "data stops coming", Named, DemoFtpFault::Stall(MIDDLE)),
+        read("no226", "all data, and the closing reply never comes", All, DemoFtpFault::No226),
         read(
             "late226",
             "the closing reply comes 1 s late",
             All,
-            Fault::Late226(Duration::from_secs(1)),
+            DemoFtpFault::Late226(Duration::from_secs(1)),
         ),
         read(
             "425",
             "425: no data connection",
             Named,
-            Fault::Refuse("425 Can't open data connection.\r\n"),
+            DemoFtpFault::Refuse("425 Can't open data connection.\r\n"),
         ),
-        read("550", "550: no file may be read", Named, Fault::Refuse("550 Permission denied.\r\n")),
+        read(
+            "550",
+            "550: no file may be read",
+            Named,
+            DemoFtpFault::Refuse("550 Permission denied.\r\n"),
+        ),
         ftp(
             "neverconnect",
             "passive ports that nobody listens on",
             Named,
-            ftp::Script { dead_ports: DeadPorts::All, ..ftp::Script::default() },
+            blobferry::demo::ftp::script::DemoFtpScript {
+                dead_ports: DeadPorts::All,
+                ..ftp::DemoFtpScript::default()
+            },
         ),
-        read("accept-nodata", "150, and then no data at all", Named, Fault::Stall(0)),
-        read("drip", "1 KiB each 5 ms", All, Fault::Drip(Duration::from_millis(5))),
+        read("accept-nodata", "150, and then no data at all", Named, DemoFtpFault::Stall(0)),
+        read("drip", "1 KiB each 5 ms", All, DemoFtpFault::Drip(Duration::from_millis(5))),
         ftp("450x2", "450: busy twice, then well", All, busy),
     ]
 }
 
 fn faults() -> Vec<Personality> {
-    use script::Fault;
+    use script::DemoSftpFault;
     vec![
-        sftp("sftp-ok", "a server that does its work", All, Fault::ShortReads(u32::MAX)),
-        sftp("sftp-short", "no READ gives more than 1000 bytes", All, Fault::ShortReads(1000)),
+        sftp("sftp-ok", "a server that does its work", All, DemoSftpFault::ShortReads(u32::MAX)),
+        sftp(
+            "sftp-short",
+            "no READ gives more than 1000 bytes",
+            All,
+            DemoSftpFault::ShortReads(1000),
+        ),
         sftp(
             "sftp-fail",
             "a READ in the middle fails",
             Named,
-            Fault::StatusAt(MIDDLE, status::FAILURE),
+            DemoSftpFault::StatusAt(MIDDLE, status::FAILURE),
         ),
-        sftp("sftp-drop", "the connection ends in the middle", Named, Fault::DisconnectAt(MIDDLE)),
-        sftp("sftp-stall", "a READ in the middle is never answered", Named, Fault::StallAt(MIDDLE)),
-        sftp("sftp-trunc", "the end of the file comes early", Named, Fault::EofAt(MIDDLE)),
-        sftp("sftp-lieplus", "the size is told 1000 too large", Named, Fault::LieSize(1000)),
-        sftp("sftp-lieminus", "the size is told 1000 too small", Named, Fault::LieSize(-1000)),
-        sftp("sftp-noattrs", "neither size, time nor kind is told", All, Fault::NoAttributes),
-        sftp("sftp-nostat", "STAT and FSTAT are denied", All, Fault::StatDenied),
-        sftp("sftp-denied", "OPEN is denied", Named, Fault::OpenStatus(status::PERMISSION_DENIED)),
-        sftp("sftp-flip", "one bit of the data is another one", Unseen, Fault::FlipAt(1234)),
+        sftp(
+            "sftp-drop",
+            "the connection ends in the middle",
+            Named,
+            DemoSftpFault::DisconnectAt(MIDDLE),
+        ),
+        sftp(
+            "sftp-stall",
+            "a READ in the middle is never answered",
+            Named,
+            DemoSftpFault::StallAt(MIDDLE),
+        ),
+        sftp("sftp-trunc", "the end of the file comes early", Named, DemoSftpFault::EofAt(MIDDLE)),
+        sftp(
+            "sftp-lieplus",
+            "the size is told 1000 too large",
+            Named,
+            DemoSftpFault::LieSize(1000),
+        ),
+        sftp(
+            "sftp-lieminus",
+            "the size is told 1000 too small",
+            Named,
+            DemoSftpFault::LieSize(-1000),
+        ),
+        sftp(
+            "sftp-noattrs",
+            "neither size, time nor kind is told",
+            All,
+            DemoSftpFault::NoAttributes,
+        ),
+        sftp("sftp-nostat", "STAT and FSTAT are denied", All, DemoSftpFault::StatDenied),
+        sftp(
+            "sftp-denied",
+            "OPEN is denied",
+            Named,
+            DemoSftpFault::OpenStatus(status::PERMISSION_DENIED),
+        ),
+        sftp(
+            "sftp-flip",
+            "one bit of the data is another one",
+            Unseen,
+            DemoSftpFault::FlipAt(1234),
+        ),
     ]
 }
 
@@ -225,19 +325,25 @@ enum Served {
 async fn serve(wire: Wire, folder: &str) -> Result<Served> {
     Ok(match wire {
         Wire::Ftp(script) => {
-            let options = blobferry::demo::ftp::shared::Options {
+            let options = blobferry::demo::ftp::shared::DemoFtpOptions {
                 password: Secret::new(CANARY),
                 script,
-                ..ftp::Options::new(folder)
+                ..ftp::DemoFtpOptions::new(folder)
             };
             Served::Ftp(FtpServer::start(options).await?)
         }
         Wire::Sftp(script) => {
-            let account =
-                Some(sftp::Account { user: "demo".into(), password: Secret::new(CANARY) });
+            let account = Some(blobferry::demo::sftp::DemoSftpAccount {
+                user: "demo".into(),
+                password: Secret::new(CANARY),
+            });
             Served::Sftp(
-                SftpServer::start(sftp::Options { account, script, ..sftp::Options::new(folder) })
-                    .await?,
+                SftpServer::start(sftp::DemoSftpOptions {
+                    account,
+                    script,
+                    ..sftp::DemoSftpOptions::new(folder)
+                })
+                .await?,
             )
         }
     })

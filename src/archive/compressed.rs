@@ -6,12 +6,13 @@ mod tests;
 
 use std::io::{self, Read};
 
-use crate::archive::compressed_stream::{Codec, GzHeader, Streams};
+use crate::archive::compressed_stream::{Codec, CodecStreams, GzHeader};
 use crate::archive::contract::{
-    Format, HEAD_BYTES, Member, MemberKind, MemberTime, Nature, Options, UnpackError, Visit,
+    Format, HEAD_BYTES, Member, MemberKind, MemberTime, Nature, UnpackError, Visit,
 };
 use crate::archive::limits::{MemberMeter, Meter};
 use crate::archive::nested::fill;
+use crate::archive::options::ArchiveOptions;
 use crate::archive::spool_reader::SpoolReader;
 use crate::archive::tar::{self, Tar};
 use crate::archive::tar_header::{begins_tar, decoded};
@@ -38,24 +39,25 @@ impl Format for Compressed {
     fn visit(
         &self,
         archive: SpoolReader,
-        options: &Options,
+        options: &ArchiveOptions,
         meter: &Meter,
         visit: &mut Visit<'_>,
     ) -> Result<(), UnpackError> {
-        let (mut streams, header) = Streams::open(self.0, archive.clone(), meter)?;
+        let (mut streams, header) = CodecStreams::open(self.0, archive.clone(), meter)?;
         let mut head = [0; HEAD_BYTES];
         let filled = fill(&mut streams, &mut head)?;
         let mut content = head[..filled].chain(streams);
         if begins_tar(&head[..filled]) {
-            let again =
-                || Ok(Box::new(Streams::open(self.0, archive.clone(), meter)?.0) as Box<dyn Read>);
+            let again = || {
+                Ok(Box::new(CodecStreams::open(self.0, archive.clone(), meter)?.0) as Box<dyn Read>)
+            };
             // A volume of several is never compressed.
             return tar::visit_members(&mut content, &again, options, meter, visit)
                 .map_err(UnpackError::for_certain);
         }
         let member = member(self.0, header, options);
         let mut content =
-            Counted { content: &mut content, meter: meter.member()?, name: &member.name };
+            CompressedCounted { content: &mut content, meter: meter.member()?, name: &member.name };
         visit(&member, &mut content)?;
         // `Ok` from us means proven, whatever `visit` left unread.
         io::copy(&mut content, &mut io::sink()).map_err(UnpackError::from_read)?;
@@ -64,7 +66,7 @@ impl Format for Compressed {
 }
 
 /// The only member of a compressed file, called as the file itself was before it was compressed.
-fn member(codec: Codec, header: Option<GzHeader>, options: &Options) -> Member {
+fn member(codec: Codec, header: Option<GzHeader>, options: &ArchiveOptions) -> Member {
     let GzHeader { name, modified } = header.unwrap_or_default();
     // Whoever unpacks with the stored name takes its last segment.
     let stored = name
@@ -98,13 +100,13 @@ fn plain_name(name: &str, codec: Codec) -> String {
 }
 
 /// Content that is counted as a member's.
-struct Counted<'a> {
+struct CompressedCounted<'a> {
     content: &'a mut dyn Read,
     meter: MemberMeter<'a>,
     name: &'a str,
 }
 
-impl Read for Counted<'_> {
+impl Read for CompressedCounted<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.content.read(into).map_err(UnpackError::from_read);
         let counted = read.and_then(|read| self.meter.bytes(read as u64).map(|()| read));
@@ -166,7 +168,7 @@ impl Format for Documents {
     fn visit(
         &self,
         archive: SpoolReader,
-        options: &Options,
+        options: &ArchiveOptions,
         meter: &Meter,
         visit: &mut Visit<'_>,
     ) -> Result<(), UnpackError> {

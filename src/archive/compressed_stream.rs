@@ -112,15 +112,15 @@ pub struct GzHeader {
 }
 
 /// Decodes one stream and stops behind its last byte.
-struct Stream {
-    decoder: Decoder,
+struct CodecStream {
+    decoder: CodecDecoder,
     /// Where it begins.
     start: u64,
     /// The memory of the decoder.
     _window: Option<Window>,
 }
 
-enum Decoder {
+enum CodecDecoder {
     Gz(Box<GzDecoder<SpoolReader>>),
     Bz2(BzDecoder<SpoolReader>),
     Xz(Box<XzStream<SpoolReader>>),
@@ -129,20 +129,20 @@ enum Decoder {
     Skipped(SpoolReader),
 }
 
-impl Stream {
+impl CodecStream {
     fn open(codec: Codec, mut input: SpoolReader, meter: &Meter) -> Result<Self, UnpackError> {
         let (head, start) = (peek(&input)?, input.position());
         if is_skippable(&head) {
             skip(&mut input)?;
-            return Ok(Self { decoder: Decoder::Skipped(input), start, _window: None });
+            return Ok(Self { decoder: CodecDecoder::Skipped(input), start, _window: None });
         }
         let bytes = codec.window(&head);
         let window = meter.window(bytes)?;
         let decoder = match codec {
-            Codec::Gz => Decoder::Gz(Box::new(GzDecoder::new(input))),
-            Codec::Bz2 => Decoder::Bz2(BzDecoder::new(input)),
+            Codec::Gz => CodecDecoder::Gz(Box::new(GzDecoder::new(input))),
+            Codec::Bz2 => CodecDecoder::Bz2(BzDecoder::new(input)),
             // Later blocks may use what the first one does.
-            Codec::Xz => Decoder::Xz(Box::new(XzStream::new(
+            Codec::Xz => CodecDecoder::Xz(Box::new(XzStream::new(
                 input,
                 dictionary_budget::xz_limit_kib(bytes).min(XZ_MEMORY_KB),
             ))),
@@ -157,7 +157,7 @@ impl Stream {
                     .map_err(UnpackError::from_read)?
                     .single_frame();
                 decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(UnpackError::from_read)?;
-                Decoder::Zst(decoder)
+                CodecDecoder::Zst(decoder)
             }
             Codec::Lz4 if head.starts_with(LZ4_LEGACY) => {
                 return Err(UnpackError::new(
@@ -165,30 +165,30 @@ impl Stream {
                     "it is an lz4 of the legacy format",
                 ));
             }
-            Codec::Lz4 => Decoder::Lz4(Box::new(Lz4Frame::open(input)?)),
+            Codec::Lz4 => CodecDecoder::Lz4(Box::new(Lz4Frame::open(input)?)),
         };
         Ok(Self { decoder, start, _window: window })
     }
 
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match &mut self.decoder {
-            Decoder::Gz(decoder) => decoder.read(into),
-            Decoder::Bz2(decoder) => decoder.read(into),
-            Decoder::Xz(decoder) => decoder.read(into),
-            Decoder::Zst(decoder) => decoder.read(into),
-            Decoder::Lz4(decoder) => decoder.read(into),
-            Decoder::Skipped(_) => Ok(0),
+            CodecDecoder::Gz(decoder) => decoder.read(into),
+            CodecDecoder::Bz2(decoder) => decoder.read(into),
+            CodecDecoder::Xz(decoder) => decoder.read(into),
+            CodecDecoder::Zst(decoder) => decoder.read(into),
+            CodecDecoder::Lz4(decoder) => decoder.read(into),
+            CodecDecoder::Skipped(_) => Ok(0),
         }
     }
 
     fn position(&self) -> u64 {
         let input = match &self.decoder {
-            Decoder::Gz(decoder) => decoder.get_ref(),
-            Decoder::Bz2(decoder) => decoder.get_ref(),
-            Decoder::Xz(decoder) => return self.start + decoder.taken(),
-            Decoder::Zst(decoder) => decoder.get_ref(),
-            Decoder::Lz4(decoder) => decoder.get_ref(),
-            Decoder::Skipped(input) => input,
+            CodecDecoder::Gz(decoder) => decoder.get_ref(),
+            CodecDecoder::Bz2(decoder) => decoder.get_ref(),
+            CodecDecoder::Xz(decoder) => return self.start + decoder.taken(),
+            CodecDecoder::Zst(decoder) => decoder.get_ref(),
+            CodecDecoder::Lz4(decoder) => decoder.get_ref(),
+            CodecDecoder::Skipped(input) => input,
         };
         input.position()
     }
@@ -196,12 +196,12 @@ impl Stream {
     /// What follows it, once it has come to its end.
     fn into_inner(self) -> Option<SpoolReader> {
         Some(match self.decoder {
-            Decoder::Gz(decoder) => decoder.into_inner(),
-            Decoder::Bz2(decoder) => decoder.into_inner(),
-            Decoder::Xz(decoder) => decoder.into_inner()?,
-            Decoder::Zst(decoder) => decoder.finish(),
-            Decoder::Lz4(decoder) => decoder.into_inner(),
-            Decoder::Skipped(input) => input,
+            CodecDecoder::Gz(decoder) => decoder.into_inner(),
+            CodecDecoder::Bz2(decoder) => decoder.into_inner(),
+            CodecDecoder::Xz(decoder) => decoder.into_inner()?,
+            CodecDecoder::Zst(decoder) => decoder.finish(),
+            CodecDecoder::Lz4(decoder) => decoder.into_inner(),
+            CodecDecoder::Skipped(input) => input,
         })
     }
 }
@@ -252,24 +252,24 @@ fn skip_zeros(input: &mut SpoolReader) -> Result<bool, UnpackError> {
 
 /// What all streams of a file hold, one after the other. Its end is reported only once every
 /// checksum held and nothing but zeros follows the last stream.
-pub struct Streams<'a> {
+pub struct CodecStreams<'a> {
     codec: Codec,
-    stream: Option<Stream>,
+    stream: Option<CodecStream>,
     out: u64,
     meter: &'a Meter,
     failed: bool,
 }
 
-impl<'a> Streams<'a> {
+impl<'a> CodecStreams<'a> {
     /// The streams of `archive`, and what the header of the first says.
     pub fn open(
         codec: Codec,
         archive: SpoolReader,
         meter: &'a Meter,
     ) -> Result<(Self, Option<GzHeader>), UnpackError> {
-        let stream = Stream::open(codec, archive, meter)?;
+        let stream = CodecStream::open(codec, archive, meter)?;
         let header = match &stream.decoder {
-            Decoder::Gz(decoder) => decoder.header().map(|header| GzHeader {
+            CodecDecoder::Gz(decoder) => decoder.header().map(|header| GzHeader {
                 name: header.filename().map(<[u8]>::to_vec),
                 modified: Some(header.mtime()).filter(|seconds| *seconds > 0),
             }),
@@ -300,7 +300,7 @@ impl<'a> Streams<'a> {
             self.stream = self
                 .stream
                 .take()
-                .and_then(Stream::into_inner)
+                .and_then(CodecStream::into_inner)
                 .map(|input| self.following(input))
                 .transpose()?
                 .flatten();
@@ -310,9 +310,9 @@ impl<'a> Streams<'a> {
     }
 
     /// The stream that begins where the one before has ended.
-    fn following(&self, mut input: SpoolReader) -> Result<Option<Stream>, UnpackError> {
+    fn following(&self, mut input: SpoolReader) -> Result<Option<CodecStream>, UnpackError> {
         if self.codec.continues(&peek(&input)?) {
-            return Stream::open(self.codec, input, self.meter).map(Some);
+            return CodecStream::open(self.codec, input, self.meter).map(Some);
         }
         // Tapes and some programs fill up with zeros.
         let end = input.position();
@@ -333,14 +333,14 @@ impl<'a> Streams<'a> {
                 in fours"
             )));
         }
-        if follows { Stream::open(self.codec, input, self.meter).map(Some) } else { Ok(None) }
+        if follows { CodecStream::open(self.codec, input, self.meter).map(Some) } else { Ok(None) }
     }
 
     fn error(&self, error: io::Error) -> UnpackError {
         if error.get_ref().is_some_and(|inner| inner.is::<UnpackError>()) {
             return UnpackError::from_read(error);
         }
-        let at = self.stream.as_ref().map_or(0, Stream::position);
+        let at = self.stream.as_ref().map_or(0, CodecStream::position);
         let class = match error.kind() {
             io::ErrorKind::OutOfMemory => Class::LimitArchive,
             io::ErrorKind::Unsupported => Class::ArchiveUnsupported,
@@ -352,7 +352,7 @@ impl<'a> Streams<'a> {
     }
 }
 
-impl Read for Streams<'_> {
+impl Read for CodecStreams<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.next(into).map_err(|error| {
             self.failed = true;

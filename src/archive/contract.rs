@@ -12,7 +12,7 @@ use crate::archive::spool_reader::SpoolReader;
 use crate::model::{ModifiedTime, Precision};
 
 pub use crate::archive::error::UnpackError;
-pub use crate::archive::options::{Charset, Options};
+pub use crate::archive::options::{ArchiveOptions, Charset};
 
 /// A kind of archive.
 pub trait Format: Send + Sync + fmt::Debug {
@@ -37,7 +37,7 @@ pub trait Format: Send + Sync + fmt::Debug {
     fn visit(
         &self,
         archive: SpoolReader,
-        options: &Options,
+        options: &ArchiveOptions,
         meter: &Meter,
         visit: &mut Visit<'_>,
     ) -> Result<(), UnpackError>;
@@ -48,7 +48,7 @@ pub trait Format: Send + Sync + fmt::Debug {
     fn index(
         &self,
         _archive: SpoolReader,
-        _options: &Options,
+        _options: &ArchiveOptions,
         _meter: &Meter,
     ) -> Result<Option<Arc<dyn Indexed>>, UnpackError> {
         Ok(None)
@@ -81,7 +81,7 @@ pub trait Partial: Send + Sync {
     fn places(
         &self,
         archive: SpoolReader,
-        options: &Options,
+        options: &ArchiveOptions,
         meter: &Meter,
     ) -> Result<Vec<Place>, UnpackError>;
 
@@ -90,7 +90,7 @@ pub trait Partial: Send + Sync {
     fn open(
         &self,
         archive: SpoolReader,
-        options: &Options,
+        options: &ArchiveOptions,
         meter: &Meter,
         wanted: &[bool],
     ) -> Result<Arc<dyn Indexed>, UnpackError>;
@@ -122,7 +122,7 @@ pub trait Indexed: Send + Sync + fmt::Debug {
         &self,
         index: usize,
         archive: SpoolReader,
-        options: &Options,
+        options: &ArchiveOptions,
         meter: &Meter,
         visit: &mut Visit<'_>,
     ) -> Result<(), UnpackError>;

@@ -18,12 +18,12 @@ pub struct Windows {
     total: u64,
     /// The most, where one decoder alone needs more than `total`.
     most: u64,
-    drawn: Mutex<Drawn>,
+    drawn: Mutex<DictionaryDrawn>,
     freed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Drawn {
+struct DictionaryDrawn {
     now: u64,
     most: u64,
 }
@@ -52,7 +52,7 @@ impl Windows {
         })
     }
 
-    fn drawn(&self) -> MutexGuard<'_, Drawn> {
+    fn drawn(&self) -> MutexGuard<'_, DictionaryDrawn> {
         self.drawn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

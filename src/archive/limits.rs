@@ -10,12 +10,13 @@ use crate::model::failure::Class;
 
 /// What one archive may come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ArchiveLimits {
     /// Bytes of all members together, those of archives within it included.
     pub total_bytes: u64,
     /// Bytes of one member.
     pub member_bytes: u64,
-    /// Unpacked bytes per packed byte, looked at once [`Limits::RATIO_FREE_BYTES`] have come out.
+    /// Unpacked bytes per packed byte, looked at once [`ArchiveLimits::RATIO_FREE_BYTES`] have come
+    /// out.
     pub ratio: u64,
     /// Members, those of archives within it included.
     pub members: u64,
@@ -23,13 +24,13 @@ pub struct Limits {
     pub time: Duration,
 }
 
-impl Limits {
+impl ArchiveLimits {
     /// Ratios mean nothing on output that any machine has room for: repeated lines of a sensor pack
     /// 2,000 to 1.
     pub const RATIO_FREE_BYTES: u64 = 1 << 30;
 }
 
-impl Default for Limits {
+impl Default for ArchiveLimits {
     fn default() -> Self {
         Self {
             total_bytes: 64 << 30,
@@ -45,7 +46,7 @@ impl Default for Limits {
 /// share it.
 #[derive(Debug)]
 pub struct Meter {
-    counts: Arc<Counts>,
+    counts: Arc<ArchiveCounts>,
     /// What an archive within the archive has come to; `None` for the outermost one.
     inner: Option<Arc<InnerCounts>>,
 }
@@ -65,8 +66,8 @@ impl InnerCounts {
 }
 
 #[derive(Debug)]
-struct Counts {
-    limits: Limits,
+struct ArchiveCounts {
+    limits: ArchiveLimits,
     packed_bytes: u64,
     began: Instant,
     total: AtomicU64,
@@ -80,15 +81,15 @@ struct Counts {
 
 impl Meter {
     /// A meter for an archive of `packed_bytes`.
-    pub fn new(limits: Limits, packed_bytes: u64) -> Self {
+    pub fn new(limits: ArchiveLimits, packed_bytes: u64) -> Self {
         Self::over(limits, packed_bytes, None)
     }
 
     /// The same, whose decoders draw their windows from `windows`.
-    pub fn over(limits: Limits, packed_bytes: u64, windows: Option<Arc<Windows>>) -> Self {
+    pub fn over(limits: ArchiveLimits, packed_bytes: u64, windows: Option<Arc<Windows>>) -> Self {
         let (total, members) = (AtomicU64::new(0), AtomicU64::new(0));
         Self {
-            counts: Arc::new(Counts {
+            counts: Arc::new(ArchiveCounts {
                 limits,
                 packed_bytes,
                 began: Instant::now(),
@@ -133,7 +134,7 @@ impl Meter {
         let bytes = add(&in_vain.0, bytes);
         within(("bytes in all", "archive_bytes"), bytes, limits.total_bytes)?;
         // One bomb in an archive is kept as it is; an archive of bombs is one itself.
-        if bytes <= 2 * Limits::RATIO_FREE_BYTES { Ok(()) } else { self.ratio(bytes) }
+        if bytes <= 2 * ArchiveLimits::RATIO_FREE_BYTES { Ok(()) } else { self.ratio(bytes) }
     }
 
     /// Draws memory for `bytes` that a decoder is about to take, small amounts excepted. Waits
@@ -200,7 +201,7 @@ impl Meter {
     }
 
     fn ratio(&self, out: u64) -> Result<(), UnpackError> {
-        if out <= Limits::RATIO_FREE_BYTES {
+        if out <= ArchiveLimits::RATIO_FREE_BYTES {
             return Ok(());
         }
         within(
@@ -293,7 +294,10 @@ mod tests {
 
     #[test]
     fn an_inner_archive_that_is_not_unpacked_counts_for_nothing() {
-        let meter = Meter::new(Limits { total_bytes: 100, members: 10, ..Limits::default() }, 1);
+        let meter = Meter::new(
+            ArchiveLimits { total_bytes: 100, members: 10, ..ArchiveLimits::default() },
+            1,
+        );
         let count = |meter: &Meter, bytes| {
             meter.member().and_then(|mut member| member.bytes(bytes)).is_ok()
         };
@@ -313,30 +317,31 @@ mod tests {
 
     #[test]
     fn a_ratio_is_looked_at_beyond_what_any_machine_has_room_for() {
-        let meter = Meter::new(Limits::default(), 1000);
+        let meter = Meter::new(ArchiveLimits::default(), 1000);
         let mut member = meter.member().expect("one may be");
-        assert!(member.bytes(Limits::RATIO_FREE_BYTES).is_ok());
+        assert!(member.bytes(ArchiveLimits::RATIO_FREE_BYTES).is_ok());
         let error = member.bytes(1).expect_err("a million for one");
         assert!(
             crate::model::chain(&error)
                 .contains("more than 2000 bytes per packed byte: `archive_ratio`")
         );
         assert!(
-            meter.between(Limits::RATIO_FREE_BYTES + 1).is_err(),
+            meter.between(ArchiveLimits::RATIO_FREE_BYTES + 1).is_err(),
             "what stands between members comes out, too"
         );
-        let packs_well = Meter::new(Limits::default(), Limits::RATIO_FREE_BYTES / 1500);
+        let packs_well =
+            Meter::new(ArchiveLimits::default(), ArchiveLimits::RATIO_FREE_BYTES / 1500);
         assert!(
             packs_well
                 .member()
-                .and_then(|mut member| member.bytes(Limits::RATIO_FREE_BYTES + 1))
+                .and_then(|mut member| member.bytes(ArchiveLimits::RATIO_FREE_BYTES + 1))
                 .is_ok()
         );
     }
 
     #[test]
     fn a_failure_names_the_setting() {
-        let meter = Meter::new(Limits { members: 0, ..Limits::default() }, 1);
+        let meter = Meter::new(ArchiveLimits { members: 0, ..ArchiveLimits::default() }, 1);
         let error = meter.member().map(drop).expect_err("there may be none");
         assert_eq!(
             crate::model::chain(&error),
@@ -346,11 +351,11 @@ mod tests {
 
     #[test]
     fn what_was_too_much_once_stays_too_much() {
-        let limits = Limits {
+        let limits = ArchiveLimits {
             total_bytes: u64::MAX - 1,
             member_bytes: u64::MAX,
             ratio: u64::MAX,
-            ..Limits::default()
+            ..ArchiveLimits::default()
         };
         let meter = Meter::new(limits, 1);
         let taken = [1 << 63, 1 << 63, 1]

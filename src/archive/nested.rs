@@ -4,12 +4,11 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::sync::Arc;
 
-use crate::archive::contract::{
-    Format, HEAD_BYTES, Member, MemberKind, Nature, Options, UnpackError,
-};
+use crate::archive::contract::{Format, HEAD_BYTES, Member, MemberKind, Nature, UnpackError};
 use crate::archive::limits::Meter;
+use crate::archive::options::ArchiveOptions;
 use crate::archive::options::InnerErrors;
-use crate::archive::spool::{Room, Spooler};
+use crate::archive::spool::{SpoolRoom, Spooler};
 use crate::archive::spool_reader::Spool;
 use crate::archive::unread::{self, Unread};
 use crate::model::failure::{Class, Failure};
@@ -27,7 +26,7 @@ pub struct Archive {
     /// Its bytes.
     pub spool: Spool,
     /// How it is read.
-    pub options: Arc<Options>,
+    pub options: Arc<ArchiveOptions>,
     /// Gives room to the archives in it.
     pub spooler: Spooler,
     /// Tells the format of files in it; it is handed in, since the table of formats is built upon
@@ -39,7 +38,7 @@ pub struct Archive {
 pub type Recognise = fn(&[u8], &str) -> Option<&'static dyn Format>;
 
 /// The way down through one archive.
-pub(super) struct Walk<'a> {
+pub(super) struct NestedWalk<'a> {
     archive: &'a Archive,
     meter: &'a Meter,
     runtime: tokio::runtime::Handle,
@@ -67,7 +66,7 @@ pub enum KeptWhy {
 
 /// Where on that way an archive stands.
 #[derive(Clone, Default)]
-struct Place {
+struct NestedPlace {
     within: Vec<String>,
     raw: Vec<u8>,
     indices: Vec<usize>,
@@ -90,7 +89,7 @@ pub(super) trait Leaves {
     fn undo(&mut self, mark: usize);
 }
 
-impl<'a> Walk<'a> {
+impl<'a> NestedWalk<'a> {
     /// On a blocking thread of a runtime.
     pub(super) fn new(archive: &'a Archive, meter: &'a Meter) -> Self {
         Self { archive, meter, runtime: tokio::runtime::Handle::current(), kept: None }
@@ -114,12 +113,12 @@ impl<'a> Walk<'a> {
         content: &mut dyn Read,
         leaves: &mut dyn Leaves,
     ) -> Result<(), UnpackError> {
-        self.below(&Place::default(), member, content, leaves)
+        self.below(&NestedPlace::default(), member, content, leaves)
     }
 
     fn below(
         &self,
-        place: &Place,
+        place: &NestedPlace,
         member: &Member,
         content: &mut dyn Read,
         leaves: &mut dyn Leaves,
@@ -177,7 +176,7 @@ impl<'a> Walk<'a> {
         format: &'static dyn Format,
         spool: &Spool,
         file_name: &str,
-        inside: &Place,
+        inside: &NestedPlace,
         (meter, leaves): (&Meter, &mut dyn Leaves),
     ) -> Result<bool, UnpackError> {
         match format.nature(spool.reader())?.called(file_name) {
@@ -185,10 +184,16 @@ impl<'a> Walk<'a> {
             Nature::Document if self.archive.options.unpack_documents => {}
             Nature::Document | Nature::Beginning | Nature::Other => return Ok(false),
         }
-        let options =
-            Options { file_name: file_name.to_owned(), ..Options::clone(&self.archive.options) };
-        let deeper =
-            Walk { meter, archive: self.archive, runtime: self.runtime.clone(), kept: self.kept };
+        let options = ArchiveOptions {
+            file_name: file_name.to_owned(),
+            ..ArchiveOptions::clone(&self.archive.options)
+        };
+        let deeper = NestedWalk {
+            meter,
+            archive: self.archive,
+            runtime: self.runtime.clone(),
+            kept: self.kept,
+        };
         format.visit(spool.reader(), &options, meter, &mut |member, content| {
             deeper.below(inside, member, content, leaves)
         })?;
@@ -209,7 +214,8 @@ impl<'a> Walk<'a> {
     }
 
     fn spool(&self, size: Option<u64>, content: &mut dyn Read) -> Result<Spool, UnpackError> {
-        let mut writer = self.runtime.block_on(self.archive.spooler.writer(size, Room::Now))?;
+        let mut writer =
+            self.runtime.block_on(self.archive.spooler.writer(size, SpoolRoom::Now))?;
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
             let filled = fill(content, &mut chunk)?;
@@ -221,7 +227,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-impl Place {
+impl NestedPlace {
     /// `member`, with the way to it.
     fn tell(&self, member: &Member) -> Member {
         let raw_name = [&self.raw[..], &member.raw_name].concat();

@@ -1,13 +1,13 @@
 //! How archives are to be read, as the settings of their source say.
 
-use crate::archive::limits::Limits;
+use crate::archive::limits::ArchiveLimits;
 use crate::model::{Secret, printable};
 use crate::rules::patterns::NameGlobs;
 use crate::settings::closest;
 
 /// How the archives of one source are read.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ArchiveOptions {
     /// The name of the archive file, decoded, without its folders. What has no name inside is
     /// called after it.
     pub file_name: String,
@@ -29,7 +29,7 @@ pub struct Options {
     /// files.
     pub depth: u32,
     /// What one archive may unpack to, all that is nested in it included.
-    pub limits: Limits,
+    pub limits: ArchiveLimits,
     /// Limits of this source, instead of those of the run.
     pub own_limits: OwnLimits,
 }
@@ -72,8 +72,8 @@ pub struct OwnLimits {
 
 impl OwnLimits {
     /// These, and `others` where there are none.
-    pub fn over(&self, others: &Limits) -> Limits {
-        Limits {
+    pub fn over(&self, others: &ArchiveLimits) -> ArchiveLimits {
+        ArchiveLimits {
             total_bytes: self.bytes.unwrap_or(others.total_bytes),
             member_bytes: self.bytes.unwrap_or(others.member_bytes),
             ratio: self.ratio.unwrap_or(others.ratio),
@@ -83,7 +83,7 @@ impl OwnLimits {
     }
 }
 
-impl Default for Options {
+impl Default for ArchiveOptions {
     fn default() -> Self {
         Self {
             file_name: String::new(),
@@ -95,7 +95,7 @@ impl Default for Options {
             charset: Charset::Detect,
             unpack_documents: false,
             depth: 3,
-            limits: Limits::default(),
+            limits: ArchiveLimits::default(),
             own_limits: OwnLimits::default(),
         }
     }

@@ -9,13 +9,15 @@ use crc_fast::{CrcAlgorithm, Digest, crc32_iso_hdlc};
 use time::OffsetDateTime;
 
 use crate::archive::contract::{
-    Format, Member, MemberKind, MemberTime, Nature, Options, UnpackError, Visit,
+    Format, Member, MemberKind, MemberTime, Nature, UnpackError, Visit,
 };
 use crate::archive::limits::{MemberMeter, Meter};
+use crate::archive::options::ArchiveOptions;
 use crate::archive::sevenz_aes::Keys;
 use crate::archive::sevenz_coders as coders;
 use crate::archive::sevenz_header::{
-    Contents, Entry, Folder, HEADER, PACKED_HEADER, PartOf, Reader, Streams,
+    Contents, HEADER, PACKED_HEADER, PartOf, SevenZipEntry, SevenZipFolder, SevenZipHeaderReader,
+    SevenZipStreams,
 };
 use crate::archive::spool_reader::SpoolReader;
 use crate::archive::tar_header::damaged;
@@ -50,12 +52,12 @@ impl Format for SevenZ {
     fn visit(
         &self,
         archive: SpoolReader,
-        options: &Options,
+        options: &ArchiveOptions,
         meter: &Meter,
         visit: &mut Visit<'_>,
     ) -> Result<(), UnpackError> {
         let passwords = options.passwords.iter().map(utf16).collect();
-        let opened = Opened {
+        let opened = SevenZipOpened {
             archive,
             meter,
             passwords,
@@ -73,7 +75,7 @@ fn utf16(password: &Secret) -> Vec<u8> {
 }
 
 /// One archive on its way.
-struct Opened<'a> {
+struct SevenZipOpened<'a> {
     archive: SpoolReader,
     meter: &'a Meter,
     passwords: Vec<Vec<u8>>,
@@ -81,11 +83,11 @@ struct Opened<'a> {
     file_name: &'a str,
 }
 
-impl Opened<'_> {
+impl SevenZipOpened<'_> {
     fn contents(&self) -> Result<Contents, UnpackError> {
         let mut header = self.outer_header()?;
         for _ in 0..MOST_LAYERS {
-            let mut reader = Reader::new(&header, self.meter);
+            let mut reader = SevenZipHeaderReader::new(&header, self.meter);
             if header.is_empty() {
                 return Ok(Contents::default());
             }
@@ -163,7 +165,7 @@ impl Opened<'_> {
         }
     }
 
-    fn unpacked_header(&self, streams: &Streams) -> Result<Vec<u8>, UnpackError> {
+    fn unpacked_header(&self, streams: &SevenZipStreams) -> Result<Vec<u8>, UnpackError> {
         let [folder] = &streams.folders[..] else {
             return Err(damaged("its header is not packed as one piece"));
         };
@@ -188,7 +190,7 @@ impl Opened<'_> {
     /// Does `work` with the password of `folder`: each that the settings name, until it goes well.
     fn with_password<T>(
         &self,
-        folder: &Folder,
+        folder: &SevenZipFolder,
         work: impl Fn(Option<&[u8]>) -> Result<T, UnpackError>,
     ) -> Result<T, UnpackError> {
         if !coders::is_encrypted(folder) {
@@ -236,8 +238,8 @@ impl Opened<'_> {
 
     fn next_folder<'f>(
         &self,
-        streams: &Streams,
-        folders: &mut impl Iterator<Item = &'f Folder>,
+        streams: &SevenZipStreams,
+        folders: &mut impl Iterator<Item = &'f SevenZipFolder>,
     ) -> Result<FolderReader<'f>, UnpackError> {
         for folder in folders {
             if folder.parts.is_empty() {
@@ -260,7 +262,11 @@ impl Opened<'_> {
     }
 
     /// The password of `folder`: if there is a choice, that with which its first content holds.
-    fn password(&self, streams: &Streams, folder: &Folder) -> Result<Option<&[u8]>, UnpackError> {
+    fn password(
+        &self,
+        streams: &SevenZipStreams,
+        folder: &SevenZipFolder,
+    ) -> Result<Option<&[u8]>, UnpackError> {
         match &self.passwords[..] {
             _ if !coders::is_encrypted(folder) => Ok(None),
             [only] => Ok(Some(only)),
@@ -307,13 +313,13 @@ impl Opened<'_> {
     ) -> Result<(), UnpackError> {
         let meter = self.meter.member().map_err(|error| error.at(&member.name))?;
         let crc = Digest::new(CrcAlgorithm::Crc32IsoHdlc);
-        let mut content = Content {
+        let mut content = SevenZipContent {
             left: reader.part().size,
             name: &member.name,
             reader,
             crc,
             meter,
-            state: State::Reading,
+            state: SevenZipState::Reading,
         };
         visit(&member, &mut content)?;
         // `Ok` from us means proven, whatever `visit` left unread.
@@ -321,7 +327,7 @@ impl Opened<'_> {
         Ok(())
     }
 
-    fn member(&self, index: usize, entry: &Entry, size: u64) -> Member {
+    fn member(&self, index: usize, entry: &SevenZipEntry, size: u64) -> Member {
         let name = match &entry.name[..] {
             [] => self.file_name.strip_suffix(".7z").unwrap_or(self.file_name).to_owned(),
             name => String::from_utf16_lossy(name),
@@ -348,7 +354,7 @@ fn header_limit(size: u64) -> UnpackError {
 }
 
 /// A folder of no member must hold nothing.
-fn empty(folder: &Folder) -> Result<(), UnpackError> {
+fn empty(folder: &SevenZipFolder) -> Result<(), UnpackError> {
     if folder.size() == 0 {
         Ok(())
     } else {
@@ -375,7 +381,7 @@ fn wtf8(name: &[u16]) -> Vec<u8> {
     bytes
 }
 
-fn kind(entry: &Entry) -> MemberKind {
+fn kind(entry: &SevenZipEntry) -> MemberKind {
     const REPARSE_POINT: u32 = 0x400;
     const HAS_UNIX_MODE: u32 = 0x8000;
     let unix_type =
@@ -394,7 +400,7 @@ fn kind(entry: &Entry) -> MemberKind {
     }
 }
 
-fn modified(entry: &Entry) -> Option<MemberTime> {
+fn modified(entry: &SevenZipEntry) -> Option<MemberTime> {
     const BETWEEN_1601_AND_1970: i128 = 11_644_473_600 * 1_000_000_000;
     let ticks = entry.modified.filter(|ticks| *ticks != 0)?;
     let at =
@@ -405,7 +411,7 @@ fn modified(entry: &Entry) -> Option<MemberTime> {
 
 /// What comes out of a folder, part by part.
 struct FolderReader<'a> {
-    folder: &'a Folder,
+    folder: &'a SevenZipFolder,
     stream: Box<dyn Read>,
     next: usize,
     crc: Digest,
@@ -458,25 +464,25 @@ impl FolderReader<'_> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum SevenZipState {
     Reading,
     Proven,
     Failed,
 }
 
 /// The content of a member. Its end is reported only once size and checksum held.
-struct Content<'a, 'f> {
+struct SevenZipContent<'a, 'f> {
     reader: &'a mut FolderReader<'f>,
     left: u64,
     crc: Digest,
     meter: MemberMeter<'a>,
     name: &'a str,
-    state: State,
+    state: SevenZipState,
 }
 
-impl Content<'_, '_> {
+impl SevenZipContent<'_, '_> {
     fn next(&mut self, into: &mut [u8]) -> Result<usize, UnpackError> {
-        if self.state == State::Failed {
+        if self.state == SevenZipState::Failed {
             return Err(damaged("it failed before"));
         }
         let wish = into.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
@@ -502,19 +508,19 @@ impl Content<'_, '_> {
                 "its checksum is {crc:08x}; the header tells {told:08x}"
             ))));
         }
-        self.state = State::Proven;
+        self.state = SevenZipState::Proven;
         self.reader.next += 1;
         Ok(())
     }
 }
 
-impl Read for Content<'_, '_> {
+impl Read for SevenZipContent<'_, '_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        if self.state == State::Proven {
+        if self.state == SevenZipState::Proven {
             return Ok(0);
         }
         self.next(into).map_err(|error| {
-            self.state = State::Failed;
+            self.state = SevenZipState::Failed;
             error.at(self.name).into_read()
         })
     }

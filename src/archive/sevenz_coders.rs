@@ -19,7 +19,7 @@ use crate::archive::deflate64_stream::Deflate64;
 use crate::archive::dictionary_budget::{self, Window};
 use crate::archive::limits::Meter;
 use crate::archive::sevenz_aes::{AesReader, Keys};
-use crate::archive::sevenz_header::{Coder, Folder, Streams};
+use crate::archive::sevenz_header::{Coder, SevenZipFolder, SevenZipStreams};
 use crate::archive::spool_reader::SpoolReader;
 use crate::archive::tar_header::damaged;
 use crate::model::failure::Class;
@@ -30,17 +30,17 @@ const SIGNATURE_BYTES: u64 = 32;
 const MEMORY_KB: u64 = 257 << 10;
 pub const AES: &[u8] = &[6, 0xF1, 7, 1];
 
-type Stream = Box<dyn Read>;
+type SevenZipCoderStream = Box<dyn Read>;
 
 /// What comes out of `folder`, of which `password` is the password in UTF-16, if it needs one.
 pub fn open(
     archive: &SpoolReader,
-    streams: &Streams,
-    folder: &Folder,
+    streams: &SevenZipStreams,
+    folder: &SevenZipFolder,
     password: Option<&[u8]>,
     keys: &Keys,
     meter: &Meter,
-) -> Result<Stream, UnpackError> {
+) -> Result<SevenZipCoderStream, UnpackError> {
     let main = folder
         .main()
         .ok_or_else(|| damaged("its header is wrong: coders feed each other in a circle"))?;
@@ -65,7 +65,7 @@ pub fn open(
 
 /// A stream and the memory of its decoders.
 struct Within {
-    stream: Stream,
+    stream: SevenZipCoderStream,
     _window: Option<Window>,
 }
 
@@ -106,20 +106,20 @@ fn needed(dictionary: u32, size: u64) -> u32 {
 }
 
 /// Whether a password is needed to unpack `folder`.
-pub fn is_encrypted(folder: &Folder) -> bool {
+pub fn is_encrypted(folder: &SevenZipFolder) -> bool {
     folder.coders.iter().any(|coder| coder.method == AES)
 }
 
 struct Opening<'a> {
     archive: &'a SpoolReader,
-    streams: &'a Streams,
-    folder: &'a Folder,
+    streams: &'a SevenZipStreams,
+    folder: &'a SevenZipFolder,
     password: Option<&'a [u8]>,
     keys: &'a Keys,
 }
 
 impl Opening<'_> {
-    fn output(&mut self, index: usize, depth: usize) -> Result<Stream, UnpackError> {
+    fn output(&mut self, index: usize, depth: usize) -> Result<SevenZipCoderStream, UnpackError> {
         if depth >= self.folder.coders.len() {
             return Err(damaged("its header is wrong: coders feed each other in a circle"));
         }
@@ -131,7 +131,7 @@ impl Opening<'_> {
         self.decoder(coder, inputs, size)
     }
 
-    fn input(&mut self, input: usize, depth: usize) -> Result<Stream, UnpackError> {
+    fn input(&mut self, input: usize, depth: usize) -> Result<SevenZipCoderStream, UnpackError> {
         if let Some((_, output)) = self.folder.binds.iter().find(|(bound, _)| *bound == input) {
             return self.output(*output, depth + 1);
         }
@@ -156,9 +156,9 @@ impl Opening<'_> {
     fn decoder(
         &mut self,
         coder: &Coder,
-        mut inputs: Vec<Stream>,
+        mut inputs: Vec<SevenZipCoderStream>,
         size: u64,
-    ) -> Result<Stream, UnpackError> {
+    ) -> Result<SevenZipCoderStream, UnpackError> {
         let properties = &coder.properties[..];
         if coder.method == [3, 3, 1, 0x1B] {
             return Ok(Box::new(Bcj2Reader::try_new(inputs, size).map_err(broken)?));
@@ -198,7 +198,11 @@ impl Opening<'_> {
     }
 }
 
-fn lzma(input: Stream, properties: &[u8], size: u64) -> Result<Stream, UnpackError> {
+fn lzma(
+    input: SevenZipCoderStream,
+    properties: &[u8],
+    size: u64,
+) -> Result<SevenZipCoderStream, UnpackError> {
     let &[settings, a, b, c, d] = properties else {
         return Err(damaged("its header is wrong: LZMA has no settings"));
     };
@@ -209,7 +213,11 @@ fn lzma(input: Stream, properties: &[u8], size: u64) -> Result<Stream, UnpackErr
     Ok(Box::new(decoder))
 }
 
-fn lzma2(input: Stream, properties: &[u8], size: u64) -> Result<Stream, UnpackError> {
+fn lzma2(
+    input: SevenZipCoderStream,
+    properties: &[u8],
+    size: u64,
+) -> Result<SevenZipCoderStream, UnpackError> {
     let [setting] = properties else {
         return Err(damaged("its header is wrong: LZMA2 has no settings"));
     };
@@ -218,7 +226,11 @@ fn lzma2(input: Stream, properties: &[u8], size: u64) -> Result<Stream, UnpackEr
     Ok(Box::new(Lzma2Reader::new(input, needed(dictionary, size), None)))
 }
 
-fn ppmd(input: Stream, properties: &[u8], size: u64) -> Result<Stream, UnpackError> {
+fn ppmd(
+    input: SevenZipCoderStream,
+    properties: &[u8],
+    size: u64,
+) -> Result<SevenZipCoderStream, UnpackError> {
     let [order, a, b, c, d, ..] = properties else {
         return Err(damaged("its header is wrong: PPMd has no settings"));
     };

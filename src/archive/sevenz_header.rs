@@ -9,26 +9,26 @@ use crate::model::failure::Class;
 #[derive(Debug, Default)]
 pub struct Contents {
     /// Packed streams and how to unpack them.
-    pub streams: Streams,
+    pub streams: SevenZipStreams,
     /// Members, in the archive's order.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<SevenZipEntry>,
 }
 
 /// Packed streams and the folders that unpack them.
 #[derive(Debug, Default)]
-pub struct Streams {
+pub struct SevenZipStreams {
     /// Where the first packed stream begins, after the signature header.
     pub pack_start: u64,
     /// The sizes of the packed streams, one behind the other.
     pub pack_sizes: Vec<u64>,
     /// Folders, in order.
-    pub folders: Vec<Folder>,
+    pub folders: Vec<SevenZipFolder>,
 }
 
 /// Coders that belong together and what comes out of them: the contents of members, one after the
 /// other.
 #[derive(Debug, Default)]
-pub struct Folder {
+pub struct SevenZipFolder {
     /// The coders.
     pub coders: Vec<Coder>,
     /// Which input of a coder is fed by which coder's output: `(input, output)`.
@@ -67,7 +67,7 @@ pub struct Coder {
 
 /// What a header says of one member.
 #[derive(Clone, Debug, Default)]
-pub struct Entry {
+pub struct SevenZipEntry {
     /// Its name in UTF-16; none if it was packed from a pipe.
     pub name: Vec<u16>,
     /// Whether it has content.
@@ -82,7 +82,7 @@ pub struct Entry {
     pub attributes: u32,
 }
 
-impl Folder {
+impl SevenZipFolder {
     /// The coder whose output is the folder's.
     pub fn main(&self) -> Option<usize> {
         (0..self.coders.len()).find(|output| !self.binds.iter().any(|(_, bound)| bound == output))
@@ -126,7 +126,7 @@ const MOST_INPUTS: u64 = 4;
 
 /// Reads a header. Every count is compared with what is left of it, or with a limit, before room is
 /// made for it.
-pub struct Reader<'a> {
+pub struct SevenZipHeaderReader<'a> {
     data: &'a [u8],
     meter: &'a Meter,
 }
@@ -137,7 +137,7 @@ fn wrong(what: &str) -> UnpackError {
     damaged(format!("its header is wrong: {what}"))
 }
 
-impl<'a> Reader<'a> {
+impl<'a> SevenZipHeaderReader<'a> {
     /// Over `data`, with counts of what may be members limited by `meter`.
     pub fn new(data: &'a [u8], meter: &'a Meter) -> Self {
         Self { data, meter }
@@ -241,8 +241,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Packed streams and folders.
-    pub fn streams(&mut self) -> Result<Streams> {
-        let mut streams = Streams::default();
+    pub fn streams(&mut self) -> Result<SevenZipStreams> {
+        let mut streams = SevenZipStreams::default();
         let mut id = self.byte()?;
         if id == PACK_INFO {
             streams.pack_start = self.number()?;
@@ -277,14 +277,14 @@ impl<'a> Reader<'a> {
         if id == END { Ok(streams) } else { Err(wrong("the list of streams does not end")) }
     }
 
-    fn folders(&mut self, packed: usize) -> Result<Vec<Folder>> {
+    fn folders(&mut self, packed: usize) -> Result<Vec<SevenZipFolder>> {
         self.expect(FOLDER)?;
         let count = self.count()?;
         self.inline()?;
         let mut first_packed = 0;
         let mut folders = Vec::new();
         for _ in 0..count {
-            let folder = Folder { first_packed, ..self.folder()? };
+            let folder = SevenZipFolder { first_packed, ..self.folder()? };
             first_packed += folder.packed.len();
             folders.push(folder);
         }
@@ -315,12 +315,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn folder(&mut self) -> Result<Folder> {
+    fn folder(&mut self) -> Result<SevenZipFolder> {
         let count = self.number()?;
         if count == 0 || count > MOST_CODERS {
             return Err(wrong(&format!("a folder has {count} coders")));
         }
-        let mut folder = Folder::default();
+        let mut folder = SevenZipFolder::default();
         for _ in 0..count {
             folder.coders.push(self.coder()?);
         }
@@ -363,7 +363,7 @@ impl<'a> Reader<'a> {
         Ok(Coder { method, inputs: inputs as usize, properties })
     }
 
-    fn parts(&mut self, folders: &mut [Folder]) -> Result<()> {
+    fn parts(&mut self, folders: &mut [SevenZipFolder]) -> Result<()> {
         let mut id = self.byte()?;
         let mut counts = vec![1; folders.len()];
         if id == PART_COUNTS {
@@ -393,7 +393,7 @@ impl<'a> Reader<'a> {
         if is_told {
             id = self.byte()?;
         }
-        let inherits = |folder: &Folder| folder.parts.len() == 1 && folder.crc.is_some();
+        let inherits = |folder: &SevenZipFolder| folder.parts.len() == 1 && folder.crc.is_some();
         let unknown = folders
             .iter()
             .filter(|folder| !inherits(folder))
@@ -415,23 +415,24 @@ impl<'a> Reader<'a> {
         if id == END { Ok(()) } else { Err(wrong("the list of members' sizes does not end")) }
     }
 
-    fn entries(&mut self) -> Result<Vec<Entry>> {
+    fn entries(&mut self) -> Result<Vec<SevenZipEntry>> {
         let count = self.count()?;
-        let mut entries = vec![Entry { has_content: true, ..Entry::default() }; count];
+        let mut entries =
+            vec![SevenZipEntry { has_content: true, ..SevenZipEntry::default() }; count];
         loop {
             let id = self.byte()?;
             if id == END {
                 break;
             }
             let size = self.number()?;
-            let mut property = Reader::new(self.take(size)?, self.meter);
+            let mut property = SevenZipHeaderReader::new(self.take(size)?, self.meter);
             property.apply(id, &mut entries)?;
         }
         Ok(entries)
     }
 
     /// A property of all members; those that are not named here tell nothing of what is stored.
-    fn apply(&mut self, id: u8, entries: &mut [Entry]) -> Result<()> {
+    fn apply(&mut self, id: u8, entries: &mut [SevenZipEntry]) -> Result<()> {
         match id {
             EMPTY_STREAM => {
                 let empty = self.bits(entries.len())?;
@@ -441,7 +442,7 @@ impl<'a> Reader<'a> {
                     .for_each(|(entry, is_empty)| entry.has_content = !is_empty);
             }
             EMPTY_FILE | ANTI => {
-                let mut without: Vec<&mut Entry> =
+                let mut without: Vec<&mut SevenZipEntry> =
                     entries.iter_mut().filter(|entry| !entry.has_content).collect();
                 let told = self.bits(without.len())?;
                 for (entry, is_told) in without.iter_mut().zip(told) {

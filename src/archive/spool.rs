@@ -10,9 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::archive::dictionary_budget::Windows;
 use crate::archive::error::UnpackError;
-use crate::archive::spool_reader::{BLOCK, Store, no_room};
+use crate::archive::spool_reader::{BLOCK, SpoolStore, no_room};
 
-pub use crate::archive::spool_reader::{Piece, Spool, SpoolReader};
+pub use crate::archive::spool_reader::{Spool, SpoolPiece, SpoolReader};
 
 /// How much room spools may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,10 +35,10 @@ pub struct SpoolLimits {
 /// for only where no temporary file could hold the archive. Requests are served in order; dropping
 /// the future gives up the place.
 #[derive(Clone, Debug)]
-pub struct Spooler(Arc<Shared>);
+pub struct Spooler(Arc<SpoolShared>);
 
 #[derive(Debug)]
-struct Shared {
+struct SpoolShared {
     limits: SpoolLimits,
     memory: Arc<Semaphore>,
     temp: Arc<Semaphore>,
@@ -48,7 +48,7 @@ struct Shared {
 
 /// Whether to wait for room that others hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
+pub enum SpoolRoom {
     /// Wait in turn. For whoever holds no other spool.
     Wait,
     /// Take what is free now. For an archive within an archive: while its outer one holds room,
@@ -82,7 +82,7 @@ impl Spooler {
         let turns = Arc::new(Semaphore::new(
             MOST_TURNS_PER_CORE * std::thread::available_parallelism().map_or(1, usize::from),
         ));
-        Self(Arc::new(Shared { limits, memory, temp, windows, turns }))
+        Self(Arc::new(SpoolShared { limits, memory, temp, windows, turns }))
     }
 
     /// What decoders draw on.
@@ -105,7 +105,7 @@ impl Spooler {
     pub async fn writer(
         &self,
         expected: Option<u64>,
-        room: Room,
+        room: SpoolRoom,
     ) -> Result<SpoolWriter, UnpackError> {
         let limits = &self.0.limits;
         let claim = expected.unwrap_or(0);
@@ -124,7 +124,7 @@ impl Spooler {
             writer.permit = Some(permit);
         } else if fits_temp {
             writer.permit = Some(reserve(&self.0.temp, claim, room).await?);
-            writer.place = Place::File(Arc::new(self.temp_file().await?));
+            writer.place = SpoolPlace::File(Arc::new(self.temp_file().await?));
         } else {
             writer.permit = Some(reserve(&self.0.memory, claim, room).await?);
         }
@@ -150,12 +150,12 @@ fn steps(bytes: u64) -> u32 {
 async fn reserve(
     budget: &Arc<Semaphore>,
     bytes: u64,
-    room: Room,
+    room: SpoolRoom,
 ) -> Result<OwnedSemaphorePermit, UnpackError> {
     let budget = Arc::clone(budget);
     match room {
-        Room::Wait => budget.acquire_many_owned(steps(bytes)).await.map_err(no_room),
-        Room::Now => budget
+        SpoolRoom::Wait => budget.acquire_many_owned(steps(bytes)).await.map_err(no_room),
+        SpoolRoom::Now => budget
             .try_acquire_many_owned(steps(bytes))
             .map_err(|_| no_room("other archives hold the room now")),
     }
@@ -173,8 +173,8 @@ async fn blocking<T: Send + 'static>(
 pub struct SpoolWriter {
     spooler: Spooler,
     claims_size: bool,
-    room: Room,
-    place: Place,
+    room: SpoolRoom,
+    place: SpoolPlace,
     /// Full blocks in memory, or what is to be written next.
     blocks: Vec<Bytes>,
     block: BytesMut,
@@ -184,19 +184,19 @@ pub struct SpoolWriter {
 }
 
 #[derive(Debug)]
-enum Place {
+enum SpoolPlace {
     Memory,
     File(Arc<File>),
 }
 
 impl SpoolWriter {
-    fn new(spooler: Spooler, expected: Option<u64>, room: Room) -> Self {
+    fn new(spooler: Spooler, expected: Option<u64>, room: SpoolRoom) -> Self {
         let (blocks, block) = (Vec::new(), BytesMut::new());
         Self {
             spooler,
             claims_size: expected.is_some(),
             room,
-            place: Place::Memory,
+            place: SpoolPlace::Memory,
             blocks,
             block,
             size: 0,
@@ -224,7 +224,8 @@ impl SpoolWriter {
             rest = later;
             if self.block.len() == BLOCK {
                 self.blocks.push(std::mem::take(&mut self.block).freeze());
-                if matches!(self.place, Place::File(_)) && self.blocks.len() * BLOCK >= WRITE_BYTES
+                if matches!(self.place, SpoolPlace::File(_))
+                    && self.blocks.len() * BLOCK >= WRITE_BYTES
                 {
                     self.flush().await?;
                 }
@@ -244,8 +245,8 @@ impl SpoolWriter {
             drop(permit.split(permit.num_permits().saturating_sub(steps(self.size) as usize)));
         }
         let store = match self.place {
-            Place::Memory => Store::Memory(self.blocks),
-            Place::File(file) => Store::File(file),
+            SpoolPlace::Memory => SpoolStore::Memory(self.blocks),
+            SpoolPlace::File(file) => SpoolStore::File(file),
         };
         Ok(Spool::new(store, self.size, self.permit))
     }
@@ -256,7 +257,7 @@ impl SpoolWriter {
             return Ok(());
         }
         let limits = &self.spooler.0.limits;
-        let in_memory = matches!(self.place, Place::Memory);
+        let in_memory = matches!(self.place, SpoolPlace::Memory);
         if in_memory
             && size <= limits.archive_memory_bytes
             && self.grow(&self.spooler.0.memory.clone(), size - held)
@@ -298,9 +299,9 @@ impl SpoolWriter {
         // Without a claim nobody knows what it will take, and asking for more while holding some is
         // how two archives come to wait for each other: so it takes all there is, and `finish`
         // gives back the rest.
-        let claim = if self.claims_size || self.room == Room::Now { size } else { cap };
+        let claim = if self.claims_size || self.room == SpoolRoom::Now { size } else { cap };
         let permit = reserve(&self.spooler.0.temp, claim, self.room).await?;
-        self.place = Place::File(Arc::new(self.spooler.temp_file().await?));
+        self.place = SpoolPlace::File(Arc::new(self.spooler.temp_file().await?));
         self.flush().await?;
         self.permit = Some(permit);
         Ok(())
@@ -308,7 +309,7 @@ impl SpoolWriter {
 
     /// Writes full blocks to the file, if there is one.
     async fn flush(&mut self) -> Result<(), UnpackError> {
-        let Place::File(file) = &self.place else { return Ok(()) };
+        let SpoolPlace::File(file) = &self.place else { return Ok(()) };
         if self.blocks.is_empty() {
             return Ok(());
         }
@@ -344,7 +345,7 @@ mod tests {
         expected: Option<u64>,
         content: &[u8],
     ) -> Result<Spool, UnpackError> {
-        let mut writer = spooler.writer(expected, Room::Wait).await?;
+        let mut writer = spooler.writer(expected, SpoolRoom::Wait).await?;
         for chunk in content.chunks(70_001) {
             writer.write(Bytes::copy_from_slice(chunk)).await?;
         }
@@ -395,7 +396,7 @@ mod tests {
     #[tokio::test]
     async fn a_claim_that_can_never_fit_fails_at_once() {
         let spooler = spooler(1 << 20, 1 << 20, 4 << 20);
-        let error = spooler.writer(Some((4 << 20) + 1), Room::Wait).await.unwrap_err();
+        let error = spooler.writer(Some((4 << 20) + 1), SpoolRoom::Wait).await.unwrap_err();
         assert_eq!(error.class(), Class::LimitTemp);
         let error = spool(&spooler, None, &bytes(5 << 20)).await.unwrap_err();
         assert_eq!(error.class(), Class::LimitTemp);
@@ -416,24 +417,24 @@ mod tests {
     async fn an_inner_archive_never_waits() {
         let spooler = spooler(0, 0, 1 << 20);
         let outer = spool(&spooler, Some(1 << 20), &bytes(1 << 20)).await.unwrap();
-        let error = spooler.writer(Some(1), Room::Now).await.unwrap_err();
+        let error = spooler.writer(Some(1), SpoolRoom::Now).await.unwrap_err();
         assert_eq!(error.class(), Class::LimitTemp);
         drop(outer);
-        assert!(spooler.writer(Some(1), Room::Now).await.is_ok());
+        assert!(spooler.writer(Some(1), SpoolRoom::Now).await.is_ok());
     }
 
     #[tokio::test]
     async fn giving_up_the_wait_gives_up_the_place() {
         let spooler = spooler(0, 0, 1 << 20);
-        let first = spooler.writer(Some(1 << 20), Room::Wait).await.unwrap();
+        let first = spooler.writer(Some(1 << 20), SpoolRoom::Wait).await.unwrap();
         let waits = tokio::time::timeout(
             Duration::from_millis(20),
-            spooler.writer(Some(1 << 20), Room::Wait),
+            spooler.writer(Some(1 << 20), SpoolRoom::Wait),
         )
         .await;
         assert!(waits.is_err());
         drop(first);
-        assert!(spooler.writer(Some(1 << 20), Room::Wait).await.is_ok());
+        assert!(spooler.writer(Some(1 << 20), SpoolRoom::Wait).await.is_ok());
     }
 
     #[tokio::test]
@@ -489,7 +490,7 @@ mod tests {
             temp_bytes: 1 << 20,
             folder: "/no/such/folder".into(),
         };
-        let error = Spooler::new(limits).writer(Some(1), Room::Wait).await.unwrap_err();
+        let error = Spooler::new(limits).writer(Some(1), SpoolRoom::Wait).await.unwrap_err();
         assert_eq!(error.class(), Class::LimitTemp);
     }
 }

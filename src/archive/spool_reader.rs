@@ -24,24 +24,24 @@ pub struct Spool(Arc<AtRest>);
 
 #[derive(Debug)]
 struct AtRest {
-    store: Store,
+    store: SpoolStore,
     size: u64,
     _room: Option<OwnedSemaphorePermit>,
 }
 
 /// What holds it.
 #[derive(Debug)]
-pub(super) enum Store {
+pub(super) enum SpoolStore {
     /// Each of [`BLOCK`] bytes but the last.
     Memory(Vec<Bytes>),
     File(Arc<File>),
     /// Some parts of a file, one behind the other.
-    Parts(Spool, Vec<Piece>),
+    Parts(Spool, Vec<SpoolPiece>),
 }
 
 /// A part of a file that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct SpoolPiece {
     /// Where it begins in the file.
     pub start: u64,
     /// How many bytes.
@@ -52,7 +52,7 @@ pub struct Piece {
 
 impl Spool {
     /// A spool of `size` bytes in `store`, in `room` that ends with it.
-    pub(super) fn new(store: Store, size: u64, room: Option<OwnedSemaphorePermit>) -> Self {
+    pub(super) fn new(store: SpoolStore, size: u64, room: Option<OwnedSemaphorePermit>) -> Self {
         Self(Arc::new(AtRest { store, size, _room: room }))
     }
 
@@ -63,8 +63,8 @@ impl Spool {
 
     /// Parts of a file of `size` bytes: `pieces`, in order of their start, lie in `packed`. What is
     /// not there cannot be read.
-    pub fn of_parts(packed: Spool, size: u64, pieces: Vec<Piece>) -> Self {
-        Self::new(Store::Parts(packed, pieces), size, None)
+    pub fn of_parts(packed: Spool, size: u64, pieces: Vec<SpoolPiece>) -> Self {
+        Self::new(SpoolStore::Parts(packed, pieces), size, None)
     }
 
     /// A reader at its start.
@@ -75,7 +75,7 @@ impl Spool {
     /// A spool over bytes that are there already.
     #[cfg(test)]
     pub fn of(bytes: &[u8]) -> Self {
-        let store = Store::Memory(bytes.chunks(BLOCK).map(Bytes::copy_from_slice).collect());
+        let store = SpoolStore::Memory(bytes.chunks(BLOCK).map(Bytes::copy_from_slice).collect());
         Self::new(store, bytes.len() as u64, None)
     }
 
@@ -90,7 +90,7 @@ impl Spool {
         let mut blocks = vec![Bytes::from(first)];
         blocks.resize(1 + full as usize, Bytes::from(vec![0; BLOCK]));
         blocks.extend([&last, tail].concat().chunks(BLOCK).map(Bytes::copy_from_slice));
-        Self::new(Store::Memory(blocks), size, None)
+        Self::new(SpoolStore::Memory(blocks), size, None)
     }
 }
 
@@ -110,7 +110,7 @@ pub struct SpoolReader {
 impl SpoolReader {
     fn new(at_rest: Arc<AtRest>, position: u64) -> Self {
         let packed = match &at_rest.store {
-            Store::Parts(packed, _) => Some(Box::new(packed.reader())),
+            SpoolStore::Parts(packed, _) => Some(Box::new(packed.reader())),
             _ => None,
         };
         Self {
@@ -186,9 +186,9 @@ impl BufRead for SpoolReader {
             return Ok(&[]);
         }
         let file = match &self.at_rest.store {
-            Store::Memory(_) => None,
-            Store::File(file) => Some(Arc::clone(file)),
-            Store::Parts(_, pieces) => {
+            SpoolStore::Memory(_) => None,
+            SpoolStore::File(file) => Some(Arc::clone(file)),
+            SpoolStore::Parts(_, pieces) => {
                 let Some((packed, left)) = piece_at(pieces, self.position) else {
                     return Err(UnpackError::new(
                         Class::Internal,
@@ -208,7 +208,7 @@ impl BufRead for SpoolReader {
             }
             return Ok(self.buffered().map_or(&[], |offset| &self.buffer[offset..]));
         }
-        let Store::Memory(blocks) = &self.at_rest.store else { return Ok(&[]) };
+        let SpoolStore::Memory(blocks) = &self.at_rest.store else { return Ok(&[]) };
         let index = usize::try_from(self.position / BLOCK as u64).unwrap_or(usize::MAX);
         let offset = (self.position % BLOCK as u64) as usize;
         Ok(blocks.get(index).and_then(|block| block.get(offset..)).unwrap_or_default())
@@ -243,7 +243,7 @@ impl Seek for SpoolReader {
 
 /// Where the byte at `position` of the file lies among the parts, and how many bytes of its part
 /// follow it.
-fn piece_at(pieces: &[Piece], position: u64) -> Option<(u64, u64)> {
+fn piece_at(pieces: &[SpoolPiece], position: u64) -> Option<(u64, u64)> {
     let after = pieces.partition_point(|piece| piece.start <= position);
     let piece = pieces.get(after.checked_sub(1)?)?;
     let within = position - piece.start;

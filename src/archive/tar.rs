@@ -8,12 +8,15 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 
-use crate::archive::contract::{Format, Member, MemberKind, Nature, Options, UnpackError, Visit};
+use crate::archive::contract::{Format, Member, MemberKind, Nature, UnpackError, Visit};
 use crate::archive::limits::{MemberMeter, Meter};
+use crate::archive::options::ArchiveOptions;
 use crate::archive::spool_reader::SpoolReader;
-use crate::archive::tar_blocks::{Blocks, Content};
+use crate::archive::tar_blocks::{TarBlocks, TarContent};
 use crate::archive::tar_extended::Extended;
-use crate::archive::tar_header::{BLOCK, Block, Header, begins_tar, damaged, decoded, kind, parse};
+use crate::archive::tar_header::{
+    BLOCK, TarBlock, TarHeader, begins_tar, damaged, decoded, kind, parse,
+};
 use crate::archive::tar_links::{Links, is_same};
 use crate::archive::tar_sparse::{Sparse, old_map};
 use crate::archive::unread::Unread;
@@ -39,7 +42,7 @@ impl Format for Tar {
     fn visit(
         &self,
         archive: SpoolReader,
-        options: &Options,
+        options: &ArchiveOptions,
         meter: &Meter,
         visit: &mut Visit<'_>,
     ) -> Result<(), UnpackError> {
@@ -67,7 +70,7 @@ const HEADERS_REMEMBERED: usize = 64;
 pub fn visit_members(
     input: &mut dyn Read,
     again: &ReopenTar<'_>,
-    options: &Options,
+    options: &ArchiveOptions,
     meter: &Meter,
     visit: &mut Visit<'_>,
 ) -> Result<(), UnpackError> {
@@ -174,16 +177,16 @@ enum WalkStep {
     Enough,
 }
 
-type Each<'a> = dyn FnMut(TarEntry, &mut Content<'_, '_>) -> Result<WalkStep, UnpackError> + 'a;
+type Each<'a> = dyn FnMut(TarEntry, &mut TarContent<'_, '_>) -> Result<WalkStep, UnpackError> + 'a;
 
 /// Calls `each` for every member, in their order.
 fn walk(
     input: &mut dyn Read,
-    options: &Options,
+    options: &ArchiveOptions,
     meter: &Meter,
     each: &mut Each<'_>,
 ) -> Result<(), UnpackError> {
-    let mut blocks = Blocks::of(input);
+    let mut blocks = TarBlocks::of(input);
     let (mut global, mut extended) = (Extended::default(), Extended::default());
     let mut seen = VecDeque::with_capacity(HEADERS_REMEMBERED);
     loop {
@@ -229,11 +232,11 @@ fn walk(
 }
 
 fn visit_entry(
-    blocks: &mut Blocks<'_>,
-    (header, block): (&Header, &Block),
+    blocks: &mut TarBlocks<'_>,
+    (header, block): (&TarHeader, &TarBlock),
     told: Extended,
     has_global_size: bool,
-    options: &Options,
+    options: &ArchiveOptions,
     each: &mut Each<'_>,
 ) -> Result<WalkStep, UnpackError> {
     let raw_name = told.name().unwrap_or(&header.name).clone();
@@ -260,7 +263,7 @@ fn visit_entry(
         blocks.skip(data).map_err(at)?;
         data = 0;
     }
-    let mut content = Content::new(blocks, data, sparse);
+    let mut content = TarContent::new(blocks, data, sparse);
     let plain = without_here(&name).to_owned();
     let member = Member {
         index: 0,
@@ -279,8 +282,8 @@ fn visit_entry(
 
 /// Where the holes of a file are, if it has any; a map before the data is taken from `data`.
 fn sparse(
-    blocks: &mut Blocks<'_>,
-    (header, block): (&Header, &Block),
+    blocks: &mut TarBlocks<'_>,
+    (header, block): (&TarHeader, &TarBlock),
     told: Extended,
     data: &mut u64,
 ) -> Result<Option<Sparse>, UnpackError> {
@@ -308,7 +311,7 @@ fn sparse(
 
 /// What a member of this type is, and how many bytes of content follow its header.
 fn kind_and_size(
-    blocks: &mut Blocks<'_>,
+    blocks: &mut TarBlocks<'_>,
     kind: u8,
     name: &str,
     claimed: u64,
@@ -363,7 +366,7 @@ fn without_here(name: &str) -> &str {
     rest
 }
 
-fn hash(block: &Block) -> u64 {
+fn hash(block: &TarBlock) -> u64 {
     let mut hasher = DefaultHasher::new();
     block.hash(&mut hasher);
     hasher.finish()

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use crate::archive::contract::UnpackError;
 use crate::archive::limits::Meter;
-use crate::archive::tar_header::{BLOCK, Block, Header, RECORD, checksum_holds, damaged};
+use crate::archive::tar_header::{BLOCK, RECORD, TarBlock, TarHeader, checksum_holds, damaged};
 use crate::archive::tar_sparse::Sparse;
 use crate::archive::unread::Unread;
 use crate::model::failure::Class;
@@ -13,15 +13,15 @@ use crate::model::failure::Class;
 const MOST_EXTENDED_BYTES: u64 = 1 << 20;
 
 /// The blocks of a tar, in order.
-pub struct Blocks<'a> {
+pub struct TarBlocks<'a> {
     input: &'a mut dyn Read,
     /// Bytes that were taken.
     at: u64,
     /// A block that was looked at, and how much of it was taken since.
-    ahead: Option<(Block, usize)>,
+    ahead: Option<(TarBlock, usize)>,
 }
 
-impl<'a> Blocks<'a> {
+impl<'a> TarBlocks<'a> {
     /// Those that `input` brings.
     pub fn of(input: &'a mut dyn Read) -> Self {
         Self { input, at: 0, ahead: None }
@@ -33,7 +33,7 @@ impl<'a> Blocks<'a> {
     }
 
     /// The next block; `None` where the archive ends with the one before.
-    pub fn next(&mut self) -> Result<Option<Block>, UnpackError> {
+    pub fn next(&mut self) -> Result<Option<TarBlock>, UnpackError> {
         let mut block = [0; BLOCK];
         match self.fill(&mut block)? {
             0 => Ok(None),
@@ -89,7 +89,7 @@ impl<'a> Blocks<'a> {
     }
 
     /// The content of an extended header.
-    pub fn extension(&mut self, header: &Header) -> Result<Vec<u8>, UnpackError> {
+    pub fn extension(&mut self, header: &TarHeader) -> Result<Vec<u8>, UnpackError> {
         if header.size > MOST_EXTENDED_BYTES {
             let cause = format!(
                 "an extended header claims {} bytes; more than {MOST_EXTENDED_BYTES} are not read",
@@ -131,7 +131,11 @@ impl<'a> Blocks<'a> {
     /// use a buffer again leave it there: headers that were `seen` before, too. Zeros may follow
     /// that, as tapes want it. A header that was not seen is another archive, and anything else
     /// behind the record is told by `meter`.
-    pub fn end(&mut self, seen: &dyn Fn(&Block) -> bool, meter: &Meter) -> Result<(), UnpackError> {
+    pub fn end(
+        &mut self,
+        seen: &dyn Fn(&TarBlock) -> bool,
+        meter: &Meter,
+    ) -> Result<(), UnpackError> {
         let (end, mut stray) = (self.at, None);
         let record_end = end.div_ceil(RECORD) * RECORD;
         loop {
@@ -185,8 +189,8 @@ impl<'a> Blocks<'a> {
 }
 
 /// The content of a member. Its end is reported only once all of it was there.
-pub struct Content<'a, 'b> {
-    blocks: &'a mut Blocks<'b>,
+pub struct TarContent<'a, 'b> {
+    blocks: &'a mut TarBlocks<'b>,
     /// Where data stands in it; holes are zeros.
     sparse: Sparse,
     /// How far it was read.
@@ -196,10 +200,10 @@ pub struct Content<'a, 'b> {
     failed: bool,
 }
 
-impl<'a, 'b> Content<'a, 'b> {
+impl<'a, 'b> TarContent<'a, 'b> {
     /// Content of which `data` bytes follow in `blocks`, and the map that tells where they stand in
     /// it.
-    pub fn new(blocks: &'a mut Blocks<'b>, data: u64, sparse: Option<Sparse>) -> Self {
+    pub fn new(blocks: &'a mut TarBlocks<'b>, data: u64, sparse: Option<Sparse>) -> Self {
         Self {
             blocks,
             sparse: sparse.unwrap_or_else(|| Sparse::whole(data)),
@@ -250,7 +254,7 @@ impl<'a, 'b> Content<'a, 'b> {
     }
 }
 
-impl Read for Content<'_, '_> {
+impl Read for TarContent<'_, '_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.next(into).map_err(|error| {
             self.failed = true;

@@ -11,7 +11,7 @@ pub const BLOCK: usize = 512;
 /// Blocks are written in records of this size, unless a writer is told otherwise.
 pub const RECORD: u64 = 20 * BLOCK as u64;
 /// A block of it.
-pub type Block = [u8; BLOCK];
+pub type TarBlock = [u8; BLOCK];
 
 /// Types of headers that are read, or told of by name.
 pub mod kind {
@@ -37,7 +37,7 @@ pub mod kind {
 
 /// What one header says.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct TarHeader {
     /// Its type.
     pub kind: u8,
     /// The name, with the prefix of ustar.
@@ -63,17 +63,17 @@ pub fn begins_tar(head: &[u8]) -> bool {
         || (is_old_header(block) && checksum_holds(block))
 }
 
-fn has_magic(block: &Block) -> bool {
+fn has_magic(block: &TarBlock) -> bool {
     block[257..].starts_with(b"ustar")
 }
 
-fn is_gnu(block: &Block) -> bool {
+fn is_gnu(block: &TarBlock) -> bool {
     block[257..].starts_with(b"ustar  \0")
 }
 
 /// A header without the magic of its time, of a tar or of a volume: only if nothing in it speaks
 /// against it.
-fn is_old_header(block: &Block) -> bool {
+fn is_old_header(block: &TarBlock) -> bool {
     let numbers =
         [&block[100..108], &block[108..116], &block[116..124], &block[124..136], &block[136..148]];
     let name = until_nul(&block[..100]);
@@ -101,12 +101,12 @@ fn is_old_header(block: &Block) -> bool {
         && (is_volume || is_plain_behind || is_star(block) || has_magic(block))
 }
 
-fn is_star(block: &Block) -> bool {
+fn is_star(block: &TarBlock) -> bool {
     block[508..] == *b"tar\0"
 }
 
 /// Whether `block` could be a header at all: its checksum holds.
-pub fn checksum_holds(block: &Block) -> bool {
+pub fn checksum_holds(block: &TarBlock) -> bool {
     let Some(told) = number(&block[148..156]) else { return false };
     let spaced = block
         .iter()
@@ -119,7 +119,7 @@ pub fn checksum_holds(block: &Block) -> bool {
 }
 
 /// What the header at byte `start` says, if its checksum holds.
-pub fn parse(block: &Block, start: u64) -> Result<Header, UnpackError> {
+pub fn parse(block: &TarBlock, start: u64) -> Result<TarHeader, UnpackError> {
     if !checksum_holds(block) {
         return Err(damaged(format!("the checksum of the header at byte {start} does not hold")));
     }
@@ -128,10 +128,10 @@ pub fn parse(block: &Block, start: u64) -> Result<Header, UnpackError> {
         .ok_or_else(|| damaged(format!("the size in the header at byte {start} is no number")))?;
     let modified = number(&block[136..148]).and_then(ModifiedTime::from_unix).map(MemberTime::Utc);
     let link = until_nul(&block[157..257]).to_vec();
-    Ok(Header { kind: block[156], name: name(block), link, size, modified })
+    Ok(TarHeader { kind: block[156], name: name(block), link, size, modified })
 }
 
-fn name(block: &Block) -> Vec<u8> {
+fn name(block: &TarBlock) -> Vec<u8> {
     let name = until_nul(&block[..100]);
     if is_gnu(block) || (!has_magic(block) && !is_star(block)) {
         return name.to_vec();

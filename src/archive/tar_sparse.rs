@@ -1,7 +1,7 @@
 //! Sparse files in tars: where their data stands, and the holes between.
 
 use crate::archive::contract::UnpackError;
-use crate::archive::tar_header::{BLOCK, Block, damaged, number};
+use crate::archive::tar_header::{BLOCK, TarBlock, damaged, number};
 use crate::model::failure::Class;
 
 /// The most pieces of data that one file may have.
@@ -82,8 +82,8 @@ impl Sparse {
 /// What GNU's old form tells in the header `block` and in those that `next` brings: pieces and the
 /// size.
 pub fn old_map(
-    block: &Block,
-    next: &mut dyn FnMut() -> Result<Block, UnpackError>,
+    block: &TarBlock,
+    next: &mut dyn FnMut() -> Result<TarBlock, UnpackError>,
 ) -> Result<(Vec<(u64, u64)>, u64), UnpackError> {
     let size = natural(&block[483..495])?;
     let mut pieces = Vec::new();
@@ -198,7 +198,7 @@ fn decimal(text: &[u8]) -> Result<u64, UnpackError> {
 /// The map that stands before the data: how many pieces, then offset and length of each, a line a
 /// number, in blocks.
 pub fn leading_map(
-    next: &mut dyn FnMut() -> Result<Block, UnpackError>,
+    next: &mut dyn FnMut() -> Result<TarBlock, UnpackError>,
 ) -> Result<Vec<(u64, u64)>, UnpackError> {
     const MOST_DIGITS: usize = 20;
     let (mut block, mut at) = (next()?, 0);

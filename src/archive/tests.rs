@@ -1,7 +1,8 @@
 //! What tests of formats have in common: reading an archive from memory.
 
-use crate::archive::contract::{Format, Member, Options, UnpackError};
-use crate::archive::limits::{Limits, Meter};
+use crate::archive::contract::{Format, Member, UnpackError};
+use crate::archive::limits::{ArchiveLimits, Meter};
+use crate::archive::options::ArchiveOptions;
 use crate::archive::recognise;
 use crate::archive::spool_reader::Spool;
 use crate::model::chain;
@@ -14,7 +15,7 @@ pub type Read = Vec<(Member, Vec<u8>)>;
 pub fn read_by(
     format: &dyn Format,
     archive: &[u8],
-    options: &Options,
+    options: &ArchiveOptions,
 ) -> Result<Read, UnpackError> {
     let spool = Spool::of(archive);
     let mut read = Vec::new();
@@ -34,7 +35,7 @@ pub fn read_by(
 
 /// All that a file called `name` holds.
 pub fn read(name: &str, archive: &[u8]) -> Result<Read, UnpackError> {
-    let options = Options { file_name: name.to_owned(), ..Options::default() };
+    let options = ArchiveOptions { file_name: name.to_owned(), ..ArchiveOptions::default() };
     read_by(
         recognise(&archive[..archive.len().min(512)], name).expect("it is recognised"),
         archive,
@@ -69,6 +70,6 @@ pub fn fails(name: &str, archive: &[u8], class: Class, why: &str) {
 }
 
 /// Options with other limits.
-pub fn within(name: &str, limits: Limits) -> Options {
-    Options { file_name: name.to_owned(), limits, ..Options::default() }
+pub fn within(name: &str, limits: ArchiveLimits) -> ArchiveOptions {
+    ArchiveOptions { file_name: name.to_owned(), limits, ..ArchiveOptions::default() }
 }

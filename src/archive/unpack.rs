@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::archive::contract::{Indexed, Member, Nature, Partial, UnpackError};
-use crate::archive::limits::{Limits, Meter};
-use crate::archive::nested::{Leaves, Walk, fill};
+use crate::archive::limits::{ArchiveLimits, Meter};
+use crate::archive::nested::{Leaves, NestedWalk, fill};
 use crate::archive::verify::Checked;
 use crate::archive::verify::Checking;
 use crate::model::failure::Class;
@@ -28,7 +28,7 @@ const WORTH_THREADS_BYTES: u64 = 256 << 10;
 
 /// What else the check is to bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct CheckWish {
     /// Bytes of members that may be kept in memory, so that they need not be unpacked again.
     pub keep_bytes: u64,
     /// Whether MD5s are wanted of those that are not kept, too.
@@ -96,14 +96,14 @@ impl Archive {
 
     /// Reads the whole archive once: `Ok` says that every member can be unpacked within the limits
     /// and that all sizes and checksums hold. Dropping the future stops the reading soon.
-    pub async fn check(&self, wish: Wish) -> Result<Proven, UnpackError> {
+    pub async fn check(&self, wish: CheckWish) -> Result<Proven, UnpackError> {
         self.check_for(wish, None).await
     }
 
     /// Like [`Archive::check`], for a `taker` of members while they are read.
     pub async fn check_for(
         &self,
-        wish: Wish,
+        wish: CheckWish,
         taker: Option<Arc<dyn Taker>>,
     ) -> Result<Proven, UnpackError> {
         let _turn = self.spooler.turn(self.spool.size()).await;
@@ -123,7 +123,7 @@ impl Archive {
         &self,
         format: &'static dyn Partial,
         wanted: Vec<bool>,
-        wish: Wish,
+        wish: CheckWish,
         taker: Option<Arc<dyn Taker>>,
     ) -> Result<Proven, UnpackError> {
         let _turn = self.spooler.turn(self.spool.size()).await;
@@ -140,11 +140,16 @@ impl Archive {
         self.check_indexed(index, Some(wanted), checking).await
     }
 
-    fn meter(&self, limits: Limits) -> Meter {
+    fn meter(&self, limits: ArchiveLimits) -> Meter {
         Meter::over(limits, self.spool.size(), Some(self.spooler.windows()))
     }
 
-    fn checking(&self, wish: Wish, taker: Option<Arc<dyn Taker>>, stop: &StopOnDrop) -> Checking {
+    fn checking(
+        &self,
+        wish: CheckWish,
+        taker: Option<Arc<dyn Taker>>,
+        stop: &StopOnDrop,
+    ) -> Checking {
         let meter = Arc::new(self.meter(self.options.limits.clone()));
         Checking {
             stopped: Arc::clone(&stop.0),
@@ -164,7 +169,7 @@ impl Archive {
     async fn check_in_order(&self, checking: Checking) -> Result<Proven, UnpackError> {
         let archive = self.clone();
         let work = tokio::task::spawn_blocking(move || {
-            let walk = Walk::new(&archive, &checking.meter);
+            let walk = NestedWalk::new(&archive, &checking.meter);
             let (mut found, mut starts) =
                 (Collected { checking: &checking, members: Vec::new() }, Vec::new());
             archive.format.visit(
@@ -232,8 +237,8 @@ impl Archive {
         wanted: Option<&Vec<bool>>,
         checking: &Checking,
         next: &AtomicUsize,
-    ) -> Result<Found, (usize, UnpackError)> {
-        let walk = Walk::new(self, &checking.meter);
+    ) -> Result<UnpackFound, (usize, UnpackError)> {
+        let walk = NestedWalk::new(self, &checking.meter);
         let mut found = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
@@ -290,13 +295,14 @@ impl Archive {
             return Vec::new();
         }
         // Nothing that was proved is refused now, whatever the clock says.
-        let limits = Limits { time: std::time::Duration::MAX, ..self.options.limits.clone() };
+        let limits =
+            ArchiveLimits { time: std::time::Duration::MAX, ..self.options.limits.clone() };
         let meter = Arc::new(self.meter(limits));
         let (starts, kept) = (Arc::clone(&proven.starts), Arc::clone(&proven.kept));
         let Some(index) = &proven.index else {
             let archive = self.clone();
             return vec![Parts::of(move |sending| {
-                let walk = Walk::again(&archive, &meter, &kept);
+                let walk = NestedWalk::again(&archive, &meter, &kept);
                 archive.format.visit(
                     archive.spool.reader(),
                     &archive.options,
@@ -314,7 +320,7 @@ impl Archive {
                 (self.clone(), Arc::clone(index), Arc::clone(&meter), Arc::clone(&starts));
             let (wanted, next, kept) = (Arc::clone(&wanted), Arc::clone(&next), Arc::clone(&kept));
             Parts::of(move |sending| {
-                let walk = Walk::again(&archive, &meter, &kept);
+                let walk = NestedWalk::again(&archive, &meter, &kept);
                 while let Some(outer) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let mut sent = SentMembers { sending, at: starts[*outer] };
                     index.visit_one(
@@ -338,7 +344,7 @@ fn is_opened(outer: &Member, leaves: &[Checked]) -> bool {
 }
 
 /// Members of the outermost archive and what came of each.
-type Found = Vec<(usize, Vec<Checked>)>;
+type UnpackFound = Vec<(usize, Vec<Checked>)>;
 
 fn proven(
     mut members: Vec<Checked>,
@@ -386,7 +392,7 @@ impl Leaves for Collected<'_> {
 
 /// Members on their way to [`Parts`], counted from `at` on.
 struct SentMembers<'a> {
-    sending: &'a Sending,
+    sending: &'a UnpackSending,
     at: usize,
 }
 
@@ -409,9 +415,9 @@ impl Leaves for SentMembers<'_> {
 }
 
 /// The sending end of [`Parts`].
-struct Sending(mpsc::Sender<Part>);
+struct UnpackSending(mpsc::Sender<Part>);
 
-impl Sending {
+impl UnpackSending {
     fn send(&self, part: Part) -> Result<(), UnpackError> {
         self.0
             .blocking_send(part)
@@ -455,9 +461,9 @@ pub struct Parts {
 }
 
 impl Parts {
-    fn of(work: impl FnOnce(&Sending) -> Result<(), UnpackError> + Send + 'static) -> Self {
+    fn of(work: impl FnOnce(&UnpackSending) -> Result<(), UnpackError> + Send + 'static) -> Self {
         let (sender, parts) = mpsc::channel(PARTS_AHEAD);
-        let sending = Sending(sender);
+        let sending = UnpackSending(sender);
         Self { parts, work: Some(tokio::task::spawn_blocking(move || work(&sending))) }
     }
 

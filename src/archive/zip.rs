@@ -21,17 +21,15 @@ mod tests;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use crate::archive::contract::{
-    Format, Indexed, Member, Nature, Options, Partial, UnpackError, Visit,
-};
+use crate::archive::contract::{Format, Indexed, Member, Nature, Partial, UnpackError, Visit};
 use crate::archive::limits::Meter;
+use crate::archive::options::ArchiveOptions;
 use crate::archive::spool_reader::SpoolReader;
+use crate::archive::zip::content::{ZipContent, ZipContentPacked};
+use crate::archive::zip::directory::ZipEntry;
 use crate::model::failure::{Class, Failure};
 use crate::model::printable;
-use content::{Content, Packed};
-use directory::{
-    Directory, ENTRY_BYTES, Entry, FLAG_ENCRYPTED, FLAG_MASKED, FLAG_PATCH, FLAG_STRONG,
-};
+use directory::{Directory, ENTRY_BYTES, FLAG_ENCRYPTED, FLAG_MASKED, FLAG_PATCH, FLAG_STRONG};
 use extent::{Odd, cover, extent};
 use locks::Lock;
 use method::STORED;
@@ -89,11 +87,11 @@ impl Format for Zip {
     fn visit(
         &self,
         archive: SpoolReader,
-        options: &Options,
+        options: &ArchiveOptions,
         meter: &Meter,
         visit: &mut Visit<'_>,
     ) -> Result<(), UnpackError> {
-        let opened = Opened::new(archive.clone(), options, meter, None)?;
+        let opened = ZipOpened::new(archive.clone(), options, meter, None)?;
         (0..opened.members.len())
             .try_for_each(|index| opened.visit_one(index, archive.clone(), options, meter, visit))
     }
@@ -101,10 +99,10 @@ impl Format for Zip {
     fn index(
         &self,
         archive: SpoolReader,
-        options: &Options,
+        options: &ArchiveOptions,
         meter: &Meter,
     ) -> Result<Option<Arc<dyn Indexed>>, UnpackError> {
-        Ok(Some(Arc::new(Opened::new(archive, options, meter, None)?)))
+        Ok(Some(Arc::new(ZipOpened::new(archive, options, meter, None)?)))
     }
 
     fn partial(&self) -> Option<&dyn Partial> {
@@ -114,14 +112,14 @@ impl Format for Zip {
 
 /// A zip whose headers were judged: all that they can tell, before the first member is read.
 #[derive(Debug)]
-struct Opened {
+struct ZipOpened {
     members: Vec<Member>,
     /// `None` for members whose places are not there.
-    packed: Vec<Option<Packed>>,
+    packed: Vec<Option<ZipContentPacked>>,
     crc32: Vec<u32>,
 }
 
-impl Indexed for Opened {
+impl Indexed for ZipOpened {
     fn members(&self) -> &[Member] {
         &self.members
     }
@@ -134,7 +132,7 @@ impl Indexed for Opened {
         &self,
         index: usize,
         archive: SpoolReader,
-        options: &Options,
+        options: &ArchiveOptions,
         meter: &Meter,
         visit: &mut Visit<'_>,
     ) -> Result<(), UnpackError> {
@@ -145,7 +143,7 @@ impl Indexed for Opened {
         let packed = self.packed[index].as_ref().ok_or_else(absent)?;
         let meter = meter.member().map_err(at)?;
         let cipher = packed.open(&archive, options).map_err(at)?;
-        let mut content = Content::new(archive, member, packed, cipher, meter).map_err(at)?;
+        let mut content = ZipContent::new(archive, member, packed, cipher, meter).map_err(at)?;
         visit(member, &mut content)?;
         // `Ok` from us means proven, whatever `visit` left unread.
         io::copy(&mut content, &mut io::sink()).map_err(UnpackError::from_read)?;
@@ -154,7 +152,7 @@ impl Indexed for Opened {
 }
 
 /// What office documents, Java and Android programs, e-books and Python packages are told by.
-fn marks_document(index: u64, entry: &Entry) -> bool {
+fn marks_document(index: u64, entry: &ZipEntry) -> bool {
     let is_short_and_stored = entry.method == STORED && entry.unpacked < 256;
     match entry.raw_name.as_slice() {
         b"[Content_Types].xml"
@@ -169,11 +167,11 @@ fn marks_document(index: u64, entry: &Entry) -> bool {
     }
 }
 
-impl Opened {
+impl ZipOpened {
     /// Of an archive that is there as a whole, or in the places of those members that are `wanted`.
     fn new(
         mut archive: SpoolReader,
-        options: &Options,
+        options: &ArchiveOptions,
         meter: &Meter,
         wanted: Option<&[bool]>,
     ) -> Result<Self, UnpackError> {
@@ -198,7 +196,7 @@ impl Opened {
             };
             let found = extent(&directory, &mut archive, &mut entry, &mut note);
             let extent = found.map_err(|error| directory.judge(error)).map_err(at)?;
-            packed.push(Some(Packed::new(&entry, lock, extent).map_err(at)?));
+            packed.push(Some(ZipContentPacked::new(&entry, lock, extent).map_err(at)?));
             extents.push(extent);
             members.push(member(members.len(), decoding.name(&entry), &entry));
         }
@@ -212,9 +210,9 @@ impl Opened {
 /// What the directory says, and how its names are to be read.
 fn listed(
     archive: &mut SpoolReader,
-    options: &Options,
+    options: &ArchiveOptions,
     meter: &Meter,
-) -> Result<(Directory, Vec<Entry>, Decoding), UnpackError> {
+) -> Result<(Directory, Vec<ZipEntry>, Decoding), UnpackError> {
     let directory = end::find(archive)?;
     let claimed = directory.members.min(directory.size / ENTRY_BYTES);
     meter.claimed_members(claimed)?;
@@ -236,7 +234,7 @@ fn listed(
 }
 
 /// Refuses what no password helps with.
-fn is_readable(entry: &Entry) -> Result<(), UnpackError> {
+fn is_readable(entry: &ZipEntry) -> Result<(), UnpackError> {
     let unsupported = |what: &str| Err(UnpackError::new(Class::ArchiveUnsupported, what));
     match entry.flags {
         flags if flags & FLAG_MASKED != 0 => {
@@ -250,7 +248,7 @@ fn is_readable(entry: &Entry) -> Result<(), UnpackError> {
     }
 }
 
-fn member(index: usize, name: String, entry: &Entry) -> Member {
+fn member(index: usize, name: String, entry: &ZipEntry) -> Member {
     Member {
         index,
         within: Vec::new(),

@@ -15,7 +15,7 @@ pub enum Says {
 
 /// That a blob holds this content.
 #[derive(Clone, Copy, Debug)]
-pub struct Claim {
+pub struct AuditClaim {
     name: Hash,
     /// The version of the file, or of the archive.
     pub version: Hash,
@@ -28,7 +28,7 @@ pub struct Claim {
     pub met: bool,
 }
 
-impl Claim {
+impl AuditClaim {
     /// Whether a blob of this size and MD5 is what is claimed.
     pub fn holds(&self, size: u64, md5: Option<&Md5>) -> bool {
         md5.is_some_and(|md5| proof(size, md5) == self.proof)
@@ -53,7 +53,7 @@ fn proof(size: u64, md5: &Md5) -> u64 {
 /// Every claim, and who makes it.
 #[derive(Debug, Default)]
 pub struct Claims {
-    all: Vec<Claim>,
+    all: Vec<AuditClaim>,
     /// The manifests, by their places.
     pub manifests: Vec<BlobName>,
 }
@@ -74,7 +74,7 @@ impl Claims {
         from: u32,
         says: Says,
     ) {
-        self.all.push(Claim {
+        self.all.push(AuditClaim {
             name: name_hash(name),
             version,
             proof: proof(size, md5),
@@ -86,7 +86,7 @@ impl Claims {
 
     /// To be called when all claims are added.
     pub fn finish(&mut self) {
-        let key = |claim: &Claim| (claim.name, claim.version, claim.proof);
+        let key = |claim: &AuditClaim| (claim.name, claim.version, claim.proof);
         self.all.sort_unstable_by_key(key);
         // Said twice, it is to be shown once.
         self.all.dedup_by(|a, b| key(a) == key(b) && a.says == b.says);
@@ -94,7 +94,7 @@ impl Claims {
     }
 
     /// The claims about the blob with this [`name_hash`].
-    pub fn about(&mut self, name: &Hash) -> &mut [Claim] {
+    pub fn about(&mut self, name: &Hash) -> &mut [AuditClaim] {
         let from = self.all.partition_point(|claim| claim.name < *name);
         let to = from + self.all[from..].partition_point(|claim| claim.name == *name);
         &mut self.all[from..to]
@@ -106,7 +106,7 @@ impl Claims {
     }
 
     /// The claims about blobs that were not there.
-    pub fn unmet(&self) -> impl Iterator<Item = &Claim> {
+    pub fn unmet(&self) -> impl Iterator<Item = &AuditClaim> {
         self.all.iter().filter(|claim| !claim.met)
     }
 }

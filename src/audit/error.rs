@@ -28,4 +28,4 @@ impl Failure for AuditError {
 }
 
 /// Who is told how far it is: what is done now, for people.
-pub type Watch<'a> = &'a (dyn Fn(&str) + Send + Sync);
+pub type AuditWatch<'a> = &'a (dyn Fn(&str) + Send + Sync);

@@ -103,7 +103,7 @@ impl Violations {
 
 /// What was checked of a source, in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Checked {
+pub struct AuditChecked {
     /// Records of the ledger.
     pub records: u64,
     /// Versions of files that they speak of.
@@ -133,7 +133,7 @@ fn is_zero(number: &u64) -> bool {
 
 /// What is no violation, but should be known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Notes {
+pub struct AuditNotes {
     /// Runs that began and did not end, or are under way. The next run takes up what they left.
     pub unfinished_runs: Vec<String>,
     /// Manifests of runs without a report: these runs were killed, or are under way.
@@ -168,9 +168,9 @@ pub struct Findings {
     /// The source's name.
     pub source: String,
     /// What was checked.
-    pub checked: Checked,
+    pub checked: AuditChecked,
     /// What should be known.
-    pub notes: Notes,
+    pub notes: AuditNotes,
     /// What does not hold.
     pub violations: Violations,
 }

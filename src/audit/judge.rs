@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use crate::audit::claims::{Claim, Claims, Says, name_hash};
+use crate::audit::claims::{AuditClaim, Claims, Says, name_hash};
 use crate::audit::facts::EndedRuns;
-use crate::audit::findings::{Checked, Invariant, Notes, Violations};
+use crate::audit::findings::{AuditChecked, AuditNotes, Invariant, Violations};
 use crate::audit::names::Names;
-use crate::audit::records::{Hash, Record, Records, hash, path_hash};
+use crate::audit::records::{AuditRecord, AuditRecords, Hash, hash, path_hash};
 use crate::audit::suspects::{Suspect, Suspects};
 use crate::ledger::described;
 use crate::model::{RemotePath, Version};
@@ -28,7 +28,7 @@ pub struct Judge {
     /// What happens to a file that changes.
     pub versions: Versions,
     /// What the ledger says; `None` if it cannot be read.
-    pub records: Option<Records>,
+    pub records: Option<AuditRecords>,
     /// What manifests say.
     pub claims: Claims,
     /// Names of all blobs of the source, if they are wanted.
@@ -38,16 +38,16 @@ pub struct Judge {
     /// What is known of runs.
     runs: EndedRuns,
     /// What was found.
-    pub seen: Seen,
+    pub seen: JudgedSeen,
 }
 
 /// What a listing shows.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct JudgedSeen {
     /// What was checked.
-    pub checked: Checked,
+    pub checked: AuditChecked,
     /// What should be known.
-    pub notes: Notes,
+    pub notes: AuditNotes,
     /// What does not hold.
     pub violations: Violations,
     /// Blobs that the ledger should speak of.
@@ -55,7 +55,7 @@ pub struct Seen {
 }
 
 /// A blob of ours, as its metadata tells.
-struct Ours {
+struct JudgedOurs {
     version: Hash,
     path: Hash,
     /// Percent-escaped, as far as it is told.
@@ -72,7 +72,7 @@ impl Judge {
     pub fn new(
         naming: Naming,
         versions: Versions,
-        records: Option<Records>,
+        records: Option<AuditRecords>,
         claims: Claims,
         names: Option<Names>,
     ) -> Self {
@@ -86,7 +86,7 @@ impl Judge {
             names,
             identities: HashSet::new(),
             runs: EndedRuns::default(),
-            seen: Seen::default(),
+            seen: JudgedSeen::default(),
         }
     }
 
@@ -104,11 +104,11 @@ impl Judge {
 
     /// Forgets all blobs so far: the listing begins anew.
     pub fn restart(&mut self) {
-        self.records.iter_mut().for_each(Records::unmark);
+        self.records.iter_mut().for_each(AuditRecords::unmark);
         self.claims.unmark();
         self.names.iter_mut().for_each(Names::clear);
         self.identities.clear();
-        self.seen = Seen::default();
+        self.seen = JudgedSeen::default();
     }
 
     /// Judges the next blob of the listing, whosever it is.
@@ -146,8 +146,8 @@ impl Judge {
     }
 
     /// Whether today's settings lead to the blob's name, or to the one that it was set apart from.
-    /// What does not say enough is taken to be named so, and so is all where no layout but the first
-    /// one was ever in use.
+    /// What does not say enough is taken to be named so, and so is all where no layout but the
+    /// first one was ever in use.
     fn is_named_as_now(&self, info: &BlobInfo) -> bool {
         // Longer names may end in hashes.
         const LONGEST: usize = 900;
@@ -164,13 +164,13 @@ impl Judge {
         info.name.starts_with(&plain[..plain.floor_char_boundary(stem)])
     }
 
-    fn violate(&mut self, invariant: Invariant, info: &BlobInfo, ours: &Ours, message: &str) {
+    fn violate(&mut self, invariant: Invariant, info: &BlobInfo, ours: &JudgedOurs, message: &str) {
         self.seen.violations.add(invariant, Some(&info.name), ours.shown.as_deref(), message);
     }
 
     /// What the blob says of itself, if it says that it is this source's, and whether it says the
     /// truth.
-    fn ours(&mut self, info: &BlobInfo) -> Option<Ours> {
+    fn ours(&mut self, info: &BlobInfo) -> Option<JudgedOurs> {
         let metadata = &info.metadata;
         let is_ours = metadata.get("source").is_some_and(|source| *source == self.source)
             && metadata.contains_key("version");
@@ -222,11 +222,11 @@ impl Judge {
                 (None, None) => self.seen.notes.unprovable += 1,
             }
         }
-        Some(Ours { version: *version.as_bytes(), path, shown, member, proven, modified })
+        Some(JudgedOurs { version: *version.as_bytes(), path, shown, member, proven, modified })
     }
 
     /// Whether a blob that the ledger does not speak of can be what a run that was killed left.
-    fn judge_run(&mut self, info: &BlobInfo, ours: &Ours) {
+    fn judge_run(&mut self, info: &BlobInfo, ours: &JudgedOurs) {
         let Some(run) = info.metadata.get("run") else { return };
         let is_early = self.runs.first.as_ref().is_none_or(|first| run < first);
         self.seen.notes.before_reports += u64::from(is_early);
@@ -245,7 +245,7 @@ impl Judge {
     }
 
     /// Whether the ledger speaks of the blob.
-    fn judge_record(&mut self, info: &BlobInfo, ours: &Ours) {
+    fn judge_record(&mut self, info: &BlobInfo, ours: &JudgedOurs) {
         self.judge_run(info, ours);
         let Some(records) = &mut self.records else { return };
         let folded = records.folded;
@@ -278,7 +278,7 @@ impl Judge {
     }
 
     /// Whether the blob is what manifests say of it.
-    fn judge_claims(&mut self, info: &BlobInfo, ours: Option<&Ours>) {
+    fn judge_claims(&mut self, info: &BlobInfo, ours: Option<&JudgedOurs>) {
         let name = name_hash(&info.name);
         let (records, versions) = (&self.records, self.versions);
         for claim in self.claims.about(&name) {
@@ -311,7 +311,7 @@ impl Judge {
     /// Versions that the ledger records and that no blob shows, as far as that must not be.
     pub fn missing(&self) -> Vec<Missing> {
         let mut missing = Vec::new();
-        for of_path in self.records.iter().flat_map(Records::by_path) {
+        for of_path in self.records.iter().flat_map(AuditRecords::by_path) {
             let another = of_path.iter().any(|record| record.met);
             for record in &of_path {
                 if let Some(kind) = self.is_missing(record, another) {
@@ -322,7 +322,7 @@ impl Judge {
         missing
     }
 
-    fn is_missing(&self, record: &Record, another: bool) -> Option<MissingKind> {
+    fn is_missing(&self, record: &AuditRecord, another: bool) -> Option<MissingKind> {
         if record.met || record.archive {
             return None;
         }
@@ -361,7 +361,12 @@ pub enum MissingKind {
 
 /// Whether a blob of version `found` may stand where `claim` says that another is: a later one
 /// replaced it. Under `overwrite` that may be one that could not be recorded any more.
-fn is_replaced(records: Option<&Records>, versions: Versions, claim: &Claim, ours: &Ours) -> bool {
+fn is_replaced(
+    records: Option<&AuditRecords>,
+    versions: Versions,
+    claim: &AuditClaim,
+    ours: &JudgedOurs,
+) -> bool {
     let found = &ours.version;
     let claimed = records.and_then(|records| records.find(&claim.version));
     // A version of another file replaces nothing: two blobs were swapped.

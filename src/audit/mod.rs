@@ -30,6 +30,7 @@
 //! metadata, not by names.
 
 mod claims;
+mod download;
 mod error;
 mod facts;
 mod findings;
@@ -45,11 +46,17 @@ mod suspects;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::claims::AuditClaim;
+use crate::audit::download::download;
+use crate::audit::reading::AuditReader;
+use crate::audit::records::{AuditBuilder, AuditRecords};
+use crate::audit::state::AuditState;
 use crate::ledger::error::LedgerError;
-use crate::ledger::{Told, look_through};
+use crate::ledger::look_through;
+use crate::ledger::scan::ScanEvent;
 use crate::model::failure::Failure;
 use crate::model::{BlobName, RemoteFile, Version, chain, hex};
 use crate::report::Line;
@@ -59,23 +66,20 @@ use crate::state::paths::StatePaths;
 use crate::store::contract::{Store, StoreKind};
 use crate::transfer::archive::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use crate::transfer::settings::{Source, Versions};
-use claims::{Claim, Claims, Says};
+use claims::{Claims, Says};
 use facts::RunsTold;
 use judge::{Judge, Missing, MissingKind};
 use names::Names;
-use reading::{Hashed, Reader};
-use records::{Builder, Hash, Records, path_hash};
+use records::{Hash, path_hash};
 use runs::{read_records_of_runs, read_runs};
-use state::State;
 
-pub use error::{AuditError, Watch};
-pub use findings::{Checked, DETAILS, Findings, Invariant, Notes, Violation, Violations};
+pub use crate::audit::error::AuditWatch;
+pub use crate::audit::findings::{AuditChecked, AuditNotes};
+pub use error::AuditError;
+pub use findings::{DETAILS, Findings, Invariant, Violation, Violations};
 
 /// Small blobs that are read at once.
 const AT_ONCE: usize = 8;
-/// Large ones.
-const LARGE_AT_ONCE: usize = 4;
-
 /// Whether blobs' bytes are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bytes {
@@ -91,9 +95,9 @@ pub async fn audit(
     sources: &[Source],
     bytes: Bytes,
     policy: Policy,
-    watch: Watch<'_>,
+    watch: AuditWatch<'_>,
 ) -> Result<Vec<Findings>, AuditError> {
-    let reader = Reader { store, policy, cancel: CancellationToken::new() };
+    let reader = AuditReader { store, policy, cancel: CancellationToken::new() };
     let mut found: Vec<Findings> = sources
         .iter()
         .map(|source| Findings { source: source.name.clone(), ..Findings::default() })
@@ -149,12 +153,12 @@ pub async fn audit(
 
 /// Reads what is claimed of `source`.
 async fn judge_of(
-    reader: &Reader,
+    reader: &AuditReader,
     source: &Source,
     bytes: Bytes,
     told: &RunsTold,
     findings: &mut Findings,
-    watch: Watch<'_>,
+    watch: AuditWatch<'_>,
 ) -> Result<Judge, AuditError> {
     watch(&format!("{}: reading the ledger", source.name));
     let mut records = read_records(reader, &source.name, findings).await?;
@@ -178,11 +182,11 @@ async fn judge_of(
 }
 
 async fn read_records(
-    reader: &Reader,
+    reader: &AuditReader,
     source: &str,
     findings: &mut Findings,
-) -> Result<Option<Records>, AuditError> {
-    let mut builder = Builder::default();
+) -> Result<Option<AuditRecords>, AuditError> {
+    let mut builder = AuditBuilder::default();
     let looked = look_through(
         reader.store.clone(),
         source,
@@ -211,17 +215,17 @@ async fn read_records(
 }
 
 async fn read_state(
-    reader: &Reader,
+    reader: &AuditReader,
     source: &Source,
-    records: Option<&mut Records>,
+    records: Option<&mut AuditRecords>,
     findings: &mut Findings,
-) -> Result<State, AuditError> {
+) -> Result<AuditState, AuditError> {
     let folder = StatePaths::of(&source.name).folder();
     let records = Mutex::new(records);
     let lock = || records.lock().expect("no code panics while it holds this lock");
     let list = |_| async {
         let (mut state, mut violations, mut notes) =
-            (State::default(), Violations::default(), Notes::default());
+            (AuditState::default(), Violations::default(), AuditNotes::default());
         let mut visit = |info| {
             state.take(
                 &info,
@@ -237,16 +241,16 @@ async fn read_state(
         retry(&reader.policy, &reader.cancel, "listing the state", list).await?;
     findings.violations.append(violations);
     let unfinished_runs = std::mem::take(&mut findings.notes.unfinished_runs);
-    findings.notes = Notes { unfinished_runs, ..notes };
+    findings.notes = AuditNotes { unfinished_runs, ..notes };
     Ok(state)
 }
 
 async fn read_archives(
-    reader: &Reader,
-    state: &State,
+    reader: &AuditReader,
+    state: &AuditState,
     claims: &mut Claims,
     findings: &mut Findings,
-    watch: Watch<'_>,
+    watch: AuditWatch<'_>,
 ) -> Result<(), AuditError> {
     let read =
         state.archives.iter().filter_map(|name| BlobName::new(name).ok()).map(|name| async move {
@@ -310,7 +314,7 @@ fn add_lost_state(findings: &mut Findings) {
 
 /// Looks up versions that are recorded and not there, by what stood for them.
 async fn name_missing(
-    reader: &Reader,
+    reader: &AuditReader,
     source: &Source,
     judge: &Judge,
     findings: &mut Findings,
@@ -322,12 +326,12 @@ async fn name_missing(
     }
     // What was recorded last of each path, by now.
     let (mut files, mut last) = (HashMap::new(), HashMap::new());
-    let mut visit = |told: Told<'_>| match told {
-        Told::Anew => {
+    let mut visit = |told: ScanEvent<'_>| match told {
+        ScanEvent::Anew => {
             files.clear();
             last.clear();
         }
-        Told::File { path, known, .. } => {
+        ScanEvent::File { path, known, .. } => {
             let key = path_hash(&path);
             if missing.contains_key(known.version.as_bytes()) {
                 files.insert(*known.version.as_bytes(), known.file(&path));
@@ -382,7 +386,7 @@ async fn name_missing(
 
 /// Whether a later version of the same file stands where the first one's place is.
 async fn has_later(
-    reader: &Reader,
+    reader: &AuditReader,
     judge: &Judge,
     plain: &[BlobName],
     version: &Hash,
@@ -405,11 +409,11 @@ async fn has_later(
 
 /// Looks up blobs that manifests name and that are not there, by what stood for them.
 async fn name_unmet(
-    reader: &Reader,
+    reader: &AuditReader,
     claims: &Claims,
     findings: &mut Findings,
 ) -> Result<(), AuditError> {
-    let mut by_manifest: HashMap<u32, Vec<Claim>> = HashMap::new();
+    let mut by_manifest: HashMap<u32, Vec<AuditClaim>> = HashMap::new();
     let mut more = 0;
     for (n, claim) in claims.unmet().enumerate() {
         if n < DETAILS {
@@ -418,7 +422,7 @@ async fn name_unmet(
             more += 1;
         }
     }
-    let mut manifests: Vec<(u32, Vec<Claim>)> = by_manifest.into_iter().collect();
+    let mut manifests: Vec<(u32, Vec<AuditClaim>)> = by_manifest.into_iter().collect();
     manifests.sort_unstable_by_key(|(from, _)| *from);
     for (from, unmet) in manifests {
         let manifest = &claims.manifests[from as usize];
@@ -454,47 +458,5 @@ async fn name_unmet(
         }
     }
     findings.violations.total += more;
-    Ok(())
-}
-
-/// Reads the bytes of every blob of ours.
-async fn download(
-    reader: &Reader,
-    names: &Names,
-    findings: &mut Findings,
-    watch: Watch<'_>,
-) -> Result<(), AuditError> {
-    let read = names.iter().filter_map(|name| BlobName::new(name).ok()).map(|name| async move {
-        let hashed = reader.hash(&name).await;
-        hashed.map(|hashed| (name, hashed))
-    });
-    let mut read = stream::iter(read).buffered(LARGE_AT_ONCE);
-    while let Some((name, hashed)) = read.try_next().await? {
-        let mut violate = |message: String, path: Option<&str>| {
-            findings.violations.add(Invariant::I5, Some(name.as_str()), path, message)
-        };
-        match hashed {
-            Hashed::Content(bytes, md5, info) => {
-                let path = info.metadata.get("source_path").map(String::as_str);
-                if bytes != info.size {
-                    violate(format!("{bytes} of its {} bytes can be read", info.size), path);
-                } else if info.md5.is_some_and(|told| told != md5) {
-                    violate("its bytes do not have the MD5 that it bears".into(), path);
-                }
-                findings.checked.downloaded += 1;
-                findings.checked.downloaded_bytes += bytes;
-            }
-            Hashed::Gone => violate("it vanished while it was looked at".into(), None),
-            Hashed::Restless => findings.notes.unprovable += 1,
-        }
-        if findings.checked.downloaded.is_multiple_of(20) {
-            watch(&format!(
-                "{}: reading {} blobs: {}",
-                findings.source,
-                names.len(),
-                findings.checked.downloaded
-            ));
-        }
-    }
     Ok(())
 }

@@ -19,7 +19,7 @@ const MAX_REPLACED: u32 = 5;
 
 /// A store that is read.
 #[derive(Clone, Debug)]
-pub struct Reader {
+pub struct AuditReader {
     /// The store.
     pub store: Arc<dyn Store>,
     /// How stubborn to be with it.
@@ -30,7 +30,7 @@ pub struct Reader {
 
 /// How a manifest ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum AuditEnding {
     /// After a line.
     Whole,
     /// In the midst of one.
@@ -48,7 +48,7 @@ pub enum Hashed {
     Restless,
 }
 
-impl Reader {
+impl AuditReader {
     /// What stands under `name`.
     pub async fn head(&self, name: &BlobName) -> Result<Option<BlobInfo>, StoreError> {
         retry(&self.policy, &self.cancel, "looking for a blob", |_| self.store.head(name)).await
@@ -78,7 +78,7 @@ impl Reader {
         &self,
         name: &BlobName,
         mut visit: impl FnMut(&[u8]) + Send,
-    ) -> Result<Option<Ending>, StoreError> {
+    ) -> Result<Option<AuditEnding>, StoreError> {
         let (mut at, mut rest) = (0, Vec::new());
         loop {
             let Some((info, bytes)) = self.part(name, at).await? else { return Ok(None) };
@@ -90,7 +90,11 @@ impl Reader {
                 .for_each(|line| visit(&line[..line.len() - 1]));
             rest.drain(..whole);
             if bytes.is_empty() || at >= info.size || rest.len() > LONGEST_LINE {
-                return Ok(Some(if rest.is_empty() { Ending::Whole } else { Ending::Torn }));
+                return Ok(Some(if rest.is_empty() {
+                    AuditEnding::Whole
+                } else {
+                    AuditEnding::Torn
+                }));
             }
         }
     }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use sha2::{Digest, Sha256};
 
 use crate::audit::findings::{Invariant, Violations};
-use crate::ledger::Told;
+use crate::ledger::scan::ScanEvent;
 use crate::model::{RemoteFile, RemotePath, Version};
 use crate::rules::naming::escaped_for_metadata;
 use crate::rules::plan::known::Known;
@@ -36,7 +36,7 @@ fn cut(digest: &[u8]) -> Hash {
 
 /// A version that the ledger says is in the store.
 #[derive(Clone, Copy, Debug)]
-pub struct Record {
+pub struct AuditRecord {
     version: Hash,
     path: Hash,
     /// Seconds since 1970; `i64::MIN` if the source does not tell.
@@ -55,8 +55,8 @@ pub struct Record {
 
 /// Takes in what a ledger tells.
 #[derive(Debug, Default)]
-pub struct Builder {
-    records: Vec<Record>,
+pub struct AuditBuilder {
+    records: Vec<AuditRecord>,
     told: u64,
     in_snapshot: bool,
     blob: String,
@@ -67,7 +67,7 @@ pub struct Builder {
     violations: Violations,
 }
 
-impl Builder {
+impl AuditBuilder {
     /// Takes in the next thing that the ledger tells.
     ///
     /// What may be told twice: a fold leaves one record for each path in the snapshot. Journals may
@@ -75,18 +75,18 @@ impl Builder {
     /// that went back, a listed time that moved, two runs at once, a piece done twice): each of
     /// these begins anew or under another name. One run that records the same version twice after
     /// it began has appended something twice, and that must not be.
-    pub fn take(&mut self, told: Told<'_>) {
+    pub fn take(&mut self, told: ScanEvent<'_>) {
         match told {
-            Told::Anew => *self = Self::default(),
-            Told::Blob { name, in_snapshot } => {
+            ScanEvent::Anew => *self = Self::default(),
+            ScanEvent::Blob { name, in_snapshot } => {
                 name.clone_into(&mut self.blob);
                 self.in_snapshot = in_snapshot;
                 self.sitting.clear();
             }
-            Told::Begin => self.sitting.clear(),
-            Told::Renamed => self.renamed = true,
-            Told::File { path, known, run } => self.file(&path, &known, run),
-            Told::Differs(path) => {
+            ScanEvent::Begin => self.sitting.clear(),
+            ScanEvent::Renamed => self.renamed = true,
+            ScanEvent::File { path, known, run } => self.file(&path, &known, run),
+            ScanEvent::Differs(path) => {
                 let path = escaped_for_metadata(path.as_bytes());
                 let message = "the index of the snapshot does not say the same of it as its shard";
                 self.violations.add(Invariant::Ledger, Some(&self.blob), Some(&path), message);
@@ -113,7 +113,7 @@ impl Builder {
                 "the ledger records a version that its path, size and time do not make",
             );
         }
-        self.records.push(Record {
+        self.records.push(AuditRecord {
             version,
             path: path_key,
             modified: known.modified.map_or(i64::MIN, |modified| modified.at.unix_timestamp()),
@@ -136,7 +136,7 @@ impl Builder {
 
     /// Every record, and what does not hold among them. `indexed`: how many files the snapshot's
     /// index has.
-    pub fn finish(mut self, indexed: usize) -> (Records, Violations) {
+    pub fn finish(mut self, indexed: usize) -> (AuditRecords, Violations) {
         if self.from_snapshot != indexed {
             let message = format!(
                 "the shards of the snapshot hold {} records, its index {indexed}",
@@ -161,15 +161,15 @@ impl Builder {
             all[n as usize].latest = true;
         }
         let (folded, renamed) = (self.from_snapshot > 0, self.renamed);
-        (Records { all, by_path, told: self.told, folded, renamed }, self.violations)
+        (AuditRecords { all, by_path, told: self.told, folded, renamed }, self.violations)
     }
 }
 
 /// What the ledger says is in the store.
 #[derive(Debug, Default)]
-pub struct Records {
+pub struct AuditRecords {
     /// Sorted by version.
-    all: Vec<Record>,
+    all: Vec<AuditRecord>,
     /// Places in `all`, sorted by path and then by order.
     by_path: Vec<u32>,
     /// How many records there were.
@@ -180,14 +180,14 @@ pub struct Records {
     pub renamed: bool,
 }
 
-impl Records {
+impl AuditRecords {
     /// The record of `version`.
-    pub fn find(&self, version: &Hash) -> Option<&Record> {
+    pub fn find(&self, version: &Hash) -> Option<&AuditRecord> {
         self.all.binary_search_by(|record| record.version.cmp(version)).ok().map(|at| &self.all[at])
     }
 
     /// The record of `version`, to be marked.
-    pub fn mark(&mut self, version: &Hash) -> Option<&mut Record> {
+    pub fn mark(&mut self, version: &Hash) -> Option<&mut AuditRecord> {
         self.all
             .binary_search_by(|record| record.version.cmp(version))
             .ok()
@@ -201,7 +201,7 @@ impl Records {
     }
 
     /// The last record of `path`, to be marked.
-    pub fn mark_latest(&mut self, path: &Hash) -> Option<&mut Record> {
+    pub fn mark_latest(&mut self, path: &Hash) -> Option<&mut AuditRecord> {
         let end = self.by_path.partition_point(|n| self.all[*n as usize].path <= *path);
         let last = *self.by_path.get(end.checked_sub(1)?)?;
         Some(&mut self.all[last as usize]).filter(|record| record.path == *path)
@@ -227,7 +227,7 @@ impl Records {
     }
 
     /// Every record, those of a path together and in order.
-    pub fn by_path(&self) -> impl Iterator<Item = Vec<&Record>> {
+    pub fn by_path(&self) -> impl Iterator<Item = Vec<&AuditRecord>> {
         let at = |n: &u32| &self.all[*n as usize];
         self.by_path
             .chunk_by(move |a, b| at(a).path == at(b).path)
@@ -235,7 +235,7 @@ impl Records {
     }
 }
 
-impl Record {
+impl AuditRecord {
     /// Which version it is.
     pub fn version(&self) -> &Hash {
         &self.version

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::audit::findings::{Invariant, Notes, Violations};
+use crate::audit::findings::{AuditNotes, Invariant, Violations};
 use crate::report::{
     DEFERS_WITH_LINES, Defer, Line, MANIFEST_INCOMPLETE, NamedFacts, SKIPS_WITH_LINES, Word,
 };
 
 /// What is read of a report.
 #[derive(Debug, Deserialize)]
-pub struct Report {
+pub struct AuditReport {
     listed: u64,
     ingested: u64,
     unchanged: u64,
@@ -25,10 +25,10 @@ pub struct Report {
     #[serde(default)]
     recovered: u64,
     bytes: u64,
-    members: Members,
+    members: AuditMembers,
     skipped_by_reason: BTreeMap<String, u64>,
     deferred_by_reason: BTreeMap<String, u64>,
-    problems: Vec<Problem>,
+    problems: Vec<AuditProblem>,
     #[serde(default)]
     manifest: Option<String>,
     /// `None` in reports of releases that wrote no manifests.
@@ -43,7 +43,7 @@ pub struct Report {
 }
 
 #[derive(Debug, Deserialize)]
-struct Members {
+struct AuditMembers {
     members: u64,
     stored: u64,
     identical: u64,
@@ -51,13 +51,13 @@ struct Members {
 }
 
 #[derive(Debug, Deserialize)]
-struct Problem {
+struct AuditProblem {
     message: String,
 }
 
 /// A manifest in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct AuditTally {
     /// Whole lines.
     pub lines: u64,
     counts: [u64; 5],
@@ -70,7 +70,7 @@ pub struct Tally {
     pub torn: bool,
 }
 
-impl Tally {
+impl AuditTally {
     /// Counts a line.
     pub fn add(&mut self, line: &Line) {
         self.lines += 1;
@@ -101,16 +101,16 @@ fn sum(numbers: impl IntoIterator<Item = u64>) -> u64 {
     numbers.into_iter().fold(0, u64::saturating_add)
 }
 
-impl Report {
+impl AuditReport {
     /// Whether its sums hold, and whether its manifest is as it says. `blob` is the report's name,
     /// `manifest` that of the manifest, `tally` what is in it, if it is there.
     pub fn judge(
         &self,
         blob: &str,
         manifest: &str,
-        tally: Option<&Tally>,
+        tally: Option<&AuditTally>,
         violations: &mut Violations,
-        notes: &mut Notes,
+        notes: &mut AuditNotes,
     ) {
         let mut equal = |left: (&str, u64), right: (&str, u64)| {
             if left.1 != right.1 {
@@ -134,7 +134,7 @@ impl Report {
             ("listed", self.listed),
             ("ingested + unchanged + skipped + gone + deferred + failed", six),
         );
-        let Members { members, stored, identical, skipped } = self.members;
+        let AuditMembers { members, stored, identical, skipped } = self.members;
         equal(
             ("members", members),
             ("stored + identical + skipped", sum([stored, identical, skipped])),
@@ -189,9 +189,9 @@ impl Report {
         &self,
         blob: &str,
         manifest: &str,
-        tally: Option<&Tally>,
+        tally: Option<&AuditTally>,
         violations: &mut Violations,
-        notes: &mut Notes,
+        notes: &mut AuditNotes,
     ) {
         let Some(lines) = self.manifest_lines else {
             notes.reports_without_manifest += 1;
@@ -266,8 +266,9 @@ mod tests {
     use serde_json::Value;
 
     /// A report and its manifest, as a run writes them.
-    fn written() -> (SourceReport, Tally) {
-        let (mut report, mut tally) = (SourceReport::new("acme", "memory://"), Tally::default());
+    fn written() -> (SourceReport, AuditTally) {
+        let (mut report, mut tally) =
+            (SourceReport::new("acme", "memory://"), AuditTally::default());
         let outcomes = [
             Outcome::Ingested(Ingested {
                 bytes: 9,
@@ -291,13 +292,15 @@ mod tests {
         (report, tally)
     }
 
-    fn check(change: impl FnOnce(&mut Value, &mut Option<Tally>)) -> (Vec<String>, Notes) {
+    fn check(
+        change: impl FnOnce(&mut Value, &mut Option<AuditTally>),
+    ) -> (Vec<String>, AuditNotes) {
         let (report, tally) = written();
         let (mut value, mut tally) = (serde_json::to_value(report).expect("JSON"), Some(tally));
         value["schema"] = 2.into();
         change(&mut value, &mut tally);
-        let (mut violations, mut notes) = (Violations::default(), Notes::default());
-        let report: Report = serde_json::from_value(value).expect("a report");
+        let (mut violations, mut notes) = (Violations::default(), AuditNotes::default());
+        let report: AuditReport = serde_json::from_value(value).expect("a report");
         report.judge("r", "m", tally.as_ref(), &mut violations, &mut notes);
         let told = violations.first.iter().map(|one| {
             format!(
@@ -310,13 +313,13 @@ mod tests {
         (told.collect(), notes)
     }
 
-    fn told(change: impl FnOnce(&mut Value, &mut Option<Tally>)) -> String {
+    fn told(change: impl FnOnce(&mut Value, &mut Option<AuditTally>)) -> String {
         check(change).0.join("\n")
     }
 
     #[test]
     fn what_a_run_writes_holds() {
-        assert_eq!(check(|_, _| {}), (Vec::new(), Notes::default()));
+        assert_eq!(check(|_, _| {}), (Vec::new(), AuditNotes::default()));
     }
 
     #[test]
@@ -390,7 +393,7 @@ mod tests {
     #[test]
     fn a_report_that_counts_a_file_as_vanished_holds_as_it_was_written() {
         let earlier = |schema: u64| {
-            move |report: &mut Value, tally: &mut Option<Tally>| {
+            move |report: &mut Value, tally: &mut Option<AuditTally>| {
                 (report["skipped"], report["skipped_by_reason"]["vanished"], report["schema"]) =
                     (2.into(), 1.into(), schema.into());
                 report.as_object_mut().expect("an object").remove("gone");

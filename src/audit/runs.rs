@@ -6,13 +6,13 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 
 use super::claims::Claims;
-use super::error::{AuditError, Watch};
+use super::error::{AuditError, AuditWatch};
 use super::facts::{self, EndedRuns, RunsTold};
 use super::findings::{Findings, Invariant};
-use super::reading::{Ending, Reader};
-use super::records::Records;
-use super::reports::{Report, Tally};
-use super::state::{self, State};
+use super::reading::{AuditEnding, AuditReader};
+use super::records::AuditRecords;
+use super::reports::{AuditReport, AuditTally};
+use super::state::{self, AuditState};
 use super::suspects::Suspects;
 use crate::ledger::journals;
 use crate::model::{BlobName, hex};
@@ -28,8 +28,8 @@ const MAX_REPORT_BYTES: u64 = 64 << 20;
 
 /// What all records of runs say.
 pub async fn read_records_of_runs(
-    reader: &Reader,
-    watch: Watch<'_>,
+    reader: &AuditReader,
+    watch: AuditWatch<'_>,
 ) -> Result<RunsTold, AuditError> {
     watch("reading records of runs");
     let list = |_| async {
@@ -56,15 +56,15 @@ pub async fn read_records_of_runs(
 
 /// Every run's manifest, and every report against it and against the record of its run.
 pub async fn read_runs(
-    reader: &Reader,
-    (source, state, told): (&str, &State, &RunsTold),
-    records: Option<&Records>,
+    reader: &AuditReader,
+    (source, state, told): (&str, &AuditState, &RunsTold),
+    records: Option<&AuditRecords>,
     claims: &mut Claims,
     findings: &mut Findings,
-    watch: Watch<'_>,
+    watch: AuditWatch<'_>,
 ) -> Result<EndedRuns, AuditError> {
     let mut runs = EndedRuns { first: state.reports.iter().min().cloned(), ..EndedRuns::default() };
-    let mut tallies: HashMap<&str, Tally> = HashMap::new();
+    let mut tallies: HashMap<&str, AuditTally> = HashMap::new();
     for run in &state.manifests {
         watch(&format!("{source}: reading the manifest of run {run}"));
         let name = StatePaths::of(source).manifest(run);
@@ -85,7 +85,7 @@ pub async fn read_runs(
     while let Some((run, name, found)) = read.try_next().await? {
         let Some((_, bytes)) = found else { continue };
         findings.checked.reports += 1;
-        let report = match serde_json::from_slice::<Report>(&bytes) {
+        let report = match serde_json::from_slice::<AuditReport>(&bytes) {
             Ok(report) => report,
             Err(error) => {
                 let message = format!("this report cannot be read: {error}");
@@ -142,16 +142,16 @@ pub async fn read_runs(
 
 /// Reads a manifest: what it claims, and what is in it.
 async fn read_manifest(
-    reader: &Reader,
+    reader: &AuditReader,
     name: &BlobName,
-    state: &State,
-    records: Option<&Records>,
+    state: &AuditState,
+    records: Option<&AuditRecords>,
     claims: &mut Claims,
     suspects: &mut Suspects,
     findings: &mut Findings,
-) -> Result<Option<Tally>, AuditError> {
+) -> Result<Option<AuditTally>, AuditError> {
     let from = claims.manifest(name.clone());
-    let (mut tally, mut bad, mut sum) = (Tally::default(), 0u64, Sha256::new());
+    let (mut tally, mut bad, mut sum) = (AuditTally::default(), 0u64, Sha256::new());
     let ending = reader.lines(name, |line| {
         sum.update(line);
         sum.update(b"\n");
@@ -168,7 +168,7 @@ async fn read_manifest(
         );
     });
     let Some(ending) = ending.await? else { return Ok(None) };
-    tally.torn = ending == Ending::Torn;
+    tally.torn = ending == AuditEnding::Torn;
     tally.sha256 = (bad == 0).then(|| hex(&sum.finalize()));
     if bad > 0 {
         let message = format!("{bad} of its lines cannot be read");
@@ -181,7 +181,7 @@ async fn read_manifest(
 
 /// Whether the journals that are not folded yet begin as reports say.
 async fn judge_journals(
-    reader: &Reader,
+    reader: &AuditReader,
     source: &str,
     mut reaches: Vec<(BlobName, Reach)>,
     findings: &mut Findings,

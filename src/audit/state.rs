@@ -3,10 +3,10 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::audit::claims::{Claims, Says, name_hash};
-use crate::audit::findings::{Invariant, Notes, Violations};
+use crate::audit::findings::{AuditNotes, Invariant, Violations};
 use crate::audit::judge::path_of;
 use crate::audit::names::Names;
-use crate::audit::records::{Hash, Records};
+use crate::audit::records::{AuditRecords, Hash};
 use crate::ledger::described;
 use crate::model::{Version, md5_of_hex, printable};
 use crate::report::Line;
@@ -16,7 +16,7 @@ use crate::transfer::settings::Versions;
 
 /// What stands below `_blobferry/<source>/`.
 #[derive(Debug, Default)]
-pub struct State {
+pub struct AuditState {
     /// Manifests of archives whose members are to be looked for.
     pub archives: Names,
     /// Every manifest of an archive, by [`name_hash`].
@@ -27,15 +27,15 @@ pub struct State {
     pub manifests: BTreeSet<String>,
 }
 
-impl State {
+impl AuditState {
     /// Takes in the next blob of the listing of `folder`, which is that of one source.
     pub fn take(
         &mut self,
         info: &BlobInfo,
         folder: &str,
         versions: Versions,
-        records: Option<&mut Records>,
-        found: (&mut Violations, &mut Notes),
+        records: Option<&mut AuditRecords>,
+        found: (&mut Violations, &mut AuditNotes),
     ) {
         let (violations, notes) = found;
         let Some(below) = info.name.strip_prefix(folder) else { return };
@@ -67,8 +67,8 @@ impl State {
         info: &BlobInfo,
         version: Version,
         versions: Versions,
-        records: Option<&mut Records>,
-        notes: &mut Notes,
+        records: Option<&mut AuditRecords>,
+        notes: &mut AuditNotes,
     ) -> bool {
         let Some(records) = records else { return false };
         if let Some(record) = records.mark(version.as_bytes()) {
@@ -97,7 +97,7 @@ fn judge_archive_blob(
     info: &BlobInfo,
     version: Version,
     violations: &mut Violations,
-    notes: &mut Notes,
+    notes: &mut AuditNotes,
 ) {
     let path = info.metadata.get("source_path");
     let mut violate = |message: &str| {
@@ -184,10 +184,10 @@ pub fn claims_of_archive(
 pub fn claim_of_line(
     line: &Line,
     name: &str,
-    state: &State,
+    state: &AuditState,
     claims: &mut Claims,
     from: u32,
-    found: (&mut Violations, &mut Notes),
+    found: (&mut Violations, &mut AuditNotes),
 ) {
     let (violations, notes) = found;
     let concealed = |text: &str| text.contains("***");

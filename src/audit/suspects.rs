@@ -5,10 +5,11 @@ use std::collections::HashSet;
 
 use super::error::AuditError;
 use super::findings::{DETAILS, Findings, Invariant};
-use super::reading::Reader;
-use super::records::{Hash, Records, path_hash};
+use super::reading::AuditReader;
+use super::records::{AuditRecords, Hash, path_hash};
 use crate::ledger::error::LedgerError;
-use crate::ledger::{Told, look_through};
+use crate::ledger::look_through;
+use crate::ledger::scan::ScanEvent;
 use crate::model::{RemotePath, Version};
 use crate::report::{Line, Word};
 use crate::settings::percent_decode;
@@ -52,7 +53,7 @@ impl Suspects {
     }
 
     /// A line of the manifest `manifest`: what was ingested has a record.
-    pub fn add_line(&mut self, line: &Line, manifest: &str, records: Option<&Records>) {
+    pub fn add_line(&mut self, line: &Line, manifest: &str, records: Option<&AuditRecords>) {
         let (Word::Ingested, Some(records)) = (line.outcome, records) else { return };
         let Some(version) = line.version.as_deref().and_then(Version::from_hex) else { return };
         // A path that had a secret in it is not the path.
@@ -77,7 +78,7 @@ impl Suspects {
 
 /// Tells of those that the ledger still does not speak of.
 pub async fn confirm(
-    reader: &Reader,
+    reader: &AuditReader,
     source: &str,
     suspects: Suspects,
     findings: &mut Findings,
@@ -86,9 +87,9 @@ pub async fn confirm(
         return Ok(());
     }
     let mut recorded: HashSet<Hash> = HashSet::new();
-    let mut visit = |told: Told<'_>| match told {
-        Told::Anew => recorded.clear(),
-        Told::File { known, .. } => drop(recorded.insert(*known.version.as_bytes())),
+    let mut visit = |told: ScanEvent<'_>| match told {
+        ScanEvent::Anew => recorded.clear(),
+        ScanEvent::File { known, .. } => drop(recorded.insert(*known.version.as_bytes())),
         _ => {}
     };
     let looked = look_through(

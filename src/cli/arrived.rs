@@ -22,7 +22,7 @@ pub async fn files(
         let lines = manifest_lines::stored_since(state, source, since).await?;
         all.extend(lines.into_iter().map(|line| ArrivedLine { source: source.clone(), line }));
     }
-    all.sort_by(|one, other| one.line.stored.cmp(&other.line.stored));
+    all.sort_by_key(|one| one.line.stored);
     Ok(all)
 }
 

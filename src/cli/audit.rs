@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::configured::Configured;
 use super::console;
 use super::exit::{NOTHING, WELL};
-use super::open::{self, Opened};
-use crate::audit::{self, Bytes, Checked, Findings, Notes, Violation};
+use super::open::{self, OpenedConfig};
+use crate::audit::{self, Bytes, Findings, Violation};
+use crate::audit::{AuditChecked, AuditNotes};
 use crate::config::text::Environment;
 use crate::model::failure::Failure;
 use crate::model::{chain, printable};
@@ -21,7 +22,7 @@ use crate::telemetry::Watched;
 const VIOLATED: u8 = 1;
 
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct AuditArguments {
     #[command(flatten)]
     configured: Configured,
     /// Print what was checked and every violation as JSON.
@@ -32,11 +33,12 @@ pub struct Arguments {
     download: bool,
 }
 
-pub async fn audit(arguments: Arguments, environment: &Environment) -> u8 {
-    let Opened { config, store, redactor } = match open::open(&arguments.configured, environment) {
-        Ok(opened) => opened,
-        Err(unusable) => return unusable.tell(),
-    };
+pub async fn audit(arguments: AuditArguments, environment: &Environment) -> u8 {
+    let OpenedConfig { config, store, redactor } =
+        match open::open(&arguments.configured, environment) {
+            Ok(opened) => opened,
+            Err(unusable) => return unusable.tell(),
+        };
     let bytes = if arguments.download { Bytes::Read } else { Bytes::Believed };
     let spinner = if console::watched() == Watched::Yes {
         ProgressBar::new_spinner()
@@ -123,8 +125,8 @@ fn as_text(found: &Findings) -> String {
     }
 }
 
-fn of_checked(checked: &Checked) -> String {
-    let Checked {
+fn of_checked(checked: &AuditChecked) -> String {
+    let AuditChecked {
         records,
         versions,
         blobs,
@@ -146,8 +148,8 @@ fn of_checked(checked: &Checked) -> String {
     text
 }
 
-fn of_notes(notes: &Notes) -> Vec<String> {
-    let Notes {
+fn of_notes(notes: &AuditNotes) -> Vec<String> {
+    let AuditNotes {
         unfinished_runs,
         manifests_without_report,
         unrecorded,
@@ -227,15 +229,16 @@ mod tests {
         violations.add(Invariant::I1, Some("acme/a\n.csv"), Some("/a%0A.csv"), "it is not there");
         violations.add(Invariant::Manifest, None, None, "no");
         violations.total += 7;
-        let checked = Checked {
+        let checked = AuditChecked {
             records: 3,
             versions: 2,
             blobs: 2,
             downloaded: 2,
             downloaded_bytes: 2048,
-            ..Checked::default()
+            ..AuditChecked::default()
         };
-        let notes = Notes { unfinished_runs: vec!["r1".into()], foreign: 4, ..Notes::default() };
+        let notes =
+            AuditNotes { unfinished_runs: vec!["r1".into()], foreign: 4, ..AuditNotes::default() };
         Findings { source: "acme".into(), checked, notes, violations }
     }
 

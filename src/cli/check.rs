@@ -16,7 +16,8 @@ mod source;
 
 use super::configured::Configured;
 use super::exit::{NOTHING, WELL};
-use super::open::{self, Opened};
+use super::open::{self, OpenedConfig};
+use crate::cli::check::lines::{CheckLine, CheckLines};
 use crate::config::Config;
 use crate::config::text::Environment;
 use crate::model::failure::Class;
@@ -25,10 +26,10 @@ use crate::runtime::platform::Hosting;
 use crate::source::pool::Pool;
 use crate::source::shared_cap::CapMember;
 use crate::transfer::settings::Source;
-use lines::{Form, Line, Lines};
+use lines::Form;
 
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct CheckArguments {
     #[command(flatten)]
     configured: Configured,
     /// Print one JSON object a line.
@@ -40,22 +41,23 @@ pub struct Arguments {
     probe_connections: Option<u16>,
 }
 
-pub async fn check(arguments: Arguments, environment: &Environment) -> u8 {
-    let Opened { config, store, redactor } = match open::open(&arguments.configured, environment) {
-        Ok(opened) => opened,
-        Err(unusable) => return unusable.tell(),
-    };
+pub async fn check(arguments: CheckArguments, environment: &Environment) -> u8 {
+    let OpenedConfig { config, store, redactor } =
+        match open::open(&arguments.configured, environment) {
+            Ok(opened) => opened,
+            Err(unusable) => return unusable.tell(),
+        };
     let form = if arguments.json { Form::Json } else { Form::Text };
-    let mut lines = Lines::new(form, redactor);
+    let mut lines = CheckLines::new(form, redactor);
     let of =
         format!("`{}`: {} sources", arguments.configured.config.display(), config.sources.len());
-    lines.tell(Line::ok("configuration", of));
+    lines.tell(CheckLine::ok("configuration", of));
     for note in &config.notes {
-        lines.tell(Line::note("configuration", note));
+        lines.tell(CheckLine::note("configuration", note));
     }
     let place = Hosting::of(environment);
     let by_queue = config.dispatch.by_queue.unwrap_or(place.in_azure());
-    lines.tell(Line::ok("place", place.told(by_queue)));
+    lines.tell(CheckLine::ok("place", place.told(by_queue)));
     unresolved(&mut lines, environment);
     match &config.state {
         None => {
@@ -69,7 +71,10 @@ pub async fn check(arguments: Arguments, environment: &Environment) -> u8 {
                 Err(unusable) => return unusable.tell(),
             };
             destination::check_blobs(&mut lines, &config.destination, blobs.as_ref()).await;
-            lines.tell(Line::ok("state", format!("in a place of its own, {}", of_state.address())));
+            lines.tell(CheckLine::ok(
+                "state",
+                format!("in a place of its own, {}", of_state.address()),
+            ));
             destination::check(&mut lines, state, of_state.as_ref(), by_queue).await;
         }
     }
@@ -90,19 +95,21 @@ pub async fn check(arguments: Arguments, environment: &Environment) -> u8 {
 }
 
 /// The queue that work goes by: made if it is not there, as the first request would make it.
-async fn queue(lines: &mut Lines, config: &Config, environment: &Environment) {
+async fn queue(lines: &mut CheckLines, config: &Config, environment: &Environment) {
     let start = Instant::now();
     let queue = match open::queue_settings(config, environment)
         .and_then(|settings| open::queue(&settings))
     {
         Ok(queue) => queue,
         Err(open::Unusable(problem)) => {
-            return lines.tell(Line::wrong("queue", Class::StoreRejected, problem));
+            return lines.tell(CheckLine::wrong("queue", Class::StoreRejected, problem));
         }
     };
     lines.tell(match rights::in_time(queue.prepare()).await {
-        Ok(()) => Line::ok("queue", format!("{} is there", queue.address())).took(start.elapsed()),
-        Err(error) => Line::failed("queue", &error)
+        Ok(()) => {
+            CheckLine::ok("queue", format!("{} is there", queue.address())).took(start.elapsed())
+        }
+        Err(error) => CheckLine::failed("queue", &error)
             .and("this is needed for work by the queue")
             .took(start.elapsed()),
     });
@@ -110,7 +117,7 @@ async fn queue(lines: &mut Lines, config: &Config, environment: &Environment) {
 
 /// Key Vault references that the platform left as they stand. One that a setting needs has ended us
 /// before; the others may be meant for something else, but are seldom meant to be so.
-fn unresolved(lines: &mut Lines, environment: &Environment) {
+fn unresolved(lines: &mut CheckLines, environment: &Environment) {
     let names: Vec<&str> = environment
         .iter()
         .filter(|(_, value)| value.starts_with("@Microsoft.KeyVault("))
@@ -121,7 +128,7 @@ fn unresolved(lines: &mut Lines, environment: &Environment) {
             role `Key Vault Secrets User`";
         let names = crate::model::printable(names.join(", ").as_bytes());
         lines.tell(
-            Line::note(
+            CheckLine::note(
                 "environment",
                 format!("Key Vault references that were not resolved: {names}"),
             )
@@ -140,7 +147,7 @@ const NAMED: usize = 5;
 
 /// Tells of all `sources`; `probed` is how many logins are tried at once at each, if any. Returns
 /// how many sources failed.
-async fn check_sources(lines: &mut Lines, sources: &[Source], probed: Option<usize>) -> usize {
+async fn check_sources(lines: &mut CheckLines, sources: &[Source], probed: Option<usize>) -> usize {
     let on: Vec<&Source> = sources.iter().filter(|source| source.enabled).collect();
     let off: Vec<&str> = sources
         .iter()
@@ -149,7 +156,7 @@ async fn check_sources(lines: &mut Lines, sources: &[Source], probed: Option<usi
         .collect();
     if !off.is_empty() {
         let text = format!("off by `enabled = false`: {}", named(&off));
-        lines.tell(Line::ok("sources", text));
+        lines.tell(CheckLine::ok("sources", text));
     }
     // Whoever counts the logins of a server is alone there.
     let at_once = if probed.is_some() { 1 } else { AT_ONCE };
@@ -184,7 +191,7 @@ async fn check_sources(lines: &mut Lines, sources: &[Source], probed: Option<usi
 }
 
 /// The lines of one source, within the cap of its server.
-async fn look(apart: &Lines, source: &Source, probed: Option<usize>) -> (String, Lines) {
+async fn look(apart: &CheckLines, source: &Source, probed: Option<usize>) -> (String, CheckLines) {
     let mut own = apart.of(&source.name);
     let nobody: Weak<dyn CapMember> = Weak::<Pool>::new();
     let _place = match &source.shared_cap {
@@ -196,7 +203,7 @@ async fn look(apart: &Lines, source: &Source, probed: Option<usize>) -> (String,
 }
 
 /// Well ones in one line, equal notes in one line each, those that failed last.
-fn tell_many(lines: &mut Lines, all: Vec<(String, Lines)>) {
+fn tell_many(lines: &mut CheckLines, all: Vec<(String, CheckLines)>) {
     let (bad, well): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, own)| own.failed() > 0);
     let mut notes: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for (name, own) in &well {
@@ -210,10 +217,10 @@ fn tell_many(lines: &mut Lines, all: Vec<(String, Lines)>) {
     if !well.is_empty() {
         let text =
             format!("{} are well; `--source NAME` shows the steps of one", counted(well.len()));
-        lines.tell(Line::ok("sources", text));
+        lines.tell(CheckLine::ok("sources", text));
     }
     for ((step, text), names) in &notes {
-        lines.tell(Line::note("sources", format!("{}: {step}: {text}", named(names))));
+        lines.tell(CheckLine::note("sources", format!("{}: {step}: {text}", named(names))));
     }
     well.into_iter().for_each(|(_, own)| lines.count(own));
     bad.into_iter().for_each(|(_, own)| lines.add(own));

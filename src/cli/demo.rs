@@ -14,7 +14,8 @@ use super::{console, open};
 use crate::config;
 use crate::config::text::Environment;
 use crate::demo::ftp::FtpServer;
-use crate::demo::sftp::{Account, SftpServer};
+use crate::demo::sftp::DemoSftpAccount;
+use crate::demo::sftp::SftpServer;
 use crate::demo::{files, ftp, sftp};
 use crate::history::record::Trigger;
 use crate::model::Secret;
@@ -25,7 +26,7 @@ use crate::transfer::options::Options;
 use crate::transfer::progress::{Progress, Silent};
 
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct DemoArguments {
     /// Write into Azurite on this machine instead of a local folder.
     #[arg(long)]
     azurite: bool,
@@ -44,7 +45,7 @@ pub struct Arguments {
 const USER: &str = "user";
 const PASSWORD: &str = "password";
 
-pub async fn demo(arguments: Arguments) -> u8 {
+pub async fn demo(arguments: DemoArguments) -> u8 {
     let result = if arguments.serve { serve(arguments.root).await } else { show(&arguments).await };
     match result {
         Ok(code) => code,
@@ -62,17 +63,20 @@ struct Servers {
 
 async fn start(sftp_root: &Path, ftp_root: &Path, ports: (u16, u16)) -> Result<Servers> {
     let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let account = Some(Account { user: USER.into(), password: Secret::new(PASSWORD) });
-    let sftp_options =
-        sftp::Options { bind: local(ports.0), account, ..sftp::Options::new(sftp_root) };
+    let account = Some(DemoSftpAccount { user: USER.into(), password: Secret::new(PASSWORD) });
+    let sftp_options = sftp::DemoSftpOptions {
+        bind: local(ports.0),
+        account,
+        ..sftp::DemoSftpOptions::new(sftp_root)
+    };
     let sftp = SftpServer::start(sftp_options)
         .await
         .with_context(|| format!("starting the SFTP server on port {}", ports.0))?;
-    let ftp_options = crate::demo::ftp::shared::Options {
+    let ftp_options = crate::demo::ftp::shared::DemoFtpOptions {
         listen: local(ports.1),
         user: USER.into(),
         password: Secret::new(PASSWORD),
-        ..ftp::Options::new(ftp_root)
+        ..ftp::DemoFtpOptions::new(ftp_root)
     };
     let ftp = FtpServer::start(ftp_options)
         .await
@@ -106,7 +110,7 @@ fn generated(folder: &Path) -> Result<(PathBuf, PathBuf, PathBuf)> {
     Ok((sftp_root, ftp_root, growing))
 }
 
-async fn show(arguments: &Arguments) -> Result<u8> {
+async fn show(arguments: &DemoArguments) -> Result<u8> {
     if !arguments.azurite {
         make_way(&arguments.output)?;
     }
@@ -158,7 +162,7 @@ fn make_way(output: &Path) -> Result<()> {
         .with_context(|| format!("removing the output of an earlier demo, `{}`", output.display()))
 }
 
-fn configuration(arguments: &Arguments, servers: &Servers) -> String {
+fn configuration(arguments: &DemoArguments, servers: &Servers) -> String {
     let destination = if arguments.azurite {
         "connection_string = \"UseDevelopmentStorage=true\"\ncontainer = \"blobferry-demo\""
             .to_owned()

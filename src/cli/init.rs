@@ -5,14 +5,15 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use super::console;
-use super::exit::{NOTHING, UNUSABLE};
+use super::exit::NOTHING;
+use crate::cli::init_refused::{InitRefused, exists, unusable};
 use crate::config;
 use crate::config::text::Environment;
 use crate::model::chain;
 use crate::settings::SourceUrl;
 
 #[derive(Debug, Default, clap::Args)]
-pub struct Arguments {
+pub struct InitArguments {
     /// The file to write. One that is there already is left alone.
     #[arg(long, value_name = "FILE", env = "BLOBFERRY_CONFIG", default_value = crate::cli::configured::CONFIG)]
     config: PathBuf,
@@ -47,28 +48,18 @@ pub struct Arguments {
     force: bool,
 }
 
-/// Why there is no file.
-struct Refused {
-    code: u8,
-    text: String,
-}
-
-fn unusable(text: impl Into<String>) -> Refused {
-    Refused { code: UNUSABLE, text: text.into() }
-}
-
-pub fn init(arguments: Arguments) -> u8 {
+pub fn init(arguments: InitArguments) -> u8 {
     let asks = io::stdin().is_terminal() && io::stderr().is_terminal();
     match written(arguments, asks.then(|| io::stdin().lock())) {
         Ok(told) => console::data(&told),
-        Err(Refused { code, text }) => {
+        Err(InitRefused { code, text }) => {
             console::say(&format!("error: {text}"));
             code
         }
     }
 }
 
-fn written(arguments: Arguments, person: Option<impl BufRead>) -> Result<String, Refused> {
+fn written(arguments: InitArguments, person: Option<impl BufRead>) -> Result<String, InitRefused> {
     let (path, force) = (arguments.config.clone(), arguments.force);
     if path.exists() && !force {
         return Err(exists(&path));
@@ -80,15 +71,7 @@ fn written(arguments: Arguments, person: Option<impl BufRead>) -> Result<String,
     Ok(choice.next(&path))
 }
 
-fn exists(path: &Path) -> Refused {
-    unusable(format!(
-        "`{}` is there already and is left alone\nhint: `--force` replaces it, `--config FILE` \
-        names another",
-        path.display()
-    ))
-}
-
-fn write(path: &Path, text: &str, force: bool) -> Result<(), Refused> {
+fn write(path: &Path, text: &str, force: bool) -> Result<(), InitRefused> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true);
     // Also when somebody else makes the file between our look and our writing, it is left alone.
@@ -100,9 +83,10 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), Refused> {
     match options.open(path).and_then(|mut file| file.write_all(text.as_bytes())) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(exists(path)),
-        Err(error) => {
-            Err(Refused { code: NOTHING, text: format!("writing `{}`: {error}", path.display()) })
-        }
+        Err(error) => Err(InitRefused {
+            code: NOTHING,
+            text: format!("writing `{}`: {error}", path.display()),
+        }),
     }
 }
 
@@ -112,26 +96,29 @@ struct Choice {
     name: String,
     url: String,
     scheme: String,
-    login: Login,
+    login: InitLogin,
     host_key: Option<String>,
-    destination: Destination,
+    destination: InitDestination,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Login {
+enum InitLogin {
     None,
     Password(String),
     Key(String),
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Destination {
+enum InitDestination {
     Folder(String),
     Azure { account: String, container: String },
 }
 
 /// Asks `person`, if there is one, for what the flags leave open.
-fn choose(arguments: Arguments, mut person: Option<impl BufRead>) -> Result<Choice, Refused> {
+fn choose(
+    arguments: InitArguments,
+    mut person: Option<impl BufRead>,
+) -> Result<Choice, InitRefused> {
     let mut ask = |question: &str, default: &str| -> Option<String> {
         let shown = if default.is_empty() { String::new() } else { format!(" [{default}]") };
         let reader = person.as_mut()?;
@@ -161,8 +148,8 @@ fn choose(arguments: Arguments, mut person: Option<impl BufRead>) -> Result<Choi
         .or_else(|| if asked_url { ask("Its name", &suggested) } else { None })
         .unwrap_or(suggested);
     let login = match (arguments.private_key_file, arguments.password_env) {
-        (Some(file), _) => Login::Key(file),
-        (None, Some(variable)) => Login::Password(variable),
+        (Some(file), _) => InitLogin::Key(file),
+        (None, Some(variable)) => InitLogin::Password(variable),
         (None, None) if parsed.user.is_some() || parsed.scheme == "sftp" => {
             let variable = format!("{}_PASSWORD", name.to_ascii_uppercase().replace('-', "_"));
             let asked = if asked_url {
@@ -170,24 +157,24 @@ fn choose(arguments: Arguments, mut person: Option<impl BufRead>) -> Result<Choi
             } else {
                 None
             };
-            Login::Password(asked.unwrap_or(variable))
+            InitLogin::Password(asked.unwrap_or(variable))
         }
-        (None, None) => Login::None,
+        (None, None) => InitLogin::None,
     };
     let destination = match (arguments.account, arguments.container, arguments.folder) {
-        (Some(account), Some(container), _) => Destination::Azure { account, container },
-        (_, _, Some(folder)) => Destination::Folder(folder),
+        (Some(account), Some(container), _) => InitDestination::Azure { account, container },
+        (_, _, Some(folder)) => InitDestination::Folder(folder),
         _ => {
             let account =
                 if asked_url { ask("Storage account (empty: a local folder)", "") } else { None };
             match account {
-                Some(account) => Destination::Azure {
+                Some(account) => InitDestination::Azure {
                     account,
                     container: ask("Container", "landing").unwrap_or_else(|| "landing".into()),
                 },
                 None => {
                     let folder = if asked_url { ask("Local folder", "ingested") } else { None };
-                    Destination::Folder(folder.unwrap_or_else(|| "ingested".into()))
+                    InitDestination::Folder(folder.unwrap_or_else(|| "ingested".into()))
                 }
             }
         }
@@ -272,14 +259,14 @@ impl Choice {
             "[destination]".into(),
         ];
         match &self.destination {
-            Destination::Folder(folder) => lines.extend([
+            InitDestination::Folder(folder) => lines.extend([
                 format!("folder = {}                       # blobs as files, relative to this \
                     file", quoted(folder)),
                 "# account = \"contosodata\"                 # or Azure Blob Storage, by a managed \
                 identity".into(),
                 "# container = \"landing\"".into(),
             ]),
-            Destination::Azure { account, container } => lines.extend([
+            InitDestination::Azure { account, container } => lines.extend([
                 format!("account = {}                     # by a managed identity with the role \
                     Storage Blob Data Contributor", quoted(account)),
                 format!("container = {}", quoted(container)),
@@ -297,11 +284,11 @@ impl Choice {
             format!("url = {}", quoted(&self.url)),
         ]);
         match &self.login {
-            Login::None => {}
-            Login::Password(variable) => {
+            InitLogin::None => {}
+            InitLogin::Password(variable) => {
                 lines.push(format!("password = {{ env = {} }}", quoted(variable)))
             }
-            Login::Key(file) => lines.extend([
+            InitLogin::Key(file) => lines.extend([
                 format!("private_key_file = {}", quoted(file)),
                 "# passphrase = { env = \"KEY_PASSPHRASE\" }".into(),
             ]),
@@ -322,9 +309,9 @@ impl Choice {
     }
 
     /// The program must be able to read what it wrote: a file that it would refuse is not written.
-    fn check(&self, path: &Path, text: &str) -> Result<(), Refused> {
+    fn check(&self, path: &Path, text: &str) -> Result<(), InitRefused> {
         let mut environment = Environment::new();
-        if let Login::Password(variable) = &self.login {
+        if let InitLogin::Password(variable) = &self.login {
             environment.insert(variable.clone(), "a password".into());
         }
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -341,7 +328,7 @@ impl Choice {
         } else {
             format!(" --config {}", path.display())
         };
-        if let Login::Password(variable) = &self.login {
+        if let InitLogin::Password(variable) = &self.login {
             writeln!(text, "next: set {variable} to the password, then")
                 .expect("writing to a String does not fail");
         } else {
@@ -374,12 +361,12 @@ mod tests {
 
     const NOBODY: Option<Cursor<&[u8]>> = None;
 
-    fn flags(url: &str) -> Arguments {
-        Arguments { url: Some(url.into()), ..Arguments::default() }
+    fn flags(url: &str) -> InitArguments {
+        InitArguments { url: Some(url.into()), ..InitArguments::default() }
     }
 
     /// The choice that these flags make, its text read back.
-    fn check(arguments: Arguments) -> Choice {
+    fn check(arguments: InitArguments) -> Choice {
         let choice = choose(arguments, NOBODY).unwrap_or_else(|refused| panic!("{}", refused.text));
         choice
             .check(Path::new("ingest.toml"), &choice.text())
@@ -392,21 +379,21 @@ mod tests {
         let sftp = check(flags("sftp://ingest@sftp.acme.example:2222/outbound"));
         assert_eq!(
             (sftp.name.as_str(), &sftp.login),
-            ("acme", &Login::Password("ACME_PASSWORD".into()))
+            ("acme", &InitLogin::Password("ACME_PASSWORD".into()))
         );
-        let azure = Arguments {
+        let azure = InitArguments {
             account: Some("contosodata".into()),
             container: Some("landing".into()),
             ..flags("ftp://ftp.example.com")
         };
         let azure = check(azure);
-        assert_eq!((azure.login, azure.name.as_str()), (Login::None, "example"));
+        assert_eq!((azure.login, azure.name.as_str()), (InitLogin::None, "example"));
         assert_eq!(check(flags("file:///srv/In Box")).name, "in-box");
         assert_eq!(check(flags("ftps://u@10.0.0.7/x")).name, "10-0-0-7");
         assert_eq!(
-            check(Arguments { folder: Some("C:\\a \"b\"\n".into()), ..flags("ftp://x") })
+            check(InitArguments { folder: Some("C:\\a \"b\"\n".into()), ..flags("ftp://x") })
                 .destination,
-            Destination::Folder("C:\\a \"b\"\n".into())
+            InitDestination::Folder("C:\\a \"b\"\n".into())
         );
     }
 
@@ -447,33 +434,34 @@ mod tests {
             "{}",
             choice.text()
         );
-        assert_eq!(choice.login, Login::Password("H_PASSWORD".into()));
+        assert_eq!(choice.login, InitLogin::Password("H_PASSWORD".into()));
     }
 
     #[test]
     fn a_person_is_asked_for_what_is_open() {
         let answers = "ftps://acme@ftp.acme.example/out\n\nSECRET\ncontosodata\nraw\n";
-        let choice = choose(Arguments::default(), Some(Cursor::new(answers)))
+        let choice = choose(InitArguments::default(), Some(Cursor::new(answers)))
             .unwrap_or_else(|refused| panic!("{}", refused.text));
         assert_eq!(
             (choice.name.as_str(), &choice.login),
-            ("acme", &Login::Password("SECRET".into()))
+            ("acme", &InitLogin::Password("SECRET".into()))
         );
         assert_eq!(
             choice.destination,
-            Destination::Azure { account: "contosodata".into(), container: "raw".into() }
+            InitDestination::Azure { account: "contosodata".into(), container: "raw".into() }
         );
-        let nothing = choose(Arguments::default(), Some(Cursor::new("")))
+        let nothing = choose(InitArguments::default(), Some(Cursor::new("")))
             .map(|_| ())
             .map_err(|refused| refused.code);
-        assert_eq!(nothing, Err(UNUSABLE));
+        assert_eq!(nothing, Err(crate::cli::exit::UNUSABLE));
     }
 
     #[test]
     fn a_file_that_is_there_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ingest.toml");
-        let arguments = |force| Arguments { config: path.clone(), force, ..flags("file:///in") };
+        let arguments =
+            |force| InitArguments { config: path.clone(), force, ..flags("file:///in") };
         assert!(written(arguments(false), NOBODY).is_ok());
         std::fs::write(&path, "mine").unwrap();
         assert!(
@@ -484,7 +472,7 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
         assert!(written(arguments(true), NOBODY).is_ok());
         assert!(std::fs::read_to_string(&path).unwrap().contains("file:///in"));
-        let bad = Arguments {
+        let bad = InitArguments {
             config: folder.path().join("other.toml"),
             name: Some("No Name".into()),
             ..flags("file:///in")

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::configured::Configured;
 use super::console;
 use super::exit::NOTHING;
-use super::open::{self, Opened};
+use super::open::{self, OpenedConfig};
 use crate::config::text::Environment;
 use crate::history::run_id::run_id;
 use crate::ledger::error::LedgerError;
@@ -21,26 +21,26 @@ use crate::store::contract::Store;
 use crate::transfer::settings::{Archives, Source};
 
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct LedgerArguments {
     #[command(subcommand)]
-    action: Action,
+    action: LedgerAction,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Action {
+enum LedgerAction {
     /// Say what the ledger of each source holds. Changes nothing.
     ///
     /// Exit status: 0 all can be read, 1 some cannot, 2 unusable configuration, 3 none can be read.
-    Show(Given),
+    Show(LedgerGiven),
     /// Replace the ledger of each source by what the blobs in the container say of themselves.
     ///
     /// For a ledger that is damaged or lost. What was removed from the container since is fetched
     /// again by the next run, if the source still has it. Exit status as of `show`.
-    Rebuild(Given),
+    Rebuild(LedgerGiven),
 }
 
 #[derive(Debug, clap::Args)]
-struct Given {
+struct LedgerGiven {
     #[command(flatten)]
     configured: Configured,
     /// Print one JSON object for each source.
@@ -48,19 +48,20 @@ struct Given {
     json: bool,
 }
 
-pub async fn ledger(arguments: Arguments, environment: &Environment) -> u8 {
-    let (Action::Show(given) | Action::Rebuild(given)) = &arguments.action;
-    let Opened { config, store, redactor } = match open::open(&given.configured, environment) {
+pub async fn ledger(arguments: LedgerArguments, environment: &Environment) -> u8 {
+    let (LedgerAction::Show(given) | LedgerAction::Rebuild(given)) = &arguments.action;
+    let OpenedConfig { config, store, redactor } = match open::open(&given.configured, environment)
+    {
         Ok(opened) => opened,
         Err(unusable) => return unusable.tell(),
     };
     let (mut text, mut failed) = (String::new(), 0);
     for source in &config.sources {
         let done = match &arguments.action {
-            Action::Show(_) => show(&store, source)
+            LedgerAction::Show(_) => show(&store, source)
                 .await
                 .map(|overview| (of_overview(&overview), serde_json::json!(overview))),
-            Action::Rebuild(_) => rebuild(&store, source)
+            LedgerAction::Rebuild(_) => rebuild(&store, source)
                 .await
                 .map(|rebuilt| (of_rebuilt(&rebuilt), serde_json::json!(rebuilt))),
         };

@@ -9,7 +9,7 @@ use super::arrived::{self, ArrivedLine};
 use super::configured::Configured;
 use super::console;
 use super::exit::NOTHING;
-use super::open::{self, Opened};
+use super::open::{self, OpenedConfig};
 use super::since::since;
 use crate::config::text::Environment;
 use crate::history::files_by_name::began;
@@ -22,7 +22,7 @@ use crate::state::store::StateStore;
 use crate::store::contract::BlobInfo;
 
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct LsArguments {
     #[command(flatten)]
     configured: Configured,
     /// Only blobs whose names begin so.
@@ -43,11 +43,12 @@ pub struct Arguments {
     arrived: Option<OffsetDateTime>,
 }
 
-pub async fn ls(arguments: Arguments, environment: &Environment) -> u8 {
-    let Opened { config, store, redactor } = match open::open(&arguments.configured, environment) {
-        Ok(opened) => opened,
-        Err(unusable) => return unusable.tell(),
-    };
+pub async fn ls(arguments: LsArguments, environment: &Environment) -> u8 {
+    let OpenedConfig { config, store, redactor } =
+        match open::open(&arguments.configured, environment) {
+            Ok(opened) => opened,
+            Err(unusable) => return unusable.tell(),
+        };
     if let Some(since) = arguments.arrived {
         let state = StateStore::new(store, redactor.clone(), Policy::default());
         let sources: Vec<String> = config.sources.into_iter().map(|source| source.name).collect();

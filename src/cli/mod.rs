@@ -11,6 +11,7 @@ mod exit;
 mod expect;
 mod find;
 mod init;
+mod init_refused;
 mod ledger;
 mod ls;
 mod open;
@@ -36,7 +37,7 @@ use crate::state::store::StateStore;
 /// Brings files from FTP, FTPS and SFTP servers into Azure Blob Storage: whole, proven and on time.
 #[derive(Debug, Parser)]
 #[command(name = "blobferry", version, propagate_version = true)]
-struct Arguments {
+struct BlobferryArguments {
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -47,17 +48,17 @@ enum Command {
     ///
     /// Exit status: 0 all well, 1 some files failed or the run is degraded,
     /// 2 unusable configuration, 3 nothing could be done.
-    Run(run::Arguments),
+    Run(run::RunArguments),
     /// Show what a run would do now, and change nothing.
-    Plan(plan::Arguments),
+    Plan(plan::PlanArguments),
     /// Try everything that a run needs, step by step, and say what to mend.
     ///
     /// Changes nothing but for small blobs below `_blobferry/` that it writes and removes, in a
     /// container that it creates if a run would. Exit status: 0 all well, 1 some sources failed, 2
     /// unusable configuration, 3 the destination or every source failed.
-    Check(check::Arguments),
+    Check(check::CheckArguments),
     /// List blobs in the container: size, modified time, checksum, name.
-    Ls(ls::Arguments),
+    Ls(ls::LsArguments),
     /// Find files by their names: which arrived, fail, wait or are gone, by which run.
     ///
     /// Reads the manifests of runs, newest first. Exit status: 0 found, 1 nothing has this name, 2
@@ -80,24 +81,24 @@ enum Command {
         words: expect::ExpectWords,
     },
     /// Look at the record of what was ingested, or make it anew from the blobs.
-    Ledger(ledger::Arguments),
+    Ledger(ledger::LedgerArguments),
     /// Check on live storage what the ledger, the manifests and the reports of runs claim. Changes
     /// nothing.
     ///
     /// Exit status: 0 all of it holds, 1 something does not, 2 unusable configuration, 3 storage
     /// could not be read.
-    Audit(audit::Arguments),
+    Audit(audit::AuditArguments),
     /// Try it without any cloud: embedded servers, generated files, two runs into a local folder.
-    Demo(demo::Arguments),
+    Demo(demo::DemoArguments),
     /// Write a commented configuration file, from flags or from a few questions.
-    Init(init::Arguments),
+    Init(init::InitArguments),
     /// Be the custom handler of an Azure Functions app; the host's default where no command is
     /// given.
     ///
     /// With `--status`: show the status page to a browser on this machine instead.
-    Serve(serve::Arguments),
+    Serve(serve::ServeArguments),
     /// Print the JSON Schema of the configuration file.
-    Schema(reference::Arguments),
+    Schema(reference::ReferenceArguments),
     /// Print completions for a shell, as for bash: `blobferry completions bash >
     /// /etc/bash_completion.d/blobferry`.
     Completions(completions::Completions),
@@ -121,7 +122,7 @@ pub fn main() -> u8 {
 }
 
 async fn command() -> u8 {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match BlobferryArguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are no errors: clap knows where each belongs.
@@ -135,10 +136,10 @@ async fn command() -> u8 {
     let command = match arguments.command {
         Some(command) => command,
         None if environment.contains_key(crate::handler::host::PORT) => {
-            Command::Serve(serve::Arguments::none_given(&environment))
+            Command::Serve(serve::ServeArguments::none_given(&environment))
         }
         None => {
-            console::say(&Arguments::command().render_help().to_string());
+            console::say(&BlobferryArguments::command().render_help().to_string());
             return UNUSABLE;
         }
     };
@@ -155,9 +156,9 @@ async fn command() -> u8 {
         Command::Serve(arguments) => serve::serve(arguments, &environment).await,
         Command::Init(arguments) => init::init(arguments),
         Command::Completions(arguments) => {
-            completions::completions(&arguments, Arguments::command())
+            completions::completions(&arguments, BlobferryArguments::command())
         }
-        Command::Man(arguments) => completions::man(&arguments, Arguments::command()),
+        Command::Man(arguments) => completions::man(&arguments, BlobferryArguments::command()),
         Command::Schema(arguments) => reference::print(&arguments),
     }
 }
@@ -168,7 +169,7 @@ async fn look_for(
     words: find::FindWords,
     environment: &BTreeMap<String, String>,
 ) -> u8 {
-    let open::Opened { config, store, redactor } = match open::open(configured, environment) {
+    let open::OpenedConfig { config, store, redactor } = match open::open(configured, environment) {
         Ok(opened) => opened,
         Err(unusable) => return unusable.tell(),
     };
@@ -193,7 +194,7 @@ async fn judge(
     words: &expect::ExpectWords,
     environment: &BTreeMap<String, String>,
 ) -> u8 {
-    let open::Opened { config, store, redactor } = match open::open(configured, environment) {
+    let open::OpenedConfig { config, store, redactor } = match open::open(configured, environment) {
         Ok(opened) => opened,
         Err(unusable) => return unusable.tell(),
     };

@@ -17,9 +17,10 @@ use crate::model::redactor::Redactor;
 use crate::model::{Secret, chain};
 use crate::runtime::platform::Hosting;
 use crate::state::apart::Apart;
+use crate::store::azure::AzureIdentity;
 use crate::store::azure::{
-    AzureQueue, AzureSettings, AzureStore, ContainerCreation, Credential, Identity, ManagedId,
-    Principal, PrincipalProof, QueueSettings, TrustedRoots, credential, parse_connection_string,
+    AzureQueue, AzureSettings, AzureStore, ContainerCreation, Credential, ManagedId, Principal,
+    PrincipalProof, QueueSettings, TrustedRoots, credential, parse_connection_string,
 };
 use crate::store::contract::Store;
 use crate::store::folder::FolderStore;
@@ -43,7 +44,7 @@ impl Unusable {
 }
 
 /// What most commands begin with.
-pub struct Opened {
+pub struct OpenedConfig {
     /// The configuration, with only the sources that were asked for.
     pub config: Config,
     /// Its store; nothing was asked of it yet.
@@ -53,10 +54,10 @@ pub struct Opened {
 }
 
 /// Reads the configuration that `configured` names, and opens its store.
-pub fn open(configured: &Configured, environment: &Environment) -> Result<Opened, Unusable> {
+pub fn open(configured: &Configured, environment: &Environment) -> Result<OpenedConfig, Unusable> {
     let config = config(configured, environment)?;
     let store = store(&config.destination, config.state.as_ref())?;
-    Ok(Opened { redactor: redactor(&config), store, config })
+    Ok(OpenedConfig { redactor: redactor(&config), store, config })
 }
 
 /// The configuration that `configured` names, with only the sources that it names.
@@ -274,7 +275,7 @@ pub fn queue_settings(
     let service = Url::parse(&service)
         .map_err(|error| Unusable(format!("{setting}__queueServiceUri is no URL: {error}")))?;
     let client_id = part("clientId").or_else(|| given("AZURE_CLIENT_ID")).cloned();
-    let identity = Identity::Managed { id: client_id.map(ManagedId::Client) };
+    let identity = AzureIdentity::Managed { id: client_id.map(ManagedId::Client) };
     let credential = credential(&identity, &trust)
         .map_err(|error| Unusable(format!("{setting}__clientId: {error}")))?;
     Ok(QueueSettings {
@@ -421,18 +422,18 @@ fn insights_credential(
     };
     let named = authentication.client_id;
     let identity = match of_store {
-        Some(Identity::Managed { id }) => {
-            Identity::Managed { id: named.map(ManagedId::Client).or(id) }
+        Some(AzureIdentity::Managed { id }) => {
+            AzureIdentity::Managed { id: named.map(ManagedId::Client).or(id) }
         }
-        Some(Identity::Workload { client_id }) => {
-            Identity::Workload { client_id: named.or(client_id) }
+        Some(AzureIdentity::Workload { client_id }) => {
+            AzureIdentity::Workload { client_id: named.or(client_id) }
         }
         Some(other) => other,
         None => {
             let id = named.or_else(|| {
                 environment.get("AZURE_CLIENT_ID").filter(|id| !id.is_empty()).cloned()
             });
-            Identity::Managed { id: id.map(ManagedId::Client) }
+            AzureIdentity::Managed { id: id.map(ManagedId::Client) }
         }
     };
     credential(&identity, &trust).map(Some).map_err(|error| error.to_string())
@@ -458,8 +459,9 @@ pub fn redactor(config: &Config) -> Redactor {
             Account::Sas { sas, .. } => secrets.extend(signatures(sas)),
             Account::Identity {
                 identity:
-                    Identity::ServicePrincipal(Principal {
-                        proof: PrincipalProof::Secret(secret), ..
+                    AzureIdentity::ServicePrincipal(Principal {
+                        proof: PrincipalProof::Secret(secret),
+                        ..
                     }),
                 ..
             } => secrets.push(secret.clone()),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::configured::Configured;
 use super::console;
-use super::open::{self, Opened};
+use super::open::{self, OpenedConfig};
 use crate::config::Destination;
 use crate::config::text::Environment;
 use crate::model::failure::Failure;
@@ -17,7 +17,7 @@ use crate::telemetry::{self, Console};
 use crate::transfer::options::Options;
 
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct PlanArguments {
     #[command(flatten)]
     configured: Configured,
     /// Print the plan as JSON.
@@ -25,11 +25,12 @@ pub struct Arguments {
     json: bool,
 }
 
-pub async fn plan(arguments: Arguments, environment: &Environment) -> u8 {
-    let Opened { config, store, redactor } = match open::open(&arguments.configured, environment) {
-        Ok(opened) => opened,
-        Err(unusable) => return unusable.tell(),
-    };
+pub async fn plan(arguments: PlanArguments, environment: &Environment) -> u8 {
+    let OpenedConfig { config, store, redactor } =
+        match open::open(&arguments.configured, environment) {
+            Ok(opened) => opened,
+            Err(unusable) => return unusable.tell(),
+        };
     if let Err(unusable) = open::must_be_on(&arguments.configured, &config) {
         return unusable.tell();
     }
@@ -81,7 +82,7 @@ fn exit_code(plans: &[Plan]) -> u8 {
 }
 
 fn json(plans: &[Plan]) -> serde_json::Value {
-    let plans: Vec<_> = plans.iter().map(|plan| one(plan)).collect();
+    let plans: Vec<_> = plans.iter().map(one).collect();
     plans.into()
 }
 

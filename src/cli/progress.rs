@@ -17,7 +17,7 @@ const MANY: usize = 20;
 /// Bars on standard error.
 pub struct Bars {
     all: MultiProgress,
-    state: Mutex<State>,
+    state: Mutex<ProgressState>,
     colours: Colours,
 }
 
@@ -41,7 +41,7 @@ impl Colours {
     }
 }
 
-struct State {
+struct ProgressState {
     sources: BTreeMap<String, Bar>,
     /// There is one where there are several sources.
     total: Option<ProgressBar>,
@@ -87,7 +87,7 @@ impl Bars {
             bar.set_prefix("in all");
             bar
         });
-        Self { all, state: Mutex::new(State { sources, total }), colours }
+        Self { all, state: Mutex::new(ProgressState { sources, total }), colours }
     }
 
     /// Writes lines above the bars.
@@ -96,7 +96,7 @@ impl Bars {
         drop(self.all.println(text.trim_end()));
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ProgressState> {
         self.state.lock().expect("no code panics while it holds this lock")
     }
 
@@ -114,7 +114,7 @@ impl Bars {
     }
 }
 
-impl State {
+impl ProgressState {
     /// A source has ended; with the last of them the sum ends, too.
     fn ended(&self) {
         self.tell();

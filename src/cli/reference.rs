@@ -5,17 +5,17 @@ use std::fmt::Write as _;
 
 use super::console;
 use crate::config::{expect, keys, schema, servers, tables};
-use crate::settings::{Key, Kind};
+use crate::settings::{SettingKey, ValueKind};
 use crate::source::DRIVERS;
 
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct ReferenceArguments {
     /// The same as a page for people, in Markdown.
     #[arg(long)]
     markdown: bool,
 }
 
-pub fn print(arguments: &Arguments) -> u8 {
+pub fn print(arguments: &ReferenceArguments) -> u8 {
     let text = if arguments.markdown { markdown() } else { format!("{:#}\n", schema::schema()) };
     console::data(&text)
 }
@@ -67,7 +67,7 @@ The file is `ingest.toml`, or what `--config` or `BLOBFERRY_CONFIG` names. Unkno
 - Sizes have units: `\"64 MiB\"`, `\"10 GB\"`. Durations too: `\"500ms\"`, `\"90s\"`, `\"15m\"`, `\"6h\"`, `\"7d\"`.
 ";
 
-fn table(text: &mut String, title: &str, about: &str, keys: &[Key]) {
+fn table(text: &mut String, title: &str, about: &str, keys: &[SettingKey]) {
     write!(text, "\n## {title}\n\n{about}\n\n| setting | value | meaning |\n|---|---|---|\n")
         .expect(WRITES);
     for key in keys {
@@ -78,18 +78,18 @@ fn table(text: &mut String, title: &str, about: &str, keys: &[Key]) {
 
 const WRITES: &str = "writing to a String does not fail";
 
-fn kind(kind: Kind) -> String {
+fn kind(kind: ValueKind) -> String {
     match kind {
-        Kind::Text => "text".into(),
-        Kind::Secret => "secret".into(),
-        Kind::Integer { min, max } => format!("number, {min} to {max}"),
-        Kind::Size => "size".into(),
-        Kind::Duration => "duration".into(),
-        Kind::Flag => "`true`, `false`".into(),
-        Kind::OneOf(words) => {
+        ValueKind::Text => "text".into(),
+        ValueKind::Secret => "secret".into(),
+        ValueKind::Integer { min, max } => format!("number, {min} to {max}"),
+        ValueKind::Size => "size".into(),
+        ValueKind::Duration => "duration".into(),
+        ValueKind::Flag => "`true`, `false`".into(),
+        ValueKind::OneOf(words) => {
             words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
         }
-        Kind::Secrets => "list of secrets".into(),
-        Kind::List => "list of texts".into(),
+        ValueKind::Secrets => "list of secrets".into(),
+        ValueKind::List => "list of texts".into(),
     }
 }

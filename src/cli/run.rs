@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::configured::Configured;
 use super::console;
-use super::open::{self, Opened, Unusable};
+use super::open::{self, OpenedConfig, Unusable};
 use super::progress::{Bars, Colours};
 use crate::config::text::Environment;
 use crate::history::record::Trigger;
@@ -23,7 +23,7 @@ use crate::transfer::options::Options;
 use crate::transfer::progress::{Progress, Silent};
 
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct RunArguments {
     #[command(flatten)]
     configured: Configured,
     /// Fetch files that match this glob again though they are known; may be given several times.
@@ -44,7 +44,7 @@ pub struct Arguments {
     verbose: bool,
 }
 
-pub async fn run(arguments: Arguments, environment: &Environment) -> u8 {
+pub async fn run(arguments: RunArguments, environment: &Environment) -> u8 {
     // From here on, being told to stop leaves a report.
     let signals = Signals::new();
     let colours = Colours::wanted(environment);
@@ -61,7 +61,7 @@ pub async fn run(arguments: Arguments, environment: &Environment) -> u8 {
     }
 }
 
-fn check_globs(arguments: &Arguments) -> Result<(), Unusable> {
+fn check_globs(arguments: &RunArguments) -> Result<(), Unusable> {
     let check = |glob: &String| {
         crate::rules::patterns::Patterns::new(
             "/".into(),
@@ -80,8 +80,8 @@ fn check_globs(arguments: &Arguments) -> Result<(), Unusable> {
 }
 
 async fn go(
-    arguments: Arguments,
-    Opened { config, store, redactor }: Opened,
+    arguments: RunArguments,
+    OpenedConfig { config, store, redactor }: OpenedConfig,
     environment: &Environment,
     colours: Colours,
     signals: Signals,
@@ -179,7 +179,7 @@ enum ReportForm {
 }
 
 impl ReportForm {
-    fn of(arguments: &Arguments) -> Self {
+    fn of(arguments: &RunArguments) -> Self {
         match (arguments.json, arguments.quiet) {
             (true, _) => Self::Json,
             (false, true) => Self::Quiet,

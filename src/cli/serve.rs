@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::configured::Configured;
+use super::configured::{CONFIG, Configured};
 use super::console;
-use super::open::{self, Opened, Unusable};
+use super::open::{self, OpenedConfig, Unusable};
 use crate::config::text::Environment;
 use crate::config::{Config, QUEUE};
 use crate::handler::host::APP_ROOT;
 use crate::handler::page::local::Local;
-use crate::handler::resources::{Given, Ready, Work};
+use crate::handler::resources::{QueueWork, Ready, RunResources};
 use crate::handler::{console as lines, server};
 use crate::ledger::LedgerCache;
 use crate::runtime::platform::Hosting;
@@ -19,9 +19,9 @@ use crate::telemetry::lines::LineOut;
 use crate::telemetry::{self, Console, Watched};
 
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct ServeArguments {
     /// The configuration file; looked for beside host.json too.
-    #[arg(long, value_name = "FILE", env = "BLOBFERRY_CONFIG", default_value = crate::cli::configured::CONFIG)]
+    #[arg(long, value_name = "FILE", env = "BLOBFERRY_CONFIG", default_value = CONFIG)]
     config: PathBuf,
     /// Not the handler: show the status page to a browser on this machine, and print its address.
     #[arg(long)]
@@ -31,7 +31,7 @@ pub struct Arguments {
     port: u16,
 }
 
-impl Arguments {
+impl ServeArguments {
     /// What holds where no command was given.
     pub fn none_given(environment: &Environment) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl Arguments {
     }
 }
 
-pub async fn serve(arguments: Arguments, environment: &Environment) -> u8 {
+pub async fn serve(arguments: ServeArguments, environment: &Environment) -> u8 {
     if arguments.status {
         return status(arguments, environment).await;
     }
@@ -58,7 +58,7 @@ pub async fn serve(arguments: Arguments, environment: &Environment) -> u8 {
 }
 
 /// Shows the status page until Ctrl-C.
-async fn status(arguments: Arguments, environment: &Environment) -> u8 {
+async fn status(arguments: ServeArguments, environment: &Environment) -> u8 {
     let ready = match looked_at(arguments.config, environment) {
         Ok(ready) => ready,
         Err(unusable) => return unusable.tell(),
@@ -84,7 +84,7 @@ async fn status(arguments: Arguments, environment: &Environment) -> u8 {
 
 /// What the status page needs: it only reads, and writes no log files.
 fn looked_at(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> {
-    let Opened { config, store, redactor } = open::open(
+    let OpenedConfig { config, store, redactor } = open::open(
         &Configured { config: found(config, environment), sources: Vec::new() },
         environment,
     )?;
@@ -150,7 +150,7 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
     let open = move || {
         let store =
             open::store(&destination, state.as_ref()).map_err(|Unusable(problem)| problem)?;
-        Ok(Given { store, limits: open::limits(&limits) })
+        Ok(RunResources { store, limits: open::limits(&limits) })
     };
     Ok(Ready {
         sources: config.sources,
@@ -167,13 +167,13 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
 }
 
 /// The queue, if work goes by it.
-fn work(config: &Config, environment: &Environment) -> Result<Option<Work>, Unusable> {
+fn work(config: &Config, environment: &Environment) -> Result<Option<QueueWork>, Unusable> {
     if !config.dispatch.by_queue.unwrap_or(Hosting::of(environment).in_azure()) {
         return Ok(None);
     }
     let settings = open::queue_settings(config, environment)?;
     let open = move || open::queue(&settings).map_err(|Unusable(problem)| problem);
-    Ok(Some(Work {
+    Ok(Some(QueueWork {
         queue: open().map_err(Unusable)?,
         open: Box::new(open),
         sizes: config.dispatch.sizes,

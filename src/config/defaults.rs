@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::keys;
 use crate::config::text::{DEFAULTS, RawSection};
-use crate::settings::{Key, Section, SettingError, SourceUrl, Value};
+use crate::settings::{Section, SettingError, SettingKey, SourceUrl, Value};
 use crate::source::DRIVERS;
 
 /// What each source must say itself.
@@ -20,10 +20,10 @@ const EITHER: &[&[&str]] = &[
 ];
 
 /// The settings that may stand there: those of all protocols.
-pub fn default_keys() -> Vec<Key> {
+pub fn default_keys() -> Vec<SettingKey> {
     let own = DRIVERS.iter().flat_map(|driver| driver.keys);
     let all = keys::SOURCE.iter().chain(own).copied();
-    let mut all: Vec<Key> = all.filter(|key| !OWN.contains(&key.name)).collect();
+    let mut all: Vec<SettingKey> = all.filter(|key| !OWN.contains(&key.name)).collect();
     all.sort_by_key(|key| key.name);
     all.dedup_by_key(|key| key.name);
     all

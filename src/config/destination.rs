@@ -6,7 +6,8 @@ use super::identity;
 use super::text::Environment;
 use crate::model::Secret;
 use crate::settings::{Section, SettingError};
-use crate::store::azure::{Identity, TrustedRoots, illegal_container};
+use crate::store::azure::AzureIdentity;
+use crate::store::azure::{TrustedRoots, illegal_container};
 
 /// Where blobs go.
 #[derive(Clone, Debug)]
@@ -45,7 +46,7 @@ pub enum Account {
         /// URL without a query.
         endpoint: String,
         /// Who we are.
-        identity: Identity,
+        identity: AzureIdentity,
     },
 }
 

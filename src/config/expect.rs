@@ -11,75 +11,83 @@ use crate::model::printable;
 use crate::rules::expect::{Expectation, ExpectedWhen, Severity};
 use crate::rules::expect_due::{DeadlineTimes, Deadlines, all_days, date, days};
 use crate::rules::expect_files::ExpectedFiles;
-use crate::settings::{Key, Kind, Section, SettingError};
+use crate::settings::{Section, SettingError, SettingKey, ValueKind};
 use crate::transfer::settings::Source;
 
 /// `[[source.expect]]`.
-pub const KEYS: &[Key] = &[
-    Key {
+pub const KEYS: &[SettingKey] = &[
+    SettingKey {
         name: "name",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Name of the expectation: lower-case letters, digits and `-`, unique in its source.",
     },
-    Key {
+    SettingKey {
         name: "files",
-        kind: Kind::List,
+        kind: ValueKind::List,
         doc: "Globs below the URL's path, with dates as `{yyyyMMdd}`, which tell the day of the \
             deadline. Default: `include`.",
     },
-    Key {
+    SettingKey {
         name: "by",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Time of day by which the files are to be stored, as \"07:00\", on the source's clock \
             (`time_zone`).",
     },
-    Key {
+    SettingKey {
         name: "cron",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Deadlines as a cron expression of five fields on the same clock, instead of `by`.",
     },
-    Key {
+    SettingKey {
         name: "max_age",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         doc: "Freshness instead of deadlines: the newest file was stored at most so long ago.",
     },
-    Key {
+    SettingKey {
         name: "days",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Days of the week that have deadlines, as \"mon-fri\" or \"mon,thu\". Default: all.",
     },
-    Key { name: "except", kind: Kind::List, doc: "Days without a deadline, as \"2026-12-25\"." },
-    Key {
+    SettingKey {
+        name: "except",
+        kind: ValueKind::List,
+        doc: "Days without a deadline, as \"2026-12-25\".",
+    },
+    SettingKey {
         name: "except_file",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "File of days without a deadline, one a line, `#` begins a comment; relative to this \
             file.",
     },
-    Key {
+    SettingKey {
         name: "window",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         doc: "What was stored so long before a deadline counts. Default: since the deadline \
             before, at most \"7d\".",
     },
-    Key {
+    SettingKey {
         name: "grace",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         doc: "How long files are late before they are missed. Default \"0s\".",
     },
-    Key {
+    SettingKey {
         name: "min_count",
-        kind: Kind::Integer { min: 0, max: 1_000_000 },
+        kind: ValueKind::Integer { min: 0, max: 1_000_000 },
         doc: "Files that are expected, at least. Default 1.",
     },
-    Key {
+    SettingKey {
         name: "max_count",
-        kind: Kind::Integer { min: 0, max: 1_000_000 },
+        kind: ValueKind::Integer { min: 0, max: 1_000_000 },
         doc: "Files that are expected, at most. Default: any number.",
     },
-    Key { name: "min_size", kind: Kind::Size, doc: "Smaller files do not count. Default \"0 B\"." },
-    Key {
+    SettingKey {
+        name: "min_size",
+        kind: ValueKind::Size,
+        doc: "Smaller files do not count. Default \"0 B\".",
+    },
+    SettingKey {
         name: "severity",
-        kind: Kind::OneOf(&["error", "warn"]),
+        kind: ValueKind::OneOf(&["error", "warn"]),
         doc: "`error`: a missed window makes the run degraded; `warn`: it changes no exit status. \
             Default `error`.",
     },

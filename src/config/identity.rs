@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::text::Environment;
 use crate::settings::{Section, SettingError};
+use crate::store::azure::AzureIdentity;
 use crate::store::azure::{
-    Certified, Identity, ManagedId, PUBLIC_AUTHORITY, Principal, PrincipalProof, TrustedRoots,
+    Certified, ManagedId, PUBLIC_AUTHORITY, Principal, PrincipalProof, TrustedRoots,
 };
 
 /// The settings of an identity.
@@ -25,7 +26,7 @@ pub fn who(
     endpoint: &str,
     folder: &Path,
     environment: &Environment,
-) -> Result<Identity, SettingError> {
+) -> Result<AzureIdentity, SettingError> {
     if !endpoint.starts_with("https://") {
         return Err(section
             .error("endpoint", "is not `https://…`; an identity's token goes over https only"));
@@ -50,10 +51,10 @@ pub fn who(
         set.or_else(|| environment.get(name).filter(|value| !value.is_empty()).cloned())
     };
     match kind {
-        "workload" => Ok(Identity::Workload {
+        "workload" => Ok(AzureIdentity::Workload {
             client_id: or_variable(section.text("client_id")?, "AZURE_CLIENT_ID"),
         }),
-        "cli" => Ok(Identity::Cli),
+        "cli" => Ok(AzureIdentity::Cli),
         "service-principal" => {
             let needed = |key: &str, name: &str| {
                 or_variable(section.text(key)?, name).ok_or_else(|| {
@@ -61,7 +62,7 @@ pub fn who(
                         .error(key, format!("is missing; allowed is its value here or in {name}"))
                 })
             };
-            Ok(Identity::ServicePrincipal(Principal {
+            Ok(AzureIdentity::ServicePrincipal(Principal {
                 tenant: needed("tenant", "AZURE_TENANT_ID")?,
                 client_id: needed("client_id", "AZURE_CLIENT_ID")?,
                 proof: proof(section, folder, environment)?,
@@ -73,7 +74,7 @@ pub fn who(
     }
 }
 
-fn managed(section: &Section, environment: &Environment) -> Result<Identity, SettingError> {
+fn managed(section: &Section, environment: &Environment) -> Result<AzureIdentity, SettingError> {
     let mut ids = Vec::new();
     for (key, made) in [
         ("client_id", ManagedId::Client as fn(String) -> _),
@@ -87,10 +88,10 @@ fn managed(section: &Section, environment: &Environment) -> Result<Identity, Set
     match &ids[..] {
         [_, (second, _), ..] => Err(section
             .error(second, "stands beside another name of the identity; allowed is one of them")),
-        [(_, id)] => Ok(Identity::Managed { id: Some(id.clone()) }),
+        [(_, id)] => Ok(AzureIdentity::Managed { id: Some(id.clone()) }),
         [] => {
             let id = environment.get("AZURE_CLIENT_ID").filter(|id| !id.is_empty()).cloned();
-            Ok(Identity::Managed { id: id.map(ManagedId::Client) })
+            Ok(AzureIdentity::Managed { id: id.map(ManagedId::Client) })
         }
     }
 }

@@ -1,464 +1,476 @@
 //! The settings that do not belong to one protocol, with what the schema says of them.
 
-use crate::settings::{Key, Kind};
+use crate::settings::{SettingKey, ValueKind};
 
 pub use super::service_keys::{DISPATCH, LOG, TELEMETRY};
 
 /// `[destination]`.
-pub const DESTINATION: &[Key] = &[
-    Key {
+pub const DESTINATION: &[SettingKey] = &[
+    SettingKey {
         name: "connection_string",
-        kind: Kind::Secret,
+        kind: ValueKind::Secret,
         doc: "Connection string of the storage account; `UseDevelopmentStorage=true` is Azurite.",
     },
-    Key {
+    SettingKey {
         name: "account",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Name of the storage account, reached by an identity or with `sas`.",
     },
-    Key {
+    SettingKey {
         name: "endpoint",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "URL of the blob service, instead of `account`.",
     },
-    Key {
+    SettingKey {
         name: "identity",
-        kind: Kind::OneOf(&["managed", "workload", "service-principal", "cli"]),
+        kind: ValueKind::OneOf(&["managed", "workload", "service-principal", "cli"]),
         doc: "Who we are to the account: a managed identity, a Kubernetes workload, an application \
             with a secret or a certificate, or whoever is logged in with `az login`. Default \
             `managed`.",
     },
-    Key {
+    SettingKey {
         name: "client_id",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Client id of a user-assigned identity or of an application. Default: the \
             environment's AZURE_CLIENT_ID, if set.",
     },
-    Key {
+    SettingKey {
         name: "object_id",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Object id of a user-assigned identity, instead of `client_id`.",
     },
-    Key {
+    SettingKey {
         name: "resource_id",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Resource id of a user-assigned identity, `/subscriptions/…`, instead of `client_id`.",
     },
-    Key {
+    SettingKey {
         name: "tenant",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Directory of an application. Default: the environment's AZURE_TENANT_ID.",
     },
-    Key {
+    SettingKey {
         name: "client_secret",
-        kind: Kind::Secret,
+        kind: ValueKind::Secret,
         doc: "Secret of an application. Default: the environment's AZURE_CLIENT_SECRET, if set.",
     },
-    Key {
+    SettingKey {
         name: "client_certificate_file",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Certificate of an application with its RSA key, PEM, relative to this file. Default: \
             the environment's AZURE_CLIENT_CERTIFICATE_PATH, if set.",
     },
-    Key {
+    SettingKey {
         name: "ca_file",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Authorities to trust beside the machine's own, PEM, relative to this file: where a \
             firewall opens TLS on the way to storage.",
     },
-    Key {
+    SettingKey {
         name: "sas",
-        kind: Kind::Secret,
+        kind: ValueKind::Secret,
         doc: "Shared access signature with the rights to read, add, create, write, delete and \
             list.",
     },
-    Key { name: "container", kind: Kind::Text, doc: "Container that blobs go to." },
-    Key {
+    SettingKey { name: "container", kind: ValueKind::Text, doc: "Container that blobs go to." },
+    SettingKey {
         name: "create_container",
-        kind: Kind::Flag,
+        kind: ValueKind::Flag,
         doc: "Whether a missing container is created. Default true.",
     },
-    Key {
+    SettingKey {
         name: "api_version",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "`x-ms-version` to ask for, for services that do not know the newest.",
     },
-    Key {
+    SettingKey {
         name: "folder",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "A local folder instead of Azure, relative to this file.",
     },
 ];
 
 /// `[limits]`.
-pub const LIMITS: &[Key] = &[
-    Key {
+pub const LIMITS: &[SettingKey] = &[
+    SettingKey {
         name: "transfers",
-        kind: Kind::Integer { min: 1, max: 1024 },
+        kind: ValueKind::Integer { min: 1, max: 1024 },
         doc: "Files on their way to the store at once, over all sources, from the first byte to the \
             commit. A run begins with 64, and takes more while that brings more files a second. \
             Default 256.",
     },
-    Key {
+    SettingKey {
         name: "files",
-        kind: Kind::Integer { min: 1, max: 1_000_000_000 },
+        kind: ValueKind::Integer { min: 1, max: 1_000_000_000 },
         doc: "Files of one source that a run does something about; further ones are deferred to \
             the next run. Some 250 bytes of memory each. Default 1000000.",
     },
-    Key {
+    SettingKey {
         name: "entries",
-        kind: Kind::Integer { min: 1, max: 1_000_000_000_000 },
+        kind: ValueKind::Integer { min: 1, max: 1_000_000_000_000 },
         doc: "Lines of one source's listing, whatever they say; it is ended there. Default \
             50000000.",
     },
-    Key {
+    SettingKey {
         name: "memory",
-        kind: Kind::Size,
+        kind: ValueKind::Size,
         doc: "Bytes of file content held in memory at once; what waits to be listed may take three \
             eighths as much. Default \"256 MiB\", at least \"32 MiB\".",
     },
-    Key {
+    SettingKey {
         name: "temp",
-        kind: Kind::Size,
+        kind: ValueKind::Size,
         doc: "Bytes of archives in temporary files at once. Default: the smaller of \"4 GiB\" and \
             half of what is free.",
     },
-    Key {
+    SettingKey {
         name: "temp_folder",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Where temporary files go. Default: the system's folder.",
     },
-    Key {
+    SettingKey {
         name: "blocks",
-        kind: Kind::Integer { min: 1, max: 64 },
+        kind: ValueKind::Integer { min: 1, max: 64 },
         doc: "Blocks of one blob on their way at once. Default 4.",
     },
-    Key {
+    SettingKey {
         name: "archive_bytes",
-        kind: Kind::Size,
+        kind: ValueKind::Size,
         doc: "What one archive may unpack to. Default \"64 GiB\".",
     },
-    Key {
+    SettingKey {
         name: "archive_ratio",
-        kind: Kind::Integer { min: 1, max: 1_000_000 },
+        kind: ValueKind::Integer { min: 1, max: 1_000_000 },
         doc: "Unpacked bytes per packed byte of an archive, looked at beyond 1 GiB. Default 2000.",
     },
-    Key {
+    SettingKey {
         name: "archive_time",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         doc: "How long reading one archive may take. Default \"1h\".",
     },
-    Key {
+    SettingKey {
         name: "archive_members",
-        kind: Kind::Integer { min: 1, max: 100_000_000 },
+        kind: ValueKind::Integer { min: 1, max: 100_000_000 },
         doc: "Members of one archive. Default 1000000.",
     },
-    Key {
+    SettingKey {
         name: "late_after",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         doc: "How long a file may be young, changing or unreachable, or a source be left to one \
             other run, before the run is degraded; sources may set their own. Default \"24h\".",
     },
 ];
 
 /// `[[source]]`, whatever its protocol.
-pub const SOURCE: &[Key] = &[
-    Key {
+pub const SOURCE: &[SettingKey] = &[
+    SettingKey {
         name: "name",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Name of the source: letters, digits, `.`, `_` and `-`. First segment of its blobs.",
     },
-    Key {
+    SettingKey {
         name: "url",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "`scheme://[user[:password]@]host[:port]/folder`; special characters percent-encoded.",
     },
-    Key {
+    SettingKey {
         name: "include",
-        kind: Kind::List,
+        kind: ValueKind::List,
         doc: "Globs or exact paths below the URL's path. Default: everything.",
     },
-    Key { name: "exclude", kind: Kind::List, doc: "Globs of what is left alone." },
-    Key {
+    SettingKey { name: "exclude", kind: ValueKind::List, doc: "Globs of what is left alone." },
+    SettingKey {
         name: "days_back",
-        kind: Kind::Integer { min: 0, max: 366 },
+        kind: ValueKind::Integer { min: 0, max: 366 },
         doc: "Days before today in `time_zone` whose folders are looked at, where `url` or \
             `include` has dates, as {yyyy-MM-dd}. Default 1: yesterday and today.",
     },
-    Key {
+    SettingKey {
         name: "catch_up",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         doc: "How far back folders of days are looked at that earlier runs missed or left undone. \
             Default \"31d\", at most \"366d\".",
     },
-    Key {
+    SettingKey {
         name: "modified_after",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Files that are older are skipped (`too_old`): a day in `time_zone`, as \
             \"2026-01-31\", or a time as \"2026-01-31T18:00:00+01:00\".",
     },
-    Key {
+    SettingKey {
         name: "modified_before",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Files from that day or time on are skipped (`too_new`).",
     },
-    Key {
+    SettingKey {
         name: "max_age",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         doc: "Files that are older are skipped (`too_old`), unless an earlier run should have \
             taken them.",
     },
-    Key { name: "min_size", kind: Kind::Size, doc: "Smaller files are skipped (`too_small`)." },
-    Key { name: "max_size", kind: Kind::Size, doc: "Larger files are skipped (`too_large`)." },
-    Key {
+    SettingKey {
+        name: "min_size",
+        kind: ValueKind::Size,
+        doc: "Smaller files are skipped (`too_small`).",
+    },
+    SettingKey {
+        name: "max_size",
+        kind: ValueKind::Size,
+        doc: "Larger files are skipped (`too_large`).",
+    },
+    SettingKey {
         name: "newest",
-        kind: Kind::Integer { min: 1, max: 1_000_000 },
+        kind: ValueKind::Integer { min: 1, max: 1_000_000 },
         doc: "So many files are taken of each folder, the newest; the others are skipped \
             (`not_newest`), unless an earlier run left them undone. Default: all.",
     },
-    Key {
+    SettingKey {
         name: "newest_by",
-        kind: Kind::OneOf(&["modified", "name"]),
+        kind: ValueKind::OneOf(&["modified", "name"]),
         doc: "What makes a file newer: its modified time, or the last name by bytes. Default \
             `modified`.",
     },
-    Key {
+    SettingKey {
         name: "newest_per",
-        kind: Kind::OneOf(&["folder", "pattern"]),
+        kind: ValueKind::OneOf(&["folder", "pattern"]),
         doc: "Which files `newest` compares: those of one folder, or those that one `include` \
             pattern matches. Default `folder`.",
     },
-    Key {
+    SettingKey {
         name: "min_listed",
-        kind: Kind::Integer { min: 1, max: 1_000_000_000 },
+        kind: ValueKind::Integer { min: 1, max: 1_000_000_000 },
         doc: "The run is degraded (`too_few`) if fewer files that `include` and `exclude` want are \
             listed. Default: any number will do.",
     },
-    Key {
+    SettingKey {
         name: "in_progress",
-        kind: Kind::List,
+        kind: ValueKind::List,
         doc: "Globs of names that are still being written. Default: `**/*.part`, `**/*.partial`, \
             `**/*.filepart`, `**/*.tmp`, `**/*.crdownload`; more for `file://` sources.",
     },
-    Key {
+    SettingKey {
         name: "connections",
-        kind: Kind::Integer { min: 1, max: 64 },
+        kind: ValueKind::Integer { min: 1, max: 64 },
         doc: "Cap on logins at once. Default: 2 for SFTP, 4 for FTP.",
     },
-    Key {
+    SettingKey {
         name: "enabled",
-        kind: Kind::Flag,
+        kind: ValueKind::Flag,
         doc: "Whether runs do anything about it; what is known of it stays. Default true.",
     },
-    Key {
+    SettingKey {
         name: "priority",
-        kind: Kind::Integer { min: 0, max: 100 },
+        kind: ValueKind::Integer { min: 0, max: 100 },
         doc: "Which of several sources comes first: that with the higher number. Default 50.",
     },
-    Key {
+    SettingKey {
         name: "order",
-        kind: Kind::OneOf(&["modified", "name"]),
+        kind: ValueKind::OneOf(&["modified", "name"]),
         doc: "In which order its files are brought over: the oldest first, or by path. Default: as \
             they are listed.",
     },
-    Key {
+    SettingKey {
         name: "attempts",
-        kind: Kind::Integer { min: 1, max: 100 },
+        kind: ValueKind::Integer { min: 1, max: 100 },
         doc: "Tries for what may succeed when tried again. Default 5.",
     },
-    Key {
+    SettingKey {
         name: "retry_auth_after",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         doc: "How long a refused credential that has not changed is left alone by later runs, so \
             that no account is locked. Default \"6h\"; \"0s\" tries it in each run.",
     },
-    Key {
+    SettingKey {
         name: "every",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         doc: "How often a tick of the timer begins a run over this source: once in each span of \
             this length, as \"15m\" (on the quarters of an hour, UTC). Default: at each tick.",
     },
-    Key {
+    SettingKey {
         name: "cron",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Instead of `every`: when it is due, as a cron expression of five fields in \
             `time_zone`, as \"30 6 * * 1-5\". The first tick from then on begins the run.",
     },
-    Key {
+    SettingKey {
         name: "time_zone",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "IANA name of the time zone, as \"Europe/Berlin\", in which `cron`, dates and date \
             folders are meant. Default: `time_zone` at the top of the file, else \"UTC\".",
     },
-    Key {
+    SettingKey {
         name: "depth",
-        kind: Kind::Integer { min: 1, max: 1000 },
+        kind: ValueKind::Integer { min: 1, max: 1000 },
         doc: "Folders in folders that are walked. Default 64.",
     },
-    Key {
+    SettingKey {
         name: "stable_for",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         doc: "How long a file must rest before it is taken. Default \"60s\".",
     },
-    Key {
+    SettingKey {
         name: "late_after",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         doc: "How long a file may be young, changing or unreachable, or a source be left to one \
             other run, before the run is degraded. Where it is set here, files that wait for their \
             marker are late, too, by their own time. Default: that of `[limits]`.",
     },
-    Key {
+    SettingKey {
         name: "marker",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Suffix of marker files: `X` is taken only when `X` with this suffix is there.",
     },
-    Key {
+    SettingKey {
         name: "archives",
-        kind: Kind::OneOf(&["unpack", "keep", "both"]),
+        kind: ValueKind::OneOf(&["unpack", "keep", "both"]),
         doc: "What happens to archives. Default `unpack`.",
     },
-    Key {
+    SettingKey {
         name: "archive_time_zone",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Offset from UTC of times in archives that name no zone, as `+02:00`. Default `UTC`.",
     },
-    Key {
+    SettingKey {
         name: "archive_depth",
-        kind: Kind::Integer { min: 1, max: 100 },
+        kind: ValueKind::Integer { min: 1, max: 100 },
         doc: "Archives in archives that are opened, the outermost counted. Default 3.",
     },
-    Key {
+    SettingKey {
         name: "include_members",
-        kind: Kind::List,
+        kind: ValueKind::List,
         doc: "Globs of names within archives: only these members are stored. Default: all of them.",
     },
-    Key {
+    SettingKey {
         name: "exclude_members",
-        kind: Kind::List,
+        kind: ValueKind::List,
         doc: "Globs of names within archives: these members are not stored, and do not keep a file \
             at its source. `preset:macos` stands for `__MACOSX` folders and `.DS_Store`, \
             `preset:windows` for `Thumbs.db`.",
     },
-    Key {
+    SettingKey {
         name: "on_unknown_archive",
-        kind: Kind::OneOf(&["keep", "fail"]),
+        kind: ValueKind::OneOf(&["keep", "fail"]),
         doc: "What becomes of archives of kinds that are not read (rar, cab, .Z, .lzma, .lz, arj, \
             parts of split archives, self-extractors): stored as they are and told as \
             `not_unpacked`, or failed. Default `keep`.",
     },
-    Key {
+    SettingKey {
         name: "inner_errors",
-        kind: Kind::OneOf(&["degrade", "keep", "fail"]),
+        kind: ValueKind::OneOf(&["degrade", "keep", "fail"]),
         doc: "What becomes of an archive in an archive that cannot be unpacked: stored as the \
             member that it is, in a run that is degraded once if it is damaged or encrypted; the \
             same in a run that is not; or all of the archive fails. Default `degrade`.",
     },
-    Key {
+    SettingKey {
         name: "limits.archive_bytes",
-        kind: Kind::Size,
+        kind: ValueKind::Size,
         doc: "`archive_bytes` for this source alone, in `[source.limits]`.",
     },
-    Key {
+    SettingKey {
         name: "limits.archive_ratio",
-        kind: Kind::Integer { min: 1, max: 1_000_000 },
+        kind: ValueKind::Integer { min: 1, max: 1_000_000 },
         doc: "`archive_ratio` for this source alone, in `[source.limits]`.",
     },
-    Key {
+    SettingKey {
         name: "limits.archive_time",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         doc: "`archive_time` for this source alone, in `[source.limits]`.",
     },
-    Key {
+    SettingKey {
         name: "limits.archive_members",
-        kind: Kind::Integer { min: 1, max: 100_000_000 },
+        kind: ValueKind::Integer { min: 1, max: 100_000_000 },
         doc: "`archive_members` for this source alone, in `[source.limits]`.",
     },
-    Key {
+    SettingKey {
         name: "incremental_members",
-        kind: Kind::Flag,
+        kind: ValueKind::Flag,
         doc: "Whether members of a new version of a zip that equal the recorded ones by CRC-32, \
             size and time are not fetched again. Default false.",
     },
-    Key {
+    SettingKey {
         name: "quarantine",
-        kind: Kind::Flag,
+        kind: ValueKind::Flag,
         doc: "Whether the originals of archives that cannot be unpacked are kept below \
             `_blobferry/` and not fetched again. Default false.",
     },
-    Key { name: "archive_password", kind: Kind::Secret, doc: "Password of encrypted archives." },
-    Key {
+    SettingKey {
+        name: "archive_password",
+        kind: ValueKind::Secret,
+        doc: "Password of encrypted archives.",
+    },
+    SettingKey {
         name: "archive_passwords",
-        kind: Kind::Secrets,
+        kind: ValueKind::Secrets,
         doc: "Passwords to try on encrypted archives, in order. \
             `{ files = \"in/*.zip\", password = \"…\" }` among them is for the files that match, \
             and comes first.",
     },
-    Key {
+    SettingKey {
         name: "archive_names",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Character set of names in archives that do not tell theirs: `auto`, `cp437` or one \
             as `shift_jis`, `gbk`, `windows-1252`. Default `auto`.",
     },
-    Key {
+    SettingKey {
         name: "unpack_documents",
-        kind: Kind::Flag,
+        kind: ValueKind::Flag,
         doc: "Whether docx, xlsx, jar, epub and their like are unpacked too. Default false.",
     },
-    Key {
+    SettingKey {
         name: "layout",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "How blobs are named: `path` is `{source}/{path}`, `by-type` is \
             `{host}_{port}/{type}/{name}`, else a template as \
             \"landing/{source}/dt={yyyy-MM-dd}/{path}\" of `{source}`, `{path}`, `{folder}`, \
             `{file}`, `{stem}`, `{ext}`, dates of the modified time, groups of `capture`. Default \
             `path`.",
     },
-    Key {
+    SettingKey {
         name: "capture",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Regular expression, searched in the path below the URL's; `layout` names its groups: \
             `(?<date>\\d{8})` is `{date}`, or `{date:yyyy/MM}`.",
     },
-    Key {
+    SettingKey {
         name: "member_layout",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "How members of archives are named from the folder of the archive's own blob on, as \
             \"{stem}/{member}\": of `{member}`, `{member_file}`, `{stem}` and `{file}` of the \
             archive, dates of the member. Default `{file}!/{member}`.",
     },
-    Key {
+    SettingKey {
         name: "versions",
-        kind: Kind::OneOf(&["keep", "overwrite"]),
+        kind: ValueKind::OneOf(&["keep", "overwrite"]),
         doc: "Whether a changed file gets a new blob or replaces the old one. Default `keep`.",
     },
-    Key {
+    SettingKey {
         name: "after",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "What happens at the source once a file is stored: `keep`, `delete` or \
             `move:/folder`. Default `keep`.",
     },
-    Key {
+    SettingKey {
         name: "delete_by",
-        kind: Kind::OneOf(&["delete", "rename"]),
+        kind: ValueKind::OneOf(&["delete", "rename"]),
         doc: "How `after = \"delete\"` deletes: described and deleted back to back, or renamed \
             first, so that no new file of that name can be hit. A rename may start a partner's \
             workflow. Default `delete`.",
     },
-    Key {
+    SettingKey {
         name: "recheck",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Bytes that a run may read only to compare them, where neither size nor time tells \
             whether a file changed; `off`: none. Default \"1 GiB\".",
     },
-    Key {
+    SettingKey {
         name: "times",
-        kind: Kind::OneOf(&["trust", "none"]),
+        kind: ValueKind::OneOf(&["trust", "none"]),
         doc: "Whether the source's times tell of changes. `none`: an equal size is enough; reports \
             count the files that were taken for unchanged so. Default `trust`.",
     },
-    Key {
+    SettingKey {
         name: "adopt",
-        kind: Kind::Flag,
+        kind: ValueKind::Flag,
         doc: "Whether a foreign blob at our name is taken over when its bytes are equal. Default \
             false.",
     },

@@ -14,24 +14,27 @@ pub mod selection;
 pub mod servers;
 mod service_keys;
 pub mod source;
+mod source_names;
 pub mod tables;
 pub mod telemetry;
 pub mod text;
+mod times;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::archive::limits::Limits as ArchiveLimits;
+use crate::archive::limits::ArchiveLimits;
+use crate::config::text::RawConfig;
 use crate::jobs::cutting::Sizes;
 use crate::model::{Secret, printable};
-use crate::settings::{Key, Section, SettingError};
+use crate::settings::{Section, SettingError, SettingKey};
 use crate::store::azure::illegal_queue;
 use crate::transfer::settings::{Limits, Source};
 use destination::{destination, place_of_state};
 use faults::Faults;
 use source::ParsedSource;
-use text::{Environment, Raw, RawSection};
+use text::{Environment, RawSection};
 
 pub use destination::{Account, Destination};
 
@@ -192,14 +195,14 @@ pub fn parse(
     overrides::apply(&mut raw, environment, &mut faults);
     if let Some(time_zone) = raw.top.get("time_zone") {
         let of_file = Section::new(file, "", 1, raw.top.clone(), tables::TOP.to_vec());
-        faults.take(of_file.and_then(|section| source::time_zone(&section)));
+        faults.take(of_file.and_then(|section| crate::config::times::time_zone(&section)));
         let defaults = raw.defaults.get_or_insert_default();
         defaults.entries.entry("time_zone".to_owned()).or_insert_with(|| time_zone.clone());
     }
     let has_state = raw.tables.contains_key("state");
     let has_destination = raw.tables.contains_key("destination");
     let mut tables = std::mem::take(&mut raw.tables);
-    let mut section = |name: &str, keys: &[Key]| {
+    let mut section = |name: &str, keys: &[SettingKey]| {
         let RawSection { line, entries, .. } = tables.remove(name).unwrap_or_default();
         Section::new(file, name, line.max(1), entries, keys.to_vec())
     };
@@ -240,7 +243,7 @@ pub fn parse(
 /// The sources with what concerns several of them; their secrets; what should be known.
 fn sources(
     (file, folder): (&str, &Path),
-    mut raw: Raw,
+    mut raw: RawConfig,
     late_after: Duration,
     faults: &mut Faults,
 ) -> (Vec<Source>, Vec<Secret>, Vec<String>) {

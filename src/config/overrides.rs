@@ -2,14 +2,14 @@
 
 use crate::config::faults::Faults;
 use crate::config::text::{
-    DEFAULTS, Environment, LIMITS, PREFIX, Raw, RawSection, SOURCE, is_table, is_top, source_name,
-    unresolved,
+    DEFAULTS, Environment, LIMITS, PREFIX, RawConfig, RawSection, SOURCE, is_table, is_top,
+    source_name, unresolved,
 };
-use crate::settings::{Entry, SettingError, Value};
+use crate::settings::{SettingEntry, SettingError, Value};
 
 /// Lays `BLOBFERRY__DESTINATION__CONTAINER=x`, `BLOBFERRY__SOURCE__ACME__PASSWORD=x` and their like
 /// over `raw`. What is wrong is added to `faults`.
-pub fn apply(raw: &mut Raw, environment: &Environment, faults: &mut Faults) {
+pub fn apply(raw: &mut RawConfig, environment: &Environment, faults: &mut Faults) {
     for (variable, value) in environment.range(PREFIX.to_owned()..) {
         let Some(path) = variable.strip_prefix(PREFIX) else { break };
         let laid_over = set(raw, variable, &path.to_ascii_lowercase(), value);
@@ -22,7 +22,7 @@ pub fn apply(raw: &mut Raw, environment: &Environment, faults: &mut Faults) {
 }
 
 /// Lays the variable, whose name is `path` behind the prefix, over what the files say.
-fn set(raw: &mut Raw, variable: &str, path: &str, value: &str) -> Result<(), String> {
+fn set(raw: &mut RawConfig, variable: &str, path: &str, value: &str) -> Result<(), String> {
     let parts: Vec<&str> = path.split("__").collect();
     let (section, key) = match parts[..] {
         [SOURCE, _, _, ..] => {
@@ -34,7 +34,8 @@ fn set(raw: &mut Raw, variable: &str, path: &str, value: &str) -> Result<(), Str
         }
         [key] if is_top(key) => {
             let (value, variable) = (Value::Text(value.to_owned()), Some(variable.to_owned()));
-            raw.top.insert(key.to_owned(), Entry { value, line: None, variable, file: None });
+            raw.top
+                .insert(key.to_owned(), SettingEntry { value, line: None, variable, file: None });
             return Ok(());
         }
         [table, key] if is_table(table) => {
@@ -53,7 +54,7 @@ fn set(raw: &mut Raw, variable: &str, path: &str, value: &str) -> Result<(), Str
     // What the file could not resolve is said here.
     section.missing.retain(|(missing, _)| *missing != key);
     let (value, variable) = (Value::Text(value.to_owned()), Some(variable.to_owned()));
-    section.entries.insert(key, Entry { value, line: None, variable, file: None });
+    section.entries.insert(key, SettingEntry { value, line: None, variable, file: None });
     Ok(())
 }
 

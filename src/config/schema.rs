@@ -3,13 +3,14 @@
 use serde_json::{Map, Value, json};
 
 use crate::config::{defaults, expect, keys, servers, tables};
-use crate::settings::{Key, Kind};
+use crate::settings::{SettingKey, ValueKind};
 use crate::source::DRIVERS;
 
 /// The schema, draft 2020-12.
 pub fn schema() -> Value {
     let driver_keys = DRIVERS.iter().flat_map(|driver| driver.keys);
-    let mut source_keys: Vec<Key> = keys::SOURCE.iter().chain(driver_keys).copied().collect();
+    let mut source_keys: Vec<SettingKey> =
+        keys::SOURCE.iter().chain(driver_keys).copied().collect();
     source_keys.sort_by_key(|key| key.name);
     source_keys.dedup_by_key(|key| key.name);
     let tables = tables::TABLES.iter().map(|one| (one.name.to_owned(), table(one.keys, &[])));
@@ -40,7 +41,7 @@ pub fn schema() -> Value {
     })
 }
 
-fn table(keys: &[Key], required: &[&str]) -> Value {
+fn table(keys: &[SettingKey], required: &[&str]) -> Value {
     let mut properties = Map::new();
     for key in keys {
         match key.name.split_once('.') {
@@ -56,13 +57,14 @@ fn table(keys: &[Key], required: &[&str]) -> Value {
 }
 
 /// The settings of the table `name` in the table that has `keys`.
-fn below(keys: &[Key], name: &str) -> Vec<Key> {
-    let inner =
-        |key: &Key| Some(Key { name: key.name.strip_prefix(name)?.strip_prefix('.')?, ..*key });
+fn below(keys: &[SettingKey], name: &str) -> Vec<SettingKey> {
+    let inner = |key: &SettingKey| {
+        Some(SettingKey { name: key.name.strip_prefix(name)?.strip_prefix('.')?, ..*key })
+    };
     keys.iter().filter_map(inner).collect()
 }
 
-fn property(key: &Key) -> Value {
+fn property(key: &SettingKey) -> Value {
     json!({ "description": key.doc, "anyOf": [literal(key.kind), from_environment()] })
 }
 
@@ -73,21 +75,23 @@ fn from_environment() -> Value {
     })
 }
 
-fn literal(kind: Kind) -> Value {
+fn literal(kind: ValueKind) -> Value {
     match kind {
-        Kind::Text | Kind::Secret => json!({ "type": "string", "minLength": 1 }),
-        Kind::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
-        Kind::Size => {
+        ValueKind::Text | ValueKind::Secret => json!({ "type": "string", "minLength": 1 }),
+        ValueKind::Integer { min, max } => {
+            json!({ "type": "integer", "minimum": min, "maximum": max })
+        }
+        ValueKind::Size => {
             json!({ "type": "string", "pattern": "^\\s*[0-9]+\\s*(B|[KMGT]iB|[kKMGT]B)$" })
         }
-        Kind::Duration => {
+        ValueKind::Duration => {
             json!({ "type": "string", "pattern": "^\\s*[0-9]+\\s*(ms|s|m|min|h|d)$" })
         }
-        Kind::Flag => json!({ "type": "boolean" }),
-        Kind::OneOf(words) => json!({ "enum": words }),
-        Kind::List | Kind::Secrets => {
+        ValueKind::Flag => json!({ "type": "boolean" }),
+        ValueKind::OneOf(words) => json!({ "enum": words }),
+        ValueKind::List | ValueKind::Secrets => {
             let mut items = vec![json!({ "type": "string" }), from_environment()];
-            if kind == Kind::Secrets {
+            if kind == ValueKind::Secrets {
                 items.push(json!({
                     "type": "object", "additionalProperties": false, "required": ["files", "password"],
                     "properties": {

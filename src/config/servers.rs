@@ -3,26 +3,30 @@
 use std::collections::BTreeMap;
 
 use crate::config::text::{RawSection, SERVER};
-use crate::settings::{Key, Kind, Section, SettingError};
+use crate::settings::{Section, SettingError, SettingKey, ValueKind};
 use crate::source::shared_cap::SharedCap;
 use crate::transfer::settings::Source;
 
 /// The settings of a `[[server]]`.
-pub const KEYS: &[Key] = &[
-    Key { name: "host", kind: Kind::Text, doc: "Its name, as URLs of sources spell it." },
-    Key {
+pub const KEYS: &[SettingKey] = &[
+    SettingKey {
+        name: "host",
+        kind: ValueKind::Text,
+        doc: "Its name, as URLs of sources spell it.",
+    },
+    SettingKey {
         name: "port",
-        kind: Kind::Integer { min: 1, max: 65_535 },
+        kind: ValueKind::Integer { min: 1, max: 65_535 },
         doc: "Only sources at this port. Default: at any.",
     },
-    Key {
+    SettingKey {
         name: "user",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Only sources of this user. Default: all users together.",
     },
-    Key {
+    SettingKey {
         name: "connections",
-        kind: Kind::Integer { min: 1, max: 256 },
+        kind: ValueKind::Integer { min: 1, max: 256 },
         doc: "Cap on logins at once, over all of these sources.",
     },
 ];

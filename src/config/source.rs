@@ -1,55 +1,29 @@
 //! A `[[source]]` table to a source: the common settings here, the protocol's own by its driver.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::archive::options::{Charset, InnerErrors, Options, OwnLimits, UnknownArchives};
+use crate::archive::options::{ArchiveOptions, Charset, InnerErrors, OwnLimits, UnknownArchives};
 use crate::config::keys;
-use crate::config::selection::{IncludedPatterns, included, selection};
+use crate::config::selection::{included, selection};
 use crate::config::servers::LoginPlace;
+use crate::config::source_names::{naming, patterns};
 use crate::config::text::{RawSection, source_name};
+use crate::config::times::{schedule, time_zone};
 use crate::model::{RemotePath, Secret};
 use crate::rules::date_folders::{DatePattern, split_url};
-use crate::rules::layout::{LayoutSettings, Template};
-use crate::rules::naming::{Layout, Naming};
-use crate::rules::patterns::{NameGlobs, Patterns};
+use crate::rules::patterns::NameGlobs;
 use crate::rules::plan::known::Times;
-use crate::rules::schedule::Schedule;
-use crate::rules::time_zone::TimeZone;
 use crate::runtime::retry::Policy;
-use crate::settings::{Entry, Key, Section, SettingError, SourceUrl, Value, listed, parse_size};
+use crate::settings::{
+    Section, SettingEntry, SettingError, SettingKey, SourceUrl, Value, listed, parse_size,
+};
 use crate::source::DRIVERS;
 use crate::source::contract::Driver;
 use crate::transfer::settings::{After, Archives, DeleteBy, FileOrder, Source, Versions};
 
-const IN_PROGRESS: &[&str] =
-    &["**/*.part", "**/*.partial", "**/*.filepart", "**/*.tmp", "**/*.crdownload"];
-/// And what programs on shares write under until it is whole: rsync, editors, browsers, NFS.
-const IN_PROGRESS_ON_SHARES: &[&str] = &[
-    "**/*.TMP",
-    "**/*.~tmp",
-    "**/*.download",
-    "**/.*.sw[a-p]",
-    "**/.*.[A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9][A-Za-z0-9]",
-    "**/.nfs[0-9a-f]*",
-];
-/// What systems and programs keep for themselves on a share.
-const SYSTEM_FILES: &[&str] = &[
-    "**/.snapshot/**",
-    "**/~snapshot/**",
-    "**/$RECYCLE.BIN/**",
-    "**/System Volume Information/**",
-    "**/lost+found/**",
-    "**/.DS_Store",
-    "**/._*",
-    "**/[Tt]humbs.db",
-    "**/[Dd]esktop.ini",
-    "**/~$*",
-    "**/.~lock.*#",
-];
 const STABLE_FOR: Duration = Duration::from_secs(60);
 const DEPTH: u64 = 64;
 const PRIORITY: u64 = 50;
@@ -65,11 +39,11 @@ pub fn parse(raw: RawSection, late_after: Duration) -> Result<ParsedSource, Sett
         return Err(missing);
     }
     let with = |keep: &dyn Fn(&str) -> bool, stand_in: Option<&str>| {
-        let mut entries: BTreeMap<String, Entry> =
+        let mut entries: BTreeMap<String, SettingEntry> =
             raw.entries.iter().filter(|(key, _)| keep(key)).map(cloned).collect();
         if let Some(text) = stand_in {
             let value = Value::Text(text.into());
-            let entry = Entry { value, line: None, variable: None, file: None };
+            let entry = SettingEntry { value, line: None, variable: None, file: None };
             entries.entry("password".into()).or_insert(entry);
         }
         let (file, line) = (raw.file.clone(), raw.line);
@@ -103,7 +77,7 @@ const STAND_IN: &str = "unset";
 /// Settings of a source that cannot be used which still mean something.
 const KEPT: &[&str] = &["name", "url", "enabled", "every", "cron", "time_zone"];
 
-fn cloned((key, entry): (&String, &Entry)) -> (String, Entry) {
+fn cloned((key, entry): (&String, &SettingEntry)) -> (String, SettingEntry) {
     (key.clone(), entry.clone())
 }
 
@@ -123,7 +97,7 @@ fn usable(raw: RawSection, late_after: Duration) -> Result<ParsedSource, Setting
         format!("source.{}", crate::model::printable(name.as_bytes()))
     });
     let (url, dated, driver) = url_and_driver(file, &label, &raw)?;
-    let known: Vec<Key> = keys::SOURCE.iter().chain(driver.keys).copied().collect();
+    let known: Vec<SettingKey> = keys::SOURCE.iter().chain(driver.keys).copied().collect();
     let user = match raw.entries.get("user").map(|entry| &entry.value) {
         Some(Value::Text(user)) => Some(user.clone()),
         _ => url.user.clone(),
@@ -242,7 +216,7 @@ fn url_and_driver(
         None => {
             return Err(section.error("url", "is missing; allowed is `scheme://user@host/folder`"));
         }
-        Some(Entry { value: Value::Text(text), .. }) => text,
+        Some(SettingEntry { value: Value::Text(text), .. }) => text,
         Some(_) => {
             return Err(section.error("url", "is no text; allowed is `scheme://user@host/folder`"));
         }
@@ -283,29 +257,6 @@ fn name(section: &Section) -> Result<String, SettingError> {
             digit first, `.` not last"
         ),
     ))
-}
-
-fn schedule(section: &Section) -> Result<Option<Schedule>, SettingError> {
-    match (section.duration("every")?, section.text("cron")?) {
-        (Some(_), Some(_)) => {
-            Err(section.error("cron", "stands beside `every`; allowed is one of both"))
-        }
-        (Some(span), None) => {
-            Schedule::every(span).map(Some).map_err(|problem| section.error("every", problem))
-        }
-        (None, Some(text)) => {
-            let zone = time_zone(section)?;
-            Schedule::cron(&text, zone).map(Some).map_err(|problem| section.error("cron", problem))
-        }
-        (None, None) => Ok(None),
-    }
-}
-
-/// The time zone that dates and times of the section are meant in.
-pub fn time_zone(section: &Section) -> Result<TimeZone, SettingError> {
-    section.text("time_zone")?.map_or(Ok(TimeZone::UTC), |name| {
-        TimeZone::parse(&name).map_err(|problem| section.error("time_zone", problem))
-    })
 }
 
 fn recheck(section: &Section) -> Result<u64, SettingError> {
@@ -398,8 +349,8 @@ fn own_limits(section: &Section) -> Result<OwnLimits, SettingError> {
 }
 
 /// How archives are read; limits come from the run.
-fn unpacking(section: &Section) -> Result<Options, SettingError> {
-    let default = Options::default();
+fn unpacking(section: &Section) -> Result<ArchiveOptions, SettingError> {
+    let default = ArchiveOptions::default();
     let depth = section
         .integer("archive_depth")?
         .map_or(default.depth, |depth| u32::try_from(depth).unwrap_or(u32::MAX));
@@ -410,7 +361,7 @@ fn unpacking(section: &Section) -> Result<Options, SettingError> {
         }
         None => default.charset,
     };
-    Ok(Options {
+    Ok(ArchiveOptions {
         unpack_documents: section.flag("unpack_documents", false)?,
         depth,
         passwords,
@@ -430,93 +381,6 @@ fn unpacking(section: &Section) -> Result<Options, SettingError> {
         own_limits: own_limits(section)?,
         ..default
     })
-}
-
-fn naming(
-    section: &Section,
-    name: &str,
-    url: &SourceUrl,
-    patterns: &Patterns,
-) -> Result<Naming, SettingError> {
-    // The predecessor took port 21 for `ftp` and 22 for everything else; names made with it stay
-    // valid.
-    let port = url.port.unwrap_or(if url.scheme == "ftp" { 21 } else { 22 });
-    Ok(Naming {
-        source: name.to_owned(),
-        layout: layout(section, name, patterns)?,
-        root: url.root.clone(),
-        host_port: format!("{}_{port}", url.host),
-    })
-}
-
-/// `{source}/{path}`, as a template: what `path` is, with members elsewhere.
-const PATH: &str = "{source}/{path}";
-
-fn layout(section: &Section, name: &str, patterns: &Patterns) -> Result<Layout, SettingError> {
-    let (capture, member_layout) = (section.text("capture")?, section.text("member_layout")?);
-    let text = section.text("layout")?.unwrap_or_else(|| "path".to_owned());
-    let alone = capture.is_none() && member_layout.is_none();
-    match text.as_str() {
-        "path" if alone => return Ok(Layout::Path),
-        "by-type" if alone => return Ok(Layout::ByType),
-        "path" | "by-type" if capture.is_some() => {
-            let problem = "stands beside a `layout` that is no template; \
-                allowed is one that names its groups, as \"{date:yyyy/MM}/{file}\"";
-            return Err(section.error("capture", problem));
-        }
-        "by-type" => {
-            let problem = "stands beside `layout = \"by-type\"`, which names members itself";
-            return Err(section.error("member_layout", problem));
-        }
-        _ => {}
-    }
-    let template = Template::read(LayoutSettings {
-        source: name,
-        layout: if text == "path" { PATH } else { &text },
-        capture: capture.as_deref(),
-        member_layout: member_layout.as_deref(),
-        zone: time_zone(section)?,
-        one_file: patterns.exact().is_some_and(|paths| paths.len() == 1),
-        overwrites: section.one_of("versions")? == Some("overwrite"),
-    });
-    template
-        .map(|template| Layout::Template(Arc::new(template)))
-        .map_err(|bad| section.error(bad.key, bad.problem))
-}
-
-fn patterns(
-    section: &Section,
-    url: &SourceUrl,
-    after: &After,
-    included: &IncludedPatterns,
-) -> Result<Patterns, SettingError> {
-    let is_share = url.scheme == "file";
-    let in_progress = if section.has("in_progress") {
-        section.list("in_progress")?
-    } else {
-        let shares = if is_share { IN_PROGRESS_ON_SHARES } else { &[] };
-        IN_PROGRESS.iter().chain(shares).map(|glob| (*glob).to_owned()).collect()
-    };
-    let outside = match after {
-        After::Move(target) => Some(target.clone()),
-        _ => None,
-    };
-    let mut exclude = section.list("exclude")?;
-    let given_exclude = exclude.clone();
-    if is_share && !section.flag("system_files", false)? {
-        exclude.extend(SYSTEM_FILES.iter().map(|glob| (*glob).to_owned()));
-    }
-    // What is written below the URL's path is below its dates too.
-    let below = |globs: Vec<String>| match &included.prefix {
-        None => globs,
-        Some(prefix) => {
-            globs.iter().map(|glob| format!("{prefix}/{}", glob.trim_start_matches('/'))).collect()
-        }
-    };
-    let (exclude, in_progress) = (below(exclude), below(in_progress));
-    Patterns::new(url.root.clone(), &included.globs, &exclude, &in_progress, outside)
-        .map(|patterns| patterns.with_given_exclude(given_exclude))
-        .map_err(|error| section.error("include", error.to_string()))
 }
 
 fn after(

@@ -1,12 +1,12 @@
 //! The tables of the configuration file that stand in it once.
 
 use super::keys::{DESTINATION, DISPATCH, LIMITS, LOG, TELEMETRY};
-use crate::settings::{Key, Kind};
+use crate::settings::{SettingKey, ValueKind};
 
 /// The settings that stand before all tables.
-pub const TOP: &[Key] = &[Key {
+pub const TOP: &[SettingKey] = &[SettingKey {
     name: "time_zone",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     doc: "IANA name of the time zone, as \"Europe/Berlin\", in which every source's `cron`, dates \
         and date folders are meant; sources may set their own. Default \"UTC\".",
 }];
@@ -18,7 +18,7 @@ pub struct SettingsTable {
     /// What it is for.
     pub about: &'static str,
     /// Its settings.
-    pub keys: &'static [Key],
+    pub keys: &'static [SettingKey],
 }
 
 /// What `include` at the top of the file is for.

@@ -1,9 +1,11 @@
 //! What people write into the file, and what they are told.
 
+use expect_test::{Expect, expect};
+
 use super::*;
 use crate::archive::options::Charset;
-use crate::store::azure::{Identity, ManagedId};
-use expect_test::{Expect, expect};
+use crate::store::azure::AzureIdentity;
+use crate::store::azure::ManagedId;
 
 const GOOD: &str = r#"
 [destination]
@@ -278,8 +280,9 @@ fn an_account_alone_means_a_managed_identity() {
             other => panic!("{other:?}"),
         }
     };
-    let managed =
-        |id: Option<&str>| Identity::Managed { id: id.map(|id| ManagedId::Client(id.to_owned())) };
+    let managed = |id: Option<&str>| AzureIdentity::Managed {
+        id: id.map(|id| ManagedId::Client(id.to_owned())),
+    };
     assert_eq!(
         azure("account = \"contoso\"", &[]),
         ("https://contoso.blob.core.windows.net".into(), managed(None))
@@ -292,7 +295,7 @@ fn an_account_alone_means_a_managed_identity() {
         azure("account = \"contoso\"\nclient_id = \"def\"", &[("AZURE_CLIENT_ID", "abc")]).1,
         managed(Some("def"))
     );
-    assert_eq!(azure("account = \"contoso\"\nidentity = \"cli\"", &[]).1, Identity::Cli);
+    assert_eq!(azure("account = \"contoso\"\nidentity = \"cli\"", &[]).1, AzureIdentity::Cli);
     let plain = GOOD.replace(
         "folder = \"out\"",
         "container = \"landing\"\nendpoint = \"http://127.0.0.1:10000/x\"",
@@ -320,7 +323,7 @@ fn an_identity_is_named_in_one_way_and_an_application_is_proven_in_one() {
         })
     };
     let told = |lines: &str| azure(lines, &[]).map(|_| ()).expect_err("it is refused").to_string();
-    let managed = |id: ManagedId| Identity::Managed { id: Some(id) };
+    let managed = |id: ManagedId| AzureIdentity::Managed { id: Some(id) };
     assert_eq!(
         azure("object_id = \"o\"", &[("AZURE_CLIENT_ID", "abc")]).expect("good"),
         managed(ManagedId::Object("o".into()))
@@ -346,7 +349,7 @@ fn an_identity_is_named_in_one_way_and_an_application_is_proven_in_one() {
         ("AZURE_AUTHORITY_HOST", "https://login.example"),
     ];
     match azure(principal, &of_environment).expect("good") {
-        Identity::ServicePrincipal(found) => {
+        AzureIdentity::ServicePrincipal(found) => {
             assert_eq!(
                 (found.tenant.as_str(), found.client_id.as_str(), found.authority.as_str()),
                 ("t", "c", "https://login.example")

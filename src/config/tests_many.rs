@@ -134,8 +134,8 @@ fn a_wrong_default_is_told_once_and_where_it_stands() {
         &[("ingest.toml", &main)],
         &[],
         expect![[r#"
-            ingest.toml:6: `defaults.dpth` is not a setting of this section; did you mean `depth`?
             ingest.toml:4: `defaults.connections` is "many"; allowed is a whole number from 1 to 64
+            ingest.toml:6: `defaults.dpth` is not a setting of this section; did you mean `depth`?
             ingest.toml:5: `defaults.url` is each source's own; it has no default"#]],
     );
     let main = format!("{DESTINATION}[defaults]\nafter = \"burn\"\n{}", source("a", ""));

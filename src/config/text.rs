@@ -10,7 +10,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use crate::config::faults::Faults;
 use crate::config::include::{self, IncludePattern};
 use crate::config::tables::{TABLES, TOP};
-use crate::settings::{Entry, SettingError, Value, closest, listed};
+use crate::settings::{SettingEntry, SettingError, Value, closest, listed};
 
 /// The environment, as a value.
 pub type Environment = BTreeMap<String, String>;
@@ -23,7 +23,7 @@ pub struct RawSection {
     /// The line that it starts on.
     pub line: usize,
     /// Its entries.
-    pub entries: BTreeMap<String, Entry>,
+    pub entries: BTreeMap<String, SettingEntry>,
     /// Settings of a source whose environment variable holds nothing: they concern it alone.
     pub missing: Vec<(String, SettingError)>,
     /// The `[[source.expect]]` tables of a source.
@@ -32,13 +32,13 @@ pub struct RawSection {
 
 /// Everything that the file and the environment say.
 #[derive(Debug, Default)]
-pub struct Raw {
+pub struct RawConfig {
     /// Tables by name.
     pub tables: BTreeMap<String, RawSection>,
     /// The `[[source]]` tables.
     pub sources: Vec<RawSection>,
     /// The settings that stand before all tables.
-    pub top: BTreeMap<String, Entry>,
+    pub top: BTreeMap<String, SettingEntry>,
     /// `[defaults]`.
     pub defaults: Option<RawSection>,
     /// The `[[server]]` tables.
@@ -84,16 +84,16 @@ pub fn read(
     text: &str,
     environment: &Environment,
     faults: &mut Faults,
-) -> Result<Raw, SettingError> {
-    let mut raw = Raw::default();
-    let main = Reader::new(file, text, environment, FilePart::Main);
+) -> Result<RawConfig, SettingError> {
+    let mut raw = RawConfig::default();
+    let main = ConfigReader::new(file, text, environment, FilePart::Main);
     main.document(&mut raw, faults)?;
     let (files, idle) = include::files(file, folder, &raw.include);
     raw.idle_include = idle;
     for found in files {
         let Some(found) = faults.take(found) else { continue };
         let (file, text) = (found.name.as_str(), found.text.as_str());
-        let included = Reader::new(file, text, environment, FilePart::Included);
+        let included = ConfigReader::new(file, text, environment, FilePart::Included);
         let read = included.document(&mut raw, faults);
         faults.take(read);
     }
@@ -109,7 +109,7 @@ enum FilePart {
     Included,
 }
 
-struct Reader<'a> {
+struct ConfigReader<'a> {
     file: &'a str,
     text: &'a str,
     environment: &'a Environment,
@@ -123,14 +123,14 @@ fn is_of_sources(name: &str) -> bool {
     name == SOURCE || name == DEFAULTS
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ConfigReader<'a> {
     fn new(file: &'a str, text: &'a str, environment: &'a Environment, part: FilePart) -> Self {
         let breaks = text.match_indices('\n').map(|(at, _)| at).collect();
         Self { file, text, environment, part, breaks }
     }
 
     /// Reads the file; `Err`: it is no TOML.
-    fn document(&self, raw: &mut Raw, faults: &mut Faults) -> Result<(), SettingError> {
+    fn document(&self, raw: &mut RawConfig, faults: &mut Faults) -> Result<(), SettingError> {
         let document = DeTable::parse(self.text).map_err(|error| self.syntax(&error))?;
         for (name, value) in document.get_ref() {
             let read = self.table(raw, name.get_ref(), name.span(), value, faults);
@@ -170,7 +170,7 @@ impl<'a> Reader<'a> {
 
     fn table(
         &self,
-        raw: &mut Raw,
+        raw: &mut RawConfig,
         name: &str,
         at: Range<usize>,
         value: &Spanned<DeValue<'_>>,
@@ -239,14 +239,14 @@ impl<'a> Reader<'a> {
         name: &str,
         at: &Range<usize>,
         value: &DeValue<'_>,
-    ) -> Result<Entry, SettingError> {
+    ) -> Result<SettingEntry, SettingError> {
         let line = Some(self.line(at));
         let DeValue::Table(inner) = value else {
-            return Ok(Entry { value: plain(value), line, variable: None, file: None });
+            return Ok(SettingEntry { value: plain(value), line, variable: None, file: None });
         };
         let variable = self.variable(name, at, inner)?;
         let value = Value::Text(self.look_up(&variable, name, at)?);
-        Ok(Entry { value, line, variable: Some(variable), file: None })
+        Ok(SettingEntry { value, line, variable: Some(variable), file: None })
     }
 
     fn section(
@@ -261,7 +261,8 @@ impl<'a> Reader<'a> {
             let key_name = format!("{name}.{}", key.get_ref());
             let line = self.line(&key.span());
             let value_of = Value::Other("nothing");
-            let mut entry = Entry { value: value_of, line: Some(line), variable: None, file: None };
+            let mut entry =
+                SettingEntry { value: value_of, line: Some(line), variable: None, file: None };
             match value.get_ref() {
                 DeValue::Table(inner) if is_of_sources(name) && key.get_ref() == LIMITS => {
                     let limits = self.section(&key_name, &key.span(), inner)?;

@@ -8,7 +8,7 @@ pub mod login;
 pub mod script;
 pub mod service;
 
-pub use crate::demo::sftp::house::{Account, LoginRule};
+pub use crate::demo::sftp::house::{DemoSftpAccount, LoginRule};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -25,9 +25,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::demo::sftp::house::{Counters, House, lock};
+use crate::demo::sftp::script::DemoSftpScript;
 use jail::Jail;
 use login::Visitor;
-use script::Script;
 
 /// Which algorithms the server speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,13 +41,13 @@ pub enum Era {
 
 /// What to serve, where, to whom.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct DemoSftpOptions {
     /// The folder that visitors see as `/`, and never leave.
     pub root: PathBuf,
     /// Where to listen; port 0 takes a free one.
     pub bind: SocketAddr,
     /// Who may enter; anybody, with any password, if `None`.
-    pub account: Option<Account>,
+    pub account: Option<DemoSftpAccount>,
     /// A public key that opens the door, as `ssh-ed25519 AAAA…`.
     pub authorized_key: Option<String>,
     /// How to log in.
@@ -58,10 +58,10 @@ pub struct Options {
     /// Which algorithms it speaks.
     pub era: Era,
     /// What goes wrong.
-    pub script: Script,
+    pub script: DemoSftpScript,
 }
 
-impl Options {
+impl DemoSftpOptions {
     /// Serves `root` on a free local port, to anybody, faultlessly.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
@@ -72,7 +72,7 @@ impl Options {
             login: LoginRule::default(),
             host_key_seed: *b"a key for demonstrations only  .",
             era: Era::Today,
-            script: Script::default(),
+            script: DemoSftpScript::default(),
         }
     }
 }
@@ -96,7 +96,7 @@ impl Drop for SftpServer {
 
 impl SftpServer {
     /// Starts to serve on the current runtime.
-    pub async fn start(options: Options) -> io::Result<Self> {
+    pub async fn start(options: DemoSftpOptions) -> io::Result<Self> {
         let listener = TcpListener::bind(options.bind).await?;
         let key = PrivateKey::new(
             KeypairData::Ed25519(Ed25519Keypair::from_seed(&options.host_key_seed)),
@@ -129,7 +129,7 @@ impl SftpServer {
     }
 
     /// Follows another script from now on.
-    pub fn follow(&self, script: Script) {
+    pub fn follow(&self, script: DemoSftpScript) {
         *lock(&self.house.script) = Arc::new(script);
     }
 

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::envelope::{BadPayload, Envelope, HttpAnswer, HttpCall, json_of};
-use crate::history::record::UnderWay;
+use crate::history::record::RunUnderWay;
 use crate::model::printable;
 use crate::settings::listed;
 
@@ -145,7 +145,7 @@ pub fn wants_page(call: &HttpCall) -> bool {
 
 /// What a request for status asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum RequestedRun {
     /// The last runs, at most so many.
     List(usize),
     /// The run of this id.
@@ -158,7 +158,7 @@ pub enum Asked {
 
 /// Reads a request for status: `ingest/runs?limit=20`, `ingest/runs/{id}`,
 /// `ingest/runs?source=acme` or `ingest/runs?q=sales`.
-pub fn asked(envelope: &Envelope, call: &HttpCall) -> Result<Asked, HttpAnswer> {
+pub fn asked(envelope: &Envelope, call: &HttpCall) -> Result<RequestedRun, HttpAnswer> {
     let id = call
         .params
         .get("id")
@@ -166,19 +166,19 @@ pub fn asked(envelope: &Envelope, call: &HttpCall) -> Result<Asked, HttpAnswer> 
         .or_else(|| envelope.metadata("id"))
         .or_else(|| id_in(&call.url));
     if let Some(id) = id.filter(|id| !id.is_empty()) {
-        return Ok(Asked::One(id));
+        return Ok(RequestedRun::One(id));
     }
     let text = |name: &str| {
         call.query.get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     };
     match (text("q"), text("source")) {
-        (Some(name), source) => return Ok(Asked::Files(name, source)),
-        (None, Some(source)) => return Ok(Asked::Source(source)),
+        (Some(name), source) => return Ok(RequestedRun::Files(name, source)),
+        (None, Some(source)) => return Ok(RequestedRun::Source(source)),
         (None, None) => {}
     }
-    let Some(limit) = call.query.get("limit") else { return Ok(Asked::List(LISTED)) };
+    let Some(limit) = call.query.get("limit") else { return Ok(RequestedRun::List(LISTED)) };
     match limit.parse() {
-        Ok(limit @ 1..=MOST_LISTED) => Ok(Asked::List(limit)),
+        Ok(limit @ 1..=MOST_LISTED) => Ok(RequestedRun::List(limit)),
         _ => Err(HttpAnswer::refusal(400, format!("`limit` is no number from 1 to {MOST_LISTED}"))),
     }
 }
@@ -191,21 +191,21 @@ fn id_in(url: &str) -> Option<String> {
 }
 
 /// No run was started, because others are busy with all that was asked for.
-pub fn joined(prefix: &str, under_way: &[UnderWay]) -> HttpAnswer {
+pub fn joined(prefix: &str, under_way: &[RunUnderWay]) -> HttpAnswer {
     let first = under_way.first().map_or(String::new(), |run| location(prefix, &run.id));
     let body = json!({ "id": under_way.first().map(|run| &run.id), "status": "running", "joined": true, "location": first, "under_way": lines(prefix, under_way) });
     HttpAnswer::new(202, body).with("Location", first)
 }
 
 /// A run goes on beyond the time that a caller waits.
-pub fn accepted(prefix: &str, id: &str, under_way: &[UnderWay]) -> HttpAnswer {
+pub fn accepted(prefix: &str, id: &str, under_way: &[RunUnderWay]) -> HttpAnswer {
     let at = location(prefix, id);
     let body = json!({ "id": id, "status": "running", "joined": false, "location": at, "under_way": lines(prefix, under_way) });
     HttpAnswer::new(202, body).with("Location", at)
 }
 
 /// Sources that other runs are busy with.
-pub fn lines(prefix: &str, under_way: &[UnderWay]) -> Value {
+pub fn lines(prefix: &str, under_way: &[RunUnderWay]) -> Value {
     under_way.iter().map(|run| json!({ "source": run.source, "id": run.id, "location": location(prefix, &run.id) })).collect()
 }
 
@@ -287,9 +287,12 @@ mod tests {
             let call = HttpCall { url: url.into(), ..call(limit, None) };
             asked(&Envelope::default(), &call).map_err(|answer| answer.status)
         };
-        assert_eq!(at("http://x/api/ingest/runs?code=/runs/k", &[]), Ok(Asked::List(20)));
-        assert_eq!(at("http://x/api/ingest/runs", &[("limit", "3")]), Ok(Asked::List(3)));
+        assert_eq!(at("http://x/api/ingest/runs?code=/runs/k", &[]), Ok(RequestedRun::List(20)));
+        assert_eq!(at("http://x/api/ingest/runs", &[("limit", "3")]), Ok(RequestedRun::List(3)));
         assert_eq!(at("http://x/api/ingest/runs", &[("limit", "1000")]), Err(400));
-        assert_eq!(at("http://x/api/ingest/runs/abc/?code=k", &[]), Ok(Asked::One("abc".into())));
+        assert_eq!(
+            at("http://x/api/ingest/runs/abc/?code=k", &[]),
+            Ok(RequestedRun::One("abc".into()))
+        );
     }
 }

@@ -43,7 +43,7 @@ pub fn this_thread_is_of(ids: &Arc<Ids>) {
 
 /// Where the host reads a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
+pub enum ConsoleStream {
     /// Standard output: information.
     Out,
     /// Standard error: warnings and errors.
@@ -51,7 +51,7 @@ pub enum Stream {
 }
 
 /// `text`, a record of `level` with `ids`, as the host shall read it; it ends in a line feed.
-pub fn line(level: Level, text: &str, ids: &[(&str, &str)]) -> (Stream, String) {
+pub fn line(level: Level, text: &str, ids: &[(&str, &str)]) -> (ConsoleStream, String) {
     let text = text.trim_end();
     let is_json = text.starts_with('{') && text.ends_with('}');
     let mut line = text.replace('\r', "\\r").replace('\n', "\\n");
@@ -113,16 +113,16 @@ pub fn write(level: Level, line: &[u8]) {
     // Each line in one call: lines of many threads never mix. A console that is gone must not stop
     // the work.
     match stream(level) {
-        Stream::Out => {
+        ConsoleStream::Out => {
             let mut out = std::io::stdout().lock();
             drop(out.write_all(line).and_then(|()| out.flush()));
         }
-        Stream::Error => drop(std::io::stderr().lock().write_all(line)),
+        ConsoleStream::Error => drop(std::io::stderr().lock().write_all(line)),
     }
 }
 
-fn stream(level: Level) -> Stream {
-    if level <= Level::WARN { Stream::Error } else { Stream::Out }
+fn stream(level: Level) -> ConsoleStream {
+    if level <= Level::WARN { ConsoleStream::Error } else { ConsoleStream::Out }
 }
 
 #[cfg(test)]
@@ -137,7 +137,7 @@ mod tests {
         fn whatever_a_text_holds_its_level_arrives(text in "[wWaArRnN\\\\\"{}\n\r ü]{0,40}", error in any::<bool>()) {
             let level = if error { Level::ERROR } else { Level::WARN };
             let (stream, line) = line(level, &text, &[]);
-            prop_assert_eq!(stream, Stream::Error);
+            prop_assert_eq!(stream, ConsoleStream::Error);
             prop_assert_eq!(has_warn(&line), !error);
             prop_assert!(line.ends_with('\n') && line.trim_end_matches('\n').lines().count() <= 1);
         }
@@ -147,20 +147,20 @@ mod tests {
     fn each_level_arrives_as_what_it_is() {
         assert_eq!(
             line(Level::INFO, "A run begins.\n", &[]),
-            (Stream::Out, "A run begins.\n".into())
+            (ConsoleStream::Out, "A run begins.\n".into())
         );
-        assert_eq!(line(Level::DEBUG, "warned", &[]), (Stream::Out, "warned\n".into()));
+        assert_eq!(line(Level::DEBUG, "warned", &[]), (ConsoleStream::Out, "warned\n".into()));
         assert_eq!(
             line(Level::WARN, "2026  WARN Tried again.", &[]),
-            (Stream::Error, "2026  WARN Tried again.\n".into())
+            (ConsoleStream::Error, "2026  WARN Tried again.\n".into())
         );
         assert_eq!(
             line(Level::WARN, "Tried again.", &[]),
-            (Stream::Error, "warning: Tried again.\n".into())
+            (ConsoleStream::Error, "warning: Tried again.\n".into())
         );
         assert_eq!(
             line(Level::ERROR, "/warnings.zip and WaRn", &[]),
-            (Stream::Error, "/\\x77arnings.zip and \\x57aRn\n".into())
+            (ConsoleStream::Error, "/\\x77arnings.zip and \\x57aRn\n".into())
         );
     }
 

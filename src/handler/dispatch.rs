@@ -14,9 +14,11 @@ use super::console::Ids;
 use super::envelope::HttpAnswer;
 use super::expected;
 use super::host::Host;
-use super::isolated_runtime::Own;
-use super::resources::{Given, Ready, Work};
-use crate::history::record::{RunRecord, Status, Trigger, UnderWay, source_line, waiting_line};
+use super::isolated_runtime::IsolatedRuntime;
+use super::resources::{QueueWork, Ready, RunResources};
+use crate::history::record::{
+    RunRecord, RunStatus, RunUnderWay, Trigger, source_line, waiting_line,
+};
 use crate::history::records::{Changed, Records};
 use crate::history::source_index::SourceIndex;
 use crate::jobs::enqueue::Office;
@@ -45,11 +47,11 @@ pub struct Enqueued {
     /// The run, if it is asked to go over any source.
     pub run: Option<RunRecord>,
     /// Sources that other runs were asked to go over before, and have not yet.
-    pub joined: Vec<UnderWay>,
+    pub joined: Vec<RunUnderWay>,
 }
 
 /// A tick: looks after what is left behind, and asks for a run over the sources that are due.
-pub async fn timer(ready: &Ready, work: &Work, invocation: &str) -> Answer {
+pub async fn timer(ready: &Ready, work: &QueueWork, invocation: &str) -> Answer {
     let state = ready.state();
     let now = OffsetDateTime::now_utc();
     let index = match (Office { state: &state, queue: &work.queue }).fold(now).await {
@@ -83,7 +85,7 @@ pub async fn timer(ready: &Ready, work: &Work, invocation: &str) -> Answer {
 
 /// Looks after messages that were given up, and after sources that were asked for and not looked at
 /// yet: only there a pass can be under way. Where the index of sources is lost, after all of them.
-async fn look_after(ready: &Ready, work: &Work, index: &SourceIndex, invocation: &str) {
+async fn look_after(ready: &Ready, work: &QueueWork, index: &SourceIndex, invocation: &str) {
     let is_asked = |source: &&Source| {
         index
             .sources
@@ -138,11 +140,11 @@ fn tell_end(ready: &Ready, record: &RunRecord) {
         traceparent: None,
         at: record.started.into(),
     };
-    let is_failed = matches!(record.status, Status::Failed | Status::Abandoned);
+    let is_failed = matches!(record.status, RunStatus::Failed | RunStatus::Abandoned);
     insights.begin(&beginning).end(record.ended_word(), is_failed);
 }
 
-fn besides(joined: &[UnderWay]) -> String {
+fn besides(joined: &[RunUnderWay]) -> String {
     joined
         .iter()
         .map(|run| format!("; run {} is asked to go over `{}` already", run.id, run.source))
@@ -153,7 +155,7 @@ fn besides(joined: &[UnderWay]) -> String {
 pub async fn http(
     ready: &Ready,
     host: &Host,
-    work: &Work,
+    work: &QueueWork,
     wanted: Option<&[String]>,
     invocation: &str,
 ) -> HttpAnswer {
@@ -199,7 +201,7 @@ async fn enqueue(
     let joined = claimed
         .joined
         .iter()
-        .map(|(source, id)| UnderWay { source: source.clone(), id: id.clone() })
+        .map(|(source, id)| RunUnderWay { source: source.clone(), id: id.clone() })
         .collect();
     if claimed.ours.is_empty() {
         return Ok(Enqueued { run: None, joined });
@@ -220,7 +222,7 @@ async fn enqueue(
 }
 
 fn options(ready: &Ready, id: &str) -> Options {
-    let given = Given { store: ready.store.clone(), limits: ready.limits.clone() };
+    let given = RunResources { store: ready.store.clone(), limits: ready.limits.clone() };
     ready.options(id, given, CancellationToken::new(), Arc::new(Silent))
 }
 
@@ -289,7 +291,7 @@ pub async fn message(app: &App, invocation: Invocation) -> Answer {
     let (stop, end) = app.runs.ends();
     let ids = Arc::new(Ids { run: message.run.clone(), invocation: id });
     let leases = TaskTracker::new();
-    let own = Own {
+    let own = IsolatedRuntime {
         ids,
         begun,
         deadline: host.deadline(),
@@ -322,7 +324,7 @@ async fn flush(operation: &Operation, status: u16, host: &Host, begun: tokio::ti
 }
 
 /// A worker of the release that sent it will take it.
-async fn put_back(work: &Work, message: &Value, version: u64) -> Answer {
+async fn put_back(work: &QueueWork, message: &Value, version: u64) -> Answer {
     let text = message.to_string();
     let send = |_| work.queue.send(&text, LATER_RELEASE);
     match retry(&Policy::default(), &CancellationToken::new(), "putting a message back", send).await

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::json;
 use time::OffsetDateTime;
 
-use super::api::{self, Asked};
+use super::api::{self, RequestedRun};
 use super::dispatch;
 use super::envelope::HttpAnswer;
 use super::expected;
@@ -21,10 +21,10 @@ use super::host::Host;
 use super::manual;
 use super::page::{self, Dress};
 use super::resources::Ready;
-use super::runs::{Call, Started};
+use super::runs::{RunCall, Started};
 use crate::handler::app::{Answer, App, Invocation, loaded};
 use crate::handler::ingest_http::busy;
-use crate::history::record::{RunRecord, Status, Trigger, UnderWay};
+use crate::history::record::{RunRecord, RunStatus, RunUnderWay, Trigger};
 use crate::run::due::due;
 
 /// What links begin with while the host's settings are being read.
@@ -67,7 +67,7 @@ async fn timer(app: &App, invocation: Invocation) -> Answer {
         return Answer::done("no source is due".into());
     }
     let due: Vec<String> = due.into_iter().map(|source| source.name).collect();
-    let call = Call {
+    let call = RunCall {
         trigger: Trigger::Timer,
         invocation: id,
         begun,
@@ -84,8 +84,8 @@ async fn timer(app: &App, invocation: Invocation) -> Answer {
     }
 }
 
-fn of_timer(record: &RunRecord, under_way: &[UnderWay]) -> Answer {
-    if record.status == Status::Failed {
+fn of_timer(record: &RunRecord, under_way: &[RunUnderWay]) -> Answer {
+    if record.status == RunStatus::Failed {
         return Answer::not_done(500, format!("{}; {}", record.summary(), record.first_problem()));
     }
     let left = if under_way.is_empty() { String::new() } else { format!("; {}", busy(under_way)) };
@@ -116,7 +116,7 @@ async fn status(app: &App, invocation: Invocation) -> Answer {
     let dress = if wants_page { Dress::Html } else { Dress::Json };
     let answer = async {
         let mut answer = page::answer(desk(app, &ready, &host), &request, &asked, dress).await?;
-        if dress == Dress::Json && matches!(asked, Asked::List(_)) {
+        if dress == Dress::Json && matches!(asked, RequestedRun::List(_)) {
             answer.body["place"] = json!(host.place.told(ready.work.is_some()));
             answer.body["signs"] = json!(host.place.signs);
         }
@@ -136,8 +136,8 @@ async fn status(app: &App, invocation: Invocation) -> Answer {
     }))
 }
 
-fn desk<'a>(app: &App, ready: &'a Ready, host: &'a Host) -> page::Desk<'a> {
-    page::Desk {
+fn desk<'a>(app: &App, ready: &'a Ready, host: &'a Host) -> page::PageContext<'a> {
+    page::PageContext {
         store: &ready.store,
         sources: &ready.sources,
         redactor: &ready.redactor,

@@ -5,11 +5,11 @@ use time::OffsetDateTime;
 
 use crate::handler::app::{Answer, App, Invocation, loaded};
 use crate::handler::envelope::HttpAnswer;
-use crate::handler::runs::{Call, Started};
+use crate::handler::runs::{RunCall, Started};
 use crate::handler::{api, dispatch};
-use crate::history::record::{RunRecord, Status, Trigger, UnderWay};
+use crate::history::record::{RunRecord, RunStatus, RunUnderWay, Trigger};
 
-pub(super) fn busy(under_way: &[UnderWay]) -> String {
+pub(super) fn busy(under_way: &[RunUnderWay]) -> String {
     let each = under_way.iter().map(|run| format!("run {} is busy with `{}`", run.id, run.source));
     each.collect::<Vec<_>>().join(", ")
 }
@@ -45,7 +45,7 @@ pub async fn http(app: &App, invocation: Invocation) -> Answer {
         "A request asks for a run."
     );
     let Invocation { id, begun, traceparent, .. } = invocation;
-    let call = Call {
+    let call = RunCall {
         trigger: Trigger::Http,
         invocation: id,
         begun,
@@ -81,12 +81,12 @@ pub(super) fn no_queue() -> HttpAnswer {
     HttpAnswer::new(501, body)
 }
 
-pub(super) fn of_http(record: &RunRecord, prefix: &str, under_way: &[UnderWay]) -> HttpAnswer {
+pub(super) fn of_http(record: &RunRecord, prefix: &str, under_way: &[RunUnderWay]) -> HttpAnswer {
     let mut body = record.shown(OffsetDateTime::now_utc());
     let location = api::location(prefix, &record.id);
     body["joined"] = json!(false);
     body["location"] = json!(location);
     body["under_way"] = api::lines(prefix, under_way);
-    let status = if record.status == Status::Failed { 500 } else { 200 };
+    let status = if record.status == RunStatus::Failed { 500 } else { 200 };
     HttpAnswer::new(status, body).with("Location", location)
 }

@@ -11,14 +11,14 @@ use tokio_util::task::TaskTracker;
 
 use super::console::{Ids, this_thread_is_of};
 use super::host::Deadline;
-use crate::history::record::Status;
+use crate::history::record::RunStatus;
 use crate::telemetry::insights::Operation;
 
 /// Leases of work that was cut are given back within this time.
 const GIVEN_BACK: Duration = Duration::from_secs(2);
 
 /// Whose work it is, and when it must end.
-pub struct Own {
+pub struct IsolatedRuntime {
     /// Whose lines its threads write.
     pub ids: Arc<Ids>,
     /// When its invocation began.
@@ -35,12 +35,12 @@ pub struct Own {
     pub operation: Option<Arc<Operation>>,
 }
 
-impl Own {
+impl IsolatedRuntime {
     /// What `work` comes to, or how it ended before it came to anything.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, (Status, String)> {
+    ) -> Result<T, (RunStatus, String)> {
         let ids = self.ids.clone();
         let tied = self.operation.as_ref().map(|operation| operation.threads());
         let of_this_work = move || {
@@ -50,7 +50,9 @@ impl Own {
         let mut threads = tokio::runtime::Builder::new_multi_thread();
         let runtime = match threads.enable_all().on_thread_start(of_this_work).build() {
             Ok(runtime) => runtime,
-            Err(error) => return Err((Status::Failed, format!("no threads for the run: {error}"))),
+            Err(error) => {
+                return Err((RunStatus::Failed, format!("no threads for the run: {error}")));
+            }
         };
         let mut task = runtime.spawn(work);
         let end = self.watch_over(&mut task).await;
@@ -82,7 +84,7 @@ impl Own {
         }
     }
 
-    async fn watch_over<T>(&self, task: &mut JoinHandle<T>) -> Result<T, (Status, String)> {
+    async fn watch_over<T>(&self, task: &mut JoinHandle<T>) -> Result<T, (RunStatus, String)> {
         tokio::select! {
             ended = &mut *task => return of(ended),
             () = until(self.begun, self.deadline.stop) => {
@@ -94,7 +96,7 @@ impl Own {
         }
         let cut = |why: &str| {
             Err((
-                Status::Interrupted,
+                RunStatus::Interrupted,
                 format!("{why} before the files in hand were done; the next run takes them again"),
             ))
         };
@@ -113,16 +115,16 @@ async fn until(begun: Instant, at: Option<Duration>) {
     }
 }
 
-fn of<T>(ended: Result<T, JoinError>) -> Result<T, (Status, String)> {
+fn of<T>(ended: Result<T, JoinError>) -> Result<T, (RunStatus, String)> {
     ended.map_err(|_| {
-        (Status::Failed, "a defect of blobferry ended the run; the log has its trace".into())
+        (RunStatus::Failed, "a defect of blobferry ended the run; the log has its trace".into())
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pass::lease::Held;
+    use crate::pass::lease::LeaseGuard;
     use crate::store::contract::{Lease, StoreError};
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -148,7 +150,7 @@ mod tests {
         let given_back = Arc::new(AtomicBool::new(false));
         let leases = TaskTracker::new();
         let at = |milliseconds| Some(Duration::from_millis(milliseconds));
-        let own = Own {
+        let own = IsolatedRuntime {
             ids: Arc::new(Ids { run: "r".into(), invocation: "i".into() }),
             begun: Instant::now(),
             deadline: Deadline { stop: at(50), answer: at(10_000) },
@@ -160,13 +162,13 @@ mod tests {
         let end = own.end.clone();
         let lease = Box::new(Slow(given_back.clone()));
         let work = async move {
-            let held = Held::keep(&leases, lease, "a source".into(), Duration::ZERO);
+            let held = LeaseGuard::keep(&leases, lease, "a source".into(), Duration::ZERO);
             end.cancel();
             std::future::pending::<()>().await;
             drop(held);
         };
         let ended = own.run(work).await;
-        assert!(matches!(ended, Err((Status::Interrupted, _))), "{ended:?}");
+        assert!(matches!(ended, Err((RunStatus::Interrupted, _))), "{ended:?}");
         assert!(given_back.load(Ordering::Relaxed), "whoever comes next finds the source free");
     }
 }

@@ -25,7 +25,7 @@ const GLANCE: Duration = Duration::from_secs(1);
 
 /// What the desk can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
+enum FormAction {
     Look,
     Plan,
     Start,
@@ -39,10 +39,10 @@ pub async fn http(app: &App, invocation: Invocation) -> Answer {
     let (fields, body) = read(&call);
     let wish = wish(&call, &fields, body.as_ref());
     let wants_page = api::wants_page(&call);
-    if wish == Wish::Start && !wants_page {
+    if wish == FormAction::Start && !wants_page {
         return crate::handler::ingest_http::http(app, invocation).await;
     }
-    if wish == Wish::Look && !wants_page {
+    if wish == FormAction::Look && !wants_page {
         return Answer::http(
             &HttpAnswer::refusal(405, "this is asked by POST only").with("Allow", "POST"),
         );
@@ -51,7 +51,7 @@ pub async fn http(app: &App, invocation: Invocation) -> Answer {
         Ok(loaded) => loaded,
         Err(reason) => return Answer::http(&shown(&call, "", &HttpAnswer::refusal(500, reason))),
     };
-    let desk = page::manual::Desk {
+    let desk = page::manual::FormContext {
         sources: &ready.names(),
         store: ready.store.address(),
         prefix: &host.prefix,
@@ -59,8 +59,8 @@ pub async fn http(app: &App, invocation: Invocation) -> Answer {
         view: fields.get("view"),
     };
     let answer = match wish {
-        Wish::Look => desk.open(),
-        Wish::Plan => {
+        FormAction::Look => desk.open(),
+        FormAction::Plan => {
             let planned = planned(
                 app,
                 &ready,
@@ -71,7 +71,7 @@ pub async fn http(app: &App, invocation: Invocation) -> Answer {
             .await;
             if wants_page { desk.planned(&planned) } else { planned }
         }
-        Wish::Start => {
+        FormAction::Start => {
             let started = started(app, invocation, &bare(&call, &fields, body)).await;
             desk.started(&started)
         }
@@ -119,7 +119,7 @@ fn form(text: &str) -> Option<BTreeMap<String, String>> {
     fields.keys().all(|name| is_ours(name) || name == "source").then_some(fields)
 }
 
-fn wish(call: &HttpCall, fields: &BTreeMap<String, String>, body: Option<&Value>) -> Wish {
+fn wish(call: &HttpCall, fields: &BTreeMap<String, String>, body: Option<&Value>) -> FormAction {
     let asked = |body: &Value| match body {
         Value::String(text) => {
             super::envelope::json_of(text.as_bytes()).is_ok_and(|value| value["plan"] == true)
@@ -127,10 +127,10 @@ fn wish(call: &HttpCall, fields: &BTreeMap<String, String>, body: Option<&Value>
         value => value["plan"] == true,
     };
     match (call.method.as_str(), fields.get("do").map(String::as_str)) {
-        ("GET" | "HEAD", _) => Wish::Look,
-        ("POST", Some("plan")) => Wish::Plan,
-        ("POST", _) if body.is_some_and(asked) => Wish::Plan,
-        _ => Wish::Start,
+        ("GET" | "HEAD", _) => FormAction::Look,
+        ("POST", Some("plan")) => FormAction::Plan,
+        ("POST", _) if body.is_some_and(asked) => FormAction::Plan,
+        _ => FormAction::Start,
     }
 }
 
@@ -223,7 +223,7 @@ mod tests {
         method: &str,
         query: &[(&str, &str)],
         body: Option<&str>,
-        expected: Wish,
+        expected: FormAction,
         sources: Result<Option<&str>, u16>,
     ) {
         let call = call(method, query, body);
@@ -240,30 +240,42 @@ mod tests {
 
     #[test]
     fn a_form_and_json_ask_for_the_same() {
-        check("GET", &[("code", "k"), ("view", "v")], None, Wish::Look, Ok(None));
+        check("GET", &[("code", "k"), ("view", "v")], None, FormAction::Look, Ok(None));
         check(
             "POST",
             &[("code", "k")],
             Some("do=start&source=acme&view=v%2F"),
-            Wish::Start,
+            FormAction::Start,
             Ok(Some("acme")),
         );
-        check("POST", &[("code", "k")], Some("do=plan&source="), Wish::Plan, Ok(None));
+        check("POST", &[("code", "k")], Some("do=plan&source="), FormAction::Plan, Ok(None));
         check(
             "POST",
             &[],
             Some(r#"{"plan":true,"sources":["other"]}"#),
-            Wish::Plan,
+            FormAction::Plan,
             Ok(Some("other")),
         );
-        check("POST", &[("do", "plan"), ("sources", "other")], None, Wish::Plan, Ok(Some("other")));
-        check("POST", &[], None, Wish::Start, Ok(None));
-        check("POST", &[], Some(r#"{"sources":["acme"]}"#), Wish::Start, Ok(Some("acme")));
-        check("POST", &[], Some("do=start&source=nix"), Wish::Start, Err(404));
+        check(
+            "POST",
+            &[("do", "plan"), ("sources", "other")],
+            None,
+            FormAction::Plan,
+            Ok(Some("other")),
+        );
+        check("POST", &[], None, FormAction::Start, Ok(None));
+        check("POST", &[], Some(r#"{"sources":["acme"]}"#), FormAction::Start, Ok(Some("acme")));
+        check("POST", &[], Some("do=start&source=nix"), FormAction::Start, Err(404));
         // What is no form of ours is left as it is, to be refused.
-        check("POST", &[], Some("source=acme&url=ftp%3A%2F%2Fevil"), Wish::Start, Err(400));
-        check("POST", &[("url", "ftp://evil")], Some("do=plan&source=acme"), Wish::Plan, Err(400));
-        check("POST", &[], Some(r#"{"plan":true,"url":"ftp://evil"}"#), Wish::Plan, Err(400));
-        check("POST", &[], Some(r#"{"plan":false}"#), Wish::Start, Ok(None));
+        check("POST", &[], Some("source=acme&url=ftp%3A%2F%2Fevil"), FormAction::Start, Err(400));
+        check(
+            "POST",
+            &[("url", "ftp://evil")],
+            Some("do=plan&source=acme"),
+            FormAction::Plan,
+            Err(400),
+        );
+        check("POST", &[], Some(r#"{"plan":true,"url":"ftp://evil"}"#), FormAction::Plan, Err(400));
+        check("POST", &[], Some(r#"{"plan":false}"#), FormAction::Start, Ok(None));
     }
 }

@@ -25,11 +25,11 @@ pub struct Ready {
     pub store: Arc<dyn Store>,
     /// A store and limits for one run. Every run opens the store anew, since a run lives on threads
     /// of its own, and connections die with the threads that they were made on. Does no I/O.
-    pub open: Box<dyn Fn() -> Result<Given, String> + Send + Sync>,
+    pub open: Box<dyn Fn() -> Result<RunResources, String> + Send + Sync>,
     /// What a run may use.
     pub limits: Limits,
     /// How work is handed out by the queue; `None`: this process does it.
-    pub work: Option<Work>,
+    pub work: Option<QueueWork>,
     /// The queue that the host listens to, whether work goes by it or not.
     pub queue: Option<Arc<dyn Queue>>,
     /// Knows what no answer may repeat.
@@ -43,7 +43,7 @@ pub struct Ready {
 }
 
 /// The queue.
-pub struct Work {
+pub struct QueueWork {
     /// For those who ask for runs.
     pub queue: Arc<dyn Queue>,
     /// Opens it anew, for work on threads of its own. Does no I/O.
@@ -53,7 +53,7 @@ pub struct Work {
 }
 
 /// What one run is given.
-pub struct Given {
+pub struct RunResources {
     /// Where blobs go.
     pub store: Arc<dyn Store>,
     /// What it may use.
@@ -74,7 +74,7 @@ impl Ready {
     pub fn options(
         &self,
         id: &str,
-        given: Given,
+        given: RunResources,
         cancel: CancellationToken,
         progress: Arc<dyn Progress>,
     ) -> Options {

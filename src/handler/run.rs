@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::console::Ids;
 use super::host::Deadline;
-use super::isolated_runtime::Own;
+use super::isolated_runtime::IsolatedRuntime;
 use super::resources::Ready;
-use super::tally::Tally;
-use crate::history::record::{RunRecord, Status};
+use super::tally::RunTally;
+use crate::history::record::{RunRecord, RunStatus};
 use crate::history::records::Records;
 use crate::history::source_index;
 use crate::model::chain;
@@ -45,7 +45,7 @@ pub struct Job {
     /// Ends it: nothing is finished.
     pub end: CancellationToken,
     /// How far it has come.
-    pub tally: Arc<Tally>,
+    pub tally: Arc<RunTally>,
     /// What others see of it.
     pub record: watch::Sender<RunRecord>,
     /// What Application Insights sees of it.
@@ -55,7 +55,7 @@ pub struct Job {
 /// How it ended.
 enum End {
     Report(Box<Report>),
-    Broken(Status, String),
+    Broken(RunStatus, String),
 }
 
 /// Runs `job`. The record tells how it ended, first to those who watch it, then in the store.
@@ -94,7 +94,7 @@ fn tell(job: &Job, end: &End) {
     match end {
         // The run itself told of its end.
         End::Report(_) => {}
-        End::Broken(Status::Failed, error) => tracing::error!(
+        End::Broken(RunStatus::Failed, error) => tracing::error!(
             run_id,
             invocation,
             class = Class::Internal.word(),
@@ -110,7 +110,7 @@ fn tell(job: &Job, end: &End) {
 /// Sends what Application Insights is to know of the run, without being late for the host.
 async fn flush(job: &Job, record: &RunRecord) {
     let Some(operation) = &job.operation else { return };
-    operation.end(record.ended_word(), record.status == Status::Failed);
+    operation.end(record.ended_word(), record.status == RunStatus::Failed);
     let most = if job.end.is_cancelled() { FLUSH / 4 } else { FLUSH };
     operation.flush(job.deadline.before_answer(job.begun.elapsed(), most)).await;
 }
@@ -118,11 +118,11 @@ async fn flush(job: &Job, record: &RunRecord) {
 async fn work(job: &Job) -> End {
     let given = match (job.ready.open)() {
         Ok(given) => given,
-        Err(problem) => return End::Broken(Status::Failed, problem),
+        Err(problem) => return End::Broken(RunStatus::Failed, problem),
     };
     let options = job.ready.options(&job.ids.run, given, job.stop.clone(), job.tally.clone());
     let leases = options.leases.clone();
-    let own = Own {
+    let own = IsolatedRuntime {
         ids: job.ids.clone(),
         begun: job.begun,
         deadline: job.deadline,
@@ -139,7 +139,7 @@ async fn work(job: &Job) -> End {
 
 /// Writes the record at the start, at each heartbeat and at the end. What cannot be written is
 /// told, and stops nothing.
-async fn keep(records: Records, mut record: watch::Receiver<RunRecord>, tally: Arc<Tally>) {
+async fn keep(records: Records, mut record: watch::Receiver<RunRecord>, tally: Arc<RunTally>) {
     loop {
         let mut now = record.borrow_and_update().clone();
         let has_ended = now.ended.is_some();

@@ -14,8 +14,8 @@ use super::console::Ids;
 use super::host::Deadline;
 use super::resources::Ready;
 use super::run::{Job, drive};
-use super::tally::Tally;
-use crate::history::record::{RunRecord, Status, Trigger, UnderWay};
+use super::tally::RunTally;
+use crate::history::record::{RunRecord, RunStatus, RunUnderWay, Trigger};
 use crate::telemetry::insights::{Beginning, Operation};
 
 /// Runs at once, at most: `limits` hold for each of them.
@@ -32,12 +32,12 @@ pub struct Runs {
 
 struct Active {
     sources: Vec<String>,
-    tally: Arc<Tally>,
+    tally: Arc<RunTally>,
     record: watch::Receiver<RunRecord>,
 }
 
 /// A call of a function that wants a run.
-pub struct Call {
+pub struct RunCall {
     /// What called.
     pub trigger: Trigger,
     /// The host's id of it.
@@ -50,7 +50,7 @@ pub struct Call {
     pub deadline: Deadline,
 }
 
-impl Call {
+impl RunCall {
     /// What the run `run`, which it starts, is for Application Insights.
     fn beginning<'a>(&'a self, run: &'a str) -> Beginning<'a> {
         Beginning {
@@ -70,12 +70,12 @@ pub enum Started {
     /// A run over all of its sources that no other run is busy with, `under_way` being the others.
     Run {
         /// What becomes of it.
-        run: Watch,
+        run: RunsWatch,
         /// Sources that are left to the runs that are busy with them.
-        under_way: Vec<UnderWay>,
+        under_way: Vec<RunUnderWay>,
     },
     /// Every one of its sources is being run over, so there is nothing to start.
-    Joined(Vec<UnderWay>),
+    Joined(Vec<RunUnderWay>),
     /// There are as many runs as there may be.
     Full,
     /// The process is ending.
@@ -83,13 +83,13 @@ pub enum Started {
 }
 
 /// A run that somebody waits for.
-pub struct Watch {
+pub struct RunsWatch {
     /// Its id.
     pub id: String,
     record: watch::Receiver<RunRecord>,
 }
 
-impl Watch {
+impl RunsWatch {
     /// The record of the run when it has ended.
     pub async fn ended(&mut self) -> RunRecord {
         let ended = self
@@ -105,7 +105,7 @@ impl Watch {
 fn broken(record: &watch::Receiver<RunRecord>) -> RunRecord {
     let mut record = record.borrow().clone();
     record.cut(
-        Status::Failed,
+        RunStatus::Failed,
         "a defect of blobferry ended the run; the log has its trace",
         Vec::new(),
         OffsetDateTime::now_utc(),
@@ -136,7 +136,7 @@ impl Runs {
         self: &Arc<Self>,
         ready: &Arc<Ready>,
         wanted: Option<&[String]>,
-        call: Call,
+        call: RunCall,
     ) -> Started {
         let mut active = self.active();
         active.retain(|run| run.record.has_changed().is_ok());
@@ -149,7 +149,7 @@ impl Runs {
             .filter(|source| wanted.is_none_or(|wanted| wanted.contains(&source.name)))
         {
             match holder(&source.name) {
-                Some(run) => under_way.push(UnderWay {
+                Some(run) => under_way.push(RunUnderWay {
                     source: source.name.clone(),
                     id: run.record.borrow().id.clone(),
                 }),
@@ -164,7 +164,7 @@ impl Runs {
             return Started::Full;
         }
         let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
-        let tally = Arc::new(Tally::new(names.iter().map(String::as_str), &ready.redactor));
+        let tally = Arc::new(RunTally::new(names.iter().map(String::as_str), &ready.redactor));
         let mut record = RunRecord::new(call.trigger, &call.invocation, OffsetDateTime::now_utc());
         let id = record.id.clone();
         let operation =
@@ -186,7 +186,7 @@ impl Runs {
             operation,
         };
         self.tasks.spawn(drive(job));
-        Started::Run { run: Watch { id, record }, under_way }
+        Started::Run { run: RunsWatch { id, record }, under_way }
     }
 
     /// Runs whose records this process holds: they go on, or are being written.

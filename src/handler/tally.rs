@@ -14,13 +14,13 @@ use crate::report::{Outcome, SourceReport};
 use crate::transfer::progress::Progress;
 
 /// Counts along.
-pub struct Tally {
+pub struct RunTally {
     redactor: Redactor,
-    sources: Mutex<BTreeMap<String, Source>>,
+    sources: Mutex<BTreeMap<String, TallySource>>,
 }
 
 #[derive(Default)]
-struct Source {
+struct TallySource {
     planned: Option<(u64, u64)>,
     fetched: u64,
     ingested: u64,
@@ -32,10 +32,10 @@ struct Source {
     report: Option<Value>,
 }
 
-impl Tally {
+impl RunTally {
     /// Of these sources, of which nothing is known yet.
     pub fn new<'a>(names: impl Iterator<Item = &'a str>, redactor: &Redactor) -> Self {
-        let sources = names.map(|name| (name.to_owned(), Source::default())).collect();
+        let sources = names.map(|name| (name.to_owned(), TallySource::default())).collect();
         Self { redactor: redactor.clone(), sources: Mutex::new(sources) }
     }
 
@@ -47,16 +47,16 @@ impl Tally {
             .collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Source>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, TallySource>> {
         self.sources.lock().expect("no code panics while it holds this lock")
     }
 
-    fn with(&self, source: &str, change: impl FnOnce(&mut Source)) {
+    fn with(&self, source: &str, change: impl FnOnce(&mut TallySource)) {
         change(self.lock().entry(source.to_owned()).or_default());
     }
 }
 
-impl Source {
+impl TallySource {
     fn line(&self, name: &str) -> Value {
         json!({
             "source": name,
@@ -74,7 +74,7 @@ impl Source {
     }
 }
 
-impl Progress for Tally {
+impl Progress for RunTally {
     fn planned(&self, source: &str, files: u64, bytes: u64) {
         self.with(source, |source| source.planned = Some((files, bytes)));
     }
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_source_counts_along_until_its_report_is_there() {
-        let tally = Tally::new(["acme"].into_iter(), &Redactor::default());
+        let tally = RunTally::new(["acme"].into_iter(), &Redactor::default());
         tally.planned("acme", 2, 10);
         tally.fetched("acme", 4);
         tally.done("acme", &RemotePath::from("/a"), &Outcome::Deferred(Defer::Interrupted));

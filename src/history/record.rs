@@ -63,7 +63,7 @@ impl Trigger {
 /// How a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Status {
+pub enum RunStatus {
     /// It goes on.
     Running,
     /// All is well.
@@ -81,7 +81,7 @@ pub enum Status {
 
 /// A source that a run is busy with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnderWay {
+pub struct RunUnderWay {
     /// The source.
     pub source: String,
     /// The run's id.
@@ -96,7 +96,7 @@ pub struct RunRecord {
     /// The id that the ledger, the reports and the blobs know it by. Told once it has ended.
     pub run: Option<String>,
     /// How it stands.
-    pub status: Status,
+    pub status: RunStatus,
     /// What started it.
     pub trigger: Trigger,
     /// The host's invocation that started it.
@@ -125,27 +125,27 @@ pub struct RunRecord {
     pub sources: Vec<Value>,
 }
 
-impl From<Ended> for Status {
+impl From<Ended> for RunStatus {
     fn from(ended: Ended) -> Self {
         match ended {
-            Ended::Left | Ended::Ok => Status::Ok,
-            Ended::Interrupted => Status::Interrupted,
-            Ended::Degraded => Status::Degraded,
-            Ended::Failed => Status::Failed,
+            Ended::Left | Ended::Ok => RunStatus::Ok,
+            Ended::Interrupted => RunStatus::Interrupted,
+            Ended::Degraded => RunStatus::Degraded,
+            Ended::Failed => RunStatus::Failed,
         }
     }
 }
 
-impl Status {
+impl RunStatus {
     /// The word for records.
     pub fn word(self) -> &'static str {
         match self {
-            Status::Running => "running",
-            Status::Ok => "ok",
-            Status::Degraded => "degraded",
-            Status::Failed => "failed",
-            Status::Interrupted => "interrupted",
-            Status::Abandoned => "abandoned",
+            RunStatus::Running => "running",
+            RunStatus::Ok => "ok",
+            RunStatus::Degraded => "degraded",
+            RunStatus::Failed => "failed",
+            RunStatus::Interrupted => "interrupted",
+            RunStatus::Abandoned => "abandoned",
         }
     }
 }
@@ -156,7 +156,7 @@ impl RunRecord {
         Self {
             id: run_id(now),
             run: None,
-            status: Status::Running,
+            status: RunStatus::Running,
             trigger,
             invocation: invocation.to_owned(),
             operation: None,
@@ -217,14 +217,20 @@ impl RunRecord {
     }
 
     /// The run ended without a report: it stood at `sources`.
-    pub fn cut(&mut self, status: Status, problem: &str, sources: Vec<Value>, now: OffsetDateTime) {
+    pub fn cut(
+        &mut self,
+        status: RunStatus,
+        problem: &str,
+        sources: Vec<Value>,
+        now: OffsetDateTime,
+    ) {
         self.status = status;
         self.ended = Some(now);
         self.heartbeat = now;
         self.problems.push(json!({ "message": problem }));
         self.sources = sources;
         for source in
-            self.sources.iter_mut().filter(|source| source["status"] == json!(Status::Running))
+            self.sources.iter_mut().filter(|source| source["status"] == json!(RunStatus::Running))
         {
             source["status"] = json!(status);
         }
@@ -235,25 +241,25 @@ impl RunRecord {
         let left = json!(Ended::Left);
         let is_left = !self.sources.is_empty() && self.sources.iter().all(|s| s["status"] == left);
         match self.status {
-            Status::Ok if is_left => Ended::Left.word(),
+            RunStatus::Ok if is_left => Ended::Left.word(),
             status => status.word(),
         }
     }
 
     /// Closes it if, at `now`, nobody works on it any more.
     pub fn abandon(&mut self, now: OffsetDateTime) {
-        if self.ended.is_none() && self.shown_status(now) == Status::Abandoned {
+        if self.ended.is_none() && self.shown_status(now) == RunStatus::Abandoned {
             let sources = std::mem::take(&mut self.sources);
-            self.cut(Status::Abandoned, "nothing was heard of it any more", sources, now);
+            self.cut(RunStatus::Abandoned, "nothing was heard of it any more", sources, now);
         }
     }
 
     /// How it stands, for those who ask at `now`.
-    pub fn shown_status(&self, now: OffsetDateTime) -> Status {
+    pub fn shown_status(&self, now: OffsetDateTime) -> RunStatus {
         // Work that waits in a queue says nothing; what is dead of it is closed by the timer.
         let most = if self.queued.is_empty() { SILENCE } else { QUEUED_SILENCE };
-        let silent = self.status == Status::Running && now - self.heartbeat > most;
-        if silent { Status::Abandoned } else { self.status }
+        let silent = self.status == RunStatus::Running && now - self.heartbeat > most;
+        if silent { RunStatus::Abandoned } else { self.status }
     }
 
     /// All of it for those who ask at `now`.
@@ -318,21 +324,21 @@ pub fn stored_line(report: Value, blob: &str) -> Value {
 
 /// The line of a source that waits for its turn in the queue.
 pub fn waiting_line(source: &str) -> Value {
-    json!({ "source": source, "status": Status::Running, "waiting": true })
+    json!({ "source": source, "status": RunStatus::Running, "waiting": true })
 }
 
 /// The line of a source that a run is busy with.
 pub fn running_line(source: &str) -> Value {
-    json!({ "source": source, "status": Status::Running })
+    json!({ "source": source, "status": RunStatus::Running })
 }
 
 /// Whether a source's line says how it ended.
 pub fn is_final(line: &Value) -> bool {
-    line["status"] != json!(Status::Running)
+    line["status"] != json!(RunStatus::Running)
 }
 
 /// As a run in one process would be.
-fn worst(sources: &[Value]) -> Status {
+fn worst(sources: &[Value]) -> RunStatus {
     Ended::of_all(sources.iter().filter_map(|line| Ended::from_word(line["status"].as_str()?)))
         .into()
 }
@@ -388,17 +394,17 @@ mod tests {
     #[test]
     fn a_running_record_without_heartbeat_is_abandoned() {
         let mut record = RunRecord::new(Trigger::Timer, "i", NOW);
-        assert_eq!(record.shown_status(NOW + Duration::minutes(2)), Status::Running);
-        assert_eq!(record.shown_status(NOW + Duration::minutes(4)), Status::Abandoned);
+        assert_eq!(record.shown_status(NOW + Duration::minutes(2)), RunStatus::Running);
+        assert_eq!(record.shown_status(NOW + Duration::minutes(4)), RunStatus::Abandoned);
         assert_eq!(record.shown(NOW + Duration::minutes(4))["status"], "abandoned");
         record.cut(
-            Status::Interrupted,
+            RunStatus::Interrupted,
             "stopped",
             vec![json!({ "status": "running" }), json!({ "status": "ok" })],
             NOW,
         );
         assert_eq!(record.sources, [json!({ "status": "interrupted" }), json!({ "status": "ok" })]);
-        assert_eq!(record.shown_status(NOW + Duration::hours(4)), Status::Interrupted);
+        assert_eq!(record.shown_status(NOW + Duration::hours(4)), RunStatus::Interrupted);
     }
 
     #[test]
@@ -439,7 +445,10 @@ mod tests {
         record.tell(idle("acme"), NOW);
         assert_eq!(record.sources[0], changed);
         record.tell(idle("other"), NOW + Duration::SECOND);
-        assert_eq!((record.status, record.ended), (Status::Degraded, Some(NOW + Duration::SECOND)));
+        assert_eq!(
+            (record.status, record.ended),
+            (RunStatus::Degraded, Some(NOW + Duration::SECOND))
+        );
     }
 
     #[test]
@@ -471,7 +480,7 @@ mod tests {
         let late = NOW + Duration::hours(25);
         [late, late + Duration::DAY].into_iter().for_each(|at| record.abandon(at));
         assert_eq!((record.ended_word(), record.ended), ("abandoned", Some(late)));
-        record.status = Status::Ok;
+        record.status = RunStatus::Ok;
         record.sources = vec![json!({ "status": "left" }), json!({ "status": "left" })];
         assert_eq!(record.ended_word(), "left");
         record.sources[1]["status"] = json!("ok");

@@ -5,12 +5,12 @@ use futures_util::future::try_join_all;
 use time::OffsetDateTime;
 
 use super::error::WorkError;
-use super::manifest::Manifest;
+use super::manifest::JobManifest;
 use super::message::PieceId;
-use super::names::{Folder, Kind};
-use super::pass_store::{Desk, never};
-use super::piece::{Plan, SCHEMA};
-use super::progress::State;
+use super::names::{JobFolder, JobKind};
+use super::pass_store::{PassStore, never};
+use super::piece::{PiecePlan, SCHEMA};
+use super::progress::PassProgress;
 use crate::failpoint::{failpoint, left_out};
 use crate::ledger::{self, Ledger};
 use crate::pass::expectations;
@@ -22,18 +22,18 @@ const READ_AT_ONCE: usize = 16;
 /// Closes the pass if all of it is done, and returns its report. Many may do so at once, and a
 /// killed one is followed by the next: each step can be done again.
 pub async fn close_if_done(
-    desk: &Desk,
-    plan: &Plan,
-    folder: &Folder,
-    state: &State,
+    desk: &PassStore,
+    plan: &PiecePlan,
+    folder: &JobFolder,
+    state: &PassProgress,
 ) -> Result<Option<SourceReport>, WorkError> {
     let (done, missing) = state.parts(plan.pieces);
     if !missing.is_empty() && !left_out!("all-results") {
         return Ok(None);
     }
     let mut report = plan.surveyed.clone();
-    let mut manifest = Manifest::of(desk);
-    if let Some(lines) = desk.read(&folder.blob(Kind::Lines)).await? {
+    let mut manifest = JobManifest::of(desk);
+    if let Some(lines) = desk.read(&folder.blob(JobKind::Lines)).await? {
         manifest.add(told(&lines, plan.schema)).await?;
     }
     for some in done.chunks(READ_AT_ONCE) {
@@ -76,13 +76,13 @@ fn told(lines: &[u8], schema: u32) -> Vec<u8> {
 }
 
 /// The last steps, when the report is there.
-pub async fn finish(desk: &Desk, pass: &str, folder: &Folder) -> Result<(), WorkError> {
+pub async fn finish(desk: &PassStore, pass: &str, folder: &JobFolder) -> Result<(), WorkError> {
     ledger::close_pass(desk.run.store.clone(), &desk.source.name, pass, desk.run.policy, never())
         .await?;
     failpoint!("head-cleared", WorkError::Lost);
     let state = desk.state(folder).await?;
     // The plan last: who finds it finds the rest.
-    let plan = folder.blob(Kind::Plan);
+    let plan = folder.blob(JobKind::Plan);
     desk.remove(state.blobs.into_iter().filter(|blob| *blob != plan)).await;
     failpoint!("work-removed", WorkError::Lost);
     desk.remove([plan]).await;
@@ -92,13 +92,13 @@ pub async fn finish(desk: &Desk, pass: &str, folder: &Folder) -> Result<(), Work
 /// The pieces of this pass have looked after what a run that did not end had left: from now on it
 /// is over.
 async fn settle(
-    desk: &Desk,
-    plan: &Plan,
-    folder: &Folder,
+    desk: &PassStore,
+    plan: &PiecePlan,
+    folder: &JobFolder,
     last: Option<&PieceId>,
 ) -> Result<(), WorkError> {
     let Some(last) = last else { return Ok(()) };
-    let Some(bytes) = desk.read(&folder.blob(Kind::Piece(PieceId::first(last.number)))).await?
+    let Some(bytes) = desk.read(&folder.blob(JobKind::Piece(PieceId::first(last.number)))).await?
     else {
         return Ok(());
     };

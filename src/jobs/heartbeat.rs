@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use tokio::time::sleep;
 
 use super::pass_store::metadata;
-use super::progress::{AT, Counts, stamp};
+use super::progress::{AT, JobCounts, stamp};
 use crate::model::{BlobName, chain};
 use crate::report::{Defer, Outcome};
 use crate::store::contract::{Condition, Properties};
@@ -50,9 +50,9 @@ impl PieceCounter {
         self.failed.fetch_add(failed as u64, Ordering::Relaxed);
     }
 
-    fn counts(&self) -> Counts {
+    fn counts(&self) -> JobCounts {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Counts {
+        JobCounts {
             files: of(&self.files),
             ingested: of(&self.ingested),
             failed: of(&self.failed),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::error::WorkError;
-use super::pass_store::{Desk, never};
+use super::pass_store::{PassStore, never};
 use crate::model::{BlobName, hex};
 use crate::report::SourceReport;
 use crate::runtime::retry::retry;
@@ -19,17 +19,17 @@ use crate::transfer::run_manifest::Appender;
 const MAX_OVERTAKEN: usize = 100;
 
 /// A manifest that is being written.
-pub struct Manifest<'a> {
-    desk: &'a Desk,
+pub struct JobManifest<'a> {
+    desk: &'a PassStore,
     name: BlobName,
     position: u64,
     lines: u64,
     sum: Sha256,
 }
 
-impl<'a> Manifest<'a> {
+impl<'a> JobManifest<'a> {
     /// Of the run of `desk`.
-    pub fn of(desk: &'a Desk) -> Self {
+    pub fn of(desk: &'a PassStore) -> Self {
         Self {
             desk,
             name: StatePaths::of(&desk.source.name).manifest(&desk.run.id),

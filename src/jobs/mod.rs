@@ -37,12 +37,12 @@ pub mod working;
 
 use std::sync::Arc;
 
+use crate::jobs::pass_store::PassStore;
 use crate::store::queue::Queue;
 use crate::transfer::options::Options;
 use crate::transfer::settings::Source;
 use cutting::Sizes;
 use message::{Message, Task};
-use pass_store::Desk;
 
 pub use error::WorkError;
 pub use outcome::Came;
@@ -56,7 +56,7 @@ pub async fn work(
     queue: Arc<dyn Queue>,
     sizes: Sizes,
 ) -> Result<Came, WorkError> {
-    let desk = Desk::new(options, source, Some(queue), sizes, &message.run);
+    let desk = PassStore::new(options, source, Some(queue), sizes, &message.run);
     match &message.task {
         Task::Plan => planning::plan(&desk).await,
         Task::Piece { pass, piece } => working::work(&desk, pass, *piece).await,

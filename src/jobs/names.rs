@@ -6,13 +6,13 @@ use crate::state::paths::StatePaths;
 
 /// The folder of one pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Folder {
+pub struct JobFolder {
     prefix: String,
 }
 
 /// What a blob of the folder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum JobKind {
     /// The plan.
     Plan,
     /// A piece's files.
@@ -37,7 +37,7 @@ pub fn slot(source: &str, number: usize) -> BlobName {
     StatePaths::of(source).slot(number)
 }
 
-impl Folder {
+impl JobFolder {
     /// Of the pass `pass` over `source`; `None` if that can be no name of a pass.
     pub fn of(source: &str, pass: &str) -> Option<Self> {
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '-';
@@ -51,35 +51,35 @@ impl Folder {
     }
 
     /// The name of the blob that is `kind`.
-    pub fn blob(&self, kind: Kind) -> BlobName {
+    pub fn blob(&self, kind: JobKind) -> BlobName {
         let name = match kind {
-            Kind::Plan => "plan.json".to_owned(),
-            Kind::Piece(id) => format!("piece-{id}.ndjson"),
-            Kind::Beat(id) => format!("beat-{id}"),
-            Kind::Result(id) => format!("result-{id}.json"),
-            Kind::Lease(id) => format!("lease-{id}"),
-            Kind::Lines => "lines.jsonl".to_owned(),
+            JobKind::Plan => "plan.json".to_owned(),
+            JobKind::Piece(id) => format!("piece-{id}.ndjson"),
+            JobKind::Beat(id) => format!("beat-{id}"),
+            JobKind::Result(id) => format!("result-{id}.json"),
+            JobKind::Lease(id) => format!("lease-{id}"),
+            JobKind::Lines => "lines.jsonl".to_owned(),
         };
         BlobName::new(format!("{}{name}", self.prefix))
             .expect("names of passes and pieces are legal segments")
     }
 
     /// What the blob `name` is; `None` if it is none of ours.
-    pub fn kind(&self, name: &str) -> Option<Kind> {
+    pub fn kind(&self, name: &str) -> Option<JobKind> {
         let name = name.strip_prefix(&self.prefix)?;
         if name == "plan.json" {
-            return Some(Kind::Plan);
+            return Some(JobKind::Plan);
         }
         if name == "lines.jsonl" {
-            return Some(Kind::Lines);
+            return Some(JobKind::Lines);
         }
         let (kind, rest) = name.split_once('-')?;
         let id = |ending: &str| rest.strip_suffix(ending)?.parse().ok();
         match kind {
-            "piece" => id(".ndjson").map(Kind::Piece),
-            "beat" => id("").map(Kind::Beat),
-            "result" => id(".json").map(Kind::Result),
-            "lease" => id("").map(Kind::Lease),
+            "piece" => id(".ndjson").map(JobKind::Piece),
+            "beat" => id("").map(JobKind::Beat),
+            "result" => id(".json").map(JobKind::Result),
+            "lease" => id("").map(JobKind::Lease),
             _ => None,
         }
     }
@@ -91,25 +91,25 @@ mod tests {
 
     #[test]
     fn each_blob_of_a_pass_is_known_by_its_name() {
-        let folder = Folder::of("acme", "20261123T100000Z-0a1b2c3d-99").expect("a pass");
+        let folder = JobFolder::of("acme", "20261123T100000Z-0a1b2c3d-99").expect("a pass");
         let id = PieceId::first(3).rest();
         for kind in [
-            Kind::Plan,
-            Kind::Piece(id),
-            Kind::Beat(id),
-            Kind::Result(id),
-            Kind::Lease(id),
-            Kind::Lines,
+            JobKind::Plan,
+            JobKind::Piece(id),
+            JobKind::Beat(id),
+            JobKind::Result(id),
+            JobKind::Lease(id),
+            JobKind::Lines,
         ] {
             assert_eq!(folder.kind(folder.blob(kind).as_str()), Some(kind));
         }
         assert_eq!(
-            folder.blob(Kind::Result(id)).as_str(),
+            folder.blob(JobKind::Result(id)).as_str(),
             "_blobferry/acme/work/20261123T100000Z-0a1b2c3d-99/result-00003.1.json"
         );
         assert_eq!(folder.kind("_blobferry/acme/work/other/plan.json"), None);
         for bad in ["", "../x", "a/b", "a.b"] {
-            assert_eq!(Folder::of("acme", bad), None, "{bad}");
+            assert_eq!(JobFolder::of("acme", bad), None, "{bad}");
         }
     }
 }

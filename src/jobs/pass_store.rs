@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::cutting::Sizes;
 use super::error::WorkError;
 use super::message::{Message, PieceId, Task};
-use super::names::{Folder, Kind};
-use super::piece::{Outcome, Plan};
-use super::progress::State;
+use super::names::{JobFolder, JobKind};
+use super::piece::{PieceOutcome, PiecePlan};
+use super::progress::PassProgress;
 use crate::model::BlobName;
 use crate::pass::stored_report::write_report;
 use crate::report::SourceReport;
@@ -29,7 +29,7 @@ use crate::transfer::settings::Source;
 const MAX_BYTES: u64 = 256 << 20;
 
 /// See the module.
-pub struct Desk {
+pub struct PassStore {
     pub run: Arc<Run>,
     pub source: Source,
     /// `None` where nothing is ever sent.
@@ -37,7 +37,7 @@ pub struct Desk {
     pub sizes: Sizes,
 }
 
-impl Desk {
+impl PassStore {
     pub fn new(
         options: Options,
         source: Source,
@@ -55,12 +55,12 @@ impl Desk {
     }
 
     /// The folder of the pass `pass`.
-    pub fn folder(&self, pass: &str) -> Result<Folder, WorkError> {
+    pub fn folder(&self, pass: &str) -> Result<JobFolder, WorkError> {
         let unknown = || WorkError::Damaged {
             blob: crate::model::printable(pass.as_bytes()),
             why: "it is no name of a pass".into(),
         };
-        Folder::of(&self.source.name, pass).ok_or_else(unknown)
+        JobFolder::of(&self.source.name, pass).ok_or_else(unknown)
     }
 
     /// The bytes of a blob of state.
@@ -112,8 +112,8 @@ impl Desk {
     }
 
     /// The plan of a pass; `None` if it is over.
-    pub async fn plan(&self, folder: &Folder) -> Result<Option<Plan>, WorkError> {
-        let name = folder.blob(Kind::Plan);
+    pub async fn plan(&self, folder: &JobFolder) -> Result<Option<PiecePlan>, WorkError> {
+        let name = folder.blob(JobKind::Plan);
         Ok(self
             .run
             .state
@@ -123,8 +123,12 @@ impl Desk {
     }
 
     /// What became of a piece, if somebody has written that.
-    pub async fn result(&self, folder: &Folder, id: PieceId) -> Result<Option<Outcome>, WorkError> {
-        let name = folder.blob(Kind::Result(id));
+    pub async fn result(
+        &self,
+        folder: &JobFolder,
+        id: PieceId,
+    ) -> Result<Option<PieceOutcome>, WorkError> {
+        let name = folder.blob(JobKind::Result(id));
         Ok(self
             .run
             .state
@@ -134,8 +138,8 @@ impl Desk {
     }
 
     /// How a pass stands, by one listing.
-    pub async fn state(&self, folder: &Folder) -> Result<State, WorkError> {
-        let once = |_| State::read(&*self.run.store, folder);
+    pub async fn state(&self, folder: &JobFolder) -> Result<PassProgress, WorkError> {
+        let once = |_| PassProgress::read(&*self.run.store, folder);
         Ok(retry(&self.run.policy, &never(), "listing the state of a pass", once).await?)
     }
 

@@ -20,7 +20,7 @@ pub const SCHEMA: u32 = version::VERSION;
 
 /// What a survey came to, and how its work was cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct PiecePlan {
     /// See [`SCHEMA`].
     pub schema: u32,
     /// The run.
@@ -78,7 +78,7 @@ pub struct Item {
 
 /// What became of a piece.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct PieceOutcome {
     /// See [`SCHEMA`].
     pub schema: u32,
     /// Counts and failures of its files.
@@ -115,7 +115,7 @@ struct KnownLine {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct PieceLine {
     path: String,
     size: Option<u64>,
     modified: Option<Time>,
@@ -142,7 +142,7 @@ fn modified(time: Option<Time>) -> Option<ModifiedTime> {
     time.map(|time| ModifiedTime::new(time.at, time.precision))
 }
 
-impl Line {
+impl PieceLine {
     fn of(item: &Item) -> Self {
         let Transfer { file, listed, why, known, rests } = &item.transfer;
         let known = known.as_ref().map(|known| KnownLine {
@@ -207,7 +207,7 @@ pub fn to_bytes(header: &Header, items: &[Item]) -> Bytes {
     let mut bytes = serde_json::to_vec(header).expect("a header holds nothing that JSON cannot");
     for item in items {
         bytes.push(b'\n');
-        serde_json::to_writer(&mut bytes, &Line::of(item))
+        serde_json::to_writer(&mut bytes, &PieceLine::of(item))
             .expect("a file's line holds nothing that JSON cannot");
     }
     bytes.push(b'\n');
@@ -227,7 +227,7 @@ pub fn parse(bytes: &[u8]) -> Result<(Header, Vec<Item>), String> {
         ));
     }
     let item = |(n, line): (usize, &[u8])| {
-        let read: Line =
+        let read: PieceLine =
             serde_json::from_slice(line).map_err(|error| format!("line {}: {error}", n + 2))?;
         read.item().ok_or_else(|| format!("line {}: path or version is not one", n + 2))
     };

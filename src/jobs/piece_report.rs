@@ -2,8 +2,8 @@
 
 use time::OffsetDateTime;
 
-use super::pass_store::Desk;
-use super::piece::{Outcome as PieceOutcome, SCHEMA};
+use super::pass_store::PassStore;
+use super::piece::{PieceOutcome, SCHEMA};
 use crate::model::RemoteFile;
 use crate::report::{Line, Outcome, SourceReport};
 use crate::rules::plan::Why;
@@ -18,7 +18,7 @@ pub struct PieceReport {
 
 impl PieceReport {
     /// Nothing yet.
-    pub fn of(desk: &Desk) -> Self {
+    pub fn of(desk: &PassStore) -> Self {
         Self {
             report: SourceReport::new(&desk.source.name, desk.source.endpoint.address()),
             lines: Vec::new(),
@@ -26,7 +26,7 @@ impl PieceReport {
     }
 
     /// Tells what became of a file.
-    pub fn add(&mut self, desk: &Desk, file: &RemoteFile, why: Option<Why>, outcome: Outcome) {
+    pub fn add(&mut self, desk: &PassStore, file: &RemoteFile, why: Option<Why>, outcome: Outcome) {
         if let Some(line) = Line::of(file, why, &outcome) {
             self.lines.extend(line.redacted(desk.run.state.redactor()).to_bytes());
         }

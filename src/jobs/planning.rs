@@ -11,16 +11,16 @@ use super::cutting::{cut, lanes};
 use super::error::WorkError;
 use super::finalize;
 use super::message::{PieceId, Task};
-use super::names::{Folder, Kind, passes};
+use super::names::{JobFolder, JobKind, passes};
 use super::outcome::Came;
-use super::pass_store::{Desk, metadata};
-use super::piece::{Header, Item, Plan, SCHEMA, to_bytes};
+use super::pass_store::{PassStore, metadata};
+use super::piece::{Header, Item, PiecePlan, SCHEMA, to_bytes};
 use crate::failpoint::failpoint;
 use crate::history::run_id::run_id;
 use crate::ledger::OpenPass;
 use crate::model::{BlobName, chain, hex};
+use crate::pass::found_work::Survey;
 use crate::pass::look::{LookOutcome, Pieces, left, left_to, look_first};
-use crate::pass::survey::Survey;
 use crate::pass::{expectations, gone, login_refusal, recovery, renamed, share, steps};
 use crate::report::SourceReport;
 use crate::store::contract::BlobInfo;
@@ -35,7 +35,7 @@ const WRITTEN_AT_ONCE: usize = 16;
 
 /// Plans the pass of this run, unless it is planned, there is nothing to do, or another run is at
 /// the source.
-pub async fn plan(desk: &Desk) -> Result<Came, WorkError> {
+pub async fn plan(desk: &PassStore) -> Result<Came, WorkError> {
     let source = Source { connections: desk.source.connections.min(LOGINS), ..desk.source.clone() };
     let looked = look_first(&desk.run, &source, &None, Pieces::Tell).await;
     share::write_down(&desk.run).await;
@@ -55,7 +55,7 @@ pub async fn plan(desk: &Desk) -> Result<Came, WorkError> {
 }
 
 /// The pass is over without a piece. The record of the run tells of it.
-async fn closed(desk: &Desk, mut report: SourceReport) -> Came {
+async fn closed(desk: &PassStore, mut report: SourceReport) -> Came {
     let (state, began) = (&desk.run.state, desk.run.started);
     expectations::after_pass(state, &desk.source, began, &mut report).await;
     desk.tell(&report).await;
@@ -63,7 +63,7 @@ async fn closed(desk: &Desk, mut report: SourceReport) -> Came {
 }
 
 /// The plan stands, and whoever made it may not have got as far as sending its messages.
-async fn send_again(desk: &Desk, open: &OpenPass) -> Result<Came, WorkError> {
+async fn send_again(desk: &PassStore, open: &OpenPass) -> Result<Came, WorkError> {
     let folder = desk.folder(&open.id)?;
     let Some(plan) = desk.plan(&folder).await? else { return Ok(Came::Over) };
     if let Some(came) = given_up(desk, open, &folder).await? {
@@ -83,9 +83,9 @@ async fn send_again(desk: &Desk, open: &OpenPass) -> Result<Came, WorkError> {
 /// twice: if the pass of this run was over before this one was opened, nothing of this one is done,
 /// and the next run takes its files.
 async fn given_up(
-    desk: &Desk,
+    desk: &PassStore,
     open: &OpenPass,
-    folder: &Folder,
+    folder: &JobFolder,
 ) -> Result<Option<Came>, WorkError> {
     if !desk.is_over().await? {
         return Ok(None);
@@ -94,7 +94,11 @@ async fn given_up(
     Ok(Some(Came::Over))
 }
 
-async fn with_work(desk: &Desk, pass: &Arc<Pass>, mut survey: Survey) -> Result<Came, WorkError> {
+async fn with_work(
+    desk: &PassStore,
+    pass: &Arc<Pass>,
+    mut survey: Survey,
+) -> Result<Came, WorkError> {
     if desk.is_over().await? {
         return Ok(Came::Over);
     }
@@ -129,7 +133,7 @@ struct Cut {
     young_since: Option<OffsetDateTime>,
 }
 
-fn cut_all(desk: &Desk, survey: &mut Survey) -> Vec<Cut> {
+fn cut_all(desk: &PassStore, survey: &mut Survey) -> Vec<Cut> {
     let items = |transfers: Vec<_>| {
         transfers.into_iter().map(|transfer| Item { transfer, interrupted: 0 }).collect::<Vec<_>>()
     };
@@ -146,7 +150,7 @@ fn cut_all(desk: &Desk, survey: &mut Survey) -> Vec<Cut> {
 /// Writes the pieces, then the plan, then names both in the ledger's head: from then on the pass is
 /// open. Whatever is written before counts for nothing, so a plan that was cut short is made anew.
 async fn open(
-    desk: &Desk,
+    desk: &PassStore,
     pass: &Pass,
     mut survey: Survey,
     mut report: SourceReport,
@@ -163,7 +167,7 @@ async fn open(
     let folder = desk.folder(&open.id)?;
     let journals = pass.ledger.make_journals(cuts.len()).await?;
     failpoint!("journals-made", WorkError::Lost);
-    let plan = Plan {
+    let plan = PiecePlan {
         schema: SCHEMA,
         run: desk.run.id.clone(),
         pass: open.id.clone(),
@@ -179,10 +183,10 @@ async fn open(
         surveyed: report,
     };
     write_pieces(desk, &folder, cuts, &journals).await?;
-    desk.write(&folder.blob(Kind::Lines), pass.lines.take().into()).await?;
+    desk.write(&folder.blob(JobKind::Lines), pass.lines.take().into()).await?;
     failpoint!("pieces-written", WorkError::Lost);
     desk.write_json(
-        &folder.blob(Kind::Plan),
+        &folder.blob(JobKind::Plan),
         &plan,
         metadata([("pieces", plan.pieces.to_string())]),
     )
@@ -227,8 +231,8 @@ async fn open(
 }
 
 async fn write_pieces(
-    desk: &Desk,
-    folder: &Folder,
+    desk: &PassStore,
+    folder: &JobFolder,
     cuts: Vec<Cut>,
     journals: &[String],
 ) -> Result<(), WorkError> {
@@ -236,7 +240,7 @@ async fn write_pieces(
         let id = PieceId::first(u32::try_from(number).unwrap_or(u32::MAX));
         let header =
             Header { schema: SCHEMA, journal: journal.clone(), young_since: cut.young_since };
-        (folder.blob(Kind::Piece(id)), header, cut.items)
+        (folder.blob(JobKind::Piece(id)), header, cut.items)
     });
     // Made one by one as they are written: never all of them in memory twice.
     let writes: Vec<_> = writes.collect();
@@ -248,7 +252,7 @@ async fn write_pieces(
 
 /// Removes what plans that were cut short left behind, a day later: others may be writing what is
 /// not named yet.
-async fn remove_orphans(desk: &Desk, ours: &str) {
+async fn remove_orphans(desk: &PassStore, ours: &str) {
     let (prefix, old) =
         (passes(&desk.source.name), run_id(OffsetDateTime::now_utc() - time::Duration::DAY));
     let mut orphans = Vec::new();

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::message::PieceId;
-use super::names::{Folder, Kind};
+use super::names::{JobFolder, JobKind};
 use crate::model::BlobName;
 use crate::store::contract::{BlobInfo, Store, StoreError};
 
@@ -20,7 +20,7 @@ pub const REST: &str = "rest";
 
 /// Files and bytes of a piece so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct JobCounts {
     /// Files that are done with.
     pub files: u64,
     /// Files stored.
@@ -31,7 +31,7 @@ pub struct Counts {
     pub bytes: u64,
 }
 
-impl Counts {
+impl JobCounts {
     /// As metadata.
     pub fn pairs(self) -> [(&'static str, String); 4] {
         [
@@ -67,14 +67,14 @@ pub struct Sign {
     /// When.
     pub at: Option<OffsetDateTime>,
     /// How far it had come.
-    pub counts: Counts,
+    pub counts: JobCounts,
     /// Of a result: whether a rest was handed on.
     pub rest: bool,
 }
 
 /// How a pass stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct State {
+pub struct PassProgress {
     /// Pieces that workers are or were at.
     pub beats: BTreeMap<PieceId, Sign>,
     /// Pieces that are done.
@@ -83,21 +83,21 @@ pub struct State {
     pub blobs: Vec<BlobName>,
 }
 
-impl State {
+impl PassProgress {
     /// Reads how the pass of `folder` stands.
-    pub async fn read(store: &dyn Store, folder: &Folder) -> Result<Self, StoreError> {
+    pub async fn read(store: &dyn Store, folder: &JobFolder) -> Result<Self, StoreError> {
         let mut state = Self::default();
         store.list(folder.prefix(), &mut |info| state.take(folder, &info)).await?;
         Ok(state)
     }
 
-    fn take(&mut self, folder: &Folder, info: &BlobInfo) {
+    fn take(&mut self, folder: &JobFolder, info: &BlobInfo) {
         let at = info.metadata.get(AT).and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
         let rest = info.metadata.get(REST).is_some_and(|rest| rest == "1");
-        let sign = Sign { at, counts: Counts::of(info), rest };
+        let sign = Sign { at, counts: JobCounts::of(info), rest };
         match folder.kind(&info.name) {
-            Some(Kind::Beat(id)) => drop(self.beats.insert(id, sign)),
-            Some(Kind::Result(id)) => drop(self.results.insert(id, sign)),
+            Some(JobKind::Beat(id)) => drop(self.beats.insert(id, sign)),
+            Some(JobKind::Result(id)) => drop(self.results.insert(id, sign)),
             _ => {}
         }
         self.blobs.extend(BlobName::new(info.name.clone()).ok());
@@ -156,8 +156,8 @@ impl State {
     }
 
     /// How far it has come: results, and the pieces that workers are at.
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
+    pub fn counts(&self) -> JobCounts {
+        let mut counts = JobCounts::default();
         self.results.values().for_each(|sign| counts.add(sign.counts));
         self.beats
             .iter()
@@ -178,8 +178,9 @@ mod tests {
 
     #[test]
     fn a_pass_is_over_when_every_part_has_a_result() {
-        let sign = |rest| Sign { at: None, counts: Counts { files: 1, ..Counts::default() }, rest };
-        let mut state = State::default();
+        let sign =
+            |rest| Sign { at: None, counts: JobCounts { files: 1, ..JobCounts::default() }, rest };
+        let mut state = PassProgress::default();
         let (first, second) = (PieceId::first(0), PieceId::first(1));
         assert_eq!(state.parts(2), (vec![], vec![first, second]));
         state.results.insert(first, sign(true));
@@ -198,10 +199,10 @@ mod tests {
         let now = time::macros::datetime!(2026-11-23 10:00 UTC);
         let sign = |seconds| Sign {
             at: Some(now - time::Duration::seconds(seconds)),
-            counts: Counts::default(),
+            counts: JobCounts::default(),
             rest: false,
         };
-        let mut state = State::default();
+        let mut state = PassProgress::default();
         let [dead, alive, done] = [0, 1, 2].map(PieceId::first);
         state.beats = [(dead, sign(61)), (alive, sign(59)), (done, sign(600))].into();
         state.results.insert(done, sign(500));

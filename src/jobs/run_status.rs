@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::status::{Standing, UnderWay, standing};
-use crate::history::record::{RunRecord, Status, is_final, stored_line, waiting_line};
+use super::status::{PassUnderWay, Standing, standing};
+use crate::history::record::{RunRecord, RunStatus, is_final, stored_line, waiting_line};
 use crate::history::records::{Changed, Records};
 use crate::model::chain;
 use crate::state::paths::{StatePaths, run_record};
@@ -41,7 +41,7 @@ pub async fn settle(records: &Records, id: &str) -> Result<Option<Changed>, Stat
     let Some(record) = records.stored(id).await? else { return Ok(None) };
     let filled = filled(records.state(), record.clone()).await;
     let now = OffsetDateTime::now_utc();
-    let is_abandoned = filled.shown_status(now) == Status::Abandoned;
+    let is_abandoned = filled.shown_status(now) == RunStatus::Abandoned;
     if filled.unsettled() == record.unsettled() && !is_abandoned {
         return Ok(Some(Changed { record, has_ended: false }));
     }
@@ -70,7 +70,8 @@ async fn filled(state: &StateStore, mut record: RunRecord) -> RunRecord {
             }
             Ok(Standing::Waiting) => waiting_line(&source),
             Err(error) => {
-                json!({ "source": source, "status": Status::Running, "problems": [{ "message": chain(&error) }] })
+                let problems = [json!({ "message": chain(&error) })];
+                json!({ "source": source, "status": RunStatus::Running, "problems": problems })
             }
         };
         if is_final(&line) {
@@ -90,11 +91,11 @@ fn replace(record: &mut RunRecord, line: Value) {
     }
 }
 
-fn line(source: &str, under_way: &UnderWay) -> Value {
-    let UnderWay { plan, counts, done, .. } = under_way;
+fn line(source: &str, under_way: &PassUnderWay) -> Value {
+    let PassUnderWay { plan, counts, done, .. } = under_way;
     json!({
         "source": source,
-        "status": Status::Running,
+        "status": RunStatus::Running,
         "to_fetch": plan.files,
         "bytes_to_fetch": plan.bytes,
         "bytes_fetched": counts.bytes,

@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::WorkError;
 use super::names::slot;
-use super::pass_store::Desk;
-use crate::pass::lease::{self, Held};
+use super::pass_store::PassStore;
+use crate::pass::lease::{self, LeaseGuard};
 use crate::store::holder::Holder;
 
 /// A login must be closed before another worker may take its slot: whoever loses one stops so much
@@ -17,11 +17,11 @@ pub const EARLY: Duration = Duration::from_secs(20);
 /// Takes `wanted` of the source's slots, or fewer if no more are free. `who` is nobody else's name.
 /// `lost` is cancelled when one of them is lost.
 pub async fn take(
-    desk: &Desk,
+    desk: &PassStore,
     who: &str,
     wanted: usize,
     lost: &CancellationToken,
-) -> Result<Vec<Held>, WorkError> {
+) -> Result<Vec<LeaseGuard>, WorkError> {
     let cap = desk.source.connections.max(1);
     let mut held = Vec::with_capacity(wanted);
     // Not all begin with the first: then most of them ask once for each login.
@@ -35,14 +35,14 @@ pub async fn take(
         let holder = Holder::new(&format!("{who}/{number}"));
         let what = format!("login {number} of source {}", desk.source.name);
         if let Ok(lease) = lease::ask(&desk.run, &slot(&desk.source.name, number), &holder).await? {
-            held.push(Held::keep_until(&desk.run.leases, lease, what, EARLY, lost.clone()));
+            held.push(LeaseGuard::keep_until(&desk.run.leases, lease, what, EARLY, lost.clone()));
         }
     }
     Ok(held)
 }
 
 /// Gives slots back.
-pub async fn over(held: Vec<Held>) {
+pub async fn over(held: Vec<LeaseGuard>) {
     for one in held {
         one.over().await;
     }

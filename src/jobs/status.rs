@@ -5,9 +5,9 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::error::WorkError;
-use super::names::{Folder, Kind};
-use super::piece::Plan;
-use super::progress::{Counts, State};
+use super::names::{JobFolder, JobKind};
+use super::piece::PiecePlan;
+use super::progress::{JobCounts, PassProgress};
 use crate::ledger;
 use crate::state::paths::StatePaths;
 use crate::state::store::StateStore;
@@ -21,18 +21,18 @@ pub enum Standing {
     /// It is over; its report as it was stored.
     Over(Value),
     /// Workers are at it.
-    UnderWay(Box<UnderWay>),
+    UnderWay(Box<PassUnderWay>),
     /// It is not planned yet.
     Waiting,
 }
 
 /// A pass in the works.
 #[derive(Debug)]
-pub struct UnderWay {
+pub struct PassUnderWay {
     /// What is to be done.
-    pub plan: Plan,
+    pub plan: PiecePlan,
     /// How much of it is.
-    pub counts: Counts,
+    pub counts: JobCounts,
     /// Pieces, parts that were handed on included, that are done.
     pub done: usize,
     /// When it was last heard of.
@@ -57,16 +57,16 @@ pub async fn standing(state: &StateStore, source: &str, run: &str) -> Result<Sta
         let folder = open
             .as_ref()
             .filter(|open| open.run == run)
-            .and_then(|open| Folder::of(source, &open.id));
+            .and_then(|open| JobFolder::of(source, &open.id));
         let (Some(open), Some(folder)) = (open, folder) else { continue };
         let plan = state
-            .get_json(&folder.blob(Kind::Plan), MAX_BYTES, "reading the plan of a pass")
+            .get_json(&folder.blob(JobKind::Plan), MAX_BYTES, "reading the plan of a pass")
             .await?;
         let Some((plan, _)) = plan else { continue };
-        let stands = State::read(&**store, &folder).await?;
+        let stands = PassProgress::read(&**store, &folder).await?;
         let heard = stands.heard().unwrap_or(open.since).max(open.since);
         let under_way =
-            UnderWay { plan, counts: stands.counts(), done: stands.results.len(), heard };
+            PassUnderWay { plan, counts: stands.counts(), done: stands.results.len(), heard };
         return Ok(Standing::UnderWay(Box::new(under_way)));
     }
     Ok(Standing::Waiting)

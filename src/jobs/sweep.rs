@@ -13,11 +13,11 @@ use time::OffsetDateTime;
 use super::cutting::Sizes;
 use super::error::WorkError;
 use super::message::{Message, PieceId, Task, Unreadable};
-use super::names::{Folder, Kind};
+use super::names::{JobFolder, JobKind};
 use super::outcome::Came;
-use super::pass_store::{Desk, never};
-use super::piece::{Plan, parse};
-use super::progress::State;
+use super::pass_store::{PassStore, never};
+use super::piece::{PiecePlan, parse};
+use super::progress::PassProgress;
 use super::{finalize, piece_report, working};
 use crate::history::record::{RunRecord, source_line};
 use crate::history::records::Records;
@@ -142,8 +142,13 @@ async fn of_source(
         work = %message,
         "Warning: a message was given up; its files end as failed."
     );
-    let desk =
-        Desk::new(options(), source.clone(), Some(queue.clone()), Sizes::default(), &message.run);
+    let desk = PassStore::new(
+        options(),
+        source.clone(),
+        Some(queue.clone()),
+        Sizes::default(),
+        &message.run,
+    );
     let closed = match &message.task {
         Task::Plan => give_up_plan(&desk).await?,
         Task::Piece { pass, piece } => give_up_piece(&desk, pass, *piece).await?,
@@ -158,7 +163,7 @@ async fn of_source(
 
 /// A plan that was never made: the pass is over with nothing done. Its report, if it was closed
 /// now.
-async fn give_up_plan(desk: &Desk) -> Result<Option<SourceReport>, WorkError> {
+async fn give_up_plan(desk: &PassStore) -> Result<Option<SourceReport>, WorkError> {
     if desk.is_over().await? {
         return Ok(None);
     }
@@ -179,7 +184,7 @@ async fn give_up_plan(desk: &Desk) -> Result<Option<SourceReport>, WorkError> {
 
 /// The report of the pass, if it was closed by that.
 async fn give_up_piece(
-    desk: &Desk,
+    desk: &PassStore,
     pass: &str,
     id: PieceId,
 ) -> Result<Option<SourceReport>, WorkError> {
@@ -196,9 +201,14 @@ async fn give_up_piece(
 
 /// Writes the result of a piece that nobody will do: what its journal tells is ingested, the rest
 /// failed.
-async fn fail(desk: &Desk, plan: &Plan, folder: &Folder, id: PieceId) -> Result<(), WorkError> {
+async fn fail(
+    desk: &PassStore,
+    plan: &PiecePlan,
+    folder: &JobFolder,
+    id: PieceId,
+) -> Result<(), WorkError> {
     let mut told = piece_report::PieceReport::of(desk);
-    let blob = folder.blob(Kind::Piece(id));
+    let blob = folder.blob(JobKind::Piece(id));
     match working::content(desk, folder, id).await?.map(|bytes| parse(&bytes)) {
         Some(Ok((header, items))) => {
             let name = format!("{}/{id}", plan.pass);
@@ -248,7 +258,8 @@ async fn look_at(
     let given = options();
     let open = ledger::under_way(given.store.clone(), &source.name, given.policy, never()).await?;
     let Some(open) = open else { return Ok(None) };
-    let desk = Desk::new(given, source.clone(), Some(queue.clone()), Sizes::default(), &open.run);
+    let desk =
+        PassStore::new(given, source.clone(), Some(queue.clone()), Sizes::default(), &open.run);
     let folder = desk.folder(&open.id)?;
     if desk.is_over().await? {
         // Whoever closed it was killed on the way.
@@ -264,12 +275,12 @@ async fn look_at(
     Ok(None)
 }
 
-fn silent_for(state: &State, open: &OpenPass) -> time::Duration {
+fn silent_for(state: &PassProgress, open: &OpenPass) -> time::Duration {
     OffsetDateTime::now_utc() - state.heard().unwrap_or(open.since).max(open.since)
 }
 
 /// Ends a pass that nobody works on: pieces without a result fail. Its report, if it was closed.
-async fn end(desk: &Desk, open: &OpenPass) -> Result<Option<SourceReport>, WorkError> {
+async fn end(desk: &PassStore, open: &OpenPass) -> Result<Option<SourceReport>, WorkError> {
     tracing::warn!(
         run_id = open.run,
         source = desk.source.name,
@@ -294,7 +305,7 @@ pub async fn end_if_silent(
     source: &Source,
     open: &OpenPass,
 ) -> Result<bool, WorkError> {
-    let desk = Desk::over(run, source.clone(), &open.run);
+    let desk = PassStore::over(run, source.clone(), &open.run);
     let folder = desk.folder(&open.id)?;
     if desk.is_over().await? {
         finalize::finish(&desk, &open.id, &folder).await?;

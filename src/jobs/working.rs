@@ -15,18 +15,18 @@ use super::error::WorkError;
 use super::finalize;
 use super::heartbeat::{PieceCounter, beat};
 use super::message::{PieceId, Task};
-use super::names::{Folder, Kind};
+use super::names::{JobFolder, JobKind};
 use super::outcome::Came;
-use super::pass_store::{Desk, metadata, never};
-use super::piece::{Header, Item, Outcome as PieceOutcome, Plan, parse, to_bytes};
+use super::pass_store::{PassStore, metadata, never};
+use super::piece::{Header, Item, PieceOutcome, PiecePlan, parse, to_bytes};
 use super::piece_report::PieceReport;
-use super::progress::{AT, Counts, REST, State, stamp};
+use super::progress::{AT, JobCounts, PassProgress, REST, stamp};
 use super::slots::{self, EARLY};
 use crate::failpoint::failpoint;
 use crate::ledger::{Ledger, Recorded};
 use crate::model::failure::Class;
 use crate::model::{RemoteFile, chain};
-use crate::pass::lease::{self, Held};
+use crate::pass::lease::{self, LeaseGuard};
 use crate::pass::{gone, late, login_refusal, steps};
 use crate::report::{Defer, Ingested, Outcome, Problem, Proof, SourceReport};
 use crate::store::holder::Holder;
@@ -42,7 +42,7 @@ const LOOKED_AFTER: Duration = Duration::from_secs(45);
 const INTERRUPTIONS: u32 = 3;
 
 /// Does the piece `id` of the pass `name`, unless it is done, or another worker is at it.
-pub async fn work(desk: &Desk, name: &str, id: PieceId) -> Result<Came, WorkError> {
+pub async fn work(desk: &PassStore, name: &str, id: PieceId) -> Result<Came, WorkError> {
     let folder = desk.folder(name)?;
     let Some(plan) = desk.plan(&folder).await? else { return Ok(Came::Over) };
     if desk.is_over().await? {
@@ -51,7 +51,7 @@ pub async fn work(desk: &Desk, name: &str, id: PieceId) -> Result<Came, WorkErro
         return Ok(Came::Over);
     }
     if !desk.state(&folder).await?.results.contains_key(&id) {
-        let blob = folder.blob(Kind::Piece(id));
+        let blob = folder.blob(JobKind::Piece(id));
         let Some(bytes) = content(desk, &folder, id).await? else {
             if desk.is_over().await? {
                 // Whoever closed the pass was killed while it removed what is left of it.
@@ -74,18 +74,20 @@ pub async fn work(desk: &Desk, name: &str, id: PieceId) -> Result<Came, WorkErro
 
 /// The files of a piece, as they are stored: by its plan, or by the result of the part before it.
 pub async fn content(
-    desk: &Desk,
-    folder: &Folder,
+    desk: &PassStore,
+    folder: &JobFolder,
     id: PieceId,
 ) -> Result<Option<Bytes>, WorkError> {
-    let Some(before) = id.before() else { return desk.read(&folder.blob(Kind::Piece(id))).await };
+    let Some(before) = id.before() else {
+        return desk.read(&folder.blob(JobKind::Piece(id))).await;
+    };
     Ok(desk.result(folder, before).await?.and_then(|result| result.rest).map(Bytes::from))
 }
 
 /// Puts the message back. A piece never fails in order to wait.
 async fn later(
-    desk: &Desk,
-    plan: &Plan,
+    desk: &PassStore,
+    plan: &PiecePlan,
     id: PieceId,
     delay: Duration,
     why: &str,
@@ -99,9 +101,9 @@ async fn later(
 }
 
 async fn with_leases(
-    desk: &Desk,
-    plan: &Plan,
-    folder: &Folder,
+    desk: &PassStore,
+    plan: &PiecePlan,
+    folder: &JobFolder,
     id: PieceId,
     header: Header,
     items: Vec<Item>,
@@ -117,12 +119,12 @@ async fn with_leases(
     let lost = CancellationToken::new();
     let who = format!("{}/{id}/{:04x}", plan.pass, slots::random());
     let Ok(lease) =
-        lease::ask(&desk.run, &folder.blob(Kind::Lease(id)), &Holder::new(&who)).await?
+        lease::ask(&desk.run, &folder.blob(JobKind::Lease(id)), &Holder::new(&who)).await?
     else {
         return later(desk, plan, id, slots::some_time(OTHERS), "another worker is at it").await;
     };
     let what = format!("piece {id} of pass {}", plan.pass);
-    let own = Held::keep_until(&desk.run.leases, lease, what, EARLY, lost.clone());
+    let own = LeaseGuard::keep_until(&desk.run.leases, lease, what, EARLY, lost.clone());
     let wanted = plan.logins.min(desk.source.connections).max(1);
     let logins = slots::take(desk, &who, wanted, &lost).await?;
     let came = if logins.len() < wanted {
@@ -148,9 +150,9 @@ impl IfPositive for time::Duration {
 }
 
 async fn at_work(
-    desk: &Desk,
-    plan: &Plan,
-    folder: &Folder,
+    desk: &PassStore,
+    plan: &PiecePlan,
+    folder: &JobFolder,
     id: PieceId,
     header: Header,
     items: Vec<Item>,
@@ -160,7 +162,7 @@ async fn at_work(
     let counting = Arc::new(PieceCounter::default());
     let beating = AbortOnDropHandle::new(tokio::spawn(beat(
         desk.run.clone(),
-        folder.blob(Kind::Beat(id)),
+        folder.blob(JobKind::Beat(id)),
         counting.clone(),
     )));
     let (stop, gone) = (desk.run.cancel.clone(), lost.clone());
@@ -191,13 +193,13 @@ async fn at_work(
 
 /// Writes what became of a piece, unless somebody has. Whether it is known to be this.
 pub async fn write_result(
-    desk: &Desk,
-    folder: &Folder,
+    desk: &PassStore,
+    folder: &JobFolder,
     id: PieceId,
     outcome: &PieceOutcome,
 ) -> Result<bool, WorkError> {
     let report = &outcome.report;
-    let counts = Counts {
+    let counts = JobCounts {
         files: report.listed,
         ingested: report.ingested,
         failed: report.failed,
@@ -208,13 +210,13 @@ pub async fn write_result(
         (REST, u8::from(outcome.rest.is_some()).to_string()),
     ]);
     told.extend(counts.pairs().map(|(name, value)| (name.to_owned(), value)));
-    desk.write_json_once(&folder.blob(Kind::Result(id)), outcome, told).await
+    desk.write_json_once(&folder.blob(JobKind::Result(id)), outcome, told).await
 }
 
 /// The pass of a piece: its own journal, its own logins.
 pub async fn open_piece(
-    desk: &Desk,
-    plan: &Plan,
+    desk: &PassStore,
+    plan: &PiecePlan,
     id: PieceId,
     journal: &str,
 ) -> Result<(Arc<Pass>, Vec<Recorded>), Box<SourceReport>> {
@@ -245,8 +247,8 @@ pub async fn open_piece(
 
 /// Brings the files of a piece over. Those that the worker's time was too short for come back.
 async fn bring(
-    desk: &Desk,
-    plan: &Plan,
+    desk: &PassStore,
+    plan: &PiecePlan,
     id: PieceId,
     header: &Header,
     mut items: Vec<Item>,
@@ -336,7 +338,7 @@ pub fn recorded_before(done: &Recorded) -> (RemoteFile, Outcome) {
 }
 
 /// The source could not be worked on at all: its files failed for the reason that `refused` tells.
-fn not_begun(desk: &Desk, items: Vec<Item>, refused: SourceReport, told: &mut PieceReport) {
+fn not_begun(desk: &PassStore, items: Vec<Item>, refused: SourceReport, told: &mut PieceReport) {
     let unknown = || Problem::new(Class::Internal, "the source could not be worked on");
     let problem = refused.problems.into_iter().next().unwrap_or_else(unknown);
     for item in items {
@@ -351,7 +353,7 @@ fn not_begun(desk: &Desk, items: Vec<Item>, refused: SourceReport, told: &mut Pi
 
 /// What is left as the next part of the piece, if there is one.
 fn hand_on(
-    desk: &Desk,
+    desk: &PassStore,
     id: PieceId,
     header: Header,
     rest: Vec<Item>,
@@ -382,9 +384,9 @@ fn hand_on(
 /// its own lane sends one message that looks after a piece of another: it comes back until that
 /// piece has a result, and does it once the lease of the dead lapses.
 pub async fn what_comes_next(
-    desk: &Desk,
-    plan: &Plan,
-    folder: &Folder,
+    desk: &PassStore,
+    plan: &PiecePlan,
+    folder: &JobFolder,
     id: PieceId,
 ) -> Result<Came, WorkError> {
     let state = desk.state(folder).await?;
@@ -404,7 +406,7 @@ pub async fn what_comes_next(
     }
 }
 
-fn told(state: &State, id: PieceId, source: &Source) -> String {
+fn told(state: &PassProgress, id: PieceId, source: &Source) -> String {
     let counts = state.results.get(&id).map(|sign| sign.counts).unwrap_or_default();
     format!(
         "piece {id} of `{}`: {} files, {} ingested, {} failed, {} bytes",

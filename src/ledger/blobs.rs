@@ -19,7 +19,7 @@ const MAX_BYTES: u64 = 2 << 30;
 
 /// Where the ledger of a source is kept.
 #[derive(Clone, Debug)]
-pub struct Shelf {
+pub struct LedgerBlobs {
     /// The store.
     pub store: Arc<dyn Store>,
     /// The source's name.
@@ -39,7 +39,12 @@ pub struct Race<T>(Option<T>);
 impl<T: PartialEq> Race<T> {
     /// The store has refused what was written under `seen`. An error at the second time under the
     /// same.
-    pub fn lost(&mut self, shelf: &Shelf, seen: T, cause: StoreError) -> Result<(), LedgerError> {
+    pub fn lost(
+        &mut self,
+        shelf: &LedgerBlobs,
+        seen: T,
+        cause: StoreError,
+    ) -> Result<(), LedgerError> {
         if self.0.as_ref() == Some(&seen) {
             return Err(shelf.failed(cause.as_no_race()));
         }
@@ -60,7 +65,7 @@ pub enum Appended {
 /// A head, and the tag to replace it under.
 pub type Tagged = (Head, Etag);
 
-impl Shelf {
+impl LedgerBlobs {
     /// The names of the source's state.
     pub fn paths(&self) -> StatePaths<'_> {
         StatePaths::of(&self.source)
@@ -269,7 +274,7 @@ impl Shelf {
         }
     }
 
-    /// As [`Shelf::remove`], by names in the ledger's folder.
+    /// As [`LedgerBlobs::remove`], by names in the ledger's folder.
     pub async fn remove_named(&self, names: Vec<String>) {
         self.remove(names.iter().filter_map(|name| self.blob(name).ok()).collect()).await;
     }

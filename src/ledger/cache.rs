@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::ledger::blobs::Shelf;
+use crate::ledger::blobs::LedgerBlobs;
 use crate::ledger::error::LedgerError;
-use crate::ledger::loaded::Loaded;
+use crate::ledger::loaded::LedgerLoaded;
 
 /// Files of all ledgers that are kept, at most: 32 bytes each, and some hundred for what is not
 /// folded yet.
@@ -21,7 +21,7 @@ const MOST_LEDGERS: usize = 10_000;
 /// does.
 #[derive(Clone, Debug, Default)]
 pub struct LedgerCache {
-    kept: Option<Arc<Mutex<HashMap<String, Loaded>>>>,
+    kept: Option<Arc<Mutex<HashMap<String, LedgerLoaded>>>>,
 }
 
 impl LedgerCache {
@@ -30,12 +30,12 @@ impl LedgerCache {
         Self { kept: Some(Arc::default()) }
     }
 
-    fn kept(&self) -> Option<MutexGuard<'_, HashMap<String, Loaded>>> {
+    fn kept(&self) -> Option<MutexGuard<'_, HashMap<String, LedgerLoaded>>> {
         self.kept.as_ref().map(|kept| kept.lock().expect("no code panics while it holds this lock"))
     }
 
     /// The ledger of `shelf` as it was read last, if it has not changed.
-    pub async fn current(&self, shelf: &Shelf) -> Result<Option<Loaded>, LedgerError> {
+    pub async fn current(&self, shelf: &LedgerBlobs) -> Result<Option<LedgerLoaded>, LedgerError> {
         let Some(loaded) = self.kept().and_then(|kept| kept.get(&shelf.source).cloned()) else {
             return Ok(None);
         };
@@ -47,7 +47,7 @@ impl LedgerCache {
     }
 
     /// Keeps what was read, if there is room and a later look can tell whether it has changed.
-    pub fn keep(&self, shelf: &Shelf, loaded: &Loaded) {
+    pub fn keep(&self, shelf: &LedgerBlobs, loaded: &LedgerLoaded) {
         let Some(mut kept) = self.kept() else { return };
         kept.remove(&shelf.source);
         let files: usize = kept.values().map(|other| other.index.len()).sum();

@@ -12,14 +12,14 @@ use bytes::Bytes;
 use time::OffsetDateTime;
 
 use crate::failpoint::{failpoint, left_out};
-use crate::ledger::blobs::{HEAD, Race, Shelf, Tagged};
+use crate::ledger::blobs::{HEAD, LedgerBlobs, Race, Tagged};
 use crate::ledger::error::{BadState, LedgerError};
 use crate::ledger::head::{Head, Piece, new_name, stamp, stamp_of};
 use crate::ledger::index::{OpenRuns, UntoldRuns};
-use crate::ledger::journal_files::{MAX_OVERTAKEN, Own, Raw, legacy, make, seal};
+use crate::ledger::journal_files::{JournalRaw, MAX_OVERTAKEN, OwnJournal, legacy, make, seal};
 use crate::ledger::load::{MAX_CHANGED, snapshot};
 use crate::ledger::record::{Check, Record, scan};
-use crate::ledger::snapshot::{Builder, Entry, Snapshot, What, prefix};
+use crate::ledger::snapshot::{Entry, Snapshot, SnapshotBuilder, What, prefix};
 
 /// When journals are folded, and how finely the snapshot is cut.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ pub struct Folded {
     /// The runs that no manifest may tell of.
     pub untold: UntoldRuns,
     /// A journal to go on with.
-    pub own: Own,
+    pub own: OwnJournal,
 }
 
 /// Folds every journal that the head names (or, before the first head, those of the release before
@@ -63,7 +63,7 @@ pub struct Folded {
 /// is valid, and ours is gone. `have` is a snapshot that is in memory already, by its place in the
 /// head that it was read with.
 pub async fn fold(
-    shelf: &Shelf,
+    shelf: &LedgerBlobs,
     tuning: &Tuning,
     run: &str,
     have: Option<(Piece, Snapshot)>,
@@ -90,7 +90,7 @@ pub async fn fold(
 }
 
 async fn fold_under(
-    shelf: &Shelf,
+    shelf: &LedgerBlobs,
     tuning: &Tuning,
     run: &str,
     have: Option<(Piece, Snapshot)>,
@@ -131,7 +131,7 @@ async fn fold_under(
 
 /// Removes what was written for a head that is not valid. It may have been, while its answer was
 /// lost, and another writer may have built on it since: what the head names by now stays.
-async fn remove_unnamed(shelf: &Shelf, written: Vec<String>) -> Result<(), LedgerError> {
+async fn remove_unnamed(shelf: &LedgerBlobs, written: Vec<String>) -> Result<(), LedgerError> {
     let Some((head, _)) = shelf.head().await? else { return Ok(()) };
     let named: HashSet<&str> = head.names().collect();
     shelf
@@ -156,13 +156,17 @@ struct Gathered {
     journals: Vec<crate::model::BlobName>,
 }
 
-async fn gather(shelf: &Shelf, head: Option<&Head>, run: &str) -> Result<Gathered, LedgerError> {
+async fn gather(
+    shelf: &LedgerBlobs,
+    head: Option<&Head>,
+    run: &str,
+) -> Result<Gathered, LedgerError> {
     let mut open = OpenRuns(head.map(|head| head.open.clone()).unwrap_or_default());
     let mut untold = head.map(|head| UntoldRuns::of(&head.untold)).unwrap_or_default();
     let (mut entries, mut journals) = (Vec::new(), Vec::new());
     let mut restless = head.is_some_and(|head| head.restless);
     let mut layout = head.and_then(|head| head.layout.clone());
-    let mut take_in = |raw: Raw| {
+    let mut take_in = |raw: JournalRaw| {
         let visit = |record, line| {
             open.apply(&record);
             untold.apply(&record);
@@ -205,7 +209,7 @@ pub struct Generation {
 
 impl Generation {
     /// The head that makes it valid in the place of `base`.
-    pub fn head(&self, base: &Head, open: &OpenRuns, own: &Own) -> Head {
+    pub fn head(&self, base: &Head, open: &OpenRuns, own: &OwnJournal) -> Head {
         Head {
             generation: self.number,
             index: Some(self.index.clone()),
@@ -226,7 +230,7 @@ fn range(n: usize, shards: usize) -> Range<u64> {
 /// Writes the snapshot of `base` with `entries`, of which later ones count, over it. Shards of
 /// which nothing changes stay as they are. One old shard after the other is in memory.
 pub async fn write_generation(
-    shelf: &Shelf,
+    shelf: &LedgerBlobs,
     tuning: &Tuning,
     base: &Head,
     old: &Snapshot,
@@ -242,7 +246,7 @@ pub async fn write_generation(
         shelf,
         number,
         shards: Vec::with_capacity(shards),
-        builder: Builder::new(files),
+        builder: SnapshotBuilder::new(files),
         written: Vec::new(),
     };
     let mut replaced = Vec::new();
@@ -284,7 +288,7 @@ pub async fn write_generation(
 
 /// The entries of a shard.
 pub async fn read_shard(
-    shelf: &Shelf,
+    shelf: &LedgerBlobs,
     piece: &Piece,
     range: &Range<u64>,
 ) -> Result<Vec<Entry>, LedgerError> {
@@ -321,10 +325,10 @@ fn with_its_work(of_path: &[Entry], at: usize) -> Option<Entry> {
 }
 
 struct Writer<'a> {
-    shelf: &'a Shelf,
+    shelf: &'a LedgerBlobs,
     number: u64,
     shards: Vec<Option<Piece>>,
-    builder: Builder,
+    builder: SnapshotBuilder,
     written: Vec<String>,
 }
 
@@ -362,7 +366,7 @@ impl Writer<'_> {
 
     async fn index(&mut self) -> Result<(Piece, Snapshot), LedgerError> {
         let files = self.builder.len();
-        let bytes: Bytes = std::mem::replace(&mut self.builder, Builder::new(0)).finish();
+        let bytes: Bytes = std::mem::replace(&mut self.builder, SnapshotBuilder::new(0)).finish();
         let name = new_name(&format!("index-{:06}", self.number), "");
         self.written.push(name.clone());
         let snapshot = Snapshot::parse(&name, &bytes).map_err(|bad| self.shelf.bad(bad))?;
@@ -372,7 +376,7 @@ impl Writer<'_> {
 
 /// Makes `new` valid in the place of `base`. Journals that others planned meanwhile stay named.
 async fn swap(
-    shelf: &Shelf,
+    shelf: &LedgerBlobs,
     base: &Head,
     new: Head,
     known: Option<Tagged>,
@@ -405,7 +409,7 @@ async fn swap(
 
 /// Removes what crashes left behind. It costs nothing but room, so whatever goes wrong here is told
 /// and left.
-async fn remove_orphans(shelf: &Shelf, head: &Head) {
+async fn remove_orphans(shelf: &LedgerBlobs, head: &Head) {
     let names = match shelf.names().await {
         Ok(names) => names,
         Err(error) => {

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::ledger::key::{Key, key};
-use crate::ledger::packed::Packed;
+use crate::ledger::packed::IndexPacked;
 use crate::ledger::record::Record;
 use crate::ledger::snapshot::Snapshot;
 use crate::model::{Md5, RemotePath};
@@ -19,10 +19,10 @@ use crate::rules::plan::known::{Known, Seen};
 #[derive(Clone, Debug, Default)]
 pub struct Index {
     snapshot: Snapshot,
-    since: HashMap<Key, Packed>,
+    since: HashMap<Key, IndexPacked>,
     /// How many of `since` the snapshot does not know.
     added: usize,
-    /// What does not fit into [`Packed`].
+    /// What does not fit into [`IndexPacked`].
     beside: HashMap<Key, Known>,
     /// MD5 of the bytes of files of `since`.
     sums: HashMap<Key, Md5>,
@@ -47,8 +47,8 @@ fn is_piece(run: &str) -> bool {
     run.contains('/')
 }
 
-/// Whether the settings `now` are those that were `noted` last. Nothing is noted of the layouts that
-/// a ledger begins with.
+/// Whether the settings `now` are those that were `noted` last. Nothing is noted of the layouts
+/// that a ledger begins with.
 pub fn is_layout(noted: Option<&str>, now: &str) -> bool {
     noted.map_or(["path", "by-type"].contains(&now), |noted| noted == now)
 }
@@ -214,14 +214,14 @@ impl Index {
         } else {
             self.seen.remove(&key);
         }
-        let packed = match Packed::of(path, &known) {
+        let packed = match IndexPacked::of(path, &known) {
             Some(packed) => {
                 self.beside.remove(&key);
                 packed
             }
             None => {
                 self.beside.insert(key, known);
-                Packed::BESIDE
+                IndexPacked::BESIDE
             }
         };
         if self.since.insert(key, packed).is_none() && self.snapshot.find(&key).is_none() {

@@ -7,13 +7,13 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::failpoint::left_out;
-use crate::ledger::blobs::{Appended, Race, Shelf, Tagged};
+use crate::ledger::blobs::{Appended, LedgerBlobs, Race, Tagged};
 use crate::ledger::compact::{Tuning, fold};
 use crate::ledger::error::LedgerError;
 use crate::ledger::head::Piece;
 use crate::ledger::index::Index;
-use crate::ledger::journal_files::{MAX_OVERTAKEN, Own, make, name_in_head};
-use crate::ledger::loaded::Loaded;
+use crate::ledger::journal_files::{MAX_OVERTAKEN, OwnJournal, make, name_in_head};
+use crate::ledger::loaded::LedgerLoaded;
 use crate::ledger::reach::{Reached, extended};
 use crate::ledger::record::Record;
 use crate::model::chain;
@@ -47,23 +47,23 @@ impl Journal {
     /// Stands ready to record for `run` what goes into the ledger that was read as `loaded`;
     /// `index` is told too.
     pub fn of_ledger(
-        shelf: Shelf,
+        shelf: LedgerBlobs,
         run: &str,
-        loaded: Loaded,
+        loaded: LedgerLoaded,
         index: Arc<Mutex<Index>>,
         tuning: Tuning,
     ) -> Self {
-        let Loaded { head, idle, legacy, lines, .. } = loaded;
+        let LedgerLoaded { head, idle, legacy, lines, .. } = loaded;
         let in_memory = head.as_ref().and_then(|(head, _)| head.index.clone());
         let is_first = head.is_none() && !legacy;
         let whole =
-            Whole { index, tuning, head, in_memory, is_first, legacy, lines, fold_above: 0 };
+            JournalWhole { index, tuning, head, in_memory, is_first, legacy, lines, fold_above: 0 };
         let reached = Reached::default();
         Self::start(Tail { shelf, run: run.to_owned(), own: idle, whole: Some(whole), reached })
     }
 
     /// Stands ready to append to a journal that was planned for a piece of work.
-    pub fn of_piece(shelf: Shelf, run: &str, own: Own) -> Self {
+    pub fn of_piece(shelf: LedgerBlobs, run: &str, own: OwnJournal) -> Self {
         let reached = Reached::default();
         Self::start(Tail { shelf, run: run.to_owned(), own: Some(own), whole: None, reached })
     }
@@ -114,7 +114,7 @@ impl Journal {
 }
 
 /// What only the writer of a whole ledger has: a piece knows nothing but its journal.
-struct Whole {
+struct JournalWhole {
     index: Arc<Mutex<Index>>,
     tuning: Tuning,
     head: Option<Tagged>,
@@ -130,12 +130,12 @@ struct Whole {
 }
 
 struct Tail {
-    shelf: Shelf,
+    shelf: LedgerBlobs,
     run: String,
     /// The journal in hand; `None` until there is something to record, and when another writer has
     /// ended it.
-    own: Option<Own>,
-    whole: Option<Whole>,
+    own: Option<OwnJournal>,
+    whole: Option<JournalWhole>,
     reached: Reached,
 }
 
@@ -220,7 +220,7 @@ impl Tail {
     }
 
     /// A journal may go away only by being folded: then the head does not name it any more.
-    async fn must_be_folded(&self, own: &Own) -> Result<(), LedgerError> {
+    async fn must_be_folded(&self, own: &OwnJournal) -> Result<(), LedgerError> {
         match self.shelf.head().await? {
             Some((head, _)) if !head.journals.contains(&own.name) => Ok(()),
             _ => Err(LedgerError::Closed(format!(
@@ -241,7 +241,7 @@ impl Tail {
     }
 
     /// A new journal, named in the head.
-    async fn plan(&mut self) -> Result<Own, LedgerError> {
+    async fn plan(&mut self) -> Result<OwnJournal, LedgerError> {
         if self.whole.as_ref().is_some_and(|whole| whole.legacy) {
             self.fold().await?;
             if let Some(own) = self.own.take() {
@@ -353,7 +353,7 @@ mod tests {
     #[tokio::test]
     async fn a_journal_is_followed_by_the_next_long_before_its_last_append() {
         let store = Arc::new(MemoryStore::new());
-        let shelf = Shelf {
+        let shelf = LedgerBlobs {
             store: store.clone(),
             source: "acme".into(),
             policy: Policy::default(),

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::failpoint::left_out;
-use crate::ledger::blobs::{Appended, Race, Shelf, Tagged};
+use crate::ledger::blobs::{Appended, LedgerBlobs, Race, Tagged};
 use crate::ledger::error::{BadState, LedgerError, SCHEMA};
 use crate::ledger::head::{Head, new_name};
 use crate::ledger::reach::sum;
@@ -15,7 +15,7 @@ pub const MAX_OVERTAKEN: u32 = 1_000;
 
 /// A journal that one writer appends to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Own {
+pub struct OwnJournal {
     /// Its name in the ledger's folder.
     pub name: String,
     /// Where it ends, as far as we know.
@@ -32,19 +32,19 @@ pub struct Own {
 /// damage, and one that was folded and removed does not come to life again when its writer appends
 /// to it. Nor when a request comes late: after a try that may have its effect later there is
 /// another name, so that what was tried under the one that is used is over.
-pub async fn make(shelf: &Shelf) -> Result<Own, LedgerError> {
+pub async fn make(shelf: &LedgerBlobs) -> Result<OwnJournal, LedgerError> {
     let line = Bytes::from(Record::Schema { version: SCHEMA }.to_line());
     let (position, sum) = (line.len() as u64, sum(&line));
     let name = shelf.append_new(|| new_name("journal", ".ndjson"), line).await?;
-    Ok(Own { name, position, lines: 1, sum })
+    Ok(OwnJournal { name, position, lines: 1, sum })
 }
 
 /// Names `journals` in the head, durably. `known` is the head as it was read last; it may be old.
 ///
 /// One that was folded before this returns is named no more: whoever appends to it finds it ended.
 pub async fn name_in_head(
-    shelf: &Shelf,
-    journals: &[Own],
+    shelf: &LedgerBlobs,
+    journals: &[OwnJournal],
     known: Option<Tagged>,
 ) -> Result<Tagged, LedgerError> {
     let (mut known, mut had_one, mut race) = (known, false, Race::default());
@@ -86,14 +86,14 @@ pub async fn name_in_head(
 /// Whether nobody has appended to `own` or removed it since it was made. A fold seals only what the
 /// head names, before its own head is valid: what a head read before this does not name, and is
 /// untouched, was never named.
-pub async fn is_untouched(shelf: &Shelf, own: &Own) -> Result<bool, LedgerError> {
+pub async fn is_untouched(shelf: &LedgerBlobs, own: &OwnJournal) -> Result<bool, LedgerError> {
     let found = shelf.get(&shelf.blob(&own.name)?, 0).await?;
     Ok(found.is_some_and(|(_, bytes)| bytes.len() as u64 == own.position))
 }
 
 /// A journal as it was read.
 #[derive(Debug)]
-pub struct Raw {
+pub struct JournalRaw {
     /// Its whole name in the store.
     pub blob: BlobName,
     /// Its bytes.
@@ -102,7 +102,7 @@ pub struct Raw {
     pub check: Check,
 }
 
-impl Raw {
+impl JournalRaw {
     /// Tells `visit` of each record and its line.
     pub fn scan(&self, mut visit: impl FnMut(Record, Bytes)) -> Result<Scan, BadState> {
         scan(self.blob.as_str(), &self.bytes, self.check, |at, record| {
@@ -112,10 +112,10 @@ impl Raw {
 }
 
 /// Reads a journal that the head names.
-pub async fn read(shelf: &Shelf, name: &str) -> Result<Raw, LedgerError> {
+pub async fn read(shelf: &LedgerBlobs, name: &str) -> Result<JournalRaw, LedgerError> {
     let blob = shelf.blob(name)?;
     let (_, bytes) = shelf.get(&blob, 0).await?.ok_or_else(|| shelf.missing(name))?;
-    let raw = Raw { blob, bytes, check: Check::Each };
+    let raw = JournalRaw { blob, bytes, check: Check::Each };
     // A journal is named only once its first line is there.
     if !raw.bytes.starts_with(b"{\"t\":\"schema\"") || !raw.bytes.contains(&b'\n') {
         let why = "it does not begin as a journal does".to_owned();
@@ -126,7 +126,7 @@ pub async fn read(shelf: &Shelf, name: &str) -> Result<Raw, LedgerError> {
 
 /// Ends the journal `name` for everybody, and reads all of it. Its writer's next append fails, and
 /// it goes on in another one; nothing that was appended before is lost.
-pub async fn seal(shelf: &Shelf, name: &str, run: &str) -> Result<Raw, LedgerError> {
+pub async fn seal(shelf: &LedgerBlobs, name: &str, run: &str) -> Result<JournalRaw, LedgerError> {
     let (mut raw, mut race) = (read(shelf, name).await?, Race::default());
     for _ in 0..MAX_OVERTAKEN {
         let mut sealed = false;
@@ -164,7 +164,7 @@ fn seal_lines(torn: bool, run: &str) -> Bytes {
 }
 
 /// Ends a journal that may be damaged, without looking into it. One that is gone needs no end.
-pub async fn seal_blindly(shelf: &Shelf, name: &str, run: &str) -> Result<(), LedgerError> {
+pub async fn seal_blindly(shelf: &LedgerBlobs, name: &str, run: &str) -> Result<(), LedgerError> {
     let (blob, mut race) = (shelf.blob(name)?, Race::default());
     for _ in 0..MAX_OVERTAKEN {
         let Some((_, bytes)) = shelf.get(&blob, 0).await? else { return Ok(()) };
@@ -181,11 +181,11 @@ pub async fn seal_blindly(shelf: &Shelf, name: &str, run: &str) -> Result<(), Le
 }
 
 /// The journals of the release before this one, in their order. They had no head.
-pub async fn legacy(shelf: &Shelf) -> Result<Vec<Raw>, LedgerError> {
+pub async fn legacy(shelf: &LedgerBlobs) -> Result<Vec<JournalRaw>, LedgerError> {
     let mut journals = Vec::new();
     loop {
         let blob = shelf.paths().legacy_journal(journals.len());
         let Some((_, bytes)) = shelf.get(&blob, 0).await? else { return Ok(journals) };
-        journals.push(Raw { blob, bytes, check: Check::WherePresent });
+        journals.push(JournalRaw { blob, bytes, check: Check::WherePresent });
     }
 }

@@ -3,13 +3,13 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::failpoint::left_out;
-use crate::ledger::blobs::{HEAD, Shelf, Tagged};
+use crate::ledger::blobs::{HEAD, LedgerBlobs, Tagged};
 use crate::ledger::cache::LedgerCache;
 use crate::ledger::error::{BadState, LedgerError, SCHEMA};
 use crate::ledger::head::Head;
 use crate::ledger::index::{OpenRuns, UntoldRuns};
-use crate::ledger::journal_files::{Own, Raw, legacy, read};
-use crate::ledger::loaded::Loaded;
+use crate::ledger::journal_files::{JournalRaw, OwnJournal, legacy, read};
+use crate::ledger::loaded::LedgerLoaded;
 use crate::ledger::reach::sum;
 use crate::ledger::record::{Check, Record, scan};
 use crate::ledger::snapshot::Snapshot;
@@ -24,12 +24,15 @@ const READ_AT_ONCE: usize = 16;
 pub const MAX_CHANGED: u32 = 10;
 
 /// Reads the ledger.
-pub async fn load(shelf: &Shelf) -> Result<Loaded, LedgerError> {
+pub async fn load(shelf: &LedgerBlobs) -> Result<LedgerLoaded, LedgerError> {
     load_with(shelf, &LedgerCache::default()).await
 }
 
 /// As [`load`]; what this process has read before and has not changed is not read again.
-pub async fn load_with(shelf: &Shelf, cache: &LedgerCache) -> Result<Loaded, LedgerError> {
+pub async fn load_with(
+    shelf: &LedgerBlobs,
+    cache: &LedgerCache,
+) -> Result<LedgerLoaded, LedgerError> {
     if let Some(loaded) = cache.current(shelf).await? {
         return Ok(loaded);
     }
@@ -47,7 +50,7 @@ pub async fn load_with(shelf: &Shelf, cache: &LedgerCache) -> Result<Loaded, Led
                 changed += 1;
             }
             Ok(loaded) => {
-                let loaded = Loaded { head, ..loaded };
+                let loaded = LedgerLoaded { head, ..loaded };
                 cache.keep(shelf, &loaded);
                 return Ok(loaded);
             }
@@ -56,8 +59,11 @@ pub async fn load_with(shelf: &Shelf, cache: &LedgerCache) -> Result<Loaded, Led
     }
 }
 
-async fn load_under(shelf: &Shelf, head: &Option<Tagged>) -> Result<Loaded, LedgerError> {
-    let mut loaded = Loaded::default();
+async fn load_under(
+    shelf: &LedgerBlobs,
+    head: &Option<Tagged>,
+) -> Result<LedgerLoaded, LedgerError> {
+    let mut loaded = LedgerLoaded::default();
     let Some((head, _)) = head else {
         for raw in legacy(shelf).await? {
             loaded.legacy = true;
@@ -87,7 +93,7 @@ async fn load_under(shelf: &Shelf, head: &Option<Tagged>) -> Result<Loaded, Ledg
         // the last one.
         let own = idle.then(|| {
             let (position, sum) = (raw.bytes.len() as u64, sum(&raw.bytes));
-            Own { name, position, lines, sum }
+            OwnJournal { name, position, lines, sum }
         });
         loaded.idle = if left_out!("last-journal") { own.or(loaded.idle.take()) } else { own };
     }
@@ -96,7 +102,7 @@ async fn load_under(shelf: &Shelf, head: &Option<Tagged>) -> Result<Loaded, Ledg
 
 /// An error if there was a head once: an index comes with one, and nothing is recorded in a journal
 /// before a head names it. Without a head, all that was ingested would be taken for new.
-pub async fn must_be_first(shelf: &Shelf) -> Result<(), LedgerError> {
+pub async fn must_be_first(shelf: &LedgerBlobs) -> Result<(), LedgerError> {
     let names = match shelf.names().await {
         Err(LedgerError::Store { cause, .. }) if cause.kind == StoreKind::NoContainer => {
             return Ok(());
@@ -130,13 +136,13 @@ pub async fn must_be_first(shelf: &Shelf) -> Result<(), LedgerError> {
     Ok(())
 }
 
-async fn of_name(shelf: Shelf, name: String) -> Result<(String, Raw), LedgerError> {
+async fn of_name(shelf: LedgerBlobs, name: String) -> Result<(String, JournalRaw), LedgerError> {
     let raw = read(&shelf, &name).await?;
     Ok((name, raw))
 }
 
 /// The snapshot that `head` names.
-pub async fn snapshot(shelf: &Shelf, head: &Head) -> Result<Snapshot, LedgerError> {
+pub async fn snapshot(shelf: &LedgerBlobs, head: &Head) -> Result<Snapshot, LedgerError> {
     let Some(piece) = &head.index else { return Ok(Snapshot::default()) };
     let bytes = shelf.piece(piece).await?;
     let blob = shelf.blob(&piece.name)?;
@@ -151,7 +157,11 @@ struct TakenIn {
     sealed: bool,
 }
 
-fn take_in(shelf: &Shelf, loaded: &mut Loaded, raw: &Raw) -> Result<TakenIn, LedgerError> {
+fn take_in(
+    shelf: &LedgerBlobs,
+    loaded: &mut LedgerLoaded,
+    raw: &JournalRaw,
+) -> Result<TakenIn, LedgerError> {
     let (mut open, mut sealed, mut schema) = (OpenRuns::default(), false, SCHEMA);
     let visit = |record: Record, _| {
         loaded.index.apply(&record);

@@ -1,19 +1,19 @@
 //! A ledger as it was read, and whether it is still so.
 
-use crate::ledger::blobs::{Shelf, Tagged};
+use crate::ledger::blobs::{LedgerBlobs, Tagged};
 use crate::ledger::error::LedgerError;
 use crate::ledger::index::Index;
-use crate::ledger::journal_files::Own;
+use crate::ledger::journal_files::OwnJournal;
 
 /// A ledger as it was read.
 #[derive(Clone, Debug, Default)]
-pub struct Loaded {
+pub struct LedgerLoaded {
     /// Its head; `None` before the first run of this release.
     pub head: Option<Tagged>,
     /// What it says.
     pub index: Index,
     /// A journal that the next run may go on with: whoever wrote to it has ended.
-    pub idle: Option<Own>,
+    pub idle: Option<OwnJournal>,
     /// Whether there are journals of the release before this one, which have no head.
     pub legacy: bool,
     /// Lines in all journals.
@@ -22,14 +22,14 @@ pub struct Loaded {
     pub growing: Vec<(String, u64)>,
 }
 
-impl Loaded {
+impl LedgerLoaded {
     /// Whether two requests tell if it has changed.
     pub fn is_cheap_to_check(&self) -> bool {
         self.head.is_some() && self.growing.len() <= 1
     }
 
     /// Whether the ledger is still as it was read: two requests at most.
-    pub async fn is_current(&self, shelf: &Shelf) -> Result<bool, LedgerError> {
+    pub async fn is_current(&self, shelf: &LedgerBlobs) -> Result<bool, LedgerError> {
         let read = self.head.as_ref().map(|(_, etag)| etag);
         if shelf.head_tag().await?.as_ref() != read {
             return Ok(false);

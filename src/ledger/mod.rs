@@ -43,41 +43,42 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use crate::failpoint::failpoint;
+use crate::ledger::blobs::LedgerBlobs;
 use crate::ledger::key::key;
+use crate::ledger::loaded::LedgerLoaded;
 use crate::model::{Md5, RemoteFile, RemotePath};
 use crate::rules::plan::known::{History, Known, Seen};
 use crate::runtime::retry::Policy;
 use crate::store::contract::Store;
-use blobs::Shelf;
 use error::LedgerError;
 use index::{Index, OpenRuns, is_layout};
 use journal::Journal;
 use load::{load, load_with};
-use loaded::Loaded;
 use record::Record;
 use sums::Sums;
 use untold::UntoldFile;
 
+pub use crate::ledger::scan::ScanEvent;
 pub use cache::LedgerCache;
 pub use compact::Tuning;
 pub use head::OpenPass;
 pub use overview::{Overview, each_file, head_name, overview};
 pub use rebuild::{Originals, Rebuilt, described, rebuild};
 pub use record::Recorded;
-pub use scan::{Looked, Told, journals, look_through};
+pub use scan::{Looked, journals, look_through};
 
 /// Journals of a source in which nothing happens: each costs a look a request.
 const IDLE_JOURNALS: usize = 2;
 
 /// The ledger of one source, for one pass.
 pub struct Ledger {
-    shelf: Shelf,
+    shelf: LedgerBlobs,
     index: Arc<Mutex<Index>>,
     journal: Journal,
     run: String,
     unclean: bool,
     pass: Option<OpenPass>,
-    as_read: Loaded,
+    as_read: LedgerLoaded,
     sums: Sums,
     /// Records of work that were to be written.
     records: AtomicU64,
@@ -107,8 +108,12 @@ impl Ledger {
         policy: Policy,
         cache: &LedgerCache,
     ) -> Result<Self, LedgerError> {
-        let shelf =
-            Shelf { store, source: source.to_owned(), policy, cancel: CancellationToken::new() };
+        let shelf = LedgerBlobs {
+            store,
+            source: source.to_owned(),
+            policy,
+            cancel: CancellationToken::new(),
+        };
         let loaded = load_with(&shelf, cache).await?;
         Ok(Self::of(shelf, run, loaded, Tuning::default()))
     }
@@ -122,18 +127,18 @@ impl Ledger {
         cancel: CancellationToken,
         tuning: Tuning,
     ) -> Result<Self, LedgerError> {
-        let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
+        let shelf = LedgerBlobs { store, source: source.to_owned(), policy, cancel };
         let loaded = load(&shelf).await?;
         Ok(Self::of(shelf, run, loaded, tuning))
     }
 
-    fn of(shelf: Shelf, run: &str, mut loaded: Loaded, tuning: Tuning) -> Self {
+    fn of(shelf: LedgerBlobs, run: &str, mut loaded: LedgerLoaded, tuning: Tuning) -> Self {
         // What tells whether the ledger has changed since, without what it says.
-        let as_read = Loaded {
+        let as_read = LedgerLoaded {
             head: loaded.head.clone(),
             growing: loaded.growing.clone(),
             legacy: loaded.legacy,
-            ..Loaded::default()
+            ..LedgerLoaded::default()
         };
         let index = std::mem::take(&mut loaded.index);
         let pass = loaded.head.as_ref().and_then(|(head, _)| head.pass.clone());
@@ -352,7 +357,7 @@ impl Ledger {
         policy: Policy,
         cancel: CancellationToken,
     ) -> Result<(Self, Vec<Recorded>), LedgerError> {
-        let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
+        let shelf = LedgerBlobs { store, source: source.to_owned(), policy, cancel };
         let (own, lines) = pass::own_journal(&shelf, journal).await?;
         let (mut recorded, mut open) = (Vec::new(), OpenRuns::default());
         for record in &lines {
@@ -365,7 +370,7 @@ impl Ledger {
         // record.
         let unclean = open.0.iter().any(|run| run == name);
         let journal = Journal::of_piece(shelf.clone(), name, own);
-        let as_read = Loaded::default();
+        let as_read = LedgerLoaded::default();
         let (index, sums) = (Arc::default(), Sums::default());
         let ledger = Self {
             shelf,
@@ -417,7 +422,7 @@ pub async fn under_way(
     policy: Policy,
     cancel: CancellationToken,
 ) -> Result<Option<OpenPass>, LedgerError> {
-    let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
+    let shelf = LedgerBlobs { store, source: source.to_owned(), policy, cancel };
     Ok(shelf.head().await?.and_then(|(head, _)| head.pass))
 }
 
@@ -429,6 +434,6 @@ pub async fn close_pass(
     policy: Policy,
     cancel: CancellationToken,
 ) -> Result<(), LedgerError> {
-    let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
+    let shelf = LedgerBlobs { store, source: source.to_owned(), policy, cancel };
     pass::close(&shelf, id).await
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::blobs::{HEAD, Shelf};
+use crate::ledger::blobs::{HEAD, LedgerBlobs};
 use crate::ledger::error::LedgerError;
 use crate::ledger::head::Head;
 use crate::ledger::journal_files;
 use crate::ledger::load::load;
-use crate::ledger::loaded::Loaded;
+use crate::ledger::loaded::LedgerLoaded;
 use crate::ledger::record::{Check, Record};
 use crate::model::RemotePath;
 use crate::rules::plan::known::Known;
@@ -48,8 +48,8 @@ pub async fn overview(
     policy: Policy,
     cancel: CancellationToken,
 ) -> Result<Overview, LedgerError> {
-    let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
-    let Loaded { head, index, legacy, lines, .. } = load(&shelf).await?;
+    let shelf = LedgerBlobs { store, source: source.to_owned(), policy, cancel };
+    let LedgerLoaded { head, index, legacy, lines, .. } = load(&shelf).await?;
     let head = head.map_or_else(Head::empty, |(head, _)| head);
     Ok(Overview {
         files: index.len(),
@@ -79,8 +79,8 @@ pub async fn each_file(
     cancel: CancellationToken,
     visit: &mut (dyn FnMut(RemotePath, Known) + Send),
 ) -> Result<(), LedgerError> {
-    let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
-    let mut take_in = |raw: journal_files::Raw| {
+    let shelf = LedgerBlobs { store, source: source.to_owned(), policy, cancel };
+    let mut take_in = |raw: journal_files::JournalRaw| {
         let found = raw.scan(|record, _| {
             if let Record::File(file) = &record
                 && let Some((path, known)) = file.known()
@@ -95,7 +95,7 @@ pub async fn each_file(
     };
     for piece in head.shards.iter().flatten() {
         let bytes = shelf.piece(piece).await?;
-        take_in(journal_files::Raw {
+        take_in(journal_files::JournalRaw {
             blob: shelf.blob(&piece.name)?,
             bytes,
             check: Check::WherePresent,

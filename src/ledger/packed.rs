@@ -21,7 +21,7 @@ use crate::rules::plan::known::{History, Known};
 ///              were compared last, in seconds
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packed {
+pub struct IndexPacked {
     facts: u64,
     time: i64,
 }
@@ -41,9 +41,9 @@ const PRECISIONS: [Precision; 4] =
 /// No zone is further from another than a day.
 const QUARTERS: i64 = 96;
 
-impl Packed {
+impl IndexPacked {
     /// What is known of this file does not fit, and stands in a table of its own.
-    pub const BESIDE: Packed = Packed { facts: BESIDE, time: 0 };
+    pub const BESIDE: IndexPacked = IndexPacked { facts: BESIDE, time: 0 };
 
     /// `known` of the file at `path`, if it fits without loss.
     pub fn of(path: &RemotePath, known: &Known) -> Option<Self> {
@@ -69,7 +69,7 @@ impl Packed {
         if known.history.left {
             facts |= LEFT;
         }
-        let packed = Packed { facts: facts | listed(known)?, time };
+        let packed = IndexPacked { facts: facts | listed(known)?, time };
         // Nothing is believed to fit: it is looked at.
         (packed.known(path) == Some(known.indexed())).then_some(packed)
     }
@@ -132,7 +132,7 @@ impl Packed {
         bytes
     }
 
-    /// Reads what [`Packed::to_bytes`] wrote.
+    /// Reads what [`IndexPacked::to_bytes`] wrote.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         let (facts, time) = bytes.split_at(8);
         let number =
@@ -187,10 +187,10 @@ mod tests {
     }
 
     fn fits(known: &Known) -> bool {
-        let packed = Packed::of(&RemotePath::from("/a"), known);
+        let packed = IndexPacked::of(&RemotePath::from("/a"), known);
         if let Some(packed) = packed {
             assert_eq!(
-                Packed::from_bytes(packed.to_bytes()).known(&RemotePath::from("/a")).as_ref(),
+                IndexPacked::from_bytes(packed.to_bytes()).known(&RemotePath::from("/a")).as_ref(),
                 Some(known)
             );
         }

@@ -3,11 +3,13 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::failpoint::left_out;
-use crate::ledger::blobs::{Race, Shelf};
+use crate::ledger::blobs::{LedgerBlobs, Race};
 use crate::ledger::error::{LedgerError, SCHEMA};
 use crate::ledger::head::{Head, OpenPass};
 use crate::ledger::index::is_layout;
-use crate::ledger::journal_files::{MAX_OVERTAKEN, Own, is_untouched, make, name_in_head, read};
+use crate::ledger::journal_files::{
+    MAX_OVERTAKEN, OwnJournal, is_untouched, make, name_in_head, read,
+};
 use crate::ledger::reach::sum;
 use crate::ledger::record::Record;
 
@@ -15,8 +17,8 @@ use crate::ledger::record::Record;
 const MADE_AT_ONCE: usize = 16;
 
 /// Makes `pieces` journals that no head names yet.
-pub async fn make_journals(shelf: &Shelf, pieces: usize) -> Result<Vec<String>, LedgerError> {
-    let made: Vec<Own> = stream::iter(0..pieces)
+pub async fn make_journals(shelf: &LedgerBlobs, pieces: usize) -> Result<Vec<String>, LedgerError> {
+    let made: Vec<OwnJournal> = stream::iter(0..pieces)
         .map(|_| made(shelf.clone()))
         .buffered(MADE_AT_ONCE)
         .try_collect()
@@ -27,7 +29,7 @@ pub async fn make_journals(shelf: &Shelf, pieces: usize) -> Result<Vec<String>, 
 /// Names `names` in the head together with `pass`. Another pass that the head tells of comes back;
 /// the journals are removed then.
 pub async fn open(
-    shelf: &Shelf,
+    shelf: &LedgerBlobs,
     pass: &OpenPass,
     names: Vec<String>,
     layout: Option<&str>,
@@ -72,13 +74,13 @@ pub async fn open(
 
 /// Whether no head ever named `names`, which we made; `head` does not.
 async fn were_never_named(
-    shelf: &Shelf,
+    shelf: &LedgerBlobs,
     head: &Head,
     names: &[String],
 ) -> Result<bool, LedgerError> {
     let position = Record::Schema { version: SCHEMA }.to_line().len() as u64;
     for name in names {
-        let own = Own { name: name.clone(), position, lines: 1, sum: 0 };
+        let own = OwnJournal { name: name.clone(), position, lines: 1, sum: 0 };
         if head.journals.contains(name) || !is_untouched(shelf, &own).await? {
             return Ok(false);
         }
@@ -86,12 +88,12 @@ async fn were_never_named(
     Ok(true)
 }
 
-async fn made(shelf: Shelf) -> Result<Own, LedgerError> {
+async fn made(shelf: LedgerBlobs) -> Result<OwnJournal, LedgerError> {
     make(&shelf).await
 }
 
 /// Takes the pass `id` out of the head, if it is there.
-pub async fn close(shelf: &Shelf, id: &str) -> Result<(), LedgerError> {
+pub async fn close(shelf: &LedgerBlobs, id: &str) -> Result<(), LedgerError> {
     let mut race = Race::default();
     for _ in 0..MAX_OVERTAKEN {
         let Some((head, etag)) = shelf.head().await? else { return Ok(()) };
@@ -108,7 +110,10 @@ pub async fn close(shelf: &Shelf, id: &str) -> Result<(), LedgerError> {
 /// The journal `name` to append to, with what stands in it. One that was folded meanwhile is
 /// followed by a new one: what it held is in the snapshot, and is found equal when it is stored
 /// once more.
-pub async fn own_journal(shelf: &Shelf, name: &str) -> Result<(Own, Vec<Record>), LedgerError> {
+pub async fn own_journal(
+    shelf: &LedgerBlobs,
+    name: &str,
+) -> Result<(OwnJournal, Vec<Record>), LedgerError> {
     let raw = match read(shelf, name).await {
         Ok(raw) => raw,
         Err(error) if error.is_missing() => {
@@ -143,5 +148,5 @@ pub async fn own_journal(shelf: &Shelf, name: &str) -> Result<(Own, Vec<Record>)
         return Ok((own, records));
     }
     let (position, sum) = (raw.bytes.len() as u64, sum(&raw.bytes));
-    Ok((Own { name: name.to_owned(), position, lines: found.lines, sum }, records))
+    Ok((OwnJournal { name: name.to_owned(), position, lines: found.lines, sum }, records))
 }

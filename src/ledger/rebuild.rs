@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::blobs::{HEAD, Race, Shelf};
+use crate::ledger::blobs::{HEAD, LedgerBlobs, Race};
 use crate::ledger::compact::{Tuning, write_generation};
 use crate::ledger::error::LedgerError;
 use crate::ledger::head::{Head, stamp_of};
@@ -55,7 +55,7 @@ pub struct Rebuilt {
 
 /// The latest version of each path that a blob speaks of.
 #[derive(Default)]
-struct Found {
+struct RebuildFound {
     latest: HashMap<Key, Latest>,
     counts: Rebuilt,
 }
@@ -78,10 +78,10 @@ pub async fn rebuild(
     policy: Policy,
     cancel: CancellationToken,
 ) -> Result<Rebuilt, LedgerError> {
-    let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
+    let shelf = LedgerBlobs { store, source: source.to_owned(), policy, cancel };
     let manifests = StatePaths::of(source).archives_folder();
     let list = |_| async {
-        let mut found = Found::default();
+        let mut found = RebuildFound::default();
         shelf
             .store
             .list("", &mut |info| found.take_in(&info, source, originals, &manifests))
@@ -93,7 +93,7 @@ pub async fn rebuild(
         source_name: source.to_owned(),
         cause: Box::new(cause),
     })?;
-    let Found { latest, mut counts } = found;
+    let RebuildFound { latest, mut counts } = found;
     counts.files = latest.len() as u64;
     counts.archives = latest.values().filter(|latest| latest.archive).count() as u64;
     let entries = latest.into_values().filter_map(|latest| entry(&latest.line)).collect();
@@ -106,7 +106,7 @@ fn entry(line: &Bytes) -> Option<Entry> {
     Entry::of(&record, line)
 }
 
-impl Found {
+impl RebuildFound {
     fn take_in(&mut self, info: &BlobInfo, source: &str, originals: Originals, manifests: &str) {
         self.counts.blobs += 1;
         let manifest = info.name.starts_with(manifests);
@@ -191,7 +191,7 @@ pub fn described(metadata: &Metadata) -> Option<(RemotePath, Known)> {
     Some((path, Known::new(&file, modified, version)))
 }
 
-async fn replace(shelf: &Shelf, entries: Vec<Entry>, run: &str) -> Result<(), LedgerError> {
+async fn replace(shelf: &LedgerBlobs, entries: Vec<Entry>, run: &str) -> Result<(), LedgerError> {
     // From here on, whoever writes finds its journal ended, and asks the head where to go on.
     let own = make(shelf).await?;
     let generation = write_generation(
@@ -220,7 +220,7 @@ async fn replace(shelf: &Shelf, entries: Vec<Entry>, run: &str) -> Result<(), Le
 }
 
 /// An empty head whose generation is not below the one in place, as far as that can be read.
-async fn base(shelf: &Shelf) -> Result<Head, LedgerError> {
+async fn base(shelf: &LedgerBlobs) -> Result<Head, LedgerError> {
     let generation = match shelf.head().await {
         Ok(found) => found.map_or(0, |(head, _)| head.generation),
         Err(LedgerError::Damaged { .. } | LedgerError::Future { .. }) => 0,
@@ -230,7 +230,7 @@ async fn base(shelf: &Shelf) -> Result<Head, LedgerError> {
 }
 
 /// Ends the journals that count no more. Their writers go on in new ones.
-async fn end_all_but(shelf: &Shelf, head: &Head, run: &str) -> Result<(), LedgerError> {
+async fn end_all_but(shelf: &LedgerBlobs, head: &Head, run: &str) -> Result<(), LedgerError> {
     let names = shelf.names().await?;
     let others =
         names.iter().filter(|name| name.starts_with("journal-") && stamp_of(name).is_some());

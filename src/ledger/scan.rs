@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::blobs::{Shelf, Tagged};
+use crate::ledger::blobs::{LedgerBlobs, Tagged};
 use crate::ledger::error::LedgerError;
 use crate::ledger::head::Head;
 use crate::ledger::index::OpenRuns;
-use crate::ledger::journal_files::{Raw, legacy, read};
+use crate::ledger::journal_files::{JournalRaw, legacy, read};
 use crate::ledger::key::key;
 use crate::ledger::load::{MAX_CHANGED, must_be_first, snapshot};
 use crate::ledger::record::{Check, Record};
@@ -19,7 +19,7 @@ use crate::store::contract::Store;
 
 /// What is told of a ledger, in its order: the snapshot's shards, then the journals as they were
 /// planned.
-pub enum Told<'a> {
+pub enum ScanEvent<'a> {
     /// Forget what was told before: the ledger was folded while it was read, so the reading begins
     /// anew.
     Anew,
@@ -63,12 +63,12 @@ pub async fn look_through(
     source: &str,
     policy: Policy,
     cancel: CancellationToken,
-    visit: &mut (dyn FnMut(Told<'_>) + Send),
+    visit: &mut (dyn FnMut(ScanEvent<'_>) + Send),
 ) -> Result<Looked, LedgerError> {
-    let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
+    let shelf = LedgerBlobs { store, source: source.to_owned(), policy, cancel };
     let mut changed = 0;
     loop {
-        visit(Told::Anew);
+        visit(ScanEvent::Anew);
         let head = shelf.head().await?;
         match under(&shelf, &head, visit).await {
             // What was named is gone: the journals were folded since we read the head, or this is
@@ -101,7 +101,7 @@ pub async fn journals(
     policy: Policy,
     cancel: CancellationToken,
 ) -> Result<Option<Journals>, LedgerError> {
-    let shelf = Shelf { store, source: source.to_owned(), policy, cancel };
+    let shelf = LedgerBlobs { store, source: source.to_owned(), policy, cancel };
     match shelf.head().await {
         Ok(head) => {
             Ok(head.map(|(head, _)| Journals { folded: head.generation > 0, names: head.journals }))
@@ -112,9 +112,9 @@ pub async fn journals(
 }
 
 async fn under(
-    shelf: &Shelf,
+    shelf: &LedgerBlobs,
     head: &Option<Tagged>,
-    visit: &mut (dyn FnMut(Told<'_>) + Send),
+    visit: &mut (dyn FnMut(ScanEvent<'_>) + Send),
 ) -> Result<Looked, LedgerError> {
     let mut open = OpenRuns::default();
     let Some((head, _)) = head else {
@@ -129,7 +129,7 @@ async fn under(
     };
     open.0.clone_from(&head.open);
     if head.layout.is_some() {
-        visit(Told::Renamed);
+        visit(ScanEvent::Renamed);
     }
     let indexed = shards(shelf, head, visit).await?;
     for name in &head.journals {
@@ -140,25 +140,25 @@ async fn under(
 
 /// How many files the index has.
 async fn shards(
-    shelf: &Shelf,
+    shelf: &LedgerBlobs,
     head: &Head,
-    visit: &mut (dyn FnMut(Told<'_>) + Send),
+    visit: &mut (dyn FnMut(ScanEvent<'_>) + Send),
 ) -> Result<usize, LedgerError> {
     let index = snapshot(shelf, head).await?;
     for piece in head.shards.iter().flatten() {
-        let raw = Raw {
+        let raw = JournalRaw {
             blob: shelf.blob(&piece.name)?,
             bytes: shelf.piece(piece).await?,
             check: Check::WherePresent,
         };
-        visit(Told::Blob { name: raw.blob.as_str(), in_snapshot: true });
+        visit(ScanEvent::Blob { name: raw.blob.as_str(), in_snapshot: true });
         let scanned = raw.scan(|record, _| {
             let Record::File(file) = &record else { return };
             let Some((path, known)) = file.known() else { return };
             if index.known(&key(&path), &path) != Some(known.indexed()) {
-                visit(Told::Differs(path.clone()));
+                visit(ScanEvent::Differs(path.clone()));
             }
-            visit(Told::File { path, known, run: file.run() });
+            visit(ScanEvent::File { path, known, run: file.run() });
         });
         scanned.map_err(|bad| shelf.bad(bad))?;
     }
@@ -166,26 +166,26 @@ async fn shards(
 }
 
 fn journal(
-    shelf: &Shelf,
-    raw: &Raw,
+    shelf: &LedgerBlobs,
+    raw: &JournalRaw,
     open: &mut OpenRuns,
-    visit: &mut (dyn FnMut(Told<'_>) + Send),
+    visit: &mut (dyn FnMut(ScanEvent<'_>) + Send),
 ) -> Result<(), LedgerError> {
-    visit(Told::Blob { name: raw.blob.as_str(), in_snapshot: false });
+    visit(ScanEvent::Blob { name: raw.blob.as_str(), in_snapshot: false });
     let scanned = raw.scan(|record, _| {
         open.apply(&record);
         match &record {
             Record::Begin { layout, .. } => {
-                visit(Told::Begin);
+                visit(ScanEvent::Begin);
                 if layout.is_some() {
-                    visit(Told::Renamed);
+                    visit(ScanEvent::Renamed);
                 }
             }
             // What left the source stands in the store as it was recorded.
             Record::File(file) if file.is_note() => {}
             Record::File(file) => {
                 if let Some((path, known)) = file.known() {
-                    visit(Told::File { path, known, run: file.run() });
+                    visit(ScanEvent::File { path, known, run: file.run() });
                 }
             }
             _ => {}

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::ledger::error::{BadState, SCHEMA};
 use crate::ledger::key::{Key, key};
-use crate::ledger::packed::Packed;
+use crate::ledger::packed::IndexPacked;
 use crate::ledger::record::{Check, Record, scan};
 use crate::model::RemotePath;
 use crate::rules::plan::known::{Known, Seen};
@@ -21,7 +21,7 @@ const RECORD: usize = 32;
 /// The index of a snapshot. Cloning it copies no record.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// Sorted by key; each is a key and a [`Packed`].
+    /// Sorted by key; each is a key and a [`IndexPacked`].
     records: Bytes,
     lines: Bytes,
     beside: HashMap<Key, Known>,
@@ -29,7 +29,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads what [`Builder::finish`] wrote as `blob`.
+    /// Reads what [`SnapshotBuilder::finish`] wrote as `blob`.
     pub fn parse(blob: &str, bytes: &Bytes) -> Result<Self, BadState> {
         let bad = |why: &str| BadState::Blob { blob: blob.to_owned(), why: why.to_owned() };
         let header = bytes
@@ -96,13 +96,13 @@ impl Snapshot {
     }
 
     /// What it knows by this key.
-    pub fn find(&self, key: &Key) -> Option<Packed> {
+    pub fn find(&self, key: &Key) -> Option<IndexPacked> {
         let at = self.first_from(key);
         if at == self.len() || self.key_at(at) != key {
             return None;
         }
         let record = &self.records[at * RECORD..(at + 1) * RECORD];
-        Some(Packed::from_bytes(record[16..].try_into().expect("half of a record")))
+        Some(IndexPacked::from_bytes(record[16..].try_into().expect("half of a record")))
     }
 
     /// What it knows of the file at `path`, whose key is `key`.
@@ -123,12 +123,12 @@ impl Snapshot {
 
 /// Puts an index together, in the order of keys.
 #[derive(Debug)]
-pub struct Builder {
+pub struct SnapshotBuilder {
     bytes: Vec<u8>,
     lines: Vec<u8>,
 }
 
-impl Builder {
+impl SnapshotBuilder {
     /// One with room for so many files.
     pub fn new(files: usize) -> Self {
         let mut bytes = Vec::with_capacity(HEADER + files * RECORD);
@@ -144,7 +144,7 @@ impl Builder {
             self.bytes.extend_from_slice(&entry.key);
             self.bytes.extend_from_slice(&packed.to_bytes());
         }
-        if entry.what == What::Seen || entry.what == What::File(Packed::BESIDE) {
+        if entry.what == What::Seen || entry.what == What::File(IndexPacked::BESIDE) {
             self.lines.extend_from_slice(&entry.line);
         }
     }
@@ -202,7 +202,7 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// It is in the store.
-    File(Packed),
+    File(IndexPacked),
     /// It was seen and not taken.
     Seen,
 }
@@ -213,7 +213,10 @@ impl Entry {
         let (key, what) = match record {
             Record::File(file) => {
                 let (path, known) = file.known()?;
-                (key(&path), What::File(Packed::of(&path, &known).unwrap_or(Packed::BESIDE)))
+                (
+                    key(&path),
+                    What::File(IndexPacked::of(&path, &known).unwrap_or(IndexPacked::BESIDE)),
+                )
             }
             Record::Seen(seen) => (key(&seen.sighting()?.file.path), What::Seen),
             _ => return None,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use tokio::sync::Mutex;
 
-use crate::ledger::blobs::Shelf;
+use crate::ledger::blobs::LedgerBlobs;
 use crate::ledger::error::LedgerError;
 use crate::ledger::head::{Head, Piece};
 use crate::ledger::key::{Key, key};
@@ -30,7 +30,7 @@ impl Sums {
     /// What the snapshot's shard tells of the file with this key, after the `folds`th snapshot.
     pub async fn of(
         &self,
-        shelf: &Shelf,
+        shelf: &LedgerBlobs,
         key: &Key,
         folds: u64,
     ) -> Result<Option<Md5>, LedgerError> {
@@ -50,7 +50,7 @@ impl Sums {
 }
 
 impl ShardRead {
-    async fn find(&mut self, shelf: &Shelf, key: &Key) -> Result<Option<Md5>, LedgerError> {
+    async fn find(&mut self, shelf: &LedgerBlobs, key: &Key) -> Result<Option<Md5>, LedgerError> {
         if self.head.is_none() {
             self.head = shelf.head().await?.map(|(head, _)| head);
         }
@@ -70,7 +70,7 @@ fn shard_of<'a>(head: &'a Head, key: &Key) -> Option<&'a Piece> {
     head.shards.get(usize::try_from(at).ok()?)?.as_ref()
 }
 
-async fn read(shelf: &Shelf, piece: &Piece) -> Result<HashMap<Key, Md5>, LedgerError> {
+async fn read(shelf: &LedgerBlobs, piece: &Piece) -> Result<HashMap<Key, Md5>, LedgerError> {
     let bytes = shelf.piece(piece).await?;
     let mut sums = HashMap::new();
     let scanned = scan(&piece.name, &bytes, Check::WherePresent, |_, record| {

@@ -1,7 +1,6 @@
 //! The ledger against a plain map: many schedules, deaths at every call, two at once, damage of
 //! every kind.
 
-use crate::ledger::blobs::HEAD;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +11,12 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::*;
+use crate::ledger::blobs::HEAD;
 use crate::model::{BlobName, ModifiedTime, Precision, Version, chain};
 use crate::store::contract::{BlobInfo, Condition, Etag, Leased, Properties, StoreError, Upload};
 use crate::store::holder::Holder;
-use crate::store::memory::{Fault, MemoryStore, Op};
+use crate::store::memory::MemoryStore;
+use crate::store::memory::{MemoryFault, MemoryOp};
 
 #[cfg(test)]
 mod late;
@@ -170,8 +171,8 @@ async fn assert_no_orphans(store: &Arc<MemoryStore>, what: &str) {
     assert_eq!(named, there, "{what}");
 }
 
-pub(super) fn shelf(store: Arc<dyn Store>) -> Shelf {
-    Shelf { store, source: "acme".into(), policy: quick(), cancel: CancellationToken::new() }
+pub(super) fn shelf(store: Arc<dyn Store>) -> LedgerBlobs {
+    LedgerBlobs { store, source: "acme".into(), policy: quick(), cancel: CancellationToken::new() }
 }
 
 /// A store whose `at`-th call is the last thing that its process does, with effect or without;
@@ -371,11 +372,11 @@ fn a_death_at_any_call_loses_nothing_that_was_recorded() {
 
 #[test]
 fn a_refusal_at_any_call_loses_nothing_that_was_recorded() {
-    let ops = [Op::Get, Op::Put, Op::Append, Op::List, Op::Delete];
+    let ops = [MemoryOp::Get, MemoryOp::Put, MemoryOp::Append, MemoryOp::List, MemoryOp::Delete];
     for (op, fault) in ops.into_iter().flat_map(|op| {
         [
-            (op, Fault::LostReply),
-            (op, Fault::Refused(crate::store::contract::StoreKind::Unavailable)),
+            (op, MemoryFault::LostReply),
+            (op, MemoryFault::Refused(crate::store::contract::StoreKind::Unavailable)),
         ]
     }) {
         for nth in 1..60 {
@@ -389,10 +390,10 @@ fn a_refusal_at_any_call_loses_nothing_that_was_recorded() {
             });
             let (now, then) = (store.counts(), before);
             let calls = match op {
-                Op::Get => now.gets - then.gets,
-                Op::Put => now.puts - then.puts,
-                Op::Append => now.appends - then.appends,
-                Op::List => now.lists - then.lists,
+                MemoryOp::Get => now.gets - then.gets,
+                MemoryOp::Put => now.puts - then.puts,
+                MemoryOp::Append => now.appends - then.appends,
+                MemoryOp::List => now.lists - then.lists,
                 _ => now.deletes - then.deletes,
             };
             if calls < nth {

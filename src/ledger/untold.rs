@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
 use crate::failpoint::left_out;
-use crate::ledger::blobs::{Shelf, Tagged};
+use crate::ledger::blobs::{LedgerBlobs, Tagged};
 use crate::ledger::error::LedgerError;
-use crate::ledger::journal_files::{Raw, read};
+use crate::ledger::journal_files::{JournalRaw, read};
 use crate::ledger::load::MAX_CHANGED;
 use crate::ledger::record::{Check, Record, Recorded};
 
@@ -22,10 +22,10 @@ pub struct UntoldFile {
 
 /// What `runs` have recorded, as far as nothing newer of the same path stands in its place.
 pub async fn files_of(
-    shelf: &Shelf,
+    shelf: &LedgerBlobs,
     runs: &BTreeMap<String, u64>,
 ) -> Result<Vec<UntoldFile>, LedgerError> {
-    let shelf = &Shelf { cancel: CancellationToken::new(), ..shelf.clone() };
+    let shelf = &LedgerBlobs { cancel: CancellationToken::new(), ..shelf.clone() };
     let mut changed = 0;
     loop {
         let Some(head) = shelf.head().await? else { return Ok(Vec::new()) };
@@ -45,12 +45,12 @@ pub async fn files_of(
 /// Reads the journals that `head` names, and the snapshot if a run of `runs` was untold when that
 /// was written.
 async fn files_under(
-    shelf: &Shelf,
+    shelf: &LedgerBlobs,
     (head, _): &Tagged,
     runs: &BTreeMap<String, u64>,
 ) -> Result<Vec<UntoldFile>, LedgerError> {
     let mut files = Vec::new();
-    let mut take_in = |raw: Raw| {
+    let mut take_in = |raw: JournalRaw| {
         let visit = |record, _| {
             let Record::File(file) = record else { return };
             if runs.contains_key(file.run()) {
@@ -64,7 +64,7 @@ async fn files_under(
     if is_folded && !left_out!("folded-untold") {
         for piece in head.shards.iter().flatten() {
             let (blob, bytes) = (shelf.blob(&piece.name)?, shelf.piece(piece).await?);
-            take_in(Raw { blob, bytes, check: Check::WherePresent })?;
+            take_in(JournalRaw { blob, bytes, check: Check::WherePresent })?;
         }
     }
     for name in &head.journals {

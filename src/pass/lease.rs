@@ -20,12 +20,12 @@ const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// A lease of ours. Dropping it has it given back, by a task that `Run::leases` tracks.
 #[derive(Debug)]
-pub struct Held {
+pub struct LeaseGuard {
     stop: CancellationToken,
     keeper: Option<JoinHandle<Option<String>>>,
 }
 
-impl Held {
+impl LeaseGuard {
     /// Keeps `lease`, which is `what`. It counts as lost `early` before it would lapse.
     pub fn keep(
         leases: &TaskTracker,
@@ -36,7 +36,7 @@ impl Held {
         Self::keep_until(leases, lease, what, early, CancellationToken::new())
     }
 
-    /// As [`Held::keep`]; `lost` is cancelled when it is lost.
+    /// As [`LeaseGuard::keep`]; `lost` is cancelled when it is lost.
     pub fn keep_until(
         leases: &TaskTracker,
         lease: Box<dyn Lease>,
@@ -59,7 +59,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for LeaseGuard {
     fn drop(&mut self) {
         self.stop.cancel();
     }

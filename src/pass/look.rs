@@ -7,13 +7,14 @@ use async_trait::async_trait;
 use futures_util::future::{Either, select};
 use time::OffsetDateTime;
 
+use super::found_work::{Again, Survey};
 use super::late;
 use super::login_refusal;
 use super::recovery;
 use super::share;
-use super::source_lock::{self, Ours, Turn};
+use super::source_lock::{self, SourceLock, Turn};
 use super::steps::{begin, note, open};
-use super::survey::{Again, Survey, survey};
+use super::survey::survey;
 use crate::ledger::OpenPass;
 use crate::report::{LeftTo, SourceReport};
 use crate::transfer::context::{Pass, Run};
@@ -25,7 +26,7 @@ pub enum LookOutcome {
     /// There is nothing to do, or nothing can be done, or another run is at it.
     Ended(Box<SourceReport>),
     /// There is work, and the lease of the source is ours.
-    Work(Arc<Pass>, Box<Survey>, Ours),
+    Work(Arc<Pass>, Box<Survey>, SourceLock),
     /// A pass in pieces is under way.
     UnderWay(OpenPass),
 }
@@ -56,7 +57,7 @@ pub async fn look_first(
     again: &Again,
     pieces: Pieces<'_>,
 ) -> LookOutcome {
-    let mut lock: Option<Ours> = None;
+    let mut lock: Option<SourceLock> = None;
     loop {
         let pass = match open(run.clone(), source.clone()).await {
             Ok(pass) => Arc::new(pass),
@@ -123,7 +124,7 @@ async fn is_current(pass: &Pass) -> bool {
     pass.ledger.is_current().await.unwrap_or(false)
 }
 
-async fn ended(lock: Option<Ours>, mut report: SourceReport) -> LookOutcome {
+async fn ended(lock: Option<SourceLock>, mut report: SourceReport) -> LookOutcome {
     if let Some(ours) = lock {
         ours.over(&mut report).await;
     }
@@ -151,7 +152,7 @@ const LONG_LOOK: Duration = Duration::from_secs(30);
 async fn lock_while_looking(
     pass: &Arc<Pass>,
     again: &Again,
-    lock: &mut Option<Ours>,
+    lock: &mut Option<SourceLock>,
 ) -> Result<Survey, LeftTo> {
     let looking = std::pin::pin!(look(pass, again));
     if lock.is_some() {

@@ -2,6 +2,7 @@
 
 pub mod expectations;
 pub mod file_log;
+pub mod found_work;
 pub mod gone;
 pub mod late;
 pub mod lease;

@@ -17,9 +17,10 @@ use crate::report::{Ingested, Line, Outcome, Problem, Proof, SourceReport, Word,
 use crate::rules::naming::escaped_for_metadata;
 use crate::state::paths::StatePaths;
 use crate::transfer::archive::manifest;
-use crate::transfer::commit::{self, Claimed, Identity};
+use crate::transfer::commit::{self, Claimed};
 use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
+use crate::transfer::identity::TransferIdentity;
 
 /// How long an id of a run is: a moment and eight digits.
 const RUN_ID: usize = 25;
@@ -114,7 +115,7 @@ async fn line_of(
 ) -> Result<Option<Line>, TransferError> {
     let Recorded { path, known, bytes, stored, .. } = recorded;
     let file = RemoteFile { path, size: known.size, modified: known.modified };
-    let identity = Identity {
+    let identity = TransferIdentity {
         file: &file,
         version: known.version,
         md5: None,

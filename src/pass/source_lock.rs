@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::model::chain;
-use crate::pass::lease::{self, Held};
+use crate::pass::lease::{self, LeaseGuard};
 use crate::report::{LeftTo, SourceReport};
 use crate::state::paths::StatePaths;
 use crate::store::contract::{Lease, StoreError, StoreKind, Taken};
@@ -20,15 +20,15 @@ const SLACK: Duration = Duration::from_secs(5);
 
 /// Whose turn it is.
 pub enum Turn {
-    /// Ours, until [`Ours::over`].
-    Ours(Ours),
+    /// Ours, until [`SourceLock::over`].
+    Ours(SourceLock),
     /// Another run's.
     Theirs(LeftTo),
 }
 
 /// Our turn. Dropping it has the lease given back.
-pub struct Ours {
-    held: Option<Held>,
+pub struct SourceLock {
+    held: Option<LeaseGuard>,
     note: Option<String>,
 }
 
@@ -42,9 +42,9 @@ pub async fn ask(run: &Run, source: &str) -> Turn {
     let mut told = false;
     loop {
         let taken = match lease::ask(run, &name, &holder).await {
-            Ok(Ok(lease)) => return Turn::Ours(Ours::keep(run, lease, source)),
+            Ok(Ok(lease)) => return Turn::Ours(SourceLock::keep(run, lease, source)),
             Ok(Err(taken)) => taken,
-            Err(error) => return Turn::Ours(Ours::without(source, &error)),
+            Err(error) => return Turn::Ours(SourceLock::without(source, &error)),
         };
         let life = taken.by.as_ref().map_or(Life::Unknown, Holder::life);
         let until = begun + taken.outlives + SLACK;
@@ -102,10 +102,10 @@ fn told_of(taken: &Taken) -> LeftTo {
     })
 }
 
-impl Ours {
+impl SourceLock {
     fn keep(run: &Run, lease: Box<dyn Lease>, source: &str) -> Self {
         let what = format!("source {source}");
-        Self { held: Some(Held::keep(&run.leases, lease, what, Duration::ZERO)), note: None }
+        Self { held: Some(LeaseGuard::keep(&run.leases, lease, what, Duration::ZERO)), note: None }
     }
 
     fn without(source: &str, error: &StoreError) -> Self {

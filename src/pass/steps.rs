@@ -12,22 +12,22 @@ use crate::model::failure::{Class, Failure};
 use crate::model::{RemoteFile, RemotePath};
 use crate::pass::expectations;
 use crate::pass::file_log;
+use crate::pass::found_work::Survey;
 use crate::pass::gone;
 use crate::pass::late;
 use crate::pass::login_refusal;
 use crate::pass::look_back;
 use crate::pass::renamed;
-use crate::pass::source_lock::Ours;
+use crate::pass::source_lock::SourceLock;
 use crate::pass::stored_report::write_report;
-use crate::pass::survey::Survey;
 use crate::report::{Defer, Outcome, Problem, SourceReport, problem};
 use crate::rules::equality;
 use crate::rules::plan::known::{Known, Seen};
-use crate::runtime::parallel::side_by_side;
+use crate::runtime::parallel::{TurnInLine, Turns, side_by_side};
 use crate::source::pool::Pool;
 use crate::state::paths::StatePaths;
 use crate::store::contract::Condition;
-use crate::transfer::batch_stat::{Answer, Batch, ask_all, in_batches};
+use crate::transfer::batch_stat::{Batch, StatAnswer, ask_all, in_batches};
 use crate::transfer::budget::Allowance;
 use crate::transfer::context::{LargeFiles, Pass, Restless, Run};
 use crate::transfer::events;
@@ -39,11 +39,11 @@ use crate::transfer::post_action::{self, Acted};
 use crate::transfer::quarantined::Quarantine;
 use crate::transfer::recheck::bring;
 use crate::transfer::request::Transfer;
-use crate::transfer::run_manifest::Lines;
+use crate::transfer::run_manifest::RunManifest;
 use crate::transfer::settings::Source;
 
 /// Does what there is to do, under the lease `ours`.
-pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: Ours) -> SourceReport {
+pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: SourceLock) -> SourceReport {
     let (run, source) = (&pass.run, &pass.source);
     run.announce().await;
     pass.lines.begin();
@@ -123,7 +123,7 @@ pub async fn open_with(
             let permits = SourcePermits::new(source.parallel(), source.connections);
             let large = LargeFiles::over(source.connections);
             let manifest = StatePaths::of(&source.name).manifest(&run.id);
-            let lines = Lines::new(run.store.clone(), run.policy, manifest);
+            let lines = RunManifest::new(run.store.clone(), run.policy, manifest);
             let quarantine = Quarantine::new(run.retry_quarantined);
             let (recheck, restless) =
                 (Allowance::new(source.recheck), Restless::known(ledger.is_restless()));
@@ -256,12 +256,18 @@ pub async fn transfer_all(
     transfers: Vec<Transfer>,
     mut each: impl FnMut(Transfer, Outcome, bool),
 ) {
-    let work = |(one, batch): (Transfer, Option<Arc<Batch>>)| {
-        let pass = pass.clone();
-        async move { admitted(&pass, one, batch.as_deref()).await }
+    // Tasks wait for their permits in any order, unless the source says in which.
+    let turns = pass.source.order.map(|_| Arc::new(Turns::default()));
+    let work = |(number, (one, batch)): (usize, (Transfer, Option<Arc<Batch>>))| {
+        let (pass, turns) = (pass.clone(), turns.clone());
+        async move {
+            let turn = turns.as_ref().map(|turns| turns.of(number));
+            admitted(&pass, one, batch.as_deref(), turn).await
+        }
     };
     let in_hand = pass.run.permits.most_in_hand(&pass.permits);
-    side_by_side(in_batches(pass, transfers), in_hand, work, |(one, _), ended| {
+    let items = in_batches(pass, transfers).enumerate();
+    side_by_side(items, in_hand, work, |(_, (one, _)), ended| {
         let panicked = || {
             (
                 Outcome::Failed(Problem::new(
@@ -286,11 +292,20 @@ pub async fn transfer_all(
 
 /// Files wait here for their turn among all sources; a run that is being stopped begins none. What
 /// became of it, and whether it was begun.
-async fn admitted(pass: &Pass, one: Transfer, batch: Option<&Batch>) -> (Outcome, bool) {
+async fn admitted(
+    pass: &Pass,
+    one: Transfer,
+    batch: Option<&Batch>,
+    turn: Option<TurnInLine<'_>>,
+) -> (Outcome, bool) {
     pass.lines.make_room().await;
+    if let Some(turn) = &turn {
+        turn.comes().await;
+    }
     let Some(admission) = pass.admission().await else {
         return (Outcome::Deferred(Defer::Interrupted), false);
     };
+    drop(turn);
     // What cannot be recorded would be read again by the next run.
     if pass.ledger.is_closed() {
         return (
@@ -417,23 +432,23 @@ pub async fn second_look(
 /// What becomes of a young file, and what the next run should know of it; `None` if it has settled.
 fn seen_again(
     one: &Transfer,
-    answer: Answer,
+    answer: StatAnswer,
     began: time::OffsetDateTime,
 ) -> Option<(Outcome, Option<Seen>)> {
     match answer {
-        Answer::Told(Some(now)) if is_same(&one.file, &now) => None,
-        Answer::Told(Some(now)) => {
+        StatAnswer::Told(Some(now)) if is_same(&one.file, &now) => None,
+        StatAnswer::Told(Some(now)) => {
             // The next listing will show a time as this one did, exact or coarse.
             let modified = if is_coarse(&one.file) { one.file.modified } else { now.modified };
             let seen = Seen::new(RemoteFile { modified, ..now }, time::OffsetDateTime::now_utc());
             Some((Outcome::Deferred(Defer::Unsettled), Some(seen)))
         }
-        Answer::Told(None) => Some((Outcome::Deferred(Defer::Unreachable), None)),
-        Answer::Failed(error) => Some((Outcome::Failed(problem(&error)), None)),
-        Answer::NotAsked => {
+        StatAnswer::Told(None) => Some((Outcome::Deferred(Defer::Unreachable), None)),
+        StatAnswer::Failed(error) => Some((Outcome::Failed(problem(&error)), None)),
+        StatAnswer::NotAsked => {
             Some((Outcome::Deferred(Defer::Interrupted), Some(Seen::new(one.file.clone(), began))))
         }
-        Answer::Panicked => Some((
+        StatAnswer::Panicked => Some((
             Outcome::Failed(Problem::new(Class::Internal, "looking at it again ended in a panic")),
             None,
         )),

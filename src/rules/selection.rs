@@ -149,7 +149,7 @@ impl NewestFiles {
         let files = self.groups.entry(group).or_default();
         files.push(file);
         self.held += 1;
-        if files.len() < 2 * self.rule.files + 64 || files.len() % 64 != 0 {
+        if files.len() < 2 * self.rule.files + 64 || !files.len().is_multiple_of(64) {
             return Vec::new();
         }
         let others = sift(self.rule, files);

@@ -15,7 +15,8 @@ use crate::transfer::settings::Source;
 const MOST_DAYS: u32 = 366;
 
 /// Those of `sources` that are due at `now`. A source without a schedule of its own is due at each
-/// tick, one that is off never; those of higher priority come first. One of which nothing can be read is taken for due, since a run too many harms nobody.
+/// tick, one that is off never; those of higher priority come first. One of which nothing can be
+/// read is taken for due, since a run too many harms nobody.
 pub async fn due(state: &StateStore, sources: &[Source], now: OffsetDateTime) -> Vec<Source> {
     let mut sources: Vec<Source> =
         sources.iter().filter(|source| source.enabled).cloned().collect();

@@ -21,7 +21,7 @@ const STRIDE: usize = 64 << 10;
 pub const ALONE: usize = 64 << 10;
 
 /// The bytes of a block of content, kept until they have been hashed.
-pub type Kept = Box<dyn AsRef<[u8]> + Send>;
+pub type ChecksumKept = Box<dyn AsRef<[u8]> + Send>;
 
 /// An MD5 that grows with its content.
 #[derive(Clone, Debug)]
@@ -64,15 +64,15 @@ impl Sum {
 }
 
 /// One block of one content.
-struct Job {
+struct ChecksumJob {
     sum: Sum,
-    bytes: Kept,
+    bytes: ChecksumKept,
     /// How many of the bytes have been taken.
     at: usize,
     done: oneshot::Sender<Sum>,
 }
 
-impl Job {
+impl ChecksumJob {
     fn whole_blocks(&self) -> &[u8] {
         let left = &(*self.bytes).as_ref()[self.at..];
         &left[..left.len() / BLOCK * BLOCK]
@@ -97,18 +97,18 @@ impl Job {
 }
 
 #[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Job>,
+struct ChecksumQueue {
+    waiting: VecDeque<ChecksumJob>,
     workers: usize,
 }
 
 /// Those who hash, for all contents of a run: one thread, which takes four at once; another where
 /// more than that wait, up to one for each core; none when there is nothing to do.
 #[derive(Clone, Default)]
-pub struct Hashers(Arc<Mutex<Queue>>);
+pub struct Hashers(Arc<Mutex<ChecksumQueue>>);
 
 impl Hashers {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, ChecksumQueue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -127,11 +127,11 @@ impl Hashers {
         hashing.finish().await
     }
 
-    fn ask(&self, mut sum: Sum, bytes: Kept) -> oneshot::Receiver<Sum> {
+    fn ask(&self, mut sum: Sum, bytes: ChecksumKept) -> oneshot::Receiver<Sum> {
         let (done, answer) = oneshot::channel();
         let at = sum.fill((*bytes).as_ref());
         let mut queue = self.queue();
-        queue.waiting.push_back(Job { sum, bytes, at, done });
+        queue.waiting.push_back(ChecksumJob { sum, bytes, at, done });
         let most = std::thread::available_parallelism().map_or(1, usize::from);
         if queue.workers == 0 || (queue.waiting.len() > LANES && queue.workers < most) {
             queue.workers += 1;
@@ -147,7 +147,7 @@ struct Worker(Hashers);
 
 impl Worker {
     fn work(self) {
-        let mut jobs: Vec<Job> = Vec::with_capacity(LANES);
+        let mut jobs: Vec<ChecksumJob> = Vec::with_capacity(LANES);
         while self.joined(&mut jobs) {
             stride(&mut jobs);
             for at in (0..jobs.len()).rev() {
@@ -160,7 +160,7 @@ impl Worker {
 
     /// Takes those who wait into free lanes; whether there is anything to do. If not, this thread
     /// is counted out.
-    fn joined(&self, jobs: &mut Vec<Job>) -> bool {
+    fn joined(&self, jobs: &mut Vec<ChecksumJob>) -> bool {
         let mut queue = self.0.queue();
         while jobs.len() < LANES
             && let Some(job) = queue.waiting.pop_front()
@@ -186,7 +186,7 @@ impl Drop for Worker {
 }
 
 /// Takes as much of each as there is of the shortest, at most [`STRIDE`].
-fn stride(jobs: &mut [Job]) {
+fn stride(jobs: &mut [ChecksumJob]) {
     let taken = jobs.iter().map(|job| job.whole_blocks().len()).min().unwrap_or(0).min(STRIDE);
     let mut words: Vec<Words> = jobs.iter().map(|job| job.sum.words).collect();
     let contents: Vec<&[u8]> = jobs.iter().map(|job| &job.whole_blocks()[..taken]).collect();
@@ -214,7 +214,7 @@ pub struct Gone;
 impl Hashing {
     /// Goes on with `bytes` as soon as those before have been hashed, and does not wait for that of
     /// these. Needs the runtime of tokio.
-    pub async fn update(&mut self, bytes: Kept) -> Result<(), Gone> {
+    pub async fn update(&mut self, bytes: ChecksumKept) -> Result<(), Gone> {
         let sum = self.sum().await?;
         self.last = Last::Asked(self.hashers.ask(sum, bytes));
         Ok(())
@@ -310,7 +310,7 @@ mod tests {
         let hashers = Hashers::default();
         let (done, answer) = oneshot::channel();
         let beyond_its_end = 1;
-        hashers.queue().waiting.push_back(Job {
+        hashers.queue().waiting.push_back(ChecksumJob {
             sum: Sum::default(),
             bytes: Box::new([]),
             at: beyond_its_end,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Calls `work` for each of `items`, at most `at_once` at a time, and `each` with what came of it,
@@ -37,9 +38,68 @@ pub async fn side_by_side<I, T, F>(
     }
 }
 
+/// Lets tasks pass one by one, in the order of their numbers, from 0.
+#[derive(Debug)]
+pub struct Turns {
+    next: watch::Sender<usize>,
+}
+
+/// The turn of one task. When it is dropped, the next number may pass.
+#[derive(Debug)]
+pub struct TurnInLine<'a> {
+    turns: &'a Turns,
+    number: usize,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { next: watch::Sender::new(0) }
+    }
+}
+
+impl Turns {
+    /// The turn of `number`, which is over when it is dropped, whether it came or not.
+    pub fn of(&self, number: usize) -> TurnInLine<'_> {
+        TurnInLine { turns: self, number }
+    }
+}
+
+impl TurnInLine<'_> {
+    /// Waits until all smaller numbers have passed.
+    pub async fn comes(&self) {
+        let mut next = self.turns.next.subscribe();
+        // The sender lives as long as this does.
+        drop(next.wait_for(|next| *next >= self.number).await);
+    }
+}
+
+impl Drop for TurnInLine<'_> {
+    fn drop(&mut self) {
+        self.turns.next.send_modify(|next| *next = (*next).max(self.number + 1));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn turns_come_in_order_and_one_that_is_given_up_holds_nobody_back() {
+        let turns = Turns::default();
+        let mut passed = Vec::new();
+        let (first, second, third) = (turns.of(0), turns.of(1), turns.of(2));
+        first.comes().await;
+        drop(first);
+        passed.push(0);
+        second.comes().await;
+        drop(second);
+        third.comes().await;
+        passed.push(2);
+        assert_eq!(passed, [0, 2]);
+        let late = turns.of(9);
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(20), late.comes()).await;
+        assert!(waits.is_err(), "eight others come before it");
+    }
 
     #[tokio::test]
     async fn a_panic_costs_one_item_only() {

@@ -3,31 +3,35 @@
 //!
 //! `config` fills sections from text and environment; drivers read theirs without knowing `config`.
 
+pub use crate::settings::units::{parse_duration, parse_size};
+pub use crate::settings::url::{SourceUrl, percent_decode};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::model::{RemotePath, Secret, printable};
+use crate::model::{Secret, printable};
 
 mod foreign_words;
 mod lists;
+mod units;
+mod url;
 
 use lists::toml_list;
 
 /// A setting that a section may hold.
 #[derive(Clone, Copy, Debug)]
-pub struct Key {
+pub struct SettingKey {
     /// Its name in the file.
     pub name: &'static str,
     /// What values it takes.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// One sentence for people, with the default; shown by `blobferry schema`.
     pub doc: &'static str,
 }
 
 /// What values a setting takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// Any text.
     Text,
     /// A text that no message may repeat.
@@ -73,7 +77,7 @@ pub enum Value {
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct SettingEntry {
     /// The value.
     pub value: Value,
     /// Line in the file, from 1; `None` when it came from the environment alone.
@@ -120,8 +124,8 @@ pub struct Section {
     pub name: String,
     /// The line that it starts on.
     pub line: usize,
-    entries: BTreeMap<String, Entry>,
-    keys: Vec<Key>,
+    entries: BTreeMap<String, SettingEntry>,
+    keys: Vec<SettingKey>,
 }
 
 impl Section {
@@ -130,8 +134,8 @@ impl Section {
         file: &str,
         name: &str,
         line: usize,
-        entries: BTreeMap<String, Entry>,
-        keys: Vec<Key>,
+        entries: BTreeMap<String, SettingEntry>,
+        keys: Vec<SettingKey>,
     ) -> Result<Self, SettingError> {
         let section = Self { file: file.to_owned(), name: name.to_owned(), line, entries, keys };
         let mut unknown: Vec<&String> =
@@ -143,7 +147,7 @@ impl Section {
         }
     }
 
-    fn key(&self, name: &str) -> Option<&Key> {
+    fn key(&self, name: &str) -> Option<&SettingKey> {
         self.keys.iter().find(|key| key.name == name)
     }
 
@@ -166,11 +170,11 @@ impl Section {
         let entry = self.entries.get(key);
         let file = entry.and_then(|entry| entry.file.as_ref()).unwrap_or(&self.file);
         let place = match entry {
-            Some(Entry { line: Some(line), variable: None, .. }) => format!("{file}:{line}"),
-            Some(Entry { line: Some(line), variable: Some(variable), .. }) => {
+            Some(SettingEntry { line: Some(line), variable: None, .. }) => format!("{file}:{line}"),
+            Some(SettingEntry { line: Some(line), variable: Some(variable), .. }) => {
                 format!("{file}:{line} (environment variable {variable})")
             }
-            Some(Entry { line: None, variable: Some(variable), .. }) => {
+            Some(SettingEntry { line: None, variable: Some(variable), .. }) => {
                 format!("environment variable {variable}")
             }
             _ => format!("{}:{}", self.file, self.line),
@@ -189,7 +193,8 @@ impl Section {
     /// Every secret that the section holds.
     pub fn secrets(&self) -> Vec<Secret> {
         let secret = |name: &String| {
-            self.key(name).is_some_and(|key| matches!(key.kind, Kind::Secret | Kind::Secrets))
+            self.key(name)
+                .is_some_and(|key| matches!(key.kind, ValueKind::Secret | ValueKind::Secrets))
         };
         let entries = self.entries.iter().filter(|(name, _)| secret(name)).map(|(_, entry)| entry);
         let texts = entries.flat_map(|entry| match &entry.value {
@@ -208,14 +213,14 @@ impl Section {
         self.entries.contains_key(key)
     }
 
-    fn value(&self, key: &str) -> Option<(&Key, &Entry)> {
+    fn value(&self, key: &str) -> Option<(&SettingKey, &SettingEntry)> {
         let declared = self.key(key).expect("a driver reads only keys that it declares");
         self.entries.get(key).map(|entry| (declared, entry))
     }
 
-    fn wrong(&self, key: &Key, entry: &Entry, wanted: &str) -> SettingError {
+    fn wrong(&self, key: &SettingKey, entry: &SettingEntry, wanted: &str) -> SettingError {
         let found = match &entry.value {
-            _ if matches!(key.kind, Kind::Secret | Kind::Secrets) => {
+            _ if matches!(key.kind, ValueKind::Secret | ValueKind::Secrets) => {
                 "a value of another kind".to_owned()
             }
             Value::Text(text) => format!("\"{}\"", printable(text.as_bytes())),
@@ -279,7 +284,7 @@ impl Section {
     /// A whole number within the key's range.
     pub fn integer(&self, key: &str) -> Result<Option<u64>, SettingError> {
         let Some((key, entry)) = self.value(key) else { return Ok(None) };
-        let Kind::Integer { min, max } = key.kind else {
+        let ValueKind::Integer { min, max } = key.kind else {
             panic!("`{}` is not declared as a number", key.name)
         };
         let number = match &entry.value {
@@ -331,7 +336,7 @@ impl Section {
     /// One of the key's words.
     pub fn one_of(&self, key: &str) -> Result<Option<&'static str>, SettingError> {
         let Some((key, entry)) = self.value(key) else { return Ok(None) };
-        let Kind::OneOf(words) = key.kind else {
+        let ValueKind::OneOf(words) = key.kind else {
             panic!("`{}` is not declared as a choice", key.name)
         };
         let found = match &entry.value {
@@ -359,15 +364,15 @@ impl Section {
         let error = |name: &String| {
             let key = self.key(name)?;
             let checked = match key.kind {
-                Kind::Text => self.text(name).map(drop),
-                Kind::Secret => self.secret(name).map(drop),
-                Kind::Secrets => self.secret_list(name).map(drop),
-                Kind::Integer { .. } => self.integer(name).map(drop),
-                Kind::Size => self.size(name).map(drop),
-                Kind::Duration => self.duration(name).map(drop),
-                Kind::Flag => self.flag(name, false).map(drop),
-                Kind::OneOf(_) => self.one_of(name).map(drop),
-                Kind::List => self.list(name).map(drop),
+                ValueKind::Text => self.text(name).map(drop),
+                ValueKind::Secret => self.secret(name).map(drop),
+                ValueKind::Secrets => self.secret_list(name).map(drop),
+                ValueKind::Integer { .. } => self.integer(name).map(drop),
+                ValueKind::Size => self.size(name).map(drop),
+                ValueKind::Duration => self.duration(name).map(drop),
+                ValueKind::Flag => self.flag(name, false).map(drop),
+                ValueKind::OneOf(_) => self.one_of(name).map(drop),
+                ValueKind::List => self.list(name).map(drop),
             };
             checked.err()
         };
@@ -376,7 +381,7 @@ impl Section {
 }
 
 /// The list that an environment variable holds, if it holds one.
-fn from_variable(entry: &Entry) -> Option<Vec<String>> {
+fn from_variable(entry: &SettingEntry) -> Option<Vec<String>> {
     match &entry.value {
         Value::Text(text) if entry.variable.is_some() => toml_list(text),
         _ => None,
@@ -395,164 +400,6 @@ pub fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
         .map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate))
         .min()?;
     (distance <= 1 + best.len() / 4).then_some(best)
-}
-
-/// `"64 MiB"`, `"10 GB"`, `"512 B"`: binary units are powers of 1,024, decimal ones of 1,000.
-pub fn parse_size(text: &str) -> Option<u64> {
-    let (number, unit) = split_unit(text)?;
-    let factor: u64 = match unit {
-        "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        "TiB" => 1 << 40,
-        "kB" | "KB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "TB" => 1_000_000_000_000,
-        _ => return None,
-    };
-    number.checked_mul(factor)
-}
-
-/// `"500ms"`, `"90s"`, `"15m"`, `"6h"`, `"7d"`.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    let (number, unit) = split_unit(text)?;
-    let milliseconds: u64 = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    // A century is far enough for every deadline, and far from the overflow of any clock.
-    number
-        .checked_mul(milliseconds)
-        .filter(|ms| *ms <= 36_525 * 86_400_000)
-        .map(Duration::from_millis)
-}
-
-fn split_unit(text: &str) -> Option<(u64, &str)> {
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    Some((text[..digits].parse().ok()?, text[digits..].trim_start()))
-}
-
-/// The `url` of a source, taken apart.
-#[derive(Clone, Debug)]
-pub struct SourceUrl {
-    /// Lower-case scheme, as `sftp`.
-    pub scheme: String,
-    /// User, percent-decoded.
-    pub user: Option<String>,
-    /// Password, percent-decoded.
-    pub password: Option<Secret>,
-    /// Host name or address (without brackets); empty for `file`.
-    pub host: String,
-    /// Port, if it is not the scheme's own.
-    pub port: Option<u16>,
-    /// Where listing starts, percent-decoded to bytes; `/` if the URL has no path.
-    pub root: RemotePath,
-}
-
-impl SourceUrl {
-    /// Takes a URL apart. The error text never repeats the URL, which may hold a password.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let (scheme, rest) =
-            text.split_once("://").ok_or("has no `scheme://`, as in `sftp://user@host/folder`")?;
-        let (authority, path) = match rest.find('/') {
-            Some(slash) => rest.split_at(slash),
-            None => (rest, "/"),
-        };
-        // A raw `/`, `?` or `#` in a password would silently cut the URL in another place.
-        if path.contains('@') && !authority.contains('@') {
-            return Err("holds an `@` after a `/`: percent-encode `/` in a password as `%2F`, or \
-                put it into `password`"
-                .into());
-        }
-        if rest.contains(['?', '#']) {
-            return Err(
-                "holds a raw `?` or `#`: percent-encode them as `%3F` and `%23`, or put the \
-                password into `password`"
-                    .into(),
-            );
-        }
-        let (info, host_port) = match authority.rsplit_once('@') {
-            Some((info, host_port)) => (Some(info), host_port),
-            None => (None, authority),
-        };
-        if info.is_some_and(|info| info.contains('@')) {
-            return Err(
-                "holds two `@`: percent-encode the one in the password as `%40`, or put the \
-                password into `password`"
-                    .into(),
-            );
-        }
-        let (user, password) = match info.map(|info| {
-            info.split_once(':').map_or((info, None), |(user, password)| (user, Some(password)))
-        }) {
-            Some((user, password)) => {
-                (Some(decode_text(user)?), password.map(decode_text).transpose()?.map(Secret::new))
-            }
-            None => (None, None),
-        };
-        let (host, port) = split_port(host_port)?;
-        Ok(Self {
-            scheme: scheme.to_ascii_lowercase(),
-            user: user.filter(|user| !user.is_empty()),
-            password,
-            host,
-            port,
-            root: RemotePath::new(
-                percent_decode(path).ok_or("holds a `%` that no two hex digits follow")?,
-            ),
-        })
-    }
-}
-
-fn split_port(text: &str) -> Result<(String, Option<u16>), String> {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (host, after) = rest.split_once(']').ok_or("has a `[` without `]`")?;
-            (host, after.strip_prefix(':'))
-        }
-        None => text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
-    };
-    let port = port
-        .map(|port| {
-            port.parse::<u16>()
-                .ok()
-                .filter(|port| *port > 0)
-                .ok_or("has a port that is not a number from 1 to 65535")
-        })
-        .transpose()?;
-    if host.chars().any(|c| c.is_control() || c.is_whitespace() || "/\\<>\"'`".contains(c)) {
-        return Err("has a host name with characters that no host name holds".into());
-    }
-    Ok((host.to_owned(), port))
-}
-
-fn decode_text(text: &str) -> Result<String, String> {
-    let bytes = percent_decode(text)
-        .ok_or("holds a `%` that no two hex digits follow: write a plain `%` as `%25`")?;
-    String::from_utf8(bytes).map_err(|_| "holds user info that is not UTF-8".to_owned())
-}
-
-/// Undoes `%XX`. `None` if a `%` is not followed by two hex digits.
-pub fn percent_decode(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let digit = |byte: u8| (byte as char).to_digit(16);
-        let (high, low) = (digit(bytes.next()?)?, digit(bytes.next()?)?);
-        out.push(u8::try_from(high * 16 + low).expect("two hex digits make a byte"));
-    }
-    Some(out)
 }
 
 #[cfg(test)]

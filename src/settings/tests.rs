@@ -2,14 +2,14 @@
 
 use super::*;
 
-const KEYS: &[Key] = &[
-    Key { name: "password", kind: Kind::Secret, doc: "" },
-    Key { name: "connections", kind: Kind::Integer { min: 1, max: 64 }, doc: "" },
-    Key { name: "memory", kind: Kind::Size, doc: "" },
+const KEYS: &[SettingKey] = &[
+    SettingKey { name: "password", kind: ValueKind::Secret, doc: "" },
+    SettingKey { name: "connections", kind: ValueKind::Integer { min: 1, max: 64 }, doc: "" },
+    SettingKey { name: "memory", kind: ValueKind::Size, doc: "" },
 ];
 
 fn section(key: &str, value: Value) -> Result<Section, SettingError> {
-    let entry = Entry { value, line: Some(7), variable: None, file: None };
+    let entry = SettingEntry { value, line: Some(7), variable: None, file: None };
     Section::new(
         "ingest.toml",
         "source.acme",

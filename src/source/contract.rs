@@ -15,14 +15,14 @@ use bytes::Bytes;
 use super::finding::{Finding, Tell};
 use crate::model::failure::{Class, Failure};
 use crate::model::{BoxError, RemoteFile, RemotePath, Secret};
-use crate::settings::{Key, Section, SettingError, SourceUrl};
+use crate::settings::{Section, SettingError, SettingKey, SourceUrl};
 
 /// A protocol: which URLs it serves, which settings it knows, how it turns them into an endpoint.
 pub struct Driver {
     /// URL schemes, as `sftp`.
     pub schemes: &'static [&'static str],
     /// Settings beside those that every source has.
-    pub keys: &'static [Key],
+    pub keys: &'static [SettingKey],
     /// Settings to endpoint: checks everything that can be checked without the network, does no I/O
     /// but reading key and certificate files that the settings name.
     pub configure: Configure,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::model::failure::Class;
 use crate::model::{RemoteFile, RemotePath};
-use crate::settings::{Key, Kind, Section, SettingError, SourceUrl};
+use crate::settings::{Section, SettingError, SettingKey, SourceUrl, ValueKind};
 use crate::source::contract::{
     Download, Driver, Endpoint, Listed, Op, Session, ShareCheck, SourceError,
 };
@@ -38,21 +38,21 @@ use crate::source::file::plain::PathShare as Share;
 /// `file:///srv/share`.
 pub const DRIVER: Driver = Driver { schemes: &["file"], keys: KEYS, configure };
 
-const KEYS: &[Key] = &[
-    Key {
+const KEYS: &[SettingKey] = &[
+    SettingKey {
         name: "stall_timeout",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         doc: "How long the file system may take to answer a call; default 60s.",
     },
-    Key {
+    SettingKey {
         name: "share",
-        kind: Kind::OneOf(&["same", "any"]),
+        kind: ValueKind::OneOf(&["same", "any"]),
         doc: "`same` (the default): a share whose root is another file system than earlier runs \
             saw is not read; `any` takes whatever is there by now for it.",
     },
-    Key {
+    SettingKey {
         name: "system_files",
-        kind: Kind::Flag,
+        kind: ValueKind::Flag,
         doc: "Whether what systems and programs keep for themselves is brought over, too: \
             `.snapshot`, `lost+found`, `$RECYCLE.BIN`, `Thumbs.db`, `.DS_Store`, lock files of \
             Office and the like. Default false: left out as `excluded`.",
@@ -85,12 +85,12 @@ fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, Se
         found => found.unwrap_or(STALL),
     };
     let any_share = section.one_of("share")? == Some("any");
-    Ok(Arc::new(Folder { any_share, ..Folder::on(host, &url.root, stall) }))
+    Ok(Arc::new(FileSourceFolder { any_share, ..FileSourceFolder::on(host, &url.root, stall) }))
 }
 
 /// A folder of this machine, and what is mounted there.
 #[derive(Clone, Debug)]
-pub struct Folder {
+pub struct FileSourceFolder {
     host: String,
     root: RemotePath,
     any_share: bool,
@@ -100,7 +100,7 @@ pub struct Folder {
     share: Arc<Mutex<Weak<Share>>>,
 }
 
-impl Folder {
+impl FileSourceFolder {
     /// The folder at `root`.
     pub fn new(root: &RemotePath) -> Self {
         Self::on("", root, STALL)
@@ -127,7 +127,7 @@ impl Folder {
 }
 
 #[async_trait]
-impl Endpoint for Folder {
+impl Endpoint for FileSourceFolder {
     fn address(&self) -> &str {
         ADDRESS
     }
@@ -164,7 +164,7 @@ impl Endpoint for Folder {
 }
 
 struct FolderSession {
-    folder: Folder,
+    folder: FileSourceFolder,
     share: Option<Arc<Share>>,
     /// The last file that was described: what is removed or moved must be it.
     seen: Option<(RemotePath, FileLook)>,

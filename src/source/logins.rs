@@ -22,21 +22,21 @@ const DOOR_OPEN: Duration = Duration::from_secs(30);
 /// What is known of a pool's logins.
 #[derive(Debug, Default)]
 pub struct Logins {
-    state: Mutex<State>,
+    state: Mutex<LoginsState>,
     /// Whoever waits looks again.
     pub returned: Notify,
 }
 
 impl Logins {
     /// How they stand now.
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub fn state(&self) -> MutexGuard<'_, LoginsState> {
         self.state.lock().expect("no code panics while it holds this lock")
     }
 }
 
 /// What is known of them.
 #[derive(Default)]
-pub struct State {
+pub struct LoginsState {
     /// Places that rest.
     pub bench: Bench,
     /// Whether the server is down.
@@ -64,7 +64,7 @@ pub struct State {
     left: Vec<Lent>,
 }
 
-impl State {
+impl LoginsState {
     /// Whether somebody waits for a session.
     pub fn is_wanted(&self) -> bool {
         self.waiting + self.seeking > 0
@@ -95,8 +95,8 @@ impl State {
     }
 
     /// A session on a login that nobody uses, without a new login. The login is kept for `alone`
-    /// from now on. What was lost is put into `lost`, as in [`State::at_hand`].
-    pub fn unused(&mut self, alone: &mut Alone, lost: &mut Vec<Lent>) -> Option<Lent> {
+    /// from now on. What was lost is put into `lost`, as in [`LoginsState::at_hand`].
+    pub fn unused(&mut self, alone: &mut ExclusiveLogin, lost: &mut Vec<Lent>) -> Option<Lent> {
         // The login that it waits for may have been lost meanwhile.
         if alone.login.is_some_and(|login| self.trunks.iter().all(|trunk| trunk.login.id != login))
         {
@@ -184,7 +184,7 @@ impl State {
     }
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for LoginsState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
@@ -289,12 +289,12 @@ pub enum Wants {
 }
 
 /// Somebody who waits for a session, counted as long as this lives.
-pub struct Waiter<'a> {
+pub struct LoginWaiter<'a> {
     logins: &'a Logins,
     wants: Wants,
 }
 
-impl<'a> Waiter<'a> {
+impl<'a> LoginWaiter<'a> {
     /// Begins to wait.
     pub fn new(logins: &'a Logins, wants: Wants) -> Self {
         let mut state = logins.state();
@@ -307,7 +307,7 @@ impl<'a> Waiter<'a> {
     }
 }
 
-impl Drop for Waiter<'_> {
+impl Drop for LoginWaiter<'_> {
     fn drop(&mut self) {
         let mut state = self.logins.state();
         match self.wants {
@@ -327,20 +327,20 @@ impl Drop for Waiter<'_> {
 
 /// Nobody else is lent a session of a login as long as this lives. When it ends, all who wait for a
 /// session then come before the next login is kept.
-pub struct Alone {
+pub struct ExclusiveLogin {
     logins: Arc<Logins>,
     login: Option<u64>,
     _turn: OwnedSemaphorePermit,
 }
 
-impl Alone {
+impl ExclusiveLogin {
     /// Whoever has this `turn` may keep a login.
     pub fn new(logins: Arc<Logins>, turn: OwnedSemaphorePermit) -> Self {
         Self { logins, login: None, _turn: turn }
     }
 
     /// Keeps `login`, and no other one any more.
-    pub fn keep(&mut self, state: &mut State, login: Option<u64>) {
+    pub fn keep(&mut self, state: &mut LoginsState, login: Option<u64>) {
         if let Some(before) = self.login {
             state.kept.remove(&before);
         }
@@ -373,7 +373,7 @@ impl Alone {
         Some(now + DOOR_CLOSED)
     }
 
-    fn open(&mut self, state: &mut State) {
+    fn open(&mut self, state: &mut LoginsState) {
         if self.login.is_some() {
             self.keep(state, None);
             state.owed = state.waiting;
@@ -382,7 +382,7 @@ impl Alone {
     }
 }
 
-impl Drop for Alone {
+impl Drop for ExclusiveLogin {
     fn drop(&mut self) {
         let logins = self.logins.clone();
         self.open(&mut logins.state());

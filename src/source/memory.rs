@@ -26,7 +26,7 @@ pub struct MemoryFile {
 }
 
 /// What happens instead of, or to, the next call of an operation on a path.
-pub enum Fault {
+pub enum MemorySourceFault {
     /// The call fails with this class; the session is broken.
     Fail(Class),
     /// The call fails with this class; the session goes on.
@@ -36,24 +36,24 @@ pub enum Fault {
     /// A read delivers this many bytes and then claims to be complete.
     EndAt(u64),
     /// Something happens to the tree (through this hook) when a read has delivered this many bytes.
-    At(u64, Hook),
+    At(u64, MemorySourceHook),
     /// Something happens to the tree right before the call, which then goes on.
-    Before(Hook),
+    Before(MemorySourceHook),
     /// The call panics.
     Panic,
 }
 
 /// Changes the tree at a moment of the script.
-pub type Hook = Box<dyn FnOnce(&mut Tree) + Send>;
+pub type MemorySourceHook = Box<dyn FnOnce(&mut MemorySourceTree) + Send>;
 
 /// What the server holds.
 #[derive(Default)]
-pub struct Tree {
+pub struct MemorySourceTree {
     /// Files by path.
     pub files: BTreeMap<RemotePath, MemoryFile>,
     /// Further entries of listings, by directory: links, pipes, unparsed lines.
     pub extra: Vec<(RemotePath, Listed)>,
-    faults: BTreeMap<(RemotePath, &'static str), VecDeque<Fault>>,
+    faults: BTreeMap<(RemotePath, &'static str), VecDeque<MemorySourceFault>>,
     /// Logins so far.
     pub logins: u64,
     /// Logins open now.
@@ -77,7 +77,7 @@ pub struct Tree {
 /// The endpoint. Clones are the same server.
 #[derive(Clone, Default)]
 pub struct MemoryServer {
-    tree: Arc<Mutex<Tree>>,
+    tree: Arc<Mutex<MemorySourceTree>>,
     forks: usize,
 }
 
@@ -102,7 +102,7 @@ impl MemoryServer {
     }
 
     /// The tree, to look at or to change.
-    pub fn tree(&self) -> MutexGuard<'_, Tree> {
+    pub fn tree(&self) -> MutexGuard<'_, MemorySourceTree> {
         self.tree.lock().expect("no code panics while it holds this lock")
     }
 
@@ -121,7 +121,7 @@ impl MemoryServer {
 
     /// Scripts a fault for the next call of `op` (`list`, `stat`, `read`, `remove`, `rename`) on
     /// `path`.
-    pub fn fault(&self, path: &str, op: &'static str, fault: Fault) -> &Self {
+    pub fn fault(&self, path: &str, op: &'static str, fault: MemorySourceFault) -> &Self {
         self.tree().faults.entry((RemotePath::from(path), op)).or_default().push_back(fault);
         self
     }
@@ -156,26 +156,29 @@ impl Endpoint for MemoryServer {
         tree.open += 1;
         tree.most_open = tree.most_open.max(tree.open);
         drop(tree);
-        let login =
-            Arc::new(Login { server: self.clone(), used: Mutex::new(0), calls: AtomicU64::new(0) });
+        let login = Arc::new(MemorySourceLogin {
+            server: self.clone(),
+            used: Mutex::new(0),
+            calls: AtomicU64::new(0),
+        });
         Ok(Box::new(MemorySession { login, forked: false }))
     }
 }
 
-struct Login {
+struct MemorySourceLogin {
     server: MemoryServer,
     used: Mutex<usize>,
     calls: AtomicU64,
 }
 
-impl Drop for Login {
+impl Drop for MemorySourceLogin {
     fn drop(&mut self) {
         self.server.tree().open -= 1;
     }
 }
 
 struct MemorySession {
-    login: Arc<Login>,
+    login: Arc<MemorySourceLogin>,
     forked: bool,
 }
 
@@ -188,7 +191,7 @@ impl Drop for MemorySession {
 }
 
 impl MemorySession {
-    fn tree(&self) -> MutexGuard<'_, Tree> {
+    fn tree(&self) -> MutexGuard<'_, MemorySourceTree> {
         self.login.server.tree()
     }
 
@@ -197,7 +200,7 @@ impl MemorySession {
         path: &RemotePath,
         op: Op,
         word: &'static str,
-    ) -> Result<Option<Fault>, SourceError> {
+    ) -> Result<Option<MemorySourceFault>, SourceError> {
         let calls = self.login.calls.fetch_add(1, Ordering::Relaxed);
         if self.tree().calls_per_login.is_some_and(|most| calls >= most) {
             return Err(SourceError::new(
@@ -210,18 +213,20 @@ impl MemorySession {
         }
         let fault = self.tree().faults.get_mut(&(path.clone(), word)).and_then(VecDeque::pop_front);
         match fault {
-            Some(Fault::Fail(class)) => {
+            Some(MemorySourceFault::Fail(class)) => {
                 Err(SourceError::new(op, ADDRESS, class, "scripted").at(path))
             }
-            Some(Fault::Refuse(class)) => Err(SourceError::new(op, ADDRESS, class, "scripted")
-                .at(path)
-                .transient(false)
-                .session_survives()),
-            Some(Fault::Before(hook)) => {
+            Some(MemorySourceFault::Refuse(class)) => {
+                Err(SourceError::new(op, ADDRESS, class, "scripted")
+                    .at(path)
+                    .transient(false)
+                    .session_survives())
+            }
+            Some(MemorySourceFault::Before(hook)) => {
                 hook(&mut self.tree());
                 Ok(None)
             }
-            Some(Fault::Panic) => panic!("scripted"),
+            Some(MemorySourceFault::Panic) => panic!("scripted"),
             other => Ok(other),
         }
     }
@@ -258,7 +263,8 @@ impl Session for MemorySession {
     ) -> Result<(), SourceError> {
         self.tree().lists.push(dir.clone());
         let fault = self.scripted(dir, Op::List, "list")?;
-        let breaks_at = if let Some(Fault::FailAt(at, _)) = &fault { *at } else { u64::MAX };
+        let breaks_at =
+            if let Some(MemorySourceFault::FailAt(at, _)) = &fault { *at } else { u64::MAX };
         let mut told = 0;
         // Entries after the break are not told.
         let visit = &mut |listed: Listed| {
@@ -286,7 +292,7 @@ impl Session for MemorySession {
         directories.into_iter().for_each(|directory| visit(Listed::Directory(directory)));
         tree.extra.iter().filter(|(at, _)| at == dir).for_each(|(_, listed)| visit(listed.clone()));
         match fault {
-            Some(Fault::FailAt(_, class)) => {
+            Some(MemorySourceFault::FailAt(_, class)) => {
                 Err(SourceError::new(Op::List, ADDRESS, class, "scripted").at(dir))
             }
             _ if found => Ok(()),
@@ -361,26 +367,28 @@ struct MemoryDownload<'a> {
     rest: Bytes,
     worth: u64,
     sent: u64,
-    fault: Option<Fault>,
+    fault: Option<MemorySourceFault>,
 }
 
 #[async_trait]
 impl Download for MemoryDownload<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
         let until_fault = match &self.fault {
-            Some(Fault::FailAt(at, _) | Fault::EndAt(at) | Fault::At(at, _)) => {
-                Some(at.saturating_sub(self.sent))
-            }
+            Some(
+                MemorySourceFault::FailAt(at, _)
+                | MemorySourceFault::EndAt(at)
+                | MemorySourceFault::At(at, _),
+            ) => Some(at.saturating_sub(self.sent)),
             _ => None,
         };
         if until_fault == Some(0) {
             match self.fault.take() {
-                Some(Fault::FailAt(_, class)) => {
+                Some(MemorySourceFault::FailAt(_, class)) => {
                     return Err(
                         SourceError::new(Op::Read, ADDRESS, class, "scripted").at(&self.path)
                     );
                 }
-                Some(Fault::At(_, hook)) => hook(&mut self.session.tree()),
+                Some(MemorySourceFault::At(_, hook)) => hook(&mut self.session.tree()),
                 _ => return Ok(None),
             }
         }

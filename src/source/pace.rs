@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::settings::{Key, Kind, Section, SettingError, parse_duration, parse_size};
+use crate::settings::{Section, SettingError, SettingKey, ValueKind, parse_duration, parse_size};
 
 /// What is asked for when the settings do not say: 1 KiB a second,
 const RATE: u64 = 1 << 10;
@@ -12,9 +12,9 @@ const RATE: u64 = 1 << 10;
 const OVER: Duration = Duration::from_secs(300);
 
 /// The setting of every source that has a server.
-pub const KEY: Key = Key {
+pub const KEY: SettingKey = SettingKey {
     name: "minimum_rate",
-    kind: Kind::Text,
+    kind: ValueKind::Text,
     doc: "The least that the server must send while this program waits for it, on average, as \"1 \
         KiB/s\" (the default, over 5 minutes), \"1 KiB/s over 10m\", or \"off\".",
 };

@@ -13,7 +13,9 @@ use tokio::time::{Instant, timeout};
 use crate::model::chain;
 use crate::model::failure::{Class, Failure};
 use crate::source::contract::{Endpoint, Op, Session, SourceError};
-use crate::source::logins::{Alone, Leave, Lent, Login, LoginRoom, Logins, State, Waiter, Wants};
+use crate::source::logins::{
+    ExclusiveLogin, Leave, Lent, Login, LoginRoom, LoginWaiter, Logins, LoginsState, Wants,
+};
 use crate::source::shared_cap::{CapMember, SharedCap};
 
 /// Sessions of one endpoint.
@@ -103,7 +105,7 @@ impl Pool {
         self.opened.load(Ordering::Relaxed)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LoginsState> {
         self.logins.state()
     }
 
@@ -114,7 +116,7 @@ impl Pool {
 
     /// Lends a session: an idle one, else a fork of a login with room, else a new login if the cap
     /// allows it, else waits until one of these comes true.
-    pub async fn lend(self: &Arc<Self>) -> Result<Lease, SourceError> {
+    pub async fn lend(self: &Arc<Self>) -> Result<PoolLease, SourceError> {
         let mut waiter = None;
         loop {
             let (asks, news) = self.manners();
@@ -124,7 +126,7 @@ impl Pool {
             if let Some(lent) = self.at_hand()? {
                 return Ok(self.lease(lent, None));
             }
-            waiter.get_or_insert_with(|| Waiter::new(&self.logins, Wants::Any));
+            waiter.get_or_insert_with(|| LoginWaiter::new(&self.logins, Wants::Any));
             tokio::select! {
                 biased;
                 () = &mut returned => {}
@@ -144,22 +146,22 @@ impl Pool {
         self: &Arc<Self>,
         attempt: u32,
         attempts: u32,
-    ) -> Result<Lease, SourceError> {
+    ) -> Result<PoolLease, SourceError> {
         if attempt > 1 && attempt >= attempts { self.lend_alone().await } else { self.lend().await }
     }
 
-    /// Lends a session that has its login to itself until the lease, or what [`Lease::seclusion`]
-    /// gives, ends: a login that nobody uses, else a new one if the cap allows it, else the one
-    /// that is used least, once those on it have ended. For these newcomers are kept off it, but
-    /// never for long.
-    pub async fn lend_alone(self: &Arc<Self>) -> Result<Lease, SourceError> {
+    /// Lends a session that has its login to itself until the lease, or what
+    /// [`PoolLease::seclusion`] gives, ends: a login that nobody uses, else a new one if the cap
+    /// allows it, else the one that is used least, once those on it have ended. For these newcomers
+    /// are kept off it, but never for long.
+    pub async fn lend_alone(self: &Arc<Self>) -> Result<PoolLease, SourceError> {
         if self.endpoint.transfers_per_connection() == 1 {
             return self.lend().await;
         }
-        let _waiter = Waiter::new(&self.logins, Wants::Alone);
+        let _waiter = LoginWaiter::new(&self.logins, Wants::Alone);
         let turn =
             self.turns.clone().acquire_owned().await.expect("this semaphore is never closed");
-        let mut alone = Alone::new(self.logins.clone(), turn);
+        let mut alone = ExclusiveLogin::new(self.logins.clone(), turn);
         // When the door of a login in use is next closed or opened.
         let mut door = None;
         loop {
@@ -188,8 +190,8 @@ impl Pool {
         }
     }
 
-    fn lease(self: &Arc<Self>, lent: Lent, alone: Option<Alone>) -> Lease {
-        Lease { lent: Some(lent), alone, pool: self.clone() }
+    fn lease(self: &Arc<Self>, lent: Lent, alone: Option<ExclusiveLogin>) -> PoolLease {
+        PoolLease { lent: Some(lent), alone, pool: self.clone() }
     }
 
     /// Whether somebody waits for a session: whoever has one and cannot use it now may give way.
@@ -206,7 +208,7 @@ impl Pool {
         (quiet.is_none() || self.alive.load(Ordering::SeqCst) == 0, state.bench.next())
     }
 
-    fn may_ask(&self, state: &State) -> Result<(), SourceError> {
+    fn may_ask(&self, state: &LoginsState) -> Result<(), SourceError> {
         let Some((class, message)) = &state.refused else { return Ok(()) };
         Err(SourceError::new(Op::Login, self.address(), *class, message.clone()).transient(false))
     }
@@ -219,7 +221,7 @@ impl Pool {
         Ok(state.at_hand(&mut lost))
     }
 
-    fn unused(&self, alone: &mut Alone) -> Result<Option<Lent>, SourceError> {
+    fn unused(&self, alone: &mut ExclusiveLogin) -> Result<Option<Lent>, SourceError> {
         let mut lost = Vec::new();
         let mut state = self.state();
         self.may_ask(&state)?;
@@ -231,7 +233,7 @@ impl Pool {
     async fn log_in(
         &self,
         place: LoginRoom,
-        mut alone: Option<&mut Alone>,
+        mut alone: Option<&mut ExclusiveLogin>,
     ) -> Result<Option<Lent>, SourceError> {
         let first = if self.logins() == 0 { Some(self.opening.lock().await) } else { None };
         if first.is_some() {
@@ -380,17 +382,17 @@ async fn over(time: Option<Instant>) {
 }
 
 /// A session on loan. Dropping it throws the session away (a cancelled transfer leaves it in an
-/// unknown state); [`Lease::give_back`] keeps it for the next one.
-pub struct Lease {
+/// unknown state); [`PoolLease::give_back`] keeps it for the next one.
+pub struct PoolLease {
     lent: Option<Lent>,
-    alone: Option<Alone>,
+    alone: Option<ExclusiveLogin>,
     pool: Arc<Pool>,
 }
 
-impl Lease {
+impl PoolLease {
     /// Of a lease of [`Pool::lend_alone`]: others are let onto its login once this is dropped, or
     /// the lease ends.
-    pub fn seclusion(&mut self) -> Option<Alone> {
+    pub fn seclusion(&mut self) -> Option<ExclusiveLogin> {
         self.alone.take()
     }
 
@@ -422,8 +424,8 @@ impl Lease {
         }
     }
 
-    /// [`Lease::discard`], because of `error`: after one that says that the server has too much to
-    /// do, one place rests.
+    /// [`PoolLease::discard`], because of `error`: after one that says that the server has too much
+    /// to do, one place rests.
     pub fn lost(self, error: &SourceError) {
         let pool = self.pool.clone();
         self.discard();
@@ -447,7 +449,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for PoolLease {
     fn drop(&mut self) {
         if let Some(lent) = self.lent.take() {
             lent.login.used(Instant::now());
@@ -457,14 +459,14 @@ impl Drop for Lease {
     }
 }
 
-impl Deref for Lease {
+impl Deref for PoolLease {
     type Target = dyn Session;
     fn deref(&self) -> &Self::Target {
         self.lent.as_ref().expect("a lease holds its session until it ends").session.as_ref()
     }
 }
 
-impl DerefMut for Lease {
+impl DerefMut for PoolLease {
     fn deref_mut(&mut self) -> &mut Self::Target {
         self.lent.as_mut().expect("a lease holds its session until it ends").session.as_mut()
     }

@@ -10,12 +10,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::model::{Secret, printable};
-use crate::settings::{Key, Kind, SourceUrl};
+use crate::settings::{SettingKey, SourceUrl, ValueKind};
 
 /// The setting that names one.
-pub const KEY: Key = Key {
+pub const KEY: SettingKey = SettingKey {
     name: "proxy",
-    kind: Kind::Secret,
+    kind: ValueKind::Secret,
     doc: "Proxy to reach the server through: `socks5://[user:password@]host[:port]` or \
         `http://[user:password@]host[:port]` (CONNECT).",
 };
@@ -49,15 +49,15 @@ impl fmt::Debug for Proxy {
 /// The proxy refuses our credential, or wants one. Inside an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
 #[error("the proxy refuses the user or password in `proxy` ({0})")]
-pub struct Refused(String);
+pub struct ProxyRefused(String);
 
 /// Whether it was the proxy's login that failed: trying again would lock an account.
 pub fn is_refusal(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Refused>())
+    error.get_ref().is_some_and(|inner| inner.is::<ProxyRefused>())
 }
 
 fn refused(why: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, Refused(why.into()))
+    io::Error::new(io::ErrorKind::PermissionDenied, ProxyRefused(why.into()))
 }
 
 impl Proxy {

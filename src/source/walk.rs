@@ -21,7 +21,7 @@ const NOTES: u64 = 20;
 
 /// What a walk tells.
 #[derive(Debug)]
-pub enum Found {
+pub enum WalkFound {
     /// An entry that is no directory.
     Entry(Listed),
     /// A folder could not be listed to its end; what is below it is unknown.
@@ -63,7 +63,7 @@ pub struct Walk {
 impl Walk {
     /// Sends everything below the root, in no particular order of folders; what a folder holds
     /// while it is being listed. Ends early when the receiver is gone or the walk is cancelled.
-    pub async fn run(self, found: mpsc::Sender<Vec<Found>>) {
+    pub async fn run(self, found: mpsc::Sender<Vec<WalkFound>>) {
         let mut waiting = Folders::new(&self.room.folders);
         let mut next = Some((self.root.clone(), 0));
         let mut listing = JoinSet::new();
@@ -83,7 +83,7 @@ impl Walk {
                 // What a folder held comes before its end.
                 biased;
                 () = self.cancel.cancelled() => {
-                    return drop(found.send(vec![Found::Stopped]).await);
+                    return drop(found.send(vec![WalkFound::Stopped]).await);
                 }
                 Some(batch) = listed.recv() => batch,
                 Some(ended) = listing.join_next_with_id() => {
@@ -94,7 +94,7 @@ impl Walk {
                     let dir = in_hand.remove(&id).expect("every task was noted when it was \
                         spawned");
                     if let Err(error) = result
-                        && found.send(vec![Found::Unlisted(dir, error)]).await.is_err()
+                        && found.send(vec![WalkFound::Unlisted(dir, error)]).await.is_err()
                     {
                         return;
                     }
@@ -107,16 +107,16 @@ impl Walk {
                 return;
             }
             if !fits {
-                return drop(found.send(vec![Found::TooMuch(self.room.folders.total())]).await);
+                return drop(found.send(vec![WalkFound::TooMuch(self.room.folders.total())]).await);
             }
             if count > self.most {
-                return drop(found.send(vec![Found::TooMany]).await);
+                return drop(found.send(vec![WalkFound::TooMany]).await);
             }
         }
         if notes > NOTES {
             drop(
                 found
-                    .send(vec![Found::Note(format!(
+                    .send(vec![WalkFound::Note(format!(
                         "{} more notes on listings of folders",
                         notes - NOTES
                     ))])
@@ -147,21 +147,21 @@ impl Walk {
         batch: FolderBatch,
         waiting: &mut Folders,
         notes: &mut u64,
-    ) -> (Vec<Found>, bool) {
+    ) -> (Vec<WalkFound>, bool) {
         let mut found = Vec::with_capacity(batch.entries.len());
         let mut fits = true;
         for note in batch.notes {
             *notes += 1;
-            found.extend((*notes <= NOTES).then_some(Found::Note(note)));
+            found.extend((*notes <= NOTES).then_some(WalkFound::Note(note)));
         }
         for entry in batch.entries {
             match entry {
                 Listed::Directory(path) if !(self.enter)(&path) => {}
                 Listed::Directory(path) if batch.depth >= self.depth => {
-                    found.push(Found::TooDeep(path))
+                    found.push(WalkFound::TooDeep(path))
                 }
                 Listed::Directory(path) => fits &= waiting.push(&path, batch.depth + 1),
-                other => found.push(Found::Entry(other)),
+                other => found.push(WalkFound::Entry(other)),
             }
         }
         (found, fits)
@@ -175,7 +175,11 @@ mod tests {
     use crate::source::room::MemoryRoom;
 
     /// What a walk over 3,000 folders of one file each tells last, and how much it told before.
-    async fn ends(room: u64, most: u64, enter: fn(&RemotePath) -> bool) -> (usize, Option<Found>) {
+    async fn ends(
+        room: u64,
+        most: u64,
+        enter: fn(&RemotePath) -> bool,
+    ) -> (usize, Option<WalkFound>) {
         let server = MemoryServer::new();
         for n in 0..3000 {
             server.put(&format!("/folder{n:04}/file"), "x", 1_000_000_000);
@@ -197,7 +201,7 @@ mod tests {
             while let Some(batch) = found.recv().await {
                 for found in batch {
                     match found {
-                        Found::Entry(_) => entries += 1,
+                        WalkFound::Entry(_) => entries += 1,
                         other => last = Some(other),
                     }
                 }
@@ -211,9 +215,12 @@ mod tests {
     async fn a_walk_ends_where_its_room_or_its_lines_do() {
         let all = |_: &RemotePath| true;
         assert!(matches!(ends(1 << 20, 1_000_000, all).await, (3000, None)));
-        assert!(matches!(ends(10_000, 1_000_000, all).await, (_, Some(Found::TooMuch(10_000)))));
-        assert!(matches!(ends(1 << 20, 1000, all).await, (_, Some(Found::TooMany))));
+        assert!(matches!(
+            ends(10_000, 1_000_000, all).await,
+            (_, Some(WalkFound::TooMuch(10_000)))
+        ));
+        assert!(matches!(ends(1 << 20, 1000, all).await, (_, Some(WalkFound::TooMany))));
         // Folders that nobody wants are lines, too.
-        assert!(matches!(ends(1 << 20, 1000, |_| false).await, (0, Some(Found::TooMany))));
+        assert!(matches!(ends(1 << 20, 1000, |_| false).await, (0, Some(WalkFound::TooMany))));
     }
 }

@@ -43,8 +43,8 @@ use crate::model::BlobName;
 use crate::store::azure::failure::{fail, fail_under};
 
 pub use crate::store::azure::client::transport;
-pub use crate::store::azure::connection::{Connection, parse_connection_string};
-pub use crate::store::azure::identity::{Identity, ManagedId, Whose, credential, whose};
+pub use crate::store::azure::connection::{AzureConnection, parse_connection_string};
+pub use crate::store::azure::identity::{AzureIdentity, ManagedId, Whose, credential, whose};
 pub use crate::store::azure::principal::{Certified, PUBLIC_AUTHORITY, Principal, PrincipalProof};
 pub use crate::store::azure::queue::{AzureQueue, QueueSettings, illegal_queue};
 pub use crate::store::azure::sas::lacking;

@@ -23,11 +23,11 @@ const STATE: &str = "_blobferry/";
 #[derive(Debug, Default)]
 pub struct DiscardStore {
     state: MemoryStore,
-    kept: Mutex<Kept>,
+    kept: Mutex<DiscardKept>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct DiscardKept {
     blobs: BTreeMap<String, (BlobInfo, u64)>,
     /// Size and checksum by block id.
     staged: BTreeMap<String, (u64, u64)>,
@@ -56,12 +56,12 @@ impl DiscardStore {
         (kept.blobs.len(), kept.blobs.values().map(|(info, _)| info.size).sum())
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, DiscardKept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Kept {
+impl DiscardKept {
     fn write(
         &mut self,
         name: &BlobName,

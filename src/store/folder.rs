@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::store::folder::inner::Inner;
+use crate::store::folder::inner::FolderInner;
 use crate::store::folder::trouble::{Trouble, rule};
 
 mod fault;
@@ -31,11 +31,11 @@ use super::contract::{
 use super::holder::Holder;
 use super::limits;
 use crate::model::BlobName;
-use crate::store::folder::locks::Alone;
+use crate::store::folder::locks::LockSharing;
 use crate::store::folder::paths::OWN;
-use crate::store::folder::record::{Found, Shelf, key_of};
+use crate::store::folder::record::{FolderBlob, FolderShelf, key_of};
 use crate::store::folder::staged::Uploads;
-use crate::store::folder::waiting::{Put, Waiting};
+use crate::store::folder::waiting::{FolderWaiting, Put};
 
 /// Blobs as files below a folder: plain names are their own relative path. Properties are kept
 /// in `.blobferry` beside them; a file's modified time is the metadata's `mtime`.
@@ -46,7 +46,7 @@ use crate::store::folder::waiting::{Put, Waiting};
 /// does.
 #[derive(Clone, Debug)]
 pub struct FolderStore {
-    inner: Arc<Inner>,
+    inner: Arc<FolderInner>,
 }
 
 impl FolderStore {
@@ -60,9 +60,9 @@ impl FolderStore {
     pub fn remembered_in(root: &Path, memory: Option<PathBuf>) -> io::Result<Self> {
         let root = std::path::absolute(root)?;
         let address = root.display().to_string();
-        let (uploads, waiting) = (Uploads::default(), Waiting::default());
-        let shelf = Shelf::new(&root);
-        Ok(Self { inner: Arc::new(Inner { shelf, address, uploads, waiting, memory }) })
+        let (uploads, waiting) = (Uploads::default(), FolderWaiting::default());
+        let shelf = FolderShelf::new(&root);
+        Ok(Self { inner: Arc::new(FolderInner { shelf, address, uploads, waiting, memory }) })
     }
 
     /// Runs `work` where it may block.
@@ -70,7 +70,7 @@ impl FolderStore {
         &self,
         op: &'static str,
         name: &str,
-        work: impl FnOnce(&Inner, &str) -> Result<T, Trouble> + Send + 'static,
+        work: impl FnOnce(&FolderInner, &str) -> Result<T, Trouble> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (inner, of) = (self.inner.clone(), name.to_owned());
         match tokio::task::spawn_blocking(move || work(&inner, &of)).await {
@@ -149,7 +149,7 @@ impl Store for FolderStore {
     ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         self.work("reading", name.as_str(), move |inner, name| {
             inner.read(name, |found| {
-                let Some(Found { path, info, .. }) = found else { return Ok(None) };
+                let Some(FolderBlob { path, info, .. }) = found else { return Ok(None) };
                 let length = info.size.checked_sub(start).ok_or_else(|| {
                     rule(StoreKind::Rejected, "it is shorter than where to start")
                 })?;
@@ -173,7 +173,7 @@ impl Store for FolderStore {
     ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         self.work("reading", name.as_str(), move |inner, name| {
             inner.read(name, |found| {
-                let Some(Found { path, info, .. }) = found else { return Ok(None) };
+                let Some(FolderBlob { path, info, .. }) = found else { return Ok(None) };
                 let length = info.size.checked_sub(start).ok_or_else(|| {
                     rule(StoreKind::Rejected, "it is shorter than where to start")
                 })?;
@@ -260,7 +260,7 @@ impl Store for FolderStore {
     async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
         self.work("removing", name.as_str(), |inner, name| {
             let key = key_of(name);
-            let _lock = inner.shelf.lock(&key, Alone::Yes)?;
+            let _lock = inner.shelf.lock(&key, LockSharing::Yes)?;
             inner.shelf.settled(name, &key)?;
             Ok(inner.shelf.remove(name)?)
         })

@@ -1,13 +1,15 @@
 //! Blobs in memory, with Azure's real limits and faults by script.
 
-pub use crate::store::memory::state::{Counts, Fault, Op};
+pub use crate::store::memory::state::{MemoryCounts, MemoryFault, MemoryOp};
 use std::sync::{Arc, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use md5::Digest;
 
-use crate::store::memory::state::{ADDRESS, Blob, Content, Inner, State, info, refused};
+use crate::store::memory::state::{
+    ADDRESS, Blob, MemoryContent, MemoryInner, MemoryState, info, refused,
+};
 
 mod lease;
 pub mod queue;
@@ -24,7 +26,7 @@ use crate::store::memory::lease::MemoryLease;
 /// A container in memory. Every change is atomic, so it is what a race test can trust.
 #[derive(Default)]
 pub struct MemoryStore {
-    inner: Arc<Inner>,
+    inner: Arc<MemoryInner>,
 }
 
 impl std::fmt::Debug for MemoryStore {
@@ -41,18 +43,18 @@ impl MemoryStore {
 
     /// A container that does not exist and that nobody may create.
     pub fn missing() -> Self {
-        Self { inner: Arc::new(Inner { missing: true, ..Inner::default() }) }
+        Self { inner: Arc::new(MemoryInner { missing: true, ..MemoryInner::default() }) }
     }
 
     /// Lets the `nth` call of `op` from now on (1 is the next) fail in this way.
-    pub fn fault(&self, op: Op, nth: u64, fault: Fault) {
+    pub fn fault(&self, op: MemoryOp, nth: u64, fault: MemoryFault) {
         let mut state = self.state();
         let call = *state.counts.of(op) + nth;
         state.faults.entry(op).or_default().push_back((call, fault));
     }
 
     /// What was asked so far.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> MemoryCounts {
         self.state().counts.clone()
     }
 
@@ -75,16 +77,16 @@ impl MemoryStore {
         blocks.collect()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, MemoryState> {
         self.inner.state()
     }
 
     async fn call<T>(
         &self,
-        op: Op,
+        op: MemoryOp,
         doing: &'static str,
         name: &str,
-        work: impl FnOnce(&mut State) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut MemoryState) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.inner.call(op, doing, name, work).await
     }
@@ -97,12 +99,12 @@ impl Store for MemoryStore {
     }
 
     async fn prepare(&self) -> Result<(), StoreError> {
-        self.call(Op::Prepare, "opening", "container", |_| Ok(())).await
+        self.call(MemoryOp::Prepare, "opening", "container", |_| Ok(())).await
     }
 
     async fn head(&self, name: &BlobName) -> Result<Option<BlobInfo>, StoreError> {
         let name = name.as_str();
-        self.call(Op::Head, "looking at", name, |state| {
+        self.call(MemoryOp::Head, "looking at", name, |state| {
             Ok(state.blobs.get(name).map(|blob| info(name, blob)))
         })
         .await
@@ -115,7 +117,7 @@ impl Store for MemoryStore {
         max_bytes: u64,
     ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
         let (op, name) = ("reading", name.as_str());
-        self.call(Op::Get, op, name, |state| {
+        self.call(MemoryOp::Get, op, name, |state| {
             let Some(blob) = state.blobs.get(name) else { return Ok(None) };
             let bytes =
                 usize::try_from(start).ok().and_then(|start| blob.content.bytes().get(start..));
@@ -143,7 +145,7 @@ impl Store for MemoryStore {
         condition: &Condition,
     ) -> Result<Etag, StoreError> {
         let (op, name) = ("writing", name.as_str());
-        self.call(Op::Put, op, name, |state| {
+        self.call(MemoryOp::Put, op, name, |state| {
             state.counts.bytes += bytes.len() as u64;
             limits::check_properties(properties)
                 .map_err(|why| refused(op, name, StoreKind::Rejected, why))?;
@@ -160,7 +162,7 @@ impl Store for MemoryStore {
 
     async fn stage(&self, upload: &Upload, index: u32, bytes: Bytes) -> Result<(), StoreError> {
         let (op, name) = ("staging a block of", upload.name.as_str());
-        self.call(Op::Stage, op, name, |state| {
+        self.call(MemoryOp::Stage, op, name, |state| {
             state.counts.bytes += bytes.len() as u64;
             limits::check_block(index, bytes.len())
                 .map_err(|why| refused(op, name, StoreKind::Rejected, why))?;
@@ -178,7 +180,7 @@ impl Store for MemoryStore {
         condition: &Condition,
     ) -> Result<Etag, StoreError> {
         let (op, name) = ("committing", upload.name.as_str());
-        self.call(Op::Commit, op, name, |state| {
+        self.call(MemoryOp::Commit, op, name, |state| {
             let checked =
                 limits::check_properties(properties).and_then(|()| limits::check_blocks(blocks));
             checked.map_err(|why| refused(op, name, StoreKind::Rejected, why))?;
@@ -217,13 +219,13 @@ impl Store for MemoryStore {
         position: u64,
     ) -> Result<u64, StoreError> {
         let (op, name) = ("appending to", name.as_str());
-        self.call(Op::Append, op, name, |state| {
+        self.call(MemoryOp::Append, op, name, |state| {
             state.counts.bytes += bytes.len() as u64;
             limits::check_append(bytes.len())
                 .map_err(|why| refused(op, name, StoreKind::Rejected, why))?;
             let etag = state.tag();
             if position == 0 {
-                let empty = Content::Append { bytes: BytesMut::new(), appends: 0 };
+                let empty = MemoryContent::Append { bytes: BytesMut::new(), appends: 0 };
                 state.blobs.entry(name.to_owned()).or_insert(Blob {
                     content: empty,
                     etag: etag.clone(),
@@ -239,7 +241,7 @@ impl Store for MemoryStore {
                     "there is no such blob, so it is not that long",
                 )
             })?;
-            let Content::Append { bytes: content, appends } = &mut blob.content else {
+            let MemoryContent::Append { bytes: content, appends } = &mut blob.content else {
                 return Err(refused(op, name, StoreKind::Condition, "InvalidBlobType (409)"));
             };
             if content.len() as u64 != position {
@@ -267,7 +269,7 @@ impl Store for MemoryStore {
         visit: &mut (dyn FnMut(BlobInfo) + Send),
     ) -> Result<(), StoreError> {
         let found = self
-            .call(Op::List, "listing", prefix, |state| {
+            .call(MemoryOp::List, "listing", prefix, |state| {
                 let from = state
                     .blobs
                     .range(prefix.to_owned()..)
@@ -280,7 +282,7 @@ impl Store for MemoryStore {
     }
 
     async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
-        self.call(Op::Delete, "removing", name.as_str(), |state| {
+        self.call(MemoryOp::Delete, "removing", name.as_str(), |state| {
             state.blobs.remove(name.as_str());
             Ok(())
         })
@@ -289,7 +291,9 @@ impl Store for MemoryStore {
 
     async fn lease(&self, name: &BlobName, holder: &Holder) -> Result<Leased, StoreError> {
         let taken = self
-            .call(Op::Lease, "leasing", name.as_str(), |state| Ok(state.leases.take(name, holder)))
+            .call(MemoryOp::Lease, "leasing", name.as_str(), |state| {
+                Ok(state.leases.take(name, holder))
+            })
             .await?;
         Ok(match taken {
             None => Leased::Held(Box::new(MemoryLease::new(self.inner.clone(), name, holder))),
@@ -298,7 +302,7 @@ impl Store for MemoryStore {
     }
 
     async fn end_lease(&self, name: &BlobName, holder: &Holder) -> Result<(), StoreError> {
-        self.call(Op::Release, "ending the lease", name.as_str(), |state| {
+        self.call(MemoryOp::Release, "ending the lease", name.as_str(), |state| {
             state.leases.end(name, holder);
             Ok(())
         })

@@ -49,9 +49,9 @@ struct Pace {
 }
 
 /// A request that is under way.
-struct UnderWay<'a>(&'a Paced);
+struct PacedUnderWay<'a>(&'a Paced);
 
-impl Drop for UnderWay<'_> {
+impl Drop for PacedUnderWay<'_> {
     fn drop(&mut self) {
         self.0.pace().under_way -= 1;
         self.0.free.notify_one();
@@ -80,7 +80,7 @@ impl Paced {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn turn(&self) -> UnderWay<'_> {
+    async fn turn(&self) -> PacedUnderWay<'_> {
         let patience = tokio::time::sleep(LONGEST_WAIT);
         tokio::pin!(patience);
         loop {
@@ -90,7 +90,7 @@ impl Paced {
                 let rest = pace.rest_until.filter(|until| *until > Instant::now());
                 if rest.is_none() && (pace.under_way < pace.most || patience.is_elapsed()) {
                     pace.under_way += 1;
-                    return UnderWay(self);
+                    return PacedUnderWay(self);
                 }
                 rest
             };
@@ -239,7 +239,8 @@ impl Store for Paced {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::memory::{Fault, MemoryStore, Op};
+    use crate::store::memory::MemoryStore;
+    use crate::store::memory::{MemoryFault, MemoryOp};
     use futures_util::future::join_all;
 
     fn name() -> BlobName {
@@ -251,9 +252,11 @@ mod tests {
         let store = Arc::new(MemoryStore::new());
         let paced = Paced::over(store.clone());
         let (name, begun) = (name(), Instant::now());
-        store.fault(Op::Head, 1, Fault::Delay(Duration::from_secs(1)));
-        store.fault(Op::Head, 2, Fault::Delay(Duration::from_secs(1)));
-        (3..=9).for_each(|n| store.fault(Op::Head, n, Fault::Busy(Duration::from_secs(3))));
+        store.fault(MemoryOp::Head, 1, MemoryFault::Delay(Duration::from_secs(1)));
+        store.fault(MemoryOp::Head, 2, MemoryFault::Delay(Duration::from_secs(1)));
+        (3..=9).for_each(|n| {
+            store.fault(MemoryOp::Head, n, MemoryFault::Busy(Duration::from_secs(3)))
+        });
         let asked = join_all((0..9).map(|_| paced.head(&name))).await;
         // One refusal came while two others were under way; those that waited for their turn had a
         // rest first.
@@ -272,7 +275,9 @@ mod tests {
         let store = Arc::new(MemoryStore::new());
         let paced = Paced::over(store.clone());
         paced.pace().most = 3;
-        (1..=30).for_each(|n| store.fault(Op::Head, n, Fault::Delay(Duration::from_secs(1))));
+        (1..=30).for_each(|n| {
+            store.fault(MemoryOp::Head, n, MemoryFault::Delay(Duration::from_secs(1)))
+        });
         let (name, begun) = (name(), Instant::now());
         let watched = async {
             let mut most = 0;
@@ -294,7 +299,7 @@ mod tests {
         let store = Arc::new(MemoryStore::new());
         let paced = Paced::over(store.clone());
         paced.pace().most = 1;
-        store.fault(Op::Head, 1, Fault::Delay(Duration::from_millis(1)));
+        store.fault(MemoryOp::Head, 1, MemoryFault::Delay(Duration::from_millis(1)));
         let name = name();
         let kept = paced.head(&name);
         tokio::pin!(kept);
@@ -309,7 +314,7 @@ mod tests {
         let store = Arc::new(MemoryStore::new());
         let paced = Paced::over(store.clone());
         paced.pace().most = 1;
-        store.fault(Op::Head, 1, Fault::Delay(Duration::from_secs(1_000)));
+        store.fault(MemoryOp::Head, 1, MemoryFault::Delay(Duration::from_secs(1_000)));
         let name = name();
         assert!(tokio::time::timeout(Duration::from_secs(1), paced.head(&name)).await.is_err());
         assert!(

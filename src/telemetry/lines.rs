@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use tracing::Level;
 
 type Make = Arc<dyn Fn(Level, Vec<u8>) -> Vec<u8> + Send + Sync>;
-type Out = Arc<dyn Fn(Level, &[u8]) + Send + Sync>;
+type LogOut = Arc<dyn Fn(Level, &[u8]) + Send + Sync>;
 
 /// How lines come to the console.
 #[derive(Clone)]
 pub struct LineOut {
     make: Make,
-    write: Out,
+    write: LogOut,
 }
 
 impl LineOut {
@@ -39,7 +39,7 @@ const MOST_WAITING: usize = 4_096;
 /// At the end, how long nothing may be taken before what waits is given up.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-enum Message {
+enum LogMessage {
     Line(Level, Vec<u8>),
     /// Answered when what came before it is written.
     Written(Sender<()>),
@@ -47,14 +47,14 @@ enum Message {
 
 /// The way to the console. Clones share it.
 #[derive(Clone)]
-pub struct Lines {
+pub struct LogLines {
     make: Make,
-    waiting: SyncSender<Message>,
+    waiting: SyncSender<LogMessage>,
     written: Arc<AtomicU64>,
     lost: Arc<AtomicU64>,
 }
 
-impl Lines {
+impl LogLines {
     /// Begins a thread that hands lines to `out`, one after the other.
     pub fn begin(out: LineOut) -> Self {
         let (waiting, lines) = sync_channel(MOST_WAITING);
@@ -69,14 +69,14 @@ impl Lines {
     }
 
     /// A writer of one line of `level`.
-    pub fn line(&self, level: Level) -> Line {
-        Line { to: self.clone(), level, text: Vec::new() }
+    pub fn line(&self, level: Level) -> LogLine {
+        LogLine { to: self.clone(), level, text: Vec::new() }
     }
 
     /// Waits until what was logged by now is written, as long as somebody takes it.
     pub fn settle(&self) {
         let (answer, answered) = channel();
-        let mut message = Message::Written(answer);
+        let mut message = LogMessage::Written(answer);
         let (mut seen, mut since) = (self.written.load(Ordering::Relaxed), Instant::now());
         let mut go_on = || {
             let now = self.written.load(Ordering::Relaxed);
@@ -101,22 +101,22 @@ impl Lines {
     }
 
     fn send(&self, level: Level, text: Vec<u8>) {
-        if self.waiting.try_send(Message::Line(level, (self.make)(level, text))).is_err() {
+        if self.waiting.try_send(LogMessage::Line(level, (self.make)(level, text))).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
 fn write_all(
-    lines: &Receiver<Message>,
+    lines: &Receiver<LogMessage>,
     out: &dyn Fn(Level, &[u8]),
     written: &AtomicU64,
     lost: &AtomicU64,
 ) {
     while let Ok(message) = lines.recv() {
         match message {
-            Message::Line(level, text) => out(level, &text),
-            Message::Written(answer) => drop(answer.send(())),
+            LogMessage::Line(level, text) => out(level, &text),
+            LogMessage::Written(answer) => drop(answer.send(())),
         }
         written.fetch_add(1, Ordering::Relaxed);
         let missed = lost.swap(0, Ordering::Relaxed);
@@ -130,13 +130,13 @@ fn write_all(
 }
 
 /// One line; it goes on its way when it is dropped.
-pub struct Line {
-    to: Lines,
+pub struct LogLine {
+    to: LogLines,
     level: Level,
     text: Vec<u8>,
 }
 
-impl Write for Line {
+impl Write for LogLine {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.text.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -146,7 +146,7 @@ impl Write for Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for LogLine {
     fn drop(&mut self) {
         if !self.text.is_empty() {
             self.to.send(self.level, std::mem::take(&mut self.text));
@@ -161,19 +161,19 @@ mod tests {
 
     type Kept = Arc<Mutex<Vec<String>>>;
 
-    fn log(lines: &Lines, text: &str) {
+    fn log(lines: &LogLines, text: &str) {
         lines.line(Level::INFO).write_all(text.as_bytes()).expect("a line takes everything");
     }
 
     /// A console that takes nothing while the lock is held.
-    fn console(gate: &Arc<Mutex<()>>) -> (Lines, Kept) {
+    fn console(gate: &Arc<Mutex<()>>) -> (LogLines, Kept) {
         let kept = Kept::default();
         let (gate, taken) = (gate.clone(), kept.clone());
         let out = move |_, line: &[u8]| {
             let _open = gate.lock().expect("no panic");
             taken.lock().expect("no panic").push(String::from_utf8_lossy(line).into_owned());
         };
-        (Lines::begin(LineOut::new(out)), kept)
+        (LogLines::begin(LineOut::new(out)), kept)
     }
 
     #[test]

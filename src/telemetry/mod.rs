@@ -23,8 +23,9 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use crate::config::LogSettings;
 use crate::model::redactor::Redactor;
+use crate::telemetry::lines::LogLines;
 use insights::Insights;
-use lines::{LineOut, Lines};
+use lines::LineOut;
 use redact::RedactedWriter;
 use told::ToldFile;
 
@@ -32,7 +33,7 @@ type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Where log lines of the process go.
 pub struct Telemetry {
-    lines: Lines,
+    lines: LogLines,
     /// Flushes log files when it is dropped.
     guards: Vec<WorkerGuard>,
     /// Why a log file could not be opened. Never a reason not to run.
@@ -100,7 +101,7 @@ pub fn start_with(
         Console::AsSet => settings.level,
         Console::Verbose => "debug",
     };
-    let lines = Lines::begin(line_out);
+    let lines = LogLines::begin(line_out);
     let shown = lines.clone();
     let console_out = RedactedWriter::new(redactor, move |level| shown.line(level));
     let mut layers =

@@ -15,7 +15,7 @@ use crate::transfer::request::Transfer;
 
 /// What the source says of a file.
 #[derive(Debug)]
-pub enum Answer {
+pub enum StatAnswer {
     /// As it is now; `None` if it is not there.
     Told(Option<RemoteFile>),
     /// There was no answer to be had.
@@ -31,7 +31,7 @@ pub async fn ask_all<I>(
     pass: &Arc<Pass>,
     items: Vec<I>,
     file: impl Fn(&I) -> &RemoteFile,
-    mut each: impl FnMut(I, Answer),
+    mut each: impl FnMut(I, StatAnswer),
 ) where
     I: Clone,
 {
@@ -46,7 +46,8 @@ pub async fn ask_all<I>(
         async move { ask_batch(&pass, &files).await }
     };
     side_by_side(batches, pass.parallel(), ask, |batch, answers| {
-        let answers = answers.unwrap_or_else(|| batch.iter().map(|_| Answer::Panicked).collect());
+        let answers =
+            answers.unwrap_or_else(|| batch.iter().map(|_| StatAnswer::Panicked).collect());
         for (item, answer) in batch.into_iter().zip(answers) {
             each(item, answer);
         }
@@ -59,28 +60,28 @@ fn together(pass: &Pass) -> usize {
     pass.source.endpoint.described_together().max(1)
 }
 
-async fn ask_batch(pass: &Pass, files: &[RemoteFile]) -> Vec<Answer> {
+async fn ask_batch(pass: &Pass, files: &[RemoteFile]) -> Vec<StatAnswer> {
     let paths: Vec<RemotePath> = files.iter().map(|file| file.path.clone()).collect();
     let mut told =
         if pass.run.cancel.is_cancelled() { HashMap::new() } else { ask_ahead(pass, &paths).await };
     let mut answers = Vec::with_capacity(files.len());
     for file in files {
         answers.push(match told.remove(&file.path) {
-            Some(told) => Answer::Told(Some(told)),
+            Some(told) => StatAnswer::Told(Some(told)),
             None => ask_one(pass, file).await,
         });
     }
     answers
 }
 
-async fn ask_one(pass: &Pass, file: &RemoteFile) -> Answer {
+async fn ask_one(pass: &Pass, file: &RemoteFile) -> StatAnswer {
     if pass.run.cancel.is_cancelled() {
-        return Answer::NotAsked;
+        return StatAnswer::NotAsked;
     }
     match pass.run.in_time(stat(pass, file)).await {
-        None => Answer::NotAsked,
-        Some(Ok(told)) => Answer::Told(told),
-        Some(Err(error)) => Answer::Failed(error),
+        None => StatAnswer::NotAsked,
+        Some(Ok(told)) => StatAnswer::Told(told),
+        Some(Err(error)) => StatAnswer::Failed(error),
     }
 }
 

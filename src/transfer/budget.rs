@@ -25,7 +25,7 @@ pub struct ByteBudget {
 
 /// Bytes drawn from a budget; they go back when it is dropped.
 #[derive(Debug)]
-pub struct Drawn(#[expect(dead_code, reason = "held for its Drop")] OwnedSemaphorePermit);
+pub struct BudgetDrawn(#[expect(dead_code, reason = "held for its Drop")] OwnedSemaphorePermit);
 
 impl ByteBudget {
     /// A budget of `bytes`, in steps of 1 KiB.
@@ -48,9 +48,9 @@ impl ByteBudget {
 
     /// Waits until `bytes` are free and draws them. More than the whole budget counts as the whole
     /// budget.
-    pub async fn draw(&self, bytes: u64) -> Drawn {
+    pub async fn draw(&self, bytes: u64) -> BudgetDrawn {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.total);
-        Drawn(
+        BudgetDrawn(
             self.units
                 .clone()
                 .acquire_many_owned(units)
@@ -60,9 +60,9 @@ impl ByteBudget {
     }
 
     /// Draws `bytes` if they are free now. More than the whole budget counts as the whole budget.
-    pub fn draw_now(&self, bytes: u64) -> Option<Drawn> {
+    pub fn draw_now(&self, bytes: u64) -> Option<BudgetDrawn> {
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.total);
-        self.units.clone().try_acquire_many_owned(units).ok().map(Drawn)
+        self.units.clone().try_acquire_many_owned(units).ok().map(BudgetDrawn)
     }
 
     /// An empty buffer for `bytes`, which were drawn before: one that was given back, if there is
@@ -79,8 +79,8 @@ impl ByteBudget {
     }
 
     /// `block` together with the room that was drawn for it.
-    pub fn hold(&self, block: Bytes, drawn: Drawn) -> Held {
-        Held { block, budget: self.clone(), _drawn: Arc::new(drawn) }
+    pub fn hold(&self, block: Bytes, drawn: BudgetDrawn) -> BudgetedBlock {
+        BudgetedBlock { block, budget: self.clone(), _drawn: Arc::new(drawn) }
     }
 
     /// Keeps memory: fresh pages for each block of a large file cost as much as copying it, and
@@ -104,26 +104,26 @@ impl ByteBudget {
 /// the one who hashes it) has dropped its clone. A store that keeps the bytes keeps them on its own
 /// account.
 #[derive(Clone)]
-pub struct Held {
+pub struct BudgetedBlock {
     block: Bytes,
     budget: ByteBudget,
-    _drawn: Arc<Drawn>,
+    _drawn: Arc<BudgetDrawn>,
 }
 
-impl Held {
+impl BudgetedBlock {
     /// The content.
     pub fn bytes(&self) -> &Bytes {
         &self.block
     }
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for BudgetedBlock {
     fn as_ref(&self) -> &[u8] {
         &self.block
     }
 }
 
-impl Drop for Held {
+impl Drop for BudgetedBlock {
     fn drop(&mut self) {
         // Before the room: whoever gets that should find the memory.
         self.budget.keep(std::mem::take(&mut self.block));
@@ -162,7 +162,7 @@ mod tests {
 
     const SIZE: usize = 2 << 20;
 
-    async fn block(budget: &ByteBudget, fill: u8) -> Held {
+    async fn block(budget: &ByteBudget, fill: u8) -> BudgetedBlock {
         let drawn = budget.draw(SIZE as u64).await;
         let mut buffer = budget.buffer(SIZE);
         buffer.resize(SIZE, fill);

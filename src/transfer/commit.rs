@@ -2,12 +2,11 @@
 //! taken.
 
 use md5::Digest;
-use time::format_description::well_known::Rfc3339;
 
 use crate::failpoint::{failpoint, left_out};
 use crate::ledger::error::LedgerError;
-use crate::model::{BlobName, Md5, ModifiedTime, Precision, RemoteFile, RemotePath, Version};
-use crate::rules::naming::{self, escaped_for_metadata};
+use crate::model::{BlobName, Md5, RemotePath, Version};
+use crate::rules::naming::{self};
 use crate::rules::verify;
 use crate::runtime::retry::retry;
 use crate::store::contract::{
@@ -16,118 +15,12 @@ use crate::store::contract::{
 use crate::transfer::context::{Pass, Run};
 use crate::transfer::error::TransferError;
 use crate::transfer::events::Call;
+use crate::transfer::identity::TransferIdentity;
 use crate::transfer::settings::Versions;
 use crate::transfer::upload::{Arrived, Staged, Whole};
 
-/// Longer values of names are kept as their SHA-256: all metadata of a blob shares 8 KiB. The
-/// archive's manifest and the ledger keep the name itself.
-const LONGEST_NAME: usize = 3_000;
-
 /// How often a name may turn out to be taken, or free again, while one blob is written.
 const WRITES: u32 = 4;
-
-/// What a blob is: which content of which file, or of which member of it.
-#[derive(Clone, Debug)]
-pub struct Identity<'a> {
-    /// The file at the source.
-    pub file: &'a RemoteFile,
-    /// Its version.
-    pub version: Version,
-    /// MD5 of all of the file, where that is known: of an archive that was read whole, and of bytes
-    /// that its version tells of.
-    pub md5: Option<Md5>,
-    /// Whether the server did not show the file any more once it was read, so that nobody can say
-    /// whether it changed meanwhile.
-    pub unseen: bool,
-    /// Whether its time was another one at every look, so that its version tells no moment.
-    pub moved: bool,
-    /// The member of it: format of the archive, raw name, place among members of the same name,
-    /// modified time.
-    pub member: Option<MemberOf<'a>>,
-}
-
-/// A member of an archive.
-#[derive(Clone, Debug)]
-pub struct MemberOf<'a> {
-    /// The archive's format.
-    pub format: &'static str,
-    /// The member's name as stored in the archive.
-    pub raw_name: &'a [u8],
-    /// 0, or its place in the archive if an earlier member has the same raw name.
-    pub twin: usize,
-    /// Its modified time, if the archive tells.
-    pub modified: Option<ModifiedTime>,
-}
-
-impl Identity<'_> {
-    fn modified(&self) -> Option<ModifiedTime> {
-        self.member.as_ref().and_then(|member| member.modified).or(self.file.modified)
-    }
-
-    /// Source, path and member in bytes, for a name apart.
-    fn bytes(&self, source: &str) -> Vec<u8> {
-        let mut bytes = [source.as_bytes(), b"\0", self.file.path.as_bytes()].concat();
-        if let Some(member) = &self.member {
-            bytes.extend_from_slice(b"\0");
-            bytes.extend_from_slice(member.raw_name);
-            bytes.extend_from_slice(format!("\0{}", member.twin).as_bytes());
-        }
-        bytes
-    }
-
-    /// The metadata that the blob carries.
-    pub fn metadata(&self, source: &str, run: &str) -> Metadata {
-        let mut metadata = Metadata::new();
-        let mut set = |key: &str, value: String| metadata.insert(key.to_owned(), value);
-        set("source", source.to_owned());
-        set("version", self.version.to_string());
-        set("run", run.to_owned());
-        if let Some(md5) =
-            self.md5.filter(|md5| self.version == Version::of_content(self.file, md5))
-        {
-            set("source_md5", crate::model::hex(&md5));
-        }
-        if self.unseen {
-            set("not_seen_afterwards", "true".to_owned());
-        }
-        if self.moved {
-            set("time_moves", "true".to_owned());
-        }
-        set_name("source_path", self.file.path.as_bytes(), &mut set);
-        if let Some(size) = self.file.size {
-            set("source_size", size.to_string());
-        }
-        if let Some(modified) = self.modified() {
-            if let Ok(text) = modified.at.format(&Rfc3339) {
-                set("mtime", text);
-            }
-            if modified.precision > Precision::Second {
-                set("mtime_precision", format!("{:?}", modified.precision).to_ascii_lowercase());
-            }
-        }
-        if let Some(member) = &self.member {
-            set("archive", member.format.to_owned());
-            set_name("member", member.raw_name, &mut set);
-            if member.twin > 0 {
-                set("member_index", member.twin.to_string());
-            }
-        }
-        metadata
-    }
-}
-
-fn set_name(key: &str, name: &[u8], set: &mut impl FnMut(&str, String) -> Option<String>) {
-    use sha2::Digest;
-    let escaped = escaped_for_metadata(name);
-    if escaped.is_empty() {
-        // Azure has no empty values; a lone `%` is nobody's escaped name.
-        set(key, "%".to_owned());
-    } else if escaped.len() <= LONGEST_NAME {
-        set(key, escaped);
-    } else {
-        set(&format!("{key}_sha256"), crate::model::hex(&sha2::Sha256::digest(name)));
-    }
-}
 
 /// Whose blob it is that stands under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,7 +107,7 @@ pub enum Claimed {
 /// brought with equal bytes (`proof`: size and MD5) and time is there already.
 pub async fn claim(
     pass: &Pass,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     plain: &BlobName,
     proof: Option<(u64, Md5)>,
 ) -> Result<Claimed, TransferError> {
@@ -347,7 +240,7 @@ pub struct Stored {
 /// is: a reply that was lost is a success, another version moves on to its own name.
 pub async fn write(
     pass: &Pass,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     content: Content<'_>,
     plain: &BlobName,
     claim_in_hand: Claim,
@@ -372,7 +265,7 @@ pub async fn write(
 
 async fn write_one(
     pass: &Pass,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     content: Content<'_>,
     plain: &BlobName,
     mut claim_in_hand: Claim,
@@ -461,7 +354,7 @@ async fn write_one(
 /// Refuses a blob of this version with other bytes than `sent`. If the version does not tell of the
 /// bytes of the whole file, whose MD5 is `whole`, one that does is found.
 pub fn check_there(
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     whole: Option<Md5>,
     sent: (u64, Md5),
     found: &BlobInfo,

@@ -38,7 +38,7 @@ use crate::transfer::missing::Absences;
 use crate::transfer::permits::{Admission, SourcePermits, StorePermits};
 use crate::transfer::progress::Progress;
 use crate::transfer::quarantined::Quarantine;
-use crate::transfer::run_manifest::Lines;
+use crate::transfer::run_manifest::RunManifest;
 use crate::transfer::settings::{Limits, Source};
 
 /// What all transfers of a run share.
@@ -165,7 +165,7 @@ pub struct Pass {
     /// Turns for reading large files.
     pub large: LargeFiles,
     /// What is to stand in its manifest.
-    pub lines: Lines,
+    pub lines: RunManifest,
     /// What may still be read only to be compared.
     pub recheck: Allowance,
     /// What is to leave the source.

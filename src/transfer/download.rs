@@ -14,7 +14,7 @@ use crate::rules::equality;
 use crate::rules::verify::{self, Mismatch, Verdict};
 use crate::runtime::retry::{Policy, retry};
 use crate::source::contract::{Op, Session, SourceError};
-use crate::source::logins::Alone;
+use crate::source::logins::ExclusiveLogin;
 use crate::transfer::context::Pass;
 use crate::transfer::events::Call;
 
@@ -87,7 +87,8 @@ async fn to_the_end(
         // Once it has made progress that try is not the last, and others are welcome.
         let one_try = |attempt: u32| async move {
             let is_last = attempt >= attempts && lost.load(Ordering::Relaxed) && offset() < welcome;
-            let company = if is_last { Company::From(welcome) } else { Company::Welcome };
+            let company =
+                if is_last { SharedConnection::From(welcome) } else { SharedConnection::Welcome };
             let result = once(pass, file, progress, chunks, company).await;
             if matches!(&result, Err(Attempt(FetchError::Source(error))) if !error.keeps_session())
             {
@@ -112,7 +113,7 @@ async fn to_the_end(
 
 /// Who may be on the login of a try beside it.
 #[derive(Clone, Copy, Debug)]
-enum Company {
+enum SharedConnection {
     /// Anybody.
     Welcome,
     /// Nobody, until so many bytes of the file have arrived.
@@ -134,12 +135,12 @@ async fn once(
     file: &RemoteFile,
     progress: &Mutex<u64>,
     chunks: &mpsc::Sender<Bytes>,
-    company: Company,
+    company: SharedConnection,
 ) -> Result<Fetched, Attempt> {
     let (mut lease, arrived, _alone) = loop {
         let lent = match company {
-            Company::Welcome => pass.pool.lend().await,
-            Company::From(_) => pass.pool.lend_alone().await,
+            SharedConnection::Welcome => pass.pool.lend().await,
+            SharedConnection::From(_) => pass.pool.lend_alone().await,
         };
         let mut lease = lent.map_err(FetchError::Source)?;
         let mut alone = lease.seclusion();
@@ -212,11 +213,11 @@ async fn described_after(
 /// Sends what is left of the file.
 async fn read(
     pass: &Pass,
-    (session, alone): (&mut dyn Session, &mut Option<Alone>),
+    (session, alone): (&mut dyn Session, &mut Option<ExclusiveLogin>),
     file: &RemoteFile,
     progress: &Mutex<u64>,
     chunks: &mpsc::Sender<Bytes>,
-    company: Company,
+    company: SharedConnection,
 ) -> Result<Brought, FetchError> {
     let mut offset = *progress.lock().expect("no code panics while it holds this lock");
     if offset > 0 {
@@ -236,7 +237,7 @@ async fn read(
         pass.run.progress.fetched(&pass.source.name, chunk.len() as u64);
         room.send(chunk);
         *progress.lock().expect("no code panics while it holds this lock") = offset;
-        if matches!(company, Company::From(welcome) if offset >= welcome) {
+        if matches!(company, SharedConnection::From(welcome) if offset >= welcome) {
             drop(alone.take());
         }
     }

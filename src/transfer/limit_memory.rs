@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
-use crate::archive::limits::Limits;
+use crate::archive::limits::ArchiveLimits;
 use crate::model::failure::Class;
 use crate::model::{Version, chain};
 use crate::report::Problem;
@@ -49,8 +49,8 @@ struct RefusedRecord {
 }
 
 /// Every limit that an archive may fail by, as text.
-pub fn limits(limits: &Limits, memory: u64) -> String {
-    let Limits { total_bytes, member_bytes: _, ratio, members, time } = limits;
+pub fn limits(limits: &ArchiveLimits, memory: u64) -> String {
+    let ArchiveLimits { total_bytes, member_bytes: _, ratio, members, time } = limits;
     let seconds = time.as_secs();
     format!(
         "archive_bytes {total_bytes}, archive_ratio {ratio}, archive_members {members}, \

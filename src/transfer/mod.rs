@@ -8,6 +8,7 @@ pub mod context;
 pub mod download;
 pub mod error;
 pub mod events;
+pub mod identity;
 pub mod leaving;
 pub mod limit_memory;
 pub mod member_slips;

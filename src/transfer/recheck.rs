@@ -12,10 +12,11 @@ use crate::rules::plan::rest::Rest;
 use crate::rules::plan::{Why, as_before};
 use crate::rules::verify::Verdict;
 use crate::transfer::archive::manifest;
-use crate::transfer::commit::{self, Claimed, Identity};
+use crate::transfer::commit::{self, Claimed};
 use crate::transfer::context::Pass;
 use crate::transfer::download;
 use crate::transfer::error::TransferError;
+use crate::transfer::identity::TransferIdentity;
 use crate::transfer::leaving::Due;
 use crate::transfer::permits::Admission;
 use crate::transfer::post_action::{self, Acted};
@@ -164,7 +165,7 @@ async fn witness(
         return Ok(Some(md5));
     }
     let file = known.file(&now.path);
-    let identity = Identity {
+    let identity = TransferIdentity {
         file: &file,
         version: known.version,
         md5: None,

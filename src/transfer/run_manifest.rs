@@ -113,14 +113,14 @@ fn whole_lines(bytes: &[u8]) -> usize {
 
 /// The lines of a pass on their way to its manifest.
 #[derive(Debug)]
-pub struct Lines {
-    waiting: Mutex<Waiting>,
-    out: tokio::sync::Mutex<Out>,
+pub struct RunManifest {
+    waiting: Mutex<BufferedLines>,
+    out: tokio::sync::Mutex<ManifestOut>,
 }
 
 /// Lines that are not appended yet.
 #[derive(Debug, Default)]
-struct Waiting {
+struct BufferedLines {
     wanted: bool,
     /// Whether somebody else appends them.
     kept: bool,
@@ -130,7 +130,7 @@ struct Waiting {
 }
 
 #[derive(Debug)]
-struct Out {
+struct ManifestOut {
     appender: Appender,
     /// Why nothing more can be appended.
     broken: Option<Problem>,
@@ -149,14 +149,14 @@ pub struct WrittenManifest {
     pub broken: Option<Problem>,
 }
 
-impl Lines {
-    /// On their way to the manifest `name`. What is noted is dropped until [`Lines::begin`]: a plan
-    /// leaves no manifest.
+impl RunManifest {
+    /// On their way to the manifest `name`. What is noted is dropped until [`RunManifest::begin`]:
+    /// a plan leaves no manifest.
     pub fn new(store: Arc<dyn Store>, policy: Policy, name: BlobName) -> Self {
         let appender = Appender::new(store, policy, name, 0, 0);
         Self {
             waiting: Mutex::default(),
-            out: tokio::sync::Mutex::new(Out { appender, broken: None }),
+            out: tokio::sync::Mutex::new(ManifestOut { appender, broken: None }),
         }
     }
 
@@ -166,7 +166,7 @@ impl Lines {
         (waiting.wanted, waiting.kept) = (true, false);
     }
 
-    /// From now on lines are kept, for [`Lines::take`]: whoever closes the pass appends them.
+    /// From now on lines are kept, for [`RunManifest::take`]: whoever closes the pass appends them.
     pub fn keep(&self) {
         let mut waiting = self.waiting();
         (waiting.wanted, waiting.kept) = (true, true);
@@ -177,7 +177,7 @@ impl Lines {
         std::mem::take(&mut self.waiting().bytes)
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, BufferedLines> {
         self.waiting.lock().expect("no code panics while it holds this lock")
     }
 
@@ -245,7 +245,8 @@ impl Lines {
 mod tests {
     use super::*;
     use crate::state::paths::StatePaths;
-    use crate::store::memory::{Fault, MemoryStore, Op};
+    use crate::store::memory::MemoryStore;
+    use crate::store::memory::{MemoryFault, MemoryOp};
 
     fn appender(store: &Arc<MemoryStore>) -> Appender {
         Appender::new(
@@ -264,7 +265,7 @@ mod tests {
         let store = Arc::new(MemoryStore::new());
         let mut appender = appender(&store);
         for n in [1, 2] {
-            store.fault(Op::Append, 1, Fault::LostReply);
+            store.fault(MemoryOp::Append, 1, MemoryFault::LostReply);
             appender.append(Bytes::from(format!("{{\"n\":{n}}}\n"))).await.expect("it appends");
         }
         assert_eq!(store.content(NAME), Some("{\"n\":1}\n{\"n\":2}\n".into()));

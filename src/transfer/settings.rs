@@ -1,15 +1,15 @@
 //! What a run is given: sources, limits, ways to treat files. Built by `config` or by hand in
 //! tests.
 
-use crate::archive::contract::Member;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use time::UtcOffset;
 
-use crate::archive::limits::Limits as ArchiveLimits;
-use crate::archive::options::Options;
+use crate::archive::contract::Member;
+use crate::archive::limits::ArchiveLimits;
+use crate::archive::options::ArchiveOptions;
 use crate::model::RemotePath;
 use crate::rules::date_folders::{DateFolders, DatePattern};
 use crate::rules::expect::Expectation;
@@ -26,7 +26,7 @@ use crate::source::shared_cap::SharedCap;
 /// A source and how to treat it.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// Its name, `[A-Za-z0-9][A-Za-z0-9._-]*`: the first segment of its blobs and the key of its ledger.
+    /// Its name, `[A-Za-z0-9][A-Za-z0-9._-]*`: the first segment of its blobs, the key of its ledger.
     pub name: String,
     /// Where it is.
     pub endpoint: Arc<dyn Endpoint>,
@@ -62,7 +62,7 @@ pub struct Source {
     /// Whether the originals of archives that cannot be unpacked are kept, and not fetched again.
     pub quarantine: bool,
     /// How archives are read.
-    pub unpacking: Options,
+    pub unpacking: ArchiveOptions,
     /// How blobs are named.
     pub naming: Naming,
     /// What happens when a file changes.
@@ -208,7 +208,7 @@ pub enum DeleteBy {
 /// What a run may use.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Files on their way to the store at once, over all sources, from the first byte to the commit.
+    /// Files on their way to the store at once, of all sources, from the first byte to the commit.
     /// There are fewer at the beginning.
     pub transfers: usize,
     /// Files of one source that a run does something about; further ones wait for the next run.

@@ -19,10 +19,11 @@ use crate::transfer::archive::ingest::{ingest, store_members};
 use crate::transfer::archive::manifest;
 use crate::transfer::archive::partial::{self, Partly};
 use crate::transfer::archive::quarantine;
-use crate::transfer::commit::{self, Claim, Claimed, Identity};
+use crate::transfer::commit::{self, Claim, Claimed};
 use crate::transfer::context::Pass;
 use crate::transfer::download::{Described, FetchError, Fetched, describe, fetch};
 use crate::transfer::error::TransferError;
+use crate::transfer::identity::TransferIdentity;
 use crate::transfer::leaving::Due;
 use crate::transfer::permits::{Admission, RecordTicket, SlotPermit};
 use crate::transfer::post_action::{self, Acted};
@@ -168,12 +169,13 @@ async fn attempt_described(
     {
         return Ok(Ok(Outcome::Failed(problem)));
     }
-    let identity = Identity { file, version, md5: mark, unseen: false, moved: false, member: None };
+    let identity =
+        TransferIdentity { file, version, md5: mark, unseen: false, moved: false, member: None };
     let (mut taken, ticket) = match place(pass, transfer, &identity, admission).await? {
-        Place::Done(ingested) => {
+        FilePlace::Done(ingested) => {
             (TakenFile { ingested, read: None }, pass.run.permits.ticket().await)
         }
-        Place::Free(claim, admission) => {
+        FilePlace::Free(claim, admission) => {
             let upload = Upload::new(claim.name.clone());
             // Those that wait for their record do without the memory of their way up to there.
             let bringing = bring(pass, transfer, &identity, claim, &upload, admission);
@@ -206,7 +208,7 @@ async fn attempt_described(
 }
 
 /// What the ledger is to know of a file.
-fn known_of(transfer: &Transfer, identity: &Identity<'_>, read: Option<&Read>) -> Known {
+fn known_of(transfer: &Transfer, identity: &TransferIdentity<'_>, read: Option<&Read>) -> Known {
     let known = Known::new(identity.file, transfer.listed, identity.version);
     let Some(read) = read else { return known };
     let known = known.read_at(OffsetDateTime::now_utc(), Some(read.md5));
@@ -249,7 +251,7 @@ fn left_for_later(verdict: Verdict) -> Outcome {
 }
 
 /// Where the file goes.
-enum Place<'a> {
+enum FilePlace<'a> {
     /// It is there already: an earlier run committed it and could not say so.
     Done(Ingested),
     /// Under this name, as soon as it is read.
@@ -262,9 +264,9 @@ enum Place<'a> {
 async fn place<'a>(
     pass: &'a Pass,
     transfer: &Transfer,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     admission: Admission<'a>,
-) -> Result<Place<'a>, TransferError> {
+) -> Result<FilePlace<'a>, TransferError> {
     let file = identity.file;
     let plain = pass.source.naming.file(file)?;
     let is_new = transfer.why == Why::New && transfer.known.is_none();
@@ -275,7 +277,7 @@ async fn place<'a>(
         && pass.source.versions == Versions::Keep
         && !pass.source.adopt
     {
-        return Ok(Place::Free(Claim::hopeful(plain), admission));
+        return Ok(FilePlace::Free(Claim::hopeful(plain), admission));
     }
     // While the store is asked, others are read.
     drop(admission);
@@ -291,19 +293,19 @@ async fn place<'a>(
         && may_be_done
         && let Some(ingested) = manifest::complete(pass, identity.version).await?
     {
-        return Ok(Place::Done(ingested));
+        return Ok(FilePlace::Done(ingested));
     }
     match commit::claim(pass, identity, &plain, None).await? {
-        Claimed::Free(claim) => Ok(Place::Free(claim, admitted_again(pass).await?)),
+        Claimed::Free(claim) => Ok(FilePlace::Free(claim, admitted_again(pass).await?)),
         // The bytes are compared, or the original of an archive says nothing of its members, which
         // are stored after it: the file is read, and meets the blob at the commit.
         Claimed::There(name, _) if !may_be_done || pass.source.archives == Archives::Both => {
-            Ok(Place::Free(Claim::hopeful(name), admitted_again(pass).await?))
+            Ok(FilePlace::Free(Claim::hopeful(name), admitted_again(pass).await?))
         }
         Claimed::There(name, found) => {
             let proof =
                 Box::new(Proof { blob: Some((name, found.size, found.md5)), ..Proof::default() });
-            Ok(Place::Done(Ingested { identical: 1, proof, ..Ingested::default() }))
+            Ok(FilePlace::Done(Ingested { identical: 1, proof, ..Ingested::default() }))
         }
     }
 }
@@ -312,7 +314,7 @@ async fn place<'a>(
 async fn bring<'a>(
     pass: &'a Pass,
     transfer: &Transfer,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     claim: Claim,
     upload: &Upload,
     admission: Admission<'a>,
@@ -345,10 +347,10 @@ async fn bring<'a>(
         return Ok(Err(Verdict::Changed.into()));
     }
     let (unseen, moved) = (read.verdict == Verdict::Unseen, read.verdict == Verdict::Touched);
-    let identity = &Identity { unseen, moved, ..identity.clone() };
+    let identity = &TransferIdentity { unseen, moved, ..identity.clone() };
     let ingested = match arrived {
         Arrived::Spooled(spool, format, md5) => {
-            let identity = Identity { md5: Some(md5), ..identity.clone() };
+            let identity = TransferIdentity { md5: Some(md5), ..identity.clone() };
             Box::pin(ingest(pass, transfer, &identity, (spool, format), claim, upload)).await?
         }
         arrived => stored_whole(pass, identity, &arrived, claim, upload).await?,

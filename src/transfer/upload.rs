@@ -1,8 +1,6 @@
 //! Bytes on their way: a stream of chunks to one whole piece, to staged blocks, or to a spooled
 //! archive.
 
-use crate::model::failure::Class;
-use crate::transfer::context::Pass;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,15 +10,17 @@ use tokio::task::JoinSet;
 
 use crate::archive;
 use crate::archive::contract::{Format, HEAD_BYTES};
-use crate::archive::spool::Room;
+use crate::archive::spool::SpoolRoom;
 use crate::archive::spool_reader::Spool;
 use crate::archive::unread::{self, Unread};
 use crate::failpoint::failpoint;
 use crate::model;
+use crate::model::failure::Class;
 use crate::runtime::checksum::{ALONE, Hashing};
 use crate::runtime::retry::retry;
 use crate::store::contract::{BLOCK_BYTES, MAX_BLOCKS, Upload};
-use crate::transfer::budget::Drawn;
+use crate::transfer::budget::BudgetDrawn;
+use crate::transfer::context::Pass;
 use crate::transfer::context::Run;
 use crate::transfer::error::TransferError;
 
@@ -67,7 +67,7 @@ pub struct Whole {
     pub bytes: Bytes,
     /// Its MD5.
     pub md5: model::Md5,
-    _drawn: Option<Drawn>,
+    _drawn: Option<BudgetDrawn>,
 }
 
 impl Whole {
@@ -172,7 +172,7 @@ impl<'a> Intake<'a> {
     }
 
     /// Draws room for block `index`, after `taken` bytes.
-    async fn draw(&self, index: u32, taken: u64) -> Drawn {
+    async fn draw(&self, index: u32, taken: u64) -> BudgetDrawn {
         let block = block_bytes(self.expected, index);
         let left = self.expected.map_or(block, |expected| expected.saturating_sub(taken));
         self.run.blocks.draw(left.min(block)).await
@@ -211,7 +211,7 @@ impl<'a> Intake<'a> {
         &mut self,
         upload: &Upload,
         first: Bytes,
-        drawn: Drawn,
+        drawn: BudgetDrawn,
     ) -> Result<Staged, TransferError> {
         let mut staging = Staging::new(self.run, upload);
         let (mut block, mut drawn) = (first, drawn);
@@ -226,7 +226,7 @@ impl<'a> Intake<'a> {
     }
 
     async fn spool(mut self, format: &'static dyn Format) -> Result<Arrived, TransferError> {
-        let mut writer = self.run.spooler.writer(self.expected, Room::Wait).await?;
+        let mut writer = self.run.spooler.writer(self.expected, SpoolRoom::Wait).await?;
         // A small one is hashed where it is.
         let mut here = self.expected.is_some_and(|bytes| bytes <= ALONE as u64).then(md5::Md5::new);
         let mut hashing = self.run.hashers.begin();
@@ -273,7 +273,7 @@ impl<'a> Staging<'a> {
         }
     }
 
-    async fn add(&mut self, block: Bytes, drawn: Drawn) -> Result<(), TransferError> {
+    async fn add(&mut self, block: Bytes, drawn: BudgetDrawn) -> Result<(), TransferError> {
         while self.tasks.len() >= self.run.limits.blocks {
             self.join_one().await?;
         }

@@ -6,16 +6,17 @@ use crate::archive::unread::{self, Unread};
 use crate::report::{Ingested, Proof};
 use crate::store::contract::Upload;
 use crate::transfer::archive::notes;
-use crate::transfer::commit::{self, Claim, Content, Identity};
+use crate::transfer::commit::{self, Claim, Content};
 use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
+use crate::transfer::identity::TransferIdentity;
 use crate::transfer::settings::Archives;
 use crate::transfer::upload::Arrived;
 
 /// Stores a file as it is, and tells of it if it is an archive of a kind that is not read.
 pub async fn stored_whole(
     pass: &Pass,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     arrived: &Arrived,
     claim: Claim,
     upload: &Upload,
@@ -45,7 +46,7 @@ pub fn told_of(mut ingested: Ingested, kind: Unread) -> Ingested {
 /// Writes the blob of a file whose bytes arrived, under the name of `claim` or one of its own.
 pub async fn plain_file(
     pass: &Pass,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     arrived: &Arrived,
     claim: Claim,
     upload: &Upload,

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use blobferry::archive::contract::{MemberKind, Options};
+use blobferry::archive::contract::MemberKind;
+use blobferry::archive::options::ArchiveOptions;
 use blobferry::archive::recognise;
-use blobferry::archive::spool::{Room, SpoolLimits, Spooler};
-use blobferry::archive::unpack::{Archive, Wish};
+use blobferry::archive::spool::{SpoolLimits, SpoolRoom, Spooler};
+use blobferry::archive::unpack::{Archive, CheckWish};
 use blobferry::archive::verify::Checked;
 use blobferry::model::failure::Failure;
 use blobferry::model::{Secret, chain};
@@ -177,28 +178,33 @@ async fn open(path: &Path, passwords: &[&str]) -> Archive {
     let format = recognise(&bytes[..bytes.len().min(512)], &file_name)
         .unwrap_or_else(|| panic!("{file_name} is not recognised"));
     let spooler = Spooler::new(limits);
-    let mut writer = spooler.writer(Some(bytes.len() as u64), Room::Wait).await.expect("room");
+    let mut writer = spooler.writer(Some(bytes.len() as u64), SpoolRoom::Wait).await.expect("room");
     writer.write(bytes.into()).await.expect("room");
     let spool = writer.finish().await.expect("room");
     let passwords = passwords.iter().map(|password| Secret::new(*password)).collect();
     Archive {
         format,
         spool,
-        options: Arc::new(Options { file_name, passwords, depth: 1, ..Options::default() }),
+        options: Arc::new(ArchiveOptions {
+            file_name,
+            passwords,
+            depth: 1,
+            ..ArchiveOptions::default()
+        }),
         spooler,
         recognise: blobferry::archive::recognise,
     }
 }
 
 async fn members(path: &Path, passwords: &[&str]) -> Vec<Checked> {
-    let result = open(path, passwords).await.check(Wish { keep_bytes: 0, md5: true }).await;
+    let result = open(path, passwords).await.check(CheckWish { keep_bytes: 0, md5: true }).await;
     result.unwrap_or_else(|error| panic!("{}: {}", path.display(), chain(&error))).members
 }
 
 async fn refusal(path: &Path, passwords: &[&str]) -> String {
     let error = open(path, passwords)
         .await
-        .check(Wish { keep_bytes: 0, md5: true })
+        .check(CheckWish { keep_bytes: 0, md5: true })
         .await
         .expect_err("it is refused");
     format!("{}: {}", error.class(), chain(&error))

@@ -16,8 +16,9 @@ use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use blobferry::demo::sftp::script::{Fault, Script};
-use blobferry::demo::sftp::{Account, Options, SftpServer};
+use blobferry::demo::sftp::DemoSftpAccount;
+use blobferry::demo::sftp::script::{DemoSftpFault, DemoSftpScript};
+use blobferry::demo::sftp::{DemoSftpOptions, SftpServer};
 use blobferry::model::Secret;
 use serde_json::{Map, Value, json};
 
@@ -153,13 +154,14 @@ async fn app(folder: &Path, latch: &Latch) -> SftpServer {
     }
     std::fs::write(files.join("big.bin"), vec![7; 3 << 20]).expect("written");
     let held = latch.clone();
-    let script = Script::default()
-        .always(HOSTILE, Fault::OpenStatus(3))
-        .always("big.bin", Fault::OnRead(1 << 20, Arc::new(move |_| held.hold())));
-    let account = Some(Account { user: "user".into(), password: Secret::new(CANARY) });
-    let server = SftpServer::start(Options { account, script, ..Options::new(&files) })
-        .await
-        .expect("a server");
+    let script = DemoSftpScript::default()
+        .always(HOSTILE, DemoSftpFault::OpenStatus(3))
+        .always("big.bin", DemoSftpFault::OnRead(1 << 20, Arc::new(move |_| held.hold())));
+    let account = Some(DemoSftpAccount { user: "user".into(), password: Secret::new(CANARY) });
+    let server =
+        SftpServer::start(DemoSftpOptions { account, script, ..DemoSftpOptions::new(&files) })
+            .await
+            .expect("a server");
     let text = format!(
         "[destination]\nfolder = \"stored\"\n[[source]]\nname = \"acme\"\nurl = \
          \"sftp://user@127.0.0.1:{}/\"\npassword = \"{CANARY}\"\nhost_key = \"{}\"\nstable_for = \

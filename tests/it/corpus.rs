@@ -14,10 +14,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use blobferry::archive::contract::{HEAD_BYTES, MemberKind, Nature, Options};
+use blobferry::archive::contract::{HEAD_BYTES, MemberKind, Nature};
+use blobferry::archive::options::ArchiveOptions;
 use blobferry::archive::recognise;
-use blobferry::archive::spool::{Room, SpoolLimits, Spooler};
-use blobferry::archive::unpack::{Archive, Wish};
+use blobferry::archive::spool::{SpoolLimits, SpoolRoom, Spooler};
+use blobferry::archive::unpack::{Archive, CheckWish};
 use blobferry::model::failure::Failure;
 use blobferry::model::{Secret, chain};
 
@@ -206,14 +207,15 @@ async fn read_one(path: &Path) -> (String, String, Vec<String>) {
     };
     let spooler = Spooler::new(limits);
     let mut writer =
-        spooler.writer(Some(bytes.len() as u64), Room::Wait).await.expect("there is room");
+        spooler.writer(Some(bytes.len() as u64), SpoolRoom::Wait).await.expect("there is room");
     writer.write(bytes.into()).await.expect("there is room");
     let spool = writer.finish().await.expect("it is small");
     // The bombs are to be met at full depth, the others compared with readers that do not look into
     // inner archives.
     let depth = if path.parent().is_some_and(|folder| folder.ends_with("bombs")) { 5 } else { 1 };
     let passwords = PASSWORDS.iter().map(|password| Secret::new(*password)).collect();
-    let options = Arc::new(Options { file_name: name, depth, passwords, ..Options::default() });
+    let options =
+        Arc::new(ArchiveOptions { file_name: name, depth, passwords, ..ArchiveOptions::default() });
     let archive =
         Archive { format, spool, options, spooler, recognise: blobferry::archive::recognise };
     let what = match archive.nature().await {
@@ -224,7 +226,7 @@ async fn read_one(path: &Path) -> (String, String, Vec<String>) {
         Ok(Nature::Archive) => "",
         Err(error) => return (error.class().to_string(), chain(&error), Vec::new()),
     };
-    match archive.check(Wish { keep_bytes: 0, md5: true }).await {
+    match archive.check(CheckWish { keep_bytes: 0, md5: true }).await {
         Ok(proven) => {
             let files =
                 proven.members.iter().filter(|checked| checked.member.kind == MemberKind::File);

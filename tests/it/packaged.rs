@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use blobferry::demo::sftp::{Account, Options, SftpServer};
+use blobferry::demo::sftp::DemoSftpAccount;
+use blobferry::demo::sftp::{DemoSftpOptions, SftpServer};
 use blobferry::model::Secret;
 use serde_json::Value;
 
@@ -163,8 +164,10 @@ async fn the_app_out_of_the_zip_runs_where_only_tmp_can_be_written_to() {
     std::fs::create_dir(&files).unwrap();
     std::fs::write(files.join("plain.csv"), "a,b\n").unwrap();
     std::fs::write(files.join("large.zip"), large_zip()).unwrap();
-    let account = Some(Account { user: "user".into(), password: Secret::new(CANARY) });
-    let server = SftpServer::start(Options { account, ..Options::new(&files) }).await.unwrap();
+    let account = Some(DemoSftpAccount { user: "user".into(), password: Secret::new(CANARY) });
+    let server = SftpServer::start(DemoSftpOptions { account, ..DemoSftpOptions::new(&files) })
+        .await
+        .unwrap();
     let container = Azurite::container("packaged");
     let app = unpacked(
         folder.path(),

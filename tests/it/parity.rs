@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use blobferry::demo::sftp::script::{Fault, Hook, Script};
-use blobferry::demo::sftp::{Options, SftpServer};
+use blobferry::demo::sftp::script::{DemoSftpFault, DemoSftpHook, DemoSftpScript};
+use blobferry::demo::sftp::{DemoSftpOptions, SftpServer};
 
 use super::e2e::bad_input::old_file;
 use super::e2e::{Done, Ferry, wait_for};
@@ -195,15 +195,18 @@ fn cron_runs_the_line_of_the_docs_with_the_little_that_cron_gives() {
     let done = run();
     assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
     assert_eq!(fs::read(ferry.path("out/acme/a.txt")).unwrap(), b"one");
-    assert!(String::from_utf8_lossy(&done.stdout).contains("1 ingested"), "cron mails the report");
+    assert_eq!(String::from_utf8_lossy(&done.stdout), "", "cron mails nothing while all is well");
     assert_eq!(String::from_utf8_lossy(&done.stderr), "");
     assert!(
         ferry.path("log/monitor.log").is_file(),
         "logs are beside the configuration, wherever it is run from"
     );
     fs::remove_dir_all(ferry.path("in")).unwrap();
+    let done = run();
+    let told = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(told.contains("acme"), "cron mails what is wrong: {told}");
     assert_eq!(
-        run().status.code(),
+        done.status.code(),
         Some(3),
         "cron and those who watch it see that nothing could be done"
     );
@@ -241,19 +244,23 @@ async fn transfers_is_how_many_files_are_in_flight() {
     for transfers in [3, 5] {
         let folder = tempfile::tempdir().unwrap();
         let opened = Arc::new(AtomicUsize::new(0));
-        let mut script = Script::default();
+        let mut script = DemoSftpScript::default();
         // No file is ever read to its end: those that were begun stay in flight.
         for number in 0..9 {
             let name = format!("{number}.bin");
             old_file(&folder.path().join(&name), &[7; 4096]);
             let told = opened.clone();
-            let count: Hook = Arc::new(move |_| {
+            let count: DemoSftpHook = Arc::new(move |_| {
                 told.fetch_add(1, Ordering::SeqCst);
             });
-            script = script.always(&name, Fault::OnOpen(count)).always(&name, Fault::StallAt(0));
+            script = script
+                .always(&name, DemoSftpFault::OnOpen(count))
+                .always(&name, DemoSftpFault::StallAt(0));
         }
         let server =
-            SftpServer::start(Options { script, ..Options::new(folder.path()) }).await.unwrap();
+            SftpServer::start(DemoSftpOptions { script, ..DemoSftpOptions::new(folder.path()) })
+                .await
+                .unwrap();
         let ferry = Ferry::new(&format!(
             "[destination]\nfolder = \"out\"\n[limits]\ntransfers = {transfers}\n[[source]]\nname \
              = \"acme\"\nurl = \"sftp://user@127.0.0.1:{}/\"\npassword = \"x\"\nhost_key = \

@@ -12,7 +12,7 @@ use blobferry::model::failure::Class;
 use blobferry::report::Report;
 use blobferry::rules::selection::{FileSelection, Newest, NewestBy, NewestPer};
 use blobferry::run::run;
-use blobferry::source::memory::Fault;
+use blobferry::source::memory::MemorySourceFault;
 use blobferry::state::store::StateStore;
 use blobferry::store::memory::MemoryStore;
 use blobferry::transfer::options::Options;
@@ -139,7 +139,7 @@ async fn a_file_that_failed_is_tried_again_though_a_newer_one_came() {
     let world = selecting(newest(1, NewestBy::Modified)).fault(
         "/1",
         "read",
-        Fault::Refuse(Class::Permission),
+        MemorySourceFault::Refuse(Class::Permission),
     );
     world.put("/1", "1", LONG_AGO);
     assert_eq!(world.run().await.brief(), "degraded: failed 1 [permission]");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use blobferry::model::failure::{Class, Failure};
 use blobferry::model::{RemoteFile, RemotePath};
 use blobferry::source::contract::{Endpoint, Listed, Session, SourceError};
-use blobferry::source::file::Folder;
+use blobferry::source::file::FileSourceFolder;
 
 struct Share {
     _dir: tempfile::TempDir,
@@ -35,7 +35,7 @@ fn remote(path: &Path) -> RemotePath {
 
 impl Share {
     async fn session(&self) -> Box<dyn Session> {
-        Folder::new(&remote(&self.root)).open().await.unwrap()
+        FileSourceFolder::new(&remote(&self.root)).open().await.unwrap()
     }
 
     fn path(&self, below: &str) -> RemotePath {

@@ -338,10 +338,14 @@ async fn a_folder_keeps_the_contract() {
 #[tokio::test]
 async fn the_embedded_servers_keep_the_contract() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let account = sftp::Account { user: "demo".into(), password: Secret::new("demo") };
-    let options = sftp::Options { account: Some(account), ..sftp::Options::new(one.path()) };
+    let account = blobferry::demo::sftp::DemoSftpAccount {
+        user: "demo".into(),
+        password: Secret::new("demo"),
+    };
+    let options =
+        sftp::DemoSftpOptions { account: Some(account), ..sftp::DemoSftpOptions::new(one.path()) };
     let sftp = sftp::SftpServer::start(options).await.unwrap();
-    let ftp = ftp::FtpServer::start(blobferry::demo::ftp::shared::Options::new(two.path()))
+    let ftp = ftp::FtpServer::start(blobferry::demo::ftp::shared::DemoFtpOptions::new(two.path()))
         .await
         .unwrap();
     let text = format!(

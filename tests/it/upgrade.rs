@@ -10,8 +10,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use blobferry::demo::ftp::shared::Options;
-use blobferry::demo::ftp::{FtpServer, Script};
+use blobferry::demo::ftp::FtpServer;
+use blobferry::demo::ftp::script::DemoFtpScript;
+use blobferry::demo::ftp::shared::DemoFtpOptions;
 use blobferry::ledger::under_way;
 use blobferry::model::{Secret, hex};
 use blobferry::runtime::retry::Policy;
@@ -87,17 +88,17 @@ impl Site {
         let (ferry, runtime) = (Ferry::new(""), runtime());
         unpack("served.tar.gz", &ferry.path("served"));
         let start = |script| {
-            let options = Options {
+            let options = DemoFtpOptions {
                 user: "user".into(),
                 password: Secret::new("password"),
                 script,
-                ..Options::new(ferry.path("served"))
+                ..DemoFtpOptions::new(ferry.path("served"))
             };
             runtime.block_on(FtpServer::start(options)).expect("it starts")
         };
         let (machine, lists) = (
-            start(Script::default()),
-            start(Script { without: vec!["MLST"], ..Script::default() }),
+            start(DemoFtpScript::default()),
+            start(DemoFtpScript { without: vec!["MLST"], ..DemoFtpScript::default() }),
         );
         let config = std::fs::read_to_string(fixture("ingest.toml")).expect("it is there");
         let words = [

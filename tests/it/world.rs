@@ -10,9 +10,10 @@ use blobferry::rules::naming::{Layout, Naming};
 use blobferry::rules::patterns::Patterns;
 use blobferry::run::run;
 use blobferry::runtime::retry::Policy;
-use blobferry::source::memory::{Fault, Hook, MemoryServer};
+use blobferry::source::memory::{MemoryServer, MemorySourceFault, MemorySourceHook};
 use blobferry::store::contract::{BlobInfo, Condition, Properties, Store};
-use blobferry::store::memory::{Counts, MemoryStore};
+use blobferry::store::memory::MemoryCounts;
+use blobferry::store::memory::MemoryStore;
 use blobferry::transfer::options::Options;
 use blobferry::transfer::settings::{After, Archives, Limits, Source, Versions};
 use bytes::Bytes;
@@ -100,7 +101,7 @@ impl World {
     }
 
     /// With a fault at the next call of `op` on `path`.
-    pub fn fault(self, path: &str, op: &'static str, fault: Fault) -> Self {
+    pub fn fault(self, path: &str, op: &'static str, fault: MemorySourceFault) -> Self {
         self.server.fault(path, op, fault);
         self
     }
@@ -110,9 +111,9 @@ impl World {
         self,
         path: &str,
         bytes: u64,
-        hook: impl FnOnce(&mut blobferry::source::memory::Tree) + Send + 'static,
+        hook: impl FnOnce(&mut blobferry::source::memory::MemorySourceTree) + Send + 'static,
     ) -> Self {
-        self.fault(path, "read", Fault::At(bytes, Box::new(hook) as Hook))
+        self.fault(path, "read", MemorySourceFault::At(bytes, Box::new(hook) as MemorySourceHook))
     }
 
     /// With another setting.
@@ -261,7 +262,7 @@ impl World {
 /// What came of a run.
 pub struct Ran {
     pub report: Report,
-    pub requests: Counts,
+    pub requests: MemoryCounts,
     pub reads: u64,
     pub logins: u64,
 }
@@ -348,8 +349,8 @@ pub fn assert_equations(report: &Report) {
     }
 }
 
-fn difference(now: &Counts, then: &Counts) -> Counts {
-    Counts {
+fn difference(now: &MemoryCounts, then: &MemoryCounts) -> MemoryCounts {
+    MemoryCounts {
         prepares: now.prepares - then.prepares,
         heads: now.heads - then.heads,
         gets: now.gets - then.gets,

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{Compressed, Documents, plain_name};
 use crate::archive::compressed_stream::Codec;
 use crate::archive::contract::{Format, MemberTime, UnpackError};
-use crate::archive::limits::{Limits, Meter};
+use crate::archive::limits::{ArchiveLimits, Meter};
 use crate::archive::recognise;
 use crate::archive::spool_reader::Spool;
 use crate::archive::tar::tests::{file, tar};
@@ -225,8 +225,8 @@ fn a_file_cut_anywhere_is_damaged() {
         let whole = packed(codec, &content);
         for cut in 0..whole.len() {
             let spool = Spool::of(&whole[..cut]);
-            let options = within(&named(codec), Limits::default());
-            let meter = Meter::new(Limits::default(), cut as u64);
+            let options = within(&named(codec), ArchiveLimits::default());
+            let meter = Meter::new(ArchiveLimits::default(), cut as u64);
             let result =
                 Compressed(codec).visit(spool.reader(), &options, &meter, &mut |_, content| {
                     std::io::copy(content, &mut std::io::sink())
@@ -261,7 +261,7 @@ fn nothing_is_recognised_that_is_not_compressed() {
 #[test]
 fn bombs_stop_at_the_limit() {
     let zeros = vec![0; 40 << 20];
-    let limits = Limits { total_bytes: 16 << 20, ..Limits::default() };
+    let limits = ArchiveLimits { total_bytes: 16 << 20, ..ArchiveLimits::default() };
     for codec in ALL {
         let bomb = packed(codec, &zeros);
         let (spool, mut came) = (Spool::of(&bomb), 0);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use time::macros::datetime;
 
 use crate::archive::contract::{MemberKind, MemberTime};
-use crate::archive::limits::Limits;
+use crate::archive::limits::ArchiveLimits;
 use crate::archive::sevenz::SevenZ;
 use crate::archive::spool_reader::Spool;
 use crate::archive::tests::{check, fails, read, read_by, within};
@@ -332,17 +332,20 @@ fn an_archive_cut_anywhere_is_damaged() {
 fn limits_hold() {
     let archive = solid(&[("a", b"one"), ("b", &vec![0; 20 << 20])]);
     let over = |limits| read_by(&SevenZ, &archive, &within("a.7z", limits)).unwrap_err().class();
-    assert_eq!(over(Limits { total_bytes: 1 << 20, ..Limits::default() }), Class::LimitArchive);
-    assert_eq!(over(Limits { members: 1, ..Limits::default() }), Class::LimitArchive);
     assert_eq!(
-        over(Limits { member_bytes: 1 << 20, ratio: u64::MAX, ..Limits::default() }),
+        over(ArchiveLimits { total_bytes: 1 << 20, ..ArchiveLimits::default() }),
+        Class::LimitArchive
+    );
+    assert_eq!(over(ArchiveLimits { members: 1, ..ArchiveLimits::default() }), Class::LimitArchive);
+    assert_eq!(
+        over(ArchiveLimits { member_bytes: 1 << 20, ratio: u64::MAX, ..ArchiveLimits::default() }),
         Class::LimitArchive
     );
     assert!(
         read_by(
             &SevenZ,
             &archive,
-            &within("a.7z", Limits { ratio: u64::MAX, ..Limits::default() })
+            &within("a.7z", ArchiveLimits { ratio: u64::MAX, ..ArchiveLimits::default() })
         )
         .is_ok()
     );

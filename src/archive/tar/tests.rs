@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 use time::macros::datetime;
 
-use crate::archive::contract::{Charset, Format, MemberKind, MemberTime, Options};
-use crate::archive::limits::{Limits, Meter};
+use crate::archive::contract::{Charset, Format, MemberKind, MemberTime};
+use crate::archive::limits::{ArchiveLimits, Meter};
+use crate::archive::options::ArchiveOptions;
 use crate::archive::spool_reader::Spool;
 use crate::archive::tar::{Tar, visit_members};
 use crate::archive::tar_header::begins_tar;
@@ -215,7 +216,10 @@ fn sizes_in_base_256_are_read() {
 fn names_that_are_no_utf8_are_decoded_and_kept() {
     let archive = tar(&[entry(USTAR, b'0', b"gr\xFC\xDFe \x93\xFA", b"x")]);
     let read_in = |charset| {
-        read_by(&Tar, &archive, &Options { charset, ..Options::default() }).unwrap().remove(0).0
+        read_by(&Tar, &archive, &ArchiveOptions { charset, ..ArchiveOptions::default() })
+            .unwrap()
+            .remove(0)
+            .0
     };
     assert_eq!(
         (read_in(Charset::Detect).name.as_str(), &read_in(Charset::Detect).raw_name[..]),
@@ -417,7 +421,8 @@ fn sparse_files_are_the_bytes_that_they_mean() {
         pax(&[("GNU.sparse.size", "1099511627776"), ("GNU.sparse.map", "0,8")]),
         file("holes", data),
     ]);
-    let limits = Limits { total_bytes: 1 << 20, member_bytes: 1 << 20, ..Limits::default() };
+    let limits =
+        ArchiveLimits { total_bytes: 1 << 20, member_bytes: 1 << 20, ..ArchiveLimits::default() };
     assert_eq!(
         read_by(&Tar, &huge, &within("a", limits)).unwrap_err().class(),
         Class::LimitArchive

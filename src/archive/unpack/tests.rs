@@ -1,15 +1,18 @@
 //! Tests of the unpacking.
 
-use super::*;
-use crate::archive::contract::{Format, MemberKind, Options, Visit};
-use crate::archive::dictionary_budget::Windows;
-use crate::archive::spool::{Room, SpoolLimits, Spooler};
-use crate::archive::spool_reader::{Spool, SpoolReader};
-use crate::model::failure::Failure;
-use md5::{Digest, Md5};
 use std::io;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
+
+use md5::{Digest, Md5};
+
+use super::*;
+use crate::archive::contract::{Format, MemberKind, Visit};
+use crate::archive::dictionary_budget::Windows;
+use crate::archive::options::ArchiveOptions;
+use crate::archive::spool::{SpoolLimits, SpoolRoom, Spooler};
+use crate::archive::spool_reader::{Spool, SpoolReader};
+use crate::model::failure::Failure;
 
 /// A format whose archives hold members of `0`, `1`, `2`… mebibytes, and then what its name says.
 #[derive(Debug)]
@@ -56,7 +59,7 @@ impl Format for Scripted {
     fn visit(
         &self,
         _: SpoolReader,
-        _: &Options,
+        _: &ArchiveOptions,
         _: &Meter,
         visit: &mut Visit<'_>,
     ) -> Result<(), UnpackError> {
@@ -89,7 +92,7 @@ async fn ends(format: &Scripted) {
     panic!("the thread goes on");
 }
 
-const NOTHING_KEPT: Wish = Wish { keep_bytes: 0, md5: false };
+const NOTHING_KEPT: CheckWish = CheckWish { keep_bytes: 0, md5: false };
 
 /// What comes of `format`, as if three members had been proved.
 fn stream(format: &'static Scripted) -> Parts {
@@ -98,7 +101,7 @@ fn stream(format: &'static Scripted) -> Parts {
         vec![checked; 3],
         None,
         (0..4).collect(),
-        &Meter::new(Limits::default(), 0),
+        &Meter::new(ArchiveLimits::default(), 0),
     ));
     assert_eq!(streams.len(), 1);
     streams.remove(0)
@@ -107,21 +110,21 @@ fn stream(format: &'static Scripted) -> Parts {
 #[tokio::test]
 async fn members_are_kept_while_there_is_room() {
     let archive = Archive::of(scripted(3, || ()), Spool::of(b""));
-    let proven = archive.check(Wish { keep_bytes: 1 << 20, md5: false }).await.unwrap();
+    let proven = archive.check(CheckWish { keep_bytes: 1 << 20, md5: false }).await.unwrap();
     let kept: Vec<_> =
         proven.members.iter().map(|checked| checked.kept.as_ref().map(Bytes::len)).collect();
     assert_eq!(kept, [Some(0), Some(1 << 20), None]);
     assert_eq!(proven.members[0].md5.unwrap(), <[u8; 16]>::from(Md5::digest(b"")));
     assert_eq!(proven.members[1].md5, None, "whoever asks hashes large ones side by side");
     assert_eq!(archive.stream(&proven).len(), 1);
-    let all = archive.check(Wish { keep_bytes: 3 << 20, md5: false }).await.unwrap();
+    let all = archive.check(CheckWish { keep_bytes: 3 << 20, md5: false }).await.unwrap();
     assert!(archive.stream(&all).is_empty());
 }
 
 #[tokio::test]
 async fn members_are_checked_in_order() {
     let archive = Archive::of(scripted(3, || ()), Spool::of(b""));
-    let checked = archive.check(Wish { keep_bytes: 0, md5: true }).await.unwrap().members;
+    let checked = archive.check(CheckWish { keep_bytes: 0, md5: true }).await.unwrap().members;
     assert_eq!(
         checked.iter().map(|checked| checked.size).collect::<Vec<_>>(),
         [0, 1 << 20, 2 << 20]
@@ -226,7 +229,8 @@ async fn decoders_wait_for_memory_and_those_that_claim_too_much_are_refused() {
         let spooler = spooler.clone();
         async move {
             let format = crate::archive::recognise(&bytes[..bytes.len().min(512)], &name).unwrap();
-            let mut writer = spooler.writer(Some(bytes.len() as u64), Room::Wait).await.unwrap();
+            let mut writer =
+                spooler.writer(Some(bytes.len() as u64), SpoolRoom::Wait).await.unwrap();
             writer.write(bytes.into()).await.unwrap();
             let archive =
                 Archive { spooler, ..Archive::of(format, writer.finish().await.unwrap()) };
@@ -295,7 +299,7 @@ async fn members_are_handed_on_while_they_are_checked() {
     let hand = Arc::new(Hand { room: std::sync::Mutex::new(1 << 20), ..Hand::default() });
     let archive = Archive::of(scripted(5, || {}), Spool::of(b""));
     let mut proven = archive
-        .check_for(Wish { keep_bytes: 64 << 20, md5: false }, Some(hand.clone()))
+        .check_for(CheckWish { keep_bytes: 64 << 20, md5: false }, Some(hand.clone()))
         .await
         .unwrap();
     let told: Vec<_> = proven

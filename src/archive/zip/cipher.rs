@@ -125,7 +125,7 @@ impl Strength {
     }
 }
 
-enum Stream {
+enum ZipCipherStream {
     Aes128(ctr::Ctr128LE<Aes128>),
     Aes192(ctr::Ctr128LE<Aes192>),
     Aes256(ctr::Ctr128LE<Aes256>),
@@ -133,7 +133,7 @@ enum Stream {
 
 /// WinZip's AES.
 pub struct Aes {
-    stream: Stream,
+    stream: ZipCipherStream,
     tag: Hmac<Sha1>,
 }
 
@@ -151,13 +151,13 @@ impl Aes {
         let fits = "the key was derived to this length";
         let stream = match strength {
             Strength::Aes128 => {
-                Stream::Aes128(KeyIvInit::new_from_slices(key, &first).expect(fits))
+                ZipCipherStream::Aes128(KeyIvInit::new_from_slices(key, &first).expect(fits))
             }
             Strength::Aes192 => {
-                Stream::Aes192(KeyIvInit::new_from_slices(key, &first).expect(fits))
+                ZipCipherStream::Aes192(KeyIvInit::new_from_slices(key, &first).expect(fits))
             }
             Strength::Aes256 => {
-                Stream::Aes256(KeyIvInit::new_from_slices(key, &first).expect(fits))
+                ZipCipherStream::Aes256(KeyIvInit::new_from_slices(key, &first).expect(fits))
             }
         };
         Some(Self {
@@ -169,9 +169,9 @@ impl Aes {
     fn decrypt(&mut self, bytes: &mut [u8]) {
         self.tag.update(bytes);
         match &mut self.stream {
-            Stream::Aes128(stream) => stream.apply_keystream(bytes),
-            Stream::Aes192(stream) => stream.apply_keystream(bytes),
-            Stream::Aes256(stream) => stream.apply_keystream(bytes),
+            ZipCipherStream::Aes128(stream) => stream.apply_keystream(bytes),
+            ZipCipherStream::Aes192(stream) => stream.apply_keystream(bytes),
+            ZipCipherStream::Aes256(stream) => stream.apply_keystream(bytes),
         }
     }
 

@@ -6,22 +6,23 @@ use std::sync::OnceLock;
 
 use crc_fast::{CrcAlgorithm, Digest};
 
-use crate::archive::contract::{Member, Options, UnpackError};
+use crate::archive::contract::{Member, UnpackError};
 use crate::archive::dictionary_budget::Window;
 use crate::archive::limits::{MemberMeter, Meter};
+use crate::archive::options::ArchiveOptions;
 use crate::archive::spool_reader::SpoolReader;
 use crate::archive::zip::cipher::Cipher;
-use crate::archive::zip::directory::{Entry, damaged};
+use crate::archive::zip::directory::{ZipEntry, damaged};
 use crate::archive::zip::extent::Extent;
 use crate::archive::zip::input::Input;
-use crate::archive::zip::locks::{Kind, Lock, encrypted, spellings};
-use crate::archive::zip::method::{Decoder, Method};
+use crate::archive::zip::locks::{Lock, ZipLockKind, encrypted, spellings};
+use crate::archive::zip::method::{Method, ZipMethodDecoder};
 use crate::model::failure::{Class, Failure};
 use crate::model::printable;
 
 /// Where a member's packed content is, and how it is packed.
 #[derive(Debug)]
-pub struct Packed {
+pub struct ZipContentPacked {
     lock: Lock,
     crc: u32,
     start: u64,
@@ -31,9 +32,9 @@ pub struct Packed {
     password: OnceLock<usize>,
 }
 
-impl Packed {
+impl ZipContentPacked {
     /// What `entry` tells; its content begins where `extent` says.
-    pub fn new(entry: &Entry, lock: Lock, extent: Extent) -> Result<Self, UnpackError> {
+    pub fn new(entry: &ZipEntry, lock: Lock, extent: Extent) -> Result<Self, UnpackError> {
         let (before, after) = lock.overhead();
         let bytes = entry
             .packed
@@ -54,8 +55,12 @@ impl Packed {
 
     /// The cipher with the password that fits. Where what checks passwords lets several pass, as it
     /// does by chance, the whole content decides.
-    pub fn open(&self, archive: &SpoolReader, options: &Options) -> Result<Cipher, UnpackError> {
-        if self.lock.kind == Kind::Open {
+    pub fn open(
+        &self,
+        archive: &SpoolReader,
+        options: &ArchiveOptions,
+    ) -> Result<Cipher, UnpackError> {
+        if self.lock.kind == ZipLockKind::Open {
             return Ok(Cipher::None);
         }
         let passwords = spellings(&options.passwords);
@@ -86,7 +91,7 @@ impl Packed {
         &self,
         archive: &SpoolReader,
         cipher: Cipher,
-        options: &Options,
+        options: &ArchiveOptions,
     ) -> Result<bool, UnpackError> {
         let meter = Meter::new(options.limits.clone(), archive.size());
         let tried =
@@ -112,17 +117,17 @@ impl Packed {
 }
 
 /// The content of a member as visitors read it.
-pub struct Content<'a> {
+pub struct ZipContent<'a> {
     member: &'a Member,
     body: Body<'a>,
 }
 
-impl<'a> Content<'a> {
+impl<'a> ZipContent<'a> {
     /// The content of `member`, decrypted by `cipher`.
     pub fn new(
         archive: SpoolReader,
         member: &'a Member,
-        packed: &'a Packed,
+        packed: &'a ZipContentPacked,
         cipher: Cipher,
         meter: MemberMeter<'a>,
     ) -> Result<Self, UnpackError> {
@@ -130,7 +135,7 @@ impl<'a> Content<'a> {
     }
 }
 
-impl Read for Content<'_> {
+impl Read for ZipContent<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.body.next(into);
         if self.body.left > 0 {
@@ -145,19 +150,19 @@ impl Read for Content<'_> {
 }
 
 struct Body<'a> {
-    packed: &'a Packed,
+    packed: &'a ZipContentPacked,
     meter: MemberMeter<'a>,
     crc: Digest,
     size: u64,
     /// Packed bytes that were not needed.
     left: u64,
-    state: State,
+    state: ZipContentState,
     /// The memory of the decoder.
     _window: Option<Window>,
 }
 
-enum State {
-    Reading(Decoder),
+enum ZipContentState {
+    Reading(ZipMethodDecoder),
     Proven,
     Failed,
 }
@@ -165,7 +170,7 @@ enum State {
 impl<'a> Body<'a> {
     fn new(
         mut archive: SpoolReader,
-        packed: &'a Packed,
+        packed: &'a ZipContentPacked,
         cipher: Cipher,
         meter: MemberMeter<'a>,
     ) -> Result<Self, UnpackError> {
@@ -173,7 +178,7 @@ impl<'a> Body<'a> {
         archive.jump(packed.start + before);
         let input = Input::new(archive, packed.bytes, cipher);
         let draw = |bytes| meter.archive().window(bytes);
-        let opened = Decoder::new(packed.lock.method, input, packed.unpacked, &draw);
+        let opened = ZipMethodDecoder::new(packed.lock.method, input, packed.unpacked, &draw);
         let (decoder, window) = opened.map_err(|error| packed.doubted(error))?;
         Ok(Self {
             packed,
@@ -181,7 +186,7 @@ impl<'a> Body<'a> {
             crc: Digest::new(CrcAlgorithm::Crc32IsoHdlc),
             size: 0,
             left: 0,
-            state: State::Reading(decoder),
+            state: ZipContentState::Reading(decoder),
             _window: window,
         })
     }
@@ -190,28 +195,32 @@ impl<'a> Body<'a> {
         if into.is_empty() {
             return Ok(0);
         }
-        match std::mem::replace(&mut self.state, State::Failed) {
-            State::Proven => {
-                self.state = State::Proven;
+        match std::mem::replace(&mut self.state, ZipContentState::Failed) {
+            ZipContentState::Proven => {
+                self.state = ZipContentState::Proven;
                 Ok(0)
             }
-            State::Failed => Err(damaged("it failed before")),
-            State::Reading(mut decoder) => {
+            ZipContentState::Failed => Err(damaged("it failed before")),
+            ZipContentState::Reading(mut decoder) => {
                 let read =
                     self.unpack(&mut decoder, into).map_err(|error| self.packed.doubted(error))?;
                 self.state = match read {
                     0 => self
                         .prove(decoder)
-                        .map(|()| State::Proven)
+                        .map(|()| ZipContentState::Proven)
                         .map_err(|error| self.packed.doubted(error))?,
-                    _ => State::Reading(decoder),
+                    _ => ZipContentState::Reading(decoder),
                 };
                 Ok(read)
             }
         }
     }
 
-    fn unpack(&mut self, decoder: &mut Decoder, into: &mut [u8]) -> Result<usize, UnpackError> {
+    fn unpack(
+        &mut self,
+        decoder: &mut ZipMethodDecoder,
+        into: &mut [u8],
+    ) -> Result<usize, UnpackError> {
         let claimed = self.packed.unpacked;
         let read = decoder.read(into)?;
         self.size += read as u64;
@@ -225,7 +234,7 @@ impl<'a> Body<'a> {
         Ok(read)
     }
 
-    fn prove(&mut self, decoder: Decoder) -> Result<(), UnpackError> {
+    fn prove(&mut self, decoder: ZipMethodDecoder) -> Result<(), UnpackError> {
         let (size, claimed) = (self.size, self.packed.unpacked);
         if size != claimed {
             return Err(damaged(format!("it has {size} bytes; the directory tells {claimed}")));
@@ -248,16 +257,18 @@ impl<'a> Body<'a> {
     }
 }
 
-impl Packed {
+impl ZipContentPacked {
     /// Whether readers pass over packed bytes behind the end of the content: deflate tells where it
     /// is over, and old writers packed more.
     fn passes_over(&self) -> bool {
-        self.lock.method == Method::Deflate && self.lock.kind == Kind::Open && self.lock.has_crc
+        self.lock.method == Method::Deflate
+            && self.lock.kind == ZipLockKind::Open
+            && self.lock.has_crc
     }
 
     /// `error` as it is, unless a wrong password that passed by chance would fail in the same way.
     fn doubted(&self, error: UnpackError) -> UnpackError {
-        let may_be_garbage = matches!(self.lock.kind, Kind::Traditional(_))
+        let may_be_garbage = matches!(self.lock.kind, ZipLockKind::Traditional(_))
             && error.class() == Class::ArchiveDamaged;
         if may_be_garbage {
             encrypted("it is encrypted, and no configured password fits; or it is damaged")

@@ -45,7 +45,7 @@ pub struct Directory {
 
 /// One entry of the directory.
 #[derive(Clone, Debug, Default)]
-pub struct Entry {
+pub struct ZipEntry {
     pub made_by: u8,
     pub flags: u16,
     pub method: u16,
@@ -112,7 +112,7 @@ impl Directory {
     pub fn entries(
         &self,
         reader: &mut SpoolReader,
-        mut each: impl FnMut(Entry) -> Result<(), UnpackError>,
+        mut each: impl FnMut(ZipEntry) -> Result<(), UnpackError>,
     ) -> Result<u64, UnpackError> {
         // Read apart from the members: `each` may jump.
         let mut reader = reader.clone();
@@ -143,7 +143,7 @@ impl Directory {
         }
     }
 
-    fn entry(&self, reader: &mut SpoolReader, position: &mut u64) -> Result<Entry, UnpackError> {
+    fn entry(&self, reader: &mut SpoolReader, position: &mut u64) -> Result<ZipEntry, UnpackError> {
         let fixed: [u8; ENTRY_BYTES as usize] = read_exact(reader, "the directory")?;
         if !fixed.starts_with(&ENTRY) {
             return Err(damaged("its directory is torn"));
@@ -159,7 +159,7 @@ impl Directory {
         let mut extra = vec![0; extra_bytes as usize];
         fill(reader, &mut extra, "an extra field")?;
         reader.jump(*position);
-        let mut entry = Entry {
+        let mut entry = ZipEntry {
             made_by: fixed[5],
             flags: u16_at(&fixed, 8),
             method: u16_at(&fixed, 10),

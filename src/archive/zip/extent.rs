@@ -5,7 +5,7 @@ use std::io::BufRead;
 use crate::archive::contract::UnpackError;
 use crate::archive::spool_reader::SpoolReader;
 use crate::archive::zip::directory::{
-    DESCRIPTOR, Directory, Entry, FLAG_DESCRIPTOR, FLAG_ENCRYPTED, HEADER, Wide, damaged, fill,
+    DESCRIPTOR, Directory, FLAG_DESCRIPTOR, FLAG_ENCRYPTED, HEADER, Wide, ZipEntry, damaged, fill,
     read_exact, split, u16_at, u32_at,
 };
 use crate::archive::zip::fields;
@@ -42,7 +42,7 @@ type Note<'a> = dyn FnMut(Odd) + 'a;
 pub fn extent(
     directory: &Directory,
     reader: &mut SpoolReader,
-    entry: &mut Entry,
+    entry: &mut ZipEntry,
     note: &mut Note<'_>,
 ) -> Result<Extent, UnpackError> {
     if entry.disk != 0 {
@@ -114,7 +114,7 @@ fn content_end(directory: &Directory, data: u64, packed: u64) -> Option<u64> {
 fn streamed_end(
     directory: &Directory,
     reader: &mut SpoolReader,
-    entry: &Entry,
+    entry: &ZipEntry,
     data: u64,
     told: &OwnHeader,
     note: &mut Note<'_>,
@@ -145,7 +145,7 @@ fn streamed_end(
 fn plain_end(
     directory: &Directory,
     reader: &mut SpoolReader,
-    entry: &mut Entry,
+    entry: &mut ZipEntry,
     data: u64,
     told: &OwnHeader,
     note: &mut Note<'_>,
@@ -252,7 +252,7 @@ fn same_but_charset(one: &[u8], other: &[u8]) -> bool {
 /// which.
 fn descriptor_end(
     reader: &mut SpoolReader,
-    entry: &Entry,
+    entry: &ZipEntry,
     at: u64,
     limit: u64,
 ) -> Result<Option<u64>, UnpackError> {

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::io::Read;
 
-use crate::archive::contract::{Options, UnpackError};
+use crate::archive::contract::UnpackError;
+use crate::archive::options::ArchiveOptions;
 use crate::archive::spool_reader::SpoolReader;
 use crate::archive::zip::cipher::{
     Aes, Cipher, Strength, TAG_BYTES, TRADITIONAL_HEAD_BYTES, Traditional,
 };
-use crate::archive::zip::directory::{Entry, FLAG_DESCRIPTOR, FLAG_ENCRYPTED, damaged};
+use crate::archive::zip::directory::{FLAG_DESCRIPTOR, FLAG_ENCRYPTED, ZipEntry, damaged};
 use crate::archive::zip::fields;
 use crate::archive::zip::method::Method;
 use crate::archive::zip::names::cp437_bytes;
@@ -26,14 +27,14 @@ pub struct Lock {
     /// How it is packed, beneath the encryption.
     pub method: Method,
     /// How it is encrypted.
-    pub kind: Kind,
+    pub kind: ZipLockKind,
     /// Whether the directory tells its CRC-32.
     pub has_crc: bool,
 }
 
 /// A kind of encryption.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ZipLockKind {
     /// None.
     Open,
     /// PKZIP's, and what the last byte of its head may be.
@@ -42,21 +43,21 @@ pub enum Kind {
     Aes(Strength),
 }
 
-impl fmt::Debug for Kind {
+impl fmt::Debug for ZipLockKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Kind::Open => f.write_str("Open"),
-            Kind::Traditional(_) => f.write_str("Traditional"),
-            Kind::Aes(strength) => strength.fmt(f),
+            ZipLockKind::Open => f.write_str("Open"),
+            ZipLockKind::Traditional(_) => f.write_str("Traditional"),
+            ZipLockKind::Aes(strength) => strength.fmt(f),
         }
     }
 }
 
 impl Lock {
     /// What `entry` says. An error where it cannot be opened whatever its content is.
-    pub fn of(entry: &Entry, options: &Options) -> Result<Self, UnpackError> {
+    pub fn of(entry: &ZipEntry, options: &ArchiveOptions) -> Result<Self, UnpackError> {
         let lock = Self::told(entry)?;
-        if lock.kind != Kind::Open && options.passwords.is_empty() {
+        if lock.kind != ZipLockKind::Open && options.passwords.is_empty() {
             return Err(encrypted(
                 "it is encrypted and no password is configured: set `archive_passwords`",
             ));
@@ -64,7 +65,7 @@ impl Lock {
         Ok(lock)
     }
 
-    fn told(entry: &Entry) -> Result<Self, UnpackError> {
+    fn told(entry: &ZipEntry) -> Result<Self, UnpackError> {
         match (entry.method, entry.flags & FLAG_ENCRYPTED != 0) {
             (AES, _) => {
                 let wrong =
@@ -83,7 +84,7 @@ impl Lock {
                 };
                 Ok(Self {
                     method: Method::of(u16::from_le_bytes([*low, *high]), entry)?,
-                    kind: Kind::Aes(strength),
+                    kind: ZipLockKind::Aes(strength),
                     has_crc,
                 })
             }
@@ -97,22 +98,24 @@ impl Lock {
                 };
                 Ok(Self {
                     method: Method::of(method, entry)?,
-                    kind: Kind::Traditional([crc, time]),
+                    kind: ZipLockKind::Traditional([crc, time]),
                     has_crc: true,
                 })
             }
-            (method, false) => {
-                Ok(Self { method: Method::of(method, entry)?, kind: Kind::Open, has_crc: true })
-            }
+            (method, false) => Ok(Self {
+                method: Method::of(method, entry)?,
+                kind: ZipLockKind::Open,
+                has_crc: true,
+            }),
         }
     }
 
     /// How many bytes stand before the packed ones, and how many after.
     pub fn overhead(&self) -> (u64, u64) {
         match self.kind {
-            Kind::Open => (0, 0),
-            Kind::Traditional(_) => (TRADITIONAL_HEAD_BYTES, 0),
-            Kind::Aes(strength) => ((strength.salt_bytes() + CHECK_BYTES) as u64, TAG_BYTES),
+            ZipLockKind::Open => (0, 0),
+            ZipLockKind::Traditional(_) => (TRADITIONAL_HEAD_BYTES, 0),
+            ZipLockKind::Aes(strength) => ((strength.salt_bytes() + CHECK_BYTES) as u64, TAG_BYTES),
         }
     }
 
@@ -126,13 +129,13 @@ impl Lock {
     ) -> Result<Option<Cipher>, UnpackError> {
         archive.jump(start);
         match self.kind {
-            Kind::Open => Ok(Some(Cipher::None)),
-            Kind::Traditional(checks) => {
+            ZipLockKind::Open => Ok(Some(Cipher::None)),
+            ZipLockKind::Traditional(checks) => {
                 let mut head = [0; TRADITIONAL_HEAD_BYTES as usize];
                 archive.read_exact(&mut head).map_err(UnpackError::from_read)?;
                 Ok(Traditional::open(password, head, &checks).map(Cipher::Traditional))
             }
-            Kind::Aes(strength) => {
+            ZipLockKind::Aes(strength) => {
                 let mut head = vec![0; strength.salt_bytes() + CHECK_BYTES];
                 archive.read_exact(&mut head).map_err(UnpackError::from_read)?;
                 let (salt, check) = head.split_at(strength.salt_bytes());

@@ -4,8 +4,9 @@ use std::io::Write;
 
 use flate2::write::DeflateEncoder;
 
-use crate::archive::contract::{Format, Options, UnpackError};
-use crate::archive::limits::{Limits, Meter};
+use crate::archive::contract::{Format, UnpackError};
+use crate::archive::limits::{ArchiveLimits, Meter};
+use crate::archive::options::ArchiveOptions;
 use crate::archive::spool_reader::Spool;
 use crate::archive::tests::read_by;
 use crate::archive::zip::Zip;
@@ -14,7 +15,7 @@ use crate::model::failure::{Class, Failure};
 
 /// A member to build; what is `None` is told as it is.
 #[derive(Clone, Debug, Default)]
-pub struct Made {
+pub struct ZipMade {
     pub name: Vec<u8>,
     pub content: Vec<u8>,
     pub deflate: bool,
@@ -30,17 +31,17 @@ pub struct Made {
     pub as_packed: Option<Vec<u8>>,
 }
 
-pub fn made(name: &str, content: &[u8]) -> Made {
-    Made {
+pub fn made(name: &str, content: &[u8]) -> ZipMade {
+    ZipMade {
         name: name.into(),
         content: content.to_vec(),
         deflate: true,
         made_by: 3,
-        ..Made::default()
+        ..ZipMade::default()
     }
 }
 
-impl Made {
+impl ZipMade {
     pub fn packed(&self) -> Vec<u8> {
         if let Some(packed) = &self.as_packed {
             return packed.clone();
@@ -76,7 +77,7 @@ pub fn end(members: u16, size: usize, start: usize) -> Vec<u8> {
     b"PK\x05\x06".iter().copied().chain(counts).chain(places).chain([0, 0]).collect()
 }
 
-pub fn build(members: &[Made]) -> Vec<u8> {
+pub fn build(members: &[ZipMade]) -> Vec<u8> {
     let (mut out, mut directory) = (Vec::new(), Vec::new());
     for member in members {
         let packed = member.packed();
@@ -115,23 +116,23 @@ pub fn build(members: &[Made]) -> Vec<u8> {
 
 pub use crate::archive::tests::Read;
 
-pub fn read_within(archive: &[u8], limits: Limits) -> Result<Read, UnpackError> {
-    read_as(archive, &Options { limits, ..Options::default() })
+pub fn read_within(archive: &[u8], limits: ArchiveLimits) -> Result<Read, UnpackError> {
+    read_as(archive, &ArchiveOptions { limits, ..ArchiveOptions::default() })
 }
 
-pub fn read_as(archive: &[u8], options: &Options) -> Result<Read, UnpackError> {
+pub fn read_as(archive: &[u8], options: &ArchiveOptions) -> Result<Read, UnpackError> {
     read_by(&Zip, archive, options)
 }
 
 pub fn read(archive: &[u8]) -> Result<Read, UnpackError> {
-    read_within(archive, Limits::default())
+    read_within(archive, ArchiveLimits::default())
 }
 
 /// What its reader doubts of `archive`, which is read.
 pub fn doubts(archive: &[u8]) -> Vec<String> {
     let spool = Spool::of(archive);
-    let meter = Meter::new(Limits::default(), spool.size());
-    let read = Zip.visit(spool.reader(), &Options::default(), &meter, &mut |_, _| Ok(()));
+    let meter = Meter::new(ArchiveLimits::default(), spool.size());
+    let read = Zip.visit(spool.reader(), &ArchiveOptions::default(), &meter, &mut |_, _| Ok(()));
     assert!(read.is_ok());
     meter.doubts()
 }

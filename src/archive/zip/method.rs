@@ -18,7 +18,7 @@ use crate::archive::contract::UnpackError;
 use crate::archive::deflate64_stream::Deflate64;
 use crate::archive::dictionary_budget::{self, Draw, Window};
 use crate::archive::xz::XzStream;
-use crate::archive::zip::directory::{Entry, damaged};
+use crate::archive::zip::directory::{ZipEntry, damaged};
 use crate::archive::zip::input::Input;
 use crate::archive::zip::legacy::{Decoded, Legacy};
 use crate::model::failure::Class;
@@ -27,7 +27,7 @@ use crate::model::failure::Class;
 /// MiB, and a little more.
 pub const MOST_MEMORY_BYTES: u64 = 193 << 20;
 
-/// The ways to pack that are read. A further one is a variant here and in [`Decoder`].
+/// The ways to pack that are read. A further one is a variant here and in [`ZipMethodDecoder`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// As it is.
@@ -55,7 +55,7 @@ pub const STORED: u16 = 0;
 
 impl Method {
     /// The method with this number, of a member of which the directory says `entry`.
-    pub fn of(number: u16, entry: &Entry) -> Result<Self, UnpackError> {
+    pub fn of(number: u16, entry: &ZipEntry) -> Result<Self, UnpackError> {
         let unsupported = |what: String| {
             Err(UnpackError::new(Class::ArchiveUnsupported, format!("it is packed with {what}")))
         };
@@ -90,7 +90,7 @@ const NAMED: &[(u16, &str)] = &[
 ];
 
 /// Decoders that know which packed byte they stand at.
-pub enum Decoder {
+pub enum ZipMethodDecoder {
     /// For [`Method::Stored`].
     Stored(Input),
     /// For [`Method::Deflate`].
@@ -111,7 +111,7 @@ pub enum Decoder {
     Legacy(Box<Decoded>),
 }
 
-impl Decoder {
+impl ZipMethodDecoder {
     /// The decoder of `input`, which is to unpack to `unpacked` bytes, and the memory for its
     /// window, which it takes only once `draw` has given it.
     pub fn new(
@@ -121,12 +121,14 @@ impl Decoder {
         draw: &Draw<'_>,
     ) -> Result<(Self, Option<Window>), UnpackError> {
         Ok(match method {
-            Method::Stored => (Decoder::Stored(input), None),
-            Method::Deflate => (Decoder::Deflate(Box::new(DeflateDecoder::new(input))), None),
-            Method::Deflate64 => (Decoder::Deflate64(Deflate64::new(input)), None),
+            Method::Stored => (ZipMethodDecoder::Stored(input), None),
+            Method::Deflate => {
+                (ZipMethodDecoder::Deflate(Box::new(DeflateDecoder::new(input))), None)
+            }
+            Method::Deflate64 => (ZipMethodDecoder::Deflate64(Deflate64::new(input)), None),
             Method::Bzip2 => {
                 let window = draw(dictionary_budget::BZIP2_BYTES)?;
-                (Decoder::Bzip2(Box::new(BzDecoder::new(input))), window)
+                (ZipMethodDecoder::Bzip2(Box::new(BzDecoder::new(input))), window)
             }
             Method::Lzma => lzma(input, unpacked, draw)?,
             Method::Zstd => zstd(input, draw)?,
@@ -134,7 +136,7 @@ impl Decoder {
             Method::Ppmd => ppmd(input, draw)?,
             Method::Legacy(legacy) => {
                 let (decoded, window) = Decoded::new(input, legacy, unpacked, draw)?;
-                (Decoder::Legacy(Box::new(decoded)), window)
+                (ZipMethodDecoder::Legacy(Box::new(decoded)), window)
             }
         })
     }
@@ -142,15 +144,15 @@ impl Decoder {
     /// Unpacks some more; 0 at its end.
     pub fn read(&mut self, into: &mut [u8]) -> Result<usize, UnpackError> {
         let read = match self {
-            Decoder::Stored(input) => input.read(into),
-            Decoder::Deflate(decoder) => decoder.read(into),
-            Decoder::Deflate64(decoder) => decoder.read(into),
-            Decoder::Bzip2(decoder) => decoder.read(into),
-            Decoder::Lzma(decoder) => decoder.read(into),
-            Decoder::Zstd(decoder) => decoder.read(into),
-            Decoder::Xz(decoder) => decoder.read(into),
-            Decoder::Ppmd(decoder) => decoder.read(into),
-            Decoder::Legacy(decoder) => decoder.read(into),
+            ZipMethodDecoder::Stored(input) => input.read(into),
+            ZipMethodDecoder::Deflate(decoder) => decoder.read(into),
+            ZipMethodDecoder::Deflate64(decoder) => decoder.read(into),
+            ZipMethodDecoder::Bzip2(decoder) => decoder.read(into),
+            ZipMethodDecoder::Lzma(decoder) => decoder.read(into),
+            ZipMethodDecoder::Zstd(decoder) => decoder.read(into),
+            ZipMethodDecoder::Xz(decoder) => decoder.read(into),
+            ZipMethodDecoder::Ppmd(decoder) => decoder.read(into),
+            ZipMethodDecoder::Legacy(decoder) => decoder.read(into),
         };
         read.map_err(failed)
     }
@@ -159,23 +161,23 @@ impl Decoder {
     /// it has failed.
     pub fn finish(self) -> Option<(Input, u64)> {
         Some(match self {
-            Decoder::Stored(input) => (input, 0),
-            Decoder::Deflate(decoder) => (decoder.into_inner(), 0),
-            Decoder::Deflate64(decoder) => (decoder.into_inner(), 0),
-            Decoder::Bzip2(decoder) => (decoder.into_inner(), 0),
-            Decoder::Lzma(decoder) => {
+            ZipMethodDecoder::Stored(input) => (input, 0),
+            ZipMethodDecoder::Deflate(decoder) => (decoder.into_inner(), 0),
+            ZipMethodDecoder::Deflate64(decoder) => (decoder.into_inner(), 0),
+            ZipMethodDecoder::Bzip2(decoder) => (decoder.into_inner(), 0),
+            ZipMethodDecoder::Lzma(decoder) => {
                 let (input, unused) = decoder.into_parts();
                 (input, unused.len() as u64)
             }
-            Decoder::Zstd(decoder) => (decoder.into_inner(), 0),
-            Decoder::Xz(decoder) => (decoder.into_inner()?, 0),
-            Decoder::Ppmd(decoder) => (decoder.into_inner(), 0),
-            Decoder::Legacy(decoder) => (decoder.input, 0),
+            ZipMethodDecoder::Zstd(decoder) => (decoder.into_inner(), 0),
+            ZipMethodDecoder::Xz(decoder) => (decoder.into_inner()?, 0),
+            ZipMethodDecoder::Ppmd(decoder) => (decoder.into_inner(), 0),
+            ZipMethodDecoder::Legacy(decoder) => (decoder.input, 0),
         })
     }
 }
 
-type Opened = Result<(Decoder, Option<Window>), UnpackError>;
+type ZipMethodOpened = Result<(ZipMethodDecoder, Option<Window>), UnpackError>;
 
 /// What frames may use that come behind one whose window cannot be told.
 const USUAL_ZSTD_WINDOW: u64 = 8 << 20;
@@ -183,7 +185,7 @@ const SMALL_ZSTD_WINDOW: u64 = 256 << 10;
 /// What tells the window: the header of an xz stream and of its first block.
 const HEAD_BYTES: usize = 12 + 1024;
 
-fn zstd(mut input: Input, draw: &Draw<'_>) -> Opened {
+fn zstd(mut input: Input, draw: &Draw<'_>) -> ZipMethodOpened {
     let window = dictionary_budget::of_zstd(input.peek(HEAD_BYTES)?).unwrap_or(USUAL_ZSTD_WINDOW);
     // Further frames may use as much as the first.
     let log = window.max(SMALL_ZSTD_WINDOW).checked_next_power_of_two().map_or(63, u64::ilog2);
@@ -193,10 +195,10 @@ fn zstd(mut input: Input, draw: &Draw<'_>) -> Opened {
     let drawn = draw(window)?;
     let mut decoder = zstd::Decoder::with_buffer(input).map_err(failed)?;
     decoder.window_log_max(log).map_err(failed)?;
-    Ok((Decoder::Zstd(Box::new(decoder)), drawn))
+    Ok((ZipMethodDecoder::Zstd(Box::new(decoder)), drawn))
 }
 
-fn xz(mut input: Input, draw: &Draw<'_>) -> Opened {
+fn xz(mut input: Input, draw: &Draw<'_>) -> ZipMethodOpened {
     let window = dictionary_budget::of_xz(input.peek(HEAD_BYTES)?).unwrap_or(0);
     if window > MOST_MEMORY_BYTES {
         return Err(too_much(format!("a dictionary of {window} bytes")));
@@ -204,14 +206,17 @@ fn xz(mut input: Input, draw: &Draw<'_>) -> Opened {
     let drawn = draw(window)?;
     // Later blocks may use what the first one does.
     Ok((
-        Decoder::Xz(Box::new(XzStream::new(input, dictionary_budget::xz_limit_kib(window)))),
+        ZipMethodDecoder::Xz(Box::new(XzStream::new(
+            input,
+            dictionary_budget::xz_limit_kib(window),
+        ))),
         drawn,
     ))
 }
 
 /// Two bytes of version, the length of the properties, five bytes of properties; then the stream,
 /// whose end marker may be missing.
-fn lzma(mut input: Input, unpacked: u64, draw: &Draw<'_>) -> Opened {
+fn lzma(mut input: Input, unpacked: u64, draw: &Draw<'_>) -> ZipMethodOpened {
     let mut head = [0; 9];
     input.read_exact(&mut head).map_err(failed)?;
     let [_, _, 5, 0, properties, dictionary @ ..] = head else {
@@ -228,11 +233,11 @@ fn lzma(mut input: Input, unpacked: u64, draw: &Draw<'_>) -> Opened {
         LzmaReader::new_with_props(input, unpacked, properties, dictionary as u32, None)
             .map_err(failed)?;
     decoder.set_relaxed_end_condition(false);
-    Ok((Decoder::Lzma(Box::new(decoder)), window))
+    Ok((ZipMethodDecoder::Lzma(Box::new(decoder)), window))
 }
 
 /// Two bytes: order - 1 in four bits, memory in MiB - 1 in eight, method of restoration in four.
-fn ppmd(mut input: Input, draw: &Draw<'_>) -> Opened {
+fn ppmd(mut input: Input, draw: &Draw<'_>) -> ZipMethodOpened {
     let mut head = [0; 2];
     input.read_exact(&mut head).map_err(failed)?;
     let head = u32::from(u16::from_le_bytes(head));
@@ -252,7 +257,7 @@ fn ppmd(mut input: Input, draw: &Draw<'_>) -> Opened {
     let window = draw(memory.into())?;
     let decoder = Ppmd8Decoder::new(input, order, memory, restoration)
         .map_err(|error| damaged(format!("its PPMd header is wrong: {error}")))?;
-    Ok((Decoder::Ppmd(Box::new(decoder)), window))
+    Ok((ZipMethodDecoder::Ppmd(Box::new(decoder)), window))
 }
 
 fn too_much(what: String) -> UnpackError {

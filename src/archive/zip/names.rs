@@ -4,7 +4,7 @@ use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, IBM866, SHIFT_JIS, UTF_8};
 
 use crate::archive::contract::Charset;
-use crate::archive::zip::directory::Entry;
+use crate::archive::zip::directory::ZipEntry;
 use crate::archive::zip::fields::{MADE_BY_DOS, MADE_BY_NTFS, MADE_BY_VFAT, UNICODE_PATH, field};
 
 /// How names that do not tell their character set are decoded: the same for all names of an
@@ -19,7 +19,7 @@ pub enum Decoding {
 
 impl Decoding {
     /// What `charset` says, or what the names in `entries` look like.
-    pub fn of(charset: Charset, entries: &[Entry]) -> Self {
+    pub fn of(charset: Charset, entries: &[ZipEntry]) -> Self {
         match charset {
             Charset::Cp437 => Decoding::Cp437,
             Charset::Named(encoding) => Decoding::Named(encoding),
@@ -39,7 +39,7 @@ impl Decoding {
     }
 
     /// The name of a member.
-    pub fn name(self, entry: &Entry) -> String {
+    pub fn name(self, entry: &ZipEntry) -> String {
         let of_both = || unicode_path(entry.header_name.as_ref()?, &entry.extra);
         let name = of_both()
             .or_else(|| told(&entry.raw_name, &entry.extra))
@@ -198,8 +198,8 @@ mod tests {
     use crate::archive::zip::fields::MADE_BY_UNIX;
     use encoding_rs::{BIG5, EUC_KR, GBK, KOI8_U, WINDOWS_1250, WINDOWS_1251, WINDOWS_1252};
 
-    fn entry(raw: &[u8], extra: &[u8], made_by: u8) -> Entry {
-        let mut entry = Entry::default();
+    fn entry(raw: &[u8], extra: &[u8], made_by: u8) -> ZipEntry {
+        let mut entry = ZipEntry::default();
         (entry.made_by, entry.raw_name, entry.extra) = (made_by, raw.to_vec(), extra.to_vec());
         entry
     }
@@ -234,7 +234,7 @@ mod tests {
     /// The names, packed by a system that writes `encoding`, come back.
     #[track_caller]
     fn comes_back(encoding: &'static Encoding, names: &[&str]) {
-        let entries: Vec<Entry> =
+        let entries: Vec<ZipEntry> =
             names.iter().map(|name| entry(&encoding.encode(name).0, &[], MADE_BY_DOS)).collect();
         let decoding = Decoding::of(Charset::Detect, &entries);
         let found: Vec<String> = entries.iter().map(|entry| decoding.name(entry)).collect();
@@ -263,7 +263,7 @@ mod tests {
     #[track_caller]
     fn comes_back_from_dos(names: &[&str]) {
         let byte = |c: char| (0..=255).find(|byte| cp437(*byte) == c).unwrap();
-        let entries: Vec<Entry> = names
+        let entries: Vec<ZipEntry> = names
             .iter()
             .map(|name| entry(&name.chars().map(byte).collect::<Vec<u8>>(), &[], MADE_BY_DOS))
             .collect();

@@ -3,9 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Opened, Zip, listed, member};
-use crate::archive::contract::{Indexed, Options, Partial, Place, UnpackError};
+use super::{Zip, ZipOpened, listed, member};
+use crate::archive::contract::{Indexed, Partial, Place, UnpackError};
 use crate::archive::limits::Meter;
+use crate::archive::options::ArchiveOptions;
 use crate::archive::spool_reader::SpoolReader;
 use crate::archive::zip::end;
 
@@ -36,7 +37,7 @@ impl Partial for Zip {
     fn places(
         &self,
         mut archive: SpoolReader,
-        options: &Options,
+        options: &ArchiveOptions,
         meter: &Meter,
     ) -> Result<Vec<Place>, UnpackError> {
         let (directory, entries, decoding) = listed(&mut archive, options, meter)?;
@@ -44,7 +45,7 @@ impl Partial for Zip {
         let mut starts: Vec<u64> = entries.iter().map(|entry| entry.header).collect();
         starts.sort_unstable();
         let place = |(index, entry): (usize, &_)| {
-            let entry: &super::Entry = entry;
+            let entry: &super::ZipEntry = entry;
             let next = starts
                 .get(starts.partition_point(|start| *start <= entry.header))
                 .copied()
@@ -62,10 +63,10 @@ impl Partial for Zip {
     fn open(
         &self,
         archive: SpoolReader,
-        options: &Options,
+        options: &ArchiveOptions,
         meter: &Meter,
         wanted: &[bool],
     ) -> Result<Arc<dyn Indexed>, UnpackError> {
-        Ok(Arc::new(Opened::new(archive, options, meter, Some(wanted))?))
+        Ok(Arc::new(ZipOpened::new(archive, options, meter, Some(wanted))?))
     }
 }

@@ -5,15 +5,16 @@ use std::io::Write;
 use md5::{Digest, Md5};
 use proptest::prelude::*;
 
-use crate::archive::contract::{Format, MemberKind, MemberTime, Nature, Options, UnpackError};
-use crate::archive::limits::{Limits, Meter};
-use crate::archive::spool::{Room, SpoolLimits, Spooler};
+use crate::archive::contract::{Format, MemberKind, MemberTime, Nature, UnpackError};
+use crate::archive::limits::{ArchiveLimits, Meter};
+use crate::archive::options::ArchiveOptions;
+use crate::archive::spool::{SpoolLimits, SpoolRoom, Spooler};
 use crate::archive::spool_reader::Spool;
 use crate::archive::tests::Read;
-use crate::archive::unpack::{Archive, Part, Wish};
+use crate::archive::unpack::{Archive, CheckWish, Part};
 use crate::archive::zip::Zip;
 use crate::archive::zip::making::{
-    Made, build, check, doubts, end, find, made, read, read_within, refused,
+    ZipMade, build, check, doubts, end, find, made, read, read_within, refused,
 };
 use crate::model::chain;
 use crate::model::failure::{Class, Failure};
@@ -25,14 +26,14 @@ mod natures;
 #[test]
 fn members_come_in_order_with_all_their_bytes() {
     let big: Vec<u8> = (0..300_000u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
-    let stored = Made { deflate: false, ..made("b.bin", &big) };
-    let streamed = Made { descriptor: true, ..made("c.bin", &big) };
-    let both = Made { deflate: false, ..streamed.clone() };
+    let stored = ZipMade { deflate: false, ..made("b.bin", &big) };
+    let streamed = ZipMade { descriptor: true, ..made("c.bin", &big) };
+    let both = ZipMade { deflate: false, ..streamed.clone() };
     let archive = build(&[
         made("a.txt", b"one"),
         stored,
         streamed,
-        Made { name: b"d".to_vec(), ..both },
+        ZipMade { name: b"d".to_vec(), ..both },
         made("empty", b""),
     ]);
     check(
@@ -56,9 +57,9 @@ fn duplicates_and_names_that_differ_in_case_are_all_there() {
 fn odd_names_are_kept_as_they_are() {
     let names =
         ["../../a", "/etc/passwd", "C:/x", "C:x", "a\0b", "", "..", "a//b", "ends.", "caf\u{e9}"];
-    let members: Vec<Made> = names.iter().map(|name| made(name, b"x")).collect();
+    let members: Vec<ZipMade> = names.iter().map(|name| made(name, b"x")).collect();
     check(&build(&members), &names.map(|name| (name, &b"x"[..])));
-    let raw = Made { name: b"\x8e\\\x81".to_vec(), made_by: 0, ..made("", b"x") };
+    let raw = ZipMade { name: b"\x8e\\\x81".to_vec(), made_by: 0, ..made("", b"x") };
     let read = read(&build(&[raw])).unwrap();
     assert_eq!(
         (read[0].0.raw_name.as_slice(), read[0].0.name.as_str()),
@@ -68,7 +69,7 @@ fn odd_names_are_kept_as_they_are() {
 
 #[test]
 fn kinds_and_times_are_told() {
-    let link = Made { attributes: 0o120_777 << 16, ..made("link", b"target") };
+    let link = ZipMade { attributes: 0o120_777 << 16, ..made("link", b"target") };
     let archive = build(&[made("dir/", b""), made("dir/file", b"x"), link]);
     let read = read(&archive).unwrap();
     let kinds: Vec<_> = read.iter().map(|(member, _)| member.kind).collect();
@@ -111,7 +112,7 @@ fn a_member_beyond_32_bits_is_read() {
     let size: u64 = (4 << 30) + 1;
     let crc = 0x41D912FF; // Of so many zeros, as zlib has it.
     let wide = [&[1, 0, 16, 0][..], &size.to_le_bytes(), &size.to_le_bytes()].concat();
-    let member = Made {
+    let member = ZipMade {
         extra: wide,
         size: Some(u32::MAX),
         crc: Some(crc),
@@ -139,8 +140,8 @@ fn a_member_beyond_32_bits_is_read() {
     let mut read = 0;
     let result = Zip.visit(
         spool.reader(),
-        &Options::default(),
-        &Meter::new(Limits::default(), spool.size()),
+        &ArchiveOptions::default(),
+        &Meter::new(ArchiveLimits::default(), spool.size()),
         &mut |member, content| {
             assert_eq!(member.size, Some(size));
             let mut buffer = vec![0; 1 << 20];
@@ -159,26 +160,29 @@ fn a_member_beyond_32_bits_is_read() {
 #[test]
 fn more_members_than_allowed_are_refused_by_the_claim() {
     let archive = build(&vec![made("a", b""); 20]);
-    let error = read_within(&archive, Limits { members: 19, ..Limits::default() }).unwrap_err();
+    let error = read_within(&archive, ArchiveLimits { members: 19, ..ArchiveLimits::default() })
+        .unwrap_err();
     assert_eq!(error.class(), Class::LimitArchive);
-    assert!(read_within(&archive, Limits { members: 20, ..Limits::default() }).is_ok());
+    assert!(
+        read_within(&archive, ArchiveLimits { members: 20, ..ArchiveLimits::default() }).is_ok()
+    );
 }
 
 #[test]
 fn the_last_of_many_members_is_proven_too() {
-    let mut members: Vec<Made> = (0..5_000).map(|i| made(&format!("{i}"), b"content")).collect();
+    let mut members: Vec<ZipMade> = (0..5_000).map(|i| made(&format!("{i}"), b"content")).collect();
     members[4_999].crc = Some(1);
     refused(&build(&members), Class::ArchiveDamaged, "unpacking member `4999`: its checksum is");
 }
 
 #[test]
 fn what_is_left_unread_is_proven_too() {
-    let spool = Spool::of(&build(&[Made { crc: Some(1), ..made("a", b"content") }]));
+    let spool = Spool::of(&build(&[ZipMade { crc: Some(1), ..made("a", b"content") }]));
     let error = Zip
         .visit(
             spool.reader(),
-            &Options::default(),
-            &Meter::new(Limits::default(), spool.size()),
+            &ArchiveOptions::default(),
+            &Meter::new(ArchiveLimits::default(), spool.size()),
             &mut |_, _| Ok(()),
         )
         .unwrap_err();
@@ -191,8 +195,8 @@ fn the_visitors_error_comes_back_as_it_is() {
     let mut visits = 0;
     let error = Zip.visit(
         spool.reader(),
-        &Options::default(),
-        &Meter::new(Limits::default(), spool.size()),
+        &ArchiveOptions::default(),
+        &Meter::new(ArchiveLimits::default(), spool.size()),
         &mut |_, _| {
             visits += 1;
             Err(UnpackError::new(Class::Interrupted, "stop"))
@@ -207,12 +211,12 @@ fn lying_sizes_are_refused() {
         [(3, "more than the 3 bytes"), (99, "it has 7 bytes; the directory tells 99")]
     {
         refused(
-            &build(&[Made { size: Some(size), ..made("a", b"content") }]),
+            &build(&[ZipMade { size: Some(size), ..made("a", b"content") }]),
             Class::ArchiveDamaged,
             text,
         );
         refused(
-            &build(&[Made { size: Some(size), deflate: false, ..made("a", b"content") }]),
+            &build(&[ZipMade { size: Some(size), deflate: false, ..made("a", b"content") }]),
             Class::ArchiveDamaged,
             "sizes packed and unpacked differ",
         );
@@ -233,7 +237,7 @@ fn headers_that_disagree_are_refused() {
     let mut method = archive.clone();
     method[8] = 0;
     refused(&method, Class::ArchiveDamaged, "differ in how it is packed");
-    let streamed = build(&[Made { descriptor: true, ..made("name", b"content") }]);
+    let streamed = build(&[ZipMade { descriptor: true, ..made("name", b"content") }]);
     let mut lying = streamed.clone();
     lying[find(&streamed, b"PK\x07\x08") + 4] ^= 1;
     refused(&lying, Class::ArchiveDamaged, "differ in its size or checksum");
@@ -242,33 +246,33 @@ fn headers_that_disagree_are_refused() {
 #[test]
 fn encrypted_members_are_told_so() {
     refused(
-        &build(&[made("plain", b""), Made { flags: 1, ..made("secret", b"content") }]),
+        &build(&[made("plain", b""), ZipMade { flags: 1, ..made("secret", b"content") }]),
         Class::ArchiveEncrypted,
         "member `secret`",
     );
     let aes = [1, 0x99, 7, 0, 1, 0, b'A', b'E', 3, 8, 0].to_vec();
     refused(
-        &build(&[Made { method: Some(99), flags: 1, extra: aes, ..made("secret", b"content") }]),
+        &build(&[ZipMade { method: Some(99), flags: 1, extra: aes, ..made("secret", b"content") }]),
         Class::ArchiveEncrypted,
         "archive_passwords",
     );
     refused(
-        &build(&[Made { method: Some(99), flags: 1, ..made("secret", b"content") }]),
+        &build(&[ZipMade { method: Some(99), flags: 1, ..made("secret", b"content") }]),
         Class::ArchiveDamaged,
         "its field about that is wrong",
     );
     refused(
-        &build(&[Made { flags: 1 | 1 << 6, ..made("secret", b"content") }]),
+        &build(&[ZipMade { flags: 1 | 1 << 6, ..made("secret", b"content") }]),
         Class::ArchiveUnsupported,
         "strong encryption",
     );
     refused(
-        &build(&[Made { flags: 1 << 13, ..made("secret", b"content") }]),
+        &build(&[ZipMade { flags: 1 << 13, ..made("secret", b"content") }]),
         Class::ArchiveUnsupported,
         "its directory is encrypted",
     );
     refused(
-        &build(&[Made { flags: 1 << 5, ..made("a", b"content") }]),
+        &build(&[ZipMade { flags: 1 << 5, ..made("a", b"content") }]),
         Class::ArchiveUnsupported,
         "a patch",
     );
@@ -278,7 +282,7 @@ fn encrypted_members_are_told_so() {
 fn methods_that_are_not_read_are_named() {
     for (method, text) in [(10, "DCL"), (97, "WavPack"), (777, "unknown method 777")] {
         refused(
-            &build(&[Made { method: Some(method), ..made("a", b"x") }]),
+            &build(&[ZipMade { method: Some(method), ..made("a", b"x") }]),
             Class::ArchiveUnsupported,
             text,
         );
@@ -318,7 +322,7 @@ fn bytes_after_the_end_are_fine_unless_they_are_more_of_a_zip() {
     refused(&[&archive[..], &archive[..]].concat(), Class::ArchiveDamaged, "more of a zip follows");
     // An archive that lost its end holds a whole one, stored: that is not what was sent.
     let outer =
-        build(&[made("before", b"y"), Made { deflate: false, ..made("inner.zip", &archive) }]);
+        build(&[made("before", b"y"), ZipMade { deflate: false, ..made("inner.zip", &archive) }]);
     let cut = find(&outer, b"inner.zip") + 9 + archive.len();
     refused(&outer[..cut], Class::ArchiveDamaged, "not where its end says");
 }
@@ -326,11 +330,12 @@ fn bytes_after_the_end_are_fine_unless_they_are_more_of_a_zip() {
 #[test]
 fn bombs_are_stopped_while_they_unpack() {
     let zeros = made("zeros", &vec![0; 40 << 20]);
-    let free = Limits { ratio: u64::MAX, ..Limits::default() };
+    let free = ArchiveLimits { ratio: u64::MAX, ..ArchiveLimits::default() };
     assert!(read_within(&build(std::slice::from_ref(&zeros)), free.clone()).is_ok());
-    for limits in
-        [Limits { total_bytes: 1 << 20, ..free.clone() }, Limits { member_bytes: 1 << 20, ..free }]
-    {
+    for limits in [
+        ArchiveLimits { total_bytes: 1 << 20, ..free.clone() },
+        ArchiveLimits { member_bytes: 1 << 20, ..free },
+    ] {
         assert_eq!(
             read_within(&build(std::slice::from_ref(&zeros)), limits).unwrap_err().class(),
             Class::LimitArchive
@@ -342,7 +347,7 @@ fn bombs_are_stopped_while_they_unpack() {
 fn a_zip_cut_anywhere_is_never_whole() {
     let archive = build(&[
         made("a", b"content"),
-        Made { descriptor: true, ..made("dir/b", &[b'x'; 500]) },
+        ZipMade { descriptor: true, ..made("dir/b", &[b'x'; 500]) },
         made("c/", b""),
     ]);
     for length in 0..archive.len() {

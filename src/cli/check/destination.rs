@@ -3,13 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::lines::{Line, Lines};
+use super::lines::{CheckLine, CheckLines};
 use super::rights::{Probe, in_time};
 use crate::cli::open;
 use crate::config::{Account, Destination};
 use crate::model::BlobName;
 use crate::model::failure::Class;
-use crate::store::azure::{Identity, Principal, PrincipalProof, TrustedRoots, Whose, whose};
+use crate::store::azure::AzureIdentity;
+use crate::store::azure::{Principal, PrincipalProof, TrustedRoots, Whose, whose};
 use crate::store::contract::{Leased, Store, StoreError, StoreKind};
 use crate::store::holder::Holder;
 
@@ -22,27 +23,30 @@ fn words(account: &Account) -> &'static str {
     match account {
         Account::ConnectionString(_) => "a connection string",
         Account::Sas { .. } => "a shared access signature",
-        Account::Identity { identity: Identity::Managed { id: None }, .. } => {
+        Account::Identity { identity: AzureIdentity::Managed { id: None }, .. } => {
             "the system-assigned managed identity"
         }
-        Account::Identity { identity: Identity::Managed { .. }, .. } => {
+        Account::Identity { identity: AzureIdentity::Managed { .. }, .. } => {
             "a user-assigned managed identity"
         }
-        Account::Identity { identity: Identity::Workload { .. }, .. } => "a workload identity",
+        Account::Identity { identity: AzureIdentity::Workload { .. }, .. } => "a workload identity",
         Account::Identity {
-            identity: Identity::ServicePrincipal(Principal { proof: PrincipalProof::Secret(_), .. }),
+            identity:
+                AzureIdentity::ServicePrincipal(Principal { proof: PrincipalProof::Secret(_), .. }),
             ..
         } => "a service principal with a secret",
-        Account::Identity { identity: Identity::ServicePrincipal(_), .. } => {
+        Account::Identity { identity: AzureIdentity::ServicePrincipal(_), .. } => {
             "a service principal with a certificate"
         }
-        Account::Identity { identity: Identity::Cli, .. } => "whoever is logged in with `az login`",
+        Account::Identity { identity: AzureIdentity::Cli, .. } => {
+            "whoever is logged in with `az login`"
+        }
     }
 }
 
 /// As [`check`], of a place that holds users' blobs alone: they are written once and read, never
 /// overwritten, appended to or leased.
-pub async fn check_blobs(lines: &mut Lines, destination: &Destination, store: &dyn Store) {
+pub async fn check_blobs(lines: &mut CheckLines, destination: &Destination, store: &dyn Store) {
     let Some((us, may_create)) = identity(lines, "destination", destination).await else { return };
     let steps = Steps { store, us, may_create, by_queue: false };
     if steps.look(lines).await.is_some() {
@@ -53,7 +57,7 @@ pub async fn check_blobs(lines: &mut Lines, destination: &Destination, store: &d
 }
 
 pub async fn check(
-    lines: &mut Lines,
+    lines: &mut CheckLines,
     destination: &Destination,
     store: &dyn Store,
     by_queue: bool,
@@ -70,7 +74,7 @@ pub async fn check(
 /// Who we are there, if anybody, and whether a missing container may be made; `None` where nothing
 /// more need be asked.
 async fn identity(
-    lines: &mut Lines,
+    lines: &mut CheckLines,
     section: &str,
     destination: &Destination,
 ) -> Option<(Option<Whose>, bool)> {
@@ -86,9 +90,9 @@ async fn identity(
                 }
             }
             _ => lines.tell(match open::lacking(section, destination) {
-                Some(problem) => Line::wrong("identity", Class::StoreAuth, problem)
+                Some(problem) => CheckLine::wrong("identity", Class::StoreAuth, problem)
                     .hint("make one with the permissions rwdlac"),
-                None => Line::ok("identity", words(account)),
+                None => CheckLine::ok("identity", words(account)),
             }),
         }
     }
@@ -96,9 +100,9 @@ async fn identity(
 }
 
 async fn who(
-    lines: &mut Lines,
+    lines: &mut CheckLines,
     account: &Account,
-    identity: &Identity,
+    identity: &AzureIdentity,
     trust: &TrustedRoots,
 ) -> Option<Whose> {
     let start = Instant::now();
@@ -113,11 +117,11 @@ async fn who(
                     expires.minute()
                 ));
             }
-            lines.tell(Line::ok("identity", text).took(start.elapsed()));
+            lines.tell(CheckLine::ok("identity", text).took(start.elapsed()));
             if let Some(audience) =
                 whose.audience.as_ref().filter(|audience| !audience.contains("storage.azure.com"))
             {
-                lines.tell(Line::note(
+                lines.tell(CheckLine::note(
                     "identity",
                     format!("the token is for `{audience}`, not for storage"),
                 ));
@@ -125,7 +129,7 @@ async fn who(
             Some(whose)
         }
         Err(error) => {
-            lines.tell(Line::failed("identity", &error).took(start.elapsed()));
+            lines.tell(CheckLine::failed("identity", &error).took(start.elapsed()));
             None
         }
     }
@@ -144,13 +148,13 @@ struct Steps<'a> {
 
 impl Steps<'_> {
     /// Asks for a blob that is not there: that needs the way, the credential and the right to read.
-    async fn look(&self, lines: &mut Lines) -> Option<()> {
+    async fn look(&self, lines: &mut CheckLines) -> Option<()> {
         let name = BlobName::new("_blobferry/_check/nothing").expect("the name is our own");
         let start = Instant::now();
         match in_time(self.store.head(&name)).await {
             Ok(_) => {
                 lines.tell(
-                    Line::ok("destination", format!("{} answers", self.store.address()))
+                    CheckLine::ok("destination", format!("{} answers", self.store.address()))
                         .took(start.elapsed()),
                 );
                 Some(())
@@ -163,7 +167,7 @@ impl Steps<'_> {
                             "{} was not there; it is created, as the first run would do",
                             self.store.address()
                         );
-                        lines.tell(Line::note("destination", text).took(start.elapsed()));
+                        lines.tell(CheckLine::note("destination", text).took(start.elapsed()));
                         Some(())
                     }
                     Err(error) => {
@@ -187,7 +191,7 @@ impl Steps<'_> {
 
     /// What the container forbids, before anything is tried: what it says explains what fails after
     /// it.
-    async fn terms(&self, lines: &mut Lines, hint: &'static str) {
+    async fn terms(&self, lines: &mut CheckLines, hint: &'static str) {
         let start = Instant::now();
         let terms = match in_time(self.store.terms()).await {
             Ok(terms) => terms,
@@ -197,7 +201,7 @@ impl Steps<'_> {
                     crate::model::chain(&error)
                 );
                 return lines.tell(
-                    Line::note("policy", text)
+                    CheckLine::note("policy", text)
                         .took(start.elapsed())
                         .hint("what follows tries all that runs do"),
                 );
@@ -210,9 +214,9 @@ impl Steps<'_> {
             (true, true) => Some("an immutability policy and a legal hold"),
         };
         lines.tell(match what {
-            None => Line::ok("policy", "none that keeps blobs from being overwritten")
+            None => CheckLine::ok("policy", "none that keeps blobs from being overwritten")
                 .took(start.elapsed()),
-            Some(what) => Line::note(
+            Some(what) => CheckLine::note(
                 "policy",
                 format!(
                     "the container has {what}: blobs are \
@@ -226,21 +230,21 @@ impl Steps<'_> {
             let text =
                 "the account has a hierarchical namespace: a name is either a file or a directory";
             lines.tell(
-                Line::note("account", text)
+                CheckLine::note("account", text)
                     .hint("a file whose name is a directory there is stored under a name apart"),
             );
         }
     }
 
     /// Creates and reads a blob, which is all that is done with those of users.
-    async fn blobs(&self, lines: &mut Lines) {
+    async fn blobs(&self, lines: &mut CheckLines) {
         let mut probe = Probe::new(self.store);
         for (step, needed_by, done) in [
             ("create", "every blob", probe.create().await),
             ("read", "every run", probe.read().await),
         ] {
             match done {
-                (Ok(text), took) => lines.tell(Line::ok(step, text).took(took)),
+                (Ok(text), took) => lines.tell(CheckLine::ok(step, text).took(took)),
                 (Err(error), took) => self.refused(lines, step, &error, took, needed_by),
             }
         }
@@ -251,7 +255,7 @@ impl Steps<'_> {
 
     /// Does all that a run does, on probes that are the same each time: one that cannot be removed
     /// stays one.
-    async fn rights(&self, lines: &mut Lines) {
+    async fn rights(&self, lines: &mut CheckLines) {
         let mut probe = Probe::new(self.store);
         for (step, needed_by, done) in [
             ("create", "every blob", probe.create().await),
@@ -261,28 +265,29 @@ impl Steps<'_> {
             ("list", "`audit`, `ledger rebuild`, the list of runs", probe.list().await),
         ] {
             match done {
-                (Ok(text), took) => lines.tell(Line::ok(step, text).took(took)),
+                (Ok(text), took) => lines.tell(CheckLine::ok(step, text).took(took)),
                 (Err(error), took) => self.refused(lines, step, &error, took, needed_by),
             }
         }
         self.lease(lines).await;
         let (removed, took) = probe.remove().await;
         lines.tell(match removed {
-            Ok(()) => Line::ok("remove", "the probes are gone again").took(took),
+            Ok(()) => CheckLine::ok("remove", "the probes are gone again").took(took),
             // Runs remove old parts of the ledger only, and go on where they may not.
-            Err(error) => {
-                Line::note("remove", format!("the probes stay: {}", crate::model::chain(&error)))
-                    .took(took)
-                    .hint(
-                        "old parts of the ledger will stay too, which costs a little room; users' \
+            Err(error) => CheckLine::note(
+                "remove",
+                format!("the probes stay: {}", crate::model::chain(&error)),
+            )
+            .took(took)
+            .hint(
+                "old parts of the ledger will stay too, which costs a little room; users' \
                     blobs are never removed",
-                    )
-            }
+            ),
         });
     }
 
     /// Takes a lease and gives it back: what keeps two runs from doing the same work.
-    async fn lease(&self, lines: &mut Lines) {
+    async fn lease(&self, lines: &mut CheckLines) {
         let name = BlobName::new("_blobferry/_check/lock").expect("the name is our own");
         let start = Instant::now();
         let leased = in_time(self.store.lease(&name, &Holder::new("check"))).await;
@@ -290,14 +295,16 @@ impl Steps<'_> {
             Ok(Leased::Held(lease)) => in_time(lease.release()).await,
             Ok(Leased::Taken(_)) => {
                 return lines.tell(
-                    Line::note("lease", "another check has it at this moment")
+                    CheckLine::note("lease", "another check has it at this moment")
                         .took(start.elapsed()),
                 );
             }
             Err(error) => Err(error),
         };
         match released {
-            Ok(()) => lines.tell(Line::ok("lease", "taken and given back").took(start.elapsed())),
+            Ok(()) => {
+                lines.tell(CheckLine::ok("lease", "taken and given back").took(start.elapsed()))
+            }
             Err(error) if self.by_queue => self.refused(
                 lines,
                 "lease",
@@ -308,7 +315,7 @@ impl Steps<'_> {
             Err(error) => {
                 let text = format!("none to be had: {}", crate::model::chain(&error));
                 lines.tell(
-                    Line::note("lease", text)
+                    CheckLine::note("lease", text)
                         .took(start.elapsed())
                         .hint("runs work without, but two at once do the same work"),
                 );
@@ -322,14 +329,15 @@ impl Steps<'_> {
 
     fn refused(
         &self,
-        lines: &mut Lines,
+        lines: &mut CheckLines,
         step: &'static str,
         error: &StoreError,
         took: Duration,
         needed_by: &str,
     ) {
-        let line =
-            Line::failed(step, error).and(&format!("this is needed for {needed_by}")).took(took);
+        let line = CheckLine::failed(step, error)
+            .and(&format!("this is needed for {needed_by}"))
+            .took(took);
         let line = match (&self.us, error.kind) {
             (Some(us), StoreKind::Denied) => {
                 let whom = us.object_id.as_ref().or(us.client_id.as_ref()).or(us.name.as_ref());
@@ -347,7 +355,7 @@ impl Steps<'_> {
     }
 }
 
-fn clock(lines: &mut Lines, store: &dyn Store) {
+fn clock(lines: &mut CheckLines, store: &dyn Store) {
     let Some(ahead) = store.clock_ahead() else { return };
     let way = if ahead.is_negative() { "behind" } else { "ahead of" };
     let text = format!(
@@ -355,11 +363,11 @@ fn clock(lines: &mut Lines, store: &dyn Store) {
         ahead.whole_seconds().unsigned_abs()
     );
     lines.tell(if ahead.abs() > SKEW {
-        Line::note("clock", text).hint(
+        CheckLine::note("clock", text).hint(
             "set this machine's clock right: storage refuses requests \
             that are signed a quarter of an hour off",
         )
     } else {
-        Line::ok("clock", text)
+        CheckLine::ok("clock", text)
     });
 }

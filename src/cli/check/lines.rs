@@ -21,7 +21,7 @@ pub enum Form {
 
 /// How a step came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mark {
+enum CheckMark {
     Ok,
     Note,
     Failed,
@@ -29,8 +29,8 @@ enum Mark {
 
 /// One step.
 #[derive(Clone, Debug)]
-pub struct Line {
-    mark: Mark,
+pub struct CheckLine {
+    mark: CheckMark,
     step: &'static str,
     text: String,
     took: Option<Duration>,
@@ -38,19 +38,19 @@ pub struct Line {
     hint: Option<String>,
 }
 
-impl Line {
-    fn new(mark: Mark, step: &'static str, text: impl Into<String>) -> Self {
+impl CheckLine {
+    fn new(mark: CheckMark, step: &'static str, text: impl Into<String>) -> Self {
         Self { mark, step, text: text.into(), took: None, class: None, hint: None }
     }
 
     /// It works.
     pub fn ok(step: &'static str, text: impl Into<String>) -> Self {
-        Self::new(Mark::Ok, step, text)
+        Self::new(CheckMark::Ok, step, text)
     }
 
     /// It works, but a person should know this.
     pub fn note(step: &'static str, text: impl Into<String>) -> Self {
-        Self::new(Mark::Note, step, text)
+        Self::new(CheckMark::Note, step, text)
     }
 
     /// It does not work.
@@ -59,7 +59,7 @@ impl Line {
         Self {
             class: Some(class.word()),
             hint: Some(error.hint().to_owned()),
-            ..Self::new(Mark::Failed, step, chain(error))
+            ..Self::new(CheckMark::Failed, step, chain(error))
         }
     }
 
@@ -72,7 +72,7 @@ impl Line {
         Self {
             class: Some(class.word()),
             hint: Some(class.hint().to_owned()),
-            ..Self::new(Mark::Failed, step, text)
+            ..Self::new(CheckMark::Failed, step, text)
         }
     }
 
@@ -94,7 +94,7 @@ impl Line {
 }
 
 /// Writes lines, and remembers what failed and what there is to paste.
-pub struct Lines {
+pub struct CheckLines {
     form: Form,
     redactor: Redactor,
     source: Option<String>,
@@ -108,7 +108,7 @@ pub struct Lines {
     held: Option<String>,
 }
 
-impl Lines {
+impl CheckLines {
     /// None so far.
     pub fn new(form: Form, redactor: Redactor) -> Self {
         Self {
@@ -170,9 +170,9 @@ impl Lines {
     }
 
     /// Writes a line.
-    pub fn tell(&mut self, line: Line) {
-        self.failed += usize::from(line.mark == Mark::Failed);
-        if line.mark == Mark::Note {
+    pub fn tell(&mut self, line: CheckLine) {
+        self.failed += usize::from(line.mark == CheckMark::Failed);
+        if line.mark == CheckMark::Note {
             self.notes.push((line.step, line.text.clone()));
         }
         match self.form {
@@ -183,17 +183,17 @@ impl Lines {
 
     /// Writes what a driver found on the way to its server.
     pub fn found(&mut self, finding: Finding) {
-        let mark = if finding.advice.is_some() { Mark::Note } else { Mark::Ok };
-        let line = Line {
+        let mark = if finding.advice.is_some() { CheckMark::Note } else { CheckMark::Ok };
+        let line = CheckLine {
             took: finding.took,
             hint: finding.advice,
-            ..Line::new(mark, finding.step, finding.text)
+            ..CheckLine::new(mark, finding.step, finding.text)
         };
         if let (Some(paste), Some(source)) = (&finding.paste, &self.source) {
             self.pastes.push((source.clone(), paste.clone()));
         }
         self.settings.extend(finding.setting);
-        if line.mark == Mark::Note {
+        if line.mark == CheckMark::Note {
             self.notes.push((line.step, line.text.clone()));
         }
         match self.form {
@@ -205,7 +205,7 @@ impl Lines {
     /// An entry of a listing.
     pub fn entry(&mut self, text: &str) {
         match self.form {
-            Form::Json => self.write_json(&Line::ok("entry", text), None),
+            Form::Json => self.write_json(&CheckLine::ok("entry", text), None),
             Form::Text => self.write(&format!("        {text}")),
         }
     }
@@ -220,7 +220,7 @@ impl Lines {
         );
         match self.form {
             Form::Json => {
-                self.write_json(&Line::ok("table", "the source as it was found"), Some(&table))
+                self.write_json(&CheckLine::ok("table", "the source as it was found"), Some(&table))
             }
             Form::Text => self.write(&format!(
                 "the source as it was found, for any configuration:\n{}",
@@ -246,11 +246,11 @@ impl Lines {
         }
     }
 
-    fn write_text(&mut self, line: &Line) {
+    fn write_text(&mut self, line: &CheckLine) {
         let mark = match line.mark {
-            Mark::Ok => "ok    ",
-            Mark::Note => "note  ",
-            Mark::Failed => "FAIL  ",
+            CheckMark::Ok => "ok    ",
+            CheckMark::Note => "note  ",
+            CheckMark::Failed => "FAIL  ",
         };
         let source = self.source.as_ref().map_or(String::new(), |source| format!("{source}: "));
         let class = line.class.map_or(String::new(), |class| format!("[{class}] "));
@@ -261,11 +261,11 @@ impl Lines {
         }
     }
 
-    fn write_json(&mut self, line: &Line, paste: Option<&str>) {
+    fn write_json(&mut self, line: &CheckLine, paste: Option<&str>) {
         let status = match line.mark {
-            Mark::Ok => "ok",
-            Mark::Note => "note",
-            Mark::Failed => "failed",
+            CheckMark::Ok => "ok",
+            CheckMark::Note => "note",
+            CheckMark::Failed => "failed",
         };
         let mut value = json!({ "step": line.step, "status": status, "text": line.text });
         let parts = [

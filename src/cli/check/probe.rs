@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::lines::{Line, Lines};
+use super::lines::{CheckLine, CheckLines};
 use crate::model::chain;
 use crate::model::failure::{Class, Failure};
 use crate::source::contract::Session;
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Logs in until `most` logins are open with `first`, or one is refused; then leaves with all of
 /// them. Returns how many the server let in at once.
 pub async fn probe(
-    lines: &mut Lines,
+    lines: &mut CheckLines,
     source: &Source,
     first: Box<dyn Session>,
     most: usize,
@@ -37,7 +37,7 @@ pub async fn probe(
         session.close().await;
     }
     lines.tell(match refused {
-        None => Line::ok(
+        None => CheckLine::ok(
             "connections",
             format!("the server lets {open} in at once; no more were tried"),
         ),
@@ -45,10 +45,10 @@ pub async fn probe(
             let text =
                 format!("the server lets {open} in at once; one more was refused: [{class}] {why}");
             if source.connections > open {
-                Line::note("connections", text)
+                CheckLine::note("connections", text)
                     .hint(format!("set `connections = {open}`, or less if others log in there too"))
             } else {
-                Line::ok("connections", text)
+                CheckLine::ok("connections", text)
             }
         }
     });

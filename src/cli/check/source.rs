@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::lines::{Line, Lines};
+use super::lines::{CheckLine, CheckLines};
 use super::names::Foreign;
 use super::probe::probe;
 use crate::model::failure::{Class, Failure};
@@ -20,11 +20,11 @@ const SHOWN: usize = 20;
 const FUTURE: Duration = Duration::from_secs(300);
 
 /// `probed` is how many logins are tried at once, if any.
-pub async fn check(lines: &mut Lines, source: &Source, probed: Option<usize>) {
+pub async fn check(lines: &mut CheckLines, source: &Source, probed: Option<usize>) {
     let before = lines.failed();
-    lines.tell(Line::ok("address", source.endpoint.address()));
+    lines.tell(CheckLine::ok("address", source.endpoint.address()));
     if let Some(problem) = misconfigured(source) {
-        return lines.tell(Line::wrong("settings", Class::Config, problem));
+        return lines.tell(CheckLine::wrong("settings", Class::Config, problem));
     }
     let opened = source.endpoint.diagnose(&mut |finding| lines.found(finding)).await;
     let mut session = match opened {
@@ -37,7 +37,7 @@ pub async fn check(lines: &mut Lines, source: &Source, probed: Option<usize>) {
                 (_, Op::Login) => "login",
                 _ => "connect",
             };
-            return lines.tell(Line::failed(step, &error));
+            return lines.tell(CheckLine::failed(step, &error));
         }
     };
     let start = Instant::now();
@@ -46,7 +46,7 @@ pub async fn check(lines: &mut Lines, source: &Source, probed: Option<usize>) {
     session.describe().into_iter().for_each(|finding| lines.found(finding));
     match looked {
         Ok(seen) => seen.tell(lines, source, took),
-        Err(error) => lines.tell(Line::failed("listing", &error).took(took)),
+        Err(error) => lines.tell(CheckLine::failed("listing", &error).took(took)),
     }
     settings(lines, source);
     let room = match probed {
@@ -95,7 +95,7 @@ fn table(source: &Source, room: Option<usize>) -> Option<String> {
 
 /// What one listing shows of a server.
 #[derive(Default)]
-struct Seen {
+struct CheckSeen {
     first: Vec<String>,
     files: u64,
     directories: u64,
@@ -110,8 +110,8 @@ struct Seen {
     some_file: Option<(RemoteFile, Option<RemoteFile>)>,
 }
 
-async fn look(session: &mut dyn Session, source: &Source) -> Result<Seen, SourceError> {
-    let mut seen = Seen::default();
+async fn look(session: &mut dyn Session, source: &Source) -> Result<CheckSeen, SourceError> {
+    let mut seen = CheckSeen::default();
     session.list(&source.root, &mut |listed| seen.take(listed, source)).await?;
     if let Some((listed, exact)) = &mut seen.some_file {
         // A listing may be coarse where a single answer is exact.
@@ -124,7 +124,7 @@ fn is_exact(modified: Option<ModifiedTime>) -> bool {
     modified.is_some_and(|modified| modified.precision <= Precision::Second)
 }
 
-impl Seen {
+impl CheckSeen {
     fn take(&mut self, listed: Listed, source: &Source) {
         let shown = match &listed {
             Listed::File(file) => {
@@ -163,25 +163,25 @@ impl Seen {
         }
     }
 
-    fn tell(&self, lines: &mut Lines, source: &Source, took: Duration) {
+    fn tell(&self, lines: &mut CheckLines, source: &Source, took: Duration) {
         let counts = format!(
             "`{}` holds {} files, {} folders, {} others",
             source.root, self.files, self.directories, self.others
         );
-        lines.tell(Line::ok("listing", counts).took(took));
+        lines.tell(CheckLine::ok("listing", counts).took(took));
         self.first.iter().for_each(|entry| lines.entry(entry));
         if self.unparsed > 0 {
             let text = format!("{} lines of the listing cannot be parsed", self.unparsed);
-            lines.tell(Line::wrong("listing", Class::ListingFailed, text));
+            lines.tell(CheckLine::wrong("listing", Class::ListingFailed, text));
         }
         self.tell_patterns(lines);
         if let Some(text) = self.foreign.told() {
-            lines.tell(Line::note("names", text));
+            lines.tell(CheckLine::note("names", text));
         }
         self.tell_times(lines);
     }
 
-    fn tell_patterns(&self, lines: &mut Lines) {
+    fn tell_patterns(&self, lines: &mut CheckLines) {
         if self.files == 0 {
             return;
         }
@@ -194,21 +194,22 @@ impl Seen {
         };
         // What is below its folders has not been looked at.
         lines.tell(if self.wanted == 0 && self.directories == 0 {
-            Line::note("patterns", text).hint(
+            CheckLine::note("patterns", text).hint(
                 "compare `include` and `exclude` with the names above: a run would bring nothing",
             )
         } else {
-            Line::ok("patterns", text)
+            CheckLine::ok("patterns", text)
         });
     }
 
-    fn tell_times(&self, lines: &mut Lines) {
+    fn tell_times(&self, lines: &mut CheckLines) {
         if let Some((listed, exact)) = &self.some_file {
             let exact = exact.as_ref().and_then(|file| file.modified);
             if self.coarse > 0 && !is_exact(exact) {
                 let text = "the server tells modified times only to the minute or day";
                 lines.tell(
-                    Line::note("times", text).hint("a changed file of the same size may be missed"),
+                    CheckLine::note("times", text)
+                        .hint("a changed file of the same size may be missed"),
                 );
             } else if let (false, Some(exact), Some(listed)) =
                 (is_exact(listed.modified), exact, listed.modified)
@@ -227,7 +228,7 @@ impl Seen {
                         are asked for one by one, and those count"
                     ),
                 };
-                lines.tell(Line::ok("times", text));
+                lines.tell(CheckLine::ok("times", text));
             }
         }
         let now = time::OffsetDateTime::now_utc();
@@ -236,13 +237,13 @@ impl Seen {
                 let minutes = (newest - now).whole_minutes();
                 let text = format!("the newest file is dated {minutes} minutes in the future");
                 lines.tell(
-                    Line::note("clock", text)
+                    CheckLine::note("clock", text)
                         .hint("the server's clock or zone is wrong, or this machine's"),
                 );
             }
             Some(newest) => {
                 let age = (now - newest).whole_minutes().max(0);
-                lines.tell(Line::ok(
+                lines.tell(CheckLine::ok(
                     "clock",
                     format!("the newest file is {age} minutes old, by the two clocks"),
                 ));
@@ -253,17 +254,17 @@ impl Seen {
 }
 
 /// Settings that are as they are meant to be, but should be known.
-fn settings(lines: &mut Lines, source: &Source) {
+fn settings(lines: &mut CheckLines, source: &Source) {
     for note in &source.notes {
         lines.tell(
-            Line::note("settings", note)
+            CheckLine::note("settings", note)
                 .hint("in a pattern such a group is an alternative, and no date"),
         );
     }
     let now = time::OffsetDateTime::now_utc();
     if let Some(text) = source.schedule.as_ref().and_then(|schedule| schedule.left_out(now)) {
         lines.tell(
-            Line::note("schedule", text)
+            CheckLine::note("schedule", text)
                 .hint("choose an hour that clocks show in each night, or leave `time_zone` UTC"),
         );
     }
@@ -271,26 +272,26 @@ fn settings(lines: &mut Lines, source: &Source) {
         && let Some(meet) = template.may_meet()
     {
         lines.tell(
-            Line::note("settings", meet)
+            CheckLine::note("settings", meet)
                 .hint("whoever comes second gets a stable suffix, which the report tells"),
         );
     }
     if source.versions == Versions::Overwrite {
         lines.tell(
-            Line::note("settings", "`versions = \"overwrite\"` replaces blobs")
+            CheckLine::note("settings", "`versions = \"overwrite\"` replaces blobs")
                 .hint("keep versions or soft deletion on in the container"),
         );
     }
     if let After::Move(target) = &source.after
         && is_elsewhere(source, target)
     {
-        lines.tell(Line::note(
+        lines.tell(CheckLine::note(
             "settings",
             "`after` moves files to another file system: each is copied, compared and removed",
         ));
     }
     if source.after != After::Keep {
-        lines.tell(Line::note(
+        lines.tell(CheckLine::note(
             "settings",
             "files are removed from the server once they are stored (`after`)",
         ));

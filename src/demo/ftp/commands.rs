@@ -5,12 +5,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::control::{Control, Flow};
+use super::control::{DemoFtpControl, Flow};
 use super::lines;
-use super::shared::Shared;
-use super::tree::{self, Entry, Kind, absolute};
+use super::shared::DemoFtpShared;
+use super::tree::{self, DemoFtpEntry, DemoFtpKind, absolute};
 
-impl Control {
+impl DemoFtpControl {
     /// A command of a logged-in client.
     pub(super) async fn work(&mut self, verb: &str, argument: &[u8]) -> io::Result<Flow> {
         let path = absolute(&self.here, argument);
@@ -51,7 +51,7 @@ impl Control {
             "DELE" => {
                 self.change(path, "250 Removed.", |tree, path| {
                     tree.entry(path).and_then(|entry| match entry.kind {
-                        Kind::Directory => Err(io::ErrorKind::IsADirectory.into()),
+                        DemoFtpKind::Directory => Err(io::ErrorKind::IsADirectory.into()),
                         _ => fs::remove_file(tree.locate(path)?),
                     })
                 })
@@ -96,7 +96,7 @@ impl Control {
 
     async fn enter(&mut self, path: Vec<u8>) -> io::Result<Flow> {
         match self.look(path.clone()).await {
-            Ok(entry) if entry.kind == Kind::Directory => {
+            Ok(entry) if entry.kind == DemoFtpKind::Directory => {
                 self.here = path;
                 self.next("250 Directory changed.").await
             }
@@ -105,9 +105,9 @@ impl Control {
         }
     }
 
-    async fn about(&mut self, path: Vec<u8>, say: fn(&Entry) -> String) -> io::Result<Flow> {
+    async fn about(&mut self, path: Vec<u8>, say: fn(&DemoFtpEntry) -> String) -> io::Result<Flow> {
         match self.look(path).await {
-            Ok(entry) if entry.kind == Kind::File => self.next(&say(&entry)).await,
+            Ok(entry) if entry.kind == DemoFtpKind::File => self.next(&say(&entry)).await,
             Ok(_) => self.next("550 Not a plain file: no such file.").await,
             Err(error) => self.sorry(&error).await,
         }
@@ -139,7 +139,7 @@ impl Control {
 
     async fn change<F>(&mut self, path: Vec<u8>, done: &str, change: F) -> io::Result<Flow>
     where
-        F: FnOnce(&tree::Tree, &[u8]) -> io::Result<()> + Send + 'static,
+        F: FnOnce(&tree::DemoFtpTree, &[u8]) -> io::Result<()> + Send + 'static,
     {
         if path == b"/" {
             return self.next("550 Not the root: permission denied.").await;
@@ -161,14 +161,14 @@ impl Control {
         Ok(Flow::Next)
     }
 
-    pub(super) async fn look(&self, path: Vec<u8>) -> io::Result<Entry> {
+    pub(super) async fn look(&self, path: Vec<u8>) -> io::Result<DemoFtpEntry> {
         self.on_disk(move |shared| shared.tree.entry(&path)).await
     }
 
     /// Disks can be slow: other connections do not wait for them.
     pub(super) async fn on_disk<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Shared) -> io::Result<T> + Send + 'static,
+        work: impl FnOnce(&DemoFtpShared) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let shared = Arc::clone(&self.shared);
         tokio::task::spawn_blocking(move || work(&shared)).await.map_err(io::Error::other)?

@@ -13,11 +13,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-use super::script::Company;
-use super::shared::{Guest, Shared, TlsStart};
+use super::script::DemoFtpCompany;
+use super::shared::{DemoFtpShared, Guest, TlsStart};
 
 /// A connection, encrypted or not.
-pub type Wire = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub type DemoFtpWire = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// The longest command.
 const LINE_LIMIT: u64 = 16 * 1024;
@@ -36,10 +36,10 @@ const VERBS: &[&str] = &[
 ];
 
 /// What a connection knows.
-pub struct Control {
+pub struct DemoFtpControl {
     /// Taken out only while it is being encrypted.
-    wire: Option<BufReader<Wire>>,
-    pub(super) shared: Arc<Shared>,
+    wire: Option<BufReader<DemoFtpWire>>,
+    pub(super) shared: Arc<DemoFtpShared>,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
     /// The folder that it stands in.
@@ -66,22 +66,32 @@ pub enum Flow {
 }
 
 /// Serves one connection to its end; whatever ends it is of interest to the client alone.
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, guest: Guest) {
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<DemoFtpShared>,
+    guest: Guest,
+) {
     let arrival = shared.arrivals.fetch_add(1, Ordering::SeqCst) + 1;
     let full = shared.options.script.full_from.is_some_and(|from| arrival >= from)
         || guest.together > shared.options.max_connections as u64;
     let served = async {
         stream.set_nodelay(true)?;
         let local = stream.local_addr()?;
-        let mut control = Control::new(stream, peer, local, shared);
+        let mut control = DemoFtpControl::new(stream, peer, local, shared);
         control.run(full).await
     };
     let ended = served.await;
     tracing::debug!(%peer, clean = ended.is_ok(), "A connection to the demo server ended.");
 }
 
-impl Control {
-    fn new(stream: TcpStream, peer: SocketAddr, local: SocketAddr, shared: Arc<Shared>) -> Self {
+impl DemoFtpControl {
+    fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        local: SocketAddr,
+        shared: Arc<DemoFtpShared>,
+    ) -> Self {
         Self {
             wire: Some(BufReader::new(Either::Left(stream))),
             shared,
@@ -139,9 +149,9 @@ impl Control {
         if more > 0 {
             self.shared.counts.in_company.fetch_add(1, Ordering::SeqCst);
             match self.shared.options.script.company {
-                Company::Answered => {}
-                Company::Forgotten => self.reader()?.consume(more),
-                Company::HungUp => return Ok(None),
+                DemoFtpCompany::Answered => {}
+                DemoFtpCompany::Forgotten => self.reader()?.consume(more),
+                DemoFtpCompany::HungUp => return Ok(None),
             }
         }
         if line.pop() != Some(b'\n') {
@@ -320,7 +330,7 @@ impl Control {
         while matches!(reader.read(&mut ignored).await, Ok(read) if read > 0) {}
     }
 
-    fn reader(&mut self) -> io::Result<&mut BufReader<Wire>> {
+    fn reader(&mut self) -> io::Result<&mut BufReader<DemoFtpWire>> {
         self.wire.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }

@@ -14,10 +14,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 
-use super::control::{Control, Flow, Wire};
+use super::control::{DemoFtpControl, DemoFtpWire, Flow};
 use super::lines;
-use super::script::{DeadPorts, Fault, Hook};
-use super::tree::{Entry, Kind, absolute};
+use super::script::{DeadPorts, DemoFtpFault, DemoFtpHook};
+use super::tree::{DemoFtpEntry, DemoFtpKind, absolute};
 
 /// How long a client may take to come to the port that it asked for.
 const ARRIVAL: Duration = Duration::from_secs(10);
@@ -27,13 +27,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const CHUNK: u64 = 256 * 1024;
 
 /// How a read went, as far as the data goes.
-enum Sent {
+enum DemoFtpSent {
     All,
     /// The scripted fault cut it here.
     Cut,
 }
 
-impl Control {
+impl DemoFtpControl {
     pub(super) async fn open_port(&mut self, verb: &str, argument: &[u8]) -> io::Result<Flow> {
         if verb == "EPSV" && argument.eq_ignore_ascii_case(b"ALL") {
             return self.next("200 EPSV it is.").await;
@@ -65,7 +65,7 @@ impl Control {
     }
 
     /// The client's data connection; encrypted, if the client asked for that.
-    async fn data(&mut self) -> io::Result<Wire> {
+    async fn data(&mut self) -> io::Result<DemoFtpWire> {
         let listener = self.passive.take().ok_or(io::ErrorKind::NotConnected)?;
         let stream = timeout(ARRIVAL, async {
             loop {
@@ -101,7 +101,7 @@ impl Control {
         }
     }
 
-    async fn end(&self, mut data: Wire) -> io::Result<()> {
+    async fn end(&self, mut data: DemoFtpWire) -> io::Result<()> {
         match (&mut data, self.shared.options.script.rude_tls) {
             (Either::Right(encrypted), true) => {
                 encrypted.flush().await?;
@@ -129,7 +129,9 @@ impl Control {
             _ => "LIST",
         };
         let entries = self.on_disk(move |shared| match shared.tree.entry(&path)? {
-            entry if entry.kind == Kind::Directory => Ok((Some(entry), shared.tree.list(&path)?)),
+            entry if entry.kind == DemoFtpKind::Directory => {
+                Ok((Some(entry), shared.tree.list(&path)?))
+            }
             _ if verb == "MLSD" => Err(io::ErrorKind::NotADirectory.into()),
             entry => Ok((None, vec![entry])),
         });
@@ -154,8 +156,8 @@ impl Control {
         &mut self,
         verb: &str,
         all: bool,
-        itself: Option<Entry>,
-        entries: &[Entry],
+        itself: Option<DemoFtpEntry>,
+        entries: &[DemoFtpEntry],
     ) -> io::Result<()> {
         let mut data = self.data().await?;
         let (format, now) = (self.shared.options.script.listing, OffsetDateTime::now_utc());
@@ -167,12 +169,12 @@ impl Control {
                 "LIST" if all => {
                     text.extend(lines::list_line(
                         format,
-                        &Entry { name: b".".to_vec(), ..itself.clone() },
+                        &DemoFtpEntry { name: b".".to_vec(), ..itself.clone() },
                         now,
                     ));
                     text.extend(lines::list_line(
                         format,
-                        &Entry { name: b"..".to_vec(), ..itself },
+                        &DemoFtpEntry { name: b"..".to_vec(), ..itself },
                         now,
                     ));
                 }
@@ -227,7 +229,7 @@ impl Control {
             self.passive = None;
             return self.send(reply.as_bytes()).await.map(|()| Flow::Next);
         }
-        let hooks: Vec<Hook> = self
+        let hooks: Vec<DemoFtpHook> = self
             .shared
             .options
             .script
@@ -261,7 +263,7 @@ impl Control {
             }
             Err(_) => return self.next("425 No data connection.").await,
         };
-        let sent = Sending { file, offset, local, hooks, fault: fault.clone() }
+        let sent = DemoFtpSending { file, offset, local, hooks, fault: fault.clone() }
             .send(&mut data, &self.shared.counts.bytes)
             .await;
         match sent {
@@ -271,18 +273,18 @@ impl Control {
     }
 
     /// What is left of a fault that passes.
-    fn passing(&self, fault: Fault, path: &[u8]) -> Option<Fault> {
-        let Fault::Times(times, inner) = fault else { return Some(fault) };
+    fn passing(&self, fault: DemoFtpFault, path: &[u8]) -> Option<DemoFtpFault> {
+        let DemoFtpFault::Times(times, inner) = fault else { return Some(fault) };
         let mut played = self.shared.played.lock().ok()?;
         let count = played.entry(path.to_vec()).or_default();
         *count += 1;
         (*count <= times).then_some(*inner)
     }
 
-    fn refusal(&self, fault: &Fault, path: &[u8]) -> Option<&'static str> {
+    fn refusal(&self, fault: &DemoFtpFault, path: &[u8]) -> Option<&'static str> {
         match fault {
-            Fault::Refuse(reply) => Some(reply),
-            Fault::RefuseTimes(times, reply) => {
+            DemoFtpFault::Refuse(reply) => Some(reply),
+            DemoFtpFault::RefuseTimes(times, reply) => {
                 let mut played = self.shared.played.lock().ok()?;
                 let count = played.entry(path.to_vec()).or_default();
                 *count += 1;
@@ -293,18 +295,23 @@ impl Control {
     }
 
     /// Ends the data connection and says so, as honestly as the script allows.
-    async fn close(&mut self, data: Wire, sent: Sent, fault: Option<Fault>) -> io::Result<Flow> {
+    async fn close(
+        &mut self,
+        data: DemoFtpWire,
+        sent: DemoFtpSent,
+        fault: Option<DemoFtpFault>,
+    ) -> io::Result<Flow> {
         let fault = match (sent, fault) {
-            (Sent::All, Some(fault)) if fault.limit().is_some() => None,
+            (DemoFtpSent::All, Some(fault)) if fault.limit().is_some() => None,
             (_, fault) => fault,
         };
         match fault {
-            Some(Fault::Reset(_)) => {
+            Some(DemoFtpFault::Reset(_)) => {
                 reset(&data)?;
                 drop(data);
                 return self.next("426 The data connection broke.").await;
             }
-            Some(Fault::Stall(_)) => {
+            Some(DemoFtpFault::Stall(_)) => {
                 self.gone().await;
                 return Ok(Flow::End);
             }
@@ -314,39 +321,39 @@ impl Control {
         let ended = self.end(data).await;
         tracing::trace!(clean = ended.is_ok(), "The data connection ended.");
         match fault {
-            Some(Fault::FinThen426(_)) => self.next("426 The transfer was aborted.").await,
-            Some(Fault::DieControl(_)) => Ok(Flow::End),
-            Some(Fault::No226) => {
+            Some(DemoFtpFault::FinThen426(_)) => self.next("426 The transfer was aborted.").await,
+            Some(DemoFtpFault::DieControl(_)) => Ok(Flow::End),
+            Some(DemoFtpFault::No226) => {
                 self.gone().await;
                 Ok(Flow::End)
             }
-            Some(Fault::Late226(late)) => {
+            Some(DemoFtpFault::Late226(late)) => {
                 tokio::time::sleep(late).await;
                 self.next("226 File sent.").await
             }
-            Some(Fault::Twice226) => self.next("226 File sent.\r\n226 File sent.").await,
+            Some(DemoFtpFault::Twice226) => self.next("226 File sent.\r\n226 File sent.").await,
             _ => self.next("226 File sent.").await,
         }
     }
 }
 
 /// A file on its way.
-struct Sending {
+struct DemoFtpSending {
     file: File,
     offset: u64,
     local: PathBuf,
-    hooks: Vec<Hook>,
-    fault: Option<Fault>,
+    hooks: Vec<DemoFtpHook>,
+    fault: Option<DemoFtpFault>,
 }
 
-impl Sending {
+impl DemoFtpSending {
     async fn send(
         mut self,
-        data: &mut Wire,
+        data: &mut DemoFtpWire,
         bytes: &std::sync::atomic::AtomicU64,
-    ) -> io::Result<Sent> {
+    ) -> io::Result<DemoFtpSent> {
         let mut buffer = vec![0; CHUNK as usize];
-        let limit = self.fault.as_ref().and_then(Fault::limit);
+        let limit = self.fault.as_ref().and_then(DemoFtpFault::limit);
         loop {
             // Stops exactly where something is to happen.
             let stops =
@@ -354,16 +361,16 @@ impl Sending {
             let mut room = stops.map(|at| at - self.offset).min().unwrap_or(CHUNK).min(CHUNK);
             if limit.is_some_and(|limit| self.offset >= limit) {
                 data.flush().await?;
-                return Ok(Sent::Cut);
+                return Ok(DemoFtpSent::Cut);
             }
-            if let Some(Fault::Drip(pause)) = self.fault {
+            if let Some(DemoFtpFault::Drip(pause)) = self.fault {
                 room = room.min(1024);
                 tokio::time::sleep(pause).await;
             }
             let room = usize::try_from(room).map_err(io::Error::other)?;
             let read = self.file.read(&mut buffer[..room]).await?;
             if read == 0 {
-                return Ok(Sent::All);
+                return Ok(DemoFtpSent::All);
             }
             timeout(PATIENCE, data.write_all(&buffer[..read])).await??;
             bytes.fetch_add(read as u64, Ordering::Relaxed);
@@ -373,7 +380,7 @@ impl Sending {
     }
 }
 
-async fn call(hooks: &[Hook], at: u64, local: &Path) {
+async fn call(hooks: &[DemoFtpHook], at: u64, local: &Path) {
     for hook in hooks.iter().filter(|hook| hook.at == at) {
         let (run, local) = (hook.run.clone(), local.to_owned());
         // A hook changes files, which may take its time; a hook that panics has failed its test
@@ -385,7 +392,7 @@ async fn call(hooks: &[Hook], at: u64, local: &Path) {
 }
 
 /// Makes the end of `data` a reset.
-fn reset(data: &Wire) -> io::Result<()> {
+fn reset(data: &DemoFtpWire) -> io::Result<()> {
     let stream: &TcpStream = match data {
         Either::Left(stream) => stream,
         Either::Right(encrypted) => encrypted.get_ref().0,

@@ -3,17 +3,17 @@
 use time::{Duration, OffsetDateTime};
 
 use super::script::ListFormat;
-use super::tree::{Entry, Kind};
+use super::tree::{DemoFtpEntry, DemoFtpKind};
 
 /// A line of `LIST`, ended.
-pub fn list_line(format: ListFormat, entry: &Entry, now: OffsetDateTime) -> Vec<u8> {
+pub fn list_line(format: ListFormat, entry: &DemoFtpEntry, now: OffsetDateTime) -> Vec<u8> {
     let (name, at) = (entry.name.as_slice(), entry.modified);
     let size = entry.size;
     let (year, month, day, hour, minute) =
         (at.year(), u8::from(at.month()), at.day(), at.hour(), at.minute());
     let half = if hour < 12 { "AM" } else { "PM" };
     let twelve = (hour + 11) % 12 + 1;
-    let column = if entry.kind == Kind::Directory {
+    let column = if entry.kind == DemoFtpKind::Directory {
         "      <DIR>         ".to_owned()
     } else {
         format!("{size:>20}")
@@ -48,12 +48,12 @@ pub fn list_line(format: ListFormat, entry: &Entry, now: OffsetDateTime) -> Vec<
     }
 }
 
-fn unix(entry: &Entry, date: &str, end: &[u8]) -> Vec<u8> {
+fn unix(entry: &DemoFtpEntry, date: &str, end: &[u8]) -> Vec<u8> {
     let (mode, target) = match &entry.kind {
-        Kind::File => ("-rw-r--r--", None),
-        Kind::Directory => ("drwxr-xr-x", None),
-        Kind::Symlink(target) => ("lrwxrwxrwx", Some(target)),
-        Kind::Special => ("prw-r--r--", None),
+        DemoFtpKind::File => ("-rw-r--r--", None),
+        DemoFtpKind::Directory => ("drwxr-xr-x", None),
+        DemoFtpKind::Symlink(target) => ("lrwxrwxrwx", Some(target)),
+        DemoFtpKind::Special => ("prw-r--r--", None),
     };
     let mut line = format!("{mode}   1 ftp      ftp      {:>12} {date} ", entry.size).into_bytes();
     line.extend_from_slice(&entry.name);
@@ -80,19 +80,22 @@ fn abbreviation(at: OffsetDateTime) -> &'static str {
 }
 
 /// A line of `MLSD` or `MLST`, not ended; `name` is what the reader shall see.
-pub fn fact_line(kind: &str, entry: &Entry, name: &[u8]) -> Vec<u8> {
-    let size =
-        if entry.kind == Kind::File { format!("size={};", entry.size) } else { String::new() };
+pub fn fact_line(kind: &str, entry: &DemoFtpEntry, name: &[u8]) -> Vec<u8> {
+    let size = if entry.kind == DemoFtpKind::File {
+        format!("size={};", entry.size)
+    } else {
+        String::new()
+    };
     [format!("type={kind};{size}modify={}; ", stamp(entry.modified)).as_bytes(), name].concat()
 }
 
 /// What `MLSD` calls it.
-pub fn fact_kind(entry: &Entry) -> &'static str {
+pub fn fact_kind(entry: &DemoFtpEntry) -> &'static str {
     match entry.kind {
-        Kind::File => "file",
-        Kind::Directory => "dir",
-        Kind::Symlink(_) => "OS.unix=symlink",
-        Kind::Special => "OS.unix=special",
+        DemoFtpKind::File => "file",
+        DemoFtpKind::Directory => "dir",
+        DemoFtpKind::Symlink(_) => "OS.unix=symlink",
+        DemoFtpKind::Special => "OS.unix=special",
     }
 }
 

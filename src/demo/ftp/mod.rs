@@ -21,13 +21,16 @@ use std::sync::atomic::AtomicU64;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-use shared::{Guest, Shared};
+use crate::demo::ftp::shared::DemoFtpShared;
+use shared::Guest;
 
-pub use shared::{Counts, Options, ServerTls, TlsStart};
+pub use crate::demo::ftp::shared::{DemoFtpCounts, DemoFtpOptions};
+pub use shared::{ServerTls, TlsStart};
 
-pub use script::{Company, DeadPorts, Fault, Hook, ListFormat, Script};
+pub use crate::demo::ftp::script::{DemoFtpCompany, DemoFtpFault, DemoFtpHook, DemoFtpScript};
+pub use script::{DeadPorts, ListFormat};
 
-use tree::Tree;
+use crate::demo::ftp::tree::DemoFtpTree;
 
 /// A running server. It stops when it is dropped, with all its connections.
 #[derive(Debug)]
@@ -35,18 +38,18 @@ pub struct FtpServer {
     /// Where it listens.
     pub address: SocketAddr,
     /// What it has seen so far.
-    pub counts: Arc<Counts>,
+    pub counts: Arc<DemoFtpCounts>,
     task: JoinHandle<()>,
 }
 
 impl FtpServer {
     /// Binds the address and serves from a task of the current runtime.
-    pub async fn start(options: Options) -> io::Result<Self> {
-        let tree = Tree::new(&options.root)?;
+    pub async fn start(options: DemoFtpOptions) -> io::Result<Self> {
+        let tree = DemoFtpTree::new(&options.root)?;
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
-        let counts = Arc::new(Counts::default());
-        let shared = Arc::new(Shared {
+        let counts = Arc::new(DemoFtpCounts::default());
+        let shared = Arc::new(DemoFtpShared {
             options,
             tree,
             counts: counts.clone(),
@@ -65,7 +68,7 @@ impl Drop for FtpServer {
 }
 
 /// The set of connections lives in this task, so that it ends them when it ends.
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn accept(listener: TcpListener, shared: Arc<DemoFtpShared>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Everything that a server does differently. The default is a server that does everything right.
 #[derive(Clone, Debug, Default)]
-pub struct Script {
+pub struct DemoFtpScript {
     /// Sent instead of the greeting, byte for byte.
     pub greeting: Option<Vec<u8>>,
     /// What the server does not know: any command; `UTF8`; `MLST` also takes away `MLSD`;
@@ -32,17 +32,17 @@ pub struct Script {
     /// Passive ports that nobody listens on.
     pub dead_ports: DeadPorts,
     /// What becomes of commands that come with another one.
-    pub company: Company,
+    pub company: DemoFtpCompany,
     /// The n-th connection, from 1, and those after it are turned away with 421.
     pub full_from: Option<u64>,
     /// The n-th login, from 1, and those after it are refused with 530, as too many.
     pub full_logins_from: Option<u64>,
     /// What happens to reads of the file with this name (its last segment).
-    pub files: BTreeMap<Vec<u8>, Fault>,
+    pub files: BTreeMap<Vec<u8>, DemoFtpFault>,
     /// What happens to reads of every other file.
-    pub every_file: Option<Fault>,
+    pub every_file: Option<DemoFtpFault>,
     /// Called while files are read.
-    pub hooks: Vec<Hook>,
+    pub hooks: Vec<DemoFtpHook>,
     /// Connections that ask nothing for so long are closed.
     pub idle: Option<Duration>,
     /// Said instead of the closing reply when a data connection speaks TLS 1.3, which is closed at
@@ -52,14 +52,14 @@ pub struct Script {
     pub rude_tls: bool,
 }
 
-impl Script {
+impl DemoFtpScript {
     /// Whether the server does not know `what`.
     pub(super) fn lacks(&self, what: &str) -> bool {
         self.without.contains(&what) || what == "MLSD" && self.without.contains(&"MLST")
     }
 
     /// What happens to a read of the file named `name`.
-    pub(super) fn fault(&self, name: &[u8]) -> Option<&Fault> {
+    pub(super) fn fault(&self, name: &[u8]) -> Option<&DemoFtpFault> {
         self.files.get(name).or(self.every_file.as_ref())
     }
 }
@@ -101,7 +101,7 @@ pub enum DeadPorts {
 
 /// What becomes of commands that come together with another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Company {
+pub enum DemoFtpCompany {
     /// They are answered in their turn.
     #[default]
     Answered,
@@ -113,7 +113,7 @@ pub enum Company {
 
 /// What happens to a read. Numbers count bytes of the file that are sent before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum DemoFtpFault {
     /// The data ends early, and the server says that all is well.
     FinThen226(u64),
     /// The data ends early, and the server says so.
@@ -137,18 +137,18 @@ pub enum Fault {
     /// A kilobyte each time that this long has passed.
     Drip(Duration),
     /// Another fault so many times for each file; then all is well.
-    Times(u64, Box<Fault>),
+    Times(u64, Box<DemoFtpFault>),
 }
 
-impl Fault {
+impl DemoFtpFault {
     /// How many bytes are sent, if not all.
     pub(super) fn limit(&self) -> Option<u64> {
         match self {
-            Fault::FinThen226(at)
-            | Fault::FinThen426(at)
-            | Fault::Reset(at)
-            | Fault::DieControl(at)
-            | Fault::Stall(at) => Some(*at),
+            DemoFtpFault::FinThen226(at)
+            | DemoFtpFault::FinThen426(at)
+            | DemoFtpFault::Reset(at)
+            | DemoFtpFault::DieControl(at)
+            | DemoFtpFault::Stall(at) => Some(*at),
             _ => None,
         }
     }
@@ -156,7 +156,7 @@ impl Fault {
 
 /// Called when a read of a file has come to a point: to change the file on disk under the reader.
 #[derive(Clone)]
-pub struct Hook {
+pub struct DemoFtpHook {
     /// The file's name (its last segment).
     pub name: Vec<u8>,
     /// After so many bytes; with 0, before the file is opened.
@@ -165,7 +165,7 @@ pub struct Hook {
     pub run: Arc<dyn Fn(&Path) + Send + Sync>,
 }
 
-impl fmt::Debug for Hook {
+impl fmt::Debug for DemoFtpHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Hook(at {} of {})", self.at, crate::model::printable(&self.name))
     }

@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::demo::ftp::script::Script;
-use crate::demo::ftp::tree::Tree;
+use crate::demo::ftp::script::DemoFtpScript;
+use crate::demo::ftp::tree::DemoFtpTree;
 use crate::model::Secret;
 
 /// What to serve, to whom, where.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct DemoFtpOptions {
     /// The folder that is served; nothing outside it is.
     pub root: PathBuf,
     /// Where to listen.
@@ -27,10 +27,10 @@ pub struct Options {
     /// Connections at once; one more is turned away with 421.
     pub max_connections: usize,
     /// How to misbehave.
-    pub script: Script,
+    pub script: DemoFtpScript,
 }
 
-impl Options {
+impl DemoFtpOptions {
     /// `root` for the user `demo` with the password `demo`, on a free port of this machine alone.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self {
@@ -40,7 +40,7 @@ impl Options {
             password: Secret::new("demo"),
             tls: None,
             max_connections: 64,
-            script: Script::default(),
+            script: DemoFtpScript::default(),
         }
     }
 }
@@ -71,7 +71,7 @@ pub enum TlsStart {
 
 /// What a server has seen so far.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub struct DemoFtpCounts {
     /// Logins that were let in.
     pub logins: AtomicU64,
     /// Logins that were refused.
@@ -87,7 +87,7 @@ pub struct Counts {
     pub(super) commands: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-impl Counts {
+impl DemoFtpCounts {
     /// How often this command, as `RETR`, was received.
     pub fn of(&self, verb: &str) -> u64 {
         self.commands.lock().map_or(0, |commands| commands.get(verb).copied().unwrap_or(0))
@@ -101,10 +101,10 @@ impl Counts {
 }
 
 /// What all connections of a server share.
-pub struct Shared {
-    pub(super) options: Options,
-    pub(super) tree: Tree,
-    pub(super) counts: Arc<Counts>,
+pub struct DemoFtpShared {
+    pub(super) options: DemoFtpOptions,
+    pub(super) tree: DemoFtpTree,
+    pub(super) counts: Arc<DemoFtpCounts>,
     /// How many connections there have been.
     pub arrivals: AtomicU64,
     /// How many right passwords were shown.
@@ -115,13 +115,13 @@ pub struct Shared {
 
 /// A control connection, counted as long as it lives.
 pub struct Guest {
-    pub(super) counts: Arc<Counts>,
+    pub(super) counts: Arc<DemoFtpCounts>,
     /// How many there are with this one.
     pub together: u64,
 }
 
 impl Guest {
-    pub(super) fn arrive(counts: &Arc<Counts>) -> Self {
+    pub(super) fn arrive(counts: &Arc<DemoFtpCounts>) -> Self {
         let together = counts.connections.fetch_add(1, Ordering::SeqCst) + 1;
         counts.most_connections.fetch_max(together, Ordering::SeqCst);
         Self { counts: counts.clone(), together }

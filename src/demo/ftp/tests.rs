@@ -60,7 +60,7 @@ async fn served() -> (tempfile::TempDir, FtpServer) {
     std::fs::create_dir_all(root.join("sub")).unwrap();
     std::fs::write(outside.path().join("secret"), b"secret").unwrap();
     std::fs::write(root.join("a.txt"), b"hello").unwrap();
-    let server = FtpServer::start(Options::new(root)).await.unwrap();
+    let server = FtpServer::start(DemoFtpOptions::new(root)).await.unwrap();
     (outside, server)
 }
 
@@ -148,9 +148,12 @@ async fn a_client_that_keeps_odd_manners() {
 #[tokio::test]
 async fn one_guest_too_many() {
     let (outside, _) = served().await;
-    let server = FtpServer::start(Options { max_connections: 1, ..Options::new(outside.path()) })
-        .await
-        .unwrap();
+    let server = FtpServer::start(DemoFtpOptions {
+        max_connections: 1,
+        ..DemoFtpOptions::new(outside.path())
+    })
+    .await
+    .unwrap();
     let _first = Raw::login(&server).await;
     let mut second = Raw(TcpStream::connect(server.address).await.unwrap());
     assert!(second.reply().await.starts_with("421"));

@@ -10,17 +10,17 @@ use time::OffsetDateTime;
 /// A folder that nothing leads out of: `..` stops at its top, symbolic links are shown, not
 /// followed.
 #[derive(Debug)]
-pub struct Tree {
+pub struct DemoFtpTree {
     root: PathBuf,
 }
 
 /// Something in a folder.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct DemoFtpEntry {
     /// Its name, byte for byte.
     pub name: Vec<u8>,
     /// What it is.
-    pub kind: Kind,
+    pub kind: DemoFtpKind,
     /// Its size.
     pub size: u64,
     /// Its modified time.
@@ -29,7 +29,7 @@ pub struct Entry {
 
 /// What something is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum DemoFtpKind {
     File,
     Directory,
     /// With its target.
@@ -37,7 +37,7 @@ pub enum Kind {
     Special,
 }
 
-impl Tree {
+impl DemoFtpTree {
     /// The folder at `root`, which has to be there.
     pub fn new(root: &Path) -> io::Result<Self> {
         let root = root.canonicalize()?;
@@ -63,23 +63,23 @@ impl Tree {
     }
 
     /// What is at `path`; a symbolic link is a symbolic link.
-    pub fn entry(&self, path: &[u8]) -> io::Result<Entry> {
+    pub fn entry(&self, path: &[u8]) -> io::Result<DemoFtpEntry> {
         let local = self.locate(path)?;
         let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
         described(name.to_vec(), &local, &fs::symlink_metadata(&local)?)
     }
 
     /// Where the file at `path` is on disk, if it is a file and no link.
-    pub fn file(&self, path: &[u8]) -> io::Result<(PathBuf, Entry)> {
+    pub fn file(&self, path: &[u8]) -> io::Result<(PathBuf, DemoFtpEntry)> {
         let entry = self.entry(path)?;
         match entry.kind {
-            Kind::File => Ok((self.locate(path)?, entry)),
+            DemoFtpKind::File => Ok((self.locate(path)?, entry)),
             _ => Err(io::Error::new(io::ErrorKind::NotFound, "not a plain file")),
         }
     }
 
     /// What is in the folder at `path`, by name.
-    pub fn list(&self, path: &[u8]) -> io::Result<Vec<Entry>> {
+    pub fn list(&self, path: &[u8]) -> io::Result<Vec<DemoFtpEntry>> {
         let local = self.locate(path)?;
         if !fs::symlink_metadata(&local)?.is_dir() {
             return Err(io::ErrorKind::NotFound.into());
@@ -97,18 +97,18 @@ impl Tree {
     }
 }
 
-fn described(name: Vec<u8>, local: &Path, metadata: &Metadata) -> io::Result<Entry> {
+fn described(name: Vec<u8>, local: &Path, metadata: &Metadata) -> io::Result<DemoFtpEntry> {
     let kind = match metadata.file_type() {
-        kind if kind.is_symlink() => Kind::Symlink(
+        kind if kind.is_symlink() => DemoFtpKind::Symlink(
             fs::read_link(local)
                 .map(|target| name_bytes(target.into_os_string()))
                 .unwrap_or_default(),
         ),
-        kind if kind.is_dir() => Kind::Directory,
-        kind if kind.is_file() => Kind::File,
-        _ => Kind::Special,
+        kind if kind.is_dir() => DemoFtpKind::Directory,
+        kind if kind.is_file() => DemoFtpKind::File,
+        _ => DemoFtpKind::Special,
     };
-    Ok(Entry {
+    Ok(DemoFtpEntry {
         name,
         kind,
         size: metadata.len(),

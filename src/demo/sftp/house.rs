@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use russh::keys::PublicKey;
 
 use crate::demo::sftp::jail::Jail;
-use crate::demo::sftp::script::Script;
+use crate::demo::sftp::script::DemoSftpScript;
 use crate::model::Secret;
 
 /// A user and the password that opens the door.
 #[derive(Clone, Debug)]
-pub struct Account {
+pub struct DemoSftpAccount {
     /// The name.
     pub user: String,
     /// The password.
@@ -35,10 +35,10 @@ pub enum LoginRule {
 /// What all visitors share.
 pub struct House {
     pub jail: Jail,
-    pub account: Option<Account>,
+    pub account: Option<DemoSftpAccount>,
     pub authorized_key: Option<PublicKey>,
     pub login: LoginRule,
-    pub script: Mutex<Arc<Script>>,
+    pub script: Mutex<Arc<DemoSftpScript>>,
     pub counters: Counters,
     pub visitors: Mutex<HashMap<u64, StdStream>>,
 }
@@ -56,7 +56,7 @@ pub struct Counters {
 }
 
 impl House {
-    pub fn script(&self) -> Arc<Script> {
+    pub fn script(&self) -> Arc<DemoSftpScript> {
         lock(&self.script).clone()
     }
 

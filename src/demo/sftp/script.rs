@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::lies::Lies;
-use crate::source::sftp::packet::Entry;
+use crate::source::sftp::packet::PacketEntry;
 
 /// Something done to the real file, whose path it is given.
-pub type Hook = Arc<dyn Fn(&Path) + Send + Sync>;
+pub type DemoSftpHook = Arc<dyn Fn(&Path) + Send + Sync>;
 
 /// One thing that goes wrong with a file.
 #[derive(Clone)]
-pub enum Fault {
+pub enum DemoSftpFault {
     /// No READ is answered with more than this many bytes.
     ShortReads(u32),
     /// A READ of this byte is answered with this status.
@@ -38,43 +38,43 @@ pub enum Fault {
     /// No READ is answered while another file is open on the same connection.
     SilentInCompany,
     /// This happens before the file is opened.
-    OnOpen(Hook),
+    OnOpen(DemoSftpHook),
     /// This happens before a READ of this byte.
-    OnRead(u64, Hook),
+    OnRead(u64, DemoSftpHook),
 }
 
-impl fmt::Debug for Fault {
+impl fmt::Debug for DemoSftpFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::ShortReads(most) => write!(f, "ShortReads({most})"),
-            Fault::StatusAt(at, code) => write!(f, "StatusAt({at}, {code})"),
-            Fault::DisconnectAt(at) => write!(f, "DisconnectAt({at})"),
-            Fault::StallAt(at) => write!(f, "StallAt({at})"),
-            Fault::EofAt(at) => write!(f, "EofAt({at})"),
-            Fault::FlipAt(at) => write!(f, "FlipAt({at})"),
-            Fault::LieSize(by) => write!(f, "LieSize({by})"),
-            Fault::NoAttributes => f.write_str("NoAttributes"),
-            Fault::StatDenied => f.write_str("StatDenied"),
-            Fault::OpenStatus(code) => write!(f, "OpenStatus({code})"),
-            Fault::SilentInCompany => f.write_str("SilentInCompany"),
-            Fault::OnOpen(_) => f.write_str("OnOpen"),
-            Fault::OnRead(at, _) => write!(f, "OnRead({at})"),
+            DemoSftpFault::ShortReads(most) => write!(f, "ShortReads({most})"),
+            DemoSftpFault::StatusAt(at, code) => write!(f, "StatusAt({at}, {code})"),
+            DemoSftpFault::DisconnectAt(at) => write!(f, "DisconnectAt({at})"),
+            DemoSftpFault::StallAt(at) => write!(f, "StallAt({at})"),
+            DemoSftpFault::EofAt(at) => write!(f, "EofAt({at})"),
+            DemoSftpFault::FlipAt(at) => write!(f, "FlipAt({at})"),
+            DemoSftpFault::LieSize(by) => write!(f, "LieSize({by})"),
+            DemoSftpFault::NoAttributes => f.write_str("NoAttributes"),
+            DemoSftpFault::StatDenied => f.write_str("StatDenied"),
+            DemoSftpFault::OpenStatus(code) => write!(f, "OpenStatus({code})"),
+            DemoSftpFault::SilentInCompany => f.write_str("SilentInCompany"),
+            DemoSftpFault::OnOpen(_) => f.write_str("OnOpen"),
+            DemoSftpFault::OnRead(at, _) => write!(f, "OnRead({at})"),
         }
     }
 }
 
 #[derive(Debug)]
 struct Rule {
-    fault: Fault,
+    fault: DemoSftpFault,
     left: AtomicUsize,
 }
 
 /// Everything that goes wrong; empty, a server that does its work.
 #[derive(Debug, Default, Clone)]
-pub struct Script {
+pub struct DemoSftpScript {
     rules: HashMap<Vec<u8>, Vec<Arc<Rule>>>,
     /// Entries that listings of a directory (by its path) show beside the real ones.
-    pub entries: HashMap<Vec<u8>, Vec<Entry>>,
+    pub entries: HashMap<Vec<u8>, Vec<PacketEntry>>,
     /// After this many logins every credential is refused.
     pub most_logins: Option<usize>,
     /// Above this many open connections, visitors are turned away as sshd does.
@@ -83,7 +83,7 @@ pub struct Script {
     pub lies: Lies,
 }
 
-impl Script {
+impl DemoSftpScript {
     /// Nothing goes wrong but these lies.
     pub fn lying(lies: Lies) -> Self {
         Self { lies, ..Self::default() }
@@ -91,27 +91,31 @@ impl Script {
 
     /// `fault` befalls every file named `name`, each time.
     #[must_use]
-    pub fn always(self, name: impl AsRef<[u8]>, fault: Fault) -> Self {
+    pub fn always(self, name: impl AsRef<[u8]>, fault: DemoSftpFault) -> Self {
         self.times(usize::MAX, name, fault)
     }
 
     /// `fault` befalls files named `name` once. For the faults that come at a moment, not for those
     /// of the attributes.
     #[must_use]
-    pub fn once(self, name: impl AsRef<[u8]>, fault: Fault) -> Self {
+    pub fn once(self, name: impl AsRef<[u8]>, fault: DemoSftpFault) -> Self {
         self.times(1, name, fault)
     }
 
     /// `fault` befalls files named `name` so many times.
     #[must_use]
-    pub fn times(mut self, times: usize, name: impl AsRef<[u8]>, fault: Fault) -> Self {
+    pub fn times(mut self, times: usize, name: impl AsRef<[u8]>, fault: DemoSftpFault) -> Self {
         let rule = Rule { fault, left: AtomicUsize::new(times) };
         self.rules.entry(name.as_ref().to_vec()).or_default().push(Arc::new(rule));
         self
     }
 
     /// The first fault of `name` that `applies`, counted as having happened.
-    pub(super) fn happens(&self, name: &[u8], applies: impl Fn(&Fault) -> bool) -> Option<Fault> {
+    pub(super) fn happens(
+        &self,
+        name: &[u8],
+        applies: impl Fn(&DemoSftpFault) -> bool,
+    ) -> Option<DemoSftpFault> {
         let rules = self.rules.get(name)?;
         let rule = rules.iter().find(|rule| {
             let count =

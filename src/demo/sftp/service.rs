@@ -14,9 +14,11 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use super::house::House;
 use super::jail::{Jail, wire_name};
 use super::lies::{HandleRule, KindRule, PageRule, PastEnd};
-use super::script::Fault;
+use super::script::DemoSftpFault;
 use crate::source::sftp::frames::Packets;
-use crate::source::sftp::packet::{Attributes, Entry, FileKind, Reply, Request, VERSION, status};
+use crate::source::sftp::packet::{
+    Attributes, FileKind, PacketEntry, PacketReply, Request, VERSION, status,
+};
 
 /// What OpenSSH sends in one reply; we say so and keep to it.
 const LARGEST_READ: u32 = 261_120;
@@ -41,8 +43,8 @@ enum Open {
 
 /// A folder that is being listed.
 struct ListedFolder {
-    left: VecDeque<Entry>,
-    all: Vec<Entry>,
+    left: VecDeque<PacketEntry>,
+    all: Vec<PacketEntry>,
     /// Pages that were asked for.
     asked: u32,
     /// How many folders were opened before.
@@ -51,7 +53,7 @@ struct ListedFolder {
 
 impl ListedFolder {
     /// The answer to the next question for entries.
-    fn page(&mut self, rule: PageRule) -> Reply {
+    fn page(&mut self, rule: PageRule) -> PacketReply {
         self.asked += 1;
         let end = |code| say(code, "no more files");
         let (asked, first) = (self.asked, self.before == 0);
@@ -62,12 +64,12 @@ impl ListedFolder {
                 self.next(2)
             }
             PageRule::SamePage(times) if asked > times => end(status::EOF),
-            PageRule::SamePage(_) => Reply::Names(self.all.clone()),
+            PageRule::SamePage(_) => PacketReply::Names(self.all.clone()),
             PageRule::DotsForEver => {
-                Reply::Names(dots().into_iter().cycle().take(ENTRIES_AT_ONCE).collect())
+                PacketReply::Names(dots().into_iter().cycle().take(ENTRIES_AT_ONCE).collect())
             }
             PageRule::EndsWith(code) if self.left.is_empty() => end(code),
-            PageRule::EmptyForEver if self.left.is_empty() => Reply::Names(Vec::new()),
+            PageRule::EmptyForEver if self.left.is_empty() => PacketReply::Names(Vec::new()),
             PageRule::RoundAndRound if self.left.is_empty() => {
                 self.left = self.all.clone().into();
                 self.next(ENTRIES_AT_ONCE)
@@ -77,14 +79,14 @@ impl ListedFolder {
         }
     }
 
-    fn next(&mut self, most: usize) -> Reply {
+    fn next(&mut self, most: usize) -> PacketReply {
         let count = self.left.len().min(most);
-        Reply::Names(self.left.drain(..count).collect())
+        PacketReply::Names(self.left.drain(..count).collect())
     }
 }
 
-enum Answer {
-    Reply(Reply),
+enum DemoSftpAnswer {
+    Reply(PacketReply),
     Silence,
     Cut,
 }
@@ -103,9 +105,9 @@ pub(super) async fn serve(stream: impl AsyncRead + AsyncWrite + Send, service: S
         let Ok((returned, answer)) = work.await else { return };
         service = returned;
         let sent = match answer {
-            Answer::Reply(reply) => write.write_all(&reply.encode(id)).await,
-            Answer::Silence => Ok(()),
-            Answer::Cut => return service.house.cut(service.visitor),
+            DemoSftpAnswer::Reply(reply) => write.write_all(&reply.encode(id)).await,
+            DemoSftpAnswer::Silence => Ok(()),
+            DemoSftpAnswer::Cut => return service.house.cut(service.visitor),
         };
         if sent.is_err() || write.flush().await.is_err() {
             return;
@@ -118,24 +120,24 @@ impl Service {
         Self { house, visitor, handles: HashMap::new(), next_handle: 0 }
     }
 
-    fn answer(&mut self, request: Request) -> Answer {
+    fn answer(&mut self, request: Request) -> DemoSftpAnswer {
         if let Request::Read { handle, offset, length } = request {
             return self
                 .read(&handle, offset, length)
-                .unwrap_or_else(|error| Answer::Reply(refusal(&error)));
+                .unwrap_or_else(|error| DemoSftpAnswer::Reply(refusal(&error)));
         }
-        Answer::Reply(self.reply(request).unwrap_or_else(|error| refusal(&error)))
+        DemoSftpAnswer::Reply(self.reply(request).unwrap_or_else(|error| refusal(&error)))
     }
 
-    fn reply(&mut self, request: Request) -> io::Result<Reply> {
+    fn reply(&mut self, request: Request) -> io::Result<PacketReply> {
         let jail = &self.house.jail;
         match request {
-            Request::Init { .. } => Ok(Reply::Version {
+            Request::Init { .. } => Ok(PacketReply::Version {
                 version: VERSION,
                 extensions: vec![(Bytes::from_static(LIMITS), Bytes::from_static(b"1"))],
             }),
             Request::Extended { name } if name.as_ref() == LIMITS => Ok(limits()),
-            Request::RealPath { path } => Ok(Reply::Names(vec![Entry {
+            Request::RealPath { path } => Ok(PacketReply::Names(vec![PacketEntry {
                 name: Jail::tidy(&path).into(),
                 long_name: Bytes::new(),
                 attributes: Attributes::default(),
@@ -181,17 +183,17 @@ impl Service {
         }
     }
 
-    fn open(&mut self, path: &[u8]) -> io::Result<Reply> {
+    fn open(&mut self, path: &[u8]) -> io::Result<PacketReply> {
         let script = self.house.script();
         let name = last(path);
         let real = self.house.jail.follow(path)?;
-        if let Some(Fault::OnOpen(hook)) =
-            script.happens(name, |fault| matches!(fault, Fault::OnOpen(_)))
+        if let Some(DemoSftpFault::OnOpen(hook)) =
+            script.happens(name, |fault| matches!(fault, DemoSftpFault::OnOpen(_)))
         {
             hook(&real);
         }
-        if let Some(Fault::OpenStatus(code)) =
-            script.happens(name, |fault| matches!(fault, Fault::OpenStatus(_)))
+        if let Some(DemoSftpFault::OpenStatus(code)) =
+            script.happens(name, |fault| matches!(fault, DemoSftpFault::OpenStatus(_)))
         {
             return Ok(say(code, "as the script has it"));
         }
@@ -209,7 +211,7 @@ impl Service {
         Ok(self.keep(Open::File { file, real, name: name.to_vec() }))
     }
 
-    fn open_dir(&mut self, path: &[u8]) -> io::Result<Reply> {
+    fn open_dir(&mut self, path: &[u8]) -> io::Result<PacketReply> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(self.house.jail.follow(path)?)? {
             let entry = entry?;
@@ -226,7 +228,7 @@ impl Service {
                 }),
                 KindRule::Untold | KindRule::FoldersAsFiles => Bytes::copy_from_slice(&name),
             };
-            entries.push(Entry { long_name, name: name.into(), attributes });
+            entries.push(PacketEntry { long_name, name: name.into(), attributes });
         }
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         if let Some(more) = self.house.script().entries.get(&Jail::tidy(path)) {
@@ -235,7 +237,7 @@ impl Service {
         if self.house.script().lies.entries_twice {
             entries.extend_from_slice(&entries.clone());
         }
-        let all: Vec<Entry> = dots().into_iter().chain(entries).collect();
+        let all: Vec<PacketEntry> = dots().into_iter().chain(entries).collect();
         let before = self.house.counters.folders.fetch_add(1, Ordering::Relaxed);
         Ok(self.keep(Open::Directory(ListedFolder {
             left: all.clone().into(),
@@ -245,7 +247,7 @@ impl Service {
         })))
     }
 
-    fn keep(&mut self, open: Open) -> Reply {
+    fn keep(&mut self, open: Open) -> PacketReply {
         if self.handles.len() >= MOST_HANDLES {
             return say(status::FAILURE, "too many open handles");
         }
@@ -258,10 +260,10 @@ impl Service {
         self.next_handle += 1;
         self.handles.insert(handle.clone(), open);
         self.house.counters.opens.fetch_add(1, Ordering::Relaxed);
-        Reply::Handle(handle)
+        PacketReply::Handle(handle)
     }
 
-    fn read(&mut self, handle: &Bytes, offset: u64, length: u32) -> io::Result<Answer> {
+    fn read(&mut self, handle: &Bytes, offset: u64, length: u32) -> io::Result<DemoSftpAnswer> {
         let in_company =
             self.handles.values().filter(|open| matches!(open, Open::File { .. })).count() > 1;
         let Some(Open::File { file, real, name }) = self.handles.get_mut(handle) else {
@@ -272,31 +274,35 @@ impl Service {
         let covers = |at: u64| {
             (offset..=offset.saturating_add(u64::from(length)).saturating_sub(1)).contains(&at)
         };
-        if let Some(Fault::OnRead(_, hook)) =
-            script.happens(name, |fault| matches!(fault, Fault::OnRead(at, _) if covers(*at)))
+        if let Some(DemoSftpFault::OnRead(_, hook)) = script
+            .happens(name, |fault| matches!(fault, DemoSftpFault::OnRead(at, _) if covers(*at)))
         {
             hook(real);
         }
-        let now = |fault: &Fault| match fault {
-            Fault::StatusAt(at, _) | Fault::DisconnectAt(at) | Fault::StallAt(at) => covers(*at),
-            Fault::EofAt(at) => covers(*at) || offset >= *at,
-            Fault::SilentInCompany => in_company,
+        let now = |fault: &DemoSftpFault| match fault {
+            DemoSftpFault::StatusAt(at, _)
+            | DemoSftpFault::DisconnectAt(at)
+            | DemoSftpFault::StallAt(at) => covers(*at),
+            DemoSftpFault::EofAt(at) => covers(*at) || offset >= *at,
+            DemoSftpFault::SilentInCompany => in_company,
             _ => false,
         };
         match script.happens(name, now) {
-            Some(Fault::StatusAt(_, code)) => {
-                return Ok(Answer::Reply(say(code, "as the script has it")));
+            Some(DemoSftpFault::StatusAt(_, code)) => {
+                return Ok(DemoSftpAnswer::Reply(say(code, "as the script has it")));
             }
-            Some(Fault::DisconnectAt(_)) => return Ok(Answer::Cut),
-            Some(Fault::StallAt(_) | Fault::SilentInCompany) => return Ok(Answer::Silence),
-            Some(Fault::EofAt(at)) if offset >= at => {
-                return Ok(Answer::Reply(say(status::EOF, "as the script has it")));
+            Some(DemoSftpFault::DisconnectAt(_)) => return Ok(DemoSftpAnswer::Cut),
+            Some(DemoSftpFault::StallAt(_) | DemoSftpFault::SilentInCompany) => {
+                return Ok(DemoSftpAnswer::Silence);
             }
-            Some(Fault::EofAt(at)) => length = u32::try_from(at - offset).unwrap_or(length),
+            Some(DemoSftpFault::EofAt(at)) if offset >= at => {
+                return Ok(DemoSftpAnswer::Reply(say(status::EOF, "as the script has it")));
+            }
+            Some(DemoSftpFault::EofAt(at)) => length = u32::try_from(at - offset).unwrap_or(length),
             _ => {}
         }
-        if let Some(Fault::ShortReads(most)) =
-            script.happens(name, |fault| matches!(fault, Fault::ShortReads(_)))
+        if let Some(DemoSftpFault::ShortReads(most)) =
+            script.happens(name, |fault| matches!(fault, DemoSftpFault::ShortReads(_)))
         {
             length = length.min(most);
         }
@@ -304,38 +310,41 @@ impl Service {
         let mut data = BytesMut::with_capacity(length as usize).writer();
         let count = io::copy(&mut file.take(u64::from(length)), &mut data)?;
         if count == 0 {
-            return Ok(Answer::Reply(match script.lies.past_end {
+            return Ok(DemoSftpAnswer::Reply(match script.lies.past_end {
                 None => say(status::EOF, "end of file"),
                 Some(PastEnd::Status(code)) => say(code, "read past the end"),
-                Some(PastEnd::Nothing) => Reply::Data(Bytes::new()),
+                Some(PastEnd::Nothing) => PacketReply::Data(Bytes::new()),
             }));
         }
         let mut data = data.into_inner();
-        let arrives = |fault: &Fault| matches!(fault, Fault::FlipAt(at) if (offset..offset + count).contains(at));
-        if let Some(Fault::FlipAt(at)) = script.happens(name, arrives)
+        let read = offset..offset + count;
+        let arrives =
+            |fault: &DemoSftpFault| matches!(fault, DemoSftpFault::FlipAt(at) if read.contains(at));
+        if let Some(DemoSftpFault::FlipAt(at)) = script.happens(name, arrives)
             && let Some(byte) = usize::try_from(at - offset).ok().and_then(|at| data.get_mut(at))
         {
             *byte ^= 1;
         }
         self.house.counters.bytes_sent.fetch_add(count, Ordering::Relaxed);
-        Ok(Answer::Reply(Reply::Data(data.freeze())))
+        Ok(DemoSftpAnswer::Reply(PacketReply::Data(data.freeze())))
     }
 
-    fn describe(&self, name: &[u8], metadata: &Metadata) -> io::Result<Reply> {
-        match self.house.script().happens(name, |fault| matches!(fault, Fault::StatDenied)) {
+    fn describe(&self, name: &[u8], metadata: &Metadata) -> io::Result<PacketReply> {
+        match self.house.script().happens(name, |fault| matches!(fault, DemoSftpFault::StatDenied))
+        {
             Some(_) => Err(io::ErrorKind::PermissionDenied.into()),
-            None => Ok(Reply::Attributes(self.attributes(name, metadata))),
+            None => Ok(PacketReply::Attributes(self.attributes(name, metadata))),
         }
     }
 
     fn attributes(&self, name: &[u8], metadata: &Metadata) -> Attributes {
         let script = self.house.script();
-        if script.happens(name, |fault| matches!(fault, Fault::NoAttributes)).is_some() {
+        if script.happens(name, |fault| matches!(fault, DemoSftpFault::NoAttributes)).is_some() {
             return Attributes::default();
         }
         let mut size = metadata.len();
-        if let Some(Fault::LieSize(by)) =
-            script.happens(name, |fault| matches!(fault, Fault::LieSize(_)))
+        if let Some(DemoSftpFault::LieSize(by)) =
+            script.happens(name, |fault| matches!(fault, DemoSftpFault::LieSize(_)))
         {
             size = size.saturating_add_signed(by);
         }
@@ -359,40 +368,40 @@ impl Service {
     }
 }
 
-fn dots() -> [Entry; 2] {
+fn dots() -> [PacketEntry; 2] {
     let directory = Attributes { permissions: Some(0o040_755), ..Attributes::default() };
-    [".", ".."].map(|name| Entry {
+    [".", ".."].map(|name| PacketEntry {
         name: name.into(),
         long_name: Bytes::new(),
         attributes: directory.clone(),
     })
 }
 
-fn limits() -> Reply {
+fn limits() -> PacketReply {
     let mut limits = BytesMut::new();
     // The largest packet, read, write, and the most handles.
     for limit in [256 << 10, u64::from(LARGEST_READ), u64::from(LARGEST_READ), MOST_HANDLES as u64]
     {
         limits.put_u64(limit);
     }
-    Reply::Extended(limits.freeze())
+    PacketReply::Extended(limits.freeze())
 }
 
 fn last(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
 }
 
-fn say(code: u32, message: &'static str) -> Reply {
-    Reply::Status { code, message: Bytes::from_static(message.as_bytes()) }
+fn say(code: u32, message: &'static str) -> PacketReply {
+    PacketReply::Status { code, message: Bytes::from_static(message.as_bytes()) }
 }
 
-fn refusal(error: &io::Error) -> Reply {
+fn refusal(error: &io::Error) -> PacketReply {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             say(status::NO_SUCH_FILE, "No such file")
         }
         io::ErrorKind::PermissionDenied => say(status::PERMISSION_DENIED, "Permission denied"),
-        _ => Reply::Status { code: status::FAILURE, message: error.to_string().into() },
+        _ => PacketReply::Status { code: status::FAILURE, message: error.to_string().into() },
     }
 }
 

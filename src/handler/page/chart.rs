@@ -3,10 +3,10 @@
 
 use maud::{Markup, html};
 
-use super::view::Pass;
+use super::view::PagePass;
 
 /// One number of a pass.
-type Count = fn(&Pass) -> u64;
+type Count = fn(&PagePass) -> u64;
 
 /// The six ways in which a file can end, with their class in the style sheet.
 pub const PARTS: [(&str, &str, Count); 6] = [
@@ -22,7 +22,7 @@ pub const PARTS: [(&str, &str, Count); 6] = [
 const THINNEST: u64 = 12;
 
 /// The equation in words, as `listed 5 = ingested 1 + …`.
-pub fn equation(pass: &Pass) -> String {
+pub fn equation(pass: &PagePass) -> String {
     let parts: Vec<String> =
         PARTS.iter().map(|(name, _, of)| format!("{name} {}", of(pass))).collect();
     let parts = parts.join(" + ");
@@ -57,7 +57,7 @@ fn widths(counts: &[u64]) -> Vec<u64> {
 }
 
 /// The equation of a pass as a bar.
-pub fn bar(pass: &Pass) -> Markup {
+pub fn bar(pass: &PagePass) -> Markup {
     let counts: Vec<u64> = PARTS.iter().map(|(_, _, of)| of(pass)).collect();
     let widths = widths(&counts);
     let starts = widths.iter().scan(0, |at, width| {
@@ -77,7 +77,7 @@ pub fn bar(pass: &Pass) -> Markup {
 }
 
 /// How far a running pass has come.
-pub fn progress(pass: &Pass, words: &str) -> Markup {
+pub fn progress(pass: &PagePass, words: &str) -> Markup {
     let total = pass.bytes_to_fetch.unwrap_or(0).max(1);
     let width = u64::try_from(u128::from(pass.bytes_fetched.min(total)) * 1000 / u128::from(total))
         .unwrap_or(1000);
@@ -118,12 +118,12 @@ mod tests {
 
     #[test]
     fn an_equation_that_does_not_hold_is_told() {
-        let pass = Pass { listed: Some(3), ingested: 1, failed: 1, ..Pass::default() };
+        let pass = PagePass { listed: Some(3), ingested: 1, failed: 1, ..PagePass::default() };
         assert!(equation(&pass).contains("do not add up"));
         assert_eq!(
-            equation(&Pass { listed: Some(2), ..pass.clone() }),
+            equation(&PagePass { listed: Some(2), ..pass.clone() }),
             "listed 2 = ingested 1 + unchanged 0 + skipped 0 + gone 0 + deferred 0 + failed 1"
         );
-        assert!(equation(&Pass { listed: None, ..pass }).starts_with("so far "));
+        assert!(equation(&PagePass { listed: None, ..pass }).starts_with("so far "));
     }
 }

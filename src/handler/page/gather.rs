@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::expected::{self, ExpectedFeed};
 use super::overview::ArrivedFile;
-use super::view::{Run, Stored};
+use super::view::{PageRun, PageStored};
 use crate::history::arrivals;
 use crate::history::files_by_name::{self, NameQuery, NamesFound};
 use crate::history::record::RunRecord;
@@ -31,7 +31,7 @@ const HITS: usize = 200;
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Where to look.
-pub struct Shelf<'a> {
+pub struct PageShelf<'a> {
     /// The state.
     pub state: StateStore,
     /// The sources whose reports are looked for.
@@ -44,15 +44,19 @@ pub struct Shelf<'a> {
     pub here: Vec<RunRecord>,
 }
 
-impl Shelf<'_> {
+impl PageShelf<'_> {
     /// The last runs, newest first, at most `limit`.
-    pub async fn last(&self, limit: usize, now: OffsetDateTime) -> Result<Vec<Run>, StoreError> {
+    pub async fn last(
+        &self,
+        limit: usize,
+        now: OffsetDateTime,
+    ) -> Result<Vec<PageRun>, StoreError> {
         let stored = run_status::last(&Records::new(self.state.clone()), limit, now).await?;
-        let mut runs: Vec<Run> =
-            self.here.iter().map(|record| Run::of_record(record, now)).collect();
+        let mut runs: Vec<PageRun> =
+            self.here.iter().map(|record| PageRun::of_record(record, now)).collect();
         for record in stored {
             if runs.iter().all(|run| run.id != record.id) {
-                runs.push(Run::of_record(&record, now));
+                runs.push(PageRun::of_record(&record, now));
             }
         }
         // Release 0.1 left reports of the command line's runs, and no records.
@@ -74,7 +78,7 @@ impl Shelf<'_> {
         ids.retain(|id| runs.iter().all(|run| run.id != *id));
         ids.truncate(limit);
         let wanted = names.into_iter().filter(|(id, _)| ids.contains(id)).map(|(_, name)| name);
-        runs.extend(Run::of_reports(self.read(wanted.collect()).await?));
+        runs.extend(PageRun::of_reports(self.read(wanted.collect()).await?));
         runs.sort_by_key(|run| std::cmp::Reverse(run.started));
         runs.truncate(limit);
         Ok(runs)
@@ -155,20 +159,20 @@ impl Shelf<'_> {
     }
 
     /// The run `id`, if there is one.
-    pub async fn one(&self, id: &str, now: OffsetDateTime) -> Result<Option<Run>, StoreError> {
+    pub async fn one(&self, id: &str, now: OffsetDateTime) -> Result<Option<PageRun>, StoreError> {
         if !is_run_id(id) {
             return Ok(None);
         }
         if let Some(record) = self.here.iter().find(|record| record.id == id) {
-            return Ok(Some(Run::of_record(record, now)));
+            return Ok(Some(PageRun::of_record(record, now)));
         }
         if let Some(record) = run_status::get(&Records::new(self.state.clone()), id).await? {
-            return Ok(Some(Run::of_record(&record, now)));
+            return Ok(Some(PageRun::of_record(&record, now)));
         }
         let reports = self
             .read(self.sources.iter().map(|source| StatePaths::of(source).report(id)).collect())
             .await?;
-        Ok(Run::of_reports(reports).pop())
+        Ok(PageRun::of_reports(reports).pop())
     }
 
     /// Ids and names of the last reports of a source: those of two days, or all, if these are fewer
@@ -199,7 +203,7 @@ impl Shelf<'_> {
         self.state.list(prefix, "listing reports", report).await
     }
 
-    async fn read(&self, names: Vec<BlobName>) -> Result<Vec<Stored>, StoreError> {
+    async fn read(&self, names: Vec<BlobName>) -> Result<Vec<PageStored>, StoreError> {
         let reports = stream::iter(names).map(|name| async move {
             let found = self.state.get(&name, MAX_BYTES, "reading a report").await?;
             let read = found.map(|(_, bytes)| {
@@ -216,7 +220,7 @@ impl Shelf<'_> {
                 None => None,
             })
         });
-        let reports: Vec<Option<Stored>> = reports.buffered(AT_ONCE).try_collect().await?;
+        let reports: Vec<Option<PageStored>> = reports.buffered(AT_ONCE).try_collect().await?;
         Ok(reports.into_iter().flatten().collect())
     }
 }

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::chart::{PARTS, bar, equation, progress};
-use super::view::{Earlier, Pass, Problem, Run, earlier, span};
+use super::view::{Earlier, PagePass, PageProblem, PageRun, earlier, span};
 use crate::report::in_bytes;
 
 const STYLE: &str = include_str!("style.css");
@@ -157,8 +157,8 @@ pub fn as_of(frame: &Frame<'_>) -> Markup {
 }
 
 /// The page of one run; `runs` are the last ones, newest first.
-pub fn run(frame: &Frame<'_>, run: &Run, runs: &[Run]) -> String {
-    let (duration, bytes) = (run.duration(frame.now), run.sum(Pass::arrived));
+pub fn run(frame: &Frame<'_>, run: &PageRun, runs: &[PageRun]) -> String {
+    let (duration, bytes) = (run.duration(frame.now), run.sum(PagePass::arrived));
     let live = html! {
         p.crumb { a href={ (home(frame)) "#runs" } { "All runs" } }
         h1 { (run_answer(run)) }
@@ -181,7 +181,7 @@ pub fn run(frame: &Frame<'_>, run: &Run, runs: &[Run]) -> String {
 }
 
 /// What a run came to, in a sentence.
-pub fn run_answer(run: &Run) -> String {
+pub fn run_answer(run: &PageRun) -> String {
     let began = short(run.started);
     match run.status.as_str() {
         "ok" => format!("The run of {began} went well"),
@@ -262,7 +262,13 @@ fn part(name: &str, index: usize) -> String {
     format!("{name}-{index}")
 }
 
-fn section(frame: &Frame<'_>, run: &Run, runs: &[Run], pass: &Pass, index: usize) -> Markup {
+fn section(
+    frame: &Frame<'_>,
+    run: &PageRun,
+    runs: &[PageRun],
+    pass: &PagePass,
+    index: usize,
+) -> Markup {
     html! {
         div.head { h3 { bdi { (pass.source) } } (word(&pass.status)) }
         @if !pass.address.is_empty() { div.quiet.small { bdi { (pass.address) } } }
@@ -292,7 +298,7 @@ fn reasons(what: &str, by_reason: &std::collections::BTreeMap<String, u64>) -> M
 }
 
 /// Problems as a list.
-pub fn problems(problems: &[Problem]) -> Markup {
+pub fn problems(problems: &[PageProblem]) -> Markup {
     html! {
         ul.plain {
             @for problem in problems {
@@ -302,7 +308,13 @@ pub fn problems(problems: &[Problem]) -> Markup {
     }
 }
 
-fn failures(frame: &Frame<'_>, run: &Run, runs: &[Run], pass: &Pass, index: usize) -> Markup {
+fn failures(
+    frame: &Frame<'_>,
+    run: &PageRun,
+    runs: &[PageRun],
+    pass: &PagePass,
+    index: usize,
+) -> Markup {
     let more = pass.failed.saturating_sub(u64::try_from(pass.failures.len()).unwrap_or(u64::MAX));
     html! {
         div.wide role="region" aria-label={ "Failed files of " (pass.source) } tabindex="0" id=(part("failed", index)) {

@@ -34,7 +34,7 @@ pub struct Local {
     key: String,
 }
 
-struct Desk {
+struct LocalPageContext {
     app: App,
     key: String,
 }
@@ -52,8 +52,9 @@ impl Local {
             watch::channel(Some(Ok((Arc::new(ready), Arc::new(Host::read(None, &[].into()))))));
         let app =
             App { loaded, runs: Arc::new(Runs::default()), patience: PATIENCE, starts_runs: false };
-        let router =
-            Router::new().fallback(any).with_state(Arc::new(Desk { app, key: key.clone() }));
+        let router = Router::new()
+            .fallback(any)
+            .with_state(Arc::new(LocalPageContext { app, key: key.clone() }));
         Ok(Self { listener, router, key })
     }
 
@@ -74,7 +75,7 @@ impl Local {
     }
 }
 
-async fn any(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+async fn any(State(desk): State<Arc<LocalPageContext>>, request: Request) -> Response {
     if routes::foreign(request.headers()).is_some() {
         return plain(
             StatusCode::FORBIDDEN,
@@ -112,7 +113,12 @@ async fn any(State(desk): State<Arc<Desk>>, request: Request) -> Response {
 }
 
 /// Asks the function as a host would, and hands on its answer.
-async fn shown(desk: &Desk, accept: &str, query: Map<String, Value>, id: &str) -> Response {
+async fn shown(
+    desk: &LocalPageContext,
+    accept: &str,
+    query: Map<String, Value>,
+    id: &str,
+) -> Response {
     let asked = json!({ "Method": "GET", "Url": format!("{PAGES}/{id}"), "Query": query, "Headers": { "Accept": [accept] }, "Params": { "id": id } });
     let Ok(envelope) = Envelope::parse(json!({ "Data": { "req": asked } }).to_string().as_bytes())
     else {

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::html::{Frame, page as whole, problems};
-use super::view::{Pass, Problem};
+use super::view::{PagePass, PageProblem};
 use super::{carried, encoded, page};
 use crate::handler::envelope::{HttpAnswer, HttpCall};
 use crate::report::in_bytes;
 
 /// What the desk knows.
-pub struct Desk<'a> {
+pub struct FormContext<'a> {
     /// The configured sources.
     pub sources: &'a [&'a str],
     /// Where blobs go.
@@ -24,7 +24,7 @@ pub struct Desk<'a> {
     pub view: Option<&'a String>,
 }
 
-impl Desk<'_> {
+impl FormContext<'_> {
     fn show(&self, status: u16, title: &str, live: &Markup) -> HttpAnswer {
         let query = self.view.map_or_else(String::new, |view| format!("?code={}", encoded(view)));
         let frame = Frame {
@@ -120,12 +120,12 @@ fn destination_of(file: &Value) -> String {
 }
 
 fn planned(plan: &Value) -> Markup {
-    let decided = Pass::read(&plan["decided"]);
+    let decided = PagePass::read(&plan["decided"]);
     let files = plan["fetch"].as_array().map(Vec::as_slice).unwrap_or_default();
     let count = plan["files"].as_u64().unwrap_or(0);
     let more = count.saturating_sub(u64::try_from(files.len()).unwrap_or(u64::MAX));
     let text = |file: &Value, name: &str| file[name].as_str().unwrap_or_default().to_owned();
-    let problems_told: Vec<Problem> =
+    let problems_told: Vec<PageProblem> =
         decided.problems.iter().chain(&decided.failures).cloned().collect();
     html! {
         div.head { h3 { bdi { (plan["source"].as_str().unwrap_or("?")) } } span { (count) " to \

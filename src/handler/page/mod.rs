@@ -23,12 +23,12 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use url::form_urlencoded::byte_serialize;
 
-use super::api::{Asked, KEYS, MOST_LISTED, location};
+use super::api::{KEYS, MOST_LISTED, RequestedRun, location};
 use super::envelope::{HttpAnswer, HttpCall};
-use crate::handler::page::gather::Shelf;
+use crate::handler::page::gather::PageShelf;
 use crate::handler::page::html::Frame;
 use crate::handler::page::overview::{KnownOfSources, StatusOverview, brought};
-use crate::handler::page::view::Run;
+use crate::handler::page::view::PageRun;
 use crate::history::record::RunRecord;
 use crate::model::redactor::Redactor;
 use crate::model::{chain, printable};
@@ -41,7 +41,7 @@ use crate::transfer::settings::Source;
 const BEFORE: usize = 30;
 
 /// What pages are made of.
-pub struct Desk<'a> {
+pub struct PageContext<'a> {
     /// Where records and reports are.
     pub store: &'a Arc<dyn Store>,
     /// The configured sources.
@@ -58,7 +58,7 @@ pub struct Desk<'a> {
     pub schedule: Option<&'a str>,
 }
 
-impl Desk<'_> {
+impl PageContext<'_> {
     /// When each source is gone over next: at the first tick from then on at which it is due.
     fn next_runs(&self, now: OffsetDateTime) -> BTreeMap<String, OffsetDateTime> {
         let tick = |from: OffsetDateTime| next::next(self.schedule?, from - time::Duration::SECOND);
@@ -81,9 +81,9 @@ pub enum Dress {
 
 /// What answers `asked`, for people or for programs. An `Err` is why records could not be read.
 pub async fn answer(
-    desk: Desk<'_>,
+    desk: PageContext<'_>,
     call: &HttpCall,
-    asked: &Asked,
+    asked: &RequestedRun,
     dress: Dress,
 ) -> Result<HttpAnswer, String> {
     let now = OffsetDateTime::now_utc();
@@ -114,14 +114,14 @@ pub async fn answer(
     let expecting = desk.sources.iter().filter(|source| !source.expectations.is_empty());
     let expecting = expecting.map(|source| source.name.as_str()).collect();
     let (sources_told, redactor, here) = (&sources[..], desk.redactor, desk.here);
-    let shelf = Shelf { state, sources: sources_told, expecting, redactor, here };
+    let shelf = PageShelf { state, sources: sources_told, expecting, redactor, here };
     let made = match asked {
-        Asked::List(limit) => list(&frame, &shelf, *limit).await,
-        Asked::One(id) => one(&frame, &shelf, id).await,
-        Asked::Source(name) => source(&frame, &shelf, name).await,
-        Asked::Files(name, source) => files(&frame, &shelf, name, source.as_deref()).await,
+        RequestedRun::List(limit) => list(&frame, &shelf, *limit).await,
+        RequestedRun::One(id) => one(&frame, &shelf, id).await,
+        RequestedRun::Source(name) => source(&frame, &shelf, name).await,
+        RequestedRun::Files(name, source) => files(&frame, &shelf, name, source.as_deref()).await,
     };
-    let Made { status, html, json } = made.map_err(|error| chain(&error))?;
+    let PageMade { status, html, json } = made.map_err(|error| chain(&error))?;
     Ok(match dress {
         Dress::Html => page(status, html),
         Dress::Json => {
@@ -132,7 +132,7 @@ pub async fn answer(
 }
 
 /// An answer in both dresses.
-struct Made {
+struct PageMade {
     status: u16,
     html: String,
     json: Value,
@@ -140,8 +140,8 @@ struct Made {
 
 async fn known(
     frame: &Frame<'_>,
-    shelf: &Shelf<'_>,
-    runs: &[Run],
+    shelf: &PageShelf<'_>,
+    runs: &[PageRun],
     only: Option<&str>,
 ) -> Result<StatusOverview, StoreError> {
     let index = shelf.index().await;
@@ -160,21 +160,29 @@ async fn known(
     Ok(StatusOverview::of(known))
 }
 
-async fn list(frame: &Frame<'_>, shelf: &Shelf<'_>, limit: usize) -> Result<Made, StoreError> {
+async fn list(
+    frame: &Frame<'_>,
+    shelf: &PageShelf<'_>,
+    limit: usize,
+) -> Result<PageMade, StoreError> {
     let runs = shelf.last(limit, frame.now).await?;
     let overview = known(frame, shelf, &runs, None).await?;
     let html = overview_html::list(frame, &overview, &runs);
     let mut json = json!(overview);
     json["off"] = json!(frame.off);
     json["runs"] = lines(frame, &runs);
-    Ok(Made { status: 200, html, json })
+    Ok(PageMade { status: 200, html, json })
 }
 
-fn lines(frame: &Frame<'_>, runs: &[Run]) -> Value {
+fn lines(frame: &Frame<'_>, runs: &[PageRun]) -> Value {
     runs.iter().map(|run| run.line(location(frame.prefix, &run.id))).collect()
 }
 
-async fn source(frame: &Frame<'_>, shelf: &Shelf<'_>, name: &str) -> Result<Made, StoreError> {
+async fn source(
+    frame: &Frame<'_>,
+    shelf: &PageShelf<'_>,
+    name: &str,
+) -> Result<PageMade, StoreError> {
     let mut runs = shelf.last(MOST_LISTED, frame.now).await?;
     let overview = known(frame, shelf, &runs, Some(name)).await?;
     let Some(source) = overview.sources.iter().find(|source| source.name == name) else {
@@ -188,15 +196,15 @@ async fn source(frame: &Frame<'_>, shelf: &Shelf<'_>, name: &str) -> Result<Made
     json["answer"] = overview_html::answer(source).into();
     json["arrived"] = json!(overview.arrived);
     json["runs_told"] = lines(frame, &runs);
-    Ok(Made { status: 200, html, json })
+    Ok(PageMade { status: 200, html, json })
 }
 
 async fn files(
     frame: &Frame<'_>,
-    shelf: &Shelf<'_>,
+    shelf: &PageShelf<'_>,
     name: &str,
     source: Option<&str>,
-) -> Result<Made, StoreError> {
+) -> Result<PageMade, StoreError> {
     let runs = shelf.last(BEFORE, frame.now).await?;
     let overview = known(frame, shelf, &runs, source).await?;
     let found = shelf.files(name, source).await?;
@@ -204,10 +212,10 @@ async fn files(
     let mut json = json!(found);
     json["answer"] = names_html::answer(&found, name).into();
     json["as_of"] = json!(overview)["as_of"].clone();
-    Ok(Made { status: 200, html, json })
+    Ok(PageMade { status: 200, html, json })
 }
 
-async fn one(frame: &Frame<'_>, shelf: &Shelf<'_>, id: &str) -> Result<Made, StoreError> {
+async fn one(frame: &Frame<'_>, shelf: &PageShelf<'_>, id: &str) -> Result<PageMade, StoreError> {
     let Some(run) = shelf.one(id, frame.now).await? else {
         return Ok(none(frame, &format!("there is no run `{}`", printable(id.as_bytes()))));
     };
@@ -219,26 +227,26 @@ async fn one(frame: &Frame<'_>, shelf: &Shelf<'_>, id: &str) -> Result<Made, Sto
     };
     let mut json = run.told.clone();
     json["answer"] = html::run_answer(&run).into();
-    Ok(Made { status: 200, html: html::run(frame, &run, &before), json })
+    Ok(PageMade { status: 200, html: html::run(frame, &run, &before), json })
 }
 
-fn none(frame: &Frame<'_>, reason: &str) -> Made {
+fn none(frame: &Frame<'_>, reason: &str) -> PageMade {
     let html = html::refusal(frame, 404, reason);
-    Made { status: 404, html, json: json!({ "error": reason }) }
+    PageMade { status: 404, html, json: json!({ "error": reason }) }
 }
 
 /// The address of the same facts in JSON.
-fn as_json(prefix: &str, query: &str, asked: &Asked) -> String {
+fn as_json(prefix: &str, query: &str, asked: &RequestedRun) -> String {
     let mut pairs = vec!["format=json".to_owned()];
     let path = match asked {
-        Asked::One(id) => format!("{prefix}/ingest/runs/{}", encoded(id)),
+        RequestedRun::One(id) => format!("{prefix}/ingest/runs/{}", encoded(id)),
         _ => format!("{prefix}/ingest/runs"),
     };
     match asked {
-        Asked::List(limit) => pairs.push(format!("limit={limit}")),
-        Asked::One(_) => {}
-        Asked::Source(name) => pairs.push(format!("source={}", encoded(name))),
-        Asked::Files(name, source) => {
+        RequestedRun::List(limit) => pairs.push(format!("limit={limit}")),
+        RequestedRun::One(_) => {}
+        RequestedRun::Source(name) => pairs.push(format!("source={}", encoded(name))),
+        RequestedRun::Files(name, source) => {
             pairs.push(format!("q={}", encoded(name)));
             pairs.extend(source.as_ref().map(|source| format!("source={}", encoded(source))));
         }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
 use super::expected::ExpectedFeed;
-use super::view::{Pass, Run};
+use super::view::{PagePass, PageRun};
 use crate::history::files_by_name::began;
 use crate::history::source_index::SourceIndex;
 use crate::history::standing::{LastingTrouble, SourceStanding};
@@ -167,7 +167,7 @@ pub struct KnownOfSources<'a> {
     /// The index of sources.
     pub index: &'a SourceIndex,
     /// The last runs, newest first.
-    pub runs: &'a [Run],
+    pub runs: &'a [PageRun],
     /// The configured sources.
     pub configured: &'a [&'a str],
     /// When each is gone over next.
@@ -236,7 +236,7 @@ fn answer(sources: &[SourceState]) -> String {
 fn source(known: &KnownOfSources<'_>, name: &str) -> SourceState {
     let passes = || {
         known.runs.iter().flat_map(move |run| {
-            let of_source = move |pass: &&Pass| pass.source == name;
+            let of_source = move |pass: &&PagePass| pass.source == name;
             run.passes.iter().filter(of_source).map(move |pass| (run, pass))
         })
     };
@@ -317,7 +317,7 @@ fn standing(known: &KnownOfSources<'_>, name: &str) -> Option<SourceStanding> {
     }
 }
 
-fn needs(standing: Option<&SourceStanding>, last: Option<&Pass>) -> Vec<Need> {
+fn needs(standing: Option<&SourceStanding>, last: Option<&PagePass>) -> Vec<Need> {
     let Some(standing) = standing else { return Vec::new() };
     let paths = |class: &str, trouble: &LastingTrouble| -> Vec<String> {
         let failures = last.into_iter().flat_map(|pass| &pass.failures);

@@ -7,7 +7,7 @@ use super::chart::{bar, equation};
 use super::expected;
 use super::html::{self as parts, Frame, at, home, legend, run_link, starting, with, word};
 use super::overview::{ArrivedFile, Need, SourceState, SourceWord, StatusOverview};
-use super::view::{Pass, Run, span};
+use super::view::{PagePass, PageRun, span};
 use crate::report::in_bytes;
 
 /// Rows of what needs a person.
@@ -16,7 +16,7 @@ const NEEDS: usize = 12;
 const SOURCES: usize = 24;
 
 /// The page.
-pub fn list(frame: &Frame<'_>, overview: &StatusOverview, runs: &[Run]) -> String {
+pub fn list(frame: &Frame<'_>, overview: &StatusOverview, runs: &[PageRun]) -> String {
     let needing: Vec<&SourceState> =
         overview.sources.iter().filter(|source| source.word.needs_you()).collect();
     let empty = overview.sources.iter().all(|source| source.word == SourceWord::NoRunYet);
@@ -38,12 +38,17 @@ pub fn list(frame: &Frame<'_>, overview: &StatusOverview, runs: &[Run]) -> Strin
         @if !empty { (sources(frame, overview)) }
         @if !runs.is_empty() { (history(frame, runs)) }
     };
-    let running = runs.iter().any(Run::is_running);
+    let running = runs.iter().any(PageRun::is_running);
     parts::page(frame, &overview.answer, running, &live, &starting(frame))
 }
 
 /// The page of one source: what is wrong with it, what came, how it went.
-pub fn one(frame: &Frame<'_>, source: &SourceState, came: &[ArrivedFile], runs: &[Run]) -> String {
+pub fn one(
+    frame: &Frame<'_>,
+    source: &SourceState,
+    came: &[ArrivedFile],
+    runs: &[PageRun],
+) -> String {
     let answer = answer(source);
     let live = html! {
         p.crumb { a href=(home(frame)) { "All sources" } }
@@ -297,15 +302,15 @@ fn row(frame: &Frame<'_>, source: &SourceState) -> Markup {
 
 /// Runs that came to the same, as one.
 struct Alike<'a> {
-    newest: &'a Run,
-    oldest: &'a Run,
+    newest: &'a PageRun,
+    oldest: &'a PageRun,
     runs: usize,
 }
 
 /// Equal runs stand together, if nothing arrived in them.
-fn alike(runs: &[Run]) -> Vec<Alike<'_>> {
+fn alike(runs: &[PageRun]) -> Vec<Alike<'_>> {
     let mut found: Vec<Alike<'_>> = Vec::new();
-    let key = |run: &Run| {
+    let key = |run: &PageRun| {
         let total = run.total();
         let failing: Vec<(String, String)> = run
             .passes
@@ -332,7 +337,7 @@ fn alike(runs: &[Run]) -> Vec<Alike<'_>> {
     found
 }
 
-fn history(frame: &Frame<'_>, runs: &[Run]) -> Markup {
+fn history(frame: &Frame<'_>, runs: &[PageRun]) -> Markup {
     let heads = ["When", "State", "What came of it"];
     html! {
         section aria-labelledby="runs" {
@@ -365,7 +370,7 @@ fn run_row(frame: &Frame<'_>, group: &Alike<'_>) -> Markup {
             }
             td.hi-s role="cell" { (word(&run.status)) }
             td.hi-d role="cell" { (bar(&total)) span.bar-words { (equation(&total)) } }
-            td.n role="cell" data-l="read" { (in_bytes(run.sum(Pass::arrived))) }
+            td.n role="cell" data-l="read" { (in_bytes(run.sum(PagePass::arrived))) }
             td.n.hide role="cell" { (span(run.duration(frame.now))) }
         }
     }

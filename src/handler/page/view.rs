@@ -14,7 +14,7 @@ use crate::report::Status as Ended;
 /// A failure as records tell it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Problem {
+pub struct PageProblem {
     /// The file, if it is about one.
     pub path: String,
     /// Its class.
@@ -29,7 +29,7 @@ pub struct Problem {
 /// missing, as in records of other releases, is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Pass {
+pub struct PagePass {
     pub source: String,
     pub address: String,
     pub status: String,
@@ -48,8 +48,8 @@ pub struct Pass {
     pub skipped_by_reason: BTreeMap<String, u64>,
     pub deferred_by_reason: BTreeMap<String, u64>,
     pub deferred_files: Vec<String>,
-    pub failures: Vec<Problem>,
-    pub problems: Vec<Problem>,
+    pub failures: Vec<PageProblem>,
+    pub problems: Vec<PageProblem>,
     pub notes: Vec<String>,
     /// Whether nothing of the source could be worked on.
     pub unusable: bool,
@@ -57,15 +57,15 @@ pub struct Pass {
     pub manifest: Option<String>,
 }
 
-impl Pass {
+impl PagePass {
     /// Of what a record holds. A text that cannot be read as one says so where the pages show it.
     pub fn read(value: &Value) -> Self {
         Self::deserialize(value).unwrap_or_else(|error| Self {
             source: value["source"].as_str().unwrap_or("?").to_owned(),
             status: "unreadable".into(),
-            problems: vec![Problem {
+            problems: vec![PageProblem {
                 message: format!("this part of the record cannot be read: {error}"),
-                ..Problem::default()
+                ..PageProblem::default()
             }],
             ..Self::default()
         })
@@ -96,7 +96,7 @@ impl Pass {
 
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
+pub struct PageRun {
     /// Its id.
     pub id: String,
     /// How it stands, in a word.
@@ -110,30 +110,30 @@ pub struct Run {
     /// When it was last heard of.
     pub heard: OffsetDateTime,
     /// What went wrong with it as a whole.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<PageProblem>,
     /// Its sources.
-    pub passes: Vec<Pass>,
+    pub passes: Vec<PagePass>,
     /// All of it as programs are told.
     pub told: Value,
 }
 
 /// What the command line leaves of a run over one source, beside the ledger.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Stored {
+pub struct PageStored {
     run: String,
     #[serde(with = "time::serde::rfc3339")]
     started: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
     ended: OffsetDateTime,
     #[serde(flatten)]
-    pass: Pass,
+    pass: PagePass,
 }
 
 fn word(value: Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-impl Run {
+impl PageRun {
     /// Of the record of a run, as it stands at `now`.
     pub fn of_record(record: &RunRecord, now: OffsetDateTime) -> Self {
         Self {
@@ -150,26 +150,26 @@ impl Run {
             problems: record
                 .problems
                 .iter()
-                .map(|problem| Problem::deserialize(problem).unwrap_or_default())
+                .map(|problem| PageProblem::deserialize(problem).unwrap_or_default())
                 .collect(),
-            passes: record.sources.iter().map(Pass::read).collect(),
+            passes: record.sources.iter().map(PagePass::read).collect(),
             told: record.shown(now),
         }
     }
 
     /// Runs of the command line, each of the reports that its sources left.
-    pub fn of_reports(reports: Vec<Stored>) -> Vec<Self> {
-        let mut runs: BTreeMap<String, Vec<Stored>> = BTreeMap::new();
+    pub fn of_reports(reports: Vec<PageStored>) -> Vec<Self> {
+        let mut runs: BTreeMap<String, Vec<PageStored>> = BTreeMap::new();
         for report in reports {
             runs.entry(report.run.clone()).or_default().push(report);
         }
         runs.into_iter().filter_map(|(id, reports)| Self::of_one(id, reports)).collect()
     }
 
-    fn of_one(id: String, reports: Vec<Stored>) -> Option<Self> {
+    fn of_one(id: String, reports: Vec<PageStored>) -> Option<Self> {
         let started = reports.iter().map(|report| report.started).min()?;
         let ended = reports.iter().map(|report| report.ended).max()?;
-        let passes: Vec<Pass> = reports.into_iter().map(|report| report.pass).collect();
+        let passes: Vec<PagePass> = reports.into_iter().map(|report| report.pass).collect();
         // A word that no release wrote is taken for the worst that still lets others be well.
         let words = passes.iter().map(|pass| Ended::from_word(&pass.status));
         let status = Ended::of_all(words.map(|word| word.unwrap_or(Ended::Degraded))).word();
@@ -220,7 +220,7 @@ impl Run {
     }
 
     /// A sum over its sources.
-    pub fn sum(&self, of: impl Fn(&Pass) -> u64) -> u64 {
+    pub fn sum(&self, of: impl Fn(&PagePass) -> u64) -> u64 {
         self.passes.iter().map(of).fold(0, u64::saturating_add)
     }
 
@@ -231,9 +231,9 @@ impl Run {
     }
 
     /// Its sources in one pass: the sums of their numbers.
-    pub fn total(&self) -> Pass {
+    pub fn total(&self) -> PagePass {
         let known = self.passes.iter().all(|pass| pass.listed.is_some());
-        Pass {
+        PagePass {
             listed: known.then(|| self.sum(|pass| pass.listed.unwrap_or(0))),
             ingested: self.sum(|pass| pass.ingested),
             unchanged: self.sum(|pass| pass.unchanged),
@@ -241,16 +241,16 @@ impl Run {
             gone: self.sum(|pass| pass.gone),
             deferred: self.sum(|pass| pass.deferred),
             failed: self.sum(|pass| pass.failed),
-            ..Pass::default()
+            ..PagePass::default()
         }
     }
 }
 
 /// How the source `name` stands by `runs` alone, newest first; `None` if none of them looked at it.
-pub fn standing(runs: &[Run], name: &str) -> Option<SourceStanding> {
+pub fn standing(runs: &[PageRun], name: &str) -> Option<SourceStanding> {
     let mut standing: Option<SourceStanding> = None;
     for run in runs.iter().rev() {
-        let over = |pass: &&Pass| !(run.is_running() && pass.is_running());
+        let over = |pass: &&PagePass| !(run.is_running() && pass.is_running());
         for pass in run.passes.iter().filter(|pass| pass.source == name).filter(over) {
             let mut line = json!(pass);
             // A pass that was cut off with its process still says that it runs.
@@ -276,7 +276,7 @@ pub struct Earlier {
 }
 
 /// The runs among `runs` (newest first) before `run` in which `path` of `source` failed too.
-pub fn earlier(runs: &[Run], run: &Run, source: &str, path: &str) -> Vec<Earlier> {
+pub fn earlier(runs: &[PageRun], run: &PageRun, source: &str, path: &str) -> Vec<Earlier> {
     let before = runs.iter().filter(|other| other.id != run.id && other.started < run.started);
     let failed = before.filter_map(|other| {
         let passes = other.passes.iter().filter(|pass| pass.source == source);
@@ -311,21 +311,21 @@ mod tests {
 
     const NOW: OffsetDateTime = datetime!(2026-11-23 10:00 UTC);
 
-    fn run(minutes_ago: i64, sources: Vec<Value>) -> Run {
+    fn run(minutes_ago: i64, sources: Vec<Value>) -> PageRun {
         let mut record = RunRecord::new(Trigger::Timer, "i", NOW - Duration::minutes(minutes_ago));
         record.sources = sources;
         record.ended = Some(record.started + Duration::seconds(90));
-        record.status = crate::history::record::Status::Ok;
-        Run::of_record(&record, NOW)
+        record.status = crate::history::record::RunStatus::Ok;
+        PageRun::of_record(&record, NOW)
     }
 
     #[test]
     fn reports_of_the_command_line_make_runs() {
-        let stored = |run: &str, source: &str, status: &str| -> Stored {
+        let stored = |run: &str, source: &str, status: &str| -> PageStored {
             let value = json!({ "run": run, "started": "2026-11-23T09:00:00Z", "ended": "2026-11-23T09:00:05Z", "status": status, "source": source, "listed": 2, "ingested": 2, "bytes": 7 });
             serde_json::from_value(value).expect("a report")
         };
-        let runs = Run::of_reports(vec![
+        let runs = PageRun::of_reports(vec![
             stored("a", "x", "ok"),
             stored("a", "y", "failed"),
             stored("b", "x", "failed"),
@@ -403,8 +403,8 @@ mod tests {
         // A pass that was cut off with its process still says that it runs.
         let mut record = RunRecord::new(Trigger::Http, "i", NOW);
         record.sources = vec![json!({ "source": "acme", "status": "running" })];
-        assert_eq!(standing(&[Run::of_record(&record, NOW)], "acme"), None);
-        let later = standing(&[Run::of_record(&record, NOW + Duration::hours(1))], "acme");
+        assert_eq!(standing(&[PageRun::of_record(&record, NOW)], "acme"), None);
+        let later = standing(&[PageRun::of_record(&record, NOW + Duration::hours(1))], "acme");
         assert_eq!(later.map(|found| found.word).as_deref(), Some("abandoned"));
     }
 

@@ -14,7 +14,8 @@ use crate::store::contract::{
     BlobInfo, Condition, Etag, Leased, Properties, StoreError, StoreKind, Upload,
 };
 use crate::store::holder::Holder;
-use crate::store::memory::{Fault, MemoryStore, Op};
+use crate::store::memory::MemoryStore;
+use crate::store::memory::{MemoryFault, MemoryOp};
 
 /// Gives no answer to the first making of a journal, which has its effect when it is told to.
 #[derive(Debug, Default)]
@@ -130,9 +131,9 @@ async fn a_journal_that_was_folded_does_not_come_to_life_by_a_request_that_comes
     record(&open(&store, "first", Tuning::default()).await.expect("it opens"), 0..1).await;
     // Its next call reads the head, the one after that the journal.
     store.inner.fault(
-        Op::Get,
+        MemoryOp::Get,
         store.inner.counts().gets + 2,
-        Fault::Delay(Duration::from_secs(3_600)),
+        MemoryFault::Delay(Duration::from_secs(3_600)),
     );
     let reading = tokio::spawn({
         let store = store.clone();
@@ -151,12 +152,12 @@ async fn a_journal_that_was_folded_does_not_come_to_life_by_a_request_that_comes
 #[tokio::test]
 async fn only_a_try_that_may_have_its_effect_later_spoils_a_name() {
     for (fault, names) in [
-        (Fault::Busy(Duration::ZERO), 1),
-        (Fault::LostReply, 2),
-        (Fault::Refused(StoreKind::Unavailable), 2),
+        (MemoryFault::Busy(Duration::ZERO), 1),
+        (MemoryFault::LostReply, 2),
+        (MemoryFault::Refused(StoreKind::Unavailable), 2),
     ] {
         let store = Arc::new(MemoryStore::new());
-        store.fault(Op::Append, 1, fault);
+        store.fault(MemoryOp::Append, 1, fault);
         let used = AtomicU64::new(0);
         let name = || format!("journal-{}", used.fetch_add(1, Ordering::Relaxed));
         let made =

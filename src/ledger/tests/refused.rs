@@ -10,12 +10,13 @@ use crate::ledger::*;
 use crate::model::chain;
 use crate::model::failure::{Class, Failure};
 use crate::store::contract::StoreKind;
-use crate::store::memory::{Fault, MemoryStore, Op};
+use crate::store::memory::MemoryStore;
+use crate::store::memory::{MemoryFault, MemoryOp};
 
 /// From now on, `store` answers so many calls of `op` that a condition does not hold, though it
 /// does.
-fn refuse(store: &MemoryStore, op: Op, calls: u64) {
-    (1..=calls).for_each(|n| store.fault(op, n, Fault::Refused(StoreKind::Condition)));
+fn refuse(store: &MemoryStore, op: MemoryOp, calls: u64) {
+    (1..=calls).for_each(|n| store.fault(op, n, MemoryFault::Refused(StoreKind::Condition)));
 }
 
 /// What was asked of `store` since `before`.
@@ -27,7 +28,7 @@ fn asked(store: &MemoryStore, before: u64) -> u64 {
 async fn a_head_that_may_not_be_written_is_asked_for_twice_and_not_a_thousand_times() {
     let store = Arc::new(MemoryStore::new());
     let ledger = open(&store, "first", SMALL).await.expect("it opens");
-    refuse(&store, Op::Put, 50);
+    refuse(&store, MemoryOp::Put, 50);
     let before = store.counts().requests();
     let error = ledger.begin(NOW).await.expect_err("the head cannot be written");
     assert!(asked(&store, before) < 12, "{} requests: {}", asked(&store, before), chain(&error));
@@ -44,7 +45,7 @@ async fn a_pass_is_neither_opened_nor_closed_by_going_round_and_round() {
     let names = ledger.make_journals(2).await.expect("they are made");
     assert_eq!(ledger.open_pass(&one, names).await.expect("it opens"), None);
     let (other, before) = (pass("two"), store.counts().requests());
-    refuse(&store, Op::Put, 50);
+    refuse(&store, MemoryOp::Put, 50);
     close_pass(store.clone(), "acme", "one", quick(), CancellationToken::new())
         .await
         .expect_err("the head cannot be written");
@@ -60,7 +61,9 @@ async fn a_journal_that_may_not_be_appended_to_ends_the_ledger_soon() {
     ledger.begin(NOW).await.expect("it begins");
     let (file, known) = some(1, 2);
     // Journals are made, and then refused at the position at which they end.
-    (1..=40).for_each(|n| store.fault(Op::Append, 2 * n - 1, Fault::Refused(StoreKind::Condition)));
+    (1..=40).for_each(|n| {
+        store.fault(MemoryOp::Append, 2 * n - 1, MemoryFault::Refused(StoreKind::Condition))
+    });
     let before = store.counts().requests();
     ledger.ingested(&file, &known, 1, 1).await.expect_err("nothing can be recorded");
     assert!(asked(&store, before) < 20, "{}", asked(&store, before));
@@ -78,7 +81,8 @@ async fn a_fold_that_is_refused_leaves_the_journals_as_they_count() {
     let (head, _) = shelf(store.clone()).head().await.expect("it reads").expect("a head");
     let (file, known) = some(9, 9);
     // The pieces of the snapshot are written; the head is refused.
-    (3..=50).for_each(|n| store.fault(Op::Put, n, Fault::Refused(StoreKind::Condition)));
+    (3..=50)
+        .for_each(|n| store.fault(MemoryOp::Put, n, MemoryFault::Refused(StoreKind::Condition)));
     let before = store.counts().requests();
     ledger.ingested(&file, &known, 1, 1).await.expect("the record is durable, folded or not");
     assert!(asked(&store, before) < 40, "{}", asked(&store, before));

@@ -14,7 +14,7 @@ use crate::source::proxy::Proxy;
 
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct FtpLimits {
     /// For a TCP connection.
     pub connect: Duration,
     /// For the reply to a command.
@@ -40,7 +40,7 @@ pub enum Security {
 
 /// A server and a user of it.
 #[derive(Debug)]
-pub struct Account {
+pub struct FtpAccount {
     /// Host name or address.
     pub host: String,
     /// Port of the control connection.
@@ -62,7 +62,7 @@ pub struct Account {
     /// The way to the server, if it is not straight.
     pub proxy: Option<Proxy>,
     /// Time limits.
-    pub limits: Limits,
+    pub limits: FtpLimits,
     /// What its logins found out.
     pub learned: Learned,
 }
@@ -93,7 +93,7 @@ pub struct Learned {
     pub received: AtomicU64,
 }
 
-impl Account {
+impl FtpAccount {
     /// A scene of `op` on this server.
     pub fn scene(&self, op: Op) -> Scene<'_> {
         Scene { op, address: &self.address, path: None }
@@ -102,11 +102,11 @@ impl Account {
 
 /// A login that is in, as long as this lives.
 #[derive(Debug)]
-pub struct Presence(Arc<Account>);
+pub struct Presence(Arc<FtpAccount>);
 
 impl Presence {
     /// One more is in.
-    pub fn new(account: Arc<Account>) -> Self {
+    pub fn new(account: Arc<FtpAccount>) -> Self {
         account.learned.inside.fetch_add(1, Ordering::Relaxed);
         Self(account)
     }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::account::{Account, Presence};
-use super::control::Control;
-use super::fault::{Broken, Reply, Scene};
+use super::account::{FtpAccount, Presence};
+use super::control::FtpControl;
+use super::fault::{Broken, FtpReply, Scene};
 use super::passive::Door;
 use super::tls::{Connector, Handshakes, MaxVersion};
 use super::wire::with_path;
@@ -27,10 +27,10 @@ const DOUBT: Duration = Duration::from_secs(10);
 const RELIEF: Duration = Duration::from_secs(1);
 
 /// A logged-in control connection.
-pub struct Client {
-    pub(super) control: Control,
+pub struct FtpClient {
+    pub(super) control: FtpControl,
     /// Whose connection this is.
-    pub account: Arc<Account>,
+    pub account: Arc<FtpAccount>,
     /// What the control connection leads to: the server or a proxy.
     pub(super) peer: SocketAddr,
     pub(super) connector: Option<Connector>,
@@ -57,11 +57,11 @@ pub struct Client {
     pub(super) presence: Option<Presence>,
 }
 
-impl Client {
+impl FtpClient {
     /// On a control connection to `peer` that was greeted.
     pub(super) fn new(
-        control: Control,
-        account: Arc<Account>,
+        control: FtpControl,
+        account: Arc<FtpAccount>,
         peer: SocketAddr,
         connector: Option<Connector>,
     ) -> Self {
@@ -106,18 +106,22 @@ impl Client {
     }
 
     /// Sends one line and reads the reply to it, whatever it says, but 421: that is the end.
-    pub async fn command(&mut self, scene: Scene<'_>, line: &[u8]) -> Result<Reply, SourceError> {
+    pub async fn command(
+        &mut self,
+        scene: Scene<'_>,
+        line: &[u8],
+    ) -> Result<FtpReply, SourceError> {
         let reply = self.commands(scene, &[line]).await?.pop();
         reply.ok_or_else(|| scene.unanswered())
     }
 
-    /// [`Client::command`] for several lines that do not depend on each other: as many replies. All
-    /// are on their way at once, unless this server was found to read one at a time.
+    /// [`FtpClient::command`] for several lines that do not depend on each other: as many replies.
+    /// All are on their way at once, unless this server was found to read one at a time.
     pub async fn commands(
         &mut self,
         scene: Scene<'_>,
         lines: &[impl AsRef<[u8]>],
-    ) -> Result<Vec<Reply>, SourceError> {
+    ) -> Result<Vec<FtpReply>, SourceError> {
         self.begin(scene)?;
         let replies = match self.ahead.filter(|_| !self.answers_before_data()) {
             None => self.answered(scene, lines).await?,
@@ -158,7 +162,7 @@ impl Client {
         &mut self,
         scene: Scene<'_>,
         lines: &[impl AsRef<[u8]>],
-    ) -> Result<Vec<Reply>, SourceError> {
+    ) -> Result<Vec<FtpReply>, SourceError> {
         if lines.len() > 1 && !self.account.learned.one_by_one.load(Ordering::Relaxed) {
             self.together(scene, lines).await
         } else {
@@ -170,7 +174,7 @@ impl Client {
         &mut self,
         scene: Scene<'_>,
         lines: &[impl AsRef<[u8]>],
-    ) -> Result<Vec<Reply>, SourceError> {
+    ) -> Result<Vec<FtpReply>, SourceError> {
         let mut replies = Vec::with_capacity(lines.len());
         for line in lines {
             replies.push(
@@ -184,7 +188,7 @@ impl Client {
         &mut self,
         scene: Scene<'_>,
         lines: &[impl AsRef<[u8]>],
-    ) -> Result<Vec<Reply>, SourceError> {
+    ) -> Result<Vec<FtpReply>, SourceError> {
         let account = self.account.clone();
         let known = account.learned.takes_many.load(Ordering::Relaxed);
         let patience = account.limits.command;
@@ -200,7 +204,7 @@ impl Client {
             }
             Ok(replies)
         };
-        let replies: Result<Vec<Reply>, SourceError> = exchange.await;
+        let replies: Result<Vec<FtpReply>, SourceError> = exchange.await;
         match &replies {
             Ok(_) => account.learned.takes_many.store(true, Ordering::Relaxed),
             // It may be anything; but the next try must not depend on this.
@@ -214,12 +218,13 @@ impl Client {
         replies
     }
 
-    /// [`Client::commands`]; between two files, the port for the next one is asked for with them.
+    /// [`FtpClient::commands`]; between two files, the port for the next one is asked for with
+    /// them.
     pub async fn commands_between_reads(
         &mut self,
         scene: Scene<'_>,
         mut lines: Vec<Vec<u8>>,
-    ) -> Result<Vec<Reply>, SourceError> {
+    ) -> Result<Vec<FtpReply>, SourceError> {
         let extended = self.extended();
         let asks = std::mem::take(&mut self.reading)
             && self.hurries()
@@ -257,7 +262,7 @@ impl Client {
         scene: Scene<'_>,
         verb: &str,
         path: &RemotePath,
-    ) -> Result<Reply, SourceError> {
+    ) -> Result<FtpReply, SourceError> {
         self.command(scene, &self.line(verb, path)).await
     }
 
@@ -307,8 +312,8 @@ impl Client {
 async fn answer(
     scene: Scene<'_>,
     patience: Duration,
-    reply: impl Future<Output = Result<Reply, Broken>>,
-) -> Result<Reply, SourceError> {
+    reply: impl Future<Output = Result<FtpReply, Broken>>,
+) -> Result<FtpReply, SourceError> {
     match timeout(patience, reply).await {
         Err(_) => Err(scene.fault(Class::Stalled, "the server did not answer in time")),
         Ok(Err(error)) => Err(scene.broken(error)),
@@ -322,7 +327,7 @@ async fn answer(
 async fn relieve(
     door: Door,
     peer: SocketAddr,
-    account: Arc<Account>,
+    account: Arc<FtpAccount>,
 ) -> std::io::Result<TcpStream> {
     tokio::time::sleep(RELIEF).await;
     door.enter(peer, &account, None).await

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-use super::fault::{Broken, Reply, Scene};
+use super::fault::{Broken, FtpReply, Scene};
 use crate::model::failure::Class;
 use crate::source::contract::SourceError;
 
@@ -23,10 +23,10 @@ const READ_AT_ONCE: usize = 4096;
 const IAC: u8 = 0xFF;
 
 /// A connection in clear text or encrypted.
-pub type Stream = Either<TcpStream, TlsStream<TcpStream>>;
+pub type FtpStream = Either<TcpStream, TlsStream<TcpStream>>;
 
 /// The TCP connection below.
-pub fn tcp(stream: &Stream) -> &TcpStream {
+pub fn tcp(stream: &FtpStream) -> &TcpStream {
     match stream {
         Either::Left(tcp) => tcp,
         Either::Right(tls) => tls.get_ref().0,
@@ -36,15 +36,15 @@ pub fn tcp(stream: &Stream) -> &TcpStream {
 /// One control connection. A future of it that is dropped half-way loses no byte of a reply, but
 /// leaves questions without their answers: whoever drops one must not ask any more.
 #[derive(Debug)]
-pub struct Control {
-    stream: Stream,
+pub struct FtpControl {
+    stream: FtpStream,
     /// What came and was not read as a reply yet.
     inbox: BytesMut,
 }
 
-impl Control {
+impl FtpControl {
     /// Over a connection on which nothing was said yet.
-    pub fn new(stream: Stream) -> Self {
+    pub fn new(stream: FtpStream) -> Self {
         Self { stream, inbox: BytesMut::new() }
     }
 
@@ -67,14 +67,14 @@ impl Control {
 
     /// What came that nobody asked for, as far as it is here: then no later reply can be told to be
     /// the answer to its question. The last words of a server that goes away are none of it.
-    fn stray(&mut self) -> Option<Reply> {
+    fn stray(&mut self) -> Option<FtpReply> {
         if self.inbox.is_empty() {
             self.inbox.reserve(READ_AT_ONCE);
             // An end or an error is met by the next question.
             drop(self.stream.read_buf(&mut self.inbox).now_or_never());
         }
         let is_stray = !self.inbox.is_empty() && !self.inbox.starts_with(b"421");
-        is_stray.then(|| Reply::of(&self.inbox[..self.inbox.len().min(READ_AT_ONCE)]))
+        is_stray.then(|| FtpReply::of(&self.inbox[..self.inbox.len().min(READ_AT_ONCE)]))
     }
 
     /// An error if there is such a thing.
@@ -98,7 +98,7 @@ impl Control {
     }
 
     /// The next reply, whatever it says.
-    pub async fn reply(&mut self) -> Result<Reply, Broken> {
+    pub async fn reply(&mut self) -> Result<FtpReply, Broken> {
         // Where the next line begins.
         let mut read = 0;
         loop {
@@ -106,7 +106,7 @@ impl Control {
                 self.inbox[read..].iter().position(|b| *b == b'\n').map(|at| read + at + 1)
             {
                 if ends_reply(&self.inbox[read..end], read == 0)? {
-                    return Ok(Reply::of(&self.inbox.split_to(end)));
+                    return Ok(FtpReply::of(&self.inbox.split_to(end)));
                 }
                 read = end;
                 continue;
@@ -122,13 +122,13 @@ impl Control {
     }
 
     /// Sends a line and reads the reply to it.
-    pub async fn ask(&mut self, line: &[u8]) -> Result<Reply, Broken> {
+    pub async fn ask(&mut self, line: &[u8]) -> Result<FtpReply, Broken> {
         self.send(&[line]).await?;
         self.reply().await
     }
 
-    /// [`Control::ask`], with any other reply than these an error.
-    pub async fn expect(&mut self, line: &[u8], codes: &[u32]) -> Result<Reply, Broken> {
+    /// [`FtpControl::ask`], with any other reply than these an error.
+    pub async fn expect(&mut self, line: &[u8], codes: &[u32]) -> Result<FtpReply, Broken> {
         let reply = self.ask(line).await?;
         if codes.contains(&reply.code) { Ok(reply) } else { Err(Broken::Refused(reply)) }
     }
@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use tokio::net::TcpListener;
 
-    /// What [`Control::reply`] makes of these bytes, which come in pieces of `step`, up to the
+    /// What [`FtpControl::reply`] makes of these bytes, which come in pieces of `step`, up to the
     /// first error.
     async fn replies(bytes: &[u8], step: usize) -> Vec<Result<(u32, String), String>> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -189,7 +189,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         });
-        let mut control = Control::new(Either::Left(stream));
+        let mut control = FtpControl::new(Either::Left(stream));
         let mut all = Vec::new();
         loop {
             match control.reply().await {

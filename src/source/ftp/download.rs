@@ -8,9 +8,9 @@ use futures_util::FutureExt;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 
-use super::client::Client;
-use super::fault::{Broken, Reply, Scene};
-use super::transfer::Transfer;
+use super::client::FtpClient;
+use super::fault::{Broken, FtpReply, Scene};
+use super::transfer::FtpTransfer;
 use crate::model::RemoteFile;
 use crate::model::failure::Class;
 use crate::source::contract::{Download, Op, SourceError};
@@ -25,9 +25,9 @@ const REST: usize = 4 * 1024;
 
 /// A transfer that runs. Dropped before its end, it leaves the client out of step: nobody waits
 /// for the rest of a large file only to keep a connection.
-pub struct Reading<'a> {
-    client: &'a mut Client,
-    transfer: Option<Box<Transfer>>,
+pub struct FtpReading<'a> {
+    client: &'a mut FtpClient,
+    transfer: Option<Box<FtpTransfer>>,
     buffer: BytesMut,
     file: RemoteFile,
     /// Where in the file the next byte stands.
@@ -39,11 +39,11 @@ pub struct Reading<'a> {
     pace: PaceMeter,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> FtpReading<'a> {
     /// `transfer` begins at byte `position` of `file`; its first `skip` bytes are not wanted.
     pub fn new(
-        client: &'a mut Client,
-        transfer: Box<Transfer>,
+        client: &'a mut FtpClient,
+        transfer: Box<FtpTransfer>,
         file: RemoteFile,
         position: u64,
         skip: u64,
@@ -164,7 +164,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-fn unfinished(scene: Scene<'_>, reply: &Reply, at: u64) -> SourceError {
+fn unfinished(scene: Scene<'_>, reply: &FtpReply, at: u64) -> SourceError {
     match reply.code {
         521 | 522 | 533..=536 => scene.refused(reply),
         _ => scene.fault(Class::Truncated, format!("after {at} bytes: {}", reply.text())),
@@ -172,7 +172,7 @@ fn unfinished(scene: Scene<'_>, reply: &Reply, at: u64) -> SourceError {
 }
 
 #[async_trait]
-impl Download for Reading<'_> {
+impl Download for FtpReading<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
         loop {
             if self.fill().await? == 0 {

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::account::{Account, Learned, Limits, Security};
-use super::client::Client;
+use super::account::{FtpAccount, FtpLimits, Learned, Security};
+use super::client::FtpClient;
 use super::client_certificate::ClientCertificate;
 use super::session::FtpSession;
-use super::tls::{self, MaxVersion, Tls, Trust};
+use super::tls::{self, FtpTrust, MaxVersion, Tls};
 use crate::model::Secret;
-use crate::settings::{Key, Kind, Section, SettingError, SourceUrl};
+use crate::settings::{Section, SettingError, SettingKey, SourceUrl, ValueKind};
 use crate::source::contract::{Driver, Endpoint, Session, SourceError};
 use crate::source::finding::Tell;
 use crate::source::pace::{self, MinimumRate};
@@ -26,74 +26,74 @@ const FINISH: Duration = Duration::from_secs(10);
 /// FTP, in clear text or encrypted.
 pub const DRIVER: Driver = Driver { schemes: &["ftp", "ftps", "ftpes"], keys: KEYS, configure };
 
-const KEYS: &[Key] = &[
-    Key {
+const KEYS: &[SettingKey] = &[
+    SettingKey {
         name: "user",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "User to log in as; `anonymous` if neither this nor the URL names one.",
     },
-    Key { name: "password", kind: Kind::Secret, doc: "Password of the user." },
-    Key {
+    SettingKey { name: "password", kind: ValueKind::Secret, doc: "Password of the user." },
+    SettingKey {
         name: "account",
-        kind: Kind::Secret,
+        kind: ValueKind::Secret,
         doc: "Answers a server that asks for an account behind the password (332, ACCT).",
     },
-    Key {
+    SettingKey {
         name: "login_commands",
-        kind: Kind::List,
+        kind: ValueKind::List,
         doc: "Commands to send after the login, as [\"SITE UMASK 022\"]; a refused one ends it.",
     },
-    Key {
+    SettingKey {
         name: "tls",
-        kind: Kind::OneOf(&["none", "explicit", "implicit"]),
+        kind: ValueKind::OneOf(&["none", "explicit", "implicit"]),
         doc: "Encryption of an `ftp://` source: `explicit` begins with AUTH TLS, `implicit` \
             encrypts from the first byte; default none.",
     },
-    Key {
+    SettingKey {
         name: "tls_ca_file",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "PEM file of the authorities to trust instead of this machine's.",
     },
-    Key {
+    SettingKey {
         name: "tls_pin",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "Fingerprint (`SHA256:…`) of the one certificate to trust, whoever signed it.",
     },
-    Key {
+    SettingKey {
         name: "tls_max_version",
-        kind: Kind::OneOf(&["1.2", "1.3"]),
+        kind: ValueKind::OneOf(&["1.2", "1.3"]),
         doc: "Highest TLS version to offer; default 1.3.",
     },
-    Key {
+    SettingKey {
         name: "tls_client_certificate",
-        kind: Kind::Secret,
+        kind: ValueKind::Secret,
         doc: "The text of a PEM certificate (and its chain) to show to the server.",
     },
-    Key {
+    SettingKey {
         name: "tls_client_certificate_file",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "A PEM file with the certificate (and its chain) to show to the server.",
     },
-    Key {
+    SettingKey {
         name: "tls_client_key",
-        kind: Kind::Secret,
+        kind: ValueKind::Secret,
         doc: "The text of the PEM private key of the client certificate.",
     },
-    Key {
+    SettingKey {
         name: "tls_client_key_file",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "A PEM file with the private key of the client certificate.",
     },
     proxy::KEY,
-    Key {
+    SettingKey {
         name: "stall_timeout",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         doc: "How long the server may send nothing during a transfer; default 60s.",
     },
     pace::KEY,
-    Key {
+    SettingKey {
         name: "connect_timeout",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         doc: "How long a connection may take to open; default 15s.",
     },
 ];
@@ -109,14 +109,14 @@ fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, Se
     let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
     // Whoever allows less silence than we would wait for a reply means replies, too.
     let stall = patience(section, "stall_timeout", STALL)?;
-    let limits = Limits {
+    let limits = FtpLimits {
         connect: patience(section, "connect_timeout", CONNECT)?,
         command: COMMAND.min(stall),
         stall,
         finish: FINISH.min(stall),
         rate: MinimumRate::of(section)?,
     };
-    let account = Account {
+    let account = FtpAccount {
         address: format!("{}://{host}:{port}", url.scheme),
         host: url.host.clone(),
         port,
@@ -306,7 +306,7 @@ fn tls(section: &Section) -> Result<Tls, SettingError> {
                 "is no fingerprint; allowed is `SHA256:` and 64 hex digits or base64",
             )
         })?,
-        (None, None) => Trust::Platform,
+        (None, None) => FtpTrust::Platform,
     };
     let max_version = match section.one_of("tls_max_version")? {
         Some("1.2") => MaxVersion::V1_2,
@@ -318,7 +318,7 @@ fn tls(section: &Section) -> Result<Tls, SettingError> {
 /// A server with a user.
 #[derive(Debug)]
 pub(super) struct FtpEndpoint {
-    pub(super) account: Arc<Account>,
+    pub(super) account: Arc<FtpAccount>,
 }
 
 #[async_trait]
@@ -358,10 +358,10 @@ impl Endpoint for FtpEndpoint {
     async fn diagnose(&self, tell: Tell<'_>) -> Result<Box<dyn Session>, SourceError> {
         let one_by_one = || self.account.learned.one_by_one.load(Ordering::Relaxed);
         let before = one_by_one();
-        let client = match Client::open(self.account.clone(), tell).await {
+        let client = match FtpClient::open(self.account.clone(), tell).await {
             // It let us in, but could not be asked two things at once: it is asked again, one by
             // one.
-            Err(_) if one_by_one() != before => Client::open(self.account.clone(), tell).await?,
+            Err(_) if one_by_one() != before => FtpClient::open(self.account.clone(), tell).await?,
             opened => opened?,
         };
         Ok(Box::new(FtpSession::new(client)))
@@ -373,10 +373,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::settings::{Entry, Value};
+    use crate::settings::{SettingEntry, Value};
 
     fn configured(url: &str, settings: &[(&str, &str)]) -> Result<Arc<dyn Endpoint>, SettingError> {
-        let entry = |text: &str| Entry {
+        let entry = |text: &str| SettingEntry {
             value: Value::Text(text.into()),
             line: Some(1),
             variable: None,
@@ -385,7 +385,7 @@ mod tests {
         let entries: BTreeMap<_, _> =
             settings.iter().map(|(key, text)| ((*key).to_owned(), entry(text))).collect();
         let mut keys = KEYS.to_vec();
-        keys.push(Key { name: "url", kind: Kind::Text, doc: "" });
+        keys.push(SettingKey { name: "url", kind: ValueKind::Text, doc: "" });
         configure(
             &Section::new("ingest.toml", "source.acme", 1, entries, keys)?,
             &SourceUrl::parse(url).unwrap(),

@@ -13,14 +13,14 @@ const REPLY_CHARS: usize = 300;
 
 /// One reply of a server, with every line it had.
 #[derive(Clone, Debug)]
-pub struct Reply {
+pub struct FtpReply {
     /// The three digits that ended it.
     pub code: u32,
     /// All its lines as they came.
     pub body: Vec<u8>,
 }
 
-impl Reply {
+impl FtpReply {
     /// A reply of these lines.
     pub fn of(body: &[u8]) -> Self {
         let last = body
@@ -108,7 +108,7 @@ impl Reply {
 pub enum Broken {
     /// With another reply than was wanted.
     #[error("{}", .0.text())]
-    Refused(Reply),
+    Refused(FtpReply),
     /// The connection ended, or was never made.
     #[error(transparent)]
     Io(io::Error),
@@ -154,7 +154,7 @@ impl Scene<'_> {
     }
 
     /// A reply other than the ones that were waited for.
-    pub fn refused(self, reply: &Reply) -> SourceError {
+    pub fn refused(self, reply: &FtpReply) -> SourceError {
         let text = reply.text();
         match reply.code {
             421 if reply.says(&["timeout", "timed out", "idle", "inactiv"]) => {
@@ -280,7 +280,7 @@ mod tests {
     fn check(op: Op, body: &str, class: Class, transient: bool, survives: bool) {
         let code = super::super::when::number(&body.as_bytes()[..3]).unwrap();
         let scene = Scene { op, address: "ftp://x:21", path: None };
-        let error = scene.refused(&Reply { code, body: body.as_bytes().to_vec() });
+        let error = scene.refused(&FtpReply { code, body: body.as_bytes().to_vec() });
         assert_eq!(
             (error.class(), error.is_transient(), error.keeps_session()),
             (class, transient, survives),

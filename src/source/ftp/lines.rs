@@ -7,12 +7,12 @@ use time::OffsetDateTime;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, timeout};
 
-use super::client::Client;
+use super::client::FtpClient;
 use super::fault::{Broken, Scene};
 use super::listing::{self, list_line, name_line};
-use super::listing_entry::Line;
+use super::listing_entry::FtpListingLine;
 use super::mlsd;
-use super::transfer::Transfer;
+use super::transfer::FtpTransfer;
 use crate::model::failure::{Class, Failure};
 use crate::model::{RemotePath, chain};
 use crate::source::contract::{Aside, Listed, SourceError};
@@ -39,8 +39,8 @@ pub enum Dialect {
 
 /// Reads a listing of `dir` to the server's closing reply; how many lines there were.
 pub(super) async fn read(
-    client: &mut Client,
-    mut data: Transfer,
+    client: &mut FtpClient,
+    mut data: FtpTransfer,
     scene: Scene<'_>,
     dir: &RemotePath,
     dialect: Dialect,
@@ -109,7 +109,7 @@ pub(super) async fn read(
 
 /// How this server ends its lines.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ending {
+enum FtpEnding {
     Unknown,
     CrLf,
     Lf,
@@ -121,7 +121,7 @@ pub struct Splitter<'a> {
     dir: &'a RemotePath,
     dialect: Dialect,
     now: OffsetDateTime,
-    ending: Ending,
+    ending: FtpEnding,
     /// A line that ended in a bare LF, as long as we do not know whether it was one.
     torn: Option<Vec<u8>>,
     /// Whether we are within a line that was too long.
@@ -138,7 +138,7 @@ impl<'a> Splitter<'a> {
             dir,
             dialect,
             now,
-            ending: Ending::Unknown,
+            ending: FtpEnding::Unknown,
             torn: None,
             flooded: false,
             lines: 0,
@@ -169,26 +169,26 @@ impl<'a> Splitter<'a> {
             return;
         }
         let (line, ended) = match line.strip_suffix(b"\r") {
-            Some(line) => (line, Ending::CrLf),
-            None => (line, Ending::Lf),
+            Some(line) => (line, FtpEnding::CrLf),
+            None => (line, FtpEnding::Lf),
         };
         match (self.ending, ended, self.torn.take()) {
-            (Ending::Lf, _, _) => self.visit(line, visit),
-            (_, Ending::CrLf, torn) => {
-                self.ending = Ending::CrLf;
+            (FtpEnding::Lf, _, _) => self.visit(line, visit),
+            (_, FtpEnding::CrLf, torn) => {
+                self.ending = FtpEnding::CrLf;
                 match torn {
                     Some(head) => self.name_with_line_feed(&[&head, line].join(&b'\n'), visit),
                     None => self.visit(line, visit),
                 }
             }
-            (Ending::Unknown, _, Some(first)) => {
-                self.ending = Ending::Lf;
+            (FtpEnding::Unknown, _, Some(first)) => {
+                self.ending = FtpEnding::Lf;
                 self.visit(&first, visit);
                 self.visit(line, visit);
             }
             (_, _, None) => self.torn = Some(line.to_vec()),
             // Another line feed in the same name; the beginning is enough to report it.
-            (Ending::CrLf, _, Some(mut head)) => {
+            (FtpEnding::CrLf, _, Some(mut head)) => {
                 if head.len() + line.len() < LINE_LIMIT {
                     head.push(b'\n');
                     head.extend_from_slice(line);
@@ -201,7 +201,7 @@ impl<'a> Splitter<'a> {
     /// The listing is over: `rest` is what stayed in the buffer.
     pub fn end(&mut self, rest: &[u8], visit: &mut (dyn FnMut(Listed) + Send)) {
         match self.torn.take() {
-            Some(head) if self.ending == Ending::CrLf => self.name_with_line_feed(&head, visit),
+            Some(head) if self.ending == FtpEnding::CrLf => self.name_with_line_feed(&head, visit),
             Some(head) => self.visit(&head, visit),
             None => {}
         }
@@ -210,7 +210,7 @@ impl<'a> Splitter<'a> {
         }
     }
 
-    fn parse(&self, line: &[u8]) -> Line {
+    fn parse(&self, line: &[u8]) -> FtpListingLine {
         match self.dialect {
             Dialect::Mlsd => mlsd::line(line),
             Dialect::List => list_line(line, self.now),
@@ -238,7 +238,7 @@ impl<'a> Splitter<'a> {
         self.lines += 1;
         // What kind it is matters less than that it cannot be asked for.
         visit(match self.parse(line) {
-            Line::Entry(entry) => Listed::Unreachable(
+            FtpListingLine::Entry(entry) => Listed::Unreachable(
                 self.dir.join(&entry.name),
                 "the name holds a line feed, which no FTP command can carry",
             ),

@@ -6,15 +6,15 @@ use super::{listing_dos, listing_ibm, listing_others, listing_unix, mlsd, months
 use crate::model::{RemoteFile, RemotePath, printable};
 use crate::source::contract::Listed;
 use crate::source::ftp::listing_entry::settled;
-use crate::source::ftp::listing_entry::{Entry, Kind, Line};
+use crate::source::ftp::listing_entry::{FtpListingEntry, FtpListingKind, FtpListingLine};
 
 /// The most characters of a line that nobody can parse which are kept for the report.
 const SAMPLE_CHARS: usize = 200;
 
 /// A line of `LIST`, in the dialect of whatever system. `now` decides on years that are left out.
-pub fn list_line(line: &[u8], now: OffsetDateTime) -> Line {
+pub fn list_line(line: &[u8], now: OffsetDateTime) -> FtpListingLine {
     if line.iter().all(|b| *b == b' ' || *b == b'\t') || months::is_sum(line) {
-        return Line::Nothing;
+        return FtpListingLine::Nothing;
     }
     let entry = listing_unix::entry(line, now)
         .or_else(|| listing_dos::entry(line))
@@ -22,10 +22,12 @@ pub fn list_line(line: &[u8], now: OffsetDateTime) -> Line {
         .or_else(|| listing_others::entry(line));
     match entry {
         Some(entry) => settled(entry),
-        None if listing_ibm::is_heading(line) || listing_others::is_heading(line) => Line::Nothing,
+        None if listing_ibm::is_heading(line) || listing_others::is_heading(line) => {
+            FtpListingLine::Nothing
+        }
         // Some answer LIST with facts.
         None if has_type(line) => mlsd::line(line),
-        None => Line::Unparsed,
+        None => FtpListingLine::Unparsed,
     }
 }
 
@@ -38,12 +40,12 @@ fn has_type(line: &[u8]) -> bool {
 }
 
 /// A line of `NLST`: a name, which may stand behind the path of its folder `dir`.
-pub fn name_line(dir: &RemotePath, line: &[u8]) -> Line {
+pub fn name_line(dir: &RemotePath, line: &[u8]) -> FtpListingLine {
     let name = own_name(dir, line).to_vec();
     if name.is_empty() {
-        return Line::Nothing;
+        return FtpListingLine::Nothing;
     }
-    settled(Entry { kind: Kind::Untold, name, size: None, modified: None })
+    settled(FtpListingEntry { kind: FtpListingKind::Untold, name, size: None, modified: None })
 }
 
 fn own_name<'a>(dir: &RemotePath, line: &'a [u8]) -> &'a [u8] {
@@ -57,30 +59,30 @@ fn own_name<'a>(dir: &RemotePath, line: &'a [u8]) -> &'a [u8] {
 }
 
 /// `line` as a line of the report about `dir`; `None` when it says nothing.
-pub fn listed(dir: &RemotePath, line: &[u8], parsed: Line) -> Option<Listed> {
+pub fn listed(dir: &RemotePath, line: &[u8], parsed: FtpListingLine) -> Option<Listed> {
     match parsed {
-        Line::Nothing => None,
-        Line::Unparsed => Some(Listed::Unparsed(sample(line))),
+        FtpListingLine::Nothing => None,
+        FtpListingLine::Unparsed => Some(Listed::Unparsed(sample(line))),
         // With its path before it, the folder itself is seen only here.
-        Line::Entry(entry) if matches!(own_name(dir, &entry.name), b"." | b"..") => None,
-        Line::Entry(entry) => Some(placed(dir, entry)),
+        FtpListingLine::Entry(entry) if matches!(own_name(dir, &entry.name), b"." | b"..") => None,
+        FtpListingLine::Entry(entry) => Some(placed(dir, entry)),
     }
 }
 
-fn placed(dir: &RemotePath, entry: Entry) -> Listed {
+fn placed(dir: &RemotePath, entry: FtpListingEntry) -> Listed {
     // Some write the folder's own path before each name.
     let name = own_name(dir, &entry.name);
     let unreachable = unreachable(name);
     let path = dir.join(name);
     match (unreachable, entry.kind) {
         (Some(why), _) => Listed::Unreachable(path, why),
-        (None, Kind::File) => {
+        (None, FtpListingKind::File) => {
             Listed::File(RemoteFile { path, size: entry.size, modified: entry.modified })
         }
-        (None, Kind::Directory) => Listed::Directory(path),
-        (None, Kind::Symlink) => Listed::Symlink(path),
-        (None, Kind::Special) => Listed::Special(path),
-        (None, Kind::Untold) => {
+        (None, FtpListingKind::Directory) => Listed::Directory(path),
+        (None, FtpListingKind::Symlink) => Listed::Symlink(path),
+        (None, FtpListingKind::Special) => Listed::Special(path),
+        (None, FtpListingKind::Untold) => {
             Listed::Untold(RemoteFile { path, size: entry.size, modified: entry.modified })
         }
     }

@@ -1,14 +1,14 @@
 //! Lines as the `DIR` command of DOS and Windows writes them.
 
 use super::listing_entry::words;
-use super::listing_entry::{Entry, Kind};
+use super::listing_entry::{FtpListingEntry, FtpListingKind};
 use super::when;
 
 /// IIS pads a directory's column to as many characters as a size has.
 const DIRECTORY_PADDING: usize = 10;
 
 /// The entry of a line as `11-20-26  10:11AM                 1024 name`.
-pub fn entry(line: &[u8]) -> Option<Entry> {
+pub fn entry(line: &[u8]) -> Option<FtpListingEntry> {
     let words = words(line);
     let &[(date, _), (clock, _), (column, end), ..] = words.as_slice() else { return None };
     let is_date = when::is_dashed_date(date) || when::is_dotted_date(date);
@@ -27,18 +27,20 @@ pub fn entry(line: &[u8]) -> Option<Entry> {
     };
     let rest = line.get(end..)?;
     let (kind, size, name) = match column {
-        b"<DIR>" => (Kind::Directory, None, behind_padding(rest)?),
+        b"<DIR>" => (FtpListingKind::Directory, None, behind_padding(rest)?),
         b"<JUNCTION>" | b"<SYMLINK>" | b"<SYMLINKD>" => {
-            (Kind::Symlink, None, behind_padding(rest)?)
+            (FtpListingKind::Symlink, None, behind_padding(rest)?)
         }
-        _ => {
-            (Kind::File, Some(size(column)?), rest.strip_prefix(b" ").or(rest.strip_prefix(b"\t"))?)
-        }
+        _ => (
+            FtpListingKind::File,
+            Some(size(column)?),
+            rest.strip_prefix(b" ").or(rest.strip_prefix(b"\t"))?,
+        ),
     };
     let date =
         if date.contains(&b'.') { when::lone_reading(date) } else { when::dashed_date(date) };
     let modified = date.map(|date| when::to_the_minute(date, clock));
-    Some(Entry { kind, name: name.to_vec(), size, modified })
+    Some(FtpListingEntry { kind, name: name.to_vec(), size, modified })
 }
 
 fn half(word: &[u8]) -> Option<&[u8]> {
@@ -63,11 +65,11 @@ mod tests {
     use time::macros::datetime;
 
     use super::super::listing::list_line;
-    use crate::source::ftp::listing_entry::Line;
+    use crate::source::ftp::listing_entry::FtpListingLine;
 
     fn check(line: &str, shown: &str) {
         let found = match list_line(line.as_bytes(), datetime!(2026-11-23 2:00 UTC)) {
-            Line::Entry(entry) => {
+            FtpListingLine::Entry(entry) => {
                 let modified = entry.modified.map_or("?".into(), |m| m.at.to_string());
                 format!(
                     "{:?} {:?} {:?} {modified}",

@@ -4,20 +4,20 @@ use crate::model::ModifiedTime;
 
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
+pub enum FtpListingLine {
     /// Nothing: a blank line, `total 12`, the directory itself or its parent.
     Nothing,
     /// An entry of the directory.
-    Entry(Entry),
+    Entry(FtpListingEntry),
     /// Something that is no known form of an entry.
     Unparsed,
 }
 
 /// An entry of a directory, before it is put below that directory's path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct FtpListingEntry {
     /// What it is.
-    pub kind: Kind,
+    pub kind: FtpListingKind,
     /// Its name, byte for byte.
     pub name: Vec<u8>,
     /// Its size, if the line tells it.
@@ -28,7 +28,7 @@ pub struct Entry {
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FtpListingKind {
     File,
     Directory,
     Symlink,
@@ -37,10 +37,10 @@ pub enum Kind {
     Untold,
 }
 
-impl Kind {
+impl FtpListingKind {
     /// Whether no size is looked for.
     pub(super) fn has_no_size(self) -> bool {
-        !matches!(self, Kind::File | Kind::Untold)
+        !matches!(self, FtpListingKind::File | FtpListingKind::Untold)
     }
 }
 
@@ -67,10 +67,10 @@ pub(super) fn words(line: &[u8]) -> Vec<(&[u8], usize)> {
 }
 
 /// Drops the names that mean the directory itself, refuses those that mean nothing.
-pub(super) fn settled(entry: Entry) -> Line {
+pub(super) fn settled(entry: FtpListingEntry) -> FtpListingLine {
     match entry.name.as_slice() {
-        b"." | b".." => Line::Nothing,
-        b"" => Line::Unparsed,
-        _ => Line::Entry(entry),
+        b"." | b".." => FtpListingLine::Nothing,
+        b"" => FtpListingLine::Unparsed,
+        _ => FtpListingLine::Entry(entry),
     }
 }

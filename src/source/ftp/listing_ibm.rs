@@ -1,12 +1,12 @@
 //! Lines as IBM i and z/OS write them.
 
 use super::listing_entry::words;
-use super::listing_entry::{Entry, Kind};
+use super::listing_entry::{FtpListingEntry, FtpListingKind};
 use super::when;
 use crate::model::ModifiedTime;
 
 /// The entry of a line of IBM i or of z/OS.
-pub fn entry(line: &[u8]) -> Option<Entry> {
+pub fn entry(line: &[u8]) -> Option<FtpListingEntry> {
     let words = words(line);
     ibm_i(line, &words).or_else(|| dataset(&words)).or_else(|| member(&words))
 }
@@ -19,15 +19,19 @@ pub fn is_heading(line: &[u8]) -> bool {
 }
 
 /// `QPGMR 6 10/01/24 12:00:00 *STMF a.csv`
-fn ibm_i(line: &[u8], words: &[(&[u8], usize)]) -> Option<Entry> {
+fn ibm_i(line: &[u8], words: &[(&[u8], usize)]) -> Option<FtpListingEntry> {
     let at = words.iter().position(|(word, _)| word.first() == Some(&b'*'))?;
     let (kind, end) = words[at];
     let name = line.get(end..)?.trim_ascii_start();
     let kind = match kind {
-        b"*STMF" | b"*DSTMF" | b"*FILE" | b"*MEM" | b"*DOC" | b"*SAVF" | b"*USRSPC" => Kind::File,
-        b"*DIR" | b"*DDIR" | b"*LIB" | b"*FLR" => Kind::Directory,
-        b"*SYMLNK" => Kind::Symlink,
-        _ if kind.len() > 2 && kind[1..].iter().all(u8::is_ascii_uppercase) => Kind::Untold,
+        b"*STMF" | b"*DSTMF" | b"*FILE" | b"*MEM" | b"*DOC" | b"*SAVF" | b"*USRSPC" => {
+            FtpListingKind::File
+        }
+        b"*DIR" | b"*DDIR" | b"*LIB" | b"*FLR" => FtpListingKind::Directory,
+        b"*SYMLNK" => FtpListingKind::Symlink,
+        _ if kind.len() > 2 && kind[1..].iter().all(u8::is_ascii_uppercase) => {
+            FtpListingKind::Untold
+        }
         _ => return None,
     };
     let (size, modified) = match &words[..at] {
@@ -40,11 +44,11 @@ fn ibm_i(line: &[u8], words: &[(&[u8], usize)]) -> Option<Entry> {
         _ => return None,
     };
     let name = match kind {
-        Kind::Directory => name.strip_suffix(b"/").unwrap_or(name),
+        FtpListingKind::Directory => name.strip_suffix(b"/").unwrap_or(name),
         _ => name,
     };
     let size = size.filter(|_| !kind.has_no_size());
-    Some(Entry { kind, name: name.to_vec(), size, modified })
+    Some(FtpListingEntry { kind, name: name.to_vec(), size, modified })
 }
 
 /// The order of a date depends on the job that serves; only what has one reading is a time.
@@ -56,17 +60,20 @@ fn stamp(date: &[u8], time: &[u8]) -> Option<Option<ModifiedTime>> {
 
 /// `WYOSPT 3420   2003/05/21  1  200  FB      80  8053  PS  SOME.FILE`. The date says when it was
 /// read, not when it was written, and its size is in tracks.
-fn dataset(words: &[(&[u8], usize)]) -> Option<Entry> {
-    let named =
-        |kind, name: &[u8]| Some(Entry { kind, name: name.to_vec(), size: None, modified: None });
+fn dataset(words: &[(&[u8], usize)]) -> Option<FtpListingEntry> {
+    let named = |kind, name: &[u8]| {
+        Some(FtpListingEntry { kind, name: name.to_vec(), size: None, modified: None })
+    };
     match words {
-        [(b"Migrated", _), (name, _)] => return named(Kind::File, name),
-        [(b"Pseudo", _), (b"Directory", _), (name, _)] => return named(Kind::Directory, name),
+        [(b"Migrated", _), (name, _)] => return named(FtpListingKind::File, name),
+        [(b"Pseudo", _), (b"Directory", _), (name, _)] => {
+            return named(FtpListingKind::Directory, name);
+        }
         [(volume, _), (b"Tape", _), (name, _)] if is_volume(volume) => {
-            return named(Kind::File, name);
+            return named(FtpListingKind::File, name);
         }
         [(volume, _), (unit, _), (b"VSAM", _), (name, _)] if is_volume(volume) && is_unit(unit) => {
-            return named(Kind::Special, name);
+            return named(FtpListingKind::Special, name);
         }
         _ => {}
     }
@@ -80,9 +87,9 @@ fn dataset(words: &[(&[u8], usize)]) -> Option<Entry> {
         return None;
     }
     match *organisation {
-        b"PO" | b"PO-E" => named(Kind::Directory, name),
-        b"PS" | b"PS-E" | b"DA" | b"PSU" | b"GDG" => named(Kind::File, name),
-        b"VS" => named(Kind::Special, name),
+        b"PO" | b"PO-E" => named(FtpListingKind::Directory, name),
+        b"PS" | b"PS-E" | b"DA" | b"PSU" | b"GDG" => named(FtpListingKind::File, name),
+        b"VS" => named(FtpListingKind::Special, name),
         _ => None,
     }
 }
@@ -97,7 +104,7 @@ fn is_unit(word: &[u8]) -> bool {
 }
 
 /// `MEMBER 01.03 2002/09/12 2002/10/11 09:37    11    11     0 KIL001`; sizes count records.
-fn member(words: &[(&[u8], usize)]) -> Option<Entry> {
+fn member(words: &[(&[u8], usize)]) -> Option<FtpListingEntry> {
     match words {
         [
             (name, _),
@@ -115,8 +122,8 @@ fn member(words: &[(&[u8], usize)]) -> Option<Entry> {
             && [size, init, changes].iter().all(|(word, _)| when::whole(word).is_some()) =>
         {
             let modified = when::to_the_minute(when::iso_date(changed)?, when::clock(time)?);
-            let (kind, name) = (Kind::File, name.to_vec());
-            Some(Entry { kind, name, size: None, modified: Some(modified) })
+            let (kind, name) = (FtpListingKind::File, name.to_vec());
+            Some(FtpListingEntry { kind, name, size: None, modified: Some(modified) })
         }
         // A load module: its size and its place in hexadecimal digits.
         [(name, _), (size, _), (place, _), rest @ ..]
@@ -128,7 +135,12 @@ fn member(words: &[(&[u8], usize)]) -> Option<Entry> {
                     .iter()
                     .all(|word| word.len() == 6 && word.iter().all(u8::is_ascii_hexdigit)) =>
         {
-            Some(Entry { kind: Kind::File, name: name.to_vec(), size: None, modified: None })
+            Some(FtpListingEntry {
+                kind: FtpListingKind::File,
+                name: name.to_vec(),
+                size: None,
+                modified: None,
+            })
         }
         _ => None,
     }

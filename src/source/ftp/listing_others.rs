@@ -1,12 +1,12 @@
 //! Lines of systems that are rare: EPLF, VMS, OS/2, NonStop, VShell, and modes in digits.
 
 use super::listing_entry::words;
-use super::listing_entry::{Entry, Kind};
+use super::listing_entry::{FtpListingEntry, FtpListingKind};
 use super::{months, when};
 use crate::model::ModifiedTime;
 
 /// The entry of such a line.
-pub fn entry(line: &[u8]) -> Option<Entry> {
+pub fn entry(line: &[u8]) -> Option<FtpListingEntry> {
     eplf(line).or_else(|| {
         let words = words(line);
         vms(&words)
@@ -32,20 +32,20 @@ pub fn is_heading(line: &[u8]) -> bool {
 
 /// `+i8388621.48594,m825718503,r,s280,` and a tab before the name
 /// (<https://cr.yp.to/ftp/list/eplf.html>).
-fn eplf(line: &[u8]) -> Option<Entry> {
+fn eplf(line: &[u8]) -> Option<FtpListingEntry> {
     let line = line.strip_prefix(b"+")?;
     let tab = line.iter().position(|b| *b == b'\t')?;
-    let (mut kind, mut size, mut modified) = (Kind::Untold, None, None);
+    let (mut kind, mut size, mut modified) = (FtpListingKind::Untold, None, None);
     for fact in line[..tab].split(|b| *b == b',') {
         match fact {
-            b"r" => kind = Kind::File,
-            b"/" => kind = Kind::Directory,
+            b"r" => kind = FtpListingKind::File,
+            b"/" => kind = FtpListingKind::Directory,
             [b's', digits @ ..] => size = when::whole(digits),
             [b'm', digits @ ..] => modified = epoch(digits),
             _ => {}
         }
     }
-    Some(Entry { kind, name: line[tab + 1..].to_vec(), size, modified })
+    Some(FtpListingEntry { kind, name: line[tab + 1..].to_vec(), size, modified })
 }
 
 fn epoch(digits: &[u8]) -> Option<ModifiedTime> {
@@ -54,7 +54,7 @@ fn epoch(digits: &[u8]) -> Option<ModifiedTime> {
 
 /// `NAME.EXT;1   9/9   2-JUN-1998 07:32:04  [GROUP,OWNER]  (RWED,RWED,RWED,RE)`. The size is in
 /// blocks, the version is part of the name.
-fn vms(words: &[(&[u8], usize)]) -> Option<Entry> {
+fn vms(words: &[(&[u8], usize)]) -> Option<FtpListingEntry> {
     let &(name, _) = words.first()?;
     let version = name.iter().rposition(|b| *b == b';')?;
     when::whole(&name[version + 1..])?;
@@ -76,14 +76,14 @@ fn vms(words: &[(&[u8], usize)]) -> Option<Entry> {
     let folder = name[..version].to_ascii_uppercase().ends_with(b".DIR");
     Some(if folder {
         let name = name[..version - 4].to_vec();
-        Entry { kind: Kind::Directory, name, size: None, modified }
+        FtpListingEntry { kind: FtpListingKind::Directory, name, size: None, modified }
     } else {
-        Entry { kind: Kind::File, name: name.to_vec(), size: None, modified }
+        FtpListingEntry { kind: FtpListingKind::File, name: name.to_vec(), size: None, modified }
     })
 }
 
 /// ` 1123 DIR  A    07-14-99   12:37  name`
-fn os2(line: &[u8], words: &[(&[u8], usize)]) -> Option<Entry> {
+fn os2(line: &[u8], words: &[(&[u8], usize)]) -> Option<FtpListingEntry> {
     let size = when::whole(words.first()?.0)?;
     let at = (1..=3).find(|at| words.get(*at).is_some_and(|(word, _)| word.contains(&b'-')))?;
     let flags = &words[1..at];
@@ -105,12 +105,13 @@ fn os2(line: &[u8], words: &[(&[u8], usize)]) -> Option<Entry> {
     let modified = when::at_minute(year, u8::try_from(month).ok()?, u8::try_from(day).ok()?, time);
     let name = line.get(end..)?.trim_ascii_start().to_vec();
     let folder = flags.iter().any(|(word, _)| *word == b"DIR");
-    let (kind, size) = if folder { (Kind::Directory, None) } else { (Kind::File, Some(size)) };
-    Some(Entry { kind, name, size, modified: Some(modified?) })
+    let (kind, size) =
+        if folder { (FtpListingKind::Directory, None) } else { (FtpListingKind::File, Some(size)) };
+    Some(FtpListingEntry { kind, name, size, modified: Some(modified?) })
 }
 
 /// `FILE1 101 528 12-Jan-14 14:21:18 255, 0 "oooo"`
-fn non_stop(words: &[(&[u8], usize)]) -> Option<Entry> {
+fn non_stop(words: &[(&[u8], usize)]) -> Option<FtpListingEntry> {
     let [(name, _), (code, _), (size, _), (date, _), (time, _), .., (rights, _)] = words else {
         return None;
     };
@@ -118,11 +119,11 @@ fn non_stop(words: &[(&[u8], usize)]) -> Option<Entry> {
     when::whole(code).filter(|_| quoted)?;
     let modified = when::to_the_minute(when::named_date(date)?, when::clock(time)?);
     let (name, size) = (name.to_vec(), Some(when::whole(size)?));
-    Some(Entry { kind: Kind::File, name, size, modified: Some(modified) })
+    Some(FtpListingEntry { kind: FtpListingKind::File, name, size, modified: Some(modified) })
 }
 
 /// `206876  Apr 04, 2000 21:06 name`, folders with a slash at the end.
-fn vshell(line: &[u8], words: &[(&[u8], usize)]) -> Option<Entry> {
+fn vshell(line: &[u8], words: &[(&[u8], usize)]) -> Option<FtpListingEntry> {
     let [(size, _), (month, _), (day, _), (year, _), (time, end), _, ..] = words else {
         return None;
     };
@@ -131,14 +132,24 @@ fn vshell(line: &[u8], words: &[(&[u8], usize)]) -> Option<Entry> {
     let modified = when::at_minute(year, month, day, when::clock(time)?);
     let name = line.get(*end..)?.strip_prefix(b" ")?;
     Some(match name.strip_suffix(b"/") {
-        Some(name) => Entry { kind: Kind::Directory, name: name.to_vec(), size: None, modified },
-        None => Entry { kind: Kind::File, name: name.to_vec(), size: Some(size), modified },
+        Some(name) => FtpListingEntry {
+            kind: FtpListingKind::Directory,
+            name: name.to_vec(),
+            size: None,
+            modified,
+        },
+        None => FtpListingEntry {
+            kind: FtpListingKind::File,
+            name: name.to_vec(),
+            size: Some(size),
+            modified,
+        },
     })
 }
 
 /// `0100644   500  101   12345    123456789       name`: mode, owner, group, size, seconds since
 /// 1970.
-fn octal(line: &[u8], words: &[(&[u8], usize)]) -> Option<Entry> {
+fn octal(line: &[u8], words: &[(&[u8], usize)]) -> Option<FtpListingEntry> {
     let [(mode, _), (owner, _), (group, _), (size, _), (seconds, end), _, ..] = words else {
         return None;
     };
@@ -146,12 +157,12 @@ fn octal(line: &[u8], words: &[(&[u8], usize)]) -> Option<Entry> {
     let mode = u32::from_str_radix(digits, 8).ok()?;
     when::whole(owner).and(when::whole(group))?;
     let kind = match mode >> 12 {
-        0o10 => Kind::File,
-        0o4 => Kind::Directory,
-        0o12 => Kind::Symlink,
+        0o10 => FtpListingKind::File,
+        0o4 => FtpListingKind::Directory,
+        0o12 => FtpListingKind::Symlink,
         _ => return None,
     };
     let size = Some(when::whole(size)?).filter(|_| !kind.has_no_size());
     let name = line.get(*end..)?.trim_ascii_start().to_vec();
-    Some(Entry { kind, name, size, modified: Some(epoch(seconds)?) })
+    Some(FtpListingEntry { kind, name, size, modified: Some(epoch(seconds)?) })
 }

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use super::listing_entry::words;
-use super::listing_entry::{Entry, Kind};
+use super::listing_entry::{FtpListingEntry, FtpListingKind};
 use super::{months, when};
 use crate::model::{ModifiedTime, Precision};
 
@@ -11,7 +11,7 @@ use crate::model::{ModifiedTime, Precision};
 ///
 /// Owner and group may be missing, be numbers or hold blanks, so the date is what we look for:
 /// the name begins exactly one blank behind it, and the size stands right before it.
-pub fn entry(line: &[u8], now: OffsetDateTime) -> Option<Entry> {
+pub fn entry(line: &[u8], now: OffsetDateTime) -> Option<FtpListingEntry> {
     let mode = mode(line)?;
     let words = words(line);
     let dates = |style| {
@@ -19,7 +19,7 @@ pub fn entry(line: &[u8], now: OffsetDateTime) -> Option<Entry> {
     };
     let (at, date) = [Style::Named, Style::Glued, Style::Numbers].into_iter().find_map(dates)?;
     // Without a column before the date there is no size; a device shows `8, 0` there.
-    let size = if mode.kind == Kind::File || mode.kind == Kind::Untold {
+    let size = if mode.kind == FtpListingKind::File || mode.kind == FtpListingKind::Untold {
         size(words[at - 1].0)
     } else {
         None
@@ -27,11 +27,11 @@ pub fn entry(line: &[u8], now: OffsetDateTime) -> Option<Entry> {
     let rest = line.get(date.end..)?.strip_prefix(b" ")?;
     let name = if mode.pads || date.pads { rest.trim_ascii_start() } else { rest };
     let name = own_name(name, mode.kind).to_vec();
-    Some(Entry { kind: mode.kind, name, size, modified: date.modified })
+    Some(FtpListingEntry { kind: mode.kind, name, size, modified: date.modified })
 }
 
 struct Mode {
-    kind: Kind,
+    kind: FtpListingKind,
     /// Whether names are put into a column behind more than one blank.
     pads: bool,
 }
@@ -40,17 +40,17 @@ struct Mode {
 fn mode(line: &[u8]) -> Option<Mode> {
     let kind = match line.first()? {
         // `a` is for files that only grow (Plan 9), `f` for files that are nothing else.
-        b'-' | b'a' | b'f' => Kind::File,
-        b'd' => Kind::Directory,
-        b'l' => Kind::Symlink,
-        b'b' | b'c' | b'p' | b's' | b'D' => Kind::Special,
-        b'r' => Kind::Untold,
+        b'-' | b'a' | b'f' => FtpListingKind::File,
+        b'd' => FtpListingKind::Directory,
+        b'l' => FtpListingKind::Symlink,
+        b'b' | b'c' | b'p' | b's' | b'D' => FtpListingKind::Special,
+        b'r' => FtpListingKind::Untold,
         _ => return None,
     };
     let plain = |kind| Some(Mode { kind, pads: false });
     let word = &line[..line.iter().position(|b| *b == b' ')?];
     let known = |bytes: &[u8]| bytes.iter().all(|b| b"rwxsStTlL-".contains(b));
-    if kind == Kind::Untold {
+    if kind == FtpListingKind::Untold {
         // Nine letters, and nothing on what it is.
         return (word.len() == 9 && known(word)).then(|| plain(kind))?;
     }
@@ -61,7 +61,7 @@ fn mode(line: &[u8]) -> Option<Mode> {
         return is_netware.then_some(Mode { kind, pads: true });
     }
     // Connect:Enterprise: `-C--E-----FTP B owner`.
-    if word.len() == 13 && word.ends_with(b"FTP") && kind == Kind::File {
+    if word.len() == 13 && word.ends_with(b"FTP") && kind == FtpListingKind::File {
         return plain(kind);
     }
     let letters = word.iter().skip(1).take_while(|b| known(&[**b])).take(9).count();
@@ -95,8 +95,8 @@ fn is_unclear_size(word: &[u8]) -> bool {
 }
 
 /// A symbolic link's own name, without ` -> target`.
-fn own_name(name: &[u8], kind: Kind) -> &[u8] {
-    let arrow = (kind == Kind::Symlink)
+fn own_name(name: &[u8], kind: FtpListingKind) -> &[u8] {
+    let arrow = (kind == FtpListingKind::Symlink)
         .then(|| name.windows(4).position(|window| window == b" -> "))
         .flatten();
     &name[..arrow.unwrap_or(name.len())]
@@ -131,7 +131,7 @@ impl Dated {
 fn date_at(
     words: &[(&[u8], usize)],
     at: usize,
-    kind: Kind,
+    kind: FtpListingKind,
     style: Style,
     now: OffsetDateTime,
 ) -> Option<Dated> {
@@ -222,13 +222,13 @@ mod tests {
 
     use super::super::listing::list_line;
     use super::*;
-    use crate::source::ftp::listing_entry::Line;
+    use crate::source::ftp::listing_entry::FtpListingLine;
 
     const NOW: OffsetDateTime = datetime!(2026-11-23 2:00 UTC);
 
     fn show(line: &[u8]) -> String {
         match list_line(line, NOW) {
-            Line::Entry(entry) => {
+            FtpListingLine::Entry(entry) => {
                 let modified =
                     entry.modified.map_or("?".into(), |m| format!("{} {:?}", m.at, m.precision));
                 format!(
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn the_year_that_a_listing_leaves_out() {
         let year = |line: &str, now| match list_line(line.as_bytes(), now) {
-            Line::Entry(entry) => entry.modified.map(|m| m.at.year()),
+            FtpListingLine::Entry(entry) => entry.modified.map(|m| m.at.year()),
             _ => None,
         };
         let line = |date: &str| format!("-rw-r--r-- 1 f f 1 {date} x");

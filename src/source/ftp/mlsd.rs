@@ -1,29 +1,32 @@
 //! Lines of `MLSD` and `MLST` (RFC 3659): facts, one blank, the name.
 
 use super::listing_entry::settled;
-use super::listing_entry::{Entry, Kind, Line};
+use super::listing_entry::{FtpListingEntry, FtpListingKind, FtpListingLine};
 use super::when;
 
 /// A line as `type=file;size=1024;modify=20261120101112; name`.
 ///
 /// Everything behind the blank that follows the facts is the name, whatever it holds.
-pub fn line(line: &[u8]) -> Line {
+pub fn line(line: &[u8]) -> FtpListingLine {
     if line.is_empty() {
-        return Line::Nothing;
+        return FtpListingLine::Nothing;
     }
-    let Some(blank) = end_of_facts(line) else { return Line::Unparsed };
+    let Some(blank) = end_of_facts(line) else { return FtpListingLine::Unparsed };
     let facts = Facts::of(&line[..blank]);
     let name = line[blank + 1..].to_vec();
     match facts.kind {
-        Some(Meaning::Itself) => Line::Nothing,
+        Some(Meaning::Itself) => FtpListingLine::Nothing,
         Some(Meaning::Entry(kind)) => {
-            settled(Entry { kind, name, size: facts.size, modified: facts.modified })
+            settled(FtpListingEntry { kind, name, size: facts.size, modified: facts.modified })
         }
         // A name without a type may be a folder as well as a file: better tried out than guessed.
-        None if facts.size.is_some() || facts.modified.is_some() => {
-            settled(Entry { kind: Kind::Untold, name, size: facts.size, modified: facts.modified })
-        }
-        None => Line::Unparsed,
+        None if facts.size.is_some() || facts.modified.is_some() => settled(FtpListingEntry {
+            kind: FtpListingKind::Untold,
+            name,
+            size: facts.size,
+            modified: facts.modified,
+        }),
+        None => FtpListingLine::Unparsed,
     }
 }
 
@@ -67,7 +70,7 @@ pub fn lacks_facts(offered: &str) -> bool {
 
 enum Meaning {
     Itself,
-    Entry(Kind),
+    Entry(FtpListingKind),
 }
 
 #[derive(Default)]
@@ -102,16 +105,16 @@ impl Facts {
 fn meaning(value: &[u8]) -> Option<Meaning> {
     let value = value.to_ascii_lowercase();
     Some(match value.as_slice() {
-        b"file" => Meaning::Entry(Kind::File),
-        b"dir" => Meaning::Entry(Kind::Directory),
+        b"file" => Meaning::Entry(FtpListingKind::File),
+        b"dir" => Meaning::Entry(FtpListingKind::Directory),
         b"cdir" | b"pdir" => Meaning::Itself,
         b"" => return None,
         // `OS.unix=slink:/target`, `OS.unix=slink:`, and proftpd's `OS.unix=symlink`.
         kind if kind.starts_with(b"os.unix=slink") || kind.starts_with(b"os.unix=symlink") => {
-            Meaning::Entry(Kind::Symlink)
+            Meaning::Entry(FtpListingKind::Symlink)
         }
         // `OS.unix=chr-1/3`, and pure-ftpd's `unknown` for a pipe.
-        _ => Meaning::Entry(Kind::Special),
+        _ => Meaning::Entry(FtpListingKind::Special),
     })
 }
 
@@ -121,7 +124,7 @@ mod tests {
 
     fn check(text: &str, shown: &str) {
         let found = match line(text.as_bytes()) {
-            Line::Entry(entry) => {
+            FtpListingLine::Entry(entry) => {
                 let modified = entry.modified.map_or("?".into(), |m| m.at.to_string());
                 format!(
                     "{:?} {:?} {:?} {modified}",

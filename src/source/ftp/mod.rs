@@ -5,6 +5,7 @@ mod certificate;
 mod client;
 mod client_certificate;
 mod control;
+mod described;
 mod download;
 pub mod driver;
 mod fault;

@@ -9,10 +9,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::either::Either;
 
-use super::account::{Account, Presence, Security};
-use super::client::Client;
-use super::control::Control;
-use super::fault::{Broken, Reply, Scene};
+use super::account::{FtpAccount, Presence, Security};
+use super::client::FtpClient;
+use super::control::FtpControl;
+use super::fault::{Broken, FtpReply, Scene};
 use super::features;
 use super::mlsd;
 use super::tls::{Connector, MaxVersion};
@@ -21,9 +21,9 @@ use crate::model::failure::{Class, Failure};
 use crate::source::contract::{Op, SourceError};
 use crate::source::finding::{Tell, resolved};
 
-impl Client {
+impl FtpClient {
     /// Connects and logs in, once, and tells of each.
-    pub async fn open(account: Arc<Account>, tell: Tell<'_>) -> Result<Self, SourceError> {
+    pub async fn open(account: Arc<FtpAccount>, tell: Tell<'_>) -> Result<Self, SourceError> {
         let mut client = Self::connect(account, tell).await?;
         let start = Instant::now();
         client.log_in().await?;
@@ -32,7 +32,7 @@ impl Client {
         Ok(client)
     }
 
-    async fn connect(account: Arc<Account>, tell: Tell<'_>) -> Result<Self, SourceError> {
+    async fn connect(account: Arc<FtpAccount>, tell: Tell<'_>) -> Result<Self, SourceError> {
         let scene = account.scene(Op::Connect);
         let tls = match &account.security {
             Security::Clear => None,
@@ -57,7 +57,7 @@ impl Client {
     /// A connection to the first of `peers` that takes one: the name of a server may have an
     /// address that is dead.
     pub(super) async fn connect_first(
-        account: Arc<Account>,
+        account: Arc<FtpAccount>,
         peers: &[SocketAddr],
         tls: Option<Connector>,
         tell: Tell<'_>,
@@ -107,7 +107,7 @@ impl Client {
         }
     }
 
-    async fn credentials(&mut self, account: &Account) -> Result<(), Broken> {
+    async fn credentials(&mut self, account: &FtpAccount) -> Result<(), Broken> {
         let user = [b"USER ", account.user.as_bytes()].concat();
         let password = [b"PASS ", account.password.reveal().as_bytes()].concat();
         let mut reply = self.control.expect(&user, &[230, 331, 332]).await?;
@@ -154,7 +154,7 @@ impl Client {
     }
 
     /// What `features` tells, and what is to be asked for because of it.
-    fn learn(&mut self, features: &Reply) -> Vec<&'static [u8]> {
+    fn learn(&mut self, features: &FtpReply) -> Vec<&'static [u8]> {
         let lines: Vec<String> = features
             .body
             .split(|b| *b == b'\n')
@@ -189,7 +189,7 @@ fn cause(error: &SourceError) -> String {
 }
 
 /// Every address of the host, the name service's first choice first.
-async fn addresses(account: &Account) -> Result<Vec<SocketAddr>, SourceError> {
+async fn addresses(account: &FtpAccount) -> Result<Vec<SocketAddr>, SourceError> {
     let scene = account.scene(Op::Connect);
     let (host, port) = account
         .proxy
@@ -209,10 +209,10 @@ fn late(what: &str) -> Broken {
 /// A connection that has been greeted, encrypted as the settings want it: never less than that.
 /// With its greeting.
 async fn secured(
-    account: &Account,
+    account: &FtpAccount,
     peer: SocketAddr,
     tls: Option<&Connector>,
-) -> Result<(Control, Reply), Broken> {
+) -> Result<(FtpControl, FtpReply), Broken> {
     let limits = account.limits;
     let connecting = async {
         let mut stream = TcpStream::connect(peer).await?;
@@ -229,18 +229,18 @@ async fn secured(
     let greeting = async {
         match (tls, &account.security) {
             (Some(tls), Security::Implicit(_)) => {
-                greeted(Control::new(Either::Right(tls.connect(stream).await?))).await
+                greeted(FtpControl::new(Either::Right(tls.connect(stream).await?))).await
             }
             (Some(tls), _) => {
-                encrypted(greeted(Control::new(Either::Left(stream))).await?, tls).await
+                encrypted(greeted(FtpControl::new(Either::Left(stream))).await?, tls).await
             }
-            (None, _) => greeted(Control::new(Either::Left(stream))).await,
+            (None, _) => greeted(FtpControl::new(Either::Left(stream))).await,
         }
     };
     timeout(limits.command, greeting).await.map_err(|_| late("the server did not greet in time"))?
 }
 
-async fn greeted(mut control: Control) -> Result<(Control, Reply), Broken> {
+async fn greeted(mut control: FtpControl) -> Result<(FtpControl, FtpReply), Broken> {
     let mut greeting = control.reply().await?;
     // `120 Service ready in 1 minutes` comes before the greeting (RFC 959 §5.4).
     while greeting.code == 120 {
@@ -251,9 +251,9 @@ async fn greeted(mut control: Control) -> Result<(Control, Reply), Broken> {
 
 /// `AUTH TLS`, and all that has to follow.
 async fn encrypted(
-    (mut control, greeting): (Control, Reply),
+    (mut control, greeting): (FtpControl, FtpReply),
     tls: &Connector,
-) -> Result<(Control, Reply), Broken> {
+) -> Result<(FtpControl, FtpReply), Broken> {
     if let Err(Broken::Refused(reply)) = control.expect(b"AUTH TLS", &[234]).await {
         // Servers of before RFC 4217 know the same under the name of SSL.
         let knows = reply.is_error() && control.ask(b"AUTH SSL").await?.code == 234;
@@ -262,7 +262,7 @@ async fn encrypted(
         }
         tracing::debug!(refused = reply.text(), "The server knows AUTH SSL, not AUTH TLS.");
     }
-    let mut control = Control::new(Either::Right(tls.connect(control.into_clear()?).await?));
+    let mut control = FtpControl::new(Either::Right(tls.connect(control.into_clear()?).await?));
     // There is only one size that it may be; what counts is the answer to PROT.
     let size = control.ask(b"PBSZ 0").await?;
     if !(size.code == 200 || size.is_error()) {

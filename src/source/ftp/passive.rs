@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::account::Account;
-use super::fault::{Broken, Reply};
+use super::account::FtpAccount;
+use super::fault::{Broken, FtpReply};
 
 /// The smallest receive buffer of a data connection for a part of a file, in bytes: several
 /// packets.
@@ -34,7 +34,7 @@ impl Door {
     }
 
     /// What the reply to [`Door::command`] names.
-    pub fn named(reply: Reply, extended: bool) -> Result<Self, Broken> {
+    pub fn named(reply: FtpReply, extended: bool) -> Result<Self, Broken> {
         let (code, port) =
             if extended { (229, epsv_port(&reply.body)) } else { (227, pasv_port(&reply.body)) };
         match port {
@@ -54,7 +54,7 @@ impl Door {
     pub async fn enter(
         &self,
         server: SocketAddr,
-        account: &Account,
+        account: &FtpAccount,
         wanted: Option<u64>,
     ) -> io::Result<TcpStream> {
         let connecting = async {
@@ -176,7 +176,7 @@ mod tests {
             [(|0-9,)]{0,40}") {
             for reply in [bytes.as_slice(), text.as_bytes()] {
                 for extended in [true, false] {
-                    let found = Door::named(Reply::of(reply), extended);
+                    let found = Door::named(FtpReply::of(reply), extended);
                     prop_assert!(found.is_err() || found.is_ok_and(|door| door.port != 0 && door.serves(extended)));
                 }
             }

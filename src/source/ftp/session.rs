@@ -5,18 +5,18 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 
-use super::client::Client;
-use super::download::Reading;
-use super::fault::{Reply, Scene};
+use super::client::FtpClient;
+use super::download::FtpReading;
+use super::fault::{FtpReply, Scene};
 use super::features;
 use super::listing::unreachable;
-use super::mlsd;
-use super::transfer::{Opened, Transfer};
+use super::transfer::{FtpOpened, FtpTransfer};
 use super::ways::{self, size_of, time_of};
 use crate::model::failure::{Class, Failure};
 use crate::model::{ModifiedTime, RemoteFile, RemotePath};
 use crate::source::contract::{Download, Listed, Op, Session, SourceError};
 use crate::source::finding::Finding;
+use crate::source::ftp::described::{FtpTold, ToldByMlst, told, told_by_mlst, told_plainly};
 
 /// How often a folder that could not be entered, but is there, is tried again: once for each folder
 /// that somebody else may be making at this moment, in any path of a sensible depth.
@@ -30,16 +30,9 @@ const NO_KIND: &str =
 
 /// One login.
 pub struct FtpSession {
-    client: Client,
+    client: FtpClient,
     /// Whether transfers can begin in the middle, as far as we know.
     resumes: bool,
-}
-
-/// What a server says of one property of a file.
-enum Told {
-    Value(Vec<u8>),
-    Missing(Reply),
-    NoSuchCommand,
 }
 
 /// How sure we have to be that a file is not there.
@@ -53,7 +46,7 @@ enum Absence {
 
 impl FtpSession {
     /// A session on a client that has just logged in.
-    pub fn new(client: Client) -> Self {
+    pub fn new(client: FtpClient) -> Self {
         Self { client, resumes: true }
     }
 
@@ -62,7 +55,7 @@ impl FtpSession {
         &mut self,
         scene: Scene<'_>,
         dir: &RemotePath,
-    ) -> Result<Option<Reply>, SourceError> {
+    ) -> Result<Option<FtpReply>, SourceError> {
         check_path(scene, dir)?;
         let reply = self.client.ask(scene, "CWD", dir).await?;
         if !matches!(reply.code, 200 | 250) {
@@ -116,16 +109,16 @@ impl FtpSession {
                 vec![self.client.line("SIZE", path), self.client.line("MDTM", path)],
             )
             .await?;
-        let Ok([size, modified]) = <[Reply; 2]>::try_from(replies) else {
+        let Ok([size, modified]) = <[FtpReply; 2]>::try_from(replies) else {
             return Err(scene.unanswered());
         };
         let size = match told(scene, size)? {
-            Told::Value(value) => size_of(&value),
-            Told::Missing(reply) => {
+            FtpTold::Value(value) => size_of(&value),
+            FtpTold::Missing(reply) => {
                 refusals.push(reply);
                 None
             }
-            Told::NoSuchCommand => None,
+            FtpTold::NoSuchCommand => None,
         };
         if modified.not_understood()
             && let Some(file) = self.facts_unoffered(scene, path).await?
@@ -133,12 +126,12 @@ impl FtpSession {
             return Ok(Some(file));
         }
         let modified = match told(scene, modified)? {
-            Told::Value(value) => time_of(&value),
-            Told::Missing(reply) => {
+            FtpTold::Value(value) => time_of(&value),
+            FtpTold::Missing(reply) => {
                 refusals.push(reply);
                 None
             }
-            Told::NoSuchCommand => None,
+            FtpTold::NoSuchCommand => None,
         };
         match size {
             Some(_) => Ok(Some(RemoteFile { path: path.clone(), size, modified })),
@@ -172,7 +165,7 @@ impl FtpSession {
         scene: Scene<'_>,
         path: &RemotePath,
         modified: Option<ModifiedTime>,
-        refusals: &[Reply],
+        refusals: &[FtpReply],
         absence: Absence,
     ) -> Result<Option<RemoteFile>, SourceError> {
         if let Some(reply) = refusals.iter().find(|reply| reply.denies()) {
@@ -184,7 +177,7 @@ impl FtpSession {
             return Err(refused_path(scene, path, reply));
         }
         let claimed = absence == Absence::Claimed && refusals.iter().all(|reply| reply.code == 550);
-        let said = claimed || refusals.iter().any(Reply::says_missing);
+        let said = claimed || refusals.iter().any(FtpReply::says_missing);
         if refusals.len() >= 2 && said {
             return Ok(None);
         }
@@ -279,7 +272,7 @@ impl FtpSession {
         &mut self,
         scene: Scene<'_>,
         path: &RemotePath,
-        reply: &Reply,
+        reply: &FtpReply,
     ) -> SourceError {
         if scene.op == Op::List && reply.denies() && self.client.here.is_none() {
             let text = format!(
@@ -315,7 +308,7 @@ impl FtpSession {
         scene: Scene<'_>,
         from: &RemotePath,
         to: &RemotePath,
-    ) -> Result<Option<Reply>, SourceError> {
+    ) -> Result<Option<FtpReply>, SourceError> {
         let reply = self.client.ask(scene, "RNFR", from).await?;
         if reply.code != 350 {
             return Err(scene.refused(&reply));
@@ -346,27 +339,27 @@ impl FtpSession {
         scene: Scene<'_>,
         file: &RemoteFile,
         offset: u64,
-    ) -> Result<(Box<Transfer>, u64, u64), SourceError> {
+    ) -> Result<(Box<FtpTransfer>, u64, u64), SourceError> {
         check_path(scene, &file.path)?;
         let line = self.client.line("RETR", &file.path);
         if self.resumes && offset > 0 {
             match self.client.transfer(scene, &line, offset).await? {
-                Opened::Data(data) => {
+                FtpOpened::Data(data) => {
                     self.client.will_read();
                     return Ok((data, offset, 0));
                 }
-                Opened::Refused(reply) if reply.not_understood() => self.resumes = false,
-                Opened::Refused(reply) => {
+                FtpOpened::Refused(reply) if reply.not_understood() => self.resumes = false,
+                FtpOpened::Refused(reply) => {
                     return Err(self.explained(scene, &file.path, &reply).await);
                 }
             }
         }
         match self.client.transfer(scene, &line, 0).await? {
-            Opened::Data(data) => {
+            FtpOpened::Data(data) => {
                 self.client.will_read();
                 Ok((data, 0, offset))
             }
-            Opened::Refused(reply) => Err(self.explained(scene, &file.path, &reply).await),
+            FtpOpened::Refused(reply) => Err(self.explained(scene, &file.path, &reply).await),
         }
     }
 }
@@ -443,7 +436,7 @@ impl Session for FtpSession {
         let account = self.client.account.clone();
         let scene = Scene { op: Op::Read, address: &account.address, path: Some(&file.path) };
         let (data, position, skip) = self.open(scene, file, offset).await?;
-        Ok(Box::new(Reading::new(&mut self.client, data, file.clone(), position, skip)))
+        Ok(Box::new(FtpReading::new(&mut self.client, data, file.clone(), position, skip)))
     }
 
     async fn read_part<'a>(
@@ -457,7 +450,7 @@ impl Session for FtpSession {
         let opened = self.open(scene, file, range.start).await;
         self.client.want(None);
         let (data, position, skip) = opened?;
-        Ok(Box::new(Reading::new(&mut self.client, data, file.clone(), position, skip)))
+        Ok(Box::new(FtpReading::new(&mut self.client, data, file.clone(), position, skip)))
     }
 
     async fn remove(&mut self, path: &RemotePath) -> Result<(), SourceError> {
@@ -527,82 +520,6 @@ fn path_of(listed: &Listed) -> Option<&RemotePath> {
     }
 }
 
-fn told(scene: Scene<'_>, reply: Reply) -> Result<Told, SourceError> {
-    match reply.code {
-        213 => Ok(Told::Value(reply.body.get(4..).unwrap_or_default().trim_ascii().to_vec())),
-        _ if reply.not_understood() => Ok(Told::NoSuchCommand),
-        _ if reply.is_about_the_path() => Ok(Told::Missing(reply)),
-        _ => Err(scene.refused(&reply)),
-    }
-}
-
-/// The file, if the server told its size, and its time, too, unless that is left out of its
-/// listings. A reply that answers neither question belongs to an earlier one: then none of those
-/// after it can be believed.
-fn told_plainly(
-    scene: Scene<'_>,
-    path: &RemotePath,
-    replies: &[Reply],
-) -> Result<Option<RemoteFile>, SourceError> {
-    match replies {
-        [facts] => match facts.code {
-            250 => Ok(match told_by_mlst(facts, path) {
-                Some(ToldByMlst::File(file)) if file.size.is_some() => Some(file),
-                _ => None,
-            }),
-            _ if facts.not_understood() || facts.is_about_the_path() => Ok(None),
-            _ => Err(scene.refused(facts)),
-        },
-        [size, modified] => {
-            Ok(match (told(scene, size.clone())?, told(scene, modified.clone())?) {
-                (Told::Value(size), Told::Value(modified)) => {
-                    size_of(&size).zip(time_of(&modified)).map(|(size, modified)| RemoteFile {
-                        path: path.clone(),
-                        size: Some(size),
-                        modified: Some(modified),
-                    })
-                }
-                _ => None,
-            })
-        }
-        _ => Err(scene.unanswered()),
-    }
-}
-
-/// What `MLST` says of a path.
-enum ToldByMlst {
-    File(RemoteFile),
-    NoFile,
-}
-
-/// What `MLST` says; `None` if that cannot be read, or is about another file than was asked for.
-/// Some servers tell it in the first line, some tell of the folder before.
-fn told_by_mlst(reply: &Reply, path: &RemotePath) -> Option<ToldByMlst> {
-    use super::listing_entry::{Kind, Line};
-    let lines = reply.body.split(|b| *b == b'\n').enumerate().filter_map(|(n, line)| {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if n == 0 { line.get(4..) } else { Some(line.strip_prefix(b" ").unwrap_or(line)) }
-    });
-    let mut named = lines.filter_map(|line| match mlsd::line(line) {
-        Line::Entry(entry) if last(&entry.name) == last(path.as_bytes()) => Some(entry),
-        _ => None,
-    });
-    let entry = named.next()?;
-    Some(match entry.kind {
-        Kind::File => ToldByMlst::File(RemoteFile {
-            path: path.clone(),
-            size: entry.size,
-            modified: entry.modified,
-        }),
-        _ => ToldByMlst::NoFile,
-    })
-}
-
-/// The last segment of a path.
-fn last(path: &[u8]) -> &[u8] {
-    path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
-}
-
 fn check_path(scene: Scene<'_>, path: &RemotePath) -> Result<(), SourceError> {
     let segments = path.as_bytes().split(|b| *b == b'/');
     match segments.filter_map(unreachable).next() {
@@ -613,7 +530,7 @@ fn check_path(scene: Scene<'_>, path: &RemotePath) -> Result<(), SourceError> {
 
 /// vsftpd and pure-ftpd do not take back the doubling of 0xFF that the protocol's Telnet rules
 /// demand, so that a file which is there seems to be missing. That must not look like "vanished".
-fn refused_path(scene: Scene<'_>, path: &RemotePath, reply: &Reply) -> SourceError {
+fn refused_path(scene: Scene<'_>, path: &RemotePath, reply: &FtpReply) -> SourceError {
     if reply.code == 550 && !reply.denies() && path.as_bytes().contains(&0xFF) {
         let why = format!(
             "the name holds a byte 0xFF, which this server cannot be asked for: {}",

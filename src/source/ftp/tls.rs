@@ -34,7 +34,7 @@ const LONGEST_CHAIN: usize = 8;
 
 /// Whose certificates are believed.
 #[derive(Clone)]
-pub enum Trust {
+pub enum FtpTrust {
     /// What this machine trusts.
     Platform,
     /// The authorities of a file, and nobody else.
@@ -50,18 +50,18 @@ pub struct Authorities {
     digests: Vec<[u8; 32]>,
 }
 
-impl fmt::Debug for Trust {
+impl fmt::Debug for FtpTrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trust::Platform => f.write_str("Platform"),
-            Trust::Authorities(all) => write!(f, "Authorities({})", all.digests.len()),
-            Trust::Pin(pin) => write!(f, "Pin({})", hex(pin)),
+            FtpTrust::Platform => f.write_str("Platform"),
+            FtpTrust::Authorities(all) => write!(f, "Authorities({})", all.digests.len()),
+            FtpTrust::Pin(pin) => write!(f, "Pin({})", hex(pin)),
         }
     }
 }
 
 /// The certificates of a PEM text; why not, otherwise.
-pub fn authorities(pem: &[u8]) -> Result<Trust, String> {
+pub fn authorities(pem: &[u8]) -> Result<FtpTrust, String> {
     let (mut store, mut digests) = (RootCertStore::empty(), Vec::new());
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| format!("holds no readable PEM: {error}"))?;
@@ -73,11 +73,11 @@ pub fn authorities(pem: &[u8]) -> Result<Trust, String> {
     if store.is_empty() {
         return Err("holds no `BEGIN CERTIFICATE`".into());
     }
-    Ok(Trust::Authorities(Arc::new(Authorities { store: Arc::new(store), digests })))
+    Ok(FtpTrust::Authorities(Arc::new(Authorities { store: Arc::new(store), digests })))
 }
 
 /// `SHA256:` and 64 hex digits (colons between them are allowed) or base64.
-pub fn pin(text: &str) -> Option<Trust> {
+pub fn pin(text: &str) -> Option<FtpTrust> {
     use base64::Engine;
     let digest = text.trim().strip_prefix("SHA256:")?;
     let digits: String = digest.chars().filter(|c| *c != ':').collect();
@@ -88,14 +88,14 @@ pub fn pin(text: &str) -> Option<Trust> {
             .decode(digest.trim_end_matches('='))
             .ok()?
     };
-    Some(Trust::Pin(<[u8; 32]>::try_from(bytes).ok()?))
+    Some(FtpTrust::Pin(<[u8; 32]>::try_from(bytes).ok()?))
 }
 
 /// How TLS is to be spoken.
 #[derive(Clone, Debug)]
 pub struct Tls {
     /// Whose certificates are believed.
-    pub trust: Trust,
+    pub trust: FtpTrust,
     /// Whether TLS 1.3 is left out.
     pub max_version: MaxVersion,
     /// What is shown to a server that wants a certificate of its clients.
@@ -149,9 +149,9 @@ impl Tls {
 
     fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Believes, String> {
         let (roots, own) = match &self.trust {
-            Trust::Pin(pin) => return Ok(Believes::Pin(*pin, provider.clone())),
-            Trust::Authorities(all) => (all.store.clone(), all.digests.clone()),
-            Trust::Platform => (platform_roots()?, Vec::new()),
+            FtpTrust::Pin(pin) => return Ok(Believes::Pin(*pin, provider.clone())),
+            FtpTrust::Authorities(all) => (all.store.clone(), all.digests.clone()),
+            FtpTrust::Platform => (platform_roots()?, Vec::new()),
         };
         let inner = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
             .build()

@@ -9,9 +9,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::either::Either;
 
-use super::client::Client;
-use super::control::Stream;
-use super::fault::{Broken, Reply, Scene};
+use super::client::FtpClient;
+use super::control::FtpStream;
+use super::fault::{Broken, FtpReply, Scene};
 use super::passive::Door;
 use super::tls::Connector;
 use crate::model::failure::{Class, Failure};
@@ -19,9 +19,9 @@ use crate::source::contract::SourceError;
 
 /// A data connection.
 #[derive(Debug)]
-pub struct Transfer(Stream);
+pub struct FtpTransfer(FtpStream);
 
-impl AsyncRead for Transfer {
+impl AsyncRead for FtpTransfer {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -32,11 +32,11 @@ impl AsyncRead for Transfer {
 }
 
 /// What came of a command that opens a data connection.
-pub enum Opened {
+pub enum FtpOpened {
     /// Data flows.
-    Data(Box<Transfer>),
+    Data(Box<FtpTransfer>),
     /// The server refused; the control connection waits for the next command.
-    Refused(Reply),
+    Refused(FtpReply),
 }
 
 /// How far we came on the way to a data connection.
@@ -55,14 +55,14 @@ enum Stage {
 /// Where it ended, and why.
 type Stuck = (Stage, Broken);
 
-impl Client {
+impl FtpClient {
     /// Sends a line that opens a data connection, by `EPSV` or else by `PASV`.
     pub async fn transfer(
         &mut self,
         scene: Scene<'_>,
         line: &[u8],
         offset: u64,
-    ) -> Result<Opened, SourceError> {
+    ) -> Result<FtpOpened, SourceError> {
         self.begin(scene)?;
         let limits = self.account.limits;
         let mut extended = self.extended();
@@ -76,7 +76,7 @@ impl Client {
                 Ok(transfer) => {
                     self.account.learned.wants_pasv.store(!extended, Ordering::Relaxed);
                     self.account.learned.ports_open.store(true, Ordering::Relaxed);
-                    return Ok(Opened::Data(Box::new(transfer)));
+                    return Ok(FtpOpened::Data(Box::new(transfer)));
                 }
                 Err(stuck) => stuck,
             };
@@ -93,7 +93,7 @@ impl Client {
         scene: Scene<'_>,
         stage: Stage,
         error: Broken,
-    ) -> Result<Opened, SourceError> {
+    ) -> Result<FtpOpened, SourceError> {
         match error {
             Broken::Refused(reply) if stage == Stage::Reached => {
                 let refused = scene.refused(&reply);
@@ -102,7 +102,7 @@ impl Client {
                 }
                 // Whether the session goes on is the same question as for any other refusal.
                 self.in_step = refused.keeps_session();
-                Ok(Opened::Refused(reply))
+                Ok(FtpOpened::Refused(reply))
             }
             error => {
                 let error = self.unopened(scene, error, stage);
@@ -117,7 +117,7 @@ impl Client {
         line: &[u8],
         offset: u64,
         extended: bool,
-    ) -> Result<Transfer, Stuck> {
+    ) -> Result<FtpTransfer, Stuck> {
         let door = match self.ahead.take().filter(|door| door.serves(extended)) {
             Some(door) => door,
             None => {
@@ -131,7 +131,7 @@ impl Client {
         } else {
             self.enter(line, offset, door).await?
         };
-        Ok(Transfer(match &self.connector {
+        Ok(FtpTransfer(match &self.connector {
             Some(tls) => Either::Right(tls.connect(data).await.map_err(at(Stage::Reached))?),
             None => Either::Left(data),
         }))
@@ -225,7 +225,7 @@ impl Client {
 
     /// Closes a data connection and reads the closing reply, in `Limits::finish`; `None` when none
     /// came.
-    pub async fn closing(&mut self, mut transfer: Transfer) -> Option<Result<Reply, Broken>> {
+    pub async fn closing(&mut self, mut transfer: FtpTransfer) -> Option<Result<FtpReply, Broken>> {
         let closing = async {
             // The server waits for our end of an encrypted connection; one that is gone already is
             // as good.

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use super::client::Client;
-use super::fault::{Reply, Scene};
+use super::client::FtpClient;
+use super::fault::{FtpReply, Scene};
 use super::known_ways::{WayRecord, Ways};
-use super::transfer::Opened;
+use super::transfer::FtpOpened;
 use super::{lines, when};
 use crate::model::{ModifiedTime, RemoteFile, RemotePath, printable};
 use crate::source::contract::{Listed, SourceError};
@@ -52,13 +52,13 @@ enum FolderAnswer {
     Empty,
     /// Nothing that can be parsed; these lines.
     Unreadable(Vec<Listed>),
-    Refused(Reply),
+    Refused(FtpReply),
 }
 
 /// Lists the directory that the session stands in: the answer of the best way that has one, or
 /// that of the simplest.
 pub(super) async fn list(
-    client: &mut Client,
+    client: &mut FtpClient,
     scene: Scene<'_>,
     dir: &RemotePath,
     visit: &mut (dyn FnMut(Listed) + Send),
@@ -110,11 +110,11 @@ pub(super) async fn list(
 
 /// `LIST` is refused: the answer of a better way counts, if there was one.
 async fn last_word(
-    client: &mut Client,
+    client: &mut FtpClient,
     scene: Scene<'_>,
     dir: &RemotePath,
     failed: Vec<(ListingWay, FolderAnswer)>,
-    reply: &Reply,
+    reply: &FtpReply,
     visit: &mut (dyn FnMut(Listed) + Send),
 ) -> Result<(), SourceError> {
     let mut refusal = None;
@@ -137,7 +137,7 @@ async fn last_word(
 
 /// A simpler way has told what is there: those that did not are given up, if they told less.
 fn settle(
-    client: &mut Client,
+    client: &mut FtpClient,
     scene: Scene<'_>,
     failed: &[(ListingWay, FolderAnswer)],
     entries: bool,
@@ -174,15 +174,15 @@ fn settle(
 
 /// Lists in one way. Lines that cannot be parsed wait for the first that can.
 async fn attempt(
-    client: &mut Client,
+    client: &mut FtpClient,
     scene: Scene<'_>,
     dir: &RemotePath,
     way: ListingWay,
     visit: &mut (dyn FnMut(Listed) + Send),
 ) -> Result<FolderAnswer, SourceError> {
     let data = match client.transfer(scene, way.command(), 0).await? {
-        Opened::Data(data) => *data,
-        Opened::Refused(reply) => {
+        FtpOpened::Data(data) => *data,
+        FtpOpened::Refused(reply) => {
             let refused = scene.refused(&reply);
             // What is not about this command ends the session.
             return if refused.keeps_session() {
@@ -228,7 +228,7 @@ async fn attempt(
 
 /// The last way, where none of `lines` can be parsed: names, and what the server tells of each.
 async fn by_name(
-    client: &mut Client,
+    client: &mut FtpClient,
     scene: Scene<'_>,
     dir: &RemotePath,
     mut lines: Vec<Listed>,
@@ -236,7 +236,7 @@ async fn by_name(
 ) -> Result<(), SourceError> {
     lines.retain(|listed| !is_itself(listed));
     let mut names = Vec::new();
-    if let Opened::Data(data) = client.transfer(scene, b"NLST", 0).await? {
+    if let FtpOpened::Data(data) = client.transfer(scene, b"NLST", 0).await? {
         let mut take = |listed| match listed {
             Listed::Untold(RemoteFile { path, .. }) if names.len() <= MOST_NAMES => {
                 names.push(path)
@@ -302,7 +302,7 @@ fn cover(lines: &mut Vec<Listed>, name: &[u8]) {
 }
 
 /// What a reply to `SIZE` or `MDTM` tells.
-fn value(reply: &Reply) -> Option<&[u8]> {
+fn value(reply: &FtpReply) -> Option<&[u8]> {
     (reply.code == 213).then(|| reply.body.get(4..).unwrap_or_default().trim_ascii())
 }
 
@@ -317,7 +317,7 @@ pub(super) fn time_of(told: &[u8]) -> Option<ModifiedTime> {
 }
 
 /// Some servers refuse to list an empty directory instead of listing nothing.
-fn nothing_there(scene: Scene<'_>, reply: &Reply) -> Result<(), SourceError> {
+fn nothing_there(scene: Scene<'_>, reply: &FtpReply) -> Result<(), SourceError> {
     match reply.code {
         450 | 550 if reply.says(&["no files", "directory is empty", "empty directory"]) => Ok(()),
         _ => Err(scene.refused(reply)),

@@ -18,7 +18,7 @@ fn pool(server: &MemoryServer, connections: usize) -> Arc<Pool> {
     Pool::new(Arc::new(server.clone()), connections)
 }
 
-fn login(lease: &Lease) -> u64 {
+fn login(lease: &PoolLease) -> u64 {
     lease.lent.as_ref().expect("it is lent").login.id
 }
 
@@ -28,34 +28,36 @@ fn gone() -> SourceError {
 
 /// The result of `lend` once it is there; it must not be there in the next `pause`.
 async fn only_later(
-    lend: impl Future<Output = Result<Lease, SourceError>> + Send + 'static,
+    lend: impl Future<Output = Result<PoolLease, SourceError>> + Send + 'static,
     pause: Duration,
-) -> tokio::task::JoinHandle<Lease> {
+) -> tokio::task::JoinHandle<PoolLease> {
     let mut task = tokio::spawn(async { lend.await.expect("it is lent") });
     assert!(timeout(pause, &mut task).await.is_err(), "it came too early");
     task
 }
 
-async fn soon(task: tokio::task::JoinHandle<Lease>) -> Lease {
+async fn soon(task: tokio::task::JoinHandle<PoolLease>) -> PoolLease {
     timeout(MOMENT, task).await.expect("it comes at once").expect("no panic")
 }
 
-fn any(pool: &Arc<Pool>) -> impl Future<Output = Result<Lease, SourceError>> + Send + 'static {
+fn any(pool: &Arc<Pool>) -> impl Future<Output = Result<PoolLease, SourceError>> + Send + 'static {
     let pool = pool.clone();
     async move { pool.lend().await }
 }
 
-fn alone(pool: &Arc<Pool>) -> impl Future<Output = Result<Lease, SourceError>> + Send + 'static {
+fn alone(
+    pool: &Arc<Pool>,
+) -> impl Future<Output = Result<PoolLease, SourceError>> + Send + 'static {
     let pool = pool.clone();
     async move { pool.lend_alone().await }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_login_is_alone_until_its_lease_ends_or_its_seclusion() {
-    let ways: [fn(Lease); 5] = [
-        Lease::give_back,
+    let ways: [fn(PoolLease); 5] = [
+        PoolLease::give_back,
         drop,
-        Lease::discard,
+        PoolLease::discard,
         |lease| lease.lost(&gone()),
         |mut lease| {
             drop(lease.seclusion().expect("it was alone"));

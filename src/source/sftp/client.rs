@@ -13,13 +13,15 @@ use tokio::time::Instant;
 
 use super::frames::Packets;
 use super::habits::Habits;
-use super::limits::{self, Limits};
-use super::packet::{self, Attributes, Entry, Malformed, OPEN_READ, Reply, Request, status};
+use super::limits::{self, SftpLimits};
+use super::packet::{
+    self, Attributes, Malformed, OPEN_READ, PacketEntry, PacketReply, Request, status,
+};
 use super::patience::Patience;
 pub use super::refusal::ClientError;
 use super::refusal::unexpected;
-use super::requests::{Desk, receive_all, send_all};
 pub use super::requests::{LastWords, OpenHandle, Ticket};
+use super::requests::{PendingRequests, receive_all, send_all};
 use crate::model::printable;
 use crate::source::finding::Finding;
 use crate::source::pace::{MinimumRate, PaceMeter};
@@ -34,7 +36,7 @@ fn shown(name: &[u8]) -> String {
 /// One SFTP connection, shared by its clones. Dropping the last clone ends its tasks and frees the
 /// stream.
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(Arc<SftpInner>);
 
 /// How a client treats its server.
 #[derive(Clone, Debug)]
@@ -54,14 +56,14 @@ impl SessionTerms {
     }
 }
 
-struct Inner {
-    desk: Arc<Desk>,
+struct SftpInner {
+    desk: Arc<PendingRequests>,
     terms: SessionTerms,
     extensions: Vec<String>,
     tasks: Vec<AbortHandle>,
 }
 
-impl Drop for Inner {
+impl Drop for SftpInner {
     fn drop(&mut self) {
         for task in &self.tasks {
             task.abort();
@@ -120,8 +122,8 @@ impl Client {
             Err(_) => return Err(ClientError::Stalled(terms.stall)),
         };
         let round_trip = begun.elapsed();
-        let (version, extensions) = match Reply::decode(greeting)? {
-            (_, Reply::Version { version, extensions }) => (version, extensions),
+        let (version, extensions) = match PacketReply::decode(greeting)? {
+            (_, PacketReply::Version { version, extensions }) => (version, extensions),
             _ => return Err(Malformed("it does not begin with its version").into()),
         };
         if version != packet::VERSION {
@@ -129,8 +131,8 @@ impl Client {
         }
         let (outbox, letters) = mpsc::unbounded_channel();
         let tells = extensions.iter().any(|(name, _)| name.as_ref() == limits::EXTENSION);
-        let limits = if tells { Limits::to_come() } else { Limits::new(round_trip) };
-        let desk = Arc::new(Desk::new(outbox, received, limits));
+        let limits = if tells { SftpLimits::to_come() } else { SftpLimits::new(round_trip) };
+        let desk = Arc::new(PendingRequests::new(outbox, received, limits));
         let tasks = vec![
             tokio::spawn(send_all(letters, write, desk.clone(), last_words.clone())).abort_handle(),
             tokio::spawn(receive_all(packets, desk.clone(), last_words)).abort_handle(),
@@ -140,7 +142,7 @@ impl Client {
         if tells {
             desk.ask_limits();
         }
-        Ok(Self(Arc::new(Inner { desk, terms, extensions, tasks })))
+        Ok(Self(Arc::new(SftpInner { desk, terms, extensions, tasks })))
     }
 
     /// What the server said of itself.
@@ -184,7 +186,7 @@ impl Client {
     }
 
     /// What it allows, as far as is known by now.
-    pub(super) fn limits(&self) -> &Limits {
+    pub(super) fn limits(&self) -> &SftpLimits {
         &self.0.desk.limits
     }
 
@@ -192,12 +194,12 @@ impl Client {
         self.0.desk.ask(request)
     }
 
-    pub(super) async fn answer(&self, ticket: &mut Ticket) -> Result<Reply, ClientError> {
+    pub(super) async fn answer(&self, ticket: &mut Ticket) -> Result<PacketReply, ClientError> {
         self.0.answer(ticket).await
     }
 
     /// Waits until nothing that was to be opened before the request `id` can turn out to have the
-    /// handle that it was about: see [`Desk::settled`].
+    /// handle that it was about: see [`PendingRequests::settled`].
     pub(super) async fn settled(&self, id: u32) -> Result<(), ClientError> {
         let patience = self.0.terms.stall / 2;
         match tokio::time::timeout(patience, self.0.desk.settled(id)).await {
@@ -206,13 +208,13 @@ impl Client {
         }
     }
 
-    async fn call(&self, request: Request) -> Result<Reply, ClientError> {
+    async fn call(&self, request: Request) -> Result<PacketReply, ClientError> {
         self.answer(&mut self.ask(&request)).await
     }
 
     async fn done(&self, request: Request) -> Result<(), ClientError> {
         match self.call(request).await? {
-            Reply::Status { code: status::OK, .. } => Ok(()),
+            PacketReply::Status { code: status::OK, .. } => Ok(()),
             reply => Err(unexpected(reply)),
         }
     }
@@ -224,16 +226,16 @@ impl Client {
         loop {
             let company = place.company();
             let (code, words) = match self.answer(&mut self.ask(&request)).await? {
-                Reply::Handle(handle) => {
+                PacketReply::Handle(handle) => {
                     if refused {
                         learned.stands_less();
                     }
                     return Ok(OpenHandle::new(self.0.desk.clone(), handle, place));
                 }
-                Reply::Status { code, message } => (code, message),
+                PacketReply::Status { code, message } => (code, message),
                 reply => return Err(unexpected(reply)),
             };
-            let refusal = || unexpected(Reply::Status { code, message: words.clone() });
+            let refusal = || unexpected(PacketReply::Status { code, message: words.clone() });
             if !learned.doubts(code, &words) {
                 return Err(refusal());
             }
@@ -260,7 +262,7 @@ impl Client {
 
     async fn attributes(&self, request: Request) -> Result<Attributes, ClientError> {
         match self.call(request).await? {
-            Reply::Attributes(attributes) => Ok(attributes),
+            PacketReply::Attributes(attributes) => Ok(attributes),
             reply => Err(unexpected(reply)),
         }
     }
@@ -285,13 +287,15 @@ impl Client {
     pub(super) async fn entries(
         &self,
         ticket: &mut Ticket,
-    ) -> Result<Option<Vec<Entry>>, ClientError> {
+    ) -> Result<Option<Vec<PacketEntry>>, ClientError> {
         let reply = self.answer(ticket).await?;
         self.settled(ticket.id).await?;
         match reply {
-            Reply::Names(entries) => Ok(Some(entries)),
+            PacketReply::Names(entries) => Ok(Some(entries)),
             // Servers in the field use all three.
-            Reply::Status { code: status::EOF | status::OK | status::NO_SUCH_FILE, .. } => Ok(None),
+            PacketReply::Status {
+                code: status::EOF | status::OK | status::NO_SUCH_FILE, ..
+            } => Ok(None),
             reply => Err(unexpected(reply)),
         }
     }
@@ -314,7 +318,7 @@ impl Client {
     /// The absolute form of a path; that of `.` is where the login starts.
     pub async fn real_path(&self, path: &[u8]) -> Result<Bytes, ClientError> {
         match self.call(Request::RealPath { path: Bytes::copy_from_slice(path) }).await? {
-            Reply::Names(mut entries) if entries.len() == 1 => Ok(entries.remove(0).name),
+            PacketReply::Names(mut entries) if entries.len() == 1 => Ok(entries.remove(0).name),
             reply => Err(unexpected(reply)),
         }
     }
@@ -339,9 +343,9 @@ impl Client {
     }
 }
 
-impl Inner {
+impl SftpInner {
     /// Waits for the answer, as long as [`Patience`] has it.
-    async fn answer(&self, ticket: &mut Ticket) -> Result<Reply, ClientError> {
+    async fn answer(&self, ticket: &mut Ticket) -> Result<PacketReply, ClientError> {
         let mut patience = Patience::new(
             self.terms.stall,
             Instant::now(),
@@ -353,7 +357,7 @@ impl Inner {
         loop {
             let before = self.desk.received();
             match tokio::time::timeout(patience.step(), &mut ticket.answer).await {
-                Ok(Ok(body)) => return Ok(Reply::decode(body)?.1),
+                Ok(Ok(body)) => return Ok(PacketReply::decode(body)?.1),
                 Ok(Err(_)) => {
                     return Err(self
                         .desk

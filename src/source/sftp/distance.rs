@@ -14,14 +14,14 @@ const CONNECTION: u64 = 8 << 20;
 
 /// Bytes that may be asked for and not yet handed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ahead {
+pub struct ReadAhead {
     /// Of one file.
     pub file: u64,
     /// Of all files of a connection.
     pub connection: u64,
 }
 
-impl Ahead {
+impl ReadAhead {
     /// For a server whose answers take `round_trip`.
     pub fn of(round_trip: Duration) -> Self {
         // A cast of a float saturates.
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn the_further_the_server_the_more_is_under_way() {
-        let of = |millis| Ahead::of(Duration::from_millis(millis));
+        let of = |millis| ReadAhead::of(Duration::from_millis(millis));
         assert_eq!((of(0).file, of(0).connection), (4 << 20, 8 << 20));
         assert_eq!(of(10), of(0));
         assert!(of(100).file > 24 << 20 && of(100).file < 27 << 20, "{:?}", of(100));

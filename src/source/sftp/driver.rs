@@ -10,9 +10,9 @@ use russh::keys::HashAlg;
 
 use super::client::ClientError;
 use super::listing::list;
-use super::login::{Login, MOST_FORKS, fail, remote_file};
+use super::login::{MOST_FORKS, SftpLogin, fail, remote_file};
 use super::packet::{FileKind, status};
-use super::reading::Reading;
+use super::reading::SftpReading;
 use super::settings;
 use super::transport::{self, Target};
 use crate::model::failure::Class;
@@ -114,14 +114,18 @@ impl Endpoint for SftpEndpoint {
                     .map_err(|error| fail(Op::Login, &self.address, error))?,
             ),
         };
-        let login =
-            Login { address: self.address.clone(), home, connection, users: AtomicUsize::new(1) };
+        let login = SftpLogin {
+            address: self.address.clone(),
+            home,
+            connection,
+            users: AtomicUsize::new(1),
+        };
         Ok(Box::new(SftpSession { login: Arc::new(login) }))
     }
 }
 
 struct SftpSession {
-    login: Arc<Login>,
+    login: Arc<SftpLogin>,
 }
 
 impl Drop for SftpSession {
@@ -165,7 +169,7 @@ impl Session for SftpSession {
             .open(&self.login.wire(&file.path))
             .await
             .map_err(|error| self.login.fail(Op::Read, &file.path, error))?;
-        let reading = Reading::new(client.clone(), handle, offset, file.size);
+        let reading = SftpReading::new(client.clone(), handle, offset, file.size);
         Ok(Box::new(SftpDownload {
             login: &self.login,
             path: file.path.clone(),
@@ -216,10 +220,10 @@ impl Session for SftpSession {
 }
 
 struct SftpDownload<'a> {
-    login: &'a Login,
+    login: &'a SftpLogin,
     path: RemotePath,
     /// `None` after the end.
-    reading: Option<Reading>,
+    reading: Option<SftpReading>,
     is_empty: bool,
 }
 
@@ -247,7 +251,7 @@ impl Download for SftpDownload<'_> {
 }
 
 /// Many servers open a folder as if it were a file, and answer to a read of it with a failure.
-async fn not_a_folder(login: &Login, path: &RemotePath) -> Result<(), ClientError> {
+async fn not_a_folder(login: &SftpLogin, path: &RemotePath) -> Result<(), ClientError> {
     match login.client().open_dir(&login.wire(path)).await {
         Ok(_) => Err(ClientError::Folder(IsFolder)),
         Err(ClientError::Status { .. }) => Ok(()),
@@ -255,7 +259,7 @@ async fn not_a_folder(login: &Login, path: &RemotePath) -> Result<(), ClientErro
     }
 }
 
-async fn stat(login: &Login, path: &RemotePath) -> Result<Option<RemoteFile>, ClientError> {
+async fn stat(login: &SftpLogin, path: &RemotePath) -> Result<Option<RemoteFile>, ClientError> {
     let wire = login.wire(path);
     let mut told = login.client().lstat(&wire).await;
     if told.as_ref().is_ok_and(|attributes| attributes.kind() == Some(FileKind::Symlink)) {
@@ -274,7 +278,7 @@ async fn stat(login: &Login, path: &RemotePath) -> Result<Option<RemoteFile>, Cl
 }
 
 async fn stat_by_listing(
-    login: &Login,
+    login: &SftpLogin,
     path: &RemotePath,
 ) -> Result<Option<RemoteFile>, ClientError> {
     let mut found = None;
@@ -290,7 +294,7 @@ async fn stat_by_listing(
 }
 
 /// Makes `dir` and what is missing above it.
-async fn make_dirs(login: &Login, dir: &RemotePath) -> Result<(), ClientError> {
+async fn make_dirs(login: &SftpLogin, dir: &RemotePath) -> Result<(), ClientError> {
     let client = login.client();
     let mut missing = Vec::new();
     let mut at = dir.clone();

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 
-use super::known_hosts::{KnownHosts, Mark};
+use super::known_hosts::{KnownHosts, KnownHostsMark};
 use crate::model::printable;
 
 /// A key that the settings name.
@@ -58,7 +58,7 @@ pub fn fingerprint_of(key: &PublicKey) -> String {
 
 /// Everything that the settings say about a server's key.
 #[derive(Clone, Debug, Default)]
-pub struct Trust {
+pub struct SftpTrust {
     /// `host_key`.
     pub pins: Vec<Pin>,
     /// `known_hosts`.
@@ -142,25 +142,27 @@ impl fmt::Display for Distrust {
 
 impl std::error::Error for Distrust {}
 
-impl Trust {
+impl SftpTrust {
     /// Whether `key` may speak for `host` at `port`.
     pub fn judge(&self, host: &str, port: u16, key: &PublicKey) -> Result<(), Distrust> {
         let presented = Presented::of(key);
         let entries = self.known_hosts.as_ref().map(|file| file.of(host, port)).unwrap_or_default();
-        let same = |entry: &&super::known_hosts::Entry| entry.key.key_data() == key.key_data();
+        let same = |entry: &&crate::source::sftp::known_hosts::KnownHostsEntry| {
+            entry.key.key_data() == key.key_data()
+        };
         if let Some(revoked) =
-            entries.iter().find(|entry| entry.mark == Mark::Revoked && same(entry))
+            entries.iter().find(|entry| entry.mark == KnownHostsMark::Revoked && same(entry))
         {
             return Err(Distrust::Revoked { presented, line: revoked.line });
         }
         if self.pins.iter().any(|pin| pin.fits(key))
-            || entries.iter().any(|entry| entry.mark == Mark::Plain && same(entry))
+            || entries.iter().any(|entry| entry.mark == KnownHostsMark::Plain && same(entry))
         {
             return Ok(());
         }
         let lines: Vec<String> = entries
             .iter()
-            .filter(|entry| entry.mark == Mark::Plain)
+            .filter(|entry| entry.mark == KnownHostsMark::Plain)
             .map(|entry| entry.line.to_string())
             .collect();
         if !self.pins.is_empty() {
@@ -188,7 +190,7 @@ impl Trust {
             });
         }
         let aside = match &self.known_hosts {
-            Some(_) if entries.iter().any(|entry| entry.mark == Mark::Authority) => {
+            Some(_) if entries.iter().any(|entry| entry.mark == KnownHostsMark::Authority) => {
                 " (the known_hosts file holds a @cert-authority for it, which is not supported)"
             }
             Some(_) => " (the known_hosts file does not hold this host)",
@@ -207,7 +209,7 @@ impl Trust {
         let entries = self.known_hosts.as_ref().map(|file| file.of(host, port)).unwrap_or_default();
         let listed = entries
             .iter()
-            .filter(|entry| entry.mark == Mark::Plain)
+            .filter(|entry| entry.mark == KnownHostsMark::Plain)
             .map(|entry| entry.key.algorithm());
         let known: Vec<Algorithm> = pinned.chain(listed).collect();
         let is_known = |algorithm: &Algorithm| {
@@ -239,7 +241,7 @@ mod tests {
 
     fn judge(pins: &[&str], known_hosts: Option<&str>) -> Result<(), String> {
         let pins = pins.iter().map(|pin| Pin::parse(pin)).collect::<Result<_, _>>()?;
-        let trust = Trust { pins, known_hosts: known_hosts.map(KnownHosts::parse) };
+        let trust = SftpTrust { pins, known_hosts: known_hosts.map(KnownHosts::parse) };
         trust.judge("acme.example", 2222, &key(ED25519)).map_err(|error| error.to_string())
     }
 
@@ -303,7 +305,7 @@ mod tests {
     #[test]
     fn algorithms_of_known_keys_come_first() {
         let trust =
-            Trust { pins: vec![Pin::parse(ED25519).expect("it parses")], known_hosts: None };
+            SftpTrust { pins: vec![Pin::parse(ED25519).expect("it parses")], known_hosts: None };
         let rsa = Algorithm::Rsa { hash: Some(HashAlg::Sha512) };
         assert_eq!(
             trust.preferred("h", 22, &[rsa.clone(), Algorithm::Ed25519]),

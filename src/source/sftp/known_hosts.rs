@@ -8,7 +8,7 @@ use sha1::Sha1;
 
 /// What a line says of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub enum KnownHostsMark {
     /// It is the host's key.
     Plain,
     /// It must never be taken.
@@ -19,12 +19,12 @@ pub enum Mark {
 
 /// A line with a key that we can read.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct KnownHostsEntry {
     hosts: String,
     /// Its key.
     pub key: PublicKey,
     /// What it says of the key.
-    pub mark: Mark,
+    pub mark: KnownHostsMark,
     /// Where it stands, from 1.
     pub line: usize,
 }
@@ -32,7 +32,7 @@ pub struct Entry {
 /// A known_hosts file. Lines that nobody can read, and keys of kinds that we do not speak, are left
 /// out, as OpenSSH does.
 #[derive(Clone, Debug, Default)]
-pub struct KnownHosts(Vec<Entry>);
+pub struct KnownHosts(Vec<KnownHostsEntry>);
 
 impl KnownHosts {
     /// Reads the file's text.
@@ -41,30 +41,30 @@ impl KnownHosts {
     }
 
     /// The entries that speak of `host` at `port`.
-    pub fn of(&self, host: &str, port: u16) -> Vec<&Entry> {
+    pub fn of(&self, host: &str, port: u16) -> Vec<&KnownHostsEntry> {
         let host = host.to_ascii_lowercase();
         let name = if port == 22 { host } else { format!("[{host}]:{port}") };
         self.0.iter().filter(|entry| speaks_of(&entry.hosts, &name)).collect()
     }
 }
 
-fn entry(line: &str, number: usize) -> Option<Entry> {
+fn entry(line: &str, number: usize) -> Option<KnownHostsEntry> {
     let line = line.trim();
     if line.starts_with('#') {
         return None;
     }
     let mut fields = line.split_ascii_whitespace().peekable();
     let mark = match *fields.peek()? {
-        "@revoked" => Mark::Revoked,
-        "@cert-authority" => Mark::Authority,
-        _ => Mark::Plain,
+        "@revoked" => KnownHostsMark::Revoked,
+        "@cert-authority" => KnownHostsMark::Authority,
+        _ => KnownHostsMark::Plain,
     };
-    if mark != Mark::Plain {
+    if mark != KnownHostsMark::Plain {
         fields.next();
     }
     let (hosts, kind, key) = (fields.next()?, fields.next()?, fields.next()?);
     let key = PublicKey::from_openssh(&format!("{kind} {key}")).ok()?;
-    Some(Entry { hosts: hosts.to_owned(), key, mark, line: number })
+    Some(KnownHostsEntry { hosts: hosts.to_owned(), key, mark, line: number })
 }
 
 /// A list of patterns fits if one of them does and none that is negated.

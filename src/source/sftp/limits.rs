@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tokio::sync::Semaphore;
 
-use super::distance::Ahead;
+use super::distance::ReadAhead;
 
 /// The extension by which servers tell their limits.
 pub const EXTENSION: &[u8] = b"limits@openssh.com";
@@ -22,21 +22,21 @@ const TOLD: usize = 32;
 /// Nobody waits for a server's limits: they are known before the first answer to a question that
 /// was asked after them.
 #[derive(Debug)]
-pub struct Limits {
+pub struct SftpLimits {
     read: AtomicU32,
     open: AtomicU64,
     round_trip: AtomicU64,
     budget: Arc<Semaphore>,
 }
 
-impl Limits {
+impl SftpLimits {
     /// Of a server of which it is only known how long its greeting took.
     pub fn new(greeting: Duration) -> Self {
         let limits = Self {
             read: AtomicU32::new(PLAIN_READ),
             open: AtomicU64::new(0),
             round_trip: AtomicU64::new(0),
-            budget: Arc::new(Semaphore::new(permits(Ahead::of(Duration::ZERO)))),
+            budget: Arc::new(Semaphore::new(permits(ReadAhead::of(Duration::ZERO)))),
         };
         limits.is_away(greeting);
         limits
@@ -65,10 +65,10 @@ impl Limits {
     }
 
     fn is_away(&self, round_trip: Duration) {
-        let nearest = permits(Ahead::of(Duration::ZERO));
+        let nearest = permits(ReadAhead::of(Duration::ZERO));
         self.round_trip
             .store(u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.budget.add_permits(permits(Ahead::of(round_trip)) - nearest);
+        self.budget.add_permits(permits(ReadAhead::of(round_trip)) - nearest);
     }
 
     /// The longest read that it answers in one piece.
@@ -82,8 +82,8 @@ impl Limits {
     }
 
     /// How far ahead of its arrival content is asked for.
-    pub fn ahead(&self) -> Ahead {
-        Ahead::of(Duration::from_micros(self.round_trip.load(Ordering::Relaxed)))
+    pub fn ahead(&self) -> ReadAhead {
+        ReadAhead::of(Duration::from_micros(self.round_trip.load(Ordering::Relaxed)))
     }
 
     /// What the connection may have asked for, in bytes.
@@ -92,7 +92,7 @@ impl Limits {
     }
 }
 
-fn permits(ahead: Ahead) -> usize {
+fn permits(ahead: ReadAhead) -> usize {
     usize::try_from(ahead.connection).unwrap_or(Semaphore::MAX_PERMITS)
 }
 
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn what_is_not_said_stays_as_it_was() {
-        let limits = Limits::to_come();
+        let limits = SftpLimits::to_come();
         assert_eq!((limits.read(), limits.open()), (32 << 10, None));
         limits.learn(None, Duration::from_millis(1));
         limits.learn(Some(Bytes::from_static(b"short")), Duration::from_millis(1));
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn far_servers_get_a_larger_budget() {
-        let (near, far) = (Limits::new(Duration::ZERO), Limits::to_come());
+        let (near, far) = (SftpLimits::new(Duration::ZERO), SftpLimits::to_come());
         far.learn(None, Duration::from_millis(100));
         assert_eq!(near.budget().available_permits(), 8 << 20);
         assert_eq!(far.budget().available_permits() as u64, far.ahead().connection);

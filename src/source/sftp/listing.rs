@@ -9,8 +9,8 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::client::{Client, ClientError};
-use super::login::{Login, remote_file};
-use super::packet::{Attributes, Entry, FileKind, Malformed, status};
+use super::login::{SftpLogin, remote_file};
+use super::packet::{Attributes, FileKind, Malformed, PacketEntry, status};
 use super::requests::Ticket;
 use crate::model::{RemotePath, printable};
 use crate::source::contract::{Aside, Listed};
@@ -58,7 +58,7 @@ struct NameSum {
 
 /// Lists `dir` of `login`.
 pub async fn list(
-    login: &Login,
+    login: &SftpLogin,
     dir: &RemotePath,
     visit: &mut (dyn FnMut(Listed) + Send),
 ) -> Result<(), ClientError> {
@@ -94,7 +94,7 @@ pub async fn list(
 
 /// One reading of a folder, from its first entry on.
 struct FolderReading<'a> {
-    login: &'a Login,
+    login: &'a SftpLogin,
     dir: &'a RemotePath,
     asking: Asking,
     hashes: &'a RandomState,
@@ -111,7 +111,12 @@ struct FolderReading<'a> {
 }
 
 impl<'a> FolderReading<'a> {
-    fn new(login: &'a Login, dir: &'a RemotePath, asking: Asking, hashes: &'a RandomState) -> Self {
+    fn new(
+        login: &'a SftpLogin,
+        dir: &'a RemotePath,
+        asking: Asking,
+        hashes: &'a RandomState,
+    ) -> Self {
         let (names, seen) = (NameSum::default(), HashSet::new());
         Self {
             login,
@@ -166,8 +171,8 @@ impl<'a> FolderReading<'a> {
     }
 
     /// Whether this page ends the reading.
-    fn judge(&mut self, entries: &[Entry]) -> Option<ListingEnd> {
-        let is_dot = |entry: &&Entry| matches!(entry.name.as_ref(), b"." | b"..");
+    fn judge(&mut self, entries: &[PacketEntry]) -> Option<ListingEnd> {
+        let is_dot = |entry: &&PacketEntry| matches!(entry.name.as_ref(), b"." | b"..");
         let named: Vec<&[u8]> = entries
             .iter()
             .filter(|entry| !is_dot(entry))
@@ -201,7 +206,7 @@ impl<'a> FolderReading<'a> {
 
     async fn tell(
         &mut self,
-        entries: Vec<Entry>,
+        entries: Vec<PacketEntry>,
         visit: &mut (dyn FnMut(Listed) + Send),
     ) -> Result<(), ClientError> {
         let described = entries.into_iter().map(|entry| describe(self.login, self.dir, entry));
@@ -297,9 +302,9 @@ enum DescribedEntry {
 
 /// An entry as the contract has it; asks again where the listing does not tell the kind.
 async fn describe(
-    login: &Login,
+    login: &SftpLogin,
     dir: &RemotePath,
-    entry: Entry,
+    entry: PacketEntry,
 ) -> Result<DescribedEntry, ClientError> {
     let name: &[u8] = &entry.name;
     if name == b"." || name == b".." {
@@ -345,7 +350,7 @@ fn of_kind(kind: FileKind, path: RemotePath, attributes: &Attributes) -> Listed 
 
 /// What can be listed is a folder; what cannot, and is not denied, is a file as far as can be told.
 async fn tried(
-    login: &Login,
+    login: &SftpLogin,
     path: &RemotePath,
     attributes: &Attributes,
 ) -> Result<Listed, ClientError> {

@@ -7,7 +7,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::client::{Client, ClientError};
 use super::packet::{Attributes, status};
-use super::transport::Connection;
+use super::transport::SftpConnection;
 use crate::model::failure::Class;
 use crate::model::{ModifiedTime, RemoteFile, RemotePath};
 use crate::source::contract::{Op, SourceError};
@@ -19,18 +19,18 @@ pub const MOST_FORKS: usize = 64;
 const HANDLES_PER_FORK: u64 = 2;
 
 /// What the forks of a session share; dropping the last one closes the connection.
-pub struct Login {
+pub struct SftpLogin {
     /// Where it leads to.
     pub address: String,
     /// What `/~` stands for, if paths begin there.
     pub home: Option<Bytes>,
     /// The connection.
-    pub connection: Connection,
+    pub connection: SftpConnection,
     /// How many sessions share it.
     pub users: AtomicUsize,
 }
 
-impl Login {
+impl SftpLogin {
     /// The SFTP channel.
     pub fn client(&self) -> &Client {
         &self.connection.client

@@ -14,6 +14,7 @@ pub mod known_hosts;
 pub mod limits;
 pub mod listing;
 pub mod login;
+pub mod open_error;
 pub mod packet;
 pub mod patience;
 pub mod private_key;
@@ -21,6 +22,7 @@ pub mod reading;
 pub mod refusal;
 pub mod settings;
 pub mod transport;
+mod watcher;
 
 pub use driver::DRIVER;
 

@@ -142,7 +142,7 @@ impl Attributes {
 
 /// One entry of a NAME reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct PacketEntry {
     /// The name, one segment if the server is honest.
     pub name: Bytes,
     /// A line as of `ls -l`.
@@ -289,17 +289,17 @@ impl Request {
 /// What a server answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields are the standard's")]
-pub enum Reply {
+pub enum PacketReply {
     Version { version: u32, extensions: Vec<(Bytes, Bytes)> },
     Status { code: u32, message: Bytes },
     Handle(Bytes),
     Data(Bytes),
-    Names(Vec<Entry>),
+    Names(Vec<PacketEntry>),
     Attributes(Attributes),
     Extended(Bytes),
 }
 
-impl Reply {
+impl PacketReply {
     /// The whole packet, length included. VERSION has no id.
     pub fn encode(&self, id: u32) -> Bytes {
         frame(|out| {
@@ -308,7 +308,7 @@ impl Reply {
                 out.put_u32(id);
             };
             match self {
-                Reply::Version { version, extensions } => {
+                PacketReply::Version { version, extensions } => {
                     out.put_u8(kind::VERSION);
                     out.put_u32(*version);
                     for (name, value) in extensions {
@@ -316,15 +316,15 @@ impl Reply {
                         put_string(out, value);
                     }
                 }
-                Reply::Status { code, message } => {
+                PacketReply::Status { code, message } => {
                     head(kind::STATUS);
                     out.put_u32(*code);
                     put_string(out, message);
                     put_string(out, b"en");
                 }
-                Reply::Handle(handle) => (head(kind::HANDLE), put_string(out, handle)).1,
-                Reply::Data(data) => (head(kind::DATA), put_string(out, data)).1,
-                Reply::Names(entries) => {
+                PacketReply::Handle(handle) => (head(kind::HANDLE), put_string(out, handle)).1,
+                PacketReply::Data(data) => (head(kind::DATA), put_string(out, data)).1,
+                PacketReply::Names(entries) => {
                     head(kind::NAME);
                     put_count(out, entries.len());
                     for entry in entries {
@@ -333,8 +333,10 @@ impl Reply {
                         entry.attributes.encode(out);
                     }
                 }
-                Reply::Attributes(attributes) => (head(kind::ATTRS), attributes.encode(out)).1,
-                Reply::Extended(data) => {
+                PacketReply::Attributes(attributes) => {
+                    (head(kind::ATTRS), attributes.encode(out)).1
+                }
+                PacketReply::Extended(data) => {
                     head(kind::EXTENDED_REPLY);
                     out.put_slice(data);
                 }
@@ -353,28 +355,29 @@ impl Reply {
                 while !from.is_empty() {
                     extensions.push((string(from)?, string(from)?));
                 }
-                return Ok((0, Reply::Version { version: id, extensions }));
+                return Ok((0, PacketReply::Version { version: id, extensions }));
             }
             // Some old servers leave out the message.
-            kind::STATUS => {
-                Reply::Status { code: number(from)?, message: string(from).unwrap_or_default() }
-            }
-            kind::HANDLE => Reply::Handle(string(from)?),
-            kind::DATA => Reply::Data(string(from)?),
+            kind::STATUS => PacketReply::Status {
+                code: number(from)?,
+                message: string(from).unwrap_or_default(),
+            },
+            kind::HANDLE => PacketReply::Handle(string(from)?),
+            kind::DATA => PacketReply::Data(string(from)?),
             kind::NAME => {
                 // The count is a claim: the list grows only as entries are found.
                 let mut entries = Vec::new();
                 for _ in 0..number(from)? {
-                    entries.push(Entry {
+                    entries.push(PacketEntry {
                         name: string(from)?,
                         long_name: string(from)?,
                         attributes: Attributes::decode(from)?,
                     });
                 }
-                Reply::Names(entries)
+                PacketReply::Names(entries)
             }
-            kind::ATTRS => Reply::Attributes(Attributes::decode(from)?),
-            kind::EXTENDED_REPLY => Reply::Extended(from.split_off(0)),
+            kind::ATTRS => PacketReply::Attributes(Attributes::decode(from)?),
+            kind::EXTENDED_REPLY => PacketReply::Extended(from.split_off(0)),
             _ => return Err(Malformed("a reply of an unknown kind")),
         };
         Ok((id, reply))

@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::client::{Client, ClientError};
-use super::packet::{Malformed, Reply, Request, status};
+use super::packet::{Malformed, PacketReply, Request, status};
 use super::refusal::unexpected;
 use super::requests::{OpenHandle, Ticket};
 use crate::source::pace::PaceMeter;
@@ -25,10 +25,10 @@ const SMALLEST_CHUNK: u32 = 512;
 const TRUST_AFTER: u32 = 64;
 
 /// A file being read. Dropping it forgets what is under way and closes the file on the server.
-pub struct Reading {
+pub struct SftpReading {
     client: Client,
     file: OpenHandle,
-    asked: VecDeque<Asked>,
+    asked: VecDeque<PendingRead>,
     /// What came and is not believed yet.
     arrived: Option<ReadAnswer>,
     under_way: u64,
@@ -44,7 +44,7 @@ pub struct Reading {
     pace: PaceMeter,
 }
 
-struct Asked {
+struct PendingRead {
     offset: u64,
     length: u32,
     ticket: Ticket,
@@ -58,10 +58,10 @@ struct ReadAnswer {
     id: u32,
     offset: u64,
     length: u32,
-    reply: Reply,
+    reply: PacketReply,
 }
 
-impl Reading {
+impl SftpReading {
     /// Reads `file` from `offset` on; `size`, if known, is how far it is worth asking.
     pub fn new(client: Client, file: OpenHandle, offset: u64, size: Option<u64>) -> Self {
         let chunk = client.limits().read();
@@ -101,19 +101,21 @@ impl Reading {
         self.client.settled(id).await?;
         let ReadAnswer { offset, length, reply, .. } =
             self.arrived.take().expect("it arrived, and nobody else takes it");
-        let is_eof = matches!(reply, Reply::Status { code: status::EOF, .. });
+        let is_eof = matches!(reply, PacketReply::Status { code: status::EOF, .. });
         self.ended_oddly = !is_eof;
         match reply {
             // Empty data, an error, a refusal: many ways to say that there is nothing behind the
             // end.
-            Reply::Data(data) if data.is_empty() && self.is_past_the_end(offset) => self.end(),
-            Reply::Status { code, .. }
+            PacketReply::Data(data) if data.is_empty() && self.is_past_the_end(offset) => {
+                self.end()
+            }
+            PacketReply::Status { code, .. }
                 if self.is_past_the_end(offset)
                     && !matches!(code, status::NO_CONNECTION | status::CONNECTION_LOST) =>
             {
                 self.end()
             }
-            Reply::Data(data) => {
+            PacketReply::Data(data) => {
                 let got = u32::try_from(data.len()).ok().filter(|got| (1..=length).contains(got));
                 let got = got.ok_or(Malformed(
                     "it answered a read with no bytes, or with more than were asked for",
@@ -121,7 +123,7 @@ impl Reading {
                 self.learn(offset, length, got);
                 Ok(Some(data))
             }
-            Reply::Status { code: status::EOF, .. } => self.end(),
+            PacketReply::Status { code: status::EOF, .. } => self.end(),
             reply => Err(unexpected(reply)),
         }
     }
@@ -132,7 +134,7 @@ impl Reading {
         let front = self.asked.front_mut().expect("ask_ahead always leaves a request");
         let (begun, before) = (Instant::now(), self.client.received());
         let reply = self.client.answer(&mut front.ticket).await?;
-        let Asked { offset, length, ticket, .. } =
+        let PendingRead { offset, length, ticket, .. } =
             self.asked.pop_front().expect("it was there before the answer");
         let id = ticket.id;
         self.arrived = Some(ReadAnswer { id, offset, length, reply });
@@ -185,11 +187,16 @@ impl Reading {
         Arc::clone(self.client.limits().budget()).try_acquire_many_owned(length).ok()
     }
 
-    fn request(&mut self, offset: u64, length: u32, share: Option<OwnedSemaphorePermit>) -> Asked {
+    fn request(
+        &mut self,
+        offset: u64,
+        length: u32,
+        share: Option<OwnedSemaphorePermit>,
+    ) -> PendingRead {
         self.under_way += u64::from(length);
         let ticket =
             self.client.ask(&Request::Read { handle: self.file.handle.clone(), offset, length });
-        Asked { offset, length, ticket, _share: share }
+        PendingRead { offset, length, ticket, _share: share }
     }
 
     /// Draws the consequences of an answer of `got` bytes to a question for `length`.

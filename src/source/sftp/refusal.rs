@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::packet::{Malformed, Reply, status};
+use super::packet::{Malformed, PacketReply, status};
 use crate::model::printable;
 use crate::source::contract::IsFolder;
 use crate::source::pace::TooSlow;
@@ -53,15 +53,15 @@ impl From<Malformed> for ClientError {
 }
 
 /// The error that an answer stands for.
-pub(super) fn unexpected(reply: Reply) -> ClientError {
+pub(super) fn unexpected(reply: PacketReply) -> ClientError {
     match reply {
-        Reply::Status { code: status::OK, .. } => {
+        PacketReply::Status { code: status::OK, .. } => {
             Malformed("it says OK where an answer was due").into()
         }
-        Reply::Status { code, message } if message.is_empty() => {
+        PacketReply::Status { code, message } if message.is_empty() => {
             ClientError::Status { code, message: words(code).into() }
         }
-        Reply::Status { code, message } => {
+        PacketReply::Status { code, message } => {
             ClientError::Status { code, message: printable(&message[..message.len().min(300)]) }
         }
         _ => Malformed("its answer does not fit the question").into(),

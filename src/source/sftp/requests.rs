@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use super::frames::Packets;
 use super::habits::OpenPlace;
 use super::handles::Handles;
-use super::limits::{self, Limits};
-use super::packet::{self, Reply, Request};
+use super::limits::{self, SftpLimits};
+use super::packet::{self, PacketReply, Request};
 use super::refusal::ClientError;
 
 /// What the transport knows about its own end, told once the SFTP stream has ended.
@@ -34,20 +34,20 @@ impl LastWords {
 }
 
 /// Where answers wait to be fetched by those who asked.
-pub struct Desk {
+pub struct PendingRequests {
     outbox: mpsc::UnboundedSender<Bytes>,
     received: Arc<AtomicU64>,
     /// What the server allows, as far as is known by now.
-    pub limits: Limits,
-    state: Mutex<State>,
+    pub limits: SftpLimits,
+    state: Mutex<RequestState>,
     /// A request to open something was answered, or the channel is lost.
     opened: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct RequestState {
     last_id: u32,
-    waiting: BTreeMap<u32, Waiter>,
+    waiting: BTreeMap<u32, ReplyWaiter>,
     /// Requests to open something that have no answer yet.
     opens: BTreeSet<u32>,
     /// Whether an answer has overtaken that to an earlier request.
@@ -56,7 +56,7 @@ struct State {
     lost: Option<ClientError>,
 }
 
-enum Waiter {
+enum ReplyWaiter {
     Asker(Subject, oneshot::Sender<Bytes>),
     /// The server's limits, which were asked for then.
     Limits(Instant),
@@ -88,7 +88,7 @@ impl Subject {
     }
 }
 
-impl State {
+impl RequestState {
     fn next_id(&mut self) -> u32 {
         self.last_id = self.last_id.wrapping_add(1);
         self.last_id
@@ -106,7 +106,7 @@ impl State {
             Subject::Path => {}
             Subject::NewHandle => {
                 // What cannot be decoded is told to whoever asked.
-                if let Ok((_, Reply::Handle(handle))) = Reply::decode(body.clone())
+                if let Ok((_, PacketReply::Handle(handle))) = PacketReply::decode(body.clone())
                     && !self.handles.give(handle)
                 {
                     return Err(ClientError::HandleTwice);
@@ -119,18 +119,18 @@ impl State {
     }
 }
 
-impl Desk {
+impl PendingRequests {
     /// A desk from which requests go into `outbox`; `received` counts the bytes that arrive.
     pub fn new(
         outbox: mpsc::UnboundedSender<Bytes>,
         received: Arc<AtomicU64>,
-        limits: Limits,
+        limits: SftpLimits,
     ) -> Self {
         let (state, opened) = (Mutex::default(), Notify::new());
         Self { outbox, received, limits, state, opened }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RequestState> {
         lock(&self.state)
     }
 
@@ -183,29 +183,29 @@ impl Desk {
         state.overtakes |= state.waiting.first_key_value().is_some_and(|(first, _)| *first < id);
         let opens = state.opens.remove(&id);
         match &waiter {
-            Waiter::Asker(subject, _) | Waiter::Nobody(subject) => {
+            ReplyWaiter::Asker(subject, _) | ReplyWaiter::Nobody(subject) => {
                 if let Err(error) = state.count(subject, &body) {
                     // Whoever asked finds the reason.
                     state.lost.get_or_insert(error.clone());
                     return Err(error);
                 }
             }
-            Waiter::Limits(_) => {}
+            ReplyWaiter::Limits(_) => {}
         }
         if opens {
             self.opened.notify_waiters();
         }
         match waiter {
             // Under the lock, so that a ticket that is dropped now finds the answer in its channel.
-            Waiter::Asker(_, asker) => drop(asker.send(body)),
-            Waiter::Nobody(Subject::NewHandle) => {
+            ReplyWaiter::Asker(_, asker) => drop(asker.send(body)),
+            ReplyWaiter::Nobody(Subject::NewHandle) => {
                 drop(state);
                 self.close_handle_in(body);
             }
-            Waiter::Nobody(_) => {}
-            Waiter::Limits(asked) => {
-                let told = match Reply::decode(body)?.1 {
-                    Reply::Extended(told) => Some(told),
+            ReplyWaiter::Nobody(_) => {}
+            ReplyWaiter::Limits(asked) => {
+                let told = match PacketReply::decode(body)?.1 {
+                    PacketReply::Extended(told) => Some(told),
                     _ => None,
                 };
                 self.limits.learn(told, asked.elapsed());
@@ -215,7 +215,7 @@ impl Desk {
     }
 
     fn close_handle_in(&self, body: Bytes) {
-        if let Ok((_, Reply::Handle(handle))) = Reply::decode(body) {
+        if let Ok((_, PacketReply::Handle(handle))) = PacketReply::decode(body) {
             self.close(handle);
         }
     }
@@ -225,7 +225,7 @@ impl Desk {
         let mut state = self.state();
         let id = state.next_id();
         if state.lost.is_none() {
-            state.waiting.insert(id, Waiter::Nobody(Subject::OldHandle(handle.clone())));
+            state.waiting.insert(id, ReplyWaiter::Nobody(Subject::OldHandle(handle.clone())));
             drop(self.outbox.send(Request::Close { handle }.encode(id)));
         }
     }
@@ -234,7 +234,7 @@ impl Desk {
     pub fn ask_limits(&self) {
         let mut state = self.state();
         let id = state.next_id();
-        state.waiting.insert(id, Waiter::Limits(Instant::now()));
+        state.waiting.insert(id, ReplyWaiter::Limits(Instant::now()));
         let request = Request::Extended { name: Bytes::from_static(limits::EXTENSION) };
         drop(self.outbox.send(request.encode(id)));
     }
@@ -251,7 +251,7 @@ impl Desk {
                 Subject::NewHandle => drop(state.opens.insert(id)),
                 Subject::Path | Subject::OldHandle(_) => {}
             }
-            state.waiting.insert(id, Waiter::Asker(subject, asker));
+            state.waiting.insert(id, ReplyWaiter::Asker(subject, asker));
             drop(self.outbox.send(request.encode(id)));
         }
         drop(state);
@@ -266,7 +266,7 @@ impl Desk {
 }
 
 #[cfg(test)]
-impl Desk {
+impl PendingRequests {
     /// How many requests have no answer yet.
     pub fn waiting(&self) -> usize {
         self.state().waiting.len()
@@ -277,7 +277,7 @@ impl Desk {
 pub struct Ticket {
     /// Its number on the channel: later requests have higher ones.
     pub id: u32,
-    desk: Arc<Desk>,
+    desk: Arc<PendingRequests>,
     /// The answer, when it has come.
     pub answer: oneshot::Receiver<Bytes>,
     /// Bytes received when it was sent.
@@ -290,10 +290,10 @@ impl Drop for Ticket {
         let mut state = self.desk.state();
         if let Some(waiter) = state.waiting.remove(&self.id) {
             match waiter {
-                Waiter::Asker(Subject::Path, _) => {}
+                ReplyWaiter::Asker(Subject::Path, _) => {}
                 // Its answer has to be counted.
-                Waiter::Asker(subject, _) => {
-                    drop(state.waiting.insert(self.id, Waiter::Nobody(subject)))
+                ReplyWaiter::Asker(subject, _) => {
+                    drop(state.waiting.insert(self.id, ReplyWaiter::Nobody(subject)))
                 }
                 other => drop(state.waiting.insert(self.id, other)),
             }
@@ -308,7 +308,7 @@ impl Drop for Ticket {
 
 /// An open file or directory on the server; dropping it closes it there, without waiting.
 pub struct OpenHandle {
-    desk: Arc<Desk>,
+    desk: Arc<PendingRequests>,
     /// What the server calls it.
     pub handle: Bytes,
     _place: OpenPlace,
@@ -316,7 +316,7 @@ pub struct OpenHandle {
 
 impl OpenHandle {
     /// The handle that the server gave out at `desk`, for which there is a place.
-    pub fn new(desk: Arc<Desk>, handle: Bytes, place: OpenPlace) -> Self {
+    pub fn new(desk: Arc<PendingRequests>, handle: Bytes, place: OpenPlace) -> Self {
         Self { desk, handle, _place: place }
     }
 }
@@ -331,7 +331,7 @@ impl Drop for OpenHandle {
 pub async fn send_all(
     mut letters: mpsc::UnboundedReceiver<Bytes>,
     mut write: impl AsyncWrite + Unpin,
-    desk: Arc<Desk>,
+    desk: Arc<PendingRequests>,
     last_words: LastWords,
 ) {
     let mut batch = Vec::new();
@@ -359,7 +359,7 @@ pub async fn send_all(
 /// Reads what the server answers, for those who asked at `desk`.
 pub async fn receive_all(
     mut packets: Packets<impl AsyncRead + Unpin>,
-    desk: Arc<Desk>,
+    desk: Arc<PendingRequests>,
     last_words: LastWords,
 ) {
     let reason = loop {

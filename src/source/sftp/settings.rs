@@ -8,75 +8,75 @@ use russh::keys::PrivateKey;
 use super::algorithms::Algorithms;
 use super::auth::{Credentials, Sha1Signatures};
 use super::client::SessionTerms;
-use super::host_key::{Pin, Trust};
+use super::host_key::{Pin, SftpTrust};
 use super::known_hosts::KnownHosts;
 use super::private_key;
 use super::transport::Target;
 use crate::model::Secret;
-use crate::settings::{Key, Kind, Section, SettingError, SourceUrl};
+use crate::settings::{Section, SettingError, SettingKey, SourceUrl, ValueKind};
 use crate::source::pace::{self, MinimumRate};
 use crate::source::proxy::{self, Proxy};
 
 /// The settings that only SFTP sources have.
-pub const KEYS: &[Key] = &[
-    Key {
+pub const KEYS: &[SettingKey] = &[
+    SettingKey {
         name: "user",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "The user to log in as, if the URL does not name one.",
     },
-    Key {
+    SettingKey {
         name: "password",
-        kind: Kind::Secret,
+        kind: ValueKind::Secret,
         doc: "The user's password; also answers keyboard-interactive logins.",
     },
-    Key {
+    SettingKey {
         name: "private_key",
-        kind: Kind::Secret,
+        kind: ValueKind::Secret,
         doc: "The text of a private key (OpenSSH, PEM or PuTTY).",
     },
-    Key {
+    SettingKey {
         name: "private_key_file",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "A file with a private key (OpenSSH, PEM or PuTTY).",
     },
-    Key {
+    SettingKey {
         name: "passphrase",
-        kind: Kind::Secret,
+        kind: ValueKind::Secret,
         doc: "Opens the private key, if it is encrypted.",
     },
-    Key {
+    SettingKey {
         name: "host_key",
-        kind: Kind::List,
+        kind: ValueKind::List,
         doc: "The server's key: \"SHA256:…\" or a whole line as \"ssh-ed25519 AAAA…\"; several are \
             allowed while a server changes its key. `blobferry check` shows it.",
     },
-    Key {
+    SettingKey {
         name: "known_hosts",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "A known_hosts file of OpenSSH that holds the server's key.",
     },
     proxy::KEY,
-    Key {
+    SettingKey {
         name: "stall_timeout",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         doc: "How long the server may be silent while an answer is due; default \"60s\".",
     },
     pace::KEY,
-    Key {
+    SettingKey {
         name: "connect_timeout",
-        kind: Kind::Duration,
+        kind: ValueKind::Duration,
         doc: "How long each of the server's addresses may take to accept a connection; default \
             \"15s\".",
     },
-    Key {
+    SettingKey {
         name: "server_command",
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         doc: "A command that starts SFTP on the server, as \"sudo /usr/lib/openssh/sftp-server\", in \
             place of the server's own SFTP.",
     },
-    Key {
+    SettingKey {
         name: "legacy_algorithms",
-        kind: Kind::Flag,
+        kind: ValueKind::Flag,
         doc: "Whether SHA-1 and CBC may be used, for servers of before 2014 that know nothing \
             better; default false.",
     },
@@ -185,7 +185,7 @@ fn server_command(section: &Section) -> Result<Option<String>, SettingError> {
     }
 }
 
-fn trust(section: &Section) -> Result<Trust, SettingError> {
+fn trust(section: &Section) -> Result<SftpTrust, SettingError> {
     let pins = section.list("host_key")?;
     let pins = pins
         .iter()
@@ -195,7 +195,7 @@ fn trust(section: &Section) -> Result<Trust, SettingError> {
         Some(file) => Some(KnownHosts::parse(&read_file(section, "known_hosts", &file)?)),
         None => None,
     };
-    Ok(Trust { pins, known_hosts })
+    Ok(SftpTrust { pins, known_hosts })
 }
 
 fn read_file(section: &Section, key: &str, file: &str) -> Result<String, SettingError> {

@@ -14,13 +14,14 @@ mod lies;
 mod logging_in;
 
 use super::driver::DRIVER;
-use super::packet::{Attributes, Entry as ListedEntry, status};
-use super::reading::Reading;
-use crate::demo::sftp::script::{Fault, Script};
-use crate::demo::sftp::{Account, Options, SftpServer};
+use super::packet::{Attributes, PacketEntry as ListedEntry, status};
+use super::reading::SftpReading;
+use crate::demo::sftp::DemoSftpAccount;
+use crate::demo::sftp::script::{DemoSftpFault, DemoSftpScript};
+use crate::demo::sftp::{DemoSftpOptions, SftpServer};
 use crate::model::failure::{Class, Failure};
 use crate::model::{RemoteFile, RemotePath, Secret, chain};
-use crate::settings::{Entry, Section, SettingError, SourceUrl, Value};
+use crate::settings::{Section, SettingEntry, SettingError, SourceUrl, Value};
 use crate::source::contract::{Endpoint, Listed, Session, SourceError};
 
 mod forks;
@@ -31,14 +32,15 @@ struct World {
 }
 
 impl World {
-    async fn new(script: Script) -> Self {
+    async fn new(script: DemoSftpScript) -> Self {
         Self::with(|options| options.script = script).await
     }
 
-    async fn with(change: impl FnOnce(&mut Options)) -> Self {
+    async fn with(change: impl FnOnce(&mut DemoSftpOptions)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut options = Options::new(folder.path());
-        options.account = Some(Account { user: "me".into(), password: Secret::new("p@ss:w/rd") });
+        let mut options = DemoSftpOptions::new(folder.path());
+        options.account =
+            Some(DemoSftpAccount { user: "me".into(), password: Secret::new("p@ss:w/rd") });
         change(&mut options);
         let server = SftpServer::start(options).await.expect("it starts");
         Self { folder, server }
@@ -67,9 +69,13 @@ impl World {
 }
 
 fn endpoint(url: &str, settings: &[(&str, Value)]) -> Result<Arc<dyn Endpoint>, SettingError> {
-    let entry =
-        |value: &Value| Entry { value: value.clone(), line: Some(3), variable: None, file: None };
-    let entries: BTreeMap<String, Entry> =
+    let entry = |value: &Value| SettingEntry {
+        value: value.clone(),
+        line: Some(3),
+        variable: None,
+        file: None,
+    };
+    let entries: BTreeMap<String, SettingEntry> =
         settings.iter().map(|(key, value)| ((*key).to_owned(), entry(value))).collect();
     let section = Section::new("ingest.toml", "source.acme", 1, entries, DRIVER.keys.to_vec())?;
     (DRIVER.configure)(&section, &SourceUrl::parse(url).expect("the test's URL is good"))
@@ -120,7 +126,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn files_of_every_size_arrive_whole() {
-    let world = World::new(Script::default()).await;
+    let world = World::new(DemoSftpScript::default()).await;
     let mut session = world.session().await;
     for size in [0, 1, 4095, 32768, 261_119, 261_120, 261_121, 9_000_000] {
         let bytes = world.file("f", size);
@@ -214,7 +220,7 @@ fn awkward_names() -> Vec<Vec<u8>> {
 #[tokio::test]
 async fn every_name_is_listed_described_and_read() {
     use std::os::unix::ffi::OsStrExt;
-    let world = World::new(Script::default()).await;
+    let world = World::new(DemoSftpScript::default()).await;
     let mut names = awkward_names();
     assert!(names.len() >= 60);
     for name in &names {
@@ -249,8 +255,9 @@ async fn what_is_no_file_is_told_apart() {
         long_name: Bytes::new(),
         attributes: Attributes::default(),
     };
-    let mut script =
-        Script::default().always("bare", Fault::NoAttributes).always("old", Fault::StatDenied);
+    let mut script = DemoSftpScript::default()
+        .always("bare", DemoSftpFault::NoAttributes)
+        .always("old", DemoSftpFault::StatDenied);
     script.entries.insert(
         b"/".to_vec(),
         vec![
@@ -307,10 +314,10 @@ async fn what_is_no_file_is_told_apart() {
 
 #[tokio::test]
 async fn short_answers_make_whole_files() {
-    let script = Script::default()
-        .always("a", Fault::ShortReads(1000))
-        .always("b", Fault::ShortReads(100_000))
-        .times(3, "c", Fault::ShortReads(1));
+    let script = DemoSftpScript::default()
+        .always("a", DemoSftpFault::ShortReads(1000))
+        .always("b", DemoSftpFault::ShortReads(100_000))
+        .times(3, "c", DemoSftpFault::ShortReads(1));
     let world = World::new(script).await;
     let mut session = world.session().await;
     for (name, size) in [("a", 300_001), ("b", 3_000_000), ("c", 5_000_000)] {
@@ -329,10 +336,10 @@ async fn an_early_end_is_an_end_and_growth_is_handed_on() {
         let mut file = std::fs::File::options().append(true).open(path).expect("it opens");
         file.write_all(&[7; 5000]).expect("it grows");
     });
-    let script = Script::default()
-        .always("cut", Fault::EofAt(600_000))
-        .always("lie", Fault::LieSize(1000))
-        .once("log", Fault::OnRead(900_000, grow));
+    let script = DemoSftpScript::default()
+        .always("cut", DemoSftpFault::EofAt(600_000))
+        .always("lie", DemoSftpFault::LieSize(1000))
+        .once("log", DemoSftpFault::OnRead(900_000, grow));
     let world = World::new(script).await;
     let mut session = world.session().await;
     world.file("cut", 1_000_000);
@@ -359,10 +366,10 @@ async fn an_early_end_is_an_end_and_growth_is_handed_on() {
 
 #[tokio::test]
 async fn a_refused_file_leaves_the_session_whole() {
-    let script = Script::default()
-        .once("denied", Fault::OpenStatus(status::PERMISSION_DENIED))
-        .once("sick", Fault::StatusAt(500_000, status::FAILURE))
-        .once("odd", Fault::OpenStatus(4711));
+    let script = DemoSftpScript::default()
+        .once("denied", DemoSftpFault::OpenStatus(status::PERMISSION_DENIED))
+        .once("sick", DemoSftpFault::StatusAt(500_000, status::FAILURE))
+        .once("odd", DemoSftpFault::OpenStatus(4711));
     let world = World::new(script).await;
     let bytes = world.file("sick", 1_000_000);
     world.file("denied", 1);
@@ -391,9 +398,9 @@ async fn a_refused_file_leaves_the_session_whole() {
 #[tokio::test]
 async fn a_cut_line_ends_every_fork_at_once_and_a_new_login_works() {
     let world = World::new(
-        Script::default()
-            .once("drop", Fault::DisconnectAt(500_000))
-            .always("wait", Fault::StallAt(0)),
+        DemoSftpScript::default()
+            .once("drop", DemoSftpFault::DisconnectAt(500_000))
+            .always("wait", DemoSftpFault::StallAt(0)),
     )
     .await;
     let bytes = world.file("drop", 1_000_000);
@@ -420,7 +427,9 @@ async fn a_cut_line_ends_every_fork_at_once_and_a_new_login_works() {
 
 #[tokio::test]
 async fn a_silent_server_stalls_one_file_not_its_neighbours() {
-    let world = World::new(Script::default().always("stall", Fault::StallAt(100_000))).await;
+    let world =
+        World::new(DemoSftpScript::default().always("stall", DemoSftpFault::StallAt(100_000)))
+            .await;
     world.file("stall", 1_000_000);
     let bytes = world.file("fine", 1_000_000);
     let mut session = world.session().await;
@@ -431,12 +440,12 @@ async fn a_silent_server_stalls_one_file_not_its_neighbours() {
     assert!(fetch(&mut *other, &remote("/fine", 1_000_000), 0).await.expect("it reads") == bytes);
 }
 
-async fn connect(world: &World) -> super::transport::Connection {
+async fn connect(world: &World) -> crate::source::sftp::transport::SftpConnection {
     let mut entries = BTreeMap::new();
     for (key, value) in [("password", "p@ss:w/rd"), ("host_key", &world.server.host_key)] {
         entries.insert(
             key.to_owned(),
-            Entry { value: text(value), line: None, variable: None, file: None },
+            SettingEntry { value: text(value), line: None, variable: None, file: None },
         );
     }
     let section = Section::new("ingest.toml", "source.acme", 1, entries, DRIVER.keys.to_vec())

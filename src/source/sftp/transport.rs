@@ -1,12 +1,10 @@
 //! From an address to a logged-in SFTP channel, with every failure told apart.
 
-use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use russh::client::{self, DisconnectReason, Handle};
-use russh::keys::{PublicKey, PublicKeyOrCertificate};
+use russh::client::{self, Handle};
 use russh::{ChannelMsg, ChannelOpenFailure, Disconnect};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -14,13 +12,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::algorithms::{self, Algorithms};
 use super::auth::{self, AuthError, Credentials};
 use super::client::{Client, ClientError, SessionTerms};
-use super::greeting::{FirstWords, Listening};
-use super::host_key::{Distrust, Presented, Trust};
-use super::requests::LastWords;
+use super::greeting::Listening;
+use super::host_key::SftpTrust;
 use crate::model::failure::Class;
-use crate::model::{BoxError, printable};
+use crate::model::printable;
 use crate::source::finding::{Finding, Tell, resolved, text_setting};
 use crate::source::proxy::{self, Proxy};
+use crate::source::sftp::open_error::OpenError;
+use crate::source::sftp::watcher::{SftpWatch, Watcher};
 
 /// Key exchange and login together. Servers that need longer are as good as down (sshd itself gives
 /// 120 s).
@@ -41,7 +40,7 @@ pub struct Target {
     /// How to log in.
     pub credentials: Credentials,
     /// Which host keys to take.
-    pub trust: Trust,
+    pub trust: SftpTrust,
     /// Which algorithms to offer.
     pub algorithms: Algorithms,
     /// What starts SFTP, if the server does not offer it by itself.
@@ -54,42 +53,14 @@ pub struct Target {
     pub terms: SessionTerms,
 }
 
-/// Whether connecting or logging in failed, as what, why.
-#[derive(Debug)]
-pub struct OpenError {
-    /// Whether it was the login; the connection otherwise.
-    pub at_login: bool,
-    /// What kind of failure.
-    pub class: Class,
-    /// Whether trying again may help; the class's own rule if `None`.
-    pub transient: Option<bool>,
-    /// Why.
-    pub cause: BoxError,
-}
-
-impl OpenError {
-    fn connect(class: Class, cause: impl Into<BoxError>) -> Self {
-        Self { at_login: false, class, transient: None, cause: cause.into() }
-    }
-
-    fn login(class: Class, cause: impl Into<BoxError>) -> Self {
-        Self { at_login: true, class, transient: None, cause: cause.into() }
-    }
-
-    fn not_transient(mut self) -> Self {
-        self.transient = Some(false);
-        self
-    }
-}
-
 /// A login. Dropping it says good-bye without waiting.
-pub struct Connection {
+pub struct SftpConnection {
     /// The SFTP channel.
     pub client: Client,
     handle: Option<Handle<Watcher>>,
 }
 
-impl Drop for Connection {
+impl Drop for SftpConnection {
     fn drop(&mut self) {
         let (Some(handle), Ok(runtime)) =
             (self.handle.take(), tokio::runtime::Handle::try_current())
@@ -110,9 +81,9 @@ impl Drop for Connection {
 }
 
 /// Connects, checks the host key, logs in, opens the SFTP channel, and tells of each.
-pub async fn open(target: &Target, tell: Tell<'_>) -> Result<Connection, OpenError> {
+pub async fn open(target: &Target, tell: Tell<'_>) -> Result<SftpConnection, OpenError> {
     let stream = connect_tcp(target, tell).await?;
-    let watch = Watch::default();
+    let watch = SftpWatch::default();
     let start = Instant::now();
     let limit = LOGIN_TIMEOUT.min(target.terms.stall);
     let deadline = start + limit;
@@ -158,7 +129,7 @@ pub async fn open(target: &Target, tell: Tell<'_>) -> Result<Connection, OpenErr
         }
     }
     match timeout(limit, open_channel(target, &handle, &watch)).await {
-        Ok(client) => Ok(Connection { client: client?, handle: Some(handle) }),
+        Ok(client) => Ok(SftpConnection { client: client?, handle: Some(handle) }),
         Err(_) => Err(OpenError::login(Class::Stalled, too_slow("the SFTP channel", limit))),
     }
 }
@@ -228,7 +199,7 @@ async fn connect_first(
 async fn shake_hands(
     target: &Target,
     stream: TcpStream,
-    watch: &Watch,
+    watch: &SftpWatch,
 ) -> Result<Handle<Watcher>, OpenError> {
     let watcher = Watcher {
         trust: target.trust.clone(),
@@ -260,7 +231,7 @@ async fn shake_hands(
 async fn open_channel(
     target: &Target,
     handle: &Handle<Watcher>,
-    watch: &Watch,
+    watch: &SftpWatch,
 ) -> Result<Client, OpenError> {
     let mut channel =
         handle.channel_open_session().await.map_err(|error| channel_failure(error, watch))?;
@@ -306,7 +277,7 @@ fn refused_sftp(target: &Target) -> &'static str {
     }
 }
 
-fn handshake_failure(error: russh::Error, watch: &Watch) -> OpenError {
+fn handshake_failure(error: russh::Error, watch: &SftpWatch) -> OpenError {
     if let Some(distrust) = watch.notes().distrust.clone() {
         return OpenError::connect(Class::HostKey, distrust);
     }
@@ -336,7 +307,7 @@ fn handshake_failure(error: russh::Error, watch: &Watch) -> OpenError {
     }
 }
 
-fn login_failure(error: AuthError, watch: &Watch) -> OpenError {
+fn login_failure(error: AuthError, watch: &SftpWatch) -> OpenError {
     let said_no = watch.notes().about_login;
     match error {
         AuthError::Refused(_) => OpenError::login(Class::Auth, error),
@@ -359,7 +330,7 @@ fn login_failure(error: AuthError, watch: &Watch) -> OpenError {
     }
 }
 
-fn channel_failure(error: russh::Error, watch: &Watch) -> OpenError {
+fn channel_failure(error: russh::Error, watch: &SftpWatch) -> OpenError {
     match error {
         russh::Error::ChannelOpenFailure(ChannelOpenFailure::AdministrativelyProhibited) => {
             OpenError::login(Class::Protocol, "the server offers no sessions to this user")
@@ -370,153 +341,6 @@ fn channel_failure(error: russh::Error, watch: &Watch) -> OpenError {
             Class::Connect,
             watch.ended("the server closed the connection after the login"),
         ),
-    }
-}
-
-/// What was seen of a connection from below and from within.
-#[derive(Clone, Default)]
-struct Watch {
-    notes: Arc<Mutex<Notes>>,
-    first_words: FirstWords,
-    last_words: LastWords,
-}
-
-#[derive(Default)]
-struct Notes {
-    presented: Option<Presented>,
-    distrust: Option<Distrust>,
-    about_login: bool,
-}
-
-impl Watch {
-    fn notes(&self) -> std::sync::MutexGuard<'_, Notes> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What the server said on leaving, or else `otherwise`.
-    fn ended(&self, otherwise: &str) -> String {
-        self.last_words.heard().unwrap_or_else(|| otherwise.to_owned())
-    }
-
-    /// What the handshake that began at `start` showed of the server.
-    fn findings(&self, start: Instant) -> Vec<Finding> {
-        let notes = self.notes();
-        let Some(presented) = &notes.presented else { return Vec::new() };
-        let words = self.first_words.heard();
-        let greeting = String::from_utf8_lossy(&words);
-        let greeting: String = greeting
-            .lines()
-            .find(|line| line.starts_with("SSH-"))
-            .unwrap_or_default()
-            .chars()
-            .take(80)
-            .collect();
-        let key = Finding::new("host key", presented.to_string()).took(start.elapsed());
-        let key = key.setting(format!("host_key = \"{}\"", presented.fingerprint));
-        let key = if notes.distrust.is_some() {
-            key.paste(format!("host_key = \"{}\"", presented.fingerprint))
-        } else {
-            key
-        };
-        vec![Finding::new("server", printable(greeting.as_bytes())), key]
-    }
-
-    /// The failure that the first words tell, if the server does not speak SSH.
-    fn no_ssh(&self) -> Option<OpenError> {
-        let words = &self.first_words.heard();
-        if words.starts_with(b"SSH-") || words.windows(5).any(|window| window == b"\nSSH-") {
-            return None;
-        }
-        if words.is_empty() {
-            let cause = "the server closed the connection before it said anything, as servers with \
-                too many connections do";
-            return Some(OpenError::connect(Class::Busy, cause));
-        }
-        let text = printable(String::from_utf8_lossy(words).trim().as_bytes());
-        // FTP, SMTP and IMAP greet; HTTP and TLS answer. None of them will be SSH the next time.
-        if words[0].is_ascii_digit()
-            || words.starts_with(b"HTTP/")
-            || words.starts_with(b"* OK")
-            || words[0] == 0x15
-        {
-            return Some(OpenError::connect(
-                Class::Protocol,
-                format!("this is no SSH server; it says `{text}`"),
-            ));
-        }
-        Some(OpenError::connect(Class::Busy, format!("the server turned us away: `{text}`")))
-    }
-}
-
-/// russh's questions to us about one connection.
-struct Watcher {
-    trust: Trust,
-    host: String,
-    port: u16,
-    watch: Watch,
-}
-
-impl fmt::Debug for Watcher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Watcher of {}:{}", self.host, self.port)
-    }
-}
-
-impl Watcher {
-    fn judge(&self, key: &PublicKey) -> bool {
-        self.watch.notes().presented = Some(Presented::of(key));
-        match self.trust.judge(&self.host, self.port, key) {
-            Ok(()) => true,
-            Err(distrust) => {
-                self.watch.notes().distrust = Some(distrust);
-                false
-            }
-        }
-    }
-}
-
-impl client::Handler for Watcher {
-    type Error = russh::Error;
-
-    async fn check_server_key(
-        &mut self,
-        presented: &PublicKeyOrCertificate,
-    ) -> Result<bool, russh::Error> {
-        Ok(match presented {
-            PublicKeyOrCertificate::PublicKey { key, .. } => self.judge(key),
-            // We offer no certificate algorithm, so a server has no business to present one.
-            PublicKeyOrCertificate::Certificate(_) => false,
-        })
-    }
-
-    async fn disconnected(
-        &mut self,
-        reason: DisconnectReason<russh::Error>,
-    ) -> Result<(), russh::Error> {
-        match reason {
-            DisconnectReason::ReceivedDisconnect(info) => {
-                let message =
-                    printable(info.message.trim().as_bytes()).chars().take(300).collect::<String>();
-                let lower = message.to_lowercase();
-                self.watch.notes().about_login =
-                    matches!(
-                        info.reason_code,
-                        Disconnect::NoMoreAuthMethodsAvailable | Disconnect::IllegalUserName
-                    ) || ["auth", "password", "login"].iter().any(|word| lower.contains(word));
-                self.watch
-                    .last_words
-                    .say(format!("the server disconnected: {message} ({:?})", info.reason_code));
-            }
-            // russh gives up by itself when a refusal leaves no other method.
-            DisconnectReason::Error(russh::Error::NoAuthMethod) => {
-                self.watch.notes().about_login = true;
-                self.watch
-                    .last_words
-                    .say("the server refuses the credential, and accepts nothing else");
-            }
-            DisconnectReason::Error(error) => self.watch.last_words.say(error.to_string()),
-        }
-        Ok(())
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn builder(timeouts: Timeouts, trust: &TrustedRoots) -> reqwest::Clie
 /// The SDK's client for the container of `settings`.
 pub(super) fn container(
     settings: &AzureSettings,
-    clock: &Clock,
+    clock: &StorageClock,
 ) -> Result<BlobContainerClient, BoxError> {
     let mut url = settings.service.clone();
     let path = format!("{}/{}", url.path().trim_end_matches('/'), settings.container);
@@ -119,9 +119,9 @@ impl Policy for ContentMd5 {
 
 /// How far this machine's clock is ahead of the service's, by its last answer.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Clock(Arc<Mutex<Option<time::Duration>>>);
+pub(super) struct StorageClock(Arc<Mutex<Option<time::Duration>>>);
 
-impl Clock {
+impl StorageClock {
     /// `None` before the first answer.
     pub fn ahead(&self) -> Option<time::Duration> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -129,7 +129,7 @@ impl Clock {
 }
 
 #[async_trait]
-impl Policy for Clock {
+impl Policy for StorageClock {
     async fn send(
         &self,
         ctx: &Context,

@@ -15,7 +15,7 @@ const EMULATOR_KEY: &str =
 
 /// Where an account's services are, and the credential for them.
 #[derive(Clone, Debug)]
-pub struct Connection {
+pub struct AzureConnection {
     /// The blob service.
     pub blob: Url,
     /// The queue service; `None` if the string names only blob endpoints.
@@ -25,7 +25,7 @@ pub struct Connection {
 }
 
 /// Takes a connection string apart. No error text repeats any of it: it holds a key.
-pub fn parse_connection_string(text: &Secret) -> Result<Connection, String> {
+pub fn parse_connection_string(text: &Secret) -> Result<AzureConnection, String> {
     let pairs = pairs(text.reveal())?;
     if pairs.get("usedevelopmentstorage").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
         return emulator(pairs.get("developmentstorageproxyuri").copied());
@@ -35,7 +35,7 @@ pub fn parse_connection_string(text: &Secret) -> Result<Connection, String> {
         "names neither `AccountName` nor `BlobEndpoint`; copy it \
             from the account's page \"Access keys\", whole",
     )?;
-    Ok(Connection { blob, queue: endpoint(&pairs, "queue")?, credential })
+    Ok(AzureConnection { blob, queue: endpoint(&pairs, "queue")?, credential })
 }
 
 fn pairs(text: &str) -> Result<BTreeMap<String, &str>, String> {
@@ -55,14 +55,14 @@ fn pairs(text: &str) -> Result<BTreeMap<String, &str>, String> {
     Ok(pairs)
 }
 
-fn emulator(proxy: Option<&str>) -> Result<Connection, String> {
+fn emulator(proxy: Option<&str>) -> Result<AzureConnection, String> {
     let base = proxy.unwrap_or("http://127.0.0.1").trim_end_matches('/');
     let at = |port: u16| {
         service_url(&format!("{base}:{port}/{EMULATOR_ACCOUNT}"), "DevelopmentStorageProxyUri")
     };
     let credential =
         Credential::SharedKey { account: EMULATOR_ACCOUNT.into(), key: Secret::new(EMULATOR_KEY) };
-    Ok(Connection { blob: at(10_000)?, queue: Some(at(10_001)?), credential })
+    Ok(AzureConnection { blob: at(10_000)?, queue: Some(at(10_001)?), credential })
 }
 
 fn credential(pairs: &BTreeMap<String, &str>) -> Result<Credential, String> {
@@ -122,7 +122,7 @@ mod tests {
     fn check(text: &str) -> String {
         match parse_connection_string(&Secret::new(text)) {
             Err(why) => why,
-            Ok(Connection { blob, queue, credential }) => {
+            Ok(AzureConnection { blob, queue, credential }) => {
                 let with = match credential {
                     Credential::SharedKey { account, key } => {
                         format!("{account} {}", key.reveal().len())

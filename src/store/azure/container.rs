@@ -25,7 +25,7 @@ pub struct AzureStore {
     pub(super) address: String,
     pub(super) creation: ContainerCreation,
     pub(super) page: Option<u16>,
-    pub(super) clock: client::Clock,
+    pub(super) clock: client::StorageClock,
 }
 
 impl fmt::Debug for AzureStore {
@@ -46,7 +46,7 @@ impl AzureStore {
         if let Some(why) = illegal_container(&settings.container) {
             return Err(unusable(why.into()));
         }
-        let clock = client::Clock::default();
+        let clock = client::StorageClock::default();
         let container = client::container(&settings, &clock).map_err(unusable)?;
         Ok(Self {
             container,

@@ -26,7 +26,7 @@ use crate::store::contract::{StoreError, StoreKind};
 
 /// Who we are to Azure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Identity {
+pub enum AzureIdentity {
     /// The managed identity of this Functions app, App Service, container or virtual machine.
     Managed {
         /// Which user-assigned identity; `None` is the system-assigned one.
@@ -63,12 +63,12 @@ const TIMEOUTS: Timeouts =
 /// until it runs out, and shared by all clients that hold a clone. `trust` names authorities beside
 /// the machine's own.
 pub fn credential(
-    identity: &Identity,
+    identity: &AzureIdentity,
     trust: &TrustedRoots,
 ) -> Result<Arc<dyn TokenCredential>, BoxError> {
     match identity {
-        Identity::Managed { id } => managed(id.as_ref()),
-        Identity::Workload { client_id } => {
+        AzureIdentity::Managed { id } => managed(id.as_ref()),
+        AzureIdentity::Workload { client_id } => {
             let credential_options =
                 ClientAssertionCredentialOptions { client_options: client_options(trust)? };
             let options = WorkloadIdentityCredentialOptions {
@@ -78,7 +78,7 @@ pub fn credential(
             };
             Ok(WorkloadIdentityCredential::new(Some(options)).map_err(told)?)
         }
-        Identity::ServicePrincipal(principal) => {
+        AzureIdentity::ServicePrincipal(principal) => {
             let (tenant, client_id, client_options) =
                 (principal.tenant.clone(), principal.client_id.clone(), client_options(trust)?);
             match &principal.proof {
@@ -96,7 +96,7 @@ pub fn credential(
                 }
             }
         }
-        Identity::Cli => Ok(AzureCliCredential::new(None).map_err(told)?),
+        AzureIdentity::Cli => Ok(AzureCliCredential::new(None).map_err(told)?),
     }
 }
 
@@ -189,7 +189,7 @@ const SCOPE: &str = "https://storage.azure.com/.default";
 
 /// Gets a token for storage, and tells whose it is by its claims. Nobody checks them here: the
 /// service does.
-pub async fn whose(identity: &Identity, trust: &TrustedRoots) -> Result<Whose, StoreError> {
+pub async fn whose(identity: &AzureIdentity, trust: &TrustedRoots) -> Result<Whose, StoreError> {
     let failed = |cause: BoxError| {
         StoreError::new("getting", "a token", "storage", StoreKind::Denied, cause)
     };

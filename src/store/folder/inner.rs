@@ -11,31 +11,33 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{modes, paths};
 use crate::store::contract::{BlobInfo, Condition, Etag, Properties, StoreKind};
-use crate::store::folder::locks::Alone;
-use crate::store::folder::paths::{OWN, Place};
-use crate::store::folder::record::{Found, PutTarget, Record, Shelf, key_of, random, record_of};
+use crate::store::folder::locks::LockSharing;
+use crate::store::folder::paths::{FolderPlace, OWN};
+use crate::store::folder::record::{
+    FolderBlob, FolderRecord, FolderShelf, PutTarget, key_of, random, record_of,
+};
 use crate::store::folder::staged::Uploads;
 use crate::store::folder::trouble::{Trouble, check, rule};
-use crate::store::folder::waiting::Waiting;
+use crate::store::folder::waiting::FolderWaiting;
 use crate::store::limits;
 
 #[derive(Debug)]
-pub struct Inner {
-    pub shelf: Shelf,
+pub struct FolderInner {
+    pub shelf: FolderShelf,
     pub address: String,
     pub uploads: Uploads,
-    pub waiting: Waiting,
+    pub waiting: FolderWaiting,
     /// Where this machine keeps what it knows of its destinations.
     pub memory: Option<PathBuf>,
 }
 
-impl Inner {
+impl FolderInner {
     pub fn read<T>(
         &self,
         name: &str,
-        work: impl FnOnce(Option<Found>) -> Result<T, Trouble>,
+        work: impl FnOnce(Option<FolderBlob>) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
-        let _lock = self.shelf.lock(&key_of(name), Alone::No)?;
+        let _lock = self.shelf.lock(&key_of(name), LockSharing::No)?;
         work(self.shelf.find(name)?)
     }
 
@@ -80,14 +82,14 @@ impl Inner {
         let key = key_of(name);
         self.set_time(&file, id, properties);
         file.sync_all()?;
-        let record = record_of(name, Place::Plain, id, &file.metadata()?, properties)?;
+        let record = record_of(name, FolderPlace::Plain, id, &file.metadata()?, properties)?;
         drop(file);
-        let _lock = self.shelf.lock(&key, Alone::Yes)?;
+        let _lock = self.shelf.lock(&key, LockSharing::Yes)?;
         let found = self.shelf.settled(name, &key)?;
         check(condition, found.as_ref())?;
         let (place, target) = self.shelf.target(name, found)?;
         let etag = Etag(record.etag.clone());
-        self.shelf.commit(&key, Record { place, ..record }, target)?;
+        self.shelf.commit(&key, FolderRecord { place, ..record }, target)?;
         Ok(etag)
     }
 
@@ -146,7 +148,7 @@ impl Inner {
     pub fn append(&self, name: &str, bytes: &[u8], position: u64) -> Result<u64, Trouble> {
         limits::check_append(bytes.len()).map_err(|why| rule(StoreKind::Rejected, why))?;
         let key = key_of(name);
-        let _lock = self.shelf.lock(&key, Alone::Yes)?;
+        let _lock = self.shelf.lock(&key, LockSharing::Yes)?;
         let end = position + bytes.len() as u64;
         match self.shelf.settled(name, &key)? {
             None if position == 0 => {
@@ -158,9 +160,10 @@ impl Inner {
                     md5: [0; 16],
                     metadata: Default::default(),
                 };
-                let record = record_of(name, Place::Plain, &id, &file.metadata()?, &properties)?;
+                let record =
+                    record_of(name, FolderPlace::Plain, &id, &file.metadata()?, &properties)?;
                 let (place, _) = self.shelf.target(name, None)?;
-                let record = Record { place, md5: None, modified: None, ..record };
+                let record = FolderRecord { place, md5: None, modified: None, ..record };
                 self.shelf.commit(&key, record, PutTarget::New)?;
             }
             None => {
@@ -169,7 +172,7 @@ impl Inner {
                     "there is no such blob, so it is not that long",
                 ));
             }
-            Some(Found { record: Some(record), path, .. }) if record.modified.is_none() => {
+            Some(FolderBlob { record: Some(record), path, .. }) if record.modified.is_none() => {
                 if record.size != position {
                     return Err(rule(
                         StoreKind::Condition,
@@ -182,7 +185,7 @@ impl Inner {
                 file.seek(SeekFrom::End(0))?;
                 file.write_all(bytes)?;
                 file.sync_all()?;
-                self.shelf.amend(&Record { size: end, etag: random(), ..record })?;
+                self.shelf.amend(&FolderRecord { size: end, etag: random(), ..record })?;
             }
             Some(_) => return Err(rule(StoreKind::Condition, "it is no append blob")),
         }
@@ -206,8 +209,8 @@ impl Inner {
                         .map(Path::to_owned)
                         .unwrap_or_default()
                 };
-                self.walk(below(Place::Plain), prefix, &mut names)?;
-                self.walk(below(Place::Apart), prefix, &mut names)?;
+                self.walk(below(FolderPlace::Plain), prefix, &mut names)?;
+                self.walk(below(FolderPlace::Apart), prefix, &mut names)?;
             }
         }
         names.sort();

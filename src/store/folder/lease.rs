@@ -7,13 +7,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::modes;
-use super::record::{Shelf, key_of};
+use super::record::{FolderShelf, key_of};
 use super::trouble::Trouble;
 use crate::store::contract::{Lease, Leased, StoreError, Taken};
 use crate::store::holder::Holder;
 
 /// Takes the lock, if nobody has it.
-pub fn take(shelf: &Shelf, name: &str, holder: &Holder) -> Result<Leased, Trouble> {
+pub fn take(shelf: &FolderShelf, name: &str, holder: &Holder) -> Result<Leased, Trouble> {
     // The record is another file: where locks are mandatory, nobody may read the one that is
     // locked.
     let (lock, record) = shelf.lease(&key_of(name));

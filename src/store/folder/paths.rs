@@ -29,7 +29,7 @@ const WINDOWS_NAMES: [&str; 4] = ["con", "prn", "aux", "nul"];
 
 /// Where a blob lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Place {
+pub enum FolderPlace {
     /// At its own name.
     Plain,
     /// Under marked names, where no plain name can be in its way.
@@ -39,8 +39,8 @@ pub enum Place {
 }
 
 /// The path of blob `name` below the root, and the long segments that have to be kept for it.
-pub fn path_of(name: &str, place: Place) -> (PathBuf, Vec<LongSegment>) {
-    if place == Place::Marked {
+pub fn path_of(name: &str, place: FolderPlace) -> (PathBuf, Vec<LongSegment>) {
+    if place == FolderPlace::Marked {
         return marked_path_of(name);
     }
     let mut long = Vec::new();
@@ -48,9 +48,9 @@ pub fn path_of(name: &str, place: Place) -> (PathBuf, Vec<LongSegment>) {
     let mut segments = name.split('/').enumerate().peekable();
     while let Some((depth, segment)) = segments.next() {
         let mark = match (place, segments.peek()) {
-            (Place::Plain | Place::Marked, _) => "",
-            (Place::Apart, Some(_)) => "%=d",
-            (Place::Apart, None) => "%=f",
+            (FolderPlace::Plain | FolderPlace::Marked, _) => "",
+            (FolderPlace::Apart, Some(_)) => "%=d",
+            (FolderPlace::Apart, None) => "%=f",
         };
         path.push(format!("{}{mark}", segment_of(segment, depth, &mut long)));
     }
@@ -58,7 +58,7 @@ pub fn path_of(name: &str, place: Place) -> (PathBuf, Vec<LongSegment>) {
 }
 
 fn marked_path_of(name: &str) -> (PathBuf, Vec<LongSegment>) {
-    let (mut path, mut long) = path_of(name, Place::Plain);
+    let (mut path, mut long) = path_of(name, FolderPlace::Plain);
     let hash = hex(&sha2::Sha256::digest(name)[..8]);
     let mut last = path.file_name().and_then(|last| last.to_str()).unwrap_or_default().to_owned();
     if last.len() + FOLDED.len() + hash.len() > MAX_SEGMENT {
@@ -75,7 +75,7 @@ fn marked_name_of(last: &str, long: &dyn Fn(&str) -> Option<String>) -> Option<S
     let (_, hash) = last.rsplit_once(FOLDED)?;
     let whole = hash.len() == 16 && hash.bytes().all(|digit| digit.is_ascii_hexdigit());
     let name = if whole { long(hash)? } else { return None };
-    (path_of(&name, Place::Marked).0.file_name()?.to_str()? == last).then_some(name)
+    (path_of(&name, FolderPlace::Marked).0.file_name()?.to_str()? == last).then_some(name)
 }
 
 /// A segment that a file system cannot hold, and the name that stands for it.
@@ -127,12 +127,15 @@ fn segment_of(segment: &str, depth: usize, long: &mut Vec<LongSegment>) -> Strin
 
 /// The name and the place that a relative path stands for; `long` finds a segment by its hash.
 /// `None` for a path that no blob maps to.
-pub fn name_of(path: &Path, long: &dyn Fn(&str) -> Option<String>) -> Option<(String, Place)> {
+pub fn name_of(
+    path: &Path,
+    long: &dyn Fn(&str) -> Option<String>,
+) -> Option<(String, FolderPlace)> {
     let mut segments = Vec::new();
     let mut apart = 0;
     let parts: Vec<&str> = path.iter().map(|part| part.to_str()).collect::<Option<_>>()?;
     if let Some(name) = parts.last().and_then(|last| marked_name_of(last, long)) {
-        return Some((name, Place::Marked));
+        return Some((name, FolderPlace::Marked));
     }
     for (depth, part) in parts.iter().enumerate() {
         let mark = if depth + 1 == parts.len() { "%=f" } else { "%=d" };
@@ -141,8 +144,8 @@ pub fn name_of(path: &Path, long: &dyn Fn(&str) -> Option<String>) -> Option<(St
         segments.push(text);
     }
     let place = match apart {
-        0 => Place::Plain,
-        all if all == parts.len() => Place::Apart,
+        0 => FolderPlace::Plain,
+        all if all == parts.len() => FolderPlace::Apart,
         _ => return None,
     };
     let name = segments.join("/");
@@ -189,8 +192,8 @@ mod tests {
     use super::*;
 
     fn check(name: &str, plain: &str, apart: &str) {
-        assert_eq!(path_of(name, Place::Plain).0, Path::new(plain));
-        assert_eq!(path_of(name, Place::Apart).0, Path::new(apart));
+        assert_eq!(path_of(name, FolderPlace::Plain).0, Path::new(plain));
+        assert_eq!(path_of(name, FolderPlace::Apart).0, Path::new(apart));
     }
 
     #[test]
@@ -215,27 +218,27 @@ mod tests {
         let names = ["acme/A.csv", "acme/a.csv", "acme/a.csv%=c", "b", long_name.as_str()];
         let mut paths = std::collections::HashSet::new();
         for name in names {
-            let (path, long) = path_of(name, Place::Marked);
+            let (path, long) = path_of(name, FolderPlace::Marked);
             assert!(path.iter().all(|part| part.len() <= 255), "{path:?}");
             for segment in long {
                 kept.borrow_mut().insert(segment.hash, segment.text);
             }
             assert!(paths.insert(path.to_string_lossy().to_lowercase()), "{name}");
             let found = name_of(&path, &|hash| kept.borrow().get(hash).cloned());
-            assert_eq!(found, Some((name.to_owned(), Place::Marked)));
+            assert_eq!(found, Some((name.to_owned(), FolderPlace::Marked)));
         }
         // A folder may stand there in another case.
-        let (path, _) = path_of("acme/A.csv", Place::Marked);
+        let (path, _) = path_of("acme/A.csv", FolderPlace::Marked);
         let other = Path::new("ACME").join(path.file_name().expect("a name"));
         let found = name_of(&other, &|hash| kept.borrow().get(hash).cloned());
-        assert_eq!(found, Some(("acme/A.csv".to_owned(), Place::Marked)));
+        assert_eq!(found, Some(("acme/A.csv".to_owned(), FolderPlace::Marked)));
     }
 
     proptest::proptest! {
         #[test]
         fn every_name_comes_back_from_its_path(name in "([a%=dfrhx. \
             é]{1,4}|[a%=]{240,300}|\\.blobferry|con)(/([a%=dfrhx]{1,4}|\\.blobferry)){0,3}", apart: bool) {
-            let place = if apart { Place::Apart } else { Place::Plain };
+            let place = if apart { FolderPlace::Apart } else { FolderPlace::Plain };
             let kept = RefCell::new(BTreeMap::new());
             let (path, long) = path_of(&name, place);
             for segment in long {

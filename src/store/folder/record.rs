@@ -17,19 +17,19 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
 use super::folding::{Folding, rename_new};
-use super::locks::{Alone, Locks};
+use super::locks::{LockSharing, Locks};
 use super::modes;
-use super::paths::{self, OWN, Place};
+use super::paths::{self, FolderPlace, OWN};
 use crate::model::{Md5, hex};
 use crate::store::contract::{BlobInfo, Etag, Metadata, Properties};
 
 /// What is remembered of a blob.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Record {
+pub struct FolderRecord {
     /// The blob's name.
     pub name: String,
     /// Where its content is.
-    pub place: Place,
+    pub place: FolderPlace,
     /// Its version.
     pub etag: String,
     /// Its bytes.
@@ -49,18 +49,18 @@ pub struct Record {
 
 /// A blob that is there.
 #[derive(Debug)]
-pub struct Found {
+pub struct FolderBlob {
     /// The path of its content.
     pub path: PathBuf,
     /// How the contract tells of it.
     pub info: BlobInfo,
     /// What is remembered; `None` if somebody else put or changed the file.
-    pub record: Option<Record>,
+    pub record: Option<FolderRecord>,
 }
 
 /// The folders of a store.
 #[derive(Clone, Debug)]
-pub struct Shelf {
+pub struct FolderShelf {
     /// What users see.
     pub root: PathBuf,
     own: PathBuf,
@@ -77,7 +77,7 @@ pub enum PutTarget {
     Known,
 }
 
-impl Shelf {
+impl FolderShelf {
     /// The shelf at `root`.
     pub fn new(root: &Path) -> Self {
         let own = root.join(OWN);
@@ -130,7 +130,7 @@ impl Shelf {
 
     /// Held until dropped, also against other processes; the system drops it when a process dies.
     /// One that is not to be had in a few seconds is an error.
-    pub fn lock(&self, key: &str, alone: Alone) -> io::Result<File> {
+    pub fn lock(&self, key: &str, alone: LockSharing) -> io::Result<File> {
         self.locks.lock(key, alone)
     }
 
@@ -143,7 +143,7 @@ impl Shelf {
     }
 
     /// The blob `name`; call under its lock.
-    pub fn find(&self, name: &str) -> io::Result<Option<Found>> {
+    pub fn find(&self, name: &str) -> io::Result<Option<FolderBlob>> {
         let key = key_of(name);
         let record = match self.read(&self.next_record(&key))? {
             Some(next) if self.happened(&next)? => Some(next),
@@ -152,7 +152,7 @@ impl Shelf {
         self.found(name, record)
     }
 
-    fn found(&self, name: &str, record: Option<Record>) -> io::Result<Option<Found>> {
+    fn found(&self, name: &str, record: Option<FolderRecord>) -> io::Result<Option<FolderBlob>> {
         if let Some(record) = record.filter(|record| record.name == name) {
             let (below, _) = paths::path_of(name, record.place);
             let path = self.root.join(below);
@@ -162,7 +162,7 @@ impl Shelf {
             }
         }
         // A file that somebody put there by hand is a blob too, so that it is never written over.
-        let (below, _) = paths::path_of(name, Place::Plain);
+        let (below, _) = paths::path_of(name, FolderPlace::Plain);
         let path = self.root.join(&below);
         self.refuse_links(&path)?;
         let Some(file) = metadata(&path)? else { return Ok(None) };
@@ -174,22 +174,26 @@ impl Shelf {
     }
 
     /// Where a write of `name` goes, and whether that is new, by what was found of it.
-    pub fn target(&self, name: &str, found: Option<Found>) -> io::Result<(Place, PutTarget)> {
+    pub fn target(
+        &self,
+        name: &str,
+        found: Option<FolderBlob>,
+    ) -> io::Result<(FolderPlace, PutTarget)> {
         if let Some(found) = found {
             return Ok((
-                found.record.map_or(Place::Plain, |record| record.place),
+                found.record.map_or(FolderPlace::Plain, |record| record.place),
                 PutTarget::Known,
             ));
         }
         let folds = self.folding.folds(&self.root);
-        let (below, _) = paths::path_of(name, Place::Plain);
+        let (below, _) = paths::path_of(name, FolderPlace::Plain);
         let other = folds && !self.folding.has_exact_folders(&self.root, &below)?;
-        Ok((if other { Place::Marked } else { Place::Plain }, PutTarget::New))
+        Ok((if other { FolderPlace::Marked } else { FolderPlace::Plain }, PutTarget::New))
     }
 
     /// Settles what a killed writer of `name` left, and finds the blob; call under the name's
     /// exclusive lock. `key` is that of `name`.
-    pub fn settled(&self, name: &str, key: &str) -> io::Result<Option<Found>> {
+    pub fn settled(&self, name: &str, key: &str) -> io::Result<Option<FolderBlob>> {
         let path = self.next_record(key);
         match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -202,10 +206,10 @@ impl Shelf {
         self.found(name, self.read(&self.record(key))?)
     }
 
-    /// Writes the record that is to count once [`Shelf::place`] has gone well, and gives back its
-    /// file, which must reach the disk before that. Call under the name's exclusive lock, when it
-    /// is settled and the condition holds.
-    pub fn write_next(&self, key: &str, record: &Record) -> io::Result<File> {
+    /// Writes the record that is to count once [`FolderShelf::place`] has gone well, and gives back
+    /// its file, which must reach the disk before that. Call under the name's exclusive lock, when
+    /// it is settled and the condition holds.
+    pub fn write_next(&self, key: &str, record: &FolderRecord) -> io::Result<File> {
         let (_, long) = paths::path_of(&record.name, record.place);
         for segment in long {
             self.keep_long(&segment)?;
@@ -218,16 +222,23 @@ impl Shelf {
         Ok(file)
     }
 
-    /// Puts the temporary file in its place, which is the commit, after [`Shelf::write_next`].
-    /// Gives back the folder that it is in: the commit is durable once that has reached the disk.
-    pub fn place(&self, key: &str, mut record: Record, target: PutTarget) -> io::Result<PathBuf> {
+    /// Puts the temporary file in its place, which is the commit, after
+    /// [`FolderShelf::write_next`]. Gives back the folder that it is in: the commit is durable once
+    /// that has reached the disk.
+    pub fn place(
+        &self,
+        key: &str,
+        mut record: FolderRecord,
+        target: PutTarget,
+    ) -> io::Result<PathBuf> {
         let is_new = target == PutTarget::New;
         let temporary = self.temporary().join(&record.temporary);
         loop {
             let (below, _) = paths::path_of(&record.name, record.place);
             let target = self.root.join(&below);
             self.refuse_links(&target)?;
-            let may_fold = is_new && record.place == Place::Plain && self.folding.folds(&self.root);
+            let may_fold =
+                is_new && record.place == FolderPlace::Plain && self.folding.folds(&self.root);
             if may_fold && !self.is_in_exact_folders(&record.name, &below)? {
                 self.mark(key, &mut record)?;
                 continue;
@@ -241,8 +252,8 @@ impl Shelf {
             }) {
                 Ok(()) => return Ok(target.parent().unwrap_or(&self.root).to_owned()),
                 // Another blob is a file where this one needs a folder, or the other way round.
-                Err(_) if record.place == Place::Plain && clashes(&self.root, &target) => {
-                    record.place = Place::Apart;
+                Err(_) if record.place == FolderPlace::Plain && clashes(&self.root, &target) => {
+                    record.place = FolderPlace::Apart;
                     self.write_next(key, &record)?.sync_all()?;
                 }
                 // Another blob has the file that the file system takes for this name's.
@@ -264,8 +275,8 @@ impl Shelf {
     }
 
     /// The file system takes the name of `record` for another blob's: it gets a mark.
-    fn mark(&self, key: &str, record: &mut Record) -> io::Result<()> {
-        record.place = Place::Marked;
+    fn mark(&self, key: &str, record: &mut FolderRecord) -> io::Result<()> {
+        record.place = FolderPlace::Marked;
         tracing::info!(
             blob = record.name,
             "The destination's file system takes this name for another blob's, so it gets a mark."
@@ -273,7 +284,7 @@ impl Shelf {
         self.write_next(key, record)?.sync_all()
     }
 
-    /// Makes the next record the last one, after [`Shelf::place`].
+    /// Makes the next record the last one, after [`FolderShelf::place`].
     pub fn confirm(&self, key: &str) -> io::Result<()> {
         fs::rename(self.next_record(key), self.record(key))
     }
@@ -281,7 +292,7 @@ impl Shelf {
     /// Puts the temporary file in its place with its record; call under the name's exclusive lock,
     /// when it is settled and the condition holds. After an error the caller forgets the temporary
     /// file.
-    pub fn commit(&self, key: &str, record: Record, target: PutTarget) -> io::Result<()> {
+    pub fn commit(&self, key: &str, record: FolderRecord, target: PutTarget) -> io::Result<()> {
         self.write_next(key, &record)?.sync_all()?;
         let folder = self.place(key, record, target)?;
         self.sync_folder(&folder)?;
@@ -295,7 +306,7 @@ impl Shelf {
 
     /// Replaces the record of an append blob; its bytes are in place already. They count once the
     /// record does, so its folder is brought to the disk, too.
-    pub fn amend(&self, record: &Record) -> io::Result<()> {
+    pub fn amend(&self, record: &FolderRecord) -> io::Result<()> {
         let path = self.record(&key_of(&record.name));
         let new = path.with_extension("new");
         write_synced(&new, &serde_json::to_vec(record)?)?;
@@ -321,7 +332,7 @@ impl Shelf {
     /// Forgets a temporary file that nobody works on any more, and the next record that waits for
     /// it.
     pub fn forget_temporary(&self, file: &str) -> io::Result<()> {
-        let _lock = owner_of(file).map(|key| self.lock(key, Alone::Yes)).transpose()?;
+        let _lock = owner_of(file).map(|key| self.lock(key, LockSharing::Yes)).transpose()?;
         self.forget_locked(file)
     }
 
@@ -336,12 +347,12 @@ impl Shelf {
         remove(&self.temporary().join(file))
     }
 
-    fn happened(&self, next: &Record) -> io::Result<bool> {
+    fn happened(&self, next: &FolderRecord) -> io::Result<bool> {
         Ok(metadata(&self.temporary().join(&next.temporary))?.is_none())
     }
 
     /// A record; `None` if there is none, or only the start of one.
-    fn read(&self, path: &Path) -> io::Result<Option<Record>> {
+    fn read(&self, path: &Path) -> io::Result<Option<FolderRecord>> {
         match fs::read(path) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -375,12 +386,12 @@ pub fn random() -> String {
 /// The record of content in a temporary file.
 pub fn record_of(
     name: &str,
-    place: Place,
+    place: FolderPlace,
     temporary: &str,
     file: &fs::Metadata,
     properties: &Properties,
-) -> io::Result<Record> {
-    Ok(Record {
+) -> io::Result<FolderRecord> {
+    Ok(FolderRecord {
         name: name.to_owned(),
         place,
         etag: random(),
@@ -397,8 +408,8 @@ fn found(
     name: &str,
     path: PathBuf,
     file: &fs::Metadata,
-    record: Option<Record>,
-) -> io::Result<Found> {
+    record: Option<FolderRecord>,
+) -> io::Result<FolderBlob> {
     let at = modified(file)?;
     let record = record.filter(|record| match record.modified {
         Some(modified) => (modified, record.size) == (at, file.len()),
@@ -422,7 +433,7 @@ fn found(
             content_type: None,
         },
     };
-    Ok(Found { path, info, record })
+    Ok(FolderBlob { path, info, record })
 }
 
 fn modified(file: &fs::Metadata) -> io::Result<i128> {

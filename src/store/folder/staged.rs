@@ -17,25 +17,25 @@ const FLUSHED_EVERY: u32 = 4;
 /// The uploads of this process. Blocks of dead ones cannot be committed: nobody knows their
 /// uploads.
 #[derive(Debug, Default)]
-pub struct Uploads(Mutex<HashMap<String, Arc<Staged>>>);
+pub struct Uploads(Mutex<HashMap<String, Arc<FolderStaged>>>);
 
 /// The blocks of one upload.
 #[derive(Debug)]
-pub struct Staged {
+pub struct FolderStaged {
     folder: PathBuf,
     whole: File,
-    blocks: Mutex<Blocks>,
+    blocks: Mutex<FolderBlocks>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Blocks {
+struct FolderBlocks {
     /// The length of the block that came first, which most have.
     usual: u64,
-    by_index: BTreeMap<u32, Block>,
+    by_index: BTreeMap<u32, FolderBlock>,
 }
 
 #[derive(Clone, Debug)]
-enum Block {
+enum FolderBlock {
     /// In the whole, at its index times the usual length.
     InPlace,
     /// In a file of its own, of this length.
@@ -43,12 +43,12 @@ enum Block {
 }
 
 impl Uploads {
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Arc<Staged>>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Arc<FolderStaged>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The upload with this id, which begins in a folder below `staged` if it is new.
-    pub fn open(&self, staged: &Path, id: &str) -> io::Result<Arc<Staged>> {
+    pub fn open(&self, staged: &Path, id: &str) -> io::Result<Arc<FolderStaged>> {
         let mut all = self.all();
         if let Some(known) = all.get(id) {
             return Ok(known.clone());
@@ -65,13 +65,13 @@ impl Uploads {
             .read(true)
             .write(true)
             .open(folder.join("whole"))?;
-        let new = Arc::new(Staged { folder, whole, blocks: Mutex::default() });
+        let new = Arc::new(FolderStaged { folder, whole, blocks: Mutex::default() });
         all.insert(id.to_owned(), new.clone());
         Ok(new)
     }
 
     /// The upload with this id, if anything of it was staged.
-    pub fn find(&self, id: &str) -> Option<Arc<Staged>> {
+    pub fn find(&self, id: &str) -> Option<Arc<FolderStaged>> {
         self.all().get(id).cloned()
     }
 
@@ -81,8 +81,8 @@ impl Uploads {
     }
 }
 
-impl Staged {
-    fn blocks(&self) -> MutexGuard<'_, Blocks> {
+impl FolderStaged {
+    fn blocks(&self) -> MutexGuard<'_, FolderBlocks> {
         self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -101,11 +101,11 @@ impl Staged {
             if index % FLUSHED_EVERY == FLUSHED_EVERY - 1 {
                 self.whole.sync_data()?;
             }
-            Block::InPlace
+            FolderBlock::InPlace
         } else {
             let path = self.folder.join(random());
             fs::write(&path, bytes)?;
-            Block::Apart(path, length)
+            FolderBlock::Apart(path, length)
         };
         self.blocks().by_index.insert(index, block);
         Ok(())
@@ -113,18 +113,18 @@ impl Staged {
 
     /// Makes blocks `0..count` the content of the new file `path`. They stay staged.
     pub fn join(&self, count: u32, path: &Path) -> Result<File, Trouble> {
-        let Blocks { usual, by_index } = self.blocks().clone();
+        let FolderBlocks { usual, by_index } = self.blocks().clone();
         let (mut end, mut in_place, mut places) = (0, true, Vec::new());
         for index in 0..count {
             let block = by_index
                 .get(&index)
                 .ok_or_else(|| rule(StoreKind::Condition, "a block was never staged"))?;
             let length = match block {
-                Block::InPlace => {
+                FolderBlock::InPlace => {
                     in_place &= end == u64::from(index) * usual;
                     usual
                 }
-                Block::Apart(_, length) => *length,
+                FolderBlock::Apart(_, length) => *length,
             };
             places.push((end, length, block));
             end += length;
@@ -140,14 +140,14 @@ impl Staged {
             .open(path)?;
         for (index, (start, length, block)) in (0u64..).zip(places) {
             match block {
-                Block::InPlace if linked => {}
-                Block::InPlace => {
+                FolderBlock::InPlace if linked => {}
+                FolderBlock::InPlace => {
                     let mut whole = File::open(self.folder.join("whole"))?;
                     whole.seek(SeekFrom::Start(index * usual))?;
                     file.seek(SeekFrom::Start(start))?;
                     io::copy(&mut whole.take(length), &mut file)?;
                 }
-                Block::Apart(block, _) => {
+                FolderBlock::Apart(block, _) => {
                     file.seek(SeekFrom::Start(start))?;
                     io::copy(&mut File::open(block)?, &mut file)?;
                 }

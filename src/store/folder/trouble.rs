@@ -4,7 +4,7 @@ use std::io::{self};
 
 use crate::model::BoxError;
 use crate::store::contract::{Condition, StoreKind};
-use crate::store::folder::record::Found;
+use crate::store::folder::record::FolderBlob;
 
 /// Why a step failed: the world, or a rule of the contract.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub fn rule(kind: StoreKind, why: impl Into<BoxError>) -> Trouble {
     Trouble::Rule(kind, why.into())
 }
 
-pub fn check(condition: &Condition, found: Option<&Found>) -> Result<(), Trouble> {
+pub fn check(condition: &Condition, found: Option<&FolderBlob>) -> Result<(), Trouble> {
     match (condition, found) {
         (Condition::IfAbsent, Some(_)) => Err(rule(StoreKind::Condition, "it is there already")),
         (Condition::IfMatch(etag), found) if found.map(|found| &found.info.etag) != Some(etag) => {

@@ -19,10 +19,10 @@ pub struct Put {
 
 /// Writes that wait for a thread.
 #[derive(Debug, Default)]
-pub struct Waiting(Mutex<Queue>);
+pub struct FolderWaiting(Mutex<FolderQueue>);
 
-impl Waiting {
-    pub fn queue(&self) -> MutexGuard<'_, Queue> {
+impl FolderWaiting {
+    pub fn queue(&self) -> MutexGuard<'_, FolderQueue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -57,7 +57,7 @@ pub const MOST_TOGETHER: usize = 64;
 pub const MOST_BYTES: usize = 8 << 20;
 
 #[derive(Debug, Default)]
-pub struct Queue {
+pub struct FolderQueue {
     pub puts: Vec<(Put, oneshot::Sender<Result<Etag, Trouble>>)>,
     pub threads: usize,
 }

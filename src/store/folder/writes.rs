@@ -9,20 +9,20 @@ use std::sync::Arc;
 use md5::Digest;
 use tokio::sync::oneshot;
 
-use super::inner::Inner;
-use super::locks::Alone;
-use super::paths::Place;
-use super::record::{Record, key_of, record_of};
+use super::inner::FolderInner;
+use super::locks::LockSharing;
+use super::paths::FolderPlace;
+use super::record::{FolderRecord, key_of, record_of};
 use super::trouble::{Trouble, check, rule};
 use crate::store::contract::{Etag, StoreKind};
-use crate::store::folder::waiting::{Put, Waiting};
+use crate::store::folder::waiting::{FolderWaiting, Put};
 use crate::store::limits;
 
 /// Flushing more files than this one by one takes longer than flushing their whole file system.
 const FEW_FILES: usize = 8;
 
 /// A thread that writes.
-struct Thread<'a>(&'a Waiting);
+struct Thread<'a>(&'a FolderWaiting);
 
 impl Drop for Thread<'_> {
     fn drop(&mut self) {
@@ -36,14 +36,14 @@ impl Drop for Thread<'_> {
 }
 
 /// A write whose content is in a temporary file.
-struct Ready {
+struct FolderReady {
     at: usize,
     key: String,
     file: File,
-    record: Record,
+    record: FolderRecord,
 }
 
-impl Inner {
+impl FolderInner {
     /// Writes `put` soon, together with others that wait.
     pub async fn put_soon(self: &Arc<Self>, put: Put) -> Result<Etag, Trouble> {
         let (reply, answer) = oneshot::channel();
@@ -99,7 +99,7 @@ impl Inner {
             .collect()
     }
 
-    fn written(&self, at: usize, put: &Put) -> Result<Ready, Trouble> {
+    fn written(&self, at: usize, put: &Put) -> Result<FolderReady, Trouble> {
         limits::check_properties(&put.properties).map_err(|why| rule(StoreKind::Rejected, why))?;
         if md5::Md5::digest(&put.bytes).as_slice() != put.properties.md5 {
             return Err(rule(
@@ -111,9 +111,9 @@ impl Inner {
         let (id, mut file) = self.temporary(&put.name, &key)?;
         let written = file.write_all(&put.bytes).map_err(Trouble::from).and_then(|()| {
             self.set_time(&file, &id, &put.properties);
-            Ok(record_of(&put.name, Place::Plain, &id, &file.metadata()?, &put.properties)?)
+            Ok(record_of(&put.name, FolderPlace::Plain, &id, &file.metadata()?, &put.properties)?)
         });
-        Ok(Ready { at, key, file, record: self.tidied(&id, written)? })
+        Ok(FolderReady { at, key, file, record: self.tidied(&id, written)? })
     }
 
     /// `ready` is in order of keys, and locks are taken in that order by everybody who takes
@@ -121,24 +121,24 @@ impl Inner {
     fn publish_together(
         &self,
         puts: &[Put],
-        ready: Vec<Ready>,
+        ready: Vec<FolderReady>,
         results: &mut [Option<Result<Etag, Trouble>>],
     ) {
         let mut locks: BTreeMap<String, File> = BTreeMap::new();
         let mut prepared = Vec::with_capacity(ready.len());
-        for Ready { at, key, file, record } in ready {
+        for FolderReady { at, key, file, record } in ready {
             let id = record.temporary.clone();
             let locked = if locks.contains_key(&key[..2]) {
                 Ok(None)
             } else {
-                self.shelf.lock(&key, Alone::Yes).map(Some)
+                self.shelf.lock(&key, LockSharing::Yes).map(Some)
             };
             let result = locked.map_err(Trouble::from).and_then(|lock| {
                 locks.extend(lock.map(|lock| (key[..2].to_owned(), lock)));
                 let found = self.shelf.settled(&puts[at].name, &key)?;
                 check(&puts[at].condition, found.as_ref())?;
                 let (place, target) = self.shelf.target(&puts[at].name, found)?;
-                let record = Record { place, ..record };
+                let record = FolderRecord { place, ..record };
                 let next = self.shelf.write_next(&key, &record)?;
                 Ok((at, key, (record, target), [file, next]))
             });

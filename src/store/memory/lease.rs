@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::state::{Inner, Op, refused};
+use super::state::{MemoryInner, MemoryOp, refused};
 use crate::model::BlobName;
 use crate::store::contract::{Lease, StoreError, StoreKind};
 use crate::store::holder::Holder;
 
 /// A lease that is held.
 pub struct MemoryLease {
-    store: Arc<Inner>,
+    store: Arc<MemoryInner>,
     name: BlobName,
     holder: Holder,
 }
@@ -25,7 +25,7 @@ impl fmt::Debug for MemoryLease {
 
 impl MemoryLease {
     /// Of what was just given to `holder`.
-    pub fn new(store: Arc<Inner>, name: &BlobName, holder: &Holder) -> Self {
+    pub fn new(store: Arc<MemoryInner>, name: &BlobName, holder: &Holder) -> Self {
         Self { store, name: name.clone(), holder: holder.clone() }
     }
 }
@@ -42,7 +42,7 @@ impl Lease for MemoryLease {
         let (op, name) = ("renewing the lease", self.name.as_str());
         let renewed = self
             .store
-            .call(Op::Renew, op, name, |state| Ok(state.leases.renew(name, &self.holder)))
+            .call(MemoryOp::Renew, op, name, |state| Ok(state.leases.renew(name, &self.holder)))
             .await?;
         if renewed {
             Ok(())
@@ -52,10 +52,10 @@ impl Lease for MemoryLease {
     }
 
     async fn release(self: Box<Self>) -> Result<(), StoreError> {
-        let end = |state: &mut crate::store::memory::state::State| {
+        let end = |state: &mut crate::store::memory::state::MemoryState| {
             state.leases.end(&self.name, &self.holder);
             Ok(())
         };
-        self.store.call(Op::Release, "giving back the lease", self.name.as_str(), end).await
+        self.store.call(MemoryOp::Release, "giving back the lease", self.name.as_str(), end).await
     }
 }

@@ -10,18 +10,18 @@ use crate::store::contract::StoreError;
 use crate::store::queue::{GivenUp, Queue};
 
 /// A message with the delay that it was sent with.
-pub type Sent = (String, Duration);
+pub type MemoryQueueSent = (String, Duration);
 
 /// A queue whose messages wait until somebody takes them; no time passes in it.
 #[derive(Debug, Default)]
 pub struct MemoryQueue {
-    messages: Mutex<VecDeque<Sent>>,
+    messages: Mutex<VecDeque<MemoryQueueSent>>,
     poison: Mutex<Vec<String>>,
 }
 
 impl MemoryQueue {
     /// The oldest message.
-    pub fn take(&self) -> Option<Sent> {
+    pub fn take(&self) -> Option<MemoryQueueSent> {
         lock(&self.messages).pop_front()
     }
 

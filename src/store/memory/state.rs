@@ -15,7 +15,7 @@ use crate::store::holder::Holder;
 /// An operation of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "they are the methods of `Store` and of `Lease`")]
-pub enum Op {
+pub enum MemoryOp {
     Prepare,
     Head,
     Get,
@@ -32,7 +32,7 @@ pub enum Op {
 
 /// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum MemoryFault {
     /// Refused with this kind; nothing happened.
     Refused(StoreKind),
     /// Too busy, with a time to wait; nothing happened.
@@ -46,7 +46,7 @@ pub enum Fault {
 /// What was asked of a store so far, failed calls included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "one number per method of `Store` and of `Lease`")]
-pub struct Counts {
+pub struct MemoryCounts {
     pub prepares: u64,
     pub heads: u64,
     pub gets: u64,
@@ -63,21 +63,21 @@ pub struct Counts {
     pub bytes: u64,
 }
 
-impl Counts {
-    pub(super) fn of(&mut self, op: Op) -> &mut u64 {
+impl MemoryCounts {
+    pub(super) fn of(&mut self, op: MemoryOp) -> &mut u64 {
         match op {
-            Op::Prepare => &mut self.prepares,
-            Op::Head => &mut self.heads,
-            Op::Get => &mut self.gets,
-            Op::Put => &mut self.puts,
-            Op::Stage => &mut self.stages,
-            Op::Commit => &mut self.commits,
-            Op::Append => &mut self.appends,
-            Op::List => &mut self.lists,
-            Op::Delete => &mut self.deletes,
-            Op::Lease => &mut self.leases,
-            Op::Renew => &mut self.renewals,
-            Op::Release => &mut self.releases,
+            MemoryOp::Prepare => &mut self.prepares,
+            MemoryOp::Head => &mut self.heads,
+            MemoryOp::Get => &mut self.gets,
+            MemoryOp::Put => &mut self.puts,
+            MemoryOp::Stage => &mut self.stages,
+            MemoryOp::Commit => &mut self.commits,
+            MemoryOp::Append => &mut self.appends,
+            MemoryOp::List => &mut self.lists,
+            MemoryOp::Delete => &mut self.deletes,
+            MemoryOp::Lease => &mut self.leases,
+            MemoryOp::Renew => &mut self.renewals,
+            MemoryOp::Release => &mut self.releases,
         }
     }
 
@@ -97,36 +97,36 @@ impl Counts {
 }
 
 #[derive(Default)]
-pub struct Inner {
-    pub state: Mutex<State>,
+pub struct MemoryInner {
+    pub state: Mutex<MemoryState>,
     pub missing: bool,
 }
 
 #[derive(Debug, Default)]
-pub struct State {
+pub struct MemoryState {
     pub blobs: BTreeMap<String, Blob>,
     /// Uncommitted blocks by blob name and block id.
     pub staged: BTreeMap<String, BTreeMap<String, Bytes>>,
     pub leases: Leases,
-    pub faults: BTreeMap<Op, VecDeque<(u64, Fault)>>,
-    pub counts: Counts,
+    pub faults: BTreeMap<MemoryOp, VecDeque<(u64, MemoryFault)>>,
+    pub counts: MemoryCounts,
     pub writes: u64,
 }
 
 #[derive(Clone, Debug)]
 pub struct Blob {
-    pub content: Content,
+    pub content: MemoryContent,
     pub etag: Etag,
     pub properties: Option<Properties>,
 }
 
 #[derive(Clone, Debug)]
-pub enum Content {
+pub enum MemoryContent {
     Block(Bytes),
     Append { bytes: BytesMut, appends: u32 },
 }
 
-impl Content {
+impl MemoryContent {
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Block(bytes) => bytes,
@@ -146,8 +146,8 @@ pub fn refused(
     StoreError::new(op, name, ADDRESS, kind, why)
 }
 
-impl Inner {
-    pub fn state(&self) -> MutexGuard<'_, State> {
+impl MemoryInner {
+    pub fn state(&self) -> MutexGuard<'_, MemoryState> {
         // No change is left half done by a panic: each is one assignment at its end.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,20 +156,20 @@ impl Inner {
     /// lost.
     pub async fn call<T>(
         &self,
-        op: Op,
+        op: MemoryOp,
         doing: &'static str,
         name: &str,
-        work: impl FnOnce(&mut State) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut MemoryState) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let fault = self.state().next_fault(op);
-        if let Some(Fault::Delay(time)) = fault {
+        if let Some(MemoryFault::Delay(time)) = fault {
             tokio::time::sleep(time).await;
         }
         match fault {
-            Some(Fault::Refused(kind)) => {
+            Some(MemoryFault::Refused(kind)) => {
                 return Err(refused(doing, name, kind, "refused by script"));
             }
-            Some(Fault::Busy(wait)) => {
+            Some(MemoryFault::Busy(wait)) => {
                 return Err(refused(doing, name, StoreKind::Unavailable, "busy by script")
                     .after(Some(wait))
                     .without_effect());
@@ -186,7 +186,7 @@ impl Inner {
         }
         let result = work(&mut self.state());
         match fault {
-            Some(Fault::LostReply) => {
+            Some(MemoryFault::LostReply) => {
                 Err(refused(doing, name, StoreKind::Unavailable, "the answer was lost by script"))
             }
             _ => result,
@@ -194,8 +194,8 @@ impl Inner {
     }
 }
 
-impl State {
-    pub fn next_fault(&mut self, op: Op) -> Option<Fault> {
+impl MemoryState {
+    pub fn next_fault(&mut self, op: MemoryOp) -> Option<MemoryFault> {
         *self.counts.of(op) += 1;
         let call = *self.counts.of(op);
         let faults = self.faults.get_mut(&op)?;
@@ -222,7 +222,7 @@ impl State {
     pub fn write(&mut self, name: &str, bytes: Bytes, properties: &Properties) -> Etag {
         let etag = self.tag();
         let blob = Blob {
-            content: Content::Block(bytes),
+            content: MemoryContent::Block(bytes),
             etag: etag.clone(),
             properties: Some(properties.clone()),
         };

@@ -13,8 +13,8 @@ fn properties(bytes: &[u8]) -> Properties {
 #[tokio::test]
 async fn faults_come_when_the_script_says() {
     let (store, name) = (MemoryStore::new(), BlobName::new("a").expect("a name"));
-    store.fault(Op::Put, 1, Fault::Refused(StoreKind::Denied));
-    store.fault(Op::Put, 2, Fault::LostReply);
+    store.fault(MemoryOp::Put, 1, MemoryFault::Refused(StoreKind::Denied));
+    store.fault(MemoryOp::Put, 2, MemoryFault::LostReply);
     let mut kinds = Vec::new();
     for _ in 0..3 {
         kinds.push(

@@ -9,7 +9,7 @@ pub const AUTHENTICATION: &str = "APPLICATIONINSIGHTS_AUTHENTICATION_STRING";
 
 /// Where telemetry goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connection {
+pub struct TelemetryConnection {
     /// The connection string in the form that the exporter reads: it refuses empty parts, and
     /// values with `=`.
     pub text: String,
@@ -20,7 +20,7 @@ pub struct Connection {
 
 /// Reads a connection string; `Ok(None)` if it is empty. An `Err` says what is wrong with it, and
 /// never repeats it.
-pub fn connection(text: &str) -> Result<Option<Connection>, String> {
+pub fn connection(text: &str) -> Result<Option<TelemetryConnection>, String> {
     if text.trim().is_empty() {
         return Ok(None);
     }
@@ -67,7 +67,7 @@ pub fn connection(text: &str) -> Result<Option<Connection>, String> {
     if text.contains(|c: char| c.is_control() || c.is_whitespace()) {
         return Err("it holds blanks".into());
     }
-    Ok(Some(Connection { text, plain }))
+    Ok(Some(TelemetryConnection { text, plain }))
 }
 
 /// Telemetry is nobody else's business, so it goes over TLS; only on this machine it need not.

@@ -15,13 +15,13 @@ use super::health::{Gate, Health};
 
 /// An exporter whose batches come out of a queue behind a gate.
 #[derive(Debug)]
-pub struct Counted<E> {
+pub struct TelemetryCounted<E> {
     inner: E,
     gate: Gate,
     health: Arc<Health>,
 }
 
-impl<E> Counted<E> {
+impl<E> TelemetryCounted<E> {
     /// Around `inner`.
     pub fn new(inner: E, gate: Gate, health: Arc<Health>) -> Self {
         Self { inner, gate, health }
@@ -35,7 +35,7 @@ impl<E> Counted<E> {
     }
 }
 
-impl<E: SpanExporter> SpanExporter for Counted<E> {
+impl<E: SpanExporter> SpanExporter for TelemetryCounted<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let items = batch.len();
         self.gate.leave(items);
@@ -49,7 +49,7 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
     }
 }
 
-impl<E: LogExporter> LogExporter for Counted<E> {
+impl<E: LogExporter> LogExporter for TelemetryCounted<E> {
     async fn export(&self, batch: LogBatch<'_>) -> OTelSdkResult {
         let items = batch.iter().count();
         self.gate.leave(items);

@@ -1,5 +1,6 @@
 //! How the export goes: what waits for it, what was lost, whether somebody was told.
 
+use crate::telemetry::insights::labels::OWN;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -51,7 +52,7 @@ impl Health {
                 "more came than could be sent".into()
             }
         });
-        tracing::warn!(target: crate::telemetry::insights::labels::OWN, lost, reason, "Warning: telemetry for {} is being lost; \
+        tracing::warn!(target: OWN, lost, reason, "Warning: telemetry for {} is being lost; \
             the runs themselves go on.", self.receiver);
     }
 }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::runtime::Handle;
 
 use super::health::Health;
-use super::operation::Wire;
+use super::operation::TelemetryWire;
 use super::token::Tokens;
 use crate::model::chain;
 
@@ -31,7 +31,7 @@ pub struct Post {
     plain: bool,
     tokens: Option<Arc<Tokens>>,
     health: Arc<Health>,
-    wire: Wire,
+    wire: TelemetryWire,
 }
 
 impl fmt::Debug for Post {
@@ -57,12 +57,12 @@ impl Post {
             client = client.no_proxy();
         }
         let client = client.build().map_err(|error| chain(&error))?;
-        Ok(Self { handle, client, plain, tokens, health, wire: Wire::ApplicationInsights })
+        Ok(Self { handle, client, plain, tokens, health, wire: TelemetryWire::ApplicationInsights })
     }
 
     /// To an endpoint that understands `wire`.
     #[must_use]
-    pub fn speaking(mut self, wire: Wire) -> Self {
+    pub fn speaking(mut self, wire: TelemetryWire) -> Self {
         self.wire = wire;
         self
     }
@@ -86,7 +86,7 @@ impl Post {
     }
 
     fn addressed(&self, request: Request<Bytes>) -> Result<Request<Bytes>, HttpError> {
-        if !self.plain || self.wire == Wire::Otlp {
+        if !self.plain || self.wire == TelemetryWire::Otlp {
             return Ok(request);
         }
         let (mut head, body) = request.into_parts();
@@ -99,13 +99,13 @@ impl Post {
     /// The answer as the exporter shall see it. It repeats items of a partial success that may be
     /// repeated, and forgets the others without a word, so they are counted here.
     fn answered(&self, status: StatusCode, body: Bytes) -> Result<Response<Bytes>, HttpError> {
-        if !(status == StatusCode::OK || self.wire == Wire::Otlp && status.is_success()) {
+        if !(status == StatusCode::OK || self.wire == TelemetryWire::Otlp && status.is_success()) {
             self.health.because(format!("it answered {status}"));
         }
         let mut shown = status;
         if status == StatusCode::PARTIAL_CONTENT
-            && self.wire == Wire::ApplicationInsights
-            && let Ok(answer) = serde_json::from_slice::<Partial>(&body)
+            && self.wire == TelemetryWire::ApplicationInsights
+            && let Ok(answer) = serde_json::from_slice::<TelemetryPartial>(&body)
         {
             let refused =
                 answer.errors.iter().filter(|error| !may_be_repeated(error.status_code)).count();
@@ -132,7 +132,7 @@ impl HttpClient for Post {
 
 /// The answer to a request of which only a part was taken.
 #[derive(Deserialize)]
-struct Partial {
+struct TelemetryPartial {
     errors: Vec<ItemError>,
 }
 

@@ -46,19 +46,20 @@ use tokio::sync::oneshot;
 use crate::model::chain;
 use crate::model::redactor::Redactor;
 use crate::telemetry::insights::clamp::Cleaner;
-use crate::telemetry::insights::connection::Connection;
-use crate::telemetry::insights::exporters::{Counted, Measured};
+use crate::telemetry::insights::connection::TelemetryConnection;
+use crate::telemetry::insights::exporters::{Measured, TelemetryCounted};
 use crate::telemetry::insights::health::{Gate, Health, QUEUE};
 use crate::telemetry::insights::http::Post;
 use crate::telemetry::insights::meters::Meters;
 use crate::telemetry::insights::operation::operation_label;
-use crate::telemetry::insights::operation::{Desk, Tie, Wire};
+use crate::telemetry::insights::operation::{OperationContext, TelemetryWire, Tie};
 use crate::telemetry::insights::sampling::Split;
 use crate::telemetry::insights::token::Tokens;
+use crate::transfer::events::TARGET;
 
 pub use crate::telemetry::insights::meters::names;
 pub use crate::telemetry::insights::operation::Beginning;
-pub use crate::telemetry::insights::otlp::{Endpoint, endpoint};
+pub use crate::telemetry::insights::otlp::{TelemetryEndpoint, endpoint};
 pub use crate::telemetry::insights::sampling::SAMPLED;
 
 /// A run waits no longer for its telemetry to be sent.
@@ -85,12 +86,12 @@ pub enum Receiver {
     /// Application Insights.
     ApplicationInsights {
         /// Where it is.
-        connection: Connection,
+        connection: TelemetryConnection,
         /// Who we are to Entra ID, if the key is not enough.
         credential: Option<Arc<dyn TokenCredential>>,
     },
     /// An OTLP endpoint.
-    Otlp(Endpoint),
+    Otlp(TelemetryEndpoint),
 }
 
 /// How to export.
@@ -117,7 +118,7 @@ pub struct Insights {
     health: Arc<Health>,
     cleaner: Cleaner,
     requests: Requests,
-    wire: Wire,
+    wire: TelemetryWire,
     sample_percent: u8,
     active: Arc<Mutex<Vec<Arc<Tie>>>>,
     flushes: AtomicUsize,
@@ -138,9 +139,9 @@ impl Insights {
             ManuallyDrop::new(runtime.map_err(|error| format!("no thread for it: {error}"))?);
         let (wire, name) = match &settings.receiver {
             Receiver::ApplicationInsights { .. } => {
-                (Wire::ApplicationInsights, "Application Insights")
+                (TelemetryWire::ApplicationInsights, "Application Insights")
             }
-            Receiver::Otlp(_) => (Wire::Otlp, "the OTLP endpoint"),
+            Receiver::Otlp(_) => (TelemetryWire::Otlp, "the OTLP endpoint"),
         };
         let health = Arc::new(Health::of(name));
         let cleaner = Cleaner::new(redactor.clone());
@@ -204,7 +205,7 @@ impl Insights {
     }
 
     fn begin_as(self: &Arc<Self>, kind: SpanKind, beginning: &Beginning<'_>) -> Operation {
-        let desk = Desk {
+        let desk = OperationContext {
             tracer: &self.tracer,
             gate: &self.spans,
             cleaner: &self.cleaner,
@@ -270,13 +271,13 @@ impl Drop for Flushing {
 /// Work was taken from the queue in which it had `waited` so long. Tells those who listen; may be
 /// called where nobody does.
 pub fn taken_from_queue(waited: Duration) {
-    tracing::info!(target: crate::transfer::events::TARGET, watch = crate::telemetry::insights::labels::QUEUED, age_seconds = waited.as_secs_f64());
+    tracing::info!(target: TARGET, watch = labels::QUEUED, age_seconds = waited.as_secs_f64());
 }
 
 /// Who we are, in every item.
-fn resource(settings: &Settings, wire: Wire, cleaner: &Cleaner) -> Resource {
+fn resource(settings: &Settings, wire: TelemetryWire, cleaner: &Cleaner) -> Resource {
     let mut resource = Resource::builder_empty();
-    if wire == Wire::Otlp {
+    if wire == TelemetryWire::Otlp {
         // OTEL_RESOURCE_ATTRIBUTES.
         resource = resource.with_detector(Box::new(EnvResourceDetector::new()));
     }
@@ -309,9 +310,10 @@ impl Queues {
             .with_max_queue_size(QUEUE + SPARE)
             .with_max_export_batch_size(BATCH)
             .build();
-        let spans = BatchSpanProcessor::builder(Counted::new(spans, self.spans, health.clone()))
-            .with_batch_config(batch)
-            .build();
+        let spans =
+            BatchSpanProcessor::builder(TelemetryCounted::new(spans, self.spans, health.clone()))
+                .with_batch_config(batch)
+                .build();
         // What the caller has not sampled is wanted here all the same: classic callers flag
         // everything so.
         let tracers = SdkTracerProvider::builder()
@@ -323,9 +325,10 @@ impl Queues {
             .with_max_queue_size(QUEUE + SPARE)
             .with_max_export_batch_size(BATCH)
             .build();
-        let logs = BatchLogProcessor::builder(Counted::new(logs, self.logs, health.clone()))
-            .with_batch_config(batch)
-            .build();
+        let logs =
+            BatchLogProcessor::builder(TelemetryCounted::new(logs, self.logs, health.clone()))
+                .with_batch_config(batch)
+                .build();
         let loggers = SdkLoggerProvider::builder()
             .with_resource(resource.clone())
             .with_log_processor(logs)

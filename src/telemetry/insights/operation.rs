@@ -43,12 +43,12 @@ pub struct Tie {
     /// Said with everything that the run does.
     pub marks: Vec<(&'static str, String)>,
     /// Who is told.
-    pub wire: Wire,
+    pub wire: TelemetryWire,
 }
 
 /// Whose words are spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wire {
+pub enum TelemetryWire {
     /// Those of Application Insights.
     ApplicationInsights,
     /// Those of OpenTelemetry alone.
@@ -76,7 +76,7 @@ impl Tie {
 }
 
 /// What requests are begun with.
-pub struct Desk<'a> {
+pub struct OperationContext<'a> {
     /// It makes them.
     pub tracer: &'a SdkTracer,
     /// The queue that they go into.
@@ -84,16 +84,16 @@ pub struct Desk<'a> {
     /// It cleans their texts.
     pub cleaner: &'a Cleaner,
     /// Whose words they speak.
-    pub wire: Wire,
+    pub wire: TelemetryWire,
 }
 
 /// Begins the request of a run.
 pub fn begin(
-    desk: &Desk<'_>,
+    desk: &OperationContext<'_>,
     kind: SpanKind,
     beginning: &Beginning<'_>,
 ) -> (Arc<Tie>, Mutex<Option<Span>>) {
-    let Desk { tracer, gate, cleaner, wire } = desk;
+    let OperationContext { tracer, gate, cleaner, wire } = desk;
     let mut marks =
         vec![("run_id", cleaner.name(beginning.run)), ("trigger", cleaner.name(beginning.trigger))];
     marks.extend(beginning.invocation.map(|invocation| {
@@ -104,7 +104,8 @@ pub fn begin(
         .and_then(parse)
         .map_or_else(Context::new, |parent| Context::new().with_remote_span_context(parent));
     let name = cleaner.name(beginning.name);
-    let own = (*wire == Wire::ApplicationInsights).then(|| ("ai.operation.name", name.clone()));
+    let own =
+        (*wire == TelemetryWire::ApplicationInsights).then(|| ("ai.operation.name", name.clone()));
     let attributes =
         marks.iter().chain(&own).map(|(key, value)| KeyValue::new(*key, value.clone()));
     let attributes: Vec<KeyValue> = attributes.collect();
@@ -162,7 +163,7 @@ fn parse(text: &str) -> Option<SpanContext> {
 /// Measurements of a run carry its operation as others do. Over OTLP they do not: there each label
 /// makes a series of its own, which is kept for the life of the process.
 pub fn operation_label(tie: &Tie) -> Option<KeyValue> {
-    (tie.wire == Wire::ApplicationInsights)
+    (tie.wire == TelemetryWire::ApplicationInsights)
         .then(|| KeyValue::new("ai.operation.id", tie.ids.0.to_string()))
 }
 

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An endpoint.
 #[derive(Clone, Debug)]
-pub struct Endpoint {
+pub struct TelemetryEndpoint {
     base: String,
     headers: Vec<(String, Secret)>,
     /// Whether it is on this machine, where no proxy is between us.
@@ -34,7 +34,7 @@ pub fn endpoint(
     url: &str,
     headers: &[(String, Secret)],
     temporality: &str,
-) -> Result<Endpoint, String> {
+) -> Result<TelemetryEndpoint, String> {
     let url = Url::parse(url.trim()).map_err(|error| format!("it is no URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err("it is not `https://…` or `http://…`".into());
@@ -57,7 +57,7 @@ pub fn endpoint(
         "lowmemory" => Temporality::LowMemory,
         _ => Temporality::Cumulative,
     };
-    Ok(Endpoint {
+    Ok(TelemetryEndpoint {
         base: url.as_str().trim_end_matches('/').to_owned(),
         headers: headers.to_vec(),
         is_here,
@@ -65,7 +65,7 @@ pub fn endpoint(
     })
 }
 
-impl Endpoint {
+impl TelemetryEndpoint {
     /// An exporter for each signal, by way of `post`.
     pub fn exporters(
         &self,

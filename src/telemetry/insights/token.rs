@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::model::chain;
+use crate::telemetry::insights::labels::OWN;
 
 /// What the token is for.
 const SCOPE: &str = "https://monitor.azure.com/.default";
@@ -23,11 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Tokens {
     credential: Arc<dyn TokenCredential>,
-    state: tokio::sync::Mutex<State>,
+    state: tokio::sync::Mutex<TokenState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TokenState {
     token: Option<(HeaderValue, OffsetDateTime)>,
     failed: Option<(Instant, String)>,
     told: bool,
@@ -53,12 +54,12 @@ impl Tokens {
         match self.ask().await {
             Ok(token) => {
                 let bearer = token.0.clone();
-                *state = State { token: Some(token), ..State::default() };
+                *state = TokenState { token: Some(token), ..TokenState::default() };
                 Ok(bearer)
             }
             Err(problem) => {
                 if !std::mem::replace(&mut state.told, true) {
-                    tracing::warn!(target: crate::telemetry::insights::labels::OWN, error = problem, "Warning: no token for \
+                    tracing::warn!(target: OWN, error = problem, "Warning: no token for \
                         Application Insights.");
                 }
                 state.failed = Some((Instant::now(), problem.clone()));
@@ -79,7 +80,7 @@ impl Tokens {
     }
 }
 
-impl State {
+impl TokenState {
     /// A token that could not be renewed, as long as it lives.
     fn still(&self, now: OffsetDateTime) -> Option<HeaderValue> {
         self.token.as_ref().filter(|(_, end)| *end > now).map(|(bearer, _)| bearer.clone())

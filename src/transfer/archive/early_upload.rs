@@ -14,10 +14,11 @@ use crate::archive::verify::Taker;
 use crate::model::BlobName;
 use crate::runtime::checksum::Hashers;
 use crate::store::contract::{BLOCK_BYTES, Upload};
-use crate::transfer::budget::{ByteBudget, Drawn};
-use crate::transfer::commit::{self, Claim, Claimed, Identity, MemberOf};
+use crate::transfer::budget::{BudgetDrawn, ByteBudget};
+use crate::transfer::commit::{self, Claim, Claimed};
 use crate::transfer::context::{Pass, Run};
 use crate::transfer::error::TransferError;
+use crate::transfer::identity::{MemberOf, TransferIdentity};
 use crate::transfer::settings::MemberGlobs;
 use crate::transfer::settings::is_wanted;
 use crate::transfer::upload::{Arrived, Intake, Look};
@@ -31,9 +32,9 @@ const HASHED_AT_ONCE: usize = 8;
 
 /// Takes members from the threads that check one archive.
 #[derive(Debug)]
-pub struct Ahead {
+pub struct EarlyUpload {
     kept: ByteBudget,
-    room: Mutex<Room>,
+    room: Mutex<EarlyRoom>,
     next: AtomicU64,
     /// `None` where nothing is staged ahead, or no longer.
     large: Mutex<Option<mpsc::UnboundedSender<Large>>>,
@@ -42,8 +43,8 @@ pub struct Ahead {
 }
 
 #[derive(Debug, Default)]
-struct Room {
-    drawn: Vec<Drawn>,
+struct EarlyRoom {
+    drawn: Vec<BudgetDrawn>,
     left: u64,
 }
 
@@ -55,11 +56,11 @@ struct Large {
     chunks: mpsc::Receiver<Bytes>,
 }
 
-/// The receiving end of an [`Ahead`].
+/// The receiving end of an [`EarlyUpload`].
 pub struct LargeMembers(mpsc::UnboundedReceiver<Large>);
 
 /// A large member in staged blocks, of which nothing is visible.
-pub struct Staged {
+pub struct EarlyStaged {
     /// The number that the check tells it by.
     pub number: u64,
     /// The plain name that it was staged for.
@@ -72,14 +73,14 @@ pub struct Staged {
     pub arrived: Arrived,
 }
 
-impl Staged {
+impl EarlyStaged {
     /// Gives up its blocks.
     pub async fn abandon(self, pass: &Pass) {
         pass.run.store.abandon(&self.upload).await;
     }
 }
 
-impl Ahead {
+impl EarlyUpload {
     /// Both ends; if not `stages`, it only keeps room.
     pub fn new(pass: &Pass, stages: bool) -> (Arc<Self>, LargeMembers) {
         // There are no more of them at once than threads that check.
@@ -98,7 +99,7 @@ impl Ahead {
     }
 }
 
-impl Taker for Ahead {
+impl Taker for EarlyUpload {
     fn room(&self, bytes: u64) -> bool {
         let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
         if room.left < bytes {
@@ -135,9 +136,9 @@ impl LargeMembers {
     pub async fn stage(
         mut self,
         pass: &Pass,
-        archive: &Identity<'_>,
+        archive: &TransferIdentity<'_>,
         format: &'static str,
-    ) -> Result<Vec<Staged>, TransferError> {
+    ) -> Result<Vec<EarlyStaged>, TransferError> {
         let (mut working, mut staged, mut open) = (FuturesUnordered::new(), Vec::new(), true);
         while open || !working.is_empty() {
             let done = tokio::select! {
@@ -154,7 +155,7 @@ impl LargeMembers {
                 Ok(done) => staged.extend(done),
                 Err(error) => {
                     for staged in staged {
-                        Staged::abandon(staged, pass).await;
+                        EarlyStaged::abandon(staged, pass).await;
                     }
                     return Err(error);
                 }
@@ -168,17 +169,17 @@ impl LargeMembers {
 /// to be, or not yet.
 async fn stage(
     pass: &Pass,
-    archive: &Identity<'_>,
+    archive: &TransferIdentity<'_>,
     format: &'static str,
     large: Large,
-) -> Result<Option<Staged>, TransferError> {
+) -> Result<Option<EarlyStaged>, TransferError> {
     let Large { number, member, mut chunks } = large;
     // A member that gets no name fails its archive once all of this is known.
     let named = pass.source.naming.member(archive.file, pass.member_name(&member));
     let Ok(plain) = named else { return Ok(None) };
     let member_of =
         MemberOf { format, raw_name: &member.raw_name, twin: 0, modified: pass.modified(&member) };
-    let identity = Identity { member: Some(member_of), ..archive.clone() };
+    let identity = TransferIdentity { member: Some(member_of), ..archive.clone() };
     let Claimed::Free(claim) = commit::claim(pass, &identity, &plain, None).await? else {
         return Ok(None);
     };
@@ -186,7 +187,7 @@ async fn stage(
     let arrived = Intake::new(&pass.run, &mut chunks, member.size).take(&upload, Look::Away).await;
     match arrived {
         Ok(arrived @ Arrived::Staged(_)) => {
-            Ok(Some(Staged { number, plain, claim, upload, arrived }))
+            Ok(Some(EarlyStaged { number, plain, claim, upload, arrived }))
         }
         Ok(_) => Ok(None),
         Err(error) => {

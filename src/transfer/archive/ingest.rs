@@ -11,10 +11,11 @@ use crate::report::{Ingested, Problem, Proof};
 use crate::store::contract::Upload;
 use crate::transfer::archive::members::{self, ProvenArchive};
 use crate::transfer::archive::quarantine;
-use crate::transfer::commit::{Claim, Identity};
+use crate::transfer::commit::Claim;
 use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
 use crate::transfer::events::Call;
+use crate::transfer::identity::TransferIdentity;
 use crate::transfer::limit_memory::{LimitMemory, limits};
 use crate::transfer::request::Transfer;
 use crate::transfer::settings::Archives;
@@ -24,7 +25,7 @@ use crate::transfer::whole_file::{plain_file, told_of};
 pub async fn ingest(
     pass: &Pass,
     transfer: &Transfer,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     (spool, format): (Spool, &'static dyn Format),
     claim: Claim,
     upload: &Upload,
@@ -78,7 +79,11 @@ pub async fn ingest(
 
 /// What an archive that failed with `error` is a part of, if it is, and such are stored as they
 /// are.
-pub fn part_of(pass: &Pass, identity: &Identity<'_>, error: &TransferError) -> Option<Unread> {
+pub fn part_of(
+    pass: &Pass,
+    identity: &TransferIdentity<'_>,
+    error: &TransferError,
+) -> Option<Unread> {
     let TransferError::Unpack(error) = error else { return None };
     let may_be = matches!(error.class(), Class::ArchiveDamaged | Class::ArchiveUnsupported);
     let kind = error.kind().or_else(|| unread::part_by_name(&identity.file.path.file_name_text()));
@@ -89,7 +94,7 @@ pub fn part_of(pass: &Pass, identity: &Identity<'_>, error: &TransferError) -> O
 pub async fn store_members(
     pass: &Pass,
     transfer: &Transfer,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     proven: ProvenArchive,
     bytes: u64,
 ) -> Result<Ingested, TransferError> {
@@ -106,7 +111,7 @@ pub async fn store_members(
 pub async fn prove(
     pass: &Pass,
     transfer: &Transfer,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     archive: Archive,
 ) -> Result<Option<ProvenArchive>, TransferError> {
     let opens = match archive.nature().await? {

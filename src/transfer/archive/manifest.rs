@@ -17,9 +17,10 @@ use crate::runtime::retry::retry;
 use crate::state::paths::StatePaths;
 use crate::store::contract::{Condition, Properties};
 use crate::transfer::archive::notes;
-use crate::transfer::commit::{self, Identity, Stored};
+use crate::transfer::commit::{self, Stored};
 use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
+use crate::transfer::identity::TransferIdentity;
 use crate::transfer::request::Transfer;
 
 /// The largest manifest that is read back: a million members have one of some 250 MB.
@@ -189,7 +190,7 @@ pub fn stale(before: Option<Manifest>, members: &[ManifestMember]) -> Vec<String
 
 pub async fn write(
     pass: &Pass,
-    archive: &Identity<'_>,
+    archive: &TransferIdentity<'_>,
     manifest: &Manifest,
     ingested: &Ingested,
 ) -> Result<(), TransferError> {

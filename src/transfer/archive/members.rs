@@ -8,9 +8,10 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
-use crate::archive::contract::{Format, Member, MemberKind, Options, Partial, UnpackError};
+use crate::archive::contract::{Format, Member, MemberKind, Partial, UnpackError};
+use crate::archive::options::ArchiveOptions;
 use crate::archive::spool_reader::Spool;
-use crate::archive::unpack::{Archive, Part, Parts, Proven, Wish};
+use crate::archive::unpack::{Archive, CheckWish, Part, Parts, Proven};
 use crate::archive::verify::Checked;
 use crate::archive::verify::Taker;
 use crate::failpoint::{failpoint, left_out};
@@ -22,14 +23,15 @@ use crate::rules::naming::{self, escaped_for_metadata};
 use crate::rules::plan::Why;
 use crate::rules::verify;
 use crate::store::contract::{BLOCK_BYTES, BlobInfo, Condition, Upload};
-use crate::transfer::archive::early_upload::{self, Ahead, Staged};
+use crate::transfer::archive::early_upload::{self, EarlyStaged, EarlyUpload};
 use crate::transfer::archive::manifest::{self, Manifest, ManifestMember};
 use crate::transfer::archive::nested::{self, Unchanged};
 use crate::transfer::archive::notes;
-use crate::transfer::commit::{self, Claim, Claimed, Content, Identity, MemberOf, Stored};
+use crate::transfer::commit::{self, Claim, Claimed, Content, Stored};
 use crate::transfer::context::Pass;
 use crate::transfer::download;
 use crate::transfer::error::TransferError;
+use crate::transfer::identity::{MemberOf, TransferIdentity};
 use crate::transfer::permits::SlotPermit;
 use crate::transfer::request::Transfer;
 use crate::transfer::settings::is_wanted;
@@ -53,11 +55,11 @@ pub struct ProvenArchive {
     /// Archives in it whose members are in the store already and were not read, by index.
     unchanged: HashMap<usize, Unchanged>,
     /// Large members that were staged while they were checked.
-    staged: Vec<Staged>,
+    staged: Vec<EarlyStaged>,
     /// Where each member goes, by index.
-    plans: Vec<Option<Plan>>,
+    plans: Vec<Option<MemberPlan>>,
     /// Holds the room of members that were kept.
-    _kept: Arc<Ahead>,
+    _kept: Arc<EarlyUpload>,
 }
 
 /// The archive in `spool`, and how its source wants it read.
@@ -78,7 +80,7 @@ pub fn archive(
     let passwords = own.chain(unpacking.passwords.iter().cloned()).collect();
     let limits = unpacking.own_limits.over(&pass.run.limits.archive);
     let options =
-        Options { file_name: file.file_name_text(), passwords, limits, ..unpacking.clone() };
+        ArchiveOptions { file_name: file.file_name_text(), passwords, limits, ..unpacking.clone() };
     Archive {
         format,
         spool: spool.clone(),
@@ -92,7 +94,7 @@ pub fn archive(
 pub async fn check(
     pass: &Pass,
     transfer: &Transfer,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     archive: Archive,
 ) -> Result<ProvenArchive, TransferError> {
     let checked = |wish, taker| archive.check_for(wish, taker);
@@ -127,7 +129,7 @@ pub struct Selection {
 pub async fn check_some(
     pass: &Pass,
     transfer: &Transfer,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     archive: Archive,
     format: &'static dyn Partial,
     selection: Selection,
@@ -151,20 +153,21 @@ pub async fn check_some(
 async fn check_ahead<F: Future<Output = Result<Proven, UnpackError>>>(
     pass: &Pass,
     transfer: &Transfer,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     archive: &Archive,
-    check: impl FnOnce(Wish, Option<Arc<dyn Taker>>) -> F,
-) -> Result<(Proven, bool, Vec<Staged>, Arc<Ahead>), TransferError> {
+    check: impl FnOnce(CheckWish, Option<Arc<dyn Taker>>) -> F,
+) -> Result<(Proven, bool, Vec<EarlyStaged>, Arc<EarlyUpload>), TransferError> {
     let look_first = transfer.why != Why::New
         || pass.ledger.unclean()
         || pass.source.versions == Versions::Overwrite
         || pass.source.adopt;
     // Where equal content may be there already it is hashed first: what need not be sent again is
     // worth more.
-    let (ahead, large) = Ahead::new(pass, !look_first);
+    let (ahead, large) = EarlyUpload::new(pass, !look_first);
     let taker: Arc<dyn Taker> = ahead.clone();
     let checking = async {
-        let proven = check(Wish { keep_bytes: KEPT_BYTES, md5: look_first }, Some(taker)).await;
+        let proven =
+            check(CheckWish { keep_bytes: KEPT_BYTES, md5: look_first }, Some(taker)).await;
         // Nothing more comes: the staging ends when it has all.
         ahead.close();
         let mut proven = proven?;
@@ -189,7 +192,7 @@ async fn check_ahead<F: Future<Output = Result<Proven, UnpackError>>>(
 pub async fn store(
     pass: &Pass,
     transfer: &Transfer,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     whole: ProvenArchive,
 ) -> Result<Ingested, TransferError> {
     let ProvenArchive { archive, mut proven, look_first, known, unchanged, staged, plans, _kept } =
@@ -261,7 +264,7 @@ pub async fn store(
 }
 
 /// Where a member goes.
-struct Plan {
+struct MemberPlan {
     plain: BlobName,
     twin: usize,
     note: Option<String>,
@@ -271,9 +274,9 @@ struct Plan {
 /// their order in the archive, so that who gets the plain name is the same in every run.
 fn planned(
     pass: &Pass,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     checked: &[Checked],
-) -> Result<Vec<Option<Plan>>, NameError> {
+) -> Result<Vec<Option<MemberPlan>>, NameError> {
     let mut raw_names: HashSet<&[u8]> = HashSet::new();
     let mut places = naming::Places::default();
     let mut plan = |member: &'_ Member| {
@@ -299,7 +302,7 @@ fn planned(
         }
         let (plain, note) = plan(member)?;
         let twin = if raw_names.insert(&member.raw_name) { 0 } else { member.index };
-        plans.push(Some(Plan { plain, twin, note }));
+        plans.push(Some(MemberPlan { plain, twin, note }));
     }
     Ok(plans)
 }
@@ -307,10 +310,10 @@ fn planned(
 /// A place for each member, or nothing of the archive is stored.
 async fn planned_or_abandoned(
     pass: &Pass,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     checked: &[Checked],
-    staged: Vec<Staged>,
-) -> Result<(Vec<Option<Plan>>, Vec<Staged>), TransferError> {
+    staged: Vec<EarlyStaged>,
+) -> Result<(Vec<Option<MemberPlan>>, Vec<EarlyStaged>), TransferError> {
     match planned(pass, identity, checked) {
         Ok(plans) => Ok((plans, staged)),
         Err(error) => {
@@ -326,11 +329,11 @@ async fn planned_or_abandoned(
 /// are given up, and their members are read again.
 async fn fitting(
     pass: &Pass,
-    staged: Vec<Staged>,
+    staged: Vec<EarlyStaged>,
     checked: &mut [Checked],
-    plans: &[Option<Plan>],
-) -> Vec<(usize, Staged)> {
-    let mut by_number: HashMap<u64, Staged> =
+    plans: &[Option<MemberPlan>],
+) -> Vec<(usize, EarlyStaged)> {
+    let mut by_number: HashMap<u64, EarlyStaged> =
         staged.into_iter().map(|staged| (staged.number, staged)).collect();
     let mut fitting = Vec::with_capacity(by_number.len());
     for (index, (checked, plan)) in checked.iter_mut().zip(plans).enumerate() {
@@ -351,7 +354,7 @@ async fn fitting(
 }
 
 /// A member on its way to the store.
-enum Ready {
+enum MemberReady {
     /// Its bytes are here, none of them visible yet.
     Here(Box<Here>),
     /// It was there before.
@@ -372,10 +375,10 @@ struct Way<'a> {
     own: Semaphore,
     /// Members that may be on their way while there are slots to spare.
     most: usize,
-    archive: &'a Identity<'a>,
+    archive: &'a TransferIdentity<'a>,
     format: &'static str,
     checked: &'a [Checked],
-    plans: &'a [Option<Plan>],
+    plans: &'a [Option<MemberPlan>],
     /// Whether earlier content may stand under the members' names.
     look_first: bool,
     /// The members of the version before, by name.
@@ -383,24 +386,24 @@ struct Way<'a> {
 }
 
 impl<'a> Way<'a> {
-    fn identity(&self, member: &'a Member, plan: &Plan) -> Identity<'a> {
+    fn identity(&self, member: &'a Member, plan: &MemberPlan) -> TransferIdentity<'a> {
         let member_of = MemberOf {
             format: self.format,
             raw_name: &member.raw_name,
             twin: plan.twin,
             modified: self.pass.modified(member),
         };
-        Identity { member: Some(member_of), ..self.archive.clone() }
+        TransferIdentity { member: Some(member_of), ..self.archive.clone() }
     }
 
     /// Unpacks on one side and commits on the other, some members at once.
     async fn store(
         &self,
         streams: Vec<Parts>,
-        staged: Vec<(usize, Staged)>,
+        staged: Vec<(usize, EarlyStaged)>,
     ) -> Result<HashMap<usize, Stored>, TransferError> {
         let (sender, receiver) = mpsc::channel(1);
-        let mut receiver: mpsc::Receiver<Ready> = receiver;
+        let mut receiver: mpsc::Receiver<MemberReady> = receiver;
         let ready = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
         let commits = ready
             .map(|ready| self.commit(ready).boxed())
@@ -416,14 +419,14 @@ impl<'a> Way<'a> {
     async fn take_all_in(
         &self,
         streams: Vec<Parts>,
-        staged: Vec<(usize, Staged)>,
-        ready: mpsc::Sender<Ready>,
+        staged: Vec<(usize, EarlyStaged)>,
+        ready: mpsc::Sender<MemberReady>,
     ) -> Result<(), TransferError> {
         let streams = streams.into_iter().map(|parts| self.take_in(parts, ready.clone()).boxed());
         let all = futures_util::future::try_join_all(streams);
-        for (index, Staged { claim, upload, arrived, .. }) in staged {
+        for (index, EarlyStaged { claim, upload, arrived, .. }) in staged {
             if ready
-                .send(Ready::Here(Box::new(Here { index, claim, upload, arrived })))
+                .send(MemberReady::Here(Box::new(Here { index, claim, upload, arrived })))
                 .await
                 .is_err()
             {
@@ -435,20 +438,20 @@ impl<'a> Way<'a> {
     }
 
     /// Members that the check has kept.
-    async fn take_kept(&self, ready: &mpsc::Sender<Ready>) -> Result<(), TransferError> {
+    async fn take_kept(&self, ready: &mpsc::Sender<MemberReady>) -> Result<(), TransferError> {
         for (checked, plan) in self.checked.iter().zip(self.plans) {
             let (Some(bytes), Some(md5), Some(plan)) = (&checked.kept, checked.md5, plan) else {
                 continue;
             };
             let one = match self.claim(plan, checked).await? {
-                Claimed::There(name, found) => Ready::There(
+                Claimed::There(name, found) => MemberReady::There(
                     checked.member.index,
                     self.there(name, &found, (checked.size, md5), plan)?,
                 ),
                 Claimed::Free(claim) => {
                     let upload = Upload::new(claim.name.clone());
                     let arrived = Arrived::Whole(Whole::kept(bytes.clone(), md5));
-                    Ready::Here(Box::new(Here {
+                    MemberReady::Here(Box::new(Here {
                         index: checked.member.index,
                         claim,
                         upload,
@@ -466,7 +469,7 @@ impl<'a> Way<'a> {
     async fn take_in(
         &self,
         mut parts: Parts,
-        ready: mpsc::Sender<Ready>,
+        ready: mpsc::Sender<MemberReady>,
     ) -> Result<(), TransferError> {
         while let Some(part) = parts.next().await.transpose()? {
             let Part::Begin(member) = part else {
@@ -486,7 +489,7 @@ impl<'a> Way<'a> {
         &self,
         parts: &mut Parts,
         index: usize,
-    ) -> Result<Option<Ready>, TransferError> {
+    ) -> Result<Option<MemberReady>, TransferError> {
         let defect = TransferError::Defect("a member that was not checked");
         let Some((plan, checked)) = self.plans.get(index).zip(self.checked.get(index)) else {
             return Err(defect);
@@ -501,7 +504,7 @@ impl<'a> Way<'a> {
             Claimed::Free(claim) => claim,
             Claimed::There(name, found) => {
                 let proof = pump(parts, None).await?;
-                return Ok(Some(Ready::There(index, self.there(name, &found, proof, plan)?)));
+                return Ok(Some(MemberReady::There(index, self.there(name, &found, proof, plan)?)));
             }
         };
         let upload = Upload::new(claim.name.clone());
@@ -515,7 +518,7 @@ impl<'a> Way<'a> {
         };
         let (pumped, arrived) = tokio::join!(pump(parts, Some(chunks)), intake);
         pumped?;
-        Ok(Some(Ready::Here(Box::new(Here { arrived: arrived?, index, claim, upload }))))
+        Ok(Some(MemberReady::Here(Box::new(Here { arrived: arrived?, index, claim, upload }))))
     }
 
     /// A member whose content, `proof`, is in the store already.
@@ -524,7 +527,7 @@ impl<'a> Way<'a> {
         name: BlobName,
         found: &BlobInfo,
         proof: (u64, model::Md5),
-        plan: &Plan,
+        plan: &MemberPlan,
     ) -> Result<Stored, TransferError> {
         commit::check_there(self.archive, self.archive.md5, proof, found)?;
         Ok(Stored { name, size: proof.0, md5: proof.1, identical: true, note: plan.note.clone() })
@@ -532,7 +535,11 @@ impl<'a> Way<'a> {
 
     /// A large member's name must be certain before its blocks are staged under it; a small one's
     /// may be tried.
-    async fn claim(&self, plan: &Plan, checked: &'a Checked) -> Result<Claimed, TransferError> {
+    async fn claim(
+        &self,
+        plan: &MemberPlan,
+        checked: &'a Checked,
+    ) -> Result<Claimed, TransferError> {
         if !self.look_first && checked.size <= BLOCK_BYTES {
             return Ok(Claimed::Free(Claim::hopeful(plan.plain.clone())));
         }
@@ -597,10 +604,10 @@ impl<'a> Way<'a> {
         }
     }
 
-    async fn commit(&self, ready: Ready) -> Result<(usize, Stored), TransferError> {
+    async fn commit(&self, ready: MemberReady) -> Result<(usize, Stored), TransferError> {
         let Here { index, claim, upload, arrived } = match ready {
-            Ready::There(index, stored) => return Ok((index, stored)),
-            Ready::Here(here) => *here,
+            MemberReady::There(index, stored) => return Ok((index, stored)),
+            MemberReady::Here(here) => *here,
         };
         let _turn = self.turn().await;
         let plan =

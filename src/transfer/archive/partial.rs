@@ -10,21 +10,21 @@ use bytes::Bytes;
 
 use crate::archive::contract::{Format, Member, MemberKind, Nature, Partial, Place};
 use crate::archive::limits::Meter;
-use crate::archive::spool::Room;
-use crate::archive::spool_reader::{Piece, Spool, SpoolReader};
+use crate::archive::spool::SpoolRoom;
+use crate::archive::spool_reader::{Spool, SpoolPiece, SpoolReader};
 use crate::archive::{FORMATS, contract::UnpackError, recognise};
 use crate::model::RemoteFile;
 use crate::model::failure::{Class, Failure};
 use crate::rules::naming::escaped_for_metadata;
 use crate::rules::verify::{self, Verdict};
 use crate::source::contract::{Session, SourceError};
-use crate::source::pool::Lease;
+use crate::source::pool::PoolLease;
 use crate::transfer::archive::manifest::{self, Manifest};
 use crate::transfer::archive::members::{self, ProvenArchive, Selection};
 use crate::transfer::archive::nested;
-use crate::transfer::commit::Identity;
 use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
+use crate::transfer::identity::TransferIdentity;
 use crate::transfer::request::Transfer;
 use crate::transfer::settings::{After, Archives, MemberGlobs};
 
@@ -49,7 +49,7 @@ pub enum Partly {
 pub async fn read(
     pass: &Pass,
     transfer: &Transfer,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
 ) -> Result<Partly, TransferError> {
     let file = identity.file;
     let file_name = file.path.file_name_text();
@@ -64,7 +64,7 @@ pub async fn read(
     }
     let size = file.size.unwrap_or(0);
     let Ok(mut lease) = pass.pool.lend().await else { return Ok(Partly::Not) };
-    let mut work = Work { pass, file, size, session: &mut *lease };
+    let mut work = PartialWork { pass, file, size, session: &mut *lease };
     let found = match work.look(format, partial).await {
         Ok(Some(found)) => found,
         Ok(None) => {
@@ -114,7 +114,7 @@ pub async fn preview(pass: &Pass, file: &RemoteFile) -> Option<Vec<Member>> {
     let size = file.size?;
     let (format, partial) = by_name(&file_name)?;
     let mut lease = pass.pool.lend().await.ok()?;
-    let found = Work { pass, file, size, session: &mut *lease }.look(format, partial).await;
+    let found = PartialWork { pass, file, size, session: &mut *lease }.look(format, partial).await;
     match found {
         Ok(found) => {
             lease.give_back();
@@ -156,7 +156,7 @@ struct Stop(Option<SourceError>);
 
 impl Stop {
     /// The session may be in any state: it goes, and with it a login that was lost.
-    fn end(self, lease: Lease) -> Partly {
+    fn end(self, lease: PoolLease) -> Partly {
         match self.0 {
             Some(error) if !error.keeps_session() => lease.lost(&error),
             _ => drop(lease),
@@ -180,26 +180,26 @@ impl From<UnpackError> for Stop {
 }
 
 /// An archive whose directory was read.
-struct Found {
+struct PartialFound {
     /// The parts that were read for it.
     parts: Vec<(u64, Bytes)>,
     places: Vec<Place>,
 }
 
-struct Work<'a> {
+struct PartialWork<'a> {
     pass: &'a Pass,
     file: &'a RemoteFile,
     size: u64,
     session: &'a mut dyn Session,
 }
 
-impl Work<'_> {
+impl PartialWork<'_> {
     /// Reads the directory; `None` if this is no archive to be opened.
     async fn look(
         &mut self,
         format: &'static dyn Format,
         partial: &'static dyn Partial,
-    ) -> Result<Option<Found>, Stop> {
+    ) -> Result<Option<PartialFound>, Stop> {
         let tail_start = self.size.saturating_sub(partial.tail_bytes());
         let head = 0..partial.head_bytes().min(tail_start);
         let mut parts = vec![
@@ -233,11 +233,15 @@ impl Work<'_> {
             partial.places(reader, &options, &Meter::new(limits, size))
         })
         .await?;
-        Ok(Some(Found { parts, places }))
+        Ok(Some(PartialFound { parts, places }))
     }
 
     /// Reads the places of wanted members; `None` if that is not worth it or there is no room.
-    async fn fetch(&mut self, found: &Found, selection: &Selection) -> Result<Option<Spool>, Stop> {
+    async fn fetch(
+        &mut self,
+        found: &PartialFound,
+        selection: &Selection,
+    ) -> Result<Option<Spool>, Stop> {
         let ranges = missing(found, &selection.wanted);
         let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
         let there: u64 = found.parts.iter().map(|(_, bytes)| bytes.len() as u64).sum();
@@ -245,14 +249,15 @@ impl Work<'_> {
             return Ok(None);
         }
         // Room is not waited for while the directory is held.
-        let Ok(mut writer) = self.pass.run.spooler.writer(Some(bytes + there), Room::Now).await
+        let Ok(mut writer) =
+            self.pass.run.spooler.writer(Some(bytes + there), SpoolRoom::Now).await
         else {
             return Ok(None);
         };
         let mut pieces = Vec::new();
         for range in ranges {
             let mut at = range.start;
-            pieces.push(Piece { start: at, length: range.end - at, packed: writer.size() });
+            pieces.push(SpoolPiece { start: at, length: range.end - at, packed: writer.size() });
             let mut download = self.session.read_part(self.file, range.clone()).await?;
             while at < range.end {
                 let Some(mut chunk) = download.next().await? else { return Err(Stop(None)) };
@@ -264,7 +269,11 @@ impl Work<'_> {
             download.stop().await?;
         }
         for (start, bytes) in &found.parts {
-            pieces.push(Piece { start: *start, length: bytes.len() as u64, packed: writer.size() });
+            pieces.push(SpoolPiece {
+                start: *start,
+                length: bytes.len() as u64,
+                packed: writer.size(),
+            });
             writer.write(bytes.clone()).await?;
         }
         pieces.sort_unstable_by_key(|piece| piece.start);
@@ -291,10 +300,14 @@ impl Work<'_> {
 
 async fn spooled(pass: &Pass, size: u64, parts: &[(u64, Bytes)]) -> Result<Spool, Stop> {
     let bytes = parts.iter().map(|(_, bytes)| bytes.len() as u64).sum();
-    let mut writer = pass.run.spooler.writer(Some(bytes), Room::Now).await?;
+    let mut writer = pass.run.spooler.writer(Some(bytes), SpoolRoom::Now).await?;
     let mut pieces = Vec::new();
     for (start, bytes) in parts {
-        pieces.push(Piece { start: *start, length: bytes.len() as u64, packed: writer.size() });
+        pieces.push(SpoolPiece {
+            start: *start,
+            length: bytes.len() as u64,
+            packed: writer.size(),
+        });
         writer.write(bytes.clone()).await?;
     }
     Ok(Spool::of_parts(writer.finish().await?, size, pieces))
@@ -353,7 +366,7 @@ fn has_archive_extension(file_name: &str) -> bool {
 
 /// The parts of the file that hold wanted members and were not read yet, in order, those that lie
 /// close together joined.
-fn missing(found: &Found, wanted: &[bool]) -> Vec<Range<u64>> {
+fn missing(found: &PartialFound, wanted: &[bool]) -> Vec<Range<u64>> {
     let head = found.parts.first().map_or(0, |(_, bytes)| bytes.len() as u64);
     let first_there = found.parts.get(1).map_or(u64::MAX, |(start, _)| *start);
     let wanted = found.places.iter().zip(wanted).filter(|(_, wanted)| **wanted);
@@ -374,7 +387,7 @@ fn missing(found: &Found, wanted: &[bool]) -> Vec<Range<u64>> {
     joined
 }
 
-fn work_bytes(found: &Found, selection: &Selection) -> u64 {
+fn work_bytes(found: &PartialFound, selection: &Selection) -> u64 {
     let ranges = missing(found, &selection.wanted);
     ranges.iter().map(|range| range.end - range.start).sum::<u64>()
         + found.parts.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>()

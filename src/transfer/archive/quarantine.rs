@@ -8,9 +8,10 @@ use crate::rules::naming::escaped_for_metadata;
 use crate::runtime::retry::retry;
 use crate::state::paths::StatePaths;
 use crate::store::contract::{Properties, StoreError, Upload};
-use crate::transfer::commit::{self, Claim, Content, Identity};
+use crate::transfer::commit::{self, Claim, Content};
 use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
+use crate::transfer::identity::TransferIdentity;
 use crate::transfer::upload::replay;
 
 /// How much of the reason is kept with an original: metadata is small.
@@ -35,7 +36,7 @@ fn is_hopeless(class: Class) -> bool {
 /// comes back, and tells where the original is.
 pub async fn keep(
     pass: &Pass,
-    identity: &Identity<'_>,
+    identity: &TransferIdentity<'_>,
     spool: &Spool,
     error: TransferError,
 ) -> TransferError {

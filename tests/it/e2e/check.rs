@@ -258,14 +258,20 @@ fn a_store_that_refuses_ends_with_three_and_a_container_to_be_made_is_no_failure
 async fn the_embedded_servers_are_well() {
     let root = tempfile::tempdir().unwrap();
     old_file(&root.path().join("a.csv"), b"a;b\n");
-    let account = Some(sftp::Account { user: "user".into(), password: Secret::new("p455-canary") });
-    let ssh = sftp::SftpServer::start(sftp::Options { account, ..sftp::Options::new(root.path()) })
-        .await
-        .unwrap();
-    let plain = blobferry::demo::ftp::shared::Options {
+    let account = Some(blobferry::demo::sftp::DemoSftpAccount {
         user: "user".into(),
         password: Secret::new("p455-canary"),
-        ..ftp::Options::new(root.path())
+    });
+    let ssh = sftp::SftpServer::start(sftp::DemoSftpOptions {
+        account,
+        ..sftp::DemoSftpOptions::new(root.path())
+    })
+    .await
+    .unwrap();
+    let plain = blobferry::demo::ftp::shared::DemoFtpOptions {
+        user: "user".into(),
+        password: Secret::new("p455-canary"),
+        ..ftp::DemoFtpOptions::new(root.path())
     };
     let plain = ftp::FtpServer::start(plain).await.unwrap();
     let ssh_lines = format!(
@@ -307,12 +313,16 @@ fn table(done: &Done) -> String {
 async fn the_table_that_is_shown_works_as_it_is() {
     let root = tempfile::tempdir().unwrap();
     old_file(&root.path().join("sub 1/caf\u{e9}/a.csv"), b"a;b\n");
-    let account =
-        Some(sftp::Account { user: "us\"er".into(), password: Secret::new("p455-canary") });
-    let server =
-        sftp::SftpServer::start(sftp::Options { account, ..sftp::Options::new(root.path()) })
-            .await
-            .unwrap();
+    let account = Some(blobferry::demo::sftp::DemoSftpAccount {
+        user: "us\"er".into(),
+        password: Secret::new("p455-canary"),
+    });
+    let server = sftp::SftpServer::start(sftp::DemoSftpOptions {
+        account,
+        ..sftp::DemoSftpOptions::new(root.path())
+    })
+    .await
+    .unwrap();
     let lines = format!(
         "url = \"sftp://us%22er@{}/sub%201/caf%C3%A9\"\npassword = \"p455-canary\"\nhost_key = \
         \"{}\"\n",
@@ -333,18 +343,21 @@ async fn the_table_that_is_shown_works_as_it_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_cap_on_connections_is_found_by_trying_when_asked_for() {
     let root = tempfile::tempdir().unwrap();
-    let plain = blobferry::demo::ftp::shared::Options {
+    let plain = blobferry::demo::ftp::shared::DemoFtpOptions {
         max_connections: 3,
-        ..ftp::Options::new(root.path())
+        ..ftp::DemoFtpOptions::new(root.path())
     };
     let plain = ftp::FtpServer::start(plain).await.unwrap();
-    let mut script = sftp::script::Script::default();
+    let mut script = sftp::script::DemoSftpScript::default();
     script.most_connections = Some(2);
-    let account = Some(sftp::Account { user: "demo".into(), password: Secret::new("demo") });
-    let ssh = sftp::SftpServer::start(sftp::Options {
+    let account = Some(blobferry::demo::sftp::DemoSftpAccount {
+        user: "demo".into(),
+        password: Secret::new("demo"),
+    });
+    let ssh = sftp::SftpServer::start(sftp::DemoSftpOptions {
         account,
         script,
-        ..sftp::Options::new(root.path())
+        ..sftp::DemoSftpOptions::new(root.path())
     })
     .await
     .unwrap();

@@ -221,6 +221,7 @@ fn the_schema_accepts_the_shipped_configuration_and_nothing_else() {
                 let bare = line.trim_start_matches("# ");
                 bare.starts_with(&format!("{key} = "))
                     || bare.starts_with(&format!("[source.{key}]"))
+                    || bare.starts_with(&format!("[[source.{key}]]"))
             };
             assert!(text.lines().any(shows), "ingest.toml does not show `{key}`");
         }

@@ -6,8 +6,8 @@ use std::fs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use blobferry::demo::ftp::shared::Options;
-use blobferry::demo::ftp::{Fault, Script};
+use blobferry::demo::ftp::script::{DemoFtpFault, DemoFtpScript};
+use blobferry::demo::ftp::shared::DemoFtpOptions;
 
 use super::super::insights::ingestion::{Ingestion, Mood};
 use super::super::kit::stage::{Stage, ftp_with};
@@ -85,34 +85,39 @@ fn leaked(text: String) -> &'static str {
 /// A server whose `step` answers with `said`; the other steps go well, as far as they can.
 fn server(step: &str, said: &str) -> Stage<blobferry::demo::ftp::FtpServer> {
     let script = match step {
-        "login" => Script {
+        "login" => DemoFtpScript {
             replies: vec![("PASS", leaked(format!("530 no login for demo:{said}.\r\n")))],
-            ..Script::default()
+            ..DemoFtpScript::default()
         },
         "file" => {
             let reply = leaked(format!("550 denied: {said}\r\n"));
-            Script {
-                files: [(b"a.bin".to_vec(), Fault::Refuse(reply))].into(),
-                ..Script::default()
+            DemoFtpScript {
+                files: [(b"a.bin".to_vec(), DemoFtpFault::Refuse(reply))].into(),
+                ..DemoFtpScript::default()
             }
         }
         "listing" => {
             let line = format!("?? {said} is no entry ??\r\n").into_bytes();
-            Script { without: vec!["MLST"], extra_lines: vec![line], ..Script::default() }
+            DemoFtpScript {
+                without: vec!["MLST"],
+                extra_lines: vec![line],
+                ..DemoFtpScript::default()
+            }
         }
-        "end" => {
-            Script { listing_reply: Some(leaked(format!("451 {said}\r\n"))), ..Script::default() }
-        }
+        "end" => DemoFtpScript {
+            listing_reply: Some(leaked(format!("451 {said}\r\n"))),
+            ..DemoFtpScript::default()
+        },
         // So long that texts are cut in the middle of it.
         _ => {
             let reply = leaked(format!("550 {}\r\n", format!("{said} ").repeat(40)));
-            Script {
-                files: [(b"a.bin".to_vec(), Fault::Refuse(reply))].into(),
-                ..Script::default()
+            DemoFtpScript {
+                files: [(b"a.bin".to_vec(), DemoFtpFault::Refuse(reply))].into(),
+                ..DemoFtpScript::default()
             }
         }
     };
-    ftp_with(|options: &mut Options| {
+    ftp_with(|options: &mut DemoFtpOptions| {
         options.script = script;
         options.password = blobferry::model::Secret::new(PASSWORD);
     })
@@ -179,10 +184,10 @@ fn a_server_that_repeats_the_password_in_every_spelling_leaves_no_piece_of_it() 
 
 #[test]
 fn a_short_password_eats_no_path_and_no_word_of_a_report() {
-    let stage = ftp_with(|options: &mut Options| {
+    let stage = ftp_with(|options: &mut DemoFtpOptions| {
         options.password = blobferry::model::Secret::new("abc");
         let replies = vec![("PASS", "530 me:abc@host, pass=abc. /in/abc.csv\r\n")];
-        options.script = Script { replies, ..Script::default() };
+        options.script = DemoFtpScript { replies, ..DemoFtpScript::default() };
     });
     let source = format!(
         "[[source]]\nname = \"abc\"\nurl = \"ftp://demo@127.0.0.1:{}/abc\"\npassword = \

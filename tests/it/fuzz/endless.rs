@@ -3,10 +3,10 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use blobferry::archive::options::Options;
+use blobferry::archive::options::ArchiveOptions;
 use blobferry::archive::recognise;
-use blobferry::archive::spool::{Room, SpoolLimits, Spooler};
-use blobferry::archive::unpack::{Archive, Wish};
+use blobferry::archive::spool::{SpoolLimits, SpoolRoom, Spooler};
+use blobferry::archive::unpack::{Archive, CheckWish};
 use blobferry::model::failure::{Class, Failure};
 use bytes::Bytes;
 
@@ -74,16 +74,22 @@ async fn a_file_that_holds_itself_takes_no_more_room_than_its_levels() {
             folder,
         });
         let mut writer = spooler
-            .writer(Some(file.len() as u64), Room::Wait)
+            .writer(Some(file.len() as u64), SpoolRoom::Wait)
             .await
             .expect("there is room for the outermost");
         writer.write(Bytes::from(file.clone())).await.expect("there is room for the outermost");
         let spool = writer.finish().await.expect("there is room for the outermost");
-        let options =
-            Arc::new(Options { file_name: "q.gz".into(), depth: DEEPEST, ..Options::default() });
+        let options = Arc::new(ArchiveOptions {
+            file_name: "q.gz".into(),
+            depth: DEEPEST,
+            ..ArchiveOptions::default()
+        });
         let format = recognise(&file, "q.gz").expect("it is a gz");
         let archive = Archive { format, spool, options, spooler: spooler.clone(), recognise };
-        archive.check(Wish { keep_bytes: 0, md5: false }).await.map(|proven| proven.members.len())
+        archive
+            .check(CheckWish { keep_bytes: 0, md5: false })
+            .await
+            .map(|proven| proven.members.len())
     };
     // A kibibyte a level.
     assert_eq!(check(u64::from(DEEPEST) << 10).await.expect("there is room"), 1);

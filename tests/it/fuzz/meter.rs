@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use blobferry::archive::error::UnpackError;
-use blobferry::archive::limits::{Limits, Meter};
+use blobferry::archive::limits::{ArchiveLimits, Meter};
 use blobferry::model::failure::{Class, Failure};
 
 use super::taking::Taking;
@@ -23,8 +23,13 @@ fn limit(taking: &mut Taking<'_>) -> u64 {
 pub fn check(bytes: &[u8]) {
     let mut taking = Taking(bytes);
     let [total_bytes, member_bytes, members, packed] = std::array::from_fn(|_| limit(&mut taking));
-    let limits =
-        Limits { total_bytes, member_bytes, members, ratio: 200, time: Duration::from_secs(3600) };
+    let limits = ArchiveLimits {
+        total_bytes,
+        member_bytes,
+        members,
+        ratio: 200,
+        time: Duration::from_secs(3600),
+    };
     let meter = Meter::new(limits, packed);
     let (mut total, mut begun) = (0u64, 0u64);
     let told = |result: Result<(), UnpackError>, fits: bool| {
@@ -59,7 +64,7 @@ pub fn check(bytes: &[u8]) {
             total = if counted { total.saturating_add(more) } else { total };
             let fits = counted
                 && total <= total_bytes
-                && (total <= Limits::RATIO_FREE_BYTES || total / packed.max(1) <= 200);
+                && (total <= ArchiveLimits::RATIO_FREE_BYTES || total / packed.max(1) <= 200);
             told(member.bytes(more), fits);
         }
     }

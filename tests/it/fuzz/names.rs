@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use blobferry::archive::options::{Charset, Options};
+use blobferry::archive::options::{ArchiveOptions, Charset};
 use blobferry::model::{BlobName, ModifiedTime, RemoteFile, RemotePath, Version};
 use blobferry::rules::layout::{LayoutSettings, MemberName, Template};
 use blobferry::rules::naming::{Layout, Naming, Places, apart, versioned};
@@ -113,8 +113,12 @@ fn plain_names(form: u8, name: &[u8], taking: &mut Taking<'_>, whole: &mut HashM
 
 /// The names as those of a zip's members: decoded, and given places.
 fn in_a_zip(stored: &[Stored<'_>], charset: Charset) {
-    let options =
-        Options { file_name: "a.zip".into(), charset, limits: LIMITS, ..Options::default() };
+    let options = ArchiveOptions {
+        file_name: "a.zip".into(),
+        charset,
+        limits: LIMITS,
+        ..ArchiveOptions::default()
+    };
     let Some(proven) = packed::unpack("a.zip", &stored_zip(stored), options) else { return };
     assert_eq!(proven.len(), stored.len(), "a member is lost");
 }

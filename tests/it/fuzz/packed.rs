@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use blobferry::archive::contract::{HEAD_BYTES, MemberKind, Nature};
 use blobferry::archive::error::UnpackError;
-use blobferry::archive::limits::{Limits, Meter};
-use blobferry::archive::options::{Charset, Options};
+use blobferry::archive::limits::{ArchiveLimits, Meter};
+use blobferry::archive::options::{ArchiveOptions, Charset};
 use blobferry::archive::recognise;
-use blobferry::archive::spool::{Room, SpoolLimits, Spooler};
+use blobferry::archive::spool::{SpoolLimits, SpoolRoom, Spooler};
 use blobferry::archive::spool_reader::Spool;
-use blobferry::archive::unpack::{Archive, Part, Wish};
+use blobferry::archive::unpack::{Archive, CheckWish, Part};
 use blobferry::archive::verify::Checked;
 use blobferry::model::failure::{Class, Failure};
 use blobferry::model::{Secret, chain};
@@ -23,7 +23,7 @@ use super::names;
 use super::taking::Taking;
 
 /// So little that every limit is met.
-pub const LIMITS: Limits = Limits {
+pub const LIMITS: ArchiveLimits = ArchiveLimits {
     total_bytes: 1 << 20,
     member_bytes: 256 << 10,
     ratio: 200,
@@ -61,14 +61,14 @@ pub fn charset(byte: u8) -> Charset {
 }
 
 /// How an archive is read in the form of this number.
-pub fn options(name: &str, form: u8) -> Options {
-    Options {
+pub fn options(name: &str, form: u8) -> ArchiveOptions {
+    ArchiveOptions {
         file_name: name.into(),
         passwords: if form & 4 != 0 { vec![Secret::new("secret")] } else { Vec::new() },
         charset: charset(form),
         unpack_documents: form & 8 != 0,
         limits: LIMITS,
-        ..Options::default()
+        ..ArchiveOptions::default()
     }
 }
 
@@ -119,7 +119,7 @@ pub fn sevenz(bytes: &[u8]) {
 
 fn spool(bytes: &[u8]) -> Spool {
     let spooled = async {
-        let mut writer = SPOOLER.writer(Some(bytes.len() as u64), Room::Wait).await?;
+        let mut writer = SPOOLER.writer(Some(bytes.len() as u64), SpoolRoom::Wait).await?;
         writer.write(Bytes::copy_from_slice(bytes)).await?;
         writer.finish().await
     };
@@ -128,7 +128,7 @@ fn spool(bytes: &[u8]) -> Spool {
 
 /// Reads `bytes`, a file called `name`, in every way in which a run does. What it holds, if it is
 /// an archive that can be read.
-pub fn unpack(name: &str, bytes: &[u8], options: Options) -> Option<Vec<Checked>> {
+pub fn unpack(name: &str, bytes: &[u8], options: ArchiveOptions) -> Option<Vec<Checked>> {
     let format = recognise(&bytes[..bytes.len().min(HEAD_BYTES)], name)?;
     let spool = spool(bytes);
     let meter = Meter::new(options.limits.clone(), spool.size());
@@ -181,7 +181,7 @@ async fn proven(archive: &Archive) -> Option<Vec<Checked>> {
         Ok(Nature::Beginning | Nature::Other) => return None,
         Err(error) => return told(&error),
     }
-    let proven = match archive.check(Wish { keep_bytes: 0, md5: true }).await {
+    let proven = match archive.check(CheckWish { keep_bytes: 0, md5: true }).await {
         Ok(proven) => proven,
         Err(error) => return told(&error),
     };
@@ -235,7 +235,7 @@ fn told<T>(error: &UnpackError) -> Option<T> {
 }
 
 /// A zip by its directory alone.
-fn in_parts(bytes: &[u8], options: &Options) {
+fn in_parts(bytes: &[u8], options: &ArchiveOptions) {
     let format = recognise(bytes.get(..4).unwrap_or_default(), "a.zip")
         .and_then(|format| format.partial())
         .expect("a zip can be read in parts");

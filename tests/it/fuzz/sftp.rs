@@ -6,8 +6,10 @@ use std::time::Duration;
 use blobferry::source::pace::MinimumRate;
 use blobferry::source::sftp::client::{Client, ClientError, SessionTerms};
 use blobferry::source::sftp::frames::Packets;
-use blobferry::source::sftp::packet::{Attributes, Entry, Reply, Request, peek_id, status};
-use blobferry::source::sftp::reading::Reading;
+use blobferry::source::sftp::packet::{
+    Attributes, PacketEntry, PacketReply, Request, peek_id, status,
+};
+use blobferry::source::sftp::reading::SftpReading;
 use bytes::Bytes;
 use tokio::io::{AsyncWriteExt, DuplexStream};
 
@@ -36,8 +38,8 @@ fn on_this_thread(work: impl Future<Output = ()>) {
 }
 
 fn one(body: Bytes) {
-    if let Ok((id, reply)) = Reply::decode(body.clone()) {
-        if let Reply::Names(entries) = &reply {
+    if let Ok((id, reply)) = PacketReply::decode(body.clone()) {
+        if let PacketReply::Names(entries) = &reply {
             assert!(
                 entries.len() <= body.len() / 12,
                 "{} entries in {} bytes",
@@ -45,7 +47,8 @@ fn one(body: Bytes) {
                 body.len()
             );
         }
-        let again = Reply::decode(reply.encode(id).slice(4..)).expect("what we write can be read");
+        let again =
+            PacketReply::decode(reply.encode(id).slice(4..)).expect("what we write can be read");
         assert_eq!(again, (id, reply));
     }
     if let Ok((id, request)) = Request::decode(body.clone()) {
@@ -117,7 +120,7 @@ async fn talk(stream: DuplexStream) -> Result<(), ClientError> {
         }
         let file = client.open(b"/a").await?;
         let size = client.fstat(&file).await.ok().and_then(|attributes| attributes.size);
-        let mut reading = Reading::new(client.clone(), file, u64::MAX * step, size);
+        let mut reading = SftpReading::new(client.clone(), file, u64::MAX * step, size);
         let mut most = 1000;
         while let Some(bytes) = reading.next().await? {
             assert!(!bytes.is_empty());
@@ -134,30 +137,30 @@ async fn talk(stream: DuplexStream) -> Result<(), ClientError> {
 pub fn seeds() -> Vec<Vec<u8>> {
     let all =
         Attributes { size: Some(5), permissions: Some(0o100_644), modified: Some(1_700_000_000) };
-    let entry = |name: &'static [u8]| Entry {
+    let entry = |name: &'static [u8]| PacketEntry {
         name: Bytes::from_static(name),
         long_name: Bytes::from_static(b"-rw"),
         attributes: all.clone(),
     };
     let limits: Vec<u8> = [0u64, 1024, 0, 5].iter().flat_map(|limit| limit.to_be_bytes()).collect();
-    let version = |extensions: Vec<(Bytes, Bytes)>| Reply::Version { version: 3, extensions };
+    let version = |extensions: Vec<(Bytes, Bytes)>| PacketReply::Version { version: 3, extensions };
     let replies = [
         version(vec![]),
         version(vec![
             ("limits@openssh.com".into(), "1".into()),
             ("posix-rename@openssh.com".into(), "1".into()),
         ]),
-        Reply::Status { code: status::EOF, message: "end \x1b[31m".into() },
-        Reply::Status { code: status::OK, message: Bytes::new() },
-        Reply::Handle(Bytes::from_static(b"h\0")),
-        Reply::Data(Bytes::from_static(b"hello")),
-        Reply::Names(vec![entry(b"/home")]),
-        Reply::Names(vec![entry(b"a"), entry(b"..\xff"), entry(b"../b")]),
-        Reply::Attributes(all.clone()),
-        Reply::Attributes(Attributes::default()),
-        Reply::Extended(limits.into()),
+        PacketReply::Status { code: status::EOF, message: "end \x1b[31m".into() },
+        PacketReply::Status { code: status::OK, message: Bytes::new() },
+        PacketReply::Handle(Bytes::from_static(b"h\0")),
+        PacketReply::Data(Bytes::from_static(b"hello")),
+        PacketReply::Names(vec![entry(b"/home")]),
+        PacketReply::Names(vec![entry(b"a"), entry(b"..\xff"), entry(b"../b")]),
+        PacketReply::Attributes(all.clone()),
+        PacketReply::Attributes(Attributes::default()),
+        PacketReply::Extended(limits.into()),
     ];
-    let body = |reply: &Reply| reply.encode(1).slice(4..);
+    let body = |reply: &PacketReply| reply.encode(1).slice(4..);
     let pieces = |of: &[usize]| {
         of.iter()
             .flat_map(|at| {

@@ -10,7 +10,7 @@ use axum::http::{Request, header};
 use blobferry::config::{self, text::Environment};
 use blobferry::handler::app::{App, PATIENCE};
 use blobferry::handler::host::Host;
-use blobferry::handler::resources::{Given, Ready, Work};
+use blobferry::handler::resources::{QueueWork, Ready, RunResources};
 use blobferry::handler::routes::router;
 use blobferry::handler::runs::Runs;
 use blobferry::jobs::cutting::Sizes;
@@ -57,7 +57,9 @@ impl Bench {
         let ready = Ready {
             sources: sources(files.path(), options.stable_for),
             store,
-            open: Box::new(move || Ok(Given { store: given.clone(), limits: of_runs.clone() })),
+            open: Box::new(move || {
+                Ok(RunResources { store: given.clone(), limits: of_runs.clone() })
+            }),
             limits,
             work: None,
             queue: None,
@@ -333,7 +335,7 @@ fn by_queue(queue: &Arc<MemoryQueue>) -> (Bench, Arc<MemoryStore>) {
     let (store, limits) =
         (Arc::new(MemoryStore::new()), Limits::default_with(files.path().to_owned(), 1 << 30));
     let (given, of_runs, of_work) = (store.clone(), limits.clone(), queue.clone());
-    let work = Work {
+    let work = QueueWork {
         queue: queue.clone(),
         open: Box::new(move || Ok(of_work.clone())),
         sizes: Sizes::default(),
@@ -341,7 +343,7 @@ fn by_queue(queue: &Arc<MemoryQueue>) -> (Bench, Arc<MemoryStore>) {
     let ready = Ready {
         sources: sources(files.path(), "0s"),
         store: store.clone(),
-        open: Box::new(move || Ok(Given { store: given.clone(), limits: of_runs.clone() })),
+        open: Box::new(move || Ok(RunResources { store: given.clone(), limits: of_runs.clone() })),
         limits,
         work: Some(work),
         queue: None,
@@ -412,7 +414,7 @@ async fn a_panic_costs_one_invocation() {
     let of_ready = limits.clone();
     let open = move || {
         assert_ne!(calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed), 0, "scripted");
-        Ok(Given { store: given.clone(), limits: limits.clone() })
+        Ok(RunResources { store: given.clone(), limits: limits.clone() })
     };
     let sources = sources(files.path(), "0s");
     let ready = Ready {

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use blobferry::demo::sftp::script::Script;
+use blobferry::demo::sftp::script::DemoSftpScript;
 use serde_json::{Value, json};
 
 use super::super::servers::{Azurite, Persistence};
@@ -20,7 +20,7 @@ use super::{http, res, status, timer};
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_handler_ends_with_its_host_however_that_ends() {
-    let app = App::new(&[], Script::default()).await;
+    let app = App::new(&[], DemoSftpScript::default()).await;
     for signal in ["TERM", "KILL", "INT"] {
         // A shell that starts the handler as its child, and tells its number.
         let handler = command(app.folder.path());
@@ -57,7 +57,7 @@ async fn the_handler_ends_with_its_host_however_that_ends() {
 /// chunks, since `ContentLength` is null (azure-functions-host #7930).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_in_chunks_is_none_at_all_and_starts_nothing() {
-    let app = App::new(&["a.txt"], Script::default()).await;
+    let app = App::new(&["a.txt"], DemoSftpScript::default()).await;
     let worker = app.worker(&[]);
     let mut payload: Value =
         serde_json::from_str(&http("POST", "/api/ingest", json!({}), None)).expect("JSON");
@@ -70,7 +70,7 @@ async fn a_body_in_chunks_is_none_at_all_and_starts_nothing() {
 /// `GetHttpScriptInvocationContextValue`: a body of `application/octet-stream` comes in base64.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_of_bytes_is_read_as_the_json_that_it_is() {
-    let app = App::new(&["a.txt"], Script::default()).await;
+    let app = App::new(&["a.txt"], DemoSftpScript::default()).await;
     let worker = app.worker(&[]);
     // {"plan":true}
     let body = Some("eyJwbGFuIjp0cnVlfQ==");
@@ -87,7 +87,7 @@ async fn a_body_of_bytes_is_read_as_the_json_that_it_is() {
 /// `"Params":{"id":null}`; repeated headers are lists; values of one query key are joined.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_there_is_null_and_what_is_there_twice_is_joined() {
-    let app = App::new(&["a.txt"], Script::default()).await;
+    let app = App::new(&["a.txt"], DemoSftpScript::default()).await;
     let worker = app.worker(&[]);
     let mut payload: Value = serde_json::from_str(&status(None)).expect("JSON");
     payload["Data"]["req"]["Params"] = json!({ "id": null });
@@ -105,7 +105,7 @@ async fn what_is_not_there_is_null_and_what_is_there_twice_is_joined() {
 /// functionTimeout, and a header that is no plain string makes it a 500.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_is_an_object_with_plain_headers() {
-    let app = App::new(&[], Script::default()).await;
+    let app = App::new(&[], DemoSftpScript::default()).await;
     let worker = app.worker(&[]);
     let calls = [
         ("IngestTimer", timer()),
@@ -129,7 +129,7 @@ async fn every_answer_is_an_object_with_plain_headers() {
 /// holds "warn", and tells of no invocation.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_source_among_good_ones_is_an_error_with_its_name_and_ids() {
-    let app = App::new(&["a.txt"], Script::default()).await;
+    let app = App::new(&["a.txt"], DemoSftpScript::default()).await;
     let config = app.folder.path().join("ingest.toml");
     let mut text = std::fs::read_to_string(&config).expect("a configuration");
     text += "[[source]]\nname = \"deadpartner\"\nurl = \"ftp://u@127.0.0.1:9/\"\n";

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use blobferry::demo::sftp::script::Script;
+use blobferry::demo::sftp::script::DemoSftpScript;
 use serde_json::{Value, json};
 
 use super::process::App;
@@ -135,7 +135,7 @@ fn the_functions_ask_for_keys_of_their_own() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_key_that_reads_starts_no_run() {
-    let app = App::new(&["a.txt"], Script::default()).await;
+    let app = App::new(&["a.txt"], DemoSftpScript::default()).await;
     let worker = app.worker(&[]);
     let [start, read] = ["IngestHttp", "IngestStatus"].map(|name| format!("key-of-{name}"));
 
@@ -178,7 +178,7 @@ async fn the_key_that_reads_starts_no_run() {
 /// A host that passed a call on by mistake would still start nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_function_that_reads_starts_no_run_whatever_it_is_asked() {
-    let app = App::new(&["a.txt"], Script::default()).await;
+    let app = App::new(&["a.txt"], DemoSftpScript::default()).await;
     let worker = app.worker(&[]);
     for method in ["POST", "PUT", "DELETE", "PATCH"] {
         let (_, answer) = worker.post(

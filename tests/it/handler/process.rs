@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use blobferry::demo::sftp::script::{Fault, Script};
-use blobferry::demo::sftp::{Account, Options, SftpServer};
+use blobferry::demo::sftp::DemoSftpAccount;
+use blobferry::demo::sftp::script::{DemoSftpFault, DemoSftpScript};
+use blobferry::demo::sftp::{DemoSftpOptions, SftpServer};
 use blobferry::model::{BlobName, Secret};
 use blobferry::store::contract::{Leased, Store};
 use blobferry::store::folder::FolderStore;
@@ -29,7 +30,7 @@ pub struct App {
 
 impl App {
     /// With a server that holds `files`.
-    pub async fn new(files: &[&str], script: Script) -> Self {
+    pub async fn new(files: &[&str], script: DemoSftpScript) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().join("files");
         std::fs::create_dir(&root).expect("made");
@@ -40,12 +41,13 @@ impl App {
         let told = asked.clone();
         let script = script.always(
             "slow.txt",
-            Fault::OnRead(0, Arc::new(move |_| told.store(true, Ordering::Relaxed))),
+            DemoSftpFault::OnRead(0, Arc::new(move |_| told.store(true, Ordering::Relaxed))),
         );
-        let account = Some(Account { user: "user".into(), password: Secret::new(CANARY) });
-        let server = SftpServer::start(Options { account, script, ..Options::new(&root) })
-            .await
-            .expect("a server");
+        let account = Some(DemoSftpAccount { user: "user".into(), password: Secret::new(CANARY) });
+        let server =
+            SftpServer::start(DemoSftpOptions { account, script, ..DemoSftpOptions::new(&root) })
+                .await
+                .expect("a server");
         let source = format!(
             "name = \"acme\"\nurl = \"sftp://user@127.0.0.1:{}/\"\npassword = \
             \"{CANARY}\"\nhost_key = \"{}\"\nstable_for = \"0s\"\nattempts = 2\n",
@@ -154,7 +156,7 @@ fn the_first_ping_waits_for_nobody() {
 /// says to which.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_that_a_run_elsewhere_has_is_told_with_that_run() {
-    let app = App::new(&["a.txt"], Script::default()).await;
+    let app = App::new(&["a.txt"], DemoSftpScript::default()).await;
     let store = FolderStore::new(&app.folder.path().join("stored")).expect("a folder");
     store.prepare().await.expect("it is prepared");
     let holder = Holder { host: "laptop".into(), ..Holder::new("20260101T000000Z-00000000") };
@@ -259,7 +261,7 @@ async fn lines_go_where_the_host_reads_them_as_what_they_are() {
     const DENIED: u32 = 3;
     let app = App::new(
         &["a.txt", "warnings.txt"],
-        Script::default().always("warnings.txt", Fault::OpenStatus(DENIED)),
+        DemoSftpScript::default().always("warnings.txt", DemoSftpFault::OpenStatus(DENIED)),
     )
     .await;
     for settings in [
@@ -313,9 +315,11 @@ async fn lines_go_where_the_host_reads_them_as_what_they_are() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_under_way_is_joined_and_then_ends_well() {
-    let app =
-        App::new(&["a.txt", "slow.txt"], Script::default().once("slow.txt", Fault::StallAt(0)))
-            .await;
+    let app = App::new(
+        &["a.txt", "slow.txt"],
+        DemoSftpScript::default().once("slow.txt", DemoSftpFault::StallAt(0)),
+    )
+    .await;
     let worker = app.worker(&[]);
     let run = app.hang(&worker);
     let (code, answer) = worker.post("IngestHttp", "22-22", &ingest(&["acme"]), Encoding::Chunked);
@@ -354,9 +358,11 @@ async fn a_run_under_way_is_joined_and_then_ends_well() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_hangs_up_and_asks_again_joins_its_run() {
     use std::io::Write as _;
-    let app =
-        App::new(&["a.txt", "slow.txt"], Script::default().once("slow.txt", Fault::StallAt(0)))
-            .await;
+    let app = App::new(
+        &["a.txt", "slow.txt"],
+        DemoSftpScript::default().once("slow.txt", DemoSftpFault::StallAt(0)),
+    )
+    .await;
     let worker = app.worker(&[]);
     let payload = ingest(&["acme"]);
     let mut lost = std::net::TcpStream::connect(("127.0.0.1", worker.port)).expect("it listens");
@@ -388,9 +394,11 @@ async fn a_host_that_hangs_up_and_asks_again_joins_its_run() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_server_ends_the_run_before_the_host_would() {
-    let app =
-        App::new(&["a.txt", "slow.txt"], Script::default().always("slow.txt", Fault::StallAt(0)))
-            .await;
+    let app = App::new(
+        &["a.txt", "slow.txt"],
+        DemoSftpScript::default().always("slow.txt", DemoSftpFault::StallAt(0)),
+    )
+    .await;
     let worker = app.worker(&[("AzureFunctionsJobHost__functionTimeout", "00:00:05")]);
     let begun = Instant::now();
     let (code, answer) = worker.post("IngestTimer", "1-1", &timer(), Encoding::Chunked);
@@ -409,7 +417,7 @@ async fn a_slow_server_ends_the_run_before_the_host_would() {
         (&json!("interrupted"), &json!(1)),
         "{list}"
     );
-    app.server.follow(Script::default());
+    app.server.follow(DemoSftpScript::default());
     let (code, answer) = worker.post("IngestTimer", "1-3", &timer(), Encoding::Chunked);
     assert!(
         code == 200
@@ -432,7 +440,7 @@ const FLEX: [(&str, &str); 6] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_flex_consumption_work_goes_by_the_queue_though_there_is_no_instance_id() {
-    let app = App::new(&["a.txt"], Script::default()).await;
+    let app = App::new(&["a.txt"], DemoSftpScript::default()).await;
     let worker = app.worker(&FLEX);
     let (code, answer) = worker.post("IngestTimer", "44-77", &timer(), Encoding::Chunked);
     let told = answer.to_string();
@@ -448,7 +456,7 @@ async fn on_flex_consumption_work_goes_by_the_queue_though_there_is_no_instance_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_first_line_of_the_log_and_the_list_of_runs_say_where_it_runs_and_why() {
-    let app = App::new(&["a.txt"], Script::default()).await;
+    let app = App::new(&["a.txt"], DemoSftpScript::default()).await;
     let tools = [("FUNCTIONS_CORETOOLS_ENVIRONMENT", "true"), ("WEBSITE_SITE_NAME", "func-x")];
     let inline = [&FLEX[..], &[("BLOBFERRY__DISPATCH__MODE", "inline")]].concat();
     let flex = "Flex Consumption, because WEBSITE_SKU says so; dispatch inline";

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use blobferry::demo::sftp::script::{Fault, Script};
+use blobferry::demo::sftp::script::{DemoSftpFault, DemoSftpScript};
 use blobferry::history::record::RunRecord;
 use blobferry::model::BlobName;
 use blobferry::store::contract::{Condition, Properties, Store};
@@ -18,7 +18,7 @@ const RECORDS: &str = "_blobferry/_runs/";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_ends_an_idle_handler_at_once() {
-    let app = App::new(&[], Script::default()).await;
+    let app = App::new(&[], DemoSftpScript::default()).await;
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let mut worker = app.worker(&[]);
         let begun = Instant::now();
@@ -30,8 +30,11 @@ async fn a_signal_ends_an_idle_handler_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_signal_gives_files_in_hand_ten_seconds_and_no_more() {
-    let app =
-        App::new(&["slow.txt"], Script::default().always("slow.txt", Fault::StallAt(0))).await;
+    let app = App::new(
+        &["slow.txt"],
+        DemoSftpScript::default().always("slow.txt", DemoSftpFault::StallAt(0)),
+    )
+    .await;
     let mut worker = app.worker(&[]);
     let run = app.hang(&worker);
     let begun = Instant::now();
@@ -49,9 +52,11 @@ async fn a_signal_gives_files_in_hand_ten_seconds_and_no_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_run_is_shown_as_abandoned_and_the_next_completes() {
-    let app =
-        App::new(&["a.txt", "slow.txt"], Script::default().once("slow.txt", Fault::StallAt(0)))
-            .await;
+    let app = App::new(
+        &["a.txt", "slow.txt"],
+        DemoSftpScript::default().once("slow.txt", DemoSftpFault::StallAt(0)),
+    )
+    .await;
     let mut worker = app.worker(&[]);
     let port = worker.port;
     std::thread::spawn(move || {

@@ -47,7 +47,7 @@ const TABLES: &[(&str, &str)] = &[
 /// Every status that a run is recorded or sent with: of records, of reports, and of a run that
 /// panicked.
 fn statuses() -> BTreeSet<&'static str> {
-    use blobferry::history::record::Status as Recorded;
+    use blobferry::history::record::RunStatus as Recorded;
     use blobferry::report::Status as Reported;
     let recorded =
         all_of!(Recorded: Running Ok Degraded Failed Interrupted Abandoned).map(Recorded::word);

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use blobferry::demo::sftp::script::{Fault, Script};
-use blobferry::demo::sftp::{Account, Options, SftpServer};
+use blobferry::demo::sftp::DemoSftpAccount;
+use blobferry::demo::sftp::script::{DemoSftpFault, DemoSftpScript};
+use blobferry::demo::sftp::{DemoSftpOptions, SftpServer};
 use blobferry::model::Secret;
 use tempfile::TempDir;
 
@@ -38,11 +39,12 @@ impl World {
         for name in ["a.txt", "b.txt", DENIED] {
             std::fs::write(root.join(name), "twelve bytes").expect("written");
         }
-        let script = Script::default().always(DENIED, Fault::OpenStatus(3));
-        let account = Some(Account { user: "user".into(), password: Secret::new(CANARY) });
-        let server = SftpServer::start(Options { account, script, ..Options::new(&root) })
-            .await
-            .expect("a server");
+        let script = DemoSftpScript::default().always(DENIED, DemoSftpFault::OpenStatus(3));
+        let account = Some(DemoSftpAccount { user: "user".into(), password: Secret::new(CANARY) });
+        let server =
+            SftpServer::start(DemoSftpOptions { account, script, ..DemoSftpOptions::new(&root) })
+                .await
+                .expect("a server");
         let source = format!(
             "name = \"acme\"\nurl = \"sftp://user@127.0.0.1:{}/\"\npassword = \
             \"{CANARY}\"\nhost_key = \"{}\"\nstable_for = \"0s\"\nattempts = 2\n",

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use blobferry::demo::ftp::shared::Options as FtpOptions;
-use blobferry::demo::ftp::{FtpServer, Script as FtpScript};
-use blobferry::demo::sftp::script::Script as SftpScript;
-use blobferry::demo::sftp::{Account, Options as SftpOptions, SftpServer};
+use blobferry::demo::ftp::FtpServer;
+use blobferry::demo::ftp::script::DemoFtpScript as FtpScript;
+use blobferry::demo::ftp::shared::DemoFtpOptions as FtpOptions;
+use blobferry::demo::sftp::DemoSftpAccount;
+use blobferry::demo::sftp::script::DemoSftpScript as SftpScript;
+use blobferry::demo::sftp::{DemoSftpOptions as SftpOptions, SftpServer};
 use blobferry::model::Secret;
 use tokio::runtime::Runtime;
 
@@ -69,7 +71,7 @@ pub fn sftp(script: SftpScript) -> Stage<SftpServer> {
 pub fn sftp_with(change: impl FnOnce(&mut SftpOptions)) -> Stage<SftpServer> {
     let (root, runtime) = (folder(), runtime());
     let mut options = SftpOptions::new(root.path());
-    options.account = Some(Account { user: "demo".into(), password: Secret::new(CANARY) });
+    options.account = Some(DemoSftpAccount { user: "demo".into(), password: Secret::new(CANARY) });
     change(&mut options);
     let server = runtime.block_on(SftpServer::start(options)).expect("it starts");
     Stage { server, root, runtime }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use blobferry::demo::ftp::Script;
+use blobferry::demo::ftp::script::DemoFtpScript;
 
 use super::super::e2e::blobs;
 use super::super::kit::http::{Mischief, Proxy, Rule};
@@ -33,7 +33,7 @@ struct Ran {
 #[track_caller]
 fn run(rules: Vec<Rule>) -> Option<Ran> {
     let azurite = Azurite::shared()?;
-    let stage = ftp(Script::default());
+    let stage = ftp(DemoFtpScript::default());
     let container = Azurite::container("modes");
     let direct = azurite.connection_string();
     let address = direct

@@ -1,10 +1,12 @@
 //! C1 to C10: configurations that cannot be right.
 
+use std::sync::Arc;
+
+use blobferry::demo::ftp::script::{DemoFtpFault, DemoFtpHook, DemoFtpScript};
+
 use super::super::e2e::Ferry;
 use super::super::kit::stage::{CANARY, ftp};
 use super::super::kit::trial::Trial;
-use blobferry::demo::ftp::{Fault, Hook, Script};
-use std::sync::Arc;
 
 const GOOD: &str = "[destination]\nfolder = \"store\"\n[[source]]\nname = \"acme\"\nurl = \
     \"ftp://demo@127.0.0.1:1/\"\npassword = \"x\"\n";
@@ -51,7 +53,7 @@ fn c02_typos_are_answered_with_what_was_meant() {
 
 #[test]
 fn c03_passwords_of_any_characters_in_urls() {
-    let stage = ftp(Script::default());
+    let stage = ftp(DemoFtpScript::default());
     // Percent-encoded in the URL.
     Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
     // As it is, in a field of its own.
@@ -107,7 +109,7 @@ fn c07_patterns_that_mean_nothing() {
     refused(with("include = [\"[\"]"), &["include"]);
     refused(with("exclude = [\"a{b\"]"), &["clude"]);
     // Many stars over a long name cost nothing: the engine is linear.
-    let stage = ftp(Script::default());
+    let stage = ftp(DemoFtpScript::default());
     super::super::e2e::bad_input::old_file(&stage.root.path().join("a".repeat(250)), b"long");
     let lines = format!("{}exclude = [\"{}b\"]\n", stage.lines(), "*a".repeat(100));
     Trial::of(&stage, &lines).run().is("exit 0: listed 4, ingested 4");
@@ -133,7 +135,7 @@ fn c08_numbers_and_units_out_of_range() {
 
 #[test]
 fn c09_what_editors_do_to_files() {
-    let stage = ftp(Script::default());
+    let stage = ftp(DemoFtpScript::default());
     let trial = Trial::of(&stage, &stage.lines());
     let text = std::fs::read_to_string(trial.ferry.path("ingest.toml")).unwrap();
     trial
@@ -152,18 +154,18 @@ fn c10_a_configuration_that_changes_during_a_run() {
     // the next one tells.
     let place: Arc<std::sync::Mutex<Option<std::path::PathBuf>>> = Arc::default();
     let told = place.clone();
-    let hook = Hook {
+    let hook = DemoFtpHook {
         name: b"a.bin".to_vec(),
         at: 1024,
         run: Arc::new(move |_| {
             std::fs::write(told.lock().unwrap().as_ref().unwrap(), "nonsense").unwrap()
         }),
     };
-    let drip = Fault::Drip(std::time::Duration::from_millis(1));
-    let stage = ftp(Script {
+    let drip = DemoFtpFault::Drip(std::time::Duration::from_millis(1));
+    let stage = ftp(DemoFtpScript {
         hooks: vec![hook],
         files: [(b"a.bin".to_vec(), drip)].into(),
-        ..Script::default()
+        ..DemoFtpScript::default()
     });
     let trial = Trial::of(&stage, &stage.lines());
     *place.lock().unwrap() = Some(trial.ferry.path("ingest.toml"));

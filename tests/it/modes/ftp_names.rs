@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
-use blobferry::demo::ftp::Script;
+use blobferry::demo::ftp::script::DemoFtpScript;
 use blobferry::demo::ftp::shared::{ServerTls, TlsStart};
 
 use super::super::e2e::bad_input::old_file;
@@ -14,7 +14,7 @@ use super::super::kit::trial::Trial;
 #[track_caller]
 fn names_arrive(names: &[&[u8]], brief: &str) {
     for without in [vec![], vec!["MLST"], vec!["MLST", "UTF8"]] {
-        let stage = ftp(Script { without, ..Script::default() });
+        let stage = ftp(DemoFtpScript { without, ..DemoFtpScript::default() });
         for (n, name) in names.iter().enumerate() {
             old_file(
                 &stage.root.path().join(OsStr::from_bytes(name)),
@@ -47,7 +47,7 @@ fn f20_line_breaks_in_names() {
     // FTP cannot ask for such a file: it is told of, nothing of it is guessed, and the others
     // arrive.
     for without in [vec![], vec!["MLST"]] {
-        let stage = ftp(Script { without, ..Script::default() });
+        let stage = ftp(DemoFtpScript { without, ..DemoFtpScript::default() });
         for name in ["nl\nx.txt", "cr\rx.txt", "b.txt\n550 no.txt"] {
             old_file(&stage.root.path().join(name), b"never read");
         }
@@ -86,7 +86,7 @@ fn f21_names_that_look_like_options_and_patterns() {
 fn f22_dots_totals_and_links_in_listings() {
     for without in [vec![], vec!["MLST"]] {
         let extra = if without.is_empty() { vec![] } else { vec![b"total 12\r\n".to_vec()] };
-        let stage = ftp(Script { without, extra_lines: extra, ..Script::default() });
+        let stage = ftp(DemoFtpScript { without, extra_lines: extra, ..DemoFtpScript::default() });
         for (link, target) in
             [("link", "b.txt"), ("dangling", "nowhere"), ("loop", "."), ("up", "..")]
         {
@@ -106,7 +106,7 @@ fn f23_names_that_differ_in_case_only() {
 /// An FTPS server of this script, and the lines that reach it with its certificate pinned.
 pub fn ftps(
     start: TlsStart,
-    script: Script,
+    script: DemoFtpScript,
     change: impl FnOnce(&mut rustls::ServerConfig),
 ) -> (Stage<blobferry::demo::ftp::FtpServer>, String) {
     let issued = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
@@ -144,8 +144,11 @@ fn f24_a_server_whose_data_connections_cannot_do_tls_1_3() {
     // It refuses them, or dies over them; one run finds out and carries on with TLS 1.2.
     for reply in ["522 SSL connection failed: session reuse required.\r\n", ""] {
         for start in [TlsStart::Explicit, TlsStart::Implicit] {
-            let (stage, lines) =
-                ftps(start, Script { tls_1_3_data: Some(reply), ..Script::default() }, |_| {});
+            let (stage, lines) = ftps(
+                start,
+                DemoFtpScript { tls_1_3_data: Some(reply), ..DemoFtpScript::default() },
+                |_| {},
+            );
             let proof = Trial::of(&stage, &lines).run().is("exit 0: listed 3, ingested 3");
             proof.logs(&["trying TLS 1.2", "tls_max_version"]);
         }
@@ -153,7 +156,7 @@ fn f24_a_server_whose_data_connections_cannot_do_tls_1_3() {
     // One that refuses every version is told of, and not asked for ever.
     let (stage, lines) = ftps(
         TlsStart::Explicit,
-        Script { replies: vec![("MLSD", "522 no\r\n")], ..Script::default() },
+        DemoFtpScript { replies: vec![("MLSD", "522 no\r\n")], ..DemoFtpScript::default() },
         |_| {},
     );
     Trial::of(&stage, &lines).run().is("exit 3: problem [tls]");
@@ -161,7 +164,7 @@ fn f24_a_server_whose_data_connections_cannot_do_tls_1_3() {
 
 #[test]
 fn f25_a_certificate_that_is_another_one() {
-    let (stage, lines) = ftps(TlsStart::Explicit, Script::default(), |_| {});
+    let (stage, lines) = ftps(TlsStart::Explicit, DemoFtpScript::default(), |_| {});
     Trial::of(&stage, &lines).run().is("exit 0: listed 3, ingested 3");
     let at = lines.find("SHA256:").unwrap() + 7;
     let other = format!("{}{}{}", &lines[..at], "0".repeat(64), &lines[at + 64..]);
@@ -186,7 +189,7 @@ fn f26_data_in_clear_text_is_refused() {
     ] {
         let (stage, lines) = ftps(
             TlsStart::Explicit,
-            Script { replies: vec![("PROT", reply)], ..Script::default() },
+            DemoFtpScript { replies: vec![("PROT", reply)], ..DemoFtpScript::default() },
             |_| {},
         );
         let proof = Trial::of(&stage, &lines).run();
@@ -208,13 +211,18 @@ fn f26_data_in_clear_text_is_refused() {
 #[test]
 fn f27_encrypted_data_without_close_notify() {
     for start in [TlsStart::Explicit, TlsStart::Implicit] {
-        let (stage, lines) = ftps(start, Script { rude_tls: true, ..Script::default() }, |_| {});
+        let (stage, lines) =
+            ftps(start, DemoFtpScript { rude_tls: true, ..DemoFtpScript::default() }, |_| {});
         Trial::of(&stage, &lines).run().is("exit 0: listed 3, ingested 3");
         // Cut, the size tells.
-        let script = Script {
+        let script = DemoFtpScript {
             rude_tls: true,
-            files: [(b"a.bin".to_vec(), blobferry::demo::ftp::Fault::FinThen226(60_000))].into(),
-            ..Script::default()
+            files: [(
+                b"a.bin".to_vec(),
+                blobferry::demo::ftp::script::DemoFtpFault::FinThen226(60_000),
+            )]
+            .into(),
+            ..DemoFtpScript::default()
         };
         let (stage, lines) = ftps(start, script, |_| {});
         Trial::of(&stage, &lines).run().is("exit 1: listed 3, ingested 2, failed 1 [truncated]");
@@ -231,7 +239,7 @@ fn f28_auth_tls_is_stripped() {
     ] {
         let (stage, lines) = ftps(
             TlsStart::Explicit,
-            Script { replies: vec![("AUTH", reply)], ..Script::default() },
+            DemoFtpScript { replies: vec![("AUTH", reply)], ..DemoFtpScript::default() },
             |_| {},
         );
         let proof = Trial::of(&stage, &lines).run();
@@ -249,7 +257,7 @@ fn f29_clear_text_before_the_handshake() {
     let injected = "234 Proceed.\r\n230 Logged in already.\r\n331 And now your password?\r\n";
     let (stage, lines) = ftps(
         TlsStart::Explicit,
-        Script { replies: vec![("AUTH", injected)], ..Script::default() },
+        DemoFtpScript { replies: vec![("AUTH", injected)], ..DemoFtpScript::default() },
         |_| {},
     );
     let proof = Trial::of(&stage, &lines).run();

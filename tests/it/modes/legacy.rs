@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use blobferry::demo::sftp::Era;
-use blobferry::demo::sftp::script::Script;
+use blobferry::demo::sftp::script::DemoSftpScript;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -27,7 +27,7 @@ fn s23_old_algorithms_only() {
         .run()
         .is("exit 0: listed 3, ingested 3");
     // One that knows sound ones as well is spoken to in those, whatever is allowed.
-    let stage = sftp(Script::default());
+    let stage = sftp(DemoSftpScript::default());
     Trial::of(&stage, &format!("{}legacy_algorithms = true\n", stage.lines()))
         .run()
         .is("exit 0: listed 3, ingested 3");
@@ -107,7 +107,7 @@ async fn slip_in(client: TcpStream, server: SocketAddr) -> std::io::Result<()> {
 
 #[test]
 fn s24_a_packet_slipped_into_the_key_exchange() {
-    let stage = sftp(Script::default());
+    let stage = sftp(DemoSftpScript::default());
     let address = stage.runtime.block_on(tampered(stage.server.address));
     let proof = Trial::of(&stage, &stage.lines_at(address)).run();
     assert_eq!(

@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use blobferry::demo::ftp::Script as FtpScript;
-use blobferry::demo::ftp::script::Fault as FtpFault;
+use blobferry::demo::ftp::script::DemoFtpFault as FtpFault;
+use blobferry::demo::ftp::script::DemoFtpScript as FtpScript;
 use blobferry::demo::sftp::lies::{HandleRule, KindRule, Lies, PageRule, PastEnd};
-use blobferry::demo::sftp::script::Script;
+use blobferry::demo::sftp::script::DemoSftpScript;
 use blobferry::source::sftp::packet::status;
 
 use super::super::e2e::bad_input::old_file;
@@ -14,13 +14,13 @@ use super::super::kit::stage::{ftp, sftp};
 use super::super::kit::trial::{Proof, Trial};
 
 fn lying(lies: Lies) -> Proof {
-    let stage = sftp(Script::lying(lies));
+    let stage = sftp(DemoSftpScript::lying(lies));
     Trial::of(&stage, &stage.lines()).run()
 }
 
 #[test]
 fn s30_one_handle_for_two_files() {
-    let stage = sftp(Script::lying(Lies { handles: HandleRule::Twice, ..Lies::default() }));
+    let stage = sftp(DemoSftpScript::lying(Lies { handles: HandleRule::Twice, ..Lies::default() }));
     for folder in 0..4 {
         for file in 0..20 {
             old_file(
@@ -81,7 +81,8 @@ fn s32_a_kind_that_is_not_told() {
 fn s33_few_files_may_be_open() {
     let words = "Maximum concurrent transfers exceeded for the current context";
     for most_open in [(1, status::PERMISSION_DENIED, words), (2, status::FAILURE, "Failure")] {
-        let stage = sftp(Script::lying(Lies { most_open: Some(most_open), ..Lies::default() }));
+        let stage =
+            sftp(DemoSftpScript::lying(Lies { most_open: Some(most_open), ..Lies::default() }));
         for file in 0..20 {
             old_file(&stage.root.path().join(format!("f{file:02}")), &vec![7; 200_000]);
         }
@@ -105,7 +106,8 @@ fn s34_other_answers_than_the_end_behind_the_end() {
 
 #[test]
 fn s35_dots_without_end() {
-    let stage = sftp(Script::lying(Lies { pages: PageRule::DotsForEver, ..Lies::default() }));
+    let stage =
+        sftp(DemoSftpScript::lying(Lies { pages: PageRule::DotsForEver, ..Lies::default() }));
     Trial::of(&stage, &stage.lines())
         .run()
         .is("exit 3: problem [listing_failed]")

@@ -4,9 +4,10 @@
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use blobferry::demo::ftp::{ListFormat, Script};
-use blobferry::demo::sftp::script::Script as SftpScript;
-use blobferry::source::sftp::packet::{Attributes, Entry};
+use blobferry::demo::ftp::ListFormat;
+use blobferry::demo::ftp::script::DemoFtpScript;
+use blobferry::demo::sftp::script::DemoSftpScript as SftpScript;
+use blobferry::source::sftp::packet::{Attributes, PacketEntry};
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 
@@ -159,20 +160,20 @@ const MOST_MIB: u64 = 256;
 #[test]
 fn a_hundred_thousand_entries_by_ftp() {
     let line = |n| format!("type=file;size=1024;modify=20200914012345; {}\r\n", name(n));
-    let machine = ftp(Script {
+    let machine = ftp(DemoFtpScript {
         extra_lines: vec![(0..MANY).map(line).collect::<String>().into_bytes()],
-        ..Script::default()
+        ..DemoFtpScript::default()
     });
     let machine = bare(machine);
     assert!((1..MOST_MIB).contains(&listed(&machine, &machine.lines())));
     let line =
         |n| format!("-rw-r--r--   1 ftp      ftp            1024 Sep 14  2020 {}\r\n", name(n));
     let lines = vec![(0..MANY).map(line).collect::<String>().into_bytes()];
-    let unix = bare(ftp(Script {
+    let unix = bare(ftp(DemoFtpScript {
         extra_lines: lines,
         listing: ListFormat::Unix,
         without: vec!["MLST"],
-        ..Script::default()
+        ..DemoFtpScript::default()
     }));
     assert!((1..MOST_MIB).contains(&listed(&unix, &unix.lines())));
 }
@@ -184,7 +185,7 @@ fn a_hundred_thousand_entries_by_sftp() {
         permissions: Some(0o100_644),
         modified: Some(1_600_000_000),
     };
-    let entry = |n| Entry {
+    let entry = |n| PacketEntry {
         name: Bytes::from(name(n)),
         long_name: Bytes::new(),
         attributes: attributes.clone(),

@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use blobferry::demo::ftp::{Company, DeadPorts, Fault, Script};
-use blobferry::demo::sftp::script::{Fault as SftpFault, Script as SftpScript};
+use blobferry::demo::ftp::DeadPorts;
+use blobferry::demo::ftp::script::{DemoFtpCompany, DemoFtpFault, DemoFtpScript};
+use blobferry::demo::sftp::script::{DemoSftpFault as SftpFault, DemoSftpScript as SftpScript};
 
 use super::super::kit::relay::{Line, Relay};
 use super::super::kit::stage::{ftp, ftp_lines, runtime, sftp};
@@ -13,9 +14,12 @@ use super::super::kit::trial::Trial;
 /// `a.bin` meets a fault once and arrives all the same; with a fault that stays it fails by this
 /// class, alone, and nothing of it is visible; once the server is well, it arrives.
 #[track_caller]
-fn heals_or_is_named(fault: Fault, class: &str) {
-    let script = |fault| Script { files: [(b"a.bin".to_vec(), fault)].into(), ..Script::default() };
-    let stage = ftp(script(Fault::Times(1, Box::new(fault.clone()))));
+fn heals_or_is_named(fault: DemoFtpFault, class: &str) {
+    let script = |fault| DemoFtpScript {
+        files: [(b"a.bin".to_vec(), fault)].into(),
+        ..DemoFtpScript::default()
+    };
+    let stage = ftp(script(DemoFtpFault::Times(1, Box::new(fault.clone()))));
     Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
     let stage = ftp(script(fault));
     Trial::of(&stage, &stage.lines())
@@ -26,27 +30,27 @@ fn heals_or_is_named(fault: Fault, class: &str) {
 
 #[test]
 fn n01_data_ends_early_and_the_server_calls_it_complete() {
-    heals_or_is_named(Fault::FinThen226(60_000), "truncated");
+    heals_or_is_named(DemoFtpFault::FinThen226(60_000), "truncated");
 }
 
 #[test]
 fn n02_data_ends_early_with_426() {
-    heals_or_is_named(Fault::FinThen426(60_000), "truncated");
+    heals_or_is_named(DemoFtpFault::FinThen426(60_000), "truncated");
 }
 
 #[test]
 fn n03_data_connection_is_reset() {
-    heals_or_is_named(Fault::Reset(60_000), "truncated");
+    heals_or_is_named(DemoFtpFault::Reset(60_000), "truncated");
 }
 
 #[test]
 fn n04_control_connection_dies_during_a_transfer() {
-    heals_or_is_named(Fault::DieControl(60_000), "truncated");
+    heals_or_is_named(DemoFtpFault::DieControl(60_000), "truncated");
 }
 
 #[test]
 fn n05_data_stops_coming() {
-    heals_or_is_named(Fault::Stall(60_000), "stalled");
+    heals_or_is_named(DemoFtpFault::Stall(60_000), "stalled");
     let script = || SftpScript::default().once("a.bin", SftpFault::StallAt(60_000));
     let stage = sftp(script());
     Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
@@ -56,13 +60,15 @@ fn n05_data_stops_coming() {
 
 #[test]
 fn n06_a_transfer_begins_and_no_data_comes() {
-    heals_or_is_named(Fault::Stall(0), "stalled");
+    heals_or_is_named(DemoFtpFault::Stall(0), "stalled");
 }
 
 #[test]
 fn n07_all_data_and_no_closing_reply() {
-    let stage =
-        ftp(Script { files: [(b"a.bin".to_vec(), Fault::No226)].into(), ..Script::default() });
+    let stage = ftp(DemoFtpScript {
+        files: [(b"a.bin".to_vec(), DemoFtpFault::No226)].into(),
+        ..DemoFtpScript::default()
+    });
     Trial::of(&stage, &stage.lines())
         .run()
         .is("exit 0: listed 3, ingested 3")
@@ -71,18 +77,18 @@ fn n07_all_data_and_no_closing_reply() {
 
 #[test]
 fn n08_the_closing_reply_is_late() {
-    let stage = ftp(Script {
-        every_file: Some(Fault::Late226(Duration::from_millis(300))),
-        ..Script::default()
+    let stage = ftp(DemoFtpScript {
+        every_file: Some(DemoFtpFault::Late226(Duration::from_millis(300))),
+        ..DemoFtpScript::default()
     });
     Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
 }
 
 #[test]
 fn n09_a_slow_drip_is_not_a_stall_and_starves_nobody() {
-    let stage = ftp(Script {
-        files: [(b"a.bin".to_vec(), Fault::Drip(Duration::from_millis(10)))].into(),
-        ..Script::default()
+    let stage = ftp(DemoFtpScript {
+        files: [(b"a.bin".to_vec(), DemoFtpFault::Drip(Duration::from_millis(10)))].into(),
+        ..DemoFtpScript::default()
     });
     // 293 pieces of a kilobyte: longer than the stall timeout, in all.
     Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
@@ -90,9 +96,9 @@ fn n09_a_slow_drip_is_not_a_stall_and_starves_nobody() {
 
 #[test]
 fn n10_passive_ports_are_closed() {
-    let stage = ftp(Script { dead_ports: DeadPorts::Extended, ..Script::default() });
+    let stage = ftp(DemoFtpScript { dead_ports: DeadPorts::Extended, ..DemoFtpScript::default() });
     Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
-    let stage = ftp(Script { dead_ports: DeadPorts::All, ..Script::default() });
+    let stage = ftp(DemoFtpScript { dead_ports: DeadPorts::All, ..DemoFtpScript::default() });
     Trial::of(&stage, &stage.lines())
         .run()
         .is("exit 3: problem [connect]")
@@ -102,9 +108,13 @@ fn n10_passive_ports_are_closed() {
 #[test]
 fn n10_servers_and_firewalls_that_want_to_see_one_command_at_a_time() {
     let picky = [
-        Script { company: Company::Forgotten, ..Script::default() },
-        Script { company: Company::HungUp, without: vec!["FEAT", "MLST"], ..Script::default() },
-        Script { dead_ports: DeadPorts::InCompany, ..Script::default() },
+        DemoFtpScript { company: DemoFtpCompany::Forgotten, ..DemoFtpScript::default() },
+        DemoFtpScript {
+            company: DemoFtpCompany::HungUp,
+            without: vec!["FEAT", "MLST"],
+            ..DemoFtpScript::default()
+        },
+        DemoFtpScript { dead_ports: DeadPorts::InCompany, ..DemoFtpScript::default() },
     ];
     for script in picky {
         let shown = format!("{script:?}");
@@ -120,7 +130,7 @@ fn n10_servers_and_firewalls_that_want_to_see_one_command_at_a_time() {
 fn n14_a_file_costs_two_questions_over_a_far_line() {
     const FILES: u64 = 40;
     for without in [vec![], vec!["MLST"]] {
-        let stage = ftp(Script { without, ..Script::default() });
+        let stage = ftp(DemoFtpScript { without, ..DemoFtpScript::default() });
         for n in 0..FILES {
             super::super::e2e::bad_input::old_file(
                 &stage.root.path().join(format!("{n:02}.txt")),
@@ -142,7 +152,7 @@ fn n14_a_file_costs_two_questions_over_a_far_line() {
 
 #[test]
 fn n11_nobody_at_the_control_port_and_other_sources_go_on() {
-    let stage = ftp(Script::default());
+    let stage = ftp(DemoFtpScript::default());
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let dead = format!("[[source]]\nname = \"dead\"\nattempts = 1\n{}", ftp_lines(closed));
     let well = format!("[[source]]\nname = \"well\"\nstable_for = \"0s\"\n{}", stage.lines());
@@ -166,7 +176,7 @@ fn n12_nobody_answers_at_all() {
     let Some(hole) = runtime.block_on(super::super::kit::blackhole::Blackhole::open()) else {
         panic!("this system answers for a full queue: the mode cannot be played here");
     };
-    let stage = ftp(Script::default());
+    let stage = ftp(DemoFtpScript::default());
     Trial::of(&stage, &ftp_lines(hole.address))
         .run()
         .is("exit 3: problem [connect]")
@@ -192,7 +202,7 @@ fn n13_the_other_end_is_gone_without_a_word() {
         "{brief}"
     );
     // The control connection of FTP dies in the middle of a question.
-    let stage = ftp(Script::default());
+    let stage = ftp(DemoFtpScript::default());
     let frozen = stage
         .runtime
         .block_on(Relay::start(stage.server.address, vec![Line::Freeze(150), Line::Good]));
@@ -204,7 +214,7 @@ fn n13_a_server_that_takes_connections_and_says_nothing() {
     // It is reached, and that is all: the kernel of a machine whose server hangs answers for it.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
-    let stage = ftp(Script::default());
+    let stage = ftp(DemoFtpScript::default());
     let proof = Trial::of(&stage, &ftp_lines(address)).run();
     assert!(
         ["exit 3: problem [connect]", "exit 3: problem [stalled]"]
@@ -230,10 +240,10 @@ fn n14_a_line_that_is_far_and_one_that_is_thin() {
 #[test]
 fn n17_idle_sessions_are_closed_by_the_server() {
     // While `a.bin` drips, the sessions that fetched the others fall asleep and are closed.
-    let script = Script {
+    let script = DemoFtpScript {
         idle: Some(Duration::from_millis(100)),
-        files: [(b"a.bin".to_vec(), Fault::Drip(Duration::from_millis(3)))].into(),
-        ..Script::default()
+        files: [(b"a.bin".to_vec(), DemoFtpFault::Drip(Duration::from_millis(3)))].into(),
+        ..DemoFtpScript::default()
     };
     let stage = ftp(script);
     Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
@@ -241,7 +251,8 @@ fn n17_idle_sessions_are_closed_by_the_server() {
 
 #[test]
 fn n18_a_closing_reply_comes_twice() {
-    let stage = ftp(Script { every_file: Some(Fault::Twice226), ..Script::default() });
+    let stage =
+        ftp(DemoFtpScript { every_file: Some(DemoFtpFault::Twice226), ..DemoFtpScript::default() });
     let lines = format!("{}connections = 1\n", stage.lines());
     Trial::of(&stage, &lines).run().is("exit 0: listed 3, ingested 3");
 }
@@ -249,7 +260,7 @@ fn n18_a_closing_reply_comes_twice() {
 #[test]
 fn n19_a_reply_without_end() {
     let greeting = [b"220-".to_vec(), vec![b'x'; 4 << 20]].concat();
-    let stage = ftp(Script { greeting: Some(greeting), ..Script::default() });
+    let stage = ftp(DemoFtpScript { greeting: Some(greeting), ..DemoFtpScript::default() });
     Trial::of(&stage, &stage.lines())
         .run()
         .is("exit 3: problem [listing_failed]")

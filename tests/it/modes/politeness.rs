@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use blobferry::demo::ftp::Script;
+use blobferry::demo::ftp::script::DemoFtpScript;
 use blobferry::model::failure::Class;
 use blobferry::run::run;
 use blobferry::runtime::retry::Policy;
@@ -108,7 +108,7 @@ async fn a_server_without_room_has_a_rest_and_is_then_asked_for_one_more_at_a_ti
 /// The n-th login costs the file that wanted it no try: those that are there do the work.
 #[test]
 fn a_530_for_too_many_is_no_refused_password() {
-    let stage = ftp(Script { full_logins_from: Some(2), ..Script::default() });
+    let stage = ftp(DemoFtpScript { full_logins_from: Some(2), ..DemoFtpScript::default() });
     for n in 0..30 {
         old_file(&stage.root.path().join(format!("{n:02}.txt")), format!("number {n}").as_bytes());
     }
@@ -120,7 +120,7 @@ fn a_530_for_too_many_is_no_refused_password() {
     let asked = stage.server.counts.of("PASS");
     assert!(asked <= 7, "one crowd of logins, then none: {asked}");
     // Full from the first: busy, not auth, so that the next run tries again.
-    let stage = ftp(Script { full_logins_from: Some(1), ..Script::default() });
+    let stage = ftp(DemoFtpScript { full_logins_from: Some(1), ..DemoFtpScript::default() });
     let trial = Trial::of(&stage, &stage.lines());
     trial.run().is("exit 3: problem [busy]");
     let asked = stage.server.counts.of("PASS");

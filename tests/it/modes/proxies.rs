@@ -1,8 +1,8 @@
 //! The way through a proxy, and what becomes of runs when it is closed.
 
-use blobferry::demo::ftp::Script;
+use blobferry::demo::ftp::script::DemoFtpScript;
 use blobferry::demo::ftp::shared::TlsStart;
-use blobferry::demo::sftp::script::Script as SftpScript;
+use blobferry::demo::sftp::script::DemoSftpScript as SftpScript;
 
 use super::super::kit::gate::Gate;
 use super::super::kit::stage::{ftp, sftp};
@@ -30,7 +30,7 @@ fn files_come_through_a_proxy() {
         assert_eq!(gate.passed(), passed + 1, "one login, one way");
     }
     assert!(gate.asked.lock().unwrap().iter().all(|target| target.starts_with("localhost:")));
-    let stage = ftp(Script::default());
+    let stage = ftp(DemoFtpScript::default());
     for lines in ways(&stage.lines(), &gate, PASSWORD) {
         let before = gate.passed();
         Trial::of(&stage, &lines).run().is("exit 0: listed 3, ingested 3");
@@ -38,7 +38,7 @@ fn files_come_through_a_proxy() {
         assert!(gate.passed() >= before + 6, "data connections take the same way");
     }
     for start in [TlsStart::Explicit, TlsStart::Implicit] {
-        let (stage, lines) = ftps(start, Script::default(), |_| {});
+        let (stage, lines) = ftps(start, DemoFtpScript::default(), |_| {});
         for lines in ways(&lines, &gate, PASSWORD) {
             Trial::of(&stage, &lines).run().is("exit 0: listed 3, ingested 3");
         }
@@ -47,7 +47,7 @@ fn files_come_through_a_proxy() {
 
 #[test]
 fn a_proxy_that_refuses_us_is_asked_once() {
-    let (stage, other) = (sftp(SftpScript::default()), ftp(Script::default()));
+    let (stage, other) = (sftp(SftpScript::default()), ftp(DemoFtpScript::default()));
     let gate = stage.runtime.block_on(Gate::open(PASSWORD));
     let lines = ways(&stage.lines(), &gate, "not the word")
         .into_iter()

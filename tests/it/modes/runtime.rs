@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use blobferry::demo::ftp::Script;
+use blobferry::demo::ftp::script::DemoFtpScript;
 
 use super::super::e2e::{Done, bad_input::old_file, wait_for};
 use super::super::kit::stage::{ftp, ftp_lines, sftp};
@@ -11,7 +11,7 @@ use super::super::kit::trial::Trial;
 
 #[test]
 fn r11_few_file_handles() {
-    let stage = ftp(Script::default());
+    let stage = ftp(DemoFtpScript::default());
     for n in 0..60 {
         old_file(&stage.root.path().join(format!("{n:02}.txt")), format!("number {n}").as_bytes());
     }
@@ -40,7 +40,7 @@ fn r11_few_file_handles() {
 
 #[test]
 fn r15_dead_sources_among_healthy_ones() {
-    let stage = ftp(Script::default());
+    let stage = ftp(DemoFtpScript::default());
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let more =
@@ -67,7 +67,7 @@ fn r15_dead_sources_among_healthy_ones() {
 #[test]
 fn r09_little_memory() {
     // As the system counts it: less than the files that go through it, at once.
-    let stage = sftp(blobferry::demo::sftp::script::Script::default());
+    let stage = sftp(blobferry::demo::sftp::script::DemoSftpScript::default());
     for n in 0..4 {
         old_file(&stage.root.path().join(format!("large-{n}.bin")), &vec![n; 64 << 20]);
     }

@@ -1,7 +1,7 @@
 //! X1 to X16, as far as a run from the command line can show them; the HTTP side is tested in
 //! `handler`.
 
-use blobferry::demo::ftp::{Fault, Script};
+use blobferry::demo::ftp::script::{DemoFtpFault, DemoFtpScript};
 
 use super::super::e2e::bad_input::old_file;
 use super::super::kit::stage::{CANARY, ftp, sftp};
@@ -12,14 +12,14 @@ fn x01_a_server_that_repeats_the_password() {
     // The trial looks for it in output, logs, reports and state.
     let reply: &'static str =
         Box::leak(format!("530 Login incorrect: demo:{CANARY}\r\n").into_boxed_str());
-    let stage = ftp(Script { replies: vec![("PASS", reply)], ..Script::default() });
+    let stage = ftp(DemoFtpScript { replies: vec![("PASS", reply)], ..DemoFtpScript::default() });
     let trial = Trial::of(&stage, &stage.lines());
     trial.run().is("exit 3: problem [auth]");
     trial.run().is("exit 3: problem [auth]");
     let reply: &'static str = Box::leak(format!("550 No such file: {CANARY}\r\n").into_boxed_str());
-    let stage = ftp(Script {
-        files: [(b"a.bin".to_vec(), Fault::Refuse(reply))].into(),
-        ..Script::default()
+    let stage = ftp(DemoFtpScript {
+        files: [(b"a.bin".to_vec(), DemoFtpFault::Refuse(reply))].into(),
+        ..DemoFtpScript::default()
     });
     let proof = Trial::of(&stage, &stage.lines()).run();
     assert_eq!(proof.source()["ingested"], 2, "{}", proof.brief());
@@ -27,7 +27,7 @@ fn x01_a_server_that_repeats_the_password() {
 
 #[test]
 fn x02_names_that_climb() {
-    let stage = sftp(blobferry::demo::sftp::script::Script::default());
+    let stage = sftp(blobferry::demo::sftp::script::DemoSftpScript::default());
     for (n, name) in ["..\\..\\etc\\passwd", "%2e%2e%2f%2e%2e%2fx", "C:\\x", "...", "..x", "~root"]
         .iter()
         .enumerate()
@@ -59,8 +59,11 @@ fn x04_a_server_that_sends_us_elsewhere() {
         format!("227 Entering Passive Mode (127,0,0,2,{},{})\r\n", port >> 8, port & 255)
             .into_boxed_str(),
     );
-    let stage =
-        ftp(Script { replies: vec![("PASV", reply)], without: vec!["EPSV"], ..Script::default() });
+    let stage = ftp(DemoFtpScript {
+        replies: vec![("PASV", reply)],
+        without: vec!["EPSV"],
+        ..DemoFtpScript::default()
+    });
     let proof = Trial::of(&stage, &stage.lines()).run();
     assert_eq!(proof.done.code, 3, "{}", proof.brief());
     assert!(trap.accept().is_err(), "somebody came");
@@ -69,17 +72,17 @@ fn x04_a_server_that_sends_us_elsewhere() {
 #[test]
 fn x07_replies_that_would_write_log_lines() {
     let reply = "550 no\r\x1b[2J\"}{\"level\":\"ERROR\"} \u{202e}\u{7f}\0 such\r\n";
-    let stage = ftp(Script {
-        files: [(b"a.bin".to_vec(), Fault::Refuse(reply))].into(),
-        ..Script::default()
+    let stage = ftp(DemoFtpScript {
+        files: [(b"a.bin".to_vec(), DemoFtpFault::Refuse(reply))].into(),
+        ..DemoFtpScript::default()
     });
     let proof = Trial::of(&stage, &stage.lines()).run();
     assert_eq!(proof.source()["ingested"], 2, "{}", proof.brief());
     let greeting = b"220-\x1b]0;title\x07\r\n220 {\"level\":\"ERROR\"}\r\n".to_vec();
-    let stage = ftp(Script {
+    let stage = ftp(DemoFtpScript {
         greeting: Some(greeting),
         replies: vec![("TYPE", "504 \x1b[31mno\x1b[0m\r\n")],
-        ..Script::default()
+        ..DemoFtpScript::default()
     });
     assert_eq!(Trial::of(&stage, &stage.lines()).run().done.code, 3);
 }
@@ -96,7 +99,7 @@ fn x08_line_breaks_in_settings_never_become_commands() {
         assert!(done.err.contains("line break"), "{}", done.err);
     }
     // In a path, it is a file that cannot be asked for.
-    let stage = ftp(Script::default());
+    let stage = ftp(DemoFtpScript::default());
     let lines = stage.lines().replacen("/\"\n", "/sub%0D%0ADELE%20a.bin\"\n", 1);
     let proof = Trial::of(&stage, &lines).ferry.run(&["run", "--json"]);
     assert!(proof.code >= 2, "{}", proof.err);
@@ -107,15 +110,15 @@ fn x08_line_breaks_in_settings_never_become_commands() {
 #[test]
 fn x12_listings_and_trees_without_end() {
     // A line of a mebibyte is one bad line, not a file, and not memory without end.
-    let stage = ftp(Script {
+    let stage = ftp(DemoFtpScript {
         extra_lines: vec![[vec![b'x'; 1 << 20], b"\r\n".to_vec()].concat()],
-        ..Script::default()
+        ..DemoFtpScript::default()
     });
     let proof = Trial::of(&stage, &stage.lines()).run();
     assert_eq!((&proof.source()["ingested"], proof.done.code), (&3.into(), 1), "{}", proof.brief());
     assert!(proof.done.out.len() < 20_000);
     // A tree deeper than `depth` is cut there, and said so.
-    let stage = ftp(Script::default());
+    let stage = ftp(DemoFtpScript::default());
     let deep = (0..40).fold(stage.root.path().to_owned(), |path, _| path.join("d"));
     old_file(&deep.join("x"), b"deep");
     let proof = Trial::of(&stage, &format!("{}depth = 10\n", stage.lines())).run();

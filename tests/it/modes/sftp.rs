@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
-use blobferry::demo::sftp::script::{Fault, Script};
+use blobferry::demo::sftp::script::{DemoSftpFault, DemoSftpScript};
 use blobferry::source::sftp::packet::status;
 
 use super::super::e2e::bad_input::old_file;
@@ -14,27 +14,27 @@ use super::super::kit::trial::Trial;
 
 /// `a.bin` always meets `fault`; the run comes to this.
 #[track_caller]
-fn always(fault: Fault, brief: &str) {
-    let stage = sftp(Script::default().always("a.bin", fault));
+fn always(fault: DemoSftpFault, brief: &str) {
+    let stage = sftp(DemoSftpScript::default().always("a.bin", fault));
     Trial::of(&stage, &stage.lines()).run().is(brief);
 }
 
 /// Turns visitors away as sshd does, above so many.
-fn full_above(most: usize) -> Script {
-    let mut script = Script::default();
+fn full_above(most: usize) -> DemoSftpScript {
+    let mut script = DemoSftpScript::default();
     script.most_connections = Some(most);
     script
 }
 
 #[track_caller]
-fn once(fault: Fault) {
-    let stage = sftp(Script::default().once("a.bin", fault));
+fn once(fault: DemoSftpFault) {
+    let stage = sftp(DemoSftpScript::default().once("a.bin", fault));
     Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
 }
 
 #[test]
 fn s01_a_host_key_that_nobody_vouched_for() {
-    let stage = sftp(Script::default());
+    let stage = sftp(DemoSftpScript::default());
     let lines = stage.lines();
     let without = lines.lines().next().unwrap().to_owned() + "\n";
     Trial::of(&stage, &without)
@@ -46,7 +46,7 @@ fn s01_a_host_key_that_nobody_vouched_for() {
 
 #[test]
 fn s02_a_host_key_that_has_changed() {
-    let stage = sftp(Script::default());
+    let stage = sftp(DemoSftpScript::default());
     let old = stage.lines();
     let new = sftp_with(|options| options.host_key_seed = [9; 32]);
     let lines = old.replace(&stage.server.address.to_string(), &new.server.address.to_string());
@@ -73,7 +73,7 @@ fn s03_too_many_connections_for_sshd() {
 
 #[test]
 fn s04_one_channel_serves_many_files() {
-    let stage = sftp(Script::default());
+    let stage = sftp(DemoSftpScript::default());
     for n in 0..30 {
         old_file(&stage.root.path().join(format!("{n:02}.txt")), format!("number {n}").as_bytes());
     }
@@ -87,9 +87,9 @@ fn s04_one_channel_serves_many_files() {
 fn s05_short_reads() {
     for most in [1000, 32_768, 7] {
         let stage = sftp(
-            Script::default()
-                .always("b.txt", Fault::ShortReads(1))
-                .always("a.bin", Fault::ShortReads(most.max(1000))),
+            DemoSftpScript::default()
+                .always("b.txt", DemoSftpFault::ShortReads(1))
+                .always("a.bin", DemoSftpFault::ShortReads(most.max(1000))),
         );
         Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
     }
@@ -97,20 +97,26 @@ fn s05_short_reads() {
 
 #[test]
 fn s06_a_read_fails_at_an_offset() {
-    once(Fault::StatusAt(100_000, status::FAILURE));
+    once(DemoSftpFault::StatusAt(100_000, status::FAILURE));
     always(
-        Fault::StatusAt(100_000, status::FAILURE),
+        DemoSftpFault::StatusAt(100_000, status::FAILURE),
         "exit 1: listed 3, ingested 2, failed 1 [protocol]",
     );
     // Statuses that nobody has heard of.
-    always(Fault::StatusAt(100_000, 4711), "exit 1: listed 3, ingested 2, failed 1 [protocol]");
+    always(
+        DemoSftpFault::StatusAt(100_000, 4711),
+        "exit 1: listed 3, ingested 2, failed 1 [protocol]",
+    );
 }
 
 #[test]
 fn s07_a_connection_ends_at_an_offset() {
-    once(Fault::DisconnectAt(100_000));
-    always(Fault::DisconnectAt(100_000), "exit 1: listed 3, ingested 2, failed 1 [connect]");
-    let stage = sftp(Script::default());
+    once(DemoSftpFault::DisconnectAt(100_000));
+    always(
+        DemoSftpFault::DisconnectAt(100_000),
+        "exit 1: listed 3, ingested 2, failed 1 [connect]",
+    );
+    let stage = sftp(DemoSftpScript::default());
     for line in [Line::Cut(60_000), Line::Reset(60_000)] {
         let relay =
             stage.runtime.block_on(Relay::start(stage.server.address, vec![line, Line::Good]));
@@ -135,13 +141,13 @@ fn s07_a_connection_ends_at_an_offset() {
 fn s07_a_file_that_always_ends_its_connection_takes_no_neighbour_with_it() {
     for connections in [1, 2] {
         let names: Vec<String> = (0..8).map(|n| format!("{n}.txt")).collect();
-        let script = names
-            .iter()
-            .fold(Script::default(), |script, name| script.always(name, Fault::SilentInCompany));
+        let script = names.iter().fold(DemoSftpScript::default(), |script, name| {
+            script.always(name, DemoSftpFault::SilentInCompany)
+        });
         let stage = sftp(
             script
-                .always("a.bin", Fault::DisconnectAt(100_000))
-                .always("killer.bin", Fault::DisconnectAt(0)),
+                .always("a.bin", DemoSftpFault::DisconnectAt(100_000))
+                .always("killer.bin", DemoSftpFault::DisconnectAt(0)),
         );
         let stage = names
             .iter()
@@ -159,21 +165,24 @@ fn s07_a_file_that_always_ends_its_connection_takes_no_neighbour_with_it() {
 
 #[test]
 fn s08_a_file_ends_early() {
-    once(Fault::EofAt(100_000));
-    always(Fault::EofAt(100_000), "exit 1: listed 3, ingested 2, failed 1 [truncated]");
+    once(DemoSftpFault::EofAt(100_000));
+    always(DemoSftpFault::EofAt(100_000), "exit 1: listed 3, ingested 2, failed 1 [truncated]");
 }
 
 #[test]
 fn s09_sizes_that_are_lies() {
-    always(Fault::LieSize(1_000), "exit 1: listed 3, ingested 2, failed 1 [truncated]");
-    always(Fault::LieSize(-1_000), "exit 1: listed 3, ingested 2, failed 1 [size_mismatch]");
+    always(DemoSftpFault::LieSize(1_000), "exit 1: listed 3, ingested 2, failed 1 [truncated]");
+    always(
+        DemoSftpFault::LieSize(-1_000),
+        "exit 1: listed 3, ingested 2, failed 1 [size_mismatch]",
+    );
 }
 
 #[test]
 fn s10_neither_size_nor_time() {
     // Nothing is known of the entry: neither that it is a file. It is told of, or taken; never
     // silently left.
-    let stage = sftp(Script::default().always("a.bin", Fault::NoAttributes));
+    let stage = sftp(DemoSftpScript::default().always("a.bin", DemoSftpFault::NoAttributes));
     let proof = Trial::of(&stage, &stage.lines()).run();
     assert_eq!(
         (proof.source()["listed"].as_u64(), proof.source()["ingested"].as_u64()),
@@ -185,29 +194,31 @@ fn s10_neither_size_nor_time() {
 
 #[test]
 fn s11_describing_is_denied() {
-    let stage = sftp(Script::default().always("a.bin", Fault::StatDenied));
+    let stage = sftp(DemoSftpScript::default().always("a.bin", DemoSftpFault::StatDenied));
     // Listings describe it, before and after the read.
     Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 3, ingested 3");
 }
 
 #[test]
 fn s12_opening_is_denied() {
-    let stage =
-        sftp(Script::default().always("a.bin", Fault::OpenStatus(status::PERMISSION_DENIED)));
+    let stage = sftp(
+        DemoSftpScript::default()
+            .always("a.bin", DemoSftpFault::OpenStatus(status::PERMISSION_DENIED)),
+    );
     let trial = Trial::of(&stage, &stage.lines());
     trial.run().is("exit 1: listed 3, ingested 2, failed 1 [permission]");
-    stage.server.follow(Script::default());
+    stage.server.follow(DemoSftpScript::default());
     trial.run().is("exit 0: listed 3, ingested 1, unchanged 2");
     // What is listed still is not gone: the next run tells whether it can be opened.
     always(
-        Fault::OpenStatus(status::NO_SUCH_FILE),
+        DemoSftpFault::OpenStatus(status::NO_SUCH_FILE),
         "exit 0: listed 3, ingested 2, deferred 1 [unreachable]",
     );
 }
 
 #[test]
 fn s14_names_that_are_not_utf_8() {
-    let stage = sftp(Script::default());
+    let stage = sftp(DemoSftpScript::default());
     let names: &[&[u8]] = &[
         b"caf\xe9.txt",
         b"\x80\xff",
@@ -230,7 +241,7 @@ fn s14_names_that_are_not_utf_8() {
 
 #[test]
 fn s15_names_that_would_write_on_your_terminal() {
-    let stage = sftp(Script::default());
+    let stage = sftp(DemoSftpScript::default());
     for (n, name) in [
         "nl\nx.txt",
         "\x1b[31mred\x1b[0m",
@@ -248,8 +259,8 @@ fn s15_names_that_would_write_on_your_terminal() {
     trial.run().is("exit 0: listed 9, ingested 9");
     // The same names, each in a line that says that it failed.
     let stage = sftp(
-        Script::default()
-            .always("\x1b[31mred\x1b[0m\n", Fault::OpenStatus(status::PERMISSION_DENIED)),
+        DemoSftpScript::default()
+            .always("\x1b[31mred\x1b[0m\n", DemoSftpFault::OpenStatus(status::PERMISSION_DENIED)),
     );
     old_file(&stage.root.path().join("\x1b[31mred\x1b[0m\n"), b"x");
     Trial::of(&stage, &stage.lines())
@@ -260,7 +271,7 @@ fn s15_names_that_would_write_on_your_terminal() {
 
 #[test]
 fn s27_a_listing_that_is_slow_or_silent() {
-    let stage = sftp(Script::default());
+    let stage = sftp(DemoSftpScript::default());
     let relay = stage.runtime.block_on(Relay::start(
         stage.server.address,
         vec![Line::Latency(Duration::from_millis(150))],

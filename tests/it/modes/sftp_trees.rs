@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use blobferry::demo::sftp::LoginRule;
-use blobferry::demo::sftp::script::{Fault, Script};
-use blobferry::source::sftp::packet::{Attributes, Entry};
+use blobferry::demo::sftp::script::{DemoSftpFault, DemoSftpScript};
+use blobferry::source::sftp::packet::{Attributes, PacketEntry};
 use bytes::Bytes;
 
 use super::super::e2e::bad_input::old_file;
@@ -15,7 +15,7 @@ use super::super::kit::trial::Trial;
 
 #[test]
 fn s16_links_that_lead_in_circles_or_nowhere() {
-    let stage = sftp(Script::default());
+    let stage = sftp(DemoSftpScript::default());
     for (link, target) in [
         ("loop", "."),
         ("sub/up", ".."),
@@ -28,15 +28,15 @@ fn s16_links_that_lead_in_circles_or_nowhere() {
     Trial::of(&stage, &stage.lines()).run().is("exit 0: listed 8, ingested 3, skipped 5 [symlink]");
 }
 
-fn entry(name: &[u8], mode: u32, size: u64) -> Entry {
+fn entry(name: &[u8], mode: u32, size: u64) -> PacketEntry {
     let attributes =
         Attributes { size: Some(size), permissions: Some(mode), modified: Some(1_600_000_000) };
-    Entry { name: Bytes::copy_from_slice(name), long_name: Bytes::new(), attributes }
+    PacketEntry { name: Bytes::copy_from_slice(name), long_name: Bytes::new(), attributes }
 }
 
 /// Shows these entries in `folder`, beside the real ones.
-fn showing(folder: &[u8], entries: Vec<Entry>) -> Script {
-    let mut script = Script::default();
+fn showing(folder: &[u8], entries: Vec<PacketEntry>) -> DemoSftpScript {
+    let mut script = DemoSftpScript::default();
     script.entries.insert(folder.to_vec(), entries);
     script
 }
@@ -79,7 +79,7 @@ fn rewrite(path: &Path, change: impl FnOnce(&Path)) {
 #[track_caller]
 fn changed_midway(change: fn(&Path), brief: &str) {
     let hook = Arc::new(move |path: &Path| rewrite(path, change));
-    let stage = sftp(Script::default().once("a.bin", Fault::OnRead(150_000, hook)));
+    let stage = sftp(DemoSftpScript::default().once("a.bin", DemoSftpFault::OnRead(150_000, hook)));
     let trial = Trial::of(&stage, &stage.lines());
     trial.run().is(brief);
     // The next run takes the file as it is now, if it still is.
@@ -122,7 +122,7 @@ fn s21_a_file_is_cut_short_while_it_is_read() {
 
 #[test]
 fn s22_files_that_are_still_being_written() {
-    let stage = sftp(Script::default());
+    let stage = sftp(DemoSftpScript::default());
     for name in ["x.part", "x.tmp", "x.filepart", "sub/x.partial", "x.crdownload"] {
         old_file(&stage.root.path().join(name), b"half");
     }
@@ -140,7 +140,7 @@ fn s25_a_question_for_the_password() {
 
 #[test]
 fn s26_keys_in_the_forms_that_people_paste() {
-    let stage = sftp(Script::default());
+    let stage = sftp(DemoSftpScript::default());
     let url = stage.lines().replace(
         &format!(":{}@", super::super::served::percent_all(super::super::kit::stage::CANARY)),
         "@",
@@ -171,7 +171,7 @@ fn s26_keys_in_the_forms_that_people_paste() {
 
 #[test]
 fn s28_entries_that_would_lead_elsewhere() {
-    let hostile: Vec<Entry> = ["../up", "a/b", "/etc/passwd", "", "..", "nul\0", "..\\x"]
+    let hostile: Vec<PacketEntry> = ["../up", "a/b", "/etc/passwd", "", "..", "nul\0", "..\\x"]
         .iter()
         .map(|name| entry(name.as_bytes(), 0o100_644, 5))
         .collect();
@@ -189,7 +189,7 @@ fn s28_entries_that_would_lead_elsewhere() {
 
 #[test]
 fn s29_where_a_login_starts() {
-    let stage = sftp(Script::default());
+    let stage = sftp(DemoSftpScript::default());
     let lines = stage.lines().replacen("/\"\n", "/~/sub\"\n", 1);
     Trial::of(&stage, &lines).run().is("exit 0: listed 1, ingested 1");
     let lines = stage.lines().replacen("/\"\n", "/no/such/folder\"\n", 1);

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use blobferry::demo::ftp::{Fault, Script};
-use blobferry::demo::sftp::script::{Fault as SftpFault, Script as SftpScript};
+use blobferry::demo::ftp::script::{DemoFtpFault, DemoFtpScript};
+use blobferry::demo::sftp::script::{DemoSftpFault as SftpFault, DemoSftpScript as SftpScript};
 
 use super::super::e2e::{Started, blobs, wait_for};
 use super::super::kit::http::{Mischief, Proxy, Rule};
@@ -55,9 +55,10 @@ fn in_the_middle_of_a_file<S>(stage: &Stage<S>, lines: &str) {
 
 #[test]
 fn while_an_ftp_server_is_silent_in_the_middle_of_a_file() {
-    let stage = ftp(Script {
-        files: [(b"a.bin".to_vec(), Fault::Times(1, Box::new(Fault::Stall(60_000))))].into(),
-        ..Script::default()
+    let stage = ftp(DemoFtpScript {
+        files: [(b"a.bin".to_vec(), DemoFtpFault::Times(1, Box::new(DemoFtpFault::Stall(60_000))))]
+            .into(),
+        ..DemoFtpScript::default()
     });
     in_the_middle_of_a_file(&stage, &stage.lines());
 }
@@ -71,7 +72,7 @@ fn while_an_sftp_server_is_silent_in_the_middle_of_a_file() {
 /// The line freezes before anything is known: nothing to record, and nothing to wait for.
 #[test]
 fn while_a_server_is_silent_before_its_listing() {
-    let (ftp_stage, sftp_stage) = (ftp(Script::default()), sftp(SftpScript::default()));
+    let (ftp_stage, sftp_stage) = (ftp(DemoFtpScript::default()), sftp(SftpScript::default()));
     for at in [0, 150] {
         let relay = |runtime: &tokio::runtime::Runtime, address| {
             runtime.block_on(Relay::start(address, vec![Line::Freeze(at)]))
@@ -101,7 +102,7 @@ fn while_a_server_is_silent_before_its_listing() {
 #[test]
 fn while_an_upload_to_azure_hangs() {
     let Some(azurite) = Azurite::shared() else { return };
-    let stage = ftp(Script::default());
+    let stage = ftp(DemoFtpScript::default());
     let container = Azurite::container("stopping");
     let direct = azurite.connection_string();
     let address = direct

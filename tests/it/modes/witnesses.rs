@@ -1,8 +1,8 @@
 //! Servers, disks and clocks that are wrong, and what is told of it.
 
-use blobferry::demo::ftp::Script as FtpScript;
+use blobferry::demo::ftp::script::DemoFtpScript as FtpScript;
 use blobferry::demo::sftp::lies::{KindRule, Lies};
-use blobferry::demo::sftp::script::Script;
+use blobferry::demo::sftp::script::DemoSftpScript;
 
 use super::super::kit::stage::{ftp, sftp};
 use super::super::kit::trial::Trial;
@@ -10,7 +10,8 @@ use super::super::kit::trial::Trial;
 #[test]
 fn s36_a_folder_that_is_listed_as_a_file() {
     // As an empty file it would be stored, and what is in it would be missed.
-    let stage = sftp(Script::lying(Lies { kinds: KindRule::FoldersAsFiles, ..Lies::default() }));
+    let stage =
+        sftp(DemoSftpScript::lying(Lies { kinds: KindRule::FoldersAsFiles, ..Lies::default() }));
     let proof = Trial::of(&stage, &stage.lines()).run();
     proof
         .is("exit 1: listed 3, ingested 2, failed 1 [protocol]")

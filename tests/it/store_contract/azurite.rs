@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use blobferry::model::{Secret, chain};
+use blobferry::store::azure::AzureConnection;
 use blobferry::store::azure::{
-    AzureSettings, AzureStore, Connection, ContainerCreation, Credential, parse_connection_string,
+    AzureSettings, AzureStore, ContainerCreation, Credential, parse_connection_string,
 };
 use blobferry::store::contract::{Condition, Store, StoreKind, Upload};
 use blobferry::store::holder::Holder;
@@ -16,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{content, listed, name, properties, short_contract, store_contract, write};
 
-fn connection() -> Option<Connection> {
+fn connection() -> Option<AzureConnection> {
     crate::servers::Azurite::shared().map(|azurite| {
         parse_connection_string(&Secret::new(azurite.connection_string()))
             .expect("a connection string")
@@ -24,7 +25,7 @@ fn connection() -> Option<Connection> {
 }
 
 /// Settings for a container of its own.
-fn settings(connection: &Connection) -> AzureSettings {
+fn settings(connection: &AzureConnection) -> AzureSettings {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let nanos = OffsetDateTime::now_utc().unix_timestamp_nanos();
     let container = format!("contract-{nanos}-{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -37,7 +38,7 @@ fn open(settings: &AzureSettings) -> Arc<AzureStore> {
     Arc::new(AzureStore::new(settings.clone()).expect("a store"))
 }
 
-fn account_sas(connection: &Connection, permissions: &str, expires: OffsetDateTime) -> Secret {
+fn account_sas(connection: &AzureConnection, permissions: &str, expires: OffsetDateTime) -> Secret {
     let Credential::SharedKey { account, key } = &connection.credential else {
         panic!("the emulator has a key")
     };
@@ -269,7 +270,7 @@ struct Relay {
 }
 
 impl Relay {
-    async fn start(connection: &Connection, mischief: Mischief) -> Self {
+    async fn start(connection: &AzureConnection, mischief: Mischief) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let target = format!(
@@ -291,7 +292,7 @@ impl Relay {
         self.requests.load(Ordering::SeqCst)
     }
 
-    fn service(&self, connection: &Connection) -> url::Url {
+    fn service(&self, connection: &AzureConnection) -> url::Url {
         let mut url = connection.blob.clone();
         url.set_port(Some(self.port)).expect("it has a host");
         url

@@ -1,12 +1,13 @@
 //! Deleting and moving at the source: only what is stored and recorded, and never twice.
 
-use super::{LONG_AGO, World};
 use blobferry::model::failure::Class;
 use blobferry::model::{ModifiedTime, Precision, RemotePath};
-use blobferry::source::memory::Fault;
+use blobferry::source::memory::MemorySourceFault;
 use blobferry::store::contract::StoreKind;
-use blobferry::store::memory::{Fault as StoreFault, Op};
+use blobferry::store::memory::{MemoryFault as StoreFault, MemoryOp};
 use blobferry::transfer::settings::After;
+
+use super::{LONG_AGO, World};
 
 fn deleting() -> World {
     World::new().with(|source| source.after = After::Delete)
@@ -15,7 +16,9 @@ fn deleting() -> World {
 /// As often as a run tries, the server is lost when it is to remove the file.
 fn unreachable_for_a_run(world: World) -> World {
     let attempts = world.source.policy.attempts;
-    (0..attempts).fold(world, |world, _| world.fault("/a", "remove", Fault::Fail(Class::Stalled)))
+    (0..attempts).fold(world, |world, _| {
+        world.fault("/a", "remove", MemorySourceFault::Fail(Class::Stalled))
+    })
 }
 
 #[tokio::test]
@@ -32,7 +35,7 @@ async fn a_file_that_is_not_recorded_stays_at_the_source() {
     let world = deleting().file("/a", "one");
     // The first append makes the journal, the second begins the run, the third is the file's
     // record.
-    world.store.fault(Op::Append, 3, StoreFault::Refused(StoreKind::Denied));
+    world.store.fault(MemoryOp::Append, 3, StoreFault::Refused(StoreKind::Denied));
     assert_eq!(world.run().await.brief(), "degraded: failed 1 [store_auth], problem [ledger]");
     assert_eq!(world.at_source(), ["/a"]);
     let ran = world.run().await;
@@ -63,17 +66,17 @@ async fn a_deletion_that_fails_is_told_and_finished_by_the_next_run_without_a_do
 
 #[tokio::test]
 async fn a_file_that_changes_before_its_deletion_stays() {
-    let hook = |tree: &mut blobferry::source::memory::Tree| {
+    let hook = |tree: &mut blobferry::source::memory::MemorySourceTree| {
         let file = tree.files.get_mut(&RemotePath::from("/a")).unwrap();
         (file.content, file.claimed_size, file.modified) =
             ("newer".into(), Some(5), super::at(LONG_AGO + 9));
     };
     // The read looks at the file once; the second look is the deletion's.
     let world = deleting().file("/a", "one");
-    world.server.fault("/a", "stat", Fault::Before(Box::new(|_| {}))).fault(
+    world.server.fault("/a", "stat", MemorySourceFault::Before(Box::new(|_| {}))).fault(
         "/a",
         "stat",
-        Fault::Before(Box::new(hook)),
+        MemorySourceFault::Before(Box::new(hook)),
     );
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
     assert_eq!(world.at_source(), ["/a"]);

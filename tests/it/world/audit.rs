@@ -10,9 +10,9 @@ use blobferry::model::{
 use blobferry::rules::naming::Layout;
 use blobferry::rules::plan::known::Known;
 use blobferry::source::contract::{Endpoint, Session, SourceError};
-use blobferry::source::memory::Fault as SourceFault;
+use blobferry::source::memory::MemorySourceFault as SourceFault;
 use blobferry::store::contract::{BlobInfo, Condition, Metadata, Properties, Store, StoreKind};
-use blobferry::store::memory::{Fault, Op};
+use blobferry::store::memory::{MemoryFault, MemoryOp};
 use blobferry::transfer::settings::{After, Archives, Source, Versions};
 use md5::Digest;
 use serde_json::Value;
@@ -387,7 +387,7 @@ async fn a_run_that_could_not_write_its_manifest_says_so() {
         let like = full();
         like.run().await.requests.appends
     };
-    world.store.fault(Op::Append, appends - 1, Fault::Refused(StoreKind::Denied));
+    world.store.fault(MemoryOp::Append, appends - 1, MemoryFault::Refused(StoreKind::Denied));
     let ran = world.run().await;
     assert_eq!(ran.brief(), "degraded: ingested 4, problem [store_auth]", "{ran}");
     assert!(ran.to_string().contains("its manifest is incomplete: appending to"), "{ran}");

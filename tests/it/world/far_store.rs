@@ -11,7 +11,8 @@ use blobferry::run::run;
 use blobferry::source::contract::{Download, Endpoint, Listed, Session, SourceError};
 use blobferry::source::memory::MemoryServer;
 use blobferry::store::contract::StoreKind;
-use blobferry::store::memory::{Fault, MemoryStore, Op};
+use blobferry::store::memory::MemoryStore;
+use blobferry::store::memory::{MemoryFault, MemoryOp};
 use blobferry::transfer::settings::{After, Source};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,15 +26,15 @@ fn with_files(world: World, count: usize) -> World {
 }
 
 /// A store of which each of the next `calls` calls of `op` takes this long.
-fn slow(store: &MemoryStore, op: Op, calls: u64, takes: Duration) {
-    (1..=calls).for_each(|nth| store.fault(op, nth, Fault::Delay(takes)));
+fn slow(store: &MemoryStore, op: MemoryOp, calls: u64, takes: Duration) {
+    (1..=calls).for_each(|nth| store.fault(op, nth, MemoryFault::Delay(takes)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn while_the_store_answers_for_one_file_the_login_reads_others() {
     let mut world = with_files(World::new().with(|source| source.connections = 1), 60);
     world.limits.transfers = 30;
-    slow(&world.store, Op::Put, 100, Duration::from_secs(1));
+    slow(&world.store, MemoryOp::Put, 100, Duration::from_secs(1));
     let begun = Instant::now();
     let ran = world.run().await;
     assert_eq!(ran.brief(), "ok: ingested 60");
@@ -46,7 +47,7 @@ async fn while_the_store_answers_for_one_file_the_login_reads_others() {
 async fn while_records_are_written_others_are_committed() {
     let mut world = with_files(World::new().with(|source| source.connections = 1), 60);
     world.limits.transfers = 10;
-    slow(&world.store, Op::Append, 100, Duration::from_secs(1));
+    slow(&world.store, MemoryOp::Append, 100, Duration::from_secs(1));
     let begun = Instant::now();
     let ran = world.run().await;
     assert_eq!(ran.brief(), "ok: ingested 60");
@@ -58,7 +59,9 @@ async fn while_records_are_written_others_are_committed() {
 #[tokio::test(start_paused = true)]
 async fn two_thousand_small_files_cost_a_request_each_and_few_more() {
     let world = with_files(World::new(), 2_000).with(|source| source.connections = 4);
-    for (op, calls) in [(Op::Put, 2_100), (Op::Append, 500), (Op::Get, 50), (Op::Head, 50)] {
+    for (op, calls) in
+        [(MemoryOp::Put, 2_100), (MemoryOp::Append, 500), (MemoryOp::Get, 50), (MemoryOp::Head, 50)]
+    {
         slow(&world.store, op, calls, Duration::from_millis(25));
     }
     let begun = Instant::now();
@@ -81,7 +84,7 @@ async fn members_of_one_archive_take_the_slots_that_no_file_waits_for() {
     let members: Vec<(&str, &[u8])> =
         contents.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
     let world = World::new().file("/a.zip", zip(&members));
-    slow(&world.store, Op::Put, 400, Duration::from_secs(1));
+    slow(&world.store, MemoryOp::Put, 400, Duration::from_secs(1));
     let begun = Instant::now();
     let ran = world.run().await;
     assert_eq!((ran.source().members.stored, ran.report.exit_code()), (320, 0), "{ran}");
@@ -94,7 +97,7 @@ async fn members_of_one_archive_take_the_slots_that_no_file_waits_for() {
 async fn most_unrecorded(step: Option<&'static str>) -> usize {
     let mut world = with_files(World::new().with(|source| source.connections = 4), 120);
     world.limits.transfers = 4;
-    slow(&world.store, Op::Append, 200, Duration::from_millis(200));
+    slow(&world.store, MemoryOp::Append, 200, Duration::from_millis(200));
     let most = AtomicUsize::new(0);
     leave_out(step);
     let watched = async {
@@ -131,7 +134,7 @@ async fn what_cannot_be_recorded_any_more_is_not_committed() {
         // The journal is made, then written to: its schema, this run's beginning, the first record.
         let before = appends_before_a_record().await;
         for nth in before + 1..before + 20 {
-            world.store.fault(Op::Append, nth, Fault::Refused(StoreKind::Denied));
+            world.store.fault(MemoryOp::Append, nth, MemoryFault::Refused(StoreKind::Denied));
         }
         leave_out(step);
         let ran = tokio::time::timeout(Duration::from_secs(600), unhurried(&world)).await;
@@ -153,7 +156,7 @@ async fn unhurried(world: &World) -> blobferry::report::Report {
 /// How many appends a first run makes before that of its first record.
 async fn appends_before_a_record() -> u64 {
     let world = with_files(World::new(), 1);
-    slow(&world.store, Op::Put, 20, Duration::from_secs(1));
+    slow(&world.store, MemoryOp::Put, 20, Duration::from_secs(1));
     let counted = AtomicU64::new(0);
     let watched = async {
         loop {

@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::World;
 use blobferry::model::RemotePath;
-use blobferry::source::file::Folder;
+use blobferry::source::file::FileSourceFolder;
 use blobferry::transfer::settings::After;
+
+use super::World;
 
 fn over(folder: &Path) -> World {
     let root = RemotePath::from(folder.to_str().unwrap());
     World::new().with(|source| {
-        source.endpoint = Arc::new(Folder::new(&root));
+        source.endpoint = Arc::new(FileSourceFolder::new(&root));
         source.naming.root = root.clone();
         source.patterns =
             blobferry::rules::patterns::Patterns::new(root.clone(), &[], &[], &[], None).unwrap();

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::{LONG_AGO, World, at, now};
 use blobferry::model::failure::Class;
 use blobferry::model::{RemoteFile, RemotePath};
 use blobferry::source::contract::Listed;
-use blobferry::source::memory::{Fault, Tree};
+use blobferry::source::memory::{MemorySourceFault, MemorySourceTree};
 use blobferry::transfer::settings::After;
+
+use super::{LONG_AGO, World, at, now};
 
 /// A server that lists this file, and does not know it by the name that it lists.
 fn ghost(name: &[u8]) -> World {
@@ -106,8 +107,11 @@ async fn a_folder_that_is_listed_and_cannot_be_entered_is_a_problem_in_every_run
 async fn a_folder_that_goes_away_while_the_tree_is_walked_is_noted_once() {
     let world = World::new().file("/ok", "x");
     show(&world, Listed::Directory(RemotePath::from("/sub")));
-    let world =
-        world.fault("/sub", "list", Fault::Before(Box::new(|tree: &mut Tree| tree.extra.clear())));
+    let world = world.fault(
+        "/sub",
+        "list",
+        MemorySourceFault::Before(Box::new(|tree: &mut MemorySourceTree| tree.extra.clear())),
+    );
     let ran = world.run().await;
     assert_eq!(ran.brief(), "ok: ingested 1");
     assert_eq!(ran.source().notes, ["/sub: it went away before it could be listed"]);
@@ -119,14 +123,14 @@ async fn a_folder_that_goes_away_while_the_tree_is_walked_is_noted_once() {
 async fn files_that_went_away_with_their_folders_are_gone_and_each_folder_is_listed_once_more() {
     let world =
         World::new().file("/a/b/1", "x").file("/a/b/2", "x").file("/a/c/3", "x").file("/z/4", "x");
-    let hook = |tree: &mut Tree| {
+    let hook = |tree: &mut MemorySourceTree| {
         tree.files
             .retain(|path, _| !path.as_bytes().starts_with(b"/a/") && path.as_bytes() != b"/z/4")
     };
     // Whichever of them is opened first.
     let all = ["/a/b/1", "/a/b/2", "/a/c/3", "/z/4"];
     let world = all.into_iter().fold(world.file("/z/5", "x"), |world, path| {
-        world.fault(path, "read", Fault::Before(Box::new(hook)))
+        world.fault(path, "read", MemorySourceFault::Before(Box::new(hook)))
     });
     lists(&world);
     assert_eq!(world.run().await.brief(), "ok: ingested 1, gone 4");
@@ -140,10 +144,10 @@ async fn where_the_fresh_listing_fails_the_file_is_not_called_gone() {
     let world = World::new().file("/sub/a", "x").fault(
         "/sub",
         "list",
-        Fault::Before(Box::new(|_: &mut Tree| {})),
+        MemorySourceFault::Before(Box::new(|_: &mut MemorySourceTree| {})),
     );
-    let world = world.fault("/sub", "list", Fault::Refuse(Class::Permission));
-    let world = world.fault("/sub/a", "read", Fault::Refuse(Class::NotFound));
+    let world = world.fault("/sub", "list", MemorySourceFault::Refuse(Class::Permission));
+    let world = world.fault("/sub/a", "read", MemorySourceFault::Refuse(Class::NotFound));
     assert_eq!(world.run().await.brief(), "degraded: failed 1 [permission]");
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
 }
@@ -154,9 +158,11 @@ async fn a_file_that_is_taken_by_its_path_is_described_once_more_and_no_folder_i
     let world = world.fault(
         "/a",
         "read",
-        Fault::Before(Box::new(|tree: &mut Tree| drop(tree.files.remove(&RemotePath::from("/a"))))),
+        MemorySourceFault::Before(Box::new(|tree: &mut MemorySourceTree| {
+            drop(tree.files.remove(&RemotePath::from("/a")))
+        })),
     );
-    let world = world.fault("/b", "read", Fault::Refuse(Class::NotFound));
+    let world = world.fault("/b", "read", MemorySourceFault::Refuse(Class::NotFound));
     assert_eq!(world.run().await.brief(), "ok: gone 1, deferred 1 [unreachable]");
     assert_eq!(lists(&world), [] as [&str; 0]);
 }
@@ -164,11 +170,9 @@ async fn a_file_that_is_taken_by_its_path_is_described_once_more_and_no_folder_i
 #[tokio::test]
 async fn a_stored_file_that_seems_not_to_be_there_when_it_is_to_leave_is_not_taken_for_removed() {
     let world = World::new().with(|source| source.after = After::Delete).file("/a", "x");
-    let world = world.fault("/a", "stat", Fault::Before(Box::new(|_: &mut Tree| {}))).fault(
-        "/a",
-        "stat",
-        Fault::Refuse(Class::NotFound),
-    );
+    let world = world
+        .fault("/a", "stat", MemorySourceFault::Before(Box::new(|_: &mut MemorySourceTree| {})))
+        .fault("/a", "stat", MemorySourceFault::Refuse(Class::NotFound));
     let ran = world.run().await;
     assert_eq!(ran.brief(), "degraded: ingested 1, problem [after_action]");
     assert_eq!(world.at_source(), ["/a"]);
@@ -179,12 +183,10 @@ async fn a_stored_file_that_seems_not_to_be_there_when_it_is_to_leave_is_not_tak
 #[tokio::test]
 async fn a_stored_file_that_somebody_else_took_is_recorded_as_removed() {
     let world = World::new().with(|source| source.after = After::Delete).file("/a", "x");
-    let hook = |tree: &mut Tree| tree.files.clear();
-    let world = world.fault("/a", "stat", Fault::Before(Box::new(|_: &mut Tree| {}))).fault(
-        "/a",
-        "stat",
-        Fault::Before(Box::new(hook)),
-    );
+    let hook = |tree: &mut MemorySourceTree| tree.files.clear();
+    let world = world
+        .fault("/a", "stat", MemorySourceFault::Before(Box::new(|_: &mut MemorySourceTree| {})))
+        .fault("/a", "stat", MemorySourceFault::Before(Box::new(hook)));
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
     assert_eq!(world.journal_of("acme").iter().filter(|record| record["left"] == true).count(), 1);
 }

@@ -20,7 +20,7 @@ async fn requests(world: &World, ledgers: &LedgerCache) -> (u64, u64) {
     let report = run(vec![world.source.clone()], options).await;
     assert!(report.sources[0].is_idle(), "{report}");
     let now = world.store.counts();
-    let all = |counts: &blobferry::store::memory::Counts| {
+    let all = |counts: &blobferry::store::memory::MemoryCounts| {
         counts.heads
             + counts.gets
             + counts.puts

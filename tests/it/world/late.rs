@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{LONG_AGO, World, at, now};
 use blobferry::model::{RemoteFile, RemotePath};
 use blobferry::source::contract::Listed;
-use blobferry::source::memory::{Fault, Tree};
+use blobferry::source::memory::{MemorySourceFault, MemorySourceTree};
+
+use super::{LONG_AGO, World, at, now};
 
 const LATE: Duration = Duration::from_millis(150);
 
@@ -14,7 +15,7 @@ fn soon_late() -> World {
         .with(|source| (source.stable_for, source.late_after) = (Duration::from_millis(30), LATE))
 }
 
-fn grow(tree: &mut Tree) {
+fn grow(tree: &mut MemorySourceTree) {
     let file = tree.files.get_mut(&RemotePath::from("/log")).unwrap();
     let longer = [file.content.as_ref(), b"x"].concat();
     (file.claimed_size, file.content, file.modified) =
@@ -24,7 +25,7 @@ fn grow(tree: &mut Tree) {
 /// One run while the file grows.
 async fn run_growing(world: World) -> (World, String, Vec<String>) {
     grow(&mut world.server.tree());
-    let world = world.fault("/log", "stat", Fault::Before(Box::new(grow)));
+    let world = world.fault("/log", "stat", MemorySourceFault::Before(Box::new(grow)));
     let ran = world.run().await;
     let problems = ran.source().problems.iter().map(|problem| problem.message.clone()).collect();
     (world, ran.brief(), problems)
@@ -51,7 +52,7 @@ async fn a_log_that_never_rests_is_told_with_the_time_since_which_it_is_so() {
 #[tokio::test]
 async fn a_file_that_changes_whenever_it_is_read_is_late_in_the_end() {
     let world = World::new().with(|source| source.late_after = LATE).file("/log", vec![7; 200_000]);
-    let grown = |tree: &mut Tree| {
+    let grown = |tree: &mut MemorySourceTree| {
         let file = tree.files.get_mut(&RemotePath::from("/log")).unwrap();
         file.modified = file.modified.map(|modified| {
             blobferry::model::ModifiedTime::new(

@@ -8,7 +8,7 @@ use blobferry::report::Status;
 use blobferry::run::run;
 use blobferry::store::contract::{Leased, Store, StoreKind};
 use blobferry::store::holder::{Holder, Life, Process};
-use blobferry::store::memory::{Fault, Op};
+use blobferry::store::memory::{MemoryFault, MemoryOp};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -177,8 +177,8 @@ async fn a_lease_that_is_lost_costs_work_only() {
         (0..6).fold(World::new(), |world, n| world.file(&format!("/{n}"), format!("content {n}")));
     // The first transfer takes long enough for a renewal, which is told that the lease is
     // another's.
-    world.store.fault(Op::Put, 1, Fault::Delay(Duration::from_secs(50)));
-    world.store.fault(Op::Renew, 1, Fault::Refused(StoreKind::Condition));
+    world.store.fault(MemoryOp::Put, 1, MemoryFault::Delay(Duration::from_secs(50)));
+    world.store.fault(MemoryOp::Renew, 1, MemoryFault::Refused(StoreKind::Condition));
     let one = || {
         run(
             vec![world.source.clone()],
@@ -211,9 +211,9 @@ async fn a_lease_that_is_lost_costs_work_only() {
 #[tokio::test(start_paused = true)]
 async fn renewals_that_fail_for_a_while_are_made_up_for() {
     let world = World::new().file("/a", "one");
-    world.store.fault(Op::Put, 1, Fault::Delay(Duration::from_secs(300)));
+    world.store.fault(MemoryOp::Put, 1, MemoryFault::Delay(Duration::from_secs(300)));
     for nth in [1, 2, 5, 6] {
-        world.store.fault(Op::Renew, nth, Fault::Refused(StoreKind::Unavailable));
+        world.store.fault(MemoryOp::Renew, nth, MemoryFault::Refused(StoreKind::Unavailable));
     }
     let working = run(
         vec![world.source.clone()],
@@ -236,9 +236,10 @@ async fn renewals_that_fail_for_a_while_are_made_up_for() {
 #[tokio::test(start_paused = true)]
 async fn renewals_that_fail_for_a_minute_lose_the_lease() {
     let world = World::new().file("/a", "one");
-    world.store.fault(Op::Put, 1, Fault::Delay(Duration::from_secs(300)));
-    (1..=3)
-        .for_each(|nth| world.store.fault(Op::Renew, nth, Fault::Refused(StoreKind::Unavailable)));
+    world.store.fault(MemoryOp::Put, 1, MemoryFault::Delay(Duration::from_secs(300)));
+    (1..=3).for_each(|nth| {
+        world.store.fault(MemoryOp::Renew, nth, MemoryFault::Refused(StoreKind::Unavailable))
+    });
     let report = run(
         vec![world.source.clone()],
         world.options(world.store.clone(), CancellationToken::new()),
@@ -254,7 +255,7 @@ async fn renewals_that_fail_for_a_minute_lose_the_lease() {
 #[tokio::test]
 async fn a_credential_without_the_right_to_leases_brings_files_all_the_same() {
     let world = World::new().file("/a", "one");
-    world.store.fault(Op::Lease, 1, Fault::Refused(StoreKind::Denied));
+    world.store.fault(MemoryOp::Lease, 1, MemoryFault::Refused(StoreKind::Denied));
     let ran = world.run().await;
     assert_eq!((ran.brief().as_str(), ran.requests.releases), ("ok: ingested 1", 0));
     assert!(
@@ -269,7 +270,7 @@ async fn a_credential_without_the_right_to_leases_brings_files_all_the_same() {
 #[tokio::test]
 async fn a_lease_whose_answer_was_lost_is_taken_again() {
     let world = World::new().file("/a", "one");
-    world.store.fault(Op::Lease, 1, Fault::LostReply);
+    world.store.fault(MemoryOp::Lease, 1, MemoryFault::LostReply);
     let ran = world.run().await;
     assert_eq!(
         (ran.brief().as_str(), ran.requests.leases, ran.requests.releases),
@@ -292,7 +293,7 @@ async fn a_plan_takes_no_lease_and_waits_for_none() {
 #[tokio::test]
 async fn a_run_that_is_dropped_gives_its_lease_back() {
     let world = World::new().file("/a", "one");
-    world.store.fault(Op::Put, 1, Fault::Delay(Duration::from_secs(3_600)));
+    world.store.fault(MemoryOp::Put, 1, MemoryFault::Delay(Duration::from_secs(3_600)));
     let dropped = run(
         vec![world.source.clone()],
         world.options(world.store.clone(), CancellationToken::new()),

@@ -8,7 +8,7 @@ use blobferry::model::BlobName;
 use blobferry::run::run;
 use blobferry::state::paths::StatePaths;
 use blobferry::store::contract::{Store, StoreKind};
-use blobferry::store::memory::{Fault, Op};
+use blobferry::store::memory::{MemoryFault, MemoryOp};
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
@@ -147,9 +147,9 @@ async fn a_journal_whose_last_line_is_torn_is_read_up_to_there() {
 
 #[tokio::test]
 async fn a_ledger_that_cannot_be_begun_lets_nothing_be_committed() {
-    for (op, nth) in [(Op::Append, 1), (Op::Append, 2), (Op::Put, 1)] {
+    for (op, nth) in [(MemoryOp::Append, 1), (MemoryOp::Append, 2), (MemoryOp::Put, 1)] {
         let world = World::new().file("/a", "one").file("/b", "two");
-        world.store.fault(op, nth, Fault::Refused(StoreKind::Denied));
+        world.store.fault(op, nth, MemoryFault::Refused(StoreKind::Denied));
         let ran = world.run().await;
         assert_eq!(
             (ran.brief().as_str(), ran.reads, world.names().len()),
@@ -164,7 +164,7 @@ async fn a_ledger_that_breaks_midway_stops_further_downloads() {
     let mut world = (0..50).fold(World::new(), |world, n| world.file(&format!("/{n}"), "content"));
     // Few records come together.
     world.limits.transfers = 2;
-    world.store.fault(Op::Append, 5, Fault::Refused(StoreKind::Denied));
+    world.store.fault(MemoryOp::Append, 5, MemoryFault::Refused(StoreKind::Denied));
     let ran = world.run().await;
     assert_eq!(ran.source().listed, 50);
     assert!(ran.source().failed > 40 && ran.reads < 20, "{} reads: {}", ran.reads, ran.brief());
@@ -226,7 +226,7 @@ async fn a_journal_taken_away_meanwhile_fails_soon() {
     let world = World::new().file("/a", "one");
     world.run().await;
     let (store, name) = (world.store.clone(), journal(&world));
-    let take_away = move |tree: &mut blobferry::source::memory::Tree| {
+    let take_away = move |tree: &mut blobferry::source::memory::MemorySourceTree| {
         tree.files.remove(&"/nothing".into());
         futures_util::FutureExt::now_or_never(store.delete(&name))
             .expect("memory does not wait")

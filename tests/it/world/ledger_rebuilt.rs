@@ -190,7 +190,7 @@ async fn a_run_that_is_under_way_goes_on_in_the_new_ledger() {
     let world = World::new().file("/a", "one");
     world.run().await;
     let store = world.store.clone();
-    let rebuild_now = move |_: &mut blobferry::source::memory::Tree| {
+    let rebuild_now = move |_: &mut blobferry::source::memory::MemorySourceTree| {
         let work = rebuild(
             store,
             "acme",

@@ -1,10 +1,11 @@
 //! What a listing can hold or hide, and how the report says so.
 
-use super::{LONG_AGO, World};
 use blobferry::model::failure::Class;
 use blobferry::model::{RemoteFile, RemotePath};
 use blobferry::source::contract::Listed;
-use blobferry::source::memory::Fault;
+use blobferry::source::memory::MemorySourceFault;
+
+use super::{LONG_AGO, World};
 
 fn also(world: World, listed: Listed) -> World {
     world.server.tree().extra.push((RemotePath::from("/"), listed));
@@ -16,7 +17,7 @@ async fn a_folder_that_may_not_be_listed_is_told_and_the_rest_arrives() {
     let world = World::new().file("/a", "one").file("/secret/b", "two").fault(
         "/secret",
         "list",
-        Fault::Refuse(Class::Permission),
+        MemorySourceFault::Refuse(Class::Permission),
     );
     let ran = world.run().await;
     assert_eq!(
@@ -29,7 +30,8 @@ async fn a_folder_that_may_not_be_listed_is_told_and_the_rest_arrives() {
 #[tokio::test]
 async fn a_root_that_cannot_be_listed_is_never_ok_with_no_files() {
     for (fault, class) in [(Class::Permission, "permission"), (Class::Protocol, "listing_failed")] {
-        let world = World::new().file("/a", "one").fault("/", "list", Fault::Refuse(fault));
+        let world =
+            World::new().file("/a", "one").fault("/", "list", MemorySourceFault::Refuse(fault));
         let ran = world.run().await;
         assert_eq!(
             (ran.brief(), ran.report.exit_code()),
@@ -46,7 +48,7 @@ async fn a_listing_that_breaks_off_is_begun_again_and_tells_nothing_twice() {
     let world = World::new().file("/a", "one").file("/d/b", "two").fault(
         "/",
         "list",
-        Fault::Fail(Class::Connect),
+        MemorySourceFault::Fail(Class::Connect),
     );
     assert_eq!(world.run().await.brief(), "ok: ingested 2");
 }
@@ -55,11 +57,19 @@ async fn a_listing_that_breaks_off_is_begun_again_and_tells_nothing_twice() {
 async fn a_large_listing_that_breaks_off_in_the_middle_tells_nothing_twice() {
     let files =
         |world: World| (0..5_000).fold(world, |world, n| world.file(&format!("/many/{n:04}"), "x"));
-    let world = files(World::new()).fault("/many", "list", Fault::FailAt(3_000, Class::Connect));
+    let world = files(World::new()).fault(
+        "/many",
+        "list",
+        MemorySourceFault::FailAt(3_000, Class::Connect),
+    );
     assert_eq!(world.run().await.brief(), "ok: ingested 5000");
     // What was told before it broke off for good is brought over, and the report does not call that
     // all.
-    let world = files(World::new()).fault("/many", "list", Fault::FailAt(3_000, Class::Protocol));
+    let world = files(World::new()).fault(
+        "/many",
+        "list",
+        MemorySourceFault::FailAt(3_000, Class::Protocol),
+    );
     let ran = world.run().await;
     assert_eq!(
         (ran.brief().as_str(), ran.report.exit_code()),
@@ -92,8 +102,11 @@ async fn a_listing_without_end_is_ended_and_the_report_says_so() {
 
 #[tokio::test]
 async fn a_panic_while_a_folder_is_listed_costs_that_folder() {
-    let world =
-        World::new().file("/a", "one").file("/d/b", "two").fault("/d", "list", Fault::Panic);
+    let world = World::new().file("/a", "one").file("/d/b", "two").fault(
+        "/d",
+        "list",
+        MemorySourceFault::Panic,
+    );
     assert_eq!(world.run().await.brief(), "degraded: ingested 1, problem [internal]");
 }
 
@@ -139,7 +152,11 @@ async fn exact_paths_are_taken_without_a_listing() {
         .patterns(&["/d/a.csv", "/not/there"], &[], None)
         .file("/d/a.csv", "1")
         .file("/d/b.csv", "2");
-    let world = world.fault("/", "list", Fault::Panic).fault("/d", "list", Fault::Panic);
+    let world = world.fault("/", "list", MemorySourceFault::Panic).fault(
+        "/d",
+        "list",
+        MemorySourceFault::Panic,
+    );
     let ran = world.run().await;
     assert_eq!(
         (ran.brief().as_str(), world.names()),
@@ -165,10 +182,10 @@ async fn one_exact_path_out_of_reach_does_not_hide_the_other() {
         None,
     );
     let world = world.file("/a", "one").file("/a.ok", "");
-    let world = world.fault("/b", "stat", Fault::Refuse(Class::Permission)).fault(
+    let world = world.fault("/b", "stat", MemorySourceFault::Refuse(Class::Permission)).fault(
         "/b.ok",
         "stat",
-        Fault::Refuse(Class::Permission),
+        MemorySourceFault::Refuse(Class::Permission),
     );
     let ran = world.run().await;
     assert_eq!(

@@ -1,12 +1,13 @@
 //! A polite guest: how often it knocks, how many of it sit at the table.
 
-use super::{World, source};
 use blobferry::model::failure::Class;
 use blobferry::run::run;
-use blobferry::source::memory::{Fault, MemoryServer};
+use blobferry::source::memory::{MemoryServer, MemorySourceFault};
 use blobferry::store::memory::MemoryStore;
 use blobferry::transfer::settings::Archives;
 use tokio_util::sync::CancellationToken;
+
+use super::{World, source};
 
 fn forty(world: World) -> World {
     (0..40).fold(world, |world, n| world.file(&format!("/d{}/f{n}", n % 7), format!("content {n}")))
@@ -107,6 +108,6 @@ async fn who_waits_for_room_gives_way_to_who_has_room_and_waits_for_a_session() 
     let mut world =
         world.with(|source| (source.connections, source.archives) = (1, Archives::Keep));
     world.limits.memory = 8 << 20;
-    let world = world.fault("/a", "read", Fault::FailAt(900_000, Class::Connect));
+    let world = world.fault("/a", "read", MemorySourceFault::FailAt(900_000, Class::Connect));
     assert_eq!(world.run().await.brief(), "ok: ingested 2");
 }

@@ -14,7 +14,7 @@ use blobferry::jobs::run_status;
 use blobferry::jobs::sweep::{Swept, sweep};
 use blobferry::jobs::work;
 use blobferry::ledger::{Ledger, OpenPass, under_way};
-use blobferry::source::memory::Fault;
+use blobferry::source::memory::MemorySourceFault;
 use blobferry::state::store::StateStore;
 use blobferry::store::memory::queue::MemoryQueue;
 use blobferry::store::queue::Queue;
@@ -175,7 +175,7 @@ async fn a_worker_whose_time_is_over_hands_the_rest_on() {
     let world = files(6).with(|source| source.connections = 1).fault(
         "/02.csv",
         "read",
-        Fault::Before(Box::new(move |_| stop.cancel())),
+        MemorySourceFault::Before(Box::new(move |_| stop.cancel())),
     );
     let office = Office::new(world, 100);
     let run = office.ask().await;

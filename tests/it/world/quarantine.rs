@@ -1,9 +1,10 @@
 //! Archives that cannot be unpacked, and members that are not wanted.
 
-use super::World;
-use super::zips::{Entry, entry, zip, zip_of};
 use blobferry::rules::patterns::NameGlobs;
 use blobferry::transfer::settings::{After, Archives};
+
+use super::World;
+use super::zips::{Entry, entry, zip, zip_of};
 
 const PREFIX: &str = "_blobferry/acme/quarantine/";
 
@@ -65,7 +66,9 @@ async fn a_server_that_fails_puts_nothing_into_quarantine() {
     let world = world.fault(
         "/a.zip",
         "read",
-        blobferry::source::memory::Fault::Refuse(blobferry::model::failure::Class::Permission),
+        blobferry::source::memory::MemorySourceFault::Refuse(
+            blobferry::model::failure::Class::Permission,
+        ),
     );
     assert_eq!(
         (world.run().await.brief().as_str(), kept(&world)),

@@ -1,10 +1,11 @@
 //! What can happen to a file and its connection while it is read.
 
-use super::{LONG_AGO, World};
 use blobferry::model::RemotePath;
 use blobferry::model::failure::Class;
-use blobferry::source::memory::{Fault, MemoryFile, Tree};
+use blobferry::source::memory::{MemoryFile, MemorySourceFault, MemorySourceTree};
 use bytes::Bytes;
+
+use super::{LONG_AGO, World};
 
 fn content(size: usize) -> Bytes {
     (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect::<Vec<u8>>().into()
@@ -14,7 +15,7 @@ fn replace(
     path: &'static str,
     bytes: Bytes,
     modified: i64,
-) -> impl FnOnce(&mut Tree) + Send + 'static {
+) -> impl FnOnce(&mut MemorySourceTree) + Send + 'static {
     move |tree| {
         let file = MemoryFile {
             claimed_size: Some(bytes.len() as u64),
@@ -32,17 +33,25 @@ fn offsets(world: &World) -> Vec<u64> {
 
 #[tokio::test]
 async fn a_file_that_goes_away_before_all_of_it_came_is_gone_and_nothing_is_stored() {
-    let world = World::new().file("/a", content(200_000)).fault("/a", "read", Fault::EndAt(70_000));
-    let world =
-        world.fault("/a", "stat", Fault::Before(Box::new(|tree: &mut Tree| tree.files.clear())));
+    let world = World::new().file("/a", content(200_000)).fault(
+        "/a",
+        "read",
+        MemorySourceFault::EndAt(70_000),
+    );
+    let world = world.fault(
+        "/a",
+        "stat",
+        MemorySourceFault::Before(Box::new(|tree: &mut MemorySourceTree| tree.files.clear())),
+    );
     assert_eq!(world.run().await.brief(), "ok: gone 1");
     assert!(world.names().is_empty());
 }
 
 #[tokio::test]
 async fn a_file_that_went_away_before_its_turn_is_gone() {
-    let hook = |tree: &mut Tree| tree.files.clear();
-    let world = World::new().file("/a", "x").fault("/a", "read", Fault::Before(Box::new(hook)));
+    let hook = |tree: &mut MemorySourceTree| tree.files.clear();
+    let world =
+        World::new().file("/a", "x").fault("/a", "read", MemorySourceFault::Before(Box::new(hook)));
     assert_eq!(world.run().await.brief(), "ok: gone 1");
 }
 
@@ -86,7 +95,11 @@ async fn a_file_that_is_described_as_another_size_twice_is_taken_as_it_is_descri
 
 #[tokio::test]
 async fn a_server_that_ends_early_and_calls_it_complete_is_asked_for_the_rest() {
-    let world = World::new().file("/a", content(200_000)).fault("/a", "read", Fault::EndAt(70_000));
+    let world = World::new().file("/a", content(200_000)).fault(
+        "/a",
+        "read",
+        MemorySourceFault::EndAt(70_000),
+    );
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
     assert_eq!(offsets(&world), [0, 70_000]);
     assert_eq!(world.store.content("acme/a").unwrap(), content(200_000));
@@ -96,7 +109,7 @@ async fn a_server_that_ends_early_and_calls_it_complete_is_asked_for_the_rest() 
 async fn a_server_that_always_ends_early_is_never_believed() {
     let mut world = World::new().file("/a", content(200_000));
     for _ in 0..5 {
-        world = world.fault("/a", "read", Fault::EndAt(0));
+        world = world.fault("/a", "read", MemorySourceFault::EndAt(0));
     }
     assert_eq!(world.run().await.brief(), "degraded: failed 1 [truncated]");
     assert!(world.names().is_empty() && world.recorded().is_empty());
@@ -116,8 +129,8 @@ async fn a_lost_connection_is_taken_up_where_it_broke() {
     let size = 20 << 20;
     let world = World::new()
         .file("/a", content(size))
-        .fault("/a", "read", Fault::FailAt(9_000_000, Class::Connect))
-        .fault("/a", "read", Fault::FailAt(1_000_000, Class::Stalled));
+        .fault("/a", "read", MemorySourceFault::FailAt(9_000_000, Class::Connect))
+        .fault("/a", "read", MemorySourceFault::FailAt(1_000_000, Class::Stalled));
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
     assert_eq!(offsets(&world), [0, 9_000_000, 10_000_000]);
     assert_eq!(world.store.content("acme/a").unwrap(), content(size));
@@ -127,7 +140,7 @@ async fn a_lost_connection_is_taken_up_where_it_broke() {
 async fn a_connection_that_breaks_often_but_brings_something_arrives() {
     let mut world = World::new().file("/a", content(12 << 20));
     for _ in 0..9 {
-        world = world.fault("/a", "read", Fault::FailAt(1_200_000, Class::Connect));
+        world = world.fault("/a", "read", MemorySourceFault::FailAt(1_200_000, Class::Connect));
     }
     let ran = world.run().await;
     assert_eq!((ran.brief().as_str(), ran.reads), ("ok: ingested 1", 10));
@@ -137,11 +150,15 @@ async fn a_connection_that_breaks_often_but_brings_something_arrives() {
 async fn a_file_that_changed_between_loss_and_resumption_is_not_patched_together() {
     let world = World::new()
         .file("/a", content(200_000))
-        .fault("/a", "read", Fault::FailAt(100_000, Class::Connect))
+        .fault("/a", "read", MemorySourceFault::FailAt(100_000, Class::Connect))
         .fault(
             "/a",
             "stat",
-            Fault::Before(Box::new(replace("/a", Bytes::from(vec![7; 200_000]), LONG_AGO + 1))),
+            MemorySourceFault::Before(Box::new(replace(
+                "/a",
+                Bytes::from(vec![7; 200_000]),
+                LONG_AGO + 1,
+            ))),
         );
     assert_eq!(world.run().await.brief(), "ok: deferred 1 [changed_during_read]");
     assert!(world.names().is_empty());
@@ -151,18 +168,19 @@ async fn a_file_that_changed_between_loss_and_resumption_is_not_patched_together
 
 #[tokio::test]
 async fn a_stall_is_tried_again_and_told_if_it_stays() {
-    let world = World::new().file("/a", "x").fault("/a", "read", Fault::Fail(Class::Stalled));
+    let world =
+        World::new().file("/a", "x").fault("/a", "read", MemorySourceFault::Fail(Class::Stalled));
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
     let mut world = World::new().file("/a", "x").file("/b", "y");
     for _ in 0..5 {
-        world = world.fault("/a", "read", Fault::Fail(Class::Stalled));
+        world = world.fault("/a", "read", MemorySourceFault::Fail(Class::Stalled));
     }
     assert_eq!(world.run().await.brief(), "degraded: ingested 1, failed 1 [stalled]");
 }
 
 #[tokio::test]
 async fn a_file_that_may_not_be_read_costs_only_itself() {
-    let mut world = World::new().fault("/b", "read", Fault::Refuse(Class::Permission));
+    let mut world = World::new().fault("/b", "read", MemorySourceFault::Refuse(Class::Permission));
     for path in ["/a", "/b", "/c", "/d"] {
         world = world.file(path, path);
     }
@@ -182,7 +200,7 @@ async fn a_file_that_may_not_be_read_costs_only_itself() {
 
 #[tokio::test]
 async fn a_panic_in_a_driver_costs_one_file() {
-    let mut world = World::new().fault("/b", "read", Fault::Panic);
+    let mut world = World::new().fault("/b", "read", MemorySourceFault::Panic);
     for path in ["/a", "/b", "/c"] {
         world = world.file(path, path);
     }

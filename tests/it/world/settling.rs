@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use super::{World, now};
 use blobferry::model::RemotePath;
-use blobferry::source::memory::{Fault, Tree};
+use blobferry::source::memory::{MemorySourceFault, MemorySourceTree};
 use tokio_util::sync::CancellationToken;
+
+use super::{World, now};
 
 fn waiting() -> World {
     World::new().with(|source| source.stable_for = Duration::from_millis(60))
 }
 
-fn grow(tree: &mut Tree) {
+fn grow(tree: &mut MemorySourceTree) {
     let file = tree.files.get_mut(&RemotePath::from("/a")).unwrap();
     (file.content, file.claimed_size) = ("longer".into(), Some(6));
 }
@@ -26,7 +27,7 @@ async fn a_young_file_that_rests_is_taken_at_the_end_of_the_same_run() {
 
 #[tokio::test]
 async fn a_file_that_is_still_growing_is_left_and_the_next_run_takes_it_without_waiting() {
-    let world = waiting().fault("/a", "stat", Fault::Before(Box::new(grow)));
+    let world = waiting().fault("/a", "stat", MemorySourceFault::Before(Box::new(grow)));
     world.put("/a", "one", now());
     let ran = world.run().await;
     assert_eq!((ran.brief().as_str(), ran.report.exit_code()), ("ok: deferred 1 [unsettled]", 0));
@@ -44,7 +45,11 @@ async fn a_file_that_is_still_growing_is_left_and_the_next_run_takes_it_without_
 
 #[tokio::test]
 async fn a_young_file_that_goes_away_meanwhile_is_gone() {
-    let world = waiting().fault("/a", "stat", Fault::Before(Box::new(|tree| tree.files.clear())));
+    let world = waiting().fault(
+        "/a",
+        "stat",
+        MemorySourceFault::Before(Box::new(|tree| tree.files.clear())),
+    );
     world.put("/a", "one", now());
     assert_eq!(world.run().await.brief(), "ok: gone 1");
 }

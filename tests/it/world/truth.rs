@@ -1,13 +1,14 @@
 //! Witnesses that err: what counts as unchanged, as arrived, as ours to remove, when a server's
 //! word does not hold.
 
-use super::{LONG_AGO, World, at};
 use blobferry::model::failure::Class;
 use blobferry::model::{ModifiedTime, Precision, RemotePath};
 use blobferry::rules::plan::known::Times;
-use blobferry::source::memory::{Fault, MemoryFile, Tree};
+use blobferry::source::memory::{MemoryFile, MemorySourceFault, MemorySourceTree};
 use blobferry::transfer::settings::{After, DeleteBy};
 use bytes::Bytes;
+
+use super::{LONG_AGO, World, at};
 
 /// A server that only lists, to the minute: it tells no time when it is asked for a file.
 fn listed_only(world: &World, path: &str, content: &'static str, day: i64) {
@@ -142,7 +143,7 @@ async fn a_file_of_which_only_a_part_came_before_it_vanished_is_not_kept() {
     let world = world.meanwhile("/a", 70_000, |tree| tree.files.clear()).fault(
         "/a",
         "read",
-        Fault::EndAt(70_000),
+        MemorySourceFault::EndAt(70_000),
     );
     world.run().await;
     assert!(
@@ -156,10 +157,10 @@ async fn a_listing_that_tells_another_size_than_the_file_has_does_not_keep_it_fr
     let world = World::new().file("/a", "hello");
     // The listing's own size goes with every description: so it is told apart by its first look.
     world.server.tree().files.get_mut(&RemotePath::from("/a")).unwrap().claimed_size = Some(0);
-    let right = |tree: &mut Tree| {
+    let right = |tree: &mut MemorySourceTree| {
         tree.files.get_mut(&RemotePath::from("/a")).unwrap().claimed_size = Some(5)
     };
-    let world = world.fault("/a", "stat", Fault::Before(Box::new(right)));
+    let world = world.fault("/a", "stat", MemorySourceFault::Before(Box::new(right)));
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
     assert_eq!(world.text("acme/a"), "hello");
 }
@@ -167,12 +168,12 @@ async fn a_listing_that_tells_another_size_than_the_file_has_does_not_keep_it_fr
 /// Its time moves at every look.
 fn restless(world: &World, path: &'static str, looks: i64) {
     for look in 1..=looks {
-        let moved = move |tree: &mut Tree| {
+        let moved = move |tree: &mut MemorySourceTree| {
             if let Some(file) = tree.files.get_mut(&RemotePath::from(path)) {
                 file.modified = at(LONG_AGO + look);
             }
         };
-        world.server.fault(path, "stat", Fault::Before(Box::new(moved)));
+        world.server.fault(path, "stat", MemorySourceFault::Before(Box::new(moved)));
     }
 }
 
@@ -264,14 +265,14 @@ async fn a_file_that_is_written_while_its_time_stands_still_is_not_removed() {
     let world = deleting().with(|source| source.stable_for = std::time::Duration::from_millis(50));
     // 1980: nobody's time.
     world.put("/x.bin", "DDDD0000", 315_532_800);
-    let more = |tree: &mut Tree| {
+    let more = |tree: &mut MemorySourceTree| {
         tree.files.get_mut(&RemotePath::from("/x.bin")).unwrap().content = "DDDDDDDD".into()
     };
     // The first reading sees half of it; the second one all.
-    world.server.fault("/x.bin", "read", Fault::Before(Box::new(|_| {}))).fault(
+    world.server.fault("/x.bin", "read", MemorySourceFault::Before(Box::new(|_| {}))).fault(
         "/x.bin",
         "read",
-        Fault::Before(Box::new(more)),
+        MemorySourceFault::Before(Box::new(more)),
     );
     assert_eq!(world.run().await.brief(), "degraded: ingested 1, problem [after_action]");
     assert_eq!(world.at_source(), ["/x.bin"]);
@@ -295,8 +296,11 @@ async fn a_young_file_is_removed_only_after_it_has_rested_since_it_was_read() {
 
 #[tokio::test]
 async fn a_refused_removal_is_told_and_neither_tried_nor_read_again_the_same_day() {
-    let world =
-        deleting().file("/a", "one").fault("/a", "remove", Fault::Refuse(Class::Permission));
+    let world = deleting().file("/a", "one").fault(
+        "/a",
+        "remove",
+        MemorySourceFault::Refuse(Class::Permission),
+    );
     assert_eq!(world.run().await.brief(), "degraded: ingested 1, problem [after_action]");
     for _ in 0..2 {
         let ran = world.run().await;
@@ -310,7 +314,7 @@ async fn a_refused_removal_is_told_and_neither_tried_nor_read_again_the_same_day
 #[tokio::test]
 async fn deleting_by_rename_hits_no_file_that_came_meanwhile() {
     let world = deleting().with(|source| source.delete_by = DeleteBy::Rename).file("/a", "one");
-    let newer = |tree: &mut Tree| {
+    let newer = |tree: &mut MemorySourceTree| {
         let file = MemoryFile {
             content: "newer".into(),
             modified: at(LONG_AGO + 9),
@@ -319,7 +323,7 @@ async fn deleting_by_rename_hits_no_file_that_came_meanwhile() {
         };
         tree.files.insert(RemotePath::from("/a"), file);
     };
-    world.server.fault("/a", "rename", Fault::Before(Box::new(newer)));
+    world.server.fault("/a", "rename", MemorySourceFault::Before(Box::new(newer)));
     assert_eq!(world.run().await.brief(), "ok: ingested 1");
     assert_eq!(world.at_source(), ["/a"]);
     assert_eq!(world.run().await.brief(), "ok: ingested 1");

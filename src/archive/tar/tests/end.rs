@@ -1,15 +1,16 @@
 //! Tars without their end.
 
-use crate::archive::contract::{Format, Options};
-use crate::archive::limits::{Limits, Meter};
+use crate::archive::contract::Format;
+use crate::archive::limits::{ArchiveLimits, Meter};
+use crate::archive::options::ArchiveOptions;
 use crate::archive::spool_reader::Spool;
 use crate::archive::tar::Tar;
 use crate::archive::tar::tests::{file, tar};
 
 fn doubts(archive: &[u8]) -> Vec<String> {
     let spool = Spool::of(archive);
-    let meter = Meter::new(Limits::default(), spool.size());
-    Tar.visit(spool.reader(), &Options::default(), &meter, &mut |_, _| Ok(())).unwrap();
+    let meter = Meter::new(ArchiveLimits::default(), spool.size());
+    Tar.visit(spool.reader(), &ArchiveOptions::default(), &meter, &mut |_, _| Ok(())).unwrap();
     meter.doubts()
 }
 

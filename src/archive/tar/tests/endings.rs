@@ -59,8 +59,8 @@ fn what_follows_the_end_is_stale_strange_or_another_archive() {
 /// What a reader of `archive` remarks.
 fn remarks(archive: &[u8]) -> Vec<String> {
     let spool = Spool::of(archive);
-    let meter = Meter::new(Limits::default(), spool.size());
-    Tar.visit(spool.reader(), &Options::default(), &meter, &mut |_, _| Ok(())).unwrap();
+    let meter = Meter::new(ArchiveLimits::default(), spool.size());
+    Tar.visit(spool.reader(), &ArchiveOptions::default(), &meter, &mut |_, _| Ok(())).unwrap();
     meter.remarks()
 }
 
@@ -124,8 +124,8 @@ impl std::io::Read for Endless {
 
 #[test]
 fn members_without_end_stop_at_the_limit() {
-    let (options, mut visited) = (Options::default(), 0);
-    let meter = Meter::new(Limits { members: 10_000, ..Limits::default() }, 100);
+    let (options, mut visited) = (ArchiveOptions::default(), 0);
+    let meter = Meter::new(ArchiveLimits { members: 10_000, ..ArchiveLimits::default() }, 100);
     let again = || unreachable!("nothing is linked");
     let error =
         visit_members(&mut Endless(file("a", b""), 0), &again, &options, &meter, &mut |_, _| {
@@ -136,7 +136,7 @@ fn members_without_end_stop_at_the_limit() {
     let error = read_by(
         &Tar,
         &tar(&[file("a", &[1; 2000])]),
-        &within("a", Limits { member_bytes: 1999, ..Limits::default() }),
+        &within("a", ArchiveLimits { member_bytes: 1999, ..ArchiveLimits::default() }),
     )
     .unwrap_err();
     assert_eq!(error.class(), Class::LimitArchive);
@@ -148,8 +148,8 @@ fn content_that_nobody_reads_is_passed_over() {
     let mut names = Vec::new();
     Tar.visit(
         spool.reader(),
-        &Options::default(),
-        &Meter::new(Limits::default(), spool.size()),
+        &ArchiveOptions::default(),
+        &Meter::new(ArchiveLimits::default(), spool.size()),
         &mut |member, _| {
             names.push(member.name.clone());
             Ok(())

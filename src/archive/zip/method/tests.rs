@@ -8,10 +8,11 @@ use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
 use proptest::prelude::*;
 
-use crate::archive::contract::{Options, UnpackError};
+use crate::archive::contract::UnpackError;
+use crate::archive::options::ArchiveOptions;
 use crate::archive::tests::Read;
 use crate::archive::zip::cipher::encrypt;
-use crate::archive::zip::making::{Made, build, check, made, read, read_as, refused};
+use crate::archive::zip::making::{ZipMade, build, check, made, read, read_as, refused};
 use crate::model::failure::{Class, Failure};
 use crate::model::{Secret, chain};
 
@@ -51,13 +52,13 @@ fn packed(method: u16, content: &[u8]) -> Vec<u8> {
     }
 }
 
-fn of(method: u16, content: &[u8]) -> Made {
-    Made { method: Some(method), as_packed: Some(packed(method, content)), ..made("a", content) }
+fn of(method: u16, content: &[u8]) -> ZipMade {
+    ZipMade { method: Some(method), as_packed: Some(packed(method, content)), ..made("a", content) }
 }
 
 /// Members that Python's `lzma` packed, and one block of deflate64 that was put together bit by
 /// bit.
-fn by_others() -> Vec<Made> {
+fn by_others() -> Vec<ZipMade> {
     let hello = b"hello hello hello hello hello\n";
     // FORMAT_RAW with FILTER_LZMA1, dictionary 64 KiB, behind the header of zips; ended by a
     // marker.
@@ -66,9 +67,9 @@ fn by_others() -> Vec<Made> {
     let deflate64 = hex(DEFLATE64);
     let sixes: &[u8] = &[b'6'; 1000];
     vec![
-        Made { method: Some(14), flags: 2, as_packed: Some(lzma), ..made("lzma", hello) },
-        Made { method: Some(95), as_packed: Some(xz), ..made("xz", hello) },
-        Made { method: Some(9), as_packed: Some(deflate64), ..made("deflate64", sixes) },
+        ZipMade { method: Some(14), flags: 2, as_packed: Some(lzma), ..made("lzma", hello) },
+        ZipMade { method: Some(95), as_packed: Some(xz), ..made("xz", hello) },
+        ZipMade { method: Some(9), as_packed: Some(deflate64), ..made("deflate64", sixes) },
     ]
 }
 
@@ -83,8 +84,8 @@ fn hex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-static EVERY_METHOD: LazyLock<Vec<Made>> = LazyLock::new(|| {
-    let mut members: Vec<Made> =
+static EVERY_METHOD: LazyLock<Vec<ZipMade>> = LazyLock::new(|| {
+    let mut members: Vec<ZipMade> =
         [12, 20, 93, 98].into_iter().map(|method| of(method, &TEXT)).collect();
     members.extend([12, 93, 98].into_iter().map(|method| of(method, b"")));
     members.extend(by_others());
@@ -107,7 +108,7 @@ fn what_is_cut_or_followed_by_more_is_damaged() {
     for member in EVERY_METHOD.iter() {
         let packed = member.packed();
         for length in (0..packed.len()).step_by(1 + packed.len() / 60) {
-            let cut = Made { as_packed: Some(packed[..length].to_vec()), ..member.clone() };
+            let cut = ZipMade { as_packed: Some(packed[..length].to_vec()), ..member.clone() };
             match read(&build(&[cut])) {
                 Err(error) => assert_eq!(
                     error.class(),
@@ -122,7 +123,7 @@ fn what_is_cut_or_followed_by_more_is_damaged() {
                 }
             }
         }
-        let more = Made { as_packed: Some([&packed[..], &[0; 7]].concat()), ..member.clone() };
+        let more = ZipMade { as_packed: Some([&packed[..], &[0; 7]].concat()), ..member.clone() };
         assert!(read(&build(&[more])).is_err(), "method {:?} followed by zeros", member.method);
     }
 }
@@ -156,7 +157,7 @@ fn methods_of_before_1993_are_read_and_proven() {
     let imploded =
         [&trees[..], &bits(content.iter().map(|byte| (u32::from(*byte) << 1 | 1, 9)))].concat();
     for (method, packed) in [(1, shrunk), (2, reduced.clone()), (5, reduced), (6, imploded)] {
-        let member = Made {
+        let member = ZipMade {
             method: Some(method),
             as_packed: Some(packed.clone()),
             ..made("a.txt", &content)
@@ -166,18 +167,18 @@ fn methods_of_before_1993_are_read_and_proven() {
             let mut spoilt = packed.clone();
             spoilt[at] ^= 0x10;
             refused(
-                &build(&[Made { as_packed: Some(spoilt), ..member.clone() }]),
+                &build(&[ZipMade { as_packed: Some(spoilt), ..member.clone() }]),
                 Class::ArchiveDamaged,
                 "",
             );
         }
         refused(
-            &build(&[Made { as_packed: Some(packed[..20].to_vec()), ..member.clone() }]),
+            &build(&[ZipMade { as_packed: Some(packed[..20].to_vec()), ..member.clone() }]),
             Class::ArchiveDamaged,
             "",
         );
         refused(
-            &build(&[Made { size: Some(u32::MAX - 1), ..member }]),
+            &build(&[ZipMade { size: Some(u32::MAX - 1), ..member }]),
             Class::LimitArchive,
             "a method of before 1993",
         );
@@ -186,40 +187,44 @@ fn methods_of_before_1993_are_read_and_proven() {
 
 #[test]
 fn memory_that_headers_claim_is_not_taken() {
-    let limit = |member: Made| {
+    let limit = |member: ZipMade| {
         refused(&build(&[member]), Class::LimitArchive, "claims that unpacking it takes")
     };
     let mut wide = hex(LZMA);
     wide[5..9].copy_from_slice(&u32::MAX.to_le_bytes());
     // A dictionary can reach no further back than the content is long.
     check(
-        &build(&[Made {
+        &build(&[ZipMade {
             method: Some(14),
             as_packed: Some(wide.clone()),
             ..by_others()[0].clone()
         }]),
         &[("lzma", &by_others()[0].content)],
     );
-    limit(Made {
+    limit(ZipMade {
         method: Some(14),
         as_packed: Some(wide),
         size: Some(u32::MAX - 1),
         ..made("a", b"")
     });
-    limit(Made {
+    limit(ZipMade {
         method: Some(98),
         as_packed: Some([&0xFF5u16.to_le_bytes()[..], &ppmd(b"x")[2..]].concat()),
         ..made("a", b"x")
     });
     // Frame header with a window of 1 GiB.
-    limit(Made { method: Some(93), as_packed: Some(hex("28b52ffd00a0010000")), ..made("a", b"") });
+    limit(ZipMade {
+        method: Some(93),
+        as_packed: Some(hex("28b52ffd00a0010000")),
+        ..made("a", b"")
+    });
     // The size of the dictionary in the header of the first block, and that header's checksum.
     let mut xz = hex(XZ);
     let at = xz.iter().position(|byte| *byte == 0x21).unwrap() + 2;
     xz[at] = 38;
     let crc = crc_fast::crc32_iso_hdlc(&xz[12..20]);
     xz[20..24].copy_from_slice(&crc.to_le_bytes());
-    limit(Made { as_packed: Some(xz), ..by_others()[1].clone() });
+    limit(ZipMade { as_packed: Some(xz), ..by_others()[1].clone() });
 }
 
 #[test]
@@ -231,7 +236,7 @@ fn headers_of_methods_that_make_no_sense_are_damaged() {
         (98, "00000000000000"),
         (95, "fd377a585a01"),
     ] {
-        let error = read(&build(&[Made {
+        let error = read(&build(&[ZipMade {
             method: Some(method),
             as_packed: Some(hex(head)),
             ..made("a", b"x")
@@ -241,10 +246,10 @@ fn headers_of_methods_that_make_no_sense_are_damaged() {
     }
 }
 
-fn with(passwords: &[&str]) -> Options {
-    Options {
+fn with(passwords: &[&str]) -> ArchiveOptions {
+    ArchiveOptions {
         passwords: passwords.iter().map(|password| Secret::new(*password)).collect(),
-        ..Options::default()
+        ..ArchiveOptions::default()
     }
 }
 
@@ -271,11 +276,11 @@ fn stays_shut(archive: &[u8], passwords: &[&str], class: Class) {
 }
 
 /// `member` under the traditional cipher.
-fn traditional(member: &Made, password: impl AsRef<[u8]>) -> Made {
+fn traditional(member: &ZipMade, password: impl AsRef<[u8]>) -> ZipMade {
     let crc = crc_fast::crc32_iso_hdlc(&member.content);
     let check = if member.descriptor { 0x60 } else { (crc >> 24) as u8 };
     let plain = [&[7; 11], &[check][..], &member.packed()].concat();
-    Made {
+    ZipMade {
         flags: member.flags | 1,
         as_packed: Some(encrypt(password.as_ref(), plain)),
         ..member.clone()
@@ -283,7 +288,7 @@ fn traditional(member: &Made, password: impl AsRef<[u8]>) -> Made {
 }
 
 /// `member` under AES with keys of `bits`, AE-`version`.
-fn aes(member: &Made, password: impl AsRef<[u8]>, bits: usize, version: u8) -> Made {
+fn aes(member: &ZipMade, password: impl AsRef<[u8]>, bits: usize, version: u8) -> ZipMade {
     let size = bits / 8;
     let salt: Vec<u8> = (0..size as u8 / 2).map(|i| i.wrapping_mul(37)).collect();
     let mut derived = vec![0; size * 2 + 2];
@@ -312,7 +317,7 @@ fn aes(member: &Made, password: impl AsRef<[u8]>, bits: usize, version: u8) -> M
     ]
     .concat();
     let crc = if version == 2 { Some(0) } else { member.crc };
-    Made {
+    ZipMade {
         flags: member.flags | 1,
         method: Some(99),
         extra: field,
@@ -324,8 +329,8 @@ fn aes(member: &Made, password: impl AsRef<[u8]>, bits: usize, version: u8) -> M
 
 #[test]
 fn the_traditional_cipher_is_read() {
-    let stored = Made { deflate: false, ..made("a", b"stored secret") };
-    let streamed = Made { descriptor: true, ..made("a", &TEXT) };
+    let stored = ZipMade { deflate: false, ..made("a", b"stored secret") };
+    let streamed = ZipMade { descriptor: true, ..made("a", &TEXT) };
     for member in [
         made("a", &TEXT),
         stored,
@@ -357,7 +362,7 @@ fn passwords_that_pass_by_chance_do_not_stop_the_right_one() {
 
 #[test]
 fn aes_is_read_and_authenticated() {
-    let stored = Made { deflate: false, ..made("a", b"stored secret") };
+    let stored = ZipMade { deflate: false, ..made("a", b"stored secret") };
     for member in [made("a", &TEXT), stored, of(93, &TEXT)] {
         for (bits, version) in [(128, 1), (192, 1), (256, 1), (128, 2), (256, 2)] {
             let archive = build(&[aes(&member, "right", bits, version)]);
@@ -367,7 +372,8 @@ fn aes_is_read_and_authenticated() {
         }
     }
     // A change that leaves no other trace: without a checksum, the code alone tells.
-    let mut member = aes(&Made { deflate: false, ..made("a", b"stored secret") }, "right", 256, 2);
+    let mut member =
+        aes(&ZipMade { deflate: false, ..made("a", b"stored secret") }, "right", 256, 2);
     let packed = member.as_packed.as_mut().unwrap();
     packed[20] ^= 1;
     stays_shut(&build(&[member]), &["right"], Class::ArchiveDamaged);
@@ -391,8 +397,8 @@ fn passwords_of_other_letters_open_what_was_packed_with_older_code_pages() {
 
 #[test]
 fn each_member_may_have_its_own_password() {
-    let one = traditional(&Made { name: b"1".to_vec(), ..made("", b"one") }, "first");
-    let two = aes(&Made { name: b"2".to_vec(), ..made("", b"two") }, "second", 256, 2);
+    let one = traditional(&ZipMade { name: b"1".to_vec(), ..made("", b"one") }, "first");
+    let two = aes(&ZipMade { name: b"2".to_vec(), ..made("", b"two") }, "second", 256, 2);
     let archive = build(&[one, two, made("3", b"plain")]);
     let read = read_with(&archive, &["second", "first"]).unwrap();
     assert_eq!(
@@ -406,7 +412,7 @@ fn encrypted_content_that_is_too_short_is_refused() {
     for (length, member) in
         [(11, traditional(&made("a", b"x"), "right")), (20, aes(&made("a", b"x"), "right", 256, 2))]
     {
-        let cut = Made { as_packed: Some(member.packed()[..length].to_vec()), ..member };
+        let cut = ZipMade { as_packed: Some(member.packed()[..length].to_vec()), ..member };
         stays_shut(&build(&[cut]), &["right"], Class::ArchiveDamaged);
     }
 }
@@ -429,7 +435,7 @@ proptest! {
             packed[at] ^= 1 << bit;
         }
         let content = member.content.clone();
-        let archive = build(&[Made { as_packed: Some(packed), ..member }]);
+        let archive = build(&[ZipMade { as_packed: Some(packed), ..member }]);
         if let Ok(found) = read_with(&archive, &["right"]) {
             prop_assert_eq!(&found[0].1, &content);
         }

@@ -1,19 +1,20 @@
 //! Zips whose headers contradict each other: read with a word about it where all readers get the
 //! same content, refused where they do not.
 
-use crate::archive::contract::{Format, Options, UnpackError};
-use crate::archive::limits::{Limits, Meter};
+use crate::archive::contract::{Format, UnpackError};
+use crate::archive::limits::{ArchiveLimits, Meter};
+use crate::archive::options::ArchiveOptions;
 use crate::archive::spool_reader::Spool;
 use crate::archive::zip::Zip;
-use crate::archive::zip::making::{Made, build, check, doubts, end, find, made, read, refused};
+use crate::archive::zip::making::{ZipMade, build, check, doubts, end, find, made, read, refused};
 use crate::model::failure::Class;
 
 /// Asserts that `archive` holds these members and that its reader remarks upon `text`.
 fn noted(archive: &[u8], expected: &[(&str, &[u8])], text: &str) {
     check(archive, expected);
     let spool = Spool::of(archive);
-    let meter = Meter::new(Limits::default(), spool.size());
-    let read = Zip.visit(spool.reader(), &Options::default(), &meter, &mut |_, content| {
+    let meter = Meter::new(ArchiveLimits::default(), spool.size());
+    let read = Zip.visit(spool.reader(), &ArchiveOptions::default(), &meter, &mut |_, content| {
         std::io::copy(content, &mut std::io::sink()).map_err(UnpackError::from_read)?;
         Ok(())
     });
@@ -79,7 +80,7 @@ fn an_end_that_speaks_of_parts_is_believed_where_parts_are_missing() {
 
 #[test]
 fn a_packed_size_that_only_one_header_can_mean_is_that() {
-    let stored = |name, content| Made { deflate: false, ..made(name, content) };
+    let stored = |name, content| ZipMade { deflate: false, ..made(name, content) };
     let archive = build(&[stored("a", b"content"), stored("b", b"more")]);
     let members: &[(&str, &[u8])] = &[("a", b"content"), ("b", b"more")];
     for told in [8u32, 100, i32::MAX as u32] {
@@ -106,7 +107,7 @@ fn a_header_that_tells_nothing_leaves_it_to_the_directory() {
 
 #[test]
 fn a_descriptor_with_other_sizes_vouches_for_the_checksum_alone() {
-    let archive = build(&[Made { descriptor: true, ..made("a", b"content") }, made("b", b"")]);
+    let archive = build(&[ZipMade { descriptor: true, ..made("a", b"content") }, made("b", b"")]);
     let members: &[(&str, &[u8])] = &[("a", b"content"), ("b", b"")];
     let lying = with(&archive, b"PK\x07\x08", 8, &[99, 0, 0, 0, 98]);
     noted(&lying, members, "other sizes than the directory");
@@ -117,7 +118,7 @@ fn a_descriptor_with_other_sizes_vouches_for_the_checksum_alone() {
 #[test]
 fn packed_bytes_that_nobody_needs_are_told() {
     let packed = [made("a", b"content").packed(), b"garbage".to_vec()].concat();
-    let archive = build(&[Made { as_packed: Some(packed), ..made("a", b"content") }]);
+    let archive = build(&[ZipMade { as_packed: Some(packed), ..made("a", b"content") }]);
     noted(&archive, &[("a", b"content")], "7 packed bytes follow its end");
 }
 

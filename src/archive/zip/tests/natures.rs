@@ -5,8 +5,8 @@ use super::*;
 #[test]
 fn documents_are_told_from_archives() {
     let check = |names: &[&str], expected: bool| {
-        let members: Vec<Made> =
-            names.iter().map(|name| Made { deflate: false, ..made(name, b"x") }).collect();
+        let members: Vec<ZipMade> =
+            names.iter().map(|name| ZipMade { deflate: false, ..made(name, b"x") }).collect();
         assert_eq!(
             Zip.nature(Spool::of(&build(&members)).reader()).unwrap() == Nature::Document,
             expected,
@@ -40,7 +40,7 @@ fn moved(archive: &[u8], by: u32) -> Vec<u8> {
 
 #[test]
 fn an_archive_behind_other_bytes_is_read() {
-    let members = [made("a", b"content"), Made { descriptor: true, ..made("b", &[b'x'; 300]) }];
+    let members = [made("a", b"content"), ZipMade { descriptor: true, ..made("b", &[b'x'; 300]) }];
     let archive = build(&members);
     // Programs that unpack themselves know the signatures.
     for before in [
@@ -65,7 +65,7 @@ fn an_archive_behind_other_bytes_is_read() {
 fn a_part_of_an_archive_is_not_taken_for_the_whole() {
     let inner = build(&[made("a", b"content")]);
     let outer =
-        build(&[made("before", b"y"), Made { deflate: false, ..made("inner.zip", &inner) }]);
+        build(&[made("before", b"y"), ZipMade { deflate: false, ..made("inner.zip", &inner) }]);
     let cut = find(&outer, b"inner.zip") + 9 + inner.len();
     refused(
         &[b"Subject: a.zip\n\n", &outer[..cut]].concat(),
@@ -132,7 +132,7 @@ fn a_document_that_is_called_a_zip_is_one() {
 
 #[test]
 fn a_descriptor_that_was_promised_and_left_out_is_no_loss() {
-    let archive = build(&[Made { descriptor: true, ..made("a", b"content") }, made("b", b"x")]);
+    let archive = build(&[ZipMade { descriptor: true, ..made("a", b"content") }, made("b", b"x")]);
     let at = find(&archive, b"PK\x07\x08");
     let mut without = [&archive[..at], &archive[at + 16..]].concat();
     for at in [find(&without, b"PK\x01\x02") + 47 + 42, without.len() - 22 + 16] {
@@ -150,7 +150,7 @@ fn two_names_for_one_member_need_a_third_that_vouches_for_both() {
         "öäü".as_bytes(),
     ]
     .concat();
-    let archive = build(&[Made { extra: path, ..made("xx", b"content") }]);
+    let archive = build(&[ZipMade { extra: path, ..made("xx", b"content") }]);
     let mut renamed = archive.clone();
     let at = find(&archive, b"PK\x01\x02") + 46;
     renamed[at..at + 2].copy_from_slice(b"\x94\x84");
@@ -167,7 +167,7 @@ fn a_time_that_is_torn_does_not_lose_the_member() {
         &[0x55, 0x54, 5, 0, 0xFF, 1, 2, 3, 4, 0x0A, 0, 2, 0, 1, 1],
     ] {
         check(
-            &build(&[Made { extra: extra.to_vec(), ..made("a", b"content") }]),
+            &build(&[ZipMade { extra: extra.to_vec(), ..made("a", b"content") }]),
             &[("a", b"content")],
         );
     }
@@ -188,7 +188,7 @@ fn zips_are_recognised_by_their_first_bytes() {
 /// What `stream` tells of `archive`, a word a part.
 async fn told(archive: &[u8]) -> String {
     let archive = Archive::of(&Zip, Spool::of(archive));
-    let mut parts = match archive.check(Wish { keep_bytes: 0, md5: false }).await {
+    let mut parts = match archive.check(CheckWish { keep_bytes: 0, md5: false }).await {
         Ok(proven) => archive.stream(&proven).remove(0),
         Err(error) => return error.class().to_string(),
     };
@@ -212,7 +212,7 @@ async fn a_member_that_does_not_hold_never_ends() {
         "a 7 end c 262144 37856 end"
     );
     assert_eq!(
-        told(&build(&[good.clone(), Made { crc: Some(1), ..made("b", b"x") }, good])).await,
+        told(&build(&[good.clone(), ZipMade { crc: Some(1), ..made("b", b"x") }, good])).await,
         "archive_damaged"
     );
 }
@@ -234,8 +234,8 @@ async fn an_archive_in_a_temporary_file_is_checked_in_full() {
             })
             .collect()
     };
-    let mut members: Vec<Made> = (0..6)
-        .map(|i| Made {
+    let mut members: Vec<ZipMade> = (0..6)
+        .map(|i| ZipMade {
             deflate: i % 2 == 0,
             descriptor: i % 3 == 0,
             ..made(&i.to_string(), &content())
@@ -243,10 +243,10 @@ async fn an_archive_in_a_temporary_file_is_checked_in_full() {
         .collect();
     for damage in [false, true] {
         members[5].crc = damage.then_some(1);
-        let mut writer = Spooler::new(limits.clone()).writer(None, Room::Wait).await.unwrap();
+        let mut writer = Spooler::new(limits.clone()).writer(None, SpoolRoom::Wait).await.unwrap();
         writer.write(build(&members).into()).await.unwrap();
         let checked = Archive::of(&Zip, writer.finish().await.unwrap())
-            .check(Wish { keep_bytes: 0, md5: true })
+            .check(CheckWish { keep_bytes: 0, md5: true })
             .await;
         if damage {
             assert!(
@@ -277,8 +277,8 @@ proptest! {
     ) {
         let archive = build(&[
             made("a", b"content"),
-            Made { descriptor: true, ..made("dir/b", &[b'x'; 300]) },
-            Made { deflate: false, ..made("c", b"stored bytes") },
+            ZipMade { descriptor: true, ..made("dir/b", &[b'x'; 300]) },
+            ZipMade { deflate: false, ..made("c", b"stored bytes") },
         ]);
         let mut flipped = archive.clone();
         for (index, flip) in &flips {

@@ -5,7 +5,7 @@ use time::macros::datetime;
 
 use super::super::listing::list_line;
 use crate::model::Precision;
-use crate::source::ftp::listing_entry::{Kind, Line};
+use crate::source::ftp::listing_entry::{FtpListingKind, FtpListingLine};
 
 /// Blocks that begin with `@` and an address; a line of a listing behind `> `, bytes above 0x7F
 /// and tabs escaped, and behind `= ` what it means: `file`, `folder`, `link`, `special` or
@@ -50,16 +50,16 @@ fn escaped(bytes: &[u8]) -> String {
 
 fn meaning(line: &[u8]) -> String {
     let entry = match list_line(line, NOW) {
-        Line::Nothing => return "nothing".into(),
-        Line::Unparsed => return "unparsed".into(),
-        Line::Entry(entry) => entry,
+        FtpListingLine::Nothing => return "nothing".into(),
+        FtpListingLine::Unparsed => return "unparsed".into(),
+        FtpListingLine::Entry(entry) => entry,
     };
     let kind = match entry.kind {
-        Kind::File => "file",
-        Kind::Directory => "folder",
-        Kind::Symlink => "link",
-        Kind::Special => "special",
-        Kind::Untold => "untold",
+        FtpListingKind::File => "file",
+        FtpListingKind::Directory => "folder",
+        FtpListingKind::Symlink => "link",
+        FtpListingKind::Special => "special",
+        FtpListingKind::Untold => "untold",
     };
     let size = entry.size.map_or("-".into(), |size| size.to_string());
     let time = entry.modified.map_or("-".into(), |modified| {

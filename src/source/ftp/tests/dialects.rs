@@ -4,11 +4,11 @@ use super::*;
 use crate::demo::ftp::{DeadPorts, ListFormat};
 use crate::model::Precision;
 
-fn lacking(without: &[&'static str]) -> Script {
-    Script { without: without.to_vec(), ..Script::default() }
+fn lacking(without: &[&'static str]) -> DemoFtpScript {
+    DemoFtpScript { without: without.to_vec(), ..DemoFtpScript::default() }
 }
 
-async fn check_works(script: Script) {
+async fn check_works(script: DemoFtpScript) {
     let world = World::new(script).await;
     let mut session = world.session().await;
     assert_eq!(list(&mut session, "/").await.unwrap().len(), 3);
@@ -31,7 +31,7 @@ async fn check_works(script: Script) {
 
 #[tokio::test]
 async fn a_server_that_does_everything_right() {
-    check_works(Script::default()).await;
+    check_works(DemoFtpScript::default()).await;
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn listings_in_every_dialect() {
         ListFormat::Dos,
         ListFormat::DosLong,
     ] {
-        check_works(Script { listing, ..lacking(&["MLST"]) }).await;
+        check_works(DemoFtpScript { listing, ..lacking(&["MLST"]) }).await;
     }
 }
 
@@ -71,12 +71,12 @@ async fn listings_in_every_dialect() {
 async fn a_greeting_of_many_lines() {
     let greeting =
         b"220-Welcome\r\n220-500 not an error\r\n   220 fake end\r\n220 ready\r\n".to_vec();
-    check_works(Script { greeting: Some(greeting), ..Script::default() }).await;
+    check_works(DemoFtpScript { greeting: Some(greeting), ..DemoFtpScript::default() }).await;
 }
 
 #[tokio::test]
 async fn times_are_as_exact_as_their_source() {
-    let world = World::new(Script::default()).await;
+    let world = World::new(DemoFtpScript::default()).await;
     assert!(
         shown(&mut world.session().await, "/").await.contains(&"/a.bin 100000 Some(Second)".into())
     );
@@ -85,7 +85,8 @@ async fn times_are_as_exact_as_their_source() {
     assert!(shown(&mut session, "/").await.contains(&"/a.bin 100000 Some(Minute)".into()));
     let exact = soon(session.stat(&RemotePath::from("/a.bin"))).await.unwrap().unwrap();
     assert_eq!(exact.modified.unwrap().precision, Precision::Second);
-    let world = World::new(Script { listing: ListFormat::UnixOld, ..lacking(&["MLST"]) }).await;
+    let world =
+        World::new(DemoFtpScript { listing: ListFormat::UnixOld, ..lacking(&["MLST"]) }).await;
     assert!(
         shown(&mut world.session().await, "/").await.contains(&"/a.bin 100000 Some(Day)".into())
     );
@@ -93,13 +94,13 @@ async fn times_are_as_exact_as_their_source() {
 
 #[tokio::test]
 async fn a_listing_that_nobody_can_parse_is_not_an_empty_one() {
-    let garbage = || Script { listing: ListFormat::Garbage, ..lacking(&["MLST"]) };
+    let garbage = || DemoFtpScript { listing: ListFormat::Garbage, ..lacking(&["MLST"]) };
     // NLST names what nobody can parse.
     let world = World::new(garbage()).await;
     let listed = list(&mut world.session().await, "/").await.unwrap();
     let unparsed = listed.iter().any(|entry| matches!(entry, Listed::Unparsed(_)));
     assert!(listed.len() == 3 && !unparsed, "{listed:?}");
-    let script = Script { replies: vec![("NLST", "502 no\r\n")], ..garbage() };
+    let script = DemoFtpScript { replies: vec![("NLST", "502 no\r\n")], ..garbage() };
     let world = World::new(script).await;
     let listed = list(&mut world.session().await, "/").await.unwrap();
     assert_eq!(listed.len(), 3);
@@ -109,7 +110,7 @@ async fn a_listing_that_nobody_can_parse_is_not_an_empty_one() {
 #[tokio::test]
 async fn a_strange_line_among_good_ones_is_told() {
     for without in [&[][..], &["MLST"]] {
-        let world = World::new(Script {
+        let world = World::new(DemoFtpScript {
             extra_lines: vec![b"\x1b[31mwhat?\r\n".to_vec()],
             ..lacking(without)
         })
@@ -135,7 +136,8 @@ async fn dot_files_are_listed_also_without_mlsd() {
 #[tokio::test]
 async fn a_server_behind_nat_names_an_address_that_nobody_reaches() {
     let world =
-        World::new(Script { pasv_address: Some([10, 255, 255, 1]), ..lacking(&["EPSV"]) }).await;
+        World::new(DemoFtpScript { pasv_address: Some([10, 255, 255, 1]), ..lacking(&["EPSV"]) })
+            .await;
     for _ in 0..2 {
         let mut session = world.session().await;
         assert_eq!(
@@ -149,12 +151,14 @@ async fn a_server_behind_nat_names_an_address_that_nobody_reaches() {
 
 #[tokio::test]
 async fn a_firewall_that_knows_only_pasv() {
-    check_works(Script { dead_ports: DeadPorts::Extended, ..Script::default() }).await;
+    check_works(DemoFtpScript { dead_ports: DeadPorts::Extended, ..DemoFtpScript::default() })
+        .await;
 }
 
 #[tokio::test]
 async fn a_firewall_that_blocks_every_passive_port() {
-    let world = World::new(Script { dead_ports: DeadPorts::All, ..Script::default() }).await;
+    let world =
+        World::new(DemoFtpScript { dead_ports: DeadPorts::All, ..DemoFtpScript::default() }).await;
     let mut session = world.session().await;
     let text = check_error(list(&mut session, "/").await, Class::Connect, true);
     assert!(text.contains("passive ports"), "{text}");
@@ -162,9 +166,9 @@ async fn a_firewall_that_blocks_every_passive_port() {
 
 #[tokio::test]
 async fn a_passive_reply_that_means_nothing() {
-    let world = World::new(Script {
+    let world = World::new(DemoFtpScript {
         replies: vec![("EPSV", "229 somewhere\r\n"), ("PASV", "227 Entering Passive Mode\r\n")],
-        ..Script::default()
+        ..DemoFtpScript::default()
     })
     .await;
     let mut session = world.session().await;
@@ -174,7 +178,8 @@ async fn a_passive_reply_that_means_nothing() {
 #[tokio::test]
 async fn ipv6_without_pasv() {
     let world =
-        World::at(Script::default(), |options| options.listen = "[::1]:0".parse().unwrap()).await;
+        World::at(DemoFtpScript::default(), |options| options.listen = "[::1]:0".parse().unwrap())
+            .await;
     let mut session = world.session().await;
     assert_eq!(list(&mut session, "/").await.unwrap().len(), 3);
     assert_eq!(fetch(&mut session, &file("/a.bin", 100_000), 0).await.unwrap().len(), 100_000);
@@ -189,7 +194,7 @@ async fn ipv6_without_pasv() {
 
 #[tokio::test]
 async fn a_server_that_refuses_to_list_what_is_empty() {
-    let world = World::new(Script {
+    let world = World::new(DemoFtpScript {
         replies: vec![("LIST", "550 No files found.\r\n")],
         ..lacking(&["MLST"])
     })
@@ -199,14 +204,14 @@ async fn a_server_that_refuses_to_list_what_is_empty() {
 
 #[tokio::test]
 async fn folders_that_are_missing_or_closed() {
-    let world = World::new(Script::default()).await;
+    let world = World::new(DemoFtpScript::default()).await;
     let mut session = world.session().await;
     check_error(list(&mut session, "/nowhere").await, Class::NotFound, false);
     check_error(list(&mut session, "/a.bin").await, Class::NotFound, false);
     assert_eq!(list(&mut session, "/sub").await.unwrap().len(), 1);
-    let world = World::new(Script {
+    let world = World::new(DemoFtpScript {
         replies: vec![("CWD", "550 Permission denied.\r\n")],
-        ..Script::default()
+        ..DemoFtpScript::default()
     })
     .await;
     let mut session = world.session().await;
@@ -217,7 +222,7 @@ async fn folders_that_are_missing_or_closed() {
 #[tokio::test]
 async fn a_refusal_does_not_look_like_a_file_that_vanished() {
     for reply in ["550 Permission denied.\r\n", "550 Access is denied.\r\n"] {
-        let world = World::new(Script {
+        let world = World::new(DemoFtpScript {
             replies: vec![("SIZE", reply), ("MDTM", reply)],
             ..lacking(&["MLST"])
         })
@@ -233,7 +238,7 @@ async fn a_refusal_does_not_look_like_a_file_that_vanished() {
         ("SIZE", "550 Could not get file size.\r\n"),
         ("MDTM", "550 Could not get file modification time.\r\n"),
     ];
-    let world = World::new(Script { replies: vague, ..lacking(&["MLST"]) }).await;
+    let world = World::new(DemoFtpScript { replies: vague, ..lacking(&["MLST"]) }).await;
     let mut session = world.session().await;
     assert_eq!(
         soon(session.stat(&RemotePath::from("/a.bin"))).await.unwrap().unwrap().size,
@@ -270,9 +275,9 @@ async fn removing_and_renaming() {
             assert!(!world.path().join("sub/b.txt").exists());
         }
     }
-    let world = World::new(Script {
+    let world = World::new(DemoFtpScript {
         replies: vec![("DELE", "550 Delete operation failed.\r\n")],
-        ..Script::default()
+        ..DemoFtpScript::default()
     })
     .await;
     check_error(
@@ -287,8 +292,12 @@ async fn a_server_that_says_no_more_than_failed() {
     // These are the words of vsftpd, for what is missing and for what is closed alike.
     let replies = vec![("RETR", "550 Failed to open file.\r\n")];
     for without in [vec![], vec!["MLST"], vec!["MLST", "LIST -a"]] {
-        let world =
-            World::new(Script { replies: replies.clone(), without, ..Script::default() }).await;
+        let world = World::new(DemoFtpScript {
+            replies: replies.clone(),
+            without,
+            ..DemoFtpScript::default()
+        })
+        .await;
         let mut session = world.session().await;
         check_error(fetch(&mut session, &file("/sub/b.txt", 5), 0).await, Class::Permission, false);
         check_error(fetch(&mut session, &file("/sub/none", 5), 0).await, Class::NotFound, false);

@@ -4,11 +4,12 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::PrivateKeyDer;
 use sha2::{Digest, Sha256};
 
-use super::super::tls::{self, MaxVersion, Tls, Trust};
+use super::super::tls::{self, MaxVersion, Tls};
 use super::*;
-use crate::demo::ftp::Fault;
+use crate::demo::ftp::script::DemoFtpFault;
 use crate::demo::ftp::shared::{ServerTls, TlsStart};
 use crate::model::hex;
+use crate::source::ftp::tls::FtpTrust;
 
 /// An authority and a certificate of it.
 struct Certified {
@@ -52,7 +53,7 @@ impl Certified {
         Self::new("127.0.0.1", |_| {})
     }
 
-    fn trusted(&self) -> Trust {
+    fn trusted(&self) -> FtpTrust {
         tls::authorities(self.authority.as_bytes()).unwrap()
     }
 
@@ -64,8 +65,8 @@ impl Certified {
 async fn world(
     certified: &Certified,
     start: TlsStart,
-    script: Script,
-    trust: Trust,
+    script: DemoFtpScript,
+    trust: FtpTrust,
     max_version: MaxVersion,
 ) -> World {
     let tls = ServerTls { config: certified.config.clone(), start };
@@ -79,8 +80,8 @@ async fn world(
 
 async fn check_works(
     start: TlsStart,
-    script: Script,
-    trust: fn(&Certified) -> Trust,
+    script: DemoFtpScript,
+    trust: fn(&Certified) -> FtpTrust,
     max_version: MaxVersion,
 ) {
     let certified = Certified::good();
@@ -105,7 +106,7 @@ async fn check_works(
 async fn explicit_and_implicit_with_each_version() {
     for start in [TlsStart::Explicit, TlsStart::Implicit] {
         for version in [MaxVersion::V1_2, MaxVersion::V1_3] {
-            check_works(start, Script::default(), Certified::trusted, version).await;
+            check_works(start, DemoFtpScript::default(), Certified::trusted, version).await;
         }
     }
 }
@@ -115,7 +116,7 @@ async fn a_pinned_certificate_needs_no_authority() {
     for version in [MaxVersion::V1_2, MaxVersion::V1_3] {
         check_works(
             TlsStart::Explicit,
-            Script::default(),
+            DemoFtpScript::default(),
             |certified| tls::pin(&certified.fingerprint()).unwrap(),
             version,
         )
@@ -125,11 +126,11 @@ async fn a_pinned_certificate_needs_no_authority() {
 
 #[tokio::test]
 async fn a_server_that_ends_encrypted_data_rudely() {
-    let rude = || Script { rude_tls: true, ..Script::default() };
+    let rude = || DemoFtpScript { rude_tls: true, ..DemoFtpScript::default() };
     check_works(TlsStart::Explicit, rude(), Certified::trusted, MaxVersion::V1_3).await;
     check_works(
         TlsStart::Explicit,
-        Script { without: vec!["MLST"], ..rude() },
+        DemoFtpScript { without: vec!["MLST"], ..rude() },
         Certified::trusted,
         MaxVersion::V1_2,
     )
@@ -148,12 +149,12 @@ async fn a_server_that_ends_encrypted_data_rudely() {
 #[tokio::test]
 async fn encrypted_data_that_is_cut_or_stalls() {
     for (fault, class) in [
-        (Fault::FinThen426(60_000), Class::Truncated),
-        (Fault::Reset(60_000), Class::Truncated),
-        (Fault::Stall(60_000), Class::Stalled),
+        (DemoFtpFault::FinThen426(60_000), Class::Truncated),
+        (DemoFtpFault::Reset(60_000), Class::Truncated),
+        (DemoFtpFault::Stall(60_000), Class::Stalled),
     ] {
         let certified = Certified::good();
-        let script = Script { every_file: Some(fault), ..Script::default() };
+        let script = DemoFtpScript { every_file: Some(fault), ..DemoFtpScript::default() };
         let world =
             world(&certified, TlsStart::Explicit, script, certified.trusted(), MaxVersion::V1_3)
                 .await;
@@ -165,10 +166,11 @@ async fn encrypted_data_that_is_cut_or_stalls() {
     }
 }
 
-async fn check_refused(certified: &Certified, trust: Trust, words: &str) {
+async fn check_refused(certified: &Certified, trust: FtpTrust, words: &str) {
     for start in [TlsStart::Explicit, TlsStart::Implicit] {
         let world =
-            world(certified, start, Script::default(), trust.clone(), MaxVersion::V1_3).await;
+            world(certified, start, DemoFtpScript::default(), trust.clone(), MaxVersion::V1_3)
+                .await;
         let text = check_error(Err::<(), _>(world.refused().await), Class::Tls, false);
         assert!(text.contains(words) && text.contains(&certified.fingerprint()), "{text}");
         assert_eq!(world.server.counts.of("PASS"), 0);
@@ -200,7 +202,7 @@ async fn clear_text_is_never_the_way_out() {
         ("PROT", "536 No.\r\n"),
     ] {
         let certified = Certified::good();
-        let script = Script { replies: vec![(verb, reply)], ..Script::default() };
+        let script = DemoFtpScript { replies: vec![(verb, reply)], ..DemoFtpScript::default() };
         let world =
             world(&certified, TlsStart::Explicit, script, certified.trusted(), MaxVersion::V1_3)
                 .await;
@@ -208,7 +210,7 @@ async fn clear_text_is_never_the_way_out() {
         assert_eq!((world.server.counts.of("USER"), world.server.counts.of("PASS")), (0, 0));
     }
     // A server that knows no TLS, spoken to in both ways.
-    let mut world = World::new(Script::default()).await;
+    let mut world = World::new(DemoFtpScript::default()).await;
     let tls =
         Tls { trust: Certified::good().trusted(), max_version: MaxVersion::V1_3, client: None };
     for security in [Security::Explicit(tls.clone()), Security::Implicit(tls)] {
@@ -221,7 +223,8 @@ async fn clear_text_is_never_the_way_out() {
 #[tokio::test]
 async fn a_refused_pbsz_is_no_refusal_to_encrypt() {
     let certified = Certified::good();
-    let script = Script { replies: vec![("PBSZ", "500 What?\r\n")], ..Script::default() };
+    let script =
+        DemoFtpScript { replies: vec![("PBSZ", "500 What?\r\n")], ..DemoFtpScript::default() };
     let world =
         world(&certified, TlsStart::Explicit, script, certified.trusted(), MaxVersion::V1_3).await;
     let mut session = world.session().await;
@@ -232,7 +235,7 @@ async fn a_refused_pbsz_is_no_refusal_to_encrypt() {
 async fn a_full_server_is_not_one_that_refuses_tls() {
     for greeting in ["421 Too many connections\r\n", "500 OOPS: vsf_sysutil_fork\r\n"] {
         let certified = Certified::good();
-        let script = Script { greeting: Some(greeting.into()), ..Script::default() };
+        let script = DemoFtpScript { greeting: Some(greeting.into()), ..DemoFtpScript::default() };
         let world =
             world(&certified, TlsStart::Explicit, script, certified.trusted(), MaxVersion::V1_3)
                 .await;
@@ -267,7 +270,7 @@ async fn what_comes_in_clear_text_before_the_handshake_is_never_believed() {
         }
         std::io::Result::Ok(())
     });
-    let mut world = World::new(Script::default()).await;
+    let mut world = World::new(DemoFtpScript::default()).await;
     world.server.address = address;
     let tls = Tls { trust: certified.trusted(), max_version: MaxVersion::V1_3, client: None };
     world.endpoint = endpoint(&world.server, "demo", Security::Explicit(tls));
@@ -303,7 +306,7 @@ async fn a_server_that_shows_the_authority_of_tls_ca_file_itself() {
         match refusal {
             Some(part) => check_refused(&certified, trust, part).await,
             None => {
-                let script = Script::default();
+                let script = DemoFtpScript::default();
                 let max = MaxVersion::V1_3;
                 let world = world(&certified, TlsStart::Explicit, script, trust, max).await;
                 let mut session = world.session().await;

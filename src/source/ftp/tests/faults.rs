@@ -1,22 +1,24 @@
 //! Servers and networks that fail.
 
-use super::*;
-use crate::demo::ftp::{Fault, Hook};
 use std::io::Write;
+
+use super::*;
+use crate::demo::ftp::script::{DemoFtpFault, DemoFtpHook};
 
 const WHOLE: u64 = 100_000;
 
 async fn fetched(
-    fault: Fault,
+    fault: DemoFtpFault,
     size: Option<u64>,
 ) -> (Result<Vec<u8>, SourceError>, World, Box<dyn Session>) {
-    let world = World::new(Script { every_file: Some(fault), ..Script::default() }).await;
+    let world =
+        World::new(DemoFtpScript { every_file: Some(fault), ..DemoFtpScript::default() }).await;
     let mut session = world.session().await;
     let result = fetch(&mut session, &file("/a.bin", size), 0).await;
     (result, world, session)
 }
 
-async fn check_fetch_fails(fault: Fault, class: Class, transient: bool) -> String {
+async fn check_fetch_fails(fault: DemoFtpFault, class: Class, transient: bool) -> String {
     let name = format!("{fault:?}");
     let (result, ..) = fetched(fault, Some(WHOLE)).await;
     let text = check_error(result, class, transient);
@@ -26,47 +28,47 @@ async fn check_fetch_fails(fault: Fault, class: Class, transient: bool) -> Strin
 
 #[tokio::test]
 async fn data_that_ends_early() {
-    check_fetch_fails(Fault::FinThen426(60_000), Class::Truncated, true).await;
-    check_fetch_fails(Fault::Reset(60_000), Class::Truncated, true).await;
-    check_fetch_fails(Fault::DieControl(60_000), Class::Truncated, true).await;
+    check_fetch_fails(DemoFtpFault::FinThen426(60_000), Class::Truncated, true).await;
+    check_fetch_fails(DemoFtpFault::Reset(60_000), Class::Truncated, true).await;
+    check_fetch_fails(DemoFtpFault::DieControl(60_000), Class::Truncated, true).await;
 }
 
 #[tokio::test]
 async fn a_server_that_calls_half_a_file_complete() {
     // The server's word is passed on with the bytes that came; their number gives it away.
-    let (result, ..) = fetched(Fault::FinThen226(60_000), Some(WHOLE)).await;
+    let (result, ..) = fetched(DemoFtpFault::FinThen226(60_000), Some(WHOLE)).await;
     assert_eq!(result.unwrap(), content(100_000)[..60_000]);
 }
 
 #[tokio::test]
 async fn data_that_stops_coming() {
-    let text = check_fetch_fails(Fault::Stall(60_000), Class::Stalled, true).await;
+    let text = check_fetch_fails(DemoFtpFault::Stall(60_000), Class::Stalled, true).await;
     assert!(text.contains("after 60000 bytes"), "{text}");
-    check_fetch_fails(Fault::Stall(0), Class::Stalled, true).await;
+    check_fetch_fails(DemoFtpFault::Stall(0), Class::Stalled, true).await;
 }
 
 #[tokio::test]
 async fn all_data_but_no_closing_reply() {
-    let (result, _world, mut session) = fetched(Fault::No226, Some(WHOLE)).await;
+    let (result, _world, mut session) = fetched(DemoFtpFault::No226, Some(WHOLE)).await;
     assert_eq!(result.unwrap(), content(100_000));
     check_error(list(&mut session, "/").await, Class::Connect, true);
-    let (result, ..) = fetched(Fault::No226, None).await;
+    let (result, ..) = fetched(DemoFtpFault::No226, None).await;
     check_error(result, Class::Stalled, true);
-    let (result, ..) = fetched(Fault::No226, Some(WHOLE + 1)).await;
+    let (result, ..) = fetched(DemoFtpFault::No226, Some(WHOLE + 1)).await;
     check_error(result, Class::Stalled, true);
-    let (result, ..) = fetched(Fault::DieControl(WHOLE), Some(WHOLE)).await;
+    let (result, ..) = fetched(DemoFtpFault::DieControl(WHOLE), Some(WHOLE)).await;
     assert_eq!(result.unwrap().len(), 100_000);
-    let (result, ..) = fetched(Fault::DieControl(WHOLE), None).await;
+    let (result, ..) = fetched(DemoFtpFault::DieControl(WHOLE), None).await;
     check_error(result, Class::Truncated, true);
 }
 
 #[tokio::test]
 async fn a_closing_reply_that_is_late_or_comes_twice() {
     let (result, _world, mut session) =
-        fetched(Fault::Late226(Duration::from_millis(100)), Some(WHOLE)).await;
+        fetched(DemoFtpFault::Late226(Duration::from_millis(100)), Some(WHOLE)).await;
     assert_eq!(result.unwrap(), content(100_000));
     assert_eq!(list(&mut session, "/").await.unwrap().len(), 3);
-    let (result, _world, mut session) = fetched(Fault::Twice226, Some(WHOLE)).await;
+    let (result, _world, mut session) = fetched(DemoFtpFault::Twice226, Some(WHOLE)).await;
     assert_eq!(result.unwrap(), content(100_000));
     let text =
         check_error(soon(session.stat(&RemotePath::from("/a.bin"))).await, Class::Protocol, true);
@@ -75,9 +77,9 @@ async fn a_closing_reply_that_is_late_or_comes_twice() {
 
 #[tokio::test]
 async fn a_slow_server_is_not_a_stalled_one() {
-    let world = World::new(Script {
-        every_file: Some(Fault::Drip(Duration::from_millis(2))),
-        ..Script::default()
+    let world = World::new(DemoFtpScript {
+        every_file: Some(DemoFtpFault::Drip(Duration::from_millis(2))),
+        ..DemoFtpScript::default()
     })
     .await;
     assert_eq!(
@@ -88,25 +90,32 @@ async fn a_slow_server_is_not_a_stalled_one() {
 
 #[tokio::test]
 async fn reads_that_are_refused() {
-    check_fetch_fails(Fault::Refuse("425 Can't open data connection.\r\n"), Class::Busy, true)
-        .await;
     check_fetch_fails(
-        Fault::Refuse("550 Failed to open file: permission denied.\r\n"),
+        DemoFtpFault::Refuse("425 Can't open data connection.\r\n"),
+        Class::Busy,
+        true,
+    )
+    .await;
+    check_fetch_fails(
+        DemoFtpFault::Refuse("550 Failed to open file: permission denied.\r\n"),
         Class::Permission,
         false,
     )
     .await;
-    check_fetch_fails(Fault::Refuse("550 No such file.\r\n"), Class::NotFound, false).await;
-    check_fetch_fails(Fault::Refuse("452 no\r\n"), Class::Busy, true).await;
-    check_fetch_fails(Fault::Refuse("500 OOPS: vsf_sysutil_bind\r\n"), Class::Busy, true).await;
-    check_fetch_fails(Fault::Refuse("522 session reuse required\r\n"), Class::Tls, false).await;
-    check_fetch_fails(Fault::Refuse("421 Shutting down.\r\n"), Class::Busy, true).await;
+    check_fetch_fails(DemoFtpFault::Refuse("550 No such file.\r\n"), Class::NotFound, false).await;
+    check_fetch_fails(DemoFtpFault::Refuse("452 no\r\n"), Class::Busy, true).await;
+    check_fetch_fails(DemoFtpFault::Refuse("500 OOPS: vsf_sysutil_bind\r\n"), Class::Busy, true)
+        .await;
+    check_fetch_fails(DemoFtpFault::Refuse("522 session reuse required\r\n"), Class::Tls, false)
+        .await;
+    check_fetch_fails(DemoFtpFault::Refuse("421 Shutting down.\r\n"), Class::Busy, true).await;
 }
 
 #[tokio::test]
 async fn a_file_that_is_busy_twice() {
-    let fault = Fault::RefuseTimes(2, "450 File busy\r\n");
-    let world = World::new(Script { every_file: Some(fault), ..Script::default() }).await;
+    let fault = DemoFtpFault::RefuseTimes(2, "450 File busy\r\n");
+    let world =
+        World::new(DemoFtpScript { every_file: Some(fault), ..DemoFtpScript::default() }).await;
     let mut session = world.session().await;
     for _ in 0..2 {
         let error = fetch(&mut session, &file("/a.bin", WHOLE), 0).await.unwrap_err();
@@ -118,7 +127,7 @@ async fn a_file_that_is_busy_twice() {
 
 #[tokio::test]
 async fn a_wrong_password_is_tried_once() {
-    let world = World::new(Script::default()).await;
+    let world = World::new(DemoFtpScript::default()).await;
     let refused = soon(endpoint(&world.server, "wrong", Security::Clear).open()).await;
     let text = check_error(refused.map(|_| ()), Class::Auth, false);
     assert!(!text.contains("wrong"), "{text}");
@@ -128,20 +137,20 @@ async fn a_wrong_password_is_tried_once() {
 
 #[tokio::test]
 async fn a_server_that_is_full() {
-    let world = World::new(Script { full_from: Some(2), ..Script::default() }).await;
+    let world = World::new(DemoFtpScript { full_from: Some(2), ..DemoFtpScript::default() }).await;
     let _first = world.session().await;
     check_error(Err::<(), _>(world.refused().await), Class::Busy, true);
-    let script = Script {
+    let script = DemoFtpScript {
         replies: vec![("PASS", "530 Too many users logged in, try again later.\r\n")],
-        ..Script::default()
+        ..DemoFtpScript::default()
     };
     check_error(Err::<(), _>(World::new(script).await.refused().await), Class::Busy, true);
 }
 
 #[tokio::test]
 async fn nobody_at_the_port_and_no_such_host() {
-    let world = World::new(Script::default()).await;
-    let account = |host: &str, port| Account {
+    let world = World::new(DemoFtpScript::default()).await;
+    let account = |host: &str, port| FtpAccount {
         host: host.into(),
         port,
         address: "ftp://x".into(),
@@ -174,13 +183,16 @@ async fn greetings_that_are_none() {
         (b"SSH-2.0-OpenSSH_9.2\r\n", Class::Protocol, false),
         (b"\r\n", Class::Protocol, false),
     ] {
-        let world =
-            World::new(Script { greeting: Some(greeting.to_vec()), ..Script::default() }).await;
+        let world = World::new(DemoFtpScript {
+            greeting: Some(greeting.to_vec()),
+            ..DemoFtpScript::default()
+        })
+        .await;
         check_error(Err::<(), _>(world.refused().await), class, transient);
     }
-    let endless = World::new(Script {
+    let endless = World::new(DemoFtpScript {
         greeting: Some([b"220-".to_vec(), vec![b'x'; 1 << 20]].concat()),
-        ..Script::default()
+        ..DemoFtpScript::default()
     })
     .await;
     check_error(Err::<(), _>(endless.refused().await), Class::Protocol, false);
@@ -188,8 +200,11 @@ async fn greetings_that_are_none() {
 
 #[tokio::test]
 async fn a_session_that_the_server_closed_meanwhile() {
-    let world =
-        World::new(Script { idle: Some(Duration::from_millis(50)), ..Script::default() }).await;
+    let world = World::new(DemoFtpScript {
+        idle: Some(Duration::from_millis(50)),
+        ..DemoFtpScript::default()
+    })
+    .await;
     let mut session = world.session().await;
     let gone = async {
         while world.server.counts.connections.load(Ordering::SeqCst) > 0 {
@@ -198,7 +213,8 @@ async fn a_session_that_the_server_closed_meanwhile() {
     };
     soon(gone).await;
     check_error(list(&mut session, "/").await, Class::Connect, true);
-    let world = World::new(Script { replies: vec![("CWD", "")], ..Script::default() }).await;
+    let world =
+        World::new(DemoFtpScript { replies: vec![("CWD", "")], ..DemoFtpScript::default() }).await;
     check_error(list(&mut world.session().await, "/").await, Class::Connect, true);
 }
 
@@ -210,9 +226,12 @@ async fn a_listing_that_the_server_did_not_finish() {
         ("", Class::Stalled),
     ] {
         for without in [vec![], vec!["MLST"]] {
-            let world =
-                World::new(Script { listing_reply: Some(reply), without, ..Script::default() })
-                    .await;
+            let world = World::new(DemoFtpScript {
+                listing_reply: Some(reply),
+                without,
+                ..DemoFtpScript::default()
+            })
+            .await;
             check_error(list(&mut world.session().await, "/").await, class, true);
         }
     }
@@ -220,7 +239,7 @@ async fn a_listing_that_the_server_did_not_finish() {
 
 #[tokio::test]
 async fn a_download_that_is_given_up_ends_its_session() {
-    let world = World::new(Script::default()).await;
+    let world = World::new(DemoFtpScript::default()).await;
     std::fs::File::create(world.path().join("huge")).unwrap().set_len(1 << 40).unwrap();
     let mut session = world.session().await;
     let huge = file("/huge", 1 << 40);
@@ -235,8 +254,8 @@ async fn with_hook(
     at: u64,
     change: impl Fn(&Path) + Send + Sync + 'static,
 ) -> (Result<Vec<u8>, SourceError>, Option<RemoteFile>) {
-    let hook = Hook { name: b"a.bin".to_vec(), at, run: Arc::new(change) };
-    let world = World::new(Script { hooks: vec![hook], ..Script::default() }).await;
+    let hook = DemoFtpHook { name: b"a.bin".to_vec(), at, run: Arc::new(change) };
+    let world = World::new(DemoFtpScript { hooks: vec![hook], ..DemoFtpScript::default() }).await;
     let mut session = world.session().await;
     let bytes = fetch(&mut session, &file("/a.bin", WHOLE), 0).await;
     let now = soon(session.stat(&RemotePath::from("/a.bin"))).await.unwrap();
@@ -275,7 +294,7 @@ async fn files_that_change_under_the_reader() {
 #[tokio::test]
 async fn a_server_that_takes_the_connection_and_says_nothing() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut world = World::new(Script::default()).await;
+    let mut world = World::new(DemoFtpScript::default()).await;
     world.server.address = silent.local_addr().unwrap();
     world.endpoint = endpoint(&world.server, "demo", Security::Clear);
     check_error(Err::<(), _>(world.refused().await), Class::Connect, true);
@@ -285,10 +304,10 @@ async fn a_server_that_takes_the_connection_and_says_nothing() {
 async fn a_reply_that_never_ends() {
     // Half a reply, and a reply of many lines without the last.
     for reply in ["213 1", "213-1\r\n213-2\r\n"] {
-        let world = World::new(Script {
+        let world = World::new(DemoFtpScript {
             replies: vec![("SIZE", reply)],
             without: vec!["MLST"],
-            ..Script::default()
+            ..DemoFtpScript::default()
         })
         .await;
         let mut session = world.session().await;
@@ -299,9 +318,9 @@ async fn a_reply_that_never_ends() {
 
 #[tokio::test]
 async fn a_question_that_is_given_up_half_way_spoils_the_session() {
-    let world = World::new(Script {
-        every_file: Some(Fault::Late226(Duration::from_millis(300))),
-        ..Script::default()
+    let world = World::new(DemoFtpScript {
+        every_file: Some(DemoFtpFault::Late226(Duration::from_millis(300))),
+        ..DemoFtpScript::default()
     })
     .await;
     let mut session = world.session().await;
@@ -375,7 +394,7 @@ async fn no_reply_whatsoever_makes_us_panic_or_hang() {
     let (mut worked, mut failed) = (0, 0);
     for seed in 1..60 {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut world = World::new(Script::default()).await;
+        let mut world = World::new(DemoFtpScript::default()).await;
         world.server.address = listener.local_addr().unwrap();
         world.endpoint = endpoint(&world.server, "demo", Security::Clear);
         let server = tokio::spawn(nasty(listener, seed));
@@ -398,12 +417,12 @@ async fn no_reply_whatsoever_makes_us_panic_or_hang() {
 
 #[tokio::test]
 async fn of_several_addresses_a_dead_one_is_passed_over() {
-    let world = World::new(Script::default()).await;
+    let world = World::new(DemoFtpScript::default()).await;
     let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let account = world.endpoint.account.clone();
     let peers = [dead, world.server.address];
     assert!(
-        crate::source::ftp::client::Client::connect_first(
+        crate::source::ftp::client::FtpClient::connect_first(
             account.clone(),
             &peers,
             None,
@@ -412,10 +431,14 @@ async fn of_several_addresses_a_dead_one_is_passed_over() {
         .await
         .is_ok()
     );
-    let error =
-        crate::source::ftp::client::Client::connect_first(account, &peers[..1], None, &mut |_| {})
-            .await
-            .err()
-            .expect("it is dead");
+    let error = crate::source::ftp::client::FtpClient::connect_first(
+        account,
+        &peers[..1],
+        None,
+        &mut |_| {},
+    )
+    .await
+    .err()
+    .expect("it is dead");
     assert_eq!(error.class(), Class::Connect);
 }

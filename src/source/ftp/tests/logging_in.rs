@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicUsize;
 use super::scripted::{Said, Scripted};
 use super::*;
 
-fn with(server: &mut Scripted, change: impl FnOnce(&mut Account)) {
+fn with(server: &mut Scripted, change: impl FnOnce(&mut FtpAccount)) {
     change(Arc::get_mut(&mut server.endpoint.account).expect("nobody else has it yet"));
 }
 

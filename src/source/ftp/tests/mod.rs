@@ -18,10 +18,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::account::{Account, Learned, Limits, Security};
+use super::account::{FtpAccount, FtpLimits, Learned, Security};
 use super::driver::FtpEndpoint;
-use crate::demo::ftp::shared::Options;
-use crate::demo::ftp::{FtpServer, Script};
+use crate::demo::ftp::FtpServer;
+use crate::demo::ftp::script::DemoFtpScript;
+use crate::demo::ftp::shared::DemoFtpOptions;
 use crate::model::failure::{Class, Failure};
 use crate::model::{RemoteFile, RemotePath, Secret, chain};
 use crate::source::contract::{Endpoint, Listed, Session, SourceError};
@@ -30,7 +31,7 @@ use crate::source::pace::MinimumRate;
 /// Longer than anything takes that is not meant to take for ever.
 const NEVER: Duration = Duration::from_secs(20);
 
-const LIMITS: Limits = Limits {
+const LIMITS: FtpLimits = FtpLimits {
     connect: Duration::from_secs(1),
     command: Duration::from_secs(1),
     stall: Duration::from_millis(400),
@@ -49,7 +50,7 @@ fn content(size: usize) -> Vec<u8> {
 }
 
 fn endpoint(server: &FtpServer, password: &str, security: Security) -> FtpEndpoint {
-    let account = Account {
+    let account = FtpAccount {
         host: server.address.ip().to_string(),
         port: server.address.port(),
         address: format!("ftp://{}", server.address),
@@ -68,17 +69,17 @@ fn endpoint(server: &FtpServer, password: &str, security: Security) -> FtpEndpoi
 
 impl World {
     /// A server with `a.bin` of 100,000 bytes, `empty`, and `sub/b.txt`.
-    async fn new(script: Script) -> Self {
+    async fn new(script: DemoFtpScript) -> Self {
         Self::at(script, |_| {}).await
     }
 
-    async fn at(script: Script, change: impl FnOnce(&mut Options)) -> Self {
+    async fn at(script: DemoFtpScript, change: impl FnOnce(&mut DemoFtpOptions)) -> Self {
         let root = tempfile::tempdir().unwrap();
         std::fs::write(root.path().join("a.bin"), content(100_000)).unwrap();
         std::fs::write(root.path().join("empty"), b"").unwrap();
         std::fs::create_dir(root.path().join("sub")).unwrap();
         std::fs::write(root.path().join("sub/b.txt"), b"hello").unwrap();
-        let mut options = Options { script, ..Options::new(root.path()) };
+        let mut options = DemoFtpOptions { script, ..DemoFtpOptions::new(root.path()) };
         change(&mut options);
         let server = FtpServer::start(options).await.unwrap();
         let endpoint = endpoint(&server, "demo", Security::Clear);

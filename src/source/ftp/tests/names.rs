@@ -84,7 +84,7 @@ async fn sixty_awkward_names_come_and_go_as_they_are() {
     let names = awkward();
     assert!(names.len() >= 60);
     for without in [vec![], vec!["MLST"]] {
-        let world = World::new(Script { without, ..Script::default() }).await;
+        let world = World::new(DemoFtpScript { without, ..DemoFtpScript::default() }).await;
         let folder = world.path().join("odd ;-> dir ");
         std::fs::create_dir(&folder).unwrap();
         for name in &names {
@@ -119,7 +119,7 @@ async fn sixty_awkward_names_come_and_go_as_they_are() {
 #[tokio::test]
 async fn names_with_line_breaks_are_told_and_never_asked_for() {
     for without in [vec![], vec!["MLST"]] {
-        let world = World::new(Script { without, ..Script::default() }).await;
+        let world = World::new(DemoFtpScript { without, ..DemoFtpScript::default() }).await;
         for name in ["nl\nx.txt", "cr\rx", "crlf\r"] {
             std::fs::write(world.path().join(name), b"x").unwrap();
         }
@@ -148,7 +148,9 @@ async fn a_server_that_does_not_undouble_0xff_is_not_said_to_have_lost_the_file(
         ("MDTM", "550 No such file.\r\n"),
         ("RETR", "550 No such file.\r\n"),
     ];
-    let world = World::new(Script { without: vec!["MLST"], replies, ..Script::default() }).await;
+    let world =
+        World::new(DemoFtpScript { without: vec!["MLST"], replies, ..DemoFtpScript::default() })
+            .await;
     let mut session = world.session().await;
     let path = RemotePath::new(&b"/y\xff"[..]);
     check_error(soon(session.stat(&path)).await, Class::Protocol, false);
@@ -162,7 +164,7 @@ async fn a_server_that_does_not_undouble_0xff_is_not_said_to_have_lost_the_file(
 #[tokio::test]
 async fn links_and_pipes_are_no_files() {
     for without in [vec![], vec!["MLST"]] {
-        let world = World::new(Script { without, ..Script::default() }).await;
+        let world = World::new(DemoFtpScript { without, ..DemoFtpScript::default() }).await;
         std::os::unix::fs::symlink("/etc/passwd", world.path().join("out")).unwrap();
         std::os::unix::fs::symlink("a.bin", world.path().join("in")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(world.path().join("socket")).unwrap();

@@ -82,8 +82,8 @@ impl Scripted {
     }
 }
 
-fn account(address: SocketAddr) -> Account {
-    Account {
+fn account(address: SocketAddr) -> FtpAccount {
+    FtpAccount {
         host: address.ip().to_string(),
         port: address.port(),
         address: format!("ftp://{address}"),
@@ -94,7 +94,11 @@ fn account(address: SocketAddr) -> Account {
         login_commands: Vec::new(),
         home: false,
         proxy: None,
-        limits: Limits { stall: Duration::from_secs(5), command: Duration::from_secs(5), ..LIMITS },
+        limits: FtpLimits {
+            stall: Duration::from_secs(5),
+            command: Duration::from_secs(5),
+            ..LIMITS
+        },
         learned: Learned::default(),
     }
 }

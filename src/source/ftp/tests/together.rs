@@ -1,7 +1,8 @@
 //! Commands that are on their way together, and servers that do not bear it.
 
 use super::*;
-use crate::demo::ftp::{Company, DeadPorts, Fault};
+use crate::demo::ftp::DeadPorts;
+use crate::demo::ftp::script::{DemoFtpCompany, DemoFtpFault};
 
 const WHOLE: u64 = 100_000;
 
@@ -21,7 +22,7 @@ fn in_company(world: &World) -> u64 {
 #[tokio::test]
 async fn between_two_files_there_is_one_round_trip() {
     for without in [vec![], vec!["MLST"]] {
-        let world = World::new(Script { without, ..Script::default() }).await;
+        let world = World::new(DemoFtpScript { without, ..DemoFtpScript::default() }).await;
         let mut session = world.session().await;
         for _ in 0..5 {
             round(&mut session).await.unwrap();
@@ -42,7 +43,7 @@ async fn between_two_files_there_is_one_round_trip() {
 #[tokio::test]
 async fn files_are_described_many_at_a_time() {
     for without in [vec![], vec!["MLST"]] {
-        let world = World::new(Script { without, ..Script::default() }).await;
+        let world = World::new(DemoFtpScript { without, ..DemoFtpScript::default() }).await;
         let mut session = world.session().await;
         let paths = ["/a.bin", "/gone", "/sub", "/sub/b.txt"].map(RemotePath::from);
         let told = soon(session.stat_ahead(&paths)).await.unwrap();
@@ -59,11 +60,12 @@ async fn files_are_described_many_at_a_time() {
 
 #[tokio::test]
 async fn a_server_that_reads_one_command_at_a_time() {
-    for company in [Company::Forgotten, Company::HungUp] {
+    for company in [DemoFtpCompany::Forgotten, DemoFtpCompany::HungUp] {
         // With and without features to agree on at the login.
         for without in [vec![], vec!["FEAT", "MLST"]] {
             let at_login = without.is_empty();
-            let world = World::new(Script { company, without, ..Script::default() }).await;
+            let world =
+                World::new(DemoFtpScript { company, without, ..DemoFtpScript::default() }).await;
             let mut session = world.session().await;
             if !at_login {
                 // It is found out when it is asked for two things.
@@ -86,7 +88,9 @@ async fn a_server_that_reads_one_command_at_a_time() {
 
 #[tokio::test]
 async fn a_firewall_that_opens_no_port_for_a_question_in_company() {
-    let world = World::new(Script { dead_ports: DeadPorts::InCompany, ..Script::default() }).await;
+    let world =
+        World::new(DemoFtpScript { dead_ports: DeadPorts::InCompany, ..DemoFtpScript::default() })
+            .await;
     let mut session = world.session().await;
     round(&mut session).await.unwrap();
     let text = check_error(round(&mut session).await, Class::Connect, true);
@@ -99,8 +103,8 @@ async fn a_firewall_that_opens_no_port_for_a_question_in_company() {
 
 #[tokio::test]
 async fn a_file_that_is_refused_while_its_port_is_reached() {
-    let files = [(b"b.txt".to_vec(), Fault::Refuse("550 No such file.\r\n"))].into();
-    let world = World::new(Script { files, ..Script::default() }).await;
+    let files = [(b"b.txt".to_vec(), DemoFtpFault::Refuse("550 No such file.\r\n"))].into();
+    let world = World::new(DemoFtpScript { files, ..DemoFtpScript::default() }).await;
     let mut session = world.session().await;
     for _ in 0..3 {
         round(&mut session).await.unwrap();
@@ -113,8 +117,9 @@ async fn a_file_that_is_refused_while_its_port_is_reached() {
 #[tokio::test]
 async fn a_server_that_does_not_wait_at_its_port_is_asked_once_we_are_there() {
     let files =
-        [(b"b.txt".to_vec(), Fault::RefuseTimes(1, "425 Can't open data connection.\r\n"))].into();
-    let world = World::new(Script { files, ..Script::default() }).await;
+        [(b"b.txt".to_vec(), DemoFtpFault::RefuseTimes(1, "425 Can't open data connection.\r\n"))]
+            .into();
+    let world = World::new(DemoFtpScript { files, ..DemoFtpScript::default() }).await;
     let mut session = world.session().await;
     round(&mut session).await.unwrap();
     check_error(fetch(&mut session, &file("/sub/b.txt", 5), 0).await, Class::Busy, true);
@@ -130,10 +135,10 @@ async fn a_server_that_does_not_wait_at_its_port_is_asked_once_we_are_there() {
 #[tokio::test]
 async fn a_reply_too_many_never_gives_one_file_the_facts_of_another() {
     for without in [vec![], vec!["MLST"]] {
-        let script = Script {
+        let script = DemoFtpScript {
             without,
             listing_reply: Some("226 Done.\r\n226 Done.\r\n"),
-            ..Script::default()
+            ..DemoFtpScript::default()
         };
         let world = World::new(script).await;
         let mut session = world.session().await;

@@ -4,8 +4,8 @@ use super::*;
 
 const OTHER: &str = "250-Listing\r\n type=file;size=5;modify=20010203040506; b.bin\r\n250 End\r\n";
 
-fn replying(verb: &'static str, reply: &'static str, without: Vec<&'static str>) -> Script {
-    Script { replies: vec![(verb, reply)], without, ..Script::default() }
+fn replying(verb: &'static str, reply: &'static str, without: Vec<&'static str>) -> DemoFtpScript {
+    DemoFtpScript { replies: vec![(verb, reply)], without, ..DemoFtpScript::default() }
 }
 
 #[tokio::test]

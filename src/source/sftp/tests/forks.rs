@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn one_login_serves_many_forks_in_parallel_and_closes_with_the_last() {
-    let world = World::new(Script::default()).await;
+    let world = World::new(DemoSftpScript::default()).await;
     let bytes = world.file("f", 700_000);
     let first = world.endpoint(&[]).open().await.expect("it opens");
     let mut forks: Vec<Box<dyn Session>> = std::iter::from_fn(|| first.fork()).take(100).collect();
@@ -34,7 +34,7 @@ async fn one_login_serves_many_forks_in_parallel_and_closes_with_the_last() {
 
 #[tokio::test]
 async fn dropped_reads_leave_nothing_behind() {
-    let world = World::new(Script::default()).await;
+    let world = World::new(DemoSftpScript::default()).await;
     let bytes = world.file("f", 300_000);
     let connection = connect(&world).await;
     // More than the server's 1,024 handles, each given up in another moment: OPEN under way,
@@ -43,7 +43,7 @@ async fn dropped_reads_leave_nothing_behind() {
         let moment = Duration::from_micros(round % 200);
         let reading = async {
             let handle = connection.client.open(b"/f").await.expect("handles are given back");
-            let mut reading = Reading::new(connection.client.clone(), handle, 0, Some(300_000));
+            let mut reading = SftpReading::new(connection.client.clone(), handle, 0, Some(300_000));
             while reading.next().await.expect("it reads").is_some() {}
         };
         // Given up or not: both are fine.
@@ -56,7 +56,7 @@ async fn dropped_reads_leave_nothing_behind() {
 
 #[tokio::test]
 async fn more_than_128_open_handles_work() {
-    let world = World::new(Script::default()).await;
+    let world = World::new(DemoSftpScript::default()).await;
     let bytes = world.file("f", 1000);
     let connection = connect(&world).await;
     let client = &connection.client;
@@ -65,7 +65,7 @@ async fn more_than_128_open_handles_work() {
         handles.push(client.open(b"/f").await.expect("it opens"));
     }
     for handle in handles {
-        let mut reading = Reading::new(client.clone(), handle, 0, Some(1000));
+        let mut reading = SftpReading::new(client.clone(), handle, 0, Some(1000));
         assert_eq!(reading.next().await.expect("it reads").as_deref(), Some(&bytes[..]));
     }
     until("nothing waits", || client.waiting() == 0).await;

@@ -8,8 +8,8 @@ use tokio::io::{AsyncWriteExt, DuplexStream};
 use crate::source::pace::MinimumRate;
 use crate::source::sftp::client::{Client, ClientError, SessionTerms};
 use crate::source::sftp::frames::Packets;
-use crate::source::sftp::packet::{Reply, Request, status};
-use crate::source::sftp::reading::Reading;
+use crate::source::sftp::packet::{PacketReply, Request, status};
+use crate::source::sftp::reading::SftpReading;
 
 /// Greets and opens like a server; what follows is up to `answer`: bytes to send, `None` to hang
 /// up.
@@ -23,8 +23,10 @@ async fn play(
     while let Ok(Some(body)) = packets.next().await {
         let (id, request) = Request::decode(body).expect("the client speaks properly");
         let bytes = match request {
-            Request::Init { .. } => Reply::Version { version: 3, extensions: Vec::new() }.encode(0),
-            Request::Open { .. } => Reply::Handle(Bytes::from_static(b"h")).encode(id),
+            Request::Init { .. } => {
+                PacketReply::Version { version: 3, extensions: Vec::new() }.encode(0)
+            }
+            Request::Open { .. } => PacketReply::Handle(Bytes::from_static(b"h")).encode(id),
             request => match answer(id, request) {
                 Some(bytes) => bytes,
                 None => return,
@@ -52,7 +54,7 @@ async fn read(
     )
     .await?;
     let handle = client.open(b"/f").await?;
-    let mut reading = Reading::new(client, handle, 0, Some(100_000));
+    let mut reading = SftpReading::new(client, handle, 0, Some(100_000));
     let mut count = 0;
     while let Some(bytes) = reading.next().await? {
         count += bytes.len();
@@ -67,16 +69,18 @@ async fn check(words: &str, answer: impl Fn(u32, Request) -> Option<Bytes> + Sen
 
 #[tokio::test]
 async fn broken_answers_are_errors_never_hangs() {
-    check("no bytes", |id, _| Some(Reply::Data(Bytes::new()).encode(id))).await;
-    check("more than were asked", |id, _| Some(Reply::Data(vec![0; 40_000].into()).encode(id)))
-        .await;
-    check("does not fit", |id, _| Some(Reply::Handle(Bytes::new()).encode(id))).await;
+    check("no bytes", |id, _| Some(PacketReply::Data(Bytes::new()).encode(id))).await;
+    check("more than were asked", |id, _| {
+        Some(PacketReply::Data(vec![0; 40_000].into()).encode(id))
+    })
+    .await;
+    check("does not fit", |id, _| Some(PacketReply::Handle(Bytes::new()).encode(id))).await;
     check("OK where an answer was due", |id, _| {
-        Some(Reply::Status { code: status::OK, message: Bytes::new() }.encode(id))
+        Some(PacketReply::Status { code: status::OK, message: Bytes::new() }.encode(id))
     })
     .await;
     check("no answer within", |id, _| {
-        Some(Reply::Data(Bytes::from_static(b"x")).encode(id + 1_000_000))
+        Some(PacketReply::Data(Bytes::from_static(b"x")).encode(id + 1_000_000))
     })
     .await;
     check("unknown kind", |id, _| Some([&[0, 0, 0, 5, 77][..], &id.to_be_bytes()].concat().into()))
@@ -89,7 +93,7 @@ async fn broken_answers_are_errors_never_hangs() {
     check("claims 4294967295 bytes", |_, _| Some(Bytes::from_static(&[0xFF; 8]))).await;
     check("closed the SFTP channel", |_, _| None).await;
     check("no such thing \\x1B (status 4711)", |id, _| {
-        Some(Reply::Status { code: 4711, message: "no such thing \x1b".into() }.encode(id))
+        Some(PacketReply::Status { code: 4711, message: "no such thing \x1b".into() }.encode(id))
     })
     .await;
 }
@@ -100,10 +104,9 @@ async fn a_slow_line_is_no_silent_one() {
         let Request::Read { offset, length, .. } = request else { return Some(Bytes::new()) };
         let left = 100_000_u64.saturating_sub(offset).min(u64::from(length));
         Some(match left {
-            0 => Reply::Status { code: status::EOF, message: Bytes::new() }.encode(id),
-            left => {
-                Reply::Data(vec![7; usize::try_from(left).expect("it is small")].into()).encode(id)
-            }
+            0 => PacketReply::Status { code: status::EOF, message: Bytes::new() }.encode(id),
+            left => PacketReply::Data(vec![7; usize::try_from(left).expect("it is small")].into())
+                .encode(id),
         })
     };
     // Each reply takes longer than the stall timeout of 200 ms, but bytes keep coming.
@@ -116,7 +119,7 @@ async fn a_handle_that_comes_back_while_its_former_file_is_being_read_ends_the_c
     // Answers every OPEN by the same handle and every CLOSE, but no READ.
     tokio::spawn(play(theirs, Duration::ZERO, |id, request| match request {
         Request::Close { .. } => {
-            Some(Reply::Status { code: status::OK, message: Bytes::new() }.encode(id))
+            Some(PacketReply::Status { code: status::OK, message: Bytes::new() }.encode(id))
         }
         _ => Some(Bytes::new()),
     }));
@@ -124,7 +127,7 @@ async fn a_handle_that_comes_back_while_its_former_file_is_being_read_ends_the_c
     let client = Client::start(ours, terms, Default::default()).await.expect("it greets");
     drop(client.open(b"/a").await.expect("it opens"));
     let handle = client.open(b"/b").await.expect("a closed handle may be given out again");
-    let mut reading = Reading::new(client.clone(), handle, 0, Some(1000));
+    let mut reading = SftpReading::new(client.clone(), handle, 0, Some(1000));
     reading.next().await.expect_err("nothing comes");
     drop(reading);
     let error = client.open(b"/c").await.map(|_| ()).expect_err("the reads of /b are under way");

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use crate::source::pace::MinimumRate;
 use crate::source::sftp::client::{Client, ClientError, SessionTerms};
 use crate::source::sftp::frames::Packets;
-use crate::source::sftp::packet::{Reply, Request, status};
-use crate::source::sftp::reading::Reading;
+use crate::source::sftp::packet::{PacketReply, Request, status};
+use crate::source::sftp::reading::SftpReading;
 
 const STALL: Duration = Duration::from_millis(600);
 
@@ -39,11 +39,12 @@ async fn serve(stream: DuplexStream, second: Second, opened: Arc<Notify>) {
     let mut packets = Packets::new(read, Default::default());
     while let Ok(Some(body)) = packets.next().await {
         let (id, request) = Request::decode(body).expect("the client speaks properly");
-        let handle = |name: &'static [u8]| Reply::Handle(Bytes::from_static(name)).encode(id);
+        let handle = |name: &'static [u8]| PacketReply::Handle(Bytes::from_static(name)).encode(id);
         let (bytes, late) = match request {
-            Request::Init { .. } => {
-                (Reply::Version { version: 3, extensions: Vec::new() }.encode(0), Duration::ZERO)
-            }
+            Request::Init { .. } => (
+                PacketReply::Version { version: 3, extensions: Vec::new() }.encode(0),
+                Duration::ZERO,
+            ),
             Request::Open { path, .. } if path.as_ref() == b"/first" => {
                 (handle(b"h"), Duration::ZERO)
             }
@@ -61,14 +62,14 @@ async fn serve(stream: DuplexStream, second: Second, opened: Arc<Notify>) {
             Request::Read { offset: 0, .. } => {
                 let is_other = swapped.load(Ordering::SeqCst);
                 let data = Bytes::from_static(if is_other { b"other" } else { b"first" });
-                (Reply::Data(data).encode(id), Duration::ZERO)
+                (PacketReply::Data(data).encode(id), Duration::ZERO)
             }
             Request::Read { .. } => (
-                Reply::Status { code: status::EOF, message: Bytes::new() }.encode(id),
+                PacketReply::Status { code: status::EOF, message: Bytes::new() }.encode(id),
                 Duration::ZERO,
             ),
             _ => (
-                Reply::Status { code: status::OK, message: Bytes::new() }.encode(id),
+                PacketReply::Status { code: status::OK, message: Bytes::new() }.encode(id),
                 Duration::ZERO,
             ),
         };
@@ -103,7 +104,7 @@ async fn first_read(second: Second) -> Result<Vec<u8>, ClientError> {
         async move { client.open(b"/second").await.map(drop) }
     });
     opened.notified().await;
-    let mut reading = Reading::new(client, handle, 0, Some(5));
+    let mut reading = SftpReading::new(client, handle, 0, Some(5));
     let mut bytes = Vec::new();
     while let Some(more) = reading.next().await? {
         bytes.extend_from_slice(&more);
@@ -136,7 +137,7 @@ async fn an_answer_that_never_comes_leaves_the_file_unproven() {
 async fn where_answers_come_in_order_nobody_waits() {
     let (client, opened) = greeted(Second::Nothing).await;
     let handle = client.open(b"/first").await.expect("it opens");
-    let mut reading = Reading::new(client.clone(), handle, 0, Some(5));
+    let mut reading = SftpReading::new(client.clone(), handle, 0, Some(5));
     let begun = Instant::now();
     let mut next = Box::pin(reading.next());
     // The read is on its way before the second file is asked for.

@@ -221,7 +221,8 @@ async fn a_server_that_lets_few_files_be_open_gets_them_one_after_the_other() {
 
 #[tokio::test]
 async fn a_file_that_is_denied_is_denied_also_in_company_and_soon() {
-    let script = Script::default().always("denied", Fault::OpenStatus(status::PERMISSION_DENIED));
+    let script = DemoSftpScript::default()
+        .always("denied", DemoSftpFault::OpenStatus(status::PERMISSION_DENIED));
     let world = World::new(script).await;
     world.file("denied", 1);
     world.file("open", 1_000_000);

@@ -91,7 +91,7 @@ async fn two_steps_are_taken_in_the_servers_order() {
 
 #[tokio::test]
 async fn an_unknown_host_key_is_refused_with_what_to_paste_before_anything_is_sent() {
-    let world = World::new(Script::default()).await;
+    let world = World::new(DemoSftpScript::default()).await;
     let url = format!("sftp://me:secret@{}/", world.server.address);
     let endpoint_of =
         |settings: &[(&str, Value)]| endpoint(&url, settings).expect("the settings are good");
@@ -112,7 +112,7 @@ async fn an_unknown_host_key_is_refused_with_what_to_paste_before_anything_is_se
     assert_eq!(world.server.credentials(), 0);
 
     let key = PrivateKey::new(
-        KeypairData::Ed25519(Ed25519Keypair::from_seed(&Options::new("").host_key_seed)),
+        KeypairData::Ed25519(Ed25519Keypair::from_seed(&DemoSftpOptions::new("").host_key_seed)),
         "",
     )
     .expect("a pair makes a key");
@@ -181,7 +181,7 @@ async fn what_is_no_server_is_told_apart() {
 
 #[tokio::test]
 async fn a_full_server_is_busy() {
-    let mut script = Script::default();
+    let mut script = DemoSftpScript::default();
     script.most_connections = Some(1);
     let world = World::new(script).await;
     let _first = world.endpoint(&[]).open().await.expect("the first has room");
@@ -214,7 +214,7 @@ fn settings_that_cannot_work_are_refused_with_what_is_allowed() {
 
 #[tokio::test]
 async fn files_are_removed_and_renamed_but_never_replaced() {
-    let world = World::new(Script::default()).await;
+    let world = World::new(DemoSftpScript::default()).await;
     let (a, b) = (world.file("a", 10), world.file("b", 20));
     let mut session = world.session().await;
     let path = |text: &str| RemotePath::from(text);
@@ -235,7 +235,7 @@ async fn files_are_removed_and_renamed_but_never_replaced() {
 
 #[tokio::test]
 async fn a_tilde_is_where_the_login_starts() {
-    let world = World::new(Script::default()).await;
+    let world = World::new(DemoSftpScript::default()).await;
     std::fs::create_dir(world.folder.path().join("in")).expect("a folder");
     let bytes = world.file("in/f", 10);
     let settings = [("password", text_of_right()), ("host_key", text(&world.server.host_key))];

@@ -4,14 +4,14 @@ use super::*;
 
 struct World {
     _dir: tempfile::TempDir,
-    shelf: Shelf,
+    shelf: FolderShelf,
 }
 
 /// A shelf with blob `a` = "one", and a second write of it, "two", prepared as far as its next
 /// record.
-fn between() -> (World, Record) {
+fn between() -> (World, FolderRecord) {
     let dir = tempfile::tempdir().expect("a folder");
-    let world = World { shelf: Shelf::new(dir.path()), _dir: dir };
+    let world = World { shelf: FolderShelf::new(dir.path()), _dir: dir };
     world.shelf.create().expect("it is created");
     let one = world.temporary("one");
     world.shelf.commit(&key_of("a"), one, PutTarget::New).expect("it commits");
@@ -22,14 +22,20 @@ fn between() -> (World, Record) {
 }
 
 impl World {
-    fn temporary(&self, content: &str) -> Record {
+    fn temporary(&self, content: &str) -> FolderRecord {
         let id = format!("{}.{}.{}", key_of("a"), 0, random());
         let path = self.shelf.temporary().join(&id);
         fs::write(&path, content).expect("it writes");
         let metadata = Metadata::from([("content".to_owned(), content.to_owned())]);
         let properties = Properties { content_type: "text/plain".into(), md5: [1; 16], metadata };
-        record_of("a", Place::Plain, &id, &fs::metadata(path).expect("it is there"), &properties)
-            .expect("a record")
+        record_of(
+            "a",
+            FolderPlace::Plain,
+            &id,
+            &fs::metadata(path).expect("it is there"),
+            &properties,
+        )
+        .expect("a record")
     }
 
     /// The content and what its metadata says of it: they have to agree.

@@ -6,7 +6,7 @@ use blobferry::audit::{self, Bytes};
 use blobferry::model::{BlobName, Version};
 use blobferry::store::contract::{Metadata, Store, StoreKind};
 use blobferry::store::folder::FolderStore;
-use blobferry::store::memory::{Fault, Op};
+use blobferry::store::memory::{MemoryFault, MemoryOp};
 use blobferry::transfer::settings::Versions;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -393,14 +393,14 @@ async fn an_archives_manifest_that_was_changed_is_found() {
 async fn a_store_that_cannot_be_read_is_no_clean_audit() {
     let world = full();
     world.run().await;
-    for (op, nth) in [(Op::Get, 1), (Op::List, 1), (Op::List, 2)] {
-        world.store.fault(op, nth, Fault::Refused(StoreKind::Denied));
+    for (op, nth) in [(MemoryOp::Get, 1), (MemoryOp::List, 1), (MemoryOp::List, 2)] {
+        world.store.fault(op, nth, MemoryFault::Refused(StoreKind::Denied));
         let sources = std::slice::from_ref(&world.source);
         audit::audit(world.store.clone(), sources, Bytes::Believed, quick(), &|_| {})
             .await
             .expect_err("it cannot be read");
     }
     // What passes is tried again, and nothing is judged twice.
-    world.store.fault(Op::List, 2, Fault::Refused(StoreKind::Unavailable));
+    world.store.fault(MemoryOp::List, 2, MemoryFault::Refused(StoreKind::Unavailable));
     clean(&world).await;
 }
