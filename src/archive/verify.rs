@@ -173,7 +173,7 @@ pub struct Checked {
     /// How many bytes it has.
     pub size: u64,
     /// Their MD5: of what is kept if it is no larger than
-    /// [`ALONE`](crate::runtime::checksum::ALONE), else
+    /// [`ALONE`], else
     /// if it was wanted.
     pub md5: Option<model::Md5>,
     /// All of them, if they were kept.

@@ -61,7 +61,7 @@ impl PieceCounter {
     }
 }
 
-/// Writes that a worker is at its piece, at once and then every [`BEAT`].
+/// Writes that a worker is at its piece, at once and then 20 seconds.
 pub async fn beat(run: Arc<Run>, name: BlobName, counting: Arc<PieceCounter>) {
     loop {
         let mut metadata = metadata([(AT, stamp(OffsetDateTime::now_utc()))]);
