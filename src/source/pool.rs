@@ -245,6 +245,12 @@ impl Pool {
                 return Ok(found);
             }
         }
+        let me = std::ptr::from_ref(self).addr();
+        if let Some((cap, _)) = &self.shared
+            && let Some((class, cause)) = cap.silence(me)
+        {
+            return Err(SourceError::new(Op::Login, self.address(), class, cause));
+        }
         let session = match self.endpoint.open().await {
             Ok(session) => session,
             Err(error) => {
@@ -255,6 +261,9 @@ impl Pool {
             }
         };
         self.state().breaker.close();
+        if let Some((cap, _)) = &self.shared {
+            cap.was_answered();
+        }
         let id = self.opened.fetch_add(1, Ordering::Relaxed);
         let login = Login::new(id, place, &self.alive);
         let lent = {
@@ -299,6 +308,11 @@ impl Pool {
                 return Ok(());
             }
             _ if alive == 0 && error.is_transient() => {
+                if let (Some((cap, _)), Class::Connect | Class::Stalled) =
+                    (&self.shared, error.class())
+                {
+                    cap.was_unanswered(std::ptr::from_ref(self).addr(), error.class(), cause());
+                }
                 if let Some(why) = state.breaker.failed(Instant::now()) {
                     state.refused = Some((error.class(), format!("{why}: {}", cause())));
                 }

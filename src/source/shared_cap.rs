@@ -10,6 +10,8 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::model::failure::Class;
+
 /// Whoever waits looks so often whether another pool has a login that it does not need.
 const LOOK: Duration = Duration::from_millis(200);
 /// A login that nobody has used for so long is given up for another pool.
@@ -19,6 +21,10 @@ const IDLE: Duration = Duration::from_secs(1);
 const TURN: Duration = Duration::from_secs(10);
 /// How long that may take before another pool is asked.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server that did not answer one pool is not asked by the others for so long: each of them would
+/// wait as long for the same silence, one after the other.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// A place is free so long after its login has ended here: the server may notice it later.
 const GRACE: Duration = Duration::from_millis(100);
@@ -41,6 +47,16 @@ pub trait CapMember: Send + Sync {
 pub struct SharedCap {
     total: usize,
     state: Mutex<CapState>,
+    unanswered: Mutex<Option<Unanswered>>,
+}
+
+/// A login that the server did not answer.
+struct Unanswered {
+    at: Instant,
+    /// Which pool asked.
+    by: usize,
+    class: Class,
+    cause: String,
 }
 
 struct CapState {
@@ -59,12 +75,35 @@ impl SharedCap {
         let total = total.max(1);
         let state =
             CapState { free: total, next: 0, waiting: BTreeMap::new(), members: Vec::new() };
-        Arc::new(Self { total, state: Mutex::new(state) })
+        Arc::new(Self { total, state: Mutex::new(state), unanswered: Mutex::default() })
     }
 
     /// How many logins it allows.
     pub fn total(&self) -> usize {
         self.total
+    }
+
+    /// The server did not answer a login of the pool `by`.
+    pub fn was_unanswered(&self, by: usize, class: Class, cause: String) {
+        *self.unanswered() = Some(Unanswered { at: Instant::now(), by, class, cause });
+    }
+
+    /// The server answers.
+    pub fn was_answered(&self) {
+        *self.unanswered() = None;
+    }
+
+    /// Why the pool `by` need not ask the server now: another one has just waited in vain.
+    pub fn silence(&self, by: usize) -> Option<(Class, String)> {
+        let unanswered = self.unanswered();
+        let told =
+            unanswered.as_ref().filter(|told| told.by != by && told.at.elapsed() < SILENCE)?;
+        let (cause, ago) = (&told.cause, told.at.elapsed().as_secs());
+        Some((told.class, format!("{cause} (so it was for another source {ago} s ago)")))
+    }
+
+    fn unanswered(&self) -> MutexGuard<'_, Option<Unanswered>> {
+        self.unanswered.lock().expect("no code panics while it holds this lock")
     }
 
     /// Whether none is free now.
@@ -265,5 +304,18 @@ mod tests {
         drop(late);
         let next = timeout(Duration::from_secs(1), cap.place(&own, 50)).await;
         assert!(next.is_ok(), "what was handed over and never taken is free again");
+    }
+
+    #[test]
+    fn a_silent_server_is_waited_for_by_one_pool_and_told_to_the_others() {
+        let cap = SharedCap::new(2);
+        assert!(cap.silence(2).is_none());
+        cap.was_unanswered(1, Class::Stalled, "no greeting".to_owned());
+        assert!(cap.silence(1).is_none(), "the pool itself tries again");
+        let (class, why) = cap.silence(2).expect("told");
+        assert_eq!(class, Class::Stalled);
+        assert_eq!(why, "no greeting (so it was for another source 0 s ago)");
+        cap.was_answered();
+        assert!(cap.silence(2).is_none(), "one answer, and all ask again");
     }
 }
