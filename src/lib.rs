@@ -1,11 +1,11 @@
 //! blobferry brings files from FTP, FTPS and SFTP servers into Azure Blob Storage, whole, proven
 //! and on time.
 //!
-//! The road of one file, which `transfer/transfer.rs` walks:
+//! The way of one file, which `transfer/transfer.rs` walks:
 //!
 //! ```text
-//! list → decide → fetch → verify size → unpack → name → stage → verify checksum → COMMIT → record → after-action
-//! source  plan    source  verify       archive  naming store   verify            store    ledger   source
+//! list → decide → download → verify size → unpack → name → stage → verify checksum → COMMIT → record → post-action
+//! source  rules   source     rules         archive  rules  store   rules             store    ledger   source
 //! ```
 //!
 //! Nothing is visible before the commit; nothing is recorded before it; nothing is deleted at

@@ -14,7 +14,7 @@ use crate::config::text::Environment;
 use crate::config::{self, Account, Config, Destination, LimitSettings};
 use crate::model::failure::Failure;
 use crate::model::redactor::Redactor;
-use crate::model::{Secret, chain};
+use crate::model::{Secret, chain, printable};
 use crate::runtime::platform::Hosting;
 use crate::state::apart::Apart;
 use crate::store::azure::AzureIdentity;
@@ -60,6 +60,18 @@ pub fn open(configured: &Configured, environment: &Environment) -> Result<Opened
     Ok(OpenedConfig { redactor: redactor(&config), store, config })
 }
 
+/// What is wrong with a configuration: a line for each error, as safe as [`chain`] makes one.
+fn in_lines(error: &config::ConfigError) -> String {
+    match error {
+        config::ConfigError::Setting(errors) => {
+            let text = errors.to_string();
+            let lines: Vec<String> = text.lines().map(|line| printable(line.as_bytes())).collect();
+            lines.join("\n")
+        }
+        other => chain(other),
+    }
+}
+
 /// The configuration that `configured` names, with only the sources that it names.
 pub fn config(configured: &Configured, environment: &Environment) -> Result<Config, Unusable> {
     let mut config = config::load(&configured.config, environment).map_err(|error| {
@@ -70,7 +82,7 @@ pub fn config(configured: &Configured, environment: &Environment) -> Result<Conf
             }
             _ => "",
         };
-        Unusable(format!("{}{hint}", chain(&error)))
+        Unusable(format!("{}{hint}", in_lines(&error)))
     })?;
     let unknown = configured
         .sources

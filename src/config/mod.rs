@@ -195,9 +195,12 @@ pub fn parse(
     overrides::apply(&mut raw, environment, &mut faults);
     if let Some(time_zone) = raw.top.get("time_zone") {
         let of_file = Section::new(file, "", 1, raw.top.clone(), tables::TOP.to_vec());
-        faults.take(of_file.and_then(|section| crate::config::times::time_zone(&section)));
-        let defaults = raw.defaults.get_or_insert_default();
-        defaults.entries.entry("time_zone".to_owned()).or_insert_with(|| time_zone.clone());
+        let zone = of_file.and_then(|section| crate::config::times::time_zone(&section));
+        // A wrong one is told once, not for each source.
+        if faults.take(zone).is_some() {
+            let defaults = raw.defaults.get_or_insert_default();
+            defaults.entries.entry("time_zone".to_owned()).or_insert_with(|| time_zone.clone());
+        }
     }
     let has_state = raw.tables.contains_key("state");
     let has_destination = raw.tables.contains_key("destination");

@@ -115,7 +115,7 @@ async fn status(app: &App, invocation: Invocation) -> Answer {
     };
     let dress = if wants_page { Dress::Html } else { Dress::Json };
     let answer = async {
-        let mut answer = page::answer(desk(app, &ready, &host), &request, &asked, dress).await?;
+        let mut answer = page::answer(context(app, &ready, &host), &request, &asked, dress).await?;
         if dress == Dress::Json && matches!(asked, RequestedRun::List(_)) {
             answer.body["place"] = json!(host.place.told(ready.work.is_some()));
             answer.body["signs"] = json!(host.place.signs);
@@ -136,7 +136,7 @@ async fn status(app: &App, invocation: Invocation) -> Answer {
     }))
 }
 
-fn desk<'a>(app: &App, ready: &'a Ready, host: &'a Host) -> page::PageContext<'a> {
+fn context<'a>(app: &App, ready: &'a Ready, host: &'a Host) -> page::PageContext<'a> {
     page::PageContext {
         store: &ready.store,
         sources: &ready.sources,

@@ -51,7 +51,7 @@ pub async fn http(app: &App, invocation: Invocation) -> Answer {
         Ok(loaded) => loaded,
         Err(reason) => return Answer::http(&shown(&call, "", &HttpAnswer::refusal(500, reason))),
     };
-    let desk = page::manual::FormContext {
+    let context = page::manual::FormContext {
         sources: &ready.names(),
         store: ready.store.address(),
         prefix: &host.prefix,
@@ -59,7 +59,7 @@ pub async fn http(app: &App, invocation: Invocation) -> Answer {
         view: fields.get("view"),
     };
     let answer = match wish {
-        FormAction::Look => desk.open(),
+        FormAction::Look => context.open(),
         FormAction::Plan => {
             let planned = planned(
                 app,
@@ -69,11 +69,11 @@ pub async fn http(app: &App, invocation: Invocation) -> Answer {
                 invocation.begun.elapsed(),
             )
             .await;
-            if wants_page { desk.planned(&planned) } else { planned }
+            if wants_page { context.planned(&planned) } else { planned }
         }
         FormAction::Start => {
             let started = started(app, invocation, &bare(&call, &fields, body)).await;
-            desk.started(&started)
+            context.started(&started)
         }
     };
     Answer::http(&answer)

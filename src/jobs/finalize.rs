@@ -22,7 +22,7 @@ const READ_AT_ONCE: usize = 16;
 /// Closes the pass if all of it is done, and returns its report. Many may do so at once, and a
 /// killed one is followed by the next: each step can be done again.
 pub async fn close_if_done(
-    desk: &PassStore,
+    pass_store: &PassStore,
     plan: &PiecePlan,
     folder: &JobFolder,
     state: &PassProgress,
@@ -32,14 +32,14 @@ pub async fn close_if_done(
         return Ok(None);
     }
     let mut report = plan.surveyed.clone();
-    let mut manifest = JobManifest::of(desk);
-    if let Some(lines) = desk.read(&folder.blob(JobKind::Lines)).await? {
+    let mut manifest = JobManifest::of(pass_store);
+    if let Some(lines) = pass_store.read(&folder.blob(JobKind::Lines)).await? {
         manifest.add(told(&lines, plan.schema)).await?;
     }
     for some in done.chunks(READ_AT_ONCE) {
         // Nothing is being read while the manifest is written: see `store::paced` about requests
         // that nobody polls.
-        for outcome in try_join_all(some.iter().map(|id| desk.result(folder, *id))).await? {
+        for outcome in try_join_all(some.iter().map(|id| pass_store.result(folder, *id))).await? {
             // Another worker has closed the pass, and removed them.
             let Some(outcome) = outcome else { return Ok(None) };
             report.absorb(outcome.report);
@@ -47,18 +47,18 @@ pub async fn close_if_done(
         }
     }
     manifest.tell(&mut report);
-    let state = &desk.run.state;
-    expectations::after_pass(state, &desk.source, plan.began, &mut report).await;
+    let state = &pass_store.run.state;
+    expectations::after_pass(state, &pass_store.source, plan.began, &mut report).await;
     if plan.unclean {
-        settle(desk, plan, folder, done.last()).await?;
+        settle(pass_store, plan, folder, done.last()).await?;
     }
     failpoint!("before-close-report", WorkError::Lost);
-    desk.report(&mut report, plan.began).await?;
+    pass_store.report(&mut report, plan.began).await?;
     failpoint!("close-report-written", WorkError::Lost);
-    finish(desk, &plan.pass, folder).await?;
+    finish(pass_store, &plan.pass, folder).await?;
     tracing::info!(
-        run_id = desk.run.id,
-        source = desk.source.name,
+        run_id = pass_store.run.id,
+        source = pass_store.source.name,
         ingested = report.ingested,
         failed = report.failed,
         "A pass is closed."
@@ -76,37 +76,48 @@ fn told(lines: &[u8], schema: u32) -> Vec<u8> {
 }
 
 /// The last steps, when the report is there.
-pub async fn finish(desk: &PassStore, pass: &str, folder: &JobFolder) -> Result<(), WorkError> {
-    ledger::close_pass(desk.run.store.clone(), &desk.source.name, pass, desk.run.policy, never())
-        .await?;
+pub async fn finish(
+    pass_store: &PassStore,
+    pass: &str,
+    folder: &JobFolder,
+) -> Result<(), WorkError> {
+    ledger::close_pass(
+        pass_store.run.store.clone(),
+        &pass_store.source.name,
+        pass,
+        pass_store.run.policy,
+        never(),
+    )
+    .await?;
     failpoint!("head-cleared", WorkError::Lost);
-    let state = desk.state(folder).await?;
+    let state = pass_store.state(folder).await?;
     // The plan last: who finds it finds the rest.
     let plan = folder.blob(JobKind::Plan);
-    desk.remove(state.blobs.into_iter().filter(|blob| *blob != plan)).await;
+    pass_store.remove(state.blobs.into_iter().filter(|blob| *blob != plan)).await;
     failpoint!("work-removed", WorkError::Lost);
-    desk.remove([plan]).await;
+    pass_store.remove([plan]).await;
     Ok(())
 }
 
 /// The pieces of this pass have looked after what a run that did not end had left: from now on it
 /// is over.
 async fn settle(
-    desk: &PassStore,
+    pass_store: &PassStore,
     plan: &PiecePlan,
     folder: &JobFolder,
     last: Option<&PieceId>,
 ) -> Result<(), WorkError> {
     let Some(last) = last else { return Ok(()) };
-    let Some(bytes) = desk.read(&folder.blob(JobKind::Piece(PieceId::first(last.number)))).await?
+    let Some(bytes) =
+        pass_store.read(&folder.blob(JobKind::Piece(PieceId::first(last.number)))).await?
     else {
         return Ok(());
     };
     let Ok((header, _)) = super::piece::parse(&bytes) else { return Ok(()) };
-    let run = &desk.run;
+    let run = &pass_store.run;
     let (ledger, _) = Ledger::open_piece(
         run.store.clone(),
-        &desk.source.name,
+        &pass_store.source.name,
         &header.journal,
         &plan.pass,
         run.policy,

@@ -20,7 +20,7 @@ const MAX_OVERTAKEN: usize = 100;
 
 /// A manifest that is being written.
 pub struct JobManifest<'a> {
-    desk: &'a PassStore,
+    pass_store: &'a PassStore,
     name: BlobName,
     position: u64,
     lines: u64,
@@ -28,11 +28,11 @@ pub struct JobManifest<'a> {
 }
 
 impl<'a> JobManifest<'a> {
-    /// Of the run of `desk`.
-    pub fn of(desk: &'a PassStore) -> Self {
+    /// Of the run of `pass_store`.
+    pub fn of(pass_store: &'a PassStore) -> Self {
         Self {
-            desk,
-            name: StatePaths::of(&desk.source.name).manifest(&desk.run.id),
+            pass_store,
+            name: StatePaths::of(&pass_store.source.name).manifest(&pass_store.run.id),
             position: 0,
             lines: 0,
             sum: Sha256::new(),
@@ -50,7 +50,7 @@ impl<'a> JobManifest<'a> {
                 break;
             }
             let rest = all.slice(usize::try_from(there.saturating_sub(start)).unwrap_or(0)..);
-            let run = &self.desk.run;
+            let run = &self.pass_store.run;
             let mut appender = Appender::new(
                 run.store.clone(),
                 run.policy,
@@ -75,7 +75,7 @@ impl<'a> JobManifest<'a> {
         if end == self.position {
             return Ok(end);
         }
-        let run = &self.desk.run;
+        let run = &self.pass_store.run;
         let found =
             retry(&run.policy, &never(), "looking at a manifest", |_| run.store.head(&self.name))
                 .await?;

@@ -56,9 +56,9 @@ pub async fn work(
     queue: Arc<dyn Queue>,
     sizes: Sizes,
 ) -> Result<Came, WorkError> {
-    let desk = PassStore::new(options, source, Some(queue), sizes, &message.run);
+    let pass_store = PassStore::new(options, source, Some(queue), sizes, &message.run);
     match &message.task {
-        Task::Plan => planning::plan(&desk).await,
-        Task::Piece { pass, piece } => working::work(&desk, pass, *piece).await,
+        Task::Plan => planning::plan(&pass_store).await,
+        Task::Piece { pass, piece } => working::work(&pass_store, pass, *piece).await,
     }
 }

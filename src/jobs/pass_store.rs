@@ -49,7 +49,7 @@ impl PassStore {
         Self { run: Arc::new(run), source, queue, sizes }
     }
 
-    /// The desk of another run, for whoever closes what that one left.
+    /// The state of a pass of another run, for the run that closes what that one left.
     pub fn over(run: &Run, source: Source, of: &str) -> Self {
         Self { run: Arc::new(run.as_if(of)), source, queue: None, sizes: Sizes::default() }
     }

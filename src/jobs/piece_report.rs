@@ -18,17 +18,26 @@ pub struct PieceReport {
 
 impl PieceReport {
     /// Nothing yet.
-    pub fn of(desk: &PassStore) -> Self {
+    pub fn of(pass_store: &PassStore) -> Self {
         Self {
-            report: SourceReport::new(&desk.source.name, desk.source.endpoint.address()),
+            report: SourceReport::new(
+                &pass_store.source.name,
+                pass_store.source.endpoint.address(),
+            ),
             lines: Vec::new(),
         }
     }
 
     /// Tells what became of a file.
-    pub fn add(&mut self, desk: &PassStore, file: &RemoteFile, why: Option<Why>, outcome: Outcome) {
+    pub fn add(
+        &mut self,
+        pass_store: &PassStore,
+        file: &RemoteFile,
+        why: Option<Why>,
+        outcome: Outcome,
+    ) {
         if let Some(line) = Line::of(file, why, &outcome) {
-            self.lines.extend(line.redacted(desk.run.state.redactor()).to_bytes());
+            self.lines.extend(line.redacted(pass_store.run.state.redactor()).to_bytes());
         }
         self.report.add(&file.path, outcome);
     }

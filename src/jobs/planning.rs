@@ -35,19 +35,24 @@ const WRITTEN_AT_ONCE: usize = 16;
 
 /// Plans the pass of this run, unless it is planned, there is nothing to do, or another run is at
 /// the source.
-pub async fn plan(desk: &PassStore) -> Result<Came, WorkError> {
-    let source = Source { connections: desk.source.connections.min(LOGINS), ..desk.source.clone() };
-    let looked = look_first(&desk.run, &source, &None, Pieces::Tell).await;
-    share::write_down(&desk.run).await;
+pub async fn plan(pass_store: &PassStore) -> Result<Came, WorkError> {
+    let source = Source {
+        connections: pass_store.source.connections.min(LOGINS),
+        ..pass_store.source.clone()
+    };
+    let looked = look_first(&pass_store.run, &source, &None, Pieces::Tell).await;
+    share::write_down(&pass_store.run).await;
     let (pass, survey, ours) = match looked {
-        LookOutcome::UnderWay(open) if open.run == desk.run.id => {
-            return send_again(desk, &open).await;
+        LookOutcome::UnderWay(open) if open.run == pass_store.run.id => {
+            return send_again(pass_store, &open).await;
         }
-        LookOutcome::UnderWay(open) => return Ok(closed(desk, left(&source, left_to(&open))).await),
-        LookOutcome::Ended(report) => return Ok(closed(desk, *report).await),
+        LookOutcome::UnderWay(open) => {
+            return Ok(closed(pass_store, left(&source, left_to(&open))).await);
+        }
+        LookOutcome::Ended(report) => return Ok(closed(pass_store, *report).await),
         LookOutcome::Work(pass, survey, ours) => (pass, *survey, ours),
     };
-    let came = with_work(desk, &pass, survey).await;
+    let came = with_work(pass_store, &pass, survey).await;
     // A lease that was lost costs work that is done twice: there is no report of a plan to tell
     // that in.
     ours.over(&mut SourceReport::default()).await;
@@ -55,51 +60,54 @@ pub async fn plan(desk: &PassStore) -> Result<Came, WorkError> {
 }
 
 /// The pass is over without a piece. The record of the run tells of it.
-async fn closed(desk: &PassStore, mut report: SourceReport) -> Came {
-    let (state, began) = (&desk.run.state, desk.run.started);
-    expectations::after_pass(state, &desk.source, began, &mut report).await;
-    desk.tell(&report).await;
+async fn closed(pass_store: &PassStore, mut report: SourceReport) -> Came {
+    let (state, began) = (&pass_store.run.state, pass_store.run.started);
+    expectations::after_pass(state, &pass_store.source, began, &mut report).await;
+    pass_store.tell(&report).await;
     Came::Closed(Box::new(report))
 }
 
 /// The plan stands, and whoever made it may not have got as far as sending its messages.
-async fn send_again(desk: &PassStore, open: &OpenPass) -> Result<Came, WorkError> {
-    let folder = desk.folder(&open.id)?;
-    let Some(plan) = desk.plan(&folder).await? else { return Ok(Came::Over) };
-    if let Some(came) = given_up(desk, open, &folder).await? {
+async fn send_again(pass_store: &PassStore, open: &OpenPass) -> Result<Came, WorkError> {
+    let folder = pass_store.folder(&open.id)?;
+    let Some(plan) = pass_store.plan(&folder).await? else { return Ok(Came::Over) };
+    if let Some(came) = given_up(pass_store, open, &folder).await? {
         return Ok(came);
     }
-    let state = desk.state(&folder).await?;
+    let state = pass_store.state(&folder).await?;
     for number in 0..plan.lanes {
         let piece = PieceId::first(number);
         if !state.was_begun(piece) {
-            desk.send(Task::Piece { pass: open.id.clone(), piece }, Duration::ZERO).await?;
+            pass_store.send(Task::Piece { pass: open.id.clone(), piece }, Duration::ZERO).await?;
         }
     }
-    Ok(Came::Done(format!("`{}` is planned already: {} pieces", desk.source.name, plan.pieces)))
+    Ok(Came::Done(format!(
+        "`{}` is planned already: {} pieces",
+        pass_store.source.name, plan.pieces
+    )))
 }
 
 /// `None` if the pass `open`, which the ledger's head names, is to be done. A message may come
 /// twice: if the pass of this run was over before this one was opened, nothing of this one is done,
 /// and the next run takes its files.
 async fn given_up(
-    desk: &PassStore,
+    pass_store: &PassStore,
     open: &OpenPass,
     folder: &JobFolder,
 ) -> Result<Option<Came>, WorkError> {
-    if !desk.is_over().await? {
+    if !pass_store.is_over().await? {
         return Ok(None);
     }
-    finalize::finish(desk, &open.id, folder).await?;
+    finalize::finish(pass_store, &open.id, folder).await?;
     Ok(Some(Came::Over))
 }
 
 async fn with_work(
-    desk: &PassStore,
+    pass_store: &PassStore,
     pass: &Arc<Pass>,
     mut survey: Survey,
 ) -> Result<Came, WorkError> {
-    if desk.is_over().await? {
+    if pass_store.is_over().await? {
         return Ok(Came::Over);
     }
     pass.ledger.fold_if_due().await?;
@@ -110,21 +118,21 @@ async fn with_work(
         steps::note(&mut report, pass.ledger.ingested(&file, &known, 0, 0).await);
     }
     let done = |settled: &gone::Settled| {
-        desk.run.progress.done(&desk.source.name, &settled.file.path, &settled.outcome)
+        pass_store.run.progress.done(&pass_store.source.name, &settled.file.path, &settled.outcome)
     };
     gone::settle(pass, &mut report, done).await;
-    if !desk.run.cancel.is_cancelled() {
+    if !pass_store.run.cancel.is_cancelled() {
         pass.pool.close().await;
     }
     login_refusal::after(pass).await;
     if survey.transfers.is_empty() && survey.unsettled.is_empty() {
         if report.recovered > 0 {
             recovery::close(pass, &mut report).await;
-            desk.report(&mut report, survey.began.0).await?;
+            pass_store.report(&mut report, survey.began.0).await?;
         }
-        return Ok(closed(desk, report).await);
+        return Ok(closed(pass_store, report).await);
     }
-    open(desk, pass, survey, report).await
+    open(pass_store, pass, survey, report).await
 }
 
 /// A piece before it has a journal.
@@ -133,14 +141,14 @@ struct Cut {
     young_since: Option<OffsetDateTime>,
 }
 
-fn cut_all(desk: &PassStore, survey: &mut Survey) -> Vec<Cut> {
+fn cut_all(pass_store: &PassStore, survey: &mut Survey) -> Vec<Cut> {
     let items = |transfers: Vec<_>| {
         transfers.into_iter().map(|transfer| Item { transfer, interrupted: 0 }).collect::<Vec<_>>()
     };
     let size = |item: &Item| item.transfer.file.size.unwrap_or(0);
-    let settled = cut(items(std::mem::take(&mut survey.transfers)), size, desk.sizes);
+    let settled = cut(items(std::mem::take(&mut survey.transfers)), size, pass_store.sizes);
     // Young files come last: by then most of them have rested.
-    let young = cut(items(std::mem::take(&mut survey.unsettled)), size, desk.sizes);
+    let young = cut(items(std::mem::take(&mut survey.unsettled)), size, pass_store.sizes);
     let settled = settled.into_iter().map(|items| Cut { items, young_since: None });
     settled
         .chain(young.into_iter().map(|items| Cut { items, young_since: Some(survey.began.0) }))
@@ -150,28 +158,31 @@ fn cut_all(desk: &PassStore, survey: &mut Survey) -> Vec<Cut> {
 /// Writes the pieces, then the plan, then names both in the ledger's head: from then on the pass is
 /// open. Whatever is written before counts for nothing, so a plan that was cut short is made anew.
 async fn open(
-    desk: &PassStore,
+    pass_store: &PassStore,
     pass: &Pass,
     mut survey: Survey,
     mut report: SourceReport,
 ) -> Result<Came, WorkError> {
     renamed::told(pass).into_iter().for_each(|told| report.add_remark(told));
-    let cuts = cut_all(desk, &mut survey);
-    let (lanes, logins) = lanes(cuts.len(), desk.source.connections);
+    let cuts = cut_all(pass_store, &mut survey);
+    let (lanes, logins) = lanes(cuts.len(), pass_store.source.connections);
     let all = || cuts.iter().flat_map(|cut| &cut.items);
     let (files, bytes) =
         (all().count() as u64, all().filter_map(|item| item.transfer.file.size).sum());
-    desk.run.progress.planned(&desk.source.name, files, bytes);
-    let open =
-        OpenPass { id: new_pass(&desk.run.id), run: desk.run.id.clone(), since: survey.began.0 };
-    let folder = desk.folder(&open.id)?;
+    pass_store.run.progress.planned(&pass_store.source.name, files, bytes);
+    let open = OpenPass {
+        id: new_pass(&pass_store.run.id),
+        run: pass_store.run.id.clone(),
+        since: survey.began.0,
+    };
+    let folder = pass_store.folder(&open.id)?;
     let journals = pass.ledger.make_journals(cuts.len()).await?;
     failpoint!("journals-made", WorkError::Lost);
     let plan = PiecePlan {
         schema: SCHEMA,
-        run: desk.run.id.clone(),
+        run: pass_store.run.id.clone(),
         pass: open.id.clone(),
-        source: desk.source.name.clone(),
+        source: pass_store.source.name.clone(),
         began: survey.began.0,
         pieces: u32::try_from(cuts.len()).unwrap_or(u32::MAX),
         lanes,
@@ -182,42 +193,44 @@ async fn open(
         bytes,
         surveyed: report,
     };
-    write_pieces(desk, &folder, cuts, &journals).await?;
-    desk.write(&folder.blob(JobKind::Lines), pass.lines.take().into()).await?;
+    write_pieces(pass_store, &folder, cuts, &journals).await?;
+    pass_store.write(&folder.blob(JobKind::Lines), pass.lines.take().into()).await?;
     failpoint!("pieces-written", WorkError::Lost);
-    desk.write_json(
-        &folder.blob(JobKind::Plan),
-        &plan,
-        metadata([("pieces", plan.pieces.to_string())]),
-    )
-    .await?;
+    pass_store
+        .write_json(
+            &folder.blob(JobKind::Plan),
+            &plan,
+            metadata([("pieces", plan.pieces.to_string())]),
+        )
+        .await?;
     failpoint!("plan-written", WorkError::Lost);
     if let Some(other) = pass.ledger.open_pass(&open, journals).await? {
-        let state = desk.state(&folder).await?;
-        desk.remove(state.blobs).await;
-        if other.run == desk.run.id {
+        let state = pass_store.state(&folder).await?;
+        pass_store.remove(state.blobs).await;
+        if other.run == pass_store.run.id {
             // The message came twice, and another worker was quicker.
-            return send_again(desk, &other).await;
+            return send_again(pass_store, &other).await;
         }
-        return Ok(closed(desk, left(&desk.source, left_to(&other))).await);
+        return Ok(closed(pass_store, left(&pass_store.source, left_to(&other))).await);
     }
     failpoint!("pass-opened", WorkError::Lost);
-    if let Some(came) = given_up(desk, &open, &folder).await? {
+    if let Some(came) = given_up(pass_store, &open, &folder).await? {
         return Ok(came);
     }
     failpoint!("pass-decided", WorkError::Lost);
     for number in 0..lanes {
-        desk.send(
-            Task::Piece { pass: open.id.clone(), piece: PieceId::first(number) },
-            Duration::ZERO,
-        )
-        .await?;
+        pass_store
+            .send(
+                Task::Piece { pass: open.id.clone(), piece: PieceId::first(number) },
+                Duration::ZERO,
+            )
+            .await?;
         failpoint!("piece-sent", WorkError::Lost);
     }
-    remove_orphans(desk, &open.id).await;
+    remove_orphans(pass_store, &open.id).await;
     tracing::info!(
-        run_id = desk.run.id,
-        source = desk.source.name,
+        run_id = pass_store.run.id,
+        source = pass_store.source.name,
         files,
         bytes,
         pieces = plan.pieces,
@@ -226,12 +239,12 @@ async fn open(
     );
     Ok(Came::Done(format!(
         "`{}` is planned: {files} files in {} pieces, {lanes} at once",
-        desk.source.name, plan.pieces
+        pass_store.source.name, plan.pieces
     )))
 }
 
 async fn write_pieces(
-    desk: &PassStore,
+    pass_store: &PassStore,
     folder: &JobFolder,
     cuts: Vec<Cut>,
     journals: &[String],
@@ -245,16 +258,16 @@ async fn write_pieces(
     // Made one by one as they are written: never all of them in memory twice.
     let writes: Vec<_> = writes.collect();
     let write = |(name, header, items): (_, Header, Vec<Item>)| async move {
-        desk.write(&name, to_bytes(&header, &items)).await
+        pass_store.write(&name, to_bytes(&header, &items)).await
     };
     stream::iter(writes).map(write).buffer_unordered(WRITTEN_AT_ONCE).try_collect::<()>().await
 }
 
 /// Removes what plans that were cut short left behind, a day later: others may be writing what is
 /// not named yet.
-async fn remove_orphans(desk: &PassStore, ours: &str) {
+async fn remove_orphans(pass_store: &PassStore, ours: &str) {
     let (prefix, old) =
-        (passes(&desk.source.name), run_id(OffsetDateTime::now_utc() - time::Duration::DAY));
+        (passes(&pass_store.source.name), run_id(OffsetDateTime::now_utc() - time::Duration::DAY));
     let mut orphans = Vec::new();
     let mut visit = |info: BlobInfo| {
         let pass = info
@@ -267,10 +280,10 @@ async fn remove_orphans(desk: &PassStore, ours: &str) {
             orphans.extend(BlobName::new(info.name).ok());
         }
     };
-    match desk.run.store.list(&prefix, &mut visit).await {
-        Ok(()) => desk.remove(orphans).await,
+    match pass_store.run.store.list(&prefix, &mut visit).await {
+        Ok(()) => pass_store.remove(orphans).await,
         Err(error) => {
-            tracing::debug!(source = desk.source.name, error = %chain(&error), "What old plans \
+            tracing::debug!(source = pass_store.source.name, error = %chain(&error), "What old plans \
                 left behind stays for now.")
         }
     }

@@ -17,12 +17,12 @@ pub const EARLY: Duration = Duration::from_secs(20);
 /// Takes `wanted` of the source's slots, or fewer if no more are free. `who` is nobody else's name.
 /// `lost` is cancelled when one of them is lost.
 pub async fn take(
-    desk: &PassStore,
+    pass_store: &PassStore,
     who: &str,
     wanted: usize,
     lost: &CancellationToken,
 ) -> Result<Vec<LeaseGuard>, WorkError> {
-    let cap = desk.source.connections.max(1);
+    let cap = pass_store.source.connections.max(1);
     let mut held = Vec::with_capacity(wanted);
     // Not all begin with the first: then most of them ask once for each login.
     let first = usize::from(random());
@@ -33,9 +33,17 @@ pub async fn take(
         let number = (first + n) % cap;
         // Two leases at once need two holders.
         let holder = Holder::new(&format!("{who}/{number}"));
-        let what = format!("login {number} of source {}", desk.source.name);
-        if let Ok(lease) = lease::ask(&desk.run, &slot(&desk.source.name, number), &holder).await? {
-            held.push(LeaseGuard::keep_until(&desk.run.leases, lease, what, EARLY, lost.clone()));
+        let what = format!("login {number} of source {}", pass_store.source.name);
+        if let Ok(lease) =
+            lease::ask(&pass_store.run, &slot(&pass_store.source.name, number), &holder).await?
+        {
+            held.push(LeaseGuard::keep_until(
+                &pass_store.run.leases,
+                lease,
+                what,
+                EARLY,
+                lost.clone(),
+            ));
         }
     }
     Ok(held)

@@ -142,7 +142,7 @@ async fn of_source(
         work = %message,
         "Warning: a message was given up; its files end as failed."
     );
-    let desk = PassStore::new(
+    let pass_store = PassStore::new(
         options(),
         source.clone(),
         Some(queue.clone()),
@@ -150,12 +150,12 @@ async fn of_source(
         &message.run,
     );
     let closed = match &message.task {
-        Task::Plan => give_up_plan(&desk).await?,
-        Task::Piece { pass, piece } => give_up_piece(&desk, pass, *piece).await?,
+        Task::Plan => give_up_plan(&pass_store).await?,
+        Task::Piece { pass, piece } => give_up_piece(&pass_store, pass, *piece).await?,
     };
     let Some(report) = closed else { return Ok(()) };
-    let line = source_line(&report, desk.run.state.redactor(), OffsetDateTime::now_utc());
-    let told = Records::new(desk.run.state.clone()).tell(&message.run, &[line]).await?;
+    let line = source_line(&report, pass_store.run.state.redactor(), OffsetDateTime::now_utc());
+    let told = Records::new(pass_store.run.state.clone()).tell(&message.run, &[line]).await?;
     swept.ended.extend(told.filter(|told| told.has_ended).map(|told| told.record));
     swept.closed.push(message.run.clone());
     Ok(())
@@ -163,37 +163,42 @@ async fn of_source(
 
 /// A plan that was never made: the pass is over with nothing done. Its report, if it was closed
 /// now.
-async fn give_up_plan(desk: &PassStore) -> Result<Option<SourceReport>, WorkError> {
-    if desk.is_over().await? {
+async fn give_up_plan(pass_store: &PassStore) -> Result<Option<SourceReport>, WorkError> {
+    if pass_store.is_over().await? {
         return Ok(None);
     }
-    let open =
-        ledger::under_way(desk.run.store.clone(), &desk.source.name, desk.run.policy, never())
-            .await?;
-    if let Some(open) = open.filter(|open| open.run == desk.run.id) {
-        return end(desk, &open).await;
+    let open = ledger::under_way(
+        pass_store.run.store.clone(),
+        &pass_store.source.name,
+        pass_store.run.policy,
+        never(),
+    )
+    .await?;
+    if let Some(open) = open.filter(|open| open.run == pass_store.run.id) {
+        return end(pass_store, &open).await;
     }
-    let mut report = SourceReport::new(&desk.source.name, desk.source.endpoint.address());
+    let mut report =
+        SourceReport::new(&pass_store.source.name, pass_store.source.endpoint.address());
     let why = "its listing was given up after several tries: the worker failed, was killed or ran \
         out of time each time; the log tells more";
     report.problems.push(Problem::new(Class::Interrupted, why));
     report.unusable = true;
-    desk.tell(&report).await;
+    pass_store.tell(&report).await;
     Ok(Some(report))
 }
 
 /// The report of the pass, if it was closed by that.
 async fn give_up_piece(
-    desk: &PassStore,
+    pass_store: &PassStore,
     pass: &str,
     id: PieceId,
 ) -> Result<Option<SourceReport>, WorkError> {
-    let folder = desk.folder(pass)?;
-    let Some(plan) = desk.plan(&folder).await? else { return Ok(None) };
-    if !desk.state(&folder).await?.results.contains_key(&id) {
-        fail(desk, &plan, &folder, id).await?;
+    let folder = pass_store.folder(pass)?;
+    let Some(plan) = pass_store.plan(&folder).await? else { return Ok(None) };
+    if !pass_store.state(&folder).await?.results.contains_key(&id) {
+        fail(pass_store, &plan, &folder, id).await?;
     }
-    match working::what_comes_next(desk, &plan, &folder, id).await? {
+    match working::what_comes_next(pass_store, &plan, &folder, id).await? {
         Came::Closed(report) => Ok(Some(*report)),
         _ => Ok(None),
     }
@@ -202,20 +207,20 @@ async fn give_up_piece(
 /// Writes the result of a piece that nobody will do: what its journal tells is ingested, the rest
 /// failed.
 async fn fail(
-    desk: &PassStore,
+    pass_store: &PassStore,
     plan: &PiecePlan,
     folder: &JobFolder,
     id: PieceId,
 ) -> Result<(), WorkError> {
-    let mut told = piece_report::PieceReport::of(desk);
+    let mut told = piece_report::PieceReport::of(pass_store);
     let blob = folder.blob(JobKind::Piece(id));
-    match working::content(desk, folder, id).await?.map(|bytes| parse(&bytes)) {
+    match working::content(pass_store, folder, id).await?.map(|bytes| parse(&bytes)) {
         Some(Ok((header, items))) => {
             let name = format!("{}/{id}", plan.pass);
-            let run = &desk.run;
+            let run = &pass_store.run;
             let (_, recorded) = ledger::Ledger::open_piece(
                 run.store.clone(),
-                &desk.source.name,
+                &pass_store.source.name,
                 &header.journal,
                 &name,
                 run.policy,
@@ -232,7 +237,7 @@ async fn fail(
                         Outcome::Failed(Problem::new(Class::Interrupted, GIVEN_UP)),
                     ),
                 };
-                told.add(desk, &file, Some(item.transfer.why), outcome);
+                told.add(pass_store, &file, Some(item.transfer.why), outcome);
             }
         }
         Some(Err(why)) => told.report.problems.push(Problem::new(
@@ -244,7 +249,7 @@ async fn fail(
             format!("`{blob}` is not there; what it held is not known"),
         )),
     }
-    working::write_result(desk, folder, id, &told.outcome(None)).await.map(|_| ())
+    working::write_result(pass_store, folder, id, &told.outcome(None)).await.map(|_| ())
 }
 
 /// Looks at the pass over `source` that is under way, if there is one. The run of which it was
@@ -258,18 +263,18 @@ async fn look_at(
     let given = options();
     let open = ledger::under_way(given.store.clone(), &source.name, given.policy, never()).await?;
     let Some(open) = open else { return Ok(None) };
-    let desk =
+    let pass_store =
         PassStore::new(given, source.clone(), Some(queue.clone()), Sizes::default(), &open.run);
-    let folder = desk.folder(&open.id)?;
-    if desk.is_over().await? {
+    let folder = pass_store.folder(&open.id)?;
+    if pass_store.is_over().await? {
         // Whoever closed it was killed on the way.
-        finalize::finish(&desk, &open.id, &folder).await?;
+        finalize::finish(&pass_store, &open.id, &folder).await?;
         return Ok(Some(open.run));
     }
-    let state = desk.state(&folder).await?;
+    let state = pass_store.state(&folder).await?;
     let silent = silent_for(&state, &open);
     if silent > LONG_SILENCE || (silent > SILENCE && waiting == 0) {
-        end(&desk, &open).await?;
+        end(&pass_store, &open).await?;
         return Ok(Some(open.run));
     }
     Ok(None)
@@ -280,22 +285,22 @@ fn silent_for(state: &PassProgress, open: &OpenPass) -> time::Duration {
 }
 
 /// Ends a pass that nobody works on: pieces without a result fail. Its report, if it was closed.
-async fn end(desk: &PassStore, open: &OpenPass) -> Result<Option<SourceReport>, WorkError> {
+async fn end(pass_store: &PassStore, open: &OpenPass) -> Result<Option<SourceReport>, WorkError> {
     tracing::warn!(
         run_id = open.run,
-        source = desk.source.name,
+        source = pass_store.source.name,
         "Warning: nothing is heard of this pass any more; what is not done of it ends as failed."
     );
-    let folder = desk.folder(&open.id)?;
-    let Some(plan) = desk.plan(&folder).await? else {
-        finalize::finish(desk, &open.id, &folder).await?;
+    let folder = pass_store.folder(&open.id)?;
+    let Some(plan) = pass_store.plan(&folder).await? else {
+        finalize::finish(pass_store, &open.id, &folder).await?;
         return Ok(None);
     };
-    for id in desk.state(&folder).await?.parts(plan.pieces).1 {
-        fail(desk, &plan, &folder, id).await?;
+    for id in pass_store.state(&folder).await?.parts(plan.pieces).1 {
+        fail(pass_store, &plan, &folder, id).await?;
     }
-    let state = desk.state(&folder).await?;
-    finalize::close_if_done(desk, &plan, &folder, &state).await
+    let state = pass_store.state(&folder).await?;
+    finalize::close_if_done(pass_store, &plan, &folder, &state).await
 }
 
 /// Ends the pass `open` if nothing was heard of it for [`SILENCE`], for a run that has no queue and
@@ -305,16 +310,16 @@ pub async fn end_if_silent(
     source: &Source,
     open: &OpenPass,
 ) -> Result<bool, WorkError> {
-    let desk = PassStore::over(run, source.clone(), &open.run);
-    let folder = desk.folder(&open.id)?;
-    if desk.is_over().await? {
-        finalize::finish(&desk, &open.id, &folder).await?;
+    let pass_store = PassStore::over(run, source.clone(), &open.run);
+    let folder = pass_store.folder(&open.id)?;
+    if pass_store.is_over().await? {
+        finalize::finish(&pass_store, &open.id, &folder).await?;
         return Ok(true);
     }
-    let state = desk.state(&folder).await?;
+    let state = pass_store.state(&folder).await?;
     if silent_for(&state, open) <= SILENCE {
         return Ok(false);
     }
-    end(&desk, open).await?;
+    end(&pass_store, open).await?;
     Ok(true)
 }

@@ -42,20 +42,20 @@ const LOOKED_AFTER: Duration = Duration::from_secs(45);
 const INTERRUPTIONS: u32 = 3;
 
 /// Does the piece `id` of the pass `name`, unless it is done, or another worker is at it.
-pub async fn work(desk: &PassStore, name: &str, id: PieceId) -> Result<Came, WorkError> {
-    let folder = desk.folder(name)?;
-    let Some(plan) = desk.plan(&folder).await? else { return Ok(Came::Over) };
-    if desk.is_over().await? {
+pub async fn work(pass_store: &PassStore, name: &str, id: PieceId) -> Result<Came, WorkError> {
+    let folder = pass_store.folder(name)?;
+    let Some(plan) = pass_store.plan(&folder).await? else { return Ok(Came::Over) };
+    if pass_store.is_over().await? {
         // Whoever closed it was killed while it put things away.
-        finalize::finish(desk, name, &folder).await?;
+        finalize::finish(pass_store, name, &folder).await?;
         return Ok(Came::Over);
     }
-    if !desk.state(&folder).await?.results.contains_key(&id) {
+    if !pass_store.state(&folder).await?.results.contains_key(&id) {
         let blob = folder.blob(JobKind::Piece(id));
-        let Some(bytes) = content(desk, &folder, id).await? else {
-            if desk.is_over().await? {
+        let Some(bytes) = content(pass_store, &folder, id).await? else {
+            if pass_store.is_over().await? {
                 // Whoever closed the pass was killed while it removed what is left of it.
-                finalize::finish(desk, name, &folder).await?;
+                finalize::finish(pass_store, name, &folder).await?;
                 return Ok(Came::Over);
             }
             return Err(WorkError::Damaged {
@@ -65,43 +65,43 @@ pub async fn work(desk: &PassStore, name: &str, id: PieceId) -> Result<Came, Wor
         };
         let (header, items) = parse(&bytes)
             .map_err(|why| WorkError::Damaged { blob: blob.as_str().to_owned(), why })?;
-        if let Some(came) = with_leases(desk, &plan, &folder, id, header, items).await? {
+        if let Some(came) = with_leases(pass_store, &plan, &folder, id, header, items).await? {
             return Ok(came);
         }
     }
-    what_comes_next(desk, &plan, &folder, id).await
+    what_comes_next(pass_store, &plan, &folder, id).await
 }
 
 /// The files of a piece, as they are stored: by its plan, or by the result of the part before it.
 pub async fn content(
-    desk: &PassStore,
+    pass_store: &PassStore,
     folder: &JobFolder,
     id: PieceId,
 ) -> Result<Option<Bytes>, WorkError> {
     let Some(before) = id.before() else {
-        return desk.read(&folder.blob(JobKind::Piece(id))).await;
+        return pass_store.read(&folder.blob(JobKind::Piece(id))).await;
     };
-    Ok(desk.result(folder, before).await?.and_then(|result| result.rest).map(Bytes::from))
+    Ok(pass_store.result(folder, before).await?.and_then(|result| result.rest).map(Bytes::from))
 }
 
 /// Puts the message back. A piece never fails in order to wait.
 async fn later(
-    desk: &PassStore,
+    pass_store: &PassStore,
     plan: &PiecePlan,
     id: PieceId,
     delay: Duration,
     why: &str,
 ) -> Result<Option<Came>, WorkError> {
-    desk.send(Task::Piece { pass: plan.pass.clone(), piece: id }, delay).await?;
+    pass_store.send(Task::Piece { pass: plan.pass.clone(), piece: id }, delay).await?;
     Ok(Some(Came::Later(format!(
         "piece {id} of `{}` waits {} s: {why}",
-        desk.source.name,
+        pass_store.source.name,
         delay.as_secs()
     ))))
 }
 
 async fn with_leases(
-    desk: &PassStore,
+    pass_store: &PassStore,
     plan: &PiecePlan,
     folder: &JobFolder,
     id: PieceId,
@@ -109,29 +109,36 @@ async fn with_leases(
     items: Vec<Item>,
 ) -> Result<Option<Came>, WorkError> {
     if let Some(young_since) = header.young_since {
-        let left = (young_since + desk.source.stable_for - OffsetDateTime::now_utc())
+        let left = (young_since + pass_store.source.stable_for - OffsetDateTime::now_utc())
             .unsigned_abs_if_positive();
         // A wait of less is not worth a message.
         if left > Duration::from_secs(5) {
-            return later(desk, plan, id, left, "its files have not rested yet").await;
+            return later(pass_store, plan, id, left, "its files have not rested yet").await;
         }
     }
     let lost = CancellationToken::new();
     let who = format!("{}/{id}/{:04x}", plan.pass, slots::random());
     let Ok(lease) =
-        lease::ask(&desk.run, &folder.blob(JobKind::Lease(id)), &Holder::new(&who)).await?
+        lease::ask(&pass_store.run, &folder.blob(JobKind::Lease(id)), &Holder::new(&who)).await?
     else {
-        return later(desk, plan, id, slots::some_time(OTHERS), "another worker is at it").await;
+        return later(pass_store, plan, id, slots::some_time(OTHERS), "another worker is at it")
+            .await;
     };
     let what = format!("piece {id} of pass {}", plan.pass);
-    let own = LeaseGuard::keep_until(&desk.run.leases, lease, what, EARLY, lost.clone());
-    let wanted = plan.logins.min(desk.source.connections).max(1);
-    let logins = slots::take(desk, &who, wanted, &lost).await?;
+    let own = LeaseGuard::keep_until(&pass_store.run.leases, lease, what, EARLY, lost.clone());
+    let wanted = plan.logins.min(pass_store.source.connections).max(1);
+    let logins = slots::take(pass_store, &who, wanted, &lost).await?;
     let came = if logins.len() < wanted {
-        later(desk, plan, id, slots::some_time(OTHERS / 2), "the logins of the source are taken")
-            .await
+        later(
+            pass_store,
+            plan,
+            id,
+            slots::some_time(OTHERS / 2),
+            "the logins of the source are taken",
+        )
+        .await
     } else {
-        at_work(desk, plan, folder, id, header, items, &lost).await.map(|()| None)
+        at_work(pass_store, plan, folder, id, header, items, &lost).await.map(|()| None)
     };
     slots::over(logins).await;
     own.over().await;
@@ -150,7 +157,7 @@ impl IfPositive for time::Duration {
 }
 
 async fn at_work(
-    desk: &PassStore,
+    pass_store: &PassStore,
     plan: &PiecePlan,
     folder: &JobFolder,
     id: PieceId,
@@ -161,39 +168,43 @@ async fn at_work(
     failpoint!("piece-leased", WorkError::Lost);
     let counting = Arc::new(PieceCounter::default());
     let beating = AbortOnDropHandle::new(tokio::spawn(beat(
-        desk.run.clone(),
+        pass_store.run.clone(),
         folder.blob(JobKind::Beat(id)),
         counting.clone(),
     )));
-    let (stop, gone) = (desk.run.cancel.clone(), lost.clone());
+    let (stop, gone) = (pass_store.run.cancel.clone(), lost.clone());
     let watcher = AbortOnDropHandle::new(tokio::spawn(async move {
         gone.cancelled().await;
         stop.cancel();
     }));
-    let mut told = PieceReport::of(desk);
-    let (rest, ends) = bring(desk, plan, id, &header, items, &counting, &mut told).await?;
+    let mut told = PieceReport::of(pass_store);
+    let (rest, ends) = bring(pass_store, plan, id, &header, items, &counting, &mut told).await?;
     drop(watcher);
     if lost.is_cancelled() {
         return Err(WorkError::Lost);
     }
     drop(beating);
     failpoint!("piece-brought", WorkError::Lost);
-    let rest = hand_on(desk, id, header, rest, &mut told);
-    let is_ours = write_result(desk, folder, id, &told.outcome(rest)).await?;
+    let rest = hand_on(pass_store, id, header, rest, &mut told);
+    let is_ours = write_result(pass_store, folder, id, &told.outcome(rest)).await?;
     failpoint!("result-written", WorkError::Lost);
     // What another worker's result stands for is not told by this one.
     if let Some(pass) = ends.filter(|_| is_ours)
         && let Err(error) = pass.ledger.end().await
     {
         let error = chain(&error);
-        tracing::debug!(source = desk.source.name, error, "That a piece ended is not recorded.");
+        tracing::debug!(
+            source = pass_store.source.name,
+            error,
+            "That a piece ended is not recorded."
+        );
     }
     Ok(())
 }
 
 /// Writes what became of a piece, unless somebody has. Whether it is known to be this.
 pub async fn write_result(
-    desk: &PassStore,
+    pass_store: &PassStore,
     folder: &JobFolder,
     id: PieceId,
     outcome: &PieceOutcome,
@@ -210,23 +221,23 @@ pub async fn write_result(
         (REST, u8::from(outcome.rest.is_some()).to_string()),
     ]);
     told.extend(counts.pairs().map(|(name, value)| (name.to_owned(), value)));
-    desk.write_json_once(&folder.blob(JobKind::Result(id)), outcome, told).await
+    pass_store.write_json_once(&folder.blob(JobKind::Result(id)), outcome, told).await
 }
 
 /// The pass of a piece: its own journal, its own logins.
 pub async fn open_piece(
-    desk: &PassStore,
+    pass_store: &PassStore,
     plan: &PiecePlan,
     id: PieceId,
     journal: &str,
 ) -> Result<(Arc<Pass>, Vec<Recorded>), Box<SourceReport>> {
-    let run = &desk.run;
+    let run = &pass_store.run;
     let name = format!("{}/{id}", plan.pass);
     let recorded = Mutex::new(Vec::new());
     let ledger = async {
         let (mut ledger, before) = Ledger::open_piece(
             run.store.clone(),
-            &desk.source.name,
+            &pass_store.source.name,
             journal,
             &name,
             run.policy,
@@ -238,8 +249,8 @@ pub async fn open_piece(
         Ok(ledger)
     };
     let source = Source {
-        connections: plan.logins.min(desk.source.connections).max(1),
-        ..desk.source.clone()
+        connections: plan.logins.min(pass_store.source.connections).max(1),
+        ..pass_store.source.clone()
     };
     let pass = steps::open_with(run.clone(), source, ledger).await.map_err(Box::new)?;
     Ok((Arc::new(pass), recorded.into_inner().expect("no code panics while it holds this lock")))
@@ -247,7 +258,7 @@ pub async fn open_piece(
 
 /// Brings the files of a piece over. Those that the worker's time was too short for come back.
 async fn bring(
-    desk: &PassStore,
+    pass_store: &PassStore,
     plan: &PiecePlan,
     id: PieceId,
     header: &Header,
@@ -255,11 +266,11 @@ async fn bring(
     counting: &PieceCounter,
     told: &mut PieceReport,
 ) -> Result<(Vec<Item>, Option<Arc<Pass>>), WorkError> {
-    let (pass, recorded) = match open_piece(desk, plan, id, &header.journal).await {
+    let (pass, recorded) = match open_piece(pass_store, plan, id, &header.journal).await {
         Ok(opened) => opened,
         Err(refused) => {
             counting.add_all(items.len());
-            not_begun(desk, items, *refused, told);
+            not_begun(pass_store, items, *refused, told);
             return Ok((Vec::new(), None));
         }
     };
@@ -268,17 +279,17 @@ async fn bring(
     for done in &recorded {
         let (file, outcome) = recorded_before(done);
         counting.add(&outcome);
-        told.add(desk, &file, None, outcome);
+        told.add(pass_store, &file, None, outcome);
     }
     items.retain(|item| recorded.iter().all(|done| done.path != item.transfer.file.path));
     let interrupted = |item: &Item| (item.transfer.file.path.clone(), item.interrupted);
     let before: std::collections::HashMap<_, _> = items.iter().map(interrupted).collect();
     let mut transfers: Vec<_> = items.into_iter().map(|item| item.transfer).collect();
     if let Some(young_since) = header.young_since {
-        let left = (young_since + desk.source.stable_for - OffsetDateTime::now_utc())
+        let left = (young_since + pass_store.source.stable_for - OffsetDateTime::now_utc())
             .unsigned_abs_if_positive();
         let until = Instant::now() + left;
-        let began = (young_since, until.checked_sub(desk.source.stable_for).unwrap_or(until));
+        let began = (young_since, until.checked_sub(pass_store.source.stable_for).unwrap_or(until));
         transfers = steps::second_look(&pass, transfers, began, &mut told.report).await;
     }
     let (mut rest, mut ends) = (Vec::new(), false);
@@ -306,7 +317,7 @@ async fn bring(
         }
     }
     gone::settle(&pass, &mut told.report, |settled| counting.add(&settled.outcome)).await;
-    if !desk.run.cancel.is_cancelled() {
+    if !pass_store.run.cancel.is_cancelled() {
         pass.pool.close().await;
     }
     login_refusal::after(&pass).await;
@@ -338,12 +349,17 @@ pub fn recorded_before(done: &Recorded) -> (RemoteFile, Outcome) {
 }
 
 /// The source could not be worked on at all: its files failed for the reason that `refused` tells.
-fn not_begun(desk: &PassStore, items: Vec<Item>, refused: SourceReport, told: &mut PieceReport) {
+fn not_begun(
+    pass_store: &PassStore,
+    items: Vec<Item>,
+    refused: SourceReport,
+    told: &mut PieceReport,
+) {
     let unknown = || Problem::new(Class::Internal, "the source could not be worked on");
     let problem = refused.problems.into_iter().next().unwrap_or_else(unknown);
     for item in items {
         told.add(
-            desk,
+            pass_store,
             &item.transfer.file,
             Some(item.transfer.why),
             Outcome::Failed(problem.clone()),
@@ -353,7 +369,7 @@ fn not_begun(desk: &PassStore, items: Vec<Item>, refused: SourceReport, told: &m
 
 /// What is left as the next part of the piece, if there is one.
 fn hand_on(
-    desk: &PassStore,
+    pass_store: &PassStore,
     id: PieceId,
     header: Header,
     rest: Vec<Item>,
@@ -367,12 +383,12 @@ fn hand_on(
             fetch it with `blobferry run`"
         );
         let outcome = Outcome::Failed(Problem::new(Class::Interrupted, why));
-        told.add(desk, &item.transfer.file, Some(item.transfer.why), outcome);
+        told.add(pass_store, &item.transfer.file, Some(item.transfer.why), outcome);
     }
     if again.is_empty() {
         return None;
     }
-    tracing::info!(source = desk.source.name, piece = %id, files = again.len(), "The time of this \
+    tracing::info!(source = pass_store.source.name, piece = %id, files = again.len(), "The time of this \
         worker is over; the rest is handed on.");
     let header = Header { young_since: None, ..header };
     Some(String::from_utf8_lossy(&to_bytes(&header, &again)).into_owned())
@@ -384,12 +400,12 @@ fn hand_on(
 /// its own lane sends one message that looks after a piece of another: it comes back until that
 /// piece has a result, and does it once the lease of the dead lapses.
 pub async fn what_comes_next(
-    desk: &PassStore,
+    pass_store: &PassStore,
     plan: &PiecePlan,
     folder: &JobFolder,
     id: PieceId,
 ) -> Result<Came, WorkError> {
-    let state = desk.state(folder).await?;
+    let state = pass_store.state(folder).await?;
     let rest = state.results.get(&id).is_some_and(|sign| sign.rest);
     let following = if rest { Some(id.rest()) } else { next(id, plan.lanes, plan.pieces) };
     // Whoever began it has its message.
@@ -398,11 +414,11 @@ pub async fn what_comes_next(
     let looked_after = state.looked_after(plan.lanes).filter(|_| following.is_none());
     let now = following.into_iter().chain(stranded).map(|piece| (piece, Duration::ZERO));
     for (piece, delay) in now.chain(looked_after.map(|piece| (piece, LOOKED_AFTER))) {
-        desk.send(Task::Piece { pass: plan.pass.clone(), piece }, delay).await?;
+        pass_store.send(Task::Piece { pass: plan.pass.clone(), piece }, delay).await?;
     }
-    match finalize::close_if_done(desk, plan, folder, &state).await? {
+    match finalize::close_if_done(pass_store, plan, folder, &state).await? {
         Some(report) => Ok(Came::Closed(Box::new(report))),
-        None => Ok(Came::Done(told(&state, id, &desk.source))),
+        None => Ok(Came::Done(told(&state, id, &pass_store.source))),
     }
 }
 

@@ -277,6 +277,11 @@ pub struct SourceError {
 pub struct IsFolder;
 
 impl SourceError {
+    /// Why it failed, without the words of what was tried.
+    pub fn cause(&self) -> String {
+        std::error::Error::source(self).map_or_else(|| self.to_string(), crate::model::chain)
+    }
+
     /// That the file of this path is a folder.
     pub fn is_folder(op: Op, address: &str, path: &RemotePath) -> Self {
         Self::new(op, address, Class::Protocol, IsFolder).at(path).session_survives()

@@ -245,15 +245,20 @@ impl Pool {
                 return Ok(found);
             }
         }
-        let me = std::ptr::from_ref(self).addr();
-        if let Some((cap, _)) = &self.shared
-            && let Some((class, cause)) = cap.silence(me)
+        let cap = self.shared.as_ref().map(|(cap, _)| cap);
+        let is_first = self.alive.load(Ordering::SeqCst) == 0;
+        if let Some(silence) =
+            cap.filter(|_| is_first).and_then(|cap| cap.silence(self.id(), self.address()))
         {
-            return Err(SourceError::new(Op::Login, self.address(), class, cause));
+            // The place is free again, and others wait for news.
+            drop(place);
+            self.logins.returned.notify_waiters();
+            return Err(silence);
         }
         let session = match self.endpoint.open().await {
             Ok(session) => session,
             Err(error) => {
+                cap.inspect(|cap| cap.note_failure(self.id(), &error));
                 let result = self.turned_away(place.own, error);
                 // The place is free again or rests, and others wait for news.
                 self.logins.returned.notify_waiters();
@@ -261,9 +266,7 @@ impl Pool {
             }
         };
         self.state().breaker.close();
-        if let Some((cap, _)) = &self.shared {
-            cap.was_answered();
-        }
+        cap.inspect(|cap| cap.was_answered());
         let id = self.opened.fetch_add(1, Ordering::Relaxed);
         let login = Login::new(id, place, &self.alive);
         let lent = {
@@ -284,6 +287,11 @@ impl Pool {
         Ok(Some(lent))
     }
 
+    /// What tells it from the other pools of its server.
+    fn id(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     /// A login that failed. `Ok` when the server merely had no room for one more: whoever wanted it
     /// waits for one of those that are there, which costs no try.
     fn turned_away(
@@ -293,10 +301,9 @@ impl Pool {
     ) -> Result<(), SourceError> {
         let alive = self.alive.load(Ordering::SeqCst);
         let mut state = self.state();
-        let cause = || std::error::Error::source(&error).map_or_else(|| error.to_string(), chain);
         match error.class() {
             Class::Auth | Class::HostKey | Class::Tls if !error.is_transient() => {
-                state.refused = Some((error.class(), cause()))
+                state.refused = Some((error.class(), error.cause()))
             }
             Class::Busy | Class::Connect | Class::Stalled if alive > 0 && error.is_transient() => {
                 // Half of the places that are not taken rest with this one.
@@ -308,13 +315,8 @@ impl Pool {
                 return Ok(());
             }
             _ if alive == 0 && error.is_transient() => {
-                if let (Some((cap, _)), Class::Connect | Class::Stalled) =
-                    (&self.shared, error.class())
-                {
-                    cap.was_unanswered(std::ptr::from_ref(self).addr(), error.class(), cause());
-                }
                 if let Some(why) = state.breaker.failed(Instant::now()) {
-                    state.refused = Some((error.class(), format!("{why}: {}", cause())));
+                    state.refused = Some((error.class(), format!("{why}: {}", error.cause())));
                 }
             }
             _ => {}

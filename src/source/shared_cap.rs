@@ -10,7 +10,8 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::model::failure::Class;
+use crate::model::failure::{Class, Failure};
+use crate::source::contract::{Op, SourceError};
 
 /// Whoever waits looks so often whether another pool has a login that it does not need.
 const LOOK: Duration = Duration::from_millis(200);
@@ -83,9 +84,18 @@ impl SharedCap {
         self.total
     }
 
-    /// The server did not answer a login of the pool `by`.
-    pub fn was_unanswered(&self, by: usize, class: Class, cause: String) {
-        *self.unanswered() = Some(Unanswered { at: Instant::now(), by, class, cause });
+    /// A login of the pool `by` failed. Where any pool has a login, the server is there, and only
+    /// has no room for one more.
+    pub fn note_failure(&self, by: usize, error: &SourceError) {
+        let class = error.class();
+        if !matches!(class, Class::Connect | Class::Stalled) || !error.is_transient() {
+            return;
+        }
+        let members: Vec<_> = self.state().members.iter().filter_map(Weak::upgrade).collect();
+        if members.iter().all(|member| member.has_login_since().is_none()) {
+            let (at, cause) = (Instant::now(), error.cause());
+            *self.unanswered() = Some(Unanswered { at, by, class, cause });
+        }
     }
 
     /// The server answers.
@@ -94,12 +104,13 @@ impl SharedCap {
     }
 
     /// Why the pool `by` need not ask the server now: another one has just waited in vain.
-    pub fn silence(&self, by: usize) -> Option<(Class, String)> {
+    pub fn silence(&self, by: usize, address: &str) -> Option<SourceError> {
         let unanswered = self.unanswered();
         let told =
             unanswered.as_ref().filter(|told| told.by != by && told.at.elapsed() < SILENCE)?;
         let (cause, ago) = (&told.cause, told.at.elapsed().as_secs());
-        Some((told.class, format!("{cause} (so it was for another source {ago} s ago)")))
+        let why = format!("{cause} (so it was for another source {ago} s ago)");
+        Some(SourceError::new(Op::Login, address, told.class, why))
     }
 
     fn unanswered(&self) -> MutexGuard<'_, Option<Unanswered>> {
@@ -309,13 +320,16 @@ mod tests {
     #[test]
     fn a_silent_server_is_waited_for_by_one_pool_and_told_to_the_others() {
         let cap = SharedCap::new(2);
-        assert!(cap.silence(2).is_none());
-        cap.was_unanswered(1, Class::Stalled, "no greeting".to_owned());
-        assert!(cap.silence(1).is_none(), "the pool itself tries again");
-        let (class, why) = cap.silence(2).expect("told");
-        assert_eq!(class, Class::Stalled);
-        assert_eq!(why, "no greeting (so it was for another source 0 s ago)");
+        let silence = |by| cap.silence(by, "ftp://h").map(|error| (error.class(), error.cause()));
+        assert!(silence(2).is_none());
+        let failure = |class| SourceError::new(Op::Login, "ftp://h", class, "no greeting");
+        cap.note_failure(1, &failure(Class::Auth));
+        assert!(silence(2).is_none(), "a server that refuses is there");
+        cap.note_failure(1, &failure(Class::Stalled));
+        assert!(silence(1).is_none(), "the pool itself tries again");
+        let why = "no greeting (so it was for another source 0 s ago)".to_owned();
+        assert_eq!(silence(2), Some((Class::Stalled, why)));
         cap.was_answered();
-        assert!(cap.silence(2).is_none(), "one answer, and all ask again");
+        assert!(silence(2).is_none(), "one answer, and all ask again");
     }
 }

@@ -204,3 +204,16 @@ fn patterns_that_match_nothing_are_told_with_the_form_that_would() {
     assert!(!again.err.contains("`*.dat` matches nothing"), "{}", again.err);
     ferry.run(&["run", "--source", "ac*"]).code(2).says(&["`--source` takes no patterns"]);
 }
+
+#[test]
+fn several_errors_are_told_on_lines_of_their_own_and_a_wrong_zone_once() {
+    let source = |name: &str| format!("[[source]]\nname = \"{name}\"\nurl = \"file:///in\"\n");
+    let wrong = format!("{}dpth = 1\n", source("a"));
+    let zone = "time_zone = \"Mars\"\n";
+    let ferry = Ferry::new(&format!("{zone}{FOLDER}{wrong}{}", source("b")));
+    let told = ferry.run(&["plan"]).code(2).err;
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines.len(), 2, "{told}");
+    assert!(lines[0].starts_with("error: ingest.toml:1: `time_zone` is \"Mars\""), "{told}");
+    assert!(lines[1].starts_with("ingest.toml:7: `source.a.dpth`"), "{told}");
+}

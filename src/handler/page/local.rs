@@ -75,7 +75,7 @@ impl Local {
     }
 }
 
-async fn any(State(desk): State<Arc<LocalPageContext>>, request: Request) -> Response {
+async fn any(State(context): State<Arc<LocalPageContext>>, request: Request) -> Response {
     if routes::foreign(request.headers()).is_some() {
         return plain(
             StatusCode::FORBIDDEN,
@@ -86,7 +86,7 @@ async fn any(State(desk): State<Arc<LocalPageContext>>, request: Request) -> Res
         url::form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
             .map(|(name, value)| (name.into_owned(), Value::from(value.into_owned())))
             .collect();
-    if query.get("code").and_then(Value::as_str) != Some(&desk.key) {
+    if query.get("code").and_then(Value::as_str) != Some(&context.key) {
         return plain(
             StatusCode::FORBIDDEN,
             "Open the whole address that `blobferry serve --status` printed: its `code` is the \
@@ -106,7 +106,7 @@ async fn any(State(desk): State<Arc<LocalPageContext>>, request: Request) -> Res
         .strip_prefix(PAGES)
         .and_then(|rest| if rest.is_empty() { Some("") } else { rest.strip_prefix('/') });
     match (request.method(), page.map(str::to_owned)) {
-        (&Method::GET, Some(id)) => shown(&desk, &accept, query, &id).await,
+        (&Method::GET, Some(id)) => shown(&context, &accept, query, &id).await,
         (&Method::GET, None) => plain(StatusCode::NOT_FOUND, "There is no such page.\n"),
         _ => plain(StatusCode::METHOD_NOT_ALLOWED, "These pages are only read.\n"),
     }
@@ -114,7 +114,7 @@ async fn any(State(desk): State<Arc<LocalPageContext>>, request: Request) -> Res
 
 /// Asks the function as a host would, and hands on its answer.
 async fn shown(
-    desk: &LocalPageContext,
+    context: &LocalPageContext,
     accept: &str,
     query: Map<String, Value>,
     id: &str,
@@ -126,7 +126,7 @@ async fn shown(
     };
     let invocation =
         Invocation { id: "-".into(), begun: Instant::now(), envelope, traceparent: None };
-    let answer = call(&desk.app, "IngestStatus", invocation)
+    let answer = call(&context.app, "IngestStatus", invocation)
         .await
         .map(|answer| answer.body)
         .unwrap_or_default();

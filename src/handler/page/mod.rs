@@ -81,7 +81,7 @@ pub enum Dress {
 
 /// What answers `asked`, for people or for programs. An `Err` is why records could not be read.
 pub async fn answer(
-    desk: PageContext<'_>,
+    context: PageContext<'_>,
     call: &HttpCall,
     asked: &RequestedRun,
     dress: Dress,
@@ -89,31 +89,33 @@ pub async fn answer(
     let now = OffsetDateTime::now_utc();
     let query = carried(call);
     let named = |enabled: bool| {
-        let sources = desk.sources.iter().filter(move |source| source.enabled == enabled);
+        let sources = context.sources.iter().filter(move |source| source.enabled == enabled);
         sources.map(|source| source.name.as_str()).collect::<Vec<&str>>()
     };
     let (sources, off) = (named(true), named(false));
-    let here = as_json(desk.prefix, &query, asked);
+    let here = as_json(context.prefix, &query, asked);
     let frame = Frame {
-        store: desk.store.address(),
-        prefix: desk.prefix,
+        store: context.store.address(),
+        prefix: context.prefix,
         query: &query,
         view: call
             .query
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case("code"))
             .map_or("", |(_, value)| value),
-        starts: desk.starts_runs.then(|| format!("{}{}/ingest", origin(&call.url), desk.prefix)),
+        starts: context
+            .starts_runs
+            .then(|| format!("{}{}/ingest", origin(&call.url), context.prefix)),
         sources: &sources,
         off: &off,
-        next: desk.next_runs(now),
+        next: context.next_runs(now),
         here: &here,
         now,
     };
-    let state = StateStore::new(desk.store.clone(), desk.redactor.clone(), Policy::default());
-    let expecting = desk.sources.iter().filter(|source| !source.expectations.is_empty());
+    let state = StateStore::new(context.store.clone(), context.redactor.clone(), Policy::default());
+    let expecting = context.sources.iter().filter(|source| !source.expectations.is_empty());
     let expecting = expecting.map(|source| source.name.as_str()).collect();
-    let (sources_told, redactor, here) = (&sources[..], desk.redactor, desk.here);
+    let (sources_told, redactor, here) = (&sources[..], context.redactor, context.here);
     let shelf = PageShelf { state, sources: sources_told, expecting, redactor, here };
     let made = match asked {
         RequestedRun::List(limit) => list(&frame, &shelf, *limit).await,
@@ -125,7 +127,7 @@ pub async fn answer(
     Ok(match dress {
         Dress::Html => page(status, html),
         Dress::Json => {
-            let json = desk.redactor.json(json);
+            let json = context.redactor.json(json);
             HttpAnswer::new(status, json).with("Vary", "Accept").with("Cache-Control", "no-store")
         }
     })

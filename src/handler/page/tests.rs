@@ -98,7 +98,7 @@ pub async fn ask_as(
         &[].into(),
     );
     let sources = sources.expect("a configuration").sources;
-    let desk = PageContext {
+    let context = PageContext {
         store,
         sources: &sources,
         redactor: &redactor,
@@ -115,7 +115,7 @@ pub async fn ask_as(
         query,
         ..HttpCall::default()
     };
-    answer(desk, &call, asked, dress).await.expect("the store answers")
+    answer(context, &call, asked, dress).await.expect("the store answers")
 }
 
 async fn ask(store: &Arc<dyn Store>, asked: &RequestedRun, query: &[(&str, &str)]) -> HttpAnswer {

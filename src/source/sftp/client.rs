@@ -57,7 +57,7 @@ impl SessionTerms {
 }
 
 struct SftpInner {
-    desk: Arc<PendingRequests>,
+    pending: Arc<PendingRequests>,
     terms: SessionTerms,
     extensions: Vec<String>,
     tasks: Vec<AbortHandle>,
@@ -132,17 +132,18 @@ impl Client {
         let (outbox, letters) = mpsc::unbounded_channel();
         let tells = extensions.iter().any(|(name, _)| name.as_ref() == limits::EXTENSION);
         let limits = if tells { SftpLimits::to_come() } else { SftpLimits::new(round_trip) };
-        let desk = Arc::new(PendingRequests::new(outbox, received, limits));
+        let pending = Arc::new(PendingRequests::new(outbox, received, limits));
         let tasks = vec![
-            tokio::spawn(send_all(letters, write, desk.clone(), last_words.clone())).abort_handle(),
-            tokio::spawn(receive_all(packets, desk.clone(), last_words)).abort_handle(),
+            tokio::spawn(send_all(letters, write, pending.clone(), last_words.clone()))
+                .abort_handle(),
+            tokio::spawn(receive_all(packets, pending.clone(), last_words)).abort_handle(),
         ];
         let extensions =
             extensions.iter().take(MOST_EXTENSIONS).map(|(name, _)| shown(name)).collect();
         if tells {
-            desk.ask_limits();
+            pending.ask_limits();
         }
-        Ok(Self(Arc::new(SftpInner { desk, terms, extensions, tasks })))
+        Ok(Self(Arc::new(SftpInner { pending, terms, extensions, tasks })))
     }
 
     /// What the server said of itself.
@@ -152,7 +153,7 @@ impl Client {
         } else {
             self.0.extensions.join(", ")
         };
-        let limits = &self.0.desk.limits;
+        let limits = &self.0.pending.limits;
         let handles = limits.open().map_or_else(
             || "as many open files as we like".to_owned(),
             |limit| format!("{limit} open files at most"),
@@ -167,7 +168,7 @@ impl Client {
 
     /// Whether the connection is gone.
     pub fn is_lost(&self) -> bool {
-        self.0.desk.lost().is_some()
+        self.0.pending.lost().is_some()
     }
 
     /// What is known of the server.
@@ -182,16 +183,16 @@ impl Client {
 
     /// Bytes that have arrived so far.
     pub(super) fn received(&self) -> u64 {
-        self.0.desk.received()
+        self.0.pending.received()
     }
 
     /// What it allows, as far as is known by now.
     pub(super) fn limits(&self) -> &SftpLimits {
-        &self.0.desk.limits
+        &self.0.pending.limits
     }
 
     pub(super) fn ask(&self, request: &Request) -> Ticket {
-        self.0.desk.ask(request)
+        self.0.pending.ask(request)
     }
 
     pub(super) async fn answer(&self, ticket: &mut Ticket) -> Result<PacketReply, ClientError> {
@@ -202,7 +203,7 @@ impl Client {
     /// handle that it was about: see [`PendingRequests::settled`].
     pub(super) async fn settled(&self, id: u32) -> Result<(), ClientError> {
         let patience = self.0.terms.stall / 2;
-        match tokio::time::timeout(patience, self.0.desk.settled(id)).await {
+        match tokio::time::timeout(patience, self.0.pending.settled(id)).await {
             Ok(settled) => settled,
             Err(_) => Err(ClientError::OpensLate(patience)),
         }
@@ -230,7 +231,7 @@ impl Client {
                     if refused {
                         learned.stands_less();
                     }
-                    return Ok(OpenHandle::new(self.0.desk.clone(), handle, place));
+                    return Ok(OpenHandle::new(self.0.pending.clone(), handle, place));
                 }
                 PacketReply::Status { code, message } => (code, message),
                 reply => return Err(unexpected(reply)),
@@ -349,26 +350,26 @@ impl SftpInner {
         let mut patience = Patience::new(
             self.terms.stall,
             Instant::now(),
-            self.desk.received(),
-            ticket.received_before.saturating_add(self.desk.limits.ahead().passed_over()),
+            self.pending.received(),
+            ticket.received_before.saturating_add(self.pending.limits.ahead().passed_over()),
         );
         // An answer may come byte by byte.
         let mut pace = PaceMeter::new(self.terms.rate);
         loop {
-            let before = self.desk.received();
+            let before = self.pending.received();
             match tokio::time::timeout(patience.step(), &mut ticket.answer).await {
                 Ok(Ok(body)) => return Ok(PacketReply::decode(body)?.1),
                 Ok(Err(_)) => {
                     return Err(self
-                        .desk
+                        .pending
                         .lost()
                         .unwrap_or_else(|| ClientError::Lost("it was closed".into())));
                 }
-                Err(_) if patience.is_over(Instant::now(), self.desk.received()) => {
+                Err(_) if patience.is_over(Instant::now(), self.pending.received()) => {
                     return Err(ClientError::Stalled(self.terms.stall));
                 }
                 Err(_) => {
-                    pace.waited(patience.step(), self.desk.received().saturating_sub(before))?
+                    pace.waited(patience.step(), self.pending.received().saturating_sub(before))?
                 }
             }
         }
@@ -379,6 +380,6 @@ impl SftpInner {
 impl Client {
     /// How many requests have no answer yet.
     pub(super) fn waiting(&self) -> usize {
-        self.0.desk.waiting()
+        self.0.pending.waiting()
     }
 }

@@ -120,7 +120,7 @@ impl RequestState {
 }
 
 impl PendingRequests {
-    /// A desk from which requests go into `outbox`; `received` counts the bytes that arrive.
+    /// Requests go into `outbox`; `received` counts the bytes that arrive.
     pub fn new(
         outbox: mpsc::UnboundedSender<Bytes>,
         received: Arc<AtomicU64>,
@@ -257,7 +257,7 @@ impl PendingRequests {
         drop(state);
         Ticket {
             id,
-            desk: self.clone(),
+            pending: self.clone(),
             answer,
             received_before: self.received(),
             opens: matches!(request, Request::Open { .. } | Request::OpenDir { .. }),
@@ -277,7 +277,7 @@ impl PendingRequests {
 pub struct Ticket {
     /// Its number on the channel: later requests have higher ones.
     pub id: u32,
-    desk: Arc<PendingRequests>,
+    pending: Arc<PendingRequests>,
     /// The answer, when it has come.
     pub answer: oneshot::Receiver<Bytes>,
     /// Bytes received when it was sent.
@@ -287,7 +287,7 @@ pub struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut state = self.desk.state();
+        let mut state = self.pending.state();
         if let Some(waiter) = state.waiting.remove(&self.id) {
             match waiter {
                 ReplyWaiter::Asker(Subject::Path, _) => {}
@@ -301,37 +301,37 @@ impl Drop for Ticket {
             && let Ok(body) = self.answer.try_recv()
         {
             drop(state);
-            self.desk.close_handle_in(body);
+            self.pending.close_handle_in(body);
         }
     }
 }
 
 /// An open file or directory on the server; dropping it closes it there, without waiting.
 pub struct OpenHandle {
-    desk: Arc<PendingRequests>,
+    pending: Arc<PendingRequests>,
     /// What the server calls it.
     pub handle: Bytes,
     _place: OpenPlace,
 }
 
 impl OpenHandle {
-    /// The handle that the server gave out at `desk`, for which there is a place.
-    pub fn new(desk: Arc<PendingRequests>, handle: Bytes, place: OpenPlace) -> Self {
-        Self { desk, handle, _place: place }
+    /// The handle that the server gave out to `pending`, for which there is a place.
+    pub fn new(pending: Arc<PendingRequests>, handle: Bytes, place: OpenPlace) -> Self {
+        Self { pending, handle, _place: place }
     }
 }
 
 impl Drop for OpenHandle {
     fn drop(&mut self) {
-        self.desk.close(std::mem::take(&mut self.handle));
+        self.pending.close(std::mem::take(&mut self.handle));
     }
 }
 
-/// Writes what is asked at `desk` to the server.
+/// Writes the requests of `pending` to the server.
 pub async fn send_all(
     mut letters: mpsc::UnboundedReceiver<Bytes>,
     mut write: impl AsyncWrite + Unpin,
-    desk: Arc<PendingRequests>,
+    pending: Arc<PendingRequests>,
     last_words: LastWords,
 ) {
     let mut batch = Vec::new();
@@ -349,25 +349,25 @@ pub async fn send_all(
             Err(error) => Err(error),
         };
         if let Err(error) = sent {
-            return desk.fail(ClientError::Lost(
+            return pending.fail(ClientError::Lost(
                 last_words.heard().unwrap_or_else(|| error.to_string()).into(),
             ));
         }
     }
 }
 
-/// Reads what the server answers, for those who asked at `desk`.
+/// Hands what the server answers to those of `pending` who asked.
 pub async fn receive_all(
     mut packets: Packets<impl AsyncRead + Unpin>,
-    desk: Arc<PendingRequests>,
+    pending: Arc<PendingRequests>,
     last_words: LastWords,
 ) {
     let reason = loop {
         match packets.next().await {
-            Ok(Some(body)) => match desk.deliver(body) {
+            Ok(Some(body)) => match pending.deliver(body) {
                 Ok(()) => continue,
                 Err(ClientError::Broken(malformed)) => break malformed.to_string(),
-                Err(error) => return desk.fail(error),
+                Err(error) => return pending.fail(error),
             },
             Ok(None) => {
                 break last_words
@@ -378,7 +378,7 @@ pub async fn receive_all(
             Err(error) => break last_words.heard().unwrap_or_else(|| error.to_string()),
         }
     };
-    desk.fail(ClientError::Lost(reason.into()));
+    pending.fail(ClientError::Lost(reason.into()));
 }
 
 /// No lock here is held while anything can panic, so a poisoned one is still sound.

@@ -205,13 +205,13 @@ impl Insights {
     }
 
     fn begin_as(self: &Arc<Self>, kind: SpanKind, beginning: &Beginning<'_>) -> Operation {
-        let desk = OperationContext {
+        let context = OperationContext {
             tracer: &self.tracer,
             gate: &self.spans,
             cleaner: &self.cleaner,
             wire: self.wire,
         };
-        let (tie, request) = operation::begin(&desk, kind, beginning);
+        let (tie, request) = operation::begin(&context, kind, beginning);
         self.active.lock().expect("no code panics while it holds this lock").push(tie.clone());
         Operation {
             insights: self.clone(),

@@ -89,11 +89,11 @@ pub struct OperationContext<'a> {
 
 /// Begins the request of a run.
 pub fn begin(
-    desk: &OperationContext<'_>,
+    context: &OperationContext<'_>,
     kind: SpanKind,
     beginning: &Beginning<'_>,
 ) -> (Arc<Tie>, Mutex<Option<Span>>) {
-    let OperationContext { tracer, gate, cleaner, wire } = desk;
+    let OperationContext { tracer, gate, cleaner, wire } = context;
     let mut marks =
         vec![("run_id", cleaner.name(beginning.run)), ("trigger", cleaner.name(beginning.trigger))];
     marks.extend(beginning.invocation.map(|invocation| {
