@@ -55,7 +55,7 @@ pub struct JudgedSeen {
 }
 
 /// A blob of ours, as its metadata tells.
-struct JudgedOurs {
+struct OwnBlob {
     version: Hash,
     path: Hash,
     /// Percent-escaped, as far as it is told.
@@ -164,13 +164,13 @@ impl Judge {
         info.name.starts_with(&plain[..plain.floor_char_boundary(stem)])
     }
 
-    fn violate(&mut self, invariant: Invariant, info: &BlobInfo, ours: &JudgedOurs, message: &str) {
+    fn violate(&mut self, invariant: Invariant, info: &BlobInfo, ours: &OwnBlob, message: &str) {
         self.seen.violations.add(invariant, Some(&info.name), ours.shown.as_deref(), message);
     }
 
     /// What the blob says of itself, if it says that it is this source's, and whether it says the
     /// truth.
-    fn ours(&mut self, info: &BlobInfo) -> Option<JudgedOurs> {
+    fn ours(&mut self, info: &BlobInfo) -> Option<OwnBlob> {
         let metadata = &info.metadata;
         let is_ours = metadata.get("source").is_some_and(|source| *source == self.source)
             && metadata.contains_key("version");
@@ -222,11 +222,11 @@ impl Judge {
                 (None, None) => self.seen.notes.unprovable += 1,
             }
         }
-        Some(JudgedOurs { version: *version.as_bytes(), path, shown, member, proven, modified })
+        Some(OwnBlob { version: *version.as_bytes(), path, shown, member, proven, modified })
     }
 
     /// Whether a blob that the ledger does not speak of can be what a run that was killed left.
-    fn judge_run(&mut self, info: &BlobInfo, ours: &JudgedOurs) {
+    fn judge_run(&mut self, info: &BlobInfo, ours: &OwnBlob) {
         let Some(run) = info.metadata.get("run") else { return };
         let is_early = self.runs.first.as_ref().is_none_or(|first| run < first);
         self.seen.notes.before_reports += u64::from(is_early);
@@ -245,7 +245,7 @@ impl Judge {
     }
 
     /// Whether the ledger speaks of the blob.
-    fn judge_record(&mut self, info: &BlobInfo, ours: &JudgedOurs) {
+    fn judge_record(&mut self, info: &BlobInfo, ours: &OwnBlob) {
         self.judge_run(info, ours);
         let Some(records) = &mut self.records else { return };
         let folded = records.folded;
@@ -278,7 +278,7 @@ impl Judge {
     }
 
     /// Whether the blob is what manifests say of it.
-    fn judge_claims(&mut self, info: &BlobInfo, ours: Option<&JudgedOurs>) {
+    fn judge_claims(&mut self, info: &BlobInfo, ours: Option<&OwnBlob>) {
         let name = name_hash(&info.name);
         let (records, versions) = (&self.records, self.versions);
         for claim in self.claims.about(&name) {
@@ -365,7 +365,7 @@ fn is_replaced(
     records: Option<&AuditRecords>,
     versions: Versions,
     claim: &AuditClaim,
-    ours: &JudgedOurs,
+    ours: &OwnBlob,
 ) -> bool {
     let found = &ours.version;
     let claimed = records.and_then(|records| records.find(&claim.version));

@@ -145,7 +145,7 @@ pub fn wants_page(call: &HttpCall) -> bool {
 
 /// What a request for status asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RequestedRun {
+pub enum StatusQuery {
     /// The last runs, at most so many.
     List(usize),
     /// The run of this id.
@@ -158,7 +158,7 @@ pub enum RequestedRun {
 
 /// Reads a request for status: `ingest/runs?limit=20`, `ingest/runs/{id}`,
 /// `ingest/runs?source=acme` or `ingest/runs?q=sales`.
-pub fn asked(envelope: &Envelope, call: &HttpCall) -> Result<RequestedRun, HttpAnswer> {
+pub fn asked(envelope: &Envelope, call: &HttpCall) -> Result<StatusQuery, HttpAnswer> {
     let id = call
         .params
         .get("id")
@@ -166,19 +166,19 @@ pub fn asked(envelope: &Envelope, call: &HttpCall) -> Result<RequestedRun, HttpA
         .or_else(|| envelope.metadata("id"))
         .or_else(|| id_in(&call.url));
     if let Some(id) = id.filter(|id| !id.is_empty()) {
-        return Ok(RequestedRun::One(id));
+        return Ok(StatusQuery::One(id));
     }
     let text = |name: &str| {
         call.query.get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     };
     match (text("q"), text("source")) {
-        (Some(name), source) => return Ok(RequestedRun::Files(name, source)),
-        (None, Some(source)) => return Ok(RequestedRun::Source(source)),
+        (Some(name), source) => return Ok(StatusQuery::Files(name, source)),
+        (None, Some(source)) => return Ok(StatusQuery::Source(source)),
         (None, None) => {}
     }
-    let Some(limit) = call.query.get("limit") else { return Ok(RequestedRun::List(LISTED)) };
+    let Some(limit) = call.query.get("limit") else { return Ok(StatusQuery::List(LISTED)) };
     match limit.parse() {
-        Ok(limit @ 1..=MOST_LISTED) => Ok(RequestedRun::List(limit)),
+        Ok(limit @ 1..=MOST_LISTED) => Ok(StatusQuery::List(limit)),
         _ => Err(HttpAnswer::refusal(400, format!("`limit` is no number from 1 to {MOST_LISTED}"))),
     }
 }
@@ -287,12 +287,12 @@ mod tests {
             let call = HttpCall { url: url.into(), ..call(limit, None) };
             asked(&Envelope::default(), &call).map_err(|answer| answer.status)
         };
-        assert_eq!(at("http://x/api/ingest/runs?code=/runs/k", &[]), Ok(RequestedRun::List(20)));
-        assert_eq!(at("http://x/api/ingest/runs", &[("limit", "3")]), Ok(RequestedRun::List(3)));
+        assert_eq!(at("http://x/api/ingest/runs?code=/runs/k", &[]), Ok(StatusQuery::List(20)));
+        assert_eq!(at("http://x/api/ingest/runs", &[("limit", "3")]), Ok(StatusQuery::List(3)));
         assert_eq!(at("http://x/api/ingest/runs", &[("limit", "1000")]), Err(400));
         assert_eq!(
             at("http://x/api/ingest/runs/abc/?code=k", &[]),
-            Ok(RequestedRun::One("abc".into()))
+            Ok(StatusQuery::One("abc".into()))
         );
     }
 }

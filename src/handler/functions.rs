@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::json;
 use time::OffsetDateTime;
 
-use super::api::{self, RequestedRun};
+use super::api::{self, StatusQuery};
 use super::dispatch;
 use super::envelope::HttpAnswer;
 use super::expected;
@@ -116,7 +116,7 @@ async fn status(app: &App, invocation: Invocation) -> Answer {
     let dress = if wants_page { Dress::Html } else { Dress::Json };
     let answer = async {
         let mut answer = page::answer(context(app, &ready, &host), &request, &asked, dress).await?;
-        if dress == Dress::Json && matches!(asked, RequestedRun::List(_)) {
+        if dress == Dress::Json && matches!(asked, StatusQuery::List(_)) {
             answer.body["place"] = json!(host.place.told(ready.work.is_some()));
             answer.body["signs"] = json!(host.place.signs);
         }

@@ -31,7 +31,7 @@ use super::contract::{
 use super::holder::Holder;
 use super::limits;
 use crate::model::BlobName;
-use crate::store::folder::locks::LockSharing;
+use crate::store::folder::locks::ExclusiveLock;
 use crate::store::folder::paths::OWN;
 use crate::store::folder::record::{FolderBlob, FolderShelf, key_of};
 use crate::store::folder::staged::Uploads;
@@ -260,7 +260,7 @@ impl Store for FolderStore {
     async fn delete(&self, name: &BlobName) -> Result<(), StoreError> {
         self.work("removing", name.as_str(), |inner, name| {
             let key = key_of(name);
-            let _lock = inner.shelf.lock(&key, LockSharing::Yes)?;
+            let _lock = inner.shelf.lock(&key, ExclusiveLock::Yes)?;
             inner.shelf.settled(name, &key)?;
             Ok(inner.shelf.remove(name)?)
         })

@@ -87,8 +87,7 @@ async fn to_the_end(
         // Once it has made progress that try is not the last, and others are welcome.
         let one_try = |attempt: u32| async move {
             let is_last = attempt >= attempts && lost.load(Ordering::Relaxed) && offset() < welcome;
-            let company =
-                if is_last { SharedConnection::From(welcome) } else { SharedConnection::Welcome };
+            let company = if is_last { LoginSharing::From(welcome) } else { LoginSharing::Welcome };
             let result = once(pass, file, progress, chunks, company).await;
             if matches!(&result, Err(Attempt(FetchError::Source(error))) if !error.keeps_session())
             {
@@ -113,7 +112,7 @@ async fn to_the_end(
 
 /// Who may be on the login of a try beside it.
 #[derive(Clone, Copy, Debug)]
-enum SharedConnection {
+enum LoginSharing {
     /// Anybody.
     Welcome,
     /// Nobody, until so many bytes of the file have arrived.
@@ -135,12 +134,12 @@ async fn once(
     file: &RemoteFile,
     progress: &Mutex<u64>,
     chunks: &mpsc::Sender<Bytes>,
-    company: SharedConnection,
+    company: LoginSharing,
 ) -> Result<Fetched, Attempt> {
     let (mut lease, arrived, _alone) = loop {
         let lent = match company {
-            SharedConnection::Welcome => pass.pool.lend().await,
-            SharedConnection::From(_) => pass.pool.lend_alone().await,
+            LoginSharing::Welcome => pass.pool.lend().await,
+            LoginSharing::From(_) => pass.pool.lend_alone().await,
         };
         let mut lease = lent.map_err(FetchError::Source)?;
         let mut alone = lease.seclusion();
@@ -217,7 +216,7 @@ async fn read(
     file: &RemoteFile,
     progress: &Mutex<u64>,
     chunks: &mpsc::Sender<Bytes>,
-    company: SharedConnection,
+    company: LoginSharing,
 ) -> Result<Brought, FetchError> {
     let mut offset = *progress.lock().expect("no code panics while it holds this lock");
     if offset > 0 {
@@ -237,7 +236,7 @@ async fn read(
         pass.run.progress.fetched(&pass.source.name, chunk.len() as u64);
         room.send(chunk);
         *progress.lock().expect("no code panics while it holds this lock") = offset;
-        if matches!(company, SharedConnection::From(welcome) if offset >= welcome) {
+        if matches!(company, LoginSharing::From(welcome) if offset >= welcome) {
             drop(alone.take());
         }
     }

@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::Dress;
 use super::tests::ask_as;
-use crate::handler::api::RequestedRun;
+use crate::handler::api::StatusQuery;
 use crate::history::record::{RunRecord, Trigger};
 use crate::history::records::Records;
 use crate::history::source_index;
@@ -181,7 +181,7 @@ async fn people_programs_and_the_command_line_are_told_the_same() {
         let state = StateStore::new(store.clone(), Redactor::default(), Policy::default());
         let now = OffsetDateTime::now_utc().replace_nanosecond(0).expect("a second");
         let ended = live(&mut dice, &state, now).await;
-        let asked = RequestedRun::List(100);
+        let asked = StatusQuery::List(100);
         let json = ask_as(&store, &asked, &[], Dress::Json).await.body;
         let html = ask_as(&store, &asked, &[], Dress::Html).await.page.expect("a page");
         compare(seed, &html, &json);
@@ -189,7 +189,7 @@ async fn people_programs_and_the_command_line_are_told_the_same() {
         assert_eq!(runs.len(), ended.len(), "{seed}");
         for (run, (id, word)) in runs.iter().zip(&ended) {
             assert_eq!((run["id"].as_str(), run["status"].as_str()), (Some(&**id), Some(&**word)));
-            let one = RequestedRun::One(id.clone());
+            let one = StatusQuery::One(id.clone());
             let page = ask_as(&store, &one, &[], Dress::Html).await.page.expect("a page");
             let told = ask_as(&store, &one, &[], Dress::Json).await.body;
             assert_eq!(told["status"].as_str(), Some(&**word));

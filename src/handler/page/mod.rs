@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use url::form_urlencoded::byte_serialize;
 
-use super::api::{KEYS, MOST_LISTED, RequestedRun, location};
+use super::api::{KEYS, MOST_LISTED, StatusQuery, location};
 use super::envelope::{HttpAnswer, HttpCall};
 use crate::handler::page::gather::PageShelf;
 use crate::handler::page::html::Frame;
@@ -83,7 +83,7 @@ pub enum Dress {
 pub async fn answer(
     context: PageContext<'_>,
     call: &HttpCall,
-    asked: &RequestedRun,
+    asked: &StatusQuery,
     dress: Dress,
 ) -> Result<HttpAnswer, String> {
     let now = OffsetDateTime::now_utc();
@@ -118,10 +118,10 @@ pub async fn answer(
     let (sources_told, redactor, here) = (&sources[..], context.redactor, context.here);
     let shelf = PageShelf { state, sources: sources_told, expecting, redactor, here };
     let made = match asked {
-        RequestedRun::List(limit) => list(&frame, &shelf, *limit).await,
-        RequestedRun::One(id) => one(&frame, &shelf, id).await,
-        RequestedRun::Source(name) => source(&frame, &shelf, name).await,
-        RequestedRun::Files(name, source) => files(&frame, &shelf, name, source.as_deref()).await,
+        StatusQuery::List(limit) => list(&frame, &shelf, *limit).await,
+        StatusQuery::One(id) => one(&frame, &shelf, id).await,
+        StatusQuery::Source(name) => source(&frame, &shelf, name).await,
+        StatusQuery::Files(name, source) => files(&frame, &shelf, name, source.as_deref()).await,
     };
     let PageMade { status, html, json } = made.map_err(|error| chain(&error))?;
     Ok(match dress {
@@ -238,17 +238,17 @@ fn none(frame: &Frame<'_>, reason: &str) -> PageMade {
 }
 
 /// The address of the same facts in JSON.
-fn as_json(prefix: &str, query: &str, asked: &RequestedRun) -> String {
+fn as_json(prefix: &str, query: &str, asked: &StatusQuery) -> String {
     let mut pairs = vec!["format=json".to_owned()];
     let path = match asked {
-        RequestedRun::One(id) => format!("{prefix}/ingest/runs/{}", encoded(id)),
+        StatusQuery::One(id) => format!("{prefix}/ingest/runs/{}", encoded(id)),
         _ => format!("{prefix}/ingest/runs"),
     };
     match asked {
-        RequestedRun::List(limit) => pairs.push(format!("limit={limit}")),
-        RequestedRun::One(_) => {}
-        RequestedRun::Source(name) => pairs.push(format!("source={}", encoded(name))),
-        RequestedRun::Files(name, source) => {
+        StatusQuery::List(limit) => pairs.push(format!("limit={limit}")),
+        StatusQuery::One(_) => {}
+        StatusQuery::Source(name) => pairs.push(format!("source={}", encoded(name))),
+        StatusQuery::Files(name, source) => {
             pairs.push(format!("q={}", encoded(name)));
             pairs.extend(source.as_ref().map(|source| format!("source={}", encoded(source))));
         }

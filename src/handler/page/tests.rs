@@ -86,7 +86,7 @@ async fn shelf() -> (Arc<dyn Store>, String, String) {
 /// What the desk answers.
 pub async fn ask_as(
     store: &Arc<dyn Store>,
-    asked: &RequestedRun,
+    asked: &StatusQuery,
     query: &[(&str, &str)],
     dress: Dress,
 ) -> HttpAnswer {
@@ -118,7 +118,7 @@ pub async fn ask_as(
     answer(context, &call, asked, dress).await.expect("the store answers")
 }
 
-async fn ask(store: &Arc<dyn Store>, asked: &RequestedRun, query: &[(&str, &str)]) -> HttpAnswer {
+async fn ask(store: &Arc<dyn Store>, asked: &StatusQuery, query: &[(&str, &str)]) -> HttpAnswer {
     ask_as(store, asked, query, Dress::Html).await
 }
 
@@ -165,13 +165,12 @@ fn elements(html: &str) -> Vec<(String, Vec<(String, String)>)> {
 async fn no_name_becomes_anything_but_text() {
     let (store, handler, command_line) = shelf().await;
     let mut pages = vec![
-        ask(&store, &RequestedRun::List(20), &[("code", "a\"><script>alert(1)</script>&b=c")])
-            .await,
+        ask(&store, &StatusQuery::List(20), &[("code", "a\"><script>alert(1)</script>&b=c")]).await,
     ];
     for id in [&handler, &command_line] {
-        pages.push(ask(&store, &RequestedRun::One(id.clone()), &[]).await);
+        pages.push(ask(&store, &StatusQuery::One(id.clone()), &[]).await);
     }
-    pages.push(ask(&store, &RequestedRun::One(HOSTILE[0].into()), &[]).await);
+    pages.push(ask(&store, &StatusQuery::One(HOSTILE[0].into()), &[]).await);
     assert_eq!(pages.iter().map(|page| page.status).collect::<Vec<_>>(), [200, 200, 200, 404]);
     for page in &pages {
         let html = page.page.as_ref().expect("a page");
@@ -209,7 +208,7 @@ async fn no_name_becomes_anything_but_text() {
 #[tokio::test]
 async fn runs_of_both_kinds_stand_in_one_list_each_once() {
     let (store, handler, command_line) = shelf().await;
-    let page = ask(&store, &RequestedRun::List(20), &[("code", "k/1"), ("limit", "20")]).await;
+    let page = ask(&store, &StatusQuery::List(20), &[("code", "k/1"), ("limit", "20")]).await;
     let html = page.page.expect("a page");
     let rows = html.matches("<th class=\"hi-w\"").count();
     assert_eq!(rows, 2, "{html}");
@@ -234,7 +233,7 @@ async fn runs_of_both_kinds_stand_in_one_list_each_once() {
 #[tokio::test]
 async fn pages_keep_to_themselves() {
     let (store, handler, _) = shelf().await;
-    let page = ask(&store, &RequestedRun::One(handler), &[]).await;
+    let page = ask(&store, &StatusQuery::One(handler), &[]).await;
     let header = |name: &str| {
         page.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str())
     };
@@ -271,14 +270,14 @@ async fn secrets_that_a_report_holds_are_not_shown() {
     let report = json!({ "run": id, "started": "2026-11-23T09:00:00Z", "ended": "2026-11-23T09:00:05Z", "source": "acme", "notes": ["530 \
         s3cret-word"] });
     put(&store, &format!("_blobferry/acme/runs/{}/{id}.json", &id[..8]), &report).await;
-    let html = ask(&store, &RequestedRun::One(id), &[]).await.page.expect("a page");
+    let html = ask(&store, &StatusQuery::One(id), &[]).await.page.expect("a page");
     assert!(html.contains("530 ***") && !html.contains("s3cret-word"));
 }
 
 #[tokio::test]
 async fn a_running_run_reloads_and_an_empty_store_says_so() {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let html = ask(&store, &RequestedRun::List(20), &[]).await.page.expect("a page");
+    let html = ask(&store, &StatusQuery::List(20), &[]).await.page.expect("a page");
     assert!(
         html.contains("Nothing has run yet")
             && html.contains("blobferry check")
@@ -292,7 +291,7 @@ async fn a_running_run_reloads_and_an_empty_store_says_so() {
         .put(&record)
         .await
         .expect("written");
-    for asked in [RequestedRun::List(20), RequestedRun::One(record.id.clone())] {
+    for asked in [StatusQuery::List(20), StatusQuery::One(record.id.clone())] {
         let html = ask(&store, &asked, &[]).await.page.expect("a page");
         assert!(
             html.contains("data-running=\"yes\"")

@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{modes, paths};
 use crate::store::contract::{BlobInfo, Condition, Etag, Properties, StoreKind};
-use crate::store::folder::locks::LockSharing;
+use crate::store::folder::locks::ExclusiveLock;
 use crate::store::folder::paths::{FolderPlace, OWN};
 use crate::store::folder::record::{
     FolderBlob, FolderRecord, FolderShelf, PutTarget, key_of, random, record_of,
@@ -37,7 +37,7 @@ impl FolderInner {
         name: &str,
         work: impl FnOnce(Option<FolderBlob>) -> Result<T, Trouble>,
     ) -> Result<T, Trouble> {
-        let _lock = self.shelf.lock(&key_of(name), LockSharing::No)?;
+        let _lock = self.shelf.lock(&key_of(name), ExclusiveLock::No)?;
         work(self.shelf.find(name)?)
     }
 
@@ -84,7 +84,7 @@ impl FolderInner {
         file.sync_all()?;
         let record = record_of(name, FolderPlace::Plain, id, &file.metadata()?, properties)?;
         drop(file);
-        let _lock = self.shelf.lock(&key, LockSharing::Yes)?;
+        let _lock = self.shelf.lock(&key, ExclusiveLock::Yes)?;
         let found = self.shelf.settled(name, &key)?;
         check(condition, found.as_ref())?;
         let (place, target) = self.shelf.target(name, found)?;
@@ -148,7 +148,7 @@ impl FolderInner {
     pub fn append(&self, name: &str, bytes: &[u8], position: u64) -> Result<u64, Trouble> {
         limits::check_append(bytes.len()).map_err(|why| rule(StoreKind::Rejected, why))?;
         let key = key_of(name);
-        let _lock = self.shelf.lock(&key, LockSharing::Yes)?;
+        let _lock = self.shelf.lock(&key, ExclusiveLock::Yes)?;
         let end = position + bytes.len() as u64;
         match self.shelf.settled(name, &key)? {
             None if position == 0 => {

@@ -19,9 +19,9 @@ const MEMORY: Duration = Duration::from_secs(60);
 /// The longest pause between two looks.
 const PAUSE: Duration = Duration::from_millis(25);
 
-/// Whether a lock is shared.
+/// Whether a lock is exclusive.
 #[derive(Clone, Copy, Debug)]
-pub enum LockSharing {
+pub enum ExclusiveLock {
     /// For writing.
     Yes,
     /// For reading.
@@ -44,7 +44,7 @@ impl Locks {
 
     /// Held until dropped; the system drops it when a process dies. One that is not to be had in a
     /// few seconds is an error that names its holder.
-    pub fn lock(&self, key: &str, alone: LockSharing) -> io::Result<File> {
+    pub fn lock(&self, key: &str, alone: ExclusiveLock) -> io::Result<File> {
         let path = self.folder.join(&key[..2]);
         let file =
             modes::private().create(true).truncate(false).read(true).write(true).open(&path)?;
@@ -53,8 +53,8 @@ impl Locks {
         let mut pause = Duration::from_micros(200);
         loop {
             let taken = match alone {
-                LockSharing::Yes => file.try_lock(),
-                LockSharing::No => file.try_lock_shared(),
+                ExclusiveLock::Yes => file.try_lock(),
+                ExclusiveLock::No => file.try_lock_shared(),
             };
             match taken {
                 Ok(()) => {
@@ -132,10 +132,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (ours, theirs) =
             (Locks::new(folder.path().to_owned()), Locks::new(folder.path().to_owned()));
-        let kept = theirs.lock("ab", LockSharing::No).expect("it is free");
-        drop(ours.lock("ab", LockSharing::No).expect("readers do not exclude each other"));
+        let kept = theirs.lock("ab", ExclusiveLock::No).expect("it is free");
+        drop(ours.lock("ab", ExclusiveLock::No).expect("readers do not exclude each other"));
         let begun = Instant::now();
-        let error = ours.lock("ab", LockSharing::Yes).expect_err("somebody reads");
+        let error = ours.lock("ab", ExclusiveLock::Yes).expect_err("somebody reads");
         assert!(begun.elapsed() >= PATIENCE && error.kind() == io::ErrorKind::TimedOut, "{error}");
         if cfg!(target_os = "linux") {
             assert!(
@@ -144,10 +144,10 @@ mod tests {
             );
         }
         let begun = Instant::now();
-        ours.lock("ab", LockSharing::Yes).expect_err("it still does");
+        ours.lock("ab", ExclusiveLock::Yes).expect_err("it still does");
         assert!(begun.elapsed() < PATIENCE, "it is known by now");
-        drop(ours.lock("cd", LockSharing::Yes).expect("others are free"));
+        drop(ours.lock("cd", ExclusiveLock::Yes).expect("others are free"));
         drop(kept);
-        drop(ours.lock("ab", LockSharing::Yes).expect("it is free again"));
+        drop(ours.lock("ab", ExclusiveLock::Yes).expect("it is free again"));
     }
 }

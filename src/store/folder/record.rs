@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
 use super::folding::{Folding, rename_new};
-use super::locks::{LockSharing, Locks};
+use super::locks::{ExclusiveLock, Locks};
 use super::modes;
 use super::paths::{self, FolderPlace, OWN};
 use crate::model::{Md5, hex};
@@ -130,7 +130,7 @@ impl FolderShelf {
 
     /// Held until dropped, also against other processes; the system drops it when a process dies.
     /// One that is not to be had in a few seconds is an error.
-    pub fn lock(&self, key: &str, alone: LockSharing) -> io::Result<File> {
+    pub fn lock(&self, key: &str, alone: ExclusiveLock) -> io::Result<File> {
         self.locks.lock(key, alone)
     }
 
@@ -332,7 +332,7 @@ impl FolderShelf {
     /// Forgets a temporary file that nobody works on any more, and the next record that waits for
     /// it.
     pub fn forget_temporary(&self, file: &str) -> io::Result<()> {
-        let _lock = owner_of(file).map(|key| self.lock(key, LockSharing::Yes)).transpose()?;
+        let _lock = owner_of(file).map(|key| self.lock(key, ExclusiveLock::Yes)).transpose()?;
         self.forget_locked(file)
     }
 

@@ -10,7 +10,7 @@ use md5::Digest;
 use tokio::sync::oneshot;
 
 use super::inner::FolderInner;
-use super::locks::LockSharing;
+use super::locks::ExclusiveLock;
 use super::paths::FolderPlace;
 use super::record::{FolderRecord, key_of, record_of};
 use super::trouble::{Trouble, check, rule};
@@ -36,7 +36,7 @@ impl Drop for Thread<'_> {
 }
 
 /// A write whose content is in a temporary file.
-struct FolderReady {
+struct StagedWrite {
     at: usize,
     key: String,
     file: File,
@@ -99,7 +99,7 @@ impl FolderInner {
             .collect()
     }
 
-    fn written(&self, at: usize, put: &Put) -> Result<FolderReady, Trouble> {
+    fn written(&self, at: usize, put: &Put) -> Result<StagedWrite, Trouble> {
         limits::check_properties(&put.properties).map_err(|why| rule(StoreKind::Rejected, why))?;
         if md5::Md5::digest(&put.bytes).as_slice() != put.properties.md5 {
             return Err(rule(
@@ -113,7 +113,7 @@ impl FolderInner {
             self.set_time(&file, &id, &put.properties);
             Ok(record_of(&put.name, FolderPlace::Plain, &id, &file.metadata()?, &put.properties)?)
         });
-        Ok(FolderReady { at, key, file, record: self.tidied(&id, written)? })
+        Ok(StagedWrite { at, key, file, record: self.tidied(&id, written)? })
     }
 
     /// `ready` is in order of keys, and locks are taken in that order by everybody who takes
@@ -121,17 +121,17 @@ impl FolderInner {
     fn publish_together(
         &self,
         puts: &[Put],
-        ready: Vec<FolderReady>,
+        ready: Vec<StagedWrite>,
         results: &mut [Option<Result<Etag, Trouble>>],
     ) {
         let mut locks: BTreeMap<String, File> = BTreeMap::new();
         let mut prepared = Vec::with_capacity(ready.len());
-        for FolderReady { at, key, file, record } in ready {
+        for StagedWrite { at, key, file, record } in ready {
             let id = record.temporary.clone();
             let locked = if locks.contains_key(&key[..2]) {
                 Ok(None)
             } else {
-                self.shelf.lock(&key, LockSharing::Yes).map(Some)
+                self.shelf.lock(&key, ExclusiveLock::Yes).map(Some)
             };
             let result = locked.map_err(Trouble::from).and_then(|lock| {
                 locks.extend(lock.map(|lock| (key[..2].to_owned(), lock)));

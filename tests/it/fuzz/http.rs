@@ -1,6 +1,6 @@
 //! What the Functions host posts, and what callers of our HTTP API get through to us by it.
 
-use blobferry::handler::api::{self, RequestedRun};
+use blobferry::handler::api::{self, StatusQuery};
 use blobferry::handler::envelope::{Envelope, HttpAnswer};
 use blobferry::handler::host::Host;
 use serde_json::{Value, json};
@@ -67,10 +67,10 @@ fn payload(bytes: &[u8]) {
         Err(answer) => refused(&answer, 400..=404),
     }
     match api::asked(&envelope, &call) {
-        Ok(RequestedRun::List(limit)) => assert!((1..=100).contains(&limit), "{limit}"),
-        Ok(RequestedRun::One(id)) => assert!(!id.is_empty()),
-        Ok(RequestedRun::Source(name)) => assert!(!name.is_empty()),
-        Ok(RequestedRun::Files(name, source)) => {
+        Ok(StatusQuery::List(limit)) => assert!((1..=100).contains(&limit), "{limit}"),
+        Ok(StatusQuery::One(id)) => assert!(!id.is_empty()),
+        Ok(StatusQuery::Source(name)) => assert!(!name.is_empty()),
+        Ok(StatusQuery::Files(name, source)) => {
             assert!(!name.is_empty() && source.is_none_or(|source| !source.is_empty()))
         }
         Err(answer) => refused(&answer, 400..=400),
