@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Stops a real process at every failpoint in every way (abort, error, hang) against Azurite, lets whole ones follow, and
-# compares what is stored with the source (tests/it/failpoints.rs); then makes sure that nothing of the failpoints is
-# in what is shipped. Takes minutes. Needs the test tools: scripts/install-test-tools.sh.
+# compares what is stored with the source (tests/it/failpoints.rs); then makes sure that nothing of feature `testing`
+# (failpoints, stores and servers in memory) is in what is shipped. Takes minutes.
+# Needs the test tools: scripts/install-test-tools.sh.
 #
 # Usage: scripts/failpoints.sh
 set -euo pipefail
@@ -18,5 +19,9 @@ if grep -aoE 'BLOBFERRY_FAILPOINT|close-report-written|fold-shards-written|journ
     echo "failpoints.sh: $binary has failpoints in it" >&2
     exit 1
 fi
+if grep -aoE 'src/(store|source)/(memory|discard)[a-z_/]*\.rs|MemoryStore|MemoryServer|DiscardStore' "$binary"; then
+    echo "failpoints.sh: $binary has test doubles in it" >&2
+    exit 1
+fi
 grep -aq 'BLOBFERRY_CONFIG' "$binary" || { echo "failpoints.sh: $binary cannot be searched" >&2; exit 1; }
-echo "failpoints.sh: nothing of the failpoints is in $binary"
+echo "failpoints.sh: nothing of the tests is in $binary"

@@ -1,6 +1,6 @@
 //! Points in the program at which tests stop it, let it fail, or leave a step out.
 //!
-//! All of it hangs on the feature `failpoints`, which only tests switch on: a shipped binary holds
+//! All of it hangs on the feature `testing`, which only tests switch on: a shipped binary holds
 //! none of it. A process is told by `BLOBFERRY_FAILPOINT=name=action` what is to happen where,
 //! `action` being `abort` (it is gone at once, like one that is killed), `error` (the step fails)
 //! or `hang` (it never comes back); `name@n` is the `n`-th time that the point is reached. With
@@ -8,7 +8,7 @@
 //! file.
 
 /// A point of the road. With an error, a test can let the step fail with it.
-#[cfg(feature = "failpoints")]
+#[cfg(feature = "testing")]
 macro_rules! failpoint {
     ($name:literal, $error:expr) => {
         if $crate::failpoint::reach($name).await {
@@ -16,19 +16,19 @@ macro_rules! failpoint {
         }
     };
 }
-#[cfg(not(feature = "failpoints"))]
+#[cfg(not(feature = "testing"))]
 macro_rules! failpoint {
     ($name:literal, $error:expr) => {};
 }
 
 /// Whether a test wants this step left out, to prove that its absence is noticed.
-#[cfg(feature = "failpoints")]
+#[cfg(feature = "testing")]
 macro_rules! left_out {
     ($step:literal) => {
         $crate::failpoint::is_left_out($step)
     };
 }
-#[cfg(not(feature = "failpoints"))]
+#[cfg(not(feature = "testing"))]
 macro_rules! left_out {
     ($step:literal) => {
         false
@@ -38,10 +38,10 @@ macro_rules! left_out {
 pub(crate) use failpoint;
 pub(crate) use left_out;
 
-#[cfg(feature = "failpoints")]
+#[cfg(feature = "testing")]
 pub use switched_on::{POINTS, is_left_out, leave_out, random, reach, seed, take_reached};
 
-#[cfg(feature = "failpoints")]
+#[cfg(feature = "testing")]
 mod switched_on {
     use std::cell::{Cell, RefCell};
     use std::collections::{BTreeMap, HashMap};

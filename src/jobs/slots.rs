@@ -58,7 +58,7 @@ pub async fn over(held: Vec<LeaseGuard>) {
 
 /// Two random bytes.
 pub fn random() -> u16 {
-    #[cfg(feature = "failpoints")]
+    #[cfg(feature = "testing")]
     if let Some(chosen) = crate::failpoint::random() {
         return chosen;
     }

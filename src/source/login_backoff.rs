@@ -70,7 +70,7 @@ impl Bench {
 }
 
 fn chance() -> f64 {
-    #[cfg(feature = "failpoints")]
+    #[cfg(feature = "testing")]
     if let Some(chosen) = crate::failpoint::random() {
         return f64::from(chosen) / f64::from(u16::MAX);
     }

@@ -7,6 +7,7 @@ pub mod folders;
 pub mod ftp;
 pub mod login_backoff;
 pub mod logins;
+#[cfg(feature = "testing")]
 pub mod memory;
 pub mod pace;
 pub mod pool;

@@ -5,8 +5,6 @@ use crate::store::contract::{MAX_BLOCKS, MAX_METADATA_BYTES, Metadata, Propertie
 
 /// The most bytes of one append.
 pub const MAX_APPEND_BYTES: usize = 4 << 20;
-/// The most appends to one blob.
-pub const MAX_APPENDS: u32 = 50_000;
 /// The most bytes of one block or one whole write. Azure takes 4,000 MiB and 5,000 MiB; nothing
 /// here comes near.
 pub const MAX_REQUEST_BYTES: usize = 4_000 << 20;

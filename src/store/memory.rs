@@ -23,6 +23,9 @@ use super::limits;
 use crate::model::BlobName;
 use crate::store::memory::lease::MemoryLease;
 
+/// The most appends to one blob that Azure takes.
+const MAX_APPENDS: u32 = 50_000;
+
 /// A container in memory. Every change is atomic, so it is what a race test can trust.
 #[derive(Default)]
 pub struct MemoryStore {
@@ -252,7 +255,7 @@ impl Store for MemoryStore {
                     "AppendPositionConditionNotMet (412)",
                 ));
             }
-            if *appends >= limits::MAX_APPENDS {
+            if *appends >= MAX_APPENDS {
                 return Err(refused(op, name, StoreKind::Rejected, "BlockCountExceedsLimit (409)"));
             }
             content.extend_from_slice(&bytes);

@@ -2,10 +2,12 @@
 
 pub mod azure;
 pub mod contract;
+#[cfg(feature = "testing")]
 pub mod discard;
 pub mod folder;
 pub mod holder;
 mod limits;
+#[cfg(feature = "testing")]
 pub mod memory;
 pub mod paced;
 pub mod queue;
