@@ -26,6 +26,7 @@ pub mod names;
 pub mod outcome;
 pub(crate) mod pass_store;
 pub mod piece;
+pub mod piece_job;
 pub mod piece_report;
 pub mod planning;
 pub mod progress;

@@ -13,10 +13,9 @@ use time::OffsetDateTime;
 use super::cutting::Sizes;
 use super::error::WorkError;
 use super::message::{Message, PieceId, Task, Unreadable};
-use super::names::{JobFolder, JobKind};
 use super::outcome::Came;
 use super::pass_store::{PassStore, never};
-use super::piece::{PiecePlan, parse};
+use super::piece_job::PieceJob;
 use super::progress::PassProgress;
 use super::{finalize, piece_report, working};
 use crate::history::record::{RunRecord, source_line};
@@ -193,12 +192,11 @@ async fn give_up_piece(
     pass: &str,
     id: PieceId,
 ) -> Result<Option<SourceReport>, WorkError> {
-    let folder = pass_store.folder(pass)?;
-    let Some(plan) = pass_store.plan(&folder).await? else { return Ok(None) };
-    if !pass_store.state(&folder).await?.results.contains_key(&id) {
-        fail(pass_store, &plan, &folder, id).await?;
+    let Some(job) = PieceJob::find(pass_store, pass, id).await? else { return Ok(None) };
+    if !job.is_done().await? {
+        fail(&job).await?;
     }
-    match working::what_comes_next(pass_store, &plan, &folder, id).await? {
+    match working::what_comes_next(&job).await? {
         Came::Closed(report) => Ok(Some(*report)),
         _ => Ok(None),
     }
@@ -206,27 +204,11 @@ async fn give_up_piece(
 
 /// Writes the result of a piece that nobody will do: what its journal tells is ingested, the rest
 /// failed.
-async fn fail(
-    pass_store: &PassStore,
-    plan: &PiecePlan,
-    folder: &JobFolder,
-    id: PieceId,
-) -> Result<(), WorkError> {
-    let mut told = piece_report::PieceReport::of(pass_store);
-    let blob = folder.blob(JobKind::Piece(id));
-    match working::content(pass_store, folder, id).await?.map(|bytes| parse(&bytes)) {
+async fn fail(job: &PieceJob<'_>) -> Result<(), WorkError> {
+    let mut told = piece_report::PieceReport::of(job.pass_store);
+    match job.content().await? {
         Some(Ok((header, items))) => {
-            let name = format!("{}/{id}", plan.pass);
-            let run = &pass_store.run;
-            let (_, recorded) = ledger::Ledger::open_piece(
-                run.store.clone(),
-                &pass_store.source.name,
-                &header.journal,
-                &name,
-                run.policy,
-                never(),
-            )
-            .await?;
+            let (_, recorded) = job.ledger(&header.journal).await?;
             let done: std::collections::HashMap<_, _> =
                 recorded.into_iter().map(|done| (done.path.clone(), done)).collect();
             for item in items {
@@ -237,19 +219,19 @@ async fn fail(
                         Outcome::Failed(Problem::new(Class::Interrupted, GIVEN_UP)),
                     ),
                 };
-                told.add(pass_store, &file, Some(item.transfer.why), outcome);
+                told.add(job.pass_store, &file, Some(item.transfer.why), outcome);
             }
         }
         Some(Err(why)) => told.report.problems.push(Problem::new(
             Class::Ledger,
-            format!("reading `{blob}`: {why}; what it held is not known"),
+            format!("reading `{}`: {why}; what it held is not known", job.blob()),
         )),
         None => told.report.problems.push(Problem::new(
             Class::Ledger,
-            format!("`{blob}` is not there; what it held is not known"),
+            format!("`{}` is not there; what it held is not known", job.blob()),
         )),
     }
-    working::write_result(pass_store, folder, id, &told.outcome(None)).await.map(|_| ())
+    job.write_result(&told.outcome(None)).await.map(|_| ())
 }
 
 /// Looks at the pass over `source` that is under way, if there is one. The run of which it was
@@ -297,7 +279,9 @@ async fn end(pass_store: &PassStore, open: &OpenPass) -> Result<Option<SourceRep
         return Ok(None);
     };
     for id in pass_store.state(&folder).await?.parts(plan.pieces).1 {
-        fail(pass_store, &plan, &folder, id).await?;
+        if let Some(job) = PieceJob::find(pass_store, &open.id, id).await? {
+            fail(&job).await?;
+        }
     }
     let state = pass_store.state(&folder).await?;
     finalize::close_if_done(pass_store, &plan, &folder, &state).await

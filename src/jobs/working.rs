@@ -1,10 +1,9 @@
 //! Does a piece of work: brings its files over, writes what became of them, and sees to what comes
 //! next.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -14,22 +13,21 @@ use super::cutting::next;
 use super::error::WorkError;
 use super::finalize;
 use super::heartbeat::{PieceCounter, beat};
-use super::message::{PieceId, Task};
-use super::names::{JobFolder, JobKind};
+use super::message::PieceId;
+use super::names::JobKind;
 use super::outcome::Came;
-use super::pass_store::{PassStore, metadata, never};
-use super::piece::{Header, Item, PieceOutcome, PiecePlan, parse, to_bytes};
+use super::pass_store::PassStore;
+use super::piece::{Header, Item, to_bytes};
+use super::piece_job::PieceJob;
 use super::piece_report::PieceReport;
-use super::progress::{AT, JobCounts, PassProgress, REST, stamp};
+use super::progress::PassProgress;
 use super::slots::{self, EARLY};
 use crate::failpoint::failpoint;
-use crate::ledger::{Ledger, Recorded};
+use crate::ledger::Recorded;
 use crate::model::failure::Class;
 use crate::model::{RemoteFile, chain};
-use crate::pass::lease::{self, LeaseGuard};
 use crate::pass::{gone, late, login_refusal, steps};
 use crate::report::{Defer, Ingested, Outcome, Problem, Proof, SourceReport};
-use crate::store::holder::Holder;
 use crate::transfer::context::Pass;
 use crate::transfer::post_action;
 use crate::transfer::settings::Source;
@@ -43,102 +41,60 @@ const INTERRUPTIONS: u32 = 3;
 
 /// Does the piece `id` of the pass `name`, unless it is done, or another worker is at it.
 pub async fn work(pass_store: &PassStore, name: &str, id: PieceId) -> Result<Came, WorkError> {
-    let folder = pass_store.folder(name)?;
-    let Some(plan) = pass_store.plan(&folder).await? else { return Ok(Came::Over) };
-    if pass_store.is_over().await? {
-        // Whoever closed it was killed while it put things away.
-        finalize::finish(pass_store, name, &folder).await?;
+    let Some(job) = PieceJob::find(pass_store, name, id).await? else { return Ok(Came::Over) };
+    if finish_if_over(&job).await? {
         return Ok(Came::Over);
     }
-    if !pass_store.state(&folder).await?.results.contains_key(&id) {
-        let blob = folder.blob(JobKind::Piece(id));
-        let Some(bytes) = content(pass_store, &folder, id).await? else {
-            if pass_store.is_over().await? {
-                // Whoever closed the pass was killed while it removed what is left of it.
-                finalize::finish(pass_store, name, &folder).await?;
+    if !job.is_done().await? {
+        let Some(content) = job.content().await? else {
+            if finish_if_over(&job).await? {
                 return Ok(Came::Over);
             }
-            return Err(WorkError::Damaged {
-                blob: blob.as_str().to_owned(),
-                why: "it is not there".into(),
-            });
+            return Err(job.damaged("it is not there"));
         };
-        let (header, items) = parse(&bytes)
-            .map_err(|why| WorkError::Damaged { blob: blob.as_str().to_owned(), why })?;
-        if let Some(came) = with_leases(pass_store, &plan, &folder, id, header, items).await? {
+        let (header, items) = content.map_err(|why| job.damaged(why))?;
+        if let Some(came) = with_leases(&job, header, items).await? {
             return Ok(came);
         }
     }
-    what_comes_next(pass_store, &plan, &folder, id).await
+    what_comes_next(&job).await
 }
 
-/// The files of a piece, as they are stored: by its plan, or by the result of the part before it.
-pub async fn content(
-    pass_store: &PassStore,
-    folder: &JobFolder,
-    id: PieceId,
-) -> Result<Option<Bytes>, WorkError> {
-    let Some(before) = id.before() else {
-        return pass_store.read(&folder.blob(JobKind::Piece(id))).await;
-    };
-    Ok(pass_store.result(folder, before).await?.and_then(|result| result.rest).map(Bytes::from))
+/// Whether the pass is over. The worker that closed it may have been killed while it removed the
+/// rest: that is done here.
+async fn finish_if_over(job: &PieceJob<'_>) -> Result<bool, WorkError> {
+    let is_over = job.pass_store.is_over().await?;
+    if is_over {
+        finalize::finish(job.pass_store, &job.plan.pass, &job.folder).await?;
+    }
+    Ok(is_over)
 }
 
-/// Puts the message back. A piece never fails in order to wait.
-async fn later(
-    pass_store: &PassStore,
-    plan: &PiecePlan,
-    id: PieceId,
-    delay: Duration,
-    why: &str,
-) -> Result<Option<Came>, WorkError> {
-    pass_store.send(Task::Piece { pass: plan.pass.clone(), piece: id }, delay).await?;
-    Ok(Some(Came::Later(format!(
-        "piece {id} of `{}` waits {} s: {why}",
-        pass_store.source.name,
-        delay.as_secs()
-    ))))
-}
-
+/// Does the piece with its lease and its logins; what came instead, where it has to wait.
 async fn with_leases(
-    pass_store: &PassStore,
-    plan: &PiecePlan,
-    folder: &JobFolder,
-    id: PieceId,
+    job: &PieceJob<'_>,
     header: Header,
     items: Vec<Item>,
 ) -> Result<Option<Came>, WorkError> {
     if let Some(young_since) = header.young_since {
-        let left = (young_since + pass_store.source.stable_for - OffsetDateTime::now_utc())
+        let left = (young_since + job.source().stable_for - OffsetDateTime::now_utc())
             .unsigned_abs_if_positive();
         // A wait of less is not worth a message.
         if left > Duration::from_secs(5) {
-            return later(pass_store, plan, id, left, "its files have not rested yet").await;
+            return job.later(left, "its files have not rested yet").await.map(Some);
         }
     }
     let lost = CancellationToken::new();
-    let who = format!("{}/{id}/{:04x}", plan.pass, slots::random());
-    let Ok(lease) =
-        lease::ask(&pass_store.run, &folder.blob(JobKind::Lease(id)), &Holder::new(&who)).await?
-    else {
-        return later(pass_store, plan, id, slots::some_time(OTHERS), "another worker is at it")
-            .await;
+    let who = format!("{}/{:04x}", job.name(), slots::random());
+    let Some(own) = job.lease(&who, EARLY, &lost).await? else {
+        return job.later(slots::some_time(OTHERS), "another worker is at it").await.map(Some);
     };
-    let what = format!("piece {id} of pass {}", plan.pass);
-    let own = LeaseGuard::keep_until(&pass_store.run.leases, lease, what, EARLY, lost.clone());
-    let wanted = plan.logins.min(pass_store.source.connections).max(1);
-    let logins = slots::take(pass_store, &who, wanted, &lost).await?;
-    let came = if logins.len() < wanted {
-        later(
-            pass_store,
-            plan,
-            id,
-            slots::some_time(OTHERS / 2),
-            "the logins of the source are taken",
-        )
-        .await
+    let logins = slots::take(job.pass_store, &who, job.logins(), &lost).await?;
+    let came = if logins.len() < job.logins() {
+        let why = "the logins of the source are taken";
+        job.later(slots::some_time(OTHERS / 2), why).await.map(Some)
     } else {
-        at_work(pass_store, plan, folder, id, header, items, &lost).await.map(|()| None)
+        at_work(job, header, items, &lost).await.map(|()| None)
     };
     slots::over(logins).await;
     own.over().await;
@@ -156,121 +112,60 @@ impl IfPositive for time::Duration {
     }
 }
 
+/// Brings the files over and writes the result.
 async fn at_work(
-    pass_store: &PassStore,
-    plan: &PiecePlan,
-    folder: &JobFolder,
-    id: PieceId,
+    job: &PieceJob<'_>,
     header: Header,
     items: Vec<Item>,
     lost: &CancellationToken,
 ) -> Result<(), WorkError> {
     failpoint!("piece-leased", WorkError::Lost);
+    let run = &job.pass_store.run;
     let counting = Arc::new(PieceCounter::default());
     let beating = AbortOnDropHandle::new(tokio::spawn(beat(
-        pass_store.run.clone(),
-        folder.blob(JobKind::Beat(id)),
+        run.clone(),
+        job.folder.blob(JobKind::Beat(job.id)),
         counting.clone(),
     )));
-    let (stop, gone) = (pass_store.run.cancel.clone(), lost.clone());
+    let (stop, gone) = (run.cancel.clone(), lost.clone());
     let watcher = AbortOnDropHandle::new(tokio::spawn(async move {
         gone.cancelled().await;
         stop.cancel();
     }));
-    let mut told = PieceReport::of(pass_store);
-    let (rest, ends) = bring(pass_store, plan, id, &header, items, &counting, &mut told).await?;
+    let mut told = PieceReport::of(job.pass_store);
+    let (rest, ends) = bring(job, &header, items, &counting, &mut told).await?;
     drop(watcher);
     if lost.is_cancelled() {
         return Err(WorkError::Lost);
     }
     drop(beating);
     failpoint!("piece-brought", WorkError::Lost);
-    let rest = hand_on(pass_store, id, header, rest, &mut told);
-    let is_ours = write_result(pass_store, folder, id, &told.outcome(rest)).await?;
+    let rest = hand_on(job, header, rest, &mut told);
+    let is_ours = job.write_result(&told.outcome(rest)).await?;
     failpoint!("result-written", WorkError::Lost);
     // What another worker's result stands for is not told by this one.
     if let Some(pass) = ends.filter(|_| is_ours)
         && let Err(error) = pass.ledger.end().await
     {
-        let error = chain(&error);
-        tracing::debug!(
-            source = pass_store.source.name,
-            error,
-            "That a piece ended is not recorded."
-        );
+        let (source, error) = (&job.source().name, chain(&error));
+        tracing::debug!(source, error, "That a piece ended is not recorded.");
     }
     Ok(())
 }
 
-/// Writes what became of a piece, unless somebody has. Whether it is known to be this.
-pub async fn write_result(
-    pass_store: &PassStore,
-    folder: &JobFolder,
-    id: PieceId,
-    outcome: &PieceOutcome,
-) -> Result<bool, WorkError> {
-    let report = &outcome.report;
-    let counts = JobCounts {
-        files: report.listed,
-        ingested: report.ingested,
-        failed: report.failed,
-        bytes: report.bytes,
-    };
-    let mut told = metadata([
-        (AT, stamp(outcome.ended)),
-        (REST, u8::from(outcome.rest.is_some()).to_string()),
-    ]);
-    told.extend(counts.pairs().map(|(name, value)| (name.to_owned(), value)));
-    pass_store.write_json_once(&folder.blob(JobKind::Result(id)), outcome, told).await
-}
-
-/// The pass of a piece: its own journal, its own logins.
-pub async fn open_piece(
-    pass_store: &PassStore,
-    plan: &PiecePlan,
-    id: PieceId,
-    journal: &str,
-) -> Result<(Arc<Pass>, Vec<Recorded>), Box<SourceReport>> {
-    let run = &pass_store.run;
-    let name = format!("{}/{id}", plan.pass);
-    let recorded = Mutex::new(Vec::new());
-    let ledger = async {
-        let (mut ledger, before) = Ledger::open_piece(
-            run.store.clone(),
-            &pass_store.source.name,
-            journal,
-            &name,
-            run.policy,
-            never(),
-        )
-        .await?;
-        ledger.set_unclean(plan.unclean);
-        *recorded.lock().expect("no code panics while it holds this lock") = before;
-        Ok(ledger)
-    };
-    let source = Source {
-        connections: plan.logins.min(pass_store.source.connections).max(1),
-        ..pass_store.source.clone()
-    };
-    let pass = steps::open_with(run.clone(), source, ledger).await.map_err(Box::new)?;
-    Ok((Arc::new(pass), recorded.into_inner().expect("no code panics while it holds this lock")))
-}
-
 /// Brings the files of a piece over. Those that the worker's time was too short for come back.
 async fn bring(
-    pass_store: &PassStore,
-    plan: &PiecePlan,
-    id: PieceId,
+    job: &PieceJob<'_>,
     header: &Header,
     mut items: Vec<Item>,
     counting: &PieceCounter,
     told: &mut PieceReport,
 ) -> Result<(Vec<Item>, Option<Arc<Pass>>), WorkError> {
-    let (pass, recorded) = match open_piece(pass_store, plan, id, &header.journal).await {
+    let (pass, recorded) = match job.open(&header.journal).await {
         Ok(opened) => opened,
         Err(refused) => {
             counting.add_all(items.len());
-            not_begun(pass_store, items, *refused, told);
+            not_begun(job.pass_store, items, *refused, told);
             return Ok((Vec::new(), None));
         }
     };
@@ -279,17 +174,17 @@ async fn bring(
     for done in &recorded {
         let (file, outcome) = recorded_before(done);
         counting.add(&outcome);
-        told.add(pass_store, &file, None, outcome);
+        told.add(job.pass_store, &file, None, outcome);
     }
     items.retain(|item| recorded.iter().all(|done| done.path != item.transfer.file.path));
     let interrupted = |item: &Item| (item.transfer.file.path.clone(), item.interrupted);
     let before: std::collections::HashMap<_, _> = items.iter().map(interrupted).collect();
     let mut transfers: Vec<_> = items.into_iter().map(|item| item.transfer).collect();
     if let Some(young_since) = header.young_since {
-        let left = (young_since + pass_store.source.stable_for - OffsetDateTime::now_utc())
+        let left = (young_since + job.source().stable_for - OffsetDateTime::now_utc())
             .unsigned_abs_if_positive();
         let until = Instant::now() + left;
-        let began = (young_since, until.checked_sub(pass_store.source.stable_for).unwrap_or(until));
+        let began = (young_since, until.checked_sub(job.source().stable_for).unwrap_or(until));
         transfers = steps::second_look(&pass, transfers, began, &mut told.report).await;
     }
     let (mut rest, mut ends) = (Vec::new(), false);
@@ -317,7 +212,7 @@ async fn bring(
         }
     }
     gone::settle(&pass, &mut told.report, |settled| counting.add(&settled.outcome)).await;
-    if !pass_store.run.cancel.is_cancelled() {
+    if !job.pass_store.run.cancel.is_cancelled() {
         pass.pool.close().await;
     }
     login_refusal::after(&pass).await;
@@ -369,8 +264,7 @@ fn not_begun(
 
 /// What is left as the next part of the piece, if there is one.
 fn hand_on(
-    pass_store: &PassStore,
-    id: PieceId,
+    job: &PieceJob<'_>,
     header: Header,
     rest: Vec<Item>,
     told: &mut PieceReport,
@@ -383,13 +277,17 @@ fn hand_on(
             fetch it with `blobferry run`"
         );
         let outcome = Outcome::Failed(Problem::new(Class::Interrupted, why));
-        told.add(pass_store, &item.transfer.file, Some(item.transfer.why), outcome);
+        told.add(job.pass_store, &item.transfer.file, Some(item.transfer.why), outcome);
     }
     if again.is_empty() {
         return None;
     }
-    tracing::info!(source = pass_store.source.name, piece = %id, files = again.len(), "The time of this \
-        worker is over; the rest is handed on.");
+    tracing::info!(
+        source = job.source().name,
+        piece = %job.id,
+        files = again.len(),
+        "The time of this worker is over; the rest is handed on."
+    );
     let header = Header { young_since: None, ..header };
     Some(String::from_utf8_lossy(&to_bytes(&header, &again)).into_owned())
 }
@@ -399,26 +297,21 @@ fn hand_on(
 /// for it. So a piece whose worker seems to be dead is sent again, and whoever has no more to do in
 /// its own lane sends one message that looks after a piece of another: it comes back until that
 /// piece has a result, and does it once the lease of the dead lapses.
-pub async fn what_comes_next(
-    pass_store: &PassStore,
-    plan: &PiecePlan,
-    folder: &JobFolder,
-    id: PieceId,
-) -> Result<Came, WorkError> {
-    let state = pass_store.state(folder).await?;
+pub async fn what_comes_next(job: &PieceJob<'_>) -> Result<Came, WorkError> {
+    let (id, plan, state) = (job.id, &job.plan, job.progress().await?);
     let rest = state.results.get(&id).is_some_and(|sign| sign.rest);
     let following = if rest { Some(id.rest()) } else { next(id, plan.lanes, plan.pieces) };
-    // Whoever began it has its message.
+    // The worker that began a piece has its message.
     let following = following.filter(|piece| !state.was_begun(*piece));
     let stranded = state.stranded(OffsetDateTime::now_utc()).filter(|piece| *piece != id);
     let looked_after = state.looked_after(plan.lanes).filter(|_| following.is_none());
     let now = following.into_iter().chain(stranded).map(|piece| (piece, Duration::ZERO));
     for (piece, delay) in now.chain(looked_after.map(|piece| (piece, LOOKED_AFTER))) {
-        pass_store.send(Task::Piece { pass: plan.pass.clone(), piece }, delay).await?;
+        job.send(piece, delay).await?;
     }
-    match finalize::close_if_done(pass_store, plan, folder, &state).await? {
+    match finalize::close_if_done(job.pass_store, plan, &job.folder, &state).await? {
         Some(report) => Ok(Came::Closed(Box::new(report))),
-        None => Ok(Came::Done(told(&state, id, &pass_store.source))),
+        None => Ok(Came::Done(told(&state, id, job.source()))),
     }
 }
 
