@@ -57,6 +57,7 @@ impl Windows {
     }
 
     /// The most bytes that were drawn at one time.
+    #[cfg(test)]
     pub fn most_drawn(&self) -> u64 {
         self.drawn().most
     }

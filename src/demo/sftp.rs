@@ -170,11 +170,6 @@ impl SftpServer {
     pub fn opens(&self) -> usize {
         self.house.counters.opens.load(Ordering::Relaxed)
     }
-
-    /// Bytes of files sent so far.
-    pub fn bytes_sent(&self) -> u64 {
-        self.house.counters.bytes_sent.load(Ordering::Relaxed)
-    }
 }
 
 fn preferred(era: Era) -> Preferred {

@@ -58,7 +58,6 @@ use record::Record;
 use sums::Sums;
 use untold::UntoldFile;
 
-pub use crate::ledger::scan::ScanEvent;
 pub use cache::LedgerCache;
 pub use compact::Tuning;
 pub use head::OpenPass;

@@ -123,12 +123,6 @@ impl ExpectedFiles {
         !self.globs.is_empty() && self.globs.iter().all(DatedGlob::is_dated)
     }
 
-    /// Whether `path` is meant on some day. With a date that holds a `/` this may be so of other
-    /// files too.
-    pub fn may_mean(&self, path: &RemotePath) -> bool {
-        self.loose.wants(path)
-    }
-
     /// What is meant at this moment on the clock of the source.
     pub fn at(&self, local: PrimitiveDateTime) -> Patterns {
         let globs: Vec<String> =
@@ -160,11 +154,9 @@ mod tests {
         let path = |name: &str| RemotePath::from(format!("/out/{name}").as_str());
         assert!(day.wants(&path("sales_20261202.csv")) && day.wants(&path("sales_20261202_2.txt")));
         assert!(!day.wants(&path("sales_20261201.csv")) && !day.wants(&path("sales_20261202.zip")));
-        assert!(sales.is_dated() && sales.may_mean(&path("sales_20250101.csv")));
-        assert!(!sales.may_mean(&path("stock.csv")));
+        assert!(sales.is_dated());
         assert!(!files(&["*.csv"]).expect("they compile").is_dated());
         let folders = files(&["{yyyy/MM/dd}/*.csv"]).expect("they compile");
-        assert!(folders.may_mean(&path("2026/12/02/a.csv")));
         assert!(folders.at(datetime!(2026-12-02 07:00)).wants(&path("2026/12/02/a.csv")));
     }
 

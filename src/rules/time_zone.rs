@@ -95,11 +95,6 @@ impl TimeZone {
         found.and_then(from_unix).unwrap_or_else(|| local.assume_utc())
     }
 
-    /// Whether clocks of the zone leave `local` out because they go forward then.
-    pub fn leaves_out(self, local: PrimitiveDateTime) -> bool {
-        self.0.from_local_datetime(&to_chrono(local)) == chrono::LocalResult::None
-    }
-
     /// When clocks go forward from `from` on and before `to`.
     pub fn gaps(self, from: OffsetDateTime, to: OffsetDateTime) -> Vec<ClockGap> {
         let (mut gaps, mut at) = (Vec::new(), from.unix_timestamp());
@@ -240,10 +235,8 @@ mod tests {
         let end = datetime!(2026-03-29 1:00 UTC);
         for local in [datetime!(2026-03-29 2:00), datetime!(2026-03-29 2:30:15)] {
             check("Europe/Berlin", local, end, end);
-            assert!(zone("Europe/Berlin").leaves_out(local));
         }
         check("Europe/Berlin", datetime!(2026-03-29 3:00), end, end);
-        assert!(!zone("Europe/Berlin").leaves_out(datetime!(2026-03-29 3:00)));
         // Half an hour on Lord Howe Island; a day in Samoa.
         let end = datetime!(2026-10-03 15:30 UTC);
         check("Australia/Lord_Howe", datetime!(2026-10-04 2:29), end, end);

@@ -22,7 +22,6 @@ use crate::transfer::settings::{Archives, Source};
 
 pub use crate::history::run_id::run_id;
 pub use crate::pass::look::left;
-pub use crate::pass::steps::misconfigured;
 pub use crate::transfer::archive::manifest::{
     MAX_MANIFEST_BYTES, Manifest, ManifestMember, name_of as archive_manifest_name,
 };

@@ -202,11 +202,6 @@ impl<'a> StatePaths<'a> {
         format!("{ROOT}{}/work/", self.source)
     }
 
-    /// What names of what is known of expectations begin with.
-    pub fn expectations_folder(self) -> String {
-        format!("{ROOT}{}/expect/", self.source)
-    }
-
     /// How the expectations of the source stand, and which manifests were counted: a cache.
     pub fn open_expectations(self) -> BlobName {
         self.below("expect/open.json")

@@ -72,6 +72,7 @@ impl Paced {
     }
 
     /// How many requests are made at once, at most, for now.
+    #[cfg(test)]
     pub fn most(&self) -> usize {
         self.pace().most
     }

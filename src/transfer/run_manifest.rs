@@ -58,6 +58,7 @@ impl Appender {
     }
 
     /// How many bytes the manifest has.
+    #[cfg(test)]
     pub fn position(&self) -> u64 {
         self.position
     }
