@@ -11,9 +11,6 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-cargo_zigbuild=0.24.0
-ziglang=0.17.1
-
 target='' config='' binary='' output=dist
 while [ $# -gt 0 ]; do
     case $1 in
@@ -41,22 +38,10 @@ if [ -z "$target" ]; then
     fi
 fi
 
-# Sets `binary`, and is never called as `$(build)`: there bash forgets `set -e`, and a failed build would ship
-# what an earlier one left.
-build() {
-    local tools=${BLOBFERRY_PACKAGE_TOOLS:-$PWD/target/package-tools}
-    if ! "$tools/bin/python" -c "from importlib.metadata import version as v; assert (v('cargo-zigbuild'), v('ziglang')) == ('$cargo_zigbuild', '$ziglang')" 2>/dev/null; then
-        python3 -m venv "$tools"
-        "$tools/bin/pip" install --quiet --disable-pip-version-check "cargo-zigbuild==$cargo_zigbuild" "ziglang==$ziglang"
-    fi
-    # zig is the C compiler and linker: no system library of this machine ends up in the binary.
-    PATH="$tools/bin:$PATH" cargo zigbuild --release --locked --bin blobferry --target "$target"
+if [ -z "$binary" ]; then
+    scripts/build-portable.sh "$target"
     # A glibc version at the target's end is zig's alone; the folder is named without it.
     binary=${CARGO_TARGET_DIR:-target}/${target%.2.28}/release/blobferry
-}
-
-if [ -z "$binary" ]; then
-    build
     portable=$(scripts/portable.sh "$binary")
     echo "binary: $target, $portable, $(stat -c %s "$binary") bytes"
 fi

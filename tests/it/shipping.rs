@@ -79,6 +79,54 @@ fn the_package_holds_an_app_that_the_host_can_start() {
     assert_eq!(wrong.status.code(), Some(2));
 }
 
+/// Where links of `page` lead, from the folder of `page`; addresses and places in the page left out.
+fn links(page: &str) -> Vec<&str> {
+    let targets = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let targets = targets.map(|target| target.split('#').next().expect("split gives one"));
+    targets.filter(|target| !target.is_empty() && !target.contains(':')).collect()
+}
+
+#[test]
+fn links_between_documents_hold_in_the_archive_of_a_release() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(path("binary"), b"MZ and so on").unwrap();
+    std::fs::create_dir(path("texts")).unwrap();
+    std::fs::write(path("texts/THIRD-PARTY-LICENSES.txt"), b"MIT").unwrap();
+    let (binary, texts, output) = (path("binary"), path("texts"), path("out"));
+    let target = "x86_64-pc-windows-msvc";
+    let packed = ["--target", target, "--binary", &binary, "--texts", &texts, "--output", &output];
+    let done = script("release.sh", &packed);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let version = env!("CARGO_PKG_VERSION");
+    let found = entries(&folder.path().join(format!("out/blobferry-{version}-x86_64-windows.zip")));
+    let names: BTreeSet<PathBuf> = found.iter().map(|(name, ..)| PathBuf::from(name)).collect();
+    let top = PathBuf::from(format!("blobferry-{version}-x86_64-windows"));
+    for name in ["blobferry.exe", "LICENSE", "THIRD-PARTY-LICENSES.txt", "ingest.toml"] {
+        assert!(names.contains(&top.join(name)), "{name} is not in {names:?}");
+    }
+    let mut seen = 0;
+    for (name, _, content) in found.iter().filter(|(name, ..)| name.ends_with(".md")) {
+        let page = text(content);
+        for link in links(&page) {
+            seen += 1;
+            let mut target = PathBuf::from(name);
+            target.pop();
+            for part in link.split('/') {
+                match part {
+                    ".." => assert!(target.pop()),
+                    part => target.push(part),
+                }
+            }
+            let is_there = names.iter().any(|name| name.starts_with(&target));
+            assert!(is_there, "{name} links to {link}, which the archive has not");
+        }
+    }
+    assert!(seen > 100, "{seen}");
+    let unknown = script("release.sh", &["--target", "sparc", "--binary", &binary]);
+    assert_eq!(unknown.status.code(), Some(2));
+}
+
 #[test]
 fn a_failed_build_ships_nothing() {
     use std::os::unix::fs::PermissionsExt as _;
