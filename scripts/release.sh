@@ -79,7 +79,7 @@ if [ -z "$texts" ]; then
         "$binary" completions "$shell" >"$texts/completions/blobferry.$shell"
     done
     if [ "$("$tools/bin/cargo-about" --version 2>/dev/null)" != "cargo-about $cargo_about" ]; then
-        cargo install --quiet --locked cargo-about --version "$cargo_about" --root "$tools"
+        cargo install --quiet --locked cargo-about --version "$cargo_about" --features cli --root "$tools"
     fi
     PATH="$tools/bin:$PATH" cargo about generate --locked --fail scripts/about.hbs >"$texts/THIRD-PARTY-LICENSES.txt"
 fi
