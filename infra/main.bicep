@@ -358,7 +358,7 @@ resource missing 'Microsoft.Insights/scheduledQueryRules@2023-03-15-preview' = {
       allOf: [
         {
           query: loadTextContent('queries/expected-files-missing.kql')
-          metricMeasureColumn: 'missing'
+          metricMeasureColumn: 'lacking'
           timeAggregation: 'Total'
           dimensions: [
             { name: 'source', operator: 'Include', values: ['*'] }

@@ -104,6 +104,7 @@ else
     step package 5400 cargo,cc,python3,readelf,root,azurite "the package for Azure: portable, and it runs" scripts/prove-package.sh
     step browser 3600 cargo,cc,azurite "the status page in a browser" scripts/browser-test.sh
     step tutorial 5400 cargo,cc,git,npm,python3,free-ports "docs/tutorial.md, word for word" scripts/play-tutorial.sh
+    step kql 600 npm "queries of alerts and workbook before Microsoft's parser" scripts/kql.sh
     step benchmarks 7200 cargo,cc,python3 "whole runs beside other tools, at small scale" \
         scripts/bench.sh --scale small --rounds 1
     step fuzz $((fuzzers * (fuzz_seconds + 60) + 3600)) cargo,cc,nightly,cargo-fuzz "every fuzzer" scripts/fuzz.sh "$fuzz_seconds"
