@@ -31,6 +31,7 @@ use crate::source::pool::Pool;
 use crate::source::room::WalkRoom;
 use crate::state::store::StateStore;
 use crate::store::contract::{BLOCK_BYTES, Store};
+use crate::transfer::alike::AlikeNames;
 use crate::transfer::budget::{Allowance, ByteBudget};
 use crate::transfer::leaving::Leaving;
 use crate::transfer::member_slips::MemberSlips;
@@ -40,6 +41,7 @@ use crate::transfer::progress::Progress;
 use crate::transfer::quarantined::Quarantine;
 use crate::transfer::run_manifest::RunManifest;
 use crate::transfer::settings::{Limits, Source};
+use crate::transfer::waiting::WaitingFolders;
 
 /// What all transfers of a run share.
 pub struct Run {
@@ -180,6 +182,10 @@ pub struct Pass {
     pub left_behind: Mutex<Vec<RemoteFile>>,
     /// Which patterns of members match.
     pub member_slips: MemberSlips,
+    /// Names that differ in case alone.
+    pub alike: AlikeNames,
+    /// Folders of files that wait and are not remembered one by one.
+    pub waiting: WaitingFolders,
 }
 
 /// Counts files whose time moves at every look: of a source that has several, times tell nothing.
