@@ -309,7 +309,13 @@ fn sort(pass: &Pass, found: WalkFound, sorting: &mut Sorting<'_>) {
     };
     let found = match found {
         WalkFound::Entry(Listed::File(file)) => return sorting.take(file),
-        WalkFound::Alike(one, other) => return pass.alike.add(one, other),
+        WalkFound::Alike(one, other) => {
+            let patterns = &pass.source.patterns;
+            if patterns.wants(&one) && patterns.wants(&other) {
+                pass.alike.add(one, other);
+            }
+            return;
+        }
         found => found,
     };
     // A listing that broke off has told something.

@@ -177,7 +177,8 @@ impl ToldEntries {
             self.twice += 1;
             self.example.get_or_insert_with(|| RemotePath::new(name));
         } else if !self.before.contains(&hash) {
-            if kind == 0 {
+            // What cannot be asked for has a name, too.
+            if matches!(kind, 0 | 4) {
                 self.compare_case(&RemotePath::new(name));
             }
             self.bytes += bytes;
@@ -195,7 +196,7 @@ impl ToldEntries {
             return;
         };
         let is_listed = |hash| self.now.contains(&hash) || self.before.contains(&hash);
-        if is_listed(self.hashes.hash_one((0u8, folded.as_bytes()))) {
+        if [0u8, 4].iter().any(|kind| is_listed(self.hashes.hash_one((*kind, folded.as_bytes())))) {
             self.batch.alike.push((folded, path.clone()));
         } else if let Some(other) = self.capitals.get(&folded) {
             self.batch.alike.push((other.clone(), path.clone()));

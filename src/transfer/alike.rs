@@ -2,9 +2,6 @@
 //! and the bytes of the other are never seen. Exact times tell the two apart; where there are none,
 //! equal bytes of files that are listed with different times are doubted.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard};
-
 use time::OffsetDateTime;
 
 use crate::failpoint::left_out;
@@ -15,50 +12,28 @@ use crate::report::{Problem, SourceReport, problem};
 use crate::rules::equality::{self, Equality, is_exact};
 use crate::rules::plan::known::{History, Known};
 use crate::transfer::context::Pass;
+use crate::transfer::leaving::Due;
 
-/// Pairs of one source that are looked at, at most.
-const MOST_PAIRS: usize = 1_000;
-
-/// Those of a pass.
-#[derive(Debug, Default)]
-pub struct AlikeNames(Mutex<HashMap<RemotePath, RemotePath>>);
-
-impl AlikeNames {
-    /// Two more.
-    pub fn add(&self, one: RemotePath, other: RemotePath) {
-        let mut pairs = self.pairs();
-        if pairs.len() < 2 * MOST_PAIRS {
-            pairs.insert(one.clone(), other.clone());
-            pairs.insert(other, one);
-        }
+/// Why a file must stay at the source: the server may have given the bytes of another file for it,
+/// or it is not known yet whether it did.
+pub async fn stays(pass: &Pass, due: &Due) -> Result<Option<&'static str>, LedgerError> {
+    let path = &due.file.path;
+    let Some(other) = pass.alike.other(path) else { return Ok(None) };
+    if due.listed.as_ref().is_some_and(is_exact) {
+        return Ok(None);
     }
-
-    /// Whether a file is one of a pair.
-    pub fn has(&self, path: &RemotePath) -> bool {
-        self.pairs().contains_key(path)
+    let is_stored = pass.ledger.known(&other).is_some_and(|known| !known.history.left);
+    if !is_stored && !left_out!("alike-told") {
+        return Ok(Some(
+            "another name of its folder differs from it in case alone, and is not stored yet: it \
+            stays",
+        ));
     }
-
-    fn other(&self, path: &RemotePath) -> Option<RemotePath> {
-        self.pairs().get(path).cloned()
-    }
-
-    fn all(&self) -> Vec<(RemotePath, RemotePath)> {
-        let pairs = self.pairs();
-        let once = pairs.iter().filter(|(one, other)| one < other);
-        once.map(|(one, other)| (one.clone(), other.clone())).collect()
-    }
-
-    fn pairs(&self) -> MutexGuard<'_, HashMap<RemotePath, RemotePath>> {
-        self.0.lock().expect("no code panics while it holds this lock")
-    }
-}
-
-/// Whether the server may have given the bytes of another file for this one.
-pub async fn is_doubted(pass: &Pass, path: &RemotePath) -> Result<bool, LedgerError> {
-    match pass.alike.other(path) {
-        Some(other) => Ok(are_doubted(pass, path, &other).await?.is_some()),
-        None => Ok(false),
-    }
+    let doubted = are_doubted(pass, path, &other).await?.is_some();
+    Ok(doubted.then_some(
+        "another name of its folder differs from it in case alone, and the server gives equal \
+        bytes for both: it stays",
+    ))
 }
 
 /// Tells of doubted pairs. The next run reads them again.

@@ -31,7 +31,7 @@ use crate::source::pool::Pool;
 use crate::source::room::WalkRoom;
 use crate::state::store::StateStore;
 use crate::store::contract::{BLOCK_BYTES, Store};
-use crate::transfer::alike::AlikeNames;
+use crate::transfer::alike_names::AlikeNames;
 use crate::transfer::budget::{Allowance, ByteBudget};
 use crate::transfer::leaving::Leaving;
 use crate::transfer::member_slips::MemberSlips;

@@ -1,6 +1,7 @@
 //! One file: described, downloaded, unpacked, uploaded, committed, recorded, removed at the source.
 
 pub mod alike;
+pub mod alike_names;
 pub mod archive;
 pub mod batch_stat;
 pub mod budget;

@@ -125,7 +125,8 @@ pub async fn leave_all(pass: &Arc<Pass>, report: &mut SourceReport) {
     if waiting.is_empty() {
         return;
     }
-    waiting.sort_by(|a, b| a.file.path.cmp(&b.file.path));
+    // All of a folder together: it is listed once.
+    waiting.sort_by_cached_key(|due| (due.file.path.parent(), due.file.path.clone()));
     let rested = waiting
         .iter()
         .filter(|due| due.proof().wait && !left_out!("wait-before-removal"))
@@ -180,19 +181,16 @@ pub fn tell(report: &mut SourceReport, path: &RemotePath, acted: Acted) {
     }
 }
 
-const ALIKE: &str = "another name of its folder differs from it in case alone, and the server \
-    gives equal bytes for both: it stays";
-
 /// Files of one folder: those that must be read again are, then the folder is listed once for those
 /// that only a listing tells the time of, then each is described and leaves.
 async fn leave_folder(pass: &Pass, folder: Vec<Due>) -> Vec<Acted> {
     let mut stays = Vec::with_capacity(folder.len());
     for due in &folder {
         let again = due.proof().reread && !pass.run.cancel.is_cancelled();
-        stays.push(match alike::is_doubted(pass, &due.file.path).await {
-            Ok(true) => Ok(Some(ALIKE.to_owned())),
-            Ok(false) if again => read_again(pass, due).await,
-            Ok(false) => Ok(None),
+        stays.push(match alike::stays(pass, due).await {
+            Ok(Some(why)) => Ok(Some(why.to_owned())),
+            Ok(None) if again => read_again(pass, due).await,
+            Ok(None) => Ok(None),
             Err(error) => Err(error.into()),
         });
     }
