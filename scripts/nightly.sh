@@ -64,6 +64,7 @@ missing() {
         /usr/bin/python3 -c 'import sys; sys.path.insert(0, "/usr/lib/python3/dist-packages"); import fusepy' 2>/dev/null ||
             echo "fusepy: apt-get install python3-fusepy"
         ;;
+    faketime) [ -n "$(find /usr/lib /usr/local/lib -name libfaketimeMT.so.1 2>/dev/null)" ] || echo "libfaketime: apt-get install libfaketime" ;;
     mkfs.ext4) command -v mkfs.ext4 >/dev/null || echo "mkfs.ext4: apt-get install e2fsprogs" ;;
     mkfs.xfs | xfs_io) command -v "$1" >/dev/null || echo "$1: apt-get install xfsprogs" ;;
     mkfs.exfat) command -v mkfs.exfat >/dev/null || echo "mkfs.exfat: apt-get install exfatprogs" ;;
@@ -100,6 +101,8 @@ else
     # A page of a night's run is for comparing with docs/matrix.md; nothing that is committed is written over.
     step matrix 3600 cargo,cc,python3,rclone "misbehaving servers before blobferry and rclone" \
         scripts/matrix.sh --out target/nightly-matrix.md
+    step deliveries 5400 cargo,cc,servers,python3,faketime "a month of expected files on a clock of its own, beside a calculation" \
+        scripts/deliveries.sh 30
     step servers 3600 cargo,cc,python3,rclone "the full cycle against servers of other projects" scripts/servers.sh
     step package 5400 cargo,cc,python3,readelf,root,azurite "the package for Azure: portable, and it runs" scripts/prove-package.sh
     step browser 3600 cargo,cc,azurite "the status page in a browser" scripts/browser-test.sh
