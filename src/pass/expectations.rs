@@ -9,6 +9,7 @@
 //! be made by anybody, at any time, twice at once.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 
@@ -22,7 +23,7 @@ use crate::rules::expect::{
     Arrival, Expectation, ExpectedWhen, Hindrance, LastLook, WhyUnmet, WindowState, WindowVerdict,
     judge_age, judge_windows, why,
 };
-use crate::rules::expect_due::ExpectedWindow;
+use crate::rules::expect_due::{Deadlines, ExpectedWindow};
 use crate::rules::expect_files::ExpectedIndex;
 use crate::rules::patterns::Patterns;
 use crate::state::paths::{StatePaths, stamp};
@@ -138,7 +139,7 @@ pub async fn judge(
         source: &source.name,
         made_from: source.expectations.iter().map(|of| of.files.text()).collect(),
         waits_for: &waits_for,
-        reach: reach(source),
+        reach: reach(source, now),
         keeps: telling == Telling::Alert,
     };
     let open = arrivals::gather(state, &wanted, now).await?;
@@ -170,12 +171,13 @@ pub async fn judge(
     Ok(standings)
 }
 
-/// How far back manifests are read.
-fn reach(source: &Source) -> time::Duration {
+/// How far back manifests are read: to the beginning of each window that is judged, however early a
+/// file came in it. Else a window that was met would be missed once its files are out of reach.
+fn reach(source: &Source, now: OffsetDateTime) -> time::Duration {
     let of = |of: &Expectation| match &of.when {
-        ExpectedWhen::By { window, grace, .. } => {
-            let window = time::Duration::try_from(window.unwrap_or_default()).unwrap_or_default();
-            window + *grace + time::Duration::DAY
+        ExpectedWhen::By { deadlines, window, grace } => {
+            let windows = windows(of, deadlines, (*window, *grace), now);
+            now - windows.iter().map(|window| window.start).min().unwrap_or(now)
         }
         ExpectedWhen::MaxAge(age) => time::Duration::try_from(*age).unwrap_or_default() + REACH,
     };
@@ -201,6 +203,23 @@ fn meant<'a>(
     meant
 }
 
+/// The windows of `of` that are judged at `now`.
+fn windows(
+    of: &Expectation,
+    deadlines: &Deadlines,
+    span: (Option<Duration>, Duration),
+    now: OffsetDateTime,
+) -> Vec<ExpectedWindow> {
+    let mut windows = deadlines.windows(span, now, REACH, MOST_WINDOWS);
+    // A name tells its day however early the file comes.
+    if of.files.is_dated() {
+        for window in &mut windows {
+            window.start = window.start.min(window.deadline - time::Duration::WEEK);
+        }
+    }
+    windows
+}
+
 fn judge_one(
     of: &Expectation,
     (since, open): (Option<OffsetDateTime>, &Vec<Meant<'_>>),
@@ -214,13 +233,7 @@ fn judge_one(
             fresh_or_stale(of, verdict, since, hindered(open, look, of, now))
         }
         ExpectedWhen::By { deadlines, window, grace } => {
-            let mut windows = deadlines.windows((*window, *grace), now, REACH, MOST_WINDOWS);
-            // A name tells its day however early the file comes.
-            if of.files.is_dated() {
-                for window in &mut windows {
-                    window.start = window.start.min(window.deadline - time::Duration::WEEK);
-                }
-            }
+            let windows = windows(of, deadlines, (*window, *grace), now);
             let wanted = |window: &ExpectedWindow| {
                 if open.is_empty() {
                     return Vec::new();

@@ -129,6 +129,39 @@ async fn a_partner_that_sends_nothing_is_late_at_seven_and_missed_at_half_past_o
 }
 
 #[tokio::test]
+async fn a_file_that_came_early_is_not_missed_a_week_later() {
+    let world = Expecting::new(vec![daily("sales", "s_{yyyyMMdd}.csv")]);
+    let early = datetime!(2026-11-27 6:00 UTC);
+    world.run(early, &[ingested("/s_20261202.csv", early)]).await;
+    for day in 2..10 {
+        let now = datetime!(2026-12-01 7:40 UTC) + time::Duration::days(day - 1);
+        world.one(now, whole(now)).await;
+    }
+    let told = world.transitions();
+    assert!(told.contains(&"sales/20261202T070000Z.met.json".to_owned()), "{told:?}");
+    assert!(!told.contains(&"sales/20261202T070000Z.missed.json".to_owned()), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_came_for_the_first_of_a_month_is_there_on_its_last_day() {
+    let mut monthly = daily("month", "m.csv");
+    if let ExpectedWhen::By { deadlines, .. } = &mut monthly.when {
+        deadlines.times = DeadlineTimes::cron("0 7 1 * *").expect("it is right");
+    }
+    let world = Expecting::new(vec![monthly]);
+    let began = datetime!(2026-12-01 6:00 UTC);
+    world.run(began, &[ingested("/m.csv", began)]).await;
+    for day in [1, 9, 20, 31] {
+        let now = datetime!(2026-12-01 8:00 UTC) + time::Duration::days(day - 1);
+        let told = world.one(now, whole(now)).await;
+        assert_eq!(
+            (told.state, told.deadline),
+            (WindowState::Met, Some(datetime!(2026-12-01 7:00 UTC)))
+        );
+    }
+}
+
+#[tokio::test]
 async fn it_is_said_why_a_file_is_not_here() {
     let world = Expecting::new(vec![daily("sales", "*.csv")]);
     let eve = datetime!(2026-12-01 20:00 UTC);
