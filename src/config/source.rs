@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::archive::options::{ArchiveOptions, Charset, InnerErrors, OwnLimits, UnknownArchives};
@@ -12,7 +13,7 @@ use crate::config::servers::LoginPlace;
 use crate::config::source_names::{naming, patterns};
 use crate::config::text::{RawSection, source_name};
 use crate::config::times::{schedule, time_zone};
-use crate::model::{RemotePath, Secret};
+use crate::model::{RemotePath, Secret, hex};
 use crate::rules::date_folders::{DatePattern, split_url};
 use crate::rules::patterns::NameGlobs;
 use crate::rules::plan::known::Times;
@@ -21,7 +22,7 @@ use crate::settings::{
     Section, SettingEntry, SettingError, SettingKey, SourceUrl, Value, listed, parse_size,
 };
 use crate::source::DRIVERS;
-use crate::source::contract::Driver;
+use crate::source::contract::{Driver, Endpoint};
 use crate::transfer::settings::{After, Archives, DeleteBy, FileOrder, Source, Versions};
 
 const STABLE_FOR: Duration = Duration::from_secs(60);
@@ -70,6 +71,17 @@ pub struct ParsedSource {
     pub secrets: Vec<Secret>,
     /// Where it logs in.
     pub place: Option<LoginPlace>,
+}
+
+/// How a source logs in: equal for those whose settings of the server are equal. A digest, since it
+/// is of secrets too.
+fn login(section: &Section, url: &SourceUrl, driver: &Driver, endpoint: &dyn Endpoint) -> String {
+    let home = url.root.as_bytes() == b"/~" || url.root.as_bytes().starts_with(b"/~/");
+    let password = url.password.as_ref().map(Secret::reveal);
+    let credential = endpoint.credential();
+    let credential = credential.as_ref().map(Secret::reveal);
+    let place = (&url.scheme, endpoint.address(), &url.user, password, credential, home);
+    hex(Sha256::digest(format!("{place:?} {}", section.told(driver.keys))).as_slice())
 }
 
 /// What stands for a secret that is not there. Nothing is ever asked of the server with it.
@@ -140,6 +152,7 @@ fn parsed(
         patterns,
         connections,
         shared_cap: None,
+        login: Some(login(section, &url, driver, endpoint.as_ref())),
         enabled: section.flag("enabled", true)?,
         priority: section.integer("priority")?.unwrap_or(PRIORITY),
         order: match section.one_of("order")? {

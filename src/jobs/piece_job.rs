@@ -150,7 +150,8 @@ impl<'a> PieceJob<'a> {
             *recorded.lock().expect("no code panics while it holds this lock") = before;
             Ok(ledger)
         };
-        let source = Source { connections: self.logins(), ..self.source().clone() };
+        // Its slots are for its own logins.
+        let source = Source { connections: self.logins(), login: None, ..self.source().clone() };
         let run = self.pass_store.run.clone();
         let pass = steps::open_with(run, source, ledger).await.map_err(Box::new)?;
         let recorded = recorded.into_inner().expect("no code panics while it holds this lock");

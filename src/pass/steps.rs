@@ -104,13 +104,24 @@ pub fn misconfigured(source: &Source) -> Option<String> {
     source.unusable.clone().or(shared)
 }
 
+/// The logins of a pass: those of all sources of the run that log in in the same way, if there are
+/// more of them.
+fn pool(run: &Run, source: &Source) -> Arc<Pool> {
+    match (&source.login, source.within()) {
+        (Some(login), Some(cap)) => {
+            run.pools.of((login, source.connections), &source.endpoint, cap)
+        }
+        (_, within) => Pool::within(source.endpoint.clone(), source.connections, within),
+    }
+}
+
 /// The pass with what `ledger` comes to, or the report of a source that nothing can be done about.
 pub async fn open_with(
     run: Arc<Run>,
     source: Source,
     ledger: impl Future<Output = Result<Ledger, LedgerError>>,
 ) -> Result<Pass, SourceReport> {
-    let pool = Pool::within(source.endpoint.clone(), source.connections, source.within());
+    let pool = pool(&run, &source);
     let unusable = |problem: Problem| {
         let mut report = SourceReport::new(&source.name, pool.address());
         report.problems.push(problem);

@@ -208,6 +208,15 @@ impl Section {
         texts.map(Secret::new).collect()
     }
 
+    /// What it says of `keys`, in one text that may hold secrets: equal for two sections that say
+    /// the same.
+    pub fn told(&self, keys: &[SettingKey]) -> String {
+        let mut names: Vec<&str> = keys.iter().map(|key| key.name).collect();
+        names.sort_unstable();
+        let told = |name| self.entries.get(name).map(|entry| format!("{name}={:?}", entry.value));
+        names.into_iter().filter_map(told).collect::<Vec<_>>().join("\n")
+    }
+
     /// Whether the section holds `key`.
     pub fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)

@@ -290,6 +290,8 @@ pub enum Wants {
 
 /// Somebody who waits for a session, counted as long as this lives.
 pub struct LoginWaiter<'a> {
+    /// Since when.
+    pub since: Instant,
     logins: &'a Logins,
     wants: Wants,
 }
@@ -303,7 +305,7 @@ impl<'a> LoginWaiter<'a> {
             Wants::Alone => state.seeking += 1,
         }
         drop(state);
-        Self { logins, wants }
+        Self { since: Instant::now(), logins, wants }
     }
 }
 
@@ -386,5 +388,13 @@ impl Drop for ExclusiveLogin {
     fn drop(&mut self) {
         let logins = self.logins.clone();
         self.open(&mut logins.state());
+    }
+}
+
+/// Ends at `time`, or never.
+pub async fn over(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

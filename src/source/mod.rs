@@ -15,6 +15,7 @@ pub mod proxy;
 pub mod room;
 pub mod sftp;
 pub mod shared_cap;
+pub mod shared_pools;
 pub mod sifted;
 pub mod walk;
 

@@ -2,7 +2,7 @@
 //! cap, fewer where the server has no room.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, Weak};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::model::chain;
 use crate::model::failure::{Class, Failure};
 use crate::source::contract::{Endpoint, Op, Session, SourceError};
 use crate::source::logins::{
-    ExclusiveLogin, Leave, Lent, Login, LoginRoom, LoginWaiter, Logins, LoginsState, Wants,
+    ExclusiveLogin, Leave, Lent, Login, LoginRoom, LoginWaiter, Logins, LoginsState, Wants, over,
 };
 use crate::source::shared_cap::{CapMember, SharedCap};
 
@@ -30,7 +30,8 @@ use crate::source::shared_cap::{CapMember, SharedCap};
 /// its login to itself. Of several logins one is always there for the others; of a single one they
 /// have every other turn.
 ///
-/// Under a [`SharedCap`], several pools have no more logins together than it allows.
+/// Under a [`SharedCap`], several pools have no more logins together than it allows. A pool that
+/// several passes share is closed by the last of them.
 #[derive(Debug)]
 pub struct Pool {
     endpoint: Arc<dyn Endpoint>,
@@ -46,6 +47,8 @@ pub struct Pool {
     opened: AtomicU64,
     /// Logins that are open now.
     alive: Arc<AtomicUsize>,
+    /// Whether several passes have it: the last of them closes it.
+    common: AtomicBool,
 }
 
 impl Pool {
@@ -70,11 +73,17 @@ impl Pool {
             opening: tokio::sync::Mutex::new(()),
             opened: AtomicU64::new(0),
             alive: Arc::default(),
+            common: AtomicBool::new(false),
         });
         if let Some((cap, _)) = &pool.shared {
             cap.join(pool.itself.clone());
         }
         pool
+    }
+
+    /// Several passes have it from now on.
+    pub fn become_common(&self) {
+        self.common.store(true, Ordering::Relaxed);
     }
 
     /// Waits for room for one more login.
@@ -126,12 +135,12 @@ impl Pool {
             if let Some(lent) = self.at_hand()? {
                 return Ok(self.lease(lent, None));
             }
-            waiter.get_or_insert_with(|| LoginWaiter::new(&self.logins, Wants::Any));
+            let waiter = waiter.get_or_insert_with(|| LoginWaiter::new(&self.logins, Wants::Any));
             tokio::select! {
                 biased;
                 () = &mut returned => {}
                 place = self.place(), if asks => {
-                    if let Some(lent) = self.log_in(place, None).await? {
+                    if let Some(lent) = self.log_in(place, None, waiter.since).await? {
                         return Ok(self.lease(lent, None));
                     }
                 }
@@ -158,7 +167,7 @@ impl Pool {
         if self.endpoint.transfers_per_connection() == 1 {
             return self.lend().await;
         }
-        let _waiter = LoginWaiter::new(&self.logins, Wants::Alone);
+        let waiter = LoginWaiter::new(&self.logins, Wants::Alone);
         let turn =
             self.turns.clone().acquire_owned().await.expect("this semaphore is never closed");
         let mut alone = ExclusiveLogin::new(self.logins.clone(), turn);
@@ -180,7 +189,7 @@ impl Pool {
                 biased;
                 () = &mut returned => {}
                 place = self.place(), if asks => {
-                    if let Some(lent) = self.log_in(place, Some(&mut alone)).await? {
+                    if let Some(lent) = self.log_in(place, Some(&mut alone), waiter.since).await? {
                         return Ok(self.lease(lent, Some(alone)));
                     }
                 }
@@ -234,6 +243,7 @@ impl Pool {
         &self,
         place: LoginRoom,
         mut alone: Option<&mut ExclusiveLogin>,
+        asked: Instant,
     ) -> Result<Option<Lent>, SourceError> {
         let first = if self.logins() == 0 { Some(self.opening.lock().await) } else { None };
         if first.is_some() {
@@ -248,7 +258,7 @@ impl Pool {
         let cap = self.shared.as_ref().map(|(cap, _)| cap);
         let is_first = self.alive.load(Ordering::SeqCst) == 0;
         if let Some(silence) =
-            cap.filter(|_| is_first).and_then(|cap| cap.silence(self.id(), self.address()))
+            cap.filter(|_| is_first).and_then(|cap| cap.silence((self.id(), asked), self.address()))
         {
             // The place is free again, and others wait for news.
             drop(place);
@@ -334,8 +344,12 @@ impl Pool {
         }
     }
 
-    /// Says good-bye on every idle login. Lent sessions end with their leases.
+    /// Says good-bye on every idle login, unless another pass has use for them. Lent sessions end
+    /// with their leases.
     pub async fn close(&self) {
+        if self.common.load(Ordering::Relaxed) && self.itself.strong_count() > 1 {
+            return;
+        }
         let (idle, trunks) = {
             let mut state = self.state();
             (std::mem::take(&mut state.idle), std::mem::take(&mut state.trunks))
@@ -386,14 +400,6 @@ impl CapMember for Pool {
 
     fn has_login_since(&self) -> Option<Instant> {
         self.state().oldest_login()
-    }
-}
-
-/// Ends at `time`, or never.
-async fn over(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }
 

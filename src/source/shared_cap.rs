@@ -103,11 +103,13 @@ impl SharedCap {
         *self.unanswered() = None;
     }
 
-    /// Why the pool `by` need not ask the server now: another one has just waited in vain.
-    pub fn silence(&self, by: usize, address: &str) -> Option<SourceError> {
+    /// Why the pool `by` need not ask the server now: another one has just waited in vain, or
+    /// somebody of the same pool since it was `asked` for a login.
+    pub fn silence(&self, (by, asked): (usize, Instant), address: &str) -> Option<SourceError> {
         let unanswered = self.unanswered();
-        let told =
-            unanswered.as_ref().filter(|told| told.by != by && told.at.elapsed() < SILENCE)?;
+        let is_fresh =
+            |told: &&Unanswered| told.at > asked || told.by != by && told.at.elapsed() < SILENCE;
+        let told = unanswered.as_ref().filter(is_fresh)?;
         let (cause, ago) = (&told.cause, told.at.elapsed().as_secs());
         let why = format!("{cause} (so it was for another source {ago} s ago)");
         Some(SourceError::new(Op::Login, address, told.class, why))
@@ -320,7 +322,9 @@ mod tests {
     #[test]
     fn a_silent_server_is_waited_for_by_one_pool_and_told_to_the_others() {
         let cap = SharedCap::new(2);
-        let silence = |by| cap.silence(by, "ftp://h").map(|error| (error.class(), error.cause()));
+        let of = |error: SourceError| (error.class(), error.cause());
+        let silence = |by| cap.silence((by, Instant::now()), "ftp://h").map(of);
+        let asked = Instant::now() - Duration::from_millis(1);
         assert!(silence(2).is_none());
         let failure = |class| SourceError::new(Op::Login, "ftp://h", class, "no greeting");
         cap.note_failure(1, &failure(Class::Auth));
@@ -329,6 +333,8 @@ mod tests {
         assert!(silence(1).is_none(), "the pool itself tries again");
         let why = "no greeting (so it was for another source 0 s ago)".to_owned();
         assert_eq!(silence(2), Some((Class::Stalled, why)));
+        let waited = cap.silence((1, asked), "ftp://h").map(of);
+        assert!(waited.is_some(), "who asked the same pool before that has waited long enough");
         cap.was_answered();
         assert!(silence(2).is_none(), "one answer, and all ask again");
     }

@@ -29,6 +29,7 @@ use crate::runtime::retry::Policy;
 use crate::source::contract::ShareId;
 use crate::source::pool::Pool;
 use crate::source::room::WalkRoom;
+use crate::source::shared_pools::SharedPools;
 use crate::state::store::StateStore;
 use crate::store::contract::{BLOCK_BYTES, Store};
 use crate::transfer::alike_names::AlikeNames;
@@ -71,6 +72,8 @@ pub struct Run {
     pub again: Arc<AgainSlips>,
     /// What earlier runs know of sources.
     pub known_sources: KnownSources,
+    /// Logins that its sources share.
+    pub pools: Arc<SharedPools>,
     /// Shares that became known, by source.
     pub shares: Mutex<BTreeMap<String, ShareId>>,
     /// Ledgers that this process has read before.
@@ -110,6 +113,7 @@ impl Run {
             walks: self.walks.clone(),
             again: self.again.clone(),
             known_sources: KnownSources::default(),
+            pools: Arc::default(),
             shares: Mutex::default(),
             ledgers: self.ledgers.clone(),
             policy: self.policy,

@@ -118,6 +118,7 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
         state: StateStore::new(store.clone(), redactor.and(&secrets), policy),
         store,
         known_sources: KnownSources::default(),
+        pools: Arc::default(),
         shares: Mutex::default(),
         ledgers,
         permits: Arc::new(StorePermits::new(limits.transfers)),

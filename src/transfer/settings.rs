@@ -38,6 +38,9 @@ pub struct Source {
     pub connections: usize,
     /// The cap on logins at its server, over all sources there.
     pub shared_cap: Option<Arc<SharedCap>>,
+    /// How it logs in: sources of one cap for which it is equal share their logins. `None`: it
+    /// shares them with nobody.
+    pub login: Option<String>,
     /// Whether runs do anything about it.
     pub enabled: bool,
     /// Which of several sources comes first: that with the higher number.

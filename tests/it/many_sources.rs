@@ -9,6 +9,7 @@ use super::e2e::Ferry;
 use super::e2e::bad_input::old_file;
 use super::kit::blackhole::Blackhole;
 use super::kit::stage;
+use super::servers::*;
 
 const FOLDER: &str = "[destination]\nfolder = \"out\"\n";
 
@@ -44,18 +45,71 @@ fn sixty_partners_on_one_server_are_one_guest() {
         let sources = report["sources"].as_array().unwrap();
         assert_eq!(sources.len(), partners);
         assert!(sources.iter().all(|source| source["ingested"] == 3), "{report:#}");
-        ferry.run(&["check"]).code(0);
-        let together = match partners {
+        let (logins, together) = match partners {
             60 => {
-                usize::try_from(ftp.server.counts.most_connections.load(Ordering::SeqCst)).unwrap()
+                let counts = &ftp.server.counts;
+                let most = counts.most_connections.load(Ordering::SeqCst);
+                (counts.logins.load(Ordering::SeqCst), most)
             }
-            _ => sftp.server.most_connections(),
+            _ => (sftp.server.logins() as u64, sftp.server.most_connections() as u64),
         };
-        assert!(
-            (2..=3).contains(&together),
-            "{together} logins at once, and 3 are the largest cap"
-        );
+        assert!((1..=3).contains(&together), "{together} at once, and 3 are the largest cap");
+        assert!(logins <= 9, "{logins} logins: who logs in in the same way shares them");
+        ferry.run(&["check"]).code(0);
     }
+    let most = ftp.server.counts.most_connections.load(Ordering::SeqCst);
+    assert!(most.max(sftp.server.most_connections() as u64) <= 3, "`check` keeps to the cap, too");
+}
+
+#[test]
+fn sixty_partners_show_openssh_few_logins() {
+    let Some(sshd) = Sshd::start(SshdOptions::default()) else { return };
+    for n in 0..60 {
+        old_file(&sshd.root.join(format!("p{n:02}/a.txt")), b"one");
+    }
+    let ferry = Ferry::new(&format!("include = [\"partners/*.toml\"]\n{FOLDER}"));
+    for n in 0..60 {
+        let lines = format!(
+            "url = \"sftp://{}@127.0.0.1:{}{}/p{n:02}\"\nprivate_key_file = \"{}\"\nhost_key = \
+            \"{}\"\n",
+            sshd.user,
+            sshd.port,
+            sshd.base,
+            sshd.user_key.display(),
+            sshd.host_key_sha256
+        );
+        partner(&ferry, &format!("p{n:02}"), &lines);
+    }
+    let report = ferry.ingest().code(0).report();
+    let ingested = report["sources"].as_array().unwrap().iter().map(|one| &one["ingested"]);
+    assert!(ingested.clone().all(|one| *one == 1) && ingested.count() == 60, "{report:#}");
+    // Its log tells of each login and of its end, in this order.
+    let (mut now, mut most, mut all) = (0_i64, 0, 0);
+    for line in sshd.daemon.log().lines() {
+        if line.contains("Accepted publickey") {
+            (now, all) = (now + 1, all + 1);
+        } else if line.contains("Disconnected from user") {
+            now -= 1;
+        }
+        most = most.max(now);
+    }
+    assert!((1..=2).contains(&most), "{most} at once, and 2 are the cap of SFTP sources");
+    assert!((1..=6).contains(&all), "{all} logins of 60 sources");
+}
+
+#[test]
+fn a_wrong_password_of_twenty_sources_is_tried_once() {
+    let ftp = stage::ftp(Default::default());
+    let wrong = ftp.lines().replacen("demo:", "demo:no", 1);
+    let ferry = Ferry::new(&format!("include = [\"partners/*.toml\"]\n{FOLDER}"));
+    for n in 0..20 {
+        partner(&ferry, &format!("p{n:02}"), &wrong);
+    }
+    let report = ferry.ingest().code(3).report();
+    let is_refused = |one: &serde_json::Value| one["problems"][0]["class"] == "auth";
+    assert!(report["sources"].as_array().unwrap().iter().all(is_refused), "{report:#}");
+    let tried = ftp.server.counts.refused_logins.load(Ordering::SeqCst);
+    assert!((1..=4).contains(&tried), "{tried} tries lock an account");
 }
 
 #[test]
@@ -76,7 +130,8 @@ fn a_source_that_is_off_is_told_and_left_alone() {
     let text = shares(&ferry, 3);
     ferry.configure(&text);
     ferry.ingest().code(0);
-    std::fs::write(ferry.path("in/0002/b.txt"), "two").unwrap();
+    // Young files would be waited for.
+    old_file(&ferry.path("in/0002/b.txt"), b"two");
     ferry.configure(&format!("{text}enabled = false\n"));
     let report = ferry.ingest().code(0).report();
     assert_eq!(report["sources"].as_array().unwrap().len(), 2);
@@ -93,31 +148,31 @@ fn a_source_that_is_off_is_told_and_left_alone() {
 #[test]
 fn problems_come_last_and_what_is_unchanged_is_one_line() {
     let ferry = Ferry::new("");
-    let text = shares(&ferry, 120);
+    let text = shares(&ferry, 40);
     ferry.configure(&text);
     ferry.ingest().code(0);
     let done = ferry.run(&["run"]).code(0);
     let lines: Vec<&str> = done.out.lines().collect();
-    assert_eq!(lines[0], "120 sources unchanged", "{}", done.out);
+    assert_eq!(lines[0], "40 sources unchanged", "{}", done.out);
     assert_eq!(lines.len(), 2, "{}", done.out);
     let quiet = ferry.run(&["run", "--quiet"]).code(0);
     assert_eq!((quiet.out.as_str(), quiet.err.as_str()), ("", ""), "all is well");
     // One is ill, one has news.
     std::fs::remove_dir_all(ferry.path("in/0003")).unwrap();
-    old_file(&ferry.path("in/0090/b.txt"), b"two");
+    old_file(&ferry.path("in/0030/b.txt"), b"two");
     let done = ferry.run(&["run"]).code(1);
     let at = |text: &str| done.out.find(text).unwrap_or_else(|| panic!("{text} in {}", done.out));
-    assert!(at("s0090 (") < at("118 sources unchanged"));
-    assert!(at("118 sources unchanged") < at("s0003 ("));
+    assert!(at("s0030 (") < at("38 sources unchanged"));
+    assert!(at("38 sources unchanged") < at("s0003 ("));
     assert!(done.out.lines().count() < 12, "{}", done.out);
     let quiet = ferry.run(&["run", "--quiet"]).code(1);
     assert_eq!(quiet.out, "", "nothing but problems, and those to standard error");
-    assert!(quiet.err.contains("s0003 (") && !quiet.err.contains("s0090"), "{}", quiet.err);
+    assert!(quiet.err.contains("s0003 (") && !quiet.err.contains("s0030"), "{}", quiet.err);
     let check = ferry.run(&["check"]).code(1);
     let lines: Vec<&str> = check.out.lines().collect();
     assert!(lines.len() < 30, "{}", check.out);
     let at = |text: &str| check.out.find(text).unwrap_or_else(|| panic!("{text}: {}", check.out));
-    assert!(at("119 are well") < at("FAIL  s0003: "), "{}", check.out);
+    assert!(at("39 are well") < at("FAIL  s0003: "), "{}", check.out);
     assert_eq!(*lines.last().unwrap(), "1 failed, see above");
 }
 
@@ -133,8 +188,8 @@ fn silent_servers_are_checked_side_by_side() {
         // Another user each: none waits for the place of another.
         writeln!(
             text,
-            "[[source]]\nname = \"dead{n}\"\nurl = \"ftp://u{n}:p@{}/\"\nconnect_timeout = \
-            \"2s\"\nstall_timeout = \"2s\"",
+            "[[source]]\nname = \"dead{n}\"\nurl = \"ftp://u{n}:p@{}/\"\nattempts = 1\n\
+            connect_timeout = \"2s\"\nstall_timeout = \"2s\"",
             hole.address
         )
         .unwrap();

@@ -382,6 +382,7 @@ pub fn source(name: &str, server: &MemoryServer) -> Source {
         patterns: patterns(&[], &[], None),
         connections: 2,
         shared_cap: None,
+        login: None,
         enabled: true,
         priority: 50,
         order: None,
