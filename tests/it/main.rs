@@ -20,7 +20,13 @@ mod corpus;
 mod date_folders;
 #[cfg(test)]
 #[cfg(unix)]
+mod day_folders;
+#[cfg(test)]
+#[cfg(unix)]
 mod docs;
+#[cfg(test)]
+#[cfg(unix)]
+mod docs_commands;
 #[cfg(test)]
 #[cfg(unix)]
 mod e2e;
@@ -72,6 +78,9 @@ mod packaged;
 #[cfg(test)]
 #[cfg(unix)]
 mod parity;
+#[cfg(test)]
+#[cfg(unix)]
+mod recipes;
 #[cfg(test)]
 #[cfg(unix)]
 mod refused_storage;

@@ -46,10 +46,12 @@
 //!
 //! Time is virtual and all tasks are on one thread, so a seed is a schedule. But what runs on
 //! threads of its own is not: archives are unpacked there, and blocks hashed, so schedules of
-//! `Archives`, `Blocks` and `Contended` may differ a little from one time to the next. The others
+//! `Archives`, `Layouts`, `Blocks` and `Contended` may differ a little from one time to the next. The others
 //! do not; `a_seed_is_a_schedule` holds that.
 
 pub mod chance;
+mod kind;
+mod layouts;
 mod mutants;
 mod process;
 mod queue;
@@ -62,7 +64,8 @@ mod witness;
 use std::time::Instant;
 
 use chance::Tally;
-use schedule::{Kind, schedule};
+use kind::Kind;
+use schedule::schedule;
 
 /// How many schedules of this kind are to be played: of 2,000 in all, or of `BLOBFERRY_SCHEDULES`.
 fn share(of_2000: u64) -> u64 {
@@ -147,6 +150,11 @@ fn runs_beside_workers_of_a_queue() {
 #[test]
 fn archives() {
     play(Kind::Archives, share(280), QUEUED);
+}
+
+#[test]
+fn names_by_templates() {
+    play(Kind::Layouts, share(150), QUEUED);
 }
 
 #[test]

@@ -10,8 +10,9 @@ use blobferry::store::contract::{Condition, Etag, Store};
 use blobferry::transfer::settings::Versions;
 use bytes::Bytes;
 
+use super::kind::Kind;
 use super::process::{Owed, Process, Sim};
-use super::schedule::{Kind, schedule};
+use super::schedule::schedule;
 use super::store::effect_put;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

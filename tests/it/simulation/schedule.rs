@@ -31,39 +31,14 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::chance::Tally;
+use super::kind::Kind;
+use super::layouts::lay_out;
 use super::mutants::Mutant;
 use super::process::{Knobs, Process, Sim};
 use super::queue::{Messages, SimQueue};
 use super::rest;
 use super::server::SimServer;
 use super::store::SimStore;
-
-/// What a schedule is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// Runs without a queue, some at once.
-    Inline,
-    /// Workers of a queue.
-    Queue,
-    /// Both at the same source.
-    Mixed,
-    /// Archives among the files.
-    Archives,
-    /// A file in blocks among the files.
-    Blocks,
-    /// One file, or an archive, that becomes another all the time, and runs that replace it side by
-    /// side.
-    Contended,
-}
-
-impl Kind {
-    pub const ALL: [Kind; 6] =
-        [Kind::Inline, Kind::Queue, Kind::Mixed, Kind::Archives, Kind::Blocks, Kind::Contended];
-
-    pub fn word(self) -> String {
-        format!("{self:?}").to_lowercase()
-    }
-}
 
 /// Virtual time after which a process that still lives is stuck.
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
@@ -154,10 +129,13 @@ impl World {
             let files = if contended { u64::from(!archive) } else { 4 + dice.below(5) };
             for n in 0..files {
                 let length = dice.index(200);
-                tree.write(&RemotePath::from(format!("/f{n}").as_str()), length, 0);
+                let dot = if kind == Kind::Layouts { "." } else { "" };
+                tree.write(&RemotePath::from(format!("/f{dot}{n}").as_str()), length, 0);
             }
             match kind {
-                Kind::Archives => tree.write(&RemotePath::from("/a.zip"), 0, dice.below(2)),
+                Kind::Archives | Kind::Layouts => {
+                    tree.write(&RemotePath::from("/a.zip"), 0, dice.below(2))
+                }
                 Kind::Blocks => tree.write(&RemotePath::from("/big"), (8 << 20) + 1_000, 0),
                 _ => {}
             }
@@ -165,7 +143,10 @@ impl World {
         let source = super::super::world::source("acme", &MemoryServer::new());
         let connections = 1 + dice.index(3);
         let policy = Policy { attempts: 3, first_wait: Duration::ZERO, ..Policy::default() };
-        let source = Source { versions, after, connections, policy, ..source };
+        let mut source = Source { versions, after, connections, policy, ..source };
+        if kind == Kind::Layouts {
+            lay_out(&mut source, seed);
+        }
         let limits =
             Limits { memory: 64 << 20, ..Limits::default_with(std::env::temp_dir(), 1 << 30) };
         let sizes = Sizes { files: 1 + dice.index(3), bytes: 1 << 30 };
