@@ -232,6 +232,7 @@ fn source(files: u64) -> Source {
         patterns: Patterns::new(root.clone(), &[], &[], &[], None).expect("good patterns"),
         connections: 16,
         shared_cap: None,
+        login: None,
         enabled: true,
         priority: 50,
         order: None,
