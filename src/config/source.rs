@@ -184,7 +184,7 @@ fn parsed(
             DeleteBy::Delete
         },
         recheck: recheck(section)?,
-        times: if section.one_of("times")? == Some("none") { Times::None } else { Times::Trust },
+        times: times(section)?,
         shared_with: None,
         unusable: None,
         own_folders: Vec::new(),
@@ -208,6 +208,15 @@ fn parsed(
     };
     let place = LoginPlace::of(source.endpoint.address(), user.as_deref());
     Ok(ParsedSource { source, secrets, place })
+}
+
+/// What the times of a source are worth. Sizes say nothing of text that the server converts.
+fn times(section: &Section) -> Result<Times, SettingError> {
+    Ok(match (section.one_of("times")?, section.one_of("transfer_type")?) {
+        (Some("none"), _) => Times::None,
+        (_, Some("ascii")) => Times::Alone,
+        _ => Times::Trust,
+    })
 }
 
 /// The URL decides which protocol's settings are allowed, so it is read before all others.

@@ -9,7 +9,6 @@ use time::OffsetDateTime;
 use crate::ledger::error::{BadState, SCHEMA};
 use crate::ledger::record::{checked_line, crc, verify_line};
 use crate::model::{BlobName, hex};
-use crate::runtime::random;
 
 /// A blob of a snapshot, and what it must hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,7 +134,7 @@ impl Head {
 /// being written now.
 pub fn new_name(kind: &str, ending: &str) -> String {
     let mut nonce = [0u8; 8];
-    random::of_name(&mut nonce);
+    getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
     format!("{kind}-{}-{}{ending}", stamp(OffsetDateTime::now_utc()), hex(&nonce))
 }
 

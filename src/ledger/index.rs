@@ -13,7 +13,7 @@ use crate::ledger::packed::IndexPacked;
 use crate::ledger::record::Record;
 use crate::ledger::snapshot::Snapshot;
 use crate::model::{Md5, RemotePath};
-use crate::rules::plan::known::{Known, Seen, Unmet};
+use crate::rules::plan::known::{Known, Seen};
 
 /// The latest record of each path: a snapshot, and what was recorded since.
 #[derive(Clone, Debug, Default)]
@@ -167,7 +167,7 @@ impl Index {
             }
             Record::Seen(seen) => {
                 if let Some(sighting) = seen.sighting() {
-                    self.sight(sighting);
+                    self.seen.insert(key(&sighting.file.path), Some(sighting));
                 }
             }
             Record::Restless { .. } => self.restless = true,
@@ -209,7 +209,11 @@ impl Index {
             None => self.sums.remove(&key),
         };
         let known = known.indexed();
-        self.forget(key);
+        if self.snapshot.seen(&key).is_some() {
+            self.seen.insert(key, None);
+        } else {
+            self.seen.remove(&key);
+        }
         let packed = match IndexPacked::of(path, &known) {
             Some(packed) => {
                 self.beside.remove(&key);
@@ -223,36 +227,6 @@ impl Index {
         if self.since.insert(key, packed).is_none() && self.snapshot.find(&key).is_none() {
             self.added += 1;
         }
-    }
-
-    fn sight(&mut self, seen: Seen) {
-        let key = key(&seen.file.path);
-        if seen.why == Some(Unmet::Over) {
-            self.forget(key);
-        } else {
-            self.seen.insert(key, Some(seen));
-        }
-    }
-
-    fn forget(&mut self, key: Key) {
-        if self.snapshot.seen(&key).is_some() {
-            self.seen.insert(key, None);
-        } else {
-            self.seen.remove(&key);
-        }
-    }
-
-    /// How many sightings are in memory, those included that count no more.
-    pub fn sightings(&self) -> usize {
-        self.seen.len() + self.snapshot.seen_len()
-    }
-
-    /// Every sighting that counts.
-    pub fn all_seen(&self) -> impl Iterator<Item = &Seen> {
-        let of_snapshot = self.snapshot.all_seen();
-        let newer = |key: &Key| self.seen.contains_key(key);
-        let older = of_snapshot.filter(move |(key, _)| !newer(key)).map(|(_, seen)| seen);
-        self.seen.values().flatten().chain(older)
     }
 
     /// What was ingested last from `path`.

@@ -3,7 +3,6 @@
 pub mod expectations;
 pub mod file_log;
 pub mod found_work;
-pub mod given_names;
 pub mod gone;
 pub mod late;
 pub mod lease;
@@ -14,10 +13,8 @@ pub mod order;
 pub mod recovery;
 pub mod renamed;
 pub mod share;
-pub mod since;
 pub mod slips;
 pub mod source_lock;
 pub mod steps;
 pub mod stored_report;
 pub mod survey;
-pub mod waiting_folders;

@@ -13,7 +13,6 @@ use crate::model::{RemoteFile, RemotePath};
 use crate::pass::expectations;
 use crate::pass::file_log;
 use crate::pass::found_work::Survey;
-use crate::pass::given_names;
 use crate::pass::gone;
 use crate::pass::late;
 use crate::pass::login_refusal;
@@ -21,7 +20,6 @@ use crate::pass::look_back;
 use crate::pass::renamed;
 use crate::pass::source_lock::SourceLock;
 use crate::pass::stored_report::write_report;
-use crate::pass::waiting_folders;
 use crate::report::{Defer, Outcome, Problem, SourceReport, problem};
 use crate::rules::equality;
 use crate::rules::plan::known::{Known, Seen};
@@ -29,8 +27,6 @@ use crate::runtime::parallel::{TurnInLine, Turns, side_by_side};
 use crate::source::pool::Pool;
 use crate::state::paths::StatePaths;
 use crate::store::contract::Condition;
-use crate::transfer::alike;
-use crate::transfer::alike_names::AlikeNames;
 use crate::transfer::batch_stat::{Batch, StatAnswer, ask_all, in_batches};
 use crate::transfer::budget::Allowance;
 use crate::transfer::context::{LargeFiles, Pass, Restless, Run};
@@ -45,7 +41,6 @@ use crate::transfer::recheck::bring;
 use crate::transfer::request::Transfer;
 use crate::transfer::run_manifest::RunManifest;
 use crate::transfer::settings::Source;
-use crate::transfer::waiting::WaitingFolders;
 
 /// Does what there is to do, under the lease `ours`.
 pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: SourceLock) -> SourceReport {
@@ -164,17 +159,13 @@ pub async fn open_with(
                 restless,
                 look_back,
                 left_behind: Mutex::default(),
-                alike: AlikeNames::default(),
-                waiting: WaitingFolders::default(),
             })
         }
         Err(error) => Err(unusable(problem(&error))),
     }
 }
 
-async fn work(pass: &Arc<Pass>, mut survey: Survey, report: &mut SourceReport) {
-    std::mem::take(&mut survey.still_shown).forget_others(pass, report).await;
-    given_names::give_back(pass, &mut survey, report).await;
+async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
     let (mut begun, other_names) = (false, renamed::told(pass));
     if !survey.transfers.is_empty() {
         begun = begin(pass, report).await;
@@ -198,11 +189,9 @@ async fn work(pass: &Arc<Pass>, mut survey: Survey, report: &mut SourceReport) {
         transfer_all(pass, settled, |one, outcome, _| tell(pass, &one, outcome, report)).await;
     }
     post_action::leave_all(pass, report).await;
-    alike::tell(pass, report).await;
     late::left_behind(pass, report).await;
     late::over_limit(pass, report).await;
     settle_missing(pass, report).await;
-    waiting_folders::tell(pass, report).await;
     if begun {
         other_names.into_iter().for_each(|told| report.add_remark(told));
     }

@@ -241,7 +241,7 @@ pub fn settled(file: &RemoteFile, seen: Option<&Seen>, rules: &Rules<'_>, told: 
     if rules.stable_for.is_zero() || rules.marker.is_some() {
         return true;
     }
-    let times_tell = rules.times == Times::Trust;
+    let times_tell = matches!(rules.times, Times::Trust | Times::Alone);
     if times_tell
         && file
             .modified
@@ -265,7 +265,7 @@ pub fn settled(file: &RemoteFile, seen: Option<&Seen>, rules: &Rules<'_>, told: 
 /// Whether a file has the size and the time that it had at an earlier sighting.
 pub fn as_before(then: &RemoteFile, now: &RemoteFile, times: Times) -> bool {
     match times {
-        Times::Trust => equality::between(then, now).is_possible(),
+        Times::Trust | Times::Alone => equality::between(then, now).is_possible(),
         Times::Unknown | Times::None => equality::sizes(then.size, now.size).is_possible(),
     }
 }

@@ -217,6 +217,21 @@ pub enum Listed {
     Aside(Aside),
 }
 
+impl Listed {
+    /// The path of an entry.
+    pub fn path(&self) -> Option<&RemotePath> {
+        match self {
+            Listed::File(file) | Listed::Untold(file) => Some(&file.path),
+            Listed::Directory(path)
+            | Listed::Symlink(path)
+            | Listed::Special(path)
+            | Listed::Unreachable(path, _)
+            | Listed::Undescribed(path, _) => Some(path),
+            Listed::Unparsed(_) | Listed::Aside(_) => None,
+        }
+    }
+}
+
 /// What is told of a listing beside its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aside {
@@ -226,6 +241,8 @@ pub enum Aside {
     /// What was told of this folder so far made no whole, for this reason: it is listed again from
     /// its first entry.
     Again(&'static str),
+    /// Something about one of its entries.
+    Note(&'static str),
     /// The listing is taken for whole, although the server ended it in this way.
     Doubt(&'static str),
 }

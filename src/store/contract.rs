@@ -14,7 +14,6 @@ use bytes::Bytes;
 use super::holder::Holder;
 use crate::model::failure::{Class, Failure};
 use crate::model::{BlobName, BoxError, Md5};
-use crate::runtime::random;
 
 /// The bytes of a block at which [`Store::stage`] is worth its request; the default block size.
 pub const BLOCK_BYTES: u64 = 8 << 20;
@@ -83,7 +82,7 @@ impl Upload {
     /// A new upload with a random nonce of its own.
     pub fn new(name: BlobName) -> Self {
         let mut nonce = [0u8; 8];
-        random::of_name(&mut nonce);
+        getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
         Self { name, nonce: crate::model::hex(&nonce) }
     }
 

@@ -32,7 +32,6 @@ use crate::source::room::WalkRoom;
 use crate::source::shared_pools::SharedPools;
 use crate::state::store::StateStore;
 use crate::store::contract::{BLOCK_BYTES, Store};
-use crate::transfer::alike_names::AlikeNames;
 use crate::transfer::budget::{Allowance, ByteBudget};
 use crate::transfer::leaving::Leaving;
 use crate::transfer::member_slips::MemberSlips;
@@ -42,7 +41,6 @@ use crate::transfer::progress::Progress;
 use crate::transfer::quarantined::Quarantine;
 use crate::transfer::run_manifest::RunManifest;
 use crate::transfer::settings::{Limits, Source};
-use crate::transfer::waiting::WaitingFolders;
 
 /// What all transfers of a run share.
 pub struct Run {
@@ -186,10 +184,6 @@ pub struct Pass {
     pub left_behind: Mutex<Vec<RemoteFile>>,
     /// Which patterns of members match.
     pub member_slips: MemberSlips,
-    /// Names that differ in case alone.
-    pub alike: AlikeNames,
-    /// Folders of files that wait and are not remembered one by one.
-    pub waiting: WaitingFolders,
 }
 
 /// Counts files whose time moves at every look: of a source that has several, times tell nothing.
@@ -265,7 +259,7 @@ fn steps(size: Option<u64>) -> u32 {
 impl Pass {
     /// What the source's times are worth.
     pub fn times(&self) -> Times {
-        if self.restless.is_known() && self.source.times == Times::Trust {
+        if self.restless.is_known() && matches!(self.source.times, Times::Trust | Times::Alone) {
             Times::Unknown
         } else {
             self.source.times
@@ -285,7 +279,9 @@ impl Pass {
             TimeTold::InSomeZone
         };
         match self.times() {
-            Times::Trust => rest(file.modified.as_ref(), told, OffsetDateTime::now_utc()),
+            Times::Trust | Times::Alone => {
+                rest(file.modified.as_ref(), told, OffsetDateTime::now_utc())
+            }
             Times::Unknown | Times::None => Rest::Nothing,
         }
     }

@@ -28,21 +28,6 @@ pub struct Due {
     pub read: Instant,
     /// What its time proves of its rest.
     pub rest: Rest,
-    /// Whether an earlier removal was refused, or came to nothing though the server said that it
-    /// was done: then it is looked at once more after it was removed.
-    pub doubted: bool,
-}
-
-/// Whether what an earlier run knew of a file, which is now known as `now`, casts doubt on what the
-/// server says of its removal. A file that left and is there again with its size and time may be
-/// one that another sender put there, or one that never left.
-pub fn is_doubted(before: Option<&Known>, now: &Known) -> bool {
-    before.is_some_and(|before| {
-        // Where no time tells, the size does.
-        let timeless = now.modified.is_none() || now.history.moves || before.history.moves;
-        let alike = before.version == now.version || (timeless && before.size == now.size);
-        (before.history.left && alike) || before.history.refused.is_some()
-    })
 }
 
 /// What has to be shown before a file may leave the source.
@@ -57,9 +42,9 @@ pub struct ReadProof {
 impl Due {
     /// An exact time that proves rest needs no more than a description that still equals the one
     /// after the reading. A younger one needs that after a while; one that proves nothing, and a
-    /// time that is only listed, equal bytes.
+    /// time that is only listed, or that tells it without a size, equal bytes.
     pub fn proof(&self) -> ReadProof {
-        let exact = self.file.modified.as_ref().is_some_and(is_exact);
+        let exact = self.file.modified.as_ref().is_some_and(is_exact) && self.file.size.is_some();
         ReadProof { wait: self.rest != Rest::Proven, reread: self.rest == Rest::Nothing || !exact }
     }
 
@@ -139,16 +124,7 @@ mod tests {
             Some(ModifiedTime::new(time::macros::datetime!(2026-11-20 10:00 UTC), precision));
         let file = RemoteFile { path: RemotePath::from("/a"), size: Some(1), modified };
         let known = Known::new(&file, modified, Version::of(&file));
-        let due = Due {
-            doubted: is_doubted(Some(&known), &known),
-            file,
-            listed: modified,
-            known,
-            md5: [0; 16],
-            read: Instant::now(),
-            rest,
-        };
-        assert!(!due.doubted);
+        let due = Due { file, listed: modified, known, md5: [0; 16], read: Instant::now(), rest };
         assert_eq!(due.proof(), ReadProof { wait, reread }, "{precision:?} {rest:?}");
     }
 

@@ -1,7 +1,5 @@
 //! One file: described, downloaded, unpacked, uploaded, committed, recorded, removed at the source.
 
-pub mod alike;
-pub mod alike_names;
 pub mod archive;
 pub mod batch_stat;
 pub mod budget;
@@ -29,5 +27,4 @@ pub mod settings;
 #[expect(clippy::module_inception, reason = "the way of one file, in the room of that name")]
 pub mod transfer;
 pub mod upload;
-pub mod waiting;
 pub mod whole_file;

@@ -17,7 +17,7 @@ use crate::transfer::context::Pass;
 use crate::transfer::download;
 use crate::transfer::error::TransferError;
 use crate::transfer::identity::TransferIdentity;
-use crate::transfer::leaving::{Due, is_doubted};
+use crate::transfer::leaving::Due;
 use crate::transfer::permits::Admission;
 use crate::transfer::post_action::{self, Acted};
 use crate::transfer::request::Transfer;
@@ -141,8 +141,7 @@ async fn leave(
     let rest =
         if file.modified.is_some() { pass.rest(&file, one.listed.as_ref()) } else { Rest::Nothing };
     let left = post_action::members_left(pass, known.version).await?;
-    let doubted = is_doubted(one.known.as_ref(), &known);
-    let due = Due { file, listed: one.listed, known, md5, read: Instant::now(), rest, doubted };
+    let due = Due { file, listed: one.listed, known, md5, read: Instant::now(), rest };
     match post_action::leave(pass, due, left).await {
         Acted::Done | Acted::Stays(_) => {}
         Acted::Failed(problem) => pass.leaving.failed(&one.file.path, problem),

@@ -24,7 +24,7 @@ use crate::transfer::context::Pass;
 use crate::transfer::download::{Described, FetchError, Fetched, describe, fetch};
 use crate::transfer::error::TransferError;
 use crate::transfer::identity::TransferIdentity;
-use crate::transfer::leaving::{Due, is_doubted};
+use crate::transfer::leaving::Due;
 use crate::transfer::permits::{Admission, RecordTicket, SlotPermit};
 use crate::transfer::post_action::{self, Acted};
 use crate::transfer::request::Transfer;
@@ -237,9 +237,7 @@ async fn leaves(
     } else {
         pass.rest(&file, transfer.listed.as_ref())
     };
-    let doubted = is_doubted(transfer.known.as_ref(), &known);
-    let read = Instant::now();
-    let due = Due { file, listed: transfer.listed, known, md5, read, rest, doubted };
+    let due = Due { file, listed: transfer.listed, known, md5, read: Instant::now(), rest };
     post_action::leave(pass, due, left).await
 }
 

@@ -104,6 +104,9 @@ mod simulation;
 #[cfg(unix)]
 mod source_contract;
 #[cfg(test)]
+#[cfg(unix)]
+mod ssh_ways;
+#[cfg(test)]
 mod store_contract;
 #[cfg(test)]
 mod tidy;

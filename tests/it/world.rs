@@ -55,7 +55,6 @@ mod store_faults;
 mod truth;
 mod unread;
 mod versions_of_archives;
-mod waiting;
 mod witness;
 pub mod zips;
 

@@ -92,7 +92,11 @@ impl Known {
 
     /// Compares a listed or described file with what is known.
     pub fn equality(&self, file: &RemoteFile, times: Times) -> Equality {
-        let sizes = equality::sizes(self.size, file.size);
+        let sizes = match times {
+            // What was taken with a size was taken in another way.
+            Times::Alone if self.size.is_none() && file.size.is_none() => Equality::Same,
+            _ => equality::sizes(self.size, file.size),
+        };
         if sizes != Equality::Same || times == Times::None {
             return sizes;
         }
@@ -139,6 +143,8 @@ pub enum Times {
     Unknown,
     /// The user says so, and that equal sizes are enough.
     None,
+    /// They tell it alone: sizes are left out, since they say nothing of the bytes that come.
+    Alone,
 }
 
 /// A sighting of a file that was not settled, remembered from an earlier run.
@@ -165,10 +171,6 @@ pub enum Unmet {
     Failed,
     /// Of the source as a whole: files waited because the run had enough to do.
     TooMany,
-    /// Of a folder: files in it wait, and more wait in the source than are remembered one by one.
-    Folder,
-    /// Of a file that a whole listing did not show any more: there is nothing to remember.
-    Over,
 }
 
 impl Unmet {
@@ -179,22 +181,14 @@ impl Unmet {
             Unmet::Changed => "changed_during_read",
             Unmet::Failed => "failed",
             Unmet::TooMany => "too_many",
-            Unmet::Folder => "folder",
-            Unmet::Over => "over",
         }
     }
 
     /// Reads [`Unmet::word`]. A word of a later release says nothing.
     pub fn from_word(word: &str) -> Option<Self> {
-        const ALL: [Unmet; 6] = [
-            Unmet::Unreachable,
-            Unmet::Changed,
-            Unmet::Failed,
-            Unmet::TooMany,
-            Unmet::Folder,
-            Unmet::Over,
-        ];
-        ALL.into_iter().find(|unmet| unmet.word() == word)
+        [Unmet::Unreachable, Unmet::Changed, Unmet::Failed, Unmet::TooMany]
+            .into_iter()
+            .find(|unmet| unmet.word() == word)
     }
 }
 

@@ -38,6 +38,15 @@ pub enum Security {
     Implicit(Tls),
 }
 
+/// How files are transferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferType {
+    /// Byte for byte (`TYPE I`).
+    Binary,
+    /// As text (`TYPE A`), whose character set and line ends the server converts.
+    Ascii,
+}
+
 /// A server and a user of it.
 #[derive(Debug)]
 pub struct FtpAccount {
@@ -57,6 +66,8 @@ pub struct FtpAccount {
     pub login_commands: Vec<String>,
     /// Whether paths that begin with `/~` begin where the login starts.
     pub home: bool,
+    /// How files are transferred.
+    pub transfer_type: TransferType,
     /// Encryption.
     pub security: Security,
     /// The way to the server, if it is not straight.
@@ -87,6 +98,10 @@ pub struct Learned {
     pub answers_before_data: AtomicBool,
     /// It does not.
     pub waits_for_data: AtomicBool,
+    /// It refuses `CWD` to whole paths, and takes their folders one by one.
+    pub wants_steps: AtomicBool,
+    /// It has taken `CWD` to a whole path.
+    pub takes_paths: AtomicBool,
     /// How it lists folders.
     pub ways: Ways,
     /// Bytes that arrived on its data connections so far.

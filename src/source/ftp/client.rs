@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::account::{FtpAccount, Presence};
+use super::account::{FtpAccount, Presence, TransferType};
 use super::control::FtpControl;
 use super::fault::{Broken, FtpReply, Scene};
 use super::passive::Door;
@@ -51,8 +51,10 @@ pub struct FtpClient {
     reading: bool,
     /// The port for the next transfer, asked for with something else.
     pub(super) ahead: Option<Door>,
-    /// Where it stands, if paths begin where the login starts.
+    /// Where it stands, if paths begin where the login starts or folders are entered one by one.
     pub(super) here: Option<RemotePath>,
+    /// How the server was told to transfer files.
+    pub(super) transfer_type: TransferType,
     /// That it is logged in.
     pub(super) presence: Option<Presence>,
 }
@@ -84,6 +86,7 @@ impl FtpClient {
             reading: false,
             ahead: None,
             here,
+            transfer_type: TransferType::Binary,
             presence: None,
         }
     }
@@ -269,8 +272,8 @@ impl FtpClient {
     /// `verb` with a path as the server is to be told it.
     pub fn line(&self, verb: &str, path: &RemotePath) -> Vec<u8> {
         match &self.here {
-            Some(here) if path.as_bytes().starts_with(b"/~") => {
-                [verb.as_bytes(), b" ", &relative(here, path)].concat()
+            Some(here) if is_home(here) == is_home(path) => {
+                [verb.as_bytes(), b" ", &steps(here, path).join(&b'/')].concat()
             }
             _ => with_path(verb, path),
         }
@@ -333,8 +336,13 @@ async fn relieve(
     door.enter(peer, &account, None).await
 }
 
-/// `path` as seen from the folder `here`.
-fn relative(here: &RemotePath, path: &RemotePath) -> Vec<u8> {
+/// Whether `path` begins where the login starts.
+pub(super) fn is_home(path: &RemotePath) -> bool {
+    path.as_bytes().starts_with(b"/~")
+}
+
+/// The steps from the folder `here` to `path`; `.` if it is the same.
+pub(super) fn steps(here: &RemotePath, path: &RemotePath) -> Vec<Vec<u8>> {
     let segments = |path: &RemotePath| -> Vec<Vec<u8>> {
         let segments = path.as_bytes().split(|b| *b == b'/').skip(1);
         segments.filter(|segment| !segment.is_empty()).map(<[u8]>::to_vec).collect()
@@ -343,5 +351,5 @@ fn relative(here: &RemotePath, path: &RemotePath) -> Vec<u8> {
     let common = from.iter().zip(&to).take_while(|(from, to)| from == to).count();
     let mut steps = vec![b"..".to_vec(); from.len() - common];
     steps.extend_from_slice(&to[common..]);
-    if steps.is_empty() { b".".to_vec() } else { steps.join(&b'/') }
+    if steps.is_empty() { vec![b".".to_vec()] } else { steps }
 }

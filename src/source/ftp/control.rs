@@ -3,7 +3,7 @@
 
 use std::io;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -68,13 +68,29 @@ impl FtpControl {
     /// What came that nobody asked for, as far as it is here: then no later reply can be told to be
     /// the answer to its question. The last words of a server that goes away are none of it.
     fn stray(&mut self) -> Option<FtpReply> {
+        self.drop_noise();
         if self.inbox.is_empty() {
             self.inbox.reserve(READ_AT_ONCE);
             // An end or an error is met by the next question.
             drop(self.stream.read_buf(&mut self.inbox).now_or_never());
+            self.drop_noise();
         }
         let is_stray = !self.inbox.is_empty() && !self.inbox.starts_with(b"421");
         is_stray.then(|| FtpReply::of(&self.inbox[..self.inbox.len().min(READ_AT_ONCE)]))
+    }
+
+    /// Takes away what may stand before a reply and says nothing: empty lines, and what Telnet
+    /// negotiates (IAC, a word, an option; RFC 854).
+    fn drop_noise(&mut self) {
+        loop {
+            let noise = match self.inbox.as_ref() {
+                [b'\r', b'\n', ..] => 2,
+                [b'\n', ..] => 1,
+                [IAC, 0xFB..=0xFE, _, ..] => 3,
+                _ => return,
+            };
+            self.inbox.advance(noise);
+        }
     }
 
     /// An error if there is such a thing.
@@ -102,6 +118,9 @@ impl FtpControl {
         // Where the next line begins.
         let mut read = 0;
         loop {
+            if read == 0 {
+                self.drop_noise();
+            }
             if let Some(end) =
                 self.inbox[read..].iter().position(|b| *b == b'\n').map(|at| read + at + 1)
             {
@@ -232,13 +251,20 @@ mod tests {
         .await;
         check(b"230\r\n226 x\r\n22", &[(230, "230"), (226, "226 x")], closed).await;
         check(b"226-half\r\n", &[], closed).await;
+        // Telnet's questions and empty lines are none.
+        check(
+            b"\xff\xfd\x01\xff\xfb\x03\r\n220 hi\r\n\r\n331 who\r\n",
+            &[(220, "220 hi"), (331, "331 who")],
+            closed,
+        )
+        .await;
     }
 
     #[tokio::test]
     async fn what_is_no_reply_ends_the_connection() {
         let nonsense = "the server sent a reply that the protocol does not know";
         check(b"220 hi\r\nhello\r\n", &[(220, "220 hi")], nonsense).await;
-        check(b"\r\n220 hi\r\n", &[], nonsense).await;
+        check(b"\xff\xf1220 hi\r\n", &[], nonsense).await;
         check(b"2x0 hi\r\n", &[], nonsense).await;
     }
 

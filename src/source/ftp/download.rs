@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::client::FtpClient;
 use super::fault::{Broken, FtpReply, Scene};
+use super::text::TextLines;
 use super::transfer::FtpTransfer;
 use crate::model::RemoteFile;
 use crate::model::failure::Class;
@@ -34,6 +35,8 @@ pub struct FtpReading<'a> {
     position: u64,
     /// How many bytes to drop first, when the server cannot begin in the middle.
     skip: u64,
+    /// What turns the bytes of the wire into those of the file, where they are text.
+    text: Option<TextLines>,
     /// Whether the data ended without TLS saying so.
     cut: bool,
     pace: PaceMeter,
@@ -49,6 +52,7 @@ impl<'a> FtpReading<'a> {
         skip: u64,
     ) -> Self {
         let pace = PaceMeter::new(client.account.limits.rate);
+        let text = client.takes_text().then(TextLines::default);
         Self {
             client,
             transfer: Some(transfer),
@@ -56,6 +60,7 @@ impl<'a> FtpReading<'a> {
             file,
             position,
             skip,
+            text,
             cut: false,
             pace,
         }
@@ -177,12 +182,16 @@ impl Download for FtpReading<'_> {
         loop {
             if self.fill().await? == 0 {
                 self.finish().await?;
-                return Ok(None);
+                let rest = self.text.take().map(|mut text| text.end()).unwrap_or_default();
+                return Ok(Some(rest).filter(|rest| !rest.is_empty() && self.skip == 0));
             }
             let mut bytes = self.buffer.split().freeze();
+            self.position += bytes.len() as u64;
+            if let Some(text) = &mut self.text {
+                bytes = text.take(&bytes);
+            }
             let dropped = self.skip.min(bytes.len() as u64);
             self.skip -= dropped;
-            self.position += bytes.len() as u64;
             bytes = bytes
                 .slice(usize::try_from(dropped).expect("it is at most the length of a chunk")..);
             if !bytes.is_empty() {

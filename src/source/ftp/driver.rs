@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::account::{FtpAccount, FtpLimits, Learned, Security};
+use super::account::{FtpAccount, FtpLimits, Learned, Security, TransferType};
 use super::client::FtpClient;
 use super::client_certificate::ClientCertificate;
 use super::session::FtpSession;
@@ -42,6 +42,12 @@ const KEYS: &[SettingKey] = &[
         name: "login_commands",
         kind: ValueKind::List,
         doc: "Commands to send after the login, as [\"SITE UMASK 022\"]; a refused one ends it.",
+    },
+    SettingKey {
+        name: "transfer_type",
+        kind: ValueKind::OneOf(&["binary", "ascii"]),
+        doc: "How files come: `binary` as they are, `ascii` as text that the server converts (from \
+            EBCDIC, to other line ends), for text alone; default binary.",
     },
     SettingKey {
         name: "tls",
@@ -125,6 +131,10 @@ fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, Se
         account: account(section)?,
         login_commands: login_commands(section)?,
         home: url.root.as_bytes() == b"/~" || url.root.as_bytes().starts_with(b"/~/"),
+        transfer_type: match section.one_of("transfer_type")? {
+            Some("ascii") => TransferType::Ascii,
+            _ => TransferType::Binary,
+        },
         security,
         proxy: section
             .secret("proxy")?

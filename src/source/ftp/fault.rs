@@ -87,6 +87,12 @@ impl FtpReply {
         matches!(self.code, 500..=504) && !self.dying()
     }
 
+    /// What was asked for is done, in one of the words that servers have for it. 202 is none: the
+    /// command was superfluous.
+    pub fn is_done(&self) -> bool {
+        matches!(self.code, 200 | 225 | 226 | 250 | 257)
+    }
+
     /// The command failed, and the session goes on.
     pub fn is_error(&self) -> bool {
         matches!(self.code, 400..=420 | 422..=599) && !self.dying()

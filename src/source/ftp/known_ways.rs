@@ -11,6 +11,10 @@ use crate::source::finding::Finding;
 pub struct Ways {
     pub(super) facts: WayRecord,
     pub(super) all: WayRecord,
+    /// Its listings can be read when they are asked for as text (`TYPE A`) alone.
+    pub(super) text: AtomicBool,
+    /// That was tried.
+    text_tried: AtomicBool,
     /// Nothing but names can be read.
     pub(super) names: AtomicBool,
     /// Facts were asked for although they are not offered.
@@ -40,6 +44,16 @@ impl Ways {
         self.facts.fails()
     }
 
+    /// Whether listings are asked for as text.
+    pub fn as_text(&self) -> bool {
+        self.text.load(Ordering::Relaxed)
+    }
+
+    /// Whether listings as text are to be tried now, for the first time.
+    pub fn first_text(&self) -> bool {
+        !self.text_tried.swap(true, Ordering::Relaxed)
+    }
+
     /// Whether facts that are not offered are asked for now, for the first time.
     pub fn first_unoffered(&self) -> bool {
         !self.unoffered.swap(true, Ordering::Relaxed)
@@ -55,6 +69,11 @@ impl Ways {
         }
         if self.all.fails() {
             let text = "LIST -a is refused: files whose names begin with a dot may stay hidden";
+            findings.push(Finding::new("listing", text));
+        }
+        if self.as_text() {
+            let text = "listings can be read as text (TYPE A) alone: the server may keep files in \
+                another character set, for which there is `transfer_type = \"ascii\"`";
             findings.push(Finding::new("listing", text));
         }
         if self.names.load(Ordering::Relaxed) {

@@ -2,12 +2,14 @@
 
 mod account;
 mod certificate;
+mod certificate_reasons;
 mod client;
 mod client_certificate;
 mod control;
 mod described;
 mod download;
 pub mod driver;
+mod entering;
 mod fault;
 mod features;
 mod known_ways;
@@ -24,6 +26,7 @@ mod opening;
 mod passive;
 mod session;
 mod short_keys;
+mod text;
 mod tls;
 mod tls_reasons;
 mod transfer;

@@ -110,9 +110,9 @@ impl FtpClient {
     async fn credentials(&mut self, account: &FtpAccount) -> Result<(), Broken> {
         let user = [b"USER ", account.user.as_bytes()].concat();
         let password = [b"PASS ", account.password.reveal().as_bytes()].concat();
-        let mut reply = self.control.expect(&user, &[230, 331, 332]).await?;
+        let mut reply = self.control.expect(&user, &[230, 232, 331, 332]).await?;
         if reply.code == 331 {
-            reply = self.control.expect(&password, &[202, 230, 332]).await?;
+            reply = self.control.expect(&password, &[202, 230, 232, 332]).await?;
         }
         if reply.code == 332 {
             let Some(name) = &account.account else { return Err(Broken::Refused(reply)) };
@@ -139,7 +139,7 @@ impl FtpClient {
         lines.push(b"TYPE I");
         // Whatever it says to the others: names are bytes to us either way.
         match self.commands(scene, &lines).await?.pop() {
-            Some(binary) if binary.code == 200 => {}
+            Some(binary) if binary.is_done() => {}
             Some(binary) => return Err(scene.refused(&binary)),
             None => return Err(scene.unanswered()),
         }

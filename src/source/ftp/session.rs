@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 
+use super::account::TransferType;
 use super::client::FtpClient;
 use super::download::FtpReading;
 use super::fault::{FtpReply, Scene};
 use super::features;
 use super::listing::unreachable;
+use super::text::{sizeless, without_size};
 use super::transfer::{FtpOpened, FtpTransfer};
 use super::ways::{self, size_of, time_of};
 use crate::model::failure::{Class, Failure};
@@ -57,12 +59,7 @@ impl FtpSession {
         dir: &RemotePath,
     ) -> Result<Option<FtpReply>, SourceError> {
         check_path(scene, dir)?;
-        let reply = self.client.ask(scene, "CWD", dir).await?;
-        if !matches!(reply.code, 200 | 250) {
-            return Ok(Some(reply));
-        }
-        self.client.entered(dir);
-        Ok(None)
+        self.client.enter_folder(scene, dir).await
     }
 
     /// Lists the directory that the session stands in.
@@ -84,6 +81,8 @@ impl FtpSession {
         absence: Absence,
     ) -> Result<Option<RemoteFile>, SourceError> {
         check_path(scene, path)?;
+        self.client.in_type(scene, TransferType::Binary).await?;
+        self.client.near(scene, path).await?;
         let mut refusals = Vec::new();
         if self.client.machine_listings {
             let replies = self
@@ -252,7 +251,7 @@ impl FtpSession {
         let (mut found, mut doubt) = (None, None);
         let mut visit = |listed: Listed| match &listed {
             Listed::Unparsed(line) => doubt = Some(line.clone()),
-            listed if path_of(listed) == Some(wanted) => found = Some(listed.clone()),
+            listed if listed.path() == Some(wanted) => found = Some(listed.clone()),
             _ => {}
         };
         self.list_here(scene.op, dir, &mut visit).await?;
@@ -310,11 +309,11 @@ impl FtpSession {
         to: &RemotePath,
     ) -> Result<Option<FtpReply>, SourceError> {
         let reply = self.client.ask(scene, "RNFR", from).await?;
-        if reply.code != 350 {
+        if !(300..400).contains(&reply.code) && !reply.is_done() {
             return Err(scene.refused(&reply));
         }
         let reply = self.client.ask(scene, "RNTO", to).await?;
-        Ok((!matches!(reply.code, 200 | 250)).then_some(reply))
+        Ok((!reply.is_done()).then_some(reply))
     }
 
     /// Makes `dir` and what is above it, as far as it is not there.
@@ -341,8 +340,10 @@ impl FtpSession {
         offset: u64,
     ) -> Result<(Box<FtpTransfer>, u64, u64), SourceError> {
         check_path(scene, &file.path)?;
+        self.client.near(scene, &file.path).await?;
+        self.client.in_type(scene, self.client.account.transfer_type).await?;
         let line = self.client.line("RETR", &file.path);
-        if self.resumes && offset > 0 {
+        if self.resumes && offset > 0 && !self.client.takes_text() {
             match self.client.transfer(scene, &line, offset).await? {
                 FtpOpened::Data(data) => {
                     self.client.will_read();
@@ -378,6 +379,9 @@ impl Session for FtpSession {
     ) -> Result<(), SourceError> {
         let account = self.client.account.clone();
         let scene = Scene { op: Op::List, address: &account.address, path: Some(dir) };
+        self.client.in_listing_type(scene).await?;
+        let takes_text = self.client.takes_text();
+        let visit = &mut |listed| visit(if takes_text { sizeless(listed) } else { listed });
         match self.enter(scene, dir).await? {
             None => {
                 let mut untold = Vec::new();
@@ -398,12 +402,9 @@ impl Session for FtpSession {
 
     async fn stat(&mut self, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError> {
         let account = self.client.account.clone();
-        self.describe(
-            Scene { op: Op::Stat, address: &account.address, path: Some(path) },
-            path,
-            Absence::Proven,
-        )
-        .await
+        let scene = Scene { op: Op::Stat, address: &account.address, path: Some(path) };
+        let told = self.describe(scene, path, Absence::Proven).await?;
+        Ok(if self.client.takes_text() { told.map(without_size) } else { told })
     }
 
     async fn stat_ahead(
@@ -412,7 +413,11 @@ impl Session for FtpSession {
     ) -> Result<Vec<Option<RemoteFile>>, SourceError> {
         let account = self.client.account.clone();
         let scene = Scene { op: Op::Stat, address: &account.address, path: paths.first() };
-        if paths.iter().any(|path| check_path(scene, path).is_err()) {
+        // Text is described file by file: what is told of sizes is left out there.
+        if self.client.goes_by_steps()
+            || self.client.takes_text()
+            || paths.iter().any(|path| check_path(scene, path).is_err())
+        {
             return Ok(vec![None; paths.len()]);
         }
         let verbs: &[&str] =
@@ -459,7 +464,7 @@ impl Session for FtpSession {
         check_path(scene, path)?;
         let reply = self.client.ask(scene, "DELE", path).await?;
         match reply.code {
-            200 | 250 => Ok(()),
+            _ if reply.is_done() => Ok(()),
             550 if !reply.denies()
                 && self.describe(scene, path, Absence::Proven).await?.is_none() =>
             {
@@ -499,24 +504,14 @@ impl Session for FtpSession {
         };
         let mut findings =
             features::describe(&self.client.features, passive, self.client.handshakes());
+        findings.extend(self.client.type_findings());
+        findings.extend(self.client.entering_findings());
         findings.extend(self.client.account.learned.ways.findings());
         findings
     }
 
     async fn close(self: Box<Self>) {
         self.client.quit().await;
-    }
-}
-
-fn path_of(listed: &Listed) -> Option<&RemotePath> {
-    match listed {
-        Listed::File(file) | Listed::Untold(file) => Some(&file.path),
-        Listed::Directory(path)
-        | Listed::Symlink(path)
-        | Listed::Special(path)
-        | Listed::Unreachable(path, _)
-        | Listed::Undescribed(path, _) => Some(path),
-        Listed::Unparsed(_) | Listed::Aside(_) => None,
     }
 }
 

@@ -15,11 +15,11 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 use sha2::{Digest, Sha256};
-use time::OffsetDateTime;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::certificate_reasons;
 use super::client_certificate::{CertificateResolver, ClientCertificate};
 use super::fault::Broken;
 use super::short_keys;
@@ -313,7 +313,7 @@ impl ServerCertVerifier for Verifier {
         if let (Err(error), Ok(mut refusal)) = (&result, self.refusal.lock()) {
             *refusal = Some(format!(
                 "the certificate {}; its fingerprint is SHA256:{}",
-                reason(error),
+                certificate_reasons::of(error),
                 hex(&found)
             ));
         }
@@ -392,59 +392,6 @@ fn of_itself(
         return Err(CertificateError::ExpiredContext { time: now, not_after }.into());
     }
     Ok(ServerCertVerified::assertion())
-}
-
-fn reason(error: &rustls::Error) -> String {
-    let rustls::Error::InvalidCertificate(problem) = error else {
-        return format!("was refused: {error}");
-    };
-    match problem {
-        CertificateError::ExpiredContext { not_after, .. } => {
-            format!("expired on {}", day(*not_after))
-        }
-        CertificateError::NotValidYetContext { not_before, .. } => {
-            format!("is not valid before {}", day(*not_before))
-        }
-        CertificateError::NotValidForNameContext { expected, presented }
-            if presented.is_empty() =>
-        {
-            format!(
-                "names no host (it has no subjectAltName, and a common name does not count), so \
-                    it is not for `{}`; `tls_pin` trusts it as it is",
-                expected.to_str()
-            )
-        }
-        CertificateError::NotValidForNameContext { expected, presented } => {
-            format!(
-                "is for {}, not for `{}`",
-                printable(presented.join(", ").as_bytes()),
-                expected.to_str()
-            )
-        }
-        CertificateError::UnknownIssuer => {
-            "is signed by itself or by an authority that is not trusted".into()
-        }
-        CertificateError::BadSignature => {
-            "is not signed by the authority whose name it bears".into()
-        }
-        CertificateError::ApplicationVerificationFailure => {
-            "is not the one that `tls_pin` names".into()
-        }
-        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-            "is one of an authority, shown as the server's own; `tls_pin` trusts it".into()
-        }
-        other => format!(
-            "was refused: {}; `tls_pin` trusts one certificate, whoever signed it",
-            printable(other.to_string().as_bytes())
-        ),
-    }
-}
-
-fn day(time: UnixTime) -> String {
-    let at = i64::try_from(time.as_secs())
-        .ok()
-        .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    at.map_or_else(|| "an unknown day".into(), |at| at.date().to_string())
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@ const NO_TLS: &str = "does the server speak TLS on this port?";
 const OLD: &str = "this program speaks TLS 1.2 and 1.3, with ECDHE and AES-GCM or ChaCha20; the \
     server may know older versions, or suites with RSA, DHE or CBC, alone: its owner has to \
     allow newer ones";
+const OLD_VERSIONS: &str = "this program speaks TLS 1.2 and 1.3; the server speaks older versions \
+    alone, or newer ones than `tls_max_version` allows: its owner has to allow TLS 1.2";
+const RULES: &str = "the server breaks the rules of TLS; `tls_max_version = \"1.2\"` may help";
 const CLIENT: &str = "the server wants a client certificate: set `tls_client_certificate_file` \
     and `tls_client_key_file`";
 
@@ -32,9 +35,7 @@ fn advice(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::InvalidMessage(problem) => message(problem),
         Error::InappropriateMessage { .. } | Error::PeerSentOversizedRecord => NO_TLS,
-        Error::InappropriateHandshakeMessage { .. } | Error::PeerMisbehaved(_) => {
-            "the server breaks the rules of TLS; `tls_max_version = \"1.2\"` may help"
-        }
+        Error::InappropriateHandshakeMessage { .. } | Error::PeerMisbehaved(_) => RULES,
         Error::PeerIncompatible(problem) => incompatible(problem),
         Error::AlertReceived(alert) => told(*alert),
         Error::DecryptError => {
@@ -62,7 +63,38 @@ fn advice(error: &Error) -> Option<&'static str> {
 
 fn message(problem: &InvalidMessage) -> &'static str {
     match problem {
-        InvalidMessage::UnknownProtocolVersion | InvalidMessage::UnsupportedCurveType => OLD,
+        InvalidMessage::UnknownProtocolVersion => OLD_VERSIONS,
+        InvalidMessage::UnsupportedCurveType
+        | InvalidMessage::UnsupportedKeyExchangeAlgorithm(_)
+        | InvalidMessage::InvalidDhParams
+        | InvalidMessage::MissingKeyExchange => OLD,
+        InvalidMessage::InvalidContentType
+        | InvalidMessage::InvalidEmptyPayload
+        | InvalidMessage::MessageTooLarge
+        | InvalidMessage::MessageTooShort
+        | InvalidMessage::UnexpectedMessage(_) => NO_TLS,
+        InvalidMessage::CertificatePayloadTooLarge => {
+            "the server's chain of certificates is larger than is read: its owner has to shorten it"
+        }
+        InvalidMessage::InvalidCertRequest | InvalidMessage::NoSignatureSchemes => CLIENT,
+        InvalidMessage::UnsupportedCompression => {
+            "the server wants compression, which nobody speaks any more"
+        }
+        InvalidMessage::HandshakePayloadTooLarge
+        | InvalidMessage::InvalidCcs
+        | InvalidMessage::InvalidCertificateStatusType
+        | InvalidMessage::InvalidKeyUpdate
+        | InvalidMessage::InvalidServerName
+        | InvalidMessage::MissingData(_)
+        | InvalidMessage::TrailingData(_)
+        | InvalidMessage::EmptyTicketValue
+        | InvalidMessage::IllegalEmptyList(_)
+        | InvalidMessage::IllegalEmptyValue
+        | InvalidMessage::DuplicateExtension(_)
+        | InvalidMessage::PreSharedKeyIsNotFinalExtension
+        | InvalidMessage::UnknownHelloRetryRequestExtension
+        | InvalidMessage::UnknownCertificateExtension => RULES,
+        // The list is open; a test counts what it holds today.
         _ => NO_TLS,
     }
 }
@@ -72,6 +104,31 @@ fn incompatible(problem: &PeerIncompatible) -> &'static str {
         PeerIncompatible::ExtendedMasterSecretExtensionRequired => {
             "the server's TLS lacks the extended master secret"
         }
+        PeerIncompatible::ServerDoesNotSupportTls12Or13
+        | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+        | PeerIncompatible::SupportedVersionsExtensionRequired
+        | PeerIncompatible::Tls12NotOffered
+        | PeerIncompatible::Tls12NotOfferedOrEnabled => OLD_VERSIONS,
+        PeerIncompatible::NoCertificateRequestSignatureSchemesInCommon => {
+            "the server takes client certificates of other kinds alone than that of \
+                `tls_client_certificate_file`"
+        }
+        PeerIncompatible::NoCipherSuitesInCommon
+        | PeerIncompatible::NoKxGroupsInCommon
+        | PeerIncompatible::NoSignatureSchemesInCommon
+        | PeerIncompatible::NoEcPointFormatsInCommon
+        | PeerIncompatible::EcPointsExtensionRequired
+        | PeerIncompatible::UncompressedEcPointsRequired
+        | PeerIncompatible::NamedGroupsExtensionRequired
+        | PeerIncompatible::KeyShareExtensionRequired
+        | PeerIncompatible::NullCompressionRequired
+        | PeerIncompatible::SignatureAlgorithmsExtensionRequired => OLD,
+        PeerIncompatible::IncorrectCertificateTypeExtension
+        | PeerIncompatible::UnsolicitedCertificateTypeExtension
+        | PeerIncompatible::ServerSentHelloRetryRequestWithUnknownExtension
+        | PeerIncompatible::ServerRejectedEncryptedClientHello(_)
+        | PeerIncompatible::Tls13RequiredForQuic => RULES,
+        // The list is open; a test counts what it holds today.
         _ => OLD,
     }
 }
@@ -79,8 +136,8 @@ fn incompatible(problem: &PeerIncompatible) -> &'static str {
 /// What the server's last word says.
 fn told(alert: AlertDescription) -> &'static str {
     match alert {
+        AlertDescription::ProtocolVersion => OLD_VERSIONS,
         AlertDescription::HandshakeFailure
-        | AlertDescription::ProtocolVersion
         | AlertDescription::InsufficientSecurity
         | AlertDescription::IllegalParameter
         | AlertDescription::InappropriateFallback => OLD,

@@ -231,8 +231,13 @@ impl FtpClient {
             // as good.
             drop(transfer.0.shutdown().await);
             drop(transfer);
-            let reply = self.control.reply().await?;
-            if matches!(reply.code, 226 | 250) { Ok(reply) } else { Err(Broken::Refused(reply)) }
+            let mut reply = self.control.reply().await?;
+            // Some tell how far they are, or that they began once more.
+            while (100..200).contains(&reply.code) {
+                reply = self.control.reply().await?;
+            }
+            let is_done = matches!(reply.code, 200 | 225 | 226 | 250);
+            if is_done { Ok(reply) } else { Err(Broken::Refused(reply)) }
         };
         timeout(self.account.limits.finish, closing).await.ok()
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::account::TransferType;
 use super::client::FtpClient;
 use super::fault::{FtpReply, Scene};
 use super::known_ways::{WayRecord, Ways};
@@ -95,6 +96,9 @@ pub(super) async fn list(
         FolderAnswer::NoEntry | FolderAnswer::Empty => settle(client, scene, &failed, false),
         FolderAnswer::Unreadable(lines) => {
             settle(client, scene, &failed, true);
+            if text_helps(client, scene, dir, visit).await? {
+                return Ok(());
+            }
             let all = failed.into_iter().find_map(|failed| match failed {
                 (ListingWay::All, FolderAnswer::Unreadable(all)) => Some(all),
                 _ => None,
@@ -106,6 +110,33 @@ pub(super) async fn list(
         }
     }
     Ok(())
+}
+
+/// Whether the listing can be read as text: servers of hosts with EBCDIC send it in that, unless
+/// they are told otherwise.
+async fn text_helps(
+    client: &mut FtpClient,
+    scene: Scene<'_>,
+    dir: &RemotePath,
+    visit: &mut (dyn FnMut(Listed) + Send),
+) -> Result<bool, SourceError> {
+    let account = client.account.clone();
+    let ways = &account.learned.ways;
+    if ways.as_text() || !ways.first_text() {
+        return Ok(false);
+    }
+    client.in_type(scene, TransferType::Ascii).await?;
+    match attempt(client, scene, dir, ListingWay::Plain, visit).await? {
+        FolderAnswer::Entries => {
+            tracing::debug!(server = scene.address, "Listings are asked for as text from now on.");
+            ways.text.store(true, Ordering::Relaxed);
+            Ok(true)
+        }
+        _ => {
+            client.in_type(scene, TransferType::Binary).await?;
+            Ok(false)
+        }
+    }
 }
 
 /// `LIST` is refused: the answer of a better way counts, if there was one.
@@ -306,9 +337,10 @@ fn value(reply: &FtpReply) -> Option<&[u8]> {
     (reply.code == 213).then(|| reply.body.get(4..).unwrap_or_default().trim_ascii())
 }
 
-/// The size in a reply to `SIZE`.
+/// The size in a reply to `SIZE`; some say `6 bytes`.
 pub(super) fn size_of(told: &[u8]) -> Option<u64> {
-    std::str::from_utf8(told).ok()?.parse().ok()
+    let digits = told.split(|b| *b == b' ').next()?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// The time in a reply to `MDTM`.

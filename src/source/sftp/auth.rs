@@ -6,11 +6,16 @@ use russh::client::AuthResult;
 use russh::client::{Handle, Handler, KeyboardInteractiveAuthResponse as Answer};
 use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg};
 use russh::{MethodKind, MethodSet};
+use time::OffsetDateTime;
 
+use super::agent::SshAgent;
+pub use super::auth_error::{AuthError, Sha1Signatures};
+use super::certificate::UserCertificate;
+use super::signing;
 use crate::model::{Secret, printable};
 use crate::source::finding::{Finding, Tell};
 
-/// What there is to log in with; at least one of the two.
+/// What there is to log in with; at least one of password, key and agent.
 #[derive(Clone)]
 pub struct Credentials {
     /// The user.
@@ -19,34 +24,40 @@ pub struct Credentials {
     pub password: Option<Secret>,
     /// The key.
     pub key: Option<Arc<PrivateKey>>,
+    /// A certificate of the key.
+    pub certificate: Option<Arc<UserCertificate>>,
+    /// The agent that holds keys.
+    pub agent: Option<SshAgent>,
     /// Whether SHA-1 signatures of RSA keys may be made for a server that takes no others.
     pub sha1: Sha1Signatures,
 }
 
-/// Whether RSA signatures may use SHA-1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sha1Signatures {
-    /// Never.
-    Refused,
-    /// If the server offers nothing better.
-    Allowed,
-}
+impl Credentials {
+    /// Whether there is a key, here or with an agent.
+    fn has_keys(&self) -> bool {
+        self.key.is_some() || self.agent.is_some()
+    }
 
-/// Why a login did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    /// The server refused what we showed, or wants what we do not have.
-    #[error("{0}")]
-    Refused(String),
-    /// The connection ended before the server had decided.
-    #[error("the connection ended while logging in")]
-    Ended {
-        /// Whether a credential had been sent by then.
-        after_credential: bool,
-    },
-    /// The transport failed.
-    #[error(transparent)]
-    Transport(#[from] russh::Error),
+    /// Why the certificate is of no use at `now`, if it is not.
+    fn expired(&self, now: OffsetDateTime) -> Option<String> {
+        self.certificate.as_ref()?.expired(now)
+    }
+
+    /// What tells them from others.
+    pub fn mark(&self) -> String {
+        let password = self.password.as_ref().map_or("", Secret::reveal);
+        let fingerprint =
+            |key: &Arc<PrivateKey>| key.public_key().fingerprint(HashAlg::Sha256).to_string();
+        let key = self.key.as_ref().map(fingerprint).unwrap_or_default();
+        let mut mark = format!("{}\n{password}\n{key}", self.user);
+        if let Some(certificate) = &self.certificate {
+            mark += &format!("\n{}", certificate.mark());
+        }
+        if let Some(agent) = &self.agent {
+            mark += &format!("\n{}", agent.place());
+        }
+        mark
+    }
 }
 
 enum Step {
@@ -63,7 +74,13 @@ pub async fn log_in<H: Handler>(
     credentials: &Credentials,
     tell: Tell<'_>,
 ) -> Result<String, AuthError> {
+    if let Some(why) = credentials.expired(OffsetDateTime::now_utc()) {
+        return Err(AuthError::Refused(why));
+    }
+    let mut certificate = credentials.certificate.as_ref();
     let mut key = credentials.key.as_ref();
+    let mut agent = credentials.agent.as_ref();
+    let mut plain_key = "key";
     let mut password = credentials.password.as_ref();
     let mut sent: Vec<&'static str> = Vec::new();
     // `none` is not a credential; its refusal tells what the server takes.
@@ -83,16 +100,36 @@ pub async fn log_in<H: Handler>(
             Step::Refused(_) | Step::Next(_) if handle.is_closed() => {
                 return Err(AuthError::Ended { after_credential: !sent.is_empty() });
             }
+            // A server that does not know who signed the certificate may know the key.
+            Step::Refused(left) if sent == ["certificate"] => {
+                sent = Vec::new();
+                plain_key = "key, its certificate before it";
+                left
+            }
             Step::Refused(left) if !sent.is_empty() => {
                 return Err(AuthError::Refused(refusal(&sent, &left)));
             }
             Step::Refused(wanted) | Step::Next(wanted) => wanted,
         };
-        if wanted.contains(&MethodKind::PublicKey)
-            && let Some(key) = key.take()
-        {
-            sent.push("key");
+        let by_key = wanted.contains(&MethodKind::PublicKey);
+        if by_key && let (Some(certificate), Some(key)) = (certificate.take(), key) {
+            sent.push("certificate");
+            let shown = signing::show_certificate(
+                handle,
+                &credentials.user,
+                key,
+                certificate,
+                credentials.sha1,
+            );
+            step = plain_step(shown.await?);
+        } else if by_key && let Some(key) = key.take() {
+            sent.push(plain_key);
             step = show_key(handle, credentials, key).await?;
+        } else if by_key && let Some(agent) = agent.take() {
+            sent.push("agent's keys");
+            let shown =
+                signing::show_agent(handle, &credentials.user, agent, credentials.sha1).await?;
+            step = plain_step(shown);
         } else if wanted.contains(&MethodKind::Password)
             && let Some(password) = password.take()
         {
@@ -128,21 +165,7 @@ async fn show_key<H: Handler>(
     credentials: &Credentials,
     key: &Arc<PrivateKey>,
 ) -> Result<Step, AuthError> {
-    let mut hash = None;
-    if key.algorithm().is_rsa() {
-        hash = match handle.best_supported_rsa_hash().await? {
-            Some(Some(hash)) => Some(hash),
-            // Servers that tell nothing may be old ones that know SHA-1 only, or new ones that keep
-            // silent.
-            None if credentials.sha1 == Sha1Signatures::Refused => Some(HashAlg::Sha512),
-            Some(None) if credentials.sha1 == Sha1Signatures::Refused => {
-                let problem = "the server takes RSA keys with SHA-1 signatures only; use an \
-                    Ed25519 key, or set legacy_algorithms = true";
-                return Err(AuthError::Refused(problem.into()));
-            }
-            Some(None) | None => None,
-        };
-    }
+    let hash = signing::hash_for(handle, key.algorithm(), credentials.sha1).await?;
     let key = PrivateKeyWithHashAlg::new(key.clone(), hash);
     Ok(plain_step(handle.authenticate_publickey(&credentials.user, key).await?))
 }
@@ -217,9 +240,9 @@ fn nothing_left(sent: &[&str], credentials: &Credentials, wanted: &MethodSet) ->
             names(wanted)
         );
     }
-    let held = match (&credentials.password, &credentials.key) {
-        (Some(_), Some(_)) => "a password and a key",
-        (Some(_), None) => "a password only",
+    let held = match (&credentials.password, credentials.has_keys()) {
+        (Some(_), true) => "a password and a key",
+        (Some(_), false) => "a password only",
         _ => "a key only",
     };
     format!("the server accepts {}, but the settings hold {held}; nothing was sent", names(wanted))

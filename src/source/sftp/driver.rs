@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use russh::keys::HashAlg;
 
 use super::client::ClientError;
+use super::link_memory::FollowedLinks;
 use super::listing::list;
 use super::login::{MOST_FORKS, SftpLogin, fail, remote_file};
 use super::packet::{FileKind, status};
@@ -28,6 +28,7 @@ pub const DRIVER: Driver = Driver { schemes: &["sftp"], keys: settings::KEYS, co
 
 fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, SettingError> {
     let target = settings::target(section, url)?;
+    let follows = section.one_of("links")? == Some("follow");
     let host =
         if target.host.contains(':') { format!("[{}]", target.host) } else { target.host.clone() };
     let address = format!("sftp://{host}:{}", target.port);
@@ -36,6 +37,7 @@ fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, Se
         address,
         target,
         root: if home { Root::Home } else { Root::Server },
+        links: follows.then(|| url.root.clone()),
     }))
 }
 
@@ -52,6 +54,8 @@ struct SftpEndpoint {
     address: String,
     target: Target,
     root: Root,
+    /// The folder below which links are followed, if they are.
+    links: Option<RemotePath>,
 }
 
 impl fmt::Debug for SftpEndpoint {
@@ -67,18 +71,12 @@ impl Endpoint for SftpEndpoint {
     }
 
     fn secrets(&self) -> Vec<Secret> {
-        self.target.credentials.password.iter().cloned().collect()
+        let own = self.target.credentials.password.iter().cloned();
+        own.chain(self.target.jump.iter().flat_map(|jump| jump.secrets())).collect()
     }
 
     fn credential(&self) -> Option<Secret> {
-        let credentials = &self.target.credentials;
-        let password = credentials.password.as_ref().map_or("", Secret::reveal);
-        let key = credentials
-            .key
-            .as_ref()
-            .map(|key| key.public_key().fingerprint(HashAlg::Sha256).to_string())
-            .unwrap_or_default();
-        Some(Secret::new(format!("{}\n{}\n{password}\n{key}", self.address, credentials.user)))
+        Some(Secret::new(format!("{}\n{}", self.address, self.target.credentials.mark())))
     }
 
     // One login fills a core on each side; the second helps large files, more only annoy the
@@ -106,17 +104,17 @@ impl Endpoint for SftpEndpoint {
         })?;
         let home = match self.root {
             Root::Server => None,
-            Root::Home => Some(
-                connection
-                    .client
-                    .real_path(b".")
-                    .await
-                    .map_err(|error| fail(Op::Login, &self.address, error))?,
-            ),
+            Root::Home => Some(match connection.client.real_path(b".").await {
+                Ok(home) => home,
+                // Paths that are relative begin there as well.
+                Err(ClientError::Status { .. }) => Bytes::from_static(b"."),
+                Err(error) => return Err(fail(Op::Login, &self.address, error)),
+            }),
         };
         let login = SftpLogin {
             address: self.address.clone(),
             home,
+            links: self.links.clone().map(FollowedLinks::below),
             connection,
             users: AtomicUsize::new(1),
         };
@@ -131,6 +129,33 @@ struct SftpSession {
 impl Drop for SftpSession {
     fn drop(&mut self) {
         self.login.users.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl SftpSession {
+    /// Whether the folder of `path` lists it. What cannot be listed lists nothing.
+    async fn is_listed(&self, path: &RemotePath) -> Result<bool, SourceError> {
+        let mut found = false;
+        let mut visit = |listed: Listed| found |= listed.path() == Some(path);
+        match list(&self.login, &path.parent(), &mut visit).await {
+            Ok(()) => Ok(found),
+            Err(ClientError::Status { .. }) => Ok(false),
+            Err(error) => Err(self.login.fail(Op::Rename, path, error)),
+        }
+    }
+
+    /// What a link leads to is not the source's own: nothing is done to what lies behind one. A
+    /// link itself may be removed or moved.
+    async fn spare_targets(&self, op: Op, path: &RemotePath) -> Result<(), SourceError> {
+        let Some(links) = &self.login.links else { return Ok(()) };
+        let through = links.leads_through(&self.login, path).await;
+        if !through.map_err(|error| self.login.fail(op, path, error))? {
+            return Ok(());
+        }
+        let why = "it lies in a folder that a link leads to, and what links lead to stays as it is";
+        Err(SourceError::new(op, &self.login.address, Class::AfterAction, why)
+            .at(path)
+            .session_survives())
     }
 }
 
@@ -179,6 +204,7 @@ impl Session for SftpSession {
     }
 
     async fn remove(&mut self, path: &RemotePath) -> Result<(), SourceError> {
+        self.spare_targets(Op::Remove, path).await?;
         match self.login.client().remove(&self.login.wire(path)).await {
             Ok(()) | Err(ClientError::Status { code: status::NO_SUCH_FILE, .. }) => Ok(()),
             Err(error) => Err(self.login.fail(Op::Remove, path, error)),
@@ -186,10 +212,13 @@ impl Session for SftpSession {
     }
 
     async fn rename(&mut self, from: &RemotePath, to: &RemotePath) -> Result<(), SourceError> {
+        self.spare_targets(Op::Rename, from).await?;
         let client = self.login.client();
         // Some servers replace the target of a rename; the standard leaves it to them.
         match client.lstat(&self.login.wire(to)).await {
             Err(ClientError::Status { code: status::NO_SUCH_FILE, .. }) => {}
+            // Of what is not there some say no more than that they failed.
+            Err(ClientError::Status { .. }) if !self.is_listed(to).await? => {}
             Err(error) => return Err(self.login.fail(Op::Rename, to, error)),
             Ok(_) => {
                 let taken = format!("`{to}` is there already, and nothing is replaced");
@@ -298,18 +327,21 @@ async fn make_dirs(login: &SftpLogin, dir: &RemotePath) -> Result<(), ClientErro
     let client = login.client();
     let mut missing = Vec::new();
     let mut at = dir.clone();
-    while at.as_bytes() != b"/"
-        && matches!(
-            client.lstat(&login.wire(&at)).await,
-            Err(ClientError::Status { code: status::NO_SUCH_FILE, .. })
-        )
-    {
+    while at.as_bytes() != b"/" {
+        // Of what is not there some say no more than that they failed.
+        let is_sure = match client.lstat(&login.wire(&at)).await {
+            Err(ClientError::Status { code: status::NO_SUCH_FILE, .. }) => true,
+            Err(ClientError::Status { code: status::FAILURE, .. }) => false,
+            _ => break,
+        };
         let parent = at.parent();
-        missing.push(at);
+        missing.push((at, is_sure));
         at = parent;
     }
-    for dir in missing.iter().rev() {
-        if let Err(error) = client.make_dir(&login.wire(dir)).await {
+    for (dir, is_sure) in missing.iter().rev() {
+        if let Err(error) = client.make_dir(&login.wire(dir)).await
+            && *is_sure
+        {
             // Another fork may have made it in between.
             client.lstat(&login.wire(dir)).await.map_err(|_| error)?;
         }

@@ -214,6 +214,10 @@ impl<'a> FolderReading<'a> {
             match described? {
                 DescribedEntry::Nothing => self.lines += 1,
                 DescribedEntry::Told(listed) => visit(listed),
+                DescribedEntry::Link(listed, note) => {
+                    visit(listed);
+                    note.into_iter().for_each(|note| visit(Listed::Aside(Aside::Note(note))));
+                }
                 DescribedEntry::Unknown(path, attributes) => self.unknown.push((path, attributes)),
             }
         }
@@ -296,6 +300,8 @@ enum DescribedEntry {
     /// `.` or `..`.
     Nothing,
     Told(Listed),
+    /// A link, as what it is followed to, and what is to be told of it.
+    Link(Listed, Option<&'static str>),
     /// The server does not tell what it is.
     Unknown(RemotePath, Attributes),
 }
@@ -306,7 +312,7 @@ async fn describe(
     dir: &RemotePath,
     entry: PacketEntry,
 ) -> Result<DescribedEntry, ClientError> {
-    let name: &[u8] = &entry.name;
+    let name: &[u8] = own_name(&login.wire(dir), &entry.name);
     if name == b"." || name == b".." {
         return Ok(DescribedEntry::Nothing);
     }
@@ -334,9 +340,24 @@ async fn describe(
     }
     let kind = attributes.kind().or_else(|| kind_of_line(&entry.long_name));
     Ok(match kind {
+        Some(FileKind::Symlink) if let Some(links) = &login.links => {
+            let (listed, note) = links.followed(login, path).await?;
+            DescribedEntry::Link(listed, note)
+        }
         Some(kind) => DescribedEntry::Told(of_kind(kind, path, &attributes)),
         None => DescribedEntry::Unknown(path, attributes),
     })
+}
+
+/// The name of an entry in the folder that the server knows by `dir`: some name entries by their
+/// whole path.
+fn own_name<'a>(dir: &[u8], name: &'a [u8]) -> &'a [u8] {
+    let dir = dir.strip_suffix(b"/").unwrap_or(dir);
+    let own = name.strip_prefix(dir).and_then(|rest| rest.strip_prefix(b"/"));
+    match own {
+        Some(own) if !own.is_empty() && !own.contains(&b'/') => own,
+        _ => name,
+    }
 }
 
 fn of_kind(kind: FileKind, path: RemotePath, attributes: &Attributes) -> Listed {
@@ -385,5 +406,25 @@ fn kind_of_line(line: &[u8]) -> Option<FileKind> {
         b'l' => Some(FileKind::Symlink),
         b'b' | b'c' | b'p' | b's' => Some(FileKind::Special),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_with_and_without_their_folder() {
+        for (dir, name, own) in [
+            ("/out", "a.csv", "a.csv"),
+            ("/out", "/out/a.csv", "a.csv"),
+            ("/", "/a.csv", "a.csv"),
+            ("/out/", "/out/.", "."),
+            ("/out", "/else/a.csv", "/else/a.csv"),
+            ("/out", "/out/", "/out/"),
+            ("/out", "/out/sub/a.csv", "/out/sub/a.csv"),
+        ] {
+            assert_eq!(own_name(dir.as_bytes(), name.as_bytes()), own.as_bytes(), "{name}");
+        }
     }
 }

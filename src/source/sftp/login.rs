@@ -6,6 +6,7 @@ use bytes::Bytes;
 use time::{Duration, OffsetDateTime};
 
 use super::client::{Client, ClientError};
+use super::link_memory::FollowedLinks;
 use super::packet::{Attributes, status};
 use super::transport::SftpConnection;
 use crate::model::failure::Class;
@@ -24,6 +25,8 @@ pub struct SftpLogin {
     pub address: String,
     /// What `/~` stands for, if paths begin there.
     pub home: Option<Bytes>,
+    /// How links are followed, if they are.
+    pub links: Option<FollowedLinks>,
     /// The connection.
     pub connection: SftpConnection,
     /// How many sessions share it.

@@ -1,7 +1,10 @@
 //! SFTP: many files at once over one login, byte by byte as the server names them.
 
+pub mod agent;
 pub mod algorithms;
 pub mod auth;
+pub mod auth_error;
+pub mod certificate;
 pub mod client;
 pub mod distance;
 pub mod driver;
@@ -9,9 +12,15 @@ pub mod frames;
 pub mod greeting;
 mod habits;
 pub mod handles;
+pub mod handshake_reasons;
+#[cfg(test)]
+pub mod handshake_table;
 pub mod host_key;
+pub mod jump;
 pub mod known_hosts;
 pub mod limits;
+pub mod link_memory;
+pub mod links;
 pub mod listing;
 pub mod login;
 pub mod open_error;
@@ -21,6 +30,7 @@ pub mod private_key;
 pub mod reading;
 pub mod refusal;
 pub mod settings;
+pub mod signing;
 pub mod transport;
 mod watcher;
 

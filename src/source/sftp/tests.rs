@@ -12,6 +12,7 @@ mod hostile;
 mod late_opens;
 mod lies;
 mod logging_in;
+mod ways;
 
 use super::driver::DRIVER;
 use super::packet::{Attributes, PacketEntry as ListedEntry, status};

@@ -4,18 +4,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::client::{self, Handle};
-use russh::{ChannelMsg, ChannelOpenFailure, Disconnect};
+use futures_util::future::BoxFuture;
+use russh::client::{self, Handle, Msg};
+use russh::{ChannelMsg, ChannelOpenFailure, ChannelStream, Disconnect};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::either::Either;
 
 use super::algorithms::{self, Algorithms};
 use super::auth::{self, AuthError, Credentials};
 use super::client::{Client, ClientError, SessionTerms};
 use super::greeting::Listening;
+use super::handshake_reasons::{self, SshCause};
 use super::host_key::SftpTrust;
 use crate::model::failure::Class;
-use crate::model::printable;
+use crate::model::{Secret, printable};
 use crate::source::finding::{Finding, Tell, resolved, text_setting};
 use crate::source::proxy::{self, Proxy};
 use crate::source::sftp::open_error::OpenError;
@@ -47,10 +51,29 @@ pub struct Target {
     pub server_command: Option<String>,
     /// The way to the server, if it is not straight.
     pub proxy: Option<Proxy>,
+    /// The host on the way, if there is one.
+    pub jump: Option<Arc<dyn Detour>>,
     /// Limit for each address's TCP connection.
     pub connect_timeout: Duration,
     /// How the server is treated.
     pub terms: SessionTerms,
+}
+
+/// A login on a host on the way.
+pub type JumpLogin = Arc<Handle<Watcher>>;
+
+/// A host on the way, which forwards connections.
+pub trait Detour: Send + Sync {
+    /// A connection from there to `host` at `port`, with the login that carries it.
+    fn connect<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+        tell: Tell<'a>,
+    ) -> BoxFuture<'a, Result<(ChannelStream<Msg>, JumpLogin), OpenError>>;
+
+    /// What it must not be quoted with.
+    fn secrets(&self) -> Vec<Secret>;
 }
 
 /// A login. Dropping it says good-bye without waiting.
@@ -58,6 +81,7 @@ pub struct SftpConnection {
     /// The SFTP channel.
     pub client: Client,
     handle: Option<Handle<Watcher>>,
+    way: Option<JumpLogin>,
 }
 
 impl Drop for SftpConnection {
@@ -67,6 +91,7 @@ impl Drop for SftpConnection {
         else {
             return;
         };
+        let way = self.way.take();
         runtime.spawn(async move {
             // A server that does not listen any more is left by dropping the handle.
             drop(
@@ -76,13 +101,38 @@ impl Drop for SftpConnection {
                 )
                 .await,
             );
+            drop(way);
         });
     }
 }
 
+/// A login before a channel was opened.
+pub struct LoggedIn {
+    /// The login.
+    pub handle: Handle<Watcher>,
+    watch: SftpWatch,
+    way: Option<JumpLogin>,
+}
+
 /// Connects, checks the host key, logs in, opens the SFTP channel, and tells of each.
 pub async fn open(target: &Target, tell: Tell<'_>) -> Result<SftpConnection, OpenError> {
-    let stream = connect_tcp(target, tell).await?;
+    let LoggedIn { handle, watch, way } = logged_in(target, tell).await?;
+    let limit = LOGIN_TIMEOUT.min(target.terms.stall);
+    match timeout(limit, open_channel(target, &handle, &watch)).await {
+        Ok(client) => Ok(SftpConnection { client: client?, handle: Some(handle), way }),
+        Err(_) => Err(OpenError::login(Class::Stalled, too_slow("the SFTP channel", limit))),
+    }
+}
+
+/// Connects, checks the host key, logs in, and tells of each.
+pub async fn logged_in(target: &Target, tell: Tell<'_>) -> Result<LoggedIn, OpenError> {
+    let (stream, way) = match &target.jump {
+        None => (Either::Left(connect_tcp(target, tell).await?), None),
+        Some(jump) => {
+            let (stream, way) = jump.connect(&target.host, target.port, &mut *tell).await?;
+            (Either::Right(stream), Some(way))
+        }
+    };
     let watch = SftpWatch::default();
     let start = Instant::now();
     let limit = LOGIN_TIMEOUT.min(target.terms.stall);
@@ -128,10 +178,7 @@ pub async fn open(target: &Target, tell: Tell<'_>) -> Result<SftpConnection, Ope
             );
         }
     }
-    match timeout(limit, open_channel(target, &handle, &watch)).await {
-        Ok(client) => Ok(SftpConnection { client: client?, handle: Some(handle) }),
-        Err(_) => Err(OpenError::login(Class::Stalled, too_slow("the SFTP channel", limit))),
-    }
+    Ok(LoggedIn { handle, watch, way })
 }
 
 fn too_slow(what: &str, limit: Duration) -> String {
@@ -198,7 +245,7 @@ async fn connect_first(
 
 async fn shake_hands(
     target: &Target,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     watch: &SftpWatch,
 ) -> Result<Handle<Watcher>, OpenError> {
     let watcher = Watcher {
@@ -284,26 +331,12 @@ fn handshake_failure(error: russh::Error, watch: &SftpWatch) -> OpenError {
     if let Some(no_ssh) = watch.no_ssh() {
         return no_ssh;
     }
-    match error {
-        russh::Error::NoCommonAlgo { kind, ours, theirs } => {
-            let hint = if algorithms::any_legacy(&theirs) {
-                "; legacy_algorithms = true allows old ones"
-            } else {
-                ""
-            };
-            let theirs = printable(theirs.join(", ").as_bytes());
-            let cause = format!(
-                "no common {kind:?} algorithm: the server offers {theirs}; we offer {}{hint}",
-                ours.join(", ")
-            );
-            OpenError::connect(Class::Protocol, cause)
-        }
+    let told = handshake_reasons::of(&error);
+    match told.cause {
         // sshd drops connections above MaxStartups in this phase, and so do firewalls that count.
-        russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) => OpenError::connect(
-            Class::Busy,
-            watch.ended("the server closed the connection during the key exchange"),
-        ),
-        error => OpenError::connect(Class::Protocol, error),
+        SshCause::Ended => OpenError::connect(Class::Busy, watch.ended(&told.text)),
+        SshCause::Server => OpenError::connect(Class::Protocol, told.text),
+        SshCause::Here => OpenError::connect(Class::Internal, told.text),
     }
 }
 
@@ -326,7 +359,11 @@ fn login_failure(error: AuthError, watch: &SftpWatch) -> OpenError {
             Class::Busy,
             watch.ended("the server closed the connection before the login"),
         ),
-        AuthError::Transport(error) => OpenError::login(Class::Connect, error),
+        // Nothing was refused: the next run asks the agent again.
+        AuthError::Agent(_) => OpenError::login(Class::Connect, error).not_transient(),
+        AuthError::Transport(error) => {
+            OpenError::login(Class::Connect, handshake_reasons::of(&error).text)
+        }
     }
 }
 

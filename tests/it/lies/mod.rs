@@ -38,7 +38,6 @@ mod reads;
 mod scene;
 mod schedule;
 mod server;
-mod stored;
 mod table;
 mod truth;
 

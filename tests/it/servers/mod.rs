@@ -32,7 +32,7 @@ pub use self::certs::{Cert, Tls};
 pub use self::daemon::Daemon;
 pub use self::proftpd::{Proftpd, ProftpdMode, ProftpdOptions};
 pub use self::pureftpd::{PureFtpd, PureFtpdOptions};
-pub use self::sshd::{Sshd, SshdAuth, SshdOptions};
+pub use self::sshd::{Sshd, SshdAuth, SshdOptions, sign};
 pub use self::vsftpd::{Vsftpd, VsftpdOptions};
 
 /// Where `scripts/install-test-tools.sh` installs to.

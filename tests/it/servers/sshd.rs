@@ -1,6 +1,7 @@
 //! OpenSSH's own server.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use super::account::{self, Account, Home};
 use super::daemon::{Daemon, Ready};
@@ -11,6 +12,8 @@ use super::{Rights, available, configuration, debian, run};
 pub enum SshdAuth {
     /// A key.
     Key,
+    /// A certificate of the key ([`Sshd::certificate`]), which no file of keys names.
+    Certificate,
     /// A password and nothing else. Needs root: only root can check a password.
     Password,
     /// A password as the answer to a question (keyboard-interactive, by PAM). Needs root.
@@ -55,6 +58,10 @@ pub struct Sshd {
     pub user: String,
     /// The private key of the user (ed25519, OpenSSH's format, no passphrase).
     pub user_key: PathBuf,
+    /// The certificate of that key, and who signed it, if logins are by certificate.
+    pub certificate: PathBuf,
+    /// See there.
+    pub user_ca: PathBuf,
     /// The password of the user, if passwords are allowed.
     pub password: Option<String>,
     /// The process.
@@ -67,7 +74,8 @@ impl Sshd {
     pub fn start(options: SshdOptions) -> Option<Self> {
         let program = debian("usr/sbin/sshd");
         let keygen = debian("usr/bin/ssh-keygen");
-        let rights = if options.auth == SshdAuth::Key { Rights::Anyone } else { Rights::Root };
+        let by_key = matches!(options.auth, SshdAuth::Key | SshdAuth::Certificate);
+        let rights = if by_key { Rights::Anyone } else { Rights::Root };
         if !available("sshd", &[program.clone(), keygen.clone()], rights) {
             return None;
         }
@@ -81,6 +89,10 @@ impl Sshd {
             [("ed25519", "host_ed25519"), ("ecdsa", "host_ecdsa"), ("ed25519", "user_key")]
         {
             run(&keygen, ["-q", "-t", kind, "-N", "", "-C", "test", "-f", &home.text(file)]);
+        }
+        if options.auth == SshdAuth::Certificate {
+            run(&keygen, ["-q", "-t", "ed25519", "-N", "", "-f", &home.text("user_ca")]);
+            sign(&home.path("user_ca"), &home.path("user_key.pub"), "+1d");
         }
         let rsa = options.lines.contains(&"HostKeyAlgorithms ssh-rsa");
         if rsa {
@@ -137,17 +149,30 @@ impl Sshd {
             base: home.text("jail/files"),
             user: account.user.clone(),
             user_key: home.path("user_key"),
-            password: account.system_password.clone().filter(|_| options.auth != SshdAuth::Key),
+            certificate: home.path("user_key-cert.pub"),
+            user_ca: home.path("user_ca"),
+            password: account.system_password.clone().filter(|_| !by_key),
             daemon,
             _home: home,
         })
     }
 }
 
+/// Signs a key for the account of the sessions, from an hour ago to `until`; the certificate stands
+/// beside the key.
+pub fn sign(authority: &Path, key: &Path, until: &str) {
+    let user = Account::get().user.clone();
+    let words = ["-q", "-I", "tests", "-n", &user, "-V", &format!("-1h:{until}")];
+    let words = words.into_iter().map(OsStr::new);
+    let files = [OsStr::new("-s"), authority.as_os_str(), key.as_os_str()];
+    run(debian("usr/bin/ssh-keygen"), words.chain(files));
+}
+
 fn config(home: &Home, options: &SshdOptions, port: u16) -> String {
     let yes = |allowed: bool| if allowed { "yes" } else { "no" };
     let keyboard = options.auth == SshdAuth::Keyboard;
-    let key = matches!(options.auth, SshdAuth::Key | SshdAuth::KeyOrPassword);
+    let key =
+        matches!(options.auth, SshdAuth::Key | SshdAuth::Certificate | SshdAuth::KeyOrPassword);
     let password = matches!(options.auth, SshdAuth::Password | SshdAuth::KeyOrPassword);
     let mut lines = vec![
         "ListenAddress 127.0.0.1".to_owned(),
@@ -160,7 +185,14 @@ fn config(home: &Home, options: &SshdOptions, port: u16) -> String {
             "# no RSA key".to_owned()
         },
         "PidFile none".to_owned(),
-        format!("AuthorizedKeysFile {}", home.text("user_key.pub")),
+        match options.auth {
+            SshdAuth::Certificate => "AuthorizedKeysFile none".to_owned(),
+            _ => format!("AuthorizedKeysFile {}", home.text("user_key.pub")),
+        },
+        match options.auth {
+            SshdAuth::Certificate => format!("TrustedUserCAKeys {}", home.text("user_ca.pub")),
+            _ => "# no certificates".to_owned(),
+        },
         "StrictModes no".to_owned(),
         format!("UsePAM {}", yes(keyboard)),
         format!("PubkeyAuthentication {}", yes(key)),

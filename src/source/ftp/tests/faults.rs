@@ -160,6 +160,7 @@ async fn nobody_at_the_port_and_no_such_host() {
         account: None,
         login_commands: Vec::new(),
         home: false,
+        transfer_type: TransferType::Binary,
         proxy: None,
         limits: LIMITS,
         learned: Learned::default(),
@@ -181,7 +182,8 @@ async fn greetings_that_are_none() {
         (&b"421 Too many connections\r\n"[..], Class::Busy, true),
         (b"", Class::Connect, true),
         (b"SSH-2.0-OpenSSH_9.2\r\n", Class::Protocol, false),
-        (b"\r\n", Class::Protocol, false),
+        // Empty lines are passed over.
+        (b"\r\n", Class::Connect, true),
     ] {
         let world = World::new(DemoFtpScript {
             greeting: Some(greeting.to_vec()),

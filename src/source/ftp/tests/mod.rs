@@ -6,10 +6,13 @@ mod corpus;
 mod dialects;
 mod encryption;
 mod faults;
+mod handshakes;
 mod logging_in;
 #[cfg(unix)]
 mod names;
+mod quirks;
 mod scripted;
+mod text;
 mod together;
 mod witness;
 
@@ -18,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::account::{FtpAccount, FtpLimits, Learned, Security};
+use super::account::{FtpAccount, FtpLimits, Learned, Security, TransferType};
 use super::driver::FtpEndpoint;
 use crate::demo::ftp::FtpServer;
 use crate::demo::ftp::script::DemoFtpScript;
@@ -60,6 +63,7 @@ fn endpoint(server: &FtpServer, password: &str, security: Security) -> FtpEndpoi
         account: None,
         login_commands: Vec::new(),
         home: false,
+        transfer_type: TransferType::Binary,
         proxy: None,
         limits: LIMITS,
         learned: Learned::default(),

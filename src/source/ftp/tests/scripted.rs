@@ -15,6 +15,8 @@ pub enum Said {
     Reply(&'static str),
     /// Data, between 150 and 226.
     Data(&'static str),
+    /// Data, between 150 and these words.
+    Ends(&'static str, &'static str),
     /// What any server says to it.
     Usual,
 }
@@ -93,6 +95,7 @@ fn account(address: SocketAddr) -> FtpAccount {
         account: None,
         login_commands: Vec::new(),
         home: false,
+        transfer_type: TransferType::Binary,
         proxy: None,
         limits: FtpLimits {
             stall: Duration::from_secs(5),
@@ -130,7 +133,12 @@ async fn serve(
             Said::Usual => usual(line),
             said => said,
         };
+        let (said, last) = match said {
+            Said::Ends(data, last) => (Said::Data(data), last),
+            said => (said, "226 done"),
+        };
         let reply = match said {
+            Said::Ends(..) => unreachable!("it was taken apart"),
             Said::Reply(reply) => format!("{reply}\r\n"),
             Said::Usual => {
                 let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -146,7 +154,7 @@ async fn serve(
                 if let Some(mut data_stream) = data_stream.take() {
                     data_stream.write_all(data.as_bytes()).await?;
                 }
-                "226 done\r\n".into()
+                format!("{last}\r\n")
             }
         };
         stream.write_all(reply.as_bytes()).await?;

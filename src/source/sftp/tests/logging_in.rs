@@ -193,7 +193,7 @@ async fn a_full_server_is_busy() {
 fn settings_that_cannot_work_are_refused_with_what_is_allowed() {
     for (url, settings, words) in [
         ("sftp://host/", &[("password", "x")][..], "`source.acme.user` is missing"),
-        ("sftp://me@host/", &[], "allowed is `password`, `private_key` or `private_key_file`"),
+        ("sftp://me@host/", &[], "`password`, `private_key`, `private_key_file` or `agent`"),
         ("sftp://me@host/", &[("user", "me"), ("password", "x")], "the URL names a user"),
         ("sftp://me:x@host/", &[("password", "x")], "the URL holds a password"),
         ("sftp://me:x@host/", &[("passphrase", "x")], "no private key"),
