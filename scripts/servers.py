@@ -17,6 +17,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BF = os.environ["BF"]
 RCLONE = os.environ.get("RCLONE", "rclone")
+NODE = os.environ.get("NODE", "node")
 FILES = 102
 MARK = "\n## Servers of other projects\n"
 
@@ -61,9 +62,174 @@ SERVERS = {
             await asyncio.Event().wait()
         asyncio.run(main())
         """),
+    "pyftpdlib tls": ("ftpes", """
+        from pyftpdlib.authorizers import DummyAuthorizer
+        from pyftpdlib.handlers import TLS_FTPHandler
+        from pyftpdlib.servers import FTPServer
+        users = DummyAuthorizer(); users.add_user("u", "p", "{root}", perm="elradfmw")
+        TLS_FTPHandler.authorizer = users
+        TLS_FTPHandler.certfile = "{work}/cert.pem"
+        TLS_FTPHandler.tls_control_required = TLS_FTPHandler.tls_data_required = True
+        FTPServer(("127.0.0.1", {port}), TLS_FTPHandler).serve_forever()
+        """),
+    "paramiko": ("sftp", """
+        import os, socket, threading, paramiko
+        from paramiko import SFTPAttributes, SFTPHandle, SFTPServer, SFTPServerInterface, SFTP_OK
+        root = "{root}"
+        class Logins(paramiko.ServerInterface):
+            def check_auth_password(self, user, password):
+                good = (user, password) == ("u", "p")
+                return paramiko.AUTH_SUCCESSFUL if good else paramiko.AUTH_FAILED
+            def check_channel_request(self, kind, number): return paramiko.OPEN_SUCCEEDED
+            def get_allowed_auths(self, user): return "password"
+        class Handle(SFTPHandle):
+            def stat(self): return SFTPAttributes.from_stat(os.fstat(self.readfile.fileno()))
+        class Files(SFTPServerInterface):
+            def here(self, path): return root + self.canonicalize(path)
+            def list_folder(self, path):
+                try:
+                    found = []
+                    for name in os.listdir(self.here(path)):
+                        found.append(SFTPAttributes.from_stat(os.lstat(self.here(path) + "/" + name), name))
+                    return found
+                except OSError as error: return SFTPServer.convert_errno(error.errno)
+            def stat(self, path):
+                try: return SFTPAttributes.from_stat(os.stat(self.here(path)))
+                except OSError as error: return SFTPServer.convert_errno(error.errno)
+            lstat = stat
+            def open(self, path, flags, attributes):
+                try: file = open(self.here(path), "rb")
+                except OSError as error: return SFTPServer.convert_errno(error.errno)
+                handle = Handle(flags); handle.readfile = file
+                return handle
+        key = paramiko.RSAKey.generate(2048)
+        def serve(connection):
+            transport = paramiko.Transport(connection)
+            transport.add_server_key(key)
+            transport.set_subsystem_handler("sftp", SFTPServer, Files)
+            transport.start_server(server=Logins())
+            transport.join()
+        listener = socket.create_server(("127.0.0.1", {port}))
+        while True:
+            connection, _ = listener.accept()
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+        """),
+    "twisted conch": ("sftp", """
+        from twisted.conch.avatar import ConchUser
+        from twisted.conch.ssh import factory, keys, session, filetransfer
+        from twisted.conch.unix import SFTPServerForUnixConchUser
+        from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse as Users
+        from twisted.cred.portal import Portal
+        from twisted.internet import reactor
+        from cryptography.hazmat.primitives.asymmetric import ed25519
+        class Avatar(ConchUser):
+            def __init__(self):
+                super().__init__()
+                self.channelLookup[b"session"] = session.SSHSession
+                self.subsystemLookup[b"sftp"] = filetransfer.FileTransferServer
+        class Files(SFTPServerForUnixConchUser):
+            def _absPath(self, path): return b"{root}" + (b"" if path.startswith(b"/") else b"/") + path
+            def realPath(self, path): return b"/" + path.strip(b"./") if path in (b"", b".", b"/") else path
+        class Realm:
+            def requestAvatar(self, name, mind, *interfaces): return interfaces[0], Avatar(), lambda: None
+        # Without changing to another user of the system.
+        def as_is(self, calls, *words, **more):
+            for call in [(calls, words, more)] if callable(calls) else calls:
+                result = call[0](*(call[1] if len(call) > 1 else ()), **(call[2] if len(call) > 2 else {{}}))
+            return result
+        Avatar._runAsUser = as_is
+        from twisted.python import components
+        components.registerAdapter(Files, Avatar, filetransfer.ISFTPServer)
+        users = Users(); users.addUser(b"u", b"p")
+        class Factory(factory.SSHFactory):
+            key = keys.Key(ed25519.Ed25519PrivateKey.generate())
+            publicKeys = {{b"ssh-ed25519": key.public()}}
+            privateKeys = {{b"ssh-ed25519": key}}
+            def getPrimes(self): return None
+        Factory.portal = Portal(Realm(), [users])
+        reactor.listenTCP({port}, Factory(), interface="127.0.0.1")
+        reactor.run()
+        """),
+    "ftp-srv": ("ftp", """// node
+        const FtpSrv = require(process.env.MODULES + "/ftp-srv");
+        const server = new FtpSrv({{ url: "ftp://127.0.0.1:{port}", pasv_url: "127.0.0.1", pasv_min: {port} + 1 }});
+        server.on("login", (login, resolve, reject) =>
+            login.username === "u" && login.password === "p" ? resolve({{ root: "{root}" }}) : reject(new Error("no")));
+        server.listen();
+        """),
+    "ssh2": ("sftp", """// node
+        const fs = require("fs"), path = require("path");
+        const ssh2 = require(process.env.MODULES + "/ssh2");
+        const {{ STATUS_CODE, flagsToString }} = ssh2.utils.sftp;
+        const here = (name) => path.join("{root}", path.posix.normalize("/" + name));
+        const told = (stat) => ({{ mode: stat.mode, uid: stat.uid, gid: stat.gid, size: stat.size,
+            atime: Math.floor(stat.atimeMs / 1000), mtime: Math.floor(stat.mtimeMs / 1000) }});
+        const serve = (sftp) => {{
+            const open = new Map(); let next = 0;
+            const handle = (value) => {{ const id = Buffer.alloc(4); id.writeUInt32BE(next); open.set(next++, value); return id; }};
+            const of = (id) => open.get(id.readUInt32BE(0));
+            const failed = (id, error) => sftp.status(id, error.code === "ENOENT" ? STATUS_CODE.NO_SUCH_FILE : STATUS_CODE.FAILURE);
+            const described = (how) => (id, name) => {{
+                try {{ sftp.attrs(id, told(how(here(name)))); }} catch (error) {{ failed(id, error); }}
+            }};
+            sftp.on("REALPATH", (id, name) => sftp.name(id, [{{ filename: path.posix.normalize("/" + name), longname: "", attrs: {{}} }}]));
+            sftp.on("STAT", described(fs.statSync)).on("LSTAT", described(fs.lstatSync));
+            sftp.on("FSTAT", (id, file) => sftp.attrs(id, told(fs.fstatSync(of(file)))));
+            sftp.on("OPENDIR", (id, name) => {{
+                try {{ sftp.handle(id, handle({{ folder: here(name), left: fs.readdirSync(here(name)) }})); }} catch (error) {{ failed(id, error); }}
+            }});
+            sftp.on("READDIR", (id, folder) => {{
+                const one = of(folder), some = one.left.splice(0, 50);
+                if (!some.length) return sftp.status(id, STATUS_CODE.EOF);
+                sftp.name(id, some.map((filename) => ({{ filename, longname: filename, attrs: told(fs.lstatSync(path.join(one.folder, filename))) }})));
+            }});
+            sftp.on("OPEN", (id, name, flags) => {{
+                try {{ sftp.handle(id, handle(fs.openSync(here(name), flagsToString(flags)))); }} catch (error) {{ failed(id, error); }}
+            }});
+            sftp.on("READ", (id, file, offset, length) => {{
+                const bytes = Buffer.alloc(Math.min(length, 32768)), read = fs.readSync(of(file), bytes, 0, bytes.length, offset);
+                read ? sftp.data(id, bytes.subarray(0, read)) : sftp.status(id, STATUS_CODE.EOF);
+            }});
+            sftp.on("CLOSE", (id, one) => {{ const value = of(one); if (typeof value === "number") fs.closeSync(value);
+                open.delete(one.readUInt32BE(0)); sftp.status(id, STATUS_CODE.OK); }});
+        }};
+        const keys = ssh2.utils.generateKeyPairSync("ed25519");
+        new ssh2.Server({{ hostKeys: [keys.private] }}, (client) => {{
+            client.on("authentication", (login) => login.method === "password" && login.username === "u" && login.password === "p"
+                ? login.accept() : login.reject(["password"]));
+            client.on("error", () => {{}});
+            client.on("ready", () => client.on("session", (accept) => accept().on("sftp", (accept) => serve(accept()))));
+        }}).listen({port}, "127.0.0.1");
+        """),
     "rclone serve ftp": ("ftp", None),
     "rclone serve sftp": ("sftp", None),
 }
+
+
+
+
+def by_erlang(work, root, port):
+    """Erlang's ssh, unpacked from Debian's packages."""
+    home = f"{DEBIAN}/usr/lib/erlang"
+    runtime = next(pathlib.Path(home).glob("erts-*")) / "bin"
+    key(work / "ssh_host_rsa_key", "rsa")
+    start = (
+        "{{ok, _}} = application:ensure_all_started(ssh), {{ok, _}} = ssh:daemon({{127,0,0,1}}, {port}, "
+        '[{{system_dir, "{work}"}}, {{user_passwords, [{{"u", "p"}}]}}, '
+        '{{subsystems, [ssh_sftpd:subsystem_spec([{{root, "{root}"}}, {{cwd, "/"}}])]}}]).'
+    ).format(port=port, work=work, root=root)
+    words = [str(runtime / "erlexec"), "-noinput", "-boot", f"{home}/releases/25/start_clean", "-eval", start]
+    libraries = [str(found) for found in pathlib.Path(f"{home}/lib").glob("*/ebin")]
+    return words[:1] + ["-pa", *libraries] + words[1:], {"ROOTDIR": home, "BINDIR": str(runtime), "EMU": "beam", "PROGNAME": "erl", "HOME": str(work)}
+
+
+def key(file, kind):
+    subprocess.run([KEYGEN, "-q", "-t", kind, "-N", "", "-m", "PEM", "-f", file], check=True, capture_output=True)
+
+
+DEBIAN = os.environ.get("SERVERS_DEBIAN", "/")
+KEYGEN = os.environ.get("KEYGEN", "ssh-keygen")
+SERVERS["erlang ssh"] = ("sftp", by_erlang)
 
 
 def free_port():
@@ -72,20 +238,38 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def certificate(file):
+    """Makes a certificate that is signed by itself, with its key."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-keyout", file, "-out", f"{file}.crt"],
+        check=True,
+        capture_output=True,
+    )
+    with open(file, "ab") as whole:
+        whole.write(pathlib.Path(f"{file}.crt").read_bytes())
+
+
 class Server:
     """A server, as long as the block lasts."""
 
     def __init__(self, name, root):
         self.scheme, source = SERVERS[name]
-        self.port = free_port()
+        self.port, environment = free_port(), None
         if source is None:
             words = [RCLONE, "serve", self.scheme, str(root), "--addr", f"127.0.0.1:{self.port}", "--user", "u", "--pass", "p", "--dir-cache-time", "0"]
+        elif callable(source):
+            words, environment = source(root.parent, root, self.port)
         else:
-            words = [sys.executable, "-c", textwrap.dedent(source).format(root=root, port=self.port)]
-        self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            is_node = source.startswith("// node")
+            text = textwrap.dedent(source.removeprefix("// node")).format(root=root, port=self.port, work=root.parent)
+            words = [NODE, "-e", text] if is_node else [sys.executable, "-c", text]
+        if self.scheme == "ftpes":
+            certificate(root.parent / "cert.pem")
+        shown = None if os.environ.get("SHOW") else subprocess.DEVNULL
+        self.process = subprocess.Popen(words, stdout=shown, stderr=shown, env=environment)
 
     def __enter__(self):
-        for _ in range(150):
+        for _ in range(600):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return self
@@ -129,10 +313,11 @@ class Cycle:
 
     def configure(self, server):
         text = f'[destination]\nfolder = "stored"\n[log]\nfiles = false\n[[source]]\nname = "s"\nurl = "{server.scheme}://u:p@127.0.0.1:{server.port}/out"\nstable_for = "0s"\n'
-        if server.scheme == "sftp":
+        pinned = {"sftp": "host_key = ", "ftpes": "tls_pin = "}.get(server.scheme)
+        if pinned:
             (self.work / "ingest.toml").write_text(text)
             shown = self.call("check")[1]
-            text += next(line.strip() for line in shown.splitlines() if line.strip().startswith("host_key = ")) + "\n"
+            text += next(line.strip() for line in shown.splitlines() if line.strip().startswith(pinned)) + "\n"
         (self.work / "ingest.toml").write_text(text)
 
     def play(self, server):
