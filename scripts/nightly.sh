@@ -103,7 +103,8 @@ else
         scripts/matrix.sh --out target/nightly-matrix.md
     step deliveries 5400 cargo,cc,servers,python3,faketime "a month of expected files on a clock of its own, beside a calculation" \
         scripts/deliveries.sh 30
-    step servers 3600 cargo,cc,python3,rclone "the full cycle against servers of other projects" scripts/servers.sh
+    step servers 3600 cargo,cc,python3,rclone,npm "the full cycle against servers of other projects" scripts/servers.sh
+    step listings 900 python3,npm "lines of listings held against parsers of other projects" scripts/listings.sh
     step package 5400 cargo,cc,python3,readelf,root,azurite "the package for Azure: portable, and it runs" scripts/prove-package.sh
     step browser 3600 cargo,cc,azurite "the status page in a browser" scripts/browser-test.sh
     step tutorial 5400 cargo,cc,git,npm,python3,free-ports "docs/tutorial.md, word for word" scripts/play-tutorial.sh
