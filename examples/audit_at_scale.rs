@@ -155,6 +155,7 @@ async fn check(store: Arc<MadeUp>, n: u64) -> Result<()> {
         patterns: Patterns::new(RemotePath::from("/"), &[], &[], &[], None)?,
         connections: 1,
         shared_cap: None,
+        login: None,
         enabled: true,
         priority: 50,
         order: None,
