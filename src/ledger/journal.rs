@@ -1,10 +1,13 @@
 //! The writing end of a ledger: records of many tasks, in one order, durable when they are
 //! answered.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use crate::failpoint::left_out;
 use crate::ledger::blobs::{Appended, LedgerBlobs, Race, Tagged};
@@ -25,6 +28,15 @@ const MAX_APPENDS: usize = 40_000;
 const MAX_BYTES: u64 = 64 << 20;
 /// What is appended at once, at most: Azure allows 4 MiB.
 const BATCH_BYTES: usize = 1 << 20;
+/// An append waits a little for others where so many files are being committed: PostgreSQL's
+/// `commit_siblings` has the same number.
+const SIBLINGS: usize = 5;
+/// It waits this part of what the last append took.
+const LINGER_SHARE: u32 = 4;
+/// It never waits longer.
+const LONGEST_LINGER: Duration = Duration::from_millis(10);
+/// A shorter wait is not worth a timer: the store is near.
+const SHORTEST_LINGER: Duration = Duration::from_millis(1);
 
 struct Write {
     /// `None` asks for a fold, and for nothing else.
@@ -41,6 +53,17 @@ pub struct Journal {
     writes: mpsc::Sender<Write>,
     broken: Arc<OnceLock<String>>,
     reached: Reached,
+    coming: Arc<AtomicUsize>,
+}
+
+/// A file is being committed: its record will come.
+#[derive(Debug)]
+pub struct ComingRecord(Arc<AtomicUsize>);
+
+impl Drop for ComingRecord {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Journal {
@@ -58,21 +81,26 @@ impl Journal {
         let is_first = head.is_none() && !legacy;
         let whole =
             JournalWhole { index, tuning, head, in_memory, is_first, legacy, lines, fold_above: 0 };
-        let reached = Reached::default();
-        Self::start(Tail { shelf, run: run.to_owned(), own: idle, whole: Some(whole), reached })
+        Self::start(Tail::new(shelf, run, idle, Some(whole)))
     }
 
     /// Stands ready to append to a journal that was planned for a piece of work.
     pub fn of_piece(shelf: LedgerBlobs, run: &str, own: OwnJournal) -> Self {
-        let reached = Reached::default();
-        Self::start(Tail { shelf, run: run.to_owned(), own: Some(own), whole: None, reached })
+        Self::start(Tail::new(shelf, run, Some(own), None))
     }
 
     fn start(tail: Tail) -> Self {
         let (writes, queue) = mpsc::channel(1024);
         let (broken, reached) = (Arc::new(OnceLock::new()), tail.reached.clone());
+        let coming = tail.coming.clone();
         tokio::spawn(tail.serve(queue, broken.clone()));
-        Self { writes, broken, reached }
+        Self { writes, broken, reached, coming }
+    }
+
+    /// Tells that a file is being committed, until what comes back is dropped.
+    pub fn coming(&self) -> ComingRecord {
+        self.coming.fetch_add(1, Ordering::Relaxed);
+        ComingRecord(self.coming.clone())
     }
 
     /// Whether a write has failed; all later ones fail too.
@@ -137,18 +165,26 @@ struct Tail {
     own: Option<OwnJournal>,
     whole: Option<JournalWhole>,
     reached: Reached,
+    /// Files that are being committed.
+    coming: Arc<AtomicUsize>,
+    /// How long the last append took.
+    took: Duration,
 }
 
 impl Tail {
+    fn new(
+        shelf: LedgerBlobs,
+        run: &str,
+        own: Option<OwnJournal>,
+        whole: Option<JournalWhole>,
+    ) -> Self {
+        let (run, took) = (run.to_owned(), Duration::ZERO);
+        Self { shelf, run, own, whole, reached: Reached::default(), coming: Arc::default(), took }
+    }
+
     async fn serve(mut self, mut queue: mpsc::Receiver<Write>, broken: Arc<OnceLock<String>>) {
         while let Some(first) = queue.recv().await {
-            let mut batch = vec![first];
-            let mut bytes = batch[0].line.len();
-            while bytes < BATCH_BYTES {
-                let Ok(next) = queue.try_recv() else { break };
-                bytes += next.line.len();
-                batch.push(next);
-            }
+            let batch = self.gather(first, &mut queue).await;
             let result = match broken.get() {
                 Some(why) => Err(LedgerError::Closed(why.clone())),
                 None => self.append_and_fold(&batch).await,
@@ -162,9 +198,36 @@ impl Tail {
         }
     }
 
+    /// `first` and what goes with it in one append: what waits, and what comes in a moment where
+    /// many files are being committed. Else the first record of a wave would go alone, and all
+    /// others would wait for that append and then for their own.
+    async fn gather(&self, first: Write, queue: &mut mpsc::Receiver<Write>) -> Vec<Write> {
+        let mut bytes = first.line.len();
+        let mut batch = vec![first];
+        let linger = (self.took / LINGER_SHARE).min(LONGEST_LINGER);
+        let until = Instant::now() + linger;
+        while bytes < BATCH_BYTES {
+            let next = match queue.try_recv() {
+                Ok(next) => Some(next),
+                Err(_) if linger < SHORTEST_LINGER || !self.has_siblings() => None,
+                Err(_) => timeout_at(until, queue.recv()).await.ok().flatten(),
+            };
+            let Some(next) = next else { break };
+            bytes += next.line.len();
+            batch.push(next);
+        }
+        batch
+    }
+
+    fn has_siblings(&self) -> bool {
+        self.coming.load(Ordering::Relaxed) >= SIBLINGS
+    }
+
     async fn append_and_fold(&mut self, batch: &[Write]) -> Result<(), LedgerError> {
         if batch.iter().any(|write| write.record.is_some()) {
+            let begun = Instant::now();
             self.append(batch).await?;
+            self.took = begun.elapsed();
         }
         let journals = batch.iter().filter_map(|write| write.journals).min();
         self.fold_if_due(journals).await
@@ -251,12 +314,15 @@ impl Tail {
         let own = make(&self.shelf).await?;
         // A head that was there before must still be there: it is read again by whoever has none in
         // hand.
+        let is_first = self.whole.as_ref().is_some_and(|whole| whole.is_first);
         let known = match self.whole.as_ref().and_then(|whole| whole.head.clone()) {
             Some(known) => Some(known),
+            // There was none a moment ago: the condition of its write tells if there is one now.
+            None if is_first => None,
             None => self.shelf.head().await?,
         };
         // Only the first run of all begins without a head.
-        if known.is_none() && !self.whole.as_ref().is_some_and(|whole| whole.is_first) {
+        if known.is_none() && !is_first {
             return Err(LedgerError::Closed("its head was taken away".to_owned()));
         }
         let head = name_in_head(&self.shelf, std::slice::from_ref(&own), known).await?;

@@ -103,14 +103,15 @@ async fn load_under(
 /// An error if there was a head once: an index comes with one, and nothing is recorded in a journal
 /// before a head names it. Without a head, all that was ingested would be taken for new.
 pub async fn must_be_first(shelf: &LedgerBlobs) -> Result<(), LedgerError> {
-    let names = match shelf.names().await {
+    let pointer = pointer();
+    let (names, elsewhere) = tokio::join!(shelf.names(), shelf.get(&pointer, 0));
+    let names = match names {
         Err(LedgerError::Store { cause, .. }) if cause.kind == StoreKind::NoContainer => {
             return Ok(());
         }
         names => names?,
     };
-    let pointer = pointer();
-    if let Some((_, bytes)) = shelf.get(&pointer, 0).await? {
+    if let Some((_, bytes)) = elsewhere? {
         let state = told(&bytes).unwrap_or_else(|| "a place that it does not tell".into());
         return Err(shelf.bad(BadState::Elsewhere { blob: pointer.as_str().to_owned(), state }));
     }

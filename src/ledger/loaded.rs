@@ -1,5 +1,7 @@
 //! A ledger as it was read, and whether it is still so.
 
+use futures_util::future::try_join_all;
+
 use crate::ledger::blobs::{LedgerBlobs, Tagged};
 use crate::ledger::error::LedgerError;
 use crate::ledger::index::Index;
@@ -31,15 +33,15 @@ impl LedgerLoaded {
     /// Whether the ledger is still as it was read: two requests at most.
     pub async fn is_current(&self, shelf: &LedgerBlobs) -> Result<bool, LedgerError> {
         let read = self.head.as_ref().map(|(_, etag)| etag);
-        if shelf.head_tag().await?.as_ref() != read {
+        let lengths = self.growing.iter().map(|(name, length)| async move {
+            Ok::<_, LedgerError>(shelf.length(name).await? == Some(*length))
+        });
+        let (tag, lengths) = tokio::join!(shelf.head_tag(), try_join_all(lengths));
+        // Of a journal that is gone, the head tells.
+        if tag?.as_ref() != read {
             return Ok(false);
         }
-        for (name, length) in &self.growing {
-            if shelf.length(name).await? != Some(*length) {
-                return Ok(false);
-            }
-        }
         // Journals of the release before have no head, and are not looked at again.
-        Ok(!self.legacy)
+        Ok(lengths?.into_iter().all(|is_as_read| is_as_read) && !self.legacy)
     }
 }

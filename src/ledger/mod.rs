@@ -40,9 +40,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use time::OffsetDateTime;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::failpoint::failpoint;
+use crate::failpoint::{failpoint, left_out};
 use crate::ledger::blobs::LedgerBlobs;
 use crate::ledger::key::key;
 use crate::ledger::loaded::LedgerLoaded;
@@ -52,7 +53,7 @@ use crate::runtime::retry::Policy;
 use crate::store::contract::Store;
 use error::LedgerError;
 use index::{Index, OpenRuns, is_layout};
-use journal::Journal;
+use journal::{ComingRecord, Journal};
 use load::{load, load_with};
 use record::Record;
 use sums::Sums;
@@ -85,6 +86,8 @@ pub struct Ledger {
     recovered: Mutex<BTreeMap<String, u64>>,
     /// The settings that name blobs.
     layout: Option<String>,
+    /// Whether the beginning of this run is durable; `None` until that is known.
+    begun: watch::Sender<Option<bool>>,
 }
 
 impl Ledger {
@@ -157,6 +160,7 @@ impl Ledger {
             records: AtomicU64::new(0),
             recovered: Mutex::default(),
             layout: None,
+            begun: watch::Sender::default(),
         }
     }
 
@@ -213,8 +217,38 @@ impl Ledger {
         self.journal.is_broken()
     }
 
-    /// Notes, durably, that this run is about to commit blobs. Must come before the first commit.
+    /// Notes, durably, that this run is about to commit blobs: [`Ledger::may_commit`] waits for
+    /// this.
     pub async fn begin(&self, now: OffsetDateTime) -> Result<(), LedgerError> {
+        let begun = self.note_beginning(now).await;
+        self.begun.send_replace(Some(begun.is_ok()));
+        begun
+    }
+
+    /// Tells that a file is being committed, until what comes back is dropped: its record will
+    /// come.
+    pub fn coming(&self) -> ComingRecord {
+        self.journal.coming()
+    }
+
+    /// Waits until the beginning of this run is durable. An error if nothing may be committed: it
+    /// could not be noted, or a record has failed since.
+    pub async fn may_commit(&self) -> Result<(), LedgerError> {
+        let mut begun = self.begun.subscribe();
+        let is_begun = match left_out!("begin-before-commit") {
+            true => true,
+            false => begun.wait_for(Option::is_some).await.is_ok_and(|begun| *begun == Some(true)),
+        };
+        if !is_begun {
+            return Err(LedgerError::Closed("that this run began could not be noted".to_owned()));
+        }
+        if self.is_closed() && !left_out!("closed-before-commit") {
+            return Err(LedgerError::Closed("a record of this run failed".to_owned()));
+        }
+        Ok(())
+    }
+
+    async fn note_beginning(&self, now: OffsetDateTime) -> Result<(), LedgerError> {
         failpoint!("before-begin", LedgerError::Closed("failpoint".into()));
         let layout = self.layout.clone().filter(|layout| !is_layout(self.index().layout(), layout));
         self.journal.write(Record::Begin { run: self.run.clone(), at: now, layout }).await?;
@@ -383,6 +417,7 @@ impl Ledger {
             records: AtomicU64::new(recorded.len() as u64),
             recovered: Mutex::default(),
             layout: None,
+            begun: watch::Sender::default(),
         };
         Ok((ledger, recorded))
     }

@@ -49,10 +49,19 @@ impl LeaseGuard {
         Self { stop, keeper: Some(leases.spawn(keeper.keep())) }
     }
 
+    /// How it was lost, if that is known by now.
+    pub async fn lost(&mut self) -> Option<String> {
+        let keeper = self.keeper.take_if(|keeper| keeper.is_finished())?;
+        Self::ended(keeper).await
+    }
+
     /// Gives it back. Tells how it was lost, if it was.
     pub async fn over(mut self) -> Option<String> {
         self.stop.cancel();
-        let keeper = self.keeper.take()?;
+        Self::ended(self.keeper.take()?).await
+    }
+
+    async fn ended(keeper: JoinHandle<Option<String>>) -> Option<String> {
         keeper.await.unwrap_or_else(|_| {
             Some("keeping the lease ended in a panic; the log has its trace".into())
         })

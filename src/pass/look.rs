@@ -98,7 +98,8 @@ pub async fn look_first(
         }
         let ours = match lock {
             Some(ours) => ours,
-            None => match source_lock::ask(run, &source.name).await {
+            // There is work, so the run will leave a record.
+            None => match tokio::join!(source_lock::ask(run, &source.name), run.announce()).0 {
                 Turn::Ours(ours) => ours,
                 Turn::Theirs(other) => return ended(None, left(source, other)).await,
             },

@@ -133,8 +133,13 @@ impl SourceLock {
     /// Our turn is over: gives the lease back, and tells the report if it was lost on the way, or
     /// never had.
     pub async fn over(self, report: &mut SourceReport) {
-        let lost = match self.held {
-            Some(held) => held.over().await,
+        self.told(report).await.given_back().await;
+    }
+
+    /// Tells the report if the lease was lost on the way, or never had; it is still held then.
+    pub async fn told(mut self, report: &mut SourceReport) -> Self {
+        let lost = match &mut self.held {
+            Some(held) => held.lost().await,
             None => None,
         };
         let lost = lost.map(|why| {
@@ -143,6 +148,14 @@ impl SourceLock {
             done the same work meanwhile: {why}"
             )
         });
-        report.notes.extend(self.note.into_iter().chain(lost));
+        report.notes.extend(self.note.take().into_iter().chain(lost));
+        self
+    }
+
+    /// Gives the lease back.
+    pub async fn given_back(self) {
+        if let Some(held) = self.held {
+            held.over().await;
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::OptionFuture;
 use tokio::time::Instant;
 
 use crate::failpoint::left_out;
@@ -45,13 +46,13 @@ use crate::transfer::settings::Source;
 /// Does what there is to do, under the lease `ours`.
 pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: SourceLock) -> SourceReport {
     let (run, source) = (&pass.run, &pass.source);
-    run.announce().await;
     pass.lines.begin();
     let mut report = std::mem::take(&mut survey.report);
     events::surveyed(&report);
     let bytes = survey.transfers.iter().filter_map(|transfer| transfer.file.size).sum();
     run.progress.planned(&source.name, survey.transfers.len() as u64, bytes);
-    match pass.quarantine.load(&run.state, source).await {
+    let ((), quarantine) = tokio::join!(run.announce(), pass.quarantine.load(&run.state, source));
+    match quarantine {
         Ok(()) => work(pass, survey, &mut report).await,
         Err(error) => {
             let cause = problem(&error);
@@ -62,18 +63,21 @@ pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: SourceLock) -> 
     }
     settle_missing(pass, &mut report).await;
     pass.member_slips.tell(&mut report);
-    if !run.cancel.is_cancelled() {
-        // A run that is being stopped does not wait for good-byes.
-        pass.pool.close().await;
-    }
-    login_refusal::after(pass).await;
-    ours.over(&mut report).await;
-    file_log::close(pass, &mut report).await;
-    report.facts.journals = pass.ledger.reached();
-    expectations::after_pass(&run.state, source, run.started, &mut report).await;
-    if let Err(error) =
-        write_report(run, source, &mut report, run.started, &Condition::Always).await
-    {
+    // Good-byes, the lease and the report do not wait for each other.
+    let told = async {
+        login_refusal::after(pass).await;
+        file_log::close(pass, &mut report).await;
+        report.facts.journals = pass.ledger.reached();
+        expectations::after_pass(&run.state, source, run.started, &mut report).await;
+        let held = ours.told(&mut report).await;
+        let written = write_report(run, source, &mut report, run.started, &Condition::Always);
+        let (written, ()) = tokio::join!(written, held.given_back());
+        written
+    };
+    // A run that is being stopped does not wait for good-byes.
+    let stays = !run.cancel.is_cancelled();
+    let good_byes: OptionFuture<_> = stays.then(|| pass.pool.close()).into();
+    if let Err(error) = tokio::join!(told, good_byes).0 {
         report.problems.push(problem(&error));
     }
     report
@@ -127,9 +131,13 @@ pub async fn open_with(
     if let Some(text) = misconfigured(&source) {
         return Err(unusable(Problem::new(Class::Config, text)));
     }
-    let before = login_refusal::before(&run, &source).await.map_err(&unusable)?;
-    let (look_back, patterns) = look_back::of(&run, &source).await.map_err(&unusable)?;
-    match ledger.await {
+    let known = async {
+        let before = login_refusal::before(&run, &source).await?;
+        Ok::<_, Problem>((before, look_back::of(&run, &source).await?))
+    };
+    let (known, ledger) = tokio::join!(known, ledger);
+    let (before, (look_back, patterns)) = known.map_err(&unusable)?;
+    match ledger {
         Ok(ledger) => {
             let permits = SourcePermits::new(source.parallel(), source.connections);
             let large = LargeFiles::over(source.connections);
@@ -168,14 +176,18 @@ pub async fn open_with(
 async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
     let (mut begun, other_names) = (false, renamed::told(pass));
     if !survey.transfers.is_empty() {
-        begun = begin(pass, report).await;
+        // Files are read meanwhile; what is committed waits for it.
+        let beginning = pass.ledger.begin(time::OffsetDateTime::now_utc());
+        let transfers = transfer_all(pass, survey.transfers, |one, outcome, _| {
+            tell(pass, &one, outcome, report)
+        });
+        let (result, ()) = tokio::join!(beginning, transfers);
+        begun = result.is_ok();
+        note(report, result);
         if !begun {
-            let cause = not_writable();
-            return give_up(pass, survey.transfers.iter().chain(&survey.unsettled), &cause, report)
-                .await;
+            return give_up(pass, survey.unsettled.iter(), &not_writable(), report).await;
         }
     }
-    transfer_all(pass, survey.transfers, |one, outcome, _| tell(pass, &one, outcome, report)).await;
     finish_after(pass, survey.after, report).await;
     for (file, known) in survey.relisted {
         note(report, pass.ledger.ingested(&file, &known, 0, 0).await);

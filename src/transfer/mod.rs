@@ -11,6 +11,7 @@ pub mod events;
 pub mod identity;
 pub mod leaving;
 pub mod limit_memory;
+pub mod lookup;
 pub mod member_slips;
 pub mod missing;
 pub mod options;

@@ -125,6 +125,8 @@ struct BufferedLines {
     wanted: bool,
     /// Whether somebody else appends them.
     kept: bool,
+    /// Whether some were appended.
+    begun: bool,
     /// Lines of files that this run has ingested itself.
     ingested: u64,
     bytes: Vec<u8>,
@@ -192,12 +194,14 @@ impl RunManifest {
         }
     }
 
-    /// Appends the lines that wait, if there are many of them. Whoever notes many lines calls this
-    /// between them.
+    /// Appends the lines that wait, if there are many of them, or if they are the first: a manifest
+    /// that is there by then costs the end of a run one answer less. Whoever notes many lines calls
+    /// this between them.
     pub async fn make_room(&self) {
         let full = {
             let waiting = self.waiting();
-            waiting.bytes.len() >= FULL && !waiting.kept
+            let is_first = !waiting.begun && !waiting.bytes.is_empty();
+            (waiting.bytes.len() >= FULL || is_first) && !waiting.kept
         };
         if full {
             self.append().await;
@@ -229,7 +233,11 @@ impl RunManifest {
 
     async fn append(&self) {
         let mut out = self.out.lock().await;
-        let bytes = std::mem::take(&mut self.waiting().bytes);
+        let bytes = {
+            let mut waiting = self.waiting();
+            waiting.begun = true;
+            std::mem::take(&mut waiting.bytes)
+        };
         if bytes.is_empty() || out.broken.is_some() {
             return;
         }

@@ -7,29 +7,29 @@ use tokio::time::Instant;
 use crate::failpoint::{failpoint, left_out};
 use crate::model::failure::{Class, Failure};
 use crate::model::{Md5, RemoteFile, Version};
-use crate::report::{Defer, Ingested, Outcome, Proof, problem};
+use crate::report::{Defer, Ingested, Outcome, problem};
 use crate::rules::equality;
 use crate::rules::plan::known::{History, Known};
 use crate::rules::plan::rest::Rest;
 use crate::rules::plan::{Skip, Why};
 use crate::rules::verify::Verdict;
-use crate::store::contract::{BLOCK_BYTES, StoreKind, Upload};
+use crate::store::contract::{StoreKind, Upload};
 use crate::transfer::archive::ingest::limit_memory_of;
 use crate::transfer::archive::ingest::{ingest, store_members};
-use crate::transfer::archive::manifest;
 use crate::transfer::archive::partial::{self, Partly};
 use crate::transfer::archive::quarantine;
-use crate::transfer::commit::{self, Claim, Claimed};
+use crate::transfer::commit::Claim;
 use crate::transfer::context::Pass;
 use crate::transfer::download::{Described, FetchError, Fetched, describe, fetch};
 use crate::transfer::error::TransferError;
 use crate::transfer::identity::TransferIdentity;
 use crate::transfer::leaving::Due;
+use crate::transfer::lookup::{FilePlace, LookupTime, look_for};
 use crate::transfer::permits::{Admission, RecordTicket, SlotPermit};
 use crate::transfer::post_action::{self, Acted};
 use crate::transfer::request::Transfer;
 use crate::transfer::reread::{self, Reread};
-use crate::transfer::settings::{After, Archives, Versions};
+use crate::transfer::settings::Archives;
 use crate::transfer::upload::{Arrived, Intake, Look};
 use crate::transfer::whole_file::stored_whole;
 
@@ -171,23 +171,9 @@ async fn attempt_described(
     }
     let identity =
         TransferIdentity { file, version, md5: mark, unseen: false, moved: false, member: None };
-    let (mut taken, ticket) = match place(pass, transfer, &identity, admission).await? {
-        FilePlace::Done(ingested) => {
-            (TakenFile { ingested, read: None }, pass.run.permits.ticket().await)
-        }
-        FilePlace::Free(claim, admission) => {
-            let upload = Upload::new(claim.name.clone());
-            // Those that wait for their record do without the memory of their way up to there.
-            let bringing = bring(pass, transfer, &identity, claim, &upload, admission);
-            let result = Box::pin(bringing).await;
-            if !matches!(result, Ok(Ok(_))) {
-                pass.run.store.abandon(&upload).await;
-            }
-            match result? {
-                Ok(brought) => brought,
-                Err(left) => return Ok(Err(left)),
-            }
-        }
+    let (mut taken, ticket) = match brought(pass, transfer, &identity, admission).await? {
+        Ok(brought) => brought,
+        Err(left) => return Ok(Err(left)),
     };
     let known = known_of(transfer, &identity, taken.read.as_ref());
     let ticket = Some(ticket).filter(|_| !left_out!("ticket-until-durable"));
@@ -250,84 +236,80 @@ fn left_for_later(verdict: Verdict) -> Outcome {
     }
 }
 
-/// Where the file goes.
-enum FilePlace<'a> {
-    /// It is there already: an earlier run committed it and could not say so.
-    Done(Ingested),
-    /// Under this name, as soon as it is read.
-    Free(Claim, Admission<'a>),
+/// What one try to read a file and to commit it comes to.
+enum TriedFile<'a> {
+    /// It is committed.
+    Taken(TakenFile, RecordTicket<'a>),
+    /// It is not to be taken now.
+    Left(Fetched),
+    /// Something else stands in its place than was thought; this is what was found instead.
+    Elsewhere(FilePlace),
 }
 
-/// Looks for the file's place before anything is read, where that can spare work or decides what
-/// may be replaced. A small new file is read first: one request less, and a name that is taken
-/// shows at the commit.
-async fn place<'a>(
+/// Looks for the file's place, reads it and commits it, or says why it is not to be taken now.
+async fn brought<'a>(
     pass: &'a Pass,
     transfer: &Transfer,
     identity: &TransferIdentity<'_>,
     admission: Admission<'a>,
-) -> Result<FilePlace<'a>, TransferError> {
-    let file = identity.file;
-    let plain = pass.source.naming.file(file)?;
-    let is_new = transfer.why == Why::New && transfer.known.is_none();
-    let new_and_small =
-        is_new && !pass.ledger.unclean() && file.size.is_some_and(|size| size <= BLOCK_BYTES);
-    if new_and_small
-        && identity.md5.is_none()
-        && pass.source.versions == Versions::Keep
-        && !pass.source.adopt
-    {
-        return Ok(FilePlace::Free(Claim::hopeful(plain), admission));
-    }
-    // While the store is asked, others are read.
-    drop(admission);
-    // What is there spares the reading only where nothing of the file was recorded: an earlier run
-    // committed it and could not say so. Before a removal it is read in any case, and so it is
-    // where no exact time tells it from another one of its size.
-    let is_exact = file.modified.as_ref().is_some_and(equality::is_exact);
-    let may_be_done =
-        is_new && is_exact && identity.md5.is_none() && pass.source.after == After::Keep;
-    // Under `overwrite` a version that comes back finds its old manifest, but not its members.
-    if pass.source.archives != Archives::Keep
-        && pass.source.versions == Versions::Keep
-        && may_be_done
-        && let Some(ingested) = manifest::complete(pass, identity.version).await?
-    {
-        return Ok(FilePlace::Done(ingested));
-    }
-    match commit::claim(pass, identity, &plain, None).await? {
-        Claimed::Free(claim) => Ok(FilePlace::Free(claim, admitted_again(pass).await?)),
-        // The bytes are compared, or the original of an archive says nothing of its members, which
-        // are stored after it: the file is read, and meets the blob at the commit.
-        Claimed::There(name, _) if !may_be_done || pass.source.archives == Archives::Both => {
-            Ok(FilePlace::Free(Claim::hopeful(name), admitted_again(pass).await?))
+) -> Result<Result<(TakenFile, RecordTicket<'a>), Fetched>, TransferError> {
+    let (mut time, mut admission) = (LookupTime::of(pass, transfer, identity), Some(admission));
+    let mut place = match time {
+        // While the store is asked, others are read.
+        LookupTime::First => {
+            admission = None;
+            look_for(pass, transfer, identity).await?
         }
-        Claimed::There(name, found) => {
-            let proof =
-                Box::new(Proof { blob: Some((name, found.size, found.md5)), ..Proof::default() });
-            Ok(FilePlace::Done(Ingested { identical: 1, proof, ..Ingested::default() }))
+        LookupTime::Never | LookupTime::Beside => {
+            FilePlace::Free(Claim::hopeful(pass.source.naming.file(identity.file)?))
+        }
+    };
+    loop {
+        let claim = match place {
+            FilePlace::Free(claim) => claim,
+            FilePlace::Done(ingested) => {
+                let taken = TakenFile { ingested, read: None };
+                return Ok(Ok((taken, pass.run.permits.ticket().await)));
+            }
+        };
+        let admission = match admission.take() {
+            Some(admission) => admission,
+            None => admitted_again(pass).await?,
+        };
+        let upload = Upload::new(claim.name.clone());
+        // Those that wait for their record do without the memory of their way up to there.
+        let bringing = bring(pass, transfer, identity, claim, &upload, (admission, time));
+        let result = Box::pin(bringing).await;
+        if !matches!(result, Ok(TriedFile::Taken(..))) {
+            pass.run.store.abandon(&upload).await;
+        }
+        match result? {
+            TriedFile::Taken(taken, ticket) => return Ok(Ok((taken, ticket))),
+            TriedFile::Left(left) => return Ok(Err(left)),
+            TriedFile::Elsewhere(found) => (place, time) = (found, LookupTime::First),
         }
     }
 }
 
-/// Reads the file and commits it, or says why it is not to be taken now.
+/// Reads the file and commits it.
 async fn bring<'a>(
     pass: &'a Pass,
     transfer: &Transfer,
     identity: &TransferIdentity<'_>,
     claim: Claim,
     upload: &Upload,
-    admission: Admission<'a>,
-) -> Result<Result<(TakenFile, RecordTicket<'a>), Fetched>, TransferError> {
+    (admission, time): (Admission<'a>, LookupTime),
+) -> Result<TriedFile<'a>, TransferError> {
     let file = identity.file;
     match partial::read(pass, transfer, identity).await? {
         Partly::Not => {}
-        Partly::Changed(verdict) => return Ok(Err(verdict.into())),
+        Partly::Changed(verdict) => return Ok(TriedFile::Left(verdict.into())),
         Partly::Proven(proven) => {
+            pass.ledger.may_commit().await?;
             let (slot, bytes) = (admission.arrived(), file.size.unwrap_or(0));
             let ingested = store_members(pass, transfer, identity, *proven, bytes).await?;
             let taken = TakenFile { ingested: Ingested { bytes, ..ingested }, read: None };
-            return Ok(Ok((taken, committed(pass, slot).await)));
+            return Ok(TriedFile::Taken(taken, committed(pass, slot).await));
         }
     }
     let file_name = file.path.file_name_text();
@@ -336,16 +318,28 @@ async fn bring<'a>(
     } else {
         Look::ForArchives(&file_name)
     };
-    let (fetched, arrived) = read(pass, file, upload, look).await?;
+    let reading = read(pass, file, upload, look);
+    let ((fetched, arrived), claim) = match time {
+        LookupTime::Never | LookupTime::First => (reading.await?, claim),
+        LookupTime::Beside => {
+            let looking = look_for(pass, transfer, identity);
+            match read_beside(reading, looking, claim).await? {
+                Ok(read) => read,
+                Err(found) => return Ok(TriedFile::Elsewhere(found)),
+            }
+        }
+    };
     let slot = admission.arrived();
     let md5 = arrived.md5();
     let read = match settle(pass, file, fetched, md5).await? {
         Ok(read) => read,
-        Err(left) => return Ok(Err(left)),
+        Err(left) => return Ok(TriedFile::Left(left)),
     };
     if identity.md5.is_some_and(|mark| mark != md5) {
-        return Ok(Err(Verdict::Changed.into()));
+        return Ok(TriedFile::Left(Verdict::Changed.into()));
     }
+    // An archive writes more than its members: their manifest, or itself into quarantine.
+    pass.ledger.may_commit().await?;
     let (unseen, moved) = (read.verdict == Verdict::Unseen, read.verdict == Verdict::Touched);
     let identity = &TransferIdentity { unseen, moved, ..identity.clone() };
     let ingested = match arrived {
@@ -360,7 +354,33 @@ async fn bring<'a>(
         ingested: Ingested { notes: ingested.notes.into_iter().chain(notes).collect(), ..ingested },
         read: Some(read),
     };
-    Ok(Ok((taken, committed(pass, slot).await)))
+    Ok(TriedFile::Taken(taken, committed(pass, slot).await))
+}
+
+/// What was read, and the claim that was found beside; or what else was found: then nothing more is
+/// read.
+async fn read_beside<T>(
+    reading: impl Future<Output = Result<T, TransferError>>,
+    looking: impl Future<Output = Result<FilePlace, TransferError>>,
+    claim: Claim,
+) -> Result<Result<(T, Claim), FilePlace>, TransferError> {
+    enum Stop {
+        Failed(TransferError),
+        Found(FilePlace),
+    }
+    let looking = async {
+        match looking.await.map_err(Stop::Failed)? {
+            // What is staged belongs to its name.
+            FilePlace::Free(found) if found.name == claim.name => Ok(found),
+            found => Err(Stop::Found(found)),
+        }
+    };
+    let reading = async { reading.await.map_err(Stop::Failed) };
+    match tokio::try_join!(looking, reading) {
+        Ok((claim, read)) => Ok(Ok((read, claim))),
+        Err(Stop::Found(found)) => Ok(Err(found)),
+        Err(Stop::Failed(error)) => Err(error),
+    }
 }
 
 /// Changes the slot of a file that is committed for a ticket.

@@ -50,6 +50,7 @@ mod planning;
 mod quarantine;
 mod races;
 mod reading;
+mod serial_trips;
 mod settling;
 mod store_faults;
 mod truth;

@@ -58,12 +58,15 @@ pub async fn take(
     holder: &Holder,
 ) -> Result<Leased, StoreError> {
     let (blob, id) = (store.blob(name), id_of(name, holder));
-    let mut acquired = acquire(&blob, &id).await;
+    let (mut acquired, mut is_written) = (acquire(&blob, &id).await, false);
     if acquired.as_ref().is_err_and(|error| code_of(error) == Some("BlobNotFound")) {
         match write(store, &blob, name, holder, &id, &Condition::IfAbsent).await {
             Err(error) if error.kind != StoreKind::Condition => return Err(error),
             // Written by us or, just now, by another one: the lease decides.
-            _ => acquired = acquire(&blob, &id).await,
+            written => {
+                is_written = written.is_ok();
+                acquired = acquire(&blob, &id).await;
+            }
         }
     }
     match acquired {
@@ -84,8 +87,9 @@ pub async fn take(
         address: store.address.clone(),
         id: Some(id),
     };
-    if let Err(error) =
-        write(store, &lease.blob, name, holder, lease.id(), &Condition::Always).await
+    if !is_written
+        && let Err(error) =
+            write(store, &lease.blob, name, holder, lease.id(), &Condition::Always).await
     {
         // Others are told less, or of an earlier holder. The lease holds all the same.
         tracing::debug!(blob = name.as_str(), error = %crate::model::chain(&error), "Who holds a \

@@ -34,6 +34,8 @@
 //!   `lose_ledger`
 //! - I11 *all told*: of every record some run's manifest has a line, whoever was killed between the
 //!   two. `every_record_has_a_line`
+//! - I12 *begun*: what is committed is of a run that the ledger knows to have begun.
+//!   `its_run_has_begun`
 //! - and that it ends: nobody hangs, no pass stays open, the queue runs empty.
 //!
 //! One thing is counted and not judged: when leases are lost and a plan message comes twice, one

@@ -26,6 +26,8 @@ pub struct Witness {
     pub recorded: HashSet<(String, String)>,
     /// Run (or piece) and path of the same.
     by_run: HashSet<(String, String)>,
+    /// Runs (or pieces) whose beginning was ever durable.
+    begun: HashSet<String>,
     /// How files were described when they were read last.
     pub read_as: HashMap<RemotePath, RemoteFile>,
 }
@@ -80,6 +82,7 @@ pub async fn before(sim: &Sim, name: &BlobName) -> Option<(BlobInfo, Bytes)> {
 pub async fn written(sim: &Arc<Sim>, name: &BlobName, before: Option<(BlobInfo, Bytes)>) {
     let text = name.as_str();
     if is_users(name) {
+        its_run_has_begun(sim, name).await;
         blob_is_whole_and_never_goes_back(sim, name, before).await;
     } else if text.ends_with("/ledger/head.json") {
         no_record_vanishes(sim).await;
@@ -87,6 +90,20 @@ pub async fn written(sim: &Arc<Sim>, name: &BlobName, before: Option<(BlobInfo, 
         result_tells_what_is_recorded(sim, text);
     } else if text.starts_with("_blobferry/acme/runs/") {
         report_adds_up(sim, text);
+    }
+}
+
+/// I12: a run that commits has told the ledger that it began, or the next one would not look for
+/// what it leaves. Pieces are called `<run>-<pass>/<piece>`.
+async fn its_run_has_begun(sim: &Arc<Sim>, name: &BlobName) {
+    let info = sim.store.head(name).await.unwrap().expect("it was just written");
+    let run = info.metadata.get("run").cloned().unwrap_or_default();
+    let begun = {
+        let witness = sim.witness.lock().unwrap();
+        witness.begun.iter().any(|begun| begun.starts_with(&run))
+    };
+    if !begun {
+        sim.violation(format!("I12 begun: `{name}` is written by {run}, which has not begun"));
     }
 }
 
@@ -219,6 +236,10 @@ pub fn appended(sim: &Arc<Sim>, name: &BlobName, bytes: &[u8]) {
         let Ok(line) = serde_json::from_slice::<Value>(line) else {
             return sim.violation("a line of a journal is no JSON".into());
         };
+        if line["t"] == "begin" {
+            let run = line["run"].as_str().unwrap_or_default().to_owned();
+            sim.witness.lock().unwrap().begun.insert(run);
+        }
         if line["t"] != "file" {
             continue;
         }

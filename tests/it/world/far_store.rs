@@ -246,7 +246,7 @@ async fn a_run_that_is_stopped_ends_in_time_wherever_its_files_stand() {
 
 /// A server whose `nth` call of `op`, and each one after that, takes this long.
 #[derive(Clone, Debug)]
-struct Halting {
+pub struct Halting {
     inner: MemoryServer,
     op: &'static str,
     nth: u64,
@@ -255,7 +255,7 @@ struct Halting {
 }
 
 impl Halting {
-    fn over(server: &MemoryServer, op: &'static str, nth: u64, takes: Duration) -> Self {
+    pub fn over(server: &MemoryServer, op: &'static str, nth: u64, takes: Duration) -> Self {
         Self { inner: server.clone(), op, nth, takes, calls: Arc::default() }
     }
 

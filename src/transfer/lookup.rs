@@ -1,0 +1,100 @@
+//! Looks for the place of a file in the store: before it is read, or while it is.
+
+use crate::report::{Ingested, Proof};
+use crate::rules::equality;
+use crate::rules::plan::Why;
+use crate::store::contract::BLOCK_BYTES;
+use crate::transfer::archive::manifest;
+use crate::transfer::commit::{self, Claim, Claimed};
+use crate::transfer::context::Pass;
+use crate::transfer::error::TransferError;
+use crate::transfer::identity::TransferIdentity;
+use crate::transfer::request::Transfer;
+use crate::transfer::settings::{After, Archives, Versions};
+
+/// Where a file goes.
+#[derive(Debug)]
+pub enum FilePlace {
+    /// It is there already: an earlier run committed it and could not say so.
+    Done(Ingested),
+    /// Under this name, as soon as it is read.
+    Free(Claim),
+}
+
+/// When the place of a file is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookupTime {
+    /// Never: a small new file is read first. That is one request less, and a name that is taken
+    /// shows at the commit.
+    Never,
+    /// While it is read: nothing is likely to be there, and what is there shows before more of a
+    /// large file is read in vain.
+    Beside,
+    /// Before it is read, where that can spare the reading or decides what may be replaced.
+    First,
+}
+
+impl LookupTime {
+    /// Of the file of `identity`.
+    pub fn of(pass: &Pass, transfer: &Transfer, identity: &TransferIdentity<'_>) -> Self {
+        let is_expected_free = is_new(transfer)
+            && !pass.ledger.unclean()
+            && identity.md5.is_none()
+            && pass.source.versions == Versions::Keep
+            && !pass.source.adopt;
+        // Of some archives only a part is read, which is decided before.
+        let in_parts = pass.source.include_members.is_some() || pass.source.incremental_members;
+        match identity.file.size {
+            Some(size) if is_expected_free && size <= BLOCK_BYTES => Self::Never,
+            Some(_) if is_expected_free && !in_parts => Self::Beside,
+            _ => Self::First,
+        }
+    }
+}
+
+fn is_new(transfer: &Transfer) -> bool {
+    transfer.why == Why::New && transfer.known.is_none()
+}
+
+/// Looks for the place of the file of `identity`.
+pub async fn look_for(
+    pass: &Pass,
+    transfer: &Transfer,
+    identity: &TransferIdentity<'_>,
+) -> Result<FilePlace, TransferError> {
+    let file = identity.file;
+    let plain = pass.source.naming.file(file)?;
+    // What is there spares the reading only where nothing of the file was recorded: an earlier run
+    // committed it and could not say so. Before a removal it is read in any case, and so it is
+    // where no exact time tells it from another one of its size.
+    let is_exact = file.modified.as_ref().is_some_and(equality::is_exact);
+    let may_be_done =
+        is_new(transfer) && is_exact && identity.md5.is_none() && pass.source.after == After::Keep;
+    // Under `overwrite` a version that comes back finds its old manifest, but not its members.
+    let may_be_unpacked = pass.source.archives != Archives::Keep
+        && pass.source.versions == Versions::Keep
+        && may_be_done;
+    let unpacked = async {
+        match may_be_unpacked {
+            true => manifest::complete(pass, identity.version).await,
+            false => Ok(None),
+        }
+    };
+    let (unpacked, claimed) = tokio::join!(unpacked, commit::claim(pass, identity, &plain, None));
+    if let Some(ingested) = unpacked? {
+        return Ok(FilePlace::Done(ingested));
+    }
+    match claimed? {
+        Claimed::Free(claim) => Ok(FilePlace::Free(claim)),
+        // The bytes are compared, or the original of an archive says nothing of its members, which
+        // are stored after it: the file is read, and meets the blob at the commit.
+        Claimed::There(name, _) if !may_be_done || pass.source.archives == Archives::Both => {
+            Ok(FilePlace::Free(Claim::hopeful(name)))
+        }
+        Claimed::There(name, found) => {
+            let proof =
+                Box::new(Proof { blob: Some((name, found.size, found.md5)), ..Proof::default() });
+            Ok(FilePlace::Done(Ingested { identical: 1, proof, ..Ingested::default() }))
+        }
+    }
+}
