@@ -21,6 +21,16 @@ struct Waiting {
     tries: u32,
 }
 
+/// Which delivery of which message it is. As storage has it, a message that was delivered again is
+/// no more to be deleted by whoever had it before.
+pub type Receipt = (u64, u32);
+
+impl Waiting {
+    fn is_of(&self, receipt: Receipt) -> bool {
+        (self.id, self.tries) == receipt
+    }
+}
+
 /// What waits, and what was given up.
 #[derive(Debug, Default)]
 pub struct Messages {
@@ -43,7 +53,7 @@ impl Messages {
 
     /// One that can be seen now; nobody else gets it for some time. What was tried too often is
     /// given up.
-    pub fn take(&self, sim: &Sim) -> Option<(u64, String)> {
+    pub fn take(&self, sim: &Sim) -> Option<(Receipt, String)> {
         let mut waiting = self.waiting.lock().unwrap();
         loop {
             let now = Instant::now();
@@ -70,26 +80,31 @@ impl Messages {
             }
             one.from = now
                 + Duration::from_secs(if sim.is_quiet() { 600 } else { 5 + sim.chance.below(600) });
-            return Some((one.id, one.text.clone()));
+            return Some(((one.id, one.tries), one.text.clone()));
         }
     }
 
     /// It is done with; or not, by chance.
-    pub fn done(&self, sim: &Sim, id: u64) {
+    pub fn done(&self, sim: &Sim, receipt: Receipt) {
         if sim.happens(80) {
             return;
         }
-        self.waiting.lock().unwrap().retain(|one| one.id != id);
+        let mut waiting = self.waiting.lock().unwrap();
+        let before = waiting.len();
+        waiting.retain(|one| !one.is_of(receipt));
+        if waiting.len() == before {
+            sim.count("messages that others have by now");
+        }
     }
 
     /// It failed, and comes again soon.
-    pub fn failed(&self, sim: &Sim, id: u64) {
+    pub fn failed(&self, sim: &Sim, receipt: Receipt) {
         let soon = Instant::now() + Duration::from_secs(sim.chance.below(30));
         self.waiting
             .lock()
             .unwrap()
             .iter_mut()
-            .filter(|one| one.id == id)
+            .filter(|one| one.is_of(receipt))
             .for_each(|one| one.from = soon);
     }
 

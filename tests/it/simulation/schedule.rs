@@ -147,8 +147,10 @@ impl World {
         if kind == Kind::Layouts {
             lay_out(&mut source, seed);
         }
-        let limits =
-            Limits { memory: 64 << 20, ..Limits::default_with(std::env::temp_dir(), 1 << 30) };
+        // In half of all worlds slots at the store are scarcer than files.
+        let plenty = Limits::default_with(std::env::temp_dir(), 1 << 30);
+        let transfers = *[1, 2, 3].get(dice.index(6)).unwrap_or(&plenty.transfers);
+        let limits = Limits { memory: 64 << 20, transfers, ..plenty };
         let sizes = Sizes { files: 1 + dice.index(3), bytes: 1 << 30 };
         let ledgers = [LedgerCache::keeping(), LedgerCache::keeping()];
         Self { sim, messages: Arc::default(), source, sizes, limits, policy, ledgers }
@@ -281,7 +283,7 @@ impl World {
                     sleep(Duration::from_secs(10)).await;
                     taken = messages.take(&sim);
                 }
-                let Some((id, text)) = taken else { return };
+                let Some((receipt, text)) = taken else { return };
                 sim.count("messages worked on");
                 let message = Message::parse(&text).expect("a message of ours");
                 match work(&message, source.clone(), options, queue.clone(), sizes).await {
@@ -307,7 +309,7 @@ impl World {
                         if sim.told {
                             println!("{message}: {came:?}");
                         }
-                        messages.done(&sim, id);
+                        messages.done(&sim, receipt);
                     }
                     Err(error) => {
                         let error = chain(&error);
@@ -317,7 +319,7 @@ impl World {
                         if error.contains("damaged") {
                             sim.violation(format!("state is damaged: {error}"));
                         }
-                        messages.failed(&sim, id);
+                        messages.failed(&sim, receipt);
                     }
                 }
             }
