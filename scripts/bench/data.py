@@ -92,7 +92,7 @@ def _random(rng, size):
 
 
 def _size(text):
-    return int(text[:-1]) * {"k": KIB, "m": MIB}[text[-1]]
+    return int(text[:-1]) * {"b": 1, "k": KIB, "m": MIB}[text[-1]]
 
 
 def _text(rng, size):

@@ -13,6 +13,7 @@ class Row:
 
 
 COPY = ("rclone", "rclone-16", "lftp+azcopy")
+FAR = ("rclone", "rclone-16", "rclone-32")  # rclone by itself has 4 transfers
 UNZIP = ("rclone+unzip+rclone", "rclone-archive", "lftp+unzip+azcopy")
 UNPACK = ("unzip", "unzip+sync", "bsdtar", "python-zipfile")
 
@@ -50,17 +51,22 @@ ROWS = [
 
 # The store is far away: 25 ms is another region, 60 and 100 ms another continent.
 ROWS += [
-    Row("far-store-ftp", "2,000 × 20 KiB by FTP over four connections, the store 25 ms away", "plain-200-20k", "plain-2000-20k", "ftp", ("rclone-32", "lftp-4+azcopy"),
+    Row("far-store-ftp", "2,000 × 20 KiB by FTP over four connections, the store 25 ms away", "plain-200-20k", "plain-2000-20k", "ftp", (*FAR, "lftp-4+azcopy"),
         [("wall", 0.2, "lftp-4+azcopy")], store_rtt=25, source="connections = 4", most_mib=64),
-    *[Row(f"far-store-sftp-{rtt}ms", f"3,000 × 10 KiB by SFTP, the store {rtt} ms away", "plain-300-10k", "plain-3000-10k", "sftp", ("rclone-32",),
+    *[Row(f"far-store-sftp-{rtt}ms", f"3,000 × 10 KiB by SFTP, the store {rtt} ms away", "plain-300-10k", "plain-3000-10k", "sftp", (*FAR, "lftp+azcopy"),
           [("wall", 0.15, "rclone-32")] if rtt == 25 else [], store_rtt=rtt, most_mib=64) for rtt in (5, 25, 60, 100)],
-    Row("far-store-both", "400 × 50 KiB by SFTP over one connection, 20 ms away, the store 25 ms away", "plain-100-50k", "plain-400-50k", "sftp", ("rclone-32",),
+    Row("far-store-both", "400 × 50 KiB by SFTP over one connection, 20 ms away, the store 25 ms away", "plain-100-50k", "plain-400-50k", "sftp", (*FAR, "lftp+azcopy"),
         [("wall", 0.23, "rclone-32")], rtt=20, store_rtt=25, source="connections = 1", most_mib=64),
-    Row("far-store-medium", "60 × 12 MiB by SFTP, the store 25 ms away", "plain-10-12m", "plain-60-12m", "sftp", ("rclone-16",),
+    Row("far-store-medium", "60 × 12 MiB by SFTP, the store 25 ms away", "plain-10-12m", "plain-60-12m", "sftp", FAR,
         [("wall", 0.8, "rclone-16")], store_rtt=25),
     Row("far-store-zip", "One zip with 2,000 deflated members of 10 KiB by SFTP, the store 25 ms away", "deflated-1-200-10k", "deflated-1-2000-10k", "sftp", ("rclone-archive",),
         [], store_rtt=25),
-    Row("far-store-again", "A second run over 3,000 unchanged files by SFTP, the store 25 ms away", "plain-300-10k", "plain-3000-10k", "sftp", (), [], store_rtt=25, again=True),
+    Row("far-store-again", "A second run over 3,000 unchanged files by SFTP, the store 25 ms away", "plain-300-10k", "plain-3000-10k", "sftp", FAR, [], store_rtt=25, again=True),
+]
+
+# Very many small files: what a file costs by itself.
+ROWS += [
+    Row("local-tiny", "300,000 files of 100 bytes from a folder into a folder", "plain-3000-100b", "plain-300000-100b", "local", (), [], most_mib=200),
 ]
 
 # How wall time grows. What stands for the connections of rclone is its transfers, each of which has one.
