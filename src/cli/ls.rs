@@ -12,7 +12,7 @@ use super::exit::NOTHING;
 use super::open::{self, OpenedConfig};
 use super::since::since;
 use crate::config::text::Environment;
-use crate::history::files_by_name::began;
+use crate::history::run_id::began;
 use crate::model::failure::Failure;
 use crate::model::{chain, hex, printable};
 use crate::report::in_bytes;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::envelope::{BadPayload, Envelope, HttpAnswer, HttpCall, json_of};
 use crate::history::record::RunUnderWay;
 use crate::model::printable;
-use crate::settings::listed;
+use crate::settings::{listed, percent_decode};
 
 /// Runs in a list, unless the request says how many.
 const LISTED: usize = 20;
@@ -146,7 +146,7 @@ pub fn wants_page(call: &HttpCall) -> bool {
 /// What a request for status asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StatusQuery {
-    /// The last runs, at most so many.
+    /// The overview, with the last runs, at most so many.
     List(usize),
     /// The run of this id.
     One(String),
@@ -154,24 +154,76 @@ pub enum StatusQuery {
     Source(String),
     /// Files of this name, of one source or of all.
     Files(String, Option<String>),
+    /// A source and a file of it, by its path.
+    File(String, String),
+    /// All sources.
+    Sources(ListQuery),
+    /// All runs.
+    Runs(ListQuery),
+    /// A calendar month, as `2026-11`.
+    Month(String),
 }
 
-/// Reads a request for status: `ingest/runs?limit=20`, `ingest/runs/{id}`,
-/// `ingest/runs?source=acme` or `ingest/runs?q=sales`.
+/// Which rows of a long list are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Those in this state.
+    pub state: Option<String>,
+    /// Those of sources whose names hold this.
+    pub words: Option<String>,
+    /// Those after this one.
+    pub after: Option<String>,
+}
+
+/// Reads a request for status: a path below `ingest/status`, or one of the older addresses
+/// `ingest/runs?limit=20`, `ingest/runs/{id}`, `ingest/runs?source=acme` and `ingest/runs?q=sales`.
 pub fn asked(envelope: &Envelope, call: &HttpCall) -> Result<StatusQuery, HttpAnswer> {
-    let id = call
-        .params
-        .get("id")
-        .cloned()
-        .or_else(|| envelope.metadata("id"))
-        .or_else(|| id_in(&call.url));
+    let id = call.params.get("id").cloned().or_else(|| envelope.metadata("id"));
     if let Some(id) = id.filter(|id| !id.is_empty()) {
         return Ok(StatusQuery::One(id));
     }
+    let page = page_in(&call.url).or_else(|| {
+        let page = call.params.get("page").or(call.params.get("path"))?;
+        Some(format!("{}/{page}", call.params.get("kind")?))
+    });
+    let page = page.unwrap_or_else(|| "runs".into());
+    let (kind, rest) = page.split_once('/').unwrap_or((&page, ""));
     let text = |name: &str| {
         call.query.get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     };
-    match (text("q"), text("source")) {
+    let list = || ListQuery {
+        state: text("state"),
+        words: text("source").or_else(|| text("q")),
+        after: text("after"),
+    };
+    let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
+    match (kind, parts.as_slice()) {
+        ("runs" | "status", []) => overview(call, text("q"), text("source")),
+        ("runs", [id]) | ("status", ["runs", id]) => Ok(StatusQuery::One((*id).to_owned())),
+        ("status", ["runs"]) => Ok(StatusQuery::Runs(list())),
+        ("status", ["sources"]) => Ok(StatusQuery::Sources(list())),
+        ("status", ["sources", name]) => Ok(StatusQuery::Source(decoded(name))),
+        ("status", ["months", month]) => Ok(StatusQuery::Month((*month).to_owned())),
+        ("status", ["files"]) => {
+            Ok(StatusQuery::Files(text("q").unwrap_or_default(), text("source")))
+        }
+        ("status", ["files", source, ..]) => {
+            let path = rest.trim_start_matches('/').strip_prefix("files/").unwrap_or_default();
+            let path = path.strip_prefix(source).unwrap_or_default();
+            Ok(StatusQuery::File(decoded(source), path.to_owned()))
+        }
+        _ => {
+            Err(HttpAnswer::refusal(404, "there is no such page; the overview is at ingest/status"))
+        }
+    }
+}
+
+fn overview(
+    call: &HttpCall,
+    name: Option<String>,
+    source: Option<String>,
+) -> Result<StatusQuery, HttpAnswer> {
+    match (name, source) {
         (Some(name), source) => return Ok(StatusQuery::Files(name, source)),
         (None, Some(source)) => return Ok(StatusQuery::Source(source)),
         (None, None) => {}
@@ -183,11 +235,17 @@ pub fn asked(envelope: &Envelope, call: &HttpCall) -> Result<StatusQuery, HttpAn
     }
 }
 
-/// The id in a URL, for hosts that tell route parameters nowhere else.
-fn id_in(url: &str) -> Option<String> {
+/// A part of a path as it was meant. What decodes to no text stays as it is.
+pub fn decoded(part: &str) -> String {
+    let bytes = percent_decode(part).and_then(|bytes| String::from_utf8(bytes).ok());
+    bytes.unwrap_or_else(|| part.to_owned())
+}
+
+/// What follows `ingest/` in the path of a URL: hosts tell route parameters in several ways.
+fn page_in(url: &str) -> Option<String> {
     let path = url.split(['?', '#']).next()?;
-    let (_, id) = path.trim_end_matches('/').rsplit_once("/runs/")?;
-    Some(id.to_owned())
+    let (_, page) = path.split_once("/ingest/")?;
+    Some(page.trim_end_matches('/').to_owned())
 }
 
 /// No run was started, because others are busy with all that was asked for.
@@ -294,5 +352,14 @@ mod tests {
             at("http://x/api/ingest/runs/abc/?code=k", &[]),
             Ok(StatusQuery::One("abc".into()))
         );
+        let page = |page: &str| at(&format!("http://x/api/ingest/status{page}?code=k"), &[]);
+        assert_eq!(page("/"), Ok(StatusQuery::List(20)));
+        assert_eq!(page("/runs/abc"), Ok(StatusQuery::One("abc".into())));
+        assert_eq!(page("/sources/a%20b"), Ok(StatusQuery::Source("a b".into())));
+        assert_eq!(page("/runs"), Ok(StatusQuery::Runs(ListQuery::default())));
+        assert_eq!(page("/months/2026-11"), Ok(StatusQuery::Month("2026-11".into())));
+        let file = |path: &str| Ok(StatusQuery::File("acme".into(), path.into()));
+        assert_eq!(page("/files/acme/out/50%25.csv"), file("/out/50%25.csv"));
+        assert_eq!(page("/nothing/here"), Err(404));
     }
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
 use time::{Date, OffsetDateTime};
 
-use crate::history::files_by_name::began;
 use crate::history::manifest_lines::each_line;
+use crate::history::run_id::began;
 use crate::model::RemotePath;
 use crate::report::{ExpectationStanding, Line, Word};
 use crate::rules::expect::Arrival;

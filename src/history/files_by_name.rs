@@ -1,24 +1,37 @@
 //! Files by their names, as the manifests of runs tell of them: the one search of the command line
 //! and of the page.
 //!
-//! A manifest has a line for each file that came, failed, went or waits. They are read newest
-//! first, a part at a time, so that memory does not grow with them, until there are enough hits or
-//! the time is over; then the answer says how far back was looked.
+//! A manifest has a line for each file that came, failed, went or waits. The index of names tells
+//! where; what it does not cover is read newest first, a part at a time, so that memory does not
+//! grow with it, until the time is over; then the answer says how far back was looked.
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::model::{BlobName, printable};
+use super::manifest_lines::each_raw_line;
+use super::name_index::{self, GatheredNames, NamesCover};
+use super::name_segment::{NameEntry, fold};
+use super::name_words::NameWords;
+use super::record::RunStatus;
+use super::records::Records;
+use super::run_id::began;
+use super::source_index;
+use crate::model::{chain, printable};
 use crate::report::{Line, Word};
 use crate::settings::percent_decode;
-use crate::state::paths::{StatePaths, is_run_id};
-use crate::state::store::StateStore;
+use crate::state::paths::{ROOT, StatePaths, is_run_id};
+use crate::state::store::{StateError, StateStore};
 use crate::store::contract::{StoreError, StoreKind};
 
-/// Bytes that are read at once.
-const PART: u64 = 1 << 20;
+/// Lines of manifests that are read at once.
+const LINES_AT_ONCE: usize = 16;
+/// A record is smaller than this by far.
+const MAX_RECORD: u64 = 64 << 20;
+/// The newest runs, of which some may go on.
+const NEWEST: usize = 20;
 /// Bytes of a manifest's end that are read for its last lines.
 const TAIL: u64 = 128 << 10;
 
@@ -100,40 +113,199 @@ pub struct NamesFound {
     pub back_to: Option<OffsetDateTime>,
 }
 
-/// When the run of this id began, to the second.
-pub fn began(run: &str) -> Option<OffsetDateTime> {
-    let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
-    let stamp = run.split('-').next()?;
-    time::PrimitiveDateTime::parse(stamp, format).ok().map(time::PrimitiveDateTime::assume_utc)
-}
-
-/// Looks for files by name.
+/// Looks for files by name: in the index of names, then in the manifests that it does not cover.
 pub async fn find(state: &StateStore, query: &NameQuery) -> Result<NamesFound, StoreError> {
     let until = Instant::now() + query.patience;
-    let wanted = Wanted::new(&query.name);
-    let mut found = NamesFound::default();
-    for (run, source) in manifests(state, &query.sources).await? {
-        if found.hits.len() >= query.most || Instant::now() >= until {
-            return Ok(found);
+    let wanted = NameWords::new(&query.name);
+    let segments = name_index::segments(state).await?;
+    let mut entries = name_index::exact(state, &segments, &query.name).await?;
+    let (scanned, sum, mut whole) =
+        name_index::search(state, &segments, until, &|key, path| wanted.fits_either(key, path))
+            .await?;
+    whole &= !sum.cut;
+    entries.extend(scanned);
+    let asked = |entry: &NameEntry| query.sources.contains(&entry.source);
+    entries.retain(|entry| asked(entry) && wanted.fits(&entry.path));
+    let mut entries = fold(entries);
+    entries.sort_by(|one, other| (&other.run, other.at).cmp(&(&one.run, one.at)));
+    if entries.len() > query.most {
+        entries.truncate(query.most);
+        whole = false;
+    }
+    let mut found = NamesFound {
+        hits: details(state, entries).await?,
+        lines: sum.names,
+        complete: whole,
+        back_to: sum.oldest.as_deref().and_then(began),
+    };
+    under_way(state, query, &wanted, until, &mut found).await?;
+    older(state, query, &wanted, until, &mut found).await?;
+    found.hits.sort_by(|one, other| other.run.cmp(&one.run));
+    Ok(found)
+}
+
+/// What is known of one file, by its path, newest first, at most `most`.
+pub async fn life(
+    state: &StateStore,
+    source: &str,
+    path: &str,
+    most: usize,
+) -> Result<NamesFound, StoreError> {
+    let segments = name_index::segments(state).await?;
+    let mut entries = name_index::exact(state, &segments, path).await?;
+    entries.retain(|entry| entry.source == source && entry.path == path);
+    entries.sort_by(|one, other| (&other.run, other.at).cmp(&(&one.run, one.at)));
+    let complete = entries.len() <= most;
+    entries.truncate(most);
+    let mut found =
+        NamesFound { hits: details(state, entries).await?, complete, ..NamesFound::default() };
+    let query = NameQuery {
+        name: path.to_owned(),
+        sources: vec![source.to_owned()],
+        most,
+        patience: Duration::from_secs(2),
+    };
+    let (until, wanted) = (Instant::now() + query.patience, NameWords::path(path));
+    under_way(state, &query, &wanted, until, &mut found).await?;
+    older(state, &query, &wanted, until, &mut found).await?;
+    found.hits.sort_by(|one, other| other.run.cmp(&one.run));
+    Ok(found)
+}
+
+/// The lines of manifests that entries name. Where a manifest is gone, the entry tells what it
+/// knows.
+async fn details(state: &StateStore, entries: Vec<NameEntry>) -> Result<Vec<Hit>, StoreError> {
+    let read = stream::iter(entries).map(|entry| async move {
+        let name = StatePaths::of(&entry.source).manifest(&entry.run);
+        let line = match state.read(&name, entry.at, entry.bytes, "reading a manifest").await {
+            Ok(found) => found.map(|(_, bytes)| bytes).unwrap_or_default(),
+            Err(error) if error.kind == StoreKind::Rejected => Default::default(),
+            Err(error) => return Err(error),
+        };
+        Ok(Hit::of_entry(entry, &line))
+    });
+    read.buffered(LINES_AT_ONCE).try_collect().await
+}
+
+/// As much of a record as tells whether its run goes on, or died, and what it looked at. Records of
+/// runs over many sources are long.
+#[derive(Deserialize)]
+struct RunHead {
+    id: String,
+    status: RunStatus,
+    #[serde(default)]
+    queued: Vec<String>,
+    #[serde(default)]
+    sources: Vec<SourceHead>,
+}
+
+#[derive(Deserialize)]
+struct SourceHead {
+    #[serde(default)]
+    source: String,
+}
+
+/// Runs that go on, or that died, have manifests of which the index knows nothing yet.
+async fn under_way(
+    state: &StateStore,
+    query: &NameQuery,
+    wanted: &NameWords,
+    until: Instant,
+    found: &mut NamesFound,
+) -> Result<(), StoreError> {
+    let records = Records::new(state.clone());
+    for name in records.last_names(NEWEST, OffsetDateTime::now_utc()).await? {
+        let doing = "reading the record of a run";
+        let Some((_, bytes)) = state.get(&name, MAX_RECORD, doing).await? else { continue };
+        // One that cannot be read is told of where all of it is needed.
+        let Ok(head) = serde_json::from_slice::<RunHead>(&bytes) else { continue };
+        if matches!(head.status, RunStatus::Ok | RunStatus::Degraded | RunStatus::Failed) {
+            continue;
         }
-        let name = StatePaths::of(&source).manifest(&run);
-        let mut of_run = Vec::new();
-        let mut lines = 0;
-        let whole = read(state, &name, 0, until, |line| {
-            lines += 1;
-            of_run.extend(Hit::of(&source, &run, line).filter(|hit| wanted.fits(&hit.path)));
-        })
-        .await?;
-        found.lines += lines;
-        found.back_to = began(&run);
-        // Within a run the last line is the newest.
-        of_run.into_iter().rev().for_each(|hit| found.take_in(hit, query.most));
-        if !whole {
-            return Ok(found);
+        let told = head.sources.iter().map(|line| &line.source).chain(&head.queued);
+        let told: Vec<&String> = told.collect();
+        for source in query.sources.iter().filter(|source| told.contains(source)) {
+            manifest(state, query, wanted, until, (&head.id, source), found).await?;
         }
     }
-    found.complete = true;
-    Ok(found)
+    Ok(())
+}
+
+/// Looks through manifests that the index does not cover, and writes their names down.
+async fn older(
+    state: &StateStore,
+    query: &NameQuery,
+    wanted: &NameWords,
+    until: Instant,
+    found: &mut NamesFound,
+) -> Result<(), StoreError> {
+    let cover = match source_index::read(state).await {
+        Ok(index) => index.map(|(index, _)| index.names).unwrap_or_default(),
+        Err(StateError::Store(error)) => return Err(error),
+        Err(_) => NamesCover::default(),
+    };
+    let back_to = cover.back_to.clone();
+    if back_to.as_deref() == Some("") {
+        return Ok(());
+    }
+    let is_older = |run: &str| back_to.as_deref().is_none_or(|first| run < first);
+    let mut all = manifests(state).await?;
+    all.retain(|(run, _)| is_older(run));
+    let newest = all.first().map_or_else(String::new, |(run, _)| run.clone());
+    let mut gathered = GatheredNames::new(format!("{newest}.older"));
+    let (mut covered, mut whole) = (back_to.clone(), true);
+    for (run, source) in &all {
+        if Instant::now() >= until {
+            whole = false;
+            break;
+        }
+        if query.sources.contains(source) {
+            manifest(state, query, wanted, until, (run, source), found).await?;
+        }
+        // Only what is read to its end is covered.
+        if !gathered.manifest(state, source, run, until).await? {
+            whole = false;
+            break;
+        }
+        covered = Some(run.clone());
+    }
+    found.complete &= whole;
+    let covered = if whole { Some(String::new()) } else { covered };
+    if covered == back_to {
+        return Ok(());
+    }
+    // The runs of one moment are covered together or not at all.
+    if let Err(error) = gathered.flush(state).await {
+        // Who may only read finds the names all the same, each time anew.
+        tracing::debug!(error = chain(&error), "Names of files could not be noted.");
+        return Ok(());
+    }
+    source_index::cover_names(state, &back_to, covered).await;
+    Ok(())
+}
+
+/// Looks through the manifest of a run.
+async fn manifest(
+    state: &StateStore,
+    query: &NameQuery,
+    wanted: &NameWords,
+    until: Instant,
+    (run, source): (&str, &str),
+    found: &mut NamesFound,
+) -> Result<(), StoreError> {
+    let name = StatePaths::of(source).manifest(run);
+    let (mut of_run, mut lines) = (Vec::new(), 0);
+    let whole = each_raw_line(state, &name, 0, until, |_, line| {
+        lines += 1;
+        of_run.extend(Hit::of(source, run, line).filter(|hit| wanted.fits(&hit.path)));
+    })
+    .await?;
+    found.lines += lines;
+    found.complete &= whole;
+    found.back_to = found.back_to.into_iter().chain(began(run)).min();
+    // Within a run the last line is the newest.
+    of_run.into_iter().rev().for_each(|hit| found.take_in(hit, query.most));
+    Ok(())
 }
 
 /// The files that a manifest tells to have arrived, newest first, at most `most` of its end.
@@ -149,7 +321,7 @@ pub async fn newest(
     };
     let (start, mut hits) = (info.size.saturating_sub(TAIL), Vec::new());
     let until = Instant::now() + Duration::from_secs(5);
-    read(state, &name, start, until, |line| {
+    each_raw_line(state, &name, start, until, |_, line| {
         hits.extend(Hit::of(source, run, line).filter(|hit| hit.outcome == Word::Ingested));
     })
     .await?;
@@ -159,60 +331,15 @@ pub async fn newest(
 }
 
 /// The runs that left manifests, newest first, each with its source.
-async fn manifests(
-    state: &StateStore,
-    sources: &[String],
-) -> Result<Vec<(String, String)>, StoreError> {
-    let mut all = Vec::new();
-    for source in sources {
-        let run = |blob: crate::store::contract::BlobInfo| {
-            let file = blob.name.rsplit('/').next()?.strip_suffix(".jsonl")?;
-            is_run_id(file).then(|| file.to_owned())
-        };
-        let folder = StatePaths::of(source).runs_folder();
-        let runs = state.list(&folder, "listing manifests", run).await?;
-        all.extend(runs.into_iter().map(|run| (run, source.clone())));
-    }
+async fn manifests(state: &StateStore) -> Result<Vec<(String, String)>, StoreError> {
+    let run = |blob: crate::store::contract::BlobInfo| {
+        let (source, rest) = blob.name.strip_prefix(ROOT)?.split_once("/runs/")?;
+        let file = rest.rsplit('/').next()?.strip_suffix(".jsonl")?;
+        is_run_id(file).then(|| (file.to_owned(), source.to_owned()))
+    };
+    let mut all = state.list(ROOT, "listing manifests", run).await?;
     all.sort_by(|one, other| other.cmp(one));
     Ok(all)
-}
-
-/// Tells `visit` of the whole lines of `name` from `start` on. False: the time was over before its
-/// end.
-async fn read(
-    state: &StateStore,
-    name: &BlobName,
-    start: u64,
-    until: Instant,
-    mut visit: impl FnMut(&[u8]) + Send,
-) -> Result<bool, StoreError> {
-    let (mut at, mut rest) = (start, Vec::new());
-    // What begins in the midst of a line is no line.
-    let mut torn = start > 0;
-    loop {
-        let (info, bytes) = match state.store().read(name, at, PART).await {
-            Ok(Some(found)) => found,
-            Ok(None) => return Ok(true),
-            // It is shorter than it was: another writer began it anew.
-            Err(error) if error.kind == StoreKind::Rejected && at > 0 => return Ok(true),
-            Err(error) => return Err(error),
-        };
-        at += bytes.len() as u64;
-        rest.extend_from_slice(&bytes);
-        let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        for line in rest[..whole].split_inclusive(|byte| *byte == b'\n') {
-            if !std::mem::take(&mut torn) {
-                visit(&line[..line.len() - 1]);
-            }
-        }
-        rest.drain(..whole);
-        if bytes.is_empty() || at >= info.size || rest.len() as u64 > 8 * PART {
-            return Ok(true);
-        }
-        if Instant::now() >= until {
-            return Ok(false);
-        }
-    }
 }
 
 impl Hit {
@@ -241,6 +368,35 @@ impl Hit {
         })
     }
 
+    /// Of an entry of the index, and of the line that it names.
+    fn of_entry(entry: NameEntry, line: &[u8]) -> Self {
+        let found = Self::of(&entry.source, &entry.run, line);
+        let outcome = entry.outcome();
+        let mut hit = found.filter(|hit| hit.path == entry.path).unwrap_or_else(|| Self {
+            source: entry.source,
+            path: entry.path,
+            outcome,
+            reason: None,
+            message: None,
+            size: None,
+            modified: None,
+            md5: None,
+            blob: None,
+            members: None,
+            began: began(&entry.run),
+            run: entry.run,
+            runs: 1,
+            since_run: String::new(),
+            since: None,
+            stored: None,
+            recovered: None,
+            version: None,
+        });
+        (hit.runs, hit.since) = (entry.runs, began(&entry.since_run));
+        hit.since_run = entry.since_run;
+        hit
+    }
+
     fn is_same(&self, other: &Self) -> bool {
         let key = |hit: &Self| (hit.outcome, hit.reason.clone(), hit.version.clone());
         self.source == other.source && self.path == other.path && key(self) == key(other)
@@ -251,60 +407,22 @@ impl NamesFound {
     /// A file of which an older run tells the same is one entry.
     fn take_in(&mut self, hit: Hit, most: usize) {
         if let Some(told) = self.hits.iter_mut().find(|told| told.is_same(&hit)) {
-            told.runs += u64::from(told.run != hit.run);
-            (told.since_run, told.since) = (hit.since_run, hit.since);
+            let is_new = hit.run < told.since_run || hit.run > told.run;
+            told.runs += u64::from(is_new);
+            if hit.run < told.since_run {
+                (told.since_run, told.since) = (hit.since_run, hit.since);
+            } else if hit.run > told.run {
+                (told.run, told.began) = (hit.run, hit.began);
+            }
         } else if self.hits.len() < most {
             self.hits.push(hit);
         }
     }
 }
 
-/// What a name must be like.
-struct Wanted {
-    parts: Vec<String>,
-}
-
-impl Wanted {
-    fn new(name: &str) -> Self {
-        Self { parts: name.to_lowercase().split('*').map(str::to_owned).collect() }
-    }
-
-    /// A name without `*` may be any part of a path; one with `*` is all of the file's name.
-    fn fits(&self, path: &str) -> bool {
-        let path = path.to_lowercase();
-        let [first, middle @ .., last] = self.parts.as_slice() else {
-            return self.parts.iter().all(|part| path.contains(part.as_str()));
-        };
-        let name = path.rsplit('/').next().unwrap_or_default();
-        let Some(mut rest) = name.strip_prefix(first.as_str()) else { return false };
-        for part in middle {
-            let Some(at) = rest.find(part.as_str()) else { return false };
-            rest = &rest[at + part.len()..];
-        }
-        rest.ends_with(last.as_str())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_is_found_by_a_part_of_it_and_by_stars() {
-        for (name, path, fits) in [
-            ("sales_2026.csv", "/x/sales_2026.csv", true),
-            ("SALES", "/x/sales_2026.csv", true),
-            ("x/sales", "/x/sales_2026.csv", true),
-            ("sales_*.csv", "/x/sales_2026.csv", true),
-            ("*2026*", "/x/sales_2026.csv", true),
-            ("sales_*.txt", "/x/sales_2026.csv", false),
-            ("x*", "/x/sales_2026.csv", false),
-            ("a*a", "/a", false),
-            ("(", "/x/sales_2026.csv", false),
-        ] {
-            assert_eq!(Wanted::new(name).fits(path), fits, "{name} {path}");
-        }
-    }
 
     #[test]
     fn a_file_that_fails_in_many_runs_is_one_hit() {

@@ -1,17 +1,18 @@
 //! The lines of a run's manifest, read a part at a time.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
-use crate::history::files_by_name::began;
+use crate::history::run_id::began;
 use crate::model::BlobName;
 use crate::report::{Line, Word};
 use crate::runtime::retry::retry;
 use crate::state::paths::{StatePaths, day, is_run_id};
 use crate::state::store::{StateError, StateStore};
-use crate::store::contract::StoreError;
+use crate::store::contract::{StoreError, StoreKind};
 
 /// Bytes that are read at once.
 const PART: u64 = 4 << 20;
@@ -41,6 +42,49 @@ pub async fn each_line(
         rest.drain(..whole);
         if bytes.is_empty() || at >= info.size || rest.len() > LONGEST {
             return Ok(at);
+        }
+    }
+}
+
+/// Bytes that are read at once where somebody waits for the answer.
+const SMALL_PART: u64 = 1 << 20;
+
+/// Tells `visit` of the whole lines of `name` from `start` on, and where each begins. False: the
+/// time was over before its end.
+pub async fn each_raw_line(
+    state: &StateStore,
+    name: &BlobName,
+    start: u64,
+    until: Instant,
+    mut visit: impl FnMut(u64, &[u8]) + Send,
+) -> Result<bool, StoreError> {
+    let (mut at, mut rest) = (start, Vec::new());
+    // What begins in the midst of a line is no line.
+    let mut torn = start > 0;
+    loop {
+        let (info, bytes) = match state.read(name, at, SMALL_PART, "reading a manifest").await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(true),
+            // It is shorter than it was: another writer began it anew.
+            Err(error) if error.kind == StoreKind::Rejected && at > 0 => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        let mut begin = at - rest.len() as u64;
+        at += bytes.len() as u64;
+        rest.extend_from_slice(&bytes);
+        let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        for line in rest[..whole].split_inclusive(|byte| *byte == b'\n') {
+            if !std::mem::take(&mut torn) {
+                visit(begin, &line[..line.len() - 1]);
+            }
+            begin += line.len() as u64;
+        }
+        rest.drain(..whole);
+        if bytes.is_empty() || at >= info.size || rest.len() > LONGEST {
+            return Ok(true);
+        }
+        if Instant::now() >= until {
+            return Ok(false);
         }
     }
 }

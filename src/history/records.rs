@@ -82,17 +82,41 @@ impl Records {
         limit: usize,
         now: OffsetDateTime,
     ) -> Result<Vec<RunRecord>, StoreError> {
+        let mut records = Vec::new();
+        for name in self.last_names(limit, now).await? {
+            records.extend(self.read(&name).await?);
+        }
+        Ok(records)
+    }
+
+    /// The records of the last runs, newest first, at most `limit`.
+    pub async fn last_names(
+        &self,
+        limit: usize,
+        now: OffsetDateTime,
+    ) -> Result<Vec<BlobName>, StoreError> {
         // Two days tell enough where runs are frequent; where they are not, all of them are few.
         let mut names = self.names(&runs_of_day((now - Duration::DAY).date())).await?;
         names.extend(self.names(&runs_of_day(now.date())).await?);
         if names.len() < limit {
             names = self.names(RUNS).await?;
         }
-        let mut records = Vec::new();
-        for name in names.iter().rev().take(limit) {
-            records.extend(self.read(name).await?);
-        }
-        Ok(records)
+        names.reverse();
+        names.truncate(limit);
+        Ok(names)
+    }
+
+    /// The records of the runs before the run `before`, newest first, at most `limit`.
+    pub async fn names_before(
+        &self,
+        before: &str,
+        limit: usize,
+    ) -> Result<Vec<BlobName>, StoreError> {
+        let mut names = self.names(RUNS).await?;
+        names.retain(|name| run_of_record(name.as_str()).is_some_and(|run| run < before));
+        names.reverse();
+        names.truncate(limit);
+        Ok(names)
     }
 
     /// Takes `lines`, the ends of sources, into the record of the run `id`, whose work goes through

@@ -11,3 +11,10 @@ pub fn run_id(now: OffsetDateTime) -> String {
     getrandom::fill(&mut random).expect("the operating system gives random bytes");
     format!("{}-{}", stamp(now), hex(&random))
 }
+
+/// When the run of this id began, to the second.
+pub fn began(run: &str) -> Option<OffsetDateTime> {
+    let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
+    let stamp = run.split('-').next()?;
+    time::PrimitiveDateTime::parse(stamp, format).ok().map(time::PrimitiveDateTime::assume_utc)
+}

@@ -6,13 +6,16 @@
 //! replacement under the tag that was read.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration as Wait;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 
+use super::name_index::{self, NamesCover};
 use super::record::{RunRecord, is_final};
+use super::source_days::SourceDays;
 use super::standing::{Of, SourceStanding};
 use crate::model::chain;
 use crate::source::contract::ShareId;
@@ -24,6 +27,8 @@ use crate::store::contract::{Condition, Etag};
 const MAX_BYTES: u64 = 64 << 20;
 /// How often another writer may be quicker.
 const MAX_OVERTAKEN: u32 = 100;
+/// Days of which the sums over all sources are kept.
+const DAYS: usize = 400;
 
 /// What is known of all sources.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +39,12 @@ pub struct SourceIndex {
     /// Runs whose work goes through the queue and that are not known to be over, oldest first.
     #[serde(default)]
     pub open: Vec<String>,
+    /// What all sources brought, by day, as `20261123`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub days: BTreeMap<String, DaySum>,
+    /// What the index of names covers.
+    #[serde(default, skip_serializing_if = "NamesCover::is_unknown")]
+    pub names: NamesCover,
 }
 
 /// What is known of a source.
@@ -75,6 +86,18 @@ pub struct SourceEntry {
     /// The last run that brought files: its manifest names them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brought: Option<String>,
+    /// What came of it day by day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub days: Option<SourceDays>,
+}
+
+/// What all sources brought on a day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaySum {
+    /// Files that arrived.
+    pub files: u64,
+    /// Their bytes at the source.
+    pub bytes: u64,
 }
 
 /// A login that a server refused, and too little of its credential to find it out.
@@ -148,12 +171,25 @@ impl SourceIndex {
             let entry = self.entry(source);
             let of = Of { run, began: record.started };
             let after = SourceStanding::after(entry.standing.as_ref(), of, line);
+            let is_news = after.is_some();
             entry.standing = after.or_else(|| entry.standing.take());
+            if is_news {
+                entry.days.get_or_insert_default().take_in(record.started, line);
+                let sum = self.days.entry(run.chars().take(8).collect()).or_default();
+                sum.files = sum.files.saturating_add(line["ingested"].as_u64().unwrap_or(0));
+                sum.bytes = sum.bytes.saturating_add(line["bytes"].as_u64().unwrap_or(0));
+            }
+            let entry = self.entry(source);
             entry.settle(record.started, line);
             let brought = line["ingested"].as_u64().is_some_and(|files| files > 0);
             if brought && entry.brought.as_ref().is_none_or(|last| last < run) {
                 entry.brought = Some(run.clone());
             }
+            // The workers of the queue noted the names before they told of the end.
+            if !record.queued.is_empty() && line["manifest"].is_string() {
+                self.names.take_in(run, true);
+            }
+            let entry = self.entry(source);
             if entry.run.as_ref().is_none_or(|last| last <= run) {
                 entry.run = Some(run.clone());
                 entry.idle = line.get("report").is_none() && line["status"] == "ok";
@@ -161,6 +197,9 @@ impl SourceIndex {
             if entry.asked.as_ref().is_some_and(|asked| asked.run == *run) {
                 entry.asked = None;
             }
+        }
+        while self.days.len() > DAYS {
+            self.days.pop_first();
         }
         if record.ended.is_some() {
             self.open.retain(|open| open != run);
@@ -237,12 +276,47 @@ pub async fn change(
 /// Notes that the run of `record` has looked at its sources. What cannot be written is told in the
 /// log; it costs a look too many.
 pub async fn note(state: &StateStore, record: &RunRecord) {
-    if let Err(error) = change(state, |index| index.take_in(record)).await {
+    let run = record.run.as_ref().unwrap_or(&record.id);
+    let names = name_index::after_run(state, record).await;
+    let many = AtomicBool::new(false);
+    let noted = change(state, |index| {
+        index.take_in(record);
+        if let Some(written) = &names {
+            many.store(index.names.take_in(run, *written), Ordering::Relaxed);
+        }
+    });
+    let noted = noted.await;
+    if many.load(Ordering::Relaxed) {
+        name_index::fold_in_time(state).await;
+    }
+    if let Err(error) = noted {
         tracing::warn!(
             run_id = record.id,
             error = chain(&error),
             "When sources were looked at could not be written."
         );
+    }
+}
+
+/// Notes that nobody knows what the index of names covers.
+pub async fn lose_names(state: &StateStore) {
+    let lost = change(state, |index| index.names.back_to = None);
+    if let Err(error) = lost.await {
+        let error = chain(&error);
+        tracing::warn!(error, "That names of files are missing for a search could not be noted.");
+    }
+}
+
+/// Notes that the index of names goes back to the run `to`, if it went back to `from` until now.
+/// What cannot be written costs reading.
+pub async fn cover_names(state: &StateStore, from: &Option<String>, to: Option<String>) {
+    let noted = change(state, |index| {
+        if index.names.back_to == *from {
+            index.names.back_to.clone_from(&to);
+        }
+    });
+    if let Err(error) = noted.await {
+        tracing::debug!(error = chain(&error), "What names are known could not be noted.");
     }
 }
 

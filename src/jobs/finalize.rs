@@ -12,6 +12,7 @@ use super::pass_store::{PassStore, never};
 use super::piece::{PiecePlan, SCHEMA};
 use super::progress::PassProgress;
 use crate::failpoint::{failpoint, left_out};
+use crate::history::{name_index, source_index};
 use crate::ledger::{self, Ledger};
 use crate::pass::expectations;
 use crate::report::{Line, SourceReport};
@@ -55,6 +56,10 @@ pub async fn close_if_done(
     failpoint!("before-close-report", WorkError::Lost);
     pass_store.report(&mut report, plan.began).await?;
     failpoint!("close-report-written", WorkError::Lost);
+    let (run, source) = (&pass_store.run.id, &pass_store.source.name);
+    if report.manifest.is_some() && !name_index::after_pass(state, run, source).await {
+        source_index::lose_names(state).await;
+    }
     finish(pass_store, &plan.pass, folder).await?;
     tracing::info!(
         run_id = pass_store.run.id,

@@ -22,19 +22,6 @@ pub async fn get(records: &Records, id: &str) -> Result<Option<RunRecord>, Store
     }
 }
 
-/// The last runs, newest first, at most `limit`, with how their sources stand now.
-pub async fn last(
-    records: &Records,
-    limit: usize,
-    now: OffsetDateTime,
-) -> Result<Vec<RunRecord>, StoreError> {
-    let mut found = Vec::new();
-    for record in records.stored_last(limit, now).await? {
-        found.push(filled(records.state(), record).await);
-    }
-    Ok(found)
-}
-
 /// Takes the ends of sources that a worker could not tell any more into the record of the run `id`,
 /// and ends a run that nobody works on any more.
 pub async fn settle(records: &Records, id: &str) -> Result<Option<Changed>, StateError> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::history::arrivals::{self, ArrivalsWanted, CountedFact, OpenExpectations};
-use crate::history::files_by_name::began;
+use crate::history::run_id::began;
 use crate::history::source_index::SourceIndex;
 use crate::model::failure::Class;
 use crate::model::{RemotePath, chain};

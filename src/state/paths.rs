@@ -5,6 +5,7 @@
 //! _blobferry/place.json                       there: which destination it belongs to
 //! _blobferry/_runs/<date>/<run>.json          the record of a run: every source that it looked at
 //! _blobferry/_runs/sources.json               when each source was looked at last: a cache over the records
+//! _blobferry/_names/<run>….tsv                names of files, sorted: a cache over the manifests
 //! _blobferry/<source>/runs/<date>/<run>.json  the report of a pass that changed something; .jsonl: its manifest
 //! _blobferry/<source>/ledger/…                head, index, shards, journals: see `ledger`
 //! _blobferry/<source>/archives/<version>.json the manifest of an archive
@@ -27,6 +28,9 @@ pub const ROOT: &str = "_blobferry/";
 pub const PROBES: &str = "_blobferry/_check/";
 /// What names of records of runs begin with.
 pub const RUNS: &str = "_blobferry/_runs/";
+
+/// What segments of the index of names begin with.
+pub const NAMES: &str = "_blobferry/_names/";
 
 /// Whether a blob of this name is our own state.
 pub fn is_state(name: &str) -> bool {
@@ -68,6 +72,11 @@ pub fn is_run_id(id: &str) -> bool {
 pub fn run_of_record(name: &str) -> Option<&str> {
     let (_, file) = name.strip_prefix(RUNS)?.split_once('/')?;
     file.strip_suffix(".json").filter(|id| is_run_id(id))
+}
+
+/// A segment of the index of names.
+pub fn names(segment: &str) -> BlobName {
+    legal(format!("{NAMES}{segment}.tsv"))
 }
 
 /// What names of records of a day begin with.

@@ -111,6 +111,22 @@ impl StateStore {
         }
     }
 
+    /// At most `most` bytes of a blob from `start` on; `None` if there is no such blob, or no
+    /// container yet.
+    pub async fn read(
+        &self,
+        name: &BlobName,
+        start: u64,
+        most: u64,
+        doing: &'static str,
+    ) -> Result<Option<(BlobInfo, Bytes)>, StoreError> {
+        match retry(&self.policy, &self.never, doing, |_| self.store.read(name, start, most)).await
+        {
+            Err(error) if error.kind == StoreKind::NoContainer => Ok(None),
+            found => found,
+        }
+    }
+
     /// JSON of ours, with the tag of its blob.
     pub async fn get_json<T: DeserializeOwned>(
         &self,

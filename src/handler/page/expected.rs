@@ -4,10 +4,14 @@ use maud::{Markup, html};
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::address;
+use super::frame::Frame;
 use super::html::at;
 use crate::report::ExpectationStanding;
 use crate::rules::expect::WindowState;
 
+/// What stands above the columns.
+const HEADS: [&str; 4] = ["Due", "Source and feed", "Arrived, or why not", "Last good"];
 /// Rows that are shown.
 const ROWS: usize = 30;
 
@@ -74,37 +78,75 @@ fn word(standing: &ExpectationStanding) -> &'static str {
     }
 }
 
-/// A table of them.
-pub fn section(feeds: &[ExpectedFeed]) -> Markup {
+/// Shape, word and colour of a state.
+fn shown(standing: &ExpectationStanding) -> Markup {
+    let (class, icon) = match standing.state {
+        WindowState::Missed if standing.is_missed() => ("bad", "i-bad"),
+        WindowState::Late => ("warn", "i-late"),
+        WindowState::Missed | WindowState::Met => ("good", "i-ok"),
+        WindowState::Due => ("none", "i-late"),
+    };
     html! {
-        @if let Some(answer) = answer(feeds) {
-            h2 #expected { "Expected files" }
-            p { (answer) "." }
-            table {
-                caption.vh { "Expected files, missing ones first" }
-                thead { tr {
-                    th scope="col" { "State" } th scope="col" { "Due" }
-                    th scope="col" { "Files" } th scope="col" { "Arrived, or why not" }
-                    th scope="col" { "Last good" }
-                } }
-                tbody { @for feed in feeds.iter().take(ROWS) { (row(feed)) } }
-            }
-            @if feeds.len() > ROWS { p.q.s { "and " (feeds.len() - ROWS) " more" } }
+        span.w.(class) {
+            svg viewBox="0 0 16 16" aria-hidden="true" { use href={ "#" (icon) } {} }
+            (word(standing))
         }
     }
 }
 
-fn row(feed: &ExpectedFeed) -> Markup {
+/// A table of them.
+pub fn section(frame: &Frame<'_>, feeds: &[ExpectedFeed]) -> Markup {
+    html! {
+        @if let Some(answer) = answer(feeds) {
+            section aria-labelledby="expected" {
+                h2 #expected { "Expected files" }
+                p.q.s { (answer) "." }
+                table.st.ex role="table" {
+                    caption.vh { "Expected files, missing ones first" }
+                    thead role="rowgroup" {
+                        tr role="row" {
+                            th.c1 scope="col" role="columnheader" { "State" }
+                            @for head in HEADS {
+                                th scope="col" role="columnheader" { (head) }
+                            }
+                        }
+                    }
+                    tbody role="rowgroup" {
+                        @for feed in feeds.iter().take(ROWS) { (row(frame, feed)) }
+                    }
+                }
+                @if feeds.len() > ROWS { p.q.s { "and " (feeds.len() - ROWS) " more" } }
+            }
+        }
+    }
+}
+
+fn row(frame: &Frame<'_>, feed: &ExpectedFeed) -> Markup {
     let standing = &feed.standing;
     let reason = standing.reason();
-    html! { tr {
-        td { (word(standing)) }
-        td { @match standing.deadline { Some(deadline) => (at(deadline)), None => "at any time" } }
-        td { bdi { (feed.source) " " (standing.name) } }
-        td {
-            @if !reason.is_empty() { (reason) }
-            @else if let Some(path) = standing.paths.first() { bdi { (path) } }
+    html! { tr role="row" {
+        th.half.st-a scope="row" role="rowheader" { (shown(standing)) }
+        td.q.st-d role="cell" {
+            @match standing.deadline { Some(deadline) => (at(deadline)), None => "at any time" }
         }
-        td { @match standing.last_met { Some(last) => (at(last)), None => "unknown" } }
+        td.st-s role="cell" {
+            a href=(address::source(frame, &feed.source)) { bdi { (feed.source) } }
+            " " span.q { bdi { (standing.name) } }
+        }
+        td.st-f role="cell" {
+            @if !reason.is_empty() { span.q { (reason) } }
+            @else {
+                @for path in standing.paths.iter().take(1) {
+                    a href=(address::file(frame, &feed.source, path)) { bdi { (path) } }
+                }
+                @if standing.paths.len() > 1 {
+                    span.q { " and " (standing.count.saturating_sub(1)) " more" }
+                }
+            }
+            @if let Some(late) = standing.late_by { span.q.s { (late.div_euclid(60)) " min late" } }
+        }
+        td.st-w role="cell" {
+            span.q.s { @match standing.last_met { Some(last) => (at(last)), None => "unknown" } }
+        }
     } }
 }

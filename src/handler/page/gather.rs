@@ -7,6 +7,7 @@ use time::{Duration, OffsetDateTime};
 use super::expected::{self, ExpectedFeed};
 use super::overview::ArrivedFile;
 use super::view::{PageRun, PageStored};
+use crate::handler::api::decoded;
 use crate::history::arrivals;
 use crate::history::files_by_name::{self, NameQuery, NamesFound};
 use crate::history::record::RunRecord;
@@ -15,7 +16,7 @@ use crate::history::source_index::{self, SourceIndex};
 use crate::jobs::run_status;
 use crate::model::redactor::Redactor;
 use crate::model::{BlobName, chain};
-use crate::state::paths::{StatePaths, is_run_id};
+use crate::state::paths::{StatePaths, is_run_id, run_of_record};
 use crate::state::store::StateStore;
 use crate::store::contract::StoreError;
 
@@ -23,12 +24,27 @@ use crate::store::contract::StoreError;
 const MAX_BYTES: u64 = 32 << 20;
 /// Sources that are listed at once, and reports that are read at once.
 const AT_ONCE: usize = 8;
+/// Records that are read at once: those of runs over many sources are long.
+const RECORDS_AT_ONCE: usize = 4;
+/// Sources whose expectations are read at once.
+const EXPECTING_AT_ONCE: usize = 32;
+/// With more sources, reports that no record tells of are not looked for.
+const LISTED: usize = 50;
+/// Lines of a file's life that are shown.
+const LIFE: usize = 100;
 /// Manifests whose ends are read for the newest files.
 const MANIFESTS: usize = 12;
 /// Files that a search shows.
 const HITS: usize = 200;
 /// How long a search of the page looks.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Leaves `only` of a run, if a source is named.
+fn keep(run: &mut PageRun, only: Option<&str>) {
+    if let Some(name) = only {
+        run.keep(name);
+    }
+}
 
 /// Where to look.
 pub struct PageShelf<'a> {
@@ -45,22 +61,71 @@ pub struct PageShelf<'a> {
 }
 
 impl PageShelf<'_> {
-    /// The last runs, newest first, at most `limit`.
+    /// The last runs, newest first, at most `limit`; of the source `only` alone, if one is named.
     pub async fn last(
         &self,
         limit: usize,
+        only: Option<&str>,
         now: OffsetDateTime,
     ) -> Result<Vec<PageRun>, StoreError> {
-        let stored = run_status::last(&Records::new(self.state.clone()), limit, now).await?;
+        let records = Records::new(self.state.clone());
+        let names = records.last_names(limit, now).await?;
         let mut runs: Vec<PageRun> =
             self.here.iter().map(|record| PageRun::of_record(record, now)).collect();
-        for record in stored {
-            if runs.iter().all(|run| run.id != record.id) {
-                runs.push(PageRun::of_record(&record, now));
+        for run in self.recorded(names, only, now).await? {
+            if runs.iter().all(|known| known.id != run.id) {
+                runs.push(run);
             }
         }
+        runs.iter_mut().for_each(|run| keep(run, only));
+        self.with_reports(runs, limit, now).await
+    }
+
+    /// The runs before the run `before`, newest first, at most `limit`.
+    pub async fn before(
+        &self,
+        before: &str,
+        limit: usize,
+        now: OffsetDateTime,
+    ) -> Result<Vec<PageRun>, StoreError> {
+        let names = Records::new(self.state.clone()).names_before(before, limit).await?;
+        self.recorded(names, None, now).await
+    }
+
+    /// Runs by their records. Each is made short before the next is read: those over a thousand
+    /// sources are long.
+    async fn recorded(
+        &self,
+        names: Vec<BlobName>,
+        only: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Result<Vec<PageRun>, StoreError> {
+        let records = Records::new(self.state.clone());
+        let records = &records;
+        let read = stream::iter(names).map(|name| async move {
+            let id = run_of_record(name.as_str()).unwrap_or_default().to_owned();
+            let record = run_status::get(records, &id).await?;
+            Ok::<_, StoreError>(record.map(|record| {
+                let mut run = PageRun::of_record(&record, now);
+                keep(&mut run, only);
+                run.shorten();
+                run
+            }))
+        });
+        let runs: Vec<Option<PageRun>> = read.buffered(RECORDS_AT_ONCE).try_collect().await?;
+        Ok(runs.into_iter().flatten().collect())
+    }
+
+    /// `runs`, with those of which only reports tell.
+    async fn with_reports(
+        &self,
+        mut runs: Vec<PageRun>,
+        limit: usize,
+        now: OffsetDateTime,
+    ) -> Result<Vec<PageRun>, StoreError> {
         // Release 0.1 left reports of the command line's runs, and no records.
-        if runs.len() >= limit {
+        // To look for them costs some listings a source.
+        if runs.len() >= limit || self.sources.len() > LISTED {
             runs.sort_by_key(|run| std::cmp::Reverse(run.started));
             runs.truncate(limit);
             return Ok(runs);
@@ -119,16 +184,25 @@ impl PageShelf<'_> {
 
     /// How what is expected stood when it was judged last.
     pub async fn expected(&self, only: Option<&str>) -> Vec<ExpectedFeed> {
+        let wanted: Vec<String> = self
+            .expecting
+            .iter()
+            .filter(|source| only.is_none_or(|only| only == **source))
+            .map(|source| (*source).to_owned())
+            .collect();
+        let read = stream::iter(wanted).map(|source| async move {
+            let standings = arrivals::standings(&self.state, &source).await;
+            (source, standings)
+        });
+        let read: Vec<_> = read.buffered(EXPECTING_AT_ONCE).collect().await;
         let mut feeds = Vec::new();
-        for source in
-            self.expecting.iter().filter(|source| only.is_none_or(|only| only == **source))
-        {
-            match arrivals::standings(&self.state, source).await {
+        for (source, standings) in read {
+            match standings {
                 Ok(standings) => feeds.extend(standings.into_iter().map(|mut standing| {
                     for path in &mut standing.paths {
                         *path = self.redactor.name(path);
                     }
-                    ExpectedFeed { source: (*source).to_owned(), standing }
+                    ExpectedFeed { source: source.clone(), standing }
                 })),
                 Err(error) => {
                     let error = chain(&error);
@@ -150,12 +224,35 @@ impl PageShelf<'_> {
             patience: PATIENCE,
         };
         let mut found = files_by_name::find(&self.state, &query).await?;
+        self.redact(&mut found);
+        Ok(found)
+    }
+
+    /// What is known of one file. Hosts hand on a path as it was sent, or decoded already.
+    pub async fn life(&self, source: &str, path: &str) -> Result<NamesFound, StoreError> {
+        let mut tried: Vec<String> = Vec::new();
+        for path in [path.to_owned(), decoded(path)] {
+            for path in [path.clone(), path.trim_start_matches('/').to_owned()] {
+                if tried.contains(&path) {
+                    continue;
+                }
+                let mut found = files_by_name::life(&self.state, source, &path, LIFE).await?;
+                if !found.hits.is_empty() {
+                    self.redact(&mut found);
+                    return Ok(found);
+                }
+                tried.push(path);
+            }
+        }
+        Ok(NamesFound::default())
+    }
+
+    fn redact(&self, found: &mut NamesFound) {
         for hit in &mut found.hits {
             hit.path = self.redactor.name(&hit.path);
             hit.message = hit.message.take().map(|text| self.redactor.text(&text));
             hit.blob = hit.blob.take().map(|name| self.redactor.name(&name));
         }
-        Ok(found)
     }
 
     /// The run `id`, if there is one.

@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::Dress;
 use super::tests::ask_as;
-use crate::handler::api::StatusQuery;
+use crate::handler::api::{ListQuery, StatusQuery};
 use crate::history::record::{RunRecord, Trigger};
 use crate::history::records::Records;
 use crate::history::source_index;
@@ -159,7 +159,11 @@ fn compare(seed: u64, html: &str, json: &Value) {
             has(&format!(", {} run", need["runs"]));
         }
     }
-    // And the other way: no time on the page that programs are not told.
+    times_are_told(seed, html, json);
+}
+
+/// No time is on the page that programs are not told.
+fn times_are_told(seed: u64, html: &str, json: &Value) {
     let mut told = BTreeSet::new();
     times(json, &mut told);
     let (before, rest) = html.split_once("class=\"asof\"").expect("when it was made");
@@ -169,6 +173,35 @@ fn compare(seed: u64, html: &str, json: &Value) {
     for (at, _) in html.match_indices("datetime=\"") {
         let time = &html[at + 10..at + 29];
         assert!(told.contains(time), "{seed}: {time} is on the page alone: {told:?}");
+    }
+}
+
+/// The pages beside the overview and those of runs: the answer of both dresses is the same, and no
+/// time is told to people alone.
+async fn other_pages(seed: u64, store: &Arc<dyn Store>, now: OffsetDateTime) {
+    let pages = [
+        StatusQuery::Source("acme".into()),
+        StatusQuery::Sources(ListQuery::default()),
+        StatusQuery::Runs(ListQuery::default()),
+        StatusQuery::Month(now.date().to_string()[..7].to_owned()),
+        StatusQuery::Files("file-".into(), None),
+    ];
+    for asked in pages {
+        let html = ask_as(store, &asked, &[], Dress::Html).await.page.expect("a page");
+        let json = ask_as(store, &asked, &[], Dress::Json).await.body;
+        let answer = json["answer"].as_str().expect("an answer");
+        assert!(plain(&html).contains(answer), "{seed}: {asked:?}: {answer}");
+        times_are_told(seed, &html, &json);
+        if let StatusQuery::Month(_) = asked {
+            let text = plain(&html);
+            let days = json["days"].as_array().expect("days");
+            for day in days {
+                assert!(text.contains(day["day"].as_str().expect("a day")), "{seed}: {day}");
+            }
+            let sum: u64 = days.iter().filter_map(|day| day["files"].as_u64()).sum();
+            assert_eq!(json["files"].as_u64(), Some(sum), "{seed}");
+            assert!(text.contains(&format!("{sum} files arrived")), "{seed}: {text}");
+        }
     }
 }
 
@@ -197,6 +230,7 @@ async fn people_programs_and_the_command_line_are_told_the_same() {
             assert!(page.contains(&format!("\">{word}</span>")), "{seed}: {word}");
             words.insert(word.clone());
         }
+        other_pages(seed, &store, now).await;
         for source in json["sources"].as_array().expect("sources") {
             words.insert(source["word"].as_str().expect("a word").to_owned());
         }

@@ -3,8 +3,6 @@
 //! Every text goes through the templates' escaping, in elements and in attributes; only the style
 //! sheet and the script, which are our own, do not.
 
-use std::collections::BTreeMap;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -12,8 +10,10 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::address;
 use super::chart::{PARTS, bar, equation, progress};
-use super::view::{Earlier, PagePass, PageProblem, PageRun, earlier, span};
+use super::frame::Frame;
+use super::view::{Earlier, PagePass, PageProblem, PageRun, earlier};
 use crate::report::in_bytes;
 
 const STYLE: &str = include_str!("style.css");
@@ -21,30 +21,6 @@ const SCRIPT: &str = include_str!("script.js");
 
 /// Without a script the page of a running run asks for itself again after so many seconds.
 const RELOAD: u32 = 15;
-
-/// What the pages know beside runs.
-pub struct Frame<'a> {
-    /// Where blobs go.
-    pub store: &'a str,
-    /// What paths of our HTTP API begin with.
-    pub prefix: &'a str,
-    /// What the caller's links carry on: `?code=…`, encoded, or nothing.
-    pub query: &'a str,
-    /// The key in them, as it is; empty if there is none.
-    pub view: &'a str,
-    /// Where requests that start runs go, if they are served here.
-    pub starts: Option<String>,
-    /// The configured sources.
-    pub sources: &'a [&'a str],
-    /// Those that no run goes over.
-    pub off: &'a [&'a str],
-    /// When each source is gone over next, if that is known.
-    pub next: BTreeMap<String, OffsetDateTime>,
-    /// The address of the same page in JSON; empty if it has none.
-    pub here: &'a str,
-    /// When the page was made.
-    pub now: OffsetDateTime,
-}
 
 /// The policy that the pages are sent with: our style sheet and script by their hashes, requests to
 /// us, nothing else.
@@ -61,26 +37,6 @@ pub fn policy() -> String {
 /// The icons: a shape for each state, so that none is told by colour alone.
 const SPRITE: &str = include_str!("sprite.svg");
 
-/// Where the list of runs and sources is, with what links carry on.
-pub fn home(frame: &Frame<'_>) -> String {
-    format!("{}/ingest/runs{}", frame.prefix, frame.query)
-}
-
-/// The address of a page, by more of the query.
-pub fn with(frame: &Frame<'_>, pairs: &[(&str, &str)]) -> String {
-    let mut address = home(frame);
-    for (name, value) in pairs {
-        let sign = if address.contains('?') { '&' } else { '?' };
-        address.push(sign);
-        address.push_str(&format!("{name}={}", encoded(value)));
-    }
-    address
-}
-
-fn encoded(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
-}
-
 /// A whole page: `live` is renewed while somebody looks at it, `below` is not.
 pub fn page(
     frame: &Frame<'_>,
@@ -96,7 +52,11 @@ pub fn page(
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="referrer" content="no-referrer";
-                title { (title) }
+                title { (title) " – blobferry" }
+                @if !frame.here.is_empty() {
+                    link rel="alternate" type="application/json" href=(frame.here)
+                        title="The same facts for programs";
+                }
                 @if running { noscript { meta http-equiv="refresh" content=(RELOAD); } }
                 style { (PreEscaped(STYLE)) }
             }
@@ -129,20 +89,23 @@ fn top(frame: &Frame<'_>) -> Markup {
     html! {
         header.top {
             div.in {
-                a.brand href=(home(frame)) { "blobferry" }
+                a.brand href=(address::home(frame)) { "blobferry" }
                 span.where { "into " bdi { (frame.store) } }
                 nav aria-label="Pages" {
                     ul {
-                        li { a href=(home(frame)) { "Overview" } }
-                        li { a href={ (home(frame)) "#runs" } { "Runs" } }
+                        li { a href=(address::home(frame)) { "Overview" } }
+                        li { a href=(address::page(frame, "/sources", &[])) { "Sources" } }
+                        li { a href=(address::page(frame, "/runs", &[])) { "Runs" } }
+                        li { a href=(address::page(frame, "/files", &[])) { "Files" } }
                     }
                 }
-                form.find role="search" method="get" action={ (frame.prefix) "/ingest/runs" } {
-                    label.vh for="q" { "Find a file by its name" }
+                form.find role="search" aria-label="Files" method="get"
+                    action={ (frame.prefix) "/ingest/status/files" } {
+                    label.vh for="find" { "Find a file by its name" }
                     @if !frame.view.is_empty() {
                         input type="hidden" name="code" value=(frame.view);
                     }
-                    input #q name="q" type="search" placeholder="Find a file by its name"
+                    input #find name="q" type="search" placeholder="Find a file by its name"
                         autocomplete="off";
                     button { "Find" }
                 }
@@ -154,30 +117,6 @@ fn top(frame: &Frame<'_>) -> Markup {
 /// When the page was made.
 pub fn as_of(frame: &Frame<'_>) -> Markup {
     html! { p.asof { "As of " (at(frame.now)) } }
-}
-
-/// The page of one run; `runs` are the last ones, newest first.
-pub fn run(frame: &Frame<'_>, run: &PageRun, runs: &[PageRun]) -> String {
-    let (duration, bytes) = (run.duration(frame.now), run.sum(PagePass::arrived));
-    let live = html! {
-        p.crumb { a href={ (home(frame)) "#runs" } { "All runs" } }
-        h1 { (run_answer(run)) }
-        (as_of(frame))
-        dl.facts {
-            dt { "run" } dd { code { (run.id) } " " (word(&run.status)) }
-            dt { "started" } dd { (at(run.started)) ", by " (run.trigger.replace('_', " ")) }
-            @if let Some(ended) = run.ended { dt { "ended" } dd { (at(ended)) } } @else { dt { "last \
-                heard of" } dd { (at(run.heard)) } }
-            dt { @if run.is_running() { "so far" } @else { "took" } } dd { (span(duration)) ", " (in_bytes(bytes)) " \
-                read" @if let Some(rate) = rate(bytes, duration) { ", \
-                " (rate) } }
-            dt { "files" } dd { (equation(&run.total())) }
-        }
-        @if !run.problems.is_empty() { (problems(&run.problems)) }
-        (legend())
-        @for (index, pass) in run.passes.iter().enumerate() { section.card { (section(frame, run, runs, pass, index)) } }
-    };
-    page(frame, &run_answer(run), run.is_running(), &live, &html! {})
 }
 
 /// What a run came to, in a sentence.
@@ -199,7 +138,7 @@ pub fn refusal(frame: &Frame<'_>, status: u16, reason: &str) -> String {
     let live = html! {
         h1 { "That did not work (" (status) ")" }
         p { (reason) }
-        p { a href={ (frame.prefix) "/ingest/runs" (frame.query) } { "All runs" } }
+        p { a href=(address::home(frame)) { "Overview" } }
     };
     page(frame, "blobferry: that did not work", false, &live, &html! {})
 }
@@ -232,8 +171,7 @@ pub fn word(status: &str) -> Markup {
 
 /// A link to the page of a run.
 pub fn run_link(frame: &Frame<'_>, id: &str, words: &Markup) -> Markup {
-    let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect();
-    html! { a href={ (frame.prefix) "/ingest/runs/" (id) (frame.query) } { (words) } }
+    html! { a href=(address::page(frame, &address::run_path(id), &[])) { (words) } }
 }
 
 /// What the colours of the bars mean.
@@ -246,23 +184,13 @@ pub fn legend() -> Markup {
     }
 }
 
-fn bytes_per_second(bytes: u64, duration: time::Duration) -> Option<u64> {
-    // Less than a tenth of a second tells nothing of a rate.
-    let tenths =
-        u128::try_from(duration.whole_milliseconds() / 100).ok().filter(|tenths| *tenths > 0)?;
-    u64::try_from(u128::from(bytes) * 10 / tenths).ok()
-}
-
-fn rate(bytes: u64, duration: time::Duration) -> Option<String> {
-    bytes_per_second(bytes, duration).map(|rate| format!("{}/s", in_bytes(rate)))
-}
-
 /// A word between a heading and what it heads, for ids of parts that can be opened.
 fn part(name: &str, index: usize) -> String {
     format!("{name}-{index}")
 }
 
-fn section(
+/// All that is told of one source of a run.
+pub fn section(
     frame: &Frame<'_>,
     run: &PageRun,
     runs: &[PageRun],

@@ -25,7 +25,9 @@ use crate::handler::runs::Runs;
 use crate::model::hex;
 
 /// Where the pages are, as in a Functions app.
-const PAGES: &str = "/api/ingest/runs";
+const PAGES: &str = "/api/ingest/status";
+/// Where they were in earlier releases.
+const OLD_PAGES: &str = "/api/ingest/runs";
 
 /// The pages, listening.
 pub struct Local {
@@ -99,15 +101,13 @@ async fn any(State(context): State<Arc<LocalPageContext>>, request: Request) -> 
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default()
         .to_owned();
-    let page = request
-        .uri()
-        .path()
-        .trim_end_matches('/')
-        .strip_prefix(PAGES)
-        .and_then(|rest| if rest.is_empty() { Some("") } else { rest.strip_prefix('/') });
-    match (request.method(), page.map(str::to_owned)) {
-        (&Method::GET, Some(id)) => shown(&context, &accept, query, &id).await,
-        (&Method::GET, None) => plain(StatusCode::NOT_FOUND, "There is no such page.\n"),
+    let path = request.uri().path().to_owned();
+    let below = |pages: &str| {
+        path.strip_prefix(pages).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    match (request.method(), below(PAGES) || below(OLD_PAGES)) {
+        (&Method::GET, true) => shown(&context, &accept, query, &path).await,
+        (&Method::GET, false) => plain(StatusCode::NOT_FOUND, "There is no such page.\n"),
         _ => plain(StatusCode::METHOD_NOT_ALLOWED, "These pages are only read.\n"),
     }
 }
@@ -117,9 +117,11 @@ async fn shown(
     context: &LocalPageContext,
     accept: &str,
     query: Map<String, Value>,
-    id: &str,
+    path: &str,
 ) -> Response {
-    let asked = json!({ "Method": "GET", "Url": format!("{PAGES}/{id}"), "Query": query, "Headers": { "Accept": [accept] }, "Params": { "id": id } });
+    let headers = json!({ "Accept": [accept] });
+    let asked =
+        json!({ "Method": "GET", "Url": path, "Query": query, "Headers": headers, "Params": {} });
     let Ok(envelope) = Envelope::parse(json!({ "Data": { "req": asked } }).to_string().as_bytes())
     else {
         return plain(StatusCode::BAD_REQUEST, "This request cannot be read.\n");

@@ -4,7 +4,9 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use super::html::{Frame, page as whole, problems};
+use super::address;
+use super::frame::Frame;
+use super::html::{page as whole, problems};
 use super::view::{PagePass, PageProblem};
 use super::{carried, encoded, page};
 use crate::handler::envelope::{HttpAnswer, HttpCall};
@@ -93,10 +95,10 @@ impl FormContext<'_> {
         let words = if body["joined"] == true { "is at it already" } else { "was started" };
         let live = html! {
             h1 { "A run " (words) }
-            p { "Run " a href={ (self.prefix) "/ingest/runs/" (encoded(id)) (query) } { (id) } ": \
+            p { "Run " a href=(address::below(self.prefix, &query, &address::run_path(id), &[])) { (id) } ": \
                 " (body["status"].as_str().unwrap_or("on \
                 its way")) }
-            p { a href={ (self.prefix) "/ingest/runs" (query) } { "All runs" } }
+            p { a href=(address::below(self.prefix, &query, "", &[])) { "Overview" } }
         };
         self.show(if status < 400 { 200 } else { status }, "blobferry: a run", &live)
     }

@@ -1,19 +1,27 @@
 //! The status page: sources, runs, one run, for people with a browser.
 //!
 //! `gather` reads records and reports, `view` and `overview` make facts of them, `chart` pictures
-//! of numbers, `html`, `overview_html` and `names_html` pages of both; `next` tells when the schedule
-//! comes. `byhand` is where runs are started.
+//! of numbers, `html` and the files that end so pages of both; `address` is where they are, `next`
+//! tells when the schedule comes. `manual` is where runs are started.
 //! `local` shows the pages without a Functions host, to whoever sits at this machine.
 
+mod address;
 mod chart;
+mod days;
 mod expected;
+mod file;
+mod file_html;
+mod frame;
 mod gather;
 mod html;
+mod lists_html;
 pub mod local;
 mod names_html;
 mod next;
 mod overview;
 mod overview_html;
+mod run_html;
+mod source_html;
 mod view;
 
 use std::collections::BTreeMap;
@@ -21,15 +29,20 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use url::form_urlencoded::byte_serialize;
 
-use super::api::{KEYS, MOST_LISTED, StatusQuery, location};
+use super::api::{KEYS, ListQuery, MOST_LISTED, StatusQuery, location};
 use super::envelope::{HttpAnswer, HttpCall};
+use crate::handler::page::address::encoded;
+use crate::handler::page::days::DaysTold;
+use crate::handler::page::file::FileLife;
+use crate::handler::page::frame::Frame;
 use crate::handler::page::gather::PageShelf;
-use crate::handler::page::html::Frame;
 use crate::handler::page::overview::{KnownOfSources, StatusOverview, brought};
-use crate::handler::page::view::PageRun;
+use crate::handler::page::source_html::SourceFacts;
+use crate::handler::page::view::{PageRun, passes_by_source};
+use crate::history::files_by_name::NamesFound;
 use crate::history::record::RunRecord;
+use crate::history::source_index::SourceIndex;
 use crate::model::redactor::Redactor;
 use crate::model::{chain, printable};
 use crate::runtime::retry::Policy;
@@ -39,6 +52,8 @@ use crate::transfer::settings::Source;
 
 /// Runs that are looked through for earlier failures of the files that failed in one.
 const BEFORE: usize = 30;
+/// Runs that pages of lists look through.
+const NEWEST: usize = 20;
 
 /// What pages are made of.
 pub struct PageContext<'a> {
@@ -122,6 +137,10 @@ pub async fn answer(
         StatusQuery::One(id) => one(&frame, &shelf, id).await,
         StatusQuery::Source(name) => source(&frame, &shelf, name).await,
         StatusQuery::Files(name, source) => files(&frame, &shelf, name, source.as_deref()).await,
+        StatusQuery::File(source, path) => file(&frame, &shelf, source, path).await,
+        StatusQuery::Sources(asked) => sources_page(&frame, &shelf, asked).await,
+        StatusQuery::Runs(asked) => runs_page(&frame, &shelf, asked).await,
+        StatusQuery::Month(month) => month_page(&frame, &shelf, month).await,
     };
     let PageMade { status, html, json } = made.map_err(|error| chain(&error))?;
     Ok(match dress {
@@ -145,11 +164,11 @@ async fn known(
     shelf: &PageShelf<'_>,
     runs: &[PageRun],
     only: Option<&str>,
-) -> Result<StatusOverview, StoreError> {
+) -> Result<(StatusOverview, SourceIndex), StoreError> {
     let index = shelf.index().await;
     let mut known = KnownOfSources {
         index: &index,
-        runs,
+        passes: passes_by_source(runs),
         configured: frame.sources,
         next: &frame.next,
         arrived: Vec::new(),
@@ -159,7 +178,8 @@ async fn known(
     let names = frame.sources.iter().filter(|name| only.is_none_or(|only| only == **name));
     let brought = names.filter_map(|name| Some((brought(&known, name)?, (*name).to_owned())));
     known.arrived = shelf.arrived(brought.collect(), if only.is_some() { 50 } else { 12 }).await?;
-    Ok(StatusOverview::of(known))
+    let overview = StatusOverview::of(known);
+    Ok((overview, index))
 }
 
 async fn list(
@@ -167,8 +187,8 @@ async fn list(
     shelf: &PageShelf<'_>,
     limit: usize,
 ) -> Result<PageMade, StoreError> {
-    let runs = shelf.last(limit, frame.now).await?;
-    let overview = known(frame, shelf, &runs, None).await?;
+    let runs = shelf.last(limit, None, frame.now).await?;
+    let (overview, _) = known(frame, shelf, &runs, None).await?;
     let html = overview_html::list(frame, &overview, &runs);
     let mut json = json!(overview);
     json["off"] = json!(frame.off);
@@ -185,18 +205,22 @@ async fn source(
     shelf: &PageShelf<'_>,
     name: &str,
 ) -> Result<PageMade, StoreError> {
-    let mut runs = shelf.last(MOST_LISTED, frame.now).await?;
-    let overview = known(frame, shelf, &runs, Some(name)).await?;
+    let mut runs = shelf.last(MOST_LISTED, Some(name), frame.now).await?;
+    runs.retain(|run| !run.passes.is_empty());
+    let (overview, index) = known(frame, shelf, &runs, Some(name)).await?;
     let Some(source) = overview.sources.iter().find(|source| source.name == name) else {
         return Ok(none(frame, &format!("there is no source `{}`", printable(name.as_bytes()))));
     };
-    runs.iter_mut().for_each(|run| run.keep(name));
-    runs.retain(|run| !run.passes.is_empty());
-    let html = overview_html::one(frame, source, &overview.arrived, &runs);
+    let feeds =
+        days::feeds(index.sources.get(name).and_then(|entry| entry.days.as_ref()), frame.now);
+    let facts = SourceFacts::of(&overview, source, &feeds, &runs);
+    let html = source_html::page(frame, &facts);
     let mut json = json!(source);
     json["as_of"] = json!(overview)["as_of"].clone();
     json["answer"] = overview_html::answer(source).into();
     json["arrived"] = json!(overview.arrived);
+    json["expected"] = json!(overview.expected);
+    json["feeds"] = json!(feeds);
     json["runs_told"] = lines(frame, &runs);
     Ok(PageMade { status: 200, html, json })
 }
@@ -207,14 +231,88 @@ async fn files(
     name: &str,
     source: Option<&str>,
 ) -> Result<PageMade, StoreError> {
-    let runs = shelf.last(BEFORE, frame.now).await?;
-    let overview = known(frame, shelf, &runs, source).await?;
-    let found = shelf.files(name, source).await?;
-    let html = names_html::page(frame, &overview, &found, name);
+    let runs = shelf.last(NEWEST, None, frame.now).await?;
+    let (overview, _) = known(frame, shelf, &runs, source).await?;
+    let found = match name {
+        "" => NamesFound::default(),
+        name => shelf.files(name, source).await?,
+    };
+    let html = names_html::page(frame, &overview, &found, (name, source));
     let mut json = json!(found);
     json["answer"] = names_html::answer(&found, name).into();
     json["as_of"] = json!(overview)["as_of"].clone();
     Ok(PageMade { status: 200, html, json })
+}
+
+async fn file(
+    frame: &Frame<'_>,
+    shelf: &PageShelf<'_>,
+    source: &str,
+    path: &str,
+) -> Result<PageMade, StoreError> {
+    let found = shelf.life(source, path).await?;
+    let Some(life) = FileLife::of(&found, frame.now) else {
+        let path = printable(path.as_bytes());
+        return Ok(none(frame, &format!("no file `{path}` of `{source}` was seen")));
+    };
+    Ok(PageMade { status: 200, html: file_html::page(frame, &life), json: json!(life) })
+}
+
+async fn sources_page(
+    frame: &Frame<'_>,
+    shelf: &PageShelf<'_>,
+    asked: &ListQuery,
+) -> Result<PageMade, StoreError> {
+    let runs = shelf.last(NEWEST, None, frame.now).await?;
+    let (overview, _) = known(frame, shelf, &runs, None).await?;
+    let html = lists_html::sources(frame, &overview, asked);
+    let (some, next) = lists_html::some_sources(&overview, asked);
+    let json = json!({ "as_of": json!(overview)["as_of"], "answer": overview.answer,
+        "sources": some, "after": next });
+    Ok(PageMade { status: 200, html, json })
+}
+
+async fn runs_page(
+    frame: &Frame<'_>,
+    shelf: &PageShelf<'_>,
+    asked: &ListQuery,
+) -> Result<PageMade, StoreError> {
+    let mut runs = match &asked.after {
+        Some(after) => shelf.before(after, lists_html::ROWS, frame.now).await?,
+        None => shelf.last(lists_html::ROWS, None, frame.now).await?,
+    };
+    let oldest = runs.last().filter(|_| runs.len() == lists_html::ROWS);
+    let next = oldest.map(|run| run.id.clone());
+    if let Some(name) = &asked.words {
+        runs.iter_mut().for_each(|run| run.keep(name));
+        runs.retain(|run| !run.passes.is_empty());
+    }
+    runs.retain(|run| asked.state.as_ref().is_none_or(|state| run.status == *state));
+    let html = lists_html::runs(frame, &runs, asked, next.as_deref());
+    let json = json!({ "as_of": as_of(frame), "answer": lists_html::runs_answer(&runs),
+        "runs": lines(frame, &runs), "after": next });
+    Ok(PageMade { status: 200, html, json })
+}
+
+async fn month_page(
+    frame: &Frame<'_>,
+    shelf: &PageShelf<'_>,
+    month: &str,
+) -> Result<PageMade, StoreError> {
+    let index = shelf.index().await;
+    let (Some(told), Some(days)) = (DaysTold::month(&index, month), days::of_month(month)) else {
+        let month = printable(month.as_bytes());
+        return Ok(none(frame, &format!("`{month}` is no month, as 2026-11")));
+    };
+    let html = lists_html::month(frame, month, &told, &days);
+    let mut json = json!(told);
+    json["answer"] = lists_html::month_answer(month, &told).into();
+    json["as_of"] = as_of(frame).into();
+    Ok(PageMade { status: 200, html, json })
+}
+
+fn as_of(frame: &Frame<'_>) -> String {
+    frame.now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
 }
 
 async fn one(frame: &Frame<'_>, shelf: &PageShelf<'_>, id: &str) -> Result<PageMade, StoreError> {
@@ -223,13 +321,19 @@ async fn one(frame: &Frame<'_>, shelf: &PageShelf<'_>, id: &str) -> Result<PageM
     };
     // What failed now may have failed before.
     let before = if run.passes.iter().any(|pass| !pass.failures.is_empty()) {
-        shelf.last(BEFORE, frame.now).await?
+        shelf.last(BEFORE, None, frame.now).await?
     } else {
         Vec::new()
     };
+    let brought = run.passes.iter().filter(|pass| pass.ingested > 0 && !pass.is_running());
+    // Of sources that are configured no more nothing is asked for.
+    let brought = brought.filter(|pass| frame.sources.contains(&pass.source.as_str()));
+    let brought = brought.map(|pass| (run.id.clone(), pass.source.clone())).collect();
+    let came = shelf.arrived(brought, 50).await?;
     let mut json = run.told.clone();
     json["answer"] = html::run_answer(&run).into();
-    Ok(PageMade { status: 200, html: html::run(frame, &run, &before), json })
+    json["arrived"] = json!(came);
+    Ok(PageMade { status: 200, html: run_html::page(frame, &run, &before, &came), json })
 }
 
 fn none(frame: &Frame<'_>, reason: &str) -> PageMade {
@@ -239,22 +343,32 @@ fn none(frame: &Frame<'_>, reason: &str) -> PageMade {
 
 /// The address of the same facts in JSON.
 fn as_json(prefix: &str, query: &str, asked: &StatusQuery) -> String {
-    let mut pairs = vec!["format=json".to_owned()];
+    let mut pairs: Vec<(&str, &str)> = vec![("format", "json")];
+    let limit;
     let path = match asked {
-        StatusQuery::One(id) => format!("{prefix}/ingest/runs/{}", encoded(id)),
-        _ => format!("{prefix}/ingest/runs"),
-    };
-    match asked {
-        StatusQuery::List(limit) => pairs.push(format!("limit={limit}")),
-        StatusQuery::One(_) => {}
-        StatusQuery::Source(name) => pairs.push(format!("source={}", encoded(name))),
-        StatusQuery::Files(name, source) => {
-            pairs.push(format!("q={}", encoded(name)));
-            pairs.extend(source.as_ref().map(|source| format!("source={}", encoded(source))));
+        StatusQuery::List(most) => {
+            limit = most.to_string();
+            pairs.push(("limit", &limit));
+            String::new()
         }
-    }
-    let sign = if query.is_empty() { "?" } else { "&" };
-    format!("{path}{query}{sign}{}", pairs.join("&"))
+        StatusQuery::One(id) => address::run_path(id),
+        StatusQuery::Source(name) => address::source_path(name),
+        StatusQuery::Files(name, source) => {
+            pairs.push(("q", name));
+            pairs.extend(source.as_deref().map(|source| ("source", source)));
+            "/files".into()
+        }
+        StatusQuery::File(source, path) => address::file_path(source, path),
+        StatusQuery::Sources(list) | StatusQuery::Runs(list) => {
+            pairs.extend(list.state.as_deref().map(|state| ("state", state)));
+            pairs.extend(list.words.as_deref().map(|words| ("source", words)));
+            pairs.extend(list.after.as_deref().map(|after| ("after", after)));
+            let is_runs = matches!(asked, StatusQuery::Runs(_));
+            if is_runs { "/runs".into() } else { "/sources".into() }
+        }
+        StatusQuery::Month(month) => format!("/months/{}", encoded(month)),
+    };
+    address::below(prefix, query, &path, &pairs)
 }
 
 /// A refusal as a page.
@@ -297,11 +411,6 @@ fn carried(call: &HttpCall) -> String {
     let pairs: Vec<String> =
         keys.map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
     if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
-}
-
-/// A text for a query.
-fn encoded(text: &str) -> String {
-    byte_serialize(text.as_bytes()).collect()
 }
 
 /// Scheme and host that the caller asked by.

@@ -2,14 +2,22 @@
 
 use maud::{Markup, html};
 
-use super::html::{self as parts, Frame, at, home, run_link};
+use super::address;
+use super::frame::Frame;
+use super::html::{self as parts, at, run_link};
 use super::overview::{SourceWord as Standing, StatusOverview};
 use super::overview_html::file;
 use crate::history::files_by_name::{Hit, NamesFound};
 use crate::report::{Word, in_bytes};
 
+/// Sources that were not listed and are named.
+const UNLISTED: usize = 12;
+
 /// What a search for `name` came to, in a sentence.
 pub fn answer(found: &NamesFound, name: &str) -> String {
+    if name.is_empty() {
+        return "Find a file by its name".into();
+    }
     let exact = |hit: &&Hit| hit.path == name;
     if let [hit] = found.hits.as_slice() {
         let file = hit.path.rsplit('/').next().unwrap_or(&hit.path);
@@ -36,27 +44,36 @@ pub fn page(
     frame: &Frame<'_>,
     overview: &StatusOverview,
     found: &NamesFound,
-    name: &str,
+    (name, source): (&str, Option<&str>),
 ) -> String {
     let answer = answer(found, name);
     let back = found.back_to;
     let live = html! {
-        p.crumb { a href=(home(frame)) { "Overview" } }
         h1 { (answer) }
-        p.lead { "Looked for " bdi { (name) } }
         (parts::as_of(frame))
+        (form(frame, name, source))
         @if !found.hits.is_empty() { (hits(frame, found)) }
-        p.q.s.note {
+        @if !name.is_empty() { p.q.s.note {
             "Newest first. Looked through " (found.lines) " names"
             @if let Some(back) = back { ", back to the run of " (at(back)) }
             @if !found.complete { ". There is more further back: " code { "blobferry find" }
                 " looks through all of it" } "."
-        }
+        } }
         section aria-labelledby="not" {
             h2 #not { "Where it could still be" }
             ul.not {
-                @for source in overview.sources.iter().filter(|source| source.listed.is_none()) {
-                    li { span { bdi { (source.name) } } span { (unlisted(source.word)) } }
+                @let unknown = || overview.sources.iter().filter(|source| source.listed.is_none());
+                @for source in unknown().take(UNLISTED) {
+                    li {
+                        span {
+                            a href=(address::source(frame, &source.name)) { bdi { (source.name) } }
+                        }
+                        span { (unlisted(source.word)) }
+                    }
+                }
+                @let more = unknown().count().saturating_sub(UNLISTED);
+                @if more > 0 {
+                    li { span { "and " (more) " more" } span { "were not listed either" } }
                 }
                 li { span { "Left out" } span { "Names of files that your rules leave out are not \
                     kept." } }
@@ -67,6 +84,30 @@ pub fn page(
         }
     };
     parts::page(frame, &answer, false, &live, &html! {})
+}
+
+/// The form, with what was looked for.
+fn form(frame: &Frame<'_>, name: &str, source: Option<&str>) -> Markup {
+    html! {
+        form.row role="search" aria-label="Names of files" method="get"
+            action={ (frame.prefix) "/ingest/status/files" } {
+            @if !frame.view.is_empty() { input type="hidden" name="code" value=(frame.view); }
+            div.grow {
+                label for="name" { "File name, or a part of it" }
+                input #name name="q" type="search" value=(name) autocomplete="off";
+            }
+            div {
+                label for="of" { "Source" }
+                select #of name="source" {
+                    option value="" { "all " (frame.sources.len()) }
+                    @for known in frame.sources {
+                        option value=(known) selected[source == Some(*known)] { (known) }
+                    }
+                }
+            }
+            button.go { "Find" }
+        }
+    }
 }
 
 fn unlisted(word: Standing) -> &'static str {

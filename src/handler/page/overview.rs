@@ -2,14 +2,16 @@
 //!
 //! One struct, which is the page in JSON and which HTML is made of: the two cannot disagree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
+use super::days::{self, DaysTold};
 use super::expected::ExpectedFeed;
-use super::view::{PagePass, PageRun};
-use crate::history::files_by_name::began;
+use super::view::{PagePass, PageRun, PassesBySource};
+use crate::history::run_id::began;
+use crate::history::source_days::DayState;
 use crate::history::source_index::SourceIndex;
 use crate::history::standing::{LastingTrouble, SourceStanding};
 use crate::model::failure::Class;
@@ -46,6 +48,20 @@ pub enum SourceWord {
 }
 
 impl SourceWord {
+    /// All of them, the worst first.
+    pub const ALL: [SourceWord; 10] = [
+        SourceWord::Down,
+        SourceWord::Failing,
+        SourceWord::Missing,
+        SourceWord::Stuck,
+        SourceWord::Silent,
+        SourceWord::Abandoned,
+        SourceWord::Interrupted,
+        SourceWord::Running,
+        SourceWord::NoRunYet,
+        SourceWord::Fine,
+    ];
+
     /// The word for people.
     pub fn shown(self) -> &'static str {
         match self {
@@ -144,6 +160,8 @@ pub struct SourceState {
     /// When the run began that brought the newest file; unknown if none is known to have.
     #[serde(with = "time::serde::rfc3339::option")]
     pub brought: Option<OffsetDateTime>,
+    /// How its last thirty days were, today last.
+    pub days: Vec<DayState>,
 }
 
 /// The page.
@@ -160,14 +178,16 @@ pub struct StatusOverview {
     pub expected: Vec<ExpectedFeed>,
     /// Files that arrived last, newest first.
     pub arrived: Vec<ArrivedFile>,
+    /// What all sources brought in the last thirty days.
+    pub month: DaysTold,
 }
 
 /// What the page is made of.
 pub struct KnownOfSources<'a> {
     /// The index of sources.
     pub index: &'a SourceIndex,
-    /// The last runs, newest first.
-    pub runs: &'a [PageRun],
+    /// What the last runs tell of each source, newest first.
+    pub passes: PassesBySource<'a>,
     /// The configured sources.
     pub configured: &'a [&'a str],
     /// When each is gone over next.
@@ -194,6 +214,7 @@ impl StatusOverview {
             sources,
             expected: known.expected,
             arrived: known.arrived,
+            month: DaysTold::last(known.index, known.now),
         }
     }
 
@@ -203,15 +224,9 @@ impl StatusOverview {
     }
 }
 
-fn names(known: &KnownOfSources<'_>) -> Vec<String> {
-    let mut names: Vec<String> = known.configured.iter().map(|name| (*name).to_owned()).collect();
-    let told = known.runs.iter().flat_map(|run| &run.passes).map(|pass| &pass.source);
-    for name in told {
-        if !names.contains(name) {
-            names.push(name.clone());
-        }
-    }
-    names
+fn names(known: &KnownOfSources<'_>) -> BTreeSet<String> {
+    let configured = known.configured.iter().map(|name| (*name).to_owned());
+    configured.chain(known.passes.keys().map(|name| (*name).to_owned())).collect()
 }
 
 /// The answer in a sentence.
@@ -234,12 +249,7 @@ fn answer(sources: &[SourceState]) -> String {
 }
 
 fn source(known: &KnownOfSources<'_>, name: &str) -> SourceState {
-    let passes = || {
-        known.runs.iter().flat_map(move |run| {
-            let of_source = move |pass: &&PagePass| pass.source == name;
-            run.passes.iter().filter(of_source).map(move |pass| (run, pass))
-        })
-    };
+    let passes = || known.passes.get(name).into_iter().flatten().copied();
     let over = || {
         passes().filter(|(run, pass)| !(pass.was_left() || run.is_running() && pass.is_running()))
     };
@@ -286,23 +296,30 @@ fn source(known: &KnownOfSources<'_>, name: &str) -> SourceState {
         needs,
         newest: known.arrived.iter().find(|arrived| arrived.source == name).cloned(),
         brought: brought(known, name).as_deref().and_then(began),
+        days: days::strip(
+            known.index.sources.get(name).and_then(|entry| entry.days.as_ref()),
+            known.now,
+        ),
     }
 }
 
 /// The run that brought the newest file of the source `name`, as far as that is known.
 pub fn brought(known: &KnownOfSources<'_>, name: &str) -> Option<String> {
     let indexed = known.index.sources.get(name).and_then(|entry| entry.brought.clone());
-    let told = known.runs.iter().find(|run| {
-        run.passes.iter().any(|pass| pass.source == name && pass.ingested > 0 && !pass.is_running())
-    });
-    indexed.max(told.map(|run| run.id.clone()))
+    let mut told = known.passes.get(name).into_iter().flatten();
+    let told = told.find(|(_, pass)| pass.ingested > 0 && !pass.is_running());
+    indexed.max(told.map(|(run, _)| run.id.clone()))
 }
 
 /// How a source stands: what the index says, and what records say that are newer or go further
 /// back. Where the index was lost, the last runs tell at least as much as they show.
 fn standing(known: &KnownOfSources<'_>, name: &str) -> Option<SourceStanding> {
     let indexed = known.index.sources.get(name).and_then(|entry| entry.standing.clone());
-    let folded = super::view::standing(known.runs, name);
+    let passes = known.passes.get(name).map(Vec::as_slice).unwrap_or_default();
+    if indexed.as_ref().is_some_and(|indexed| knows_all(indexed, passes)) {
+        return indexed;
+    }
+    let folded = super::view::standing(passes);
     match (indexed, folded) {
         (Some(mut indexed), Some(folded)) => {
             let well = |standing: &SourceStanding| standing.word == "ok";
@@ -315,6 +332,15 @@ fn standing(known: &KnownOfSources<'_>, name: &str) -> Option<SourceStanding> {
         }
         (indexed, folded) => indexed.or(folded),
     }
+}
+
+/// Whether `passes`, newest first, can tell nothing that `indexed` does not say: it goes as far
+/// back, and is as new.
+fn knows_all(indexed: &SourceStanding, passes: &[(&PageRun, &PagePass)]) -> bool {
+    let newest = passes.iter().find(|(_, pass)| !pass.is_running() && !pass.was_left());
+    let cut = passes.iter().any(|(run, pass)| pass.is_running() && !run.is_running());
+    !cut && newest.is_none_or(|(run, _)| run.started <= indexed.looked)
+        && passes.last().is_none_or(|(run, _)| indexed.since <= run.started)
 }
 
 fn needs(standing: Option<&SourceStanding>, last: Option<&PagePass>) -> Vec<Need> {

@@ -3,9 +3,13 @@
 use maud::{Markup, html};
 use time::{Duration, OffsetDateTime};
 
+use super::address;
 use super::chart::{bar, equation};
+use super::chart::{commas, plot, short_day, strip, strip_key, strip_words};
+use super::days::{DaysTold, last_days, month_of};
 use super::expected;
-use super::html::{self as parts, Frame, at, home, legend, run_link, starting, with, word};
+use super::frame::Frame;
+use super::html::{self as parts, at, legend, run_link, starting, word};
 use super::overview::{ArrivedFile, Need, SourceState, SourceWord, StatusOverview};
 use super::view::{PagePass, PageRun, span};
 use crate::report::in_bytes;
@@ -33,42 +37,14 @@ pub fn list(frame: &Frame<'_>, overview: &StatusOverview, runs: &[PageRun]) -> S
                 p.q.s { "and " (needing.len() - NEEDS) " more, in the list of sources" }
             }
         }
-        (expected::section(&overview.expected))
+        (expected::section(frame, &overview.expected))
         @if !overview.arrived.is_empty() { (arrived(frame, &overview.arrived)) }
         @if !empty { (sources(frame, overview)) }
+        @if !empty { (month(frame, &overview.month)) }
         @if !runs.is_empty() { (history(frame, runs)) }
     };
     let running = runs.iter().any(PageRun::is_running);
     parts::page(frame, &overview.answer, running, &live, &starting(frame))
-}
-
-/// The page of one source: what is wrong with it, what came, how it went.
-pub fn one(
-    frame: &Frame<'_>,
-    source: &SourceState,
-    came: &[ArrivedFile],
-    runs: &[PageRun],
-) -> String {
-    let answer = answer(source);
-    let live = html! {
-        p.crumb { a href=(home(frame)) { "All sources" } }
-        h1 { (answer) }
-        (parts::as_of(frame))
-        @if source.word.needs_you() { ul.rows #failing { (need(frame, source)) } }
-        dl.facts {
-            dt { "Complete up to" } dd { (known(source.complete_up_to)) }
-            dt { "Looked" } dd { (known(source.looked)) }
-            dt { "Looks again" }
-            dd { @match source.next { Some(next) => (at(next)), None => "No schedule is known here" } }
-            @if !source.address.is_empty() { dt { "Server" } dd { bdi { (source.address) } } }
-            dt { "Listed" } dd { (number(source.listed)) }
-            dt { "Waiting" } dd { (number(source.waiting)) }
-            dt { "Failed" } dd { (number(source.failed)) }
-        }
-        @if !came.is_empty() { (arrived(frame, came)) }
-        @if !runs.is_empty() { (history(frame, runs)) }
-    };
-    parts::page(frame, &answer, source.word == SourceWord::Running, &live, &html! {})
 }
 
 /// The answer of a source's page, in a sentence.
@@ -153,12 +129,13 @@ fn age(duration: Duration) -> String {
     }
 }
 
-fn need(frame: &Frame<'_>, source: &SourceState) -> Markup {
+/// What is wrong with a source, beside what to do.
+pub fn need(frame: &Frame<'_>, source: &SourceState) -> Markup {
     html! {
         li {
             div { (shown(source.word)) }
             div.what {
-                h3 { a href=(with(frame, &[("source", &source.name)])) { bdi { (source.name) } } }
+                h3 { a href=(address::source(frame, &source.name)) { bdi { (source.name) } } }
                 @for need in &source.needs {
                     p { (need.what) }
                     p.s { bdi { (need.message) } }
@@ -203,18 +180,21 @@ fn paths(frame: &Frame<'_>, source: &SourceState, need: &Need) -> Markup {
 
 /// A file's name, as a link to what is known of it.
 pub fn file(frame: &Frame<'_>, source: &str, path: &str) -> Markup {
-    html! { a href=(with(frame, &[("source", source), ("q", path)])) { bdi { (path) } } }
+    html! { a href=(address::file(frame, source, path)) { bdi { (path) } } }
 }
 
-fn known(at_time: Option<OffsetDateTime>) -> Markup {
+/// A time, or that nobody knows it.
+pub fn known(at_time: Option<OffsetDateTime>) -> Markup {
     html! { @match at_time { Some(time) => (at(time)), None => span.q { "unknown" } } }
 }
 
-fn number(count: Option<u64>) -> Markup {
+/// A number, or that nobody knows it.
+pub fn number(count: Option<u64>) -> Markup {
     html! { @match count { Some(count) => (count), None => span.q { "unknown" } } }
 }
 
-fn arrived(frame: &Frame<'_>, files: &[ArrivedFile]) -> Markup {
+/// Files that arrived.
+pub fn arrived(frame: &Frame<'_>, files: &[ArrivedFile]) -> Markup {
     html! {
         section aria-labelledby="night" {
             h2 #night { "What arrived last" }
@@ -249,39 +229,59 @@ fn arrived(frame: &Frame<'_>, files: &[ArrivedFile]) -> Markup {
 
 fn sources(frame: &Frame<'_>, overview: &StatusOverview) -> Markup {
     let all = &overview.sources;
-    let heads = ["Source", "Newest file", "Waiting, failed", "Complete up to", "Looked"];
     html! {
         section aria-labelledby="all" {
             h2 #all { "All sources" }
-            table.st.so role="table" {
-                caption.vh { "All sources" }
-                thead role="rowgroup" {
-                    tr role="row" {
-                        th.c1 scope="col" role="columnheader" { "State" }
-                        @for head in heads { th scope="col" role="columnheader" { (head) } }
-                    }
-                }
-                tbody role="rowgroup" { @for one in all.iter().take(SOURCES) { (row(frame, one)) } }
-            }
+            (source_table(frame, all.iter().take(SOURCES)))
             @if all.len() > SOURCES {
                 @let rest = &all[SOURCES..];
                 @let fine = rest.iter().all(|source| source.word == SourceWord::Fine);
-                p.q.s { "and " (rest.len()) " more" @if fine { ", all fine" } }
+                p.q.s.note {
+                    a href=(address::page(frame, "/sources", &[])) { "and " (rest.len()) " more" }
+                    @if fine { ", all fine" }
+                }
             }
+            (strip_key(["missing, failing or down", "late or waiting", "all well", "nothing due"]))
             @if !frame.off.is_empty() {
-                p.q.s { "Off (" code { "enabled = false" } "): " bdi { (frame.off.join(", ")) } }
+                p.q.s.note {
+                    "Off (" code { "enabled = false" } "): " bdi { (frame.off.join(", ")) }
+                }
             }
         }
     }
 }
 
-fn row(frame: &Frame<'_>, source: &SourceState) -> Markup {
+/// Sources as a table.
+pub fn source_table<'a>(
+    frame: &Frame<'_>,
+    sources: impl Iterator<Item = &'a SourceState>,
+) -> Markup {
+    let days: Vec<time::Date> = last_days(frame.now).collect();
+    let heads = ["Newest file", "Waiting, failed", "Complete up to"];
+    html! {
+        table.st.so role="table" {
+            caption.vh { "All sources" }
+            thead role="rowgroup" {
+                tr role="row" {
+                    th.c1 scope="col" role="columnheader" { "State" }
+                    th scope="col" role="columnheader" { "Source" }
+                    th.w22 scope="col" role="columnheader" { "Last 30 days" }
+                    @for head in heads { th scope="col" role="columnheader" { (head) } }
+                }
+            }
+            tbody role="rowgroup" { @for one in sources { (row(frame, one, &days)) } }
+        }
+    }
+}
+
+fn row(frame: &Frame<'_>, source: &SourceState, days: &[time::Date]) -> Markup {
     html! {
         tr role="row" {
             th.so-a scope="row" role="rowheader" { (shown(source.word)) }
             td.so-n role="cell" {
-                a href=(with(frame, &[("source", &source.name)])) { bdi { (source.name) } }
+                a href=(address::source(frame, &source.name)) { bdi { (source.name) } }
             }
+            td.days role="cell" { (strip(&source.days, &strip_words(&source.days, days), false)) }
             td.so-f role="cell" {
                 @match (&source.newest, source.brought) {
                     (Some(newest), _) => {
@@ -291,13 +291,75 @@ fn row(frame: &Frame<'_>, source: &SourceState) -> Markup {
                     (None, None) => span.q { "none is known" },
                 }
             }
-            td.days role="cell" data-l="waiting, failed" {
+            td role="cell" data-l="waiting, failed" {
                 (number(source.waiting)) ", " (number(source.failed))
             }
-            td role="cell" data-l="complete up to" { (known(source.complete_up_to)) }
-            td.hide role="cell" { (known(source.looked)) }
+            td role="cell" data-l="complete up to" {
+                (known(source.complete_up_to))
+                span.q.s { "looked " (known(source.looked)) }
+            }
         }
     }
+}
+
+/// The last thirty days of all sources: what was in time, what was not, what came.
+fn month(frame: &Frame<'_>, told: &DaysTold) -> Markup {
+    let days: Vec<time::Date> = last_days(frame.now).collect();
+    let [Some(first), Some(last)] = [days.first(), days.last()] else { return html! {} };
+    html! {
+        section aria-labelledby="month" {
+            h2 #month { "Last 30 days" }
+            p.q.s {
+                (short_day(*first)) " to today, all sources. "
+                a href=(address::month(frame, &month_of(*last))) { "By calendar month" }
+            }
+            (sums(told))
+            figure {
+                (plot(&files_by_day(told, &days), "Files arrived each day"))
+                figcaption.q.s { "Files arrived each day" }
+            }
+        }
+    }
+}
+
+/// Files of each day.
+pub fn files_by_day(told: &DaysTold, days: &[time::Date]) -> Vec<(time::Date, u64)> {
+    days.iter().copied().zip(told.days.iter().map(|row| row.files)).collect()
+}
+
+/// What days came to, in numbers.
+pub fn sums(told: &DaysTold) -> Markup {
+    let missed: Vec<String> = told
+        .missed
+        .iter()
+        .take(3)
+        .map(|missed| format!("{} {}", missed.source, missed.count))
+        .collect();
+    html! {
+        dl.nums {
+            @if told.due > 0 {
+                div {
+                    dt { "of " (told.due) " expected files on time" }
+                    dd { (percent(told.on_time, told.due)) }
+                }
+                div { dt { "late" } dd { (told.late) } }
+                div {
+                    dt { "missing" @if !missed.is_empty() { ": " (missed.join(", ")) } }
+                    dd { (told.misses()) }
+                }
+            }
+            div {
+                dt { "files arrived, " (in_bytes(told.bytes)) }
+                dd { (commas(told.files)) }
+            }
+        }
+    }
+}
+
+/// `a` of `b` in per cent, rounded down: all is all alone.
+pub fn percent(a: usize, b: usize) -> String {
+    let tenths = a * 1000 / b.max(1);
+    format!("{}.{} %", tenths / 10, tenths % 10)
 }
 
 /// Runs that came to the same, as one.
@@ -337,7 +399,8 @@ fn alike(runs: &[PageRun]) -> Vec<Alike<'_>> {
     found
 }
 
-fn history(frame: &Frame<'_>, runs: &[PageRun]) -> Markup {
+/// Runs, equal ones together.
+pub fn history(frame: &Frame<'_>, runs: &[PageRun]) -> Markup {
     let heads = ["When", "State", "What came of it"];
     html! {
         section aria-labelledby="runs" {

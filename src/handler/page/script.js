@@ -14,8 +14,22 @@
       next.querySelectorAll("details").forEach((e) => { if (open.has(e.id)) e.open = true; });
       live().replaceWith(next);
       document.title = page.title;
+      copies();
     } catch { /* The next look may succeed. */ }
   };
+  const copies = () => document.querySelectorAll("[data-copy]").forEach((e) => {
+    e.hidden = false;
+    e.onclick = async () => {
+      const text = document.getElementById(e.dataset.copy).textContent;
+      try { await navigator.clipboard.writeText(text); e.textContent = "Copied"; } catch { e.hidden = true; }
+    };
+  });
+  copies();
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.target.closest("input, select, textarea")) return;
+    event.preventDefault();
+    document.getElementById("find")?.focus();
+  });
   setInterval(() => {
     const reading = document.hidden || live().contains(document.activeElement) || String(getSelection()) !== "";
     const wait = live().dataset.running === "yes" ? 5000 : 60000;

@@ -191,7 +191,7 @@ async fn no_name_becomes_anything_but_text() {
                     "<{name} {key}>"
                 );
                 let is_ours = value.is_empty()
-                    || value.starts_with("/api/ingest/runs")
+                    || value.starts_with("/api/ingest/status")
                     || value.starts_with('#');
                 assert!(key != "href" || is_ours, "<{name} href=\"{value}\">");
             }
@@ -214,7 +214,7 @@ async fn runs_of_both_kinds_stand_in_one_list_each_once() {
     assert_eq!(rows, 2, "{html}");
     for id in [&handler, &command_line] {
         assert!(
-            html.contains(&format!("href=\"/api/ingest/runs/{id}?code=k%2F1\"")),
+            html.contains(&format!("href=\"/api/ingest/status/runs/{id}?code=k%2F1\"")),
             "a link with the caller's key"
         );
     }

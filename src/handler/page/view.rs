@@ -1,6 +1,6 @@
 //! What the pages show of runs, drawn from their records and reports. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -10,6 +10,9 @@ use time::{Duration, OffsetDateTime};
 use crate::history::record::{RunRecord, Trigger};
 use crate::history::standing::{Of, SourceStanding};
 use crate::report::Status as Ended;
+
+/// Sources of which a list tells one by one, whatever they came to.
+const FEW: usize = 100;
 
 /// A failure as records tell it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,6 +217,26 @@ impl PageRun {
         }
     }
 
+    /// Of a run over many sources programs are told of those alone of which there is something to
+    /// tell, and how many the others are.
+    pub fn shorten(&mut self) {
+        if self.passes.len() <= FEW {
+            return;
+        }
+        let mut idle = 0_u64;
+        let mut tells = |source: &Value| {
+            let count = |name: &str| source[name].as_u64().unwrap_or(0);
+            let is_idle = source["status"] == "ok" && count("ingested") + count("deferred") == 0;
+            idle += u64::from(is_idle);
+            !is_idle
+        };
+        if let Some(sources) = self.told.get_mut("sources").and_then(Value::as_array_mut) {
+            sources.retain(&mut tells);
+            sources.shrink_to_fit();
+        }
+        self.told["idle_sources"] = idle.into();
+    }
+
     /// Whether it goes on.
     pub fn is_running(&self) -> bool {
         self.status == "running"
@@ -246,20 +269,32 @@ impl PageRun {
     }
 }
 
-/// How the source `name` stands by `runs` alone, newest first; `None` if none of them looked at it.
-pub fn standing(runs: &[PageRun], name: &str) -> Option<SourceStanding> {
-    let mut standing: Option<SourceStanding> = None;
-    for run in runs.iter().rev() {
-        let over = |pass: &&PagePass| !(run.is_running() && pass.is_running());
-        for pass in run.passes.iter().filter(|pass| pass.source == name).filter(over) {
-            let mut line = json!(pass);
-            // A pass that was cut off with its process still says that it runs.
-            if pass.is_running() {
-                line["status"] = run.status.as_str().into();
-            }
-            let of = Of { run: &run.id, began: run.started };
-            standing = SourceStanding::after(standing.as_ref(), of, &line).or(standing);
+/// The passes that are known of each source, the newest first.
+pub type PassesBySource<'a> = HashMap<&'a str, Vec<(&'a PageRun, &'a PagePass)>>;
+
+/// They, of `runs`, newest first.
+pub fn passes_by_source(runs: &[PageRun]) -> PassesBySource<'_> {
+    let mut found = PassesBySource::new();
+    for run in runs {
+        for pass in &run.passes {
+            found.entry(&pass.source).or_default().push((run, pass));
         }
+    }
+    found
+}
+
+/// How a source stands by its passes alone, newest first; `None` if none of them looked at it.
+pub fn standing(passes: &[(&PageRun, &PagePass)]) -> Option<SourceStanding> {
+    let mut standing: Option<SourceStanding> = None;
+    let over = |(run, pass): &&(&PageRun, &PagePass)| !(run.is_running() && pass.is_running());
+    for (run, pass) in passes.iter().rev().filter(over) {
+        let mut line = json!(pass);
+        // A pass that was cut off with its process still says that it runs.
+        if pass.is_running() {
+            line["status"] = run.status.as_str().into();
+        }
+        let of = Of { run: &run.id, began: run.started };
+        standing = SourceStanding::after(standing.as_ref(), of, &line).or(standing);
     }
     standing
 }
@@ -378,6 +413,21 @@ mod tests {
     }
 
     #[test]
+    fn a_list_tells_of_a_thousand_sources_only_what_there_is_to_tell() {
+        let mut sources: Vec<Value> = (0..1_000)
+            .map(|n| format!("s{n}"))
+            .map(|name| json!({ "source": name, "status": "ok", "listed": 1, "unchanged": 1 }))
+            .collect();
+        sources[7] = json!({ "source": "s7", "status": "failed" });
+        sources[8]["ingested"] = json!(2);
+        let mut long = run(5, sources);
+        long.shorten();
+        assert_eq!(long.told["idle_sources"], 998);
+        assert_eq!(long.told["sources"].as_array().map(Vec::len), Some(2));
+        assert_eq!((long.passes.len(), long.total().listed), (1_000, None));
+    }
+
+    #[test]
     fn a_line_of_a_list_holds_counts_only() {
         let pass = json!({ "source": "acme", "failures": [{ "path": "/a" }], "failed": 1 });
         let line = run(5, vec![pass]).line("/there".into());
@@ -395,16 +445,20 @@ mod tests {
         let bad = json!({ "source": "acme", "status": "degraded", "failures": [{ "path": "/a", "class": "permission" }] });
         let good = json!({ "source": "acme", "status": "ok", "listed": 1, "unchanged": 1 });
         let runs = [run(10, vec![bad.clone()]), run(70, vec![bad]), run(130, vec![good])];
-        let found = standing(&runs, "acme").expect("it was looked at");
+        let of = |runs: &[PageRun], name: &str| {
+            let passes = passes_by_source(runs);
+            standing(passes.get(name).map(Vec::as_slice).unwrap_or_default())
+        };
+        let found = of(&runs, "acme").expect("it was looked at");
         assert_eq!((found.word.as_str(), found.runs), ("degraded", 2));
         assert_eq!(found.since("permission"), Some((NOW - Duration::minutes(70), 2)));
         assert_eq!(found.good, Some(NOW - Duration::minutes(130)));
-        assert_eq!(standing(&runs, "idle"), None);
+        assert_eq!(of(&runs, "idle"), None);
         // A pass that was cut off with its process still says that it runs.
         let mut record = RunRecord::new(Trigger::Http, "i", NOW);
         record.sources = vec![json!({ "source": "acme", "status": "running" })];
-        assert_eq!(standing(&[PageRun::of_record(&record, NOW)], "acme"), None);
-        let later = standing(&[PageRun::of_record(&record, NOW + Duration::hours(1))], "acme");
+        assert_eq!(of(&[PageRun::of_record(&record, NOW)], "acme"), None);
+        let later = of(&[PageRun::of_record(&record, NOW + Duration::hours(1))], "acme");
         assert_eq!(later.map(|found| found.word).as_deref(), Some("abandoned"));
     }
 

@@ -139,14 +139,14 @@ fn the_status_page_is_shown_to_who_has_its_address() {
         assert!(head.contains(header), "no `{header}` in {head}");
     }
     let (before, code) = url.split_once('?').expect("a key");
-    assert!(list.contains(&format!("href=\"/api/ingest/runs/{run}?{code}\"")), "{list}");
+    assert!(list.contains(&format!("href=\"/api/ingest/status/runs/{run}?{code}\"")), "{list}");
     assert!(
         list.contains(
             "listed 2 = ingested 1 + unchanged 0 + skipped 0 + gone 0 + deferred 0 + failed 1"
         ) && !list.contains("id=\"start\""),
         "{list}"
     );
-    let (_, page) = browse(&format!("{before}/{run}?{code}"), "text/html");
+    let (_, page) = browse(&format!("{before}/runs/{run}?{code}"), "text/html");
     assert!(
         page.contains("&lt;img src=x onerror=alert(1)&gt;.zip") && !page.contains("<img"),
         "{page}"

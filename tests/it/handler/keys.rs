@@ -35,6 +35,10 @@ impl Function {
             match part.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
                 None if given.next()?.eq_ignore_ascii_case(part) => {}
                 None => return None,
+                Some(name) if name.starts_with('*') => {
+                    let rest: Vec<&str> = given.by_ref().collect();
+                    parameters[&name[1..]] = rest.join("/").into();
+                }
                 Some(name) => match (given.next(), name.strip_suffix('?')) {
                     (Some(value), optional) => parameters[optional.unwrap_or(name)] = value.into(),
                     (None, Some(_)) => {}
@@ -128,7 +132,7 @@ fn the_functions_ask_for_keys_of_their_own() {
         told,
         [
             one("IngestHttp", &["get", "post"], "ingest"),
-            one("IngestStatus", &["get"], "ingest/runs/{id?}")
+            one("IngestStatus", &["get"], "ingest/{kind}/{*page}")
         ]
     );
 }

@@ -27,7 +27,7 @@ async fn a_browser_gets_pages_also_while_a_run_goes_on() {
     );
     assert!(
         list.contains("data-running=\"yes\"")
-            && list.contains(&format!("href=\"/api/ingest/runs/{id}?code=k\"")),
+            && list.contains(&format!("href=\"/api/ingest/status/runs/{id}?code=k\"")),
         "{list}"
     );
     assert!(

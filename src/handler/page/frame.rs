@@ -1,0 +1,29 @@
+//! What the pages know beside runs. Pure.
+
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+
+/// What the pages know beside runs.
+pub struct Frame<'a> {
+    /// Where blobs go.
+    pub store: &'a str,
+    /// What paths of our HTTP API begin with.
+    pub prefix: &'a str,
+    /// What the caller's links carry on: `?code=…`, encoded, or nothing.
+    pub query: &'a str,
+    /// The key in them, as it is; empty if there is none.
+    pub view: &'a str,
+    /// Where requests that start runs go, if they are served here.
+    pub starts: Option<String>,
+    /// The configured sources.
+    pub sources: &'a [&'a str],
+    /// Those that no run goes over.
+    pub off: &'a [&'a str],
+    /// When each source is gone over next, if that is known.
+    pub next: BTreeMap<String, OffsetDateTime>,
+    /// The address of the same page in JSON; empty if it has none.
+    pub here: &'a str,
+    /// When the page was made.
+    pub now: OffsetDateTime,
+}
