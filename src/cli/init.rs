@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::console;
 use super::exit::NOTHING;
+use crate::cli::init_destination::{DestinationFlags, destination};
 use crate::cli::init_refused::{InitRefused, exists, unusable};
+use crate::cli::init_text::{Choice, InitDestination, InitLogin};
 use crate::config;
 use crate::config::text::Environment;
 use crate::model::chain;
@@ -38,14 +40,24 @@ pub struct InitArguments {
     #[arg(long, requires = "container", conflicts_with = "folder")]
     account: Option<String>,
     /// Container of the storage account.
-    #[arg(long, requires = "account")]
+    #[arg(long)]
     container: Option<String>,
+    /// The environment variable that holds a connection string of the storage account; needs
+    /// --container.
+    #[arg(long, value_name = "VARIABLE", conflicts_with_all = ["account", "folder"])]
+    connection_string_env: Option<String>,
+    /// The environment variable that holds a shared access signature for --account.
+    #[arg(long, value_name = "VARIABLE", requires = "account")]
+    sas_env: Option<String>,
     /// A local folder that blobs go to as files. Default: ingested.
     #[arg(long)]
     folder: Option<String>,
     /// Replace a file that is there already.
     #[arg(long)]
     force: bool,
+    /// Add the source to a file that is there already, and leave the rest of it as it is.
+    #[arg(long, conflicts_with_all = ["force", "account", "folder", "connection_string_env"])]
+    add: bool,
 }
 
 pub fn init(arguments: InitArguments) -> u8 {
@@ -61,6 +73,9 @@ pub fn init(arguments: InitArguments) -> u8 {
 
 fn written(arguments: InitArguments, person: Option<impl BufRead>) -> Result<String, InitRefused> {
     let (path, force) = (arguments.config.clone(), arguments.force);
+    if arguments.add {
+        return added(arguments, person);
+    }
     if path.exists() && !force {
         return Err(exists(&path));
     }
@@ -68,6 +83,19 @@ fn written(arguments: InitArguments, person: Option<impl BufRead>) -> Result<Str
     let text = choice.text();
     choice.check(&path, &text)?;
     write(&path, &text, force)?;
+    Ok(choice.next(&path))
+}
+
+/// One more source for a file that is there.
+fn added(arguments: InitArguments, person: Option<impl BufRead>) -> Result<String, InitRefused> {
+    let path = arguments.config.clone();
+    let before = std::fs::read_to_string(&path).map_err(|error| {
+        unusable(format!("reading `{}`: {error}\nhint: without `--add` it is made", path.display()))
+    })?;
+    let choice = choose(arguments, person)?;
+    let text = before.trim_end().to_owned() + "\n" + &choice.source();
+    choice.check(&path, &text)?;
+    write(&path, &text, true)?;
     Ok(choice.next(&path))
 }
 
@@ -88,30 +116,6 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), InitRefused> {
             text: format!("writing `{}`: {error}", path.display()),
         }),
     }
-}
-
-/// What goes into the file.
-#[derive(Debug, PartialEq, Eq)]
-struct Choice {
-    name: String,
-    url: String,
-    scheme: String,
-    login: InitLogin,
-    host_key: Option<String>,
-    destination: InitDestination,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum InitLogin {
-    None,
-    Password(String),
-    Key(String),
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum InitDestination {
-    Folder(String),
-    Azure { account: String, container: String },
 }
 
 /// Asks `person`, if there is one, for what the flags leave open.
@@ -145,48 +149,60 @@ fn choose(
     let suggested = source_name(&parsed);
     let name = arguments
         .name
-        .or_else(|| if asked_url { ask("Its name", &suggested) } else { None })
+        .or_else(|| {
+            if asked_url { ask("Its name", &suggested).map(|name| legal(&name)) } else { None }
+        })
         .unwrap_or(suggested);
+    let by_ssh = parsed.scheme == "sftp";
     let login = match (arguments.private_key_file, arguments.password_env) {
         (Some(file), _) => InitLogin::Key(file),
         (None, Some(variable)) => InitLogin::Password(variable),
-        (None, None) if parsed.user.is_some() || parsed.scheme == "sftp" => {
-            let variable = format!("{}_PASSWORD", name.to_ascii_uppercase().replace('-', "_"));
-            let asked = if asked_url {
-                ask("Environment variable that holds the password", &variable)
-            } else {
-                None
-            };
-            InitLogin::Password(asked.unwrap_or(variable))
+        (None, None) if parsed.user.is_some() || by_ssh => {
+            let variable =
+                format!("{}_PASSWORD", name.to_ascii_uppercase().replace(['-', '.'], "_"));
+            match asked_url {
+                true => asked_login(variable, by_ssh, &mut ask),
+                false => InitLogin::Password(variable),
+            }
         }
         (None, None) => InitLogin::None,
     };
-    let destination = match (arguments.account, arguments.container, arguments.folder) {
-        (Some(account), Some(container), _) => InitDestination::Azure { account, container },
-        (_, _, Some(folder)) => InitDestination::Folder(folder),
-        _ => {
-            let account =
-                if asked_url { ask("Storage account (empty: a local folder)", "") } else { None };
-            match account {
-                Some(account) => InitDestination::Azure {
-                    account,
-                    container: ask("Container", "landing").unwrap_or_else(|| "landing".into()),
-                },
-                None => {
-                    let folder = if asked_url { ask("Local folder", "ingested") } else { None };
-                    InitDestination::Folder(folder.unwrap_or_else(|| "ingested".into()))
-                }
-            }
-        }
+    let host_key = "Fingerprint of its host key (empty: `blobferry check` shows it)";
+    let host_key =
+        arguments.host_key.or_else(|| if asked_url && by_ssh { ask(host_key, "") } else { None });
+    let asks = asked_url && !arguments.add;
+    let flags = DestinationFlags {
+        account: arguments.account,
+        container: arguments.container,
+        connection_string: arguments.connection_string_env,
+        sas: arguments.sas_env,
+        folder: arguments.folder,
     };
+    let destination = destination(flags, &mut |question, default| {
+        if asks { ask(question, default) } else { None }
+    })?;
     Ok(Choice {
         name,
         url: without_password(&url),
         scheme: parsed.scheme,
         login,
-        host_key: arguments.host_key,
+        host_key,
         destination,
     })
+}
+
+/// The login that a person chooses: a key, where the server speaks SSH, or a password.
+fn asked_login(
+    variable: String,
+    by_ssh: bool,
+    ask: &mut dyn FnMut(&str, &str) -> Option<String>,
+) -> InitLogin {
+    let file = "File of the private key (empty: a password)";
+    if let Some(file) = by_ssh.then(|| ask(file, "")).flatten() {
+        return InitLogin::Key(file);
+    }
+    let asked = ask("Environment variable that holds the password", &variable);
+    InitLogin::Password(asked.unwrap_or(variable))
 }
 
 /// The URL without its password: a secret does not belong into the file.
@@ -223,7 +239,12 @@ fn source_name(url: &SourceUrl) -> String {
     } else {
         label
     };
-    let legal: String = label
+    legal(&label)
+}
+
+/// A legal name of a source that is like `name`.
+fn legal(name: &str) -> String {
+    let legal: String = name
         .to_ascii_lowercase()
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
@@ -233,87 +254,22 @@ fn source_name(url: &SourceUrl) -> String {
     if legal.is_empty() { "source".into() } else { legal }
 }
 
-/// A TOML string.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => {
-                write!(out, "\\u{:04X}", u32::from(c)).expect("writing to a String does not fail")
-            }
-            c => out.push(c),
-        }
-    }
-    out + "\""
-}
-
 impl Choice {
-    fn text(&self) -> String {
-        let mut lines = vec![
-            "# blobferry: what to fetch, from where, and where it goes.".to_owned(),
-            "# Every value can be read from the environment: password = { env = \"NAME\" }.".into(),
-            "# `blobferry schema` prints a JSON Schema of this file. Unknown settings are refused."
-                .into(),
-            String::new(),
-            "[destination]".into(),
-        ];
-        match &self.destination {
-            InitDestination::Folder(folder) => lines.extend([
-                format!("folder = {}                       # blobs as files, relative to this \
-                    file", quoted(folder)),
-                "# account = \"contosodata\"                 # or Azure Blob Storage, by a managed \
-                identity".into(),
-                "# container = \"landing\"".into(),
-            ]),
-            InitDestination::Azure { account, container } => lines.extend([
-                format!("account = {}                     # by a managed identity with the role \
-                    Storage Blob Data Contributor", quoted(account)),
-                format!("container = {}", quoted(container)),
-                "# identity = \"cli\"                        # on a laptop, after `az login`".into(),
-            ]),
-        }
-        lines.extend([
-            String::new(),
-            "[limits]".into(),
-            "# transfers = 16                          # files in flight".into(),
-            "# memory = \"256 MiB\"                      # file content in memory at once".into(),
-            String::new(),
-            "[[source]]".into(),
-            format!("name = {}", quoted(&self.name)),
-            format!("url = {}", quoted(&self.url)),
-        ]);
-        match &self.login {
-            InitLogin::None => {}
-            InitLogin::Password(variable) => {
-                lines.push(format!("password = {{ env = {} }}", quoted(variable)))
-            }
-            InitLogin::Key(file) => lines.extend([
-                format!("private_key_file = {}", quoted(file)),
-                "# passphrase = { env = \"KEY_PASSPHRASE\" }".into(),
-            ]),
-        }
-        match &self.host_key {
-            Some(key) => lines.push(format!("host_key = {}", quoted(key))),
-            None if self.scheme == "sftp" => {
-                lines.push(
-                    "# host_key = \"SHA256:…\"                   # `blobferry check` shows it; \
-                    compare it with what the owner tells you"
-                        .into(),
-                );
-            }
-            None => {}
-        }
-        lines.extend(SOURCE.iter().map(|line| (*line).to_owned()));
-        lines.join("\n") + "\n"
-    }
-
     /// The program must be able to read what it wrote: a file that it would refuse is not written.
     fn check(&self, path: &Path, text: &str) -> Result<(), InitRefused> {
         let mut environment = Environment::new();
         if let InitLogin::Password(variable) = &self.login {
             environment.insert(variable.clone(), "a password".into());
         }
+        if let Some(variable) = self.destination.variable() {
+            let string = "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=YQ==;\
+                EndpointSuffix=core.windows.net";
+            let is_sas = matches!(self.destination, InitDestination::Sas { .. });
+            let value = if is_sas { "sv=2024-01-01&sig=c2ln" } else { string };
+            environment.insert(variable.to_owned(), value.into());
+        }
+        // Other sources of the file may have secrets of their own.
+        environment.extend(std::env::vars());
         let folder = path.parent().unwrap_or(Path::new(""));
         let read = config::parse("the new file", folder, text, &environment);
         read.map(|_| ())
@@ -329,7 +285,12 @@ impl Choice {
             format!(" --config {}", path.display())
         };
         if let InitLogin::Password(variable) = &self.login {
-            writeln!(text, "next: set {variable} to the password, then")
+            let more = self.destination.variable();
+            let more = more.map_or_else(String::new, |more| format!(", and {more}"));
+            writeln!(text, "next: set {variable} to the password{more}, then")
+                .expect("writing to a String does not fail");
+        } else if let Some(variable) = self.destination.variable() {
+            writeln!(text, "next: set {variable}, then")
                 .expect("writing to a String does not fail");
         } else {
             text.push_str("next:\n");
@@ -340,19 +301,6 @@ impl Choice {
         )
     }
 }
-
-const SOURCE: &[&str] = &[
-    "# include = [\"**/*.zip\", \"/daily/*.csv\"]   # globs or exact paths below the URL's path; \
-    default: everything",
-    "# exclude = [\"**/tmp/**\"]",
-    "# connections = 2                         # cap on logins at once",
-    "# stable_for = \"60s\"                      # how long a file must rest before it is taken",
-    "# marker = \".done\"                        # take X only when X.done is there",
-    "# archives = \"unpack\"                     # keep: store them as they are; both",
-    "# versions = \"keep\"                       # overwrite: a changed file replaces its blob",
-    "# after = \"keep\"                          # delete, or \"move:/done\", once a file is \
-    stored",
-];
 
 #[cfg(test)]
 mod tests {
@@ -420,7 +368,7 @@ mod tests {
             .cloned()
             .collect::<Vec<_>>()
             .join("\n");
-        assert!(text.contains("\nmarker = ") && text.contains("\ntransfers = 16"), "{text}");
+        assert!(text.contains("\nmarker = ") && text.contains("\ntransfers = 256"), "{text}");
         choice
             .check(Path::new("ingest.toml"), &text)
             .unwrap_or_else(|refused| panic!("{}\n{text}", refused.text));
@@ -454,6 +402,54 @@ mod tests {
             .map(|_| ())
             .map_err(|refused| refused.code);
         assert_eq!(nothing, Err(crate::cli::exit::UNUSABLE));
+    }
+
+    #[test]
+    fn a_person_is_asked_for_a_key_a_host_key_and_the_way_to_the_storage() {
+        let key = "SHA256:dr4oVPjHqsJr3pU2yrdnx3xlnyA5lCKXQLR3RBcejTQ";
+        let answers = format!(
+            "sftp://u@sftp.acme.example/out\nAcme Corp\n/keys/id\n{key}\ncontoso\nraw\n\nMY_SAS\n"
+        );
+        let choice = choose(InitArguments::default(), Some(Cursor::new(answers)))
+            .unwrap_or_else(|refused| panic!("{}", refused.text));
+        assert_eq!(
+            (choice.name.as_str(), &choice.login),
+            ("acme-corp", &InitLogin::Key("/keys/id".into()))
+        );
+        assert_eq!(choice.host_key.as_deref(), Some(key));
+        let (account, container) = ("contoso".to_owned(), "raw".to_owned());
+        let sas = InitDestination::Sas { account, variable: "MY_SAS".into(), container };
+        assert_eq!(choice.destination, sas);
+        assert!(choice.text().contains("sas = { env = \"MY_SAS\" }"), "{}", choice.text());
+        let by_string = check(InitArguments {
+            connection_string_env: Some("STORAGE".into()),
+            container: Some("landing".into()),
+            ..flags("file:///in")
+        });
+        assert!(by_string.text().contains("connection_string = { env = \"STORAGE\" }"));
+    }
+
+    #[test]
+    fn a_second_source_is_added_and_the_rest_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ingest.toml");
+        let first = InitArguments { config: path.clone(), ..flags("file:///in") };
+        assert!(written(first, NOBODY).is_ok());
+        let before = std::fs::read_to_string(&path).unwrap();
+        let add = || InitArguments {
+            config: path.clone(),
+            add: true,
+            name: Some("second".into()),
+            ..flags("file:///other")
+        };
+        written(add(), NOBODY).unwrap_or_else(|refused| panic!("{}", refused.text));
+        let after = std::fs::read_to_string(&path).unwrap();
+        assert!(after.starts_with(before.trim_end()) && after.contains("name = \"second\""));
+        assert_eq!(after.matches("[destination]").count(), 1);
+        assert!(
+            written(add(), NOBODY).is_err_and(|told| told.text.contains("nothing was written"))
+        );
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), after, "two of one name are refused");
     }
 
     #[test]

@@ -54,7 +54,8 @@ pub async fn plan(arguments: PlanArguments, environment: &Environment) -> u8 {
     let text = if arguments.json {
         format!("{:#}\n", redactor.json(json(&plans)))
     } else {
-        redactor.text(&plans.iter().map(text).collect::<String>())
+        let all = plans.iter().map(text).chain(in_all(&plans)).collect::<String>();
+        redactor.text(&all)
     };
     drop(telemetry);
     match console::data(&text) {
@@ -138,6 +139,29 @@ fn text(plan: &Plan) -> String {
     text + &patterns + &details(&report.to_string())
 }
 
+/// The last line, over several sources; nothing for one.
+fn in_all(plans: &[Plan]) -> Option<String> {
+    if plans.len() < 2 {
+        return None;
+    }
+    let files = || plans.iter().flat_map(|plan| &plan.files);
+    let bytes = files().filter_map(|file| file.size).fold(0, u64::saturating_add);
+    let unknown = files().filter(|file| file.size.is_none()).count();
+    let unlisted: Vec<&str> = plans
+        .iter()
+        .filter(|plan| plan.report.unusable)
+        .map(|plan| plan.report.source.as_str())
+        .collect();
+    let known =
+        if unknown == 0 { String::new() } else { format!(" and {unknown} of unknown size") };
+    let not = match unlisted.as_slice() {
+        [] => String::new(),
+        names => format!("; not looked at: {}", names.join(", ")),
+    };
+    let (count, bytes) = (files().count(), in_bytes(bytes));
+    Some(format!("in all: {count} to fetch, {bytes}{known}, of {} sources{not}\n", plans.len()))
+}
+
 /// Names of members that are shown of one archive; `--json` has more.
 const MOST_MEMBERS: usize = 20;
 
@@ -166,4 +190,40 @@ fn names(file: &Planned) -> String {
 fn details(report: &str) -> String {
     let told = |line: &&str| line.starts_with("  ") && !line.starts_with("  listed ");
     report.lines().filter(told).map(|line| format!("{line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::SourceReport;
+
+    fn plan(source: &str, sizes: &[Option<u64>]) -> Plan {
+        let file = |size: &Option<u64>| Planned {
+            path: "/a".into(),
+            size: *size,
+            modified: None,
+            why: "new",
+            unsettled: false,
+            blob: None,
+            members: None,
+            nameless: None,
+        };
+        let files = sizes.iter().map(file).collect();
+        Plan { report: SourceReport::new(source, "file:///x"), files, patterns: Vec::new() }
+    }
+
+    #[test]
+    fn the_last_line_sums_all_sources_and_names_those_that_nobody_could_look_at() {
+        let mut down = plan("down", &[]);
+        down.report.unusable = true;
+        let plans = [plan("a", &[Some(1024), None]), plan("b", &[Some(1024)]), down];
+        assert_eq!(
+            in_all(&plans).as_deref(),
+            Some(
+                "in all: 3 to fetch, 2.0 KiB and 1 of unknown size, of 3 sources; not looked at: \
+                down\n"
+            )
+        );
+        assert_eq!(in_all(&plans[..1]), None);
+    }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+};
 
 use crate::config::text::Environment;
 use crate::model::RemotePath;
@@ -17,7 +19,7 @@ const MANY: usize = 20;
 /// Bars on standard error.
 pub struct Bars {
     all: MultiProgress,
-    state: Mutex<ProgressState>,
+    state: Mutex<BarsState>,
     colours: Colours,
 }
 
@@ -41,7 +43,7 @@ impl Colours {
     }
 }
 
-struct ProgressState {
+struct BarsState {
     sources: BTreeMap<String, Bar>,
     /// There is one where there are several sources.
     total: Option<ProgressBar>,
@@ -87,7 +89,7 @@ impl Bars {
             bar.set_prefix("in all");
             bar
         });
-        Self { all, state: Mutex::new(ProgressState { sources, total }), colours }
+        Self { all, state: Mutex::new(BarsState { sources, total }), colours }
     }
 
     /// Writes lines above the bars.
@@ -96,7 +98,7 @@ impl Bars {
         drop(self.all.println(text.trim_end()));
     }
 
-    fn state(&self) -> MutexGuard<'_, ProgressState> {
+    fn state(&self) -> MutexGuard<'_, BarsState> {
         self.state.lock().expect("no code panics while it holds this lock")
     }
 
@@ -109,12 +111,16 @@ impl Bars {
         // line that wraps jumps.
         style(&format!(
             "{{prefix:12}} [{bar}] {{binary_bytes:>10}} of {{binary_total_bytes:10}} \
-            {{binary_bytes_per_sec:>12}} {{eta:>4}} left  {{wide_msg}}"
+            {{binary_bytes_per_sec:>12}} {{time_left:>4}} left  {{wide_msg}}"
         ))
+        .with_key("time_left", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // What cannot be written is not shown.
+            out.write_str(&time_left(state)).unwrap_or_default();
+        })
     }
 }
 
-impl ProgressState {
+impl BarsState {
     /// A source has ended; with the last of them the sum ends, too.
     fn ended(&self) {
         self.tell();
@@ -138,6 +144,15 @@ impl ProgressState {
             if listing == 0 { String::new() } else { format!(", {listing} sources still listing") };
         total.set_message(format!("{done} of {files} files{more}"));
     }
+}
+
+/// How long what is left takes at the rate of now; nobody knows that while nothing moves.
+fn time_left(state: &ProgressState) -> String {
+    let left = state.len().unwrap_or(0).saturating_sub(state.pos());
+    if left > 0 && state.per_sec() < 1.0 {
+        return "–".into();
+    }
+    format!("{:#}", HumanDuration(state.eta()))
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -196,6 +211,16 @@ impl Progress for Bars {
         bar.bar.set_style(style("{prefix:12} {wide_msg}"));
         if let Some(other) = &report.left_to {
             bar.bar.finish_with_message(format!("left to {other}"));
+            return state.ended();
+        }
+        if report.unusable {
+            let why = report.problems.first().map_or("no reason is told", |first| &first.message);
+            let told = format!("not looked at: {why}");
+            // Where there are too many bars to show, the reason stands above the sum.
+            if bar.bar.is_hidden() {
+                drop(self.all.println(format!("{}: {told}", report.source)));
+            }
+            bar.bar.finish_with_message(told);
             return state.ended();
         }
         let failed =
@@ -296,6 +321,33 @@ mod tests {
         redraw(&bars);
         let text = term.contents();
         assert!(text.contains("2.00 KiB of 2.00 KiB") && text.contains("1 of 2 files"), "{text}");
+    }
+
+    #[test]
+    fn while_nothing_moves_nobody_knows_the_time_that_is_left() {
+        let (bars, term) = bars(&["acme"], Colours::No);
+        bars.planned("acme", 4, 4096);
+        redraw(&bars);
+        assert!(term.contents().contains("– left"), "{}", term.contents());
+    }
+
+    #[test]
+    fn of_forty_sources_the_sum_is_shown_and_why_one_is_not_there() {
+        let names: Vec<String> = (0..40).map(|number| format!("source-{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (bars, term) = bars(&names, Colours::No);
+        names[1..].iter().for_each(|name| bars.planned(name, 1, 1024));
+        bars.fetched("source-7", 1024);
+        bars.done("source-7", &RemotePath::from("/a"), &Outcome::Unchanged);
+        let mut report = SourceReport::new("source-0", "ftp://x");
+        report.unusable = true;
+        let refused = crate::model::failure::Class::Auth;
+        report.problems.push(crate::report::Problem::new(refused, "530 no"));
+        bars.finished(&report);
+        redraw(&bars);
+        let text = term.contents();
+        assert!(text.contains("source-0: not looked at: 530 no"), "{text}");
+        assert!(text.contains("1.00 KiB of 39.00 KiB") && text.contains("1 of 39 files"), "{text}");
     }
 
     #[test]

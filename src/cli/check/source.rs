@@ -6,10 +6,11 @@ use super::lines::{CheckLine, CheckLines};
 use super::names::Foreign;
 use super::probe::probe;
 use crate::model::failure::{Class, Failure};
-use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath};
+use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, printable};
 use crate::pass::steps::misconfigured;
 use crate::report::in_bytes;
 use crate::rules::naming::Layout;
+use crate::rules::patterns::slips::SlipWatch;
 use crate::source::contract::{Listed, Op, Session, SourceError};
 use crate::source::finding::text_setting;
 use crate::transfer::settings::{After, Source, Versions};
@@ -93,6 +94,18 @@ fn table(source: &Source, room: Option<usize>) -> Option<String> {
     ))
 }
 
+/// Files that patterns leave out and that are named.
+const UNWANTED: usize = 3;
+
+/// `include` as it would be for files of all folders, if it is for those of the top one alone.
+fn top_only(include: &[String]) -> Option<String> {
+    let is_top =
+        |glob: &String| !glob.trim_start_matches('/').contains('/') && !glob.contains("**");
+    let deep = |glob: &String| format!("\"**/{}\"", glob.trim_start_matches('/'));
+    let all_top = !include.is_empty() && include.iter().all(is_top);
+    all_top.then(|| include.iter().map(deep).collect::<Vec<_>>().join(", "))
+}
+
 /// What one listing shows of a server.
 #[derive(Default)]
 struct CheckSeen {
@@ -104,14 +117,18 @@ struct CheckSeen {
     foreign: Foreign,
     coarse: u64,
     wanted: u64,
+    /// The first files that no pattern wants.
+    unwanted: Vec<String>,
     in_progress: u64,
+    /// Patterns that have matched nothing so far.
+    slips: SlipWatch,
     newest: Option<time::OffsetDateTime>,
     /// The first file, as the listing shows it and as the server describes it by itself.
     some_file: Option<(RemoteFile, Option<RemoteFile>)>,
 }
 
 async fn look(session: &mut dyn Session, source: &Source) -> Result<CheckSeen, SourceError> {
-    let mut seen = CheckSeen::default();
+    let mut seen = CheckSeen { slips: source.patterns.watch(), ..CheckSeen::default() };
     session.list(&source.root, &mut |listed| seen.take(listed, source)).await?;
     if let Some((listed, exact)) = &mut seen.some_file {
         // A listing may be coarse where a single answer is exact.
@@ -144,7 +161,14 @@ impl CheckSeen {
         match listed {
             Listed::File(file) => {
                 self.files += 1;
-                self.wanted += u64::from(source.patterns.wants(&file.path));
+                let is_wanted = source.patterns.wants(&file.path);
+                self.wanted += u64::from(is_wanted);
+                if !is_wanted && self.unwanted.len() < UNWANTED {
+                    self.unwanted.push(printable(file.path.as_bytes()));
+                }
+                if let Some(below) = source.patterns.below(&file.path) {
+                    self.slips.see(below);
+                }
                 self.in_progress += u64::from(source.patterns.in_progress(&file.path));
                 self.foreign.see(
                     file.path.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default(),
@@ -174,14 +198,21 @@ impl CheckSeen {
             let text = format!("{} lines of the listing cannot be parsed", self.unparsed);
             lines.tell(CheckLine::wrong("listing", Class::ListingFailed, text));
         }
-        self.tell_patterns(lines);
+        self.tell_patterns(lines, source);
         if let Some(text) = self.foreign.told() {
             lines.tell(CheckLine::note("names", text));
         }
         self.tell_times(lines);
     }
 
-    fn tell_patterns(&self, lines: &mut CheckLines) {
+    fn tell_patterns(&self, lines: &mut CheckLines, source: &Source) {
+        if self.directories > 0
+            && let Some(deep) = top_only(source.patterns.given())
+        {
+            let text = "`include` takes files of the top folder alone, none of the folders in it";
+            let hint = format!("to take those of all folders too: `include = [{deep}]`");
+            lines.tell(CheckLine::note("patterns", text).hint(hint));
+        }
         if self.files == 0 {
             return;
         }
@@ -192,6 +223,16 @@ impl CheckSeen {
         } else {
             text
         };
+        let text = match self.files.saturating_sub(self.wanted) {
+            0 => text,
+            left if left == self.unwanted.len() as u64 => {
+                format!("{text}; left out: {}", self.unwanted.join(", "))
+            }
+            left => {
+                let more = left - self.unwanted.len() as u64;
+                format!("{text}; left out: {} and {more} more", self.unwanted.join(", "))
+            }
+        };
         // What is below its folders has not been looked at.
         lines.tell(if self.wanted == 0 && self.directories == 0 {
             CheckLine::note("patterns", text).hint(
@@ -200,6 +241,11 @@ impl CheckSeen {
         } else {
             CheckLine::ok("patterns", text)
         });
+        // In folders that were not looked at there may be what they match.
+        for slip in self.slips.slips().iter().filter(|slip| slip.is_likely || self.directories == 0)
+        {
+            lines.tell(CheckLine::note("patterns", slip.text.clone()));
+        }
     }
 
     fn tell_times(&self, lines: &mut CheckLines) {
@@ -314,4 +360,20 @@ fn is_elsewhere(source: &Source, target: &RemotePath) -> bool {
 #[cfg(not(unix))]
 fn is_elsewhere(_source: &Source, _target: &RemotePath) -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::top_only;
+
+    #[test]
+    fn patterns_of_the_top_folder_are_told_in_the_form_for_all_folders() {
+        let of = |globs: &[&str]| {
+            top_only(&globs.iter().map(|glob| (*glob).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(of(&["*.csv", "/x_*.xml"]).as_deref(), Some(r#""**/*.csv", "**/x_*.xml""#));
+        for others in [&["*.csv", "in/*.csv"][..], &["**/*.csv"], &["**"], &[]] {
+            assert_eq!(of(others), None, "{others:?}");
+        }
+    }
 }
