@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Clicks through the status page in headless Chromium: on a live run, dark and light, with and without JavaScript.
 #   scripts/browser-test.sh [FOLDER]     pictures of each step go to FOLDER; default: target/browser
+# Then scripts/page-pictures.sh looks at each page with axe-core.
 # Installs Chromium (if this system has none) and playwright-core into .test-tools/ first.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -16,3 +17,4 @@ REQUIRE_BROWSER=1 BROWSER_PICTURES=$pictures cargo test --test it -- browser:: -
     exit 1
 }
 echo "pictures: $pictures"
+scripts/page-pictures.sh

@@ -24,6 +24,7 @@ azure_sdk_version=12.31.1
 duckdb_version=2.0.1
 azcopy_version=10.32.2
 playwright_version=1.65.1
+axe_version=4.14.1
 browser=(chromium chromium-common fonts-dejavu-core)
 peers=(lftp unzip libarchive-tools libsecret-1-0)
 servers=(openssh-server openssh-sftp-server openssh-client vsftpd pure-ftpd pure-ftpd-common proftpd-core proftpd-mod-crypto)
@@ -264,12 +265,12 @@ install_browser() {
         cat >chromium <<'WRAPPER'
 #!/usr/bin/env bash
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
-LD_LIBRARY_PATH=$(find "$here/usr/lib" "$here/lib" -maxdepth 1 -type d -name '*-linux-gnu*' 2>/dev/null | paste -sd:) exec "$here/usr/lib/chromium/chromium" "$@"
+LD_LIBRARY_PATH=$(find "$here/usr/lib" "$here/lib" -maxdepth 2 -type d \( -name '*-linux-gnu*' -o -name pulseaudio \) 2>/dev/null | paste -sd:) exec "$here/usr/lib/chromium/chromium" "$@"
 WRAPPER
         chmod +x chromium
     fi
     echo '{"private":true}' >package.json
-    npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error "playwright-core@$playwright_version" </dev/null
+    npm install --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error "playwright-core@$playwright_version" "axe-core@$axe_version" </dev/null
     ./chromium --headless --no-sandbox --disable-gpu --version
 }
 
@@ -303,7 +304,7 @@ wait $python_job || failed=1
 (group duckdb "$layout $(python3 --version 2>&1 || true) duckdb $duckdb_version" install_duckdb) || failed=1
 if [[ " $* " = *" --browser "* ]]; then
     # Asked for by name, so it is there or this fails.
-    group browser "$layout playwright-core $playwright_version ${browser[*]}" install_browser &
+    group browser "$layout playwright-core $playwright_version axe-core $axe_version ${browser[*]}" install_browser &
     wait $! || failed=1
 fi
 if [[ " $* " = *" --valgrind "* ]]; then

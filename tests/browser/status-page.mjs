@@ -14,7 +14,7 @@ const ask = async (what) => {
 };
 const begun = Date.now();
 const step = (what) => console.log(`ok   ${what} (${Date.now() - begun} ms)`);
-const home = `${settings.origin}/api/ingest/runs?code=${settings.readKey}`;
+const home = `${settings.origin}/api/ingest/status?code=${settings.readKey}`;
 // What a name or a message would do if anything forgot to escape it.
 const hostile = "<img src=x onerror=alert(1)>.txt";
 
@@ -40,7 +40,7 @@ const text = (page, selector) => page.locator(selector).innerText();
 try {
   const page = await open({ colorScheme: "light" });
 
-  for (const path of ["/api/ingest/runs", `/api/ingest/runs?code=${encodeURIComponent(settings.startKey)}`, `/api/ingest?code=${settings.readKey}`]) {
+  for (const path of ["/api/ingest/runs", "/api/ingest/status", "/api/ingest/status/sources", `/api/ingest/runs?code=${encodeURIComponent(settings.startKey)}`, `/api/ingest?code=${settings.readKey}`]) {
     assert.equal((await page.request.get(settings.origin + path)).status(), 401, path);
   }
   step("without a key nothing is shown");
@@ -48,7 +48,6 @@ try {
   assert.equal((await page.goto(home)).status(), 200);
   assert.equal(await text(page, "h1"), "Nothing has run yet");
   assert.match(await text(page, "ol.steps"), /Settings read[^]*2 sources[^]*blobferry check/);
-  assert.match(await text(page, "#live"), /No run has left a record yet/);
   await page.keyboard.press("Tab");
   assert.equal(await page.evaluate(() => document.activeElement.textContent), "To the content");
   for (const field of await page.locator("select, input:not([type=hidden])").all()) {
@@ -116,7 +115,7 @@ try {
   step("the failed file stands there with its class, what to do, and its past");
 
   const first = page.url();
-  await page.click("text=All runs");
+  await page.goto(home);
   await page.fill("#key", settings.startKey);
   await page.selectOption("#source", "acme");
   await page.click("button[value=start]");
@@ -139,7 +138,11 @@ try {
   await page.fill(".find input[name=q]", "BIG");
   await page.click(".find button");
   assert.match(await text(page, "h1"), /big\.bin is here/);
-  step("a file is found by a part of its name");
+  await page.click("table.se td.se-f a");
+  assert.match(await text(page, "h1"), /big\.bin is here/);
+  assert.match(await text(page, "#said"), /We have .*big\.bin: 3145728 bytes, MD5 [0-9a-f]{32}/);
+  assert.match(await text(page, "ol.life"), /It arrived/);
+  step("a file is found by a part of its name, and its page tells what to say to the sender");
   await page.goto(home);
   await shot(page, "6-list-light");
   for (const [name, options] of [["dark", { colorScheme: "dark" }], ["narrow", { colorScheme: "light", viewport: { width: 390, height: 800 } }]]) {
@@ -157,10 +160,10 @@ try {
 
   const plain = await open({ javaScriptEnabled: false });
   await plain.goto(home);
-  assert.equal(await plain.locator("button:visible").count(), 1);
+  assert.equal(await plain.locator("#start button:visible").count(), 1);
   await shot(plain, "9-without-javascript");
   await plain.fill("#key", settings.startKey);
-  await plain.click("button:visible");
+  await plain.click("#start button:visible");
   assert.equal(new URL(plain.url()).pathname, "/api/ingest");
   await plain.selectOption("#source", "share");
   await plain.click("button[value=plan]");
@@ -172,7 +175,7 @@ try {
   await plain.click("#live a >> nth=0");
   assert.match(await text(plain, "h1"), /run of \d/);
   await plain.click("text=All runs");
-  await plain.locator("tbody tr:nth-child(3)").waitFor();
+  await plain.locator("table.hi tbody tr:nth-child(2)").waitFor();
   step("without JavaScript: the desk plans and starts runs, links keep the key that reads");
 
   assert.deepEqual(problems, []);

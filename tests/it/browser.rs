@@ -96,12 +96,11 @@ async fn any(State(Host(port)): State<Host>, request: Request) -> Response {
         .get("x-functions-key")
         .and_then(|key| key.to_str().ok())
         .or_else(|| query.get("code").and_then(Value::as_str));
-    let rest = head.uri.path().strip_prefix("/api/ingest").unwrap_or("/none");
-    let (function, id, right, methods) = match rest.strip_prefix("/runs") {
+    let rest = head.uri.path().strip_prefix("/api/ingest").unwrap_or("none");
+    let (function, page, right, methods) = match rest.split_once('/') {
         None if rest.is_empty() => ("IngestHttp", None, START_KEY, ["GET", "POST"].as_slice()),
-        Some("") => ("IngestStatus", None, READ_KEY, ["GET"].as_slice()),
-        Some(id) => ("IngestStatus", id.strip_prefix('/'), READ_KEY, ["GET"].as_slice()),
-        None => return StatusCode::NOT_FOUND.into_response(),
+        Some(("", page)) => ("IngestStatus", Some(page), READ_KEY, ["GET"].as_slice()),
+        _ => return StatusCode::NOT_FOUND.into_response(),
     };
     if !methods.contains(&head.method.as_str()) {
         return StatusCode::NOT_FOUND.into_response();
@@ -114,7 +113,10 @@ async fn any(State(Host(port)): State<Host>, request: Request) -> Response {
         .iter()
         .map(|(name, value)| (name.to_string(), json!([value.to_str().unwrap_or_default()])))
         .collect();
-    let params = id.map_or(json!({}), |id| json!({ "id": id }));
+    let params = page.map_or(json!({}), |page| {
+        let (kind, page) = page.split_once('/').unwrap_or((page, ""));
+        json!({ "kind": kind, "page": page })
+    });
     let mut asked = json!({ "Url": format!("http://localhost{}", head.uri), "Method": head.method.as_str(), "Query": query, "Headers": headers, "Params": params });
     let body: Bytes = to_bytes(body, 1 << 20).await.expect("a small body");
     if !body.is_empty() {
