@@ -73,7 +73,10 @@ fn payload(bytes: &[u8]) {
         Ok(StatusQuery::Files(name, source)) => {
             assert!(!name.is_empty() && source.is_none_or(|source| !source.is_empty()))
         }
-        Err(answer) => refused(&answer, 400..=400),
+        Ok(StatusQuery::File(source, path)) => assert!(!source.is_empty() && !path.is_empty()),
+        Ok(StatusQuery::Sources(_) | StatusQuery::Runs(_)) => {}
+        Ok(StatusQuery::Month(month)) => assert!(!month.is_empty()),
+        Err(answer) => refused(&answer, 400..=404),
     }
 }
 
