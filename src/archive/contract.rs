@@ -109,8 +109,12 @@ pub struct Place {
 
 /// An archive whose members can be read in any order, by several threads at once.
 pub trait Indexed: Send + Sync + fmt::Debug {
-    /// Every member, in the archive's order: the one at place `i` has `index` `i`.
-    fn members(&self) -> &[Member];
+    /// How many members there are.
+    fn count(&self) -> usize;
+
+    /// The member at `index`, by the archive's order. There may be a million of them: what holds
+    /// them holds no [`Member`] of each.
+    fn member(&self, index: usize) -> Member;
 
     /// CRC-32 of the content of the member at `index`, where the archive tells it.
     fn crc32(&self, _index: usize) -> Option<u32> {

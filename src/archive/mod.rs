@@ -1,5 +1,6 @@
 //! Archives: the table of formats.
 
+pub mod checked_members;
 pub mod compressed;
 mod compressed_stream;
 pub mod contract;
@@ -8,6 +9,7 @@ pub mod dictionary_budget;
 pub mod error;
 pub mod limits;
 mod lz4_frame;
+mod member_table;
 pub mod names;
 mod nested;
 pub mod options;

@@ -1,7 +1,8 @@
 //! What is odd about the names of an archive's members, so that it can be reported.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 
 /// Something odd about a member's name. None of it is a failure: `naming` gives every name a blob
 /// name of its own; the report says why that looks different.
@@ -58,28 +59,23 @@ pub fn oddities(name: &str) -> Vec<Oddity> {
     found
 }
 
-/// What is odd about each of `names`, by itself and beside those before it; only those with
-/// something odd, in order.
-pub fn odd_names<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<(usize, Vec<Oddity>)> {
-    // For each folded name the spellings that were seen: one, nearly always.
-    let mut seen: HashMap<String, Vec<&str>> = HashMap::new();
-    let mut odd = Vec::new();
-    for (index, name) in names.into_iter().enumerate() {
-        let mut found = oddities(name);
-        let spellings = seen.entry(name.to_lowercase()).or_default();
-        if spellings.contains(&name) {
+/// Each of `names` that has something odd about it, by itself and beside those before it, in order.
+/// Of those before it hashes are kept: there may be a million.
+pub fn odd_names(
+    names: impl Iterator<Item = String>,
+) -> impl Iterator<Item = (String, Vec<Oddity>)> {
+    let (hashes, mut spelled, mut folded) =
+        (RandomState::new(), HashSet::new(), HashSet::<u64>::new());
+    names.filter_map(move |name| {
+        let mut found = oddities(&name);
+        let is_new_fold = folded.insert(hashes.hash_one(name.to_lowercase()));
+        if !spelled.insert(hashes.hash_one(&name)) {
             found.push(Oddity::Duplicate);
-        } else {
-            if !spellings.is_empty() {
-                found.push(Oddity::CaseOnly);
-            }
-            spellings.push(name);
+        } else if !is_new_fold {
+            found.push(Oddity::CaseOnly);
         }
-        if !found.is_empty() {
-            odd.push((index, found));
-        }
-    }
-    odd
+        (!found.is_empty()).then_some((name, found))
+    })
 }
 
 #[cfg(test)]
@@ -112,12 +108,13 @@ mod tests {
     fn names_that_meet_are_told() {
         let names = ["a", "A", "a", "b", "A", "../b", "Ä", "ä"];
         let expected = vec![
-            (1, vec![CaseOnly]),
-            (2, vec![Duplicate]),
-            (4, vec![Duplicate]),
-            (5, vec![Climbs]),
-            (7, vec![CaseOnly]),
+            ("A".to_owned(), vec![CaseOnly]),
+            ("a".to_owned(), vec![Duplicate]),
+            ("A".to_owned(), vec![Duplicate]),
+            ("../b".to_owned(), vec![Climbs]),
+            ("ä".to_owned(), vec![CaseOnly]),
         ];
-        assert_eq!(odd_names(names), expected);
+        let found: Vec<_> = odd_names(names.into_iter().map(str::to_owned)).collect();
+        assert_eq!(found, expected);
     }
 }

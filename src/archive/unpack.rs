@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::archive::checked_members::CheckedMembers;
 use crate::archive::contract::{Indexed, Member, Nature, Partial, UnpackError};
 use crate::archive::limits::{ArchiveLimits, Meter};
 use crate::archive::nested::{Leaves, NestedWalk, fill};
@@ -40,7 +41,7 @@ pub struct CheckWish {
 pub struct Proven {
     /// Every member, in the archive's order; where an inner archive was opened, its members stand
     /// in its place.
-    pub members: Vec<Checked>,
+    pub members: CheckedMembers,
     index: Option<Arc<dyn Indexed>>,
     /// For each member of the outermost archive, the index of the first one that came of it; and
     /// the end.
@@ -57,16 +58,11 @@ impl Proven {
     /// The members of the outermost archive that were opened: what its directory says of each, its
     /// CRC-32, and the indices of the members that came of it. Nothing where the archive has no
     /// directory.
-    pub fn opened(&self) -> Vec<(&Member, Option<u32>, std::ops::Range<usize>)> {
+    pub fn opened(&self) -> Vec<(Member, Option<u32>, std::ops::Range<usize>)> {
         let Some(index) = &self.index else { return Vec::new() };
-        let mut opened = Vec::new();
-        for (at, (ends, outer)) in self.starts.windows(2).zip(index.members()).enumerate() {
-            let leaves = ends[0]..ends[1];
-            if is_opened(outer, &self.members[leaves.clone()]) {
-                opened.push((outer, index.crc32(at), leaves));
-            }
-        }
-        opened
+        let leaves = self.starts.windows(2).map(|ends| ends[0]..ends[1]).enumerate();
+        let opened = leaves.filter(|(_, leaves)| is_opened(&self.members, leaves));
+        opened.map(|(at, leaves)| (index.member(at), index.crc32(at), leaves)).collect()
     }
 
     /// The index of the first member that came of the one at `outer` of the outermost archive.
@@ -171,7 +167,7 @@ impl Archive {
         let work = tokio::task::spawn_blocking(move || {
             let walk = NestedWalk::new(&archive, &checking.meter);
             let (mut found, mut starts) =
-                (Collected { checking: &checking, members: Vec::new() }, Vec::new());
+                (Collected { checking: &checking, members: CheckedMembers::default() }, Vec::new());
             archive.format.visit(
                 archive.spool.reader(),
                 &archive.options,
@@ -193,7 +189,7 @@ impl Archive {
         wanted: Option<Arc<Vec<bool>>>,
         checking: Checking,
     ) -> Result<Proven, UnpackError> {
-        let count = index.members().len();
+        let count = index.count();
         let next = Arc::new(AtomicUsize::new(0));
         let mut threads = JoinSet::new();
         for _ in 0..self.threads(count) {
@@ -205,11 +201,10 @@ impl Archive {
             });
         }
         let meter = Arc::clone(&checking.meter);
-        let (mut found, mut first_error) =
-            (Vec::with_capacity(count), None::<(usize, UnpackError)>);
+        let (mut found, mut first_error) = (Vec::new(), None::<(usize, UnpackError)>);
         while let Some(thread) = threads.join_next().await {
             match joined(async { thread.map(Ok) }).await? {
-                Ok(some) => found.extend(some),
+                Ok(some) => found.push(some),
                 Err((at, error)) if first_error.as_ref().is_none_or(|(first, _)| at < *first) => {
                     first_error = Some((at, error))
                 }
@@ -219,14 +214,7 @@ impl Archive {
         if let Some((_, error)) = first_error {
             return Err(error);
         }
-        found.sort_unstable_by_key(|(at, _)| *at);
-        let (mut members, mut starts) = (Vec::with_capacity(count), Vec::with_capacity(count + 1));
-        for (at, leaves) in found {
-            starts.push(members.len());
-            let crc32 = index.crc32(at).filter(|_| !is_opened(&index.members()[at], &leaves));
-            members.extend(leaves.into_iter().map(|leaf| Checked { crc32, ..leaf }));
-        }
-        starts.push(members.len());
+        let (members, starts) = in_order(found, count);
         Ok(proven(members, Some(index), starts, &meter))
     }
 
@@ -239,17 +227,20 @@ impl Archive {
         next: &AtomicUsize,
     ) -> Result<UnpackFound, (usize, UnpackError)> {
         let walk = NestedWalk::new(self, &checking.meter);
-        let mut found = Vec::new();
+        let mut leaves = Collected { checking, members: CheckedMembers::default() };
+        let mut places = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            if at >= index.members().len() {
-                return Ok(found);
+            if at >= index.count() {
+                return Ok(UnpackFound { places, members: leaves.members });
             }
+            let first = leaves.members.len();
             if wanted.is_some_and(|wanted| !wanted.get(at).copied().unwrap_or(false)) {
-                found.push((at, vec![Checked::unread(&index.members()[at])]));
+                let crc32 = index.crc32(at);
+                leaves.members.push(Checked { crc32, ..Checked::unread(&index.member(at)) });
+                places.push((at, 1));
                 continue;
             }
-            let mut leaves = Collected { checking, members: Vec::new() };
             let result = index.visit_one(
                 at,
                 self.spool.reader(),
@@ -261,7 +252,11 @@ impl Archive {
                 next.store(usize::MAX >> 1, Ordering::Relaxed);
                 return Err((at, error));
             }
-            found.push((at, leaves.members));
+            let end = leaves.members.len();
+            if !is_opened(&leaves.members, &(first..end)) {
+                leaves.members.set_crc32(first, index.crc32(at));
+            }
+            places.push((at, end - first));
         }
     }
 
@@ -281,9 +276,8 @@ impl Archive {
     /// come in none; a stream that fails does not end the others. Must be called within a runtime.
     /// Dropping a [`Parts`] stops its thread.
     pub fn stream(&self, proven: &Proven) -> Vec<Parts> {
-        let is_done =
-            |checked: &Checked| checked.kept.is_some() || checked.taken.is_some() || !checked.read;
-        let is_kept = |leaves: &[usize]| proven.members[leaves[0]..leaves[1]].iter().all(is_done);
+        let is_kept =
+            |leaves: &[usize]| (leaves[0]..leaves[1]).all(|place| proven.members.is_done(place));
         let wanted: Vec<usize> = proven
             .starts
             .windows(2)
@@ -338,26 +332,58 @@ impl Archive {
     }
 }
 
-/// Whether `leaves` came of an archive, of which they are members.
-fn is_opened(outer: &Member, leaves: &[Checked]) -> bool {
-    leaves.len() != 1 || leaves[0].member.within != outer.within
+/// Whether `leaves`, which came of one member of the outermost archive, are members of an archive
+/// that it is.
+fn is_opened(members: &CheckedMembers, leaves: &std::ops::Range<usize>) -> bool {
+    leaves.len() != 1 || members.is_nested(leaves.start)
 }
 
-/// Members of the outermost archive and what came of each.
-type UnpackFound = Vec<(usize, Vec<Checked>)>;
+/// What one thread has read.
+struct UnpackFound {
+    /// Members of the outermost archive, in order, and how many came of each.
+    places: Vec<(usize, usize)>,
+    /// What came of them.
+    members: CheckedMembers,
+}
+
+/// What all threads have read, in the order of the `count` members of the outermost archive, and
+/// where what came of each begins.
+fn in_order(mut found: Vec<UnpackFound>, count: usize) -> (CheckedMembers, Vec<usize>) {
+    if let [one] = &mut found[..] {
+        let members = std::mem::take(&mut one.members);
+        let ends = one.places.iter().scan(0, |end, (_, came)| {
+            *end += came;
+            Some(*end)
+        });
+        return (members, std::iter::once(0).chain(ends).collect());
+    }
+    let total = found.iter().map(|thread| thread.members.len()).sum();
+    let (mut order, mut starts) = (Vec::with_capacity(total), Vec::with_capacity(count + 1));
+    // For each thread which of its places is next, and where what came of that begins.
+    let mut next = vec![(0, 0); found.len()];
+    for at in 0..count {
+        for (number, (thread, (place, first))) in (0..).zip(found.iter().zip(&mut next)) {
+            let Some((_, came)) = thread.places.get(*place).filter(|(here, _)| *here == at) else {
+                continue;
+            };
+            starts.push(order.len());
+            // More rows than that are in no memory.
+            order.extend((*first..*first + came).map(|row| (number, row as u32)));
+            (*place, *first) = (*place + 1, *first + came);
+        }
+    }
+    starts.push(order.len());
+    let threads = found.into_iter().map(|thread| thread.members).collect();
+    (CheckedMembers::joined(threads, order), starts)
+}
 
 fn proven(
-    mut members: Vec<Checked>,
+    members: CheckedMembers,
     index: Option<Arc<dyn Indexed>>,
     starts: Vec<usize>,
     meter: &Meter,
 ) -> Proven {
-    members.iter_mut().enumerate().for_each(|(at, checked)| checked.member.index = at);
-    let kept = members
-        .iter()
-        .filter_map(|checked| checked.unopened.as_ref())
-        .map(|kept| kept.place.clone())
-        .collect();
+    let kept = members.unopened().into_iter().map(|(_, kept)| kept.place.clone()).collect();
     let (remarks, doubts) = (meter.remarks(), meter.doubts());
     Proven { members, index, starts: Arc::new(starts), kept: Arc::new(kept), remarks, doubts }
 }
@@ -365,7 +391,7 @@ fn proven(
 /// Members that a check has read.
 struct Collected<'a> {
     checking: &'a Checking,
-    members: Vec<Checked>,
+    members: CheckedMembers,
 }
 
 impl Leaves for Collected<'_> {

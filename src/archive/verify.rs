@@ -74,15 +74,19 @@ impl Checking {
             }
         }
         if size > room {
-            self.keep.fetch_add(room as u64, Ordering::Relaxed);
+            self.keep.fetch_add(cost(room as u64), Ordering::Relaxed);
             return self.read_on(member, bytes.freeze(), content);
         }
-        self.keep.fetch_add((room - size) as u64, Ordering::Relaxed);
+        self.keep.fetch_add(cost(room as u64) - cost(size as u64), Ordering::Relaxed);
         bytes.truncate(size);
         // While it is still in the cache; larger ones go side by side.
         let md5 = (size <= ALONE).then(|| Md5::digest(&bytes).into());
         // Memory that is mostly empty would not be what was counted.
-        let kept = if size < room / 2 { Bytes::copy_from_slice(&bytes) } else { bytes.freeze() };
+        let kept = match size {
+            0 => Bytes::new(),
+            _ if size < room / 2 => Bytes::copy_from_slice(&bytes),
+            _ => bytes.freeze(),
+        };
         Ok(Checked { size: size as u64, md5, kept: Some(kept), ..Checked::read(member) })
     }
 
@@ -145,12 +149,20 @@ impl Checking {
         if room > MOST_KEPT_OF_ONE {
             return None;
         }
+        let cost = cost(room);
         let taken = self
             .keep
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(room));
-        taken.ok().filter(|_| self.taker.as_ref().is_none_or(|taker| taker.room(room)))?;
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(cost));
+        taken.ok().filter(|_| self.taker.as_ref().is_none_or(|taker| taker.room(cost)))?;
         usize::try_from(room).ok()
     }
+}
+
+/// What a member of `size` bytes takes that is kept: who keeps a million small ones keeps more than
+/// their bytes. Nothing is kept of an empty one.
+fn cost(size: u64) -> u64 {
+    const BESIDE_BYTES: u64 = 160;
+    if size == 0 { 0 } else { size + BESIDE_BYTES }
 }
 
 fn hand_on(taker: &mut Option<mpsc::Sender<Bytes>>, chunk: Bytes) {

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use crate::archive::contract::{Format, Indexed, Member, Nature, Partial, UnpackError, Visit};
 use crate::archive::limits::Meter;
+use crate::archive::member_table::MemberTable;
 use crate::archive::options::ArchiveOptions;
 use crate::archive::spool_reader::SpoolReader;
 use crate::archive::zip::content::{ZipContent, ZipContentPacked};
@@ -113,15 +114,19 @@ impl Format for Zip {
 /// A zip whose headers were judged: all that they can tell, before the first member is read.
 #[derive(Debug)]
 struct ZipOpened {
-    members: Vec<Member>,
+    members: MemberTable,
     /// `None` for members whose places are not there.
     packed: Vec<Option<ZipContentPacked>>,
     crc32: Vec<u32>,
 }
 
 impl Indexed for ZipOpened {
-    fn members(&self) -> &[Member] {
-        &self.members
+    fn count(&self) -> usize {
+        self.members.len()
+    }
+
+    fn member(&self, index: usize) -> Member {
+        self.members.member(index)
     }
 
     fn crc32(&self, index: usize) -> Option<u32> {
@@ -136,7 +141,7 @@ impl Indexed for ZipOpened {
         meter: &Meter,
         visit: &mut Visit<'_>,
     ) -> Result<(), UnpackError> {
-        let member = &self.members[index];
+        let member = &self.members.member(index);
         let at = |error: UnpackError| error.at(&member.name);
         let absent =
             || at(UnpackError::new(Class::Internal, "its place in the archive was not fetched"));
@@ -175,17 +180,20 @@ impl ZipOpened {
         meter: &Meter,
         wanted: Option<&[bool]>,
     ) -> Result<Self, UnpackError> {
-        let (directory, entries, decoding) = listed(&mut archive, options, meter)?;
-        let count = entries.len();
-        let (mut members, mut packed) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let crc32 = entries.iter().map(|entry| entry.crc).collect();
+        let (directory, decoding, count) = listed(&mut archive, options, meter)?;
+        let (mut members, mut packed, mut crc32) = (
+            MemberTable::with_capacity(count),
+            Vec::with_capacity(count),
+            Vec::with_capacity(count),
+        );
         let mut extents = Vec::with_capacity(count);
-        for mut entry in entries {
+        directory.entries(&mut archive.clone(), |mut entry| {
             let listed_as = decoding.name(&entry);
+            crc32.push(entry.crc);
             if wanted.is_some_and(|wanted| !wanted.get(members.len()).copied().unwrap_or(false)) {
                 packed.push(None);
-                members.push(member(members.len(), listed_as, &entry));
-                continue;
+                members.push(&member(members.len(), listed_as, &entry));
+                return Ok(());
             }
             let at = |error: UnpackError| error.at(&listed_as);
             let lock = is_readable(&entry).and_then(|()| Lock::of(&entry, options)).map_err(at)?;
@@ -198,8 +206,9 @@ impl ZipOpened {
             let extent = found.map_err(|error| directory.judge(error)).map_err(at)?;
             packed.push(Some(ZipContentPacked::new(&entry, lock, extent).map_err(at)?));
             extents.push(extent);
-            members.push(member(members.len(), decoding.name(&entry), &entry));
-        }
+            members.push(&member(members.len(), decoding.name(&entry), &entry));
+            Ok(())
+        })?;
         if wanted.is_none() {
             cover(&directory, &mut archive, extents).map_err(|error| directory.judge(error))?;
         }
@@ -207,19 +216,21 @@ impl ZipOpened {
     }
 }
 
-/// What the directory says, and how its names are to be read.
+/// Where the directory is, how its names are to be read, how many members it lists. It is read to
+/// its end once: its entries take more room than what is kept of them.
 fn listed(
     archive: &mut SpoolReader,
     options: &ArchiveOptions,
     meter: &Meter,
-) -> Result<(Directory, Vec<ZipEntry>, Decoding), UnpackError> {
+) -> Result<(Directory, Decoding, usize), UnpackError> {
     let directory = end::find(archive)?;
     let claimed = directory.members.min(directory.size / ENTRY_BYTES);
     meter.claimed_members(claimed)?;
-    let mut entries = Vec::with_capacity(usize::try_from(claimed).unwrap_or(usize::MAX));
+    let (mut count, mut untold) = (0, Vec::new());
     let found = directory.entries(archive, |entry| {
-        entries.push(entry);
-        meter.claimed_members(entries.len() as u64)
+        count += 1;
+        untold.extend(names::untold(entry));
+        meter.claimed_members(count as u64)
     })?;
     directory.oddity.iter().for_each(|oddity| meter.remark(oddity.clone()));
     if found != directory.members {
@@ -229,8 +240,7 @@ fn listed(
     if directory.is_part {
         meter.remark("its end says that it is a part of several; all of it is here".to_owned());
     }
-    let decoding = Decoding::of(options.charset, &entries);
-    Ok((directory, entries, decoding))
+    Ok((directory, Decoding::of(options.charset, &untold), count))
 }
 
 /// Refuses what no password helps with.

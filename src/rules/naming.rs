@@ -155,7 +155,8 @@ pub fn apart(plain: &BlobName, identity: &[u8]) -> BlobName {
 /// The names of one archive's members, no two of which are the same.
 #[derive(Debug, Default)]
 pub struct Places {
-    taken: HashSet<BlobName>,
+    /// Hashes of names: there may be a million.
+    taken: HashSet<u64>,
 }
 
 impl Places {
@@ -163,7 +164,7 @@ impl Places {
     /// that if no member before it has it, else another, and whether it is another. Who gets which
     /// depends on the archive alone, so it is the same in every run.
     pub fn of(&mut self, plain: BlobName, raw_name: &[u8], index: usize) -> (BlobName, bool) {
-        if self.taken.insert(plain.clone()) {
+        if self.take(&plain) {
             return (plain, false);
         }
         // An archive can be made whose members are called as others' names apart are: then there is
@@ -171,12 +172,23 @@ impl Places {
         let mut identity = [raw_name, &index.to_be_bytes()].concat();
         loop {
             let own = apart(&plain, &identity);
-            if self.taken.insert(own.clone()) {
+            if self.take(&own) {
                 return (own, true);
             }
             identity.push(0);
         }
     }
+
+    /// Whether nobody has `name`. Whoever asks has it from now on.
+    fn take(&mut self, name: &BlobName) -> bool {
+        self.taken.insert(short_hash(name.as_str().as_bytes()))
+    }
+}
+
+/// A hash of a name, for sets of very many. It is the same in every run. Two names that share one
+/// are taken for equal, which gives one of them a name apart.
+pub fn short_hash(name: &[u8]) -> u64 {
+    u64::from_be_bytes(*Sha256::digest(name).first_chunk().expect("it has 32 bytes"))
 }
 
 fn suffixed(plain: &BlobName, mark: &str) -> BlobName {

@@ -198,7 +198,11 @@ async fn open(path: &Path, passwords: &[&str]) -> Archive {
 
 async fn members(path: &Path, passwords: &[&str]) -> Vec<Checked> {
     let result = open(path, passwords).await.check(CheckWish { keep_bytes: 0, md5: true }).await;
-    result.unwrap_or_else(|error| panic!("{}: {}", path.display(), chain(&error))).members
+    result
+        .unwrap_or_else(|error| panic!("{}: {}", path.display(), chain(&error)))
+        .members
+        .iter()
+        .collect()
 }
 
 async fn refusal(path: &Path, passwords: &[&str]) -> String {

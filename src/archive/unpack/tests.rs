@@ -96,9 +96,10 @@ const NOTHING_KEPT: CheckWish = CheckWish { keep_bytes: 0, md5: false };
 
 /// What comes of `format`, as if three members had been proved.
 fn stream(format: &'static Scripted) -> Parts {
-    let checked = Checked::read(&format.member(0));
+    let mut members = CheckedMembers::default();
+    (0..3).for_each(|index| members.push(Checked::read(&format.member(index))));
     let mut streams = Archive::of(format, Spool::of(b"")).stream(&proven(
-        vec![checked; 3],
+        members,
         None,
         (0..4).collect(),
         &Meter::new(ArchiveLimits::default(), 0),
@@ -110,14 +111,15 @@ fn stream(format: &'static Scripted) -> Parts {
 #[tokio::test]
 async fn members_are_kept_while_there_is_room() {
     let archive = Archive::of(scripted(3, || ()), Spool::of(b""));
-    let proven = archive.check(CheckWish { keep_bytes: 1 << 20, md5: false }).await.unwrap();
+    let proven =
+        archive.check(CheckWish { keep_bytes: (1 << 20) + 500, md5: false }).await.unwrap();
     let kept: Vec<_> =
         proven.members.iter().map(|checked| checked.kept.as_ref().map(Bytes::len)).collect();
     assert_eq!(kept, [Some(0), Some(1 << 20), None]);
-    assert_eq!(proven.members[0].md5.unwrap(), <[u8; 16]>::from(Md5::digest(b"")));
-    assert_eq!(proven.members[1].md5, None, "whoever asks hashes large ones side by side");
+    assert_eq!(proven.members.at(0).md5.unwrap(), <[u8; 16]>::from(Md5::digest(b"")));
+    assert_eq!(proven.members.at(1).md5, None, "whoever asks hashes large ones side by side");
     assert_eq!(archive.stream(&proven).len(), 1);
-    let all = archive.check(CheckWish { keep_bytes: 3 << 20, md5: false }).await.unwrap();
+    let all = archive.check(CheckWish { keep_bytes: (3 << 20) + 500, md5: false }).await.unwrap();
     assert!(archive.stream(&all).is_empty());
 }
 
@@ -129,8 +131,8 @@ async fn members_are_checked_in_order() {
         checked.iter().map(|checked| checked.size).collect::<Vec<_>>(),
         [0, 1 << 20, 2 << 20]
     );
-    assert_eq!(crate::model::hex(&checked[0].md5.unwrap()), "d41d8cd98f00b204e9800998ecf8427e");
-    assert_eq!(checked[1].md5.unwrap(), <[u8; 16]>::from(Md5::digest(vec![b'x'; 1 << 20])));
+    assert_eq!(crate::model::hex(&checked.at(0).md5.unwrap()), "d41d8cd98f00b204e9800998ecf8427e");
+    assert_eq!(checked.at(1).md5.unwrap(), <[u8; 16]>::from(Md5::digest(vec![b'x'; 1 << 20])));
     assert_eq!(
         checked.iter().map(|checked| checked.kept.is_some()).collect::<Vec<_>>(),
         [true, false, false]
@@ -234,7 +236,7 @@ async fn decoders_wait_for_memory_and_those_that_claim_too_much_are_refused() {
             writer.write(bytes.into()).await.unwrap();
             let archive =
                 Archive { spooler, ..Archive::of(format, writer.finish().await.unwrap()) };
-            archive.check(NOTHING_KEPT).await.map(|proven| proven.members[0].size)
+            archive.check(NOTHING_KEPT).await.map(|proven| proven.members.at(0).size)
         }
     };
     // 8 MiB, 16 MiB, and claims of 1.5 GiB and 4 GiB - 1, each of which is a lie.
@@ -296,7 +298,7 @@ impl Taker for Hand {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn members_are_handed_on_while_they_are_checked() {
-    let hand = Arc::new(Hand { room: std::sync::Mutex::new(1 << 20), ..Hand::default() });
+    let hand = Arc::new(Hand { room: std::sync::Mutex::new((1 << 20) + 500), ..Hand::default() });
     let archive = Archive::of(scripted(5, || {}), Spool::of(b""));
     let mut proven = archive
         .check_for(CheckWish { keep_bytes: 64 << 20, md5: false }, Some(hand.clone()))
@@ -325,6 +327,6 @@ async fn members_are_handed_on_while_they_are_checked() {
             (name.parse::<usize>().unwrap() << 20).to_string()
         );
     }
-    proven.members[2].taken = None;
+    proven.members.give_back(2);
     assert_eq!(archive.stream(&proven).len(), 1);
 }

@@ -21,6 +21,13 @@ pub fn begins_with_a_member(head: &[u8]) -> bool {
                 && field(8).is_none_or(|method| method <= 99)
                 && field(26).is_none_or(|name_bytes| (1..=4096).contains(&name_bytes))
         }
+        // The first part of a split one: its mark, and then its first member.
+        true if head.starts_with(b"PK\x07\x08") => head.len() < 8 || begins_as_split(head),
         begins => begins,
     }
+}
+
+/// Whether a file that begins with `head` is the first part of a split archive.
+pub fn begins_as_split(head: &[u8]) -> bool {
+    head.starts_with(b"PK\x07\x08PK\x03\x04")
 }

@@ -2,9 +2,9 @@
 
 use crate::archive::contract::UnpackError;
 use crate::archive::spool_reader::SpoolReader;
-use crate::archive::zip::beginning::begins_as_zip;
+use crate::archive::zip::beginning::{begins_as_split, begins_as_zip};
 use crate::archive::zip::directory::{
-    DESCRIPTOR, Directory, ENTRY, HEADER, damaged, fill, read_exact, split, u16_at, u32_at, u64_at,
+    Directory, ENTRY, HEADER, damaged, fill, read_exact, split, u16_at, u32_at, u64_at,
 };
 use crate::model::failure::{Class, Failure};
 
@@ -72,7 +72,7 @@ pub fn find(reader: &mut SpoolReader) -> Result<Directory, UnpackError> {
             Ok(directory.clone())
         }
         (None, Some(_)) => Err(damaged("more of a zip follows its end")),
-        (None, None) if first_error.is_none() && head.starts_with(&DESCRIPTOR) => Err(split()),
+        (None, None) if first_error.is_none() && begins_as_split(&head) => Err(split()),
         (None, None) => cut.ok_or_else(|| {
             first_error.unwrap_or_else(|| damaged("no end of central directory: truncated?"))
         }),

@@ -18,16 +18,12 @@ pub enum Decoding {
 }
 
 impl Decoding {
-    /// What `charset` says, or what the names in `entries` look like.
-    pub fn of(charset: Charset, entries: &[ZipEntry]) -> Self {
+    /// What `charset` says, or what the names look like that do not tell theirs.
+    pub fn of(charset: Charset, untold: &[Vec<u8>]) -> Self {
         match charset {
             Charset::Cp437 => Decoding::Cp437,
             Charset::Named(encoding) => Decoding::Named(encoding),
-            Charset::Detect => {
-                let untold =
-                    entries.iter().filter(|entry| told(&entry.raw_name, &entry.extra).is_none());
-                detect(&untold.map(|entry| entry.raw_name.as_slice()).collect::<Vec<_>>())
-            }
+            Charset::Detect => detect(&untold.iter().map(Vec::as_slice).collect::<Vec<_>>()),
         }
     }
 
@@ -51,6 +47,11 @@ impl Decoding {
             _ => name,
         }
     }
+}
+
+/// The name of `entry` as stored, if it does not tell its character set.
+pub fn untold(entry: ZipEntry) -> Option<Vec<u8>> {
+    told(&entry.raw_name, &entry.extra).is_none().then_some(entry.raw_name)
 }
 
 /// A name that needs no guess: the Unicode path field if it belongs to this name, else UTF-8 if it
@@ -206,7 +207,7 @@ mod tests {
 
     fn name(raw: &[u8], extra: &[u8], made_by: u8) -> String {
         let entry = entry(raw, extra, made_by);
-        Decoding::of(Charset::Cp437, std::slice::from_ref(&entry)).name(&entry)
+        Decoding::of(Charset::Cp437, &[]).name(&entry)
     }
 
     #[test]
@@ -236,7 +237,8 @@ mod tests {
     fn comes_back(encoding: &'static Encoding, names: &[&str]) {
         let entries: Vec<ZipEntry> =
             names.iter().map(|name| entry(&encoding.encode(name).0, &[], MADE_BY_DOS)).collect();
-        let decoding = Decoding::of(Charset::Detect, &entries);
+        let untold: Vec<Vec<u8>> = entries.iter().cloned().filter_map(super::untold).collect();
+        let decoding = Decoding::of(Charset::Detect, &untold);
         let found: Vec<String> = entries.iter().map(|entry| decoding.name(entry)).collect();
         assert_eq!(found, names, "{decoding:?}");
     }
@@ -267,7 +269,8 @@ mod tests {
             .iter()
             .map(|name| entry(&name.chars().map(byte).collect::<Vec<u8>>(), &[], MADE_BY_DOS))
             .collect();
-        let decoding = Decoding::of(Charset::Detect, &entries);
+        let untold: Vec<Vec<u8>> = entries.iter().cloned().filter_map(super::untold).collect();
+        let decoding = Decoding::of(Charset::Detect, &untold);
         let found: Vec<String> = entries.iter().map(|entry| decoding.name(entry)).collect();
         assert_eq!(found, names, "{decoding:?}");
     }

@@ -40,7 +40,12 @@ impl Partial for Zip {
         options: &ArchiveOptions,
         meter: &Meter,
     ) -> Result<Vec<Place>, UnpackError> {
-        let (directory, entries, decoding) = listed(&mut archive, options, meter)?;
+        let (directory, decoding, count) = listed(&mut archive, options, meter)?;
+        let mut entries = Vec::with_capacity(count);
+        directory.entries(&mut archive, |entry| {
+            entries.push(entry);
+            Ok(())
+        })?;
         // A member ends before the next one begins, whatever their order in the directory.
         let mut starts: Vec<u64> = entries.iter().map(|entry| entry.header).collect();
         starts.sort_unstable();

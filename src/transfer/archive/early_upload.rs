@@ -8,10 +8,10 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
+use crate::archive::checked_members::CheckedMembers;
 use crate::archive::contract::{Member, MemberKind};
-use crate::archive::verify::Checked;
 use crate::archive::verify::Taker;
-use crate::model::BlobName;
+use crate::model::{BlobName, Md5};
 use crate::runtime::checksum::Hashers;
 use crate::store::contract::{BLOCK_BYTES, Upload};
 use crate::transfer::budget::{BudgetDrawn, ByteBudget};
@@ -198,15 +198,20 @@ async fn stage(
 }
 
 /// The MD5s that a check leaves open: of larger members that are kept, side by side.
-pub async fn hash_kept(run: &Run, checked: &mut [Checked]) -> Result<(), TransferError> {
-    let open = checked.iter_mut().filter(|checked| checked.md5.is_none() && checked.kept.is_some());
-    let hashed: Vec<_> = open.map(|checked| hash_one(&run.hashers, checked).boxed()).collect();
-    futures_util::stream::iter(hashed).buffer_unordered(HASHED_AT_ONCE).try_collect().await
+pub async fn hash_kept(run: &Run, checked: &mut CheckedMembers) -> Result<(), TransferError> {
+    let open = checked.unhashed().into_iter();
+    let hashing: Vec<_> =
+        open.map(|(place, kept)| hash_one(&run.hashers, place, kept).boxed()).collect();
+    let hashed: Vec<(usize, Md5)> =
+        futures_util::stream::iter(hashing).buffer_unordered(HASHED_AT_ONCE).try_collect().await?;
+    hashed.into_iter().for_each(|(place, md5)| checked.set_md5(place, md5));
+    Ok(())
 }
 
-async fn hash_one(hashers: &Hashers, checked: &mut Checked) -> Result<(), TransferError> {
-    if let Some(kept) = &checked.kept {
-        checked.md5 = Some(hashers.whole(kept).await?);
-    }
-    Ok(())
+async fn hash_one(
+    hashers: &Hashers,
+    place: usize,
+    kept: Bytes,
+) -> Result<(usize, Md5), TransferError> {
+    Ok((place, hashers.whole(&kept).await?))
 }

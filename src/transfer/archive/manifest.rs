@@ -2,34 +2,26 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bytes::Bytes;
-use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use time::format_description::well_known::Rfc3339;
 
-use crate::archive::contract::{Member, MemberKind, Place};
+use crate::archive::contract::{Member, Place};
 use crate::archive::verify::Checked;
-use crate::failpoint::failpoint;
 use crate::model::{self, BlobName, Version, hex};
 use crate::report::{Ingested, Proof};
 use crate::rules::naming::escaped_for_metadata;
 use crate::runtime::retry::retry;
 use crate::state::paths::StatePaths;
-use crate::store::contract::{Condition, Properties};
-use crate::transfer::archive::notes;
 use crate::transfer::commit::{self, Stored};
 use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
-use crate::transfer::identity::TransferIdentity;
 use crate::transfer::request::Transfer;
 
 /// The largest manifest that is read back: a million members have one of some 250 MB.
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 30;
-/// The manifest of an archive with more members is not laid out for people.
-const MOST_INDENTED: usize = 10_000;
 
 /// Metadata: the MD5 of the archive as it came.
-const SOURCE_MD5: &str = "source_md5";
+pub const SOURCE_MD5: &str = "source_md5";
 
 /// The last write of an archive: the sign that all of it is in the store.
 #[derive(Debug, Serialize, Deserialize)]
@@ -125,28 +117,6 @@ pub async fn source_md5(
     Ok(found.and_then(|found| model::md5_of_hex(found.metadata.get(SOURCE_MD5)?)))
 }
 
-/// What the manifest says of a member.
-pub fn member(pass: &Pass, checked: &Checked, stored: Option<&Stored>) -> ManifestMember {
-    let member = &checked.member;
-    let skipped = match member.kind {
-        MemberKind::File if stored.is_none() => Some(NOT_WANTED.to_owned()),
-        MemberKind::File => None,
-        MemberKind::Directory => Some("directory".to_owned()),
-        MemberKind::Link => Some(LINK.to_owned()),
-        MemberKind::Special => Some(SPECIAL.to_owned()),
-    };
-    ManifestMember {
-        name: escaped_for_metadata(&member.raw_name),
-        blob: stored.map(|stored| stored.name.as_str().to_owned()),
-        skipped,
-        size: checked.size,
-        modified: modified(pass, member),
-        md5: stored.map(|stored| hex(&stored.md5)),
-        crc32: checked.crc32.map(|crc32| format!("{crc32:08x}")),
-        not_unpacked: checked.unopened.as_ref().map(|kept| notes::word(&kept.why).to_owned()),
-    }
-}
-
 /// A member's modified time as manifests tell it.
 pub fn modified(pass: &Pass, member: &Member) -> Option<String> {
     pass.modified(member).and_then(|modified| modified.at.format(&Rfc3339).ok())
@@ -181,44 +151,14 @@ pub fn by_name(before: Option<&Manifest>) -> HashMap<&str, &ManifestMember> {
 }
 
 /// Blobs of members that the version before had and this one has not.
-pub fn stale(before: Option<Manifest>, members: &[ManifestMember]) -> Vec<String> {
+pub fn stale(
+    before: Option<Manifest>,
+    members: impl Iterator<Item = ManifestMember>,
+) -> Vec<String> {
     let Some(before) = before else { return Vec::new() };
-    let names: HashSet<&str> = members.iter().map(|member| member.name.as_str()).collect();
-    let gone = before.members.into_iter().filter(|member| !names.contains(member.name.as_str()));
+    let names: HashSet<String> = members.map(|member| member.name).collect();
+    let gone = before.members.into_iter().filter(|member| !names.contains(&member.name));
     gone.filter_map(|member| member.blob).chain(before.stale).collect()
-}
-
-pub async fn write(
-    pass: &Pass,
-    archive: &TransferIdentity<'_>,
-    manifest: &Manifest,
-    ingested: &Ingested,
-) -> Result<(), TransferError> {
-    let text = match manifest.members.len() {
-        0..=MOST_INDENTED => serde_json::to_vec_pretty(manifest),
-        _ => serde_json::to_vec(manifest),
-    };
-    let bytes = Bytes::from(text.map_err(|_| TransferError::Defect("writing a manifest"))?);
-    let counts = [
-        ("members", manifest.members.len() as u64),
-        ("members_skipped", ingested.members_skipped),
-        ("members_left", ingested.members_left),
-    ];
-    // What a lost ledger is rebuilt from.
-    let mut metadata = archive.metadata(&pass.source.name, &pass.run.id);
-    metadata.extend(counts.map(|(key, count)| (key.to_owned(), count.to_string())));
-    metadata.extend(archive.md5.map(|md5| (SOURCE_MD5.to_owned(), hex(&md5))));
-    let properties = Properties {
-        content_type: "application/json".to_owned(),
-        md5: Md5::digest(&bytes).into(),
-        metadata,
-    };
-    let name = name_of(&pass.source.name, archive.version);
-    let once = |_| pass.run.store.put(&name, bytes.clone(), &properties, &Condition::Always);
-    failpoint!("before-manifest", TransferError::Defect("a step that a test lets fail"));
-    retry(&pass.run.policy, &pass.run.cancel, "writing a manifest", once).await?;
-    failpoint!("after-manifest", TransferError::Defect("a step that a test lets fail"));
-    Ok(())
 }
 
 /// The blob of `earlier`, if it says that it holds what `checked` is.

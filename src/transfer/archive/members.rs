@@ -1,6 +1,6 @@
 //! An archive's members to blobs: proved as a whole first, stored one by one, its manifest last.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,6 +8,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use md5::{Digest, Md5};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
+use crate::archive::checked_members::CheckedMembers;
 use crate::archive::contract::{Format, Member, MemberKind, Partial, UnpackError};
 use crate::archive::options::ArchiveOptions;
 use crate::archive::spool_reader::Spool;
@@ -15,18 +16,20 @@ use crate::archive::unpack::{Archive, CheckWish, Part, Parts, Proven};
 use crate::archive::verify::Checked;
 use crate::archive::verify::Taker;
 use crate::failpoint::{failpoint, left_out};
-use crate::model::{self, BlobName, RemotePath, printable};
+use crate::model::{self, BlobName, RemotePath};
 use crate::report::Ingested;
 use crate::rules::equality;
-use crate::rules::layout::NameError;
-use crate::rules::naming::{self, escaped_for_metadata};
+use crate::rules::naming::escaped_for_metadata;
 use crate::rules::plan::Why;
 use crate::rules::verify;
 use crate::store::contract::{BLOCK_BYTES, BlobInfo, Condition, Upload};
 use crate::transfer::archive::early_upload::{self, EarlyStaged, EarlyUpload};
 use crate::transfer::archive::manifest::{self, Manifest, ManifestMember};
+use crate::transfer::archive::manifest_writing::{self, ManifestMembers};
 use crate::transfer::archive::nested::{self, Unchanged};
 use crate::transfer::archive::notes;
+use crate::transfer::archive::places::{MemberPlan, MemberPlans};
+use crate::transfer::archive::stored_members::{StoredMember, StoredMembers};
 use crate::transfer::commit::{self, Claim, Claimed, Content, Stored};
 use crate::transfer::context::Pass;
 use crate::transfer::download;
@@ -56,8 +59,8 @@ pub struct ProvenArchive {
     unchanged: HashMap<usize, Unchanged>,
     /// Large members that were staged while they were checked.
     staged: Vec<EarlyStaged>,
-    /// Where each member goes, by index.
-    plans: Vec<Option<MemberPlan>>,
+    /// Where each member goes.
+    plans: MemberPlans,
     /// Holds the room of members that were kept.
     _kept: Arc<EarlyUpload>,
 }
@@ -197,7 +200,7 @@ pub async fn store(
 ) -> Result<Ingested, TransferError> {
     let ProvenArchive { archive, mut proven, look_first, known, unchanged, staged, plans, _kept } =
         whole;
-    let staged = fitting(pass, staged, &mut proven.members, &plans).await;
+    let staged = fitting(pass, identity, staged, &mut proven.members, &plans).await?;
     let checked = &proven.members;
     let before = manifest::before(pass, transfer).await?;
     let format = archive.format.name();
@@ -222,25 +225,16 @@ pub async fn store(
         }
     }
     let mut stored = stored?;
-    stored.extend(known);
+    known.into_iter().for_each(|(place, known)| stored.add(StoredMember::new(place, known, None)));
     let members_left = left(pass, checked, &unchanged) + proven.doubts.len() as u64;
     let mut ingested = notes::of(pass.source.unpacking.inner_errors, &proven);
     (ingested.members, ingested.members_left) = (Some(checked.len() as u64), members_left);
-    let mut members = Vec::with_capacity(checked.len());
-    for checked in checked {
-        let stored = stored.get(&checked.member.index);
-        match stored {
-            None => ingested.members_skipped += 1,
-            Some(stored) => {
-                ingested.stored += u64::from(!stored.identical);
-                ingested.identical += u64::from(stored.identical);
-                ingested.notes.extend(stored.note.clone());
-            }
-        }
-        members.push(manifest::member(pass, checked, stored));
-    }
-    let (members, inner) = nested::settle(pass, &proven, &unchanged, members, &mut ingested);
-    let stale = manifest::stale(before, &members);
+    (ingested.stored, ingested.identical) = stored.counts();
+    ingested.members_skipped = checked.len() as u64 - ingested.stored - ingested.identical;
+    ingested.notes.extend(stored.notes().cloned());
+    let inner = nested::settle(pass, &proven, &unchanged, &mut ingested);
+    let told = ManifestMembers { pass, identity, checked, stored, plans, unchanged };
+    let stale = manifest::stale(before, told.iter());
     ingested.notes.extend(
         stale
             .iter()
@@ -253,68 +247,25 @@ pub async fn store(
         version: identity.version.to_string(),
         format: format.to_owned(),
         bytes: archive.spool.size(),
-        members,
+        members: Vec::new(),
         stale,
         inner,
         opening: nested::opening(pass),
     };
-    manifest::write(pass, identity, &manifest, &ingested).await?;
+    notes::limit(&mut ingested.notes);
+    manifest_writing::write(pass, identity, manifest, told.iter(), &ingested).await?;
     ingested.proof.archive = Some(manifest::name_of(&pass.source.name, identity.version));
     Ok(ingested)
-}
-
-/// Where a member goes.
-struct MemberPlan {
-    plain: BlobName,
-    twin: usize,
-    note: Option<String>,
-}
-
-/// A place for each member that is a file. Two members whose names meet get different ones here, by
-/// their order in the archive, so that who gets the plain name is the same in every run.
-fn planned(
-    pass: &Pass,
-    identity: &TransferIdentity<'_>,
-    checked: &[Checked],
-) -> Result<Vec<Option<MemberPlan>>, NameError> {
-    let mut raw_names: HashSet<&[u8]> = HashSet::new();
-    let mut places = naming::Places::default();
-    let mut plan = |member: &'_ Member| {
-        let plain = pass.source.naming.member(identity.file, pass.member_name(member))?;
-        let (own, is_another) = places.of(plain, &member.raw_name, member.index);
-        let note = is_another.then(|| {
-            let name = printable(member.full_name().as_bytes());
-            format!(
-                "member `{name}` (number {}) shares its name, so it is stored as `{own}`",
-                member.index
-            )
-        });
-        Ok((own, note))
-    };
-    let (mut plans, globs) = (Vec::with_capacity(checked.len()), MemberGlobs::of(&pass.source));
-    for Checked { member, .. } in checked {
-        if member.kind == MemberKind::File {
-            pass.member_slips.see(&member.full_name());
-        }
-        if member.kind != MemberKind::File || !is_wanted(&globs, member) {
-            plans.push(None);
-            continue;
-        }
-        let (plain, note) = plan(member)?;
-        let twin = if raw_names.insert(&member.raw_name) { 0 } else { member.index };
-        plans.push(Some(MemberPlan { plain, twin, note }));
-    }
-    Ok(plans)
 }
 
 /// A place for each member, or nothing of the archive is stored.
 async fn planned_or_abandoned(
     pass: &Pass,
     identity: &TransferIdentity<'_>,
-    checked: &[Checked],
+    checked: &CheckedMembers,
     staged: Vec<EarlyStaged>,
-) -> Result<(Vec<Option<MemberPlan>>, Vec<EarlyStaged>), TransferError> {
-    match planned(pass, identity, checked) {
+) -> Result<(MemberPlans, Vec<EarlyStaged>), TransferError> {
+    match MemberPlans::of(pass, identity, checked) {
         Ok(plans) => Ok((plans, staged)),
         Err(error) => {
             for staged in staged {
@@ -329,28 +280,32 @@ async fn planned_or_abandoned(
 /// are given up, and their members are read again.
 async fn fitting(
     pass: &Pass,
+    identity: &TransferIdentity<'_>,
     staged: Vec<EarlyStaged>,
-    checked: &mut [Checked],
-    plans: &[Option<MemberPlan>],
-) -> Vec<(usize, EarlyStaged)> {
+    checked: &mut CheckedMembers,
+    plans: &MemberPlans,
+) -> Result<Vec<(usize, EarlyStaged)>, TransferError> {
     let mut by_number: HashMap<u64, EarlyStaged> =
         staged.into_iter().map(|staged| (staged.number, staged)).collect();
     let mut fitting = Vec::with_capacity(by_number.len());
-    for (index, (checked, plan)) in checked.iter_mut().zip(plans).enumerate() {
-        let staged = checked.taken.take().and_then(|number| by_number.remove(&number));
-        match (staged, plan) {
+    for (index, number) in checked.taken() {
+        let plan = plans.plan(pass, identity, &checked.member(index))?;
+        match (by_number.remove(&number), plan) {
             (Some(staged), Some(plan)) if staged.plain == plan.plain && plan.twin == 0 => {
-                checked.taken = Some(staged.number);
                 fitting.push((index, staged));
             }
-            (Some(staged), _) => staged.abandon(pass).await,
-            (None, _) => {}
+            (staged, _) => {
+                checked.give_back(index);
+                if let Some(staged) = staged {
+                    staged.abandon(pass).await;
+                }
+            }
         }
     }
     for staged in by_number.into_values() {
         staged.abandon(pass).await;
     }
-    fitting
+    Ok(fitting)
 }
 
 /// A member on its way to the store.
@@ -358,7 +313,7 @@ enum MemberReady {
     /// Its bytes are here, none of them visible yet.
     Here(Box<Here>),
     /// It was there before.
-    There(usize, Stored),
+    There(StoredMember),
 }
 
 struct Here {
@@ -377,8 +332,8 @@ struct Way<'a> {
     most: usize,
     archive: &'a TransferIdentity<'a>,
     format: &'static str,
-    checked: &'a [Checked],
-    plans: &'a [Option<MemberPlan>],
+    checked: &'a CheckedMembers,
+    plans: &'a MemberPlans,
     /// Whether earlier content may stand under the members' names.
     look_first: bool,
     /// The members of the version before, by name.
@@ -386,7 +341,7 @@ struct Way<'a> {
 }
 
 impl<'a> Way<'a> {
-    fn identity(&self, member: &'a Member, plan: &MemberPlan) -> TransferIdentity<'a> {
+    fn identity<'m>(&'m self, member: &'m Member, plan: &MemberPlan) -> TransferIdentity<'m> {
         let member_of = MemberOf {
             format: self.format,
             raw_name: &member.raw_name,
@@ -396,19 +351,26 @@ impl<'a> Way<'a> {
         TransferIdentity { member: Some(member_of), ..self.archive.clone() }
     }
 
+    fn plan(&self, checked: &Checked) -> Result<Option<MemberPlan>, TransferError> {
+        Ok(self.plans.plan(self.pass, self.archive, &checked.member)?)
+    }
+
     /// Unpacks on one side and commits on the other, some members at once.
     async fn store(
         &self,
         streams: Vec<Parts>,
         staged: Vec<(usize, EarlyStaged)>,
-    ) -> Result<HashMap<usize, Stored>, TransferError> {
+    ) -> Result<StoredMembers, TransferError> {
         let (sender, receiver) = mpsc::channel(1);
         let mut receiver: mpsc::Receiver<MemberReady> = receiver;
         let ready = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
         let commits = ready
             .map(|ready| self.commit(ready).boxed())
             .buffer_unordered(self.most)
-            .try_collect::<HashMap<_, _>>();
+            .try_fold(StoredMembers::new(self.checked.len()), |mut all, stored| {
+                all.add(stored);
+                std::future::ready(Ok(all))
+            });
         let (taken_in, stored) = tokio::join!(self.take_all_in(streams, staged, sender), commits);
         // A commit that fails stops the unpacking, which then has nothing to tell but that.
         let stored = stored?;
@@ -439,24 +401,20 @@ impl<'a> Way<'a> {
 
     /// Members that the check has kept.
     async fn take_kept(&self, ready: &mpsc::Sender<MemberReady>) -> Result<(), TransferError> {
-        for (checked, plan) in self.checked.iter().zip(self.plans) {
-            let (Some(bytes), Some(md5), Some(plan)) = (&checked.kept, checked.md5, plan) else {
+        for place in 0..self.checked.len() {
+            let Some(bytes) = self.checked.kept(place) else { continue };
+            let checked = self.checked.at(place);
+            let (Some(md5), Some(plan)) = (checked.md5, self.plan(&checked)?) else {
                 continue;
             };
-            let one = match self.claim(plan, checked).await? {
-                Claimed::There(name, found) => MemberReady::There(
-                    checked.member.index,
-                    self.there(name, &found, (checked.size, md5), plan)?,
-                ),
+            let one = match self.claim(&plan, &checked).await? {
+                Claimed::There(name, found) => {
+                    self.there(place, name, &found, (checked.size, md5), &plan)?
+                }
                 Claimed::Free(claim) => {
                     let upload = Upload::new(claim.name.clone());
-                    let arrived = Arrived::Whole(Whole::kept(bytes.clone(), md5));
-                    MemberReady::Here(Box::new(Here {
-                        index: checked.member.index,
-                        claim,
-                        upload,
-                        arrived,
-                    }))
+                    let arrived = Arrived::Whole(Whole::kept(bytes, md5));
+                    MemberReady::Here(Box::new(Here { index: place, claim, upload, arrived }))
                 }
             };
             if ready.send(one).await.is_err() {
@@ -491,20 +449,16 @@ impl<'a> Way<'a> {
         index: usize,
     ) -> Result<Option<MemberReady>, TransferError> {
         let defect = TransferError::Defect("a member that was not checked");
-        let Some((plan, checked)) = self.plans.get(index).zip(self.checked.get(index)) else {
-            return Err(defect);
-        };
-        let Some(plan) =
-            plan.as_ref().filter(|_| checked.kept.is_none() && checked.taken.is_none())
-        else {
+        let checked = self.checked.get(index).ok_or(defect)?;
+        let Some(plan) = self.plan(&checked)?.filter(|_| !self.checked.is_done(index)) else {
             pump(parts, None).await?;
             return Ok(None);
         };
-        let claim = match self.claim(plan, checked).await? {
+        let claim = match self.claim(&plan, &checked).await? {
             Claimed::Free(claim) => claim,
             Claimed::There(name, found) => {
                 let proof = pump(parts, None).await?;
-                return Ok(Some(MemberReady::There(index, self.there(name, &found, proof, plan)?)));
+                return Ok(Some(self.there(index, name, &found, proof, &plan)?));
             }
         };
         let upload = Upload::new(claim.name.clone());
@@ -524,22 +478,21 @@ impl<'a> Way<'a> {
     /// A member whose content, `proof`, is in the store already.
     fn there(
         &self,
+        place: usize,
         name: BlobName,
         found: &BlobInfo,
         proof: (u64, model::Md5),
         plan: &MemberPlan,
-    ) -> Result<Stored, TransferError> {
+    ) -> Result<MemberReady, TransferError> {
         commit::check_there(self.archive, self.archive.md5, proof, found)?;
-        Ok(Stored { name, size: proof.0, md5: proof.1, identical: true, note: plan.note.clone() })
+        let (size, md5) = proof;
+        let stored = Stored { name, size, md5, identical: true, note: plan.note.clone() };
+        Ok(MemberReady::There(StoredMember::new(place, stored, Some(plan))))
     }
 
     /// A large member's name must be certain before its blocks are staged under it; a small one's
     /// may be tried.
-    async fn claim(
-        &self,
-        plan: &MemberPlan,
-        checked: &'a Checked,
-    ) -> Result<Claimed, TransferError> {
+    async fn claim(&self, plan: &MemberPlan, checked: &Checked) -> Result<Claimed, TransferError> {
         if !self.look_first && checked.size <= BLOCK_BYTES {
             return Ok(Claimed::Free(Claim::hopeful(plan.plain.clone())));
         }
@@ -604,16 +557,15 @@ impl<'a> Way<'a> {
         }
     }
 
-    async fn commit(&self, ready: MemberReady) -> Result<(usize, Stored), TransferError> {
+    async fn commit(&self, ready: MemberReady) -> Result<StoredMember, TransferError> {
         let Here { index, claim, upload, arrived } = match ready {
-            MemberReady::There(index, stored) => return Ok((index, stored)),
+            MemberReady::There(stored) => return Ok(stored),
             MemberReady::Here(here) => *here,
         };
         let _turn = self.turn().await;
-        let plan =
-            self.plans[index].as_ref().ok_or(TransferError::Defect("a member without a place"))?;
-        let checked = &self.checked[index];
-        let identity = self.identity(&checked.member, plan);
+        let checked = self.checked.at(index);
+        let plan = self.plan(&checked)?.ok_or(TransferError::Defect("a member without a place"))?;
+        let identity = self.identity(&checked.member, &plan);
         failpoint!("member-ready", TransferError::Defect("a step that a test lets fail"));
         let content = Content::of(&arrived, &upload)?;
         // What is stored is what was proved, though the archive was unpacked twice.
@@ -628,7 +580,8 @@ impl<'a> Way<'a> {
         }
         let stored = stored?;
         failpoint!("member-committed", TransferError::Defect("a step that a test lets fail"));
-        Ok((index, Stored { note: stored.note.or_else(|| plan.note.clone()), ..stored }))
+        let stored = Stored { note: stored.note.or_else(|| plan.note.clone()), ..stored };
+        Ok(StoredMember::new(index, stored, Some(&plan)))
     }
 }
 
@@ -662,7 +615,7 @@ async fn pump(
 
 /// How many members are neither stored nor kept with the original, though nobody said that they are
 /// not wanted.
-fn left(pass: &Pass, checked: &[Checked], unchanged: &HashMap<usize, Unchanged>) -> u64 {
+fn left(pass: &Pass, checked: &CheckedMembers, unchanged: &HashMap<usize, Unchanged>) -> u64 {
     let globs = MemberGlobs::of(&pass.source);
     let is_left = |member: &Member| match member.kind {
         MemberKind::Directory => false,
@@ -670,7 +623,7 @@ fn left(pass: &Pass, checked: &[Checked], unchanged: &HashMap<usize, Unchanged>)
         MemberKind::File => !is_wanted(&globs, member),
         MemberKind::Link | MemberKind::Special => true,
     };
-    let read = checked.iter().filter(|checked| !unchanged.contains_key(&checked.member.index));
-    let special = read.filter(|checked| is_left(&checked.member)).count() as u64;
+    let read = (0..checked.len()).filter(|place| !unchanged.contains_key(place));
+    let special = read.filter(|place| is_left(&checked.member(*place))).count() as u64;
     if pass.source.archives == Archives::Both { 0 } else { special }
 }

@@ -3,8 +3,11 @@
 pub mod early_upload;
 pub mod ingest;
 pub(crate) mod manifest;
+mod manifest_writing;
 pub mod members;
 pub(crate) mod nested;
 pub mod notes;
 pub mod partial;
+pub mod places;
 pub mod quarantine;
+pub mod stored_members;

@@ -41,24 +41,30 @@ pub fn opening(pass: &Pass) -> String {
     format!("depth {}{documents}", pass.source.unpacking.depth)
 }
 
-/// Puts the members of unchanged inner archives in the places of those among `members`, one for
-/// each checked member, and tells where the members of all inner archives are then.
+impl Unchanged {
+    /// What the version before says of its members.
+    pub fn members(&self) -> &[ManifestMember] {
+        &self.members
+    }
+}
+
+/// Counts the members of unchanged inner archives in the places of those among the checked members,
+/// and tells where the members of all inner archives are then.
 pub fn settle(
     pass: &Pass,
     proven: &Proven,
     unchanged: &HashMap<usize, Unchanged>,
-    members: Vec<ManifestMember>,
     ingested: &mut Ingested,
-) -> (Vec<ManifestMember>, Vec<InnerArchive>) {
+) -> Vec<InnerArchive> {
     let (mut all, mut inner, mut places) =
-        (Vec::with_capacity(members.len()), Vec::new(), Vec::with_capacity(members.len() + 1));
-    for (at, member) in members.into_iter().enumerate() {
-        places.push(all.len());
+        (0, Vec::new(), Vec::with_capacity(proven.members.len() + 1));
+    for at in 0..proven.members.len() {
+        places.push(all);
         let Some(Unchanged { archive, members }) = unchanged.get(&at) else {
-            all.push(member);
+            all += 1;
             continue;
         };
-        inner.push(InnerArchive { first: all.len(), ..archive.clone() });
+        inner.push(InnerArchive { first: all, ..archive.clone() });
         let count = |what: fn(&ManifestMember) -> bool| {
             members.iter().filter(|member| what(member)).count() as u64
         };
@@ -75,17 +81,17 @@ pub fn settle(
         if pass.source.archives != crate::transfer::settings::Archives::Both {
             ingested.members_left += special;
         }
-        all.extend(members.iter().cloned());
+        all += members.len();
     }
-    places.push(all.len());
+    places.push(all);
     for (outer, crc32, leaves) in proven.opened() {
         let (first, end) = (places[leaves.start], places[leaves.end]);
         inner.push(InnerArchive {
             first,
             members: end - first,
-            ..InnerArchive::told(pass, outer, crc32)
+            ..InnerArchive::told(pass, &outer, crc32)
         });
     }
     inner.sort_by_key(|archive| archive.first);
-    (all, inner)
+    inner
 }

@@ -209,14 +209,14 @@ async fn proven(archive: &Archive) -> Option<Vec<Checked>> {
             }
         }
     }
-    let kept = |(checked, again): (&Checked, &Option<u64>)| {
+    let kept = |(checked, again): (Checked, &Option<u64>)| {
         checked.kept.is_some() || *again == Some(checked.size)
     };
     assert!(
         proven.members.iter().zip(&again).all(kept),
         "what came out is not what was proved: {sizes:?} {again:?}"
     );
-    Some(proven.members)
+    Some(proven.members.iter().collect())
 }
 
 /// The error has a class of archives, and its words can be shown.

@@ -107,6 +107,11 @@ fn what_is_only_called_a_zip_is_a_file() {
         Nature::Beginning
     );
     assert!(Zip.nature(Spool::of(&build(&[made("a", b"content")])[..40]).reader()).is_err());
+    // What follows the content of a streamed member, found in a file of its own.
+    assert_eq!(
+        Zip.nature(Spool::of(b"PK\x07\x08 and then neither a member nor an end").reader()).unwrap(),
+        Nature::Beginning
+    );
 }
 
 #[test]
