@@ -8,6 +8,7 @@ use std::time::Instant;
 use futures_util::{StreamExt, stream};
 
 mod destination;
+mod file_system;
 mod lines;
 mod names;
 mod probe;

@@ -20,6 +20,7 @@ use crate::ledger::journal_files::{JournalRaw, MAX_OVERTAKEN, OwnJournal, legacy
 use crate::ledger::load::{MAX_CHANGED, snapshot};
 use crate::ledger::record::{Check, Record, scan};
 use crate::ledger::snapshot::{Entry, Snapshot, SnapshotBuilder, What, prefix};
+use crate::source::contract::ShareId;
 
 /// When journals are folded, and how finely the snapshot is cut.
 #[derive(Clone, Copy, Debug)]
@@ -98,7 +99,7 @@ async fn fold_under(
 ) -> Result<Option<Folded>, LedgerError> {
     failpoint!("fold-begins", LedgerError::Closed("failpoint".into()));
     let base = known.as_ref().map_or_else(Head::empty, |(head, _)| head.clone());
-    let Gathered { entries, open, untold, restless, layout, journals } =
+    let Gathered { entries, open, untold, restless, layout, share, journals } =
         gather(shelf, known.is_some().then_some(&base), run).await?;
     failpoint!("fold-sealed", LedgerError::Closed("failpoint".into()));
     // Of two records of a path only the later one stays, so what a dead run recorded is told before
@@ -114,8 +115,13 @@ async fn fold_under(
     let generation = write_generation(shelf, tuning, &base, &old, entries).await?;
     failpoint!("before-head-swap", LedgerError::Closed("failpoint".into()));
     let own = make(shelf).await?;
-    let new =
-        Head { restless, layout, untold: untold.all(), ..generation.head(&base, &open, &own) };
+    let new = Head {
+        restless,
+        layout,
+        share,
+        untold: untold.all(),
+        ..generation.head(&base, &open, &own)
+    };
     let Some(head) = swap(shelf, &base, new, known).await? else {
         remove_unnamed(shelf, [generation.written, vec![own.name]].concat()).await?;
         return Ok(None);
@@ -152,6 +158,8 @@ struct Gathered {
     restless: bool,
     /// The settings that name blobs.
     layout: Option<String>,
+    /// Which file system the source's share is.
+    share: Option<ShareId>,
     /// The journals' names.
     journals: Vec<crate::model::BlobName>,
 }
@@ -166,13 +174,15 @@ async fn gather(
     let (mut entries, mut journals) = (Vec::new(), Vec::new());
     let mut restless = head.is_some_and(|head| head.restless);
     let mut layout = head.and_then(|head| head.layout.clone());
+    let mut share = head.and_then(|head| head.share.clone());
     let mut take_in = |raw: JournalRaw| {
         let visit = |record, line| {
             open.apply(&record);
             untold.apply(&record);
             restless |= matches!(record, Record::Restless { .. });
-            if let Record::Begin { layout: Some(now), .. } = &record {
-                layout = Some(now.clone());
+            if let Record::Begin { layout: named, share: shared, .. } = &record {
+                layout = named.clone().or(layout.take());
+                share = shared.clone().or(share.take());
             }
             entries.extend(Entry::of(&record, &line));
         };
@@ -190,7 +200,7 @@ async fn gather(
         }
         None => legacy(shelf).await?.into_iter().try_for_each(take_in)?,
     }
-    Ok(Gathered { entries, open, untold, restless, layout, journals })
+    Ok(Gathered { entries, open, untold, restless, layout, share, journals })
 }
 
 /// A snapshot that is written and not yet valid.

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use crate::ledger::error::{BadState, SCHEMA};
 use crate::ledger::record::{checked_line, crc, verify_line};
 use crate::model::{BlobName, hex};
+use crate::source::contract::ShareId;
 
 /// A blob of a snapshot, and what it must hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +69,9 @@ pub struct Head {
     /// The settings that name blobs, if a run said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<String>,
+    /// Which file system the source's share is, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<ShareId>,
 }
 
 /// A pass over the source that was planned into pieces of work and is not closed yet.
@@ -96,6 +100,7 @@ impl Head {
             pass: None,
             restless: false,
             layout: None,
+            share: None,
         }
     }
 

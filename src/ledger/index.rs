@@ -14,6 +14,7 @@ use crate::ledger::record::Record;
 use crate::ledger::snapshot::Snapshot;
 use crate::model::{Md5, RemotePath};
 use crate::rules::plan::known::{Known, Seen};
+use crate::source::contract::ShareId;
 
 /// The latest record of each path: a snapshot, and what was recorded since.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,8 @@ pub struct Index {
     restless: bool,
     /// The settings that name blobs, as the last run had them that said so.
     layout: Option<String>,
+    /// Which file system the source's share is.
+    share: Option<ShareId>,
     /// `None`: what the snapshot had seen was ingested since.
     seen: HashMap<Key, Option<Seen>>,
     open: OpenRuns,
@@ -142,6 +145,7 @@ impl Index {
             folds: self.folds + 1,
             restless: self.restless,
             layout: self.layout.take(),
+            share: self.share.take(),
             ..Self::default()
         };
     }
@@ -171,7 +175,10 @@ impl Index {
                 }
             }
             Record::Restless { .. } => self.restless = true,
-            Record::Begin { layout: Some(layout), .. } => self.layout = Some(layout.clone()),
+            Record::Begin { layout, share, .. } => {
+                self.layout = layout.clone().or(self.layout.take());
+                self.share = share.clone().or(self.share.take());
+            }
             _ => {}
         }
     }
@@ -185,6 +192,16 @@ impl Index {
     /// The head says so.
     pub fn set_layout(&mut self, layout: Option<String>) {
         self.layout = layout;
+    }
+
+    /// Which file system the source's share is, if that was noted.
+    pub fn share(&self) -> Option<&ShareId> {
+        self.share.as_ref()
+    }
+
+    /// The head says so.
+    pub fn set_share(&mut self, share: Option<ShareId>) {
+        self.share = share;
     }
 
     /// Whether a rebuild was the last to write: what it was made from may bear any names.

@@ -77,6 +77,7 @@ async fn load_under(
     let (open, untold) = (OpenRuns(head.open.clone()), UntoldRuns::of(&head.untold));
     loaded.index.begin_with(snapshot(shelf, head).await?, open, untold);
     loaded.index.set_layout(head.layout.clone());
+    loaded.index.set_share(head.share.clone());
     if head.restless {
         loaded.index.set_restless();
     }

@@ -50,6 +50,7 @@ use crate::ledger::loaded::LedgerLoaded;
 use crate::model::{Md5, RemoteFile, RemotePath};
 use crate::rules::plan::known::{History, Known, Seen};
 use crate::runtime::retry::Policy;
+use crate::source::contract::ShareId;
 use crate::store::contract::Store;
 use error::LedgerError;
 use index::{Index, OpenRuns, is_layout};
@@ -88,6 +89,8 @@ pub struct Ledger {
     layout: Option<String>,
     /// Whether the beginning of this run is durable; `None` until that is known.
     begun: watch::Sender<Option<bool>>,
+    /// Which file system the source's share is by now.
+    share: Mutex<Option<ShareId>>,
 }
 
 impl Ledger {
@@ -161,6 +164,7 @@ impl Ledger {
             recovered: Mutex::default(),
             layout: None,
             begun: watch::Sender::default(),
+            share: Mutex::default(),
         }
     }
 
@@ -251,9 +255,30 @@ impl Ledger {
     async fn note_beginning(&self, now: OffsetDateTime) -> Result<(), LedgerError> {
         failpoint!("before-begin", LedgerError::Closed("failpoint".into()));
         let layout = self.layout.clone().filter(|layout| !is_layout(self.index().layout(), layout));
-        self.journal.write(Record::Begin { run: self.run.clone(), at: now, layout }).await?;
+        let share = self.unnoted_share();
+        self.journal.write(Record::Begin { run: self.run.clone(), at: now, layout, share }).await?;
         failpoint!("after-begin", LedgerError::Closed("failpoint".into()));
         Ok(())
+    }
+
+    /// Which file system the source's share was, as the last run saw it that noted that.
+    pub fn share(&self) -> Option<ShareId> {
+        self.index().share().cloned()
+    }
+
+    /// The source's share is this one by now; the next [`Ledger::begin`] notes it.
+    pub fn set_share(&self, share: &ShareId) {
+        *self.share.lock().expect("no code panics while it holds this lock") = Some(share.clone());
+    }
+
+    /// Whether the share of files that are known has another identity than the one that is noted.
+    pub fn share_is_news(&self) -> bool {
+        !self.is_empty() && self.unnoted_share().is_some()
+    }
+
+    fn unnoted_share(&self) -> Option<ShareId> {
+        let now = self.share.lock().expect("no code panics while it holds this lock").clone();
+        now.filter(|now| self.index().share() != Some(now))
     }
 
     /// Notes, durably, that a file is in the store: every blob of it is committed and verified.
@@ -418,6 +443,7 @@ impl Ledger {
             recovered: Mutex::default(),
             layout: None,
             begun: watch::Sender::default(),
+            share: Mutex::default(),
         };
         Ok((ledger, recorded))
     }

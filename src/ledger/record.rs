@@ -14,6 +14,7 @@ use crate::model::{
 use crate::rules::naming::escaped_for_metadata;
 use crate::rules::plan::known::{History, Known, Seen, Unmet};
 use crate::settings::percent_decode;
+use crate::source::contract::ShareId;
 
 /// One line of a journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub enum Record {
         /// The settings that name its blobs, where they are others than those of the run before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         layout: Option<String>,
+        /// Which file system the source's share is, where it is one and that was not noted yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        share: Option<ShareId>,
     },
     /// A file is in the store.
     File(FileRecord),

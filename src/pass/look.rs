@@ -192,7 +192,8 @@ async fn idle(pass: &Pass, survey: Survey) -> SourceReport {
     events::surveyed(&report);
     pass.run.progress.planned(&pass.source.name, 0, 0);
     // What died before it could end left nothing to be looked for: later looks need no lease.
-    if pass.ledger.unclean() && report.problems.is_empty() && begin(pass, &mut report).await {
+    let is_news = pass.ledger.unclean() || pass.ledger.share_is_news();
+    if is_news && report.problems.is_empty() && begin(pass, &mut report).await {
         note(&mut report, pass.ledger.end().await);
     }
     note(&mut report, pass.ledger.fold_for_idle().await);

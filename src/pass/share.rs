@@ -29,9 +29,10 @@ pub async fn look(pass: &Pass) -> Result<ShareSeen, Problem> {
         Err(error) if error.class() == Class::NotFound => return Ok(ShareSeen::default()),
         Err(error) => return Err(problem(&error)),
     };
-    let known =
-        pass.run.known_sources.read(&pass.run.state).await.map_err(|error| problem(&error))?;
-    let before = known.get(&pass.source.name).and_then(|entry| entry.share.clone());
+    let before = match pass.ledger.share() {
+        Some(noted) => Some(noted),
+        None => remembered(pass).await?,
+    };
     if let Some(before) = before.as_ref().filter(|_| !accepted)
         && let Some(why) = differs(before, &now)
     {
@@ -39,6 +40,13 @@ pub async fn look(pass: &Pass) -> Result<ShareSeen, Problem> {
         return Err(Problem::new(Class::ShareChanged, text));
     }
     Ok(ShareSeen { now: Some(now), before, accepted })
+}
+
+/// What the index of sources tells, which is a cache: of a ledger that does not tell it yet.
+async fn remembered(pass: &Pass) -> Result<Option<ShareId>, Problem> {
+    let known =
+        pass.run.known_sources.read(&pass.run.state).await.map_err(|error| problem(&error))?;
+    Ok(known.get(&pass.source.name).and_then(|entry| entry.share.clone()))
 }
 
 fn differs(before: &ShareId, now: &ShareId) -> Option<String> {
@@ -69,7 +77,11 @@ pub fn empty(pass: &Pass, seen: &ShareSeen, report: &SourceReport) -> Option<Pro
 
 /// Remembers a share that nothing spoke against, until [`write_down`].
 pub fn remember(pass: &Pass, seen: &ShareSeen) {
-    let (Some(now), true) = (&seen.now, seen.now != seen.before) else { return };
+    let Some(now) = &seen.now else { return };
+    pass.ledger.set_share(now);
+    if seen.now == seen.before {
+        return;
+    }
     let mut shares = pass.run.shares.lock().unwrap_or_else(PoisonError::into_inner);
     shares.insert(pass.source.name.clone(), now.clone());
 }

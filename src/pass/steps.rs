@@ -204,6 +204,9 @@ async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
     late::left_behind(pass, report).await;
     late::over_limit(pass, report).await;
     settle_missing(pass, report).await;
+    if let Some(problem) = pass.run.store_health.is_given_up() {
+        report.add_problem(problem);
+    }
     if begun {
         other_names.into_iter().for_each(|told| report.add_remark(told));
     }
@@ -307,6 +310,7 @@ pub async fn transfer_all(
         if outcome == Outcome::Deferred(Defer::Changed) {
             pass.missing.moving(one.file.clone());
         }
+        pass.run.store_health.see(&outcome);
         pass.run.progress.done(&pass.source.name, &one.file.path, &outcome);
         each(one, outcome, begun);
     })
@@ -325,7 +329,9 @@ async fn admitted(
     if let Some(turn) = &turn {
         turn.comes().await;
     }
-    let Some(admission) = pass.admission().await else {
+    let admission = pass.admission().await;
+    let Some(admission) = admission.filter(|_| pass.run.store_health.is_given_up().is_none())
+    else {
         return (Outcome::Deferred(Defer::Interrupted), false);
     };
     drop(turn);

@@ -52,6 +52,17 @@ pub enum ShareCheck {
     Any(ShareId),
 }
 
+/// Whether somebody writes to a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileUse {
+    /// Nobody does.
+    Free,
+    /// Nothing tells it.
+    Unknown,
+    /// Somebody may: who, as a sentence without its end.
+    Taken(String),
+}
+
 /// A server with a user, as configured. Opening it costs one login.
 #[async_trait]
 pub trait Endpoint: Send + Sync + fmt::Debug {
@@ -160,6 +171,13 @@ pub trait Session: Send {
         // Nothing beyond a known end is asked for.
         let bounded = RemoteFile { size: Some(range.end), ..file.clone() };
         self.read(&bounded, range.start).await
+    }
+
+    /// Whether somebody writes to the file at `path`, by the system that has it. Its size and time
+    /// need not tell.
+    async fn file_use(&mut self, path: &RemotePath) -> Result<FileUse, SourceError> {
+        let _ = path;
+        Ok(FileUse::Unknown)
     }
 
     /// Removes a file. `Ok` when it is gone, also when it was gone before.

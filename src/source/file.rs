@@ -13,7 +13,7 @@ use crate::model::failure::Class;
 use crate::model::{RemoteFile, RemotePath};
 use crate::settings::{Section, SettingError, SettingKey, SourceUrl, ValueKind};
 use crate::source::contract::{
-    Download, Driver, Endpoint, Listed, Op, Session, ShareCheck, SourceError,
+    Download, Driver, Endpoint, FileUse, Listed, Op, Session, ShareCheck, SourceError,
 };
 use crate::source::finding::{Finding, Tell};
 
@@ -22,6 +22,8 @@ mod beneath;
 mod calls;
 mod fault;
 mod identity;
+#[cfg(target_os = "linux")]
+mod in_use;
 mod look;
 mod moving;
 mod paths;
@@ -98,6 +100,8 @@ pub struct FileSourceFolder {
     /// The root's descriptor, as long as a session has it: an idle source keeps nobody from
     /// unmounting its share.
     share: Arc<Mutex<Weak<Share>>>,
+    #[cfg(target_os = "linux")]
+    open_files: Arc<in_use::OpenFiles>,
 }
 
 impl FileSourceFolder {
@@ -108,7 +112,15 @@ impl FileSourceFolder {
 
     fn on(host: &str, root: &RemotePath, stall: Duration) -> Self {
         let (calls, share) = (Arc::new(Calls::new(stall)), Arc::default());
-        Self { host: host.to_owned(), root: root.clone(), any_share: false, calls, share }
+        Self {
+            host: host.to_owned(),
+            root: root.clone(),
+            any_share: false,
+            calls,
+            share,
+            #[cfg(target_os = "linux")]
+            open_files: Arc::default(),
+        }
     }
 
     fn current(&self) -> std::sync::MutexGuard<'_, Weak<Share>> {
@@ -124,6 +136,11 @@ impl FileSourceFolder {
     fn open_share(&self) -> io::Result<Share> {
         Share::open(&self.root, &self.host)
     }
+}
+
+/// What lies at the local folder `root`, in words for people: which file system, room and rights.
+pub fn told(root: &std::path::Path) -> io::Result<String> {
+    identity::told(root)
 }
 
 #[async_trait]
@@ -297,6 +314,23 @@ impl Session for FolderSession {
         let (path, calls) = (file.path.clone(), self.folder.calls.clone());
         let size = file.size.unwrap_or(u64::MAX);
         Ok(Box::new(FolderDownload { file: opened, path, size, position: offset, calls }))
+    }
+
+    async fn file_use(&mut self, path: &RemotePath) -> Result<FileUse, SourceError> {
+        let asked = path.clone();
+        #[cfg(target_os = "linux")]
+        let found = {
+            let open = self.folder.open_files.clone();
+            self.work(move |share, _| share.file_use(&asked, &open)).await
+        };
+        #[cfg(not(target_os = "linux"))]
+        let found = self.work(move |share, _| share.file_use(&asked)).await;
+        match found {
+            Err(CallError::Io(error)) if error.kind() == io::ErrorKind::ResourceBusy => {
+                Ok(FileUse::Taken("another program holds a lock on it".to_owned()))
+            }
+            found => found.map_err(|error| fail(Op::Stat, path, error)),
+        }
     }
 
     async fn remove(&mut self, path: &RemotePath) -> Result<(), SourceError> {

@@ -18,6 +18,7 @@ mod lease;
 mod locks;
 mod modes;
 mod mounted;
+mod moved_times;
 mod paths;
 mod record;
 mod staged;

@@ -41,6 +41,7 @@ use crate::transfer::progress::Progress;
 use crate::transfer::quarantined::Quarantine;
 use crate::transfer::run_manifest::RunManifest;
 use crate::transfer::settings::{Limits, Source};
+use crate::transfer::store_health::StoreHealth;
 
 /// What all transfers of a run share.
 pub struct Run {
@@ -56,6 +57,8 @@ pub struct Run {
     pub limits: Limits,
     /// Slots at the store and tickets of the ledger.
     pub permits: Arc<StorePermits>,
+    /// Whether the store still takes anything.
+    pub store_health: Arc<StoreHealth>,
     /// Bytes of blocks in memory.
     pub blocks: ByteBudget,
     /// Who hashes what comes.
@@ -104,6 +107,7 @@ impl Run {
             state: self.state.clone(),
             limits: self.limits.clone(),
             permits: self.permits.clone(),
+            store_health: self.store_health.clone(),
             blocks: ByteBudget::new(0),
             hashers: self.hashers.clone(),
             kept: ByteBudget::new(0),
@@ -284,6 +288,11 @@ impl Pass {
             }
             Times::Unknown | Times::None => Rest::Nothing,
         }
+    }
+
+    /// Whether the source is a folder of this machine, or a share that is mounted on it.
+    pub fn is_share(&self) -> bool {
+        self.source.endpoint.local(&self.source.root).is_some()
     }
 
     /// Waits until a file may be read; `None` when the run is stopped.

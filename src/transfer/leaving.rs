@@ -28,6 +28,8 @@ pub struct Due {
     pub read: Instant,
     /// What its time proves of its rest.
     pub rest: Rest,
+    /// Whether it lies on a disk or a share, where a time can stand still while a file is written.
+    pub is_of_share: bool,
 }
 
 /// What has to be shown before a file may leave the source.
@@ -42,10 +44,15 @@ pub struct ReadProof {
 impl Due {
     /// An exact time that proves rest needs no more than a description that still equals the one
     /// after the reading. A younger one needs that after a while; one that proves nothing, and a
-    /// time that is only listed, or that tells it without a size, equal bytes.
+    /// time that is only listed, or that tells it without a size, equal bytes; so does a young one
+    /// of a share, unless its system says that nobody writes to the file.
     pub fn proof(&self) -> ReadProof {
         let exact = self.file.modified.as_ref().is_some_and(is_exact) && self.file.size.is_some();
-        ReadProof { wait: self.rest != Rest::Proven, reread: self.rest == Rest::Nothing || !exact }
+        let young = self.is_of_share && self.rest == Rest::Young && !left_out!("share-reread");
+        ReadProof {
+            wait: self.rest != Rest::Proven,
+            reread: self.rest == Rest::Nothing || !exact || young,
+        }
     }
 
     /// Whether a description, taken right before the file leaves, is still that of what was read.
@@ -120,11 +127,23 @@ mod tests {
     use crate::model::{Precision, Version};
 
     fn check(precision: Precision, rest: Rest, wait: bool, reread: bool) {
+        check_of(false, precision, rest, wait, reread);
+    }
+
+    fn check_of(is_of_share: bool, precision: Precision, rest: Rest, wait: bool, reread: bool) {
         let modified =
             Some(ModifiedTime::new(time::macros::datetime!(2026-11-20 10:00 UTC), precision));
         let file = RemoteFile { path: RemotePath::from("/a"), size: Some(1), modified };
         let known = Known::new(&file, modified, Version::of(&file));
-        let due = Due { file, listed: modified, known, md5: [0; 16], read: Instant::now(), rest };
+        let due = Due {
+            file,
+            listed: modified,
+            known,
+            md5: [0; 16],
+            read: Instant::now(),
+            rest,
+            is_of_share,
+        };
         assert_eq!(due.proof(), ReadProof { wait, reread }, "{precision:?} {rest:?}");
     }
 
@@ -135,5 +154,7 @@ mod tests {
         check(Precision::Second, Rest::Nothing, true, true);
         check(Precision::Minute, Rest::Proven, false, true);
         check(Precision::Minute, Rest::Young, true, true);
+        check_of(true, Precision::Nanosecond, Rest::Young, true, true);
+        check_of(true, Precision::Nanosecond, Rest::Proven, false, false);
     }
 }

@@ -25,6 +25,7 @@ pub mod request;
 pub mod reread;
 pub mod run_manifest;
 pub mod settings;
+pub mod store_health;
 #[expect(clippy::module_inception, reason = "the way of one file, in the room of that name")]
 pub mod transfer;
 pub mod upload;

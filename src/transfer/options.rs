@@ -122,6 +122,7 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
         shares: Mutex::default(),
         ledgers,
         permits: Arc::new(StorePermits::new(limits.transfers)),
+        store_health: Arc::default(),
         blocks: ByteBudget::with_spare(3 * part),
         hashers: Hashers::default(),
         kept: ByteBudget::new(2 * part),

@@ -16,7 +16,7 @@ use crate::rules::plan::rest::Rest;
 use crate::rules::verify::Verdict;
 use crate::runtime::parallel::side_by_side;
 use crate::runtime::retry::retry;
-use crate::source::contract::{Listed, SourceError};
+use crate::source::contract::{FileUse, Listed, SourceError};
 use crate::transfer::archive::manifest;
 use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
@@ -72,6 +72,7 @@ pub async fn finish(pass: &Pass, path: &RemotePath, known: &Known) -> Acted {
         md5,
         read: Instant::now(),
         rest: Rest::Proven,
+        is_of_share: pass.is_share(),
     };
     leave(pass, due, left).await
 }
@@ -182,7 +183,10 @@ async fn leave_folder(pass: &Pass, folder: Vec<Due>) -> Vec<Acted> {
     let mut stays = Vec::with_capacity(folder.len());
     for due in &folder {
         let again = due.proof().reread && !pass.run.cancel.is_cancelled();
-        stays.push(if again { read_again(pass, due).await } else { Ok(None) });
+        stays.push(match again && !is_free(pass, due).await {
+            true => read_again(pass, due).await,
+            false => Ok(None),
+        });
     }
     let by_line = |(due, stays): &(&Due, &Result<Option<String>, TransferError>)| {
         matches!(stays, Ok(None)) && !is_exact(due)
@@ -211,6 +215,23 @@ async fn leave_folder(pass: &Pass, folder: Vec<Due>) -> Vec<Acted> {
         });
     }
     acted
+}
+
+/// Whether the system that has the file says that nobody writes to it, so that a time that is young
+/// is enough.
+async fn is_free(pass: &Pass, due: &Due) -> bool {
+    if !due.is_of_share || due.rest == Rest::Nothing || !is_exact(due) {
+        return false;
+    }
+    let once = |attempt| async move {
+        let mut lease = pass.pool.lend_for_try(attempt, pass.source.policy.attempts).await?;
+        let result = lease.file_use(&due.file.path).await;
+        lease.settle(&result);
+        result
+    };
+    let asked = retry(&pass.source.policy, &pass.run.cancel, "asking who has a file open", once);
+    // Whoever has it is told by the look right before the removal.
+    !matches!(asked.await, Ok(FileUse::Unknown) | Err(_))
 }
 
 fn is_exact(due: &Due) -> bool {
@@ -293,6 +314,7 @@ async fn act(pass: &Pass, due: &Due) -> Acted {
         Err(error) if error.class() == Class::NotFound => not_there(pass, due),
         Ok(Removed::Gone) => left(pass, due).await,
         Ok(Removed::Changed) => changed(pass, due).await,
+        Ok(Removed::Taken(who)) => Acted::Stays(format!("{who}, so it stays at the source")),
         Err(error) => refused(pass, due, &error).await,
     }
 }

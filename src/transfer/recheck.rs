@@ -141,7 +141,15 @@ async fn leave(
     let rest =
         if file.modified.is_some() { pass.rest(&file, one.listed.as_ref()) } else { Rest::Nothing };
     let left = post_action::members_left(pass, known.version).await?;
-    let due = Due { file, listed: one.listed, known, md5, read: Instant::now(), rest };
+    let due = Due {
+        file,
+        listed: one.listed,
+        known,
+        md5,
+        read: Instant::now(),
+        rest,
+        is_of_share: pass.is_share(),
+    };
     match post_action::leave(pass, due, left).await {
         Acted::Done | Acted::Stays(_) => {}
         Acted::Failed(problem) => pass.leaving.failed(&one.file.path, problem),

@@ -4,13 +4,13 @@ use crate::failpoint::{failpoint, left_out};
 use crate::model::failure::Class;
 use crate::model::{RemoteFile, RemotePath, Version};
 use crate::rules::naming;
-use crate::source::contract::{Op, Session, SourceError};
+use crate::source::contract::{FileUse, Op, Session, SourceError};
 use crate::transfer::context::Pass;
 use crate::transfer::leaving::Due;
 use crate::transfer::settings::{After, DeleteBy};
 
 /// What became of a file that was to leave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removed {
     /// This program took it away.
     Gone,
@@ -18,6 +18,8 @@ pub enum Removed {
     NotThere,
     /// It is another one by now, and stays.
     Changed,
+    /// Somebody writes to it, and it stays: who, as a sentence without its end.
+    Taken(String),
 }
 
 /// Removes or moves the file, if its description is still that of what was read.
@@ -31,6 +33,12 @@ pub async fn remove_or_move(
     if !due.is_still(&pass.without_false_time(now)) {
         return Ok(Removed::Changed);
     }
+    if let FileUse::Taken(who) = session.file_use(path).await?
+        && !left_out!("open-before-removal")
+    {
+        return Ok(Removed::Taken(who));
+    }
+    // What is removed is what was described last.
     failpoint!(
         "before-after-action",
         SourceError::new(Op::Remove, "failpoint", Class::Protocol, "failpoint")

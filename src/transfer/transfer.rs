@@ -223,7 +223,15 @@ async fn leaves(
     } else {
         pass.rest(&file, transfer.listed.as_ref())
     };
-    let due = Due { file, listed: transfer.listed, known, md5, read: Instant::now(), rest };
+    let due = Due {
+        file,
+        listed: transfer.listed,
+        known,
+        md5,
+        read: Instant::now(),
+        rest,
+        is_of_share: pass.is_share(),
+    };
     post_action::leave(pass, due, left).await
 }
 

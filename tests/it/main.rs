@@ -97,6 +97,9 @@ mod servers;
 mod shares;
 #[cfg(test)]
 #[cfg(unix)]
+mod shares_in_use;
+#[cfg(test)]
+#[cfg(unix)]
 mod shipping;
 #[cfg(test)]
 mod simulation;

@@ -3,12 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use super::file_system;
 use super::lines::{CheckLine, CheckLines};
 use super::rights::{Probe, in_time};
 use crate::cli::open;
 use crate::config::{Account, Destination};
 use crate::model::BlobName;
 use crate::model::failure::Class;
+use crate::source::file;
 use crate::store::azure::AzureIdentity;
 use crate::store::azure::{Principal, PrincipalProof, TrustedRoots, Whose, whose};
 use crate::store::contract::{Leased, Store, StoreError, StoreKind};
@@ -52,6 +54,7 @@ pub async fn check_blobs(lines: &mut CheckLines, destination: &Destination, stor
     if steps.look(lines).await.is_some() {
         steps.terms(lines, "files themselves are written once, which it allows").await;
         steps.blobs(lines).await;
+        folder(lines, destination);
     }
     clock(lines, store);
 }
@@ -67,8 +70,19 @@ pub async fn check(
     if steps.look(lines).await.is_some() {
         steps.terms(lines, OF_STATE).await;
         steps.rights(lines).await;
+        folder(lines, destination);
     }
     clock(lines, store);
+}
+
+/// What the file system of a folder is, and how it treats names, times and locks.
+fn folder(lines: &mut CheckLines, destination: &Destination) {
+    let Destination::Folder(folder) = destination else { return };
+    match file::told(folder) {
+        Ok(text) => lines.tell(CheckLine::ok("file system", text)),
+        Err(error) => lines.tell(CheckLine::note("file system", error.to_string())),
+    }
+    file_system::tell(lines, folder);
 }
 
 /// Who we are there, if anybody, and whether a missing container may be made; `None` where nothing

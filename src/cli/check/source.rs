@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::file_system;
 use super::lines::{CheckLine, CheckLines};
 use super::names::Foreign;
 use super::probe::probe;
@@ -45,6 +46,15 @@ pub async fn check(lines: &mut CheckLines, source: &Source, probed: Option<usize
     let looked = look(session.as_mut(), source).await;
     let took = start.elapsed();
     session.describe().into_iter().for_each(|finding| lines.found(finding));
+    if let Some(root) = source.endpoint.local(&source.root) {
+        file_system::tell(lines, &root);
+        let kept = source.root.join(b".snapshot").join(b"kept");
+        if !source.patterns.wants(&kept) {
+            let text = "what systems and programs keep for themselves (`.snapshot`, `lost+found`, \
+                `Thumbs.db` and the like); `system_files = true` brings it over, too";
+            lines.tell(CheckLine::ok("left out", text));
+        }
+    }
     match looked {
         Ok(seen) => seen.tell(lines, source, took),
         Err(error) => lines.tell(CheckLine::failed("listing", &error).took(took)),

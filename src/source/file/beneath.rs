@@ -7,7 +7,7 @@
 //! in opening, and what was opened is looked at before a byte of it counts.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -15,15 +15,16 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, fcntl_setfl, fstat,
-    linkat, mkdirat, openat, openat2, renameat_with, statat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, StatFs, fcntl_setfl,
+    fstat, fstatfs, linkat, mkdirat, openat, openat2, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 use time::OffsetDateTime;
 
-use super::look::FileLook;
+use super::in_use::{self, OpenFiles, keeps_nanoseconds};
+use super::look::{FileLook, told};
 use crate::model::RemotePath;
-use crate::source::contract::Listed;
+use crate::source::contract::{FileUse, Listed};
 
 /// What a name is, when it is no regular file.
 const NO_FILE: Errno = Errno::LOOP;
@@ -35,6 +36,8 @@ pub struct Share {
     root: OwnedFd,
     /// Whether its file system has gone away: another try opens the path anew.
     gone: AtomicBool,
+    /// Whether its file system keeps times to the nanosecond, by its kind.
+    is_exact: bool,
 }
 
 /// The folder that holds a path, and the name in it.
@@ -48,7 +51,8 @@ impl Share {
     pub fn open(path: &RemotePath) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(Path::new(os(path.as_bytes())), flags, Mode::empty())?;
-        Ok(Self { path: path.clone(), root, gone: AtomicBool::new(false) })
+        let is_exact = fstatfs(&root).is_ok_and(|found| keeps_nanoseconds(kind_of(&found)));
+        Ok(Self { path: path.clone(), root, gone: AtomicBool::new(false), is_exact })
     }
 
     /// Whether its file system answered that it is gone.
@@ -61,6 +65,10 @@ impl Share {
             self.gone.store(true, Ordering::Relaxed);
         }
         Ok(result?)
+    }
+
+    fn look(&self, found: &Stat) -> FileLook {
+        look(found, self.is_exact)
     }
 
     /// Opens what lies at `below`, relative to the root, through no link.
@@ -101,7 +109,9 @@ impl Share {
             let listed = match entry.file_type() {
                 FileType::Directory => Some(Listed::Directory(path)),
                 FileType::Symlink => Some(Listed::Symlink(path)),
-                FileType::RegularFile | FileType::Unknown => described(&folder, os(name), path),
+                FileType::RegularFile | FileType::Unknown => {
+                    self.described(&folder, os(name), path)
+                }
                 _ => Some(Listed::Special(path)),
             };
             if listed.is_some_and(|listed| !each(listed)) {
@@ -111,13 +121,32 @@ impl Share {
         Ok(())
     }
 
+    /// An entry as it is described; `None` if it went away meanwhile, which is as if it had never been
+    /// there. One that cannot be described hides nothing but itself.
+    fn described(&self, folder: &OwnedFd, name: &OsStr, path: RemotePath) -> Option<Listed> {
+        let mut found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        if matches!(found, Err(Errno::IO | Errno::STALE | Errno::INTR | Errno::AGAIN)) {
+            found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        }
+        Some(match found {
+            Ok(found) => match FileType::from_raw_mode(found.st_mode) {
+                FileType::RegularFile => Listed::File(self.look(&found).file(path)),
+                FileType::Directory => Listed::Directory(path),
+                FileType::Symlink => Listed::Symlink(path),
+                _ => Listed::Special(path),
+            },
+            Err(Errno::NOENT) => return None,
+            Err(error) => Listed::Undescribed(path, reason(error)),
+        })
+    }
+
     /// The regular file at `path`; `None` if there is none.
     pub fn stat(&self, path: &RemotePath) -> io::Result<Option<FileLook>> {
         let found = self
             .place(path)
             .and_then(|place| statat(&place.folder, place.name, AtFlags::SYMLINK_NOFOLLOW));
         match found {
-            Ok(found) => Ok(is_file(&found).then(|| look(&found))),
+            Ok(found) => Ok(is_file(&found).then(|| self.look(&found))),
             Err(Errno::NOENT | Errno::NOTDIR | NO_FILE) => Ok(None),
             failed => self.seen(failed).map(|_| None),
         }
@@ -137,18 +166,40 @@ impl Share {
             return Err(Errno::NOENT.into());
         }
         self.seen(fcntl_setfl(&opened, OFlags::empty()))?;
-        Ok((File::from(opened), look(&found)))
+        let file = File::from(opened);
+        if let Err(TryLockError::WouldBlock) = file.try_lock_shared() {
+            return Err(Errno::BUSY.into());
+        }
+        // It is asked for only to see whether somebody else has one. Whoever wants one for writing
+        // meets ours for a moment.
+        drop(file.unlock());
+        Ok((file, self.look(&found)))
+    }
+
+    /// Whether somebody writes to the file at `path`, or holds a lock on it.
+    pub fn file_use(&self, path: &RemotePath, open: &OpenFiles) -> io::Result<FileUse> {
+        let (file, found) = self.read(path)?;
+        let Some((_, inode)) = found.id else { return Ok(FileUse::Unknown) };
+        if let Some(who) = in_use::locked(inode) {
+            return Ok(FileUse::Taken(who));
+        }
+        let kind = kind_of(&self.seen(fstatfs(&file))?);
+        Ok(match open.writer(os(path.file_name()), inode) {
+            Ok(Some(who)) => FileUse::Taken(who),
+            Ok(None) if in_use::is_local(kind) => FileUse::Free,
+            Ok(None) | Err(()) => FileUse::Unknown,
+        })
     }
 
     /// The file that `file` is open for, as it is now.
     pub fn look_again(&self, file: &File) -> io::Result<FileLook> {
-        self.seen(fstat(file)).map(|found| look(&found))
+        self.seen(fstat(file)).map(|found| self.look(&found))
     }
 
     /// Removes the file at `path`, if it is `expected` still. `false` if it is another.
     pub fn remove(&self, path: &RemotePath, expected: Option<&FileLook>) -> io::Result<bool> {
         let removed = self.place(path).and_then(|place| {
-            if !place.holds(expected)? {
+            if !place.holds(expected, self.is_exact)? {
                 return Ok(false);
             }
             unlinkat(&place.folder, place.name, AtFlags::empty()).map(|()| true)
@@ -169,7 +220,7 @@ impl Share {
     ) -> io::Result<bool> {
         let renamed = self.place(from).and_then(|from| {
             let to = self.place(to)?;
-            if !from.holds(expected)? {
+            if !from.holds(expected, self.is_exact)? {
                 return Ok(false);
             }
             match renameat_with(
@@ -225,10 +276,10 @@ impl Share {
 
 impl EntryPlace<'_> {
     /// Whether the name is the file that was seen before.
-    fn holds(&self, expected: Option<&FileLook>) -> Result<bool, Errno> {
+    fn holds(&self, expected: Option<&FileLook>, is_exact: bool) -> Result<bool, Errno> {
         let Some(expected) = expected else { return Ok(true) };
         let found = statat(&self.folder, self.name, AtFlags::SYMLINK_NOFOLLOW)?;
-        Ok(is_file(&found) && look(&found).is_still(expected))
+        Ok(is_file(&found) && look(&found, is_exact).is_still(expected))
     }
 
     /// A second name, then one less: for file systems that cannot rename without replacing.
@@ -278,25 +329,6 @@ fn step_by_step(root: &OwnedFd, below: &[u8], flags: OFlags) -> Result<OwnedFd, 
     folder.ok_or(Errno::NOENT)
 }
 
-/// An entry as it is described; `None` if it went away meanwhile, which is as if it had never been
-/// there. One that cannot be described hides nothing but itself.
-fn described(folder: &OwnedFd, name: &OsStr, path: RemotePath) -> Option<Listed> {
-    let mut found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
-    if matches!(found, Err(Errno::IO | Errno::STALE | Errno::INTR | Errno::AGAIN)) {
-        found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
-    }
-    Some(match found {
-        Ok(found) => match FileType::from_raw_mode(found.st_mode) {
-            FileType::RegularFile => Listed::File(look(&found).file(path)),
-            FileType::Directory => Listed::Directory(path),
-            FileType::Symlink => Listed::Symlink(path),
-            _ => Listed::Special(path),
-        },
-        Err(Errno::NOENT) => return None,
-        Err(error) => Listed::Undescribed(path, reason(error)),
-    })
-}
-
 fn reason(error: Errno) -> &'static str {
     match error {
         Errno::IO => "the share answers its description with an I/O error (EIO)",
@@ -314,15 +346,21 @@ fn is_file(found: &Stat) -> bool {
     FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
 }
 
-fn look(found: &Stat) -> FileLook {
+fn look(found: &Stat, is_exact: bool) -> FileLook {
     let seconds = i128::from(found.st_mtime) * 1_000_000_000;
     let modified =
         OffsetDateTime::from_unix_timestamp_nanos(seconds + i128::from(found.st_mtime_nsec));
     FileLook {
         id: Some((found.st_dev, found.st_ino)),
         size: u64::try_from(found.st_size).unwrap_or(0),
-        modified: modified.ok(),
+        modified: modified.ok().map(|at| told(at, is_exact)),
     }
+}
+
+/// The number of a kind of file system.
+fn kind_of(found: &StatFs) -> u64 {
+    #[allow(clippy::useless_conversion, reason = "it has 32 bits where pointers have")]
+    u64::from_ne_bytes(i64::from(found.f_type).to_ne_bytes())
 }
 
 fn os(bytes: &[u8]) -> &OsStr {

@@ -66,7 +66,7 @@ fn across(
 fn copy_whole(from: &File, mut to: File, look: &FileLook, pulse: &Pulse) -> io::Result<()> {
     let sent = each_chunk(from, pulse, &mut |chunk| to.write_all(chunk))?;
     if let Some(modified) = look.modified {
-        to.set_modified(modified.into())?;
+        to.set_modified(modified.at.into())?;
     }
     to.sync_all()?;
     pulse.beat();

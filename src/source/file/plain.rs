@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
-use super::look::FileLook;
+use super::look::{FileLook, told};
 use super::paths;
 use crate::model::RemotePath;
-use crate::source::contract::Listed;
+use crate::source::contract::{FileUse, Listed};
 
 /// The root of a share.
 #[derive(Debug)]
@@ -115,6 +115,25 @@ impl PathShare {
         options
     }
 
+    /// Whether somebody writes to the file at `path`: where a file that is open for writing cannot
+    /// be opened, opening it tells.
+    pub fn file_use(&self, path: &RemotePath) -> io::Result<FileUse> {
+        const SHARING_VIOLATION: i32 = 32;
+        match self.read(path) {
+            Err(error) if cfg!(windows) && error.raw_os_error() == Some(SHARING_VIOLATION) => {
+                Ok(FileUse::Taken("another program has it open for writing".to_owned()))
+            }
+            Err(error) => Err(error),
+            Ok(_) if cfg!(windows) => Ok(FileUse::Free),
+            Ok((file, _)) => Ok(match file.try_lock_shared() {
+                Err(fs::TryLockError::WouldBlock) => {
+                    FileUse::Taken("another program holds a lock on it".to_owned())
+                }
+                _ => FileUse::Unknown,
+            }),
+        }
+    }
+
     /// The file that `file` is open for, as it is now.
     pub fn look_again(&self, file: &File) -> io::Result<FileLook> {
         file.metadata().map(|found| look(&found))
@@ -184,5 +203,6 @@ fn look(found: &fs::Metadata) -> FileLook {
     };
     #[cfg(not(unix))]
     let id = None;
-    FileLook { id, size: found.len(), modified: found.modified().ok().map(OffsetDateTime::from) }
+    let modified = found.modified().ok().map(|at| told(OffsetDateTime::from(at), false));
+    FileLook { id, size: found.len(), modified }
 }

@@ -9,7 +9,7 @@
 //! these steps together (`writes.rs`), each step for all of them.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -19,6 +19,7 @@ use sha2::Digest;
 use super::folding::{Folding, rename_new};
 use super::locks::{ExclusiveLock, Locks};
 use super::modes;
+use super::moved_times::MovedTimes;
 use super::paths::{self, FolderPlace, OWN};
 use crate::model::{Md5, hex};
 use crate::store::contract::{BlobInfo, Etag, Metadata, Properties};
@@ -58,6 +59,9 @@ pub struct FolderBlob {
     pub record: Option<FolderRecord>,
 }
 
+/// An empty file, which is read to see whether its file system is at work.
+const ALIVE: &str = "alive";
+
 /// The folders of a store.
 #[derive(Clone, Debug)]
 pub struct FolderShelf {
@@ -66,6 +70,7 @@ pub struct FolderShelf {
     own: PathBuf,
     locks: Locks,
     folding: Folding,
+    moved: MovedTimes,
 }
 
 /// Where a write goes.
@@ -82,7 +87,7 @@ impl FolderShelf {
     pub fn new(root: &Path) -> Self {
         let own = root.join(OWN);
         let (locks, folding) = (Locks::new(own.join("locks")), Folding::default());
-        Self { root: root.to_owned(), locks, own, folding }
+        Self { root: root.to_owned(), locks, own, folding, moved: MovedTimes::default() }
     }
 
     /// Makes the store's own folders.
@@ -92,7 +97,7 @@ impl FolderShelf {
         for folder in ["temporary", "staged", "locks", "records", "long"] {
             modes::private_folders().create(self.own.join(folder))?;
         }
-        Ok(())
+        modes::private().create(true).append(true).open(self.own.join(ALIVE)).map(drop)
     }
 
     /// Refuses a path that leads through a link: nothing is written outside of the folder, and what
@@ -158,6 +163,7 @@ impl FolderShelf {
             let path = self.root.join(below);
             self.refuse_links(&path)?;
             if let Some(file) = metadata(&path)? {
+                let record = self.as_it_is_now(record, &path, &file)?;
                 return Ok(Some(found(name, path, &file, Some(record))?));
             }
         }
@@ -171,6 +177,23 @@ impl FolderShelf {
             return Ok(None);
         }
         found(name, path, &file, None).map(Some)
+    }
+
+    /// `record`, with the time that its file has by now, if the file has the bytes that it tells
+    /// of.
+    fn as_it_is_now(
+        &self,
+        record: FolderRecord,
+        path: &Path,
+        file: &fs::Metadata,
+    ) -> io::Result<FolderRecord> {
+        let now = modified(file)?;
+        let (Some(then), Some(md5)) = (record.modified, &record.md5) else { return Ok(record) };
+        if then == now || record.size != file.len() {
+            return Ok(record);
+        }
+        let holds = self.moved.still_holds(path, &record.etag, md5, now)?;
+        Ok(if holds { FolderRecord { modified: Some(now), ..record } } else { record })
     }
 
     /// Where a write of `name` goes, and whether that is new, by what was found of it.
@@ -301,7 +324,20 @@ impl FolderShelf {
 
     /// A rename is durable once its folder is. Other systems than Unix cannot open folders for it.
     pub fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+        if cfg!(unix) {
+            File::open(folder)?.sync_all().and_then(|()| self.is_alive())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether the file system is still at work. One that gave up between a rename and the flush of
+    /// its folder has nothing left to flush, and xfs calls that a success; a read it refuses.
+    fn is_alive(&self) -> io::Result<()> {
+        match File::open(self.own.join(ALIVE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            file => file?.read(&mut [0]).map(drop),
+        }
     }
 
     /// Replaces the record of an append blob; its bytes are in place already. They count once the
