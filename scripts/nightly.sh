@@ -12,6 +12,7 @@
 #   NIGHTLY_PATIENCE=2           multiplies every budget, for slow machines
 #   NIGHTLY_SCHEDULES=1000000    of `simulate`
 #   NIGHTLY_LIES=200000          of `lies`
+#   NIGHTLY_WIRE=20000           of `wire-lies`
 #   NIGHTLY_KILLS=200            of `kills`
 #   NIGHTLY_CUTS=50              of `power-cuts`
 #   NIGHTLY_FUZZ_SECONDS=600     of `fuzz`, for each target
@@ -117,6 +118,9 @@ else
     step fuzz $((fuzzers * (fuzz_seconds + 60) + 3600)) cargo,cc,nightly,cargo-fuzz "every fuzzer" scripts/fuzz.sh "$fuzz_seconds"
     step simulate 28800 cargo,cc "schedules of crashes, lost answers, two workers" scripts/simulate.sh "${NIGHTLY_SCHEDULES:-1000000}"
     step lies 14400 cargo,cc "schedules of servers that lie" scripts/lies.sh --seeds "0..${NIGHTLY_LIES:-200000}"
+    step wire-lies 14400 cargo,cc "schedules of servers that lie by bytes" \
+        scripts/lies.sh --level wire --seeds "0..${NIGHTLY_WIRE:-20000}"
+    step floods 3600 cargo,cc "memory before servers that send without end" scripts/floods.sh
 fi
 
 chosen=()

@@ -65,8 +65,8 @@ pub async fn check(arguments: CheckArguments, environment: &Environment) -> u8 {
             destination::check(&mut lines, &config.destination, store.as_ref(), by_queue).await;
         }
         Some(state) => {
-            let places =
-                open::place(&config.destination).and_then(|blobs| Ok((blobs, open::place(state)?)));
+            let places = open::place(&config.destination)
+                .and_then(|blobs| Ok((blobs, open::place_of_state(state)?)));
             let (blobs, of_state) = match places {
                 Ok(places) => places,
                 Err(unusable) => return unusable.tell(),

@@ -154,19 +154,28 @@ pub fn store(
 ) -> Result<Arc<dyn Store>, Unusable> {
     let blobs = place(destination)?;
     Ok(match state {
-        Some(state) => Arc::new(Apart::new(blobs, place(state)?)),
+        Some(state) => Arc::new(Apart::new(blobs, place_of_state(state)?)),
         None => blobs,
     })
+}
+
+/// The place of the state alone. Does no I/O.
+pub fn place_of_state(state: &Destination) -> Result<Arc<dyn Store>, Unusable> {
+    match state {
+        Destination::Folder(path) => Ok(Arc::new(folder(path)?.for_state())),
+        state => place(state),
+    }
+}
+
+fn folder(path: &Path) -> Result<FolderStore, Unusable> {
+    FolderStore::remembered_in(path, memory())
+        .map_err(|error| Unusable(format!("the folder `{}`: {error}", path.display())))
 }
 
 /// One place for blobs. Does no I/O.
 pub fn place(destination: &Destination) -> Result<Arc<dyn Store>, Unusable> {
     match destination {
-        Destination::Folder(path) => {
-            let store = FolderStore::remembered_in(path, memory())
-                .map_err(|error| Unusable(format!("the folder `{}`: {error}", path.display())))?;
-            Ok(Arc::new(store))
-        }
+        Destination::Folder(path) => Ok(Arc::new(folder(path)?)),
         Destination::Azure { account, container, create_container, api_version, trust } => {
             let (service, credential) = service(account, trust)?;
             let mut settings = AzureSettings::new(service, container.clone(), credential);

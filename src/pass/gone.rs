@@ -21,6 +21,7 @@ use crate::rules::plan::known::{Seen, Unmet};
 use crate::rules::plan::{Why, as_before};
 use crate::runtime::parallel::side_by_side;
 use crate::runtime::retry::retry;
+use crate::source::bounded::ListingBound;
 use crate::source::contract::{Listed, SourceError};
 use crate::transfer::context::Pass;
 use crate::transfer::download;
@@ -288,7 +289,9 @@ async fn list(
     let once = |attempt| async move {
         let mut lease = pass.pool.lend_for_try(attempt, pass.source.policy.attempts).await?;
         let mut found = HashSet::new();
+        let bound = ListingBound::new(pass.run.limits.entries);
         let mut visit = |listed: Listed| {
+            bound.count(&listed);
             let path = match listed {
                 Listed::File(file) | Listed::Untold(file) => file.path,
                 Listed::Directory(path)
@@ -302,7 +305,8 @@ async fn list(
                 found.insert(path);
             }
         };
-        let result = lease.list(folder, &mut visit).await;
+        let listing = lease.list(folder, &mut visit);
+        let result = bound.hold(pass.pool.address(), folder, listing).await;
         lease.settle(&result);
         result.map(|()| found)
     };

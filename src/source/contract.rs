@@ -301,6 +301,7 @@ pub struct SourceError {
     class: Class,
     transient: bool,
     keeps_session: bool,
+    spoiling: bool,
     retry_after: Option<Duration>,
     hint: Option<&'static str>,
     cause: BoxError,
@@ -346,6 +347,7 @@ impl SourceError {
             class,
             transient,
             keeps_session: false,
+            spoiling: false,
             retry_after: None,
             hint: None,
             cause: cause.into(),
@@ -371,6 +373,19 @@ impl SourceError {
     pub fn session_survives(mut self) -> Self {
         self.keeps_session = true;
         self
+    }
+
+    /// Marks an error that takes back what the session brought before: the bytes of a file that is
+    /// not whole yet may be another one's.
+    #[must_use]
+    pub fn spoiling(mut self) -> Self {
+        self.spoiling = true;
+        self
+    }
+
+    /// Whether what the session brought of a file may be another one's.
+    pub fn is_spoiling(&self) -> bool {
+        self.spoiling
     }
 
     /// Says what to do, where more is known than the class tells.

@@ -1,5 +1,6 @@
 //! Sources: the table of protocols.
 
+pub mod bounded;
 pub mod contract;
 pub mod file;
 pub mod finding;

@@ -32,6 +32,7 @@ use super::contract::{
 use super::holder::Holder;
 use super::limits;
 use crate::model::BlobName;
+use crate::store::folder::fault::FolderUse;
 use crate::store::folder::locks::ExclusiveLock;
 use crate::store::folder::paths::OWN;
 use crate::store::folder::record::{FolderBlob, FolderShelf, key_of};
@@ -48,6 +49,7 @@ use crate::store::folder::waiting::{FolderWaiting, Put};
 #[derive(Clone, Debug)]
 pub struct FolderStore {
     inner: Arc<FolderInner>,
+    used_for: FolderUse,
 }
 
 impl FolderStore {
@@ -63,7 +65,14 @@ impl FolderStore {
         let address = root.display().to_string();
         let (uploads, waiting) = (Uploads::default(), FolderWaiting::default());
         let shelf = FolderShelf::new(&root);
-        Ok(Self { inner: Arc::new(FolderInner { shelf, address, uploads, waiting, memory }) })
+        let inner = Arc::new(FolderInner { shelf, address, uploads, waiting, memory });
+        Ok(Self { inner, used_for: FolderUse::Destination })
+    }
+
+    /// The same for the state alone: what goes wrong is told of the place that `[state]` names.
+    #[must_use]
+    pub fn for_state(self) -> Self {
+        Self { used_for: FolderUse::State, ..self }
     }
 
     /// Runs `work` where it may block.
@@ -88,7 +97,7 @@ impl FolderStore {
                 let error = StoreError::new(op, name, &self.inner.address, kind, why);
                 if kind == StoreKind::NoContainer { error.with_hint(mounted::HINT) } else { error }
             }
-            Trouble::Io(error) => fault::fail(op, name, &self.inner.address, error),
+            Trouble::Io(error) => fault::fail(op, name, &self.inner.address, self.used_for, error),
         }
     }
 }

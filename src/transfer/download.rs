@@ -8,11 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::failpoint::left_out;
 use crate::model::failure::{Class, Failure};
 use crate::model::{Precision, RemoteFile};
 use crate::rules::equality;
 use crate::rules::verify::{self, Mismatch, Verdict};
 use crate::runtime::retry::{Policy, retry};
+use crate::source::bounded::ListingBound;
 use crate::source::contract::{Op, Session, SourceError};
 use crate::source::logins::ExclusiveLogin;
 use crate::transfer::context::Pass;
@@ -23,6 +25,8 @@ use crate::transfer::events::Call;
 pub enum FetchError {
     /// The source failed.
     Source(SourceError),
+    /// The source failed, and what it brought of the file before may be another one's.
+    Spoilt(SourceError),
     /// What arrived is not what was promised.
     Mismatch(Mismatch),
     /// Nobody wants the bytes any more: whoever took them failed and tells why itself.
@@ -31,6 +35,9 @@ pub enum FetchError {
 
 /// A connection may break at any byte; only one that brings less than this is a failed try.
 const PROGRESS_BYTES: u64 = 1 << 20;
+/// What a file brings beyond the size that was promised shows that it is another one by now: so
+/// much of it is read, and no more, as some servers never end.
+const MOST_BEYOND: u64 = 1 << 20;
 /// How long a session may wait for room for what it brings before it is lent to others who want it.
 const NO_ROOM: Duration = Duration::from_secs(10);
 
@@ -63,7 +70,7 @@ pub async fn fetch(
     let bytes = *progress.lock().expect("no code panics while it holds this lock");
     match &fetched {
         Ok(_) => call.went_well(bytes),
-        Err(FetchError::Source(error)) => call.failed(bytes, error),
+        Err(FetchError::Source(error) | FetchError::Spoilt(error)) => call.failed(bytes, error),
         Err(FetchError::Mismatch(error)) => call.failed(bytes, error),
         Err(FetchError::Unwanted) => drop(call),
     }
@@ -125,6 +132,8 @@ enum Brought {
     All(u64),
     /// The file is not worth going on.
     Moot(Fetched),
+    /// So many bytes, which are more than were promised; there may be further ones.
+    TooMuch(u64),
     /// Less than all: nobody had room for more, and others had use for the session.
     NoRoom,
 }
@@ -149,12 +158,19 @@ async fn once(
                 lease.give_back();
                 return Ok(fetched);
             }
+            // The session stands in the middle of a download.
+            Ok(Brought::TooMuch(arrived)) => {
+                drop((lease, alone));
+                let after = stat(pass, file).await.map_err(FetchError::Source)?;
+                let verdict = judged(pass, file, after.as_ref(), arrived)?;
+                return Ok(Fetched { verdict, after });
+            }
             // It stands in the middle of a download, as below.
             Ok(Brought::NoRoom) => drop((lease, alone)),
             Err(error) => {
                 match &error {
                     FetchError::Source(error) if error.keeps_session() => lease.give_back(),
-                    FetchError::Source(error) => lease.lost(error),
+                    FetchError::Source(error) | FetchError::Spoilt(error) => lease.lost(error),
                     // The session stands in the middle of a download: it goes, its login may stay.
                     FetchError::Unwanted | FetchError::Mismatch(_) => drop(lease),
                 }
@@ -166,6 +182,10 @@ async fn once(
     let after = match described_after(pass, &mut *lease, file, arrived).await {
         // A session that is spent (a closing reply that never came) must not cost the bytes that
         // did come.
+        Err(error) if error.is_spoiling() && !left_out!("spoilt-anew") => {
+            lease.lost(&error);
+            return Err(spoilt(error, arrived).into());
+        }
         Err(error) if !error.keeps_session() => {
             lease.lost(&error);
             stat(pass, file).await
@@ -190,6 +210,15 @@ async fn once(
     Ok(Fetched { verdict, after })
 }
 
+/// An error after so many bytes of a file: what came is not kept where it may be another file's.
+fn spoilt(error: SourceError, arrived: u64) -> FetchError {
+    if arrived > 0 && error.is_spoiling() && !left_out!("spoilt-anew") {
+        FetchError::Spoilt(error)
+    } else {
+        FetchError::Source(error)
+    }
+}
+
 /// The description of a file that was read. What has no bytes and is no file any more may be a
 /// folder that the server lists as a file: then it can be listed.
 async fn described_after(
@@ -199,10 +228,13 @@ async fn described_after(
     arrived: u64,
 ) -> Result<Option<RemoteFile>, SourceError> {
     let after = session.stat(&file.path).await?;
-    if after.is_some() || arrived > 0 {
+    if after.is_some() || arrived > 0 || left_out!("folder-listed") {
         return Ok(after);
     }
-    match session.list(&file.path, &mut |_| {}).await {
+    let bound = ListingBound::new(pass.run.limits.entries);
+    let mut visit = |listed| bound.count(&listed);
+    let listing = session.list(&file.path, &mut visit);
+    match bound.hold(pass.pool.address(), &file.path, listing).await {
         Ok(()) => Err(SourceError::is_folder(Op::Read, pass.pool.address(), &file.path)),
         Err(error) if !error.keeps_session() => Err(error),
         Err(_) => Ok(None),
@@ -229,10 +261,14 @@ async fn read(
             Some(_) => {}
         }
     }
-    let mut download = session.read(file, offset).await.map_err(FetchError::Source)?;
-    while let Some(chunk) = download.next().await.map_err(FetchError::Source)? {
+    let mut download = session.read(file, offset).await.map_err(|error| spoilt(error, offset))?;
+    while let Some(chunk) = download.next().await.map_err(|error| spoilt(error, offset))? {
         let Some(room) = room(pass, chunks).await? else { return Ok(Brought::NoRoom) };
         offset += chunk.len() as u64;
+        let most = file.size.map(|size| size.saturating_add(MOST_BEYOND));
+        if most.is_some_and(|most| offset > most) && !left_out!("bytes-end") {
+            return Ok(Brought::TooMuch(offset));
+        }
         pass.run.progress.fetched(&pass.source.name, chunk.len() as u64);
         room.send(chunk);
         *progress.lock().expect("no code panics while it holds this lock") = offset;
@@ -343,7 +379,7 @@ impl From<FetchError> for Attempt {
 impl std::fmt::Display for Attempt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.0 {
-            FetchError::Source(error) => error.fmt(f),
+            FetchError::Source(error) | FetchError::Spoilt(error) => error.fmt(f),
             FetchError::Mismatch(error) => error.fmt(f),
             FetchError::Unwanted => f.write_str("the bytes are not wanted any more"),
         }
@@ -353,7 +389,7 @@ impl std::fmt::Display for Attempt {
 impl std::error::Error for Attempt {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0 {
-            FetchError::Source(error) => error.source(),
+            FetchError::Source(error) | FetchError::Spoilt(error) => error.source(),
             _ => None,
         }
     }
@@ -362,7 +398,7 @@ impl std::error::Error for Attempt {
 impl Failure for Attempt {
     fn class(&self) -> Class {
         match &self.0 {
-            FetchError::Source(error) => error.class(),
+            FetchError::Source(error) | FetchError::Spoilt(error) => error.class(),
             FetchError::Mismatch(error) => error.class(),
             FetchError::Unwanted => Class::Internal,
         }

@@ -16,6 +16,7 @@ use crate::rules::plan::rest::Rest;
 use crate::rules::verify::Verdict;
 use crate::runtime::parallel::side_by_side;
 use crate::runtime::retry::retry;
+use crate::source::bounded::ListingBound;
 use crate::source::contract::{FileUse, Listed, SourceError};
 use crate::transfer::archive::manifest;
 use crate::transfer::context::Pass;
@@ -274,14 +275,17 @@ async fn listed_again(
     let once = |attempt| async move {
         let mut lease = pass.pool.lend_for_try(attempt, pass.source.policy.attempts).await?;
         let mut found = HashMap::new();
+        let bound = ListingBound::new(pass.run.limits.entries);
         let mut visit = |listed: Listed| {
+            bound.count(&listed);
             if let Listed::File(file) = listed
                 && wanted.contains(&file.path)
             {
                 found.insert(file.path.clone(), pass.without_false_time(file));
             }
         };
-        let result = lease.list(folder, &mut visit).await;
+        let listing = lease.list(folder, &mut visit);
+        let result = bound.hold(pass.pool.address(), folder, listing).await;
         lease.settle(&result);
         result.map(|()| found)
     };

@@ -47,7 +47,7 @@ pub async fn read(pass: &Pass, file: &RemoteFile) -> Result<Reread, TransferErro
             Ok(Reread::Left(verdict))
         }
         Ok(Fetched { verdict, after }) => Ok(Reread::Whole { md5, verdict, after }),
-        Err(FetchError::Source(error)) => Err(error.into()),
+        Err(FetchError::Source(error) | FetchError::Spoilt(error)) => Err(error.into()),
         Err(FetchError::Mismatch(error)) => Err(error.into()),
         Err(FetchError::Unwanted) => Err(TransferError::Defect("reading a file again")),
     }

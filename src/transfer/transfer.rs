@@ -47,7 +47,7 @@ pub async fn transfer(
     mark: Option<Md5>,
     admission: Admission<'_>,
 ) -> Outcome {
-    let (mut mark, mut taken) = (mark, false);
+    let (mut mark, mut taken, mut spoilt) = (mark, false, 0);
     let mut result = attempt(pass, transfer, mark, admission).await;
     while !pass.run.cancel.is_cancelled() {
         match &result {
@@ -58,6 +58,12 @@ pub async fn transfer(
             }
             // Other bytes of equal size and time stand there: its version tells of its bytes, too.
             Err(TransferError::OtherBytes(md5)) if mark.is_none() => mark = Some(*md5),
+            // What came may be another file's: it is read anew, from its first byte on.
+            Err(TransferError::Source(error))
+                if error.is_spoiling() && spoilt < pass.source.policy.attempts =>
+            {
+                spoilt += 1;
+            }
             _ => break,
         }
         // What the first attempt held is given back by now: this one queues again.
@@ -471,7 +477,7 @@ async fn read(
     drop(turn);
     failpoint!("file-fetched", TransferError::Defect("a step that a test lets fail"));
     match (fetched, arrived) {
-        (Err(FetchError::Source(error)), _) => Err(error.into()),
+        (Err(FetchError::Source(error) | FetchError::Spoilt(error)), _) => Err(error.into()),
         (Err(FetchError::Mismatch(error)), _) => Err(error.into()),
         (_, Err(error)) => Err(error),
         (Err(FetchError::Unwanted), Ok(_)) => {

@@ -119,4 +119,7 @@ mod time_zones;
 #[cfg(target_os = "linux")]
 mod upgrade;
 #[cfg(test)]
+#[cfg(unix)]
+mod wire_lies;
+#[cfg(test)]
 mod world;

@@ -11,6 +11,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
 use super::fault::{Broken, FtpReply, Scene};
+use crate::failpoint::left_out;
 use crate::model::failure::Class;
 use crate::source::contract::SourceError;
 
@@ -75,7 +76,9 @@ impl FtpControl {
             drop(self.stream.read_buf(&mut self.inbox).now_or_never());
             self.drop_noise();
         }
-        let is_stray = !self.inbox.is_empty() && !self.inbox.starts_with(b"421");
+        let is_stray = !self.inbox.is_empty()
+            && !self.inbox.starts_with(b"421")
+            && !left_out!("replies-in-step");
         is_stray.then(|| FtpReply::of(&self.inbox[..self.inbox.len().min(READ_AT_ONCE)]))
     }
 

@@ -1,5 +1,6 @@
 //! What replies to SIZE, MDTM and MLST tell of one file.
 
+use crate::failpoint::left_out;
 use crate::model::{RemoteFile, RemotePath};
 use crate::source::contract::SourceError;
 use crate::source::ftp::fault::{FtpReply, Scene};
@@ -70,7 +71,11 @@ pub fn told_by_mlst(reply: &FtpReply, path: &RemotePath) -> Option<ToldByMlst> {
         if n == 0 { line.get(4..) } else { Some(line.strip_prefix(b" ").unwrap_or(line)) }
     });
     let mut named = lines.filter_map(|line| match mlsd::line(line) {
-        FtpListingLine::Entry(entry) if last(&entry.name) == last(path.as_bytes()) => Some(entry),
+        FtpListingLine::Entry(entry)
+            if last(&entry.name) == last(path.as_bytes()) || left_out!("mlst-name") =>
+        {
+            Some(entry)
+        }
         _ => None,
     });
     let entry = named.next()?;

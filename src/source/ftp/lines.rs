@@ -23,8 +23,8 @@ pub const LINE_LIMIT: usize = 64 * 1024;
 
 /// Lines that tell nothing are counted by so many.
 const NOTHINGS: u64 = 256;
-/// [`LINE_LIMIT`] bytes without an end count as so many lines.
-const FLOOD: u64 = 16;
+/// So many bytes of a line that is too long count as a line.
+const FLOOD: usize = 64;
 
 /// How the lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +157,7 @@ impl<'a> Splitter<'a> {
                 self.lines += 1;
                 visit(Listed::Unparsed(listing::sample(buffer)));
             }
-            self.nothing += FLOOD;
+            self.nothing += (buffer.len() / FLOOD) as u64;
             self.tell_nothing(visit);
             self.flooded = true;
             buffer.clear();

@@ -16,6 +16,7 @@ use super::transfer::{FtpOpened, FtpTransfer};
 use super::ways::{self, size_of, time_of};
 use crate::model::failure::{Class, Failure};
 use crate::model::{ModifiedTime, RemoteFile, RemotePath};
+use crate::source::bounded::{ListingBound, MOST_LOOKED_THROUGH};
 use crate::source::contract::{Download, Listed, Op, Session, SourceError};
 use crate::source::finding::Finding;
 use crate::source::ftp::described::{FtpTold, ToldByMlst, told, told_by_mlst, told_plainly};
@@ -249,12 +250,17 @@ impl FtpSession {
         wanted: &RemotePath,
     ) -> Result<Option<Listed>, SourceError> {
         let (mut found, mut doubt) = (None, None);
-        let mut visit = |listed: Listed| match &listed {
-            Listed::Unparsed(line) => doubt = Some(line.clone()),
-            listed if listed.path() == Some(wanted) => found = Some(listed.clone()),
-            _ => {}
+        let bound = ListingBound::new(MOST_LOOKED_THROUGH);
+        let mut visit = |listed: Listed| {
+            bound.count(&listed);
+            match &listed {
+                Listed::Unparsed(line) => doubt = Some(line.clone()),
+                listed if listed.path() == Some(wanted) => found = Some(listed.clone()),
+                _ => {}
+            }
         };
-        self.list_here(scene.op, dir, &mut visit).await?;
+        let listing = self.list_here(scene.op, dir, &mut visit);
+        bound.hold(scene.address, dir, listing).await?;
         match (found, doubt) {
             (None, Some(line)) => Err(scene
                 .fault(

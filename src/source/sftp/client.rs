@@ -22,6 +22,7 @@ pub use super::refusal::ClientError;
 use super::refusal::unexpected;
 pub use super::requests::{LastWords, OpenHandle, Ticket};
 use super::requests::{PendingRequests, receive_all, send_all};
+use crate::failpoint::left_out;
 use crate::model::printable;
 use crate::source::finding::Finding;
 use crate::source::pace::{MinimumRate, PaceMeter};
@@ -209,6 +210,23 @@ impl Client {
         }
     }
 
+    /// A mark of this moment for [`Client::opened_before`].
+    pub(super) fn mark(&self) -> u32 {
+        self.0.pending.next_number()
+    }
+
+    /// Waits until whatever was to be opened before `mark` has its handle. What was read before it
+    /// can be believed then: a server may open a file before it reads from another one that it was
+    /// asked for earlier, give the one handle to both, and tell so last.
+    pub(super) async fn opened_before(&self, mark: u32) -> Result<(), ClientError> {
+        let patience = self.0.terms.stall / 2;
+        let opened = self.0.pending.opened_before(mark, || left_out!("reads-settled"));
+        match tokio::time::timeout(patience, opened).await {
+            Ok(opened) => opened,
+            Err(_) => Err(ClientError::OpensLate(patience)),
+        }
+    }
+
     async fn call(&self, request: Request) -> Result<PacketReply, ClientError> {
         self.answer(&mut self.ask(&request)).await
     }
@@ -237,7 +255,7 @@ impl Client {
                 reply => return Err(unexpected(reply)),
             };
             let refusal = || unexpected(PacketReply::Status { code, message: words.clone() });
-            if !learned.doubts(code, &words) {
+            if !learned.doubts(code, &words) || left_out!("refusals-doubted") {
                 return Err(refusal());
             }
             if company == 0 {

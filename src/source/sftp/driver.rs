@@ -11,13 +11,15 @@ use super::client::ClientError;
 use super::link_memory::FollowedLinks;
 use super::listing::list;
 use super::login::{MOST_FORKS, SftpLogin, fail, remote_file};
-use super::packet::{FileKind, status};
+use super::packet::{FileKind, Malformed, status};
 use super::reading::SftpReading;
 use super::settings;
 use super::transport::{self, Target};
+use crate::failpoint::left_out;
 use crate::model::failure::Class;
 use crate::model::{RemoteFile, RemotePath, Secret};
 use crate::settings::{Section, SettingError, SourceUrl};
+use crate::source::bounded::{ListingBound, MOST_LOOKED_THROUGH};
 use crate::source::contract::{
     Download, Driver, Endpoint, IsFolder, Listed, Op, Session, SourceError,
 };
@@ -181,7 +183,13 @@ impl Session for SftpSession {
     }
 
     async fn stat(&mut self, path: &RemotePath) -> Result<Option<RemoteFile>, SourceError> {
-        stat(&self.login, path).await.map_err(|error| self.login.fail(Op::Stat, path, error))
+        let client = self.login.client();
+        // What a file brought is believed once it is described again. Where answers come in the
+        // order of questions, all that was to be opened before is open when this one is there.
+        let mark = client.mark();
+        let told = stat(&self.login, path).await;
+        let told = client.opened_before(mark).await.and(told);
+        told.map_err(|error| self.login.fail(Op::Stat, path, error))
     }
 
     async fn read<'a>(
@@ -261,7 +269,7 @@ impl Download for SftpDownload<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, SourceError> {
         let Some(reading) = &mut self.reading else { return Ok(None) };
         let next = match reading.next().await {
-            Ok(None) if self.is_empty && reading.ended_oddly() => {
+            Ok(None) if self.is_empty && reading.ended_oddly() && !left_out!("folder-not-file") => {
                 // It may stand one open handle only.
                 self.reading = None;
                 not_a_folder(self.login, &self.path).await.map(|()| None)
@@ -311,14 +319,20 @@ async fn stat_by_listing(
     path: &RemotePath,
 ) -> Result<Option<RemoteFile>, ClientError> {
     let mut found = None;
+    let (bound, dir) = (ListingBound::new(MOST_LOOKED_THROUGH), path.parent());
     let mut visit = |listed| {
+        bound.count(&listed);
         if let Listed::File(file) = listed
             && file.path == *path
         {
             found = Some(file);
         }
     };
-    list(login, &path.parent(), &mut visit).await?;
+    let listing = async { Ok(list(login, &dir, &mut visit).await) };
+    match bound.hold(&login.address, &dir, listing).await {
+        Ok(listed) => listed?,
+        Err(_) => return Err(Malformed("it lists a folder without end").into()),
+    }
     Ok(found)
 }
 

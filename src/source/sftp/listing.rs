@@ -12,6 +12,7 @@ use super::client::{Client, ClientError};
 use super::login::{SftpLogin, remote_file};
 use super::packet::{Attributes, FileKind, Malformed, PacketEntry, status};
 use super::requests::Ticket;
+use crate::failpoint::left_out;
 use crate::model::{RemotePath, printable};
 use crate::source::contract::{Aside, Listed};
 use crate::source::pace::PaceMeter;
@@ -75,6 +76,7 @@ pub async fn list(
             learned.pages_were_mixed(&login.address, why);
             (why, None)
         }
+        ListingEnd::Failed(_) if left_out!("failure-again") => return first.try_out(visit).await,
         ListingEnd::Failed(_) => ("it ended with a failure", Some(first.names)),
     };
     drop(first);
@@ -186,7 +188,8 @@ impl<'a> FolderReading<'a> {
             self.empty += 1;
             self.lines += 1;
             let most = if self.asking == Asking::SideBySide { MOST_EMPTY.0 } else { MOST_EMPTY.1 };
-            return (self.empty > most).then_some(ListingEnd::Silent(
+            let over = self.empty > most && !left_out!("empty-pages");
+            return over.then_some(ListingEnd::Silent(
                 "the server sent pages without entries, and no end",
             ));
         }
@@ -200,7 +203,8 @@ impl<'a> FolderReading<'a> {
         }
         self.repeated += 1;
         // Once around, and nothing new: that was all.
-        (self.repeated > self.seen.len() as u64 + MOST_REPEATED)
+        let over = self.repeated > self.seen.len() as u64 + MOST_REPEATED;
+        (over && !left_out!("pages-repeat"))
             .then_some(ListingEnd::Silent("the server sent its pages again and again, and no end"))
     }
 
@@ -282,7 +286,7 @@ async fn rest(
     let mut mixed = None;
     for mut page in pages {
         match client.entries(&mut page).await {
-            Ok(Some(entries)) if !entries.is_empty() => {
+            Ok(Some(entries)) if !entries.is_empty() && !left_out!("answers-drained") => {
                 mixed = Some("the server told its end before some of the entries")
             }
             Ok(_) | Err(ClientError::Status { .. }) => {}
@@ -376,6 +380,9 @@ async fn tried(
     attributes: &Attributes,
 ) -> Result<Listed, ClientError> {
     let (client, wire) = (login.client(), login.wire(path));
+    if left_out!("kind-tried") {
+        return Ok(of_kind(FileKind::Regular, path.clone(), attributes));
+    }
     match client.open_dir(&wire).await {
         Ok(_) => return Ok(Listed::Directory(path.clone())),
         Err(ClientError::Status { code: status::PERMISSION_DENIED, .. }) => {}

@@ -94,7 +94,8 @@ pub fn fail(op: Op, address: &str, error: ClientError) -> SourceError {
         ClientError::Lost(_) => Class::Connect,
         // The next login has one file open at a time.
         ClientError::HandleTwice | ClientError::OpensLate(_) => {
-            return SourceError::new(op, address, Class::Protocol, error).transient(true);
+            let failure = SourceError::new(op, address, Class::Protocol, error);
+            return failure.transient(true).spoiling();
         }
         ClientError::Broken(_) | ClientError::Folder(_) => Class::Protocol,
         ClientError::Status { code, .. } => match *code {

@@ -12,6 +12,7 @@ use super::client::{Client, ClientError};
 use super::packet::{Malformed, PacketReply, Request, status};
 use super::refusal::unexpected;
 use super::requests::{OpenHandle, Ticket};
+use crate::failpoint::left_out;
 use crate::source::pace::PaceMeter;
 
 /// Of so many bytes at least each request under way is reckoned to be: smaller chunks shrink the
@@ -106,17 +107,25 @@ impl SftpReading {
         match reply {
             // Empty data, an error, a refusal: many ways to say that there is nothing behind the
             // end.
-            PacketReply::Data(data) if data.is_empty() && self.is_past_the_end(offset) => {
+            PacketReply::Data(data)
+                if data.is_empty() && self.is_past_the_end(offset) && !left_out!("odd-ends") =>
+            {
                 self.end()
             }
             PacketReply::Status { code, .. }
                 if self.is_past_the_end(offset)
-                    && !matches!(code, status::NO_CONNECTION | status::CONNECTION_LOST) =>
+                    && !matches!(
+                        code,
+                        status::EOF | status::NO_CONNECTION | status::CONNECTION_LOST
+                    )
+                    && !left_out!("odd-ends") =>
             {
                 self.end()
             }
             PacketReply::Data(data) => {
-                let got = u32::try_from(data.len()).ok().filter(|got| (1..=length).contains(got));
+                let got = u32::try_from(data.len()).ok();
+                let fits = |got: &u32| (1..=length).contains(got) || left_out!("answer-length");
+                let got = got.filter(fits);
                 let got = got.ok_or(Malformed(
                     "it answered a read with no bytes, or with more than were asked for",
                 ))?;
@@ -206,7 +215,7 @@ impl SftpReading {
             // The file has grown. Whoever counts will notice; go on as the server does.
             self.probing = false;
             self.next = offset.saturating_add(u64::from(got));
-        } else if got < length {
+        } else if got < length && !left_out!("short-read") {
             self.full_answers = 0;
             self.chunk = got.max(SMALLEST_CHUNK).min(self.chunk);
             let share = self.share(length - got);

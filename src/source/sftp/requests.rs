@@ -16,6 +16,7 @@ use super::handles::Handles;
 use super::limits::{self, SftpLimits};
 use super::packet::{self, PacketReply, Request};
 use super::refusal::ClientError;
+use crate::failpoint::left_out;
 
 /// What the transport knows about its own end, told once the SFTP stream has ended.
 #[derive(Clone, Debug, Default)]
@@ -108,6 +109,7 @@ impl RequestState {
                 // What cannot be decoded is told to whoever asked.
                 if let Ok((_, PacketReply::Handle(handle))) = PacketReply::decode(body.clone())
                     && !self.handles.give(handle)
+                    && !left_out!("handles-unique")
                 {
                     return Err(ClientError::HandleTwice);
                 }
@@ -157,18 +159,44 @@ impl PendingRequests {
     /// meanwhile: what was to be opened before has its handle. Costs no request, and no time where
     /// answers come in the order of questions.
     pub async fn settled(&self, id: u32) -> Result<(), ClientError> {
-        let bound = self.state().first_after(id);
+        let bound = {
+            let state = self.state();
+            if let Some(lost) = &state.lost {
+                return Err(lost.clone());
+            }
+            state.first_after(id)
+        };
+        self.opened_before(bound, || left_out!("opens-settled")).await
+    }
+
+    /// The number of the next request.
+    pub fn next_number(&self) -> u32 {
+        self.state().last_id.wrapping_add(1)
+    }
+
+    /// Waits until whatever was to be opened by a request before the number `bound` has its handle,
+    /// and is certain that none of these was given out twice. `skips` is asked last.
+    pub async fn opened_before(
+        &self,
+        bound: u32,
+        skips: impl Fn() -> bool,
+    ) -> Result<(), ClientError> {
         loop {
             let opened = self.opened.notified();
             tokio::pin!(opened);
             opened.as_mut().enable();
             {
                 let state = self.state();
-                if let Some(lost) = &state.lost {
-                    return Err(lost.clone());
-                }
-                if state.opens.first().is_none_or(|first| *first >= bound) {
-                    return Ok(());
+                let is_open = state.opens.first().is_none_or(|first| *first >= bound);
+                match &state.lost {
+                    Some(lost) if !is_open || matches!(lost, ClientError::HandleTwice) => {
+                        if skips() {
+                            return Ok(());
+                        }
+                        return Err(lost.clone());
+                    }
+                    _ if is_open || skips() => return Ok(()),
+                    _ => {}
                 }
             }
             opened.await;

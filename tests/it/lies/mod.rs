@@ -48,7 +48,8 @@ use std::time::Instant;
 
 use cue::Lie;
 use md5::Digest;
-use schedule::{Casting, Played, hex, play, safeguards};
+pub use schedule::hex;
+use schedule::{Casting, Played, play, safeguards};
 
 /// Schedules that the gate plays.
 const FIXED: u64 = 1_500;

@@ -71,6 +71,8 @@ F34 | a reply too many among others, or one that nobody asked for | noticed befo
     src/source/ftp/tests/witness::a_reply_too_many_spoils_the_answers_that_it_came_with
     src/source/ftp/tests/witness::a_reply_that_nobody_asked_for_ends_the_session
     |
+F35 | the data of a file goes on without end | a little more than was promised is read; that file
+    alone | wire_lies/found::a_file_whose_data_never_ends_is_not_read_for_ever |
 S1 | unknown host key | refused before anything is sent; shown | modes/sftp::s01_a_host_key_that_nobody_vouched_for |
 S2 | host key changed | refused, one look, alarm | modes/sftp::s02_a_host_key_that_has_changed src/source/sftp/host_key::a_changed_key_alarms |
 S3 | MaxStartups | asked again; those that are there do the work | modes/sftp::s03_too_many_connections_for_sshd +e2e/rough::an_sshd_with_little_room +modes/politeness::an_sshd_that_takes_one_at_a_time |
@@ -116,7 +118,14 @@ S37 | one handle for two open files, told late | no byte is believed before; who
     src/source/sftp/tests/late_opens::a_late_answer_with_a_handle_of_its_own_costs_nothing_but_time
     src/source/sftp/tests/late_opens::an_answer_that_never_comes_leaves_the_file_unproven
     src/source/sftp/tests/late_opens::where_answers_come_in_order_nobody_waits
-    |
+    wire_lies/found::a_handle_given_twice_and_told_late_swaps_no_file |
+S38 | one handle for two open files, given before an earlier read is done, told in order | a file is
+    whole once it is described behind every open that could have had its handle; read anew else |
+    wire_lies/found::a_handle_given_twice_before_an_earlier_read_and_told_in_order_swaps_no_file |
+S39 | answers to nobody, twice, with wrong numbers, of another kind, too long, short | nothing of
+    another file, nothing in silence |
+    wire_lies/mod::whatever_bytes_a_server_sends_nothing_is_lost_in_silence
+    wire_lies/mutants::a_client_that_lacks_any_one_of_its_safeguards_is_noticed |
 A1 | bombs, overlapping members | stopped by what comes out | src/archive/zip/tests::bombs_are_stopped_while_they_unpack src/archive/zip/tests::members_that_share_bytes_are_refused world/archives::an_archive_over_a_limit_fails_with_its_limit_and_alone |
 A2 | members that climb | escaped; the name is data | src/rules/naming::climbing_absolute_and_empty_member_names_arrive_escaped world/blobs::every_blob_has_its_md5_and_metadata_that_headers_can_carry |
 A3 | cut, bad ends, junk | the whole archive fails, nothing visible | src/archive/zip/tests::a_zip_cut_anywhere_is_never_whole src/archive/zip/tests::bytes_after_the_end_are_fine_unless_they_are_more_of_a_zip world/archives::a_truncated_archive_fails_alone src/archive/zip/tests/natures::an_archive_behind_other_bytes_is_read |
@@ -191,6 +200,7 @@ R19 | a clock that was ahead wrote down a refused login | it counts no more |
     modes/witnesses::r19_a_clock_that_was_ahead_when_a_login_was_refused |
 R20 | state is removed, shortened or changed | `audit` tells of each fact |
     world/audit/facts::whichever_fact_is_removed_shortened_or_changed_is_missed
+    world/audit/folded::whichever_fact_of_a_folded_ledger_is_removed_cut_or_changed_is_missed
     world/audit/facts::a_run_of_which_report_and_manifest_are_gone_is_missed
     world/audit/facts::a_source_of_which_all_state_is_gone_is_missed
     world/audit/facts::two_blobs_that_were_swapped_are_told
@@ -200,6 +210,8 @@ R21 | runs that overlap or die, state that retention puts away, state of earlier
     no finding | world/audit/facts::two_runs_that_overlap_leave_nothing_to_be_told
     world/audit/facts::what_retention_cut_off_is_marked_and_no_violation
     src/audit/facts::a_report_without_the_record_of_its_run_is_told_from_a_run_that_was_killed |
+R22 | the disk of the state is full, broken or closed | told as the place that `[state]` names |
+    src/store/folder/fault::a_full_disk_of_the_state_is_not_taken_for_the_destinations |
 C1 | broken TOML | file, line, exit 2 | modes/config::c01_broken_toml_is_told_by_line_and_column src/config/tests::broken_toml_is_told_by_line_and_column_without_its_text |
 C2 | typos | what was meant | modes/config::c02_typos_are_answered_with_what_was_meant |
 C3 | passwords of any characters in URLs | encoded, or a field; ambiguous is refused | modes/config::c03_passwords_of_any_characters_in_urls |

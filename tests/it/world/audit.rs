@@ -24,6 +24,7 @@ use super::zips::{entry, link, zip, zip_of};
 use super::{LONG_AGO, World, quick};
 
 mod facts;
+mod folded;
 mod tampered;
 
 async fn found(world: &World, bytes: Bytes) -> Findings {

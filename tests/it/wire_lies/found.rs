@@ -1,0 +1,33 @@
+//! What schedules on the wire found, made small: each named for what a user saw.
+
+use super::schedule::{WireCasting, play};
+
+/// Schedules that show each of the rare cases.
+const MANY: u64 = 30;
+
+/// The violations of so many schedules of this lie, without `mutant`.
+fn violations(lie: &'static str, seeds: u64, mutant: Option<&'static str>) -> Vec<String> {
+    let played = (0..seeds).map(|seed| play(seed, WireCasting::Named(lie), mutant, false));
+    played.flat_map(|played| played.violations).collect()
+}
+
+#[test]
+fn a_handle_given_twice_before_an_earlier_read_and_told_in_order_swaps_no_file() {
+    let lie = "handle-twice-done-first";
+    assert_eq!(violations(lie, MANY, None), Vec::<String>::new());
+}
+
+#[test]
+fn a_handle_given_twice_and_told_late_swaps_no_file() {
+    for lie in ["handle-twice-told-late", "handle-twice-done-first-told-late"] {
+        assert_eq!(violations(lie, MANY, None), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_file_whose_data_never_ends_is_not_read_for_ever() {
+    let lie = "data-never-ends";
+    assert_eq!(violations(lie, 4, None), Vec::<String>::new());
+    let seen = violations(lie, 1, Some("bytes-end"));
+    assert!(seen.iter().any(|what| what.contains("of what never ends were taken")), "{seen:#?}");
+}
