@@ -142,6 +142,7 @@ async fn manifest(store: Arc<FolderStore>, n: u64) -> Result<()> {
         content_type: "application/json".into(),
         md5: md5::Md5::digest(&bytes).into(),
         metadata: [].into(),
+        placement: Default::default(),
     };
     store.put(&StatePaths::of(NAME).report(RUN), bytes, &properties, &Condition::Always).await?;
     Ok(())
@@ -176,6 +177,9 @@ async fn check(store: Arc<MadeUp>, n: u64) -> Result<()> {
         times: Default::default(),
         shared_with: None,
         unusable: None,
+        destination: None,
+        placement: Default::default(),
+        metadata: Default::default(),
         own_folders: Vec::new(),
         expectations: Vec::new(),
         marker: None,

@@ -43,7 +43,7 @@ mod runs;
 mod state;
 mod suspects;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use futures_util::{StreamExt, stream};
@@ -64,6 +64,7 @@ use crate::rules::naming::escaped_for_metadata;
 use crate::runtime::retry::{Policy, retry};
 use crate::state::paths::StatePaths;
 use crate::store::contract::{Store, StoreKind};
+use crate::store::destinations::Destinations;
 use crate::transfer::archive::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use crate::transfer::settings::{Source, Versions};
 use claims::{Claims, Says};
@@ -89,7 +90,8 @@ pub enum Bytes {
     Read,
 }
 
-/// Checks what is claimed of `sources`. On `Err` the store could not be read, and nothing is known.
+/// Checks what is claimed of `sources`, whose blobs are all in `store`. On `Err` it could not be
+/// read, and nothing is known.
 pub async fn audit(
     store: Arc<dyn Store>,
     sources: &[Source],
@@ -97,7 +99,22 @@ pub async fn audit(
     policy: Policy,
     watch: AuditWatch<'_>,
 ) -> Result<Vec<Findings>, AuditError> {
+    audit_at((store, &Destinations::default()), sources, bytes, policy, watch).await
+}
+
+/// As [`audit`], of sources whose blobs are in those of `destinations` that they name.
+pub async fn audit_at(
+    (store, destinations): (Arc<dyn Store>, &Destinations),
+    sources: &[Source],
+    bytes: Bytes,
+    policy: Policy,
+    watch: AuditWatch<'_>,
+) -> Result<Vec<Findings>, AuditError> {
     let reader = AuditReader { store, policy, cancel: CancellationToken::new() };
+    let reader_at = |destination: Option<&str>| AuditReader {
+        store: destinations.of(destination, &reader.store),
+        ..reader.clone()
+    };
     let mut found: Vec<Findings> = sources
         .iter()
         .map(|source| Findings { source: source.name.clone(), ..Findings::default() })
@@ -110,33 +127,19 @@ pub async fn audit(
     }
     let mut judges = Vec::with_capacity(sources.len());
     for (source, findings) in sources.iter().zip(&mut found) {
+        let reader = reader_at(source.destination.as_deref());
         judges.push(judge_of(&reader, source, bytes, &told, findings, watch).await?);
     }
-    watch("listing blobs");
-    let judges = Mutex::new(judges);
-    let list = |_| async {
-        judges
-            .lock()
-            .expect("no code panics while it holds this lock")
-            .iter_mut()
-            .for_each(Judge::restart);
-        let mut count = 0u64;
-        let mut visit = |info| {
-            judges
-                .lock()
-                .expect("no code panics while it holds this lock")
-                .iter_mut()
-                .for_each(|judge| judge.take(&info));
-            count += 1;
-            if count.is_multiple_of(5_000) {
-                watch(&format!("listing blobs: {count}"));
-            }
-        };
-        reader.store.list("", &mut visit).await
-    };
-    retry(&reader.policy, &reader.cancel, "listing blobs", list).await?;
-    let judges = judges.into_inner().expect("no code panics while it holds this lock");
+    let places: BTreeSet<Option<&str>> =
+        sources.iter().map(|source| source.destination.as_deref()).collect();
+    for place in places {
+        let here = sources.iter().zip(&mut judges);
+        let here = here.filter(|(source, _)| source.destination.as_deref() == place);
+        let here = here.map(|(_, judge)| judge).collect();
+        judge_blobs(&reader_at(place), here, watch).await?;
+    }
     for ((source, mut judge), findings) in sources.iter().zip(judges).zip(&mut found) {
+        let reader = reader_at(source.destination.as_deref());
         let suspects = judge.take_suspects();
         add_seen(&mut judge, findings);
         add_lost_state(findings);
@@ -149,6 +152,34 @@ pub async fn audit(
         }
     }
     Ok(found)
+}
+
+/// Lists the blobs of one destination once, for all `judges` of its sources.
+async fn judge_blobs(
+    reader: &AuditReader,
+    judges: Vec<&mut Judge>,
+    watch: AuditWatch<'_>,
+) -> Result<(), AuditError> {
+    watch("listing blobs");
+    let judges = Mutex::new(judges);
+    let each = |act: &mut dyn FnMut(&mut Judge)| {
+        let mut judges = judges.lock().expect("no code panics while it holds this lock");
+        judges.iter_mut().for_each(|judge| act(judge));
+    };
+    let list = |_| async {
+        each(&mut Judge::restart);
+        let mut count = 0u64;
+        let mut visit = |info| {
+            each(&mut |judge| judge.take(&info));
+            count += 1;
+            if count.is_multiple_of(5_000) {
+                watch(&format!("listing blobs: {count}"));
+            }
+        };
+        reader.store.list("", &mut visit).await
+    };
+    retry(&reader.policy, &reader.cancel, "listing blobs", list).await?;
+    Ok(())
 }
 
 /// Reads what is claimed of `source`.

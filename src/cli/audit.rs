@@ -34,7 +34,7 @@ pub struct AuditArguments {
 }
 
 pub async fn audit(arguments: AuditArguments, environment: &Environment) -> u8 {
-    let OpenedConfig { config, store, redactor } =
+    let OpenedConfig { config, store, destinations, redactor } =
         match open::open(&arguments.configured, environment) {
             Ok(opened) => opened,
             Err(unusable) => return unusable.tell(),
@@ -50,7 +50,17 @@ pub async fn audit(arguments: AuditArguments, environment: &Environment) -> u8 {
         spinner.tick();
     };
     let address = store.address().to_owned();
-    let found = audit::audit(store, &config.sources, bytes, Policy::default(), &watch).await;
+    let others: Vec<(String, String)> = config
+        .sources
+        .iter()
+        .filter(|source| source.destination.is_some())
+        .map(|source| {
+            let store = destinations.of(source.destination.as_deref(), &store);
+            (source.name.clone(), store.address().to_owned())
+        })
+        .collect();
+    let stores = (store, &destinations);
+    let found = audit::audit_at(stores, &config.sources, bytes, Policy::default(), &watch).await;
     spinner.finish_and_clear();
     let found = match found {
         Ok(found) => found,
@@ -64,7 +74,7 @@ pub async fn audit(arguments: AuditArguments, environment: &Environment) -> u8 {
         }
     };
     let text = if arguments.json {
-        format!("{:#}\n", redactor.json(as_json(&found, &address)))
+        format!("{:#}\n", redactor.json(as_json(&found, &address, &others)))
     } else {
         redactor.text(&found.iter().map(as_text).collect::<String>())
     };
@@ -74,8 +84,18 @@ pub async fn audit(arguments: AuditArguments, environment: &Environment) -> u8 {
     }
 }
 
-fn as_json(found: &[Findings], address: &str) -> Value {
-    let source = |found: &Findings| json!({ "source": found.source, "checked": found.checked, "notes": found.notes, "violations": found.violations.total });
+/// What was found; `others` are the addresses of stores that single sources have.
+fn as_json(found: &[Findings], address: &str, others: &[(String, String)]) -> Value {
+    let source = |found: &Findings| {
+        let mut value = json!({
+            "source": found.source, "checked": found.checked, "notes": found.notes,
+            "violations": found.violations.total,
+        });
+        if let Some((_, store)) = others.iter().find(|(name, _)| *name == found.source) {
+            value["store"] = store.as_str().into();
+        }
+        value
+    };
     let violation = |source: &str, violation: &Violation| {
         let mut value = json!(violation);
         value["source"] = source.into();
@@ -261,7 +281,7 @@ mod tests {
     #[test]
     fn programs_read_the_same() {
         let found = [findings(), Findings { source: "b".into(), ..Findings::default() }];
-        let value = as_json(&found, "folder ./out");
+        let value = as_json(&found, "folder ./out", &[]);
         expect![[r#"
             {
               "clean": false,

@@ -26,7 +26,9 @@ use crate::report::counted;
 use crate::runtime::platform::Hosting;
 use crate::source::pool::Pool;
 use crate::source::shared_cap::CapMember;
+use crate::store::contract::Store;
 use crate::transfer::settings::Source;
+use destination::CheckedPlace;
 use lines::Form;
 
 #[derive(Debug, clap::Args)]
@@ -43,7 +45,7 @@ pub struct CheckArguments {
 }
 
 pub async fn check(arguments: CheckArguments, environment: &Environment) -> u8 {
-    let OpenedConfig { config, store, redactor } =
+    let OpenedConfig { config, store, redactor, .. } =
         match open::open(&arguments.configured, environment) {
             Ok(opened) => opened,
             Err(unusable) => return unusable.tell(),
@@ -60,24 +62,8 @@ pub async fn check(arguments: CheckArguments, environment: &Environment) -> u8 {
     let by_queue = config.dispatch.by_queue.unwrap_or(place.in_azure());
     lines.tell(CheckLine::ok("place", place.told(by_queue)));
     unresolved(&mut lines, environment);
-    match &config.state {
-        None => {
-            destination::check(&mut lines, &config.destination, store.as_ref(), by_queue).await;
-        }
-        Some(state) => {
-            let places = open::place(&config.destination)
-                .and_then(|blobs| Ok((blobs, open::place_of_state(state)?)));
-            let (blobs, of_state) = match places {
-                Ok(places) => places,
-                Err(unusable) => return unusable.tell(),
-            };
-            destination::check_blobs(&mut lines, &config.destination, blobs.as_ref()).await;
-            lines.tell(CheckLine::ok(
-                "state",
-                format!("in a place of its own, {}", of_state.address()),
-            ));
-            destination::check(&mut lines, state, of_state.as_ref(), by_queue).await;
-        }
+    if let Err(unusable) = places(&mut lines, &config, store.as_ref(), by_queue).await {
+        return unusable.tell();
     }
     if by_queue {
         queue(&mut lines, &config, environment).await;
@@ -93,6 +79,39 @@ pub async fn check(arguments: CheckArguments, environment: &Environment) -> u8 {
         _ if destination_failed > 0 || failed == on => NOTHING,
         _ => 1,
     }
+}
+
+/// Every place that blobs or state go to.
+async fn places(
+    lines: &mut CheckLines,
+    config: &Config,
+    store: &dyn Store,
+    by_queue: bool,
+) -> Result<(), open::Unusable> {
+    let first = CheckedPlace::of(config, None);
+    match &config.state {
+        None => destination::check(lines, &first, store, by_queue).await,
+        Some(state) => {
+            let (blobs, of_state) =
+                (open::place(&config.destination)?, open::place_of_state(state)?);
+            destination::check_blobs(lines, &first, blobs.as_ref()).await;
+            lines.tell(CheckLine::ok(
+                "state",
+                format!("in a place of its own, {}", of_state.address()),
+            ));
+            let state =
+                CheckedPlace { section: "state".into(), destination: state, placements: vec![] };
+            destination::check(lines, &state, of_state.as_ref(), by_queue).await;
+        }
+    }
+    for name in config.destinations.keys() {
+        let place = CheckedPlace::of(config, Some(name));
+        let blobs = open::place(place.destination)?;
+        let text = format!("`{name}`, for blobs of some sources");
+        lines.tell(CheckLine::ok("destination", crate::model::printable(text.as_bytes())));
+        destination::check_blobs(lines, &place, blobs.as_ref()).await;
+    }
+    Ok(())
 }
 
 /// The queue that work goes by: made if it is not there, as the first request would make it.

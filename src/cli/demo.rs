@@ -195,8 +195,8 @@ stable_for = "1s"
 async fn one_run(text: &str) -> Result<Report> {
     let config = config::parse("ingest.toml", Path::new(""), text, &Environment::new())
         .context("reading the demo's own configuration")?;
-    let store = open::store(&config.destination, None)
-        .map_err(|open::Unusable(problem)| anyhow::anyhow!(problem))?;
+    let (store, _) =
+        open::stores(&config).map_err(|open::Unusable(problem)| anyhow::anyhow!(problem))?;
     let progress: Arc<dyn Progress> = if console::watched() == Watched::Yes {
         Arc::new(Bars::new(config.sources.iter().map(|source| source.name.as_str()), Colours::No))
     } else {

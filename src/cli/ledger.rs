@@ -50,13 +50,14 @@ struct LedgerGiven {
 
 pub async fn ledger(arguments: LedgerArguments, environment: &Environment) -> u8 {
     let (LedgerAction::Show(given) | LedgerAction::Rebuild(given)) = &arguments.action;
-    let OpenedConfig { config, store, redactor } = match open::open(&given.configured, environment)
-    {
-        Ok(opened) => opened,
-        Err(unusable) => return unusable.tell(),
-    };
+    let OpenedConfig { config, store, destinations, redactor } =
+        match open::open(&given.configured, environment) {
+            Ok(opened) => opened,
+            Err(unusable) => return unusable.tell(),
+        };
     let (mut text, mut failed) = (String::new(), 0);
     for source in &config.sources {
+        let store = destinations.of(source.destination.as_deref(), &store);
         let done = match &arguments.action {
             LedgerAction::Show(_) => show(&store, source)
                 .await

@@ -1,6 +1,7 @@
 //! `blobferry ls`.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -8,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use super::arrived::{self, ArrivedLine};
 use super::configured::Configured;
 use super::console;
-use super::exit::NOTHING;
+use super::exit::{NOTHING, WELL};
 use super::open::{self, OpenedConfig};
 use super::since::since;
 use crate::config::text::Environment;
@@ -19,7 +20,7 @@ use crate::report::in_bytes;
 use crate::runtime::retry::{Policy, retry};
 use crate::state::paths::is_state;
 use crate::state::store::StateStore;
-use crate::store::contract::BlobInfo;
+use crate::store::contract::{BlobInfo, Store, StoreError};
 
 #[derive(Debug, clap::Args)]
 pub struct LsArguments {
@@ -44,7 +45,7 @@ pub struct LsArguments {
 }
 
 pub async fn ls(arguments: LsArguments, environment: &Environment) -> u8 {
-    let OpenedConfig { config, store, redactor } =
+    let OpenedConfig { config, store, destinations, redactor } =
         match open::open(&arguments.configured, environment) {
             Ok(opened) => opened,
             Err(unusable) => return unusable.tell(),
@@ -64,6 +65,35 @@ pub async fn ls(arguments: LsArguments, environment: &Environment) -> u8 {
             }
         };
     }
+    // The first one lists the state too, which is shared by all.
+    let first = [(None, store.clone())].into_iter();
+    let others = destinations.iter().map(|(name, store)| (Some(name), store.clone()));
+    let named = &arguments.configured.sources;
+    let is_asked = |place: &Option<&str>| {
+        named.is_empty() || config.sources.iter().any(|one| one.destination.as_deref() == *place)
+    };
+    let mut listings = Vec::new();
+    for (place, store) in first.chain(others).filter(|(place, _)| is_asked(place)) {
+        match listed(&store, &arguments).await {
+            Ok(mut blobs) => {
+                blobs.retain(|blob| place.is_none() || !is_state(&blob.name));
+                listings.push((store.address().to_owned(), blobs));
+            }
+            Err(error) => {
+                let text = format!("error: {}\nhint: {}", chain(&error), error.hint());
+                console::say(&redactor.text(&text));
+                return NOTHING;
+            }
+        }
+    }
+    print_listings(&listings, &arguments)
+}
+
+/// The blobs of one destination that are asked for.
+async fn listed(
+    store: &Arc<dyn Store>,
+    arguments: &LsArguments,
+) -> Result<Vec<BlobInfo>, StoreError> {
     let once = |_| {
         let (store, prefix) = (store.clone(), arguments.prefix.clone());
         async move {
@@ -72,35 +102,41 @@ pub async fn ls(arguments: LsArguments, environment: &Environment) -> u8 {
         }
     };
     let cancel = tokio_util::sync::CancellationToken::new();
-    let blobs = match retry(&Policy::default(), &cancel, "listing blobs", once).await {
-        Ok(blobs) => blobs,
-        Err(error) => {
-            console::say(&redactor.text(&format!(
-                "error: {}\nhint: {}",
-                chain(&error),
-                error.hint()
-            )));
-            return NOTHING;
-        }
-    };
-    let wanted = |blob: &&BlobInfo| {
+    let mut blobs = retry(&Policy::default(), &cancel, "listing blobs", once).await?;
+    blobs.retain(|blob| {
         let own = is_state(&blob.name) && !arguments.all && !arguments.prefix.starts_with('_');
         !own && is_of(&arguments.configured.sources, blob)
             && arguments
                 .since
                 .is_none_or(|since| modified(blob).is_none_or(|modified| modified >= since))
-    };
-    let wanted: Vec<&BlobInfo> = blobs.iter().filter(wanted).collect();
+    });
+    Ok(blobs)
+}
+
+/// Prints the blobs of each destination, which is named where there are several.
+fn print_listings(listings: &[(String, Vec<BlobInfo>)], arguments: &LsArguments) -> u8 {
+    let several = listings.len() > 1;
     if arguments.json {
-        return console::data(&wanted.into_iter().map(json).collect::<String>());
+        let lines = listings.iter().flat_map(|(store, blobs)| {
+            blobs.iter().map(move |blob| json(blob, several.then_some(store.as_str())))
+        });
+        return console::data(&lines.collect::<String>());
     }
-    // Standard output is data; what only people read goes beside it.
-    if !wanted.is_empty() {
-        console::say(&header());
+    for (store, blobs) in listings {
+        // Standard output is data; what only people read goes beside it.
+        if several {
+            console::say(&format!("{store}:"));
+        }
+        if !blobs.is_empty() {
+            console::say(&header());
+        }
+        let code = console::data(&blobs.iter().map(text).collect::<String>());
+        console::say(&sum(blobs, &arguments.prefix));
+        if code != WELL {
+            return code;
+        }
     }
-    let code = console::data(&wanted.iter().map(|blob| text(blob)).collect::<String>());
-    console::say(&sum(&wanted, &arguments.prefix));
-    code
+    WELL
 }
 
 /// Prints files that arrived, and how many files and bytes they are.
@@ -122,7 +158,7 @@ fn header() -> String {
 }
 
 /// How many blobs and bytes these are.
-fn sum(blobs: &[&BlobInfo], prefix: &str) -> String {
+fn sum(blobs: &[BlobInfo], prefix: &str) -> String {
     let bytes: u64 = blobs.iter().map(|blob| blob.size).sum();
     let shown = printable(prefix.as_bytes());
     match blobs.len() {
@@ -162,8 +198,8 @@ fn text(blob: &BlobInfo) -> String {
     line
 }
 
-fn json(blob: &BlobInfo) -> String {
-    let value = serde_json::json!({
+fn json(blob: &BlobInfo, store: Option<&str>) -> String {
+    let mut value = serde_json::json!({
         "name": blob.name,
         "size": blob.size,
         "modified": blob.metadata.get("mtime"),
@@ -172,5 +208,8 @@ fn json(blob: &BlobInfo) -> String {
         "content_type": blob.content_type,
         "metadata": blob.metadata,
     });
+    if let Some(store) = store {
+        value["store"] = store.into();
+    }
     format!("{value}\n")
 }

@@ -23,6 +23,9 @@ mod reference;
 mod run;
 mod serve;
 mod since;
+mod state;
+mod stores;
+mod unusable;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -84,6 +87,8 @@ enum Command {
     },
     /// Look at the record of what was ingested, or make it anew from the blobs.
     Ledger(ledger::LedgerArguments),
+    /// Move our own state to another place.
+    State(state::StateArguments),
     /// Check on live storage what the ledger, the manifests and the reports of runs claim. Changes
     /// nothing.
     ///
@@ -153,6 +158,7 @@ async fn command() -> u8 {
         Command::Find { configured, words } => look_for(&configured, words, &environment).await,
         Command::Expect { configured, words } => judge(&configured, &words, &environment).await,
         Command::Ledger(arguments) => ledger::ledger(arguments, &environment).await,
+        Command::State(arguments) => state::state(arguments, &environment).await,
         Command::Audit(arguments) => audit::audit(arguments, &environment).await,
         Command::Demo(arguments) => demo::demo(arguments).await,
         Command::Serve(arguments) => serve::serve(arguments, &environment).await,
@@ -171,10 +177,11 @@ async fn look_for(
     words: find::FindWords,
     environment: &BTreeMap<String, String>,
 ) -> u8 {
-    let open::OpenedConfig { config, store, redactor } = match open::open(configured, environment) {
-        Ok(opened) => opened,
-        Err(unusable) => return unusable.tell(),
-    };
+    let open::OpenedConfig { config, store, redactor, .. } =
+        match open::open(configured, environment) {
+            Ok(opened) => opened,
+            Err(unusable) => return unusable.tell(),
+        };
     let state = StateStore::new(store, redactor.clone(), Policy::default());
     let sources = config.sources.into_iter().map(|source| source.name).collect();
     match find::find(&state, sources, words, &redactor).await {
@@ -196,10 +203,11 @@ async fn judge(
     words: &expect::ExpectWords,
     environment: &BTreeMap<String, String>,
 ) -> u8 {
-    let open::OpenedConfig { config, store, redactor } = match open::open(configured, environment) {
-        Ok(opened) => opened,
-        Err(unusable) => return unusable.tell(),
-    };
+    let open::OpenedConfig { config, store, redactor, .. } =
+        match open::open(configured, environment) {
+            Ok(opened) => opened,
+            Err(unusable) => return unusable.tell(),
+        };
     let state = StateStore::new(store, redactor.clone(), Policy::default());
     match expect::expect(&state, &config.sources, words, &redactor).await {
         Ok((text, is_unmet)) => match console::data(&text) {

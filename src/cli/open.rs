@@ -1,14 +1,12 @@
 //! Configuration to what a command works with: sources, store, limits, secrets to keep quiet about.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use azure_core::credentials::TokenCredential;
 use url::Url;
 
 use super::configured::Configured;
-use super::console;
-use super::exit::UNUSABLE;
 use crate::config::telemetry::Export;
 use crate::config::text::Environment;
 use crate::config::{self, Account, Config, Destination, LimitSettings};
@@ -16,14 +14,13 @@ use crate::model::failure::Failure;
 use crate::model::redactor::Redactor;
 use crate::model::{Secret, chain, printable};
 use crate::runtime::platform::Hosting;
-use crate::state::apart::Apart;
 use crate::store::azure::AzureIdentity;
 use crate::store::azure::{
-    AzureQueue, AzureSettings, AzureStore, ContainerCreation, Credential, ManagedId, Principal,
-    PrincipalProof, QueueSettings, TrustedRoots, credential, parse_connection_string,
+    AzureQueue, Credential, ManagedId, Principal, PrincipalProof, QueueSettings, TrustedRoots,
+    credential, parse_connection_string,
 };
 use crate::store::contract::Store;
-use crate::store::folder::FolderStore;
+use crate::store::destinations::Destinations;
 use crate::store::queue::Queue;
 use crate::telemetry::insights::connection::{
     AUTHENTICATION, CONNECTION, authentication, connection,
@@ -31,17 +28,8 @@ use crate::telemetry::insights::connection::{
 use crate::telemetry::insights::{Insights, Receiver, Requests, Settings, endpoint};
 use crate::transfer::settings::Limits;
 
-/// Why a command cannot begin: text for people, all of it.
-#[derive(Debug)]
-pub struct Unusable(pub String);
-
-impl Unusable {
-    /// Says so to whoever called. Returns the exit status for it.
-    pub fn tell(&self) -> u8 {
-        console::say(&format!("error: {}", self.0));
-        UNUSABLE
-    }
-}
+pub use super::stores::{place, place_of_state, stores};
+pub use super::unusable::Unusable;
 
 /// What most commands begin with.
 pub struct OpenedConfig {
@@ -49,6 +37,8 @@ pub struct OpenedConfig {
     pub config: Config,
     /// Its store; nothing was asked of it yet.
     pub store: Arc<dyn Store>,
+    /// Those of sources that name another destination.
+    pub destinations: Destinations,
     /// Knows every secret of the configuration.
     pub redactor: Redactor,
 }
@@ -56,8 +46,8 @@ pub struct OpenedConfig {
 /// Reads the configuration that `configured` names, and opens its store.
 pub fn open(configured: &Configured, environment: &Environment) -> Result<OpenedConfig, Unusable> {
     let config = config(configured, environment)?;
-    let store = store(&config.destination, config.state.as_ref())?;
-    Ok(OpenedConfig { redactor: redactor(&config), store, config })
+    let (store, destinations) = stores(&config)?;
+    Ok(OpenedConfig { redactor: redactor(&config), store, destinations, config })
 }
 
 /// What is wrong with a configuration: a line for each error, as safe as [`chain`] makes one.
@@ -136,63 +126,6 @@ pub fn must_be_on(configured: &Configured, config: &Config) -> Result<(), Unusab
     }
 }
 
-/// Where this user's programs keep what they know of this machine.
-fn memory() -> Option<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    // systemd names a folder of this service alone.
-    let own = variable("STATE_DIRECTORY").map(PathBuf::from);
-    let state = variable("XDG_STATE_HOME").map(|folder| PathBuf::from(folder).join("blobferry"));
-    let home = variable("HOME").map(|home| PathBuf::from(home).join(".local/state/blobferry"));
-    own.or(state).or(home).filter(|folder| folder.is_absolute())
-}
-
-/// The store that the configuration names, with our state in its own place if it has one. Does no
-/// I/O.
-pub fn store(
-    destination: &Destination,
-    state: Option<&Destination>,
-) -> Result<Arc<dyn Store>, Unusable> {
-    let blobs = place(destination)?;
-    Ok(match state {
-        Some(state) => Arc::new(Apart::new(blobs, place_of_state(state)?)),
-        None => blobs,
-    })
-}
-
-/// The place of the state alone. Does no I/O.
-pub fn place_of_state(state: &Destination) -> Result<Arc<dyn Store>, Unusable> {
-    match state {
-        Destination::Folder(path) => Ok(Arc::new(folder(path)?.for_state())),
-        state => place(state),
-    }
-}
-
-fn folder(path: &Path) -> Result<FolderStore, Unusable> {
-    FolderStore::remembered_in(path, memory())
-        .map_err(|error| Unusable(format!("the folder `{}`: {error}", path.display())))
-}
-
-/// One place for blobs. Does no I/O.
-pub fn place(destination: &Destination) -> Result<Arc<dyn Store>, Unusable> {
-    match destination {
-        Destination::Folder(path) => Ok(Arc::new(folder(path)?)),
-        Destination::Azure { account, container, create_container, api_version, trust } => {
-            let (service, credential) = service(account, trust)?;
-            let mut settings = AzureSettings::new(service, container.clone(), credential);
-            settings.creation = if *create_container {
-                ContainerCreation::Allowed
-            } else {
-                ContainerCreation::Forbidden
-            };
-            settings.api_version = api_version.clone();
-            settings.trust = trust.clone();
-            let store = AzureStore::new(settings)
-                .map_err(|error| Unusable(format!("{}\nhint: {}", chain(&error), error.hint())))?;
-            Ok(Arc::new(store))
-        }
-    }
-}
-
 /// Why a run could not work with the destination's credential, if the credential says so itself.
 pub fn lacking(section: &str, destination: &Destination) -> Option<String> {
     let Destination::Azure { account, .. } = destination else { return None };
@@ -220,29 +153,6 @@ pub fn must_allow_runs(config: &Config) -> Result<(), Unusable> {
     lacking.map_or(Ok(()), |problem| {
         Err(Unusable(format!("{problem}\nhint: make one with the permissions rwdlac")))
     })
-}
-
-fn service(account: &Account, trust: &TrustedRoots) -> Result<(Url, Credential), Unusable> {
-    match account {
-        Account::ConnectionString(text) => {
-            let connection = parse_connection_string(text).map_err(|problem| {
-                Unusable(format!("`destination.connection_string` {problem}"))
-            })?;
-            Ok((connection.blob, connection.credential))
-        }
-        Account::Sas { endpoint, sas } => {
-            let url = Url::parse(endpoint)
-                .map_err(|error| Unusable(format!("`destination.endpoint` is no URL: {error}")))?;
-            Ok((url, Credential::Sas(Secret::new(sas.reveal().trim_start_matches('?')))))
-        }
-        Account::Identity { endpoint, identity } => {
-            let url = Url::parse(endpoint)
-                .map_err(|error| Unusable(format!("`destination.endpoint` is no URL: {error}")))?;
-            let credential = credential(identity, trust)
-                .map_err(|error| Unusable(format!("`destination.identity`: {error}")))?;
-            Ok((url, Credential::Token(credential)))
-        }
-    }
 }
 
 /// Where the work queue is: what the app setting tells that `dispatch.connection` names, in the
@@ -463,7 +373,7 @@ fn insights_credential(
 /// Everything that no output may repeat.
 pub fn redactor(config: &Config) -> Redactor {
     let mut secrets: Vec<Secret> = config.secrets.clone();
-    for place in [Some(&config.destination), config.state.as_ref()].into_iter().flatten() {
+    for place in config.places() {
         let Destination::Azure { account, .. } = place else { continue };
         match account {
             Account::ConnectionString(text) => {

@@ -26,7 +26,7 @@ pub struct PlanArguments {
 }
 
 pub async fn plan(arguments: PlanArguments, environment: &Environment) -> u8 {
-    let OpenedConfig { config, store, redactor } =
+    let OpenedConfig { config, store, destinations, redactor } =
         match open::open(&arguments.configured, environment) {
             Ok(opened) => opened,
             Err(unusable) => return unusable.tell(),
@@ -44,8 +44,9 @@ pub async fn plan(arguments: PlanArguments, environment: &Environment) -> u8 {
         LineOut::new(|_, line| console::say(String::from_utf8_lossy(line).trim_end())),
         &redactor,
     );
-    let options =
-        Options { redactor: redactor.clone(), ..Options::new(store, open::limits(&config.limits)) };
+    let limits = open::limits(&config.limits);
+    let redacting = redactor.clone();
+    let options = Options { redactor: redacting, destinations, ..Options::new(store, limits) };
     if let Some(problem) = missing_container(&config.destination, &options).await {
         console::say(&redactor.text(&problem));
         return crate::cli::exit::NOTHING;

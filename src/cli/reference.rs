@@ -27,6 +27,7 @@ fn markdown() -> String {
     for one in tables::TABLES {
         table(&mut text, &format!("`[{}]`", one.name), one.about, one.keys);
     }
+    table(&mut text, "`[destinations.NAME]`", tables::DESTINATIONS, keys::DESTINATION);
     table(&mut text, "`[[server]]`", tables::SERVER, servers::KEYS);
     write!(text, "\n## `[defaults]`\n\n{}\n", tables::DEFAULTS).expect(WRITES);
     table(
@@ -91,5 +92,6 @@ fn kind(kind: ValueKind) -> String {
         }
         ValueKind::Secrets => "list of secrets".into(),
         ValueKind::List => "list of texts".into(),
+        ValueKind::Pairs => "table of texts".into(),
     }
 }

@@ -81,7 +81,7 @@ fn check_globs(arguments: &RunArguments) -> Result<(), Unusable> {
 
 async fn go(
     arguments: RunArguments,
-    OpenedConfig { config, store, redactor }: OpenedConfig,
+    OpenedConfig { config, store, destinations, redactor }: OpenedConfig,
     environment: &Environment,
     colours: Colours,
     signals: Signals,
@@ -144,6 +144,7 @@ async fn go(
         retry_quarantined: arguments.retry_quarantined,
         cancel,
         progress,
+        destinations,
         ..Options::new(store, open::limits(&config.limits))
     };
     let again_slips = options.again_slips.clone();

@@ -84,7 +84,7 @@ async fn status(arguments: ServeArguments, environment: &Environment) -> u8 {
 
 /// What the status page needs: it only reads, and writes no log files.
 fn looked_at(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> {
-    let OpenedConfig { config, store, redactor } = open::open(
+    let OpenedConfig { config, store, destinations, redactor } = open::open(
         &Configured { config: found(config, environment), sources: Vec::new() },
         environment,
     )?;
@@ -103,6 +103,7 @@ fn looked_at(config: PathBuf, environment: &Environment) -> Result<Ready, Unusab
     Ok(Ready {
         sources: config.sources,
         store,
+        destinations,
         open: Box::new(open),
         limits,
         work: None,
@@ -118,7 +119,7 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
     let configured = Configured { config: found(config, environment), sources: Vec::new() };
     let config = open::config(&configured, environment)?;
     open::must_allow_runs(&config)?;
-    let store = open::store(&config.destination, config.state.as_ref())?;
+    let (store, destinations) = open::stores(&config)?;
     let redactor = open::redactor(&config);
     let mut log = config.log.clone();
     // The file system under the host is read-only, and the host keeps our lines.
@@ -145,16 +146,15 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
         Some(work) => Some(work.queue.clone()),
         None => listened_to(&config, environment),
     };
-    let (destination, state, limits) = (config.destination, config.state, config.limits);
-    let of_ready = open::limits(&limits);
+    let (of_ready, sources) = (open::limits(&config.limits), config.sources.clone());
     let open = move || {
-        let store =
-            open::store(&destination, state.as_ref()).map_err(|Unusable(problem)| problem)?;
-        Ok(RunResources { store, limits: open::limits(&limits) })
+        let (store, destinations) = open::stores(&config).map_err(|Unusable(problem)| problem)?;
+        Ok(RunResources { store, destinations, limits: open::limits(&config.limits) })
     };
     Ok(Ready {
-        sources: config.sources,
+        sources,
         store,
+        destinations,
         open: Box::new(open),
         limits: of_ready,
         work,

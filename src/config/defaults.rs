@@ -12,6 +12,7 @@ const OWN: &[&str] = &["name", "url"];
 /// Settings that mean the same in two ways: a source that says one has no default of the others.
 const EITHER: &[&[&str]] = &[
     &["every", "cron"],
+    &["destination", "container"],
     &["private_key", "private_key_file"],
     &["host_key", "known_hosts"],
     &["certificate", "certificate_file"],

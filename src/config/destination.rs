@@ -107,11 +107,35 @@ pub fn place_of_state(
     folder: &Path,
     environment: &Environment,
 ) -> Result<Destination, SettingError> {
+    let state = beside(section, blobs, folder, environment)?;
+    must_be_private(section, &state)?;
+    if blobs.meets(&state) {
+        return Err(section.error(
+            place_key(section),
+            "is the destination's own, or one lies in the other; allowed is another place, or no \
+            `[state]`",
+        ));
+    }
+    Ok(state)
+}
+
+/// The setting that names the place.
+pub fn place_key(section: &Section) -> &'static str {
+    if section.has("folder") { "folder" } else { "container" }
+}
+
+/// A place as `[destination]` is one, whose account it is in unless it names one.
+pub fn beside(
+    section: &Section,
+    blobs: &Destination,
+    folder: &Path,
+    environment: &Environment,
+) -> Result<Destination, SettingError> {
     let names_account = ["folder", "connection_string", "account", "endpoint", "sas"]
         .iter()
         .chain(identity::KEYS)
         .any(|key| section.has(key));
-    let state = match blobs {
+    match blobs {
         Destination::Azure { account, create_container, api_version, trust, .. }
             if !names_account =>
         {
@@ -119,7 +143,7 @@ pub fn place_of_state(
                 section.error("container", "is missing; allowed is the name of a container")
             })?;
             check_container(section, &container)?;
-            Destination::Azure {
+            Ok(Destination::Azure {
                 account: account.clone(),
                 container,
                 create_container: section.flag("create_container", *create_container)?,
@@ -128,29 +152,42 @@ pub fn place_of_state(
                     true => identity::trust(section, folder)?,
                     false => trust.clone(),
                 },
+            })
+        }
+        _ => destination(section, folder, environment),
+    }
+}
+
+impl Destination {
+    /// Whether both are one place, or one lies in the other, as far as the settings tell.
+    pub fn meets(&self, other: &Destination) -> bool {
+        match (self, other) {
+            (Destination::Folder(one), Destination::Folder(other)) => {
+                one.starts_with(other) || other.starts_with(one)
+            }
+            (
+                Destination::Azure { container: one, account: here, .. },
+                Destination::Azure { container: other, account: there, .. },
+            ) => one == other && here.is_at(there),
+            _ => false,
+        }
+    }
+
+    /// This one, with another container.
+    pub fn with_container(&self, name: &str) -> Option<Destination> {
+        match self {
+            Destination::Folder(_) => None,
+            Destination::Azure { account, create_container, api_version, trust, .. } => {
+                Some(Destination::Azure {
+                    account: account.clone(),
+                    container: name.to_owned(),
+                    create_container: *create_container,
+                    api_version: api_version.clone(),
+                    trust: trust.clone(),
+                })
             }
         }
-        _ => destination(section, folder, environment)?,
-    };
-    let is_same = match (blobs, &state) {
-        (Destination::Folder(blobs), Destination::Folder(state)) => {
-            blobs.starts_with(state) || state.starts_with(blobs)
-        }
-        (
-            Destination::Azure { container: blobs, account: one, .. },
-            Destination::Azure { container: state, account: other, .. },
-        ) => blobs == state && one.is_at(other),
-        _ => false,
-    };
-    if is_same {
-        let key = if section.has("folder") { "folder" } else { "container" };
-        return Err(section.error(
-            key,
-            "is the destination's own, or one lies in the other; allowed is another place, or no \
-            `[state]`",
-        ));
     }
-    Ok(state)
 }
 
 fn account(
@@ -225,9 +262,22 @@ fn no_account(account: &str) -> String {
         .to_owned()
 }
 
+/// Refuses a place for state that everybody may read: `$web` is a public site, and our state tells
+/// of paths, servers and users.
+pub fn must_be_private(section: &Section, state: &Destination) -> Result<(), SettingError> {
+    match state {
+        Destination::Azure { container, .. } if container == "$web" => Err(section.error(
+            "container",
+            "is \"$web\", which everybody can read; give our state a place of its own with \
+            `[state]`",
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// One rule for a container's name, that of the store. `$web` is one: what goes there is a public
 /// web site.
-fn check_container(section: &Section, name: &str) -> Result<(), SettingError> {
+pub fn check_container(section: &Section, name: &str) -> Result<(), SettingError> {
     let Some(rule) = illegal_container(name) else { return Ok(()) };
     let shown = crate::model::printable(name.as_bytes());
     Err(section.error("container", format!("is \"{shown}\"; {rule}")))

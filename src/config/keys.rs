@@ -2,93 +2,8 @@
 
 use crate::settings::{SettingKey, ValueKind};
 
+pub use super::destination_keys::DESTINATION;
 pub use super::service_keys::{DISPATCH, LOG, TELEMETRY};
-
-/// `[destination]`.
-pub const DESTINATION: &[SettingKey] = &[
-    SettingKey {
-        name: "connection_string",
-        kind: ValueKind::Secret,
-        doc: "Connection string of the storage account; `UseDevelopmentStorage=true` is Azurite.",
-    },
-    SettingKey {
-        name: "account",
-        kind: ValueKind::Text,
-        doc: "Name of the storage account, reached by an identity or with `sas`.",
-    },
-    SettingKey {
-        name: "endpoint",
-        kind: ValueKind::Text,
-        doc: "URL of the blob service, instead of `account`.",
-    },
-    SettingKey {
-        name: "identity",
-        kind: ValueKind::OneOf(&["managed", "workload", "service-principal", "cli"]),
-        doc: "Who we are to the account: a managed identity, a Kubernetes workload, an application \
-            with a secret or a certificate, or whoever is logged in with `az login`. Default \
-            `managed`.",
-    },
-    SettingKey {
-        name: "client_id",
-        kind: ValueKind::Text,
-        doc: "Client id of a user-assigned identity or of an application. Default: the \
-            environment's AZURE_CLIENT_ID, if set.",
-    },
-    SettingKey {
-        name: "object_id",
-        kind: ValueKind::Text,
-        doc: "Object id of a user-assigned identity, instead of `client_id`.",
-    },
-    SettingKey {
-        name: "resource_id",
-        kind: ValueKind::Text,
-        doc: "Resource id of a user-assigned identity, `/subscriptions/…`, instead of `client_id`.",
-    },
-    SettingKey {
-        name: "tenant",
-        kind: ValueKind::Text,
-        doc: "Directory of an application. Default: the environment's AZURE_TENANT_ID.",
-    },
-    SettingKey {
-        name: "client_secret",
-        kind: ValueKind::Secret,
-        doc: "Secret of an application. Default: the environment's AZURE_CLIENT_SECRET, if set.",
-    },
-    SettingKey {
-        name: "client_certificate_file",
-        kind: ValueKind::Text,
-        doc: "Certificate of an application with its RSA key, PEM, relative to this file. Default: \
-            the environment's AZURE_CLIENT_CERTIFICATE_PATH, if set.",
-    },
-    SettingKey {
-        name: "ca_file",
-        kind: ValueKind::Text,
-        doc: "Authorities to trust beside the machine's own, PEM, relative to this file: where a \
-            firewall opens TLS on the way to storage.",
-    },
-    SettingKey {
-        name: "sas",
-        kind: ValueKind::Secret,
-        doc: "Shared access signature with the rights to read, add, create, write, delete and \
-            list.",
-    },
-    SettingKey { name: "container", kind: ValueKind::Text, doc: "Container that blobs go to." },
-    SettingKey {
-        name: "create_container",
-        kind: ValueKind::Flag,
-        doc: "Whether a missing container is created. Default true.",
-    },
-    SettingKey {
-        name: "api_version",
-        kind: ValueKind::Text,
-        doc: "`x-ms-version` to ask for, for services that do not know the newest.",
-    },
-    SettingKey {
-        name: "folder",
-        kind: ValueKind::Text,
-        doc: "A local folder instead of Azure, relative to this file.",
-    },
-];
 
 /// `[limits]`.
 pub const LIMITS: &[SettingKey] = &[
@@ -437,6 +352,35 @@ pub const SOURCE: &[SettingKey] = &[
         doc: "How members of archives are named from the folder of the archive's own blob on, as \
             \"{stem}/{member}\": of `{member}`, `{member_file}`, `{stem}` and `{file}` of the \
             archive, dates of the member. Default `{file}!/{member}`.",
+    },
+    SettingKey {
+        name: "destination",
+        kind: ValueKind::Text,
+        doc: "Which `[destinations.NAME]` its blobs go to. Default: `[destination]`.",
+    },
+    SettingKey {
+        name: "container",
+        kind: ValueKind::Text,
+        doc: "Container of the account of `[destination]` that its blobs go to, where that is all \
+            that differs.",
+    },
+    SettingKey {
+        name: "tier",
+        kind: ValueKind::OneOf(&["hot", "cool", "cold", "archive"]),
+        doc: "Access tier of its blobs. Default: the account's. Blobs in `archive` cannot be read \
+            before they are rehydrated, by `audit --download` neither.",
+    },
+    SettingKey {
+        name: "tags",
+        kind: ValueKind::Pairs,
+        doc: "Index tags of its blobs, at most 10, as `{ owner = \"finance\" }`. They need a right \
+            of their own: `t` of a SAS, or the role Storage Blob Data Owner; accounts with a \
+            hierarchical namespace have none.",
+    },
+    SettingKey {
+        name: "metadata",
+        kind: ValueKind::Pairs,
+        doc: "Metadata of its blobs beside ours, at most 1 KiB, as `{ feed = \"sales\" }`.",
     },
     SettingKey {
         name: "versions",

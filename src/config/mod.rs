@@ -1,6 +1,8 @@
 //! `ingest.toml` and the environment to a configuration: the only door from text to settings.
 
 pub mod defaults;
+mod destination_keys;
+pub mod destinations;
 pub mod expect;
 mod faults;
 mod identity;
@@ -9,6 +11,7 @@ pub mod keys;
 mod overlap;
 pub mod overrides;
 mod own;
+mod placement;
 pub mod schema;
 pub mod selection;
 pub mod servers;
@@ -19,6 +22,7 @@ pub mod tables;
 pub mod telemetry;
 pub mod text;
 mod times;
+mod toml_value;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,7 +35,8 @@ use crate::model::{Secret, printable};
 use crate::settings::{Section, SettingError, SettingKey};
 use crate::store::azure::illegal_queue;
 use crate::transfer::settings::{Limits, Source};
-use destination::{destination, place_of_state};
+use destination::{destination, must_be_private, place_of_state};
+use destinations::{NamedDestinations, WantedDestination};
 use faults::Faults;
 use source::ParsedSource;
 use text::{Environment, RawSection};
@@ -43,6 +48,8 @@ pub use destination::{Account, Destination};
 pub struct Config {
     /// Where blobs go.
     pub destination: Destination,
+    /// Where blobs of sources go that name another destination, by its name.
+    pub destinations: BTreeMap<String, Destination>,
     /// Where our own state is; `None`: among the blobs.
     pub state: Option<Destination>,
     /// What a run may use.
@@ -168,11 +175,16 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, ConfigErro
 }
 
 impl Config {
+    /// Every place for blobs or state.
+    pub fn places(&self) -> impl Iterator<Item = &Destination> {
+        let first = [Some(&self.destination), self.state.as_ref()].into_iter().flatten();
+        first.chain(self.destinations.values())
+    }
+
     /// Folders on this machine that the program itself writes to: destination, log files, temporary
     /// files.
     fn own_folders(&self) -> Vec<PathBuf> {
-        let places = [Some(&self.destination), self.state.as_ref()].into_iter().flatten();
-        let stores = places.filter_map(|place| match place {
+        let stores = self.places().filter_map(|place| match place {
             Destination::Folder(path) => Some(path.clone()),
             Destination::Azure { .. } => None,
         });
@@ -212,7 +224,13 @@ pub fn parse(
     // Where it is missing because its name is misspelled, that was told.
     let destination = if has_destination || faults.is_empty() {
         let found = section("destination", keys::DESTINATION);
-        faults.take(found.and_then(|section| destination(&section, folder, environment)))
+        faults.take(found.and_then(|section| {
+            let place = destination(&section, folder, environment)?;
+            if !has_state {
+                must_be_private(&section, &place)?;
+            }
+            Ok(place)
+        }))
     } else {
         None
     };
@@ -232,7 +250,22 @@ pub fn parse(
     let telemetry = section("telemetry", keys::TELEMETRY);
     let telemetry = faults.take(telemetry.and_then(|found| telemetry::parse(&found, environment)));
     let late_after = limits.as_ref().and_then(|limits| limits.late_after).unwrap_or(LATE_AFTER);
-    let (sources, secrets, notes) = sources((file, folder), raw, late_after, &mut faults);
+    let given = std::mem::take(&mut raw.destinations);
+    let (mut sources, mut wanted, secrets, notes) =
+        sources((file, folder), raw, late_after, &mut faults);
+    let destinations = destination.as_ref().map(|first| {
+        let (first, place) = ((first, state.as_ref()), (file, folder));
+        let mut named = NamedDestinations::read(given, first, place, environment, &mut faults);
+        for source in &mut sources {
+            let Some(wanted) = wanted.remove(&source.name) else { continue };
+            source.destination = faults.take(named.of(wanted, first)).flatten();
+            let place = named.place(source.destination.as_deref(), first.0);
+            faults.take(placement::must_be_possible(file, source, place));
+        }
+        named.into_places()
+    });
+    faults.take(overlap::names_apart(file, &sources));
+    let destinations = destinations.unwrap_or_default();
     faults.end()?;
     let (Some(destination), Some(limits), Some(dispatch), Some(log), Some(telemetry)) =
         (destination, limits, dispatch, log, telemetry)
@@ -240,16 +273,28 @@ pub fn parse(
         unreachable!("each of them that is missing is a fault");
     };
     let secrets = [secrets, telemetry.secrets()].concat();
-    Ok(Config { destination, state, limits, dispatch, log, telemetry, sources, secrets, notes })
+    Ok(Config {
+        destination,
+        destinations,
+        state,
+        limits,
+        dispatch,
+        log,
+        telemetry,
+        sources,
+        secrets,
+        notes,
+    })
 }
 
-/// The sources with what concerns several of them; their secrets; what should be known.
+/// The sources with what concerns several of them; where the blobs of each are to go, by its name;
+/// their secrets; what should be known.
 fn sources(
     (file, folder): (&str, &Path),
     mut raw: RawConfig,
     late_after: Duration,
     faults: &mut Faults,
-) -> (Vec<Source>, Vec<Secret>, Vec<String>) {
+) -> (Vec<Source>, BTreeMap<String, WantedDestination>, Vec<Secret>, Vec<String>) {
     if let Some(defaults) = &mut raw.defaults {
         if defaults.file.is_empty() {
             defaults.file = file.to_owned();
@@ -258,6 +303,7 @@ fn sources(
     }
     check_names(file, &raw.sources, faults);
     let (mut sources, mut secrets, mut places) = (Vec::new(), Vec::new(), Vec::new());
+    let mut wanted = BTreeMap::new();
     for mut one in raw.sources {
         if let Some(defaults) = &raw.defaults {
             defaults::apply(defaults, &mut one);
@@ -269,21 +315,23 @@ fn sources(
             Ok(parsed)
         });
         let parsed = faults.take(parsed);
-        let Some(ParsedSource { source, secrets: own, place }) = parsed else { continue };
+        let Some(ParsedSource { source, secrets: own, place, wanted: to }) = parsed else {
+            continue;
+        };
+        wanted.insert(source.name.clone(), to);
         sources.push(source);
         secrets.extend(own);
         places.push(place);
     }
     let servers = raw.servers.into_iter().map(servers::parse);
     let servers: Vec<_> = servers.filter_map(|server| faults.take(server)).collect();
-    faults.take(overlap::names_apart(file, &sources));
     overlap::note(&mut sources);
     let mut notes = servers::share(&servers, &mut sources, &places);
     let idle = raw.idle_include.iter().map(|pattern| {
         format!("`include` holds `{}`, which names no file", printable(pattern.as_bytes()))
     });
     notes.extend(idle);
-    (sources, secrets, notes)
+    (sources, wanted, secrets, notes)
 }
 
 /// Names must differ in more than case: some stores do not tell the cases apart.

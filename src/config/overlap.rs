@@ -1,6 +1,8 @@
 //! Sources that get into each other's way: that can see the same files where one of them removes,
 //! and that may write blobs of the same names.
 
+use std::collections::BTreeSet;
+
 use crate::rules::naming::Layout;
 use crate::settings::SettingError;
 use crate::transfer::settings::{After, Source};
@@ -33,9 +35,20 @@ fn meet(one: &Source, other: &Source) -> bool {
 /// Refuses two sources whose names may be the same by their layouts: one would find the other's
 /// blobs in its place.
 pub fn names_apart(file: &str, sources: &[Source]) -> Result<(), SettingError> {
+    let destinations: BTreeSet<_> = sources.iter().map(|source| &source.destination).collect();
+    destinations.into_iter().try_for_each(|one| names_apart_in(file, sources, one))
+}
+
+/// As [`names_apart`], of the sources whose blobs go to one destination.
+fn names_apart_in(
+    file: &str,
+    sources: &[Source],
+    destination: &Option<String>,
+) -> Result<(), SettingError> {
     // In this order, all that begin with one stand right behind it.
     let mut begins: Vec<(String, bool, &Source)> = sources
         .iter()
+        .filter(|source| source.destination == *destination)
         .map(|source| {
             let (text, whole) = source.naming.beginning();
             (text, whole, source)

@@ -1,9 +1,11 @@
 //! Settings that environment variables lay over what the files say.
 
+use std::collections::BTreeMap;
+
 use crate::config::faults::Faults;
 use crate::config::text::{
-    DEFAULTS, Environment, LIMITS, PREFIX, RawConfig, RawSection, SOURCE, is_table, is_top,
-    source_name, unresolved,
+    DEFAULTS, DESTINATIONS, Environment, LIMITS, PREFIX, RawConfig, RawSection, SOURCE, is_table,
+    is_top, source_name, unresolved,
 };
 use crate::settings::{SettingEntry, SettingError, Value};
 
@@ -38,6 +40,7 @@ fn set(raw: &mut RawConfig, variable: &str, path: &str, value: &str) -> Result<(
                 .insert(key.to_owned(), SettingEntry { value, line: None, variable, file: None });
             return Ok(());
         }
+        [DESTINATIONS, name, key] => (named(&mut raw.destinations, name)?, key.to_owned()),
         [table, key] if is_table(table) => {
             (raw.tables.entry(table.to_owned()).or_default(), key.to_owned())
         }
@@ -60,6 +63,24 @@ fn set(raw: &mut RawConfig, variable: &str, path: &str, value: &str) -> Result<(
 
 fn is_key(keys: &[&str]) -> bool {
     matches!(keys, [_] | [LIMITS, _])
+}
+
+/// The destination that variables spell `name`.
+fn named<'a>(
+    destinations: &'a mut BTreeMap<String, RawSection>,
+    name: &str,
+) -> Result<&'a mut RawSection, String> {
+    let mut of_name = destinations.iter_mut().filter(|(one, _)| in_variables(one) == name);
+    match (of_name.next(), of_name.next()) {
+        (Some((_, section)), None) => Ok(section),
+        (None, _) => {
+            Err(format!("names a destination `{name}` that the configuration does not hold"))
+        }
+        (Some((one, _)), Some((other, _))) => Err(format!(
+            "may name the destination `{one}` or `{other}`; allowed are names that differ in \
+            letters and digits, or the setting in the file"
+        )),
+    }
 }
 
 /// The source that `source__<name>__<key>` names, and the key.

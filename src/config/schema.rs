@@ -24,6 +24,11 @@ pub fn schema() -> Value {
     properties.insert("defaults".to_owned(), table(&defaults::default_keys(), &[]));
     let server = table(servers::KEYS, &["host", "connections"]);
     properties.insert("server".to_owned(), json!({ "type": "array", "items": server }));
+    let named = table(keys::DESTINATION, &[]);
+    let named = json!({
+        "type": "object", "description": tables::DESTINATIONS, "additionalProperties": named,
+    });
+    properties.insert("destinations".to_owned(), named);
     let text = json!({ "type": "string", "minLength": 1 });
     let list = json!({ "type": "array", "items": text });
     properties.insert(
@@ -65,6 +70,10 @@ fn below(keys: &[SettingKey], name: &str) -> Vec<SettingKey> {
 }
 
 fn property(key: &SettingKey) -> Value {
+    // A table of texts may hold one that is called `env`.
+    if key.kind == ValueKind::Pairs {
+        return json!({ "description": key.doc, "anyOf": [literal(key.kind)] });
+    }
     json!({ "description": key.doc, "anyOf": [literal(key.kind), from_environment()] })
 }
 
@@ -88,6 +97,10 @@ fn literal(kind: ValueKind) -> Value {
             json!({ "type": "string", "pattern": "^\\s*[0-9]+\\s*(ms|s|m|min|h|d)$" })
         }
         ValueKind::Flag => json!({ "type": "boolean" }),
+        ValueKind::Pairs => {
+            let text = json!({ "anyOf": [{ "type": "string" }, from_environment()] });
+            json!({ "type": "object", "additionalProperties": text })
+        }
         ValueKind::OneOf(words) => json!({ "enum": words }),
         ValueKind::List | ValueKind::Secrets => {
             let mut items = vec![json!({ "type": "string" }), from_environment()];

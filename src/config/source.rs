@@ -7,7 +7,9 @@ use sha2::{Digest, Sha256};
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::archive::options::{ArchiveOptions, Charset, InnerErrors, OwnLimits, UnknownArchives};
+use crate::config::destinations::{WantedDestination, wanted};
 use crate::config::keys;
+use crate::config::placement::{metadata, placement};
 use crate::config::selection::{included, selection};
 use crate::config::servers::LoginPlace;
 use crate::config::source_names::{naming, patterns};
@@ -71,6 +73,8 @@ pub struct ParsedSource {
     pub secrets: Vec<Secret>,
     /// Where it logs in.
     pub place: Option<LoginPlace>,
+    /// Where its blobs are to go.
+    pub wanted: WantedDestination,
 }
 
 /// How a source logs in: equal for those whose settings of the server are equal. A digest, since it
@@ -87,7 +91,8 @@ fn login(section: &Section, url: &SourceUrl, driver: &Driver, endpoint: &dyn End
 /// What stands for a secret that is not there. Nothing is ever asked of the server with it.
 const STAND_IN: &str = "unset";
 /// Settings of a source that cannot be used which still mean something.
-const KEPT: &[&str] = &["name", "url", "enabled", "every", "cron", "time_zone"];
+const KEPT: &[&str] =
+    &["name", "url", "enabled", "every", "cron", "time_zone", "destination", "container"];
 
 fn cloned((key, entry): (&String, &SettingEntry)) -> (String, SettingEntry) {
     (key.clone(), entry.clone())
@@ -187,6 +192,9 @@ fn parsed(
         times: times(section)?,
         shared_with: None,
         unusable: None,
+        destination: None,
+        placement: placement(section)?,
+        metadata: metadata(section)?,
         own_folders: Vec::new(),
         expectations: Vec::new(),
         marker: section.text("marker")?,
@@ -207,7 +215,7 @@ fn parsed(
         name,
     };
     let place = LoginPlace::of(source.endpoint.address(), user.as_deref());
-    Ok(ParsedSource { source, secrets, place })
+    Ok(ParsedSource { source, secrets, place, wanted: wanted(section)? })
 }
 
 /// What the times of a source are worth. Sizes say nothing of text that the server converts.

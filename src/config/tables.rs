@@ -33,6 +33,11 @@ pub const SERVER: &str = "How many logins a server takes, whichever sources need
     such a table, sources of the same host, port and user share the largest `connections` among \
     them.";
 
+/// What `[destinations.NAME]` is for.
+pub const DESTINATIONS: &str = "Other places for blobs, for the sources that name one by \
+    `destination`. The same settings as `[destination]`; without a way to an account, that of \
+    `[destination]`. State stays where it is, for all sources.";
+
 /// Every such table: what the file may hold, the schema and the reference come from this list.
 pub const TABLES: &[SettingsTable] = &[
     SettingsTable {

@@ -388,7 +388,12 @@ fn another_cloud_s_account_is_told_how_it_is_reached() {
         told("AccountKey=secret.canary==").contains("`endpoint` takes a whole URL")
             && !told("AccountKey=secret.canary==").contains("canary")
     );
-    assert!(read(&account("contoso"), &[]).is_ok(), "the container of a static site is one");
+    // The container of a static site is one, and our state is not for everybody to read.
+    let site = account("contoso");
+    let told = read(&site, &[]).map(|_| ()).expect_err("it is refused").to_string();
+    assert!(told.contains("give our state a place of its own with `[state]`"), "{told}");
+    let apart = site.replace("[[source]]", "[state]\ncontainer = \"state\"\n[[source]]");
+    assert!(read(&apart, &[]).is_ok());
 }
 
 #[test]

@@ -9,8 +9,10 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::config::faults::Faults;
 use crate::config::include::{self, IncludePattern};
+use crate::config::keys::SOURCE as SOURCE_KEYS;
 use crate::config::tables::{TABLES, TOP};
-use crate::settings::{SettingEntry, SettingError, Value, closest, listed};
+use crate::config::toml_value::plain;
+use crate::settings::{SettingEntry, SettingError, Value, ValueKind, closest, listed};
 
 /// The environment, as a value.
 pub type Environment = BTreeMap<String, String>;
@@ -43,6 +45,8 @@ pub struct RawConfig {
     pub defaults: Option<RawSection>,
     /// The `[[server]]` tables.
     pub servers: Vec<RawSection>,
+    /// The `[destinations.NAME]` tables, by their names.
+    pub destinations: BTreeMap<String, RawSection>,
     /// The patterns of other files that hold sources.
     pub include: Vec<IncludePattern>,
     /// Those of them that name no file.
@@ -55,6 +59,8 @@ pub const SOURCE: &str = "source";
 pub const DEFAULTS: &str = "defaults";
 /// The tables of servers.
 pub const SERVER: &str = "server";
+/// The tables of destinations beside the first.
+pub const DESTINATIONS: &str = "destinations";
 /// The list of other files.
 pub const INCLUDE: &str = "include";
 /// The table of a source with limits of its own.
@@ -116,6 +122,11 @@ struct ConfigReader<'a> {
     part: FilePart,
     /// Where lines end.
     breaks: Vec<usize>,
+}
+
+/// Whether the setting `key` of a source is a table of texts.
+fn is_pairs(key: &str) -> bool {
+    SOURCE_KEYS.iter().any(|known| known.name == key && known.kind == ValueKind::Pairs)
 }
 
 /// Whether what is missing for a setting of the table `name` concerns single sources alone.
@@ -189,6 +200,18 @@ impl<'a> ConfigReader<'a> {
                 raw.defaults = Some(self.section(name, &at, table)?);
                 Ok(())
             }
+            DeValue::Table(named) if name == DESTINATIONS => {
+                for (one, value) in named {
+                    let whole = format!("{name}.{}", one.get_ref());
+                    let DeValue::Table(table) = value.get_ref() else {
+                        let problem = "is not a table; allowed is `[destinations.NAME]`";
+                        return Err(self.error(&one.span(), &whole, problem));
+                    };
+                    let section = self.section(&whole, &one.span(), table)?;
+                    raw.destinations.insert(one.get_ref().to_string(), section);
+                }
+                Ok(())
+            }
             DeValue::Table(table) if is_table(name) => {
                 raw.tables.insert(name.to_owned(), self.section(name, &at, table)?);
                 Ok(())
@@ -216,11 +239,11 @@ impl<'a> ConfigReader<'a> {
                 let problem = format!("stands in single brackets; allowed is `[[{name}]]`");
                 Err(self.error(&at, name, problem))
             }
-            _ if is_table(name) || name == DEFAULTS => {
+            _ if is_table(name) || [DEFAULTS, DESTINATIONS].contains(&name) => {
                 Err(self.error(&at, name, format!("is not a table; allowed is `[{name}]`")))
             }
             _ => {
-                let own = [SOURCE, DEFAULTS, SERVER, INCLUDE];
+                let own = [SOURCE, DEFAULTS, SERVER, INCLUDE, DESTINATIONS];
                 let top = TOP.iter().map(|key| key.name);
                 let all: Vec<&str> =
                     TABLES.iter().map(|table| table.name).chain(own).chain(top).collect();
@@ -274,6 +297,9 @@ impl<'a> ConfigReader<'a> {
                     );
                     continue;
                 }
+                DeValue::Table(inner) if is_of_sources(name) && is_pairs(key.get_ref()) => {
+                    entry.value = self.pairs(&key_name, inner)?;
+                }
                 DeValue::Array(tables) if name == SOURCE && key.get_ref() == EXPECT => {
                     for table in tables.iter() {
                         let DeValue::Table(inner) = table.get_ref() else {
@@ -310,6 +336,18 @@ impl<'a> ConfigReader<'a> {
             section.entries.insert(key.get_ref().to_string(), entry);
         }
         Ok(section)
+    }
+
+    /// `{ owner = "finance" }`, whose texts may come from the environment.
+    fn pairs(&self, key: &str, table: &DeTable<'_>) -> Result<Value, SettingError> {
+        let mut pairs = Vec::new();
+        for (name, value) in table {
+            let Some(text) = self.item(key, &value.span(), value.get_ref())? else {
+                return Ok(Value::Other("a table that holds other things than texts"));
+            };
+            pairs.push((name.get_ref().to_string(), text));
+        }
+        Ok(Value::Pairs(pairs))
     }
 
     /// `include = ["partners/*.toml"]`.
@@ -443,25 +481,4 @@ pub fn unresolved(value: &str) -> Option<&'static str> {
         "which holds a Key Vault reference that was not resolved: check the vault's and the \
         secret's name and that the app's identity has the role `Key Vault Secrets User`",
     )
-}
-
-fn plain(value: &DeValue<'_>) -> Value {
-    match value {
-        DeValue::String(text) => Value::Text(text.to_string()),
-        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
-            .map_or(Value::Other("a number out of range"), Value::Integer),
-        DeValue::Boolean(flag) => Value::Flag(*flag),
-        DeValue::Float(_) => Value::Other("a fraction"),
-        DeValue::Datetime(_) => Value::Other("a date"),
-        DeValue::Table(_) => Value::Other("a table"),
-        DeValue::Array(array) => {
-            let texts = array.iter().map(|item| match item.get_ref() {
-                DeValue::String(text) => Some(text.to_string()),
-                _ => None,
-            });
-            texts
-                .collect::<Option<Vec<_>>>()
-                .map_or(Value::Other("a list that holds other things than texts"), Value::List)
-        }
-    }
 }

@@ -65,11 +65,9 @@ impl Answer {
         Self { status: 200, body: http_answer(answer), reason: None }
     }
 
-    /// Not done for want of a configuration. Why, the log was told when it was read.
     /// The program cannot work, for `reason`.
     pub fn unusable(reason: &str) -> Self {
-        let told =
-            "the configuration cannot be used; the reason was logged when it was read".to_owned();
+        let told = format!("the configuration cannot be used: {reason}");
         Self { status: 500, body: answer(&[reason.to_owned()]), reason: Some(told) }
     }
 

@@ -222,7 +222,11 @@ async fn enqueue(
 }
 
 fn options(ready: &Ready, id: &str) -> Options {
-    let given = RunResources { store: ready.store.clone(), limits: ready.limits.clone() };
+    let given = RunResources {
+        store: ready.store.clone(),
+        destinations: ready.destinations.clone(),
+        limits: ready.limits.clone(),
+    };
     ready.options(id, given, CancellationToken::new(), Arc::new(Silent))
 }
 

@@ -139,6 +139,7 @@ async fn status(app: &App, invocation: Invocation) -> Answer {
 fn context<'a>(app: &App, ready: &'a Ready, host: &'a Host) -> page::PageContext<'a> {
     page::PageContext {
         store: &ready.store,
+        destinations: &ready.destinations,
         sources: &ready.sources,
         redactor: &ready.redactor,
         prefix: &host.prefix,

@@ -10,6 +10,7 @@ use crate::model::redactor::Redactor;
 use crate::runtime::retry::Policy;
 use crate::state::store::StateStore;
 use crate::store::contract::Store;
+use crate::store::destinations::Destinations;
 use crate::store::queue::Queue;
 use crate::telemetry::Telemetry;
 use crate::telemetry::insights::Insights;
@@ -23,6 +24,8 @@ pub struct Ready {
     pub sources: Vec<Source>,
     /// Where records of runs go.
     pub store: Arc<dyn Store>,
+    /// Where blobs of sources go that name another destination.
+    pub destinations: Destinations,
     /// A store and limits for one run. Every run opens the store anew, since a run lives on threads
     /// of its own, and connections die with the threads that they were made on. Does no I/O.
     pub open: Box<dyn Fn() -> Result<RunResources, String> + Send + Sync>,
@@ -56,6 +59,8 @@ pub struct QueueWork {
 pub struct RunResources {
     /// Where blobs go.
     pub store: Arc<dyn Store>,
+    /// Where blobs of sources go that name another destination.
+    pub destinations: Destinations,
     /// What it may use.
     pub limits: Limits,
 }
@@ -86,6 +91,7 @@ impl Ready {
             progress,
             // Whoever starts a run here has written its record.
             announcement: Some(Arc::default()),
+            destinations: given.destinations,
             ..Options::new(given.store, given.limits)
         }
     }

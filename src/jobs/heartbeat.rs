@@ -67,7 +67,12 @@ pub async fn beat(run: Arc<Run>, name: BlobName, counting: Arc<PieceCounter>) {
         let mut metadata = metadata([(AT, stamp(OffsetDateTime::now_utc()))]);
         metadata.extend(counting.counts().pairs().map(|(name, value)| (name.to_owned(), value)));
         let md5 = Md5::digest([]).into();
-        let properties = Properties { content_type: "text/plain".into(), md5, metadata };
+        let properties = Properties {
+            content_type: "text/plain".into(),
+            md5,
+            metadata,
+            placement: Default::default(),
+        };
         // Not tried again: the next beat is the next try.
         if let Err(error) =
             run.store.put(&name, Bytes::new(), &properties, &Condition::Always).await

@@ -45,7 +45,9 @@ impl PassStore {
         sizes: Sizes,
         run: &str,
     ) -> Self {
-        let run = begin(Options { id: run.to_owned(), ..options }, std::slice::from_ref(&source));
+        let store = options.destinations.of(source.destination.as_deref(), &options.store);
+        let options = Options { id: run.to_owned(), store, ..options };
+        let run = begin(options, std::slice::from_ref(&source));
         Self { run: Arc::new(run), source, queue, sizes }
     }
 

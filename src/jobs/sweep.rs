@@ -114,12 +114,14 @@ async fn given_up(
             .await?;
         }
         Err(Unreadable::Foreign(_)) => {
+            // Whoever wrote it may look for it there.
             let text: String = printable(given_up.text.as_bytes()).chars().take(200).collect();
             tracing::warn!(
                 text,
-                "Warning: a message that was given up is none of this configuration's; it is \
-                removed."
+                "Warning: a message that was given up is none of ours; it is left in the poison \
+                queue."
             );
+            return Ok(());
         }
     }
     queue.forget(given_up).await?;

@@ -212,6 +212,7 @@ impl LedgerBlobs {
             content_type: content_type.to_owned(),
             md5: Md5::digest(&bytes).into(),
             metadata: [].into(),
+            placement: Default::default(),
         };
         retry(&self.policy, &self.cancel, "writing the ledger", |_| {
             self.store.put(blob, bytes.clone(), &properties, condition)

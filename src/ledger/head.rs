@@ -86,6 +86,17 @@ pub struct OpenPass {
     pub since: OffsetDateTime,
 }
 
+/// The member that tells where the state is.
+const MOVED: &str = "moved_to";
+/// No release had, or will have, ledgers of this version: one that knows nothing of moves refuses
+/// it as that of a later release.
+const MOVED_SCHEMA: u32 = 1_000_000;
+
+/// What stands in the place of a head whose state is in `state` now.
+pub fn moved(state: &str) -> Vec<u8> {
+    checked_line(&serde_json::json!({ "schema": MOVED_SCHEMA, MOVED: state }))
+}
+
 impl Head {
     /// The head of a ledger that holds nothing.
     pub fn empty() -> Self {
@@ -114,6 +125,10 @@ impl Head {
         let bad = |why: String| BadState::Blob { blob: blob.as_str().to_owned(), why };
         let value: serde_json::Value =
             serde_json::from_slice(bytes).map_err(|error| bad(error.to_string()))?;
+        if let Some(state) = value[MOVED].as_str() {
+            let (blob, state) = (blob.as_str().to_owned(), state.to_owned());
+            return Err(BadState::Elsewhere { blob, state });
+        }
         // Later releases may guard theirs in another way, so this is asked first.
         if let Some(found) = value["schema"].as_u64().filter(|found| *found > u64::from(SCHEMA)) {
             return Err(BadState::Future { blob: blob.as_str().to_owned(), found });
@@ -125,6 +140,12 @@ impl Head {
             return Err(bad(format!("it names {} shards", head.shards.len())));
         }
         Ok(head)
+    }
+
+    /// Whether `bytes` are a head of [`moved`].
+    pub fn is_moved(bytes: &[u8]) -> bool {
+        serde_json::from_slice::<serde_json::Value>(bytes)
+            .is_ok_and(|value| value[MOVED].is_string())
     }
 
     /// Every blob that it names.
@@ -191,6 +212,17 @@ mod tests {
             }
             assert!(Head::parse(&blob(), &bytes[..at]).is_err());
         }
+    }
+
+    #[test]
+    fn the_head_of_a_state_that_was_moved_tells_where_it_is() {
+        let bytes = moved("https://x/state");
+        let told = Head::parse(&blob(), &bytes).expect_err("it is elsewhere");
+        assert!(told.to_string().contains("is in `https://x/state`"), "{told}");
+        assert!(Head::is_moved(&bytes) && !Head::is_moved(&Head::empty().to_bytes()));
+        // A release that knows nothing of this asks for the schema first, and refuses it.
+        let value: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+        assert!(value["schema"].as_u64().is_some_and(|schema| schema > u64::from(SCHEMA)));
     }
 
     #[test]

@@ -62,7 +62,7 @@ use untold::UntoldFile;
 
 pub use cache::LedgerCache;
 pub use compact::Tuning;
-pub use head::OpenPass;
+pub use head::{Head, OpenPass, moved};
 pub use overview::{Overview, each_file, head_name, overview};
 pub use rebuild::{Originals, Rebuilt, described, rebuild};
 pub use record::Recorded;

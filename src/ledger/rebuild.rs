@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ledger::blobs::{HEAD, LedgerBlobs, Race};
 use crate::ledger::compact::{Tuning, write_generation};
-use crate::ledger::error::LedgerError;
+use crate::ledger::error::{BadState, LedgerError};
 use crate::ledger::head::{Head, stamp_of};
 use crate::ledger::index::OpenRuns;
 use crate::ledger::journal_files::{MAX_OVERTAKEN, make, seal_blindly};
@@ -223,6 +223,10 @@ async fn replace(shelf: &LedgerBlobs, entries: Vec<Entry>, run: &str) -> Result<
 async fn base(shelf: &LedgerBlobs) -> Result<Head, LedgerError> {
     let generation = match shelf.head().await {
         Ok(found) => found.map_or(0, |(head, _)| head.generation),
+        // What was moved is not made anew here.
+        Err(error @ LedgerError::Future { cause: BadState::Elsewhere { .. }, .. }) => {
+            return Err(error);
+        }
         Err(LedgerError::Damaged { .. } | LedgerError::Future { .. }) => 0,
         Err(error) => return Err(error),
     };

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use futures_util::future::{Either, select};
 use time::OffsetDateTime;
 
+use super::destination;
 use super::found_work::{Again, Survey};
 use super::late;
 use super::login_refusal;
@@ -58,6 +59,9 @@ pub async fn look_first(
     pieces: Pieces<'_>,
 ) -> LookOutcome {
     let mut lock: Option<SourceLock> = None;
+    if let Err(report) = destination::prepare(run, source).await {
+        return ended(None, *report).await;
+    }
     loop {
         let pass = match open(run.clone(), source.clone()).await {
             Ok(pass) => Arc::new(pass),

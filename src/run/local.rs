@@ -87,6 +87,7 @@ pub async fn run(mut sources: Vec<Source>, options: Options) -> Report {
 /// Goes over `source` once, unless another run is at it. Never fails: whatever goes wrong is in the
 /// report.
 async fn pass(run: Arc<Run>, source: Source, again: Again) -> SourceReport {
+    let run = run.toward(&source);
     let report = match look_first(&run, &source, &again, Pieces::EndIfDead(&Sweeper)).await {
         LookOutcome::Ended(mut report) => {
             expectations::after_pass(&run.state, &source, run.started, &mut report).await;

@@ -4,6 +4,7 @@ pub mod due;
 pub mod local;
 pub mod planned_members;
 pub mod recorded;
+pub mod state_move;
 
 use std::sync::Arc;
 
@@ -90,7 +91,7 @@ pub async fn plan(sources: Vec<Source>, options: Options) -> Vec<Plan> {
 
 async fn plan_one(run: Arc<Run>, source: Source, again: Vec<String>) -> Plan {
     let again = local::patterns_again(&source, &again);
-    let pass = match crate::pass::steps::open(run, source).await {
+    let pass = match crate::pass::steps::open(run.toward(&source), source).await {
         Ok(pass) => Arc::new(pass),
         Err(report) => return Plan { report, files: Vec::new(), patterns: Vec::new() },
     };

@@ -1,4 +1,4 @@
-//! Lists in environment variables: written as in the file, `["a", "b"]`.
+//! Lists and tables in environment variables: written as in the file, `["a", "b"]`.
 
 use toml::de::{DeTable, DeValue};
 
@@ -25,6 +25,21 @@ pub fn toml_list(text: &str) -> Option<Vec<String>> {
     texts.collect()
 }
 
+/// The table of texts that an environment variable holds in TOML's form, `{ a = "b" }`.
+pub fn toml_pairs(text: &str) -> Option<Vec<(String, String)>> {
+    let document = format!("table = {text}");
+    let table = DeTable::parse(&document).ok().filter(|table| table.get_ref().len() == 1)?;
+    let Some(DeValue::Table(pairs)) = table.get_ref().get("table").map(toml::Spanned::get_ref)
+    else {
+        return None;
+    };
+    let pairs = pairs.iter().map(|(name, value)| match value.get_ref() {
+        DeValue::String(text) => Some((name.get_ref().to_string(), text.to_string())),
+        _ => None,
+    });
+    pairs.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +57,17 @@ mod tests {
         check("[]", Some(&[]));
         for text in ["[ab]*.csv", "*.csv", "[1, 2]", "[\"a\"]\nother = 1", "[\"a\"", ""] {
             check(text, None);
+        }
+    }
+
+    #[test]
+    fn a_variable_holds_a_table_of_texts() {
+        let pair = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+        let found = toml_pairs(r#"{ owner = "fin", "cost centre" = 'b\d' }"#);
+        assert_eq!(found, Some(vec![pair("cost centre", r"b\d"), pair("owner", "fin")]));
+        assert_eq!(toml_pairs("{}"), Some(vec![]));
+        for text in ["owner=fin", "{ a = 1 }", "{ a = \"b\" }\nc = 1", "[\"a\"]", ""] {
+            assert_eq!(toml_pairs(text), None, "{text}");
         }
     }
 }

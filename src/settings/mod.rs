@@ -56,6 +56,8 @@ pub enum ValueKind {
     OneOf(&'static [&'static str]),
     /// A list of texts; a single text stands for a list of one.
     List,
+    /// A table of texts by names, as `{ owner = "finance" }`.
+    Pairs,
 }
 
 /// A value as found.
@@ -71,6 +73,8 @@ pub enum Value {
     List(Vec<String>),
     /// A list of texts, some of them for files that match a pattern alone.
     Patterned(Vec<(Option<String>, String)>),
+    /// Texts by names.
+    Pairs(Vec<(String, String)>),
     /// Something that no setting takes; what it is called.
     Other(&'static str),
 }
@@ -236,6 +240,7 @@ impl Section {
             Value::Integer(number) => number.to_string(),
             Value::Flag(flag) => flag.to_string(),
             Value::List(_) | Value::Patterned(_) => "a list".to_owned(),
+            Value::Pairs(_) => "a table".to_owned(),
             Value::Other(what) => (*what).to_owned(),
         };
         self.error(key.name, format!("is {found}; allowed is {wanted}"))
@@ -367,6 +372,18 @@ impl Section {
         }
     }
 
+    /// Texts by names; empty when it is not set.
+    pub fn pairs(&self, key: &str) -> Result<Vec<(String, String)>, SettingError> {
+        let Some((key, entry)) = self.value(key) else { return Ok(Vec::new()) };
+        let found = match &entry.value {
+            Value::Pairs(pairs) => Some(pairs.clone()),
+            Value::Text(text) if entry.variable.is_some() => lists::toml_pairs(text),
+            _ => None,
+        };
+        found
+            .ok_or_else(|| self.wrong(key, entry, "a table of texts, as `{ owner = \"finance\" }`"))
+    }
+
     /// The errors of all values that are of another kind, or outside of the range, than their
     /// settings take.
     pub fn misfits(&self) -> Vec<SettingError> {
@@ -382,6 +399,7 @@ impl Section {
                 ValueKind::Flag => self.flag(name, false).map(drop),
                 ValueKind::OneOf(_) => self.one_of(name).map(drop),
                 ValueKind::List => self.list(name).map(drop),
+                ValueKind::Pairs => self.pairs(name).map(drop),
             };
             checked.err()
         };

@@ -46,6 +46,22 @@ pub fn told(bytes: &[u8]) -> Option<String> {
     serde_json::from_slice(bytes).ok().map(|pointer: Pointer| pointer.state)
 }
 
+/// The id of both places and the address that a pointer, or what stands in the other place, tells.
+pub fn known(bytes: &[u8]) -> Option<(String, String)> {
+    serde_json::from_slice(bytes).ok().map(|pointer: Pointer| (pointer.id, pointer.state))
+}
+
+/// What [`known`] reads.
+pub fn known_as(id: &str, state: &str) -> serde_json::Value {
+    let pointer = Pointer { schema: VERSION, id: id.to_owned(), state: state.to_owned() };
+    serde_json::to_value(pointer).expect("a pointer holds nothing that JSON cannot")
+}
+
+/// An id that no other place has.
+pub fn new_id() -> String {
+    hex(&random())
+}
+
 impl Apart {
     /// Users' blobs in `blobs`, ours in `state`.
     pub fn new(blobs: Arc<dyn Store>, state: Arc<dyn Store>) -> Self {
@@ -66,7 +82,7 @@ impl Apart {
             self.must_be_ours(&bytes).await?;
         } else {
             self.must_be_free().await?;
-            let id = hex(&random());
+            let id = new_id();
             let held = written_once(&*self.state, &place(), &self.pointer(id)).await?;
             let id = id_of(&held).ok_or_else(|| self.refused(UNREADABLE.into()))?;
             let told = written_once(&*self.blobs, &pointer(), &self.pointer(id)).await?;
@@ -117,8 +133,8 @@ impl Apart {
     fn refused(&self, why: String) -> StoreError {
         let op = "looking for the state of";
         StoreError::new(op, ROOT, self.blobs.address(), StoreKind::Rejected, why).with_hint(
-            "set `[state]` to the place that holds the state, or leave it out; only a destination \
-            without state can begin with `[state]`",
+            "set `[state]` to the place that holds the state, or leave it out; `blobferry state move` \
+            moves what is there to the place that `[state]` names",
         )
     }
 }
@@ -150,6 +166,7 @@ async fn written_once(
         content_type: "application/json".into(),
         md5: Md5::digest(&bytes).into(),
         metadata: [].into(),
+        placement: Default::default(),
     };
     let condition = Condition::IfAbsent;
     match store.put(name, bytes.clone(), &properties, &condition).await {
@@ -278,6 +295,7 @@ mod tests {
             content_type: "text/plain".into(),
             md5: Md5::digest(b"x").into(),
             metadata: [].into(),
+            placement: Default::default(),
         };
         store.put(&name(text), Bytes::from_static(b"x"), &properties, &Condition::IfAbsent).await
     }

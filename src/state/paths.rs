@@ -3,6 +3,7 @@
 //! ```text
 //! _blobferry/state.json                       where the state is, if it is not here: see `apart`
 //! _blobferry/place.json                       there: which destination it belongs to
+//! _blobferry/moving.json                      there, until all of it has come: where it comes from
 //! _blobferry/_runs/<date>/<run>.json          the record of a run: every source that it looked at
 //! _blobferry/_runs/sources.json               when each source was looked at last: a cache over the records
 //! _blobferry/_names/<run>….tsv                names of files, sorted: a cache over the manifests
@@ -92,6 +93,11 @@ pub fn place() -> BlobName {
 /// Where the state of a destination is that holds none itself.
 pub fn pointer() -> BlobName {
     legal(format!("{ROOT}state.json"))
+}
+
+/// In a place that the state is moving to: where it comes from.
+pub fn move_mark() -> BlobName {
+    legal(format!("{ROOT}moving.json"))
 }
 
 /// When each source was looked at last.

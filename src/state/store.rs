@@ -199,7 +199,12 @@ impl StateStore {
         doing: &'static str,
     ) -> Result<Option<Etag>, StoreError> {
         let content_type = "application/json".to_owned();
-        let properties = Properties { content_type, md5: Md5::digest(&bytes).into(), metadata };
+        let properties = Properties {
+            content_type,
+            md5: Md5::digest(&bytes).into(),
+            metadata,
+            placement: Default::default(),
+        };
         let once = |_| self.store.put(name, bytes.clone(), &properties, condition);
         match retry(&self.policy, &self.never, doing, once).await {
             Ok(etag) => Ok(Some(etag)),

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use azure_core::http::headers::{HeaderName, Headers};
 use azure_core::http::{Body, ClientMethodOptions, Context, RequestContent};
 use azure_storage_blob::models::{
-    AppendBlobClientAppendBlockOptions, AppendBlobClientCreateOptions,
+    AccessTier, AppendBlobClientAppendBlockOptions, AppendBlobClientCreateOptions,
     BlobContainerClientListBlobsOptions, BlockBlobClientCommitBlockListOptions,
     BlockBlobClientCommitBlockListResultHeaders, BlockBlobClientStageBlockOptions,
     BlockBlobClientUploadOptions, BlockLookupList, ListBlobsIncludeItem,
@@ -39,6 +39,7 @@ use super::contract::{
 };
 use super::holder::Holder;
 use super::limits;
+use super::placement::{Placement, Tier};
 use crate::model::BlobName;
 use crate::store::azure::failure::{fail, fail_under};
 
@@ -55,6 +56,26 @@ pub use crate::store::azure::settings::{
 fn crc64(bytes: &[u8]) -> Vec<u8> {
     // Azure's CRC-64 is the one of NVMe, little-endian on the wire.
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes).to_le_bytes().to_vec()
+}
+
+fn tier(tier: Tier) -> AccessTier {
+    match tier {
+        Tier::Hot => AccessTier::Hot,
+        Tier::Cool => AccessTier::Cool,
+        Tier::Cold => AccessTier::Cold,
+        Tier::Archive => AccessTier::Archive,
+    }
+}
+
+const TAGS_NEED: &str = "tags need a right of their own: `t` of a SAS, or the role Storage Blob \
+    Data Owner in place of Data Contributor; or leave `tags` out";
+
+/// The refusal of a write that has tags: whoever may write may still not write tags.
+fn of_placement(error: StoreError, placement: &Placement) -> StoreError {
+    match error.kind {
+        StoreKind::Denied if !placement.tags.is_empty() => error.with_hint(TAGS_NEED),
+        _ => error,
+    }
 }
 
 #[async_trait]
@@ -157,6 +178,8 @@ impl Store for AzureStore {
             blob_content_md5: Some(properties.md5.to_vec()),
             blob_content_type: Some(properties.content_type.clone()),
             metadata: Some(properties.metadata.clone().into_iter().collect()),
+            blob_tags_string: properties.placement.tags_header(),
+            tier: properties.placement.tier.map(tier),
             if_match,
             if_none_match,
             // Larger than any content: the SDK must not cut it into blocks of its own.
@@ -174,8 +197,10 @@ impl Store for AzureStore {
             .block_blob_client()
             .upload(Body::from(bytes).into(), Some(options))
             .await;
-        let written = written
-            .map_err(|error| fail_under(op, name.as_str(), &self.address, condition, &error))?;
+        let written = written.map_err(|error| {
+            let error = fail_under(op, name.as_str(), &self.address, condition, &error);
+            of_placement(error, &properties.placement)
+        })?;
         if written.content_md5.as_ref().is_some_and(|md5| md5.as_slice() != properties.md5) {
             return Err(self.refused(
                 op,
@@ -222,6 +247,8 @@ impl Store for AzureStore {
             blob_content_md5: Some(properties.md5.to_vec()),
             blob_content_type: Some(properties.content_type.clone()),
             metadata: Some(properties.metadata.clone().into_iter().collect()),
+            blob_tags_string: properties.placement.tags_header(),
+            tier: properties.placement.tier.map(tier),
             if_match,
             if_none_match,
             ..BlockBlobClientCommitBlockListOptions::default()
@@ -233,8 +260,10 @@ impl Store for AzureStore {
                 .map_err(|error| self.failed(op, name, &error))?;
         let written =
             self.blob(name).block_blob_client().commit_block_list(list, Some(options)).await;
-        let written = written
-            .map_err(|error| fail_under(op, name.as_str(), &self.address, condition, &error))?;
+        let written = written.map_err(|error| {
+            let error = fail_under(op, name.as_str(), &self.address, condition, &error);
+            of_placement(error, &properties.placement)
+        })?;
         let etag = written.etag().ok().flatten();
         etag.as_ref()
             .map(answer::unquoted)

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::holder::Holder;
+use super::placement::Placement;
 use crate::model::failure::{Class, Failure};
 use crate::model::{BlobName, BoxError, Md5};
 
@@ -50,6 +51,8 @@ pub struct Properties {
     pub md5: Md5,
     /// Our metadata.
     pub metadata: Metadata,
+    /// How it is kept, where the store has several ways.
+    pub placement: Placement,
 }
 
 /// A blob as the store describes it.

@@ -253,6 +253,7 @@ mod tests {
             content_type: "text/plain".into(),
             md5: [0; 16],
             metadata: Default::default(),
+            placement: Default::default(),
         };
         store.commit(&upload, 2, &properties, &Condition::IfAbsent).await.expect("it commits");
         assert_eq!((store.crc64("big"), store.totals()), (Some(0xae8b_1486_0a79_9888), (1, 9)));

@@ -2,6 +2,7 @@
 
 pub mod azure;
 pub mod contract;
+pub mod destinations;
 #[cfg(feature = "testing")]
 pub mod discard;
 pub mod folder;
@@ -10,4 +11,5 @@ mod limits;
 #[cfg(feature = "testing")]
 pub mod memory;
 pub mod paced;
+pub mod placement;
 pub mod queue;

@@ -273,10 +273,13 @@ async fn write_one(
     content_type: &str,
 ) -> Result<Stored, TransferError> {
     let (size, md5) = content.proof();
+    let mut metadata = pass.source.metadata.clone();
+    metadata.extend(identity.metadata(&pass.source.name, &pass.run.id));
     let properties = Properties {
         content_type: content_type.to_owned(),
         md5,
-        metadata: identity.metadata(&pass.source.name, &pass.run.id),
+        metadata,
+        placement: pass.source.placement.clone(),
     };
     let mut tries = 0;
     loop {

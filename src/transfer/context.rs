@@ -32,6 +32,7 @@ use crate::source::room::WalkRoom;
 use crate::source::shared_pools::SharedPools;
 use crate::state::store::StateStore;
 use crate::store::contract::{BLOCK_BYTES, Store};
+use crate::store::destinations::Destinations;
 use crate::transfer::budget::{Allowance, ByteBudget};
 use crate::transfer::leaving::Leaving;
 use crate::transfer::member_slips::MemberSlips;
@@ -51,6 +52,8 @@ pub struct Run {
     pub started: OffsetDateTime,
     /// Where blobs go.
     pub store: Arc<dyn Store>,
+    /// Where blobs of sources go that name another destination.
+    pub destinations: Destinations,
     /// Where our own state goes.
     pub state: StateStore,
     /// What it may use.
@@ -72,11 +75,11 @@ pub struct Run {
     /// Which globs of files that are wanted again match.
     pub again: Arc<AgainSlips>,
     /// What earlier runs know of sources.
-    pub known_sources: KnownSources,
+    pub known_sources: Arc<KnownSources>,
     /// Logins that its sources share.
     pub pools: Arc<SharedPools>,
     /// Shares that became known, by source.
-    pub shares: Mutex<BTreeMap<String, ShareId>>,
+    pub shares: Arc<Mutex<BTreeMap<String, ShareId>>>,
     /// Ledgers that this process has read before.
     pub ledgers: LedgerCache,
     /// How stubborn to be with the store.
@@ -102,21 +105,46 @@ impl Run {
     pub fn as_if(&self, id: &str) -> Self {
         Self {
             id: id.to_owned(),
+            blocks: ByteBudget::new(0),
+            kept: ByteBudget::new(0),
+            known_sources: Arc::default(),
+            pools: Arc::default(),
+            shares: Arc::default(),
+            ..self.sharing()
+        }
+    }
+
+    /// This run, for a pass over `source`, whose blobs may go to a store of their own.
+    pub fn toward(self: &Arc<Self>, source: &Source) -> Arc<Self> {
+        match source.destination.as_deref() {
+            None => self.clone(),
+            name => {
+                let store = self.destinations.of(name, &self.store);
+                Arc::new(Self { store, ..self.sharing() })
+            }
+        }
+    }
+
+    /// This run once more: both share all that it may use and all that it knows.
+    fn sharing(&self) -> Self {
+        Self {
+            id: self.id.clone(),
             started: self.started,
             store: self.store.clone(),
+            destinations: self.destinations.clone(),
             state: self.state.clone(),
             limits: self.limits.clone(),
             permits: self.permits.clone(),
             store_health: self.store_health.clone(),
-            blocks: ByteBudget::new(0),
+            blocks: self.blocks.clone(),
             hashers: self.hashers.clone(),
-            kept: ByteBudget::new(0),
+            kept: self.kept.clone(),
             spooler: self.spooler.clone(),
             walks: self.walks.clone(),
             again: self.again.clone(),
-            known_sources: KnownSources::default(),
-            pools: Arc::default(),
-            shares: Mutex::default(),
+            known_sources: self.known_sources.clone(),
+            pools: self.pools.clone(),
+            shares: self.shares.clone(),
             ledgers: self.ledgers.clone(),
             policy: self.policy,
             retry_quarantined: self.retry_quarantined,

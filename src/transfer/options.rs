@@ -1,6 +1,6 @@
 //! What a run is given, and a run that begins.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +14,6 @@ use super::settings::{Limits, Source};
 use crate::archive::dictionary_budget::Windows;
 use crate::archive::spool::{SpoolLimits, Spooler};
 use crate::history::announcement::Announcement;
-use crate::history::known_sources::KnownSources;
 use crate::history::run_id::run_id;
 use crate::ledger::LedgerCache;
 use crate::model::Secret;
@@ -25,6 +24,7 @@ use crate::runtime::retry::Policy;
 use crate::source::room::WalkRoom;
 use crate::state::store::StateStore;
 use crate::store::contract::Store;
+use crate::store::destinations::Destinations;
 use crate::store::paced::Paced;
 
 /// What a run is given beside its sources.
@@ -33,6 +33,8 @@ pub struct Options {
     pub id: String,
     /// Where blobs go.
     pub store: Arc<dyn Store>,
+    /// Where blobs of sources go that name another destination.
+    pub destinations: Destinations,
     /// What it may use.
     pub limits: Limits,
     /// Secrets that nothing stored may hold; those of the sources need not be among them.
@@ -63,6 +65,7 @@ impl Options {
         Self {
             id: run_id(OffsetDateTime::now_utc()),
             store,
+            destinations: Destinations::default(),
             limits,
             redactor: Redactor::default(),
             ledgers: LedgerCache::default(),
@@ -83,6 +86,7 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
     let Options {
         id,
         store,
+        destinations,
         limits,
         redactor,
         ledgers,
@@ -117,9 +121,10 @@ pub fn begin(options: Options, sources: &[Source]) -> Run {
         started,
         state: StateStore::new(store.clone(), redactor.and(&secrets), policy),
         store,
-        known_sources: KnownSources::default(),
+        destinations: destinations.map(|store| Arc::new(Paced::over(store))),
+        known_sources: Arc::default(),
         pools: Arc::default(),
-        shares: Mutex::default(),
+        shares: Arc::default(),
         ledgers,
         permits: Arc::new(StorePermits::new(limits.transfers)),
         store_health: Arc::default(),

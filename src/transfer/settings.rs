@@ -22,6 +22,8 @@ use crate::rules::time_zone::TimeZone;
 use crate::runtime::retry::Policy;
 use crate::source::contract::Endpoint;
 use crate::source::shared_cap::SharedCap;
+use crate::store::contract::Metadata;
+use crate::store::placement::Placement;
 
 /// A source and how to treat it.
 #[derive(Clone, Debug)]
@@ -84,6 +86,12 @@ pub struct Source {
     /// Why nothing can be done at it, where its settings say so themselves: an environment variable
     /// that they name holds nothing.
     pub unusable: Option<String>,
+    /// The destination that its blobs go to, if it is not the first.
+    pub destination: Option<String>,
+    /// How its blobs are kept.
+    pub placement: Placement,
+    /// Metadata of its blobs, beside ours.
+    pub metadata: Metadata,
     /// Folders in it that the program itself writes to; they are left out.
     pub own_folders: Vec<RemotePath>,
     /// Which files are expected of it, by when.

@@ -137,9 +137,17 @@ fn every_command_and_flag_that_a_page_names_exists() {
                 else {
                     continue;
                 };
-                let told = help
+                let mut told = help
                     .entry(command.to_owned())
                     .or_insert_with(|| blobferry(&[command, "--help"]));
+                // A command of several has its flags behind the second word.
+                let sub = words.clone().next().unwrap_or_default();
+                let is_sub = !sub.is_empty() && sub.bytes().all(|byte| byte.is_ascii_lowercase());
+                if is_sub && told.contains("\nCommands:\n") {
+                    let both = format!("{command} {sub}");
+                    let ask = || blobferry(&[command, sub, "--help"]);
+                    told = help.entry(both).or_insert_with(ask);
+                }
                 for flag in words.filter(|word| word.starts_with("--")) {
                     let flag = flag.split(['=', ',', '.', ')', ']']).next().unwrap();
                     assert!(

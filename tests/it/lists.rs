@@ -59,12 +59,13 @@ fn known() -> Settings {
     let mut known = Settings::new();
     for (name, section) in schema["properties"].as_object().expect("sections") {
         let section = section.get("items").unwrap_or(section);
-        if section.get("properties").is_none() {
+        let is_of_tables = section.get("additionalProperties").is_some_and(|one| one.is_object());
+        if section.get("properties").is_none() && !is_of_tables {
             // A setting at the top of the file.
             known.entry(String::new()).or_default().insert(name.clone());
             continue;
         }
-        if name == DEFAULTS {
+        if [DEFAULTS, "destinations"].contains(&name.as_str()) {
             continue;
         }
         for (key, setting) in section["properties"].as_object().expect("settings") {
@@ -85,9 +86,11 @@ fn known() -> Settings {
 #[test]
 fn the_example_shows_every_setting_and_no_other() {
     let example = read("ingest.toml");
-    let some = known()["source"].clone();
+    let (some, of_places) = (known()["source"].clone(), known()["destination"].clone());
     let shown = |example: &str| {
         let mut shown = shown(example);
+        let named = shown.remove("destinations.finance").unwrap_or_default();
+        assert!(!named.is_empty() && named.is_subset(&of_places), "{named:?}");
         let defaults = shown.remove(DEFAULTS).unwrap_or_default();
         assert!(!defaults.is_empty() && defaults.is_subset(&some), "{defaults:?}");
         shown
@@ -106,7 +109,7 @@ fn the_example_shows_every_setting_and_no_other() {
 }
 
 /// What reads a setting of a section by its name; a helper takes the name as a further argument.
-const READERS: [&str; 11] = [
+const READERS: [&str; 12] = [
     "text",
     "text_setting",
     "secret",
@@ -117,6 +120,7 @@ const READERS: [&str; 11] = [
     "flag",
     "one_of",
     "list",
+    "pairs",
     ",",
 ];
 
@@ -151,7 +155,7 @@ fn the_reference_has_every_section() {
         quoted(&page, "[").into_iter().map(|head| head.trim_matches(['[', ']'])).collect();
     let known = known();
     let tables = known.keys().map(String::as_str).filter(|name| !name.is_empty());
-    assert_eq!(heads, tables.chain([DEFAULTS]).collect());
+    assert_eq!(heads, tables.chain([DEFAULTS, "destinations.NAME"]).collect());
     assert!(page.contains("\n## `include`\n"));
     let top = known.get("").into_iter().flatten().filter(|key| *key != "include");
     let of_tables = known.iter().filter(|(name, _)| !name.is_empty()).flat_map(|(_, keys)| keys);

@@ -304,3 +304,19 @@ fn check_tries_the_queue_where_work_goes_by_it() {
         .code(0)
         .says(&["ok    queue: http://127.0.0.1:"]);
 }
+
+#[test]
+fn tags_without_their_right_are_told_by_check_and_by_a_run() {
+    const NO_TAGS: &str = "403 Forbidden\r\nx-ms-error-code: AuthorizationPermissionMismatch";
+    let rules = vec![
+        every("PUT", "_check%2Fplaced", NO_TAGS, ""),
+        every("PUT", "/acme%2Fa.txt", NO_TAGS, ""),
+    ];
+    let Some(world) = World::new(rules, &["a.txt"]) else { return };
+    let tagged = |text: String| format!("{text}tags = {{ owner = \"fin\" }}\n");
+    let configuration = std::fs::read_to_string(world.ferry.path("ingest.toml")).unwrap();
+    world.ferry.configure(&tagged(configuration));
+    let need = "`t` of a SAS, or the role Storage Blob Data Owner";
+    world.ferry.run(&["check"]).code(3).says(&["placement", "1 index tags", need]);
+    world.ferry.run(&["run"]).code(1).says(&[need]);
+}

@@ -81,6 +81,7 @@ pub fn properties(bytes: &[u8]) -> Properties {
         content_type: "text/plain; charset=utf-8".into(),
         md5: md5::Md5::digest(bytes).into(),
         metadata,
+        placement: Default::default(),
     }
 }
 
@@ -431,7 +432,12 @@ async fn what_cannot_be_kept_is_refused(store: &dyn Store) {
     let put = |md5: [u8; 16], metadata: &[(&str, String)]| {
         let metadata: Metadata =
             metadata.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-        let properties = Properties { content_type: "text/plain".into(), md5, metadata };
+        let properties = Properties {
+            content_type: "text/plain".into(),
+            md5,
+            metadata,
+            placement: Default::default(),
+        };
         async move {
             store
                 .put(&name("refused"), Bytes::from_static(b"x"), &properties, &Condition::Always)

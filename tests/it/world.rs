@@ -52,6 +52,7 @@ mod races;
 mod reading;
 mod serial_trips;
 mod settling;
+mod state_moved;
 mod store_faults;
 mod truth;
 mod unread;
@@ -140,6 +141,7 @@ impl World {
             content_type: "text/plain".into(),
             md5: md5::Md5::digest(content).into(),
             metadata: [("by".into(), "hand".into())].into(),
+            placement: Default::default(),
         };
         let name = BlobName::new(name).expect("a legal name");
         self.store
@@ -408,6 +410,9 @@ pub fn source(name: &str, server: &MemoryServer) -> Source {
         times: Default::default(),
         shared_with: None,
         unusable: None,
+        destination: None,
+        placement: Default::default(),
+        metadata: Default::default(),
         own_folders: Vec::new(),
         expectations: Vec::new(),
         marker: None,

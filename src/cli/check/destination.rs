@@ -7,7 +7,7 @@ use super::file_system;
 use super::lines::{CheckLine, CheckLines};
 use super::rights::{Probe, in_time};
 use crate::cli::open;
-use crate::config::{Account, Destination};
+use crate::config::{Account, Config, Destination};
 use crate::model::BlobName;
 use crate::model::failure::Class;
 use crate::source::file;
@@ -15,6 +15,7 @@ use crate::store::azure::AzureIdentity;
 use crate::store::azure::{Principal, PrincipalProof, TrustedRoots, Whose, whose};
 use crate::store::contract::{Leased, Store, StoreError, StoreKind};
 use crate::store::holder::Holder;
+use crate::store::placement::Placement;
 
 /// Storage refuses signatures of clocks that are wrong by a quarter of an hour; this much earlier
 /// is told.
@@ -46,31 +47,66 @@ fn words(account: &Account) -> &'static str {
     }
 }
 
+/// A place that blobs or state go to.
+pub struct CheckedPlace<'a> {
+    /// The table of the configuration that names it.
+    pub section: String,
+    /// Where it is.
+    pub destination: &'a Destination,
+    /// How sources want their blobs kept there, where not as the account does, with one of the
+    /// sources.
+    pub placements: Vec<(&'a Placement, &'a str)>,
+}
+
+impl<'a> CheckedPlace<'a> {
+    /// The destination `name` of `config`; `None` is its first.
+    pub fn of(config: &'a Config, name: Option<&'a str>) -> Self {
+        let mut placements: Vec<(&Placement, &str)> = Vec::new();
+        let here = config.sources.iter().filter(|one| one.destination.as_deref() == name);
+        for source in here.filter(|one| one.enabled && !one.placement.is_default()) {
+            if placements.iter().all(|(known, _)| *known != &source.placement) {
+                placements.push((&source.placement, &source.name));
+            }
+        }
+        match name {
+            None => {
+                Self { section: "destination".into(), destination: &config.destination, placements }
+            }
+            Some(name) => {
+                let destination = &config.destinations[name];
+                Self { section: format!("destinations.{name}"), destination, placements }
+            }
+        }
+    }
+}
+
 /// As [`check`], of a place that holds users' blobs alone: they are written once and read, never
 /// overwritten, appended to or leased.
-pub async fn check_blobs(lines: &mut CheckLines, destination: &Destination, store: &dyn Store) {
-    let Some((us, may_create)) = identity(lines, "destination", destination).await else { return };
+pub async fn check_blobs(lines: &mut CheckLines, place: &CheckedPlace<'_>, store: &dyn Store) {
+    let Some((us, may_create)) = identity(lines, place).await else { return };
     let steps = Steps { store, us, may_create, by_queue: false };
     if steps.look(lines).await.is_some() {
         steps.terms(lines, "files themselves are written once, which it allows").await;
         steps.blobs(lines).await;
-        folder(lines, destination);
+        folder(lines, place.destination);
+        steps.placed(lines, &place.placements).await;
     }
     clock(lines, store);
 }
 
 pub async fn check(
     lines: &mut CheckLines,
-    destination: &Destination,
+    place: &CheckedPlace<'_>,
     store: &dyn Store,
     by_queue: bool,
 ) {
-    let Some((us, may_create)) = identity(lines, "destination", destination).await else { return };
+    let Some((us, may_create)) = identity(lines, place).await else { return };
     let steps = Steps { store, us, may_create, by_queue };
     if steps.look(lines).await.is_some() {
         steps.terms(lines, OF_STATE).await;
         steps.rights(lines).await;
-        folder(lines, destination);
+        folder(lines, place.destination);
+        steps.placed(lines, &place.placements).await;
     }
     clock(lines, store);
 }
@@ -89,11 +125,10 @@ fn folder(lines: &mut CheckLines, destination: &Destination) {
 /// more need be asked.
 async fn identity(
     lines: &mut CheckLines,
-    section: &str,
-    destination: &Destination,
+    place: &CheckedPlace<'_>,
 ) -> Option<(Option<Whose>, bool)> {
     let (mut us, mut may_create) = (None, true);
-    if let Destination::Azure { account, create_container, trust, .. } = destination {
+    if let Destination::Azure { account, create_container, trust, .. } = place.destination {
         may_create = *create_container;
         match account {
             Account::Identity { identity, .. } => {
@@ -103,7 +138,7 @@ async fn identity(
                     None => return None,
                 }
             }
-            _ => lines.tell(match open::lacking(section, destination) {
+            _ => lines.tell(match open::lacking(&place.section, place.destination) {
                 Some(problem) => CheckLine::wrong("identity", Class::StoreAuth, problem)
                     .hint("make one with the permissions rwdlac"),
                 None => CheckLine::ok("identity", words(account)),
@@ -264,6 +299,26 @@ impl Steps<'_> {
         }
         if let (Err(error), _) = probe.remove().await {
             tracing::debug!(error = %crate::model::chain(&error), "The probe of the check stays.");
+        }
+    }
+
+    /// Writes a blob as each of `placements` wants it, with its tier and its tags.
+    async fn placed(&self, lines: &mut CheckLines, placements: &[(&Placement, &str)]) {
+        let mut probe = Probe::new(self.store);
+        for (placement, source) in placements {
+            let tier = placement.tier.map(|tier| format!("the tier `{}`", tier.word()));
+            let tags = match placement.tags.len() {
+                0 => None,
+                count => Some(format!("{count} index tags")),
+            };
+            let what = tier.into_iter().chain(tags).collect::<Vec<_>>().join(" and ");
+            let (written, took) = probe.placed(placement).await;
+            lines.tell(match written {
+                Ok(()) => CheckLine::ok("placement", format!("{what} can be written")).took(took),
+                Err(error) => CheckLine::failed("placement", &error)
+                    .and(&format!("{what}: this is needed for the blobs of `{source}`"))
+                    .took(took),
+            });
         }
     }
 

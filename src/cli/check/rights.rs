@@ -8,11 +8,15 @@ use md5::{Digest, Md5};
 use crate::model::{BlobName, BoxError};
 use crate::state::paths::PROBES;
 use crate::store::contract::{BlobInfo, Condition, Etag, Properties, Store, StoreError, StoreKind};
+use crate::store::placement::Placement;
 
 /// No step waits longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What is appended, and what a blob that is written whole holds.
 const LINE: &[u8] = b"probe of blobferry check\n";
+
+/// The blob that is written as a source wants its own to be kept.
+const PLACED: &str = "_blobferry/_check/placed";
 
 /// What became of a step, and how long it took.
 pub type Done<T> = (Result<T, StoreError>, Duration);
@@ -113,6 +117,26 @@ impl<'a> Probe<'a> {
         .await
     }
 
+    /// Writes a blob that is kept as `placement` says, and removes it.
+    pub async fn placed(&mut self, placement: &Placement) -> Done<()> {
+        timed(async {
+            let name = BlobName::new(PLACED).expect("the name is our own");
+            let properties = Properties {
+                content_type: "text/plain".into(),
+                md5: Md5::digest(LINE).into(),
+                metadata: [].into(),
+                placement: placement.clone(),
+            };
+            let bytes = Bytes::from_static(LINE);
+            in_time(self.store.put(&name, bytes, &properties, &Condition::Always)).await?;
+            if let Err(error) = in_time(self.store.delete(&name)).await {
+                tracing::debug!(error = %crate::model::chain(&error), "The probe stays.");
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Removes both.
     pub async fn remove(&mut self) -> Done<()> {
         timed(async {
@@ -127,6 +151,7 @@ impl<'a> Probe<'a> {
             content_type: "text/plain".into(),
             md5: Md5::digest(LINE).into(),
             metadata: [].into(),
+            placement: Default::default(),
         };
         in_time(self.store.put(&self.whole, Bytes::from_static(LINE), &properties, condition)).await
     }

@@ -48,6 +48,7 @@ use crate::model::{chain, printable};
 use crate::runtime::retry::Policy;
 use crate::state::store::StateStore;
 use crate::store::contract::{Store, StoreError};
+use crate::store::destinations::Destinations;
 use crate::transfer::settings::Source;
 
 /// Runs that are looked through for earlier failures of the files that failed in one.
@@ -59,6 +60,8 @@ const NEWEST: usize = 20;
 pub struct PageContext<'a> {
     /// Where records and reports are.
     pub store: &'a Arc<dyn Store>,
+    /// Where blobs of sources go that name another destination.
+    pub destinations: &'a Destinations,
     /// The configured sources.
     pub sources: &'a [Source],
     /// What no page may repeat.
@@ -82,6 +85,18 @@ impl PageContext<'_> {
             Some(schedule) => tick(schedule.next_due(now)?),
         };
         self.sources.iter().filter_map(|source| Some((source.name.clone(), of(source)?))).collect()
+    }
+}
+
+impl PageContext<'_> {
+    /// Where the blobs are that a page tells of.
+    fn store_of(&self, asked: &StatusQuery) -> Arc<dyn Store> {
+        let named = match asked {
+            StatusQuery::Source(name) => self.sources.iter().find(|source| source.name == *name),
+            _ => None,
+        };
+        let destination = named.and_then(|source| source.destination.as_deref());
+        self.destinations.of(destination, self.store)
     }
 }
 
@@ -109,8 +124,9 @@ pub async fn answer(
     };
     let (sources, off) = (named(true), named(false));
     let here = as_json(context.prefix, &query, asked);
+    let store = context.store_of(asked);
     let frame = Frame {
-        store: context.store.address(),
+        store: store.address(),
         prefix: context.prefix,
         query: &query,
         view: call

@@ -35,6 +35,7 @@ async fn put(store: &Arc<dyn Store>, name: &str, value: &Value) {
         content_type: "application/json".into(),
         md5: Md5::digest(&bytes).into(),
         metadata: [].into(),
+        placement: Default::default(),
     };
     store
         .put(&BlobName::new(name).expect("a name"), bytes, &properties, &Condition::Always)
@@ -98,8 +99,10 @@ pub async fn ask_as(
         &[].into(),
     );
     let sources = sources.expect("a configuration").sources;
+    let destinations = Destinations::default();
     let context = PageContext {
         store,
+        destinations: &destinations,
         sources: &sources,
         redactor: &redactor,
         prefix: "/api",
@@ -359,4 +362,34 @@ fn text_and_pictures_stand_out_in_light_and_in_dark() {
             assert!(contrast(part, "paper") >= 3.0, "{part}: {:.2}", contrast(part, "paper"));
         }
     }
+}
+
+#[tokio::test]
+async fn the_page_of_a_source_tells_its_own_destination() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let finance = crate::store::folder::FolderStore::new(folder.path()).expect("a store");
+    let finance: Arc<dyn Store> = Arc::new(finance);
+    let destinations = Destinations::new([("finance".to_owned(), finance.clone())]);
+    let config = crate::config::parse(
+        "ingest.toml",
+        std::path::Path::new(""),
+        "[destination]\nfolder = \"x\"\n[destinations.finance]\nfolder = \"y\"\n[[source]]\nname = \
+         \"acme\"\nurl = \"file:///in\"\ndestination = \"finance\"\n",
+        &[].into(),
+    );
+    let sources = config.expect("a configuration").sources;
+    let (store, ..) = shelf().await;
+    let context = PageContext {
+        store: &store,
+        destinations: &destinations,
+        sources: &sources,
+        redactor: &Redactor::default(),
+        prefix: "/api",
+        here: Vec::new(),
+        starts_runs: true,
+        schedule: None,
+    };
+    let at = |asked: &StatusQuery| context.store_of(asked).address().to_owned();
+    assert_eq!(at(&StatusQuery::Source("acme".into())), finance.address());
+    assert_eq!(at(&StatusQuery::List(1)), store.address());
 }

@@ -159,6 +159,7 @@ impl FolderInner {
                     content_type: "application/octet-stream".into(),
                     md5: [0; 16],
                     metadata: Default::default(),
+                    placement: Default::default(),
                 };
                 let record =
                     record_of(name, FolderPlace::Plain, &id, &file.metadata()?, &properties)?;

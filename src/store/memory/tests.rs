@@ -7,6 +7,7 @@ fn properties(bytes: &[u8]) -> Properties {
         content_type: "text/plain".into(),
         md5: md5::Md5::digest(bytes).into(),
         metadata: Default::default(),
+        placement: Default::default(),
     }
 }
 

@@ -163,7 +163,8 @@ fn properties(
     let mut metadata = archive.metadata(&pass.source.name, &pass.run.id);
     metadata.extend(counts.map(|(key, count)| (key.to_owned(), count.to_string())));
     metadata.extend(archive.md5.map(|md5| (SOURCE_MD5.to_owned(), hex(&md5))));
-    Properties { content_type: "application/json".to_owned(), md5, metadata }
+    let content_type = "application/json".to_owned();
+    Properties { content_type, md5, metadata, placement: Default::default() }
 }
 
 /// A manifest on its way to the store in blocks.

@@ -61,6 +61,7 @@ pub async fn keep(
             content_type: "application/octet-stream".to_owned(),
             md5: content.proof().1,
             metadata,
+            placement: Default::default(),
         };
         let claim = Claim::always(name.clone());
         commit::commit(&pass.run, content, &claim, &properties).await?;

@@ -5,6 +5,7 @@ mod audit;
 pub mod bad_input;
 mod check;
 mod commands;
+mod destinations;
 mod echo;
 mod idle;
 mod kills;

@@ -99,3 +99,37 @@ fn a_container_of_the_same_account_takes_the_state() {
     configured(&ferry, &same);
     ferry.run(&["run"]).code(2).says(&["is the destination's own"]);
 }
+
+#[test]
+fn an_existing_state_moves_to_a_container_of_its_own_and_back() {
+    let Some(azurite) = Azurite::start(Persistence::Memory) else { return };
+    let (blobs, state) = (Azurite::container("blobs"), Azurite::container("state"));
+    let ferry = Ferry::new("");
+    old_file(&ferry.path("in/a.txt"), b"one");
+    let destination = azure(&azurite, &blobs);
+    let among = format!("[destination]\n{destination}");
+    let apart = format!("{among}[state]\ncontainer = \"{state}\"\n");
+    configured(&ferry, &among);
+    std::fs::copy(ferry.path("ingest.toml"), ferry.path("among.toml")).unwrap();
+    assert_eq!(ferry.ingest().code(0).source()["ingested"], 1);
+    configured(&ferry, &apart);
+    std::fs::copy(ferry.path("ingest.toml"), ferry.path("apart.toml")).unwrap();
+    ferry.run(&["run"]).code(3).says(&["blobferry state move"]);
+    ferry.run(&["state", "move"]).code(0).says(&["the state of 1 sources is in"]);
+    ferry.run(&["state", "move"]).code(0).says(&["already"]);
+    // It goes on: journals and manifests are appended to where they are now.
+    old_file(&ferry.path("in/b.txt"), b"two");
+    let source = ferry.ingest().code(0).source();
+    assert_eq!((&source["ingested"], &source["unchanged"]), (&1.into(), &1.into()), "{source:#}");
+    ferry.run(&["audit"]).code(0);
+    // The old configuration is told, and makes nothing anew.
+    let old = ["--config", "among.toml"];
+    ferry.run(&[&["run"][..], &old].concat()).code(3).says(&["is in", &state, "set `[state]`"]);
+    ferry.run(&[&["ledger", "rebuild"][..], &old].concat()).code(3).says(&["set `[state]`"]);
+    ferry.run(&[&["state", "move"][..], &old].concat()).code(2).says(&["--from FILE"]);
+    let back = [&["state", "move", "--from", "apart.toml"][..], &old].concat();
+    ferry.run(&back).code(0).says(&["the state of 1 sources is in"]);
+    let source = ferry.run(&[&["run", "--json"][..], &old].concat()).code(0).source();
+    assert_eq!(source["unchanged"], 2, "{source:#}");
+    ferry.run(&["run", "--config", "apart.toml"]).code(3);
+}

@@ -57,8 +57,13 @@ impl Bench {
         let ready = Ready {
             sources: sources(files.path(), options.stable_for),
             store,
+            destinations: Default::default(),
             open: Box::new(move || {
-                Ok(RunResources { store: given.clone(), limits: of_runs.clone() })
+                Ok(RunResources {
+                    store: given.clone(),
+                    destinations: Default::default(),
+                    limits: of_runs.clone(),
+                })
             }),
             limits,
             work: None,
@@ -343,7 +348,14 @@ fn by_queue(queue: &Arc<MemoryQueue>) -> (Bench, Arc<MemoryStore>) {
     let ready = Ready {
         sources: sources(files.path(), "0s"),
         store: store.clone(),
-        open: Box::new(move || Ok(RunResources { store: given.clone(), limits: of_runs.clone() })),
+        destinations: Default::default(),
+        open: Box::new(move || {
+            Ok(RunResources {
+                store: given.clone(),
+                destinations: Default::default(),
+                limits: of_runs.clone(),
+            })
+        }),
         limits,
         work: Some(work),
         queue: None,
@@ -414,12 +426,17 @@ async fn a_panic_costs_one_invocation() {
     let of_ready = limits.clone();
     let open = move || {
         assert_ne!(calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed), 0, "scripted");
-        Ok(RunResources { store: given.clone(), limits: limits.clone() })
+        Ok(RunResources {
+            store: given.clone(),
+            destinations: Default::default(),
+            limits: limits.clone(),
+        })
     };
     let sources = sources(files.path(), "0s");
     let ready = Ready {
         sources,
         store,
+        destinations: Default::default(),
         open: Box::new(open),
         limits: of_ready,
         work: None,

@@ -134,6 +134,7 @@ async fn put(app: &App, record: &RunRecord) {
         content_type: "application/json".into(),
         md5: Md5::digest(&bytes).into(),
         metadata: [].into(),
+        placement: Default::default(),
     };
     let name =
         BlobName::new(format!("{RECORDS}{}/{}.json", &record.id[..8], record.id)).expect("a name");

@@ -31,7 +31,7 @@ mod cue;
 mod found;
 mod guards;
 mod honest;
-mod mortal;
+pub mod mortal;
 mod mutants;
 mod oracle;
 mod reads;

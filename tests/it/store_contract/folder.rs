@@ -228,6 +228,7 @@ async fn endless_writer() {
             content_type: "text/plain".into(),
             md5: md5::Md5::digest(&bytes).into(),
             metadata,
+            placement: Default::default(),
         };
         if round % 2 == 0 {
             store
@@ -247,6 +248,7 @@ async fn endless_writer() {
             content_type: "text/plain".into(),
             md5: md5::Md5::digest(&bytes).into(),
             metadata,
+            placement: Default::default(),
         };
         let names: Vec<_> = (0..MANY).map(many).collect();
         let puts =

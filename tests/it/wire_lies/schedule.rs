@@ -302,6 +302,7 @@ impl WireSchedule {
             content_type: info.content_type.unwrap_or_default(),
             md5: md5::Md5::digest(&content).into(),
             metadata: info.metadata,
+            placement: Default::default(),
         };
         store.put(name, content.into(), &properties, &Condition::Always).await.unwrap();
     }

@@ -104,6 +104,7 @@ async fn put(
         content_type: content_type.unwrap_or_else(|| "text/plain".to_owned()),
         md5: md5::Md5::digest(&bytes).into(),
         metadata,
+        placement: Default::default(),
     };
     world
         .store

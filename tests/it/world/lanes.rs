@@ -67,6 +67,7 @@ impl Lanes {
             content_type: "text/plain".into(),
             md5: Md5::digest([]).into(),
             metadata: [("at".to_owned(), at)].into(),
+            placement: Default::default(),
         };
         let name = BlobName::new(name).expect("a name");
         let store = &self.world.store;

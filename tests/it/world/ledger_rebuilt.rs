@@ -117,8 +117,12 @@ async fn an_archive_of_the_release_before_is_looked_for_and_not_read_again() {
     let (info, bytes) = world.store.get(&name, 0, 1 << 20).await.unwrap().unwrap();
     let metadata =
         info.metadata.into_iter().filter(|(key, _)| key.starts_with("members")).collect();
-    let properties =
-        Properties { content_type: "application/json".into(), md5: info.md5.unwrap(), metadata };
+    let properties = Properties {
+        content_type: "application/json".into(),
+        md5: info.md5.unwrap(),
+        metadata,
+        placement: Default::default(),
+    };
     world.store.put(&name, bytes, &properties, &Condition::Always).await.unwrap();
     world.lose_ledger().await;
     let rebuilt = rebuilt(&world).await;

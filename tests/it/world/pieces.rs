@@ -294,6 +294,15 @@ async fn files_of_a_piece_that_is_given_up_fail_and_come_later() {
 }
 
 #[tokio::test]
+async fn a_message_of_somebody_else_stays_in_the_poison_queue() {
+    let office = Office::new(files(1), 3);
+    office.queue.give_up("{\"order\": 17}");
+    let swept = office.sweep().await;
+    let left = (swept.given_up, swept.problems.len(), office.queue.poisoned());
+    assert_eq!(left, (0, 0, 1), "{swept:?}");
+}
+
+#[tokio::test]
 async fn a_plan_that_is_given_up_ends_its_run() {
     let office = Office::new(files(1), 3);
     let run = office.ask().await;

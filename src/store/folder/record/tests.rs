@@ -27,7 +27,12 @@ impl World {
         let path = self.shelf.temporary().join(&id);
         fs::write(&path, content).expect("it writes");
         let metadata = Metadata::from([("content".to_owned(), content.to_owned())]);
-        let properties = Properties { content_type: "text/plain".into(), md5: [1; 16], metadata };
+        let properties = Properties {
+            content_type: "text/plain".into(),
+            md5: [1; 16],
+            metadata,
+            placement: Default::default(),
+        };
         record_of(
             "a",
             FolderPlace::Plain,
