@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import contextlib
 import datetime
 import glob
 import os
@@ -19,7 +20,8 @@ TIME_LIMIT = 300
 FILES, ARCHIVES, MEMBERS = 200, 1, 20
 SHOWN = 10
 # Each run, and what its report has to say: a job that did less than all of it is no measure.
-RUNS = {"first": f"ingested {FILES + ARCHIVES} + unchanged 0", "again": f"ingested 0 + unchanged {FILES + ARCHIVES}"}
+ALL_NEW = f"ingested {FILES + ARCHIVES} + unchanged 0"
+RUNS = {"first": ALL_NEW, "again": f"ingested 0 + unchanged {FILES + ARCHIVES}", "store": ALL_NEW}
 
 
 def main():
@@ -32,8 +34,11 @@ def main():
     with tempfile.TemporaryDirectory(prefix="blobferry-callgrind-") as folder:
         profiles = os.path.abspath(arguments.keep) if arguments.keep else folder
         os.makedirs(profiles, exist_ok=True)
-        config = _job(folder)
-        counted = {name: _run(name, told, config, folder, os.path.join(profiles, f"callgrind.{name}")) for name, told in RUNS.items()}
+        local = _job(folder)
+        with _sink() as address:
+            configs = {"store": _into_store(folder, address)}
+            counted = {name: _run(name, told, configs.get(name, local), folder, os.path.join(profiles, f"callgrind.{name}"))
+                       for name, told in RUNS.items()}
     if arguments.update:
         _update(counted)
     sys.exit(0 if all([_judged(name, count, _bounds()) for name, count in counted.items()]) else 1)
@@ -48,12 +53,35 @@ def _job(folder):
     data.make(f"deflated-{ARCHIVES}-{MEMBERS}-10k", source)
     for manifest in glob.glob(os.path.join(source, "*.json")):
         os.remove(manifest)
-    config = os.path.join(folder, "ingest.toml")
-    lines = ["[destination]", f"folder = \"{folder}/destination\"", "[log]", "files = false", "level = \"warn\"",
-             "[[source]]", "name = \"counted\"", f"url = \"file://{source}\""]
+    return _config(folder, "ingest.toml", [f"folder = \"{folder}/destination\""])
+
+
+def _config(folder, name, destination):
+    config = os.path.join(folder, name)
+    lines = ["[destination]", *destination, "[log]", "files = false", "level = \"warn\"",
+             "[[source]]", "name = \"counted\"", f"url = \"file://{folder}/source\""]
     with open(config, "w", encoding="utf-8") as out:
         out.write("\n".join(lines) + "\n")
     return config
+
+
+def _into_store(folder, address):
+    """The same job into a Blob service: requests, slots, one journal for all of them."""
+    import contestants
+    account = contestants.ACCOUNT
+    storage = f"DefaultEndpointsProtocol=http;AccountName={account};AccountKey={contestants.KEY};BlobEndpoint=http://{address}/{account};"
+    return _config(folder, "store.toml", [f"connection_string = \"{storage}\"", "container = \"counted\"", "create_container = true"])
+
+
+@contextlib.contextmanager
+def _sink():
+    """The Blob service in memory that the benchmarks write to."""
+    program = os.path.join(ROOT, os.environ.get("CARGO_TARGET_DIR", "target"), "debug", "examples", "bench_sink")
+    with subprocess.Popen([program, "127.0.0.1:0"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as sink:
+        try:
+            yield sink.stdout.readline().strip()
+        finally:
+            sink.kill()
 
 
 def _valgrind():
