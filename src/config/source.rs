@@ -189,7 +189,7 @@ fn parsed(
             DeleteBy::Delete
         },
         recheck: recheck(section)?,
-        times: times(section)?,
+        times: times(section, endpoint.as_ref())?,
         shared_with: None,
         unusable: None,
         destination: None,
@@ -219,10 +219,10 @@ fn parsed(
 }
 
 /// What the times of a source are worth. Sizes say nothing of text that the server converts.
-fn times(section: &Section) -> Result<Times, SettingError> {
-    Ok(match (section.one_of("times")?, section.one_of("transfer_type")?) {
-        (Some("none"), _) => Times::None,
-        (_, Some("ascii")) => Times::Alone,
+fn times(section: &Section, endpoint: &dyn Endpoint) -> Result<Times, SettingError> {
+    Ok(match section.one_of("times")? {
+        Some("none") => Times::None,
+        _ if !endpoint.tells_sizes() => Times::Alone,
         _ => Times::Trust,
     })
 }

@@ -72,6 +72,11 @@ pub trait Endpoint: Send + Sync + fmt::Debug {
     /// How many logins at once are polite when the settings do not say.
     fn default_connections(&self) -> usize;
 
+    /// Whether the sizes of files are those of the bytes that come.
+    fn tells_sizes(&self) -> bool {
+        true
+    }
+
     /// How many transfers one login carries at once (see [`Session::fork`]).
     fn transfers_per_connection(&self) -> usize {
         1

@@ -350,6 +350,10 @@ impl Endpoint for FtpEndpoint {
         )))
     }
 
+    fn tells_sizes(&self) -> bool {
+        self.account.transfer_type == TransferType::Binary
+    }
+
     fn default_connections(&self) -> usize {
         // More of them exhaust the passive ports of small servers, and were no faster.
         4
