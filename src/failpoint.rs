@@ -39,7 +39,9 @@ pub(crate) use failpoint;
 pub(crate) use left_out;
 
 #[cfg(feature = "testing")]
-pub use switched_on::{POINTS, is_left_out, leave_out, random, reach, seed, take_reached};
+pub use switched_on::{
+    POINTS, is_left_out, leave_out, name_bytes, random, random_wait, reach, seed, take_reached,
+};
 
 #[cfg(feature = "testing")]
 mod switched_on {
@@ -170,7 +172,9 @@ mod switched_on {
         static LEFT_OUT: Cell<Option<&'static str>> = const { Cell::new(None) };
         static REACHED: RefCell<BTreeMap<&'static str, u64>> =
             const { RefCell::new(BTreeMap::new()) };
-        static RANDOM: RefCell<Option<u64>> = const { RefCell::new(None) };
+        static RANDOM: Cell<Option<u64>> = const { Cell::new(None) };
+        static WAITS: Cell<Option<u64>> = const { Cell::new(None) };
+        static NAMES: Cell<Option<u64>> = const { Cell::new(None) };
     }
 
     /// Leaves the step `step` out on this thread, or none.
@@ -191,19 +195,42 @@ mod switched_on {
     }
 
     /// From now on the choices that matter for the order of things on this thread depend on `seed`
-    /// alone.
+    /// alone: what is chosen at random, how long is waited, and in which order names sort.
     pub fn seed(seed: Option<u64>) {
-        RANDOM.replace(seed);
+        RANDOM.set(seed);
+        WAITS.set(seed);
+        NAMES.set(seed.map(|_| 0));
     }
 
     /// The next of those choices.
     pub fn random() -> Option<u16> {
-        RANDOM.with_borrow_mut(|state| {
-            let state = state.as_mut()?;
-            *state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            Some((*state >> 48) as u16)
-        })
+        next(&RANDOM)
+    }
+
+    /// The next wait.
+    pub fn random_wait() -> Option<u16> {
+        next(&WAITS)
+    }
+
+    fn next(state: &'static std::thread::LocalKey<Cell<Option<u64>>>) -> Option<u16> {
+        let next = state
+            .get()?
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        state.set(Some(next));
+        Some((next >> 48) as u16)
+    }
+
+    /// Fills what makes a name unique with the next number, so that names sort as they were made,
+    /// however long that took. False if chance is to choose.
+    pub fn name_bytes(bytes: &mut [u8]) -> bool {
+        let Some(number) = NAMES.get() else { return false };
+        NAMES.set(Some(number + 1));
+        let number = number.to_be_bytes();
+        let length = bytes.len().min(number.len());
+        bytes.fill(0);
+        let end = bytes.len();
+        bytes[end - length..].copy_from_slice(&number[number.len() - length..]);
+        true
     }
 }

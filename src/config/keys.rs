@@ -18,7 +18,7 @@ pub const LIMITS: &[SettingKey] = &[
         name: "files",
         kind: ValueKind::Integer { min: 1, max: 1_000_000_000 },
         doc: "Files of one source that a run does something about; further ones are deferred to \
-            the next run. Some 250 bytes of memory each. Default 1000000.",
+            the next run, and the run is `interrupted`. Some 250 bytes of memory each. Default 1000000.",
     },
     SettingKey {
         name: "entries",

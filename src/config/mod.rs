@@ -108,6 +108,7 @@ impl LimitSettings {
             blocks: count(self.blocks, default.blocks),
             archive: self.archive.clone().unwrap_or(default.archive),
             temp_folder: default.temp_folder,
+            sightings: default.sightings,
         }
     }
 }

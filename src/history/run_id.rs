@@ -3,13 +3,14 @@
 use time::OffsetDateTime;
 
 use crate::model::hex;
+use crate::runtime::random;
 use crate::state::paths::stamp;
 
 /// A new id for a run that begins at `now`: that time and eight random digits.
 pub fn run_id(now: OffsetDateTime) -> String {
-    let mut random = [0u8; 4];
-    getrandom::fill(&mut random).expect("the operating system gives random bytes");
-    format!("{}-{}", stamp(now), hex(&random))
+    let mut bytes = [0u8; 4];
+    random::of_name(&mut bytes);
+    format!("{}-{}", stamp(now), hex(&bytes))
 }
 
 /// When the run of this id began, to the second.

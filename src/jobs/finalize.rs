@@ -14,7 +14,7 @@ use super::progress::PassProgress;
 use crate::failpoint::{failpoint, left_out};
 use crate::history::{name_index, source_index};
 use crate::ledger::{self, Ledger};
-use crate::pass::expectations;
+use crate::pass::{expectations, late};
 use crate::report::{Line, SourceReport};
 
 /// Results that are read at once.
@@ -48,6 +48,7 @@ pub async fn close_if_done(
         }
     }
     manifest.tell(&mut report);
+    over_limit(pass_store, plan, folder, done.last(), &mut report).await?;
     let state = &pass_store.run.state;
     expectations::after_pass(state, &pass_store.source, plan.began, &mut report).await;
     if plan.unclean {
@@ -112,13 +113,45 @@ async fn settle(
     folder: &JobFolder,
     last: Option<&PieceId>,
 ) -> Result<(), WorkError> {
-    let Some(last) = last else { return Ok(()) };
-    let Some(bytes) =
-        pass_store.read(&folder.blob(JobKind::Piece(PieceId::first(last.number)))).await?
-    else {
+    let Some(ledger) = ledger_of(pass_store, plan, folder, last).await? else { return Ok(()) };
+    ledger.set_recovered(plan.recovered.clone());
+    ledger.begin(OffsetDateTime::now_utc()).await?;
+    ledger.end().await?;
+    Ok(())
+}
+
+/// Whether files have waited beyond a limit for long is known once all pieces are done.
+async fn over_limit(
+    pass_store: &PassStore,
+    plan: &PiecePlan,
+    folder: &JobFolder,
+    last: Option<&PieceId>,
+    report: &mut SourceReport,
+) -> Result<(), WorkError> {
+    if left_out!("limit-in-pieces") {
         return Ok(());
-    };
-    let Ok((header, _)) = super::piece::parse(&bytes) else { return Ok(()) };
+    }
+    let (source, since) = (&pass_store.source, plan.over_limit_since);
+    if late::over_limit_moved(since, report)
+        && let Some(ledger) = ledger_of(pass_store, plan, folder, last).await?
+    {
+        late::note_over_limit(&ledger, source, report).await;
+    }
+    late::tell_over_limit(source, since, report);
+    Ok(())
+}
+
+/// The ledger of the pass as a whole, which records in the journal of its last piece.
+async fn ledger_of(
+    pass_store: &PassStore,
+    plan: &PiecePlan,
+    folder: &JobFolder,
+    last: Option<&PieceId>,
+) -> Result<Option<Ledger>, WorkError> {
+    let Some(last) = last else { return Ok(None) };
+    let piece = folder.blob(JobKind::Piece(PieceId::first(last.number)));
+    let Some(bytes) = pass_store.read(&piece).await? else { return Ok(None) };
+    let Ok((header, _)) = super::piece::parse(&bytes) else { return Ok(None) };
     let run = &pass_store.run;
     let (ledger, _) = Ledger::open_piece(
         run.store.clone(),
@@ -129,8 +162,5 @@ async fn settle(
         never(),
     )
     .await?;
-    ledger.set_recovered(plan.recovered.clone());
-    ledger.begin(OffsetDateTime::now_utc()).await?;
-    ledger.end().await?;
-    Ok(())
+    Ok(Some(ledger))
 }

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::ledger::SeenRecord;
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, Version, hex, md5_of_hex};
 use crate::report::SourceReport;
 use crate::rules::naming::escaped_for_metadata;
 use crate::rules::plan::Why;
-use crate::rules::plan::known::{History, Known};
+use crate::rules::plan::known::{History, Known, Seen};
 use crate::settings::percent_decode;
 use crate::state::version;
 use crate::transfer::request::Transfer;
@@ -43,6 +44,22 @@ pub struct PiecePlan {
     /// Dead runs of which this pass tells what they recorded.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub recovered: BTreeMap<String, u64>,
+    /// How many files are remembered that were seen and not taken.
+    #[serde(default)]
+    pub sightings: usize,
+    /// Folders that stand for more of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting_folders: Vec<SeenRecord>,
+    /// Whether the source's times are known to move at every look.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restless: bool,
+    /// Since when nothing of the source has arrived while files waited beyond a limit.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "time::serde::rfc3339::option"
+    )]
+    pub over_limit_since: Option<OffsetDateTime>,
     /// Files in all pieces.
     pub files: u64,
     /// Their bytes, as far as the source told.
@@ -74,6 +91,8 @@ pub struct Item {
     pub transfer: Transfer,
     /// How often a worker ran out of time while it was at this file.
     pub interrupted: u32,
+    /// When an earlier run saw it and did not take it: a piece reads nothing else of the ledger.
+    pub seen: Option<Seen>,
 }
 
 /// What became of a piece.
@@ -127,6 +146,8 @@ struct PieceLine {
     interrupted: u32,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     rests: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seen: Option<SeenRecord>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -162,6 +183,7 @@ impl PieceLine {
             known,
             interrupted: item.interrupted,
             rests: *rests,
+            seen: item.seen.as_ref().map(SeenRecord::of),
         }
     }
 
@@ -198,6 +220,7 @@ impl PieceLine {
                 rests: self.rests,
             },
             interrupted: self.interrupted,
+            seen: self.seen.and_then(|seen| seen.sighting()),
         })
     }
 }
@@ -238,6 +261,7 @@ pub fn parse(bytes: &[u8]) -> Result<(Header, Vec<Item>), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::plan::known::Unmet;
     use time::macros::datetime;
 
     #[test]
@@ -270,8 +294,11 @@ mod tests {
             known: None,
             rests: false,
         };
-        let items =
-            [Item { transfer: one, interrupted: 2 }, Item { transfer: other, interrupted: 0 }];
+        let sighting = Seen { why: Some(Unmet::Changed), ..Seen::new(one.file.clone(), seen.at) };
+        let items = [
+            Item { transfer: one, interrupted: 2, seen: Some(sighting) },
+            Item { transfer: other, interrupted: 0, seen: None },
+        ];
         let header =
             Header { schema: SCHEMA, journal: "journal-x".into(), young_since: Some(seen.at) };
         let bytes = to_bytes(&header, &items);

@@ -144,6 +144,9 @@ impl<'a> PieceJob<'a> {
         let ledger = async {
             let (mut ledger, before) = self.ledger(journal).await?;
             ledger.set_unclean(self.plan.unclean);
+            if self.plan.restless {
+                ledger.set_restless();
+            }
             *recorded.lock().expect("no code panics while it holds this lock") = before;
             Ok(ledger)
         };

@@ -15,17 +15,23 @@ use super::names::{JobFolder, JobKind, passes};
 use super::outcome::Came;
 use super::pass_store::{PassStore, metadata};
 use super::piece::{Header, Item, PiecePlan, SCHEMA, to_bytes};
-use crate::failpoint::failpoint;
+use crate::failpoint::{failpoint, left_out};
 use crate::history::run_id::run_id;
-use crate::ledger::OpenPass;
+use crate::ledger::{Ledger, OpenPass};
 use crate::model::{BlobName, chain, hex};
 use crate::pass::found_work::Survey;
 use crate::pass::look::{LookOutcome, Pieces, left, left_to, look_first};
-use crate::pass::{expectations, gone, login_refusal, recovery, renamed, share, steps};
+use crate::pass::{
+    expectations, given_names, gone, late, login_refusal, recovery, renamed, share, steps,
+    waiting_folders,
+};
 use crate::report::SourceReport;
+use crate::runtime::random;
 use crate::store::contract::BlobInfo;
+use crate::transfer::alike;
 use crate::transfer::context::Pass;
 use crate::transfer::events;
+use crate::transfer::request::Transfer;
 use crate::transfer::settings::Source;
 
 /// Logins that a listing is made with, at most.
@@ -113,10 +119,13 @@ async fn with_work(
     pass.ledger.fold_if_due().await?;
     let mut report = std::mem::take(&mut survey.report);
     events::surveyed(&report);
+    given_names::give_back(pass, &mut survey, &mut report).await;
     steps::finish_after(pass, std::mem::take(&mut survey.after), &mut report).await;
     for (file, known) in std::mem::take(&mut survey.relisted) {
         steps::note(&mut report, pass.ledger.ingested(&file, &known, 0, 0).await);
     }
+    std::mem::take(&mut survey.still_shown).forget_others(pass, &mut report).await;
+    alike::tell(pass, &mut report).await;
     let done = |settled: &gone::Settled| {
         pass_store.run.progress.done(&pass_store.source.name, &settled.file.path, &settled.outcome)
     };
@@ -126,6 +135,7 @@ async fn with_work(
     }
     login_refusal::after(pass).await;
     if survey.transfers.is_empty() && survey.unsettled.is_empty() {
+        late::over_limit(pass, &mut report).await;
         if report.recovered > 0 {
             recovery::close(pass, &mut report).await;
             pass_store.report(&mut report, survey.began.0).await?;
@@ -141,10 +151,12 @@ struct Cut {
     young_since: Option<OffsetDateTime>,
 }
 
-fn cut_all(pass_store: &PassStore, survey: &mut Survey) -> Vec<Cut> {
-    let items = |transfers: Vec<_>| {
-        transfers.into_iter().map(|transfer| Item { transfer, interrupted: 0 }).collect::<Vec<_>>()
+fn cut_all(pass_store: &PassStore, ledger: &Ledger, survey: &mut Survey) -> Vec<Cut> {
+    let item = |transfer: Transfer| {
+        let seen = ledger.seen(&transfer.file.path).filter(|_| !left_out!("sightings-in-pieces"));
+        Item { transfer, interrupted: 0, seen }
     };
+    let items = |transfers: Vec<Transfer>| transfers.into_iter().map(item).collect::<Vec<_>>();
     let size = |item: &Item| item.transfer.file.size.unwrap_or(0);
     let settled = cut(items(std::mem::take(&mut survey.transfers)), size, pass_store.sizes);
     // Young files come last: by then most of them have rested.
@@ -164,7 +176,7 @@ async fn open(
     mut report: SourceReport,
 ) -> Result<Came, WorkError> {
     renamed::told(pass).into_iter().for_each(|told| report.add_remark(told));
-    let cuts = cut_all(pass_store, &mut survey);
+    let cuts = cut_all(pass_store, &pass.ledger, &mut survey);
     let (lanes, logins) = lanes(cuts.len(), pass_store.source.connections);
     let all = || cuts.iter().flat_map(|cut| &cut.items);
     let (files, bytes) =
@@ -189,6 +201,10 @@ async fn open(
         logins,
         unclean: pass.ledger.unclean(),
         recovered: pass.ledger.recovered(),
+        sightings: pass.ledger.sightings(),
+        waiting_folders: waiting_folders::known(&pass.ledger),
+        restless: pass.ledger.is_restless(),
+        over_limit_since: late::over_limit_since(&pass.ledger, &pass.source),
         files,
         bytes,
         surveyed: report,
@@ -292,7 +308,7 @@ async fn remove_orphans(pass_store: &PassStore, ours: &str) {
 /// A name for a pass of `run` that no other has: two that plan at once, after a lease was lost,
 /// never share a folder.
 fn new_pass(run: &str) -> String {
-    let mut random = [0u8; 4];
-    getrandom::fill(&mut random).expect("the operating system gives random bytes");
-    format!("{run}-{}", hex(&random))
+    let mut bytes = [0u8; 4];
+    random::of_name(&mut bytes);
+    format!("{run}-{}", hex(&bytes))
 }

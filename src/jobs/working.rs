@@ -23,10 +23,10 @@ use super::piece_report::PieceReport;
 use super::progress::PassProgress;
 use super::slots::{self, EARLY};
 use crate::failpoint::failpoint;
-use crate::ledger::Recorded;
+use crate::ledger::{Recorded, SeenRecord};
 use crate::model::failure::Class;
 use crate::model::{RemoteFile, chain};
-use crate::pass::{gone, late, login_refusal, steps};
+use crate::pass::{gone, late, login_refusal, steps, waiting_folders};
 use crate::report::{Defer, Ingested, Outcome, Problem, Proof, SourceReport};
 use crate::transfer::context::Pass;
 use crate::transfer::post_action;
@@ -171,13 +171,18 @@ async fn bring(
     };
     pass.quarantine.load(&pass.run.state, &pass.source).await?;
     pass.lines.keep();
+    pass.waiting.set_elsewhere(job.plan.sightings);
+    let folders = job.plan.waiting_folders.iter().filter_map(SeenRecord::sighting);
+    folders.for_each(|seen| pass.ledger.remember(&seen));
+    items.iter().filter_map(|item| item.seen.as_ref()).for_each(|seen| pass.ledger.remember(seen));
     for done in &recorded {
         let (file, outcome) = recorded_before(done);
         counting.add(&outcome);
         told.add(job.pass_store, &file, None, outcome);
     }
     items.retain(|item| recorded.iter().all(|done| done.path != item.transfer.file.path));
-    let interrupted = |item: &Item| (item.transfer.file.path.clone(), item.interrupted);
+    let interrupted =
+        |item: &Item| (item.transfer.file.path.clone(), (item.interrupted, item.seen.clone()));
     let before: std::collections::HashMap<_, _> = items.iter().map(interrupted).collect();
     let mut transfers: Vec<_> = items.into_iter().map(|item| item.transfer).collect();
     if let Some(young_since) = header.young_since {
@@ -195,8 +200,9 @@ async fn bring(
                 counting.add(&outcome);
                 ingested += u64::from(matches!(outcome, Outcome::Ingested(_)));
                 if outcome == Outcome::Deferred(Defer::Interrupted) {
-                    let before = before.get(&transfer.file.path).copied().unwrap_or(0);
-                    rest.push(Item { interrupted: before + u32::from(begun), transfer });
+                    let (before, seen) =
+                        before.get(&transfer.file.path).cloned().unwrap_or_default();
+                    rest.push(Item { interrupted: before + u32::from(begun), transfer, seen });
                 } else {
                     steps::tell(&pass, &transfer, outcome, &mut told.report);
                 }
@@ -212,6 +218,7 @@ async fn bring(
         }
     }
     gone::settle(&pass, &mut told.report, |settled| counting.add(&settled.outcome)).await;
+    waiting_folders::tell_piece(&pass, &mut told.report).await;
     if !job.pass_store.run.cancel.is_cancelled() {
         pass.pool.close().await;
     }

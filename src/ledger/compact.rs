@@ -352,6 +352,7 @@ impl Writer<'_> {
             let file = of_path.iter().rposition(|entry| matches!(entry.what, What::File(_)));
             // A sighting counts until the file is taken.
             let seen = of_path.iter().skip(file.map_or(0, |at| at + 1)).next_back();
+            let seen = seen.filter(|seen| seen.what != What::Over);
             let merged = file.and_then(|at| with_its_work(of_path, at));
             if let Some(file) = merged.as_ref().or(file.map(|at| &of_path[at])) {
                 bytes.extend_from_slice(&file.line);

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use crate::ledger::error::{BadState, SCHEMA};
 use crate::ledger::record::{checked_line, crc, verify_line};
 use crate::model::{BlobName, hex};
+use crate::runtime::random;
 use crate::source::contract::ShareId;
 
 /// A blob of a snapshot, and what it must hold.
@@ -160,7 +161,7 @@ impl Head {
 /// being written now.
 pub fn new_name(kind: &str, ending: &str) -> String {
     let mut nonce = [0u8; 8];
-    getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
+    random::of_name(&mut nonce);
     format!("{kind}-{}-{}{ending}", stamp(OffsetDateTime::now_utc()), hex(&nonce))
 }
 

@@ -13,7 +13,7 @@ use crate::ledger::packed::IndexPacked;
 use crate::ledger::record::Record;
 use crate::ledger::snapshot::Snapshot;
 use crate::model::{Md5, RemotePath};
-use crate::rules::plan::known::{Known, Seen};
+use crate::rules::plan::known::{Known, Seen, Unmet};
 use crate::source::contract::ShareId;
 
 /// The latest record of each path: a snapshot, and what was recorded since.
@@ -171,7 +171,7 @@ impl Index {
             }
             Record::Seen(seen) => {
                 if let Some(sighting) = seen.sighting() {
-                    self.seen.insert(key(&sighting.file.path), Some(sighting));
+                    self.sight(sighting);
                 }
             }
             Record::Restless { .. } => self.restless = true,
@@ -226,11 +226,7 @@ impl Index {
             None => self.sums.remove(&key),
         };
         let known = known.indexed();
-        if self.snapshot.seen(&key).is_some() {
-            self.seen.insert(key, None);
-        } else {
-            self.seen.remove(&key);
-        }
+        self.forget(key);
         let packed = match IndexPacked::of(path, &known) {
             Some(packed) => {
                 self.beside.remove(&key);
@@ -244,6 +240,36 @@ impl Index {
         if self.since.insert(key, packed).is_none() && self.snapshot.find(&key).is_none() {
             self.added += 1;
         }
+    }
+
+    fn sight(&mut self, seen: Seen) {
+        let key = key(&seen.file.path);
+        if seen.why == Some(Unmet::Over) {
+            self.forget(key);
+        } else {
+            self.seen.insert(key, Some(seen));
+        }
+    }
+
+    fn forget(&mut self, key: Key) {
+        if self.snapshot.seen(&key).is_some() {
+            self.seen.insert(key, None);
+        } else {
+            self.seen.remove(&key);
+        }
+    }
+
+    /// How many sightings are in memory, those included that count no more.
+    pub fn sightings(&self) -> usize {
+        self.seen.len() + self.snapshot.seen_len()
+    }
+
+    /// Every sighting that counts.
+    pub fn all_seen(&self) -> impl Iterator<Item = &Seen> {
+        let of_snapshot = self.snapshot.all_seen();
+        let newer = |key: &Key| self.seen.contains_key(key);
+        let older = of_snapshot.filter(move |(key, _)| !newer(key)).map(|(_, seen)| seen);
+        self.seen.values().flatten().chain(older)
     }
 
     /// What was ingested last from `path`.

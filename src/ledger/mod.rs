@@ -65,7 +65,7 @@ pub use compact::Tuning;
 pub use head::{Head, OpenPass, moved};
 pub use overview::{Overview, each_file, head_name, overview};
 pub use rebuild::{Originals, Rebuilt, described, rebuild};
-pub use record::Recorded;
+pub use record::{Recorded, SeenRecord};
 pub use scan::{Looked, journals, look_through};
 
 /// Journals of a source in which nothing happens: each costs a look a request.
@@ -331,7 +331,21 @@ impl Ledger {
     /// Notes that a file was seen but is not settled yet, or that a listing shows another coarse
     /// time of a known file.
     pub async fn note_seen(&self, seen: &Seen) -> Result<(), LedgerError> {
-        self.journal.write(Record::seen(seen)).await
+        self.journal.write(Record::seen(seen)).await?;
+        // A piece's journal takes nothing in by itself.
+        self.remember(seen);
+        Ok(())
+    }
+
+    /// How many files that were seen and not taken are in memory.
+    pub fn sightings(&self) -> usize {
+        self.index().sightings()
+    }
+
+    /// Files that were seen and not taken, and folders that stand for many of them, that `want`
+    /// wants.
+    pub fn all_seen(&self, want: impl Fn(&Seen) -> bool) -> Vec<Seen> {
+        self.index().all_seen().filter(|seen| want(seen)).cloned().collect()
     }
 
     /// Whether the source's times move at every look, so that they tell nothing.
@@ -451,6 +465,16 @@ impl Ledger {
     /// Whether an earlier run did not end is known to whoever planned this piece.
     pub fn set_unclean(&mut self, unclean: bool) {
         self.unclean |= unclean;
+    }
+
+    /// So is that the source's times tell nothing.
+    pub fn set_restless(&mut self) {
+        self.index().set_restless();
+    }
+
+    /// And what it knows of a file of this piece that was seen and not taken.
+    pub fn remember(&self, seen: &Seen) {
+        self.index().apply(&Record::seen(seen));
     }
 
     /// The pass that was under way in pieces when this ledger was read.

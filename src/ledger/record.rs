@@ -152,7 +152,7 @@ impl From<&HistoryRecord> for History {
 }
 
 /// A file that was seen.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenRecord {
     path: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -172,7 +172,7 @@ pub struct SeenRecord {
     why: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct TimeRecord {
     #[serde(with = "time::serde::rfc3339")]
     at: OffsetDateTime,
@@ -224,14 +224,7 @@ impl Record {
 
     /// The record of a sighting.
     pub fn seen(seen: &Seen) -> Self {
-        Record::Seen(SeenRecord {
-            path: escaped_for_metadata(seen.file.path.as_bytes()),
-            size: seen.file.size,
-            modified: seen.file.modified.as_ref().map(TimeRecord::from),
-            at: seen.at,
-            since: (seen.since != seen.at).then_some(seen.since),
-            why: seen.why.map(|why| why.word().to_owned()),
-        })
+        Record::Seen(SeenRecord::of(seen))
     }
 
     /// This record as a line, with its checksum and its end.
@@ -425,6 +418,18 @@ impl FileRecord {
 }
 
 impl SeenRecord {
+    /// The record of a sighting.
+    pub fn of(seen: &Seen) -> Self {
+        Self {
+            path: escaped_for_metadata(seen.file.path.as_bytes()),
+            size: seen.file.size,
+            modified: seen.file.modified.as_ref().map(TimeRecord::from),
+            at: seen.at,
+            since: (seen.since != seen.at).then_some(seen.since),
+            why: seen.why.map(|why| why.word().to_owned()),
+        }
+    }
+
     /// The sighting.
     pub fn sighting(&self) -> Option<Seen> {
         let path = RemotePath::new(percent_decode(&self.path)?);

@@ -10,7 +10,7 @@ use crate::ledger::key::{Key, key};
 use crate::ledger::packed::IndexPacked;
 use crate::ledger::record::{Check, Record, scan};
 use crate::model::RemotePath;
-use crate::rules::plan::known::{Known, Seen};
+use crate::rules::plan::known::{Known, Seen, Unmet};
 
 /// `BFLEDGER`, the schema (4 bytes), 4 zeros, the number of records (8 bytes), little-endian; the
 /// records; then, as lines of a journal, what does not fit into a record.
@@ -119,6 +119,16 @@ impl Snapshot {
     pub fn seen_is_empty(&self) -> bool {
         self.seen.is_empty()
     }
+
+    /// How many such files it was told of.
+    pub fn seen_len(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// All of them.
+    pub fn all_seen(&self) -> impl Iterator<Item = (&Key, &Seen)> {
+        self.seen.iter()
+    }
 }
 
 /// Puts an index together, in the order of keys.
@@ -205,6 +215,8 @@ pub enum What {
     File(IndexPacked),
     /// It was seen and not taken.
     Seen,
+    /// It was seen once, and is not there any more.
+    Over,
 }
 
 impl Entry {
@@ -218,7 +230,11 @@ impl Entry {
                     What::File(IndexPacked::of(&path, &known).unwrap_or(IndexPacked::BESIDE)),
                 )
             }
-            Record::Seen(seen) => (key(&seen.sighting()?.file.path), What::Seen),
+            Record::Seen(seen) => {
+                let sighting = seen.sighting()?;
+                let is_over = sighting.why == Some(Unmet::Over);
+                (key(&sighting.file.path), if is_over { What::Over } else { What::Seen })
+            }
             _ => return None,
         };
         Some(Self { key, what, line: line.clone() })

@@ -18,7 +18,7 @@ use crate::history::run_id::began;
 use crate::history::source_index::SourceIndex;
 use crate::model::failure::Class;
 use crate::model::{RemotePath, chain};
-use crate::report::{ExpectationStanding, OpenWindow, Problem, SourceReport, Word};
+use crate::report::{Defer, ExpectationStanding, OpenWindow, Problem, SourceReport, Word};
 use crate::rules::expect::{
     Arrival, Expectation, ExpectedWhen, Hindrance, LastLook, WhyUnmet, WindowState, WindowVerdict,
     judge_age, judge_windows, why,
@@ -86,7 +86,10 @@ fn unreadable(error: &StateError) -> Problem {
 /// Whether a pass has listed all of its source.
 fn is_whole(report: &SourceReport) -> bool {
     let of_files = [Class::AfterAction, Class::ArchiveUnsupported, Class::Ledger, Class::Late];
-    !report.unusable && report.problems.iter().all(|problem| of_files.contains(&problem.class))
+    // What waits beyond a limit was listed, and did not come for a reason of ours.
+    let all = report.deferred_as(Defer::TooMany) == 0;
+    all && !report.unusable
+        && report.problems.iter().all(|problem| of_files.contains(&problem.class))
 }
 
 /// The last look at `source` as the index of sources tells of it.

@@ -9,6 +9,7 @@ use crate::model::{ModifiedTime, RemoteFile, RemotePath};
 use crate::pass::file_log;
 use crate::pass::late::Unmarked;
 use crate::pass::share::ShareSeen;
+use crate::pass::waiting_folders::StillShown;
 use crate::report::{Defer, Outcome, Problem, SourceReport, problem};
 use crate::rules::equality::Equality;
 use crate::rules::patterns::Patterns;
@@ -35,6 +36,10 @@ pub struct Survey {
     pub relisted: Vec<(RemoteFile, Known)>,
     /// To be read and compared, as far as the source allows a run.
     pub rechecks: Vec<Transfer>,
+    /// Files that an earlier run renamed to remove them, and the paths that they had.
+    pub renamed: Vec<(RemoteFile, RemotePath)>,
+    /// Which files that earlier runs did not take are listed still.
+    pub still_shown: StillShown,
     /// Files that wait for their markers.
     pub unmarked: Unmarked,
     /// Stored files that the source refused to let go a short time ago.
@@ -82,6 +87,8 @@ impl Survey {
             after,
             relisted: Vec::new(),
             rechecks: Vec::new(),
+            renamed: Vec::new(),
+            still_shown: StillShown::default(),
             unmarked: Unmarked::default(),
             refused: 0,
             report,
@@ -99,6 +106,8 @@ impl Survey {
             || !self.after.is_empty()
             || !self.relisted.is_empty()
             || self.report.recovered > 0
+            // Since when files wait beyond a limit is written down.
+            || self.report.deferred_as(Defer::TooMany) > 0
     }
 
     /// Counts a file that only its history keeps from being too old.
@@ -124,7 +133,7 @@ impl Survey {
 
     /// How many files are to be done something about.
     pub fn held(&self) -> usize {
-        self.transfers.len() + self.unsettled.len() + self.rechecks.len()
+        self.transfers.len() + self.unsettled.len() + self.rechecks.len() + self.renamed.len()
     }
 
     pub(super) fn take(&mut self, pass: &Pass, decided_file: Decided, decision: Decision) {

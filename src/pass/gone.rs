@@ -6,7 +6,7 @@
 //! of them are listed once more, after the last of these answers, each at most twice: for what it
 //! holds, and for its own folders that could not be entered.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -211,7 +211,7 @@ async fn leave(pass: &Pass, due: &Due, shown: Shown) -> Acted {
 /// All that was said not to be there, and what fresh listings say of each.
 async fn look(pass: &Arc<Pass>) -> (Vec<Absent>, HashMap<RemotePath, Shown>) {
     let absent = pass.missing.take();
-    let mut questions: HashSet<RemotePath> = absent.iter().map(|one| one.path().clone()).collect();
+    let mut questions: BTreeSet<RemotePath> = absent.iter().map(|one| one.path().clone()).collect();
     let mut answers = HashMap::new();
     if pass.source.patterns.exact().is_some() {
         // What is asked for by its path is never listed.
@@ -229,8 +229,8 @@ async fn look(pass: &Arc<Pass>) -> (Vec<Absent>, HashMap<RemotePath, Shown>) {
     // Entries whose folder itself was not there: it is looked for in its own.
     let mut open: Vec<(RemotePath, Vec<RemotePath>, SourceError)> = Vec::new();
     while !questions.is_empty() {
-        let mut folders: HashMap<RemotePath, HashSet<RemotePath>> = HashMap::new();
-        for path in questions.drain() {
+        let mut folders: BTreeMap<RemotePath, HashSet<RemotePath>> = BTreeMap::new();
+        for path in std::mem::take(&mut questions) {
             folders.entry(path.parent()).or_default().insert(path);
         }
         let work = |(folder, wanted): (RemotePath, HashSet<RemotePath>)| {

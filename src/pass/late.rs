@@ -7,9 +7,11 @@ use std::sync::PoisonError;
 
 use time::OffsetDateTime;
 
-use crate::failpoint::left_out;
+use crate::ledger::Ledger;
 use crate::model::RemoteFile;
 use crate::model::failure::Class;
+use crate::pass::since::{in_seconds, is_late};
+use crate::pass::waiting_folders;
 use crate::report::{Defer, LeftTo, Outcome, Problem, SourceReport, problem};
 use crate::rules::plan::as_before;
 use crate::rules::plan::known::{Seen, Unmet};
@@ -20,6 +22,9 @@ use crate::transfer::settings::Source;
 /// first seen too long ago.
 pub async fn sighted(pass: &Pass, report: &mut SourceReport, seen: Seen, defer: Defer) {
     let earlier = pass.ledger.seen(&seen.file.path);
+    if earlier.is_none() && waiting_folders::is_full(pass) {
+        return waiting_folders::add(pass, &seen.file.path);
+    }
     let seen = seen.after(earlier.as_ref());
     // A young file rests from its last sighting on, any other has its first one.
     let known = seen.why.is_some()
@@ -64,20 +69,40 @@ pub async fn left_behind(pass: &Pass, report: &mut SourceReport) {
 /// Files that wait because the run had enough to do are late if nothing of the source has arrived
 /// for long.
 pub async fn over_limit(pass: &Pass, report: &mut SourceReport) {
-    let waiting = report.deferred_by_reason.get(Defer::TooMany.word()).copied().unwrap_or(0);
-    let earlier =
-        pass.ledger.seen(&pass.source.root).filter(|seen| seen.why == Some(Unmet::TooMany));
-    let now = OffsetDateTime::now_utc();
-    let root = RemoteFile { path: pass.source.root.clone(), size: None, modified: None };
-    let since = earlier.as_ref().map(|earlier| earlier.since).filter(|_| report.ingested == 0);
-    let moved = earlier.is_some() && report.ingested > 0;
-    if moved || (waiting > 0 && report.ingested == 0 && earlier.is_none()) {
-        let seen = Seen { why: Some(Unmet::TooMany), ..Seen::new(root, now) };
-        if let Err(error) = pass.ledger.note_seen(&seen).await {
-            report.problems.push(problem(&error));
-        }
+    let since = over_limit_since(&pass.ledger, &pass.source);
+    if over_limit_moved(since, report) {
+        note_over_limit(&pass.ledger, &pass.source, report).await;
     }
-    if let Some(since) = since.filter(|since| waiting > 0 && is_late(&pass.source, *since, now)) {
+    tell_over_limit(&pass.source, since, report);
+}
+
+/// Since when nothing of a source has arrived while files waited beyond a limit, as far as earlier
+/// runs noted.
+pub fn over_limit_since(ledger: &Ledger, source: &Source) -> Option<OffsetDateTime> {
+    let seen = ledger.seen(&source.root).filter(|seen| seen.why == Some(Unmet::TooMany));
+    seen.map(|seen| seen.since)
+}
+
+/// Whether the time since when nothing has arrived begins now.
+pub fn over_limit_moved(since: Option<OffsetDateTime>, report: &SourceReport) -> bool {
+    let begins = since.is_none() && report.deferred_as(Defer::TooMany) > 0;
+    if report.ingested > 0 { since.is_some() } else { begins }
+}
+
+/// Notes that it does.
+pub async fn note_over_limit(ledger: &Ledger, source: &Source, report: &mut SourceReport) {
+    let root = RemoteFile { path: source.root.clone(), size: None, modified: None };
+    let seen = Seen { why: Some(Unmet::TooMany), ..Seen::new(root, OffsetDateTime::now_utc()) };
+    if let Err(error) = ledger.note_seen(&seen).await {
+        report.problems.push(problem(&error));
+    }
+}
+
+/// Tells of files that wait beyond a limit for too long.
+pub fn tell_over_limit(source: &Source, since: Option<OffsetDateTime>, report: &mut SourceReport) {
+    let waiting = report.deferred_as(Defer::TooMany);
+    let since = since.filter(|_| waiting > 0 && report.ingested == 0);
+    if let Some(since) = since.filter(|since| is_late(source, *since, OffsetDateTime::now_utc())) {
         let text = format!(
             "{waiting} files wait beyond `limits.files`, and nothing has arrived since {}",
             in_seconds(since)
@@ -127,13 +152,4 @@ pub fn left(source: &Source, report: &mut SourceReport, other: &LeftTo, now: Off
         let text = format!("run {run} has been at this source since {}", in_seconds(since));
         report.add_problem(Problem::new(Class::Late, text));
     }
-}
-
-fn is_late(source: &Source, since: OffsetDateTime, now: OffsetDateTime) -> bool {
-    now - since > source.late_after && !left_out!("late")
-}
-
-fn in_seconds(at: OffsetDateTime) -> String {
-    let at = at.replace_nanosecond(0).unwrap_or(at);
-    at.format(&time::format_description::well_known::Rfc3339).unwrap_or_else(|_| at.to_string())
 }

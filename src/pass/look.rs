@@ -18,6 +18,7 @@ use super::steps::{begin, note, open};
 use super::survey::survey;
 use crate::ledger::OpenPass;
 use crate::report::{LeftTo, SourceReport};
+use crate::transfer::alike;
 use crate::transfer::context::{Pass, Run};
 use crate::transfer::events;
 use crate::transfer::settings::Source;
@@ -193,6 +194,7 @@ async fn look(pass: &Arc<Pass>, again: &Again) -> Survey {
 /// There is nothing to do.
 async fn idle(pass: &Pass, survey: Survey) -> SourceReport {
     let Survey { mut report, .. } = survey;
+    alike::tell(pass, &mut report).await;
     events::surveyed(&report);
     pass.run.progress.planned(&pass.source.name, 0, 0);
     // What died before it could end left nothing to be looked for: later looks need no lease.

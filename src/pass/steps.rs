@@ -14,6 +14,7 @@ use crate::model::{RemoteFile, RemotePath};
 use crate::pass::expectations;
 use crate::pass::file_log;
 use crate::pass::found_work::Survey;
+use crate::pass::given_names;
 use crate::pass::gone;
 use crate::pass::late;
 use crate::pass::login_refusal;
@@ -21,6 +22,7 @@ use crate::pass::look_back;
 use crate::pass::renamed;
 use crate::pass::source_lock::SourceLock;
 use crate::pass::stored_report::write_report;
+use crate::pass::waiting_folders;
 use crate::report::{Defer, Outcome, Problem, SourceReport, problem};
 use crate::rules::equality;
 use crate::rules::plan::known::{Known, Seen};
@@ -28,6 +30,8 @@ use crate::runtime::parallel::{TurnInLine, Turns, side_by_side};
 use crate::source::pool::Pool;
 use crate::state::paths::StatePaths;
 use crate::store::contract::Condition;
+use crate::transfer::alike;
+use crate::transfer::alike_names::AlikeNames;
 use crate::transfer::batch_stat::{Batch, StatAnswer, ask_all, in_batches};
 use crate::transfer::budget::Allowance;
 use crate::transfer::context::{LargeFiles, Pass, Restless, Run};
@@ -42,6 +46,7 @@ use crate::transfer::recheck::bring;
 use crate::transfer::request::Transfer;
 use crate::transfer::run_manifest::RunManifest;
 use crate::transfer::settings::Source;
+use crate::transfer::waiting::WaitingFolders;
 
 /// Does what there is to do, under the lease `ours`.
 pub async fn work_on(pass: &Arc<Pass>, mut survey: Survey, ours: SourceLock) -> SourceReport {
@@ -167,13 +172,17 @@ pub async fn open_with(
                 restless,
                 look_back,
                 left_behind: Mutex::default(),
+                alike: AlikeNames::default(),
+                waiting: WaitingFolders::default(),
             })
         }
         Err(error) => Err(unusable(problem(&error))),
     }
 }
 
-async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
+async fn work(pass: &Arc<Pass>, mut survey: Survey, report: &mut SourceReport) {
+    std::mem::take(&mut survey.still_shown).forget_others(pass, report).await;
+    given_names::give_back(pass, &mut survey, report).await;
     let (mut begun, other_names) = (false, renamed::told(pass));
     if !survey.transfers.is_empty() {
         // Files are read meanwhile; what is committed waits for it.
@@ -201,9 +210,11 @@ async fn work(pass: &Arc<Pass>, survey: Survey, report: &mut SourceReport) {
         transfer_all(pass, settled, |one, outcome, _| tell(pass, &one, outcome, report)).await;
     }
     post_action::leave_all(pass, report).await;
+    alike::tell(pass, report).await;
     late::left_behind(pass, report).await;
     late::over_limit(pass, report).await;
     settle_missing(pass, report).await;
+    waiting_folders::tell(pass, report).await;
     if let Some(problem) = pass.run.store_health.is_given_up() {
         report.add_problem(problem);
     }

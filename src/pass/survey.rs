@@ -14,8 +14,10 @@ use crate::model::failure::{Class, Failure};
 use crate::model::{ModifiedTime, Precision, RemoteFile, RemotePath, chain};
 use crate::pass::found_work::{Again, Decided, Survey};
 use crate::pass::found_work::{decided, stopped_while_listing};
+use crate::pass::given_names;
 use crate::pass::share::{self, ShareSeen};
 use crate::pass::slips::Slips;
+use crate::pass::waiting_folders::StillShown;
 use crate::pass::{look_back, order};
 use crate::report::{Defer, Outcome, Problem, SourceReport, in_bytes};
 use crate::rules::equality::{self, Equality};
@@ -52,6 +54,7 @@ pub async fn survey(pass: &Arc<Pass>, again: &Again) -> Survey {
     look_back::tell(pass, &mut survey.report);
     let call = Call::to_source("list", pass, &pass.source.root);
     let ranking = pass.source.selection.newest.map(|rule| (rule, NewestFiles::new(rule)));
+    survey.still_shown = StillShown::watch(pass);
     let (held, newest, wanted) = (Vec::new(), None, 0);
     let slips = Slips::watch(pass, again);
     let survey_of = &mut survey;
@@ -126,7 +129,13 @@ struct Sorting<'a> {
 
 impl Sorting<'_> {
     fn take(&mut self, file: RemoteFile) {
+        if self.survey.held() < self.pass.run.limits.files
+            && let Some(before) = given_names::before(self.pass, &file)
+        {
+            return self.survey.renamed.push((file, before));
+        }
         self.slips.see(self.pass, &file.path);
+        self.survey.still_shown.see(self.pass, &file.path);
         let file = self.pass.without_false_time(file);
         let exact = file.modified.filter(|modified| modified.precision <= Precision::Second);
         // A time in the future is nobody's clock.
@@ -300,6 +309,13 @@ fn sort(pass: &Pass, found: WalkFound, sorting: &mut Sorting<'_>) {
     };
     let found = match found {
         WalkFound::Entry(Listed::File(file)) => return sorting.take(file),
+        WalkFound::Alike(one, other) => {
+            let patterns = &pass.source.patterns;
+            if patterns.wants(&one) && patterns.wants(&other) {
+                pass.alike.add(one, other);
+            }
+            return;
+        }
         found => found,
     };
     // A listing that broke off has told something.
@@ -326,6 +342,7 @@ fn sort(pass: &Pass, found: WalkFound, sorting: &mut Sorting<'_>) {
         WalkFound::Entry(
             Listed::Directory(_) | Listed::File(_) | Listed::Untold(_) | Listed::Aside(_),
         ) => {}
+        WalkFound::Alike(..) => {}
         WalkFound::Note(note) => report.add_remark(note),
         WalkFound::Unlisted(dir, error) if dir == pass.source.root => {
             unlisted(report, &dir, &error, nothing)

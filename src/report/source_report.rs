@@ -296,17 +296,21 @@ impl SourceReport {
         self.status() == Status::Ok && self.report.is_none() && done == 0 && self.notes.is_empty()
     }
 
+    /// How many files were left for later for this reason.
+    pub fn deferred_as(&self, defer: Defer) -> u64 {
+        self.deferred_by_reason.get(defer.word()).copied().unwrap_or(0)
+    }
+
     /// How the pass ended.
     pub fn status(&self) -> Status {
-        let interrupted =
-            self.deferred_by_reason.get(Defer::Interrupted.word()).is_some_and(|count| *count > 0);
+        let left = self.deferred_as(Defer::Interrupted) + self.deferred_as(Defer::TooMany);
         Status::of_pass(Signs {
             unusable: self.unusable,
             wrong: (self.failed > 0 && !left_out!("failures-told"))
                 || self.unparsed_lines > 0
                 || self.problems.iter().any(|problem| problem.class != Class::Interrupted)
                 || self.expectations.iter().any(ExpectationStanding::degrades),
-            stopped: interrupted || !self.problems.is_empty(),
+            stopped: (left > 0 && !left_out!("limit-told")) || !self.problems.is_empty(),
             left: self.left_to.is_some(),
         })
     }

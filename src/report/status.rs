@@ -12,7 +12,8 @@ pub enum Status {
     /// All is well: what was listed is stored, unchanged, left out, gone, or deferred within its
     /// time.
     Ok,
-    /// It was stopped before it was done; the next run takes up the rest.
+    /// It was stopped before it was done, or a limit left files over; the next run takes up the
+    /// rest.
     Interrupted,
     /// Something did not arrive, may not have been listed, or is late.
     Degraded,
@@ -27,7 +28,7 @@ pub struct Signs {
     pub unusable: bool,
     /// Something failed, may not have been listed, or is late.
     pub wrong: bool,
-    /// It was stopped before it was done.
+    /// It was stopped before it was done, or had as much to do as a run may have.
     pub stopped: bool,
     /// It was left to another run.
     pub left: bool,

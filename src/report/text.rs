@@ -5,7 +5,7 @@ use std::fmt;
 
 use time::format_description::well_known::Rfc3339;
 
-use super::outcome::Problem;
+use super::outcome::{Defer, Problem};
 use super::run_report::Report;
 use super::source_report::{LeftTo, Members, SourceReport};
 use super::status::Status;
@@ -156,6 +156,10 @@ impl fmt::Display for SourceReport {
             writeln!(f, "  skipped: {}", reasons(&self.skipped_by_reason))?;
         }
         write_some(f, "deferred", &self.deferred_files, self.deferred)?;
+        let over = self.deferred_as(Defer::TooMany);
+        if over > 0 {
+            writeln!(f, "  {over} files are beyond `limits.files`: the next run takes them up")?;
+        }
         write_some(f, "note", &self.notes, self.notes.len() as u64)?;
         for line in self.failures.iter().take(SHOWN) {
             writeln!(

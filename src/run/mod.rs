@@ -97,6 +97,7 @@ async fn plan_one(run: Arc<Run>, source: Source, again: Vec<String>) -> Plan {
     };
     let mut survey = crate::pass::survey::survey(&pass, &again).await;
     crate::pass::gone::settle_plan(&pass, &mut survey.report).await;
+    crate::pass::given_names::tell_plan(&mut survey);
     std::mem::take(&mut survey.slips).into_iter().for_each(|slip| survey.report.add_remark(slip));
     let other_names = crate::pass::renamed::told(&pass);
     other_names.into_iter().for_each(|told| survey.report.add_remark(told));

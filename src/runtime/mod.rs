@@ -1,7 +1,8 @@
-//! What runs the work: retries, signals, checksum lanes, parallel tasks, the platform.
+//! What runs the work: retries, signals, checksum lanes, parallel tasks, random bytes, the platform.
 
 pub mod checksum;
 pub mod parallel;
 pub mod platform;
+pub mod random;
 pub mod retry;
 pub mod signals;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::failure::Failure;
+use crate::runtime::random;
 
 /// How stubborn to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ where
         if !error.is_transient() || cancel.is_cancelled() {
             return Err(error);
         }
-        let Some(wait) = policy.wait(attempt, error.retry_after(), jitter()) else {
+        let Some(wait) = policy.wait(attempt, error.retry_after(), random::of_wait()) else {
             return Err(error);
         };
         tracing::warn!(attempt, wait_ms = millis(wait), error = %crate::model::chain(&error), "Warning: \
@@ -85,12 +86,6 @@ where
 
 fn millis(wait: Duration) -> u64 {
     u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn jitter() -> f64 {
-    let mut byte = [0u8; 2];
-    getrandom::fill(&mut byte).expect("the operating system gives random bytes");
-    f64::from(u16::from_be_bytes(byte)) / f64::from(u16::MAX)
 }
 
 #[cfg(test)]

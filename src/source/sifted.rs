@@ -1,6 +1,6 @@
 //! One folder, listed as often as it takes: each entry is told once, and every line is counted.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::pin;
@@ -21,6 +21,8 @@ use crate::source::room::{MemoryRoom, RoomPart};
 const BATCH: usize = 1024;
 /// And bytes of their names.
 const BATCH_BYTES: usize = 256 << 10;
+/// Names with capitals that are compared with others of their folder, at most.
+const MOST_CAPITALS: usize = 20_000;
 /// What a hash takes in its set.
 const HASH: u64 = 9;
 
@@ -35,6 +37,8 @@ pub struct FolderBatch {
     pub lines: u64,
     /// What a reader of the report should know.
     pub notes: Vec<String>,
+    /// Files whose names differ in case alone.
+    pub alike: Vec<(RemotePath, RemotePath)>,
 }
 
 /// How to list a folder.
@@ -117,6 +121,8 @@ struct ToldEntries {
     twice: u64,
     /// The first that came twice.
     example: Option<RemotePath>,
+    /// Names with capitals, by the same names without.
+    capitals: HashMap<RemotePath, RemotePath>,
     batch: FolderBatch,
     bytes: usize,
 }
@@ -131,6 +137,7 @@ impl ToldEntries {
             forgets: false,
             twice: 0,
             example: None,
+            capitals: HashMap::new(),
             batch: FolderBatch::default(),
             bytes: 0,
         }
@@ -171,8 +178,31 @@ impl ToldEntries {
             self.twice += 1;
             self.example.get_or_insert_with(|| RemotePath::new(name));
         } else if !self.before.contains(&hash) {
+            // What cannot be asked for has a name, too.
+            if matches!(kind, 0 | 4) {
+                self.compare_case(&RemotePath::new(name));
+            }
             self.bytes += bytes;
             self.batch.entries.push(listed);
+        }
+    }
+
+    /// Looks for a file whose name differs from this one's in case alone.
+    fn compare_case(&mut self, path: &RemotePath) {
+        let Some(folded) = folded(path) else {
+            if !self.capitals.is_empty() {
+                let other = self.capitals.get(path).cloned();
+                self.batch.alike.extend(other.map(|other| (other, path.clone())));
+            }
+            return;
+        };
+        let is_listed = |hash| self.now.contains(&hash) || self.before.contains(&hash);
+        if [0u8, 4].iter().any(|kind| is_listed(self.hashes.hash_one((*kind, folded.as_bytes())))) {
+            self.batch.alike.push((folded, path.clone()));
+        } else if let Some(other) = self.capitals.get(&folded) {
+            self.batch.alike.push((other.clone(), path.clone()));
+        } else if self.capitals.len() < MOST_CAPITALS {
+            self.capitals.insert(folded, path.clone());
         }
     }
 
@@ -225,6 +255,19 @@ fn key(listed: &Listed) -> (u8, &[u8]) {
     }
 }
 
+/// A path whose name has no capitals any more, if it had any.
+fn folded(path: &RemotePath) -> Option<RemotePath> {
+    let name = path.file_name();
+    if name.iter().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        return None;
+    }
+    let folded = match std::str::from_utf8(name) {
+        Ok(text) => text.to_lowercase().into_bytes(),
+        Err(_) => name.to_ascii_lowercase(),
+    };
+    (folded != name).then(|| path.parent().join(&folded))
+}
+
 /// No code panics while it holds this lock, so a poisoned one is still sound.
 fn lock(told: &Mutex<ToldEntries>) -> MutexGuard<'_, ToldEntries> {
     told.lock().unwrap_or_else(PoisonError::into_inner)
@@ -265,6 +308,18 @@ mod tests {
         );
         let line = Listed::Unparsed("?".into());
         assert_eq!(told(&[&[line.clone(), line]], 1 << 20), (2, 2, vec![]), "lines are no names");
+    }
+
+    #[test]
+    fn files_whose_names_differ_in_case_alone_are_told_as_pairs() {
+        let names = ["/d/a", "/d/B", "/d/A", "/d/b", "/d/X", "/d/\u{c4}", "/d/\u{e4}", "/d/x.Y"];
+        let mut told = ToldEntries::new(&MemoryRoom::new(1 << 20));
+        told.begin_again();
+        names.iter().for_each(|name| told.take(file(name)));
+        told.take(Listed::Directory("/d/x".into()));
+        let pairs: Vec<String> =
+            told.batch.alike.iter().map(|(one, other)| format!("{one} {other}")).collect();
+        assert_eq!(pairs, ["/d/a /d/A", "/d/B /d/b", "/d/\u{c4} /d/\u{e4}"]);
     }
 
     #[test]

@@ -24,6 +24,8 @@ const NOTES: u64 = 20;
 pub enum WalkFound {
     /// An entry that is no directory.
     Entry(Listed),
+    /// Two files of one folder whose names differ in case alone. The second one comes after it.
+    Alike(RemotePath, RemotePath),
     /// A folder could not be listed to its end; what is below it is unknown.
     Unlisted(RemotePath, SourceError),
     /// A folder lies deeper than [`Walk::depth`].
@@ -154,6 +156,7 @@ impl Walk {
             *notes += 1;
             found.extend((*notes <= NOTES).then_some(WalkFound::Note(note)));
         }
+        found.extend(batch.alike.into_iter().map(|(one, other)| WalkFound::Alike(one, other)));
         for entry in batch.entries {
             match entry {
                 Listed::Directory(path) if !(self.enter)(&path) => {}

@@ -15,6 +15,7 @@ use super::holder::Holder;
 use super::placement::Placement;
 use crate::model::failure::{Class, Failure};
 use crate::model::{BlobName, BoxError, Md5};
+use crate::runtime::random;
 
 /// The bytes of a block at which [`Store::stage`] is worth its request; the default block size.
 pub const BLOCK_BYTES: u64 = 8 << 20;
@@ -85,7 +86,7 @@ impl Upload {
     /// A new upload with a random nonce of its own.
     pub fn new(name: BlobName) -> Self {
         let mut nonce = [0u8; 8];
-        getrandom::fill(&mut nonce).expect("the operating system gives random bytes");
+        random::of_name(&mut nonce);
         Self { name, nonce: crate::model::hex(&nonce) }
     }
 

@@ -33,6 +33,7 @@ use crate::source::shared_pools::SharedPools;
 use crate::state::store::StateStore;
 use crate::store::contract::{BLOCK_BYTES, Store};
 use crate::store::destinations::Destinations;
+use crate::transfer::alike_names::AlikeNames;
 use crate::transfer::budget::{Allowance, ByteBudget};
 use crate::transfer::leaving::Leaving;
 use crate::transfer::member_slips::MemberSlips;
@@ -43,6 +44,7 @@ use crate::transfer::quarantined::Quarantine;
 use crate::transfer::run_manifest::RunManifest;
 use crate::transfer::settings::{Limits, Source};
 use crate::transfer::store_health::StoreHealth;
+use crate::transfer::waiting::WaitingFolders;
 
 /// What all transfers of a run share.
 pub struct Run {
@@ -216,6 +218,10 @@ pub struct Pass {
     pub left_behind: Mutex<Vec<RemoteFile>>,
     /// Which patterns of members match.
     pub member_slips: MemberSlips,
+    /// Names that differ in case alone.
+    pub alike: AlikeNames,
+    /// Folders of files that wait and are not remembered one by one.
+    pub waiting: WaitingFolders,
 }
 
 /// Counts files whose time moves at every look: of a source that has several, times tell nothing.

@@ -28,8 +28,23 @@ pub struct Due {
     pub read: Instant,
     /// What its time proves of its rest.
     pub rest: Rest,
+    /// Whether an earlier removal was refused, or came to nothing though the server said that it
+    /// was done: then it is looked at once more after it was removed.
+    pub doubted: bool,
     /// Whether it lies on a disk or a share, where a time can stand still while a file is written.
     pub is_of_share: bool,
+}
+
+/// Whether what an earlier run knew of a file, which is now known as `now`, casts doubt on what the
+/// server says of its removal. A file that left and is there again with its size and time may be
+/// one that another sender put there, or one that never left.
+pub fn is_doubted(before: Option<&Known>, now: &Known) -> bool {
+    before.is_some_and(|before| {
+        // Where no time tells, the size does.
+        let timeless = now.modified.is_none() || now.history.moves || before.history.moves;
+        let alike = before.version == now.version || (timeless && before.size == now.size);
+        (before.history.left && alike) || before.history.refused.is_some()
+    })
 }
 
 /// What has to be shown before a file may leave the source.
@@ -136,6 +151,7 @@ mod tests {
         let file = RemoteFile { path: RemotePath::from("/a"), size: Some(1), modified };
         let known = Known::new(&file, modified, Version::of(&file));
         let due = Due {
+            doubted: is_doubted(Some(&known), &known),
             file,
             listed: modified,
             known,
@@ -144,6 +160,7 @@ mod tests {
             rest,
             is_of_share,
         };
+        assert!(!due.doubted);
         assert_eq!(due.proof(), ReadProof { wait, reread }, "{precision:?} {rest:?}");
     }
 

@@ -1,5 +1,7 @@
 //! One file: described, downloaded, unpacked, uploaded, committed, recorded, removed at the source.
 
+pub mod alike;
+pub mod alike_names;
 pub mod archive;
 pub mod batch_stat;
 pub mod budget;
@@ -29,4 +31,5 @@ pub mod store_health;
 #[expect(clippy::module_inception, reason = "the way of one file, in the room of that name")]
 pub mod transfer;
 pub mod upload;
+pub mod waiting;
 pub mod whole_file;

@@ -18,10 +18,11 @@ use crate::runtime::parallel::side_by_side;
 use crate::runtime::retry::retry;
 use crate::source::bounded::ListingBound;
 use crate::source::contract::{FileUse, Listed, SourceError};
+use crate::transfer::alike;
 use crate::transfer::archive::manifest;
 use crate::transfer::context::Pass;
 use crate::transfer::error::TransferError;
-use crate::transfer::leaving::{Due, ReadProof};
+use crate::transfer::leaving::{Due, ReadProof, is_doubted};
 use crate::transfer::missing::Absent;
 use crate::transfer::removal::{Removed, remove_or_move};
 use crate::transfer::reread::{self, Reread};
@@ -73,6 +74,7 @@ pub async fn finish(pass: &Pass, path: &RemotePath, known: &Known) -> Acted {
         md5,
         read: Instant::now(),
         rest: Rest::Proven,
+        doubted: is_doubted(Some(known), known),
         is_of_share: pass.is_share(),
     };
     leave(pass, due, left).await
@@ -101,7 +103,9 @@ pub async fn leave(pass: &Pass, due: Due, left: u64) -> Acted {
             stays at the source"
         ));
     }
-    if due.proof() != (ReadProof { wait: false, reread: false }) {
+    // Whether an equal name stands for another file is known once both are recorded.
+    let is_alike = pass.alike.has(&due.file.path);
+    if is_alike || due.proof() != (ReadProof { wait: false, reread: false }) {
         pass.leaving.add(due);
         return Acted::Done;
     }
@@ -123,7 +127,8 @@ pub async fn leave_all(pass: &Arc<Pass>, report: &mut SourceReport) {
     if waiting.is_empty() {
         return;
     }
-    waiting.sort_by(|a, b| a.file.path.cmp(&b.file.path));
+    // All of a folder together: it is listed once.
+    waiting.sort_by_cached_key(|due| (due.file.path.parent(), due.file.path.clone()));
     let rested = waiting
         .iter()
         .filter(|due| due.proof().wait && !left_out!("wait-before-removal"))
@@ -184,9 +189,13 @@ async fn leave_folder(pass: &Pass, folder: Vec<Due>) -> Vec<Acted> {
     let mut stays = Vec::with_capacity(folder.len());
     for due in &folder {
         let again = due.proof().reread && !pass.run.cancel.is_cancelled();
-        stays.push(match again && !is_free(pass, due).await {
-            true => read_again(pass, due).await,
-            false => Ok(None),
+        stays.push(match alike::stays(pass, due).await {
+            Ok(Some(why)) => Ok(Some(why.to_owned())),
+            Ok(None) => match again && !is_free(pass, due).await {
+                true => read_again(pass, due).await,
+                false => Ok(None),
+            },
+            Err(error) => Err(error.into()),
         });
     }
     let by_line = |(due, stays): &(&Due, &Result<Option<String>, TransferError>)| {
@@ -318,6 +327,7 @@ async fn act(pass: &Pass, due: &Due) -> Acted {
         Err(error) if error.class() == Class::NotFound => not_there(pass, due),
         Ok(Removed::Gone) => left(pass, due).await,
         Ok(Removed::Changed) => changed(pass, due).await,
+        Ok(Removed::Stays) => stays(pass, due).await,
         Ok(Removed::Taken(who)) => Acted::Stays(format!("{who}, so it stays at the source")),
         Err(error) => refused(pass, due, &error).await,
     }
@@ -351,18 +361,34 @@ async fn changed(pass: &Pass, due: &Due) -> Acted {
 }
 
 async fn refused(pass: &Pass, due: &Due, error: &SourceError) -> Acted {
-    if !error.is_transient() {
-        pass.leaving.refused();
-        let history = History {
-            md5: Some(due.md5),
-            refused: Some(OffsetDateTime::now_utc()),
-            ..due.known.history.clone()
-        };
-        if let Acted::Failed(problem) = record(pass, due, history).await {
-            return Acted::Failed(problem);
-        }
+    if !error.is_transient()
+        && let Acted::Failed(problem) = note_refused(pass, due).await
+    {
+        return Acted::Failed(problem);
     }
     Acted::Failed(problem(error))
+}
+
+/// The server says that it let the file go, and does not: as good as a refusal.
+async fn stays(pass: &Pass, due: &Due) -> Acted {
+    match note_refused(pass, due).await {
+        Acted::Failed(problem) => Acted::Failed(problem),
+        _ => Acted::Failed(Problem::new(
+            Class::AfterAction,
+            "the server says again that it removed or moved it, and it is there as it was",
+        )),
+    }
+}
+
+async fn note_refused(pass: &Pass, due: &Due) -> Acted {
+    pass.leaving.refused();
+    let history = History {
+        md5: Some(due.md5),
+        left: false,
+        refused: Some(OffsetDateTime::now_utc()),
+        ..due.known.history.clone()
+    };
+    record(pass, due, history).await
 }
 
 async fn record(pass: &Pass, due: &Due, history: History) -> Acted {

@@ -17,7 +17,7 @@ use crate::transfer::context::Pass;
 use crate::transfer::download;
 use crate::transfer::error::TransferError;
 use crate::transfer::identity::TransferIdentity;
-use crate::transfer::leaving::Due;
+use crate::transfer::leaving::{Due, is_doubted};
 use crate::transfer::permits::Admission;
 use crate::transfer::post_action::{self, Acted};
 use crate::transfer::request::Transfer;
@@ -141,6 +141,7 @@ async fn leave(
     let rest =
         if file.modified.is_some() { pass.rest(&file, one.listed.as_ref()) } else { Rest::Nothing };
     let left = post_action::members_left(pass, known.version).await?;
+    let doubted = is_doubted(one.known.as_ref(), &known);
     let due = Due {
         file,
         listed: one.listed,
@@ -148,6 +149,7 @@ async fn leave(
         md5,
         read: Instant::now(),
         rest,
+        doubted,
         is_of_share: pass.is_share(),
     };
     match post_action::leave(pass, due, left).await {

@@ -18,6 +18,8 @@ pub enum Removed {
     NotThere,
     /// It is another one by now, and stays.
     Changed,
+    /// The source says that it is done, and shows it as it was.
+    Stays,
     /// Somebody writes to it, and it stays: who, as a sentence without its end.
     Taken(String),
 }
@@ -29,7 +31,7 @@ pub async fn remove_or_move(
     due: &Due,
 ) -> Result<Removed, SourceError> {
     let path = &due.file.path;
-    let Some(now) = session.stat(path).await? else { return Ok(Removed::NotThere) };
+    let Some(now) = session.stat(path).await? else { return renamed(pass, session, due).await };
     if !due.is_still(&pass.without_false_time(now)) {
         return Ok(Removed::Changed);
     }
@@ -44,11 +46,14 @@ pub async fn remove_or_move(
         SourceError::new(Op::Remove, "failpoint", Class::Protocol, "failpoint")
     );
     match &pass.source.after {
-        After::Keep => return Ok(Removed::Changed),
+        After::Keep => Ok(Removed::Changed),
         After::Delete if pass.source.delete_by == DeleteBy::Rename => {
-            return by_rename(pass, session, due).await;
+            by_rename(pass, session, due).await
         }
-        After::Delete => session.remove(path).await?,
+        After::Delete => {
+            session.remove(path).await?;
+            looked_after(pass, session, due, path).await
+        }
         After::Move(target) => {
             let target = dated(pass, &due.file)?.unwrap_or_else(|| target.clone());
             let target = below(&target, &pass.source.root, path);
@@ -57,9 +62,46 @@ pub async fn remove_or_move(
             session
                 .rename(path, &if taken { beside(&target, &due.file, b"") } else { target })
                 .await?;
+            looked_after(pass, session, due, path).await
         }
     }
-    Ok(Removed::Gone)
+}
+
+/// A server that says it removed a file, and shows it again later, is asked at once the next time.
+async fn looked_after(
+    pass: &Pass,
+    session: &mut dyn Session,
+    due: &Due,
+    at: &RemotePath,
+) -> Result<Removed, SourceError> {
+    if !due.doubted || left_out!("look-after-removal") {
+        return Ok(Removed::Gone);
+    }
+    Ok(match session.stat(at).await? {
+        Some(now) if is_still(pass, due, &now) => Removed::Stays,
+        _ => Removed::Gone,
+    })
+}
+
+fn is_still(pass: &Pass, due: &Due, now: &RemoteFile) -> bool {
+    let path = due.file.path.clone();
+    due.is_still(&pass.without_false_time(RemoteFile { path, ..now.clone() }))
+}
+
+/// What is not there under its own name may have been renamed by an earlier try.
+async fn renamed(
+    pass: &Pass,
+    session: &mut dyn Session,
+    due: &Due,
+) -> Result<Removed, SourceError> {
+    if pass.source.after != After::Delete || pass.source.delete_by != DeleteBy::Rename {
+        return Ok(Removed::NotThere);
+    }
+    let aside = aside_of(due);
+    match session.stat(&aside).await? {
+        Some(now) if is_still(pass, due, &now) => remove_aside(pass, session, due, &aside).await,
+        _ => Ok(Removed::NotThere),
+    }
 }
 
 /// What was renamed is looked at and removed, so that no file can be hit that came under the old
@@ -71,18 +113,80 @@ async fn by_rename(
     due: &Due,
 ) -> Result<Removed, SourceError> {
     let path = &due.file.path;
-    let aside = beside(path, &due.file, b".removing");
+    let aside = aside_of(due);
     session.rename(path, &aside).await?;
-    let Some(now) = session.stat(&aside).await? else { return Ok(Removed::Gone) };
-    let now = pass.without_false_time(RemoteFile { path: path.clone(), ..now });
-    if due.is_still(&now) || left_out!("look-after-rename") {
-        session.remove(&aside).await?;
-        return Ok(Removed::Gone);
+    let Some(now) = session.stat(&aside).await? else {
+        // Somebody took it at once; or nothing was renamed.
+        let is_there = session.stat(path).await?.is_some_and(|now| is_still(pass, due, &now));
+        let stays = is_there && !left_out!("look-after-removal");
+        return Ok(if stays { Removed::Stays } else { Removed::Gone });
+    };
+    if is_still(pass, due, &now) || left_out!("look-after-rename") {
+        return remove_aside(pass, session, due, &aside).await;
     }
-    if session.stat(path).await?.is_none() {
-        session.rename(&aside, path).await?;
-    }
+    name_back(session, &aside, path).await?;
     Ok(Removed::Changed)
+}
+
+async fn remove_aside(
+    pass: &Pass,
+    session: &mut dyn Session,
+    due: &Due,
+    aside: &RemotePath,
+) -> Result<Removed, SourceError> {
+    session.remove(aside).await?;
+    let removed = looked_after(pass, session, due, aside).await?;
+    if removed == Removed::Stays {
+        name_back(session, aside, &due.file.path).await?;
+    }
+    Ok(removed)
+}
+
+/// Gives a file the name back that it had, unless that is taken by now; whether it did.
+pub async fn name_back(
+    session: &mut dyn Session,
+    aside: &RemotePath,
+    path: &RemotePath,
+) -> Result<bool, SourceError> {
+    let is_free = session.stat(path).await?.is_none();
+    if is_free {
+        session.rename(aside, path).await?;
+    }
+    Ok(is_free)
+}
+
+/// What the name of a file ends with that is about to be removed.
+const REMOVING: &[u8] = b".removing";
+
+fn aside_of(due: &Due) -> RemotePath {
+    beside(&due.file.path, &due.file, REMOVING)
+}
+
+/// The path that a file had before this program renamed it to remove it, if its name says so.
+pub fn name_before(path: &RemotePath) -> Option<RemotePath> {
+    let name = path.file_name().strip_suffix(REMOVING)?;
+    let tildes = name.iter().enumerate().filter(|(_, byte)| **byte == b'~').map(|(at, _)| at);
+    let (at, mark) = tildes.map(|at| (at, mark_length(&name[at + 1..]))).find(|(_, n)| *n > 0)?;
+    let original = [&name[..at], &name[at + 1 + mark..]].concat();
+    (!original.is_empty()).then(|| path.parent().join(&original))
+}
+
+/// How many bytes of `text` are the mark of a version that it begins with: 0, if there is none.
+fn mark_length(text: &[u8]) -> usize {
+    const DATE: &[u8] = b"00000000T000000Z-";
+    let is_hex = |text: Option<&[u8]>| {
+        text.is_some_and(|text| text.iter().all(|byte| b"0123456789abcdef".contains(byte)))
+    };
+    let is_date = |text: &[u8]| {
+        let alike = |(byte, form): (&u8, &u8)| match form {
+            b'0' => byte.is_ascii_digit(),
+            form => byte == form,
+        };
+        text.len() >= DATE.len() && text.iter().zip(DATE).all(alike)
+    };
+    let date = if is_date(text) { DATE.len() } else { 0 };
+    let ends = text.get(date + 8).is_none_or(|byte| *byte == b'.');
+    if is_hex(text.get(date..date + 8)) && ends { date + 8 } else { 0 }
 }
 
 /// The folder to move `file` to, if that has dates: those of the file's time in the source's zone.
@@ -108,4 +212,25 @@ fn beside(target: &RemotePath, file: &RemoteFile, ending: &[u8]) -> RemotePath {
         name.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0).unwrap_or(name.len());
     let mark = naming::version_mark(&Version::of(file), file.modified.as_ref());
     target.parent().join(&[&name[..dot], b"~", mark.as_bytes(), &name[dot..], ending].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ModifiedTime;
+
+    #[test]
+    fn a_name_that_a_file_was_given_to_be_removed_by_tells_the_one_that_it_had() {
+        for path in ["/a.csv", "/d/a", "/d/.hidden", "/a~b.c~d", "/a.tar.gz", "/~", "/\u{e9}.x"] {
+            for modified in [None, ModifiedTime::from_unix(1_700_000_000)] {
+                let path = RemotePath::from(path);
+                let file = RemoteFile { path: path.clone(), size: Some(3), modified };
+                let aside = beside(&path, &file, REMOVING);
+                assert_eq!(name_before(&aside), Some(path), "{aside}");
+            }
+        }
+        for path in ["/a.csv", "/a.removing", "/a~1234567.removing", "/a~12345678x.removing"] {
+            assert_eq!(name_before(&RemotePath::from(path)), None, "{path}");
+        }
+    }
 }

@@ -238,6 +238,9 @@ pub struct Limits {
     pub blocks: usize,
     /// What one archive may unpack to.
     pub archive: ArchiveLimits,
+    /// Files of one source that are remembered one by one though they were not taken; further ones
+    /// are remembered by their folders.
+    pub sightings: usize,
 }
 
 impl Limits {
@@ -254,6 +257,7 @@ impl Limits {
             temp_folder,
             blocks: 4,
             archive: ArchiveLimits::default(),
+            sightings: 100_000,
         }
     }
 }

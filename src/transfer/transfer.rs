@@ -23,7 +23,7 @@ use crate::transfer::context::Pass;
 use crate::transfer::download::{Described, FetchError, Fetched, describe, fetch};
 use crate::transfer::error::TransferError;
 use crate::transfer::identity::TransferIdentity;
-use crate::transfer::leaving::Due;
+use crate::transfer::leaving::{Due, is_doubted};
 use crate::transfer::lookup::{FilePlace, LookupTime, look_for};
 use crate::transfer::permits::{Admission, RecordTicket, SlotPermit};
 use crate::transfer::post_action::{self, Acted};
@@ -229,6 +229,7 @@ async fn leaves(
     } else {
         pass.rest(&file, transfer.listed.as_ref())
     };
+    let doubted = is_doubted(transfer.known.as_ref(), &known);
     let due = Due {
         file,
         listed: transfer.listed,
@@ -236,6 +237,7 @@ async fn leaves(
         md5,
         read: Instant::now(),
         rest,
+        doubted,
         is_of_share: pass.is_share(),
     };
     post_action::leave(pass, due, left).await

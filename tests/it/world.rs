@@ -57,6 +57,7 @@ mod store_faults;
 mod truth;
 mod unread;
 mod versions_of_archives;
+mod waiting;
 mod witness;
 pub mod zips;
 

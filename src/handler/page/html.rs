@@ -125,7 +125,9 @@ pub fn run_answer(run: &PageRun) -> String {
     match run.status.as_str() {
         "ok" => format!("The run of {began} went well"),
         "running" => format!("The run of {began} is under way"),
-        "interrupted" => format!("The run of {began} was interrupted; the next one goes on"),
+        "interrupted" => {
+            format!("The run of {began} ended before all was done; the next one goes on")
+        }
         "abandoned" => format!("The run of {began} ended without a word; the next one goes on"),
         "failed" => format!("The run of {began} could do nothing"),
         "degraded" => format!("Not all of the run of {began} went well"),

@@ -55,7 +55,7 @@ pub fn answer(source: &SourceState) -> String {
         (SourceWord::NoRunYet, _) => format!("{name}: no run has looked at it yet"),
         (SourceWord::Running, _) => format!("{name}: a run is at it"),
         (SourceWord::Interrupted, _) => {
-            format!("{name}: the last run was interrupted; the next goes on")
+            format!("{name}: the last run ended before all was done; the next goes on")
         }
         (word, Some(need)) if word.needs_you() => {
             format!("{name}: {}", lower(need.what.trim_end_matches('.')))

@@ -171,6 +171,10 @@ pub enum Unmet {
     Failed,
     /// Of the source as a whole: files waited because the run had enough to do.
     TooMany,
+    /// Of a folder: files in it wait, and more wait in the source than are remembered one by one.
+    Folder,
+    /// Of a file that a whole listing did not show any more: there is nothing to remember.
+    Over,
 }
 
 impl Unmet {
@@ -181,14 +185,22 @@ impl Unmet {
             Unmet::Changed => "changed_during_read",
             Unmet::Failed => "failed",
             Unmet::TooMany => "too_many",
+            Unmet::Folder => "folder",
+            Unmet::Over => "over",
         }
     }
 
     /// Reads [`Unmet::word`]. A word of a later release says nothing.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Unmet::Unreachable, Unmet::Changed, Unmet::Failed, Unmet::TooMany]
-            .into_iter()
-            .find(|unmet| unmet.word() == word)
+        const ALL: [Unmet; 6] = [
+            Unmet::Unreachable,
+            Unmet::Changed,
+            Unmet::Failed,
+            Unmet::TooMany,
+            Unmet::Folder,
+            Unmet::Over,
+        ];
+        ALL.into_iter().find(|unmet| unmet.word() == word)
     }
 }
 

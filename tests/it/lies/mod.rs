@@ -38,6 +38,7 @@ mod reads;
 mod scene;
 mod schedule;
 mod server;
+mod stored;
 mod table;
 mod truth;
 

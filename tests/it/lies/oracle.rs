@@ -4,16 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use blobferry::model::failure::Class;
-use blobferry::model::{BlobName, Precision, RemoteFile, RemotePath};
+use blobferry::model::{Precision, RemoteFile, RemotePath};
 use blobferry::report::{SourceReport, Status};
 use blobferry::source::contract::Listed;
-use blobferry::store::contract::Store;
 use blobferry::store::memory::MemoryStore;
 use bytes::Bytes;
-use futures_util::FutureExt;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
+use super::stored::{Stored, stored};
 use super::truth::{HeldFile, SourceTruth};
 
 /// Calls of one schedule, at most.
@@ -44,6 +43,11 @@ pub struct LieOracle {
     read: HashMap<RemotePath, u64>,
     /// What was renamed, by its new name.
     renamed: HashMap<RemotePath, RemotePath>,
+    /// Contents that the program gave a name of its own.
+    named_by_itself: HashSet<(RemotePath, u64)>,
+    /// In how many runs in a row the server said of a content that it removed or renamed it, and
+    /// did not.
+    pretended: HashMap<(RemotePath, u64), u64>,
     run: RunSeen,
 }
 
@@ -59,36 +63,10 @@ struct RunSeen {
     shown: BTreeSet<RemotePath>,
     /// Lines and names that nobody can ask for.
     riddles: Vec<String>,
+    /// Contents that the server only said it let go.
+    pretended: HashSet<(RemotePath, u64)>,
     /// What came to its end in this run. A run that dies may know nothing of it.
     ended: HashSet<(RemotePath, u64)>,
-}
-
-/// What is stored: of each path of the source its contents.
-pub type Stored = BTreeMap<RemotePath, Vec<Bytes>>;
-
-/// Reads the store.
-pub fn stored(store: &MemoryStore) -> Stored {
-    let mut found = Stored::new();
-    let names = store.names().into_iter().filter(|name| !name.starts_with("_blobferry/"));
-    for name in names {
-        let name = BlobName::new(name).unwrap();
-        let info = store.head(&name).now_or_never().unwrap().unwrap().unwrap();
-        let path = info.metadata.get("source_path").cloned().unwrap_or_default();
-        let content = store.content(name.as_str()).unwrap();
-        found.entry(decoded(&path)).or_default().push(content);
-    }
-    found
-}
-
-/// A path as metadata spell it.
-fn decoded(text: &str) -> RemotePath {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        bytes.push(u8::from_str_radix(&part[..2], 16).unwrap());
-        bytes.extend(&part.as_bytes()[2..]);
-    }
-    RemotePath::new(bytes)
 }
 
 impl LieOracle {
@@ -177,12 +155,36 @@ impl LieOracle {
         }
     }
 
-    pub fn reads(&mut self, path: &RemotePath, serial: u64) {
+    pub fn reads(&mut self, truth: &SourceTruth, path: &RemotePath, serial: u64) {
         self.read.insert(path.clone(), serial);
+        // What a run renamed to remove it, and did not remove, is no new file.
+        if let Some(origin) = self.renamed.get(path)
+            && self.named_by_itself.contains(&(path.clone(), serial))
+            && !truth.files.contains_key(origin)
+        {
+            let text = format!("`{path}` is taken for a file, and is `{origin}`");
+            self.violations.push(text);
+        }
     }
 
-    pub fn renamed(&mut self, from: &RemotePath, to: &RemotePath) {
-        self.renamed.insert(to.clone(), from.clone());
+    /// The server says that a file left, and it did not.
+    pub fn pretends(&mut self, truth: &SourceTruth, path: &RemotePath) {
+        let Some(held) = truth.files.get(path) else { return };
+        let origin = self.renamed.get(path).unwrap_or(path).clone();
+        self.run.pretended.insert((origin, held.serial));
+    }
+
+    /// A run died: nobody knows what it knew.
+    pub fn died(&mut self) {
+        self.pretended.clear();
+    }
+
+    pub fn renamed(&mut self, from: &RemotePath, to: &RemotePath, serial: u64) {
+        // A file that gets its own name back has no other any more.
+        if self.renamed.get(from) != Some(to) {
+            self.renamed.insert(to.clone(), from.clone());
+            self.named_by_itself.insert((to.clone(), serial));
+        }
     }
 
     /// The program removes a file: its bytes must be stored.
@@ -276,8 +278,17 @@ impl LieOracle {
             self.violations.push(format!("{shown} files were listed, and these told: {report}"));
         }
         self.blobs_are_true(truth, stored);
+        let pretended = std::mem::take(&mut self.run.pretended);
+        self.pretended.retain(|content, _| pretended.contains(content));
+        pretended.into_iter().for_each(|content| *self.pretended.entry(content).or_default() += 1);
         if report.status() != Status::Ok {
             return;
+        }
+        if let Some((path, _)) =
+            self.pretended.iter().find(|(_, runs)| **runs > 1).map(|(of, _)| of)
+        {
+            let text = format!("ok, though `{path}` was said to have left in the run before, too");
+            self.violations.push(text);
         }
         if let Some(riddle) = self.run.riddles.first() {
             self.violations.push(format!("ok, though nobody could ask for `{riddle}`"));
@@ -301,12 +312,29 @@ impl LieOracle {
                         *self.apart.entry("torn by a change that no look shows").or_default() += 1;
                         continue;
                     }
+                    None if self.is_of_other_case(truth, path, content) => {
+                        *self.apart.entry("of a name that differs in case alone").or_default() += 1;
+                        continue;
+                    }
                     None => "bytes that never stood there",
                 };
                 let start = String::from_utf8_lossy(&content[..content.len().min(60)]).into_owned();
                 self.violations.push(format!("under `{path}` is stored {text}: {start}"));
             }
         }
+    }
+
+    /// Whether these are bytes of a file whose name differs in case alone, where only coarse times
+    /// tell the two apart. A run that knows no more must not say ok.
+    fn is_of_other_case(&self, truth: &SourceTruth, path: &RemotePath, content: &Bytes) -> bool {
+        let is_coarse = |(_, file): &Told| {
+            file.modified.is_some_and(|modified| modified.precision > Precision::Second)
+        };
+        let folds = |other: &RemotePath| other.as_bytes().eq_ignore_ascii_case(path.as_bytes());
+        self.told.get(path).is_some_and(|told| told.iter().any(is_coarse))
+            && truth.history.iter().any(|(other, known)| {
+                other != path && folds(other) && known.iter().any(|held| held.bytes == *content)
+            })
     }
 
     /// A folder that was shown was listed, or the run is not ok.

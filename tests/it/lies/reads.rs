@@ -89,16 +89,38 @@ pub const READS: &[Lie] = &[
     Lie {
         name: "removal-pretended",
         what: "a removal is said to be done, and the file stays",
-        guard: "comes-back",
-        act: |cue, saying| leaving(cue, saying, Deed::Pretended),
+        guard: "look-after-removal",
+        act: |cue, saying| {
+            let is_removal = matches!(saying, Saying::Leaving(Op::Remove, ..));
+            is_removal && leaving(cue, saying, Deed::Pretended)
+        },
         setting: deletes,
         ..PLAIN
     },
     Lie {
         name: "rename-pretended",
         what: "a rename is said to be done, and the file stays",
-        guard: "comes-back",
-        act: |cue, saying| leaving(cue, saying, Deed::Pretended),
+        guard: "look-after-removal",
+        act: |cue, saying| {
+            let is_rename = matches!(saying, Saying::Leaving(Op::Rename, ..));
+            is_rename && leaving(cue, saying, Deed::Pretended)
+        },
+        setting: renames,
+        ..PLAIN
+    },
+    Lie {
+        name: "removal-breaks",
+        what: "the first removals of a file that was renamed break their connection",
+        guard: "names-given-back",
+        act: |cue, saying| match saying {
+            Saying::Leaving(Op::Remove, path, deed)
+                if cue.hits(path) && cue.nth(Op::Remove, path) < 6 =>
+            {
+                **deed = Deed::Refused(Class::Connect);
+                true
+            }
+            _ => false,
+        },
         setting: renames,
         ..PLAIN
     },

@@ -20,9 +20,10 @@ use super::super::simulation::chance::Chance;
 use super::super::world::{LONG_AGO, World};
 use super::cue::Lie;
 use super::mortal::Mortal;
-use super::oracle::{self, Stored};
 use super::scene::{LyingScene, TimesToldIn};
 use super::server::LyingServer;
+use super::stored::{Stored, stored as stored_in};
+use super::table::{FEW_FILES, MORE_FILES};
 use super::{guards, lies};
 
 /// Virtual time after which a run is stuck.
@@ -177,7 +178,7 @@ impl LieSchedule {
             words.push(word);
             last = report.unwrap_or_default();
         }
-        let stored = oracle::stored(&scene.store);
+        let stored = stored_in(&scene.store);
         let removes = self.world.source.after == After::Delete;
         scene.oracle().at_rest(&scene.truth(), &stored, &last, removes);
         let names: Vec<_> = scene.cast.iter().map(|lie| lie.name).collect();
@@ -223,7 +224,10 @@ impl LieSchedule {
         let life = Arc::new(Mortal::new(self.world.store.clone(), at, effect));
         let endpoint = Arc::new(LyingServer { scene: scene.clone(), life: life.clone() });
         let source = Source { endpoint, ..source };
-        let options = self.world.options(life.clone(), CancellationToken::new());
+        let mut options = self.world.options(life.clone(), CancellationToken::new());
+        if scene.is_lying() && scene.cast.iter().any(|lie| lie.name == MORE_FILES) {
+            options.limits.files = FEW_FILES;
+        }
         scene.begin_run();
         let mut task = tokio::spawn(run(vec![source], options));
         let report: Option<Report> = tokio::select! {
@@ -235,9 +239,10 @@ impl LieSchedule {
                 None
             }
         };
-        let stored = oracle::stored(&scene.store);
+        let stored = stored_in(&scene.store);
         let Some(report) = report else {
             scene.oracle().blobs_are_true(&scene.truth(), &stored);
+            scene.oracle().died();
             scene.end_run();
             // Leases of the dead lapse.
             sleep(Duration::from_secs(1_000)).await;

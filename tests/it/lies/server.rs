@@ -107,7 +107,7 @@ impl Session for LyingSession {
         server.scene.say(&mut Saying::Opening(&path, &mut offset, &mut refused));
         match (held, refused) {
             (Some(opened), None) => {
-                server.scene.oracle().reads(&path, opened.serial);
+                server.scene.oracle().reads(&server.scene.truth(), &path, opened.serial);
                 Ok(Box::new(LyingDownload { server, path, opened, offset }))
             }
             (_, refused) => Err(error(Op::Read, &path, refused.unwrap_or(Class::NotFound))),
@@ -121,6 +121,8 @@ impl Session for LyingSession {
             let mut truth = scene.truth();
             scene.oracle().removes(&truth, &scene.store, path);
             truth.remove(path);
+        } else {
+            scene.oracle().pretends(&scene.truth(), path);
         }
         Ok(())
     }
@@ -137,8 +139,10 @@ impl Session for LyingSession {
                 return Err(error(Op::Rename, from, Class::NotFound));
             };
             truth.history.entry(to.clone()).or_default().push(held.clone());
-            scene.oracle().renamed(from, to);
+            scene.oracle().renamed(from, to, held.serial);
             truth.files.insert(to.clone(), held);
+        } else {
+            scene.oracle().pretends(&scene.truth(), from);
         }
         Ok(())
     }

@@ -11,6 +11,11 @@ use time::{Duration, OffsetDateTime};
 use super::cue::{Cue, Lie, PLAIN, Saying, deletes, keeps};
 use super::scene::TimesToldIn;
 
+/// The lie whose runs may do something about a few files only.
+pub const MORE_FILES: &str = "more-files-than-a-run-takes";
+/// How many that is.
+pub const FEW_FILES: usize = 3;
+
 fn shift(file: &mut RemoteFile, by: Duration) {
     file.modified = file.modified.map(|at| ModifiedTime::new(at.at + by, at.precision));
 }
@@ -55,6 +60,26 @@ fn folded(cue: &Cue<'_>, path: &RemotePath) -> Option<RemotePath> {
     (lower != *path && cue.truth().files.contains_key(&lower)).then_some(lower)
 }
 
+/// Bytes and descriptions of one file in the place of another's.
+fn folds(cue: &Cue<'_>, saying: &mut Saying<'_>) -> bool {
+    match saying {
+        Saying::Chunk(path, at, chunk) => {
+            let Some(other) = folded(cue, path) else { return false };
+            let bytes = cue.truth().files[&other].bytes.clone();
+            let at = usize::try_from(*at).unwrap();
+            **chunk = Ok((at < bytes.len()).then(|| bytes.slice(at..)));
+            true
+        }
+        Saying::Description(path, Ok(told)) => {
+            let Some(other) = folded(cue, path) else { return false };
+            let held = cue.truth().files[&other].clone();
+            *told = Some(cue.scene.description(path, &held));
+            true
+        }
+        _ => false,
+    }
+}
+
 /// What the server says of names, kinds, sizes and times, and how it ends listings.
 pub const WORDS: &[Lie] = &[
     Lie {
@@ -95,20 +120,40 @@ pub const WORDS: &[Lie] = &[
         act: |cue, saying| match saying {
             // Where times are coarse, nothing tells the two apart but the listing.
             _ if cue.scene.times != TimesToldIn::Seconds => false,
-            Saying::Chunk(path, at, chunk) => {
-                let Some(other) = folded(cue, path) else { return false };
-                let bytes = cue.truth().files[&other].bytes.clone();
-                let at = usize::try_from(*at).unwrap();
-                **chunk = Ok((at < bytes.len()).then(|| bytes.slice(at..)));
-                true
+            saying => folds(cue, saying),
+        },
+        ..PLAIN
+    },
+    Lie {
+        name: "names-folded-by-the-minute",
+        what: "the same, where only listings tell the two apart, and the second one is there",
+        guard: "alike-told",
+        act: |cue, saying| match saying {
+            _ if cue.scene.times == TimesToldIn::Seconds => false,
+            Saying::Run(0) => {
+                let (path, at) = (RemotePath::from("/F0"), OffsetDateTime::UNIX_EPOCH);
+                let mut truth = cue.truth();
+                if !truth.files.contains_key(&path) {
+                    truth.write(&path, 90, at + Duration::days(15_000));
+                }
+                false
             }
-            Saying::Description(path, Ok(told)) => {
-                let Some(other) = folded(cue, path) else { return false };
-                let held = cue.truth().files[&other].clone();
-                *told = Some(cue.scene.description(path, &held));
-                true
+            saying => folds(cue, saying),
+        },
+        ..PLAIN
+    },
+    Lie {
+        name: MORE_FILES,
+        what: "there are more files than a run may take",
+        guard: "limit-told",
+        act: |cue, saying| {
+            let Saying::Run(run @ 0..2) = saying else { return false };
+            for number in 0..8 {
+                let path = RemotePath::from(format!("/more{run}{number}").as_str());
+                let at = OffsetDateTime::UNIX_EPOCH + Duration::days(15_000 + number);
+                cue.truth().write(&path, 70, at);
             }
-            _ => false,
+            true
         },
         ..PLAIN
     },

@@ -90,7 +90,7 @@ async fn files_beyond_the_limit_are_late_only_if_nothing_arrives() {
     world.server.tree().extra.push((RemotePath::from("/"), Listed::File(ghost)));
     // The ghost is listed after the file, and takes its place as soon as that is stored.
     world.limits.files = 1;
-    assert_eq!(world.run().await.brief(), "ok: ingested 1, deferred 1 [too_many]");
+    assert_eq!(world.run().await.brief(), "interrupted: ingested 1, deferred 1 [too_many]");
     world.server.tree().extra.insert(
         0,
         (
@@ -102,7 +102,10 @@ async fn files_beyond_the_limit_are_late_only_if_nothing_arrives() {
             }),
         ),
     );
-    assert_eq!(world.run().await.brief(), "ok: unchanged 1, deferred 2 [too_many unreachable]");
+    assert_eq!(
+        world.run().await.brief(),
+        "interrupted: unchanged 1, deferred 2 [too_many unreachable]"
+    );
     tokio::time::sleep(LATE).await;
     let ran = world.run().await;
     let told: Vec<&str> =
@@ -115,7 +118,10 @@ async fn files_beyond_the_limit_are_late_only_if_nothing_arrives() {
     // One that arrives begins the time anew.
     world.server.tree().extra.clear();
     let world = world.file("/d", "x").file("/e", "x");
-    assert_eq!(world.run().await.brief(), "ok: ingested 1, unchanged 1, deferred 1 [too_many]");
+    assert_eq!(
+        world.run().await.brief(),
+        "interrupted: ingested 1, unchanged 1, deferred 1 [too_many]"
+    );
 }
 
 #[tokio::test]

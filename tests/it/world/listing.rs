@@ -2,6 +2,7 @@
 
 use blobferry::model::failure::Class;
 use blobferry::model::{RemoteFile, RemotePath};
+use blobferry::report::Status;
 use blobferry::source::contract::Listed;
 use blobferry::source::memory::MemorySourceFault;
 
@@ -81,8 +82,11 @@ async fn a_large_listing_that_breaks_off_in_the_middle_tells_nothing_twice() {
 async fn more_files_than_fit_into_a_run_come_with_the_next_ones() {
     let mut world = (0..50).fold(World::new(), |world, n| world.file(&format!("/{n:02}"), "x"));
     world.limits.files = 20;
-    assert_eq!(world.run().await.brief(), "ok: ingested 20, deferred 30 [too_many]");
-    assert_eq!(world.run().await.brief(), "ok: ingested 20, unchanged 20, deferred 10 [too_many]");
+    assert_eq!(world.run().await.brief(), "interrupted: ingested 20, deferred 30 [too_many]");
+    let ran = world.run().await;
+    assert_eq!(ran.brief(), "interrupted: ingested 20, unchanged 20, deferred 10 [too_many]");
+    assert_eq!((ran.report.status(), ran.report.exit_code()), (Status::Interrupted, 1));
+    assert!(ran.to_string().contains("10 files are beyond `limits.files`"), "{ran}");
     assert_eq!(world.run().await.brief(), "ok: ingested 10, unchanged 40");
     assert_eq!(world.run().await.brief(), "ok: unchanged 50");
 }

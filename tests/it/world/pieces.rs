@@ -26,14 +26,14 @@ use super::crash::Dying;
 use super::{World, quick};
 
 /// A world with a queue.
-struct Office {
-    world: World,
+pub struct Office {
+    pub world: World,
     queue: Arc<MemoryQueue>,
     sizes: Sizes,
 }
 
 impl Office {
-    fn new(world: World, files: usize) -> Self {
+    pub fn new(world: World, files: usize) -> Self {
         Self { world, queue: Arc::default(), sizes: Sizes { files, bytes: 1 << 30 } }
     }
 
@@ -42,7 +42,7 @@ impl Office {
     }
 
     /// Asks for a pass, as the timer does. The run's id.
-    async fn ask(&self) -> String {
+    pub async fn ask(&self) -> String {
         let mut record = RunRecord::new(Trigger::Timer, "", OffsetDateTime::now_utc());
         (record.queued, record.sources) = (vec!["acme".into()], vec![waiting_line("acme")]);
         self.records().put(&record).await.unwrap();
@@ -74,7 +74,7 @@ impl Office {
     }
 
     /// Takes messages, however long they are to wait, until there are none. What came of each.
-    async fn drain(&self) -> Vec<Came> {
+    pub async fn drain(&self) -> Vec<Came> {
         let mut came = Vec::new();
         while let Some((message, _)) = self.queue.take() {
             came.push(self.work(&message, CancellationToken::new()).await.expect("it works"));
