@@ -127,8 +127,8 @@ fn tell(pass: &Pass, settled: &Settled, report: &mut SourceReport) {
 /// What becomes of a file that was said not to be there, and what the next run should know of that.
 fn judge(pass: &Pass, file: &RemoteFile, shown: Shown) -> (Outcome, Option<Seen>) {
     match shown {
+        Shown::No | Shown::Yes if left_out!("gone-by-listing") => (Outcome::Gone, None),
         Shown::No => (Outcome::Gone, None),
-        Shown::Yes if left_out!("gone-by-listing") => (Outcome::Gone, None),
         Shown::Unknown(_) if pass.run.cancel.is_cancelled() => {
             (Outcome::Deferred(Defer::Interrupted), None)
         }

@@ -58,20 +58,6 @@ pub const BLIND_PAIRS: &[(&str, &str, &str)] = &[
     ("names-folded", "days-from-the-second-run-on", NO_TIME),
     ("names-folded", "no-size", DESCRIBED),
     ("names-folded", "time-moves", MOVES),
-    ("names-folded-by-the-minute", "no-time", NO_TIME),
-    ("names-folded-by-the-minute", "days", NO_TIME),
-    ("names-folded-by-the-minute", "all-of-1980", NO_TIME),
-    ("names-folded-by-the-minute", "all-of-2100", NO_TIME),
-    ("names-folded-by-the-minute", "replaced-between-runs", NO_TIME),
-    ("names-folded-by-the-minute", "replaced-within-the-minute", NO_TIME),
-    ("names-folded-by-the-minute", "listed-anew-before-it-leaves", NO_TIME),
-    ("names-folded-by-the-minute", "filled-while-its-time-stands-still", NO_TIME),
-    ("names-folded-by-the-minute", "days-from-the-second-run-on", NO_TIME),
-    ("names-folded-by-the-minute", "no-size", DESCRIBED),
-    ("names-folded-by-the-minute", "time-moves", MOVES),
-    ("names-folded-by-the-minute", "file-as-folder", NOT_LISTED),
-    ("names-folded-by-the-minute", "line-nobody-understands", NOT_LISTED),
-    ("names-folded-by-the-minute", "root-breaks-off", NOT_LISTED),
     ("taken-away-once-read", "replaced-while-it-is-read", "nobody can describe it after the read"),
     ("not-described", "replaced-while-it-is-read", "nobody can describe it after the read"),
     ("clock-jumps", "written-slowly", "the newest time that the server shows is of another clock"),
@@ -79,7 +65,6 @@ pub const BLIND_PAIRS: &[(&str, &str, &str)] = &[
 
 const DESCRIBED: &str = "what is listed without a size is described before it is read";
 const MOVES: &str = "a time that moves at each look tells no file from another";
-const NOT_LISTED: &str = "the other name is not listed as a file, so nobody knows of it";
 const NO_SIZE: &str = "the end that the server tells is all that is known of the size";
 const NO_TIME: &str = "two files of one size, of which no exact times are told";
 

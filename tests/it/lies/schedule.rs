@@ -23,7 +23,7 @@ use super::mortal::Mortal;
 use super::scene::{LyingScene, TimesToldIn};
 use super::server::LyingServer;
 use super::stored::{Stored, stored as stored_in};
-use super::table::{FEW_FILES, MORE_FILES};
+use super::table::{FEW_FILES, FOLDED_BY_THE_MINUTE, MORE_FILES};
 use super::{guards, lies};
 
 /// Virtual time after which a run is stuck.
@@ -297,6 +297,9 @@ fn cast(dice: &Chance, casting: Casting) -> Vec<&'static Lie> {
         }
     };
     cast.dedup_by_key(|lie| lie.name);
+    if let Some(alone) = cast.iter().find(|lie| lie.name == FOLDED_BY_THE_MINUTE).copied() {
+        cast = vec![alone];
+    }
     let is_blind = |(a, b, _): &(&str, &str, &str)| {
         [a, b].iter().all(|name| cast.iter().any(|lie| lie.name == **name))
     };

@@ -11,6 +11,8 @@ use time::{Duration, OffsetDateTime};
 use super::cue::{Cue, Lie, PLAIN, Saying, deletes, keeps};
 use super::scene::TimesToldIn;
 
+/// A lie that is played alone: any second one about either name hides what tells the two apart.
+pub const FOLDED_BY_THE_MINUTE: &str = "names-folded-by-the-minute";
 /// The lie whose runs may do something about a few files only.
 pub const MORE_FILES: &str = "more-files-than-a-run-takes";
 /// How many that is.
@@ -125,7 +127,7 @@ pub const WORDS: &[Lie] = &[
         ..PLAIN
     },
     Lie {
-        name: "names-folded-by-the-minute",
+        name: FOLDED_BY_THE_MINUTE,
         what: "the same, where only listings tell the two apart, and the second one is there",
         guard: "alike-told",
         act: |cue, saying| match saying {
