@@ -67,6 +67,7 @@ seq 1 9000 >"$world/contoso/daily/sales_eu.csv"
 run
 run
 
+touch "$world/address"
 (cd "$world" && exec "$BLOBFERRY" serve --status --port 0) >"$world/address" 2>/dev/null &
 serve=$!
 for _ in $(seq 200); do

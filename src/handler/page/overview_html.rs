@@ -264,7 +264,7 @@ pub fn source_table<'a>(
             thead role="rowgroup" {
                 tr role="row" {
                     th.c1 scope="col" role="columnheader" { "State" }
-                    th scope="col" role="columnheader" { "Source" }
+                    th.w15 scope="col" role="columnheader" { "Source" }
                     th.w22 scope="col" role="columnheader" { "Last 30 days" }
                     @for head in heads { th scope="col" role="columnheader" { (head) } }
                 }
