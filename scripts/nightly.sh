@@ -110,7 +110,6 @@ else
     step listings 900 python3,npm "lines of listings held against parsers of other projects" scripts/listings.sh
     step package 5400 cargo,cc,python3,readelf,root,azurite "the package for Azure: portable, and it runs" scripts/prove-package.sh
     step browser 3600 cargo,cc,azurite "the status page in a browser" scripts/browser-test.sh
-    step page-load 5400 cargo,cc,python3 "a status page over 1,000 sources and a million files" scripts/page-load.sh
     step tutorial 5400 cargo,cc,git,npm,python3,free-ports "docs/tutorial.md, word for word" scripts/play-tutorial.sh
     step kql 600 npm "queries of alerts and workbook before Microsoft's parser" scripts/kql.sh
     step benchmarks 7200 cargo,cc,python3 "whole runs beside other tools, at small scale" \
