@@ -245,7 +245,7 @@ fn the_demo_runs_twice_and_the_second_run_has_nothing_to_do() {
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let ferry = Ferry::new("");
-    for n in 0..3_000 {
+    for n in 0..800 {
         old_file(&ferry.path(&format!("in/{n:0200}")), b"x");
     }
     ferry.configure(&format!(
@@ -275,7 +275,7 @@ fn a_reader_that_goes_away_is_no_failure() {
 #[test]
 fn a_reader_that_does_not_read_holds_nothing_up() {
     let ferry = Ferry::new("");
-    for n in 0..3_000 {
+    for n in 0..800 {
         old_file(&ferry.path(&format!("in/{n:0200}")), b"x");
     }
     ferry.configure(&format!(
@@ -294,11 +294,11 @@ fn a_reader_that_does_not_read_holds_nothing_up() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let report: serde_json::Value =
         serde_json::from_slice(&fs::read(ferry.path("stdout")).unwrap()).unwrap();
-    assert_eq!(report["sources"][0]["ingested"], 3_000, "{report:#}");
+    assert_eq!(report["sources"][0]["ingested"], 800, "{report:#}");
     let mut told = String::new();
     child.stderr.take().expect("it is piped").read_to_string(&mut told).unwrap();
     assert!(
-        told.len() > 16 << 10 && told.lines().count() < 3_000,
+        told.len() > 16 << 10 && told.lines().count() < 800,
         "it wrote as much as fits: {} bytes",
         told.len()
     );
@@ -307,7 +307,7 @@ fn a_reader_that_does_not_read_holds_nothing_up() {
 #[test]
 fn sigterm_ends_a_run_with_its_report() {
     let Some(served) = served::sshd(SshdAuth::Key) else { return };
-    for n in 0..400 {
+    for n in 0..120 {
         old_file(&served.root.join(format!("small-{n:03}")), &vec![b'x'; 400_000]);
     }
     let ferry = Ferry::new(&format!(
@@ -326,7 +326,7 @@ fn sigterm_ends_a_run_with_its_report() {
         source["ingested"].as_u64().unwrap(),
         source["deferred_by_reason"]["interrupted"].as_u64().unwrap(),
     );
-    assert_eq!((ingested + deferred, source["failed"].as_u64()), (400, Some(0)), "{source:#}");
+    assert_eq!((ingested + deferred, source["failed"].as_u64()), (120, Some(0)), "{source:#}");
     assert_eq!(ferry.ingest().code(0).source()["ingested"], deferred);
 }
 
