@@ -312,7 +312,11 @@ mod tests {
         let listing =
             [b"type=file; a\r\n".as_slice(), &vec![b'x'; 300_000], b"\r\ntype=file; b\r\n"]
                 .concat();
-        let found = split(&listing, 4096, Dialect::Mlsd);
+        let mut found = split(&listing, 4096, Dialect::Mlsd);
+        // Its bytes count against the limit of lines that tell nothing.
+        let asides = found.len();
+        found.retain(|listed| !matches!(listed, Listed::Aside(_)));
+        assert!(found.len() < asides, "{asides}");
         assert_eq!(found.len(), 3);
         assert!(matches!(&found[1], Listed::Unparsed(text) if text.len() == 200));
     }
