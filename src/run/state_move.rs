@@ -25,7 +25,7 @@ use crate::model::BlobName;
 use crate::pass::lease::LeaseGuard;
 use crate::runtime::retry::{Policy, retry};
 use crate::state::apart;
-use crate::state::paths::{PROBES, ROOT, RUNS, StatePaths, move_mark, place, pointer};
+use crate::state::paths::{NAMES, PROBES, ROOT, RUNS, StatePaths, move_mark, place, pointer};
 use crate::store::contract::{BlobInfo, Condition, Leased, Store, StoreError};
 use crate::store::holder::Holder;
 use copy::{bytes_of, copied, write_json};
@@ -178,13 +178,14 @@ impl StateMove {
     }
 
     /// The new place holds no state that counts: nothing but probes, records of runs that were
-    /// refused, and what an earlier move has left behind, whose heads tell where it went.
+    /// refused, the index of names (a cache), and what an earlier move has left behind, whose heads tell where it went.
     async fn must_be_free(&self) -> Result<(), MoveError> {
         let mut left_behind = BTreeSet::new();
         for info in listed(&*self.to).await? {
             let is_free = [pointer(), place()].iter().any(|own| own.as_str() == info.name)
                 || info.name.starts_with(PROBES)
-                || info.name.starts_with(RUNS);
+                || info.name.starts_with(RUNS)
+                || info.name.starts_with(NAMES);
             let Some(source) = source_of(&info.name).filter(|_| !is_free) else {
                 if is_free {
                     continue;
