@@ -2,7 +2,8 @@
 
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_cert::certificate::{CertificateInner, Raw};
+use x509_cert::der::Decode;
 
 use crate::model::{hex, printable};
 use crate::source::finding::Finding;
@@ -21,21 +22,52 @@ pub fn findings(chain: &[Vec<u8>], now: OffsetDateTime) -> Vec<Finding> {
     .collect()
 }
 
+/// What is told of a certificate, beside its fingerprint.
+pub struct CertificateFacts {
+    /// The owner, in the order of RFC 4514.
+    pub subject: String,
+    /// The authority that signed it.
+    pub issuer: String,
+    /// Whether the owner signed it.
+    pub is_signed_by_itself: bool,
+    /// The first second of its validity, since 1970.
+    pub not_before: u64,
+    /// The last second of its validity, since 1970.
+    pub not_after: u64,
+}
+
+impl CertificateFacts {
+    /// The facts of the certificate `der`; `None` where it cannot be read. Rules of RFC 5280 that
+    /// devices break, as on the length of serial numbers, are not asked for.
+    pub fn of(der: &[u8]) -> Option<Self> {
+        let certificate = CertificateInner::<Raw>::from_der(der).ok()?;
+        let told = certificate.tbs_certificate();
+        let validity = told.validity();
+        Some(Self {
+            subject: told.subject().to_string(),
+            issuer: told.issuer().to_string(),
+            is_signed_by_itself: told.subject() == told.issuer(),
+            not_before: validity.not_before.to_unix_duration().as_secs(),
+            not_after: validity.not_after.to_unix_duration().as_secs(),
+        })
+    }
+}
+
 fn finding(step: &'static str, place: usize, der: &[u8], now: OffsetDateTime) -> Finding {
     let fingerprint = hex(&Sha256::digest(der));
-    let Ok((_, certificate)) = X509Certificate::from_der(der) else {
-        return Finding::new(step, format!("cannot be read; SHA-256 {fingerprint}"));
-    };
-    let cut = |name: String| printable(name.as_bytes()).chars().take(LONGEST).collect::<String>();
-    let (subject, issuer) =
-        (cut(certificate.subject().to_string()), cut(certificate.issuer().to_string()));
-    let signed = if certificate.subject() == certificate.issuer() {
+    let unread = || Finding::new(step, format!("cannot be read; SHA-256 {fingerprint}"));
+    let Some(facts) = CertificateFacts::of(der) else { return unread() };
+    let seconds = i64::try_from(facts.not_after).ok();
+    let until = seconds.and_then(|until| OffsetDateTime::from_unix_timestamp(until).ok());
+    let Some(until) = until else { return unread() };
+    let cut = |name: &str| printable(name.as_bytes()).chars().take(LONGEST).collect::<String>();
+    let signed = if facts.is_signed_by_itself {
         "signed by itself".to_owned()
     } else {
-        format!("issued by {issuer}")
+        format!("issued by {}", cut(&facts.issuer))
     };
-    let until = certificate.validity().not_after.to_datetime();
-    let text = format!("{subject}, {signed}, valid until {}, SHA-256 {fingerprint}", until.date());
+    let (subject, until_day) = (cut(&facts.subject), until.date());
+    let text = format!("{subject}, {signed}, valid until {until_day}, SHA-256 {fingerprint}");
     let found = Finding::new(step, text);
     let found = match (until - now).whole_days() {
         _ if until < now => found

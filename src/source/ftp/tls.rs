@@ -17,8 +17,8 @@ use rustls::{
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::certificate::CertificateFacts;
 use super::certificate_reasons;
 use super::client_certificate::{CertificateResolver, ClientCertificate};
 use super::fault::Broken;
@@ -378,13 +378,9 @@ fn of_itself(
 ) -> Result<ServerCertVerified, Error> {
     let parsed = ParsedCertificate::try_from(certificate)?;
     verify_server_name(&parsed, name)?;
-    let (_, x509) =
-        X509Certificate::from_der(certificate).map_err(|_| CertificateError::BadEncoding)?;
-    let seconds = |at: x509_parser::time::ASN1Time| {
-        UnixTime::since_unix_epoch(Duration::from_secs(at.timestamp().max(0).unsigned_abs()))
-    };
-    let validity = x509.validity();
-    let (not_before, not_after) = (seconds(validity.not_before), seconds(validity.not_after));
+    let facts = CertificateFacts::of(certificate).ok_or(CertificateError::BadEncoding)?;
+    let seconds = |at| UnixTime::since_unix_epoch(Duration::from_secs(at));
+    let (not_before, not_after) = (seconds(facts.not_before), seconds(facts.not_after));
     if now < not_before {
         return Err(CertificateError::NotValidYetContext { time: now, not_before }.into());
     }

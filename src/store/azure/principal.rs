@@ -158,6 +158,7 @@ mod tests {
     use super::*;
     use rustls::pki_types::alg_id;
     use serde_json::Value;
+    use x509_cert::der::Decode;
 
     fn certified(algorithm: &'static rcgen::SignatureAlgorithm) -> (String, Vec<u8>) {
         let key = rcgen::KeyPair::generate_for(algorithm).expect("a key");
@@ -197,13 +198,14 @@ mod tests {
         // Another program's verifier says that the signature holds.
         let schemes =
             rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
-        let (_, certificate) = x509_parser::parse_x509_certificate(&der).expect("a certificate");
+        let certificate = x509_cert::Certificate::from_der(&der).expect("a certificate");
         let verifier = schemes.all.iter().find(|scheme| {
             scheme.signature_alg_id() == alg_id::RSA_PSS_SHA256
                 && scheme.public_key_alg_id() == alg_id::RSA_ENCRYPTION
         });
         let signature = URL_SAFE_NO_PAD.decode(parts[2]).expect("base64");
-        let public = certificate.public_key().subject_public_key.data.as_ref();
+        let key = certificate.tbs_certificate().subject_public_key_info();
+        let public = key.subject_public_key.raw_bytes();
         let signed = format!("{}.{}", parts[0], parts[1]);
         verifier
             .expect("a verifier")
