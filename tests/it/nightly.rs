@@ -5,9 +5,12 @@ use std::process::Command;
 
 /// Scripts that neither the gate nor a night runs, each with the reason.
 const NEITHER: &[(&str, &str)] = &[
+    ("compare-builds.sh", "compares two binaries that a person names"),
     ("func-local.sh", "runs until somebody stops it, with tools of Azure"),
     ("make-state-0.1.sh", "needs a binary of release 0.1, and makes what the tests read"),
     ("profile.sh", "shows figures to a person, and judges nothing"),
+    ("prove-release.sh", "needs the artefacts of a release, debootstrap and the network"),
+    ("release.sh", "builds the artefacts of a release; tests/it/shipping.rs packs one"),
     ("template.sh", "needs the Bicep compiler, which comes with the Azure CLI alone"),
     ("test-fast.sh", "a part of what the gate runs, for people who wait"),
     ("verify-azure.sh", "needs a subscription"),

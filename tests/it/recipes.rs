@@ -24,6 +24,7 @@ const NOT_PLAYED: &[(&str, &str)] = &[
     ("An application instead of a managed identity", "identity has it"),
     ("Another cloud, another domain", "it is of Azure"),
     ("Containers under a retention policy", "e2e::state has two containers of Azurite"),
+    ("A static web site", "e2e::destinations has the refusal, the rest is of Azure"),
     ("Accounts with a hierarchical namespace", "it is of Azure"),
 ];
 
