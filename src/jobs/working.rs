@@ -26,7 +26,7 @@ use crate::failpoint::failpoint;
 use crate::ledger::{Recorded, SeenRecord};
 use crate::model::failure::Class;
 use crate::model::{RemoteFile, chain};
-use crate::pass::{gone, late, login_refusal, steps, waiting_folders};
+use crate::pass::{gone, late, login_refusal, second_look, steps, waiting_folders};
 use crate::report::{Defer, Ingested, Outcome, Problem, Proof, SourceReport};
 use crate::transfer::context::Pass;
 use crate::transfer::post_action;
@@ -190,7 +190,7 @@ async fn bring(
             .unsigned_abs_if_positive();
         let until = Instant::now() + left;
         let began = (young_since, until.checked_sub(job.source().stable_for).unwrap_or(until));
-        transfers = steps::second_look(&pass, transfers, began, &mut told.report).await;
+        transfers = second_look::second_look(&pass, transfers, began, &mut told.report).await;
     }
     let (mut rest, mut ends) = (Vec::new(), false);
     if !transfers.is_empty() {

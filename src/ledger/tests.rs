@@ -12,11 +12,20 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::ledger::blobs::HEAD;
+use crate::ledger::blobs::LedgerBlobs;
+use crate::ledger::error::LedgerError;
 use crate::model::{BlobName, ModifiedTime, Precision, Version, chain};
+use crate::model::{Md5, RemoteFile, RemotePath};
+use crate::rules::plan::known::{History, Known, Seen};
+use crate::runtime::retry::Policy;
+use crate::store::contract::Store;
 use crate::store::contract::{BlobInfo, Condition, Etag, Leased, Properties, StoreError, Upload};
 use crate::store::holder::Holder;
 use crate::store::memory::MemoryStore;
 use crate::store::memory::{MemoryFault, MemoryOp};
+use std::sync::Mutex;
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
 
 #[cfg(test)]
 mod late;

@@ -1,9 +1,11 @@
-//! What a pass tells its manifest of files.
+//! What a pass tells its manifest, the log and telemetry of files.
 
 use crate::model::RemoteFile;
 use crate::report::{Line, MANIFEST_INCOMPLETE, Outcome, Problem, SourceReport};
 use crate::rules::plan::Why;
 use crate::transfer::context::Pass;
+use crate::transfer::events;
+use crate::transfer::request::Transfer;
 use crate::transfer::run_manifest::WrittenManifest;
 
 /// Notes what became of `file` for the manifest.
@@ -21,5 +23,30 @@ pub async fn close(pass: &Pass, report: &mut SourceReport) {
     report.facts.manifest_sha256 = sha256.filter(|_| lines > 0 && broken.is_none());
     if let Some(Problem { class, message, .. }) = broken {
         report.problems.push(Problem::new(class, format!("{MANIFEST_INCOMPLETE}: {message}")));
+    }
+}
+
+/// Tells what became of a file: to telemetry, the manifest and the log.
+pub fn log(pass: &Pass, one: &Transfer, outcome: &Outcome) {
+    let (source, path) = (&pass.source.name, &one.file.path);
+    events::file(source, &one.file, outcome);
+    note(pass, &one.file, Some(one.why), outcome);
+    match outcome {
+        Outcome::Failed(problem) => {
+            tracing::error!(source, %path, class = %problem.class, error = problem.message, hint = &*problem.hint, "A \
+                file did not arrive.");
+        }
+        Outcome::Ingested(ingested) => {
+            tracing::debug!(source, %path, bytes = ingested.bytes, stored = ingested.stored, identical = ingested.identical, "A \
+                file is stored.");
+        }
+        Outcome::Deferred(defer) => {
+            tracing::debug!(source, %path, reason = defer.word(), "A file is left for a later run.")
+        }
+        Outcome::Gone => tracing::debug!(source, %path, "A file is gone."),
+        Outcome::Skipped(skip) => {
+            tracing::debug!(source, %path, reason = skip.word(), "A file is left alone.")
+        }
+        Outcome::Unchanged => {}
     }
 }

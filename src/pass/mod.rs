@@ -14,6 +14,7 @@ pub mod look_back;
 pub mod order;
 pub mod recovery;
 pub mod renamed;
+pub mod second_look;
 pub mod share;
 pub mod since;
 pub mod slips;

@@ -1,16 +1,15 @@
-//! The work of one pass over one source: transfers, a second look at young files, the report.
+//! The work of one pass over one source: transfers, after-actions, the report.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::OptionFuture;
-use tokio::time::Instant;
 
 use crate::failpoint::left_out;
 use crate::ledger::Ledger;
 use crate::ledger::error::LedgerError;
+use crate::model::RemotePath;
 use crate::model::failure::{Class, Failure};
-use crate::model::{RemoteFile, RemotePath};
 use crate::pass::expectations;
 use crate::pass::file_log;
 use crate::pass::found_work::Survey;
@@ -20,19 +19,19 @@ use crate::pass::late;
 use crate::pass::login_refusal;
 use crate::pass::look_back;
 use crate::pass::renamed;
+use crate::pass::second_look;
 use crate::pass::source_lock::SourceLock;
 use crate::pass::stored_report::write_report;
 use crate::pass::waiting_folders;
 use crate::report::{Defer, Outcome, Problem, SourceReport, problem};
-use crate::rules::equality;
-use crate::rules::plan::known::{Known, Seen};
+use crate::rules::plan::known::Known;
 use crate::runtime::parallel::{TurnInLine, Turns, side_by_side};
 use crate::source::pool::Pool;
 use crate::state::paths::StatePaths;
 use crate::store::contract::Condition;
 use crate::transfer::alike;
 use crate::transfer::alike_names::AlikeNames;
-use crate::transfer::batch_stat::{Batch, StatAnswer, ask_all, in_batches};
+use crate::transfer::batch_stat::{Batch, in_batches};
 use crate::transfer::budget::Allowance;
 use crate::transfer::context::{LargeFiles, Pass, Restless, Run};
 use crate::transfer::events;
@@ -201,7 +200,7 @@ async fn work(pass: &Arc<Pass>, mut survey: Survey, report: &mut SourceReport) {
     for (file, known) in survey.relisted {
         note(report, pass.ledger.ingested(&file, &known, 0, 0).await);
     }
-    let settled = second_look(pass, survey.unsettled, survey.began, report).await;
+    let settled = second_look::second_look(pass, survey.unsettled, survey.began, report).await;
     if !settled.is_empty() {
         begun = begun || begin(pass, report).await;
         if !begun {
@@ -281,7 +280,7 @@ pub async fn give_up<'a>(
 
 /// Tells the log, the manifest and the report what became of a file.
 pub fn tell(pass: &Pass, one: &Transfer, outcome: Outcome, report: &mut SourceReport) {
-    log(pass, one, &outcome);
+    file_log::log(pass, one, &outcome);
     late::leave_behind(pass, &one.file, &outcome);
     report.add(&one.file.path, outcome);
 }
@@ -382,30 +381,6 @@ async fn out_of_time(pass: &Pass) {
     tokio::time::sleep(LAST_GRACE).await;
 }
 
-fn log(pass: &Pass, one: &Transfer, outcome: &Outcome) {
-    let (source, path) = (&pass.source.name, &one.file.path);
-    events::file(source, &one.file, outcome);
-    file_log::note(pass, &one.file, Some(one.why), outcome);
-    match outcome {
-        Outcome::Failed(problem) => {
-            tracing::error!(source, %path, class = %problem.class, error = problem.message, hint = &*problem.hint, "A \
-                file did not arrive.");
-        }
-        Outcome::Ingested(ingested) => {
-            tracing::debug!(source, %path, bytes = ingested.bytes, stored = ingested.stored, identical = ingested.identical, "A \
-                file is stored.");
-        }
-        Outcome::Deferred(defer) => {
-            tracing::debug!(source, %path, reason = defer.word(), "A file is left for a later run.")
-        }
-        Outcome::Gone => tracing::debug!(source, %path, "A file is gone."),
-        Outcome::Skipped(skip) => {
-            tracing::debug!(source, %path, reason = skip.word(), "A file is left alone.")
-        }
-        Outcome::Unchanged => {}
-    }
-}
-
 /// Does what earlier runs left to do at the source.
 pub async fn finish_after(
     pass: &Arc<Pass>,
@@ -429,100 +404,4 @@ pub async fn finish_after(
         post_action::tell(report, &path, acted.unwrap_or_else(panicked))
     })
     .await;
-}
-
-/// Waits until young files have had time to settle, and looks at them again: those that are as they
-/// were come back, the others are left for a later run, which is told what this one saw.
-pub async fn second_look(
-    pass: &Arc<Pass>,
-    unsettled: Vec<Transfer>,
-    began: (time::OffsetDateTime, Instant),
-    report: &mut SourceReport,
-) -> Vec<Transfer> {
-    if unsettled.is_empty() {
-        return Vec::new();
-    }
-    wait(pass, unsettled.len(), began.1 + pass.source.stable_for).await;
-    let (mut settled, mut deferred) = (Vec::new(), Vec::new());
-    ask_all(
-        pass,
-        unsettled,
-        |one| &one.file,
-        |one, answer| match seen_again(&one, answer, began.0) {
-            None => settled.push(one),
-            Some((Outcome::Deferred(Defer::Unreachable), _)) => {
-                pass.missing.add(Absent::File(one.file, Some(one.why)))
-            }
-            Some((outcome, seen)) => {
-                log(pass, &one, &outcome);
-                if let (Outcome::Deferred(defer), Some(seen)) = (&outcome, seen) {
-                    deferred.push((seen, *defer));
-                }
-                report.add(&one.file.path, outcome);
-            }
-        },
-    )
-    .await;
-    for (seen, defer) in deferred {
-        late::sighted(pass, report, seen, defer).await;
-    }
-    settled
-}
-
-/// What becomes of a young file, and what the next run should know of it; `None` if it has settled.
-fn seen_again(
-    one: &Transfer,
-    answer: StatAnswer,
-    began: time::OffsetDateTime,
-) -> Option<(Outcome, Option<Seen>)> {
-    match answer {
-        StatAnswer::Told(Some(now)) if is_same(&one.file, &now) => None,
-        StatAnswer::Told(Some(now)) => {
-            // The next listing will show a time as this one did, exact or coarse.
-            let modified = if is_coarse(&one.file) { one.file.modified } else { now.modified };
-            let seen = Seen::new(RemoteFile { modified, ..now }, time::OffsetDateTime::now_utc());
-            Some((Outcome::Deferred(Defer::Unsettled), Some(seen)))
-        }
-        StatAnswer::Told(None) => Some((Outcome::Deferred(Defer::Unreachable), None)),
-        StatAnswer::Failed(error) => Some((Outcome::Failed(problem(&error)), None)),
-        StatAnswer::NotAsked => {
-            Some((Outcome::Deferred(Defer::Interrupted), Some(Seen::new(one.file.clone(), began))))
-        }
-        StatAnswer::Panicked => Some((
-            Outcome::Failed(Problem::new(Class::Internal, "looking at it again ended in a panic")),
-            None,
-        )),
-    }
-}
-
-/// A listing's coarse time has no zone that we know: there only the size tells.
-fn is_same(listed: &RemoteFile, now: &RemoteFile) -> bool {
-    let equality = if is_coarse(listed) {
-        equality::sizes(listed.size, now.size)
-    } else {
-        equality::between(listed, now)
-    };
-    equality.is_possible()
-}
-
-fn is_coarse(listed: &RemoteFile) -> bool {
-    listed.modified.is_none_or(|modified| modified.precision > crate::model::Precision::Second)
-}
-
-async fn wait(pass: &Pass, files: usize, until: Instant) {
-    let left = until.saturating_duration_since(Instant::now());
-    if left > Duration::ZERO {
-        pass.run.progress.waiting(&pass.source.name, files, left.as_secs());
-        tracing::info!(
-            source = pass.source.name,
-            files,
-            seconds = left.as_secs(),
-            "Waiting for young files to settle."
-        );
-    }
-    tokio::select! {
-        biased;
-        () = tokio::time::sleep_until(until) => {}
-        () = pass.run.cancel.cancelled() => {}
-    }
 }

@@ -98,3 +98,29 @@ pub async fn look_for(
         }
     }
 }
+
+/// What was read, and the claim that was found beside; or what else was found: then nothing more is
+/// read.
+pub async fn read_beside<T>(
+    reading: impl Future<Output = Result<T, TransferError>>,
+    looking: impl Future<Output = Result<FilePlace, TransferError>>,
+    claim: Claim,
+) -> Result<Result<(T, Claim), FilePlace>, TransferError> {
+    enum ReadEnd {
+        Failed(TransferError),
+        Found(FilePlace),
+    }
+    let looking = async {
+        match looking.await.map_err(ReadEnd::Failed)? {
+            // What is staged belongs to its name.
+            FilePlace::Free(found) if found.name == claim.name => Ok(found),
+            found => Err(ReadEnd::Found(found)),
+        }
+    };
+    let reading = async { reading.await.map_err(ReadEnd::Failed) };
+    match tokio::try_join!(looking, reading) {
+        Ok((claim, read)) => Ok(Ok((read, claim))),
+        Err(ReadEnd::Found(found)) => Ok(Err(found)),
+        Err(ReadEnd::Failed(error)) => Err(error),
+    }
+}

@@ -24,7 +24,7 @@ use crate::transfer::download::{Described, FetchError, Fetched, describe, fetch}
 use crate::transfer::error::TransferError;
 use crate::transfer::identity::TransferIdentity;
 use crate::transfer::leaving::{Due, is_doubted};
-use crate::transfer::lookup::{FilePlace, LookupTime, look_for};
+use crate::transfer::lookup::{FilePlace, LookupTime, look_for, read_beside};
 use crate::transfer::permits::{Admission, RecordTicket, SlotPermit};
 use crate::transfer::post_action::{self, Acted};
 use crate::transfer::request::Transfer;
@@ -371,32 +371,6 @@ async fn bring<'a>(
         read: Some(read),
     };
     Ok(TriedFile::Taken(taken, committed(pass, slot).await))
-}
-
-/// What was read, and the claim that was found beside; or what else was found: then nothing more is
-/// read.
-async fn read_beside<T>(
-    reading: impl Future<Output = Result<T, TransferError>>,
-    looking: impl Future<Output = Result<FilePlace, TransferError>>,
-    claim: Claim,
-) -> Result<Result<(T, Claim), FilePlace>, TransferError> {
-    enum Stop {
-        Failed(TransferError),
-        Found(FilePlace),
-    }
-    let looking = async {
-        match looking.await.map_err(Stop::Failed)? {
-            // What is staged belongs to its name.
-            FilePlace::Free(found) if found.name == claim.name => Ok(found),
-            found => Err(Stop::Found(found)),
-        }
-    };
-    let reading = async { reading.await.map_err(Stop::Failed) };
-    match tokio::try_join!(looking, reading) {
-        Ok((claim, read)) => Ok(Ok((read, claim))),
-        Err(Stop::Found(found)) => Ok(Err(found)),
-        Err(Stop::Failed(error)) => Err(error),
-    }
 }
 
 /// Changes the slot of a file that is committed for a ticket.

@@ -24,7 +24,8 @@ const NOT_PLAYED: &[(&str, &str)] = &[
     ("An application instead of a managed identity", "identity has it"),
     ("Another cloud, another domain", "it is of Azure"),
     ("Containers under a retention policy", "e2e::state has two containers of Azurite"),
-    ("A static web site", "e2e::destinations has the refusal, the rest is of Azure"),
+    ("A static web site", "it is of Azure; src/config has the refusal"),
+    ("Several destinations", "e2e::destinations has them"),
     ("Accounts with a hierarchical namespace", "it is of Azure"),
 ];
 

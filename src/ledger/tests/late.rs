@@ -10,12 +10,14 @@ use bytes::Bytes;
 use super::{NOW, SMALL, open, path, shelf, some};
 use crate::ledger::*;
 use crate::model::BlobName;
+use crate::store::contract::Store;
 use crate::store::contract::{
     BlobInfo, Condition, Etag, Leased, Properties, StoreError, StoreKind, Upload,
 };
 use crate::store::holder::Holder;
 use crate::store::memory::MemoryStore;
 use crate::store::memory::{MemoryFault, MemoryOp};
+use std::sync::{Arc, Mutex};
 
 /// Gives no answer to the first making of a journal, which has its effect when it is told to.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use super::{NOW, SMALL, open, quick, shelf, some};
 use crate::ledger::*;
 use crate::model::chain;
 use crate::model::failure::{Class, Failure};
-use crate::store::contract::StoreKind;
+use crate::store::contract::{Store, StoreKind};
 use crate::store::memory::MemoryStore;
 use crate::store::memory::{MemoryFault, MemoryOp};
 

@@ -310,7 +310,8 @@ async fn a_plan_that_is_given_up_ends_its_run() {
     office.queue.give_up(&plan);
     office.queue.give_up("dance");
     let swept = office.sweep().await;
-    assert_eq!((swept.given_up, swept.closed), (2, vec![run.clone()]));
+    // What is none of ours stays.
+    assert_eq!((swept.given_up, swept.closed), (1, vec![run.clone()]));
     assert_eq!(office.report(&run).await, "failed");
     office.ask().await;
     office.drain().await;

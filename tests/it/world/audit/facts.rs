@@ -62,7 +62,7 @@ impl Filled {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-                if path.is_dir() && name != ".blobferry" {
+                if path.is_dir() && name != ".blobferry" && name != "_names" {
                     folders.push(path);
                 } else if path.is_file() && name != "sources.json" && name != "lock" {
                     files.push(path);
