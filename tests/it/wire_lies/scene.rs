@@ -227,6 +227,12 @@ impl WireScene {
         matches!(self.cast.as_slice(), [only] if only.met == met)
     }
 
+    /// Whether a removal was said to be done that was not: it is tried again after a day, and
+    /// told until then.
+    pub fn is_removal_pretended(&self) -> bool {
+        self.fired().contains_key("removal-pretended")
+    }
+
     /// Whether nothing on the wire shows what was done.
     pub fn is_unseen(&self) -> bool {
         let fired = self.fired();
