@@ -38,6 +38,7 @@ pub mod pass;
 pub mod run;
 pub mod transfer;
 
+pub mod app;
 pub mod audit;
 pub mod cli;
 pub mod config;

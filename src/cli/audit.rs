@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
-use super::configured::Configured;
 use super::console;
 use super::exit::{NOTHING, WELL};
-use super::open::{self, OpenedConfig};
+use crate::app::configured::Configured;
+use crate::app::open::{self, OpenedConfig};
 use crate::audit::{self, Bytes, Findings, Violation};
 use crate::audit::{AuditChecked, AuditNotes};
 use crate::config::text::Environment;
@@ -37,7 +37,7 @@ pub async fn audit(arguments: AuditArguments, environment: &Environment) -> u8 {
     let OpenedConfig { config, store, destinations, redactor } =
         match open::open(&arguments.configured, environment) {
             Ok(opened) => opened,
-            Err(unusable) => return unusable.tell(),
+            Err(unusable) => return console::refuse(&unusable),
         };
     let bytes = if arguments.download { Bytes::Read } else { Bytes::Believed };
     let spinner = if console::watched() == Watched::Yes {

@@ -15,9 +15,13 @@ mod probe;
 mod rights;
 mod source;
 
-use super::configured::Configured;
+use super::console;
 use super::exit::{NOTHING, WELL};
-use super::open::{self, OpenedConfig};
+use crate::app::configured::Configured;
+use crate::app::open::{self, OpenedConfig};
+use crate::app::stores;
+use crate::app::unusable::Unusable;
+use crate::app::work_queue;
 use crate::cli::check::lines::{CheckLine, CheckLines};
 use crate::config::Config;
 use crate::config::text::Environment;
@@ -48,7 +52,7 @@ pub async fn check(arguments: CheckArguments, environment: &Environment) -> u8 {
     let OpenedConfig { config, store, redactor, .. } =
         match open::open(&arguments.configured, environment) {
             Ok(opened) => opened,
-            Err(unusable) => return unusable.tell(),
+            Err(unusable) => return console::refuse(&unusable),
         };
     let form = if arguments.json { Form::Json } else { Form::Text };
     let mut lines = CheckLines::new(form, redactor);
@@ -63,7 +67,7 @@ pub async fn check(arguments: CheckArguments, environment: &Environment) -> u8 {
     lines.tell(CheckLine::ok("place", place.told(by_queue)));
     unresolved(&mut lines, environment);
     if let Err(unusable) = places(&mut lines, &config, store.as_ref(), by_queue).await {
-        return unusable.tell();
+        return console::refuse(&unusable);
     }
     if by_queue {
         queue(&mut lines, &config, environment).await;
@@ -87,13 +91,13 @@ async fn places(
     config: &Config,
     store: &dyn Store,
     by_queue: bool,
-) -> Result<(), open::Unusable> {
+) -> Result<(), Unusable> {
     let first = CheckedPlace::of(config, None);
     match &config.state {
         None => destination::check(lines, &first, store, by_queue).await,
         Some(state) => {
             let (blobs, of_state) =
-                (open::place(&config.destination)?, open::place_of_state(state)?);
+                (stores::place(&config.destination)?, stores::place_of_state(state)?);
             destination::check_blobs(lines, &first, blobs.as_ref()).await;
             lines.tell(CheckLine::ok(
                 "state",
@@ -106,7 +110,7 @@ async fn places(
     }
     for name in config.destinations.keys() {
         let place = CheckedPlace::of(config, Some(name));
-        let blobs = open::place(place.destination)?;
+        let blobs = stores::place(place.destination)?;
         let text = format!("`{name}`, for blobs of some sources");
         lines.tell(CheckLine::ok("destination", crate::model::printable(text.as_bytes())));
         destination::check_blobs(lines, &place, blobs.as_ref()).await;
@@ -117,11 +121,11 @@ async fn places(
 /// The queue that work goes by: made if it is not there, as the first request would make it.
 async fn queue(lines: &mut CheckLines, config: &Config, environment: &Environment) {
     let start = Instant::now();
-    let queue = match open::queue_settings(config, environment)
-        .and_then(|settings| open::queue(&settings))
+    let queue = match work_queue::queue_settings(config, environment)
+        .and_then(|settings| work_queue::queue(&settings))
     {
         Ok(queue) => queue,
-        Err(open::Unusable(problem)) => {
+        Err(Unusable(problem)) => {
             return lines.tell(CheckLine::wrong("queue", Class::StoreRejected, problem));
         }
     };

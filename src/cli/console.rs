@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use crate::app::unusable::Unusable;
 use crate::telemetry::Watched;
 
 /// Writes data to standard output. A reader that has gone (`| head`) is no failure.
@@ -18,6 +19,12 @@ pub fn say(text: &str) {
     let mut err = io::stderr().lock();
     // Without a standard error there is nobody to tell.
     drop(writeln!(err, "{text}"));
+}
+
+/// Says why a command cannot begin. Returns the exit status for it.
+pub fn refuse(unusable: &Unusable) -> u8 {
+    say(&format!("error: {}", unusable.0));
+    crate::cli::exit::UNUSABLE
 }
 
 /// Whether somebody watches.

@@ -8,9 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use super::console;
 use super::exit::NOTHING;
 use super::progress::{Bars, Colours};
-use super::{console, open};
+use crate::app::open;
+use crate::app::secrets;
+use crate::app::stores;
+use crate::app::unusable::Unusable;
 use crate::config;
 use crate::config::text::Environment;
 use crate::demo::ftp::FtpServer;
@@ -196,13 +200,13 @@ async fn one_run(text: &str) -> Result<Report> {
     let config = config::parse("ingest.toml", Path::new(""), text, &Environment::new())
         .context("reading the demo's own configuration")?;
     let (store, _) =
-        open::stores(&config).map_err(|open::Unusable(problem)| anyhow::anyhow!(problem))?;
+        stores::stores(&config).map_err(|Unusable(problem)| anyhow::anyhow!(problem))?;
     let progress: Arc<dyn Progress> = if console::watched() == Watched::Yes {
         Arc::new(Bars::new(config.sources.iter().map(|source| source.name.as_str()), Colours::No))
     } else {
         Arc::new(Silent)
     };
-    let redactor = open::redactor(&config);
+    let redactor = secrets::redactor(&config);
     let options =
         Options { redactor, progress, ..Options::new(store, open::limits(&config.limits)) };
     Ok(run::recorded(config.sources, options, Trigger::Command).await)

@@ -17,7 +17,7 @@ use crate::settings::SourceUrl;
 #[derive(Debug, Default, clap::Args)]
 pub struct InitArguments {
     /// The file to write. One that is there already is left alone.
-    #[arg(long, value_name = "FILE", env = "BLOBFERRY_CONFIG", default_value = crate::cli::configured::CONFIG)]
+    #[arg(long, value_name = "FILE", env = "BLOBFERRY_CONFIG", default_value = crate::app::configured::CONFIG)]
     config: PathBuf,
     /// Where files come from: sftp://user@host/folder, ftp://, ftps://, ftpes:// or file:///folder.
     #[arg(long)]
@@ -279,7 +279,7 @@ impl Choice {
     /// What to do next.
     fn next(&self, path: &Path) -> String {
         let mut text = format!("wrote {}\n", path.display());
-        let config = if path == Path::new(crate::cli::configured::CONFIG) {
+        let config = if path == Path::new(crate::app::configured::CONFIG) {
             String::new()
         } else {
             format!(" --config {}", path.display())

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::configured::Configured;
 use super::console;
 use super::exit::NOTHING;
-use super::open::{self, OpenedConfig};
+use crate::app::configured::Configured;
+use crate::app::open::{self, OpenedConfig};
 use crate::config::text::Environment;
 use crate::history::run_id::run_id;
 use crate::ledger::error::LedgerError;
@@ -53,7 +53,7 @@ pub async fn ledger(arguments: LedgerArguments, environment: &Environment) -> u8
     let OpenedConfig { config, store, destinations, redactor } =
         match open::open(&given.configured, environment) {
             Ok(opened) => opened,
-            Err(unusable) => return unusable.tell(),
+            Err(unusable) => return console::refuse(&unusable),
         };
     let (mut text, mut failed) = (String::new(), 0);
     for source in &config.sources {

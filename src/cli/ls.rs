@@ -7,11 +7,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::arrived::{self, ArrivedLine};
-use super::configured::Configured;
 use super::console;
 use super::exit::{NOTHING, WELL};
-use super::open::{self, OpenedConfig};
 use super::since::since;
+use crate::app::configured::Configured;
+use crate::app::open::{self, OpenedConfig};
 use crate::config::text::Environment;
 use crate::history::run_id::began;
 use crate::model::failure::Failure;
@@ -48,7 +48,7 @@ pub async fn ls(arguments: LsArguments, environment: &Environment) -> u8 {
     let OpenedConfig { config, store, destinations, redactor } =
         match open::open(&arguments.configured, environment) {
             Ok(opened) => opened,
-            Err(unusable) => return unusable.tell(),
+            Err(unusable) => return console::refuse(&unusable),
         };
     if let Some(since) = arguments.arrived {
         let state = StateStore::new(store, redactor.clone(), Policy::default());

@@ -4,7 +4,6 @@ mod arrived;
 mod audit;
 mod check;
 mod completions;
-mod configured;
 mod console;
 mod demo;
 mod exit;
@@ -16,7 +15,6 @@ mod init_refused;
 mod init_text;
 mod ledger;
 mod ls;
-mod open;
 mod plan;
 mod progress;
 mod reference;
@@ -24,15 +22,14 @@ mod run;
 mod serve;
 mod since;
 mod state;
-mod stores;
-mod unusable;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::cli::configured::Configured;
+use crate::app::configured::Configured;
+use crate::app::open::{self, OpenedConfig};
 use crate::cli::exit::{NOTHING, UNUSABLE, WELL};
 use crate::model::chain;
 use crate::model::failure::Failure;
@@ -177,11 +174,10 @@ async fn look_for(
     words: find::FindWords,
     environment: &BTreeMap<String, String>,
 ) -> u8 {
-    let open::OpenedConfig { config, store, redactor, .. } =
-        match open::open(configured, environment) {
-            Ok(opened) => opened,
-            Err(unusable) => return unusable.tell(),
-        };
+    let OpenedConfig { config, store, redactor, .. } = match open::open(configured, environment) {
+        Ok(opened) => opened,
+        Err(unusable) => return console::refuse(&unusable),
+    };
     let state = StateStore::new(store, redactor.clone(), Policy::default());
     let sources = config.sources.into_iter().map(|source| source.name).collect();
     match find::find(&state, sources, words, &redactor).await {
@@ -203,11 +199,10 @@ async fn judge(
     words: &expect::ExpectWords,
     environment: &BTreeMap<String, String>,
 ) -> u8 {
-    let open::OpenedConfig { config, store, redactor, .. } =
-        match open::open(configured, environment) {
-            Ok(opened) => opened,
-            Err(unusable) => return unusable.tell(),
-        };
+    let OpenedConfig { config, store, redactor, .. } = match open::open(configured, environment) {
+        Ok(opened) => opened,
+        Err(unusable) => return console::refuse(&unusable),
+    };
     let state = StateStore::new(store, redactor.clone(), Policy::default());
     match expect::expect(&state, &config.sources, words, &redactor).await {
         Ok((text, is_unmet)) => match console::data(&text) {

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::configured::Configured;
 use super::console;
-use super::open::{self, OpenedConfig};
+use crate::app::configured::Configured;
+use crate::app::open::{self, OpenedConfig};
 use crate::config::Destination;
 use crate::config::text::Environment;
 use crate::model::failure::Failure;
@@ -29,10 +29,10 @@ pub async fn plan(arguments: PlanArguments, environment: &Environment) -> u8 {
     let OpenedConfig { config, store, destinations, redactor } =
         match open::open(&arguments.configured, environment) {
             Ok(opened) => opened,
-            Err(unusable) => return unusable.tell(),
+            Err(unusable) => return console::refuse(&unusable),
         };
     if let Err(unusable) = open::must_be_on(&arguments.configured, &config) {
-        return unusable.tell();
+        return console::refuse(&unusable);
     }
     let mut log = config.log.clone();
     // A plan changes nothing, its log files included.

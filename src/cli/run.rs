@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-use super::configured::Configured;
 use super::console;
-use super::open::{self, OpenedConfig, Unusable};
 use super::progress::{Bars, Colours};
+use crate::app::configured::Configured;
+use crate::app::exporter;
+use crate::app::open::{self, OpenedConfig};
+use crate::app::unusable::Unusable;
 use crate::config::text::Environment;
 use crate::history::record::Trigger;
 use crate::model::redactor::Redactor;
@@ -57,7 +59,7 @@ pub async fn run(arguments: RunArguments, environment: &Environment) -> u8 {
     });
     match opened {
         Ok(opened) => go(arguments, opened, environment, colours, signals).await,
-        Err(unusable) => unusable.tell(),
+        Err(unusable) => console::refuse(&unusable),
     }
 }
 
@@ -109,7 +111,7 @@ async fn go(
             None => of_log.say(level, text.trim_end()),
         }
     };
-    let (insights, warnings) = open::insights(&config, environment, &redactor);
+    let (insights, warnings) = exporter::insights(&config, environment, &redactor);
     let telemetry = telemetry::start_with(
         &config.log,
         level,

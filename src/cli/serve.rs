@@ -3,9 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::configured::{CONFIG, Configured};
 use super::console;
-use super::open::{self, OpenedConfig, Unusable};
+use crate::app::configured::{CONFIG, Configured};
+use crate::app::exporter;
+use crate::app::open::{self, OpenedConfig};
+use crate::app::secrets;
+use crate::app::stores;
+use crate::app::unusable::Unusable;
+use crate::app::work_queue;
 use crate::config::text::Environment;
 use crate::config::{Config, QUEUE};
 use crate::handler::host::APP_ROOT;
@@ -37,7 +42,7 @@ impl ServeArguments {
         Self {
             config: environment
                 .get("BLOBFERRY_CONFIG")
-                .map_or(crate::cli::configured::CONFIG, String::as_str)
+                .map_or(crate::app::configured::CONFIG, String::as_str)
                 .into(),
             status: false,
             port: 0,
@@ -61,7 +66,7 @@ pub async fn serve(arguments: ServeArguments, environment: &Environment) -> u8 {
 async fn status(arguments: ServeArguments, environment: &Environment) -> u8 {
     let ready = match looked_at(arguments.config, environment) {
         Ok(ready) => ready,
-        Err(unusable) => return unusable.tell(),
+        Err(unusable) => return console::refuse(&unusable),
     };
     let shown = async {
         let local = Local::bind(ready, arguments.port).await?;
@@ -119,8 +124,8 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
     let configured = Configured { config: found(config, environment), sources: Vec::new() };
     let config = open::config(&configured, environment)?;
     open::must_allow_runs(&config)?;
-    let (store, destinations) = open::stores(&config)?;
-    let redactor = open::redactor(&config);
+    let (store, destinations) = stores::stores(&config)?;
+    let redactor = secrets::redactor(&config);
     let mut log = config.log.clone();
     // The file system under the host is read-only, and the host keeps our lines.
     log.files = Some(log.files == Some(true));
@@ -130,7 +135,7 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
     // In Azure lines end up where programs search them; under Core Tools, on a developer's
     // terminal.
     let watched = if Hosting::of(environment).in_azure() { Watched::No } else { Watched::Yes };
-    let (insights, warnings) = open::insights(&config, environment, &redactor);
+    let (insights, warnings) = exporter::insights(&config, environment, &redactor);
     // The host sends our lines to Application Insights too, and each of them would be paid for
     // twice.
     let console = if insights.is_some() { Console::Quiet } else { Console::AsSet };
@@ -148,7 +153,7 @@ fn ready(config: PathBuf, environment: &Environment) -> Result<Ready, Unusable> 
     };
     let (of_ready, sources) = (open::limits(&config.limits), config.sources.clone());
     let open = move || {
-        let (store, destinations) = open::stores(&config).map_err(|Unusable(problem)| problem)?;
+        let (store, destinations) = stores::stores(&config).map_err(|Unusable(problem)| problem)?;
         Ok(RunResources { store, destinations, limits: open::limits(&config.limits) })
     };
     Ok(Ready {
@@ -171,8 +176,8 @@ fn work(config: &Config, environment: &Environment) -> Result<Option<QueueWork>,
     if !config.dispatch.by_queue.unwrap_or(Hosting::of(environment).in_azure()) {
         return Ok(None);
     }
-    let settings = open::queue_settings(config, environment)?;
-    let open = move || open::queue(&settings).map_err(|Unusable(problem)| problem);
+    let settings = work_queue::queue_settings(config, environment)?;
+    let open = move || work_queue::queue(&settings).map_err(|Unusable(problem)| problem);
     Ok(Some(QueueWork {
         queue: open().map_err(Unusable)?,
         open: Box::new(open),
@@ -183,8 +188,8 @@ fn work(config: &Config, environment: &Environment) -> Result<Option<QueueWork>,
 /// The queue that the host listens to though no work goes by it, if the settings tell where it is.
 fn listened_to(config: &Config, environment: &Environment) -> Option<Arc<dyn Queue>> {
     environment.get(QUEUE).filter(|name| !name.is_empty())?;
-    let settings = open::queue_settings(config, environment).ok()?;
-    open::queue(&settings).ok()
+    let settings = work_queue::queue_settings(config, environment).ok()?;
+    work_queue::queue(&settings).ok()
 }
 
 /// The file as named, or the one beside host.json if there is none.

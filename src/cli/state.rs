@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::configured::{CONFIG, Configured};
 use super::console;
 use super::exit::NOTHING;
-use super::open::{self, Unusable};
+use crate::app::configured::{CONFIG, Configured};
+use crate::app::open;
+use crate::app::secrets;
+use crate::app::stores;
+use crate::app::unusable::Unusable;
 use crate::config::Config;
 use crate::config::text::Environment;
 use crate::model::chain;
@@ -44,7 +47,7 @@ pub async fn state(arguments: StateArguments, environment: &Environment) -> u8 {
     let StateAction::Move(words) = arguments.action;
     let (relocation, redactors) = match relocation(&words, environment) {
         Ok(found) => found,
-        Err(unusable) => return unusable.tell(),
+        Err(unusable) => return console::refuse(&unusable),
     };
     let safe = |text: String| redactors.iter().fold(text, |text, redactor| redactor.text(&text));
     let (from, to) = (relocation.from.address().to_owned(), relocation.to.address().to_owned());
@@ -99,16 +102,16 @@ fn relocation(
         ));
     }
     let to = config.state.as_ref().unwrap_or(&config.destination);
-    let mut destinations = vec![open::place(&config.destination)?];
+    let mut destinations = vec![stores::place(&config.destination)?];
     for other in config.destinations.values() {
-        destinations.push(open::place(other)?);
+        destinations.push(stores::place(other)?);
     }
     let both = [Some(&config), old.as_ref()].into_iter().flatten();
-    let redactors = both.map(open::redactor).collect();
+    let redactors = both.map(secrets::redactor).collect();
     let relocation = StateMove {
-        from: open::place(before)?,
+        from: stores::place(before)?,
         to: match &config.state {
-            Some(_) => open::place(to)?,
+            Some(_) => stores::place(to)?,
             None => Arc::clone(&destinations[0]),
         },
         destinations,

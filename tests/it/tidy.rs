@@ -44,6 +44,7 @@ const ORDER: &[&[&str]] = &[
     &["audit"],
     &["config"],
     &["telemetry"],
+    &["app"],
     &["handler"],
     &["cli"],
 ];

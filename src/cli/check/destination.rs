@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::file_system;
 use super::lines::{CheckLine, CheckLines};
 use super::rights::{Probe, in_time};
-use crate::cli::open;
+use crate::app::open;
 use crate::config::{Account, Config, Destination};
 use crate::model::BlobName;
 use crate::model::failure::Class;
