@@ -68,7 +68,7 @@ impl Format for Compressed {
 /// The only member of a compressed file, called as the file itself was before it was compressed.
 fn member(codec: Codec, header: Option<GzHeader>, options: &ArchiveOptions) -> Member {
     let GzHeader { name, modified } = header.unwrap_or_default();
-    // Whoever unpacks with the stored name takes its last segment.
+    // A reader that unpacks with the stored name takes its last segment.
     let stored = name
         .as_deref()
         .and_then(|name| name.rsplit(|byte| *byte == b'/').next())

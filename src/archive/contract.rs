@@ -152,7 +152,7 @@ pub enum Nature {
 }
 
 impl Nature {
-    /// What a file of this nature is under `name`: whoever calls a document a zip wants it
+    /// What a file of this nature is under `name`: a person who calls a document a zip wants it
     /// unpacked, and what is called a zip and begins as one is a broken one.
     #[must_use]
     pub fn called(self, name: &str) -> Self {
@@ -204,8 +204,8 @@ impl Member {
 pub enum MemberTime {
     /// A moment.
     Utc(ModifiedTime),
-    /// What the clock on the wall of whoever packed it showed; the archive does not tell in which
-    /// zone.
+    /// What the clock on the wall of the program that packed it showed; the archive does not tell
+    /// in which zone.
     Local(PrimitiveDateTime),
 }
 

@@ -112,7 +112,7 @@ pub enum Charset {
     Named(&'static encoding_rs::Encoding),
 }
 
-/// Character sets that are likely meant, for whoever misspelt one.
+/// Character sets that are likely meant, for a person who misspelt one.
 const LIKELY: &[&str] = &[
     "auto",
     "cp437",

@@ -44,7 +44,7 @@ pub fn open(
     let main = folder
         .main()
         .ok_or_else(|| damaged("its header is wrong: coders feed each other in a circle"))?;
-    // All of it at once: whoever holds a part of what is needed would keep others waiting.
+    // All of it at once: a reader that holds a part of what is needed would keep others waiting.
     let kb = folder.coders.iter().zip(&folder.sizes).try_fold(0u64, |sum, (coder, size)| {
         Ok::<_, UnpackError>(sum.saturating_add(memory_kb(coder, *size)?))
     })?;

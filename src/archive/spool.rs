@@ -31,9 +31,9 @@ pub struct SpoolLimits {
 ///
 /// No two archives can wait for each other: room is asked for once, while the archive holds no
 /// temporary room yet, and all of it at once (its claimed size; the whole cap if it claims none).
-/// Whoever holds temporary room and needs more takes what is free now or fails. Memory is waited
-/// for only where no temporary file could hold the archive. Requests are served in order; dropping
-/// the future gives up the place.
+/// A reader that holds temporary room and needs more takes what is free now or fails. Memory is
+/// waited for only where no temporary file could hold the archive. Requests are served in order;
+/// dropping the future gives up the place.
 #[derive(Clone, Debug)]
 pub struct Spooler(Arc<SpoolShared>);
 
@@ -49,7 +49,7 @@ struct SpoolShared {
 /// Whether to wait for room that others hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpoolRoom {
-    /// Wait in turn. For whoever holds no other spool.
+    /// Wait in turn. For a reader that holds no other spool.
     Wait,
     /// Take what is free now. For an archive within an archive: while its outer one holds room,
     /// waiting could be waiting for someone who waits for us.
@@ -91,8 +91,8 @@ impl Spooler {
     }
 
     /// A turn to read an archive of `bytes`, once fewer than two for each core have one; each holds
-    /// buffers beyond the budget. Archives that no memory is to hold need none: whoever has a small
-    /// one does not wait for a large one.
+    /// buffers beyond the budget. Archives that no memory is to hold need none: a reader that has a
+    /// small one does not wait for a large one.
     pub async fn turn(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         if bytes > self.0.limits.archive_memory_bytes {
             return None;

@@ -90,7 +90,7 @@ impl Checking {
         Ok(Checked { size: size as u64, md5, kept: Some(kept), ..Checked::read(member) })
     }
 
-    /// In chunks, which go to whoever takes them. `begun` was read already.
+    /// In chunks, which go to a reader that takes them. `begun` was read already.
     fn read_on(
         &self,
         member: &Member,

@@ -330,7 +330,7 @@ fn add_seen(judge: &mut Judge, findings: &mut Findings) {
     findings.violations.append(seen.violations);
 }
 
-/// Whoever commits a blob has written to the ledger before.
+/// A run that commits a blob has written to the ledger before.
 fn add_lost_state(findings: &mut Findings) {
     let Findings { checked, notes, violations, .. } = findings;
     let traces = checked.records + checked.reports + checked.manifests + checked.archives;

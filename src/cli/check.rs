@@ -182,11 +182,11 @@ async fn check_sources(lines: &mut CheckLines, sources: &[Source], probed: Optio
         let text = format!("off by `enabled = false`: {}", named(&off));
         lines.tell(CheckLine::ok("sources", text));
     }
-    // Whoever counts the logins of a server is alone there.
+    // A person who counts the logins of a server is alone there.
     let at_once = if probed.is_some() { 1 } else { AT_ONCE };
     let apart = lines.apart();
     if let [source] = on[..] {
-        // Whoever sets a source up sees each step when it is taken.
+        // A person who sets a source up sees each step when it is taken.
         let before = lines.failed();
         lines.about(Some(&source.name));
         source::check(lines, source, probed).await;

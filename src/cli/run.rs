@@ -154,7 +154,7 @@ async fn go(
     // The report is the last word.
     telemetry.settle();
     held.end(report.status());
-    // Whoever asks for files is told that there are none, quiet or not.
+    // A person who asks for files is told that there are none, quiet or not.
     again_slips
         .told()
         .iter()
@@ -163,7 +163,7 @@ async fn go(
     let code = tell(&report, form, &redactor);
     if let Some(operation) = operation {
         operation.end(report.status().word(), report.status() == Status::Failed);
-        // Whoever stops us kills us soon after.
+        // A person who stops us kills us soon after.
         operation.flush(if report.interrupted { FLUSH / 4 } else { FLUSH }).await;
     }
     drop(telemetry);

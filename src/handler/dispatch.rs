@@ -128,8 +128,8 @@ fn now_ended(changed: Option<Changed>) -> Option<RunRecord> {
     changed.filter(|changed| changed.has_ended).map(|changed| changed.record)
 }
 
-/// Counts a run that has ended, once: its request, its duration, its word. Whoever ended it does
-/// so, be it a worker at the last piece or the timer for those who are dead.
+/// Counts a run that has ended, once: its request, its duration, its word. The client that ended it
+/// does so, be it a worker at the last piece or the timer for those who are dead.
 fn tell_end(ready: &Ready, record: &RunRecord) {
     let Some(insights) = &ready.insights else { return };
     let beginning = Beginning {
@@ -173,8 +173,8 @@ pub async fn http(
     }
 }
 
-/// Asks for a run over `sources`: the claims first, then its record, then the messages. Whoever is
-/// killed in between leaves a claim that lapses.
+/// Asks for a run over `sources`: the claims first, then its record, then the messages. A client
+/// that is killed in between leaves a claim that lapses.
 async fn enqueue(
     ready: &Ready,
     queue: &Arc<dyn Queue>,

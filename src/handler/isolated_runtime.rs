@@ -63,8 +63,8 @@ impl IsolatedRuntime {
         end
     }
 
-    /// Ends `task`, and waits a little for its leases to be given back: whoever takes the source up
-    /// next, this process first of all, need not wait until they lapse.
+    /// Ends `task`, and waits a little for its leases to be given back: a client that takes the
+    /// source up next, this process first of all, need not wait until they lapse.
     async fn give_back<T>(&self, task: JoinHandle<T>) {
         task.abort();
         let most = if self.end.is_cancelled() { GIVEN_BACK / 2 } else { GIVEN_BACK };

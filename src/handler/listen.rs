@@ -31,7 +31,7 @@ const IDLE: Duration = Duration::from_secs(150);
 /// After an error of the listener itself, as of too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves `router` to whoever connects, until `closing`; requests that are under way then are
+/// Serves `router` to a client that connects, until `closing`; requests that are under way then are
 /// answered.
 pub async fn serve(listener: TcpListener, router: Router, closing: CancellationToken) {
     let (seats, tasks) = (Seats::default(), TaskTracker::new());
@@ -175,7 +175,7 @@ struct WatchedStream {
     state: Arc<ListenState>,
 }
 
-/// A request that is under way, also if whoever asked hangs up.
+/// A request that is under way, also if the client hangs up.
 struct RequestUnderWay(Arc<ListenState>);
 
 impl Drop for RequestUnderWay {

@@ -89,7 +89,7 @@ impl Ready {
             ledgers: self.ledgers.clone(),
             cancel,
             progress,
-            // Whoever starts a run here has written its record.
+            // A client that starts a run here has written its record.
             announcement: Some(Arc::default()),
             destinations: given.destinations,
             ..Options::new(given.store, given.limits)

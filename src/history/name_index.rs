@@ -2,7 +2,7 @@
 //! reading manifests.
 //!
 //! Each run that leaves manifests writes a segment of their names; small ones are folded now and
-//! then. Losing all of it costs reading: whoever searches reads the manifests that no segment
+//! then. Losing all of it costs reading: a caller that searches reads the manifests that no segment
 //! covers, and writes them down.
 
 use std::collections::BTreeSet;

@@ -32,7 +32,7 @@ impl PieceCounter {
     /// One more file that came to `outcome`.
     pub fn add(&self, outcome: &Outcome) {
         match outcome {
-            // It is counted by whoever goes on with it.
+            // It is counted by a worker that goes on with it.
             Outcome::Deferred(Defer::Interrupted) => return,
             Outcome::Ingested(ingested) => {
                 self.ingested.fetch_add(1, Ordering::Relaxed);

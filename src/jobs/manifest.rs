@@ -1,6 +1,6 @@
 //! The manifest of a run whose pass was done in pieces: their lines, one piece after the other.
 //!
-//! What the pieces tell does not change, so the manifest is the same whoever writes it: one that
+//! What the pieces tell does not change, so the manifest is the same for each writer: one that
 //! was killed on the way is gone on with by the next, and two at once write the same.
 
 use bytes::Bytes;

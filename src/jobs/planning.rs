@@ -73,7 +73,7 @@ async fn closed(pass_store: &PassStore, mut report: SourceReport) -> Came {
     Came::Closed(Box::new(report))
 }
 
-/// The plan stands, and whoever made it may not have got as far as sending its messages.
+/// The plan stands, and the worker that made it may not have got as far as sending its messages.
 async fn send_again(pass_store: &PassStore, open: &OpenPass) -> Result<Came, WorkError> {
     let folder = pass_store.folder(&open.id)?;
     let Some(plan) = pass_store.plan(&folder).await? else { return Ok(Came::Over) };

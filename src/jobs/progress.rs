@@ -207,7 +207,8 @@ mod tests {
         state.beats = [(dead, sign(61)), (alive, sign(59)), (done, sign(600))].into();
         state.results.insert(done, sign(500));
         assert_eq!(state.stranded(now).collect::<Vec<_>>(), [dead]);
-        // Of three lanes one has ended: whoever ended it looks after the first of the others.
+        // Of three lanes one has ended: the worker that ended it looks after the first of the
+        // others.
         assert_eq!((state.looked_after(3), state.looked_after(4)), (Some(dead), Some(alive)));
         assert_eq!((state.looked_after(2), state.looked_after(5)), (None, None));
     }

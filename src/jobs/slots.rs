@@ -10,8 +10,8 @@ use super::pass_store::PassStore;
 use crate::pass::lease::{self, LeaseGuard};
 use crate::store::holder::Holder;
 
-/// A login must be closed before another worker may take its slot: whoever loses one stops so much
-/// earlier.
+/// A login must be closed before another worker may take its slot: a worker that loses one stops so
+/// much earlier.
 pub const EARLY: Duration = Duration::from_secs(20);
 
 /// Takes `wanted` of the source's slots, or fewer if no more are free. `who` is nobody else's name.

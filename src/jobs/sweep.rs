@@ -114,7 +114,7 @@ async fn given_up(
             .await?;
         }
         Err(Unreadable::Foreign(_)) => {
-            // Whoever wrote it may look for it there.
+            // The worker that wrote it may look for it there.
             let text: String = printable(given_up.text.as_bytes()).chars().take(200).collect();
             tracing::warn!(
                 text,
@@ -251,7 +251,7 @@ async fn look_at(
         PassStore::new(given, source.clone(), Some(queue.clone()), Sizes::default(), &open.run);
     let folder = pass_store.folder(&open.id)?;
     if pass_store.is_over().await? {
-        // Whoever closed it was killed on the way.
+        // The worker that closed it was killed on the way.
         finalize::finish(&pass_store, &open.id, &folder).await?;
         return Ok(Some(open.run));
     }

@@ -34,7 +34,7 @@ use crate::transfer::settings::Source;
 
 /// How long a piece waits at least for another worker that is at it, and for logins.
 const OTHERS: Duration = Duration::from_secs(20);
-/// Whoever has no more to do looks after another's piece from then on.
+/// A worker that has no more to do looks after another's piece from then on.
 const LOOKED_AFTER: Duration = Duration::from_secs(45);
 /// A file that takes a worker's whole time so often is not tried again.
 const INTERRUPTIONS: u32 = 3;
@@ -301,9 +301,9 @@ fn hand_on(
 
 /// After a result: the rest of the piece, or the next one in its lane, or the end of the pass. The
 /// message of a worker that was killed comes again after ten minutes only, and its lane would wait
-/// for it. So a piece whose worker seems to be dead is sent again, and whoever has no more to do in
-/// its own lane sends one message that looks after a piece of another: it comes back until that
-/// piece has a result, and does it once the lease of the dead lapses.
+/// for it. So a piece whose worker seems to be dead is sent again, and a worker that has no more to
+/// do in its own lane sends one message that looks after a piece of another: it comes back until
+/// that piece has a result, and does it once the lease of the dead lapses.
 pub async fn what_comes_next(job: &PieceJob<'_>) -> Result<Came, WorkError> {
     let (id, plan, state) = (job.id, &job.plan, job.progress().await?);
     let rest = state.results.get(&id).is_some_and(|sign| sign.rest);

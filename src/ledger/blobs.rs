@@ -31,8 +31,8 @@ pub struct LedgerBlobs {
 }
 
 /// A race with other writers, as one of them sees it. `T` is what another writer changes: a tag, or
-/// a length. Whoever is refused reads it again; if it is as it was and the store refuses once more,
-/// nobody was quicker: the store has another reason, which asking again does not change.
+/// a length. A writer that is refused reads it again; if it is as it was and the store refuses once
+/// more, nobody was quicker: the store has another reason, which asking again does not change.
 #[derive(Debug, Default)]
 pub struct Race<T>(Option<T>);
 
@@ -155,7 +155,7 @@ impl LedgerBlobs {
     }
 
     /// Puts `head` in the place of the one with this tag (`None`: there is none). `None` if another
-    /// writer was quicker, or if this one was and its answer was lost: whoever asked reads the head
+    /// writer was quicker, or if this one was and its answer was lost: the caller reads the head
     /// again and sees. `race` is the one that this caller is in: it ends when the store refuses
     /// twice under the same tag.
     pub async fn swap(
@@ -221,7 +221,7 @@ impl LedgerBlobs {
     }
 
     /// Appends to a journal that is `position` bytes long. Refused if it is not, which is also so
-    /// when the answer to a first try was lost: whoever asked reads the journal's end and sees.
+    /// when the answer to a first try was lost: the caller reads the journal's end and sees.
     pub async fn append(
         &self,
         blob: &BlobName,

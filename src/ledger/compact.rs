@@ -103,7 +103,7 @@ async fn fold_under(
         gather(shelf, known.is_some().then_some(&base), run).await?;
     failpoint!("fold-sealed", LedgerError::Closed("failpoint".into()));
     // Of two records of a path only the later one stays, so what a dead run recorded is told before
-    // its journals are folded. Whoever tells it folds them.
+    // its journals are folded. A writer that tells it folds them.
     // The first release told nothing of the kind.
     if known.is_some() && untold.has_others(run) && !left_out!("folded-untold") {
         return Err(LedgerError::Closed("a run that died is to be told of first".to_owned()));

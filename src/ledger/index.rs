@@ -3,8 +3,8 @@
 //! A path is known by the first 128 bits of its SHA-256. A false "unchanged" would take two paths
 //! of one source that share these bits, and size and time too. Among a million paths some two share
 //! them by chance with a probability of 2e6² / 2^129, below 1e-26; making two such paths on purpose
-//! takes 2^64 hashes, and harms only files of whoever made them; finding one for somebody else's
-//! path takes 2^128.
+//! takes 2^64 hashes, and harms only files of the person who made them; finding one for somebody
+//! else's path takes 2^128.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -312,8 +312,8 @@ impl Tail {
             }
         }
         let own = make(&self.shelf).await?;
-        // A head that was there before must still be there: it is read again by whoever has none in
-        // hand.
+        // A head that was there before must still be there: it is read again by a writer that has
+        // none in hand.
         let is_first = self.whole.as_ref().is_some_and(|whole| whole.is_first);
         let known = match self.whole.as_ref().and_then(|whole| whole.head.clone()) {
             Some(known) => Some(known),
@@ -402,7 +402,7 @@ fn answer(batch: Vec<Write>, result: Result<(), LedgerError>) {
             (None, Some(why)) => Err(LedgerError::Closed(why.clone())),
             (None, None) => Ok(()),
         };
-        // Whoever asked may have been cancelled; the record is written all the same.
+        // The caller may have been cancelled; the record is written all the same.
         drop(write.done.send(own));
     }
 }

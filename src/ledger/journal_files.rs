@@ -41,7 +41,8 @@ pub async fn make(shelf: &LedgerBlobs) -> Result<OwnJournal, LedgerError> {
 
 /// Names `journals` in the head, durably. `known` is the head as it was read last; it may be old.
 ///
-/// One that was folded before this returns is named no more: whoever appends to it finds it ended.
+/// One that was folded before this returns is named no more: a writer that appends to it finds it
+/// ended.
 pub async fn name_in_head(
     shelf: &LedgerBlobs,
     journals: &[OwnJournal],

@@ -14,7 +14,7 @@ pub struct LedgerLoaded {
     pub head: Option<Tagged>,
     /// What it says.
     pub index: Index,
-    /// A journal that the next run may go on with: whoever wrote to it has ended.
+    /// A journal that the next run may go on with: the writer that wrote to it has ended.
     pub idle: Option<OwnJournal>,
     /// Whether there are journals of the release before this one, which have no head.
     pub legacy: bool,

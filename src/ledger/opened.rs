@@ -380,8 +380,8 @@ impl Ledger {
     /// Opens the journal `journal` of `source`, which `open_pass` has planned, for a piece of work:
     /// nothing of what was known before is read. `name` stands for the piece in the ledger:
     /// `<run>/<piece>`, and no other piece is called so. A piece that is done again by another
-    /// process may open the same journal: whoever appends second goes on in a journal of its own.
-    /// What the piece has recorded before comes back beside it.
+    /// process may open the same journal: a writer that appends second goes on in a journal of its
+    /// own. What the piece has recorded before comes back beside it.
     pub async fn open_piece(
         store: Arc<dyn Store>,
         source: &str,
@@ -399,8 +399,8 @@ impl Ledger {
                 recorded.extend(file.of_run(name));
             }
         }
-        // Whoever began this piece before and did not end may have committed what it could not
-        // record.
+        // The writer that began this piece before and did not end may have committed what it could
+        // not record.
         let unclean = open.0.iter().any(|run| run == name);
         let journal = Journal::of_piece(shelf.clone(), name, own);
         let as_read = LedgerLoaded::default();
@@ -423,7 +423,7 @@ impl Ledger {
         Ok((ledger, recorded))
     }
 
-    /// Whether an earlier run did not end is known to whoever planned this piece.
+    /// Whether an earlier run did not end is known to the writer that planned this piece.
     pub fn set_unclean(&mut self, unclean: bool) {
         self.unclean |= unclean;
     }

@@ -135,9 +135,9 @@ pub async fn own_journal(
     let older = records
         .iter()
         .any(|record| matches!(record, Record::Schema { version } if *version < SCHEMA));
-    // Folded, and still there or there again: whoever folded it may have been killed before it was
-    // removed, and a request to make it that was on its way for long may have come after that. No
-    // head names it any more.
+    // Folded, and still there or there again: the writer that folded it may have been killed before
+    // it was removed, and a request to make it that was on its way for long may have come after
+    // that. No head names it any more.
     let sealed = records.iter().any(|record| matches!(record, Record::Sealed { .. }));
     let head = shelf.head().await?;
     let named =

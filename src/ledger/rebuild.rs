@@ -67,9 +67,9 @@ struct Latest {
     line: Bytes,
 }
 
-/// Replaces the ledger of `source`, whatever is in it, by what its blobs say. Whoever is writing to
-/// the old one goes on in the new one. On `Err` the old one is as it was, but for journals that
-/// were ended.
+/// Replaces the ledger of `source`, whatever is in it, by what its blobs say. A writer that is
+/// writing to the old one goes on in the new one. On `Err` the old one is as it was, but for
+/// journals that were ended.
 pub async fn rebuild(
     store: Arc<dyn Store>,
     source: &str,
@@ -192,7 +192,7 @@ pub fn described(metadata: &Metadata) -> Option<(RemotePath, Known)> {
 }
 
 async fn replace(shelf: &LedgerBlobs, entries: Vec<Entry>, run: &str) -> Result<(), LedgerError> {
-    // From here on, whoever writes finds its journal ended, and asks the head where to go on.
+    // From here on, a writer that writes finds its journal ended, and asks the head where to go on.
     let own = make(shelf).await?;
     let generation = write_generation(
         shelf,

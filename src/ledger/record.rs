@@ -336,7 +336,7 @@ pub fn scan(
                 return Err(BadState::Future { blob: blob.to_owned(), found: version.into() });
             }
             Ok(record) => visit(at, record),
-            // Whoever sealed a torn journal has said so right after the torn line.
+            // The writer that sealed a torn journal has said so right after the torn line.
             Err(_)
                 if lines
                     .peek()

@@ -1,4 +1,4 @@
-//! A ledger told record by record, for whoever checks it. Changes nothing.
+//! A ledger told record by record, for a writer that checks it. Changes nothing.
 
 use std::sync::Arc;
 

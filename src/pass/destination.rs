@@ -6,8 +6,8 @@ use crate::transfer::context::Run;
 use crate::transfer::settings::Source;
 
 /// Makes sure that the destination of `source` can be written to, if it is not the run's first,
-/// which whoever began the run has prepared. `Err`: the report of a source that nothing can be done
-/// about.
+/// which the run that began the run has prepared. `Err`: the report of a source that nothing can be
+/// done about.
 pub async fn prepare(run: &Run, source: &Source) -> Result<(), Box<SourceReport>> {
     let Some(name) = source.destination.as_deref() else { return Ok(()) };
     let prepare =

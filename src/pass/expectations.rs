@@ -40,7 +40,7 @@ const MOST_WINDOWS: usize = 64;
 /// Whether what changes is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Telling {
-    /// Transitions are written, and alerted of by whoever is first.
+    /// Transitions are written, and alerted of by a run that is first.
     Alert,
     /// Nothing is written: a look at another time.
     Silent,
@@ -420,7 +420,7 @@ fn fresh_or_stale(
     Judged { standing, transitions }
 }
 
-/// Writes a transition, unless that is done; whoever writes it alerts.
+/// Writes a transition, unless that is done; a run that writes it alerts.
 async fn tell(
     state: &StateStore,
     source: &Source,

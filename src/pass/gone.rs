@@ -197,7 +197,7 @@ fn folder(report: &mut SourceReport, dir: &RemotePath, cause: &SourceError, show
 /// A stored file that was not there when it was to leave.
 async fn leave(pass: &Pass, due: &Due, shown: Shown) -> Acted {
     match shown {
-        // Whoever took it.
+        // It was taken.
         Shown::No => post_action::left(pass, due).await,
         Shown::Unknown(_) if pass.run.cancel.is_cancelled() => Acted::Done,
         Shown::Unknown(problem) => Acted::Failed(problem),

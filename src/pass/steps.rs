@@ -370,8 +370,8 @@ async fn admitted(
     }
 }
 
-/// How long a commit or a record that is under way may take once the run is being stopped. Whoever
-/// stops us with SIGTERM usually waits ten seconds before it kills.
+/// How long a commit or a record that is under way may take once the run is being stopped. The run
+/// that stops us with SIGTERM usually waits ten seconds before it kills.
 const LAST_GRACE: Duration = Duration::from_secs(8);
 
 /// Ends when a run that is being stopped has had its grace. What is given up then is in the state

@@ -131,7 +131,7 @@ impl ExpectedFiles {
             .unwrap_or_else(|_| self.loose.clone())
     }
 
-    /// What they are made from, for whoever keeps what they matched.
+    /// What they are made from, for the caller that keeps their matches.
     pub fn text(&self) -> String {
         format!("{:?}", self.globs)
     }

@@ -179,7 +179,7 @@ impl Places {
         }
     }
 
-    /// Whether nobody has `name`. Whoever asks has it from now on.
+    /// Whether nobody has `name`. A caller that asks has it from now on.
     fn take(&mut self, name: &BlobName) -> bool {
         self.taken.insert(short_hash(name.as_str().as_bytes()))
     }

@@ -91,7 +91,7 @@ impl ChecksumJob {
         self.sum.size += left.len() as u64;
         // The room of the bytes is free before anybody goes on.
         drop(self.bytes);
-        // Whoever asked may have gone.
+        // The caller may have gone.
         drop(self.done.send(self.sum));
     }
 }

@@ -183,7 +183,7 @@ impl Section {
             }
             _ => format!("{}:{}", self.file, self.line),
         };
-        // Whoever words a problem may quote what stands in the file.
+        // A caller that words a problem may quote what stands in the file.
         SettingError {
             place,
             key: match self.name.as_str() {

@@ -135,9 +135,9 @@ pub trait Session: Send {
 
     /// Lists one directory, not what is below it, calling `visit` for each entry in the server's
     /// order (never for `.` and `..`), and as often as the server names it. Gives way to others
-    /// after each part of a listing, so that whoever polls it may have what was found taken before
-    /// it goes on. `Ok` means the server said that the listing was complete. On `Err` some entries
-    /// may have been visited already.
+    /// after each part of a listing, so that a task that polls it may have what was found taken
+    /// before it goes on. `Ok` means the server said that the listing was complete. On `Err` some
+    /// entries may have been visited already.
     async fn list(
         &mut self,
         dir: &RemotePath,

@@ -258,7 +258,7 @@ impl FolderSession {
         })?;
         while let Some(part) = call.next(&mut listed).await? {
             part.into_iter().for_each(&mut *visit);
-            // Whoever polls this may have what was found taken first.
+            // A task that polls this may have what was found taken first.
             tokio::task::yield_now().await;
         }
         call.end().await

@@ -20,7 +20,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Found in `step`. What a server said in `text` is made safe by whoever puts it there.
+    /// Found in `step`. What a server said in `text` is made safe by a task that puts it there.
     pub fn new(step: &'static str, text: impl Into<String>) -> Self {
         Self { step, text: text.into(), took: None, advice: None, paste: None, setting: None }
     }

@@ -23,7 +23,7 @@ const DOOR_OPEN: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub struct Logins {
     state: Mutex<LoginsState>,
-    /// Whoever waits looks again.
+    /// A task that waits looks again.
     pub returned: Notify,
 }
 
@@ -127,7 +127,7 @@ impl LoginsState {
         None
     }
 
-    /// Takes a session back: for whoever is next, or to be given up.
+    /// Takes a session back: for the task that is next, or to be given up.
     pub fn take_back(&mut self, lent: Lent) {
         let to = if self.leaving > self.left.len() { &mut self.left } else { &mut self.idle };
         to.push(lent);
@@ -336,7 +336,7 @@ pub struct ExclusiveLogin {
 }
 
 impl ExclusiveLogin {
-    /// Whoever has this `turn` may keep a login.
+    /// A task that has this `turn` may keep a login.
     pub fn new(logins: Arc<Logins>, turn: OwnedSemaphorePermit) -> Self {
         Self { logins, login: None, _turn: turn }
     }

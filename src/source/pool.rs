@@ -203,7 +203,7 @@ impl Pool {
         PoolLease { lent: Some(lent), alone, pool: self.clone() }
     }
 
-    /// Whether somebody waits for a session: whoever has one and cannot use it now may give way.
+    /// Whether somebody waits for a session: a task that cannot use its own now may give way.
     pub fn is_wanted(&self) -> bool {
         self.state().is_wanted()
     }
@@ -302,8 +302,8 @@ impl Pool {
         std::ptr::from_ref(self).addr()
     }
 
-    /// A login that failed. `Ok` when the server merely had no room for one more: whoever wanted it
-    /// waits for one of those that are there, which costs no try.
+    /// A login that failed. `Ok` when the server merely had no room for one more: the task that
+    /// wanted it waits for one of those that are there, which costs no try.
     fn turned_away(
         &self,
         place: OwnedSemaphorePermit,

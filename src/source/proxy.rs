@@ -99,7 +99,7 @@ impl Proxy {
         Ok(Self { protocol, host: url.host, port: url.port.unwrap_or(default_port), login })
     }
 
-    /// A connection to `host`, through the proxy. Not bounded in time: whoever calls it is.
+    /// A connection to `host`, through the proxy. Not bounded in time: the caller is.
     pub async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
         let mut stream = TcpStream::connect((self.host.as_str(), self.port))
             .await

@@ -13,11 +13,11 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::model::failure::{Class, Failure};
 use crate::source::contract::{Op, SourceError};
 
-/// Whoever waits looks so often whether another pool has a login that it does not need.
+/// A task that waits looks so often whether another pool has a login that it does not need.
 const LOOK: Duration = Duration::from_millis(200);
 /// A login that nobody has used for so long is given up for another pool.
 const IDLE: Duration = Duration::from_secs(1);
-/// Whoever has waited for so long has the turn of a pool that has had its login for as long, so
+/// A task that has waited for so long has the turn of a pool that has had its login for as long, so
 /// that a large source keeps no other one waiting until it is done.
 const TURN: Duration = Duration::from_secs(10);
 /// How long that may take before another pool is asked.
@@ -43,8 +43,9 @@ pub trait CapMember: Send + Sync {
     fn has_login_since(&self) -> Option<Instant>;
 }
 
-/// Places for logins at one server. Whoever waits for one is served by priority, then in turn. A
-/// login that its pool does not use is given up for another pool at once, one in use after a while.
+/// Places for logins at one server. A task that waits for one is served by priority, then in turn.
+/// A login that its pool does not use is given up for another pool at once, one in use after a
+/// while.
 pub struct SharedCap {
     total: usize,
     state: Mutex<CapState>,

@@ -70,7 +70,7 @@ fn tier(tier: Tier) -> AccessTier {
 const TAGS_NEED: &str = "tags need a right of their own: `t` of a SAS, or the role Storage Blob \
     Data Owner in place of Data Contributor; or leave `tags` out";
 
-/// The refusal of a write that has tags: whoever may write may still not write tags.
+/// The refusal of a write that has tags: a caller that may write may still not write tags.
 fn of_placement(error: StoreError, placement: &Placement) -> StoreError {
     match error.kind {
         StoreKind::Denied if !placement.tags.is_empty() => error.with_hint(TAGS_NEED),

@@ -131,7 +131,7 @@ pub trait Lease: Send + Sync + fmt::Debug {
     async fn release(self: Box<Self>) -> Result<(), StoreError>;
 }
 
-/// What a container or its account forbids, or has otherwise than others, whoever may write to it.
+/// What a container or its account forbids, or has otherwise than others, for every writer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
     /// An immutability policy: nothing is overwritten or removed while it lasts.
@@ -264,7 +264,7 @@ pub enum StoreKind {
     Unavailable,
     /// The bytes did not arrive as sent.
     Corrupted,
-    /// Whoever answered is not known to be the store: its certificate is not trusted.
+    /// The peer that answered is not known to be the store: its certificate is not trusted.
     Untrusted,
     /// Anything else that it does not accept.
     Rejected,

@@ -33,7 +33,7 @@ impl Destinations {
         name.map_or_else(|| first.clone(), |name| self.other(name).store.clone())
     }
 
-    /// Whether the destination `name` was prepared: set by whoever has done so.
+    /// Whether the destination `name` was prepared: set by a caller that has done so.
     pub fn is_prepared(&self, name: &str) -> &OnceCell<()> {
         &self.other(name).is_prepared
     }

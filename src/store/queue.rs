@@ -15,8 +15,8 @@ pub const MAX_MESSAGE_BYTES: usize = 64 << 10;
 /// What the host adds to a queue's name for the messages that it gave up.
 pub const POISON: &str = "-poison";
 
-/// A message that the host gave up: whoever worked on it failed, or was killed, as often as the
-/// host allows.
+/// A message that the host gave up: the caller that worked on it failed, or was killed, as often as
+/// the host allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GivenUp {
     /// Its text.

@@ -134,8 +134,8 @@ fn with_batch(neighbours: Vec<Transfer>) -> impl Iterator<Item = (Transfer, Opti
 }
 
 impl Batch {
-    /// `one` as exactly as its batch tells; as it is, where that tells nothing of it. Whoever comes
-    /// first asks for all.
+    /// `one` as exactly as its batch tells; as it is, where that tells nothing of it. A task that
+    /// comes first asks for all.
     pub async fn describe(&self, pass: &Pass, one: Transfer) -> Transfer {
         if is_exact(&one.file) {
             return one;

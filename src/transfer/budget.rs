@@ -14,8 +14,8 @@ const WORTH_KEEPING: usize = 1 << 20;
 /// has arrived and the next one.
 const MOST_SPARE: usize = 2;
 
-/// A budget of bytes. Whoever draws on it holds nothing else of it while waiting, so nobody waits
-/// for ever.
+/// A budget of bytes. A task that draws on it holds nothing else of it while waiting, so nobody
+/// waits for ever.
 #[derive(Clone, Debug)]
 pub struct ByteBudget {
     units: Arc<Semaphore>,
@@ -125,7 +125,7 @@ impl AsRef<[u8]> for BudgetedBlock {
 
 impl Drop for BudgetedBlock {
     fn drop(&mut self) {
-        // Before the room: whoever gets that should find the memory.
+        // Before the room: a task that gets that should find the memory.
         self.budget.keep(std::mem::take(&mut self.block));
     }
 }

@@ -29,7 +29,7 @@ pub enum FetchError {
     Spoilt(SourceError),
     /// What arrived is not what was promised.
     Mismatch(Mismatch),
-    /// Nobody wants the bytes any more: whoever took them failed and tells why itself.
+    /// Nobody wants the bytes any more: the task that took them failed and tells why itself.
     Unwanted,
 }
 

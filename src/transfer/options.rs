@@ -51,7 +51,7 @@ pub struct Options {
     pub retry_quarantined: bool,
     /// Stops the run: no new file is begun, what is in hand has a few seconds.
     pub cancel: CancellationToken,
-    /// Those who keep its leases: whoever ends the run by dropping it waits for them.
+    /// Those who keep its leases: a task that ends the run by dropping it waits for them.
     pub leases: TaskTracker,
     /// Who looks on.
     pub progress: Arc<dyn Progress>,

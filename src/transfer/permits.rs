@@ -4,9 +4,9 @@
 //! A place is given back when the bytes are here, a slot when the blob is committed, a ticket when
 //! the record is durable: while the store answers for one file, another one is read, and while the
 //! ledger is written, others are committed. They are taken in this order, a ticket with the slot
-//! still in hand, and whoever has a slot or a ticket never waits for a place: so nobody waits in a
-//! circle, a source with few logins does not keep the slots of others, and of what is committed no
-//! more files than there are slots and tickets lack their record.
+//! still in hand, and a task that has a slot or a ticket never waits for a place: so nobody waits
+//! in a circle, a source with few logins does not keep the slots of others, and of what is
+//! committed no more files than there are slots and tickets lack their record.
 
 use std::sync::{Mutex, MutexGuard};
 

@@ -240,7 +240,7 @@ async fn is_free(pass: &Pass, due: &Due) -> bool {
         result
     };
     let asked = retry(&pass.source.policy, &pass.run.cancel, "asking who has a file open", once);
-    // Whoever has it is told by the look right before the removal.
+    // A task that has it is told by the look right before the removal.
     !matches!(asked.await, Ok(FileUse::Unknown) | Err(_))
 }
 
@@ -263,7 +263,7 @@ async fn read_again(pass: &Pass, due: &Due) -> Result<Option<String>, TransferEr
         Reread::Whole { md5, verdict: Verdict::Whole | Verdict::Touched, .. } if md5 == due.md5 => {
             None
         }
-        // Whoever took it: there is nothing to remove.
+        // Taken: there is nothing to remove.
         Reread::Whole { verdict: Verdict::Unseen, .. } | Reread::Left(Verdict::Vanished) => None,
         Reread::Whole { .. } | Reread::Left(_) if left_out!("second-reading") => None,
         Reread::TooMuch => Some(NO_ROOM.to_owned()),

@@ -169,7 +169,8 @@ impl RunManifest {
         (waiting.wanted, waiting.kept) = (true, false);
     }
 
-    /// From now on lines are kept, for [`RunManifest::take`]: whoever closes the pass appends them.
+    /// From now on lines are kept, for [`RunManifest::take`]: a task that closes the pass appends
+    /// them.
     pub fn keep(&self) {
         let mut waiting = self.waiting();
         (waiting.wanted, waiting.kept) = (true, true);
@@ -195,8 +196,8 @@ impl RunManifest {
     }
 
     /// Appends the lines that wait, if there are many of them, or if they are the first: a manifest
-    /// that is there by then costs the end of a run one answer less. Whoever notes many lines calls
-    /// this between them.
+    /// that is there by then costs the end of a run one answer less. A task that notes many lines
+    /// calls this between them.
     pub async fn make_room(&self) {
         let full = {
             let waiting = self.waiting();
@@ -291,7 +292,7 @@ mod tests {
             StoreKind::Condition
         );
         assert_eq!(store.content(NAME), Some("1\n".into()));
-        // Whoever knows where it ends goes on.
+        // A task that knows where it ends goes on.
         let mut next = Appender::new(
             store.clone(),
             Policy::default(),

@@ -71,7 +71,7 @@ pub struct Whole {
 }
 
 impl Whole {
-    /// Content that whoever holds it has room for.
+    /// Content that a task that holds it has room for.
     pub fn kept(bytes: Bytes, md5: model::Md5) -> Self {
         Self { bytes, md5, _drawn: None }
     }
@@ -127,7 +127,7 @@ impl<'a> Intake<'a> {
     }
 
     /// Takes the stream to its end. Blocks are staged under `upload`; nothing becomes visible. A
-    /// sender that fails looks like an end here: whoever joins both must ask the sender how it
+    /// sender that fails looks like an end here: a task that joins both must ask the sender how it
     /// ended.
     pub async fn take(mut self, upload: &Upload, look: Look<'_>) -> Result<Arrived, TransferError> {
         if let Look::ForArchives(name) = look

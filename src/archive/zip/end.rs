@@ -157,8 +157,8 @@ fn from_end(reader: &mut SpoolReader, tail: &FileEnd, at: usize) -> Result<Direc
         {
             Err(error)
         }
-        // What looks like a locator may be the end of a comment or name; whoever needs zip64 says
-        // so. Or it is one, and the record that nobody needs is torn.
+        // What looks like a locator may be the end of a comment or name; a reader that needs zip64
+        // says so. Or it is one, and the record that nobody needs is torn.
         Err(_) => fit(claims, ends_at, tail.is_behind).or_else(|error| {
             let begins_at = u64_at(locator, 8);
             reader.jump(begins_at);

@@ -90,7 +90,8 @@ impl Lock {
             }
             (method, true) => {
                 let crc = (entry.crc >> 24) as u8;
-                // Whoever did not know the checksum yet took the time for it, but not all did.
+                // A program that did not know the checksum yet took the time for it, but not all
+                // did.
                 let time = if entry.flags & FLAG_DESCRIPTOR != 0 {
                     (entry.dos_time >> 8) as u8
                 } else {

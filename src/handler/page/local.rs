@@ -1,5 +1,5 @@
-//! The status page on this machine, without a Functions host: for whoever has the address with its
-//! key.
+//! The status page on this machine, without a Functions host: for a person who has the address with
+//! its key.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 //! `gather` reads records and reports, `view` and `overview` make facts of them, `chart` pictures
 //! of numbers, `html` and the files that end so pages of both; `address` is where they are, `next`
 //! tells when the schedule comes. `manual` is where runs are started.
-//! `local` shows the pages without a Functions host, to whoever sits at this machine.
+//! `local` shows the pages without a Functions host, to the person who sits at this machine.
 
 mod address;
 mod chart;

@@ -66,8 +66,8 @@ async fn pieces_have_journals_of_their_own_and_a_fold_sends_them_on() {
             .expect("it reads"),
         None
     );
-    // The third was never opened, and its journal was folded away: whoever opens it late goes on in
-    // a new one.
+    // The third was never opened, and its journal was folded away: a writer that opens it late goes
+    // on in a new one.
     let (late, recorded) = opened(2).await.expect("it opens");
     assert!(recorded.is_empty() && !late.unclean());
     let (file, known) = some(2, 3);

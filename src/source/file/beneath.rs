@@ -1,10 +1,10 @@
 //! A share on Linux: everything is reached from a descriptor of its root, through no link.
 //!
-//! A path is a claim of whoever may write to the share: a folder or a file can be exchanged with a
-//! link, a pipe or a device between two calls. So no path is resolved by itself: each call begins
-//! at the root's descriptor, the kernel refuses links and whatever leads out of the root
-//! (`openat2`, or one folder at a time where the kernel does not know it), nothing is waited for
-//! in opening, and what was opened is looked at before a byte of it counts.
+//! A path is a claim of each program that may write to the share: a folder or a file can be
+//! exchanged with a link, a pipe or a device between two calls. So no path is resolved by itself:
+//! each call begins at the root's descriptor, the kernel refuses links and whatever leads out of
+//! the root (`openat2`, or one folder at a time where the kernel does not know it), nothing is
+//! waited for in opening, and what was opened is looked at before a byte of it counts.
 
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
@@ -170,8 +170,8 @@ impl Share {
         if let Err(TryLockError::WouldBlock) = file.try_lock_shared() {
             return Err(Errno::BUSY.into());
         }
-        // It is asked for only to see whether somebody else has one. Whoever wants one for writing
-        // meets ours for a moment.
+        // It is asked for only to see whether somebody else has one. A task that wants one for
+        // writing meets ours for a moment.
         drop(file.unlock());
         Ok((file, self.look(&found)))
     }

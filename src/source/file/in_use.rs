@@ -76,7 +76,7 @@ impl OpenFiles {
 
 /// Whether nobody but this machine's processes writes to a file system of this kind.
 pub fn is_local(kind: u64) -> bool {
-    // An exported one is written to by the kernel, for whoever has mounted it.
+    // An exported one is written to by the kernel, for a task that has mounted it.
     LOCAL.contains(&kind) && !Path::new("/proc/net/rpc/nfsd").exists()
 }
 

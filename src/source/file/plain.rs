@@ -106,8 +106,8 @@ impl PathShare {
         #[cfg(windows)]
         {
             use std::os::windows::fs::OpenOptionsExt;
-            // Shared with readers and whoever removes it, not with a writer: a file that is being
-            // written cannot be opened.
+            // Shared with readers and with a program that removes it, not with a writer: a file
+            // that is being written cannot be opened.
             const READ: u32 = 1;
             const DELETE: u32 = 4;
             options.share_mode(READ | DELETE);

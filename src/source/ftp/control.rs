@@ -35,7 +35,7 @@ pub fn tcp(stream: &FtpStream) -> &TcpStream {
 }
 
 /// One control connection. A future of it that is dropped half-way loses no byte of a reply, but
-/// leaves questions without their answers: whoever drops one must not ask any more.
+/// leaves questions without their answers: a task that drops one must not ask any more.
 #[derive(Debug)]
 pub struct FtpControl {
     stream: FtpStream,

@@ -113,7 +113,7 @@ fn configure(section: &Section, url: &SourceUrl) -> Result<Arc<dyn Endpoint>, Se
         return Err(section.error("url", "names no host"));
     }
     let host = if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
-    // Whoever allows less silence than we would wait for a reply means replies, too.
+    // A person who allows less silence than we would wait for a reply means replies, too.
     let stall = patience(section, "stall_timeout", STALL)?;
     let limits = FtpLimits {
         connect: patience(section, "connect_timeout", CONNECT)?,

@@ -154,7 +154,7 @@ impl Scene<'_> {
         }
     }
 
-    /// Fewer replies than questions, which whoever asks them rules out.
+    /// Fewer replies than questions, which a task that asks them rules out.
     pub fn unanswered(self) -> SourceError {
         self.fault(Class::Internal, "no reply was kept")
     }

@@ -73,7 +73,7 @@ pub(super) async fn read(
                 pace.waited(begun.elapsed(), bytes)
                     .map_err(|slow| scene.fault(Class::Stalled, slow.to_string()))?;
                 splitter.take(&mut buffer, visit);
-                // Whoever polls this may have what was found taken before it goes on.
+                // A task that polls this may have what was found taken before it goes on.
                 tokio::task::yield_now().await;
             }
         }

@@ -13,8 +13,8 @@ use sha2::{Sha256, Sha384, Sha512};
 /// Shorter ones prove nothing; longer ones are the library's.
 const BITS: std::ops::Range<usize> = 1024..2048;
 
-/// Judges again a signature that the library refused. Whoever pins a certificate has judged its
-/// key by himself; its owner still has to prove that it is his.
+/// Judges again a signature that the library refused. A person who pins a certificate has judged
+/// its key by himself; its owner still has to prove that it is his.
 pub fn judged_again(
     refused: Error,
     message: &[u8],

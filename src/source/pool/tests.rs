@@ -73,7 +73,7 @@ async fn a_login_is_alone_until_its_lease_ends_or_its_seclusion() {
         let second = only_later(alone(&pool), Duration::from_secs(600)).await;
         end(kept);
         let (other, most) = (soon(other).await, server.tree().most_open);
-        // Whoever waits in company comes before the next who wants to be alone.
+        // A task that waits in company comes before the next who wants to be alone.
         assert!(!second.is_finished() && most == 1);
         other.give_back();
         second.abort();

@@ -167,7 +167,7 @@ impl<'a> FolderReading<'a> {
                 return Ok(end);
             }
             self.tell(entries, visit).await?;
-            // Whoever polls this may have what was found taken before it goes on.
+            // A task that polls this may have what was found taken before it goes on.
             tokio::task::yield_now().await;
         }
     }
@@ -237,7 +237,7 @@ impl<'a> FolderReading<'a> {
         Ok(())
     }
 
-    /// Whoever sends nothing but empty pages has listed nothing.
+    /// A server that sends nothing but empty pages has listed nothing.
     async fn silent(
         self,
         why: &'static str,

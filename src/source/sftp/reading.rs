@@ -212,7 +212,7 @@ impl SftpReading {
     fn learn(&mut self, offset: u64, length: u32, got: u32) {
         self.window = (self.window * 2).min(self.client.limits().ahead().file);
         if self.is_past_the_end(offset) {
-            // The file has grown. Whoever counts will notice; go on as the server does.
+            // The file has grown. The caller that counts notices; go on as the server does.
             self.probing = false;
             self.next = offset.saturating_add(u64::from(got));
         } else if got < length && !left_out!("short-read") {

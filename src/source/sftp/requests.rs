@@ -61,7 +61,7 @@ enum ReplyWaiter {
     Asker(Subject, oneshot::Sender<Bytes>),
     /// The server's limits, which were asked for then.
     Limits(Instant),
-    /// Whoever asked has gone. A handle that comes is to be closed.
+    /// The caller has gone. A handle that comes is to be closed.
     Nobody(Subject),
 }
 
@@ -106,7 +106,7 @@ impl RequestState {
         match subject {
             Subject::Path => {}
             Subject::NewHandle => {
-                // What cannot be decoded is told to whoever asked.
+                // What cannot be decoded is told to the caller.
                 if let Ok((_, PacketReply::Handle(handle))) = PacketReply::decode(body.clone())
                     && !self.handles.give(handle)
                     && !left_out!("handles-unique")
@@ -213,7 +213,7 @@ impl PendingRequests {
         match &waiter {
             ReplyWaiter::Asker(subject, _) | ReplyWaiter::Nobody(subject) => {
                 if let Err(error) = state.count(subject, &body) {
-                    // Whoever asked finds the reason.
+                    // The caller finds the reason.
                     state.lost.get_or_insert(error.clone());
                     return Err(error);
                 }

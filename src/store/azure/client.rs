@@ -171,7 +171,8 @@ impl Policy for Log {
                 tracing::debug!(method = %method.as_str(), path, status = u16::from(response.status()), ms, "Asked \
                     storage.");
             }
-            // The error itself is told by whoever handles it, without the URL that it may hold.
+            // The error itself is told by a caller that handles it, without the URL that it may
+            // hold.
             Err(_) => {
                 tracing::debug!(method = %method.as_str(), path, ms, "Asked storage without an \
                     answer.")

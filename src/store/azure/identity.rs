@@ -40,7 +40,7 @@ pub enum AzureIdentity {
     },
     /// An application with a secret or a certificate.
     ServicePrincipal(Principal),
-    /// Whoever is logged in with `az login`, on a laptop.
+    /// The person who is logged in with `az login`, on a laptop.
     Cli,
 }
 

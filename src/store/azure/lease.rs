@@ -1,4 +1,5 @@
-//! Leases of blobs: 60 seconds, renewed by whoever holds one, gone by themselves if nobody does.
+//! Leases of blobs: 60 seconds, renewed by a caller that holds one, gone by themselves if nobody
+//! does.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,8 +29,8 @@ const LAST_TRY: Duration = Duration::from_secs(5);
 
 /// The id of the lease that the run of `holder` has on `name`, in the form of a GUID, as the
 /// service wants it. It is the same for each call of that run: a lease whose answer was lost is
-/// simply taken again, and the lease of a run that is dead can be ended by whoever has read its
-/// record, and no other one by mistake.
+/// simply taken again, and the lease of a run that is dead can be ended by a caller that has read
+/// its record, and no other one by mistake.
 fn id_of(name: &BlobName, holder: &Holder) -> String {
     let digest = hex(&Md5::digest(format!("{}\n{}", holder.run, name.as_str())));
     format!(

@@ -1,5 +1,5 @@
 //! Locks on names, also against other processes: waited for with patience, and with the name of
-//! whoever holds them.
+//! a caller that holds them.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::modes;
 
-/// Whoever holds a lock does a few steps and flushes some files: who takes longer is frozen, or its
-/// disk is.
+/// A caller that holds a lock does a few steps and flushes some files: who takes longer is frozen,
+/// or its disk is.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Where a lock was not to be had a moment ago.
 const LITTLE_PATIENCE: Duration = Duration::from_secs(2);

@@ -73,7 +73,7 @@ impl FolderInner {
             }
             let (puts, replies): (Vec<_>, Vec<_>) = together.into_iter().unzip();
             for (reply, result) in replies.into_iter().zip(self.put_together(puts)) {
-                // Whoever gave up waiting finds the blob later, or writes it again.
+                // The caller that gave up waiting finds the blob later, or writes it again.
                 drop(reply.send(result));
             }
         }

@@ -176,7 +176,7 @@ fn floods() {
         let (mib, ended, took) = measured(flood);
         let end = if ended { "ended" } else { "still running" };
         println!("flood {:16} {end} after {:.1} s, peak {mib} MiB", flood.name, took.as_secs_f64());
-        if mib > MOST_MIB || mib < 2 {
+        if !(2..=MOST_MIB).contains(&mib) {
             above.push(format!("{} ({}): {mib} MiB", flood.name, flood.what));
         }
     }

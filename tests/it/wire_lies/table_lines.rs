@@ -116,7 +116,6 @@ pub const LISTINGS: &[WireLie] = &[
             _ => answer.adds_line("-rw-r--r-- 1 u g 3 Jan  1  2024 f?.csv"),
         }),
         setting: keeps,
-        ..PLAIN_FTP
     },
     WireLie {
         name: "kinds-untold",

@@ -113,7 +113,6 @@ pub const HANDLES: &[WireLie] = &[
         met: Met::Arrives,
         act: WireAct::Sftp(|_, saying| handle_twice(saying, SftpWhen::Now, is_open)),
         setting: crowds,
-        ..PLAIN_SFTP
     },
     WireLie {
         name: "handle-twice-told-late",
@@ -122,7 +121,6 @@ pub const HANDLES: &[WireLie] = &[
         met: Met::Arrives,
         act: WireAct::Sftp(|_, saying| handle_twice(saying, SftpWhen::After(6), is_open)),
         setting: crowds,
-        ..PLAIN_SFTP
     },
     WireLie {
         name: "handle-twice-done-first",
@@ -274,7 +272,6 @@ pub const LISTINGS: &[WireLie] = &[
             })
         }),
         setting: keeps,
-        ..PLAIN_SFTP
     },
     WireLie {
         name: "round-and-round",

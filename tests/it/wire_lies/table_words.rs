@@ -210,7 +210,6 @@ pub const WORDS: &[WireLie] = &[
         met: Met::NeverOk,
         act: WireAct::Sftp(|_, saying| adds_entry(saying, b"../../etc/passwd")),
         setting: keeps,
-        ..PLAIN_SFTP
     },
     WireLie {
         name: "name-with-nul",
@@ -219,7 +218,6 @@ pub const WORDS: &[WireLie] = &[
         met: Met::NeverOk,
         act: WireAct::Sftp(|_, saying| adds_entry(saying, b"f\0x")),
         setting: keeps,
-        ..PLAIN_SFTP
     },
     WireLie {
         name: "no-name",
@@ -228,7 +226,6 @@ pub const WORDS: &[WireLie] = &[
         met: Met::NeverOk,
         act: WireAct::Sftp(|_, saying| adds_entry(saying, b"")),
         setting: keeps,
-        ..PLAIN_SFTP
     },
     WireLie {
         name: "name-that-is-none",
@@ -237,7 +234,6 @@ pub const WORDS: &[WireLie] = &[
         met: Met::Told,
         act: WireAct::Sftp(|_, saying| adds_entry(saying, b"f?.csv")),
         setting: keeps,
-        ..PLAIN_SFTP
     },
     WireLie {
         name: "open-finds-nothing",
