@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Holds the meanings of tests/fixtures/listings.txt against parsers of other projects: basic-ftp, ftp, parse-listing and
-# zos-node-accessor's (npm), aioftp and ftputil (PyPI). What one of them reads in another way is told; lines whose
+# Holds the meanings of tests/fixtures/listings.txt against parsers of other projects: basic-ftp and ftp (npm),
+# aioftp and ftputil (PyPI). What one of them reads in another way is told; lines whose
 # reason is known stand in scripts/listings.known. Ends with 1 when another line is read in another way.
 #
 #   scripts/listings.sh [--write]     --write makes scripts/listings.known anew, for a look at what changed
