@@ -3,8 +3,7 @@
 #
 #   REQUIRE_SERVERS=0   a missing server leaves its tests out instead of failing them
 #   REQUIRE_ROOT=1      fails unless it runs as root, so that nothing is left out
-#   RUST_TEST_THREADS=N tests at once; one more than cores by default, since many of them wait for servers,
-#                       leases and clocks most of the time
+#   RUST_TEST_THREADS=N tests at once; as many as cores by default
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -46,5 +45,4 @@ LIST
     export BLOBFERRY_WITHOUT_ROOT_TESTS=1
 fi
 
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc 2>/dev/null || echo 2) + 1))}
 exec cargo test "$@"
